@@ -1,0 +1,1 @@
+# `cmake --install` and find_package(clearhead): the rooms, the public headers, the package files.

@@ -1,0 +1,114 @@
+// Room: tensor.
+// Arrays as views with strides over shared storage. No mathematics lives here.
+//
+// A Tensor is a small value: copying one shares the storage. Elements are reached through data<T>() (read) or mutable_data<T>() (write);
+// every call of the latter counts up the storage's version, which is how a record notices that what it looks at has changed.
+// Strides are in elements and may be zero (broadcast) or of any order; they are never negative.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace clearhead {
+
+enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kU8, kBool };
+
+size_t size_of(DType dtype);
+const char* to_string(DType dtype);  ///< "f32", "bf16", "f16", "i32", "i64", "u8", "bool"
+
+using Shape = std::vector<int64_t>;
+std::string to_string(const Shape& shape);  ///< "[2, 8, 128, 64]"
+
+template <class T>
+constexpr DType dtype_of() {
+  using U = std::remove_cv_t<T>;
+  static_assert(std::is_same_v<U, float> || std::is_same_v<U, int32_t> || std::is_same_v<U, int64_t> || std::is_same_v<U, uint8_t> ||
+                std::is_same_v<U, bool>);
+  if constexpr (std::is_same_v<U, float>) return DType::kF32;
+  if constexpr (std::is_same_v<U, int32_t>) return DType::kI32;
+  if constexpr (std::is_same_v<U, int64_t>) return DType::kI64;
+  if constexpr (std::is_same_v<U, uint8_t>) return DType::kU8;
+  return DType::kBool;
+}
+
+class Storage;  // src/tensor/storage.h: bytes, their owner, and how often they were opened for writing
+
+class Tensor {
+ public:
+  Tensor() = default;  ///< undefined: defined() is false, numel() is 0
+
+  /// Contiguous and 64-byte aligned; `empty` leaves the elements unset. Throws kShape for a negative or overflowing size.
+  static Tensor empty(Shape shape, DType dtype = DType::kF32);
+  static Tensor zeros(Shape shape, DType dtype = DType::kF32);
+  template <class T>
+  static Tensor from(const std::vector<T>& values, Shape shape) {
+    Tensor out = empty(std::move(shape), dtype_of<T>());
+    out.fill_from(values.data(), values.size());
+    return out;
+  }
+  /// A view of memory somebody else owns. `keep_alive` is held as long as any view is; without one the caller keeps the memory valid.
+  /// Changes made behind the library's back cannot be counted: records over borrowed memory are marked unpinned unless `immutable`.
+  static Tensor borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> keep_alive = nullptr,
+                       bool immutable = false, std::vector<int64_t> strides = {});
+
+  bool defined() const { return storage_ != nullptr; }
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  const std::vector<int64_t>& strides() const { return strides_; }  ///< in elements
+  int rank() const { return static_cast<int>(shape_.size()); }
+  int64_t size(int axis) const;  ///< negative axes count from the end; throws kShape out of range
+  int64_t stride(int axis) const;
+  int64_t numel() const;
+  size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
+  bool is_contiguous() const;
+
+  /// Pointer to element [0, …, 0]. Throws kShape if T is not the dtype.
+  template <class T>
+  const T* data() const {
+    check_dtype(dtype_of<T>());
+    return reinterpret_cast<const T*>(raw());
+  }
+  template <class T>
+  T* mutable_data() {
+    check_dtype(dtype_of<T>());
+    return reinterpret_cast<T*>(mutable_raw());
+  }
+  const std::byte* raw() const;
+  std::byte* mutable_raw();  ///< counts one mutable access; throws kInvalidArgument for immutable memory
+
+  // Views: no element is copied. All throw kShape when the axes or sizes do not fit.
+  Tensor slice(int axis, int64_t begin, int64_t end) const;
+  Tensor select(int axis, int64_t index) const;  ///< drops the axis
+  Tensor permute(const std::vector<int>& order) const;
+  Tensor reshape(Shape shape) const;  ///< one size may be -1; only where no copy is needed
+  Tensor expand(Shape shape) const;   ///< broadcasts axes of size 1
+
+  Tensor contiguous() const;  ///< itself when already so, else a copy
+  Tensor clone() const;       ///< a contiguous copy that owns its memory
+
+  uint64_t version() const;   ///< mutable accesses so far
+  bool is_borrowed() const;   ///< memory that can change uncounted
+  bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
+
+ private:
+  void check_dtype(DType wanted) const;
+  void fill_from(const void* values, size_t count);
+
+  std::shared_ptr<Storage> storage_;
+  int64_t offset_ = 0;  // elements
+  Shape shape_;
+  std::vector<int64_t> strides_;
+  DType dtype_ = DType::kF32;
+};
+
+/// Value conversion between f32, bf16 and f16 (round to nearest even); a clone when the dtype is already right.
+Tensor to_f32(const Tensor& tensor);
+float bf16_to_f32(uint16_t bits);
+float f16_to_f32(uint16_t bits);
+
+}  // namespace clearhead

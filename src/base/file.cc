@@ -1,0 +1,135 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "base/format.h"
+
+namespace clearhead {
+namespace {
+
+[[noreturn]] void fail_reading(const std::string& path) {
+  const int reason = errno;
+  fail(reason == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(reason));
+}
+
+}  // namespace
+
+std::shared_ptr<MappedFile> MappedFile::open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail_reading(path);
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
+    if (S_ISDIR(status.st_mode)) errno = EISDIR;
+    const int reason = errno;
+    ::close(descriptor);
+    errno = reason;
+    fail_reading(path);
+  }
+  std::shared_ptr<MappedFile> file(new MappedFile);
+  file->path_ = path;
+  file->size_ = static_cast<size_t>(status.st_size);
+  if (file->size_ > 0) {
+    void* address = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    const int reason = errno;
+    ::close(descriptor);
+    if (address == MAP_FAILED) {
+      errno = reason;
+      fail_reading(path);
+    }
+    file->data_ = static_cast<const std::byte*>(address);
+  } else {
+    ::close(descriptor);
+  }
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release(size_t begin, size_t end) const {
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  begin = (begin + page - 1) / page * page;
+  end = end / page * page;
+  if (data_ && begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+std::string read_file(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail_reading(path);
+  std::string bytes;
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(descriptor, buffer, sizeof buffer);
+    if (got == 0) break;
+    if (got < 0) {
+      const int reason = errno;
+      if (reason == EINTR) continue;
+      ::close(descriptor);
+      errno = reason;
+      fail_reading(path);
+    }
+    bytes.append(buffer, static_cast<size_t>(got));
+  }
+  ::close(descriptor);
+  return bytes;
+}
+
+void write_file(const std::string& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+  static std::atomic<unsigned> counter{0};
+  temporary_ = path + ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail_with("cannot be written");
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+    ::unlink(temporary_.c_str());
+  }
+}
+
+void AtomicFile::fail_with(const char* what) {
+  const int reason = errno;
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+    ::unlink(temporary_.c_str());
+    descriptor_ = -1;
+  }
+  fail(ErrorCode::kIo, "{}: {}: {}; nothing was changed", path_, what, std::strerror(reason));
+}
+
+void AtomicFile::write(const void* data, size_t size) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t put = ::write(descriptor_, at, size);
+    if (put < 0) {
+      if (errno == EINTR) continue;
+      fail_with("cannot be written");
+    }
+    at += put;
+    size -= static_cast<size_t>(put);
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with("cannot be written");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with("cannot be written");
+  ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,58 @@
+// Files: mapped for reading, written whole or not at all.
+//
+// A written file appears under its name only after its bytes are on disk: temporary name beside it, fsync, rename. If anything fails,
+// including Ctrl-C unwinding the stack, the temporary is removed and what stood under the name before is untouched.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace clearhead {
+
+/// A read-only view of a whole file. Throws kNotFound or kIo with the path and the system's reason. Shared by tensors that borrow from it.
+class MappedFile {
+ public:
+  static std::shared_ptr<MappedFile> open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+  std::string_view bytes() const { return {reinterpret_cast<const char*>(data_), size_}; }
+  const std::string& path() const { return path_; }
+  /// Tells the system that these bytes will not be needed soon; they are read again from the file if touched.
+  void release(size_t begin, size_t end) const;
+
+ private:
+  MappedFile() = default;
+  std::string path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+std::string read_file(const std::string& path);
+void write_file(const std::string& path, std::string_view bytes);
+
+/// A file being written piece by piece. Nothing stands under `path` until commit().
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* data, size_t size);
+  void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+  void commit();
+
+ private:
+  [[noreturn]] void fail_with(const char* what);
+  std::string path_, temporary_;
+  int descriptor_ = -1;
+};
+
+}  // namespace clearhead

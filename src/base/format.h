@@ -1,0 +1,60 @@
+// Text from values: fmt's format language behind a header that costs nothing to include.
+//
+//   format("{}: expected {} bytes, found {}", name, 8, found)
+//
+// Arguments are erased to five kinds (signed, unsigned, double, bool, text); format.cc alone includes libfmt.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+
+#include "clearhead/error.h"
+
+namespace clearhead {
+
+using FormatValue = std::variant<int64_t, uint64_t, double, bool, std::string_view>;
+
+template <class T>
+FormatValue format_value(const T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return value;
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return static_cast<double>(value);
+  } else if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
+    return static_cast<int64_t>(value);
+  } else if constexpr (std::is_integral_v<T>) {
+    return static_cast<uint64_t>(value);
+  } else {
+    return std::string_view(value);
+  }
+}
+
+/// Formats `count` erased values by libfmt's format string. Throws kInvalidArgument if the pattern does not fit them.
+std::string format_values(std::string_view pattern, const FormatValue* values, size_t count);
+
+template <class... Args>
+std::string format(std::string_view pattern, const Args&... args) {
+  if constexpr (sizeof...(Args) == 0) {
+    return format_values(pattern, nullptr, 0);
+  } else {
+    const FormatValue values[] = {format_value(args)...};
+    return format_values(pattern, values, sizeof...(Args));
+  }
+}
+
+/// Throws Error(code) with a formatted message.
+template <class... Args>
+[[noreturn]] void fail(ErrorCode code, std::string_view pattern, const Args&... args) {
+  throw Error(code, format(pattern, args...));
+}
+
+/// An integer with thousands separators, for people: 9214 → "9,214".
+std::string with_commas(int64_t value);
+
+/// A byte count for people: 1536 → "1.5 KiB".
+std::string human_bytes(uint64_t bytes);
+
+}  // namespace clearhead

@@ -1,0 +1,85 @@
+#include "base/parallel.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+
+#ifdef CLEARHEAD_STD_THREADS
+#include <thread>
+#include <vector>
+#endif
+
+namespace clearhead {
+namespace {
+
+int available_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return std::max(1, CPU_COUNT(&set));
+}
+
+std::atomic<int> thread_count{0};
+thread_local bool inside = false;
+
+template <class Body>
+void on_threads(int count, const Body& body) {
+#ifdef CLEARHEAD_STD_THREADS
+  std::vector<std::thread> workers;
+  for (int thread = 1; thread < count; ++thread) workers.emplace_back([&body, thread] { body(thread); });
+  body(0);
+  for (std::thread& worker : workers) worker.join();
+#else
+#pragma omp parallel for num_threads(count) schedule(static, 1)
+  for (int thread = 0; thread < count; ++thread) body(thread);
+#endif
+}
+
+}  // namespace
+
+void set_threads(int count) { thread_count = std::max(1, count); }
+
+int threads() {
+  const int set = thread_count.load(std::memory_order_relaxed);
+  if (set > 0) return set;
+  static const int cores = available_cores();
+  return cores;
+}
+
+bool in_parallel() { return inside; }
+
+void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) {
+  const int count = static_cast<int>(std::min<int64_t>(threads(), items));
+  if (count <= 1 || inside) {
+    for (int64_t item = 0; item < items; ++item) body(item, 0);
+    return;
+  }
+  std::atomic<int64_t> next{0};
+  std::exception_ptr error;
+  std::mutex error_lock;
+  on_threads(count, [&](int thread) {
+    inside = true;
+    try {
+      for (int64_t item = next++; item < items; item = next++) body(item, thread);
+    } catch (...) {
+      const std::lock_guard<std::mutex> hold(error_lock);
+      if (!error) error = std::current_exception();
+      next = items;
+    }
+    inside = false;
+  });
+  if (error) std::rethrow_exception(error);
+}
+
+void parallel_ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
+  if (count <= 0) return;
+  const int64_t wanted = std::max<int64_t>(1, std::min<int64_t>(4 * threads(), count / std::max<int64_t>(1, grain)));
+  parallel_for(wanted, [&](int64_t item, int thread) {
+    body(count * item / wanted, count * (item + 1) / wanted, thread);
+  });
+}
+
+}  // namespace clearhead
