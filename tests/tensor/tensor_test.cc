@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "clearhead/error.h"
 
 namespace clearhead {
