@@ -1,0 +1,71 @@
+// Room: spec.
+// What can be asked of a record, and what comes back: ranges, statistics, sweeps. Plain data; map.h asks, backends answer.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <vector>
+
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+struct Range {
+  int64_t begin = 0, end = 0;  ///< [begin, end)
+  int64_t size() const { return end - begin; }
+};
+
+enum class Pool : uint8_t { kMax, kMean };
+
+/// For looks that may take long.
+struct LookOptions {
+  const std::atomic<bool>* cancel = nullptr;               ///< set to true to stop with kCancelled
+  std::function<void(double fraction)> progress = nullptr; ///< called from the calling thread, now and then
+  int64_t sampled_rows = 0;  ///< > 0: only so many rows, evenly spaced; the result says so (`exact` = false)
+};
+
+enum class Statistic : uint8_t {
+  kEntropy,   ///< −Σ_j P ln P in nats, per query; the share of a sink logit counts as one more outcome
+  kReceived,  ///< Σ_i P_ij, per key
+  kDistance,  ///< Σ_j P_ij·|p_i − j|, per query
+  kOffsets,   ///< Σ_i P_{i, p_i+o}, per relative position o in [−offset_reach, offset_reach]; further ones are added to the ends
+};
+inline constexpr Statistic entropy = Statistic::kEntropy;
+inline constexpr Statistic received = Statistic::kReceived;
+inline constexpr Statistic distance = Statistic::kDistance;
+inline constexpr Statistic offsets = Statistic::kOffsets;
+
+/// Σ_j P_ij over keys j ≠ p_i whose tag equals the query's: duplicate tokens, induction (tag of key j = token j − 1), delimiters.
+/// Negative tags match nothing.
+struct Match {
+  std::vector<int32_t> query_tags{};  ///< [query_length]
+  std::vector<int32_t> key_tags{};    ///< [key]
+};
+
+struct SweepRequest {
+  std::vector<Statistic> statistics{};
+  std::vector<Match> matches{};
+  int64_t offset_reach = 64;
+  std::array<int64_t, 2> cells{0, 0};  ///< with both > 0, also the whole map pooled to this many rows and columns, max and mean
+  Range heads{0, -1};                  ///< −1: all
+  SweepRequest() = default;
+  SweepRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}
+};
+
+/// Undefined tensors are what was not asked for. Heads are those of the request.
+struct SweepResult {
+  Tensor entropy{};       ///< f32 [batch, head, row]
+  Tensor distance{};      ///< f32 [batch, head, row]
+  Tensor received{};      ///< f32 [batch, head, key]
+  Tensor offsets{};       ///< f32 [batch, head, 2·offset_reach + 1]
+  Tensor matches{};       ///< f32 [match, batch, head, row]
+  Tensor pooled_max{};    ///< f32 [batch, head, rows, columns]; NaN where nothing is visible
+  Tensor pooled_mean{};
+  bool exact = true;      ///< false: from sampled rows. Per-key and per-offset sums are then scaled by rows / sampled rows
+  int64_t rows_looked_at = 0;
+};
+
+}  // namespace clearhead

@@ -1,0 +1,88 @@
+// Room: observe.
+// The exact weights of a fused call, recomputed on demand in O(what is asked for).
+//
+//   P_ij = 2^(s_ij·log₂e − m_i) / ℓ_i
+//
+// Nothing here ever holds an N×N buffer. Two looks at one record give the same bits, for any thread count. All functions throw kStale when an
+// operand has been opened for writing since the record was made, kInvalidArgument for ranges outside the map, kNotFound for rows whose Q was not kept,
+// kCancelled when the token is set.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "clearhead/look.h"
+#include "clearhead/record.h"
+
+namespace clearhead {
+
+struct TileRequest {
+  Range queries{}, keys{};
+  std::array<int64_t, 2> cells{0, 0};  ///< rows, columns of the result; {0, 0}: one cell a weight. Cell r of R over n items covers ⌊rn/R⌋ … ⌊(r+1)n/R⌋
+  Pool pool = Pool::kMax;
+};
+
+/// Cells of weights. A cell without a visible pair is NaN.
+struct Tile {
+  Tensor cells{};  ///< f32 [rows, columns]
+  bool exact = true;
+};
+
+struct Weighted {
+  int64_t key = 0;
+  float score = 0;   ///< natural units, after all terms
+  float weight = 0;
+};
+
+/// One row: the weights of one query over all keys.
+class MapRow {
+ public:
+  std::vector<Weighted> top_k(int64_t count) const;  ///< by score, ties: the earlier key; hidden keys never
+  const std::vector<float>& weights() const { return weights_; }  ///< [key]
+  const std::vector<float>& scores() const { return scores_; }    ///< [key], natural units, −∞ where hidden
+
+ private:
+  friend class MapHead;
+  std::vector<float> weights_, scores_;
+};
+
+class AttentionMap;
+
+/// One head of one sequence.
+class MapHead {
+ public:
+  MapRow row(int64_t query) const;
+  /// Weights of one key over the queries [begin, end) whose Q is kept.
+  std::vector<float> column(int64_t key, Range queries) const;
+  Tile tile(const TileRequest& request, const LookOptions& options = {}) const;
+
+ private:
+  friend class AttentionMap;
+  MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head);
+  std::shared_ptr<const AttentionRecord> record_;
+  int64_t batch_ = 0, head_ = 0;
+};
+
+class AttentionMap {
+ public:
+  /// Shares the record. Throws nothing; a stale record is refused at the first look.
+  explicit AttentionMap(AttentionRecord record);
+
+  AttentionShape shape() const { return record_->shape(); }
+  Range rows_kept() const { return {record_->first_query, record_->first_query + record_->rows_kept()}; }
+  bool unpinned() const { return record_->unpinned(); }
+  const AttentionRecord& record() const { return *record_; }
+
+  MapHead head(int64_t batch, int64_t head) const;
+  /// How much of these queries went to those keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
+  Tensor mass(Range rows, Range keys, const LookOptions& options = {}) const;
+  /// Several statistics of every row and key in one pass.
+  SweepResult sweep(const SweepRequest& request, const LookOptions& options = {}) const;
+
+ private:
+  std::shared_ptr<const AttentionRecord> record_;
+};
+
+}  // namespace clearhead

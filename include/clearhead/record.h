@@ -1,0 +1,89 @@
+// Room: spec.
+// What a fused call keeps so that its weights can be looked at later: Q, K, two numbers per row, and the description.
+//
+//   P_ij = 2^(s_ij·log₂e − m_i) / ℓ_i          L_i = m_i·ln 2 + ln ℓ_i
+//
+// m is the shift the kernel used, in base 2; ℓ the sum it reached (sink logits included). Two f32 per row hold a weight to 1e-6 where a lone
+// log-sum-exp loses it (4e-6 at scores near 100). A row that saw nothing has m = −∞, ℓ = 0: its weights are zeros.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "clearhead/spec.h"
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+enum class InstructionSet : uint8_t { kReference, kAvx2, kAvx512 };
+const char* to_string(InstructionSet isa);  ///< "ref", "avx2", "avx512"
+
+/// kExact: weights for the stored Q and K in f32.
+enum class Precision : uint8_t { kExact };
+
+/// 256 keys and values of every key head of one sequence. Keys stand in panels of 16, so that 16 neighbours of one channel are one load.
+/// Pages are append-only and shared: what a record saw stays true while the cache grows.
+struct KeyPage {
+  static constexpr int64_t kLength = 256;
+  static constexpr int64_t kPanel = 16;
+  Tensor keys{};    ///< f32 [key_head, kLength / kPanel, d_k, kPanel]
+  Tensor values{};  ///< f32 [key_head, kLength, d_v]
+};
+
+/// The keys (and values) of a cache as they were at one moment.
+struct PagedKeys {
+  std::vector<std::vector<std::shared_ptr<const KeyPage>>> pages{};  ///< [batch][page]
+  int64_t length = 0;                                                ///< keys visible, the same for every sequence
+  int64_t key_heads = 0, d_k = 0, d_v = 0;
+};
+
+/// Keys as one tensor [batch, key_head, key, d_k] in any strides, or as pages.
+using Keys = std::variant<Tensor, PagedKeys>;
+int64_t key_length(const Keys& keys);
+int64_t key_heads(const Keys& keys);
+int64_t key_width(const Keys& keys);  ///< d_k
+
+struct RowStats {
+  Tensor m{};  ///< f32 [batch, head, query], base 2
+  Tensor l{};  ///< f32 [batch, head, query]
+};
+
+/// On which machine and over which versions of the operands (q, then k, then for_each_operand's order) a record was made.
+struct Stamp {
+  InstructionSet isa = InstructionSet::kReference;
+  DType dtype = DType::kF32;
+  Precision precision = Precision::kExact;
+  std::vector<uint64_t> versions{};
+};
+
+/// Everything needed to recompute any weight of one call exactly. Shares Q and the keys; copies nothing. Cheap to copy.
+struct AttentionRecord {
+  AttentionSpec spec{};
+  Tensor q{};  ///< f32 [batch, head, row, d_k]; rows first_query … of the call's query_length queries
+  Keys keys{};
+  RowStats rows{};           ///< of the same rows as q
+  int64_t first_query = 0;   ///< which query row 0 of q is; operands with a query axis are indexed by query, not by row
+  int64_t query_length = 0;  ///< queries of the call
+  Stamp stamp{};
+
+  AttentionShape shape() const;  ///< queries = query_length; d_v is 0 where values are not known
+  int64_t rows_kept() const { return q.size(2); }
+  /// Position of query i among the keys: i + (key_length − query_length) for Align::kEnd, i for kStart.
+  int64_t position_of(int64_t query) const;
+  /// Throws kStale naming the operand if one was opened for writing since the record was made.
+  void check_fresh() const;
+  /// True when some operand is borrowed memory whose changes cannot be seen.
+  bool unpinned() const;
+  /// A record over copies of whatever is not certain to stay unchanged.
+  AttentionRecord pin() const;
+};
+
+/// The stamp of operands as they are now.
+Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, InstructionSet isa);
+
+/// Natural-log log-sum-exp of every row: m·ln 2 + ln ℓ; −∞ where a row saw nothing. f32, shape of rows.m.
+Tensor log_sum_exp(const RowStats& rows);
+
+}  // namespace clearhead

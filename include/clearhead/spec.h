@@ -1,0 +1,104 @@
+// Room: spec.
+// Attention, described once by a value: pair → terms → topology → normaliser.
+//
+//   s_ij = scale·q_i·k_j  →  each term in the order written  →  hidden pairs dropped  →  P_i = softmax(s_i)  →  out_i = Σ_j P_ij v_j
+//
+// The same value travels with the fused call, the reference, the record, the trace file and every later look at the weights. An alternative
+// of a variant exists only once it works end to end; alternatives are visited without a default, so a new one does not compile until
+// every place has answered it. JSON: docs/spec.md. Counting: ranges are [begin, end); `back` and `ahead` count keys besides the query's own.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+/// Scaled dot product (Vaswani et al. 2017, eq. 1). An absent scale is 1/√d_k.
+struct Dot {
+  std::optional<float> scale{};
+};
+using Pair = std::variant<Dot>;
+
+/// s − slope_h·|p_i − j|, with p_i the query's position among the keys (Press et al. 2022, §3; symmetric, as its encoder form).
+struct Alibi {
+  Tensor slopes{};  ///< f32 [head]
+};
+/// s + bias, broadcast. −inf hides the pair.
+struct Dense {
+  Tensor bias{};  ///< f32 [batch|1, head|1, query|1, key]
+};
+/// cap·tanh(s / cap) (Gemma 2, 2024, §2). cap > 0.
+struct SoftCap {
+  float cap = 0;
+};
+using Term = std::variant<Alibi, Dense, SoftCap>;
+
+/// Where the first query stands among the keys: kEnd, the last query sees the last key; kStart, query 0 stands at key 0.
+enum class Align : uint8_t { kEnd, kStart };
+
+/// Query at position p sees keys [p − back, p + ahead]; an absent limit is none.
+struct Band {
+  std::optional<int64_t> back{};
+  std::optional<int64_t> ahead{};
+  Align align = Align::kEnd;
+};
+/// A query sees only keys of its own segment: packed documents, and key padding by a segment that no query has. Negative ids see and are seen by nothing.
+struct Segments {
+  Tensor queries{};  ///< i32 [batch|1, query]
+  Tensor keys{};     ///< i32 [batch|1, key]
+};
+/// true = visible.
+struct Mask {
+  Tensor visible{};  ///< bool [batch|1, head|1, query|1, key]
+};
+struct Topology {
+  Band band{};
+  std::optional<Segments> segments{};
+  std::optional<Mask> mask{};
+};
+
+/// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)); without sinks the plain softmax. A sink logit takes mass and has no value, so rows sum to less than one.
+struct Softmax {
+  std::optional<Tensor> sinks{};  ///< f32 [head]
+};
+using Normaliser = std::variant<Softmax>;
+
+struct AttentionSpec {
+  Pair pair{};
+  std::vector<Term> terms{};
+  Topology topology{};
+  Normaliser normaliser{};
+};
+
+/// Everything sees everything.
+Topology full();
+/// Each query sees itself and the `back` keys before it (all, when absent). Hugging Face's sliding_window = W is back = W − 1.
+Topology causal(std::optional<int64_t> back = std::nullopt, Align align = Align::kEnd);
+/// Each query sees `back` keys before and `ahead` keys after its own.
+Topology window(int64_t back, int64_t ahead, Align align = Align::kEnd);
+
+/// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "slopes", "bias", "segments.queries",
+/// "segments.keys", "mask", "sinks". A second term of one kind is "slopes2", "bias2", ….
+void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);
+void for_each_operand(const AttentionSpec& spec, const std::function<void(const std::string& name, const Tensor& operand)>& visit);
+
+/// Lengths of one attention call.
+struct AttentionShape {
+  int64_t batch = 0, heads = 0, key_heads = 0, queries = 0, keys = 0, d_k = 0, d_v = 0;
+};
+
+/// Throws kShape, kInvalidArgument or kUnsupported with the operand's name unless the description fits the shape.
+void validate(const AttentionSpec& spec, const AttentionShape& shape);
+
+/// The description as JSON text (docs/spec.md); operands become names. Equal descriptions give equal text.
+std::string to_json(const AttentionSpec& spec);
+/// The inverse; `operand` gives the tensor of a name. `where` names the source in errors. Throws kFormat, or kUnsupported for fields not understood.
+AttentionSpec spec_from_json(const std::string& text, const std::string& where, const std::function<Tensor(const std::string& name)>& operand);
+
+}  // namespace clearhead

@@ -1,0 +1,18 @@
+// Which backend this process computes with. CLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force one; otherwise the fastest that runs here.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "backends/contract.h"
+
+namespace clearhead {
+
+/// The table in use. The first call decides; throws kUnsupported if what the environment forces cannot run here.
+const Backend& backend();
+/// Chooses by name ("ref", "cpu") before or between computations. Throws kUnsupported.
+void choose_backend(std::string_view name);
+/// Every table that can run on this machine (ref, then each instruction set of cpu), for tests and `doctor`.
+std::vector<const Backend*> runnable_backends();
+
+}  // namespace clearhead
