@@ -22,9 +22,9 @@ enum class Pool : uint8_t { kMax, kMean };
 
 /// For looks that may take long.
 struct LookOptions {
-  const std::atomic<bool>* cancel = nullptr;               ///< set to true to stop with kCancelled
-  std::function<void(double fraction)> progress = nullptr; ///< called from the calling thread, now and then
-  int64_t sampled_rows = 0;  ///< > 0: only so many rows, evenly spaced; the result says so (`exact` = false)
+  const std::atomic<bool>* cancel = nullptr;                ///< set to true to stop with kCancelled
+  std::function<void(double fraction)> progress = nullptr;  ///< called from the calling thread, now and then
+  int64_t sampled_rows = 0;                                 ///< > 0: only so many rows, evenly spaced; the result says so (`exact` = false)
 };
 
 enum class Statistic : uint8_t {
@@ -57,14 +57,14 @@ struct SweepRequest {
 
 /// Undefined tensors are what was not asked for. Heads are those of the request.
 struct SweepResult {
-  Tensor entropy{};       ///< f32 [batch, head, row]
-  Tensor distance{};      ///< f32 [batch, head, row]
-  Tensor received{};      ///< f32 [batch, head, key]
-  Tensor offsets{};       ///< f32 [batch, head, 2·offset_reach + 1]
-  Tensor matches{};       ///< f32 [match, batch, head, row]
-  Tensor pooled_max{};    ///< f32 [batch, head, rows, columns]; NaN where nothing is visible
+  Tensor entropy{};     ///< f32 [batch, head, row]
+  Tensor distance{};    ///< f32 [batch, head, row]
+  Tensor received{};    ///< f32 [batch, head, key]
+  Tensor offsets{};     ///< f32 [batch, head, 2·offset_reach + 1]
+  Tensor matches{};     ///< f32 [match, batch, head, row]
+  Tensor pooled_max{};  ///< f32 [batch, head, rows, columns]; NaN where nothing is visible
   Tensor pooled_mean{};
-  bool exact = true;      ///< false: from sampled rows. Per-key and per-offset sums are then scaled by rows / sampled rows
+  bool exact = true;  ///< false: from sampled rows. Per-key and per-offset sums are then scaled by rows / sampled rows
   int64_t rows_looked_at = 0;
 };
 

@@ -20,7 +20,8 @@ namespace clearhead {
 
 struct TileRequest {
   Range queries{}, keys{};
-  std::array<int64_t, 2> cells{0, 0};  ///< rows, columns of the result; {0, 0}: one cell a weight. Cell r of R over n items covers ⌊rn/R⌋ … ⌊(r+1)n/R⌋
+  std::array<int64_t, 2> cells{
+      0, 0};  ///< rows, columns of the result; {0, 0}: one cell a weight. Cell r of R over n items covers ⌊rn/R⌋ … ⌊(r+1)n/R⌋
   Pool pool = Pool::kMax;
 };
 
@@ -32,14 +33,14 @@ struct Tile {
 
 struct Weighted {
   int64_t key = 0;
-  float score = 0;   ///< natural units, after all terms
+  float score = 0;  ///< natural units, after all terms
   float weight = 0;
 };
 
 /// One row: the weights of one query over all keys.
 class MapRow {
  public:
-  std::vector<Weighted> top_k(int64_t count) const;  ///< by score, ties: the earlier key; hidden keys never
+  std::vector<Weighted> top_k(int64_t count) const;               ///< by score, ties: the earlier key; hidden keys never
   const std::vector<float>& weights() const { return weights_; }  ///< [key]
   const std::vector<float>& scores() const { return scores_; }    ///< [key], natural units, −∞ where hidden
 

@@ -99,6 +99,7 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape);
 /// The description as JSON text (docs/spec.md); operands become names. Equal descriptions give equal text.
 std::string to_json(const AttentionSpec& spec);
 /// The inverse; `operand` gives the tensor of a name. `where` names the source in errors. Throws kFormat, or kUnsupported for fields not understood.
-AttentionSpec spec_from_json(const std::string& text, const std::string& where, const std::function<Tensor(const std::string& name)>& operand);
+AttentionSpec spec_from_json(const std::string& text, const std::string& where,
+                             const std::function<Tensor(const std::string& name)>& operand);
 
 }  // namespace clearhead

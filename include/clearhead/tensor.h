@@ -53,8 +53,8 @@ class Tensor {
   }
   /// A view of memory somebody else owns. `keep_alive` is held as long as any view is; without one the caller keeps the memory valid.
   /// Changes made behind the library's back cannot be counted: records over borrowed memory are marked unpinned unless `immutable`.
-  static Tensor borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> keep_alive = nullptr,
-                       bool immutable = false, std::vector<int64_t> strides = {});
+  static Tensor borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> keep_alive = nullptr, bool immutable = false,
+                       std::vector<int64_t> strides = {});
 
   bool defined() const { return storage_ != nullptr; }
   DType dtype() const { return dtype_; }
@@ -91,8 +91,8 @@ class Tensor {
   Tensor contiguous() const;  ///< itself when already so, else a copy
   Tensor clone() const;       ///< a contiguous copy that owns its memory
 
-  uint64_t version() const;   ///< mutable accesses so far
-  bool is_borrowed() const;   ///< memory that can change uncounted
+  uint64_t version() const;  ///< mutable accesses so far
+  bool is_borrowed() const;  ///< memory that can change uncounted
   bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
 
  private:

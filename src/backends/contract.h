@@ -22,11 +22,11 @@ namespace clearhead {
 /// Fused attention: writes out and the row statistics.
 struct ForwardCall {
   const AttentionSpec& spec;
-  const Tensor& q;     // f32 [batch, head, query, d_k], any strides
-  const Keys& keys;    // f32 [batch, key_head, key, d_k], any strides; or pages
-  const Tensor& v;     // f32 [batch, key_head, key, d_v], any strides; undefined when keys are pages (they hold the values)
-  Tensor& out;         // f32 [batch, head, query, d_v], any strides: a layer may ask for [batch, query, head, d_v] in memory
-  RowStats& rows;      // f32 [batch, head, query], contiguous
+  const Tensor& q;   // f32 [batch, head, query, d_k], any strides
+  const Keys& keys;  // f32 [batch, key_head, key, d_k], any strides; or pages
+  const Tensor& v;   // f32 [batch, key_head, key, d_v], any strides; undefined when keys are pages (they hold the values)
+  Tensor& out;       // f32 [batch, head, query, d_v], any strides: a layer may ask for [batch, query, head, d_v] in memory
+  RowStats& rows;    // f32 [batch, head, query], contiguous
 };
 
 /// Weights or scores of some rows of one head against a range of keys, by the same chain of operations as the forward: same bits of s.
@@ -38,8 +38,8 @@ struct WeightsCall {
   int64_t row_count = 0;
   Range keys{};
   Quantity quantity = Quantity::kWeight;
-  float* out = nullptr;      // [row_count, keys.size()]
-  int64_t out_stride = 0;    // elements between rows of out
+  float* out = nullptr;    // [row_count, keys.size()]
+  int64_t out_stride = 0;  // elements between rows of out
 };
 
 /// All statistics of a sweep in one pass over every row (or every row of `rows`), never holding more than tiles.
@@ -47,7 +47,7 @@ struct WeightsCall {
 struct SweepCall {
   const AttentionRecord& record;
   const SweepRequest& request;
-  const std::vector<int64_t>& rows;   // row indices looked at, ascending; all rows when exact
+  const std::vector<int64_t>& rows;  // row indices looked at, ascending; all rows when exact
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;
 };

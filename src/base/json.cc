@@ -192,9 +192,7 @@ std::string Json::describe() const {
   return text;
 }
 
-std::string Json::dump(int indent) const {
-  return to_nlohmann(*this).dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
-}
+std::string Json::dump(int indent) const { return to_nlohmann(*this).dump(indent, ' ', false, nlohmann::json::error_handler_t::replace); }
 
 Json Json::parse(std::string_view text, std::string_view where) {
   Json root;
@@ -264,7 +262,8 @@ std::string Fields::string_or(std::string_view name, std::string_view otherwise)
 void Fields::refuse_rest() const {
   for (const auto& [name, value] : object_.fields()) {
     if (std::find(taken_.begin(), taken_.end(), name) == taken_.end()) {
-      fail(ErrorCode::kUnsupported, "{}: field \"{}\" is not understood; remove it, or use a version of clearhead that knows it", where_, path_of(name));
+      fail(ErrorCode::kUnsupported, "{}: field \"{}\" is not understood; remove it, or use a version of clearhead that knows it", where_,
+           path_of(name));
     }
   }
 }

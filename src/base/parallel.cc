@@ -77,9 +77,7 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
 void parallel_ranges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t, int)>& body) {
   if (count <= 0) return;
   const int64_t wanted = std::max<int64_t>(1, std::min<int64_t>(4 * threads(), count / std::max<int64_t>(1, grain)));
-  parallel_for(wanted, [&](int64_t item, int thread) {
-    body(count * item / wanted, count * (item + 1) / wanted, thread);
-  });
+  parallel_for(wanted, [&](int64_t item, int thread) { body(count * item / wanted, count * (item + 1) / wanted, thread); });
 }
 
 }  // namespace clearhead

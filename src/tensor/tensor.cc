@@ -46,7 +46,8 @@ void copy_strided(const std::byte* from, const std::vector<int64_t>& from_stride
   }
   const int64_t bytes = static_cast<int64_t>(element);
   for (int64_t i = 0; i < shape[axis]; ++i) {
-    copy_strided(from + i * from_strides[axis] * bytes, from_strides, to + i * to_strides[axis] * bytes, to_strides, shape, axis + 1, element);
+    copy_strided(from + i * from_strides[axis] * bytes, from_strides, to + i * to_strides[axis] * bytes, to_strides, shape, axis + 1,
+                 element);
   }
 }
 
@@ -125,7 +126,8 @@ Tensor Tensor::zeros(Shape shape, DType dtype) {
 Tensor Tensor::borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> keep_alive, bool immutable,
                       std::vector<int64_t> strides) {
   count_elements(shape, dtype);
-  if (!strides.empty() && strides.size() != shape.size()) fail(ErrorCode::kShape, "tensor: {} strides for shape {}", strides.size(), to_string(shape));
+  if (!strides.empty() && strides.size() != shape.size())
+    fail(ErrorCode::kShape, "tensor: {} strides for shape {}", strides.size(), to_string(shape));
   Tensor out;
   out.storage_ = Storage::borrow(data, std::move(keep_alive), immutable);
   out.strides_ = strides.empty() ? contiguous_strides(shape) : std::move(strides);
@@ -222,7 +224,8 @@ Tensor Tensor::reshape(Shape shape) const {
   }
   if (unknown) *unknown = known > 0 ? numel() / known : 0;
   if (!is_contiguous() || count_elements(shape, dtype_) != numel()) {
-    fail(ErrorCode::kShape, "tensor: {}shape {} cannot be viewed as {}", is_contiguous() ? "" : "strided ", to_string(shape_), to_string(shape));
+    fail(ErrorCode::kShape, "tensor: {}shape {} cannot be viewed as {}", is_contiguous() ? "" : "strided ", to_string(shape_),
+         to_string(shape));
   }
   Tensor out = *this;
   out.strides_ = contiguous_strides(shape);
@@ -255,7 +258,8 @@ uint64_t Tensor::version() const { return storage_ ? storage_->version.load(std:
 bool Tensor::is_borrowed() const { return storage_ && !storage_->owned && !storage_->immutable; }
 
 void Tensor::check_dtype(DType wanted) const {
-  if (wanted != dtype_) fail(ErrorCode::kShape, "tensor: expected {}, found {} of shape {}", to_string(wanted), to_string(dtype_), to_string(shape_));
+  if (wanted != dtype_)
+    fail(ErrorCode::kShape, "tensor: expected {}, found {} of shape {}", to_string(wanted), to_string(dtype_), to_string(shape_));
 }
 
 void Tensor::fill_from(const void* values, size_t count) {
