@@ -49,7 +49,9 @@ struct SweepRequest {
   std::vector<Statistic> statistics{};
   std::vector<Match> matches{};
   int64_t offset_reach = 64;
-  std::array<int64_t, 2> cells{0, 0};  ///< with both > 0, also the whole map pooled to this many rows and columns, max and mean
+  /// With both > 0, also the whole map (all kept rows × all keys) pooled to this many rows and columns, max and mean. Cells cut the kept rows,
+  /// not the sampled ones: row t of the record falls into the cell r with ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋, n = rows kept.
+  std::array<int64_t, 2> cells{0, 0};
   Range heads{0, -1};                  ///< −1: all
   SweepRequest() = default;
   SweepRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}
@@ -66,6 +68,7 @@ struct SweepResult {
   Tensor pooled_mean{};
   bool exact = true;  ///< false: from sampled rows. Per-key and per-offset sums are then scaled by rows / sampled rows
   int64_t rows_looked_at = 0;
+  std::vector<int64_t> queries{};  ///< which query each row of the result is, ascending; filled by AttentionMap
 };
 
 }  // namespace clearhead

@@ -31,7 +31,8 @@ struct ForwardCall {
 
 /// Weights or scores of some rows of one head against a range of keys, by the same chain of operations as the forward: same bits of s.
 struct WeightsCall {
-  enum class Quantity : uint8_t { kScore2, kWeight };  // kScore2: base 2 (natural·log₂e) after all terms, −∞ where hidden
+  // kScore2: base 2 (natural·log₂e) after all terms, −∞ where hidden. kWeight: 0 where hidden. kWeightOrNaN: the same bits, NaN where hidden.
+  enum class Quantity : uint8_t { kScore2, kWeight, kWeightOrNaN };
   const AttentionRecord& record;
   int64_t batch = 0, head = 0;
   const int64_t* rows = nullptr;  // row indices into record.q, ascending, `row_count` of them
