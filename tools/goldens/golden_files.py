@@ -1,0 +1,128 @@
+"""What every golden of a model has in common: seeded weights, a float64 run that also keeps q and k, and the names in the file.
+
+golden.safetensors holds, for a batch of sequences of one length (padding at the end where attention_mask is 0):
+
+    input_ids, attention_mask[, token_type_ids]   i32 [batch, length]
+    hidden.0 … hidden.L                           f32 [batch, length, hidden]       what `hidden_states` is in transformers:
+                                                  0 after the embeddings, l after block l, L also after the final norm
+    attention.l                                   f32 [batch, head, query, key]     `output_attentions`
+    q.l, k.l                                      f32 [batch, head, length, d_k]    as they enter the dot product (after rotary positions)
+    scale.l                                       f32 []                            what the dot product is multiplied with
+    logits, pooled                                f32                               where the model has them
+    greedy                                        i32 [batch, new]                  greedy continuation, causal models only
+    greedy_margin                                 f32 [batch, new]                  distance of the two largest logits at each step
+
+The run is in float64; what is stored is rounded once, to float32.
+"""
+
+import contextlib
+import importlib
+import json
+import pathlib
+import shutil
+
+import numpy
+import torch
+from safetensors.numpy import save_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "goldens"
+
+
+def seed_weights(model, seed):
+    """Every parameter away from zero and one, so that a missing bias, gain or table shows."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
+            if parameter.ndim >= 2:
+                fan_in = parameter.shape[0] if type(owner_of(model, name)).__name__ == "Conv1D" else parameter.shape[1]
+                parameter.copy_(noise * (1.3 / fan_in**0.5))
+            elif "norm" in name.lower() and name.endswith("weight") or ".ln_" in name and name.endswith("weight"):
+                parameter.copy_(1 + 0.2 * noise)
+            else:
+                parameter.copy_(0.3 * noise)
+
+
+def owner_of(model, name):
+    return model.get_submodule(name.rsplit(".", 1)[0]) if "." in name else model
+
+
+@contextlib.contextmanager
+def keep_queries_and_keys(modeling, kept):
+    """Eager attention stands in one function of each modelling module; it is wrapped while the golden is made."""
+    module = importlib.import_module(modeling)
+    original = module.eager_attention_forward
+
+    def wrapped(owner, query, key, value, *args, **kwargs):
+        scaling = kwargs.get("scaling")
+        if scaling is None:
+            scaling = getattr(owner, "scaling", query.shape[-1] ** -0.5)
+        kept.append((query.detach().clone(), key.detach().clone(), float(scaling)))
+        return original(owner, query, key, value, *args, **kwargs)
+
+    module.eager_attention_forward = wrapped
+    try:
+        yield
+    finally:
+        module.eager_attention_forward = original
+
+
+def f32(tensor):
+    return numpy.ascontiguousarray(tensor.detach().double().numpy().astype(numpy.float32))
+
+
+def i32(tensor):
+    return numpy.ascontiguousarray(tensor.numpy().astype(numpy.int32))
+
+
+def run(model, inputs):
+    """One float64 run; everything the engine should also say. Padding is dropped by the reader, not here."""
+    model = model.double().eval()
+    kept, golden = [], {name: i32(tensor) for name, tensor in inputs.items()}
+    with torch.no_grad(), keep_queries_and_keys(type(model).__module__, kept):
+        out = model(**inputs, output_attentions=True, output_hidden_states=True, return_dict=True)
+    for index, hidden in enumerate(out.hidden_states):
+        golden[f"hidden.{index}"] = f32(hidden)
+    for index, (attention, (query, key, scale)) in enumerate(zip(out.attentions, kept, strict=True)):
+        golden[f"attention.{index}"] = f32(attention)
+        golden[f"q.{index}"], golden[f"k.{index}"] = f32(query), f32(key)
+        golden[f"scale.{index}"] = numpy.array(scale, numpy.float32)
+    for name, field in {
+        "logits": "logits",
+        "prediction_logits": "logits",
+        "seq_relationship_logits": "seq_relationship_logits",
+        "pooler_output": "pooled",
+    }.items():
+        value = getattr(out, name, None)
+        if value is not None:
+            golden[field] = f32(value)
+    return golden
+
+
+def greedy(model, input_ids, new):
+    """Greedy continuation without a cache, with the margin between the two largest logits at each step."""
+    tokens, margins, ids = [], [], input_ids
+    with torch.no_grad():
+        for _ in range(new):
+            logits = model(input_ids=ids, use_cache=False).logits[:, -1]
+            best = logits.topk(2, dim=-1)
+            tokens.append(best.indices[:, :1])
+            margins.append(best.values[:, :1] - best.values[:, 1:])
+            ids = torch.cat([ids, tokens[-1]], dim=1)
+    return {"greedy": i32(torch.cat(tokens, 1)), "greedy_margin": f32(torch.cat(margins, 1))}
+
+
+def write(family, variant, model, golden, *, dtype=torch.float32, shard=None, config=None):
+    """Writes ROOT/family/variant. `config` (a function of the dict) edits what stands in config.json, for older spellings."""
+    folder = ROOT / family / variant
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    model.to(dtype).save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    path = folder / "config.json"
+    fields = json.loads(path.read_text())
+    fields.pop("transformers_version", None)
+    if config:
+        fields = config(fields) or fields
+    path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
+    save_file(golden, folder / "golden.safetensors", metadata={"made_by": "tools/goldens/models.py"})
