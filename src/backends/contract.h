@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/dense.h"
 #include "clearhead/look.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"
@@ -61,6 +62,7 @@ struct Backend {
   void (*forward)(const ForwardCall& call) = nullptr;
   void (*weights)(const WeightsCall& call) = nullptr;
   SweepResult (*sweep)(const SweepCall& call) = nullptr;
+  DenseOps dense{};
 };
 
 }  // namespace clearhead

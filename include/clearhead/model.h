@@ -1,0 +1,141 @@
+// Room: models.
+// A model from its files to its answers: hidden states, sentence embeddings, masked words, classes, next tokens; every attention of it observable.
+//
+//   auto model = clearhead::load("all-MiniLM-L6-v2");
+//   auto result = model->run(model->tokenizer().encode("The cat sat on the mat."), {.observer = &trace});
+//   result.hidden;                                       // f32 [1, 9, 384]
+//
+// Weights are read once, in f32, and reordered for this machine; the file's pages are given back. A model is immutable after loading and may be
+// shared; runs of one model take turns (one engine computes at a time in a process: the cores are its own).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clearhead/attend.h"
+#include "clearhead/observer.h"
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+struct Encoding;  // clearhead/tokenizer.h
+class Tokenizer;
+
+/// What is known of a model from its configuration and the headers of its files, before a weight is read.
+struct ModelInfo {
+  std::string name{};       ///< as the user named it
+  std::string directory{};  ///< where its files are
+  std::string model_type{};
+  std::vector<std::string> architectures{};
+  int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
+  int64_t longest = 0;        ///< most tokens of one sequence; 0: no limit
+  bool causal = false;        ///< every layer is
+  int64_t parameters = 0;     ///< elements of all tensors in the file
+  uint64_t file_bytes = 0;    ///< of those tensors
+  uint64_t memory_bytes = 0;  ///< of the weights once loaded, in f32
+  std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
+  bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
+  std::vector<std::string> labels{};  ///< of the classifier
+};
+
+/// Reads config.json and headers only. Throws as load() does.
+ModelInfo describe_model(const std::string& path_or_name);
+
+struct LoadOptions {
+  bool tokenizer = true;  ///< false: ids only; a directory without tokenizer files is then enough
+};
+
+/// Sequences of one length, padded at their ends. [batch, length] each, row-major.
+struct TokenBatch {
+  int64_t batch = 0, length = 0;
+  std::vector<int32_t> ids{};
+  std::vector<int32_t> type_ids{};      ///< empty: zeros
+  std::vector<int32_t> lengths{};       ///< [batch] tokens that are not padding; empty: all
+  std::vector<int32_t> position_ids{};  ///< empty: 0, 1, …
+  std::vector<int32_t> document_ids{};  ///< empty: one document; else tokens see only their own (−1: padding)
+};
+
+/// What a run is asked to compute besides the last hidden state.
+struct RunOptions {
+  Observer* observer = nullptr;         ///< told about every attention; with one, batch must be 1 for its plan to name the text
+  bool logits = true;                   ///< of the heads the model has
+  bool last_logits_only = false;        ///< causal LM: of the last token of each sequence
+  bool all_hidden = false;              ///< also the embeddings and every layer's output
+  std::optional<std::string> text{};    ///< what the ids came from, for the observer's plan
+  std::optional<std::string> pair{};    ///< the second text
+  std::vector<TextSegment> segments{};  ///< named stretches of tokens, for the observer's plan
+};
+
+/// Undefined tensors are what the model does not have or was not asked for. Rows of padding hold unspecified finite numbers.
+struct RunResult {
+  Tensor hidden{};  ///< f32 [batch, token, width], after the final norm
+  std::vector<Tensor>
+      all_hidden{};  ///< layers + 1 of them: the embeddings, then each layer's output (the last after the final norm), as transformers has it
+  Tensor pooled{};                ///< f32 [batch, width]
+  Tensor masked_logits{};         ///< f32 [batch, token, vocabulary]
+  Tensor class_logits{};          ///< f32 [batch, label], or [batch, token, label] for token classifiers
+  Tensor next_sentence_logits{};  ///< f32 [batch, 2]
+  Tensor causal_logits{};         ///< f32 [batch, token, vocabulary], or [batch, 1, vocabulary] with last_logits_only
+};
+
+/// The keys and values of a causal model's layers, for running on where the last call ended.
+struct ModelCache {
+  std::vector<KeyCache> layers{};
+  int64_t length = 0;  ///< tokens seen
+  int64_t step = 0;    ///< calls so far
+};
+
+struct Embedding {
+  std::vector<float> values{};  ///< [width]
+  int64_t tokens = 0;           ///< of the text, special ones included
+  int64_t used = 0;             ///< fewer than tokens: the text was cut at the model's max_seq_length
+};
+
+struct Candidate {
+  int32_t id = 0;
+  std::string token{};
+  float probability = 0;
+};
+
+struct ClassScore {
+  std::string label{};
+  float probability = 0;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelInfo& info() const = 0;
+  /// Throws kNotFound if the model was loaded without one.
+  virtual const Tokenizer& tokenizer() const = 0;
+  virtual std::shared_ptr<const Tokenizer> shared_tokenizer() const = 0;
+
+  /// Throws kTooLong for more tokens than the model has positions, naming the ways out; kInvalidArgument for ids outside the vocabulary.
+  virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const = 0;
+  RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
+  RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
+
+  /// Runs `ids` after what the cache has seen: the prefill, then one or more tokens at a time. One sequence. The observer's sites carry cache.step;
+  /// its begin() is called by whoever drives the steps (plan_of()). Throws kUnsupported for models that are not causal.
+  virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;
+  /// What an observer is told before a run.
+  virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const = 0;
+
+  /// The sentence's vector as sentence-transformers computes it (modules.json: pooling, normalising, max_seq_length).
+  /// Models without modules.json: the mean over all tokens, not normalised.
+  virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const = 0;
+  /// Candidates for every mask token of the text, best first. Throws kUnsupported without a masked-LM head, kInvalidArgument without a mask.
+  virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5) const = 0;
+  /// Probabilities of every label, best first. Throws kUnsupported without a sequence classifier.
+  virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt) const = 0;
+};
+
+/// Loads a model from a directory, or by the name of one in the local Hugging Face cache. Throws kNotFound listing the places searched,
+/// kFormat for broken files, kUnsupported for what this library cannot do, naming it. Nothing is downloaded.
+std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options = {});
+
+}  // namespace clearhead

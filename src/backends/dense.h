@@ -1,0 +1,101 @@
+// The dense half of a backend's table: what a Transformer computes besides attention.
+//
+// Buffers are f32. A row is contiguous; rows are `stride` elements apart. Weights are prepared once (reordered as the backend likes them, for any
+// number of rows) and are read-only afterwards. Functions may use parallel_for and must not be called inside it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+enum class Activation : uint8_t {
+  kNone,
+  kGeluErf,   // x·Φ(x), Φ by erf
+  kGeluTanh,  // 0.5x(1 + tanh(√(2/π)(x + 0.044715x³))): "gelu_new", "gelu_pytorch_tanh"
+  kRelu,
+  kSilu,  // x·σ(x)
+  kTanh,
+};
+const char* to_string(Activation activation);
+/// By Hugging Face's names; empty if there is none.
+std::optional<Activation> activation_from(std::string_view name);
+
+/// W of y = x·Wᵀ as one backend wants it. Immutable, shared between threads.
+class PreparedWeight {
+ public:
+  virtual ~PreparedWeight() = default;
+  int64_t in = 0, out = 0;
+  size_t bytes = 0;  // resident
+};
+
+/// One stretch of a weight's outputs as a file has it: [out, in], or [in, out] where input_first; f32, bf16 or f16, any strides.
+struct WeightPart {
+  Tensor values{};
+  bool input_first = false;
+};
+
+/// out = f(x·Wᵀ + bias) ⊙ multiply, added to what out held where `accumulate`. x is not out; multiply may be.
+struct LinearCall {
+  const PreparedWeight& weight;
+  const float* x = nullptr;  // [rows, in]
+  int64_t rows = 0;
+  int64_t x_stride = 0;
+  const float* bias = nullptr;  // [out]
+  Activation activation = Activation::kNone;
+  bool accumulate = false;          // out += …: the residual sum
+  const float* multiply = nullptr;  // [rows, out], strided as out: a gate, applied after the activation
+  float* out = nullptr;             // [rows, out]
+  int64_t out_stride = 0;
+};
+
+/// y = norm(x): layer norm with its mean taken off, or rms norm. In place is allowed.
+struct NormCall {
+  bool rms = false;
+  double epsilon = 1e-5;
+  const float* weight = nullptr;  // [width]
+  const float* bias = nullptr;    // [width] or null
+  const float* x = nullptr;       // [rows, width], contiguous
+  float* out = nullptr;
+  int64_t rows = 0, width = 0;
+};
+
+/// out[r] = scale·tokens[ids[r]] + positions[position_ids[r]] + types[type_ids[r]]. Tables are f32, bf16 or f16, [entries, width], contiguous;
+/// undefined ones are left out. Only rows that are asked for are touched: a mapped file stays on disk. Ids are checked by the caller.
+struct EmbeddingCall {
+  const Tensor& tokens;
+  const Tensor& positions;
+  const Tensor& types;
+  float scale = 1;
+  const int32_t* ids = nullptr;           // [rows]
+  const int32_t* position_ids = nullptr;  // [rows]
+  const int32_t* type_ids = nullptr;      // [rows]
+  float* out = nullptr;                   // [rows, width]
+  int64_t rows = 0, width = 0;
+};
+
+/// Turns `dims` channels of every head in place: x[r, h, ·] by cosine and sine of row r.
+struct RotaryCall {
+  float* x = nullptr;  // [rows, heads, head_dim], head_dim contiguous
+  int64_t rows = 0, heads = 0, head_dim = 0, row_stride = 0, head_stride = 0;
+  int64_t dims = 0;
+  bool interleaved = false;
+  const float* cosine = nullptr;  // [rows, dims / 2]
+  const float* sine = nullptr;
+};
+
+struct DenseOps {
+  /// Parts are stacked along their outputs: q, k and v become one product. Throws kShape if their inputs differ.
+  std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count) = nullptr;
+  void (*linear)(const LinearCall& call) = nullptr;
+  void (*norm)(const NormCall& call) = nullptr;
+  void (*embed)(const EmbeddingCall& call) = nullptr;
+  void (*rotary)(const RotaryCall& call) = nullptr;
+  void (*activate)(Activation activation, float* x, int64_t count) = nullptr;
+};
+
+}  // namespace clearhead
