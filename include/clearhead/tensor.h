@@ -91,8 +91,9 @@ class Tensor {
   Tensor contiguous() const;  ///< itself when already so, else a copy
   Tensor clone() const;       ///< a contiguous copy that owns its memory
 
-  uint64_t version() const;  ///< mutable accesses so far
-  bool is_borrowed() const;  ///< memory that can change uncounted
+  uint64_t version() const;   ///< mutable accesses so far
+  bool is_borrowed() const;   ///< memory that can change uncounted
+  bool is_immutable() const;  ///< memory that nobody can open for writing
   bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
 
  private:

@@ -257,6 +257,8 @@ uint64_t Tensor::version() const { return storage_ ? storage_->version.load(std:
 
 bool Tensor::is_borrowed() const { return storage_ && !storage_->owned && !storage_->immutable; }
 
+bool Tensor::is_immutable() const { return storage_ && storage_->immutable; }
+
 void Tensor::check_dtype(DType wanted) const {
   if (wanted != dtype_)
     fail(ErrorCode::kShape, "tensor: expected {}, found {} of shape {}", to_string(wanted), to_string(dtype_), to_string(shape_));

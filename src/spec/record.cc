@@ -1,0 +1,132 @@
+#include "clearhead/record.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "base/format.h"
+#include "spec/visible.h"
+
+namespace clearhead {
+namespace {
+
+// q, then k if a tensor, then the description's operands: the order of Stamp::versions. Pages are append-only and not counted.
+template <class Visit>
+void for_each_stamped(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Visit& visit) {
+  visit("q", q);
+  if (const Tensor* k = std::get_if<Tensor>(&keys)) visit("k", *k);
+  for_each_operand(spec, visit);
+}
+
+// A copy whose memory nobody can open for writing.
+Tensor frozen(const Tensor& tensor) {
+  if (!tensor.defined() || tensor.is_immutable()) return tensor;
+  const auto copy = std::make_shared<const Tensor>(tensor.clone());
+  return Tensor::borrow(copy->raw(), copy->shape(), copy->dtype(), copy, /*immutable=*/true);
+}
+
+}  // namespace
+
+const char* to_string(InstructionSet isa) {
+  switch (isa) {
+    case InstructionSet::kReference: return "ref";
+    case InstructionSet::kAvx2: return "avx2";
+    case InstructionSet::kAvx512: return "avx512";
+  }
+  return "ref";
+}
+
+int64_t key_length(const Keys& keys) {
+  const Tensor* k = std::get_if<Tensor>(&keys);
+  return k ? k->size(2) : std::get<PagedKeys>(keys).length;
+}
+
+int64_t key_heads(const Keys& keys) {
+  const Tensor* k = std::get_if<Tensor>(&keys);
+  return k ? k->size(1) : std::get<PagedKeys>(keys).key_heads;
+}
+
+int64_t key_width(const Keys& keys) {
+  const Tensor* k = std::get_if<Tensor>(&keys);
+  return k ? k->size(3) : std::get<PagedKeys>(keys).d_k;
+}
+
+AttentionShape AttentionRecord::shape() const {
+  AttentionShape shape;
+  shape.batch = q.size(0);
+  shape.heads = q.size(1);
+  shape.key_heads = key_heads(keys);
+  shape.queries = query_length;
+  shape.keys = key_length(keys);
+  shape.d_k = q.size(3);
+  if (const PagedKeys* pages = std::get_if<PagedKeys>(&keys)) shape.d_v = pages->d_v;
+  return shape;
+}
+
+int64_t AttentionRecord::position_of(int64_t query) const {
+  return query + first_position(spec.topology.band, query_length, key_length(keys));
+}
+
+void AttentionRecord::check_fresh() const {
+  size_t index = 0;
+  for_each_stamped(spec, q, keys, [&](const std::string& name, const Tensor& operand) {
+    if (index >= stamp.versions.size()) {
+      fail(ErrorCode::kStale, "record: operand \"{}\" was not there when the record was stamped; attend again to get a new record", name);
+    }
+    if (operand.version() != stamp.versions[index]) {
+      fail(ErrorCode::kStale,
+           "record: operand \"{}\" was opened for writing after the record was made; attend again, or keep record.pin() before changing "
+           "operands",
+           name);
+    }
+    ++index;
+  });
+  if (index != stamp.versions.size()) {
+    fail(ErrorCode::kStale, "record: stamped over {} operands, it has {} now; attend again to get a new record", stamp.versions.size(),
+         index);
+  }
+}
+
+bool AttentionRecord::unpinned() const {
+  bool found = false;
+  for_each_stamped(spec, q, keys, [&](const std::string&, const Tensor& operand) { found = found || operand.is_borrowed(); });
+  return found;
+}
+
+AttentionRecord AttentionRecord::pin() const {
+  check_fresh();
+  AttentionRecord pinned = *this;
+  pinned.q = frozen(q);
+  if (const Tensor* k = std::get_if<Tensor>(&keys)) pinned.keys = frozen(*k);
+  for_each_operand(pinned.spec, [](const std::string&, Tensor& operand) { operand = frozen(operand); });
+  pinned.rows = {.m = frozen(rows.m), .l = frozen(rows.l)};
+  pinned.stamp.versions = stamp_now(pinned.spec, pinned.q, pinned.keys, stamp.isa).versions;
+  return pinned;
+}
+
+Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, InstructionSet isa) {
+  Stamp stamp;
+  stamp.isa = isa;
+  stamp.dtype = q.dtype();
+  for_each_stamped(spec, q, keys, [&](const std::string&, const Tensor& operand) { stamp.versions.push_back(operand.version()); });
+  return stamp;
+}
+
+Tensor log_sum_exp(const RowStats& rows) {
+  const Tensor m = rows.m.contiguous(), l = rows.l.contiguous();
+  if (m.shape() != l.shape())
+    fail(ErrorCode::kShape, "log_sum_exp: m is {}, l is {}; expected equal shapes", to_string(m.shape()), to_string(l.shape()));
+  Tensor out = Tensor::empty(m.shape());
+  const float* shift = m.data<float>();
+  const float* sum = l.data<float>();
+  float* result = out.mutable_data<float>();
+  constexpr double kLn2 = 0.693147180559945309417;
+  for (int64_t row = 0; row < out.numel(); ++row) {
+    const double value = static_cast<double>(shift[row]) * kLn2 + std::log(static_cast<double>(sum[row]));
+    result[row] = sum[row] == 0 ? -std::numeric_limits<float>::infinity() : static_cast<float>(value);
+  }
+  return out;
+}
+
+}  // namespace clearhead

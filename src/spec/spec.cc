@@ -1,0 +1,128 @@
+#include "clearhead/spec.h"
+
+#include <cmath>
+
+#include "base/format.h"
+
+namespace clearhead {
+namespace {
+
+// One list for both constnesses: T is Tensor or const Tensor.
+template <class Spec, class Visit>
+void visit_operands(Spec& spec, const Visit& visit) {
+  int slopes = 0, biases = 0;
+  const auto numbered = [](const char* name, int& count) {
+    ++count;
+    return count == 1 ? std::string(name) : name + std::to_string(count);
+  };
+  for (auto& term : spec.terms) {
+    if (auto* alibi = std::get_if<Alibi>(&term)) visit(numbered("slopes", slopes), alibi->slopes);
+    if (auto* dense = std::get_if<Dense>(&term)) visit(numbered("bias", biases), dense->bias);
+  }
+  if (spec.topology.segments) {
+    visit("segments.queries", spec.topology.segments->queries);
+    visit("segments.keys", spec.topology.segments->keys);
+  }
+  if (spec.topology.mask) visit("mask", spec.topology.mask->visible);
+  auto& softmax = std::get<Softmax>(spec.normaliser);
+  if (softmax.sinks) visit("sinks", *softmax.sinks);
+}
+
+// "[2|1, 8|1, 100]": what each axis may be.
+std::string expected_axes(const Shape& sizes, size_t broadcastable) {
+  std::string text = "[";
+  for (size_t axis = 0; axis < sizes.size(); ++axis) {
+    if (axis) text += ", ";
+    text += std::to_string(sizes[axis]);
+    if (axis < broadcastable && sizes[axis] != 1) text += "|1";
+  }
+  return text + "]";
+}
+
+// The first `broadcastable` axes may also be 1.
+void check_operand(const std::string& name, const char* axes, const Tensor& operand, DType dtype, const Shape& sizes,
+                   size_t broadcastable) {
+  if (!operand.defined())
+    fail(ErrorCode::kInvalidArgument, "attention: operand \"{}\" was given no tensor; expected {} {}", name, to_string(dtype), axes);
+  bool fits = operand.dtype() == dtype && operand.shape().size() == sizes.size();
+  for (size_t axis = 0; fits && axis < sizes.size(); ++axis) {
+    const int64_t size = operand.shape()[axis];
+    fits = size == sizes[axis] || (axis < broadcastable && size == 1);
+  }
+  if (fits) return;
+  fail(ErrorCode::kShape, "attention: operand \"{}\": expected {} {} = {}, found {} {}", name, to_string(dtype), axes,
+       expected_axes(sizes, broadcastable), to_string(operand.dtype()), to_string(operand.shape()));
+}
+
+void check_sizes(const AttentionShape& shape) {
+  const auto at_least = [](const char* name, int64_t value, int64_t least) {
+    if (value < least) fail(ErrorCode::kShape, "attention: {} is {}; expected {} or more", name, value, least);
+  };
+  at_least("batch", shape.batch, 0);
+  at_least("the number of query heads", shape.heads, 0);
+  at_least("the number of key heads", shape.key_heads, 0);
+  at_least("the number of queries", shape.queries, 0);
+  at_least("the number of keys", shape.keys, 0);
+  at_least("d_k", shape.d_k, 1);
+  at_least("d_v", shape.d_v, 0);
+  const bool divides = shape.key_heads > 0 ? shape.heads % shape.key_heads == 0 : shape.heads == 0;
+  if (!divides) {
+    fail(ErrorCode::kShape, "attention: {} query heads cannot share {} key heads evenly; query heads must be a multiple of key heads",
+         shape.heads, shape.key_heads);
+  }
+}
+
+void check_limit(const char* name, const std::optional<int64_t>& limit) {
+  if (limit && *limit < 0) {
+    fail(ErrorCode::kInvalidArgument,
+         "attention: topology.band.{} is {}; expected 0 or more keys besides the query's own, or nothing for no limit", name, *limit);
+  }
+}
+
+}  // namespace
+
+Topology full() { return {}; }
+
+Topology causal(std::optional<int64_t> back, Align align) { return {.band = {.back = back, .ahead = 0, .align = align}}; }
+
+Topology window(int64_t back, int64_t ahead, Align align) { return {.band = {.back = back, .ahead = ahead, .align = align}}; }
+
+void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit) {
+  visit_operands(spec, visit);
+}
+
+void for_each_operand(const AttentionSpec& spec, const std::function<void(const std::string& name, const Tensor& operand)>& visit) {
+  visit_operands(spec, visit);
+}
+
+void validate(const AttentionSpec& spec, const AttentionShape& shape) {
+  check_sizes(shape);
+  const Dot& dot = std::get<Dot>(spec.pair);
+  if (dot.scale && !std::isfinite(*dot.scale)) {
+    fail(ErrorCode::kInvalidArgument, "attention: pair.dot.scale is {}; expected a finite number, or nothing for 1/sqrt(d_k)", *dot.scale);
+  }
+  for (const Term& term : spec.terms) {
+    const auto* soft_cap = std::get_if<SoftCap>(&term);
+    if (soft_cap && !(soft_cap->cap > 0 && std::isfinite(soft_cap->cap))) {
+      fail(ErrorCode::kInvalidArgument, "attention: soft_cap.cap is {}; expected a positive finite number", soft_cap->cap);
+    }
+  }
+  check_limit("back", spec.topology.band.back);
+  check_limit("ahead", spec.topology.band.ahead);
+  const Shape every_pair = {shape.batch, shape.heads, shape.queries, shape.keys};
+  for_each_operand(spec, [&](const std::string& name, const Tensor& operand) {
+    if (name.starts_with("slopes") || name == "sinks") {
+      check_operand(name, "[head]", operand, DType::kF32, {shape.heads}, 0);
+    } else if (name.starts_with("bias")) {
+      check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kF32, every_pair, 3);
+    } else if (name == "mask") {
+      check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kBool, every_pair, 3);
+    } else {
+      const bool queries = name == "segments.queries";
+      check_operand(name, queries ? "[batch|1, query]" : "[batch|1, key]", operand, DType::kI32,
+                    {shape.batch, queries ? shape.queries : shape.keys}, 1);
+    }
+  });
+}
+
+}  // namespace clearhead

@@ -1,0 +1,194 @@
+// A description as JSON, field by field as docs/spec.md says. Operands are names of tensors; absent parts are left out when written,
+// and may be absent or null when read. Nothing unknown is skipped: it is kUnsupported by its path.
+#include <charconv>
+#include <cmath>
+
+#include "base/format.h"
+#include "base/json.h"
+#include "clearhead/spec.h"
+
+namespace clearhead {
+namespace {
+
+using Operand = std::function<Tensor(const std::string& name)>;
+
+// The shortest decimal that reads back as the same float, so that 0.1f is written 0.1.
+Json shortest(float value) {
+  char text[32];
+  const auto written = std::to_chars(text, text + sizeof text, value);
+  double decimal = 0;
+  std::from_chars(text, written.ptr, decimal);
+  return decimal;
+}
+
+Json band_to_json(const Band& band) {
+  return Json::object({{"back", band.back ? Json(*band.back) : Json()},
+                       {"ahead", band.ahead ? Json(*band.ahead) : Json()},
+                       {"align", band.align == Align::kEnd ? "end" : "start"}});
+}
+
+struct TermToJson {
+  const std::string& operand;  // its name, if the term has one
+  Json operator()(const Alibi&) const { return Json::object({{"alibi", Json::object({{"slopes", operand}})}}); }
+  Json operator()(const Dense&) const { return Json::object({{"dense", Json::object({{"bias", operand}})}}); }
+  Json operator()(const SoftCap& term) const { return Json::object({{"soft_cap", Json::object({{"cap", shortest(term.cap)}})}}); }
+};
+
+// Reads one description; every helper takes the path of what it reads, for errors.
+class Reader {
+ public:
+  Reader(const std::string& where, const Operand& operand) : where_(where), operand_(operand) {}
+
+  AttentionSpec spec(const Json& json) const {
+    Fields fields(json, where_);
+    AttentionSpec spec;
+    if (const Json* pair = present(fields, "pair")) spec.pair = read_pair(*pair);
+    if (const Json* terms = present(fields, "terms")) {
+      if (!terms->is_array()) fields.wrong("terms", "an array of terms", *terms);
+      for (size_t i = 0; i < terms->size(); ++i) spec.terms.push_back(read_term(terms->items()[i], format("terms[{}]", i)));
+    }
+    if (const Json* topology = present(fields, "topology")) spec.topology = read_topology(*topology);
+    if (const Json* normaliser = present(fields, "normaliser")) spec.normaliser = read_normaliser(*normaliser);
+    fields.refuse_rest();
+    return spec;
+  }
+
+ private:
+  static const Json* present(Fields& fields, const char* name) {
+    const Json* found = fields.take(name);
+    return found && !found->is_null() ? found : nullptr;
+  }
+
+  Tensor tensor(const Fields& fields, const char* name, const Json& value) const {
+    if (!value.is_string()) fields.wrong(name, "the name of a tensor", value);
+    return operand_(value.string());
+  }
+
+  Tensor tensor(Fields& fields, const char* name) const { return tensor(fields, name, fields.require(name)); }
+
+  float real(const Fields& fields, const char* name, const Json& value) const {
+    if (!value.is_number()) fields.wrong(name, "a number", value);
+    const float narrow = static_cast<float>(value.number());
+    if (!std::isfinite(narrow)) fields.wrong(name, "a number that f32 can hold", value);
+    return narrow;
+  }
+
+  // The one alternative of an object like {"dot": {…}}; `known` lists what there could be.
+  const std::pair<std::string, Json>& alternative(const Json& json, const std::string& path, const char* known) const {
+    if (!json.is_object() || json.size() != 1) {
+      fail(ErrorCode::kFormat, "{}: \"{}\": expected an object with one field, its kind ({}), found {}", where_, path, known,
+           json.is_object() && json.size() > 1 ? format("{} fields", json.size())
+           : json.is_object()                  ? "no field"
+                                               : json.describe());
+    }
+    return json.fields().front();
+  }
+
+  [[noreturn]] void unknown(const std::string& path, const std::string& kind, const char* known) const {
+    fail(ErrorCode::kUnsupported, "{}: \"{}.{}\" is not understood; this version knows {}", where_, path, kind, known);
+  }
+
+  Pair read_pair(const Json& json) const {
+    const auto& [kind, body] = alternative(json, "pair", "dot");
+    if (kind != "dot") unknown("pair", kind, "dot");
+    Fields fields(body, where_, "pair.dot");
+    Dot dot;
+    if (const Json* scale = present(fields, "scale")) dot.scale = real(fields, "scale", *scale);
+    fields.refuse_rest();
+    return dot;
+  }
+
+  Term read_term(const Json& json, const std::string& path) const {
+    constexpr const char* kKnown = "alibi, dense, soft_cap";
+    const auto& [kind, body] = alternative(json, path, kKnown);
+    Term term;
+    if (kind != "alibi" && kind != "dense" && kind != "soft_cap") unknown(path, kind, kKnown);
+    Fields fields(body, where_, path + "." + kind);
+    if (kind == "alibi") {
+      term = Alibi{tensor(fields, "slopes")};
+    } else if (kind == "dense") {
+      term = Dense{tensor(fields, "bias")};
+    } else {
+      const Json& cap = fields.require("cap");
+      term = SoftCap{real(fields, "cap", cap)};
+      if (!(std::get<SoftCap>(term).cap > 0)) fields.wrong("cap", "a positive number", cap);
+    }
+    fields.refuse_rest();
+    return term;
+  }
+
+  std::optional<int64_t> limit(Fields& fields, const char* name) const {
+    const Json* value = present(fields, name);
+    if (!value) return std::nullopt;
+    if (!value->is_integer() || value->integer() < 0) fields.wrong(name, "a count of keys, 0 or more, or null for no limit", *value);
+    return value->integer();
+  }
+
+  Topology read_topology(const Json& json) const {
+    Fields fields(json, where_, "topology");
+    Topology topology;
+    if (const Json* band = present(fields, "band")) {
+      Fields inner(*band, where_, "topology.band");
+      topology.band.back = limit(inner, "back");
+      topology.band.ahead = limit(inner, "ahead");
+      const std::string align = inner.string_or("align", "end");
+      if (align != "end" && align != "start") inner.wrong("align", "\"end\" or \"start\"", align);
+      topology.band.align = align == "end" ? Align::kEnd : Align::kStart;
+      inner.refuse_rest();
+    }
+    if (const Json* segments = present(fields, "segments")) {
+      Fields inner(*segments, where_, "topology.segments");
+      topology.segments = Segments{};
+      topology.segments->queries = tensor(inner, "queries");
+      topology.segments->keys = tensor(inner, "keys");
+      inner.refuse_rest();
+    }
+    if (const Json* mask = present(fields, "mask")) topology.mask = Mask{tensor(fields, "mask", *mask)};
+    fields.refuse_rest();
+    return topology;
+  }
+
+  Normaliser read_normaliser(const Json& json) const {
+    const auto& [kind, body] = alternative(json, "normaliser", "softmax");
+    if (kind != "softmax") unknown("normaliser", kind, "softmax");
+    Fields fields(body, where_, "normaliser.softmax");
+    Softmax softmax;
+    if (const Json* sinks = present(fields, "sinks")) softmax.sinks = tensor(fields, "sinks", *sinks);
+    fields.refuse_rest();
+    return softmax;
+  }
+
+  const std::string& where_;
+  const Operand& operand_;
+};
+
+}  // namespace
+
+std::string to_json(const AttentionSpec& spec) {
+  std::vector<std::string> names;  // of the terms' operands first, in the order of the terms
+  for_each_operand(spec, [&](const std::string& name, const Tensor&) { names.push_back(name); });
+  const Dot& dot = std::get<Dot>(spec.pair);
+  Json terms = Json::array();
+  size_t next = 0;
+  const std::string none;
+  for (const Term& term : spec.terms) {
+    const bool named = !std::holds_alternative<SoftCap>(term);
+    terms.push(std::visit(TermToJson{named ? names[next++] : none}, term));
+  }
+  Json topology = Json::object({{"band", band_to_json(spec.topology.band)}});
+  if (spec.topology.segments) topology["segments"] = Json::object({{"queries", "segments.queries"}, {"keys", "segments.keys"}});
+  if (spec.topology.mask) topology["mask"] = "mask";
+  Json softmax = Json::object();
+  if (std::get<Softmax>(spec.normaliser).sinks) softmax["sinks"] = "sinks";
+  return Json::object({{"pair", Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}})},
+                       {"terms", terms},
+                       {"topology", topology},
+                       {"normaliser", Json::object({{"softmax", softmax}})}})
+      .dump();
+}
+
+AttentionSpec spec_from_json(const std::string& text, const std::string& where, const Operand& operand) {
+  return Reader(where, operand).spec(Json::parse(text, where));
+}
+
+}  // namespace clearhead

@@ -1,0 +1,164 @@
+#include "clearhead/spec.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "clearhead/error.h"
+#include "spec/visible.h"
+
+namespace clearhead {
+namespace {
+
+constexpr AttentionShape kShape = {.batch = 2, .heads = 4, .key_heads = 2, .queries = 5, .keys = 7, .d_k = 8, .d_v = 6};
+
+std::string refusal(const AttentionSpec& spec, const AttentionShape& shape = kShape) {
+  try {
+    validate(spec, shape);
+  } catch (const Error& error) {
+    return std::string(to_string(error.code())) + " " + error.what();
+  }
+  return "";
+}
+
+std::string reading_error(const std::string& text) {
+  try {
+    spec_from_json(text, "spec.json", [](const std::string&) { return Tensor(); });
+  } catch (const Error& error) {
+    return std::string(to_string(error.code())) + " " + error.what();
+  }
+  return "";
+}
+
+AttentionSpec everything() {
+  AttentionSpec spec;
+  spec.pair = Dot{0.1f};
+  spec.terms = {Alibi{Tensor::zeros({4})}, SoftCap{30}, Dense{Tensor::zeros({1, 4, 5, 7})}, Alibi{Tensor::zeros({4})},
+                Dense{Tensor::zeros({2, 1, 1, 7})}};
+  spec.topology = causal(3);
+  spec.topology.segments = Segments{Tensor::zeros({1, 5}, DType::kI32), Tensor::zeros({2, 7}, DType::kI32)};
+  spec.topology.mask = Mask{Tensor::zeros({2, 1, 5, 7}, DType::kBool)};
+  spec.normaliser = Softmax{Tensor::zeros({4})};
+  return spec;
+}
+
+TEST(Spec, OperandsAreListedOnceEachInAFixedOrder) {
+  std::string names;
+  for_each_operand(everything(), [&](const std::string& name, const Tensor&) { names += name + " "; });
+  EXPECT_EQ(names, "slopes bias slopes2 bias2 segments.queries segments.keys mask sinks ");
+}
+
+TEST(Spec, JsonHasTheDocumentedForm) {
+  AttentionSpec spec;
+  spec.terms = {Alibi{}, SoftCap{30}, Dense{}};
+  spec.topology = causal();
+  spec.topology.mask = Mask{};
+  spec.normaliser = Softmax{Tensor()};
+  EXPECT_EQ(to_json(spec),
+            R"({"pair":{"dot":{"scale":null}},"terms":[{"alibi":{"slopes":"slopes"}},{"soft_cap":{"cap":30.0}},{"dense":{"bias":"bias"}}],)"
+            R"("topology":{"band":{"back":null,"ahead":0,"align":"end"},"mask":"mask"},"normaliser":{"softmax":{"sinks":"sinks"}}})");
+  EXPECT_EQ(
+      to_json({}),
+      R"({"pair":{"dot":{"scale":null}},"terms":[],"topology":{"band":{"back":null,"ahead":null,"align":"end"}},"normaliser":{"softmax":{}}})");
+}
+
+TEST(Spec, JsonReadsBackToTheSameDescription) {
+  const AttentionSpec spec = everything();
+  std::string asked;
+  const AttentionSpec back = spec_from_json(to_json(spec), "spec.json", [&](const std::string& name) {
+    asked += name + " ";
+    return Tensor::zeros({1});
+  });
+  EXPECT_EQ(to_json(back), to_json(spec));
+  EXPECT_EQ(asked, "slopes bias slopes2 bias2 segments.queries segments.keys mask sinks ");
+  EXPECT_EQ(std::get<Dot>(back.pair).scale, 0.1f);
+  EXPECT_EQ(back.topology.band.back, 3);
+}
+
+TEST(Spec, AnEmptyObjectIsPlainFullAttention) {
+  const AttentionSpec spec = spec_from_json("{}", "spec.json", [](const std::string&) { return Tensor(); });
+  EXPECT_EQ(to_json(spec), to_json(AttentionSpec{}));
+}
+
+TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
+  EXPECT_EQ(
+      reading_error(R"({"topology":{"band":{"back":1,"dilation":2}}})"),
+      "kUnsupported spec.json: field \"topology.band.dilation\" is not understood; remove it, or use a version of clearhead that knows it");
+  EXPECT_EQ(reading_error(R"({"pair":{"additive":{}}})"),
+            "kUnsupported spec.json: \"pair.additive\" is not understood; this version knows dot");
+  EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
+            "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, soft_cap");
+  EXPECT_EQ(reading_error(R"({"normaliser":{"sparsemax":{}}})"),
+            "kUnsupported spec.json: \"normaliser.sparsemax\" is not understood; this version knows softmax");
+}
+
+TEST(Spec, WrongKindsAreRefusedByTheirPath) {
+  EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":-1}}]})"),
+            "kFormat spec.json: \"terms[0].soft_cap.cap\": expected a positive number, found -1");
+  EXPECT_EQ(reading_error(R"({"terms":[{"dense":{"bias":3}}]})"),
+            "kFormat spec.json: \"terms[0].dense.bias\": expected the name of a tensor, found 3");
+  EXPECT_EQ(reading_error(R"({"terms":[{}]})"),
+            "kFormat spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, soft_cap), found no field");
+  EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":-1}}})"),
+            "kFormat spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
+  EXPECT_EQ(reading_error(R"({"topology":{"band":{"align":"left"}}})"),
+            "kFormat spec.json: \"topology.band.align\": expected \"end\" or \"start\", found \"left\"");
+  EXPECT_EQ(reading_error(R"({"pair":{"dot":{"scale":1e300}}})"),
+            "kFormat spec.json: \"pair.dot.scale\": expected a number that f32 can hold, found 1e+300");
+}
+
+TEST(Spec, AFittingDescriptionIsAccepted) { EXPECT_EQ(refusal(everything()), ""); }
+
+TEST(Spec, OperandsThatDoNotFitAreRefusedByName) {
+  AttentionSpec spec = everything();
+  spec.terms[4] = Dense{Tensor::zeros({2, 3, 1, 7})};
+  EXPECT_EQ(
+      refusal(spec),
+      "kShape attention: operand \"bias2\": expected f32 [batch|1, head|1, query|1, key] = [2|1, 4|1, 5|1, 7], found f32 [2, 3, 1, 7]");
+  spec = everything();
+  spec.topology.mask = Mask{Tensor::zeros({2, 1, 5, 1}, DType::kBool)};
+  EXPECT_NE(refusal(spec).find("operand \"mask\""), std::string::npos);
+  spec = everything();
+  spec.topology.segments->keys = Tensor::zeros({2, 7}, DType::kI64);
+  EXPECT_EQ(refusal(spec), "kShape attention: operand \"segments.keys\": expected i32 [batch|1, key] = [2|1, 7], found i64 [2, 7]");
+  spec = everything();
+  spec.normaliser = Softmax{Tensor()};
+  EXPECT_EQ(refusal(spec), "kInvalidArgument attention: operand \"sinks\" was given no tensor; expected f32 [head]");
+}
+
+TEST(Spec, ValuesOutsideTheirRangeAreRefused) {
+  EXPECT_EQ(refusal({.terms = {SoftCap{0}}}), "kInvalidArgument attention: soft_cap.cap is 0; expected a positive finite number");
+  EXPECT_EQ(
+      refusal({.topology = window(-1, 0)}),
+      "kInvalidArgument attention: topology.band.back is -1; expected 0 or more keys besides the query's own, or nothing for no limit");
+  EXPECT_NE(refusal({.pair = Dot{std::numeric_limits<float>::infinity()}}), "");
+}
+
+TEST(Spec, QueryHeadsAreAMultipleOfKeyHeads) {
+  AttentionShape shape = kShape;
+  shape.key_heads = 3;
+  EXPECT_EQ(refusal({}, shape),
+            "kShape attention: 4 query heads cannot share 3 key heads evenly; query heads must be a multiple of key heads");
+  shape.heads = shape.key_heads = 0;
+  EXPECT_EQ(refusal({}, shape), "");
+  shape.d_k = 0;
+  EXPECT_EQ(refusal({}, shape), "kShape attention: d_k is 0; expected 1 or more");
+}
+
+TEST(Spec, TheBandCountsKeysBesidesTheQuerysOwn) {
+  const auto seen = [](const Topology& topology, int64_t position) { return visible_band(topology.band, position, 10); };
+  const auto is = [](Range range, int64_t begin, int64_t end) { return range.begin == begin && range.end == end; };
+  EXPECT_TRUE(is(seen(full(), 3), 0, 10));
+  EXPECT_TRUE(is(seen(causal(), 3), 0, 4));
+  EXPECT_TRUE(is(seen(causal(2), 3), 1, 4));
+  EXPECT_TRUE(is(seen(window(1, 2), 3), 2, 6));
+  EXPECT_TRUE(is(seen(window(0, 0), 3), 3, 4));
+  EXPECT_EQ(seen(causal(), -3).size(), 0);
+  EXPECT_EQ(seen(window(2, 2), 15).size(), 0);
+  EXPECT_TRUE(is(seen(causal(std::numeric_limits<int64_t>::max()), -2), 0, 0));
+  EXPECT_TRUE(is(seen(window(0, std::numeric_limits<int64_t>::max()), 4), 4, 10));
+}
+
+}  // namespace
+}  // namespace clearhead
