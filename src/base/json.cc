@@ -11,6 +11,8 @@ namespace clearhead {
 namespace {
 
 constexpr size_t kMaximumDepth = 64;
+constexpr size_t kMaximumValues =
+    size_t{1} << 23;  // four times what the largest vocabularies hold; a hostile text of any size stays below 1 GiB
 
 // Builds a Json from nlohmann's SAX events, so that no second tree is ever held.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
@@ -50,6 +52,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   Json* place(Json value) {
+    if (++values_ > kMaximumValues)
+      fail(ErrorCode::kFormat, "{}: JSON holds more than {} values", where_, with_commas(int64_t{kMaximumValues}));
     if (open_.empty()) {
       root_ = std::move(value);
       return &root_;
@@ -84,6 +88,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 
   Json& root_;
   std::string where_;
+  size_t values_ = 0;
   std::vector<Json*> open_;           // containers being filled; stable: a parent never grows while its child is open
   std::vector<std::string> pending_;  // keys whose value has not come yet
 };
@@ -195,6 +200,10 @@ std::string Json::describe() const {
 std::string Json::dump(int indent) const { return to_nlohmann(*this).dump(indent, ' ', false, nlohmann::json::error_handler_t::replace); }
 
 Json Json::parse(std::string_view text, std::string_view where) {
+  // nlohmann takes a NUL for the end of its input; the text may go on.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    fail(ErrorCode::kFormat, "{}: not valid JSON at byte {}: a NUL byte", where, nul);
+  }
   Json root;
   Builder builder(root, where);
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);

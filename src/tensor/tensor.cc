@@ -23,13 +23,16 @@ std::vector<int64_t> contiguous_strides(const Shape& shape) {
 
 int64_t count_elements(const Shape& shape, DType dtype) {
   const int64_t limit = std::numeric_limits<int64_t>::max() / static_cast<int64_t>(size_of(dtype));
-  int64_t count = 1;
+  int64_t count = 1;  // sizes of 0 counted as 1, as strides do
+  bool none = false;
   for (const int64_t size : shape) {
     if (size < 0) fail(ErrorCode::kShape, "tensor: shape {} has a negative size", to_string(shape));
-    if (size > 0 && count > limit / size) fail(ErrorCode::kShape, "tensor: shape {} overflows memory", to_string(shape));
-    count *= size;
+    none = none || size == 0;
+    const int64_t factor = std::max<int64_t>(1, size);
+    if (count > limit / factor) fail(ErrorCode::kShape, "tensor: shape {} overflows memory", to_string(shape));
+    count *= factor;
   }
-  return count;
+  return none ? 0 : count;
 }
 
 // Copies a strided block, innermost axis last. Both sides have the same shape and element size.

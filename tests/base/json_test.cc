@@ -28,6 +28,14 @@ TEST(Json, RefusesTrailingTextAndDeepNesting) {
   EXPECT_EQ(error_of(std::string(100, '[')), "a.json: JSON is nested deeper than 64 levels");
 }
 
+TEST(Json, RefusesTextBehindANul) { EXPECT_EQ(error_of(std::string("{}\0{", 4)), "a.json: not valid JSON at byte 2: a NUL byte"); }
+
+TEST(Json, StopsAtEightMillionValuesWhateverTheirSize) {
+  std::string text = "[";
+  for (int i = 0; i < (1 << 23); ++i) text += "0,";
+  EXPECT_EQ(error_of(text + "0]"), "a.json: JSON holds more than 8,388,608 values");
+}
+
 TEST(Fields, NameTheFieldNobodyAskedFor) {
   const Json json = Json::parse(R"({"back":4,"dilation":2})", "a.json");
   Fields fields(json, "a.json", "band");

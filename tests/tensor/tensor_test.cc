@@ -34,6 +34,11 @@ TEST(Tensor, ImmutableBorrowedMemoryCannotBeOpenedForWriting) {
 
 TEST(Tensor, RefusesShapesThatOverflow) { EXPECT_THROW(Tensor::empty({1ll << 40, 1ll << 40}), Error); }
 
+TEST(Tensor, AnEmptyAxisDoesNotExcuseOthersThatOverflow) {
+  EXPECT_THROW(Tensor::empty({0, 1ll << 40, 1ll << 40}), Error);
+  EXPECT_EQ(Tensor::empty({0, 1ll << 20}).numel(), 0);
+}
+
 TEST(Convert, HalfPrecisionSubnormalsInfinitiesAndSignsAreExact) {
   EXPECT_EQ(f16_to_f32(0x3C00), 1.0f);
   EXPECT_EQ(f16_to_f32(0x8001), -0x1p-24f);

@@ -1,0 +1,27 @@
+#include <gtest/gtest.h>
+
+#include "base/nearest.h"
+#include "base/utf8.h"
+
+namespace clearhead {
+namespace {
+
+TEST(NearestNames, AreOrderedByEditsAndLeaveOutStrangers) {
+  EXPECT_EQ(nearest_names("wegiht", {"bias", "weight", "weights", "embeddings"}), (std::vector<std::string>{"weight", "weights"}));
+  EXPECT_EQ(nearest_names("a.b", {"a.b", "a.c", "a.d", "a.e"}, 2), (std::vector<std::string>{"a.b", "a.c"}));
+  EXPECT_EQ(nearest_hint("zzzzzz", {"bias"}), "");
+  EXPECT_EQ(nearest_hint("bia", {"bias", "bits"}), "; nearest: \"bias\", \"bits\"");
+}
+
+TEST(ValidUtf8Prefix, EndsBeforeTheFirstIllFormedSequence) {
+  EXPECT_EQ(valid_utf8_prefix("plain ASCII, longer than eight"), 30u);
+  EXPECT_EQ(valid_utf8_prefix("é中😀"), 9u);
+  EXPECT_EQ(valid_utf8_prefix("ab\xC0\xAF"), 2u);                // overlong
+  EXPECT_EQ(valid_utf8_prefix("ab\xE0\x9F\xBF"), 2u);            // overlong
+  EXPECT_EQ(valid_utf8_prefix("\xED\x9F\xBF\xED\xA0\x80"), 3u);  // a surrogate
+  EXPECT_EQ(valid_utf8_prefix("\xF4\x8F\xBF\xBF\xF4\x90\x80\x80"), 4u);
+  EXPECT_EQ(valid_utf8_prefix("12345678\xE4\xB8"), 8u);  // cut short
+}
+
+}  // namespace
+}  // namespace clearhead
