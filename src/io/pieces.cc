@@ -1,0 +1,25 @@
+#include "io/pieces.h"
+
+#include <algorithm>
+
+namespace clearhead {
+
+void for_each_piece(const Tensor& tensor, const std::function<void(const std::byte*, size_t)>& put) {
+  if (tensor.numel() == 0) return;
+  if (tensor.is_contiguous() || tensor.bytes() <= kLargestPiece) {
+    const Tensor whole = tensor.contiguous();
+    put(whole.raw(), whole.bytes());
+    return;
+  }
+  // As many of the outermost rows as fit; a row that does not fit alone is taken apart in turn.
+  const int64_t rows = tensor.size(0);
+  const size_t row_bytes = tensor.bytes() / static_cast<size_t>(rows);
+  if (row_bytes > kLargestPiece) {
+    for (int64_t row = 0; row < rows; ++row) for_each_piece(tensor.select(0, row), put);
+    return;
+  }
+  const int64_t step = static_cast<int64_t>(kLargestPiece / row_bytes);
+  for (int64_t row = 0; row < rows; row += step) for_each_piece(tensor.slice(0, row, std::min(rows, row + step)), put);
+}
+
+}  // namespace clearhead

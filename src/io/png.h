@@ -1,0 +1,25 @@
+// PNG pictures with notes: what a picture shows travels in it as text chunks (tEXt, or iTXt where the text is not Latin-1).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace clearhead {
+
+struct Image {
+  int64_t width = 0, height = 0;
+  int channels = 4;             ///< 3: RGB, 4: RGB and straight (not premultiplied) alpha
+  std::vector<uint8_t> pixels;  // [height, width, channels]   sRGB
+};
+
+/// Keyword (1 to 79 Latin-1 letters, PNG 11.3.4.2) and text (UTF-8 without NUL), in the order they are written.
+using PngText = std::vector<std::pair<std::string, std::string>>;
+
+/// The whole file in memory. Throws kInvalidArgument for pixels that do not fit the size, sides outside 1 … 1,000,000 or a malformed note.
+std::string png_bytes(const Image& image, const PngText& text = {});
+/// The same to a file that appears whole or not at all. Throws kIo besides.
+void write_png(const std::string& path, const Image& image, const PngText& text = {});
+
+}  // namespace clearhead
