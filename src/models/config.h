@@ -28,19 +28,19 @@ class Config {
   int64_t size(std::string_view name);                        ///< a required integer in 1 … 2³¹ − 1
   int64_t size_or(std::string_view name, int64_t otherwise);  ///< absent or null: otherwise
   std::optional<int64_t> optional_size(std::string_view name);
-  int64_t integer_or(std::string_view name, int64_t otherwise) { return fields_.integer_or(name, otherwise); }
-  double number_or(std::string_view name, double otherwise) { return fields_.number_or(name, otherwise); }
+  int64_t integer_or(std::string_view name, int64_t otherwise) { return known(name).integer_or(name, otherwise); }
+  double number_or(std::string_view name, double otherwise) { return known(name).number_or(name, otherwise); }
   std::optional<double> optional_number(std::string_view name);
   double positive_or(std::string_view name, double otherwise);
-  bool flag_or(std::string_view name, bool otherwise) { return fields_.boolean_or(name, otherwise); }
-  std::string text_or(std::string_view name, std::string_view otherwise) { return fields_.string_or(name, otherwise); }
+  bool flag_or(std::string_view name, bool otherwise) { return known(name).boolean_or(name, otherwise); }
+  std::string text_or(std::string_view name, std::string_view otherwise) { return known(name).string_or(name, otherwise); }
   /// "gelu", "gelu_new", "relu", "silu" … Throws kUnsupported for others, with the list.
   Activation activation_or(std::string_view name, Activation otherwise);
   /// "id2label" in order of id, else "num_labels" many "LABEL_i", else two.
   std::vector<std::string> labels();
   std::vector<std::string> architectures();
   /// The field itself, or null; counts as understood.
-  const Json* take(std::string_view name) { return fields_.take(name); }
+  const Json* take(std::string_view name) { return known(name).take(name); }
 
   /// Absent, null or one of these values; anything else is refused by name. Bools: "false" / "true"; numbers as JSON writes them.
   void only(std::string_view name, std::initializer_list<std::string_view> values);
@@ -51,6 +51,11 @@ class Config {
   [[noreturn]] void refuse(std::string_view name, std::string_view why) const;
 
  private:
+  /// The fields, after noting that `name` is understood.
+  Fields& known(std::string_view name) {
+    known_.emplace_back(name);
+    return fields_;
+  }
   const Json& object_;
   std::string where_, model_type_;
   Fields fields_;

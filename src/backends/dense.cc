@@ -1,0 +1,40 @@
+#include "backends/dense.h"
+
+namespace clearhead {
+
+const char* to_string(Activation activation) {
+  switch (activation) {
+    case Activation::kNone: return "none";
+    case Activation::kGeluErf: return "gelu";
+    case Activation::kGeluTanh: return "gelu_new";
+    case Activation::kRelu: return "relu";
+    case Activation::kSilu: return "silu";
+    case Activation::kTanh: return "tanh";
+  }
+  return "";
+}
+
+std::optional<Activation> activation_from(std::string_view name) {
+  struct Spelling {
+    std::string_view name;
+    Activation activation;
+  };
+  constexpr Spelling kSpellings[] = {{"gelu", Activation::kGeluErf},
+                                     {"gelu_python", Activation::kGeluErf},
+                                     {"gelu_new", Activation::kGeluTanh},
+                                     {"gelu_pytorch_tanh", Activation::kGeluTanh},
+                                     {"gelu_fast", Activation::kGeluTanh},
+                                     {"gelu_python_tanh", Activation::kGeluTanh},
+                                     {"gelu_accurate", Activation::kGeluTanh},
+                                     {"relu", Activation::kRelu},
+                                     {"silu", Activation::kSilu},
+                                     {"swish", Activation::kSilu},
+                                     {"tanh", Activation::kTanh},
+                                     {"linear", Activation::kNone}};
+  for (const Spelling& spelling : kSpellings) {
+    if (spelling.name == name) return spelling.activation;
+  }
+  return std::nullopt;
+}
+
+}  // namespace clearhead

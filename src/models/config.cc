@@ -1,0 +1,228 @@
+#include "models/config.h"
+
+#include <algorithm>
+#include <cctype>
+#include <limits>
+
+#include "base/format.h"
+
+namespace clearhead {
+namespace {
+
+// What every configuration may hold without touching a forward pass: provenance, training, tokens of generation, output switches.
+constexpr const char* kHarmless[] = {"model_type",
+                                     "transformers_version",
+                                     "torch_dtype",
+                                     "dtype",
+                                     "_name_or_path",
+                                     "name_or_path",
+                                     "auto_map",
+                                     "task_specific_params",
+                                     "finetuning_task",
+                                     "problem_type",
+                                     "initializer_range",
+                                     "initializer_factor",
+                                     "classifier_dropout",
+                                     "hidden_dropout_prob",
+                                     "attention_probs_dropout_prob",
+                                     "attention_dropout",
+                                     "dropout",
+                                     "gradient_checkpointing",
+                                     "use_cache",
+                                     "tokenizer_class",
+                                     "tokenizer_name",
+                                     "label2id",
+                                     "num_labels",
+                                     "pad_token_id",
+                                     "bos_token_id",
+                                     "eos_token_id",
+                                     "sep_token_id",
+                                     "cls_token_id",
+                                     "mask_token_id",
+                                     "unk_token_id",
+                                     "decoder_start_token_id",
+                                     "output_attentions",
+                                     "output_hidden_states",
+                                     "output_past",
+                                     "return_dict",
+                                     "return_dict_in_generate",
+                                     "output_scores",
+                                     "use_return_dict",
+                                     "torchscript",
+                                     "use_bfloat16",
+                                     "pruned_heads",
+                                     "_attn_implementation",
+                                     "_attn_implementation_autoset",
+                                     "_attn_implementation_internal",
+                                     "attn_implementation",
+                                     "max_length",
+                                     "min_length",
+                                     "do_sample",
+                                     "early_stopping",
+                                     "num_beams",
+                                     "num_beam_groups",
+                                     "diversity_penalty",
+                                     "temperature",
+                                     "top_k",
+                                     "top_p",
+                                     "typical_p",
+                                     "repetition_penalty",
+                                     "length_penalty",
+                                     "no_repeat_ngram_size",
+                                     "encoder_no_repeat_ngram_size",
+                                     "bad_words_ids",
+                                     "num_return_sequences",
+                                     "forced_bos_token_id",
+                                     "forced_eos_token_id",
+                                     "remove_invalid_values",
+                                     "exponential_decay_length_penalty",
+                                     "suppress_tokens",
+                                     "begin_suppress_tokens",
+                                     "prefix",
+                                     "tf_legacy_loss",
+                                     "chunk_size_feed_forward",
+                                     "_num_labels",
+                                     "is_encoder_decoder",
+                                     "cross_attention_hidden_size",
+                                     "adapters",
+                                     "directionality",
+                                     "language",
+                                     "_commit_hash"};
+
+// A field whose name holds one of these could change what is computed, as far as a name can tell.
+constexpr const char* kWordsOfAForwardPass[] = {
+    "attn",       "attention", "rope",    "rotary",   "position", "window",   "sliding", "head",       "scal",        "factor",
+    "multiplier", "cap",       "mask",    "causal",   "bias",     "alibi",    "norm",    "kv",         "sink",        "query",
+    "key",        "value",     "cross",   "layer",    "logit",    "embed",    "hidden",  "expert",     "moe",         "router",
+    "act",        "dim",       "size",    "conv",     "residual", "parallel", "pattern", "chunk",      "local",       "global",
+    "sparse",     "block",     "talking", "relative", "bucket",   "distance", "decay",   "gate",       "gating",      "recurrent",
+    "memory",     "compress",  "lora",    "quant",    "ffn",      "mlp",      "rank",    "prefix",     "temperature", "softmax",
+    "entmax",     "sigmoid",   "decoder", "encoder",  "inner",    "latent",   "mixture", "token_type", "adapter",     "pruned"};
+
+bool speaks_of_a_forward_pass(std::string_view name) {
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return std::any_of(std::begin(kWordsOfAForwardPass), std::end(kWordsOfAForwardPass),
+                     [&](const char* word) { return lower.find(word) != std::string::npos; });
+}
+
+std::string joined(std::initializer_list<std::string_view> values) {
+  std::string out;
+  for (const std::string_view value : values) out += (out.empty() ? "" : ", ") + std::string(value);
+  return out;
+}
+
+}  // namespace
+
+Config::Config(const Json& object, const std::string& where, const std::string& model_type)
+    : object_(object), where_(where), model_type_(model_type), fields_(object, where) {
+  // These switch parts of a forward pass on: harmless only as long as they are off.
+  only("is_encoder_decoder", {"false"});
+  only("chunk_size_feed_forward", {"0"});
+  only("pruned_heads", {"{}"});
+  only("quantization_config", {"{}"});
+  only("adapters", {"{}"});
+}
+
+int64_t Config::size(std::string_view name) {
+  const int64_t value = known(name).integer(name);
+  if (value < 1 || value > std::numeric_limits<int32_t>::max()) fields_.wrong(name, "an integer from 1 to 2147483647", Json(value));
+  return value;
+}
+
+int64_t Config::size_or(std::string_view name, int64_t otherwise) { return optional_size(name).value_or(otherwise); }
+
+std::optional<int64_t> Config::optional_size(std::string_view name) {
+  const Json* found = take(name);
+  if (!found || found->is_null()) return std::nullopt;
+  return size(name);
+}
+
+std::optional<double> Config::optional_number(std::string_view name) {
+  const Json* found = take(name);
+  if (!found || found->is_null()) return std::nullopt;
+  if (!found->is_number()) fields_.wrong(name, "a number or null", *found);
+  return found->number();
+}
+
+double Config::positive_or(std::string_view name, double otherwise) {
+  const double value = optional_number(name).value_or(otherwise);
+  if (!(value > 0) || value > std::numeric_limits<float>::max()) fields_.wrong(name, "a positive number", Json(value));
+  return value;
+}
+
+Activation Config::activation_or(std::string_view name, Activation otherwise) {
+  const std::string text = text_or(name, "");
+  if (text.empty()) return otherwise;
+  const std::optional<Activation> found = activation_from(text);
+  if (!found) {
+    fail(ErrorCode::kUnsupported, "{}: \"{}\": activation \"{}\" is not supported; known are gelu, gelu_new, relu, silu, tanh (model: {})",
+         where_, name, text, model_type_);
+  }
+  return *found;
+}
+
+std::vector<std::string> Config::labels() {
+  harmless({"num_labels"});
+  std::vector<std::string> out;
+  if (const Json* map = take("id2label"); map && map->is_object() && map->size() > 0) {
+    out.resize(map->size());
+    for (const auto& [key, value] : map->fields()) {
+      const bool is_number =
+          !key.empty() && key.size() < 9 && std::all_of(key.begin(), key.end(), [](unsigned char c) { return std::isdigit(c); });
+      const size_t id = is_number ? static_cast<size_t>(std::stoul(key)) : out.size();
+      if (id >= out.size() || !value.is_string()) fields_.wrong("id2label", "names for 0, 1, … without a gap", *map);
+      out[id] = value.string();
+    }
+    return out;
+  }
+  const int64_t count = size_or("num_labels", 2);
+  if (count > 1'000'000) fields_.wrong("num_labels", "at most 1000000", Json(count));
+  for (int64_t i = 0; i < count; ++i) out.push_back(format("LABEL_{}", i));
+  return out;
+}
+
+std::vector<std::string> Config::architectures() {
+  std::vector<std::string> out;
+  const Json* list = take("architectures");
+  if (!list || list->is_null()) return out;
+  if (!list->is_array()) fields_.wrong("architectures", "a list of names or null", *list);
+  for (const Json& item : list->items()) {
+    if (!item.is_string()) fields_.wrong("architectures", "a list of names or null", *list);
+    out.push_back(item.string());
+  }
+  return out;
+}
+
+void Config::only(std::string_view name, std::initializer_list<std::string_view> values) {
+  const Json* found = take(name);
+  if (!found || found->is_null()) return;
+  const std::string text = found->is_string() ? found->string() : found->dump();
+  if (std::find(values.begin(), values.end(), text) != values.end()) return;
+  fail(ErrorCode::kUnsupported, "{}: \"{}\": {} is not supported; understood: {} (model: {})", where_, name, found->describe(),
+       joined(values), model_type_);
+}
+
+void Config::harmless(std::initializer_list<std::string_view> names) { known_.insert(known_.end(), names.begin(), names.end()); }
+
+void Config::refuse(std::string_view name, std::string_view why) const {
+  const Json* found = object_.find(name);
+  fail(ErrorCode::kUnsupported, "{}: \"{}\": {} is not supported: {} (model: {})", where_, name, found ? found->describe() : "absent", why,
+       model_type_);
+}
+
+void Config::done() const {
+  const auto is_known = [&](const std::string& name) {
+    return std::find(known_.begin(), known_.end(), name) != known_.end() ||
+           std::find(std::begin(kHarmless), std::end(kHarmless), name) != std::end(kHarmless);
+  };
+  for (const auto& [name, value] : object_.fields()) {
+    if (value.is_null() || is_known(name) || !speaks_of_a_forward_pass(name)) continue;
+    fail(ErrorCode::kUnsupported,
+         "{}: field \"{}\" ({}) is not understood for models of type \"{}\" and may change what attention computes; "
+         "remove it if it does not, or use a version of clearhead that knows it",
+         where_, name, value.describe(), model_type_);
+  }
+}
+
+}  // namespace clearhead

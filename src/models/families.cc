@@ -1,0 +1,60 @@
+// The list of families, and the checks every architecture passes whatever its family.
+#include <algorithm>
+
+#include "base/format.h"
+#include "models/architecture.h"
+
+namespace clearhead {
+
+// ★ One line here and one file in families/ for one more.
+const Family& bert_family();
+const Family& distilbert_family();
+const Family& roberta_family();
+
+const std::vector<Family>& families() {
+  static const std::vector<Family> all = {bert_family(), distilbert_family(), roberta_family()};
+  return all;
+}
+
+namespace {
+
+void check(const Architecture& facts, const std::string& where) {
+  const auto wrong = [&](std::string_view what) {
+    fail(ErrorCode::kFormat, "{}: the sizes do not fit each other: {} (model: {})", where, what, facts.model_type);
+  };
+  if (facts.layers < 1 || facts.layers > 10'000) wrong(format("{} layers", facts.layers));
+  if (facts.width < 1 || facts.heads < 1 || facts.key_heads < 1 || facts.head_dim < 1 || facts.vocabulary < 1) wrong("a size is below 1");
+  if (facts.width > (1 << 20) || facts.heads > (1 << 16) || facts.head_dim > (1 << 16)) wrong("a size is absurd");
+  if (facts.heads % facts.key_heads != 0) {
+    wrong(format("{} query heads are no multiple of {} key heads", facts.heads, facts.key_heads));
+  }
+  if (facts.attention.size() != 1 && facts.attention.size() != static_cast<size_t>(facts.layers))
+    wrong("attention of some layers is missing");
+  if (const auto* rotary = std::get_if<RotaryPositions>(&facts.positions)) {
+    const int64_t dims = rotary->dims == 0 ? facts.head_dim : rotary->dims;
+    if (dims % 2 != 0 || dims < 2 || dims > facts.head_dim) wrong(format("{} of {} channels rotate", dims, facts.head_dim));
+  }
+  if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.inner < 1) wrong("the width of the MLP is below 1");
+}
+
+}  // namespace
+
+Architecture read_architecture(const Json& config, const std::string& where) {
+  const Json* type = config.find("model_type");
+  if (!type || !type->is_string()) fail(ErrorCode::kFormat, "{}: field \"model_type\" is missing: which kind of model is this?", where);
+  std::string known;
+  for (const Family& family : families()) {
+    for (const char* name : family.model_types) {
+      if (type->string() == name) {
+        Architecture facts = family.read(config, where);
+        facts.model_type = name;
+        check(facts, where);
+        return facts;
+      }
+      known += (known.empty() ? "" : ", ") + std::string(name);
+    }
+  }
+  fail(ErrorCode::kUnsupported, "{}: \"model_type\": \"{}\" is not supported; known are {}", where, type->string(), known);
+}
+
+}  // namespace clearhead

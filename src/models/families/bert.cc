@@ -1,0 +1,177 @@
+// BERT and its kin: bidirectional encoders with learned positions and norms after the sums.
+//
+//   BERT        Devlin et al. 2019. MiniLM and most sentence encoders are BERTs with other sizes.
+//   DistilBERT  Sanh et al. 2019: half the layers, no token types, no pooler.
+//   RoBERTa     Liu et al. 2019: positions start at padding_idx + 1.
+#include <algorithm>
+
+#include "base/format.h"
+#include "models/architecture.h"
+#include "models/config.h"
+
+namespace clearhead {
+namespace {
+
+LinearNames linear(const std::string& name) { return {name + ".weight", name + ".bias"}; }
+
+NormFacts layer_norm(const std::string& name, double epsilon) {
+  return {NormFacts::Kind::kLayer, epsilon, name + ".weight", name + ".bias"};
+}
+
+bool is_for(const Architecture& facts, std::string_view task) {
+  return std::any_of(facts.architectures.begin(), facts.architectures.end(),
+                     [&](const std::string& name) { return name.find(task) != std::string::npos; });
+}
+
+// Old checkpoints call the gains gamma and beta, as TensorFlow did.
+const std::vector<std::pair<std::string, std::string>> kTensorFlowNames = {{"LayerNorm.weight", "LayerNorm.gamma"},
+                                                                           {"LayerNorm.bias", "LayerNorm.beta"}};
+
+// What BERT and RoBERTa share: the same fields and the same names of weights below `prefix`.
+Architecture encoder(Config& config, const std::string& prefix) {
+  Architecture facts;
+  facts.architectures = config.architectures();
+  facts.width = config.size("hidden_size");
+  facts.layers = config.size("num_hidden_layers");
+  facts.heads = config.size("num_attention_heads");
+  facts.key_heads = facts.heads;
+  if (facts.width % facts.heads != 0) config.refuse("num_attention_heads", format("it does not divide hidden_size {}", facts.width));
+  facts.head_dim = facts.width / facts.heads;
+  facts.inner = config.size("intermediate_size");
+  facts.vocabulary = config.size("vocab_size");
+  facts.longest = config.size("max_position_embeddings");
+  facts.prefix = prefix;
+  facts.aliases = kTensorFlowNames;
+  const double epsilon = config.positive_or("layer_norm_eps", 1e-12);
+  const Activation activation = config.activation_or("hidden_act", Activation::kGeluErf);
+  config.only("position_embedding_type", {"absolute"});
+  config.only("is_decoder", {"false"});
+  config.only("add_cross_attention", {"false"});
+  config.only("embedding_size", {Json(facts.width).dump()});
+  config.harmless({"tie_word_embeddings", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
+                   "pooler_type"});
+
+  facts.embedding.tokens = "embeddings.word_embeddings.weight";
+  facts.embedding.type_count = config.size_or("type_vocab_size", 2);
+  facts.embedding.types = "embeddings.token_type_embeddings.weight";
+  facts.embedding.norm = layer_norm("embeddings.LayerNorm", epsilon);
+  facts.positions = LearnedPositions{"embeddings.position_embeddings.weight", 0};
+  facts.attention = {AttentionFacts{}};
+
+  const std::string layer = "encoder.layer.{}.";
+  facts.layer.placement = LayerFacts::NormPlacement::kPost;
+  facts.layer.projections = {linear(layer + "attention.self.query"),
+                             linear(layer + "attention.self.key"),
+                             linear(layer + "attention.self.value"),
+                             {},
+                             linear(layer + "attention.output.dense")};
+  facts.layer.attention_norm = layer_norm(layer + "attention.output.LayerNorm", epsilon);
+  facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, linear(layer + "intermediate.dense"), linear(layer + "output.dense")};
+  facts.layer.mlp_norm = layer_norm(layer + "output.LayerNorm", epsilon);
+  facts.pooler = PoolerFacts{linear("pooler.dense"), Activation::kTanh};
+  facts.labels = config.labels();
+  return facts;
+}
+
+Architecture read_bert(const Json& json, const std::string& where) {
+  Config config(json, where, "bert");
+  Architecture facts = encoder(config, "bert.");
+  const double epsilon = facts.embedding.norm.epsilon;
+  facts.masked =
+      MaskedHeadFacts{linear("cls.predictions.transform.dense"), facts.layer.mlp.activation,
+                      layer_norm("cls.predictions.transform.LayerNorm", epsilon), "cls.predictions.decoder.weight", "cls.predictions.bias"};
+  if (is_for(facts, "ForTokenClassification")) {
+    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
+  } else {
+    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kFirst, linear("pooler.dense"), Activation::kTanh, linear("classifier")};
+  }
+  facts.next_sentence =
+      ClassifierFacts{ClassifierFacts::Where::kFirst, linear("pooler.dense"), Activation::kTanh, linear("cls.seq_relationship")};
+  config.done();
+  return facts;
+}
+
+Architecture read_roberta(const Json& json, const std::string& where) {
+  Config config(json, where, "roberta");
+  Architecture facts = encoder(config, "roberta.");
+  const double epsilon = facts.embedding.norm.epsilon;
+  const int64_t offset = config.integer_or("pad_token_id", 1) + 1;
+  if (offset < 0 || offset >= facts.longest) config.refuse("pad_token_id", "positions start after it and there are none left");
+  facts.positions = LearnedPositions{"embeddings.position_embeddings.weight", offset};
+  facts.longest -= offset;
+  facts.masked = MaskedHeadFacts{linear("lm_head.dense"), Activation::kGeluErf, layer_norm("lm_head.layer_norm", epsilon),
+                                 "lm_head.decoder.weight", "lm_head.bias"};
+  if (is_for(facts, "ForTokenClassification")) {
+    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
+  } else {
+    facts.classifier =
+        ClassifierFacts{ClassifierFacts::Where::kFirst, linear("classifier.dense"), Activation::kTanh, linear("classifier.out_proj")};
+  }
+  config.done();
+  return facts;
+}
+
+Architecture read_distilbert(const Json& json, const std::string& where) {
+  Config config(json, where, "distilbert");
+  constexpr double kEpsilon = 1e-12;  // fixed in the architecture
+  Architecture facts;
+  facts.architectures = config.architectures();
+  facts.width = config.size("dim");
+  facts.layers = config.size("n_layers");
+  facts.heads = config.size("n_heads");
+  facts.key_heads = facts.heads;
+  if (facts.width % facts.heads != 0) config.refuse("n_heads", format("it does not divide dim {}", facts.width));
+  facts.head_dim = facts.width / facts.heads;
+  facts.inner = config.size("hidden_dim");
+  facts.vocabulary = config.size("vocab_size");
+  facts.longest = config.size("max_position_embeddings");
+  facts.prefix = "distilbert.";
+  facts.aliases = kTensorFlowNames;
+  const Activation activation = config.activation_or("activation", Activation::kGeluErf);
+  // Sinusoidal tables are stored in the file like learned ones.
+  config.harmless({"sinusoidal_pos_embds", "tie_weights_", "tie_word_embeddings", "qa_dropout", "seq_classif_dropout"});
+
+  facts.embedding.tokens = "embeddings.word_embeddings.weight";
+  facts.embedding.norm = layer_norm("embeddings.LayerNorm", kEpsilon);
+  facts.positions = LearnedPositions{"embeddings.position_embeddings.weight", 0};
+  facts.attention = {AttentionFacts{}};
+  const std::string layer = "transformer.layer.{}.";
+  facts.layer.placement = LayerFacts::NormPlacement::kPost;
+  facts.layer.projections = {linear(layer + "attention.q_lin"),
+                             linear(layer + "attention.k_lin"),
+                             linear(layer + "attention.v_lin"),
+                             {},
+                             linear(layer + "attention.out_lin")};
+  facts.layer.attention_norm = layer_norm(layer + "sa_layer_norm", kEpsilon);
+  facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, linear(layer + "ffn.lin1"), linear(layer + "ffn.lin2")};
+  facts.layer.mlp_norm = layer_norm(layer + "output_layer_norm", kEpsilon);
+  facts.masked = MaskedHeadFacts{linear("vocab_transform"), activation, layer_norm("vocab_layer_norm", kEpsilon), "vocab_projector.weight",
+                                 "vocab_projector.bias"};
+  facts.labels = config.labels();
+  if (is_for(facts, "ForTokenClassification")) {
+    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
+  } else {
+    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kFirst, linear("pre_classifier"), Activation::kRelu, linear("classifier")};
+  }
+  config.done();
+  return facts;
+}
+
+}  // namespace
+
+const Family& bert_family() {
+  static const Family family{{"bert"}, read_bert};
+  return family;
+}
+
+const Family& distilbert_family() {
+  static const Family family{{"distilbert"}, read_distilbert};
+  return family;
+}
+
+const Family& roberta_family() {
+  static const Family family{{"roberta", "xlm-roberta", "camembert"}, read_roberta};
+  return family;
+}
+
+}  // namespace clearhead
