@@ -3,6 +3,8 @@
 #include <fmt/args.h>
 #include <fmt/format.h>
 
+#include "base/utf8.h"
+
 namespace clearhead {
 
 std::string format_values(std::string_view pattern, const FormatValue* values, size_t count) {
@@ -15,6 +17,39 @@ std::string format_values(std::string_view pattern, const FormatValue* values, s
   } catch (const fmt::format_error& error) {
     throw Error(ErrorCode::kInvalidArgument, "format pattern \"" + std::string(pattern) + "\": " + error.what());
   }
+}
+
+std::string one_line(std::string_view text) {
+  constexpr size_t kHead = 1500, kTail = 500;
+  std::string out;
+  const auto append = [&out](std::string_view part) {
+    while (!part.empty()) {
+      const size_t valid = valid_utf8_prefix(part);
+      for (const char c : part.substr(0, valid)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte != 0x7F) {
+          out += c;
+        } else {
+          out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : fmt::format("\\x{:02x}", byte);
+        }
+      }
+      part.remove_prefix(valid);
+      if (part.empty()) return;
+      out += "\uFFFD";
+      part.remove_prefix(1);
+    }
+  };
+  if (text.size() <= kHead + kTail) {
+    append(text);
+    return out;
+  }
+  size_t head = kHead, tail = text.size() - kTail;  // moved off the middle of a character
+  while (head > kHead - 3 && (static_cast<unsigned char>(text[head]) & 0xC0) == 0x80) --head;
+  while (tail < text.size() - kTail + 3 && (static_cast<unsigned char>(text[tail]) & 0xC0) == 0x80) ++tail;
+  append(text.substr(0, head));
+  out += " \u2026 ";
+  append(text.substr(tail));
+  return out;
 }
 
 std::string with_commas(int64_t value) {

@@ -45,10 +45,14 @@ std::string format(std::string_view pattern, const Args&... args) {
   }
 }
 
-/// Throws Error(code) with a formatted message.
+/// What an error may say of text it did not choose: one line of valid UTF-8, at most about 2,000 bytes. Control characters become \n, \t or
+/// \x1b, ill-formed bytes U+FFFD, and the middle of what is longer an ellipsis (the end often says what to do).
+std::string one_line(std::string_view text);
+
+/// Throws Error(code) with a formatted message, made one_line().
 template <class... Args>
 [[noreturn]] void fail(ErrorCode code, std::string_view pattern, const Args&... args) {
-  throw Error(code, format(pattern, args...));
+  throw Error(code, one_line(format(pattern, args...)));
 }
 
 /// An integer with thousands separators, for people: 9214 → "9,214".

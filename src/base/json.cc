@@ -40,6 +40,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   }
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     std::string reason = error.what();
+    if (error.id == 406) reason = "- a number beyond the range of a double";  // its text repeats the number, however long
     const size_t cut = reason.find("; last read");
     const size_t start = reason.find("- ");
     if (start != std::string::npos) reason = reason.substr(start + 2, cut == std::string::npos ? cut : cut - start - 2);

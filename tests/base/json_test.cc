@@ -28,6 +28,10 @@ TEST(Json, RefusesTrailingTextAndDeepNesting) {
   EXPECT_EQ(error_of(std::string(100, '[')), "a.json: JSON is nested deeper than 64 levels");
 }
 
+TEST(Json, RefusesANumberBeyondDoublesWithoutRepeatingIt) {
+  EXPECT_EQ(error_of("[" + std::string(400, '9') + "]"), "a.json: not valid JSON at byte 401: a number beyond the range of a double");
+}
+
 TEST(Json, RefusesTextBehindANul) { EXPECT_EQ(error_of(std::string("{}\0{", 4)), "a.json: not valid JSON at byte 2: a NUL byte"); }
 
 TEST(Json, StopsAtEightMillionValuesWhateverTheirSize) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/format.h"
 #include "base/nearest.h"
 #include "base/utf8.h"
 
@@ -11,6 +12,29 @@ TEST(NearestNames, AreOrderedByEditsAndLeaveOutStrangers) {
   EXPECT_EQ(nearest_names("a.b", {"a.b", "a.c", "a.d", "a.e"}, 2), (std::vector<std::string>{"a.b", "a.c"}));
   EXPECT_EQ(nearest_hint("zzzzzz", {"bias"}), "");
   EXPECT_EQ(nearest_hint("bia", {"bias", "bits"}), "; nearest: \"bias\", \"bits\"");
+}
+
+TEST(Errors, SayInOneLineOfUtf8WhatTheyQuote) {
+  EXPECT_EQ(one_line("é\n\t\x1B[0m\x7F"), "é\\n\\t\\x1b[0m\\x7f");
+  EXPECT_EQ(one_line("a\xFF\xE4\xB8z"), "a\uFFFD\uFFFD\uFFFDz");
+  EXPECT_EQ(one_line(""), "");
+  try {
+    fail(ErrorCode::kFormat, "\"{}\" is wrong", "a\nb");
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "\"a\\nb\" is wrong");
+  }
+}
+
+TEST(Errors, KeepTheirBeginningAndTheirEndWhenTheyQuoteTooMuch) {
+  std::string middle;
+  for (int i = 0; i < 100'000; ++i) middle += "中";
+  for (const char* shift : {"", "a", "ab"}) {
+    const std::string line = one_line("begin" + std::string(shift) + middle + shift + "end");
+    EXPECT_LT(line.size(), 2'020u);
+    EXPECT_EQ(line.substr(0, 5), "begin");
+    EXPECT_EQ(line.substr(line.size() - 3), "end");
+    EXPECT_EQ(line.find("\uFFFD"), std::string::npos);
+  }
 }
 
 TEST(ValidUtf8Prefix, EndsBeforeTheFirstIllFormedSequence) {

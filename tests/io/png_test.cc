@@ -78,9 +78,10 @@ TEST(Png, RefusesPicturesThatAreNone) {
 
 TEST(Png, RefusesNotesThatReadersWouldNot) {
   const std::string expected = "; expected 1 to 79 Latin-1 letters with single spaces inside";
-  for (const std::string key : {"", " a", "a ", "a  b", "a\nb", "猫"}) {
+  for (const std::string key : {"", " a", "a ", "a  b", "猫"}) {
     EXPECT_EQ(refusal(picture(3), {{key, "x"}}), "kInvalidArgument: png: the keyword \"" + key + "\"" + expected);
   }
+  EXPECT_EQ(refusal(picture(3), {{"a\nb", "x"}}), "kInvalidArgument: png: the keyword \"a\\nb\"" + expected);
   EXPECT_EQ(refusal(picture(3), {{std::string(80, 'k'), "x"}}),
             "kInvalidArgument: png: the keyword \"" + std::string(80, 'k') + "\"" + expected);
   EXPECT_EQ(refusal(picture(3), {{"Text", "\xFF"}}), "kInvalidArgument: png: the note \"Text\" is not UTF-8 without NUL");
