@@ -26,10 +26,16 @@ Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const Attenti
 /// The same over a cache: the queries are the last q.size(2) of keys.length positions.
 Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec);
 
-/// Keys and values that grow by append, in pages of 256. Snapshots stay true while it grows. Not thread-safe for writing.
+/// Keys and values that grow by append, in pages of 256. Snapshots stay true while it grows, and may be looked at meanwhile. Copies share the
+/// full pages and grow apart (beams). One thread at a time may append.
 class KeyCache {
  public:
   KeyCache() = default;
+  KeyCache(const KeyCache& other);
+  KeyCache& operator=(const KeyCache& other);
+  KeyCache(KeyCache&&) noexcept = default;
+  KeyCache& operator=(KeyCache&&) noexcept = default;
+  ~KeyCache() = default;
   /// k: f32 [batch, key_head, new, d_k], v: f32 [batch, key_head, new, d_v], any strides. The first call fixes batch, heads and widths.
   void append(const Tensor& k, const Tensor& v);
   const PagedKeys& snapshot() const { return keys_; }

@@ -52,7 +52,7 @@ struct SweepRequest {
   /// With both > 0, also the whole map (all kept rows × all keys) pooled to this many rows and columns, max and mean. Cells cut the kept rows,
   /// not the sampled ones: row t of the record falls into the cell r with ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋, n = rows kept.
   std::array<int64_t, 2> cells{0, 0};
-  Range heads{0, -1};                  ///< −1: all
+  Range heads{0, -1};  ///< −1: all
   SweepRequest() = default;
   SweepRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}
 };

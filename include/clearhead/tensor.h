@@ -48,7 +48,12 @@ class Tensor {
   template <class T>
   static Tensor from(const std::vector<T>& values, Shape shape) {
     Tensor out = empty(std::move(shape), dtype_of<T>());
-    out.fill_from(values.data(), values.size());
+    if constexpr (std::is_same_v<T, bool>) {  // vector<bool> has no bytes to copy
+      const std::vector<uint8_t> bytes(values.begin(), values.end());
+      out.fill_from(bytes.data(), bytes.size());
+    } else {
+      out.fill_from(values.data(), values.size());
+    }
     return out;
   }
   /// A view of memory somebody else owns. `keep_alive` is held as long as any view is; without one the caller keeps the memory valid.

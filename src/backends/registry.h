@@ -10,7 +10,7 @@ namespace clearhead {
 
 /// The table in use. The first call decides; throws kUnsupported if what the environment forces cannot run here.
 const Backend& backend();
-/// Chooses by name ("ref", "cpu") before or between computations. Throws kUnsupported.
+/// Chooses by name ("ref", "cpu", or an instruction set of cpu: "avx2", "avx512") before or between computations. Throws kUnsupported.
 void choose_backend(std::string_view name);
 /// Every table that can run on this machine (ref, then each instruction set of cpu), for tests and `doctor`.
 std::vector<const Backend*> runnable_backends();

@@ -1,0 +1,27 @@
+// The eager formula of one row in double, with the sizes that error bounds are made of. For tests: it shares nothing with records or row statistics.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "clearhead/record.h"
+#include "clearhead/spec.h"
+
+namespace clearhead {
+
+struct OracleRow {
+  std::vector<double> scores{};    // [key] natural units, −∞ where hidden
+  std::vector<double> weights{};   // [key] 0 where hidden
+  std::vector<double> out{};       // [d_v]
+  std::vector<double> absolute{};  // [d_v] Σ_j P_ij·|V_jc|: what errors of out are measured in
+  double largest = 0;              // S_i: max over visible j of (scale·Σ_c|q_ic k_jc| + Σ_terms|value|), and |sink logit|
+  double row_sum = 0;              // Σ_j P_ij: 1, less the share of a sink logit; 0 where nothing is visible
+  double log_sum_exp = 0;          // natural units, −∞ where nothing is visible
+  bool sees_any = false;
+};
+
+/// v is undefined when the keys are pages; undefined with tensor keys leaves out and absolute empty.
+OracleRow oracle_row(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v, int64_t batch, int64_t head,
+                     int64_t query);
+
+}  // namespace clearhead

@@ -1,0 +1,118 @@
+#include "backends/ref/score.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "spec/visible.h"
+
+namespace clearhead::reference {
+namespace {
+
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+
+// Element [batch|1, head|1, query|1, key] of an operand that broadcasts.
+template <class T>
+T pair_element(const Tensor& operand, const RowOfScores& at, int64_t key) {
+  return operand.data<T>()[at.batch * broadcast_stride(operand, 0) + at.head * broadcast_stride(operand, 1) +
+                           at.query * broadcast_stride(operand, 2) + key * operand.stride(3)];
+}
+
+int32_t segment(const Tensor& ids, int64_t batch, int64_t index) {
+  return ids.data<int32_t>()[batch * broadcast_stride(ids, 0) + index * ids.stride(1)];
+}
+
+bool visible(const RowOfScores& at, Range band, int64_t key) {
+  const Topology& topology = at.spec.topology;
+  if (key < band.begin || key >= band.end) return false;
+  if (topology.segments) {
+    const int32_t own = segment(topology.segments->queries, at.batch, at.query);
+    if (own < 0 || own != segment(topology.segments->keys, at.batch, key)) return false;
+  }
+  return !topology.mask || pair_element<bool>(topology.mask->visible, at, key);
+}
+
+// A score on its way through the terms, and the size of what it was made of.
+struct Score {
+  double value = 0, magnitude = 0;
+};
+
+struct ApplyTerm {
+  const RowOfScores& at;
+  int64_t key, position;
+  Score& score;
+
+  void operator()(const Alibi& term) const {
+    const double slope = static_cast<double>(term.slopes.data<float>()[at.head * term.slopes.stride(0)]);
+    add(-slope * static_cast<double>(std::abs(position - key)));
+  }
+  void operator()(const Dense& term) const { add(static_cast<double>(pair_element<float>(term.bias, at, key))); }
+  void operator()(const SoftCap& term) const {
+    const double cap = static_cast<double>(term.cap);
+    score.value = cap * std::tanh(score.value / cap);
+    score.magnitude += std::abs(score.value);
+  }
+  void add(double bias) const {
+    score.value += bias;
+    score.magnitude += std::abs(bias);
+  }
+};
+
+}  // namespace
+
+Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key) {
+  if (const Tensor* k = std::get_if<Tensor>(&keys)) {
+    return {k->data<float>() + batch * k->stride(0) + key_head * k->stride(1) + key * k->stride(2), k->stride(3)};
+  }
+  const PagedKeys& paged = std::get<PagedKeys>(keys);
+  const KeyPage& page = *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(key / KeyPage::kLength)];
+  const int64_t inside = key % KeyPage::kLength;
+  const int64_t panel = key_head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
+  return {page.keys.data<float>() + panel * paged.d_k * KeyPage::kPanel + inside % KeyPage::kPanel, KeyPage::kPanel};
+}
+
+Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head, int64_t key) {
+  if (std::holds_alternative<Tensor>(keys)) {
+    return {v.data<float>() + batch * v.stride(0) + key_head * v.stride(1) + key * v.stride(2), v.stride(3)};
+  }
+  const PagedKeys& paged = std::get<PagedKeys>(keys);
+  const KeyPage& page = *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(key / KeyPage::kLength)];
+  return {page.values.data<float>() + (key_head * KeyPage::kLength + key % KeyPage::kLength) * paged.d_v, 1};
+}
+
+void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes) {
+  const int64_t width = at.q.size(3), length = key_length(at.keys);
+  const int64_t key_head = at.head / (at.q.size(1) / key_heads(at.keys));
+  const Dot& dot = std::get<Dot>(at.spec.pair);
+  const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1 / std::sqrt(static_cast<double>(width));
+  const Band& band = at.spec.topology.band;
+  const int64_t position = at.query + first_position(band, at.query_length, length);
+  const Range shown = visible_band(band, position, length);
+  const float* query = at.q.data<float>() + at.batch * at.q.stride(0) + at.head * at.q.stride(1) + at.row * at.q.stride(2);
+  for (int64_t j = range.begin; j < range.end; ++j) {
+    Score score{kHidden, 0};
+    if (visible(at, shown, j)) {
+      const Vector key = key_vector(at.keys, at.batch, key_head, j);
+      double product = 0, size = 0;
+      for (int64_t c = 0; c < width; ++c) {
+        const double factor = static_cast<double>(query[c * at.q.stride(3)]) * static_cast<double>(key.first[c * key.step]);
+        product += factor;
+        size += std::abs(factor);
+      }
+      score = {scale * product, std::abs(scale) * size};
+      for (const Term& term : at.spec.terms) {
+        if (score.value != kHidden) std::visit(ApplyTerm{at, j, position, score}, term);
+      }
+    }
+    scores[j - range.begin] = score.value;
+    if (magnitudes) magnitudes[j - range.begin] = score.value == kHidden ? 0 : score.magnitude;
+  }
+}
+
+std::optional<double> sink_of(const AttentionSpec& spec, int64_t head) {
+  const Softmax& softmax = std::get<Softmax>(spec.normaliser);
+  if (!softmax.sinks) return std::nullopt;
+  return static_cast<double>(softmax.sinks->data<float>()[head * softmax.sinks->stride(0)]);
+}
+
+}  // namespace clearhead::reference

@@ -1,0 +1,48 @@
+// The score of a pair as the formula says it, in double.
+//
+//   s_ij = scale·Σ_c q_ic·k_jc  →  each term in the order written  →  −∞ where hidden
+//
+// A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair also under a soft-cap that follows. Hidden keys are never read.
+// Keys are read one by one, from a tensor in any strides or from the panels of pages.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "clearhead/look.h"
+#include "clearhead/record.h"
+#include "clearhead/spec.h"
+
+namespace clearhead::reference {
+
+inline constexpr double kLog2E = 1.44269504088896340736;
+
+/// One key or one value: element c is first[c·step].
+struct Vector {
+  const float* first = nullptr;
+  int64_t step = 0;
+};
+
+Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key);
+/// From v, or from the pages when the keys are pages.
+Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head, int64_t key);
+
+/// What the scores of one row depend on.
+struct RowOfScores {
+  const AttentionSpec& spec;
+  const Tensor& q;  // f32 [batch, head, row, d_k]
+  const Keys& keys;
+  int64_t batch = 0, head = 0;
+  int64_t row = 0;           // of q
+  int64_t query = 0;         // which query of the call that is
+  int64_t query_length = 0;  // queries of the call
+};
+
+/// Natural-log scores of keys [keys.begin, keys.end), −∞ where hidden. With `magnitudes`, also scale·Σ|q||k| + Σ_terms|value|: how large the
+/// numbers were that a score was made of (0 where hidden).
+void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes = nullptr);
+
+/// The head's sink logit, natural units.
+std::optional<double> sink_of(const AttentionSpec& spec, int64_t head);
+
+}  // namespace clearhead::reference

@@ -1,0 +1,179 @@
+// Statistics of whole maps, one row of double weights at a time: P_ij = 2^(s_ij·log₂e − m_i) / ℓ_i from the record's m and ℓ.
+//
+// One head of one sequence is one item of work and is summed in the order of its rows, so threads, batch and heads change no bits.
+// Per-key, per-offset sums of sampled rows are scaled by rows kept / rows looked at.
+#include "backends/ref/sweep.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+
+#include "backends/ref/score.h"
+#include "base/format.h"
+#include "base/parallel.h"
+
+namespace clearhead::reference {
+namespace {
+
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+
+// Sums over the map of one head.
+struct Sums {
+  std::vector<double> received, offsets;       // [key], [2·reach + 1]
+  std::vector<double> cell_sum, cell_largest;  // [rows, columns]
+  std::vector<int64_t> cell_count;
+};
+
+// Tensors of the result, opened once.
+struct Pointers {
+  float *entropy = nullptr, *distance = nullptr, *received = nullptr, *offsets = nullptr, *matches = nullptr, *pooled_max = nullptr,
+        *pooled_mean = nullptr;
+};
+
+// The cell of `cells` that holds item `item` of `count`: the c with ⌊c·count/cells⌋ ≤ item < ⌊(c + 1)·count/cells⌋.
+int64_t cell_of(int64_t item, int64_t count, int64_t cells) { return ((item + 1) * cells + count - 1) / count - 1; }
+
+float* opened(Tensor& tensor, Shape shape) {
+  tensor = Tensor::zeros(std::move(shape));
+  return tensor.numel() > 0 ? tensor.mutable_data<float>() : nullptr;
+}
+
+// One head's part of a sweep.
+class HeadSweep {
+ public:
+  HeadSweep(const SweepCall& call, const Pointers& to, int64_t batch, int64_t head, int64_t map, int64_t maps)
+      : call_(call), record_(call.record), to_(to), batch_(batch), head_(head), map_(map), maps_(maps), keys_(key_length(record_.keys)) {
+    sums_.received.assign(static_cast<size_t>(keys_), 0);
+    sums_.offsets.assign(static_cast<size_t>(2 * call.request.offset_reach + 1), 0);
+    const size_t cells = static_cast<size_t>(call.request.cells[0] * call.request.cells[1]);
+    sums_.cell_sum.assign(cells, 0);
+    sums_.cell_largest.assign(cells, 0);
+    sums_.cell_count.assign(cells, 0);
+    scores_.resize(static_cast<size_t>(keys_));
+  }
+
+  void take_row(int64_t index) {
+    const int64_t row = call_.rows[static_cast<size_t>(index)], query = record_.first_query + row;
+    const int64_t at = batch_ * record_.rows.m.stride(0) + head_ * record_.rows.m.stride(1) + row * record_.rows.m.stride(2);
+    const double m = static_cast<double>(record_.rows.m.data<float>()[at]), l = static_cast<double>(record_.rows.l.data<float>()[at]);
+    score_row({record_.spec, record_.q, record_.keys, batch_, head_, row, query, record_.query_length}, {0, keys_}, scores_.data());
+    const int64_t position = record_.position_of(query);
+    std::vector<double> matched(call_.request.matches.size(), 0);
+    double entropy = 0, distance = 0;
+    bool sees_any = false;
+    for (int64_t j = 0; j < keys_; ++j) {
+      const double score = scores_[static_cast<size_t>(j)];
+      if (score == kHidden) continue;
+      sees_any = true;
+      const double weight = std::exp2(score * kLog2E - m) / l;
+      entropy += surprise(weight);
+      distance += weight * static_cast<double>(std::abs(position - j));
+      sums_.received[static_cast<size_t>(j)] += weight;
+      const int64_t reach = call_.request.offset_reach;
+      sums_.offsets[static_cast<size_t>(std::clamp(j - position, -reach, reach) + reach)] += weight;
+      for (size_t t = 0; t < matched.size(); ++t) {
+        const Match& match = call_.request.matches[t];
+        const int32_t tag = match.query_tags[static_cast<size_t>(query)];
+        if (j != position && tag >= 0 && tag == match.key_tags[static_cast<size_t>(j)]) matched[t] += weight;
+      }
+      if (!sums_.cell_sum.empty()) pool(row, j, weight);
+    }
+    const auto sink = sink_of(record_.spec, head_);
+    if (sink && sees_any) entropy += surprise(std::exp2(*sink * kLog2E - m) / l);
+    const int64_t looked = static_cast<int64_t>(call_.rows.size());
+    if (to_.entropy) to_.entropy[map_ * looked + index] = static_cast<float>(entropy);
+    if (to_.distance) to_.distance[map_ * looked + index] = static_cast<float>(distance);
+    for (size_t t = 0; t < matched.size() && to_.matches; ++t) {
+      to_.matches[(static_cast<int64_t>(t) * maps_ + map_) * looked + index] = static_cast<float>(matched[t]);
+    }
+  }
+
+  void finish() const {
+    const double scale = call_.rows.empty() ? 0 : static_cast<double>(record_.rows_kept()) / static_cast<double>(call_.rows.size());
+    for (size_t j = 0; j < sums_.received.size() && to_.received; ++j) {
+      to_.received[map_ * keys_ + static_cast<int64_t>(j)] = static_cast<float>(sums_.received[j] * scale);
+    }
+    const int64_t offsets = static_cast<int64_t>(sums_.offsets.size());
+    for (int64_t o = 0; o < offsets && to_.offsets; ++o) {
+      to_.offsets[map_ * offsets + o] = static_cast<float>(sums_.offsets[static_cast<size_t>(o)] * scale);
+    }
+    const int64_t cells = static_cast<int64_t>(sums_.cell_sum.size());
+    for (int64_t c = 0; c < cells && to_.pooled_max; ++c) {
+      const size_t cell = static_cast<size_t>(c);
+      const double count = static_cast<double>(sums_.cell_count[cell]);
+      const float nothing = std::numeric_limits<float>::quiet_NaN();
+      to_.pooled_max[map_ * cells + c] = count > 0 ? static_cast<float>(sums_.cell_largest[cell]) : nothing;
+      to_.pooled_mean[map_ * cells + c] = count > 0 ? static_cast<float>(sums_.cell_sum[cell] / count) : nothing;
+    }
+  }
+
+ private:
+  static double surprise(double weight) { return weight == 0 ? 0 : -weight * std::log(weight); }
+
+  void pool(int64_t row, int64_t key, double weight) {
+    const auto [rows, columns] = call_.request.cells;
+    const size_t cell = static_cast<size_t>(cell_of(row, record_.rows_kept(), rows) * columns + cell_of(key, keys_, columns));
+    sums_.cell_sum[cell] += weight;
+    sums_.cell_count[cell] += 1;
+    sums_.cell_largest[cell] = std::isnan(weight) ? weight : std::max(sums_.cell_largest[cell], weight);
+  }
+
+  const SweepCall& call_;
+  const AttentionRecord& record_;
+  const Pointers& to_;
+  int64_t batch_, head_, map_, maps_, keys_;
+  Sums sums_;
+  std::vector<double> scores_;
+};
+
+Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, SweepResult& result) {
+  const SweepRequest& request = call.request;
+  const int64_t looked = static_cast<int64_t>(call.rows.size());
+  Pointers to;
+  for (const Statistic statistic : request.statistics) {
+    switch (statistic) {
+      case Statistic::kEntropy: to.entropy = opened(result.entropy, {batch, heads, looked}); break;
+      case Statistic::kDistance: to.distance = opened(result.distance, {batch, heads, looked}); break;
+      case Statistic::kReceived: to.received = opened(result.received, {batch, heads, key_length(call.record.keys)}); break;
+      case Statistic::kOffsets: to.offsets = opened(result.offsets, {batch, heads, 2 * request.offset_reach + 1}); break;
+    }
+  }
+  if (!request.matches.empty()) {
+    to.matches = opened(result.matches, {static_cast<int64_t>(request.matches.size()), batch, heads, looked});
+  }
+  if (request.cells[0] > 0 && request.cells[1] > 0) {
+    to.pooled_max = opened(result.pooled_max, {batch, heads, request.cells[0], request.cells[1]});
+    to.pooled_mean = opened(result.pooled_mean, {batch, heads, request.cells[0], request.cells[1]});
+  }
+  return to;
+}
+
+}  // namespace
+
+SweepResult sweep(const SweepCall& call) {
+  const AttentionRecord& record = call.record;
+  const int64_t batch = record.q.size(0);
+  const Range heads{call.request.heads.begin, call.request.heads.end < 0 ? record.q.size(1) : call.request.heads.end};
+  const int64_t maps = batch * heads.size(), looked = static_cast<int64_t>(call.rows.size());
+  SweepResult result;
+  result.rows_looked_at = looked;
+  result.exact = looked == record.rows_kept();
+  const Pointers to = allocate(call, batch, heads.size(), result);
+  std::atomic<int64_t> done{0};
+  parallel_for(maps, [&](int64_t map, int thread) {
+    HeadSweep head(call, to, map / heads.size(), heads.begin + map % heads.size(), map, maps);
+    for (int64_t index = 0; index < looked; ++index) {
+      if (call.cancel && call.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "sweep: cancelled");
+      head.take_row(index);
+      const int64_t finished = ++done;
+      if (thread == 0 && call.progress && index % 64 == 63)
+        call.progress(static_cast<double>(finished) / static_cast<double>(maps * looked));
+    }
+    head.finish();
+  });
+  if (call.progress) call.progress(1);
+  return result;
+}
+
+}  // namespace clearhead::reference

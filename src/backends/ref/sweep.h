@@ -1,0 +1,10 @@
+// Statistics of whole maps, one row of double weights at a time.
+#pragma once
+
+#include "backends/contract.h"
+
+namespace clearhead::reference {
+
+SweepResult sweep(const SweepCall& call);
+
+}  // namespace clearhead::reference

@@ -1,0 +1,91 @@
+// The fused call: checks what the caller gave, allocates, lets the backend in use compute, and stamps what was kept.
+#include "clearhead/attend.h"
+
+#include "backends/registry.h"
+#include "base/format.h"
+#include "ops/attend_into.h"
+
+namespace clearhead {
+namespace {
+
+void check_tensor(const char* name, const char* axes, const Tensor& tensor) {
+  if (!tensor.defined()) fail(ErrorCode::kInvalidArgument, "attend: {} was given no tensor; expected f32 {}", name, axes);
+  if (tensor.rank() != 4) fail(ErrorCode::kShape, "attend: {}: expected {}, found {}", name, axes, to_string(tensor.shape()));
+  if (tensor.dtype() != DType::kF32) {
+    fail(ErrorCode::kUnsupported, "attend: {} is {}; this version attends in f32, convert it with to_f32()", name,
+         to_string(tensor.dtype()));
+  }
+}
+
+void check_axis(const char* name, const char* axis, int64_t found, const char* other, int64_t expected) {
+  if (found != expected)
+    fail(ErrorCode::kShape, "attend: {} of {} is {}, of {} {}; they must be equal", axis, name, found, other, expected);
+}
+
+AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v) {
+  check_tensor("k", "[batch, key_head, key, d_k]", k);
+  check_tensor("v", "[batch, key_head, key, d_v]", v);
+  check_axis("k", "batch", k.size(0), "q", q.size(0));
+  check_axis("k", "d_k", k.size(3), "q", q.size(3));
+  check_axis("v", "batch", v.size(0), "k", k.size(0));
+  check_axis("v", "key_head", v.size(1), "k", k.size(1));
+  check_axis("v", "key", v.size(2), "k", k.size(2));
+  return {q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), v.size(3)};
+}
+
+AttentionShape shape_of(const Tensor& q, const PagedKeys& keys) {
+  check_axis("the cache", "batch", static_cast<int64_t>(keys.pages.size()), "q", q.size(0));
+  check_axis("the cache", "d_k", keys.d_k, "q", q.size(3));
+  return {q.size(0), q.size(1), keys.key_heads, q.size(2), keys.length, q.size(3), keys.d_v};
+}
+
+AttentionShape checked(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
+  check_tensor("q", "[batch, head, query, d_k]", q);
+  const PagedKeys* pages = std::get_if<PagedKeys>(&keys);
+  const AttentionShape shape = pages ? shape_of(q, *pages) : shape_of(q, std::get<Tensor>(keys), v);
+  validate(spec, shape);
+  if (const auto missing = backend().refusal(spec, shape)) {
+    fail(ErrorCode::kUnsupported, "attend: backend \"{}\" cannot run this description: {}", backend().name, *missing);
+  }
+  return shape;
+}
+
+AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, const AttentionShape& shape,
+                    Tensor& out) {
+  AttentionRecord record;
+  record.spec = spec;
+  record.q = q;
+  record.keys = keys;
+  record.query_length = shape.queries;
+  record.rows.m = Tensor::empty({shape.batch, shape.heads, shape.queries});
+  record.rows.l = Tensor::empty({shape.batch, shape.heads, shape.queries});
+  record.stamp = stamp_now(spec, q, keys, backend().isa);
+  backend().forward({.spec = spec, .q = q, .keys = record.keys, .v = v, .out = out, .rows = record.rows});
+  return record;
+}
+
+Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
+  const AttentionShape shape = checked(q, keys, v, spec);
+  Attended result;
+  result.out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.d_v});
+  result.record = run(q, keys, v, spec, shape, result.out);
+  return result;
+}
+
+}  // namespace
+
+Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) { return attend_over(q, k, v, spec); }
+
+Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec) { return attend_over(q, keys, Tensor(), spec); }
+
+AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out) {
+  const AttentionShape shape = checked(q, keys, v, spec);
+  const Shape expected = {shape.batch, shape.heads, shape.queries, shape.d_v};
+  if (!out.defined() || out.dtype() != DType::kF32 || out.shape() != expected) {
+    fail(ErrorCode::kShape, "attend: out: expected f32 {}, found {} {}", to_string(expected), to_string(out.dtype()),
+         to_string(out.shape()));
+  }
+  return run(q, keys, v, spec, shape, out);
+}
+
+}  // namespace clearhead

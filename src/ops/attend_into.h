@@ -1,0 +1,11 @@
+// The fused call for layers: the output goes where the layer wants it, e.g. into [batch, query, head, d_v] in memory.
+#pragma once
+
+#include "clearhead/attend.h"
+
+namespace clearhead {
+
+/// As attend(), into out: f32 [batch, head, query, d_v], any strides, no element shared by two indices. v is undefined when keys are pages.
+AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out);
+
+}  // namespace clearhead

@@ -1,0 +1,104 @@
+// Keys and values that grow by append.
+//
+//   page of key n: n / 256      keys of a page: [key_head, 16 panels, d_k, 16 keys]      values: [key_head, 256, d_v]
+//
+// Only elements of keys at or beyond the length are ever written, so a snapshot (shared pages and its own length) stays true. Pages start as zeros:
+// vector code may load a whole panel. A copy of the cache takes the last, partly filled page for itself, and shares the full ones.
+#include <algorithm>
+
+#include "base/format.h"
+#include "base/parallel.h"
+#include "clearhead/attend.h"
+#include "clearhead/look.h"
+
+namespace clearhead {
+namespace {
+
+void check_appended(const char* name, const char* axes, const Tensor& tensor) {
+  if (tensor.defined() && tensor.rank() == 4 && tensor.dtype() == DType::kF32) return;
+  fail(ErrorCode::kShape, "cache: {}: expected f32 {}, found {} {}", name, axes, to_string(tensor.dtype()), to_string(tensor.shape()));
+}
+
+std::shared_ptr<KeyPage> empty_page(const PagedKeys& keys) {
+  auto page = std::make_shared<KeyPage>();
+  page->keys = Tensor::zeros({keys.key_heads, KeyPage::kLength / KeyPage::kPanel, keys.d_k, KeyPage::kPanel});
+  page->values = Tensor::zeros({keys.key_heads, KeyPage::kLength, keys.d_v});
+  return page;
+}
+
+// Writes new keys [begin, end), counted from the first appended one, which stands at `length`, into the page that holds them all.
+void write_page(KeyPage& page, const Tensor& k, const Tensor& v, int64_t batch, int64_t length, Range new_keys) {
+  const int64_t heads = k.size(1), d_k = k.size(3), d_v = v.size(3);
+  float* keys = page.keys.mutable_data<float>();
+  float* values = page.values.mutable_data<float>();
+  for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t n = new_keys.begin; n < new_keys.end; ++n) {
+      const int64_t inside = (length + n) % KeyPage::kLength;
+      const int64_t panel = head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
+      const float* from = k.data<float>() + batch * k.stride(0) + head * k.stride(1) + n * k.stride(2);
+      float* to = keys + panel * d_k * KeyPage::kPanel + inside % KeyPage::kPanel;
+      for (int64_t c = 0; c < d_k; ++c) to[c * KeyPage::kPanel] = from[c * k.stride(3)];
+      const float* value = v.data<float>() + batch * v.stride(0) + head * v.stride(1) + n * v.stride(2);
+      float* row = values + (head * KeyPage::kLength + inside) * d_v;
+      for (int64_t c = 0; c < d_v; ++c) row[c] = value[c * v.stride(3)];
+    }
+  }
+}
+
+}  // namespace
+
+KeyCache::KeyCache(const KeyCache& other) : keys_(other.keys_), writable_(other.writable_) {
+  if (keys_.length % KeyPage::kLength == 0) return;
+  const size_t last = static_cast<size_t>(keys_.length / KeyPage::kLength);
+  for (size_t batch = 0; batch < writable_.size(); ++batch) {
+    const KeyPage& shared = *writable_[batch][last];
+    auto own = std::make_shared<KeyPage>();
+    own->keys = shared.keys.clone();
+    own->values = shared.values.clone();
+    writable_[batch][last] = own;
+    keys_.pages[batch][last] = own;
+  }
+}
+
+KeyCache& KeyCache::operator=(const KeyCache& other) {
+  if (this != &other) *this = KeyCache(other);
+  return *this;
+}
+
+void KeyCache::append(const Tensor& k, const Tensor& v) {
+  check_appended("k", "[batch, key_head, new, d_k]", k);
+  check_appended("v", "[batch, key_head, new, d_v]", v);
+  const bool pairs = k.size(0) == v.size(0) && k.size(1) == v.size(1) && k.size(2) == v.size(2);
+  if (!pairs)
+    fail(ErrorCode::kShape, "cache: k is {}, v is {}; batch, key heads and new keys must be equal", to_string(k.shape()),
+         to_string(v.shape()));
+  if (writable_.empty() && keys_.length == 0) {
+    keys_.key_heads = k.size(1);
+    keys_.d_k = k.size(3);
+    keys_.d_v = v.size(3);
+    keys_.pages.resize(static_cast<size_t>(k.size(0)));
+    writable_.resize(static_cast<size_t>(k.size(0)));
+  }
+  const int64_t batch = static_cast<int64_t>(writable_.size());
+  if (k.size(0) != batch || k.size(1) != keys_.key_heads || k.size(3) != keys_.d_k || v.size(3) != keys_.d_v) {
+    fail(ErrorCode::kShape, "cache: holds [{}, {}, {}, d_k {}, d_v {}]; k is {}, v is {}", batch, keys_.key_heads, keys_.length, keys_.d_k,
+         keys_.d_v, to_string(k.shape()), to_string(v.shape()));
+  }
+  const int64_t added = k.size(2), length = keys_.length, first = length / KeyPage::kLength;
+  const int64_t last = (length + added + KeyPage::kLength - 1) / KeyPage::kLength;  // pages once grown
+  for (size_t b = 0; b < writable_.size(); ++b) {
+    while (static_cast<int64_t>(writable_[b].size()) < last) {
+      writable_[b].push_back(empty_page(keys_));
+      keys_.pages[b].push_back(writable_[b].back());
+    }
+  }
+  const int64_t touched = std::max<int64_t>(0, last - first);
+  parallel_for(batch * touched, [&](int64_t item, int) {
+    const int64_t b = item / touched, page = first + item % touched;
+    const Range new_keys{std::max<int64_t>(0, page * KeyPage::kLength - length), std::min(added, (page + 1) * KeyPage::kLength - length)};
+    write_page(*writable_[static_cast<size_t>(b)][static_cast<size_t>(page)], k, v, b, length, new_keys);
+  });
+  keys_.length += added;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,167 @@
+#include "clearhead/attend.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "backends/registry.h"
+#include "clearhead/error.h"
+#include "ops/attend_into.h"
+
+namespace clearhead {
+namespace {
+
+Tensor counting(Shape shape, float step = 0.37f) {
+  Tensor tensor = Tensor::empty(std::move(shape));
+  float* values = tensor.mutable_data<float>();
+  for (int64_t i = 0; i < tensor.numel(); ++i) values[i] = std::sin(static_cast<float>(i) * step);
+  return tensor;
+}
+
+template <class Call>
+std::string error_of(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return std::string(to_string(error.code())) + " " + error.what();
+  }
+  return "";
+}
+
+std::vector<float> all_weights(const AttentionRecord& record, int64_t head = 0) {
+  record.check_fresh();
+  const int64_t keys = key_length(record.keys), count = record.rows_kept();
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<float> out(static_cast<size_t>(count * keys));
+  backend().weights({.record = record,
+                     .batch = 0,
+                     .head = head,
+                     .rows = rows.data(),
+                     .row_count = count,
+                     .keys = {0, keys},
+                     .quantity = WeightsCall::Quantity::kWeight,
+                     .out = out.data(),
+                     .out_stride = keys});
+  return out;
+}
+
+TEST(Attend, TheRecordSharesItsInputsAndKnowsItsCall) {
+  const Tensor q = counting({1, 2, 3, 4}), k = counting({1, 1, 5, 4}), v = counting({1, 1, 5, 6});
+  const Attended result = attend(q, k, v, {.topology = causal()});
+  EXPECT_EQ(result.out.shape(), (Shape{1, 2, 3, 6}));
+  EXPECT_TRUE(result.record.q.shares_storage_with(q));
+  EXPECT_TRUE(std::get<Tensor>(result.record.keys).shares_storage_with(k));
+  EXPECT_EQ(result.record.query_length, 3);
+  EXPECT_EQ(result.record.stamp.isa, backend().isa);
+  EXPECT_EQ(result.record.stamp.versions.size(), 2u);
+  EXPECT_NO_THROW(result.record.check_fresh());
+}
+
+TEST(Attend, ALookAfterAnOperandChangedIsStale) {
+  Tensor q = counting({1, 1, 2, 4}), k = counting({1, 1, 3, 4});
+  const Attended result = attend(q, k, counting({1, 1, 3, 4}));
+  k.mutable_data<float>()[0] = 7;
+  EXPECT_NE(error_of([&] { result.record.check_fresh(); }).find("kStale record: operand \"k\""), std::string::npos);
+}
+
+TEST(Attend, WritingTheOutputLeavesTheRecordFresh) {
+  Attended result = attend(counting({1, 1, 2, 4}), counting({1, 1, 3, 4}), counting({1, 1, 3, 4}));
+  result.out.mutable_data<float>()[0] = 7;
+  EXPECT_NO_THROW(result.record.check_fresh());
+}
+
+TEST(Attend, RefusesTensorsThatDoNotFitEachOtherByName) {
+  const Tensor q = counting({1, 2, 3, 4});
+  EXPECT_EQ(error_of([&] {
+              attend(q, counting({1, 1, 5, 8}), counting({1, 1, 5, 8}));
+            }),
+            "kShape attend: d_k of k is 8, of q 4; they must be equal");
+  EXPECT_EQ(error_of([&] {
+              attend(q, counting({1, 1, 5, 4}), counting({1, 1, 6, 4}));
+            }),
+            "kShape attend: key of v is 6, of k 5; they must be equal");
+  EXPECT_EQ(error_of([&] {
+              attend(q, counting({5, 4}), counting({1, 1, 6, 4}));
+            }),
+            "kShape attend: k: expected [batch, key_head, key, d_k], found [5, 4]");
+  EXPECT_EQ(error_of([&] {
+              attend(Tensor::zeros({1, 1, 1, 4}, DType::kBF16), counting({1, 1, 5, 4}), counting({1, 1, 5, 4}));
+            }),
+            "kUnsupported attend: q is bf16; this version attends in f32, convert it with to_f32()");
+  EXPECT_EQ(error_of([&] { attend(Tensor(), q, q); }),
+            "kInvalidArgument attend: q was given no tensor; expected f32 [batch, head, query, d_k]");
+}
+
+TEST(Attend, WritesWhereALayerWantsIt) {
+  const Tensor q = counting({2, 3, 4, 8}), k = counting({2, 1, 5, 8}), v = counting({2, 1, 5, 6});
+  const Tensor memory = Tensor::zeros({2, 4, 3, 6});
+  Tensor out = memory.permute({0, 2, 1, 3});
+  attend_into(q, k, v, {}, out);
+  const Tensor expected = attend(q, k, v).out;
+  const Tensor found = out.contiguous();
+  EXPECT_TRUE(std::equal(found.data<float>(), found.data<float>() + found.numel(), expected.data<float>()));
+  Tensor narrow = Tensor::zeros({2, 3, 4, 5});
+  EXPECT_EQ(error_of([&] { attend_into(q, k, v, {}, narrow); }), "kShape attend: out: expected f32 [2, 3, 4, 6], found f32 [2, 3, 4, 5]");
+}
+
+TEST(KeyCache, HoldsWhatWasAppendedInAnyPieces) {
+  const Tensor k = counting({2, 2, 700, 5}), v = counting({2, 2, 700, 3}, 0.11f), q = counting({2, 4, 9, 5});
+  KeyCache cache;
+  int64_t at = 0;
+  for (const int64_t piece : {0, 1, 254, 1, 1, 300, 143}) {
+    cache.append(k.slice(2, at, at + piece), v.slice(2, at, at + piece));
+    at += piece;
+  }
+  EXPECT_EQ(cache.length(), 700);
+  EXPECT_EQ(cache.snapshot().pages[1].size(), 3u);
+  const Attended paged = attend(q, cache.snapshot(), {.topology = causal()}), whole = attend(q, k, v, {.topology = causal()});
+  for (int64_t i = 0; i < whole.out.numel(); ++i) ASSERT_NEAR(paged.out.data<float>()[i], whole.out.data<float>()[i], 2e-6) << i;
+}
+
+TEST(KeyCache, AMapOfAnEarlierStepStaysTrueWhileTheCacheGrows) {
+  const Tensor k = counting({1, 1, 600, 4}), v = counting({1, 1, 600, 4});
+  KeyCache cache;
+  cache.append(k.slice(2, 0, 250), v.slice(2, 0, 250));
+  const AttentionRecord record = attend(counting({1, 1, 2, 4}), cache.snapshot(), {.topology = causal()}).record;
+  const std::vector<float> before = all_weights(record);
+  cache.append(k.slice(2, 250, 600), v.slice(2, 250, 600));
+  EXPECT_EQ(key_length(record.keys), 250);
+  EXPECT_EQ(all_weights(record), before);
+  EXPECT_EQ(cache.snapshot().pages[0][0], std::get<PagedKeys>(record.keys).pages[0][0]) << "the page is shared, not copied";
+}
+
+TEST(KeyCache, CopiesShareFullPagesAndGrowApart) {
+  const Tensor k = counting({1, 1, 300, 4}), other = counting({1, 1, 300, 4}, 0.9f);
+  KeyCache beam;
+  beam.append(k, k);
+  KeyCache copy = beam;
+  const AttentionRecord record = attend(counting({1, 1, 1, 4}), beam.snapshot(), {}).record;
+  beam.append(k.slice(2, 0, 5), k.slice(2, 0, 5));
+  copy.append(other.slice(2, 0, 5), other.slice(2, 0, 5));
+  EXPECT_EQ(beam.snapshot().pages[0][0], copy.snapshot().pages[0][0]);
+  const Tensor q = counting({1, 1, 1, 4});
+  KeyCache fresh;
+  fresh.append(k, k);
+  fresh.append(k.slice(2, 0, 5), k.slice(2, 0, 5));
+  EXPECT_EQ(all_weights(attend(q, beam.snapshot(), {}).record), all_weights(attend(q, fresh.snapshot(), {}).record));
+  EXPECT_NE(all_weights(attend(q, beam.snapshot(), {}).record), all_weights(attend(q, copy.snapshot(), {}).record));
+}
+
+TEST(KeyCache, RefusesKeysOfAnotherShape) {
+  KeyCache cache;
+  cache.append(counting({1, 2, 3, 4}), counting({1, 2, 3, 6}));
+  EXPECT_EQ(error_of([&] {
+              cache.append(counting({1, 2, 3, 5}), counting({1, 2, 3, 6}));
+            }),
+            "kShape cache: holds [1, 2, 3, d_k 4, d_v 6]; k is [1, 2, 3, 5], v is [1, 2, 3, 6]");
+  EXPECT_EQ(error_of([&] {
+              cache.append(counting({1, 2, 3, 4}), counting({1, 2, 2, 6}));
+            }),
+            "kShape cache: k is [1, 2, 3, 4], v is [1, 2, 2, 6]; batch, key heads and new keys must be equal");
+  EXPECT_EQ(cache.length(), 3);
+}
+
+}  // namespace
+}  // namespace clearhead
