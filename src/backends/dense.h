@@ -39,7 +39,7 @@ struct WeightPart {
   bool input_first = false;
 };
 
-/// out = f(x·Wᵀ + bias) ⊙ multiply, added to what out held where `accumulate`. x is not out; multiply may be.
+/// out = f(x·Wᵀ + bias), added to what out held where `accumulate`. x and out do not overlap.
 struct LinearCall {
   const PreparedWeight& weight;
   const float* x = nullptr;  // [rows, in]
@@ -47,9 +47,8 @@ struct LinearCall {
   int64_t x_stride = 0;
   const float* bias = nullptr;  // [out]
   Activation activation = Activation::kNone;
-  bool accumulate = false;          // out += …: the residual sum
-  const float* multiply = nullptr;  // [rows, out], strided as out: a gate, applied after the activation
-  float* out = nullptr;             // [rows, out]
+  bool accumulate = false;  // out += …: the residual sum
+  float* out = nullptr;     // [rows, out]
   int64_t out_stride = 0;
 };
 
@@ -88,6 +87,14 @@ struct RotaryCall {
   const float* sine = nullptr;
 };
 
+/// out = f(gate) ⊙ up, where a row of x is [gate | up].
+struct GatedCall {
+  Activation activation = Activation::kSilu;
+  const float* x = nullptr;  // [rows, 2·width], contiguous
+  float* out = nullptr;      // [rows, width], contiguous
+  int64_t rows = 0, width = 0;
+};
+
 struct DenseOps {
   /// Parts are stacked along their outputs: q, k and v become one product. Throws kShape if their inputs differ.
   std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count) = nullptr;
@@ -95,6 +102,7 @@ struct DenseOps {
   void (*norm)(const NormCall& call) = nullptr;
   void (*embed)(const EmbeddingCall& call) = nullptr;
   void (*rotary)(const RotaryCall& call) = nullptr;
+  void (*gated)(const GatedCall& call) = nullptr;
   void (*activate)(Activation activation, float* x, int64_t count) = nullptr;
 };
 

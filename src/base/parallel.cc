@@ -10,6 +10,8 @@
 #ifdef CLEARHEAD_STD_THREADS
 #include <thread>
 #include <vector>
+#else
+#include <omp.h>
 #endif
 
 namespace clearhead {
@@ -50,6 +52,12 @@ int threads() {
 }
 
 bool in_parallel() { return inside; }
+
+void align_library_threads() {
+#ifndef CLEARHEAD_STD_THREADS
+  if (omp_get_max_threads() != threads()) omp_set_num_threads(threads());
+#endif
+}
 
 void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) {
   const int count = static_cast<int>(std::min<int64_t>(threads(), items));

@@ -1,0 +1,206 @@
+// Who computes what: products of many rows are oneDNN's, of one row ours, everything else ours. Weights are packed once, straight from the file's
+// dtype into the layout both read; no second copy of a weight is ever held.
+#include "backends/cpu/dense.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <vector>
+
+#include "backends/cpu/dense_kernels.h"
+#include "backends/cpu/dnnl.h"
+#include "base/format.h"
+#include "base/parallel.h"
+
+namespace clearhead::cpu {
+namespace {
+
+constexpr int64_t kGrain = 16384;  // elements a thread should have before it is worth waking
+constexpr std::align_val_t kAlignment{4096};
+
+struct Release {
+  void operator()(float* memory) const { ::operator delete(memory, kAlignment); }
+};
+
+class Packed : public PreparedWeight {
+ public:
+  WeightLayout layout{};
+  std::unique_ptr<float[], Release> values{};
+};
+
+// Element (o, i) of a part, whatever its strides and dtype.
+struct PartView {
+  const std::byte* first = nullptr;
+  int64_t out_stride = 0, in_stride = 0, out = 0;
+  DType dtype = DType::kF32;
+
+  float at(int64_t o, int64_t i) const {
+    const int64_t element = o * out_stride + i * in_stride;
+    if (dtype == DType::kF32) return reinterpret_cast<const float*>(first)[element];
+    const uint16_t bits = reinterpret_cast<const uint16_t*>(first)[element];
+    return dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+  }
+};
+
+std::vector<PartView> views_of(const WeightPart* parts, int64_t count, int64_t& in, int64_t& out) {
+  std::vector<PartView> views;
+  for (int64_t part = 0; part < count; ++part) {
+    const Tensor stored = parts[part].input_first ? parts[part].values.permute({1, 0}) : parts[part].values;
+    if (stored.rank() != 2 || (part > 0 && stored.size(1) != in)) {
+      fail(ErrorCode::kShape, "linear: part {} is {}; the parts of one weight share their inputs", part, to_string(stored.shape()));
+    }
+    in = stored.size(1);
+    out += stored.size(0);
+    views.push_back({stored.raw(), stored.stride(0), stored.stride(1), stored.size(0), stored.dtype()});
+  }
+  return views;
+}
+
+// The f32 values of output o, inputs [0, in), to to[i·step].
+void copy_output(const PartView& part, int64_t o, int64_t in, float* to, int64_t step) {
+  if (part.dtype == DType::kF32) {
+    const float* from = reinterpret_cast<const float*>(part.first) + o * part.out_stride;
+    for (int64_t i = 0; i < in; ++i) to[i * step] = from[i * part.in_stride];
+    return;
+  }
+  for (int64_t i = 0; i < in; ++i) to[i * step] = part.at(o, i);
+}
+
+// Outputs [first, first + count) of the stacked parts; columns of one panel.
+void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout, int64_t first, int64_t count, float* to) {
+  const bool panel = layout.panel != 0;
+  const int64_t step = panel ? layout.panel : 1, next = panel ? 1 : layout.in;
+  int64_t before = 0;
+  for (const PartView& part : parts) {
+    const int64_t begin = std::max(first, before), end = std::min(first + count, before + part.out);
+    if (part.dtype == DType::kF32 && part.out_stride == 1 && panel &&
+        begin < end) {  // input-first: rows of the panel are contiguous in the file
+      const float* from = reinterpret_cast<const float*>(part.first) + (begin - before);
+      for (int64_t i = 0; i < layout.in; ++i) std::copy_n(from + i * part.in_stride, end - begin, to + i * step + (begin - first));
+    } else {
+      for (int64_t o = begin; o < end; ++o) copy_output(part, o - before, layout.in, to + (o - first) * next, step);
+    }
+    before += part.out;
+  }
+}
+
+std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const WeightPart* parts, int64_t count) {
+  auto packed = std::make_shared<Packed>();
+  const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
+  packed->layout = wanted_layout(packed->in, packed->out, isa);
+  const WeightLayout& layout = packed->layout;
+  // Room to prefetch beyond the end without leaving the allocation.
+  packed->bytes = static_cast<size_t>(layout.elements()) * sizeof(float);
+  packed->values.reset(static_cast<float*>(::operator new(packed->bytes, kAlignment)));
+  float* to = packed->values.get();
+  if (layout.panel == 0) {
+    parallel_ranges(layout.out, std::max<int64_t>(1, kGrain / layout.in),
+                    [&](int64_t begin, int64_t end, int) { pack_outputs(views, layout, begin, end - begin, to + begin * layout.in); });
+    return packed;
+  }
+  parallel_for(layout.padded_out / layout.panel, [&](int64_t at, int) {
+    const int64_t first = at * layout.panel, size = layout.padded_in * layout.panel;
+    const int64_t columns = std::min(layout.panel, layout.out - first);
+    float* panel = to + at * size;
+    if (columns < layout.panel) std::memset(panel, 0, static_cast<size_t>(size) * sizeof(float));
+    std::fill(panel + layout.in * layout.panel, panel + size, 0.0F);
+    pack_outputs(views, layout, first, columns, panel);
+  });
+  return packed;
+}
+
+void linear_for(InstructionSet isa, const LinearCall& call) {
+  const auto& weight = static_cast<const Packed&>(call.weight);
+  const WeightLayout& layout = weight.layout;
+  const Product product{layout,    weight.values.get(), call.x,          call.rows, call.x_stride,
+                        call.bias, call.activation,     call.accumulate, call.out,  call.out_stride};
+  if (call.rows != 1) return multiply(product);
+  const DenseKernels& kernels = dense_kernels(isa);
+  const int64_t pieces = layout.panel ? layout.padded_out / layout.panel : layout.out;
+  const int64_t size = layout.in * std::max<int64_t>(1, layout.panel);
+  parallel_ranges(pieces, std::max<int64_t>(1, kGrain / size),
+                  [&](int64_t begin, int64_t end, int) { kernels.product(product, begin, end); });
+}
+
+void norm_for(InstructionSet isa, const NormCall& call) {
+  const DenseKernels& kernels = dense_kernels(isa);
+  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
+                  [&](int64_t begin, int64_t end, int) { kernels.norm(call, begin, end); });
+}
+
+void gated_for(InstructionSet isa, const GatedCall& call) {
+  const DenseKernels& kernels = dense_kernels(isa);
+  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
+                  [&](int64_t begin, int64_t end, int) { kernels.gated(call, begin, end); });
+}
+
+void activate_for(InstructionSet isa, Activation activation, float* x, int64_t count) {
+  const DenseKernels& kernels = dense_kernels(isa);
+  parallel_ranges(count, kGrain, [&](int64_t begin, int64_t end, int) { kernels.activate(activation, x + begin, end - begin); });
+}
+
+// out (+)= scale·row of a table.
+void add_row(const Tensor& table, int64_t row, float scale, bool first, float* out, int64_t width) {
+  if (table.dtype() == DType::kF32) {
+    const float* from = reinterpret_cast<const float*>(table.raw()) + row * width;
+    for (int64_t c = 0; c < width; ++c) out[c] = (first ? 0 : out[c]) + scale * from[c];
+    return;
+  }
+  const uint16_t* from = reinterpret_cast<const uint16_t*>(table.raw()) + row * width;
+  const bool is_bf16 = table.dtype() == DType::kBF16;
+  for (int64_t c = 0; c < width; ++c) out[c] = (first ? 0 : out[c]) + scale * (is_bf16 ? bf16_to_f32(from[c]) : f16_to_f32(from[c]));
+}
+
+void embed(const EmbeddingCall& call) {
+  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* out = call.out + row * call.width;
+      add_row(call.tokens, call.ids[row], call.scale, true, out, call.width);
+      if (call.positions.defined()) add_row(call.positions, call.position_ids[row], 1, false, out, call.width);
+      if (call.types.defined()) add_row(call.types, call.type_ids[row], 1, false, out, call.width);
+    }
+  });
+}
+
+void rotate(const RotaryCall& call, int64_t row, int64_t head) {
+  const int64_t half = call.dims / 2;
+  const float *cosine = call.cosine + row * half, *sine = call.sine + row * half;
+  float* x = call.x + row * call.row_stride + head * call.head_stride;
+  const int64_t apart = call.interleaved ? 1 : half, step = call.interleaved ? 2 : 1;
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = x[i * step], b = x[i * step + apart];
+    x[i * step] = a * cosine[i] - b * sine[i];
+    x[i * step + apart] = b * cosine[i] + a * sine[i];
+  }
+}
+
+void rotary(const RotaryCall& call) {
+  const int64_t grain = std::max<int64_t>(1, kGrain / (call.heads * call.dims));
+  parallel_ranges(call.rows, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t head = 0; head < call.heads; ++head) rotate(call, row, head);
+    }
+  });
+}
+
+template <InstructionSet kIsa>
+const DenseOps& table() {
+  static const DenseOps ops = {
+      [](const WeightPart* parts, int64_t count) { return prepare_for(kIsa, parts, count); },
+      [](const LinearCall& call) { linear_for(kIsa, call); },
+      [](const NormCall& call) { norm_for(kIsa, call); },
+      embed,
+      rotary,
+      [](const GatedCall& call) { gated_for(kIsa, call); },
+      [](Activation activation, float* x, int64_t count) { activate_for(kIsa, activation, x, count); },
+  };
+  return ops;
+}
+
+}  // namespace
+
+const DenseOps& dense_ops(InstructionSet isa) {
+  return isa == InstructionSet::kAvx512 ? table<InstructionSet::kAvx512>() : table<InstructionSet::kAvx2>();
+}
+
+}  // namespace clearhead::cpu

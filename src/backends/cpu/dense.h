@@ -1,0 +1,12 @@
+// The dense half of the cpu backend.
+#pragma once
+
+#include "backends/dense.h"
+#include "clearhead/record.h"
+
+namespace clearhead::cpu {
+
+/// The table of an instruction set this machine has: kAvx2 or kAvx512.
+const DenseOps& dense_ops(InstructionSet isa);
+
+}  // namespace clearhead::cpu

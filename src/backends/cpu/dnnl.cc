@@ -1,0 +1,198 @@
+// What is asked of oneDNN: one matmul primitive per shape and epilogue, made once, with our scratchpad and our threads.
+//
+//   attributes: eltwise (the activation), then sum (the residual), so that  out = f(x·W + b) + out
+//
+// Weights keep one layout for every number of rows. The brgemm kernels of AVX-512 take panels of 64 columns ("BA16a64b"); where the library
+// would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
+// One product runs at a time in a process: it already uses every core.
+#include "backends/cpu/dnnl.h"
+
+#include <oneapi/dnnl/dnnl_version.h>
+#include <array>
+#include <map>
+#include <mutex>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/format.h"
+#include "base/parallel.h"
+
+namespace clearhead::cpu {
+namespace {
+
+using dnnl::memory;
+using Tag = memory::format_tag;
+
+memory::desc rows_of(int64_t rows, int64_t width, int64_t stride) {
+  return memory::desc({rows, width}, memory::data_type::f32, memory::dims{stride, 1});
+}
+
+dnnl::matmul::primitive_desc describe(const dnnl::engine& engine, const memory::desc& x, const memory::desc& weights,
+                                      const memory::desc* bias, const memory::desc& out, const dnnl::primitive_attr& attributes) {
+#if DNNL_VERSION_MAJOR >= 3
+  return bias ? dnnl::matmul::primitive_desc(engine, x, weights, *bias, out, attributes)
+              : dnnl::matmul::primitive_desc(engine, x, weights, out, attributes);
+#else
+  return bias ? dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, weights, *bias, out), attributes, engine)
+              : dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, weights, out), attributes, engine);
+#endif
+}
+
+void append(dnnl::post_ops& operations, dnnl::algorithm algorithm, float alpha) {
+#if DNNL_VERSION_MAJOR >= 3
+  operations.append_eltwise(algorithm, alpha, 0.0F);
+#else
+  operations.append_eltwise(1.0F, algorithm, alpha, 0.0F);
+#endif
+}
+
+dnnl::primitive_attr attributes_for(Activation activation, bool accumulate) {
+  dnnl::post_ops operations;
+  switch (activation) {
+    case Activation::kNone: break;
+    case Activation::kGeluErf: append(operations, dnnl::algorithm::eltwise_gelu_erf, 0); break;
+    case Activation::kGeluTanh: append(operations, dnnl::algorithm::eltwise_gelu_tanh, 0); break;
+    case Activation::kRelu: append(operations, dnnl::algorithm::eltwise_relu, 0); break;
+    case Activation::kSilu: append(operations, dnnl::algorithm::eltwise_swish, 1); break;
+    case Activation::kTanh: append(operations, dnnl::algorithm::eltwise_tanh, 0); break;
+  }
+  if (accumulate) operations.append_sum(1.0F);
+  dnnl::primitive_attr attributes;
+  attributes.set_post_ops(operations);
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
+struct Panel {
+  int64_t width;
+  Tag tag;
+};
+constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag::BA16a32b}, {16, Tag::BA16a16b}};
+constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
+
+memory::desc weights_of(const WeightLayout& layout) {
+  const memory::dims shape = {layout.in, layout.out};
+  for (const Panel& panel : kPanels) {
+    if (panel.width == layout.panel) return memory::desc(shape, memory::data_type::f32, panel.tag);
+  }
+  return memory::desc(shape, memory::data_type::f32, Tag::ba);
+}
+
+// A primitive with its arguments, whose pointers are set before each run.
+struct Made {
+  dnnl::matmul primitive{};
+  memory x{}, weights{}, bias{}, out{}, scratch{};
+  std::unordered_map<int, memory> arguments{};
+};
+
+class Engine {
+ public:
+  static Engine& instance(InstructionSet isa) {
+    static const bool limited = limit(isa);
+    (void)limited;
+    static Engine engine;
+    return engine;
+  }
+
+  WeightLayout layout(int64_t in, int64_t out) {
+    constexpr int64_t kManyRows = 128;
+    const memory::desc any({in, out}, memory::data_type::f32, Tag::any);
+    const auto made =
+        describe(engine_, rows_of(kManyRows, in, in), any, nullptr, rows_of(kManyRows, out, out), attributes_for(Activation::kNone, false));
+    for (const Panel& panel : kPanels) {
+      if (made.weights_desc() != memory::desc({in, out}, memory::data_type::f32, panel.tag)) continue;
+      const auto padded = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
+      return {in, out, panel.width, padded(in, kPanelDepth), padded(out, panel.width)};
+    }
+    return {in, out, 0, in, out};
+  }
+
+  void run(const Product& product) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    align_library_threads();
+    Made& made = find(product);
+    made.x.set_data_handle(const_cast<float*>(product.x));
+    made.weights.set_data_handle(const_cast<float*>(product.weights));
+    if (product.bias) made.bias.set_data_handle(const_cast<float*>(product.bias));
+    made.out.set_data_handle(product.out);
+    made.primitive.execute(stream_, made.arguments);
+    stream_.wait();
+  }
+
+ private:
+  using Key = std::array<int64_t, 10>;
+  static constexpr size_t kMostPrimitives = 512;
+
+  static bool limit(InstructionSet isa) {
+    // Refused once the library has been used by somebody else in this process: then it keeps what it chose.
+    if (isa == InstructionSet::kAvx2) (void)dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+    return true;
+  }
+
+  Made& find(const Product& p) {
+    const Key key = {p.layout.in,  p.layout.out,      p.layout.panel,        p.rows,       p.x_stride,
+                     p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate, int64_t{threads()}};
+    const auto found = made_.find(key);
+    if (found != made_.end()) return found->second;
+    if (made_.size() >= kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
+    return made_.emplace(key, make(p)).first->second;
+  }
+
+  Made make(const Product& p) {
+    const memory::desc x = rows_of(p.rows, p.layout.in, p.x_stride), out = rows_of(p.rows, p.layout.out, p.out_stride);
+    const memory::desc weights = weights_of(p.layout), bias = rows_of(1, p.layout.out, p.layout.out);
+    const auto description = describe(engine_, x, weights, p.bias ? &bias : nullptr, out, attributes_for(p.activation, p.accumulate));
+    Made made;
+    made.primitive = dnnl::matmul(description);
+    made.x = memory(x, engine_, nullptr);
+    made.weights = memory(weights, engine_, nullptr);
+    made.out = memory(out, engine_, nullptr);
+    made.scratch = memory(description.scratchpad_desc(), engine_);
+    made.arguments = {
+        {DNNL_ARG_SRC, made.x}, {DNNL_ARG_WEIGHTS, made.weights}, {DNNL_ARG_DST, made.out}, {DNNL_ARG_SCRATCHPAD, made.scratch}};
+    if (p.bias) {
+      made.bias = memory(bias, engine_, nullptr);
+      made.arguments.emplace(DNNL_ARG_BIAS, made.bias);
+    }
+    return made;
+  }
+
+  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream_{engine_};
+  std::mutex lock_;
+  std::map<Key, Made> made_;
+};
+
+// oneDNN's exception says little; ours names the product.
+template <class Action>
+auto translated(int64_t rows, int64_t in, int64_t out, const Action& action) {
+  try {
+    return action();
+  } catch (const dnnl::error& error) {
+    fail(ErrorCode::kUnsupported, "dense product of {} × {} by {} × {}: oneDNN {}: {}", rows, in, in, out, onednn_version(), error.message);
+  }
+}
+
+}  // namespace
+
+WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa) {
+  return translated(1, in, out, [&] { return Engine::instance(isa).layout(in, out); });
+}
+
+void multiply(const Product& product) {
+  if (product.rows == 0) return;
+  if (in_parallel()) fail(ErrorCode::kInvalidArgument, "dense product: called inside a parallel region");
+  translated(product.rows, product.layout.in, product.layout.out, [&] { Engine::instance(InstructionSet::kAvx512).run(product); });
+}
+
+const char* onednn_version() {
+  static const std::string version = [] {
+    const dnnl_version_t* of_library = dnnl_version();
+    return format("{}.{}.{}", of_library->major, of_library->minor, of_library->patch);
+  }();
+  return version.c_str();
+}
+
+}  // namespace clearhead::cpu

@@ -1,0 +1,40 @@
+// Dense products by oneDNN. dnnl.cc is the one file that knows the library, in both of its interfaces (2.x and 3.x).
+#pragma once
+
+#include <cstdint>
+
+#include "backends/dense.h"
+#include "clearhead/record.h"
+
+namespace clearhead::cpu {
+
+/// How the weights of a product are stored: panels [out / panel][padded_in][panel], zeros where padded, which oneDNN's AVX-512 kernels read as they
+/// are and a matrix-vector product streams; or, where panel is 0, rows [out][in].
+struct WeightLayout {
+  int64_t in = 0, out = 0;
+  int64_t panel = 0, padded_in = 0, padded_out = 0;
+  int64_t elements() const { return padded_in * padded_out; }
+};
+
+/// The layout oneDNN chooses here, whatever the number of rows will be. The first call in a process limits oneDNN to `isa` for good.
+WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa);
+
+struct Product {
+  const WeightLayout& layout;
+  const float* weights = nullptr;
+  const float* x = nullptr;  // [rows, in]
+  int64_t rows = 0, x_stride = 0;
+  const float* bias = nullptr;
+  Activation activation = Activation::kNone;
+  bool accumulate = false;
+  float* out = nullptr;  // [rows, out]
+  int64_t out_stride = 0;
+};
+
+/// out = f(x·Wᵀ + bias) (+ out). Uses threads() threads of its own: throws kInvalidArgument inside a parallel region.
+void multiply(const Product& product);
+
+/// "2.6.3": for `doctor`.
+const char* onednn_version();
+
+}  // namespace clearhead::cpu

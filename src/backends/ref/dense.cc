@@ -1,0 +1,134 @@
+#include "backends/ref/dense.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/format.h"
+#include "base/parallel.h"
+
+namespace clearhead {
+namespace {
+
+class RowMajor : public PreparedWeight {
+ public:
+  std::vector<float> values{};  // [out, in]
+};
+
+std::shared_ptr<const PreparedWeight> prepare(const WeightPart* parts, int64_t count) {
+  auto weight = std::make_shared<RowMajor>();
+  for (int64_t part = 0; part < count; ++part) {
+    const Tensor stored = parts[part].input_first ? parts[part].values.permute({1, 0}) : parts[part].values;
+    if (stored.rank() != 2 || (part > 0 && stored.size(1) != weight->in)) {
+      fail(ErrorCode::kShape, "linear: part {} is {}; the parts of one weight share their inputs", part, to_string(stored.shape()));
+    }
+    const Tensor rows = to_f32(stored.contiguous());
+    weight->in = rows.size(1);
+    weight->out += rows.size(0);
+    weight->values.insert(weight->values.end(), rows.data<float>(), rows.data<float>() + rows.numel());
+  }
+  weight->bytes = weight->values.size() * sizeof(float);
+  return weight;
+}
+
+double activated(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kNone: return x;
+    case Activation::kGeluErf: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::kGeluTanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kRelu: return std::isnan(x) ? x : std::max(x, 0.0);
+    case Activation::kSilu: return x / (1 + std::exp(-x));
+    case Activation::kTanh: return std::tanh(x);
+  }
+  return x;
+}
+
+void linear(const LinearCall& call) {
+  const auto& weight = static_cast<const RowMajor&>(call.weight);
+  parallel_for(call.rows, [&](int64_t row, int) {
+    const float* x = call.x + row * call.x_stride;
+    float* out = call.out + row * call.out_stride;
+    for (int64_t o = 0; o < weight.out; ++o) {
+      const float* w = weight.values.data() + o * weight.in;
+      double sum = call.bias ? static_cast<double>(call.bias[o]) : 0;
+      for (int64_t i = 0; i < weight.in; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(w[i]);
+      sum = activated(call.activation, sum);
+      out[o] = static_cast<float>(call.accumulate ? sum + static_cast<double>(out[o]) : sum);
+    }
+  });
+}
+
+void norm(const NormCall& call) {
+  parallel_for(call.rows, [&](int64_t row, int) {
+    const float* x = call.x + row * call.width;
+    float* out = call.out + row * call.width;
+    const double width = static_cast<double>(call.width);
+    double mean = 0, square = 0;
+    for (int64_t c = 0; c < call.width; ++c) mean += static_cast<double>(x[c]) / width;
+    if (call.rms) mean = 0;
+    for (int64_t c = 0; c < call.width; ++c) square += (static_cast<double>(x[c]) - mean) * (static_cast<double>(x[c]) - mean) / width;
+    const double scale = 1 / std::sqrt(square + call.epsilon);
+    for (int64_t c = 0; c < call.width; ++c) {
+      const double bias = call.bias ? static_cast<double>(call.bias[c]) : 0;
+      out[c] = static_cast<float>((static_cast<double>(x[c]) - mean) * scale * static_cast<double>(call.weight[c]) + bias);
+    }
+  });
+}
+
+// Entry [row, channel] of a table in any of its three dtypes.
+double entry(const Tensor& table, int64_t row, int64_t channel) {
+  const int64_t at = row * table.size(1) + channel;
+  if (table.dtype() == DType::kF32) return static_cast<double>(table.data<float>()[at]);
+  const uint16_t bits = reinterpret_cast<const uint16_t*>(table.raw())[at];
+  return static_cast<double>(table.dtype() == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits));
+}
+
+void embed(const EmbeddingCall& call) {
+  for (int64_t row = 0; row < call.rows; ++row) {
+    for (int64_t c = 0; c < call.width; ++c) {
+      double sum = static_cast<double>(call.scale) * entry(call.tokens, call.ids[row], c);
+      if (call.positions.defined()) sum += entry(call.positions, call.position_ids[row], c);
+      if (call.types.defined()) sum += entry(call.types, call.type_ids[row], c);
+      call.out[row * call.width + c] = static_cast<float>(sum);
+    }
+  }
+}
+
+void rotary(const RotaryCall& call) {
+  const int64_t half = call.dims / 2;
+  for (int64_t row = 0; row < call.rows; ++row) {
+    for (int64_t head = 0; head < call.heads; ++head) {
+      float* x = call.x + row * call.row_stride + head * call.head_stride;
+      for (int64_t i = 0; i < half; ++i) {
+        const int64_t first = call.interleaved ? 2 * i : i, second = call.interleaved ? 2 * i + 1 : i + half;
+        const double a = static_cast<double>(x[first]), b = static_cast<double>(x[second]);
+        const double c = static_cast<double>(call.cosine[row * half + i]), s = static_cast<double>(call.sine[row * half + i]);
+        x[first] = static_cast<float>(a * c - b * s);
+        x[second] = static_cast<float>(b * c + a * s);
+      }
+    }
+  }
+}
+
+void gated(const GatedCall& call) {
+  for (int64_t row = 0; row < call.rows; ++row) {
+    const float* gate = call.x + row * 2 * call.width;
+    for (int64_t c = 0; c < call.width; ++c) {
+      const double value = activated(call.activation, static_cast<double>(gate[c])) * static_cast<double>(gate[call.width + c]);
+      call.out[row * call.width + c] = static_cast<float>(value);
+    }
+  }
+}
+
+void activate(Activation activation, float* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] = static_cast<float>(activated(activation, static_cast<double>(x[i])));
+}
+
+}  // namespace
+
+const DenseOps& ref_dense_ops() {
+  static const DenseOps table = {prepare, linear, norm, embed, rotary, gated, activate};
+  return table;
+}
+
+}  // namespace clearhead

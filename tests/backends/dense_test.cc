@@ -1,0 +1,224 @@
+// The dense tables against the reference's loops in double: every op, epilogue, dtype and awkward size.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <random>
+
+#include "backends/cpu/dense.h"
+#include "backends/ref/dense.h"
+#include "base/parallel.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+constexpr uint32_t kSeed = 20240917;
+constexpr Activation kActivations[] = {Activation::kNone, Activation::kGeluErf, Activation::kGeluTanh,
+                                       Activation::kRelu, Activation::kSilu,    Activation::kTanh};
+
+std::vector<float> random_values(int64_t count, uint32_t seed, float spread = 1) {
+  std::mt19937 generator(kSeed + seed);
+  std::normal_distribution<float> normal(0, spread);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+// The widest first: the first table used limits oneDNN for the process. The program runs once more with the others alone.
+std::vector<InstructionSet> sets_of_this_machine() {
+  std::vector<InstructionSet> sets;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) sets.push_back(InstructionSet::kAvx512);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets.push_back(InstructionSet::kAvx2);
+  return sets;
+}
+
+class Dense : public testing::TestWithParam<InstructionSet> {
+ protected:
+  const DenseOps& fast() const { return cpu::dense_ops(GetParam()); }
+  const DenseOps& slow() const { return ref_dense_ops(); }
+};
+
+// A f32 tensor's values cut to 16 bits, as a file may hold them.
+Tensor halved(const std::vector<float>& values, Shape shape, DType dtype) {
+  Tensor out = Tensor::empty(std::move(shape), dtype);
+  auto* bits = reinterpret_cast<uint16_t*>(out.mutable_raw());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint32_t word = std::bit_cast<uint32_t>(values[i]);
+    const uint32_t exponent = (word >> 23) & 0xFF;  // f16: exponents 113 … 142 are normal there
+    const bool fits = exponent >= 113 && exponent <= 142;
+    const uint32_t half = ((word >> 16) & 0x8000) | (fits ? ((exponent - 112) << 10) | ((word >> 13) & 0x3FF) : 0);
+    bits[i] = static_cast<uint16_t>(dtype == DType::kBF16 ? word >> 16 : half);
+  }
+  return out;
+}
+
+struct LinearCase {
+  int64_t rows, in, out;
+  Activation activation = Activation::kNone;
+  bool bias = true, accumulate = false;
+};
+
+void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std::vector<WeightPart>& parts, const LinearCase& c) {
+  const auto fast_weight = fast.prepare(parts.data(), static_cast<int64_t>(parts.size()));
+  const auto slow_weight = slow.prepare(parts.data(), static_cast<int64_t>(parts.size()));
+  ASSERT_EQ(fast_weight->out, c.out);
+  ASSERT_EQ(fast_weight->in, c.in);
+  const int64_t x_stride = c.in + 3, out_stride = c.out + 5;
+  const std::vector<float> x = random_values(c.rows * x_stride, 1), bias = random_values(c.out, 2);
+  std::vector<float> found = random_values(c.rows * out_stride, 3), expected = found;
+  LinearCall call{*fast_weight, x.data(),     c.rows,       x_stride,  c.bias ? bias.data() : nullptr,
+                  c.activation, c.accumulate, found.data(), out_stride};
+  fast.linear(call);
+  slow.linear({*slow_weight, x.data(), c.rows, x_stride, call.bias, c.activation, c.accumulate, expected.data(), out_stride});
+  for (size_t i = 0; i < found.size(); ++i) {
+    ASSERT_NEAR(found[i], expected[i], 4e-6F * std::sqrt(static_cast<float>(c.in)))
+        << "element " << i << " of " << c.rows << "x" << c.in << "x" << c.out << " " << to_string(c.activation)
+        << (c.accumulate ? " +=" : "");
+  }
+}
+
+TEST_P(Dense, ProductsOfAnySizeAndEpilogueAreThoseOfTheReference) {
+  for (const Activation activation : kActivations) {
+    for (const int64_t rows : {0, 1, 2, 33}) {
+      for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {24, 61}, {97, 130}}) {
+        const Tensor weight = Tensor::from(random_values(in * out, 4), {out, in});
+        expect_equal_products(fast(), slow(), {{weight, false}}, {rows, in, out, activation, rows % 2 == 0, out % 2 == 0});
+      }
+    }
+  }
+}
+
+TEST_P(Dense, WeightsAreReadFromEveryDtypeAndOrientation) {
+  const int64_t in = 37, out = 75;
+  const std::vector<float> values = random_values(in * out, 5);
+  for (const int64_t rows : {1, 9}) {
+    for (const DType dtype : {DType::kBF16, DType::kF16}) {
+      expect_equal_products(fast(), slow(), {{halved(values, {out, in}, dtype), false}}, {rows, in, out});
+      expect_equal_products(fast(), slow(), {{halved(values, {in, out}, dtype), true}}, {rows, in, out});
+    }
+    expect_equal_products(fast(), slow(), {{Tensor::from(values, {in, out}), true}}, {rows, in, out});
+  }
+}
+
+TEST_P(Dense, StackedPartsAreOneProduct) {
+  const int64_t in = 24;
+  const std::vector<WeightPart> parts = {{Tensor::from(random_values(in * 24, 6), {24, in}), false},
+                                         {Tensor::from(random_values(in * 50, 7), {in, 50}), true},
+                                         {Tensor::from(random_values(in * 7, 8), {7, in}), false}};
+  for (const int64_t rows : {1, 5}) expect_equal_products(fast(), slow(), parts, {rows, in, 81});
+}
+
+TEST_P(Dense, PartsWithDifferentInputsAreRefused) {
+  const std::vector<WeightPart> parts = {{Tensor::zeros({4, 3}), false}, {Tensor::zeros({4, 5}), false}};
+  EXPECT_THROW(fast().prepare(parts.data(), 2), Error);
+  EXPECT_THROW(slow().prepare(parts.data(), 2), Error);
+}
+
+TEST_P(Dense, NormsAreThoseOfTheReference) {
+  for (const int64_t width : {1, 3, 24, 97, 384}) {
+    for (const bool rms : {false, true}) {
+      const int64_t rows = 11;
+      const std::vector<float> x = random_values(rows * width, 9, 3), weight = random_values(width, 10), bias = random_values(width, 11);
+      std::vector<float> found(x.size()), expected(x.size());
+      NormCall call{rms, 1e-5, weight.data(), rms ? nullptr : bias.data(), x.data(), found.data(), rows, width};
+      fast().norm(call);
+      call.out = expected.data();
+      slow().norm(call);
+      for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(found[i], expected[i], 5e-6) << "width " << width << " element " << i;
+    }
+  }
+}
+
+TEST_P(Dense, NormInPlaceIsTheSame) {
+  std::vector<float> x = random_values(5 * 33, 12), out(x.size());
+  const std::vector<float> weight = random_values(33, 13);
+  fast().norm({false, 1e-12, weight.data(), nullptr, x.data(), out.data(), 5, 33});
+  fast().norm({false, 1e-12, weight.data(), nullptr, x.data(), x.data(), 5, 33});
+  EXPECT_EQ(x, out);
+}
+
+TEST_P(Dense, ActivationsHoldOverTheWholeRange) {
+  for (const Activation activation : kActivations) {
+    std::vector<float> x;
+    for (float value = -30; value <= 30; value += 0.0137F) x.push_back(value);
+    std::vector<float> expected = x;
+    fast().activate(activation, x.data(), static_cast<int64_t>(x.size()));
+    slow().activate(activation, expected.data(), static_cast<int64_t>(x.size()));
+    for (size_t i = 0; i < x.size(); ++i)
+      ASSERT_NEAR(x[i], expected[i], 1e-6F * std::max(1.0F, std::abs(expected[i]))) << to_string(activation);
+  }
+}
+
+TEST_P(Dense, ActivationsKeepNaN) {
+  for (const Activation activation : kActivations) {
+    float x[3] = {1, std::nanf(""), -1};
+    fast().activate(activation, x, 3);
+    EXPECT_TRUE(std::isnan(x[1])) << to_string(activation);
+    EXPECT_FALSE(std::isnan(x[0]) || std::isnan(x[2])) << to_string(activation);
+  }
+}
+
+TEST_P(Dense, GatesMultiplyTheOtherHalfOfARow) {
+  for (const int64_t width : {1, 13, 40}) {
+    const std::vector<float> x = random_values(7 * 2 * width, 14);
+    std::vector<float> found(static_cast<size_t>(7 * width)), expected = found;
+    fast().gated({Activation::kSilu, x.data(), found.data(), 7, width});
+    slow().gated({Activation::kSilu, x.data(), expected.data(), 7, width});
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 5e-6);
+  }
+}
+
+TEST_P(Dense, EmbeddingsAddTheirTables) {
+  const int64_t width = 19, rows = 6;
+  const std::vector<int32_t> ids = {0, 3, 6, 6, 1, 2}, positions = {0, 1, 2, 3, 4, 5}, types = {0, 0, 1, 1, 0, 1};
+  const std::vector<float> table = random_values(7 * width, 15);
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const Tensor tokens = dtype == DType::kF32 ? Tensor::from(table, {7, width}) : halved(table, {7, width}, dtype);
+    const Tensor position_table = Tensor::from(random_values(8 * width, 16), {8, width}),
+                 type_table = Tensor::from(random_values(2 * width, 17), {2, width});
+    std::vector<float> found(static_cast<size_t>(rows * width)), expected = found;
+    EmbeddingCall call{tokens, position_table, type_table, 2.5F, ids.data(), positions.data(), types.data(), found.data(), rows, width};
+    fast().embed(call);
+    call.out = expected.data();
+    slow().embed(call);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-6);
+  }
+}
+
+TEST_P(Dense, RotationTurnsHalvesOrNeighbours) {
+  const int64_t rows = 5, heads = 3, width = 10, dims = 8;
+  const std::vector<float> cosine = random_values(rows * dims / 2, 18), sine = random_values(rows * dims / 2, 19);
+  for (const bool interleaved : {false, true}) {
+    std::vector<float> found = random_values(rows * heads * width, 20), expected = found;
+    RotaryCall call{found.data(), rows, heads, width, heads * width, width, dims, interleaved, cosine.data(), sine.data()};
+    fast().rotary(call);
+    call.x = expected.data();
+    slow().rotary(call);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-6);
+  }
+}
+
+TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
+  const Tensor weight = Tensor::from(random_values(200 * 96, 21), {200, 96});
+  const WeightPart part{weight, false};
+  const auto prepared = fast().prepare(&part, 1);
+  const std::vector<float> x = random_values(96, 22);
+  const int before = threads();
+  std::vector<std::vector<float>> outs;
+  for (const int count : {1, 2, 3}) {
+    set_threads(count);
+    outs.emplace_back(200);
+    fast().linear({*prepared, x.data(), 1, 96, nullptr, Activation::kNone, false, outs.back().data(), 200});
+  }
+  set_threads(before);
+  EXPECT_EQ(outs[0], outs[1]);
+  EXPECT_EQ(outs[0], outs[2]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, Dense, testing::ValuesIn(sets_of_this_machine()),
+                         [](const auto& tested) { return tested.param == InstructionSet::kAvx512 ? "Avx512" : "Avx2"; });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Dense);
+
+}  // namespace
+}  // namespace clearhead
