@@ -6,7 +6,11 @@ find_package(Threads REQUIRED)
 add_library(clearhead_flags INTERFACE)
 target_compile_features(clearhead_flags INTERFACE cxx_std_20)
 target_compile_options(clearhead_flags INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
-  -Wno-restrict)  # g++ 12 sees overlaps in std::string that are not there (GCC bug 105651)
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # g++ 12 sees overlaps in std::string that are not there (GCC bug 105651)
+if(CLEARHEAD_FUZZ)  # rooms report what they cover; only the targets of fuzz/ have libFuzzer's main
+  target_compile_options(clearhead_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer)
+endif()
 if(CLEARHEAD_WERROR)
   target_compile_options(clearhead_flags INTERFACE -Werror)
 endif()

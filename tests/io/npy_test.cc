@@ -34,6 +34,12 @@ TEST(Npy, WritesTheSameBytesAsNumpy) {
   EXPECT_EQ(npy_bytes(values), read_file(kGoldens + "tiny.npy"));
 }
 
+TEST(Npy, WritesAShapeOfOneAxisAsATuple) {
+  const std::string bytes = npy_bytes(Tensor::zeros({3}));
+  EXPECT_EQ(bytes.substr(10, 60), "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }   ");
+  EXPECT_EQ(bytes.size(), 128u + 12u);
+}
+
 TEST(Npy, ReadsWhatItWroteForEveryElementType) {
   const ScratchFolder folder;
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kI32, DType::kI64, DType::kU8, DType::kBool}) {
@@ -102,6 +108,8 @@ TEST(Npy, RefusesElementsThisLibraryHasNot) {
 TEST(Npy, RefusesDataThatDisagreesWithTheShape) {
   EXPECT_EQ(dict_refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}", 23),
             "kFormat: a.npy: f32 of shape [2, 3] takes 24 bytes, 23 follow the header");
+  EXPECT_EQ(dict_refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3)}", 25),
+            "kFormat: a.npy: f32 of shape [2, 3] takes 24 bytes, 25 follow the header");
   EXPECT_EQ(dict_refusal("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296)}", 0),
             "kFormat: a.npy: shape [4294967296, 4294967296] overflows memory");
   std::string mask = file_of("{'descr': '|b1', 'fortran_order': False, 'shape': (2,)}", 2);

@@ -1,0 +1,24 @@
+// Any text as JSON: what parses is written and read back as the same value.
+#include "base/json.h"
+#include "fuzz.h"
+
+using namespace clearhead;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  allow_errors([&] {
+    const std::string_view text(reinterpret_cast<const char*>(data), size);
+    const Json json = Json::parse(text, "fuzz.json");
+    const std::string once = json.dump();
+    must(Json::parse(once, "dump").dump() == once);
+    allow_errors([&] {
+      Fields fields(json, "fuzz.json");
+      fields.integer_or("a", 1);
+      fields.number_or("b", 1);
+      fields.boolean_or("c", true);
+      fields.string_or("d", "");
+      fields.integer("e");
+      fields.refuse_rest();
+    });
+  });
+  return 0;
+}
