@@ -23,6 +23,9 @@ struct TileRequest {
   std::array<int64_t, 2> cells{
       0, 0};  ///< rows, columns of the result; {0, 0}: one cell a weight. Cell r of R over n items covers ⌊rn/R⌋ … ⌊(r+1)n/R⌋
   Pool pool = Pool::kMax;
+  /// Each weight is multiplied by its key's and its row's factor (none when empty): value norms, renormalising. Not negative; NaN leaves a key out.
+  std::vector<float> key_factors{};  ///< [keys.size()]
+  std::vector<float> row_factors{};  ///< [queries.size()]
 };
 
 /// Cells of weights. A cell without a visible pair is NaN.

@@ -1,0 +1,121 @@
+// Maps of a whole call: how much of these rows went to those keys, and several statistics in one pass. Heads and tiles: map_head.cc.
+//
+// Sums are taken in double over slices of rows that depend on the request alone, and added in the order of the slices: any number of
+// threads gives the same bits.
+#include "clearhead/map.h"
+
+#include <algorithm>
+
+#include "backends/registry.h"
+#include "base/format.h"
+#include "base/parallel.h"
+#include "observe/map_look.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kSliceRows = 96;    // two query tiles of the fast kernel
+constexpr int64_t kPieceKeys = 1024;  // 48 rows of them stay in L2
+
+// Σ of a row of weights, in eight chains so that it is not bound by latency.
+double sum_of(const float* values, int64_t count) {
+  double chains[8] = {};
+  int64_t j = 0;
+  for (; j + 8 <= count; j += 8) {
+    for (int64_t c = 0; c < 8; ++c) chains[c] += static_cast<double>(values[j + c]);
+  }
+  for (; j < count; ++j) chains[0] += static_cast<double>(values[j]);
+  return ((chains[0] + chains[1]) + (chains[2] + chains[3])) + ((chains[4] + chains[5]) + (chains[6] + chains[7]));
+}
+
+// Mass of one slice of rows → keys in one head.
+double slice_mass(const AttentionRecord& record, int64_t batch, int64_t head, const int64_t* rows, int64_t row_count, Range keys) {
+  std::vector<float> weights(static_cast<size_t>(row_count * std::min(kPieceKeys, keys.size())));  // [row, key of the piece]
+  double total = 0;
+  for (int64_t begin = keys.begin; begin < keys.end; begin += kPieceKeys) {
+    const Range piece{begin, std::min(begin + kPieceKeys, keys.end)};
+    backend().weights({.record = record,
+                       .batch = batch,
+                       .head = head,
+                       .rows = rows,
+                       .row_count = row_count,
+                       .keys = piece,
+                       .quantity = WeightsCall::Quantity::kWeight,
+                       .out = weights.data(),
+                       .out_stride = piece.size()});
+    total += sum_of(weights.data(), row_count * piece.size());
+  }
+  return total;
+}
+
+void check_request(const AttentionRecord& record, const SweepRequest& request) {
+  const AttentionShape shape = record.shape();
+  if (request.offset_reach < 0) fail(ErrorCode::kInvalidArgument, "sweep: offset_reach is {}; expected 0 or more", request.offset_reach);
+  const auto [rows, columns] = request.cells;
+  if (rows < 0 || columns < 0 || (rows > 0) != (columns > 0)) {
+    fail(ErrorCode::kInvalidArgument, "sweep: cells are {{{}, {}}}; expected two counts above 0, or {{0, 0}} for none", rows, columns);
+  }
+  if (!(request.heads.begin == 0 && request.heads.end == -1)) check_range("heads", request.heads, shape.heads);
+  for (size_t m = 0; m < request.matches.size(); ++m) {
+    const Match& match = request.matches[m];
+    if (static_cast<int64_t>(match.query_tags.size()) != shape.queries || static_cast<int64_t>(match.key_tags.size()) != shape.keys) {
+      fail(ErrorCode::kInvalidArgument, "sweep: match {} has {} query tags and {} key tags; expected {} and {}, one for each query and key",
+           m, match.query_tags.size(), match.key_tags.size(), shape.queries, shape.keys);
+    }
+  }
+}
+
+}  // namespace
+
+AttentionMap::AttentionMap(AttentionRecord record) : record_(std::make_shared<const AttentionRecord>(std::move(record))) {}
+
+MapHead AttentionMap::head(int64_t batch, int64_t head) const {
+  const AttentionShape lengths = shape();
+  if (batch < 0 || batch >= lengths.batch)
+    fail(ErrorCode::kInvalidArgument, "map: sequence {} of {}; they count from 0", batch, lengths.batch);
+  if (head < 0 || head >= lengths.heads) fail(ErrorCode::kInvalidArgument, "map: head {} of {}; heads count from 0", head, lengths.heads);
+  return MapHead(record_, batch, head);
+}
+
+Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) const {
+  check_look(*record_);
+  const AttentionShape lengths = shape();
+  check_range("keys", keys, lengths.keys);
+  const Range looked = rows_of(*record_, rows);
+  if (looked.size() == 0) fail(ErrorCode::kInvalidArgument, "map: a mean over rows [{}, {}) needs at least one row", rows.begin, rows.end);
+  const std::vector<int64_t> chosen = sampled(looked, options.sampled_rows, 0);
+  const int64_t count = static_cast<int64_t>(chosen.size()), slices = (count + kSliceRows - 1) / kSliceRows;
+  const int64_t maps = lengths.batch * lengths.heads;
+  std::vector<double> partial(static_cast<size_t>(maps * slices));  // [batch·head, slice]
+  LookProgress progress(options, maps * slices);
+  parallel_for(maps * slices, [&](int64_t task, int thread) {
+    progress.before_task();
+    const int64_t map = task / slices, begin = task % slices * kSliceRows;
+    partial[static_cast<size_t>(task)] =
+        slice_mass(*record_, map / lengths.heads, map % lengths.heads, chosen.data() + begin, std::min(kSliceRows, count - begin), keys);
+    progress.after_task(thread);
+  });
+  Tensor out = Tensor::empty({lengths.batch, lengths.heads});
+  float* masses = out.mutable_data<float>();
+  for (int64_t map = 0; map < maps; ++map) {
+    double total = 0;
+    for (int64_t slice = 0; slice < slices; ++slice) total += partial[static_cast<size_t>(map * slices + slice)];
+    masses[map] = static_cast<float>(total / static_cast<double>(count));
+  }
+  return out;
+}
+
+SweepResult AttentionMap::sweep(const SweepRequest& request, const LookOptions& options) const {
+  check_look(*record_);
+  check_request(*record_, request);
+  const std::vector<int64_t> rows = sampled({0, record_->rows_kept()}, options.sampled_rows, request.cells[0]);
+  SweepResult result =
+      backend().sweep({.record = *record_, .request = request, .rows = rows, .cancel = options.cancel, .progress = options.progress});
+  result.rows_looked_at = static_cast<int64_t>(rows.size());
+  result.exact = result.rows_looked_at == record_->rows_kept();
+  result.queries.reserve(rows.size());
+  for (const int64_t row : rows) result.queries.push_back(row + record_->first_query);
+  return result;
+}
+
+}  // namespace clearhead

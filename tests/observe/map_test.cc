@@ -1,0 +1,412 @@
+#include "clearhead/map.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+#include "backends/registry.h"
+#include "base/parallel.h"
+#include "clearhead/error.h"
+#include "observe/map_cases.h"
+
+namespace clearhead {
+namespace {
+
+using map_cases::all_cases;
+using map_cases::Case;
+using map_cases::eager;
+using map_cases::Made;
+using map_cases::make;
+using map_cases::weight_bound;
+
+// Runs the body once per backend that this machine can run, and leaves the fastest chosen.
+template <class Body>
+void on_every_backend(const Body& body) {
+  const auto name_of = [](const Backend& table) { return table.isa == InstructionSet::kReference ? "ref" : to_string(table.isa); };
+  const std::string before = name_of(backend());
+  for (const Backend* table : runnable_backends()) {
+    choose_backend(name_of(*table));
+    SCOPED_TRACE(std::string("backend ") + name_of(backend()));
+    body();
+  }
+  choose_backend(before);
+}
+
+ErrorCode code_of(const std::function<void()>& look) {
+  try {
+    look();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return ErrorCode::kIo;
+}
+
+bool same_bits(const float* a, const float* b, size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && (a.numel() == 0 || same_bits(a.data<float>(), b.data<float>(), static_cast<size_t>(a.numel())));
+}
+
+TEST(AttentionMap, RowsAreTheEagerSoftmaxInDoubleWithinTheBound) {
+  on_every_backend([] {
+    for (const Case& c : all_cases()) {
+      SCOPED_TRACE(c.name);
+      const Made made = make(c);
+      const AttentionMap map(made.attended.record);
+      for (int64_t batch = 0; batch < c.sizes.batch; ++batch) {
+        for (int64_t head = 0; head < c.sizes.heads; ++head) {
+          std::vector<double> largest;
+          const auto expected = eager(c, made, batch, head, &largest);
+          for (int64_t query = 0; query < c.sizes.queries; query += 7) {
+            const MapRow row = map.head(batch, head).row(query);
+            for (int64_t key = 0; key < c.sizes.keys; ++key) {
+              const size_t i = static_cast<size_t>(query), j = static_cast<size_t>(key);
+              const double weight = std::isnan(expected[i][j]) ? 0 : expected[i][j];
+              ASSERT_NEAR(row.weights()[j], weight, weight_bound(weight, largest[i])) << head << " " << query << " " << key;
+              ASSERT_EQ(row.scores()[j] == -INFINITY, std::isnan(expected[i][j])) << query << " " << key;
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(AttentionMap, TilesRowsColumnsAndTopKAreTheSameBitsForAnyNumberOfThreads) {
+  on_every_backend([] {
+    for (const Case& c : all_cases()) {
+      SCOPED_TRACE(c.name);
+      const Made made = make(c);
+      const MapHead head = AttentionMap(made.attended.record).head(0, c.sizes.heads - 1);
+      const Range queries{0, c.sizes.queries}, keys{0, c.sizes.keys};
+      set_threads(1);
+      const Tensor whole = head.tile({.queries = queries, .keys = keys}).cells;
+      for (int count = 1; count <= 4; ++count) {
+        set_threads(count);
+        const float* weights = whole.data<float>();
+        for (int64_t query = 0; query < c.sizes.queries; ++query, weights += c.sizes.keys) {
+          const MapRow row = head.row(query);
+          for (int64_t key = 0; key < c.sizes.keys; ++key) {
+            const size_t j = static_cast<size_t>(key);
+            if (std::isnan(weights[j])) {
+              ASSERT_EQ(row.weights()[j], 0) << query << " " << key;
+            } else {
+              ASSERT_EQ(row.weights()[j], weights[j]) << query << " " << key << " threads " << count;
+            }
+          }
+          for (const Weighted& top : row.top_k(4)) {
+            ASSERT_EQ(top.weight, weights[top.key]);
+            ASSERT_EQ(top.score, row.scores()[static_cast<size_t>(top.key)]);
+          }
+        }
+        const int64_t key = c.sizes.keys / 2;
+        const std::vector<float> column = head.column(key, queries);
+        for (int64_t query = 0; query < c.sizes.queries; ++query) {
+          const float weight = whole.data<float>()[query * c.sizes.keys + key];
+          ASSERT_EQ(column[static_cast<size_t>(query)], std::isnan(weight) ? 0 : weight) << query;
+        }
+        const Range inner{c.sizes.keys / 3, c.sizes.keys};
+        const Tensor part = head.tile({.queries = {c.sizes.queries / 2, c.sizes.queries}, .keys = inner}).cells;
+        for (int64_t r = 0; r < part.size(0); ++r) {
+          ASSERT_TRUE(same_bits(part.data<float>() + r * inner.size(),
+                                whole.data<float>() + (c.sizes.queries / 2 + r) * c.sizes.keys + inner.begin,
+                                static_cast<size_t>(inner.size())))
+              << r;
+        }
+      }
+      set_threads(2);
+    }
+  });
+}
+
+TEST(AttentionMap, TopKIsOrderedByScoreWithTiesToTheEarlierKeyAndNeverShowsHiddenKeys) {
+  const Tensor q = Tensor::from<float>({1}, {1, 1, 1, 1});
+  const Tensor k = Tensor::from<float>({3, 7, 7, 9, 1, 7}, {1, 1, 6, 1});
+  AttentionSpec spec;
+  spec.topology.mask = Mask{Tensor::from<bool>({true, true, true, false, true, true}, {1, 1, 1, 6})};
+  const MapRow row = AttentionMap(attend(q, k, k, spec).record).head(0, 0).row(0);
+  std::vector<int64_t> order;
+  for (const Weighted& top : row.top_k(100)) order.push_back(top.key);
+  EXPECT_EQ(order, (std::vector<int64_t>{1, 2, 5, 0, 4}));
+  EXPECT_NEAR(row.top_k(1)[0].score, 7, 1e-5);
+  EXPECT_TRUE(row.top_k(0).empty());
+}
+
+// What a pooled tile must be, from the full weights.
+Tensor pool_by_hand(const Tensor& weights, const TileRequest& request) {
+  const auto [rows, columns] = request.cells;
+  Tensor out = Tensor::empty({rows, columns});
+  float* cells = out.mutable_data<float>();
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      double sum = 0, largest = -1, count = 0;
+      for (int64_t i = r * request.queries.size() / rows; i < (r + 1) * request.queries.size() / rows; ++i) {
+        for (int64_t j = c * request.keys.size() / columns; j < (c + 1) * request.keys.size() / columns; ++j) {
+          const double weight = weights.data<float>()[(request.queries.begin + i) * weights.size(1) + request.keys.begin + j];
+          if (std::isnan(weight)) continue;
+          sum += weight;
+          largest = std::max(largest, weight);
+          count += 1;
+        }
+      }
+      *cells++ = count == 0 ? NAN : static_cast<float>(request.pool == Pool::kMax ? largest : sum / count);
+    }
+  }
+  return out;
+}
+
+TEST(AttentionMap, PooledCellsArePoolingsOfTheFullWeightsAtOddBoundaries) {
+  on_every_backend([] {
+    for (const Case& c : all_cases()) {
+      SCOPED_TRACE(c.name);
+      const MapHead head = AttentionMap(make(c).attended.record).head(0, 0);
+      const Tensor whole = head.tile({.queries = {0, c.sizes.queries}, .keys = {0, c.sizes.keys}}).cells;
+      for (const Pool pool : {Pool::kMax, Pool::kMean}) {
+        for (const std::array<int64_t, 2> cells : {std::array<int64_t, 2>{1, 1}, {7, 5}, {3, 200}, {150, 11}}) {
+          const TileRequest request{
+              .queries = {c.sizes.queries / 5, c.sizes.queries}, .keys = {c.sizes.keys / 7, c.sizes.keys}, .cells = cells, .pool = pool};
+          const Tile tile = head.tile(request);
+          const Tensor expected = pool_by_hand(whole, request);
+          ASSERT_TRUE(tile.exact);
+          for (int64_t i = 0; i < expected.numel(); ++i) {
+            const float got = tile.cells.data<float>()[i], want = expected.data<float>()[i];
+            ASSERT_EQ(std::isnan(got), std::isnan(want)) << i;
+            ASSERT_TRUE(std::isnan(want) || std::abs(got - want) <= (pool == Pool::kMax ? 0 : 1e-6f * want))
+                << i << ": " << got << " " << want;
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(AttentionMap, ALargePooledTileHasTheSameBitsForAnyNumberOfThreads) {
+  on_every_backend([] {
+    const Case c{"long", {.queries = 1000, .keys = 2500}, {.topology = causal()}};
+    const MapHead head = AttentionMap(make(c).attended.record).head(0, 1);
+    const TileRequest request{.queries = {3, 1000}, .keys = {1, 2500}, .cells = {13, 9}, .pool = Pool::kMean};
+    set_threads(1);
+    const Tensor expected = head.tile(request).cells;
+    const Tensor by_hand = pool_by_hand(head.tile({.queries = {0, 1000}, .keys = {0, 2500}}).cells, request);
+    for (int count = 1; count <= 4; ++count) {
+      set_threads(count);
+      EXPECT_TRUE(same_bits(head.tile(request).cells, expected)) << count;
+    }
+    set_threads(2);
+    for (int64_t i = 0; i < expected.numel(); ++i) {
+      const float got = expected.data<float>()[i], want = by_hand.data<float>()[i];
+      EXPECT_EQ(std::isnan(got), std::isnan(want)) << i;
+      EXPECT_TRUE(std::isnan(want) || std::abs(got - want) <= 1e-6f * want) << i << ": " << got << " " << want;
+    }
+  });
+}
+
+TEST(AttentionMap, FactorsMultiplyWeightsAndANaNFactorLeavesItsKeyOut) {
+  const Case c{"causal", {.queries = 60, .keys = 60}, {.topology = causal()}};
+  const MapHead head = AttentionMap(make(c).attended.record).head(0, 0);
+  TileRequest request{
+      .queries = {10, 60}, .keys = {5, 45}, .key_factors = std::vector<float>(40, 1), .row_factors = std::vector<float>(50, 2)};
+  request.key_factors[3] = 0.25f;
+  request.key_factors[4] = NAN;
+  const Tensor plain = head.tile({.queries = request.queries, .keys = request.keys}).cells, scaled = head.tile(request).cells;
+  for (int64_t r = 0; r < 50; ++r) {
+    const float* from = plain.data<float>() + r * 40;
+    const float* to = scaled.data<float>() + r * 40;
+    EXPECT_EQ(to[0], from[0] * 2);
+    EXPECT_EQ(to[3], from[3] * 2 * 0.25f);
+    EXPECT_TRUE(std::isnan(to[4]));
+  }
+  request.cells = {4, 5};
+  request.pool = Pool::kMean;
+  const Tensor pooled = head.tile(request).cells,
+               expected = pool_by_hand(scaled, {.queries = {0, 50}, .keys = {0, 40}, .cells = {4, 5}, .pool = Pool::kMean});
+  for (int64_t i = 0; i < pooled.numel(); ++i) {
+    const float got = pooled.data<float>()[i], want = expected.data<float>()[i];
+    EXPECT_TRUE(std::isnan(want) ? std::isnan(got) : std::abs(got - want) <= 1e-6f * want) << i << ": " << got << " " << want;
+  }
+  request.key_factors.resize(39);
+  EXPECT_EQ(code_of([&] { head.tile(request); }), ErrorCode::kInvalidArgument);
+}
+
+TEST(AttentionMap, MassIsTheMeanOverRowsOfTheSumOverKeysInEveryHead) {
+  on_every_backend([] {
+    for (const Case& c : all_cases()) {
+      SCOPED_TRACE(c.name);
+      const Made made = make(c);
+      const AttentionMap map(made.attended.record);
+      const Range rows{c.sizes.queries / 3, c.sizes.queries}, keys{c.sizes.keys / 5, c.sizes.keys - 1};
+      set_threads(1);
+      const Tensor mass = map.mass(rows, keys);
+      set_threads(3);
+      EXPECT_TRUE(same_bits(map.mass(rows, keys), mass));
+      set_threads(2);
+      for (int64_t batch = 0; batch < c.sizes.batch; ++batch) {
+        for (int64_t head = 0; head < c.sizes.heads; ++head) {
+          const auto weights = eager(c, made, batch, head);
+          double total = 0;
+          for (int64_t i = rows.begin; i < rows.end; ++i) {
+            for (int64_t j = keys.begin; j < keys.end; ++j) {
+              const double weight = weights[static_cast<size_t>(i)][static_cast<size_t>(j)];
+              total += std::isnan(weight) ? 0 : weight;
+            }
+          }
+          EXPECT_NEAR(mass.data<float>()[batch * c.sizes.heads + head], total / static_cast<double>(rows.size()), 2e-6);
+        }
+      }
+    }
+  });
+}
+
+TEST(AttentionMap, ALookAtAnOperandThatChangedIsRefused) {
+  const Case c{"full", {}, {}};
+  Made made = make(c);
+  const AttentionMap map(made.attended.record);
+  map.head(0, 0).row(0);
+  made.k.mutable_data<float>()[0] += 1;
+  EXPECT_EQ(code_of([&] { map.head(0, 0).row(0); }), ErrorCode::kStale);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).column(0, {0, 1}); }), ErrorCode::kStale);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 1}, .keys = {0, 1}}); }), ErrorCode::kStale);
+  EXPECT_EQ(code_of([&] { map.mass({0, 1}, {0, 1}); }), ErrorCode::kStale);
+  EXPECT_EQ(code_of([&] { map.sweep({entropy}); }), ErrorCode::kStale);
+}
+
+TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
+  const AttentionMap map(make({"full", {}, {}}).attended.record);
+  EXPECT_EQ(code_of([&] { map.head(0, 2); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of([&] { map.head(-1, 0); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).row(70); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).column(70, {0, 1}); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {5, 4}, .keys = {0, 1}}); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 4}, .keys = {0, 4}, .cells = {2, 0}}); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of([&] { map.mass({4, 4}, {0, 1}); }), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of([&] {
+              SweepRequest request;
+              request.matches = {Match{std::vector<int32_t>(70), std::vector<int32_t>(3)}};
+              map.sweep(request);
+            }),
+            ErrorCode::kInvalidArgument);
+  try {
+    map.head(0, 0).row(70);
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "map: queries [70, 71) are not a range inside [0, 70)");
+  }
+}
+
+TEST(AttentionMap, ARecordOfSomeRowsAnswersForThemAndSaysWhichWereNotKept) {
+  on_every_backend([] {
+    AttentionSpec spec;
+    spec.topology = causal();
+    spec.topology.mask = Mask{map_cases::random_mask({1, 1, 90, 90}, 3, 0.7)};
+    const Case c{"causal with a mask by query", {.queries = 90, .keys = 90}, spec};
+    const Made made = make(c);
+    AttentionRecord some = made.attended.record;  // rows 61 … 83 alone
+    some.q = some.q.slice(2, 61, 83);
+    some.rows.m = some.rows.m.slice(2, 61, 83);
+    some.rows.l = some.rows.l.slice(2, 61, 83);
+    some.first_query = 61;
+    some.stamp = stamp_now(some.spec, some.q, some.keys, some.stamp.isa);
+    const AttentionMap whole(made.attended.record), part(some);
+    EXPECT_EQ(part.rows_kept().begin, 61);
+    EXPECT_EQ(part.rows_kept().end, 83);
+    for (int64_t query = 61; query < 83; ++query)
+      EXPECT_EQ(part.head(0, 1).row(query).weights(), whole.head(0, 1).row(query).weights()) << query;
+    EXPECT_TRUE(same_bits(part.head(0, 0).tile({.queries = {62, 80}, .keys = {1, 88}, .cells = {5, 6}}).cells,
+                          whole.head(0, 0).tile({.queries = {62, 80}, .keys = {1, 88}, .cells = {5, 6}}).cells));
+    EXPECT_TRUE(same_bits(part.mass({61, 83}, {3, 50}), whole.mass({61, 83}, {3, 50})));
+    EXPECT_EQ(code_of([&] { part.head(0, 0).row(60); }), ErrorCode::kNotFound);
+    EXPECT_EQ(code_of([&] { part.mass({0, 90}, {0, 90}); }), ErrorCode::kNotFound);
+    const SweepResult swept = part.sweep({entropy, received});
+    const Tensor entropies = whole.sweep({entropy}).entropy;
+    ASSERT_EQ(swept.rows_looked_at, 22);
+    EXPECT_EQ(swept.queries.front(), 61);
+    EXPECT_TRUE(swept.exact);
+    for (int64_t row = 0; row < 22; ++row) EXPECT_EQ(swept.entropy.data<float>()[22 + row], entropies.data<float>()[90 + 61 + row]) << row;
+  });
+}
+
+TEST(AttentionMap, ACacheOfPagesGivesTheSameScoresAsPlainKeysAndStaysTrueWhileItGrows) {
+  on_every_backend([] {
+    const Case c{"pages", {.heads = 4, .key_heads = 2, .queries = 300, .keys = 300}, {.topology = causal()}};
+    const Made made = make(c);
+    KeyCache cache;
+    cache.append(made.k, made.v);
+    const AttentionMap plain(made.attended.record), paged(attend(made.q, cache.snapshot(), c.spec).record);
+    const Tensor step = map_cases::noise({1, 4, 1, 16}, 9), more = map_cases::noise({1, 2, 1, 16}, 10),
+                 value = map_cases::noise({1, 2, 1, 8}, 11);
+    cache.append(more, value);
+    const AttentionMap decode(attend(step, cache.snapshot(), c.spec).record);
+    for (const int64_t query : {0ll, 255ll, 256ll, 299ll}) {
+      const MapRow expected = plain.head(0, 3).row(query), row = paged.head(0, 3).row(query);
+      EXPECT_EQ(row.scores(), expected.scores()) << query;
+      for (size_t j = 0; j < 300; ++j) ASSERT_NEAR(row.weights()[j], expected.weights()[j], 1e-6f * expected.weights()[j]);
+    }
+    const MapRow row = decode.head(0, 1).row(0);
+    ASSERT_EQ(row.weights().size(), 301u);
+    EXPECT_NEAR(std::accumulate(row.weights().begin(), row.weights().end(), 0.0), 1, 1e-5);
+    EXPECT_EQ(paged.shape().keys, 300);
+  });
+}
+
+TEST(AttentionMap, ScoresOfADecodeStepEqualThePrefillRowBitForBit) {
+  on_every_backend([] {
+    const Case c{"prefill", {.heads = 6, .key_heads = 2, .queries = 517, .keys = 517, .d_k = 24}, {.topology = causal()}};
+    const Made made = make(c);
+    const AttentionMap prefill(made.attended.record);
+    for (const int64_t query : {0ll, 1ll, 47ll, 48ll, 300ll, 516ll}) {
+      const AttentionMap step(
+          attend(made.q.slice(2, query, query + 1), made.k.slice(2, 0, query + 1), made.v.slice(2, 0, query + 1), c.spec).record);
+      for (int64_t head = 0; head < 6; ++head) {
+        const MapRow a = step.head(0, head).row(0), b = prefill.head(0, head).row(query);
+        for (size_t j = 0; j <= static_cast<size_t>(query); ++j) {
+          ASSERT_EQ(a.scores()[j], b.scores()[j]) << query << " " << j;
+          ASSERT_NEAR(a.weights()[j], b.weights()[j], 1e-6f * b.weights()[j] + 1e-38f) << query << " " << j;
+        }
+      }
+    }
+  });
+}
+
+TEST(AttentionMap, ACancelledLookThrowsAndProgressEndsAtOne) {
+  const Case c{"causal", {.queries = 700, .keys = 700}, {.topology = causal()}};
+  const AttentionMap map(make(c).attended.record);
+  std::atomic<bool> cancel{true};
+  const LookOptions cancelled{.cancel = &cancel};
+  const TileRequest tile{.queries = {0, 700}, .keys = {0, 700}, .cells = {8, 8}};
+  EXPECT_EQ(code_of([&] { map.head(0, 0).tile(tile, cancelled); }), ErrorCode::kCancelled);
+  EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 700}, .keys = {0, 700}}, cancelled); }), ErrorCode::kCancelled);
+  EXPECT_EQ(code_of([&] { map.mass({0, 700}, {0, 700}, cancelled); }), ErrorCode::kCancelled);
+  on_every_backend([&] { EXPECT_EQ(code_of([&] { map.sweep({entropy}, cancelled); }), ErrorCode::kCancelled); });
+  set_threads(1);
+  double last = 0;
+  const LookOptions watched{.progress = [&](double fraction) {
+    EXPECT_GE(fraction, last);
+    last = fraction;
+  }};
+  map.head(0, 0).tile(tile, watched);
+  EXPECT_EQ(last, 1);
+  last = 0;
+  map.mass({0, 700}, {0, 700}, watched);
+  EXPECT_EQ(last, 1);
+  on_every_backend([&] {
+    last = 0;
+    map.sweep({entropy}, watched);
+    EXPECT_EQ(last, 1);
+  });
+  set_threads(2);
+}
+
+TEST(AttentionMap, ASampledTileSaysSoAndStillFillsEveryCell) {
+  const Case c{"full", {.queries = 200, .keys = 200}, {}};
+  const MapHead head = AttentionMap(make(c).attended.record).head(0, 0);
+  const Tile tile = head.tile({.queries = {0, 200}, .keys = {0, 200}, .cells = {30, 30}}, {.sampled_rows = 31});
+  EXPECT_FALSE(tile.exact);
+  for (int64_t i = 0; i < 900; ++i) EXPECT_GE(tile.cells.data<float>()[i], 0) << i;
+  EXPECT_TRUE(head.tile({.queries = {0, 200}, .keys = {0, 200}, .cells = {30, 30}}, {.sampled_rows = 200}).exact);
+}
+
+}  // namespace
+}  // namespace clearhead
