@@ -1,6 +1,6 @@
 // A family of models as data: everything transformer.cc needs to know, and nothing it does.
 //
-//   x  = tokens[id] (· scale) + positions[p + offset] + types[t]        → norm?
+//   x  = tokens[id] (· scale) + positions[p + offset] (or phases of p) + types[t]        → norm?
 //   per layer, pre:   x += attention(norm(x));   x += mlp(norm(x))      → final norm
 //              post:  x  = norm(x + attention(x));  x = norm(x + mlp(x))
 //   heads read x: pooler, masked LM, classifier, causal LM
@@ -60,7 +60,12 @@ struct RotaryPositions {
   };
   std::variant<std::monostate, Linear, Llama3> scaling{};
 };
-using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions>;
+/// Positions by formula, without an end: x_p += [cos ω₀p, sin ω₀p, cos ω₁p, …]·W (phases.h makes the row; angles are reduced in double).
+struct PhasePositions {
+  std::vector<double> frequencies{};
+  std::string weight{};  ///< [2·frequencies, width]
+};
+using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions>;
 
 struct EmbeddingFacts {
   std::string tokens{};  ///< [vocabulary, width]

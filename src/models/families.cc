@@ -10,9 +10,13 @@ namespace clearhead {
 const Family& bert_family();
 const Family& distilbert_family();
 const Family& roberta_family();
+const Family& gpt2_family();
+const Family& llama_family();
+const Family& clearhead_attention_family();
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {bert_family(), distilbert_family(), roberta_family()};
+  static const std::vector<Family> all = {bert_family(), distilbert_family(), roberta_family(),
+                                          gpt2_family(), llama_family(),      clearhead_attention_family()};
   return all;
 }
 

@@ -1,0 +1,46 @@
+#include "backends/cpu/cpu.h"
+
+#include "backends/cpu/targets.h"
+// After targets.h, which says what Highway compiles.
+#include <hwy/highway.h>
+
+#include "base/parallel.h"
+
+namespace clearhead {
+namespace cpu {
+namespace {
+
+ItemObserver* item_observer = nullptr;
+
+std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape& shape) {
+  if (shape.keys >= INT32_MAX || shape.queries >= INT32_MAX) return "lengths of 2^31 or more";
+  return std::nullopt;
+}
+
+const Backend kAvx2Table{.name = "cpu", .isa = InstructionSet::kAvx2, .refusal = refusal, .forward = N_AVX2::forward};
+const Backend kAvx512Table{.name = "cpu", .isa = InstructionSet::kAvx512, .refusal = refusal, .forward = N_AVX3::forward};
+
+}  // namespace
+
+void observe_items(ItemObserver* observer) { item_observer = observer; }
+
+void for_items(int64_t items, const std::function<void(int64_t item, int thread)>& body) {
+  ItemObserver* observer = item_observer;
+  if (!observer) return parallel_for(items, body);
+  parallel_for(items, [&](int64_t item, int thread) {
+    observer->before(item, thread);
+    body(item, thread);
+    observer->after(item, thread);
+  });
+}
+
+}  // namespace cpu
+
+const Backend* cpu_backend(InstructionSet isa) {
+  const auto runs = [](int64_t target) { return (hwy::SupportedTargets() & target) != 0; };
+  if (isa == InstructionSet::kAvx512 && runs(HWY_AVX3)) return &cpu::kAvx512Table;
+  if (isa == InstructionSet::kAvx2 && runs(HWY_AVX2)) return &cpu::kAvx2Table;
+  return nullptr;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,44 @@
+// The fast backend: f32 attention with SIMD, one table per instruction set.
+//
+//   score_view      a description resolved to addresses and numbers for one head, in base 2
+//   simd-inl.h      vectors, 2^x, tanh                          ┐
+//   pack-inl.h      queries, biases, masks into lanes           │ compiled once per instruction set,
+//   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
+//   forward_tile-inl.h  48 queries at a time over key tiles     │
+//   forward_decode-inl.h  few queries, keys in chunks           ┘
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "backends/contract.h"
+
+namespace clearhead {
+
+/// The table of one instruction set, or null when this machine (or kReference) has none. Tables live as long as the process.
+const Backend* cpu_backend(InstructionSet isa);
+
+namespace cpu {
+
+/// Told about every work item of the backend's parallel loops, on the thread that runs it: benches measure a limit before each and the item itself.
+class ItemObserver {
+ public:
+  virtual ~ItemObserver() = default;
+  virtual void before(int64_t item, int thread) = 0;
+  virtual void after(int64_t item, int thread) = 0;
+};
+/// Null (the default) observes nothing and costs one load per loop. Not for use while another thread computes.
+void observe_items(ItemObserver* observer);
+
+/// parallel_for under the observer, if there is one.
+void for_items(int64_t items, const std::function<void(int64_t item, int thread)>& body);
+
+namespace N_AVX2 {
+void forward(const ForwardCall& call);
+}  // namespace N_AVX2
+namespace N_AVX3 {
+void forward(const ForwardCall& call);
+}  // namespace N_AVX3
+
+}  // namespace cpu
+}  // namespace clearhead

@@ -1,0 +1,25 @@
+// Compiles the forward once per instruction set.
+#include "backends/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/forward.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "backends/cpu/cpu.h"
+
+#if CLEARHEAD_TARGET_HAS_KERNELS
+#include "backends/cpu/forward_tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+void forward(const ForwardCall& call) {
+  ForwardPlan plan(call);
+  if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
+  forward_tiles(plan);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,395 @@
+// Softmax that never sees a whole row: blocks of queries in lanes over key tiles. Included once per target.
+//
+//   scores in registers → stale maximum → e = 2^(s − m), stored once as P → ℓ += e → O[c] += Σ_j P_j·v_jc
+//
+// m is an integer and moves rarely: at once when a score passes m + kHard, at the end of a key tile when the running maximum passes m + kSoft. Because it
+// is an integer, moving it multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h): when it moves does not matter to any bit.
+// Invariant between tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen nothing keeps m = kNone, ℓ = 0, O = 0.
+// Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1; the stale maximum and its thresholds are measured in docs/ARCHITECTURE.md.
+//
+// ±inf and NaN: the fast path may turn −inf scores or non-finite values of hidden keys into NaN. A block whose results are not all finite is done again
+// with `careful` set, which floors scores, marks hidden P with −0 and keeps non-finite values from lanes that do not see them. Finite rows get the same bits.
+#if defined(CLEARHEAD_CPU_FORWARD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_TILE_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_TILE_INL_H_
+#else
+#define CLEARHEAD_CPU_FORWARD_TILE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "backends/contract.h"
+#include "backends/cpu/cpu.h"
+#include "backends/cpu/score_kernel-inl.h"
+#include "backends/cpu/scratch.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr float kHard = 64.0F;  // 2^64 in P leaves room for sums and values; below 40 steep ALiBi rescales at every tile
+inline constexpr float kSoft = 16.0F;
+
+// A run of keys of the tile whose P is stored for the same vectors.
+struct Run {
+  int32_t begin, end;  // keys, relative to the tile
+  int32_t first_vector, vectors;
+};
+
+// The state of a block's rows, one lane each, and P of the current tile. Also the epilogue of for_each_group.
+struct SoftmaxBlock {
+  alignas(64) float m[kBlock], hard[kBlock], running[kBlock], l[kBlock];
+  alignas(64) float raw[kRows * kBlock];  // [key][vector][lane]: scores of the group during a rescale
+  float* p = nullptr;                     // [kKeyTile][kBlock]
+  float* o = nullptr;                     // [d_v][kBlock]
+  int64_t d_v = 0, tile = 0;
+  bool careful = false;
+  int run_count = 0;
+  Run runs[kKeyTile / kRows];
+
+  void reset() {
+    std::fill(m, m + kBlock, kNone);
+    std::fill(hard, hard + kBlock, kNone);
+    std::fill(running, running + kBlock, kHidden);
+    std::fill(l, l + kBlock, 0.0F);
+    std::fill(o, o + d_v * kBlock, 0.0F);
+  }
+  void begin_tile(int64_t first_key) {
+    tile = first_key;
+    run_count = 0;
+  }
+  HWY_INLINE void add_run(int32_t key, int first_vector, int vectors) {
+    if (run_count > 0 && runs[run_count - 1].first_vector == first_vector && runs[run_count - 1].vectors == vectors &&
+        runs[run_count - 1].end == key) {
+      runs[run_count - 1].end = key + kRows;
+    } else {
+      runs[run_count++] = {key, key + kRows, first_vector, vectors};
+    }
+  }
+
+  // Moves the shift of lanes of vector v to `to` where `moves`; everything kept so far follows.
+  HWY_NOINLINE void rescale(int v, Lanes moves, Floats to) {
+    const F32 d;
+    const Floats old = hn::Load(d, m + v * kLanes);
+    to = hn::IfThenElse(moves, to, old);
+    const Floats factor = hn::IfThenElse(moves, exp2_shifted(old, to), hn::Set(d, 1.0F));
+    hn::Store(to, d, m + v * kLanes);
+    hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
+    hn::Store(hn::Load(d, l + v * kLanes) * factor, d, l + v * kLanes);
+    for (int64_t c = 0; c < d_v; ++c) hn::Store(hn::Load(d, o + c * kBlock + v * kLanes) * factor, d, o + c * kBlock + v * kLanes);
+    for (int i = 0; i < run_count; ++i) {
+      if (v < runs[i].first_vector || v >= runs[i].first_vector + runs[i].vectors) continue;
+      for (int64_t j = runs[i].begin; j < runs[i].end; ++j) {
+        hn::Store(hn::Load(d, p + j * kBlock + v * kLanes) * factor, d, p + j * kBlock + v * kLanes);
+      }
+    }
+  }
+
+  // A score in `raw` passed the hard threshold. Only lanes that crossed move: rows do not depend on their neighbours.
+  template <int V>
+  HWY_NOINLINE void raise(int first_vector) {
+    const F32 d;
+    for (int v = 0; v < V; ++v) {
+      Floats largest = hn::Load(d, raw + v * kLanes);
+      for (int r = 1; r < kRows; ++r) largest = hn::Max(largest, hn::Load(d, raw + (r * V + v) * kLanes));
+      const Lanes moves = hn::Gt(largest, hn::Load(d, hard + (first_vector + v) * kLanes));
+      if (!hn::AllFalse(d, moves)) rescale(first_vector + v, moves, hn::Ceil(largest));
+    }
+  }
+
+  // Between tiles, P being used up: lanes whose maximum has run ahead follow it.
+  void follow_maximum(int vectors) {
+    const F32 d;
+    run_count = 0;
+    for (int v = 0; v < vectors; ++v) {
+      const Floats largest = hn::Load(d, running + v * kLanes);
+      const Lanes moves = hn::Gt(largest, hn::Load(d, m + v * kLanes) + hn::Set(d, kSoft));
+      if (!hn::AllFalse(d, moves)) rescale(v, moves, hn::Ceil(largest));
+    }
+  }
+
+  template <int V>
+  HWY_INLINE void spill(const Scores<V>& s) {
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), raw + i * kLanes); });
+  }
+
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    const F32 d;
+    const int first = first_vector * kLanes;
+    Lanes above = hn::FirstN(d, 0);
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      Floats largest = s.c[v];
+      unroll<kRows - 1>([&](auto r) CLEARHEAD_INLINE_LAMBDA { largest = hn::Max(largest, s.c[(r + 1) * V + v]); });
+      hn::Store(hn::Max(largest, hn::Load(d, running + first + v * kLanes)), d, running + first + v * kLanes);
+      above = hn::Or(above, hn::Gt(largest, hn::Load(d, hard + first + v * kLanes)));
+    });
+    if (HWY_UNLIKELY(!hn::AllFalse(d, above))) {
+      spill(s);
+      raise<V>(first_vector);
+      unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(d, raw + i * kLanes); });
+    }
+    if (HWY_UNLIKELY(careful)) spill(s);
+    const int32_t in_tile = static_cast<int32_t>(key - tile);
+    float* to = p + in_tile * kBlock + first;
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Floats shift = hn::Load(d, m + first + v * kLanes);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        s.c[r * V + v] = exp2_shifted(s.c[r * V + v], shift);
+        hn::Store(s.c[r * V + v], d, to + r * kBlock + v * kLanes);
+      });
+      unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 2) * V + v]; });
+      unroll<kRows / 4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 4) * V + v]; });
+      if constexpr (kRows == 8) s.c[v] = s.c[v] + s.c[V + v];
+      hn::Store(hn::Load(d, l + first + v * kLanes) + s.c[v], d, l + first + v * kLanes);
+    });
+    if (HWY_UNLIKELY(careful)) mark_hidden<V>(to);
+    add_run(in_tile, first_vector, V);
+  }
+
+  // P of hidden pairs becomes −0: not a weight that underflowed, but one that must not meet its value.
+  template <int V>
+  HWY_NOINLINE void mark_hidden(float* to) {
+    const F32 d;
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < V; ++v) {
+        const Lanes hidden = hn::Lt(hn::Load(d, raw + (r * V + v) * kLanes), hn::Set(d, kVisible));
+        float* at = to + r * kBlock + v * kLanes;
+        hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), hn::Load(d, at)), d, at);
+      }
+    }
+  }
+};
+
+// --- values --------------------------------------------------------------------------------------------------------------------------------
+
+// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending.
+template <int C, int V>
+HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRICT values, int64_t stride, int64_t keys,
+                           float* HWY_RESTRICT o) {
+  const F32 d;
+  Floats sum[C * V];
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[c * V + v] = hn::Load(d, o + c * kBlock + v * kLanes); });
+  });
+#pragma GCC unroll 2
+  for (int64_t j = 0; j < keys; ++j) {
+    Floats weight[V];
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { weight[v] = hn::Load(d, p + v * kLanes); });
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      const Floats value = hn::Set(d, values[c]);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[c * V + v] = hn::MulAdd(value, weight[v], sum[c * V + v]); });
+    });
+    p += kBlock;
+    values += stride;
+  }
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[c * V + v], d, o + c * kBlock + v * kLanes); });
+  });
+}
+
+// All channels of one run; the last ones in fours, twos and ones.
+template <int V>
+HWY_NOINLINE void add_run_values(const float* p, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o) {
+  int64_t c = 0;
+  for (; c + kColumns <= d_v; c += kColumns) add_values<kColumns, V>(p, values + c, stride, keys, o + c * kBlock);
+  if constexpr (kColumns == 8) {
+    for (; c + 4 <= d_v; c += 4) add_values<4, V>(p, values + c, stride, keys, o + c * kBlock);
+  }
+  for (; c + 2 <= d_v; c += 2) add_values<2, V>(p, values + c, stride, keys, o + c * kBlock);
+  for (; c < d_v; ++c) add_values<1, V>(p, values + c, stride, keys, o + c * kBlock);
+}
+
+// The same chain, but a value that is not finite meets only lanes that see its key.
+inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t keys,
+                                                  int64_t d_v, float* o) {
+  const F32 d;
+  for (int64_t j = 0; j < keys; ++j) {
+    for (int v = 0; v < run.vectors; ++v) {
+      const Floats weight = hn::Load(d, p + j * kBlock + v * kLanes);
+      const Lanes seen = hn::RebindMask(d, hn::Ne(hn::BitCast(I32(), weight), hn::Set(I32(), INT32_MIN)));  // not −0
+      for (int64_t c = 0; c < d_v; ++c) {
+        const float value = values[j * stride + c];
+        float* at = o + c * kBlock + v * kLanes;
+        const Floats old = hn::Load(d, at), sum = hn::MulAdd(hn::Set(d, value), weight, old);
+        hn::Store(std::isfinite(value) ? sum : hn::IfThenElse(seen, sum, old), d, at);
+      }
+    }
+  }
+}
+
+/// Values of one head, row-major: of a tensor, or of pages.
+struct ValueView {
+  const float* values = nullptr;
+  int64_t stride = 0, d_v = 0;
+  const std::shared_ptr<const KeyPage>* pages = nullptr;
+  int64_t key_head = 0;
+
+  // Key `tile`'s value row, tile being a multiple of kKeyTile.
+  const float* at_tile(int64_t tile) const {
+    if (!pages) return values + tile * stride;
+    return pages[tile / kKeyTile]->values.data<float>() + key_head * kKeyTile * d_v;
+  }
+};
+
+inline void add_tile_values(SoftmaxBlock& block, const ValueView& values, int64_t key_length) {
+  const float* rows = values.at_tile(block.tile);
+  for (int i = 0; i < block.run_count; ++i) {
+    const Run& run = block.runs[i];
+    const int64_t keys = std::min<int64_t>(run.end, key_length - block.tile) - run.begin;
+    const float* p = block.p + run.begin * kBlock + run.first_vector * kLanes;
+    const float* from = rows + run.begin * values.stride;
+    float* o = block.o + run.first_vector * kLanes;
+    if (HWY_UNLIKELY(block.careful)) {
+      add_run_values_carefully(run, p, from, values.stride, keys, values.d_v, o);
+    } else if (run.vectors == 3) {
+      add_run_values<3>(p, from, values.stride, keys, values.d_v, o);
+    } else if (run.vectors == 2) {
+      add_run_values<2>(p, from, values.stride, keys, values.d_v, o);
+    } else {
+      add_run_values<1>(p, from, values.stride, keys, values.d_v, o);
+    }
+  }
+}
+
+// --- one block -----------------------------------------------------------------------------------------------------------------------------
+
+inline void attend_tiles(const ScoreView& view, const ValueView& values, const QueryBlock& queries, const TileScratch& scratch,
+                         SoftmaxBlock& softmax) {
+  softmax.reset();
+  const int64_t last = queries.last_key();
+  for (int64_t tile = queries.first_key() / kKeyTile * kKeyTile; tile < last; tile += kKeyTile) {
+    const TileSight sight = prepare_tile(view, queries, scratch, tile);
+    if (sight.empty()) continue;
+    softmax.begin_tile(tile);
+    for_each_group(view, queries, scratch, sight, softmax);
+    add_tile_values(softmax, values, view.key_length);
+    softmax.follow_maximum(queries.vectors);
+  }
+}
+
+// The sink joins each row's sum; rows that saw nothing become m = −∞, ℓ = 0. Leaves 1/ℓ (0 for those) in `hard`.
+inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softmax) {
+  const F32 d;
+  softmax.run_count = 0;
+  for (int v = 0; v < vectors; ++v) {
+    const int at = v * kLanes;
+    const Lanes empty = hn::Eq(hn::Load(d, softmax.m + at), hn::Set(d, kNone));
+    if (view.sink) {
+      const Floats sink = term_floor(hn::Set(d, *view.sink * kLog2E));
+      const Lanes moves = hn::AndNot(empty, hn::Gt(sink, hn::Load(d, softmax.m + at) + hn::Set(d, kHard)));
+      if (!hn::AllFalse(d, moves)) softmax.rescale(v, moves, hn::Ceil(sink));
+      hn::Store(hn::Load(d, softmax.l + at) + exp2_shifted(sink, hn::Load(d, softmax.m + at)), d, softmax.l + at);
+    }
+    const Floats zero = hn::Zero(d), l = hn::IfThenElse(empty, zero, hn::Load(d, softmax.l + at));
+    const Floats minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
+    hn::Store(l, d, softmax.l + at);
+    hn::Store(hn::IfThenElse(empty, minus_infinity, hn::Load(d, softmax.m + at)), d, softmax.m + at);
+    hn::Store(hn::IfThenElse(empty, zero, hn::Set(d, 1.0F) / l), d, softmax.hard + at);
+  }
+}
+
+// --- the call ------------------------------------------------------------------------------------------------------------------------------
+
+/// Everything a forward call resolves before its parallel loop.
+struct ForwardPlan {
+  const ForwardCall& call;
+  ScoreProblem problem;
+  Tensor values;  // row-major with adjacent channels; undefined for pages
+  int64_t rows = 0, d_v = 0;
+  float *out = nullptr, *m = nullptr, *l = nullptr;
+
+  explicit ForwardPlan(const ForwardCall& forward)
+      : call(forward),
+        problem(forward.spec, forward.q, forward.keys, 0, forward.q.size(2)),
+        rows(forward.q.size(2)),
+        d_v(forward.out.size(3)) {
+    if (forward.v.defined()) values = d_v <= 1 || forward.v.stride(3) == 1 ? forward.v : forward.v.contiguous();
+    out = forward.out.mutable_data<float>();
+    m = forward.rows.m.mutable_data<float>();
+    l = forward.rows.l.mutable_data<float>();
+  }
+  ValueView value_view(int64_t batch, const ScoreView& view) const {
+    ValueView out_view;
+    out_view.d_v = out_view.stride = d_v;
+    out_view.pages = view.pages;
+    out_view.key_head = view.key_head;
+    if (view.pages) return out_view;
+    out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);
+    out_view.stride = values.stride(2);
+    return out_view;
+  }
+  float* out_row(int64_t batch, int64_t head, int64_t row) const {
+    return out + batch * call.out.stride(0) + head * call.out.stride(1) + row * call.out.stride(2);
+  }
+  int64_t stats_row(int64_t batch, int64_t head, int64_t row) const { return (batch * problem.heads() + head) * rows + row; }
+};
+
+// Rows [begin, begin + count) of one head.
+inline void forward_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {
+  const ScoreView view = plan.problem.view(batch, head);
+  const ValueView values = plan.value_view(batch, view);
+  const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = plan.d_v * kBlock;
+  float* memory = ThreadScratch::floats(qt_floats + p_floats + o_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view));
+  QueryBlock queries;
+  SoftmaxBlock softmax;
+  queries.qt = memory;
+  softmax.p = memory + qt_floats;
+  softmax.o = softmax.p + p_floats;
+  softmax.d_v = plan.d_v;
+  float* spare = softmax.o + o_floats;
+  TileScratch scratch = make_tile_scratch(view, spare + round_up(plan.d_v, 16));
+  int64_t rows[kBlock];
+  OutputRows out;
+  out.channel = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
+  for (int i = 0; i < count; ++i) rows[i] = begin + i;
+  pack_queries(view, rows, count, queries);
+  for (const bool careful : {false, true}) {
+    scratch.careful = softmax.careful = careful;
+    attend_tiles(view, values, queries, scratch, softmax);
+    finish_rows(view, queries.vectors, softmax);
+    for (int i = 0; i < count; ++i) out.rows[i] = plan.out_row(batch, head, begin + i);
+    if (store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare)) break;
+  }
+  std::copy(softmax.m, softmax.m + count, plan.m + plan.stats_row(batch, head, begin));
+  std::copy(softmax.l, softmax.l + count, plan.l + plan.stats_row(batch, head, begin));
+}
+
+struct BlockRange {
+  int64_t begin;
+  int count;
+  int64_t work;  // pairs that the band shows
+};
+
+// Blocks of kBlock rows; a tail that would need one vector borrows from the block before it, because one vector alone is bound by loads.
+inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
+  std::vector<BlockRange> blocks;
+  for (int64_t begin = 0; begin < rows;) {
+    const int64_t left = rows - begin, vectors = (left + kLanes - 1) / kLanes;
+    const int64_t count = std::min<int64_t>(left, vectors == 4 ? 2 * kLanes : kBlock);
+    int64_t work = 0;
+    for (const int64_t row : {begin, begin + count - 1}) work += view.band_of(view.query_of(row)).size();
+    blocks.push_back({begin, static_cast<int>(count), work * count / 2});
+    begin += count;
+  }
+  std::stable_sort(blocks.begin(), blocks.end(), [](const BlockRange& a, const BlockRange& b) { return a.work > b.work; });
+  return blocks;
+}
+
+inline void forward_tiles(const ForwardPlan& plan) {
+  const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
+  const int64_t per_head = static_cast<int64_t>(blocks.size());
+  // Head by head, so that a head's keys stay in cache; within it the longest blocks first, so that the last head ends in short ones.
+  for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int) {
+    const int64_t head = item / per_head;
+    const BlockRange& block = blocks[static_cast<size_t>(item % per_head)];
+    forward_block(plan, head / plan.problem.heads(), head % plan.problem.heads(), block.begin, block.count);
+  });
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

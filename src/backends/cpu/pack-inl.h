@@ -1,0 +1,220 @@
+// Moving tensors into lane order and back: queries, biases and masks in, outputs out. Included once per target.
+//
+// A block is up to kBlock queries, one per lane, in `vectors` vectors. Lanes past the last query repeat it: they cost nothing and are not stored.
+#if defined(CLEARHEAD_CPU_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_PACK_INL_H_
+#undef CLEARHEAD_CPU_PACK_INL_H_
+#else
+#define CLEARHEAD_CPU_PACK_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/score_view.h"
+#include "backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// Queries in lanes, and what their visibility and terms need to know of them.
+struct QueryBlock {
+  float* qt = nullptr;  // [d_k][kBlock], pre-multiplied by scale·log₂e; 64-byte aligned, owned by the caller
+  int count = 0;        // queries
+  int vectors = 0;      // of kLanes lanes
+  alignas(64) int64_t query[kBlock];
+  alignas(64) float position[kBlock];
+  alignas(64) int32_t low[kBlock], high[kBlock];  // the band: keys [low, high)
+  alignas(64) int32_t segment[kBlock];            // −1: sees nothing
+  int32_t segment_low = 0, segment_high = 0;
+  // Of each vector: keys that some lane sees, and keys that every lane sees, by the band alone.
+  int32_t any_low[kVectors], any_high[kVectors], all_low[kVectors], all_high[kVectors];
+
+  bool may_see(int v, int64_t begin, int64_t end) const { return any_low[v] < end && begin < any_high[v]; }
+  // Keys of any query, by the band.
+  int64_t first_key() const { return *std::min_element(any_low, any_low + vectors); }
+  int64_t last_key() const { return *std::max_element(any_high, any_high + vectors); }
+};
+
+// Per-thread room for one key tile. Sizes in floats: tile_scratch_floats().
+struct TileScratch {
+  float* bias = nullptr;        // [dense term][kKeyTile][kBlock]
+  float* tail = nullptr;        // [kRows][d_k]: the last keys of row-major K
+  uint64_t* visible = nullptr;  // [kKeyTile]: bit i is lane i
+  bool careful = false;         // rows may meet ±inf or NaN: every group takes the general kernel
+};
+
+inline int64_t dense_terms(const ScoreView& view) {
+  if (!view.terms) return 0;
+  return std::count_if(view.terms->begin(), view.terms->end(), [](const ScoreTerm& t) { return t.kind == ScoreTerm::Kind::kDense; });
+}
+inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+inline int64_t tile_scratch_floats(const ScoreView& view) {
+  return dense_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile;
+}
+// `memory` is 64-byte aligned and holds tile_scratch_floats.
+inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
+  TileScratch scratch;
+  scratch.bias = memory;
+  scratch.tail = memory + dense_terms(view) * kKeyTile * kBlock;
+  scratch.visible = reinterpret_cast<uint64_t*>(scratch.tail + round_up(kRows * view.d_k, 16));
+  return scratch;
+}
+
+// --- queries -------------------------------------------------------------------------------------------------------------------------------
+
+inline void describe_lanes(const ScoreView& view, QueryBlock& block) {
+  const int lanes = block.vectors * kLanes;
+  for (int i = 0; i < lanes; ++i) {
+    const int64_t query = block.query[std::min(i, block.count - 1)];
+    block.query[i] = query;
+    block.position[i] = static_cast<float>(view.position_of(query));
+    const Range band = view.band_of(query);
+    block.low[i] = static_cast<int32_t>(band.begin);
+    block.high[i] = static_cast<int32_t>(band.end);
+    block.segment[i] = view.query_segments ? std::max(-1, view.query_segments[query * view.query_segment_stride]) : 0;
+  }
+  block.segment_low = *std::min_element(block.segment, block.segment + lanes);
+  block.segment_high = *std::max_element(block.segment, block.segment + lanes);
+  for (int v = 0; v < block.vectors; ++v) {
+    int32_t any_low = INT32_MAX, any_high = 0, all_low = 0, all_high = INT32_MAX;
+    for (int i = v * kLanes; i < (v + 1) * kLanes; ++i) {
+      if (block.low[i] < block.high[i]) any_low = std::min(any_low, block.low[i]), any_high = std::max(any_high, block.high[i]);
+      all_low = std::max(all_low, block.low[i]);
+      all_high = std::min(all_high, block.high[i]);
+    }
+    block.any_low[v] = any_low;
+    block.any_high[v] = any_high;
+    block.all_low[v] = all_low;
+    block.all_high[v] = all_high;
+  }
+}
+
+/// Fills a block with `count` ≤ kBlock rows of q; block.qt must point to d_k·kBlock floats.
+inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows, int count, QueryBlock& block) {
+  const F32 d;
+  block.count = count;
+  block.vectors = (count + kLanes - 1) / kLanes;
+  const float* from[kBlock];
+  for (int i = 0; i < block.vectors * kLanes; ++i) {
+    const int64_t row = rows[std::min(i, count - 1)];
+    block.query[i] = view.query_of(row);
+    from[i] = view.queries + row * view.query_stride;
+  }
+  describe_lanes(view, block);
+  const Floats factor = hn::Set(d, view.query_factor);
+  int64_t channel = 0;
+  for (; view.query_channel == 1 && channel + 4 <= view.d_k; channel += 4) {
+    for (int v = 0; v < block.vectors; ++v) {
+      Floats t[4];
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(from + v * kLanes, r, channel); });
+      transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
+      float* to = block.qt + channel * kBlock + v * kLanes;
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[r] * factor, d, to + r * kBlock); });
+    }
+  }
+  for (; channel < view.d_k; ++channel) {
+    for (int i = 0; i < block.vectors * kLanes; ++i) {
+      block.qt[channel * kBlock + i] = from[i][channel * view.query_channel] * view.query_factor;
+    }
+  }
+}
+
+// --- biases and masks of a tile --------------------------------------------------------------------------------------------------------------
+
+// bias of keys [begin, end) for every lane → to[key − begin][lane]; keys from view.key_length on get 0 (they are hidden).
+inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term, const QueryBlock& block, int64_t begin, int64_t end,
+                                   float* to) {
+  const F32 d;
+  const int64_t last = std::min(end, view.key_length);
+  for (int v = 0; v < block.vectors; ++v) {
+    const float* from[kLanes];
+    for (int i = 0; i < kLanes; ++i) from[i] = term.bias + block.query[v * kLanes + i] * term.query_stride;
+    int64_t key = begin;
+    if (term.query_stride == 0) {
+      for (; key < last; ++key) hn::Store(hn::Set(d, term.bias[key * term.key_stride]), d, to + (key - begin) * kBlock + v * kLanes);
+    }
+    for (; term.key_stride == 1 && key + 4 <= last; key += 4) {
+      Floats t[4];
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(from, r, key); });
+      transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[r], d, to + (key - begin + r) * kBlock + v * kLanes); });
+    }
+    for (; key < end; ++key) {
+      for (int i = 0; i < kLanes; ++i) to[(key - begin) * kBlock + v * kLanes + i] = key < last ? from[i][key * term.key_stride] : 0;
+    }
+  }
+}
+
+// Bits of the mask for keys [begin, end), end ≤ key_length: visible[key − begin] has bit i set where lane i may see the key.
+// Eight neighbouring bytes of eight rows, each 0 or 1, shifted by their row and or-ed, are the eight keys' bits of those rows.
+inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
+  std::fill(visible, visible + (end - begin), uint64_t{0});
+  for (int group = 0; group < block.vectors * kLanes; group += 8) {
+    const uint8_t* from[8];
+    for (int i = 0; i < 8; ++i) from[i] = view.mask + block.query[group + i] * view.mask_query_stride;
+    int64_t key = begin;
+    for (; view.mask_key_stride == 1 && key + 8 <= end; key += 8) {
+      uint64_t bits = 0;
+      for (int i = 0; i < 8; ++i) {
+        uint64_t bytes;
+        std::memcpy(&bytes, from[i] + key, 8);
+        constexpr uint64_t kLow7 = 0x7f7f7f7f7f7f7f7f;
+        const uint64_t ones = ((((bytes & kLow7) + kLow7) | bytes) >> 7) & 0x0101010101010101;  // 1 for every byte that is not 0
+        bits |= ones << i;
+      }
+      for (int k = 0; k < 8; ++k) visible[key - begin + k] |= ((bits >> (8 * k)) & 0xff) << group;
+    }
+    for (; key < end; ++key) {
+      uint64_t bits = 0;
+      for (int i = 0; i < 8; ++i) bits |= uint64_t{from[i][key * view.mask_key_stride] != 0} << i;
+      visible[key - begin] |= bits << group;
+    }
+  }
+}
+
+// --- outputs -------------------------------------------------------------------------------------------------------------------------------
+
+// Where rows of the output go: row of lane i at rows[i], channel c at + c·channel.
+struct OutputRows {
+  float* rows[kBlock];
+  int64_t channel = 1;
+};
+
+/// Writes ot[channel][lane]·factor[lane] to the rows of the block. `spare` (d_v floats) takes what lanes past the last query hold.
+/// Returns false if anything written is not finite.
+inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, const QueryBlock& block, int64_t d_v, OutputRows& out,
+                                       float* spare) {
+  const F32 d;
+  for (int i = block.count; i < block.vectors * kLanes; ++i) out.rows[i] = spare;
+  bool finite = true;
+  for (int v = 0; v < block.vectors; ++v) {
+    const Floats scale = hn::Load(d, factor + v * kLanes);
+    float* const* rows = out.rows + v * kLanes;
+    Lanes bad = hn::Ne(scale - scale, hn::Zero(d));
+    int64_t channel = 0;
+    for (; out.channel == 1 && channel + 4 <= d_v; channel += 4) {
+      Floats t[4];
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        t[r] = hn::Load(d, ot + (channel + r) * kBlock + v * kLanes) * scale;
+        bad = hn::Or(bad, hn::Ne(t[r] - t[r], hn::Zero(d)));
+      });
+      transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { store_quarters(t[r], rows, r, channel); });
+    }
+    for (; channel < d_v; ++channel) {
+      for (int i = 0; i < kLanes; ++i) {
+        const float x = ot[channel * kBlock + v * kLanes + i] * factor[v * kLanes + i];
+        finite = finite && x - x == 0;
+        if (v * kLanes + i < block.count) rows[i][channel * out.channel] = x;
+      }
+    }
+    finite = finite && hn::AllFalse(d, bad);
+  }
+  return finite;
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,346 @@
+// Scores in registers: the one place where q·k, the terms and visibility become numbers. Included once per target.
+//
+//   pack_queries → QueryBlock         queries in lanes, pre-multiplied by scale·log₂e: Qt [d_k][kBlock]
+//   prepare_tile → TileSight          which keys of a key tile are worth computing; bias and mask of the tile in lane order
+//   for_each_group(…, epilogue)       epilogue(Scores<V>& s, key, first_vector): s.c[r·V + v] is the score of key `key + r` for the queries of
+//                                     vector first_vector + v; all terms applied, hidden pairs kHidden; still in registers
+//
+// Forward, weights and sweep differ only in their epilogue, so a score has the same bits in all of them: one FMA chain over ascending channels, from 0,
+// whatever the address rule, tile or lane; then the same element-wise operations (term_alibi, term_soft_cap, term_dense), which decode applies with
+// keys in lanes instead. Groups of kRows keys start at multiples of kRows. Vectors none of whose queries sees a key of the group are
+// left out (V < block.vectors, first_vector > 0), groups that no query sees are not computed, groups that every query sees skip masking, and a call
+// without terms takes the plain kernel, which has neither.
+//
+// Two address rules: row-major keys (base, stride) and panels of 16 keys [d_k][16].
+#if defined(CLEARHEAD_CPU_SCORE_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_SCORE_KERNEL_INL_H_
+#undef CLEARHEAD_CPU_SCORE_KERNEL_INL_H_
+#else
+#define CLEARHEAD_CPU_SCORE_KERNEL_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/pack-inl.h"
+#include "backends/cpu/score_view.h"
+#include "backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// Scores of kRows keys for V vectors of queries. Always indexed by constants, so that it lives in registers.
+template <int V>
+struct Scores {
+  Floats c[kRows * V];  // [key][vector]
+};
+
+// The part of a key tile that is computed, and what hides pairs in it besides the band.
+struct TileSight {
+  int64_t tile = 0;             // first key of the tile
+  int64_t begin = 0, end = 0;   // keys, begin a multiple of kRows; empty: nothing is visible
+  const float* keys = nullptr;  // of the tile's first key: its row, or the page's panels
+  bool segments = false, mask = false;
+  bool empty() const { return begin >= end; }
+};
+
+// --- what of a tile is visible ---------------------------------------------------------------------------------------------------------------
+
+// Narrows `sight` to the keys whose segments the block's queries may have, by the bounds of the tile first.
+inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBlock& block, TileSight& sight) {
+  const size_t tile = static_cast<size_t>(sight.begin / kKeyTile);
+  const int32_t low = std::max(0, block.segment_low), high = block.segment_high;
+  const int32_t tile_low = view.segment_bounds->low[tile], tile_high = view.segment_bounds->high[tile];
+  if (high < low || tile_high < low || high < tile_low) {
+    sight.end = sight.begin;
+    return;
+  }
+  sight.segments = block.segment_low < 0 || tile_low != tile_high || low != high;
+  if (!sight.segments) return;
+  const auto outside = [&](int64_t key) {
+    const int32_t id = view.key_segments[key * view.key_segment_stride];
+    return id < low || id > high;
+  };
+  while (sight.begin < sight.end && outside(sight.begin)) ++sight.begin;
+  while (sight.begin < sight.end && outside(sight.end - 1)) --sight.end;
+  if (block.segment_low == low && low == high) {
+    bool all = true;
+    for (int64_t key = sight.begin; all && key < sight.end; ++key) all = !outside(key);
+    // Groups start at multiples of kRows: only a range that does is free of other segments' keys.
+    sight.segments = !all || sight.begin % kRows != 0 || (sight.end % kRows != 0 && sight.end != view.key_length);
+  }
+}
+
+// Unpacks the mask's bits and narrows `sight` to keys that some lane may see.
+inline HWY_NOINLINE void look_at_mask(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, TileSight& sight) {
+  const int64_t tile = sight.begin / kKeyTile * kKeyTile;
+  const int64_t begin = sight.begin / kRows * kRows;
+  const int64_t end = std::min({round_up(sight.end, kRows), tile + kKeyTile, view.key_length});
+  std::fill(scratch.visible + (end - tile), scratch.visible + std::min<int64_t>(round_up(end - tile, kRows), kKeyTile), uint64_t{0});
+  pack_mask(view, block, begin, end, scratch.visible + (begin - tile));
+  const int lanes = block.vectors * kLanes;
+  const uint64_t every = ~uint64_t{0} >> (64 - lanes);
+  uint64_t all = every;
+  for (int64_t key = begin; key < end; ++key) all &= scratch.visible[key - tile];
+  sight.mask = all != every;
+  while (sight.begin < sight.end && scratch.visible[sight.begin - tile] == 0) ++sight.begin;
+  while (sight.begin < sight.end && scratch.visible[sight.end - 1 - tile] == 0) --sight.end;
+}
+
+/// What the block can see of the key tile that begins at key `tile` (a multiple of kKeyTile); fills the tile's biases and mask bits.
+inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t tile) {
+  TileSight sight;
+  sight.begin = std::max(tile, block.first_key());
+  sight.end = std::min({tile + kKeyTile, view.key_length, block.last_key()});
+  if (!sight.empty() && view.key_segments) look_at_segments(view, block, sight);
+  if (!sight.empty() && view.mask) look_at_mask(view, block, scratch, sight);
+  if (sight.empty()) return sight;
+  sight.begin = sight.begin / kRows * kRows;
+  sight.tile = tile;
+  sight.keys = view.pages ? view.panels(tile / kKeyTile) : view.keys + tile * view.key_stride;
+  if (!view.terms) return sight;
+  int64_t dense = 0;
+  for (const ScoreTerm& term : *view.terms) {
+    if (term.kind != ScoreTerm::Kind::kDense) continue;
+    float* to = scratch.bias + (dense++ * kKeyTile + sight.begin - tile) * kBlock;
+    pack_bias(view, term, block, sight.begin, round_up(sight.end, kRows), to);
+  }
+  return sight;
+}
+
+// --- address rules -------------------------------------------------------------------------------------------------------------------------
+
+struct RowMajor {
+  const float *p0, *p3, *p6;  // keys 0, 3, 6: the others are one and two strides further, which addresses can hold
+  int64_t stride;
+  RowMajor(const float* base, int64_t key_stride) : p0(base), p3(base + 3 * key_stride), p6(base + 6 * key_stride), stride(key_stride) {}
+  template <int R>
+  HWY_INLINE const float* at() const {
+    return (R < 3 ? p0 : R < 6 ? p3 : p6) + (R % 3) * stride;
+  }
+  HWY_INLINE void next_channel() { ++p0, ++p3, ++p6; }
+};
+
+struct Panel {
+  const float* p;
+  template <int R>
+  HWY_INLINE const float* at() const {
+    return p + R;
+  }
+  HWY_INLINE void next_channel() { p += KeyPage::kPanel; }
+};
+
+// --- q·k -----------------------------------------------------------------------------------------------------------------------------------
+
+// qt: [d_k][kBlock] from the first of V vectors.
+template <int V, class Address>
+HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+  const F32 d;
+  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Zero(d); });
+#pragma GCC unroll 2
+  for (int64_t channel = 0; channel < d_k; ++channel) {
+    Floats q[V];
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { q[v] = hn::Load(d, qt + v * kLanes); });
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const Floats k = hn::Set(d, *keys.template at<r>());
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = hn::MulAdd(k, q[v], s.c[r * V + v]); });
+    });
+    qt += kBlock;
+    keys.next_channel();
+  }
+}
+
+// --- terms, one vector of pairs at a time: lanes may be queries or keys ----------------------------------------------------------------------
+
+HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key) {
+  return hn::NegMulAdd(slope, hn::Abs(position - key), s);
+}
+HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) { return cap * tanh_of(s * inverse_cap); }
+HWY_INLINE Floats term_dense(Floats s, Floats bias) { return hn::MulAdd(bias, hn::Set(F32(), kLog2E), s); }
+// −∞ hides: brought to kHidden, which 2^x survives. NaN stays NaN (the order of Max's operands).
+HWY_INLINE Floats term_floor(Floats s) { return hn::Max(hn::Set(F32(), kHidden), s); }
+
+// Where the bias of dense term `index` lies for tile-relative key `key`.
+HWY_INLINE const float* bias_at(const TileScratch& scratch, int64_t index, int64_t key) {
+  return scratch.bias + (index * kKeyTile + key) * kBlock;
+}
+
+template <int V>
+HWY_INLINE void apply_terms(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
+                            Scores<V>& s) {
+  const F32 d;
+  int64_t dense = 0;
+  for (const ScoreTerm& term : *view.terms) {
+    if (term.kind == ScoreTerm::Kind::kAlibi) {
+      const Floats slope = hn::Set(d, term.slope);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats j = hn::Set(d, static_cast<float>(key + r));
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+          const Floats position = hn::Load(d, block.position + (first_vector + v) * kLanes);
+          s.c[r * V + v] = term_alibi(s.c[r * V + v], slope, position, j);
+        });
+      });
+    } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
+      const Floats cap = hn::Set(d, term.cap), inverse_cap = hn::Set(d, term.inverse_cap);
+      unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_soft_cap(s.c[i], cap, inverse_cap); });
+    } else {
+      const float* bias = bias_at(scratch, dense++, key % kKeyTile) + first_vector * kLanes;
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+          s.c[r * V + v] = term_dense(s.c[r * V + v], hn::Load(d, bias + r * kBlock + v * kLanes));
+        });
+      });
+    }
+  }
+}
+
+// --- visibility ----------------------------------------------------------------------------------------------------------------------------
+
+// What may hide pairs of one group.
+struct Hiding {
+  bool band = false, segments = false, mask = false;
+};
+
+template <int V>
+HWY_INLINE void hide(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
+                     const Hiding& hiding, Scores<V>& s) {
+  const F32 d;
+  const I32 di;
+  const Floats hidden = hn::Set(d, kHidden);
+  if (hiding.band) {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Ints low = hn::Load(di, block.low + (first_vector + v) * kLanes), high = hn::Load(di, block.high + (first_vector + v) * kLanes);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Ints j = hn::Set(di, static_cast<int32_t>(key + r));
+        const auto outside = hn::Or(hn::Lt(j, low), hn::Not(hn::Lt(j, high)));
+        s.c[r * V + v] = hn::IfThenElse(hn::RebindMask(d, outside), hidden, s.c[r * V + v]);
+      });
+    });
+  }
+  if (hiding.segments) {
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      // Past the end the band hides; negative ids match nothing, and query ids below 0 are stored as −1, key ids here as −2.
+      const int64_t j = std::min<int64_t>(key + r, view.key_length - 1);
+      const int32_t id = view.key_segments[j * view.key_segment_stride];
+      const Ints own = hn::Set(di, id < 0 ? -2 : id);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const auto same = hn::Eq(own, hn::Load(di, block.segment + (first_vector + v) * kLanes));
+        s.c[r * V + v] = hn::IfThenElse(hn::RebindMask(d, same), s.c[r * V + v], hidden);
+      });
+    });
+  }
+  if (hiding.mask) {
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const uint8_t* bits = reinterpret_cast<const uint8_t*>(&scratch.visible[key % kKeyTile + r]) + first_vector * (kLanes / 8);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const Lanes visible = hn::LoadMaskBits(d, bits + v * (kLanes / 8));
+        s.c[r * V + v] = hn::IfThenElse(visible, s.c[r * V + v], hidden);
+      });
+    });
+  }
+}
+
+// --- one group, one tile -------------------------------------------------------------------------------------------------------------------
+
+// Address of the group of kRows keys from `key`.
+HWY_INLINE Panel panel_of(const ScoreView& view, const TileSight& sight, int64_t key) {
+  const uint64_t in_page = static_cast<uint64_t>(key - sight.tile), in_panel = in_page % KeyPage::kPanel;
+  return Panel{sight.keys + (in_page - in_panel) * static_cast<uint64_t>(view.d_k) + in_panel};
+}
+
+// Row-major groups that reach past the last key are copied, its row repeated: those scores are hidden.
+inline HWY_NOINLINE RowMajor copied_tail(const ScoreView& view, const TileScratch& scratch, int64_t key) {
+  for (int64_t r = 0; r < kRows; ++r) {
+    const float* from = view.keys + std::min(key + r, view.key_length - 1) * view.key_stride;
+    std::copy(from, from + view.d_k, scratch.tail + r * view.d_k);
+  }
+  return RowMajor(scratch.tail, view.d_k);
+}
+
+HWY_INLINE RowMajor rows_of(const ScoreView& view, const TileScratch& scratch, const TileSight& sight, int64_t key) {
+  if (HWY_UNLIKELY(key + kRows > view.key_length)) return copied_tail(view, scratch, key);
+  return RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride);
+}
+
+// Groups [begin, end) that every query of the block sees, in a call without terms.
+template <int V, class Epilogue>
+HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, const TileSight& sight, int64_t begin, int64_t end,
+                               Epilogue& epilogue) {
+  const float* qt = block.qt;
+  const int64_t d_k = view.d_k;
+  if (view.pages) {
+    for (int64_t key = begin; key < end; key += kRows) {
+      Scores<V> s;
+      dot_products<V>(qt, panel_of(view, sight, key), d_k, s);
+      epilogue(s, key, 0);
+    }
+  } else {
+    for (int64_t key = begin; key < end; key += kRows) {
+      Scores<V> s;
+      dot_products<V>(qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride), d_k, s);
+      epilogue(s, key, 0);
+    }
+  }
+}
+
+// A group with terms, or at the edge of what is visible.
+template <int V, class Epilogue>
+HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
+                                int64_t key, int first_vector, const Hiding& hiding, Epilogue& epilogue) {
+  Scores<V> s;
+  const float* qt = block.qt + first_vector * kLanes;
+  if (view.pages) {
+    dot_products<V>(qt, panel_of(view, sight, key), view.d_k, s);
+  } else {
+    dot_products<V>(qt, rows_of(view, scratch, sight, key), view.d_k, s);
+  }
+  if (view.terms) apply_terms<V>(view, block, scratch, key, first_vector, s);
+  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_floor(s.c[i]); });
+  hide<V>(view, block, scratch, key, first_vector, hiding, s);
+  epilogue(s, key, first_vector);
+}
+
+template <class Epilogue>
+HWY_INLINE void edge_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight, int64_t key,
+                           Epilogue& epilogue) {
+  int first = 0, last = block.vectors;
+  while (first < last && !block.may_see(first, key, key + kRows)) ++first;
+  while (last > first && !block.may_see(last - 1, key, key + kRows)) --last;
+  if (first == last) return;
+  bool inside = true;
+  for (int v = first; v < last; ++v) inside = inside && block.all_low[v] <= key && key + kRows <= block.all_high[v];
+  const Hiding hiding{!inside, sight.segments, sight.mask};
+  if (last - first == 3) return general_group<3>(view, block, scratch, sight, key, first, hiding, epilogue);
+  if (last - first == 2) return general_group<2>(view, block, scratch, sight, key, first, hiding, epilogue);
+  general_group<1>(view, block, scratch, sight, key, first, hiding, epilogue);
+}
+
+/// Calls epilogue(Scores<V>&, key, first_vector) for the groups of a tile in ascending order.
+template <class Epilogue>
+HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
+                               Epilogue& epilogue) {
+  int64_t key = sight.begin;
+  const bool plain = !view.terms && !sight.segments && !sight.mask && !scratch.careful;
+  if (plain) {
+    int64_t inner_begin = key, inner_end = sight.end;
+    for (int v = 0; v < block.vectors; ++v) {
+      inner_begin = std::max<int64_t>(inner_begin, block.all_low[v]);
+      inner_end = std::min<int64_t>(inner_end, block.all_high[v]);
+    }
+    inner_begin = (inner_begin + kRows - 1) / kRows * kRows;
+    inner_end = inner_end / kRows * kRows;
+    if (inner_begin < inner_end) {
+      for (; key < inner_begin; key += kRows) edge_group(view, block, scratch, sight, key, epilogue);
+      if (block.vectors == 3) plain_groups<3>(view, block, sight, inner_begin, inner_end, epilogue);
+      if (block.vectors == 2) plain_groups<2>(view, block, sight, inner_begin, inner_end, epilogue);
+      if (block.vectors == 1) plain_groups<1>(view, block, sight, inner_begin, inner_end, epilogue);
+      key = inner_end;
+    }
+  }
+  for (; key < sight.end; key += kRows) edge_group(view, block, scratch, sight, key, epilogue);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

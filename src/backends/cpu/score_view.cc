@@ -1,0 +1,102 @@
+#include "backends/cpu/score_view.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace clearhead::cpu {
+
+ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length)
+    : spec_(spec), q_(q), keys_(keys), batch_(q.size(0)), heads_(q.size(1)), key_heads_(std::max<int64_t>(1, key_heads(keys))) {
+  common_.d_k = q.size(3);
+  common_.key_length = key_length(keys);
+  common_.query_length = query_length;
+  common_.first_query = first_query;
+  common_.rows = q.size(2);
+  common_.query_stride = q.stride(2);
+  common_.query_channel = q.stride(3);
+  const auto scale = std::get<Dot>(spec.pair).scale;
+  const double factor = scale ? static_cast<double>(*scale) : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, common_.d_k)));
+  common_.query_factor = static_cast<float>(factor * 1.4426950408889634);
+  if (const auto* tensor = std::get_if<Tensor>(&keys)) {
+    rows_ = tensor->size(3) <= 1 || tensor->stride(3) == 1 ? *tensor : tensor->contiguous();
+    common_.key_stride = rows_.stride(2);
+  }
+  common_.band = &spec.topology.band;
+  common_.position_offset = first_position(spec.topology.band, query_length, common_.key_length);
+  add_terms();
+  add_segments();
+}
+
+void ScoreProblem::add_terms() {
+  if (spec_.terms.empty()) return;
+  terms_.resize(static_cast<size_t>(batch_ * heads_));
+  for (int64_t index = 0; index < batch_ * heads_; ++index) {
+    const int64_t batch = index / heads_, head = index % heads_;
+    for (const Term& term : spec_.terms) {
+      ScoreTerm out;
+      if (const auto* alibi = std::get_if<Alibi>(&term)) {
+        out.kind = ScoreTerm::Kind::kAlibi;
+        out.slope = alibi->slopes.data<float>()[head * alibi->slopes.stride(0)] * kLog2E;
+      } else if (const auto* soft_cap = std::get_if<SoftCap>(&term)) {
+        out.kind = ScoreTerm::Kind::kSoftCap;
+        out.cap = soft_cap->cap * kLog2E;
+        out.inverse_cap = 1.0F / out.cap;
+      } else if (const auto* dense = std::get_if<Dense>(&term)) {
+        out.kind = ScoreTerm::Kind::kDense;
+        out.bias = dense->bias.data<float>() + batch * broadcast_stride(dense->bias, 0) + head * broadcast_stride(dense->bias, 1);
+        out.query_stride = broadcast_stride(dense->bias, 2);
+        out.key_stride = dense->bias.stride(3);
+      }
+      terms_[static_cast<size_t>(index)].push_back(out);
+    }
+  }
+}
+
+void ScoreProblem::add_segments() {
+  if (!spec_.topology.segments) return;
+  const Tensor& keys = spec_.topology.segments->keys;
+  for (int64_t batch = 0; batch < keys.size(0); ++batch) {
+    SegmentBounds bounds;
+    const int32_t* ids = keys.data<int32_t>() + batch * keys.stride(0);
+    for (int64_t begin = 0; begin < common_.key_length; begin += kKeyTile) {
+      int32_t low = INT32_MAX, high = INT32_MIN;
+      for (int64_t j = begin; j < std::min(begin + kKeyTile, common_.key_length); ++j) {
+        low = std::min(low, ids[j * keys.stride(1)]);
+        high = std::max(high, ids[j * keys.stride(1)]);
+      }
+      bounds.low.push_back(low);
+      bounds.high.push_back(high);
+    }
+    segment_bounds_.push_back(std::move(bounds));
+  }
+}
+
+ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
+  ScoreView out = common_;
+  out.queries = q_.data<float>() + batch * q_.stride(0) + head * q_.stride(1);
+  out.key_head = head / group();
+  if (const auto* paged = std::get_if<PagedKeys>(&keys_)) {
+    out.pages = paged->pages[static_cast<size_t>(batch)].data();
+  } else {
+    out.keys = rows_.data<float>() + batch * rows_.stride(0) + out.key_head * rows_.stride(1);
+  }
+  if (!terms_.empty()) out.terms = &terms_[static_cast<size_t>(batch * heads_ + head)];
+  if (const auto& segments = spec_.topology.segments) {
+    const Tensor &queries = segments->queries, &keys = segments->keys;
+    out.query_segments = queries.data<int32_t>() + batch * broadcast_stride(queries, 0);
+    out.key_segments = keys.data<int32_t>() + batch * broadcast_stride(keys, 0);
+    out.query_segment_stride = queries.stride(1);
+    out.key_segment_stride = keys.stride(1);
+    out.segment_bounds = &segment_bounds_[segment_bounds_.size() == 1 ? 0 : static_cast<size_t>(batch)];
+  }
+  if (const auto& mask = spec_.topology.mask) {
+    const Tensor& visible = mask->visible;
+    out.mask = reinterpret_cast<const uint8_t*>(visible.raw()) + batch * broadcast_stride(visible, 0) + head * broadcast_stride(visible, 1);
+    out.mask_query_stride = broadcast_stride(visible, 2);
+    out.mask_key_stride = visible.stride(3);
+  }
+  if (const auto& sinks = std::get<Softmax>(spec_.normaliser).sinks) out.sink = sinks->data<float>() + head * sinks->stride(0);
+  return out;
+}
+
+}  // namespace clearhead::cpu

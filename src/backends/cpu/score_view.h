@@ -1,0 +1,98 @@
+// One head's scores as addresses and numbers: a description resolved for the kernels, in base 2.
+//
+//   s_ij = (q_i·scale·log₂e)·k_j  →  terms in the order written, each times log₂e  →  hidden pairs dropped
+//
+// A ScoreProblem holds what all heads of a call share; view(batch, head) is what a kernel reads. Rows are row indices of q; a row's query is
+// first_query + row. Nothing here is vectorised: the vector code over it is score_kernel-inl.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "clearhead/record.h"
+#include "clearhead/spec.h"
+#include "spec/visible.h"
+
+namespace clearhead::cpu {
+
+inline constexpr int64_t kKeyTile = 256;  // = one page; counted from key 0, in tensors and pages alike
+static_assert(kKeyTile == KeyPage::kLength);
+inline constexpr float kLog2E = 1.44269504088896341F;
+inline constexpr float kNone = -1e30F;     // the shift m of a row that has seen nothing yet
+inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHidden − kNone) is 0
+inline constexpr float kVisible = -2e30F;  // scores above this are visible
+
+struct ScoreTerm {
+  enum class Kind : uint8_t { kAlibi, kSoftCap, kDense };
+  Kind kind = Kind::kAlibi;
+  float slope = 0;                 // kAlibi: slope·log₂e
+  float cap = 0, inverse_cap = 0;  // kSoftCap: cap·log₂e and 1 / that
+  const float* bias = nullptr;     // kDense: natural units, at [query 0, key 0] of this head
+  int64_t query_stride = 0, key_stride = 0;
+};
+
+/// Lowest and highest segment id of each key tile.
+struct SegmentBounds {
+  std::vector<int32_t> low{}, high{};
+};
+
+/// What one (batch, head) needs to compute scores. Pointers are borrowed from the call's tensors and from the ScoreProblem.
+struct ScoreView {
+  int64_t d_k = 0, key_length = 0, query_length = 0, first_query = 0, rows = 0;
+  // Queries: row r at queries + r·query_stride, channel c at + c·query_channel.
+  const float* queries = nullptr;
+  int64_t query_stride = 0, query_channel = 0;
+  float query_factor = 0;  // scale·log₂e
+  // Keys: row-major (channels adjacent) when pages is null.
+  const float* keys = nullptr;
+  int64_t key_stride = 0;
+  const std::shared_ptr<const KeyPage>* pages = nullptr;  // [page]
+  int64_t key_head = 0;
+  const std::vector<ScoreTerm>* terms = nullptr;  // null: none
+  const Band* band = nullptr;
+  int64_t position_offset = 0;  // of query 0 among the keys
+  const int32_t* query_segments = nullptr;
+  const int32_t* key_segments = nullptr;
+  int64_t query_segment_stride = 0, key_segment_stride = 0;
+  const SegmentBounds* segment_bounds = nullptr;
+  const uint8_t* mask = nullptr;
+  int64_t mask_query_stride = 0, mask_key_stride = 0;
+  const float* sink = nullptr;  // this head's sink logit, natural units; null: none
+
+  int64_t query_of(int64_t row) const { return first_query + row; }
+  int64_t position_of(int64_t query) const { return query + position_offset; }
+  /// Keys that the band lets a query see.
+  Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
+  /// Panels of 16 keys of a page: [kLength / 16, d_k, 16].
+  const float* panels(int64_t page) const { return pages[page]->keys.data<float>() + key_head * kKeyTile * d_k; }
+};
+
+/// All heads of one call or record.
+class ScoreProblem {
+ public:
+  /// q: f32 [batch, head, row, d_k], row 0 being query `first_query` of `query_length`. Copies row-major keys only if their channels are not adjacent.
+  ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length);
+  ScoreProblem(const ScoreProblem&) = delete;
+  ScoreProblem& operator=(const ScoreProblem&) = delete;
+
+  int64_t batch() const { return batch_; }
+  int64_t heads() const { return heads_; }
+  int64_t group() const { return heads_ / key_heads_; }  // query heads of one key head
+  ScoreView view(int64_t batch, int64_t head) const;
+
+ private:
+  void add_terms();
+  void add_segments();
+
+  const AttentionSpec& spec_;
+  const Tensor& q_;
+  const Keys& keys_;
+  Tensor rows_;  // row-major keys with adjacent channels; undefined for pages
+  int64_t batch_ = 0, heads_ = 0, key_heads_ = 1;
+  ScoreView common_;
+  std::vector<std::vector<ScoreTerm>> terms_;  // [batch · head]
+  std::vector<SegmentBounds> segment_bounds_;  // [batch|1]
+};
+
+}  // namespace clearhead::cpu

@@ -1,0 +1,138 @@
+// Vectors of the instruction set being compiled: lanes, 2^x, tanh, transposes. Included once per target.
+//
+//   2^c·2^−m with m an integer:  r = ⌊c⌋,  f = c − r (exact),  p(f)·2^(r − m)
+//
+// p is a degree-5 polynomial on [0, 1), relative error 1.5e-7 in float. Because c is split before m is subtracted, 2^(c − m) for two integers m
+// differs by an exact power of two: when a kernel moves its shift, no bit of the result moves (short of underflow).
+#if defined(CLEARHEAD_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_SIMD_INL_H_
+#undef CLEARHEAD_CPU_SIMD_INL_H_
+#else
+#define CLEARHEAD_CPU_SIMD_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "backends/cpu/score_view.h"
+
+#define CLEARHEAD_INLINE_LAMBDA __attribute__((always_inline))
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F32 = hn::ScalableTag<float>;
+using I32 = hn::ScalableTag<int32_t>;
+using Floats = hn::Vec<F32>;
+using Ints = hn::Vec<I32>;
+using Lanes = hn::Mask<F32>;
+
+inline constexpr int kLanes = HWY_LANES(float);   // 16 with AVX-512, 8 with AVX2
+inline constexpr int kVectors = 3;                // vectors of queries in a block
+inline constexpr int kBlock = kVectors * kLanes;  // queries in a block: 48, 24
+inline constexpr int kRows =
+    kLanes == 16 ? 8 : 4;               // keys per group: kRows·kVectors accumulators, three loads and a broadcast fill the registers
+inline constexpr int kColumns = kRows;  // channels of the values per pass, for the same reason
+
+// f(std::integral_constant<int, 0>) … f(<N − 1>), written out: arrays indexed so live in registers.
+template <int... I, class F>
+HWY_INLINE void unroll_over(std::integer_sequence<int, I...>, F&& f) {
+  (f(std::integral_constant<int, I>{}), ...);
+}
+template <int N, class F>
+HWY_INLINE void unroll(F&& f) {
+  unroll_over(std::make_integer_sequence<int, N>{}, f);
+}
+
+// p·2^n for integral n.
+HWY_INLINE Floats scale_by_power(Floats p, Floats n) {
+#if HWY_TARGET == HWY_AVX3
+  return Floats{_mm512_scalef_ps(p.raw, n.raw)};
+#else
+  // Below 2^−126 the result is 0; callers keep n ≤ 127. n is integral: the cast needs no care for overflow, as Highway's takes.
+  const Ints exponent = Ints{_mm256_cvttps_epi32(hn::Max(hn::Set(F32(), -127.0F), n).raw)} + hn::Set(I32(), 127);
+  return p * hn::BitCast(F32(), hn::ShiftLeft<23>(exponent));
+#endif
+}
+
+// 2^(c − m) for integral m. kHidden gives 0; NaN and −∞ give NaN.
+HWY_INLINE Floats exp2_shifted(Floats c, Floats m) {
+  const F32 d;
+  const Floats r = hn::Floor(c);
+  const Floats f = c - r;
+  Floats p = hn::Set(d, 1.877576695e-3F);
+  p = hn::MulAdd(p, f, hn::Set(d, 8.989339694e-3F));
+  p = hn::MulAdd(p, f, hn::Set(d, 5.582631752e-2F));
+  p = hn::MulAdd(p, f, hn::Set(d, 2.401536107e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, 6.931530833e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, 9.999999404e-1F));
+  return scale_by_power(p, r - m);
+}
+
+// tanh, relative error 3e-7: an odd rational fitted on [0, 8.7], beyond which tanh is 1 in float. NaN stays NaN (the order of Max and Min's operands).
+HWY_INLINE Floats tanh_of(Floats x) {
+  const F32 d;
+  x = hn::Min(hn::Set(d, 8.7F), hn::Max(hn::Set(d, -8.7F), x));
+  const Floats u = x * x;
+  Floats p = hn::Set(d, -9.318079759e-14F);
+  p = hn::MulAdd(p, u, hn::Set(d, 5.588039281e-11F));
+  p = hn::MulAdd(p, u, hn::Set(d, -2.084738590e-08F));
+  p = hn::MulAdd(p, u, hn::Set(d, 1.130389609e-05F));
+  p = hn::MulAdd(p, u, hn::Set(d, 3.118069876e-03F));
+  p = hn::MulAdd(p, u, hn::Set(d, 1.309659725e-01F));
+  p = hn::MulAdd(p, u, hn::Set(d, 9.999999954e-01F));
+  Floats q = hn::Set(d, 2.566804294e-04F);
+  q = hn::MulAdd(q, u, hn::Set(d, 2.455122841e-02F));
+  q = hn::MulAdd(q, u, hn::Set(d, 4.642992616e-01F));
+  q = hn::MulAdd(q, u, hn::Set(d, 1.0F));
+  return x * p / q;
+}
+
+// Four lanes a, b, c, d of each 128-bit block become rows of a 4×4 transpose, block by block.
+HWY_INLINE void transpose_4x4_blocks(Floats& a, Floats& b, Floats& c, Floats& d4) {
+  const hn::Repartition<double, F32> dd;
+  const F32 d;
+  const auto ab_low = hn::BitCast(dd, hn::InterleaveLower(d, a, b)), ab_high = hn::BitCast(dd, hn::InterleaveUpper(d, a, b));
+  const auto cd_low = hn::BitCast(dd, hn::InterleaveLower(d, c, d4)), cd_high = hn::BitCast(dd, hn::InterleaveUpper(d, c, d4));
+  a = hn::BitCast(d, hn::InterleaveLower(dd, ab_low, cd_low));
+  b = hn::BitCast(d, hn::InterleaveUpper(dd, ab_low, cd_low));
+  c = hn::BitCast(d, hn::InterleaveLower(dd, ab_high, cd_high));
+  d4 = hn::BitCast(d, hn::InterleaveUpper(dd, ab_high, cd_high));
+}
+
+// One vector from kLanes / 4 pieces of four floats at rows[r], rows[r + 4], rows[r + 8], …, each + offset.
+HWY_INLINE Floats load_quarters(const float* const* rows, int r, int64_t offset) {
+  const hn::FixedTag<float, 4> quarter;
+#if HWY_TARGET == HWY_AVX3
+  const hn::FixedTag<float, 8> half;
+  const auto low = hn::Combine(half, hn::LoadU(quarter, rows[r + 4] + offset), hn::LoadU(quarter, rows[r] + offset));
+  const auto high = hn::Combine(half, hn::LoadU(quarter, rows[r + 12] + offset), hn::LoadU(quarter, rows[r + 8] + offset));
+  return hn::Combine(F32(), high, low);
+#else
+  return hn::Combine(F32(), hn::LoadU(quarter, rows[r + 4] + offset), hn::LoadU(quarter, rows[r] + offset));
+#endif
+}
+
+// The inverse: four floats to each of rows[r], rows[r + 4], … + offset.
+HWY_INLINE void store_quarters(Floats x, float* const* rows, int r, int64_t offset) {
+  const hn::FixedTag<float, 4> quarter;
+#if HWY_TARGET == HWY_AVX3
+  const hn::FixedTag<float, 8> half;
+  const auto low = hn::LowerHalf(half, x), high = hn::UpperHalf(half, x);
+  hn::StoreU(hn::LowerHalf(quarter, high), quarter, rows[r + 8] + offset);
+  hn::StoreU(hn::UpperHalf(quarter, high), quarter, rows[r + 12] + offset);
+#else
+  const auto low = x;
+#endif
+  hn::StoreU(hn::LowerHalf(quarter, low), quarter, rows[r] + offset);
+  hn::StoreU(hn::UpperHalf(quarter, low), quarter, rows[r + 4] + offset);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

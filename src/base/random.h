@@ -1,0 +1,41 @@
+// Random numbers by counter: number n of a seed is a function of both, the same on every machine, in any order, from any thread.
+//
+// The bits are splitmix64's finaliser (Steele, Lea & Flood 2014) over the counter, twice, the seed's between.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace clearhead {
+
+inline uint64_t mix_bits(uint64_t z) {
+  z += 0x9E3779B97F4A7C15ULL;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
+  return z ^ (z >> 31);
+}
+
+inline uint64_t random_bits(uint64_t seed, uint64_t counter) {
+  return mix_bits(mix_bits(seed) ^ mix_bits(counter + 0x6A09E667F3BCC909ULL));
+}
+
+/// Uniform in [0, 1), a multiple of 2⁻⁵³.
+inline double random_unit(uint64_t seed, uint64_t counter) { return static_cast<double>(random_bits(seed, counter) >> 11) * 0x1p-53; }
+
+/// The numbers of one seed in order.
+class RandomSequence {
+ public:
+  explicit RandomSequence(uint64_t seed) : seed_(seed) {}
+  /// Uniform in 0 … sides − 1 (to within sides/2⁶⁴).
+  size_t roll(size_t sides) { return static_cast<size_t>(random_bits(seed_, counter_++) % sides); }
+  template <class Sequence>
+  void shuffle(Sequence& values) {
+    for (size_t at = values.size(); at > 1; --at) std::swap(values[at - 1], values[roll(at)]);
+  }
+
+ private:
+  uint64_t seed_ = 0, counter_ = 0;
+};
+
+}  // namespace clearhead

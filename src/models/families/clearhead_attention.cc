@@ -1,0 +1,68 @@
+// Attention and nothing else: no MLP, no norm, positions by formula. The models with known answers (known_answers.h) are written in this form, and
+// so may be any other circuit of heads made by hand.
+//
+//   x = tokens[id] + phases(p)·positions        per layer: x += attention(x)·output        logits = x·lm_head
+//
+// config.json: vocab_size, hidden_size, num_hidden_layers, num_attention_heads, head_dim, causal, attention_scale (1/√head_dim where absent),
+// attention_sinks (a sink logit per head, layers.{}.attention.sinks), position_frequencies (radians per position), known_answers (what the heads do;
+// not read here).
+#include <cmath>
+
+#include "base/format.h"
+#include "models/architecture.h"
+#include "models/config.h"
+
+namespace clearhead {
+namespace {
+
+std::vector<double> read_frequencies(Config& config) {
+  const Json* list = config.take("position_frequencies");
+  std::vector<double> frequencies;
+  if (list == nullptr || list->is_null()) return frequencies;
+  if (!list->is_array()) config.refuse("position_frequencies", "expected a list of numbers");
+  for (const Json& item : list->items()) {
+    if (!item.is_number() || !std::isfinite(item.number()))
+      config.refuse("position_frequencies", format("{} is no finite number", item.describe()));
+    frequencies.push_back(item.number());
+  }
+  return frequencies;
+}
+
+Architecture read_clearhead_attention(const Json& json, const std::string& where) {
+  Config config(json, where, "clearhead-attention");
+  Architecture facts;
+  facts.architectures = config.architectures();
+  facts.width = config.size("hidden_size");
+  facts.layers = config.size("num_hidden_layers");
+  facts.heads = config.size("num_attention_heads");
+  facts.key_heads = facts.heads;
+  facts.head_dim = config.size("head_dim");
+  facts.vocabulary = config.size("vocab_size");
+  facts.longest = config.size_or("max_position_embeddings", 0);
+  const auto linear = [](std::string_view name) { return LinearNames{format("layers.{{}}.attention.{}.weight", name), ""}; };
+
+  AttentionFacts attention;
+  attention.causal = config.flag_or("causal", false);
+  attention.scale = config.optional_number("attention_scale");
+  if (config.flag_or("attention_sinks", false)) attention.sinks = "layers.{}.attention.sinks";
+  facts.attention = {attention};
+  facts.embedding.tokens = "embed_tokens.weight";
+  std::vector<double> frequencies = read_frequencies(config);
+  if (!frequencies.empty()) facts.positions = PhasePositions{std::move(frequencies), "embed_positions.weight"};
+  facts.layer.placement = LayerFacts::NormPlacement::kPre;
+  facts.layer.projections = {linear("query"), linear("key"), linear("value"), {}, linear("output")};
+  facts.layer.mlp.kind = MlpFacts::Kind::kNone;
+  if (attention.causal) facts.causal = CausalHeadFacts{{"lm_head.weight", ""}};
+  config.harmless({"known_answers"});
+  config.done();
+  return facts;
+}
+
+}  // namespace
+
+const Family& clearhead_attention_family() {
+  static const Family family{{"clearhead-attention"}, read_clearhead_attention};
+  return family;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,88 @@
+// GPT-2 (Radford et al. 2019): a causal decoder with learned positions, norms before the blocks, and Q, K, V in one map stored as [in, out].
+//
+// scale_attn_weights = false leaves the dot product as it is; scale_attn_by_inverse_layer_idx divides it by the layer's number from 1 (Mistral's
+// GPT-2 runs). reorder_and_upcast_attn changes the order of a multiplication, nothing else.
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+#include "models/architecture.h"
+#include "models/config.h"
+
+namespace clearhead {
+namespace {
+
+LinearNames conv1d(const std::string& name) { return {name + ".weight", name + ".bias", true}; }
+
+NormFacts layer_norm(const std::string& name, double epsilon) {
+  return {NormFacts::Kind::kLayer, epsilon, name + ".weight", name + ".bias"};
+}
+
+std::vector<AttentionFacts> attention(Config& config, const Architecture& facts) {
+  const bool scaled = config.flag_or("scale_attn_weights", true);
+  const bool by_layer = config.flag_or("scale_attn_by_inverse_layer_idx", false);
+  config.harmless({"reorder_and_upcast_attn"});
+  std::vector<AttentionFacts> layers;
+  for (int64_t layer = 0; layer < facts.layers; ++layer) {
+    AttentionFacts of_layer;
+    of_layer.causal = true;
+    double scale = scaled ? 1 / std::sqrt(static_cast<double>(facts.head_dim)) : 1;
+    if (by_layer) scale /= static_cast<double>(layer + 1);
+    of_layer.scale = scale;
+    layers.push_back(of_layer);
+  }
+  return layers;
+}
+
+Architecture read_gpt2(const Json& json, const std::string& where) {
+  Config config(json, where, "gpt2");
+  Architecture facts;
+  facts.architectures = config.architectures();
+  facts.width = config.size("n_embd");
+  facts.layers = config.size("n_layer");
+  facts.heads = config.size("n_head");
+  facts.key_heads = facts.heads;
+  if (facts.width % facts.heads != 0) config.refuse("n_head", format("it does not divide n_embd {}", facts.width));
+  facts.head_dim = facts.width / facts.heads;
+  facts.inner = config.size_or("n_inner", 4 * facts.width);
+  facts.vocabulary = config.size("vocab_size");
+  facts.longest = config.size("n_positions");
+  facts.prefix = "transformer.";
+  const double epsilon = config.positive_or("layer_norm_epsilon", 1e-5);
+  const Activation activation = config.activation_or("activation_function", Activation::kGeluTanh);
+  const bool tied = config.flag_or("tie_word_embeddings", true);
+  config.only("add_cross_attention", {"false"});
+  config.harmless({"n_ctx", "attn_pdrop", "resid_pdrop", "embd_pdrop", "summary_type", "summary_use_proj", "summary_activation",
+                   "summary_proj_to_labels", "summary_first_dropout"});
+
+  facts.embedding.tokens = "wte.weight";
+  facts.positions = LearnedPositions{"wpe.weight", 0};
+  facts.attention = attention(config, facts);
+  const std::string layer = "h.{}.";
+  facts.layer.placement = LayerFacts::NormPlacement::kPre;
+  facts.layer.attention_norm = layer_norm(layer + "ln_1", epsilon);
+  facts.layer.projections.fused = conv1d(layer + "attn.c_attn");
+  facts.layer.projections.output = conv1d(layer + "attn.c_proj");
+  facts.layer.mlp_norm = layer_norm(layer + "ln_2", epsilon);
+  facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, conv1d(layer + "mlp.c_fc"), conv1d(layer + "mlp.c_proj")};
+  facts.final_norm = layer_norm("ln_f", epsilon);
+  facts.labels = config.labels();
+  const bool classifies = std::any_of(facts.architectures.begin(), facts.architectures.end(),
+                                      [](const std::string& name) { return name.ends_with("Classification"); });
+  if (classifies) {
+    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kLast, {}, Activation::kNone, {"score.weight", ""}};
+  } else {
+    facts.causal = CausalHeadFacts{{tied ? "" : "lm_head.weight", ""}};
+  }
+  config.done();
+  return facts;
+}
+
+}  // namespace
+
+const Family& gpt2_family() {
+  static const Family family{{"gpt2"}, read_gpt2};
+  return family;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,322 @@
+// Writes the models of known_answers.h, whose formulas this file follows letter by letter. A weight matrix is [out, in]; every map below is a
+// partial identity, a rotation, or a row of constants, placed in the parts of the residual stream that `Parts` names.
+#include "models/known_answers.h"
+
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <numbers>
+#include <system_error>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "io/safetensors.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kBytes = 256, kCode = 16, kFrequencies = 16, kPosition = 2 * kFrequencies;
+constexpr float kNoSink = -1e4F;        // takes nothing of a row: e^−10000
+constexpr double kPreviousSink = 0.85;  // of s, between the largest wrong K (0.70) and 1
+constexpr double kUnembedding = 32;     // logit of the byte that follows; any other byte has at most a quarter of it
+
+// A quadratic form in bits x₀…x₃ is six bits: the coefficients of x₀x₁, x₀x₂, x₀x₃, x₁x₂, x₁x₃, x₂x₃. It is non-singular when its Pfaffian is 1.
+constexpr std::array<std::array<int, 2>, 6> kPairs = {{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}}};
+
+bool is_non_singular(unsigned form) {
+  const auto bit = [&](int at) { return (form >> at) & 1U; };
+  return ((bit(0) & bit(5)) ^ (bit(1) & bit(4)) ^ (bit(2) & bit(3))) != 0;
+}
+
+/// Kerdock's set: eight forms, zero among them, any two of which differ by a non-singular one. The first in order; it exists.
+bool extend_kerdock_set(std::vector<unsigned>& forms) {
+  if (forms.size() == 8) return true;
+  for (unsigned form = forms.back() + 1; form < 64; ++form) {
+    bool fits = true;
+    for (const unsigned other : forms) fits = fits && is_non_singular(form ^ other);
+    if (!fits) continue;
+    forms.push_back(form);
+    if (extend_kerdock_set(forms)) return true;
+    forms.pop_back();
+  }
+  return false;
+}
+
+/// The 256 words: each form plus each of the 32 affine functions, as signs of ±1/4.
+std::vector<std::array<float, kCode>> nordstrom_robinson() {
+  std::vector<unsigned> forms = {0};
+  extend_kerdock_set(forms);
+  std::vector<std::array<float, kCode>> words;
+  for (const unsigned form : forms) {
+    for (unsigned affine = 0; affine < 32; ++affine) {
+      std::array<float, kCode> word{};
+      for (unsigned x = 0; x < 16; ++x) {
+        const auto bit = [&](int at) { return (x >> at) & 1U; };
+        unsigned value = affine >> 4;
+        for (int at = 0; at < 4; ++at) value ^= ((affine >> at) & 1U) & bit(at);
+        for (int at = 0; at < 6; ++at)
+          value ^= ((form >> at) & 1U) & bit(kPairs[static_cast<size_t>(at)][0]) & bit(kPairs[static_cast<size_t>(at)][1]);
+        word[x] = value != 0 ? -0.25F : 0.25F;
+      }
+      words.push_back(word);
+    }
+  }
+  return words;
+}
+
+/// Where the parts of the residual stream begin.
+struct Parts {
+  int64_t writers = 0;  // heads that copy a byte code into a part of their own
+  int64_t byte() const { return 0; }
+  int64_t position() const { return kCode; }
+  int64_t one() const { return kCode + kPosition; }
+  int64_t before(int64_t back) const { return one() + 1 + (back - 1) * kCode; }  // back = 1 … writers
+  int64_t next() const { return before(writers + 1); }
+  int64_t width() const { return (next() + kCode + 15) / 16 * 16; }
+};
+
+/// A matrix [out, in] that is written a few entries at a time.
+struct Matrix {
+  int64_t rows = 0, columns = 0;
+  std::vector<float> values{};
+  Matrix(int64_t out, int64_t in) : rows(out), columns(in), values(static_cast<size_t>(out * in)) {}
+  float& at(int64_t row, int64_t column) { return values[static_cast<size_t>(row * columns + column)]; }
+  /// out[row + c] = factor·in[column + c]
+  void copy(int64_t row, int64_t column, int64_t count, double factor = 1) {
+    for (int64_t c = 0; c < count; ++c) at(row + c, column + c) = static_cast<float>(factor);
+  }
+  /// out = factor·p(i + shift) from p(i): in each pair, a turn by ω·shift.
+  void turn(int64_t row, int64_t column, double shift, double factor) {
+    const std::vector<double> frequencies = known_frequencies();
+    for (int64_t f = 0; f < kFrequencies; ++f) {
+      const double angle = frequencies[static_cast<size_t>(f)] * shift;
+      at(row + 2 * f, column + 2 * f) = static_cast<float>(factor * std::cos(angle));
+      at(row + 2 * f, column + 2 * f + 1) = static_cast<float>(-factor * std::sin(angle));
+      at(row + 2 * f + 1, column + 2 * f) = static_cast<float>(factor * std::sin(angle));
+      at(row + 2 * f + 1, column + 2 * f + 1) = static_cast<float>(factor * std::cos(angle));
+    }
+  }
+  Tensor tensor() const { return Tensor::from(values, {rows, columns}); }
+};
+
+/// One layer: the four maps and a sink logit a head. Rows of a head begin at head·d.
+struct Layer {
+  int64_t d = 0;
+  Matrix query, key, value, output;
+  std::vector<float> sinks;
+
+  Layer(int64_t heads, int64_t head_dim, int64_t width)
+      : d(head_dim),
+        query(heads * head_dim, width),
+        key(heads * head_dim, width),
+        value(heads * head_dim, width),
+        output(width, heads * head_dim),
+        sinks(static_cast<size_t>(heads), kNoSink) {}
+
+  /// Head `head` looks at position i + shift and copies the byte there into the part at `target`.
+  void look_at_distance(int64_t head, const Parts& parts, double shift, double sharpness, int64_t target) {
+    query.turn(head * d, parts.position(), shift, sharpness / kFrequencies);
+    key.copy(head * d, parts.position(), kPosition);
+    copy_byte(head, parts, target);
+    sinks[static_cast<size_t>(head)] = static_cast<float>(kPreviousSink * sharpness);
+  }
+  void copy_byte(int64_t head, const Parts& parts, int64_t target) {
+    value.copy(head * d, parts.byte(), kCode);
+    output.copy(target, head * d, kCode);
+  }
+  void look_at_first(int64_t head, const Parts& parts, double sharpness) {
+    for (int64_t f = 0; f < kFrequencies; ++f)
+      query.at(head * d + 2 * f, parts.one()) = static_cast<float>(sharpness / kFrequencies);  // p(0) = (1, 0), …
+    key.copy(head * d, parts.position(), kPosition);
+  }
+  void look_at_self(int64_t head, const Parts& parts, double sharpness) {
+    query.turn(head * d, parts.position(), 0, sharpness / kFrequencies);
+    key.copy(head * d, parts.position(), kPosition);
+  }
+  void store(NamedTensors& tensors, int64_t index) const {
+    const std::string prefix = format("layers.{}.attention.", index);
+    tensors.emplace_back(prefix + "query.weight", query.tensor());
+    tensors.emplace_back(prefix + "key.weight", key.tensor());
+    tensors.emplace_back(prefix + "value.weight", value.tensor());
+    tensors.emplace_back(prefix + "output.weight", output.tensor());
+    tensors.emplace_back(prefix + "sinks", Tensor::from(sinks, {static_cast<int64_t>(sinks.size())}));
+  }
+};
+
+NamedTensors embeddings(const Parts& parts, uint64_t seed) {
+  const std::vector<float> codes = known_byte_codes(seed);
+  Matrix tokens(kBytes, parts.width()), positions(kPosition, parts.width());
+  for (int64_t byte = 0; byte < kBytes; ++byte) {
+    for (int64_t c = 0; c < kCode; ++c) tokens.at(byte, parts.byte() + c) = codes[static_cast<size_t>(byte * kCode + c)];
+    tokens.at(byte, parts.one()) = 1;
+  }
+  positions.copy(0, parts.position(), kPosition);
+  return {{"embed_tokens.weight", tokens.tensor()}, {"embed_positions.weight", positions.tensor()}};
+}
+
+/// "how": a law that docs and viewers may show; the engine reads none of it.
+Json law(int64_t layer, int64_t head, std::string_view how, int64_t number = 0) {
+  return Json::object({{"layer", layer}, {"head", head}, {"law", how}, {"number", number}});
+}
+
+struct Sizes {
+  int64_t layers = 0, heads = 0, head_dim = 0;
+  bool causal = false;
+};
+
+Json config_of(const Sizes& sizes, const Parts& parts, double sharpness, uint64_t seed, Json laws) {
+  Json frequencies = Json::array();
+  for (const double frequency : known_frequencies()) frequencies.push(frequency);
+  return Json::object(
+      {{"model_type", "clearhead-attention"},
+       {"architectures", Json(Json::Array{Json(sizes.causal ? "ClearheadAttentionForCausalLM" : "ClearheadAttentionModel")})},
+       {"vocab_size", kBytes},
+       {"hidden_size", parts.width()},
+       {"num_hidden_layers", sizes.layers},
+       {"num_attention_heads", sizes.heads},
+       {"head_dim", sizes.head_dim},
+       {"causal", sizes.causal},
+       {"attention_scale", 1.0},
+       {"attention_sinks", true},
+       {"position_frequencies", std::move(frequencies)},
+       {"known_answers", Json::object({{"sharpness", sharpness}, {"seed", static_cast<int64_t>(seed)}, {"laws", std::move(laws)}})}});
+}
+
+/// Byte-level BPE without merges: the token of byte b has id b. Bytes are spelled as GPT-2 does: printable Latin-1 as itself, the others from U+0100 on.
+Json byte_tokenizer() {
+  Json vocabulary = Json::object();
+  uint32_t moved = 0x100;
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    const bool as_itself = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    const uint32_t point = as_itself ? byte : moved++;
+    std::string spelled;
+    if (point < 0x80) {
+      spelled.push_back(static_cast<char>(point));
+    } else {
+      spelled.push_back(static_cast<char>(0xC0 | (point >> 6)));
+      spelled.push_back(static_cast<char>(0x80 | (point & 0x3F)));
+    }
+    vocabulary[spelled] = Json(static_cast<int64_t>(byte));
+  }
+  const Json byte_level = Json::object({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", true}});
+  return Json::object({{"version", "1.0"},
+                       {"truncation", nullptr},
+                       {"padding", nullptr},
+                       {"added_tokens", Json::array()},
+                       {"normalizer", nullptr},
+                       {"pre_tokenizer", byte_level},
+                       {"post_processor", nullptr},
+                       {"decoder", byte_level},
+                       {"model", Json::object({{"type", "BPE"},
+                                               {"dropout", nullptr},
+                                               {"unk_token", nullptr},
+                                               {"continuing_subword_prefix", nullptr},
+                                               {"end_of_word_suffix", nullptr},
+                                               {"fuse_unk", false},
+                                               {"byte_fallback", false},
+                                               {"vocab", std::move(vocabulary)},
+                                               {"merges", Json::array()}})}});
+}
+
+void write_directory(const std::string& directory, const Json& config, const NamedTensors& tensors) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) fail(ErrorCode::kIo, "{}: cannot make the directory: {}", directory, error.message());
+  write_safetensors(directory + "/model.safetensors", tensors, {{"format", "pt"}});
+  write_file(directory + "/tokenizer.json", byte_tokenizer().dump(1) + "\n");
+  write_file(directory + "/config.json", config.dump(2) + "\n");
+}
+
+void check_sharpness(double sharpness) {
+  if (!(sharpness >= 20 && sharpness <= 200)) fail(ErrorCode::kInvalidArgument, "sharpness: expected 20 to 200 nats, found {}", sharpness);
+}
+
+}  // namespace
+
+std::vector<double> known_frequencies() {
+  constexpr std::array<int, kFrequencies> kPrimes = {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53};
+  std::vector<double> frequencies;
+  for (size_t f = 0; f < kPrimes.size(); ++f) {
+    const double root = std::sqrt(static_cast<double>(kPrimes[f]));
+    frequencies.push_back(std::numbers::pi * (static_cast<double>(f) + root - std::floor(root)) / static_cast<double>(kFrequencies));
+  }
+  return frequencies;
+}
+
+double known_position_kernel(double apart) {
+  double sum = 0;
+  for (const double frequency : known_frequencies()) sum += std::cos(frequency * apart);
+  return sum / static_cast<double>(kFrequencies);
+}
+
+std::vector<float> known_byte_codes(uint64_t seed) {
+  std::vector<std::array<float, kCode>> words = nordstrom_robinson();
+  RandomSequence(seed).shuffle(words);
+  std::vector<float> codes;
+  for (const auto& word : words) codes.insert(codes.end(), word.begin(), word.end());
+  return codes;
+}
+
+void write_known_model(const std::string& directory, const KnownCausal& options) {
+  check_sharpness(options.sharpness);
+  const int64_t matched = options.context;
+  if (matched < 1 || matched > 4) fail(ErrorCode::kInvalidArgument, "context: expected 1 to 4 bytes, found {}", matched);
+  const Sizes sizes{2, std::max<int64_t>(matched, 2), kCode * std::max<int64_t>(matched, 2), true};
+  const double s = options.sharpness;
+  const Parts parts{sizes.heads};
+  Json laws = Json::array();
+
+  Layer first(sizes.heads, sizes.head_dim, parts.width());
+  for (int64_t head = 0; head < sizes.heads; ++head) {
+    first.look_at_distance(head, parts, -static_cast<double>(head + 1), s, parts.before(head + 1));
+    laws.push(law(0, head, "back", head + 1));
+  }
+
+  Layer second(sizes.heads, sizes.head_dim, parts.width());
+  for (int64_t b = 0; b < matched; ++b) {
+    second.query.copy(b * kCode, b == 0 ? parts.byte() : parts.before(b), kCode, s / static_cast<double>(matched));
+    second.key.copy(b * kCode, parts.before(b + 1), kCode);
+  }
+  second.copy_byte(0, parts, parts.next());
+  second.sinks[0] = static_cast<float>(s * (1 - 0.375 / static_cast<double>(matched)));
+  laws.push(law(1, 0, "induction", matched));
+  second.look_at_first(1, parts, s);
+  laws.push(law(1, 1, "first"));
+  for (int64_t head = 2; head < sizes.heads; ++head) {
+    second.look_at_self(head, parts, s);
+    laws.push(law(1, head, "self"));
+  }
+
+  NamedTensors tensors = embeddings(parts, options.seed);
+  first.store(tensors, 0);
+  second.store(tensors, 1);
+  const std::vector<float> codes = known_byte_codes(options.seed);
+  Matrix unembedding(kBytes, parts.width());
+  for (int64_t byte = 0; byte < kBytes; ++byte) {
+    for (int64_t c = 0; c < kCode; ++c)
+      unembedding.at(byte, parts.next() + c) = static_cast<float>(kUnembedding) * codes[static_cast<size_t>(byte * kCode + c)];
+  }
+  tensors.emplace_back("lm_head.weight", unembedding.tensor());
+  write_directory(directory, config_of(sizes, parts, s, options.seed, std::move(laws)), tensors);
+}
+
+void write_known_model(const std::string& directory, const KnownBidirectional& options) {
+  check_sharpness(options.sharpness);
+  const Sizes sizes{1, 2, kPosition, false};
+  const Parts parts{1};
+  Layer layer(sizes.heads, sizes.head_dim, parts.width());
+  layer.look_at_distance(0, parts, -static_cast<double>(options.back), options.sharpness, parts.before(1));
+  layer.query.copy(layer.d, parts.byte(), kCode, options.sharpness);
+  layer.key.copy(layer.d, parts.byte(), kCode);
+  layer.copy_byte(1, parts, parts.next());
+  Json laws = Json::array();
+  laws.push(law(0, 0, "back", options.back));
+  laws.push(law(0, 1, "equal"));
+  NamedTensors tensors = embeddings(parts, options.seed);
+  layer.store(tensors, 0);
+  write_directory(directory, config_of(sizes, parts, options.sharpness, options.seed, std::move(laws)), tensors);
+}
+
+}  // namespace clearhead

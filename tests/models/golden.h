@@ -1,0 +1,225 @@
+// Goldens of the model families (tools/goldens/golden_files.py names every tensor), and the one way in which all families are held against them.
+//
+// Bounds, from the float64 run of the real library: hidden states and logits 1e-4·max(1, largest magnitude); maps 1e-5 in the whole run;
+// greedy tokens equal where the two largest logits differ by more than 1e-3.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "clearhead/error.h"
+#include "clearhead/map.h"
+#include "clearhead/model.h"
+#include "io/safetensors.h"
+#include "models/architecture.h"
+
+namespace clearhead {
+
+inline std::string golden_directory(const std::string& family, const std::string& variant) {
+  return std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/" + family + "/" + variant;
+}
+
+inline std::string variant_name(const testing::TestParamInfo<const char*>& info) { return info.param; }
+
+inline Json golden_config(const std::string& family, const std::string& variant) {
+  return Json::parse(read_file(golden_directory(family, variant) + "/config.json"), "config.json");
+}
+
+/// What reading the variant's config.json says once the fields of `changes` are set in it; empty if it is read.
+inline std::string refusal_of(const std::string& family, const std::string& variant, const std::string& changes) {
+  Json config = golden_config(family, variant);
+  const Json changed = Json::parse(changes, "changes");
+  for (const auto& [name, value] : changed.fields()) config[name] = value;
+  try {
+    read_architecture(config, "config.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// Keeps every record of a run. Records share the run's tensors.
+class KeepAll : public Observer {
+ public:
+  struct Taken {
+    Site site{};
+    AttentionRecord record{};
+    KeyNorms norms{};
+  };
+  void begin(const RunPlan& plan) override { plans.push_back(plan); }
+  bool wants(const Site&) override { return true; }
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { taken.push_back({site, record, norms}); }
+  void generated(const GeneratedToken& token) override { tokens.push_back(token); }
+
+  std::vector<RunPlan> plans{};
+  std::vector<Taken> taken{};
+  std::vector<GeneratedToken> tokens{};
+};
+
+class Golden {
+ public:
+  Golden(const std::string& family, const std::string& variant)
+      : directory(golden_directory(family, variant)),
+        facts(read_architecture(golden_config(family, variant), directory + "/config.json")),
+        tensors_(SafeTensors::open(directory + "/golden.safetensors")) {}
+
+  Tensor tensor(const std::string& name) const { return tensors_.get(name); }
+  Tensor tensor(const std::string& name, int64_t layer) const { return tensors_.get(name + "." + std::to_string(layer)); }
+  bool has(const std::string& name) const { return tensors_.contains(name); }
+
+  int64_t sequences() const { return tensor("input_ids").size(0); }
+  /// One sequence without its padding.
+  TokenBatch sequence(int64_t index) const {
+    TokenBatch batch;
+    batch.batch = 1;
+    batch.ids = row("input_ids", index);
+    if (has("attention_mask")) {
+      const std::vector<int32_t> mask = row("attention_mask", index);
+      batch.ids.resize(static_cast<size_t>(std::count(mask.begin(), mask.end(), 1)));
+    }
+    batch.length = static_cast<int64_t>(batch.ids.size());
+    if (has("token_type_ids")) {
+      batch.type_ids = row("token_type_ids", index);
+      batch.type_ids.resize(batch.ids.size());
+    }
+    return batch;
+  }
+  /// All sequences as one padded batch.
+  TokenBatch all() const {
+    TokenBatch batch;
+    batch.batch = sequences();
+    batch.length = tensor("input_ids").size(1);
+    for (int64_t index = 0; index < batch.batch; ++index) {
+      const auto append = [&](std::vector<int32_t>& to, const std::string& name) {
+        const std::vector<int32_t> values = row(name, index);
+        to.insert(to.end(), values.begin(), values.end());
+      };
+      append(batch.ids, "input_ids");
+      if (has("token_type_ids")) append(batch.type_ids, "token_type_ids");
+      batch.lengths.push_back(static_cast<int32_t>(sequence(index).length));
+    }
+    return batch;
+  }
+  std::vector<int32_t> row(const std::string& name, int64_t index) const {
+    const Tensor values = tensor(name).select(0, index).contiguous();
+    return {values.data<int32_t>(), values.data<int32_t>() + values.numel()};
+  }
+
+  const std::string directory;
+  const Architecture facts;
+
+ private:
+  SafeTensors tensors_;
+};
+
+/// Largest difference between two tensors of one shape, over max(1, largest magnitude of `expected`).
+inline double difference(const Tensor& actual, const Tensor& expected) {
+  EXPECT_EQ(to_string(actual.shape()), to_string(expected.shape()));
+  if (actual.shape() != expected.shape()) return INFINITY;
+  const Tensor a = actual.contiguous(), b = expected.contiguous();
+  double largest = 0, magnitude = 1;
+  for (int64_t at = 0; at < a.numel(); ++at) {
+    const double x = static_cast<double>(a.data<float>()[at]), y = static_cast<double>(b.data<float>()[at]);
+    if (!std::isfinite(x)) return INFINITY;
+    largest = std::max(largest, std::abs(x - y));
+    magnitude = std::max(magnitude, std::abs(y));
+  }
+  return largest / magnitude;
+}
+
+/// The first `length` tokens of sequence `index` of a golden tensor [batch, length, …].
+inline Tensor cut(const Tensor& golden, int64_t index, int64_t length) { return golden.slice(0, index, index + 1).slice(1, 0, length); }
+
+/// The largest |P − golden| over all heads of one layer of one sequence.
+inline double map_difference(const AttentionRecord& record, const Tensor& golden, int64_t index) {
+  const AttentionMap map(record);
+  double largest = 0;
+  const AttentionShape shape = map.shape();
+  for (int64_t head = 0; head < shape.heads; ++head) {
+    const MapHead of_head = map.head(0, head);
+    for (int64_t query = 0; query < shape.queries; ++query) {
+      const std::vector<float> row = of_head.row(query).weights();
+      const Tensor expected = golden.select(0, index).select(0, head).select(0, query);
+      for (int64_t key = 0; key < shape.keys; ++key) {
+        const double there = static_cast<double>(expected.data<float>()[key * expected.stride(0)]);
+        largest = std::max(largest, std::abs(static_cast<double>(row[static_cast<size_t>(key)]) - there));
+      }
+    }
+  }
+  return largest;
+}
+
+/// Runs every sequence of a golden alone, then all as one padded batch, and compares all that the golden holds.
+inline void expect_golden(const std::string& family, const std::string& variant) {
+  const Golden golden(family, variant);
+  const auto model = load(golden.directory, {.tokenizer = false});
+  const auto logits_of = [](const RunResult& result) {
+    for (const Tensor& logits : {result.causal_logits, result.masked_logits, result.class_logits}) {
+      if (logits.defined()) return logits;
+    }
+    return Tensor();
+  };
+  const bool per_token = golden.has("logits") && golden.tensor("logits").rank() == 3;
+  const RunResult together = model->run(golden.all(), {.all_hidden = true});
+  for (int64_t index = 0; index < golden.sequences(); ++index) {
+    const TokenBatch tokens = golden.sequence(index);
+    KeepAll kept;
+    const RunResult alone = model->run(tokens, {.observer = &kept, .all_hidden = true});
+    ASSERT_EQ(static_cast<int64_t>(kept.taken.size()), golden.facts.layers);
+    for (int64_t layer = 0; layer <= golden.facts.layers; ++layer) {
+      const Tensor expected = cut(golden.tensor("hidden", layer), index, tokens.length);
+      EXPECT_LE(difference(alone.all_hidden[static_cast<size_t>(layer)], expected), 1e-4) << "hidden state " << layer;
+      EXPECT_LE(difference(cut(together.all_hidden[static_cast<size_t>(layer)], index, tokens.length), expected), 1e-4)
+          << "batched, " << layer;
+    }
+    for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
+      EXPECT_LE(map_difference(kept.taken[static_cast<size_t>(layer)].record, golden.tensor("attention", layer), index), 1e-5)
+          << "map " << layer;
+    }
+    if (golden.has("logits")) {
+      const Tensor all = golden.tensor("logits");
+      const Tensor expected = per_token ? cut(all, index, tokens.length) : all.slice(0, index, index + 1);
+      ASSERT_TRUE(logits_of(alone).defined()) << "the model has no head that gives logits";
+      EXPECT_LE(difference(logits_of(alone), expected), 1e-4) << "logits";
+      const Tensor batched = logits_of(together);
+      EXPECT_LE(difference(per_token ? cut(batched, index, tokens.length) : batched.slice(0, index, index + 1), expected), 1e-4)
+          << "batched logits";
+    }
+    if (golden.has("pooled")) {
+      EXPECT_LE(difference(alone.pooled, golden.tensor("pooled").slice(0, index, index + 1)), 1e-4) << "pooled";
+    }
+    if (golden.has("seq_relationship_logits")) {
+      EXPECT_LE(difference(alone.next_sentence_logits, golden.tensor("seq_relationship_logits").slice(0, index, index + 1)), 1e-4)
+          << "next sentence";
+    }
+  }
+}
+
+/// Continues every sequence greedily by Model::step and compares with the golden's tokens up to the first step decided by less than 1e-3.
+inline void expect_greedy(const std::string& family, const std::string& variant) {
+  const Golden golden(family, variant);
+  const auto model = load(golden.directory, {.tokenizer = false});
+  for (int64_t index = 0; index < golden.sequences(); ++index) {
+    const std::vector<int32_t> expected = golden.row("greedy", index);
+    const Tensor margins = golden.tensor("greedy_margin").select(0, index).contiguous();
+    ModelCache cache;
+    std::vector<int32_t> next = golden.sequence(index).ids;
+    for (size_t step = 0; step < expected.size() && margins.data<float>()[step] > 1e-3F; ++step) {
+      const Tensor logits = model->step(next, cache, {.last_logits_only = true}).causal_logits.contiguous();
+      const float* begin = logits.data<float>();
+      next = {static_cast<int32_t>(std::max_element(begin, begin + logits.numel()) - begin)};
+      ASSERT_EQ(next[0], expected[step]) << "sequence " << index << ", step " << step;
+    }
+  }
+}
+
+}  // namespace clearhead

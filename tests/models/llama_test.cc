@@ -1,0 +1,76 @@
+#include <gtest/gtest.h>
+
+#include "golden.h"
+
+namespace clearhead {
+namespace {
+
+Architecture facts_of(const char* variant) { return read_architecture(golden_config("llama", variant), "config.json"); }
+
+TEST(LlamaConfig, ReadsRotaryFactsInBothSpellings) {
+  const Architecture today = facts_of("llama3"), older = facts_of("llama3_older"), linear = facts_of("linear");
+  for (const Architecture& facts : {today, older}) {
+    const auto& rotary = std::get<RotaryPositions>(facts.positions);
+    const auto& scaling = std::get<RotaryPositions::Llama3>(rotary.scaling);
+    EXPECT_EQ(rotary.theta, 50);
+    EXPECT_EQ(scaling.factor, 8);
+    EXPECT_EQ(scaling.low_frequency_factor, 1);
+    EXPECT_EQ(scaling.high_frequency_factor, 4);
+    EXPECT_EQ(scaling.original_positions, 16);
+  }
+  EXPECT_EQ(std::get<RotaryPositions::Linear>(std::get<RotaryPositions>(linear.positions).scaling).factor, 3);
+  EXPECT_EQ(std::get<RotaryPositions>(facts_of("biases").positions).theta, 500);
+}
+
+TEST(LlamaConfig, ReadsWindowsPerLayer) {
+  EXPECT_EQ(facts_of("mistral").attention_of(0).window, 5);
+  EXPECT_EQ(facts_of("qwen2").attention_of(1).window, std::nullopt);
+  Json config = golden_config("llama", "qwen2");
+  config["use_sliding_window"] = true;
+  config["sliding_window"] = 4;
+  config["layer_types"] = Json(Json::Array{Json("full_attention"), Json("sliding_attention")});
+  const Architecture facts = read_architecture(config, "config.json");
+  EXPECT_EQ(facts.attention_of(0).window, std::nullopt);
+  EXPECT_EQ(facts.attention_of(1).window, 4);
+}
+
+TEST(LlamaConfig, AMistralWithoutTheFieldSlides) {
+  Json config = golden_config("llama", "mistral");
+  auto& fields = config.fields();
+  std::erase_if(fields, [](const auto& field) { return field.first == "sliding_window"; });
+  EXPECT_EQ(read_architecture(config, "config.json").attention_of(0).window, 4096);
+}
+
+TEST(LlamaConfig, RefusesOtherRotaryScalingsByName) {
+  EXPECT_EQ(refusal_of("llama", "linear", R"({"rope_scaling": {"type": "dynamic", "factor": 2.0}})"),
+            "config.json: \"rope_scaling\": rope type \"dynamic\" is not supported; "
+            "understood: default, linear, llama3 (model: llama)");
+  EXPECT_EQ(refusal_of("llama", "gqa", R"({"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0}})"),
+            "config.json: \"rope_parameters\": rope type \"yarn\" is not supported; "
+            "understood: default, linear, llama3 (model: llama)");
+  EXPECT_EQ(refusal_of("llama", "llama3_older", R"({"rope_scaling": {"rope_type": "llama3", "factor": "8"}})"),
+            "config.json: \"rope_scaling.factor\": expected a number, found \"8\"");
+  EXPECT_EQ(refusal_of("llama", "linear", R"({"rope_scaling": {"type": "linear", "factor": 2.0, "beta_fast": 32}})"),
+            "config.json: field \"rope_scaling.beta_fast\" is not understood; remove it, or use a version of clearhead that knows it");
+}
+
+TEST(LlamaConfig, RefusesWhatItCannotSayByName) {
+  EXPECT_EQ(refusal_of("llama", "gqa", R"({"attention_multiplier": 0.5})"),
+            "config.json: field \"attention_multiplier\" (0.5) is not understood for models of type \"llama\" and may change what "
+            "attention computes; "
+            "remove it if it does not, or use a version of clearhead that knows it");
+  EXPECT_EQ(refusal_of("llama", "gqa", R"({"num_key_value_heads": 3})"),
+            "config.json: the sizes do not fit each other: 4 query heads are no multiple of 3 key heads (model: llama)");
+  EXPECT_EQ(refusal_of("llama", "mistral", R"({"attention_bias": true})"),
+            "config.json: \"attention_bias\": true is not supported; understood: false (model: mistral)");
+  EXPECT_EQ(refusal_of("llama", "qwen2", R"({"layer_types": ["full_attention", "chunked_attention"]})"),
+            "config.json: \"layer_types\": an array of 2 is not supported: \"chunked_attention\" is not understood "
+            "(understood: full_attention, sliding_attention) (model: qwen2)");
+  EXPECT_EQ(refusal_of("llama", "qwen2", R"({"layer_types": ["full_attention"]})"),
+            "config.json: \"layer_types\": an array of 1 is not supported: expected one entry for each of 2 layers (model: qwen2)");
+  EXPECT_EQ(refusal_of("llama", "gqa", R"({"head_dim": 5})"),
+            "config.json: the sizes do not fit each other: 5 of 5 channels rotate (model: llama)");
+}
+
+}  // namespace
+}  // namespace clearhead
