@@ -1,0 +1,15 @@
+// Besides: backends/dense.cc models/config.cc models/families.cc models/families/*.cc
+// A config.json of any family: it becomes an architecture or is refused in one line.
+#include "base/json.h"
+#include "fuzz.h"
+#include "models/architecture.h"
+
+using namespace clearhead;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  allow_errors([&] {
+    const Json json = Json::parse({reinterpret_cast<const char*>(data), size}, "config.json");
+    read_architecture(json, "config.json");
+  });
+  return 0;
+}
