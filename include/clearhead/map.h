@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "clearhead/look.h"
@@ -43,6 +44,8 @@ struct Weighted {
 /// One row: the weights of one query over all keys.
 class MapRow {
  public:
+  MapRow() = default;
+  MapRow(std::vector<float> weights, std::vector<float> scores) : weights_(std::move(weights)), scores_(std::move(scores)) {}
   std::vector<Weighted> top_k(int64_t count) const;               ///< by score, ties: the earlier key; hidden keys never
   const std::vector<float>& weights() const { return weights_; }  ///< [key]
   const std::vector<float>& scores() const { return scores_; }    ///< [key], natural units, −∞ where hidden

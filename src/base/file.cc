@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "base/format.h"
 
@@ -19,7 +20,34 @@ namespace {
   fail(reason == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(reason));
 }
 
+// Names of files being written, where a signal handler can read them: fixed memory, a flag that is set last and cleared first.
+struct Unfinished {
+  std::atomic<bool> used{false};
+  std::atomic<bool> ready{false};
+  char path[4096];
+};
+Unfinished unfinished[16];
+
+int unfinished_add(const std::string& path) {
+  if (path.size() >= sizeof unfinished[0].path) return -1;
+  for (int slot = 0; slot < static_cast<int>(std::size(unfinished)); ++slot) {
+    bool free = false;
+    if (!unfinished[slot].used.compare_exchange_strong(free, true)) continue;
+    unfinished[slot].ready.store(false, std::memory_order_relaxed);
+    std::memcpy(unfinished[slot].path, path.c_str(), path.size() + 1);
+    unfinished[slot].ready.store(true, std::memory_order_release);
+    return slot;
+  }
+  return -1;
+}
+
 }  // namespace
+
+void remove_unfinished_files() {
+  for (const Unfinished& file : unfinished) {
+    if (file.used.load(std::memory_order_acquire) && file.ready.load(std::memory_order_acquire)) ::unlink(file.path);
+  }
+}
 
 std::shared_ptr<MappedFile> MappedFile::open(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -91,24 +119,27 @@ void write_file(const std::string& path, std::string_view bytes) {
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   static std::atomic<unsigned> counter{0};
   temporary_ = path + ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  slot_ = unfinished_add(temporary_);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_with("cannot be written");
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ >= 0) {
-    ::close(descriptor_);
-    ::unlink(temporary_.c_str());
-  }
+  if (descriptor_ >= 0) ::unlink(temporary_.c_str());
+  close_and_forget();
+}
+
+void AtomicFile::close_and_forget() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  descriptor_ = -1;
+  if (slot_ >= 0) unfinished[slot_].used.store(false, std::memory_order_release);
+  slot_ = -1;
 }
 
 void AtomicFile::fail_with(const char* what) {
   const int reason = errno;
-  if (descriptor_ >= 0) {
-    ::close(descriptor_);
-    ::unlink(temporary_.c_str());
-    descriptor_ = -1;
-  }
+  if (descriptor_ >= 0) ::unlink(temporary_.c_str());
+  close_and_forget();
   fail(ErrorCode::kIo, "{}: {}: {}; nothing was changed", path_, what, std::strerror(reason));
 }
 
@@ -128,8 +159,7 @@ void AtomicFile::write(const void* data, size_t size) {
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with("cannot be written");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with("cannot be written");
-  ::close(descriptor_);
-  descriptor_ = -1;
+  close_and_forget();
 }
 
 }  // namespace clearhead

@@ -1,7 +1,7 @@
 // Files: mapped for reading, written whole or not at all.
 //
 // A written file appears under its name only after its bytes are on disk: temporary name beside it, fsync, rename. If anything fails,
-// including Ctrl-C unwinding the stack, the temporary is removed and what stood under the name before is untouched.
+// Ctrl-C included (remove_unfinished_files), the temporary is removed and what stood under the name before is untouched.
 #pragma once
 
 #include <cstddef>
@@ -34,6 +34,9 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+/// Removes the temporaries of all files being written. Async-signal-safe: for the handler of Ctrl-C, just before it ends the process.
+void remove_unfinished_files();
+
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 
@@ -51,8 +54,10 @@ class AtomicFile {
 
  private:
   [[noreturn]] void fail_with(const char* what);
+  void close_and_forget();
   std::string path_, temporary_;
   int descriptor_ = -1;
+  int slot_ = -1;  // in the list that remove_unfinished_files() walks
 };
 
 }  // namespace clearhead

@@ -1,0 +1,234 @@
+// Scores of heads from one sweep.
+//
+//   previous    mean over rows that have a key before them of P[i, p_i − 1]           offsets at −1
+//   matches     mean over rows that can see a candidate of Σ_{j candidate} P_ij       sweep's Match sums
+//   broad       mean over rows that see n > 1 keys of H_i / ln n
+//
+// Candidates are counted here from the tags alone, so that a row which cannot attend to one does not speak against the head.
+#include "clearhead/atlas.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <unordered_map>
+
+#include "base/format.h"
+#include "observe/trace_state.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kReach = 64;
+constexpr int64_t kLocalReach = 4;
+enum MatchIndex : size_t { kMatchDuplicate, kMatchInduction, kMatchDelimiter, kMatchRetrieval, kMatchCount };
+
+bool is_punctuation(std::string_view bytes) {
+  // ASCII punctuation, and the blocks of general (U+2000) and CJK (U+3000) punctuation and full-width forms by their UTF-8 lead bytes.
+  if (bytes.empty()) return false;
+  for (size_t at = 0; at < bytes.size();) {
+    const unsigned char c = static_cast<unsigned char>(bytes[at]);
+    if (c < 0x80) {
+      const bool mark = (c >= 0x21 && c <= 0x2F) || (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) || (c >= 0x7B && c <= 0x7E);
+      if (!mark && !(c == ' ' || c == '\n' || c == '\t' || c == '\r')) return false;
+      at += 1;
+      continue;
+    }
+    if (at + 3 > bytes.size() || (c & 0xF0) != 0xE0) return false;
+    const unsigned code =
+        (c & 0x0Fu) << 12 | (static_cast<unsigned char>(bytes[at + 1]) & 0x3Fu) << 6 | (static_cast<unsigned char>(bytes[at + 2]) & 0x3Fu);
+    const bool mark = (code >= 0x2010 && code <= 0x205E) || (code >= 0x3001 && code <= 0x3030) || (code >= 0xFF01 && code <= 0xFF0F) ||
+                      (code >= 0xFF1A && code <= 0xFF20) || (code >= 0xFF3B && code <= 0xFF40) || (code >= 0xFF5B && code <= 0xFF65);
+    if (!mark) return false;
+    at += 3;
+  }
+  return true;
+}
+
+// How many rows of `rows` can see a key j ≠ i with the query's tag.
+std::vector<uint8_t> rows_with_candidates(const Match& match, const std::vector<int64_t>& rows, bool causal) {
+  std::unordered_map<int32_t, int64_t> earliest, count;
+  for (size_t j = 0; j < match.key_tags.size(); ++j) {
+    const int32_t tag = match.key_tags[j];
+    if (tag < 0) continue;
+    earliest.emplace(tag, static_cast<int64_t>(j));
+    ++count[tag];
+  }
+  std::vector<uint8_t> out;
+  for (const int64_t i : rows) {
+    const int32_t tag = match.query_tags[static_cast<size_t>(i)];
+    const auto found = tag < 0 ? earliest.end() : earliest.find(tag);
+    bool can = found != earliest.end();
+    if (can && causal) can = found->second < i;
+    if (can && !causal) can = count[tag] > (match.key_tags[static_cast<size_t>(i)] == tag ? 1 : 0);
+    out.push_back(can);
+  }
+  return out;
+}
+
+struct Mean {
+  double sum = 0;
+  int64_t count = 0;
+  void add(double value) {
+    sum += value;
+    ++count;
+  }
+  float value() const { return count > 0 ? static_cast<float>(sum / static_cast<double>(count)) : std::numeric_limits<float>::quiet_NaN(); }
+};
+
+void name_kind(HeadScores& head) {
+  head.kind = "mixed";
+  const auto& definitions = head_score_definitions();
+  for (size_t s = 0; s < static_cast<size_t>(HeadScore::kLocal); ++s) {
+    // Of two nearly equal scores the earlier one is the more specific.
+    if (head.scores[s] >= kTellingScore && head.scores[s] > head.strength + 0.02f) {
+      head.kind = definitions[s].id;
+      head.strength = head.scores[s];
+    }
+  }
+  if (head.kind != "mixed") return;
+  if (head[HeadScore::kLocal] >= kTellingLocal) {
+    head.kind = "local";
+    head.strength = head[HeadScore::kLocal];
+  } else if (head[HeadScore::kBroad] >= kTellingBroad) {
+    head.kind = "broad";
+    head.strength = head[HeadScore::kBroad];
+  }
+}
+
+}  // namespace
+
+const std::array<HeadScoreDefinition, kHeadScores>& head_score_definitions() {
+  static constexpr std::array<HeadScoreDefinition, kHeadScores> kDefinitions{{
+      {"previous", "Weight on the token just before: mean of P[i, i−1].",
+       "Elhage et al. 2021, previous token heads; Voita et al. 2019, §4.1 positional heads"},
+      {"induction",
+       "Weight on tokens that follow another occurrence of the query's token: mean of Σ P[i, j] over j with token[j−1] = token[i].",
+       "Olsson et al. 2022, prefix matching score"},
+      {"duplicate", "Weight on other occurrences of the query's token: mean of Σ P[i, j] over j ≠ i with token[j] = token[i].",
+       "Wang et al. 2023 (IOI), §3 duplicate token heads"},
+      {"first", "Weight on the first token, the usual attention sink: mean of P[i, 0].",
+       "Xiao et al. 2024 (StreamingLLM), §3; Gu et al. 2025, §3.2"},
+      {"delimiter", "Weight on punctuation and special tokens, the query itself excepted.", "Clark et al. 2019, §3.2"},
+      {"self", "Weight on the token itself: mean of P[i, i].", "Clark et al. 2019, §3.1"},
+      {"retrieval", "Weight on tokens equal to the one that comes next in the text: mean of Σ P[i, j] over j with token[j] = token[i+1].",
+       "Wu et al. 2024, eq. 1, with the mass in place of the argmax"},
+      {"local", "Weight within four tokens on either side, the token itself included.", "Clark et al. 2019, §3.1"},
+      {"broad", "Entropy over its largest possible value, ln of the keys a row sees: 1 is uniform.", "Clark et al. 2019, §3.3"},
+      {"distance", "Mean distance to what is attended, in tokens: mean of Σ P[i, j]·|i−j|.", "Vig and Belinkov 2019, §4.2"},
+  }};
+  return kDefinitions;
+}
+
+std::vector<uint8_t> delimiters_of(const RunText& text) {
+  std::vector<uint8_t> out(text.ids.size(), 0);
+  for (size_t i = 0; i < out.size(); ++i) {
+    const auto [begin, end] = text.offsets[i];
+    const std::string_view bytes = std::string_view(text.text).substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    out[i] = text.special[i] || is_punctuation(bytes);
+  }
+  return out;
+}
+
+SweepRequest atlas_request(const RunText& text) {
+  SweepRequest request({entropy, received, distance, offsets});
+  request.offset_reach = kReach;
+  request.cells = {64, 64};
+  const size_t count = text.ids.size();
+  request.matches.resize(kMatchCount);
+  for (Match& match : request.matches) {
+    match.query_tags.assign(count, -1);
+    match.key_tags.assign(count, -1);
+  }
+  const std::vector<uint8_t> delimiters = delimiters_of(text);
+  for (size_t i = 0; i < count; ++i) {
+    const int32_t id = text.special[i] ? -1 : text.ids[i];
+    request.matches[kMatchDuplicate].query_tags[i] = request.matches[kMatchDuplicate].key_tags[i] = id;
+    request.matches[kMatchInduction].query_tags[i] = id;
+    request.matches[kMatchRetrieval].key_tags[i] = id;
+    if (i > 0) request.matches[kMatchInduction].key_tags[i] = text.special[i - 1] ? -1 : text.ids[i - 1];
+    if (i + 1 < count) request.matches[kMatchRetrieval].query_tags[i] = text.special[i + 1] ? -1 : text.ids[i + 1];
+    request.matches[kMatchDelimiter].query_tags[i] = 1;
+    request.matches[kMatchDelimiter].key_tags[i] = delimiters[i] ? 1 : -1;
+  }
+  return request;
+}
+
+std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& text, const MapFamily& family, int layer) {
+  const int64_t heads = sweep.entropy.size(1), rows = sweep.entropy.size(2), keys = sweep.received.size(2),
+                reach = (sweep.offsets.size(2) - 1) / 2;
+  const SweepRequest request = atlas_request(text);
+  const auto seen = [&](int64_t i) { return family.causal ? i + 1 : keys; };
+  std::vector<std::vector<uint8_t>> candidates;
+  for (const Match& match : request.matches) candidates.push_back(rows_with_candidates(match, sweep.queries, family.causal));
+  int64_t with_previous = 0;
+  for (const int64_t i : sweep.queries) with_previous += i > 0;
+  constexpr std::array<HeadScore, kMatchCount> kMatchScore{HeadScore::kDuplicate, HeadScore::kInduction, HeadScore::kDelimiter,
+                                                           HeadScore::kRetrieval};
+
+  std::vector<HeadScores> out;
+  for (int64_t h = 0; h < heads; ++h) {
+    HeadScores head{.layer = layer, .head = h};
+    const auto put = [&](HeadScore score, double value) { head.scores[static_cast<size_t>(score)] = static_cast<float>(value); };
+    const float* offset = sweep.offsets.data<float>() + h * (2 * reach + 1) + reach;
+    const double all_rows = static_cast<double>(std::max<int64_t>(1, rows)) *
+                            (sweep.exact ? 1.0 : static_cast<double>(keys) / static_cast<double>(std::max<int64_t>(1, rows)));
+    put(HeadScore::kPrevious,
+        with_previous > 0 ? offset[-1] / (all_rows * static_cast<double>(with_previous) / static_cast<double>(rows)) : std::nan(""));
+    put(HeadScore::kSelf, offset[0] / all_rows);
+    double local = 0;
+    for (int64_t o = -kLocalReach; o <= kLocalReach; ++o) local += offset[o];
+    put(HeadScore::kLocal, local / all_rows);
+    put(HeadScore::kFirst, keys > 0 ? sweep.received.data<float>()[h * keys] / all_rows : std::nan(""));
+    Mean broad, far;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t n = seen(sweep.queries[static_cast<size_t>(r)]);
+      if (n > 1) broad.add(static_cast<double>(sweep.entropy.data<float>()[h * rows + r]) / std::log(static_cast<double>(n)));
+      far.add(sweep.distance.data<float>()[h * rows + r]);
+    }
+    put(HeadScore::kBroad, broad.value());
+    put(HeadScore::kDistance, far.value());
+    for (size_t m = 0; m < kMatchCount; ++m) {
+      Mean mean;
+      const float* sums = sweep.matches.data<float>() + (static_cast<int64_t>(m) * heads + h) * rows;
+      for (int64_t r = 0; r < rows; ++r) {
+        if (candidates[m][static_cast<size_t>(r)]) mean.add(sums[r]);
+      }
+      put(kMatchScore[m], mean.value());
+    }
+    name_kind(head);
+    out.push_back(std::move(head));
+  }
+  return out;
+}
+
+std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family, const LookOptions& options) {
+  std::vector<HeadScores> out;
+  const std::vector<int> layers = trace.layers(family);
+  const MapFamily* shape = nullptr;
+  for (const MapFamily& known : trace.plan().families) {
+    if (known.name == family) shape = &known;
+  }
+  if (!shape) fail(ErrorCode::kNotFound, "atlas: no family of maps \"{}\"", family);
+  for (size_t at = 0; at < layers.size(); ++at) {
+    LookOptions own = options;
+    if (options.progress) {
+      own.progress = [&, at](double part) { options.progress((static_cast<double>(at) + part) / static_cast<double>(layers.size())); };
+    }
+    const SweepResult& sweep = trace.statistics(family, layers[at], own);
+    // Statistics of the prefill do not know tokens generated since: their own rows say how far they reach.
+    RunText text = trace.plan().text;
+    const size_t known = static_cast<size_t>(sweep.received.size(2));
+    if (text.ids.size() > known) {
+      text.ids.resize(known);
+      text.offsets.resize(known);
+      text.special.resize(known);
+      text.pieces.resize(known);
+    }
+    for (HeadScores& head : head_scores(sweep, text, *shape, layers[at])) out.push_back(std::move(head));
+  }
+  return out;
+}
+
+SweepRequest trace_statistics_request(const RunPlan& plan) { return atlas_request(plan.text); }
+
+}  // namespace clearhead

@@ -1,0 +1,287 @@
+// One layer's map over a whole text, put together from frames.
+//
+// A frame is a record of some rows. Three cases are one mechanism: all rows in one frame (the usual one, handed straight to AttentionMap), watched rows
+// only (several frames against the same keys), and windows slid over a text too long for the model (frames whose keys are named by a table).
+// What no frame scored is NaN in rows and columns, −1 in cells (where NaN says that the description hides every pair).
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/format.h"
+#include "clearhead/trace.h"
+
+namespace clearhead {
+namespace {
+
+constexpr float kUnknown = std::numeric_limits<float>::quiet_NaN();
+constexpr float kNeverScored = -1.0f;  // in cells; picture.h hatches it
+constexpr int64_t kRowsAtOnce = 48;
+
+Range overlap(Range a, Range b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
+
+// The cell that item t of n falls into: the r with ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋.
+int64_t cell_of(int64_t t, int64_t n, int64_t cells) { return ((t + 1) * cells - 1) / n; }
+
+// Pools single weights into a grid, whatever order they come in.
+class Pooler {
+ public:
+  Pooler(const TileRequest& request, int64_t rows, int64_t columns)
+      : request_(request), rows_(rows), columns_(columns), sums_(rows * columns, kNeverScored), counts_(rows * columns, 0) {}
+
+  void add(int64_t query, int64_t key, float weight) {
+    if (key < request_.keys.begin || key >= request_.keys.end) return;
+    if (!request_.key_factors.empty()) weight *= request_.key_factors[static_cast<size_t>(key - request_.keys.begin)];
+    if (!request_.row_factors.empty()) weight *= request_.row_factors[static_cast<size_t>(query - request_.queries.begin)];
+    const int64_t r = cell_of(query - request_.queries.begin, request_.queries.size(), rows_);
+    const int64_t c = cell_of(key - request_.keys.begin, request_.keys.size(), columns_);
+    const size_t at = static_cast<size_t>(r * columns_ + c);
+    if (std::isnan(weight)) {
+      if (counts_[at] == 0) sums_[at] = kUnknown;  // scored, and hidden by the description
+    } else if (counts_[at]++ == 0) {
+      sums_[at] = weight;
+    } else {
+      sums_[at] = request_.pool == Pool::kMax ? std::max(sums_[at], weight) : sums_[at] + weight;
+    }
+  }
+
+  Tensor result() {
+    if (request_.pool == Pool::kMean) {
+      for (size_t at = 0; at < sums_.size(); ++at) {
+        if (counts_[at] > 0) sums_[at] /= static_cast<float>(counts_[at]);
+      }
+    }
+    return Tensor::from(sums_, {rows_, columns_});
+  }
+
+ private:
+  TileRequest request_;
+  int64_t rows_, columns_;
+  std::vector<float> sums_;
+  std::vector<int64_t> counts_;
+};
+
+void check_range(Range range, int64_t length, const char* what) {
+  if (range.begin < 0 || range.begin > range.end || range.end > length) {
+    fail(ErrorCode::kInvalidArgument, "map: {} [{}, {}) of {}; expected a range inside [0, {})", what, range.begin, range.end, length,
+         length);
+  }
+}
+
+// Tags of the text's tokens as one frame's record counts them.
+Match match_of_frame(const Match& match, const Frame& frame) {
+  Match out;
+  out.query_tags.assign(static_cast<size_t>(frame.record.query_length), -1);
+  const int64_t first = frame.record.first_query;
+  for (int64_t i = 0; i < frame.queries.size(); ++i) {
+    out.query_tags[static_cast<size_t>(first + i)] = match.query_tags.at(static_cast<size_t>(frame.queries.begin + i));
+  }
+  const int64_t keys = key_length(frame.record.keys);
+  out.key_tags.resize(static_cast<size_t>(keys));
+  for (int64_t j = 0; j < keys; ++j) {
+    const int64_t text_key = frame.keys.empty() ? j : frame.keys[static_cast<size_t>(j)];
+    out.key_tags[static_cast<size_t>(j)] = match.key_tags.at(static_cast<size_t>(text_key));
+  }
+  return out;
+}
+
+// Copies the rows of one frame's [..., rows] statistic into the columns [at, at + rows) of the whole's.
+void place_rows(const Tensor& part, Tensor& whole, int64_t at) {
+  if (!part.defined()) return;
+  const int64_t rows = part.size(-1), all = whole.size(-1), leading = part.numel() / std::max<int64_t>(1, rows);
+  const float* from = part.data<float>();
+  float* to = whole.mutable_data<float>();
+  for (int64_t line = 0; line < leading; ++line) std::copy_n(from + line * rows, rows, to + line * all + at);
+}
+
+void add_to(const Tensor& part, Tensor& whole) {
+  if (!part.defined()) return;
+  float* to = whole.mutable_data<float>();
+  for (int64_t i = 0; i < part.numel(); ++i) to[i] += part.data<float>()[i];
+}
+
+}  // namespace
+
+LayerMap::LayerMap(std::vector<Frame> frames, int64_t queries, int64_t keys) : frames_(std::move(frames)), queries_(queries), keys_(keys) {
+  std::sort(frames_.begin(), frames_.end(), [](const Frame& a, const Frame& b) { return a.queries.begin < b.queries.begin; });
+}
+
+int64_t LayerMap::heads() const { return frames_.empty() ? 0 : frames_.front().record.q.size(1); }
+
+bool LayerMap::whole() const {
+  return frames_.size() == 1 && frames_[0].keys.empty() && frames_[0].queries.begin == 0 && frames_[0].queries.end == queries_ &&
+         key_length(frames_[0].record.keys) == keys_;
+}
+
+bool LayerMap::has_row(int64_t query) const {
+  return std::any_of(frames_.begin(), frames_.end(), [&](const Frame& f) { return query >= f.queries.begin && query < f.queries.end; });
+}
+
+std::vector<Range> LayerMap::rows_kept() const {
+  std::vector<Range> out;
+  for (const Frame& frame : frames_) {
+    if (!out.empty() && out.back().end == frame.queries.begin) {
+      out.back().end = frame.queries.end;
+    } else {
+      out.push_back(frame.queries);
+    }
+  }
+  return out;
+}
+
+const Frame& LayerMap::frame_of(int64_t query) const {
+  if (query < 0 || query >= queries_) fail(ErrorCode::kInvalidArgument, "map: query {} of {}", query, queries_);
+  for (const Frame& frame : frames_) {
+    if (query >= frame.queries.begin && query < frame.queries.end) return frame;
+  }
+  fail(ErrorCode::kNotFound, "map: the query vector of token {} was not kept; trace again with --rows {}:{}, or with a larger --budget",
+       query, query, query + 1);
+}
+
+MapRow LayerMap::row(int64_t head, int64_t query) const {
+  const Frame& frame = frame_of(query);
+  const AttentionMap map(frame.record);
+  MapRow row = map.head(0, head).row(query - frame.queries.begin + frame.record.first_query);
+  const int64_t known = key_length(frame.record.keys);
+  if (frame.keys.empty() && known == keys_) return row;
+  std::vector<float> weights(static_cast<size_t>(keys_), kUnknown), scores(static_cast<size_t>(keys_), kUnknown);
+  for (int64_t j = 0; j < known; ++j) {
+    const size_t at = static_cast<size_t>(frame.keys.empty() ? j : frame.keys[static_cast<size_t>(j)]);
+    weights[at] = row.weights()[static_cast<size_t>(j)];
+    scores[at] = row.scores()[static_cast<size_t>(j)];
+  }
+  return MapRow(std::move(weights), std::move(scores));
+}
+
+std::vector<float> LayerMap::column(int64_t head, int64_t key, Range queries) const {
+  check_range(queries, queries_, "queries");
+  if (key < 0 || key >= keys_) fail(ErrorCode::kInvalidArgument, "map: key {} of {}", key, keys_);
+  std::vector<float> out(static_cast<size_t>(queries.size()), kUnknown);
+  for (const Frame& frame : frames_) {
+    const Range rows = overlap(queries, frame.queries);
+    int64_t own = key;
+    if (!frame.keys.empty()) own = std::find(frame.keys.begin(), frame.keys.end(), key) - frame.keys.begin();
+    if (rows.size() <= 0 || own >= key_length(frame.record.keys)) continue;
+    const int64_t shift = frame.record.first_query - frame.queries.begin;
+    const std::vector<float> part = AttentionMap(frame.record).head(0, head).column(own, {rows.begin + shift, rows.end + shift});
+    std::copy(part.begin(), part.end(), out.begin() + (rows.begin - queries.begin));
+  }
+  return out;
+}
+
+Tile LayerMap::tile(int64_t head, const TileRequest& request, const LookOptions& options) const {
+  if (whole()) return AttentionMap(frames_[0].record).head(0, head).tile(request, options);
+  check_range(request.queries, queries_, "queries");
+  check_range(request.keys, keys_, "keys");
+  const bool pooled = request.cells[0] > 0 && request.cells[1] > 0;
+  const int64_t rows = pooled ? request.cells[0] : request.queries.size();
+  const int64_t columns = pooled ? request.cells[1] : request.keys.size();
+  Pooler pooler(request, rows, columns);
+  for (const Frame& frame : frames_) {
+    const Range wanted = overlap(request.queries, frame.queries);
+    const MapHead map = AttentionMap(frame.record).head(0, head);
+    const int64_t shift = frame.record.first_query - frame.queries.begin;
+    Range keys{0, key_length(frame.record.keys)};
+    if (frame.keys.empty()) keys = overlap(keys, request.keys);
+    if (keys.size() <= 0) continue;
+    for (int64_t begin = wanted.begin; begin < wanted.end; begin += kRowsAtOnce) {
+      const int64_t end = std::min(wanted.end, begin + kRowsAtOnce);
+      const Tile part = map.tile({.queries = {begin + shift, end + shift}, .keys = keys}, {.cancel = options.cancel});
+      const float* weight = part.cells.data<float>();
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t j = keys.begin; j < keys.end; ++j) {
+          pooler.add(i, frame.keys.empty() ? j : frame.keys[static_cast<size_t>(j)], *weight++);
+        }
+      }
+    }
+  }
+  return {pooler.result(), true};
+}
+
+std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& options) const {
+  check_range(rows, queries_, "rows");
+  check_range(keys, keys_, "keys");
+  std::vector<double> sums(static_cast<size_t>(heads()), 0.0);
+  int64_t looked_at = 0;
+  for (const Frame& frame : frames_) {
+    const Range wanted = overlap(rows, frame.queries);
+    if (wanted.size() <= 0) continue;
+    looked_at += wanted.size();
+    const AttentionMap map(frame.record);
+    const int64_t shift = frame.record.first_query - frame.queries.begin;
+    const Range own{wanted.begin + shift, wanted.end + shift};
+    // The frame's keys inside `keys` are runs of neighbours: one look each.
+    const int64_t known = key_length(frame.record.keys);
+    const auto inside = [&](int64_t j) {
+      const int64_t at = frame.keys.empty() ? j : frame.keys[static_cast<size_t>(j)];
+      return at >= keys.begin && at < keys.end;
+    };
+    for (int64_t j = 0; j < known; ++j) {
+      if (!inside(j)) continue;
+      int64_t end = j + 1;
+      while (end < known && inside(end)) ++end;
+      const Tensor part = map.mass(own, {j, end}, options);  // [batch, head]
+      for (size_t h = 0; h < sums.size(); ++h) sums[h] += static_cast<double>(part.data<float>()[h]) * static_cast<double>(own.size());
+      j = end;
+    }
+  }
+  std::vector<float> out(sums.size(), kUnknown);
+  for (size_t h = 0; looked_at > 0 && h < sums.size(); ++h) out[h] = static_cast<float>(sums[h] / static_cast<double>(looked_at));
+  return out;
+}
+
+SweepResult LayerMap::sweep(const SweepRequest& request, const LookOptions& options) const {
+  if (whole()) return AttentionMap(frames_[0].record).sweep(request, options);
+  SweepResult out;
+  int64_t rows = 0;
+  for (const Frame& frame : frames_) rows += frame.queries.size();
+  const int64_t first_head = request.heads.begin, last_head = request.heads.end < 0 ? heads() : request.heads.end,
+                count = last_head - first_head;
+  const auto wants = [&](Statistic s) {
+    return std::find(request.statistics.begin(), request.statistics.end(), s) != request.statistics.end();
+  };
+  if (wants(Statistic::kEntropy)) out.entropy = Tensor::zeros({1, count, rows});
+  if (wants(Statistic::kDistance)) out.distance = Tensor::zeros({1, count, rows});
+  if (wants(Statistic::kReceived)) out.received = Tensor::zeros({1, count, keys_});
+  if (wants(Statistic::kOffsets)) out.offsets = Tensor::zeros({1, count, 2 * request.offset_reach + 1});
+  if (!request.matches.empty()) out.matches = Tensor::zeros({static_cast<int64_t>(request.matches.size()), 1, count, rows});
+  int64_t at = 0;
+  for (const Frame& frame : frames_) {
+    SweepRequest own = request;
+    own.cells = {0, 0};
+    for (Match& match : own.matches) match = match_of_frame(match, frame);
+    const SweepResult part = AttentionMap(frame.record).sweep(own, {.cancel = options.cancel});
+    place_rows(part.entropy, out.entropy, at);
+    place_rows(part.distance, out.distance, at);
+    place_rows(part.matches, out.matches, at);
+    add_to(part.offsets, out.offsets);
+    if (part.received.defined()) {
+      const int64_t known = part.received.size(2);
+      float* to = out.received.mutable_data<float>();
+      for (int64_t h = 0; h < count; ++h) {
+        for (int64_t j = 0; j < known; ++j) {
+          const int64_t text_key = frame.keys.empty() ? j : frame.keys[static_cast<size_t>(j)];
+          to[h * keys_ + text_key] += part.received.data<float>()[h * known + j];
+        }
+      }
+    }
+    for (int64_t i = frame.queries.begin; i < frame.queries.end; ++i) out.queries.push_back(i);
+    at += frame.queries.size();
+    if (options.progress && rows > 0) options.progress(static_cast<double>(at) / static_cast<double>(rows));
+  }
+  out.rows_looked_at = rows;
+  if (request.cells[0] > 0 && request.cells[1] > 0) {
+    out.pooled_max = Tensor::empty({1, count, request.cells[0], request.cells[1]});
+    out.pooled_mean = Tensor::empty({1, count, request.cells[0], request.cells[1]});
+    const int64_t cells = request.cells[0] * request.cells[1];
+    for (int64_t h = 0; h < count; ++h) {
+      TileRequest tile_request{.queries = {0, queries_}, .keys = {0, keys_}, .cells = request.cells, .pool = Pool::kMax};
+      std::copy_n(tile(first_head + h, tile_request, options).cells.data<float>(), cells, out.pooled_max.mutable_data<float>() + h * cells);
+      tile_request.pool = Pool::kMean;
+      std::copy_n(tile(first_head + h, tile_request, options).cells.data<float>(), cells,
+                  out.pooled_mean.mutable_data<float>() + h * cells);
+    }
+  }
+  return out;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,309 @@
+// The trace as an observer: what it keeps, and when it refuses.
+//
+//   always      K, m, ℓ, norms            layers · (key_heads·d_k + 2·heads + norms) · tokens · 4 bytes
+//   if it fits  Q of all rows             layers · heads · d_k · tokens · 4 bytes
+//   otherwise   Q of watched rows, and every row's statistics, swept while the layer's Q is at hand
+#include "clearhead/trace.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "base/format.h"
+#include "observe/trace_state.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kThumbnail = 64;
+
+bool layer_wanted(const TraceOptions& options, int layer) {
+  return options.layers.empty() || std::find(options.layers.begin(), options.layers.end(), layer) != options.layers.end();
+}
+
+// Watched rows as disjoint ascending ranges inside [0, queries).
+std::vector<Range> watched_rows(const TraceOptions& options, int64_t queries) {
+  std::vector<Range> wanted = options.rows;
+  wanted.push_back({std::max<int64_t>(0, queries - options.tail), queries});
+  std::sort(wanted.begin(), wanted.end(), [](Range a, Range b) { return a.begin < b.begin; });
+  std::vector<Range> out;
+  for (Range range : wanted) {
+    range = {std::max<int64_t>(0, range.begin), std::min(queries, range.end)};
+    if (range.size() <= 0) continue;
+    if (!out.empty() && range.begin <= out.back().end) {
+      out.back().end = std::max(out.back().end, range.end);
+    } else {
+      out.push_back(range);
+    }
+  }
+  return out;
+}
+
+Frame frame_of_rows(const AttentionRecord& record, const Keys& keys, const AttentionSpec& spec, Range rows) {
+  Frame frame;
+  frame.queries = rows;
+  frame.record = record;
+  frame.record.spec = spec;
+  frame.record.keys = keys;
+  frame.record.q = record.q.slice(2, rows.begin - record.first_query, rows.end - record.first_query).clone();
+  frame.record.rows.m = record.rows.m.slice(2, rows.begin - record.first_query, rows.end - record.first_query).clone();
+  frame.record.rows.l = record.rows.l.slice(2, rows.begin - record.first_query, rows.end - record.first_query).clone();
+  frame.record.first_query = rows.begin;
+  frame.record.stamp = stamp_now(frame.record.spec, frame.record.q, frame.record.keys, record.stamp.isa);
+  return frame;
+}
+
+AttentionSpec pinned_spec(AttentionSpec spec) {
+  for_each_operand(spec, [](const std::string&, Tensor& operand) { operand = operand.clone(); });
+  return spec;
+}
+
+// Rows of a causal layer can be joined: the row of step i saw exactly the keys that the joined record's band shows it.
+bool can_join(const AttentionSpec& spec) {
+  const Band& band = spec.topology.band;
+  bool plain = band.ahead == int64_t{0} && band.align == Align::kEnd && !spec.topology.segments && !spec.topology.mask;
+  for (const Term& term : spec.terms) plain = plain && !std::holds_alternative<Dense>(term);
+  return plain;
+}
+
+}  // namespace
+
+Tensor concatenate(const std::vector<Tensor>& parts, int axis) {
+  if (parts.empty() || !parts[0].defined()) return {};
+  if (parts.size() == 1) return parts[0];
+  Shape shape = parts[0].shape();
+  shape[static_cast<size_t>(axis)] = 0;
+  for (const Tensor& part : parts) shape[static_cast<size_t>(axis)] += part.size(axis);
+  Tensor out = Tensor::empty(shape, parts[0].dtype());
+  int64_t outer = 1, inner = static_cast<int64_t>(size_of(out.dtype()));
+  for (int i = 0; i < axis; ++i) outer *= out.size(i);
+  for (int i = axis + 1; i < out.rank(); ++i) inner *= out.size(i);
+  std::byte* to = out.mutable_raw();
+  int64_t at = 0;
+  for (const Tensor& part : parts) {
+    const Tensor dense = part.contiguous();
+    const int64_t bytes = dense.size(axis) * inner;
+    for (int64_t line = 0; line < outer; ++line) {
+      std::memcpy(to + line * out.size(axis) * inner + at, dense.raw() + line * bytes, static_cast<size_t>(bytes));
+    }
+    at += bytes;
+  }
+  return out;
+}
+
+Tensor gather_keys(const Keys& keys) {
+  if (const Tensor* tensor = std::get_if<Tensor>(&keys)) return *tensor;
+  const PagedKeys& paged = std::get<PagedKeys>(keys);
+  const int64_t batch = static_cast<int64_t>(paged.pages.size()), panel = KeyPage::kPanel, length = KeyPage::kLength;
+  Tensor out = Tensor::empty({batch, paged.key_heads, paged.length, paged.d_k});
+  float* to = out.mutable_data<float>();
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t h = 0; h < paged.key_heads; ++h) {
+      for (int64_t j = 0; j < paged.length; ++j) {
+        const Tensor& page = paged.pages[static_cast<size_t>(b)][static_cast<size_t>(j / length)]->keys;  // [key_head, panel, d_k, 16]
+        const int64_t inside = j % length;
+        const float* from = page.data<float>() + (h * (length / panel) + inside / panel) * paged.d_k * panel + inside % panel;
+        for (int64_t c = 0; c < paged.d_k; ++c) *to++ = from[c * panel];
+      }
+    }
+  }
+  return out;
+}
+
+void join_steps(LayerTrace& layer) {
+  if (layer.steps.empty()) return;
+  std::vector<AttentionRecord> parts;
+  if (!layer.frames.empty()) parts.push_back(layer.frames.back().record);
+  parts.insert(parts.end(), layer.steps.begin(), layer.steps.end());
+  std::vector<Tensor> q, m, l;
+  for (const AttentionRecord& part : parts) {
+    q.push_back(part.q);
+    m.push_back(part.rows.m);
+    l.push_back(part.rows.l);
+  }
+  Frame joined;
+  joined.record = layer.steps.back();
+  joined.record.q = concatenate(q, 2);
+  joined.record.rows = {concatenate(m, 2), concatenate(l, 2)};
+  joined.record.query_length = key_length(joined.record.keys);
+  joined.record.first_query = joined.record.query_length - joined.record.q.size(2);
+  joined.record.stamp = stamp_now(joined.record.spec, joined.record.q, joined.record.keys, joined.record.stamp.isa);
+  joined.queries = {joined.record.first_query, joined.record.query_length};
+  // Earlier frames look at the same keys: they too count their rows among all queries now.
+  for (Frame& frame : layer.frames) {
+    frame.record.query_length = joined.record.query_length;
+    frame.record.keys = joined.record.keys;
+    frame.record.stamp = stamp_now(frame.record.spec, frame.record.q, frame.record.keys, frame.record.stamp.isa);
+  }
+  if (!layer.frames.empty()) layer.frames.pop_back();
+  layer.frames.push_back(std::move(joined));
+  layer.steps.clear();
+  std::vector<Tensor> value{layer.norms.value}, output{layer.norms.output};
+  for (const KeyNorms& norms : layer.step_norms) {
+    value.push_back(norms.value);
+    output.push_back(norms.output);
+  }
+  layer.norms = {concatenate(value, 2), concatenate(output, 2)};
+  layer.step_norms.clear();
+  if (layer.frames.size() == 1 && layer.frames[0].record.first_query == 0) layer.statistics.reset();  // every row is at hand: sweep again
+}
+
+const MapFamily& Trace::State::family(const std::string& name) const {
+  for (const MapFamily& family : plan.families) {
+    if (family.name == name) return family;
+  }
+  fail(ErrorCode::kNotFound, "trace: no family of maps \"{}\"; this model has \"{}\"", name,
+       plan.families.empty() ? "none" : plan.families[0].name);
+}
+
+LayerTrace& Trace::State::layer(const std::string& name, int layer) const {
+  const MapFamily& known = family(name);
+  const auto found = layers.find({name, layer});
+  if (found != layers.end()) {
+    join_steps(found->second);
+    return found->second;
+  }
+  if (layer < 0 || layer >= known.layers)
+    fail(ErrorCode::kInvalidArgument, "trace: layer {}; this model's layers are 0 to {}", layer, known.layers - 1);
+  fail(ErrorCode::kNotFound, "trace: layer {} was not kept; trace again with --layers naming it", layer);
+}
+
+Trace::Trace(TraceOptions options) : state_(std::make_unique<State>()) { state_->options = std::move(options); }
+Trace::~Trace() = default;
+Trace::Trace(Trace&&) noexcept = default;
+Trace& Trace::operator=(Trace&&) noexcept = default;
+
+TraceSize Trace::size_of(const RunPlan& plan, const TraceOptions& options) {
+  TraceSize size;
+  uint64_t watched = 0;
+  for (const MapFamily& family : plan.families) {
+    uint64_t layers = 0;
+    for (int layer = 0; layer < family.layers; ++layer) layers += layer_wanted(options, layer);
+    const auto u = [](int64_t value) { return static_cast<uint64_t>(value); };
+    size.keys += layers * u(family.keys) * u(family.key_heads * (family.d_k + 1) + family.heads) * 4;  // K, ‖v‖, ‖v·W_O‖
+    // m, ℓ, entropy, distance and four matches a row; received a key; thumbnails and offsets a head
+    size.statistics += layers * u(family.heads) * (u(family.queries) * 8 + u(family.keys) + 2 * u(kThumbnail * kThumbnail) + 129) * 4;
+    size.queries += layers * u(family.heads * family.d_k) * u(family.queries) * 4;
+    uint64_t rows = 0;
+    for (const Range& range : watched_rows(options, family.queries)) rows += u(range.size());
+    watched += layers * u(family.heads * family.d_k) * rows * 4;
+  }
+  size.all_rows = size.keys + size.statistics + size.queries <= options.budget_bytes;
+  if (!size.all_rows) size.queries = watched;
+  return size;
+}
+
+void Trace::begin(const RunPlan& plan) {
+  const TraceSize size = size_of(plan, state_->options);
+  const uint64_t needed = size.keys + size.statistics + (size.all_rows ? 0 : size.queries);
+  if (needed > state_->options.budget_bytes) {
+    fail(ErrorCode::kBudget,
+         "trace: keys, statistics and watched rows of {} tokens need {}, the budget is {}; use --budget to allow more, or --layers to keep "
+         "fewer "
+         "layers",
+         with_commas(plan.families.empty() ? 0 : plan.families[0].keys), human_bytes(needed), human_bytes(state_->options.budget_bytes));
+  }
+  TraceOptions options = std::move(state_->options);
+  *state_ = State{};
+  state_->options = std::move(options);
+  state_->plan = plan;
+  state_->all_rows = size.all_rows;
+}
+
+bool Trace::wants(const Site& site) { return layer_wanted(state_->options, site.layer); }
+
+void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) {
+  LayerTrace& layer = state_->layers[{site.family, site.layer}];
+  if (site.step > 0) {
+    if (!can_join(record.spec)) fail(ErrorCode::kUnsupported, "trace: generated steps of a layer with masks or biases cannot be kept yet");
+    AttentionRecord step = record;
+    step.q = record.q.clone();
+    step.rows = {record.rows.m.clone(), record.rows.l.clone()};
+    layer.steps.push_back(std::move(step));
+    layer.step_norms.push_back(norms);
+    return;
+  }
+  layer = LayerTrace{};
+  layer.norms = norms;
+  Keys keys = record.keys;  // pages are append-only: they need no copy
+  if (const Tensor* tensor = std::get_if<Tensor>(&keys)) keys = tensor->clone();
+  const AttentionSpec spec = pinned_spec(record.spec);
+  const Range all{record.first_query, record.first_query + record.rows_kept()};
+  if (state_->all_rows) {
+    layer.frames.push_back(frame_of_rows(record, keys, spec, all));
+  } else {
+    for (const Range& rows : watched_rows(state_->options, all.end)) layer.frames.push_back(frame_of_rows(record, keys, spec, rows));
+  }
+  if (!state_->all_rows || state_->options.statistics_in_run) {
+    layer.statistics = AttentionMap(record).sweep(trace_statistics_request(state_->plan));
+  }
+}
+
+void Trace::generated(const GeneratedToken& token) {
+  State& state = *state_;
+  RunText& text = state.plan.text;
+  const int64_t begin = static_cast<int64_t>(text.text.size());
+  text.text += token.bytes;
+  text.ids.push_back(token.id);
+  text.offsets.push_back({begin, static_cast<int64_t>(text.text.size())});
+  text.special.push_back(token.bytes.empty() ? 1 : 0);
+  text.pieces.push_back(token.piece);
+  state.generated.push_back(token);
+}
+
+const RunPlan& Trace::plan() const { return state_->plan; }
+const std::vector<GeneratedToken>& Trace::generated_tokens() const { return state_->generated; }
+void Trace::set_segments(std::vector<TextSegment> segments) { state_->plan.text.segments = std::move(segments); }
+
+std::vector<int> Trace::layers(const std::string& family) const {
+  std::vector<int> out;
+  for (const auto& [key, layer] : state_->layers) {
+    if (key.first == family) out.push_back(key.second);
+  }
+  return out;
+}
+
+std::string Trace::main_family() const {
+  if (state_->plan.families.empty()) fail(ErrorCode::kInvalidArgument, "trace: nothing has been run with it yet");
+  return state_->plan.families[0].name;
+}
+
+LayerMap Trace::map(const std::string& family, int layer) const {
+  const LayerTrace& kept = state_->layer(family, layer);
+  const MapFamily& shape = state_->family(family);
+  int64_t queries = shape.queries, keys = shape.keys;
+  if (!kept.frames.empty() && kept.frames.back().keys.empty()) {
+    queries = std::max(queries, kept.frames.back().record.query_length);
+    keys = std::max(keys, key_length(kept.frames.back().record.keys));
+  }
+  return LayerMap(kept.frames, queries, keys);
+}
+
+const KeyNorms& Trace::norms(const std::string& family, int layer) const { return state_->layer(family, layer).norms; }
+
+bool Trace::has_statistics(const std::string& family, int layer) const { return state_->layer(family, layer).statistics.has_value(); }
+
+const SweepResult& Trace::statistics(const std::string& family, int layer, const LookOptions& options) const {
+  LayerTrace& kept = state_->layer(family, layer);
+  if (!kept.statistics) kept.statistics = map(family, layer).sweep(trace_statistics_request(state_->plan), options);
+  return *kept.statistics;
+}
+
+std::string Trace::id() const {
+  uint64_t hash = 1469598103934665603ull;  // FNV-1a
+  const auto add = [&](const void* data, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211ull;
+  };
+  add(state_->plan.model.data(), state_->plan.model.size());
+  add(state_->plan.text.text.data(), state_->plan.text.text.size());
+  add(state_->plan.text.ids.data(), state_->plan.text.ids.size() * sizeof(int32_t));
+  for (auto& [key, layer] : state_->layers) {
+    join_steps(layer);
+    add(key.first.data(), key.first.size());
+    add(&key.second, sizeof key.second);
+    for (const Frame& frame : layer.frames) add(frame.record.rows.m.raw(), frame.record.rows.m.bytes());
+  }
+  return format("{:016x}", hash);
+}
+
+}  // namespace clearhead

@@ -1,0 +1,355 @@
+// A trace as a safetensors file.
+//
+//   text                 u8  [bytes]      the text as given, generated text included
+//   ids                  i32 [token]      offsets  i64 [token, 2] bytes of text      special  u8 [token]
+//   pieces               u8  [bytes]      piece_ends  i64 [token]                    tokens as the vocabulary spells them
+//   FAMILY.LAYER.k       f32 [batch, key_head, key, d_k]           one for all frames of a layer, FRAME.k where windows have their own
+//   FAMILY.LAYER.frameN.q / .m / .l   f32 [batch, head, row, d_k] / [batch, head, row]      .keys  i64 [key]   for windows
+//   FAMILY.LAYER.value_norm / .output_norm / .entropy / .received / …   f32
+//   FAMILY.LAYER.NAME    the description's operands by name
+//
+// Metadata: `clearhead_trace: 1`; `plan`: model, families, segments, generated tokens; `layers`: per "FAMILY.LAYER" the description, instruction set, frames.
+// A weight: P_ij = 2^(scale·log₂e·q_i·k_j + … − m_i) / l_i. docs/trace.md shows it in twenty lines of Python.
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/format.h"
+#include "base/json.h"
+#include "io/safetensors.h"
+#include "observe/trace_state.h"
+
+namespace clearhead {
+namespace {
+
+Tensor bytes_tensor(const std::string& bytes) {
+  return Tensor::from(std::vector<uint8_t>(bytes.begin(), bytes.end()), {static_cast<int64_t>(bytes.size())});
+}
+
+std::string layer_name(const LayerKey& key) { return key.first + "." + std::to_string(key.second); }
+
+struct NamedStatistic {
+  const char* name;
+  Tensor SweepResult::*tensor;
+};
+constexpr NamedStatistic kStatistics[] = {{"entropy", &SweepResult::entropy},        {"distance", &SweepResult::distance},
+                                          {"received", &SweepResult::received},      {"offset_mass", &SweepResult::offsets},
+                                          {"matches", &SweepResult::matches},        {"pooled_max", &SweepResult::pooled_max},
+                                          {"pooled_mean", &SweepResult::pooled_mean}};
+
+Json plan_to_json(const RunPlan& plan, const std::vector<GeneratedToken>& generated) {
+  Json json = Json::object({{"model", plan.model}, {"families", Json::array()}, {"segments", Json::array()}, {"generated", Json::array()}});
+  for (const MapFamily& family : plan.families) {
+    json["families"].push(Json::object({{"name", family.name},
+                                        {"layers", family.layers},
+                                        {"heads", family.heads},
+                                        {"key_heads", family.key_heads},
+                                        {"d_k", family.d_k},
+                                        {"queries", family.queries},
+                                        {"keys", family.keys},
+                                        {"causal", family.causal}}));
+  }
+  for (const TextSegment& segment : plan.text.segments) {
+    json["segments"].push(Json::object({{"name", segment.name}, {"role", segment.role}, {"begin", segment.begin}, {"end", segment.end}}));
+  }
+  for (const GeneratedToken& token : generated) {
+    json["generated"].push(Json::object({{"id", static_cast<int64_t>(token.id)}, {"probability", token.probability}}));
+  }
+  return json;
+}
+
+void add_text(const RunText& text, NamedTensors& tensors) {
+  const int64_t count = static_cast<int64_t>(text.ids.size());
+  std::vector<int64_t> offsets, ends;
+  std::string pieces;
+  for (const auto& range : text.offsets) offsets.insert(offsets.end(), range.begin(), range.end());
+  for (const std::string& piece : text.pieces) {
+    pieces += piece;
+    ends.push_back(static_cast<int64_t>(pieces.size()));
+  }
+  tensors.emplace_back("text", bytes_tensor(text.text));
+  tensors.emplace_back("ids", Tensor::from(text.ids, {count}));
+  tensors.emplace_back("offsets", Tensor::from(offsets, {count, 2}));
+  tensors.emplace_back("special", Tensor::from(text.special, {count}));
+  tensors.emplace_back("pieces", bytes_tensor(pieces));
+  tensors.emplace_back("piece_ends", Tensor::from(ends, {count}));
+}
+
+Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& tensors) {
+  Json frames = Json::array();
+  bool shared = true;
+  for (const Frame& frame : layer.frames) shared = shared && frame.keys.empty();
+  if (shared && !layer.frames.empty()) tensors.emplace_back(name + ".k", gather_keys(layer.frames.back().record.keys));
+  for (size_t i = 0; i < layer.frames.size(); ++i) {
+    const Frame& frame = layer.frames[i];
+    const std::string own = name + ".frame" + std::to_string(i);
+    tensors.emplace_back(own + ".q", frame.record.q);
+    tensors.emplace_back(own + ".m", frame.record.rows.m);
+    tensors.emplace_back(own + ".l", frame.record.rows.l);
+    if (!shared) {
+      tensors.emplace_back(own + ".k", gather_keys(frame.record.keys));
+      std::vector<int64_t> keys = frame.keys;
+      if (keys.empty()) {
+        for (int64_t j = 0; j < key_length(frame.record.keys); ++j) keys.push_back(j);
+      }
+      tensors.emplace_back(own + ".keys", Tensor::from(keys, {static_cast<int64_t>(keys.size())}));
+    }
+    frames.push(Json::object({{"queries", Json(Json::Array{frame.queries.begin, frame.queries.end})},
+                              {"first_query", frame.record.first_query},
+                              {"query_length", frame.record.query_length},
+                              {"k", shared ? name + ".k" : own + ".k"}}));
+  }
+  return frames;
+}
+
+Json add_statistics(const std::string& name, const SweepResult& statistics, NamedTensors& tensors) {
+  for (const auto& [label, member] : kStatistics) {
+    if ((statistics.*member).defined()) tensors.emplace_back(name + "." + label, statistics.*member);
+  }
+  tensors.emplace_back(name + ".statistics_rows", Tensor::from(statistics.queries, {static_cast<int64_t>(statistics.queries.size())}));
+  return Json::object({{"exact", statistics.exact}, {"rows_looked_at", statistics.rows_looked_at}});
+}
+
+// Reads one field of a hostile file: every count is checked before it is believed.
+class Reader {
+ public:
+  explicit Reader(SafeTensors file) : file_(std::move(file)) {}
+  const std::string& where() const { return file_.where(); }
+
+  Tensor get(const std::string& name, DType dtype, int rank) const {
+    const Tensor tensor = file_.get(name);
+    if (tensor.dtype() != dtype || tensor.rank() != rank) {
+      fail(ErrorCode::kFormat, "{}: tensor \"{}\": expected {} of rank {}, found {} {}", where(), name, to_string(dtype), rank,
+           to_string(tensor.dtype()), to_string(tensor.shape()));
+    }
+    return tensor;
+  }
+  Tensor optional(const std::string& name, int rank) const { return file_.contains(name) ? get(name, DType::kF32, rank) : Tensor(); }
+  bool contains(const std::string& name) const { return file_.contains(name); }
+  Tensor any(const std::string& name) const { return file_.get(name); }
+  Json metadata(const std::string& name) const {
+    const auto found = file_.metadata().find(name);
+    if (found == file_.metadata().end()) fail(ErrorCode::kFormat, "{}: metadata \"{}\" is missing", where(), name);
+    return Json::parse(found->second, where() + ": " + name);
+  }
+  const std::map<std::string, std::string>& all_metadata() const { return file_.metadata(); }
+  std::string text(const std::string& name) const {
+    const Tensor tensor = get(name, DType::kU8, 1);
+    return {reinterpret_cast<const char*>(tensor.raw()), static_cast<size_t>(tensor.size(0))};
+  }
+  void expect(bool holds, const std::string& what) const {
+    if (!holds) fail(ErrorCode::kFormat, "{}: {}", where(), what);
+  }
+
+ private:
+  SafeTensors file_;
+};
+
+template <class T>
+std::vector<T> values_of(const Tensor& tensor) {
+  const Tensor dense = tensor.contiguous();
+  return {dense.data<T>(), dense.data<T>() + dense.numel()};
+}
+
+RunText read_text(const Reader& file) {
+  RunText text;
+  text.text = file.text("text");
+  text.ids = values_of<int32_t>(file.get("ids", DType::kI32, 1));
+  const size_t count = text.ids.size();
+  const std::vector<int64_t> offsets = values_of<int64_t>(file.get("offsets", DType::kI64, 2));
+  text.special = values_of<uint8_t>(file.get("special", DType::kU8, 1));
+  const std::string pieces = file.text("pieces");
+  const std::vector<int64_t> ends = values_of<int64_t>(file.get("piece_ends", DType::kI64, 1));
+  file.expect(offsets.size() == 2 * count && text.special.size() == count && ends.size() == count,
+              "ids, offsets, special and piece_ends name different numbers of tokens");
+  int64_t begin = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const std::array<int64_t, 2> range{offsets[2 * i], offsets[2 * i + 1]};
+    file.expect(range[0] >= 0 && range[0] <= range[1] && range[1] <= static_cast<int64_t>(text.text.size()),
+                format("offsets of token {} are [{}, {}), the text has {} bytes", i, range[0], range[1], text.text.size()));
+    file.expect(ends[i] >= begin && ends[i] <= static_cast<int64_t>(pieces.size()), format("piece_ends of token {} is {}", i, ends[i]));
+    text.offsets.push_back(range);
+    text.pieces.push_back(pieces.substr(static_cast<size_t>(begin), static_cast<size_t>(ends[i] - begin)));
+    begin = ends[i];
+  }
+  return text;
+}
+
+RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
+  const Json json = file.metadata("plan");
+  Fields fields(json, file.where(), "plan");
+  RunPlan plan;
+  plan.model = fields.string_or("model", "");
+  plan.text = read_text(file);
+  const int64_t tokens = static_cast<int64_t>(plan.text.ids.size());
+  for (const Json& item : fields.require("families").items()) {
+    Fields family(item, file.where(), "plan.families");
+    MapFamily out;
+    out.name = family.string_or("name", "");
+    out.layers = static_cast<int>(family.integer("layers"));
+    out.heads = family.integer("heads");
+    out.key_heads = family.integer("key_heads");
+    out.d_k = family.integer("d_k");
+    out.queries = family.integer("queries");
+    out.keys = family.integer("keys");
+    out.causal = family.boolean_or("causal", false);
+    family.refuse_rest();
+    file.expect(out.layers >= 0 && out.layers < 100000 && out.heads > 0 && out.key_heads > 0 && out.heads % out.key_heads == 0 &&
+                    out.d_k > 0 && out.queries >= 0 && out.queries <= tokens && out.keys >= 0 && out.keys <= tokens,
+                format("plan.families: \"{}\" has sizes that do not fit its {} tokens", out.name, tokens));
+    plan.families.push_back(out);
+  }
+  file.expect(!plan.families.empty(), "plan.families is empty");
+  for (const Json& item : fields.require("segments").items()) {
+    Fields segment(item, file.where(), "plan.segments");
+    TextSegment out{segment.string_or("name", ""), segment.string_or("role", ""), segment.integer("begin"), segment.integer("end")};
+    segment.refuse_rest();
+    file.expect(out.begin >= 0 && out.begin <= out.end && out.end <= tokens,
+                format("plan.segments: \"{}\" lies outside the text", out.name));
+    plan.text.segments.push_back(out);
+  }
+  const Json::Array& made = fields.require("generated").items();
+  file.expect(static_cast<int64_t>(made.size()) <= tokens, "plan.generated names more tokens than the text has");
+  for (size_t i = 0; i < made.size(); ++i) {
+    Fields token(made[i], file.where(), "plan.generated");
+    const size_t at = static_cast<size_t>(tokens) - made.size() + i;
+    const auto [begin, end] = plan.text.offsets[at];
+    generated.push_back({static_cast<int32_t>(token.integer("id")), plan.text.pieces[at],
+                         plan.text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
+                         static_cast<float>(token.number_or("probability", 0))});
+    token.refuse_rest();
+  }
+  fields.refuse_rest();
+  return plan;
+}
+
+InstructionSet isa_from(const std::string& name, const Reader& file) {
+  for (const InstructionSet isa : {InstructionSet::kReference, InstructionSet::kAvx2, InstructionSet::kAvx512}) {
+    if (name == to_string(isa)) return isa;
+  }
+  fail(ErrorCode::kUnsupported, "{}: instruction set \"{}\" is not known to this version", file.where(), name);
+}
+
+Frame read_frame(const Reader& file, const std::string& own, const Json& item, const AttentionSpec& spec, InstructionSet isa,
+                 int64_t tokens) {
+  Fields fields(item, file.where(), own);
+  Frame frame;
+  const Json::Array& queries = fields.require("queries").items();
+  file.expect(queries.size() == 2, own + ".queries: expected [begin, end]");
+  frame.queries = {queries[0].integer(), queries[1].integer()};
+  AttentionRecord& record = frame.record;
+  record.spec = spec;
+  record.q = file.get(own + ".q", DType::kF32, 4);
+  record.rows = {file.get(own + ".m", DType::kF32, 3), file.get(own + ".l", DType::kF32, 3)};
+  const Tensor k = file.get(fields.string_or("k", ""), DType::kF32, 4);
+  record.keys = k;
+  record.first_query = fields.integer("first_query");
+  record.query_length = fields.integer("query_length");
+  fields.refuse_rest();
+  const Shape rows{record.q.size(0), record.q.size(1), record.q.size(2)};
+  file.expect(record.rows.m.shape() == rows && record.rows.l.shape() == rows && record.q.size(0) == k.size(0) && k.size(1) > 0 &&
+                  record.q.size(1) % k.size(1) == 0 && record.q.size(3) == k.size(3) && record.q.size(0) > 0,
+              own + ": q, k, m and l have shapes that do not fit each other");
+  file.expect(frame.queries.begin >= 0 && frame.queries.size() == record.q.size(2) && frame.queries.end <= tokens &&
+                  record.first_query >= 0 && record.first_query + record.q.size(2) <= record.query_length && record.query_length <= tokens,
+              own + ": its rows lie outside the text");
+  if (file.contains(own + ".keys")) frame.keys = values_of<int64_t>(file.get(own + ".keys", DType::kI64, 1));
+  file.expect(frame.keys.empty() ? k.size(2) <= tokens : static_cast<int64_t>(frame.keys.size()) == k.size(2), own + ": keys do not fit k");
+  for (const int64_t key : frame.keys) file.expect(key >= 0 && key < tokens, own + ": a key lies outside the text");
+  validate(record.spec, record.shape());
+  record.stamp = stamp_now(record.spec, record.q, record.keys, isa);
+  return frame;
+}
+
+SweepResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family) {
+  Fields fields(json, file.where(), name + ".statistics");
+  SweepResult out;
+  out.exact = fields.boolean_or("exact", true);
+  out.rows_looked_at = fields.integer_or("rows_looked_at", 0);
+  fields.refuse_rest();
+  out.queries = values_of<int64_t>(file.get(name + ".statistics_rows", DType::kI64, 1));
+  const int64_t rows = static_cast<int64_t>(out.queries.size());
+  for (const auto& [label, member] : kStatistics) {
+    if (!file.contains(name + "." + label)) continue;
+    const bool per_cell = member == &SweepResult::pooled_max || member == &SweepResult::pooled_mean || member == &SweepResult::matches;
+    const Tensor tensor = file.get(name + "." + label, DType::kF32, per_cell ? 4 : 3);
+    const bool per_row = member == &SweepResult::entropy || member == &SweepResult::distance || member == &SweepResult::matches;
+    file.expect(tensor.size(member == &SweepResult::matches ? 2 : 1) == family.heads && (!per_row || tensor.size(-1) == rows),
+                name + "." + label + " has a shape that does not fit its layer");
+    out.*member = tensor;
+  }
+  return out;
+}
+
+LayerTrace read_layer(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
+  Fields fields(json, file.where(), name);
+  LayerTrace layer;
+  const InstructionSet isa = isa_from(fields.string_or("isa", ""), file);
+  const std::string spec_text = fields.require("spec").dump();
+  const AttentionSpec spec =
+      spec_from_json(spec_text, file.where() + ": " + name, [&](const std::string& operand) { return file.any(name + "." + operand); });
+  const Json::Array& frames = fields.require("frames").items();
+  for (size_t i = 0; i < frames.size(); ++i) {
+    layer.frames.push_back(read_frame(file, name + ".frame" + std::to_string(i), frames[i], spec, isa, tokens));
+    file.expect(layer.frames.back().record.q.size(1) == family.heads, name + ": heads differ from the plan's");
+    file.expect(i == 0 || layer.frames[i - 1].queries.end <= layer.frames[i].queries.begin, name + ": frames overlap or are out of order");
+  }
+  if (const Json* statistics = fields.take("statistics")) layer.statistics = read_statistics(file, name, *statistics, family);
+  fields.refuse_rest();
+  layer.norms = {file.optional(name + ".value_norm", 3), file.optional(name + ".output_norm", 3)};
+  return layer;
+}
+
+}  // namespace
+
+void Trace::save(const std::string& path) const {
+  NamedTensors tensors;
+  Json layers = Json::object();
+  add_text(state_->plan.text, tensors);
+  for (auto& [key, layer] : state_->layers) {
+    join_steps(layer);
+    if (layer.frames.empty()) continue;
+    const std::string name = layer_name(key);
+    const AttentionRecord& record = layer.frames[0].record;
+    Json entry = Json::object({{"spec", Json::parse(to_json(record.spec), "spec")},
+                               {"isa", to_string(record.stamp.isa)},
+                               {"frames", add_frames(name, layer, tensors)}});
+    for_each_operand(record.spec,
+                     [&](const std::string& operand, const Tensor& tensor) { tensors.emplace_back(name + "." + operand, tensor); });
+    if (layer.norms.value.defined()) tensors.emplace_back(name + ".value_norm", layer.norms.value);
+    if (layer.norms.output.defined()) tensors.emplace_back(name + ".output_norm", layer.norms.output);
+    if (layer.statistics) entry["statistics"] = add_statistics(name, *layer.statistics, tensors);
+    layers[name] = std::move(entry);
+  }
+  write_safetensors(path, tensors,
+                    {{"clearhead_trace", "1"}, {"plan", plan_to_json(state_->plan, state_->generated).dump()}, {"layers", layers.dump()}});
+}
+
+Trace Trace::load(const std::string& path) {
+  const Reader file(SafeTensors::open(path));
+  const auto version = file.all_metadata().find("clearhead_trace");
+  if (version == file.all_metadata().end()) {
+    fail(ErrorCode::kFormat, "{}: is a safetensors file but not a trace: its metadata has no \"clearhead_trace\"", path);
+  }
+  if (version->second != "1") {
+    fail(ErrorCode::kUnsupported, "{}: trace version \"{}\"; this version of clearhead reads version 1", path, version->second);
+  }
+  Trace trace;
+  State& state = *trace.state_;
+  state.plan = read_plan(file, state.generated);
+  const int64_t tokens = static_cast<int64_t>(state.plan.text.ids.size());
+  const Json layers = file.metadata("layers");
+  for (const MapFamily& family : state.plan.families) {
+    for (int layer = 0; layer < family.layers; ++layer) {
+      const std::string name = layer_name({family.name, layer});
+      if (const Json* entry = layers.find(name)) state.layers[{family.name, layer}] = read_layer(file, name, *entry, family, tokens);
+    }
+  }
+  for (const auto& [name, entry] : layers.fields()) {
+    const size_t dot = name.rfind('.');
+    const bool known = dot != std::string::npos && state.layers.count({name.substr(0, dot), std::atoi(name.c_str() + dot + 1)}) > 0;
+    if (!known) fail(ErrorCode::kFormat, "{}: layers: \"{}\" is not a layer of the plan", path, name);
+  }
+  return trace;
+}
+
+}  // namespace clearhead
