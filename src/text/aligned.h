@@ -1,0 +1,87 @@
+// A text under transformation that remembers where every byte came from.
+//
+// `bytes` is valid UTF-8. Byte i came from the characters [origin[i].begin, origin[i].end) of the text given; while nothing was changed
+// the origins are not stored: byte i came from the character at base + i. A range of bytes maps to [origin of its first byte's begin,
+// origin of its last byte's end): what was inserted shares the origin of what stands before it, what was removed belongs to nobody.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/unicode.h"
+
+namespace clearhead::text {
+
+struct Origin {
+  uint32_t begin = 0, end = 0;
+};
+
+class Aligned {
+ public:
+  Aligned() = default;
+  /// A view of [base, base + bytes.size()) of the text given; the text must outlive this.
+  Aligned(std::string_view bytes, uint32_t base) : view_(bytes), base_(base) {}
+  Aligned(const Aligned& from, size_t begin, size_t end);  // a copy of a part
+  Aligned(Aligned&&) noexcept = default;
+  Aligned& operator=(Aligned&&) noexcept = default;
+  Aligned(const Aligned&) = delete;
+  Aligned& operator=(const Aligned&) = delete;
+
+  std::string_view bytes() const { return is_view_ ? view_ : std::string_view(owned_); }
+  bool empty() const { return bytes().empty(); }
+  Origin origin(size_t begin, size_t end) const;  // begin < end
+
+  /// Replaces all bytes; origins follow the changes as `Change` says.
+  void transform(const std::vector<Change>& changes, size_t removed_first = 0);
+  /// Puts `text` in front; it shares the origin of the first character. Nothing happens to an empty text.
+  void prepend(std::string_view text);
+  /// Replaces characters one by one, same length in bytes each.
+  void lower_ascii();
+  /// Keeps the characters for which keep(c) holds.
+  template <class Keep>
+  void filter(const Keep& keep);
+  /// Replaces the ranges (ascending, apart) by `content`, which gets the origin of the last byte replaced.
+  void replace(const std::vector<std::pair<size_t, size_t>>& ranges, std::string_view content);
+
+ private:
+  Origin at(size_t i) const;
+  void become(std::string bytes, std::vector<Origin> origins);
+
+  std::string_view view_{};
+  std::string owned_{};
+  bool is_view_ = true, is_identity_ = true;
+  uint32_t base_ = 0;
+  std::vector<Origin> origins_{};
+};
+
+template <class Keep>
+void Aligned::filter(const Keep& keep) {
+  const std::string_view text = bytes();
+  std::vector<Change> changes;
+  size_t removed_first = 0;
+  int32_t removed = 0;
+  bool any = false;
+  for (size_t i = 0; i < text.size();) {
+    const Decoded decoded = decode_valid(text, i);
+    i += decoded.length;
+    if (!keep(decoded.c)) {
+      ++removed;
+      any = true;
+      continue;
+    }
+    if (changes.empty()) {
+      removed_first = static_cast<size_t>(removed);
+    } else {
+      changes.back().change = -removed;
+    }
+    removed = 0;
+    changes.push_back({decoded.c, 0});
+  }
+  if (!any) return;
+  if (!changes.empty()) changes.back().change = -removed;
+  transform(changes, removed_first);
+}
+
+}  // namespace clearhead::text

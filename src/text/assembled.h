@@ -1,0 +1,31 @@
+// A tokenizer put together from its five steps. The files' readers fill `Steps`; everything a Tokenizer answers follows from them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clearhead/tokenizer.h"
+#include "text/added_tokens.h"
+#include "text/decoder.h"
+#include "text/model.h"
+#include "text/normalizer.h"
+#include "text/post_processor.h"
+#include "text/pre_tokenizer.h"
+
+namespace clearhead::text {
+
+struct Steps {
+  std::unique_ptr<Normalizer> normalizer{};       // null: nothing
+  std::unique_ptr<PreTokenizer> pre_tokenizer{};  // null: the text is one word
+  std::unique_ptr<Model> model{};
+  std::unique_ptr<PostProcessor> post_processor{};  // null: nothing is put in
+  std::unique_ptr<Decoder> decoder{};               // null: tokens joined with blanks
+  std::vector<AddedToken> added{};
+};
+
+/// `config`: tokenizer_config.json (or special_tokens_map.json) as JSON, null if absent: the names of bos_token and so on.
+std::shared_ptr<const Tokenizer> assemble(Steps steps, const Json& config);
+
+}  // namespace clearhead::text

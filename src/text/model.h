@@ -1,0 +1,91 @@
+// The last step of encoding: a word becomes tokens of the vocabulary.
+//
+// A model is immutable; what it needs while it works (and a cache of words met in this text) lives in a Scratch of the caller.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "text/vocabulary.h"
+
+namespace clearhead::text {
+
+/// A token and the bytes of the word it covers.
+struct Piece {
+  int32_t id = 0;
+  uint32_t begin = 0, end = 0;
+};
+
+/// Working memory of one encode call.
+struct Scratch {
+  struct Symbol {
+    int32_t id;              // −1: merged into its left neighbour
+    uint32_t begin, end;     // bytes of the word
+    int32_t previous, next;  // −1 at the ends
+    uint32_t rank;           // of merging this with the next; kNoMerge if they do not
+    int32_t merged;          // the id they would become
+  };
+  struct Candidate {
+    uint32_t rank, position;
+    int32_t left, right;  // ids when this was queued
+  };
+  struct Known {
+    const char* word = nullptr;
+    uint32_t length = 0, first = 0, count = 0;
+  };
+  static constexpr size_t kKnownWords = 8192;
+
+  explicit Scratch(size_t text_size) {
+    if (text_size > 4096) known.resize(kKnownWords);  // below that a cache costs more than it saves
+  }
+  std::vector<Symbol> symbols;
+  std::vector<Candidate> queue;
+  std::vector<Known> known;   // direct-mapped by the word's hash
+  std::vector<Piece> memory;  // pieces of known words
+  std::vector<Piece> pieces;  // the result
+  std::string buffer;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  /// Puts the tokens of `word` (not empty) into scratch.pieces. `word` must live as long as the scratch is used with this text.
+  virtual void tokenize(std::string_view word, Scratch& scratch) const = 0;
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+  std::string unknown{};  // the unk token's spelling, if any
+
+ protected:
+  Vocabulary vocabulary_;
+};
+
+/// Reads {"token": id, …}. `where` names the source in errors, `path` the field.
+void read_vocabulary(const Json& json, std::string_view where, std::string_view path, Vocabulary& vocabulary);
+
+struct WordPieceOptions {
+  std::string unknown = "[UNK]", prefix = "##";
+  int64_t maximum_characters = 100;
+};
+std::unique_ptr<Model> make_wordpiece(Vocabulary vocabulary, WordPieceOptions options);
+
+struct BpeOptions {
+  std::string unknown, prefix, suffix;
+  bool has_unknown = false, fuses_unknown = false, falls_back_to_bytes = false, ignores_merges = false;
+  /// Words come as the raw bytes of the text, and tokens are spelled in the byte alphabet: nothing has to be spelled out while encoding.
+  bool is_raw = false;
+};
+struct Merge {
+  std::string_view left, right;
+};
+/// Throws kFormat (named `where`) if a merge uses what the vocabulary has not.
+std::unique_ptr<Model> make_bpe(Vocabulary vocabulary, const std::vector<Merge>& merges, BpeOptions options, std::string_view where);
+
+/// The model of tokenizer.json. `is_raw`: the pre-tokenizer ends in the byte alphabet and leaves it to the model (only if `may_be_raw`).
+std::unique_ptr<Model> read_model(const Json& json, std::string_view where, bool may_be_raw, bool* is_raw);
+/// merges.txt as pairs into `merges_txt`.
+std::vector<Merge> read_merges(std::string_view merges_txt, std::string_view where);
+
+}  // namespace clearhead::text

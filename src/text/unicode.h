@@ -1,0 +1,78 @@
+// What tokenizers ask of Unicode: UTF-8 in and out, classes of characters, lower case, normal forms.
+//
+// utf8proc answers, with two corrections that make the answers equal to the `tokenizers` package on every code point, whatever version
+// of utf8proc a distribution carries (2.8: Unicode 15.0, 2.9: 15.1):
+//  - BERT's classes, combining marks and compatibility decompositions are frozen there at old versions of Unicode (8 and 9): complete
+//    tables stand in frozen_classes.h (made by tools/goldens/tokenizer_tables.py);
+//  - letters, numbers and lower case follow Unicode 16 there: what came after 15.0 is listed beside them.
+// Known to differ: numbers of Unicode 17 (U+11DE0..11DE9, U+16FF4..16FF6) for the Digits pre-tokenizer alone; and regular expressions of
+// a tokenizer.json other than the well-known ones, which PCRE2 runs with its own version of Unicode (10.42: 14.0).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace clearhead::text {
+
+enum Class : uint16_t {
+  kLetter = 1 << 0,           // L
+  kNumber = 1 << 1,           // N
+  kSpace = 1 << 2,            // White_Space
+  kWord = 1 << 3,             // \w: alphabetic, marks, decimal numbers, connectors, joiners
+  kBertPunctuation = 1 << 4,  // ASCII symbols and P
+  kBertRemoved = 1 << 5,      // NUL, U+FFFD, Cc (but tab, line feed, carriage return), Cf, Co
+  kNonspacingMark = 1 << 6,   // Mn, as BertNormalizer strips it
+  kCombiningMark = 1 << 7,    // M, as StripAccents strips it
+  kChinese = 1 << 8,          // the blocks BertNormalizer puts blanks around
+  kLineBreak = 1 << 9,        // \r or \n
+  kApart = 1 << 10,           // not below U+0300 and not known to be inert: normal forms must look at it
+};
+
+/// The classes of a code point, or-ed. Any 32-bit value is allowed.
+uint16_t classes(char32_t c);
+
+inline bool is(char32_t c, uint16_t any_of) { return (classes(c) & any_of) != 0; }
+
+/// The code point at `text[at]`, and its length in bytes. The text must be valid UTF-8.
+struct Decoded {
+  char32_t c;
+  uint32_t length;
+};
+Decoded decode_valid(std::string_view text, size_t at);
+/// The start of the character before `at` (at > 0, a boundary of valid UTF-8).
+size_t previous_boundary(std::string_view text, size_t at);
+
+void append_utf8(std::string& out, char32_t c);
+inline uint32_t utf8_length(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
+
+/// Length of the longest valid prefix. `incomplete` (if given) tells whether the rest is a character cut off at the end.
+size_t valid_prefix(std::string_view text, bool* incomplete = nullptr);
+
+/// A stretch of given bytes that was read as one U+FFFD.
+struct Replaced {
+  uint64_t read_at;   // byte offset of its U+FFFD in the text read
+  uint64_t given_at;  // byte offset of its first byte in the text given
+  uint32_t length;    // bytes given, 1..3
+};
+/// `text` with every maximal invalid subpart replaced by U+FFFD.
+std::string replace_invalid(std::string_view text, std::vector<Replaced>* replaced = nullptr);
+
+/// Unconditional lower case; `second` is 0 except for U+0130.
+struct Lower {
+  char32_t first, second;
+};
+Lower to_lower(char32_t c);
+
+/// A character of a text being transformed, and how it came to be: 0 in place of the next old character, 1 inserted, −n in place of the
+/// next and the n after it are gone.
+struct Change {
+  char32_t c;
+  int32_t change;
+};
+enum class NormalForm { kNfd, kNfkd, kNfc, kNfkc };
+/// The normal form of a valid text as changes.
+std::vector<Change> normal_form(std::string_view text, NormalForm form);
+
+}  // namespace clearhead::text

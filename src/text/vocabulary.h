@@ -1,0 +1,54 @@
+// Token strings and their ids, both ways: one arena of bytes and an open-addressing table of slots.
+//
+// Several ids may not share a token; several tokens may share an id only in hostile files, where the last one added names the id.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace clearhead::text {
+
+uint64_t hash_bytes(std::string_view bytes);
+
+class Vocabulary {
+ public:
+  static constexpr int64_t kMaximumId = (int64_t{1} << 24) - 1;  // far above any model; bounds what a hostile id can make us allocate
+
+  void reserve(size_t tokens);
+  /// Adds or renames. The caller has checked 0 ≤ id ≤ kMaximumId.
+  void add(std::string_view token, int32_t id);
+  /// −1 if there is none.
+  int32_t find(std::string_view token) const { return find_hashed(token, hash_bytes(token)); }
+  int32_t find_hashed(std::string_view token, uint64_t hash) const;
+  bool contains(int32_t id) const {
+    return id >= 0 && static_cast<size_t>(id) < entry_of_.size() && entry_of_[static_cast<size_t>(id)] >= 0;
+  }
+  std::string_view token(int32_t id) const;  // empty if there is none
+  size_t size() const { return entries_.size(); }
+  int64_t end_id() const { return static_cast<int64_t>(entry_of_.size()); }
+  size_t longest() const { return longest_; }  // bytes of the longest token
+
+ private:
+  struct Entry {
+    uint64_t begin;
+    uint32_t length;
+    int32_t id;
+  };
+  struct Slot {
+    uint32_t tag = 0;  // upper half of the hash
+    int32_t entry = -1;
+  };
+  std::string_view text(const Entry& entry) const { return std::string_view(arena_).substr(entry.begin, entry.length); }
+  int32_t find_entry(std::string_view token, uint64_t hash) const;
+  void grow(size_t slots);
+
+  std::string arena_;
+  std::vector<Entry> entries_;
+  std::vector<int32_t> entry_of_;  // by id
+  std::vector<Slot> slots_;
+  size_t longest_ = 0;
+};
+
+}  // namespace clearhead::text
