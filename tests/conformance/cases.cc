@@ -1,0 +1,341 @@
+#include "cases.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace clearhead::conformance {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Factors and their values. A case is one value of each.
+const std::vector<std::vector<std::string>> kFactors = {
+    {"no terms", "alibi", "soft_cap", "dense bhqk", "dense 1hqk", "dense b11k", "dense 11qk", "dense 1h1k", "dense 11qk transposed",
+     "alibi+soft_cap", "soft_cap+alibi", "soft_cap+dense bhqk", "dense 11qk+soft_cap", "alibi+dense b1qk", "dense 11qk+dense 1h1k"},
+    {"full", "causal end", "causal start", "causal back 40", "window 3 0", "window 2 5", "window 60 1 start"},
+    {"no segments", "documents", "documents 1", "key padding", "negative ids"},
+    {"no mask", "mask bhqk", "mask 11qk", "mask b11k", "mask 1h1k", "mask 11qk transposed"},
+    {"no sinks", "sinks"},
+    {"scale null", "scale 0.05", "scale -0.3"},
+    {"heads 1/1", "heads 2/2", "heads 4/2", "heads 6/1", "heads 3/3"},
+    {"d 64/64", "d 1/1", "d 32/48", "d 80/16", "d 7/5", "d 128/33", "d 16/96"},
+    {"1x1", "1x48", "1x257", "3x300", "48x48", "49x49", "17x256", "50x257", "97x97", "0x5", "5x0", "13x7", "100x300", "1x1500", "131x131",
+     "2x1025", "193x40"},
+    {"contiguous", "length first", "channels apart", "unaligned", "pages", "pages, length first", "q shared by heads"},
+    {"batch 1", "batch 3"},
+    {"sizes 1", "sizes 6", "sizes 0.01"}};
+enum Factor : size_t { kTerms, kBand, kSegments, kMask, kSinks, kScale, kHeads, kWidths, kLengths, kLayout, kBatch, kSizes };
+
+using Choice = std::vector<size_t>;
+
+// Greedy pairwise covering: each case starts from an uncovered pair, and takes for every other factor the value that covers most.
+class Covering {
+ public:
+  std::vector<Choice> make() {
+    const size_t factors = kFactors.size();
+    covered_.assign(factors * factors, {});
+    size_t left = 0;
+    for (size_t a = 0; a < factors; ++a) {
+      for (size_t b = a + 1; b < factors; ++b) {
+        covered_[a * factors + b].assign(kFactors[a].size() * kFactors[b].size(), false);
+        left += covered_[a * factors + b].size();
+      }
+    }
+    std::vector<Choice> chosen;
+    while (left > 0) {
+      chosen.push_back(next());
+      left -= mark(chosen.back());
+    }
+    return chosen;
+  }
+
+ private:
+  std::vector<bool>::reference pair(size_t a, size_t value_a, size_t b, size_t value_b) {
+    if (a > b) return pair(b, value_b, a, value_a);
+    return covered_[a * kFactors.size() + b][value_a * kFactors[b].size() + value_b];
+  }
+
+  Choice next() {
+    constexpr size_t kUnset = ~size_t{0};
+    Choice choice(kFactors.size(), kUnset);
+    for (size_t at = 0; choice[0] == kUnset && at < covered_.size(); ++at) {  // any uncovered pair sets the first two
+      const auto open = std::find(covered_[at].begin(), covered_[at].end(), false);
+      if (open == covered_[at].end()) continue;
+      const size_t a = at / kFactors.size(), b = at % kFactors.size(), index = static_cast<size_t>(open - covered_[at].begin());
+      choice[a] = index / kFactors[b].size();
+      choice[b] = index % kFactors[b].size();
+      break;
+    }
+    std::vector<size_t> order(kFactors.size());
+    for (size_t f = 0; f < order.size(); ++f) order[f] = f;
+    std::shuffle(order.begin(), order.end(), random_);
+    for (const size_t f : order) {
+      if (choice[f] != kUnset) continue;
+      size_t best = 0, best_gain = 0;
+      const size_t start = random_() % kFactors[f].size();
+      for (size_t n = 0; n < kFactors[f].size(); ++n) {
+        const size_t value = (start + n) % kFactors[f].size();
+        size_t gain = 1;
+        for (size_t g = 0; g < choice.size(); ++g) gain += g != f && choice[g] != kUnset && !pair(f, value, g, choice[g]);
+        if (gain > best_gain) best = value, best_gain = gain;
+      }
+      choice[f] = best;
+    }
+    return choice;
+  }
+
+  size_t mark(const Choice& choice) {
+    size_t fresh = 0;
+    for (size_t a = 0; a < choice.size(); ++a) {
+      for (size_t b = a + 1; b < choice.size(); ++b) {
+        auto seen = pair(a, choice[a], b, choice[b]);
+        fresh += !seen;
+        seen = true;
+      }
+    }
+    return fresh;
+  }
+
+  std::vector<std::vector<bool>> covered_;  // [factor a, factor b][value of a, value of b]
+  Random random_{20240229};
+};
+
+// "dense 1hqk transposed" and its like: [batch|1, head|1, query|1, key], and memory with query innermost where transposed.
+Shape pair_shape(const std::string& form, const AttentionShape& shape) {
+  const auto has = [&](char axis) { return form.find(axis) != std::string::npos; };
+  return {has('b') ? shape.batch : 1, has('h') ? shape.heads : 1, has('q') ? shape.queries : 1, shape.keys};
+}
+
+Tensor transposed_in_memory(const Tensor& tensor) { return tensor.permute({0, 1, 3, 2}).clone().permute({0, 1, 3, 2}); }
+
+Term make_dense(Random& random, const std::string& value, const AttentionShape& shape) {
+  const std::string form = value.substr(value.find(' ') + 1, 4);
+  Tensor bias = normal(random, pair_shape(form, shape), 2);
+  float* values = bias.numel() > 0 ? bias.mutable_data<float>() : nullptr;
+  for (int64_t i = 0; i < bias.numel(); ++i) {
+    if (random() % 8 == 0) values[i] = -kInfinity;
+  }
+  return Dense{value.ends_with("transposed") ? transposed_in_memory(bias) : bias};
+}
+
+std::vector<Term> make_terms(Random& random, const std::string& value, const AttentionShape& shape) {
+  std::vector<Term> terms;
+  if (value == "no terms") return terms;
+  for (size_t begin = 0; begin < value.size();) {
+    const size_t end = std::min(value.find('+', begin), value.size());
+    const std::string part = value.substr(begin, end - begin);
+    if (part == "alibi") {
+      Tensor slopes = normal(random, {shape.heads}, 0.3f);  // of both signs
+      terms.emplace_back(Alibi{slopes});
+    } else if (part == "soft_cap") {
+      terms.emplace_back(SoftCap{5.5f});
+    } else {
+      terms.push_back(make_dense(random, part, shape));
+    }
+    begin = end + 1;
+  }
+  return terms;
+}
+
+Topology make_band(size_t value) {
+  switch (value) {
+    case 1: return causal();
+    case 2: return causal(std::nullopt, Align::kStart);
+    case 3: return causal(40);
+    case 4: return window(3, 0);
+    case 5: return window(2, 5);
+    case 6: return window(60, 1, Align::kStart);
+    default: return full();
+  }
+}
+
+// Ids that grow along a sequence, one document after another, each of 1 to 40 tokens.
+Tensor document_ids(Random& random, int64_t batch, int64_t length) {
+  Tensor ids = Tensor::zeros({batch, length}, DType::kI32);
+  int32_t* values = length > 0 ? ids.mutable_data<int32_t>() : nullptr;
+  for (int64_t b = 0; b < batch && length > 0; ++b) {
+    int32_t id = 0;
+    for (int64_t i = 0, left = 1 + random() % 40; i < length; ++i, --left) {
+      if (left == 0) ++id, left = 1 + random() % 40;
+      values[b * length + i] = id;
+    }
+  }
+  return ids;
+}
+
+std::optional<Segments> make_segments(Random& random, size_t value, const AttentionShape& shape) {
+  if (value == 0) return std::nullopt;
+  const int64_t batch = value == 2 ? 1 : shape.batch;
+  Tensor queries = document_ids(random, batch, shape.queries), keys = document_ids(random, batch, shape.keys);
+  const bool padding = value >= 3;
+  if (padding && shape.queries > 0) std::fill_n(queries.mutable_data<int32_t>(), queries.numel(), 0);
+  int32_t* key_ids = padding && shape.keys > 0 ? keys.mutable_data<int32_t>() : nullptr;
+  for (int64_t i = 0; padding && i < keys.numel(); ++i) {
+    const int64_t b = i / shape.keys, j = i % shape.keys, length = shape.keys - shape.keys * b / (2 * batch);
+    key_ids[i] = j < length ? 0 : value == 3 ? 7 : -1;
+  }
+  if (value == 4 && shape.queries > 2) queries.mutable_data<int32_t>()[1] = -1;
+  return Segments{queries, keys};
+}
+
+std::optional<Mask> make_mask(Random& random, size_t value, const AttentionShape& shape) {
+  if (value == 0) return std::nullopt;
+  const std::string name = kFactors[kMask][value], form = name.substr(5, 4);
+  Tensor visible = Tensor::zeros(pair_shape(form, shape), DType::kBool);
+  bool* values = visible.numel() > 0 ? visible.mutable_data<bool>() : nullptr;
+  for (int64_t i = 0; i < visible.numel(); ++i) values[i] = random() % 4 != 0;
+  if (visible.size(2) > 3) std::fill_n(values + 2 * shape.keys, shape.keys, false);  // a row that sees nothing
+  return Mask{value == 5 ? transposed_in_memory(visible) : visible};
+}
+
+std::array<int64_t, 2> two_numbers(const std::string& text, char between) {
+  const size_t first = text.find_first_of("0123456789"), middle = text.find(between, first);
+  return {std::stoll(text.substr(first)), std::stoll(text.substr(middle + 1))};
+}
+
+// [batch, heads, length, d] in memory laid out as the value says.
+Tensor laid_out(Random& random, const std::string& layout, Shape shape, float deviation) {
+  const auto [batch, heads, length, width] = std::array<int64_t, 4>{shape[0], shape[1], shape[2], shape[3]};
+  if (layout.ends_with("length first")) return normal(random, {batch, length, heads, width}, deviation).permute({0, 2, 1, 3});
+  if (layout == "channels apart") return normal(random, {batch, heads, width, length}, deviation).permute({0, 1, 3, 2});
+  if (layout == "unaligned") return normal(random, {batch, heads, length, width + 1}, deviation).slice(3, 1, width + 1);
+  return normal(random, shape, deviation);
+}
+
+Case build(const Choice& choice, size_t index) {
+  Random random(static_cast<uint32_t>(7919 * index + 1));
+  Case c;
+  for (size_t f = 0; f < choice.size(); ++f) c.name += (f ? " | " : "") + kFactors[f][choice[f]];
+  const auto value = [&](Factor f) { return kFactors[f][choice[f]]; };
+  const auto [heads, key_heads] = two_numbers(value(kHeads), '/');
+  const auto [d_k, d_v] = two_numbers(value(kWidths), '/');
+  const auto [queries, keys] = two_numbers(value(kLengths), 'x');
+  const int64_t batch = choice[kBatch] == 0 ? 1 : 3;
+  c.shape = {batch, heads, key_heads, queries, keys, d_k, d_v};
+  if (choice[kScale] == 1) c.spec.pair = Dot{0.05f};
+  if (choice[kScale] == 2) c.spec.pair = Dot{-0.3f};
+  c.spec.terms = make_terms(random, value(kTerms), c.shape);
+  c.spec.topology = make_band(choice[kBand]);
+  c.spec.topology.segments = make_segments(random, choice[kSegments], c.shape);
+  c.spec.topology.mask = make_mask(random, choice[kMask], c.shape);
+  if (choice[kSinks] == 1) c.spec.normaliser = Softmax{normal(random, {heads}, 3)};
+  const std::string layout = value(kLayout);
+  const float deviation = choice[kSizes] == 0 ? 1.0f : choice[kSizes] == 1 ? 6.0f : 0.01f;
+  c.q = layout == "q shared by heads" ? normal(random, {batch, 1, queries, d_k}, deviation).expand({batch, heads, queries, d_k})
+                                      : laid_out(random, layout, {batch, heads, queries, d_k}, deviation);
+  c.k = laid_out(random, layout, {batch, key_heads, keys, d_k}, 1);
+  c.v = laid_out(random, layout, {batch, key_heads, keys, d_v}, 1);
+  c.keys = c.k;
+  if (layout.starts_with("pages")) {
+    c.keys = paged(c.k, c.v);
+    c.v = Tensor();
+  }
+  validate(c.spec, c.shape);
+  return c;
+}
+
+Tensor part(const Tensor& operand, int axis, Range range) {
+  return operand.size(axis) == 1 ? operand : operand.slice(axis, range.begin, range.end);
+}
+
+}  // namespace
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = [] {
+    std::vector<Case> built;
+    for (const Choice& choice : Covering().make()) built.push_back(build(choice, built.size()));
+    return built;
+  }();
+  return all;
+}
+
+Tensor normal(Random& random, Shape shape, float deviation) {
+  Tensor tensor = Tensor::empty(std::move(shape));
+  if (tensor.numel() == 0) return tensor;
+  float* values = tensor.mutable_data<float>();
+  // Sums of four uniforms: near enough to normal, and the same on every standard library.
+  for (int64_t i = 0; i < tensor.numel(); ++i) {
+    double sum = -2;
+    for (int n = 0; n < 4; ++n) sum += static_cast<double>(random()) * 0x1p-32;
+    values[i] = deviation * static_cast<float>(sum * std::sqrt(3.0));
+  }
+  return tensor;
+}
+
+Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {
+  const int64_t width = v.defined() ? v.size(3) : std::get<PagedKeys>(keys).d_v;
+  Result result;
+  result.out = Tensor::empty({q.size(0), q.size(1), q.size(2), width});
+  if (result.out.numel() > 0) std::fill_n(result.out.mutable_data<float>(), result.out.numel(), NAN);  // whatever is not written is seen
+  AttentionRecord& record = result.record;
+  record.spec = spec;
+  record.q = q;
+  record.keys = keys;
+  record.query_length = q.size(2);
+  record.rows = {.m = Tensor::zeros({q.size(0), q.size(1), q.size(2)}), .l = Tensor::zeros({q.size(0), q.size(1), q.size(2)})};
+  record.stamp = stamp_now(spec, q, keys, backend.isa);
+  backend.forward({.spec = spec, .q = q, .keys = record.keys, .v = v, .out = result.out, .rows = record.rows});
+  return result;
+}
+
+std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
+                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity) {
+  std::vector<float> out(rows.size() * static_cast<size_t>(keys.size()), -1);
+  if (out.empty()) return out;
+  backend.weights({.record = record,
+                   .batch = batch,
+                   .head = head,
+                   .rows = rows.data(),
+                   .row_count = static_cast<int64_t>(rows.size()),
+                   .keys = keys,
+                   .quantity = quantity,
+                   .out = out.data(),
+                   .out_stride = keys.size()});
+  return out;
+}
+
+AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys) {
+  AttentionSpec small = spec;
+  for_each_operand(small, [&](const std::string& name, Tensor& operand) {
+    if (name.starts_with("slopes") || name == "sinks") {
+      operand = operand.slice(0, heads.begin, heads.end);
+    } else if (name.starts_with("segments")) {
+      operand = part(operand, 0, {batch, batch + 1});
+      operand = name == "segments.queries" ? operand.slice(1, queries.begin, queries.end) : operand.slice(1, 0, keys);
+    } else {
+      operand = part(part(part(operand, 0, {batch, batch + 1}), 1, heads), 2, queries).slice(3, 0, keys);
+    }
+  });
+  return small;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  const Tensor left = a.contiguous(), right = b.contiguous();
+  return left.shape() == right.shape() && (left.numel() == 0 || std::memcmp(left.raw(), right.raw(), left.bytes()) == 0);
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+}
+
+PagedKeys paged(const Tensor& k, const Tensor& v) {
+  KeyCache cache;
+  int64_t at = 0;
+  for (int64_t piece = 1; at < k.size(2); piece = piece * 3 + 1) {
+    const int64_t end = std::min(k.size(2), at + piece);
+    cache.append(k.slice(2, at, end), v.slice(2, at, end));
+    at = end;
+  }
+  if (k.size(2) == 0) cache.append(k, v);
+  return cache.snapshot();
+}
+
+std::string table_name(const Backend& backend) {
+  const std::string name = backend.name;
+  return name == to_string(backend.isa) ? name : name + "_" + to_string(backend.isa);
+}
+
+}  // namespace clearhead::conformance

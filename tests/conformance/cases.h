@@ -1,0 +1,57 @@
+// Descriptions, shapes and layouts that every backend must get right: a seeded pairwise covering of the factors below.
+//
+// Every pair of values of two factors stands in at least one case; a failing case is named by its values, e.g.
+// "alibi+soft_cap | causal end | no segments | … | 49x49 | pages".
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backends/contract.h"
+#include "clearhead/attend.h"
+#include "clearhead/record.h"
+#include "clearhead/spec.h"
+
+namespace clearhead::conformance {
+
+struct Case {
+  std::string name{};
+  AttentionShape shape{};
+  AttentionSpec spec{};
+  Tensor q{}, k{}, v{};  // v undefined when keys are pages
+  Keys keys{};
+};
+
+/// The covering, always the same.
+const std::vector<Case>& cases();
+
+using Random = std::mt19937;
+/// f32, normal with this deviation, contiguous.
+Tensor normal(Random& random, Shape shape, float deviation = 1);
+
+/// One call of one table.
+struct Result {
+  Tensor out{};
+  AttentionRecord record{};
+};
+Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
+inline Result run(const Backend& backend, const Case& c) { return run(backend, c.spec, c.q, c.keys, c.v); }
+
+std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
+                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity = WeightsCall::Quantity::kWeight);
+
+/// The description as the sequences [batch, batch + 1), query heads `heads` and queries `queries` of the call see it, with keys [0, keys).
+AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys);
+
+bool same_bits(const Tensor& a, const Tensor& b);
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b);
+
+/// Pages filled from tensors, in appends of uneven size.
+PagedKeys paged(const Tensor& k, const Tensor& v);
+
+/// Name of a table for test names and messages: "ref", "cpu_avx512".
+std::string table_name(const Backend& backend);
+
+}  // namespace clearhead::conformance
