@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 
+#include "backends/cpu/cpu.h"
 #include "backends/ref/ref.h"
 #include "base/format.h"
 
@@ -14,7 +15,11 @@ namespace {
 std::atomic<const Backend*> chosen{nullptr};
 
 // A table with a hole is not handed out: a process uses one whole table.
-bool is_whole(const Backend& table) { return table.refusal && table.forward && table.weights && table.sweep; }
+bool is_whole(const Backend& table) {
+  const DenseOps& dense = table.dense;
+  return table.refusal && table.forward && table.weights && table.sweep && dense.prepare && dense.linear && dense.norm && dense.embed &&
+         dense.rotary && dense.activate;
+}
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -63,7 +68,7 @@ void choose_backend(std::string_view name) {
 
 std::vector<const Backend*> runnable_backends() {
   std::vector<const Backend*> tables;
-  for (const Backend* table : {&ref_backend()}) {
+  for (const Backend* table : {&ref_backend(), cpu_backend(InstructionSet::kAvx2), cpu_backend(InstructionSet::kAvx512)}) {
     if (table && is_whole(*table)) tables.push_back(table);
   }
   return tables;

@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "backends/ref/dense.h"
 #include "backends/ref/score.h"
 #include "backends/ref/sweep.h"
 #include "base/parallel.h"
@@ -111,6 +112,7 @@ const Backend& ref_backend() {
     backend.forward = forward;
     backend.weights = weights;
     backend.sweep = reference::sweep;
+    backend.dense = ref_dense_ops();
     return backend;
   }();
   return table;
