@@ -11,6 +11,7 @@
 #define CLEARHEAD_CPU_SIMD_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <cstdint>

@@ -1,0 +1,374 @@
+#include "bench/attention.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <random>
+
+#include "backends/cpu/cpu.h"
+#include "backends/cpu/limits.h"
+#include "base/format.h"
+#include "base/json.h"
+#include "base/parallel.h"
+
+namespace clearhead::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+enum class Kind : uint8_t { kForward, kDecode, kSweep };
+struct Plan {
+  std::string name{};
+  Kind kind = Kind::kForward;
+  int64_t batch = 1, heads = 8, key_heads = 8, length = 4096, d = 64;
+  bool is_causal = false, in_pages = false;
+  std::vector<Statistic> statistics{};
+  bool by_default = true;
+  AttentionSpec spec{};
+};
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+// --- what is run ---------------------------------------------------------------------------------------------------------------------------
+
+Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default) {
+  Plan plan;
+  plan.name = format("forward/f32/{}/h{}/n{}/d{}", shape_name, heads, length, d);
+  plan.heads = plan.key_heads = heads;
+  plan.length = length, plan.d = d, plan.is_causal = is_causal, plan.by_default = by_default;
+  if (is_causal) plan.spec.topology = causal();
+  return plan;
+}
+
+Plan decode_plan(int64_t length, int64_t d, bool in_pages, bool by_default) {
+  Plan plan;
+  plan.kind = Kind::kDecode;
+  plan.heads = 32, plan.key_heads = 8, plan.length = length, plan.d = d, plan.in_pages = in_pages, plan.by_default = by_default;
+  plan.name = format("decode/f32/{}/h32kv8/n{}/d{}", in_pages ? "pages" : "rows", length, d);
+  plan.spec.topology = causal();
+  return plan;
+}
+
+Plan sweep_plan(const std::string& which, std::vector<Statistic> statistics, int64_t length, int64_t d, bool is_causal, bool by_default) {
+  Plan plan = forward_plan("", 8, length, d, is_causal, by_default);
+  plan.kind = Kind::kSweep;
+  plan.statistics = std::move(statistics);
+  plan.name = format("sweep/f32/{}/{}/h8/n{}/d{}", which, is_causal ? "causal" : "full", length, d);
+  return plan;
+}
+
+std::vector<Plan> all_plans() {
+  std::vector<Plan> plans;
+  for (const bool is_causal : {false, true}) {
+    const char* shape = is_causal ? "causal" : "full";
+    for (const int64_t d : {64, 128}) plans.push_back(forward_plan(shape, 8, 4096, d, is_causal, true));
+    plans.push_back(forward_plan(shape, 1, 4096, 64, is_causal, true));
+    plans.push_back(forward_plan(shape, 12, 512, 64, is_causal, true));
+    plans.push_back(forward_plan(shape, 12, 128, 64, is_causal, false));
+    for (const int64_t d : {32, 80, 256}) plans.push_back(forward_plan(shape, 8, 4096, d, is_causal, d == 32 && !is_causal));
+  }
+  Plan paged = forward_plan("pages", 8, 4096, 64, false, false);
+  paged.in_pages = true;
+  plans.push_back(paged);
+  Plan alibi = forward_plan("alibi", 8, 4096, 64, true, false);
+  std::vector<float> slopes;
+  for (int head = 1; head <= 8; ++head) slopes.push_back(std::exp2(-static_cast<float>(head)));
+  alibi.spec.terms = {Alibi{Tensor::from(slopes, {8})}};
+  plans.push_back(alibi);
+  Plan soft_cap = forward_plan("soft_cap", 8, 4096, 64, false, false);
+  soft_cap.spec.terms = {SoftCap{30}};
+  plans.push_back(soft_cap);
+  Plan window_plan = forward_plan("window512", 8, 4096, 64, true, false);
+  window_plan.spec.topology = causal(511);
+  plans.push_back(window_plan);
+  for (const bool in_pages : {true, false}) {
+    for (const int64_t length : {4096, 32768}) plans.push_back(decode_plan(length, 64, in_pages, in_pages || length == 32768));
+    plans.push_back(decode_plan(32768, 128, in_pages, false));
+  }
+  for (const bool is_causal : {false, true}) {
+    plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 64, is_causal, true));
+  }
+  plans.push_back(sweep_plan("entropy", {entropy}, 4096, 64, false, false));
+  plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 128, false, false));
+  return plans;
+}
+
+// Fast and good enough for values that only have to be ordinary numbers.
+Tensor random_tensor(Shape shape, uint32_t seed) {
+  Tensor tensor = Tensor::empty(std::move(shape));
+  float* data = tensor.mutable_data<float>();
+  parallel_ranges(tensor.numel(), 1 << 16, [&](int64_t begin, int64_t end, int) {
+    std::minstd_rand random(seed + static_cast<uint32_t>(begin) * 2654435761U);
+    for (int64_t i = begin; i < end; ++i) {
+      float sum = -6;  // twelve uniform numbers: nearly normal
+      for (int n = 0; n < 12; ++n) sum += static_cast<float>(random()) * (1.0F / 2147483648.0F);
+      data[i] = sum;
+    }
+  });
+  return tensor;
+}
+
+PagedKeys random_pages(const Plan& plan, uint32_t seed) {
+  PagedKeys keys;
+  keys.length = plan.length, keys.key_heads = plan.key_heads, keys.d_k = keys.d_v = plan.d;
+  for (int64_t b = 0; b < plan.batch; ++b) {
+    keys.pages.emplace_back();
+    for (int64_t first = 0; first < plan.length; first += KeyPage::kLength) {
+      auto page = std::make_shared<KeyPage>();
+      page->keys = random_tensor({plan.key_heads, KeyPage::kLength / KeyPage::kPanel, plan.d, KeyPage::kPanel}, ++seed);
+      page->values = random_tensor({plan.key_heads, KeyPage::kLength, plan.d}, ++seed + 1000);
+      keys.pages.back().push_back(page);
+    }
+  }
+  return keys;
+}
+
+// One call's operands and results.
+struct Operands {
+  Tensor q{}, v{}, out{};
+  Keys keys{};
+  RowStats rows{};
+  Operands(const Plan& plan, int64_t queries, uint32_t seed) {
+    q = random_tensor({plan.batch, plan.heads, queries, plan.d}, seed);
+    if (plan.in_pages) {
+      keys = random_pages(plan, seed + 1);
+    } else {
+      keys = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 1);
+      v = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 2);
+    }
+    out = Tensor::zeros({plan.batch, plan.heads, queries, plan.d});
+    rows = {Tensor::zeros({plan.batch, plan.heads, queries}), Tensor::zeros({plan.batch, plan.heads, queries})};
+  }
+  void forward(const Backend& backend, const AttentionSpec& spec) { backend.forward({spec, q, keys, v, out, rows}); }
+};
+
+// --- compute: bursts before items --------------------------------------------------------------------------------------------------------------
+
+class ItemTimes final : public cpu::ItemObserver {
+ public:
+  explicit ItemTimes(InstructionSet isa) : isa_(isa), threads_(static_cast<size_t>(threads())) {}
+  void before(int64_t, int thread) override {
+    Thread& own = threads_[static_cast<size_t>(thread)];
+    double flops = 0;
+    const double seconds = cpu::fma_burst(isa_, 2'000'000, &flops);  // about 15 us of AVX-512
+    own.rates.push_back(flops / seconds);
+    own.start = Clock::now();
+  }
+  void after(int64_t item, int thread) override {
+    Thread& own = threads_[static_cast<size_t>(thread)];
+    own.items.emplace_back(item, seconds_since(own.start));
+  }
+  /// Folds the run just finished into the best time of each item.
+  void end_run() {
+    for (Thread& thread : threads_) {
+      for (const auto& [item, seconds] : thread.items) {
+        if (static_cast<size_t>(item) >= best_.size()) best_.resize(static_cast<size_t>(item) + 1, 1e9);
+        best_[static_cast<size_t>(item)] = std::min(best_[static_cast<size_t>(item)], seconds);
+      }
+      thread.items.clear();
+    }
+    ++runs_;
+  }
+  double clean_seconds() const {
+    double sum = 0;
+    for (const double best : best_) sum += best;
+    return sum / static_cast<double>(threads_.size());
+  }
+  /// The 1/runs quantile of each thread's bursts, summed; a thread that got no item counts as the fastest.
+  double peak() {
+    double sum = 0, fastest = 0;
+    int idle = 0;
+    for (Thread& thread : threads_) {
+      if (thread.rates.empty()) {
+        ++idle;
+        continue;
+      }
+      std::sort(thread.rates.rbegin(), thread.rates.rend());
+      const double rate = thread.rates[thread.rates.size() / static_cast<size_t>(std::max(1, runs_))];
+      sum += rate, fastest = std::max(fastest, rate);
+    }
+    return sum + idle * fastest;
+  }
+
+ private:
+  struct alignas(64) Thread {
+    std::vector<double> rates{};
+    std::vector<std::pair<int64_t, double>> items{};
+    Clock::time_point start{};
+  };
+  InstructionSet isa_;
+  std::vector<Thread> threads_;
+  std::vector<double> best_{};
+  int runs_ = 0;
+};
+
+struct ComputeTimes {
+  double clean = 0, wall = 0, peak = 0;
+};
+
+// Alternates observed runs (bursts and items) with plain ones (wall).
+ComputeTimes time_compute(InstructionSet isa, double budget, const std::function<void()>& call) {
+  call();
+  ItemTimes times(isa);
+  ComputeTimes out{.clean = 0, .wall = 1e9, .peak = 0};
+  const auto start = Clock::now();
+  for (int run = 0; run < 3 || (seconds_since(start) < budget && run < 1000); ++run) {
+    cpu::observe_items(&times);
+    call();
+    cpu::observe_items(nullptr);
+    times.end_run();
+    const auto plain = Clock::now();
+    call();
+    out.wall = std::min(out.wall, seconds_since(plain));
+  }
+  out.clean = times.clean_seconds();
+  out.peak = times.peak();
+  return out;
+}
+
+double forward_flops(const Plan& plan) {
+  double pairs = 0;
+  for (int64_t i = 0; i < plan.length; ++i) {
+    const Band& band = plan.spec.topology.band;
+    const int64_t low = band.back ? std::max<int64_t>(0, i - *band.back) : 0,
+                  high = band.ahead ? std::min(plan.length, i + *band.ahead + 1) : plan.length;
+    pairs += static_cast<double>(high - low);
+  }
+  return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
+}
+
+AttentionCase run_compute(const Plan& plan, const Backend& backend, const AttentionOptions& options) {
+  Operands operands(plan, plan.length, 7);
+  AttentionCase out;
+  out.name = plan.name;
+  out.limit = "fma";
+  out.work = forward_flops(plan);
+  const auto forward = [&] { operands.forward(backend, plan.spec); };
+  ComputeTimes times = time_compute(backend.isa, options.seconds_per_case, forward);
+  if (plan.kind == Kind::kSweep) {
+    const double forward_clean = times.clean;
+    AttentionRecord record{.spec = plan.spec, .q = operands.q, .keys = operands.keys, .rows = operands.rows};
+    record.query_length = plan.length;
+    record.stamp = stamp_now(record.spec, record.q, record.keys, backend.isa);
+    std::vector<int64_t> rows(static_cast<size_t>(plan.length));
+    for (int64_t i = 0; i < plan.length; ++i) rows[static_cast<size_t>(i)] = i;
+    SweepRequest request;
+    request.statistics = plan.statistics;
+    out.work /= 2;  // scores only
+    times = time_compute(backend.isa, options.seconds_per_case, [&] { backend.sweep({record, request, rows}); });
+    out.ratio_to_forward = times.clean / forward_clean;
+  }
+  out.seconds = times.clean;
+  out.wall_seconds = times.wall;
+  out.limit_value = times.peak;
+  out.fraction_of_limit = out.work / out.seconds / out.limit_value;
+  out.wall_fraction_of_limit = out.work / out.wall_seconds / out.limit_value;
+  return out;
+}
+
+// --- bandwidth: pairs ------------------------------------------------------------------------------------------------------------------------
+
+double time_read(InstructionSet isa, const float* data, int64_t bytes) {
+  constexpr int64_t kPiece = 256 * 1024;  // as large as a decode item's keys
+  const auto start = Clock::now();
+  parallel_for(bytes / kPiece, [&](int64_t piece, int) { cpu::read_bytes(isa, data + piece * (kPiece / 4), kPiece); });
+  return seconds_since(start);
+}
+
+AttentionCase run_bandwidth(const Plan& plan, const Backend& backend, const AttentionOptions& options) {
+  AttentionCase out;
+  out.name = plan.name;
+  out.limit = "read";
+  const int64_t bytes = 2 * plan.batch * plan.key_heads * plan.length * plan.d * static_cast<int64_t>(sizeof(float));
+  const int64_t copies = std::max<int64_t>(2, (int64_t{200} << 20) / bytes);  // beyond the last cache
+  out.work = static_cast<double>(bytes);
+  std::vector<Operands> operands;
+  for (int64_t copy = 0; copy < copies; ++copy) operands.emplace_back(plan, 1, static_cast<uint32_t>(copy * 10'000));
+  const Tensor other = random_tensor({copies * bytes / 4}, 3);
+  std::vector<double> fractions, seconds, reads;
+  const auto start = Clock::now();
+  for (int64_t run = 0; run < 5 || (seconds_since(start) < options.seconds_per_case && run < 10'000); ++run) {
+    const auto begin = Clock::now();
+    operands[static_cast<size_t>(run % copies)].forward(backend, plan.spec);
+    const double kernel = seconds_since(begin);
+    const double read = time_read(backend.isa, other.data<float>() + run % copies * (bytes / 4), bytes);
+    if (run == 0) continue;
+    fractions.push_back(read / kernel), seconds.push_back(kernel), reads.push_back(out.work / read);
+  }
+  out.seconds = out.wall_seconds = median(seconds);
+  out.limit_value = median(reads);
+  out.fraction_of_limit = out.wall_fraction_of_limit = median(fractions);
+  return out;
+}
+
+const Backend& table_of(InstructionSet isa) {
+  for (const InstructionSet candidate : {InstructionSet::kAvx512, InstructionSet::kAvx2}) {
+    if (isa != InstructionSet::kReference && isa != candidate) continue;
+    if (const Backend* table = cpu_backend(candidate)) return *table;
+  }
+  fail(ErrorCode::kUnsupported, "bench attention: this machine cannot run {}; leave --isa unset for the best it can",
+       isa == InstructionSet::kReference ? "AVX2" : to_string(isa));
+}
+
+}  // namespace
+
+AttentionBench run_attention(const AttentionOptions& options) {
+  const Backend& backend = table_of(options.isa);
+  AttentionBench bench;
+  bench.isa = to_string(backend.isa);
+  bench.threads = threads();
+  std::vector<double> reads;
+  for (const Plan& plan : all_plans()) {
+    const auto matches = [&](const std::string& filter) { return plan.name.find(filter) != std::string::npos; };
+    const bool wanted =
+        options.filters.empty() ? plan.by_default || options.all : std::any_of(options.filters.begin(), options.filters.end(), matches);
+    if (!wanted || (plan.kind == Kind::kSweep && !backend.sweep)) continue;
+    bench.cases.push_back(plan.kind == Kind::kDecode ? run_bandwidth(plan, backend, options) : run_compute(plan, backend, options));
+    const AttentionCase& last = bench.cases.back();
+    if (last.limit == "fma") bench.fma_flops = std::max(bench.fma_flops, last.limit_value);
+    if (last.limit == "read") reads.push_back(last.limit_value);
+  }
+  if (bench.cases.empty())
+    fail(ErrorCode::kNotFound, "bench attention: no case has such a name; names look like forward/f32/full/h8/n4096/d64");
+  bench.read_bytes = median(reads);
+  return bench;
+}
+
+std::string to_json(const AttentionBench& bench) {
+  Json cases = Json::array();
+  for (const AttentionCase& c : bench.cases) {
+    Json line = Json::object({{"name", c.name},
+                              {"seconds", c.seconds},
+                              {"wall_seconds", c.wall_seconds},
+                              {"work", c.work},
+                              {"limit", c.limit},
+                              {"limit_value", c.limit_value},
+                              {"fraction_of_limit", c.fraction_of_limit},
+                              {"wall_fraction_of_limit", c.wall_fraction_of_limit}});
+    if (c.ratio_to_forward > 0) line["ratio_to_forward"] = c.ratio_to_forward;
+    cases.push(line);
+  }
+  const Json limits = Json::object({{"fma_flops", bench.fma_flops}, {"read_bytes", bench.read_bytes}});
+  return Json::object({{"isa", bench.isa}, {"threads", bench.threads}, {"limits", limits}, {"cases", cases}}).dump();
+}
+
+std::string to_text(const AttentionBench& bench) {
+  std::string text = format("{}, {} threads; fractions of the limit measured beside each case: clean / wall\n", bench.isa, bench.threads);
+  for (const AttentionCase& c : bench.cases) {
+    const bool is_compute = c.limit == "fma";
+    text += format("{:<38} {:>9.3f} ms  {:>5.1f} / {:>5.1f} % of {:.0f} {}", c.name, c.seconds * 1e3, c.fraction_of_limit * 100,
+                   c.wall_fraction_of_limit * 100, c.limit_value / 1e9, is_compute ? "GFLOP/s" : "GB/s");
+    if (c.ratio_to_forward > 0) text += format("  {:.2f} of a forward", c.ratio_to_forward);
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace clearhead::bench

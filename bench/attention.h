@@ -1,0 +1,53 @@
+// How fast attention is here, as fractions of limits measured in the same run.
+//
+// Compute: a burst of fused multiply-adds precedes every work item. Peak is the 1/repeats quantile of a thread's bursts, summed over threads.
+//   clean = Σ over items of the best time of each / threads: what an undisturbed machine gives; wall = the best whole run without bursts.
+// Bandwidth: pairs of (kernel, plain read of as many other bytes right after it); the fraction is the median over the pairs, because the memory of shared
+// machines changes speed by a factor of two within seconds.
+// Causal work is what is needed, N(N+1)/2 pairs: waste on the diagonal counts as loss. For backends with items (cpu); ref has no limits.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "clearhead/record.h"
+
+namespace clearhead::bench {
+
+struct AttentionOptions {
+  std::vector<std::string> filters{};  ///< cases whose name contains any of these; empty: the default list
+  bool all = false;                    ///< the long list too
+  double seconds_per_case = 2.0;
+  InstructionSet isa = InstructionSet::kReference;  ///< kReference: the best this machine runs
+};
+
+struct AttentionCase {
+  std::string name{};  ///< forward/f32/full/h8/n4096/d64
+  double seconds = 0;  ///< clean time of one call (compute) or median time of one call (bandwidth)
+  double wall_seconds = 0;
+  double work = 0;               ///< flops or bytes of one call
+  std::string limit{};           ///< "fma" or "read"
+  double limit_value = 0;        ///< flops/s or bytes/s measured beside this case
+  double fraction_of_limit = 0;  ///< clean, or the median of pairs
+  double wall_fraction_of_limit = 0;
+  double ratio_to_forward = 0;  ///< sweeps: time against the forward of the same shape; 0 otherwise
+};
+
+struct AttentionBench {
+  std::string isa{};
+  int threads = 0;
+  double fma_flops = 0;   ///< largest seen, all threads
+  double read_bytes = 0;  ///< median seen, all threads
+  std::vector<AttentionCase> cases{};
+};
+
+/// Runs the cases. Throws kUnsupported if the instruction set cannot run here, kNotFound if no case has such a name.
+AttentionBench run_attention(const AttentionOptions& options = {});
+
+/// {"isa", "threads", "limits": {"fma_flops", "read_bytes"}, "cases": [{"name", "seconds", "work", "limit", "fraction_of_limit", …}]}
+std::string to_json(const AttentionBench& bench);
+/// One line a case, for people.
+std::string to_text(const AttentionBench& bench);
+
+}  // namespace clearhead::bench

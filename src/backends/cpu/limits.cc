@@ -1,0 +1,69 @@
+// Bursts of multiply-adds and plain reads, once per instruction set.
+#include "backends/cpu/limits.h"
+
+#include <chrono>
+
+#include "backends/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/limits.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#if CLEARHEAD_TARGET_HAS_KERNELS
+#include "backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// Enough independent chains to hide the latency of a multiply-add on two pipes, few enough for the registers.
+inline constexpr int kChains = kLanes == 16 ? 24 : 12;
+
+float fma_chains(int64_t steps) {
+  const F32 d;
+  Floats sum[kChains];
+  Floats x = hn::Iota(d, 1.0F), y = hn::Set(d, 0.5F);
+  unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Set(d, 1.0F + static_cast<float>(i)); });
+  for (int64_t step = 0; step < steps; ++step) {
+    unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::MulAdd(sum[i], y, x); });
+  }
+  unroll<kChains - 1>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });
+  return hn::GetLane(sum[0]);
+}
+
+float read_all(const float* data, int64_t bytes) {
+  const F32 d;
+  Floats sum[8];
+  unroll<8>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
+  constexpr int64_t kAhead = 2048 / sizeof(float);
+  for (const float* end = data + bytes / static_cast<int64_t>(sizeof(float)); data < end; data += 8 * kLanes) {
+    for (int64_t line = 0; line < 8 * kLanes; line += 16) hwy::Prefetch(data + kAhead + line);
+    unroll<8>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = sum[i] + hn::LoadU(d, data + i * kLanes); });
+  }
+  unroll<7>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });
+  return hn::GetLane(sum[0]);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
+
+#if HWY_ONCE
+namespace clearhead::cpu {
+
+double fma_burst(InstructionSet isa, int64_t fmas, double* flops) {
+  const bool wide = isa == InstructionSet::kAvx512;
+  const int64_t lanes = wide ? 16 : 8, chains = wide ? 24 : 12, steps = fmas / (lanes * chains) + 1;
+  const auto start = std::chrono::steady_clock::now();
+  volatile float keep = wide ? N_AVX3::fma_chains(steps) : N_AVX2::fma_chains(steps);
+  static_cast<void>(keep);
+  *flops = 2.0 * static_cast<double>(steps * lanes * chains);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+float read_bytes(InstructionSet isa, const float* data, int64_t bytes) {
+  return isa == InstructionSet::kAvx512 ? N_AVX3::read_all(data, bytes) : N_AVX2::read_all(data, bytes);
+}
+
+}  // namespace clearhead::cpu
+#endif
