@@ -108,7 +108,7 @@ class Bpe : public Model {
     merges_.build(merges.size());
     std::string together;
     for (size_t rank = 0; rank < merges.size(); ++rank) {
-      const auto [left, right] = merges[rank];
+      const std::string_view left = merges[rank].left, right = merges[rank].right;  // clang 14 captures no bindings
       const auto need = [&](std::string_view token) {
         const int32_t id = vocabulary_.find(token);
         if (id < 0)
