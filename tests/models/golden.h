@@ -158,6 +158,24 @@ inline double map_difference(const AttentionRecord& record, const Tensor& golden
   return largest;
 }
 
+/// Fed the golden's own Q and K, maps are within 1e-6 of `output_attentions`.
+inline void expect_maps_of_given_queries(const std::string& family, const std::string& variant) {
+  const Golden golden(family, variant);
+  for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
+    const AttentionFacts& facts = golden.facts.attention_of(layer);
+    AttentionSpec spec;
+    spec.pair = Dot{golden.tensor("scale", layer).data<float>()[0]};
+    if (facts.causal) spec.topology = causal(facts.window ? std::optional(*facts.window - 1) : std::nullopt);
+    for (int64_t index = 0; index < golden.sequences(); ++index) {
+      const int64_t length = golden.sequence(index).length;
+      const auto unpadded = [&](const char* name) { return golden.tensor(name, layer).slice(0, index, index + 1).slice(2, 0, length); };
+      const Tensor q = unpadded("q"), k = unpadded("k");
+      EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor("attention", layer), index), 1e-6)
+          << variant << ", layer " << layer;
+    }
+  }
+}
+
 /// Runs every sequence of a golden alone, then all as one padded batch, and compares all that the golden holds.
 inline void expect_golden(const std::string& family, const std::string& variant) {
   const Golden golden(family, variant);

@@ -15,6 +15,8 @@ TEST_P(Gpt2Golden, ScalesOfEveryLayerAreThoseOfTheLibrary) {
   }
 }
 
+TEST_P(Gpt2Golden, MapsOfTheLibrarysQueriesAndKeysAreItsMaps) { expect_maps_of_given_queries("gpt2", GetParam()); }
+
 INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Golden, testing::Values("plain", "flags", "unscaled", "bare", "sharded", "f16"), variant_name);
 
 TEST(Gpt2Config, RefusesWhatItCannotSayByName) {

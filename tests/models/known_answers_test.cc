@@ -72,6 +72,7 @@ TEST(KnownText, SaysWhereThePassageComesAgainAndWhereTheAnswerStands) {
 
 TEST(KnownText, EveryTwoBytesOfTheAnswerStandInOnePlaceOnly) {
   const KnownText known = make_known_text(100'000, 5);
+  EXPECT_EQ(std::set<char>(known.answer_text.begin(), known.answer_text.end()).size(), 9U);
   std::map<std::string, int> pairs;
   for (size_t at = 0; at + 1 < known.text.size(); ++at) ++pairs[known.text.substr(at, 2)];
   for (int64_t at = known.answer.begin - 1; at + 1 < known.answer.end; ++at) {
