@@ -1,0 +1,77 @@
+// Room: generate.
+// Text from a causal model, one token at a time, over the paged cache of keys; every attention of every step observable.
+//
+//   auto made = clearhead::generate(*model, model->tokenizer().encode("Once upon"), {.max_tokens = 40, .observer = &trace});
+//   made.text;                                            // what came after the prompt
+//
+// The maps are true at every step: step 0 is the prefill, step t the one row by which generated token t − 1 chose token t, over the keys as they
+// were then. The last token generated is given out without a step of its own. Equal arguments give equal tokens on one machine.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "clearhead/observer.h"
+
+namespace clearhead {
+
+/// How a token is drawn, in this order: penalty, temperature, the k most likely, the smallest set that holds top_p.
+struct Sampling {
+  double temperature = 1;  ///< > 0
+  int64_t top_k = 0;       ///< 0: all
+  double top_p = 1;        ///< in (0, 1]
+  double repetition_penalty =
+      1;              ///< > 0; logits of tokens seen before are divided by it where positive, else multiplied (Keskar et al. 2019, §4.1)
+  uint64_t seed = 0;  ///< token t uses number t of this seed (base/random.h): the same on every machine
+};
+
+/// One token as it is given out.
+struct GenerationStep {
+  GeneratedToken token{};  ///< probability: the model's own, before sampling changed anything
+  std::string text{};      ///< what became certain of the text with it: empty inside a character, and for special tokens
+  int64_t index = 0;       ///< from 0
+};
+
+struct GenerateOptions {
+  int64_t max_tokens = 128;
+  std::optional<Sampling> sampling{};              ///< absent: greedy, ties to the smaller id
+  std::optional<std::vector<int32_t>> stop_ids{};  ///< absent: end_tokens(model)
+  std::vector<std::string> stop_texts{};           ///< generation ends once the new text holds one; it and what follows are cut off
+  std::function<bool(const GenerationStep&)> on_token = nullptr;  ///< on the calling thread; false ends the generation
+  const std::atomic<bool>* cancel = nullptr;                      ///< looked at before every step
+  RunOptions run{};                                               ///< observer, text and segments of the run
+};
+
+enum class StopReason : uint8_t {
+  kMaxTokens,  ///< max_tokens were made
+  kStopToken,  ///< the last of `ids` is a stop token
+  kStopText,   ///< a stop text was completed
+  kPositions,  ///< the model has no position for another token
+  kCallback,   ///< on_token returned false
+  kCancelled,  ///< `cancel` was set; what was made until then is returned
+};
+const char* to_string(StopReason reason);  ///< "max_tokens", "stop_token", …
+
+struct Generated {
+  std::vector<int32_t> ids{};            ///< the new tokens, a stop token among them
+  std::vector<GeneratedToken> tokens{};  ///< the same with piece, bytes and probability
+  std::string text{};                    ///< UTF-8, special tokens left out; empty for a model without tokenizer
+  int64_t prompt_tokens = 0;
+  StopReason reason = StopReason::kMaxTokens;
+};
+
+/// Continues the prompt. Throws kUnsupported for a model without a causal head, kInvalidArgument for an empty prompt or options outside
+/// their ranges, kTooLong for a prompt longer than the model's positions, and whatever the observer throws.
+Generated generate(const Model& model, const Encoding& prompt, const GenerateOptions& options = {});
+/// The same for ids; the model needs no tokenizer.
+Generated generate(const Model& model, const std::vector<int32_t>& prompt, const GenerateOptions& options = {});
+
+/// The tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else the tokenizer's. May be empty.
+std::vector<int32_t> end_tokens(const Model& model);
+
+}  // namespace clearhead

@@ -1,0 +1,119 @@
+// The next token from logits.
+//
+//   greedy    the largest logit, ties to the smaller id
+//   sampled   l' = penalty(l)/T → the k largest → the shortest prefix, by size, whose softmax sums to top_p → by inverse distribution in order of id
+//
+// Tokens below (1 − top_p)/V of the mass can never be needed for the prefix: all of them together hold less than 1 − top_p. Only the others are sorted.
+#include "generate/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+#include "base/random.h"
+
+namespace clearhead {
+namespace {
+
+struct Candidate {
+  int32_t id = 0;
+  double weight = 0;  // e^(l' − max)
+};
+
+int64_t index_of_largest(const float* logits, int64_t vocabulary) {
+  int64_t best = 0;
+  bool is_number = true;
+  for (int64_t id = 0; id < vocabulary; ++id) {
+    is_number &= !std::isnan(logits[id]);
+    if (logits[id] > logits[best]) best = id;
+  }
+  if (!is_number) fail(ErrorCode::kInvalidArgument, "the model's logits hold NaN: its weights, or the sums over them, are not finite");
+  return best;
+}
+
+double share_of(const float* logits, int64_t vocabulary, int64_t id, float largest) {
+  double sum = 0;
+  for (int64_t other = 0; other < vocabulary; ++other) sum += static_cast<double>(std::exp(logits[other] - largest));
+  return std::exp(static_cast<double>(logits[id]) - static_cast<double>(largest)) / sum;
+}
+
+std::vector<float> penalised(const float* logits, int64_t vocabulary, double penalty, const std::vector<int32_t>& seen) {
+  std::vector<float> changed(logits, logits + vocabulary);
+  if (penalty == 1) return changed;
+  for (const int32_t id : seen) {
+    if (id < 0 || id >= vocabulary) continue;
+    const double logit = static_cast<double>(logits[id]);  // as given: a token seen twice is penalised once
+    changed[static_cast<size_t>(id)] = static_cast<float>(logit > 0 ? logit / penalty : logit * penalty);
+  }
+  return changed;
+}
+
+bool larger(const Candidate& a, const Candidate& b) { return a.weight != b.weight ? a.weight > b.weight : a.id < b.id; }
+
+void keep_top_k(std::vector<Candidate>& candidates, int64_t count) {
+  if (count <= 0 || count >= static_cast<int64_t>(candidates.size())) return;
+  std::nth_element(candidates.begin(), candidates.begin() + count, candidates.end(), larger);
+  candidates.resize(static_cast<size_t>(count));
+}
+
+double total(const std::vector<Candidate>& candidates) {
+  double sum = 0;
+  for (const Candidate& candidate : candidates) sum += candidate.weight;
+  return sum;
+}
+
+void keep_top_p(std::vector<Candidate>& candidates, double top_p) {
+  if (top_p >= 1) return;
+  const double all = total(candidates);
+  const double never_needed = all * (1 - top_p) / static_cast<double>(candidates.size());
+  std::erase_if(candidates, [&](const Candidate& candidate) { return candidate.weight < never_needed; });
+  std::sort(candidates.begin(), candidates.end(), larger);
+  double sum = 0;
+  size_t kept = 0;
+  while (kept < candidates.size() && sum < top_p * all) sum += candidates[kept++].weight;
+  candidates.resize(std::max<size_t>(kept, 1));
+}
+
+int32_t sample(const float* logits, int64_t vocabulary, const Sampling& sampling, const std::vector<int32_t>& seen, uint64_t index) {
+  const std::vector<float> changed = penalised(logits, vocabulary, sampling.repetition_penalty, seen);
+  const double largest = static_cast<double>(*std::max_element(changed.begin(), changed.end()));
+  std::vector<Candidate> candidates(changed.size());
+  for (size_t id = 0; id < changed.size(); ++id) {
+    candidates[id] = {static_cast<int32_t>(id), std::exp((static_cast<double>(changed[id]) - largest) / sampling.temperature)};
+  }
+  keep_top_k(candidates, sampling.top_k);
+  keep_top_p(candidates, sampling.top_p);
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  double left = random_unit(sampling.seed, index) * total(candidates);
+  int32_t last = candidates.front().id;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.weight <= 0) continue;
+    last = candidate.id;
+    left -= candidate.weight;
+    if (left < 0) break;
+  }
+  return last;
+}
+
+}  // namespace
+
+void validate(const Sampling& sampling) {
+  const auto check = [](bool holds, std::string_view name, std::string_view expected, double found) {
+    if (!holds) fail(ErrorCode::kInvalidArgument, "{}: expected {}, found {}", name, expected, found);
+  };
+  check(sampling.temperature > 0 && std::isfinite(sampling.temperature), "temperature", "a positive number (greedy: no sampling)",
+        sampling.temperature);
+  check(sampling.top_k >= 0, "top_k", "0 (all) or more", static_cast<double>(sampling.top_k));
+  check(sampling.top_p > 0 && sampling.top_p <= 1, "top_p", "a number above 0, at most 1", sampling.top_p);
+  check(sampling.repetition_penalty > 0 && std::isfinite(sampling.repetition_penalty), "repetition_penalty", "a positive number",
+        sampling.repetition_penalty);
+}
+
+Drawn draw_token(const float* logits, int64_t vocabulary, const std::optional<Sampling>& sampling, const std::vector<int32_t>& seen,
+                 uint64_t index) {
+  const int64_t best = index_of_largest(logits, vocabulary);
+  const int64_t id = sampling ? sample(logits, vocabulary, *sampling, seen, index) : best;
+  return {static_cast<int32_t>(id), static_cast<float>(share_of(logits, vocabulary, id, logits[best]))};
+}
+
+}  // namespace clearhead

@@ -1,0 +1,24 @@
+// The next token from logits.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "clearhead/generate.h"
+
+namespace clearhead {
+
+struct Drawn {
+  int32_t id = 0;
+  float probability = 0;  ///< softmax of the logits as given
+};
+
+/// Throws kInvalidArgument for values outside the ranges of generate.h.
+void validate(const Sampling& sampling);
+
+/// `seen`: every token so far. `index`: which number of the seed is used. Throws kInvalidArgument where a logit is NaN.
+Drawn draw_token(const float* logits, int64_t vocabulary, const std::optional<Sampling>& sampling, const std::vector<int32_t>& seen,
+                 uint64_t index);
+
+}  // namespace clearhead
