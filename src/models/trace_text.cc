@@ -1,0 +1,175 @@
+#include "models/trace_text.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+#include "base/json.h"
+#include "clearhead/tokenizer.h"
+
+namespace clearhead {
+namespace {
+
+Encoding encode(const Model& model, const TextRequest& request) {
+  if (request.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
+  EncodeOptions options;
+  if (request.pair) options.pair = *request.pair;
+  return model.tokenizer().encode(request.text, options);
+}
+
+// Special tokens before the first and after the last token of the text.
+struct Margins {
+  int64_t before = 0, after = 0;
+};
+Margins margins_of(const Encoding& encoding) {
+  Margins margins;
+  const int64_t count = static_cast<int64_t>(encoding.size());
+  while (margins.before < count && encoding.is_special(static_cast<size_t>(margins.before))) ++margins.before;
+  while (margins.after < count - margins.before && encoding.is_special(static_cast<size_t>(count - 1 - margins.after))) ++margins.after;
+  return margins;
+}
+
+// The tokens of an encoding at these places, in this order.
+Encoding pick(const Encoding& whole, const std::vector<int64_t>& places) {
+  Encoding out;
+  for (const int64_t place : places) {
+    const size_t at = static_cast<size_t>(place);
+    out.ids.push_back(whole.ids[at]);
+    out.type_ids.push_back(whole.type_ids[at]);
+    out.offsets.push_back(whole.offsets[at]);
+    out.segment.push_back(whole.segment[at]);
+  }
+  return out;
+}
+
+RunOptions options_of(const TextRequest& request, Observer* observer) {
+  RunOptions options;
+  options.observer = observer;
+  options.logits = false;
+  options.text = request.text;
+  options.pair = request.pair;
+  return options;
+}
+
+void name_segments(RunPlan& plan, const TextRequest& request) {
+  for (const NamedBytes& segment : request.segments) {
+    if (segment.begin < 0 || segment.begin > segment.end || segment.end > static_cast<int64_t>(request.text.size())) {
+      fail(ErrorCode::kInvalidArgument, "segments: \"{}\" is bytes [{}, {}) of a text of {} bytes", segment.name, segment.begin,
+           segment.end, request.text.size());
+    }
+    const Range tokens = tokens_of_bytes(plan.text, segment.begin, segment.end);
+    plan.text.segments.push_back({segment.name, segment.role, tokens.begin, tokens.end});
+  }
+}
+
+// Window tokens → text tokens, for every window, and which rows each owns.
+struct WindowPlan {
+  std::vector<int64_t> tokens{};
+  Range owned{};
+};
+std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t window, int64_t overlap, bool causal) {
+  const int64_t frame = margins.before + margins.after, room = window - frame, content = count - frame;
+  if (room < 1 || overlap < 0 || overlap >= room) {
+    fail(ErrorCode::kInvalidArgument,
+         "--window {} with --overlap {} leaves no new token per window; the model adds {} special tokens to each", window, overlap, frame);
+  }
+  std::vector<WindowPlan> out;
+  int64_t owned_from = 0;  // first content token the next window owns
+  for (int64_t begin = 0;; begin += room - overlap) {
+    const int64_t end = std::min(content, begin + room);
+    const bool first = begin == 0, last = end == content;
+    WindowPlan plan;
+    for (int64_t i = 0; i < margins.before; ++i) plan.tokens.push_back(i);
+    for (int64_t i = begin; i < end; ++i) plan.tokens.push_back(margins.before + i);
+    for (int64_t i = 0; i < margins.after; ++i) plan.tokens.push_back(count - margins.after + i);
+    // A shared stretch belongs half to each neighbour; with a causal model wholly to the earlier one, where those tokens have the longer past.
+    const int64_t owned_to = last ? content : end - (causal ? 0 : overlap / 2);
+    plan.owned = {first ? 0 : margins.before + owned_from - begin, margins.before + owned_to - begin + (last ? margins.after : 0)};
+    owned_from = owned_to;
+    out.push_back(std::move(plan));
+    if (last) return out;
+  }
+}
+
+TracedText trace_windows(const Model& model, const TextRequest& request, const Encoding& encoding, const Margins margins) {
+  if (request.pair) fail(ErrorCode::kUnsupported, "--window slides over one text; it cannot be used with --pair");
+  const int64_t longest = model.info().longest;
+  if (longest > 0 && request.window > longest) {
+    fail(ErrorCode::kTooLong, "--window {} is longer than this model's {} positions", request.window, longest);
+  }
+  const int64_t count = static_cast<int64_t>(encoding.size());
+  const std::vector<WindowPlan> plans =
+      plan_windows(count, margins, request.window, request.overlap.value_or(request.window / 4), model.info().causal);
+  std::vector<Trace> traces;
+  std::vector<Trace::Window> windows;
+  traces.reserve(plans.size());
+  for (const WindowPlan& plan : plans) {
+    traces.emplace_back(request.options);
+    TextRequest part = request;
+    part.segments.clear();
+    model.run(pick(encoding, plan.tokens), options_of(part, &traces.back()));
+    windows.push_back({&traces.back(), plan.tokens, plan.owned});
+  }
+  RunPlan whole = model.plan_of(encoding, options_of(request, nullptr));
+  name_segments(whole, request);
+  return {
+      .trace = Trace::from_windows(std::move(whole), windows), .tokens = count, .cut = 0, .windows = static_cast<int64_t>(plans.size())};
+}
+
+}  // namespace
+
+Range tokens_of_bytes(const RunText& text, int64_t begin, int64_t end) {
+  Range out{-1, -1};
+  for (size_t i = 0; i < text.offsets.size(); ++i) {
+    const auto [from, to] = text.offsets[i];
+    if (text.special[i] || to <= begin || from >= end) continue;
+    if (out.begin < 0) out.begin = static_cast<int64_t>(i);
+    out.end = static_cast<int64_t>(i) + 1;
+  }
+  return out.begin < 0 ? Range{0, 0} : out;
+}
+
+std::vector<NamedBytes> segments_from_json(const std::string& json, const std::string& where) {
+  std::vector<NamedBytes> out;
+  const Json parsed = Json::parse(json, where);
+  if (!parsed.is_array()) fail(ErrorCode::kFormat, "{}: expected an array of segments, found {}", where, parsed.describe());
+  for (const Json& item : parsed.items()) {
+    Fields fields(item, where, "segment " + std::to_string(out.size()));
+    out.push_back({fields.string_or("name", ""), fields.string_or("role", ""), fields.integer("begin"), fields.integer("end")});
+    fields.refuse_rest();
+  }
+  return out;
+}
+
+RunPlan plan_text(const Model& model, const TextRequest& request) {
+  RunPlan plan = model.plan_of(encode(model, request), options_of(request, nullptr));
+  name_segments(plan, request);
+  return plan;
+}
+
+TracedText trace_text(const Model& model, const TextRequest& request) {
+  Encoding encoding = encode(model, request);
+  const Margins margins = margins_of(encoding);
+  const int64_t count = static_cast<int64_t>(encoding.size()), longest = model.info().longest;
+  if (request.window > 0 && count > request.window) return trace_windows(model, request, encoding, margins);
+  TracedText out{.trace = Trace(request.options), .tokens = count};
+  if (longest > 0 && count > longest) {
+    if (!request.truncate) {
+      fail(ErrorCode::kTooLong,
+           "text has {} tokens; this model's positions end at {}. Use --window {} to slide, --truncate to cut, or a model with longer "
+           "positions.",
+           with_commas(count), with_commas(longest), longest);
+    }
+    std::vector<int64_t> kept;
+    for (int64_t i = 0; i < longest - margins.after; ++i) kept.push_back(i);
+    for (int64_t i = count - margins.after; i < count; ++i) kept.push_back(i);
+    encoding = pick(encoding, kept);
+    out.cut = count - longest;
+  }
+  model.run(encoding, options_of(request, &out.trace));
+  RunPlan named = out.trace.plan();
+  name_segments(named, request);
+  if (!request.segments.empty()) out.trace.set_segments(named.text.segments);
+  return out;
+}
+
+}  // namespace clearhead
