@@ -1,0 +1,169 @@
+// The page: loads a source, builds the regions, and keeps them in step with the state.
+
+import { type Context, type View, anchor } from './context';
+import { Focus } from './focus';
+import type { Theme, Rgb } from './paint/ramp';
+import type { Info, Source } from './source/source';
+import { type State, type Store, formatState, parseState } from './state';
+import { strings } from './strings';
+import { TextModel } from './text/model';
+import { listenToKeys } from './ui/keys';
+import { exportDialog, helpDialog, runDialog, verify } from './ui/dialogs';
+import { h, replace } from './ui/dom';
+import { regions } from './ui/regions';
+import { SearchBox } from './ui/searchbox';
+import { TopBar } from './ui/topbar';
+import { Answers, spoken } from './views/read/answers';
+import { ReadView } from './views/read/read';
+import { MapView } from './views/map/map';
+import { AtlasView } from './views/atlas/atlas';
+import { turn } from './context';
+
+export async function open(root: HTMLElement, source: Source, store: Store): Promise<void> {
+  const t = strings(store.now.lang ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
+  let info: Info;
+  try {
+    info = await source.info();
+    if (info.protocol !== 1) throw new Error(`protocol ${info.protocol}: this page speaks 1`);
+    const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
+    const family = info.families.find((f) => f.id === store.now.family) ?? info.families[0];
+    if (!family) throw new Error('the source has no attention map');
+    const model = new TextModel(text, segments, info.special);
+    if (store.now.heads.length === 0) store.set({ heads: [{ layer: Math.floor(family.layers / 2), head: 0 }] });
+    const focus = new Focus(source, store, model, family);
+    build(root, { source, info, family, text: model, segments, store, focus, t }, () => void open(root, source, store));
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    replace(root, h('main', { class: 'broken' }, h('h1', {}, 'clearhead'), h('p', { class: 'bad', role: 'alert' }, message)));
+  }
+}
+
+type Known = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking'>;
+
+function build(root: HTMLElement, known: Known, reload: () => void): void {
+  const live = h('div', { class: 'visually-hidden', 'aria-live': 'polite', 'data-testid': 'live' });
+  const notices = h('div', { class: 'notices', role: 'status' });
+  const abort = new AbortController();
+  const ctx: Context = {
+    ...known, picking: null, theme: () => themeOf(root), announce: speaker(live), notify: notifier(notices),
+    reveal: (token, remember) => reveal(token, remember),
+  };
+  const { t, store } = ctx;
+  document.documentElement.lang = t.language;
+  document.title = `${ctx.info.name} · clearhead`;
+  const read = new ReadView(ctx);
+  const map = new MapView(ctx);
+  const atlas = new AtlasView(ctx);
+  const answers = new Answers(ctx);
+  const search = new SearchBox(() => ctx, (hits, hit) => read.setHits(hits, hit), (key) => t(key));
+  const layout = regions(t, { atlas: atlas.element, text: read.element, map: map.element, answers: answers.element });
+  const bar = new TopBar(ctx, search.element, {
+    copyLink: () => copyLink(ctx), exportDialog: () => exportDialog(ctx, root), help: () => helpDialog(ctx), runDialog: () => runDialog(ctx, () => {
+      abort.abort();
+      store.set({ q: [], k: [], rect: null, id: null }, 'push');
+      reload();
+    }),
+    verify: () => void verify(ctx, visiblePart(ctx, map)), toggleAtlas: () => layout.toggleAtlas(),
+    language: () => {
+      abort.abort();
+      store.set({ lang: t.language === 'en' ? 'zh' : 'en' });
+      reload();
+    },
+  });
+  const views: View[] = [bar, read, map, atlas];
+
+  function reveal(token: number, remember: boolean): void {
+    if (remember) {
+      const { from } = read.pane.visibleRange();
+      answers.remember(ctx.text.tokenAt(Math.floor(from)));
+    }
+    read.pane.reveal(token);
+  }
+
+  replace(root, bar.element, banner(ctx), layout.element, notices, live);
+  ctx.focus.listen({
+    front: (shown) => {
+      answers.show(shown);
+      if (shown && !shown.preview) ctx.announce(spoken(ctx, shown));
+    },
+    fail: (error) => ctx.notify(error.message, 'bad'),
+  });
+  const update = (state: State, before: State): void => {
+    if (abort.signal.aborted) return;
+    root.dataset['view'] = state.view;
+    for (const view of views) view.update(state, before);
+    if (state.words !== before.words || state.sink !== before.sink || state.direction !== before.direction) answers.show(ctx.focus.shown);
+  };
+  store.listen(update);
+  window.addEventListener('hashchange', () => store.load(parseState(location.hash)), { signal: abort.signal });
+  for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
+    matchMedia(query).addEventListener('change', () => [read, map, atlas].forEach((v) => v.retheme()), { signal: abort.signal });
+  }
+  listenToKeys(ctx, {
+    read, answers, search: () => search.focus(), export: () => exportDialog(ctx, root), help: () => helpDialog(ctx), copyLink: () => copyLink(ctx),
+    turn: () => turn(ctx, store.now.direction === 'out' ? 'in' : 'out'),
+  }, abort.signal);
+  update(store.now, store.now);
+  answers.show(null);
+  ctx.focus.refresh();
+  requestAnimationFrame(() => {
+    const first = anchor(store.now)[0];
+    if (first) read.pane.reveal(first.begin);
+  });
+}
+
+/** What an offline page opens with, and the warning on a link made for another trace. */
+function banner(ctx: Context): HTMLElement | null {
+  const { t, info, store } = ctx;
+  const wrong = store.now.id !== null && store.now.id !== info.id;
+  const lacks = info.missing.map((m) => t(`feature.${m.feature}`));
+  if (!wrong && !ctx.source.offline) return null;
+  const text = wrong ? t('banner.other') : lacks.length ? t('banner.offline', { lacks: lacks.join(t('list.comma')) }) : t('banner.offline-all');
+  const element = h('div', { class: `banner${wrong ? ' warn' : ''}`, role: 'note', 'data-testid': 'banner' },
+    h('p', {}, text, ' ', h('button', { type: 'button', class: 'quiet', onclick: () => helpDialog(ctx) }, t('banner.more'))),
+    h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')));
+  return element;
+}
+
+function copyLink(ctx: Context): void {
+  const state = formatState({ ...ctx.store.now, id: ctx.info.id });
+  const text = ctx.source.offline ? state : `${location.origin}${location.pathname}#${state}`;
+  navigator.clipboard.writeText(text).then(
+    () => ctx.notify(ctx.t(ctx.source.offline ? 'link.state' : 'link.done')),
+    () => ctx.notify(text),
+  );
+}
+
+/** The rows and keys on the screen: of the map, or in reading of everything. */
+function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: number }; keys: { begin: number; end: number } } {
+  const { q0, q1, k0, k1 } = map.rect;
+  const clip = (from: number, to: number, n: number): { begin: number; end: number } => ({ begin: Math.max(0, Math.floor(from)), end: Math.min(n, Math.ceil(to)) });
+  return { rows: clip(q0, q1, ctx.family.queries), keys: clip(k0, k1, ctx.family.keys) };
+}
+
+function themeOf(root: HTMLElement): Theme {
+  const style = getComputedStyle(root);
+  const colour = (name: string): Rgb => {
+    const hex = style.getPropertyValue(name).trim().slice(1);
+    return [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)) as unknown as Rgb;
+  };
+  const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+  return { dark, paper: colour('--paper'), ink: colour('--ink') };
+}
+
+function speaker(live: HTMLElement): (sentence: string) => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return (sentence) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => (live.textContent = sentence), 180);
+  };
+}
+
+function notifier(notices: HTMLElement): (message: string, kind?: 'plain' | 'bad') => void {
+  return (message, kind = 'plain') => {
+    const notice = h('p', { class: `notice ${kind}` }, message);
+    notices.replaceChildren(notice);
+    setTimeout(() => notice.remove(), kind === 'bad' ? 9000 : 3500);
+  };
+}
+

@@ -1,0 +1,103 @@
+// What every view is given: the source and what it said of itself, the text, the state, and the few things that all of them do.
+
+import type { Focus } from './focus';
+import type { Badge, Direction, Family, Feature, HeadId, Info, Missing, Segment, Source, Span } from './source/source';
+import { kMostPins, sameHead, type State, type Store } from './state';
+import type { Strings } from './strings';
+import type { TextModel } from './text/model';
+import type { Theme } from './paint/ramp';
+import * as format from './format';
+
+export interface Context {
+  source: Source;
+  info: Info;
+  family: Family;
+  text: TextModel;
+  segments: readonly Segment[];
+  store: Store;
+  focus: Focus;
+  t: Strings;
+  theme(): Theme;
+  /** Says it to screen readers, once things are quiet. */
+  announce(sentence: string): void;
+  /** Says it to everyone, for some seconds. */
+  notify(message: string, kind?: 'plain' | 'bad'): void;
+  /** Brings a token into view in the text. */
+  reveal(token: number, remember: boolean): void;
+  /** Which span the next click in the text chooses, in the atlas' span mode. */
+  picking: 'q' | 'k' | null;
+}
+
+export interface View {
+  readonly element: HTMLElement;
+  /** The state or the line changed. */
+  update(state: State, before: State): void;
+}
+
+/** Why a feature is not to be had here, in the page's language; null when it is. */
+export function absent(ctx: Context, feature: Feature): string | null {
+  const found = ctx.info.missing.find((m) => m.feature === feature);
+  return found ? reasonOf(ctx, found) : null;
+}
+
+export function reasonOf(ctx: Context, missing: Missing): string {
+  const parts = [ctx.t.missing(missing.code), missing.detail, missing.command ? ctx.t('command', { command: missing.command }) : null];
+  return parts.filter(Boolean).join(' ');
+}
+
+export const anchor = (state: State): readonly Span[] => (state.direction === 'out' ? state.q : state.k);
+
+export function setAnchor(ctx: Context, spans: readonly Span[], how: 'push' | 'replace'): void {
+  const which = ctx.picking ?? (ctx.store.now.direction === 'out' ? 'q' : 'k');
+  ctx.store.set(which === 'q' ? { q: spans } : { k: spans }, how);
+}
+
+/** Turning the direction keeps the token looked at, when the other side has none chosen yet. */
+export function turn(ctx: Context, direction: Direction): void {
+  const state = ctx.store.now;
+  if (direction === state.direction) return;
+  const patch: Partial<State> = { direction };
+  if (direction === 'in' && (state.k.length === 0 || state.view === 'read')) patch.k = state.q;
+  if (direction === 'out' && (state.q.length === 0 || state.view === 'read')) patch.q = state.k;
+  ctx.store.set(patch, 'push');
+}
+
+/** Pins a head and brings it to the front; the head in front is let go. */
+export function pin(ctx: Context, at: HeadId): void {
+  const heads = ctx.store.now.heads;
+  const others = heads.filter((o) => !sameHead(o, at));
+  if (sameHead(heads[0], at)) {
+    if (others.length) ctx.store.set({ heads: others }, 'push');
+    return;
+  }
+  ctx.store.set({ heads: [at, ...others].slice(0, kMostPins) }, 'push');
+}
+
+export function solo(ctx: Context, at: HeadId): void {
+  ctx.store.set({ heads: [at] }, 'push');
+}
+
+/** Weights of a softmax row are shares; everything else is printed as a number. */
+export function printWeight(ctx: Context, value: number, badge: Badge, error: number): string {
+  const approximate = badge === 'quantised' || badge === 'sampled' || error > 0;
+  return isShare(ctx) ? format.share(value, approximate) : format.weight(value, approximate);
+}
+
+export function isShare(ctx: Context): boolean {
+  return ctx.store.now.weight === 'raw' && ctx.family.sums_to_one;
+}
+
+export function badgeTitle(ctx: Context, badge: Badge, error: number): string {
+  const plain = ctx.t(`badge.${badge}`);
+  return error > 0 ? `${plain} ${ctx.t('badge.error', { error: format.power(error, 2) })}` : plain;
+}
+
+/** A token as a sentence would quote it: whitespace at the ends gone, or shown when there is nothing else. */
+export function quoted(ctx: Context, span: Span): string {
+  const label = ctx.text.labelOf(span);
+  return label.trim() || visibleSpace(label) || '∅';
+}
+
+export function visibleSpace(text: string): string {
+  return text.replace(/ /g, '␣').replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/\r/g, '␍').replace(/\u00a0/g, '⍽');
+}

@@ -1,0 +1,44 @@
+// JSON and NPY of the numbers behind what is shown, made by the page itself: for offline pages, where no server can.
+
+import type { Context } from './context';
+import type { ExportKind, LineRequest } from './source/source';
+import { commandOf } from './ui/dialogs';
+
+export async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob: Blob; name: string }> {
+  const { store, focus, source, info, family } = ctx;
+  const requests = store.now.heads.map((at) => focus.requestFor(store.now, at, null)).filter((r): r is LineRequest => r !== null);
+  if (requests.length === 0) throw new Error(ctx.t('answers.how'));
+  const lines = await Promise.all(requests.map((r, i) => source.line(r, `export-${i}`)));
+  const command = commandOf(ctx);
+  if (kind === 'json') {
+    const field = store.now.direction === 'out' ? 'rows' : 'columns';
+    const heads = lines.map((line, i) => ({
+      ...requests[i].at, badge: line.badge, error: line.error,
+      [field]: { of: requests[i].spans.map((s) => [s.begin, s.end]), values: line.values ? [...line.values] : null, top: line.top, total: line.total, sink_mass: line.sinkMass },
+    }));
+    const body = { command, clearhead: info.clearhead, id: info.id, name: info.name, family: family.id, heads };
+    return { blob: new Blob([JSON.stringify(body)], { type: 'application/json' }), name: 'clearhead.json' };
+  }
+  const values = lines.map((l) => l.values).filter((v): v is Float32Array => v !== null);
+  if (values.length < lines.length) throw new Error(ctx.t('export.top-only'));
+  return { blob: new Blob([npy(values, command)]), name: 'clearhead.npy' };
+}
+
+/** NPY version 1: float32 [lines, items]; the command stands behind the data, where readers stop. */
+export function npy(rows: readonly Float32Array[], command: string): Uint8Array {
+  const columns = rows[0]?.length ?? 0;
+  const dict = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows.length}, ${columns}), }`;
+  const header = dict.padEnd(Math.ceil((10 + dict.length + 1) / 64) * 64 - 11) + '\n';
+  const text = new TextEncoder();
+  const tail = text.encode(`\n# ${command}\n`);
+  const out = new Uint8Array(10 + header.length + rows.length * columns * 4 + tail.length);
+  out.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8]);
+  out.set(text.encode(header), 10);
+  let at = 10 + header.length;
+  for (const row of rows) {
+    out.set(new Uint8Array(row.buffer, row.byteOffset, row.byteLength), at);
+    at += row.byteLength;
+  }
+  out.set(tail, at);
+  return out;
+}

@@ -1,0 +1,19 @@
+// Where the page begins. The same script is the page and, inside an offline page, the worker that recomputes rows.
+
+import './style.css';
+import { open } from './app';
+import { LiveSource } from './source/live';
+import { OfflineSource } from './source/offline';
+import { serveRows } from './source/worker';
+import { Store, parseState } from './state';
+
+if (typeof document === 'undefined') {
+  serveRows();
+} else {
+  const root = document.getElementById('app');
+  if (root) {
+    const offline = OfflineSource.find(document);
+    const hash = location.hash || (offline?.state ? `#${offline.state}` : '');
+    void open(root, offline ?? new LiveSource('./'), new Store(parseState(hash), history));
+  }
+}

@@ -1,0 +1,57 @@
+// From u8 codes to a bitmap: one lookup table a picture, one write a cell. Hatching for pairs that were never scored.
+
+import { type Codes, codeTable, kHidden, kUnscored } from '../source/frame';
+import type { Picture, Scale } from '../source/source';
+import { intensity } from '../weights';
+import { type Theme, mix, shade } from './ramp';
+
+export type Pool = 'max' | 'mean';
+
+/** Colours of the 256 codes as little-endian RGBA. */
+export function colourTable(codes: Codes, most: number, scale: Scale, theme: Theme): Uint32Array {
+  const values = codeTable(codes);
+  const table = new Uint32Array(256);
+  const rgba = ([r, g, b]: readonly [number, number, number] | readonly number[]): number => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  for (let c = 0; c < 256; c++) table[c] = rgba(shade(intensity(values[c], most, scale), theme));
+  table[kHidden] = rgba(mix(theme.paper, theme.ink, theme.dark ? 0.09 : 0.06));
+  table[kUnscored] = rgba(mix(theme.paper, theme.ink, 0.2));
+  return table;
+}
+
+/** Paints a picture into a bitmap of its own size. Codes of one kind alternate along diagonals where nothing was scored. */
+export function bitmapOf(codes: Uint8Array, rows: number, columns: number, colours: Uint32Array): HTMLCanvasElement {
+  const canvas = document.createElement('canvas');
+  canvas.width = columns;
+  canvas.height = rows;
+  const context = canvas.getContext('2d');
+  if (!context) return canvas;
+  const image = context.createImageData(columns, rows);
+  const out = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < rows * columns; i++) {
+    const code = codes[i];
+    const hatched = code === kUnscored && ((i % columns) + Math.floor(i / columns)) % 4 < 2;
+    out[i] = colours[hatched ? kHidden : code];
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+/** Largest weight of a picture outside the columns that hold sinks: what the colours are scaled to. */
+export function mostOf(picture: Picture, pool: Pool, sinks: readonly number[]): number {
+  const values = codeTable(pool === 'max' ? picture.maxCodes : picture.meanCodes);
+  const codes = pool === 'max' ? picture.max : picture.mean;
+  const cell = 2 ** picture.z;
+  const skip = new Set(sinks.map((s) => Math.floor((s - picture.keyBegin) / cell)));
+  let most = 0;
+  let code = 0;
+  for (let r = 0; r < picture.rows; r++) {
+    for (let c = 0; c < picture.columns; c++) {
+      const here = codes[r * picture.columns + c];
+      if (here > code && !skip.has(c)) code = here;
+    }
+  }
+  most = code > kUnscored ? values[code] : 0;
+  return most > 0 ? most : values[255];
+}
+
+export const codesOf = (picture: Picture, pool: Pool): Uint8Array => (pool === 'max' ? picture.max : picture.mean);

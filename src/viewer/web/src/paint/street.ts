@@ -1,0 +1,224 @@
+// The map as drawn: base picture, finer tiles over it, numbers when cells are large, axes, cross-hair. Knows nothing of DOM or requests.
+
+import { cell as printCell } from '../format';
+import type { Cells, Scale, Span } from '../source/source';
+import type { Rect } from '../state';
+import { intensity } from '../weights';
+import { type Theme, css, inkOn, mix, shade } from './ramp';
+
+export interface Layer {
+  bitmap: HTMLCanvasElement;
+  keyBegin: number;
+  queryBegin: number;
+  cell: number; // weights a pixel of the bitmap
+}
+
+export interface AxisLabel {
+  at: number; // token
+  text: string;
+}
+
+export interface Street {
+  queries: number;
+  keys: number;
+  rect: Rect; // what is seen, in weights; may reach beyond the map
+  layers: readonly Layer[]; // coarse first
+  cells: readonly Cells[]; // numbers, when large enough
+  most: number;
+  scale: Scale;
+  q: readonly Span[];
+  k: readonly Span[];
+  hover: { query: number; key: number } | null;
+  sinks: readonly number[];
+  keySegments: readonly (Span & { name: string })[];
+  querySegments: readonly (Span & { name: string })[];
+  label(token: number): string;
+  select: Rect | null;
+  theme: Theme;
+}
+
+export const kLeft = 76;
+export const kTop = 76;
+const kNumberCell = 26; // CSS pixels a cell needs for its number
+const kLabelCell = 8;
+
+export interface Frame2d {
+  width: number;
+  height: number;
+}
+
+/** CSS pixels a weight. One scale for both axes: a map keeps its shape. */
+export function zoomOf(rect: Rect, size: Frame2d): number {
+  return Math.min((size.width - kLeft) / (rect.k1 - rect.k0), (size.height - kTop) / (rect.q1 - rect.q0));
+}
+
+/** Whether numbers fit into cells at this zoom and there are few enough of them. */
+export const showsNumbers = (zoom: number, size: Frame2d): boolean =>
+  zoom >= kNumberCell && (size.width / zoom) <= 64 && (size.height / zoom) <= 64;
+
+export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: Street): void {
+  const { theme, rect } = street;
+  const zoom = zoomOf(rect, size);
+  const x = (key: number): number => kLeft + (key - rect.k0) * zoom;
+  const y = (query: number): number => kTop + (query - rect.q0) * zoom;
+  c.clearRect(0, 0, size.width, size.height);
+  c.save();
+  c.beginPath();
+  c.rect(kLeft, kTop, Math.min(size.width - kLeft, x(street.keys) - kLeft), Math.min(size.height - kTop, y(street.queries) - kTop));
+  c.clip();
+  c.fillStyle = css(mix(theme.paper, theme.ink, 0.04));
+  c.fillRect(kLeft, kTop, size.width, size.height);
+  for (const layer of street.layers) {
+    c.imageSmoothingEnabled = layer.cell * zoom < 0.75;
+    c.drawImage(layer.bitmap, x(layer.keyBegin), y(layer.queryBegin), layer.bitmap.width * layer.cell * zoom, layer.bitmap.height * layer.cell * zoom);
+  }
+  if (showsNumbers(zoom, size)) numbers(c, street, zoom, x, y);
+  cross(c, size, street, zoom, x, y);
+  c.restore();
+  axes(c, size, street, zoom, x, y);
+}
+
+type Along = (token: number) => number;
+
+function numbers(c: CanvasRenderingContext2D, street: Street, zoom: number, x: Along, y: Along): void {
+  c.textAlign = 'center';
+  c.textBaseline = 'middle';
+  c.font = `${Math.min(13, zoom * 0.36)}px ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace`;
+  const { rect } = street;
+  for (const cells of street.cells) {
+    for (let r = Math.max(0, Math.floor(rect.q0) - cells.queryBegin); r < cells.rows && cells.queryBegin + r < rect.q1; r++) {
+      for (let k = Math.max(0, Math.floor(rect.k0) - cells.keyBegin); k < cells.columns && cells.keyBegin + k < rect.k1; k++) {
+        const value = cells.values[r * cells.columns + k];
+        if (!(value >= 0)) continue;
+        const colour = shade(intensity(value, street.most, street.scale), street.theme);
+        const [left, top] = [x(cells.keyBegin + k), y(cells.queryBegin + r)];
+        c.fillStyle = css(colour);
+        c.fillRect(left + 0.5, top + 0.5, zoom - 1, zoom - 1);
+        c.fillStyle = inkOn(colour);
+        c.fillText((cells.error > 0 ? '≈' : '') + printCell(value), left + zoom / 2, top + zoom / 2);
+      }
+    }
+  }
+}
+
+function cross(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
+  const { theme } = street;
+  const line = theme.dark ? '#ff9db0' : '#b4123c';
+  const band = (from: number, to: number, across: boolean): void => {
+    const tall = Math.max(1.5, (to - from) * zoom);
+    c.strokeStyle = line;
+    c.lineWidth = 1.5;
+    c.fillStyle = theme.dark ? 'rgb(255 157 176 / 0.10)' : 'rgb(180 18 60 / 0.07)';
+    const area: [number, number, number, number] = across ? [kLeft, y(from), size.width, tall] : [x(from), kTop, tall, size.height];
+    c.fillRect(...area);
+    if (tall > 4) c.strokeRect(across ? kLeft - 2 : area[0], across ? area[1] : kTop - 2, across ? size.width + 4 : tall, across ? tall : size.height + 4);
+    else {
+      c.beginPath();
+      c.moveTo(across ? kLeft : area[0] + tall / 2, across ? area[1] + tall / 2 : kTop);
+      c.lineTo(across ? size.width : area[0] + tall / 2, across ? area[1] + tall / 2 : size.height);
+      c.stroke();
+    }
+  };
+  for (const s of street.q) band(s.begin, s.end, true);
+  for (const s of street.k) band(s.begin, s.end, false);
+  if (street.hover) {
+    c.strokeStyle = css(mix(theme.paper, theme.ink, 0.75));
+    c.lineWidth = 1;
+    c.strokeRect(x(street.hover.key) - 0.5, y(street.hover.query) - 0.5, Math.max(3, zoom) + 1, Math.max(3, zoom) + 1);
+  }
+  if (street.select) {
+    const s = street.select;
+    c.setLineDash([4, 3]);
+    c.strokeStyle = line;
+    c.strokeRect(x(s.k0), y(s.q0), (s.k1 - s.k0) * zoom, (s.q1 - s.q0) * zoom);
+    c.setLineDash([]);
+  }
+}
+
+function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
+  const { theme, rect } = street;
+  c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
+  c.strokeStyle = css(mix(theme.paper, theme.ink, 0.4));
+  c.lineWidth = 1;
+  c.font = `${zoom >= kLabelCell ? Math.max(9, Math.min(13, zoom * 0.8)) : 11}px system-ui, sans-serif`;
+  c.textBaseline = 'middle';
+  segmentBands(c, street, zoom, x, y);
+  const right = Math.min(size.width, x(street.keys));
+  const bottom = Math.min(size.height, y(street.queries));
+  const labels = zoom >= kLabelCell;
+  const step = labels ? 1 : tick(64 / zoom);
+  for (let k = Math.ceil(rect.k0 / step) * step; k < Math.min(street.keys, rect.k1) && x(k) < right; k += step) {
+    const at = x(k) + (labels ? zoom / 2 : 0);
+    c.save();
+    c.translate(at, kTop - 8);
+    c.rotate(labels ? -Math.PI / 2.6 : 0);
+    c.textAlign = labels ? 'left' : 'center';
+    c.fillText(labels ? fitted(c, street.label(k), kTop - 16) : String(k), 0, labels ? 0 : -4);
+    c.restore();
+    if (!labels) stroke(c, at, kTop - 5, at, kTop);
+  }
+  for (let q = Math.ceil(rect.q0 / step) * step; q < Math.min(street.queries, rect.q1) && y(q) < bottom; q += step) {
+    const at = y(q) + (labels ? zoom / 2 : 0);
+    c.textAlign = 'right';
+    c.fillText(labels ? fitted(c, street.label(q), kLeft - 16) : String(q), kLeft - 9, at);
+    if (!labels) stroke(c, kLeft - 5, at, kLeft, at);
+  }
+  for (const s of street.sinks) {
+    const at = x(s + 0.5);
+    if (at < kLeft || at > right) continue;
+    c.beginPath();
+    c.moveTo(at - 4, kTop - 7);
+    c.lineTo(at + 4, kTop - 7);
+    c.lineTo(at, kTop - 1);
+    c.fill();
+  }
+}
+
+/** Segments as bands along both axes, with names where they fit. */
+function segmentBands(c: CanvasRenderingContext2D, street: Street, zoom: number, x: Along, y: Along): void {
+  const { theme } = street;
+  const names = zoom < kLabelCell;
+  street.keySegments.forEach((s, i) => {
+    const [from, to] = [Math.max(kLeft, x(s.begin)), x(s.end)];
+    if (to <= kLeft) return;
+    c.fillStyle = css(mix(theme.paper, theme.ink, i % 2 ? 0.32 : 0.2));
+    c.fillRect(from, kTop - 3, Math.max(1, to - from - 1), 3);
+    c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
+    c.textAlign = 'left';
+    if (names && to - from > 28) c.fillText(fitted(c, s.name, to - from - 6), from + 2, kTop - 38);
+  });
+  street.querySegments.forEach((s, i) => {
+    const [from, to] = [Math.max(kTop, y(s.begin)), y(s.end)];
+    if (to <= kTop) return;
+    c.fillStyle = css(mix(theme.paper, theme.ink, i % 2 ? 0.32 : 0.2));
+    c.fillRect(kLeft - 3, from, 3, Math.max(1, to - from - 1));
+    c.save();
+    c.translate(12, to);
+    c.rotate(-Math.PI / 2);
+    c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
+    c.textAlign = 'left';
+    if (names && to - from > 28) c.fillText(fitted(c, s.name, to - from - 6), 2, 0);
+    c.restore();
+  });
+  c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
+}
+
+function stroke(c: CanvasRenderingContext2D, x0: number, y0: number, x1: number, y1: number): void {
+  c.beginPath();
+  c.moveTo(x0, y0);
+  c.lineTo(x1, y1);
+  c.stroke();
+}
+
+/** The round number of at least `atLeast`: 1, 2 or 5 times a power of ten. */
+export function tick(atLeast: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, atLeast)));
+  return [1, 2, 5, 10].map((m) => m * power).find((v) => v >= atLeast) ?? 10 * power;
+}
+
+function fitted(c: CanvasRenderingContext2D, text: string, width: number): string {
+  if (c.measureText(text).width <= width) return text;
+  let cut = [...text.slice(0, 60)];
+  while (cut.length > 1 && c.measureText(`${cut.join('')}…`).width > width) cut = cut.slice(0, -1);
+  return `${cut.join('')}…`;
+}

@@ -1,0 +1,52 @@
+// The minimap: the whole text as one strip. Segments as bands, the pinned line's profile, column mass, search hits, and the view.
+
+import { type Rgb, type Theme, css, mix, shade } from './ramp';
+
+export interface Strip {
+  length: number; // of the text, UTF-16
+  bands: readonly { from: number; to: number }[];
+  profile: Float32Array | null; // intensities 0…1, top to bottom
+  received: Float32Array | null; // intensities 0…1
+  hits: readonly number[]; // UTF-16 offsets
+  marks: readonly number[]; // the chosen tokens
+  view: { from: number; to: number };
+}
+
+export function paintStrip(context: CanvasRenderingContext2D, width: number, height: number, strip: Strip, theme: Theme): void {
+  const y = (offset: number): number => (strip.length ? (offset / strip.length) * height : 0);
+  const tone = (t: number): string => css(mix(theme.paper, theme.ink, t));
+  context.clearRect(0, 0, width, height);
+  strip.bands.forEach((band, i) => {
+    context.fillStyle = tone(i % 2 ? 0.14 : 0.07);
+    context.fillRect(0, y(band.from), 4, Math.max(1, y(band.to) - y(band.from) - 1));
+  });
+  if (strip.received) bars(context, strip.received, height, width - 9, 8, (t) => mix(theme.paper, theme.ink, t * 0.5));
+  if (strip.profile) bars(context, strip.profile, height, 6, width - 17, (t) => shade(0.25 + 0.75 * t, theme));
+  context.fillStyle = tone(0.9);
+  for (const hit of strip.hits) context.fillRect(width - 6, Math.round(y(hit)), 6, 1.5);
+  for (const mark of strip.marks) {
+    context.fillStyle = css(theme.ink);
+    context.beginPath();
+    context.moveTo(0, y(mark) - 4);
+    context.lineTo(6, y(mark));
+    context.lineTo(0, y(mark) + 4);
+    context.fill();
+  }
+  const top = y(strip.view.from);
+  const tall = Math.max(6, y(strip.view.to) - top);
+  context.fillStyle = theme.dark ? 'rgb(255 255 255 / 0.09)' : 'rgb(0 0 0 / 0.07)';
+  context.fillRect(0, top, width, tall);
+  context.strokeStyle = tone(0.55);
+  context.strokeRect(0.5, Math.round(top) + 0.5, width - 1, Math.round(tall) - 1);
+}
+
+function bars(
+  context: CanvasRenderingContext2D, values: Float32Array, height: number, x: number, width: number, colour: (t: number) => Rgb,
+): void {
+  const tall = height / values.length;
+  for (let i = 0; i < values.length; i++) {
+    if (!(values[i] > 0.02)) continue;
+    context.fillStyle = css(colour(values[i]));
+    context.fillRect(x, i * tall, Math.max(1, width * values[i]), Math.max(1, tall));
+  }
+}

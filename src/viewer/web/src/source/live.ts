@@ -1,0 +1,237 @@
+// The live source: asks `clearhead view` over loopback. Every asker has a slot; a newer request of a slot aborts the older one, and the
+// server is told by `slot` and `seq` so that it stops computing too.
+
+import { type Codes, type Frame, decodeFrame, need, readFrames } from './frame';
+import type {
+  AtlasHead, Badge, Cells, ExportKind, HeadId, Info, Line, LineRequest, MapRequest, Mass, Picture, ScoreName, Segment, SinkRule, Source,
+  Span, TextData, TopItem, VerifyRequest, VerifyResult, WeightKind,
+} from './source';
+import { SourceError, formatSpans } from './source';
+
+type Params = Record<string, string | number>;
+
+interface LineHeader {
+  badge: Badge;
+  error?: number;
+  total: number;
+  sink_mass: number;
+  entropy: number | null;
+  top: TopItem[];
+  visible: [number, number][];
+  unscored: [number, number][];
+}
+
+export interface PictureHeader {
+  event?: string;
+  badge: Badge;
+  sampled_rows: number | null;
+  z: number;
+  rows: number;
+  columns: number;
+  queries: [number, number];
+  keys: [number, number];
+  codes: { max: Codes; mean: Codes };
+  done?: number;
+  error?: { code: string; message: string };
+}
+
+export interface HeadsHeader {
+  event: string;
+  badge: Badge;
+  heads: { layer: number; head: number; scores: Record<ScoreName, number | null>; codes: Codes }[];
+  done?: number;
+  error?: { code: string; message: string };
+}
+
+export class LiveSource implements Source {
+  readonly offline = false;
+  private readonly slots = new Map<string, { seq: number; abort: AbortController }>();
+
+  constructor(private readonly base: string) {}
+
+  async info(): Promise<Info> {
+    return this.json<Info>('info', {});
+  }
+
+  async text(side: number): Promise<TextData> {
+    return textOf(await this.frame<TextHeader>('text', { side }));
+  }
+
+  async segments(side: number): Promise<Segment[]> {
+    return (await this.json<{ segments: Segment[] }>('segments', { side })).segments;
+  }
+
+  async line(request: LineRequest, slot: string): Promise<Line> {
+    const previous = this.slots.get(slot);
+    previous?.abort.abort();
+    const current = { seq: (previous?.seq ?? 0) + 1, abort: new AbortController() };
+    this.slots.set(slot, current);
+    const out = request.direction === 'out';
+    const params: Params = {
+      f: request.family, l: request.at.layer, h: request.at.head, [out ? 'q' : 'k']: formatSpans(request.spans),
+      reduce: request.reduce, w: request.weight, sink: request.sink, top: 0, values: 'all', slot, seq: current.seq,
+    };
+    const frame = await this.frame<LineHeader>(out ? 'row' : 'col', params, current.abort.signal);
+    const head = frame.header;
+    return {
+      badge: head.badge, error: head.error ?? 0, total: head.total, sinkMass: head.sink_mass, entropy: head.entropy ?? null,
+      values: need(frame, 'values', Float32Array), top: head.top, visible: head.visible, unscored: head.unscored,
+    };
+  }
+
+  async received(family: string, at: HeadId): Promise<Float32Array | null> {
+    const frame = await this.frame<object>('stats', { f: family, l: at.layer, h: at.head, bins: 512 });
+    const found = frame.arrays['received'];
+    return found instanceof Float32Array ? found : null;
+  }
+
+  async tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal): Promise<Picture> {
+    return pictureOf(await this.frame<PictureHeader>('tile', { ...mapParams(request), z, x, y }, signal));
+  }
+
+  async cells(request: MapRequest, x: number, y: number, signal: AbortSignal): Promise<Cells> {
+    const frame = await this.frame<PictureHeader>('tile', { ...mapParams(request), z: 0, x, y, pool: 'max', dtype: 'f32' }, signal);
+    const head = frame.header;
+    return {
+      badge: head.badge, error: 0, queryBegin: head.queries[0], keyBegin: head.keys[0], rows: head.rows, columns: head.columns,
+      values: need(frame, 'max', Float32Array),
+    };
+  }
+
+  async overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void> {
+    await this.stream<PictureHeader>('overview', mapParams(request), signal, (frame) => {
+      if (frame.header.event === 'picture') take(pictureOf(frame));
+    });
+  }
+
+  async atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void> {
+    let done = 0;
+    await this.stream<HeadsHeader>('atlas', { f: family }, signal, (frame) => {
+      if (frame.header.event === 'progress') take([], (done = frame.header.done ?? done));
+      if (frame.header.event === 'heads') take(headsOf(frame), done);
+    });
+    take([], 1);
+  }
+
+  async mass(family: string, rows: Span[], keys: Span[], w: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass> {
+    const body = { f: family, rows: rows.map(pairOf), keys: keys.map(pairOf), w, sink };
+    const response = await this.post('mass', body, signal);
+    const frame = decodeFrame<{ badge: Badge }>(await response.arrayBuffer());
+    return { badge: frame.header.badge, mass: need(frame, 'mass', Float32Array) };
+  }
+
+  async verify(request: VerifyRequest): Promise<VerifyResult> {
+    const body = {
+      f: request.family, heads: request.heads.map((h) => [h.layer, h.head]), rows: request.rows.map(pairOf),
+      keys: request.keys.map(pairOf), w: request.weight,
+    };
+    return (await (await this.post('verify', body)).json()) as VerifyResult;
+  }
+
+  async run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void> {
+    const response = await this.post('run', { text, pair }, signal);
+    if (!response.body) throw new SourceError('kIo', 'api/run: no answer');
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let pending = '';
+    for (;;) {
+      const { done, value } = await reader.read();
+      pending += value ?? '';
+      const events = pending.split('\n\n');
+      pending = events.pop() ?? '';
+      for (const event of events) if (takeEvent(event, progress)) return;
+      if (done) throw new SourceError('kIo', 'api/run: the server stopped before the run was done');
+    }
+  }
+
+  async export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }> {
+    const response = await this.get('export', { kind, state });
+    const name = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1] ?? `clearhead.${kind}`;
+    return { blob: await response.blob(), name };
+  }
+
+  private async json<T>(path: string, params: Params): Promise<T> {
+    return (await (await this.get(path, params)).json()) as T;
+  }
+
+  private async frame<Header>(path: string, params: Params, signal?: AbortSignal): Promise<Frame<Header>> {
+    return decodeFrame<Header>(await (await this.get(path, params, signal)).arrayBuffer());
+  }
+
+  private async stream<Header extends { event?: string; error?: { code: string; message: string } }>(
+    path: string, params: Params, signal: AbortSignal, take: (frame: Frame<Header>) => void,
+  ): Promise<void> {
+    const response = await this.get(path, params, signal);
+    if (!response.body) return;
+    await readFrames<Header>(response.body, (frame) => {
+      if (frame.header.event === 'error' && frame.header.error) throw new SourceError(frame.header.error.code, frame.header.error.message);
+      take(frame);
+    });
+  }
+
+  private async get(path: string, params: Params, signal?: AbortSignal): Promise<Response> {
+    const query = new URLSearchParams(Object.entries(params).map(([k, v]) => [k, String(v)] as [string, string])).toString();
+    return checked(await fetch(`${this.base}api/${path}${query ? `?${query}` : ''}`, signal ? { signal } : {}));
+  }
+
+  private async post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+    const init = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+    return checked(await fetch(`${this.base}api/${path}`, signal ? { ...init, signal } : init));
+  }
+}
+
+async function checked(response: Response): Promise<Response> {
+  if (response.ok) return response;
+  const fallback = { error: { code: 'kIo', message: `HTTP ${response.status}`, command: null as string | null } };
+  const body = (await response.json().catch(() => fallback)) as typeof fallback;
+  throw new SourceError(body.error.code, body.error.message, body.error.command ?? null);
+}
+
+function takeEvent(event: string, progress: (done: number, what: string) => void): boolean {
+  const name = /^event: ?(.*)$/m.exec(event)?.[1];
+  const data = /^data: ?(.*)$/m.exec(event)?.[1] ?? '{}';
+  if (name === 'progress') {
+    const { done, what } = JSON.parse(data) as { done: number; what: string };
+    progress(done, what);
+  }
+  if (name === 'error') {
+    const { error } = JSON.parse(data) as { error: { code: string; message: string } };
+    throw new SourceError(error.code, error.message);
+  }
+  return name === 'done';
+}
+
+const pairOf = (s: Span): [number, number] => [s.begin, s.end];
+
+const mapParams = (request: MapRequest): Params => ({
+  f: request.family, l: request.at.layer, h: request.at.head, w: request.weight, sink: request.sink,
+});
+
+export interface TextHeader {
+  byte_begin: number;
+}
+
+export function textOf(frame: Frame<TextHeader>): TextData {
+  return {
+    bytes: need(frame, 'text', Uint8Array), byteBegin: frame.header.byte_begin, begin: need(frame, 'begin', Uint32Array),
+    end: need(frame, 'end', Uint32Array), id: need(frame, 'id', Int32Array), word: need(frame, 'word', Int32Array),
+    flags: need(frame, 'flags', Uint8Array),
+  };
+}
+
+export function pictureOf(frame: Frame<PictureHeader>): Picture {
+  const head = frame.header;
+  return {
+    badge: head.badge, sampledRows: head.sampled_rows, z: head.z, rows: head.rows, columns: head.columns,
+    queryBegin: head.queries[0], keyBegin: head.keys[0], max: need(frame, 'max', Uint8Array), mean: need(frame, 'mean', Uint8Array),
+    maxCodes: head.codes.max, meanCodes: head.codes.mean,
+  };
+}
+
+export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
+  const [, rows, columns] = frame.shapes['thumbnails'];
+  const all = need(frame, 'thumbnails', Uint8Array);
+  return frame.header.heads.map((head, i) => ({
+    layer: head.layer, head: head.head, scores: head.scores, badge: frame.header.badge, rows, columns, codes: head.codes,
+    thumbnail: all.subarray(i * rows * columns, (i + 1) * rows * columns),
+  }));
+}

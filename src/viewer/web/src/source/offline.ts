@@ -1,0 +1,307 @@
+// The offline source: a page that carries its data. Blobs are decoded when first asked for. What the page does not hold rejects with the
+// reason, and `info.missing` has said so already, so that the controls are off.
+
+import { type Frame, decodeFrame, kHidden, kUnscored, codeTable, need, type Codes } from './frame';
+import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, textOf } from './live';
+import { RowWorker } from './rowworker';
+import type { QkSpec } from './qk';
+import { bandOf } from './qk';
+import { type Matrix, columnOf, massOf, poolMatrix, rowValues } from './matrix';
+import {
+  type AtlasHead, type Cells, type ExportKind, type HeadId, type Info, type Line, type LineRequest, type MapRequest, type Mass, type Picture,
+  type Segment, type SinkRule, type Source, SourceError, type Span, type TextData, type VerifyRequest, type VerifyResult, type WeightKind,
+} from './source';
+import { applySinkRule, topK } from '../weights';
+
+interface Manifest {
+  protocol: number;
+  info: Info;
+  segments: Segment[][];
+  blobs: Record<string, number>;
+  tier: string;
+  state: string | null;
+  command: string;
+}
+
+interface TopHeader {
+  top: number;
+}
+
+interface QkHeader {
+  spec: QkSpec;
+  error: number;
+}
+
+export class OfflineSource implements Source {
+  readonly offline = true;
+  private readonly frames = new Map<string, Promise<Frame<unknown>>>();
+  private worker: RowWorker | null = null;
+
+  private constructor(
+    private readonly manifest: Manifest,
+    private readonly page: Document,
+  ) {}
+
+  static find(page: Document): OfflineSource | null {
+    const element = page.getElementById('clearhead-manifest');
+    return element ? new OfflineSource(JSON.parse(element.textContent ?? '{}') as Manifest, page) : null;
+  }
+
+  get state(): string | null {
+    return this.manifest.state;
+  }
+
+  info(): Promise<Info> {
+    return Promise.resolve({ ...this.manifest.info, protocol: this.manifest.protocol });
+  }
+
+  async text(side: number): Promise<TextData> {
+    return textOf(await this.need<TextHeader>(`text/${side}`));
+  }
+
+  segments(side: number): Promise<Segment[]> {
+    return Promise.resolve(this.manifest.segments[side] ?? []);
+  }
+
+  async line(request: LineRequest): Promise<Line> {
+    if (request.weight !== 'raw') throw this.absent('value weights');
+    const where = `${request.family}/${request.at.layer}/${request.at.head}`;
+    const matrix = await this.matrix(where);
+    if (matrix) return this.fromMatrix(matrix, request);
+    if (request.direction === 'in') throw this.absent('column');
+    const lines: Line[] = [];
+    for (const span of request.spans) for (let row = span.begin; row < span.end; row++) lines.push(await this.row(where, row, request));
+    return lines.length === 1 ? lines[0] : sumOf(lines, request.reduce === 'mean' ? lines.length : 1);
+  }
+
+  async received(family: string, at: HeadId): Promise<Float32Array | null> {
+    const frame = await this.frame<object>(`stats/${family}`);
+    if (!frame) return null;
+    const bins = frame.shapes['received'][2];
+    const start = (at.layer * this.familyOf(family).heads + at.head) * bins;
+    return need(frame, 'received', Float32Array).subarray(start, start + bins);
+  }
+
+  async tile(request: MapRequest, z: number, x: number, y: number): Promise<Picture> {
+    const matrix = await this.matrix(whereOf(request));
+    if (!matrix) throw this.absent('tile');
+    return poolMatrix(matrix, z, { q0: y * 256 * 2 ** z, k0: x * 256 * 2 ** z }, 256);
+  }
+
+  async cells(request: MapRequest, x: number, y: number): Promise<Cells> {
+    const matrix = await this.matrix(whereOf(request));
+    if (!matrix) throw this.absent('tile');
+    const values = codeTable(matrix.codes);
+    const [q0, k0] = [y * 256, x * 256];
+    const [rows, columns] = [Math.min(256, matrix.queries - q0), Math.min(256, matrix.keys - k0)];
+    const out = new Float32Array(rows * columns);
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < columns; c++) {
+        const code = matrix.weights[(q0 + r) * matrix.keys + k0 + c];
+        out[r * columns + c] = code === kHidden ? NaN : code === kUnscored ? -1 : values[code];
+      }
+    }
+    return { badge: 'quantised', error: matrix.codes.error, queryBegin: q0, keyBegin: k0, rows, columns, values: out };
+  }
+
+  async overview(request: MapRequest, take: (picture: Picture) => void): Promise<void> {
+    const matrix = await this.matrix(whereOf(request));
+    if (matrix) {
+      const z = Math.max(0, Math.ceil(Math.log2(Math.max(matrix.queries, matrix.keys) / 512)));
+      take(poolMatrix(matrix, z, { q0: 0, k0: 0 }, 512));
+      return;
+    }
+    const kept = await this.frame<PictureHeader>(`overview/${whereOf(request)}`);
+    if (kept) {
+      take({ ...pictureOf(kept), badge: 'quantised' });
+      return;
+    }
+    const family = this.familyOf(request.family);
+    const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
+    const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
+    if (!head) throw this.absent('overview');
+    // The thumbnail stands in: its cells are no powers of two, so its level is fractional.
+    take({ badge: 'quantised', sampledRows: null, z: Math.log2(family.keys / head.columns), rows: head.rows, columns: head.columns, queryBegin: 0, keyBegin: 0,
+      max: head.thumbnail, mean: head.thumbnail, maxCodes: head.codes, meanCodes: head.codes });
+  }
+
+  async atlas(family: string, take: (heads: AtlasHead[], done: number) => void): Promise<void> {
+    take(headsOf(await this.need<HeadsHeader>(`atlas/${family}`)), 1);
+  }
+
+  async mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule): Promise<Mass> {
+    const f = this.familyOf(family);
+    if (weight !== 'raw') throw this.absent('value weights');
+    const mass = new Float32Array(f.layers * f.heads);
+    const between = await this.frame<object>(`segmass/${family}`);
+    const segments = this.manifest.segments[0] ?? [];
+    const find = (spans: Span[]): number => (spans.length === 1 ? segments.findIndex((s) => s.begin === spans[0].begin && s.end === spans[0].end) : -1);
+    const [from, to] = [find(rows), find(keys)];
+    if (between && from >= 0 && to >= 0 && sink === 'mark') {
+      const all = need(between, 'mass', Float32Array);
+      for (let i = 0; i < mass.length; i++) mass[i] = all[(i * segments.length + from) * segments.length + to];
+      return { badge: 'exact', mass };
+    }
+    for (let i = 0; i < mass.length; i++) {
+      const matrix = await this.matrix(`${family}/${Math.floor(i / f.heads)}/${i % f.heads}`);
+      if (!matrix) throw this.absent('mass');
+      mass[i] = massOf(matrix, rows, keys, sink === 'mark' ? [] : f.sinks, sink);
+    }
+    return { badge: 'quantised', mass };
+  }
+
+  verify(_request: VerifyRequest): Promise<VerifyResult> {
+    return Promise.reject(this.absent('verify'));
+  }
+
+  run(): Promise<void> {
+    return Promise.reject(this.absent('run'));
+  }
+
+  export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
+    return Promise.reject(this.absent('export'));
+  }
+
+  private fromMatrix(matrix: Matrix, request: LineRequest): Line {
+    const family = this.familyOf(request.family);
+    const out = request.direction === 'out';
+    const count = request.spans.reduce((n, s) => n + s.end - s.begin, 0);
+    const raw = out ? rowValues(matrix, request.spans) : columnOf(matrix, request.spans);
+    const divisor = request.reduce === 'mean' ? count : 1;
+    if (divisor !== 1) for (let i = 0; i < raw.length; i++) raw[i] /= divisor;
+    const ruled = out ? applySinkRule(raw, family.sinks, count === 1 || request.reduce === 'mean' ? request.sink : 'mark') : { values: raw, sinkMass: 0 };
+    return {
+      badge: 'quantised', error: matrix.codes.error * (request.reduce === 'mean' ? 1 : count), total: raw.reduce((a, b) => a + b, 0), sinkMass: ruled.sinkMass, entropy: null,
+      values: ruled.values, top: topK(ruled.values, 8), ...seenIn(matrix, request),
+    };
+  }
+
+  /** One row, from what the page has of its head: K and Q, else the heaviest keys. */
+  private async row(where: string, row: number, request: LineRequest): Promise<Line> {
+    const family = this.familyOf(request.family);
+    const qk = await this.frame<QkHeader>(`qk/${where}`);
+    if (qk) {
+      const at = indexOf(need(qk, 'rows', Uint32Array), row);
+      if (at >= 0) {
+        this.worker ??= new RowWorker(this.page);
+        const raw = await this.worker.row(where, qk, at, family.d_k, family.keys);
+        const { values, sinkMass } = applySinkRule(raw, family.sinks, request.sink);
+        return { badge: 'quantised', error: qk.header.error, total: raw.reduce((a, b) => a + b, 0), sinkMass, entropy: null, values, top: topK(values, 8), visible: [bandOf(qk.header.spec, row, family.keys)], unscored: [] };
+      }
+    }
+    for (const name of ['top', 'top8']) {
+      const frame = await this.frame<TopHeader>(`${name}/${where}`);
+      const at = frame ? indexOf(need(frame, 'rows', Uint32Array), row) : -1;
+      if (frame && at >= 0) return topLine(frame, at, row, family.causal, family.keys, request.sink, family.sinks);
+    }
+    throw this.absent('row');
+  }
+
+  private async matrix(where: string): Promise<Matrix | null> {
+    const frame = await this.frame<{ codes: Codes }>(`weights/${where}`);
+    if (!frame) return null;
+    const [queries, keys] = frame.shapes['weights'];
+    return { weights: need(frame, 'weights', Uint8Array), queries, keys, codes: frame.header.codes };
+  }
+
+  private familyOf(id: string): Info['families'][number] {
+    const found = this.manifest.info.families.find((f) => f.id === id);
+    if (!found) throw new SourceError('kNotFound', `family ${id}: not in this page`);
+    return found;
+  }
+
+  private absent(what: string): SourceError {
+    const missing = this.manifest.info.missing.find((m) => m.feature === what);
+    const detail = missing?.detail ?? `This page does not hold this (${what}).`;
+    return new SourceError('kNotFound', missing?.command ? `${detail} ${missing.command}` : detail, missing?.command ?? null);
+  }
+
+  private async need<Header>(name: string): Promise<Frame<Header>> {
+    const frame = await this.frame<Header>(name);
+    if (!frame) throw new SourceError('kFormat', `offline page: ${name} is missing`);
+    return frame;
+  }
+
+  private async frame<Header>(name: string): Promise<Frame<Header> | null> {
+    const index = this.manifest.blobs[name];
+    if (index === undefined) return null;
+    let frame = this.frames.get(name);
+    if (!frame) {
+      const element = this.page.getElementById(`clearhead-blob-${index}`);
+      if (!element) throw new SourceError('kFormat', `offline page: blob ${index} is missing`);
+      frame = decodeBlob(element.textContent ?? '', element.dataset['codec'] ?? 'raw').then((buffer) => decodeFrame<unknown>(buffer));
+      this.frames.set(name, frame);
+    }
+    return (await frame) as Frame<Header>;
+  }
+}
+
+const whereOf = (request: MapRequest): string => `${request.family}/${request.at.layer}/${request.at.head}`;
+
+export async function decodeBlob(base64: string, codec: string): Promise<ArrayBuffer> {
+  const text = atob(base64.trim());
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  if (codec !== 'deflate') return bytes.buffer;
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
+  return new Response(stream).arrayBuffer();
+}
+
+function indexOf(sorted: Uint32Array, wanted: number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return sorted[low] === wanted ? low : -1;
+}
+
+function topLine(frame: Frame<TopHeader>, at: number, row: number, causal: boolean, keys: number, sink: SinkRule, sinks: readonly number[]): Line {
+  const count = frame.header.top;
+  const k = need(frame, 'keys', Uint32Array);
+  const w = need(frame, 'weights', Float32Array);
+  const sinkMass = need(frame, 'sink_mass', Float32Array)[at];
+  const renorm = sink === 'renorm' && sinkMass < 1 ? 1 / (1 - sinkMass) : 1;
+  const top = Array.from({ length: count }, (_, i) => ({ begin: k[at * count + i], end: k[at * count + i] + 1, weight: w[at * count + i] * renorm }))
+    .filter((i) => i.weight > 0 && (sink === 'mark' || !sinks.includes(i.begin)));
+  return { badge: 'top-k', error: 0, total: NaN, sinkMass, entropy: null, values: null, top, visible: [[0, causal ? row + 1 : keys]], unscored: [] };
+}
+
+/** Several lines added up; only the heaviest are known when any of them has no more. */
+function sumOf(lines: readonly Line[], divisor: number): Line {
+  const full = lines.every((l) => l.values);
+  const sums = new Map<number, number>();
+  let values: Float32Array | null = null;
+  if (full) {
+    values = new Float32Array(lines[0].values?.length ?? 0);
+    for (const line of lines) line.values?.forEach((v, i) => values && (values[i] += v / divisor));
+  }
+  for (const line of lines) for (const item of line.top) sums.set(item.begin, (sums.get(item.begin) ?? 0) + item.weight / divisor);
+  const top = [...sums].map(([begin, weight]) => ({ begin, end: begin + 1, weight })).sort((a, b) => b.weight - a.weight || a.begin - b.begin);
+  const add = (f: (l: Line) => number): number => lines.reduce((a, l) => a + f(l), 0) / divisor;
+  const first = lines[0];
+  const last = lines[lines.length - 1];
+  return { badge: full ? first.badge : 'top-k', error: add((l) => l.error), total: add((l) => l.total), sinkMass: add((l) => l.sinkMass), entropy: null, values, top,
+    visible: [[first.visible[0]?.[0] ?? 0, last.visible[0]?.[1] ?? 0]], unscored: [] };
+}
+
+/** Ranges of one row that are visible or were never scored, from its codes. */
+function seenIn(matrix: Matrix, request: LineRequest): { visible: [number, number][]; unscored: [number, number][] } {
+  const out = request.direction === 'out';
+  const at = request.spans[0].begin;
+  const n = out ? matrix.keys : matrix.queries;
+  const codeAt = (i: number): number => matrix.weights[out ? at * matrix.keys + i : i * matrix.keys + at];
+  const ranges = (want: (code: number) => boolean): [number, number][] => {
+    const found: [number, number][] = [];
+    for (let i = 0; i < n; i++) {
+      if (!want(codeAt(i))) continue;
+      const last = found[found.length - 1];
+      if (last && last[1] === i) last[1] = i + 1;
+      else found.push([i, i + 1]);
+    }
+    return found;
+  };
+  return { visible: ranges((c) => c > kUnscored), unscored: ranges((c) => c === kUnscored) };
+}

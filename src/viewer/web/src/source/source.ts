@@ -1,0 +1,229 @@
+// A source is what the viewer looks at: two sides and the maps between them. The live server and the offline page are its two kinds;
+// both speak the JSON and frames of docs/viewer-api.md, so the views never know which one is behind.
+
+import type { Codes } from './frame';
+
+export interface Span {
+  begin: number;
+  end: number;
+}
+
+export interface HeadId {
+  layer: number;
+  head: number;
+}
+
+export type Badge = 'exact' | 'sampled' | 'top-k' | 'quantised';
+export type Direction = 'out' | 'in';
+export type WeightKind = 'raw' | 'value' | 'output';
+export type SinkRule = 'mark' | 'hide' | 'renorm';
+export type Scale = 'linear' | 'sqrt' | 'log';
+
+export type Feature =
+  | 'row' | 'column' | 'tile' | 'overview' | 'atlas' | 'mass' | 'verify' | 'run' | 'export' | 'value' | 'output' | 'weights';
+export type MissingCode = 'q-not-kept' | 'v-not-kept' | 'no-model' | 'layers-not-kept' | 'not-in-page' | 'over-budget';
+
+export interface Missing {
+  feature: Feature;
+  code: MissingCode;
+  command: string | null;
+  detail: string | null;
+}
+
+export interface Side {
+  kind: string;
+  tokens: number;
+  bytes: number;
+  lang: string | null;
+}
+
+export interface Family {
+  id: string;
+  kind: 'encoder' | 'decoder' | 'cross';
+  layers: number;
+  heads: number;
+  key_heads: number;
+  d_k: number;
+  queries: number;
+  keys: number;
+  query_side: number;
+  key_side: number;
+  causal: boolean;
+  sums_to_one: boolean;
+  sinks: number[];
+  weights: WeightKind[];
+  rows: [number, number][];
+  all_rows: boolean;
+  windows: [number, number][] | null;
+  summary: string;
+}
+
+export interface Info {
+  protocol: number;
+  clearhead: string;
+  source: 'live' | 'trace' | 'offline';
+  id: string;
+  name: string;
+  command: string;
+  sides: Side[];
+  families: Family[];
+  special: Record<string, string>;
+  notes: string[];
+  missing: Missing[];
+  can_run: boolean;
+  pair: boolean;
+  max_tokens: number | null;
+  versions: Record<string, string>;
+}
+
+export interface TextData {
+  bytes: Uint8Array; // UTF-8 as given, [byteBegin, …)
+  byteBegin: number;
+  begin: Uint32Array; // byte offsets per token
+  end: Uint32Array;
+  id: Int32Array;
+  word: Int32Array; // −1 for specials
+  flags: Uint8Array; // bit 0: special
+}
+
+export interface Segment extends Span {
+  name: string;
+  role: string | null;
+  lang: string | null;
+}
+
+/** Which line of the map: a row (direction out, the spans are queries) or a column (in, keys). */
+export interface LineRequest {
+  family: string;
+  at: HeadId;
+  direction: Direction;
+  spans: Span[];
+  reduce: 'sum' | 'mean';
+  weight: WeightKind;
+  sink: SinkRule;
+}
+
+export interface TopItem extends Span {
+  weight: number;
+}
+
+/** A row or a column. `values` has one weight per item of the other side; null where only the heaviest are known (badge top-k). */
+export interface Line {
+  badge: Badge;
+  error: number; // largest absolute difference to f32; 0 when exact
+  total: number;
+  sinkMass: number;
+  entropy: number | null;
+  values: Float32Array | null;
+  top: TopItem[];
+  visible: [number, number][];
+  unscored: [number, number][];
+}
+
+export interface MapRequest {
+  family: string;
+  at: HeadId;
+  weight: WeightKind;
+  sink: SinkRule;
+}
+
+/** A pooled piece of the map: cells of 2^z × 2^z weights, first cell at (keyBegin, queryBegin). */
+export interface Picture {
+  badge: Badge;
+  sampledRows: number | null;
+  z: number;
+  rows: number;
+  columns: number;
+  queryBegin: number;
+  keyBegin: number;
+  max: Uint8Array;
+  mean: Uint8Array;
+  maxCodes: Codes;
+  meanCodes: Codes;
+}
+
+/** Weights one by one, for the numbers in cells. NaN hidden, −1 never scored. */
+export interface Cells {
+  badge: Badge;
+  error: number;
+  queryBegin: number;
+  keyBegin: number;
+  rows: number;
+  columns: number;
+  values: Float32Array;
+}
+
+export const kScores = [
+  'previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance',
+] as const;
+export type ScoreName = (typeof kScores)[number];
+
+export interface AtlasHead extends HeadId {
+  scores: Record<ScoreName, number | null>;
+  badge: Badge;
+  rows: number;
+  columns: number;
+  codes: Codes;
+  thumbnail: Uint8Array;
+}
+
+export interface Mass {
+  badge: Badge;
+  mass: Float32Array; // [layer, head]
+}
+
+export interface VerifyRequest {
+  family: string;
+  heads: HeadId[];
+  rows: Span[];
+  keys: Span[];
+  weight: WeightKind;
+}
+
+export interface VerifyResult {
+  checked: number;
+  of: number;
+  largest_difference: number;
+  bound: number;
+  within: boolean;
+  at: { layer: number; head: number; query: number; key: number; shown: number; eager: number };
+  seconds: number;
+}
+
+export type ExportKind = 'html' | 'json' | 'npy';
+
+export interface Source {
+  readonly offline: boolean;
+  info(): Promise<Info>;
+  text(side: number): Promise<TextData>;
+  segments(side: number): Promise<Segment[]>;
+  /** `slot` names the asker: a newer request of the same slot supersedes an older one, which rejects with AbortError. */
+  line(request: LineRequest, slot: string): Promise<Line>;
+  received(family: string, at: HeadId): Promise<Float32Array | null>;
+  tile(request: MapRequest, z: number, x: number, y: number, signal: AbortSignal): Promise<Picture>;
+  cells(request: MapRequest, x: number, y: number, signal: AbortSignal): Promise<Cells>;
+  overview(request: MapRequest, take: (picture: Picture) => void, signal: AbortSignal): Promise<void>;
+  atlas(family: string, take: (heads: AtlasHead[], done: number) => void, signal: AbortSignal): Promise<void>;
+  mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule, signal: AbortSignal): Promise<Mass>;
+  verify(request: VerifyRequest): Promise<VerifyResult>;
+  run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
+  export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
+}
+
+/** What a source answers instead: the closed codes of clearhead/error.h, or `forbidden`. */
+export class SourceError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly command: string | null = null,
+  ) {
+    super(message);
+  }
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof DOMException ? error.name === 'AbortError' : error instanceof SourceError && error.code === 'kCancelled';
+}
+
+export const formatSpans = (spans: readonly Span[]): string =>
+  spans.map((s) => (s.end === s.begin + 1 ? `${s.begin}` : `${s.begin}-${s.end}`)).join(',');

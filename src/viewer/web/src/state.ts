@@ -1,0 +1,165 @@
+// The state of the page, kept in one place and written into the URL: #v=read&f=dec&h=5.3,8.11&q=1204&k=300-340&…
+//
+// Views are functions of this state. Keys this version does not know are kept as they came. While something moves the URL is replaced,
+// when something is pinned it is pushed, so that the browser's back button goes from pin to pin.
+
+import { type Direction, type HeadId, type Scale, type SinkRule, type Span, type WeightKind, formatSpans } from './source/source';
+
+export type ViewName = 'read' | 'map' | 'atlas';
+export type Language = 'en' | 'zh';
+
+export interface Rect {
+  k0: number;
+  q0: number;
+  k1: number;
+  q1: number;
+}
+
+export interface State {
+  view: ViewName;
+  family: string | null;
+  heads: readonly HeadId[]; // pinned; the first is in front
+  q: readonly Span[];
+  k: readonly Span[];
+  direction: Direction;
+  weight: WeightKind;
+  scale: Scale;
+  sink: SinkRule;
+  words: boolean;
+  rect: Rect | null; // what the map shows; null: all
+  lang: Language | null; // null: the browser's
+  id: string | null; // the trace a link was made on
+  unknown: readonly (readonly [string, string])[];
+}
+
+export const kMostPins = 6;
+
+export const kInitial: State = {
+  view: 'read', family: null, heads: [], q: [], k: [], direction: 'out', weight: 'raw', scale: 'sqrt', sink: 'mark', words: false,
+  rect: null, lang: null, id: null, unknown: [],
+};
+
+const oneOf = <T extends string>(allowed: readonly T[], value: string, fallback: T): T =>
+  (allowed as readonly string[]).includes(value) ? (value as T) : fallback;
+
+export function parseSpans(text: string): Span[] {
+  return text.split(',').flatMap((part) => {
+    const m = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part.trim());
+    if (!m) return [];
+    const begin = Number(m[1]);
+    const end = m[2] === undefined ? begin + 1 : Number(m[2]);
+    return end > begin ? [{ begin, end }] : [];
+  });
+}
+
+export function parseHeads(text: string): HeadId[] {
+  const heads = text.split(',').flatMap((part) => {
+    const m = /^(\d{1,4})\.(\d{1,4})$/.exec(part.trim());
+    return m ? [{ layer: Number(m[1]), head: Number(m[2]) }] : [];
+  });
+  return heads.filter((h, i) => heads.findIndex((o) => sameHead(o, h)) === i).slice(0, kMostPins);
+}
+
+export const sameHead = (a: HeadId | undefined, b: HeadId | undefined): boolean => a?.layer === b?.layer && a?.head === b?.head;
+
+export function parseState(hash: string): State {
+  let state: State = { ...kInitial };
+  const unknown: [string, string][] = [];
+  for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ''))) {
+    const patch = parseKey(key, value);
+    if (patch) state = { ...state, ...patch };
+    else unknown.push([key, value]);
+  }
+  return { ...state, unknown };
+}
+
+function parseKey(key: string, value: string): Partial<State> | null {
+  switch (key) {
+    case 'v': return { view: oneOf(['read', 'map', 'atlas'], value, 'read') };
+    case 'f': return { family: value };
+    case 'h': return { heads: parseHeads(value) };
+    case 'q': return { q: parseSpans(value) };
+    case 'k': return { k: parseSpans(value) };
+    case 'd': return { direction: oneOf(['out', 'in'], value, 'out') };
+    case 'w': return { weight: oneOf(['raw', 'value', 'output'], value, 'raw') };
+    case 's': return { scale: oneOf(['linear', 'sqrt', 'log'], value, 'sqrt') };
+    case 'sink': return { sink: oneOf(['mark', 'hide', 'renorm'], value, 'mark') };
+    case 'word': return { words: value === '1' };
+    case 'lang': return { lang: value === 'zh' ? 'zh' : 'en' };
+    case 'id': return { id: value };
+    case 'x': {
+      const n = value.split(',').map(Number);
+      const good = n.length === 4 && n.every((v) => Number.isFinite(v) && v >= 0) && n[2] > n[0] && n[3] > n[1];
+      return { rect: good ? { k0: n[0], q0: n[1], k1: n[2], q1: n[3] } : null };
+    }
+    default: return null;
+  }
+}
+
+/** The URL form without `#`. What has its default is left out, but for the view and the head, which make a link speak for itself. */
+export function formatState(state: State): string {
+  const parts: [string, string][] = [['v', state.view]];
+  if (state.family) parts.push(['f', state.family]);
+  if (state.heads.length) parts.push(['h', state.heads.map((h) => `${h.layer}.${h.head}`).join(',')]);
+  if (state.q.length) parts.push(['q', formatSpans(state.q)]);
+  if (state.k.length) parts.push(['k', formatSpans(state.k)]);
+  if (state.direction !== 'out') parts.push(['d', state.direction]);
+  if (state.weight !== 'raw') parts.push(['w', state.weight]);
+  if (state.scale !== 'sqrt') parts.push(['s', state.scale]);
+  if (state.sink !== 'mark') parts.push(['sink', state.sink]);
+  if (state.words) parts.push(['word', '1']);
+  if (state.rect) parts.push(['x', [state.rect.k0, state.rect.q0, state.rect.k1, state.rect.q1].map((v) => Math.round(v)).join(',')]);
+  if (state.lang) parts.push(['lang', state.lang]);
+  if (state.id) parts.push(['id', state.id]);
+  return [...parts, ...state.unknown].map(([k, v]) => `${k}=${escapeValue(v)}`).join('&');
+}
+
+const escapeValue = (value: string): string => encodeURIComponent(value).replace(/%2C/gi, ',');
+
+export type Listener = (state: State, before: State) => void;
+
+/** Holds the state, tells who listens, and keeps the URL in step. */
+export class Store {
+  private readonly listeners: Listener[] = [];
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private state: State,
+    private readonly history: Pick<History, 'pushState' | 'replaceState'> | null,
+  ) {}
+
+  get now(): State {
+    return this.state;
+  }
+
+  listen(listener: Listener): void {
+    this.listeners.push(listener);
+  }
+
+  /** `push` for pins and view changes, `replace` for what moves. */
+  set(patch: Partial<State>, how: 'replace' | 'push' = 'replace'): void {
+    const before = this.state;
+    this.state = { ...before, ...patch };
+    if (formatState(before) !== formatState(this.state)) this.write(how);
+    for (const listener of this.listeners) listener(this.state, before);
+  }
+
+  /** Puts the present state into the history as it is: what moved so far becomes a place to come back to. */
+  pin(): void {
+    this.write('push');
+  }
+
+  /** The URL changed under us (back, a pasted link). */
+  load(state: State): void {
+    const before = this.state;
+    this.state = state;
+    for (const listener of this.listeners) listener(this.state, before);
+  }
+
+  private write(how: 'replace' | 'push'): void {
+    clearTimeout(this.timer);
+    const url = (): string => `#${formatState(this.state)}`;
+    if (how === 'push') this.history?.pushState(null, '', url());
+    else this.timer = setTimeout(() => this.history?.replaceState(null, '', url()), 150); // browsers refuse hundreds of writes a second
+  }
+}

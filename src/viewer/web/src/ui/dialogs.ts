@@ -1,0 +1,115 @@
+// Dialogs: help, export, verify, run.
+
+import type { Context } from '../context';
+import { absent, reasonOf } from '../context';
+import { head as headName, power, whole } from '../format';
+import { isAbort, type ExportKind, type Span } from '../source/source';
+import { formatState } from '../state';
+import { dialog, h } from './dom';
+import { picturePng } from './snapshot';
+import { exportHere } from '../export';
+
+export function helpDialog(ctx: Context): void {
+  const { t, info } = ctx;
+  const keys = t('help.keys').split('\n').map((line) => {
+    const [key, what] = line.split('\t');
+    return h('tr', {}, h('th', { scope: 'row' }, ...key.split(' ').map((k) => h('kbd', {}, k))), h('td', {}, what));
+  });
+  const missing = info.missing.map((m) => h('li', {}, h('strong', {}, t(`feature.${m.feature}`)), ' ', reasonOf(ctx, m)));
+  dialog(t('help'), t('close'),
+    h('p', {}, t('help.intro')),
+    h('table', { class: 'keys' }, h('tbody', {}, ...keys)),
+    h('h3', {}, t('help.here')),
+    h('p', {}, `${info.name} · ${ctx.family.summary} · ${t('help.size', { layers: ctx.family.layers, heads: ctx.family.heads, tokens: whole(ctx.text.count) })}`),
+    ...info.notes.map((n) => h('p', {}, n)),
+    missing.length ? h('h3', {}, t('help.missing')) : null, missing.length ? h('ul', { class: 'missing' }, ...missing) : null,
+    h('p', { class: 'mono' }, info.command),
+    h('p', { class: 'caption' }, `clearhead ${info.clearhead} · ${info.id} · ${Object.values(info.versions).join(' · ')}`));
+}
+
+export function exportDialog(ctx: Context, root: HTMLElement): void {
+  const { t } = ctx;
+  const state = (): string => formatState({ ...ctx.store.now, id: ctx.info.id });
+  const note = h('p', { class: 'caption', role: 'status' });
+  const button = (kind: ExportKind | 'png', make: () => Promise<{ blob: Blob; name: string }>, reason: string | null): HTMLElement =>
+    h('button', { type: 'button', class: 'export', 'data-export': kind, disabled: Boolean(reason), title: reason ?? '', onclick: () => {
+      note.textContent = t('loading');
+      make().then(
+        ({ blob, name }) => {
+          save(blob, name);
+          note.textContent = t('export.done', { name });
+        },
+        (error: unknown) => (note.textContent = error instanceof Error ? error.message : String(error)),
+      );
+    } }, h('strong', {}, kind.toUpperCase()), h('span', {}, reason ?? t(`export.${kind}`)));
+  const ask = (kind: ExportKind): (() => Promise<{ blob: Blob; name: string }>) =>
+    ctx.source.offline && kind !== 'html' ? () => exportHere(ctx, kind) : () => ctx.source.export(kind, state());
+  dialog(t('export'), t('close'), h('p', {}, t('export.intro')),
+    h('div', { class: 'exports' },
+      button('png', () => picturePng(ctx, root), null), button('json', ask('json'), null), button('npy', ask('npy'), null),
+      button('html', ask('html'), absent(ctx, 'export'))),
+    note, h('p', { class: 'caption' }, t('export.again')), h('p', { class: 'mono', 'data-testid': 'export-command' }, commandOf(ctx)));
+}
+
+/** The command that shows this again. */
+export const commandOf = (ctx: Context): string => `${ctx.info.command} --state '${formatState({ ...ctx.store.now, id: ctx.info.id })}'`;
+
+function save(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  h('a', { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Promise<void> {
+  const { t } = ctx;
+  const state = ctx.store.now;
+  const all = (n: number): Span[] => [{ begin: 0, end: n }];
+  const map = state.view === 'map';
+  const out = state.direction === 'out';
+  const rows = map ? [rect.rows] : out && state.q.length ? [...state.q] : out ? [rect.rows] : all(ctx.family.queries);
+  const keys = map ? [rect.keys] : out ? all(ctx.family.keys) : state.k.length ? [...state.k] : [rect.keys];
+  const note = h('p', { 'data-testid': 'verify' }, t('verify.busy'));
+  const box = dialog(t('verify'), t('close'), h('p', {}, t('verify.what')), note);
+  try {
+    const r = await ctx.source.verify({ family: ctx.family.id, heads: [...state.heads], rows, keys, weight: state.weight });
+    const at = `${headName(r.at)} #${whole(r.at.query)} → #${whole(r.at.key)}`;
+    note.textContent = t(r.within ? 'verify.good' : 'verify.bad', {
+      checked: whole(r.checked), of: whole(r.of), difference: power(r.largest_difference, 2), bound: power(r.bound, 2), at, seconds: r.seconds.toFixed(2),
+    });
+    note.className = r.within ? 'good' : 'bad';
+  } catch (error) {
+    if (isAbort(error)) box.close();
+    note.textContent = error instanceof Error ? error.message : String(error);
+    note.className = 'bad';
+  }
+}
+
+export function runDialog(ctx: Context, done: () => void): void {
+  const { t, info } = ctx;
+  const text = h('textarea', { rows: 8, name: 'text', 'aria-label': t('run.text'), 'data-testid': 'run-text' });
+  text.value = ctx.text.text.length < 20_000 ? ctx.text.text : '';
+  const pair = h('textarea', { rows: 3, name: 'pair', 'aria-label': t('run.pair') });
+  const progress = h('progress', { max: 1, value: 0, hidden: true, 'aria-label': t('run') });
+  const note = h('p', { class: 'caption', role: 'status' }, info.max_tokens ? t('run.limit', { n: whole(info.max_tokens) }) : '');
+  const abort = new AbortController();
+  const go = h('button', { type: 'button', class: 'primary', onclick: () => void run() }, t('run.go'));
+  const run = async (): Promise<void> => {
+    go.disabled = true;
+    progress.hidden = false;
+    try {
+      await ctx.source.run(text.value, pair.value || null, (value, what) => {
+        progress.value = value;
+        note.textContent = what;
+      }, abort.signal);
+      box.close();
+      done();
+    } catch (error) {
+      if (!isAbort(error)) note.textContent = error instanceof Error ? error.message : String(error);
+      go.disabled = false;
+      progress.hidden = true;
+    }
+  };
+  const box = dialog(t('run'), t('close'), h('label', {}, h('span', {}, t('run.text')), text), h('label', {}, h('span', {}, t('run.pair')), pair),
+    progress, note, h('div', { class: 'dialog-actions' }, go));
+  box.addEventListener('close', () => abort.abort());
+}

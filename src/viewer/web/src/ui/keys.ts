@@ -1,0 +1,110 @@
+// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Shift+arrows span, x direction, s sink, r/m/a views, c link,
+// p export, ? help, / search, Esc back.
+
+import { type Context, anchor, setAnchor } from '../context';
+import type { SinkRule, Span } from '../source/source';
+import { sameHead } from '../state';
+import type { Answers } from '../views/read/answers';
+import type { ReadView } from '../views/read/read';
+
+export interface KeyTargets {
+  read: ReadView;
+  answers: Answers;
+  search(): void;
+  export(): void;
+  help(): void;
+  copyLink(): void;
+  turn(): void;
+}
+
+export function listenToKeys(ctx: Context, targets: KeyTargets, signal: AbortSignal): void {
+  document.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || document.querySelector('dialog[open]')) return;
+    const element = event.target instanceof HTMLElement ? event.target : document.body;
+    const typing = element.matches('textarea, select, input:not([type=radio]):not([type=checkbox])');
+    if (typing) return;
+    const arrow = event.key.startsWith('Arrow');
+    if (arrow && !event.altKey && element.matches('input, [role=separator]')) return;
+    const done = arrow ? onArrow(ctx, targets, event) : onLetter(ctx, targets, event, element);
+    if (done) event.preventDefault();
+  }, { signal });
+}
+
+function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boolean {
+  const across = event.key === 'ArrowRight' ? 1 : event.key === 'ArrowLeft' ? -1 : 0;
+  const down = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
+  if (event.altKey) return moveHead(ctx, across, down);
+  const spans = anchor(ctx.store.now);
+  const last = spans[spans.length - 1];
+  if (!last) return choose(ctx, targets, { begin: 0, end: 1 }, 0);
+  const active = event.shiftKey && targetEnd === 'begin' ? last.begin : last.end - 1;
+  const next = across !== 0 ? stepBox(targets, active, across, ctx.text.count) : targets.read.pane.verticalNeighbour(active, down > 0);
+  if (next === null) return true;
+  if (!event.shiftKey) return choose(ctx, targets, boxSpan(targets, next), next);
+  return extend(ctx, targets, spans, last, active, next);
+}
+
+let targetEnd: 'begin' | 'end' = 'end'; // which end of the span Shift+arrows move
+
+function extend(ctx: Context, targets: KeyTargets, spans: readonly Span[], last: Span, active: number, next: number): boolean {
+  const single = last.end === last.begin + 1;
+  if (single) targetEnd = next < active ? 'begin' : 'end';
+  const box = boxSpan(targets, next);
+  const grown = targetEnd === 'begin' ? { begin: Math.min(box.begin, last.end - 1), end: last.end } : { begin: last.begin, end: Math.max(box.end, last.begin + 1) };
+  setAnchor(ctx, [...spans.slice(0, -1), grown], 'replace');
+  targets.read.pane.reveal(next);
+  return true;
+}
+
+function choose(ctx: Context, targets: KeyTargets, span: Span, at: number): boolean {
+  targetEnd = 'end';
+  setAnchor(ctx, [span], 'replace');
+  targets.read.pane.reveal(at);
+  return true;
+}
+
+function boxSpan(targets: KeyTargets, token: number): Span {
+  const box = targets.read.pane.boxOf(token)?.box;
+  return box ? { begin: box.begin, end: box.end } : { begin: token, end: token + 1 };
+}
+
+function stepBox(targets: KeyTargets, token: number, by: number, count: number): number | null {
+  const here = boxSpan(targets, token);
+  const next = by > 0 ? here.end : here.begin - 1;
+  return next >= 0 && next < count ? next : null;
+}
+
+/** The head in front moves; other pins stay. */
+function moveHead(ctx: Context, across: number, down: number): boolean {
+  const { heads } = ctx.store.now;
+  const front = heads[0];
+  if (!front) return false;
+  const wrap = (v: number, n: number): number => (v + n) % n;
+  const moved = { layer: wrap(front.layer + down, ctx.family.layers), head: wrap(front.head + across, ctx.family.heads) };
+  ctx.store.set({ heads: [moved, ...heads.slice(1).filter((o) => !sameHead(o, moved))] });
+  return true;
+}
+
+function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, element: HTMLElement): boolean {
+  if (event.altKey) return false;
+  const { store } = ctx;
+  const next: Record<SinkRule, SinkRule> = { mark: 'hide', hide: 'renorm', renorm: 'mark' };
+  switch (event.key) {
+    case 'Enter':
+      if (element.matches('button, summary, a, input')) return false;
+      store.pin();
+      ctx.notify(ctx.t('pinned'));
+      return true;
+    case 'x': targets.turn(); return true;
+    case 's': store.set({ sink: next[store.now.sink] }, 'push'); return true;
+    case 'r': store.set({ view: 'read' }, 'push'); return true;
+    case 'm': store.set({ view: 'map' }, 'push'); return true;
+    case 'a': store.set({ view: 'atlas' }, 'push'); return true;
+    case 'c': targets.copyLink(); return true;
+    case 'p': targets.export(); return true;
+    case '?': targets.help(); return true;
+    case '/': targets.search(); return true;
+    case 'Escape': return targets.answers.back();
+    default: return false;
+  }
+}

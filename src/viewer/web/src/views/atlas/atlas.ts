@@ -1,0 +1,288 @@
+// The head atlas: every head as a thumbnail with its scores on this text. Slim beside the text, wide as a view of its own, where it can be
+// sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
+
+import type { Context, View } from '../../context';
+import { absent, badgeTitle, pin, quoted, solo } from '../../context';
+import { head as headName, score as printScore, share, weight as printNumber } from '../../format';
+import { bitmapOf, colourTable } from '../../paint/picture';
+import { css, inkOn, shade } from '../../paint/ramp';
+import { type AtlasHead, type HeadId, type Mass, type ScoreName, type Span, isAbort, kScores } from '../../source/source';
+import { type State, sameHead } from '../../state';
+import { badgeElement } from '../../ui/badge';
+import { h, iconButton, replace } from '../../ui/dom';
+import { codeTable } from '../../source/frame';
+import { type Order, type Row, arrange } from './arrange';
+
+const kTablePage = 96;
+
+interface Cell {
+  at: HeadId;
+  button: HTMLButtonElement;
+  canvas: HTMLCanvasElement;
+  note: HTMLElement;
+  head: AtlasHead | null;
+}
+
+export class AtlasView implements View {
+  readonly element: HTMLElement;
+  readonly cells: Cell[] = [];
+  private readonly grid: HTMLElement;
+  private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'atlas-badge' });
+  private readonly caption = h('p', { class: 'caption' });
+  private readonly definition = h('p', { class: 'definition', 'data-testid': 'definition' });
+  private readonly table = h('div', { class: 'table-slot', hidden: true });
+  private readonly best = h('div', { class: 'best', 'data-testid': 'mass' });
+  private readonly tableButton: HTMLButtonElement;
+  private order: Order = { by: 'layer', atLeast: 0 };
+  private mass: Mass | null = null;
+  private massKey = '';
+  private massAbort = new AbortController();
+  private page = 0;
+  private done = 0;
+
+  constructor(private readonly ctx: Context) {
+    const { t, family } = ctx;
+    this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
+    for (let layer = 0; layer < family.layers; layer++) for (let head = 0; head < family.heads; head++) this.grid.append(this.makeCell({ layer, head }));
+    this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
+    this.element = h('section', { class: 'panel atlas-panel', 'aria-label': t('atlas.label') },
+      h('header', { class: 'panel-head' }, h('h2', {}, t('view.atlas')), this.badge, h('span', { class: 'spring' }), this.tableButton),
+      this.controls(), this.definition, h('div', { class: 'heads-frame', tabindex: 0, role: 'group', 'aria-label': t('atlas.frame') }, this.grid, this.table), this.spanTools(), this.caption);
+    this.grid.addEventListener('pointerleave', () => ctx.focus.previewHead(null));
+    this.grid.addEventListener('keydown', (event) => this.onKey(event));
+    this.describe('order');
+    this.load();
+  }
+
+  retheme(): void {
+    for (const cell of this.cells) this.paintCell(cell);
+  }
+
+  update(state: State): void {
+    for (const cell of this.cells) {
+      const place = state.heads.findIndex((p) => sameHead(p, cell.at));
+      cell.button.setAttribute('aria-pressed', String(place >= 0));
+      cell.button.classList.toggle('front', place === 0);
+      cell.button.tabIndex = place === 0 || (state.heads.length === 0 && cell === this.cells[0]) ? 0 : -1;
+    }
+    this.loadMass(state);
+  }
+
+  private makeCell(at: HeadId): HTMLButtonElement {
+    const { ctx } = this;
+    const canvas = h('canvas', { width: 1, height: 1, 'aria-hidden': 'true' });
+    const note = h('span', { class: 'note' });
+    const button = h('button', {
+      type: 'button', class: 'head', 'data-head': `${at.layer}.${at.head}`, 'aria-label': headName(at), tabindex: -1,
+      onclick: (event: MouseEvent) => {
+        if (event.detail <= 1) pin(ctx, at);
+      },
+      ondblclick: () => solo(ctx, at), onpointerenter: () => this.hover(at), onfocus: () => this.hover(at), onblur: () => ctx.focus.previewHead(null),
+    }, canvas, h('span', { class: 'head-name' }, headName(at)), note);
+    this.cells.push({ at, button, canvas, note, head: null });
+    return button;
+  }
+
+  private controls(): HTMLElement {
+    const { t } = this.ctx;
+    const by = h('select', { 'aria-label': t('atlas.sort'), 'data-testid': 'atlas-sort', onchange: () => {
+      this.order = { ...this.order, by: by.value as Order['by'] };
+      this.describe(by.value === 'layer' ? 'order' : (by.value as ScoreName));
+      this.rearrange();
+    } }, h('option', { value: 'layer' }, t('atlas.by-layer')), ...kScores.map((s) => h('option', { value: s }, t(`score.${s}`))));
+    const least = h('input', { type: 'range', min: 0, max: 1, step: 0.05, value: 0, 'aria-label': t('atlas.filter'), oninput: () => {
+      this.order = { ...this.order, atLeast: Number(least.value) };
+      value.textContent = `≥ ${Number(least.value).toFixed(2)}`;
+      this.rearrange();
+    } });
+    const value = h('output', {}, '≥ 0.00');
+    return h('div', { class: 'atlas-controls' }, h('label', {}, h('span', {}, t('atlas.sort')), by),
+      h('label', { class: 'wide-only' }, h('span', {}, t('atlas.filter')), least, value));
+  }
+
+  /** Span mode: which span the next click in the text chooses, and the heads that link the two. */
+  private spanTools(): HTMLElement {
+    const { ctx } = this;
+    const { t } = ctx;
+    const missing = absent(ctx, 'mass');
+    const choose = (which: 'q' | 'k'): HTMLButtonElement =>
+      h('button', { type: 'button', class: 'quiet', 'aria-pressed': 'false', 'data-pick': which, title: missing ?? t(`span.${which}.title`), disabled: Boolean(missing), onclick: () => {
+        ctx.picking = ctx.picking === which ? null : which;
+        for (const b of tools.querySelectorAll<HTMLElement>('[data-pick]')) b.setAttribute('aria-pressed', String(b.dataset['pick'] === ctx.picking));
+      } }, t(`span.${which}`));
+    const tools = h('div', { class: 'span-tools' }, h('span', { class: 'label' }, t('span.label')), choose('q'), choose('k'),
+      h('button', { type: 'button', class: 'quiet', onclick: () => ctx.store.set({ q: [], k: [] }, 'push') }, t('span.clear')));
+    return h('div', { class: 'spans' }, tools, this.best);
+  }
+
+  private load(): void {
+    const { ctx } = this;
+    const missing = absent(ctx, 'atlas');
+    this.caption.textContent = missing ?? ctx.t('atlas.caption');
+    if (missing) return;
+    const take = (heads: AtlasHead[], done: number): void => {
+      this.done = done;
+      for (const found of heads) {
+        const cell = this.cells[found.layer * ctx.family.heads + found.head];
+        if (!cell) continue;
+        cell.head = found;
+        this.paintCell(cell);
+      }
+      this.sayBadge();
+      if (heads.length) this.rearrange();
+    };
+    ctx.source.atlas(ctx.family.id, take, new AbortController().signal).catch((error: unknown) => {
+      if (!isAbort(error)) this.caption.textContent = error instanceof Error ? error.message : String(error);
+    });
+  }
+
+  private sayBadge(): void {
+    const badges = new Set(this.cells.map((c) => c.head?.badge).filter(Boolean));
+    const badge = badges.has('sampled') ? 'sampled' : badges.has('quantised') ? 'quantised' : 'exact';
+    replace(this.badge, badges.size ? badgeElement(this.ctx, badge, badgeTitle(this.ctx, badge, 0), this.done < 1) : null);
+  }
+
+  private paintCell(cell: Cell): void {
+    const theme = this.ctx.theme();
+    const { head } = cell;
+    if (this.mass) {
+      const value = this.mass.mass[cell.at.layer * this.ctx.family.heads + cell.at.head];
+      const most = this.mass.mass.reduce((a, b) => Math.max(a, b), 0);
+      const colour = shade(most > 0 ? Math.sqrt(value / most) : 0, theme);
+      cell.button.style.background = css(colour);
+      cell.button.style.color = inkOn(colour);
+      cell.note.textContent = this.print(value);
+    } else {
+      cell.button.style.background = '';
+      cell.button.style.color = '';
+      cell.note.textContent = this.noteOf(head);
+    }
+    if (head) {
+      const values = codeTable(head.codes);
+      const picture = bitmapOf(head.thumbnail, head.rows, head.columns, colourTable(head.codes, values[255], 'sqrt', theme));
+      cell.canvas.width = head.columns;
+      cell.canvas.height = head.rows;
+      cell.canvas.getContext('2d')?.drawImage(picture, 0, 0);
+    }
+    cell.button.setAttribute('aria-label', `${headName(cell.at)} ${cell.note.textContent ?? ''}`.trim());
+  }
+
+  /** The chosen score, or the strongest kind the head shows. */
+  private noteOf(head: AtlasHead | null): string {
+    if (!head) return '';
+    const { t } = this.ctx;
+    if (this.order.by !== 'layer') return printScore(head.scores[this.order.by]);
+    const kinds = kScores.filter((s) => s !== 'distance' && (head.scores[s] ?? 0) >= 0.35).sort((a, b) => (head.scores[b] ?? 0) - (head.scores[a] ?? 0));
+    return kinds.length ? `${t(`score.${kinds[0]}`)} ${printScore(head.scores[kinds[0]])}` : '';
+  }
+
+  private print(value: number): string {
+    return this.ctx.store.now.weight === 'raw' ? share(value) : printNumber(value);
+  }
+
+  private rows(): Row[] {
+    return arrange(this.cells.map((c) => ({ at: c.at, scores: c.head?.scores ?? null })), this.order);
+  }
+
+  private rearrange(): void {
+    const rows = this.rows();
+    const place = new Map(rows.map((r, i) => [`${r.at.layer}.${r.at.head}`, i]));
+    for (const cell of this.cells) {
+      const at = place.get(`${cell.at.layer}.${cell.at.head}`);
+      cell.button.hidden = at === undefined;
+      cell.button.style.order = this.order.by === 'layer' ? '' : String(at ?? 0);
+      if (!this.mass) cell.note.textContent = this.noteOf(cell.head);
+    }
+    this.grid.classList.toggle('sorted', this.order.by !== 'layer' || this.order.atLeast > 0);
+    if (!this.table.hidden) this.fillTable();
+  }
+
+  private hover(at: HeadId): void {
+    this.ctx.focus.previewHead(at);
+    const head = this.cells[at.layer * this.ctx.family.heads + at.head].head;
+    if (!head) return;
+    const list = kScores.map((s) => `${this.ctx.t(`score.${s}`)} ${printScore(head.scores[s])}`).join(' · ');
+    this.definition.textContent = `${headName(at)}: ${list}`;
+  }
+
+  private describe(what: ScoreName | 'order'): void {
+    this.definition.textContent = this.ctx.t(what === 'order' ? 'atlas.how' : `define.${what}`);
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.ctx.family.heads, ArrowUp: -this.ctx.family.heads }[event.key];
+    if (step === undefined || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const visible = this.rows().map((r) => this.cells[r.at.layer * this.ctx.family.heads + r.at.head]);
+    const here = visible.findIndex((c) => c.button === document.activeElement);
+    visible[Math.max(0, Math.min(visible.length - 1, here + step))]?.button.focus();
+  }
+
+  private loadMass(state: State): void {
+    const { ctx } = this;
+    const spans = state.view === 'atlas' && state.q.length > 0 && state.k.length > 0;
+    const key = spans ? JSON.stringify([state.q, state.k, state.weight, state.sink]) : '';
+    if (key === this.massKey) return;
+    this.massKey = key;
+    this.massAbort.abort();
+    this.massAbort = new AbortController();
+    if (!spans || absent(ctx, 'mass')) {
+      this.takeMass(null);
+      return;
+    }
+    ctx.source.mass(ctx.family.id, [...state.q], [...state.k], state.weight, state.sink, this.massAbort.signal).then(
+      (mass) => {
+        if (this.massKey === key) this.takeMass(mass);
+      },
+      (error: unknown) => {
+        if (isAbort(error) || this.massKey !== key) return;
+        this.takeMass(null);
+        replace(this.best, h('p', { class: 'bad' }, error instanceof Error ? error.message : String(error)));
+      },
+    );
+  }
+
+  private takeMass(mass: Mass | null): void {
+    this.mass = mass;
+    for (const cell of this.cells) this.paintCell(cell);
+    const { ctx } = this;
+    if (!mass) {
+      replace(this.best, h('p', { class: 'caption' }, ctx.t('span.how')));
+      return;
+    }
+    const { q, k } = ctx.store.now;
+    const ranked = this.cells.map((c) => ({ at: c.at, value: mass.mass[c.at.layer * ctx.family.heads + c.at.head] }))
+      .sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head).slice(0, 10);
+    const say = (spans: readonly Span[]): string => spans.map((s) => quoted(ctx, s)).join(', ');
+    replace(this.best,
+      h('p', { class: 'caption' }, ctx.t('span.caption', { rows: say(q), keys: say(k) })),
+      h('ol', { class: 'ranked' }, ...ranked.map(({ at, value }) => h('li', {},
+        h('button', { type: 'button', class: 'quiet', onclick: () => pin(ctx, at) }, h('span', {}, headName(at)), h('span', { class: 'number' }, this.print(value)))))));
+  }
+
+  private toggleTable(): void {
+    this.table.hidden = !this.table.hidden;
+    this.grid.hidden = !this.table.hidden;
+    this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
+    if (!this.table.hidden) this.fillTable();
+  }
+
+  private fillTable(): void {
+    const { t } = this.ctx;
+    const rows = this.rows();
+    const pages = Math.max(1, Math.ceil(rows.length / kTablePage));
+    this.page = Math.min(this.page, pages - 1);
+    const go = (by: number): void => {
+      this.page = Math.max(0, Math.min(pages - 1, this.page + by));
+      this.fillTable();
+    };
+    replace(this.table,
+      h('table', {}, h('caption', {}, t('atlas.table')),
+        h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('head')), ...kScores.map((s) => h('th', { scope: 'col', title: t(`define.${s}`) }, t(`score.${s}`))))),
+        h('tbody', {}, ...rows.slice(this.page * kTablePage, (this.page + 1) * kTablePage).map((r) => h('tr', {},
+          h('th', { scope: 'row' }, h('button', { type: 'button', class: 'quiet', onclick: () => pin(this.ctx, r.at) }, headName(r.at))),
+          ...kScores.map((s) => h('td', { class: 'number' }, printScore(r.scores?.[s] ?? null))))))),
+      pages > 1 ? h('p', { class: 'pages' }, iconButton('up', t('previous'), () => go(-1)), ` ${this.page + 1} / ${pages} `, iconButton('down', t('next'), () => go(1))) : null);
+  }
+}

@@ -1,0 +1,92 @@
+// Pointer, wheel and keys on the map.
+
+import { kLeft, kTop } from '../../paint/street';
+import type { MapView } from './map';
+
+const kClick = 4; // pixels a click may move
+
+export function listenToMap(map: MapView): void {
+  const element = map.canvas.element;
+  let start: { x: number; y: number; k0: number; q0: number; zoom: number; spans: boolean } | null = null;
+  const at = (event: MouseEvent): { x: number; y: number } => {
+    const rect = element.getBoundingClientRect();
+    return { x: event.clientX - rect.left, y: event.clientY - rect.top };
+  };
+
+  element.addEventListener('wheel', (event) => {
+    event.preventDefault();
+    const { x, y } = at(event);
+    map.zoomBy(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.002)), x, y);
+  }, { passive: false });
+
+  element.addEventListener('pointerdown', (event) => {
+    if (event.button !== 0) return;
+    element.setPointerCapture(event.pointerId);
+    start = { ...at(event), k0: map.rect.k0, q0: map.rect.q0, zoom: map.zoom, spans: event.shiftKey };
+  });
+
+  element.addEventListener('pointermove', (event) => {
+    const { x, y } = at(event);
+    if (!start || !(event.buttons & 1)) {
+      map.setHover(map.pairAt(x, y));
+      return;
+    }
+    if (Math.hypot(x - start.x, y - start.y) < kClick) return;
+    if (start.spans) {
+      map.select = spanned(map, start, { x, y });
+      map.refresh();
+    } else {
+      map.show(start.k0 - (x - start.x) / start.zoom, start.q0 - (y - start.y) / start.zoom, start.zoom);
+    }
+  });
+
+  element.addEventListener('pointerup', (event) => {
+    if (!start) return;
+    const { x, y } = at(event);
+    const moved = Math.hypot(x - start.x, y - start.y) >= kClick;
+    const select = map.select;
+    start = null;
+    map.select = null;
+    if (select) map.choose([{ begin: select.q0, end: select.q1 }], [{ begin: select.k0, end: select.k1 }]);
+    const pair = moved ? null : map.pairAt(x, y);
+    if (pair) map.choose([{ begin: pair.query, end: pair.query + 1 }], [{ begin: pair.key, end: pair.key + 1 }]);
+  });
+
+  element.addEventListener('pointerleave', () => map.setHover(null));
+  element.addEventListener('dblclick', (event) => {
+    const { x, y } = at(event);
+    map.zoomBy(4, x, y);
+  });
+  element.addEventListener('keydown', (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || !onKey(map, event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+function spanned(map: MapView, a: { x: number; y: number }, b: { x: number; y: number }): { k0: number; q0: number; k1: number; q1: number } {
+  const { family } = map.ctx;
+  const key = (x: number): number => Math.max(0, Math.min(family.keys, map.rect.k0 + (x - kLeft) / map.zoom));
+  const query = (y: number): number => Math.max(0, Math.min(family.queries, map.rect.q0 + (y - kTop) / map.zoom));
+  return {
+    k0: Math.floor(key(Math.min(a.x, b.x))), k1: Math.max(Math.ceil(key(Math.max(a.x, b.x))), Math.floor(key(Math.min(a.x, b.x))) + 1),
+    q0: Math.floor(query(Math.min(a.y, b.y))), q1: Math.max(Math.ceil(query(Math.max(a.y, b.y))), Math.floor(query(Math.min(a.y, b.y))) + 1),
+  };
+}
+
+/** Arrows move the chosen pair; + − 0 zoom. */
+function onKey(map: MapView, key: string): boolean {
+  if (key === '+' || key === '=') map.zoomBy(2);
+  else if (key === '-') map.zoomBy(0.5);
+  else if (key === '0') map.ctx.store.set({ rect: null });
+  else if (key.startsWith('Arrow')) {
+    const { q, k } = map.ctx.store.now;
+    const { family } = map.ctx;
+    const clamp = (v: number, n: number): number => Math.max(0, Math.min(n - 1, v));
+    const query = clamp((q[0]?.begin ?? 0) + (key === 'ArrowDown' ? 1 : key === 'ArrowUp' ? -1 : 0), family.queries);
+    const column = clamp((k[0]?.begin ?? 0) + (key === 'ArrowRight' ? 1 : key === 'ArrowLeft' ? -1 : 0), family.keys);
+    map.choose([{ begin: query, end: query + 1 }], [{ begin: column, end: column + 1 }], 'replace');
+    map.setHover({ query, key: column });
+  } else return false;
+  return true;
+}

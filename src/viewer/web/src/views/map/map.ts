@@ -1,0 +1,269 @@
+// The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
+
+import type { Context, View } from '../../context';
+import { absent, badgeTitle, isShare, printWeight, quoted } from '../../context';
+import { head as headName, share, weight as printNumber, whole } from '../../format';
+import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
+import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
+import { type Layer, type Street, drawStreet, kLeft, kTop, showsNumbers, zoomOf } from '../../paint/street';
+import { codeTable } from '../../source/frame';
+import { type Badge, type Cells, type Picture, type Span, isAbort } from '../../source/source';
+import { type Rect, type State, sameHead } from '../../state';
+import { badgeElement } from '../../ui/badge';
+import { h, iconButton, replace, segmented } from '../../ui/dom';
+import { MapStore, kTile } from './store';
+import { listenToMap } from './gestures';
+
+export class MapView implements View {
+  readonly element: HTMLElement;
+  readonly canvas: Surface;
+  private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'map-badge' });
+  private readonly caption = h('p', { class: 'caption', 'data-testid': 'map-caption' });
+  private readonly status = h('p', { class: 'status', 'data-testid': 'map-status' });
+  private readonly table = h('div', { class: 'table-slot', hidden: true });
+  private readonly tableButton: HTMLButtonElement;
+  private readonly draw: () => void;
+  private maps: MapStore | null = null;
+  private readonly bitmaps = new WeakMap<Picture, { key: string; bitmap: HTMLCanvasElement }>();
+  private pool: Pool = 'max';
+  hover: { query: number; key: number } | null = null;
+  select: Rect | null = null;
+  private hoverTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(readonly ctx: Context) {
+    this.draw = oncePerFrame(() => this.paint());
+    const { t } = ctx;
+    const element = h('canvas', { class: 'street', role: 'img', tabindex: 0, 'aria-label': t('map.label'), 'data-testid': 'map' });
+    this.canvas = surface(element, this.draw);
+    this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
+    const pools = segmented(t('map.pool'), [
+      { value: 'max' as const, label: t('map.max'), title: t('map.max.title') },
+      { value: 'mean' as const, label: t('map.mean'), title: t('map.mean.title') },
+    ], this.pool, (value) => {
+      this.pool = value;
+      this.draw();
+    });
+    this.element = h('section', { class: 'panel map-panel', 'aria-label': t('map.label') },
+      h('header', { class: 'panel-head' }, h('h2', {}, t('view.map')), this.badge, h('span', { class: 'spring' }), pools,
+        iconButton('minus', t('map.out'), () => this.zoomBy(0.5)), iconButton('plus', t('map.in'), () => this.zoomBy(2)),
+        iconButton('fit', t('map.fit'), () => ctx.store.set({ rect: null })), this.tableButton),
+      h('div', { class: 'street-frame' }, element, this.table), this.caption, this.status);
+    listenToMap(this);
+    ctx.focus.listen({ front: (shown) => this.follow(shown?.request.at ?? null) });
+  }
+
+  retheme(): void {
+    this.draw();
+  }
+
+  update(state: State, before: State): void {
+    if (!this.maps || state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0])) this.follow(state.heads[0] ?? null);
+    this.draw();
+    if (!this.table.hidden) this.fillTable();
+  }
+
+  /** What is seen, in weights: the state's rectangle, or the whole map. */
+  get rect(): Rect {
+    const { family, store } = this.ctx;
+    return store.now.rect ?? { k0: 0, q0: 0, k1: family.keys, q1: family.queries };
+  }
+
+  get zoom(): number {
+    return zoomOf(this.rect, this.canvas);
+  }
+
+  /** The pair under a point of the canvas, or null outside the map. */
+  pairAt(x: number, y: number): { query: number; key: number } | null {
+    const key = Math.floor(this.rect.k0 + (x - kLeft) / this.zoom);
+    const query = Math.floor(this.rect.q0 + (y - kTop) / this.zoom);
+    const { family } = this.ctx;
+    return x >= kLeft && y >= kTop && key >= 0 && key < family.keys && query >= 0 && query < family.queries ? { query, key } : null;
+  }
+
+  /** Zooms about a point of the canvas (its middle by default), between the whole map and cells of 64 pixels. */
+  zoomBy(factor: number, x = (this.canvas.width + kLeft) / 2, y = (this.canvas.height + kTop) / 2): void {
+    const { rect } = this;
+    const { family } = this.ctx;
+    const whole = zoomOf({ k0: 0, q0: 0, k1: family.keys, q1: family.queries }, this.canvas);
+    const next = Math.max(whole, Math.min(64, this.zoom * factor));
+    if (next <= whole) {
+      this.ctx.store.set({ rect: null });
+      return;
+    }
+    const key = rect.k0 + (x - kLeft) / this.zoom;
+    const query = rect.q0 + (y - kTop) / this.zoom;
+    this.show(key - (x - kLeft) / next, query - (y - kTop) / next, next);
+  }
+
+  /** Shows the map from a corner at a zoom, kept inside the map. */
+  show(key: number, query: number, zoom: number): void {
+    const { family } = this.ctx;
+    const across = (this.canvas.width - kLeft) / zoom;
+    const down = (this.canvas.height - kTop) / zoom;
+    const k0 = Math.max(0, Math.min(key, family.keys - across));
+    const q0 = Math.max(0, Math.min(query, family.queries - down));
+    this.ctx.store.set({ rect: { k0, q0, k1: k0 + across, q1: q0 + down } });
+  }
+
+  choose(q: readonly Span[], k: readonly Span[], how: 'push' | 'replace' = 'push'): void {
+    this.ctx.store.set({ q, k }, how);
+    if (q[0]) this.ctx.reveal(this.ctx.store.now.direction === 'out' ? q[0].begin : (k[0] ?? q[0]).begin, false);
+  }
+
+  setHover(hover: { query: number; key: number } | null): void {
+    if (hover?.query === this.hover?.query && hover?.key === this.hover?.key) return;
+    this.hover = hover;
+    this.draw();
+    clearTimeout(this.hoverTimer);
+    if (!hover) this.status.textContent = '';
+    else this.hoverTimer = setTimeout(() => void this.readOut(hover), 30);
+  }
+
+  refresh(): void {
+    this.draw();
+  }
+
+  /** The exact weight under the pointer, from its own row. */
+  private async readOut(hover: { query: number; key: number }): Promise<void> {
+    const { ctx } = this;
+    const state = ctx.store.now;
+    const at = this.maps?.request.at;
+    if (!at) return;
+    const span = (token: number): Span => ({ begin: token, end: token + 1 });
+    const where = `#${whole(hover.query)} ${quoted(ctx, span(hover.query))} → #${whole(hover.key)} ${quoted(ctx, span(hover.key))}`;
+    const base = { family: ctx.family.id, at, direction: 'out' as const, spans: [span(hover.query)], reduce: 'sum' as const, weight: state.weight, sink: state.sink };
+    try {
+      const line = await ctx.source.line(base, 'map-hover');
+      const value = line.values ? line.values[hover.key] : (line.top.find((i) => i.begin === hover.key)?.weight ?? NaN);
+      if (this.hover !== hover) return;
+      const hidden = !line.visible.some(([b, e]) => b <= hover.key && hover.key < e);
+      this.status.textContent = `${where}   ${hidden ? ctx.t('map.hidden') : printWeight(ctx, value, line.badge, line.error)}`;
+    } catch (error) {
+      if (!isAbort(error) && this.hover === hover) this.status.textContent = `${where}   ${error instanceof Error ? error.message : ''}`;
+    }
+  }
+
+  private follow(at: { layer: number; head: number } | null): void {
+    const { ctx } = this;
+    const state = ctx.store.now;
+    const head = at ?? state.heads[0];
+    if (!head) return;
+    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink };
+    if (this.maps && JSON.stringify(this.maps.request) === JSON.stringify(request)) return;
+    this.maps?.stop();
+    this.maps = new MapStore(ctx.source, request, () => {
+      this.draw();
+      this.say();
+    });
+    this.say();
+    if (!absent(ctx, 'overview')) this.maps.start();
+    this.draw();
+  }
+
+  private paint(): void {
+    if (this.canvas.width < kLeft + 8 || this.canvas.height < kTop + 8) return;
+    const street = this.street();
+    drawStreet(this.canvas.context, this.canvas, street);
+    this.canvas.element.dataset['rect'] = [street.rect.k0, street.rect.q0, street.rect.k1, street.rect.q1].join(',');
+  }
+
+  private street(): Street {
+    const { ctx, maps } = this;
+    const state = ctx.store.now;
+    const overview = maps?.overview ?? null;
+    const most = overview ? mostOf(overview, this.pool, ctx.family.sinks) : 1;
+    const layers: Layer[] = overview ? [this.layerOf(overview, most)] : [];
+    const tiles = this.tilesWanted(overview);
+    const numbers = showsNumbers(this.zoom, this.canvas) ? this.tilesAt(0) : [];
+    maps?.want(absent(ctx, 'tile') ? [] : tiles, numbers);
+    for (const { z, x, y } of tiles) {
+      const found = maps?.tile(z, x, y);
+      if (found) layers.push(this.layerOf(found, most));
+    }
+    const cells = numbers.map(({ x, y }) => maps?.cells(x, y)).filter((c): c is Cells => Boolean(c));
+    return {
+      queries: ctx.family.queries, keys: ctx.family.keys, rect: this.rect, layers, cells, most, scale: state.scale, q: state.q, k: state.k,
+      hover: this.hover, sinks: ctx.family.sinks, keySegments: ctx.segments, querySegments: ctx.segments,
+      label: (token) => quoted(ctx, { begin: token, end: token + 1 }), select: this.select, theme: ctx.theme(),
+    };
+  }
+
+  private layerOf(picture: Picture, most: number): Layer {
+    const { scale } = this.ctx.store.now;
+    const theme = this.ctx.theme();
+    const key = `${this.pool}|${most}|${scale}|${theme.dark}|${theme.paper}`;
+    let made = this.bitmaps.get(picture);
+    if (made?.key !== key) {
+      const colours = colourTable(this.pool === 'max' ? picture.maxCodes : picture.meanCodes, most, scale, theme);
+      made = { key, bitmap: bitmapOf(codesOf(picture, this.pool), picture.rows, picture.columns, colours) };
+      this.bitmaps.set(picture, made);
+    }
+    return { bitmap: made.bitmap, keyBegin: picture.keyBegin, queryBegin: picture.queryBegin, cell: 2 ** picture.z };
+  }
+
+  /** Tiles of the level whose cells are about a screen pixel, when that is finer than the overview. */
+  private tilesWanted(overview: Picture | null): { z: number; x: number; y: number }[] {
+    const z = Math.max(0, Math.round(Math.log2(1 / (this.zoom * this.canvas.ratio))));
+    return overview && z < overview.z ? this.tilesAt(z) : [];
+  }
+
+  private tilesAt(z: number): { z: number; x: number; y: number }[] {
+    const { family } = this.ctx;
+    const { rect, zoom } = this;
+    const side = kTile * 2 ** z;
+    const right = Math.min(family.keys, rect.k0 + (this.canvas.width - kLeft) / zoom);
+    const bottom = Math.min(family.queries, rect.q0 + (this.canvas.height - kTop) / zoom);
+    const wanted: { z: number; x: number; y: number }[] = [];
+    for (let y = Math.floor(rect.q0 / side); y * side < bottom; y++) {
+      for (let x = Math.floor(rect.k0 / side); x * side < right; x++) if (!family.causal || x <= y) wanted.push({ z, x, y });
+    }
+    return wanted;
+  }
+
+  private say(): void {
+    const { ctx, maps } = this;
+    const picture = maps?.overview ?? null;
+    const missing = absent(ctx, 'overview');
+    const badge: Badge = picture?.badge ?? 'exact';
+    const error = picture && badge === 'quantised' ? picture.maxCodes.error : 0;
+    replace(this.badge, picture ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error), maps?.streaming === true) : null);
+    const cell = picture ? 2 ** picture.z : 1;
+    this.caption.textContent = missing ?? maps?.failure?.message ?? (picture
+      ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', { head: headName(maps?.request.at ?? { layer: 0, head: 0 }), queries: whole(ctx.family.queries), keys: whole(ctx.family.keys), cell })
+      : ctx.t('loading'));
+  }
+
+  private toggleTable(): void {
+    this.table.hidden = !this.table.hidden;
+    this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
+    this.fillTable();
+  }
+
+  /** The table alternative: the overview pooled to at most 12 × 12, largest weights. */
+  private fillTable(): void {
+    const picture = this.maps?.overview;
+    if (this.table.hidden || !picture) return;
+    const values = codeTable(this.pool === 'max' ? picture.maxCodes : picture.meanCodes);
+    const codes = codesOf(picture, this.pool);
+    const [rows, columns] = [Math.min(12, picture.rows), Math.min(12, picture.columns)];
+    const cell = 2 ** picture.z;
+    const from = (i: number, of: number, n: number): number => Math.floor((i * n) / of);
+    const best = (r: number, c: number): number => {
+      let most = NaN;
+      for (let y = from(r, rows, picture.rows); y < from(r + 1, rows, picture.rows); y++) {
+        for (let x = from(c, columns, picture.columns); x < from(c + 1, columns, picture.columns); x++) {
+          const v = values[codes[y * picture.columns + x]];
+          if (!(most >= v)) most = v;
+        }
+      }
+      return most;
+    };
+    const name = (i: number, of: number, n: number): string => `#${from(i, of, n) * cell}`;
+    const print = (v: number): string => (Number.isFinite(v) ? (isShare(this.ctx) ? share(v, true) : printNumber(v, true)) : '·');
+    replace(this.table, h('table', {},
+      h('caption', {}, this.ctx.t('map.table')),
+      h('thead', {}, h('tr', {}, h('td', {}), ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, name(c, columns, picture.columns))))),
+      h('tbody', {}, ...Array.from({ length: rows }, (_, r) => h('tr', {}, h('th', { scope: 'row' }, name(r, rows, picture.rows)),
+        ...Array.from({ length: columns }, (_2, c) => h('td', { class: 'number' }, print(best(r, c)))))))));
+  }
+}

@@ -1,0 +1,94 @@
+// The pictures of one map: the overview as it streams in, and tiles by level, kept while there is room and dropped oldest first.
+
+import { isAbort, type Cells, type MapRequest, type Picture, type Source } from '../../source/source';
+
+const kTiles = 96;
+const kAtOnce = 4;
+export const kTile = 256;
+
+export class MapStore {
+  overview: Picture | null = null;
+  failure: Error | null = null;
+  streaming = false;
+  private readonly tiles = new Map<string, Picture>();
+  private readonly numbers = new Map<string, Cells>();
+  private readonly asked = new Map<string, AbortController>();
+  private readonly stream = new AbortController();
+
+  constructor(
+    private readonly source: Source,
+    readonly request: MapRequest,
+    private readonly changed: () => void,
+  ) {}
+
+  start(): void {
+    this.streaming = true;
+    const take = (picture: Picture): void => {
+      this.overview = picture;
+      this.changed();
+    };
+    this.source.overview(this.request, take, this.stream.signal).then(
+      () => this.ended(null),
+      (error: unknown) => this.ended(error),
+    );
+  }
+
+  stop(): void {
+    this.stream.abort();
+    for (const abort of this.asked.values()) abort.abort();
+    this.asked.clear();
+  }
+
+  tile(z: number, x: number, y: number): Picture | null {
+    const key = `${z}/${x}/${y}`;
+    const found = this.tiles.get(key) ?? null;
+    if (found) {
+      this.tiles.delete(key); // to the young end
+      this.tiles.set(key, found);
+    }
+    return found;
+  }
+
+  cells(x: number, y: number): Cells | null {
+    return this.numbers.get(`n/${x}/${y}`) ?? null;
+  }
+
+  /** Asks for what is missing of these and gives up what is no longer wanted. */
+  want(tiles: readonly { z: number; x: number; y: number }[], numbers: readonly { x: number; y: number }[]): void {
+    const keys = new Map<string, () => Promise<void>>();
+    for (const { x, y } of numbers) {
+      if (!this.cells(x, y)) keys.set(`n/${x}/${y}`, () => this.load(`n/${x}/${y}`, (s) => this.source.cells(this.request, x, y, s), this.numbers));
+    }
+    for (const { z, x, y } of tiles) {
+      const key = `${z}/${x}/${y}`;
+      if (!this.tiles.has(key)) keys.set(key, () => this.load(key, (s) => this.source.tile(this.request, z, x, y, s), this.tiles));
+    }
+    for (const [key, abort] of this.asked) {
+      if (keys.has(key)) continue;
+      abort.abort();
+      this.asked.delete(key);
+    }
+    for (const [key, start] of keys) if (!this.asked.has(key) && this.asked.size < kAtOnce) void start();
+  }
+
+  private async load<T>(key: string, ask: (signal: AbortSignal) => Promise<T>, into: Map<string, T>): Promise<void> {
+    const abort = new AbortController();
+    this.asked.set(key, abort);
+    try {
+      into.set(key, await ask(abort.signal));
+      const oldest = into.keys().next().value;
+      if (into.size > kTiles && oldest !== undefined) into.delete(oldest);
+    } catch (error) {
+      if (!isAbort(error)) this.failure = error instanceof Error ? error : new Error(String(error));
+    } finally {
+      if (this.asked.get(key) === abort) this.asked.delete(key);
+    }
+    this.changed();
+  }
+
+  private ended(error: unknown): void {
+    this.streaming = false;
+    if (error && !isAbort(error)) this.failure = error instanceof Error ? error : new Error(String(error));
+    this.changed();
+  }
+}

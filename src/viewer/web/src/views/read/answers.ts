@@ -1,0 +1,132 @@
+// The answer list: the heaviest keys as lines of context, each with its share, position and segment. A click scrolls there; ← goes back.
+
+import type { Context } from '../../context';
+import { anchor, badgeTitle, printWeight, quoted } from '../../context';
+import { head as headName, whole } from '../../format';
+import type { Span, TopItem } from '../../source/source';
+import type { Shown } from '../../focus';
+import { h, icon, iconButton, replace } from '../../ui/dom';
+import { topOf } from './top';
+
+const kAround = 8; // tokens of context on each side
+
+export class Answers {
+  readonly element: HTMLElement;
+  private readonly title = h('h2', {});
+  private readonly sum = h('p', { class: 'caption', 'data-testid': 'answer-caption' });
+  private readonly list = h('ol', { class: 'answers', 'data-testid': 'answers' });
+  private readonly tableButton: HTMLButtonElement;
+  private readonly backButton: HTMLButtonElement;
+  private readonly trail: number[] = [];
+  private table = false;
+  private shown: Shown | null = null;
+
+  constructor(private readonly ctx: Context) {
+    this.tableButton = iconButton('table', ctx.t('table'), () => this.toggleTable());
+    this.backButton = h('button', { class: 'quiet', type: 'button', hidden: true, onclick: () => this.back() }, icon('back'), ctx.t('answers.back'));
+    this.element = h('section', { class: 'panel answers-panel', 'aria-label': ctx.t('answers.label') },
+      h('header', { class: 'panel-head' }, this.title, h('span', { class: 'spring' }), this.backButton, this.tableButton), this.sum, this.list);
+  }
+
+  show(shown: Shown | null): void {
+    this.shown = shown;
+    const { ctx } = this;
+    if (!shown) {
+      this.title.textContent = ctx.t('answers.none');
+      this.sum.textContent = ctx.t('answers.how');
+      replace(this.list);
+      return;
+    }
+    const state = ctx.store.now;
+    const spans = shown.request.spans;
+    const whom = quoted(ctx, spans.length === 1 ? spans[0] : { begin: spans[0].begin, end: spans[0].begin + 1 });
+    const more = spans.length > 1 ? ctx.t('answers.more', { n: spans.length - 1 }) : '';
+    const key = state.direction === 'out' ? 'answers.out' : 'answers.in';
+    replace(this.title, h('span', { class: 'title-head' }, headName(shown.request.at)), ' ', ctx.t(key, { whom: `${whom}${more}` }));
+    this.sum.textContent = captionOf(ctx, shown);
+    const top = topOf(ctx, shown, this.table ? 32 : 8);
+    replace(this.list, ...(this.table ? [this.tableOf(top)] : top.map((item, i) => this.lineOf(item, top[0].weight, i))));
+  }
+
+  /** Remembers where the reader was before a jump. */
+  remember(token: number): void {
+    this.trail.push(token);
+    this.backButton.hidden = false;
+  }
+
+  back(): boolean {
+    const token = this.trail.pop();
+    if (token === undefined) return false;
+    this.backButton.hidden = this.trail.length === 0;
+    this.ctx.reveal(token, false);
+    return true;
+  }
+
+  private toggleTable(): void {
+    this.table = !this.table;
+    this.tableButton.setAttribute('aria-pressed', String(this.table));
+    this.show(this.shown);
+  }
+
+  private lineOf(item: TopItem, most: number, rank: number): HTMLElement {
+    const { ctx } = this;
+    const { text } = ctx;
+    const sink = ctx.family.sinks.some((s) => item.begin <= s && s < item.end);
+    const before = contextText(ctx, { begin: Math.max(0, item.begin - kAround), end: item.begin });
+    const after = contextText(ctx, { begin: item.end, end: Math.min(text.count, item.end + kAround) });
+    const segment = text.segmentOf(item.begin);
+    return h('li', { class: 'answer', style: `--t: ${most > 0 ? (item.weight / most).toFixed(3) : 0}` },
+      h('button', { type: 'button', 'data-token': item.begin, 'data-rank': rank, onclick: () => ctx.reveal(item.begin, true) },
+        h('span', { class: 'answer-weight' }, this.print(item.weight)),
+        h('span', { class: 'answer-text', dir: 'auto' }, before, h('mark', {}, quoted(ctx, item)), after),
+        h('span', { class: 'answer-where' }, `#${whole(item.begin)}`, segment >= 0 ? ` · ${ctx.segments[segment].name}` : '', sink ? ` · ${ctx.t('sink')}` : '')));
+  }
+
+  private tableOf(top: TopItem[]): HTMLElement {
+    const { ctx } = this;
+    const row = (item: TopItem): HTMLElement =>
+      h('tr', {}, h('th', { scope: 'row' }, `#${item.begin}`), h('td', { dir: 'auto' }, quoted(ctx, item)), h('td', { class: 'number' }, this.print(item.weight)));
+    return h('li', { class: 'plain' }, h('table', {},
+      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, ctx.t('position')), h('th', { scope: 'col' }, ctx.t('token')), h('th', { scope: 'col' }, ctx.t('weight')))),
+      h('tbody', {}, ...top.map(row))));
+  }
+
+  private print(weight: number): string {
+    const line = this.shown?.line;
+    return printWeight(this.ctx, weight, line?.badge ?? 'exact', line?.error ?? 0);
+  }
+}
+
+/** Plain words under the title: what the numbers add up to, and what was done to them. */
+export function captionOf(ctx: Context, shown: Shown): string {
+  const { t } = ctx;
+  const state = ctx.store.now;
+  const print = (v: number): string => printWeight(ctx, v, shown.line.badge, shown.line.error);
+  const parts: string[] = [];
+  const total = Number.isFinite(shown.line.total) ? print(shown.line.total) : null;
+  if (state.direction === 'in') parts.push(t('caption.in', { total: total ?? '–' }));
+  else if (state.weight !== 'raw') parts.push(t(`caption.${state.weight}`));
+  else if (total) parts.push(shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1 ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total }) : t('caption.row', { total }));
+  if (state.direction === 'out' && ctx.family.sinks.length) {
+    const key = state.sink === 'mark' ? 'caption.sink' : state.sink === 'hide' ? 'caption.sink-hidden' : 'caption.sink-renorm';
+    parts.push(t(key, { share: print(shown.line.sinkMass) }));
+  }
+  if (state.words) parts.push(t('caption.words'));
+  if (shown.line.badge !== 'exact') parts.push(badgeTitle(ctx, shown.line.badge, shown.line.error));
+  return parts.join(' ');
+}
+
+const spanLength = (spans: readonly Span[]): number => spans.reduce((n, s) => n + s.end - s.begin, 0);
+
+function contextText(ctx: Context, span: Span): string {
+  const { text } = ctx;
+  if (span.end <= span.begin) return '';
+  return text.text.slice(text.begin[span.begin], text.end[span.end - 1]).slice(0, 160);
+}
+
+/** The sentence for aria-live: “it” attends to animal 41 %, street 12 %. */
+export function spoken(ctx: Context, shown: Shown): string {
+  const top = topOf(ctx, shown, 5).map((i) => `${quoted(ctx, i)} ${printWeight(ctx, i.weight, shown.line.badge, shown.line.error)}`);
+  const span = anchor(ctx.store.now)[0] ?? shown.request.spans[0];
+  return `${headName(shown.request.at)}: ${quoted(ctx, span)} ${ctx.store.now.direction === 'out' ? '→' : '←'} ${top.join(', ')}`;
+}

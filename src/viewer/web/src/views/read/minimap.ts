@@ -1,0 +1,88 @@
+// The strip beside the text: shows the whole, and a drag on it scrolls.
+
+import type { Context } from '../../context';
+import { surface, oncePerFrame, type Surface } from '../../paint/canvas';
+import { paintStrip } from '../../paint/strip';
+import type { Span } from '../../source/source';
+import { h } from '../../ui/dom';
+import { intensity } from '../../weights';
+
+export class Minimap {
+  readonly element: HTMLCanvasElement;
+  readonly draw: () => void;
+  private readonly canvas: Surface;
+  private profile: Float32Array | null = null;
+  private received: Float32Array | null = null;
+  private hits: readonly number[] = [];
+  private marks: readonly number[] = [];
+
+  constructor(
+    private readonly ctx: Context,
+    private readonly view: () => { from: number; to: number },
+    scrollTo: (token: number) => void,
+  ) {
+    this.element = h('canvas', { class: 'minimap', role: 'img', 'aria-label': ctx.t('minimap.label'), 'data-testid': 'minimap' });
+    this.draw = oncePerFrame(() => this.paint());
+    this.canvas = surface(this.element, this.draw);
+    const go = (event: PointerEvent): void => {
+      const rect = this.element.getBoundingClientRect();
+      const t = Math.max(0, Math.min(1, (event.clientY - rect.top) / rect.height));
+      scrollTo(ctx.text.tokenAt(Math.min(ctx.text.text.length - 1, Math.floor(t * ctx.text.text.length))));
+    };
+    this.element.addEventListener('pointerdown', (event) => {
+      this.element.setPointerCapture(event.pointerId);
+      go(event);
+    });
+    this.element.addEventListener('pointermove', (event) => {
+      if (event.buttons & 1) go(event);
+    });
+  }
+
+  /** A line of weights over the tokens of the text, largest per row of pixels. */
+  setProfile(values: ArrayLike<number> | null, most: number): void {
+    this.profile = values ? this.binned((t) => values[t], values.length, most) : null;
+    this.draw();
+  }
+
+  /** Column mass in equal bins of tokens. */
+  setReceived(bins: Float32Array | null): void {
+    if (!bins || bins.length === 0) this.received = null;
+    else {
+      const { count } = this.ctx.text;
+      const most = [...bins].sort((a, b) => a - b)[Math.floor(bins.length * 0.99)] || Math.max(...bins);
+      this.received = this.binned((t) => bins[Math.min(bins.length - 1, Math.floor((t * bins.length) / count))], count, most);
+    }
+    this.draw();
+  }
+
+  setHits(hits: readonly Span[]): void {
+    this.hits = hits.map((s) => this.ctx.text.begin[s.begin]);
+    this.draw();
+  }
+
+  setMarks(spans: readonly Span[]): void {
+    this.marks = spans.map((s) => this.ctx.text.begin[s.begin]);
+    this.draw();
+  }
+
+  private binned(valueOf: (token: number) => number, count: number, most: number): Float32Array {
+    const { text } = this.ctx;
+    const bins = new Float32Array(Math.max(1, Math.min(1024, Math.round(this.canvas.height) || 400)));
+    const scale = this.ctx.store.now.scale;
+    for (let t = 0; t < Math.min(count, text.count); t++) {
+      const b = Math.min(bins.length - 1, Math.floor((text.begin[t] / Math.max(1, text.text.length)) * bins.length));
+      const v = valueOf(t);
+      if (v > bins[b]) bins[b] = v;
+    }
+    return bins.map((v) => intensity(v, most, scale));
+  }
+
+  private paint(): void {
+    const { text, segments } = this.ctx;
+    const bands = segments.map((s) => ({ from: text.begin[s.begin] ?? 0, to: text.end[Math.min(text.count, s.end) - 1] ?? 0 }));
+    const strip = {
+      length: text.text.length, bands, profile: this.profile, received: this.received, hits: this.hits, marks: this.marks, view: this.view(),
+    };
+    paintStrip(this.canvas.context, this.canvas.width, this.canvas.height, strip, this.ctx.theme());
+  }
+}

@@ -1,0 +1,243 @@
+// The flowing text. Far blocks are plain text (find, copy and screen readers see them all); blocks within a screen of the view hold one
+// span per box, which is what gets shaded, outlined and clicked.
+
+import type { Context } from '../../context';
+import { quoted, visibleSpace } from '../../context';
+import type { Span } from '../../source/source';
+import { type Box, boxesOf, shortened } from '../../text/boxes';
+import { languageOf } from '../../text/language';
+import { h } from '../../ui/dom';
+import type { BoxStyle } from './painter';
+
+const kMonstrous = 400; // UTF-16 units shown of one box
+
+export interface LiveBlock {
+  boxes: Box[];
+  elements: HTMLElement[];
+  painted: string[]; // the style each element has now
+}
+
+export interface PaneEvents {
+  hover(token: number | null): void;
+  pick(token: number, event: MouseEvent): void;
+  select(span: Span): void;
+  scroll(): void;
+  hydrated(): void;
+}
+
+export class TextPane {
+  readonly element: HTMLElement;
+  readonly live = new Map<number, LiveBlock>();
+  private readonly bodies: HTMLElement[] = [];
+  private readonly observer: IntersectionObserver;
+  private hovered = -1;
+
+  constructor(
+    private readonly ctx: Context,
+    private readonly events: PaneEvents,
+  ) {
+    this.element = h('div', { class: 'prose', tabindex: 0, role: 'group', 'aria-label': ctx.t('text.label'), 'data-testid': 'text' });
+    this.observer = new IntersectionObserver((entries) => this.onVisible(entries), { root: this.element, rootMargin: '100% 0px' });
+    ctx.text.blocks.forEach((_, i) => this.element.append(this.makeBlock(i)));
+    this.listen();
+  }
+
+  /** The element of a token's box, if its block is near the view. */
+  boxOf(token: number): { element: HTMLElement; box: Box } | null {
+    const live = this.live.get(this.ctx.text.blockOf(token));
+    const i = live ? live.boxes.findIndex((b) => b.begin <= token && token < b.end) : -1;
+    return live && i >= 0 ? { element: live.elements[i], box: live.boxes[i] } : null;
+  }
+
+  /** Scrolls a token into the middle of the view unless it is well inside already. */
+  reveal(token: number): void {
+    const index = this.ctx.text.blockOf(token);
+    const block = this.bodies[index]?.parentElement;
+    if (!block) return;
+    this.hydrate(index);
+    const settle = (tries: number): void => {
+      const found = this.boxOf(token);
+      if (!found) return;
+      const outer = this.element.getBoundingClientRect();
+      const inner = found.element.getBoundingClientRect();
+      const away = inner.top < outer.top + 40 || inner.bottom > outer.bottom - 40;
+      if (away) this.element.scrollTop += inner.top - outer.top - outer.height * 0.4;
+      if (away && tries > 0) requestAnimationFrame(() => settle(tries - 1)); // block heights become known as they are laid out
+    };
+    settle(4);
+  }
+
+  /** Position of the view in the text, as a range of UTF-16 offsets. */
+  visibleRange(): { from: number; to: number } {
+    const outer = this.element.getBoundingClientRect();
+    const blocks = this.ctx.text.blocks;
+    const first = this.blockAtY(outer.top);
+    const last = this.blockAtY(outer.bottom);
+    return { from: this.offsetIn(first, outer.top, blocks[first]), to: this.offsetIn(last, outer.bottom, blocks[last]) };
+  }
+
+  paint(style: (box: Box) => BoxStyle): void {
+    for (const live of this.live.values()) this.paintBlock(live, style);
+  }
+
+  paintBlock(live: LiveBlock, style: (box: Box) => BoxStyle): void {
+    for (let i = 0; i < live.boxes.length; i++) {
+      const wanted = style(live.boxes[i]);
+      const key = `${wanted.className}|${wanted.css}|${wanted.share}`;
+      if (live.painted[i] === key) continue;
+      live.painted[i] = key;
+      const element = live.elements[i];
+      element.className = wanted.className;
+      element.style.cssText = wanted.css;
+      if (wanted.share) element.dataset['share'] = wanted.share;
+      else delete element.dataset['share'];
+    }
+  }
+
+  /** The box one visual line up or down from a token's, nearest in x; null at the text's ends. */
+  verticalNeighbour(token: number, down: boolean): number | null {
+    const here = this.boxOf(token);
+    if (!here) return null;
+    const from = here.element.getBoundingClientRect();
+    let best: { token: number; line: number; x: number } | null = null;
+    for (const live of this.live.values()) {
+      live.elements.forEach((element, i) => {
+        const rect = element.getBoundingClientRect();
+        const line = down ? rect.top - from.top : from.top - rect.top;
+        if (line < from.height * 0.6 || (best && line > best.line + from.height * 0.6)) return;
+        const x = Math.abs(rect.left + rect.width / 2 - from.left - from.width / 2);
+        const closer = !best || line < best.line - from.height * 0.6 || x < best.x;
+        if (closer) best = { token: live.boxes[i].begin, line, x };
+      });
+    }
+    return best ? (best as { token: number }).token : null;
+  }
+
+  private makeBlock(index: number): HTMLElement {
+    const { text, segments } = this.ctx;
+    const block = text.blocks[index];
+    const plain = text.text.slice(block.begin, block.end);
+    const segment = segments[block.segment];
+    const body = h('p', { class: 'block-text', dir: 'auto', lang: languageOf(plain, segment?.lang ?? this.ctx.info.sides[0]?.lang ?? null) }, plain);
+    const estimate = Math.max(32, Math.ceil(plain.length / 68) * 34 + (plain.match(/\n/g)?.length ?? 0) * 17);
+    const element = h('div', { class: 'block', 'data-block': index, style: `contain-intrinsic-size: auto ${estimate}px` });
+    if (segment && block.opensSegment) {
+      element.append(h('h3', { class: 'segment-name' }, segment.name, segment.role && segment.role !== segment.name ? h('span', {}, ` ${segment.role}`) : null));
+    }
+    element.append(body);
+    this.bodies.push(body);
+    this.observer.observe(element);
+    return element;
+  }
+
+  private onVisible(entries: IntersectionObserverEntry[]): void {
+    let changed = false;
+    for (const entry of entries) {
+      const index = Number((entry.target as HTMLElement).dataset['block']);
+      if (entry.isIntersecting) changed = this.hydrate(index) || changed;
+      else this.dehydrate(index);
+    }
+    if (changed) this.events.hydrated();
+    this.events.scroll();
+  }
+
+  private hydrate(index: number): boolean {
+    if (this.live.has(index)) return false;
+    const { text } = this.ctx;
+    const block = text.blocks[index];
+    const boxes = boxesOf(text, block.tokens);
+    const elements: HTMLElement[] = [];
+    const body = document.createDocumentFragment();
+    let at = block.begin;
+    for (const box of boxes) {
+      if (box.from > at) body.append(text.text.slice(at, box.from));
+      at = Math.max(at, box.to);
+      const content = box.to > box.from ? text.text.slice(box.from, box.to) : text.label(box.begin);
+      const element = document.createElement('span');
+      element.dataset['box'] = String(box.begin);
+      element.textContent = shortened(content, kMonstrous);
+      elements.push(element);
+      body.append(element);
+    }
+    if (block.end > at) body.append(text.text.slice(at, block.end));
+    this.bodies[index].replaceChildren(body);
+    this.live.set(index, { boxes, elements, painted: [] });
+    return true;
+  }
+
+  private dehydrate(index: number): void {
+    const selection = document.getSelection();
+    if (!this.live.has(index) || (selection && !selection.isCollapsed && selection.containsNode(this.bodies[index], true))) return;
+    const block = this.ctx.text.blocks[index];
+    this.live.delete(index);
+    this.bodies[index].textContent = this.ctx.text.text.slice(block.begin, block.end);
+  }
+
+  private listen(): void {
+    const tokenOf = (event: Event): number | null => {
+      const box = event.target instanceof HTMLElement ? event.target.closest<HTMLElement>('[data-box]') : null;
+      return box ? Number(box.dataset['box']) : null;
+    };
+    this.element.addEventListener('pointermove', (event) => {
+      if (event.buttons !== 0) return;
+      const token = tokenOf(event);
+      if (token !== null && token !== this.hovered) this.events.hover((this.hovered = token));
+    });
+    this.element.addEventListener('pointerleave', () => {
+      this.hovered = -1;
+      this.events.hover(null);
+    });
+    this.element.addEventListener('click', (event) => {
+      const token = tokenOf(event);
+      const span = this.selectedSpan();
+      if (span && span.end > span.begin + 1) this.events.select(span);
+      else if (token !== null) this.events.pick(token, event);
+    });
+    this.element.addEventListener('scroll', () => this.events.scroll(), { passive: true });
+  }
+
+  private selectedSpan(): Span | null {
+    const selection = document.getSelection();
+    if (!selection || selection.isCollapsed || selection.rangeCount === 0) return null;
+    const range = selection.getRangeAt(0);
+    const tokens: number[] = [];
+    for (const live of this.live.values()) {
+      live.elements.forEach((element, i) => {
+        if (range.intersectsNode(element)) tokens.push(live.boxes[i].begin, live.boxes[i].end - 1);
+      });
+    }
+    return tokens.length ? { begin: Math.min(...tokens), end: Math.max(...tokens) + 1 } : null;
+  }
+
+  private blockAtY(y: number): number {
+    let low = 0;
+    let high = this.bodies.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.bodies[middle].parentElement as HTMLElement).getBoundingClientRect().top <= y) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  private offsetIn(index: number, y: number, block: { begin: number; end: number }): number {
+    const rect = (this.bodies[index].parentElement as HTMLElement).getBoundingClientRect();
+    const t = rect.height > 0 ? Math.max(0, Math.min(1, (y - rect.top) / rect.height)) : 0;
+    return block.begin + t * (block.end - block.begin);
+  }
+}
+
+/** One line about a token: what it is, where it stands, its bytes. */
+export function describeToken(ctx: Context, box: Box): string {
+  const { text } = ctx;
+  const parts: string[] = [];
+  for (let t = box.begin; t < Math.min(box.end, box.begin + 4); t++) {
+    const id = text.data.id[t];
+    const bytes = text.bytesOf(t);
+    parts.push(`#${t} · id ${id}${bytes ? ` · ${bytes}` : ''}`);
+  }
+  const label = text.isSpecial(box.begin) ? text.label(box.begin) : visibleSpace(text.text.slice(box.from, box.to));
+  const segment = text.segmentOf(box.begin);
+  const where = segment >= 0 ? ` · ${ctx.segments[segment].name}` : '';
+  return `${shortened(label, 48) || quoted(ctx, box)}   ${parts.join('  +  ')}${where}`;
+}

@@ -1,0 +1,181 @@
+// The reading view: text, minimap and status line, painted from the lines in focus.
+
+import type { Context, View } from '../../context';
+import { anchor, printWeight, setAnchor } from '../../context';
+import { shortShare, weight as printNumber } from '../../format';
+import type { Shown } from '../../focus';
+import { oncePerFrame } from '../../paint/canvas';
+import type { Line, Span } from '../../source/source';
+import { isAbort } from '../../source/source';
+import { sameHead, type State } from '../../state';
+import type { Box } from '../../text/boxes';
+import { h } from '../../ui/dom';
+import { isShare } from '../../context';
+import { intensity, largest, wordAround } from '../../weights';
+import { Minimap } from './minimap';
+import { type Paint, type StepStyle, stepStyles, styleOf } from './painter';
+import { TextPane, describeToken } from './pane';
+import { painted, topOf } from './top';
+
+export class ReadView implements View {
+  readonly element: HTMLElement;
+  readonly pane: TextPane;
+  private readonly minimap: Minimap;
+  private readonly status: HTMLElement;
+  private readonly repaint: () => void;
+  private values: Float32Array | null = null;
+  private most = 0;
+  private pinValues: { values: Float32Array; most: number }[] = [];
+  private hits: readonly Span[] = [];
+  private hit: Span | null = null;
+  private steps: StepStyle[] = [];
+  private receivedOf = '';
+
+  constructor(private readonly ctx: Context) {
+    this.repaint = oncePerFrame(() => this.paint());
+    this.pane = new TextPane(ctx, {
+      hover: (token) => this.hover(token),
+      pick: (token, event) => this.pick(token, event),
+      select: (span) => setAnchor(ctx, [span], 'push'),
+      scroll: () => this.minimap.draw(),
+      hydrated: () => this.repaint(),
+    });
+    this.minimap = new Minimap(ctx, () => this.pane.visibleRange(), (token) => this.pane.reveal(token));
+    this.status = h('p', { class: 'status', 'data-testid': 'status' }, ctx.t('status.how'));
+    this.element = h('section', { class: 'panel text-panel', 'aria-label': ctx.t('text.label') },
+      h('div', { class: 'text-frame' }, this.pane.element, this.minimap.element), this.status);
+    ctx.focus.listen({ front: (shown) => this.take(shown), pins: (lines) => this.takePins(lines) });
+    this.retheme();
+  }
+
+  retheme(): void {
+    this.steps = stepStyles(this.ctx.theme());
+    for (const live of this.pane.live.values()) live.painted.length = 0;
+    this.repaint();
+    this.minimap.draw();
+  }
+
+  update(state: State, before: State): void {
+    this.minimap.setMarks(anchor(state));
+    if (state.scale !== before.scale || state.words !== before.words) {
+      this.take(this.ctx.focus.shown);
+      this.takePins(this.ctx.focus.pinLines);
+    }
+    if (!sameHead(state.heads[0], before.heads[0]) || this.receivedOf === '') this.loadReceived(state);
+    this.repaint();
+  }
+
+  setHits(hits: readonly Span[], hit: Span | null): void {
+    this.hits = hits;
+    this.hit = hit;
+    this.minimap.setHits(hits);
+    this.repaint();
+  }
+
+  private take(shown: Shown | null): void {
+    const state = this.ctx.store.now;
+    this.values = shown ? painted(this.ctx, shown) : null;
+    this.most = this.values ? largest(this.values, state.direction === 'out' ? this.ctx.family.sinks : []) : 0;
+    this.minimap.setProfile(this.values, this.most);
+    this.repaint();
+  }
+
+  private takePins(lines: readonly (Line | null)[]): void {
+    const { ctx } = this;
+    this.pinValues = lines.flatMap((line, i) => {
+      const request = line ? ctx.focus.requestFor(ctx.store.now, ctx.store.now.heads[i] ?? { layer: 0, head: 0 }, null) : null;
+      const values = line && request ? painted(ctx, { request, line, preview: false }) : null;
+      const none = { values: new Float32Array(0), most: 0 };
+      return values ? [{ values, most: largest(values, ctx.family.sinks) }] : [none];
+    });
+    this.repaint();
+  }
+
+  private paint(): void {
+    const paint = this.paintOf(this.ctx.focus.shown);
+    this.pane.paint((box) => styleOf(box, paint, this.steps));
+  }
+
+  private paintOf(shown: Shown | null): Paint {
+    const { ctx } = this;
+    const state = ctx.store.now;
+    const share = isShare(ctx);
+    const approximate = shown ? shown.line.badge === 'quantised' : false;
+    const weightOf = (values: Float32Array, box: Box): number => {
+      if (state.words) return values[box.begin] ?? 0;
+      let sum = 0;
+      for (let t = box.begin; t < box.end; t++) sum += values[t] ?? 0;
+      return sum;
+    };
+    const top = shown ? topOf(ctx, shown, 5) : [];
+    const preview = ctx.focus.previewed.token;
+    const anchors = preview === null || !shown ? anchor(state) : shown.request.spans;
+    return {
+      intensity: (box) => (this.values ? intensity(weightOf(this.values, box), this.most, state.scale) : NaN),
+      bars: (box) => this.pinValues.map((p) => (p.values.length ? intensity(weightOf(p.values, box), p.most, state.scale) : 0)),
+      top: top.map((i) => ({ ...i, label: share ? shortShare(i.weight, approximate) : printNumber(i.weight) })),
+      anchors, others: state.view === 'read' ? [] : state.direction === 'out' ? state.k : state.q,
+      sinks: new Set(state.direction === 'out' ? ctx.family.sinks : []), hideSinks: state.sink !== 'mark',
+      special: (token) => ctx.text.isSpecial(token), visibility: (box) => visibility(shown, box),
+      hits: this.hits, hit: this.hit, theme: ctx.theme(),
+    };
+  }
+
+  private hover(token: number | null): void {
+    const { ctx } = this;
+    ctx.focus.previewToken(token);
+    if (token === null) {
+      this.status.textContent = ctx.t('status.how');
+      return;
+    }
+    const found = this.pane.boxOf(token);
+    if (found) this.status.textContent = describeToken(ctx, found.box) + this.weightOfPinned(found.box);
+  }
+
+  /** The weight of the token under the pointer in the line last pinned. */
+  private weightOfPinned(box: Box): string {
+    const shown = this.ctx.focus.shown;
+    if (!shown || shown.preview || !shown.line.values) return '';
+    let sum = 0;
+    for (let t = box.begin; t < box.end; t++) sum += shown.line.values[t] ?? 0;
+    return `   ${printWeight(this.ctx, sum, shown.line.badge, shown.line.error)}`;
+  }
+
+  private pick(token: number, event: MouseEvent): void {
+    const { ctx } = this;
+    const state = ctx.store.now;
+    const box = this.pane.boxOf(token)?.box ?? { begin: token, end: token + 1 };
+    const span = state.words ? wordAround(ctx.text.data.word, token) : { begin: box.begin, end: box.end };
+    const current = ctx.picking === 'k' ? state.k : ctx.picking === 'q' ? state.q : anchor(state);
+    const last = current[current.length - 1];
+    if (event.shiftKey && last) {
+      setAnchor(ctx, [...current.slice(0, -1), { begin: Math.min(last.begin, span.begin), end: Math.max(last.end, span.end) }], 'push');
+    } else if ((event.ctrlKey || event.metaKey) && last) {
+      setAnchor(ctx, [...current, span], 'push');
+    } else {
+      setAnchor(ctx, [span], 'push');
+    }
+  }
+
+  private loadReceived(state: State): void {
+    const at = state.heads[0];
+    if (!at) return;
+    const key = `${at.layer}.${at.head}`;
+    this.receivedOf = key;
+    this.ctx.source.received(this.ctx.family.id, at).then(
+      (bins) => {
+        if (this.receivedOf === key) this.minimap.setReceived(bins);
+      },
+      (error: unknown) => {
+        if (!isAbort(error) && this.receivedOf === key) this.minimap.setReceived(null);
+      },
+    );
+  }
+}
+
+function visibility(shown: Shown | null, box: Box): 'visible' | 'hidden' | 'unscored' {
+  if (!shown) return 'visible';
+  const inside = (ranges: readonly [number, number][]): boolean => ranges.some(([begin, end]) => begin < box.end && box.begin < end);
+  if (inside(shown.line.visible)) return 'visible';
+  return inside(shown.line.unscored) ? 'unscored' : 'hidden';
+}

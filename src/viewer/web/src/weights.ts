@@ -1,0 +1,102 @@
+// Arithmetic on lines of weights: what word mode, the sink rules and the answer list need. Sums are in double over f32 weights.
+
+import type { Scale, SinkRule, Span, TopItem } from './source/source';
+
+/** The heaviest `count` items, heaviest first; ties go to the earlier item. `skip` (ascending) are left out. */
+export function topK(values: ArrayLike<number>, count: number, skip: readonly number[] = []): TopItem[] {
+  const kept: { at: number; weight: number }[] = [];
+  let nextSkip = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (nextSkip < skip.length && skip[nextSkip] === i) {
+      nextSkip++;
+      continue;
+    }
+    const weight = values[i];
+    if (!(weight > 0) || (kept.length === count && weight <= kept[count - 1].weight)) continue;
+    let at = kept.length;
+    while (at > 0 && kept[at - 1].weight < weight) at--;
+    kept.splice(at, 0, { at: i, weight });
+    if (kept.length > count) kept.pop();
+  }
+  return kept.map(({ at, weight }) => ({ begin: at, end: at + 1, weight }));
+}
+
+/** The token range of each word, and of each token outside words, in order. `word[i]` is −1 for specials. */
+export function wordSpans(word: ArrayLike<number>): Span[] {
+  const spans: Span[] = [];
+  for (let i = 0; i < word.length; i++) {
+    const last = spans[spans.length - 1];
+    if (last && word[i] >= 0 && word[i] === word[i - 1]) last.end = i + 1;
+    else spans.push({ begin: i, end: i + 1 });
+  }
+  return spans;
+}
+
+/** The word a token belongs to, as a token range. */
+export function wordAround(word: ArrayLike<number>, token: number): Span {
+  let begin = token;
+  let end = token + 1;
+  if (word[token] < 0) return { begin, end };
+  while (begin > 0 && word[begin - 1] === word[token]) begin--;
+  while (end < word.length && word[end] === word[token]) end++;
+  return { begin, end };
+}
+
+/** Weights of spans: the sum over each. */
+export function sumSpans(values: ArrayLike<number>, spans: readonly Span[]): Float64Array {
+  const sums = new Float64Array(spans.length);
+  for (let s = 0; s < spans.length; s++) for (let i = spans[s].begin; i < spans[s].end; i++) sums[s] += values[i];
+  return sums;
+}
+
+/** The heaviest words. A word that holds a sink is left out when the rule leaves sinks out. */
+export function topWords(values: ArrayLike<number>, words: readonly Span[], count: number, skip: readonly number[] = []): TopItem[] {
+  const skipped = new Set(skip);
+  const sums = sumSpans(values, words);
+  words.forEach((w, i) => {
+    for (let t = w.begin; t < w.end; t++) if (skipped.has(t)) sums[i] = 0;
+  });
+  return topK(sums, count).map((item) => ({ ...words[item.begin], weight: item.weight }));
+}
+
+/** Largest weight outside the sinks: what the picture is scaled to, so that a sink never flattens the rest. */
+export function largest(values: ArrayLike<number>, sinks: readonly number[]): number {
+  let most = 0;
+  let next = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (next < sinks.length && sinks[next] === i) next++;
+    else if (values[i] > most) most = values[i];
+  }
+  return most;
+}
+
+/** 0…1 on the chosen scale; log spans four decades. */
+export function intensity(value: number, most: number, scale: Scale): number {
+  if (!(value > 0) || !(most > 0)) return 0;
+  const t = Math.min(1, value / most);
+  if (scale === 'linear') return t;
+  if (scale === 'sqrt') return Math.sqrt(t);
+  return Math.max(0, 1 + Math.log10(t) / 4);
+}
+
+/** The sink rule on a raw row that sums to `total`: for sources that cannot ask a server. */
+export function applySinkRule(values: Float32Array, sinks: readonly number[], rule: SinkRule): { values: Float32Array; sinkMass: number } {
+  let sinkMass = 0;
+  for (const s of sinks) sinkMass += values[s] ?? 0;
+  if (rule !== 'renorm') return { values, sinkMass };
+  const left = 1 - sinkMass;
+  const out = values.map((v) => (left > 0 ? v / left : 0));
+  for (const s of sinks) if (s < out.length) out[s] = 0;
+  return { values: out, sinkMass };
+}
+
+/** Largest of each of `bins` equal parts (floor rule). */
+export function profile(values: ArrayLike<number>, bins: number): Float32Array {
+  const out = new Float32Array(bins);
+  const n = values.length;
+  for (let b = 0; b < bins; b++) {
+    const end = Math.max(Math.floor(((b + 1) * n) / bins), Math.floor((b * n) / bins) + 1);
+    for (let i = Math.floor((b * n) / bins); i < end && i < n; i++) if (values[i] > out[b]) out[b] = values[i];
+  }
+  return out;
+}
