@@ -1,0 +1,286 @@
+#include "clearhead/trace.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+
+#include "base/file.h"
+#include "clearhead/atlas.h"
+#include "clearhead/attend.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kHeads = 4, kKeyHeads = 2, kWidth = 16;
+
+Tensor random_tensor(Shape shape, uint64_t seed) {
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<float> normal;
+  Tensor out = Tensor::empty(std::move(shape));
+  float* to = out.mutable_data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(engine);
+  return out;
+}
+
+RunPlan plan_of(int64_t tokens, int layers = 2) {
+  RunPlan plan;
+  plan.model = "test";
+  plan.families = {{.name = "dec",
+                    .layers = layers,
+                    .heads = kHeads,
+                    .key_heads = kKeyHeads,
+                    .d_k = kWidth,
+                    .queries = tokens,
+                    .keys = tokens,
+                    .causal = true}};
+  for (int64_t i = 0; i < tokens; ++i) {
+    const std::string word = "w" + std::to_string(i % 7) + " ";
+    const int64_t begin = static_cast<int64_t>(plan.text.text.size());
+    plan.text.text += word;
+    plan.text.ids.push_back(static_cast<int32_t>(i % 7));
+    plan.text.offsets.push_back({begin, begin + 2});
+    plan.text.special.push_back(0);
+    plan.text.pieces.push_back(word);
+  }
+  plan.text.segments = {{"first", "document", 0, tokens / 2}};
+  return plan;
+}
+
+struct Case {
+  Tensor q, k, v;
+  AttentionRecord record;
+};
+
+Case causal_case(int64_t tokens, uint64_t seed) {
+  Case out{random_tensor({1, kHeads, tokens, kWidth}, seed),
+           random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 1),
+           random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 2),
+           {}};
+  out.record = attend(out.q, out.k, out.v, {.terms = {Alibi{random_tensor({kHeads}, seed + 3)}, SoftCap{20}}, .topology = causal()}).record;
+  return out;
+}
+
+Trace trace_of(const Case& data, int64_t tokens, TraceOptions options = {}) {
+  Trace trace(std::move(options));
+  trace.begin(plan_of(tokens));
+  const KeyNorms norms{random_tensor({1, kKeyHeads, tokens}, 5), random_tensor({1, kHeads, tokens}, 6)};
+  for (int layer = 0; layer < 2; ++layer) {
+    if (trace.wants({"dec", layer, 0})) trace.take({"dec", layer, 0}, data.record, norms);
+  }
+  return trace;
+}
+
+std::string temporary(const std::string& name) {
+  return (std::filesystem::temp_directory_path() / ("clearhead_" + std::to_string(::getpid()) + "_" + name)).string();
+}
+
+TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
+  const Case data = causal_case(70, 1);
+  const Trace trace = trace_of(data, 70);
+  const std::string path = temporary("row.trace");
+  trace.save(path);
+  const Trace loaded = Trace::load(path);
+  std::filesystem::remove(path);
+  const std::vector<float> expected = AttentionMap(data.record).head(0, 3).row(50).weights();
+  EXPECT_EQ(trace.map(1).row(3, 50).weights(), expected);
+  EXPECT_EQ(loaded.map(1).row(3, 50).weights(), expected);
+  EXPECT_EQ(loaded.id(), trace.id());
+  EXPECT_EQ(loaded.plan().text.text, trace.plan().text.text);
+  EXPECT_EQ(loaded.plan().text.segments[0].name, "first");
+  EXPECT_EQ(loaded.norms("dec", 0).output.data<float>()[69], trace.norms("dec", 0).output.data<float>()[69]);
+}
+
+TEST(Trace, ChangingTheModelsTensorsAfterwardsChangesNothingInIt) {
+  Case data = causal_case(20, 2);
+  const Trace trace = trace_of(data, 20);
+  const std::vector<float> before = trace.map(0).row(0, 19).weights();
+  data.k.mutable_data<float>()[0] += 1;
+  EXPECT_EQ(trace.map(0).row(0, 19).weights(), before);
+}
+
+TEST(Trace, BeyondTheBudgetItKeepsWatchedRowsAndTheStatisticsOfAll) {
+  const int64_t tokens = 3000;
+  const Case data = causal_case(tokens, 3);
+  TraceOptions options;
+  options.rows = {{100, 110}};
+  const TraceSize all = Trace::size_of(plan_of(tokens), options);
+  options.budget_bytes = all.keys + all.queries + all.statistics - 1;
+  const Trace trace = trace_of(data, tokens, options);
+  const LayerMap map = trace.map(0);
+  ASSERT_EQ(map.rows_kept().size(), 2u);
+  EXPECT_EQ(map.rows_kept()[0].begin, 100);
+  EXPECT_EQ(map.rows_kept()[1].begin, tokens - 1024);
+  const AttentionMap whole(data.record);
+  EXPECT_EQ(map.row(1, 105).weights(), whole.head(0, 1).row(105).weights());
+  EXPECT_EQ(map.row(1, tokens - 1).weights(), whole.head(0, 1).row(tokens - 1).weights());
+  EXPECT_TRUE(trace.has_statistics("dec", 0));
+  EXPECT_EQ(trace.statistics("dec", 0).entropy.size(2), tokens);
+  try {
+    map.row(0, 50);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_STREQ(error.what(), "map: the query vector of token 50 was not kept; trace again with --rows 50:51, or with a larger --budget");
+  }
+  const std::string path = temporary("watched.trace");
+  trace.save(path);
+  const Trace loaded = Trace::load(path);
+  std::filesystem::remove(path);
+  EXPECT_EQ(loaded.map(0).row(1, 105).weights(), map.row(1, 105).weights());
+  EXPECT_EQ(loaded.statistics("dec", 0).entropy.data<float>()[7], trace.statistics("dec", 0).entropy.data<float>()[7]);
+}
+
+TEST(Trace, RefusesBeforeTheRunWhatCannotFit) {
+  Trace trace({.budget_bytes = 100'000});
+  try {
+    trace.begin(plan_of(3000));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kBudget);
+    EXPECT_NE(std::string(error.what()).find("--budget"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("--layers"), std::string::npos);
+  }
+}
+
+TEST(Trace, UnwantedLayersAreNotKeptAndSayHowTheyWouldBe) {
+  const Trace trace = trace_of(causal_case(20, 4), 20, {.layers = {1}});
+  EXPECT_EQ(trace.layers("dec"), std::vector<int>{1});
+  EXPECT_THROW(trace.map(0), Error);
+}
+
+TEST(Trace, GeneratedStepsJoinThePrefillIntoOneMap) {
+  const int64_t prefill = 300, steps = 5;
+  const Case all = causal_case(prefill + steps, 7);
+  const AttentionSpec& spec = all.record.spec;
+  KeyCache cache;
+  Trace trace;
+  trace.begin(plan_of(prefill, 1));
+  for (int64_t step = 0; step <= steps; ++step) {
+    const int64_t begin = step == 0 ? 0 : prefill + step - 1, end = prefill + step;
+    cache.append(all.k.slice(2, begin, end), all.v.slice(2, begin, end));
+    const Attended done = attend(all.q.slice(2, begin, end), cache.snapshot(), spec);
+    trace.take({"dec", 0, step}, done.record, {random_tensor({1, kKeyHeads, end - begin}, 8), {}});
+    if (step > 0) trace.generated({1, "t", "t", 0.5f});
+  }
+  const LayerMap map = trace.map(0);
+  ASSERT_EQ(map.queries(), prefill + steps);
+  EXPECT_TRUE(map.whole());
+  const AttentionMap whole(all.record);
+  for (const int64_t query : {int64_t{0}, prefill - 1, prefill, prefill + steps - 1}) {
+    const MapRow got = map.row(2, query), expected = whole.head(0, 2).row(query);
+    for (int64_t j = 0; j < map.keys(); ++j) {
+      EXPECT_EQ(got.scores()[j], expected.scores()[j]) << query << " " << j;
+      EXPECT_NEAR(got.weights()[j], expected.weights()[j], 1e-6 * expected.weights()[j]);
+    }
+  }
+  EXPECT_EQ(trace.norms("dec", 0).value.size(2), prefill + steps);
+  EXPECT_EQ(trace.plan().text.ids.size(), static_cast<size_t>(prefill + steps));
+}
+
+TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
+  const int64_t tokens = 130;
+  const Case data = causal_case(tokens, 9);
+  const Trace trace = trace_of(data, tokens);
+  Frame upper = trace.map(0).frames()[0], lower = upper;
+  const auto cut = [&](Frame& frame, int64_t begin, int64_t end) {
+    frame.queries = {begin, end};
+    frame.record.q = frame.record.q.slice(2, begin, end);
+    frame.record.rows = {frame.record.rows.m.slice(2, begin, end).clone(), frame.record.rows.l.slice(2, begin, end).clone()};
+    frame.record.first_query = begin;
+    frame.record.stamp = stamp_now(frame.record.spec, frame.record.q, frame.record.keys, frame.record.stamp.isa);
+  };
+  cut(upper, 0, 61);
+  cut(lower, 61, tokens);
+  const LayerMap frames({lower, upper}, tokens, tokens), whole = trace.map(0);
+  const TileRequest request{.queries = {3, 127}, .keys = {0, 101}, .cells = {13, 17}, .pool = Pool::kMean};
+  const Tensor got = frames.tile(1, request).cells, expected = whole.tile(1, request).cells;
+  for (int64_t i = 0; i < got.numel(); ++i) {
+    if (std::isnan(expected.data<float>()[i])) {
+      EXPECT_TRUE(std::isnan(got.data<float>()[i]));
+    } else {
+      EXPECT_NEAR(got.data<float>()[i], expected.data<float>()[i], 1e-6);
+    }
+  }
+  EXPECT_NEAR(frames.mass({50, 70}, {10, 40})[2], whole.mass({50, 70}, {10, 40})[2], 1e-6);
+  const SweepRequest statistics = atlas_request(trace.plan().text);
+  const SweepResult a = frames.sweep(statistics), b = whole.sweep(statistics);
+  for (int64_t i = 0; i < a.received.numel(); ++i) EXPECT_NEAR(a.received.data<float>()[i], b.received.data<float>()[i], 1e-4);
+  for (int64_t i = 0; i < a.matches.numel(); ++i) EXPECT_NEAR(a.matches.data<float>()[i], b.matches.data<float>()[i], 1e-5);
+  for (int64_t i = 0; i < a.offsets.numel(); ++i) EXPECT_NEAR(a.offsets.data<float>()[i], b.offsets.data<float>()[i], 1e-3);
+}
+
+TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
+  const Case first = causal_case(10, 11), second = causal_case(10, 12);
+  const auto window = [](const Case& data) {
+    Trace trace;
+    trace.begin(plan_of(10, 1));
+    trace.take({"dec", 0, 0}, data.record, {random_tensor({1, kKeyHeads, 10}, 1), {}});
+    return trace;
+  };
+  const Trace a = window(first), b = window(second);
+  std::vector<int64_t> early(10), late(10);
+  for (int64_t i = 0; i < 10; ++i) {
+    early[static_cast<size_t>(i)] = i;
+    late[static_cast<size_t>(i)] = i + 6;
+  }
+  const Trace whole = Trace::from_windows(plan_of(16, 1), {{&a, early, {0, 8}}, {&b, late, {2, 10}}});
+  const LayerMap map = whole.map(0);
+  EXPECT_EQ(map.row(0, 7).weights()[3], AttentionMap(first.record).head(0, 0).row(7).weights()[3]);
+  EXPECT_EQ(map.row(0, 8).weights()[7], AttentionMap(second.record).head(0, 0).row(2).weights()[1]);
+  EXPECT_TRUE(std::isnan(map.row(0, 8).weights()[5]));
+  const Tensor cells = map.tile(0, {.queries = {0, 16}, .keys = {0, 16}}).cells;
+  EXPECT_EQ(cells.data<float>()[8 * 16 + 5], -1.0f);
+  EXPECT_TRUE(std::isnan(cells.data<float>()[7 * 16 + 8]));
+}
+
+TEST(Trace, GarbledFilesAreRefusedWithTheFieldThatIsWrong) {
+  const std::string path = temporary("garbled.trace");
+  trace_of(causal_case(12, 13), 12).save(path);
+  std::string bytes = read_file(path);
+  const size_t at = bytes.find("\\\"queries\\\":[0,12]");
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, 18, "\\\"queries\\\":[0,13]");
+  write_file(path, bytes);
+  try {
+    Trace::load(path);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), path + ": dec.0.frame0: its rows lie outside the text");
+  }
+  std::filesystem::remove(path);
+}
+
+TEST(Atlas, NamesPlantedHeads) {
+  // q and k built so that head 0 looks one back, head 1 at equal tokens' successors, head 2 at itself, head 3 everywhere.
+  const int64_t tokens = 56;
+  const RunPlan plan = plan_of(tokens, 1);
+  Tensor q = Tensor::zeros({1, kHeads, tokens, 64}), k = Tensor::zeros({1, kHeads, tokens, 64});
+  const auto one_hot = [&](Tensor& tensor, int64_t head, int64_t token, int64_t at) {
+    if (at >= 0) tensor.mutable_data<float>()[(head * tokens + token) * 64 + at] = 30;
+  };
+  for (int64_t i = 0; i < tokens; ++i) {
+    one_hot(q, 0, i, i - 1);
+    one_hot(k, 0, i, i);
+    one_hot(q, 1, i, plan.text.ids[static_cast<size_t>(i)]);
+    one_hot(k, 1, i, i > 0 ? plan.text.ids[static_cast<size_t>(i - 1)] : -1);
+    one_hot(q, 2, i, i);
+    one_hot(k, 2, i, i);
+  }
+  const AttentionRecord record = attend(q, k, k, {.topology = causal()}).record;
+  const std::vector<HeadScores> heads =
+      head_scores(AttentionMap(record).sweep(atlas_request(plan.text)), plan.text, {.name = "dec", .heads = kHeads, .causal = true}, 0);
+  EXPECT_EQ(heads[0].kind, "previous");
+  EXPECT_GT(heads[0][HeadScore::kPrevious], 0.99f);
+  EXPECT_EQ(heads[1].kind, "induction");
+  EXPECT_GT(heads[1][HeadScore::kInduction], 0.99f);
+  EXPECT_EQ(heads[2].kind, "self");
+  EXPECT_EQ(heads[3].kind, "broad");
+  EXPECT_NEAR(heads[3][HeadScore::kBroad], 1.0f, 1e-4);
+}
+
+}  // namespace
+}  // namespace clearhead
