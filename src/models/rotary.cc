@@ -1,0 +1,35 @@
+// The speeds of rotary embeddings:  f_i = θ^(−2i/dims),  then stretched for contexts longer than those of training.
+//
+//   linear   f / factor
+//   llama3   with λ = 2π/f and L positions in training: f where λ < L/high, f/factor where λ > L/low, between them
+//            (1 − s)·f/factor + s·f with s = (L/λ − low)/(high − low)          (Llama 3.1; as Hugging Face computes it)
+#include <cmath>
+
+#include "models/transformer.h"
+
+namespace clearhead {
+namespace {
+
+double stretched(double f, const std::monostate&) { return f; }
+double stretched(double f, const RotaryPositions::Linear& linear) { return f / linear.factor; }
+double stretched(double f, const RotaryPositions::Llama3& llama3) {
+  const double length = static_cast<double>(llama3.original_positions), wavelength = 2 * M_PI / f;
+  if (wavelength < length / llama3.high_frequency_factor) return f;
+  if (wavelength > length / llama3.low_frequency_factor) return f / llama3.factor;
+  const double blend = (length / wavelength - llama3.low_frequency_factor) / (llama3.high_frequency_factor - llama3.low_frequency_factor);
+  return (1 - blend) * f / llama3.factor + blend * f;
+}
+
+}  // namespace
+
+std::vector<double> rotary_frequencies(const RotaryPositions& facts, int64_t head_dim) {
+  const int64_t dims = facts.dims == 0 ? head_dim : facts.dims;
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < dims / 2; ++i) {
+    const double f = std::pow(facts.theta, -2.0 * static_cast<double>(i) / static_cast<double>(dims));
+    frequencies.push_back(std::visit([&](const auto& scaling) { return stretched(f, scaling); }, facts.scaling));
+  }
+  return frequencies;
+}
+
+}  // namespace clearhead

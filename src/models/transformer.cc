@@ -1,0 +1,211 @@
+// Assembled from facts, run in the order of architecture.h. The residual stream x is one buffer [rows, width]: blocks add to it in place.
+#include "models/transformer.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/format.h"
+
+namespace clearhead {
+namespace {
+
+AttentionSpec describe(const AttentionFacts& facts) {
+  AttentionSpec spec;
+  Dot dot;
+  if (facts.scale) dot.scale = static_cast<float>(*facts.scale);
+  spec.pair = dot;
+  if (facts.causal) {
+    spec.topology = causal(facts.window ? std::optional<int64_t>(*facts.window - 1) : std::nullopt);
+  } else if (facts.window) {
+    spec.topology = window(*facts.window / 2, *facts.window / 2);
+  }
+  if (facts.soft_cap) spec.terms.push_back(SoftCap{static_cast<float>(*facts.soft_cap)});
+  return spec;
+}
+
+// The rows of each sequence's first or last token.
+Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, bool last) {
+  Tensor rows = run.arena.take({input.batch, hidden.size(1)});
+  const size_t bytes = static_cast<size_t>(hidden.size(1)) * sizeof(float);
+  float* to = rows.mutable_data<float>();
+  for (int64_t b = 0; b < input.batch; ++b) {
+    const int64_t token = last ? std::max(0, input.lengths[static_cast<size_t>(b)] - 1) : 0;
+    std::memcpy(to + b * hidden.size(1), hidden.data<float>() + (b * input.length + token) * hidden.size(1), bytes);
+  }
+  return rows;
+}
+
+}  // namespace
+
+Transformer::Transformer(const Architecture& facts, const SafeTensors& file) : facts_(facts) {
+  Weights weights(file, facts_);
+  tables_.tokens = weights.table(facts_.embedding.tokens, facts_.vocabulary, facts_.width);
+  tables_.scale = static_cast<float>(facts_.embedding.scale);
+  if (!facts_.embedding.types.empty()) tables_.types = weights.table(facts_.embedding.types, facts_.embedding.type_count, facts_.width);
+  if (const auto* learned = std::get_if<LearnedPositions>(&facts_.positions)) {
+    tables_.positions = weights.table(learned->weight, facts_.longest + learned->offset, facts_.width);
+    position_offset_ = learned->offset;
+  } else if (const auto* rotary = std::get_if<RotaryPositions>(&facts_.positions)) {
+    rotary_ = {rotary_frequencies(*rotary, facts_.head_dim), rotary->interleaved};
+  }
+  embedding_norm_ = weights.norm(facts_.embedding.norm, facts_.width);
+  for (int64_t at = 0; at < facts_.layers; ++at) load_layer(weights, at);
+  final_norm_ = weights.norm(facts_.final_norm, facts_.width);
+  load_heads(weights);
+}
+
+void Transformer::load_layer(Weights& weights, int64_t at) {
+  weights.set_layer(at);
+  Layer layer;
+  layer.attention_norm = weights.norm(facts_.layer.attention_norm, facts_.width);
+  layer.mlp_norm = weights.norm(facts_.layer.mlp_norm, facts_.width);
+  layer.attention = load_attention(weights, facts_.attention_of(at));
+  const MlpFacts& mlp = facts_.layer.mlp;
+  if (mlp.kind != MlpFacts::Kind::kNone) {
+    layer.mlp.activation = mlp.activation;
+    layer.mlp.is_gated = mlp.kind == MlpFacts::Kind::kGated;
+    layer.mlp.up = layer.mlp.is_gated ? weights.linear({{mlp.gate, facts_.inner}, {mlp.up, facts_.inner}}, facts_.width)
+                                      : weights.linear(mlp.up, facts_.width, facts_.inner);
+    layer.mlp.down = weights.linear(mlp.down, facts_.inner, facts_.width);
+  }
+  layers_.push_back(std::move(layer));
+}
+
+nn::SelfAttention Transformer::load_attention(Weights& weights, const AttentionFacts& facts) const {
+  const ProjectionNames& names = facts_.layer.projections;
+  nn::SelfAttention attention;
+  attention.heads = facts_.heads;
+  attention.key_heads = facts_.key_heads;
+  attention.head_dim = facts_.head_dim;
+  const int64_t queries = facts_.heads * facts_.head_dim, keys = facts_.key_heads * facts_.head_dim;
+  attention.projection = names.fused.weight.empty()
+                             ? weights.linear({{names.query, queries}, {names.key, keys}, {names.value, keys}}, facts_.width)
+                             : weights.linear(names.fused, facts_.width, queries + 2 * keys);
+  attention.output = weights.linear(names.output, queries, facts_.width);
+  attention.spec = describe(facts);
+  if (!facts.slopes.empty()) attention.spec.terms.insert(attention.spec.terms.begin(), Alibi{weights.vector(facts.slopes, facts_.heads)});
+  if (!facts.sinks.empty()) attention.spec.normaliser = Softmax{weights.vector(facts.sinks, facts_.heads)};
+  return attention;
+}
+
+void Transformer::load_heads(Weights& weights) {
+  const int64_t width = facts_.width, labels = static_cast<int64_t>(facts_.labels.size());
+  const LinearNames embedding{facts_.embedding.tokens, ""};
+  const auto load_classifier = [&](const std::optional<ClassifierFacts>& facts, int64_t out, nn::Linear& dense, nn::Linear& last) {
+    if (!facts || !weights.has(facts->out.weight)) return;
+    if (!facts->dense.weight.empty() && !weights.has(facts->dense.weight)) return;
+    if (!facts->dense.weight.empty()) dense = weights.linear(facts->dense, width, width);
+    last = weights.linear(facts->out, width, out);
+  };
+  if (facts_.pooler && weights.has(facts_.pooler->dense.weight)) pooler_ = weights.linear(facts_.pooler->dense, width, width);
+  load_classifier(facts_.classifier, labels, classifier_dense_, classifier_);
+  load_classifier(facts_.next_sentence, 2, next_dense_, next_);
+  if (facts_.masked && weights.has(facts_.masked->transform.weight)) {
+    masked_transform_ = weights.linear(facts_.masked->transform, width, width);
+    masked_norm_ = weights.norm(facts_.masked->norm, width);
+    LinearNames decoder = weights.has(facts_.masked->decoder) ? LinearNames{facts_.masked->decoder, ""} : embedding;
+    if (weights.has(facts_.masked->bias)) decoder.bias = facts_.masked->bias;
+    masked_decoder_ = weights.linear(decoder, width, facts_.vocabulary);
+  }
+  if (facts_.causal) {
+    if (facts_.causal->out.weight.empty()) {
+      causal_ = weights.linear(embedding, width, facts_.vocabulary);
+    } else if (weights.has(facts_.causal->out.weight)) {
+      causal_ = weights.linear(facts_.causal->out, width, facts_.vocabulary);
+    }
+  }
+}
+
+const char* Transformer::map_family() const { return facts_.attention_of(0).causal ? "dec" : "enc"; }
+
+void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
+  std::vector<int32_t> rows = input.positions;
+  for (int32_t& row : rows) row += static_cast<int32_t>(position_offset_);
+  ops::embed(run, tables_, {input.ids, rows, input.type_ids}, x);
+  embedding_norm_(run, x, x);
+}
+
+void Transformer::run_layer(Run& run, int64_t at, const ForwardInput& input, const nn::Sequences& sequences, Tensor& x) const {
+  const Layer& layer = layers_[static_cast<size_t>(at)];
+  const Site site{map_family(), static_cast<int>(at), input.step};
+  KeyCache* cache = input.cache ? &input.cache->layers[static_cast<size_t>(at)] : nullptr;
+  if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
+    layer.attention(run, site, x, sequences, cache, x);
+    layer.attention_norm(run, x, x);
+    if (layer.mlp) layer.mlp(run, x, x);
+    layer.mlp_norm(run, x, x);
+    return;
+  }
+  const Arena::Scope scope(run.arena);
+  Tensor normed = layer.attention_norm || layer.mlp_norm ? run.arena.take(x.shape()) : x;
+  if (layer.attention_norm) layer.attention_norm(run, x, normed);
+  layer.attention(run, site, layer.attention_norm ? normed : x, sequences, cache, x);
+  if (!layer.mlp) return;
+  if (layer.mlp_norm) layer.mlp_norm(run, x, normed);
+  layer.mlp(run, layer.mlp_norm ? normed : x, x);
+}
+
+RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOptions& options) const {
+  const Arena::Scope scope(run.arena);
+  const int64_t rows = input.batch * input.length;
+  const Shape shape = {input.batch, input.length, facts_.width};
+  RunResult result;
+  result.hidden = Tensor::empty(shape);
+  Tensor x = result.hidden.reshape({rows, facts_.width});
+  embed(run, input, x);
+  nn::Sequences sequences{input.batch, input.length, input.segments, nullptr};
+  ops::RotaryAngles angles;
+  if (!rotary_.frequencies.empty()) {
+    angles = rotary_.angles(run, input.positions);
+    sequences.rotation = &angles;
+  }
+  for (int64_t at = 0; at < facts_.layers; ++at) {
+    if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
+    run_layer(run, at, input, sequences, x);
+  }
+  final_norm_(run, x, x);
+  if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
+  run_heads(run, input, options, result);
+  return result;
+}
+
+Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out,
+                             const ForwardInput& input, const Tensor& hidden) const {
+  const bool every = facts.where == ClassifierFacts::Where::kEvery;
+  Tensor x = every ? hidden : picked_rows(run, input, hidden, facts.where == ClassifierFacts::Where::kLast);
+  if (dense) {
+    Tensor pooled = run.arena.take(x.shape());
+    dense(run, x, pooled, {.activation = facts.activation});
+    x = pooled;
+  }
+  Tensor logits = Tensor::empty({x.size(0), out.out()});
+  out(run, x, logits);
+  return every ? logits.reshape({input.batch, input.length, out.out()}) : logits;
+}
+
+void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOptions& options, RunResult& result) const {
+  const Tensor hidden = result.hidden.reshape({input.batch * input.length, facts_.width});
+  if (pooler_) {
+    result.pooled = Tensor::empty({input.batch, facts_.width});
+    pooler_(run, picked_rows(run, input, hidden, false), result.pooled, {.activation = facts_.pooler->activation});
+  }
+  if (!options.logits) return;
+  if (classifier_) result.class_logits = classify(run, *facts_.classifier, classifier_dense_, classifier_, input, hidden);
+  if (next_) result.next_sentence_logits = classify(run, *facts_.next_sentence, next_dense_, next_, input, hidden);
+  if (masked_transform_) {
+    Tensor transformed = run.arena.take(hidden.shape());
+    masked_transform_(run, hidden, transformed, {.activation = facts_.masked->activation});
+    masked_norm_(run, transformed, transformed);
+    Tensor logits = Tensor::empty({hidden.size(0), facts_.vocabulary});
+    masked_decoder_(run, transformed, logits);
+    result.masked_logits = logits.reshape({input.batch, input.length, facts_.vocabulary});
+  }
+  if (causal_) {
+    const Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, true) : hidden;
+    Tensor logits = Tensor::empty({x.size(0), facts_.vocabulary});
+    causal_(run, x, logits);
+    result.causal_logits = logits.reshape({input.batch, x.size(0) / input.batch, facts_.vocabulary});
+  }
+}
+
+}  // namespace clearhead

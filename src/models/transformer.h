@@ -1,0 +1,69 @@
+// One Transformer for every family: assembled from an Architecture, run over a batch or over a cache.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "models/architecture.h"
+#include "models/weights.h"
+#include "nn/layers.h"
+
+namespace clearhead {
+
+/// What a forward pass is given, after checks: rows = batch·length.
+struct ForwardInput {
+  int64_t batch = 0, length = 0;
+  std::vector<int32_t> ids{}, type_ids{}, positions{};  // [rows]; positions counted from 0
+  std::vector<int32_t> lengths{};                       // [batch]
+  std::optional<Segments> segments{};
+  ModelCache* cache = nullptr;
+  int64_t step = 0;
+};
+
+class Transformer {
+ public:
+  Transformer(const Architecture& facts, const SafeTensors& file);
+
+  const Architecture& facts() const { return facts_; }
+  /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.
+  const char* map_family() const;
+  RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
+
+  bool has_pooler() const { return static_cast<bool>(pooler_); }
+  bool has_masked() const { return static_cast<bool>(masked_transform_); }
+  bool has_classifier() const { return static_cast<bool>(classifier_); }
+  bool has_causal() const { return static_cast<bool>(causal_); }
+
+ private:
+  struct Layer {
+    nn::Norm attention_norm{}, mlp_norm{};
+    nn::SelfAttention attention{};
+    nn::Mlp mlp{};
+  };
+  void load_layer(Weights& weights, int64_t at);
+  void load_heads(Weights& weights);
+  nn::SelfAttention load_attention(Weights& weights, const AttentionFacts& facts) const;
+  void embed(Run& run, const ForwardInput& input, Tensor& x) const;
+  void run_layer(Run& run, int64_t at, const ForwardInput& input, const nn::Sequences& sequences, Tensor& x) const;
+  void run_heads(Run& run, const ForwardInput& input, const RunOptions& options, RunResult& result) const;
+  Tensor classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out, const ForwardInput& input,
+                  const Tensor& hidden) const;
+
+  Architecture facts_;
+  ops::EmbeddingTables tables_{};
+  int64_t position_offset_ = 0;
+  nn::Norm embedding_norm_{}, final_norm_{};
+  std::vector<Layer> layers_{};
+  nn::Rotary rotary_{};
+
+  nn::Linear pooler_{}, classifier_dense_{}, classifier_{}, next_dense_{}, next_{}, causal_{};
+  nn::Linear masked_transform_{}, masked_decoder_{};
+  nn::Norm masked_norm_{};
+};
+
+/// Radians a position for every pair of channels.
+std::vector<double> rotary_frequencies(const RotaryPositions& facts, int64_t head_dim);
+
+}  // namespace clearhead

@@ -1,0 +1,129 @@
+#include "models/weights.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "backends/registry.h"
+#include "base/format.h"
+#include "base/parallel.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kCheckedAtOnce = 1 << 16;
+
+// The first element whose exponent is all ones, or −1.
+template <class Word>
+int64_t first_not_finite(const std::byte* bytes, int64_t count, Word exponent) {
+  const Word* words = reinterpret_cast<const Word*>(bytes);
+  std::atomic<int64_t> first{count};
+  parallel_ranges(count, kCheckedAtOnce, [&](int64_t begin, int64_t end, int) {
+    uint32_t found = 0;
+    for (int64_t i = begin; i < end; ++i) found |= static_cast<uint32_t>((words[i] & exponent) == exponent);
+    if (!found) return;
+    int64_t at = begin;
+    while ((words[at] & exponent) != exponent) ++at;
+    int64_t known = first.load();
+    while (at < known && !first.compare_exchange_weak(known, at)) {
+    }
+  });
+  return first == count ? -1 : first.load();
+}
+
+int64_t first_not_finite(const Tensor& tensor) {
+  if (tensor.dtype() == DType::kF32) return first_not_finite<uint32_t>(tensor.raw(), tensor.numel(), 0x7F800000U);
+  return first_not_finite<uint16_t>(tensor.raw(), tensor.numel(), tensor.dtype() == DType::kBF16 ? uint16_t{0x7F80} : uint16_t{0x7C00});
+}
+
+}  // namespace
+
+std::string Weights::filled(const std::string& name) const {
+  const size_t at = name.find("{}");
+  return at == std::string::npos ? name : name.substr(0, at) + std::to_string(layer_) + name.substr(at + 2);
+}
+
+std::string Weights::find(const std::string& pattern) const {
+  const std::string name = filled(pattern);
+  std::vector<std::string> spellings = {name};
+  for (const auto& [usual, other] : facts_.aliases) {
+    const bool ends = name.size() >= usual.size() && name.compare(name.size() - usual.size(), usual.size(), usual) == 0;
+    if (ends) spellings.push_back(name.substr(0, name.size() - usual.size()) + other);
+  }
+  for (const std::string& spelling : spellings) {
+    if (!facts_.prefix.empty() && file_.contains(facts_.prefix + spelling)) return facts_.prefix + spelling;
+    if (file_.contains(spelling)) return spelling;
+  }
+  return "";
+}
+
+std::string Weights::require(const std::string& name) const {
+  const std::string found = find(name);
+  if (!found.empty()) return found;
+  fail(ErrorCode::kNotFound, "{}: tensor \"{}\" is missing{}; a model of type \"{}\" needs it", file_.where(), facts_.prefix + filled(name),
+       facts_.prefix.empty() ? "" : " (also without its prefix)", facts_.model_type);
+}
+
+Tensor Weights::checked(const std::string& name, const Shape& shape) const {
+  const Tensor values = file_.get(name);
+  if (values.shape() != shape) {
+    fail(ErrorCode::kShape, "{}: tensor \"{}\": config.json asks for {}, found {}", file_.where(), name, to_string(shape),
+         to_string(values.shape()));
+  }
+  if (values.dtype() != DType::kF32 && values.dtype() != DType::kBF16 && values.dtype() != DType::kF16) {
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; weights are f32, bf16 or f16", file_.where(), name, to_string(values.dtype()));
+  }
+  if (const int64_t at = first_not_finite(values); at >= 0) {
+    fail(ErrorCode::kFormat, "{}: tensor \"{}\": element {} is NaN or infinite; the file is damaged, or training it failed", file_.where(),
+         name, at);
+  }
+  return values;
+}
+
+Tensor Weights::table(const std::string& name, int64_t entries, int64_t width) const {
+  const std::string found = require(name);
+  const Tensor values = checked(found, {entries, width});
+  file_.release(found);
+  return values;
+}
+
+Tensor Weights::vector(const std::string& name, int64_t size) const { return to_f32(checked(require(name), {size})); }
+
+nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in) const {
+  nn::Linear layer;
+  std::vector<std::string> read;
+  std::vector<WeightPart> stacked;
+  int64_t out = 0;
+  for (const Part& part : parts) {
+    read.push_back(require(part.names.weight));
+    const bool input_first = part.names.input_first;
+    stacked.push_back({checked(read.back(), input_first ? Shape{in, part.out} : Shape{part.out, in}), input_first});
+    out += part.out;
+  }
+  layer.weight = backend().dense.prepare(stacked.data(), static_cast<int64_t>(stacked.size()));
+  for (const std::string& name : read) file_.release(name);
+  const bool has_bias = std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.names.bias.empty(); });
+  if (!has_bias) return layer;
+  layer.bias = Tensor::zeros({out});
+  float* to = layer.bias.mutable_data<float>();
+  for (const Part& part : parts) {
+    if (!part.names.bias.empty()) {
+      const Tensor bias = vector(part.names.bias, part.out);
+      std::memcpy(to, bias.raw(), bias.bytes());
+    }
+    to += part.out;
+  }
+  return layer;
+}
+
+nn::Norm Weights::norm(const NormFacts& facts, int64_t width) const {
+  if (facts.kind == NormFacts::Kind::kNone) return {};
+  ops::Normalisation normalisation;
+  normalisation.rms = facts.kind == NormFacts::Kind::kRms;
+  normalisation.epsilon = facts.epsilon;
+  normalisation.weight = vector(facts.weight, width);
+  if (!facts.bias.empty()) normalisation.bias = vector(facts.bias, width);
+  return {normalisation};
+}
+
+}  // namespace clearhead

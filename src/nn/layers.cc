@@ -1,0 +1,124 @@
+#include "nn/layers.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+namespace clearhead::nn {
+namespace {
+
+constexpr int64_t kMlpElements = int64_t{1} << 20;  // inner activations of a piece: 4 MiB, half the L2 and L3 of two cores
+
+// Columns [begin, begin + count)·head_dim of [rows, heads·head_dim] as [batch, count, length, head_dim].
+Tensor heads_of(const Tensor& rows, const Sequences& sequences, int64_t begin, int64_t count, int64_t head_dim) {
+  const int64_t all = rows.size(1) / head_dim;
+  return rows.reshape({sequences.batch, sequences.length, all, head_dim}).slice(2, begin, begin + count).permute({0, 2, 1, 3});
+}
+
+}  // namespace
+
+void Linear::operator()(Run& run, const Tensor& x, Tensor& to, const ops::LinearOptions& options) const {
+  ops::linear(run, x, *weight, bias, to, options);
+}
+
+void Norm::operator()(Run& run, const Tensor& x, Tensor& to) const {
+  if (normalisation) {
+    ops::norm(run, x, *normalisation, to);
+  } else if (x.raw() != std::as_const(to).raw()) {
+    std::memcpy(to.mutable_raw(), x.raw(), x.bytes());
+  }
+}
+
+ops::RotaryAngles Rotary::angles(Run& run, const std::vector<int32_t>& positions) const {
+  const int64_t rows = static_cast<int64_t>(positions.size()), half = static_cast<int64_t>(frequencies.size());
+  ops::RotaryAngles out{run.arena.take({rows, half}), run.arena.take({rows, half}), 2 * half, interleaved};
+  float* cosine = out.cosine.mutable_data<float>();
+  float* sine = out.sine.mutable_data<float>();
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = 0; i < half; ++i) {
+      const double angle = static_cast<double>(positions[static_cast<size_t>(row)]) * frequencies[static_cast<size_t>(i)];
+      cosine[row * half + i] = static_cast<float>(std::cos(angle));
+      sine[row * half + i] = static_cast<float>(std::sin(angle));
+    }
+  }
+  return out;
+}
+
+void SelfAttention::operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const {
+  const Arena::Scope scope(run.arena);
+  const bool wanted = run.wants(site);
+  const int64_t rows = x.size(0);
+  // A record shares q and k: what is watched gets memory of its own, the rest scratch.
+  const Shape projected = {rows, projection.out()};
+  Tensor qkv = wanted ? Tensor::empty(projected) : run.arena.take(projected);
+  projection(run, x, qkv);
+  if (sequences.rotation) {
+    Tensor turning = qkv.reshape({rows, heads + 2 * key_heads, head_dim}).slice(1, 0, heads + key_heads);
+    ops::rotary(run, turning, *sequences.rotation);
+  }
+  const Tensor q = heads_of(qkv, sequences, 0, heads, head_dim);
+  const Tensor k = heads_of(qkv, sequences, heads, key_heads, head_dim);
+  const Tensor v = heads_of(qkv, sequences, heads + key_heads, key_heads, head_dim);
+  Keys keys = k;
+  if (cache) {
+    cache->append(k, v);
+    keys = cache->snapshot();
+  }
+  AttentionSpec described = spec;
+  if (sequences.segments) described.topology.segments = sequences.segments;
+  Tensor attended = run.arena.take({rows, heads * head_dim});
+  Tensor out = heads_of(attended, sequences, 0, heads, head_dim);
+  ops::attention(run, {site, q, keys, v, described, wanted ? gram(run) : Tensor(), wanted}, out);
+  output(run, attended, to, {.accumulate = true});
+}
+
+// The output projection is read back through itself: unit vectors in, its columns out.
+Tensor SelfAttention::gram(Run& run) const {
+  const std::lock_guard<std::mutex> hold(once_->lock);
+  if (once_->gram.defined()) return once_->gram;
+  const Arena::Scope scope(run.arena);
+  const int64_t width = output.out();
+  Tensor unit = run.arena.take({head_dim, heads * head_dim}), columns = run.arena.take({head_dim, width});
+  Tensor gram = Tensor::zeros({heads, head_dim, head_dim});
+  float* to = gram.mutable_data<float>();
+  for (int64_t head = 0; head < heads; ++head) {
+    float* ones = unit.mutable_data<float>();
+    std::fill(ones, ones + unit.numel(), 0.0F);
+    for (int64_t c = 0; c < head_dim; ++c) ones[c * heads * head_dim + head * head_dim + c] = 1;
+    ops::linear(run, unit, *output.weight, Tensor(), columns);
+    const float* w = columns.data<float>();
+    for (int64_t a = 0; a < head_dim; ++a) {
+      for (int64_t b = 0; b <= a; ++b) {
+        double sum = 0;
+        for (int64_t o = 0; o < width; ++o) sum += static_cast<double>(w[a * width + o]) * static_cast<double>(w[b * width + o]);
+        to[(head * head_dim + a) * head_dim + b] = to[(head * head_dim + b) * head_dim + a] = static_cast<float>(sum);
+      }
+    }
+  }
+  once_->gram = gram;
+  return gram;
+}
+
+void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {
+  const Arena::Scope scope(run.arena);
+  const int64_t rows = x.size(0), inner = down.weight->in;
+  const int64_t most = std::max<int64_t>(256, kMlpElements / inner / 64 * 64);
+  const int64_t pieces = std::max<int64_t>(1, (rows + most - 1) / most), piece = (rows + pieces - 1) / pieces;
+  Tensor raised_rows = run.arena.take({std::min(rows, piece), up.out()});
+  Tensor gated_rows = is_gated ? run.arena.take({std::min(rows, piece), inner}) : Tensor();
+  for (int64_t begin = 0; begin < rows; begin += piece) {
+    const int64_t end = std::min(rows, begin + piece);
+    Tensor raised = raised_rows.slice(0, 0, end - begin), target = to.slice(0, begin, end);
+    up(run, x.slice(0, begin, end), raised, {.activation = is_gated ? Activation::kNone : activation});
+    if (is_gated) {
+      Tensor product = gated_rows.slice(0, 0, end - begin);
+      ops::gated(run, activation, raised, product);
+      down(run, product, target, {.accumulate = true});
+    } else {
+      down(run, raised, target, {.accumulate = true});
+    }
+  }
+}
+
+}  // namespace clearhead::nn

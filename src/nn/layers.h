@@ -1,0 +1,82 @@
+// Layers: weights and the order in which ops use them. Each is a small struct that is called with a Run; none knows a model family.
+//
+// Activations are [rows, width] with rows = batch·length, sequence after sequence.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "clearhead/attend.h"
+#include "ops/ops.h"
+
+namespace clearhead::nn {
+
+/// y = f(x·Wᵀ + b).
+struct Linear {
+  std::shared_ptr<const PreparedWeight> weight{};
+  Tensor bias{};  // [out] or undefined
+
+  explicit operator bool() const { return weight != nullptr; }
+  int64_t out() const { return weight->out; }
+  void operator()(Run& run, const Tensor& x, Tensor& to, const ops::LinearOptions& options = {}) const;
+};
+
+/// A norm, or nothing.
+struct Norm {
+  std::optional<ops::Normalisation> normalisation{};
+
+  explicit operator bool() const { return normalisation.has_value(); }
+  /// to = norm(x); to may be x. Without a norm: a copy, unless to is x.
+  void operator()(Run& run, const Tensor& x, Tensor& to) const;
+};
+
+/// The rotation of Q and K: which channels, at which speeds.
+struct Rotary {
+  std::vector<double> frequencies{};  // [dims / 2] radians a position
+  bool interleaved = false;
+
+  ops::RotaryAngles angles(Run& run, const std::vector<int32_t>& positions) const;
+};
+
+/// The sequences of one call, as attention sees them.
+struct Sequences {
+  int64_t batch = 0, length = 0;
+  std::optional<Segments> segments{};           // padding and packed documents
+  const ops::RotaryAngles* rotation = nullptr;  // of every row
+};
+
+/// x·Wqkv → heads → fused attention → W_O, added to the residual.
+class SelfAttention {
+ public:
+  int64_t heads = 0, key_heads = 0, head_dim = 0;
+  Linear projection{};  // [q | k | v]
+  Linear output{};
+  AttentionSpec spec{};
+
+  /// to += attention(x).   x, to: [rows, width]. With a cache the new keys are appended and the queries see all of it.
+  void operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const;
+
+ private:
+  Tensor gram(Run& run) const;
+
+  struct Once {
+    std::mutex lock;
+    Tensor gram;
+  };
+  std::shared_ptr<Once> once_ = std::make_shared<Once>();  // W_O^h·W_O^hᵀ [head, d_v, d_v], made when first watched
+};
+
+/// down(f(up x)), or down(f(gate x) ⊙ up x) with `up` holding [gate | up]. Long inputs go through in pieces: the inner activations stay in cache.
+struct Mlp {
+  Linear up{}, down{};
+  Activation activation = Activation::kGeluErf;
+  bool is_gated = false;
+
+  explicit operator bool() const { return static_cast<bool>(up); }
+  /// to += mlp(x).
+  void operator()(Run& run, const Tensor& x, Tensor& to) const;
+};
+
+}  // namespace clearhead::nn

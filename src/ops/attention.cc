@@ -1,0 +1,63 @@
+// Attention inside a model: the fused call, and its report to whoever watches.
+//
+//   ‖v·W‖² = v·(W·Wᵀ)·vᵀ      so one d_v × d_v matrix a head replaces the whole output projection (Kobayashi et al. 2020, eq. 5)
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/format.h"
+#include "base/parallel.h"
+#include "ops/attend_into.h"
+#include "ops/ops.h"
+
+namespace clearhead::ops {
+namespace {
+
+// v·G·vᵀ in double: the sum of squares may be small against its terms.
+double quadratic(const std::vector<double>& v, const float* gram) {
+  double total = 0;
+  for (size_t a = 0; a < v.size(); ++a) {
+    double sum = 0;
+    for (size_t b = 0; b < v.size(); ++b) sum += static_cast<double>(gram[a * v.size() + b]) * v[b];
+    total += v[a] * sum;
+  }
+  return std::max(total, 0.0);
+}
+
+}  // namespace
+
+KeyNorms key_norms(const Tensor& v, const Tensor& gram) {
+  const int64_t batch = v.size(0), key_heads = v.size(1), keys = v.size(2), width = v.size(3);
+  KeyNorms norms;
+  norms.value = Tensor::empty({batch, key_heads, keys});
+  float* of_value = norms.value.mutable_data<float>();
+  const int64_t heads = gram.defined() ? gram.size(0) : 0, group = heads / key_heads;
+  if (gram.defined()) norms.output = Tensor::empty({batch, heads, keys});
+  float* of_output = gram.defined() ? norms.output.mutable_data<float>() : nullptr;
+  const float* grams = gram.defined() ? gram.data<float>() : nullptr;
+  parallel_ranges(batch * key_heads * keys, 64, [&](int64_t begin, int64_t end, int) {
+    std::vector<double> value(static_cast<size_t>(width));
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t key = item % keys, key_head = item / keys % key_heads, b = item / keys / key_heads;
+      const float* from = v.data<float>() + b * v.stride(0) + key_head * v.stride(1) + key * v.stride(2);
+      double square = 0;
+      for (int64_t c = 0; c < width; ++c) {
+        value[static_cast<size_t>(c)] = static_cast<double>(from[c * v.stride(3)]);
+        square += value[static_cast<size_t>(c)] * value[static_cast<size_t>(c)];
+      }
+      of_value[item] = static_cast<float>(std::sqrt(square));
+      for (int64_t head = key_head * group; head < (key_head + 1) * group; ++head) {
+        of_output[(b * heads + head) * keys + key] = static_cast<float>(std::sqrt(quadratic(value, grams + head * width * width)));
+      }
+    }
+  });
+  return norms;
+}
+
+void attention(Run& run, const AttentionCall& call, Tensor& out) {
+  const bool paged = std::holds_alternative<PagedKeys>(call.keys);
+  const AttentionRecord record = attend_into(call.q, call.keys, paged ? Tensor() : call.v, call.spec, out);
+  if (call.wanted && run.observer) run.observer->take(call.site, record, key_norms(call.v, call.gram));
+}
+
+}  // namespace clearhead::ops

@@ -1,0 +1,33 @@
+#include "backends/registry.h"
+#include "base/format.h"
+#include "ops/ops.h"
+
+namespace clearhead::ops {
+namespace {
+
+const int32_t* checked(const char* what, const Tensor& table, const std::vector<int32_t>& ids, const Tensor& out) {
+  if (!table.defined()) return nullptr;
+  if (table.rank() != 2 || table.size(1) != out.size(1) || static_cast<int64_t>(ids.size()) != out.size(0)) {
+    fail(ErrorCode::kShape, "embedding: {} {} ids in a table {} give no {}", ids.size(), what, to_string(table.shape()),
+         to_string(out.shape()));
+  }
+  for (const int32_t id : ids) {
+    if (id < 0 || id >= table.size(0)) {
+      fail(ErrorCode::kInvalidArgument, "{} id {} is outside the model's table of {}", what, id, table.size(0));
+    }
+  }
+  return ids.data();
+}
+
+}  // namespace
+
+void embed(Run&, const EmbeddingTables& tables, const EmbeddingIds& ids, Tensor& out) {
+  if (out.rank() != 2 || !out.is_contiguous()) fail(ErrorCode::kShape, "embedding: out is {}", to_string(out.shape()));
+  const int32_t* tokens = checked("token", tables.tokens, ids.tokens, out);
+  const int32_t* positions = checked("position", tables.positions, ids.positions, out);
+  const int32_t* types = checked("type", tables.types, ids.types, out);
+  backend().dense.embed({tables.tokens, tables.positions, tables.types, tables.scale, tokens, positions, types, out.mutable_data<float>(),
+                         out.size(0), out.size(1)});
+}
+
+}  // namespace clearhead::ops

@@ -1,0 +1,60 @@
+// What travels through a forward pass: who watches, where scratch memory comes from, and (once there are gradients) who records.
+//
+//   ops::linear(run, x, weight, …)        every op takes the run first; a layer written for inference trains without a change
+//
+// Scratch is handed out from blocks that stay from run to run, and taken back by scope:
+//   Arena::Scope scope(run.arena);
+//   Tensor hidden = run.arena.take({rows, width});     // f32, contents unset, valid until the scope ends
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "clearhead/observer.h"
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+/// Implemented by the tape when gradients are wanted; null in inference.
+class Recorder;
+
+class Arena {
+ public:
+  /// A view of a block the arena owns: writing it counts up the version of everything in the block, so a record over scratch goes stale by itself.
+  Tensor take(const Shape& shape);
+
+  class Scope {
+   public:
+    explicit Scope(Arena& arena) : arena_(arena), block_(arena.block_), used_(arena.used_) {}
+    ~Scope() {
+      arena_.block_ = block_;
+      arena_.used_ = used_;
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Arena& arena_;
+    size_t block_;
+    int64_t used_;
+  };
+
+  int64_t bytes() const;
+  /// Gives memory back if more than `keep_bytes` is held. Only outside scopes.
+  void trim(int64_t keep_bytes);
+
+ private:
+  std::vector<Tensor> blocks_;  // f32 [elements]
+  size_t block_ = 0;            // the one being handed out
+  int64_t used_ = 0;            // elements of it
+};
+
+struct Run {
+  Arena& arena;
+  Observer* observer = nullptr;
+  Recorder* recorder = nullptr;
+
+  bool wants(const Site& site) const { return observer && observer->wants(site); }
+};
+
+}  // namespace clearhead
