@@ -19,11 +19,9 @@
 #include "clearhead/attend.h"
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
+#include "clearhead/tokenizer.h"
 
 namespace clearhead {
-
-struct Encoding;  // clearhead/tokenizer.h
-class Tokenizer;
 
 /// What is known of a model from its configuration and the headers of its files, before a weight is read.
 struct ModelInfo {
@@ -33,6 +31,7 @@ struct ModelInfo {
   std::vector<std::string> architectures{};
   int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
   int64_t longest = 0;        ///< most tokens of one sequence; 0: no limit
+  int64_t type_count = 0;     ///< token types (segments); 0: the model has none
   bool causal = false;        ///< every layer is
   int64_t parameters = 0;     ///< elements of all tensors in the file
   uint64_t file_bytes = 0;    ///< of those tensors
@@ -116,7 +115,7 @@ class Model {
 
   /// Throws kTooLong for more tokens than the model has positions, naming the ways out; kInvalidArgument for ids outside the vocabulary.
   virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const = 0;
-  RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
+  virtual RunResult run(const Encoding& encoding, const RunOptions& options = {}) const = 0;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
 
   /// Runs `ids` after what the cache has seen: the prefill, then one or more tokens at a time. One sequence. The observer's sites carry cache.step;

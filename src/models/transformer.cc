@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/format.h"
+#include "models/phases.h"
 
 namespace clearhead {
 namespace {
@@ -42,16 +43,27 @@ Transformer::Transformer(const Architecture& facts, const SafeTensors& file) : f
   tables_.tokens = weights.table(facts_.embedding.tokens, facts_.vocabulary, facts_.width);
   tables_.scale = static_cast<float>(facts_.embedding.scale);
   if (!facts_.embedding.types.empty()) tables_.types = weights.table(facts_.embedding.types, facts_.embedding.type_count, facts_.width);
-  if (const auto* learned = std::get_if<LearnedPositions>(&facts_.positions)) {
-    tables_.positions = weights.table(learned->weight, facts_.longest + learned->offset, facts_.width);
-    position_offset_ = learned->offset;
-  } else if (const auto* rotary = std::get_if<RotaryPositions>(&facts_.positions)) {
-    rotary_ = {rotary_frequencies(*rotary, facts_.head_dim), rotary->interleaved};
-  }
+  std::visit([&](const auto& positions) { load_positions(weights, positions); }, facts_.positions);
   embedding_norm_ = weights.norm(facts_.embedding.norm, facts_.width);
   for (int64_t at = 0; at < facts_.layers; ++at) load_layer(weights, at);
   final_norm_ = weights.norm(facts_.final_norm, facts_.width);
   load_heads(weights);
+}
+
+void Transformer::load_positions(const Weights&, const NoPositions&) {}
+
+void Transformer::load_positions(const Weights& weights, const LearnedPositions& learned) {
+  tables_.positions = weights.table(learned.weight, facts_.longest + learned.offset, facts_.width);
+  position_offset_ = learned.offset;
+}
+
+void Transformer::load_positions(const Weights&, const RotaryPositions& rotary) {
+  rotary_ = {rotary_frequencies(rotary, facts_.head_dim), rotary.interleaved};
+}
+
+void Transformer::load_positions(const Weights& weights, const PhasePositions& phases) {
+  phase_frequencies_ = phases.frequencies;
+  phases_ = weights.linear(LinearNames{phases.weight, "", true}, 2 * static_cast<int64_t>(phases.frequencies.size()), facts_.width);
 }
 
 void Transformer::load_layer(Weights& weights, int64_t at) {
@@ -122,6 +134,7 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   std::vector<int32_t> rows = input.positions;
   for (int32_t& row : rows) row += static_cast<int32_t>(position_offset_);
   ops::embed(run, tables_, {input.ids, rows, input.type_ids}, x);
+  if (phases_) phases_(run, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
   embedding_norm_(run, x, x);
 }
 

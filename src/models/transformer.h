@@ -42,6 +42,10 @@ class Transformer {
     nn::SelfAttention attention{};
     nn::Mlp mlp{};
   };
+  void load_positions(const Weights& weights, const NoPositions& none);
+  void load_positions(const Weights& weights, const LearnedPositions& learned);
+  void load_positions(const Weights& weights, const RotaryPositions& rotary);
+  void load_positions(const Weights& weights, const PhasePositions& phases);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights);
   nn::SelfAttention load_attention(Weights& weights, const AttentionFacts& facts) const;
@@ -57,6 +61,8 @@ class Transformer {
   nn::Norm embedding_norm_{}, final_norm_{};
   std::vector<Layer> layers_{};
   nn::Rotary rotary_{};
+  nn::Linear phases_{};  // of PhasePositions: W of architecture.h
+  std::vector<double> phase_frequencies_{};
 
   nn::Linear pooler_{}, classifier_dense_{}, classifier_{}, next_dense_{}, next_{}, causal_{};
   nn::Linear masked_transform_{}, masked_decoder_{};

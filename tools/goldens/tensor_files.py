@@ -1,6 +1,6 @@
 """Makes tests/goldens/safetensors/tiny.safetensors and tiny.npy with the Python packages safetensors and numpy.
 
-Run from the repository's root: python3 tools/goldens/safetensors.py (needs torch, safetensors, numpy). Deterministic.
+Run from the repository's root: python3 tools/goldens/tensor_files.py (needs torch, safetensors, numpy). Deterministic.
 """
 
 import pathlib

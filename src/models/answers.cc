@@ -1,0 +1,163 @@
+// From text to answers: plans for observers, sentence vectors, masked words, classes.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/format.h"
+#include "base/utf8.h"
+#include "models/loaded_model.h"
+
+namespace clearhead {
+namespace {
+
+// The k largest logits as probabilities of the whole softmax, best first; ties: the earlier id.
+std::vector<std::pair<int64_t, float>> best_of(const float* logits, int64_t count, int64_t k) {
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  const size_t kept = static_cast<size_t>(std::min(k, count));
+  const auto above = [&](int64_t a, int64_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
+  std::partial_sort(order.begin(), order.begin() + static_cast<int64_t>(kept), order.end(), above);
+  const double top = static_cast<double>(*std::max_element(logits, logits + count));
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(logits[i]) - top);
+  std::vector<std::pair<int64_t, float>> best;
+  for (size_t i = 0; i < kept; ++i)
+    best.emplace_back(order[i], static_cast<float>(std::exp(static_cast<double>(logits[order[i]]) - top) / sum));
+  return best;
+}
+
+// The text as far as its tokens tell: for callers who kept only the encoding.
+std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_t segment) {
+  std::string text;
+  for (size_t token = 0; token < encoding.size(); ++token) {
+    if (encoding.segment[token] != segment) continue;
+    const auto [begin, end] = encoding.offsets[token];
+    if (static_cast<int64_t>(text.size()) < end) text.resize(static_cast<size_t>(end), ' ');
+    const std::string bytes = tokenizer.token_bytes(encoding.ids[token]);
+    const size_t room = std::min(bytes.size(), static_cast<size_t>(end - begin));
+    if (valid_utf8_prefix(std::string_view(bytes).substr(0, room)) == room) std::copy_n(bytes.begin(), room, text.begin() + begin);
+  }
+  return text;
+}
+
+}  // namespace
+
+MapFamily LoadedModel::map_family(int64_t queries) const {
+  MapFamily family;
+  family.name = transformer_.map_family();
+  family.layers = static_cast<int>(info_.layers);
+  family.heads = info_.heads;
+  family.key_heads = info_.key_heads;
+  family.d_k = info_.head_dim;
+  family.queries = family.keys = queries;
+  family.causal = info_.causal;
+  return family;
+}
+
+RunPlan LoadedModel::plan_of(const TokenBatch& tokens, const RunOptions& options) const {
+  RunPlan plan;
+  plan.model = info_.name;
+  plan.families = {map_family(tokens.length)};
+  RunText& text = plan.text;
+  text.text = options.text.value_or("");
+  text.ids.assign(tokens.ids.begin(), tokens.ids.begin() + tokens.length);
+  text.offsets.resize(text.ids.size());
+  text.special.resize(text.ids.size());
+  for (size_t i = 0; i < text.ids.size(); ++i) {
+    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(text.ids[i])) : std::to_string(text.ids[i]));
+    text.special[i] = tokenizer_ && tokenizer_->is_special(text.ids[i]);
+  }
+  text.segments = options.segments;
+  return plan;
+}
+
+RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
+  RunPlan plan;
+  plan.model = info_.name;
+  plan.families = {map_family(static_cast<int64_t>(encoding.size()))};
+  RunText& text = plan.text;
+  const bool has_pair = std::find(encoding.segment.begin(), encoding.segment.end(), uint8_t{1}) != encoding.segment.end();
+  text.text = options.text ? *options.text : tokenizer_ ? rebuilt(encoding, *tokenizer_, 0) : "";
+  const int64_t second = static_cast<int64_t>(text.text.size()) + 1;
+  if (has_pair) text.text += "\n" + (options.pair ? *options.pair : tokenizer_ ? rebuilt(encoding, *tokenizer_, 1) : "");
+  text.ids = encoding.ids;
+  std::array<TextSegment, 2> of_pair{TextSegment{"first", "text", -1, 0}, TextSegment{"second", "text", -1, 0}};
+  for (size_t i = 0; i < encoding.size(); ++i) {
+    const bool special = encoding.is_special(i);
+    const int64_t shift = encoding.segment[i] == 1 ? second : 0;
+    text.offsets.push_back({encoding.offsets[i][0] + shift, encoding.offsets[i][1] + shift});
+    text.special.push_back(special);
+    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(encoding.ids[i])) : std::to_string(encoding.ids[i]));
+    if (special || encoding.segment[i] > 1) continue;
+    TextSegment& segment = of_pair[encoding.segment[i]];
+    if (segment.begin < 0) segment.begin = static_cast<int64_t>(i);
+    segment.end = static_cast<int64_t>(i) + 1;
+  }
+  text.segments = options.segments;
+  if (text.segments.empty() && has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
+  return plan;
+}
+
+Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) const {
+  if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
+  Encoding encoding = tokenizer().encode(text);
+  Embedding result;
+  result.tokens = static_cast<int64_t>(encoding.size());
+  if (sentence_.longest > 0 && result.tokens > sentence_.longest) {
+    // The closing special tokens stay: [CLS] text [SEP] is cut inside.
+    size_t closing = 0;
+    while (closing < encoding.size() && encoding.is_special(encoding.size() - 1 - closing)) ++closing;
+    const int64_t begin = std::max<int64_t>(0, sentence_.longest - static_cast<int64_t>(closing));
+    const int64_t end = result.tokens - static_cast<int64_t>(closing);
+    encoding.ids.erase(encoding.ids.begin() + begin, encoding.ids.begin() + end);
+    encoding.type_ids.erase(encoding.type_ids.begin() + begin, encoding.type_ids.begin() + end);
+    encoding.offsets.erase(encoding.offsets.begin() + begin, encoding.offsets.begin() + end);
+    encoding.segment.erase(encoding.segment.begin() + begin, encoding.segment.begin() + end);
+  }
+  result.used = static_cast<int64_t>(encoding.size());
+  if (result.used == 0) fail(ErrorCode::kInvalidArgument, "embed: the text has no tokens");
+  RunOptions run_options = options;
+  run_options.logits = false;
+  if (!run_options.text) run_options.text = std::string(text);
+  const RunResult run_result = run(encoding, run_options);
+  result.values = pool_sentence(sentence_, run_result.hidden.reshape({result.used, info_.width}));
+  return result;
+}
+
+std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count) const {
+  if (!info_.has_masked) fail(ErrorCode::kUnsupported, "{}: the model has no masked-language head to fill masks with", info_.name);
+  const std::optional<int32_t> mask = tokenizer().special_tokens().mask;
+  if (!mask) fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token", info_.name);
+  if (count < 1) fail(ErrorCode::kInvalidArgument, "fill: expected at least one candidate, not {}", count);
+  const Encoding encoding = tokenizer().encode(text);
+  if (std::find(encoding.ids.begin(), encoding.ids.end(), *mask) == encoding.ids.end()) {
+    fail(ErrorCode::kInvalidArgument, "fill: the text has no {}; write it where a word is missing", tokenizer().token(*mask));
+  }
+  const Tensor logits = run(encoding, {}).masked_logits;
+  std::vector<std::vector<Candidate>> masks;
+  for (size_t token = 0; token < encoding.size(); ++token) {
+    if (encoding.ids[token] != *mask) continue;
+    std::vector<Candidate> candidates;
+    for (const auto& [id, probability] :
+         best_of(logits.data<float>() + static_cast<int64_t>(token) * info_.vocabulary, info_.vocabulary, count)) {
+      candidates.push_back({static_cast<int32_t>(id), std::string(tokenizer().token(static_cast<int32_t>(id))), probability});
+    }
+    masks.push_back(std::move(candidates));
+  }
+  return masks;
+}
+
+std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair) const {
+  const Encoding encoding = tokenizer().encode(text, {.pair = pair});
+  const Tensor logits = info_.has_classifier ? run(encoding, {}).class_logits : Tensor();
+  if (!logits.defined() || logits.rank() != 2) {
+    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
+  }
+  std::vector<ClassScore> scores;
+  for (const auto& [id, probability] : best_of(logits.data<float>(), logits.size(1), logits.size(1))) {
+    scores.push_back({info_.labels[static_cast<size_t>(id)], probability});
+  }
+  return scores;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,101 @@
+// From a name to a model: where it is, what it is, then its weights.
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "io/hub.h"
+#include "models/loaded_model.h"
+
+namespace clearhead {
+namespace {
+
+bool is_directory(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_directory(path, ignored);
+}
+
+// DESIGN's order: a directory, a shipped model, the local cache of the hub.
+std::string directory_of(const std::string& name) {
+  if (name.empty())
+    fail(ErrorCode::kInvalidArgument, "the model's name is empty; give a directory, or a name in the local Hugging Face cache");
+  std::vector<std::string> searched = {name, "models/" + name};
+  for (const std::string& path : searched) {
+    if (is_directory(path)) return path;
+  }
+  std::error_code ignored;
+  if (std::filesystem::exists(name, ignored)) {
+    fail(ErrorCode::kInvalidArgument, "{}: expected a model's directory (config.json, model.safetensors …), found a file", name);
+  }
+  const HubSearch hub = find_in_hub(name);
+  if (!hub.directory.empty()) return hub.directory;
+  searched.insert(searched.end(), hub.searched.begin(), hub.searched.end());
+  std::string places;
+  for (const std::string& place : searched) places += (places.empty() ? "" : ", ") + place;
+  fail(ErrorCode::kNotFound,
+       "model \"{}\" was not found; searched {}. Nothing is downloaded silently: `hf download {}` fetches it from the hub.", name, places,
+       name);
+}
+
+struct Found {
+  ModelInfo info{};
+  Architecture facts{};
+  SafeTensors file;
+};
+
+void describe_file(const SafeTensors& file, ModelInfo& info) {
+  std::set<std::string> dtypes;
+  for (const TensorEntry& entry : file.entries()) {
+    int64_t count = 1;
+    for (const int64_t size : entry.shape) count *= size;
+    const bool is_weight = entry.dtype == DType::kF32 || entry.dtype == DType::kBF16 || entry.dtype == DType::kF16;
+    if (!is_weight) continue;
+    info.parameters += count;
+    info.file_bytes += entry.end - entry.begin;
+    info.memory_bytes += static_cast<uint64_t>(count) * sizeof(float);
+    dtypes.insert(to_string(*entry.dtype));
+  }
+  info.file_dtype = dtypes.size() == 1 ? *dtypes.begin() : "mixed";
+}
+
+Found find(const std::string& name) {
+  const std::string directory = directory_of(name), path = directory + "/config.json";
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored))
+    fail(ErrorCode::kNotFound, "{}: there is no config.json in it; expected a model's directory", directory);
+  const Architecture facts = read_architecture(Json::parse(read_file(path), path), path);
+  Found found{{}, facts, SafeTensors::open_model(directory)};
+  ModelInfo& info = found.info;
+  info.name = name;
+  info.directory = directory;
+  info.model_type = facts.model_type;
+  info.architectures = facts.architectures;
+  info.layers = facts.layers;
+  info.width = facts.width;
+  info.heads = facts.heads;
+  info.key_heads = facts.key_heads;
+  info.head_dim = facts.head_dim;
+  info.inner = facts.layer.mlp.kind == MlpFacts::Kind::kNone ? 0 : facts.inner;
+  info.vocabulary = facts.vocabulary;
+  info.longest = facts.longest;
+  info.type_count = facts.embedding.type_count;
+  info.causal = std::all_of(facts.attention.begin(), facts.attention.end(), [](const AttentionFacts& layer) { return layer.causal; });
+  info.labels = facts.labels;
+  describe_file(found.file, info);
+  return found;
+}
+
+}  // namespace
+
+ModelInfo describe_model(const std::string& path_or_name) { return find(path_or_name).info; }
+
+std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options) {
+  Found found = find(path_or_name);
+  SentenceFacts sentence = read_sentence_facts(found.info.directory);
+  std::shared_ptr<const Tokenizer> tokenizer = options.tokenizer ? Tokenizer::load(found.info.directory) : nullptr;
+  return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file), std::move(tokenizer),
+                                       std::move(sentence));
+}
+
+}  // namespace clearhead

@@ -1,0 +1,45 @@
+// The Model behind clearhead::load(): a Transformer, its tokenizer, and what its folder says about sentences.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "models/sentence.h"
+#include "models/transformer.h"
+
+namespace clearhead {
+
+class LoadedModel : public Model {
+ public:
+  LoadedModel(ModelInfo info, Transformer transformer, std::shared_ptr<const Tokenizer> tokenizer, SentenceFacts sentence);
+
+  const ModelInfo& info() const override { return info_; }
+  const Tokenizer& tokenizer() const override { return *shared_tokenizer(); }
+  std::shared_ptr<const Tokenizer> shared_tokenizer() const override;
+
+  RunResult run(const TokenBatch& tokens, const RunOptions& options) const override;
+  RunResult run(const Encoding& encoding, const RunOptions& options) const override;
+  RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
+  RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
+
+  Embedding embed(std::string_view text, const RunOptions& options) const override;
+  std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count) const override;
+  std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair) const override;
+
+ private:
+  ForwardInput checked(const TokenBatch& tokens) const;
+  void check_length(int64_t tokens) const;
+  MapFamily map_family(int64_t queries) const;
+  RunPlan plan_of(const TokenBatch& tokens, const RunOptions& options) const;
+  RunResult compute(const ForwardInput& input, const RunOptions& options) const;
+
+  ModelInfo info_;
+  Transformer transformer_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  SentenceFacts sentence_;
+};
+
+}  // namespace clearhead

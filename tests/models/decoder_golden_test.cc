@@ -1,0 +1,24 @@
+// Causal families in the whole run: hidden states, maps, logits, and greedy tokens over the cache of keys.
+#include <gtest/gtest.h>
+
+#include "golden.h"
+
+namespace clearhead {
+namespace {
+
+class Gpt2Run : public testing::TestWithParam<const char*> {};
+TEST_P(Gpt2Run, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("gpt2", GetParam()); }
+INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Run, testing::Values("plain", "flags", "unscaled", "bare", "sharded", "f16"), variant_name);
+
+class Gpt2Greedy : public testing::TestWithParam<const char*> {};
+TEST_P(Gpt2Greedy, TokensAreThoseOfTheLibrary) { expect_greedy("gpt2", GetParam()); }
+INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Greedy, testing::Values("plain", "flags", "unscaled", "sharded", "f16"), variant_name);
+
+class LlamaRun : public testing::TestWithParam<const char*> {};
+TEST_P(LlamaRun, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("llama", GetParam()); }
+TEST_P(LlamaRun, GreedyTokensAreThoseOfTheLibrary) { expect_greedy("llama", GetParam()); }
+INSTANTIATE_TEST_SUITE_P(Variants, LlamaRun,
+                         testing::Values("bf16", "biases", "gqa", "linear", "llama3", "llama3_older", "mistral", "qwen2"), variant_name);
+
+}  // namespace
+}  // namespace clearhead
