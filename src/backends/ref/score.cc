@@ -46,7 +46,11 @@ struct ApplyTerm {
     const double slope = static_cast<double>(term.slopes.data<float>()[at.head * term.slopes.stride(0)]);
     add(-slope * static_cast<double>(std::abs(position - key)));
   }
-  void operator()(const Dense& term) const { add(static_cast<double>(pair_element<float>(term.bias, at, key))); }
+  void operator()(const Dense& term) const {
+    const double bias = static_cast<double>(pair_element<float>(term.bias, at, key));
+    add(bias);
+    if (bias == kHidden) score.value = kHidden;  // also where the product is NaN: a hidden key is never read into a result
+  }
   void operator()(const SoftCap& term) const {
     const double cap = static_cast<double>(term.cap);
     score.value = cap * std::tanh(score.value / cap);

@@ -1,0 +1,177 @@
+// One order of summation: the score of a pair has the same bits in a prefill, in a decode step, over a tensor, over pages, in any strides, in every
+// look, and inside the forward itself; the weights of prefill and decode agree to 1e-6.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "backends/registry.h"
+#include "base/parallel.h"
+#include "cases.h"
+#include "tolerance.h"
+
+namespace clearhead::conformance {
+namespace {
+
+constexpr int64_t kBatch = 2, kHeads = 4, kKeyHeads = 2, kLength = 300;
+const std::vector<int64_t> kSteps = {0, 1, 15, 16, 47, 48, 95, 254, 255, 256, 257, 299};
+
+struct Text {
+  std::string name{};
+  AttentionSpec spec{};
+  int64_t width = 64;
+};
+
+std::vector<Text> texts() {
+  Random random(11);
+  std::vector<Text> all = {
+      {"plain", {.topology = causal()}, 64}, {"narrow", {.topology = causal()}, 33}, {"wide", {.topology = causal()}, 128}};
+  AttentionSpec terms{.terms = {Alibi{normal(random, {kHeads}, 0.2f)}, SoftCap{4}, Dense{normal(random, {1, kHeads, kLength, kLength})}},
+                      .topology = causal(70)};
+  all.push_back({"alibi, soft-cap, bias, window", terms, 80});
+  AttentionSpec hidden{.pair = Dot{0.2f}, .topology = causal(), .normaliser = Softmax{normal(random, {kHeads})}};
+  Tensor visible = Tensor::zeros({kBatch, 1, 1, kLength}, DType::kBool), ids = Tensor::zeros({1, kLength}, DType::kI32);
+  for (int64_t j = 0; j < kBatch * kLength; ++j) visible.mutable_data<bool>()[j] = j % 5 != 2;
+  for (int64_t j = 0; j < kLength; ++j) ids.mutable_data<int32_t>()[j] = static_cast<int32_t>(j / 130);
+  hidden.topology.mask = Mask{visible};
+  hidden.topology.segments = Segments{ids, ids};
+  all.push_back({"mask, segments, sinks", hidden, 16});
+  return all;
+}
+
+class Bits : public testing::TestWithParam<const Backend*> {
+ protected:
+  const Backend& backend_ = *GetParam();
+
+  // The inputs of a text, with keys as a tensor and as pages.
+  struct Inputs {
+    Tensor q, k, v;
+    PagedKeys pages;
+  };
+  static Inputs inputs(int64_t width) {
+    Random random(static_cast<uint32_t>(width));
+    Inputs in;
+    in.q = normal(random, {kBatch, kHeads, kLength, width}, 2);
+    in.k = normal(random, {kBatch, kKeyHeads, kLength, width});
+    in.v = normal(random, {kBatch, kKeyHeads, kLength, 24});
+    in.pages = paged(in.k, in.v);
+    return in;
+  }
+
+  // One decode step: the query at position `step`, after `step` earlier keys.
+  AttentionRecord decode(const Text& text, const Inputs& in, int64_t batch, int64_t step, bool pages) const {
+    const auto until = [&](const Tensor& t) { return t.slice(0, batch, batch + 1).slice(2, 0, step + 1); };
+    const AttentionSpec spec = restricted(text.spec, batch, {0, kHeads}, {step, step + 1}, step + 1);
+    const Tensor q = in.q.slice(0, batch, batch + 1).slice(2, step, step + 1);
+    if (pages) return run(backend_, spec, q, paged(until(in.k), until(in.v)), Tensor()).record;
+    return run(backend_, spec, q, until(in.k), until(in.v)).record;
+  }
+};
+
+TEST_P(Bits, ScoresOfADecodeStepEqualThePrefillRowBitForBit) {
+  for (const Text& text : texts()) {
+    const Inputs in = inputs(text.width);
+    const AttentionRecord prefill = run(backend_, text.spec, in.q, in.k, in.v).record;
+    const AttentionRecord prefill_pages = run(backend_, text.spec, in.q, in.pages, Tensor()).record;
+    for (const int64_t step : kSteps) {
+      const int64_t batch = step % kBatch, head = step % kHeads;
+      const auto scores = [&](const AttentionRecord& record, int64_t b, int64_t row) {
+        return look(backend_, record, b, head, {row}, {0, step + 1}, WeightsCall::Quantity::kScore2);
+      };
+      const auto expected = scores(prefill, batch, step);
+      EXPECT_TRUE(same_bits(scores(prefill_pages, batch, step), expected)) << text.name << ": prefill over pages, row " << step;
+      EXPECT_TRUE(same_bits(scores(decode(text, in, batch, step, false), 0, 0), expected)) << text.name << ": decode, step " << step;
+      EXPECT_TRUE(same_bits(scores(decode(text, in, batch, step, true), 0, 0), expected))
+          << text.name << ": decode over pages, step " << step;
+    }
+  }
+}
+
+TEST_P(Bits, WeightsOfADecodeStepAgreeWithThePrefillRow) {
+  for (const Text& text : texts()) {
+    const Inputs in = inputs(text.width);
+    const AttentionRecord prefill = run(backend_, text.spec, in.q, in.k, in.v).record;
+    for (const int64_t step : kSteps) {
+      const int64_t batch = step % kBatch, head = step % kHeads;
+      const auto expected = look(backend_, prefill, batch, head, {step}, {0, step + 1});
+      for (const bool pages : {false, true}) {
+        const auto found = look(backend_, decode(text, in, batch, step, pages), 0, head, {0}, {0, step + 1});
+        for (size_t j = 0; j < found.size(); ++j) {
+          const double p = static_cast<double>(expected[j]);
+          ASSERT_NEAR(static_cast<double>(found[j]), p, p * tolerance::kDecodeWeight + tolerance::kUnderflow)
+              << text.name << " step " << step << " key " << j;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Bits, StridesChangeNoBits) {
+  for (const Text& text : texts()) {
+    const Inputs in = inputs(text.width);
+    const auto length_first = [](const Tensor& t) { return t.permute({0, 2, 1, 3}).clone().permute({0, 2, 1, 3}); };
+    const auto channels_apart = [](const Tensor& t) { return t.permute({0, 1, 3, 2}).clone().permute({0, 1, 3, 2}); };
+    const Result plain = run(backend_, text.spec, in.q, in.k, in.v);
+    const Result permuted = run(backend_, text.spec, length_first(in.q), length_first(in.k), length_first(in.v));
+    const Result apart = run(backend_, text.spec, channels_apart(in.q), channels_apart(in.k), channels_apart(in.v));
+    const Result pages = run(backend_, text.spec, in.q, in.pages, Tensor());
+    for (const Result* other : {&permuted, &apart, &pages}) {
+      EXPECT_TRUE(same_bits(other->out, plain.out)) << text.name;
+      EXPECT_TRUE(same_bits(other->record.rows.m, plain.record.rows.m)) << text.name;
+      EXPECT_TRUE(same_bits(other->record.rows.l, plain.record.rows.l)) << text.name;
+    }
+  }
+}
+
+// Of a row that sees one key, m is that key's score as the forward itself computed it.
+TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
+  const Inputs in = inputs(64);
+  Tensor visible = Tensor::zeros({1, 1, kLength, kLength}, DType::kBool);
+  bool* one_each = visible.mutable_data<bool>();
+  const auto seen_by = [](int64_t row) { return row * 7 % (row + 1); };
+  for (int64_t row = 0; row < kLength; ++row) one_each[row * kLength + seen_by(row)] = true;
+  AttentionSpec one{.topology = causal()};
+  one.topology.mask = Mask{visible};
+  const AttentionRecord all = run(backend_, {.topology = causal()}, in.q, in.k, in.v).record;
+  const AttentionRecord tensor = run(backend_, one, in.q, in.k, in.v).record, pages = run(backend_, one, in.q, in.pages, Tensor()).record;
+  for (int64_t row = 0; row < kLength; ++row) {
+    const float score = look(backend_, all, 1, 3, {row}, {seen_by(row), seen_by(row) + 1}, WeightsCall::Quantity::kScore2)[0];
+    const auto shift = [&](const AttentionRecord& record, int64_t batch, int64_t r) {
+      return record.rows.m.data<float>()[(batch * kHeads + 3) * record.rows.m.size(2) + r];
+    };
+    const auto sum = [&](const AttentionRecord& record, int64_t batch, int64_t r) {
+      return record.rows.l.data<float>()[(batch * kHeads + 3) * record.rows.l.size(2) + r];
+    };
+    ASSERT_EQ(shift(tensor, 1, row), score) << "row " << row;
+    ASSERT_NEAR(sum(tensor, 1, row), 1, tolerance::kWeightF32) << "row " << row;
+    ASSERT_EQ(shift(pages, 1, row), score) << "row " << row << " over pages";
+    if (row % 13 != 0) continue;
+    const AttentionRecord step = decode({"one key", one, 64}, in, 1, row, row % 2 == 0);
+    ASSERT_EQ(shift(step, 0, 0), score) << "decode step " << row;
+  }
+}
+
+TEST_P(Bits, ADecodeStepDoesNotDependOnThreadsBatchOrHeads) {
+  Random random(3);
+  constexpr int64_t kKeys = 5000;
+  const Tensor q = normal(random, {3, 6, 1, 64}), k = normal(random, {3, 2, kKeys, 64}), v = normal(random, {3, 2, kKeys, 64});
+  const PagedKeys pages = paged(k, v);
+  set_threads(1);
+  const Result one = run(backend_, {.topology = causal()}, q, pages, Tensor());
+  for (const int count : {2, 3, 4}) {
+    set_threads(count);
+    const Result many = run(backend_, {.topology = causal()}, q, pages, Tensor());
+    EXPECT_TRUE(same_bits(many.out, one.out) && same_bits(many.record.rows.l, one.record.rows.l)) << count << " threads";
+  }
+  set_threads(2);
+  const auto last = [](const Tensor& t, int64_t heads) { return t.slice(0, 2, 3).slice(1, t.size(1) - heads, t.size(1)); };
+  const Result alone = run(backend_, {.topology = causal()}, last(q, 3), paged(last(k, 1), last(v, 1)), Tensor());
+  EXPECT_TRUE(same_bits(alone.out, last(one.out, 3)));
+  EXPECT_TRUE(same_bits(alone.record.rows.l, last(one.record.rows.l, 3)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, Bits, testing::ValuesIn(runnable_backends()),
+                         [](const auto& table) { return table_name(*table.param); });
+
+}  // namespace
+}  // namespace clearhead::conformance

@@ -1,0 +1,272 @@
+// Values at the edge: rows that see nothing, logits of ±1e4, NaN and infinities visible and hidden, sizes of zero.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "backends/ref/oracle.h"
+#include "backends/registry.h"
+#include "cases.h"
+#include "tolerance.h"
+
+namespace clearhead::conformance {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr int64_t kLength = 120;  // two query tiles and a half
+
+class Extremes : public testing::TestWithParam<const Backend*> {
+ protected:
+  const Backend& backend_ = *GetParam();
+};
+
+// A way to hide some keys from some queries: the description, and who sees whom.
+struct Hiding {
+  std::string name{};
+  AttentionSpec spec{};
+  std::function<bool(int64_t query, int64_t key)> sees{};
+};
+
+// Keys 37 and 99 are hidden from queries whose number is not a multiple of 3, and everything from query 50.
+bool sees_by_mask(int64_t query, int64_t key) { return query != 50 && ((key != 37 && key != 99) || query % 3 == 0); }
+
+std::vector<Hiding> hidings() {
+  std::vector<Hiding> all;
+  all.push_back({"causal", {.topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }});
+  all.push_back({"window", {.topology = window(5, 60)}, [](int64_t i, int64_t j) { return j >= i - 5 && j <= i + 60; }});
+  Tensor visible = Tensor::zeros({1, 1, kLength, kLength}, DType::kBool), bias = Tensor::zeros({1, 1, kLength, kLength});
+  bool* see = visible.mutable_data<bool>();
+  float* add = bias.mutable_data<float>();
+  for (int64_t pair = 0; pair < kLength * kLength; ++pair) {
+    see[pair] = sees_by_mask(pair / kLength, pair % kLength);
+    add[pair] = see[pair] ? 0.25f : -kInfinity;
+  }
+  Hiding mask{"mask", {}, sees_by_mask};
+  mask.spec.topology.mask = Mask{visible};
+  all.push_back(mask);
+  all.push_back({"bias of -inf", {.terms = {Dense{bias}}}, sees_by_mask});
+  all.push_back({"bias of -inf under a soft-cap", {.terms = {Dense{bias}, SoftCap{20}}}, sees_by_mask});
+  Tensor ids = Tensor::zeros({1, kLength}, DType::kI32);
+  int32_t* id = ids.mutable_data<int32_t>();
+  for (int64_t i = 0; i < kLength; ++i) id[i] = i == 70 ? -1 : static_cast<int32_t>(i / 45);
+  Hiding segments{"segments", {}, [](int64_t i, int64_t j) { return i / 45 == j / 45 && i != 70 && j != 70; }};
+  segments.spec.topology.segments = Segments{ids, ids};
+  all.push_back(segments);
+  return all;
+}
+
+struct Inputs {
+  Tensor q, k, v;
+};
+
+Inputs inputs(int64_t width = 24) {
+  Random random(5);
+  return {normal(random, {1, 2, kLength, width}), normal(random, {1, 1, kLength, width}), normal(random, {1, 1, kLength, width})};
+}
+
+// A copy with every channel of one position set.
+Tensor with(const Tensor& tensor, int64_t position, float value) {
+  Tensor copy = tensor.clone();
+  float* first = copy.mutable_data<float>();
+  for (int64_t h = 0; h < copy.size(1); ++h) std::fill_n(first + (h * copy.size(2) + position) * copy.size(3), copy.size(3), value);
+  return copy;
+}
+
+std::vector<float> row_of(const Tensor& out, int64_t head, int64_t query) {
+  const float* first = out.data<float>() + (head * out.size(2) + query) * out.size(3);
+  return {first, first + out.size(3)};
+}
+
+bool all_nan(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
+}
+
+TEST_P(Extremes, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
+  const Inputs in = inputs();
+  for (const Hiding& hiding : hidings()) {
+    const Result clean = run(backend_, hiding.spec, in.q, in.k, in.v);
+    for (const int64_t key : {0, 37, 70, 99, 119}) {
+      for (const float poison : {kNaN, kInfinity}) {
+        const Result value = run(backend_, hiding.spec, in.q, in.k, with(in.v, key, poison));
+        const Result score = run(backend_, hiding.spec, in.q, with(in.k, key, kNaN), in.v);
+        for (int64_t query = 0; query < kLength; ++query) {
+          SCOPED_TRACE(hiding.name + ": key " + std::to_string(key) + ", query " + std::to_string(query));
+          if (hiding.sees(query, key)) {
+            ASSERT_FALSE(std::isfinite(row_of(value.out, 1, query)[3])) << "a visible value of " << poison;
+            ASSERT_TRUE(all_nan(row_of(score.out, 1, query))) << "a visible key of NaN";
+          } else {
+            ASSERT_TRUE(same_bits(row_of(value.out, 1, query), row_of(clean.out, 1, query))) << "a hidden value of " << poison;
+            ASSERT_TRUE(same_bits(row_of(score.out, 1, query), row_of(clean.out, 1, query))) << "a hidden key of NaN";
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Extremes, LooksShowNaNOnlyWhereItIsVisible) {
+  const Inputs in = inputs();
+  for (const Hiding& hiding : hidings()) {
+    const AttentionRecord record = run(backend_, hiding.spec, in.q, with(in.k, 37, kNaN), in.v).record;
+    const AttentionRecord clean = run(backend_, hiding.spec, in.q, in.k, in.v).record;
+    for (const int64_t query : {30, 36, 37, 38, 48, 50, 119}) {
+      const auto found = look(backend_, record, 0, 1, {query}, {0, kLength}), expected = look(backend_, clean, 0, 1, {query}, {0, kLength});
+      SCOPED_TRACE(hiding.name + ": query " + std::to_string(query));
+      if (!hiding.sees(query, 37)) {
+        EXPECT_TRUE(same_bits(found, expected));
+        continue;
+      }
+      for (int64_t j = 0; j < kLength; ++j) {
+        ASSERT_TRUE(!hiding.sees(query, j) || std::isnan(found[static_cast<size_t>(j)])) << "key " << j;
+      }
+    }
+  }
+}
+
+TEST_P(Extremes, NaNAndInfinitiesOfAQueryStayInItsRow) {
+  const Inputs in = inputs();
+  const Result clean = run(backend_, {.topology = causal()}, in.q, in.k, in.v);
+  for (const float poison : {kNaN, kInfinity}) {
+    const Result result = run(backend_, {.topology = causal()}, with(in.q, 61, poison), in.k, in.v);
+    for (int64_t query = 0; query < kLength; ++query) {
+      if (query == 61) {
+        EXPECT_TRUE(all_nan(row_of(result.out, 1, query))) << poison;  // +inf times channels of both signs
+      } else {
+        ASSERT_TRUE(same_bits(row_of(result.out, 1, query), row_of(clean.out, 1, query))) << "query " << query;
+      }
+    }
+  }
+}
+
+TEST_P(Extremes, AScoreOfMinusInfinityHidesAndOnePlusInfinityMakesItsRowNaN) {
+  Random random(2);
+  const Tensor q = Tensor::from<float>(std::vector<float>(kLength, 1), {1, 1, kLength, 1}), v = normal(random, {1, 1, kLength, 8});
+  const Tensor k = normal(random, {1, 1, kLength, 1});
+  Tensor visible = Tensor::zeros({1, 1, 1, kLength}, DType::kBool);
+  for (int64_t j = 0; j < kLength; ++j) visible.mutable_data<bool>()[j] = j != 60;
+  AttentionSpec masked;
+  masked.topology.mask = Mask{visible};
+  const Result hidden = run(backend_, {}, q, with(k, 60, -kInfinity), with(v, 60, kNaN)), expected = run(backend_, masked, q, k, v);
+  const Result infinite = run(backend_, {}, q, with(k, 60, kInfinity), v);
+  for (int64_t query = 0; query < kLength; ++query) {
+    for (size_t c = 0; c < 8; ++c)
+      ASSERT_NEAR(row_of(hidden.out, 0, query)[c], row_of(expected.out, 0, query)[c], 1e-6) << "query " << query;
+    ASSERT_TRUE(all_nan(row_of(infinite.out, 0, query))) << "query " << query;
+  }
+  EXPECT_EQ(look(backend_, hidden.record, 0, 0, {7}, {60, 61}), std::vector<float>{0});
+  EXPECT_EQ(look(backend_, hidden.record, 0, 0, {7}, {60, 61}, WeightsCall::Quantity::kScore2), std::vector<float>{-kInfinity});
+}
+
+TEST_P(Extremes, NaNAndInfinityOfABiasReachTheirRowsOnly) {
+  const Inputs in = inputs();
+  for (const float poison : {kNaN, kInfinity}) {
+    Tensor bias = Tensor::zeros({1, 1, kLength, kLength});
+    const Result clean = run(backend_, {.terms = {Dense{bias.clone()}}}, in.q, in.k, in.v);
+    bias.mutable_data<float>()[49 * kLength + 100] = poison;
+    const Result result = run(backend_, {.terms = {Dense{bias}}}, in.q, in.k, in.v);
+    for (int64_t query = 0; query < kLength; ++query) {
+      if (query == 49) {
+        EXPECT_TRUE(all_nan(row_of(result.out, 1, query))) << poison;
+      } else {
+        ASSERT_TRUE(same_bits(row_of(result.out, 1, query), row_of(clean.out, 1, query))) << "query " << query;
+      }
+    }
+  }
+}
+
+TEST_P(Extremes, RowsThatSeeNothingAreZerosWithOrWithoutSinkLogits) {
+  const Inputs in = inputs();
+  for (Hiding hiding : hidings()) {
+    for (const bool sinks : {false, true}) {
+      if (sinks) hiding.spec.normaliser = Softmax{Tensor::from<float>({0.5f, 3}, {2})};
+      // Twice as many queries as keys under the causal band: the first ones stand before key 0.
+      const bool band = hiding.name == "causal";
+      const Tensor k = band ? in.k.slice(2, 0, 60) : in.k, v = band ? in.v.slice(2, 0, 60) : in.v;
+      const Result result = run(backend_, hiding.spec, in.q, k, v);
+      const int64_t empty = band ? 31 : hiding.name == "segments" ? 70 : 50;
+      if (hiding.name == "window") continue;
+      SCOPED_TRACE(hiding.name + (sinks ? " with sinks" : ""));
+      EXPECT_TRUE(same_bits(row_of(result.out, 1, empty), std::vector<float>(24, 0)));
+      EXPECT_EQ(result.record.rows.m.data<float>()[kLength + empty], -kInfinity);
+      EXPECT_EQ(result.record.rows.l.data<float>()[kLength + empty], 0);
+      const auto weights = look(backend_, result.record, 0, 1, {empty}, {0, k.size(2)});
+      EXPECT_TRUE(std::all_of(weights.begin(), weights.end(), [](float p) { return p == 0; }));
+      const SweepResult swept =
+          backend_.sweep({.record = result.record, .request = {entropy, distance, received, offsets}, .rows = {empty}});
+      EXPECT_EQ(swept.entropy.data<float>()[1], 0);
+      EXPECT_EQ(swept.distance.data<float>()[1], 0);
+      EXPECT_EQ(swept.received.data<float>()[k.size(2) + 3], 0);
+      EXPECT_EQ(swept.offsets.data<float>()[129 + 64], 0);
+    }
+  }
+}
+
+TEST_P(Extremes, LogitsOfTenThousandAreExact) {
+  constexpr int64_t kKeys = 600;  // more than two tiles, the largest scores in the last
+  Tensor q = Tensor::zeros({1, 1, 50, 1}), k = Tensor::zeros({1, 1, kKeys, 1});
+  std::fill_n(q.mutable_data<float>(), 50, 100.0f);
+  std::fill_n(k.mutable_data<float>(), kKeys, -100.0f);
+  k.mutable_data<float>()[597] = k.mutable_data<float>()[3] = 100;
+  Tensor v = Tensor::zeros({1, 1, kKeys, 2});
+  for (int64_t j = 0; j < kKeys; ++j) v.mutable_data<float>()[2 * j] = static_cast<float>(j);
+  const Result result = run(backend_, {.pair = Dot{1}}, q, k, v);
+  EXPECT_NEAR(row_of(result.out, 0, 49)[0], 300, 1e-4);
+  const auto weights = look(backend_, result.record, 0, 0, {49}, {0, kKeys});
+  for (size_t j = 0; j < weights.size(); ++j) ASSERT_NEAR(weights[j], j == 3 || j == 597 ? 0.5 : 0, 1e-6) << "key " << j;
+  EXPECT_NEAR(log_sum_exp(result.record.rows).data<float>()[49], 1e4 + std::log(2.0), 2e-3);
+}
+
+TEST_P(Extremes, LargeRandomLogitsStayInsideTheBound) {
+  Random random(9);
+  const Tensor q = normal(random, {1, 1, 60, 64}, 60), k = normal(random, {1, 1, 700, 64}, 60), v = normal(random, {1, 1, 700, 16});
+  const Result result = run(backend_, {}, q, k, v);  // scores of a few 1e4
+  for (int64_t query = 0; query < 60; query += 7) {
+    const OracleRow row = oracle_row({}, q, k, v, 0, 0, query);
+    ASSERT_GT(row.largest, 1e4);
+    for (size_t c = 0; c < 16; ++c) {
+      ASSERT_NEAR(static_cast<double>(row_of(result.out, 0, query)[c]), row.out[c], tolerance::forward(row.largest) * row.absolute[c])
+          << query;
+    }
+  }
+}
+
+TEST_P(Extremes, ASinkLogitOfMinusInfinityIsNoSink) {
+  const Inputs in = inputs();
+  const Result with_none = run(backend_, {}, in.q, in.k, in.v);
+  const Result with_absent = run(backend_, {.normaliser = Softmax{Tensor::from<float>({-kInfinity, -kInfinity}, {2})}}, in.q, in.k, in.v);
+  for (int64_t i = 0; i < with_none.out.numel(); ++i)
+    ASSERT_NEAR(with_absent.out.data<float>()[i], with_none.out.data<float>()[i], 1e-6) << i;
+}
+
+TEST_P(Extremes, SizesOfZeroGiveEmptyOrZeroResults) {
+  const auto shaped = [&](int64_t batch, int64_t heads, int64_t key_heads, int64_t queries, int64_t keys, int64_t d_v) {
+    return run(backend_, {.topology = causal()}, Tensor::zeros({batch, heads, queries, 4}), Tensor::zeros({batch, key_heads, keys, 4}),
+               Tensor::zeros({batch, key_heads, keys, d_v}));
+  };
+  EXPECT_EQ(shaped(0, 2, 1, 3, 3, 4).out.numel(), 0);
+  EXPECT_EQ(shaped(1, 0, 0, 3, 3, 4).out.numel(), 0);
+  EXPECT_EQ(shaped(1, 2, 1, 0, 3, 4).out.numel(), 0);
+  const Result no_values = shaped(1, 1, 1, 3, 3, 0);
+  EXPECT_EQ(no_values.out.numel(), 0);
+  EXPECT_NEAR(look(backend_, no_values.record, 0, 0, {2}, {0, 3})[1], 1.0 / 3, 1e-6);
+  const Result no_keys = shaped(2, 2, 1, 3, 0, 4);
+  for (int64_t i = 0; i < no_keys.out.numel(); ++i) EXPECT_EQ(no_keys.out.data<float>()[i], 0);
+  EXPECT_EQ(no_keys.record.rows.m.data<float>()[5], -kInfinity);
+  SweepRequest everything{entropy, received, distance, offsets};
+  everything.cells = {2, 2};
+  const SweepResult swept = backend_.sweep({.record = no_keys.record, .request = everything, .rows = {0, 1, 2}});
+  EXPECT_EQ(swept.entropy.data<float>()[0], 0);
+  EXPECT_EQ(swept.received.numel(), 0);
+  EXPECT_TRUE(std::isnan(swept.pooled_max.data<float>()[0]));
+  const AttentionRecord empty_cache = run(backend_, {}, Tensor::zeros({1, 1, 2, 4}), PagedKeys{{{}}, 0, 1, 4, 4}, Tensor()).record;
+  EXPECT_EQ(empty_cache.rows.l.data<float>()[1], 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, Extremes, testing::ValuesIn(runnable_backends()),
+                         [](const auto& table) { return table_name(*table.param); });
+
+}  // namespace
+}  // namespace clearhead::conformance

@@ -1,0 +1,149 @@
+// Memory stays O(N·d): 16,384 × 16,384 pairs of every kind of description, and 131,072 × 131,072 of plain softmax, inside 256 MiB beyond inputs,
+// outputs and record (eager weights would take 1 GiB and 64 GiB a head). Sampled rows are held against the oracle.
+//
+// Peak memory is a property of a process, so each table is measured in a child: this program again, with one test and the table's name in the
+// environment. The reference takes fewer queries: its loops are slow, its memory is one row.
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+
+#include "backends/ref/oracle.h"
+#include "backends/registry.h"
+#include "cases.h"
+#include "clearhead/map.h"
+#include "tolerance.h"
+
+extern char** environ;
+
+namespace clearhead::conformance {
+namespace {
+
+constexpr int64_t kAllowed = 256 << 20;
+constexpr const char* kTable = "CLEARHEAD_MEMORY_TEST_TABLE";
+
+// VmHWM (the peak) or VmRSS of this process, in bytes.
+int64_t memory(const std::string& field) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(field + ":")) return std::stoll(line.substr(field.size() + 1)) * 1024;
+  }
+  return -1;
+}
+
+const Backend& table_of_child() {
+  const char* name = std::getenv(kTable);
+  for (const Backend* table : runnable_backends()) {
+    if (name && table_name(*table) == name) return *table;
+  }
+  throw std::runtime_error("no table in the environment");
+}
+
+bool is_slow(const Backend& backend) { return backend.isa == InstructionSet::kReference; }
+
+// 64 rows of the last head, evenly spaced.
+void expect_rows(const Result& result, const AttentionSpec& spec, const Tensor& v) {
+  const AttentionRecord& record = result.record;
+  const int64_t queries = record.q.size(2), heads = record.q.size(1), width = result.out.size(3);
+  for (int64_t n = 0; n < 64; ++n) {
+    const int64_t query = n * (queries - 1) / 63;
+    const OracleRow row = oracle_row(spec, record.q, record.keys, v, 0, heads - 1, query);
+    for (int64_t c = 0; c < width; ++c) {
+      const size_t channel = static_cast<size_t>(c);
+      ASSERT_NEAR(static_cast<double>(result.out.data<float>()[((heads - 1) * queries + query) * width + c]), row.out[channel],
+                  tolerance::forward(row.largest) * row.absolute[channel] + tolerance::kUnderflow)
+          << "query " << query;
+    }
+  }
+}
+
+// Forward, a sweep and a few rows; returns the peak beyond what stood before and what was returned.
+void expect_bounded(const Backend& backend, const std::string& name, const AttentionSpec& spec, const Tensor& q, const Keys& keys,
+                    const Tensor& v) {
+  SCOPED_TRACE(name);
+  const int64_t before = memory("VmRSS");
+  const Result result = run(backend, spec, q, keys, v);
+  const int64_t returned = static_cast<int64_t>(result.out.bytes() + result.record.rows.m.bytes() + result.record.rows.l.bytes());
+  EXPECT_LT(memory("VmHWM") - before - returned, kAllowed) << "forward";
+  expect_rows(result, spec, v);
+}
+
+void expect_bounded_sweep(const Backend& backend, const Tensor& q, const Keys& keys, const Tensor& v) {
+  const int64_t before = memory("VmRSS");
+  const AttentionRecord record = run(backend, {.topology = causal()}, q, keys, v).record;
+  SweepRequest request{entropy, received, distance, offsets};
+  request.cells = {64, 64};
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < q.size(2); ++i) rows.push_back(i);
+  const SweepResult result = backend.sweep({.record = record, .request = request, .rows = rows});
+  double mass = 0;
+  for (int64_t j = 0; j < result.received.numel(); ++j) mass += static_cast<double>(result.received.data<float>()[j]);
+  EXPECT_NEAR(mass, static_cast<double>(q.size(1) * q.size(2)), 1e-3 * static_cast<double>(q.size(2)));
+  EXPECT_LT(memory("VmHWM") - before, kAllowed) << "sweep";
+}
+
+// Runs in the child: every kind of description at 16,384.
+TEST(MemoryChild, DISABLED_EveryDescription) {
+  const Backend& backend = table_of_child();
+  constexpr int64_t kKeys = 16384;
+  const int64_t queries = is_slow(backend) ? 128 : kKeys;
+  Random random(1);
+  const Tensor q = normal(random, {1, 2, queries, 16}), k = normal(random, {1, 1, kKeys, 16}), v = normal(random, {1, 1, kKeys, 16});
+  // Operands with a query axis that take no N×N memory themselves: a query stride of zero.
+  const Tensor bias = normal(random, {1, 1, 1, kKeys}).expand({1, 1, queries, kKeys});
+  Tensor one = Tensor::zeros({1, 1, 1, kKeys}, DType::kBool), ids = Tensor::zeros({1, kKeys}, DType::kI32);
+  for (int64_t j = 0; j < kKeys; ++j) one.mutable_data<bool>()[j] = j % 3 != 0;
+  for (int64_t j = 0; j < kKeys; ++j) ids.mutable_data<int32_t>()[j] = static_cast<int32_t>(j / 5000);
+  AttentionSpec mask, segments;
+  mask.topology.mask = Mask{one.expand({1, 1, queries, kKeys})};
+  segments.topology.segments = Segments{ids.slice(1, kKeys - queries, kKeys), ids};
+  const PagedKeys pages = paged(k, v);
+  expect_bounded(backend, "full", {}, q, k, v);
+  expect_bounded(backend, "causal over pages", {.topology = causal()}, q, pages, Tensor());
+  expect_bounded(backend, "window", {.topology = window(3000, 100)}, q, k, v);
+  expect_bounded(backend, "alibi", {.terms = {Alibi{normal(random, {2}, 0.01f)}}}, q, k, v);
+  expect_bounded(backend, "soft-cap", {.terms = {SoftCap{3}}, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "bias", {.terms = {Dense{bias}}, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "mask", mask, q, k, v);
+  expect_bounded(backend, "segments", segments, q, k, v);
+  expect_bounded(backend, "sinks", {.topology = causal(), .normaliser = Softmax{normal(random, {2})}}, q, k, v);
+  expect_bounded_sweep(backend, q, k, v);
+}
+
+// Runs in the child: plain softmax at 131,072.
+TEST(MemoryChild, DISABLED_PlainSoftmaxAtItsLongest) {
+  const Backend& backend = table_of_child();
+  constexpr int64_t kKeys = 131072;
+  Random random(2);
+  const Tensor q = normal(random, {1, 1, is_slow(backend) ? 64 : kKeys, 8}), k = normal(random, {1, 1, kKeys, 8}),
+               v = normal(random, {1, 1, kKeys, 8});
+  expect_bounded(backend, "full", {}, q, k, v);
+}
+
+class BoundedMemory : public testing::TestWithParam<const Backend*> {
+ protected:
+  void expect_child_passes(const std::string& test) const {
+    ASSERT_EQ(::setenv(kTable, table_name(*GetParam()).c_str(), 1), 0);
+    std::string self = "/proc/self/exe", filter = "--gtest_filter=MemoryChild.DISABLED_" + test;
+    std::string disabled = "--gtest_also_run_disabled_tests", brief = "--gtest_brief=1";
+    char* arguments[] = {self.data(), filter.data(), disabled.data(), brief.data(), nullptr};
+    pid_t child = 0;
+    ASSERT_EQ(::posix_spawn(&child, self.c_str(), nullptr, nullptr, arguments, environ), 0);
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the child's own report stands above";
+  }
+};
+
+TEST_P(BoundedMemory, SixteenThousandQueriesAndKeysOfEveryDescription) { expect_child_passes("EveryDescription"); }
+
+TEST_P(BoundedMemory, AHundredAndThirtyThousandQueriesAndKeysOfPlainSoftmax) { expect_child_passes("PlainSoftmaxAtItsLongest"); }
+
+INSTANTIATE_TEST_SUITE_P(Backends, BoundedMemory, testing::ValuesIn(runnable_backends()),
+                         [](const auto& table) { return table_name(*table.param); });
+
+}  // namespace
+}  // namespace clearhead::conformance
