@@ -13,6 +13,16 @@
 namespace clearhead {
 namespace {
 
+/// Null for a model loaded without one.
+std::shared_ptr<const Tokenizer> tokenizer_of(const Model& model) {
+  try {
+    return model.shared_tokenizer();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
+    return nullptr;
+  }
+}
+
 class Generation {
  public:
   Generation(const Model& model, const Encoding& prompt, const GenerateOptions& options)
@@ -20,11 +30,9 @@ class Generation {
         prompt_(prompt),
         options_(options),
         stop_ids_(options.stop_ids ? *options.stop_ids : end_tokens(model)),
-        seen_(prompt.ids) {
-    if (has_tokenizer(model)) {
-      tokenizer_ = model.shared_tokenizer();
-      stream_.emplace(tokenizer_, /*skip_special=*/true);
-    }
+        seen_(prompt.ids),
+        tokenizer_(tokenizer_of(model)) {
+    if (tokenizer_) stream_.emplace(tokenizer_, /*skip_special=*/true);
     made_.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
     made_.reason = StopReason::kMaxTokens;
   }
@@ -48,8 +56,6 @@ class Generation {
   }
 
  private:
-  static bool has_tokenizer(const Model& model) { return model.shared_tokenizer() != nullptr; }
-
   bool is_cancelled() {
     if (options_.cancel == nullptr || !options_.cancel->load()) return false;
     made_.reason = StopReason::kCancelled;
@@ -152,7 +158,7 @@ std::vector<int32_t> end_tokens(const Model& model) {
     std::vector<int32_t> ids = end_tokens_in(directory + "/" + name);
     if (!ids.empty()) return ids;
   }
-  const auto tokenizer = model.shared_tokenizer();
+  const auto tokenizer = tokenizer_of(model);
   if (tokenizer == nullptr || !tokenizer->special_tokens().eos) return {};
   return {*tokenizer->special_tokens().eos};
 }

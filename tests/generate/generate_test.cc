@@ -1,0 +1,243 @@
+#include "clearhead/generate.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "clearhead/tokenizer.h"
+#include "models/golden.h"
+#include "models/known_answers.h"
+
+namespace clearhead {
+namespace {
+
+std::shared_ptr<const Model> tiny(const std::string& family, const std::string& variant) {
+  return load(golden_directory(family, variant), {.tokenizer = false});
+}
+
+std::shared_ptr<const Model> known_model(int64_t context = 2) {
+  const auto directory = std::filesystem::temp_directory_path() / ("clearhead-generate-" + std::to_string(context));
+  write_known_model(directory.string(), KnownCausal{.context = context});
+  return load(directory.string());
+}
+
+class GenerateGolden : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(GenerateGolden, GreedyTokensAreThoseOfTheLibrary) {
+  const auto [family, variant] = GetParam();
+  const Golden golden(family, variant);
+  const auto model = load(golden.directory, {.tokenizer = false});
+  for (int64_t index = 0; index < golden.sequences(); ++index) {
+    std::vector<int32_t> expected = golden.row("greedy", index);
+    const Tensor margins = golden.tensor("greedy_margin").select(0, index).contiguous();
+    size_t decided = 0;
+    while (decided < expected.size() && margins.data<float>()[decided] > 1e-3F) ++decided;
+    ASSERT_GT(decided, 0U);
+    expected.resize(decided);
+    const Generated made = generate(*model, golden.sequence(index).ids, {.max_tokens = static_cast<int64_t>(decided), .stop_ids = {{}}});
+    EXPECT_EQ(made.ids, expected);
+    EXPECT_EQ(made.reason, StopReason::kMaxTokens);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GenerateGolden,
+                         testing::Values(std::pair("gpt2", "plain"), std::pair("gpt2", "flags"), std::pair("gpt2", "unscaled"),
+                                         std::pair("gpt2", "sharded"), std::pair("gpt2", "f16"), std::pair("llama", "gqa"),
+                                         std::pair("llama", "biases"), std::pair("llama", "linear"), std::pair("llama", "llama3"),
+                                         std::pair("llama", "llama3_older"), std::pair("llama", "bf16"), std::pair("llama", "mistral"),
+                                         std::pair("llama", "qwen2")),
+                         [](const auto& of) { return std::string(of.param.first) + "_" + of.param.second; });
+
+TEST(Generate, AModelOfKnownAnswersCopiesTheNeedle) {
+  const auto model = known_model();
+  const KnownText known = make_known_text(2000, 8);
+  const Generated made = generate(*model, model->tokenizer().encode(known.text), {.max_tokens = 32, .stop_texts = {">"}});
+  EXPECT_EQ(made.text + ">", known.answer_text);
+  EXPECT_EQ(made.reason, StopReason::kStopText);
+  for (const GeneratedToken& token : made.tokens) EXPECT_GT(token.probability, 0.999F);
+}
+
+TEST(Generate, AWiderContextCopiesWordsThatShareTheirLastTwoBytes) {
+  const std::string text = "red hat. bad mat, old cat; red h";  // "at" goes on in three ways, every four bytes in one
+  const auto continued = [&](int64_t context) {
+    const auto model = known_model(context);
+    return generate(*model, model->tokenizer().encode(text), {.max_tokens = 22}).text;
+  };
+  EXPECT_EQ(continued(4), "at. bad mat, old cat; ");
+  EXPECT_NE(continued(2), "at. bad mat, old cat; ");
+}
+
+/// The keys of a cache of one page as one tensor [1, key_head, key, d_k].
+Tensor unpaged(const PagedKeys& paged) {
+  const Tensor& panels = paged.pages.at(0).at(0)->keys;
+  Tensor keys = Tensor::empty({1, paged.key_heads, paged.length, paged.d_k});
+  float* to = keys.mutable_data<float>();
+  for (int64_t head = 0; head < paged.key_heads; ++head) {
+    for (int64_t key = 0; key < paged.length; ++key) {
+      for (int64_t c = 0; c < paged.d_k; ++c) {
+        const Tensor panel = panels.select(0, head).select(0, key / KeyPage::kPanel).select(0, c);
+        *to++ = panel.data<float>()[key % KeyPage::kPanel];
+      }
+    }
+  }
+  return keys;
+}
+
+/// The records of one layer, step after step.
+std::vector<AttentionRecord> of_layer(const KeepAll& kept, int layer) {
+  std::vector<AttentionRecord> records;
+  for (const KeepAll::Taken& taken : kept.taken) {
+    if (taken.site.layer != layer) continue;
+    EXPECT_EQ(taken.site.step, static_cast<int64_t>(records.size()));
+    records.push_back(taken.record);
+  }
+  return records;
+}
+
+/// The queries of all steps, one after the other: [1, head, position, d_k].
+Tensor queries_of(const std::vector<AttentionRecord>& records) {
+  const AttentionRecord& last = records.back();
+  const int64_t heads = last.q.size(1), d = last.q.size(3);
+  Tensor out = Tensor::empty({1, heads, key_length(last.keys), d});
+  float* to = out.mutable_data<float>();
+  for (int64_t head = 0; head < heads; ++head) {
+    for (const AttentionRecord& record : records) {
+      const Tensor rows = record.q.select(0, 0).select(0, head).contiguous();
+      std::memcpy(to, rows.data<float>(), rows.bytes());
+      to += rows.numel();
+    }
+  }
+  return out;
+}
+
+TEST(Generate, TheRecordOfEveryStepIsTheRowOfOnePrefill) {
+  for (const auto& [family, variant] : {std::pair("gpt2", "flags"), std::pair("llama", "llama3"), std::pair("llama", "mistral")}) {
+    const Golden golden(family, variant);
+    const auto model = load(golden.directory, {.tokenizer = false});
+    KeepAll kept;
+    GenerateOptions options{.max_tokens = 9, .stop_ids = {{}}};
+    options.run.observer = &kept;
+    const std::vector<int32_t> prompt = golden.sequence(0).ids;
+    generate(*model, prompt, options);
+    ASSERT_EQ(kept.plans.size(), 1U);
+    ASSERT_EQ(kept.tokens.size(), 9U);
+    for (int layer = 0; layer < golden.facts.layers; ++layer) {
+      const std::vector<AttentionRecord> records = of_layer(kept, layer);
+      ASSERT_EQ(records.size(), 9U);
+      ASSERT_EQ(key_length(records.back().keys), static_cast<int64_t>(prompt.size()) + 8);
+      const Tensor keys = unpaged(std::get<PagedKeys>(records.back().keys));
+      const AttentionMap whole(attend(queries_of(records), keys, keys, records.back().spec).record);
+      for (const AttentionRecord& record : records) {
+        const AttentionMap map(record);
+        const int64_t row = record.query_length - 1;
+        for (int64_t head = 0; head < map.shape().heads; ++head) {
+          const MapRow of_step = map.head(0, head).row(row), of_whole = whole.head(0, head).row(record.position_of(row));
+          for (size_t key = 0; key < of_step.scores().size(); ++key) {
+            EXPECT_EQ(of_step.scores()[key], of_whole.scores()[key]) << variant << " layer " << layer << " key " << key;
+            EXPECT_NEAR(of_step.weights()[key], of_whole.weights()[key], 1e-6);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
+  const Golden golden("llama", "gqa");
+  const auto model = load(golden.directory, {.tokenizer = false});
+  KeepAll steps, whole;
+  GenerateOptions options{.max_tokens = 7, .stop_ids = {{}}};
+  options.run.observer = &steps;
+  std::vector<int32_t> ids = golden.sequence(1).ids;
+  const Generated made = generate(*model, ids, options);
+  ids.insert(ids.end(), made.ids.begin(), made.ids.end() - 1);
+  model->run(ids, {.observer = &whole});
+  for (const KeepAll::Taken& taken : steps.taken) {
+    const AttentionMap of_step(taken.record), of_whole(whole.taken[static_cast<size_t>(taken.site.layer)].record);
+    const int64_t row = taken.record.query_length - 1;
+    for (int64_t head = 0; head < of_step.shape().heads; ++head) {
+      const std::vector<float> found = of_step.head(0, head).row(row).weights(),
+                               expected = of_whole.head(0, head).row(taken.record.position_of(row)).weights();
+      for (size_t key = 0; key < found.size(); ++key) EXPECT_NEAR(found[key], expected[key], 1e-5);
+    }
+  }
+}
+
+TEST(Generate, SampledTokensAreEqualForEqualSeeds) {
+  const auto model = tiny("gpt2", "plain");
+  const auto made = [&](uint64_t seed) {
+    return generate(*model, {7, 8, 9}, {.max_tokens = 20, .sampling = Sampling{.seed = seed}, .stop_ids = {{}}}).ids;
+  };
+  EXPECT_EQ(made(3), made(3));
+  EXPECT_NE(made(3), made(4));
+}
+
+TEST(Generate, StopsAtTheModelsEndToken) {
+  const auto model = tiny("gpt2", "plain");
+  EXPECT_EQ(end_tokens(*model), std::vector<int32_t>{0});
+  const std::vector<int32_t> free = generate(*model, {7, 8, 9}, {.max_tokens = 6, .stop_ids = {{}}}).ids;
+  const Generated made = generate(*model, {7, 8, 9}, {.max_tokens = 6, .stop_ids = {{free[2]}}});
+  EXPECT_EQ(made.reason, StopReason::kStopToken);
+  EXPECT_EQ(made.ids.back(), free[2]);
+}
+
+TEST(Generate, StopsWhereThePositionsEnd) {
+  const auto model = tiny("gpt2", "plain");  // 40 positions
+  const Generated made = generate(*model, std::vector<int32_t>(38, 5), {.max_tokens = 50, .stop_ids = {{}}});
+  EXPECT_EQ(made.reason, StopReason::kPositions);
+  EXPECT_EQ(made.ids.size(), 3U);  // from rows 37, 38 and 39
+  EXPECT_THROW(generate(*model, std::vector<int32_t>(41, 5), {}), Error);
+}
+
+TEST(Generate, StreamsTokensAndEndsWhenToldTo) {
+  const auto model = known_model();
+  std::string streamed;
+  std::vector<int64_t> indices;
+  GenerateOptions options{.max_tokens = 10};
+  options.on_token = [&](const GenerationStep& step) {
+    streamed += step.text;
+    indices.push_back(step.index);
+    return step.index < 4;
+  };
+  const Generated made = generate(*model, model->tokenizer().encode("abcdefghij abc"), options);
+  EXPECT_EQ(made.reason, StopReason::kCallback);
+  EXPECT_EQ(streamed, "defgh");
+  EXPECT_EQ(made.text, "defgh");
+  EXPECT_EQ(indices, (std::vector<int64_t>{0, 1, 2, 3, 4}));
+}
+
+TEST(Generate, CancelKeepsWhatWasMade) {
+  const auto model = tiny("gpt2", "plain");
+  std::atomic<bool> cancel = false;
+  GenerateOptions options{.max_tokens = 20, .stop_ids = {{}}};
+  options.cancel = &cancel;
+  options.on_token = [&](const GenerationStep& step) {
+    cancel = step.index == 2;
+    return true;
+  };
+  const Generated made = generate(*model, {7, 8, 9}, options);
+  EXPECT_EQ(made.reason, StopReason::kCancelled);
+  EXPECT_EQ(made.ids.size(), 3U);
+}
+
+TEST(Generate, RefusesWhatCannotBeContinued) {
+  const auto message = [](const std::function<void()>& body) -> std::string {
+    try {
+      body();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto model = tiny("gpt2", "plain");
+  EXPECT_EQ(message([&] { generate(*model, std::vector<int32_t>{}); }), "the prompt has no tokens: there is nothing to continue");
+  EXPECT_EQ(message([&] { generate(*model, {5}, {.max_tokens = -1}); }), "max_tokens: expected 0 or more, found -1");
+  EXPECT_EQ(message([&] { generate(*model, {5}, {.stop_texts = {""}}); }), "stop_texts: an empty text would end every generation at once");
+  const auto encoder = tiny("bert", "mlm");
+  EXPECT_NE(message([&] { generate(*encoder, {5}); }).find("a model of type \"bert\" without a causal head generates no text"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace clearhead
