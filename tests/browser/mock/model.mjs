@@ -99,7 +99,7 @@ export class Model {
   }
 
   /** ‖v‖ and ‖v·W_O‖ of a key, made up but fixed. */
-  norm(kind, key) {
+  norm(kind = 'raw', key) {
     return kind === 'raw' ? 1 : (kind === 'value' ? 0.6 : 0.35) + 0.5 * Math.abs(Math.sin(key * 12.9898));
   }
 }

@@ -128,12 +128,13 @@ export class Mock {
     return frame({ ...header, ...extra, codes: { max: a.spec, mean: b.spec } }, { max: a.codes, mean: b.codes }, { max: shape, mean: shape });
   }
 
-  headsFrame(event = 'heads') {
+  /** Atlas frame of some layers: thumbnails and scores of their heads. */
+  headsFrame(from = 0, to = this.model.layers, event = 'heads') {
     const { model } = this;
     const side = Math.min(64, model.n);
-    const thumbnails = new Uint8Array(model.layers * model.heads * side * side);
     const heads = [];
-    for (let layer = 0; layer < model.layers; layer++) {
+    const thumbnails = new Uint8Array((to - from) * model.heads * side * side);
+    for (let layer = from; layer < to; layer++) {
       for (let head = 0; head < model.heads; head++) {
         const { max, scores } = this.survey(layer, head, side);
         const { codes, spec } = encode(max, 'sqrt');
@@ -150,7 +151,7 @@ export class Mock {
     const n = model.n;
     const max = new Float32Array(side * side).fill(model.causal ? NaN : 0);
     const sums = Object.fromEntries(kScores.map((s) => [s, 0]));
-    const step = Math.max(1, Math.floor(n / 128));
+    const step = Math.max(1, Math.floor(n / (n > 20000 ? 24 : 96)));
     let rows = 0;
     for (let q = 0; q < n; q += step, rows++) {
       const { values } = model.row(layer, head, q);
@@ -217,11 +218,11 @@ function answer(mock, path, p, body) {
     case 'row': return { bytes: mock.lineFrame(p, true) };
     case 'col': return { bytes: mock.lineFrame(p, false) };
     case 'stats': return { bytes: frame({ badge: 'exact', scores: {} }, { received: mock.received(p, 512) }) };
-    case 'tile': return { bytes: mock.pictureFrame(p, p.z, corner, 256, {}, 512) };
+    case 'tile': return { bytes: mock.pictureFrame(p, p.z, corner, 256, {}, mock.model.n > 20000 ? 48 : 512) };
     case 'overview': return { stream: [
-      ...(mock.model.n > 2048 ? [() => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, 64)] : []),
-      () => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, mock.model.n > 20000 ? 256 : 4096), () => frame({ event: 'done' }, {})] };
-    case 'atlas': return { stream: [() => mock.headsFrame(), () => frame({ event: 'done' }, {})] };
+      ...(mock.model.n > 2048 ? [() => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, 48)] : []),
+      () => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, mock.model.n > 20000 ? 128 : 1024), () => frame({ event: 'done' }, {})] };
+    case 'atlas': return { stream: [...Array.from({ length: mock.model.layers }, (_, l) => () => mock.headsFrame(l, l + 1)), () => frame({ event: 'done' }, {})] };
     case 'mass': return { bytes: mock.mass(body) };
     case 'verify': return { json: { checked: mock.model.n, of: mock.model.n, largest_difference: 3.1e-8, bound: 1.2e-6, within: true, seconds: 0.01,
       at: { layer: body.heads[0][0], head: body.heads[0][1], query: body.rows[0][0], key: 1, shown: 0.1, eager: 0.1 } } };
@@ -255,7 +256,7 @@ export function serve(mock, port = 0) {
     for (const step of found.stream) {
       if (response.destroyed) return undefined;
       response.write(prefixed(step()));
-      await new Promise((done) => setTimeout(done, 1));
+      await new Promise((done) => setTimeout(done, 15));
     }
     return response.end();
   });

@@ -86,7 +86,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
       answers.show(shown);
       if (shown && !shown.preview) ctx.announce(spoken(ctx, shown));
     },
-    fail: (error) => ctx.notify(error.message, 'bad'),
+    fail: (error) => answers.fail(error),
   });
   const update = (state: State, before: State): void => {
     if (abort.signal.aborted) return;

@@ -15,6 +15,7 @@ const kTable = {
   'status.how': ['Point at a word to preview, click to pin. Shift+click makes a span.', '指向词语预览,点击固定;Shift+点击选取一段。'],
   'answers.label': ['What it attends to', '注意到的内容'],
   'answers.none': ['Choose a word', '请选择一个词'],
+  'answers.failed': ['Not to be had', '无法获取'],
   'answers.how': ['Click a word in the text, or press → to begin.', '点击文本中的词,或按 → 开始。'],
   'answers.out': ['“{whom}” attends to', '“{whom}”注意到'],
   'answers.in': ['“{whom}” is attended by', '注意到“{whom}”的词'],
@@ -137,7 +138,7 @@ const kTable = {
   'badge.error': ['Largest error {error}.', '最大误差 {error}。'],
 
   'search': ['Search', '搜索'],
-  'search.placeholder': ['Search   /regex/  #1204  L5.H3  seg:', '搜索 /正则/ #1204 L5.H3 seg:'],
+  'search.placeholder': ['Search text, #1204, L5.H3 …', '搜索文本、#1204、L5.H3…'],
   'search.title': ['Text, /regex/, #position, a head like L5.H3, or seg:name (press /)', '文本、/正则/、#位置、头(如 L5.H3)或 seg:名称(按 /)'],
   'language': ['中文', 'English'],
   'language.title': ['界面改为中文', 'Interface in English'],

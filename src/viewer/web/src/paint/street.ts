@@ -37,37 +37,57 @@ export interface Street {
   theme: Theme;
 }
 
-export const kLeft = 76;
-export const kTop = 76;
 const kNumberCell = 26; // CSS pixels a cell needs for its number
 const kLabelCell = 8;
+const kPad = 12; // free space at the right and below
 
 export interface Frame2d {
   width: number;
   height: number;
 }
 
+export interface Margins {
+  left: number;
+  top: number;
+}
+
+/** Room for the axes: token labels need more than positions. */
+export const marginsAt = (zoom: number): Margins => (zoom >= kLabelCell ? { left: 84, top: 72 } : { left: 62, top: 40 });
+
+/** The margins a rectangle is seen with: a map narrower than its frame stands in the middle. */
+export function marginsOf(rect: Rect, size: Frame2d): Margins {
+  const base = baseMargins(rect, size);
+  const free = size.width - base.left - kPad - (rect.k1 - rect.k0) * within(rect, size, base);
+  return { left: base.left + Math.max(0, free / 2), top: base.top };
+}
+
+const baseMargins = (rect: Rect, size: Frame2d): Margins => marginsAt(within(rect, size, marginsAt(0)));
+
 /** CSS pixels a weight. One scale for both axes: a map keeps its shape. */
 export function zoomOf(rect: Rect, size: Frame2d): number {
-  return Math.min((size.width - kLeft) / (rect.k1 - rect.k0), (size.height - kTop) / (rect.q1 - rect.q0));
+  return within(rect, size, baseMargins(rect, size));
 }
+
+const within = (rect: Rect, size: Frame2d, m: Margins): number =>
+  Math.min((size.width - m.left - kPad) / (rect.k1 - rect.k0), (size.height - m.top - kPad) / (rect.q1 - rect.q0));
 
 /** Whether numbers fit into cells at this zoom and there are few enough of them. */
 export const showsNumbers = (zoom: number, size: Frame2d): boolean =>
-  zoom >= kNumberCell && (size.width / zoom) <= 64 && (size.height / zoom) <= 64;
+  zoom >= kNumberCell && (size.width / zoom) <= 66 && (size.height / zoom) <= 66;
 
 export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: Street): void {
   const { theme, rect } = street;
   const zoom = zoomOf(rect, size);
-  const x = (key: number): number => kLeft + (key - rect.k0) * zoom;
-  const y = (query: number): number => kTop + (query - rect.q0) * zoom;
+  const { left, top } = marginsOf(rect, size);
+  const x = (key: number): number => left + (key - rect.k0) * zoom;
+  const y = (query: number): number => top + (query - rect.q0) * zoom;
   c.clearRect(0, 0, size.width, size.height);
   c.save();
   c.beginPath();
-  c.rect(kLeft, kTop, Math.min(size.width - kLeft, x(street.keys) - kLeft), Math.min(size.height - kTop, y(street.queries) - kTop));
+  c.rect(left, top, Math.min(size.width - left, x(street.keys) - left), Math.min(size.height - top, y(street.queries) - top));
   c.clip();
   c.fillStyle = css(mix(theme.paper, theme.ink, 0.04));
-  c.fillRect(kLeft, kTop, size.width, size.height);
+  c.fillRect(left, top, size.width, size.height);
   for (const layer of street.layers) {
     c.imageSmoothingEnabled = layer.cell * zoom < 0.75;
     c.drawImage(layer.bitmap, x(layer.keyBegin), y(layer.queryBegin), layer.bitmap.width * layer.cell * zoom, layer.bitmap.height * layer.cell * zoom);
@@ -103,18 +123,19 @@ function numbers(c: CanvasRenderingContext2D, street: Street, zoom: number, x: A
 
 function cross(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   const { theme } = street;
+  const { left, top } = marginsOf(street.rect, size);
   const line = theme.dark ? '#ff9db0' : '#b4123c';
   const band = (from: number, to: number, across: boolean): void => {
     const tall = Math.max(1.5, (to - from) * zoom);
     c.strokeStyle = line;
     c.lineWidth = 1.5;
     c.fillStyle = theme.dark ? 'rgb(255 157 176 / 0.10)' : 'rgb(180 18 60 / 0.07)';
-    const area: [number, number, number, number] = across ? [kLeft, y(from), size.width, tall] : [x(from), kTop, tall, size.height];
+    const area: [number, number, number, number] = across ? [left, y(from), size.width, tall] : [x(from), top, tall, size.height];
     c.fillRect(...area);
-    if (tall > 4) c.strokeRect(across ? kLeft - 2 : area[0], across ? area[1] : kTop - 2, across ? size.width + 4 : tall, across ? tall : size.height + 4);
+    if (tall > 4) c.strokeRect(across ? left - 2 : area[0], across ? area[1] : top - 2, across ? size.width + 4 : tall, across ? tall : size.height + 4);
     else {
       c.beginPath();
-      c.moveTo(across ? kLeft : area[0] + tall / 2, across ? area[1] + tall / 2 : kTop);
+      c.moveTo(across ? left : area[0] + tall / 2, across ? area[1] + tall / 2 : top);
       c.lineTo(across ? size.width : area[0] + tall / 2, across ? area[1] + tall / 2 : size.height);
       c.stroke();
     }
@@ -137,12 +158,13 @@ function cross(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom:
 
 function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   const { theme, rect } = street;
+  const { left, top } = marginsOf(rect, size);
   c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
   c.strokeStyle = css(mix(theme.paper, theme.ink, 0.4));
   c.lineWidth = 1;
   c.font = `${zoom >= kLabelCell ? Math.max(9, Math.min(13, zoom * 0.8)) : 11}px system-ui, sans-serif`;
   c.textBaseline = 'middle';
-  segmentBands(c, street, zoom, x, y);
+  segmentBands(c, size, street, zoom, x, y);
   const right = Math.min(size.width, x(street.keys));
   const bottom = Math.min(size.height, y(street.queries));
   const labels = zoom >= kLabelCell;
@@ -150,50 +172,51 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
   for (let k = Math.ceil(rect.k0 / step) * step; k < Math.min(street.keys, rect.k1) && x(k) < right; k += step) {
     const at = x(k) + (labels ? zoom / 2 : 0);
     c.save();
-    c.translate(at, kTop - 8);
+    c.translate(at, top - 8);
     c.rotate(labels ? -Math.PI / 2.6 : 0);
     c.textAlign = labels ? 'left' : 'center';
-    c.fillText(labels ? fitted(c, street.label(k), kTop - 16) : String(k), 0, labels ? 0 : -4);
+    c.fillText(labels ? fitted(c, street.label(k), top - 16) : String(k), 0, labels ? 0 : -4);
     c.restore();
-    if (!labels) stroke(c, at, kTop - 5, at, kTop);
+    if (!labels) stroke(c, at, top - 5, at, top);
   }
   for (let q = Math.ceil(rect.q0 / step) * step; q < Math.min(street.queries, rect.q1) && y(q) < bottom; q += step) {
     const at = y(q) + (labels ? zoom / 2 : 0);
     c.textAlign = 'right';
-    c.fillText(labels ? fitted(c, street.label(q), kLeft - 16) : String(q), kLeft - 9, at);
-    if (!labels) stroke(c, kLeft - 5, at, kLeft, at);
+    c.fillText(labels ? fitted(c, street.label(q), left - 16) : String(q), left - 9, at);
+    if (!labels) stroke(c, left - 5, at, left, at);
   }
   for (const s of street.sinks) {
     const at = x(s + 0.5);
-    if (at < kLeft || at > right) continue;
+    if (at < left || at > right) continue;
     c.beginPath();
-    c.moveTo(at - 4, kTop - 7);
-    c.lineTo(at + 4, kTop - 7);
-    c.lineTo(at, kTop - 1);
+    c.moveTo(at - 4, top - 7);
+    c.lineTo(at + 4, top - 7);
+    c.lineTo(at, top - 1);
     c.fill();
   }
 }
 
 /** Segments as bands along both axes, with names where they fit. */
-function segmentBands(c: CanvasRenderingContext2D, street: Street, zoom: number, x: Along, y: Along): void {
+function segmentBands(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   const { theme } = street;
+  const { left, top } = marginsOf(street.rect, size);
   const names = zoom < kLabelCell;
   street.keySegments.forEach((s, i) => {
-    const [from, to] = [Math.max(kLeft, x(s.begin)), x(s.end)];
-    if (to <= kLeft) return;
+    const [from, to] = [Math.max(left, x(s.begin)), x(s.end)];
+    if (to <= left) return;
     c.fillStyle = css(mix(theme.paper, theme.ink, i % 2 ? 0.32 : 0.2));
-    c.fillRect(from, kTop - 3, Math.max(1, to - from - 1), 3);
+    c.fillRect(from, top - 3, Math.max(1, to - from - 1), 3);
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
     c.textAlign = 'left';
-    if (names && to - from > 28) c.fillText(fitted(c, s.name, to - from - 6), from + 2, kTop - 38);
+    if (names && to - from > 28) c.fillText(fitted(c, s.name, to - from - 6), from + 2, top - 30);
   });
   street.querySegments.forEach((s, i) => {
-    const [from, to] = [Math.max(kTop, y(s.begin)), y(s.end)];
-    if (to <= kTop) return;
+    const [from, to] = [Math.max(top, y(s.begin)), y(s.end)];
+    if (to <= top) return;
     c.fillStyle = css(mix(theme.paper, theme.ink, i % 2 ? 0.32 : 0.2));
-    c.fillRect(kLeft - 3, from, 3, Math.max(1, to - from - 1));
+    c.fillRect(left - 3, from, 3, Math.max(1, to - from - 1));
     c.save();
-    c.translate(12, to);
+    c.translate(left - 52, to);
     c.rotate(-Math.PI / 2);
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
     c.textAlign = 'left';

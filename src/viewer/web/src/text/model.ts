@@ -166,7 +166,7 @@ function cutBlocks(model: TextModel): Block[] {
     const opens = starts.get(from);
     blocks.push({
       tokens: { begin: from, end: to }, begin: blocks.length ? blocks[blocks.length - 1].end : 0,
-      end: to < model.count ? model.begin[to] : model.text.length, segment: model.segmentOf(from), opensSegment: opens !== undefined,
+      end: to < model.count ? afterSpace(model, to) : model.text.length, segment: model.segmentOf(from), opensSegment: opens !== undefined,
     });
     from = to;
   };
@@ -178,6 +178,12 @@ function cutBlocks(model: TextModel): Block[] {
   }
   if (blocks.length === 0) close(model.count);
   return blocks;
+}
+
+/** Where a token's own characters begin: the space before a word stays in the block before it. */
+function afterSpace(model: TextModel, token: number): number {
+  const own = model.text.slice(model.begin[token], model.end[token]).search(/\S/);
+  return model.begin[token] + Math.max(0, own);
 }
 
 function bestCut(model: TextModel, from: number): number {

@@ -88,7 +88,7 @@ export class TopBar implements View {
       ({ value, label: t(`${prefix}.${value}`), title: t(`${prefix}.${value}.title`), disabled: reason });
     const noWeight = (kind: WeightKind): string | null =>
       kind === 'raw' ? null : (absent(ctx, kind) ?? (family.weights.includes(kind) ? null : t.missing('v-not-kept')));
-    add<Direction>('direction', [choice('direction', 'out', absent(ctx, 'row')), choice('direction', 'in', absent(ctx, 'column'))], (s) => s.direction, (v) => turn(ctx, v));
+    add<Direction>('direction', [choice('direction', 'out'), choice('direction', 'in', absent(ctx, 'column'))], (s) => s.direction, (v) => turn(ctx, v));
     add<WeightKind>('weight', (['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))), (s) => s.weight, (weight) => store.set({ weight }, 'push'));
     add<Scale>('scale', (['linear', 'sqrt', 'log'] as const).map((v) => choice('scale', v)), (s) => s.scale, (scale) => store.set({ scale }, 'push'));
     add<SinkRule>('sink', (['mark', 'hide', 'renorm'] as const).map((v) => choice('sink', v)), (s) => s.sink, (sink) => store.set({ sink }, 'push'));

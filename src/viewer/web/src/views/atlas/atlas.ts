@@ -148,7 +148,7 @@ export class AtlasView implements View {
     if (this.mass) {
       const value = this.mass.mass[cell.at.layer * this.ctx.family.heads + cell.at.head];
       const most = this.mass.mass.reduce((a, b) => Math.max(a, b), 0);
-      const colour = shade(most > 0 ? Math.sqrt(value / most) : 0, theme);
+      const colour = shade(most > 0 ? value / most : 0, theme);
       cell.button.style.background = css(colour);
       cell.button.style.color = inkOn(colour);
       cell.note.textContent = this.print(value);

@@ -1,6 +1,5 @@
 // Pointer, wheel and keys on the map.
 
-import { kLeft, kTop } from '../../paint/street';
 import type { MapView } from './map';
 
 const kClick = 4; // pixels a click may move
@@ -66,8 +65,9 @@ export function listenToMap(map: MapView): void {
 
 function spanned(map: MapView, a: { x: number; y: number }, b: { x: number; y: number }): { k0: number; q0: number; k1: number; q1: number } {
   const { family } = map.ctx;
-  const key = (x: number): number => Math.max(0, Math.min(family.keys, map.rect.k0 + (x - kLeft) / map.zoom));
-  const query = (y: number): number => Math.max(0, Math.min(family.queries, map.rect.q0 + (y - kTop) / map.zoom));
+  const { left, top } = map.margins;
+  const key = (x: number): number => Math.max(0, Math.min(family.keys, map.rect.k0 + (x - left) / map.zoom));
+  const query = (y: number): number => Math.max(0, Math.min(family.queries, map.rect.q0 + (y - top) / map.zoom));
   return {
     k0: Math.floor(key(Math.min(a.x, b.x))), k1: Math.max(Math.ceil(key(Math.max(a.x, b.x))), Math.floor(key(Math.min(a.x, b.x))) + 1),
     q0: Math.floor(query(Math.min(a.y, b.y))), q1: Math.max(Math.ceil(query(Math.max(a.y, b.y))), Math.floor(query(Math.min(a.y, b.y))) + 1),

@@ -5,7 +5,7 @@ import { absent, badgeTitle, isShare, printWeight, quoted } from '../../context'
 import { head as headName, share, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
-import { type Layer, type Street, drawStreet, kLeft, kTop, showsNumbers, zoomOf } from '../../paint/street';
+import { type Layer, type Street, drawStreet, type Margins, marginsAt, marginsOf, showsNumbers, zoomOf } from '../../paint/street';
 import { codeTable } from '../../source/frame';
 import { type Badge, type Cells, type Picture, type Span, isAbort } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
@@ -68,21 +68,27 @@ export class MapView implements View {
     return store.now.rect ?? { k0: 0, q0: 0, k1: family.keys, q1: family.queries };
   }
 
+  get margins(): Margins {
+    return marginsOf(this.rect, this.canvas);
+  }
+
   get zoom(): number {
     return zoomOf(this.rect, this.canvas);
   }
 
   /** The pair under a point of the canvas, or null outside the map. */
   pairAt(x: number, y: number): { query: number; key: number } | null {
-    const key = Math.floor(this.rect.k0 + (x - kLeft) / this.zoom);
-    const query = Math.floor(this.rect.q0 + (y - kTop) / this.zoom);
+    const { left, top } = this.margins;
+    const key = Math.floor(this.rect.k0 + (x - left) / this.zoom);
+    const query = Math.floor(this.rect.q0 + (y - top) / this.zoom);
     const { family } = this.ctx;
-    return x >= kLeft && y >= kTop && key >= 0 && key < family.keys && query >= 0 && query < family.queries ? { query, key } : null;
+    return x >= left && y >= top && key >= 0 && key < family.keys && query >= 0 && query < family.queries ? { query, key } : null;
   }
 
   /** Zooms about a point of the canvas (its middle by default), between the whole map and cells of 64 pixels. */
-  zoomBy(factor: number, x = (this.canvas.width + kLeft) / 2, y = (this.canvas.height + kTop) / 2): void {
+  zoomBy(factor: number, x = (this.canvas.width + this.margins.left) / 2, y = (this.canvas.height + this.margins.top) / 2): void {
     const { rect } = this;
+    const now = this.margins;
     const { family } = this.ctx;
     const whole = zoomOf({ k0: 0, q0: 0, k1: family.keys, q1: family.queries }, this.canvas);
     const next = Math.max(whole, Math.min(64, this.zoom * factor));
@@ -90,16 +96,18 @@ export class MapView implements View {
       this.ctx.store.set({ rect: null });
       return;
     }
-    const key = rect.k0 + (x - kLeft) / this.zoom;
-    const query = rect.q0 + (y - kTop) / this.zoom;
-    this.show(key - (x - kLeft) / next, query - (y - kTop) / next, next);
+    const then = marginsAt(next);
+    const key = rect.k0 + (x - now.left) / this.zoom;
+    const query = rect.q0 + (y - now.top) / this.zoom;
+    this.show(key - (x - then.left) / next, query - (y - then.top) / next, next);
   }
 
   /** Shows the map from a corner at a zoom, kept inside the map. */
   show(key: number, query: number, zoom: number): void {
     const { family } = this.ctx;
-    const across = (this.canvas.width - kLeft) / zoom;
-    const down = (this.canvas.height - kTop) / zoom;
+    const { left, top } = marginsAt(zoom);
+    const across = (this.canvas.width - left - 12) / zoom;
+    const down = (this.canvas.height - top - 12) / zoom;
     const k0 = Math.max(0, Math.min(key, family.keys - across));
     const q0 = Math.max(0, Math.min(query, family.queries - down));
     this.ctx.store.set({ rect: { k0, q0, k1: k0 + across, q1: q0 + down } });
@@ -161,7 +169,7 @@ export class MapView implements View {
   }
 
   private paint(): void {
-    if (this.canvas.width < kLeft + 8 || this.canvas.height < kTop + 8) return;
+    if (this.canvas.width < 120 || this.canvas.height < 120) return;
     const street = this.street();
     drawStreet(this.canvas.context, this.canvas, street);
     this.canvas.element.dataset['rect'] = [street.rect.k0, street.rect.q0, street.rect.k1, street.rect.q1].join(',');
@@ -211,8 +219,8 @@ export class MapView implements View {
     const { family } = this.ctx;
     const { rect, zoom } = this;
     const side = kTile * 2 ** z;
-    const right = Math.min(family.keys, rect.k0 + (this.canvas.width - kLeft) / zoom);
-    const bottom = Math.min(family.queries, rect.q0 + (this.canvas.height - kTop) / zoom);
+    const right = Math.min(family.keys, rect.k0 + (this.canvas.width - this.margins.left) / zoom);
+    const bottom = Math.min(family.queries, rect.q0 + (this.canvas.height - this.margins.top) / zoom);
     const wanted: { z: number; x: number; y: number }[] = [];
     for (let y = Math.floor(rect.q0 / side); y * side < bottom; y++) {
       for (let x = Math.floor(rect.k0 / side); x * side < right; x++) if (!family.causal || x <= y) wanted.push({ z, x, y });
@@ -229,7 +237,7 @@ export class MapView implements View {
     replace(this.badge, picture ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error), maps?.streaming === true) : null);
     const cell = picture ? 2 ** picture.z : 1;
     this.caption.textContent = missing ?? maps?.failure?.message ?? (picture
-      ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', { head: headName(maps?.request.at ?? { layer: 0, head: 0 }), queries: whole(ctx.family.queries), keys: whole(ctx.family.keys), cell })
+      ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', { head: headName(maps?.request.at ?? { layer: 0, head: 0 }), queries: whole(ctx.family.queries), keys: whole(ctx.family.keys), cell: Math.round(cell) })
       : ctx.t('loading'));
   }
 

@@ -32,8 +32,9 @@ export class Answers {
     this.shown = shown;
     const { ctx } = this;
     if (!shown) {
-      this.title.textContent = ctx.t('answers.none');
-      this.sum.textContent = ctx.t('answers.how');
+      const waiting = anchor(ctx.store.now).length > 0;
+      this.title.textContent = ctx.t(waiting ? 'loading' : 'answers.none');
+      this.sum.textContent = waiting ? '' : ctx.t('answers.how');
       replace(this.list);
       return;
     }
@@ -46,6 +47,12 @@ export class Answers {
     this.sum.textContent = captionOf(ctx, shown);
     const top = topOf(ctx, shown, this.table ? 32 : 8);
     replace(this.list, ...(this.table ? [this.tableOf(top)] : top.map((item, i) => this.lineOf(item, top[0].weight, i))));
+  }
+
+  fail(error: Error): void {
+    this.title.textContent = this.ctx.t('answers.failed');
+    this.sum.textContent = error.message;
+    replace(this.list);
   }
 
   /** Remembers where the reader was before a jump. */
@@ -72,13 +79,13 @@ export class Answers {
     const { ctx } = this;
     const { text } = ctx;
     const sink = ctx.family.sinks.some((s) => item.begin <= s && s < item.end);
-    const before = contextText(ctx, { begin: Math.max(0, item.begin - kAround), end: item.begin });
+    const before = contextText(ctx, { begin: Math.max(0, item.begin - kAround), end: item.begin }).trimStart();
     const after = contextText(ctx, { begin: item.end, end: Math.min(text.count, item.end + kAround) });
     const segment = text.segmentOf(item.begin);
     return h('li', { class: 'answer', style: `--t: ${most > 0 ? (item.weight / most).toFixed(3) : 0}` },
       h('button', { type: 'button', 'data-token': item.begin, 'data-rank': rank, onclick: () => ctx.reveal(item.begin, true) },
         h('span', { class: 'answer-weight' }, this.print(item.weight)),
-        h('span', { class: 'answer-text', dir: 'auto' }, before, h('mark', {}, quoted(ctx, item)), after),
+        h('span', { class: 'answer-text', dir: 'auto' }, h('span', { class: 'before' }, h('bdi', {}, before)), h('mark', {}, quoted(ctx, item)), h('span', { class: 'after' }, after)),
         h('span', { class: 'answer-where' }, `#${whole(item.begin)}`, segment >= 0 ? ` · ${ctx.segments[segment].name}` : '', sink ? ` · ${ctx.t('sink')}` : '')));
   }
 
@@ -121,7 +128,7 @@ const spanLength = (spans: readonly Span[]): number => spans.reduce((n, s) => n 
 function contextText(ctx: Context, span: Span): string {
   const { text } = ctx;
   if (span.end <= span.begin) return '';
-  return text.text.slice(text.begin[span.begin], text.end[span.end - 1]).slice(0, 160);
+  return text.text.slice(text.begin[span.begin], text.end[span.end - 1]).replace(/\s+/g, ' ').slice(0, 160);
 }
 
 /** The sentence for aria-live: “it” attends to animal 41 %, street 12 %. */

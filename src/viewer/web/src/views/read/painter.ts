@@ -78,7 +78,7 @@ export function stepStyles(theme: Theme): StepStyle[] {
 /** Up to six bars under a box, 3 px each in the order of pinning; the width says how much. */
 function barsOf(bars: readonly number[], theme: Theme): string {
   const colours = theme.dark ? kPinColours.dark : kPinColours.light;
-  const shown = bars.map((t, i) => ({ t, i })).filter(({ t }) => t > 0.04);
+  const shown = bars.map((t, i) => ({ t, i })).filter(({ t }) => t > 0.15);
   if (shown.length === 0) return '';
   const image = shown.map(({ i }) => `linear-gradient(${colours[i]} 0 0)`);
   const position = shown.map(({ i }) => `0 calc(100% - ${(bars.length - 1 - i) * 4}px)`);

@@ -131,18 +131,16 @@ export class TextPane {
   }
 
   private onVisible(entries: IntersectionObserverEntry[]): void {
-    let changed = false;
     for (const entry of entries) {
       const index = Number((entry.target as HTMLElement).dataset['block']);
-      if (entry.isIntersecting) changed = this.hydrate(index) || changed;
+      if (entry.isIntersecting) this.hydrate(index);
       else this.dehydrate(index);
     }
-    if (changed) this.events.hydrated();
     this.events.scroll();
   }
 
-  private hydrate(index: number): boolean {
-    if (this.live.has(index)) return false;
+  private hydrate(index: number): void {
+    if (this.live.has(index)) return;
     const { text } = this.ctx;
     const block = text.blocks[index];
     const boxes = boxesOf(text, block.tokens);
@@ -151,18 +149,20 @@ export class TextPane {
     let at = block.begin;
     for (const box of boxes) {
       if (box.from > at) body.append(text.text.slice(at, box.from));
+      const content = box.to > box.from ? text.text.slice(Math.max(at, box.from), box.to) : text.label(box.begin);
       at = Math.max(at, box.to);
-      const content = box.to > box.from ? text.text.slice(box.from, box.to) : text.label(box.begin);
       const element = document.createElement('span');
+      const lead = /^\s*(?=\S)/.exec(content)?.[0] ?? ''; // the space before a word is the token's, but shading it would smear words together
+      if (lead) body.append(lead);
       element.dataset['box'] = String(box.begin);
-      element.textContent = shortened(content, kMonstrous);
+      element.textContent = shortened(content.slice(lead.length), kMonstrous);
       elements.push(element);
       body.append(element);
     }
     if (block.end > at) body.append(text.text.slice(at, block.end));
     this.bodies[index].replaceChildren(body);
     this.live.set(index, { boxes, elements, painted: [] });
-    return true;
+    this.events.hydrated();
   }
 
   private dehydrate(index: number): void {
