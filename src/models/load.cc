@@ -1,11 +1,13 @@
 // From a name to a model: where it is, what it is, then its weights.
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <set>
 
 #include "base/file.h"
 #include "base/format.h"
 #include "io/hub.h"
+#include "models/find_model.h"
 #include "models/loaded_model.h"
 
 namespace clearhead {
@@ -16,11 +18,19 @@ bool is_directory(const std::string& path) {
   return std::filesystem::is_directory(path, ignored);
 }
 
-// DESIGN's order: a directory, a shipped model, the local cache of the hub.
-std::string directory_of(const std::string& name) {
+// Where tools/demo-model keeps the demo's real model.
+std::string demo_cache() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  return (cache && *cache ? std::string(cache) : std::string(home ? home : "") + "/.cache") + "/clearhead/models";
+}
+
+}  // namespace
+
+std::string model_directory(const std::string& name) {
   if (name.empty())
     fail(ErrorCode::kInvalidArgument, "the model's name is empty; give a directory, or a name in the local Hugging Face cache");
-  std::vector<std::string> searched = {name, "models/" + name};
+  std::vector<std::string> searched = {name, "models/" + name, demo_cache() + "/" + name};
   for (const std::string& path : searched) {
     if (is_directory(path)) return path;
   }
@@ -37,6 +47,8 @@ std::string directory_of(const std::string& name) {
        "model \"{}\" was not found; searched {}. Nothing is downloaded silently: `hf download {}` fetches it from the hub.", name, places,
        name);
 }
+
+namespace {
 
 struct Found {
   ModelInfo info{};
@@ -60,7 +72,7 @@ void describe_file(const SafeTensors& file, ModelInfo& info) {
 }
 
 Found find(const std::string& name) {
-  const std::string directory = directory_of(name), path = directory + "/config.json";
+  const std::string directory = model_directory(name), path = directory + "/config.json";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
     fail(ErrorCode::kNotFound, "{}: there is no config.json in it; expected a model's directory", directory);

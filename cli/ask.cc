@@ -1,0 +1,70 @@
+// clearhead ask TRACE --from SPAN --to SPAN: which heads link these two spans, and how much.
+#include <algorithm>
+
+#include "base/format.h"
+#include "cli/cli.h"
+#include "cli/look.h"
+#include "cli/terminal.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  LookArguments look;
+  std::string from, to, family;
+  int64_t top = 10;
+  bool json = false;
+};
+
+std::string quote(const RunText& text, Range span) {
+  if (span.size() <= 0) return "";
+  const size_t begin = static_cast<size_t>(text.offsets[static_cast<size_t>(span.begin)][0]);
+  const size_t end = static_cast<size_t>(text.offsets[static_cast<size_t>(span.end - 1)][1]);
+  return fit(visible(text.text.substr(begin, end > begin ? end - begin : 0)),
+             std::min(40, display_width(visible(text.text.substr(begin, end > begin ? end - begin : 0)))));
+}
+
+void run(Options& options) {
+  const Trace trace = options.look.trace();
+  const std::string family = options.family.empty() ? trace.main_family() : options.family;
+  const RunText& text = trace.plan().text;
+  const Range rows = find_span(text, options.from), keys = find_span(text, options.to);
+  const std::vector<HeadMass> heads = heads_by_mass(trace, family, trace.layers(family), rows, keys);
+  const size_t count = std::min(heads.size(), static_cast<size_t>(options.top));
+  if (options.json) {
+    Json list = Json::array();
+    for (size_t i = 0; i < count; ++i)
+      list.push(Json::object({{"layer", heads[i].layer}, {"head", heads[i].head}, {"mass", heads[i].mass}}));
+    return print_json(Json::object({{"family", family},
+                                    {"from", Json(Json::Array{rows.begin, rows.end})},
+                                    {"to", Json(Json::Array{keys.begin, keys.end})},
+                                    {"heads", list}}));
+  }
+  print(format("from #{}:{} \"{}\" to #{}:{} \"{}\": mass a query sends there, by head", rows.begin, rows.end, quote(text, rows),
+               keys.begin, keys.end, quote(text, keys)));
+  for (size_t i = 0; i < count; ++i) {
+    print(format("  {:<8} {:>6.2f} %  {}", head_name(heads[i].layer, heads[i].head), heads[i].mass * 100, bar(heads[i].mass)));
+  }
+  const double share =
+      static_cast<double>(keys.size()) / static_cast<double>(std::max<int64_t>(1, trace.map(family, heads[0].layer).keys()));
+  print(format("  (even attention would send {:.2f} %)", share * 100));
+}
+
+}  // namespace
+
+void add_ask(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("ask", "Which heads link two spans of the text, and how much");
+  command->footer(
+      "Example: clearhead ask prompt.trace --from \"the answer\" --to \"seg:doc 3\"\n"
+      "A span is text that occurs in the text, tokens (#12:20), or a segment (seg:NAME).");
+  options->look.add(*command);
+  command->add_option("--from", options->from, "The span whose queries look")->required();
+  command->add_option("--to", options->to, "The span that is looked at")->required();
+  command->add_option("--top", options->top, "How many heads")->check(CLI::PositiveNumber);
+  command->add_option("--family", options->family, "Which maps: enc, dec or cross");
+  command->add_flag("--json", options->json, "As JSON");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,84 @@
+// clearhead atlas MODEL TEXT: what kind of head is each head, on this text.
+#include <cmath>
+
+#include "base/format.h"
+#include "cli/cli.h"
+#include "cli/look.h"
+#include "cli/terminal.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  LookArguments look;
+  std::string sort, family;
+  bool json = false, definitions = false;
+};
+
+void print_definitions(bool json) {
+  Json list = Json::array();
+  for (const HeadScoreDefinition& entry : head_score_definitions()) {
+    if (!json) print(format("{:<10} {}\n{:<10} {}", entry.id, entry.definition, "", entry.source));
+    list.push(Json::object({{"id", entry.id}, {"definition", entry.definition}, {"source", entry.source}}));
+  }
+  if (json) print_json(Json::object({{"definitions", list}}));
+}
+
+std::vector<HeadScores> sorted(std::vector<HeadScores> heads, const std::string& by) {
+  if (by.empty()) return heads;
+  if (by == "strength") return by_strength(std::move(heads));
+  for (size_t s = 0; s < kHeadScores; ++s) {
+    if (by != head_score_definitions()[s].id) continue;
+    std::stable_sort(heads.begin(), heads.end(), [s](const HeadScores& a, const HeadScores& b) { return a.scores[s] > b.scores[s]; });
+    return heads;
+  }
+  usage_error(format("--sort {}: expected strength or one of the scores (clearhead atlas --definitions)", by));
+}
+
+void run(Options& options) {
+  if (options.definitions) return print_definitions(options.json);
+  if (options.look.model.empty()) usage_error("give a model with a text, or a trace");
+  options.look.statistics_in_run = true;
+  const Trace trace = options.look.trace();
+  const std::string family = options.family.empty() ? trace.main_family() : options.family;
+  Progress progress("atlas");
+  const std::vector<HeadScores> heads = sorted(head_atlas(trace, family, {.progress = progress.callback()}), options.sort);
+  if (options.json) {
+    Json list = Json::array();
+    for (const HeadScores& head : heads) list.push(head_json(head));
+    return print_json(
+        Json::object({{"model", trace.plan().model}, {"family", family}, {"tokens", trace.plan().text.ids.size()}, {"heads", list}}));
+  }
+  std::string header = fit("head", 9) + fit("kind", 11);
+  for (const HeadScoreDefinition& entry : head_score_definitions()) header += fit(entry.id, 10, true);
+  const Terminal screen = terminal();
+  print(header);
+  for (const HeadScores& head : heads) {
+    std::string line = fit(head_name(head.layer, head.head), 9) + fit(head.kind, 11);
+    for (size_t s = 0; s < kHeadScores; ++s) {
+      const bool share = s != static_cast<size_t>(HeadScore::kDistance);
+      const std::string number = std::isnan(head.scores[s]) ? "–"
+                                 : share                    ? format("{:.1f} %", head.scores[s] * 100)
+                                                            : format("{:.1f}", head.scores[s]);
+      line += share && !std::isnan(head.scores[s]) ? shaded(screen, fit(number, 10, true), head.scores[s]) : fit(number, 10, true);
+    }
+    print(line);
+  }
+}
+
+}  // namespace
+
+void add_atlas(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("atlas", "What kind of head each head is, on a text");
+  command->footer("Example: clearhead atlas MODEL --file corpus.txt --sort induction");
+  options->look.add(*command);
+  command->get_option("model")->required(false);
+  command->add_option("--sort", options->sort, "By strength or by one score");
+  command->add_option("--family", options->family, "Which maps: enc, dec or cross");
+  command->add_flag("--definitions", options->definitions, "What the scores mean, and where they come from");
+  command->add_flag("--json", options->json, "As JSON");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli

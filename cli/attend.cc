@@ -1,0 +1,92 @@
+// clearhead attend IN.safetensors: one call of attention on tensors from a file, for people of any language.
+#include "clearhead/attend.h"
+
+#include <algorithm>
+
+#include "backends/registry.h"
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/map.h"
+#include "cli/cli.h"
+#include "io/safetensors.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  std::string in, spec, out, backend;
+  bool weights = false, stats = false, json = false;
+};
+
+Tensor all_weights(const AttentionMap& map) {
+  const AttentionShape shape = map.shape();
+  Tensor out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.keys});
+  float* to = out.mutable_data<float>();
+  for (int64_t b = 0; b < shape.batch; ++b) {
+    for (int64_t h = 0; h < shape.heads; ++h) {
+      for (int64_t i = 0; i < shape.queries; ++i) {
+        const MapRow row = map.head(b, h).row(i);
+        to = std::copy(row.weights().begin(), row.weights().end(), to);
+      }
+    }
+  }
+  return out;
+}
+
+void run(const Options& options) {
+  if (!options.backend.empty()) choose_backend(options.backend);
+  const SafeTensors in = SafeTensors::open(options.in);
+  for (const char* name : {"q", "k", "v"}) {
+    if (!in.contains(name))
+      fail(ErrorCode::kNotFound, "{}: has no tensor \"{}\"; attend needs q [batch, head, query, d_k], k and v", options.in, name);
+  }
+  AttentionSpec spec;
+  if (!options.spec.empty()) {
+    spec = spec_from_json(read_file(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
+  }
+  const Attended done = attend(in.get("q"), in.get("k"), in.get("v"), spec);
+  const AttentionMap map(done.record);
+  NamedTensors tensors{{"out", done.out}, {"log_sum_exp", log_sum_exp(done.record.rows)}};
+  if (options.weights) tensors.emplace_back("weights", all_weights(map));
+  if (options.stats) {
+    SweepRequest request({entropy, received, distance, offsets});
+    request.offset_reach = std::max<int64_t>(1, std::min<int64_t>(64, map.shape().keys));
+    Progress progress("statistics");
+    const SweepResult result = map.sweep(request, {.progress = progress.callback()});
+    tensors.emplace_back("entropy", result.entropy);
+    tensors.emplace_back("received", result.received);
+    tensors.emplace_back("distance", result.distance);
+    tensors.emplace_back("offsets", result.offsets);
+  }
+  write_safetensors(options.out, tensors,
+                    {{"spec", to_json(spec)}, {"backend", backend().name}, {"isa", to_string(done.record.stamp.isa)}});
+  if (options.json) {
+    Json json = Json::object(
+        {{"out", options.out}, {"backend", backend().name}, {"isa", to_string(done.record.stamp.isa)}, {"tensors", Json::object()}});
+    for (const auto& [name, tensor] : tensors) json["tensors"][name] = to_string(tensor.shape());
+    print_json(json);
+  } else {
+    for (const auto& [name, tensor] : tensors) print(format("{:<12} {}", name, to_string(tensor.shape())));
+    print(format("written to {} ({}, {})", options.out, backend().name, to_string(done.record.stamp.isa)));
+  }
+}
+
+}  // namespace
+
+void add_attend(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("attend", "One call of attention on the tensors q, k, v of a safetensors file");
+  command->footer(
+      "Example: clearhead attend qkv.safetensors --spec spec.json -o out.safetensors --weights\n"
+      "Tensors the description names (slopes, bias, mask, sinks, …) come from the same file. docs/spec.md says every field.");
+  command->add_option("in", options->in, "safetensors with q [batch, head, query, d_k], k, v [batch, key_head, key, …], f32")->required();
+  command->add_option("--spec", options->spec, "The description, as JSON (default: plain scaled dot product)");
+  command->add_option("-o,--out", options->out, "Where to write out and log_sum_exp")->required();
+  command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");
+  command->add_flag("--stats", options->stats, "Also write entropy, received, distance and offsets");
+  command->add_option("--backend", options->backend, "ref (double, obvious) or cpu (fast)")->check(CLI::IsMember({"ref", "cpu"}));
+  command->add_flag("--json", options->json, "Say what was written as JSON");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,44 @@
+// clearhead bench: how fast attention and models are here, as fractions of this machine's measured limits.
+#include "bench/attention.h"
+#include "cli/cli.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  bench::AttentionOptions attention;
+  std::string isa;
+  bool json = false;
+};
+
+void run_attention(const Options& options) {
+  bench::AttentionOptions wanted = options.attention;
+  if (options.isa == "avx2") wanted.isa = InstructionSet::kAvx2;
+  if (options.isa == "avx512") wanted.isa = InstructionSet::kAvx512;
+  const bench::AttentionBench done = bench::run_attention(wanted);
+  print(options.json ? bench::to_json(done) : bench::to_text(done));
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("bench", "Fractions of this machine's measured limits");
+  command->footer("Examples:\n  clearhead bench attention --json\n  clearhead bench attention --filter forward/f32/causal");
+  command->require_subcommand(1);
+  CLI::App* attention = command->add_subcommand("attention", "Forward, decode and sweeps against FMA peak and read bandwidth");
+  attention->add_option("--filter", options->attention.filters, "Only cases whose name contains this (repeatable)");
+  attention->add_flag("--all", options->attention.all, "The long list");
+  attention->add_option("--isa", options->isa, "Force an instruction set")->check(CLI::IsMember({"avx2", "avx512"}));
+  attention->add_option("--seconds", options->attention.seconds_per_case, "Seconds for each case")->check(CLI::PositiveNumber);
+  attention->add_flag("--json", options->json, "As JSON");
+  attention->callback([options] { run_attention(*options); });
+  CLI::App* decode = command->add_subcommand("decode", "The decode cases of `bench attention`");
+  decode->add_flag("--json", options->json, "As JSON");
+  decode->callback([options] {
+    options->attention.filters = {"decode/"};
+    run_attention(*options);
+  });
+}
+
+}  // namespace clearhead::cli

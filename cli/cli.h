@@ -1,0 +1,98 @@
+// What every subcommand shares. One file per subcommand: `void add_NAME(CLI::App& app)` declares its options and leaves a callback that does the work.
+//
+// A command prints its answer on stdout (JSON with --json), progress and notices on stderr, errors as one line. Exit codes: 0 done, 1 could not be done,
+// 2 the command line was wrong, 130 interrupted. To add one: a file here, its line in commands().
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "clearhead/model.h"
+#include "clearhead/trace.h"
+#include "models/trace_text.h"
+
+namespace clearhead::cli {
+
+void add_ask(CLI::App& app);
+void add_atlas(CLI::App& app);
+void add_attend(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_completion(CLI::App& app);
+void add_doctor(CLI::App& app);
+void add_info(CLI::App& app);
+void add_run(CLI::App& app);
+void add_show(CLI::App& app);
+void add_tokens(CLI::App& app);
+void add_trace(CLI::App& app);
+
+/// Throws the exception that main() turns into one line and exit code 2.
+[[noreturn]] void usage_error(const std::string& message);
+
+/// Prints JSON on one line.
+void print_json(const Json& json);
+void print(const std::string& text);   ///< to stdout, a line
+void notice(const std::string& text);  ///< to stderr, a line
+
+/// Text from an argument, --file, or standard input with "-".
+struct TextArguments {
+  std::string text{}, file{};
+  void add(CLI::App& app, bool positional = true);
+  bool given() const { return !text.empty() || !file.empty(); }
+  std::string read() const;
+};
+
+/// MODEL with a text, or a TRACE: everything that the looking commands take.
+struct LookArguments {
+  std::string model{};
+  TextArguments text{};
+  std::string pair{}, budget{}, layers{}, segments{};
+  std::vector<std::string> rows{};
+  bool truncate = false;
+  int64_t window = 0;
+  std::optional<int64_t> overlap{};
+  bool statistics_in_run = false;
+
+  void add(CLI::App& app);
+  /// Runs the model on the text, or loads the trace; says on stderr what was cut or not kept.
+  Trace trace();
+  /// The model, when one was run.
+  std::shared_ptr<const Model> loaded{};
+};
+
+/// A file with a trace's metadata?
+bool is_trace_file(const std::string& path);
+/// Loads a model; prints first what converting its weights to f32 will take.
+std::shared_ptr<const Model> load_model(const std::string& name);
+
+/// "1204" → [1204, 1205); "1204:1210" → [1204, 1210). Throws usage_error naming the option.
+Range parse_range(const std::string& text, const std::string& option);
+std::vector<int> parse_layers(const std::string& text);                    ///< "0,3,5:8"
+uint64_t parse_bytes(const std::string& text, const std::string& option);  ///< "2G", "512M", "60MB"
+struct HeadName {
+  int layer = 0;
+  int64_t head = 0;
+};
+HeadName parse_head(const std::string& text);  ///< "L3.H5" or "3.5"
+std::string head_name(int layer, int64_t head);
+
+/// A span of tokens: "#12", "#12:20", "seg:NAME", or text that occurs in the text (all occurrences must be one, unless `first`).
+Range find_span(const RunText& text, const std::string& span);
+
+/// The line of progress on stderr, with time left, for what takes longer than a second; silent when stderr is no terminal.
+class Progress {
+ public:
+  explicit Progress(std::string what);
+  ~Progress();
+  std::function<void(double)> callback();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace clearhead::cli

@@ -1,0 +1,222 @@
+// The parts every subcommand shares: texts, models or traces, ranges, spans, progress.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "cli/cli.h"
+#include "io/safetensors.h"
+
+namespace clearhead::cli {
+namespace {
+
+// A whole decimal number, or nothing.
+std::optional<int64_t> whole_number(std::string_view text) {
+  if (text.empty() || text.size() > 18 || text.find_first_not_of("0123456789") != std::string_view::npos) return std::nullopt;
+  return std::atoll(std::string(text).c_str());
+}
+
+}  // namespace
+
+void usage_error(const std::string& message) { throw CLI::ValidationError(message); }
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fputc('\n', stdout);
+}
+
+void print_json(const Json& json) { print(json.dump()); }
+
+void notice(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
+
+void TextArguments::add(CLI::App& app, bool positional) {
+  if (positional) app.add_option("text", text, "The text; - reads standard input");
+  app.add_option("--file,-f", file, "Read the text from a file; - is standard input");
+}
+
+std::string TextArguments::read() const {
+  if (!file.empty() && !text.empty()) usage_error("give the text or --file, not both");
+  if (text == "-" || file == "-") return read_file("/dev/stdin");
+  return file.empty() ? text : read_file(file);
+}
+
+void LookArguments::add(CLI::App& app) {
+  app.add_option("model", model, "A model (directory, or name in the local cache) or a trace file")->required();
+  text.add(app);
+  app.add_option("--pair", pair, "A second text, for models that read two");
+  app.add_option("--window", window, "Slide windows of so many tokens over a text longer than the model's positions")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--overlap", overlap, "Tokens that neighbouring windows share (default: a quarter)")->check(CLI::NonNegativeNumber);
+  app.add_flag("--truncate", truncate, "Cut a text that is longer than the model's positions");
+  app.add_option("--segments", segments, "A JSON file naming parts of the text: [{\"name\", \"role\", \"begin\", \"end\"}], in bytes");
+  app.add_option("--layers", layers, "Keep these layers only: 0,3,5:8");
+  app.add_option("--rows", rows, "Keep the query vectors of these tokens too: 1200:1300 (repeatable)");
+  app.add_option("--budget", budget, "Memory the trace may take: 512M, 4G (default 2G)");
+}
+
+bool is_trace_file(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return false;
+  return SafeTensors::open(path).metadata().count("clearhead_trace") > 0;
+}
+
+std::shared_ptr<const Model> load_model(const std::string& name) {
+  const ModelInfo info = describe_model(name);
+  if (info.file_dtype != "f32") {
+    notice(format("{}: {} weights are converted to f32: {} in the file, {} in memory", info.name, info.file_dtype,
+                  human_bytes(info.file_bytes), human_bytes(info.memory_bytes)));
+  }
+  return load(name);
+}
+
+Trace LookArguments::trace() {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(model, ignored)) {
+    if (text.given()) usage_error("a trace already has its text; give a model to read another one");
+    Trace trace = Trace::load(model);
+    if (!segments.empty()) {
+      std::vector<TextSegment> named;
+      for (const NamedBytes& segment : segments_from_json(read_file(segments), segments)) {
+        const Range tokens = tokens_of_bytes(trace.plan().text, segment.begin, segment.end);
+        named.push_back({segment.name, segment.role, tokens.begin, tokens.end});
+      }
+      trace.set_segments(std::move(named));
+    }
+    return trace;
+  }
+  if (!text.given()) usage_error("a model needs a text: give one, or --file, or - for standard input");
+  TextRequest request;
+  request.text = text.read();
+  if (!pair.empty()) request.pair = pair;
+  request.truncate = truncate;
+  request.window = window;
+  request.overlap = overlap;
+  if (!segments.empty()) request.segments = segments_from_json(read_file(segments), segments);
+  if (!budget.empty()) request.options.budget_bytes = parse_bytes(budget, "--budget");
+  if (!layers.empty()) request.options.layers = parse_layers(layers);
+  for (const std::string& range : rows) request.options.rows.push_back(parse_range(range, "--rows"));
+  request.options.statistics_in_run = statistics_in_run;
+  loaded = load_model(model);
+  for (const int layer : request.options.layers) {
+    if (layer >= loaded->info().layers)
+      usage_error(format("--layers names layer {}; this model's layers are 0 to {}", layer, loaded->info().layers - 1));
+  }
+  if (request.text.size() > 200'000 && request.window == 0) {
+    const TraceSize size = Trace::size_of(plan_text(*loaded, request), request.options);
+    notice(format("keeping {} of keys, {} of {} and {} of statistics", human_bytes(size.keys), human_bytes(size.queries),
+                  size.all_rows ? "all query vectors" : "the last query vectors", human_bytes(size.statistics)));
+  }
+  TracedText traced = trace_text(*loaded, request);
+  if (traced.cut > 0)
+    notice(format("cut: {} of {} tokens were left out (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
+  if (traced.windows > 1) notice(format("{} windows of {} tokens; pairs in different windows were never scored", traced.windows, window));
+  return std::move(traced.trace);
+}
+
+Range parse_range(const std::string& text, const std::string& option) {
+  const size_t colon = text.find_first_of(":-");
+  const std::optional<int64_t> begin = whole_number(std::string_view(text).substr(0, colon));
+  std::optional<int64_t> end = begin ? std::optional<int64_t>(*begin + 1) : std::nullopt;
+  if (colon != std::string::npos) end = whole_number(std::string_view(text).substr(colon + 1));
+  if (!begin || !end || *end <= *begin) usage_error(format("{}: expected a token N or a range BEGIN:END, found \"{}\"", option, text));
+  return {*begin, *end};
+}
+
+std::vector<int> parse_layers(const std::string& text) {
+  std::vector<int> out;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const Range range = parse_range(text.substr(begin, end - begin), "--layers");
+    for (int64_t layer = range.begin; layer < std::min<int64_t>(range.end, range.begin + 10000); ++layer)
+      out.push_back(static_cast<int>(layer));
+    begin = end + 1;
+  }
+  return out;
+}
+
+uint64_t parse_bytes(const std::string& text, const std::string& option) {
+  char* rest = nullptr;
+  const double value = std::strtod(text.c_str(), &rest);
+  const std::string unit = rest;
+  const std::string units = "KMGT";
+  const size_t power = unit.empty() ? 0 : units.find(static_cast<char>(std::toupper(unit[0]))) + 1;
+  const std::string tail = unit.empty() ? "" : unit.substr(1);
+  const bool known = unit.empty() || (units.find(static_cast<char>(std::toupper(unit[0]))) != std::string::npos &&
+                                      (tail.empty() || tail == "B" || tail == "iB"));
+  if (rest == text.c_str() || !known || !(value > 0) || value > 1e6)
+    usage_error(format("{}: expected a size like 512M or 4G, found \"{}\"", option, text));
+  return static_cast<uint64_t>(value * std::pow(1024.0, static_cast<double>(power)));
+}
+
+HeadName parse_head(const std::string& text) {
+  std::string digits = text;
+  digits.erase(std::remove_if(digits.begin(), digits.end(), [](char c) { return c == 'L' || c == 'H' || c == 'l' || c == 'h'; }),
+               digits.end());
+  const size_t dot = digits.find('.');
+  const std::optional<int64_t> layer = whole_number(std::string_view(digits).substr(0, dot));
+  const std::optional<int64_t> head = dot == std::string::npos ? std::nullopt : whole_number(std::string_view(digits).substr(dot + 1));
+  if (!layer || !head) usage_error(format("--head: expected a head like L3.H5, found \"{}\"", text));
+  return {static_cast<int>(*layer), *head};
+}
+
+std::string head_name(int layer, int64_t head) { return format("L{}.H{}", layer, head); }
+
+Range find_span(const RunText& text, const std::string& span) {
+  const int64_t count = static_cast<int64_t>(text.ids.size());
+  if (span.rfind("#", 0) == 0) {
+    const Range range = parse_range(span.substr(1), "span");
+    if (range.end > count) usage_error(format("span \"{}\": the text has {} tokens", span, count));
+    return range;
+  }
+  if (span.rfind("seg:", 0) == 0) {
+    std::string names;
+    for (const TextSegment& segment : text.segments) {
+      if (segment.name == span.substr(4)) return {segment.begin, segment.end};
+      names += (names.empty() ? "" : ", ") + segment.name;
+    }
+    usage_error(
+        format("span \"{}\": no segment of that name; {}", span, names.empty() ? "the text has none (--segments)" : "there are " + names));
+  }
+  const size_t at = text.text.find(span);
+  if (span.empty() || at == std::string::npos)
+    usage_error(format("span \"{}\" does not occur in the text; #12:20 names tokens, seg:NAME a segment", span));
+  const size_t again = text.text.find(span, at + 1);
+  const Range first = tokens_of_bytes(text, static_cast<int64_t>(at), static_cast<int64_t>(at + span.size()));
+  if (again != std::string::npos) {
+    notice(format("span \"{}\" occurs more than once; the first one, tokens #{}:{}, is meant", span, first.begin, first.end));
+  }
+  return first;
+}
+
+struct Progress::State {
+  std::string what;
+  std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now(), shown{};
+  bool printed = false;
+};
+
+Progress::Progress(std::string what) : state_(std::make_shared<State>()) { state_->what = std::move(what); }
+
+Progress::~Progress() {
+  if (state_->printed) std::fprintf(stderr, "\r\033[K");
+}
+
+std::function<void(double)> Progress::callback() {
+  if (!::isatty(STDERR_FILENO)) return nullptr;
+  return [state = state_](double fraction) {
+    const auto now = std::chrono::steady_clock::now();
+    const double spent = std::chrono::duration<double>(now - state->begin).count();
+    if (spent < 1.0 || now - state->shown < std::chrono::milliseconds(200) || fraction <= 0) return;
+    state->shown = now;
+    state->printed = true;
+    std::fprintf(stderr, "\r\033[K%s %3.0f %%, %.0f s left", state->what.c_str(), fraction * 100, spent / fraction - spent);
+  };
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,61 @@
+// clearhead doctor: what this machine and this build can do.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "backends/registry.h"
+#include "base/format.h"
+#include "base/parallel.h"
+#include "cli/cli.h"
+
+namespace clearhead::cli {
+namespace {
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+uint64_t memory_bytes() { return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
+
+}  // namespace
+
+void add_doctor(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* command = app.add_subcommand("doctor", "What this machine and this build can do");
+  command->add_flag("--json", *json, "As JSON");
+  command->callback([json] {
+    Json backends = Json::array();
+    for (const Backend* table : runnable_backends()) backends.push(format("{} ({})", table->name, to_string(table->isa)));
+    const Backend& chosen = backend();
+    Json forced = Json::object();
+    for (const char* name : {"CLEARHEAD_BACKEND", "CLEARHEAD_ISA"}) {
+      if (const char* value = std::getenv(name)) forced[name] = value;
+    }
+    if (*json) {
+      print_json(Json::object({{"version", CLEARHEAD_VERSION},
+                               {"processor", processor()},
+                               {"threads", threads()},
+                               {"memory_bytes", memory_bytes()},
+                               {"backend", chosen.name},
+                               {"isa", to_string(chosen.isa)},
+                               {"backends", backends},
+                               {"forced", forced}}));
+      return;
+    }
+    print("clearhead " CLEARHEAD_VERSION);
+    print(format("  processor  {}, {} threads, {}", processor(), threads(), human_bytes(memory_bytes())));
+    print(format("  computes with  {} ({})", chosen.name, to_string(chosen.isa)));
+    std::string all;
+    for (const Json& item : backends.items()) all += (all.empty() ? "" : ", ") + item.string();
+    print("  can compute with  " + all);
+    for (const auto& [name, value] : forced.fields()) print(format("  forced by {}={}", name, value.string()));
+    if (chosen.isa == InstructionSet::kReference) print("  this processor has no AVX2: everything works, slowly");
+  });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,104 @@
+// clearhead info MODEL|TRACE: what it is, before anything is computed.
+#include "base/format.h"
+#include "cli/cli.h"
+
+namespace clearhead::cli {
+namespace {
+
+void print_trace(const std::string& path, bool json) {
+  const Trace trace = Trace::load(path);
+  const RunPlan& plan = trace.plan();
+  Json out = Json::object(
+      {{"trace", path}, {"id", trace.id()}, {"model", plan.model}, {"tokens", plan.text.ids.size()}, {"families", Json::array()}});
+  for (const MapFamily& family : plan.families) {
+    Json rows = Json::array(), layers = Json::array();
+    for (const int layer : trace.layers(family.name)) layers.push(layer);
+    if (layers.size() > 0) {
+      for (const Range& range : trace.map(family.name, trace.layers(family.name)[0]).rows_kept())
+        rows.push(Json::Array{range.begin, range.end});
+    }
+    out["families"].push(Json::object({{"name", family.name},
+                                       {"layers", family.layers},
+                                       {"heads", family.heads},
+                                       {"key_heads", family.key_heads},
+                                       {"d_k", family.d_k},
+                                       {"queries", family.queries},
+                                       {"keys", family.keys},
+                                       {"layers_kept", layers},
+                                       {"rows_kept", rows}}));
+  }
+  if (json) return print_json(out);
+  print(format("trace of {} on {} tokens", plan.model, with_commas(static_cast<int64_t>(plan.text.ids.size()))));
+  for (const Json& family : out.find("families")->items()) {
+    print(format("  {}: {} of {} layers kept, {} heads on {} key heads, d_k {}, query vectors of rows {}", family.find("name")->string(),
+                 family.find("layers_kept")->size(), family.find("layers")->integer(), family.find("heads")->integer(),
+                 family.find("key_heads")->integer(), family.find("d_k")->integer(), family.find("rows_kept")->dump()));
+  }
+  for (const TextSegment& segment : plan.text.segments)
+    print(format("  segment {} ({}): tokens {}:{}", segment.name, segment.role, segment.begin, segment.end));
+}
+
+void print_model(const std::string& name, bool json) {
+  const ModelInfo info = describe_model(name);
+  Json heads = Json::array();
+  for (const auto& [has, label] : {std::pair{info.has_embedding, "embed"},
+                                   {info.has_masked, "fill"},
+                                   {info.has_classifier, "classify"},
+                                   {info.has_causal, "generate"}}) {
+    if (has) heads.push(label);
+  }
+  if (json) {
+    print_json(Json::object({{"name", info.name},
+                             {"directory", info.directory},
+                             {"model_type", info.model_type},
+                             {"layers", info.layers},
+                             {"width", info.width},
+                             {"heads", info.heads},
+                             {"key_heads", info.key_heads},
+                             {"head_dim", info.head_dim},
+                             {"vocabulary", info.vocabulary},
+                             {"longest", info.longest},
+                             {"causal", info.causal},
+                             {"parameters", info.parameters},
+                             {"file_bytes", info.file_bytes},
+                             {"memory_bytes", info.memory_bytes},
+                             {"dtype", info.file_dtype},
+                             {"tasks", heads}}));
+    return;
+  }
+  print(format("{} ({})", info.name, info.model_type));
+  print(format("  {}", info.directory));
+  print(format("  {} layers × {} heads{}, width {}, head width {}, {} words", info.layers, info.heads,
+               info.key_heads != info.heads ? format(" on {} key heads", info.key_heads) : "", info.width, info.head_dim,
+               with_commas(info.vocabulary)));
+  print(format("  {} parameters, {} {} in the file, {} in memory", with_commas(info.parameters), human_bytes(info.file_bytes),
+               info.file_dtype, human_bytes(info.memory_bytes)));
+  print(format("  reads {}{}", info.longest > 0 ? format("up to {} tokens", with_commas(info.longest)) : std::string("texts of any length"),
+               info.causal ? ", left to right" : ", both ways"));
+  std::string tasks;
+  for (const Json& head : heads.items()) tasks += (tasks.empty() ? "" : ", ") + head.string();
+  if (!tasks.empty()) print("  clearhead run: " + tasks);
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  struct Options {
+    std::string model;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("info", "What a model or a trace is");
+  command->footer("Example: clearhead info MODEL --json");
+  command->add_option("model", options->model, "A model or a trace")->required();
+  command->add_flag("--json", options->json, "As JSON");
+  command->callback([options] {
+    if (is_trace_file(options->model)) {
+      print_trace(options->model, options->json);
+    } else {
+      print_model(options->model, options->json);
+    }
+  });
+}
+
+}  // namespace clearhead::cli

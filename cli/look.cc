@@ -1,0 +1,96 @@
+#include "cli/look.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+#include "cli/cli.h"
+#include "cli/terminal.h"
+
+namespace clearhead::cli {
+
+void check_head(const Trace& trace, const std::string& family, int layer, int64_t head) {
+  const int64_t heads = trace.map(family, layer).heads();
+  if (head < 0 || head >= heads) usage_error(format("{}: layer {} has heads 0 to {}", head_name(layer, head), layer, heads - 1));
+}
+
+std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range rows, Range keys) {
+  std::vector<HeadMass> out;
+  Progress progress("heads");
+  const auto report = progress.callback();
+  for (size_t at = 0; at < layers.size(); ++at) {
+    const std::vector<float> mass = trace.map(family, layers[at]).mass(rows, keys);
+    for (size_t h = 0; h < mass.size(); ++h) out.push_back({layers[at], static_cast<int64_t>(h), mass[h]});
+    if (report) report(static_cast<double>(at + 1) / static_cast<double>(layers.size()));
+  }
+  std::stable_sort(out.begin(), out.end(), [](const HeadMass& a, const HeadMass& b) { return a.mass > b.mass; });
+  return out;
+}
+
+void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range query, int64_t top, bool json,
+                     const std::string& model) {
+  struct Found {
+    int layer;
+    int64_t head;
+    Weighted key;
+  };
+  std::vector<Found> found;
+  const RunText& text = trace.plan().text;
+  for (const int layer : layers) {
+    const LayerMap map = trace.map(family, layer);
+    for (int64_t h = 0; h < map.heads(); ++h) {
+      const std::vector<Weighted> best = map.row(h, query.end - 1).top_k(1);
+      if (!best.empty()) found.push_back({layer, h, best[0]});
+    }
+  }
+  std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.key.weight > b.key.weight; });
+  if (static_cast<int64_t>(found.size()) > top) found.resize(static_cast<size_t>(top));
+  Json list = Json::array();
+  for (const Found& item : found) {
+    list.push(Json::object({{"layer", item.layer},
+                            {"head", item.head},
+                            {"key", item.key.key},
+                            {"token", text.pieces[static_cast<size_t>(item.key.key)]},
+                            {"weight", item.key.weight}}));
+  }
+  if (json) return print_json(Json::object({{"family", family}, {"query", query.end - 1}, {"heads", list}}));
+  print(format("#{} {}: the heads that are surest where to look", query.end - 1, visible(text.pieces[static_cast<size_t>(query.end - 1)])));
+  for (const Json& item : list.items()) {
+    print(format("  {:<8} {:>6.2f} %  #{:<7} {}", head_name(static_cast<int>(item.find("layer")->integer()), item.find("head")->integer()),
+                 item.find("weight")->number() * 100, item.find("key")->integer(), visible(item.find("token")->string())));
+  }
+  if (!found.empty()) {
+    print(format("next: clearhead show {} … --head {} --query {}", model, head_name(found[0].layer, found[0].head), query.end - 1));
+  }
+}
+
+std::vector<HeadScores> by_strength(std::vector<HeadScores> heads) {
+  std::stable_sort(heads.begin(), heads.end(), [](const HeadScores& a, const HeadScores& b) { return a.strength > b.strength; });
+  return heads;
+}
+
+Json head_json(const HeadScores& head) {
+  Json json = Json::object({{"layer", head.layer}, {"head", head.head}, {"name", head_name(head.layer, head.head)}, {"kind", head.kind}});
+  for (size_t s = 0; s < kHeadScores; ++s)
+    json[head_score_definitions()[s].id] = std::isnan(head.scores[s]) ? Json() : Json(head.scores[s]);
+  return json;
+}
+
+void print_telling_heads(const Trace& trace, const std::string& family, int64_t count, bool json, const std::string& model) {
+  Progress progress("atlas");
+  std::vector<HeadScores> heads = by_strength(head_atlas(trace, family, {.progress = progress.callback()}));
+  if (static_cast<int64_t>(heads.size()) > count) heads.resize(static_cast<size_t>(count));
+  if (json) {
+    Json list = Json::array();
+    for (const HeadScores& head : heads) list.push(head_json(head));
+    return print_json(Json::object({{"family", family}, {"heads", list}}));
+  }
+  print(format("{} · {} · the heads that say most about this text", trace.plan().model, family));
+  for (const HeadScores& head : heads) {
+    const std::string what = head.kind == "mixed" ? "mixed" : format("{:<10} {:>5.1f} %", head.kind, head.strength * 100);
+    print(format("  {:<8} {}", head_name(head.layer, head.head), what));
+  }
+  if (!heads.empty()) print(format("next: clearhead show {} … --head {}", model, head_name(heads[0].layer, heads[0].head)));
+}
+
+}  // namespace clearhead::cli

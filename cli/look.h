@@ -1,0 +1,35 @@
+// Head finding that show, ask and atlas share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "clearhead/atlas.h"
+#include "clearhead/trace.h"
+
+namespace clearhead::cli {
+
+/// Throws usage_error when the trace has no such head.
+void check_head(const Trace& trace, const std::string& family, int layer, int64_t head);
+
+/// Heads by how much of rows → keys they carry.
+struct HeadMass {
+  int layer = 0;
+  int64_t head = 0;
+  float mass = 0;
+};
+std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range rows, Range keys);
+
+/// For a query: every head's top key, the most decided heads first.
+void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range query, int64_t top, bool json,
+                     const std::string& model);
+
+/// The atlas' most telling heads, and the next command to type.
+void print_telling_heads(const Trace& trace, const std::string& family, int64_t count, bool json, const std::string& model);
+
+/// Heads, most telling first: called ones by strength, then the mixed.
+std::vector<HeadScores> by_strength(std::vector<HeadScores> heads);
+Json head_json(const HeadScores& head);
+
+}  // namespace clearhead::cli

@@ -1,0 +1,141 @@
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate.
+#include <cstdio>
+
+#include "base/format.h"
+#include "clearhead/generate.h"
+#include "clearhead/tokenizer.h"
+#include "cli/cli.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  std::string model, pair, trace, budget;
+  TextArguments text;
+  bool json = false, greedy = false;
+  int64_t top = 5, max_tokens = 64;
+  Sampling sampling;
+};
+
+CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& what, const std::shared_ptr<Options>& options) {
+  CLI::App* task = run->add_subcommand(name, what);
+  task->add_option("model", options->model, "A model (directory, or name in the local cache)")->required();
+  options->text.add(*task);
+  task->add_flag("--json", options->json, "The answer as JSON");
+  return task;
+}
+
+std::string text_of(const Options& options) {
+  if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
+  return options.text.read();
+}
+
+void embed(const Options& options) {
+  const auto model = load_model(options.model);
+  const Embedding embedding = model->embed(text_of(options));
+  if (embedding.used < embedding.tokens) {
+    notice(
+        format("cut: {} of {} tokens were used (the model's max_seq_length)", with_commas(embedding.used), with_commas(embedding.tokens)));
+  }
+  if (options.json) {
+    Json values = Json::array();
+    for (const float value : embedding.values) values.push(value);
+    print_json(Json::object({{"embedding", values}}));
+    return;
+  }
+  std::string line;
+  for (const float value : embedding.values) line += format("{}{:.6g}", line.empty() ? "" : " ", value);
+  print(line);
+}
+
+void fill(const Options& options) {
+  const auto model = load_model(options.model);
+  Json masks = Json::array();
+  for (const auto& candidates : model->fill_mask(text_of(options), options.top)) {
+    Json list = Json::array();
+    for (const Candidate& candidate : candidates) {
+      list.push(
+          Json::object({{"id", static_cast<int64_t>(candidate.id)}, {"token", candidate.token}, {"probability", candidate.probability}}));
+      if (!options.json) print(format("{:>7.2f} %  {}", candidate.probability * 100, candidate.token));
+    }
+    masks.push(list);
+  }
+  if (options.json) print_json(Json::object({{"masks", masks}}));
+}
+
+void classify(const Options& options) {
+  const auto model = load_model(options.model);
+  std::optional<std::string_view> pair;
+  if (!options.pair.empty()) pair = options.pair;
+  Json list = Json::array();
+  for (const ClassScore& score : model->classify(text_of(options), pair)) {
+    list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
+    if (!options.json) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
+  }
+  if (options.json) print_json(Json::object({{"classes", list}}));
+}
+
+void generate_text(const Options& options) {
+  const auto model = load_model(options.model);
+  const std::string text = text_of(options);
+  GenerateOptions settings;
+  settings.max_tokens = options.max_tokens;
+  if (!options.greedy) settings.sampling = options.sampling;
+  settings.run.text = text;
+  TraceOptions keep;
+  if (!options.budget.empty()) keep.budget_bytes = parse_bytes(options.budget, "--budget");
+  Trace trace(keep);
+  if (!options.trace.empty()) settings.run.observer = &trace;
+  if (!options.json) {
+    settings.on_token = [](const GenerationStep& step) {
+      std::fwrite(step.text.data(), 1, step.text.size(), stdout);
+      std::fflush(stdout);
+      return true;
+    };
+  }
+  const Generated done = generate(*model, model->tokenizer().encode(text), settings);
+  if (!options.trace.empty()) trace.save(options.trace);
+  if (!options.json) {
+    print("");
+    if (!options.trace.empty()) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
+    return;
+  }
+  Json ids = Json::array(), probabilities = Json::array();
+  for (const GeneratedToken& token : done.tokens) {
+    ids.push(static_cast<int64_t>(token.id));
+    probabilities.push(token.probability);
+  }
+  print_json(Json::object({{"tokens", ids}, {"text", done.text}, {"probabilities", probabilities}, {"stopped", to_string(done.reason)}}));
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* run = app.add_subcommand("run", "A model's answer: embed, fill, classify, generate");
+  run->require_subcommand(1);
+  run->footer(
+      "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
+  add_task(run, "embed", "A sentence's vector, as sentence-transformers computes it", options)->callback([options] { embed(*options); });
+  CLI::App* fill_task = add_task(run, "fill", "Candidates for every mask token of the text", options);
+  fill_task->add_option("--top", options->top, "How many candidates")->check(CLI::PositiveNumber);
+  fill_task->callback([options] { fill(*options); });
+  CLI::App* classify_task = add_task(run, "classify", "Probabilities of a classifier's labels", options);
+  classify_task->add_option("--pair", options->pair, "A second text");
+  classify_task->callback([options] { classify(*options); });
+  CLI::App* generate_task = add_task(run, "generate", "Text that goes on", options);
+  generate_task->add_option("--max-tokens", options->max_tokens, "At most so many tokens")->check(CLI::PositiveNumber);
+  generate_task->add_flag("--greedy", options->greedy, "Always the most probable token");
+  Sampling& sampling = options->sampling;
+  generate_task->add_option("--temperature", sampling.temperature, "Divides the logits before sampling")->check(CLI::PositiveNumber);
+  generate_task->add_option("--top-k", sampling.top_k, "Sample from the k most probable (0: all)")->check(CLI::NonNegativeNumber);
+  generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set with this probability")->check(CLI::Range(0.0, 1.0));
+  generate_task->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1: tokens seen before become less probable")
+      ->check(CLI::PositiveNumber);
+  generate_task->add_option("--seed", sampling.seed, "Seed of the sampling");
+  generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");
+  generate_task->add_option("--budget", options->budget, "Memory the trace may take");
+  generate_task->callback([options] { generate_text(*options); });
+}
+
+}  // namespace clearhead::cli

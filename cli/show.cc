@@ -1,0 +1,233 @@
+// clearhead show MODEL TEXT: maps and rows in the terminal.
+//
+//   without --query   the map of one head (--head), or of a layer's mean (--layer): every word against every word up to 64, pooled beyond
+//   with --query      the text shaded by what that token attends to, and its top keys in context, by head or by segment
+//   neither head nor layer: the atlas' ten most telling heads, and what to type next
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+#include "clearhead/atlas.h"
+#include "cli/cli.h"
+#include "cli/look.h"
+#include "cli/terminal.h"
+#include "cli/word_map.h"
+#include "observe/picture.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  LookArguments look;
+  std::string head, query, family, by = "head";
+  int layer = -1;
+  int64_t top = 8;
+  bool json = false;
+};
+
+// A pooled map: two cells of a column share one character.
+void print_pooled_map(const Terminal& terminal, const LayerMap& map, int64_t head, const Range queries, const Range keys) {
+  const int64_t columns = std::min<int64_t>({keys.size(), terminal.width - 10, 96});
+  const int64_t rows = std::min<int64_t>(queries.size(), columns / 2 * 2);
+  const Tensor cells = map.tile(head, {.queries = queries, .keys = keys, .cells = {rows, columns}, .pool = Pool::kMax}).cells;
+  const float* values = cells.data<float>();
+  float largest = 0;
+  for (int64_t i = 0; i < rows * columns; ++i) largest = std::max(largest, std::isnan(values[i]) ? 0.0f : values[i]);
+  const auto at = [&](int64_t r, int64_t c) {
+    return r < rows && values[r * columns + c] > 0 ? shade(values[r * columns + c], largest) : 0.0;
+  };
+  for (int64_t r = 0; r < rows; r += 2) {
+    std::string line = format("{:>8} ", queries.begin + queries.size() * r / rows);
+    for (int64_t c = 0; c < columns; ++c) {
+      if (terminal.colours == Colours::kNone) {
+        line += bar(std::max(at(r, c), at(r + 1, c)));
+        continue;
+      }
+      const Rgb upper = cividis(static_cast<uint8_t>(at(r, c) * 255)), lower = cividis(static_cast<uint8_t>(at(r + 1, c) * 255));
+      if (terminal.colours == Colours::kTrue) {
+        line +=
+            format("\033[38;2;{};{};{};48;2;{};{};{}m▀", static_cast<int>(upper.red), static_cast<int>(upper.green),
+                   static_cast<int>(upper.blue), static_cast<int>(lower.red), static_cast<int>(lower.green), static_cast<int>(lower.blue));
+      } else {
+        line += shaded(terminal, " ", std::max(at(r, c), at(r + 1, c)));
+      }
+    }
+    print(line + (terminal.colours == Colours::kNone ? "" : "\033[0m"));
+  }
+  print(format("         keys {} … {}; a cell is the largest of about {} × {} weights", keys.begin, keys.end - 1,
+               (queries.size() + rows - 1) / rows, (keys.size() + columns - 1) / columns));
+}
+
+void show_map(const Options& options, const Trace& trace, const std::string& family, int layer, const std::vector<int64_t>& heads) {
+  const LayerMap map = trace.map(family, layer);
+  const std::vector<Box> boxes = boxes_of(trace.plan().text);
+  const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
+  const bool all =
+      static_cast<int64_t>(boxes.size()) <= kWholeMap && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == map.queries();
+  if (options.json) {
+    const int64_t cells = std::min<int64_t>(kWholeMap, map.queries());
+    const Tile tile =
+        map.tile(heads[0], {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {cells, cells}, .pool = Pool::kMax});
+    Json rows = Json::array();
+    for (int64_t r = 0; r < cells; ++r) {
+      Json row = Json::array();
+      for (int64_t c = 0; c < cells; ++c) row.push(tile.cells.data<float>()[r * cells + c]);
+      rows.push(row);
+    }
+    print_json(Json::object({{"family", family}, {"layer", layer}, {"head", heads[0]}, {"pool", "max"}, {"cells", rows}}));
+    return;
+  }
+  const Terminal screen = terminal();
+  print(format("{} · {} · {} · {} tokens · exact", trace.plan().model, family, name, with_commas(map.queries())));
+  if (all) {
+    print_words(screen, boxes, map, heads);
+  } else {
+    if (heads.size() > 1) usage_error("the mean of a layer is drawn for up to 64 words; name a head (--head L3.H5)");
+    print_pooled_map(screen, map, heads[0], {0, map.queries()}, {0, map.keys()});
+  }
+}
+
+// Text around a token, the token between ⟨ ⟩.
+std::string context_of(const RunText& text, int64_t token, int64_t around) {
+  const auto bytes = [&](int64_t i) { return text.offsets[static_cast<size_t>(i)]; };
+  if (text.special[static_cast<size_t>(token)]) return "⟨" + text.pieces[static_cast<size_t>(token)] + "⟩";
+  int64_t begin = token, end = token + 1;
+  const int64_t count = static_cast<int64_t>(text.ids.size());
+  while (begin > 0 && token - begin < around && !text.special[static_cast<size_t>(begin - 1)]) --begin;
+  while (end < count && end - token <= around && !text.special[static_cast<size_t>(end)]) ++end;
+  const auto cut = [&](int64_t from, int64_t to) {
+    return visible(std::string_view(text.text).substr(static_cast<size_t>(from), static_cast<size_t>(to - from)));
+  };
+  return cut(bytes(begin)[0], bytes(token)[0]) + "⟨" + cut(bytes(token)[0], bytes(token)[1]) + "⟩" +
+         cut(bytes(token)[1], bytes(end - 1)[1]);
+}
+
+std::string segment_of(const RunText& text, int64_t token) {
+  for (const TextSegment& segment : text.segments) {
+    if (token >= segment.begin && token < segment.end) return segment.name;
+  }
+  return "";
+}
+
+Json keys_json(const RunText& text, const std::vector<Weighted>& keys) {
+  Json list = Json::array();
+  for (const Weighted& key : keys) {
+    list.push(Json::object({{"key", key.key},
+                            {"token", text.pieces[static_cast<size_t>(key.key)]},
+                            {"weight", key.weight},
+                            {"score", key.score},
+                            {"segment", segment_of(text, key.key)}}));
+  }
+  return list;
+}
+
+void show_row(const Options& options, const Trace& trace, const std::string& family, int layer, int64_t head, int64_t query) {
+  const RunText& text = trace.plan().text;
+  const MapRow row = trace.map(family, layer).row(head, query);
+  const std::vector<Weighted> keys = row.top_k(options.top);
+  if (options.json) {
+    print_json(Json::object({{"family", family}, {"layer", layer}, {"head", head}, {"query", query}, {"keys", keys_json(text, keys)}}));
+    return;
+  }
+  const Terminal screen = terminal();
+  print(format("{} · {} · {} · #{} {} attends to", trace.plan().model, family, head_name(layer, head), query, context_of(text, query, 4)));
+  const std::vector<Box> boxes = boxes_of(text);
+  if (boxes.size() <= 400) {
+    std::string line;
+    int used = 0;
+    float largest = 0;
+    for (const float weight : row.weights()) largest = std::max(largest, std::isnan(weight) ? 0.0f : weight);
+    for (const Box& box : boxes) {
+      float mass = 0;
+      for (int64_t j = box.begin; j < box.end; ++j)
+        mass += std::isnan(row.weights()[static_cast<size_t>(j)]) ? 0 : row.weights()[static_cast<size_t>(j)];
+      const std::string word = visible(box.label);
+      if (used + display_width(word) + 1 > screen.width && used > 0) {
+        print(line);
+        line.clear();
+        used = 0;
+      }
+      line += screen.colours == Colours::kNone ? word + bar(shade(mass, largest)) : shaded(screen, word, shade(mass, largest));
+      used += display_width(word) + 1;
+    }
+    print(line);
+  }
+  for (const Weighted& key : keys) {
+    const std::string segment = segment_of(text, key.key);
+    print(fit(format("{:>6.2f} %  #{:<7} {}{}", key.weight * 100, key.key, segment.empty() ? "" : "[" + segment + "] ",
+                     context_of(text, key.key, 8)),
+              screen.width));
+  }
+}
+
+// Which segments a query attends to, a line a head.
+void show_segments(const Options& options, const Trace& trace, const std::string& family, const std::vector<int>& layers, int64_t query) {
+  const RunText& text = trace.plan().text;
+  if (text.segments.empty()) usage_error("--by segment needs named parts of the text: --segments FILE, or --pair");
+  Json out = Json::array();
+  for (const int layer : layers) {
+    const LayerMap map = trace.map(family, layer);
+    for (const TextSegment& segment : text.segments) {
+      const std::vector<float> mass = map.mass({query, query + 1}, {segment.begin, segment.end});
+      for (size_t h = 0; h < mass.size(); ++h) {
+        out.push(Json::object({{"layer", layer}, {"head", h}, {"segment", segment.name}, {"mass", mass[h]}}));
+      }
+    }
+  }
+  std::stable_sort(out.items().begin(), out.items().end(),
+                   [](const Json& a, const Json& b) { return a.find("mass")->number() > b.find("mass")->number(); });
+  if (options.json) return print_json(Json::object({{"family", family}, {"query", query}, {"segments", out}}));
+  for (size_t i = 0; i < std::min<size_t>(out.size(), static_cast<size_t>(options.top)); ++i) {
+    const Json& item = out.items()[i];
+    print(format("{:>6.2f} %  {:<8} {}", item.find("mass")->number() * 100,
+                 head_name(static_cast<int>(item.find("layer")->integer()), item.find("head")->integer()), item.find("segment")->string()));
+  }
+}
+
+void run(Options& options) {
+  Trace trace = options.look.trace();
+  const std::string family = options.family.empty() ? trace.main_family() : options.family;
+  std::optional<HeadName> head;
+  if (!options.head.empty()) head = parse_head(options.head);
+  if (head && options.layer >= 0 && head->layer != options.layer) usage_error("--head and --layer name different layers");
+  if (head) check_head(trace, family, head->layer, head->head);
+  if (!options.query.empty()) {
+    const Range query = options.query.find_first_not_of("0123456789") == std::string::npos
+                            ? find_span(trace.plan().text, "#" + options.query)
+                            : find_span(trace.plan().text, options.query);
+    const std::vector<int> layers = options.layer >= 0 ? std::vector<int>{options.layer} : trace.layers(family);
+    if (options.by == "segment") return show_segments(options, trace, family, head ? std::vector<int>{head->layer} : layers, query.end - 1);
+    if (head) return show_row(options, trace, family, head->layer, head->head, query.end - 1);
+    return print_top_heads(trace, family, layers, query, options.top, options.json, options.look.model);
+  }
+  if (head) return show_map(options, trace, family, head->layer, {head->head});
+  if (options.layer >= 0) {
+    std::vector<int64_t> heads(static_cast<size_t>(trace.map(family, options.layer).heads()));
+    for (size_t h = 0; h < heads.size(); ++h) heads[h] = static_cast<int64_t>(h);
+    return show_map(options, trace, family, options.layer, heads);
+  }
+  print_telling_heads(trace, family, 10, options.json, options.look.model);
+}
+
+}  // namespace
+
+void add_show(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("show", "What heads attended to, in the terminal");
+  command->footer(
+      "Examples:\n"
+      "  clearhead show MODEL \"The cat sat on the mat.\" --layer 3 --head L3.H5\n"
+      "  clearhead show MODEL --file prompt.txt --query \"answer\" --top 8 --by head\n"
+      "Without --head and --layer: the atlas' ten most telling heads.");
+  options->look.add(*command);
+  command->add_option("--head", options->head, "A head, like L3.H5");
+  command->add_option("--layer", options->layer, "A layer: the mean of its heads")->check(CLI::NonNegativeNumber);
+  command->add_option("--query", options->query, "A token (1204) or text that occurs in the text: what it attends to");
+  command->add_option("--top", options->top, "How many keys, heads or segments")->check(CLI::PositiveNumber);
+  command->add_option("--by", options->by, "With --query: by head or by segment")->check(CLI::IsMember({"head", "segment"}));
+  command->add_option("--family", options->family, "Which maps: enc, dec or cross");
+  command->add_flag("--json", options->json, "As JSON");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli

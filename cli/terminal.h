@@ -1,0 +1,45 @@
+// Words and shades in a terminal: how many colours it has, how wide it is, how wide text is in it.
+//
+// 24-bit colour where COLORTERM says so, 256 colours on other terminals, and ▁▂▃▄▅▆▇█ under NO_COLOR or in a pipe: nothing is said by colour alone.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "clearhead/observer.h"
+#include "clearhead/tensor.h"
+
+namespace clearhead::cli {
+
+enum class Colours { kNone, k256, kTrue };
+
+struct Terminal {
+  Colours colours = Colours::kNone;
+  int width = 80;
+};
+/// Of standard output. CLEARHEAD_COLOR=none|256|true forces one.
+Terminal terminal();
+
+/// Columns that UTF-8 text takes: 2 for CJK and most emoji, 0 for marks that join.
+int display_width(std::string_view text);
+/// Control characters and line breaks made visible (⏎, ⇥, ␀ …), invalid UTF-8 as U+FFFD.
+std::string visible(std::string_view text);
+/// Cut to `width` columns with … and padded to exactly `width`; right-aligned when asked.
+std::string fit(std::string_view text, int width, bool right = false);
+
+/// `text` on a background of that level (0 … 1).
+std::string shaded(const Terminal& terminal, std::string_view text, double level);
+/// One of ▁▂▃▄▅▆▇█, a blank for 0.
+std::string bar(double level);
+
+/// What people read as one unit: neighbouring tokens whose bytes share a character stand in one box.
+struct Box {
+  int64_t begin = 0, end = 0;  ///< tokens
+  std::string label{};         ///< as read: the bytes of the text, or the name of a special token
+  bool special = false;
+};
+std::vector<Box> boxes_of(const RunText& text);
+
+}  // namespace clearhead::cli

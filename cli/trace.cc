@@ -1,0 +1,50 @@
+// clearhead trace MODEL TEXT -o FILE: run once, keep what is needed to look any time.
+#include <filesystem>
+
+#include "base/format.h"
+#include "cli/cli.h"
+
+namespace clearhead::cli {
+
+void add_trace(CLI::App& app) {
+  struct Options {
+    LookArguments look;
+    std::string out;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("trace", "Run a model on a text and keep what is needed to look at every weight later");
+  command->footer(
+      "Example: clearhead trace MODEL --file prompt.txt -o prompt.trace\nview, show, ask and atlas take the trace in place of a model.");
+  options->look.add(*command);
+  command->add_option("-o,--out", options->out, "Where to write the trace")->required();
+  command->add_flag("--statistics", options->look.statistics_in_run, "Compute the atlas' statistics now and keep them");
+  command->add_flag("--json", options->json, "Say what was kept as JSON");
+  command->callback([options] {
+    const Trace trace = options->look.trace();
+    trace.save(options->out);
+    const std::string family = trace.main_family();
+    const std::vector<int> layers = trace.layers(family);
+    const uint64_t bytes = std::filesystem::file_size(options->out);
+    const int64_t tokens = static_cast<int64_t>(trace.plan().text.ids.size());
+    int64_t rows = 0;
+    if (!layers.empty()) {
+      for (const Range& range : trace.map(family, layers[0]).rows_kept()) rows += range.size();
+    }
+    if (options->json) {
+      Json kept = Json::array();
+      for (const int layer : layers) kept.push(layer);
+      print_json(Json::object(
+          {{"trace", options->out}, {"id", trace.id()}, {"bytes", bytes}, {"tokens", tokens}, {"layers", kept}, {"rows", rows}}));
+      return;
+    }
+    print(format("{}: {} tokens, {} layers, {}", options->out, with_commas(tokens), layers.size(), human_bytes(bytes)));
+    if (rows < tokens) {
+      print(format("query vectors kept: {} of {} tokens; for others, trace again with --rows BEGIN:END or a larger --budget",
+                   with_commas(rows), with_commas(tokens)));
+    }
+    print(format("look: clearhead view {}", options->out));
+  });
+}
+
+}  // namespace clearhead::cli

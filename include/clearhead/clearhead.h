@@ -1,0 +1,17 @@
+// Room: umbrella.
+// Everything at once, for programs that use the library. The library itself includes the headers it needs.
+#pragma once
+
+#include "clearhead/atlas.h"
+#include "clearhead/attend.h"
+#include "clearhead/error.h"
+#include "clearhead/generate.h"
+#include "clearhead/look.h"
+#include "clearhead/map.h"
+#include "clearhead/model.h"
+#include "clearhead/observer.h"
+#include "clearhead/record.h"
+#include "clearhead/spec.h"
+#include "clearhead/tensor.h"
+#include "clearhead/tokenizer.h"
+#include "clearhead/trace.h"
