@@ -1,5 +1,6 @@
 #include "backends/cpu/cpu.h"
 
+#include "backends/cpu/dense.h"
 #include "backends/cpu/targets.h"
 // After targets.h, which says what Highway compiles.
 #include <hwy/highway.h>
@@ -17,8 +18,13 @@ std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape& s
   return std::nullopt;
 }
 
-const Backend kAvx2Table{.name = "cpu", .isa = InstructionSet::kAvx2, .refusal = refusal, .forward = N_AVX2::forward};
-const Backend kAvx512Table{.name = "cpu", .isa = InstructionSet::kAvx512, .refusal = refusal, .forward = N_AVX3::forward};
+const Backend kAvx2Table{
+    .name = "cpu", .isa = InstructionSet::kAvx2, .refusal = refusal, .forward = N_AVX2::forward, .dense = dense_ops(InstructionSet::kAvx2)};
+const Backend kAvx512Table{.name = "cpu",
+                           .isa = InstructionSet::kAvx512,
+                           .refusal = refusal,
+                           .forward = N_AVX3::forward,
+                           .dense = dense_ops(InstructionSet::kAvx512)};
 
 }  // namespace
 
