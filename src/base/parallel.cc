@@ -53,9 +53,12 @@ int threads() {
 
 bool in_parallel() { return inside; }
 
-void align_library_threads() {
-#ifndef CLEARHEAD_STD_THREADS
+bool align_library_threads() {
+#ifdef CLEARHEAD_STD_THREADS
+  return false;
+#else
   if (omp_get_max_threads() != threads()) omp_set_num_threads(threads());
+  return true;
 #endif
 }
 

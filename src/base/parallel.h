@@ -24,7 +24,8 @@ void parallel_ranges(int64_t count, int64_t grain, const std::function<void(int6
 /// True inside a body: dense library calls that start their own threads must not be made there.
 bool in_parallel();
 
-/// Lets libraries that bring their own OpenMP loops use threads() threads when called from this thread.
-void align_library_threads();
+/// Lets libraries that bring their own OpenMP loops use threads() threads when called from this thread. False where this build's threads are not
+/// OpenMP's: then such libraries are not to be called at all.
+bool align_library_threads();
 
 }  // namespace clearhead

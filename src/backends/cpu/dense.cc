@@ -87,9 +87,9 @@ void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout
 std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const WeightPart* parts, int64_t count) {
   auto packed = std::make_shared<Packed>();
   const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
-  packed->layout = wanted_layout(packed->in, packed->out, isa);
+  packed->layout = align_library_threads() ? wanted_layout(packed->in, packed->out, isa)
+                                           : WeightLayout{packed->in, packed->out, 0, packed->in, packed->out};
   const WeightLayout& layout = packed->layout;
-  // Room to prefetch beyond the end without leaving the allocation.
   packed->bytes = static_cast<size_t>(layout.elements()) * sizeof(float);
   packed->values.reset(static_cast<float*>(::operator new(packed->bytes, kAlignment)));
   float* to = packed->values.get();

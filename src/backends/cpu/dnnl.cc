@@ -111,7 +111,7 @@ class Engine {
 
   void run(const Product& product) {
     const std::lock_guard<std::mutex> hold(lock_);
-    align_library_threads();
+    (void)align_library_threads();
     Made& made = find(product);
     made.x.set_data_handle(const_cast<float*>(product.x));
     made.weights.set_data_handle(const_cast<float*>(product.weights));
