@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "text/unicode.h"
@@ -35,6 +36,10 @@ class Aligned {
 
   /// Replaces all bytes; origins follow the changes as `Change` says.
   void transform(const std::vector<Change>& changes, size_t removed_first = 0);
+  /// Replaces every character by what write(c, out) appends, which takes the character's origin. write returns false to give up: nothing
+  /// is changed then, and the answer is false.
+  template <class Write>
+  bool map(const Write& write);
   /// Puts `text` in front; it shares the origin of the first character. Nothing happens to an empty text.
   void prepend(std::string_view text);
   /// Replaces characters one by one, same length in bytes each.
@@ -55,6 +60,24 @@ class Aligned {
   uint32_t base_ = 0;
   std::vector<Origin> origins_{};
 };
+
+template <class Write>
+bool Aligned::map(const Write& write) {
+  const std::string_view text = bytes();
+  std::string out;
+  std::vector<Origin> origins;
+  out.reserve(text.size() + text.size() / 4 + 16);
+  origins.reserve(text.size() + text.size() / 4 + 16);
+  for (size_t i = 0; i < text.size();) {
+    const Decoded decoded = decode_valid(text, i);
+    if (!write(decoded.c, out)) return false;
+    const uint32_t begin = base_ + static_cast<uint32_t>(i);
+    origins.resize(out.size(), is_identity_ ? Origin{begin, begin + decoded.length} : origins_[i]);
+    i += decoded.length;
+  }
+  become(std::move(out), std::move(origins));
+  return true;
+}
 
 template <class Keep>
 void Aligned::filter(const Keep& keep) {

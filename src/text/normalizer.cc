@@ -75,7 +75,8 @@ class StripAccents : public Normalizer {
   }
 };
 
-// Clean, blanks around Chinese, decompose and strip marks, lower case: each a pass of its own unless the text is plain ASCII.
+// Clean, blanks around Chinese, decompose and strip marks, lower case. One pass does all of it, character by character, unless a mark
+// stays that canonical order might move: then each is a pass of its own.
 class Bert : public Normalizer {
  public:
   explicit Bert(const BertNormalizerOptions& options) : options_(options) {}
@@ -85,6 +86,7 @@ class Bert : public Normalizer {
       if (options_.lowercase) text.lower_ascii();
       return;
     }
+    if (text.map([&](char32_t c, std::string& out) { return write(c, out); })) return;
     if (options_.clean_text) clean(text);
     if (options_.handle_chinese_chars) set_chinese_apart(text);
     if (options_.strip_accents) {
@@ -95,6 +97,34 @@ class Bert : public Normalizer {
   }
 
  private:
+  bool write(char32_t c, std::string& out) const {
+    const uint16_t found = classes(c);
+    if (options_.clean_text) {
+      if (found & kBertRemoved) return true;
+      if (found & kSpace) c = ' ';
+    }
+    const bool is_apart = options_.handle_chinese_chars && (found & kChinese);
+    if (is_apart) out += ' ';
+    if (c < 0x80 || !options_.strip_accents || (found & kApart) == 0) {
+      lower(c, out);
+    } else {
+      char32_t parts[8];
+      const size_t count = decompose(c, parts);
+      for (size_t i = 0; i < count; ++i) {
+        if (is(parts[i], kNonspacingMark)) continue;
+        if (combining_class(parts[i]) != 0) return false;
+        lower(parts[i], out);
+      }
+    }
+    if (is_apart) out += ' ';
+    return true;
+  }
+  void lower(char32_t c, std::string& out) const {
+    if (!options_.lowercase) return append_utf8(out, c);
+    const Lower lower = to_lower(c);
+    append_utf8(out, lower.first);
+    if (lower.second != 0) append_utf8(out, lower.second);
+  }
   // ASCII without control characters: only the case can change (and tab, line breaks, which split words like the blank they would become).
   static bool is_plain(std::string_view text) {
     for (const char c : text) {

@@ -32,30 +32,46 @@ bool is_circled_letter(char32_t c) {  // alphabetic though of category So
   return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }
 
-uint16_t find_classes(char32_t c) {
+// What utf8proc knows of a code point.
+uint16_t current_classes(char32_t c) {
   if (c >= 0x110000) return 0;
   uint16_t found = 0;
-  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
+  const auto category = static_cast<utf8proc_category_t>(property->category);
   const bool is_letter = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO;
   const bool is_mark = category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME;
   const bool is_number = category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
-  if (is_letter || within(kNewLetterRanges, c)) found |= kLetter;
-  if (is_number || within(kNewNumberRanges, c)) found |= kNumber;
+  if (is_letter) found |= kLetter;
+  if (is_number) found |= kNumber;
   if (is_white_space(c)) found |= kSpace;
   if (is_letter || is_mark || category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_PC ||
-      is_circled_letter(c) || c == 0x200C || c == 0x200D || within(kNewWordRanges, c)) {
+      is_circled_letter(c) || c == 0x200C || c == 0x200D) {
     found |= kWord;
   }
-  if (within(kBertPunctuationRanges, c)) found |= kBertPunctuation;
-  if (within(kBertRemovedRanges, c)) found |= kBertRemoved;
-  if (within(kNonspacingMarkRanges, c)) found |= kNonspacingMark;
-  if (within(kCombiningMarkRanges, c)) found |= kCombiningMark;
   if (is_chinese(c)) found |= kChinese;
   if (c == '\r' || c == '\n') found |= kLineBreak;
-  if (c >= 0x80) {
-    const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
-    if (property->combining_class != 0 || within(kDecomposableRanges, c) || is_mark) found |= kApart;
-  }
+  if (c >= 0x80 && (property->combining_class != 0 || is_mark)) found |= kApart;
+  return found;
+}
+
+// The tables and the classes they add.
+template <class Visit>
+void for_each_range(const Visit& visit) {
+  visit(kNewLetterRanges, kLetter);
+  visit(kNewNumberRanges, kNumber);
+  visit(kNewWordRanges, kWord);
+  visit(kBertPunctuationRanges, kBertPunctuation);
+  visit(kBertRemovedRanges, kBertRemoved);
+  visit(kNonspacingMarkRanges, kNonspacingMark);
+  visit(kCombiningMarkRanges, kCombiningMark);
+  visit(kDecomposableRanges, kApart);
+}
+
+uint16_t find_classes(char32_t c) {
+  uint16_t found = current_classes(c);
+  for_each_range([&](const auto& ranges, uint16_t bits) {
+    if (within(ranges, c)) found |= bits;
+  });
   return found;
 }
 
@@ -64,7 +80,13 @@ constexpr char32_t kTabled = 0x34000;  // planes 0 to 3; beyond stand few charac
 struct ClassTable {
   std::vector<uint16_t> of;
   ClassTable() : of(kTabled) {
-    for (char32_t c = 0; c < kTabled; ++c) of[c] = find_classes(c);
+    for (char32_t c = 0; c < kTabled; ++c) of[c] = current_classes(c);
+    const auto mark = [&](const auto& ranges, uint16_t bits) {
+      for (const Range& range : ranges) {
+        for (char32_t c = range.first; c <= range.last && c < kTabled; ++c) of[c] |= bits;
+      }
+    };
+    for_each_range(mark);
   }
 };
 
@@ -213,12 +235,30 @@ Lower to_lower(char32_t c) {
   return {static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), 0};
 }
 
-namespace {
-
 uint8_t combining_class(char32_t c) {
-  if (!within(kCombiningMarkRanges, c)) return 0;  // marks of later Unicode are letters to Unicode 9
+  if (!is(c, kCombiningMark)) return 0;  // marks of later Unicode are letters to Unicode 9
   return static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class);
 }
+
+size_t decompose(char32_t c, char32_t* parts) {
+  parts[0] = c;
+  if (c >= 0xAC00 && c <= 0xD7A3) {  // Hangul by arithmetic
+    const char32_t syllable = c - 0xAC00;
+    parts[0] = 0x1100 + syllable / 588;
+    parts[1] = 0x1161 + syllable % 588 / 28;
+    parts[2] = 0x11A7 + syllable % 28;
+    return syllable % 28 == 0 ? 2 : 3;
+  }
+  if (c < 0xC0 || !within(kDecomposableRanges, c)) return 1;
+  utf8proc_int32_t out[8];
+  int boundary = 0;
+  const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), out, 8, UTF8PROC_DECOMPOSE, &boundary);
+  if (count <= 0 || count > 8) return 1;
+  for (utf8proc_ssize_t i = 0; i < count; ++i) parts[i] = static_cast<char32_t>(out[i]);
+  return static_cast<size_t>(count);
+}
+
+namespace {
 
 // The composition of two characters, or 0.
 char32_t compose(char32_t first, char32_t second) {

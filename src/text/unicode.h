@@ -71,6 +71,10 @@ struct Change {
   char32_t c;
   int32_t change;
 };
+/// The canonical decomposition of one character into `parts` (room for 8); how many.
+size_t decompose(char32_t c, char32_t* parts);
+/// Canonical combining class, 0 for marks that Unicode 9 did not know.
+uint8_t combining_class(char32_t c);
 enum class NormalForm { kNfd, kNfkd, kNfc, kNfkc };
 /// The normal form of a valid text as changes.
 std::vector<Change> normal_form(std::string_view text, NormalForm form);
