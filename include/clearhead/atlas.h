@@ -56,6 +56,9 @@ inline constexpr float kTellingBroad = 0.75f;
 /// The sweep the atlas needs: all statistics, its matches, and 64 × 64 thumbnails.
 SweepRequest atlas_request(const RunText& text);
 
+/// The text as far as its first tokens: what a map knows of a text that grew since (generated tokens).
+RunText first_tokens(RunText text, int64_t count);
+
 /// Scores of every head of one layer from the result of atlas_request's sweep.
 std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& text, const MapFamily& family, int layer);
 

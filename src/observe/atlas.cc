@@ -13,7 +13,6 @@
 #include <unordered_map>
 
 #include "base/format.h"
-#include "observe/trace_state.h"
 
 namespace clearhead {
 namespace {
@@ -129,6 +128,15 @@ std::vector<uint8_t> delimiters_of(const RunText& text) {
   return out;
 }
 
+RunText first_tokens(RunText text, int64_t count) {
+  const size_t kept = std::min(text.ids.size(), static_cast<size_t>(count));
+  text.ids.resize(kept);
+  text.offsets.resize(kept);
+  text.special.resize(kept);
+  text.pieces.resize(kept);
+  return text;
+}
+
 SweepRequest atlas_request(const RunText& text) {
   SweepRequest request({entropy, received, distance, offsets});
   request.offset_reach = kReach;
@@ -216,19 +224,10 @@ std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family
     }
     const SweepResult& sweep = trace.statistics(family, layers[at], own);
     // Statistics of the prefill do not know tokens generated since: their own rows say how far they reach.
-    RunText text = trace.plan().text;
-    const size_t known = static_cast<size_t>(sweep.received.size(2));
-    if (text.ids.size() > known) {
-      text.ids.resize(known);
-      text.offsets.resize(known);
-      text.special.resize(known);
-      text.pieces.resize(known);
-    }
+    const RunText text = first_tokens(trace.plan().text, sweep.received.size(2));
     for (HeadScores& head : head_scores(sweep, text, *shape, layers[at])) out.push_back(std::move(head));
   }
   return out;
 }
-
-SweepRequest trace_statistics_request(const RunPlan& plan) { return atlas_request(plan.text); }
 
 }  // namespace clearhead

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/format.h"
+#include "clearhead/atlas.h"
 #include "observe/trace_state.h"
 
 namespace clearhead {
@@ -235,7 +236,7 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
     for (const Range& rows : watched_rows(state_->options, all.end)) layer.frames.push_back(frame_of_rows(record, keys, spec, rows));
   }
   if (!state_->all_rows || state_->options.statistics_in_run) {
-    layer.statistics = AttentionMap(record).sweep(trace_statistics_request(state_->plan));
+    layer.statistics = AttentionMap(record).sweep(atlas_request(first_tokens(state_->plan.text, key_length(record.keys))));
   }
 }
 
@@ -285,7 +286,10 @@ bool Trace::has_statistics(const std::string& family, int layer) const { return 
 
 const SweepResult& Trace::statistics(const std::string& family, int layer, const LookOptions& options) const {
   LayerTrace& kept = state_->layer(family, layer);
-  if (!kept.statistics) kept.statistics = map(family, layer).sweep(trace_statistics_request(state_->plan), options);
+  if (!kept.statistics) {
+    const LayerMap whole = map(family, layer);
+    kept.statistics = whole.sweep(atlas_request(first_tokens(state_->plan.text, whole.keys())), options);
+  }
   return *kept.statistics;
 }
 

@@ -42,7 +42,4 @@ Tensor concatenate(const std::vector<Tensor>& parts, int axis);
 /// Keys as one tensor [batch, key_head, key, d_k]: pages are gathered.
 Tensor gather_keys(const Keys& keys);
 
-/// The atlas' statistics with 64 × 64 thumbnails, for the tokens of this text.
-SweepRequest trace_statistics_request(const RunPlan& plan);
-
 }  // namespace clearhead
