@@ -9,6 +9,7 @@
 #include "backends/cpu/cpu.h"
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
+#include "backends/cpu/forward_decode-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,7 +18,11 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
-  forward_tiles(plan);
+  if (plan.rows <= kDecodeQueries) {
+    forward_decode(plan);
+  } else {
+    forward_tiles(plan);
+  }
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

@@ -1,0 +1,454 @@
+// Few queries over many keys: every key and value byte is read once for all query heads of its group. Included once per target.
+//
+//   chunk of 1,024 keys → sub-blocks: all scores (keys in lanes) → terms, visibility, maximum → 2^(s − m) → values (channels in lanes)
+//   → partial (m, ℓ, O) per chunk → merged in chunk order
+//
+// A score is the same chain over ascending channels as in score_kernel-inl.h, followed by the same element-wise operations: the same bits. m is an
+// integer here too, so merging multiplies by exact powers of two. Chunks start at multiples of 1,024 keys: where keys are split depends on nothing else.
+// Row-major keys are transposed in registers, 16 keys at a time; pages hold them so already.
+#if defined(CLEARHEAD_CPU_FORWARD_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
+#else
+#define CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "backends/cpu/forward_tile-inl.h"
+#include "base/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr int64_t kDecodeQueries = 8;  // up to here a call is decoded; beyond, lanes full of queries are faster
+inline constexpr int64_t kChunk = 1024;       // keys of an item
+inline constexpr int64_t kSubBlock = 512;     // keys scored before their values are read: long enough streams, scores in L1
+inline constexpr int64_t kValueRows = 32;     // values added before the accumulators go back to memory
+inline constexpr int64_t kAhead = 8192;       // bytes of prefetch
+inline constexpr int kPanelVectors = 16 / kLanes;
+
+// One query of one query head of the group.
+struct DecodeRow {
+  const ScoreView* view = nullptr;
+  int64_t query = 0, head = 0;
+  Range band{};
+  int32_t segment = 0;  // −1 sees nothing
+  float m = kNone, l = 0;
+};
+
+// All rows of a key head, and room for one item.
+struct DecodeBlock {
+  std::vector<ScoreView> views{};  // [query head of the group]
+  std::vector<DecodeRow> rows{};
+  ValueView values{};
+  int64_t sub_block = kSubBlock, d_v = 0, d_v_padded = 0;
+  float* q = nullptr;       // [row set][d_k][rows of the set]: sets of 4, then 2, then 1
+  float* s = nullptr;       // [row][sub_block]: scores, then weights
+  float* raw = nullptr;     // the same, kept by careful items
+  float* o = nullptr;       // [row][d_v_padded]
+  bool careful = false;
+
+  const ScoreView& view() const { return views[0]; }
+  int64_t row_count() const { return static_cast<int64_t>(rows.size()); }
+};
+
+// Calls f(integral constant N, first row) for the sets the rows are worked in.
+template <class F>
+HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
+  int64_t row = 0;
+  for (; row + 4 <= rows; row += 4) f(std::integral_constant<int, 4>{}, row);
+  if (row + 2 <= rows) f(std::integral_constant<int, 2>{}, row), row += 2;
+  if (row < rows) f(std::integral_constant<int, 1>{}, row);
+}
+
+// --- scores --------------------------------------------------------------------------------------------------------------------------------
+
+HWY_INLINE const float* panel_at(const ScoreView& view, int64_t key) {
+  const int64_t last = std::min(key, (view.key_length - 1) / 16 * 16);
+  return view.panels(last / kKeyTile) + last % kKeyTile * view.d_k;
+}
+
+// Scores of 16 keys for N rows. q: [d_k][N]. `ahead` is the panel to prefetch, line by line.
+template <int N>
+HWY_INLINE void score_panel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
+                            int64_t row_stride) {
+  const F32 d;
+  Floats sum[N * kPanelVectors];
+  unroll<N * kPanelVectors>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
+#pragma GCC unroll 2
+  for (int64_t channel = 0; channel < d_k; ++channel) {
+    hwy::Prefetch(ahead + channel * 16);
+    Floats keys[kPanelVectors];
+    unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { keys[v] = hn::Load(d, panel + channel * 16 + v * kLanes); });
+    unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const Floats x = hn::Set(d, q[channel * N + r]);
+      unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        sum[r * kPanelVectors + v] = hn::MulAdd(keys[v], x, sum[r * kPanelVectors + v]);
+      });
+    });
+  }
+  unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r * kPanelVectors + v], d, to + r * row_stride + v * kLanes); });
+  });
+}
+
+// The same for kLanes row-major keys: four channels of all of them are transposed, then used.
+template <int N>
+HWY_INLINE void score_rows(const float* const* keys, const float* HWY_RESTRICT q, int64_t d_k, float* to, int64_t row_stride) {
+  const F32 d;
+  Floats sum[N];
+  unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
+  int64_t channel = 0;
+  for (; channel + 4 <= d_k; channel += 4) {
+    Floats t[4];
+    unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(keys, r, channel); });
+    transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
+    unroll<4>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum[r] = hn::MulAdd(t[c], hn::Set(d, q[(channel + c) * N + r]), sum[r]); });
+    });
+  }
+  for (; channel < d_k; ++channel) {
+    alignas(64) float column[kLanes];
+    for (int i = 0; i < kLanes; ++i) column[i] = keys[i][channel];
+    const Floats t = hn::Load(d, column);
+    unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum[r] = hn::MulAdd(t, hn::Set(d, q[channel * N + r]), sum[r]); });
+  }
+  unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r], d, to + r * row_stride); });
+}
+
+// Scores of keys [begin, end), begin a multiple of 16, for every row.
+inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin, int64_t end) {
+  const ScoreView& view = block.view();
+  const int64_t d_k = view.d_k, stride = block.sub_block;
+  if (view.pages) {
+    const int64_t panels_ahead = std::max<int64_t>(1, kAhead / (d_k * 64));
+    for (int64_t key = begin; key < end; key += 16) {
+      const float *panel = panel_at(view, key), *ahead = panel_at(view, key + panels_ahead * 16);
+      for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+        score_panel<n>(panel, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
+      });
+    }
+    return;
+  }
+  const int64_t lines = (d_k + 15) / 16, near = std::max<int64_t>(kLanes, 4096 / (d_k * 4)), far = std::max<int64_t>(2 * kLanes, 16384 / (d_k * 4));
+  for (int64_t key = begin; key < end; key += kLanes) {
+    const float* keys[kLanes];
+    for (int64_t i = 0; i < kLanes; ++i) {
+      keys[i] = view.keys + std::min(key + i, view.key_length - 1) * view.key_stride;
+      const float *soon = view.keys + (key + near + i) * view.key_stride, *later = view.keys + (key + far + i) * view.key_stride;
+      for (int64_t line = 0; line < lines; ++line) {
+        __builtin_prefetch(soon + line * 16, 0, 3);
+        __builtin_prefetch(later + line * 16, 0, 2);
+      }
+    }
+    for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+      score_rows<n>(keys, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
+    });
+  }
+}
+
+// kLanes elements from `from`, spaced by `stride`; past `count` of them the last is repeated. For operands that lie along the keys.
+template <class T>
+HWY_INLINE void copy_lanes(const T* from, int64_t stride, int64_t count, T* to) {
+  for (int64_t i = 0; i < kLanes; ++i) to[i] = from[std::min(i, count - 1) * stride];
+}
+
+// Terms and visibility of one vector of keys of one row.
+inline Floats finish_scores(const DecodeRow& row, int64_t key, Floats s) {
+  const F32 d;
+  const I32 di;
+  const ScoreView& view = *row.view;
+  const int64_t left = std::max<int64_t>(1, view.key_length - key), at = view.key_length - left;
+  const Ints j = hn::Iota(di, static_cast<int32_t>(key));
+  if (view.terms) {
+    for (const ScoreTerm& term : *view.terms) {
+      if (term.kind == ScoreTerm::Kind::kAlibi) {
+        const Floats position = hn::Set(d, static_cast<float>(view.position_of(row.query)));
+        s = term_alibi(s, hn::Set(d, term.slope), position, hn::ConvertTo(d, j));
+      } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
+        s = term_soft_cap(s, hn::Set(d, term.cap), hn::Set(d, term.inverse_cap));
+      } else {
+        alignas(64) float bias[kLanes];
+        copy_lanes(term.bias + row.query * term.query_stride + at * term.key_stride, term.key_stride, left, bias);
+        s = term_dense(s, hn::Load(d, bias));
+      }
+    }
+  }
+  const Floats hidden = hn::Set(d, kHidden);
+  s = term_floor(s);
+  const auto outside = hn::Or(hn::Lt(j, hn::Set(di, static_cast<int32_t>(row.band.begin))),
+                              hn::Not(hn::Lt(j, hn::Set(di, static_cast<int32_t>(row.band.end)))));
+  s = hn::IfThenElse(hn::RebindMask(d, outside), hidden, s);
+  if (view.key_segments) {
+    alignas(64) int32_t ids[kLanes];
+    copy_lanes(view.key_segments + at * view.key_segment_stride, view.key_segment_stride, left, ids);
+    const auto same = hn::And(hn::Eq(hn::Load(di, ids), hn::Set(di, row.segment)), hn::Gt(hn::Load(di, ids), hn::Set(di, -1)));
+    s = hn::IfThenElse(hn::RebindMask(d, same), s, hidden);
+  }
+  if (view.mask) {
+    alignas(64) uint8_t bytes[kLanes];
+    alignas(64) int32_t visible[kLanes];
+    copy_lanes(view.mask + row.query * view.mask_query_stride + at * view.mask_key_stride, view.mask_key_stride, left, bytes);
+    for (int i = 0; i < kLanes; ++i) visible[i] = bytes[i];
+    s = hn::IfThenElse(hn::RebindMask(d, hn::Eq(hn::Load(di, visible), hn::Zero(di))), hidden, s);
+  }
+  return s;
+}
+
+// --- one sub-block -------------------------------------------------------------------------------------------------------------------------
+
+// Scores of keys [begin, end) of row r become weights 2^(s − m), in place; m, ℓ and O follow.
+inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
+  const F32 d;
+  DecodeRow& row = block.rows[static_cast<size_t>(r)];
+  const ScoreView& view = *row.view;
+  float* s = block.s + r * block.sub_block;
+  const int64_t count = round_up(end - begin, 16);
+  const bool plain = !view.terms && !view.key_segments && !view.mask && !block.careful && row.band.begin <= begin && begin + count <= row.band.end;
+  if (!plain) {
+    for (int64_t j = 0; j < count; j += kLanes) hn::Store(finish_scores(row, begin + j, hn::Load(d, s + j)), d, s + j);
+  }
+  Floats largest = hn::Set(d, kHidden);
+  for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j));
+  const float top = hn::GetLane(hn::MaxOfLanes(d, largest));
+  if (block.careful) std::copy(s, s + count, block.raw + r * block.sub_block);
+  if (top > row.m + 8.0F) {
+    const float to = std::ceil(top);
+    const Floats factor = exp2_shifted(hn::Set(d, row.m), hn::Set(d, to));
+    float* o = block.o + r * block.d_v_padded;
+    for (int64_t c = 0; c < block.d_v_padded; c += kLanes) hn::Store(hn::Load(d, o + c) * factor, d, o + c);
+    row.l *= hn::GetLane(factor);
+    row.m = to;
+  }
+  const Floats shift = hn::Set(d, row.m);
+  Floats sum = hn::Zero(d);
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const Floats e = exp2_shifted(hn::Load(d, s + j), shift);
+    hn::Store(e, d, s + j);
+    sum = sum + e;
+  }
+  row.l += hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+// o[N rows][V vectors] += weights·values over `keys` rows; `lanes` of the last vector are used.
+template <int N, int V, bool kPartial>
+HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const float* HWY_RESTRICT values, int64_t stride, int64_t keys,
+                            Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
+  const F32 d;
+  Floats sum[N * V];
+  unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = hn::Load(d, o + r * o_stride + v * kLanes); });
+  });
+  for (int64_t j = 0; j < keys; ++j) {
+    Floats value[V];
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      value[v] = kPartial ? hn::MaskedLoad(lanes, d, values + v * kLanes) : hn::LoadU(d, values + v * kLanes);
+    });
+    unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const Floats weight = hn::Set(d, weights[r * weight_stride + j]);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = hn::MulAdd(value[v], weight, sum[r * V + v]); });
+    });
+    values += stride;
+  }
+  unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r * V + v], d, o + r * o_stride + v * kLanes); });
+  });
+}
+
+// All channels of one set of rows; a vector that reaches past d_v is loaded with a mask, since what follows may not be ours to read.
+template <int N>
+HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o,
+                                 int64_t o_stride) {
+  const F32 d;
+  constexpr int kWide = kLanes == 16 || N < 4 ? 4 : 2;
+  const Lanes all = hn::FirstN(d, kLanes);
+  int64_t c = 0;
+  for (; c + kWide * kLanes <= d_v; c += kWide * kLanes) add_decoded<N, kWide, false>(weights, weight_stride, values + c, stride, keys, all, o + c, o_stride);
+  for (; c + kLanes <= d_v; c += kLanes) add_decoded<N, 1, false>(weights, weight_stride, values + c, stride, keys, all, o + c, o_stride);
+  if (c < d_v) {
+    const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
+    add_decoded<N, 1, true>(weights, weight_stride, values + c, stride, keys, rest, o + c, o_stride);
+  }
+}
+
+HWY_INLINE const float* value_row(const ValueView& values, int64_t key, int64_t key_length) {
+  key = std::min(key, key_length - 1);
+  return values.at_tile(key / kKeyTile * kKeyTile) + key % kKeyTile * values.stride;
+}
+
+inline HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, int64_t end) {
+  const int64_t key_length = block.view().key_length, stride = block.values.stride, lines = (block.d_v + 15) / 16;
+  const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / (4 * std::max<int64_t>(1, block.d_v))), kValueRows);
+  for (int64_t key = begin; key < end; key += kValueRows) {
+    const int64_t keys = std::min(kValueRows, end - key);
+    const float *values = value_row(block.values, key, key_length), *ahead = value_row(block.values, key + rows_ahead, key_length);
+    for (int64_t j = 0; j < keys; ++j) {
+      for (int64_t line = 0; line < lines; ++line) hwy::Prefetch(ahead + j * stride + line * 16);
+    }
+    for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+      add_decoded_rows<n>(block.s + row * block.sub_block + (key - begin), block.sub_block, values, stride, keys, block.d_v,
+                          block.o + row * block.d_v_padded, block.d_v_padded);
+    });
+  }
+}
+
+// The same chain; keys that a row does not see are left out, whatever their values hold.
+inline HWY_NOINLINE void add_sub_block_values_carefully(const DecodeBlock& block, int64_t begin, int64_t end) {
+  for (int64_t key = begin; key < end; ++key) {
+    const float* values = value_row(block.values, key, block.view().key_length);
+    for (int64_t r = 0; r < block.row_count(); ++r) {
+      const int64_t at = r * block.sub_block + (key - begin);
+      if (block.raw[at] < kVisible) continue;
+      for (int64_t c = 0; c < block.d_v; ++c) {
+        float& o = block.o[r * block.d_v_padded + c];
+        o = std::fma(values[c], block.s[at], o);
+      }
+    }
+  }
+}
+
+// Keys [begin, end) of the item into m, ℓ and O of every row. Returns whether all of it is finite.
+inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
+  std::fill(block.o, block.o + block.row_count() * block.d_v_padded, 0.0F);
+  for (DecodeRow& row : block.rows) row.m = kNone, row.l = 0;
+  for (int64_t sub = begin; sub < end; sub += block.sub_block) {
+    const int64_t sub_end = std::min(end, sub + block.sub_block);
+    score_sub_block(block, sub, sub_end);
+    for (int64_t r = 0; r < block.row_count(); ++r) weigh(block, r, sub, sub_end);
+    if (block.careful) {
+      add_sub_block_values_carefully(block, sub, sub_end);
+    } else {
+      add_sub_block_values(block, sub, sub_end);
+    }
+  }
+  bool finite = true;
+  for (const DecodeRow& row : block.rows) finite = finite && row.l - row.l == 0;
+  for (int64_t i = 0; i < block.row_count() * block.d_v_padded; ++i) finite = finite && block.o[i] - block.o[i] == 0;
+  return finite;
+}
+
+// --- one key head --------------------------------------------------------------------------------------------------------------------------
+
+// Where the partial results of an item lie: [row][m, ℓ, O…], kPartial floats a row.
+struct Partials {
+  std::vector<float> data{};
+  int64_t row_floats = 0, rows = 0, chunks = 0, first_chunk = 0;
+  float* at(int64_t key_head, int64_t chunk, int64_t row) { return data.data() + ((key_head * chunks + chunk) * rows + row) * row_floats; }
+};
+
+inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, DecodeBlock& block) {
+  const int64_t group = plan.problem.group();
+  for (int64_t g = 0; g < group; ++g) block.views.push_back(plan.problem.view(batch, key_head * group + g));
+  const ScoreView& view = block.view();
+  block.values = plan.value_view(batch, view);
+  block.d_v = plan.d_v;
+  block.d_v_padded = round_up(std::max<int64_t>(1, plan.d_v), 16);
+  for (int64_t g = 0; g < group; ++g) {
+    for (int64_t i = 0; i < plan.rows; ++i) {
+      DecodeRow row;
+      row.view = &block.views[static_cast<size_t>(g)];
+      row.head = key_head * group + g;
+      row.query = i;
+      row.band = view.band_of(i);
+      row.segment = view.query_segments ? std::max(-1, view.query_segments[i * view.query_segment_stride]) : 0;
+      block.rows.push_back(row);
+    }
+  }
+  if (block.row_count() > 32) block.sub_block = 128;  // scores of many rows stay in L2
+  const int64_t q_floats = round_up(block.row_count() * view.d_k, 16), s_floats = block.row_count() * block.sub_block;
+  block.q = ThreadScratch::floats(q_floats + 2 * s_floats + block.row_count() * block.d_v_padded);
+  block.s = block.q + q_floats;
+  block.raw = block.s + s_floats;
+  block.o = block.raw + s_floats;
+  for_row_sets(block.row_count(), [&](auto n, int64_t first) {
+    for (int64_t r = 0; r < n; ++r) {
+      const DecodeRow& row = block.rows[static_cast<size_t>(first + r)];
+      const float* from = row.view->queries + row.query * row.view->query_stride;
+      for (int64_t c = 0; c < view.d_k; ++c) block.q[first * view.d_k + c * n + r] = from[c * view.query_channel] * view.query_factor;
+    }
+  });
+}
+
+// Keys that any row of the call may see by its band.
+inline Range band_of_all(const ScoreView& view) {
+  Range out{view.key_length, 0};
+  for (int64_t i = 0; i < view.query_length; ++i) {
+    const Range band = view.band_of(i);
+    if (band.size() <= 0) continue;
+    out.begin = std::min(out.begin, band.begin);
+    out.end = std::max(out.end, band.end);
+  }
+  return out.begin < out.end ? out : Range{0, 0};
+}
+
+inline void decode_item(const ForwardPlan& plan, Partials& partials, Range keys, int64_t item) {
+  const int64_t key_heads = plan.problem.heads() / plan.problem.group();
+  const int64_t head_index = item / partials.chunks, chunk = item % partials.chunks;
+  DecodeBlock block;
+  fill_decode_block(plan, head_index / key_heads, head_index % key_heads, block);
+  const int64_t first = (partials.first_chunk + chunk) * kChunk;
+  const int64_t begin = std::max(first, keys.begin / 16 * 16), end = std::min(first + kChunk, keys.end);
+  if (!decode_chunk(block, begin, end)) {
+    block.careful = true;
+    decode_chunk(block, begin, end);
+  }
+  for (int64_t r = 0; r < block.row_count(); ++r) {
+    float* to = partials.at(head_index, chunk, r);
+    to[0] = block.rows[static_cast<size_t>(r)].m;
+    to[1] = block.rows[static_cast<size_t>(r)].l;
+    std::copy(block.o + r * block.d_v_padded, block.o + r * block.d_v_padded + plan.d_v, to + 2);
+  }
+}
+
+inline float exp2_scalar(float c, float m) { return hn::GetLane(exp2_shifted(hn::Set(F32(), c), hn::Set(F32(), m))); }
+
+// Row `row` of a key head: partials in chunk order, then the sink, then out, m and ℓ.
+inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_index, int64_t row) {
+  const int64_t key_heads = plan.problem.heads() / plan.problem.group();
+  const int64_t batch = head_index / key_heads, head = head_index % key_heads * plan.problem.group() + row / plan.rows, query = row % plan.rows;
+  const int64_t step = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
+  float* out = plan.out_row(batch, head, query);
+  float m = kNone, l = 0;
+  for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) m = std::max(m, partials.at(head_index, chunk, row)[0]);
+  const bool is_empty = m == kNone;
+  const ScoreView view = plan.problem.view(batch, head);
+  const float sink = view.sink ? *view.sink * kLog2E : kHidden;
+  if (!is_empty && sink > m + kHard) m = std::ceil(sink);
+  std::vector<float> sum(static_cast<size_t>(plan.d_v), 0.0F);
+  for (int64_t chunk = 0; chunk < partials.chunks && !is_empty; ++chunk) {
+    const float* part = partials.at(head_index, chunk, row);
+    const float factor = exp2_scalar(part[0], m);
+    l = std::fma(part[1], factor, l);
+    for (int64_t c = 0; c < plan.d_v; ++c) sum[static_cast<size_t>(c)] = std::fma(part[2 + c], factor, sum[static_cast<size_t>(c)]);
+  }
+  if (!is_empty && view.sink) l += exp2_scalar(sink < kHidden ? kHidden : sink, m);
+  const float inverse = is_empty ? 0 : 1 / l;
+  for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = sum[static_cast<size_t>(c)] * inverse;
+  const int64_t at = plan.stats_row(batch, head, query);
+  plan.m[at] = is_empty ? -std::numeric_limits<float>::infinity() : m;
+  plan.l[at] = is_empty ? 0 : l;
+}
+
+inline void forward_decode(const ForwardPlan& plan) {
+  const Range keys = band_of_all(plan.problem.view(0, 0));
+  const int64_t key_heads = plan.problem.heads() / plan.problem.group();
+  Partials partials;
+  partials.rows = plan.problem.group() * plan.rows;
+  partials.row_floats = plan.d_v + 2;
+  partials.first_chunk = keys.begin / kChunk;
+  partials.chunks = (keys.end + kChunk - 1) / kChunk - partials.first_chunk;
+  const int64_t heads = plan.problem.batch() * key_heads;
+  partials.data.resize(static_cast<size_t>(heads * partials.chunks * partials.rows * partials.row_floats));
+  for_items(heads * partials.chunks, [&](int64_t item, int) { decode_item(plan, partials, keys, item); });
+  parallel_ranges(heads * partials.rows, 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) merge_row(plan, partials, row / partials.rows, row % partials.rows);
+  });
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
