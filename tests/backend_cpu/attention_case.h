@@ -135,14 +135,18 @@ inline ReferenceRow reference_row(const Case& c, int64_t b, int64_t h, int64_t i
   row.out.assign(static_cast<size_t>(s.d_v), 0);
   row.magnitude = row.out;
   double largest = -std::numeric_limits<double>::infinity();
+  const auto* query = c.q.data<float>() + b * c.q.stride(0) + h * c.q.stride(1) + i * c.q.stride(2);
+  const auto* keys = c.k.data<float>() + b * c.k.stride(0) + key_head * c.k.stride(1);
+  const auto* values = c.v.data<float>() + b * c.v.stride(0) + key_head * c.v.stride(1);
   for (int64_t j = 0; j < s.keys; ++j) {
     double score = 0, size = 0;
     for (int64_t d = 0; d < s.d_k; ++d) {
-      const double product = double{element<float>(c.q, {b, h, i, d})} * double{element<float>(c.k, {b, key_head, j, d})};
+      const double product = double{query[d * c.q.stride(3)]} * double{keys[j * c.k.stride(2) + d * c.k.stride(3)]};
       score += product, size += std::abs(product);
     }
     score *= scale, size *= std::abs(scale);
     for (const Term& term : c.spec.terms) {
+      if (std::isinf(score) && score < 0) break;  // hidden by a bias: stays so
       double change = 0;
       if (const auto* alibi = std::get_if<Alibi>(&term))
         change = -element<float>(alibi->slopes, {h}) * std::abs(position - static_cast<double>(j));
@@ -171,7 +175,7 @@ inline ReferenceRow reference_row(const Case& c, int64_t b, int64_t h, int64_t i
     if (std::isinf(score) && score < 0) continue;
     const double weight = std::exp(score - largest) / sum;
     for (int64_t d = 0; d < s.d_v; ++d) {
-      const double value = element<float>(c.v, {b, key_head, j, d});
+      const double value = values[j * c.v.stride(2) + d * c.v.stride(3)];
       row.out[static_cast<size_t>(d)] += weight * value;
       row.magnitude[static_cast<size_t>(d)] += weight * std::abs(value);
     }

@@ -45,10 +45,10 @@ struct DecodeBlock {
   std::vector<DecodeRow> rows{};
   ValueView values{};
   int64_t sub_block = kSubBlock, d_v = 0, d_v_padded = 0;
-  float* q = nullptr;       // [row set][d_k][rows of the set]: sets of 4, then 2, then 1
-  float* s = nullptr;       // [row][sub_block]: scores, then weights
-  float* raw = nullptr;     // the same, kept by careful items
-  float* o = nullptr;       // [row][d_v_padded]
+  float* q = nullptr;    // [row set][d_k][rows of the set]: sets of 4, then 2, then 1
+  float* s = nullptr;    // [row][sub_block]: scores, then weights
+  float* raw = nullptr;  // the same, kept by careful items
+  float* o = nullptr;    // [row][d_v_padded]
   bool careful = false;
 
   const ScoreView& view() const { return views[0]; }
@@ -73,8 +73,8 @@ HWY_INLINE const float* panel_at(const ScoreView& view, int64_t key) {
 
 // Scores of 16 keys for N rows. q: [d_k][N]. `ahead` is the panel to prefetch, line by line.
 template <int N>
-HWY_INLINE void score_panel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
-                            int64_t row_stride) {
+HWY_INLINE void score_panel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT ahead, const float* HWY_RESTRICT q, int64_t d_k,
+                            float* to, int64_t row_stride) {
   const F32 d;
   Floats sum[N * kPanelVectors];
   unroll<N * kPanelVectors>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
@@ -85,13 +85,13 @@ HWY_INLINE void score_panel(const float* HWY_RESTRICT panel, const float* HWY_RE
     unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { keys[v] = hn::Load(d, panel + channel * 16 + v * kLanes); });
     unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
       const Floats x = hn::Set(d, q[channel * N + r]);
-      unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-        sum[r * kPanelVectors + v] = hn::MulAdd(keys[v], x, sum[r * kPanelVectors + v]);
-      });
+      unroll<kPanelVectors>(
+          [&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * kPanelVectors + v] = hn::MulAdd(keys[v], x, sum[r * kPanelVectors + v]); });
     });
   }
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-    unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r * kPanelVectors + v], d, to + r * row_stride + v * kLanes); });
+    unroll<kPanelVectors>([&](auto v)
+                              CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r * kPanelVectors + v], d, to + r * row_stride + v * kLanes); });
   });
 }
 
@@ -133,7 +133,8 @@ inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin
     }
     return;
   }
-  const int64_t lines = (d_k + 15) / 16, near = std::max<int64_t>(kLanes, 4096 / (d_k * 4)), far = std::max<int64_t>(2 * kLanes, 16384 / (d_k * 4));
+  const int64_t lines = (d_k + 15) / 16, near = std::max<int64_t>(kLanes, 4096 / (d_k * 4)),
+                far = std::max<int64_t>(2 * kLanes, 16384 / (d_k * 4));
   for (int64_t key = begin; key < end; key += kLanes) {
     const float* keys[kLanes];
     for (int64_t i = 0; i < kLanes; ++i) {
@@ -207,7 +208,8 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   const ScoreView& view = *row.view;
   float* s = block.s + r * block.sub_block;
   const int64_t count = round_up(end - begin, 16);
-  const bool plain = !view.terms && !view.key_segments && !view.mask && !block.careful && row.band.begin <= begin && begin + count <= row.band.end;
+  const bool plain =
+      !view.terms && !view.key_segments && !view.mask && !block.careful && row.band.begin <= begin && begin + count <= row.band.end;
   if (!plain) {
     for (int64_t j = 0; j < count; j += kLanes) hn::Store(finish_scores(row, begin + j, hn::Load(d, s + j)), d, s + j);
   }
@@ -235,8 +237,8 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
 
 // o[N rows][V vectors] += weights·values over `keys` rows; `lanes` of the last vector are used.
 template <int N, int V, bool kPartial>
-HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const float* HWY_RESTRICT values, int64_t stride, int64_t keys,
-                            Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
+HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const float* HWY_RESTRICT values, int64_t stride,
+                            int64_t keys, Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
   const F32 d;
   Floats sum[N * V];
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
@@ -260,13 +262,14 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
 
 // All channels of one set of rows; a vector that reaches past d_v is loaded with a mask, since what follows may not be ours to read.
 template <int N>
-HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o,
-                                 int64_t o_stride) {
+HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const float* values, int64_t stride, int64_t keys,
+                                 int64_t d_v, float* o, int64_t o_stride) {
   const F32 d;
   constexpr int kWide = kLanes == 16 || N < 4 ? 4 : 2;
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
-  for (; c + kWide * kLanes <= d_v; c += kWide * kLanes) add_decoded<N, kWide, false>(weights, weight_stride, values + c, stride, keys, all, o + c, o_stride);
+  for (; c + kWide * kLanes <= d_v; c += kWide * kLanes)
+    add_decoded<N, kWide, false>(weights, weight_stride, values + c, stride, keys, all, o + c, o_stride);
   for (; c + kLanes <= d_v; c += kLanes) add_decoded<N, 1, false>(weights, weight_stride, values + c, stride, keys, all, o + c, o_stride);
   if (c < d_v) {
     const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
@@ -408,15 +411,16 @@ inline float exp2_scalar(float c, float m) { return hn::GetLane(exp2_shifted(hn:
 // Row `row` of a key head: partials in chunk order, then the sink, then out, m and ℓ.
 inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_index, int64_t row) {
   const int64_t key_heads = plan.problem.heads() / plan.problem.group();
-  const int64_t batch = head_index / key_heads, head = head_index % key_heads * plan.problem.group() + row / plan.rows, query = row % plan.rows;
+  const int64_t batch = head_index / key_heads, head = head_index % key_heads * plan.problem.group() + row / plan.rows,
+                query = row % plan.rows;
   const int64_t step = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
   float* out = plan.out_row(batch, head, query);
   float m = kNone, l = 0;
   for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) m = std::max(m, partials.at(head_index, chunk, row)[0]);
-  const bool is_empty = m == kNone;
+  bool is_empty = true;
+  for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) is_empty = is_empty && partials.at(head_index, chunk, row)[1] == 0;
   const ScoreView view = plan.problem.view(batch, head);
-  const float sink = view.sink ? *view.sink * kLog2E : kHidden;
-  if (!is_empty && sink > m + kHard) m = std::ceil(sink);
+  if (!is_empty && view.sink && sink_of(view) > static_cast<double>(m + kHard)) m = static_cast<float>(std::ceil(sink_of(view)));
   std::vector<float> sum(static_cast<size_t>(plan.d_v), 0.0F);
   for (int64_t chunk = 0; chunk < partials.chunks && !is_empty; ++chunk) {
     const float* part = partials.at(head_index, chunk, row);
@@ -424,7 +428,7 @@ inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_
     l = std::fma(part[1], factor, l);
     for (int64_t c = 0; c < plan.d_v; ++c) sum[static_cast<size_t>(c)] = std::fma(part[2 + c], factor, sum[static_cast<size_t>(c)]);
   }
-  if (!is_empty && view.sink) l += exp2_scalar(sink < kHidden ? kHidden : sink, m);
+  if (!is_empty && view.sink) l += sink_share(sink_of(view), m);
   const float inverse = is_empty ? 0 : 1 / l;
   for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = sum[static_cast<size_t>(c)] * inverse;
   const int64_t at = plan.stats_row(batch, head, query);

@@ -74,16 +74,18 @@ struct SoftmaxBlock {
     const F32 d;
     const Floats old = hn::Load(d, m + v * kLanes);
     to = hn::IfThenElse(moves, to, old);
-    const Floats factor = hn::IfThenElse(moves, exp2_shifted(old, to), hn::Set(d, 1.0F));
+    // In two halves, because what is scaled may be large where the whole factor would underflow.
+    const Floats change = hn::Max(hn::Set(d, -250.0F), old - to), half = hn::Floor(change * hn::Set(d, 0.5F)), one = hn::Set(d, 1.0F);
+    const Floats f = hn::IfThenElse(moves, scale_by_power(one, half), one);
+    const Floats g = hn::IfThenElse(moves, scale_by_power(one, change - half), one);
+    const auto scale = [&](float* at) CLEARHEAD_INLINE_LAMBDA { hn::Store(hn::Load(d, at) * f * g, d, at); };
     hn::Store(to, d, m + v * kLanes);
     hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
-    hn::Store(hn::Load(d, l + v * kLanes) * factor, d, l + v * kLanes);
-    for (int64_t c = 0; c < d_v; ++c) hn::Store(hn::Load(d, o + c * kBlock + v * kLanes) * factor, d, o + c * kBlock + v * kLanes);
+    scale(l + v * kLanes);
+    for (int64_t c = 0; c < d_v; ++c) scale(o + c * kBlock + v * kLanes);
     for (int i = 0; i < run_count; ++i) {
       if (v < runs[i].first_vector || v >= runs[i].first_vector + runs[i].vectors) continue;
-      for (int64_t j = runs[i].begin; j < runs[i].end; ++j) {
-        hn::Store(hn::Load(d, p + j * kBlock + v * kLanes) * factor, d, p + j * kBlock + v * kLanes);
-      }
+      for (int64_t j = runs[i].begin; j < runs[i].end; ++j) scale(p + j * kBlock + v * kLanes);
     }
   }
 
@@ -270,20 +272,26 @@ inline void attend_tiles(const ScoreView& view, const ValueView& values, const Q
   }
 }
 
+// A sink logit in base 2. In double: its rounding is in no bound on the scores' errors.
+inline double sink_of(const ScoreView& view) { return static_cast<double>(*view.sink) * 1.4426950408889634; }
+inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
+
 // The sink joins each row's sum; rows that saw nothing become m = −∞, ℓ = 0. Leaves 1/ℓ (0 for those) in `hard`.
 inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softmax) {
   const F32 d;
   softmax.run_count = 0;
   for (int v = 0; v < vectors; ++v) {
     const int at = v * kLanes;
-    const Lanes empty = hn::Eq(hn::Load(d, softmax.m + at), hn::Set(d, kNone));
+    const Floats zero = hn::Zero(d);
+    const Lanes empty = hn::Eq(hn::Load(d, softmax.l + at), zero);  // the largest score of a row adds about 1; NaN is not empty
     if (view.sink) {
-      const Floats sink = term_floor(hn::Set(d, *view.sink * kLog2E));
-      const Lanes moves = hn::AndNot(empty, hn::Gt(sink, hn::Load(d, softmax.m + at) + hn::Set(d, kHard)));
-      if (!hn::AllFalse(d, moves)) softmax.rescale(v, moves, hn::Ceil(sink));
-      hn::Store(hn::Load(d, softmax.l + at) + exp2_shifted(sink, hn::Load(d, softmax.m + at)), d, softmax.l + at);
+      const double sink = sink_of(view);
+      const Floats top = hn::Set(d, static_cast<float>(std::ceil(sink)));
+      const Lanes moves = hn::AndNot(empty, hn::Gt(top, hn::Load(d, softmax.m + at) + hn::Set(d, kHard)));
+      if (!hn::AllFalse(d, moves)) softmax.rescale(v, moves, top);
+      for (int i = at; i < at + kLanes; ++i) softmax.l[i] += sink_share(sink, softmax.m[i]);
     }
-    const Floats zero = hn::Zero(d), l = hn::IfThenElse(empty, zero, hn::Load(d, softmax.l + at));
+    const Floats l = hn::IfThenElse(empty, zero, hn::Load(d, softmax.l + at));
     const Floats minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
     hn::Store(l, d, softmax.l + at);
     hn::Store(hn::IfThenElse(empty, minus_infinity, hn::Load(d, softmax.m + at)), d, softmax.m + at);

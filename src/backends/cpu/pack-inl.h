@@ -191,13 +191,14 @@ inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, con
   for (int v = 0; v < block.vectors; ++v) {
     const Floats scale = hn::Load(d, factor + v * kLanes);
     float* const* rows = out.rows + v * kLanes;
-    Lanes bad = hn::Ne(scale - scale, hn::Zero(d));
+    // x − x is 0 unless x is NaN or infinite; Highway's Ne is false for NaN.
+    Lanes good = hn::Eq(scale - scale, hn::Zero(d));
     int64_t channel = 0;
     for (; out.channel == 1 && channel + 4 <= d_v; channel += 4) {
       Floats t[4];
       unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         t[r] = hn::Load(d, ot + (channel + r) * kBlock + v * kLanes) * scale;
-        bad = hn::Or(bad, hn::Ne(t[r] - t[r], hn::Zero(d)));
+        good = hn::And(good, hn::Eq(t[r] - t[r], hn::Zero(d)));
       });
       transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
       unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { store_quarters(t[r], rows, r, channel); });
@@ -209,7 +210,7 @@ inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, con
         if (v * kLanes + i < block.count) rows[i][channel * out.channel] = x;
       }
     }
-    finite = finite && hn::AllFalse(d, bad);
+    finite = finite && hn::AllTrue(d, good);
   }
   return finite;
 }

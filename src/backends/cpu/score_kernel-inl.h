@@ -155,7 +155,10 @@ HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t
 HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key) {
   return hn::NegMulAdd(slope, hn::Abs(position - key), s);
 }
-HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) { return cap * tanh_of(s * inverse_cap); }
+// What is hidden already stays so: −∞ does not become −cap.
+HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
+  return hn::IfThenElse(hn::Lt(s, hn::Set(F32(), kVisible)), s, cap * tanh_of(s * inverse_cap));
+}
 HWY_INLINE Floats term_dense(Floats s, Floats bias) { return hn::MulAdd(bias, hn::Set(F32(), kLog2E), s); }
 // −∞ hides: brought to kHidden, which 2^x survives. NaN stays NaN (the order of Max's operands).
 HWY_INLINE Floats term_floor(Floats s) { return hn::Max(hn::Set(F32(), kHidden), s); }

@@ -1,0 +1,69 @@
+// Whether a forward's results are right, and whether two of them are the same bits.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "attention_case.h"
+
+namespace clearhead::test {
+
+inline constexpr double kForwardF32 = 2e-6;  // DESIGN §5 "Numbers"
+inline constexpr double kEpsilon = 1.1920928955078125e-7;
+
+// Rows of the result within the tolerance; about `rows` of them, first and last included.
+inline void expect_close(const Case& c, const Result& result, int64_t rows, const char* what) {
+  const AttentionShape& s = c.shape;
+  const int64_t step = std::max<int64_t>(1, s.queries / rows);
+  for (int64_t b = 0; b < s.batch; ++b) {
+    for (int64_t h = 0; h < s.heads; ++h) {
+      for (int64_t n = 0; n < s.queries; n += step) {
+        const int64_t i = n + step >= s.queries ? s.queries - 1 : n;
+        const ReferenceRow expected = reference_row(c, b, h, i);
+        const float m = element<float>(result.rows.m, {b, h, i}), l = element<float>(result.rows.l, {b, h, i});
+        const double tolerance = kForwardF32 + 4 * kEpsilon * expected.score_size;
+        for (int64_t d = 0; d < s.d_v; ++d) {
+          const double found = element<float>(result.out, {b, h, i, d}), wanted = expected.out[static_cast<size_t>(d)];
+          const double bound = tolerance * expected.magnitude[static_cast<size_t>(d)] + 1e-37;
+          if (std::isnan(wanted)) {
+            ASSERT_TRUE(std::isnan(found)) << what << " b" << b << " h" << h << " i" << i << " d" << d;
+          } else if (std::isinf(wanted)) {
+            ASSERT_EQ(found, wanted) << what << " b" << b << " h" << h << " i" << i << " d" << d;
+          } else {
+            ASSERT_LE(std::abs(found - wanted), bound)
+                << what << " b" << b << " h" << h << " i" << i << " d" << d << " found " << found << " wanted " << wanted;
+          }
+        }
+        if (std::isinf(expected.log_sum_exp)) {
+          ASSERT_EQ(m, -std::numeric_limits<float>::infinity()) << what << " i" << i;
+          ASSERT_EQ(l, 0) << what << " i" << i;
+        } else if (!std::isnan(expected.log_sum_exp)) {
+          ASSERT_NEAR(double{m} * std::log(2.0) + std::log(double{l}), expected.log_sum_exp, 2e-6 + 4 * kEpsilon * expected.score_size)
+              << what << " i" << i;
+        } else {
+          ASSERT_TRUE(std::isnan(l)) << what << " i" << i;
+        }
+      }
+    }
+  }
+}
+
+inline void expect_same_bits(const Tensor& a, const Tensor& b, const char* what) {
+  const Tensor left = a.contiguous(), right = b.contiguous();
+  ASSERT_EQ(left.shape(), right.shape());
+  EXPECT_EQ(std::memcmp(left.raw(), right.raw(), left.bytes()), 0) << what;
+}
+
+inline void expect_right(const Case& c, int64_t rows = 16) {
+  for (const Backend* backend : tables()) {
+    SCOPED_TRACE(to_string(backend->isa));
+    const Result result = run(*backend, c), paged = run_paged(*backend, c);
+    expect_close(c, result, rows, "tensors");
+    expect_same_bits(result.out, paged.out, "pages give other outputs than tensors");
+    expect_same_bits(result.rows.m, paged.rows.m, "pages give another m");
+    expect_same_bits(result.rows.l, paged.rows.l, "pages give another l");
+  }
+}
+
+}  // namespace clearhead::test
