@@ -41,7 +41,8 @@ struct GenerateOptions {
   int64_t max_tokens = 128;
   std::optional<Sampling> sampling{};              ///< absent: greedy, ties to the smaller id
   std::optional<std::vector<int32_t>> stop_ids{};  ///< absent: end_tokens(model)
-  std::vector<std::string> stop_texts{};           ///< generation ends once the new text holds one; it and what follows are cut off
+  std::vector<std::string>
+      stop_texts{};  ///< ends once the new text holds one; `text` is cut before it (steps may have given out its beginning)
   std::function<bool(const GenerationStep&)> on_token = nullptr;  ///< on the calling thread; false ends the generation
   const std::atomic<bool>* cancel = nullptr;                      ///< looked at before every step
   RunOptions run{};                                               ///< observer, text and segments of the run

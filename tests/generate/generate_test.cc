@@ -182,6 +182,14 @@ TEST(Generate, StopsAtTheModelsEndToken) {
   EXPECT_EQ(made.ids.back(), free[2]);
 }
 
+TEST(Generate, CutsTheTextBeforeAStopTextThatSpansTokens) {
+  const auto model = known_model();
+  const Generated made = generate(*model, model->tokenizer().encode("abcdefghij abc"), {.max_tokens = 9, .stop_texts = {"zz", "fgh"}});
+  EXPECT_EQ(made.reason, StopReason::kStopText);
+  EXPECT_EQ(made.text, "de");
+  EXPECT_EQ(made.ids, (std::vector<int32_t>{'d', 'e', 'f', 'g', 'h'}));
+}
+
 TEST(Generate, StopsWhereThePositionsEnd) {
   const auto model = tiny("gpt2", "plain");  // 40 positions
   const Generated made = generate(*model, std::vector<int32_t>(38, 5), {.max_tokens = 50, .stop_ids = {{}}});
