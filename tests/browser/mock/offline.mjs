@@ -38,7 +38,7 @@ export function offlinePage(mock, tier, { pinned = [[0, 0]], watched = [], state
   const escape = (json) => json.replace(/</g, '\\u003c').replace(/\u2028/g, '\\u2028').replace(/\u2029/g, '\\u2029');
   const data = [`<script type="application/json" id="clearhead-manifest">${escape(JSON.stringify(manifest))}</script>`,
     ...blobs.map(([codec, bytes], i) => `<script type="application/octet-stream" id="clearhead-blob-${i}" data-codec="${codec}">${bytes.toString('base64')}</script>`)];
-  return dist('offline.html').replace('<!--clearhead:title-->', () => mock.name).replace('/*clearhead:style*/', () => dist('app.css'))
+  return dist('offline.html').replace('<!--clearhead:title-->', () => mock.name.replace(/&/g, '&amp;').replace(/</g, '&lt;')).replace('/*clearhead:style*/', () => dist('app.css'))
     .replace('<!--clearhead:data-->', () => data.join('\n')).replace('/*clearhead:script*/', () => dist('app.js'));
 }
 

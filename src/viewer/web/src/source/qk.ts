@@ -24,8 +24,8 @@ export interface HeadQk {
 export function bandOf(spec: QkSpec, query: number, keys: number): [number, number] {
   const { back, ahead, offset } = spec.band;
   const begin = back === null ? 0 : Math.max(0, query + offset - back);
-  const end = ahead === null ? keys : Math.min(keys, query + offset + ahead + 1);
-  return [Math.min(begin, end), Math.max(0, end)];
+  const end = ahead === null ? keys : Math.max(0, Math.min(keys, query + offset + ahead + 1));
+  return [Math.min(begin, end), end];
 }
 
 /** Weights of the stored row `at` (an index into `rows`) over all keys. */

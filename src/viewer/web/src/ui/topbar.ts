@@ -48,7 +48,7 @@ export class TopBar implements View {
       h('div', { class: 'bar-row' },
         iconButton('panel', t('atlas.toggle'), actions.toggleAtlas),
         h('div', { class: 'brand' }, brandMark(), h('span', { class: 'brand-name' }, 'clearhead')),
-        h('div', { class: 'model', title: `${info.name}\n${ctx.family.summary}\n${info.notes.join('\n')}` }, h('strong', {}, info.name), h('span', {}, ctx.family.summary)),
+        h('div', { class: 'model', title: `${info.name}\n${ctx.family.summary}\n${info.notes.join('\n')}` }, h('h1', {}, info.name), h('span', {}, ctx.family.summary)),
         search,
         h('div', { class: 'actions' },
           action('run', 'run', actions.runDialog, runnable, true), action('verify', 'verify', actions.verify, 'verify', true),

@@ -172,7 +172,8 @@ export class MapView implements View {
     if (this.canvas.width < 120 || this.canvas.height < 120) return;
     const street = this.street();
     drawStreet(this.canvas.context, this.canvas, street);
-    this.canvas.element.dataset['rect'] = [street.rect.k0, street.rect.q0, street.rect.k1, street.rect.q1].join(',');
+    const { left, top } = this.margins;
+    this.canvas.element.dataset['place'] = [street.rect.k0, street.rect.q0, left, top, this.zoom].join(',');
   }
 
   private street(): Street {

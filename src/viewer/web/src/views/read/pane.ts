@@ -156,6 +156,7 @@ export class TextPane {
       if (lead) body.append(lead);
       element.dataset['box'] = String(box.begin);
       element.textContent = shortened(content.slice(lead.length), kMonstrous);
+      if (text.isSpecial(box.begin)) element.dir = 'ltr'; // so that dir=auto of the block looks at its own text only
       elements.push(element);
       body.append(element);
     }

@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest';
+import { boxesOf } from '../src/text/boxes';
+import { languageOf } from '../src/text/language';
+import { TextModel, decodeUtf8 } from '../src/text/model';
+import { findHits, parseQuery } from '../src/text/search';
+import type { Segment } from '../src/source/source';
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** A model whose tokens are the given byte lengths in order. */
+function model(text: string | Uint8Array, lengths: number[], segments: Segment[] = []): TextModel {
+  const bytes = typeof text === 'string' ? encode(text) : text;
+  let at = 0;
+  const begin = Uint32Array.from(lengths, (n) => (at += n) - n);
+  const end = Uint32Array.from(begin, (b, i) => b + lengths[i]);
+  const flags = Uint8Array.from(lengths, (n) => (n === 0 ? 1 : 0));
+  return new TextModel({ bytes, byteBegin: 0, begin, end, id: Int32Array.from(lengths, (_, i) => i), word: Int32Array.from(lengths, (_, i) => i), flags }, segments, { 0: '[CLS]' });
+}
+
+const texts = (m: TextModel): string[] => boxesOf(m, { begin: 0, end: m.count }).map((b) => m.text.slice(b.from, b.to));
+
+describe('bytes to UTF-16', () => {
+  it('decodes what TextDecoder decodes', () => {
+    for (const text of ['plain', 'é東👍🏽नमस्ते', '\u0000\u07ff\u0800\uffff\u{10000}\u{10ffff}']) expect(decodeUtf8(encode(text)).text).toBe(text);
+  });
+  it('replaces each invalid byte by one character', () => {
+    for (const bytes of [[0xff], [0xc0, 0xaf], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe6, 0x9d]]) {
+      expect(decodeUtf8(Uint8Array.from(bytes)).text).toBe('\ufffd'.repeat(bytes.length));
+    }
+  });
+  it('moves a begin inside a character down and an end up', () => {
+    const { index } = decodeUtf8(encode('a東b'));
+    expect([0, 1, 2, 3, 4, 5].map((b) => index.floor(b))).toEqual([0, 1, 1, 1, 2, 3]);
+    expect([0, 1, 2, 3, 4, 5].map((b) => index.ceil(b))).toEqual([0, 1, 2, 2, 2, 3]);
+  });
+});
+
+describe('boxes', () => {
+  it('join the tokens of one character', () => expect(texts(model('東京', [2, 1, 1, 2]))).toEqual(['東', '京']));
+  it('join an emoji with its joiners', () => expect(texts(model('a👨‍👩‍👧b', [1, 4, 3, 4, 3, 4, 1]))).toEqual(['a', '👨‍👩‍👧', 'b']));
+  it('join a letter and its combining mark', () => expect(texts(model('e\u0301x', [1, 2, 1]))).toEqual(['e\u0301', 'x']));
+  it('keep empty tokens apart', () => expect(texts(model('ab', [0, 1, 1, 0]))).toEqual(['', 'a', 'b', '']));
+  it('accept tokens that name the whole character', () => {
+    const m = model('東x', [3, 1]);
+    m.data.begin.set([0, 0]);
+    m.data.end.set([3, 3]);
+    const twice = new TextModel({ ...m.data, begin: Uint32Array.from([0, 0, 3]), end: Uint32Array.from([3, 3, 4]), id: new Int32Array(3), word: new Int32Array(3), flags: new Uint8Array(3) }, [], {});
+    expect(texts(twice)).toEqual(['東', 'x']);
+  });
+});
+
+describe('blocks', () => {
+  const words = Array.from({ length: 3000 }, (_, i) => (i % 37 === 36 ? ' end.\n\n' : ' word'));
+  const m = model(words.join(''), words.map((w) => w.length));
+  it('tile the text and the tokens', () => {
+    expect(m.blocks[0].begin).toBe(0);
+    m.blocks.slice(1).forEach((b, i) => {
+      expect(b.begin).toBe(m.blocks[i].end);
+      expect(b.tokens.begin).toBe(m.blocks[i].tokens.end);
+    });
+    expect(m.blocks[m.blocks.length - 1].end).toBe(m.text.length);
+  });
+  it('have about 200 tokens and end where a paragraph does', () => {
+    for (const b of m.blocks.slice(0, -1)) {
+      expect(b.tokens.end - b.tokens.begin).toBeGreaterThan(100);
+      expect(b.tokens.end - b.tokens.begin).toBeLessThan(290);
+      expect(m.text.slice(0, b.end).endsWith('\n\n ') || m.text.slice(0, b.end).endsWith('\n\n')).toBe(true);
+    }
+  });
+  it('never cut a character, even without spaces', () => {
+    const solid = model('東'.repeat(1000), Array.from({ length: 1000 }, () => [2, 1]).flat());
+    for (const b of solid.blocks) expect(boxesOf(solid, b.tokens).every((x) => x.to - x.from === 1)).toBe(true);
+  });
+  it('begin at segments', () => {
+    const segment = { name: 'doc', role: null, lang: null, begin: 50, end: 90 };
+    const cut = model(words.slice(0, 120).join(''), words.slice(0, 120).map((w) => w.length), [segment]);
+    expect(cut.blocks.map((b) => b.tokens.begin)).toEqual([0, 50, 90]);
+    expect(cut.blocks[1].opensSegment).toBe(true);
+  });
+  it('find the token of a position', () => {
+    for (const t of [0, 5, 1234, 2999]) expect(m.tokenAt(m.begin[t])).toBe(t);
+  });
+});
+
+describe('search', () => {
+  it('understands its five forms', () => {
+    expect(parseQuery('#1204')).toEqual({ kind: 'position', span: { begin: 1204, end: 1205 } });
+    expect(parseQuery('#10-20')).toEqual({ kind: 'position', span: { begin: 10, end: 20 } });
+    expect(parseQuery('l5.h3')).toEqual({ kind: 'head', at: { layer: 5, head: 3 } });
+    expect(parseQuery('seg: doc 3')).toEqual({ kind: 'segment', name: 'doc 3' });
+    expect(parseQuery('/a+b/')).toEqual({ kind: 'regex', source: 'a+b' });
+    expect(parseQuery('/a(/').kind).toBe('bad');
+    expect(parseQuery('a.b')).toEqual({ kind: 'text', text: 'a.b' });
+    expect(parseQuery('  ')).toEqual({ kind: 'none' });
+  });
+  it('finds text whatever its case, across tokens and blocks, each hit once', () => {
+    const list = Array.from({ length: 900 }, (_, i) => (i % 3 === 0 ? ' needle' : ' hay'));
+    const m = model(list.join(''), list.map((w) => w.length));
+    expect(findHits(m, parseQuery('NEEDLE')).hits).toHaveLength(300);
+    expect(findHits(m, parseQuery('needle hay')).hits[1]).toEqual({ begin: 3, end: 5 });
+    expect(findHits(m, parseQuery('/ne+dle/')).hits).toHaveLength(300);
+    expect(findHits(m, parseQuery('a.b')).hits).toHaveLength(0);
+    expect(findHits(m, parseQuery('#5000')).hits).toEqual([]);
+  });
+});
+
+describe('language', () => {
+  it('follows the script', () => {
+    expect(languageOf('动物没有过马路', null)).toBe('zh');
+    expect(languageOf('動物は道を渡らなかった', null)).toBe('ja');
+    expect(languageOf('لم يعبر الحيوان', null)).toBe('ar');
+    expect(languageOf('The animal', null)).toBe(null);
+    expect(languageOf('The animal', 'nl')).toBe('nl');
+  });
+});
