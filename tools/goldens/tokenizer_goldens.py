@@ -11,7 +11,9 @@ The texts (public domain books) are only trained on, beside the lines themselves
                   varint end − begin. Offsets are bytes.
   variants.json   [{"name", "base", "change": fields that replace the base's, "sums": hexadecimal, 8 digits per 5th line}]: FNV-1a over the
                   same bytes of the line's encoding, so that every step a file may name is compared without a megabyte of numbers.
+  minilm.sums     with --minilm FOLDER: 8 digits per line of such a sum for the real all-MiniLM-L6-v2, whose vocabulary is not committed
   decoded.json    {NAME: [[ids …], text, text without special tokens], …}
+Training breaks ties by chance: each run makes another WordPiece vocabulary, and all files of it together.
 Invalid UTF-8 goes to the package as Python users would give it: decoded with errors="replace". Byte offsets are those of the given bytes.
 """
 import argparse
@@ -239,12 +241,17 @@ def write_small(path, tokenizer):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", action="append", default=[], help="a file to train on")
+    parser.add_argument("--minilm", type=pathlib.Path, help="folder of all-MiniLM-L6-v2")
     arguments = parser.parse_args()
     data = lines()
     read = [byte_offsets(line) for line in data]
     texts = [paragraph for path in arguments.text for paragraph in pathlib.Path(path).read_text().splitlines(True)]
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "lines.bin").write_bytes(varint(len(data)) + b"".join(varint(len(line)) + line for line in data))
+    if arguments.minilm:
+        reader = Reader(Tokenizer.from_file(str(arguments.minilm / "tokenizer.json")))
+        sums = (f"{fnv(reader.encode(line, read[0] if i % 2 else None)):08x}" for i, line in enumerate(read))
+        (OUT / "minilm.sums").write_text("".join(sums))
     bases, decoded = {}, {}
     for kind in ("wordpiece", "gpt2", "llama3"):
         write_small(OUT / f"{kind}.json", train(kind, texts, read))

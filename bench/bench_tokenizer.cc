@@ -1,0 +1,44 @@
+// Megabytes a second of Tokenizer::encode on one core: bench_tokenizer FOLDER TEXT [TEXT …], the best of five runs after loading.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "base/file.h"
+#include "clearhead/error.h"
+#include "clearhead/tokenizer.h"
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 3) {
+    std::fprintf(stderr, "usage: bench_tokenizer FOLDER TEXT [TEXT ...]\n");
+    return 2;
+  }
+  try {
+    const auto loading = std::chrono::steady_clock::now();
+    const auto tokenizer = clearhead::Tokenizer::load(arguments[1]);
+    std::printf("load %.1f ms\n", 1e3 * seconds_since(loading));
+    for (int i = 2; i < count; ++i) {
+      const std::string text = clearhead::read_file(arguments[i]);
+      double best = 1e9;
+      size_t tokens = 0;
+      for (int run = 0; run < 5; ++run) {
+        const auto start = std::chrono::steady_clock::now();
+        tokens = tokenizer->encode(text).size();
+        best = std::min(best, seconds_since(start));
+      }
+      std::printf("%s: %zu bytes, %zu tokens, %.1f MB/s\n", arguments[i], text.size(), tokens,
+                  static_cast<double>(text.size()) / best / 1e6);
+    }
+  } catch (const clearhead::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
