@@ -284,6 +284,41 @@ double time_read(InstructionSet isa, const float* data, int64_t bytes) {
   return seconds_since(start);
 }
 
+// After every work item, reads as many other bytes on the same thread.
+class ItemPairs final : public cpu::ItemObserver {
+ public:
+  ItemPairs(InstructionSet isa, const Tensor& other, int64_t bytes_per_item)
+      : isa_(isa), other_(other), bytes_(bytes_per_item / 4096 * 4096) {
+    pairs_.resize(static_cast<size_t>(threads()));
+  }
+  void before(int64_t, int thread) override { pairs_[static_cast<size_t>(thread)].start = Clock::now(); }
+  void after(int64_t, int thread) override {
+    Thread& own = pairs_[static_cast<size_t>(thread)];
+    const double item = seconds_since(own.start);
+    const int64_t room = static_cast<int64_t>(other_.bytes()) - bytes_;
+    own.offset = (own.offset + bytes_ * threads()) % std::max<int64_t>(1, room);
+    const auto start = Clock::now();
+    cpu::read_bytes(isa_, other_.data<float>() + (own.offset + thread * bytes_) % std::max<int64_t>(1, room) / 4096 * 1024, bytes_);
+    own.fractions.push_back(seconds_since(start) / item);
+  }
+  double median_fraction() const {
+    std::vector<double> all;
+    for (const Thread& thread : pairs_) all.insert(all.end(), thread.fractions.begin(), thread.fractions.end());
+    return median(all);
+  }
+
+ private:
+  struct alignas(64) Thread {
+    Clock::time_point start{};
+    int64_t offset = 0;
+    std::vector<double> fractions{};
+  };
+  InstructionSet isa_;
+  const Tensor& other_;
+  int64_t bytes_;
+  std::vector<Thread> pairs_{};
+};
+
 AttentionCase run_bandwidth(const Plan& plan, const Backend& backend, const AttentionOptions& options) {
   AttentionCase out;
   out.name = plan.name;
@@ -294,19 +329,28 @@ AttentionCase run_bandwidth(const Plan& plan, const Backend& backend, const Atte
   std::vector<Operands> operands;
   for (int64_t copy = 0; copy < copies; ++copy) operands.emplace_back(plan, 1, static_cast<uint32_t>(copy * 10'000));
   const Tensor other = random_tensor({copies * bytes / 4}, 3);
+  ItemPairs pairs(backend.isa, other, 2 * 1024 * plan.d * static_cast<int64_t>(sizeof(float)));  // items hold 1,024 keys
   std::vector<double> fractions, seconds, reads;
   const auto start = Clock::now();
-  for (int64_t run = 0; run < 5 || (seconds_since(start) < options.seconds_per_case && run < 10'000); ++run) {
+  for (int64_t run = 0; run < 6 || (seconds_since(start) < options.seconds_per_case && run < 10'000); ++run) {
+    Operands& now = operands[static_cast<size_t>(run % copies)];
+    if (run % 2 == 1) {
+      cpu::observe_items(&pairs);
+      now.forward(backend, plan.spec);
+      cpu::observe_items(nullptr);
+      continue;
+    }
     const auto begin = Clock::now();
-    operands[static_cast<size_t>(run % copies)].forward(backend, plan.spec);
+    now.forward(backend, plan.spec);
     const double kernel = seconds_since(begin);
     const double read = time_read(backend.isa, other.data<float>() + run % copies * (bytes / 4), bytes);
-    if (run == 0) continue;
-    fractions.push_back(read / kernel), seconds.push_back(kernel), reads.push_back(out.work / read);
+    if (run > 0) fractions.push_back(read / kernel), seconds.push_back(kernel), reads.push_back(out.work / read);
   }
-  out.seconds = out.wall_seconds = median(seconds);
+  out.wall_seconds = median(seconds);
   out.limit_value = median(reads);
-  out.fraction_of_limit = out.wall_fraction_of_limit = median(fractions);
+  out.fraction_of_limit = pairs.median_fraction();
+  out.wall_fraction_of_limit = median(fractions);
+  out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
   return out;
 }
 

@@ -3,7 +3,7 @@
 // Compute: a burst of fused multiply-adds precedes every work item. Peak is the 1/repeats quantile of a thread's bursts, summed over threads.
 //   clean = Σ over items of the best time of each / threads: what an undisturbed machine gives; wall = the best whole run without bursts.
 // Bandwidth: pairs of (kernel, plain read of as many other bytes right after it); the fraction is the median over the pairs, because the memory of shared
-// machines changes speed by a factor of two within seconds.
+// machines changes speed by a factor of two within seconds. clean: pairs of one item on one thread; wall: pairs of whole calls.
 // Causal work is what is needed, N(N+1)/2 pairs: waste on the diagonal counts as loss. For backends with items (cpu); ref has no limits.
 #pragma once
 
@@ -24,12 +24,12 @@ struct AttentionOptions {
 
 struct AttentionCase {
   std::string name{};  ///< forward/f32/full/h8/n4096/d64
-  double seconds = 0;  ///< clean time of one call (compute) or median time of one call (bandwidth)
+  double seconds = 0;  ///< clean time of one call
   double wall_seconds = 0;
   double work = 0;               ///< flops or bytes of one call
   std::string limit{};           ///< "fma" or "read"
   double limit_value = 0;        ///< flops/s or bytes/s measured beside this case
-  double fraction_of_limit = 0;  ///< clean, or the median of pairs
+  double fraction_of_limit = 0;  ///< clean
   double wall_fraction_of_limit = 0;
   double ratio_to_forward = 0;  ///< sweeps: time against the forward of the same shape; 0 otherwise
 };

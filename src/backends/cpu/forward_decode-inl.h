@@ -95,14 +95,34 @@ HWY_INLINE void score_panel(const float* HWY_RESTRICT panel, const float* HWY_RE
   });
 }
 
+// Lines of row-major keys in the order of memory, to prefetch `near` and `far` rows ahead: two levels, because the rows are used a few lines at a time.
+struct KeyLines {
+  const float *near, *far;
+  int64_t line = 0, lines, jump;
+  KeyLines(const ScoreView& view, int64_t key)
+      : near(view.keys + (key + std::max<int64_t>(kLanes, 4096 / (view.d_k * 4))) * view.key_stride),
+        far(view.keys + (key + std::max<int64_t>(2 * kLanes, 16384 / (view.d_k * 4))) * view.key_stride),
+        lines((view.d_k + 15) / 16),
+        jump(view.key_stride - (lines - 1) * 16) {}
+  HWY_INLINE void fetch() {
+    __builtin_prefetch(near, 0, 3);
+    __builtin_prefetch(far, 0, 2);
+    const int64_t step = ++line == lines ? jump : 16;
+    line = line == lines ? 0 : line;
+    near += step, far += step;
+  }
+};
+
 // The same for kLanes row-major keys: four channels of all of them are transposed, then used.
-template <int N>
-HWY_INLINE void score_rows(const float* const* keys, const float* HWY_RESTRICT q, int64_t d_k, float* to, int64_t row_stride) {
+template <int N, bool kFetch>
+HWY_INLINE void score_rows(const float* const* keys, KeyLines ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
+                           int64_t row_stride) {
   const F32 d;
   Floats sum[N];
   unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
   int64_t channel = 0;
   for (; channel + 4 <= d_k; channel += 4) {
+    if constexpr (kFetch) unroll<kLanes / 4>([&](auto) CLEARHEAD_INLINE_LAMBDA { ahead.fetch(); });
     Floats t[4];
     unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(keys, r, channel); });
     transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
@@ -133,20 +153,17 @@ inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin
     }
     return;
   }
-  const int64_t lines = (d_k + 15) / 16, near = std::max<int64_t>(kLanes, 4096 / (d_k * 4)),
-                far = std::max<int64_t>(2 * kLanes, 16384 / (d_k * 4));
   for (int64_t key = begin; key < end; key += kLanes) {
     const float* keys[kLanes];
-    for (int64_t i = 0; i < kLanes; ++i) {
-      keys[i] = view.keys + std::min(key + i, view.key_length - 1) * view.key_stride;
-      const float *soon = view.keys + (key + near + i) * view.key_stride, *later = view.keys + (key + far + i) * view.key_stride;
-      for (int64_t line = 0; line < lines; ++line) {
-        __builtin_prefetch(soon + line * 16, 0, 3);
-        __builtin_prefetch(later + line * 16, 0, 2);
-      }
-    }
+    for (int64_t i = 0; i < kLanes; ++i) keys[i] = view.keys + std::min(key + i, view.key_length - 1) * view.key_stride;
+    const KeyLines ahead(view, key);
     for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-      score_rows<n>(keys, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
+      float* to = block.s + row * stride + (key - begin);
+      if (row == 0) {
+        score_rows<n, true>(keys, ahead, block.q + row * d_k, d_k, to, stride);
+      } else {
+        score_rows<n, false>(keys, ahead, block.q + row * d_k, d_k, to, stride);
+      }
     });
   }
 }
@@ -235,16 +252,22 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   row.l += hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// o[N rows][V vectors] += weights·values over `keys` rows; `lanes` of the last vector are used.
-template <int N, int V, bool kPartial>
-HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const float* HWY_RESTRICT values, int64_t stride,
-                            int64_t keys, Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
+// o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. `ahead` are the rows to prefetch, line
+// by line beside the arithmetic: a burst of prefetches would wait for itself.
+template <int N, int V, bool kPartial, bool kFetch>
+HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const float* HWY_RESTRICT values,
+                            const float* HWY_RESTRICT ahead, int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o,
+                            int64_t o_stride) {
   const F32 d;
   Floats sum[N * V];
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = hn::Load(d, o + r * o_stride + v * kLanes); });
   });
   for (int64_t j = 0; j < keys; ++j) {
+    if constexpr (kFetch) {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hwy::Prefetch(ahead + v * kLanes); });
+      ahead += stride;
+    }
     Floats value[V];
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       value[v] = kPartial ? hn::MaskedLoad(lanes, d, values + v * kLanes) : hn::LoadU(d, values + v * kLanes);
@@ -261,19 +284,22 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
 }
 
 // All channels of one set of rows; a vector that reaches past d_v is loaded with a mask, since what follows may not be ours to read.
-template <int N>
-HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const float* values, int64_t stride, int64_t keys,
-                                 int64_t d_v, float* o, int64_t o_stride) {
+template <int N, bool kFetch>
+HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const float* values, const float* ahead, int64_t stride,
+                                 int64_t keys, int64_t d_v, float* o, int64_t o_stride) {
   const F32 d;
   constexpr int kWide = kLanes == 16 || N < 4 ? 4 : 2;
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
-  for (; c + kWide * kLanes <= d_v; c += kWide * kLanes)
-    add_decoded<N, kWide, false>(weights, weight_stride, values + c, stride, keys, all, o + c, o_stride);
-  for (; c + kLanes <= d_v; c += kLanes) add_decoded<N, 1, false>(weights, weight_stride, values + c, stride, keys, all, o + c, o_stride);
+  for (; c + kWide * kLanes <= d_v; c += kWide * kLanes) {
+    add_decoded<N, kWide, false, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, all, o + c, o_stride);
+  }
+  for (; c + kLanes <= d_v; c += kLanes) {
+    add_decoded<N, 1, false, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, all, o + c, o_stride);
+  }
   if (c < d_v) {
     const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
-    add_decoded<N, 1, true>(weights, weight_stride, values + c, stride, keys, rest, o + c, o_stride);
+    add_decoded<N, 1, true, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, rest, o + c, o_stride);
   }
 }
 
@@ -283,17 +309,19 @@ HWY_INLINE const float* value_row(const ValueView& values, int64_t key, int64_t 
 }
 
 inline HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, int64_t end) {
-  const int64_t key_length = block.view().key_length, stride = block.values.stride, lines = (block.d_v + 15) / 16;
+  const int64_t key_length = block.view().key_length, stride = block.values.stride;
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / (4 * std::max<int64_t>(1, block.d_v))), kValueRows);
   for (int64_t key = begin; key < end; key += kValueRows) {
     const int64_t keys = std::min(kValueRows, end - key);
     const float *values = value_row(block.values, key, key_length), *ahead = value_row(block.values, key + rows_ahead, key_length);
-    for (int64_t j = 0; j < keys; ++j) {
-      for (int64_t line = 0; line < lines; ++line) hwy::Prefetch(ahead + j * stride + line * 16);
-    }
     for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-      add_decoded_rows<n>(block.s + row * block.sub_block + (key - begin), block.sub_block, values, stride, keys, block.d_v,
-                          block.o + row * block.d_v_padded, block.d_v_padded);
+      const float* weights = block.s + row * block.sub_block + (key - begin);
+      float* o = block.o + row * block.d_v_padded;
+      if (row == 0) {
+        add_decoded_rows<n, true>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
+      } else {
+        add_decoded_rows<n, false>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
+      }
     });
   }
 }

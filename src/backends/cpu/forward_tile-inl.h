@@ -226,13 +226,13 @@ inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p
 struct ValueView {
   const float* values = nullptr;
   int64_t stride = 0, d_v = 0;
-  const std::shared_ptr<const KeyPage>* pages = nullptr;
+  const float* const* pages = nullptr;
   int64_t key_head = 0;
 
   // Key `tile`'s value row, tile being a multiple of kKeyTile.
   const float* at_tile(int64_t tile) const {
     if (!pages) return values + tile * stride;
-    return pages[tile / kKeyTile]->values.data<float>() + key_head * kKeyTile * d_v;
+    return pages[tile / kKeyTile] + key_head * kKeyTile * d_v;
   }
 };
 
@@ -322,7 +322,7 @@ struct ForwardPlan {
   ValueView value_view(int64_t batch, const ScoreView& view) const {
     ValueView out_view;
     out_view.d_v = out_view.stride = d_v;
-    out_view.pages = view.pages;
+    out_view.pages = view.value_pages;
     out_view.key_head = view.key_head;
     if (view.pages) return out_view;
     out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);

@@ -25,6 +25,21 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.position_offset = first_position(spec.topology.band, query_length, common_.key_length);
   add_terms();
   add_segments();
+  add_pages();
+}
+
+// Pointers once: asking a tensor for its data is a call, and decode crosses a page every few microseconds.
+void ScoreProblem::add_pages() {
+  const auto* paged = std::get_if<PagedKeys>(&keys_);
+  if (!paged) return;
+  page_count_ = (paged->length + KeyPage::kLength - 1) / KeyPage::kLength;
+  for (const auto& sequence : paged->pages) {
+    for (int64_t page = 0; page < page_count_; ++page) {
+      const KeyPage& from = *sequence[static_cast<size_t>(page)];
+      key_pages_.push_back(from.keys.data<float>());
+      value_pages_.push_back(from.values.defined() ? from.values.data<float>() : nullptr);
+    }
+  }
 }
 
 void ScoreProblem::add_terms() {
@@ -75,8 +90,9 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   ScoreView out = common_;
   out.queries = q_.data<float>() + batch * q_.stride(0) + head * q_.stride(1);
   out.key_head = head / group();
-  if (const auto* paged = std::get_if<PagedKeys>(&keys_)) {
-    out.pages = paged->pages[static_cast<size_t>(batch)].data();
+  if (std::holds_alternative<PagedKeys>(keys_)) {
+    out.pages = key_pages_.data() + batch * page_count_;
+    out.value_pages = value_pages_.data() + batch * page_count_;
   } else {
     out.keys = rows_.data<float>() + batch * rows_.stride(0) + out.key_head * rows_.stride(1);
   }

@@ -47,7 +47,8 @@ struct ScoreView {
   // Keys: row-major (channels adjacent) when pages is null.
   const float* keys = nullptr;
   int64_t key_stride = 0;
-  const std::shared_ptr<const KeyPage>* pages = nullptr;  // [page]
+  const float* const* pages = nullptr;        // [page]: its panels, of all key heads
+  const float* const* value_pages = nullptr;  // [page]: its values, of all key heads; null where they are not kept
   int64_t key_head = 0;
   const std::vector<ScoreTerm>* terms = nullptr;  // null: none
   const Band* band = nullptr;
@@ -65,7 +66,7 @@ struct ScoreView {
   /// Keys that the band lets a query see.
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
   /// Panels of 16 keys of a page: [kLength / 16, d_k, 16].
-  const float* panels(int64_t page) const { return pages[page]->keys.data<float>() + key_head * kKeyTile * d_k; }
+  const float* panels(int64_t page) const { return pages[page] + key_head * kKeyTile * d_k; }
 };
 
 /// All heads of one call or record.
@@ -84,6 +85,7 @@ class ScoreProblem {
  private:
   void add_terms();
   void add_segments();
+  void add_pages();
 
   const AttentionSpec& spec_;
   const Tensor& q_;
@@ -91,8 +93,10 @@ class ScoreProblem {
   Tensor rows_;  // row-major keys with adjacent channels; undefined for pages
   int64_t batch_ = 0, heads_ = 0, key_heads_ = 1;
   ScoreView common_;
-  std::vector<std::vector<ScoreTerm>> terms_;  // [batch · head]
-  std::vector<SegmentBounds> segment_bounds_;  // [batch|1]
+  int64_t page_count_ = 0;
+  std::vector<const float*> key_pages_, value_pages_;  // [batch · page]
+  std::vector<std::vector<ScoreTerm>> terms_;          // [batch · head]
+  std::vector<SegmentBounds> segment_bounds_;          // [batch|1]
 };
 
 }  // namespace clearhead::cpu
