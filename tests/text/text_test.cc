@@ -107,6 +107,17 @@ TEST(Tokenizer, RolesComeFromTheConfigurationOrTheUsualNames) {
   EXPECT_TRUE(llama->is_special(*llama->special_tokens().eos));
 }
 
+TEST(Tokenizer, OfAddedTokensTheLongestIsTakenAndStrippedBlanksBelongToIt) {
+  const auto tokenizer = Tokenizer::from_json(bytes_json("", R"([
+    {"id":256,"content":"<a>","special":true,"lstrip":false,"rstrip":true},
+    {"id":257,"content":"<a>b","special":true},
+    {"id":258,"content":"  ","special":true}])"));
+  EXPECT_EQ(tokenizer->encode("<a>bc<a>c").ids, (std::vector<int32_t>{257, 'c', 256, 'c'}));
+  const Encoding stripped = tokenizer->encode("x<a>   y");
+  EXPECT_EQ(stripped.ids, (std::vector<int32_t>{'x', 256, 'y'}));  // the blanks are taken already: no token of their own
+  EXPECT_EQ(stripped.offsets[1], (std::array<int64_t, 2>{1, 7}));
+}
+
 TEST(Tokenizer, TokenBytesAreTheTextATokenStandsFor) {
   const auto gpt2 = Tokenizer::from_json(read_file(golden_path("gpt2.json")), "gpt2.json");
   EXPECT_EQ(gpt2->token_bytes(*gpt2->id("Ġthe")), " the");
