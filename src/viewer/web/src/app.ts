@@ -3,7 +3,7 @@
 import { type Context, type View, anchor } from './context';
 import { Focus } from './focus';
 import type { Theme, Rgb } from './paint/ramp';
-import type { Info, Source } from './source/source';
+import type { Info, Source, Span } from './source/source';
 import { type State, type Store, formatState, parseState } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
@@ -26,16 +26,27 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
     info = await source.info();
     if (info.protocol !== 1) throw new Error(`protocol ${info.protocol}: this page speaks 1`);
     const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
-    const family = info.families.find((f) => f.id === store.now.family) ?? info.families[0];
+    const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
+    const family = readable.find((f) => f.id === store.now.family) ?? readable[0];
     if (!family) throw new Error('the source has no attention map');
     const model = new TextModel(text, segments, info.special);
     if (store.now.heads.length === 0) store.set({ heads: [{ layer: Math.floor(family.layers / 2), head: 0 }] });
+    if (store.now.q.length === 0 && store.now.k.length === 0) store.set({ q: firstChoice(model) });
     const focus = new Focus(source, store, model, family);
     build(root, { source, info, family, text: model, segments, store, focus, t }, () => void open(root, source, store));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     replace(root, h('main', { class: 'broken' }, h('h1', {}, 'clearhead'), h('p', { class: 'bad', role: 'alert' }, message)));
   }
+}
+
+/** What a page opens on: the last word of the text's first block, so that there is something to see. */
+function firstChoice(text: TextModel): Span[] {
+  const block = text.blocks[0];
+  for (let t = block.tokens.end - 1; t >= 0; t--) {
+    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [{ begin: t, end: t + 1 }];
+  }
+  return [];
 }
 
 type Known = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking'>;
@@ -63,6 +74,11 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
       store.set({ q: [], k: [], rect: null, id: null }, 'push');
       reload();
     }),
+    family: (id) => {
+      abort.abort();
+      store.set({ family: id, heads: [], rect: null }, 'push');
+      reload();
+    },
     verify: () => void verify(ctx, visiblePart(ctx, map)), toggleAtlas: () => layout.toggleAtlas(),
     language: () => {
       abort.abort();
@@ -92,10 +108,18 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     if (abort.signal.aborted) return;
     root.dataset['view'] = state.view;
     for (const view of views) view.update(state, before);
+    if (state.view !== before.view) requestAnimationFrame(showAnchor);
     if (state.words !== before.words || state.sink !== before.sink || state.direction !== before.direction) answers.show(ctx.focus.shown);
   };
   store.listen(update);
-  window.addEventListener('hashchange', () => store.load(parseState(location.hash)), { signal: abort.signal });
+  const showAnchor = (): void => {
+    const first = anchor(store.now)[0];
+    if (first) read.pane.reveal(first.begin);
+  };
+  window.addEventListener('hashchange', () => {
+    store.load(parseState(location.hash));
+    showAnchor();
+  }, { signal: abort.signal });
   for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
     matchMedia(query).addEventListener('change', () => [read, map, atlas].forEach((v) => v.retheme()), { signal: abort.signal });
   }
@@ -106,10 +130,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   update(store.now, store.now);
   answers.show(null);
   ctx.focus.refresh();
-  requestAnimationFrame(() => {
-    const first = anchor(store.now)[0];
-    if (first) read.pane.reveal(first.begin);
-  });
+  requestAnimationFrame(showAnchor);
 }
 
 /** What an offline page opens with, and the warning on a link made for another trace. */

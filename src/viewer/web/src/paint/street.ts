@@ -92,7 +92,7 @@ export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: S
     c.imageSmoothingEnabled = layer.cell * zoom < 0.75;
     c.drawImage(layer.bitmap, x(layer.keyBegin), y(layer.queryBegin), layer.bitmap.width * layer.cell * zoom, layer.bitmap.height * layer.cell * zoom);
   }
-  if (showsNumbers(zoom, size)) numbers(c, street, zoom, x, y);
+  if (showsNumbers(zoom, size)) numbers(c, size, street, zoom, x, y);
   cross(c, size, street, zoom, x, y);
   c.restore();
   axes(c, size, street, zoom, x, y);
@@ -100,14 +100,14 @@ export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: S
 
 type Along = (token: number) => number;
 
-function numbers(c: CanvasRenderingContext2D, street: Street, zoom: number, x: Along, y: Along): void {
+function numbers(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   c.textAlign = 'center';
   c.textBaseline = 'middle';
   c.font = `${Math.min(13, zoom * 0.36)}px ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace`;
   const { rect } = street;
   for (const cells of street.cells) {
-    for (let r = Math.max(0, Math.floor(rect.q0) - cells.queryBegin); r < cells.rows && cells.queryBegin + r < rect.q1; r++) {
-      for (let k = Math.max(0, Math.floor(rect.k0) - cells.keyBegin); k < cells.columns && cells.keyBegin + k < rect.k1; k++) {
+    for (let r = Math.max(0, Math.floor(rect.q0) - cells.queryBegin); r < cells.rows && y(cells.queryBegin + r) < size.height; r++) {
+      for (let k = Math.max(0, Math.floor(rect.k0) - cells.keyBegin); k < cells.columns && x(cells.keyBegin + k) < size.width; k++) {
         const value = cells.values[r * cells.columns + k];
         if (!(value >= 0)) continue;
         const colour = shade(intensity(value, street.most, street.scale), street.theme);
@@ -169,7 +169,7 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
   const bottom = Math.min(size.height, y(street.queries));
   const labels = zoom >= kLabelCell;
   const step = labels ? 1 : tick(64 / zoom);
-  for (let k = Math.ceil(rect.k0 / step) * step; k < Math.min(street.keys, rect.k1) && x(k) < right; k += step) {
+  for (let k = Math.ceil(rect.k0 / step) * step; k < street.keys && x(k) < right; k += step) {
     const at = x(k) + (labels ? zoom / 2 : 0);
     c.save();
     c.translate(at, top - 8);
@@ -179,7 +179,7 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
     c.restore();
     if (!labels) stroke(c, at, top - 5, at, top);
   }
-  for (let q = Math.ceil(rect.q0 / step) * step; q < Math.min(street.queries, rect.q1) && y(q) < bottom; q += step) {
+  for (let q = Math.ceil(rect.q0 / step) * step; q < street.queries && y(q) < bottom; q += step) {
     const at = y(q) + (labels ? zoom / 2 : 0);
     c.textAlign = 'right';
     c.fillText(labels ? fitted(c, street.label(q), left - 16) : String(q), left - 9, at);

@@ -17,6 +17,7 @@ export interface Actions {
   help(): void;
   language(): void;
   toggleAtlas(): void;
+  family(id: string): void;
 }
 
 export class TopBar implements View {
@@ -48,7 +49,7 @@ export class TopBar implements View {
       h('div', { class: 'bar-row' },
         iconButton('panel', t('atlas.toggle'), actions.toggleAtlas),
         h('div', { class: 'brand' }, brandMark(), h('span', { class: 'brand-name' }, 'clearhead')),
-        h('div', { class: 'model', title: `${info.name}\n${ctx.family.summary}\n${info.notes.join('\n')}` }, h('h1', {}, info.name), h('span', {}, ctx.family.summary)),
+        h('div', { class: 'model', title: `${info.name}\n${ctx.family.summary}\n${info.notes.join('\n')}` }, h('h1', {}, info.name), this.families(actions), h('span', {}, ctx.family.summary)),
         search,
         h('div', { class: 'actions' },
           action('run', 'run', actions.runDialog, runnable, true), action('verify', 'verify', actions.verify, 'verify', true),
@@ -71,6 +72,16 @@ export class TopBar implements View {
       state.heads.length > 1
         ? h('button', { type: 'button', class: 'pin-close', 'aria-label': this.ctx.t('pins.remove', { head: headName(at) }), onclick: () => this.ctx.store.set({ heads: state.heads.filter((_, o) => o !== i) }, 'push') }, icon('close'))
         : null)));
+  }
+
+  /** Which map family, where a model has several. */
+  private families(actions: Actions): HTMLElement | null {
+    const { info, family, t } = this.ctx;
+    const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
+    if (readable.length < 2) return null;
+    const select = h('select', { 'aria-label': t('family'), onchange: () => actions.family(select.value) },
+      ...readable.map((f) => h('option', { value: f.id, selected: f.id === family.id }, t(`family.${f.kind}`))));
+    return select;
   }
 
   private controls(): DocumentFragment {

@@ -11,7 +11,7 @@ import { type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
 import { codeTable } from '../../source/frame';
-import { type Order, type Row, arrange } from './arrange';
+import { type Order, type Row, arrange, kindOf } from './arrange';
 
 const kTablePage = 96;
 
@@ -51,6 +51,7 @@ export class AtlasView implements View {
     this.grid.addEventListener('pointerleave', () => ctx.focus.previewHead(null));
     this.grid.addEventListener('keydown', (event) => this.onKey(event));
     this.describe('order');
+    this.takeMass(null);
     this.load();
   }
 
@@ -172,8 +173,8 @@ export class AtlasView implements View {
     if (!head) return '';
     const { t } = this.ctx;
     if (this.order.by !== 'layer') return printScore(head.scores[this.order.by]);
-    const kinds = kScores.filter((s) => s !== 'distance' && (head.scores[s] ?? 0) >= 0.35).sort((a, b) => (head.scores[b] ?? 0) - (head.scores[a] ?? 0));
-    return kinds.length ? `${t(`score.${kinds[0]}`)} ${printScore(head.scores[kinds[0]])}` : '';
+    const kind = kindOf(head.scores);
+    return kind ? `${t(`score.${kind}`)} ${printScore(head.scores[kind])}` : '';
   }
 
   private print(value: number): string {

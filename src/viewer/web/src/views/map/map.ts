@@ -14,6 +14,8 @@ import { h, iconButton, replace, segmented } from '../../ui/dom';
 import { MapStore, kTile } from './store';
 import { listenToMap } from './gestures';
 
+const kKept = 6; // complete maps kept for going back
+
 export class MapView implements View {
   readonly element: HTMLElement;
   readonly canvas: Surface;
@@ -29,6 +31,8 @@ export class MapView implements View {
   hover: { query: number; key: number } | null = null;
   select: Rect | null = null;
   private hoverTimer: ReturnType<typeof setTimeout> | undefined;
+  private followTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly finished = new Map<string, MapStore>();
 
   constructor(readonly ctx: Context) {
     this.draw = oncePerFrame(() => this.paint());
@@ -49,7 +53,14 @@ export class MapView implements View {
         iconButton('fit', t('map.fit'), () => ctx.store.set({ rect: null })), this.tableButton),
       h('div', { class: 'street-frame' }, element, this.table), this.caption, this.status);
     listenToMap(this);
-    ctx.focus.listen({ front: (shown) => this.follow(shown?.request.at ?? null) });
+    ctx.focus.listen({
+      front: (shown) => {
+        clearTimeout(this.followTimer);
+        const follow = (): void => this.follow(shown?.request.at ?? null);
+        if (shown?.preview) this.followTimer = setTimeout(follow, 120); // a pointer that only passes over a head asks for no map
+        else follow();
+      },
+    });
   }
 
   retheme(): void {
@@ -157,15 +168,27 @@ export class MapView implements View {
     const head = at ?? state.heads[0];
     if (!head) return;
     const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink };
-    if (this.maps && JSON.stringify(this.maps.request) === JSON.stringify(request)) return;
-    this.maps?.stop();
-    this.maps = new MapStore(ctx.source, request, () => {
+    const key = JSON.stringify(request);
+    if (this.maps && JSON.stringify(this.maps.request) === key) return;
+    if (this.maps) this.putAway(this.maps);
+    const kept = this.finished.get(key);
+    this.maps = kept ?? new MapStore(ctx.source, request, () => {
       this.draw();
       this.say();
     });
     this.say();
-    if (!absent(ctx, 'overview')) this.maps.start();
+    if (!kept && !absent(ctx, 'overview')) this.maps.start();
     this.draw();
+  }
+
+  /** Keeps the last few maps that are complete, so that going back to a head shows it at once. */
+  private putAway(map: MapStore): void {
+    const complete = !map.streaming && map.overview !== null;
+    map.stop();
+    if (!complete) return;
+    this.finished.set(JSON.stringify(map.request), map);
+    const oldest = this.finished.keys().next().value;
+    if (this.finished.size > kKept && oldest !== undefined) this.finished.delete(oldest);
   }
 
   private paint(): void {
