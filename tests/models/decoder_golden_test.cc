@@ -8,11 +8,14 @@ namespace {
 
 class Gpt2Run : public testing::TestWithParam<const char*> {};
 TEST_P(Gpt2Run, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("gpt2", GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Run, testing::Values("plain", "flags", "unscaled", "bare", "sharded", "f16"), variant_name);
+INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Run, testing::Values("plain", "flags", "unscaled", "bare", "classify", "sharded", "f16"),
+                         variant_name);
 
 class Gpt2Greedy : public testing::TestWithParam<const char*> {};
 TEST_P(Gpt2Greedy, TokensAreThoseOfTheLibrary) { expect_greedy("gpt2", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Greedy, testing::Values("plain", "flags", "unscaled", "sharded", "f16"), variant_name);
+
+TEST(LlamaClassifier, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("llama", "classify"); }
 
 class LlamaRun : public testing::TestWithParam<const char*> {};
 TEST_P(LlamaRun, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("llama", GetParam()); }

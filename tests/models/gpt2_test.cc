@@ -17,7 +17,8 @@ TEST_P(Gpt2Golden, ScalesOfEveryLayerAreThoseOfTheLibrary) {
 
 TEST_P(Gpt2Golden, MapsOfTheLibrarysQueriesAndKeysAreItsMaps) { expect_maps_of_given_queries("gpt2", GetParam()); }
 
-INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Golden, testing::Values("plain", "flags", "unscaled", "bare", "sharded", "f16"), variant_name);
+INSTANTIATE_TEST_SUITE_P(Variants, Gpt2Golden, testing::Values("plain", "flags", "unscaled", "bare", "classify", "sharded", "f16"),
+                         variant_name);
 
 TEST(Gpt2Config, RefusesWhatItCannotSayByName) {
   EXPECT_EQ(refusal_of("gpt2", "plain", R"({"add_cross_attention": true})"),

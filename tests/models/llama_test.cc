@@ -10,7 +10,8 @@ class LlamaGolden : public testing::TestWithParam<const char*> {};
 TEST_P(LlamaGolden, MapsOfTheLibrarysQueriesAndKeysAreItsMaps) { expect_maps_of_given_queries("llama", GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Variants, LlamaGolden,
-                         testing::Values("gqa", "biases", "linear", "llama3", "llama3_older", "bf16", "mistral", "qwen2"), variant_name);
+                         testing::Values("gqa", "biases", "classify", "linear", "llama3", "llama3_older", "bf16", "mistral", "qwen2"),
+                         variant_name);
 
 Architecture facts_of(const char* variant) { return read_architecture(golden_config("llama", variant), "config.json"); }
 
