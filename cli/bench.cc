@@ -1,5 +1,6 @@
 // clearhead bench: how fast attention and models are here, as fractions of this machine's measured limits.
 #include "bench/attention.h"
+#include "bench/model.h"
 #include "cli/cli.h"
 
 namespace clearhead::cli {
@@ -7,6 +8,7 @@ namespace {
 
 struct Options {
   bench::AttentionOptions attention;
+  bench::ModelOptions model;
   std::string isa;
   bool json = false;
 };
@@ -16,6 +18,11 @@ void run_attention(const Options& options) {
   if (options.isa == "avx2") wanted.isa = InstructionSet::kAvx2;
   if (options.isa == "avx512") wanted.isa = InstructionSet::kAvx512;
   const bench::AttentionBench done = bench::run_attention(wanted);
+  print(options.json ? bench::to_json(done) : bench::to_text(done));
+}
+
+void run_model(const Options& options) {
+  const bench::ModelBench done = bench::run_model(options.model);
   print(options.json ? bench::to_json(done) : bench::to_text(done));
 }
 
@@ -39,6 +46,13 @@ void add_bench(CLI::App& app) {
     options->attention.filters = {"decode/"};
     run_attention(*options);
   });
+  CLI::App* model = command->add_subcommand("model", "Encoders and a causal model: tokens per second against FMA peak and read bandwidth");
+  model->add_option("--filter", options->model.filters, "Only cases whose name contains this (repeatable)");
+  model->add_option("--minilm", options->model.minilm, "Folder of the real MiniLM; otherwise random weights of its shape");
+  model->add_option("--models", options->model.models, "Folder in which the random models (1 GB) are kept; otherwise a temporary one");
+  model->add_option("--seconds", options->model.seconds_per_case, "Seconds for each case")->check(CLI::PositiveNumber);
+  model->add_flag("--json", options->json, "As JSON");
+  model->callback([options] { run_model(*options); });
 }
 
 }  // namespace clearhead::cli
