@@ -130,8 +130,8 @@ TEST(CpuForward, ReadsAndWritesAnyStrides) {
 
 TEST(CpuForward, GivesTheSameBitsForAnyThreadCountBatchAndNumberOfHeads) {
   const int before = threads();
-  for (const int64_t queries : {1, 200}) {
-    Case c = make_case({.batch = 3, .heads = 6, .key_heads = 3, .queries = queries, .keys = 2500, .d_k = 16, .d_v = 16}, 11);
+  for (const int64_t queries : {1, 40, 200}) {
+    Case c = make_case({.batch = 3, .heads = 6, .key_heads = 3, .queries = queries, .keys = 4200, .d_k = 16, .d_v = 16}, 11);
     c.spec.topology = causal();
     for (const Backend* backend : tables()) {
       set_threads(1);
@@ -250,6 +250,17 @@ TEST(CpuForward, MaskedGarbageStaysOutWhateverItIs) {
     for (int64_t d = 0; d < 9; ++d) c.v.mutable_data<float>()[280 * 9 + d] = std::numeric_limits<float>::infinity();
     expect_right(c, queries);
   }
+}
+
+TEST(CpuForward, SomeQueriesOverManyKeysAreSplitOverKeysAndStayRight) {
+  Case c = make_case({.batch = 1, .heads = 4, .key_heads = 2, .queries = 20, .keys = 5000, .d_k = 16, .d_v = 12}, 81, 4);
+  expect_right(c, 20);
+  c.spec.topology = causal(3000);
+  c.spec.normaliser = Softmax{random_tensor({4}, 82)};
+  c.v.mutable_data<float>()[4990 * 12 + 3] = std::numeric_limits<float>::quiet_NaN();
+  expect_right(c, 20);
+  c.spec.topology = causal(1);  // whole chunks are hidden
+  expect_right(c, 20);
 }
 
 }  // namespace

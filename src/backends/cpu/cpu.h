@@ -5,6 +5,7 @@
 //   pack-inl.h      queries, biases, masks into lanes           │ compiled once per instruction set,
 //   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
+//   forward_split-inl.h  the same, split over keys too           │
 //   forward_decode-inl.h  few queries, keys in chunks           ┘
 #pragma once
 

@@ -10,6 +10,7 @@
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
 #include "backends/cpu/forward_decode-inl.h"
+#include "backends/cpu/forward_split-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,6 +21,8 @@ void forward(const ForwardCall& call) {
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
   if (plan.rows <= kDecodeQueries) {
     forward_decode(plan);
+  } else if (const int64_t chunk = split_of(plan.rows * plan.problem.group(), key_length(call.keys))) {
+    forward_split(plan, chunk);
   } else {
     forward_tiles(plan);
   }

@@ -258,11 +258,12 @@ inline void add_tile_values(SoftmaxBlock& block, const ValueView& values, int64_
 
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
-inline void attend_tiles(const ScoreView& view, const ValueView& values, const QueryBlock& queries, const TileScratch& scratch,
+// The keys of `keys` that the block sees; keys.begin is a multiple of kKeyTile.
+inline void attend_tiles(const ScoreView& view, const ValueView& values, const QueryBlock& queries, const TileScratch& scratch, Range keys,
                          SoftmaxBlock& softmax) {
   softmax.reset();
-  const int64_t last = queries.last_key();
-  for (int64_t tile = queries.first_key() / kKeyTile * kKeyTile; tile < last; tile += kKeyTile) {
+  const int64_t last = std::min<int64_t>(queries.last_key(), keys.end);
+  for (int64_t tile = std::max(keys.begin, queries.first_key() / kKeyTile * kKeyTile); tile < last; tile += kKeyTile) {
     const TileSight sight = prepare_tile(view, queries, scratch, tile);
     if (sight.empty()) continue;
     softmax.begin_tile(tile);
@@ -335,34 +336,53 @@ struct ForwardPlan {
   int64_t stats_row(int64_t batch, int64_t head, int64_t row) const { return (batch * problem.heads() + head) * rows + row; }
 };
 
-// Rows [begin, begin + count) of one head.
-inline void forward_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {
-  const ScoreView view = plan.problem.view(batch, head);
-  const ValueView values = plan.value_view(batch, view);
-  const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = plan.d_v * kBlock;
-  float* memory = ThreadScratch::floats(qt_floats + p_floats + o_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view));
+// Rows [begin, begin + count) of one head on one thread, in the thread's memory.
+struct BlockJob {
+  ScoreView view;
+  ValueView values;
   QueryBlock queries;
   SoftmaxBlock softmax;
-  queries.qt = memory;
-  softmax.p = memory + qt_floats;
-  softmax.o = softmax.p + p_floats;
-  softmax.d_v = plan.d_v;
-  float* spare = softmax.o + o_floats;
-  TileScratch scratch = make_tile_scratch(view, spare + round_up(plan.d_v, 16));
-  int64_t rows[kBlock];
+  TileScratch scratch;
   OutputRows out;
-  out.channel = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
-  for (int i = 0; i < count; ++i) rows[i] = begin + i;
-  pack_queries(view, rows, count, queries);
-  for (const bool careful : {false, true}) {
-    scratch.careful = softmax.careful = careful;
-    attend_tiles(view, values, queries, scratch, softmax);
-    finish_rows(view, queries.vectors, softmax);
+  float* spare = nullptr;
+  int64_t first_row = 0;  // of the statistics
+
+  BlockJob(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count)
+      : view(plan.problem.view(batch, head)), values(plan.value_view(batch, view)), first_row(plan.stats_row(batch, head, begin)) {
+    const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = plan.d_v * kBlock;
+    float* memory = ThreadScratch::floats(qt_floats + p_floats + o_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view));
+    queries.qt = memory;
+    softmax.p = memory + qt_floats;
+    softmax.o = softmax.p + p_floats;
+    softmax.d_v = plan.d_v;
+    spare = softmax.o + o_floats;
+    scratch = make_tile_scratch(view, spare + round_up(plan.d_v, 16));
+    int64_t rows[kBlock];
+    out.channel = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
+    for (int i = 0; i < count; ++i) rows[i] = begin + i;
     for (int i = 0; i < count; ++i) out.rows[i] = plan.out_row(batch, head, begin + i);
-    if (store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare)) break;
+    pack_queries(view, rows, count, queries);
   }
-  std::copy(softmax.m, softmax.m + count, plan.m + plan.stats_row(batch, head, begin));
-  std::copy(softmax.l, softmax.l + count, plan.l + plan.stats_row(batch, head, begin));
+  void attend(Range keys, bool careful) {
+    scratch.careful = softmax.careful = careful;
+    attend_tiles(view, values, queries, scratch, keys, softmax);
+  }
+  // Writes what the state says; returns whether all of it is finite.
+  bool finish(const ForwardPlan& plan) {
+    finish_rows(view, queries.vectors, softmax);
+    std::copy(softmax.m, softmax.m + queries.count, plan.m + first_row);
+    std::copy(softmax.l, softmax.l + queries.count, plan.l + first_row);
+    return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare);
+  }
+};
+
+inline void forward_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {
+  BlockJob job(plan, batch, head, begin, count);
+  const Range all{0, job.view.key_length};
+  job.attend(all, false);
+  if (job.finish(plan)) return;
+  job.attend(all, true);
+  job.finish(plan);
 }
 
 struct BlockRange {
