@@ -123,9 +123,11 @@ TEST_P(Bits, StridesChangeNoBits) {
   }
 }
 
-// Of a row that sees one key, m is that key's score as the forward itself computed it.
+// Of a row that sees one key, m + log₂ℓ is that key's score as the forward itself computed it: 2^x is good to 2e-7, one ulp of a score beyond 64
+// moves it by 5e-6, so less than a third of an ulp away means the same bits. (The reference keeps doubles inside: half an ulp.)
 TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
-  const Inputs in = inputs(64);
+  Inputs in = inputs(64);
+  for (int64_t i = 0; i < in.q.numel(); ++i) in.q.mutable_data<float>()[i] *= 40;
   Tensor visible = Tensor::zeros({1, 1, kLength, kLength}, DType::kBool);
   bool* one_each = visible.mutable_data<bool>();
   const auto seen_by = [](int64_t row) { return row * 7 % (row + 1); };
@@ -134,21 +136,24 @@ TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   one.topology.mask = Mask{visible};
   const AttentionRecord all = run(backend_, {.topology = causal()}, in.q, in.k, in.v).record;
   const AttentionRecord tensor = run(backend_, one, in.q, in.k, in.v).record, pages = run(backend_, one, in.q, in.pages, Tensor()).record;
+  const double allowed = backend_.isa == InstructionSet::kReference ? 0.51 : 0.33;
+  int compared = 0;
   for (int64_t row = 0; row < kLength; ++row) {
     const float score = look(backend_, all, 1, 3, {row}, {seen_by(row), seen_by(row) + 1}, WeightsCall::Quantity::kScore2)[0];
-    const auto shift = [&](const AttentionRecord& record, int64_t batch, int64_t r) {
-      return record.rows.m.data<float>()[(batch * kHeads + 3) * record.rows.m.size(2) + r];
+    if (std::abs(score) < 64) continue;
+    ++compared;
+    const double ulp = std::ldexp(1.0, std::ilogb(score) - 23);
+    const auto ulps_away = [&](const AttentionRecord& record, int64_t batch, int64_t r) {
+      const int64_t at = (batch * kHeads + 3) * record.rows.m.size(2) + r;
+      const double m = static_cast<double>(record.rows.m.data<float>()[at]), l = static_cast<double>(record.rows.l.data<float>()[at]);
+      return std::abs(m - static_cast<double>(score) + std::log2(l)) / ulp;
     };
-    const auto sum = [&](const AttentionRecord& record, int64_t batch, int64_t r) {
-      return record.rows.l.data<float>()[(batch * kHeads + 3) * record.rows.l.size(2) + r];
-    };
-    ASSERT_EQ(shift(tensor, 1, row), score) << "row " << row;
-    ASSERT_NEAR(sum(tensor, 1, row), 1, tolerance::kWeightF32) << "row " << row;
-    ASSERT_EQ(shift(pages, 1, row), score) << "row " << row << " over pages";
-    if (row % 13 != 0) continue;
-    const AttentionRecord step = decode({"one key", one, 64}, in, 1, row, row % 2 == 0);
-    ASSERT_EQ(shift(step, 0, 0), score) << "decode step " << row;
+    ASSERT_LT(ulps_away(tensor, 1, row), allowed) << "row " << row;
+    ASSERT_LT(ulps_away(pages, 1, row), allowed) << "row " << row << " over pages";
+    if (row % 7 != 0) continue;
+    ASSERT_LT(ulps_away(decode({"one key", one, 64}, in, 1, row, row % 2 == 0), 0, 0), allowed) << "decode step " << row;
   }
+  ASSERT_GT(compared, kLength / 3);
 }
 
 TEST_P(Bits, ADecodeStepDoesNotDependOnThreadsBatchOrHeads) {

@@ -62,7 +62,11 @@ class Conformance : public testing::TestWithParam<const Backend*> {
       }
       SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
       const int before = failures();
-      check(c, index);
+      try {
+        check(c, index);
+      } catch (const std::exception& error) {
+        ADD_FAILURE() << "threw: " << error.what();
+      }
       failed += failures() > before;
     }
   }
