@@ -21,8 +21,8 @@ constexpr int64_t kRowsOfACase = 96;  // oracle rows of one case: all where ther
 
 // Which (batch, head, query) are compared, and what they must be.
 struct Expected {
-  int64_t batch, head, query;
-  OracleRow row;
+  int64_t batch = 0, head = 0, query = 0;
+  OracleRow row{};
 };
 
 const std::vector<Expected>& expected_of(size_t index) {
@@ -31,12 +31,13 @@ const std::vector<Expected>& expected_of(size_t index) {
   if (!fresh) return at->second;
   const Case& c = cases()[index];
   const int64_t rows = c.shape.batch * c.shape.heads * c.shape.queries, count = std::min(rows, kRowsOfACase);
-  for (int64_t n = 0; n < count; ++n) {  // evenly spaced, the first and the last among them
+  at->second.resize(static_cast<size_t>(count));
+  parallel_for(count, [&, &expected = at->second](int64_t n, int) {  // evenly spaced, the first and the last among them
     const int64_t row = count == 1 ? 0 : n * (rows - 1) / (count - 1);
     const int64_t query = row % c.shape.queries, head = row / c.shape.queries % c.shape.heads,
                   batch = row / c.shape.queries / c.shape.heads;
-    at->second.push_back({batch, head, query, oracle_row(c.spec, c.q, c.keys, c.v, batch, head, query)});
-  }
+    expected[static_cast<size_t>(n)] = {batch, head, query, oracle_row(c.spec, c.q, c.keys, c.v, batch, head, query)};
+  });
   return at->second;
 }
 
