@@ -4,11 +4,27 @@
 // head), and a constant that makes the first token a sink. A head's kind says how much of each, and how far back its position looks.
 
 const kD = 32;
-const kKinds = ['previous', 'duplicate', 'local', 'first', 'induction', 'broad', 'retrieval', 'self'];
+const kKinds = [
+  "previous",
+  "duplicate",
+  "local",
+  "first",
+  "induction",
+  "broad",
+  "retrieval",
+  "self",
+];
 
 export class Model {
   constructor(tokens, { layers = 6, heads = 12, causal = false } = {}) {
-    Object.assign(this, { tokens, layers, heads, causal, n: tokens.length, d: kD });
+    Object.assign(this, {
+      tokens,
+      layers,
+      heads,
+      causal,
+      n: tokens.length,
+      d: kD,
+    });
     this.embedded = new Map();
     this.cache = new Map();
   }
@@ -32,11 +48,42 @@ export class Model {
     const kind = this.kind(layer, head);
     const q = new Float32Array(this.n * kD);
     const k = new Float32Array(this.n * kD);
-    const back = kind === 'previous' ? 1 : 0;
-    const position = { previous: 9, self: 7, local: 4, duplicate: 0.4, induction: 0.2, retrieval: 0.1, first: 0.5, broad: 0.3 }[kind];
-    const content = { duplicate: 5, induction: 6, retrieval: 3.2, first: 0.7, broad: 0.9, local: 0.8, previous: 0.3, self: 0.6 }[kind] + (layer % 3) * 0.2;
-    const sink = { first: 6.5, induction: 4.4, duplicate: 2.5, retrieval: 4, broad: 2.2, local: 3, previous: 0.5, self: 1 }[kind];
-    const speeds = [1.3, 0.37, 0.09, 0.02].map((s) => s * (kind === 'local' ? 0.5 : 1));
+    const back = kind === "previous" ? 1 : 0;
+    const position = {
+      previous: 9,
+      self: 7,
+      local: 4,
+      duplicate: 0.4,
+      induction: 0.2,
+      retrieval: 0.1,
+      first: 0.5,
+      broad: 0.3,
+    }[kind];
+    const content =
+      {
+        duplicate: 5,
+        induction: 6,
+        retrieval: 3.2,
+        first: 0.7,
+        broad: 0.9,
+        local: 0.8,
+        previous: 0.3,
+        self: 0.6,
+      }[kind] +
+      (layer % 3) * 0.2;
+    const sink = {
+      first: 6.5,
+      induction: 4.4,
+      duplicate: 2.5,
+      retrieval: 4,
+      broad: 2.2,
+      local: 3,
+      previous: 0.5,
+      self: 1,
+    }[kind];
+    const speeds = [1.3, 0.37, 0.09, 0.02].map(
+      (s) => s * (kind === "local" ? 0.5 : 1),
+    );
     for (let i = 0; i < this.n; i++) {
       speeds.forEach((speed, s) => {
         const strength = position * [0.45, 0.3, 0.17, 0.08][s];
@@ -46,7 +93,10 @@ export class Model {
         k[i * kD + 2 * s + 1] = Math.sin(i * speed);
       });
       const own = this.embed(this.tokens[i].id, head);
-      const matched = kind === 'induction' && i > 0 ? this.embed(this.tokens[i - 1].id, head) : own;
+      const matched =
+        kind === "induction" && i > 0
+          ? this.embed(this.tokens[i - 1].id, head)
+          : own;
       for (let c = 0; c < 20; c++) {
         q[i * kD + 8 + c] = own[c] * content;
         k[i * kD + 8 + c] = matched[c];
@@ -88,7 +138,8 @@ export class Model {
     let most = -Infinity;
     for (let j = begin; j < end; j++) {
       let dot = 0;
-      for (let c = 0, a = query * kD, b = j * kD; c < kD; c++) dot += q[a + c] * k[b + c];
+      for (let c = 0, a = query * kD, b = j * kD; c < kD; c++)
+        dot += q[a + c] * k[b + c];
       out[j] = dot / Math.sqrt(kD);
       if (out[j] > most) most = out[j];
     }
@@ -99,7 +150,10 @@ export class Model {
   }
 
   /** ‖v‖ and ‖v·W_O‖ of a key, made up but fixed. */
-  norm(kind = 'raw', key) {
-    return kind === 'raw' ? 1 : (kind === 'value' ? 0.6 : 0.35) + 0.5 * Math.abs(Math.sin(key * 12.9898));
+  norm(kind = "raw", key) {
+    return kind === "raw"
+      ? 1
+      : (kind === "value" ? 0.6 : 0.35) +
+          0.5 * Math.abs(Math.sin(key * 12.9898));
   }
 }

@@ -3,57 +3,123 @@
 //
 //   node tests/browser/mock/server.mjs [--tokens 300] [--text FILE] [--layers 6] [--heads 12] [--causal] [--port 8020]
 
-import { createServer } from 'node:http';
-import { readFileSync } from 'node:fs';
-import { Model } from './model.mjs';
-import { encode, frame, prefixed } from './frame.mjs';
-import { prose, tokenize } from './text.mjs';
+import { createServer } from "node:http";
+import { readFileSync } from "node:fs";
+import { Model } from "./model.mjs";
+import { encode, frame, prefixed } from "./frame.mjs";
+import { prose, tokenize } from "./text.mjs";
 
-const kDist = new URL('../../../src/viewer/web/dist/', import.meta.url);
-export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
+const kDist = new URL("../../../src/viewer/web/dist/", import.meta.url);
+export const kScores = [
+  "previous",
+  "first",
+  "self",
+  "local",
+  "delimiter",
+  "duplicate",
+  "induction",
+  "retrieval",
+  "broad",
+  "distance",
+];
 
 export class Mock {
-  constructor({ text, tokens = tokenize(text), segments = [], layers = 6, heads = 12, causal = false, name = 'known-answers' }) {
-    Object.assign(this, { text: Buffer.from(text), tokens, segments, name, model: new Model(tokens, { layers, heads, causal }) });
+  constructor({
+    text,
+    tokens = tokenize(text),
+    segments = [],
+    layers = 6,
+    heads = 12,
+    causal = false,
+    name = "known-answers",
+  }) {
+    Object.assign(this, {
+      text: Buffer.from(text),
+      tokens,
+      segments,
+      name,
+      model: new Model(tokens, { layers, heads, causal }),
+    });
     this.asked = [];
     this.delay = 0;
   }
 
-  info(source = 'live', missing = []) {
+  info(source = "live", missing = []) {
     const { model } = this;
     const n = model.n;
     return {
-      protocol: 1, clearhead: '0.1.0', source, id: `mock${n}x${model.layers}x${model.heads}`, name: this.name, command: `clearhead view ${this.name} --file text.txt`,
-      sides: [{ kind: 'text', tokens: n, bytes: this.text.length, lang: null }],
-      families: [{
-        id: 'enc', kind: model.causal ? 'decoder' : 'encoder', layers: model.layers, heads: model.heads, key_heads: model.heads, d_k: model.d, queries: n, keys: n,
-        query_side: 0, key_side: 0, causal: model.causal, sums_to_one: true, sinks: [0], weights: source === 'offline' ? ['raw'] : ['raw', 'value', 'output'],
-        rows: [[0, n]], all_rows: true, windows: null, summary: `softmax(q·k/√${model.d}), ${model.causal ? 'causal' : 'every token sees every token'}`,
-      }],
-      special: { 101: '[CLS]', 102: '[SEP]' }, notes: ['Weights are exact for the stored Q and K.'], missing, can_run: source === 'live', pair: false, max_tokens: null,
-      versions: { isa: 'none', dtype: 'f32' },
+      protocol: 1,
+      clearhead: "0.1.0",
+      source,
+      id: `mock${n}x${model.layers}x${model.heads}`,
+      name: this.name,
+      command: `clearhead view ${this.name} --file text.txt`,
+      sides: [{ kind: "text", tokens: n, bytes: this.text.length, lang: null }],
+      families: [
+        {
+          id: "enc",
+          kind: model.causal ? "decoder" : "encoder",
+          layers: model.layers,
+          heads: model.heads,
+          key_heads: model.heads,
+          d_k: model.d,
+          queries: n,
+          keys: n,
+          query_side: 0,
+          key_side: 0,
+          causal: model.causal,
+          sums_to_one: true,
+          sinks: [0],
+          weights: source === "offline" ? ["raw"] : ["raw", "value", "output"],
+          rows: [[0, n]],
+          all_rows: true,
+          windows: null,
+          summary: `softmax(q·k/√${model.d}), ${model.causal ? "causal" : "every token sees every token"}`,
+        },
+      ],
+      special: { 101: "[CLS]", 102: "[SEP]" },
+      notes: ["Weights are exact for the stored Q and K."],
+      missing,
+      can_run: source === "live",
+      pair: false,
+      max_tokens: null,
+      versions: { isa: "none", dtype: "f32" },
     };
   }
 
   textFrame() {
     const t = this.tokens;
     const arrays = {
-      text: this.text, begin: Uint32Array.from(t, (x) => x.begin), end: Uint32Array.from(t, (x) => x.end), id: Int32Array.from(t, (x) => x.id),
-      word: Int32Array.from(t, (x) => x.word), flags: Uint8Array.from(t, (x) => x.flags),
+      text: this.text,
+      begin: Uint32Array.from(t, (x) => x.begin),
+      end: Uint32Array.from(t, (x) => x.end),
+      id: Int32Array.from(t, (x) => x.id),
+      word: Int32Array.from(t, (x) => x.word),
+      flags: Uint8Array.from(t, (x) => x.flags),
     };
-    return frame({ side: 0, from: 0, to: t.length, tokens: t.length, byte_begin: 0, byte_end: this.text.length }, arrays);
+    return frame(
+      {
+        side: 0,
+        from: 0,
+        to: t.length,
+        tokens: t.length,
+        byte_begin: 0,
+        byte_end: this.text.length,
+      },
+      arrays,
+    );
   }
 
   /** A row or a column under weight kind and sink rule: values, total and sink mass. */
   line(p, out) {
     const { model } = this;
-    const spans = spansOf(p[out ? 'q' : 'k']);
+    const spans = spansOf(p[out ? "q" : "k"]);
     const values = new Float64Array(model.n);
     let sinkMass = 0;
     let count = 0;
     const addRow = (query) => {
       const row = model.row(p.l, p.h, query).values;
-      const rest = p.sink === 'renorm' ? 1 - row[0] : 1;
+      const rest = p.sink === "renorm" ? 1 - row[0] : 1;
       return { row, rest };
     };
     if (out) {
@@ -61,30 +127,63 @@ export class Mock {
         for (let q = b; q < e; q++, count++) {
           const { row, rest } = addRow(q);
           sinkMass += row[0];
-          for (let j = 0; j < model.n; j++) values[j] += (row[j] / rest) * model.norm(p.w, j);
-          if (p.sink === 'renorm') values[0] = 0;
+          for (let j = 0; j < model.n; j++)
+            values[j] += (row[j] / rest) * model.norm(p.w, j);
+          if (p.sink === "renorm") values[0] = 0;
         }
       }
     } else {
       for (let q = 0; q < model.n; q++) {
         const { row, rest } = addRow(q);
-        for (const [b, e] of spans) for (let k = b; k < e; k++) values[q] += p.sink === 'renorm' && k === 0 ? 0 : (row[k] / rest) * model.norm(p.w, k);
+        for (const [b, e] of spans)
+          for (let k = b; k < e; k++)
+            values[q] +=
+              p.sink === "renorm" && k === 0
+                ? 0
+                : (row[k] / rest) * model.norm(p.w, k);
       }
     }
-    const divisor = p.reduce === 'mean' ? count || 1 : 1;
+    const divisor = p.reduce === "mean" ? count || 1 : 1;
     const result = Float32Array.from(values, (v) => v / divisor);
     const first = spans[0][0];
     const last = spans[spans.length - 1][1] - 1;
-    const visible = out ? [0, model.visible(last)[1]] : [model.causal ? first : 0, model.n];
-    return { values: result, total: result.reduce((a, b) => a + b, 0), sinkMass: sinkMass / divisor, visible: [visible], spans, rows: count };
+    const visible = out
+      ? [0, model.visible(last)[1]]
+      : [model.causal ? first : 0, model.n];
+    return {
+      values: result,
+      total: result.reduce((a, b) => a + b, 0),
+      sinkMass: sinkMass / divisor,
+      visible: [visible],
+      spans,
+      rows: count,
+    };
   }
 
   lineFrame(p, out) {
     const { values, total, sinkMass, visible, spans, rows } = this.line(p, out);
-    return frame({
-      family: 'enc', layer: p.l, head: p.h, [out ? 'queries' : 'keys']: spans, rows, reduce: p.reduce ?? 'sum', weight: p.w ?? 'raw', sink: p.sink ?? 'mark', badge: 'exact',
-      total, sink_mass: sinkMass, entropy: null, log_sum_exp: null, visible, unscored: [], top: [], values_from: 0,
-    }, { values });
+    return frame(
+      {
+        family: "enc",
+        layer: p.l,
+        head: p.h,
+        [out ? "queries" : "keys"]: spans,
+        rows,
+        reduce: p.reduce ?? "sum",
+        weight: p.w ?? "raw",
+        sink: p.sink ?? "mark",
+        badge: "exact",
+        total,
+        sink_mass: sinkMass,
+        entropy: null,
+        log_sum_exp: null,
+        visible,
+        unscored: [],
+        top: [],
+        values_from: 0,
+      },
+      { values },
+    );
   }
 
   /** Cells of 2^z weights from a corner; with more rows than `most`, sampled. */
@@ -101,10 +200,14 @@ export class Mock {
     for (let q = corner.q; q < lastQuery; q += step) {
       const r = Math.floor((q - corner.q) / cell);
       const row = model.row(p.l, p.h, q).values;
-      const rest = p.sink === 'renorm' ? 1 - row[0] : 1;
+      const rest = p.sink === "renorm" ? 1 - row[0] : 1;
       const [begin, end] = model.visible(q);
-      for (let j = Math.max(begin, corner.k); j < Math.min(end, corner.k + columns * cell); j++) {
-        if (j === 0 && (p.sink === 'hide' || p.sink === 'renorm')) continue;
+      for (
+        let j = Math.max(begin, corner.k);
+        j < Math.min(end, corner.k + columns * cell);
+        j++
+      ) {
+        if (j === 0 && (p.sink === "hide" || p.sink === "renorm")) continue;
         const at = r * columns + Math.floor((j - corner.k) / cell);
         const v = (row[j] / rest) * model.norm(p.w, j);
         if (!(max[at] >= v)) max[at] = v;
@@ -112,24 +215,43 @@ export class Mock {
         seen[at]++;
       }
     }
-    const mean = Float32Array.from(sum, (v, i) => (seen[i] ? v / seen[i] : NaN));
+    const mean = Float32Array.from(sum, (v, i) =>
+      seen[i] ? v / seen[i] : NaN,
+    );
     const header = {
-      family: 'enc', layer: p.l, head: p.h, z, rows, columns, queries: [corner.q, lastQuery], keys: [corner.k, Math.min(model.n, corner.k + columns * cell)],
-      badge: step > 1 ? 'sampled' : 'exact', sampled_rows: step > 1 ? Math.ceil((lastQuery - corner.q) / step) : null,
+      family: "enc",
+      layer: p.l,
+      head: p.h,
+      z,
+      rows,
+      columns,
+      queries: [corner.q, lastQuery],
+      keys: [corner.k, Math.min(model.n, corner.k + columns * cell)],
+      badge: step > 1 ? "sampled" : "exact",
+      sampled_rows: step > 1 ? Math.ceil((lastQuery - corner.q) / step) : null,
     };
     return { header, max, mean };
   }
 
   pictureFrame(p, z, corner, side, extra = {}, most = 4096) {
     const { header, max, mean } = this.picture(p, z, corner, side, most);
-    if (p.dtype === 'f32') return frame({ ...header, ...extra, codes: {} }, { max: max.map((v) => v) }, { max: [header.rows, header.columns] });
+    if (p.dtype === "f32")
+      return frame(
+        { ...header, ...extra, codes: {} },
+        { max: max.map((v) => v) },
+        { max: [header.rows, header.columns] },
+      );
     const [a, b] = [encode(max), encode(mean)];
     const shape = [header.rows, header.columns];
-    return frame({ ...header, ...extra, codes: { max: a.spec, mean: b.spec } }, { max: a.codes, mean: b.codes }, { max: shape, mean: shape });
+    return frame(
+      { ...header, ...extra, codes: { max: a.spec, mean: b.spec } },
+      { max: a.codes, mean: b.codes },
+      { max: shape, mean: shape },
+    );
   }
 
   /** Atlas frame of some layers: thumbnails and scores of their heads. */
-  headsFrame(from = 0, to = this.model.layers, event = 'heads') {
+  headsFrame(from = 0, to = this.model.layers, event = "heads") {
     const { model } = this;
     const side = Math.min(64, model.n);
     const heads = [];
@@ -137,12 +259,22 @@ export class Mock {
     for (let layer = from; layer < to; layer++) {
       for (let head = 0; head < model.heads; head++) {
         const { max, scores } = this.survey(layer, head, side);
-        const { codes, spec } = encode(max, 'sqrt');
+        const { codes, spec } = encode(max, "sqrt");
         thumbnails.set(codes, heads.length * side * side);
         heads.push({ layer, head, scores, entropy: 0, codes: spec });
       }
     }
-    return frame({ event, badge: model.n > 512 ? 'sampled' : 'exact', sampled_rows: null, size: side, heads }, { thumbnails }, { thumbnails: [heads.length, side, side] });
+    return frame(
+      {
+        event,
+        badge: model.n > 512 ? "sampled" : "exact",
+        sampled_rows: null,
+        size: side,
+        heads,
+      },
+      { thumbnails },
+      { thumbnails: [heads.length, side, side] },
+    );
   }
 
   /** A 64² picture and the scores of one head, from at most 128 rows. */
@@ -168,14 +300,18 @@ export class Mock {
         if (j === q) sums.self += v;
         if (Math.abs(j - q) <= 4) sums.local += v;
         if (j !== q && tokens[j].id === tokens[q].id) sums.duplicate += v;
-        if (j > 0 && j !== q && tokens[j - 1].id === tokens[q].id) sums.induction += v;
+        if (j > 0 && j !== q && tokens[j - 1].id === tokens[q].id)
+          sums.induction += v;
         if (tokens[j].flags) sums.delimiter += v;
         if (Math.abs(j - q) > 16 && v > 0.1 && j > 0) sums.retrieval += v;
         sums.distance += v * Math.abs(j - q);
       }
       sums.broad += entropy / Math.log(Math.max(2, end));
     }
-    return { max, scores: Object.fromEntries(kScores.map((s) => [s, sums[s] / rows])) };
+    return {
+      max,
+      scores: Object.fromEntries(kScores.map((s) => [s, sums[s] / rows])),
+    };
   }
 
   received(p, bins) {
@@ -183,7 +319,12 @@ export class Mock {
     const count = Math.min(bins, model.n);
     const out = new Float32Array(count);
     const step = Math.max(1, Math.floor(model.n / 64));
-    for (let q = 0; q < model.n; q += step) model.row(p.l, p.h, q).values.forEach((v, j) => (out[Math.floor((j * count) / model.n)] += v / count));
+    for (let q = 0; q < model.n; q += step)
+      model
+        .row(p.l, p.h, q)
+        .values.forEach(
+          (v, j) => (out[Math.floor((j * count) / model.n)] += v / count),
+        );
     return out;
   }
 
@@ -194,17 +335,30 @@ export class Mock {
       let count = 0;
       for (const [b, e] of body.rows) {
         for (let q = b; q < e; q++, count++) {
-          const row = model.row(Math.floor(i / model.heads), i % model.heads, q).values;
-          for (const [kb, ke] of body.keys) for (let k = kb; k < ke; k++) mass[i] += row[k];
+          const row = model.row(
+            Math.floor(i / model.heads),
+            i % model.heads,
+            q,
+          ).values;
+          for (const [kb, ke] of body.keys)
+            for (let k = kb; k < ke; k++) mass[i] += row[k];
         }
       }
       mass[i] /= count;
     }
-    return frame({ rows: 1, keys: 1, badge: 'exact' }, { mass }, { mass: [model.layers, model.heads] });
+    return frame(
+      { rows: 1, keys: 1, badge: "exact" },
+      { mass },
+      { mass: [model.layers, model.heads] },
+    );
   }
 }
 
-const spansOf = (text) => text.split(',').map((s) => s.split('-').map(Number)).map(([b, e]) => [b, e ?? b + 1]);
+const spansOf = (text) =>
+  text
+    .split(",")
+    .map((s) => s.split("-").map(Number))
+    .map(([b, e]) => [b, e ?? b + 1]);
 
 export const levelOf = (n, side) => Math.max(0, Math.ceil(Math.log2(n / side)));
 
@@ -212,47 +366,155 @@ function answer(mock, path, p, body) {
   const corner = { q: p.y * 256 * 2 ** p.z, k: p.x * 256 * 2 ** p.z };
   const overview = levelOf(mock.model.n, 512);
   switch (path) {
-    case 'info': return { json: mock.info() };
-    case 'text': return { bytes: mock.textFrame() };
-    case 'segments': return { json: { segments: mock.segments } };
-    case 'row': return { bytes: mock.lineFrame(p, true) };
-    case 'col': return { bytes: mock.lineFrame(p, false) };
-    case 'stats': return { bytes: frame({ badge: 'exact', scores: {} }, { received: mock.received(p, 512) }) };
-    case 'tile': return { bytes: mock.pictureFrame(p, p.z, corner, 256, {}, mock.model.n > 20000 ? 48 : 512) };
-    case 'overview': return { stream: [
-      ...(mock.model.n > 2048 ? [() => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, 48)] : []),
-      () => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, mock.model.n > 20000 ? 128 : 1024), () => frame({ event: 'done' }, {})] };
-    case 'atlas': return { stream: [...Array.from({ length: mock.model.layers }, (_, l) => () => mock.headsFrame(l, l + 1)), () => frame({ event: 'done' }, {})] };
-    case 'mass': return { bytes: mock.mass(body) };
-    case 'verify': return { json: { checked: mock.model.n, of: mock.model.n, largest_difference: 3.1e-8, bound: 1.2e-6, within: true, seconds: 0.01,
-      at: { layer: body.heads[0][0], head: body.heads[0][1], query: body.rows[0][0], key: 1, shown: 0.1, eager: 0.1 } } };
-    case 'export': return { json: { command: 'clearhead view', kind: p.kind, state: p.state } };
-    default: return null;
+    case "info":
+      return { json: mock.info() };
+    case "text":
+      return { bytes: mock.textFrame() };
+    case "segments":
+      return { json: { segments: mock.segments } };
+    case "row":
+      return { bytes: mock.lineFrame(p, true) };
+    case "col":
+      return { bytes: mock.lineFrame(p, false) };
+    case "stats":
+      return {
+        bytes: frame(
+          { badge: "exact", scores: {} },
+          { received: mock.received(p, 512) },
+        ),
+      };
+    case "tile":
+      return {
+        bytes: mock.pictureFrame(
+          p,
+          p.z,
+          corner,
+          256,
+          {},
+          mock.model.n > 20000 ? 48 : 512,
+        ),
+      };
+    case "overview":
+      return {
+        stream: [
+          ...(mock.model.n > 2048
+            ? [
+                () =>
+                  mock.pictureFrame(
+                    p,
+                    overview,
+                    { q: 0, k: 0 },
+                    512,
+                    { event: "picture" },
+                    48,
+                  ),
+              ]
+            : []),
+          () =>
+            mock.pictureFrame(
+              p,
+              overview,
+              { q: 0, k: 0 },
+              512,
+              { event: "picture" },
+              mock.model.n > 20000 ? 128 : 1024,
+            ),
+          () => frame({ event: "done" }, {}),
+        ],
+      };
+    case "atlas":
+      return {
+        stream: [
+          ...Array.from(
+            { length: mock.model.layers },
+            (_, l) => () => mock.headsFrame(l, l + 1),
+          ),
+          () => frame({ event: "done" }, {}),
+        ],
+      };
+    case "mass":
+      return { bytes: mock.mass(body) };
+    case "verify":
+      return {
+        json: {
+          checked: mock.model.n,
+          of: mock.model.n,
+          largest_difference: 3.1e-8,
+          bound: 1.2e-6,
+          within: true,
+          seconds: 0.01,
+          at: {
+            layer: body.heads[0][0],
+            head: body.heads[0][1],
+            query: body.rows[0][0],
+            key: 1,
+            shown: 0.1,
+            eager: 0.1,
+          },
+        },
+      };
+    case "export":
+      return {
+        json: { command: "clearhead view", kind: p.kind, state: p.state },
+      };
+    default:
+      return null;
   }
 }
 
-const kTypes = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' };
-const kPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'";
+const kTypes = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+};
+const kPolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'";
 
 export function serve(mock, port = 0) {
   const server = createServer(async (request, response) => {
-    const url = new URL(request.url, 'http://127.0.0.1');
-    if (!url.pathname.startsWith('/api/')) {
-      const name = url.pathname === '/' ? 'index.html' : url.pathname.slice(1);
-      if (!['index.html', 'app.js', 'app.css'].includes(name)) return response.writeHead(404).end();
-      return response.writeHead(200, { 'Content-Type': kTypes[name.split('.')[1]], 'Content-Security-Policy': kPolicy }).end(readFileSync(new URL(name, kDist)));
+    const url = new URL(request.url, "http://127.0.0.1");
+    if (!url.pathname.startsWith("/api/")) {
+      const name = url.pathname === "/" ? "index.html" : url.pathname.slice(1);
+      if (!["index.html", "app.js", "app.css"].includes(name))
+        return response.writeHead(404).end();
+      return response
+        .writeHead(200, {
+          "Content-Type": kTypes[name.split(".")[1]],
+          "Content-Security-Policy": kPolicy,
+        })
+        .end(readFileSync(new URL(name, kDist)));
     }
     const path = url.pathname.slice(5);
-    const p = Object.fromEntries([...url.searchParams].map(([k, v]) => [k, ['l', 'h', 'z', 'x', 'y'].includes(k) ? Number(v) : v]));
-    let body = '';
+    const p = Object.fromEntries(
+      [...url.searchParams].map(([k, v]) => [
+        k,
+        ["l", "h", "z", "x", "y"].includes(k) ? Number(v) : v,
+      ]),
+    );
+    let body = "";
     for await (const chunk of request) body += chunk;
     mock.asked.push({ path, p });
     if (mock.delay) await new Promise((done) => setTimeout(done, mock.delay));
     const found = answer(mock, path, p, body ? JSON.parse(body) : null);
-    if (!found) return response.writeHead(404, { 'Content-Type': 'application/json' }).end(JSON.stringify({ error: { code: 'kNotFound', message: `api/${path}: no such thing` } }));
-    if (found.json) return response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(found.json));
-    if (found.bytes) return response.writeHead(200, { 'Content-Type': 'application/vnd.clearhead.frame' }).end(found.bytes);
-    response.writeHead(200, { 'Content-Type': 'application/vnd.clearhead.frames' });
+    if (!found)
+      return response
+        .writeHead(404, { "Content-Type": "application/json" })
+        .end(
+          JSON.stringify({
+            error: { code: "kNotFound", message: `api/${path}: no such thing` },
+          }),
+        );
+    if (found.json)
+      return response
+        .writeHead(200, { "Content-Type": "application/json" })
+        .end(JSON.stringify(found.json));
+    if (found.bytes)
+      return response
+        .writeHead(200, { "Content-Type": "application/vnd.clearhead.frame" })
+        .end(found.bytes);
+    response.writeHead(200, {
+      "Content-Type": "application/vnd.clearhead.frames",
+    });
     for (const step of found.stream) {
       if (response.destroyed) return undefined;
       response.write(prefixed(step()));
@@ -260,7 +522,15 @@ export function serve(mock, port = 0) {
     }
     return response.end();
   });
-  return new Promise((done) => server.listen(port, '127.0.0.1', () => done({ url: `http://127.0.0.1:${server.address().port}/`, close: () => server.close(), mock })));
+  return new Promise((done) =>
+    server.listen(port, "127.0.0.1", () =>
+      done({
+        url: `http://127.0.0.1:${server.address().port}/`,
+        close: () => server.close(),
+        mock,
+      }),
+    ),
+  );
 }
 
 /** A mock of about `count` tokens of prose, with chapters as segments when long. */
@@ -268,17 +538,35 @@ export function proseMock(count, options = {}) {
   const { text, chapters } = prose(count);
   const tokens = tokenize(text);
   const segments = chapters.map((byte, i) => {
-    const at = (b) => (b === undefined ? tokens.length : tokens.findIndex((t) => t.begin >= b && t.flags === 0));
-    return { name: `Chapter ${i + 1}`, role: 'chapter', begin: i === 0 ? 0 : at(byte), end: at(chapters[i + 1]), lang: 'en' };
+    const at = (b) =>
+      b === undefined
+        ? tokens.length
+        : tokens.findIndex((t) => t.begin >= b && t.flags === 0);
+    return {
+      name: `Chapter ${i + 1}`,
+      role: "chapter",
+      begin: i === 0 ? 0 : at(byte),
+      end: at(chapters[i + 1]),
+      lang: "en",
+    };
   });
   return new Mock({ text, tokens, segments, ...options });
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
-  const option = (name, fallback) => (process.argv.includes(`--${name}`) ? process.argv[process.argv.indexOf(`--${name}`) + 1] : fallback);
-  const file = option('text', null);
-  const shape = { layers: Number(option('layers', 6)), heads: Number(option('heads', 12)), causal: process.argv.includes('--causal') };
-  const mock = file ? new Mock({ text: readFileSync(file, 'utf8'), ...shape }) : proseMock(Number(option('tokens', 300)), shape);
-  const { url } = await serve(mock, Number(option('port', 8020)));
+  const option = (name, fallback) =>
+    process.argv.includes(`--${name}`)
+      ? process.argv[process.argv.indexOf(`--${name}`) + 1]
+      : fallback;
+  const file = option("text", null);
+  const shape = {
+    layers: Number(option("layers", 6)),
+    heads: Number(option("heads", 12)),
+    causal: process.argv.includes("--causal"),
+  };
+  const mock = file
+    ? new Mock({ text: readFileSync(file, "utf8"), ...shape })
+    : proseMock(Number(option("tokens", 300)), shape);
+  const { url } = await serve(mock, Number(option("port", 8020)));
   process.stdout.write(`${url}\n`);
 }

@@ -4,18 +4,33 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const dist = new URL(`../${process.env.CLEARHEAD_DIST ?? 'dist'}/`, import.meta.url);
-const hash = (name) => `'sha256-${createHash('sha256').update(readFileSync(new URL(name, dist))).digest('base64')}'`;
+const hash = (name) =>
+  `'sha256-${createHash('sha256')
+    .update(readFileSync(new URL(name, dist)))
+    .digest('base64')}'`;
 
-for (const [name, close] of [['app.js', '</script'], ['app.css', '</style']]) {
-  if (readFileSync(new URL(name, dist), 'utf8').toLowerCase().includes(close)) throw new Error(`dist/${name} holds "${close}": it could not stand in a page`);
+for (const [name, close] of [
+  ['app.js', '</script'],
+  ['app.css', '</style'],
+]) {
+  if (readFileSync(new URL(name, dist), 'utf8').toLowerCase().includes(close))
+    throw new Error(`dist/${name} holds "${close}": it could not stand in a page`);
 }
 
 const policy = [
-  "default-src 'none'", "connect-src 'none'", `script-src ${hash('app.js')}`, `style-src ${hash('app.css')}`, 'img-src blob: data:',
-  'worker-src blob:', "base-uri 'none'", "form-action 'none'",
+  "default-src 'none'",
+  "connect-src 'none'",
+  `script-src ${hash('app.js')}`,
+  `style-src ${hash('app.css')}`,
+  'img-src blob: data:',
+  'worker-src blob:',
+  "base-uri 'none'",
+  "form-action 'none'",
 ].join('; ');
 
-writeFileSync(new URL('index.html', dist), `<!doctype html>
+writeFileSync(
+  new URL('index.html', dist),
+  `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -30,9 +45,12 @@ writeFileSync(new URL('index.html', dist), `<!doctype html>
 <script src="./app.js"></script>
 </body>
 </html>
-`);
+`,
+);
 
-writeFileSync(new URL('offline.html', dist), `<!doctype html>
+writeFileSync(
+  new URL('offline.html', dist),
+  `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -49,4 +67,5 @@ writeFileSync(new URL('offline.html', dist), `<!doctype html>
 <script id="clearhead-app">/*clearhead:script*/</script>
 </body>
 </html>
-`);
+`,
+);

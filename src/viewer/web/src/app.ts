@@ -12,12 +12,11 @@ import { exportDialog, helpDialog, runDialog, verify } from './ui/dialogs';
 import { h, replace } from './ui/dom';
 import { regions } from './ui/regions';
 import { SearchBox } from './ui/searchbox';
-import { TopBar } from './ui/topbar';
+import { type Actions, TopBar } from './ui/topbar';
 import { Answers, spoken } from './views/read/answers';
 import { ReadView } from './views/read/read';
 import { MapView } from './views/map/map';
 import { AtlasView } from './views/atlas/atlas';
-import { turn } from './context';
 
 export async function open(root: HTMLElement, source: Source, store: Store): Promise<void> {
   const t = strings(store.now.lang ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
@@ -32,8 +31,9 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
     const model = new TextModel(text, segments, info.special);
     if (store.now.heads.length === 0) store.set({ heads: [{ layer: Math.floor(family.layers / 2), head: 0 }] });
     if (store.now.q.length === 0 && store.now.k.length === 0) store.set({ q: firstChoice(model) });
-    const focus = new Focus(source, store, model, family);
-    build(root, { source, info, family, text: model, segments, store, focus, t }, () => void open(root, source, store));
+    const life = new AbortController();
+    const focus = new Focus(source, store, model, family, life.signal);
+    build(root, { source, info, family, text: model, segments, store, focus, life, t }, () => void open(root, source, store));
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     replace(root, h('main', { class: 'broken' }, h('h1', {}, 'clearhead'), h('p', { class: 'bad', role: 'alert' }, message)));
@@ -54,82 +54,99 @@ type Known = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking
 function build(root: HTMLElement, known: Known, reload: () => void): void {
   const live = h('div', { class: 'visually-hidden', 'aria-live': 'polite', 'data-testid': 'live' });
   const notices = h('div', { class: 'notices', role: 'status' });
-  const abort = new AbortController();
   const ctx: Context = {
-    ...known, picking: null, theme: () => themeOf(root), announce: speaker(live), notify: notifier(notices),
-    reveal: (token, remember) => reveal(token, remember),
+    ...known,
+    picking: null,
+    theme: () => themeOf(root),
+    announce: speaker(live),
+    notify: notifier(notices),
+    reveal: (token, remember) => {
+      if (remember) answers.remember(ctx.text.tokenAt(Math.floor(read.pane.visibleRange().from)));
+      read.pane.reveal(token);
+    },
   };
-  const { t, store } = ctx;
-  document.documentElement.lang = t.language;
+  document.documentElement.lang = ctx.t.language;
   document.title = `${ctx.info.name} · clearhead`;
   const read = new ReadView(ctx);
   const map = new MapView(ctx);
   const atlas = new AtlasView(ctx);
   const answers = new Answers(ctx);
-  const search = new SearchBox(() => ctx, (hits, hit) => read.setHits(hits, hit), (key) => t(key));
-  const layout = regions(t, { atlas: atlas.element, text: read.element, map: map.element, answers: answers.element });
-  const bar = new TopBar(ctx, search.element, {
-    copyLink: () => copyLink(ctx), exportDialog: () => exportDialog(ctx, root), help: () => helpDialog(ctx), runDialog: () => runDialog(ctx, () => {
-      abort.abort();
-      store.set({ q: [], k: [], rect: null, id: null }, 'push');
-      reload();
-    }),
-    family: (id) => {
-      abort.abort();
-      store.set({ family: id, heads: [], rect: null }, 'push');
-      reload();
-    },
-    verify: () => void verify(ctx, visiblePart(ctx, map)), toggleAtlas: () => layout.toggleAtlas(),
-    language: () => {
-      abort.abort();
-      store.set({ lang: t.language === 'en' ? 'zh' : 'en' });
-      reload();
-    },
-  });
-  const views: View[] = [bar, read, map, atlas];
-
-  function reveal(token: number, remember: boolean): void {
-    if (remember) {
-      const { from } = read.pane.visibleRange();
-      answers.remember(ctx.text.tokenAt(Math.floor(from)));
-    }
-    read.pane.reveal(token);
-  }
-
+  const search = new SearchBox(
+    () => ctx,
+    (hits, hit) => read.setHits(hits, hit),
+    (key) => ctx.t(key),
+  );
+  const layout = regions(ctx.t, { atlas: atlas.element, text: read.element, map: map.element, answers: answers.element });
+  const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas());
+  const bar = new TopBar(ctx, search.element, actions);
   replace(root, bar.element, banner(ctx), layout.element, notices, live);
-  ctx.focus.listen({
+  wire(ctx, root, { bar, read, map, atlas, answers });
+  listenToKeys(ctx, { read, answers, search: () => search.focus(), actions });
+}
+
+function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => void, toggleAtlas: () => void): Actions {
+  const again = (patch: Partial<State>, how: 'push' | 'replace'): void => {
+    ctx.life.abort(); // everything that listens or streams for the page as it was
+    ctx.store.set(patch, how);
+    reload();
+  };
+  return {
+    copyLink: () => copyLink(ctx),
+    exportDialog: () => exportDialog(ctx, root),
+    help: () => helpDialog(ctx),
+    toggleAtlas,
+    runDialog: () => runDialog(ctx, () => again({ q: [], k: [], rect: null, id: null }, 'push')),
+    family: (id) => again({ family: id, heads: [], rect: null }, 'push'),
+    verify: () => void verify(ctx, visiblePart(ctx, map)),
+    language: () => again({ lang: ctx.t.language === 'en' ? 'zh' : 'en' }, 'replace'),
+  };
+}
+
+interface Parts {
+  bar: TopBar;
+  read: ReadView;
+  map: MapView;
+  atlas: AtlasView;
+  answers: Answers;
+}
+
+/** Connects state, focus, URL and theme to the views, for the life of this page. */
+function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers }: Parts): void {
+  const { store, focus } = ctx;
+  const { signal } = ctx.life;
+  const views: View[] = [bar, read, map, atlas];
+  const showAnchor = (): void => {
+    const first = anchor(store.now)[0];
+    if (first) read.pane.reveal(first.begin);
+  };
+  const update = (state: State, before: State): void => {
+    root.dataset['view'] = state.view;
+    for (const view of views) view.update(state, before);
+    if (state.view !== before.view) requestAnimationFrame(showAnchor);
+    if (state.words !== before.words || state.sink !== before.sink || state.direction !== before.direction) answers.show(focus.shown);
+  };
+  focus.listen({
     front: (shown) => {
       answers.show(shown);
       if (shown && !shown.preview) ctx.announce(spoken(ctx, shown));
     },
     fail: (error) => answers.fail(error),
   });
-  const update = (state: State, before: State): void => {
-    if (abort.signal.aborted) return;
-    root.dataset['view'] = state.view;
-    for (const view of views) view.update(state, before);
-    if (state.view !== before.view) requestAnimationFrame(showAnchor);
-    if (state.words !== before.words || state.sink !== before.sink || state.direction !== before.direction) answers.show(ctx.focus.shown);
-  };
-  store.listen(update);
-  const showAnchor = (): void => {
-    const first = anchor(store.now)[0];
-    if (first) read.pane.reveal(first.begin);
-  };
-  window.addEventListener('hashchange', () => {
-    store.load(parseState(location.hash));
-    showAnchor();
-  }, { signal: abort.signal });
+  store.listen(update, signal);
+  window.addEventListener(
+    'hashchange',
+    () => {
+      store.load(parseState(location.hash));
+      showAnchor();
+    },
+    { signal },
+  );
   for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
-    matchMedia(query).addEventListener('change', () => [read, map, atlas].forEach((v) => v.retheme()), { signal: abort.signal });
+    matchMedia(query).addEventListener('change', () => [read, map, atlas].forEach((v) => v.retheme()), { signal });
   }
-  listenToKeys(ctx, {
-    read, answers, search: () => search.focus(), export: () => exportDialog(ctx, root), help: () => helpDialog(ctx), copyLink: () => copyLink(ctx),
-    turn: () => turn(ctx, store.now.direction === 'out' ? 'in' : 'out'),
-  }, abort.signal);
   update(store.now, store.now);
   answers.show(null);
-  ctx.focus.refresh();
+  focus.refresh();
   requestAnimationFrame(showAnchor);
 }
 
@@ -139,10 +156,17 @@ function banner(ctx: Context): HTMLElement | null {
   const wrong = store.now.id !== null && store.now.id !== info.id;
   const lacks = info.missing.map((m) => t(`feature.${m.feature}`));
   if (!wrong && !ctx.source.offline) return null;
-  const text = wrong ? t('banner.other') : lacks.length ? t('banner.offline', { lacks: lacks.join(t('list.comma')) }) : t('banner.offline-all');
-  const element = h('div', { class: `banner${wrong ? ' warn' : ''}`, role: 'note', 'data-testid': 'banner' },
+  const text = wrong
+    ? t('banner.other')
+    : lacks.length
+      ? t('banner.offline', { lacks: lacks.join(t('list.comma')) })
+      : t('banner.offline-all');
+  const element = h(
+    'div',
+    { class: `banner${wrong ? ' warn' : ''}`, role: 'note', 'data-testid': 'banner' },
     h('p', {}, text, ' ', h('button', { type: 'button', class: 'quiet', onclick: () => helpDialog(ctx) }, t('banner.more'))),
-    h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')));
+    h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')),
+  );
   return element;
 }
 
@@ -158,7 +182,10 @@ function copyLink(ctx: Context): void {
 /** The rows and keys on the screen: of the map, or in reading of everything. */
 function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: number }; keys: { begin: number; end: number } } {
   const { q0, q1, k0, k1 } = map.rect;
-  const clip = (from: number, to: number, n: number): { begin: number; end: number } => ({ begin: Math.max(0, Math.floor(from)), end: Math.min(n, Math.ceil(to)) });
+  const clip = (from: number, to: number, n: number): { begin: number; end: number } => ({
+    begin: Math.max(0, Math.floor(from)),
+    end: Math.min(n, Math.ceil(to)),
+  });
   return { rows: clip(q0, q1, ctx.family.queries), keys: clip(k0, k1, ctx.family.keys) };
 }
 
@@ -187,4 +214,3 @@ function notifier(notices: HTMLElement): (message: string, kind?: 'plain' | 'bad
     setTimeout(() => notice.remove(), kind === 'bad' ? 9000 : 3500);
   };
 }
-

@@ -16,6 +16,8 @@ export interface Context {
   segments: readonly Segment[];
   store: Store;
   focus: Focus;
+  /** Ends when the page is built anew (another text, language or family): whatever listens or streams ends with it. */
+  life: AbortController;
   t: Strings;
   theme(): Theme;
   /** Says it to screen readers, once things are quiet. */
@@ -99,5 +101,10 @@ export function quoted(ctx: Context, span: Span): string {
 }
 
 export function visibleSpace(text: string): string {
-  return text.replace(/ /g, '␣').replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/\r/g, '␍').replace(/\u00a0/g, '⍽');
+  return text
+    .replace(/ /g, '␣')
+    .replace(/\n/g, '⏎')
+    .replace(/\t/g, '⇥')
+    .replace(/\r/g, '␍')
+    .replace(/\u00a0/g, '⍽');
 }

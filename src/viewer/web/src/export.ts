@@ -13,8 +13,16 @@ export async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob
   if (kind === 'json') {
     const field = store.now.direction === 'out' ? 'rows' : 'columns';
     const heads = lines.map((line, i) => ({
-      ...requests[i].at, badge: line.badge, error: line.error,
-      [field]: { of: requests[i].spans.map((s) => [s.begin, s.end]), values: line.values ? [...line.values] : null, top: line.top, total: line.total, sink_mass: line.sinkMass },
+      ...requests[i].at,
+      badge: line.badge,
+      error: line.error,
+      [field]: {
+        of: requests[i].spans.map((s) => [s.begin, s.end]),
+        values: line.values ? [...line.values] : null,
+        top: line.top,
+        total: line.total,
+        sink_mass: line.sinkMass,
+      },
     }));
     const body = { command, clearhead: info.clearhead, id: info.id, name: info.name, family: family.id, heads };
     return { blob: new Blob([JSON.stringify(body)], { type: 'application/json' }), name: 'clearhead.json' };

@@ -40,8 +40,9 @@ export class Focus {
     private readonly store: Store,
     private readonly text: TextModel,
     private readonly family: Family,
+    life: AbortSignal,
   ) {
-    store.listen(() => this.refresh());
+    store.listen(() => this.refresh(), life);
   }
 
   listen(events: Partial<FocusEvents>): void {

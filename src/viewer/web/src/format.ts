@@ -42,7 +42,10 @@ export function cell(value: number): string {
   if (value === 0) return '0';
   if (Math.abs(value) >= 10) return value.toPrecision(3);
   if (Math.abs(value) >= 0.001) return value.toFixed(3).replace(/^0/, '');
-  return value.toExponential(0).replace('e-', '₋').replace(/₋(\d+)$/, 'e-$1');
+  return value
+    .toExponential(0)
+    .replace('e-', '₋')
+    .replace(/₋(\d+)$/, 'e-$1');
 }
 
 export function score(value: number | null): string {

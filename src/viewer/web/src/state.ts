@@ -35,8 +35,20 @@ export interface State {
 export const kMostPins = 6;
 
 export const kInitial: State = {
-  view: 'read', family: null, heads: [], q: [], k: [], direction: 'out', weight: 'raw', scale: 'sqrt', sink: 'mark', words: false,
-  rect: null, lang: null, id: null, unknown: [],
+  view: 'read',
+  family: null,
+  heads: [],
+  q: [],
+  k: [],
+  direction: 'out',
+  weight: 'raw',
+  scale: 'sqrt',
+  sink: 'mark',
+  words: false,
+  rect: null,
+  lang: null,
+  id: null,
+  unknown: [],
 };
 
 const oneOf = <T extends string>(allowed: readonly T[], value: string, fallback: T): T =>
@@ -75,24 +87,37 @@ export function parseState(hash: string): State {
 
 function parseKey(key: string, value: string): Partial<State> | null {
   switch (key) {
-    case 'v': return { view: oneOf(['read', 'map', 'atlas'], value, 'read') };
-    case 'f': return { family: value };
-    case 'h': return { heads: parseHeads(value) };
-    case 'q': return { q: parseSpans(value) };
-    case 'k': return { k: parseSpans(value) };
-    case 'd': return { direction: oneOf(['out', 'in'], value, 'out') };
-    case 'w': return { weight: oneOf(['raw', 'value', 'output'], value, 'raw') };
-    case 's': return { scale: oneOf(['linear', 'sqrt', 'log'], value, 'sqrt') };
-    case 'sink': return { sink: oneOf(['mark', 'hide', 'renorm'], value, 'mark') };
-    case 'word': return { words: value === '1' };
-    case 'lang': return { lang: value === 'zh' ? 'zh' : 'en' };
-    case 'id': return { id: value };
+    case 'v':
+      return { view: oneOf(['read', 'map', 'atlas'], value, 'read') };
+    case 'f':
+      return { family: value };
+    case 'h':
+      return { heads: parseHeads(value) };
+    case 'q':
+      return { q: parseSpans(value) };
+    case 'k':
+      return { k: parseSpans(value) };
+    case 'd':
+      return { direction: oneOf(['out', 'in'], value, 'out') };
+    case 'w':
+      return { weight: oneOf(['raw', 'value', 'output'], value, 'raw') };
+    case 's':
+      return { scale: oneOf(['linear', 'sqrt', 'log'], value, 'sqrt') };
+    case 'sink':
+      return { sink: oneOf(['mark', 'hide', 'renorm'], value, 'mark') };
+    case 'word':
+      return { words: value === '1' };
+    case 'lang':
+      return { lang: value === 'zh' ? 'zh' : 'en' };
+    case 'id':
+      return { id: value };
     case 'x': {
       const n = value.split(',').map(Number);
       const good = n.length === 4 && n.every((v) => Number.isFinite(v) && v >= 0) && n[2] > n[0] && n[3] > n[1];
       return { rect: good ? { k0: n[0], q0: n[1], k1: n[2], q1: n[3] } : null };
     }
-    default: return null;
+    default:
+      return null;
   }
 }
 
@@ -120,7 +145,7 @@ export type Listener = (state: State, before: State) => void;
 
 /** Holds the state, tells who listens, and keeps the URL in step. */
 export class Store {
-  private readonly listeners: Listener[] = [];
+  private readonly listeners = new Set<Listener>();
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -132,8 +157,10 @@ export class Store {
     return this.state;
   }
 
-  listen(listener: Listener): void {
-    this.listeners.push(listener);
+  /** Calls back on every change, until the signal ends it. */
+  listen(listener: Listener, signal?: AbortSignal): void {
+    this.listeners.add(listener);
+    signal?.addEventListener('abort', () => this.listeners.delete(listener));
   }
 
   /** `push` for pins and view changes, `replace` for what moves. */

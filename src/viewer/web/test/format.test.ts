@@ -26,7 +26,8 @@ describe('numbers', () => {
     expect(plain(shortShare(0.0001))).toBe('<0.1 %');
   });
   it('keeps a number in a cell to five characters', () => {
-    for (const v of [0, 1, 0.999, 0.12345, 0.00012, 3.2e-7, 12.345, 123.4]) expect(cell(v).length, `${v} → ${cell(v)}`).toBeLessThanOrEqual(5);
+    for (const v of [0, 1, 0.999, 0.12345, 0.00012, 3.2e-7, 12.345, 123.4])
+      expect(cell(v).length, `${v} → ${cell(v)}`).toBeLessThanOrEqual(5);
     expect(cell(0.409)).toBe('.409');
     expect(cell(3e-5)).toBe('3e-5');
     expect(cell(NaN)).toBe('');

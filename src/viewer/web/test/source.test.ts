@@ -58,11 +58,20 @@ describe('frames', () => {
     expect(codeTable({ kind: 'log', lo: 1e-6, hi: 0.8, error: 0 })[3]).toBeCloseTo(1e-6, 12);
   });
   it('widen half precision', () => {
-    expect([...halfToFloat(Uint16Array.from([0x3c00, 0xc000, 0x0001, 0x7c00, 0x3555, 0]))]).toEqual([1, -2, 2 ** -24, Infinity, 0.333251953125, 0]);
+    expect([...halfToFloat(Uint16Array.from([0x3c00, 0xc000, 0x0001, 0x7c00, 0x3555, 0]))]).toEqual([
+      1,
+      -2,
+      2 ** -24,
+      Infinity,
+      0.333251953125,
+      0,
+    ]);
   });
   it('come out of a page deflated or raw', async () => {
     const bytes = Uint8Array.from([1, 2, 3, 250]);
-    const packed = new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream('deflate'))).arrayBuffer());
+    const packed = new Uint8Array(
+      await new Response(new Blob([bytes]).stream().pipeThrough(new CompressionStream('deflate'))).arrayBuffer(),
+    );
     const base64 = (b: Uint8Array): string => btoa(String.fromCharCode(...b));
     expect([...new Uint8Array(await decodeBlob(base64(bytes), 'raw'))]).toEqual([...bytes]);
     expect([...new Uint8Array(await decodeBlob(`\n${base64(packed)}\n`, 'deflate'))]).toEqual([...bytes]);
@@ -71,8 +80,16 @@ describe('frames', () => {
 
 describe('rows from Q and K', () => {
   const head = (spec: Partial<HeadQk['spec']>): HeadQk => ({
-    spec: { scale: 0.5, soft_cap: null, alibi_slope: null, band: { back: null, ahead: 0, offset: 0 }, ...spec }, d: 2, keys: 4, rows: Uint32Array.from([2]), q: Float32Array.from([1, 2]),
-    k: Float32Array.from([1, 0, 0, 1, 1, 1, 9, 9]), shift: Float32Array.from([0]), norm: Float32Array.from([1]), segmentsQ: null, segmentsK: null,
+    spec: { scale: 0.5, soft_cap: null, alibi_slope: null, band: { back: null, ahead: 0, offset: 0 }, ...spec },
+    d: 2,
+    keys: 4,
+    rows: Uint32Array.from([2]),
+    q: Float32Array.from([1, 2]),
+    k: Float32Array.from([1, 0, 0, 1, 1, 1, 9, 9]),
+    shift: Float32Array.from([0]),
+    norm: Float32Array.from([1]),
+    segmentsQ: null,
+    segmentsK: null,
   });
   const raw = (h: HeadQk): number[] => [...rowOf(h, 0)].map((v) => (v > 0 ? Math.log(v) : -Infinity));
   it('are exp of scale·q·k − L over the visible keys', () => {
@@ -95,7 +112,12 @@ describe('rows from Q and K', () => {
 });
 
 describe('a whole map in codes', () => {
-  const m: Matrix = { queries: 3, keys: 3, weights: Uint8Array.from([255, 0, 0, 128, 128, 0, 2, 64, 255]), codes: { kind: 'linear', lo: 0, hi: 253, error: 0.5 } };
+  const m: Matrix = {
+    queries: 3,
+    keys: 3,
+    weights: Uint8Array.from([255, 0, 0, 128, 128, 0, 2, 64, 255]),
+    codes: { kind: 'linear', lo: 0, hi: 253, error: 0.5 },
+  };
   it('gives rows, columns and masses', () => {
     expect([...rowValues(m, [{ begin: 1, end: 2 }])]).toEqual([126, 126, 0]);
     expect([...columnOf(m, [{ begin: 0, end: 1 }])]).toEqual([253, 126, 0]);
@@ -112,7 +134,8 @@ describe('a whole map in codes', () => {
 });
 
 describe('the atlas', () => {
-  const scores = (v: number): Record<ScoreName, number | null> => ({ ...Object.fromEntries(kScores.map((s) => [s, 0])), previous: v, distance: 99 }) as Record<ScoreName, number | null>;
+  const scores = (v: number): Record<ScoreName, number | null> =>
+    ({ ...Object.fromEntries(kScores.map((s) => [s, 0])), previous: v, distance: 99 }) as Record<ScoreName, number | null>;
   const rows = [0.1, 0.9, 0.5].map((v, i) => ({ at: { layer: 0, head: i }, scores: scores(v) }));
   it('names a head by its most telling score, as the engine does', () => {
     expect(kindOf(scores(0.41))).toBe('previous');

@@ -17,7 +17,10 @@ describe('the URL', () => {
     expect(parseHeads('0.1,0.1,0.2,0.3,0.4,0.5,0.6,0.7')).toHaveLength(6);
   });
   it('reads ranges as [begin, end)', () => {
-    expect(parseSpans('1204,1210-1220')).toEqual([{ begin: 1204, end: 1205 }, { begin: 1210, end: 1220 }]);
+    expect(parseSpans('1204,1210-1220')).toEqual([
+      { begin: 1204, end: 1205 },
+      { begin: 1210, end: 1220 },
+    ]);
   });
 });
 

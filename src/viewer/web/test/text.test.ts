@@ -14,14 +14,19 @@ function model(text: string | Uint8Array, lengths: number[], segments: Segment[]
   const begin = Uint32Array.from(lengths, (n) => (at += n) - n);
   const end = Uint32Array.from(begin, (b, i) => b + lengths[i]);
   const flags = Uint8Array.from(lengths, (n) => (n === 0 ? 1 : 0));
-  return new TextModel({ bytes, byteBegin: 0, begin, end, id: Int32Array.from(lengths, (_, i) => i), word: Int32Array.from(lengths, (_, i) => i), flags }, segments, { 0: '[CLS]' });
+  return new TextModel(
+    { bytes, byteBegin: 0, begin, end, id: Int32Array.from(lengths, (_, i) => i), word: Int32Array.from(lengths, (_, i) => i), flags },
+    segments,
+    { 0: '[CLS]' },
+  );
 }
 
 const texts = (m: TextModel): string[] => boxesOf(m, { begin: 0, end: m.count }).map((b) => m.text.slice(b.from, b.to));
 
 describe('bytes to UTF-16', () => {
   it('decodes what TextDecoder decodes', () => {
-    for (const text of ['plain', 'é東👍🏽नमस्ते', '\u0000\u07ff\u0800\uffff\u{10000}\u{10ffff}']) expect(decodeUtf8(encode(text)).text).toBe(text);
+    for (const text of ['plain', 'é東👍🏽नमस्ते', '\u0000\u07ff\u0800\uffff\u{10000}\u{10ffff}'])
+      expect(decodeUtf8(encode(text)).text).toBe(text);
   });
   it('replaces each invalid byte by one character', () => {
     for (const bytes of [[0xff], [0xc0, 0xaf], [0xe0, 0x80, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe6, 0x9d]]) {
@@ -44,14 +49,28 @@ describe('boxes', () => {
     const m = model('東x', [3, 1]);
     m.data.begin.set([0, 0]);
     m.data.end.set([3, 3]);
-    const twice = new TextModel({ ...m.data, begin: Uint32Array.from([0, 0, 3]), end: Uint32Array.from([3, 3, 4]), id: new Int32Array(3), word: new Int32Array(3), flags: new Uint8Array(3) }, [], {});
+    const twice = new TextModel(
+      {
+        ...m.data,
+        begin: Uint32Array.from([0, 0, 3]),
+        end: Uint32Array.from([3, 3, 4]),
+        id: new Int32Array(3),
+        word: new Int32Array(3),
+        flags: new Uint8Array(3),
+      },
+      [],
+      {},
+    );
     expect(texts(twice)).toEqual(['東', 'x']);
   });
 });
 
 describe('blocks', () => {
   const words = Array.from({ length: 3000 }, (_, i) => (i % 37 === 36 ? ' end.\n\n' : ' word'));
-  const m = model(words.join(''), words.map((w) => w.length));
+  const m = model(
+    words.join(''),
+    words.map((w) => w.length),
+  );
   it('tile the text and the tokens', () => {
     expect(m.blocks[0].begin).toBe(0);
     m.blocks.slice(1).forEach((b, i) => {
@@ -73,7 +92,11 @@ describe('blocks', () => {
   });
   it('begin at segments', () => {
     const segment = { name: 'doc', role: null, lang: null, begin: 50, end: 90 };
-    const cut = model(words.slice(0, 120).join(''), words.slice(0, 120).map((w) => w.length), [segment]);
+    const cut = model(
+      words.slice(0, 120).join(''),
+      words.slice(0, 120).map((w) => w.length),
+      [segment],
+    );
     expect(cut.blocks.map((b) => b.tokens.begin)).toEqual([0, 50, 90]);
     expect(cut.blocks[1].opensSegment).toBe(true);
   });
@@ -95,7 +118,10 @@ describe('search', () => {
   });
   it('finds text whatever its case, across tokens and blocks, each hit once', () => {
     const list = Array.from({ length: 900 }, (_, i) => (i % 3 === 0 ? ' needle' : ' hay'));
-    const m = model(list.join(''), list.map((w) => w.length));
+    const m = model(
+      list.join(''),
+      list.map((w) => w.length),
+    );
     expect(findHits(m, parseQuery('NEEDLE')).hits).toHaveLength(300);
     expect(findHits(m, parseQuery('needle hay')).hits[1]).toEqual({ begin: 3, end: 5 });
     expect(findHits(m, parseQuery('/ne+dle/')).hits).toHaveLength(300);

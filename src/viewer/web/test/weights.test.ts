@@ -8,14 +8,23 @@ describe('top-k', () => {
     expect(topK(values, 20).map((t) => t.begin)).toEqual(sorted);
   });
   it('leaves out sinks and zeros', () => {
-    expect(topK([0.5, 0, 0.3, 0.2], 4, [0])).toEqual([{ begin: 2, end: 3, weight: 0.3 }, { begin: 3, end: 4, weight: 0.2 }]);
+    expect(topK([0.5, 0, 0.3, 0.2], 4, [0])).toEqual([
+      { begin: 2, end: 3, weight: 0.3 },
+      { begin: 3, end: 4, weight: 0.2 },
+    ]);
   });
 });
 
 describe('words', () => {
   const word = Int32Array.from([-1, 0, 0, 1, 2, 2, 2, -1]);
   it('are runs of one index; specials stand alone', () => {
-    expect(wordSpans(word)).toEqual([{ begin: 0, end: 1 }, { begin: 1, end: 3 }, { begin: 3, end: 4 }, { begin: 4, end: 7 }, { begin: 7, end: 8 }]);
+    expect(wordSpans(word)).toEqual([
+      { begin: 0, end: 1 },
+      { begin: 1, end: 3 },
+      { begin: 3, end: 4 },
+      { begin: 4, end: 7 },
+      { begin: 7, end: 8 },
+    ]);
     expect(wordSpans(Int32Array.from([-1, -1]))).toHaveLength(2);
     expect(wordAround(word, 5)).toEqual({ begin: 4, end: 7 });
     expect(wordAround(word, 0)).toEqual({ begin: 0, end: 1 });
@@ -25,7 +34,10 @@ describe('words', () => {
     const sums = sumSpans(values, wordSpans(word));
     expect(sums[1]).toBeCloseTo(0.4, 6);
     expect(sums.reduce((a, b) => a + b)).toBeCloseTo(1, 6);
-    expect(topWords(values, wordSpans(word), 2).map(({ begin, end }) => [begin, end])).toEqual([[1, 3], [4, 7]]);
+    expect(topWords(values, wordSpans(word), 2).map(({ begin, end }) => [begin, end])).toEqual([
+      [1, 3],
+      [4, 7],
+    ]);
   });
 });
 

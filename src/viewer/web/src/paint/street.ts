@@ -73,7 +73,7 @@ const within = (rect: Rect, size: Frame2d, m: Margins): number =>
 
 /** Whether numbers fit into cells at this zoom and there are few enough of them. */
 export const showsNumbers = (zoom: number, size: Frame2d): boolean =>
-  zoom >= kNumberCell && (size.width / zoom) <= 66 && (size.height / zoom) <= 66;
+  zoom >= kNumberCell && size.width / zoom <= 66 && size.height / zoom <= 66;
 
 export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: Street): void {
   const { theme, rect } = street;
@@ -90,7 +90,13 @@ export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: S
   c.fillRect(left, top, size.width, size.height);
   for (const layer of street.layers) {
     c.imageSmoothingEnabled = layer.cell * zoom < 0.75;
-    c.drawImage(layer.bitmap, x(layer.keyBegin), y(layer.queryBegin), layer.bitmap.width * layer.cell * zoom, layer.bitmap.height * layer.cell * zoom);
+    c.drawImage(
+      layer.bitmap,
+      x(layer.keyBegin),
+      y(layer.queryBegin),
+      layer.bitmap.width * layer.cell * zoom,
+      layer.bitmap.height * layer.cell * zoom,
+    );
   }
   if (showsNumbers(zoom, size)) numbers(c, size, street, zoom, x, y);
   cross(c, size, street, zoom, x, y);
@@ -132,7 +138,13 @@ function cross(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom:
     c.fillStyle = theme.dark ? 'rgb(255 157 176 / 0.10)' : 'rgb(180 18 60 / 0.07)';
     const area: [number, number, number, number] = across ? [left, y(from), size.width, tall] : [x(from), top, tall, size.height];
     c.fillRect(...area);
-    if (tall > 4) c.strokeRect(across ? left - 2 : area[0], across ? area[1] : top - 2, across ? size.width + 4 : tall, across ? tall : size.height + 4);
+    if (tall > 4)
+      c.strokeRect(
+        across ? left - 2 : area[0],
+        across ? area[1] : top - 2,
+        across ? size.width + 4 : tall,
+        across ? tall : size.height + 4,
+      );
     else {
       c.beginPath();
       c.moveTo(across ? left : area[0] + tall / 2, across ? area[1] + tall / 2 : top);

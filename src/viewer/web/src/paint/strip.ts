@@ -41,7 +41,12 @@ export function paintStrip(context: CanvasRenderingContext2D, width: number, hei
 }
 
 function bars(
-  context: CanvasRenderingContext2D, values: Float32Array, height: number, x: number, width: number, colour: (t: number) => Rgb,
+  context: CanvasRenderingContext2D,
+  values: Float32Array,
+  height: number,
+  x: number,
+  width: number,
+  colour: (t: number) => Rgb,
 ): void {
   const tall = height / values.length;
   for (let i = 0; i < values.length; i++) {

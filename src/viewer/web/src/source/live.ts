@@ -3,8 +3,27 @@
 
 import { type Codes, type Frame, decodeFrame, need, readFrames } from './frame';
 import type {
-  AtlasHead, Badge, Cells, ExportKind, HeadId, Info, Line, LineRequest, MapRequest, Mass, Picture, ScoreName, Segment, SinkRule, Source,
-  Span, TextData, TopItem, VerifyRequest, VerifyResult, WeightKind,
+  AtlasHead,
+  Badge,
+  Cells,
+  ExportKind,
+  HeadId,
+  Info,
+  Line,
+  LineRequest,
+  MapRequest,
+  Mass,
+  Picture,
+  ScoreName,
+  Segment,
+  SinkRule,
+  Source,
+  Span,
+  TextData,
+  TopItem,
+  VerifyRequest,
+  VerifyResult,
+  WeightKind,
 } from './source';
 import { SourceError, formatSpans } from './source';
 
@@ -68,14 +87,30 @@ export class LiveSource implements Source {
     this.slots.set(slot, current);
     const out = request.direction === 'out';
     const params: Params = {
-      f: request.family, l: request.at.layer, h: request.at.head, [out ? 'q' : 'k']: formatSpans(request.spans),
-      reduce: request.reduce, w: request.weight, sink: request.sink, top: 0, values: 'all', slot, seq: current.seq,
+      f: request.family,
+      l: request.at.layer,
+      h: request.at.head,
+      [out ? 'q' : 'k']: formatSpans(request.spans),
+      reduce: request.reduce,
+      w: request.weight,
+      sink: request.sink,
+      top: 0,
+      values: 'all',
+      slot,
+      seq: current.seq,
     };
     const frame = await this.frame<LineHeader>(out ? 'row' : 'col', params, current.abort.signal);
     const head = frame.header;
     return {
-      badge: head.badge, error: head.error ?? 0, total: head.total, sinkMass: head.sink_mass, entropy: head.entropy ?? null,
-      values: need(frame, 'values', Float32Array), top: head.top, visible: head.visible, unscored: head.unscored,
+      badge: head.badge,
+      error: head.error ?? 0,
+      total: head.total,
+      sinkMass: head.sink_mass,
+      entropy: head.entropy ?? null,
+      values: need(frame, 'values', Float32Array),
+      top: head.top,
+      visible: head.visible,
+      unscored: head.unscored,
     };
   }
 
@@ -93,7 +128,12 @@ export class LiveSource implements Source {
     const frame = await this.frame<PictureHeader>('tile', { ...mapParams(request), z: 0, x, y, pool: 'max', dtype: 'f32' }, signal);
     const head = frame.header;
     return {
-      badge: head.badge, error: 0, queryBegin: head.queries[0], keyBegin: head.keys[0], rows: head.rows, columns: head.columns,
+      badge: head.badge,
+      error: 0,
+      queryBegin: head.queries[0],
+      keyBegin: head.keys[0],
+      rows: head.rows,
+      columns: head.columns,
       values: need(frame, 'max', Float32Array),
     };
   }
@@ -122,8 +162,11 @@ export class LiveSource implements Source {
 
   async verify(request: VerifyRequest): Promise<VerifyResult> {
     const body = {
-      f: request.family, heads: request.heads.map((h) => [h.layer, h.head]), rows: request.rows.map(pairOf),
-      keys: request.keys.map(pairOf), w: request.weight,
+      f: request.family,
+      heads: request.heads.map((h) => [h.layer, h.head]),
+      rows: request.rows.map(pairOf),
+      keys: request.keys.map(pairOf),
+      w: request.weight,
     };
     return (await (await this.post('verify', body)).json()) as VerifyResult;
   }
@@ -158,7 +201,10 @@ export class LiveSource implements Source {
   }
 
   private async stream<Header extends { event?: string; error?: { code: string; message: string } }>(
-    path: string, params: Params, signal: AbortSignal, take: (frame: Frame<Header>) => void,
+    path: string,
+    params: Params,
+    signal: AbortSignal,
+    take: (frame: Frame<Header>) => void,
   ): Promise<void> {
     const response = await this.get(path, params, signal);
     if (!response.body) return;
@@ -203,7 +249,11 @@ function takeEvent(event: string, progress: (done: number, what: string) => void
 const pairOf = (s: Span): [number, number] => [s.begin, s.end];
 
 const mapParams = (request: MapRequest): Params => ({
-  f: request.family, l: request.at.layer, h: request.at.head, w: request.weight, sink: request.sink,
+  f: request.family,
+  l: request.at.layer,
+  h: request.at.head,
+  w: request.weight,
+  sink: request.sink,
 });
 
 export interface TextHeader {
@@ -212,8 +262,12 @@ export interface TextHeader {
 
 export function textOf(frame: Frame<TextHeader>): TextData {
   return {
-    bytes: need(frame, 'text', Uint8Array), byteBegin: frame.header.byte_begin, begin: need(frame, 'begin', Uint32Array),
-    end: need(frame, 'end', Uint32Array), id: need(frame, 'id', Int32Array), word: need(frame, 'word', Int32Array),
+    bytes: need(frame, 'text', Uint8Array),
+    byteBegin: frame.header.byte_begin,
+    begin: need(frame, 'begin', Uint32Array),
+    end: need(frame, 'end', Uint32Array),
+    id: need(frame, 'id', Int32Array),
+    word: need(frame, 'word', Int32Array),
     flags: need(frame, 'flags', Uint8Array),
   };
 }
@@ -221,9 +275,17 @@ export function textOf(frame: Frame<TextHeader>): TextData {
 export function pictureOf(frame: Frame<PictureHeader>): Picture {
   const head = frame.header;
   return {
-    badge: head.badge, sampledRows: head.sampled_rows, z: head.z, rows: head.rows, columns: head.columns,
-    queryBegin: head.queries[0], keyBegin: head.keys[0], max: need(frame, 'max', Uint8Array), mean: need(frame, 'mean', Uint8Array),
-    maxCodes: head.codes.max, meanCodes: head.codes.mean,
+    badge: head.badge,
+    sampledRows: head.sampled_rows,
+    z: head.z,
+    rows: head.rows,
+    columns: head.columns,
+    queryBegin: head.queries[0],
+    keyBegin: head.keys[0],
+    max: need(frame, 'max', Uint8Array),
+    mean: need(frame, 'mean', Uint8Array),
+    maxCodes: head.codes.max,
+    meanCodes: head.codes.mean,
   };
 }
 
@@ -231,7 +293,13 @@ export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
   const [, rows, columns] = frame.shapes['thumbnails'];
   const all = need(frame, 'thumbnails', Uint8Array);
   return frame.header.heads.map((head, i) => ({
-    layer: head.layer, head: head.head, scores: head.scores, badge: frame.header.badge, rows, columns, codes: head.codes,
+    layer: head.layer,
+    head: head.head,
+    scores: head.scores,
+    badge: frame.header.badge,
+    rows,
+    columns,
+    codes: head.codes,
     thumbnail: all.subarray(i * rows * columns, (i + 1) * rows * columns),
   }));
 }

@@ -15,14 +15,16 @@ const weightsOf = (codes: Codes): Float32Array => codeTable(codes).map((v) => (N
 export function rowValues(m: Matrix, spans: readonly Span[]): Float32Array {
   const table = weightsOf(m.codes);
   const out = new Float32Array(m.keys);
-  for (const s of spans) for (let q = s.begin; q < Math.min(s.end, m.queries); q++) for (let k = 0; k < m.keys; k++) out[k] += table[m.weights[q * m.keys + k]];
+  for (const s of spans)
+    for (let q = s.begin; q < Math.min(s.end, m.queries); q++) for (let k = 0; k < m.keys; k++) out[k] += table[m.weights[q * m.keys + k]];
   return out;
 }
 
 export function columnOf(m: Matrix, spans: readonly Span[]): Float32Array {
   const table = weightsOf(m.codes);
   const out = new Float32Array(m.queries);
-  for (const s of spans) for (let k = s.begin; k < Math.min(s.end, m.keys); k++) for (let q = 0; q < m.queries; q++) out[q] += table[m.weights[q * m.keys + k]];
+  for (const s of spans)
+    for (let k = s.begin; k < Math.min(s.end, m.keys); k++) for (let q = 0; q < m.queries; q++) out[q] += table[m.weights[q * m.keys + k]];
   return out;
 }
 
@@ -35,7 +37,8 @@ export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], 
   for (const s of rows) {
     for (let q = s.begin; q < Math.min(s.end, m.queries); q++) {
       let sum = 0;
-      for (const range of keys) for (let k = range.begin; k < Math.min(range.end, m.keys); k++) if (!skip.has(k)) sum += table[m.weights[q * m.keys + k]];
+      for (const range of keys)
+        for (let k = range.begin; k < Math.min(range.end, m.keys); k++) if (!skip.has(k)) sum += table[m.weights[q * m.keys + k]];
       let sunk = 0;
       if (sink === 'renorm') for (const k of sinks) sunk += table[m.weights[q * m.keys + k]];
       total += sunk < 1 ? sum / (1 - sunk) : 0;
@@ -75,5 +78,17 @@ export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: numbe
   }
   const mean = Uint8Array.from(means, (v, i) => (Number.isNaN(v) ? max[i] : 2 + Math.round(most > 0 ? (253 * v) / most : 0)));
   const meanCodes: Codes = { kind: 'linear', lo: 0, hi: most, error: m.codes.error + most / 506 };
-  return { badge: 'quantised', sampledRows: null, z, rows, columns, queryBegin: corner.q0, keyBegin: corner.k0, max, mean, maxCodes: m.codes, meanCodes };
+  return {
+    badge: 'quantised',
+    sampledRows: null,
+    z,
+    rows,
+    columns,
+    queryBegin: corner.q0,
+    keyBegin: corner.k0,
+    max,
+    mean,
+    maxCodes: m.codes,
+    meanCodes,
+  };
 }

@@ -8,8 +8,25 @@ import type { QkSpec } from './qk';
 import { bandOf } from './qk';
 import { type Matrix, columnOf, massOf, poolMatrix, rowValues } from './matrix';
 import {
-  type AtlasHead, type Cells, type ExportKind, type HeadId, type Info, type Line, type LineRequest, type MapRequest, type Mass, type Picture,
-  type Segment, type SinkRule, type Source, SourceError, type Span, type TextData, type VerifyRequest, type VerifyResult, type WeightKind,
+  type AtlasHead,
+  type Cells,
+  type ExportKind,
+  type HeadId,
+  type Info,
+  type Line,
+  type LineRequest,
+  type MapRequest,
+  type Mass,
+  type Picture,
+  type Segment,
+  type SinkRule,
+  type Source,
+  SourceError,
+  type Span,
+  type TextData,
+  type VerifyRequest,
+  type VerifyResult,
+  type WeightKind,
 } from './source';
 import { applySinkRule, topK } from '../weights';
 
@@ -121,8 +138,19 @@ export class OfflineSource implements Source {
     const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
     if (!head) throw this.absent('overview');
     // The thumbnail stands in: its cells are no powers of two, so its level is fractional.
-    take({ badge: 'quantised', sampledRows: null, z: Math.log2(family.keys / head.columns), rows: head.rows, columns: head.columns, queryBegin: 0, keyBegin: 0,
-      max: head.thumbnail, mean: head.thumbnail, maxCodes: head.codes, meanCodes: head.codes });
+    take({
+      badge: 'quantised',
+      sampledRows: null,
+      z: Math.log2(family.keys / head.columns),
+      rows: head.rows,
+      columns: head.columns,
+      queryBegin: 0,
+      keyBegin: 0,
+      max: head.thumbnail,
+      mean: head.thumbnail,
+      maxCodes: head.codes,
+      meanCodes: head.codes,
+    });
   }
 
   async atlas(family: string, take: (heads: AtlasHead[], done: number) => void): Promise<void> {
@@ -135,7 +163,8 @@ export class OfflineSource implements Source {
     const mass = new Float32Array(f.layers * f.heads);
     const between = await this.frame<object>(`segmass/${family}`);
     const segments = this.manifest.segments[0] ?? [];
-    const find = (spans: Span[]): number => (spans.length === 1 ? segments.findIndex((s) => s.begin === spans[0].begin && s.end === spans[0].end) : -1);
+    const find = (spans: Span[]): number =>
+      spans.length === 1 ? segments.findIndex((s) => s.begin === spans[0].begin && s.end === spans[0].end) : -1;
     const [from, to] = [find(rows), find(keys)];
     if (between && from >= 0 && to >= 0 && sink === 'mark') {
       const all = need(between, 'mass', Float32Array);
@@ -169,10 +198,18 @@ export class OfflineSource implements Source {
     const raw = out ? rowValues(matrix, request.spans) : columnOf(matrix, request.spans);
     const divisor = request.reduce === 'mean' ? count : 1;
     if (divisor !== 1) for (let i = 0; i < raw.length; i++) raw[i] /= divisor;
-    const ruled = out ? applySinkRule(raw, family.sinks, count === 1 || request.reduce === 'mean' ? request.sink : 'mark') : { values: raw, sinkMass: 0 };
+    const ruled = out
+      ? applySinkRule(raw, family.sinks, count === 1 || request.reduce === 'mean' ? request.sink : 'mark')
+      : { values: raw, sinkMass: 0 };
     return {
-      badge: 'quantised', error: matrix.codes.error * (request.reduce === 'mean' ? 1 : count), total: raw.reduce((a, b) => a + b, 0), sinkMass: ruled.sinkMass, entropy: null,
-      values: ruled.values, top: topK(ruled.values, 8), ...seenIn(matrix, request),
+      badge: 'quantised',
+      error: matrix.codes.error * (request.reduce === 'mean' ? 1 : count),
+      total: raw.reduce((a, b) => a + b, 0),
+      sinkMass: ruled.sinkMass,
+      entropy: null,
+      values: ruled.values,
+      top: topK(ruled.values, 8),
+      ...seenIn(matrix, request),
     };
   }
 
@@ -186,7 +223,17 @@ export class OfflineSource implements Source {
         this.worker ??= new RowWorker(this.page);
         const raw = await this.worker.row(where, qk, at, family.d_k, family.keys);
         const { values, sinkMass } = applySinkRule(raw, family.sinks, request.sink);
-        return { badge: 'quantised', error: qk.header.error, total: raw.reduce((a, b) => a + b, 0), sinkMass, entropy: null, values, top: topK(values, 8), visible: [bandOf(qk.header.spec, row, family.keys)], unscored: [] };
+        return {
+          badge: 'quantised',
+          error: qk.header.error,
+          total: raw.reduce((a, b) => a + b, 0),
+          sinkMass,
+          entropy: null,
+          values,
+          top: topK(values, 8),
+          visible: [bandOf(qk.header.spec, row, family.keys)],
+          unscored: [],
+        };
       }
     }
     for (const name of ['top', 'top8']) {
@@ -258,15 +305,36 @@ function indexOf(sorted: Uint32Array, wanted: number): number {
   return sorted[low] === wanted ? low : -1;
 }
 
-function topLine(frame: Frame<TopHeader>, at: number, row: number, causal: boolean, keys: number, sink: SinkRule, sinks: readonly number[]): Line {
+function topLine(
+  frame: Frame<TopHeader>,
+  at: number,
+  row: number,
+  causal: boolean,
+  keys: number,
+  sink: SinkRule,
+  sinks: readonly number[],
+): Line {
   const count = frame.header.top;
   const k = need(frame, 'keys', Uint32Array);
   const w = need(frame, 'weights', Float32Array);
   const sinkMass = need(frame, 'sink_mass', Float32Array)[at];
   const renorm = sink === 'renorm' && sinkMass < 1 ? 1 / (1 - sinkMass) : 1;
-  const top = Array.from({ length: count }, (_, i) => ({ begin: k[at * count + i], end: k[at * count + i] + 1, weight: w[at * count + i] * renorm }))
-    .filter((i) => i.weight > 0 && (sink === 'mark' || !sinks.includes(i.begin)));
-  return { badge: 'top-k', error: 0, total: NaN, sinkMass, entropy: null, values: null, top, visible: [[0, causal ? row + 1 : keys]], unscored: [] };
+  const top = Array.from({ length: count }, (_, i) => ({
+    begin: k[at * count + i],
+    end: k[at * count + i] + 1,
+    weight: w[at * count + i] * renorm,
+  })).filter((i) => i.weight > 0 && (sink === 'mark' || !sinks.includes(i.begin)));
+  return {
+    badge: 'top-k',
+    error: 0,
+    total: NaN,
+    sinkMass,
+    entropy: null,
+    values: null,
+    top,
+    visible: [[0, causal ? row + 1 : keys]],
+    unscored: [],
+  };
 }
 
 /** Several lines added up; only the heaviest are known when any of them has no more. */
@@ -279,12 +347,23 @@ function sumOf(lines: readonly Line[], divisor: number): Line {
     for (const line of lines) line.values?.forEach((v, i) => values && (values[i] += v / divisor));
   }
   for (const line of lines) for (const item of line.top) sums.set(item.begin, (sums.get(item.begin) ?? 0) + item.weight / divisor);
-  const top = [...sums].map(([begin, weight]) => ({ begin, end: begin + 1, weight })).sort((a, b) => b.weight - a.weight || a.begin - b.begin);
+  const top = [...sums]
+    .map(([begin, weight]) => ({ begin, end: begin + 1, weight }))
+    .sort((a, b) => b.weight - a.weight || a.begin - b.begin);
   const add = (f: (l: Line) => number): number => lines.reduce((a, l) => a + f(l), 0) / divisor;
   const first = lines[0];
   const last = lines[lines.length - 1];
-  return { badge: full ? first.badge : 'top-k', error: add((l) => l.error), total: add((l) => l.total), sinkMass: add((l) => l.sinkMass), entropy: null, values, top,
-    visible: [[first.visible[0]?.[0] ?? 0, last.visible[0]?.[1] ?? 0]], unscored: [] };
+  return {
+    badge: full ? first.badge : 'top-k',
+    error: add((l) => l.error),
+    total: add((l) => l.total),
+    sinkMass: add((l) => l.sinkMass),
+    entropy: null,
+    values,
+    top,
+    visible: [[first.visible[0]?.[0] ?? 0, last.visible[0]?.[1] ?? 0]],
+    unscored: [],
+  };
 }
 
 /** Ranges of one row that are visible or were never scored, from its codes. */

@@ -33,12 +33,19 @@ export class RowWorker {
   }
 
   private open(name: string, frame: Frame<{ spec: QkSpec }>, d: number, keys: number): void {
-    const optional = (array: string): Uint32Array | null => (frame.arrays[array] instanceof Uint32Array ? (frame.arrays[array] as Uint32Array) : null);
+    const optional = (array: string): Uint32Array | null =>
+      frame.arrays[array] instanceof Uint32Array ? (frame.arrays[array] as Uint32Array) : null;
     const q = need(frame, 'q', Uint16Array);
     const k = need(frame, 'k', Uint16Array);
     const rest = {
-      spec: frame.header.spec, d, keys, rows: need(frame, 'rows', Uint32Array), shift: need(frame, 'shift', Float32Array), norm: need(frame, 'scale', Float32Array),
-      segmentsQ: optional('segments_q'), segmentsK: optional('segments_k'),
+      spec: frame.header.spec,
+      d,
+      keys,
+      rows: need(frame, 'rows', Uint32Array),
+      shift: need(frame, 'shift', Float32Array),
+      norm: need(frame, 'scale', Float32Array),
+      segmentsQ: optional('segments_q'),
+      segmentsK: optional('segments_k'),
     };
     if (this.worker) this.send({ kind: 'open', name, head: { ...rest, q, k } });
     this.opened.set(name, this.worker ? null : { ...rest, q: halfToFloat(q), k: halfToFloat(k) });

@@ -20,7 +20,18 @@ export type SinkRule = 'mark' | 'hide' | 'renorm';
 export type Scale = 'linear' | 'sqrt' | 'log';
 
 export type Feature =
-  | 'row' | 'column' | 'tile' | 'overview' | 'atlas' | 'mass' | 'verify' | 'run' | 'export' | 'value' | 'output' | 'weights';
+  | 'row'
+  | 'column'
+  | 'tile'
+  | 'overview'
+  | 'atlas'
+  | 'mass'
+  | 'verify'
+  | 'run'
+  | 'export'
+  | 'value'
+  | 'output'
+  | 'weights';
 export type MissingCode = 'q-not-kept' | 'v-not-kept' | 'no-model' | 'layers-not-kept' | 'not-in-page' | 'over-budget';
 
 export interface Missing {
@@ -154,7 +165,16 @@ export interface Cells {
 }
 
 export const kScores = [
-  'previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance',
+  'previous',
+  'first',
+  'self',
+  'local',
+  'delimiter',
+  'duplicate',
+  'induction',
+  'retrieval',
+  'broad',
+  'distance',
 ] as const;
 export type ScoreName = (typeof kScores)[number];
 

@@ -138,7 +138,8 @@ export function decodeUtf8(bytes: Uint8Array): { text: string; index: ByteIndex 
   }
   starts[bytes.length] = ends[bytes.length] = n;
   let text = '';
-  for (let i = 0; i < n; i += 8192) text += String.fromCharCode.apply(null, units.subarray(i, Math.min(n, i + 8192)) as unknown as number[]);
+  for (let i = 0; i < n; i += 8192)
+    text += String.fromCharCode.apply(null, units.subarray(i, Math.min(n, i + 8192)) as unknown as number[]);
   const clamp = (b: number): number => Math.max(0, Math.min(bytes.length, b));
   return { text, index: { floor: (b) => starts[clamp(b)], ceil: (b) => ends[clamp(b)] } };
 }
@@ -165,8 +166,11 @@ function cutBlocks(model: TextModel): Block[] {
   const close = (to: number): void => {
     const opens = starts.get(from);
     blocks.push({
-      tokens: { begin: from, end: to }, begin: blocks.length ? blocks[blocks.length - 1].end : 0,
-      end: to < model.count ? afterSpace(model, to) : model.text.length, segment: model.segmentOf(from), opensSegment: opens !== undefined,
+      tokens: { begin: from, end: to },
+      begin: blocks.length ? blocks[blocks.length - 1].end : 0,
+      end: to < model.count ? afterSpace(model, to) : model.text.length,
+      segment: model.segmentOf(from),
+      opensSegment: opens !== undefined,
     });
     from = to;
   };

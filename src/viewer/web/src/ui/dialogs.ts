@@ -11,20 +11,30 @@ import { exportHere } from '../export';
 
 export function helpDialog(ctx: Context): void {
   const { t, info } = ctx;
-  const keys = t('help.keys').split('\n').map((line) => {
-    const [key, what] = line.split('\t');
-    return h('tr', {}, h('th', { scope: 'row' }, ...key.split(' ').map((k) => h('kbd', {}, k))), h('td', {}, what));
-  });
+  const keys = t('help.keys')
+    .split('\n')
+    .map((line) => {
+      const [key, what] = line.split('\t');
+      return h('tr', {}, h('th', { scope: 'row' }, ...key.split(' ').map((k) => h('kbd', {}, k))), h('td', {}, what));
+    });
   const missing = info.missing.map((m) => h('li', {}, h('strong', {}, t(`feature.${m.feature}`)), ' ', reasonOf(ctx, m)));
-  dialog(t('help'), t('close'),
+  dialog(
+    t('help'),
+    t('close'),
     h('p', {}, t('help.intro')),
     h('table', { class: 'keys' }, h('tbody', {}, ...keys)),
     h('h3', {}, t('help.here')),
-    h('p', {}, `${info.name} · ${ctx.family.summary} · ${t('help.size', { layers: ctx.family.layers, heads: ctx.family.heads, tokens: whole(ctx.text.count) })}`),
+    h(
+      'p',
+      {},
+      `${info.name} · ${ctx.family.summary} · ${t('help.size', { layers: ctx.family.layers, heads: ctx.family.heads, tokens: whole(ctx.text.count) })}`,
+    ),
     ...info.notes.map((n) => h('p', {}, n)),
-    missing.length ? h('h3', {}, t('help.missing')) : null, missing.length ? h('ul', { class: 'missing' }, ...missing) : null,
+    missing.length ? h('h3', {}, t('help.missing')) : null,
+    missing.length ? h('ul', { class: 'missing' }, ...missing) : null,
     h('p', { class: 'mono' }, info.command),
-    h('p', { class: 'caption' }, `clearhead ${info.clearhead} · ${info.id} · ${Object.values(info.versions).join(' · ')}`));
+    h('p', { class: 'caption' }, `clearhead ${info.clearhead} · ${info.id} · ${Object.values(info.versions).join(' · ')}`),
+  );
 }
 
 export function exportDialog(ctx: Context, root: HTMLElement): void {
@@ -32,23 +42,46 @@ export function exportDialog(ctx: Context, root: HTMLElement): void {
   const state = (): string => formatState({ ...ctx.store.now, id: ctx.info.id });
   const note = h('p', { class: 'caption', role: 'status' });
   const button = (kind: ExportKind | 'png', make: () => Promise<{ blob: Blob; name: string }>, reason: string | null): HTMLElement =>
-    h('button', { type: 'button', class: 'export', 'data-export': kind, disabled: Boolean(reason), title: reason ?? '', onclick: () => {
-      note.textContent = t('loading');
-      make().then(
-        ({ blob, name }) => {
-          save(blob, name);
-          note.textContent = t('export.done', { name });
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'export',
+        'data-export': kind,
+        disabled: Boolean(reason),
+        title: reason ?? '',
+        onclick: () => {
+          note.textContent = t('loading');
+          make().then(
+            ({ blob, name }) => {
+              save(blob, name);
+              note.textContent = t('export.done', { name });
+            },
+            (error: unknown) => (note.textContent = error instanceof Error ? error.message : String(error)),
+          );
         },
-        (error: unknown) => (note.textContent = error instanceof Error ? error.message : String(error)),
-      );
-    } }, h('strong', {}, kind.toUpperCase()), h('span', {}, reason ?? t(`export.${kind}`)));
+      },
+      h('strong', {}, kind.toUpperCase()),
+      h('span', {}, reason ?? t(`export.${kind}`)),
+    );
   const ask = (kind: ExportKind): (() => Promise<{ blob: Blob; name: string }>) =>
     ctx.source.offline && kind !== 'html' ? () => exportHere(ctx, kind) : () => ctx.source.export(kind, state());
-  dialog(t('export'), t('close'), h('p', {}, t('export.intro')),
-    h('div', { class: 'exports' },
-      button('png', () => picturePng(ctx, root), null), button('json', ask('json'), null), button('npy', ask('npy'), null),
-      button('html', ask('html'), absent(ctx, 'export'))),
-    note, h('p', { class: 'caption' }, t('export.again')), h('p', { class: 'mono', 'data-testid': 'export-command' }, commandOf(ctx)));
+  dialog(
+    t('export'),
+    t('close'),
+    h('p', {}, t('export.intro')),
+    h(
+      'div',
+      { class: 'exports' },
+      button('png', () => picturePng(ctx, root), null),
+      button('json', ask('json'), null),
+      button('npy', ask('npy'), null),
+      button('html', ask('html'), absent(ctx, 'export')),
+    ),
+    note,
+    h('p', { class: 'caption' }, t('export.again')),
+    h('p', { class: 'mono', 'data-testid': 'export-command' }, commandOf(ctx)),
+  );
 }
 
 /** The command that shows this again. */
@@ -74,7 +107,12 @@ export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Pr
     const r = await ctx.source.verify({ family: ctx.family.id, heads: [...state.heads], rows, keys, weight: state.weight });
     const at = `${headName(r.at)} #${whole(r.at.query)} → #${whole(r.at.key)}`;
     note.textContent = t(r.within ? 'verify.good' : 'verify.bad', {
-      checked: whole(r.checked), of: whole(r.of), difference: power(r.largest_difference, 2), bound: power(r.bound, 2), at, seconds: r.seconds.toFixed(2),
+      checked: whole(r.checked),
+      of: whole(r.of),
+      difference: power(r.largest_difference, 2),
+      bound: power(r.bound, 2),
+      at,
+      seconds: r.seconds.toFixed(2),
     });
     note.className = r.within ? 'good' : 'bad';
   } catch (error) {
@@ -97,10 +135,15 @@ export function runDialog(ctx: Context, done: () => void): void {
     go.disabled = true;
     progress.hidden = false;
     try {
-      await ctx.source.run(text.value, pair.value || null, (value, what) => {
-        progress.value = value;
-        note.textContent = what;
-      }, abort.signal);
+      await ctx.source.run(
+        text.value,
+        pair.value || null,
+        (value, what) => {
+          progress.value = value;
+          note.textContent = what;
+        },
+        abort.signal,
+      );
       box.close();
       done();
     } catch (error) {
@@ -109,7 +152,14 @@ export function runDialog(ctx: Context, done: () => void): void {
       progress.hidden = true;
     }
   };
-  const box = dialog(t('run'), t('close'), h('label', {}, h('span', {}, t('run.text')), text), h('label', {}, h('span', {}, t('run.pair')), pair),
-    progress, note, h('div', { class: 'dialog-actions' }, go));
+  const box = dialog(
+    t('run'),
+    t('close'),
+    h('label', {}, h('span', {}, t('run.text')), text),
+    h('label', {}, h('span', {}, t('run.pair')), pair),
+    progress,
+    note,
+    h('div', { class: 'dialog-actions' }, go),
+  );
   box.addEventListener('close', () => abort.abort());
 }

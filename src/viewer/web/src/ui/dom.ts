@@ -4,11 +4,16 @@ type Attribute = string | number | boolean | null | undefined | ((event: never) 
 type Child = Node | string | null | false;
 
 /** h('button', {class: 'x', onclick: f, 'aria-label': '…'}, 'text'). false and null attributes are left out. */
-export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Record<string, Attribute> = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Record<string, Attribute> = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name === 'style') element.style.cssText = String(value); // through CSSOM: the page's policy allows no style attributes
+    if (name === 'style')
+      element.style.cssText = String(value); // through CSSOM: the page's policy allows no style attributes
     else if (typeof value === 'function') element.addEventListener(name.slice(2), value as EventListener);
     else element.setAttribute(name, value === true ? '' : String(value));
   }
@@ -66,15 +71,29 @@ let nextGroup = 0;
 export function segmented<T extends string>(label: string, choices: Choice<T>[], chosen: T, take: (value: T) => void): HTMLFieldSetElement {
   const name = `group-${nextGroup++}`;
   return h(
-    'fieldset', { class: 'segmented' },
+    'fieldset',
+    { class: 'segmented' },
     h('legend', {}, label),
-    h('div', { class: 'choices' }, ...choices.map((c) =>
-      h('label', { title: c.disabled ?? c.title, 'data-value': c.value, class: c.disabled ? 'off' : null },
-        h('input', {
-          type: 'radio', name, value: c.value, checked: c.value === chosen, disabled: Boolean(c.disabled),
-          'aria-description': c.disabled ?? null, onchange: () => take(c.value),
-        }),
-        h('span', {}, c.label)))),
+    h(
+      'div',
+      { class: 'choices' },
+      ...choices.map((c) =>
+        h(
+          'label',
+          { title: c.disabled ?? c.title, 'data-value': c.value, class: c.disabled ? 'off' : null },
+          h('input', {
+            type: 'radio',
+            name,
+            value: c.value,
+            checked: c.value === chosen,
+            disabled: Boolean(c.disabled),
+            'aria-description': c.disabled ?? null,
+            onchange: () => take(c.value),
+          }),
+          h('span', {}, c.label),
+        ),
+      ),
+    ),
   );
 }
 
@@ -84,9 +103,21 @@ export function setChosen(group: HTMLFieldSetElement, value: string): void {
 
 /** A dialog that closes with Esc, its button, or a click beside it. */
 export function dialog(title: string, closeLabel: string, ...content: Child[]): HTMLDialogElement {
-  const box = h('dialog', { class: 'dialog', 'aria-label': title },
-    h('div', { class: 'dialog-body' },
-      h('div', { class: 'dialog-head' }, h('h2', {}, title), iconButton('close', closeLabel, () => box.close())), ...content));
+  const box = h(
+    'dialog',
+    { class: 'dialog', 'aria-label': title },
+    h(
+      'div',
+      { class: 'dialog-body' },
+      h(
+        'div',
+        { class: 'dialog-head' },
+        h('h2', {}, title),
+        iconButton('close', closeLabel, () => box.close()),
+      ),
+      ...content,
+    ),
+  );
   box.addEventListener('close', () => box.remove());
   box.addEventListener('click', (event) => {
     if (event.target === box) box.close();

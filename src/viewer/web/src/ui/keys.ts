@@ -1,33 +1,35 @@
 // The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Shift+arrows span, x direction, s sink, r/m/a views, c link,
 // p export, ? help, / search, Esc back.
 
-import { type Context, anchor, setAnchor } from '../context';
+import { type Context, anchor, setAnchor, turn } from '../context';
 import type { SinkRule, Span } from '../source/source';
 import { sameHead } from '../state';
 import type { Answers } from '../views/read/answers';
 import type { ReadView } from '../views/read/read';
+import type { Actions } from './topbar';
 
 export interface KeyTargets {
   read: ReadView;
   answers: Answers;
   search(): void;
-  export(): void;
-  help(): void;
-  copyLink(): void;
-  turn(): void;
+  actions: Actions;
 }
 
-export function listenToKeys(ctx: Context, targets: KeyTargets, signal: AbortSignal): void {
-  document.addEventListener('keydown', (event) => {
-    if (event.ctrlKey || event.metaKey || document.querySelector('dialog[open]')) return;
-    const element = event.target instanceof HTMLElement ? event.target : document.body;
-    const typing = element.matches('textarea, select, input:not([type=radio]):not([type=checkbox])');
-    if (typing) return;
-    const arrow = event.key.startsWith('Arrow');
-    if (arrow && !event.altKey && element.matches('input, [role=separator]')) return;
-    const done = arrow ? onArrow(ctx, targets, event) : onLetter(ctx, targets, event, element);
-    if (done) event.preventDefault();
-  }, { signal });
+export function listenToKeys(ctx: Context, targets: KeyTargets): void {
+  document.addEventListener(
+    'keydown',
+    (event) => {
+      if (event.ctrlKey || event.metaKey || document.querySelector('dialog[open]')) return;
+      const element = event.target instanceof HTMLElement ? event.target : document.body;
+      const typing = element.matches('textarea, select, input:not([type=radio]):not([type=checkbox])');
+      if (typing) return;
+      const arrow = event.key.startsWith('Arrow');
+      if (arrow && !event.altKey && element.matches('input, [role=separator]')) return;
+      const done = arrow ? onArrow(ctx, targets, event) : onLetter(ctx, targets, event, element);
+      if (done) event.preventDefault();
+    },
+    { signal: ctx.life.signal },
+  );
 }
 
 function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boolean {
@@ -50,7 +52,10 @@ function extend(ctx: Context, targets: KeyTargets, spans: readonly Span[], last:
   const single = last.end === last.begin + 1;
   if (single) targetEnd = next < active ? 'begin' : 'end';
   const box = boxSpan(targets, next);
-  const grown = targetEnd === 'begin' ? { begin: Math.min(box.begin, last.end - 1), end: last.end } : { begin: last.begin, end: Math.max(box.end, last.begin + 1) };
+  const grown =
+    targetEnd === 'begin'
+      ? { begin: Math.min(box.begin, last.end - 1), end: last.end }
+      : { begin: last.begin, end: Math.max(box.end, last.begin + 1) };
   setAnchor(ctx, [...spans.slice(0, -1), grown], 'replace');
   targets.read.pane.reveal(next);
   return true;
@@ -95,16 +100,36 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       store.pin();
       ctx.notify(ctx.t('pinned'));
       return true;
-    case 'x': targets.turn(); return true;
-    case 's': store.set({ sink: next[store.now.sink] }, 'push'); return true;
-    case 'r': store.set({ view: 'read' }, 'push'); return true;
-    case 'm': store.set({ view: 'map' }, 'push'); return true;
-    case 'a': store.set({ view: 'atlas' }, 'push'); return true;
-    case 'c': targets.copyLink(); return true;
-    case 'p': targets.export(); return true;
-    case '?': targets.help(); return true;
-    case '/': targets.search(); return true;
-    case 'Escape': return targets.answers.back();
-    default: return false;
+    case 'x':
+      turn(ctx, store.now.direction === 'out' ? 'in' : 'out');
+      return true;
+    case 's':
+      store.set({ sink: next[store.now.sink] }, 'push');
+      return true;
+    case 'r':
+      store.set({ view: 'read' }, 'push');
+      return true;
+    case 'm':
+      store.set({ view: 'map' }, 'push');
+      return true;
+    case 'a':
+      store.set({ view: 'atlas' }, 'push');
+      return true;
+    case 'c':
+      targets.actions.copyLink();
+      return true;
+    case 'p':
+      targets.actions.exportDialog();
+      return true;
+    case '?':
+      targets.actions.help();
+      return true;
+    case '/':
+      targets.search();
+      return true;
+    case 'Escape':
+      return targets.answers.back();
+    default:
+      return false;
   }
 }

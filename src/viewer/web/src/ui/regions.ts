@@ -13,14 +13,30 @@ export interface Panels {
 
 export function regions(t: Strings, panels: Panels): { element: HTMLElement; toggleAtlas(): void } {
   const main = h('main', { class: 'regions' });
-  const across = separator(t('resize.side'), 'vertical', (event) => {
-    const rect = main.getBoundingClientRect();
-    return ((rect.right - event.clientX) / rect.width) * 100;
-  }, 22, 60, 34, (value) => main.style.setProperty('--side', `${value}%`));
-  const down = separator(t('resize.list'), 'horizontal', (event) => {
-    const rect = main.getBoundingClientRect();
-    return ((event.clientY - rect.top) / rect.height) * 100;
-  }, 20, 85, 56, (value) => main.style.setProperty('--upper', `${value}%`));
+  const across = separator(
+    t('resize.side'),
+    'vertical',
+    (event) => {
+      const rect = main.getBoundingClientRect();
+      return ((rect.right - event.clientX) / rect.width) * 100;
+    },
+    22,
+    60,
+    34,
+    (value) => main.style.setProperty('--side', `${value}%`),
+  );
+  const down = separator(
+    t('resize.list'),
+    'horizontal',
+    (event) => {
+      const rect = main.getBoundingClientRect();
+      return ((event.clientY - rect.top) / rect.height) * 100;
+    },
+    20,
+    85,
+    56,
+    (value) => main.style.setProperty('--upper', `${value}%`),
+  );
   across.classList.add('edge-side');
   down.classList.add('edge-list');
   main.append(panels.atlas, panels.text, panels.map, panels.answers, across, down);
@@ -28,10 +44,25 @@ export function regions(t: Strings, panels: Panels): { element: HTMLElement; tog
 }
 
 function separator(
-  label: string, orientation: 'vertical' | 'horizontal', at: (event: PointerEvent) => number, least: number, most: number, start: number, apply: (value: number) => void,
+  label: string,
+  orientation: 'vertical' | 'horizontal',
+  at: (event: PointerEvent) => number,
+  least: number,
+  most: number,
+  start: number,
+  apply: (value: number) => void,
 ): HTMLElement {
   let value = start;
-  const element = h('div', { class: 'edge', role: 'separator', tabindex: 0, 'aria-label': label, 'aria-orientation': orientation, 'aria-valuemin': least, 'aria-valuemax': most, 'aria-valuenow': start });
+  const element = h('div', {
+    class: 'edge',
+    role: 'separator',
+    tabindex: 0,
+    'aria-label': label,
+    'aria-orientation': orientation,
+    'aria-valuemin': least,
+    'aria-valuemax': most,
+    'aria-valuenow': start,
+  });
   const set = (next: number): void => {
     value = Math.max(least, Math.min(most, next));
     element.setAttribute('aria-valuenow', String(Math.round(value)));

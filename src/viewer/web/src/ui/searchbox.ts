@@ -19,11 +19,24 @@ export class SearchBox {
     label: (key: string) => string,
   ) {
     this.input = h('input', {
-      type: 'search', placeholder: label('search.placeholder'), 'aria-label': label('search'), title: label('search.title'), spellcheck: 'false', autocomplete: 'off',
-      oninput: () => this.search(), onkeydown: (event: KeyboardEvent) => this.onKey(event),
+      type: 'search',
+      placeholder: label('search.placeholder'),
+      'aria-label': label('search'),
+      title: label('search.title'),
+      spellcheck: 'false',
+      autocomplete: 'off',
+      oninput: () => this.search(),
+      onkeydown: (event: KeyboardEvent) => this.onKey(event),
     });
-    this.element = h('div', { class: 'search', role: 'search' }, icon('search'), this.input, this.count,
-      iconButton('up', label('previous'), () => this.step(-1)), iconButton('down', label('next'), () => this.step(1)));
+    this.element = h(
+      'div',
+      { class: 'search', role: 'search' },
+      icon('search'),
+      this.input,
+      this.count,
+      iconButton('up', label('previous'), () => this.step(-1)),
+      iconButton('down', label('next'), () => this.step(1)),
+    );
   }
 
   focus(): void {
@@ -38,7 +51,8 @@ export class SearchBox {
     const { hits, more } = findHits(ctx.text, query);
     this.hits = hits;
     this.at = -1;
-    this.count.textContent = query.kind === 'none' || query.kind === 'head' ? '' : query.kind === 'bad' ? '!' : `${whole(hits.length)}${more ? '+' : ''}`;
+    this.count.textContent =
+      query.kind === 'none' || query.kind === 'head' ? '' : query.kind === 'bad' ? '!' : `${whole(hits.length)}${more ? '+' : ''}`;
     this.show(hits, null);
   }
 

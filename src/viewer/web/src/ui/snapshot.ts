@@ -10,7 +10,8 @@ const kCaption = 40;
 
 export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blob: Blob; name: string }> {
   const state = ctx.store.now;
-  const panel = root.querySelector<HTMLElement>(state.view === 'read' ? '.prose' : state.view === 'map' ? '.street-frame' : '.heads-frame') ?? root;
+  const panel =
+    root.querySelector<HTMLElement>(state.view === 'read' ? '.prose' : state.view === 'map' ? '.street-frame' : '.heads-frame') ?? root;
   const bounds = panel.getBoundingClientRect();
   const ratio = Math.max(2, window.devicePixelRatio || 1);
   const canvas = document.createElement('canvas');
@@ -31,7 +32,14 @@ export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blo
   c.fillStyle = getComputedStyle(root).color;
   c.font = '12px system-ui, sans-serif';
   const { t } = ctx;
-  const words = [ctx.info.name, state.heads.map(headName).join(' '), t(`direction.${state.direction}`), t(`weight.${state.weight}`), `${t('scale')} ${t(`scale.${state.scale}`)}`, `${t('sink')} ${t(`sink.${state.sink}`)}`];
+  const words = [
+    ctx.info.name,
+    state.heads.map(headName).join(' '),
+    t(`direction.${state.direction}`),
+    t(`weight.${state.weight}`),
+    `${t('scale')} ${t(`scale.${state.scale}`)}`,
+    `${t('sink')} ${t(`sink.${state.sink}`)}`,
+  ];
   c.fillText(words.join(' · '), 12, bounds.height + 24, bounds.width - 24);
   const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/png'));
   if (!blob) throw new Error('canvas: PNG is not to be had');

@@ -34,31 +34,85 @@ export class TopBar implements View {
     actions: Actions,
   ) {
     const { t, info, store } = ctx;
-    this.views = segmented<ViewName>(t('view.label'), (['read', 'map', 'atlas'] as const).map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
-      store.now.view, (view) => store.set({ view }, 'push'));
+    this.views = segmented<ViewName>(
+      t('view.label'),
+      (['read', 'map', 'atlas'] as const).map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
+      store.now.view,
+      (view) => store.set({ view }, 'push'),
+    );
     this.views.classList.add('views');
     this.pins.setAttribute('aria-label', t('pins.label'));
     this.words = h('input', { type: 'checkbox', 'data-testid': 'words', onchange: () => store.set({ words: this.words.checked }, 'push') });
     const action = (name: Icon, key: string, run: () => void, feature: Feature | null, text = false): HTMLButtonElement => {
       const reason = feature ? absent(ctx, feature) : null;
-      return h('button', { type: 'button', class: 'action', title: reason ?? t(`${key}.title`), disabled: Boolean(reason), 'data-action': key, 'aria-label': t(key), onclick: run },
-        icon(name), text ? h('span', { class: 'action-label' }, t(key)) : null);
+      return h(
+        'button',
+        {
+          type: 'button',
+          class: 'action',
+          title: reason ?? t(`${key}.title`),
+          disabled: Boolean(reason),
+          'data-action': key,
+          'aria-label': t(key),
+          onclick: run,
+        },
+        icon(name),
+        text ? h('span', { class: 'action-label' }, t(key)) : null,
+      );
     };
     const runnable = info.can_run ? null : ('run' as const);
-    this.element = h('header', { class: 'bar' },
-      h('div', { class: 'bar-row' },
+    this.element = h(
+      'header',
+      { class: 'bar' },
+      h(
+        'div',
+        { class: 'bar-row' },
         iconButton('panel', t('atlas.toggle'), actions.toggleAtlas),
         h('div', { class: 'brand' }, brandMark(), h('span', { class: 'brand-name' }, 'clearhead')),
-        h('div', { class: 'model', title: `${info.name}\n${ctx.family.summary}\n${info.notes.join('\n')}` }, h('h1', {}, info.name), this.families(actions), h('span', {}, ctx.family.summary)),
+        h(
+          'div',
+          { class: 'model', title: `${info.name}\n${ctx.family.summary}\n${info.notes.join('\n')}` },
+          h('h1', {}, info.name),
+          this.families(actions),
+          h('span', {}, ctx.family.summary),
+        ),
         search,
-        h('div', { class: 'actions' },
-          action('run', 'run', actions.runDialog, runnable, true), action('verify', 'verify', actions.verify, 'verify', true),
-          action('link', 'link', actions.copyLink, null), action('export', 'export', actions.exportDialog, null),
-          h('button', { type: 'button', class: 'action language', lang: t.language === 'en' ? 'zh' : 'en', 'data-action': 'language', title: t('language.title'), onclick: actions.language }, t('language')),
-          action('help', 'help', actions.help, null))),
-      h('div', { class: 'bar-row controls' }, this.views, this.pins, this.controls(),
-        h('label', { class: 'check', title: t('words.title') }, this.words, h('span', {}, t('words'))), this.badge));
-    ctx.focus.listen({ front: (shown) => replace(this.badge, shown ? badgeElement(ctx, shown.line.badge, badgeTitle(ctx, shown.line.badge, shown.line.error)) : null) });
+        h(
+          'div',
+          { class: 'actions' },
+          action('run', 'run', actions.runDialog, runnable, true),
+          action('verify', 'verify', actions.verify, 'verify', true),
+          action('link', 'link', actions.copyLink, null),
+          action('export', 'export', actions.exportDialog, null),
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'action language',
+              lang: t.language === 'en' ? 'zh' : 'en',
+              'data-action': 'language',
+              title: t('language.title'),
+              onclick: actions.language,
+            },
+            t('language'),
+          ),
+          action('help', 'help', actions.help, null),
+        ),
+      ),
+      h(
+        'div',
+        { class: 'bar-row controls' },
+        this.views,
+        this.pins,
+        this.controls(),
+        h('label', { class: 'check', title: t('words.title') }, this.words, h('span', {}, t('words'))),
+        this.badge,
+      ),
+    );
+    ctx.focus.listen({
+      front: (shown) =>
+        replace(this.badge, shown ? badgeElement(ctx, shown.line.badge, badgeTitle(ctx, shown.line.badge, shown.line.error)) : null),
+    });
   }
 
   update(state: State): void {
@@ -66,12 +120,39 @@ export class TopBar implements View {
     for (const [group, value] of this.groups) setChosen(group, value(state));
     this.words.checked = state.words;
     const colours = this.ctx.theme().dark ? kPinColours.dark : kPinColours.light;
-    replace(this.pins, ...state.heads.map((at, i) => h('span', { class: `pin${i === 0 ? ' front' : ''}`, style: `--pin: ${colours[i]}` },
-      h('button', { type: 'button', class: 'pin-name', 'data-pin': `${at.layer}.${at.head}`, title: this.ctx.t('pins.front'), onclick: () => i > 0 && pin(this.ctx, at) },
-        state.heads.length > 1 ? h('span', { class: 'pin-number' }, String(i + 1)) : null, headName(at)),
-      state.heads.length > 1
-        ? h('button', { type: 'button', class: 'pin-close', 'aria-label': this.ctx.t('pins.remove', { head: headName(at) }), onclick: () => this.ctx.store.set({ heads: state.heads.filter((_, o) => o !== i) }, 'push') }, icon('close'))
-        : null)));
+    replace(
+      this.pins,
+      ...state.heads.map((at, i) =>
+        h(
+          'span',
+          { class: `pin${i === 0 ? ' front' : ''}`, style: `--pin: ${colours[i]}` },
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'pin-name',
+              'data-pin': `${at.layer}.${at.head}`,
+              title: this.ctx.t('pins.front'),
+              onclick: () => i > 0 && pin(this.ctx, at),
+            },
+            state.heads.length > 1 ? h('span', { class: 'pin-number' }, String(i + 1)) : null,
+            headName(at),
+          ),
+          state.heads.length > 1
+            ? h(
+                'button',
+                {
+                  type: 'button',
+                  class: 'pin-close',
+                  'aria-label': this.ctx.t('pins.remove', { head: headName(at) }),
+                  onclick: () => this.ctx.store.set({ heads: state.heads.filter((_, o) => o !== i) }, 'push'),
+                },
+                icon('close'),
+              )
+            : null,
+        ),
+      ),
+    );
   }
 
   /** Which map family, where a model has several. */
@@ -79,8 +160,11 @@ export class TopBar implements View {
     const { info, family, t } = this.ctx;
     const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
     if (readable.length < 2) return null;
-    const select = h('select', { 'aria-label': t('family'), onchange: () => actions.family(select.value) },
-      ...readable.map((f) => h('option', { value: f.id, selected: f.id === family.id }, t(`family.${f.kind}`))));
+    const select = h(
+      'select',
+      { 'aria-label': t('family'), onchange: () => actions.family(select.value) },
+      ...readable.map((f) => h('option', { value: f.id, selected: f.id === family.id }, t(`family.${f.kind}`))),
+    );
     return select;
   }
 
@@ -95,14 +179,38 @@ export class TopBar implements View {
       this.groups.push([group, of]);
       all.append(group);
     };
-    const choice = <T extends string>(prefix: string, value: T, reason: string | null = null): Choice<T> =>
-      ({ value, label: t(`${prefix}.${value}`), title: t(`${prefix}.${value}.title`), disabled: reason });
+    const choice = <T extends string>(prefix: string, value: T, reason: string | null = null): Choice<T> => ({
+      value,
+      label: t(`${prefix}.${value}`),
+      title: t(`${prefix}.${value}.title`),
+      disabled: reason,
+    });
     const noWeight = (kind: WeightKind): string | null =>
       kind === 'raw' ? null : (absent(ctx, kind) ?? (family.weights.includes(kind) ? null : t.missing('v-not-kept')));
-    add<Direction>('direction', [choice('direction', 'out'), choice('direction', 'in', absent(ctx, 'column'))], (s) => s.direction, (v) => turn(ctx, v));
-    add<WeightKind>('weight', (['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))), (s) => s.weight, (weight) => store.set({ weight }, 'push'));
-    add<Scale>('scale', (['linear', 'sqrt', 'log'] as const).map((v) => choice('scale', v)), (s) => s.scale, (scale) => store.set({ scale }, 'push'));
-    add<SinkRule>('sink', (['mark', 'hide', 'renorm'] as const).map((v) => choice('sink', v)), (s) => s.sink, (sink) => store.set({ sink }, 'push'));
+    add<Direction>(
+      'direction',
+      [choice('direction', 'out'), choice('direction', 'in', absent(ctx, 'column'))],
+      (s) => s.direction,
+      (v) => turn(ctx, v),
+    );
+    add<WeightKind>(
+      'weight',
+      (['raw', 'value', 'output'] as const).map((v) => choice('weight', v, noWeight(v))),
+      (s) => s.weight,
+      (weight) => store.set({ weight }, 'push'),
+    );
+    add<Scale>(
+      'scale',
+      (['linear', 'sqrt', 'log'] as const).map((v) => choice('scale', v)),
+      (s) => s.scale,
+      (scale) => store.set({ scale }, 'push'),
+    );
+    add<SinkRule>(
+      'sink',
+      (['mark', 'hide', 'renorm'] as const).map((v) => choice('sink', v)),
+      (s) => s.sink,
+      (sink) => store.set({ sink }, 'push'),
+    );
     return all;
   }
 }
@@ -113,10 +221,22 @@ function brandMark(): SVGSVGElement {
   svg.setAttribute('viewBox', '0 0 20 20');
   svg.setAttribute('class', 'brand-mark');
   svg.setAttribute('aria-hidden', 'true');
-  const cells: [number, number, number][] = [[0, 0, 1], [0, 1, 0.35], [1, 1, 1], [0, 2, 0.5], [1, 2, 0.2], [2, 2, 1], [0, 3, 0.15], [1, 3, 0.85], [2, 3, 0.3], [3, 3, 0.6]];
+  const cells: [number, number, number][] = [
+    [0, 0, 1],
+    [0, 1, 0.35],
+    [1, 1, 1],
+    [0, 2, 0.5],
+    [1, 2, 0.2],
+    [2, 2, 1],
+    [0, 3, 0.15],
+    [1, 3, 0.85],
+    [2, 3, 0.3],
+    [3, 3, 0.6],
+  ];
   for (const [x, y, o] of cells) {
     const rect = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
-    for (const [name, value] of Object.entries({ x: x * 5, y: y * 5, width: 4.2, height: 4.2, rx: 1, opacity: o })) rect.setAttribute(name, String(value));
+    for (const [name, value] of Object.entries({ x: x * 5, y: y * 5, width: 4.2, height: 4.2, rx: 1, opacity: o }))
+      rect.setAttribute(name, String(value));
     svg.append(rect);
   }
   return svg;

@@ -43,11 +43,19 @@ export class AtlasView implements View {
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
     this.grid = h('div', { class: 'heads', style: `--heads: ${family.heads}`, role: 'group', 'aria-label': t('atlas.label') });
-    for (let layer = 0; layer < family.layers; layer++) for (let head = 0; head < family.heads; head++) this.grid.append(this.makeCell({ layer, head }));
+    for (let layer = 0; layer < family.layers; layer++)
+      for (let head = 0; head < family.heads; head++) this.grid.append(this.makeCell({ layer, head }));
     this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
-    this.element = h('section', { class: 'panel atlas-panel', 'aria-label': t('atlas.label') },
+    this.element = h(
+      'section',
+      { class: 'panel atlas-panel', 'aria-label': t('atlas.label') },
       h('header', { class: 'panel-head' }, h('h2', {}, t('view.atlas')), this.badge, h('span', { class: 'spring' }), this.tableButton),
-      this.controls(), this.definition, h('div', { class: 'heads-frame', tabindex: 0, role: 'group', 'aria-label': t('atlas.frame') }, this.grid, this.table), this.spanTools(), this.caption);
+      this.controls(),
+      this.definition,
+      h('div', { class: 'heads-frame', tabindex: 0, role: 'group', 'aria-label': t('atlas.frame') }, this.grid, this.table),
+      this.spanTools(),
+      this.caption,
+    );
     this.grid.addEventListener('pointerleave', () => ctx.focus.previewHead(null));
     this.grid.addEventListener('keydown', (event) => this.onKey(event));
     this.describe('order');
@@ -73,32 +81,66 @@ export class AtlasView implements View {
     const { ctx } = this;
     const canvas = h('canvas', { width: 1, height: 1, 'aria-hidden': 'true' });
     const note = h('span', { class: 'note' });
-    const button = h('button', {
-      type: 'button', class: 'head', 'data-head': `${at.layer}.${at.head}`, 'aria-label': headName(at), tabindex: -1,
-      onclick: (event: MouseEvent) => {
-        if (event.detail <= 1) pin(ctx, at);
+    const button = h(
+      'button',
+      {
+        type: 'button',
+        class: 'head',
+        'data-head': `${at.layer}.${at.head}`,
+        'aria-label': headName(at),
+        tabindex: -1,
+        onclick: (event: MouseEvent) => {
+          if (event.detail <= 1) pin(ctx, at);
+        },
+        ondblclick: () => solo(ctx, at),
+        onpointerenter: () => this.hover(at),
+        onfocus: () => this.hover(at),
+        onblur: () => ctx.focus.previewHead(null),
       },
-      ondblclick: () => solo(ctx, at), onpointerenter: () => this.hover(at), onfocus: () => this.hover(at), onblur: () => ctx.focus.previewHead(null),
-    }, canvas, h('span', { class: 'head-name' }, headName(at)), note);
+      canvas,
+      h('span', { class: 'head-name' }, headName(at)),
+      note,
+    );
     this.cells.push({ at, button, canvas, note, head: null });
     return button;
   }
 
   private controls(): HTMLElement {
     const { t } = this.ctx;
-    const by = h('select', { 'aria-label': t('atlas.sort'), 'data-testid': 'atlas-sort', onchange: () => {
-      this.order = { ...this.order, by: by.value as Order['by'] };
-      this.describe(by.value === 'layer' ? 'order' : (by.value as ScoreName));
-      this.rearrange();
-    } }, h('option', { value: 'layer' }, t('atlas.by-layer')), ...kScores.map((s) => h('option', { value: s }, t(`score.${s}`))));
-    const least = h('input', { type: 'range', min: 0, max: 1, step: 0.05, value: 0, 'aria-label': t('atlas.filter'), oninput: () => {
-      this.order = { ...this.order, atLeast: Number(least.value) };
-      value.textContent = `≥ ${Number(least.value).toFixed(2)}`;
-      this.rearrange();
-    } });
+    const by = h(
+      'select',
+      {
+        'aria-label': t('atlas.sort'),
+        'data-testid': 'atlas-sort',
+        onchange: () => {
+          this.order = { ...this.order, by: by.value as Order['by'] };
+          this.describe(by.value === 'layer' ? 'order' : (by.value as ScoreName));
+          this.rearrange();
+        },
+      },
+      h('option', { value: 'layer' }, t('atlas.by-layer')),
+      ...kScores.map((s) => h('option', { value: s }, t(`score.${s}`))),
+    );
+    const least = h('input', {
+      type: 'range',
+      min: 0,
+      max: 1,
+      step: 0.05,
+      value: 0,
+      'aria-label': t('atlas.filter'),
+      oninput: () => {
+        this.order = { ...this.order, atLeast: Number(least.value) };
+        value.textContent = `≥ ${Number(least.value).toFixed(2)}`;
+        this.rearrange();
+      },
+    });
     const value = h('output', {}, '≥ 0.00');
-    return h('div', { class: 'atlas-controls' }, h('label', {}, h('span', {}, t('atlas.sort')), by),
-      h('label', { class: 'wide-only' }, h('span', {}, t('atlas.filter')), least, value));
+    return h(
+      'div',
+      { class: 'atlas-controls' },
+      h('label', {}, h('span', {}, t('atlas.sort')), by),
+      h('label', { class: 'wide-only' }, h('span', {}, t('atlas.filter')), least, value),
+    );
   }
 
   /** Span mode: which span the next click in the text chooses, and the heads that link the two. */
@@ -107,12 +149,31 @@ export class AtlasView implements View {
     const { t } = ctx;
     const missing = absent(ctx, 'mass');
     const choose = (which: 'q' | 'k'): HTMLButtonElement =>
-      h('button', { type: 'button', class: 'quiet', 'aria-pressed': 'false', 'data-pick': which, title: missing ?? t(`span.${which}.title`), disabled: Boolean(missing), onclick: () => {
-        ctx.picking = ctx.picking === which ? null : which;
-        for (const b of tools.querySelectorAll<HTMLElement>('[data-pick]')) b.setAttribute('aria-pressed', String(b.dataset['pick'] === ctx.picking));
-      } }, t(`span.${which}`));
-    const tools = h('div', { class: 'span-tools' }, h('span', { class: 'label' }, t('span.label')), choose('q'), choose('k'),
-      h('button', { type: 'button', class: 'quiet', onclick: () => ctx.store.set({ q: [], k: [] }, 'push') }, t('span.clear')));
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'quiet',
+          'aria-pressed': 'false',
+          'data-pick': which,
+          title: missing ?? t(`span.${which}.title`),
+          disabled: Boolean(missing),
+          onclick: () => {
+            ctx.picking = ctx.picking === which ? null : which;
+            for (const b of tools.querySelectorAll<HTMLElement>('[data-pick]'))
+              b.setAttribute('aria-pressed', String(b.dataset['pick'] === ctx.picking));
+          },
+        },
+        t(`span.${which}`),
+      );
+    const tools = h(
+      'div',
+      { class: 'span-tools' },
+      h('span', { class: 'label' }, t('span.label')),
+      choose('q'),
+      choose('k'),
+      h('button', { type: 'button', class: 'quiet', onclick: () => ctx.store.set({ q: [], k: [] }, 'push') }, t('span.clear')),
+    );
     return h('div', { class: 'spans' }, tools, this.best);
   }
 
@@ -132,7 +193,7 @@ export class AtlasView implements View {
       this.sayBadge();
       if (heads.length) this.rearrange();
     };
-    ctx.source.atlas(ctx.family.id, take, new AbortController().signal).catch((error: unknown) => {
+    ctx.source.atlas(ctx.family.id, take, ctx.life.signal).catch((error: unknown) => {
       if (!isAbort(error)) this.caption.textContent = error instanceof Error ? error.message : String(error);
     });
   }
@@ -182,7 +243,10 @@ export class AtlasView implements View {
   }
 
   private rows(): Row[] {
-    return arrange(this.cells.map((c) => ({ at: c.at, scores: c.head?.scores ?? null })), this.order);
+    return arrange(
+      this.cells.map((c) => ({ at: c.at, scores: c.head?.scores ?? null })),
+      this.order,
+    );
   }
 
   private rearrange(): void {
@@ -253,13 +317,31 @@ export class AtlasView implements View {
       return;
     }
     const { q, k } = ctx.store.now;
-    const ranked = this.cells.map((c) => ({ at: c.at, value: mass.mass[c.at.layer * ctx.family.heads + c.at.head] }))
-      .sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head).slice(0, 10);
+    const ranked = this.cells
+      .map((c) => ({ at: c.at, value: mass.mass[c.at.layer * ctx.family.heads + c.at.head] }))
+      .sort((a, b) => b.value - a.value || a.at.layer - b.at.layer || a.at.head - b.at.head)
+      .slice(0, 10);
     const say = (spans: readonly Span[]): string => spans.map((s) => quoted(ctx, s)).join(', ');
-    replace(this.best,
+    replace(
+      this.best,
       h('p', { class: 'caption' }, ctx.t('span.caption', { rows: say(q), keys: say(k) })),
-      h('ol', { class: 'ranked' }, ...ranked.map(({ at, value }) => h('li', {},
-        h('button', { type: 'button', class: 'quiet', onclick: () => pin(ctx, at) }, h('span', {}, headName(at)), h('span', { class: 'number' }, this.print(value)))))));
+      h(
+        'ol',
+        { class: 'ranked' },
+        ...ranked.map(({ at, value }) =>
+          h(
+            'li',
+            {},
+            h(
+              'button',
+              { type: 'button', class: 'quiet', onclick: () => pin(ctx, at) },
+              h('span', {}, headName(at)),
+              h('span', { class: 'number' }, this.print(value)),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 
   private toggleTable(): void {
@@ -278,12 +360,50 @@ export class AtlasView implements View {
       this.page = Math.max(0, Math.min(pages - 1, this.page + by));
       this.fillTable();
     };
-    replace(this.table,
-      h('table', {}, h('caption', {}, t('atlas.table')),
-        h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, t('head')), ...kScores.map((s) => h('th', { scope: 'col', title: t(`define.${s}`) }, t(`score.${s}`))))),
-        h('tbody', {}, ...rows.slice(this.page * kTablePage, (this.page + 1) * kTablePage).map((r) => h('tr', {},
-          h('th', { scope: 'row' }, h('button', { type: 'button', class: 'quiet', onclick: () => pin(this.ctx, r.at) }, headName(r.at))),
-          ...kScores.map((s) => h('td', { class: 'number' }, printScore(r.scores?.[s] ?? null))))))),
-      pages > 1 ? h('p', { class: 'pages' }, iconButton('up', t('previous'), () => go(-1)), ` ${this.page + 1} / ${pages} `, iconButton('down', t('next'), () => go(1))) : null);
+    replace(
+      this.table,
+      h(
+        'table',
+        {},
+        h('caption', {}, t('atlas.table')),
+        h(
+          'thead',
+          {},
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'col' }, t('head')),
+            ...kScores.map((s) => h('th', { scope: 'col', title: t(`define.${s}`) }, t(`score.${s}`))),
+          ),
+        ),
+        h(
+          'tbody',
+          {},
+          ...rows
+            .slice(this.page * kTablePage, (this.page + 1) * kTablePage)
+            .map((r) =>
+              h(
+                'tr',
+                {},
+                h(
+                  'th',
+                  { scope: 'row' },
+                  h('button', { type: 'button', class: 'quiet', onclick: () => pin(this.ctx, r.at) }, headName(r.at)),
+                ),
+                ...kScores.map((s) => h('td', { class: 'number' }, printScore(r.scores?.[s] ?? null))),
+              ),
+            ),
+        ),
+      ),
+      pages > 1
+        ? h(
+            'p',
+            { class: 'pages' },
+            iconButton('up', t('previous'), () => go(-1)),
+            ` ${this.page + 1} / ${pages} `,
+            iconButton('down', t('next'), () => go(1)),
+          )
+        : null,
+    );
   }
 }

@@ -12,11 +12,15 @@ export function listenToMap(map: MapView): void {
     return { x: event.clientX - rect.left, y: event.clientY - rect.top };
   };
 
-  element.addEventListener('wheel', (event) => {
-    event.preventDefault();
-    const { x, y } = at(event);
-    map.zoomBy(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.002)), x, y);
-  }, { passive: false });
+  element.addEventListener(
+    'wheel',
+    (event) => {
+      event.preventDefault();
+      const { x, y } = at(event);
+      map.zoomBy(Math.exp(-event.deltaY * (event.deltaMode === 1 ? 0.05 : 0.002)), x, y);
+    },
+    { passive: false },
+  );
 
   element.addEventListener('pointerdown', (event) => {
     if (event.button !== 0) return;
@@ -63,14 +67,20 @@ export function listenToMap(map: MapView): void {
   });
 }
 
-function spanned(map: MapView, a: { x: number; y: number }, b: { x: number; y: number }): { k0: number; q0: number; k1: number; q1: number } {
+function spanned(
+  map: MapView,
+  a: { x: number; y: number },
+  b: { x: number; y: number },
+): { k0: number; q0: number; k1: number; q1: number } {
   const { family } = map.ctx;
   const { left, top } = map.margins;
   const key = (x: number): number => Math.max(0, Math.min(family.keys, map.rect.k0 + (x - left) / map.zoom));
   const query = (y: number): number => Math.max(0, Math.min(family.queries, map.rect.q0 + (y - top) / map.zoom));
   return {
-    k0: Math.floor(key(Math.min(a.x, b.x))), k1: Math.max(Math.ceil(key(Math.max(a.x, b.x))), Math.floor(key(Math.min(a.x, b.x))) + 1),
-    q0: Math.floor(query(Math.min(a.y, b.y))), q1: Math.max(Math.ceil(query(Math.max(a.y, b.y))), Math.floor(query(Math.min(a.y, b.y))) + 1),
+    k0: Math.floor(key(Math.min(a.x, b.x))),
+    k1: Math.max(Math.ceil(key(Math.max(a.x, b.x))), Math.floor(key(Math.min(a.x, b.x))) + 1),
+    q0: Math.floor(query(Math.min(a.y, b.y))),
+    q1: Math.max(Math.ceil(query(Math.max(a.y, b.y))), Math.floor(query(Math.min(a.y, b.y))) + 1),
   };
 }
 

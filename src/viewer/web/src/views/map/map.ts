@@ -40,24 +40,45 @@ export class MapView implements View {
     const element = h('canvas', { class: 'street', role: 'img', tabindex: 0, 'aria-label': t('map.label'), 'data-testid': 'map' });
     this.canvas = surface(element, this.draw);
     this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
-    const pools = segmented(t('map.pool'), [
-      { value: 'max' as const, label: t('map.max'), title: t('map.max.title') },
-      { value: 'mean' as const, label: t('map.mean'), title: t('map.mean.title') },
-    ], this.pool, (value) => {
-      this.pool = value;
-      this.draw();
-    });
-    this.element = h('section', { class: 'panel map-panel', 'aria-label': t('map.label') },
-      h('header', { class: 'panel-head' }, h('h2', {}, t('view.map')), this.badge, h('span', { class: 'spring' }), pools,
-        iconButton('minus', t('map.out'), () => this.zoomBy(0.5)), iconButton('plus', t('map.in'), () => this.zoomBy(2)),
-        iconButton('fit', t('map.fit'), () => ctx.store.set({ rect: null })), this.tableButton),
-      h('div', { class: 'street-frame' }, element, this.table), this.caption, this.status);
+    const pools = segmented(
+      t('map.pool'),
+      [
+        { value: 'max' as const, label: t('map.max'), title: t('map.max.title') },
+        { value: 'mean' as const, label: t('map.mean'), title: t('map.mean.title') },
+      ],
+      this.pool,
+      (value) => {
+        this.pool = value;
+        this.draw();
+      },
+    );
+    this.element = h(
+      'section',
+      { class: 'panel map-panel', 'aria-label': t('map.label') },
+      h(
+        'header',
+        { class: 'panel-head' },
+        h('h2', {}, t('view.map')),
+        this.badge,
+        h('span', { class: 'spring' }),
+        pools,
+        iconButton('minus', t('map.out'), () => this.zoomBy(0.5)),
+        iconButton('plus', t('map.in'), () => this.zoomBy(2)),
+        iconButton('fit', t('map.fit'), () => ctx.store.set({ rect: null })),
+        this.tableButton,
+      ),
+      h('div', { class: 'street-frame' }, element, this.table),
+      this.caption,
+      this.status,
+    );
     listenToMap(this);
+    ctx.life.signal.addEventListener('abort', () => this.maps?.stop());
     ctx.focus.listen({
       front: (shown) => {
         clearTimeout(this.followTimer);
         const follow = (): void => this.follow(shown?.request.at ?? null);
-        if (shown?.preview) this.followTimer = setTimeout(follow, 120); // a pointer that only passes over a head asks for no map
+        if (shown?.preview)
+          this.followTimer = setTimeout(follow, 120); // a pointer that only passes over a head asks for no map
         else follow();
       },
     });
@@ -68,7 +89,8 @@ export class MapView implements View {
   }
 
   update(state: State, before: State): void {
-    if (!this.maps || state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0])) this.follow(state.heads[0] ?? null);
+    if (!this.maps || state.weight !== before.weight || state.sink !== before.sink || !sameHead(state.heads[0], before.heads[0]))
+      this.follow(state.heads[0] ?? null);
     this.draw();
     if (!this.table.hidden) this.fillTable();
   }
@@ -150,7 +172,15 @@ export class MapView implements View {
     if (!at) return;
     const span = (token: number): Span => ({ begin: token, end: token + 1 });
     const where = `#${whole(hover.query)} ${quoted(ctx, span(hover.query))} → #${whole(hover.key)} ${quoted(ctx, span(hover.key))}`;
-    const base = { family: ctx.family.id, at, direction: 'out' as const, spans: [span(hover.query)], reduce: 'sum' as const, weight: state.weight, sink: state.sink };
+    const base = {
+      family: ctx.family.id,
+      at,
+      direction: 'out' as const,
+      spans: [span(hover.query)],
+      reduce: 'sum' as const,
+      weight: state.weight,
+      sink: state.sink,
+    };
     try {
       const line = await ctx.source.line(base, 'map-hover');
       const value = line.values ? line.values[hover.key] : (line.top.find((i) => i.begin === hover.key)?.weight ?? NaN);
@@ -172,10 +202,12 @@ export class MapView implements View {
     if (this.maps && JSON.stringify(this.maps.request) === key) return;
     if (this.maps) this.putAway(this.maps);
     const kept = this.finished.get(key);
-    this.maps = kept ?? new MapStore(ctx.source, request, () => {
-      this.draw();
-      this.say();
-    });
+    this.maps =
+      kept ??
+      new MapStore(ctx.source, request, () => {
+        this.draw();
+        this.say();
+      });
     this.say();
     if (!kept && !absent(ctx, 'overview')) this.maps.start();
     this.draw();
@@ -214,9 +246,22 @@ export class MapView implements View {
     }
     const cells = numbers.map(({ x, y }) => maps?.cells(x, y)).filter((c): c is Cells => Boolean(c));
     return {
-      queries: ctx.family.queries, keys: ctx.family.keys, rect: this.rect, layers, cells, most, scale: state.scale, q: state.q, k: state.k,
-      hover: this.hover, sinks: ctx.family.sinks, keySegments: ctx.segments, querySegments: ctx.segments,
-      label: (token) => quoted(ctx, { begin: token, end: token + 1 }), select: this.select, theme: ctx.theme(),
+      queries: ctx.family.queries,
+      keys: ctx.family.keys,
+      rect: this.rect,
+      layers,
+      cells,
+      most,
+      scale: state.scale,
+      q: state.q,
+      k: state.k,
+      hover: this.hover,
+      sinks: ctx.family.sinks,
+      keySegments: ctx.segments,
+      querySegments: ctx.segments,
+      label: (token) => quoted(ctx, { begin: token, end: token + 1 }),
+      select: this.select,
+      theme: ctx.theme(),
     };
   }
 
@@ -260,9 +305,17 @@ export class MapView implements View {
     const error = picture && badge === 'quantised' ? picture.maxCodes.error : 0;
     replace(this.badge, picture ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error), maps?.streaming === true) : null);
     const cell = picture ? 2 ** picture.z : 1;
-    this.caption.textContent = missing ?? maps?.failure?.message ?? (picture
-      ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', { head: headName(maps?.request.at ?? { layer: 0, head: 0 }), queries: whole(ctx.family.queries), keys: whole(ctx.family.keys), cell: Math.round(cell) })
-      : ctx.t('loading'));
+    this.caption.textContent =
+      missing ??
+      maps?.failure?.message ??
+      (picture
+        ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', {
+            head: headName(maps?.request.at ?? { layer: 0, head: 0 }),
+            queries: whole(ctx.family.queries),
+            keys: whole(ctx.family.keys),
+            cell: Math.round(cell),
+          })
+        : ctx.t('loading'));
   }
 
   private toggleTable(): void {
@@ -292,10 +345,35 @@ export class MapView implements View {
     };
     const name = (i: number, of: number, n: number): string => `#${from(i, of, n) * cell}`;
     const print = (v: number): string => (Number.isFinite(v) ? (isShare(this.ctx) ? share(v, true) : printNumber(v, true)) : '·');
-    replace(this.table, h('table', {},
-      h('caption', {}, this.ctx.t('map.table')),
-      h('thead', {}, h('tr', {}, h('td', {}), ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, name(c, columns, picture.columns))))),
-      h('tbody', {}, ...Array.from({ length: rows }, (_, r) => h('tr', {}, h('th', { scope: 'row' }, name(r, rows, picture.rows)),
-        ...Array.from({ length: columns }, (_2, c) => h('td', { class: 'number' }, print(best(r, c)))))))));
+    replace(
+      this.table,
+      h(
+        'table',
+        {},
+        h('caption', {}, this.ctx.t('map.table')),
+        h(
+          'thead',
+          {},
+          h(
+            'tr',
+            {},
+            h('td', {}),
+            ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, name(c, columns, picture.columns))),
+          ),
+        ),
+        h(
+          'tbody',
+          {},
+          ...Array.from({ length: rows }, (_, r) =>
+            h(
+              'tr',
+              {},
+              h('th', { scope: 'row' }, name(r, rows, picture.rows)),
+              ...Array.from({ length: columns }, (_2, c) => h('td', { class: 'number' }, print(best(r, c)))),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 }

@@ -57,7 +57,8 @@ export class MapStore {
   want(tiles: readonly { z: number; x: number; y: number }[], numbers: readonly { x: number; y: number }[]): void {
     const keys = new Map<string, () => Promise<void>>();
     for (const { x, y } of numbers) {
-      if (!this.cells(x, y)) keys.set(`n/${x}/${y}`, () => this.load(`n/${x}/${y}`, (s) => this.source.cells(this.request, x, y, s), this.numbers));
+      if (!this.cells(x, y))
+        keys.set(`n/${x}/${y}`, () => this.load(`n/${x}/${y}`, (s) => this.source.cells(this.request, x, y, s), this.numbers));
     }
     for (const { z, x, y } of tiles) {
       const key = `${z}/${x}/${y}`;

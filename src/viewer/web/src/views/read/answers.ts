@@ -23,9 +23,19 @@ export class Answers {
 
   constructor(private readonly ctx: Context) {
     this.tableButton = iconButton('table', ctx.t('table'), () => this.toggleTable());
-    this.backButton = h('button', { class: 'quiet', type: 'button', hidden: true, onclick: () => this.back() }, icon('back'), ctx.t('answers.back'));
-    this.element = h('section', { class: 'panel answers-panel', 'aria-label': ctx.t('answers.label') },
-      h('header', { class: 'panel-head' }, this.title, h('span', { class: 'spring' }), this.backButton, this.tableButton), this.sum, this.list);
+    this.backButton = h(
+      'button',
+      { class: 'quiet', type: 'button', hidden: true, onclick: () => this.back() },
+      icon('back'),
+      ctx.t('answers.back'),
+    );
+    this.element = h(
+      'section',
+      { class: 'panel answers-panel', 'aria-label': ctx.t('answers.label') },
+      h('header', { class: 'panel-head' }, this.title, h('span', { class: 'spring' }), this.backButton, this.tableButton),
+      this.sum,
+      this.list,
+    );
   }
 
   show(shown: Shown | null): void {
@@ -82,20 +92,61 @@ export class Answers {
     const before = contextText(ctx, { begin: Math.max(0, item.begin - kAround), end: item.begin }).trimStart();
     const after = contextText(ctx, { begin: item.end, end: Math.min(text.count, item.end + kAround) });
     const segment = text.segmentOf(item.begin);
-    return h('li', { class: 'answer', style: `--t: ${most > 0 ? (item.weight / most).toFixed(3) : 0}` },
-      h('button', { type: 'button', 'data-token': item.begin, 'data-rank': rank, onclick: () => ctx.reveal(item.begin, true) },
+    return h(
+      'li',
+      { class: 'answer', style: `--t: ${most > 0 ? (item.weight / most).toFixed(3) : 0}` },
+      h(
+        'button',
+        { type: 'button', 'data-token': item.begin, 'data-rank': rank, onclick: () => ctx.reveal(item.begin, true) },
         h('span', { class: 'answer-weight' }, this.print(item.weight)),
-        h('span', { class: 'answer-text', dir: 'auto' }, h('span', { class: 'before' }, h('bdi', {}, before)), h('mark', {}, quoted(ctx, item)), h('span', { class: 'after' }, after)),
-        h('span', { class: 'answer-where' }, `#${whole(item.begin)}`, segment >= 0 ? ` · ${ctx.segments[segment].name}` : '', sink ? ` · ${ctx.t('sink')}` : '')));
+        h(
+          'span',
+          { class: 'answer-text', dir: 'auto' },
+          h('span', { class: 'before' }, h('bdi', {}, before)),
+          h('mark', {}, quoted(ctx, item)),
+          h('span', { class: 'after' }, after),
+        ),
+        h(
+          'span',
+          { class: 'answer-where' },
+          `#${whole(item.begin)}`,
+          segment >= 0 ? ` · ${ctx.segments[segment].name}` : '',
+          sink ? ` · ${ctx.t('sink')}` : '',
+        ),
+      ),
+    );
   }
 
   private tableOf(top: TopItem[]): HTMLElement {
     const { ctx } = this;
     const row = (item: TopItem): HTMLElement =>
-      h('tr', {}, h('th', { scope: 'row' }, `#${item.begin}`), h('td', { dir: 'auto' }, quoted(ctx, item)), h('td', { class: 'number' }, this.print(item.weight)));
-    return h('li', { class: 'plain' }, h('table', {},
-      h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, ctx.t('position')), h('th', { scope: 'col' }, ctx.t('token')), h('th', { scope: 'col' }, ctx.t('weight')))),
-      h('tbody', {}, ...top.map(row))));
+      h(
+        'tr',
+        {},
+        h('th', { scope: 'row' }, `#${item.begin}`),
+        h('td', { dir: 'auto' }, quoted(ctx, item)),
+        h('td', { class: 'number' }, this.print(item.weight)),
+      );
+    return h(
+      'li',
+      { class: 'plain' },
+      h(
+        'table',
+        {},
+        h(
+          'thead',
+          {},
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'col' }, ctx.t('position')),
+            h('th', { scope: 'col' }, ctx.t('token')),
+            h('th', { scope: 'col' }, ctx.t('weight')),
+          ),
+        ),
+        h('tbody', {}, ...top.map(row)),
+      ),
+    );
   }
 
   private print(weight: number): string {
@@ -113,7 +164,12 @@ export function captionOf(ctx: Context, shown: Shown): string {
   const total = Number.isFinite(shown.line.total) ? print(shown.line.total) : null;
   if (state.direction === 'in') parts.push(t('caption.in', { total: total ?? '–' }));
   else if (state.weight !== 'raw') parts.push(t(`caption.${state.weight}`));
-  else if (total) parts.push(shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1 ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total }) : t('caption.row', { total }));
+  else if (total)
+    parts.push(
+      shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1
+        ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total })
+        : t('caption.row', { total }),
+    );
   if (state.direction === 'out' && ctx.family.sinks.length) {
     const key = state.sink === 'mark' ? 'caption.sink' : state.sink === 'hide' ? 'caption.sink-hidden' : 'caption.sink-renorm';
     parts.push(t(key, { share: print(shown.line.sinkMass) }));
@@ -128,7 +184,10 @@ const spanLength = (spans: readonly Span[]): number => spans.reduce((n, s) => n 
 function contextText(ctx: Context, span: Span): string {
   const { text } = ctx;
   if (span.end <= span.begin) return '';
-  return text.text.slice(text.begin[span.begin], text.end[span.end - 1]).replace(/\s+/g, ' ').slice(0, 160);
+  return text.text
+    .slice(text.begin[span.begin], text.end[span.end - 1])
+    .replace(/\s+/g, ' ')
+    .slice(0, 160);
 }
 
 /** The sentence for aria-live: “it” attends to animal 41 %, street 12 %. */

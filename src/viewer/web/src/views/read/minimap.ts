@@ -81,7 +81,13 @@ export class Minimap {
     const { text, segments } = this.ctx;
     const bands = segments.map((s) => ({ from: text.begin[s.begin] ?? 0, to: text.end[Math.min(text.count, s.end) - 1] ?? 0 }));
     const strip = {
-      length: text.text.length, bands, profile: this.profile, received: this.received, hits: this.hits, marks: this.marks, view: this.view(),
+      length: text.text.length,
+      bands,
+      profile: this.profile,
+      received: this.received,
+      hits: this.hits,
+      marks: this.marks,
+      view: this.view(),
     };
     paintStrip(this.canvas.context, this.canvas.width, this.canvas.height, strip, this.ctx.theme());
   }

@@ -118,11 +118,22 @@ export class TextPane {
     const block = text.blocks[index];
     const plain = text.text.slice(block.begin, block.end);
     const segment = segments[block.segment];
-    const body = h('p', { class: 'block-text', dir: 'auto', lang: languageOf(plain, segment?.lang ?? this.ctx.info.sides[0]?.lang ?? null) }, plain);
+    const body = h(
+      'p',
+      { class: 'block-text', dir: 'auto', lang: languageOf(plain, segment?.lang ?? this.ctx.info.sides[0]?.lang ?? null) },
+      plain,
+    );
     const estimate = Math.max(32, Math.ceil(plain.length / 68) * 34 + (plain.match(/\n/g)?.length ?? 0) * 17);
     const element = h('div', { class: 'block', 'data-block': index, style: `contain-intrinsic-size: auto ${estimate}px` });
     if (segment && block.opensSegment) {
-      element.append(h('h3', { class: 'segment-name' }, segment.name, segment.role && segment.role !== segment.name ? h('span', {}, ` ${segment.role}`) : null));
+      element.append(
+        h(
+          'h3',
+          { class: 'segment-name' },
+          segment.name,
+          segment.role && segment.role !== segment.name ? h('span', {}, ` ${segment.role}`) : null,
+        ),
+      );
     }
     element.append(body);
     this.bodies.push(body);

@@ -40,10 +40,18 @@ export class ReadView implements View {
       scroll: () => this.minimap.draw(),
       hydrated: () => this.repaint(),
     });
-    this.minimap = new Minimap(ctx, () => this.pane.visibleRange(), (token) => this.pane.reveal(token));
+    this.minimap = new Minimap(
+      ctx,
+      () => this.pane.visibleRange(),
+      (token) => this.pane.reveal(token),
+    );
     this.status = h('p', { class: 'status', 'data-testid': 'status' }, ctx.t('status.how'));
-    this.element = h('section', { class: 'panel text-panel', 'aria-label': ctx.t('text.label') },
-      h('div', { class: 'text-frame' }, this.pane.element, this.minimap.element), this.status);
+    this.element = h(
+      'section',
+      { class: 'panel text-panel', 'aria-label': ctx.t('text.label') },
+      h('div', { class: 'text-frame' }, this.pane.element, this.minimap.element),
+      this.status,
+    );
     ctx.focus.listen({ front: (shown) => this.take(shown), pins: (lines) => this.takePins(lines) });
     this.retheme();
   }
@@ -114,10 +122,15 @@ export class ReadView implements View {
       intensity: (box) => (this.values ? intensity(weightOf(this.values, box), this.most, state.scale) : NaN),
       bars: (box) => this.pinValues.map((p) => (p.values.length ? intensity(weightOf(p.values, box), p.most, state.scale) : 0)),
       top: top.map((i) => ({ ...i, label: share ? shortShare(i.weight, approximate) : printNumber(i.weight) })),
-      anchors, others: state.view === 'read' ? [] : state.direction === 'out' ? state.k : state.q,
-      sinks: new Set(state.direction === 'out' ? ctx.family.sinks : []), hideSinks: state.sink !== 'mark',
-      special: (token) => ctx.text.isSpecial(token), visibility: (box) => visibility(shown, box),
-      hits: this.hits, hit: this.hit, theme: ctx.theme(),
+      anchors,
+      others: state.view === 'read' ? [] : state.direction === 'out' ? state.k : state.q,
+      sinks: new Set(state.direction === 'out' ? ctx.family.sinks : []),
+      hideSinks: state.sink !== 'mark',
+      special: (token) => ctx.text.isSpecial(token),
+      visibility: (box) => visibility(shown, box),
+      hits: this.hits,
+      hit: this.hit,
+      theme: ctx.theme(),
     };
   }
 
