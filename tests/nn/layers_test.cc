@@ -1,0 +1,108 @@
+#include "nn/layers.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "backends/registry.h"
+
+namespace clearhead {
+namespace {
+
+Tensor random_tensor(Shape shape, uint32_t seed, float spread = 1) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0, spread);
+  Tensor out = Tensor::empty(std::move(shape));
+  float* to = out.mutable_data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(generator);
+  return out;
+}
+
+nn::Linear random_linear(int64_t in, int64_t out, uint32_t seed) {
+  const WeightPart part{random_tensor({out, in}, seed, 0.3F), false};
+  return {backend().dense.prepare(&part, 1), random_tensor({out}, seed + 1)};
+}
+
+float largest_difference(const Tensor& a, const Tensor& b) {
+  float largest = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) largest = std::max(largest, std::abs(a.data<float>()[i] - b.data<float>()[i]));
+  return largest;
+}
+
+TEST(Mlp, LongInputsInPiecesAreRowsOnTheirOwn) {
+  Arena arena;
+  clearhead::Run run{arena};
+  nn::Mlp mlp;
+  mlp.up = random_linear(3, 8200, 1);  // so wide that a piece is 256 rows
+  mlp.down = random_linear(8200, 3, 3);
+  const Tensor x = random_tensor({300, 3}, 5);
+  Tensor together = Tensor::zeros({300, 3}), alone = Tensor::zeros({300, 3});
+  mlp(run, x, together);
+  for (const int64_t row : {0, 149, 150, 255, 256, 299}) {
+    Tensor target = alone.slice(0, row, row + 1);
+    mlp(run, x.slice(0, row, row + 1), target);
+    EXPECT_LE(largest_difference(together.slice(0, row, row + 1), target), 2e-3F) << row;
+  }
+}
+
+TEST(Mlp, GatesAreTheFirstHalfOfTheRaisedRow) {
+  Arena arena;
+  clearhead::Run run{arena};
+  nn::Mlp mlp;
+  mlp.is_gated = true;
+  mlp.activation = Activation::kRelu;
+  const WeightPart raise{Tensor::from<float>({2, -1, 3, 5}, {4, 1}), false}, lower{Tensor::from<float>({1, 10}, {1, 2}), false};
+  mlp.up.weight = backend().dense.prepare(&raise, 1);
+  mlp.down.weight = backend().dense.prepare(&lower, 1);
+  Tensor out = Tensor::from<float>({100, 200}, {2, 1});
+  mlp(run, Tensor::from<float>({1, -1}, {2, 1}), out);
+  // x = 1: gate (2, −1), up (3, 5): 2·3 + 0; x = −1: gate (−2, 1), up (−3, −5): 0 + 10·(−5).
+  EXPECT_FLOAT_EQ(out.data<float>()[0], 106);
+  EXPECT_FLOAT_EQ(out.data<float>()[1], 150);
+}
+
+TEST(Rotary, AnglesAreRightAtPositionsWhereFloatsWouldNotBe) {
+  Arena arena;
+  clearhead::Run run{arena};
+  const Arena::Scope scope(arena);
+  const nn::Rotary rotary{{1.0, 0.1}, false};
+  const ops::RotaryAngles angles = rotary.angles(run, {0, 100'003});
+  EXPECT_FLOAT_EQ(angles.cosine.data<float>()[0], 1);
+  EXPECT_NEAR(angles.cosine.data<float>()[2], std::cos(100'003.0), 1e-7);
+  EXPECT_NEAR(angles.sine.data<float>()[3], std::sin(10'000.3), 1e-7);
+}
+
+TEST(SelfAttention, AnUnwatchedLayerReportsNothingAndAWatchedOneAllKeys) {
+  class Watch : public Observer {
+   public:
+    void begin(const RunPlan&) override {}
+    bool wants(const Site& site) override { return site.layer == 1; }
+    void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override {
+      layers.push_back(site.layer);
+      record.check_fresh();
+      output = norms.output;
+    }
+    std::vector<int> layers{};
+    Tensor output{};
+  };
+  Arena arena;
+  Watch watch;
+  clearhead::Run run{arena, &watch};
+  nn::SelfAttention attention;
+  attention.heads = 4;
+  attention.key_heads = 2;
+  attention.head_dim = 3;
+  attention.projection = random_linear(6, 24, 1);
+  attention.output = random_linear(12, 6, 3);
+  const Tensor x = random_tensor({5, 6}, 5);
+  for (const int layer : {0, 1}) {
+    Tensor out = Tensor::zeros({5, 6});
+    attention(run, {"enc", layer, 0}, x, {1, 5, std::nullopt, nullptr}, nullptr, out);
+  }
+  EXPECT_EQ(watch.layers, std::vector<int>{1});
+  EXPECT_EQ(watch.output.shape(), (Shape{1, 4, 5}));
+}
+
+}  // namespace
+}  // namespace clearhead
