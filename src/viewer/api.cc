@@ -1,0 +1,210 @@
+#include "viewer/api.h"
+
+#include <chrono>
+
+#include "base/format.h"
+#include "viewer/export.h"
+
+namespace clearhead {
+namespace {
+
+constexpr const char* kFrame = "application/vnd.clearhead.frame";
+constexpr const char* kFrames = "application/vnd.clearhead.frames";
+constexpr int64_t kLongest = int64_t{1} << 40;
+
+bool as_json(const ApiRequest& request) { return Parameters(request.query).choice("format", {"frame", "json"}) == 1; }
+
+ApiAnswer frame_answer(const ViewFrame& frame, const ApiRequest& request) {
+  if (as_json(request)) return {.body = frame.json()};
+  return {.type = kFrame, .body = frame.binary()};
+}
+
+ApiAnswer json_answer(const Json& json) { return {.body = json.dump()}; }
+
+LineLook line_of(const Parameters& query, const char* ranges) {
+  LineLook look;
+  look.at = query.head();
+  look.ranges = query.ranges(ranges);
+  look.mean = query.choice("reduce", {"sum", "mean"}) == 1;
+  look.top = query.integer("top", 8, 0, 1024);
+  look.profile = query.integer("profile", 0, 0, 65'536);
+  look.words = query.flag("words");
+  const std::string values = query.text("values");
+  if (values == "all") {
+    look.values = {0, LineLook::kAll};
+  } else if (!values.empty()) {
+    const std::vector<Range> range = parse_ranges(values, "values");
+    if (range.size() != 1) fail(ErrorCode::kInvalidArgument, "values: expected one range or \"all\", found \"{}\".", values);
+    look.values = range[0];
+  }
+  return look;
+}
+
+TileLook tile_of(const Parameters& query) {
+  TileLook look;
+  look.at = query.head();
+  look.z = static_cast<int>(query.integer("z", 0, 0, 40));
+  look.x = query.integer("x", 0, 0, kLongest);
+  look.y = query.integer("y", 0, 0, kLongest);
+  const size_t pool = query.choice("pool", {"both", "max", "mean"});
+  look.max = pool != 2;
+  look.mean = pool != 1;
+  look.f32 = query.choice("dtype", {"u8", "f32"}) == 1;
+  look.exact = query.flag("exact");
+  return look;
+}
+
+ApiAnswer text_answer(LiveSource& source, const ApiRequest& request, const Parameters& query) {
+  const int side = static_cast<int>(query.integer("side", 0, 0, 1'000));
+  const int64_t tokens = static_cast<int64_t>(source.trace().plan().text.ids.size());
+  const Range range{query.integer("from", 0, 0, tokens), query.integer("to", tokens, 0, tokens)};
+  return frame_answer(source.text(side, range), request);
+}
+
+// One frame of a stream in the form that was asked for.
+std::string chunk_of(const ApiRequest& request, const ViewFrame& frame) {
+  return as_json(request) ? frame.json() + "\n" : with_length(frame.binary());
+}
+
+ViewFrame event_frame(Json header) {
+  ViewFrame frame;
+  frame.header = std::move(header);
+  return frame;
+}
+
+std::string sse(const char* event, const Json& data) { return format("event: {}\ndata: {}\n\n", event, data.dump()); }
+
+Json error_json(const std::exception& error) {
+  const Error* known = dynamic_cast<const Error*>(&error);
+  Json out = Json::object({{"code", known ? to_string(known->code()) : "kIo"}, {"message", error.what()}});
+  if (const NotKept* not_kept = dynamic_cast<const NotKept*>(&error)) out["command"] = not_kept->command();
+  return Json::object({{"error", out}});
+}
+
+// Tells of progress at most ten times a second, and lets the caller in every time.
+class Teller {
+ public:
+  Teller(const LookOptions& options, std::function<void(double)> tell) : options_(options), tell_(std::move(tell)) {}
+  LookOptions watched() {
+    LookOptions own = options_;
+    own.progress = [this](double done) {
+      if (options_.progress) options_.progress(done);
+      const auto now = std::chrono::steady_clock::now();
+      if (now - last_ < std::chrono::milliseconds(100)) return;
+      last_ = now;
+      tell_(done);
+    };
+    return own;
+  }
+
+ private:
+  const LookOptions& options_;
+  std::function<void(double)> tell_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+void run_events(LiveSource& source, const ApiRequest& request, const std::function<void(std::string)>& emit, const LookOptions& options) {
+  const Json body = Json::parse(request.body, "api/run");
+  Fields fields(body, "api/run");
+  const std::string text = fields.string_or("text", "");
+  std::optional<std::string> pair;
+  if (const Json* second = fields.take("pair"); second && !second->is_null()) pair = second->string();
+  source.run(
+      text, pair,
+      [&](double done, const std::string& what) {
+        emit(sse("progress", Json::object({{"done", done}, {"what", what}})));
+      },
+      options.cancel);
+  emit(sse("done", Json::object({{"id", source.id()}})));
+}
+
+}  // namespace
+
+ApiKind kind_of(const ApiRequest& request) {
+  const std::string& path = request.path;
+  if (path == "tile") return request.query.count("exact") > 0 ? ApiKind::kLong : ApiKind::kOnce;
+  for (const char* once : {"text", "segments", "row", "col", "mass"}) {
+    if (path == once) return ApiKind::kOnce;
+  }
+  for (const char* longer : {"info", "stats", "verify", "export"}) {
+    if (path == longer) return ApiKind::kLong;
+  }
+  if (path == "overview") return ApiKind::kStream;
+  if (path == "atlas") return ApiKind::kSurvey;
+  if (path == "run") return ApiKind::kEvents;
+  return ApiKind::kNone;
+}
+
+bool wants_post(const std::string& path) { return path == "mass" || path == "verify" || path == "run"; }
+
+ApiAnswer answer(LiveSource& source, const ApiRequest& request, const LookOptions& options) {
+  const Parameters query(request.query);
+  const std::string& path = request.path;
+  if (path == "info") return json_answer(source.info());
+  if (path == "text") return text_answer(source, request, query);
+  if (path == "segments") return json_answer(source.segments(static_cast<int>(query.integer("side", 0, 0, 1'000))));
+  if (path == "row") return frame_answer(source.row(line_of(query, "q"), options), request);
+  if (path == "col") return frame_answer(source.column(line_of(query, "k"), options), request);
+  if (path == "stats") return frame_answer(source.stats(query.head(), query.integer("bins", 512, 1, 65'536), options), request);
+  if (path == "tile") return frame_answer(source.tile(tile_of(query), options), request);
+  if (path == "mass") return frame_answer(source.mass(mass_look_of(Json::parse(request.body, "api/mass")), options), request);
+  if (path == "verify") return json_answer(source.verify(verify_look_of(Json::parse(request.body, "api/verify")), options));
+  if (path == "export") {
+    ExportedFile file = export_file(source, query.text("kind"), query.text("state"), query.text("budget"), options);
+    return {.type = file.type, .body = std::move(file.bytes), .filename = file.name};
+  }
+  fail(ErrorCode::kNotFound, "api/{}: no such question.", path);
+}
+
+const char* stream_type(const ApiRequest& request) {
+  if (kind_of(request) == ApiKind::kEvents) return "text/event-stream";
+  return as_json(request) ? "application/x-ndjson" : kFrames;
+}
+
+void stream(LiveSource& source, const ApiRequest& request, const std::function<void(std::string chunk)>& emit, const LookOptions& options) {
+  if (kind_of(request) == ApiKind::kEvents) return run_events(source, request, emit, options);
+  const Parameters query(request.query);
+  const auto take = [&](const ViewFrame& frame) { emit(chunk_of(request, frame)); };
+  Teller teller(options, [&](double done) { take(event_frame(Json::object({{"event", "progress"}, {"done", done}}))); });
+  if (request.path == "overview") {
+    source.overview(query.head(), take, teller.watched());
+  } else if (request.path == "atlas") {
+    source.atlas(query.text("f"), take, teller.watched());
+  } else {
+    fail(ErrorCode::kNotFound, "api/{}: no such stream.", request.path);
+  }
+  take(event_frame(Json::object({{"event", "done"}})));
+}
+
+std::string error_chunk(const ApiRequest& request, const std::exception& error) {
+  Json body = error_json(error);
+  if (kind_of(request) == ApiKind::kEvents) return sse("error", body);
+  body["event"] = "error";
+  return chunk_of(request, event_frame(std::move(body)));
+}
+
+ApiAnswer answer_error(const std::exception& error) {
+  ApiAnswer out{.status = 500, .body = error_json(error).dump()};
+  if (const Error* known = dynamic_cast<const Error*>(&error)) {
+    switch (known->code()) {
+      case ErrorCode::kInvalidArgument:
+      case ErrorCode::kShape:
+      case ErrorCode::kFormat:
+      case ErrorCode::kTooLong: out.status = 400; break;
+      case ErrorCode::kNotFound: out.status = 404; break;
+      case ErrorCode::kUnsupported:
+      case ErrorCode::kBudget: out.status = 409; break;
+      case ErrorCode::kCancelled: out.status = 503; break;
+      case ErrorCode::kIo:
+      case ErrorCode::kStale: break;
+    }
+  }
+  return out;
+}
+
+ApiAnswer answer_refusal(int status, const std::string& code, const std::string& message) {
+  const Json error = Json::object({{"code", code}, {"message", message}});
+  return {.status = status, .body = Json::object({{"error", error}}).dump()};
+}
+
+}  // namespace clearhead

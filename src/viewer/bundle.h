@@ -1,0 +1,16 @@
+// The page's files, built from web/ and committed as web/dist/, inside the program.
+#pragma once
+
+#include <string_view>
+
+namespace clearhead {
+
+struct ViewerBundle {
+  std::string_view index{};    ///< dist/index.html
+  std::string_view offline{};  ///< dist/offline.html
+  std::string_view script{};   ///< dist/app.js
+  std::string_view style{};    ///< dist/app.css
+};
+const ViewerBundle& viewer_bundle();
+
+}  // namespace clearhead

@@ -1,0 +1,661 @@
+// The offline page: the template with its four markers replaced, and as much of the maps as the budget allows.
+//
+// Blobs are frames, deflated and in base64; the manifest escapes every '<': nothing that a model or a user wrote can end a script element.
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "viewer/bundle.h"
+#include "viewer/export.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kOverviewSide = 256;
+constexpr int64_t kStatisticBins = 256, kFewStatisticBins = 64;
+constexpr int64_t kWatchedRows = 1024;
+constexpr int64_t kTop = 32, kTopOfAll = 8;
+constexpr uint64_t kMostWeights = 200'000'000;  // of tier A, however large the budget: a page must still open
+constexpr double kDeflatesTo = 0.25;            // how far codes of weights can be hoped to shrink, at best
+// Multiply-adds for what a page computes over all pairs of a head (its overview, the heaviest keys of all rows): some seconds.
+constexpr double kMostWork = 4e12;
+
+std::string deflated(const std::string& bytes) {
+  uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));
+  std::string out(size, '\0');
+  const auto* from = reinterpret_cast<const Bytef*>(bytes.data());
+  if (::compress2(reinterpret_cast<Bytef*>(out.data()), &size, from, static_cast<uLong>(bytes.size()), 6) != Z_OK) {
+    fail(ErrorCode::kBudget, "export: {} bytes could not be compressed: not enough memory", bytes.size());
+  }
+  out.resize(size);
+  return out;
+}
+
+std::string base64(std::string_view bytes) {
+  static constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    uint32_t three = 0;
+    for (size_t i = 0; i < 3; ++i) three = three << 8 | (at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u);
+    for (size_t i = 0; i < 4; ++i) out += at + i <= bytes.size() ? kLetters[three >> (18 - 6 * i) & 63] : '=';
+  }
+  return out;
+}
+
+std::string html_escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
+// JSON that may stand inside a script element.
+std::string script_safe(const std::string& json) {
+  std::string out;
+  for (size_t at = 0; at < json.size(); ++at) {
+    const std::string_view three = std::string_view(json).substr(at, 3);
+    if (json[at] == '<') {
+      out += "\\u003c";
+    } else if (three == "\xE2\x80\xA8" || three == "\xE2\x80\xA9") {
+      out += three[2] == '\xA8' ? "\\u2028" : "\\u2029";
+      at += 2;
+    } else {
+      out += json[at];
+    }
+  }
+  return out;
+}
+
+// Blobs by name, as script elements.
+class Blobs {
+ public:
+  struct Element {
+    std::string name{}, html{};
+  };
+  static std::string body_of(const ViewFrame& frame) {
+    const std::string bytes = frame.binary(), smaller = deflated(bytes);
+    const bool is_smaller = smaller.size() < bytes.size();
+    return format("data-codec=\"{}\">", is_smaller ? "deflate" : "raw") + base64(is_smaller ? smaller : bytes);
+  }
+  void add(const std::string& name, std::string body) {
+    names_[name] = static_cast<int64_t>(count_);
+    html_ += format("<script type=\"application/octet-stream\" id=\"clearhead-blob-{}\" ", count_++);
+    html_ += std::move(body);
+    html_ += "</script>\n";
+  }
+  void add(const std::string& name, const ViewFrame& frame) { add(name, body_of(frame)); }
+  /// Adds it if the page then stays within `most` bytes.
+  bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) {
+    std::string body = body_of(frame);
+    if (html_.size() + body.size() + kOverhead > most) return false;
+    add(name, std::move(body));
+    return true;
+  }
+  size_t size() const { return html_.size(); }
+  const std::string& html() const { return html_; }
+  const Json& names() const { return names_; }
+  struct Mark {
+    size_t bytes = 0, count = 0;
+    Json names{};
+  };
+  Mark mark() const { return {html_.size(), count_, names_}; }
+  void back_to(Mark mark) {
+    html_.resize(mark.bytes);
+    count_ = mark.count;
+    names_ = std::move(mark.names);
+  }
+
+ private:
+  static constexpr size_t kOverhead = 160;  // of one element and its name in the manifest
+  std::string html_;
+  Json names_ = Json::object();
+  size_t count_ = 0;
+};
+
+std::string head_path(const char* what, const HeadLook& at) { return format("{}/{}/{}/{}", what, at.family, at.layer, at.head); }
+
+Json codes_json(const Codes& codes) {
+  return Json::object({{"kind", "log"}, {"lo", codes.low}, {"hi", codes.high}, {"error", codes.error}});
+}
+
+}  // namespace
+
+// One page being put together.
+class PageWriter {
+ public:
+  PageWriter(LiveSource& source, const ExportOptions& options) : source_(source), options_(options), state_(parse_state(options.state)) {}
+  std::string write(ExportedPage& page);
+
+ private:
+  void add_always(const FamilyFacts& known);
+  void add_statistics(const FamilyFacts& known);
+  void add_segment_masses(const FamilyFacts& known);
+  bool add_all_weights();
+  ViewFrame weights_frame(const HeadLook& at, const FamilyFacts& known);
+  void add_heads(const FamilyFacts& known);
+  ViewFrame top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top);
+  ViewFrame qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows);
+  bool add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched);
+  std::vector<HeadLook> heads_in_order(const FamilyFacts& known);
+  std::vector<Range> watched_rows(const FamilyFacts& known) const;
+  Json manifest();
+  void hold(const std::string& what) {
+    if (std::find(holds_.begin(), holds_.end(), what) == holds_.end()) holds_.push_back(what);
+  }
+  bool affordable(const FamilyFacts& known) {
+    const double work = static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(known.shape.d_k + 24);
+    if (work_ + work > kMostWork) return false;
+    work_ += work;
+    return true;
+  }
+  LookOptions looks() const { return {.cancel = options_.look.cancel}; }
+  void tell(double done) const {
+    if (options_.look.cancel && options_.look.cancel->load(std::memory_order_relaxed))
+      fail(ErrorCode::kCancelled, "the export was cancelled");
+    if (options_.look.progress) options_.look.progress(done);
+  }
+
+  LiveSource& source_;
+  const ExportOptions& options_;
+  ViewState state_;
+  Blobs blobs_;
+  std::vector<std::string> holds_;
+  char tier_ = 'A';
+  uint64_t room_ = 0;  // bytes of blobs that fit
+  double work_ = 0;
+  int64_t heads_held_ = 0;
+};
+
+void PageWriter::add_statistics(const FamilyFacts& known) {
+  const MapFamily& shape = known.shape;
+  const int64_t heads = shape.layers * shape.heads;
+  const int64_t most = heads > 64 ? kFewStatisticBins : kStatisticBins;
+  std::vector<HeadStatistics> all;
+  std::array<std::vector<float>, 3> lines;
+  std::array<int64_t, 3> bins{std::min(most, known.queries), std::min(most, known.keys), std::min(most, known.queries)};
+  constexpr const char* kNames[] = {"entropy", "received", "distance"};
+  for (int layer = 0; layer < shape.layers; ++layer) {
+    const bool kept = std::find(known.layers.begin(), known.layers.end(), layer) != known.layers.end();
+    if (kept && source_.has_all_statistics(shape.name, layer) == false)
+      source_.compute_statistics(shape.name, layer, {0, shape.heads}, looks());
+    for (int64_t head = 0; head < shape.heads; ++head) {
+      if (!kept) {
+        for (size_t i = 0; i < 3; ++i) lines[i].insert(lines[i].end(), static_cast<size_t>(bins[i]), 0.0f);
+        continue;
+      }
+      all.push_back(source_.statistics(shape.name, layer, head, looks()));
+      const ViewFrame frame = source_.stats({shape.name, layer, head}, most, looks());
+      for (size_t i = 0; i < 3; ++i) {
+        const std::string& bytes = frame.arrays[i].bytes;
+        std::vector<float> line(static_cast<size_t>(bins[i]), 0.0f);
+        std::copy_n(reinterpret_cast<const float*>(bytes.data()), std::min(line.size(), bytes.size() / 4), line.begin());
+        lines[i].insert(lines[i].end(), line.begin(), line.end());
+      }
+    }
+    tell(0.5 * static_cast<double>(layer + 1) / static_cast<double>(shape.layers));
+  }
+  if (all.empty()) return;
+  blobs_.add("atlas/" + shape.name, source_.heads_frame(shape.name, -1, all));
+  ViewFrame stats;
+  stats.header = Json::object({{"family", shape.name}, {"badge", "exact"}});
+  for (size_t i = 0; i < 3; ++i) stats.add(kNames[i], lines[i], {shape.layers, shape.heads, bins[i]});
+  blobs_.add("stats/" + shape.name, stats);
+  hold("atlas");
+  hold("stats");
+}
+
+void PageWriter::add_segment_masses(const FamilyFacts& known) {
+  const Json named = source_.segments(0);
+  std::vector<Range> segments;
+  for (const Json& item : named.find("segments")->items()) segments.push_back({item.find("begin")->integer(), item.find("end")->integer()});
+  const int64_t count = static_cast<int64_t>(segments.size()), heads = known.shape.layers * known.shape.heads;
+  if (count == 0 || !known.all_rows || count * count * heads > 4'000'000) return;
+  const double pairs = static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(heads * known.shape.d_k);
+  if (pairs > kMostWork) return;
+  std::vector<float> mass(static_cast<size_t>(heads * count * count), 0.0f);
+  for (int64_t from = 0; from < count; ++from) {
+    for (int64_t to = 0; to < count; ++to) {
+      const ViewFrame frame =
+          source_.mass({known.shape.name, {segments[static_cast<size_t>(from)]}, {segments[static_cast<size_t>(to)]}}, looks());
+      const float* values = reinterpret_cast<const float*>(frame.arrays[0].bytes.data());
+      for (int64_t h = 0; h < heads; ++h) mass[static_cast<size_t>((h * count + from) * count + to)] = values[h];
+    }
+    tell(0.5);
+  }
+  ViewFrame frame;
+  frame.header = Json::object({{"family", known.shape.name}, {"badge", "exact"}});
+  frame.add("mass", mass, {known.shape.layers, known.shape.heads, count, count});
+  blobs_.add("segmass/" + known.shape.name, frame);
+  hold("segmass");
+}
+
+ViewFrame PageWriter::weights_frame(const HeadLook& at, const FamilyFacts& known) {
+  const LayerMap map = source_.map(at.family, at.layer);
+  const Tile tile = map.tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
+  const std::span<const float> weights(tile.cells.data<float>(), static_cast<size_t>(tile.cells.numel()));
+  const Codes codes = quantise(weights, Scale::kLog);
+  std::vector<float> sums, lse(static_cast<size_t>(known.queries), -std::numeric_limits<float>::infinity());
+  for (int64_t i = 0; i < known.queries; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < known.keys; ++j) {
+      const float weight = weights[static_cast<size_t>(i * known.keys + j)];
+      if (weight > 0) sum += static_cast<double>(weight);
+    }
+    sums.push_back(static_cast<float>(sum));
+  }
+  for (const Frame& frame : map.frames()) {
+    const Tensor rows = log_sum_exp(frame.record.rows).select(0, 0).select(0, at.head).contiguous();
+    std::copy_n(rows.data<float>(), rows.numel(), lse.begin() + static_cast<std::ptrdiff_t>(frame.queries.begin));
+  }
+  ViewFrame frame;
+  frame.header =
+      Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", "quantised"}, {"codes", codes_json(codes)}});
+  frame.add("weights", codes.values, {known.queries, known.keys});
+  frame.add("row_sum", sums);
+  frame.add("lse", lse);
+  return frame;
+}
+
+// Tier A: all weights of all heads, or nothing of them.
+bool PageWriter::add_all_weights() {
+  double weights = 0;
+  for (const MapFamily& family : source_.trace().plan().families) {
+    const FamilyFacts& known = source_.facts(family.name);
+    if (!known.all_rows) return false;
+    weights += static_cast<double>(known.layers.size()) * static_cast<double>(family.heads) * static_cast<double>(known.queries) *
+               static_cast<double>(known.keys);
+  }
+  if (weights * kDeflatesTo * 4 / 3 > static_cast<double>(room_) || weights > static_cast<double>(kMostWeights)) return false;
+  const Blobs::Mark before = blobs_.mark();
+  for (const MapFamily& family : source_.trace().plan().families) {
+    const FamilyFacts& known = source_.facts(family.name);
+    for (const int layer : known.layers) {
+      for (int64_t head = 0; head < family.heads; ++head) {
+        const HeadLook at{family.name, layer, head};
+        if (!blobs_.add_within(head_path("weights", at), weights_frame(at, known), room_)) {
+          blobs_.back_to(before);
+          return false;
+        }
+        tell(0.75);
+      }
+    }
+  }
+  hold("weights");
+  return true;
+}
+
+std::vector<Range> PageWriter::watched_rows(const FamilyFacts& known) const {
+  std::vector<Range> wanted = state_.queries;
+  wanted.push_back({std::max<int64_t>(0, known.queries - kWatchedRows), known.queries});
+  std::sort(wanted.begin(), wanted.end(), [](Range a, Range b) { return a.begin < b.begin; });
+  std::vector<Range> out;
+  for (const Range& range : wanted) {
+    for (const Range& kept : known.rows) {
+      Range both{std::max({range.begin, kept.begin, out.empty() ? 0 : out.back().end}), std::min(range.end, kept.end)};
+      if (both.size() > 0) out.push_back(both);
+    }
+  }
+  return out;
+}
+
+ViewFrame PageWriter::top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top) {
+  const LayerMap map = source_.map(at.family, at.layer);
+  std::vector<uint32_t> row_names, keys;
+  std::vector<float> weights, sink_mass;
+  std::vector<std::pair<float, int64_t>> best;
+  for (const Range& range : rows) {
+    for (int64_t begin = range.begin; begin < range.end; begin += 48) {
+      const Range some{begin, std::min(range.end, begin + 48)};
+      const Tile tile = map.tile(at.head, {.queries = some, .keys = {0, known.keys}}, looks());
+      tell(0.75);
+      for (int64_t r = 0; r < some.size(); ++r) {
+        const float* row = tile.cells.data<float>() + r * known.keys;
+        best.clear();  // ascending by (weight, later key): the first is the one to go
+        const auto lighter = [](const auto& a, const auto& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); };
+        float least = 0;
+        for (int64_t j = 0; j < known.keys; ++j) {
+          if (!(row[j] > least)) continue;
+          best.emplace_back(row[j], j);
+          std::push_heap(best.begin(), best.end(), lighter);
+          if (static_cast<int64_t>(best.size()) > top) {
+            std::pop_heap(best.begin(), best.end(), lighter);
+            best.pop_back();
+          }
+          if (static_cast<int64_t>(best.size()) == top) least = best.front().first;
+        }
+        std::sort(best.begin(), best.end(), lighter);
+        best.resize(static_cast<size_t>(top));
+        row_names.push_back(static_cast<uint32_t>(some.begin + r));
+        for (const auto& [weight, key] : best) {
+          keys.push_back(static_cast<uint32_t>(key));
+          weights.push_back(weight);
+        }
+        double at_sinks = 0;
+        for (const int64_t sink : known.sinks) at_sinks += row[sink] > 0 ? static_cast<double>(row[sink]) : 0.0;
+        sink_mass.push_back(static_cast<float>(at_sinks));
+      }
+    }
+  }
+  ViewFrame frame;
+  const int64_t count = static_cast<int64_t>(row_names.size());
+  frame.header = Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", "top-k"}, {"top", top}});
+  frame.add("rows", row_names);
+  frame.add("keys", keys, {count, top});
+  frame.add("weights", weights, {count, top});
+  frame.add("sink_mass", sink_mass);
+  return frame;
+}
+
+std::vector<HeadLook> PageWriter::heads_in_order(const FamilyFacts& known) {
+  std::vector<HeadLook> out;
+  const auto add = [&](int layer, int64_t head) {
+    const bool there =
+        std::find(known.layers.begin(), known.layers.end(), layer) != known.layers.end() && head >= 0 && head < known.shape.heads;
+    const bool is_new = std::none_of(out.begin(), out.end(), [&](const HeadLook& at) { return at.layer == layer && at.head == head; });
+    if (there && is_new) out.push_back({known.shape.name, layer, head});
+  };
+  for (const auto& [layer, head] : state_.heads) add(layer, head);
+  std::vector<HeadScores> scores;
+  for (const int layer : known.layers) {
+    for (int64_t head = 0; head < known.shape.heads; ++head)
+      scores.push_back(source_.statistics(known.shape.name, layer, head, looks()).scores);
+  }
+  std::stable_sort(scores.begin(), scores.end(), [](const HeadScores& a, const HeadScores& b) { return a.strength > b.strength; });
+  for (const HeadScores& head : scores) add(head.layer, head.head);
+  return out;
+}
+
+// Tiers B and C: head after head, the pinned ones first, then the most telling.
+void PageWriter::add_heads(const FamilyFacts& known) {
+  const std::vector<Range> watched = watched_rows(known);
+  const std::vector<HeadLook> heads = heads_in_order(known);
+  const size_t pinned = std::max<size_t>(1, state_.heads.size());
+  for (size_t i = 0; i < heads.size(); ++i) {
+    const HeadLook& at = heads[i];
+    if (!blobs_.add_within(head_path("top", at), top_frame(at, known, watched, kTop), room_)) break;
+    hold("top");
+    ++heads_held_;
+    if (known.all_rows && affordable(known)) {
+      const Cells cells = source_.cells(at, source_.overview_level(known, kOverviewSide), {0, known.queries}, {0, known.keys}, 0, looks());
+      ViewFrame frame = source_.picture_frame(at, cells, true, true, false);
+      frame.header["event"] = "picture";
+      if (blobs_.add_within(head_path("overview", at), frame, room_)) hold("overview");
+    }
+    bool all_rows = false;
+    const double smallest = static_cast<double>(known.queries) * static_cast<double>(kTopOfAll) * 8 * 0.5;
+    if (known.all_rows && smallest < static_cast<double>(room_ - blobs_.size()) && affordable(known)) {
+      all_rows = blobs_.add_within(head_path("top8", at), top_frame(at, known, {{0, known.queries}}, kTopOfAll), room_);
+      if (all_rows) hold("top8");
+    }
+    if (!all_rows && i < pinned && add_qk(at, known, watched)) tier_ = 'C';
+    tell(0.5 + 0.5 * static_cast<double>(i + 1) / static_cast<double>(heads.size()));
+  }
+}
+
+// Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, segments.
+bool qk_can_say(const AttentionSpec& spec) {
+  bool plain = !spec.topology.mask;
+  for (const Term& term : spec.terms) plain = plain && !std::holds_alternative<Dense>(term);
+  // The page caps first and adds ALiBi after; its ALiBi counts keys before the query only.
+  if (spec.terms.size() == 2)
+    plain = plain && std::holds_alternative<SoftCap>(spec.terms[0]) && std::holds_alternative<Alibi>(spec.terms[1]);
+  const bool has_alibi =
+      std::any_of(spec.terms.begin(), spec.terms.end(), [](const Term& term) { return std::holds_alternative<Alibi>(term); });
+  return plain && spec.terms.size() <= 2 && (!has_alibi || spec.topology.band.ahead == int64_t{0});
+}
+
+bool PageWriter::add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched) {
+  const LayerMap map = source_.map(at.family, at.layer);
+  for (const Frame& frame : map.frames()) {
+    if (!frame.keys.empty() || !qk_can_say(frame.record.spec)) return false;
+  }
+  const std::string name = head_path("qk", at);
+  bool added = known.all_rows && blobs_.add_within(name, qk_frame(at, known, {{0, known.queries}}), room_);
+  added = added || blobs_.add_within(name, qk_frame(at, known, watched), room_);
+  if (added) hold("qk");
+  return added;
+}
+
+namespace {
+
+// What the page recomputes a weight from, rounded as it is stored: to measure how far that is from the true weight.
+struct StoredHead {
+  std::vector<uint16_t> q{}, k{};
+  std::vector<float> shift{}, scale{};
+  std::vector<uint32_t> rows{}, segments_q{}, segments_k{};
+  int64_t d = 0;
+};
+
+void store_keys(const AttentionRecord& record, int64_t head, StoredHead& out) {
+  const AttentionShape shape = record.shape();
+  const int64_t key_head = head * shape.key_heads / shape.heads;
+  out.d = shape.d_k;
+  out.k.resize(static_cast<size_t>(shape.keys * shape.d_k));
+  const auto* paged = std::get_if<PagedKeys>(&record.keys);
+  const Tensor dense = paged ? Tensor() : std::get<Tensor>(record.keys).select(0, 0).select(0, key_head).contiguous();
+  for (int64_t j = 0; j < shape.keys; ++j) {
+    for (int64_t c = 0; c < shape.d_k; ++c) {
+      float value = 0;
+      if (paged) {
+        const Tensor& page = paged->pages[0][static_cast<size_t>(j / KeyPage::kLength)]->keys;
+        const int64_t inside = j % KeyPage::kLength, panel = key_head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
+        value = page.data<float>()[(panel * shape.d_k + c) * KeyPage::kPanel + inside % KeyPage::kPanel];
+      } else {
+        value = dense.data<float>()[j * shape.d_k + c];
+      }
+      out.k[static_cast<size_t>(j * shape.d_k + c)] = f32_to_f16(value);
+    }
+  }
+}
+
+void store_row(const AttentionRecord& record, int64_t head, int64_t row, int64_t query, StoredHead& out) {
+  const float* q = record.q.data<float>() + head * record.q.stride(1) + row * record.q.stride(2);
+  for (int64_t c = 0; c < out.d; ++c) out.q.push_back(f32_to_f16(q[c * record.q.stride(3)]));
+  const auto stat = [&](const Tensor& rows) { return rows.data<float>()[head * rows.stride(1) + row * rows.stride(2)]; };
+  out.shift.push_back(stat(record.rows.m));
+  out.scale.push_back(stat(record.rows.l));
+  out.rows.push_back(static_cast<uint32_t>(query));
+}
+
+}  // namespace
+
+ViewFrame PageWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows) {
+  const LayerMap map = source_.map(at.family, at.layer);
+  StoredHead stored;
+  const AttentionRecord& any = map.frames().back().record;
+  store_keys(any, at.head, stored);
+  const AttentionSpec& spec = any.spec;
+  for (const Range& range : rows) {
+    for (const Frame& frame : map.frames()) {
+      for (int64_t i = std::max(range.begin, frame.queries.begin); i < std::min(range.end, frame.queries.end); ++i) {
+        store_row(frame.record, at.head, i - frame.queries.begin, i, stored);
+      }
+    }
+  }
+  Json cap = nullptr, slope = nullptr;
+  double slope_value = 0, cap_value = 0;
+  for (const Term& term : spec.terms) {
+    if (const SoftCap* soft = std::get_if<SoftCap>(&term)) cap = cap_value = static_cast<double>(soft->cap);
+    if (const Alibi* alibi = std::get_if<Alibi>(&term))
+      slope = slope_value = static_cast<double>(alibi->slopes.data<float>()[at.head * alibi->slopes.stride(0)]);
+  }
+  const Dot& dot = std::get<Dot>(spec.pair);
+  const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1.0 / std::sqrt(static_cast<double>(stored.d));
+  const Band& band = spec.topology.band;
+  const int64_t offset = band.align == Align::kEnd ? known.keys - known.queries : 0;
+  // The largest difference to f32, over rows spread evenly.
+  double error = 0;
+  const size_t count = stored.rows.size(), step = std::max<size_t>(1, count / 64);
+  for (size_t n = 0; n < count; n += step) {
+    const int64_t query = stored.rows[n];
+    const std::vector<float> exact = map.row(at.head, query).weights();
+    for (int64_t j = 0; j < known.keys; ++j) {
+      if (!(exact[static_cast<size_t>(j)] > 0)) continue;
+      double sum = 0;
+      for (int64_t c = 0; c < stored.d; ++c) {
+        sum += static_cast<double>(f16_to_f32(stored.q[n * static_cast<size_t>(stored.d) + static_cast<size_t>(c)])) *
+               static_cast<double>(f16_to_f32(stored.k[static_cast<size_t>(j * stored.d + c)]));
+      }
+      double score = scale * sum;
+      if (cap_value > 0) score = cap_value * std::tanh(score / cap_value);
+      score += slope_value * static_cast<double>(j - query - offset);
+      const double weight =
+          std::exp2(score * 1.44269504088896340736 - static_cast<double>(stored.shift[n])) / static_cast<double>(stored.scale[n]);
+      error = std::max(error, std::abs(weight - static_cast<double>(exact[static_cast<size_t>(j)])));
+    }
+    tell(0.9);
+  }
+  const auto limit = [](const std::optional<int64_t>& value) { return value ? Json(*value) : Json(); };
+  ViewFrame frame;
+  frame.header = Json::object(
+      {{"family", at.family},
+       {"layer", at.layer},
+       {"head", at.head},
+       {"badge", "quantised"},
+       {"error", error},
+       {"spec", Json::object({{"scale", scale},
+                              {"soft_cap", cap},
+                              {"alibi_slope", slope},
+                              {"band", Json::object({{"back", limit(band.back)}, {"ahead", limit(band.ahead)}, {"offset", offset}})},
+                              {"segments", nullptr}})}});
+  frame.add("rows", stored.rows);
+  frame.add_f16("q", stored.q, {static_cast<int64_t>(count), stored.d});
+  frame.add_f16("k", stored.k, {known.keys, stored.d});
+  frame.add("shift", stored.shift);
+  frame.add("scale", stored.scale);
+  return frame;
+}
+
+Json PageWriter::manifest() {
+  Json info = source_.info();
+  info["source"] = "offline";
+  info["can_run"] = false;
+  info["command"] = options_.command;
+  Json missing = Json::array();
+  const std::string larger = options_.command.empty() ? "" : options_.command + " --budget 200MB";
+  const auto lacks = [&](const char* feature, const char* code, const std::string& command, const std::string& detail) {
+    missing.push(
+        Json::object({{"feature", feature}, {"code", code}, {"command", command.empty() ? Json() : Json(command)}, {"detail", detail}}));
+  };
+  const std::string live = source_.options().command;
+  if (tier_ != 'A') {
+    const std::string detail = format("All weights of all heads do not fit {}.", human_bytes(options_.budget_bytes));
+    for (const char* feature : {"weights", "column", "tile", "mass"}) lacks(feature, "over-budget", larger, detail);
+    const bool all =
+        std::find(holds_.begin(), holds_.end(), "top8") != holds_.end() || std::find(holds_.begin(), holds_.end(), "qk") != holds_.end();
+    lacks("row", "over-budget", larger, format("Rows are held for {} heads{}.", heads_held_, all ? "" : ", of the last tokens"));
+    if (std::find(holds_.begin(), holds_.end(), "overview") == holds_.end()) lacks("overview", "over-budget", larger, detail);
+  }
+  lacks("verify", "not-in-page", live, "A page cannot recompute from Q and K in f32.");
+  lacks("run", "no-model", live, "A page holds no model.");
+  lacks("export", "not-in-page", live, "A page holds what it holds; its state can be copied as text.");
+  for (const char* kind : {"value", "output"}) lacks(kind, "not-in-page", live, "A page holds raw weights.");
+  info["missing"] = missing;
+  for (Json& family : info["families"].items()) family["weights"] = Json(Json::Array{"raw"});
+  Json holds = Json::array();
+  for (const std::string& what : holds_) holds.push(what);
+  return Json::object({{"protocol", kViewerProtocol},
+                       {"info", info},
+                       {"segments", Json(Json::Array{*source_.segments(0).find("segments")})},
+                       {"blobs", blobs_.names()},
+                       {"tier", std::string(1, tier_)},
+                       {"budget", options_.budget_bytes},
+                       {"state", options_.state},
+                       {"command", options_.command},
+                       {"holds", holds}});
+}
+
+namespace {
+
+// The template with every marker replaced once, in one pass: what is put in is never searched.
+std::string filled(std::string_view text, const std::vector<std::pair<std::string_view, std::string>>& markers) {
+  std::vector<std::pair<size_t, size_t>> found;  // position, marker
+  for (size_t m = 0; m < markers.size(); ++m) {
+    const size_t at = text.find(markers[m].first);
+    if (at == std::string_view::npos || text.find(markers[m].first, at + 1) != std::string_view::npos) {
+      fail(ErrorCode::kFormat, "export: the page's template has the marker {} not exactly once", markers[m].first);
+    }
+    found.emplace_back(at, m);
+  }
+  std::sort(found.begin(), found.end());
+  std::string out;
+  size_t from = 0;
+  for (const auto& [at, m] : found) {
+    out += text.substr(from, at - from);
+    out += markers[m].second;
+    from = at + markers[m].first.size();
+  }
+  return out += text.substr(from);
+}
+
+}  // namespace
+
+std::string PageWriter::write(ExportedPage& page) {
+  const ViewerBundle& bundle = viewer_bundle();
+  blobs_.add("text/0", source_.text(0));
+  hold("text");
+  for (const MapFamily& family : source_.trace().plan().families) {
+    const FamilyFacts& known = source_.facts(family.name);
+    if (!known.layers.empty() && known.queries > 0) {
+      add_statistics(known);
+      add_segment_masses(known);
+    }
+  }
+  const uint64_t fixed = bundle.offline.size() + bundle.style.size() + bundle.script.size() + manifest().dump().size() + 2048;
+  const uint64_t heads = [&] {
+    uint64_t count = 0;
+    for (const MapFamily& family : source_.trace().plan().families) count += static_cast<uint64_t>(family.layers * family.heads);
+    return count;
+  }();
+  const uint64_t names = heads * 4 * 40;  // of blobs in the manifest
+  if (fixed + names + blobs_.size() > options_.budget_bytes) {
+    fail(ErrorCode::kBudget,
+         "export: the page itself, the text and the statistics need {}; the budget is {}. Allow more with --budget {}MB.",
+         human_bytes(fixed + names + blobs_.size()), human_bytes(options_.budget_bytes), (fixed + names + blobs_.size()) / 1'000'000 + 1);
+  }
+  room_ = options_.budget_bytes - fixed - names;
+  if (!add_all_weights()) {
+    tier_ = 'B';
+    for (const MapFamily& family : source_.trace().plan().families) {
+      const FamilyFacts& known = source_.facts(family.name);
+      if (!known.layers.empty() && known.queries > 0) add_heads(known);
+    }
+  }
+  const std::string data =
+      "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(manifest().dump()) + "</script>\n" + blobs_.html();
+  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", html_escaped(source_.name())},
+                                            {"/*clearhead:style*/", std::string(bundle.style)},
+                                            {"<!--clearhead:data-->", data},
+                                            {"/*clearhead:script*/", std::string(bundle.script)}});
+  page = {.tier = tier_, .bytes = out.size(), .holds = holds_};
+  return out;
+}
+
+std::string offline_page(LiveSource& source, const ExportOptions& options, ExportedPage& page) {
+  return PageWriter(source, options).write(page);
+}
+
+ExportedPage export_html(const Trace& trace, const std::string& path, const ExportOptions& options) {
+  // The trace is only looked at, and outlives the source.
+  LiveSource::Options own;
+  own.command = options.command;
+  LiveSource source(std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), &trace), own);
+  ExportedPage page;
+  write_file(path, offline_page(source, options, page));
+  return page;
+}
+
+}  // namespace clearhead

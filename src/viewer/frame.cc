@@ -1,0 +1,139 @@
+#include "viewer/frame.h"
+
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+namespace clearhead {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "frames are little-endian");
+
+template <class T>
+FrameArray array_of(std::string_view name, const char* dtype, std::span<const T> values, std::vector<int64_t> shape) {
+  FrameArray array{std::string(name), dtype, std::move(shape), std::string(values.size_bytes(), '\0')};
+  if (array.shape.empty()) array.shape = {static_cast<int64_t>(values.size())};
+  if (!values.empty()) std::memcpy(array.bytes.data(), values.data(), values.size_bytes());
+  return array;
+}
+
+Json shape_json(const std::vector<int64_t>& shape) {
+  Json out = Json::array();
+  for (const int64_t size : shape) out.push(size);
+  return out;
+}
+
+std::string u32_bytes(size_t value) {
+  const uint32_t number = static_cast<uint32_t>(value);
+  std::string out(4, '\0');
+  std::memcpy(out.data(), &number, 4);
+  return out;
+}
+
+template <class T>
+void append_numbers(std::string& out, const std::string& bytes) {
+  for (size_t at = 0; at + sizeof(T) <= bytes.size(); at += sizeof(T)) {
+    T value;
+    std::memcpy(&value, bytes.data() + at, sizeof(T));
+    if (at > 0) out += ',';
+    if constexpr (std::is_same_v<T, float>) {
+      out += shortest(value);
+    } else {
+      out += std::to_string(value);
+    }
+  }
+}
+
+// The elements of an array as JSON: a list, or a string for text.
+std::string data_json(const FrameArray& array) {
+  if (array.dtype == "utf8") return Json(array.bytes).dump();
+  std::string out = "[";
+  if (array.dtype == "u8") append_numbers<uint8_t>(out, array.bytes);
+  if (array.dtype == "u32") append_numbers<uint32_t>(out, array.bytes);
+  if (array.dtype == "i32") append_numbers<int32_t>(out, array.bytes);
+  if (array.dtype == "f16") append_numbers<uint16_t>(out, array.bytes);
+  if (array.dtype == "f32") append_numbers<float>(out, array.bytes);
+  return out + "]";
+}
+
+}  // namespace
+
+void ViewFrame::add(std::string_view name, std::span<const float> values, std::vector<int64_t> shape) {
+  arrays.push_back(array_of(name, "f32", values, std::move(shape)));
+}
+void ViewFrame::add(std::string_view name, std::span<const uint8_t> values, std::vector<int64_t> shape) {
+  arrays.push_back(array_of(name, "u8", values, std::move(shape)));
+}
+void ViewFrame::add(std::string_view name, std::span<const uint32_t> values, std::vector<int64_t> shape) {
+  arrays.push_back(array_of(name, "u32", values, std::move(shape)));
+}
+void ViewFrame::add(std::string_view name, std::span<const int32_t> values, std::vector<int64_t> shape) {
+  arrays.push_back(array_of(name, "i32", values, std::move(shape)));
+}
+void ViewFrame::add_f16(std::string_view name, std::span<const uint16_t> values, std::vector<int64_t> shape) {
+  arrays.push_back(array_of(name, "f16", values, std::move(shape)));
+}
+void ViewFrame::add_text(std::string_view name, std::string_view bytes) {
+  arrays.push_back({std::string(name), "utf8", {static_cast<int64_t>(bytes.size())}, std::string(bytes)});
+}
+
+std::string ViewFrame::binary() const {
+  Json top = header;
+  Json described = Json::object();
+  std::vector<size_t> begins;
+  size_t offset = 0;
+  for (const FrameArray& array : arrays) {
+    begins.push_back(offset);
+    described[array.name] =
+        Json::object({{"dtype", array.dtype}, {"shape", shape_json(array.shape)}, {"offset", static_cast<int64_t>(offset)}});
+    offset = (offset + array.bytes.size() + 7) / 8 * 8;
+  }
+  top["arrays"] = std::move(described);
+  std::string text = top.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string out = "CHF1" + u32_bytes(text.size()) + text;
+  out.reserve(out.size() + offset);
+  const size_t payload = out.size();
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    out.resize(payload + begins[i], '\0');
+    out += arrays[i].bytes;
+  }
+  return out;
+}
+
+std::string ViewFrame::json() const {
+  std::string out = header.dump();
+  out.pop_back();  // the closing brace
+  out += out.size() > 1 ? ",\"arrays\":{" : "\"arrays\":{";
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    if (i > 0) out += ',';
+    out += Json(arrays[i].name).dump() + ":{\"dtype\":\"" + arrays[i].dtype + "\",\"shape\":" + shape_json(arrays[i].shape).dump() +
+           ",\"data\":" + data_json(arrays[i]) + "}";
+  }
+  return out + "}}";
+}
+
+std::string with_length(const std::string& frame) { return u32_bytes(frame.size()) + frame; }
+
+std::string shortest(float value) {
+  if (!std::isfinite(value)) return "null";
+  char text[32];
+  const auto [end, error] = std::to_chars(text, text + sizeof text, value);
+  return error == std::errc() ? std::string(text, end) : "null";
+}
+
+uint16_t f32_to_f16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000u;
+  const uint32_t magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);   // NaN
+  if (magnitude >= 0x477FF000u) return static_cast<uint16_t>(sign | 0x7C00u);  // 65,520 and more round to infinity
+  if (magnitude < 0x38800000u) {                                               // subnormal: a multiple of 2⁻²⁴
+    const float scaled = std::bit_cast<float>(magnitude) * 0x1p24f;
+    return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(scaled)));
+  }
+  const uint32_t rounded = magnitude + 0xFFFu + (magnitude >> 13 & 1u);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+}  // namespace clearhead

@@ -1,0 +1,50 @@
+// Frames: how numbers in bulk travel to the page, live and in the offline file (docs/viewer-api.md, "Frames").
+//
+//   "CHF1" · u32 length H of the header · H bytes of JSON, padded with spaces to a multiple of 8 · arrays, each at a multiple of 8
+//
+// The same frame as JSON text has every array in place; an f32 is printed with the fewest digits that read back to the same f32.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+
+namespace clearhead {
+
+struct FrameArray {
+  std::string name{};
+  std::string dtype{};  ///< u8, u32, i32, f16, f32, utf8
+  std::vector<int64_t> shape{};
+  std::string bytes{};  ///< little-endian
+};
+
+struct ViewFrame {
+  Json header = Json::object();
+  std::vector<FrameArray> arrays{};
+
+  /// An empty shape is one axis.
+  void add(std::string_view name, std::span<const float> values, std::vector<int64_t> shape = {});
+  void add(std::string_view name, std::span<const uint8_t> values, std::vector<int64_t> shape = {});
+  void add(std::string_view name, std::span<const uint32_t> values, std::vector<int64_t> shape = {});
+  void add(std::string_view name, std::span<const int32_t> values, std::vector<int64_t> shape = {});
+  void add_f16(std::string_view name, std::span<const uint16_t> values, std::vector<int64_t> shape = {});
+  void add_text(std::string_view name, std::string_view bytes);
+
+  std::string binary() const;
+  std::string json() const;
+};
+
+/// One frame of a stream: its length as u32, then the frame.
+std::string with_length(const std::string& frame);
+
+/// The fewest digits that read back to the same float; null for NaN and infinities, which JSON has not.
+std::string shortest(float value);
+
+/// f32 → f16, round to nearest even.
+uint16_t f32_to_f16(float value);
+
+}  // namespace clearhead

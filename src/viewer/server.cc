@@ -1,0 +1,362 @@
+#include "viewer/server.h"
+
+#include <httplib.h>
+
+#include <poll.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+
+#include "base/format.h"
+#include "viewer/api.h"
+#include "viewer/bundle.h"
+#include "viewer/engine.h"
+
+namespace clearhead {
+namespace {
+
+constexpr size_t kMostBody = size_t{16} << 20;
+constexpr size_t kMostQueued = size_t{256} << 20;  // bytes of a stream that nobody has read yet
+constexpr int kHandlers = 32;                      // connections that may be answered at once
+constexpr const char* kPolicy =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+std::string random_token() {
+  unsigned char bytes[16];
+  if (::getrandom(bytes, sizeof bytes, 0) != static_cast<ssize_t>(sizeof bytes))
+    fail(ErrorCode::kIo, "view: the system gave no random numbers");
+  std::string out;
+  for (const unsigned char byte : bytes) out += format("{:02x}", static_cast<unsigned>(byte));
+  return out;
+}
+
+// Takes as long for a wrong guess as for a nearly right one.
+bool same_secret(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
+  return difference == 0;
+}
+
+// The socket of a connection, by the ports at its ends: httplib 0.11 does not hand it out. −1 when it is not found.
+int socket_of(int local_port, int remote_port) {
+  for (int descriptor = 3; descriptor < 4096; ++descriptor) {
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0 || address.sin_family != AF_INET) continue;
+    if (ntohs(address.sin_port) != remote_port) continue;
+    size = sizeof address;
+    if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) == 0 && ntohs(address.sin_port) == local_port)
+      return descriptor;
+  }
+  return -1;
+}
+
+bool is_closed(int descriptor) {
+  if (descriptor < 0) return false;
+  pollfd state{descriptor, POLLIN | POLLRDHUP, 0};
+  return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+// What a job hands to the connection that waits for it.
+class Channel {
+ public:
+  // Engine's side.
+  void push(std::string chunk) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    bytes_ += chunk.size();
+    if (bytes_ > kMostQueued) fail(ErrorCode::kCancelled, "the stream was not read");
+    chunks_.push_back(std::move(chunk));
+    changed_.notify_all();
+  }
+  void finish(ApiAnswer failure = {.status = 0}) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    finished_ = true;
+    failure_ = std::move(failure);
+    changed_.notify_all();
+  }
+  bool began() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return began_ || !chunks_.empty();
+  }
+
+  // The connection's side: waits for a chunk or the end, asking `gone` now and then.
+  enum class State : uint8_t { kChunk, kEnd, kWaiting };
+  State take(std::string& chunk, std::chrono::milliseconds patience) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait_for(lock, patience, [this] { return finished_ || !chunks_.empty(); });
+    if (!chunks_.empty()) {
+      chunk = std::move(chunks_.front());
+      chunks_.pop_front();
+      bytes_ -= chunk.size();
+      began_ = true;
+      return State::kChunk;
+    }
+    return finished_ ? State::kEnd : State::kWaiting;
+  }
+  ApiAnswer failure() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return failure_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::string> chunks_;
+  size_t bytes_ = 0;
+  bool began_ = false, finished_ = false;
+  ApiAnswer failure_{.status = 0};
+};
+
+// A body of known length is never compressed on the way: it goes to this machine.
+void send(httplib::Response& response, int status, const std::string& type, std::string body) {
+  response.status = status;
+  if (body.empty()) return response.set_content("", type.c_str());
+  auto kept = std::make_shared<std::string>(std::move(body));
+  response.set_content_provider(kept->size(), type.c_str(), [kept](size_t offset, size_t length, httplib::DataSink& sink) {
+    return sink.write(kept->data() + offset, length);
+  });
+}
+
+void send(httplib::Response& response, ApiAnswer answer) {
+  if (!answer.filename.empty()) response.set_header("Content-Disposition", "attachment; filename=\"" + answer.filename + "\"");
+  send(response, answer.status, answer.type, std::move(answer.body));
+}
+
+}  // namespace
+
+struct ViewServer::Parts {
+  LiveSource source;
+  Engine engine;
+  httplib::Server http;
+  int port = 0;
+  std::string token;
+
+  explicit Parts(LiveSource looked_at) : source(std::move(looked_at)) {}
+
+  bool may_ask(const httplib::Request& request) const;
+  bool is_known_host(const std::string& host) const;
+  httplib::Server::HandlerResponse admit(const httplib::Request& request, httplib::Response& response);
+  void handle_api(const httplib::Request& request, httplib::Response& response);
+  void answer_once(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked);
+  void answer_stream(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked);
+  std::shared_ptr<Job> job_of(const ApiRequest& asked, Job::Kind kind);
+  bool wait_for(Channel& channel, Job& job, const httplib::Request& request, std::string& chunk);
+  bool run_stream(Job& job, Channel& channel, const ApiRequest& asked);
+};
+
+bool ViewServer::Parts::is_known_host(const std::string& host) const {
+  for (const char* name : {"127.0.0.1", "localhost", "[::1]"}) {
+    if (host == format("{}:{}", name, port)) return true;
+  }
+  return false;
+}
+
+bool ViewServer::Parts::may_ask(const httplib::Request& request) const {
+  const std::string bearer = request.get_header_value("Authorization");
+  if (bearer.rfind("Bearer ", 0) == 0 && same_secret(std::string_view(bearer).substr(7), token)) return true;
+  const std::string name = format("clearhead_{}=", port), cookies = request.get_header_value("Cookie");
+  for (size_t at = 0; at < cookies.size();) {
+    size_t end = std::min(cookies.find(';', at), cookies.size());
+    std::string_view cookie = std::string_view(cookies).substr(at, end - at);
+    while (!cookie.empty() && cookie.front() == ' ') cookie.remove_prefix(1);
+    if (cookie.rfind(name, 0) == 0 && same_secret(cookie.substr(name.size()), token)) return true;
+    at = end + 1;
+  }
+  return false;
+}
+
+httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request& request, httplib::Response& response) {
+  const auto refuse = [&](const char* why) {
+    send(response, answer_refusal(403, "forbidden", why));
+    return httplib::Server::HandlerResponse::Handled;
+  };
+  if (request.get_header_value_count("Host") != 1 || !is_known_host(request.get_header_value("Host"))) {
+    return refuse("This server answers to 127.0.0.1 and localhost only.");
+  }
+  if (request.has_header("Origin")) {
+    const std::string origin = request.get_header_value("Origin");
+    if (origin.rfind("http://", 0) != 0 || !is_known_host(origin.substr(7))) return refuse("Another site may not ask.");
+  }
+  if (request.method == "GET" && request.path == "/" && request.has_param("token")) {
+    if (!same_secret(request.get_param_value("token"), token))
+      return refuse("The token is wrong: open the address that `clearhead view` printed.");
+    response.set_header("Set-Cookie", format("clearhead_{}={}; Path=/; HttpOnly; SameSite=Strict", port, token));
+    response.set_header("Location", "/");
+    send(response, 303, "text/plain", "");
+    return httplib::Server::HandlerResponse::Handled;
+  }
+  if (!may_ask(request)) return refuse("Open the address that `clearhead view` printed: it holds the token.");
+  return httplib::Server::HandlerResponse::Unhandled;
+}
+
+std::shared_ptr<Job> ViewServer::Parts::job_of(const ApiRequest& asked, Job::Kind kind) {
+  auto job = std::make_shared<Job>();
+  const Parameters query(asked.query);
+  job->kind = kind;
+  job->slot = query.text("slot");
+  job->number = query.integer("seq", 0, 0, int64_t{1} << 52);
+  return job;
+}
+
+// The next chunk; false at the end. A connection that closes cancels its job.
+bool ViewServer::Parts::wait_for(Channel& channel, Job& job, const httplib::Request& request, std::string& chunk) {
+  int descriptor = -2;
+  for (;;) {
+    const Channel::State state = channel.take(chunk, std::chrono::milliseconds(50));
+    if (state != Channel::State::kWaiting) return state == Channel::State::kChunk;
+    if (descriptor == -2) descriptor = socket_of(port, request.remote_port);
+    if (is_closed(descriptor)) job.cancel();
+  }
+}
+
+void ViewServer::Parts::answer_once(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked) {
+  auto channel = std::make_shared<Channel>();
+  auto job = job_of(asked, kind_of(asked) == ApiKind::kOnce ? Job::Kind::kShort : Job::Kind::kLong);
+  auto given = std::make_shared<ApiAnswer>();
+  const bool is_long = job->kind == Job::Kind::kLong;
+  job->work = [this, channel, given, asked, is_long](Job& own) {
+    try {
+      if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
+      LookOptions options{.cancel = own.token()};
+      if (is_long) options.progress = [this](double) { engine.yield(); };
+      *given = answer(source, asked, options);
+    } catch (const std::exception& error) {
+      *given = answer_error(error);
+    }
+    channel->finish();
+    return true;
+  };
+  engine.post(job);
+  std::string none;
+  wait_for(*channel, *job, request, none);
+  send(response, std::move(*given));
+}
+
+// On the engine's thread. Returns false where a survey was interrupted and wants to be taken up again.
+bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest& asked) {
+  try {
+    if (job.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
+    LookOptions options{.cancel = job.token()};
+    if (kind_of(asked) != ApiKind::kEvents) options.progress = [this](double) { engine.yield(); };
+    stream(
+        source, asked, [&](std::string chunk) { channel.push(std::move(chunk)); }, options);
+    channel.finish();
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kSurvey) return false;
+    const bool began = channel.began();
+    if (began && error.code() != ErrorCode::kCancelled) channel.push(error_chunk(asked, error));
+    channel.finish(began ? ApiAnswer{.status = 0} : answer_error(error));
+  } catch (const std::exception& error) {
+    channel.finish(answer_error(error));
+  }
+  return true;
+}
+
+void ViewServer::Parts::answer_stream(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked) {
+  auto channel = std::make_shared<Channel>();
+  auto job = job_of(asked, kind_of(asked) == ApiKind::kSurvey ? Job::Kind::kSurvey : Job::Kind::kLong);
+  job->work = [this, channel, asked](Job& own) { return run_stream(own, *channel, asked); };
+  engine.post(job);
+  auto first = std::make_shared<std::string>();
+  const bool has_first = wait_for(*channel, *job, request, *first);
+  if (const ApiAnswer failure = channel->failure(); !has_first && failure.status != 0) return send(response, failure);
+  response.status = 200;
+  response.set_chunked_content_provider(
+      stream_type(asked),
+      [this, channel, job, first, request](size_t, httplib::DataSink& sink) {
+        std::string chunk = std::move(*first);
+        first->clear();
+        if (chunk.empty() && !wait_for(*channel, *job, request, chunk)) {
+          sink.done();
+          return true;
+        }
+        return sink.write(chunk.data(), chunk.size());
+      },
+      [job](bool) { job->cancel(); });
+}
+
+void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Response& response) {
+  ApiRequest asked;
+  asked.path = request.path.substr(5);
+  asked.post = request.method == "POST";
+  for (const auto& [name, value] : request.params) asked.query.emplace(name, value);
+  asked.body = request.body;
+  try {
+    const ApiKind kind = kind_of(asked);
+    if (kind == ApiKind::kNone) fail(ErrorCode::kNotFound, "api/{}: no such question.", asked.path);
+    if (wants_post(asked.path) != asked.post)
+      fail(ErrorCode::kInvalidArgument, "api/{}: expected a {}.", asked.path, asked.post ? "GET" : "POST");
+    if (asked.post && request.get_header_value("Content-Type").rfind("application/json", 0) != 0) {
+      fail(ErrorCode::kInvalidArgument, "api/{}: expected Content-Type: application/json.", asked.path);
+    }
+    if (kind == ApiKind::kOnce || kind == ApiKind::kLong) return answer_once(request, response, asked);
+    answer_stream(request, response, asked);
+  } catch (const std::exception& error) {
+    send(response, answer_error(error));
+  }
+}
+
+ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : parts_(std::make_unique<Parts>(std::move(source))) {
+  Parts& parts = *parts_;
+  httplib::Server& http = parts.http;
+  parts.token = options.token.empty() ? random_token() : options.token;
+  http.new_task_queue = [] { return new httplib::ThreadPool(kHandlers); };
+  http.set_payload_max_length(kMostBody);
+  http.set_socket_options([](socket_t socket) {  // httplib's own would let a second server share the port
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  });
+  http.set_tcp_nodelay(true);
+  http.set_default_headers({{"Cache-Control", "no-store"},
+                            {"X-Content-Type-Options", "nosniff"},
+                            {"Referrer-Policy", "no-referrer"},
+                            {"Cross-Origin-Resource-Policy", "same-origin"}});
+  http.set_pre_routing_handler(
+      [&parts](const httplib::Request& request, httplib::Response& response) { return parts.admit(request, response); });
+  http.set_error_handler([](const httplib::Request&, httplib::Response& response) {
+    if (response.has_header("Content-Type")) return;  // the answer says itself what was wrong
+    const bool large = response.status == 413;
+    ApiAnswer answer = answer_refusal(response.status,
+                                      large                    ? "kBudget"
+                                      : response.status == 404 ? "kNotFound"
+                                                               : "kInvalidArgument",
+                                      large ? "The body is longer than 16 MB." : "There is nothing here.");
+    response.set_content(answer.body, "application/json");
+  });
+  const auto page = [&http](const char* path, std::string_view bytes, const char* type) {
+    http.Get(path, [bytes, type](const httplib::Request&, httplib::Response& response) {
+      response.set_header("Content-Security-Policy", kPolicy);
+      send(response, 200, type, std::string(bytes));
+    });
+  };
+  page("/", viewer_bundle().index, "text/html; charset=utf-8");
+  page("/app.js", viewer_bundle().script, "text/javascript; charset=utf-8");
+  page("/app.css", viewer_bundle().style, "text/css; charset=utf-8");
+  const auto api = [&parts](const httplib::Request& request, httplib::Response& response) { parts.handle_api(request, response); };
+  http.Get("/api/.*", api);
+  http.Post("/api/.*", api);
+  if (options.port == 0) {
+    parts.port = http.bind_to_any_port("127.0.0.1");
+    if (parts.port <= 0) fail(ErrorCode::kIo, "view: no port of 127.0.0.1 could be opened");
+  } else {
+    if (!http.bind_to_port("127.0.0.1", options.port)) {
+      fail(ErrorCode::kIo,
+           "view: port {} of 127.0.0.1 is in use or not allowed; choose another with --port, or leave it out for any free one",
+           options.port);
+    }
+    parts.port = options.port;
+  }
+}
+
+ViewServer::~ViewServer() { stop(); }
+int ViewServer::port() const { return parts_->port; }
+const std::string& ViewServer::token() const { return parts_->token; }
+std::string ViewServer::url() const { return format("http://127.0.0.1:{}/?token={}", parts_->port, parts_->token); }
+void ViewServer::serve() { parts_->http.listen_after_bind(); }
+void ViewServer::stop() { parts_->http.stop(); }
+
+}  // namespace clearhead

@@ -1,0 +1,38 @@
+// The live viewer's transport: HTTP on loopback, for one person.
+//
+// Whoever may ask: Host is 127.0.0.1:PORT or localhost:PORT, Origin (if any) one of these, and the cookie that the printed address set, or the
+// token itself as a bearer. Everything else is 403. Nothing is served but the page's three files and /api/.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "viewer/source.h"
+
+namespace clearhead {
+
+struct ServerOptions {
+  int port = 0;         ///< 0: any free one
+  std::string token{};  ///< empty: 128 random bits
+};
+
+class ViewServer {
+ public:
+  /// Binds 127.0.0.1. Throws kIo when the port is in use.
+  explicit ViewServer(LiveSource source, const ServerOptions& options = {});
+  ~ViewServer();
+  ViewServer(const ViewServer&) = delete;
+  ViewServer& operator=(const ViewServer&) = delete;
+
+  int port() const;
+  const std::string& token() const;
+  std::string url() const;  ///< http://127.0.0.1:PORT/?token=HEX
+  void serve();             ///< until stop()
+  void stop();              ///< from any thread
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace clearhead
