@@ -29,6 +29,7 @@ void add_run(CLI::App& app);
 void add_show(CLI::App& app);
 void add_tokens(CLI::App& app);
 void add_trace(CLI::App& app);
+void add_view(CLI::App& app);
 
 /// Throws the exception that main() turns into one line and exit code 2.
 [[noreturn]] void usage_error(const std::string& message);

@@ -53,6 +53,7 @@ static int run(int argc, char** argv) {
   app.add_option("--threads", thread_count, "Threads to compute with (default: the cores of this machine)")->check(CLI::PositiveNumber);
   app.fallthrough();
   add_show(app);
+  add_view(app);
   add_trace(app);
   add_ask(app);
   add_atlas(app);

@@ -1,0 +1,147 @@
+// clearhead view MODEL TEXT | TRACE: the viewer in the browser, or one page that works offline.
+#include <spawn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/format.h"
+#include "cli/cli.h"
+#include "viewer/export.h"
+#include "viewer/server.h"
+
+extern char** environ;
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  LookArguments look;
+  int port = 0;
+  bool no_browser = false;
+  std::string html, state, query, head, trace_budget;
+};
+
+// The argument as a shell would have to be given it.
+std::string quoted(const std::string& text) {
+  if (!text.empty() &&
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,%@") == std::string::npos) {
+    return text;
+  }
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+// The command that shows this again. A long text is named by its file, or as one.
+std::string command_of(const Options& options) {
+  std::string out = "clearhead view " + quoted(options.look.model);
+  if (!options.look.text.file.empty()) {
+    out += " --file " + quoted(options.look.text.file);
+  } else if (!options.look.text.text.empty()) {
+    out += options.look.text.text.size() <= 200 ? " " + quoted(options.look.text.text) : " --file TEXT";
+  }
+  if (!options.look.pair.empty()) out += " --pair " + quoted(options.look.pair);
+  if (options.look.window > 0) out += format(" --window {}", options.look.window);
+  if (options.look.overlap) out += format(" --overlap {}", *options.look.overlap);
+  if (options.look.truncate) out += " --truncate";
+  if (!options.look.layers.empty()) out += " --layers " + quoted(options.look.layers);
+  return out;
+}
+
+// What the page shows first.
+std::string state_of(const Options& options, const Trace& trace) {
+  std::string state = options.state;
+  if (!state.empty() && state[0] == '#') state.erase(0, 1);
+  const auto add = [&](const std::string& part) { state += (state.empty() ? "" : "&") + part; };
+  if (!options.head.empty()) {
+    const HeadName head = parse_head(options.head);
+    add(format("h={}.{}", head.layer, head.head));
+  }
+  if (!options.query.empty()) {
+    const bool is_number = options.query.find_first_not_of("0123456789") == std::string::npos;
+    const Range range = is_number ? parse_range(options.query, "--query") : find_span(trace.plan().text, options.query);
+    add(range.size() == 1 ? format("q={}", range.begin) : format("q={}-{}", range.begin, range.end));
+  }
+  return state;
+}
+
+void write_page(const Options& options, const Trace& trace, const std::string& command) {
+  ExportOptions page;
+  page.command = command + " --html " + quoted(options.html);
+  page.state = state_of(options, trace);
+  if (!options.look.budget.empty()) page.budget_bytes = parse_budget(options.look.budget);
+  Progress progress("page");
+  page.look.progress = progress.callback();
+  const ExportedPage written = export_html(trace, options.html, page);
+  std::string holds;
+  for (const std::string& what : written.holds) holds += (holds.empty() ? "" : ", ") + what;
+  print(format("{}: {} (holds {})", options.html, human_bytes(written.bytes), holds));
+}
+
+void open_browser(const std::string& url) {
+  if (!std::getenv("DISPLAY") && !std::getenv("WAYLAND_DISPLAY")) return;
+  std::string program = "xdg-open", address = url;
+  char* arguments[] = {program.data(), address.data(), nullptr};
+  pid_t child = 0;
+  ::posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments, environ);  // where it fails, the address stands on the screen
+}
+
+void serve(const Options& options, Trace trace, const std::string& command) {
+  LiveSource::Options source;
+  source.command = command;
+  source.model = options.look.loaded;
+  source.version = CLEARHEAD_VERSION;
+  if (!options.trace_budget.empty()) source.trace.budget_bytes = parse_bytes(options.trace_budget, "--trace-budget");
+  const std::string state = state_of(options, trace);
+  ViewServer server(LiveSource(std::move(trace), source), {.port = options.port});
+  const std::string url = server.url() + (state.empty() ? "" : "#" + state);
+  print(url);
+  char host[256] = "HOST";
+  ::gethostname(host, sizeof host - 1);
+  notice(
+      format("from another machine: ssh -L {0}:127.0.0.1:{0} {1}   then open the address above there. Ctrl-C ends.", server.port(), host));
+  std::fflush(stdout);
+  if (!options.no_browser) open_browser(url);
+  server.serve();
+}
+
+void run(Options& options) {
+  const std::string command = command_of(options);
+  const std::string page_budget = options.look.budget;
+  if (!options.html.empty()) {  // --budget is the page's then
+    if (!page_budget.empty()) parse_budget(page_budget);
+    options.look.budget = options.trace_budget;
+  } else if (!options.trace_budget.empty()) {
+    options.look.budget = options.trace_budget;
+  } else {
+    options.trace_budget = page_budget;
+  }
+  Trace trace = options.look.trace();
+  options.look.budget = page_budget;
+  if (!options.html.empty()) return write_page(options, trace, command);
+  serve(options, std::move(trace), command);
+}
+
+}  // namespace
+
+void add_view(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("view", "See every head on a text: in the browser, or as one page that works offline");
+  command->footer(
+      "Examples:\n"
+      "  clearhead view MODEL \"The cat sat on the mat.\"        opens the browser\n"
+      "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--budget 60MB for more)\n"
+      "  clearhead view prompt.trace --head L5.H3 --query 1204");
+  options->look.add(*command);
+  command->add_option("--port", options->port, "Port on 127.0.0.1 (default: any free one)")->check(CLI::Range(1, 65535));
+  command->add_flag("--no-browser", options->no_browser, "Only print the address");
+  command->add_option("--html", options->html, "Write a page that works offline; --budget is then its size (default 20MB)");
+  command->add_option("--trace-budget", options->trace_budget, "Memory the trace may take, where --budget is the page's size");
+  command->add_option("--state", options->state, "What to show first, as in the page's address: v=map&h=5.3");
+  command->add_option("--head", options->head, "Show this head first: L5.H3");
+  command->add_option("--query", options->query, "Show this token first: a number, #12:20, or text that occurs");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,279 @@
+#include "viewer/export.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "base/file.h"
+#include "io/npy.h"
+#include "looked_at.h"
+#include "viewer/bundle.h"
+
+namespace clearhead {
+namespace {
+
+using looked_at::array_of;
+
+// What a browser finds in the page.
+struct ReadPage {
+  Json manifest{};
+  std::string html{};
+
+  explicit ReadPage(std::string text) : html(std::move(text)) { manifest = Json::parse(element("clearhead-manifest"), "manifest"); }
+  std::string element(const std::string& id) const {
+    const size_t at = html.find("id=\"" + id + "\"");
+    if (at == std::string::npos) return "";
+    const size_t begin = html.find('>', at) + 1;
+    return html.substr(begin, html.find("</script", begin) - begin);
+  }
+  bool has(const std::string& name) const { return manifest.find("blobs")->find(name) != nullptr; }
+  Json header(const std::string& name) const {
+    const std::string bytes = frame(name);
+    uint32_t length = 0;
+    std::memcpy(&length, bytes.data() + 4, 4);
+    return Json::parse(bytes.substr(8, length), name);
+  }
+  template <class T>
+  std::vector<T> array(const std::string& name, const std::string& array_name) const {
+    const std::string bytes = frame(name);
+    uint32_t length = 0;
+    std::memcpy(&length, bytes.data() + 4, 4);
+    const Json found = *header(name).find("arrays")->find(array_name);
+    int64_t count = 1;
+    for (const Json& size : found.find("shape")->items()) count *= size.integer();
+    std::vector<T> out(static_cast<size_t>(count));
+    std::memcpy(out.data(), bytes.data() + 8 + length + static_cast<size_t>(found.find("offset")->integer()), out.size() * sizeof(T));
+    return out;
+  }
+
+ private:
+  std::string frame(const std::string& name) const {
+    const std::string id = "clearhead-blob-" + std::to_string(manifest.find("blobs")->find(name)->integer());
+    const std::string text = element(id);
+    std::string bytes;
+    uint32_t bits = 0;
+    int have = 0;
+    static const std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (const char c : text) {
+      const size_t value = letters.find(c);
+      if (value == std::string::npos) continue;
+      bits = bits << 6 | static_cast<uint32_t>(value);
+      have += 6;
+      if (have < 8) continue;
+      have -= 8;
+      bytes += static_cast<char>(bits >> have & 255);
+    }
+    if (html.substr(html.find("id=\"" + id), 80).find("\"deflate\"") == std::string::npos) return bytes;
+    std::string out(64 << 20, '\0');
+    uLongf size = out.size();
+    EXPECT_EQ(::uncompress(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()), Z_OK);
+    out.resize(size);
+    return out;
+  }
+};
+
+ReadPage page_of(LiveSource& source, ExportOptions options, ExportedPage* told = nullptr) {
+  options.command = "clearhead view made-up";
+  ExportedPage page;
+  ReadPage read(offline_page(source, options, page));
+  EXPECT_EQ(page.bytes, read.html.size());
+  EXPECT_LE(read.html.size(), options.budget_bytes);
+  if (told) *told = page;
+  return read;
+}
+
+uint64_t bundle_bytes() { return viewer_bundle().offline.size() + viewer_bundle().script.size() + viewer_bundle().style.size(); }
+
+TEST(OfflinePage, HoldsAllWeightsOfAllHeadsWhileTheyFit) {
+  LiveSource source = looked_at::source_of();
+  const ReadPage page = page_of(source, {});
+  EXPECT_EQ(page.manifest.find("tier")->string(), "A");
+  for (int layer = 0; layer < 2; ++layer) {
+    for (int head = 0; head < 4; ++head) ASSERT_TRUE(page.has("weights/dec/" + std::to_string(layer) + "/" + std::to_string(head)));
+  }
+  const Json header = page.header("weights/dec/1/2");
+  const Json& codes = *header.find("codes");
+  const double lo = codes.find("lo")->number(), hi = codes.find("hi")->number(), error = codes.find("error")->number();
+  const std::vector<uint8_t> weights = page.array<uint8_t>("weights/dec/1/2", "weights");
+  for (int64_t i = 0; i < 300; i += 37) {
+    const std::vector<float> row = source.map("dec", 1).row(2, i).weights();
+    for (int64_t j = 0; j < 300; ++j) {
+      const uint8_t code = weights[static_cast<size_t>(i * 300 + j)];
+      ASSERT_EQ(code == 0, j > i);
+      const double decoded = code <= 2 ? 0 : lo * std::pow(hi / lo, (code - 3) / 252.0);
+      ASSERT_NEAR(decoded, static_cast<double>(row[static_cast<size_t>(j)]), error * 1.001);
+    }
+  }
+}
+
+TEST(OfflinePage, AlwaysHoldsTextSegmentsStatisticsAndThumbnails) {
+  LiveSource source = looked_at::source_of();
+  const ReadPage page = page_of(source, {.state = "v=map&h=1.2"});
+  for (const char* name : {"text/0", "atlas/dec", "stats/dec", "segmass/dec"}) EXPECT_TRUE(page.has(name)) << name;
+  EXPECT_EQ(page.array<uint8_t>("atlas/dec", "thumbnails").size(), 8u * 64 * 64);
+  EXPECT_EQ(page.manifest.find("state")->string(), "v=map&h=1.2");
+  EXPECT_EQ(page.manifest.find("segments")->items()[0].size(), 2u);
+  EXPECT_EQ(page.manifest.find("info")->find("source")->string(), "offline");
+  const std::vector<float> mass = page.array<float>("segmass/dec", "mass");
+  const std::vector<float> asked = array_of<float>(source.mass({"dec", {{150, 300}}, {{0, 150}}}), "mass");
+  EXPECT_FLOAT_EQ(mass[(1 * 4 + 3) * 4 + 2], asked[7]);
+}
+
+TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
+  LiveSource source = looked_at::source_of({.tokens = 1200});
+  ExportedPage told;
+  const ReadPage page = page_of(source, {.state = "h=1.3", .budget_bytes = bundle_bytes() + 900'000}, &told);
+  EXPECT_EQ(told.tier, 'B');
+  EXPECT_TRUE(page.has("top/dec/1/3")) << "the pinned head comes first";
+  EXPECT_TRUE(page.has("top8/dec/1/3"));
+  EXPECT_TRUE(page.has("overview/dec/1/3"));
+  EXPECT_FALSE(page.has("weights/dec/1/3"));
+  const std::vector<uint32_t> rows = page.array<uint32_t>("top/dec/1/3", "rows"), keys = page.array<uint32_t>("top/dec/1/3", "keys");
+  const std::vector<float> weights = page.array<float>("top/dec/1/3", "weights");
+  ASSERT_EQ(rows.size(), 1024u);
+  ASSERT_EQ(rows.back(), 1199u);
+  const std::vector<Weighted> best = source.map("dec", 1).row(3, 1199).top_k(32);
+  for (size_t n = 0; n < 32; ++n) {
+    ASSERT_EQ(keys[1023 * 32 + n], static_cast<uint32_t>(best[n].key));
+    ASSERT_EQ(weights[1023 * 32 + n], best[n].weight);
+  }
+  std::string missing;
+  for (const Json& item : page.manifest.find("info")->find("missing")->items()) missing += item.find("feature")->string() + " ";
+  EXPECT_NE(missing.find("weights"), std::string::npos) << missing;
+}
+
+TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
+  // The watched rows are few; the heaviest keys of all rows would not fit, Q and K in halves do.
+  TraceOptions kept;
+  kept.budget_bytes = 2'000'000;
+  kept.tail = 40;
+  LiveSource source = looked_at::source_of({.tokens = 4000, .trace = kept});
+  ASSERT_FALSE(source.facts("dec").all_rows);
+  ExportedPage told;
+  const ReadPage page = page_of(source, {.state = "h=1.1", .budget_bytes = bundle_bytes() + 600'000}, &told);
+  EXPECT_EQ(told.tier, 'C');
+  ASSERT_TRUE(page.has("qk/dec/1/1"));
+  const Json header = page.header("qk/dec/1/1");
+  const double scale = header.find("spec")->find("scale")->number(), error = header.find("error")->number();
+  const std::vector<uint32_t> rows = page.array<uint32_t>("qk/dec/1/1", "rows");
+  const std::vector<uint16_t> q = page.array<uint16_t>("qk/dec/1/1", "q"), k = page.array<uint16_t>("qk/dec/1/1", "k");
+  const std::vector<float> shift = page.array<float>("qk/dec/1/1", "shift"), norm = page.array<float>("qk/dec/1/1", "scale");
+  ASSERT_EQ(rows.size(), 40u);
+  const std::vector<float> exact = source.map("dec", 1).row(1, rows[39]).weights();
+  for (size_t j = 0; j < 4000; ++j) {
+    double dot = 0;
+    for (size_t c = 0; c < 8; ++c) dot += static_cast<double>(f16_to_f32(q[39 * 8 + c])) * static_cast<double>(f16_to_f32(k[j * 8 + c]));
+    const double weight = std::exp2(scale * dot * 1.4426950408889634 - static_cast<double>(shift[39])) / static_cast<double>(norm[39]);
+    ASSERT_NEAR(weight, static_cast<double>(exact[j]), error * 1.01 + 1e-9);
+  }
+}
+
+TEST(OfflinePage, RefusesABudgetThatNotEvenTheTextFits) {
+  LiveSource source = looked_at::source_of();
+  ExportedPage page;
+  try {
+    offline_page(source, {.budget_bytes = 1000}, page);
+    FAIL() << "a page of 1,000 bytes was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kBudget);
+  }
+}
+
+TEST(OfflinePage, HostileTextEndsNoScript) {
+  for (const std::string& word : {std::string("</script><script>alert(1)</script>"), std::string("<!--"), std::string("\xE2\x80\xA8"),
+                                  std::string("<!--clearhead:data-->"), std::string("\xFF\xFE")}) {
+    looked_at::Options options{.tokens = 12, .layers = 1, .word = word};
+    Trace trace = looked_at::trace_of(options);
+    trace.set_segments({{word, word, 0, 12}});
+    LiveSource::Options own;
+    own.command = word;
+    LiveSource source(std::move(trace), own);
+    ExportedPage told;
+    const ReadPage page(offline_page(source, {.command = word, .state = word}, told));
+    const std::string frame_of_page = std::string(viewer_bundle().offline);
+    size_t ends = 0;
+    for (size_t at = page.html.find("</script"); at != std::string::npos; at = page.html.find("</script", at + 1)) ++ends;
+    size_t in_template = 0;
+    for (size_t at = frame_of_page.find("</script"); at != std::string::npos; at = frame_of_page.find("</script", at + 1)) ++in_template;
+    EXPECT_EQ(ends, in_template + 1 + page.manifest.find("blobs")->size()) << word;
+    EXPECT_EQ(page.html.find("alert(1)</script>"), std::string::npos);
+  }
+}
+
+TEST(OfflinePage, ATokenOfAMegabyteIsOneToken) {
+  looked_at::Options options{.tokens = 4, .layers = 1, .word = std::string(1 << 20, '<')};
+  LiveSource source(looked_at::trace_of(options), {});
+  const ReadPage page = page_of(source, {});
+  EXPECT_EQ(page.array<uint32_t>("text/0", "end")[3], 3u << 20);
+}
+
+TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
+  LiveSource source = looked_at::source_of({.tokens = 12});
+  const ReadPage page = page_of(source, {});
+  for (const std::string_view part : {viewer_bundle().script, viewer_bundle().style}) {
+    const size_t at = page.html.find(part);
+    ASSERT_NE(at, std::string::npos);
+    EXPECT_EQ(page.html.find(part, at + 1), std::string::npos);
+    EXPECT_EQ(part.find("</script"), std::string::npos);
+  }
+  for (const char* marker : {"<!--clearhead:title-->", "/*clearhead:style*/", "<!--clearhead:data-->", "/*clearhead:script*/"}) {
+    const size_t in_bundle = viewer_bundle().script.find(marker) != std::string_view::npos;
+    EXPECT_EQ(page.html.find(marker) != std::string::npos, in_bundle != 0) << marker;
+  }
+}
+
+TEST(OfflinePage, IsWrittenWholeOrNotAtAll) {
+  const std::filesystem::path folder = std::filesystem::path(CLEARHEAD_BUILD_DIR) / "export_test";
+  std::filesystem::create_directories(folder);
+  const Trace trace = looked_at::trace_of({.tokens = 30});
+  const std::string path = (folder / "page.html").string();
+  const ExportedPage page = export_html(trace, path, {.command = "make demo"});
+  EXPECT_EQ(std::filesystem::file_size(path), page.bytes);
+  EXPECT_NE(read_file(path).find("make demo"), std::string::npos);
+  EXPECT_THROW(export_html(trace, (folder / "none" / "page.html").string(), {}), Error);
+  EXPECT_FALSE(std::filesystem::exists(folder / "none"));
+  std::filesystem::remove_all(folder);
+}
+
+TEST(ExportedNumbers, AsJsonAreTheRowsThatAreShown) {
+  LiveSource source = looked_at::source_of({.tokens = 20});
+  const ExportedFile file = export_file(source, "json", "v=read&f=dec&h=1.3,0.0&q=7&sink=hide", "");
+  const Json json = Json::parse(file.bytes, "export");
+  EXPECT_EQ(json.find("command")->string(), "clearhead view made-up 'text'");
+  ASSERT_EQ(json.find("heads")->size(), 2u);
+  const Json& rows = *json.find("heads")->items()[0].find("rows");
+  EXPECT_EQ(rows.find("of")->dump(), "[[7,8]]");
+  const std::vector<float> exact = source.map("dec", 1).row(3, 7).weights();
+  for (size_t j = 0; j < 20; ++j) {
+    EXPECT_EQ(static_cast<float>(rows.find("values")->items()[j].number()),
+              source.facts("dec").sinks == std::vector<int64_t>{int64_t(j)} ? 0 : exact[j]);
+  }
+  EXPECT_EQ(json.find("tokens")->size(), 20u);
+}
+
+TEST(ExportedNumbers, AsNpyHaveTheShapeOfTheirView) {
+  LiveSource source = looked_at::source_of({.tokens = 20});
+  const auto shape_of = [&](const char* state) {
+    const ExportedFile file = export_file(source, "npy", state, "");
+    EXPECT_NE(file.bytes.find("\n# clearhead view made-up"), std::string::npos);
+    const size_t end = file.bytes.rfind("\n# ");
+    return parse_npy(std::string_view(file.bytes).substr(0, end), nullptr, "export").shape();
+  };
+  EXPECT_EQ(shape_of("v=read&h=1.3,0.0&q=7"), (Shape{2, 20}));
+  EXPECT_EQ(shape_of("v=map&h=1.3&x=2,3,10,20"), (Shape{2, 17, 8}));
+  EXPECT_EQ(shape_of("v=atlas"), (Shape{2, 4, 10}));
+}
+
+TEST(ExportedNumbers, APictureHoldsItsCommand) {
+  LiveSource source = looked_at::source_of({.tokens = 20});
+  const ExportedFile file = export_file(source, "png", "v=map&h=0.1", "");
+  EXPECT_EQ(file.bytes.substr(1, 3), "PNG");
+  EXPECT_NE(file.bytes.find("clearhead view made-up 'text'"), std::string::npos);
+  EXPECT_THROW(export_file(source, "gif", "", ""), Error);
+}
+
+}  // namespace
+}  // namespace clearhead

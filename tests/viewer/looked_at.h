@@ -1,0 +1,119 @@
+// Traces to look at: random Q and K of a small decoder over made-up words, with norms, sharp enough that keys stand out.
+#pragma once
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "clearhead/attend.h"
+#include "viewer/source.h"
+
+namespace clearhead::looked_at {
+
+constexpr int64_t kHeads = 4, kKeyHeads = 2, kWidth = 8;
+
+inline Tensor random_tensor(Shape shape, uint64_t seed, float size) {
+  std::mt19937_64 engine(seed);
+  std::normal_distribution<float> normal(0, size);
+  Tensor out = Tensor::empty(std::move(shape));
+  float* to = out.mutable_data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(engine);
+  return out;
+}
+
+struct Options {
+  int64_t tokens = 300;
+  int layers = 2;
+  bool causal = true;
+  TraceOptions trace{};
+  bool norms = true;
+  std::string word = "";  ///< instead of the made-up words
+  AttentionSpec spec{};
+};
+
+inline RunPlan plan_of(const Options& options) {
+  RunPlan plan;
+  plan.model = "made-up";
+  plan.families = {{.name = options.causal ? "dec" : "enc",
+                    .layers = options.layers,
+                    .heads = kHeads,
+                    .key_heads = kKeyHeads,
+                    .d_k = kWidth,
+                    .queries = options.tokens,
+                    .keys = options.tokens,
+                    .causal = options.causal}};
+  for (int64_t i = 0; i < options.tokens; ++i) {  // words of one or two pieces: "wa b", "wa", "b"
+    const bool first = i == 0, second_piece = i % 3 == 2;
+    const std::string piece = first                   ? ""
+                              : !options.word.empty() ? options.word
+                              : second_piece          ? "b" + std::to_string(i % 5)
+                                                      : " w" + std::to_string(i % 7);
+    const int64_t begin = static_cast<int64_t>(plan.text.text.size());
+    plan.text.text += piece;
+    plan.text.ids.push_back(first ? 101 : static_cast<int32_t>(i % 35));
+    plan.text.special.push_back(first ? 1 : 0);
+    plan.text.offsets.push_back({begin, static_cast<int64_t>(plan.text.text.size())});
+    plan.text.pieces.push_back(first ? "[CLS]" : piece);
+  }
+  plan.text.segments = {{"a", "document", 0, options.tokens / 2}, {"b", "", options.tokens / 2, options.tokens}};
+  return plan;
+}
+
+/// The first key draws every query a little: an attention sink.
+inline Tensor keys_with_sink(Shape shape, uint64_t seed, const Tensor& q) {
+  Tensor k = random_tensor(shape, seed, 1.5f);
+  float* values = k.mutable_data<float>();
+  (void)q;
+  for (int64_t h = 0; h < shape[1]; ++h) {
+    for (int64_t c = 0; c < shape[3]; ++c) values[h * shape[2] * shape[3] + c] = c == 0 ? 12.0f : 0.0f;
+  }
+  return k;
+}
+
+inline Trace trace_of(const Options& options) {
+  Trace trace(options.trace);
+  trace.begin(plan_of(options));
+  for (int layer = 0; layer < options.layers; ++layer) {
+    const uint64_t seed = static_cast<uint64_t>(layer) * 10;
+    Tensor q = random_tensor({1, kHeads, options.tokens, kWidth}, seed + 1, 1.2f);
+    float* values = q.mutable_data<float>();
+    for (int64_t i = 0; i < q.numel(); i += kWidth) values[i] = std::abs(values[i]) + 1.0f;  // what the sink answers to
+    const Tensor k = keys_with_sink({1, kKeyHeads, options.tokens, kWidth}, seed + 2, q);
+    const Tensor v = random_tensor({1, kKeyHeads, options.tokens, kWidth}, seed + 3, 1.0f);
+    AttentionSpec spec = options.spec;
+    if (options.causal) spec.topology = causal();
+    KeyNorms norms;
+    if (options.norms) {
+      norms.value = random_tensor({1, kKeyHeads, options.tokens}, seed + 4, 1.0f);
+      norms.output = random_tensor({1, kHeads, options.tokens}, seed + 5, 1.0f);
+      for (Tensor* tensor : {&norms.value, &norms.output}) {
+        float* lengths = tensor->mutable_data<float>();
+        for (int64_t i = 0; i < tensor->numel(); ++i) lengths[i] = std::abs(lengths[i]) + 0.1f;
+      }
+    }
+    if (trace.wants({options.causal ? "dec" : "enc", layer, 0})) {
+      trace.take({options.causal ? "dec" : "enc", layer, 0}, attend(q, k, v, spec).record, norms);
+    }
+  }
+  return trace;
+}
+
+inline LiveSource source_of(const Options& options = {}) {
+  LiveSource::Options own;
+  own.command = "clearhead view made-up 'text'";
+  return LiveSource(trace_of(options), own);
+}
+
+template <class T>
+std::vector<T> array_of(const ViewFrame& frame, const std::string& name) {
+  for (const FrameArray& array : frame.arrays) {
+    if (array.name != name) continue;
+    std::vector<T> out(array.bytes.size() / sizeof(T));
+    std::copy_n(array.bytes.data(), array.bytes.size(), reinterpret_cast<char*>(out.data()));
+    return out;
+  }
+  return {};
+}
+
+}  // namespace clearhead::looked_at

@@ -1,0 +1,373 @@
+// The server over real sockets: who may ask, what comes back, what is cancelled.
+#include "viewer/server.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "looked_at.h"
+#include "viewer/bundle.h"
+#include "viewer/engine.h"
+
+namespace clearhead {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A connection that says what it is told to, byte for byte.
+class Connection {
+ public:
+  explicit Connection(int port) : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  }
+  ~Connection() { close(); }
+  bool connected() const { return connected_; }
+  void say(const std::string& text) {
+    EXPECT_EQ(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
+  std::string hear_all() {
+    std::string out;
+    char buffer[65536];
+    for (ssize_t got = 0; (got = ::recv(socket_, buffer, sizeof buffer, 0)) > 0;) out.append(buffer, static_cast<size_t>(got));
+    return out;
+  }
+  std::string hear_some() {
+    char buffer[65536];
+    const ssize_t got = ::recv(socket_, buffer, sizeof buffer, 0);
+    return got > 0 ? std::string(buffer, static_cast<size_t>(got)) : "";
+  }
+  void close() {
+    if (socket_ >= 0) ::close(socket_);
+    socket_ = -1;
+  }
+
+ private:
+  int socket_ = -1;
+  bool connected_ = false;
+};
+
+struct Answer {
+  int status = 0;
+  std::string head{}, body{};
+};
+
+Answer split(const std::string& text) {
+  const size_t end = text.find("\r\n\r\n");
+  if (text.size() < 12 || end == std::string::npos) return {};
+  return {std::stoi(text.substr(9, 3)), text.substr(0, end + 2), text.substr(end + 4)};
+}
+
+class ServerTest : public ::testing::Test {
+ protected:
+  ServerTest()
+      : server_(looked_at::source_of({.tokens = 120}), {.token = "0123456789abcdef0123456789abcdef"}),
+        thread_([this] { server_.serve(); }) {
+    for (int i = 0; i < 100 && !Connection(server_.port()).connected(); ++i) std::this_thread::sleep_for(10ms);
+    std::this_thread::sleep_for(20ms);
+  }
+  ~ServerTest() override {
+    server_.stop();
+    thread_.join();
+  }
+  std::string host() const { return "127.0.0.1:" + std::to_string(server_.port()); }
+  std::string cookie() const { return "Cookie: clearhead_" + std::to_string(server_.port()) + "=" + server_.token() + "\r\n"; }
+  Answer raw(const std::string& request) const {
+    Connection connection(server_.port());
+    connection.say(request);
+    return split(connection.hear_all());
+  }
+  /// With everything that admits it, unless told otherwise.
+  Answer get(const std::string& target, const std::string& headers) const {
+    return raw("GET " + target + " HTTP/1.1\r\nConnection: close\r\n" + headers + "\r\n");
+  }
+  Answer get(const std::string& target) const { return get(target, "Host: " + host() + "\r\n" + cookie()); }
+  Answer post(const std::string& target, const std::string& body, const std::string& type = "application/json") const {
+    return raw("POST " + target + " HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "Content-Type: " + type +
+               "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  }
+  static std::string code_of(const Answer& answer) { return Json::parse(answer.body, "answer").find("error")->find("code")->string(); }
+
+  ViewServer server_;
+  std::thread thread_;
+};
+
+TEST_F(ServerTest, TheTokenIsTradedForACookie) {
+  const Answer answer = get("/?token=" + server_.token(), "Host: " + host() + "\r\n");
+  EXPECT_EQ(answer.status, 303);
+  EXPECT_NE(answer.head.find("Location: /\r\n"), std::string::npos) << answer.head;
+  EXPECT_NE(answer.head.find("Set-Cookie: clearhead_" + std::to_string(server_.port()) + "=" + server_.token() +
+                             "; Path=/; HttpOnly; SameSite=Strict"),
+            std::string::npos)
+      << answer.head;
+}
+
+TEST_F(ServerTest, WithoutTheTokenNothingIsShown) {
+  for (const char* target : {"/", "/app.js", "/app.css", "/api/info", "/api/nothing", "/../etc/passwd"}) {
+    const Answer answer = get(target, "Host: " + host() + "\r\n");
+    EXPECT_EQ(answer.status, 403) << target;
+    EXPECT_EQ(code_of(answer), "forbidden");
+  }
+  EXPECT_EQ(get("/?token=0123456789abcdef0123456789abcdee", "Host: " + host() + "\r\n").status, 403);
+  EXPECT_EQ(get("/?token=", "Host: " + host() + "\r\n").status, 403);
+  EXPECT_EQ(get("/api/info", "Host: " + host() + "\r\nCookie: clearhead_" + std::to_string(server_.port()) + "=no\r\n").status, 403);
+  EXPECT_EQ(get("/api/info", "Host: " + host() + "\r\nAuthorization: Bearer no\r\n").status, 403);
+}
+
+TEST_F(ServerTest, ABearerServesScripts) {
+  EXPECT_EQ(get("/api/info", "Host: " + host() + "\r\nAuthorization: Bearer " + server_.token() + "\r\n").status, 200);
+}
+
+TEST_F(ServerTest, AnotherHostOrOriginIsRefusedEvenWithTheCookie) {
+  EXPECT_EQ(get("/api/info").status, 200);
+  for (const std::string& other : {std::string("evil.example"), "evil.example:" + std::to_string(server_.port()), std::string("127.0.0.1"),
+                                   std::string("127.0.0.1:1"), host() + ".evil.example"}) {
+    EXPECT_EQ(get("/api/info", "Host: " + other + "\r\n" + cookie()).status, 403) << other;
+  }
+  for (const std::string& origin :
+       {std::string("http://evil.example"), std::string("null"), "https://" + host(), std::string("http://127.0.0.1:1")}) {
+    EXPECT_EQ(get("/api/info", "Host: " + host() + "\r\nOrigin: " + origin + "\r\n" + cookie()).status, 403) << origin;
+  }
+  EXPECT_EQ(
+      get("/api/info", "Host: localhost:" + std::to_string(server_.port()) + "\r\nOrigin: http://" + host() + "\r\n" + cookie()).status,
+      200);
+}
+
+TEST_F(ServerTest, ThePageComesWithItsPolicyAndNoWayToKeepIt) {
+  const Answer page = get("/");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_EQ(page.body, viewer_bundle().index);
+  for (const char* header : {"Content-Security-Policy: default-src 'none'; script-src 'self'", "frame-ancestors 'none'",
+                             "Cache-Control: no-store", "X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer",
+                             "Cross-Origin-Resource-Policy: same-origin", "Content-Type: text/html"}) {
+    EXPECT_NE(page.head.find(header), std::string::npos) << header;
+  }
+  EXPECT_EQ(page.head.find("Access-Control"), std::string::npos);
+  EXPECT_EQ(get("/app.js").body, viewer_bundle().script);
+  EXPECT_EQ(get("/app.css").body, viewer_bundle().style);
+}
+
+TEST_F(ServerTest, NothingElseIsServed) {
+  for (const char* target : {"/index.html", "/offline.html", "/../../etc/passwd", "/api", "/api/nothing", "/favicon.ico"}) {
+    const Answer answer = get(target);
+    EXPECT_EQ(answer.status, 404) << target;
+    EXPECT_EQ(code_of(answer), "kNotFound") << target;
+  }
+}
+
+TEST_F(ServerTest, AnswersEveryQuestionAsJson) {
+  const Json info = Json::parse(get("/api/info").body, "info");
+  EXPECT_EQ(info.find("protocol")->integer(), 1);
+  EXPECT_EQ(info.find("source")->string(), "trace");
+  EXPECT_EQ(info.find("families")->items()[0].find("queries")->integer(), 120);
+  for (const char* target : {"text?side=0", "row?q=5", "col?k=5", "stats", "tile?z=0", "tile?z=0&dtype=f32&pool=max"}) {
+    const Answer answer = get(std::string("/api/") + target + (std::strchr(target, '?') ? "&" : "?") + "format=json");
+    EXPECT_EQ(answer.status, 200) << target << answer.body;
+    EXPECT_NE(answer.head.find("Content-Type: application/json"), std::string::npos);
+    EXPECT_TRUE(Json::parse(answer.body, target).find("arrays")->is_object()) << target;
+  }
+  EXPECT_EQ(Json::parse(get("/api/segments?side=0").body, "segments").find("segments")->size(), 2u);
+  const Answer frame = get("/api/row?q=5&values=all");
+  EXPECT_NE(frame.head.find("Content-Type: application/vnd.clearhead.frame"), std::string::npos);
+  EXPECT_EQ(frame.body.substr(0, 4), "CHF1");
+}
+
+TEST_F(ServerTest, AnswersPostsOfJsonOnly) {
+  const std::string mass = R"({"f":"dec","rows":[[10,20]],"keys":[[0,5]],"w":"raw","sink":"mark"})";
+  EXPECT_EQ(post("/api/mass?format=json", mass).status, 200);
+  EXPECT_EQ(post("/api/mass", mass, "text/plain").status, 400);
+  EXPECT_EQ(post("/api/mass", "{").status, 400);
+  EXPECT_EQ(post("/api/mass", R"({"f":"dec","rows":[[10]],"keys":[[0,5]]})").status, 400);
+  EXPECT_EQ(post("/api/row?q=1", "{}").status, 400);
+  EXPECT_EQ(get("/api/mass").status, 400);
+  const Json verified =
+      Json::parse(post("/api/verify", R"({"f":"dec","heads":[[1,3]],"rows":[[3,4]],"keys":[[0,120]],"w":"raw"})").body, "verify");
+  EXPECT_TRUE(verified.find("within")->boolean());
+  EXPECT_EQ(verified.find("checked")->integer(), 120);
+}
+
+TEST_F(ServerTest, MalformedParametersAreNamed) {
+  for (const auto& [target, status, code] :
+       std::vector<std::tuple<const char*, int, const char*>>{{"row", 400, "kInvalidArgument"},
+                                                              {"row?q=", 400, "kInvalidArgument"},
+                                                              {"row?q=120", 400, "kInvalidArgument"},
+                                                              {"row?q=5&top=5000", 400, "kInvalidArgument"},
+                                                              {"row?q=5&sink=maybe", 400, "kInvalidArgument"},
+                                                              {"row?q=5&w=heavy", 400, "kInvalidArgument"},
+                                                              {"row?q=5&values=3-500", 400, "kInvalidArgument"},
+                                                              {"row?q=5&l=9", 404, "kNotFound"},
+                                                              {"row?q=5&h=9", 404, "kNotFound"},
+                                                              {"row?q=5&f=enc", 404, "kNotFound"},
+                                                              {"tile?z=-1", 400, "kInvalidArgument"},
+                                                              {"tile?z=0&x=7", 404, "kNotFound"},
+                                                              {"tile?z=40&x=1", 404, "kNotFound"},
+                                                              {"text?side=1", 404, "kNotFound"},
+                                                              {"text?from=9&to=3", 400, "kInvalidArgument"},
+                                                              {"overview?l=9", 404, "kNotFound"},
+                                                              {"export?kind=gif", 400, "kInvalidArgument"},
+                                                              {"export?kind=html&budget=1kB", 409, "kBudget"},
+                                                              {"row?q=5&format=xml", 400, "kInvalidArgument"},
+                                                              {"row?q=5&seq=-1", 400, "kInvalidArgument"}}) {
+    const Answer answer = get(std::string("/api/") + target);
+    EXPECT_EQ(answer.status, status) << target << ": " << answer.body;
+    EXPECT_EQ(code_of(answer), code) << target;
+  }
+}
+
+TEST_F(ServerTest, ABodyOverTheLimitIsRefused) {
+  const Answer answer = raw("POST /api/mass HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() +
+                            "Content-Type: application/json\r\nContent-Length: 17000000\r\n\r\n");
+  EXPECT_EQ(answer.status, 413);
+}
+
+TEST_F(ServerTest, StreamsEndWithDone) {
+  for (const char* target : {"/api/overview?format=json", "/api/atlas?format=json"}) {
+    const Answer answer = get(target);
+    EXPECT_NE(answer.head.find("application/x-ndjson"), std::string::npos);
+    EXPECT_NE(answer.body.find(R"("event":"done")"), std::string::npos) << answer.body.substr(0, 200);
+  }
+  const Answer binary = get("/api/overview");
+  EXPECT_NE(binary.head.find("application/vnd.clearhead.frames"), std::string::npos);
+  EXPECT_NE(binary.body.find("CHF1"), std::string::npos);
+}
+
+TEST_F(ServerTest, RunningATextNeedsAModel) {
+  const Answer answer = post("/api/run", R"({"text":"Hello.","pair":null})");
+  EXPECT_EQ(answer.status, 409);
+  EXPECT_EQ(code_of(answer), "kUnsupported");
+}
+
+TEST_F(ServerTest, ExportsCarryTheirNameAndCommand) {
+  const Answer answer = get("/api/export?kind=json&state=v%3Dread%26h%3D1.2%26q%3D7");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_NE(answer.head.find("Content-Disposition: attachment; filename=\"made-up-read.json\""), std::string::npos) << answer.head;
+  EXPECT_NE(answer.body.find(R"("of":[[7,8]])"), std::string::npos);
+}
+
+TEST_F(ServerTest, APortInUseIsSaidInOneLine) {
+  try {
+    ViewServer second(looked_at::source_of({.tokens = 5}), {.port = server_.port()});
+    FAIL() << "two servers share a port";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo);
+    EXPECT_NE(std::string(error.what()).find("--port"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(ServerTest, GarbageDoesNotEndTheServer) {
+  for (const std::string& request :
+       {std::string("\r\n\r\n"), std::string("GET\r\n\r\n"), std::string(100'000, 'x') + "\r\n\r\n",
+        std::string("GET / HTTP/1.1\r\nHost: \0\r\n\r\n", 28), std::string("POST /api/mass HTTP/1.1\r\nContent-Length: -5\r\n\r\n")}) {
+    Connection connection(server_.port());
+    connection.say(request);
+    connection.close();
+  }
+  EXPECT_EQ(get("/api/info").status, 200);
+}
+
+// --- the engine -------------------------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<Job> job_that(Job::Kind kind, std::function<bool(Job&)> work) {
+  auto job = std::make_shared<Job>();
+  job->kind = kind;
+  job->work = std::move(work);
+  return job;
+}
+
+void wait_until(const std::function<bool()>& holds) {
+  for (int i = 0; i < 2000 && !holds(); ++i) std::this_thread::sleep_for(1ms);
+  EXPECT_TRUE(holds());
+}
+
+TEST(Engine, ANewerQuestionOfASlotCancelsTheOlderOne) {
+  Engine engine;
+  std::atomic<bool> began{false}, stopped{false}, newer{false};
+  auto old = job_that(Job::Kind::kShort, [&](Job& job) {
+    began = true;
+    while (!job.token()->load()) std::this_thread::sleep_for(1ms);
+    stopped = job.cancelled();
+    return true;
+  });
+  old->slot = "row";
+  old->number = 4;
+  engine.post(old);
+  wait_until([&] { return began.load(); });
+  auto other = job_that(Job::Kind::kShort, [](Job&) { return true; });
+  other->slot = "tile";
+  other->number = 9;
+  engine.post(other);
+  std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(stopped) << "another slot is none of its business";
+  auto next = job_that(Job::Kind::kShort, [&](Job& job) {
+    newer = !job.cancelled();
+    return true;
+  });
+  next->slot = "row";
+  next->number = 5;
+  engine.post(next);
+  wait_until([&] { return newer.load(); });
+  EXPECT_TRUE(stopped);
+}
+
+TEST(Engine, ShortQuestionsAreAnsweredBetweenTheTasksOfALongOne) {
+  Engine engine;
+  std::atomic<bool> answered{false}, finished{false}, stop{false};
+  engine.post(job_that(Job::Kind::kLong, [&](Job&) {
+    while (!stop) {
+      engine.yield();
+      std::this_thread::sleep_for(1ms);
+    }
+    finished = true;
+    return true;
+  }));
+  engine.post(job_that(Job::Kind::kShort, [&](Job&) {
+    answered = true;
+    return true;
+  }));
+  wait_until([&] { return answered.load(); });
+  EXPECT_FALSE(finished);
+  stop = true;
+}
+
+TEST(Engine, ASurveyStepsAsideAndIsTakenUpAgain) {
+  Engine engine;
+  std::atomic<int> turns{0};
+  std::atomic<bool> other{false}, done{false};
+  engine.post(job_that(Job::Kind::kSurvey, [&](Job& job) {
+    if (++turns > 1) return done = true;
+    while (!job.token()->load()) std::this_thread::sleep_for(1ms);
+    EXPECT_FALSE(job.cancelled());
+    return false;
+  }));
+  wait_until([&] { return turns.load() == 1; });
+  engine.post(job_that(Job::Kind::kLong, [&](Job&) {
+    EXPECT_EQ(turns.load(), 1);
+    return other = true;
+  }));
+  wait_until([&] { return done.load(); });
+  EXPECT_TRUE(other);
+}
+
+TEST(Engine, RefusesMoreThanItCanHold) {
+  Engine engine;
+  std::atomic<bool> stop{false};
+  engine.post(job_that(Job::Kind::kShort, [&](Job& job) {
+    while (!stop && !job.token()->load()) std::this_thread::sleep_for(1ms);
+    return true;
+  }));
+  wait_until([&] { return engine.waiting() == 0; });
+  for (size_t i = 0; i < Engine::kMostWaiting; ++i) engine.post(job_that(Job::Kind::kShort, [](Job&) { return true; }));
+  EXPECT_THROW(engine.post(job_that(Job::Kind::kShort, [](Job&) { return true; })), Error);
+  stop = true;
+}
+
+}  // namespace
+}  // namespace clearhead
