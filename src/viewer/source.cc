@@ -167,68 +167,78 @@ std::vector<int64_t> LiveSource::find_family_sinks(FamilyFacts& facts) {
   return find_sinks(layers, 0, seen, delimiters);
 }
 
-Json LiveSource::info() {
-  const RunPlan& plan = trace_->plan();
-  Json families = Json::array(), missing = Json::array(), notes = Json::array(), special = Json::object();
+Json LiveSource::family_json(const FamilyFacts& known) const {
+  const MapFamily& family = known.shape;
+  Json weights = Json(Json::Array{"raw"}), sinks = Json::array();
+  if (known.value) weights.push("value");
+  if (known.output) weights.push("output");
+  for (const int64_t key : known.sinks) sinks.push(key);
+  return Json::object({{"id", family.name},
+                       {"kind", kind_of(family)},
+                       {"layers", family.layers},
+                       {"heads", family.heads},
+                       {"key_heads", family.key_heads},
+                       {"d_k", family.d_k},
+                       {"queries", known.queries},
+                       {"keys", known.keys},
+                       {"query_side", 0},
+                       {"key_side", 0},
+                       {"causal", family.causal},
+                       {"sums_to_one", known.sums_to_one},
+                       {"sinks", sinks},
+                       {"weights", weights},
+                       {"rows", ranges_json(known.rows)},
+                       {"all_rows", known.all_rows},
+                       {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
+                       {"summary", known.summary}});
+}
+
+// What this source cannot do of one family, and what a reader of its numbers should know.
+void LiveSource::add_limits(const FamilyFacts& known, Json& missing, Json& notes) const {
   const auto lacks = [&](const char* feature, const char* code, Json command, std::string detail) {
     missing.push(Json::object({{"feature", feature}, {"code", code}, {"command", std::move(command)}, {"detail", std::move(detail)}}));
   };
+  if (known.layers.empty()) return;
+  if (known.sink_rows > 0) {
+    notes.push(format("Attention sinks were found from {} of {} rows.", with_commas(known.sink_rows), with_commas(known.queries)));
+  }
+  if (known.layers.size() < static_cast<size_t>(known.shape.layers)) {
+    notes.push(format("Of {} layers, these were kept: {}. Trace again with --layers naming others.", known.shape.layers,
+                      layers_text(known.layers)));
+  }
+  if (!known.all_rows) {
+    int64_t rows = 0;
+    for (const Range& range : known.rows) rows += range.size();
+    const std::string detail = format("The query vectors of {} of {} tokens were kept.", with_commas(rows), with_commas(known.queries));
+    const std::string command = keep_command("--budget 64G");
+    for (const char* feature : {"column", "tile", "overview"}) lacks(feature, "q-not-kept", command, detail);
+    if (!trace_->has_statistics(known.shape.name, known.layers[0])) lacks("atlas", "q-not-kept", command, detail);
+  }
+  if (!known.value) lacks("value", "v-not-kept", nullptr, "This run did not measure its values.");
+  if (!known.output) lacks("output", "v-not-kept", nullptr, "This run did not measure its values.");
+}
+
+Json LiveSource::info() {
+  const RunPlan& plan = trace_->plan();
+  Json families = Json::array(), missing = Json::array(), notes = Json::array(), special = Json::object();
   std::string isa = "ref";
   bool pair = false;
   for (const TextSegment& segment : plan.text.segments) pair = pair || (segment.name == "second" && segment.role == "text");
   for (const MapFamily& family : plan.families) {
     const FamilyFacts& known = facts(family.name);
-    Json weights = Json(Json::Array{"raw"});
-    if (known.value) weights.push("value");
-    if (known.output) weights.push("output");
-    Json sinks = Json::array();
-    for (const int64_t key : known.sinks) sinks.push(key);
-    families.push(Json::object({{"id", family.name},
-                                {"kind", kind_of(family)},
-                                {"layers", family.layers},
-                                {"heads", family.heads},
-                                {"key_heads", family.key_heads},
-                                {"d_k", family.d_k},
-                                {"queries", known.queries},
-                                {"keys", known.keys},
-                                {"query_side", 0},
-                                {"key_side", 0},
-                                {"causal", family.causal},
-                                {"sums_to_one", known.sums_to_one},
-                                {"sinks", sinks},
-                                {"weights", weights},
-                                {"rows", ranges_json(known.rows)},
-                                {"all_rows", known.all_rows},
-                                {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
-                                {"summary", known.summary}}));
+    families.push(family_json(known));
+    add_limits(known, missing, notes);
     if (known.layers.empty()) continue;
     const LayerMap first = trace_->map(family.name, known.layers[0]);
     if (!first.frames().empty()) isa = to_string(first.frames()[0].record.stamp.isa);
-    if (known.sink_rows > 0) {
-      notes.push(format("Attention sinks were found from {} of {} rows.", with_commas(known.sink_rows), with_commas(known.queries)));
-    }
-    if (known.layers.size() < static_cast<size_t>(family.layers)) {
-      notes.push(
-          format("Of {} layers, these were kept: {}. Trace again with --layers naming others.", family.layers, layers_text(known.layers)));
-    }
-    if (!known.all_rows) {
-      const std::string detail = format("The query vectors of {} of {} tokens were kept.", with_commas([&] {
-                                          int64_t rows = 0;
-                                          for (const Range& range : known.rows) rows += range.size();
-                                          return rows;
-                                        }()),
-                                        with_commas(known.queries));
-      const std::string command = keep_command("--budget 64GiB");
-      for (const char* feature : {"column", "tile", "overview"}) lacks(feature, "q-not-kept", command, detail);
-      if (!trace_->has_statistics(family.name, known.layers[0])) lacks("atlas", "q-not-kept", command, detail);
-    }
-    if (!known.value) lacks("value", "v-not-kept", nullptr, "This run did not measure its values.");
-    if (!known.output) lacks("output", "v-not-kept", nullptr, "This run did not measure its values.");
   }
   notes.push(format("Weights are exact for the stored Q and K (f32, {}).", isa));
-  if (!options_.model)
-    lacks("run", "no-model", format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model),
-          "A trace holds no model.");
+  if (!options_.model) {
+    missing.push(Json::object({{"feature", "run"},
+                               {"code", "no-model"},
+                               {"command", format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model)},
+                               {"detail", "A trace holds no model."}}));
+  }
   for (size_t i = 0; i < plan.text.ids.size(); ++i) {
     if (plan.text.special[i]) special[std::to_string(plan.text.ids[i])] = plan.text.pieces[i];
   }
@@ -285,7 +295,7 @@ void LiveSource::check_rows(const HeadLook& at, const std::vector<Range>& ranges
 
 void LiveSource::check_all_rows(const HeadLook& at, const char* what) {
   if (facts(at.family).all_rows) return;
-  throw NotKept(format("{} needs the query vectors of all tokens; this trace kept those of some.", what), keep_command("--budget 64GiB"));
+  throw NotKept(format("{} needs the query vectors of all tokens; this trace kept those of some.", what), keep_command("--budget 64G"));
 }
 
 std::vector<float> LiveSource::norms(const HeadLook& at) {

@@ -186,6 +186,8 @@ class LiveSource {
   struct Rows;  // source_lines.cc
   FamilyFacts find_facts(const MapFamily& family);
   std::vector<int64_t> find_family_sinks(FamilyFacts& facts);
+  Json family_json(const FamilyFacts& known) const;
+  void add_limits(const FamilyFacts& known, Json& missing, Json& notes) const;
   void check_head(const HeadLook& at);
   void check_rows(const HeadLook& at, const std::vector<Range>& ranges);
   void check_all_rows(const HeadLook& at, const char* what);

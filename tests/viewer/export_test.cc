@@ -148,7 +148,7 @@ TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
 TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
   // The watched rows are few; the heaviest keys of all rows would not fit, Q and K in halves do.
   TraceOptions kept;
-  kept.budget_bytes = 2'000'000;
+  kept.budget_bytes = 2'400'000;
   kept.tail = 40;
   LiveSource source = looked_at::source_of({.tokens = 4000, .trace = kept});
   ASSERT_FALSE(source.facts("dec").all_rows);
