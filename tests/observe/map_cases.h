@@ -1,13 +1,17 @@
 // Calls of attention that exercise every part of a description, for the tests of maps.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "backends/ref/oracle.h"
+#include "backends/registry.h"
 #include "clearhead/attend.h"
 #include "clearhead/map.h"
 
@@ -101,6 +105,24 @@ inline std::vector<std::vector<double>> eager(const Case& c, const Made& made, i
     if (largest) largest->push_back(row.largest);
   }
   return rows;
+}
+
+/// Runs the body once per table that this machine can run, and puts back the one that was chosen.
+template <class Body>
+void on_every_backend(const Body& body) {
+  const auto name_of = [](const Backend& table) { return table.isa == InstructionSet::kReference ? "ref" : to_string(table.isa); };
+  const std::string before = name_of(backend());
+  for (const Backend* table : runnable_backends()) {
+    choose_backend(name_of(*table));
+    SCOPED_TRACE(std::string("backend ") + name_of(backend()));
+    body();
+  }
+  choose_backend(before);
+}
+
+inline bool same_bits(const float* a, const float* b, size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && (a.numel() == 0 || same_bits(a.data<float>(), b.data<float>(), static_cast<size_t>(a.numel())));
 }
 
 }  // namespace clearhead::map_cases

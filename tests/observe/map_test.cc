@@ -8,7 +8,6 @@
 #include <functional>
 #include <numeric>
 
-#include "backends/registry.h"
 #include "base/parallel.h"
 #include "clearhead/error.h"
 #include "observe/map_cases.h"
@@ -21,20 +20,9 @@ using map_cases::Case;
 using map_cases::eager;
 using map_cases::Made;
 using map_cases::make;
+using map_cases::on_every_backend;
+using map_cases::same_bits;
 using map_cases::weight_bound;
-
-// Runs the body once per backend that this machine can run, and leaves the fastest chosen.
-template <class Body>
-void on_every_backend(const Body& body) {
-  const auto name_of = [](const Backend& table) { return table.isa == InstructionSet::kReference ? "ref" : to_string(table.isa); };
-  const std::string before = name_of(backend());
-  for (const Backend* table : runnable_backends()) {
-    choose_backend(name_of(*table));
-    SCOPED_TRACE(std::string("backend ") + name_of(backend()));
-    body();
-  }
-  choose_backend(before);
-}
 
 ErrorCode code_of(const std::function<void()>& look) {
   try {
@@ -44,11 +32,6 @@ ErrorCode code_of(const std::function<void()>& look) {
   }
   ADD_FAILURE() << "nothing was thrown";
   return ErrorCode::kIo;
-}
-
-bool same_bits(const float* a, const float* b, size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && (a.numel() == 0 || same_bits(a.data<float>(), b.data<float>(), static_cast<size_t>(a.numel())));
 }
 
 TEST(AttentionMap, RowsAreTheEagerSoftmaxInDoubleWithinTheBound) {

@@ -18,12 +18,19 @@ std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape& s
   return std::nullopt;
 }
 
-const Backend kAvx2Table{
-    .name = "cpu", .isa = InstructionSet::kAvx2, .refusal = refusal, .forward = N_AVX2::forward, .dense = dense_ops(InstructionSet::kAvx2)};
+const Backend kAvx2Table{.name = "cpu",
+                         .isa = InstructionSet::kAvx2,
+                         .refusal = refusal,
+                         .forward = N_AVX2::forward,
+                         .weights = N_AVX2::weights,
+                         .sweep = N_AVX2::sweep,
+                         .dense = dense_ops(InstructionSet::kAvx2)};
 const Backend kAvx512Table{.name = "cpu",
                            .isa = InstructionSet::kAvx512,
                            .refusal = refusal,
                            .forward = N_AVX3::forward,
+                           .weights = N_AVX3::weights,
+                           .sweep = N_AVX3::sweep,
                            .dense = dense_ops(InstructionSet::kAvx512)};
 
 }  // namespace

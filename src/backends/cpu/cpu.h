@@ -6,7 +6,9 @@
 //   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
 //   forward_split-inl.h  the same, split over keys too           │
-//   forward_decode-inl.h  few queries, keys in chunks           ┘
+//   forward_decode-inl.h  few queries, keys in chunks           │
+//   weights.cc      scores and weights of any rows and keys      │
+//   sweep.cc, sweep_block-inl.h  statistics of whole maps       ┘
 #pragma once
 
 #include <cstdint>
@@ -36,9 +38,13 @@ void for_items(int64_t items, const std::function<void(int64_t item, int thread)
 
 namespace N_AVX2 {
 void forward(const ForwardCall& call);
+void weights(const WeightsCall& call);
+SweepResult sweep(const SweepCall& call);
 }  // namespace N_AVX2
 namespace N_AVX3 {
 void forward(const ForwardCall& call);
+void weights(const WeightsCall& call);
+SweepResult sweep(const SweepCall& call);
 }  // namespace N_AVX3
 
 }  // namespace cpu

@@ -1,0 +1,32 @@
+// A row's two numbers in the form the kernels use.
+//
+//   P = 2^(s − m)/ℓ = 2^(s − ⌊m⌋)·inverse,   inverse = 2^(⌊m⌋ − m)/ℓ
+//
+// The cpu backend's own shifts are integers, so that inverse is 1/ℓ; a record made by another backend has any m.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "clearhead/record.h"
+
+namespace clearhead::cpu {
+
+struct RowShift {
+  float m = 0;              // integral
+  float inverse = 0;        // 0 for a row that saw nothing
+  double log_sum_exp2 = 0;  // m + log₂ℓ; 0 for a row that saw nothing
+  bool saw_nothing = true;
+};
+
+inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row) {
+  const Tensor &m = record.rows.m, &l = record.rows.l;
+  const double shift = static_cast<double>(m.data<float>()[batch * m.stride(0) + head * m.stride(1) + row * m.stride(2)]);
+  const double sum = static_cast<double>(l.data<float>()[batch * l.stride(0) + head * l.stride(1) + row * l.stride(2)]);
+  if (shift == -std::numeric_limits<double>::infinity()) return {};
+  const double whole = std::floor(shift);
+  return {static_cast<float>(whole), static_cast<float>((shift == whole ? 1.0 : std::exp2(whole - shift)) / sum), shift + std::log2(sum),
+          false};
+}
+
+}  // namespace clearhead::cpu

@@ -1,0 +1,134 @@
+// All statistics of a sweep in one pass over the weights: blocks of rows over key tiles, by the forward's score kernel. What is kept of a weight is in
+// sweep_block-inl.h, the order of sums in sweep_plan.h. Compiled once per instruction set.
+#include "backends/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/sweep.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "backends/cpu/cpu.h"
+
+#if CLEARHEAD_TARGET_HAS_KERNELS
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backends/cpu/row_shift.h"
+#include "backends/cpu/scratch.h"
+#include "backends/cpu/sweep_block-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+namespace {
+
+constexpr double kLn2 = 0.69314718055994530942;
+
+struct BlockOfRows {
+  int64_t map, begin;  // index into call.rows
+  int count;
+};
+
+// Shifts, tags and cell rows of the block's lanes.
+void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const QueryBlock& queries, SweepBlock& block) {
+  const std::vector<int64_t>& rows = plan.call.rows;
+  block.run_count = 0;
+  for (int i = 0; i < kBlock; ++i) {
+    const int64_t row = rows[static_cast<size_t>(at.begin + std::min(i, at.count - 1))];
+    const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row);
+    block.m[i] = shift.m;
+    block.inverse[i] = i < at.count ? shift.inverse : 0;
+    block.log_sum[i] = static_cast<float>(shift.log_sum_exp2);
+    for (int64_t match = 0; match < plan.matches; ++match) {
+      block.tags[match * kBlock + i] = plan.query_tags[static_cast<size_t>(match)][static_cast<size_t>(plan.call.record.first_query + row)];
+    }
+    if (!plan.pooled || i >= at.count) continue;
+    SweepCell* cells = block.sums->cells.data() + (plan.cell_row_of(row) - block.sums->first_cell_row) * plan.call.request.cells[1];
+    if (block.run_count == 0 || block.runs[block.run_count - 1].cells != cells) block.runs[block.run_count++] = {i, i, cells};
+    block.runs[block.run_count - 1].end = i + 1;
+  }
+  block.first_position = static_cast<int64_t>(queries.position[0]);
+  block.last_position = static_cast<int64_t>(queries.position[at.count - 1]);
+  block.consecutive = block.last_position - block.first_position == at.count - 1;
+}
+
+// A sink logit's share of a row counts as one more outcome.
+double sink_surprise(const ScoreView& view, const RowShift& shift) {
+  if (!view.sink || shift.saw_nothing) return 0;
+  const double log_share = static_cast<double>(*view.sink) / kLn2 - shift.log_sum_exp2;
+  return log_share == -std::numeric_limits<double>::infinity() ? 0 : -std::exp2(log_share) * log_share * kLn2;
+}
+
+void write_rows(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const SweepBlock& block) {
+  for (int i = 0; i < at.count; ++i) {
+    const int64_t row = plan.call.rows[static_cast<size_t>(at.begin + i)];
+    if (plan.entropy) {
+      const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row);
+      const double entropy = sink_surprise(view, shift) - block.entropy_total[i] * kLn2;
+      plan.entropy_row(at.map)[at.begin + i] = static_cast<float>(entropy < 0 ? 0 : entropy);
+    }
+    if (plan.distance) plan.distance_row(at.map)[at.begin + i] = static_cast<float>(block.distance_total[i]);
+    for (int64_t match = 0; match < plan.matches; ++match) {
+      plan.match_row(match, at.map)[at.begin + i] = static_cast<float>(block.matched_total[match * kBlock + i]);
+    }
+  }
+}
+
+void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, StripSums& sums) {
+  const int64_t qt_floats = view.d_k * kBlock, match_floats = plan.matches * kBlock;
+  float* memory = ThreadScratch::floats(qt_floats + 4 * match_floats + tile_scratch_floats(view));
+  QueryBlock queries;
+  SweepBlock block;
+  queries.qt = memory;
+  block.plan = &plan;
+  block.queries = &queries;
+  block.sums = &sums;
+  block.matched = memory + qt_floats;
+  block.tags = reinterpret_cast<int32_t*>(block.matched + match_floats);
+  block.matched_total = reinterpret_cast<double*>(block.matched + 2 * match_floats);
+  const TileScratch scratch = make_tile_scratch(view, block.matched + 4 * match_floats);
+  pack_queries(view, plan.call.rows.data() + at.begin, at.count, queries);
+  set_lanes(plan, at, queries, block);
+  block.begin_block();
+  const bool biased = dense_terms(view) > 0;
+  const int64_t last = queries.last_key();
+  for (int64_t tile = queries.first_key() / kKeyTile * kKeyTile; tile < last; tile += kKeyTile) {
+    const TileSight sight = prepare_tile(view, queries, scratch, tile);
+    if (sight.empty()) continue;
+    block.hides = biased || sight.segments || sight.mask;
+    for_each_group(view, queries, scratch, sight, block);
+    block.end_tile();
+  }
+  if (plan.pooled) block.leave_column();
+  write_rows(plan, at, view, block);
+}
+
+// Blocks of a strip; a tail that would need one vector borrows from the block before it, as in the forward.
+void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
+  const ScoreView view = plan.problem.view(plan.batch_of(map), plan.head_of(map));
+  StripSums sums = plan.new_sums(strip);
+  const Range rows = plan.strip_rows(strip);
+  for (int64_t begin = rows.begin; begin < rows.end;) {
+    plan.check_cancelled();
+    const int64_t left = rows.end - begin, vectors = (left + kLanes - 1) / kLanes;
+    const int count = static_cast<int>(std::min<int64_t>(left, vectors == 4 ? 2 * kLanes : kBlock));
+    sweep_block(plan, {map, begin, count}, view, sums);
+    plan.report(count, thread);
+    begin += count;
+  }
+  plan.finish_strip(map, strip, std::move(sums));
+}
+
+}  // namespace
+
+SweepResult sweep(const SweepCall& call) {
+  SweepPlan plan(call, kBlock);
+  // Head by head, its last strips first: with a causal band they are the longest.
+  for_items(plan.maps * plan.strips,
+            [&](int64_t item, int thread) { sweep_strip(plan, item / plan.strips, plan.strips - 1 - item % plan.strips, thread); });
+  return plan.take_result();
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,348 @@
+// Statistics of a block of rows while its weights are in registers. Included once per target.
+//
+//   p = 2^(s − m)·(1/ℓ)                          the record's own shift: no maximum, and P is stored only where a statistic needs its neighbours
+//   entropy  E += p·(s − L)                      base 2, L = m + log₂ℓ; −E·ln 2 is the row's entropy
+//   distance D += p·|position − j|
+//   received the three vectors of each key are added, eight keys reduced together, one update of eight floats
+//   offsets  groups beyond the reach add to two far sums; near ones, [key][lane], are added along their diagonals
+//   matches  M += p where the tags are equal and j ≠ position
+//   cells    maxima, sums and counts in lanes until the cell column ends, then lanes fold into cell rows
+//
+// Row sums are f32 within a key tile and double across tiles. Lanes past the last query have 1/ℓ = 0.
+#if defined(CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_
+#undef CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_
+#else
+#define CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "backends/cpu/score_kernel-inl.h"
+#include "backends/cpu/sweep_plan.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// Sums of kRows vectors, each over its lanes: lane r of the result is the sum of x[r]; only the first kRows lanes count. One fixed tree.
+HWY_INLINE Floats sums_of_rows(Floats* x) {
+  const F32 d;
+  const hn::Repartition<double, F32> dd;
+  constexpr int kHalf = kRows / 2;
+  // Halves of vectors: [x_r, x_{r+1}] hold kLanes / 2 partial sums each.
+  Floats pair[kHalf];
+  unroll<kHalf>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+    pair[i] = hn::ConcatLowerLower(d, x[2 * i + 1], x[2 * i]) + hn::ConcatUpperUpper(d, x[2 * i + 1], x[2 * i]);
+  });
+  Floats a = pair[0], b = pair[1];
+#if HWY_TARGET == HWY_AVX3
+  // Blocks of four: a = [x0, x2, x1, x3], b = [x4, x6, x5, x7].
+  const auto fold = [&](Floats low, Floats high) CLEARHEAD_INLINE_LAMBDA {
+    return hn::OddEvenBlocks(high, low) + hn::SwapAdjacentBlocks(hn::OddEvenBlocks(low, high));
+  };
+  a = fold(pair[0], pair[1]);
+  b = fold(pair[2], pair[3]);
+  alignas(64) static constexpr int32_t kOrder[16] = {0, 8, 4, 12, 2, 10, 6, 14, 0, 0, 0, 0, 0, 0, 0, 0};
+#else
+  alignas(64) static constexpr int32_t kOrder[8] = {0, 4, 2, 6, 0, 0, 0, 0};
+#endif
+  const auto low = hn::InterleaveLower(dd, hn::BitCast(dd, a), hn::BitCast(dd, b));
+  const auto high = hn::InterleaveUpper(dd, hn::BitCast(dd, a), hn::BitCast(dd, b));
+  Floats quads = hn::BitCast(d, low) + hn::BitCast(d, high);
+  quads = quads + hn::Shuffle2301(quads);
+  return hn::TableLookupLanes(quads, hn::SetTableIndices(d, kOrder));
+}
+
+// The lanes of a block that share a cell row.
+struct LaneRun {
+  int32_t begin, end;
+  SweepCell* cells;  // [cell column]
+};
+
+// The state of a block. Also the epilogue of for_each_group.
+struct SweepBlock {
+  static constexpr int kPad = kLanes;                 // zeros on both sides of a row of weights
+  static constexpr int kStride = kBlock + 2 * kPad;   // of `weights`
+  static constexpr int kWindow = kBlock + kRows - 1;  // diagonals of a group
+
+  const SweepPlan* plan = nullptr;
+  const QueryBlock* queries = nullptr;
+  StripSums* sums = nullptr;
+  // Per lane.
+  alignas(64) float m[kBlock], inverse[kBlock], log_sum[kBlock];
+  alignas(64) float entropy[kBlock], distance[kBlock];  // of the tile
+  alignas(64) double entropy_total[kBlock], distance_total[kBlock];
+  alignas(64) float cell_max[kBlock], cell_sum[kBlock], cell_count[kBlock];
+  alignas(64) float far_before[kLanes], far_after[kLanes];  // of the tile
+  alignas(64) float weights[kRows * kStride];               // [key][pad, lane, pad]: of the group, for near offsets and cut cells
+  alignas(64) float scores[kRows * kBlock];                 // [key][lane]: of the group, where visibility must be known
+  int32_t* tags = nullptr;                                  // [match][kBlock]
+  float* matched = nullptr;                                 // [match][kBlock], of the tile
+  double* matched_total = nullptr;                          // [match][kBlock]
+  // Of the block.
+  bool consecutive = false, hides = false;  // hides: the tile's mask, segments or biases may hide pairs inside the band
+  int64_t first_position = 0, last_position = 0;
+  int64_t column = 0, column_end = 0;  // of cells
+  int run_count = 0;
+  LaneRun runs[kBlock];
+
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    const int first = first_vector * kLanes;
+    bool cut = false;  // the cell column ends inside the group, or pairs of it may be hidden
+    if (plan->pooled) {
+      if (HWY_UNLIKELY(key >= column_end)) enter_column(key);
+      cut = key + kRows > column_end || !inside(key);
+      if (HWY_UNLIKELY(cut)) keep_scores(s, first);
+    }
+    weigh(s, first);
+    if (plan->distance) add_distance(s, key, first);
+    for (int64_t match = 0; match < plan->matches; ++match) add_match(s, key, first, match);
+    bool near = false;
+    if (plan->received || plan->offsets) near = add_columns(s, key);
+    if (HWY_UNLIKELY(near || cut)) {
+      keep_weights(s, first);
+      if (near) add_near_offsets(key);
+      if (cut) pool_key_by_key(key);
+    }
+    if (plan->pooled && HWY_LIKELY(!cut)) pool_group(s, first);
+  }
+
+  // Scores → weights, and entropy on the way.
+  template <int V>
+  HWY_INLINE void weigh(Scores<V>& s, int first) {
+    const F32 d;
+    if (plan->entropy) {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const int at = first + v * kLanes;
+        const Floats shift = hn::Load(d, m + at), factor = hn::Load(d, inverse + at), whole = hn::Load(d, log_sum + at);
+        Floats sum = hn::Load(d, entropy + at);
+        unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+          const Floats c = term_floor(s.c[r * V + v]);
+          const Floats p = exp2_shifted(c, shift) * factor;
+          sum = hn::MulAdd(p, c - whole, sum);
+          s.c[r * V + v] = p;
+        });
+        hn::Store(sum, d, entropy + at);
+      });
+      return;
+    }
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Floats shift = hn::Load(d, m + first + v * kLanes), factor = hn::Load(d, inverse + first + v * kLanes);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = exp2_shifted(term_floor(s.c[r * V + v]), shift) * factor; });
+    });
+  }
+
+  template <int V>
+  HWY_INLINE void add_distance(const Scores<V>& s, int64_t key, int first) {
+    const F32 d;
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const int at = first + v * kLanes;
+      const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
+      Floats sum = hn::Load(d, distance + at);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        sum = hn::MulAdd(s.c[r * V + v], hn::Abs(ahead - hn::Set(d, static_cast<float>(r))), sum);
+      });
+      hn::Store(sum, d, distance + at);
+    });
+  }
+
+  template <int V>
+  HWY_INLINE void add_match(const Scores<V>& s, int64_t key, int first, int64_t match) {
+    const F32 d;
+    const I32 di;
+    const int32_t* key_tags = plan->key_tags[static_cast<size_t>(match)].data() + key;
+    const bool own = key <= last_position && first_position < key + kRows;  // some query of the block stands in the group
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const int at = first + v * kLanes;
+      const Ints tag = hn::Load(di, tags + match * kBlock + at);
+      Floats sum = hn::Load(d, matched + match * kBlock + at);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        Lanes same = hn::RebindMask(d, hn::Eq(tag, hn::Set(di, key_tags[r])));
+        if (HWY_UNLIKELY(own)) {
+          same = hn::AndNot(hn::Eq(hn::Load(d, queries->position + at), hn::Set(d, static_cast<float>(key + r))), same);
+        }
+        sum = hn::IfThenElse(same, sum + s.c[r * V + v], sum);
+      });
+      hn::Store(sum, d, matched + match * kBlock + at);
+    });
+  }
+
+  // Received mass and far offsets. True when some pair of the group is within the reach.
+  template <int V>
+  HWY_INLINE bool add_columns(const Scores<V>& s, int64_t key) {
+    const F32 d;
+    Floats x[kRows];
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      x[r] = s.c[r * V];
+      unroll<V - 1>([&](auto v) CLEARHEAD_INLINE_LAMBDA { x[r] = x[r] + s.c[r * V + v + 1]; });
+    });
+    bool near = false;
+    if (plan->offsets) {
+      const bool before = first_position - (key + kRows - 1) > plan->reach, after = key - last_position > plan->reach;
+      near = !before && !after;
+      if (!near) {
+        float* far = before ? far_before : far_after;
+        Floats sum = x[0];
+        unroll<kRows - 1>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum = sum + x[r + 1]; });
+        hn::Store(hn::Load(d, far) + sum, d, far);
+      }
+    }
+    if (plan->received) {
+      const hn::FixedTag<float, kRows> group;
+      float* to = sums->received.data() + key;
+      const auto mass = hn::LowerHalf(group, sums_of_rows(x));
+      hn::StoreU(hn::LoadU(group, to) + mass, group, to);
+    }
+    return near;
+  }
+
+  template <int V>
+  HWY_INLINE void pool_group(const Scores<V>& s, int first) {
+    const F32 d;
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const int at = first + v * kLanes;
+      Floats largest = hn::Max(s.c[v], s.c[V + v]), sum = s.c[v] + s.c[V + v];
+      unroll<kRows - 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        largest = hn::Max(largest, s.c[(r + 2) * V + v]);
+        sum = sum + s.c[(r + 2) * V + v];
+      });
+      hn::Store(hn::Max(largest, hn::Load(d, cell_max + at)), d, cell_max + at);
+      hn::Store(hn::Load(d, cell_sum + at) + sum, d, cell_sum + at);
+      hn::Store(hn::Load(d, cell_count + at) + hn::Set(d, static_cast<float>(kRows)), d, cell_count + at);
+    });
+  }
+
+  template <int V>
+  HWY_INLINE void keep_scores(const Scores<V>& s, int first) {
+    const F32 d;
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) hn::Store(hn::Set(d, kHidden), d, scores + r * kBlock + v * kLanes);
+    }
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[r * V + v], d, scores + r * kBlock + first + v * kLanes); });
+    });
+  }
+  template <int V>
+  HWY_INLINE void keep_weights(const Scores<V>& s, int first) {
+    const F32 d;
+    if (V < kVectors) {
+      for (int r = 0; r < kRows; ++r) {
+        for (int v = 0; v < kVectors; ++v) hn::Store(hn::Zero(d), d, weights + r * kStride + kPad + v * kLanes);
+      }
+    }
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[r * V + v], d, weights + r * kStride + kPad + first + v * kLanes); });
+    });
+  }
+
+  // Every query of the block sees every key of the group.
+  HWY_INLINE bool inside(int64_t key) const {
+    if (hides) return false;
+    bool all = true;
+    for (int v = 0; v < queries->vectors; ++v) all = all && queries->all_low[v] <= key && key + kRows <= queries->all_high[v];
+    return all;
+  }
+
+  // The group in `weights`, added along its diagonals p − j: lane − r is one of kWindow.
+  HWY_NOINLINE void add_near_offsets(int64_t key) {
+    const F32 d;
+    const int64_t reach = plan->reach, base = reach + SweepPlan::kMargin;
+    if (!consecutive) {
+      for (int i = 0; i < queries->count; ++i) {
+        for (int r = 0; r < kRows; ++r) {
+          const int64_t ahead = static_cast<int64_t>(queries->position[i]) - key - r;
+          sums->window[static_cast<size_t>(base + std::clamp(ahead, -reach - 1, reach + 1))] += weights[r * kStride + kPad + i];
+        }
+      }
+      return;
+    }
+    float* window = sums->window.data() + base + first_position - key - (kRows - 1);
+    for (int x = 0; x < kWindow; x += kLanes) {
+      Floats sum = hn::LoadU(d, weights + kPad + x - (kRows - 1));
+      for (int r = 1; r < kRows; ++r) sum = sum + hn::LoadU(d, weights + r * kStride + kPad + x + r - (kRows - 1));
+      hn::StoreU(hn::LoadU(d, window + x) + sum, d, window + x);
+    }
+  }
+
+  // --- cells -----------------------------------------------------------------------------------------------------------------------------
+
+  void clear_cells() {
+    std::fill(cell_max, cell_max + kBlock, -1.0F);
+    std::fill(cell_sum, cell_sum + kBlock, 0.0F);
+    std::fill(cell_count, cell_count + kBlock, 0.0F);
+  }
+  // Lanes fold into the cells of the column that ends.
+  HWY_NOINLINE void leave_column() {
+    for (int i = 0; i < run_count; ++i) {
+      const LaneRun& run = runs[i];
+      float largest = -1, count = 0, sum = 0;
+      for (int lane = run.begin; lane < run.end; ++lane) {
+        largest = std::max(largest, cell_max[lane]);
+        sum += cell_sum[lane];
+        count += cell_count[lane];
+      }
+      SweepCell& cell = run.cells[column];
+      cell.max = std::max(cell.max, largest);
+      cell.sum += static_cast<double>(sum);
+      cell.count += static_cast<double>(count);
+    }
+    clear_cells();
+  }
+  HWY_NOINLINE void enter_column(int64_t key) {
+    leave_column();
+    const int64_t columns = plan->call.request.cells[1];
+    column = ((key + 1) * columns + plan->keys - 1) / plan->keys - 1;
+    column_end = plan->column_end(column);
+  }
+  HWY_NOINLINE void pool_key_by_key(int64_t key) {
+    const F32 d;
+    for (int r = 0; r < kRows && key + r < plan->keys; ++r) {
+      if (key + r >= column_end) enter_column(key + r);
+      for (int v = 0; v < queries->vectors; ++v) {
+        const int at = v * kLanes;
+        const Lanes hidden = hn::Lt(hn::Load(d, scores + r * kBlock + at), hn::Set(d, kVisible));
+        const Floats p = hn::Load(d, weights + r * kStride + kPad + at), largest = hn::Load(d, cell_max + at);
+        hn::Store(hn::IfThenElse(hidden, largest, hn::Max(p, largest)), d, cell_max + at);
+        hn::Store(hn::Load(d, cell_sum + at) + hn::IfThenZeroElse(hidden, p), d, cell_sum + at);
+        hn::Store(hn::Load(d, cell_count + at) + hn::IfThenZeroElse(hidden, hn::Set(d, 1.0F)), d, cell_count + at);
+      }
+    }
+  }
+
+  // --- a block, a tile -------------------------------------------------------------------------------------------------------------------
+
+  void begin_block() {
+    std::fill(entropy_total, entropy_total + kBlock, 0.0);
+    std::fill(distance_total, distance_total + kBlock, 0.0);
+    std::fill(matched_total, matched_total + plan->matches * kBlock, 0.0);
+    std::fill(weights, weights + kRows * kStride, 0.0F);
+    column = column_end = 0;
+    clear_cells();
+    begin_tile();
+  }
+  void begin_tile() {
+    std::fill(entropy, entropy + kBlock, 0.0F);
+    std::fill(distance, distance + kBlock, 0.0F);
+    std::fill(far_before, far_before + kLanes, 0.0F);
+    std::fill(far_after, far_after + kLanes, 0.0F);
+    std::fill(matched, matched + plan->matches * kBlock, 0.0F);
+  }
+  void end_tile() {
+    for (int i = 0; i < kBlock; ++i) {
+      entropy_total[i] += static_cast<double>(entropy[i]);
+      distance_total[i] += static_cast<double>(distance[i]);
+    }
+    for (int i = 0; i < kLanes; ++i) {
+      sums->far_before += static_cast<double>(far_before[i]);
+      sums->far_after += static_cast<double>(far_after[i]);
+    }
+    for (int64_t i = 0; i < plan->matches * kBlock; ++i) matched_total[i] += static_cast<double>(matched[i]);
+    begin_tile();
+  }
+};
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,175 @@
+#include "backends/cpu/sweep_plan.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/format.h"
+
+namespace clearhead::cpu {
+namespace {
+
+constexpr int64_t kBlocksPerStrip = 10;  // enough work to hand out, small enough that 4,096 rows make nine items
+constexpr int64_t kMostStrips = 32;      // a strip holds a sum per key
+
+float* opened(Tensor& tensor, Shape shape) {
+  tensor = Tensor::zeros(std::move(shape));
+  return tensor.numel() > 0 ? tensor.mutable_data<float>() : nullptr;
+}
+
+}  // namespace
+
+SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block)
+    : call(sweep),
+      problem(sweep.record.spec, sweep.record.q, sweep.record.keys, sweep.record.first_query, sweep.record.query_length),
+      looked(static_cast<int64_t>(sweep.rows.size())),
+      keys(key_length(sweep.record.keys)),
+      kept(sweep.record.rows_kept()),
+      reach(std::min(sweep.request.offset_reach, std::max(key_length(sweep.record.keys), sweep.record.query_length))),
+      block_rows(rows_of_a_block),
+      heads_(sweep.request.heads.end < 0 ? Range{0, problem.heads()} : sweep.request.heads) {
+  maps = problem.batch() * heads_.size();
+  const int64_t blocks = (looked + block_rows - 1) / block_rows;
+  blocks_per_strip_ = std::max(kBlocksPerStrip, (blocks + kMostStrips - 1) / kMostStrips);
+  strips = (blocks + blocks_per_strip_ - 1) / blocks_per_strip_;
+  allocate();
+  add_tags();
+  sums_.resize(static_cast<size_t>(maps));
+  open_strips_ = std::make_unique<std::atomic<int64_t>[]>(static_cast<size_t>(std::max<int64_t>(1, maps)));
+  for (int64_t map = 0; map < maps; ++map) {
+    sums_[static_cast<size_t>(map)].resize(static_cast<size_t>(strips));
+    open_strips_[static_cast<size_t>(map)] = strips;
+  }
+}
+
+void SweepPlan::allocate() {
+  const SweepRequest& request = call.request;
+  const int64_t batch = problem.batch(), heads = heads_.size();
+  for (const Statistic statistic : request.statistics) {
+    switch (statistic) {
+      case Statistic::kEntropy:
+        entropy = true;
+        entropies_ = opened(result_.entropy, {batch, heads, looked});
+        break;
+      case Statistic::kDistance:
+        distance = true;
+        distances_ = opened(result_.distance, {batch, heads, looked});
+        break;
+      case Statistic::kReceived:
+        received = true;
+        received_ = opened(result_.received, {batch, heads, keys});
+        break;
+      case Statistic::kOffsets:
+        offsets = true;
+        offsets_ = opened(result_.offsets, {batch, heads, 2 * request.offset_reach + 1});
+        break;
+    }
+  }
+  matches = static_cast<int64_t>(request.matches.size());
+  if (matches > 0) matched_ = opened(result_.matches, {matches, batch, heads, looked});
+  const auto [rows, columns] = request.cells;
+  pooled = rows > 0 && columns > 0;
+  if (!pooled) return;
+  max_ = opened(result_.pooled_max, {batch, heads, rows, columns});
+  mean_ = opened(result_.pooled_mean, {batch, heads, rows, columns});
+}
+
+void SweepPlan::add_tags() {
+  for (const Match& match : call.request.matches) {
+    query_tags.push_back(match.query_tags);
+    for (int32_t& tag : query_tags.back()) tag = std::max(tag, -1);
+    key_tags.push_back(match.key_tags);
+    for (int32_t& tag : key_tags.back()) tag = tag < 0 ? -2 : tag;
+    key_tags.back().resize(key_tags.back().size() + kTagRoom, -2);
+  }
+}
+
+Range SweepPlan::strip_rows(int64_t strip) const {
+  const int64_t step = blocks_per_strip_ * block_rows;
+  return {strip * step, std::min(looked, (strip + 1) * step)};
+}
+
+StripSums SweepPlan::new_sums(int64_t strip) const {
+  StripSums sums;
+  if (received) sums.received.assign(static_cast<size_t>(keys + kTagRoom), 0);
+  if (offsets) sums.window.assign(static_cast<size_t>(2 * (reach + kMargin) + 1), 0);
+  if (pooled) {
+    const Range rows = strip_rows(strip);
+    sums.first_cell_row = cell_row_of(call.rows[static_cast<size_t>(rows.begin)]);
+    const int64_t last = cell_row_of(call.rows[static_cast<size_t>(rows.end - 1)]);
+    sums.cells.resize(static_cast<size_t>((last + 1 - sums.first_cell_row) * call.request.cells[1]));
+  }
+  return sums;
+}
+
+void SweepPlan::finish_strip(int64_t map, int64_t strip, StripSums sums) {
+  std::vector<StripSums>& all = sums_[static_cast<size_t>(map)];
+  all[static_cast<size_t>(strip)] = std::move(sums);
+  if (--open_strips_[static_cast<size_t>(map)] > 0) return;
+  write_map(map, all);
+  all = {};
+}
+
+void SweepPlan::write_map(int64_t map, const std::vector<StripSums>& all) {
+  const double scale = static_cast<double>(kept) / static_cast<double>(looked);
+  for (int64_t key = 0; received && key < keys; ++key) {
+    double sum = 0;
+    for (const StripSums& strip : all) sum += static_cast<double>(strip.received[static_cast<size_t>(key)]);
+    received_[map * keys + key] = static_cast<float>(sum * scale);
+  }
+  if (offsets) write_offsets(map, all, scale);
+  if (pooled) write_cells(map, all);
+}
+
+void SweepPlan::write_offsets(int64_t map, const std::vector<StripSums>& all, double scale) {
+  const int64_t asked = call.request.offset_reach;
+  std::vector<double> sums(static_cast<size_t>(2 * asked + 1), 0);
+  for (const StripSums& strip : all) {
+    for (int64_t at = 0; at < static_cast<int64_t>(strip.window.size()); ++at) {
+      const int64_t offset = std::clamp(reach + kMargin - at, -asked, asked);  // j − p
+      sums[static_cast<size_t>(offset + asked)] += static_cast<double>(strip.window[static_cast<size_t>(at)]);
+    }
+    sums.front() += strip.far_before;
+    sums.back() += strip.far_after;
+  }
+  float* out = offsets_ + map * (2 * asked + 1);
+  for (const double sum : sums) *out++ = static_cast<float>(sum * scale);
+}
+
+void SweepPlan::write_cells(int64_t map, const std::vector<StripSums>& all) {
+  const auto [rows, columns] = call.request.cells;
+  std::vector<SweepCell> cells(static_cast<size_t>(rows * columns));
+  for (const StripSums& strip : all) {
+    SweepCell* to = cells.data() + strip.first_cell_row * columns;
+    for (const SweepCell& cell : strip.cells) {
+      to->max = std::max(to->max, cell.max);
+      to->sum += cell.sum;
+      to->count += cell.count;
+      ++to;
+    }
+  }
+  constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
+  float *max = max_ + map * rows * columns, *mean = mean_ + map * rows * columns;
+  for (const SweepCell& cell : cells) {
+    *max++ = cell.count > 0 ? cell.max : kNothing;
+    *mean++ = cell.count > 0 ? static_cast<float>(cell.sum / cell.count) : kNothing;
+  }
+}
+
+void SweepPlan::check_cancelled() const {
+  if (call.cancel && call.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "sweep: cancelled");
+}
+
+void SweepPlan::report(int64_t rows, int thread) {
+  const int64_t done = rows_done_ += rows;
+  if (thread == 0 && call.progress) call.progress(static_cast<double>(done) / static_cast<double>(maps * looked));
+}
+
+SweepResult SweepPlan::take_result() {
+  result_.rows_looked_at = looked;
+  result_.exact = looked == kept;
+  if (call.progress) call.progress(1);
+  return std::move(result_);
+}
+
+}  // namespace clearhead::cpu

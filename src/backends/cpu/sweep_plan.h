@@ -1,0 +1,87 @@
+// What a sweep collects and in which order it is added up; nothing here is vectorised.
+//
+// The looked-at rows of a head are cut into strips, by their number alone. A strip is one item of work: it keeps sums of its own over keys, offsets and
+// cells; the last strip of a head to finish adds them in the order of the strips. So bits depend on neither threads, batch nor heads.
+//
+//   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for what is further; margins are folded into the ends
+//   cells    max, sum and count of visible pairs, for the cell rows that the strip touches
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "backends/contract.h"
+#include "backends/cpu/score_view.h"
+
+namespace clearhead::cpu {
+
+struct SweepCell {
+  float max = -1;  // weights are never negative: −1 has seen nothing
+  double sum = 0, count = 0;
+};
+
+struct StripSums {
+  std::vector<float> received;  // [key, and room for a group beyond]
+  std::vector<float> window;    // [p − j + reach + kMargin]
+  double far_before = 0;        // keys before every offset of the window's groups: p − j > reach
+  double far_after = 0;
+  std::vector<SweepCell> cells;  // [cell row − first_cell_row, cell column]
+  int64_t first_cell_row = 0;
+};
+
+class SweepPlan {
+ public:
+  static constexpr int64_t kMargin = 128;  // a group that touches the reach spills at most a block's lanes and keys beyond it
+  static constexpr int64_t kTagRoom = 16;  // tags that may be read past the last key
+
+  SweepPlan(const SweepCall& call, int64_t block_rows);
+
+  const SweepCall& call;
+  ScoreProblem problem;
+  bool entropy = false, distance = false, received = false, offsets = false, pooled = false;
+  int64_t matches = 0;
+  int64_t looked = 0, keys = 0, kept = 0, reach = 0, block_rows = 0;
+  int64_t maps = 0;  // batch · heads of the request
+  int64_t strips = 0;
+  std::vector<std::vector<int32_t>> query_tags, key_tags;  // [match][query], [match][key + room]; negative ones never match
+
+  int64_t batch_of(int64_t map) const { return map / heads_.size(); }
+  int64_t head_of(int64_t map) const { return heads_.begin + map % heads_.size(); }
+  /// Indices into call.rows: whole blocks, but for the last strip.
+  Range strip_rows(int64_t strip) const;
+  int64_t cell_row_of(int64_t row) const { return ((row + 1) * call.request.cells[0] + kept - 1) / kept - 1; }
+  int64_t column_end(int64_t column) const { return (column + 1) * keys / call.request.cells[1]; }
+
+  StripSums new_sums(int64_t strip) const;
+  float* entropy_row(int64_t map) const { return entropies_ + map * looked; }
+  float* distance_row(int64_t map) const { return distances_ + map * looked; }
+  float* match_row(int64_t match, int64_t map) const { return matched_ + (match * maps + map) * looked; }
+  /// Hands in a strip's sums; the map's last one writes its share of the result.
+  void finish_strip(int64_t map, int64_t strip, StripSums sums);
+
+  /// Throws kCancelled when the token is set.
+  void check_cancelled() const;
+  void report(int64_t rows_done, int thread);
+  SweepResult take_result();
+
+ private:
+  void allocate();
+  void add_tags();
+  void write_map(int64_t map, const std::vector<StripSums>& strips);
+  void write_offsets(int64_t map, const std::vector<StripSums>& strips, double scale);
+  void write_cells(int64_t map, const std::vector<StripSums>& strips);
+
+  Range heads_;
+  int64_t blocks_per_strip_ = 1;
+  SweepResult result_;
+  float *entropies_ = nullptr, *distances_ = nullptr, *received_ = nullptr, *offsets_ = nullptr, *matched_ = nullptr, *max_ = nullptr,
+        *mean_ = nullptr;
+  std::vector<std::vector<StripSums>> sums_;             // [map][strip]
+  std::unique_ptr<std::atomic<int64_t>[]> open_strips_;  // [map]
+  std::atomic<int64_t> rows_done_{0};
+};
+
+}  // namespace clearhead::cpu
