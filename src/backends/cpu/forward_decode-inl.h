@@ -311,8 +311,8 @@ HWY_INLINE const float* value_row(const ValueView& values, int64_t key, int64_t 
 inline HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, int64_t end) {
   const int64_t key_length = block.view().key_length, stride = block.values.stride;
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / (4 * std::max<int64_t>(1, block.d_v))), kValueRows);
-  for (int64_t key = begin; key < end; key += kValueRows) {
-    const int64_t keys = std::min(kValueRows, end - key);
+  for (int64_t key = begin, keys = 0; key < end; key += keys) {
+    keys = std::min({kValueRows, end - key, kKeyTile - key % kKeyTile});  // pages end at multiples of kKeyTile
     const float *values = value_row(block.values, key, key_length), *ahead = value_row(block.values, key + rows_ahead, key_length);
     for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
       const float* weights = block.s + row * block.sub_block + (key - begin);

@@ -21,6 +21,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "backends/cpu/pack-inl.h"
 #include "backends/cpu/score_view.h"
@@ -159,7 +160,12 @@ HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key
 HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
   return hn::IfThenElse(hn::Lt(s, hn::Set(F32(), kVisible)), s, cap * tanh_of(s * inverse_cap));
 }
-HWY_INLINE Floats term_dense(Floats s, Floats bias) { return hn::MulAdd(bias, hn::Set(F32(), kLog2E), s); }
+// A bias of −∞ hides whatever the score is, NaN too.
+HWY_INLINE Floats term_dense(Floats s, Floats bias) {
+  const F32 d;
+  const Lanes hides = hn::Eq(bias, hn::Set(d, -std::numeric_limits<float>::infinity()));
+  return hn::IfThenElse(hides, hn::Set(d, kHidden), hn::MulAdd(bias, hn::Set(d, kLog2E), s));
+}
 // −∞ hides: brought to kHidden, which 2^x survives. NaN stays NaN (the order of Max's operands).
 HWY_INLINE Floats term_floor(Floats s) { return hn::Max(hn::Set(F32(), kHidden), s); }
 
