@@ -80,25 +80,31 @@ class Conformance : public testing::TestWithParam<const Backend*> {
   }
 };
 
+// What was compared; becomes text only when it is wrong.
+struct Place {
+  const char* what;
+  const Expected& e;
+  int64_t element = -1;
+  std::string text() const {
+    return std::string(what) + " of batch " + std::to_string(e.batch) + " head " + std::to_string(e.head) + " query " +
+           std::to_string(e.query) + (element < 0 ? "" : " element " + std::to_string(element));
+  }
+};
+
 // Value, expectation and bound of the first element that breaks its bound.
 struct Check {
   std::string where{};
   double found = 0, expected = 0, bound = 0;
   bool failed = false;
-  void operator()(double value, double wanted, double tolerance, const std::string& place) {
+  void operator()(double value, double wanted, double tolerance, const Place& place) {
     if (failed || std::abs(value - wanted) <= tolerance) return;  // a NaN fails
-    *this = {place, value, wanted, tolerance, true};
+    *this = {place.text(), value, wanted, tolerance, true};
   }
 };
 
 void expect_fine(const Check& check) {
   EXPECT_FALSE(check.failed) << check.where << ": " << check.found << ", the oracle has " << check.expected << ", off by "
                              << std::abs(check.found - check.expected) << " where " << check.bound << " is allowed";
-}
-
-std::string place(const char* what, const Expected& e, int64_t element = -1) {
-  return std::string(what) + " of batch " + std::to_string(e.batch) + " head " + std::to_string(e.head) + " query " +
-         std::to_string(e.query) + (element < 0 ? "" : " element " + std::to_string(element));
 }
 
 TEST_P(Conformance, TheForwardAndItsLogSumExpAgreeWithTheOracle) {
@@ -113,46 +119,56 @@ TEST_P(Conformance, TheForwardAndItsLogSumExpAgreeWithTheOracle) {
         const size_t at_channel = static_cast<size_t>(ch);
         const double found = static_cast<double>(
             (&result.out.data<float>()[((e.batch * c.shape.heads + e.head) * c.shape.queries + e.query) * c.shape.d_v])[ch]);
-        check(found, e.row.out[at_channel], tolerance * e.row.absolute[at_channel] + underflow, place("out", e, ch));
+        check(found, e.row.out[at_channel], tolerance * e.row.absolute[at_channel] + underflow, Place{"out", e, ch});
       }
       const float sum = at(sums, e.batch, e.head, e.query);
       if (e.row.sees_any) {
         check(static_cast<double>(sum), e.row.log_sum_exp, tolerance::log_sum_exp(e.row.largest, e.row.log_sum_exp),
-              place("log-sum-exp", e));
+              Place{"log-sum-exp", e});
       } else {
-        EXPECT_EQ(at(result.record.rows.m, e.batch, e.head, e.query), -kInfinity) << place("m", e);
-        EXPECT_EQ(at(result.record.rows.l, e.batch, e.head, e.query), 0) << place("l", e);
+        EXPECT_EQ(at(result.record.rows.m, e.batch, e.head, e.query), -kInfinity) << Place{"m", e}.text();
+        EXPECT_EQ(at(result.record.rows.l, e.batch, e.head, e.query), 0) << Place{"l", e}.text();
       }
     }
     expect_fine(check);
   });
 }
 
+void check_row(const Expected& e, const float* weights, const float* or_nan, const float* scores, Check& check) {
+  double sum = 0;
+  for (size_t j = 0; j < e.row.weights.size(); ++j) {
+    const double p = e.row.weights[j], score = static_cast<double>(scores[j]) * std::log(2.0);
+    const int64_t key = static_cast<int64_t>(j);
+    sum += static_cast<double>(weights[j]);
+    if (e.row.scores[j] == -std::numeric_limits<double>::infinity()) {
+      EXPECT_TRUE(weights[j] == 0 && std::isnan(or_nan[j]) && scores[j] == -kInfinity) << Place{"a hidden key", e, key}.text();
+      continue;
+    }
+    check(static_cast<double>(weights[j]), p, p * tolerance::weight(e.row.largest) + tolerance::kUnderflow, Place{"weight", e, key});
+    check(score, e.row.scores[j], tolerance::of_scores(e.row.largest) + 1e-37, Place{"score", e, key});
+    check(static_cast<double>(or_nan[j]), static_cast<double>(weights[j]), 0, Place{"weight or NaN", e, key});
+  }
+  check(sum, e.row.row_sum, tolerance::kRowSum + tolerance::of_scores(e.row.largest), Place{"row sum", e});
+}
+
 TEST_P(Conformance, WeightsScoresAndRowSumsAgreeWithTheOracle) {
   for_each_case([&](const Case& c, size_t index) {
     const AttentionRecord record = run(backend_, c).record;
     const Range all{0, c.shape.keys};
+    const std::vector<Expected>& expected = expected_of(index);
     Check check;
-    for (const Expected& e : expected_of(index)) {
-      const auto weights = look(backend_, record, e.batch, e.head, {e.query}, all);
-      const auto or_nan = look(backend_, record, e.batch, e.head, {e.query}, all, WeightsCall::Quantity::kWeightOrNaN);
-      const auto scores = look(backend_, record, e.batch, e.head, {e.query}, all, WeightsCall::Quantity::kScore2);
-      double sum = 0;
-      for (size_t j = 0; j < weights.size(); ++j) {
-        const double p = e.row.weights[j], score = static_cast<double>(scores[j]) * std::log(2.0);
-        sum += static_cast<double>(weights[j]);
-        const bool hidden = e.row.scores[j] == -std::numeric_limits<double>::infinity();
-        if (hidden) {
-          EXPECT_TRUE(weights[j] == 0 && std::isnan(or_nan[j]) && scores[j] == -kInfinity)
-              << place("a hidden key", e, static_cast<int64_t>(j));
-          continue;
-        }
-        check(static_cast<double>(weights[j]), p, p * tolerance::weight(e.row.largest) + tolerance::kUnderflow,
-              place("weight", e, static_cast<int64_t>(j)));
-        check(score, e.row.scores[j], tolerance::of_scores(e.row.largest) + 1e-37, place("score", e, static_cast<int64_t>(j)));
-        check(static_cast<double>(or_nan[j]), static_cast<double>(weights[j]), 0, place("weight or NaN", e, static_cast<int64_t>(j)));
+    for (size_t begin = 0, end = 0; begin < expected.size(); begin = end) {  // the rows of one head at a time
+      const int64_t batch = expected[begin].batch, head = expected[begin].head;
+      std::vector<int64_t> rows;
+      for (; end < expected.size() && expected[end].batch == batch && expected[end].head == head; ++end)
+        rows.push_back(expected[end].query);
+      const auto weights = look(backend_, record, batch, head, rows, all);
+      const auto or_nan = look(backend_, record, batch, head, rows, all, WeightsCall::Quantity::kWeightOrNaN);
+      const auto scores = look(backend_, record, batch, head, rows, all, WeightsCall::Quantity::kScore2);
+      for (size_t r = 0; r < rows.size(); ++r) {
+        const size_t first = r * static_cast<size_t>(c.shape.keys);
+        check_row(expected[begin + r], weights.data() + first, or_nan.data() + first, scores.data() + first, check);
       }
-      check(sum, e.row.row_sum, tolerance::kRowSum + tolerance::of_scores(e.row.largest), place("row sum", e));
     }
     expect_fine(check);
   });
