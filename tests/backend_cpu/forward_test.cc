@@ -263,5 +263,13 @@ TEST(CpuForward, SomeQueriesOverManyKeysAreSplitOverKeysAndStayRight) {
   expect_right(c, 20);
 }
 
+TEST(CpuForward, AWindowThatBeginsInsideAPageDecodesOverPagesAsOverTensors) {
+  for (const int64_t back : {392, 776, 1096}) {  // first keys 816, 432, 112: odd multiples of 16
+    Case c = make_case({.batch = 1, .heads = 6, .key_heads = 1, .queries = 2, .keys = 1210, .d_k = 12, .d_v = 20}, 91);
+    c.spec.topology = causal(back);
+    expect_right(c, 2);
+  }
+}
+
 }  // namespace
 }  // namespace clearhead::test
