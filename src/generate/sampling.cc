@@ -76,14 +76,17 @@ void keep_top_p(std::vector<Candidate>& candidates, double top_p) {
 
 int32_t sample(const float* logits, int64_t vocabulary, const Sampling& sampling, const std::vector<int32_t>& seen, uint64_t index) {
   const std::vector<float> changed = penalised(logits, vocabulary, sampling.repetition_penalty, seen);
-  const double largest = static_cast<double>(*std::max_element(changed.begin(), changed.end()));
+  const float largest = *std::max_element(changed.begin(), changed.end());
   std::vector<Candidate> candidates(changed.size());
   for (size_t id = 0; id < changed.size(); ++id) {
-    candidates[id] = {static_cast<int32_t>(id), std::exp((static_cast<double>(changed[id]) - largest) / sampling.temperature)};
+    candidates[id] = {static_cast<int32_t>(id),
+                      static_cast<double>(std::exp(static_cast<float>(static_cast<double>(changed[id] - largest) / sampling.temperature)))};
   }
   keep_top_k(candidates, sampling.top_k);
   keep_top_p(candidates, sampling.top_p);
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  if (candidates.size() < changed.size()) {
+    std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  }
   double left = random_unit(sampling.seed, index) * total(candidates);
   int32_t last = candidates.front().id;
   for (const Candidate& candidate : candidates) {

@@ -71,6 +71,7 @@ TEST(Sampling, TopKAndTopPDrawOnlyFromWhatTheyKeep) {
     for (uint64_t index = 0; index < 3000; ++index) ids.insert(draw(sampling, index).id);
     return ids;
   };
+  EXPECT_EQ(drawn({.temperature = 1e-300}), (std::set<int32_t>{1}));
   EXPECT_EQ(drawn({.top_k = 2}), (std::set<int32_t>{1, 2}));
   EXPECT_EQ(drawn({.top_p = 0.5}), (std::set<int32_t>{1}));        // token 1 alone holds 0.64
   EXPECT_EQ(drawn({.top_p = 0.8}), (std::set<int32_t>{1, 2}));     // 0.64 + 0.23
