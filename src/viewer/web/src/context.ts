@@ -79,14 +79,14 @@ export function solo(ctx: Context, at: HeadId): void {
   ctx.store.set({ heads: [at] }, 'push');
 }
 
-/** Weights of a softmax row are shares; everything else is printed as a number. */
+/** Weights are shares of their row (a sink logit may take some of it); weighted by norms they are numbers. */
 export function printWeight(ctx: Context, value: number, badge: Badge, error: number): string {
   const approximate = badge === 'quantised' || badge === 'sampled' || error > 0;
   return isShare(ctx) ? format.share(value, approximate) : format.weight(value, approximate);
 }
 
 export function isShare(ctx: Context): boolean {
-  return ctx.store.now.weight === 'raw' && ctx.family.sums_to_one;
+  return ctx.store.now.weight === 'raw';
 }
 
 export function badgeTitle(ctx: Context, badge: Badge, error: number): string {

@@ -25,6 +25,10 @@ const kTable = {
   'answers.more': [' and {n} more', ' 等 {n} 处'],
   'answers.back': ['Back', '返回'],
   'caption.row': ['The weights of this row sum to {total}.', '本行权重之和为 {total}。'],
+  'caption.row-less': [
+    'The weights of this row sum to {total}; the rest goes to a sink logit, which has no value.',
+    '本行权重之和为 {total};其余归于没有值的汇点 logit。',
+  ],
   'caption.sum': ['Several rows added up: {total} in all.', '多行相加,合计 {total}。'],
   'caption.mean': ['The mean of several rows, which sums to {total}.', '多行的平均,合计 {total}。'],
   'caption.in': [

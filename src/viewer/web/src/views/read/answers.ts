@@ -2,7 +2,7 @@
 
 import type { Context } from '../../context';
 import { anchor, badgeTitle, printWeight, quoted } from '../../context';
-import { head as headName, whole } from '../../format';
+import { head as headName, weight as formatNumber, whole } from '../../format';
 import type { Span, TopItem } from '../../source/source';
 import type { Shown } from '../../focus';
 import { h, icon, iconButton, replace } from '../../ui/dom';
@@ -162,13 +162,13 @@ export function captionOf(ctx: Context, shown: Shown): string {
   const print = (v: number): string => printWeight(ctx, v, shown.line.badge, shown.line.error);
   const parts: string[] = [];
   const total = Number.isFinite(shown.line.total) ? print(shown.line.total) : null;
-  if (state.direction === 'in') parts.push(t('caption.in', { total: total ?? '–' }));
+  if (state.direction === 'in') parts.push(t('caption.in', { total: formatNumber(shown.line.total, shown.line.error > 0) }));
   else if (state.weight !== 'raw') parts.push(t(`caption.${state.weight}`));
   else if (total)
     parts.push(
       shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1
         ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total })
-        : t('caption.row', { total }),
+        : t(ctx.family.sums_to_one ? 'caption.row' : 'caption.row-less', { total }),
     );
   if (state.direction === 'out' && ctx.family.sinks.length) {
     const key = state.sink === 'mark' ? 'caption.sink' : state.sink === 'hide' ? 'caption.sink-hidden' : 'caption.sink-renorm';
