@@ -63,6 +63,7 @@ static int run(int argc, char** argv) {
   add_info(app);
   add_doctor(app);
   add_bench(app);
+  add_demo(app);
   add_completion(app);
   app.parse_complete_callback([&thread_count] {
     if (thread_count > 0) set_threads(thread_count);

@@ -21,7 +21,8 @@ struct ExportOptions {
   std::string command{};               ///< that makes the page again
   std::string state{};                 ///< the page's own state, e.g. "v=read&h=5.3"
   uint64_t budget_bytes = 20'000'000;  ///< of the file
-  LookOptions look{};                  ///< progress and cancel
+  double most_work = 4e12;  ///< multiply-adds that looks at whole maps may take: beyond, overviews and top keys of all rows are left out
+  LookOptions look{};       ///< progress and cancel
 };
 
 /// What the page holds, for a message.

@@ -22,8 +22,6 @@ constexpr int64_t kWatchedRows = 1024;
 constexpr int64_t kTop = 32, kTopOfAll = 8;
 constexpr uint64_t kMostWeights = 200'000'000;  // of tier A, however large the budget: a page must still open
 constexpr double kDeflatesTo = 0.25;            // how far codes of weights can be hoped to shrink, at best
-// Multiply-adds for what a page computes over all pairs of a head (its overview, the heaviest keys of all rows): some seconds.
-constexpr double kMostWork = 4e12;
 
 std::string deflated(const std::string& bytes) {
   uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));
@@ -157,7 +155,7 @@ class PageWriter {
   }
   bool affordable(const FamilyFacts& known) {
     const double work = static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(known.shape.d_k + 24);
-    if (work_ + work > kMostWork) return false;
+    if (work_ + work > options_.most_work) return false;
     work_ += work;
     return true;
   }
@@ -224,7 +222,7 @@ void PageWriter::add_segment_masses(const FamilyFacts& known) {
   const int64_t count = static_cast<int64_t>(segments.size()), heads = known.shape.layers * known.shape.heads;
   if (count == 0 || !known.all_rows || count * count * heads > 4'000'000) return;
   const double pairs = static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(heads * known.shape.d_k);
-  if (pairs > kMostWork) return;
+  if (pairs > options_.most_work) return;
   std::vector<float> mass(static_cast<size_t>(heads * count * count), 0.0f);
   for (int64_t from = 0; from < count; ++from) {
     for (int64_t to = 0; to < count; ++to) {

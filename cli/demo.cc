@@ -1,0 +1,221 @@
+// clearhead demo: the main job on real input, with every claim checked while it is made. `make demo` calls it.
+//
+//   1. what the machine is
+//   2. a real model (when one was fetched) reading two sentences, as heat maps with words
+//   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked
+//   4. a page to open, and three commands to try
+// A line that says "checked" was compared with the double reference or with the known answer; if one does not hold, the exit code is 1.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "backends/registry.h"
+#include "base/format.h"
+#include "base/parallel.h"
+#include "clearhead/generate.h"
+#include "cli/cli.h"
+#include "cli/look.h"
+#include "cli/terminal.h"
+#include "cli/word_map.h"
+#include "models/known_answers.h"
+#include "viewer/export.h"
+
+namespace clearhead::cli {
+namespace {
+
+constexpr int64_t kLongText = 100'000;
+
+class Clock {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+uint64_t peak_memory() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+struct Checks {
+  int failed = 0;
+  void line(bool holds, const std::string& what) {
+    print(format("  {} {}", holds ? "checked:" : "DOES NOT HOLD:", what));
+    if (!holds) ++failed;
+  }
+};
+
+const Backend& reference() {
+  for (const Backend* table : runnable_backends()) {
+    if (table->isa == InstructionSet::kReference) return *table;
+  }
+  fail(ErrorCode::kUnsupported, "demo: the reference backend is not in this build");
+}
+
+// How far a row's weights are from the double reference, and how far f32 scores of this size may be: |ΔP| ≤ P·(1e-6 + 4εS) with S the largest
+// Σ_c |q_c·k_c|·scale of the row (docs/ARCHITECTURE.md, "What is promised").
+struct Difference {
+  double largest = 0, allowed = 0;
+  bool holds = true;
+  void join(const Difference& other) {
+    largest = std::max(largest, other.largest);
+    allowed = std::max(allowed, other.allowed);
+    holds = holds && other.holds;
+  }
+  std::string text() const { return format("differs from the double reference by at most {:.1e} (allowed: {:.1e})", largest, allowed); }
+};
+
+Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t query) {
+  const AttentionRecord& record = map.frames()[0].record;
+  const Tensor& k = std::get<Tensor>(record.keys);  // a trace of a prefill holds them as one tensor
+  const MapRow row = map.row(head, query);
+  std::vector<float> exact(row.weights().size());
+  const int64_t at = query - record.first_query, d = record.q.size(3), key_head = head * k.size(1) / record.q.size(1);
+  reference().weights({.record = record,
+                       .batch = 0,
+                       .head = head,
+                       .rows = &at,
+                       .row_count = 1,
+                       .keys = {0, static_cast<int64_t>(exact.size())},
+                       .out = exact.data(),
+                       .out_stride = static_cast<int64_t>(exact.size())});
+  const float* q = record.q.data<float>() + head * record.q.stride(1) + at * record.q.stride(2);
+  const double scale = std::get<Dot>(record.spec.pair).scale.value_or(1.0f / std::sqrt(static_cast<float>(d)));
+  Difference out;
+  for (size_t j = 0; j < exact.size(); ++j) {
+    const float* key = k.data<float>() + key_head * k.stride(1) + static_cast<int64_t>(j) * k.stride(2);
+    double size = 0;
+    for (int64_t c = 0; c < d; ++c) size += std::abs(static_cast<double>(q[c]) * static_cast<double>(key[c]));
+    const double difference = std::abs(static_cast<double>(exact[j]) - static_cast<double>(row.weights()[j]));
+    const double allowed = static_cast<double>(exact[j]) * (1e-6 + 4 * 0x1p-23 * size * scale);
+    out.largest = std::max(out.largest, difference);
+    out.allowed = std::max(out.allowed, allowed);
+    out.holds = out.holds && difference <= allowed + 1e-30;
+  }
+  return out;
+}
+
+void read_sentences(const std::string& directory, Checks& checks) {
+  const Clock clock;
+  const auto model = load_model(directory);
+  print(format("\n2. {} ({} layers × {} heads) reads two sentences", std::filesystem::path(directory).filename().string(),
+               model->info().layers, model->info().heads));
+  for (const std::string text : {"The cat sat on the mat.", "猫在山上看月。"}) {
+    TextRequest request;
+    request.text = text;
+    const Trace trace = std::move(trace_text(*model, request).trace);
+    const HeadScores head = by_strength(head_atlas(trace, trace.main_family()))[0];
+    print(format("\n  {}   {} ({})", text, head_name(head.layer, head.head), head.kind));
+    const LayerMap map = trace.map(head.layer);
+    print_words(terminal(), boxes_of(trace.plan().text), map, {head.head});
+    Difference worst;
+    for (int64_t i = 0; i < map.queries(); ++i) worst.join(difference_to_reference(map, head.head, i));
+    checks.line(worst.holds, "every weight shown " + worst.text());
+  }
+  print(format("  {:.1f} s", clock.seconds()));
+}
+
+// Passages around a token of a byte-level text, on one line.
+std::string around(const RunText& text, int64_t token) {
+  const int64_t begin = std::max<int64_t>(0, token - 24), end = std::min<int64_t>(static_cast<int64_t>(text.ids.size()), token + 16);
+  const auto part = [&](int64_t a, int64_t b) {
+    return visible(std::string_view(text.text).substr(static_cast<size_t>(a), static_cast<size_t>(b - a)));
+  };
+  return "…" + part(begin, token) + "⟨" + part(token, token + 1) + "⟩" + part(token + 1, end) + "…";
+}
+
+void read_long_text(const std::string& out, Checks& checks) {
+  const Clock clock;
+  const std::string directory = out + "/known-causal";
+  std::filesystem::create_directories(directory);
+  KnownCausal options;
+  write_known_model(directory, options);
+  const KnownText known = make_known_text(kLongText, 7);
+  const auto model = load(directory);
+  print(format("\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code)", with_commas(kLongText),
+               model->info().layers, model->info().heads));
+  const uint64_t before = peak_memory();
+  TextRequest request;
+  request.text = known.text;
+  request.options.statistics_in_run = true;
+  Clock run;
+  const Trace trace = std::move(trace_text(*model, request).trace);
+  const double seconds = run.seconds();
+  const uint64_t heads = static_cast<uint64_t>(model->info().layers * model->info().heads);
+  const uint64_t square = heads * kLongText * kLongText * 4;
+  const uint64_t used = peak_memory() - before;
+  print(format("  read and swept in {:.1f} s with {} threads", seconds, threads()));
+  checks.line(used < (1ull << 30),
+              format("{} of memory; the N×N weights of its {} heads would have needed {}", human_bytes(used), heads, human_bytes(square)));
+
+  const std::vector<HeadScores> atlas = head_atlas(trace, trace.main_family());
+  const auto kind = [&](int layer, int64_t head) {
+    for (const HeadScores& entry : atlas) {
+      if (entry.layer == layer && entry.head == head) return entry;
+    }
+    return HeadScores{};
+  };
+  for (const HeadScores& head : by_strength(atlas))
+    print(format("    {:<8} {:<10} {:>6.2f} %", head_name(head.layer, head.head), head.kind, head.strength * 100));
+  checks.line(kind(0, 0).kind == "previous" && kind(1, 0).kind == "induction",
+              "the atlas names the previous-token head (L0.H0) and the induction head (L1.H0), as they were built");
+
+  const int64_t query = known.question.end - 1;
+  const LayerMap map = trace.map(1);
+  print(format("  far token #{}  {}", with_commas(query), around(trace.plan().text, query)));
+  const std::vector<Weighted> keys = map.row(0, query).top_k(1);
+  for (const Weighted& key : keys)
+    print(format("    {:>6.2f} %  #{:<8} {}", key.weight * 100, with_commas(key.key), around(trace.plan().text, key.key)));
+  checks.line(!keys.empty() && keys[0].key == known.answer.begin && keys[0].weight > 0.9f,
+              format("L1.H0 looks at the answer, {} tokens back", with_commas(query - known.answer.begin)));
+  const Difference difference = difference_to_reference(map, 0, query);
+  checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + difference.text());
+
+  const std::string page = out + "/index.html";
+  export_html(trace, page, {.command = "make demo", .most_work = 6e11});  // one overview; the whole takes a minute
+  print(format("  {:.1f} s\n\n4. written: {} ({}), a page that works offline", clock.seconds(), page,
+               human_bytes(std::filesystem::file_size(page))));
+}
+
+int run(const std::string& model, const std::string& out) {
+  const Clock clock;
+  Checks checks;
+  std::filesystem::create_directories(out);
+  print(format("1. this machine: {} threads, computing with {} ({})", threads(), backend().name, to_string(backend().isa)));
+  if (!model.empty()) {
+    read_sentences(model, checks);
+  } else {
+    print("\n2. no package index could be reached, so no real model: the models with known answers do the job");
+  }
+  read_long_text(out, checks);
+  const std::string shown = model.empty() ? out + "/known-causal" : model;
+  print("\nTry next:");
+  print(format("  build/release/clearhead show {} \"The animal didn't cross the street because it was tired.\"", shown));
+  print(format("  build/release/clearhead view {} \"The animal didn't cross the street because it was tired.\"", shown));
+  print(format("  build/release/clearhead run generate {}/known-causal \"one two three one two\" --max-tokens 8 --greedy", out));
+  print(checks.failed == 0 ? format("\nall checks hold, {:.1f} s", clock.seconds()) : format("\n{} checks do not hold", checks.failed));
+  return checks.failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+void add_demo(CLI::App& app) {
+  struct Options {
+    std::string model, out = "build/demo";
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("demo", "The main job on real input, every claim checked (what `make demo` runs)");
+  command->add_option("--model", options->model, "A real model's directory");
+  command->add_option("--out", options->out, "Where to write the page and the models with known answers");
+  command->callback([options] {
+    const int code = run(options->model, options->out);
+    if (code != 0) throw CLI::RuntimeError(code);
+  });
+}
+
+}  // namespace clearhead::cli
