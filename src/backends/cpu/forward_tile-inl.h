@@ -5,7 +5,7 @@
 // m is an integer and moves rarely: at once when a score passes m + kHard, at the end of a key tile when the running maximum passes m + kSoft. Because it
 // is an integer, moving it multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h): when it moves does not matter to any bit.
 // Invariant between tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen nothing keeps m = kNone, ℓ = 0, O = 0.
-// Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1; the stale maximum and its thresholds are measured in docs/ARCHITECTURE.md.
+// Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
 //
 // ±inf and NaN: the fast path may turn −inf scores or non-finite values of hidden keys into NaN. A block whose results are not all finite is done again
 // with `careful` set, which floors scores, marks hidden P with −0 and keeps non-finite values from lanes that do not see them. Finite rows get the same bits.
