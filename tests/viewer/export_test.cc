@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -16,6 +18,50 @@ namespace clearhead {
 namespace {
 
 using looked_at::array_of;
+
+// SHA-256 (FIPS 180-4) in base64, as a content security policy names what it allows.
+std::string sha256_base64(std::string_view text) {
+  static constexpr uint32_t kRound[64] = {
+      0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
+      0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
+      0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
+      0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3,
+      0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f,
+      0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+  std::array<uint32_t, 8> h{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  std::string bytes(text);
+  bytes += '\x80';
+  while (bytes.size() % 64 != 56) bytes += '\0';
+  for (int shift = 56; shift >= 0; shift -= 8) bytes += static_cast<char>((text.size() * 8) >> shift & 255);
+  const auto byte = [&](size_t at) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[at])); };
+  for (size_t block = 0; block < bytes.size(); block += 64) {
+    std::array<uint32_t, 64> w{};
+    for (size_t i = 0; i < 16; ++i)
+      w[i] = byte(block + 4 * i) << 24 | byte(block + 4 * i + 1) << 16 | byte(block + 4 * i + 2) << 8 | byte(block + 4 * i + 3);
+    for (size_t i = 16; i < 64; ++i) {
+      const uint32_t a = std::rotr(w[i - 15], 7) ^ std::rotr(w[i - 15], 18) ^ (w[i - 15] >> 3);
+      const uint32_t b = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ (w[i - 2] >> 10);
+      w[i] = w[i - 16] + a + w[i - 7] + b;
+    }
+    std::array<uint32_t, 8> v = h;
+    for (size_t i = 0; i < 64; ++i) {
+      const uint32_t s1 = std::rotr(v[4], 6) ^ std::rotr(v[4], 11) ^ std::rotr(v[4], 25), choice = (v[4] & v[5]) ^ (~v[4] & v[6]);
+      const uint32_t one = v[7] + s1 + choice + kRound[i] + w[i];
+      const uint32_t s0 = std::rotr(v[0], 2) ^ std::rotr(v[0], 13) ^ std::rotr(v[0], 22),
+                     most = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
+      v = {one + s0 + most, v[0], v[1], v[2], v[3] + one, v[4], v[5], v[6]};
+    }
+    for (size_t i = 0; i < 8; ++i) h[i] += v[i];
+  }
+  static const std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (size_t at = 0; at < 33; at += 3) {
+    uint32_t three = 0;
+    for (size_t i = at; i < at + 3; ++i) three = three << 8 | (i < 32 ? h[i / 4] >> (24 - 8 * (i % 4)) & 255 : 0);
+    for (size_t i = 0; i < 4; ++i) out += at + i > 32 ? '=' : letters[three >> (18 - 6 * i) & 63];
+  }
+  return out;
+}
 
 // What a browser finds in the page.
 struct ReadPage {
@@ -218,6 +264,7 @@ TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
     ASSERT_NE(at, std::string::npos);
     EXPECT_EQ(page.html.find(part, at + 1), std::string::npos);
     EXPECT_EQ(part.find("</script"), std::string::npos);
+    EXPECT_NE(page.html.find("'sha256-" + sha256_base64(part) + "'"), std::string::npos) << "the policy would stop the page's own code";
   }
   for (const char* marker : {"<!--clearhead:title-->", "/*clearhead:style*/", "<!--clearhead:data-->", "/*clearhead:script*/"}) {
     const size_t in_bundle = viewer_bundle().script.find(marker) != std::string_view::npos;

@@ -1,0 +1,73 @@
+// Besides: backends/dense.cc backends/ref/*.cc observe/*.cc
+// The bytes of a trace file: what loads can be looked at. Looks run on the reference backend, whose loops a sanitizer follows.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "backends/ref/ref.h"
+#include "backends/registry.h"
+#include "base/format.h"
+#include "clearhead/atlas.h"
+#include "clearhead/trace.h"
+#include "fuzz.h"
+
+namespace clearhead {
+const Backend& backend() { return ref_backend(); }  // in place of registry.cc, which brings the kernels
+}  // namespace clearhead
+
+using namespace clearhead;
+
+namespace {
+
+// The bytes as a file that can be mapped.
+class MemoryFile {
+ public:
+  MemoryFile(const uint8_t* data, size_t size) : descriptor_(::memfd_create("trace", 0)) {
+    must(descriptor_ >= 0 && ::write(descriptor_, data, size) == static_cast<ssize_t>(size));
+  }
+  ~MemoryFile() { ::close(descriptor_); }
+  std::string path() const { return format("/proc/self/fd/{}", descriptor_); }
+
+ private:
+  int descriptor_;
+};
+
+void look(const Trace& trace, const MapFamily& family, int layer) {
+  const LayerMap map = trace.map(family.name, layer);
+  must(map.queries() >= 0 && map.keys() >= 0);
+  if (map.heads() == 0 || map.queries() * map.keys() > 4096) return;
+  const std::vector<Range> rows = map.rows_kept();
+  allow_errors([&] {
+    for (const Range& range : rows) {
+      must(range.begin >= 0 && range.begin <= range.end && range.end <= map.queries());
+      for (int64_t query = range.begin; query < std::min(range.end, range.begin + 4); ++query) {
+        must(map.has_row(query));
+        must(static_cast<int64_t>(map.row(map.heads() - 1, query).weights().size()) == map.keys());
+      }
+    }
+  });
+  allow_errors([&] { map.column(0, map.keys() - 1, {0, map.queries()}); });
+  allow_errors([&] { map.tile(0, {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {3, 2}}); });
+  allow_errors([&] { map.mass({0, map.queries()}, {0, map.keys()}); });
+  const KeyNorms& norms = trace.norms(family.name, layer);
+  must(!norms.output.defined() || norms.output.rank() == 3);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const MemoryFile file(data, size);
+  allow_errors([&] {
+    const Trace trace = Trace::load(file.path());
+    must(trace.id().size() == 16);
+    const RunText& text = trace.plan().text;
+    must(text.ids.size() == text.offsets.size() && text.ids.size() == text.special.size() && text.ids.size() == text.pieces.size());
+    must(delimiters_of(text).size() == text.ids.size());
+    for (const MapFamily& family : trace.plan().families) {
+      for (const int layer : trace.layers(family.name)) allow_errors([&] { look(trace, family, layer); });
+      if (text.ids.size() <= 64) allow_errors([&] { head_atlas(trace, family.name); });
+    }
+  });
+  return 0;
+}
