@@ -72,6 +72,24 @@ double block_mass(const Tile& tile, Range keys, const std::vector<float>& norm, 
   return sum;
 }
 
+// 1 − the mass at the sinks, of every row: without cancellation where rows sum to one, by adding up what remains.
+std::vector<double> what_sinks_leave(const LayerMap& map, int64_t head, Range rows, const FamilyFacts& known, const LookOptions& options) {
+  const Tile tile = map.tile(head, {.queries = rows, .keys = {0, known.keys}}, {.cancel = options.cancel});
+  std::vector<double> out;
+  for (int64_t r = 0; r < rows.size(); ++r) {
+    const float* weights = tile.cells.data<float>() + r * known.keys;
+    double all = 0, at_sinks = 0;
+    size_t next = 0;
+    for (int64_t j = 0; j < known.keys; ++j) {
+      const bool is_sink = next < known.sinks.size() && known.sinks[next] == j;
+      next += is_sink;
+      if (weights[j] > 0) (is_sink ? at_sinks : all) += static_cast<double>(weights[j]);
+    }
+    out.push_back(std::max(1e-12, known.sums_to_one ? all : 1 - at_sinks));
+  }
+  return out;
+}
+
 Json ranges_count(const std::vector<Range>& ranges) { return Json(count_of(ranges)); }
 
 }  // namespace
@@ -97,21 +115,14 @@ ViewFrame LiveSource::mass(const MassLook& look, const LookOptions& options) {
           for (size_t h = 0; h < sums.size(); ++h) sums[h] += static_cast<double>(part[h]) * static_cast<double>(own_rows.size());
           continue;
         }
-        const int64_t block = std::max<int64_t>(1, kBlockWeights / own_keys.size());
+        const int64_t block = std::max<int64_t>(1, kBlockWeights / (renorm ? known.keys : own_keys.size()));
         for (int64_t head = 0; head < heads; ++head) {
           const HeadLook at{known.shape.name, layer, head, look.weight, look.sink};
           const std::vector<float> norm = norms(at);
           for (int64_t begin = own_rows.begin; begin < own_rows.end; begin += block) {
             const Range some{begin, std::min(own_rows.end, begin + block)};
             std::vector<double> divisors(static_cast<size_t>(some.size()), 1.0);
-            for (const int64_t sink : renorm ? known.sinks : std::vector<int64_t>{}) {
-              const Tile column = map.tile(head, {.queries = some, .keys = {sink, sink + 1}});
-              for (size_t i = 0; i < divisors.size(); ++i) {
-                const float weight = column.cells.data<float>()[i];
-                if (weight > 0) divisors[i] -= static_cast<double>(weight);
-              }
-            }
-            for (double& divisor : divisors) divisor = std::max(divisor, 1e-12);
+            if (renorm) divisors = what_sinks_leave(map, head, some, known, options);
             const Tile tile = map.tile(head, {.queries = some, .keys = own_keys}, {.cancel = options.cancel});
             sums[static_cast<size_t>(head)] += block_mass(tile, own_keys, norm, divisors);
           }
