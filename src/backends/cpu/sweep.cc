@@ -43,7 +43,7 @@ void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const QueryBlock& q
       block.tags[match * kBlock + i] = plan.query_tags[static_cast<size_t>(match)][static_cast<size_t>(plan.call.record.first_query + row)];
     }
     if (!plan.pooled || i >= at.count) continue;
-    SweepCell* cells = block.sums->cells.data() + (plan.cell_row_of(row) - block.sums->first_cell_row) * plan.call.request.cells[1];
+    const int64_t cells = (plan.cell_row_of(row) - block.sums->first_cell_row) * plan.call.request.cells[1];
     if (block.run_count == 0 || block.runs[block.run_count - 1].cells != cells) block.runs[block.run_count++] = {i, i, cells};
     block.runs[block.run_count - 1].end = i + 1;
   }
@@ -99,7 +99,7 @@ void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& 
     for_each_group(view, queries, scratch, sight, block);
     block.end_tile();
   }
-  if (plan.pooled) block.leave_column();
+  if (plan.pooled) block.leave_cells();
   write_rows(plan, at, view, block);
 }
 

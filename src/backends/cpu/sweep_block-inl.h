@@ -6,7 +6,7 @@
 //   received the three vectors of each key are added, eight keys reduced together, one update of eight floats
 //   offsets  groups beyond the reach add to two far sums; near ones, [key][lane], are added along their diagonals
 //   matches  M += p where the tags are equal and j ≠ position
-//   cells    maxima, sums and counts in lanes until the cell column ends, then lanes fold into cell rows
+//   cells    maxima and sums in lanes until the cell column ends; kLanes columns are turned together and lanes fold into cell rows
 //
 // Row sums are f32 within a key tile and double across tiles. Lanes past the last query have 1/ℓ = 0.
 #if defined(CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -56,7 +56,7 @@ HWY_INLINE Floats sums_of_rows(Floats* x) {
 // The lanes of a block that share a cell row.
 struct LaneRun {
   int32_t begin, end;
-  SweepCell* cells;  // [cell column]
+  int64_t cells;  // where the row's cells begin in StripSums
 };
 
 // The state of a block. Also the epilogue of for_each_group.
@@ -72,7 +72,11 @@ struct SweepBlock {
   alignas(64) float m[kBlock], inverse[kBlock], log_sum[kBlock];
   alignas(64) float entropy[kBlock], distance[kBlock];  // of the tile
   alignas(64) double entropy_total[kBlock], distance_total[kBlock];
-  alignas(64) float cell_max[kBlock], cell_sum[kBlock], cell_count[kBlock];
+  // The open cell column and those that wait to be folded, [column][lane]; what is not used holds −1, 0, 0.
+  alignas(64) float slot_max[kLanes * kBlock], slot_sum[kLanes * kBlock], slot_count[kLanes * kBlock];
+  alignas(64) float turned[kBlock * kLanes];  // [lane][column]
+  float slot_inside[kLanes];
+  bool slot_counted[kLanes];
   alignas(64) float far_before[kLanes], far_after[kLanes];  // of the tile
   alignas(64) float weights[kRows * kStride];               // [key][pad, lane, pad]: of the group, for near offsets and cut cells
   alignas(64) float scores[kRows * kBlock];                 // [key][lane]: of the group, where visibility must be known
@@ -82,7 +86,8 @@ struct SweepBlock {
   // Of the block.
   bool consecutive = false, hides = false;  // hides: the tile's mask, segments or biases may hide pairs inside the band
   int64_t first_position = 0, last_position = 0;
-  int64_t column = 0, column_end = 0;  // of cells
+  int64_t column = 0, column_end = 0;  // of cells; column_end 0: none is open
+  int slots = 0;                       // columns that wait; the open one is the next slot
   int run_count = 0;
   LaneRun runs[kBlock];
 
@@ -200,17 +205,17 @@ struct SweepBlock {
   template <int V>
   HWY_INLINE void pool_group(const Scores<V>& s, int first) {
     const F32 d;
+    float *max = slot_max + slots * kBlock + first, *total = slot_sum + slots * kBlock + first;
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      const int at = first + v * kLanes;
       Floats largest = hn::Max(s.c[v], s.c[V + v]), sum = s.c[v] + s.c[V + v];
       unroll<kRows - 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         largest = hn::Max(largest, s.c[(r + 2) * V + v]);
         sum = sum + s.c[(r + 2) * V + v];
       });
-      hn::Store(hn::Max(largest, hn::Load(d, cell_max + at)), d, cell_max + at);
-      hn::Store(hn::Load(d, cell_sum + at) + sum, d, cell_sum + at);
-      hn::Store(hn::Load(d, cell_count + at) + hn::Set(d, static_cast<float>(kRows)), d, cell_count + at);
+      hn::Store(hn::Max(largest, hn::Load(d, max + v * kLanes)), d, max + v * kLanes);
+      hn::Store(hn::Load(d, total + v * kLanes) + sum, d, total + v * kLanes);
     });
+    slot_inside[slots] += static_cast<float>(kRows);
   }
 
   template <int V>
@@ -267,45 +272,92 @@ struct SweepBlock {
 
   // --- cells -----------------------------------------------------------------------------------------------------------------------------
 
-  void clear_cells() {
-    std::fill(cell_max, cell_max + kBlock, -1.0F);
-    std::fill(cell_sum, cell_sum + kBlock, 0.0F);
-    std::fill(cell_count, cell_count + kBlock, 0.0F);
+  void clear_slots() {
+    std::fill(slot_max, slot_max + kLanes * kBlock, -1.0F);
+    std::fill(slot_sum, slot_sum + kLanes * kBlock, 0.0F);
+    std::fill(slot_inside, slot_inside + kLanes, 0.0F);
+    std::fill(slot_counted, slot_counted + kLanes, false);
+    slots = 0;
   }
-  // Lanes fold into the cells of the column that ends.
-  HWY_NOINLINE void leave_column() {
-    for (int i = 0; i < run_count; ++i) {
-      const LaneRun& run = runs[i];
-      float largest = -1, count = 0, sum = 0;
-      for (int lane = run.begin; lane < run.end; ++lane) {
-        largest = std::max(largest, cell_max[lane]);
-        sum += cell_sum[lane];
-        count += cell_count[lane];
-      }
-      SweepCell& cell = run.cells[column];
-      cell.max = std::max(cell.max, largest);
-      cell.sum += static_cast<double>(sum);
-      cell.count += static_cast<double>(count);
-    }
-    clear_cells();
+  HWY_INLINE void leave_column() {
+    if (column_end == 0) return;
+    column_end = 0;
+    if (++slots == kLanes) fold_slots();
   }
-  HWY_NOINLINE void enter_column(int64_t key) {
+  HWY_INLINE void enter_column(int64_t key) {
+    const bool follows = column_end != 0;
     leave_column();
-    const int64_t columns = plan->call.request.cells[1];
-    column = ((key + 1) * columns + plan->keys - 1) / plan->keys - 1;
-    column_end = plan->column_end(column);
+    const int64_t* ends = plan->column_ends();
+    int64_t next = follows ? column + 1 : 0;
+    if (HWY_UNLIKELY(ends[next] <= key)) {
+      const int64_t columns = plan->call.request.cells[1];
+      next = ((key + 1) * columns + plan->keys - 1) / plan->keys - 1;
+      if (slots > 0 && next != column + 1) fold_slots();
+    }
+    column = next;
+    column_end = ends[next];
+  }
+  void leave_cells() {
+    leave_column();
+    if (slots > 0) fold_slots();
+  }
+
+  // [column][lane] → turned.
+  HWY_INLINE void turn(const float* from) {
+    const F32 d;
+    float* rows[kBlock];
+    for (int i = 0; i < kBlock; ++i) rows[i] = turned + i * kLanes;
+    for (int v = 0; v < kVectors; ++v) {
+      for (int c = 0; c < kLanes; c += 4) {
+        Floats t[4];
+        unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = hn::Load(d, from + (c + r) * kBlock + v * kLanes); });
+        transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
+        unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { store_quarters(t[r], rows + v * kLanes, r, c); });
+      }
+    }
+  }
+  // Columns that wait fold into cells: all columns of a lane at once, lanes of a run in order.
+  HWY_NOINLINE void fold_slots() {
+    const F32 d;
+    const int64_t first = column + 1 - slots;  // the last of those that wait is `column`
+    alignas(64) float folded[kLanes];
+    turn(slot_max);
+    for (int i = 0; i < run_count; ++i) {
+      Floats largest = hn::Set(d, -1.0F);
+      for (int lane = runs[i].begin; lane < runs[i].end; ++lane) largest = hn::Max(largest, hn::Load(d, turned + lane * kLanes));
+      hn::Store(largest, d, folded);
+      float* to = sums->cell_max.data() + runs[i].cells + first;  // all kLanes: what is not used adds nothing
+      for (int c = 0; c < kLanes; ++c) to[c] = std::max(to[c], folded[c]);
+    }
+    turn(slot_sum);
+    for (int i = 0; i < run_count; ++i) {
+      Floats sum = hn::Zero(d);
+      for (int lane = runs[i].begin; lane < runs[i].end; ++lane) sum = sum + hn::Load(d, turned + lane * kLanes);
+      hn::Store(sum, d, folded);
+      double *to = sums->cell_sum.data() + runs[i].cells + first, *count = sums->cell_count.data() + runs[i].cells + first;
+      const float lanes = static_cast<float>(runs[i].end - runs[i].begin);
+      for (int c = 0; c < kLanes; ++c) to[c] += static_cast<double>(folded[c]);
+      for (int c = 0; c < kLanes; ++c) count[c] += static_cast<double>(lanes * slot_inside[c]);
+      for (int c = 0; c < slots; ++c) {
+        if (!slot_counted[c]) continue;
+        for (int lane = runs[i].begin; lane < runs[i].end; ++lane) count[c] += static_cast<double>(slot_count[c * kBlock + lane]);
+      }
+    }
+    clear_slots();
   }
   HWY_NOINLINE void pool_key_by_key(int64_t key) {
     const F32 d;
     for (int r = 0; r < kRows && key + r < plan->keys; ++r) {
       if (key + r >= column_end) enter_column(key + r);
-      for (int v = 0; v < queries->vectors; ++v) {
-        const int at = v * kLanes;
+      float *max = slot_max + slots * kBlock, *total = slot_sum + slots * kBlock, *count = slot_count + slots * kBlock;
+      if (!slot_counted[slots]) std::fill(count, count + kBlock, 0.0F);
+      slot_counted[slots] = true;
+      for (int at = 0; at < queries->vectors * kLanes; at += kLanes) {
         const Lanes hidden = hn::Lt(hn::Load(d, scores + r * kBlock + at), hn::Set(d, kVisible));
-        const Floats p = hn::Load(d, weights + r * kStride + kPad + at), largest = hn::Load(d, cell_max + at);
-        hn::Store(hn::IfThenElse(hidden, largest, hn::Max(p, largest)), d, cell_max + at);
-        hn::Store(hn::Load(d, cell_sum + at) + hn::IfThenZeroElse(hidden, p), d, cell_sum + at);
-        hn::Store(hn::Load(d, cell_count + at) + hn::IfThenZeroElse(hidden, hn::Set(d, 1.0F)), d, cell_count + at);
+        const Floats p = hn::Load(d, weights + r * kStride + kPad + at), largest = hn::Load(d, max + at);
+        hn::Store(hn::IfThenElse(hidden, largest, hn::Max(p, largest)), d, max + at);
+        hn::Store(hn::Load(d, total + at) + hn::IfThenZeroElse(hidden, p), d, total + at);
+        hn::Store(hn::Load(d, count + at) + hn::IfThenZeroElse(hidden, hn::Set(d, 1.0F)), d, count + at);
       }
     }
   }
@@ -318,7 +370,7 @@ struct SweepBlock {
     std::fill(matched_total, matched_total + plan->matches * kBlock, 0.0);
     std::fill(weights, weights + kRows * kStride, 0.0F);
     column = column_end = 0;
-    clear_cells();
+    if (plan->pooled) clear_slots();
     begin_tile();
   }
   void begin_tile() {

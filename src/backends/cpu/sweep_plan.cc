@@ -70,6 +70,7 @@ void SweepPlan::allocate() {
   const auto [rows, columns] = request.cells;
   pooled = rows > 0 && columns > 0;
   if (!pooled) return;
+  for (int64_t column = 0; column < columns; ++column) column_ends_.push_back((column + 1) * keys / columns);
   max_ = opened(result_.pooled_max, {batch, heads, rows, columns});
   mean_ = opened(result_.pooled_mean, {batch, heads, rows, columns});
 }
@@ -97,7 +98,10 @@ StripSums SweepPlan::new_sums(int64_t strip) const {
     const Range rows = strip_rows(strip);
     sums.first_cell_row = cell_row_of(call.rows[static_cast<size_t>(rows.begin)]);
     const int64_t last = cell_row_of(call.rows[static_cast<size_t>(rows.end - 1)]);
-    sums.cells.resize(static_cast<size_t>((last + 1 - sums.first_cell_row) * call.request.cells[1]));
+    const size_t cells = static_cast<size_t>((last + 1 - sums.first_cell_row) * call.request.cells[1] + kCellRoom);
+    sums.cell_max.assign(cells, -1);
+    sums.cell_sum.assign(cells, 0);
+    sums.cell_count.assign(cells, 0);
   }
   return sums;
 }
@@ -110,7 +114,7 @@ void SweepPlan::finish_strip(int64_t map, int64_t strip, StripSums sums) {
   all = {};
 }
 
-void SweepPlan::write_map(int64_t map, const std::vector<StripSums>& all) {
+void SweepPlan::write_map(int64_t map, std::vector<StripSums>& all) {
   const double scale = static_cast<double>(kept) / static_cast<double>(looked);
   for (int64_t key = 0; received && key < keys; ++key) {
     double sum = 0;
@@ -136,23 +140,43 @@ void SweepPlan::write_offsets(int64_t map, const std::vector<StripSums>& all, do
   for (const double sum : sums) *out++ = static_cast<float>(sum * scale);
 }
 
-void SweepPlan::write_cells(int64_t map, const std::vector<StripSums>& all) {
+// Strips share at most the cell row between them: it is carried along until a strip begins another one.
+void SweepPlan::write_cells(int64_t map, std::vector<StripSums>& all) {
   const auto [rows, columns] = call.request.cells;
-  std::vector<SweepCell> cells(static_cast<size_t>(rows * columns));
-  for (const StripSums& strip : all) {
-    SweepCell* to = cells.data() + strip.first_cell_row * columns;
-    for (const SweepCell& cell : strip.cells) {
-      to->max = std::max(to->max, cell.max);
-      to->sum += cell.sum;
-      to->count += cell.count;
-      ++to;
+  constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
+  std::fill_n(max_ + map * rows * columns, rows * columns, kNothing);
+  std::fill_n(mean_ + map * rows * columns, rows * columns, kNothing);
+  int64_t carried = -1;
+  float* largest = nullptr;
+  double *sum = nullptr, *count = nullptr;
+  for (StripSums& strip : all) {
+    const int64_t strip_rows = (static_cast<int64_t>(strip.cell_max.size()) - kCellRoom) / columns;
+    for (int64_t row = 0; row < strip_rows; ++row) {
+      float* const row_largest = strip.cell_max.data() + row * columns;
+      double *const row_sum = strip.cell_sum.data() + row * columns, *const row_count = strip.cell_count.data() + row * columns;
+      if (strip.first_cell_row + row == carried) {
+        for (int64_t c = 0; c < columns; ++c) {
+          largest[c] = std::max(largest[c], row_largest[c]);
+          sum[c] += row_sum[c];
+          count[c] += row_count[c];
+        }
+        continue;
+      }
+      if (carried >= 0) write_cell_row(map, carried, largest, sum, count);
+      carried = strip.first_cell_row + row;
+      largest = row_largest, sum = row_sum, count = row_count;
     }
   }
-  constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
-  float *max = max_ + map * rows * columns, *mean = mean_ + map * rows * columns;
-  for (const SweepCell& cell : cells) {
-    *max++ = cell.count > 0 ? cell.max : kNothing;
-    *mean++ = cell.count > 0 ? static_cast<float>(cell.sum / cell.count) : kNothing;
+  if (carried >= 0) write_cell_row(map, carried, largest, sum, count);
+}
+
+void SweepPlan::write_cell_row(int64_t map, int64_t row, const float* largest, const double* sum, const double* count) {
+  const auto [rows, columns] = call.request.cells;
+  float *max = max_ + (map * rows + row) * columns, *mean = mean_ + (map * rows + row) * columns;
+  for (int64_t c = 0; c < columns; ++c) {
+    if (count[c] <= 0) continue;
+    max[c] = largest[c];
+    mean[c] = static_cast<float>(sum[c] / count[c]);
   }
 }
 

@@ -18,24 +18,21 @@
 
 namespace clearhead::cpu {
 
-struct SweepCell {
-  float max = -1;  // weights are never negative: −1 has seen nothing
-  double sum = 0, count = 0;
-};
-
 struct StripSums {
   std::vector<float> received;  // [key, and room for a group beyond]
   std::vector<float> window;    // [p − j + reach + kMargin]
   double far_before = 0;        // keys before every offset of the window's groups: p − j > reach
   double far_after = 0;
-  std::vector<SweepCell> cells;  // [cell row − first_cell_row, cell column]
+  std::vector<float> cell_max;  // [cell row − first_cell_row, cell column]; −1 has seen nothing: weights are never negative
+  std::vector<double> cell_sum, cell_count;  // the same
   int64_t first_cell_row = 0;
 };
 
 class SweepPlan {
  public:
-  static constexpr int64_t kMargin = 128;  // a group that touches the reach spills at most a block's lanes and keys beyond it
-  static constexpr int64_t kTagRoom = 16;  // tags that may be read past the last key
+  static constexpr int64_t kMargin = 128;   // a group that touches the reach spills at most a block's lanes and keys beyond it
+  static constexpr int64_t kTagRoom = 16;   // tags that may be read past the last key
+  static constexpr int64_t kCellRoom = 16;  // cells that may be added nothing to past the last one
 
   SweepPlan(const SweepCall& call, int64_t block_rows);
 
@@ -53,7 +50,7 @@ class SweepPlan {
   /// Indices into call.rows: whole blocks, but for the last strip.
   Range strip_rows(int64_t strip) const;
   int64_t cell_row_of(int64_t row) const { return ((row + 1) * call.request.cells[0] + kept - 1) / kept - 1; }
-  int64_t column_end(int64_t column) const { return (column + 1) * keys / call.request.cells[1]; }
+  const int64_t* column_ends() const { return column_ends_.data(); }  // [cell column]
 
   StripSums new_sums(int64_t strip) const;
   float* entropy_row(int64_t map) const { return entropies_ + map * looked; }
@@ -70,12 +67,14 @@ class SweepPlan {
  private:
   void allocate();
   void add_tags();
-  void write_map(int64_t map, const std::vector<StripSums>& strips);
+  void write_map(int64_t map, std::vector<StripSums>& strips);
   void write_offsets(int64_t map, const std::vector<StripSums>& strips, double scale);
-  void write_cells(int64_t map, const std::vector<StripSums>& strips);
+  void write_cells(int64_t map, std::vector<StripSums>& strips);
+  void write_cell_row(int64_t map, int64_t row, const float* largest, const double* sum, const double* count);
 
   Range heads_;
   int64_t blocks_per_strip_ = 1;
+  std::vector<int64_t> column_ends_;
   SweepResult result_;
   float *entropies_ = nullptr, *distances_ = nullptr, *received_ = nullptr, *offsets_ = nullptr, *matched_ = nullptr, *max_ = nullptr,
         *mean_ = nullptr;
