@@ -1,102 +1,81 @@
 // Access: axe finds nothing in light, dark and forced colours, wide and narrow; every panel has a table; colour is never alone.
 
-import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { axeSource } from "./browser.mjs";
-import { answers, skip, useBrowser } from "./harness.mjs";
-import { proseMock, serve } from "./mock/server.mjs";
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { axeSource } from './browser.mjs';
+import { answers, skip, useBrowser } from './harness.mjs';
+import { proseMock, serve } from './mock/server.mjs';
 
 const { open } = useBrowser();
 let server;
-before(
-  async () => (server = await serve(proseMock(300, { layers: 3, heads: 4 }))),
-);
+before(async () => (server = await serve(proseMock(300, { layers: 3, heads: 4 }))));
 after(() => server.close());
 
 async function violations(page) {
   await page.evaluate(axeSource());
   return page.evaluate(async () => {
     const { violations: found } = await window.axe.run(document, {
-      resultTypes: ["violations"],
+      resultTypes: ['violations'],
     });
     return found.map(
       (v) =>
         `${v.id}: ${v.nodes
           .slice(0, 3)
-          .map(
-            (n) =>
-              `${n.target.join(" ")} ${n.failureSummary.replace(/\s+/g, " ").slice(0, 200)}`,
-          )
-          .join(" | ")}`,
+          .map((n) => `${n.target.join(' ')} ${n.failureSummary.replace(/\s+/g, ' ').slice(0, 200)}`)
+          .join(' | ')}`,
     );
   });
 }
 
 const looks = {
-  light: { colorScheme: "light" },
-  dark: { colorScheme: "dark" },
-  forced: { forcedColors: "active" },
+  light: { colorScheme: 'light' },
+  dark: { colorScheme: 'dark' },
+  forced: { forcedColors: 'active' },
   narrow: { viewport: { width: 420, height: 860 } },
 };
 for (const [name, options] of Object.entries(looks)) {
-  for (const view of ["read", "map", "atlas"]) {
+  for (const view of ['read', 'map', 'atlas']) {
     test(`axe finds nothing in ${view}, ${name}`, { skip }, async () => {
-      const page = await open(
-        `${server.url}#v=${view}&h=2.2,0.1&q=20-24&k=10-12`,
-        options,
-      );
-      await page.waitForSelector("[data-testid=atlas-badge] .badge", {
-        state: "attached",
+      const page = await open(`${server.url}#v=${view}&h=2.2,0.1&q=20-24&k=10-12`, options);
+      await page.waitForSelector('[data-testid=atlas-badge] .badge', {
+        state: 'attached',
       });
-      await page.waitForFunction(
-        () => document.querySelector("[data-testid=answers] button") !== null,
-      );
+      await page.waitForFunction(() => document.querySelector('[data-testid=answers] button') !== null);
       assert.deepEqual(await violations(page), []);
     });
   }
 }
 
-test("axe finds nothing in the dialogs", { skip }, async () => {
+test('axe finds nothing in the dialogs', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2&q=20`);
   await answers(page, 20);
-  for (const key of ["?", "p"]) {
+  for (const key of ['?', 'p']) {
     await page.keyboard.press(key);
-    await page.waitForSelector("dialog[open]");
+    await page.waitForSelector('dialog[open]');
     assert.deepEqual(await violations(page), []);
-    await page.keyboard.press("Escape");
-    await page.waitForFunction(() => !document.querySelector("dialog[open]"));
+    await page.keyboard.press('Escape');
+    await page.waitForFunction(() => !document.querySelector('dialog[open]'));
   }
 });
 
-test("each panel can be read as a table", { skip }, async () => {
+test('each panel can be read as a table', { skip }, async () => {
   const page = await open(`${server.url}#v=map&h=2.2&q=20`);
   await answers(page, 20);
-  await page.waitForSelector("[data-testid=map-badge] .badge");
-  for (const panel of [".answers-panel", ".map-panel", ".atlas-panel"]) {
+  await page.waitForSelector('[data-testid=map-badge] .badge');
+  for (const panel of ['.answers-panel', '.map-panel', '.atlas-panel']) {
     await page.click(`${panel} [aria-label="Show as a table"]`);
     await page.waitForSelector(`${panel} table`);
     assert.ok((await page.locator(`${panel} td`).count()) > 8);
   }
 });
 
-test(
-  "forced colours say weight by the thickness of a line",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#h=2.2&q=20`, {
-      forcedColors: "active",
-    });
-    const shown = await answers(page, 20);
-    const thickness = (t) =>
-      page.$eval(`.box[data-box="${t}"]`, (e) =>
-        parseFloat(getComputedStyle(e).textDecorationThickness),
-      );
-    const faint = await page.$$eval(".box", (list) =>
-      Number(
-        list.find((b) => !/\bw[1-5]\b/.test(b.className))?.dataset.box ?? -1,
-      ),
-    );
-    assert.ok((await thickness(shown[0].token)) >= 6);
-    if (faint >= 0) assert.ok(!((await thickness(faint)) >= 6));
-  },
-);
+test('forced colours say weight by the thickness of a line', { skip }, async () => {
+  const page = await open(`${server.url}#h=2.2&q=20`, {
+    forcedColors: 'active',
+  });
+  const shown = await answers(page, 20);
+  const thickness = (t) => page.$eval(`.box[data-box="${t}"]`, (e) => parseFloat(getComputedStyle(e).textDecorationThickness));
+  const faint = await page.$$eval('.box', (list) => Number(list.find((b) => !/\bw[1-5]\b/.test(b.className))?.dataset.box ?? -1));
+  assert.ok((await thickness(shown[0].token)) >= 6);
+  if (faint >= 0) assert.ok(!((await thickness(faint)) >= 6));
+});

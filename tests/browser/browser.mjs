@@ -1,19 +1,13 @@
 // Starts Debian's Chromium. Without one, tests skip with a message, except where CLEARHEAD_REQUIRE_BROWSER=1.
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 
-const require = createRequire(
-  new URL("../../src/viewer/web/package.json", import.meta.url),
-);
-const path = [
-  "/usr/bin/chromium",
-  "/usr/bin/chromium-browser",
-  "/usr/bin/google-chrome",
-].find((p) => existsSync(p));
+const require = createRequire(new URL('../../src/viewer/web/package.json', import.meta.url));
+const path = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
 
 function core() {
   try {
-    return require("playwright-core");
+    return require('playwright-core');
   } catch {
     return null;
   }
@@ -21,13 +15,8 @@ function core() {
 
 /** Why there is no browser here, or null when there is one. */
 export function noBrowser() {
-  const reason = !path
-    ? "no Chromium (apt-get install chromium)"
-    : !core()
-      ? "no playwright-core (npm ci in src/viewer/web)"
-      : null;
-  if (reason && process.env.CLEARHEAD_REQUIRE_BROWSER === "1")
-    throw new Error(`CLEARHEAD_REQUIRE_BROWSER=1, but ${reason}`);
+  const reason = !path ? 'no Chromium (apt-get install chromium)' : !core() ? 'no playwright-core (npm ci in src/viewer/web)' : null;
+  if (reason && process.env.CLEARHEAD_REQUIRE_BROWSER === '1') throw new Error(`CLEARHEAD_REQUIRE_BROWSER=1, but ${reason}`);
   return reason;
 }
 
@@ -35,17 +24,17 @@ export async function launch(extra = []) {
   return core().chromium.launch({
     executablePath: path,
     args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
+      '--headless',
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
       ...extra,
     ],
   });
 }
 
-export const axeSource = () => require("axe-core").source;
+export const axeSource = () => require('axe-core').source;

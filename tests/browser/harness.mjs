@@ -1,8 +1,8 @@
 // What the browser tests share: one Chromium per file, pages that fail on any script error, and the ways to read what the page shows.
 
-import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { launch, noBrowser } from "./browser.mjs";
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import { launch, noBrowser } from './browser.mjs';
 
 export const skip = noBrowser() ?? false;
 
@@ -10,32 +10,27 @@ export const skip = noBrowser() ?? false;
 export function useBrowser() {
   const state = { browser: null, pages: [] };
   before(async () => {
-    if (!skip)
-      state.browser = await launch([
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-      ]);
+    if (!skip) state.browser = await launch(['--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1']);
   });
   after(async () => {
-    for (const page of state.pages)
-      assert.deepEqual(page.errors, [], "the page threw");
+    for (const page of state.pages) assert.deepEqual(page.errors, [], 'the page threw');
     await state.browser?.close();
   });
   return {
     async open(url, options = {}) {
       const context = await state.browser.newContext({
         viewport: { width: 1280, height: 860 },
-        locale: "en-US",
+        locale: 'en-US',
         ...options,
       });
       const page = await context.newPage();
       page.errors = [];
       page.requests = [];
-      page.on("pageerror", (error) => page.errors.push(String(error.stack)));
-      page.on("console", (message) => {
-        if (message.type() === "error" && !/403|404/.test(message.text()))
-          page.errors.push(message.text());
+      page.on('pageerror', (error) => page.errors.push(String(error.stack)));
+      page.on('console', (message) => {
+        if (message.type() === 'error' && !/403|404/.test(message.text())) page.errors.push(message.text());
       });
-      page.on("request", (request) => page.requests.push(request.url()));
+      page.on('request', (request) => page.requests.push(request.url()));
       page.waitForFunction = (test, argument) => until(page, test, argument); // the library's own would evaluate strings, which the page's policy forbids
       state.pages.push(page);
       await page.goto(url);
@@ -45,11 +40,7 @@ export function useBrowser() {
 }
 
 async function until(page, test, argument) {
-  for (
-    const end = Date.now() + 20_000;
-    ;
-    await new Promise((done) => setTimeout(done, 40))
-  ) {
+  for (const end = Date.now() + 20_000; ; await new Promise((done) => setTimeout(done, 40))) {
     if (await page.evaluate(test, argument)) return;
     if (Date.now() > end) throw new Error(`not within 20 s: ${test}`);
   }
@@ -59,45 +50,35 @@ async function until(page, test, argument) {
 export async function answers(page, token) {
   await page.waitForFunction(
     (t) =>
-      document.querySelector(".box.query")?.dataset.box === String(t) &&
-      document.querySelector("[data-testid=answers] button") !== null,
+      document.querySelector('.box.query')?.dataset.box === String(t) && document.querySelector('[data-testid=answers] button') !== null,
     token,
   );
-  return page.$$eval("[data-testid=answers] button", (list) =>
+  return page.$$eval('[data-testid=answers] button', (list) =>
     list.map((b) => ({
       token: Number(b.dataset.token),
-      weight: b.querySelector(".answer-weight").textContent,
+      weight: b.querySelector('.answer-weight').textContent,
     })),
   );
 }
 
 /** A printed share equals the exact weight to its last printed digit. */
 export function assertPrinted(text, weight) {
-  const digits = text.replace(/[\s\u202f\u2009≈%]/g, "");
+  const digits = text.replace(/[\s\u202f\u2009≈%]/g, '');
   const power = /^(-?[\d.]+)·10(.+)$/.exec(digits);
   if (power) {
-    const exponent = Number(
-      [...power[2]]
-        .map((c) => (c === "⁻" ? "-" : "⁰¹²³⁴⁵⁶⁷⁸⁹".indexOf(c)))
-        .join(""),
-    );
+    const exponent = Number([...power[2]].map((c) => (c === '⁻' ? '-' : '⁰¹²³⁴⁵⁶⁷⁸⁹'.indexOf(c))).join(''));
     assert.ok(
-      Math.abs(Number(power[1]) - (weight * 100) / 10 ** exponent) <=
-        0.51 / 10 ** (power[1].split(".")[1]?.length ?? 0),
+      Math.abs(Number(power[1]) - (weight * 100) / 10 ** exponent) <= 0.51 / 10 ** (power[1].split('.')[1]?.length ?? 0),
       `${text} is not ${weight}`,
     );
     return;
   }
-  const places = digits.split(".")[1]?.length ?? 0;
-  assert.ok(
-    Math.abs(Number(digits) - weight * 100) <= 0.5000001 / 10 ** places,
-    `${text} is not ${weight}`,
-  );
+  const places = digits.split('.')[1]?.length ?? 0;
+  assert.ok(Math.abs(Number(digits) - weight * 100) <= 0.5000001 / 10 ** places, `${text} is not ${weight}`);
 }
 
 /** The state in the page's URL. */
-export const stateOf = (page) =>
-  Object.fromEntries(new URLSearchParams(new URL(page.url()).hash.slice(1)));
+export const stateOf = (page) => Object.fromEntries(new URLSearchParams(new URL(page.url()).hash.slice(1)));
 
 export async function settled(page) {
   await page.waitForTimeout(250); // the URL follows moves after 150 ms

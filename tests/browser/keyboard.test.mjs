@@ -1,117 +1,88 @@
 // Everything by keyboard: load, choose a head, pin a token, grow a span, copy the link, and the link brings the same state back.
 
-import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { answers, settled, skip, stateOf, useBrowser } from "./harness.mjs";
-import { proseMock, serve } from "./mock/server.mjs";
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { answers, settled, skip, stateOf, useBrowser } from './harness.mjs';
+import { proseMock, serve } from './mock/server.mjs';
 
 const { open } = useBrowser();
 let server;
 before(async () => (server = await serve(proseMock(300))));
 after(() => server.close());
 
-test(
-  "head, token, span, copied link, reload: the same state",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#h=2.2`, {
-      permissions: ["clipboard-read", "clipboard-write"],
-    });
-    await page.locator(".box").first().waitFor();
-    const keys = async (...list) => {
-      for (const key of list) await page.keyboard.press(key);
-    };
-    await keys("Alt+ArrowRight", "Alt+ArrowDown", "Alt+ArrowDown"); // L2.H2 → L4.H3
-    await keys("ArrowRight", "ArrowRight", "ArrowRight", "ArrowDown", "Enter");
-    await keys("Shift+ArrowRight", "Shift+ArrowRight", "s", "c");
-    await settled(page);
-    const link = await page.evaluate(() => navigator.clipboard.readText());
-    const wanted = stateOf(page);
-    assert.equal(wanted.h, "4.3");
-    assert.match(wanted.q, /^\d+-\d+$/);
-    const [begin, end] = wanted.q.split("-").map(Number);
-    assert.ok(
-      end - begin >= 3 && begin > 3,
-      `a line down and a span of three: ${wanted.q}`,
-    );
-    assert.equal(wanted.sink, "hide");
-    const again = await open(link);
-    await answers(again, begin);
-    const found = stateOf(again);
-    assert.deepEqual({ ...found, id: undefined }, { ...wanted, id: undefined });
-    assert.equal(
-      await again.locator(".box.query").count(),
-      await page.locator(".box.query").count(),
-    );
-  },
-);
+test('head, token, span, copied link, reload: the same state', { skip }, async () => {
+  const page = await open(`${server.url}#h=2.2`, {
+    permissions: ['clipboard-read', 'clipboard-write'],
+  });
+  await page.locator('.box').first().waitFor();
+  const keys = async (...list) => {
+    for (const key of list) await page.keyboard.press(key);
+  };
+  await keys('Alt+ArrowRight', 'Alt+ArrowDown', 'Alt+ArrowDown'); // L2.H2 → L4.H3
+  await keys('ArrowRight', 'ArrowRight', 'ArrowRight', 'ArrowDown', 'Enter');
+  await keys('Shift+ArrowRight', 'Shift+ArrowRight', 's', 'c');
+  await settled(page);
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+  const wanted = stateOf(page);
+  assert.equal(wanted.h, '4.3');
+  assert.match(wanted.q, /^\d+-\d+$/);
+  const [begin, end] = wanted.q.split('-').map(Number);
+  assert.ok(end - begin >= 3 && begin > 3, `a line down and a span of three: ${wanted.q}`);
+  assert.equal(wanted.sink, 'hide');
+  const again = await open(link);
+  await answers(again, begin);
+  const found = stateOf(again);
+  assert.deepEqual({ ...found, id: undefined }, { ...wanted, id: undefined });
+  assert.equal(await again.locator('.box.query').count(), await page.locator('.box.query').count());
+});
 
-test(
-  "what moves replaces the URL, what is pinned can be gone back from",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#h=2.2&q=10`);
-    await answers(page, 10);
-    const length = () => page.evaluate(() => history.length);
-    const before = await length();
-    for (let i = 0; i < 5; i++) await page.keyboard.press("ArrowRight");
-    await settled(page);
-    assert.equal(await length(), before);
-    await page.locator('.box[data-box="40"]').click();
-    await page.mouse.move(5, 5);
-    await answers(page, 40);
-    assert.equal(await length(), before + 1);
-    await page.goBack();
-    await answers(page, 15);
-  },
-);
+test('what moves replaces the URL, what is pinned can be gone back from', { skip }, async () => {
+  const page = await open(`${server.url}#h=2.2&q=10`);
+  await answers(page, 10);
+  const length = () => page.evaluate(() => history.length);
+  const before = await length();
+  for (let i = 0; i < 5; i++) await page.keyboard.press('ArrowRight');
+  await settled(page);
+  assert.equal(await length(), before);
+  await page.locator('.box[data-box="40"]').click();
+  await page.mouse.move(5, 5);
+  await answers(page, 40);
+  assert.equal(await length(), before + 1);
+  await page.goBack();
+  await answers(page, 15);
+});
 
-test("keys this version does not know stay in the URL", { skip }, async () => {
+test('keys this version does not know stay in the URL', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2&q=10&future=1,2`);
   await answers(page, 10);
-  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press('ArrowRight');
   await settled(page);
-  assert.equal(stateOf(page).future, "1,2");
+  assert.equal(stateOf(page).future, '1,2');
 });
 
-test("a link made on another trace warns", { skip }, async () => {
+test('a link made on another trace warns', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2&q=10&id=somethingelse`);
-  await page.waitForSelector(".banner.warn");
+  await page.waitForSelector('.banner.warn');
 });
 
-test(
-  "the status is spoken: head, token and the heaviest keys",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#h=2.2&q=10`);
-    await page.waitForFunction(() =>
-      /^L2\.H2: .+ → .+%/.test(
-        document.querySelector("[data-testid=live]").textContent,
-      ),
-    );
-  },
-);
+test('the status is spoken: head, token and the heaviest keys', { skip }, async () => {
+  const page = await open(`${server.url}#h=2.2&q=10`);
+  await page.waitForFunction(() => /^L2\.H2: .+ → .+%/.test(document.querySelector('[data-testid=live]').textContent));
+});
 
-test(
-  "r, m and a change the view, ? opens help, Escape closes it",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#h=2.2&q=10`);
-    await answers(page, 10);
-    for (const [key, view] of [
-      ["m", "map"],
-      ["a", "atlas"],
-      ["r", "read"],
-    ]) {
-      await page.keyboard.press(key);
-      await page.waitForFunction(
-        (v) => document.getElementById("app").dataset.view === v,
-        view,
-      );
-    }
-    await page.keyboard.press("?");
-    await page.waitForSelector("dialog[open]");
-    await page.keyboard.press("Escape");
-    await page.waitForFunction(() => !document.querySelector("dialog[open]"));
-  },
-);
+test('r, m and a change the view, ? opens help, Escape closes it', { skip }, async () => {
+  const page = await open(`${server.url}#h=2.2&q=10`);
+  await answers(page, 10);
+  for (const [key, view] of [
+    ['m', 'map'],
+    ['a', 'atlas'],
+    ['r', 'read'],
+  ]) {
+    await page.keyboard.press(key);
+    await page.waitForFunction((v) => document.getElementById('app').dataset.view === v, view);
+  }
+  await page.keyboard.press('?');
+  await page.waitForSelector('dialog[open]');
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => !document.querySelector('dialog[open]'));
+});

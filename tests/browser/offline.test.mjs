@@ -1,20 +1,20 @@
 // The offline page: opened from a file, asks for nothing, shows what its tier holds, and says why the rest is off.
 
-import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { pathToFileURL } from "node:url";
-import { answers, assertPrinted, skip, useBrowser } from "./harness.mjs";
-import { offlinePage } from "./mock/offline.mjs";
-import { Mock, proseMock } from "./mock/server.mjs";
-import { tokenize } from "./mock/text.mjs";
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { answers, assertPrinted, skip, useBrowser } from './harness.mjs';
+import { offlinePage } from './mock/offline.mjs';
+import { Mock, proseMock } from './mock/server.mjs';
+import { tokenize } from './mock/text.mjs';
 
 const { open } = useBrowser();
 const mock = proseMock(120, { layers: 2, heads: 3, causal: true });
 let folder;
-before(() => (folder = mkdtempSync(join(tmpdir(), "clearhead-page-"))));
+before(() => (folder = mkdtempSync(join(tmpdir(), 'clearhead-page-'))));
 after(() => rmSync(folder, { recursive: true }));
 
 async function page(tier, hash, from = mock) {
@@ -35,156 +35,92 @@ async function page(tier, hash, from = mock) {
     page: opened,
     quiet: () =>
       assert.deepEqual(
-        opened.requests.filter(
-          (r) =>
-            r !== `${url}#${hash}` &&
-            r !== url &&
-            !r.startsWith("data:") &&
-            !r.startsWith("blob:"),
-        ),
+        opened.requests.filter((r) => r !== `${url}#${hash}` && r !== url && !r.startsWith('data:') && !r.startsWith('blob:')),
         [],
-        "an offline page asks for nothing",
+        'an offline page asks for nothing',
       ),
   };
 }
 
-const exact = (query, [l, h]) =>
-  mock.line({ l, h, q: String(query) }, true).values;
+const exact = (query, [l, h]) => mock.line({ l, h, q: String(query) }, true).values;
 
-test(
-  "tier A holds every row of every head, quantised and marked ≈",
-  { skip },
-  async () => {
-    const { page: p, quiet } = await page("A", "h=1.2&q=77");
-    const shown = await answers(p, 77);
-    assert.equal(
-      await p.getAttribute("[data-testid=badge] .badge", "data-badge"),
-      "quantised",
+test('tier A holds every row of every head, quantised and marked ≈', { skip }, async () => {
+  const { page: p, quiet } = await page('A', 'h=1.2&q=77');
+  const shown = await answers(p, 77);
+  assert.equal(await p.getAttribute('[data-testid=badge] .badge', 'data-badge'), 'quantised');
+  const values = exact(77, [1, 2]);
+  for (const s of shown) {
+    assert.match(s.weight, /^≈/);
+    assert.ok(
+      Math.abs(parseFloat(s.weight.slice(1)) / 100 - values[s.token]) < 0.03 * values[s.token] + 1e-6,
+      `${s.weight} of ${values[s.token]}`,
     );
-    const values = exact(77, [1, 2]);
-    for (const s of shown) {
-      assert.match(s.weight, /^≈/);
-      assert.ok(
-        Math.abs(parseFloat(s.weight.slice(1)) / 100 - values[s.token]) <
-          0.03 * values[s.token] + 1e-6,
-        `${s.weight} of ${values[s.token]}`,
-      );
-    }
-    await p.click("[data-control=direction] [data-value=in]");
-    await p.waitForFunction(() =>
-      /column/i.test(
-        document.querySelector("[data-testid=answer-caption]").textContent,
-      ),
-    );
-    quiet();
-  },
-);
+  }
+  await p.click('[data-control=direction] [data-value=in]');
+  await p.waitForFunction(() => /column/i.test(document.querySelector('[data-testid=answer-caption]').textContent));
+  quiet();
+});
 
-test(
-  "tier B holds the heaviest keys exactly: 32 of watched rows, 8 of the others",
-  { skip },
-  async () => {
-    const { page: p, quiet } = await page("B", "h=0.2&q=40");
-    const shown = await answers(p, 40);
-    assert.equal(
-      await p.getAttribute("[data-testid=badge] .badge", "data-badge"),
-      "top-k",
-    );
-    shown.forEach((s) => assertPrinted(s.weight, exact(40, [0, 2])[s.token]));
-    await p.locator('.box[data-box="70"]').click();
-    await p.mouse.move(3, 3);
-    const eight = await answers(p, 70);
-    eight.forEach((s) => assertPrinted(s.weight, exact(70, [0, 2])[s.token]));
-    assert.ok(eight.length <= 8);
-    quiet();
-  },
-);
+test('tier B holds the heaviest keys exactly: 32 of watched rows, 8 of the others', { skip }, async () => {
+  const { page: p, quiet } = await page('B', 'h=0.2&q=40');
+  const shown = await answers(p, 40);
+  assert.equal(await p.getAttribute('[data-testid=badge] .badge', 'data-badge'), 'top-k');
+  shown.forEach((s) => assertPrinted(s.weight, exact(40, [0, 2])[s.token]));
+  await p.locator('.box[data-box="70"]').click();
+  await p.mouse.move(3, 3);
+  const eight = await answers(p, 70);
+  eight.forEach((s) => assertPrinted(s.weight, exact(70, [0, 2])[s.token]));
+  assert.ok(eight.length <= 8);
+  quiet();
+});
 
-test(
-  "tier C recomputes watched rows from K and Q in a worker",
-  { skip },
-  async () => {
-    const { page: p, quiet } = await page("C", "h=1.1&q=41");
-    const shown = await answers(p, 41);
-    const values = exact(41, [1, 1]);
-    for (const s of shown)
-      assert.ok(
-        Math.abs(parseFloat(s.weight.slice(1)) / 100 - values[s.token]) <
-          0.02 * values[s.token] + 1e-4,
-      );
-    assert.equal(p.workers().length, 1);
-    await p.locator('.box[data-box="50"]').click();
-    await p.mouse.move(3, 3);
-    await p.waitForFunction(() =>
-      /Not to be had/.test(
-        document.querySelector(".answers-panel h2").textContent,
-      ),
-    );
-    quiet();
-  },
-);
+test('tier C recomputes watched rows from K and Q in a worker', { skip }, async () => {
+  const { page: p, quiet } = await page('C', 'h=1.1&q=41');
+  const shown = await answers(p, 41);
+  const values = exact(41, [1, 1]);
+  for (const s of shown) assert.ok(Math.abs(parseFloat(s.weight.slice(1)) / 100 - values[s.token]) < 0.02 * values[s.token] + 1e-4);
+  assert.equal(p.workers().length, 1);
+  await p.locator('.box[data-box="50"]').click();
+  await p.mouse.move(3, 3);
+  await p.waitForFunction(() => /Not to be had/.test(document.querySelector('.answers-panel h2').textContent));
+  quiet();
+});
 
-test(
-  "it opens by saying what it lacks, and what is off says why and how to get it",
-  { skip },
-  async () => {
-    const { page: p } = await page("B", "h=0.2&q=40");
-    await answers(p, 40);
-    assert.match(
-      await p.textContent("[data-testid=banner]"),
-      /offline page.*verification/i,
-    );
-    const verify = p.locator("[data-action=verify]");
-    assert.ok(await verify.isDisabled());
-    assert.match(
-      await verify.getAttribute("title"),
-      /clearhead view .*--budget/,
-    );
-    for (const value of ["value", "output"])
-      assert.ok(
-        await p
-          .locator(`[data-control=weight] input[value=${value}]`)
-          .isDisabled(),
-      );
-    assert.match(
-      await p.getAttribute("[data-control=direction] [data-value=in]", "title"),
-      /does not hold/,
-    );
-    await p.keyboard.press("?");
-    assert.match(
-      await p.textContent("dialog[open] .missing"),
-      /--html page\.html --budget 60MB/,
-    );
-  },
-);
+test('it opens by saying what it lacks, and what is off says why and how to get it', { skip }, async () => {
+  const { page: p } = await page('B', 'h=0.2&q=40');
+  await answers(p, 40);
+  assert.match(await p.textContent('[data-testid=banner]'), /offline page.*verification/i);
+  const verify = p.locator('[data-action=verify]');
+  assert.ok(await verify.isDisabled());
+  assert.match(await verify.getAttribute('title'), /clearhead view .*--budget/);
+  for (const value of ['value', 'output']) assert.ok(await p.locator(`[data-control=weight] input[value=${value}]`).isDisabled());
+  assert.match(await p.getAttribute('[data-control=direction] [data-value=in]', 'title'), /does not hold/);
+  await p.keyboard.press('?');
+  assert.match(await p.textContent('dialog[open] .missing'), /--html page\.html --budget 60MB/);
+});
 
-test(
-  "without the weights of a head the map falls back to its thumbnail, badged",
-  { skip },
-  async () => {
-    const { page: p } = await page("C", "v=map&h=0.0");
-    await p.waitForSelector("[data-testid=map-badge] [data-badge=quantised]");
-    await p.waitForSelector("[data-testid=atlas-badge] .badge");
-  },
-);
+test('without the weights of a head the map falls back to its thumbnail, badged', { skip }, async () => {
+  const { page: p } = await page('C', 'v=map&h=0.0');
+  await p.waitForSelector('[data-testid=map-badge] [data-badge=quantised]');
+  await p.waitForSelector('[data-testid=atlas-badge] .badge');
+});
 
-test("hostile text in an offline page is inert", { skip }, async () => {
-  const text =
-    "</script><script>window.owned=1</script><!--<script> \u2028 ]]> end";
+test('hostile text in an offline page is inert', { skip }, async () => {
+  const text = '</script><script>window.owned=1</script><!--<script> \u2028 ]]> end';
   const bad = new Mock({
     text,
     tokens: tokenize(text),
     layers: 1,
     heads: 1,
-    name: "</title><script>window.owned=2</script>",
+    name: '</title><script>window.owned=2</script>',
   });
   const { page: p } = await page(
-    "A",
-    "h=0.0&q=2",
+    'A',
+    'h=0.0&q=2',
     Object.assign(bad, {
       segments: [
         {
-          name: "</script><script>window.owned=3</script>",
+          name: '</script><script>window.owned=3</script>',
           role: null,
           begin: 0,
           end: bad.model.n,
@@ -197,25 +133,21 @@ test("hostile text in an offline page is inert", { skip }, async () => {
   assert.equal(await p.evaluate(() => window.owned), undefined);
 });
 
-test(
-  "the policy forbids connections and any other script",
-  { skip },
-  async () => {
-    const { page: p } = await page("A", "h=0.0&q=2");
-    await answers(p, 2);
-    const policy = await p.getAttribute("meta[http-equiv]", "content");
-    assert.match(policy, /connect-src 'none'/);
-    const blocked = await p.evaluate(async () => {
-      const asked = await fetch("http://127.0.0.1:9/").then(
-        () => "sent",
-        () => "blocked",
-      );
-      const script = document.createElement("script");
-      script.textContent = "window.owned = 4";
-      document.body.append(script);
-      return { asked, owned: window.owned ?? null };
-    });
-    assert.deepEqual(blocked, { asked: "blocked", owned: null });
-    p.errors.length = 0; // the browser reports what the policy stopped
-  },
-);
+test('the policy forbids connections and any other script', { skip }, async () => {
+  const { page: p } = await page('A', 'h=0.0&q=2');
+  await answers(p, 2);
+  const policy = await p.getAttribute('meta[http-equiv]', 'content');
+  assert.match(policy, /connect-src 'none'/);
+  const blocked = await p.evaluate(async () => {
+    const asked = await fetch('http://127.0.0.1:9/').then(
+      () => 'sent',
+      () => 'blocked',
+    );
+    const script = document.createElement('script');
+    script.textContent = 'window.owned = 4';
+    document.body.append(script);
+    return { asked, owned: window.owned ?? null };
+  });
+  assert.deepEqual(blocked, { asked: 'blocked', owned: null });
+  p.errors.length = 0; // the browser reports what the policy stopped
+});

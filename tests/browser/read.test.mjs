@@ -1,16 +1,9 @@
 // Reading at every size: the page opens, previews under the pointer, pins on a click, and prints what the source computes.
 
-import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import {
-  answers,
-  assertPrinted,
-  settled,
-  skip,
-  stateOf,
-  useBrowser,
-} from "./harness.mjs";
-import { proseMock, serve } from "./mock/server.mjs";
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
+import { proseMock, serve } from './mock/server.mjs';
 
 const { open } = useBrowser();
 const servers = [];
@@ -37,247 +30,159 @@ for (const [tokens, options] of [
   [5000, { layers: 2, heads: 4 }],
   [100_000, { layers: 1, heads: 1, causal: true }],
 ]) {
-  test(
-    `at ${tokens} tokens a click pins a token and the list prints its row to the digit`,
-    { skip },
-    async () => {
-      const { url, mock } = await start(tokens, options);
-      const page = await open(`${url}#h=0.0`);
-      const box = page.locator(".box").nth(Math.min(7, mock.model.n - 2));
-      await box.waitFor({ timeout: 20_000 });
-      const token = Number(await box.getAttribute("data-box"));
-      await box.click();
-      await page.mouse.move(5, 5);
-      const shown = await answers(page, token);
-      const exact = exactTop(mock, token, [0, 0], shown.length);
-      assert.deepEqual(
-        shown.map((s) => s.token),
-        exact.map((e) => e.key),
-      );
-      shown.forEach((s, i) => assertPrinted(s.weight, exact[i].weight));
-      await settled(page);
-      assert.equal(stateOf(page).q, String(token));
-      assert.ok(
-        page.requests.every((r) => r.startsWith(url) || r.startsWith("data:")),
-        "only loopback is asked",
-      );
-    },
-  );
+  test(`at ${tokens} tokens a click pins a token and the list prints its row to the digit`, { skip }, async () => {
+    const { url, mock } = await start(tokens, options);
+    const page = await open(`${url}#h=0.0`);
+    const box = page.locator('.box').nth(Math.min(7, mock.model.n - 2));
+    await box.waitFor({ timeout: 20_000 });
+    const token = Number(await box.getAttribute('data-box'));
+    await box.click();
+    await page.mouse.move(5, 5);
+    const shown = await answers(page, token);
+    const exact = exactTop(mock, token, [0, 0], shown.length);
+    assert.deepEqual(
+      shown.map((s) => s.token),
+      exact.map((e) => e.key),
+    );
+    shown.forEach((s, i) => assertPrinted(s.weight, exact[i].weight));
+    await settled(page);
+    assert.equal(stateOf(page).q, String(token));
+    assert.ok(
+      page.requests.every((r) => r.startsWith(url) || r.startsWith('data:')),
+      'only loopback is asked',
+    );
+  });
 }
 
-test(
-  "a pointer over a word previews its row without changing the state",
-  { skip },
-  async () => {
-    const { url, mock } = await start(300);
-    const page = await open(`${url}#h=2.2&q=20`);
-    await answers(page, 20);
-    const other = page.locator('.box[data-box="30"]');
-    await other.hover();
-    const shown = await answers(page, 30);
-    assertPrinted(shown[0].weight, exactTop(mock, 30, [2, 2])[0].weight);
-    assert.match(
-      await page.textContent("[data-testid=status]"),
-      /#30 · id \d+ · ([0-9a-f]{2} ?)+/,
-    );
-    assert.equal(stateOf(page).q, "20");
-    await page.mouse.move(5, 5);
-    await answers(page, 20);
-  },
-);
+test('a pointer over a word previews its row without changing the state', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const page = await open(`${url}#h=2.2&q=20`);
+  await answers(page, 20);
+  const other = page.locator('.box[data-box="30"]');
+  await other.hover();
+  const shown = await answers(page, 30);
+  assertPrinted(shown[0].weight, exactTop(mock, 30, [2, 2])[0].weight);
+  assert.match(await page.textContent('[data-testid=status]'), /#30 · id \d+ · ([0-9a-f]{2} ?)+/);
+  assert.equal(stateOf(page).q, '20');
+  await page.mouse.move(5, 5);
+  await answers(page, 20);
+});
 
-test(
-  "fast scrubbing ends on the row of the last word under the pointer",
-  { skip },
-  async () => {
-    const { url, mock } = await start(300);
-    const page = await open(`${url}#h=2.2&q=5`);
-    await answers(page, 5);
-    mock.delay = 30;
-    for (let t = 10; t < 60; t++)
-      await page
-        .locator(`.box[data-box="${t}"]`)
-        .dispatchEvent("pointermove", { buttons: 0 });
-    const shown = await answers(page, 59);
-    assertPrinted(shown[0].weight, exactTop(mock, 59, [2, 2])[0].weight);
-    mock.delay = 0;
-    const rows = mock.asked.filter(
-      (a) => a.path === "row" && a.p.slot === "front",
-    );
-    const seqs = rows.map((a) => Number(a.p.seq));
-    assert.deepEqual(
-      seqs,
-      [...seqs].sort((a, b) => a - b),
-      "each request supersedes the one before",
-    );
-  },
-);
+test('fast scrubbing ends on the row of the last word under the pointer', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const page = await open(`${url}#h=2.2&q=5`);
+  await answers(page, 5);
+  mock.delay = 30;
+  for (let t = 10; t < 60; t++) await page.locator(`.box[data-box="${t}"]`).dispatchEvent('pointermove', { buttons: 0 });
+  const shown = await answers(page, 59);
+  assertPrinted(shown[0].weight, exactTop(mock, 59, [2, 2])[0].weight);
+  mock.delay = 0;
+  const rows = mock.asked.filter((a) => a.path === 'row' && a.p.slot === 'front');
+  const seqs = rows.map((a) => Number(a.p.seq));
+  assert.deepEqual(
+    seqs,
+    [...seqs].sort((a, b) => a - b),
+    'each request supersedes the one before',
+  );
+});
 
-test(
-  "attended-by shows a column and says that it does not sum to one",
-  { skip },
-  async () => {
-    const { url, mock } = await start(300);
-    const page = await open(`${url}#h=2.2&q=20`);
-    await answers(page, 20);
-    await page.keyboard.press("x");
-    await page.waitForFunction(() =>
-      /does not sum to one/.test(
-        document.querySelector("[data-testid=answer-caption]").textContent,
-      ),
-    );
-    const shown = await answers(page, 20);
-    const { values } = mock.line({ l: 2, h: 2, k: "20" }, false);
-    shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
-    assert.equal(stateOf(page).d, "in");
-  },
-);
+test('attended-by shows a column and says that it does not sum to one', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const page = await open(`${url}#h=2.2&q=20`);
+  await answers(page, 20);
+  await page.keyboard.press('x');
+  await page.waitForFunction(() => /does not sum to one/.test(document.querySelector('[data-testid=answer-caption]').textContent));
+  const shown = await answers(page, 20);
+  const { values } = mock.line({ l: 2, h: 2, k: '20' }, false);
+  shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
+  assert.equal(stateOf(page).d, 'in');
+});
 
-test(
-  "the sink rules mark, hide with the share still printed, and renormalise",
-  { skip },
-  async () => {
-    const { url, mock } = await start(300);
-    const page = await open(`${url}#h=0.3&q=20`);
-    await answers(page, 20);
-    const raw = mock.line({ l: 0, h: 3, q: "20" }, true);
-    const caption = () => page.textContent("[data-testid=answer-caption]");
-    assertPrinted(
-      /hold ([^ ]+)\s?of it/.exec(await caption())[1],
-      raw.sinkMass,
-    );
-    await page.click("[data-control=sink] [data-value=hide]");
-    await page.waitForFunction(() =>
-      /are hidden/.test(
-        document.querySelector("[data-testid=answer-caption]").textContent,
-      ),
-    );
-    assert.ok((await answers(page, 20)).every((s) => s.token !== 0));
-    await page.click("[data-control=sink] [data-value=renorm]");
-    await page.waitForFunction(() =>
-      /left out/.test(
-        document.querySelector("[data-testid=answer-caption]").textContent,
-      ),
-    );
-    const shown = await answers(page, 20);
-    assertPrinted(
-      shown[0].weight,
-      raw.values[shown[0].token] / (1 - raw.sinkMass),
-    );
-  },
-);
+test('the sink rules mark, hide with the share still printed, and renormalise', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const page = await open(`${url}#h=0.3&q=20`);
+  await answers(page, 20);
+  const raw = mock.line({ l: 0, h: 3, q: '20' }, true);
+  const caption = () => page.textContent('[data-testid=answer-caption]');
+  assertPrinted(/hold ([^ ]+)\s?of it/.exec(await caption())[1], raw.sinkMass);
+  await page.click('[data-control=sink] [data-value=hide]');
+  await page.waitForFunction(() => /are hidden/.test(document.querySelector('[data-testid=answer-caption]').textContent));
+  assert.ok((await answers(page, 20)).every((s) => s.token !== 0));
+  await page.click('[data-control=sink] [data-value=renorm]');
+  await page.waitForFunction(() => /left out/.test(document.querySelector('[data-testid=answer-caption]').textContent));
+  const shown = await answers(page, 20);
+  assertPrinted(shown[0].weight, raw.values[shown[0].token] / (1 - raw.sinkMass));
+});
 
-test(
-  "word mode adds the pieces of a word and averages query rows",
-  { skip },
-  async () => {
-    const { url, mock } = await start(300);
-    const word = mock.tokens.findIndex(
-      (t, i) => t.word >= 0 && mock.tokens[i + 1]?.word === t.word,
-    );
-    const page = await open(`${url}#h=2.3&q=${word}-${word + 2}&word=1`);
-    const shown = await answers(page, word);
-    const { values } = mock.line(
-      { l: 2, h: 3, q: `${word}-${word + 2}`, reduce: "mean" },
-      true,
-    );
-    const sums = new Map();
-    mock.tokens.forEach((t, i) =>
-      sums.set(
-        t.word < 0 ? `s${i}` : t.word,
-        (sums.get(t.word < 0 ? `s${i}` : t.word) ?? 0) + values[i],
-      ),
-    );
-    assertPrinted(shown[0].weight, Math.max(...sums.values()));
-    assert.match(
-      await page.textContent("[data-testid=answer-caption]"),
-      /By words/,
-    );
-  },
-);
+test('word mode adds the pieces of a word and averages query rows', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const word = mock.tokens.findIndex((t, i) => t.word >= 0 && mock.tokens[i + 1]?.word === t.word);
+  const page = await open(`${url}#h=2.3&q=${word}-${word + 2}&word=1`);
+  const shown = await answers(page, word);
+  const { values } = mock.line({ l: 2, h: 3, q: `${word}-${word + 2}`, reduce: 'mean' }, true);
+  const sums = new Map();
+  mock.tokens.forEach((t, i) => sums.set(t.word < 0 ? `s${i}` : t.word, (sums.get(t.word < 0 ? `s${i}` : t.word) ?? 0) + values[i]));
+  assertPrinted(shown[0].weight, Math.max(...sums.values()));
+  assert.match(await page.textContent('[data-testid=answer-caption]'), /By words/);
+});
 
-test(
-  "six heads can be pinned as underbars, a double-click leaves one",
-  { skip },
-  async () => {
-    const { url } = await start(300);
-    const page = await open(`${url}#h=2.2&q=20`);
-    await answers(page, 20);
-    for (const head of ["0.1", "1.1", "3.1", "4.1", "5.1", "5.5"]) {
-      await page.click(`[data-head="${head}"]`);
-      await page.waitForTimeout(550); // a second click within the double-click time on another head still counts as one
-    }
-    assert.equal(await page.locator("[data-pin]").count(), 6);
-    await page.mouse.move(5, 5);
-    await page.waitForFunction(() =>
-      [...document.querySelectorAll(".box")].some(
-        (b) =>
-          (b.style.backgroundImage.match(/linear-gradient/g) ?? []).length >= 2,
-      ),
-    );
-    await page.dblclick('[data-head="2.2"]');
-    await page.waitForFunction(
-      () => document.querySelectorAll("[data-pin]").length === 1,
-    );
-    assert.equal(stateOf(page).h, "2.2");
-  },
-);
+test('six heads can be pinned as underbars, a double-click leaves one', { skip }, async () => {
+  const { url } = await start(300);
+  const page = await open(`${url}#h=2.2&q=20`);
+  await answers(page, 20);
+  for (const head of ['0.1', '1.1', '3.1', '4.1', '5.1', '5.5']) {
+    await page.click(`[data-head="${head}"]`);
+    await page.waitForTimeout(550); // a second click within the double-click time on another head still counts as one
+  }
+  assert.equal(await page.locator('[data-pin]').count(), 6);
+  await page.mouse.move(5, 5);
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll('.box')].some((b) => (b.style.backgroundImage.match(/linear-gradient/g) ?? []).length >= 2),
+  );
+  await page.dblclick('[data-head="2.2"]');
+  await page.waitForFunction(() => document.querySelectorAll('[data-pin]').length === 1);
+  assert.equal(stateOf(page).h, '2.2');
+});
 
-test(
-  "context lines scroll to their key, and back returns",
-  { skip },
-  async () => {
-    const { url } = await start(5000, { layers: 2, heads: 4 });
-    const page = await open(`${url}#h=0.1&q=2500`);
-    const shown = await answers(page, 2500);
-    const far = shown.findIndex((s) => Math.abs(s.token - 2500) > 600);
-    assert.ok(far >= 0, "the fixture has a far key");
-    const top = () => page.$eval(".prose", (e) => e.scrollTop);
-    const start0 = await top();
-    await page.click(`[data-testid=answers] button[data-rank="${far}"]`);
-    await page.waitForFunction((t) => {
-      const box = document
-        .querySelector(`.box[data-box="${t}"]`)
-        ?.getBoundingClientRect();
-      const view = document.querySelector(".prose").getBoundingClientRect();
-      return box && box.top >= view.top && box.bottom <= view.bottom;
-    }, shown[far].token);
-    assert.notEqual(await top(), start0);
-    await page.keyboard.press("Escape");
-    await page.waitForFunction(
-      (t) => Math.abs(document.querySelector(".prose").scrollTop - t) < 900,
-      start0,
-    );
-  },
-);
+test('context lines scroll to their key, and back returns', { skip }, async () => {
+  const { url } = await start(5000, { layers: 2, heads: 4 });
+  const page = await open(`${url}#h=0.1&q=2500`);
+  const shown = await answers(page, 2500);
+  const far = shown.findIndex((s) => Math.abs(s.token - 2500) > 600);
+  assert.ok(far >= 0, 'the fixture has a far key');
+  const top = () => page.$eval('.prose', (e) => e.scrollTop);
+  const start0 = await top();
+  await page.click(`[data-testid=answers] button[data-rank="${far}"]`);
+  await page.waitForFunction((t) => {
+    const box = document.querySelector(`.box[data-box="${t}"]`)?.getBoundingClientRect();
+    const view = document.querySelector('.prose').getBoundingClientRect();
+    return box && box.top >= view.top && box.bottom <= view.bottom;
+  }, shown[far].token);
+  assert.notEqual(await top(), start0);
+  await page.keyboard.press('Escape');
+  await page.waitForFunction((t) => Math.abs(document.querySelector('.prose').scrollTop - t) < 900, start0);
+});
 
-test(
-  "search finds text, expressions, positions, heads and segments",
-  { skip },
-  async () => {
-    const { url, mock } = await start(1500, { layers: 3, heads: 4 });
-    const page = await open(`${url}#h=0.0`);
-    const box = page.locator(".search input");
-    await box.waitFor();
-    const count = async (query) => {
-      await box.fill(query);
-      return page.textContent("[data-testid=search-count]");
-    };
-    const text = mock.text.toString();
-    assert.equal(await count("harbour"), String(text.match(/harbour/g).length));
-    assert.equal(
-      await count("/b(ells|oats)/"),
-      String(text.match(/b(ells|oats)/g).length),
-    );
-    assert.equal(await count("seg:chapter"), String(mock.segments.length));
-    await count("#1204");
-    await box.press("Enter");
-    await answers(page, 1204);
-    await box.fill("L2.H3");
-    await box.press("Enter");
-    await page.waitForSelector('[data-pin="2.3"]');
-    await box.fill("harbour");
-    await box.press("Enter");
-    await page.waitForSelector(".box.hit.now");
-  },
-);
+test('search finds text, expressions, positions, heads and segments', { skip }, async () => {
+  const { url, mock } = await start(1500, { layers: 3, heads: 4 });
+  const page = await open(`${url}#h=0.0`);
+  const box = page.locator('.search input');
+  await box.waitFor();
+  const count = async (query) => {
+    await box.fill(query);
+    return page.textContent('[data-testid=search-count]');
+  };
+  const text = mock.text.toString();
+  assert.equal(await count('harbour'), String(text.match(/harbour/g).length));
+  assert.equal(await count('/b(ells|oats)/'), String(text.match(/b(ells|oats)/g).length));
+  assert.equal(await count('seg:chapter'), String(mock.segments.length));
+  await count('#1204');
+  await box.press('Enter');
+  await answers(page, 1204);
+  await box.fill('L2.H3');
+  await box.press('Enter');
+  await page.waitForSelector('[data-pin="2.3"]');
+  await box.fill('harbour');
+  await box.press('Enter');
+  await page.waitForSelector('.box.hit.now');
+});

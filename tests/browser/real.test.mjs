@@ -1,38 +1,20 @@
 // The page on the real binary: `clearhead view` of models with known answers, from 10 to 100,000 tokens; who may ask; what the exports hold.
 
-import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
-import {
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { request } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import {
-  answers,
-  assertPrinted,
-  settled,
-  skip as noBrowser,
-  stateOf,
-  useBrowser,
-} from "./harness.mjs";
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { answers, assertPrinted, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
 
-const build =
-  process.env.CLEARHEAD_BUILD ??
-  fileURLToPath(new URL("../../build/release/", import.meta.url));
-const binary = join(build, "clearhead");
-const maker = join(build, "clearhead-known-models");
-const skip =
-  noBrowser ||
-  (existsSync(binary) && existsSync(maker) ? false : `no ${binary}`);
-if (skip && process.env.CLEARHEAD_REQUIRE_BROWSER === "1")
-  throw new Error(String(skip));
+const build = process.env.CLEARHEAD_BUILD ?? fileURLToPath(new URL('../../build/release/', import.meta.url));
+const binary = join(build, 'clearhead');
+const maker = join(build, 'clearhead-known-models');
+const skip = noBrowser || (existsSync(binary) && existsSync(maker) ? false : `no ${binary}`);
+if (skip && process.env.CLEARHEAD_REQUIRE_BROWSER === '1') throw new Error(String(skip));
 
 const { open } = useBrowser();
 const running = [];
@@ -41,12 +23,12 @@ let model;
 
 before(() => {
   if (skip) return;
-  folder = mkdtempSync(join(tmpdir(), "clearhead-view-"));
-  model = join(folder, "model");
-  execFileSync(maker, ["causal", model]);
+  folder = mkdtempSync(join(tmpdir(), 'clearhead-view-'));
+  model = join(folder, 'model');
+  execFileSync(maker, ['causal', model]);
 });
 after(() => {
-  for (const child of running) child.kill("SIGINT");
+  for (const child of running) child.kill('SIGINT');
   if (folder) rmSync(folder, { recursive: true });
 });
 
@@ -54,30 +36,28 @@ after(() => {
 function knownText(bytes) {
   const path = join(folder, `${bytes}.txt`);
   const where = JSON.parse(
-    execFileSync(maker, ["text", path, "--bytes", String(bytes)], {
-      encoding: "utf8",
+    execFileSync(maker, ['text', path, '--bytes', String(Math.max(1000, bytes))], {
+      encoding: 'utf8',
     }),
   );
+  if (bytes < 1000) writeFileSync(path, readFileSync(path).subarray(0, bytes));
   return { path, where };
 }
 
 /** Starts the viewer and gives the address that it prints. */
 function view(...args) {
-  const child = spawn(binary, ["view", ...args, "--no-browser"]);
+  const child = spawn(binary, ['view', ...args, '--no-browser']);
   running.push(child);
   return new Promise((resolve, reject) => {
-    let out = "";
-    let error = "";
-    child.stderr.on("data", (d) => (error += d));
-    child.stdout.on("data", (d) => {
+    let out = '';
+    let error = '';
+    child.stderr.on('data', (d) => (error += d));
+    child.stdout.on('data', (d) => {
       out += d;
       const url = /http:\/\/127\.0\.0\.1:\d+\/\?token=\w+/.exec(out)?.[0];
-      if (url)
-        resolve({ url, base: url.split("?")[0], token: url.split("=")[1] });
+      if (url) resolve({ url, base: url.split('?')[0], token: url.split('=')[1] });
     });
-    child.on("exit", (code) =>
-      reject(new Error(`clearhead view ended with ${code}: ${error}`)),
-    );
+    child.on('exit', (code) => reject(new Error(`clearhead view ended with ${code}: ${error}`)));
   });
 }
 
@@ -89,315 +69,177 @@ const json = async (server, path) => (await get(server, path)).json();
 
 /** A row's exact weights, as the source prints them for people. */
 const row = async (server, query, layer, head) =>
-  (
-    await json(
-      server,
-      `row?l=${layer}&h=${head}&q=${query}&values=all&top=8&format=json`,
-    )
-  ).arrays.values.data;
+  (await json(server, `row?l=${layer}&h=${head}&q=${query}&values=all&top=8&format=json`)).arrays.values.data;
 
 const small = () => {
-  const path = join(folder, "small.txt");
-  writeFileSync(path, "abc abc ab");
+  const path = join(folder, 'small.txt');
+  writeFileSync(path, 'abc abc ab');
   return path;
 };
 
 for (const tokens of [10, 300, 5000, 100_000]) {
-  test(
-    `at ${tokens} tokens the page opens, a click pins, and the list prints the exact row`,
-    { skip },
-    async () => {
-      const server = await view(
-        model,
-        "--file",
-        tokens === 10 ? small() : knownText(tokens).path,
-      );
-      const page = await open(`${server.url}#h=0.0`);
-      const box = page.locator(".box").nth(8);
-      await box.waitFor({ timeout: 60_000 });
-      const token = Number(await box.getAttribute("data-box"));
-      await box.click();
-      await page.mouse.move(5, 5);
-      const shown = await answers(page, token);
-      const values = await row(server, token, 0, 0);
-      shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
-      assert.equal(shown[0].token, token - 1, "L0.H0 looks one token back");
-      await page.waitForSelector("[data-testid=map-badge] .badge", {
-        timeout: 60_000,
-      });
-      assert.ok(
-        page.requests.every(
-          (r) =>
-            r.startsWith(server.base) ||
-            r.startsWith("data:") ||
-            r.startsWith("blob:"),
-        ),
-        "only loopback is asked",
-      );
-    },
-  );
+  test(`at ${tokens} tokens the page opens, a click pins, and the list prints the exact row`, { skip }, async () => {
+    const server = await view(model, '--file', tokens === 10 ? small() : knownText(tokens).path);
+    const page = await open(`${server.url}#h=0.0`);
+    const box = page.locator('.box').nth(8);
+    await box.waitFor({ timeout: 60_000 });
+    const token = Number(await box.getAttribute('data-box'));
+    await box.click();
+    await page.mouse.move(5, 5);
+    const shown = await answers(page, token);
+    const values = await row(server, token, 0, 0);
+    shown.forEach((s) => assertPrinted(s.weight, values[s.token]));
+    assert.equal(shown[0].token, token - 1, 'L0.H0 looks one token back');
+    await page.waitForSelector('[data-testid=map-badge] .badge', {
+      timeout: 60_000,
+    });
+    assert.ok(
+      page.requests.every((r) => r.startsWith(server.base) || r.startsWith('data:') || r.startsWith('blob:')),
+      'only loopback is asked',
+    );
+  });
 }
 
-test(
-  "who has no token, another Host or a foreign Origin gets 403",
-  { skip },
-  async () => {
-    const server = await view(model, "--file", small());
-    const { port } = new URL(server.base);
-    const ask = (path, headers, method = "GET") =>
-      new Promise((done, fail) => {
-        const sent = request(
-          { host: "127.0.0.1", port, path, method, headers },
-          (response) => {
-            let body = "";
-            response.on("data", (d) => (body += d));
-            response.on("end", () =>
-              done({
-                status: response.statusCode,
-                headers: response.headers,
-                body,
-              }),
-            );
-          },
+test('who has no token, another Host or a foreign Origin gets 403', { skip }, async () => {
+  const server = await view(model, '--file', small());
+  const { port } = new URL(server.base);
+  const ask = (path, headers, method = 'GET') =>
+    new Promise((done, fail) => {
+      const sent = request({ host: '127.0.0.1', port, path, method, headers }, (response) => {
+        let body = '';
+        response.on('data', (d) => (body += d));
+        response.on('end', () =>
+          done({
+            status: response.statusCode,
+            headers: response.headers,
+            body,
+          }),
         );
-        sent.on("error", fail);
-        sent.end(method === "POST" ? "{}" : undefined);
       });
-    const good = { Authorization: `Bearer ${server.token}` };
-    assert.equal((await ask("/api/info", good)).status, 200);
-    for (const path of [
-      "/",
-      "/app.js",
-      "/api/info",
-      "/api/row?q=1",
-      "/api/export?kind=json",
-    ]) {
-      const refused = await ask(path, {});
-      assert.equal(refused.status, 403, path);
-      assert.equal(JSON.parse(refused.body).error.code, "forbidden");
-    }
-    assert.equal(
-      (await ask("/?token=00000000000000000000000000000000", {})).status,
-      403,
-    );
-    assert.equal(
-      (await ask("/api/info", { ...good, Host: "evil.example" })).status,
-      403,
-    );
-    assert.equal(
-      (await ask("/api/info", { ...good, Host: `evil.example:${port}` }))
-        .status,
-      403,
-    );
-    assert.equal(
-      (await ask("/api/info", { ...good, Origin: "http://evil.example" }))
-        .status,
-      403,
-    );
-    assert.equal(
-      (
-        await ask(
-          "/api/mass",
-          { ...good, Origin: "null", "Content-Type": "application/json" },
-          "POST",
-        )
-      ).status,
-      403,
-    );
-    const entered = await ask(`/?token=${server.token}`, {});
-    assert.equal(entered.status, 303);
-    assert.match(entered.headers["set-cookie"][0], /HttpOnly/i);
-    assert.match(entered.headers["set-cookie"][0], /SameSite=Strict/i);
-    const allowed = await ask("/api/info", {
-      Cookie: entered.headers["set-cookie"][0].split(";")[0],
+      sent.on('error', fail);
+      sent.end(method === 'POST' ? '{}' : undefined);
     });
-    assert.equal(allowed.status, 200);
-    assert.equal(allowed.headers["access-control-allow-origin"], undefined);
-  },
-);
+  const good = { Authorization: `Bearer ${server.token}` };
+  assert.equal((await ask('/api/info', good)).status, 200);
+  for (const path of ['/', '/app.js', '/api/info', '/api/row?q=1', '/api/export?kind=json']) {
+    const refused = await ask(path, {});
+    assert.equal(refused.status, 403, path);
+    assert.equal(JSON.parse(refused.body).error.code, 'forbidden');
+  }
+  assert.equal((await ask('/?token=00000000000000000000000000000000', {})).status, 403);
+  assert.equal((await ask('/api/info', { ...good, Host: 'evil.example' })).status, 403);
+  assert.equal((await ask('/api/info', { ...good, Host: `evil.example:${port}` })).status, 403);
+  assert.equal((await ask('/api/info', { ...good, Origin: 'http://evil.example' })).status, 403);
+  assert.equal((await ask('/api/mass', { ...good, Origin: 'null', 'Content-Type': 'application/json' }, 'POST')).status, 403);
+  const entered = await ask(`/?token=${server.token}`, {});
+  assert.equal(entered.status, 303);
+  assert.match(entered.headers['set-cookie'][0], /HttpOnly/i);
+  assert.match(entered.headers['set-cookie'][0], /SameSite=Strict/i);
+  const allowed = await ask('/api/info', {
+    Cookie: entered.headers['set-cookie'][0].split(';')[0],
+  });
+  assert.equal(allowed.status, 200);
+  assert.equal(allowed.headers['access-control-allow-origin'], undefined);
+});
 
-test(
-  "a span query finds the planted head: what follows the question was said before",
-  { skip },
-  async () => {
-    const { path, where } = knownText(3000);
-    const server = await view(model, "--file", path);
-    const [q, k] = [where.question[1] - 1, where.answer[0]];
-    const page = await open(
-      `${server.url}#v=atlas&h=0.0&q=${q}-${q + 1}&k=${k}-${k + 1}`,
-    );
-    await page.waitForSelector("[data-testid=mass] .ranked li");
-    const [name, mass] = await page.$eval(
-      "[data-testid=mass] .ranked li button",
-      (b) => [...b.children].map((c) => c.textContent),
-    );
-    assert.equal(name, "L1.H0");
-    assertPrinted(mass, (await row(server, q, 1, 0))[k]);
-  },
-);
+test('a span query finds the planted head: what follows the question was said before', { skip }, async () => {
+  const { path, where } = knownText(3000);
+  const server = await view(model, '--file', path);
+  const [q, k] = [where.question[1] - 1, where.answer[0]];
+  const page = await open(`${server.url}#v=atlas&h=0.0&q=${q}-${q + 1}&k=${k}-${k + 1}`);
+  await page.waitForSelector('[data-testid=mass] .ranked li');
+  const [name, mass] = await page.$eval('[data-testid=mass] .ranked li button', (b) => [...b.children].map((c) => c.textContent));
+  assert.equal(name, 'L1.H0');
+  assertPrinted(mass, (await row(server, q, 1, 0))[k]);
+});
 
-test(
-  "the atlas names the previous-token and the induction head",
-  { skip },
-  async () => {
-    const server = await view(model, "--file", knownText(3000).path);
-    const page = await open(`${server.url}#v=atlas&h=0.0`);
-    await page.waitForSelector(
-      "[data-testid=atlas-badge] [data-badge=exact]:not(.busy)",
-    );
-    assert.match(await page.textContent('[data-head="0.0"] .note'), /previous/);
-    assert.match(
-      await page.textContent('[data-head="1.0"] .note'),
-      /induction/,
-    );
-  },
-);
+test('the atlas names the previous-token and the induction head', { skip }, async () => {
+  const server = await view(model, '--file', knownText(3000).path);
+  const page = await open(`${server.url}#v=atlas&h=0.0`);
+  await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]:not(.busy)');
+  assert.match(await page.textContent('[data-head="0.0"] .note'), /previous/);
+  assert.match(await page.textContent('[data-head="1.0"] .note'), /induction/);
+});
 
-test(
-  "verify recomputes the row eagerly and stays within the bound",
-  { skip },
-  async () => {
-    const server = await view(model, "--file", knownText(3000).path);
-    const page = await open(`${server.url}#h=1.0&q=2000`);
-    await answers(page, 2000);
-    await page.click("[data-action=verify]");
-    await page.waitForFunction(() =>
-      /Checked .+ of .+ weights/.test(
-        document.querySelector("[data-testid=verify]").textContent,
-      ),
-    );
-    assert.equal(
-      await page.getAttribute("[data-testid=verify]", "class"),
-      "good",
-    );
-  },
-);
+test('verify recomputes the row eagerly and stays within the bound', { skip }, async () => {
+  const server = await view(model, '--file', knownText(3000).path);
+  const page = await open(`${server.url}#h=1.0&q=2000`);
+  await answers(page, 2000);
+  await page.click('[data-action=verify]');
+  await page.waitForFunction(() => /Checked .+ of .+ weights/.test(document.querySelector('[data-testid=verify]').textContent));
+  assert.equal(await page.getAttribute('[data-testid=verify]', 'class'), 'good');
+});
 
-test("a run replaces the text", { skip }, async () => {
-  const server = await view(model, "--file", small());
+test('a run replaces the text', { skip }, async () => {
+  const server = await view(model, '--file', small());
   const page = await open(`${server.url}#h=0.0&q=5`);
   await answers(page, 5);
-  await page.click("[data-action=run]");
-  await page.fill("[data-testid=run-text]", "another text altogether");
-  await page.click("dialog[open] .primary");
-  await page.waitForFunction(() =>
-    /another text altogether/.test(
-      document.querySelector(".prose")?.textContent ?? "",
-    ),
-  );
+  await page.click('[data-action=run]');
+  await page.fill('[data-testid=run-text]', 'another text altogether');
+  await page.click('dialog[open] .primary');
+  await page.waitForFunction(() => /another text altogether/.test(document.querySelector('.prose')?.textContent ?? ''));
+});
+
+test('JSON and NPY hold the numbers shown and the command that makes them again', { skip }, async () => {
+  const server = await view(model, '--file', knownText(300).path);
+  const page = await open(`${server.url}#h=1.0&q=150`);
+  await answers(page, 150);
+  await settled(page);
+  const save = async (kind) => {
+    await page.keyboard.press('p');
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click(`[data-export=${kind}]`)]);
+    await page.keyboard.press('Escape');
+    return readFileSync(await download.path());
+  };
+  const values = await row(server, 150, 1, 0);
+  const exported = JSON.parse((await save('json')).toString());
+  assert.match(exported.command, /^clearhead view /);
+  assert.deepEqual(exported.heads[0].rows.values, values);
+  const npy = await save('npy');
+  assert.deepEqual([...npy.subarray(1, 6)], [...Buffer.from('NUMPY')]);
+  const data = npy.subarray(10 + npy.readUInt16LE(8));
+  values.forEach((v, i) => assert.equal(data.readFloatLE(4 * i), Math.fround(v)));
+  assert.match(npy.toString('latin1'), /\n# clearhead /);
+});
+
+test('the offline page the program writes opens from a file and asks for nothing', { skip }, async () => {
+  for (const [bytes, budget] of [
+    [300, '20MB'],
+    [20_000, '3MB'],
+  ]) {
+    const { path } = knownText(bytes);
+    const html = join(folder, `page-${bytes}.html`);
+    execFileSync(binary, ['view', model, '--file', path, '--html', html, '--budget', budget, '--state', `h=0.0&q=${bytes - 20}`], {
+      stdio: 'pipe',
+    });
+    assert.ok(readFileSync(html).length <= parseFloat(budget) * 1e6, 'within its budget');
+    const url = pathToFileURL(html).href;
+    const page = await open(`${url}#h=0.0&q=${bytes - 20}`);
+    const shown = await answers(page, bytes - 20);
+    assert.equal(shown[0].token, bytes - 21);
+    assert.deepEqual(
+      page.requests.filter((r) => !r.startsWith(url) && !r.startsWith('data:') && !r.startsWith('blob:')),
+      [],
+    );
+    assert.match(await page.textContent('[data-testid=banner]'), /offline page/i);
+  }
 });
 
 test(
-  "JSON and NPY hold the numbers shown and the command that makes them again",
-  { skip },
-  async () => {
-    const server = await view(model, "--file", knownText(300).path);
-    const page = await open(`${server.url}#h=1.0&q=150`);
-    await answers(page, 150);
-    await settled(page);
-    const save = async (kind) => {
-      await page.keyboard.press("p");
-      const [download] = await Promise.all([
-        page.waitForEvent("download"),
-        page.click(`[data-export=${kind}]`),
-      ]);
-      await page.keyboard.press("Escape");
-      return readFileSync(await download.path());
-    };
-    const values = await row(server, 150, 1, 0);
-    const exported = JSON.parse((await save("json")).toString());
-    assert.match(exported.command, /^clearhead view /);
-    assert.deepEqual(exported.heads[0].rows.values, values);
-    const npy = await save("npy");
-    assert.deepEqual([...npy.subarray(1, 6)], [...Buffer.from("NUMPY")]);
-    const data = npy.subarray(10 + npy.readUInt16LE(8));
-    values.forEach((v, i) =>
-      assert.equal(data.readFloatLE(4 * i), Math.fround(v)),
-    );
-    assert.match(npy.toString("latin1"), /\n# clearhead /);
-  },
-);
-
-test(
-  "the offline page the program writes opens from a file and asks for nothing",
-  { skip },
-  async () => {
-    for (const [bytes, budget] of [
-      [300, "20MB"],
-      [20_000, "3MB"],
-    ]) {
-      const { path } = knownText(bytes);
-      const html = join(folder, `page-${bytes}.html`);
-      execFileSync(
-        binary,
-        [
-          "view",
-          model,
-          "--file",
-          path,
-          "--html",
-          html,
-          "--budget",
-          budget,
-          "--state",
-          `h=0.0&q=${bytes - 20}`,
-        ],
-        { stdio: "pipe" },
-      );
-      assert.ok(
-        readFileSync(html).length <= parseFloat(budget) * 1e6,
-        "within its budget",
-      );
-      const url = pathToFileURL(html).href;
-      const page = await open(`${url}#h=0.0&q=${bytes - 20}`);
-      const shown = await answers(page, bytes - 20);
-      assert.equal(shown[0].token, bytes - 21);
-      assert.deepEqual(
-        page.requests.filter(
-          (r) =>
-            !r.startsWith(url) &&
-            !r.startsWith("data:") &&
-            !r.startsWith("blob:"),
-        ),
-        [],
-      );
-      assert.match(
-        await page.textContent("[data-testid=banner]"),
-        /offline page/i,
-      );
-    }
-  },
-);
-
-test(
-  "MiniLM reads Chinese, emoji and Arabic in boxes of whole graphemes",
+  'MiniLM reads Chinese, emoji and Arabic in boxes of whole graphemes',
   {
-    skip:
-      skip ||
-      (process.env.CLEARHEAD_MINILM ? false : "CLEARHEAD_MINILM is not set"),
+    skip: skip || (process.env.CLEARHEAD_MINILM ? false : 'CLEARHEAD_MINILM is not set'),
   },
   async () => {
-    for (const text of [
-      "动物没有过马路,因为它太累了。",
-      "A family 👨‍👩‍👧‍👦 and thumbs 👍🏽 up",
-      "لم يعبر الحيوان الشارع",
-    ]) {
+    for (const text of ['动物没有过马路,因为它太累了。', 'A family 👨‍👩‍👧‍👦 and thumbs 👍🏽 up', 'لم يعبر الحيوان الشارع']) {
       const server = await view(process.env.CLEARHEAD_MINILM, text);
       const page = await open(`${server.url}#h=0.0`);
-      await page.locator(".box").first().waitFor();
-      const pieces = await page.$eval(".block-text", (p) =>
-        [...p.childNodes]
-          .filter((n) => !n.classList?.contains("chip"))
-          .map((n) => n.textContent),
+      await page.locator('.box').first().waitFor();
+      const pieces = await page.$eval('.block-text', (p) =>
+        [...p.childNodes].filter((n) => !n.classList?.contains('chip')).map((n) => n.textContent),
       );
-      assert.equal(pieces.join(""), text);
-      const starts = new Set(
-        [
-          ...new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(
-            text,
-          ),
-        ].map((s) => s.index),
-      );
+      assert.equal(pieces.join(''), text);
+      const starts = new Set([...new Intl.Segmenter(undefined, { granularity: 'grapheme' }).segment(text)].map((s) => s.index));
       let at = 0;
       for (const piece of pieces) {
         assert.ok(starts.has(at), `${piece} begins inside a grapheme`);
@@ -407,18 +249,14 @@ test(
   },
 );
 
-test(
-  "what is chosen on the real program survives a reload of its link",
-  { skip },
-  async () => {
-    const server = await view(model, "--file", knownText(300).path);
-    const page = await open(`${server.url}#h=1.0&q=150&s=log&sink=hide`);
-    await answers(page, 150);
-    await page.keyboard.press("Shift+ArrowRight");
-    await settled(page);
-    const state = stateOf(page);
-    await page.reload();
-    await answers(page, 150);
-    assert.deepEqual(stateOf(page), state);
-  },
-);
+test('what is chosen on the real program survives a reload of its link', { skip }, async () => {
+  const server = await view(model, '--file', knownText(300).path);
+  const page = await open(`${server.url}#h=1.0&q=150&s=log&sink=hide`);
+  await answers(page, 150);
+  await page.keyboard.press('Shift+ArrowRight');
+  await settled(page);
+  const state = stateOf(page);
+  await page.reload();
+  await answers(page, 150);
+  assert.deepEqual(stateOf(page), state);
+});

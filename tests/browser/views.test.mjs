@@ -1,34 +1,23 @@
 // The map and the atlas: what a click chooses, what the numbers say, how spans find heads, and what goes out as files.
 
-import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { after, before, test } from "node:test";
-import {
-  answers,
-  assertPrinted,
-  settled,
-  skip,
-  stateOf,
-  useBrowser,
-} from "./harness.mjs";
-import { proseMock, serve } from "./mock/server.mjs";
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
+import { proseMock, serve } from './mock/server.mjs';
 
 const { open } = useBrowser();
 let server;
-before(
-  async () => (server = await serve(proseMock(300, { layers: 3, heads: 4 }))),
-);
+before(async () => (server = await serve(proseMock(300, { layers: 3, heads: 4 }))));
 after(() => server.close());
 
 /** Where a pair stands on the page, by the rectangle that the canvas says it shows. */
 async function placeOf(page, query, key) {
   return page.evaluate(
     ([q, k]) => {
-      const canvas = document.querySelector("[data-testid=map]");
+      const canvas = document.querySelector('[data-testid=map]');
       const box = canvas.getBoundingClientRect();
-      const [k0, q0, left, top, zoom] = canvas.dataset.place
-        .split(",")
-        .map(Number);
+      const [k0, q0, left, top, zoom] = canvas.dataset.place.split(',').map(Number);
       return {
         x: box.left + left + (k + 0.5 - k0) * zoom,
         y: box.top + top + (q + 0.5 - q0) * zoom,
@@ -38,192 +27,114 @@ async function placeOf(page, query, key) {
   );
 }
 
-test(
-  "a click on the map chooses query and key, and the text follows",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#v=map&h=2.2`);
-    await page.waitForSelector("[data-testid=map-badge] [data-badge=exact]");
-    const { x, y } = await placeOf(page, 120, 60);
-    await page.mouse.click(x, y);
-    await settled(page);
-    const { q, k } = stateOf(page);
-    assert.ok(
-      Math.abs(Number(q) - 120) <= 1 && Math.abs(Number(k) - 60) <= 1,
-      `${q} ${k}`,
-    );
-    await answers(page, Number(q));
-    await page.waitForFunction(
-      (t) => document.querySelector(`.box[data-box="${t}"]`) !== null,
-      Number(q),
-    );
-  },
-);
+test('a click on the map chooses query and key, and the text follows', { skip }, async () => {
+  const page = await open(`${server.url}#v=map&h=2.2`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  const { x, y } = await placeOf(page, 120, 60);
+  await page.mouse.click(x, y);
+  await settled(page);
+  const { q, k } = stateOf(page);
+  assert.ok(Math.abs(Number(q) - 120) <= 1 && Math.abs(Number(k) - 60) <= 1, `${q} ${k}`);
+  await answers(page, Number(q));
+  await page.waitForFunction((t) => document.querySelector(`.box[data-box="${t}"]`) !== null, Number(q));
+});
 
-test(
-  "the pair under the pointer is read out from its exact row",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#v=map&h=2.2&x=50,50,70,70`);
-    await page.waitForSelector("[data-testid=map-badge] [data-badge=exact]");
-    const { x, y } = await placeOf(page, 55, 54);
-    await page.mouse.move(x, y);
-    await page.waitForFunction(() =>
-      /#55 .+ → #54 .+%/.test(
-        document.querySelector("[data-testid=map-status]").textContent,
-      ),
-    );
-    const printed = /([\d.]+\u202f%)$/.exec(
-      await page.textContent("[data-testid=map-status]"),
-    )[1];
-    assertPrinted(
-      printed,
-      server.mock.line({ l: 2, h: 2, q: "55" }, true).values[54],
-    );
-  },
-);
+test('the pair under the pointer is read out from its exact row', { skip }, async () => {
+  const page = await open(`${server.url}#v=map&h=2.2&x=50,50,70,70`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  const { x, y } = await placeOf(page, 55, 54);
+  await page.mouse.move(x, y);
+  await page.waitForFunction(() => /#55 .+ → #54 .+%/.test(document.querySelector('[data-testid=map-status]').textContent));
+  const printed = /([\d.]+\u202f%)$/.exec(await page.textContent('[data-testid=map-status]'))[1];
+  assertPrinted(printed, server.mock.line({ l: 2, h: 2, q: '55' }, true).values[54]);
+});
 
-test(
-  "zooming in asks for the tiles in view only, zooming out shows all again",
-  { skip },
-  async () => {
-    const big = await serve(proseMock(3000, { layers: 1, heads: 1 }));
-    after(() => big.close());
-    const page = await open(`${big.url}#v=map&h=0.0`);
-    await page.waitForSelector("[data-testid=map-badge] .badge");
-    const { x, y } = await placeOf(page, 1500, 1500);
-    big.mock.asked.length = 0;
-    await page.mouse.move(x, y);
-    for (let i = 0; i < 6; i++) await page.mouse.wheel(0, -400);
-    await page.waitForFunction(
-      () =>
-        Number(
-          document
-            .querySelector("[data-testid=map]")
-            .dataset.place.split(",")[4],
-        ) > 2,
-    );
-    await page.waitForTimeout(700);
-    const finest = big.mock.asked
-      .filter((a) => a.path === "tile" && a.p.z === 0)
-      .map((a) => a.p);
-    assert.ok(
-      finest.length > 0 &&
-        finest.every(({ x, y }) => [x, y].every((v) => v >= 2 && v <= 9)),
-      JSON.stringify(finest),
-    );
-    await page.locator("[data-testid=map]").focus();
-    await page.keyboard.press("0");
-    await settled(page);
-    assert.equal(stateOf(page).x, undefined);
-  },
-);
+test('zooming in asks for the tiles in view only, zooming out shows all again', { skip }, async () => {
+  const big = await serve(proseMock(3000, { layers: 1, heads: 1 }));
+  after(() => big.close());
+  const page = await open(`${big.url}#v=map&h=0.0`);
+  await page.waitForSelector('[data-testid=map-badge] .badge');
+  const { x, y } = await placeOf(page, 1500, 1500);
+  big.mock.asked.length = 0;
+  await page.mouse.move(x, y);
+  for (let i = 0; i < 6; i++) await page.mouse.wheel(0, -400);
+  await page.waitForFunction(() => Number(document.querySelector('[data-testid=map]').dataset.place.split(',')[4]) > 2);
+  await page.waitForTimeout(700);
+  const finest = big.mock.asked.filter((a) => a.path === 'tile' && a.p.z === 0).map((a) => a.p);
+  assert.ok(finest.length > 0 && finest.every(({ x, y }) => [x, y].every((v) => v >= 2 && v <= 9)), JSON.stringify(finest));
+  await page.locator('[data-testid=map]').focus();
+  await page.keyboard.press('0');
+  await settled(page);
+  assert.equal(stateOf(page).x, undefined);
+});
 
-test(
-  "the atlas sorts and filters by a score, and says what the score means",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#v=atlas&h=2.2`);
-    await page.waitForSelector("[data-testid=atlas-badge] [data-badge=exact]");
-    await page.selectOption("[data-testid=atlas-sort]", "previous");
-    const notes = () =>
-      page.$$eval(".head:not([hidden])", (list) =>
-        list
-          .sort((a, b) => Number(a.style.order) - Number(b.style.order))
-          .map((b) => Number(b.querySelector(".note").textContent)),
-      );
-    const sorted = await notes();
-    assert.deepEqual(
-      sorted,
-      [...sorted].sort((a, b) => b - a),
+test('the atlas sorts and filters by a score, and says what the score means', { skip }, async () => {
+  const page = await open(`${server.url}#v=atlas&h=2.2`);
+  await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]');
+  await page.selectOption('[data-testid=atlas-sort]', 'previous');
+  const notes = () =>
+    page.$$eval('.head:not([hidden])', (list) =>
+      list.sort((a, b) => Number(a.style.order) - Number(b.style.order)).map((b) => Number(b.querySelector('.note').textContent)),
     );
-    assert.match(
-      await page.textContent("[data-testid=definition]"),
-      /token just before/,
-    );
-    await page.locator(".atlas-controls input").fill("0.5");
-    assert.ok((await notes()).every((v) => v >= 0.5));
-  },
-);
+  const sorted = await notes();
+  assert.deepEqual(
+    sorted,
+    [...sorted].sort((a, b) => b - a),
+  );
+  assert.match(await page.textContent('[data-testid=definition]'), /token just before/);
+  await page.locator('.atlas-controls input').fill('0.5');
+  assert.ok((await notes()).every((v) => v >= 0.5));
+});
 
-test(
-  "a span of rows and a span of keys recolour the atlas by mass and list the ten heads",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#v=atlas&h=2.2`);
-    await page.waitForSelector("[data-testid=atlas-badge] .badge");
-    await page.click("[data-pick=q]");
-    await page.locator('.box[data-box="20"]').click();
-    await page.locator('.box[data-box="24"]').click({ modifiers: ["Shift"] });
-    await page.click("[data-pick=k]");
-    await page.locator('.box[data-box="10"]').click();
-    await page.locator('.box[data-box="12"]').click({ modifiers: ["Shift"] });
-    await page.waitForSelector("[data-testid=mass] .ranked li");
-    await settled(page);
-    assert.equal(stateOf(page).q, "20-25");
-    assert.equal(stateOf(page).k, "10-13");
-    const listed = await page.$$eval(
-      "[data-testid=mass] .ranked li button",
-      (list) => list.map((b) => [...b.children].map((c) => c.textContent)),
-    );
-    const exact = [];
-    for (let l = 0; l < 3; l++) {
-      for (let h = 0; h < 4; h++) {
-        let mass = 0;
-        for (let q = 20; q < 25; q++)
-          for (let k = 10; k < 13; k++)
-            mass += server.mock.model.row(l, h, q).values[k] / 5;
-        exact.push([`L${l}.H${h}`, mass]);
-      }
+test('a span of rows and a span of keys recolour the atlas by mass and list the ten heads', { skip }, async () => {
+  const page = await open(`${server.url}#v=atlas&h=2.2`);
+  await page.waitForSelector('[data-testid=atlas-badge] .badge');
+  await page.click('[data-pick=q]');
+  await page.locator('.box[data-box="20"]').click();
+  await page.locator('.box[data-box="24"]').click({ modifiers: ['Shift'] });
+  await page.click('[data-pick=k]');
+  await page.locator('.box[data-box="10"]').click();
+  await page.locator('.box[data-box="12"]').click({ modifiers: ['Shift'] });
+  await page.waitForSelector('[data-testid=mass] .ranked li');
+  await settled(page);
+  assert.equal(stateOf(page).q, '20-25');
+  assert.equal(stateOf(page).k, '10-13');
+  const listed = await page.$$eval('[data-testid=mass] .ranked li button', (list) =>
+    list.map((b) => [...b.children].map((c) => c.textContent)),
+  );
+  const exact = [];
+  for (let l = 0; l < 3; l++) {
+    for (let h = 0; h < 4; h++) {
+      let mass = 0;
+      for (let q = 20; q < 25; q++) for (let k = 10; k < 13; k++) mass += server.mock.model.row(l, h, q).values[k] / 5;
+      exact.push([`L${l}.H${h}`, mass]);
     }
-    exact.sort((a, b) => b[1] - a[1]);
-    assert.equal(listed.length, 10);
-    listed.forEach(([name, mass], i) => {
-      assertPrinted(mass, exact[i][1]);
-      assertPrinted(mass, exact.find((e) => e[0] === name)[1]);
-    });
-  },
-);
+  }
+  exact.sort((a, b) => b[1] - a[1]);
+  assert.equal(listed.length, 10);
+  listed.forEach(([name, mass], i) => {
+    assertPrinted(mass, exact[i][1]);
+    assertPrinted(mass, exact.find((e) => e[0] === name)[1]);
+  });
+});
 
-test(
-  "the picture that is exported is a PNG which holds its command",
-  { skip },
-  async () => {
-    for (const view of ["read", "map", "atlas"]) {
-      const page = await open(`${server.url}#v=${view}&h=2.2&q=20`);
-      await page.waitForFunction(
-        () => document.querySelector("[data-testid=answers] button") !== null,
-      );
-      await page.keyboard.press("p");
-      const [download] = await Promise.all([
-        page.waitForEvent("download"),
-        page.click("[data-export=png]"),
-      ]);
-      const png = readFileSync(await download.path());
-      assert.deepEqual([...png.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
-      const text = png.toString("latin1");
-      assert.match(
-        text,
-        new RegExp(
-          `tEXtComment\0clearhead view .* --state 'v=${view}&h=2\\.2&q=20`,
-        ),
-      );
-      assert.ok(png.length > 8000, "something is on it");
-    }
-  },
-);
+test('the picture that is exported is a PNG which holds its command', { skip }, async () => {
+  for (const view of ['read', 'map', 'atlas']) {
+    const page = await open(`${server.url}#v=${view}&h=2.2&q=20`);
+    await page.waitForFunction(() => document.querySelector('[data-testid=answers] button') !== null);
+    await page.keyboard.press('p');
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click('[data-export=png]')]);
+    const png = readFileSync(await download.path());
+    assert.deepEqual([...png.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
+    const text = png.toString('latin1');
+    assert.match(text, new RegExp(`tEXtComment\0clearhead view .* --state 'v=${view}&h=2\\.2&q=20`));
+    assert.ok(png.length > 8000, 'something is on it');
+  }
+});
 
-test(
-  "verify reports the largest difference, and a run replaces the text",
-  { skip },
-  async () => {
-    const page = await open(`${server.url}#h=2.2&q=20`);
-    await answers(page, 20);
-    await page.click("[data-action=verify]");
-    await page.waitForFunction(() =>
-      /largest difference is 3\.1·10⁻⁸/.test(
-        document.querySelector("[data-testid=verify]").textContent,
-      ),
-    );
-  },
-);
+test('verify reports the largest difference, and a run replaces the text', { skip }, async () => {
+  const page = await open(`${server.url}#h=2.2&q=20`);
+  await answers(page, 20);
+  await page.click('[data-action=verify]');
+  await page.waitForFunction(() => /largest difference is 3\.1·10⁻⁸/.test(document.querySelector('[data-testid=verify]').textContent));
+});

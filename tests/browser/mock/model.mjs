@@ -4,16 +4,7 @@
 // head), and a constant that makes the first token a sink. A head's kind says how much of each, and how far back its position looks.
 
 const kD = 32;
-const kKinds = [
-  "previous",
-  "duplicate",
-  "local",
-  "first",
-  "induction",
-  "broad",
-  "retrieval",
-  "self",
-];
+const kKinds = ['previous', 'duplicate', 'local', 'first', 'induction', 'broad', 'retrieval', 'self'];
 
 export class Model {
   constructor(tokens, { layers = 6, heads = 12, causal = false } = {}) {
@@ -48,7 +39,7 @@ export class Model {
     const kind = this.kind(layer, head);
     const q = new Float32Array(this.n * kD);
     const k = new Float32Array(this.n * kD);
-    const back = kind === "previous" ? 1 : 0;
+    const back = kind === 'previous' ? 1 : 0;
     const position = {
       previous: 9,
       self: 7,
@@ -81,9 +72,7 @@ export class Model {
       previous: 0.5,
       self: 1,
     }[kind];
-    const speeds = [1.3, 0.37, 0.09, 0.02].map(
-      (s) => s * (kind === "local" ? 0.5 : 1),
-    );
+    const speeds = [1.3, 0.37, 0.09, 0.02].map((s) => s * (kind === 'local' ? 0.5 : 1));
     for (let i = 0; i < this.n; i++) {
       speeds.forEach((speed, s) => {
         const strength = position * [0.45, 0.3, 0.17, 0.08][s];
@@ -93,10 +82,7 @@ export class Model {
         k[i * kD + 2 * s + 1] = Math.sin(i * speed);
       });
       const own = this.embed(this.tokens[i].id, head);
-      const matched =
-        kind === "induction" && i > 0
-          ? this.embed(this.tokens[i - 1].id, head)
-          : own;
+      const matched = kind === 'induction' && i > 0 ? this.embed(this.tokens[i - 1].id, head) : own;
       for (let c = 0; c < 20; c++) {
         q[i * kD + 8 + c] = own[c] * content;
         k[i * kD + 8 + c] = matched[c];
@@ -138,8 +124,7 @@ export class Model {
     let most = -Infinity;
     for (let j = begin; j < end; j++) {
       let dot = 0;
-      for (let c = 0, a = query * kD, b = j * kD; c < kD; c++)
-        dot += q[a + c] * k[b + c];
+      for (let c = 0, a = query * kD, b = j * kD; c < kD; c++) dot += q[a + c] * k[b + c];
       out[j] = dot / Math.sqrt(kD);
       if (out[j] > most) most = out[j];
     }
@@ -150,10 +135,7 @@ export class Model {
   }
 
   /** ‖v‖ and ‖v·W_O‖ of a key, made up but fixed. */
-  norm(kind = "raw", key) {
-    return kind === "raw"
-      ? 1
-      : (kind === "value" ? 0.6 : 0.35) +
-          0.5 * Math.abs(Math.sin(key * 12.9898));
+  norm(kind = 'raw', key) {
+    return kind === 'raw' ? 1 : (kind === 'value' ? 0.6 : 0.35) + 0.5 * Math.abs(Math.sin(key * 12.9898));
   }
 }

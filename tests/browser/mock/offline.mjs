@@ -1,61 +1,40 @@
 // Offline pages of each tier from a mock, made as docs/viewer-api.md says an exporter does.
 
-import { readFileSync } from "node:fs";
-import { deflateSync } from "node:zlib";
-import { encode, frame, toHalf } from "./frame.mjs";
-import { levelOf } from "./server.mjs";
+import { readFileSync } from 'node:fs';
+import { deflateSync } from 'node:zlib';
+import { encode, frame, toHalf } from './frame.mjs';
+import { levelOf } from './server.mjs';
 
-const dist = (name) =>
-  readFileSync(
-    new URL(`../../../src/viewer/web/dist/${name}`, import.meta.url),
-    "utf8",
-  );
+const dist = (name) => readFileSync(new URL(`../../../src/viewer/web/dist/${name}`, import.meta.url), 'utf8');
 
-const missing = (feature, code = "not-in-page") => ({
+const missing = (feature, code = 'not-in-page') => ({
   feature,
   code,
-  command: "clearhead view known-answers --html page.html --budget 60MB",
+  command: 'clearhead view known-answers --html page.html --budget 60MB',
   detail: null,
 });
 
-export function offlinePage(
-  mock,
-  tier,
-  { pinned = [[0, 0]], watched = [], state = null } = {},
-) {
+export function offlinePage(mock, tier, { pinned = [[0, 0]], watched = [], state = null } = {}) {
   const { model } = mock;
   const blobs = [];
   const names = {};
   const add = (name, bytes) => {
     names[name] = blobs.length;
-    blobs.push(
-      blobs.length % 2 ? ["raw", bytes] : ["deflate", deflateSync(bytes)],
-    );
+    blobs.push(blobs.length % 2 ? ['raw', bytes] : ['deflate', deflateSync(bytes)]);
   };
-  add("text/0", mock.textFrame());
-  add("atlas/enc", mock.headsFrame());
+  add('text/0', mock.textFrame());
+  add('atlas/enc', mock.headsFrame());
   addStats(mock, add);
-  if (tier === "A")
-    for (let l = 0; l < model.layers; l++)
-      for (let h = 0; h < model.heads; h++) addWeights(mock, l, h, add);
-  for (const [l, h] of tier === "A" ? [] : pinned) {
-    if (tier === "B") {
-      add(
-        `overview/enc/${l}/${h}`,
-        mock.pictureFrame(
-          { l, h },
-          levelOf(model.n, 256),
-          { q: 0, k: 0 },
-          256,
-          { event: "picture" },
-        ),
-      );
-      addTop(mock, l, h, "top", 32, watched, add);
+  if (tier === 'A') for (let l = 0; l < model.layers; l++) for (let h = 0; h < model.heads; h++) addWeights(mock, l, h, add);
+  for (const [l, h] of tier === 'A' ? [] : pinned) {
+    if (tier === 'B') {
+      add(`overview/enc/${l}/${h}`, mock.pictureFrame({ l, h }, levelOf(model.n, 256), { q: 0, k: 0 }, 256, { event: 'picture' }));
+      addTop(mock, l, h, 'top', 32, watched, add);
       addTop(
         mock,
         l,
         h,
-        "top8",
+        'top8',
         8,
         Array.from({ length: model.n }, (_, i) => i),
         add,
@@ -65,75 +44,47 @@ export function offlinePage(
     }
   }
   const absent = {
-    A: ["verify", "run", "export", "value", "output"],
-    B: [
-      "column",
-      "tile",
-      "mass",
-      "weights",
-      "verify",
-      "run",
-      "export",
-      "value",
-      "output",
-    ],
-    C: [
-      "row",
-      "column",
-      "tile",
-      "mass",
-      "weights",
-      "verify",
-      "run",
-      "export",
-      "value",
-      "output",
-    ],
+    A: ['verify', 'run', 'export', 'value', 'output'],
+    B: ['column', 'tile', 'mass', 'weights', 'verify', 'run', 'export', 'value', 'output'],
+    C: ['row', 'column', 'tile', 'mass', 'weights', 'verify', 'run', 'export', 'value', 'output'],
   }[tier];
   const manifest = {
     protocol: 1,
     info: mock.info(
-      "offline",
-      absent.map((f) =>
-        missing(f, f === "run" || f === "verify" ? "no-model" : "not-in-page"),
-      ),
+      'offline',
+      absent.map((f) => missing(f, f === 'run' || f === 'verify' ? 'no-model' : 'not-in-page')),
     ),
     segments: [mock.segments],
     blobs: names,
     tier,
     budget: 20e6,
     state,
-    command: "clearhead view known-answers --html page.html",
+    command: 'clearhead view known-answers --html page.html',
     holds: [],
   };
   const escape = (json) =>
     json
-      .replace(/</g, "\\u003c")
-      .replace(/\u2028/g, "\\u2028")
-      .replace(/\u2029/g, "\\u2029");
+      .replace(/</g, '\\u003c')
+      .replace(/\u2028/g, '\\u2028')
+      .replace(/\u2029/g, '\\u2029');
   const data = [
     `<script type="application/json" id="clearhead-manifest">${escape(JSON.stringify(manifest))}</script>`,
     ...blobs.map(
       ([codec, bytes], i) =>
-        `<script type="application/octet-stream" id="clearhead-blob-${i}" data-codec="${codec}">${bytes.toString("base64")}</script>`,
+        `<script type="application/octet-stream" id="clearhead-blob-${i}" data-codec="${codec}">${bytes.toString('base64')}</script>`,
     ),
   ];
-  return dist("offline.html")
-    .replace("<!--clearhead:title-->", () =>
-      mock.name.replace(/&/g, "&amp;").replace(/</g, "&lt;"),
-    )
-    .replace("/*clearhead:style*/", () => dist("app.css"))
-    .replace("<!--clearhead:data-->", () => data.join("\n"))
-    .replace("/*clearhead:script*/", () => dist("app.js"));
+  return dist('offline.html')
+    .replace('<!--clearhead:title-->', () => mock.name.replace(/&/g, '&amp;').replace(/</g, '&lt;'))
+    .replace('/*clearhead:style*/', () => dist('app.css'))
+    .replace('<!--clearhead:data-->', () => data.join('\n'))
+    .replace('/*clearhead:script*/', () => dist('app.js'));
 }
 
 function addStats({ model, ...mock }, add) {
   const bins = Math.min(64, model.n);
   const received = new Float32Array(model.layers * model.heads * bins);
-  add(
-    "stats/enc",
-    frame({}, { received }, { received: [model.layers, model.heads, bins] }),
-  );
+  add('stats/enc', frame({}, { received }, { received: [model.layers, model.heads, bins] }));
 }
 
 function addWeights({ model }, l, h, add) {
@@ -144,10 +95,7 @@ function addWeights({ model }, l, h, add) {
     all.fill(NaN, q * model.n + end, (q + 1) * model.n);
   }
   const { codes, spec } = encode(all);
-  add(
-    `weights/enc/${l}/${h}`,
-    frame({ codes: spec }, { weights: codes }, { weights: [model.n, model.n] }),
-  );
+  add(`weights/enc/${l}/${h}`, frame({ codes: spec }, { weights: codes }, { weights: [model.n, model.n] }));
 }
 
 function addTop({ model }, l, h, name, top, rows, add) {
@@ -157,9 +105,7 @@ function addTop({ model }, l, h, name, top, rows, add) {
   rows.forEach((row, i) => {
     const { values } = model.row(l, h, row);
     sinks[i] = values[0];
-    const order = [...values.keys()]
-      .sort((a, b) => Math.fround(values[b]) - Math.fround(values[a]) || a - b)
-      .slice(0, top);
+    const order = [...values.keys()].sort((a, b) => Math.fround(values[b]) - Math.fround(values[a]) || a - b).slice(0, top);
     order.forEach((k, j) => {
       keys[i * top + j] = k;
       weights[i * top + j] = values[k];
@@ -168,11 +114,7 @@ function addTop({ model }, l, h, name, top, rows, add) {
   const shape = [rows.length, top];
   add(
     `${name}/enc/${l}/${h}`,
-    frame(
-      { top },
-      { rows: Uint32Array.from(rows), keys, weights, sink_mass: sinks },
-      { keys: shape, weights: shape },
-    ),
+    frame({ top }, { rows: Uint32Array.from(rows), keys, weights, sink_mass: sinks }, { keys: shape, weights: shape }),
   );
 }
 

@@ -3,36 +3,17 @@
 //
 //   node tests/browser/mock/server.mjs [--tokens 300] [--text FILE] [--layers 6] [--heads 12] [--causal] [--port 8020]
 
-import { createServer } from "node:http";
-import { readFileSync } from "node:fs";
-import { Model } from "./model.mjs";
-import { encode, frame, prefixed } from "./frame.mjs";
-import { prose, tokenize } from "./text.mjs";
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { Model } from './model.mjs';
+import { encode, frame, prefixed } from './frame.mjs';
+import { prose, tokenize } from './text.mjs';
 
-const kDist = new URL("../../../src/viewer/web/dist/", import.meta.url);
-export const kScores = [
-  "previous",
-  "first",
-  "self",
-  "local",
-  "delimiter",
-  "duplicate",
-  "induction",
-  "retrieval",
-  "broad",
-  "distance",
-];
+const kDist = new URL('../../../src/viewer/web/dist/', import.meta.url);
+export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
 
 export class Mock {
-  constructor({
-    text,
-    tokens = tokenize(text),
-    segments = [],
-    layers = 6,
-    heads = 12,
-    causal = false,
-    name = "known-answers",
-  }) {
+  constructor({ text, tokens = tokenize(text), segments = [], layers = 6, heads = 12, causal = false, name = 'known-answers' }) {
     Object.assign(this, {
       text: Buffer.from(text),
       tokens,
@@ -44,21 +25,21 @@ export class Mock {
     this.delay = 0;
   }
 
-  info(source = "live", missing = []) {
+  info(source = 'live', missing = []) {
     const { model } = this;
     const n = model.n;
     return {
       protocol: 1,
-      clearhead: "0.1.0",
+      clearhead: '0.1.0',
       source,
       id: `mock${n}x${model.layers}x${model.heads}`,
       name: this.name,
       command: `clearhead view ${this.name} --file text.txt`,
-      sides: [{ kind: "text", tokens: n, bytes: this.text.length, lang: null }],
+      sides: [{ kind: 'text', tokens: n, bytes: this.text.length, lang: null }],
       families: [
         {
-          id: "enc",
-          kind: model.causal ? "decoder" : "encoder",
+          id: 'enc',
+          kind: model.causal ? 'decoder' : 'encoder',
           layers: model.layers,
           heads: model.heads,
           key_heads: model.heads,
@@ -70,20 +51,20 @@ export class Mock {
           causal: model.causal,
           sums_to_one: true,
           sinks: [0],
-          weights: source === "offline" ? ["raw"] : ["raw", "value", "output"],
+          weights: source === 'offline' ? ['raw'] : ['raw', 'value', 'output'],
           rows: [[0, n]],
           all_rows: true,
           windows: null,
-          summary: `softmax(q·k/√${model.d}), ${model.causal ? "causal" : "every token sees every token"}`,
+          summary: `softmax(q·k/√${model.d}), ${model.causal ? 'causal' : 'every token sees every token'}`,
         },
       ],
-      special: { 101: "[CLS]", 102: "[SEP]" },
-      notes: ["Weights are exact for the stored Q and K."],
+      special: { 101: '[CLS]', 102: '[SEP]' },
+      notes: ['Weights are exact for the stored Q and K.'],
       missing,
-      can_run: source === "live",
+      can_run: source === 'live',
       pair: false,
       max_tokens: null,
-      versions: { isa: "none", dtype: "f32" },
+      versions: { isa: 'none', dtype: 'f32' },
     };
   }
 
@@ -113,13 +94,13 @@ export class Mock {
   /** A row or a column under weight kind and sink rule: values, total and sink mass. */
   line(p, out) {
     const { model } = this;
-    const spans = spansOf(p[out ? "q" : "k"]);
+    const spans = spansOf(p[out ? 'q' : 'k']);
     const values = new Float64Array(model.n);
     let sinkMass = 0;
     let count = 0;
     const addRow = (query) => {
       const row = model.row(p.l, p.h, query).values;
-      const rest = p.sink === "renorm" ? 1 - row[0] : 1;
+      const rest = p.sink === 'renorm' ? 1 - row[0] : 1;
       return { row, rest };
     };
     if (out) {
@@ -127,29 +108,22 @@ export class Mock {
         for (let q = b; q < e; q++, count++) {
           const { row, rest } = addRow(q);
           sinkMass += row[0];
-          for (let j = 0; j < model.n; j++)
-            values[j] += (row[j] / rest) * model.norm(p.w, j);
-          if (p.sink === "renorm") values[0] = 0;
+          for (let j = 0; j < model.n; j++) values[j] += (row[j] / rest) * model.norm(p.w, j);
+          if (p.sink === 'renorm') values[0] = 0;
         }
       }
     } else {
       for (let q = 0; q < model.n; q++) {
         const { row, rest } = addRow(q);
         for (const [b, e] of spans)
-          for (let k = b; k < e; k++)
-            values[q] +=
-              p.sink === "renorm" && k === 0
-                ? 0
-                : (row[k] / rest) * model.norm(p.w, k);
+          for (let k = b; k < e; k++) values[q] += p.sink === 'renorm' && k === 0 ? 0 : (row[k] / rest) * model.norm(p.w, k);
       }
     }
-    const divisor = p.reduce === "mean" ? count || 1 : 1;
+    const divisor = p.reduce === 'mean' ? count || 1 : 1;
     const result = Float32Array.from(values, (v) => v / divisor);
     const first = spans[0][0];
     const last = spans[spans.length - 1][1] - 1;
-    const visible = out
-      ? [0, model.visible(last)[1]]
-      : [model.causal ? first : 0, model.n];
+    const visible = out ? [0, model.visible(last)[1]] : [model.causal ? first : 0, model.n];
     return {
       values: result,
       total: result.reduce((a, b) => a + b, 0),
@@ -164,15 +138,15 @@ export class Mock {
     const { values, total, sinkMass, visible, spans, rows } = this.line(p, out);
     return frame(
       {
-        family: "enc",
+        family: 'enc',
         layer: p.l,
         head: p.h,
-        [out ? "queries" : "keys"]: spans,
+        [out ? 'queries' : 'keys']: spans,
         rows,
-        reduce: p.reduce ?? "sum",
-        weight: p.w ?? "raw",
-        sink: p.sink ?? "mark",
-        badge: "exact",
+        reduce: p.reduce ?? 'sum',
+        weight: p.w ?? 'raw',
+        sink: p.sink ?? 'mark',
+        badge: 'exact',
         total,
         sink_mass: sinkMass,
         entropy: null,
@@ -200,14 +174,10 @@ export class Mock {
     for (let q = corner.q; q < lastQuery; q += step) {
       const r = Math.floor((q - corner.q) / cell);
       const row = model.row(p.l, p.h, q).values;
-      const rest = p.sink === "renorm" ? 1 - row[0] : 1;
+      const rest = p.sink === 'renorm' ? 1 - row[0] : 1;
       const [begin, end] = model.visible(q);
-      for (
-        let j = Math.max(begin, corner.k);
-        j < Math.min(end, corner.k + columns * cell);
-        j++
-      ) {
-        if (j === 0 && (p.sink === "hide" || p.sink === "renorm")) continue;
+      for (let j = Math.max(begin, corner.k); j < Math.min(end, corner.k + columns * cell); j++) {
+        if (j === 0 && (p.sink === 'hide' || p.sink === 'renorm')) continue;
         const at = r * columns + Math.floor((j - corner.k) / cell);
         const v = (row[j] / rest) * model.norm(p.w, j);
         if (!(max[at] >= v)) max[at] = v;
@@ -215,11 +185,9 @@ export class Mock {
         seen[at]++;
       }
     }
-    const mean = Float32Array.from(sum, (v, i) =>
-      seen[i] ? v / seen[i] : NaN,
-    );
+    const mean = Float32Array.from(sum, (v, i) => (seen[i] ? v / seen[i] : NaN));
     const header = {
-      family: "enc",
+      family: 'enc',
       layer: p.l,
       head: p.h,
       z,
@@ -227,7 +195,7 @@ export class Mock {
       columns,
       queries: [corner.q, lastQuery],
       keys: [corner.k, Math.min(model.n, corner.k + columns * cell)],
-      badge: step > 1 ? "sampled" : "exact",
+      badge: step > 1 ? 'sampled' : 'exact',
       sampled_rows: step > 1 ? Math.ceil((lastQuery - corner.q) / step) : null,
     };
     return { header, max, mean };
@@ -235,12 +203,8 @@ export class Mock {
 
   pictureFrame(p, z, corner, side, extra = {}, most = 4096) {
     const { header, max, mean } = this.picture(p, z, corner, side, most);
-    if (p.dtype === "f32")
-      return frame(
-        { ...header, ...extra, codes: {} },
-        { max: max.map((v) => v) },
-        { max: [header.rows, header.columns] },
-      );
+    if (p.dtype === 'f32')
+      return frame({ ...header, ...extra, codes: {} }, { max: max.map((v) => v) }, { max: [header.rows, header.columns] });
     const [a, b] = [encode(max), encode(mean)];
     const shape = [header.rows, header.columns];
     return frame(
@@ -251,7 +215,7 @@ export class Mock {
   }
 
   /** Atlas frame of some layers: thumbnails and scores of their heads. */
-  headsFrame(from = 0, to = this.model.layers, event = "heads") {
+  headsFrame(from = 0, to = this.model.layers, event = 'heads') {
     const { model } = this;
     const side = Math.min(64, model.n);
     const heads = [];
@@ -259,7 +223,7 @@ export class Mock {
     for (let layer = from; layer < to; layer++) {
       for (let head = 0; head < model.heads; head++) {
         const { max, scores } = this.survey(layer, head, side);
-        const { codes, spec } = encode(max, "sqrt");
+        const { codes, spec } = encode(max, 'sqrt');
         thumbnails.set(codes, heads.length * side * side);
         heads.push({ layer, head, scores, entropy: 0, codes: spec });
       }
@@ -267,7 +231,7 @@ export class Mock {
     return frame(
       {
         event,
-        badge: model.n > 512 ? "sampled" : "exact",
+        badge: model.n > 512 ? 'sampled' : 'exact',
         sampled_rows: null,
         size: side,
         heads,
@@ -300,8 +264,7 @@ export class Mock {
         if (j === q) sums.self += v;
         if (Math.abs(j - q) <= 4) sums.local += v;
         if (j !== q && tokens[j].id === tokens[q].id) sums.duplicate += v;
-        if (j > 0 && j !== q && tokens[j - 1].id === tokens[q].id)
-          sums.induction += v;
+        if (j > 0 && j !== q && tokens[j - 1].id === tokens[q].id) sums.induction += v;
         if (tokens[j].flags) sums.delimiter += v;
         if (Math.abs(j - q) > 16 && v > 0.1 && j > 0) sums.retrieval += v;
         sums.distance += v * Math.abs(j - q);
@@ -320,11 +283,7 @@ export class Mock {
     const out = new Float32Array(count);
     const step = Math.max(1, Math.floor(model.n / 64));
     for (let q = 0; q < model.n; q += step)
-      model
-        .row(p.l, p.h, q)
-        .values.forEach(
-          (v, j) => (out[Math.floor((j * count) / model.n)] += v / count),
-        );
+      model.row(p.l, p.h, q).values.forEach((v, j) => (out[Math.floor((j * count) / model.n)] += v / count));
     return out;
   }
 
@@ -335,29 +294,20 @@ export class Mock {
       let count = 0;
       for (const [b, e] of body.rows) {
         for (let q = b; q < e; q++, count++) {
-          const row = model.row(
-            Math.floor(i / model.heads),
-            i % model.heads,
-            q,
-          ).values;
-          for (const [kb, ke] of body.keys)
-            for (let k = kb; k < ke; k++) mass[i] += row[k];
+          const row = model.row(Math.floor(i / model.heads), i % model.heads, q).values;
+          for (const [kb, ke] of body.keys) for (let k = kb; k < ke; k++) mass[i] += row[k];
         }
       }
       mass[i] /= count;
     }
-    return frame(
-      { rows: 1, keys: 1, badge: "exact" },
-      { mass },
-      { mass: [model.layers, model.heads] },
-    );
+    return frame({ rows: 1, keys: 1, badge: 'exact' }, { mass }, { mass: [model.layers, model.heads] });
   }
 }
 
 const spansOf = (text) =>
   text
-    .split(",")
-    .map((s) => s.split("-").map(Number))
+    .split(',')
+    .map((s) => s.split('-').map(Number))
     .map(([b, e]) => [b, e ?? b + 1]);
 
 export const levelOf = (n, side) => Math.max(0, Math.ceil(Math.log2(n / side)));
@@ -366,75 +316,42 @@ function answer(mock, path, p, body) {
   const corner = { q: p.y * 256 * 2 ** p.z, k: p.x * 256 * 2 ** p.z };
   const overview = levelOf(mock.model.n, 512);
   switch (path) {
-    case "info":
+    case 'info':
       return { json: mock.info() };
-    case "text":
+    case 'text':
       return { bytes: mock.textFrame() };
-    case "segments":
+    case 'segments':
       return { json: { segments: mock.segments } };
-    case "row":
+    case 'row':
       return { bytes: mock.lineFrame(p, true) };
-    case "col":
+    case 'col':
       return { bytes: mock.lineFrame(p, false) };
-    case "stats":
+    case 'stats':
       return {
-        bytes: frame(
-          { badge: "exact", scores: {} },
-          { received: mock.received(p, 512) },
-        ),
+        bytes: frame({ badge: 'exact', scores: {} }, { received: mock.received(p, 512) }),
       };
-    case "tile":
+    case 'tile':
       return {
-        bytes: mock.pictureFrame(
-          p,
-          p.z,
-          corner,
-          256,
-          {},
-          mock.model.n > 20000 ? 48 : 512,
-        ),
+        bytes: mock.pictureFrame(p, p.z, corner, 256, {}, mock.model.n > 20000 ? 48 : 512),
       };
-    case "overview":
+    case 'overview':
       return {
         stream: [
-          ...(mock.model.n > 2048
-            ? [
-                () =>
-                  mock.pictureFrame(
-                    p,
-                    overview,
-                    { q: 0, k: 0 },
-                    512,
-                    { event: "picture" },
-                    48,
-                  ),
-              ]
-            : []),
-          () =>
-            mock.pictureFrame(
-              p,
-              overview,
-              { q: 0, k: 0 },
-              512,
-              { event: "picture" },
-              mock.model.n > 20000 ? 128 : 1024,
-            ),
-          () => frame({ event: "done" }, {}),
+          ...(mock.model.n > 2048 ? [() => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, 48)] : []),
+          () => mock.pictureFrame(p, overview, { q: 0, k: 0 }, 512, { event: 'picture' }, mock.model.n > 20000 ? 128 : 1024),
+          () => frame({ event: 'done' }, {}),
         ],
       };
-    case "atlas":
+    case 'atlas':
       return {
         stream: [
-          ...Array.from(
-            { length: mock.model.layers },
-            (_, l) => () => mock.headsFrame(l, l + 1),
-          ),
-          () => frame({ event: "done" }, {}),
+          ...Array.from({ length: mock.model.layers }, (_, l) => () => mock.headsFrame(l, l + 1)),
+          () => frame({ event: 'done' }, {}),
         ],
       };
-    case "mass":
+    case 'mass':
       return { bytes: mock.mass(body) };
-    case "verify":
+    case 'verify':
       return {
         json: {
           checked: mock.model.n,
@@ -453,9 +370,9 @@ function answer(mock, path, p, body) {
           },
         },
       };
-    case "export":
+    case 'export':
       return {
-        json: { command: "clearhead view", kind: p.kind, state: p.state },
+        json: { command: 'clearhead view', kind: p.kind, state: p.state },
       };
     default:
       return null;
@@ -463,57 +380,43 @@ function answer(mock, path, p, body) {
 }
 
 const kTypes = {
-  html: "text/html; charset=utf-8",
-  js: "text/javascript; charset=utf-8",
-  css: "text/css; charset=utf-8",
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
 };
 const kPolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'";
 
 export function serve(mock, port = 0) {
   const server = createServer(async (request, response) => {
-    const url = new URL(request.url, "http://127.0.0.1");
-    if (!url.pathname.startsWith("/api/")) {
-      const name = url.pathname === "/" ? "index.html" : url.pathname.slice(1);
-      if (!["index.html", "app.js", "app.css"].includes(name))
-        return response.writeHead(404).end();
+    const url = new URL(request.url, 'http://127.0.0.1');
+    if (!url.pathname.startsWith('/api/')) {
+      const name = url.pathname === '/' ? 'index.html' : url.pathname.slice(1);
+      if (!['index.html', 'app.js', 'app.css'].includes(name)) return response.writeHead(404).end();
       return response
         .writeHead(200, {
-          "Content-Type": kTypes[name.split(".")[1]],
-          "Content-Security-Policy": kPolicy,
+          'Content-Type': kTypes[name.split('.')[1]],
+          'Content-Security-Policy': kPolicy,
         })
         .end(readFileSync(new URL(name, kDist)));
     }
     const path = url.pathname.slice(5);
-    const p = Object.fromEntries(
-      [...url.searchParams].map(([k, v]) => [
-        k,
-        ["l", "h", "z", "x", "y"].includes(k) ? Number(v) : v,
-      ]),
-    );
-    let body = "";
+    const p = Object.fromEntries([...url.searchParams].map(([k, v]) => [k, ['l', 'h', 'z', 'x', 'y'].includes(k) ? Number(v) : v]));
+    let body = '';
     for await (const chunk of request) body += chunk;
     mock.asked.push({ path, p });
     if (mock.delay) await new Promise((done) => setTimeout(done, mock.delay));
     const found = answer(mock, path, p, body ? JSON.parse(body) : null);
     if (!found)
-      return response
-        .writeHead(404, { "Content-Type": "application/json" })
-        .end(
-          JSON.stringify({
-            error: { code: "kNotFound", message: `api/${path}: no such thing` },
-          }),
-        );
-    if (found.json)
-      return response
-        .writeHead(200, { "Content-Type": "application/json" })
-        .end(JSON.stringify(found.json));
-    if (found.bytes)
-      return response
-        .writeHead(200, { "Content-Type": "application/vnd.clearhead.frame" })
-        .end(found.bytes);
+      return response.writeHead(404, { 'Content-Type': 'application/json' }).end(
+        JSON.stringify({
+          error: { code: 'kNotFound', message: `api/${path}: no such thing` },
+        }),
+      );
+    if (found.json) return response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(found.json));
+    if (found.bytes) return response.writeHead(200, { 'Content-Type': 'application/vnd.clearhead.frame' }).end(found.bytes);
     response.writeHead(200, {
-      "Content-Type": "application/vnd.clearhead.frames",
+      'Content-Type': 'application/vnd.clearhead.frames',
     });
     for (const step of found.stream) {
       if (response.destroyed) return undefined;
@@ -523,7 +426,7 @@ export function serve(mock, port = 0) {
     return response.end();
   });
   return new Promise((done) =>
-    server.listen(port, "127.0.0.1", () =>
+    server.listen(port, '127.0.0.1', () =>
       done({
         url: `http://127.0.0.1:${server.address().port}/`,
         close: () => server.close(),
@@ -538,35 +441,27 @@ export function proseMock(count, options = {}) {
   const { text, chapters } = prose(count);
   const tokens = tokenize(text);
   const segments = chapters.map((byte, i) => {
-    const at = (b) =>
-      b === undefined
-        ? tokens.length
-        : tokens.findIndex((t) => t.begin >= b && t.flags === 0);
+    const at = (b) => (b === undefined ? tokens.length : tokens.findIndex((t) => t.begin >= b && t.flags === 0));
     return {
       name: `Chapter ${i + 1}`,
-      role: "chapter",
+      role: 'chapter',
       begin: i === 0 ? 0 : at(byte),
       end: at(chapters[i + 1]),
-      lang: "en",
+      lang: 'en',
     };
   });
   return new Mock({ text, tokens, segments, ...options });
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
-  const option = (name, fallback) =>
-    process.argv.includes(`--${name}`)
-      ? process.argv[process.argv.indexOf(`--${name}`) + 1]
-      : fallback;
-  const file = option("text", null);
+  const option = (name, fallback) => (process.argv.includes(`--${name}`) ? process.argv[process.argv.indexOf(`--${name}`) + 1] : fallback);
+  const file = option('text', null);
   const shape = {
-    layers: Number(option("layers", 6)),
-    heads: Number(option("heads", 12)),
-    causal: process.argv.includes("--causal"),
+    layers: Number(option('layers', 6)),
+    heads: Number(option('heads', 12)),
+    causal: process.argv.includes('--causal'),
   };
-  const mock = file
-    ? new Mock({ text: readFileSync(file, "utf8"), ...shape })
-    : proseMock(Number(option("tokens", 300)), shape);
-  const { url } = await serve(mock, Number(option("port", 8020)));
+  const mock = file ? new Mock({ text: readFileSync(file, 'utf8'), ...shape }) : proseMock(Number(option('tokens', 300)), shape);
+  const { url } = await serve(mock, Number(option('port', 8020)));
   process.stdout.write(`${url}\n`);
 }
