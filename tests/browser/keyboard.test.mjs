@@ -67,7 +67,7 @@ test('a link made on another trace warns', { skip }, async () => {
 
 test('the status is spoken: head, token and the heaviest keys', { skip }, async () => {
   const page = await open(`${server.url}#h=2.2&q=10`);
-  await page.waitForFunction(() => /^L2\.H2: .+ → .+%/.test(document.querySelector('[data-testid=live]').textContent));
+  await page.waitForFunction(() => /^L2\.H2: .+ → .+%/.test(document.querySelector('[data-testid=live]')?.textContent ?? ''));
 });
 
 test('r, m and a change the view, ? opens help, Escape closes it', { skip }, async () => {
