@@ -54,6 +54,7 @@ struct Found {
   ModelInfo info{};
   Architecture facts{};
   SafeTensors file;
+  SentenceFacts sentence{};
 };
 
 void describe_file(const SafeTensors& file, ModelInfo& info) {
@@ -77,7 +78,7 @@ Found find(const std::string& name) {
   if (!std::filesystem::exists(path, ignored))
     fail(ErrorCode::kNotFound, "{}: there is no config.json in it; expected a model's directory", directory);
   const Architecture facts = read_architecture(Json::parse(read_file(path), path), path);
-  Found found{{}, facts, SafeTensors::open_model(directory)};
+  Found found{{}, facts, SafeTensors::open_model(directory), read_sentence_facts(directory)};
   ModelInfo& info = found.info;
   info.name = name;
   info.directory = directory;
@@ -94,6 +95,12 @@ Found find(const std::string& name) {
   info.type_count = facts.embedding.type_count;
   info.causal = std::all_of(facts.attention.begin(), facts.attention.end(), [](const AttentionFacts& layer) { return layer.causal; });
   info.labels = facts.labels;
+  const HeadsInFile heads = heads_in_file(facts, found.file);
+  info.has_pooler = heads.pooler;
+  info.has_masked = heads.masked;
+  info.has_classifier = heads.classifier;
+  info.has_causal = heads.causal;
+  info.has_embedding = found.sentence.declared && found.sentence.refusal.empty();
   describe_file(found.file, info);
   return found;
 }
@@ -104,10 +111,9 @@ ModelInfo describe_model(const std::string& path_or_name) { return find(path_or_
 
 std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options) {
   Found found = find(path_or_name);
-  SentenceFacts sentence = read_sentence_facts(found.info.directory);
   std::shared_ptr<const Tokenizer> tokenizer = options.tokenizer ? Tokenizer::load(found.info.directory) : nullptr;
   return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file), std::move(tokenizer),
-                                       std::move(sentence));
+                                       std::move(found.sentence));
 }
 
 }  // namespace clearhead

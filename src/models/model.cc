@@ -51,13 +51,7 @@ std::optional<Segments> segments_of(const TokenBatch& tokens, const std::vector<
 }  // namespace
 
 LoadedModel::LoadedModel(ModelInfo info, Transformer transformer, std::shared_ptr<const Tokenizer> tokenizer, SentenceFacts sentence)
-    : info_(std::move(info)), transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)), sentence_(std::move(sentence)) {
-  info_.has_pooler = transformer_.has_pooler();
-  info_.has_masked = transformer_.has_masked();
-  info_.has_classifier = transformer_.has_classifier();
-  info_.has_causal = transformer_.has_causal();
-  info_.has_embedding = sentence_.declared && sentence_.refusal.empty();
-}
+    : info_(std::move(info)), transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)), sentence_(std::move(sentence)) {}
 
 std::shared_ptr<const Tokenizer> LoadedModel::shared_tokenizer() const {
   if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);

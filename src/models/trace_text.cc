@@ -41,6 +41,31 @@ Encoding pick(const Encoding& whole, const std::vector<int64_t>& places) {
   return out;
 }
 
+// Hands everything on to a trace, and counts the layers that begin.
+class Watched final : public Observer {
+ public:
+  Watched(Trace& trace, const TextRequest& request, int64_t run, int64_t runs) : trace_(trace), request_(request), run_(run), runs_(runs) {}
+  void begin(const RunPlan& plan) override {
+    layers_ = plan.families.front().layers;
+    trace_.begin(plan);
+  }
+  bool wants(const Site& site) override {
+    if (request_.progress) {
+      const double layers = static_cast<double>(run_) * layers_ + site.layer;
+      request_.progress(layers / (static_cast<double>(runs_) * std::max(1, layers_)));
+    }
+    return trace_.wants(site);
+  }
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { trace_.take(site, record, norms); }
+  void generated(const GeneratedToken& token) override { trace_.generated(token); }
+
+ private:
+  Trace& trace_;
+  const TextRequest& request_;
+  int64_t run_, runs_;
+  int layers_ = 1;
+};
+
 RunOptions options_of(const TextRequest& request, Observer* observer) {
   RunOptions options;
   options.observer = observer;
@@ -106,7 +131,8 @@ TracedText trace_windows(const Model& model, const TextRequest& request, const E
     traces.emplace_back(request.options);
     TextRequest part = request;
     part.segments.clear();
-    model.run(pick(encoding, plan.tokens), options_of(part, &traces.back()));
+    Watched watched(traces.back(), request, static_cast<int64_t>(windows.size()), static_cast<int64_t>(plans.size()));
+    model.run(pick(encoding, plan.tokens), options_of(part, &watched));
     windows.push_back({&traces.back(), plan.tokens, plan.owned});
   }
   RunPlan whole = model.plan_of(encoding, options_of(request, nullptr));
@@ -133,7 +159,7 @@ std::vector<NamedBytes> segments_from_json(const std::string& json, const std::s
   const Json parsed = Json::parse(json, where);
   if (!parsed.is_array()) fail(ErrorCode::kFormat, "{}: expected an array of segments, found {}", where, parsed.describe());
   for (const Json& item : parsed.items()) {
-    Fields fields(item, where, "segment " + std::to_string(out.size()));
+    Fields fields(item, where, format("segments[{}]", out.size()));
     out.push_back({fields.string_or("name", ""), fields.string_or("role", ""), fields.integer("begin"), fields.integer("end")});
     fields.refuse_rest();
   }
@@ -165,7 +191,8 @@ TracedText trace_text(const Model& model, const TextRequest& request) {
     encoding = pick(encoding, kept);
     out.cut = count - longest;
   }
-  model.run(encoding, options_of(request, &out.trace));
+  Watched watched(out.trace, request, 0, 1);
+  model.run(encoding, options_of(request, &watched));
   RunPlan named = out.trace.plan();
   name_segments(named, request);
   if (!request.segments.empty()) out.trace.set_segments(named.text.segments);

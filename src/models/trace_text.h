@@ -5,7 +5,7 @@
 // (causal models: the one with the longest past).
 #pragma once
 
-#include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +30,7 @@ struct TextRequest {
   std::optional<int64_t> overlap{};  ///< tokens shared by neighbours; absent: a quarter of the window
   std::vector<NamedBytes> segments{};
   TraceOptions options{};
+  std::function<void(double fraction)> progress = nullptr;  ///< called as layers begin
 };
 
 struct TracedText {

@@ -36,7 +36,23 @@ Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, bo
   return rows;
 }
 
+bool has_classifier(const Weights& weights, const std::optional<ClassifierFacts>& facts) {
+  if (!facts || !weights.has(facts->out.weight)) return false;
+  return facts->dense.weight.empty() || weights.has(facts->dense.weight);
+}
+
 }  // namespace
+
+HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
+  const Weights weights(file, facts);
+  HeadsInFile present;
+  present.pooler = facts.pooler && weights.has(facts.pooler->dense.weight);
+  present.masked = facts.masked && weights.has(facts.masked->transform.weight);
+  present.classifier = has_classifier(weights, facts.classifier);
+  present.next_sentence = has_classifier(weights, facts.next_sentence);
+  present.causal = facts.causal && (facts.causal->out.weight.empty() || weights.has(facts.causal->out.weight));
+  return present;
+}
 
 Transformer::Transformer(const Architecture& facts, const SafeTensors& file) : facts_(facts) {
   Weights weights(file, facts_);
@@ -47,7 +63,7 @@ Transformer::Transformer(const Architecture& facts, const SafeTensors& file) : f
   embedding_norm_ = weights.norm(facts_.embedding.norm, facts_.width);
   for (int64_t at = 0; at < facts_.layers; ++at) load_layer(weights, at);
   final_norm_ = weights.norm(facts_.final_norm, facts_.width);
-  load_heads(weights);
+  load_heads(weights, heads_in_file(facts_, file));
 }
 
 void Transformer::load_positions(const Weights&, const NoPositions&) {}
@@ -100,31 +116,25 @@ nn::SelfAttention Transformer::load_attention(Weights& weights, const AttentionF
   return attention;
 }
 
-void Transformer::load_heads(Weights& weights) {
+void Transformer::load_heads(Weights& weights, const HeadsInFile& present) {
   const int64_t width = facts_.width, labels = static_cast<int64_t>(facts_.labels.size());
   const LinearNames embedding{facts_.embedding.tokens, ""};
-  const auto load_classifier = [&](const std::optional<ClassifierFacts>& facts, int64_t out, nn::Linear& dense, nn::Linear& last) {
-    if (!facts || !weights.has(facts->out.weight)) return;
-    if (!facts->dense.weight.empty() && !weights.has(facts->dense.weight)) return;
-    if (!facts->dense.weight.empty()) dense = weights.linear(facts->dense, width, width);
-    last = weights.linear(facts->out, width, out);
+  const auto load_classifier = [&](const ClassifierFacts& facts, int64_t out, nn::Linear& dense, nn::Linear& last) {
+    if (!facts.dense.weight.empty()) dense = weights.linear(facts.dense, width, width);
+    last = weights.linear(facts.out, width, out);
   };
-  if (facts_.pooler && weights.has(facts_.pooler->dense.weight)) pooler_ = weights.linear(facts_.pooler->dense, width, width);
-  load_classifier(facts_.classifier, labels, classifier_dense_, classifier_);
-  load_classifier(facts_.next_sentence, 2, next_dense_, next_);
-  if (facts_.masked && weights.has(facts_.masked->transform.weight)) {
+  if (present.pooler) pooler_ = weights.linear(facts_.pooler->dense, width, width);
+  if (present.classifier) load_classifier(*facts_.classifier, labels, classifier_dense_, classifier_);
+  if (present.next_sentence) load_classifier(*facts_.next_sentence, 2, next_dense_, next_);
+  if (present.masked) {
     masked_transform_ = weights.linear(facts_.masked->transform, width, width);
     masked_norm_ = weights.norm(facts_.masked->norm, width);
     LinearNames decoder = weights.has(facts_.masked->decoder) ? LinearNames{facts_.masked->decoder, ""} : embedding;
     if (weights.has(facts_.masked->bias)) decoder.bias = facts_.masked->bias;
     masked_decoder_ = weights.linear(decoder, width, facts_.vocabulary);
   }
-  if (facts_.causal) {
-    if (facts_.causal->out.weight.empty()) {
-      causal_ = weights.linear(embedding, width, facts_.vocabulary);
-    } else if (weights.has(facts_.causal->out.weight)) {
-      causal_ = weights.linear(facts_.causal->out, width, facts_.vocabulary);
-    }
+  if (present.causal) {
+    causal_ = weights.linear(facts_.causal->out.weight.empty() ? embedding : facts_.causal->out, width, facts_.vocabulary);
   }
 }
 

@@ -22,6 +22,13 @@ struct ForwardInput {
   int64_t step = 0;
 };
 
+/// Which of a family's heads a file holds weights of.
+struct HeadsInFile {
+  bool pooler = false, masked = false, classifier = false, next_sentence = false, causal = false;
+};
+/// Reads headers only.
+HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
+
 class Transformer {
  public:
   Transformer(const Architecture& facts, const SafeTensors& file);
@@ -30,11 +37,6 @@ class Transformer {
   /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.
   const char* map_family() const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
-
-  bool has_pooler() const { return static_cast<bool>(pooler_); }
-  bool has_masked() const { return static_cast<bool>(masked_transform_); }
-  bool has_classifier() const { return static_cast<bool>(classifier_); }
-  bool has_causal() const { return static_cast<bool>(causal_); }
 
  private:
   struct Layer {
@@ -47,7 +49,7 @@ class Transformer {
   void load_positions(const Weights& weights, const RotaryPositions& rotary);
   void load_positions(const Weights& weights, const PhasePositions& phases);
   void load_layer(Weights& weights, int64_t at);
-  void load_heads(Weights& weights);
+  void load_heads(Weights& weights, const HeadsInFile& present);
   nn::SelfAttention load_attention(Weights& weights, const AttentionFacts& facts) const;
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;
   void run_layer(Run& run, int64_t at, const ForwardInput& input, const nn::Sequences& sequences, Tensor& x) const;
