@@ -26,7 +26,7 @@ std::string quote(const RunText& text, Range span) {
 
 void run(Options& options) {
   const Trace trace = options.look.trace();
-  const std::string family = options.family.empty() ? trace.main_family() : options.family;
+  const std::string family = family_of(trace, options.family);
   const RunText& text = trace.plan().text;
   const Range rows = find_span(text, options.from), keys = find_span(text, options.to);
   const std::vector<HeadMass> heads = heads_by_mass(trace, family, trace.layers(family), rows, keys);

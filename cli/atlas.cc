@@ -40,7 +40,7 @@ void run(Options& options) {
   if (options.look.model.empty()) usage_error("give a model with a text, or a trace");
   options.look.statistics_in_run = true;
   const Trace trace = options.look.trace();
-  const std::string family = options.family.empty() ? trace.main_family() : options.family;
+  const std::string family = family_of(trace, options.family);
   Progress progress("atlas");
   const std::vector<HeadScores> heads = sorted(head_atlas(trace, family, {.progress = progress.callback()}), options.sort);
   if (options.json) {

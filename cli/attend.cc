@@ -33,6 +33,16 @@ Tensor all_weights(const AttentionMap& map) {
   return out;
 }
 
+// q, k, v are attended in f32, whatever 16-bit numbers the file holds.
+Tensor operand(const SafeTensors& in, const char* name) {
+  const Tensor stored = in.get(name);
+  if (stored.dtype() == DType::kF32) return stored;
+  if (stored.dtype() != DType::kBF16 && stored.dtype() != DType::kF16)
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; expected f32, bf16 or f16", in.where(), name, to_string(stored.dtype()));
+  notice(format("{} is {}: converted to f32", name, to_string(stored.dtype())));
+  return to_f32(stored);
+}
+
 void run(const Options& options) {
   if (!options.backend.empty()) choose_backend(options.backend);
   const SafeTensors in = SafeTensors::open(options.in);
@@ -44,7 +54,7 @@ void run(const Options& options) {
   if (!options.spec.empty()) {
     spec = spec_from_json(read_file(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
   }
-  const Attended done = attend(in.get("q"), in.get("k"), in.get("v"), spec);
+  const Attended done = attend(operand(in, "q"), operand(in, "k"), operand(in, "v"), spec);
   const AttentionMap map(done.record);
   NamedTensors tensors{{"out", done.out}, {"log_sum_exp", log_sum_exp(done.record.rows)}};
   if (options.weights) tensors.emplace_back("weights", all_weights(map));
@@ -63,7 +73,11 @@ void run(const Options& options) {
   if (options.json) {
     Json json = Json::object(
         {{"out", options.out}, {"backend", backend().name}, {"isa", to_string(done.record.stamp.isa)}, {"tensors", Json::object()}});
-    for (const auto& [name, tensor] : tensors) json["tensors"][name] = to_string(tensor.shape());
+    for (const auto& [name, tensor] : tensors) {
+      Json shape = Json::array();
+      for (const int64_t size : tensor.shape()) shape.push(size);
+      json["tensors"][name] = shape;
+    }
     print_json(json);
   } else {
     for (const auto& [name, tensor] : tensors) print(format("{:<12} {}", name, to_string(tensor.shape())));
@@ -79,7 +93,7 @@ void add_attend(CLI::App& app) {
   command->footer(
       "Example: clearhead attend qkv.safetensors --spec spec.json -o out.safetensors --weights\n"
       "Tensors the description names (slopes, bias, mask, sinks, …) come from the same file. docs/spec.md says every field.");
-  command->add_option("in", options->in, "safetensors with q [batch, head, query, d_k], k, v [batch, key_head, key, …], f32")->required();
+  command->add_option("in", options->in, "safetensors with q [batch, head, query, d_k], k, v [batch, key_head, key, …]")->required();
   command->add_option("--spec", options->spec, "The description, as JSON (default: plain scaled dot product)");
   command->add_option("-o,--out", options->out, "Where to write out and log_sum_exp")->required();
   command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,10 @@ void add_tokens(CLI::App& app);
 void add_trace(CLI::App& app);
 void add_view(CLI::App& app);
 
-/// Throws the exception that main() turns into one line and exit code 2.
+/// What main() turns into one line and exit code 2.
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 [[noreturn]] void usage_error(const std::string& message);
 
 /// Prints JSON on one line.
@@ -43,8 +47,10 @@ void notice(const std::string& text);  ///< to stderr, a line
 /// Text from an argument, --file, or standard input with "-".
 struct TextArguments {
   std::string text{}, file{};
-  void add(CLI::App& app, bool positional = true);
-  bool given() const { return !text.empty() || !file.empty(); }
+  bool has_text = false;  ///< an empty text is one too
+  void add(CLI::App& app);
+  bool given() const { return has_text || !file.empty(); }
+  bool is_standard_input() const { return text == "-" || file == "-"; }
   std::string read() const;
 };
 
@@ -60,6 +66,8 @@ struct LookArguments {
   bool statistics_in_run = false;
 
   void add(CLI::App& app);
+  /// A trace answers without running anything: options that shape a run are refused with it.
+  void refuse_run_options() const;
   /// Runs the model on the text, or loads the trace; says on stderr what was cut or not kept.
   Trace trace();
   /// The model, when one was run.
@@ -73,6 +81,8 @@ std::shared_ptr<const Model> load_model(const std::string& name);
 
 /// "1204" → [1204, 1205); "1204:1210" → [1204, 1210). Throws usage_error naming the option.
 Range parse_range(const std::string& text, const std::string& option);
+/// The whole decimal number a text is, or nothing.
+std::optional<int64_t> whole_number(std::string_view text);
 std::vector<int> parse_layers(const std::string& text);                    ///< "0,3,5:8"
 uint64_t parse_bytes(const std::string& text, const std::string& option);  ///< "2G", "512M", "60MB"
 struct HeadName {

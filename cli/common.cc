@@ -15,17 +15,13 @@
 #include "io/safetensors.h"
 
 namespace clearhead::cli {
-namespace {
 
-// A whole decimal number, or nothing.
 std::optional<int64_t> whole_number(std::string_view text) {
   if (text.empty() || text.size() > 18 || text.find_first_not_of("0123456789") != std::string_view::npos) return std::nullopt;
   return std::atoll(std::string(text).c_str());
 }
 
-}  // namespace
-
-void usage_error(const std::string& message) { throw CLI::ValidationError(message); }
+void usage_error(const std::string& message) { throw UsageError(message); }
 
 void print(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
@@ -36,15 +32,19 @@ void print_json(const Json& json) { print(json.dump()); }
 
 void notice(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
 
-void TextArguments::add(CLI::App& app, bool positional) {
-  if (positional) app.add_option("text", text, "The text; - reads standard input");
+void TextArguments::add(CLI::App& app) {
+  const auto take = [this](const std::string& value) {
+    text = value;
+    has_text = true;
+  };
+  app.add_option_function<std::string>("text", take, "The text; - reads standard input");
   app.add_option("--file,-f", file, "Read the text from a file; - is standard input");
 }
 
 std::string TextArguments::read() const {
-  if (!file.empty() && !text.empty()) usage_error("give the text or --file, not both");
-  if (text == "-" || file == "-") return read_file("/dev/stdin");
-  return file.empty() ? text : read_file(file);
+  if (has_text && !file.empty()) usage_error("give the text or --file, not both");
+  if (is_standard_input()) return read_file("/dev/stdin");
+  return has_text ? text : read_file(file);
 }
 
 void LookArguments::add(CLI::App& app) {
@@ -61,9 +61,17 @@ void LookArguments::add(CLI::App& app) {
   app.add_option("--budget", budget, "Memory the trace may take: 512M, 4G (default 2G)");
 }
 
+// A file in the place of a model is most often a text. Every safetensors file has a brace at byte 8.
+static void refuse_text_file(const std::string& path) {
+  const std::shared_ptr<MappedFile> file = MappedFile::open(path);
+  if (file->size() > 8 && file->bytes()[8] != '{')
+    fail(ErrorCode::kFormat, "{}: is no trace; to read it as a text, give a model and --file {}", path, path);
+}
+
 bool is_trace_file(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(path, ignored)) return false;
+  refuse_text_file(path);
   return SafeTensors::open(path).metadata().count("clearhead_trace") > 0;
 }
 
@@ -76,10 +84,24 @@ std::shared_ptr<const Model> load_model(const std::string& name) {
   return load(name);
 }
 
+void LookArguments::refuse_run_options() const {
+  if (text.given()) usage_error("a trace already has its text; give a model to read another one");
+  for (const auto& [given, name] : {std::pair{!pair.empty(), "--pair"},
+                                    {window > 0, "--window"},
+                                    {overlap.has_value(), "--overlap"},
+                                    {truncate, "--truncate"},
+                                    {!layers.empty(), "--layers"},
+                                    {!rows.empty(), "--rows"},
+                                    {!budget.empty(), "--budget"}}) {
+    if (given) usage_error(format("{} shapes a run; a trace was run already: give a model and a text", name));
+  }
+}
+
 Trace LookArguments::trace() {
   std::error_code ignored;
   if (std::filesystem::is_regular_file(model, ignored)) {
-    if (text.given()) usage_error("a trace already has its text; give a model to read another one");
+    refuse_text_file(model);
+    refuse_run_options();
     Trace trace = Trace::load(model);
     if (!segments.empty()) {
       std::vector<TextSegment> named;
@@ -91,6 +113,7 @@ Trace LookArguments::trace() {
     }
     return trace;
   }
+  if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
   if (!text.given()) usage_error("a model needs a text: give one, or --file, or - for standard input");
   TextRequest request;
   request.text = text.read();
@@ -113,7 +136,10 @@ Trace LookArguments::trace() {
     notice(format("keeping {} of keys, {} of {} and {} of statistics", human_bytes(size.keys), human_bytes(size.queries),
                   size.all_rows ? "all query vectors" : "the last query vectors", human_bytes(size.statistics)));
   }
+  std::optional<Progress> progress("running the model");
+  request.progress = progress->callback();
   TracedText traced = trace_text(*loaded, request);
+  progress.reset();
   if (traced.cut > 0)
     notice(format("cut: {} of {} tokens were left out (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
   if (traced.windows > 1) notice(format("{} windows of {} tokens; pairs in different windows were never scored", traced.windows, window));

@@ -1,45 +1,79 @@
 // clearhead completion bash|zsh|fish: a script for the shell, made from the commands themselves.
+#include <algorithm>
+
 #include "base/format.h"
 #include "cli/cli.h"
 
 namespace clearhead::cli {
 namespace {
 
-std::string words_of(const CLI::App* command) {
-  std::string words;
+// "show", "run embed": every command with its own commands, and the words that may follow.
+struct Words {
+  std::string path{}, commands{}, options{}, about{};
+};
+
+void collect(const CLI::App* command, const std::string& path, std::vector<Words>& out) {
+  Words words{path, "", "", command->get_description()};
   for (const CLI::Option* option : command->get_options()) {
-    for (const std::string& name : option->get_lnames()) words += (words.empty() ? "--" : " --") + name;
+    for (const std::string& name : option->get_lnames()) words.options += (words.options.empty() ? "--" : " --") + name;
   }
-  return words;
+  for (const CLI::App* one : command->get_subcommands(nullptr)) words.commands += (words.commands.empty() ? "" : " ") + one->get_name();
+  out.push_back(words);
+  for (const CLI::App* one : command->get_subcommands(nullptr))
+    collect(one, path.empty() ? one->get_name() : path + " " + one->get_name(), out);
+}
+
+std::vector<Words> all_words(const CLI::App& app) {
+  std::vector<Words> out;
+  collect(&app, "", out);
+  return out;
 }
 
 std::string bash(const CLI::App& app) {
-  std::string commands, cases;
-  for (const CLI::App* command : app.get_subcommands(nullptr)) {
-    commands += (commands.empty() ? "" : " ") + command->get_name();
-    cases += format("    {}) words=\"{}\" ;;\n", command->get_name(), words_of(command));
+  std::string cases;
+  for (const Words& words : all_words(app)) {
+    cases += format("    \"{}\") commands=\"{}\" options=\"{}\" ;;\n", words.path, words.commands, words.options);
   }
   return "_clearhead() {\n"
-         "  local word=${COMP_WORDS[COMP_CWORD]} words=\n"
-         "  if [ \"$COMP_CWORD\" -eq 1 ]; then COMPREPLY=($(compgen -W \"" +
-         commands +
-         "\" -- \"$word\")); return; fi\n"
-         "  case ${COMP_WORDS[1]} in\n" +
+         "  local word=${COMP_WORDS[COMP_CWORD]} path= commands= options= i\n"
+         "  for ((i = 1; i < COMP_CWORD && i < 3; i++)); do\n"
+         "    case \" ${COMP_WORDS[i]}\" in \" -\"*) break ;; esac\n"
+         "    case \"$i ${COMP_WORDS[1]}\" in \"1 \"*|\"2 run\"|\"2 bench\") path=\"${path:+$path }${COMP_WORDS[i]}\" ;; esac\n"
+         "  done\n"
+         "  case $path in\n" +
          cases +
          "  esac\n"
-         "  case $word in -*) COMPREPLY=($(compgen -W \"$words\" -- \"$word\")) ;; *) COMPREPLY=($(compgen -f -- \"$word\")) ;; esac\n"
+         "  if [[ $word == -* ]]; then COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n"
+         "  elif [ -n \"$commands\" ]; then COMPREPLY=($(compgen -W \"$commands\" -- \"$word\"))\n"
+         "  else COMPREPLY=($(compgen -f -- \"$word\")); fi\n"
          "}\n"
          "complete -o filenames -F _clearhead clearhead";
 }
 
+// In single quotes for fish: \ and ' are the two characters that need a backslash there.
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\\' || c == '\'') out += '\\';
+    out += c;
+  }
+  return out + "'";
+}
+
 std::string fish(const CLI::App& app) {
   std::string out;
-  for (const CLI::App* command : app.get_subcommands(nullptr)) {
-    out += format("complete -c clearhead -n __fish_use_subcommand -a {} -d '{}'\n", command->get_name(), command->get_description());
-    for (const CLI::Option* option : command->get_options()) {
-      for (const std::string& name : option->get_lnames()) {
-        out += format("complete -c clearhead -n '__fish_seen_subcommand_from {}' -l {}\n", command->get_name(), name);
-      }
+  for (const Words& words : all_words(app)) {
+    if (words.path.empty()) continue;
+    const size_t space = words.path.rfind(' ');
+    const std::string name = space == std::string::npos ? words.path : words.path.substr(space + 1);
+    const std::string parent = space == std::string::npos ? "" : words.path.substr(0, space);
+    const std::string when = parent.empty() ? "__fish_use_subcommand" : "__fish_seen_subcommand_from " + parent;
+    out += format("complete -c clearhead -n {} -a {} -d {}\n", quoted(when), name, quoted(words.about));
+    for (size_t begin = 0; begin < words.options.size();) {
+      const size_t end = std::min(words.options.find(' ', begin), words.options.size());
+      out += format("complete -c clearhead -n {} -l {}\n", quoted("__fish_seen_subcommand_from " + name),
+                    words.options.substr(begin + 2, end - begin - 2));
+      begin = end + 1;
     }
   }
   out.pop_back();
@@ -51,6 +85,7 @@ std::string fish(const CLI::App& app) {
 void add_completion(CLI::App& app) {
   auto shell = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("completion", "Shell completion: eval \"$(clearhead completion bash)\"");
+  command->footer("Example: eval \"$(clearhead completion bash)\"      (in ~/.bashrc, to keep it)");
   command->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command->callback([shell, &app] {
     if (*shell == "fish") return print(fish(app));

@@ -210,6 +210,7 @@ void add_demo(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("demo", "The main job on real input, every claim checked (what `make demo` runs)");
+  command->footer("Example: clearhead demo --model ~/.cache/clearhead/models/all-MiniLM-L6-v2 --out build/demo");
   command->add_option("--model", options->model, "A real model's directory");
   command->add_option("--out", options->out, "Where to write the page and the models with known answers");
   command->callback([options] {

@@ -27,6 +27,7 @@ uint64_t memory_bytes() { return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)
 void add_doctor(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("doctor", "What this machine and this build can do");
+  command->footer("Example: clearhead doctor --json\nCLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force what computes.");
   command->add_flag("--json", *json, "As JSON");
   command->callback([json] {
     Json backends = Json::array();

@@ -67,7 +67,7 @@ void print_model(const std::string& name, bool json) {
     return;
   }
   print(format("{} ({})", info.name, info.model_type));
-  print(format("  {}", info.directory));
+  if (info.directory != info.name) print(format("  {}", info.directory));
   print(format("  {} layers × {} heads{}, width {}, head width {}, {} words", info.layers, info.heads,
                info.key_heads != info.heads ? format(" on {} key heads", info.key_heads) : "", info.width, info.head_dim,
                with_commas(info.vocabulary)));
@@ -77,7 +77,7 @@ void print_model(const std::string& name, bool json) {
                info.causal ? ", left to right" : ", both ways"));
   std::string tasks;
   for (const Json& head : heads.items()) tasks += (tasks.empty() ? "" : ", ") + head.string();
-  if (!tasks.empty()) print("  clearhead run: " + tasks);
+  if (!tasks.empty()) print("  answers  clearhead run " + tasks);
 }
 
 }  // namespace

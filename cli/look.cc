@@ -9,7 +9,25 @@
 
 namespace clearhead::cli {
 
+std::string family_of(const Trace& trace, const std::string& named) {
+  if (named.empty()) return trace.main_family();
+  std::string known;
+  for (const MapFamily& family : trace.plan().families) {
+    if (family.name == named) return named;
+    known += (known.empty() ? "" : ", ") + family.name;
+  }
+  usage_error(format("--family {}: this model's maps are {}", named, known));
+}
+
+void check_layer(const Trace& trace, const std::string& family, int layer) {
+  for (const MapFamily& known : trace.plan().families) {
+    if (known.name == family && layer >= known.layers)
+      usage_error(format("layer {}: this model's layers are 0 to {}", layer, known.layers - 1));
+  }
+}
+
 void check_head(const Trace& trace, const std::string& family, int layer, int64_t head) {
+  check_layer(trace, family, layer);
   const int64_t heads = trace.map(family, layer).heads();
   if (head < 0 || head >= heads) usage_error(format("{}: layer {} has heads 0 to {}", head_name(layer, head), layer, heads - 1));
 }

@@ -10,7 +10,10 @@
 
 namespace clearhead::cli {
 
-/// Throws usage_error when the trace has no such head.
+/// The family an option named, or the main one. Throws usage_error listing those there are.
+std::string family_of(const Trace& trace, const std::string& named);
+/// Throw usage_error when the trace has no such layer or head.
+void check_layer(const Trace& trace, const std::string& family, int layer);
 void check_head(const Trace& trace, const std::string& family, int layer, int64_t head);
 
 /// Heads by how much of rows → keys they carry.

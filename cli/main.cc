@@ -1,10 +1,14 @@
 // clearhead — the command line. Each subcommand has its own file; this one parses, runs, and turns errors into one line and an exit code.
 #include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/nearest.h"
 #include "base/parallel.h"
 #include "cli/cli.h"
 
@@ -24,22 +28,57 @@ constexpr const char* kExamples =
     "MODEL is a trace, a directory, a shipped model, or a name in the local Hugging Face cache. Nothing is downloaded.";
 
 // Ctrl-C: nothing half-written stays behind.
-void interrupted(int) {
+void interrupted(int signal) {
   remove_unfinished_files();
-  ::_exit(130);
+  ::_exit(128 + signal);
 }
 
-std::string one_line(std::string text) {
-  for (char& c : text) {
-    if (c == '\n') c = ' ';
+int report(const std::string& message, int code = 1) {
+  std::fprintf(stderr, "clearhead: %s\n", one_line(message).c_str());
+  return code;
+}
+
+// The innermost subcommand that was named, for where to find help.
+const CLI::App* innermost(const CLI::App& app) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
+  return at;
+}
+
+std::string full_name(const CLI::App* app) {
+  return app->get_parent() ? full_name(app->get_parent()) + " " + app->get_name() : app->get_name();
+}
+
+// What was not expected, with what may have been meant: an option of the subcommand, or a subcommand.
+std::string unexpected(const CLI::App& app) {
+  const CLI::App* command = innermost(app);
+  const std::vector<std::string> rest = app.remaining(true);
+  const std::string word = rest.empty() ? "" : rest.front();
+  const bool is_option = word.size() > 1 && word[0] == '-';
+  std::vector<std::string> known;
+  if (is_option) {
+    for (const CLI::App* at = command; at; at = at->get_parent()) {
+      for (const CLI::Option* option : at->get_options()) {
+        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+      }
+    }
+  } else {
+    for (const CLI::App* one : command->get_subcommands(nullptr)) known.push_back(one->get_name());
   }
-  while (!text.empty() && text.back() == ' ') text.pop_back();
-  return text;
+  const std::vector<std::string_view> views(known.begin(), known.end());
+  const bool is_command = !is_option && !known.empty();
+  const char* what = is_option ? "has no option" : is_command ? "has no command" : "did not expect";
+  return format("{} {} \"{}\"{}", full_name(command), what, word, nearest_hint(word, views, 1));
 }
 
-int report(const char* what) {
-  std::fprintf(stderr, "clearhead: %s\n", one_line(what).c_str());
-  return 1;
+int usage(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* command = innermost(app);
+  const bool is_extra = !app.remaining(true).empty();
+  if (!is_extra && !command->get_subcommands(nullptr).empty()) {
+    std::fputs(command->help().c_str(), stderr);
+    return 2;
+  }
+  return report(format("{} ({} --help says more)", is_extra ? unexpected(app) : std::string(error.what()), full_name(command)), 2);
 }
 
 }  // namespace
@@ -70,7 +109,8 @@ static int run(int argc, char** argv) {
   });
   try {
     app.parse(argc, argv);
-    return std::fflush(stdout) == 0 ? 0 : report("standard output cannot be written");
+    const bool flushed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+    return flushed ? 0 : report(format("standard output cannot be written: {}", std::strerror(errno)));
   } catch (const CLI::CallForHelp& help) {
     return app.exit(help);
   } catch (const CLI::CallForAllHelp& help) {
@@ -80,12 +120,13 @@ static int run(int argc, char** argv) {
   } catch (const CLI::RuntimeError& error) {
     return error.get_exit_code();
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "clearhead: %s (clearhead --help lists what there is)\n", one_line(error.what()).c_str());
-    return 2;
+    return usage(app, error);
+  } catch (const UsageError& error) {
+    return report(error.what(), 2);
   } catch (const Error& error) {
     return report(error.what());
   } catch (const std::bad_alloc&) {
-    return report("out of memory; --budget keeps traces smaller, --layers keeps fewer layers");
+    return report("out of memory; a shorter text, a smaller --budget or fewer --layers need less");
   } catch (const std::exception& error) {
     return report(error.what());
   }

@@ -25,65 +25,108 @@ struct Options {
   bool json = false;
 };
 
+Pool pool_of(const std::vector<int64_t>& heads) { return heads.size() == 1 ? Pool::kMax : Pool::kMean; }
+
+// ▀ with the upper cell's colour before the lower one's.
+std::string half_blocks(const Terminal& terminal, double upper, double lower) {
+  const Rgb above = cividis(static_cast<uint8_t>(upper * 255)), below = cividis(static_cast<uint8_t>(lower * 255));
+  switch (terminal.colours) {
+    case Colours::kNone: return bar(std::max(upper, lower));
+    case Colours::k256: return format("\033[38;5;{};48;5;{}m▀", nearest_256(above), nearest_256(below));
+    case Colours::kTrue: break;
+  }
+  return format("\033[38;2;{};{};{};48;2;{};{};{}m▀", static_cast<int>(above.red), static_cast<int>(above.green),
+                static_cast<int>(above.blue), static_cast<int>(below.red), static_cast<int>(below.green), static_cast<int>(below.blue));
+}
+
+// One head's cells, or the mean of several heads'. f32 [rows, columns]: NaN hidden, −1 never scored.
+Tensor cells_of(const LayerMap& map, const std::vector<int64_t>& heads, std::array<int64_t, 2> cells) {
+  const TileRequest request{.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = cells, .pool = pool_of(heads)};
+  Progress progress("map");
+  const auto report = progress.callback();
+  Tensor out = Tensor::zeros({cells[0], cells[1]});
+  float* to = out.mutable_data<float>();
+  for (size_t h = 0; h < heads.size(); ++h) {
+    const Tensor part = map.tile(heads[h], request).cells;
+    const float* from = part.data<float>();
+    for (int64_t i = 0; i < out.numel(); ++i) to[i] += from[i] / static_cast<float>(heads.size());
+    if (report) report(static_cast<double>(h + 1) / static_cast<double>(heads.size()));
+  }
+  return out;
+}
+
 // A pooled map: two cells of a column share one character.
-void print_pooled_map(const Terminal& terminal, const LayerMap& map, int64_t head, const Range queries, const Range keys) {
-  const int64_t columns = std::min<int64_t>({keys.size(), terminal.width - 10, 96});
-  const int64_t rows = std::min<int64_t>(queries.size(), columns / 2 * 2);
-  const Tensor cells = map.tile(head, {.queries = queries, .keys = keys, .cells = {rows, columns}, .pool = Pool::kMax}).cells;
+void print_pooled_map(const Terminal& terminal, const LayerMap& map, const std::vector<int64_t>& heads) {
+  const int64_t columns = std::min<int64_t>({map.keys(), std::max(8, terminal.width - 10), 96});
+  const int64_t rows = std::min<int64_t>(map.queries(), columns / 2 * 2);
+  const Tensor cells = cells_of(map, heads, {rows, columns});
   const float* values = cells.data<float>();
   float largest = 0;
-  for (int64_t i = 0; i < rows * columns; ++i) largest = std::max(largest, std::isnan(values[i]) ? 0.0f : values[i]);
-  const auto at = [&](int64_t r, int64_t c) {
-    return r < rows && values[r * columns + c] > 0 ? shade(values[r * columns + c], largest) : 0.0;
-  };
+  bool hatched = false;
+  for (int64_t i = 0; i < rows * columns; ++i) {
+    largest = std::max(largest, std::isnan(values[i]) ? 0.0f : values[i]);
+    hatched = hatched || values[i] < 0;
+  }
+  const auto cell = [&](int64_t r, int64_t c) { return r < rows ? values[r * columns + c] : values[(rows - 1) * columns + c]; };
+  const auto at = [&](int64_t r, int64_t c) { return r < rows && cell(r, c) > 0 ? shade(cell(r, c), largest) : 0.0; };
   for (int64_t r = 0; r < rows; r += 2) {
-    std::string line = format("{:>8} ", queries.begin + queries.size() * r / rows);
+    std::string line = format("{:>8} ", map.queries() * r / rows);
     for (int64_t c = 0; c < columns; ++c) {
-      if (terminal.colours == Colours::kNone) {
-        line += bar(std::max(at(r, c), at(r + 1, c)));
-        continue;
-      }
-      const Rgb upper = cividis(static_cast<uint8_t>(at(r, c) * 255)), lower = cividis(static_cast<uint8_t>(at(r + 1, c) * 255));
-      if (terminal.colours == Colours::kTrue) {
-        line +=
-            format("\033[38;2;{};{};{};48;2;{};{};{}m▀", static_cast<int>(upper.red), static_cast<int>(upper.green),
-                   static_cast<int>(upper.blue), static_cast<int>(lower.red), static_cast<int>(lower.green), static_cast<int>(lower.blue));
+      if (cell(r, c) < 0 && cell(r + 1, c) < 0) {
+        line += (terminal.colours == Colours::kNone ? "" : "\033[0m") + hatching(1);
       } else {
-        line += shaded(terminal, " ", std::max(at(r, c), at(r + 1, c)));
+        line += half_blocks(terminal, at(r, c), at(r + 1, c));
       }
     }
     print(line + (terminal.colours == Colours::kNone ? "" : "\033[0m"));
   }
-  print(format("         keys {} … {}; a cell is the largest of about {} × {} weights", keys.begin, keys.end - 1,
-               (queries.size() + rows - 1) / rows, (keys.size() + columns - 1) / columns));
+  print(fit(format("         keys {} to {}; a cell is the {} of about {} × {} weights{}", 0, map.keys() - 1,
+                   heads.size() == 1 ? "largest" : "mean", (map.queries() + rows - 1) / rows, (map.keys() + columns - 1) / columns,
+                   hatched ? "; ╱ was never scored" : ""),
+            terminal.width));
+}
+
+void map_json(const Trace& trace, const std::string& family, int layer, const std::vector<int64_t>& heads) {
+  const LayerMap map = trace.map(family, layer);
+  const int64_t rows = std::min<int64_t>(kWholeMap, map.queries()), columns = std::min<int64_t>(kWholeMap, map.keys());
+  const Tensor cells = cells_of(map, heads, {rows, columns});
+  Json lines = Json::array();
+  for (int64_t r = 0; r < rows; ++r) {
+    Json line = Json::array();
+    for (int64_t c = 0; c < columns; ++c) {
+      const float value = cells.data<float>()[r * columns + c];
+      line.push(std::isnan(value) || value < 0 ? Json() : Json(value));
+    }
+    lines.push(line);
+  }
+  const bool whole = rows == map.queries() && columns == map.keys();
+  Json out = Json::object({{"model", trace.plan().model},
+                           {"family", family},
+                           {"layer", layer},
+                           {"head", heads.size() == 1 ? Json(heads[0]) : Json()},
+                           {"tokens", map.queries()},
+                           {"pool", whole ? Json() : Json(heads.size() == 1 ? "max" : "mean")},
+                           {"cells", lines}});
+  if (whole) {
+    Json pieces = Json::array();
+    for (const std::string& piece : trace.plan().text.pieces) pieces.push(piece);
+    out["pieces"] = pieces;
+  }
+  print_json(out);
 }
 
 void show_map(const Options& options, const Trace& trace, const std::string& family, int layer, const std::vector<int64_t>& heads) {
+  if (options.json) return map_json(trace, family, layer, heads);
   const LayerMap map = trace.map(family, layer);
   const std::vector<Box> boxes = boxes_of(trace.plan().text);
   const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
-  const bool all =
-      static_cast<int64_t>(boxes.size()) <= kWholeMap && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == map.queries();
-  if (options.json) {
-    const int64_t cells = std::min<int64_t>(kWholeMap, map.queries());
-    const Tile tile =
-        map.tile(heads[0], {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {cells, cells}, .pool = Pool::kMax});
-    Json rows = Json::array();
-    for (int64_t r = 0; r < cells; ++r) {
-      Json row = Json::array();
-      for (int64_t c = 0; c < cells; ++c) row.push(tile.cells.data<float>()[r * cells + c]);
-      rows.push(row);
-    }
-    print_json(Json::object({{"family", family}, {"layer", layer}, {"head", heads[0]}, {"pool", "max"}, {"cells", rows}}));
-    return;
-  }
   const Terminal screen = terminal();
+  const bool all = words_fit(screen, boxes) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == map.queries();
   print(format("{} · {} · {} · {} tokens · exact", trace.plan().model, family, name, with_commas(map.queries())));
   if (all) {
     print_words(screen, boxes, map, heads);
   } else {
-    if (heads.size() > 1) usage_error("the mean of a layer is drawn for up to 64 words; name a head (--head L3.H5)");
-    print_pooled_map(screen, map, heads[0], {0, map.queries()}, {0, map.keys()});
+    print_pooled_map(screen, map, heads);
   }
 }
 
@@ -121,6 +164,40 @@ Json keys_json(const RunText& text, const std::vector<Weighted>& keys) {
   return list;
 }
 
+// The text as it reads, each word shaded by its share of the row.
+void print_shaded_text(const Terminal& screen, const std::vector<Box>& boxes, const MapRow& row) {
+  std::vector<float> mass;
+  for (const Box& box : boxes) {
+    float sum = 0;
+    for (int64_t j = box.begin; j < box.end; ++j) {
+      const float weight = row.weights()[static_cast<size_t>(j)];
+      sum += std::isnan(weight) ? 0 : weight;
+    }
+    mass.push_back(sum);
+  }
+  const float largest = mass.empty() ? 0 : *std::max_element(mass.begin(), mass.end());
+  std::string line;
+  int used = 0;
+  for (size_t at = 0; at < boxes.size(); ++at) {
+    const std::string word = visible(boxes[at].label);
+    const bool breaks = boxes[at].gap.find('\n') != std::string::npos;
+    const bool spaced = used > 0 && (!boxes[at].gap.empty() || boxes[at].special || (at > 0 && boxes[at - 1].special));
+    const int width = display_width(word) + (screen.colours == Colours::kNone ? 1 : 0);
+    if (used > 0 && (breaks || used + spaced + width > screen.width)) {
+      print(line);
+      line.clear();
+      used = 0;
+    } else if (spaced) {
+      line += " ";
+      ++used;
+    }
+    const double level = shade(mass[at], largest);
+    line += screen.colours == Colours::kNone ? word + bar(level) : shaded(screen, word, level);
+    used += width;
+  }
+  print(line);
+}
+
 void show_row(const Options& options, const Trace& trace, const std::string& family, int layer, int64_t head, int64_t query) {
   const RunText& text = trace.plan().text;
   const MapRow row = trace.map(family, layer).row(head, query);
@@ -132,26 +209,7 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   const Terminal screen = terminal();
   print(format("{} · {} · {} · #{} {} attends to", trace.plan().model, family, head_name(layer, head), query, context_of(text, query, 4)));
   const std::vector<Box> boxes = boxes_of(text);
-  if (boxes.size() <= 400) {
-    std::string line;
-    int used = 0;
-    float largest = 0;
-    for (const float weight : row.weights()) largest = std::max(largest, std::isnan(weight) ? 0.0f : weight);
-    for (const Box& box : boxes) {
-      float mass = 0;
-      for (int64_t j = box.begin; j < box.end; ++j)
-        mass += std::isnan(row.weights()[static_cast<size_t>(j)]) ? 0 : row.weights()[static_cast<size_t>(j)];
-      const std::string word = visible(box.label);
-      if (used + display_width(word) + 1 > screen.width && used > 0) {
-        print(line);
-        line.clear();
-        used = 0;
-      }
-      line += screen.colours == Colours::kNone ? word + bar(shade(mass, largest)) : shaded(screen, word, shade(mass, largest));
-      used += display_width(word) + 1;
-    }
-    print(line);
-  }
+  if (boxes.size() <= 400) print_shaded_text(screen, boxes, row);
   for (const Weighted& key : keys) {
     const std::string segment = segment_of(text, key.key);
     print(fit(format("{:>6.2f} %  #{:<7} {}{}", key.weight * 100, key.key, segment.empty() ? "" : "[" + segment + "] ",
@@ -161,7 +219,8 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
 }
 
 // Which segments a query attends to, a line a head.
-void show_segments(const Options& options, const Trace& trace, const std::string& family, const std::vector<int>& layers, int64_t query) {
+void show_segments(const Options& options, const Trace& trace, const std::string& family, const std::vector<int>& layers,
+                   std::optional<int64_t> head, int64_t query) {
   const RunText& text = trace.plan().text;
   if (text.segments.empty()) usage_error("--by segment needs named parts of the text: --segments FILE, or --pair");
   Json out = Json::array();
@@ -169,8 +228,9 @@ void show_segments(const Options& options, const Trace& trace, const std::string
     const LayerMap map = trace.map(family, layer);
     for (const TextSegment& segment : text.segments) {
       const std::vector<float> mass = map.mass({query, query + 1}, {segment.begin, segment.end});
-      for (size_t h = 0; h < mass.size(); ++h) {
-        out.push(Json::object({{"layer", layer}, {"head", h}, {"segment", segment.name}, {"mass", mass[h]}}));
+      for (int64_t h = 0; h < static_cast<int64_t>(mass.size()); ++h) {
+        if (head && h != *head) continue;
+        out.push(Json::object({{"layer", layer}, {"head", h}, {"segment", segment.name}, {"mass", mass[static_cast<size_t>(h)]}}));
       }
     }
   }
@@ -186,17 +246,21 @@ void show_segments(const Options& options, const Trace& trace, const std::string
 
 void run(Options& options) {
   Trace trace = options.look.trace();
-  const std::string family = options.family.empty() ? trace.main_family() : options.family;
+  const std::string family = family_of(trace, options.family);
   std::optional<HeadName> head;
   if (!options.head.empty()) head = parse_head(options.head);
   if (head && options.layer >= 0 && head->layer != options.layer) usage_error("--head and --layer name different layers");
+  if (options.layer >= 0) check_layer(trace, family, options.layer);
   if (head) check_head(trace, family, head->layer, head->head);
   if (!options.query.empty()) {
     const Range query = options.query.find_first_not_of("0123456789") == std::string::npos
                             ? find_span(trace.plan().text, "#" + options.query)
                             : find_span(trace.plan().text, options.query);
     const std::vector<int> layers = options.layer >= 0 ? std::vector<int>{options.layer} : trace.layers(family);
-    if (options.by == "segment") return show_segments(options, trace, family, head ? std::vector<int>{head->layer} : layers, query.end - 1);
+    if (options.by == "segment") {
+      return show_segments(options, trace, family, head ? std::vector<int>{head->layer} : layers,
+                           head ? std::optional<int64_t>(head->head) : std::nullopt, query.end - 1);
+    }
     if (head) return show_row(options, trace, family, head->layer, head->head, query.end - 1);
     return print_top_heads(trace, family, layers, query, options.top, options.json, options.look.model);
   }

@@ -28,15 +28,36 @@ void for_each_character(std::string_view text, F&& f) {
   }
 }
 
-int width_of(utf8proc_int32_t code) { return code < 0 ? 1 : std::max(0, utf8proc_charwidth(code)); }
+// Calls f(bytes, columns) for each grapheme: what stands in one place. One with several code points is as wide as its widest; an emoji presentation
+// selector and a pair of regional indicators (a flag) make two columns.
+template <class F>
+void for_each_grapheme(std::string_view text, F&& f) {
+  size_t begin = 0, at = 0;
+  int width = 0, flags = 0;
+  utf8proc_int32_t before = -1, state = 0;
+  for_each_character(text, [&](utf8proc_int32_t code, std::string_view bytes) {
+    const bool breaks = at > begin && (code < 0 || before < 0 || utf8proc_grapheme_break_stateful(before, code, &state));
+    if (breaks) {
+      f(text.substr(begin, at - begin), width);
+      begin = at;
+      width = flags = 0;
+      state = 0;
+    }
+    flags += code >= 0x1F1E6 && code <= 0x1F1FF;
+    const bool wide = code == 0xFE0F || flags == 2;
+    width = std::max(width, code < 0 ? 1 : wide ? 2 : std::max(0, utf8proc_charwidth(code)));
+    before = code;
+    at += bytes.size();
+  });
+  if (at > begin) f(text.substr(begin, at - begin), width);
+}
 
-// The 6 × 6 × 6 cube of xterm's 256 colours.
+}  // namespace
+
 int nearest_256(Rgb colour) {
   const auto step = [](uint8_t value) { return (value * 5 + 127) / 255; };
   return 16 + 36 * step(colour.red) + 6 * step(colour.green) + step(colour.blue);
 }
-
-}  // namespace
 
 Terminal terminal() {
   Terminal out;
@@ -63,8 +84,14 @@ Terminal terminal() {
 
 int display_width(std::string_view text) {
   int width = 0;
-  for_each_character(text, [&](utf8proc_int32_t code, std::string_view) { width += width_of(code); });
+  for_each_grapheme(text, [&](std::string_view, int columns) { width += columns; });
   return width;
+}
+
+std::vector<std::string> graphemes(std::string_view text) {
+  std::vector<std::string> out;
+  for_each_grapheme(text, [&](std::string_view bytes, int) { out.emplace_back(bytes); });
+  return out;
 }
 
 std::string visible(std::string_view text) {
@@ -94,11 +121,11 @@ std::string fit(std::string_view text, int width, bool right) {
   int used = 0;
   const bool cut = display_width(text) > width;
   bool full = false;
-  for_each_character(text, [&](utf8proc_int32_t code, std::string_view bytes) {
-    full = full || used + width_of(code) > width - (cut ? 1 : 0);
+  for_each_grapheme(text, [&](std::string_view bytes, int columns) {
+    full = full || used + columns > width - (cut ? 1 : 0);
     if (full) return;
     out += bytes;
-    used += width_of(code);
+    used += columns;
   });
   if (cut && width > 0) {
     out += "…";
@@ -128,6 +155,7 @@ std::string bar(double level) {
 std::vector<Box> boxes_of(const RunText& text) {
   std::vector<Box> out;
   std::array<int64_t, 2> bytes{0, 0};
+  int64_t last = 0;  // where the text of the boxes so far ends
   for (size_t i = 0; i < text.ids.size(); ++i) {
     const auto [begin, end] = text.offsets[i];
     const int64_t at = static_cast<int64_t>(i);
@@ -140,9 +168,11 @@ std::vector<Box> boxes_of(const RunText& text) {
       bytes[1] = std::max(bytes[1], end);
       out.back().end = at + 1;
     } else {
-      out.push_back({at, at + 1, "", false});
+      out.push_back(
+          {at, at + 1, "", false, text.text.substr(static_cast<size_t>(last), static_cast<size_t>(std::max<int64_t>(0, begin - last)))});
       bytes = {begin, end};
     }
+    last = std::max(last, bytes[1]);
     out.back().label = text.text.substr(static_cast<size_t>(bytes[0]), static_cast<size_t>(bytes[1] - bytes[0]));
   }
   return out;

@@ -10,6 +10,7 @@
 
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
+#include "observe/picture.h"
 
 namespace clearhead::cli {
 
@@ -24,6 +25,8 @@ Terminal terminal();
 
 /// Columns that UTF-8 text takes: 2 for CJK and most emoji, 0 for marks that join.
 int display_width(std::string_view text);
+/// What stands in one place each: letters with their marks, emoji with what is joined to them.
+std::vector<std::string> graphemes(std::string_view text);
 /// Control characters and line breaks made visible (⏎, ⇥, ␀ …), invalid UTF-8 as U+FFFD.
 std::string visible(std::string_view text);
 /// Cut to `width` columns with … and padded to exactly `width`; right-aligned when asked.
@@ -31,6 +34,8 @@ std::string fit(std::string_view text, int width, bool right = false);
 
 /// `text` on a background of that level (0 … 1).
 std::string shaded(const Terminal& terminal, std::string_view text, double level);
+/// The nearest of the 6 × 6 × 6 cube of xterm's 256 colours.
+int nearest_256(Rgb colour);
 /// One of ▁▂▃▄▅▆▇█, a blank for 0.
 std::string bar(double level);
 
@@ -39,6 +44,7 @@ struct Box {
   int64_t begin = 0, end = 0;  ///< tokens
   std::string label{};         ///< as read: the bytes of the text, or the name of a special token
   bool special = false;
+  std::string gap{};  ///< the text between it and the box before: spaces, line breaks
 };
 std::vector<Box> boxes_of(const RunText& text);
 

@@ -9,44 +9,63 @@
 namespace clearhead::cli {
 namespace {
 
-using Cells = std::vector<std::vector<float>>;  // [row box][column box], NaN where hidden
+constexpr float kHidden = -1, kNeverScored = -2;
+
+using Cells = std::vector<std::vector<float>>;  // [row box][column box], a weight, kHidden or kNeverScored
 
 // Weights between boxes: keys of one box add up, queries of one box are averaged.
 Cells box_weights(const LayerMap& map, const std::vector<Box>& boxes, const std::vector<int64_t>& heads) {
   Cells out;
   for (const Box& query : boxes) {
     std::vector<float> row(boxes.size(), 0.0f);
+    std::vector<float> state(boxes.size(), kNeverScored);
     for (int64_t i = query.begin; i < query.end; ++i) {
       for (const int64_t head : heads) {
         const MapRow look = map.row(head, i);
         const float share = 1.0f / static_cast<float>((query.end - query.begin) * static_cast<int64_t>(heads.size()));
         for (size_t c = 0; c < boxes.size(); ++c) {
-          bool hidden = true;
           for (int64_t j = boxes[c].begin; j < boxes[c].end; ++j) {
             const size_t key = static_cast<size_t>(j);
-            hidden = hidden && std::isinf(look.scores()[key]);
+            if (std::isnan(look.weights()[key])) continue;
+            state[c] = std::max(state[c], std::isinf(look.scores()[key]) ? kHidden : 0.0f);
             row[c] += look.weights()[key] * share;
           }
-          if (hidden) row[c] = std::nanf("");
         }
       }
+    }
+    for (size_t c = 0; c < boxes.size(); ++c) {
+      if (state[c] < 0) row[c] = state[c];
     }
     out.push_back(std::move(row));
   }
   return out;
 }
 
-// The first characters of a label, one string each.
+// The first letters of a label.
 std::vector<std::string> letters_of(const std::string& label, int count) {
-  std::vector<std::string> out;
-  std::string rest = visible(label);
-  while (!rest.empty() && static_cast<int>(out.size()) < count) {
-    size_t size = 1;
-    while (size < rest.size() && (static_cast<unsigned char>(rest[size]) & 0xC0) == 0x80) ++size;
-    out.push_back(rest.substr(0, size));
-    rest.erase(0, size);
-  }
+  std::vector<std::string> out = graphemes(visible(label));
+  if (static_cast<int>(out.size()) > count) out.resize(static_cast<size_t>(count));
   return out;
+}
+
+struct Layout {
+  int label = 4, header = 3, cell = 1;
+  bool has_header = true;  // false where a letter is wider than a column
+};
+
+Layout layout_of(const Terminal& terminal, const std::vector<Box>& boxes) {
+  Layout layout;
+  int letter = 1;
+  for (const Box& box : boxes) {
+    layout.label = std::clamp(display_width(visible(box.label)), layout.label, 14);
+    const std::vector<std::string> letters = letters_of(box.label, 8);
+    layout.header = std::clamp(static_cast<int>(letters.size()), layout.header, 8);
+    for (const std::string& one : letters) letter = std::max(letter, display_width(one));
+  }
+  const int room = terminal.width - layout.label - 1;
+  layout.cell = std::min(room / std::max(1, static_cast<int>(boxes.size())), 4);
+  layout.has_header = layout.cell >= letter;
+  return layout;
 }
 
 // Column names stand upright, the last letter nearest to the map.
@@ -64,7 +83,8 @@ void print_header(const std::vector<Box>& boxes, int label, int header, int cell
 }
 
 std::string cell_text(const Terminal& terminal, float weight, float largest, int width) {
-  if (std::isnan(weight)) return std::string(static_cast<size_t>(width), ' ');
+  if (weight == kNeverScored) return hatching(width);
+  if (weight == kHidden) return std::string(static_cast<size_t>(width), ' ');
   const std::string number = width >= 4 ? format("{:>3.0f} ", weight * 100) : std::string(static_cast<size_t>(width), ' ');
   if (terminal.colours != Colours::kNone) return shaded(terminal, number, shade(weight, largest));
   return width >= 4 ? number : fit(bar(shade(weight, largest)), width);
@@ -74,26 +94,37 @@ std::string cell_text(const Terminal& terminal, float weight, float largest, int
 
 double shade(float weight, float largest) { return largest > 0 && weight > 0 ? std::sqrt(static_cast<double>(weight / largest)) : 0; }
 
+std::string hatching(int width) {
+  std::string out;
+  for (int i = 0; i < width; ++i) out += "╱";
+  return out;
+}
+
+bool words_fit(const Terminal& terminal, const std::vector<Box>& boxes) {
+  return static_cast<int64_t>(boxes.size()) <= kWholeMap && layout_of(terminal, boxes).cell >= 1;
+}
+
 void print_words(const Terminal& terminal, const std::vector<Box>& boxes, const LayerMap& map, const std::vector<int64_t>& heads) {
   const Cells cells = box_weights(map, boxes, heads);
-  int label = 4, header = 3;
-  for (const Box& box : boxes) {
-    label = std::clamp(display_width(visible(box.label)), label, 14);
-    header = std::clamp(static_cast<int>(letters_of(box.label, 8).size()), header, 8);
-  }
-  const int cell =
-      std::clamp(static_cast<int>((terminal.width - label - 2) / std::max<int64_t>(1, static_cast<int64_t>(boxes.size()))), 1, 4);
+  const Layout layout = layout_of(terminal, boxes);
   float largest = 0;
+  bool hatched = false;
   for (const auto& row : cells) {
-    for (const float weight : row) largest = std::max(largest, std::isnan(weight) ? 0.0f : weight);
+    for (const float weight : row) {
+      largest = std::max(largest, weight);
+      hatched = hatched || weight == kNeverScored;
+    }
   }
-  print_header(boxes, label, header, cell);
+  if (layout.has_header) print_header(boxes, layout.label, layout.header, layout.cell);
   for (size_t i = 0; i < boxes.size(); ++i) {
-    std::string line = fit(visible(boxes[i].label), label, true) + " ";
-    for (const float weight : cells[i]) line += cell_text(terminal, weight, largest, cell);
+    std::string line = fit(visible(boxes[i].label), layout.label, true) + " ";
+    for (const float weight : cells[i]) line += cell_text(terminal, weight, largest, layout.cell);
     print(line);
   }
-  if (cell >= 4) print(fit("", label) + " in percent; rows attend to columns");
+  std::string caption = layout.cell >= 4 ? "in percent; rows attend to columns" : "rows attend to columns, ";
+  if (layout.cell < 4) caption += layout.has_header ? "√ scale" : "which stand in the rows' order; √ scale";
+  if (hatched) caption += "; ╱ was never scored";
+  print(fit(std::string(static_cast<size_t>(layout.label + 1), ' ') + caption, terminal.width));
 }
 
 }  // namespace clearhead::cli
