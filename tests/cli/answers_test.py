@@ -1,0 +1,362 @@
+"""Every command's answer against numbers known without it: laws of the known models, a reference in plain Python, the text itself."""
+
+import json
+import math
+import random
+import re
+import subprocess
+
+from support import ROOT, Case, columns, read_safetensors, run, write_safetensors
+
+GOLDENS = ROOT / "tests/goldens"
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
+
+
+def attention(q, k, v, causal, cap=None, sinks=None):
+    """[head][query][d] lists in double: (out, log_sum_exp, weights), keys aligned at the end."""
+    out, lse, weights = [], [], []
+    for h, rows in enumerate(q):
+        keys, values = k[h * len(k) // len(q)], v[h * len(v) // len(q)]
+        for i, row in enumerate(rows):
+            last = i + len(keys) - len(rows) if causal else len(keys) - 1
+            s = [sum(a * b for a, b in zip(row, key)) / math.sqrt(len(row)) for key in keys[: last + 1]]
+            s = [cap * math.tanh(x / cap) if cap else x for x in s]
+            logits = s + ([sinks[h]] if sinks else [])
+            top = max(logits)
+            total = sum(math.exp(x - top) for x in logits)
+            p = [math.exp(x - top) / total for x in s] + [0.0] * (len(keys) - last - 1)
+            weights.append(p)
+            lse.append(top + math.log(total))
+            out.append([sum(p[j] * values[j][c] for j in range(len(keys))) for c in range(len(values[0]))])
+    return out, lse, weights
+
+
+class Looking(Case):
+    def test_show_gives_each_weight_of_a_previous_token_head(self):
+        shown = self.ok("show", self.causal, "abcdef", "--head", "L0.H0", "--json").json
+        self.assertEqual((shown["layer"], shown["head"], shown["pool"], shown["pieces"]), (0, 0, None, list("abcdef")))
+        for i, row in enumerate(shown["cells"]):
+            for j, weight in enumerate(row):
+                expected = None if j > i else 1 if j == i - 1 else 0
+                self.assertEqual(None if weight is None else round(weight, 4), expected, (i, j))
+
+    def test_a_layers_mean_is_the_mean_of_its_heads(self):
+        cells = [self.ok("show", self.both, "abca", *which, "--json").json["cells"] for which in (("--head", "L0.H0"), ("--head", "L0.H1"), ("--layer", "0"))]
+        for first, second, mean in zip(*cells):
+            for a, b, m in zip(first, second, mean):
+                self.assertAlmostEqual((a + b) / 2, m, places=6)
+
+    def test_a_query_of_an_induction_head_finds_what_followed_the_same_two_bytes(self):
+        shown = self.ok("show", self.causal, "xyabcxyQabc-xy", "--head", "L1.H0", "--query", "13", "--top", "2", "--json").json
+        self.assertEqual(shown["query"], 13)
+        self.assertEqual([key["key"] for key in shown["keys"]], [2, 7])
+        for key in shown["keys"]:
+            self.assertAlmostEqual(key["weight"], 0.5, places=3)
+        self.assertEqual([key["token"] for key in shown["keys"]], ["a", "Q"])
+
+    def test_a_query_without_a_head_names_the_surest_heads_and_the_next_command(self):
+        shown = self.ok("show", self.causal, "abcdab", "--query", "5")
+        self.assertIn("#5 b: the heads that are surest where to look", shown.out)
+        self.assertRegex(shown.out, r"L0\.H0 +100\.00 %  #4 +a\n")
+        self.assertRegex(shown.out, r"next: clearhead show \S+ … --head L\d\.H\d --query 5\n$")
+
+    def test_segments_share_a_querys_attention(self):
+        parts = self.folder / "parts.json"
+        parts.write_text(json.dumps([{"name": "one", "role": "document", "begin": 0, "end": 3}, {"name": "two", "role": "document", "begin": 3, "end": 6}]))
+        shown = self.ok("show", self.causal, "abcdab", "--query", "5", "--by", "segment", "--head", "L0.H0", "--segments", parts, "--json").json
+        masses = {(s["layer"], s["head"], s["segment"]): s["mass"] for s in shown["segments"]}
+        self.assertAlmostEqual(masses[0, 0, "two"], 1, places=4)
+        self.assertAlmostEqual(masses[0, 0, "one"], 0, places=4)
+        self.assertEqual({(layer, head) for layer, head, _ in masses}, {(0, 0)})
+
+    def test_without_a_head_show_prints_the_most_telling_ones_and_what_to_type(self):
+        shown = self.ok("show", self.causal, "--file", self.text)
+        self.assertRegex(shown.out, r"L0\.H0 +previous +\d+\.\d %\n")
+        self.assertIn(f"next: clearhead show {self.causal} … --head L", shown.out)
+
+    def test_standard_input_is_a_text(self):
+        typed = self.ok("show", self.causal, "-", "--head", "L0.H0", "--json", stdin=b"abcdef").json
+        read = self.ok("show", self.causal, "--file", "-", "--head", "L0.H0", "--json", stdin=b"abcdef").json
+        given = self.ok("show", self.causal, "abcdef", "--head", "L0.H0", "--json").json
+        self.assertEqual(typed, given)
+        self.assertEqual(read, given)
+
+    def test_ask_finds_the_head_that_copies_the_needle(self):
+        at = self.known["answer"][0]
+        asked = self.ok("ask", self.causal, "--file", self.text, "--from", f"#{self.known['question'][1] - 1}", "--to", f"#{at}", "--json").json
+        self.assertEqual((asked["heads"][0]["layer"], asked["heads"][0]["head"]), (1, 0))
+        self.assertAlmostEqual(asked["heads"][0]["mass"], 1, places=3)
+        self.assertLess(asked["heads"][1]["mass"], 0.01)
+
+    def test_ask_takes_spans_as_text_and_as_segments(self):
+        parts = self.folder / "parts.json"
+        parts.write_text(json.dumps([{"name": "start", "role": "", "begin": 0, "end": 3}]))
+        asked = self.ok("ask", self.causal, "abcdef", "--from", "bcd", "--to", "seg:start", "--segments", parts)
+        self.assertIn('from #1:4 "bcd" to #0:3 "abc"', asked.out)
+        self.assertRegex(asked.out, r"\n  L0\.H0 +100\.00 %")
+        self.assertIn("(even attention would send 50.00 %)", asked.out)
+
+    def test_the_atlas_names_the_planted_heads(self):
+        heads = {h["name"]: h for h in self.ok("atlas", self.causal, "--file", self.text, "--json").json["heads"]}
+        self.assertEqual((heads["L0.H0"]["kind"], heads["L1.H0"]["kind"]), ("previous", "induction"))
+        self.assertGreater(heads["L0.H0"]["previous"], 0.99)
+        self.assertGreater(heads["L1.H0"]["induction"], 0.7)  # it matches two bytes, the score one
+        by_induction = self.ok("atlas", self.causal, "--file", self.text, "--sort", "induction").out.splitlines()
+        self.assertTrue(by_induction[1].startswith("L1.H0"), by_induction[1])
+
+    def test_the_atlas_defines_its_scores_without_a_model(self):
+        told = self.ok("atlas", "--definitions", "--json").json["definitions"]
+        self.assertEqual(len(told), 10)
+        self.assertTrue(all(entry["definition"] and entry["source"] for entry in told))
+
+    def test_a_trace_answers_as_its_model_does(self):
+        kept = self.folder / "kept.trace"
+        told = self.ok("trace", self.causal, "--file", self.text, "-o", kept, "--json").json
+        self.assertEqual((told["tokens"], told["rows"], told["layers"], told["bytes"]), (1200, 1200, [0, 1], kept.stat().st_size))
+        for question in (("show", "--head", "L1.H0", "--query", "1199"), ("show", "--head", "L0.H1"), ("atlas",)):
+            live = self.ok(question[0], self.causal, "--file", self.text, *question[1:], "--json").json
+            self.assertEqual(self.ok(question[0], kept, *question[1:], "--json").json, live)
+        about = self.ok("info", kept, "--json").json
+        self.assertEqual((about["tokens"], about["families"][0]["name"], about["families"][0]["rows_kept"]), (1200, "dec", [[0, 1200]]))
+
+    def test_windows_map_a_long_text_and_leave_other_pairs_unscored(self):
+        text = "".join(random.Random(1).choice("abcdefgh") for _ in range(60))
+        done = run("show", self.both, text, "--window", "24", "--overlap", "8", "--head", "L0.H0", "--json")
+        self.assertEqual((done.code, done.errors), (0, "4 windows of 24 tokens; pairs in different windows were never scored\n"))
+        cells = done.json["cells"]
+        self.assertIsNone(cells[0][59])
+        self.assertIsNone(cells[59][0])
+        for i in range(3, 60):
+            self.assertAlmostEqual(cells[i][i - 3], 1, places=3)
+        drawn = run("show", self.both, text[:40], "--window", "24", "--head", "L0.H0", COLUMNS="120")
+        self.assertIn("╱", drawn.out)
+        self.assertIn("╱ was never scored", drawn.out)
+
+    def test_layers_and_rows_choose_what_is_kept(self):
+        kept = self.folder / "kept.trace"
+        told = self.ok("trace", self.causal, "--file", self.text, "--layers", "1", "-o", kept, "--json").json
+        self.assertEqual(told["layers"], [1])
+        self.refused(1, "trace: layer 0 was not kept; trace again with --layers naming it", "show", kept, "--head", "L0.H0")
+
+    def test_the_number_of_threads_changes_no_bit(self):
+        seen = [self.ok("show", self.causal, "--file", self.text, "--head", "L1.H0", "--threads", n, "--json").out for n in (1, 2)]
+        self.assertEqual(seen[0], seen[1])
+
+
+class Drawing(Case):
+    texts = ("The cat sat on the mat, and then it slept.", "猫坐在垫子上。", "שלום עולם", "a👩‍👩‍👧b e\u0301", "one\ntwo\tthree")
+
+    def test_lines_fit_the_window(self):
+        for width in (40, 80, 200):
+            for text in self.texts[:3]:
+                for question in ((), ("--head", "L0.H1"), ("--head", "L0.H1", "--query", "5")):
+                    for line in self.ok("show", self.both, text, *question, COLUMNS=str(width)).out.splitlines():
+                        if not line.startswith(("next:", str(self.both))):
+                            self.assertLessEqual(columns(line), width, line)
+
+    def test_a_pipe_has_bars_and_no_escapes(self):
+        for text in self.texts:
+            out = self.ok("show", self.both, text, "--head", "L0.H1").out
+            self.assertNotIn("\033", out)
+        self.assertIn("█", self.ok("show", self.both, self.texts[0], "--head", "L0.H1", "--query", "5").out)
+
+    def test_colours_are_24_bit_or_of_256(self):
+        for asked, pattern in (("true", "\033\\[48;2;\\d+;\\d+;\\d+m"), ("256", "\033\\[48;5;\\d+m")):
+            self.assertRegex(self.ok("show", self.both, "abca", "--head", "L0.H1", CLEARHEAD_COLOR=asked).out, pattern)
+            pooled = self.ok("show", self.both, "abcdefgh" * 40, "--head", "L0.H1", CLEARHEAD_COLOR=asked).out
+            self.assertIn("▀", pooled)
+
+    def test_tokens_of_one_character_share_a_box(self):
+        out = self.ok("show", self.both, "猫猫", "--head", "L0.H1", COLUMNS="80").out
+        self.assertEqual([line.split()[0] for line in out.splitlines() if line.startswith("  猫")], ["猫", "猫"])
+        self.assertNotIn("\ufffd", out)
+
+    def test_control_characters_are_made_visible(self):
+        out = self.ok("show", self.both, "a\x1b[31mb\u202ec", "--head", "L0.H1").out
+        self.assertIn("␛", out)
+        self.assertNotIn("\x1b", out)
+        self.assertNotIn("\u202e", out)
+
+
+class Attend(Case):
+    def setUp(self):
+        super().setUp()
+        draw = random.Random(7)
+        self.heads, self.queries, self.keys, self.d = 4, 5, 9, 8
+        grid = lambda n, rows: [[[draw.gauss(0, 1) for _ in range(self.d)] for _ in range(rows)] for _ in range(n)]
+        self.q, self.k, self.v = grid(4, 5), grid(2, 9), grid(2, 9)
+        self.sinks = [draw.gauss(0, 1) for _ in range(4)]
+        flat = lambda x: [c for h in x for row in h for c in row]
+        self.into = self.folder / "in.safetensors"
+        write_safetensors(
+            self.into,
+            {
+                "q": ("F32", [1, 4, 5, 8], flat(self.q)),
+                "k": ("F32", [1, 2, 9, 8], flat(self.k)),
+                "v": ("F32", [1, 2, 9, 8], flat(self.v)),
+                "my sinks": ("F32", [4], self.sinks),
+            },
+        )
+        self.spec = self.folder / "spec.json"
+        self.spec.write_text(
+            json.dumps({"terms": [{"soft_cap": {"cap": 3}}], "topology": {"band": {"ahead": 0}}, "normaliser": {"softmax": {"sinks": "my sinks"}}})
+        )
+
+    def close(self, found, expected):
+        self.assertEqual(len(found), len(expected))
+        for a, b in zip(found, expected):
+            self.assertAlmostEqual(a, b, delta=1e-5 * max(1, abs(b)))
+
+    def test_each_backend_computes_the_formula(self):
+        out, lse, weights = attention(self.q, self.k, self.v, True, 3, self.sinks)
+        for backend in ("ref", "cpu"):
+            to = self.folder / f"{backend}.safetensors"
+            told = self.ok("attend", self.into, "--spec", self.spec, "-o", to, "--weights", "--backend", backend, "--json").json
+            self.assertEqual(told["backend"], backend)
+            self.assertEqual(told["tensors"], {"out": [1, 4, 5, 8], "log_sum_exp": [1, 4, 5], "weights": [1, 4, 5, 9]})
+            found = read_safetensors(to)
+            self.close(found["out"][1], [c for row in out for c in row])
+            self.close(found["log_sum_exp"][1], lse)
+            self.close(found["weights"][1], [c for row in weights for c in row])
+
+    def test_statistics_are_those_of_the_weights(self):
+        to = self.folder / "out.safetensors"
+        self.ok("attend", self.into, "-o", to, "--stats")
+        found = read_safetensors(to)
+        _, _, weights = attention(self.q, self.k, self.v, False)
+        self.assertEqual(sorted(found), ["distance", "entropy", "log_sum_exp", "offsets", "out", "received"])
+        self.close(found["entropy"][1], [-sum(p * math.log(p) for p in row) for row in weights])
+        self.close(found["received"][1], [sum(weights[h * 5 + i][j] for i in range(5)) for h in range(4) for j in range(9)])
+        self.close(found["distance"][1], [sum(p * abs(i % 5 + 4 - j) for j, p in enumerate(row)) for i, row in enumerate(weights)])
+        self.assertAlmostEqual(sum(found["offsets"][1]), 20, places=4)
+
+    def test_what_was_written_is_said(self):
+        to = self.folder / "out.safetensors"
+        told = self.ok("attend", self.into, "-o", to, "--backend", "ref").out
+        self.assertEqual(told, f"out          [1, 4, 5, 8]\nlog_sum_exp  [1, 4, 5]\nwritten to {to} (ref, ref)\n")
+
+
+class Answers(Case):
+    def golden(self, name):
+        model = self.copy_of(GOLDENS / name)
+        size = json.loads((model / "config.json").read_text())["vocab_size"]
+        (model / "vocab.txt").write_text("\n".join(VOCABULARY + [f"word{i}" for i in range(size - len(VOCABULARY))]) + "\n")
+        return model
+
+    def test_tokens_are_ids_tokens_and_byte_ranges(self):
+        self.assertEqual(self.ok("tokens", self.causal, "aé", "--json").out, '{"ids":[97,195,169],"tokens":["a","Ã","©"],"offsets":[[0,1],[1,3],[1,3]]}\n')
+        self.assertEqual(self.ok("tokens", self.causal, "", "--json").json, {"ids": [], "tokens": [], "offsets": []})
+
+    def test_tokens_of_lines_are_an_object_a_line(self):
+        told = self.ok("tokens", self.causal, "-", "--json", stdin=b"ab\n\nc")
+        self.assertEqual([json.loads(line)["ids"] for line in told.out.splitlines()], [[97, 98], [], [99]])
+
+    def test_a_folder_of_tokenizer_files_is_enough_for_tokens(self):
+        folder = self.folder / "tokenizer"
+        folder.mkdir()
+        (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+        self.assertEqual(self.ok("tokens", folder, "ab c", "--json").json["tokens"], ["[CLS]", "a", "##b", "c", "[SEP]"])
+        self.assertRegex(self.ok("tokens", folder, "ab", "--pair", "long second").out, r'##d +"d"\n.*\[SEP\]')
+
+    def test_embeddings_are_a_list_of_the_models_width(self):
+        told = self.ok("run", "embed", self.both, "abc", "--json").json
+        self.assertEqual(list(told), ["embedding"])
+        width = self.ok("info", self.both, "--json").json["width"]
+        self.assertEqual(len(told["embedding"]), width)
+        plain = [float(number) for number in self.ok("run", "embed", self.both, "abc").out.split()]
+        for a, b in zip(plain, told["embedding"]):
+            self.assertAlmostEqual(a, b, delta=1e-5 * max(1, abs(b)))
+
+    def test_generation_copies_what_followed(self):
+        told = self.ok("run", "generate", self.causal, "--file", self.text, "--max-tokens", "9", "--greedy", "--json").json
+        self.assertEqual(told["text"], self.known["answer_text"])
+        self.assertEqual(told["tokens"], list(self.known["answer_text"].encode()))
+        self.assertEqual(self.ok("run", "generate", self.causal, "abcabcab", "--max-tokens", "4", "--greedy").out, "cabc\n")
+
+    def test_a_generated_trace_knows_the_new_tokens(self):
+        kept = self.folder / "kept.trace"
+        done = run("run", "generate", self.causal, "abcabcab", "--max-tokens", "4", "--greedy", "--trace", kept, "--json")
+        self.assertEqual((done.code, done.json["text"]), (0, "cabc"))
+        shown = self.ok("show", kept, "--head", "L1.H0", "--query", "10", "--top", "3", "--json").json
+        self.assertEqual([key["key"] for key in shown["keys"]], [2 + 3 * n for n in range(3)])
+
+    def test_masks_are_filled_with_candidates_by_probability(self):
+        model = self.golden("bert/mlm")
+        told = self.ok("run", "fill", model, "a [MASK] b", "--top", "61", "--json").json
+        self.assertEqual([len(mask) for mask in told["masks"]], [61])
+        shares = [candidate["probability"] for candidate in told["masks"][0]]
+        self.assertEqual(shares, sorted(shares, reverse=True))
+        self.assertAlmostEqual(sum(shares), 1, places=4)
+        self.assertEqual(self.ok("info", model, "--json").json["tasks"], ["fill"])
+
+    def test_classes_have_their_labels_and_share_one(self):
+        model = self.golden("bert/classify")
+        told = self.ok("run", "classify", model, "a b", "--pair", "c", "--json").json["classes"]
+        self.assertEqual(sorted(one["label"] for one in told), ["maybe", "no", "yes"])
+        self.assertAlmostEqual(sum(one["probability"] for one in told), 1, places=5)
+        self.assertEqual(self.ok("info", model, "--json").json["tasks"], ["classify"])
+
+    def test_a_pairs_texts_are_segments(self):
+        model = self.golden("bert/classify")
+        shown = self.ok("show", model, "a b", "--pair", "c d e", "--query", "1", "--by", "segment", "--json").json
+        self.assertEqual({part["segment"] for part in shown["segments"]}, {"first", "second"})
+
+    def test_info_says_what_a_model_is_without_its_weights(self):
+        told = self.ok("info", self.causal, "--json").json
+        self.assertEqual((told["model_type"], told["layers"], told["heads"], told["longest"], told["causal"]), ("clearhead-attention", 2, 2, 0, True))
+        self.assertEqual(told["tasks"], ["generate"])
+        self.assertEqual(told["dtype"], "f32")
+        self.assertIn("answers  clearhead run generate", self.ok("info", self.causal).out)
+
+    def test_sixteen_bit_weights_announce_what_they_become(self):
+        model = self.copy_of(GOLDENS / "llama/bf16")
+        (model / "tokenizer.json").write_bytes((self.causal / "tokenizer.json").read_bytes())
+        about = self.ok("info", model, "--json").json
+        self.assertEqual((about["dtype"], about["memory_bytes"]), ("bf16", 2 * about["file_bytes"]))
+        done = run("show", "model", "\n\t", "--head", "L0.H0", "--json", folder=self.folder)
+        self.assertEqual(done.code, 0)
+        self.assertRegex(done.errors, r"^model: bf16 weights are converted to f32: \S+ KiB in the file, \S+ KiB in memory\n$")
+
+    def test_the_doctor_says_what_computes(self):
+        told = self.ok("doctor", "--json").json
+        self.assertEqual(sorted(told), ["backend", "backends", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
+        self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_BACKEND="ref").json["backend"], "ref")
+
+    def test_the_bench_gives_fractions_of_measured_limits(self):
+        told = self.ok("bench", "attention", "--filter", "decode/f32", "--seconds", "0.02", "--json").json
+        self.assertLessEqual({"cases", "limits"}, set(told))
+        for case in told["cases"]:
+            self.assertTrue(case["name"].startswith("decode/f32/"))
+            self.assertTrue({"name", "seconds", "work", "limit", "fraction_of_limit"} <= set(case))
+            self.assertGreater(case["seconds"], 0)
+            self.assertGreater(case["fraction_of_limit"], 0)
+
+
+class Shell(Case):
+    def complete(self, *words):
+        script = self.ok("completion", "bash").out
+        line = " ".join(f"'{word}'" for word in words)
+        script += f"\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _clearhead; echo \"${{COMPREPLY[*]}}\""
+        return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, cwd=self.folder).stdout.split()
+
+    def test_bash_completes_commands_options_and_files(self):
+        self.assertEqual(self.complete("clearhead", "sh"), ["show"])
+        self.assertEqual(self.complete("clearhead", "run", "em"), ["embed"])
+        self.assertEqual(self.complete("clearhead", "run", "generate", "m", "--gr"), ["--greedy"])
+        self.assertIn("--window", self.complete("clearhead", "ask", "m", "--"))
+        (self.folder / "prompt.txt").write_text("")
+        self.assertEqual(self.complete("clearhead", "show", "pro"), ["prompt.txt"])
+
+    def test_zsh_and_fish_have_scripts(self):
+        self.assertIn("bashcompinit", self.ok("completion", "zsh").out)
+        fish = self.ok("completion", "fish").out
+        self.assertIn("complete -c clearhead -n '__fish_seen_subcommand_from run' -a embed", fish)
+        for line in fish.splitlines():  # quotes are closed on every line
+            self.assertEqual(len(re.findall(r"(?<!\\)'", line)) % 2, 0, line)
+
+    def test_every_command_has_help_with_an_example(self):
+        top = self.ok("--help").out
+        for command in re.findall(r"^  (\w+) {2,}\S", top[top.index("Subcommands:") :], re.M):
+            help_text = self.ok(command, "--help").out
+            self.assertRegex(help_text, f"(?s)Examples?:.*clearhead {command}")
+        self.assertRegex(self.ok("--version").out, r"^clearhead \d+\.\d+\.\d+\n$")

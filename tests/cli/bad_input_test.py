@@ -1,0 +1,379 @@
+"""What goes wrong is said in one line that names what, where and what to do; exit codes are 1 for what could not be done, 2 for wrong usage."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+from answers_test import GOLDENS, VOCABULARY
+from support import BINARY, Case, environment, read_safetensors, run, write_safetensors
+
+NUMBERS = ("F32", [1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])
+
+
+class Usage(Case):
+    def test_without_a_command_the_help_is_shown(self):
+        done = run()
+        self.assertEqual((done.code, done.out), (2, ""))
+        self.assertIn("Examples:", done.errors)
+
+    def test_unknown_words_name_what_is_near(self):
+        self.refused(2, 'clearhead has no command "shwo"; nearest: "show" (clearhead --help says more)', "shwo", "model", "text")
+        self.refused(2, 'clearhead show has no option "--quary"; nearest: "--query" (clearhead show --help says more)', "show", "m", "t", "--quary", "1")
+        self.refused(2, 'clearhead run has no command "embd"; nearest: "embed" (clearhead run --help says more)', "run", "embd", "m", "t")
+        self.refused(2, 'clearhead info did not expect "b" (clearhead info --help says more)', "info", "a", "b")
+
+    def test_what_a_command_needs_is_said(self):
+        self.refused(2, "model is required (clearhead show --help says more)", "show")
+        self.refused(2, "--to is required (clearhead ask --help says more)", "ask", self.causal, "abc", "--from", "a")
+        self.refused(2, "a model needs a text: give one, or --file, or - for standard input", "show", self.causal)
+        self.refused(2, "give the text or --file, not both", "show", self.causal, "abc", "--file", self.text)
+        self.refused(2, "--overlap needs --window: how many tokens neighbouring windows share", "show", self.causal, "abc", "--overlap", "2")
+        self.refused(2, "give a text, --file, or - for standard input", "run", "embed", self.both)
+
+    def test_values_outside_their_range_are_named(self):
+        model, text = self.causal, "abcdef"
+        self.refused(2, '--head: expected a head like L3.H5, found "x"', "show", model, text, "--head", "x")
+        self.refused(2, "L0.H7: layer 0 has heads 0 to 1", "show", model, text, "--head", "L0.H7")
+        self.refused(2, "layer 9: this model's layers are 0 to 1", "show", model, text, "--head", "L9.H0")
+        self.refused(2, "layer 9: this model's layers are 0 to 1", "show", model, text, "--layer", "9")
+        self.refused(2, "--head and --layer name different layers", "show", model, text, "--head", "L0.H0", "--layer", "1")
+        self.refused(2, "--family enc: this model's maps are dec", "show", model, text, "--family", "enc")
+        self.refused(2, "--layers names layer 7; this model's layers are 0 to 1", "trace", model, text, "--layers", "0,7", "-o", "x")
+        self.refused(2, '--rows: expected a token N or a range BEGIN:END, found "9:3"', "trace", model, text, "--rows", "9:3", "-o", "x")
+        self.refused(2, '--budget: expected a size like 512M or 4G, found "lots"', "trace", model, text, "--budget", "lots", "-o", "x")
+        self.refused(2, 'span "#6": the text has 6 tokens', "show", model, text, "--query", "6")
+        self.refused(2, 'span "z" does not occur in the text; #12:20 names tokens, seg:NAME a segment', "ask", model, text, "--from", "z", "--to", "a")
+        self.refused(2, 'span "seg:doc": no segment of that name; the text has none (--segments)', "ask", model, text, "--from", "a", "--to", "seg:doc")
+        self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1", "--by", "segment")
+        self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text, "--sort", "nothing")
+
+    def test_a_trace_refuses_what_shapes_a_run(self):
+        kept = self.folder / "kept.trace"
+        self.ok("trace", self.causal, "abc", "-o", kept)
+        self.refused(2, "a trace already has its text; give a model to read another one", "show", kept, "abc")
+        self.refused(2, "--window shapes a run; a trace was run already: give a model and a text", "show", kept, "--window", "8")
+
+
+class Models(Case):
+    def setUp(self):
+        super().setUp()
+        self.model = self.copy_of(self.causal)
+
+    def fails(self, message):
+        self.refused(1, message, "show", "model", "abc", folder=self.folder, HOME="/nowhere", XDG_CACHE_HOME="", HF_HOME="/hub")
+
+    def change(self, name, f):
+        path = self.model / name
+        path.write_bytes(f(path.read_bytes()))
+
+    def config(self, **changes):
+        path = self.model / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    def test_a_model_that_is_not_there_names_the_places_searched(self):
+        shutil.rmtree(self.model)
+        self.fails(
+            'model "model" was not found; searched model, models/model, /nowhere/.cache/clearhead/models/model, '
+            "/hub/hub/models--model/snapshots/main. Nothing is downloaded silently: `hf download model` fetches it from the hub."
+        )
+
+    def test_missing_files_are_named(self):
+        (self.model / "tokenizer.json").unlink()
+        self.fails("model: no tokenizer here; expected tokenizer.json, or vocab.txt, or vocab.json with merges.txt")
+        (self.model / "model.safetensors").unlink()
+        self.fails("model: expected model.safetensors or model.safetensors.index.json in this directory, found neither")
+        (self.model / "config.json").unlink()
+        self.fails("model: there is no config.json in it; expected a model's directory")
+
+    def test_garbled_configurations_name_the_byte_or_the_field(self):
+        self.change("config.json", lambda data: data[:20])
+        self.fails("model/config.json: not valid JSON at byte 21: invalid string: missing closing quote")
+        self.change("config.json", lambda data: b"[" * 100)
+        self.fails("model/config.json: JSON is nested deeper than 64 levels")
+        self.change("config.json", lambda data: b"\xff\xfe")
+        self.fails("model/config.json: not valid JSON at byte 1: invalid literal")
+
+    def test_configurations_that_cannot_be_honoured_are_refused_by_name(self):
+        self.config(model_type="mamba")
+        self.fails('model/config.json: "model_type": "mamba" is not supported; known are bert, distilbert, roberta, xlm-roberta, camembert, gpt2, llama, mistral, qwen2, clearhead-attention')
+        self.config(model_type="clearhead-attention", num_attention_heads="two")
+        self.fails('model/config.json: "num_attention_heads": expected an integer, found "two"')
+        self.config(num_attention_heads=2, attn_logit_softcapping=50)
+        self.fails('model/config.json: field "attn_logit_softcapping" (50) is not understood for models of type "clearhead-attention" and may change what attention computes; remove it if it does not, or use a version of clearhead that knows it')
+
+    def test_truncated_weights_say_where_the_file_ends(self):
+        self.change("model.safetensors", lambda data: data[:-10])
+        self.fails('model/model.safetensors: tensor "lm_head.weight": header says bytes 359664..474352, the file ends at 474342. The download is probably incomplete.')
+        self.change("model.safetensors", lambda data: data[:100])
+        self.fails("model/model.safetensors: the header ends at byte 1248, the file ends at 100. The download is probably incomplete.")
+        self.change("model.safetensors", lambda data: data[:3])
+        self.fails("model/model.safetensors: a safetensors file begins with 8 bytes of header length, this one has 3. The download is probably incomplete.")
+
+    def test_oversized_weights_say_how_far_the_file_goes(self):
+        self.change("model.safetensors", lambda data: data + b"more")
+        self.fails("model/model.safetensors: the last tensor ends at byte 474352, the file goes on to 474356. It was not written by what wrote its header.")
+
+    def test_garbled_weights_are_not_believed(self):
+        self.change("model.safetensors", lambda data: b"PK\x03\x04" * 100)
+        self.fails("model/model.safetensors: the header's length reads 289157608118635344 bytes, at most 100000000 are allowed. This is probably not a safetensors file.")
+        self.change("model.safetensors", lambda data: struct.pack("<Q", 16) + b"not json at all!")
+        self.fails("model/model.safetensors: expected the header to begin with { at byte 8. This is probably not a safetensors file.")
+
+    def test_weights_that_do_not_fit_the_configuration_are_named(self):
+        self.config(hidden_size=96)
+        self.fails('model/model.safetensors: tensor "embed_tokens.weight": config.json asks for [256, 96], found [256, 112]')
+
+    def test_a_nan_weight_is_refused_with_its_tensors_name(self):
+        def poison(data):
+            (size,) = struct.unpack("<Q", data[:8])
+            header = json.loads(data[8 : 8 + size])
+            at = 8 + size + header[self.poisoned]["data_offsets"][0] + 4 * 3
+            return data[:at] + struct.pack("<f", float("nan")) + data[at + 4 :]
+
+        (size,) = struct.unpack("<Q", (self.model / "model.safetensors").read_bytes()[:8])
+        header = json.loads((self.model / "model.safetensors").read_bytes()[8 : 8 + size])
+        self.poisoned = sorted(name for name in header if name != "__metadata__")[0]
+        self.change("model.safetensors", poison)
+        self.fails(f'model/model.safetensors: tensor "{self.poisoned}": element 3 is NaN or infinite; the file is damaged, or training it failed')
+
+    def test_garbled_tokenizers_are_named(self):
+        self.change("tokenizer.json", lambda data: data[: len(data) // 2])
+        self.fails("tokenizer.json: not valid JSON at byte 1983: unexpected end of input; expected string literal")
+        self.change("tokenizer.json", lambda data: b'{"model": {"type": "Unigram2"}}')
+        self.fails('tokenizer.json: field "model.vocab" is missing')
+
+    def test_a_file_in_place_of_a_model_is_named(self):
+        (self.folder / "book.txt").write_text("Once upon a time.")
+        self.refused(1, "book.txt: is no trace; to read it as a text, give a model and --file book.txt", "show", "book.txt", folder=self.folder)
+        self.refused(1, "book.txt: expected a model's directory (config.json, model.safetensors …), found a file", "run", "embed", "book.txt", "text", folder=self.folder)
+
+
+class Texts(Case):
+    def long_model(self):
+        model = self.copy_of(GOLDENS / "bert/mlm")
+        (model / "vocab.txt").write_text("\n".join(VOCABULARY + ["w0", "w1", "w2", "w3"]) + "\n")
+        return "model"
+
+    def test_an_empty_text_is_refused(self):
+        message = "the text is empty; give some, or --file, or - for standard input"
+        self.refused(1, message, "show", self.causal, "")
+        self.refused(1, message, "atlas", self.causal, "-", stdin=b"")
+        (self.folder / "empty.txt").write_text("")
+        self.refused(1, message, "trace", self.causal, "--file", self.folder / "empty.txt", "-o", self.folder / "x")
+        self.refused(1, "the prompt has no tokens: there is nothing to continue", "run", "generate", self.causal, "")
+
+    def test_invalid_utf8_is_read_and_shown_as_replaced(self):
+        shown = self.ok("show", self.both, "-", "--head", "L0.H1", stdin=b"a\xff\xfeb")
+        self.assertIn("\ufffd", shown.out)
+        kept = self.folder / "kept.trace"
+        self.ok("trace", self.both, "-", "-o", kept, stdin=b"a\xff\xfeb")
+        self.ok("show", kept, "--head", "L0.H1")
+        told = self.ok("tokens", self.both, "-", "--json", stdin=b"a\xff\xfeb").json
+        self.assertEqual((told["offsets"][0], told["offsets"][-1]), ([0, 1], [3, 4]))
+
+    def test_a_text_over_the_position_limit_names_the_ways_out(self):
+        model = self.long_model()
+        self.refused(
+            1,
+            "text has 27 tokens; this model's positions end at 20. Use --window 20 to slide, --truncate to cut, or a model with longer positions.",
+            "show", model, "a b c d e " * 5, folder=self.folder,
+        )
+        cut = run("show", model, "a b c d e " * 5, "--truncate", "--json", "--head", "L0.H0", folder=self.folder)
+        self.assertEqual((cut.code, cut.errors), (0, "cut: 7 of 27 tokens were left out (--truncate)\n"))
+        self.assertEqual(cut.json["tokens"], 20)
+        slid = run("show", model, "a b c d e " * 5, "--window", "20", "--json", "--head", "L0.H0", folder=self.folder)
+        self.assertEqual((slid.code, slid.json["tokens"]), (0, 27))
+        self.refused(1, "--window 30 is longer than this model's 20 positions", "show", model, "a b c d e " * 9, "--window", "30", folder=self.folder)
+        self.refused(
+            1,
+            "--window 3 with --overlap 1 leaves no new token per window; the model adds 2 special tokens to each",
+            "show", model, "a b c d e", "--window", "3", "--overlap", "1", folder=self.folder,
+        )
+
+    def test_tasks_a_model_cannot_do_are_named(self):
+        self.refused(1, "causal: the model has no masked-language head to fill masks with", "run", "fill", "causal", "a", folder=self.shelf)
+        self.refused(1, "causal: the model has no head that classifies whole texts", "run", "classify", "causal", "a", folder=self.shelf)
+        self.refused(1, 'bidirectional: a model of type "clearhead-attention" without a causal head generates no text', "run", "generate", "bidirectional", "a", folder=self.shelf)
+        model = self.long_model()
+        self.refused(1, "fill: the text has no [MASK]; write it where a word is missing", "run", "fill", model, "a b", folder=self.folder)
+
+    def test_a_file_that_cannot_be_read_is_named(self):
+        self.refused(1, "missing.txt: cannot be read: No such file or directory", "show", self.causal, "--file", "missing.txt", folder=self.folder)
+        self.refused(1, ".: cannot be read: Is a directory", "show", self.causal, "--file", ".", folder=self.folder)
+
+    def test_segments_that_do_not_fit_are_named(self):
+        parts = self.folder / "parts.json"
+        for written, message in (
+            ("{", "parts.json: not valid JSON at byte 2: unexpected end of input; expected string literal"),
+            ("{}", "parts.json: expected an array of segments, found an object"),
+            ('[{"name": "x", "begin": 0}]', 'parts.json: field "segments[0].end" is missing'),
+            ('[{"name": "x", "begin": 0, "end": 99}]', 'segments: "x" is bytes [0, 99) of a text of 3 bytes'),
+            ('[{"name": "x", "begin": 0, "end": 1, "colour": 1}]', 'parts.json: field "segments[0].colour" is not understood; remove it, or use a version of clearhead that knows it'),
+        ):
+            parts.write_text(written)
+            self.refused(1, message, "show", self.causal, "abc", "--segments", "parts.json", folder=self.folder)
+
+    def test_a_trace_over_its_budget_is_refused_before_it_runs(self):
+        self.refused(1, "trace: keys, statistics and watched rows of 1,200 tokens need 1.4 MiB, the budget is 1.0 KiB; use --budget to allow more, or --layers to keep fewer layers", "trace", self.causal, "--file", self.text, "--budget", "1K", "-o", self.folder / "x")
+        self.assertFalse((self.folder / "x").exists())
+
+
+class Traces(Case):
+    def setUp(self):
+        super().setUp()
+        self.kept = self.folder / "kept.trace"
+        self.ok("trace", self.causal, "abcabc", "-o", self.kept)
+
+    def fails(self, message):
+        self.refused(1, message, "show", "kept.trace", folder=self.folder)
+
+    def test_traces_that_are_cut_or_grown_are_refused(self):
+        whole = self.kept.read_bytes()
+        self.kept.write_bytes(whole[:-4])
+        self.fails('kept.trace: tensor "text": header says bytes 9036..9042, the file ends at 9038. The download is probably incomplete.')
+        self.kept.write_bytes(whole + b"x")
+        self.fails("kept.trace: the last tensor ends at byte 9042, the file goes on to 9043. It was not written by what wrote its header.")
+        self.kept.write_bytes(b"")
+        self.fails("kept.trace: a safetensors file begins with 8 bytes of header length, this one has 0. The download is probably incomplete.")
+
+    def test_a_safetensors_file_that_is_no_trace_is_named(self):
+        write_safetensors(self.kept, {"x": NUMBERS})
+        self.fails('kept.trace: is a safetensors file but not a trace: its metadata has no "clearhead_trace"')
+
+    def test_a_trace_of_another_version_is_named(self):
+        write_safetensors(self.kept, {"x": NUMBERS}, {"clearhead_trace": "9"})
+        self.fails('kept.trace: trace version "9"; this version of clearhead reads version 1')
+
+    def test_a_trace_without_its_parts_names_the_first(self):
+        write_safetensors(self.kept, {"x": NUMBERS}, {"clearhead_trace": "1"})
+        self.fails('kept.trace: metadata "plan" is missing')
+
+
+class AttendInput(Case):
+    def fails(self, message, *more):
+        self.refused(1, message, "attend", "in.safetensors", "-o", "out.safetensors", *more, folder=self.folder)
+        self.assertFalse((self.folder / "out.safetensors").exists())
+
+    def given(self, **tensors):
+        write_safetensors(self.folder / "in.safetensors", tensors)
+
+    def test_wrong_tensors_are_named_with_their_shapes(self):
+        self.fails("in.safetensors: cannot be read: No such file or directory")
+        self.given(q=NUMBERS, k=NUMBERS)
+        self.fails('in.safetensors: has no tensor "v"; attend needs q [batch, head, query, d_k], k and v')
+        self.given(q=("F32", [2, 2], [1.0] * 4), k=NUMBERS, v=NUMBERS)
+        self.fails("attend: q: expected [batch, head, query, d_k], found [2, 2]")
+        self.given(q=NUMBERS, k=("F32", [1, 1, 2, 1], [1.0, 2.0]), v=NUMBERS)
+        self.fails("attend: d_k of k is 1, of q 2; they must be equal")
+        self.given(q=("F32", [1, 3, 2, 2], [1.0] * 12), k=("F32", [1, 2, 2, 2], [1.0] * 8), v=("F32", [1, 2, 2, 2], [1.0] * 8))
+        self.fails("attention: 3 query heads cannot share 2 key heads evenly; query heads must be a multiple of key heads")
+        self.given(q=("I32", [1, 1, 2, 2], [1] * 4), k=NUMBERS, v=NUMBERS)
+        self.fails("in.safetensors: tensor \"q\" is i32; expected f32, bf16 or f16")
+
+    def test_wrong_descriptions_are_named_by_their_path(self):
+        self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS, slopes=("F32", [3], [1.0] * 3))
+        spec = self.folder / "spec.json"
+        for written, message in (
+            ("", "spec.json: not valid JSON at byte 1: unexpected end of input; expected '[', '{', or a literal"),
+            ("[]", "spec.json: the whole: expected an object, found an array of 0"),
+            ('{"terms": [{"talking_heads": {}}]}', 'spec.json: "terms[0].talking_heads" is not understood; this version knows alibi, dense, soft_cap'),
+            ('{"terms": [{"alibi": {"slopes": "slope"}}]}', 'in.safetensors: no tensor "slope" among 4; nearest: "slopes"'),
+            ('{"terms": [{"alibi": {"slopes": "slopes"}}]}', 'attention: operand "slopes": expected f32 [head] = [1], found f32 [3]'),
+            ('{"terms": [{"soft_cap": {"cap": -1}}]}', 'spec.json: "terms[0].soft_cap.cap": expected a positive number, found -1'),
+            ('{"topology": {"band": {"dilation": 2}}}', 'spec.json: field "topology.band.dilation" is not understood; remove it, or use a version of clearhead that knows it'),
+            ('{"topology": {"band": {"back": -1}}}', 'spec.json: "topology.band.back": expected a count of keys, 0 or more, or null for no limit, found -1'),
+        ):
+            spec.write_text(written)
+            self.fails(message, "--spec", "spec.json")
+
+    def test_an_unknown_backend_is_wrong_usage(self):
+        self.refused(2, "--backend: gpu not in {ref,cpu} (clearhead attend --help says more)", "attend", "x", "-o", "y", "--backend", "gpu")
+
+    def test_nan_among_the_numbers_stays_visible(self):
+        self.given(q=NUMBERS, k=("F32", [1, 1, 2, 2], [1.0, float("nan"), 3.0, 4.0]), v=NUMBERS)
+        self.ok("attend", "in.safetensors", "-o", "out.safetensors", folder=self.folder)
+        out = read_safetensors(self.folder / "out.safetensors")["out"][1]
+        self.assertTrue(all(value != value for value in out))
+
+
+class Output(Case):
+    def attend(self, to, n=2, *more):
+        values = [0.5] * n
+        write_safetensors(self.folder / "in.safetensors", {name: ("F32", [1, 1, n, 1], values) for name in "qkv"})
+        return ("attend", "in.safetensors", "-o", to, *more)
+
+    def test_an_output_that_cannot_be_written_is_named_and_nothing_is_left(self):
+        self.refused(1, "missing/out: cannot be written: No such file or directory; nothing was changed", *self.attend("missing/out"), folder=self.folder)
+        (self.folder / "taken").mkdir()
+        self.refused(1, "taken: cannot be written: Is a directory; nothing was changed", *self.attend("taken"), folder=self.folder)
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["in.safetensors", "taken"])
+
+    def test_a_folder_without_permission_is_named(self):
+        if os.geteuid() == 0:
+            self.skipTest("the superuser may write everywhere")
+        locked = self.folder / "locked"
+        locked.mkdir(mode=0o500)
+        self.refused(1, "locked/out: cannot be written: Permission denied; nothing was changed", *self.attend("locked/out"), folder=self.folder)
+
+    def test_a_full_disk_leaves_what_was_there(self):
+        small = self.folder / "small"
+        small.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True, check=False).returncode:
+            self.skipTest("only the superuser can make a small disk")
+        try:
+            (small / "out").write_text("before")
+            self.refused(
+                1, "small/out: cannot be written: No space left on device; nothing was changed", *self.attend("small/out", 400, "--weights"), folder=self.folder
+            )
+            self.assertEqual([(path.name, path.read_text()) for path in small.iterdir()], [("out", "before")])
+        finally:
+            subprocess.run(["umount", small], check=False)
+
+    def test_a_full_standard_output_is_an_error(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([BINARY, "tokens", self.causal, "abc", "--json"], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, b"clearhead: standard output cannot be written: No space left on device\n"))
+
+    def test_a_reader_that_leaves_is_no_crash(self):
+        process = subprocess.Popen([BINARY, "tokens", self.causal, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process.stdout.close()
+        process.stdin.write(b"abc\n" * 10000)
+        process.stdin.close()
+        self.assertEqual(process.stderr.read(), b"")
+        process.stderr.close()
+        self.assertIn(process.wait(), (-signal.SIGPIPE, 1))
+
+    def test_a_port_in_use_is_named(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.refused(1, f"view: port {port} of 127.0.0.1 is in use or not allowed; choose another with --port, or leave it out for any free one", "view", self.causal, "abc", "--no-browser", "--port", port)
+
+    def test_ctrl_c_exits_130_and_leaves_nothing_half_written(self):
+        waiting = subprocess.Popen([BINARY, "tokens", self.causal, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+        waiting.stdin.write(b"abc\n")
+        waiting.stdin.flush()
+        time.sleep(0.3)
+        waiting.send_signal(signal.SIGINT)
+        self.assertEqual(waiting.wait(10), 130)
+        waiting.stdin.close()
+        waiting.stdout.close()
+        # While a file is being written: as soon as its temporary appears.
+        before = {"in.safetensors"}
+        arguments = self.attend("out", 3000, "--weights")
+        writing = subprocess.Popen([BINARY, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL, env=environment())
+        while writing.poll() is None and {path.name for path in self.folder.iterdir()} <= before:
+            time.sleep(0.001)
+        writing.send_signal(signal.SIGINT)
+        code = writing.wait(30)
+        left = {path.name for path in self.folder.iterdir()}
+        self.assertIn((code, left), [(130, before), (130, before | {"out"}), (0, before | {"out"})])
+        if "out" in left:
+            self.assertEqual(read_safetensors(self.folder / "out")["weights"][0], [1, 1, 3000, 3000])

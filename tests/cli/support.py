@@ -1,0 +1,118 @@
+"""What every test of the command line shares: running it, models with known answers, safetensors without any package."""
+
+import array
+import json
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+import unicodedata
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = Path(os.environ.get("CLEARHEAD", ROOT / "build/release/clearhead"))
+KNOWN_MODELS = Path(os.environ.get("CLEARHEAD_KNOWN_MODELS", ROOT / "build/release/clearhead-known-models"))
+KINDS = {"F32": ("f", 4), "I32": ("i", 4), "BOOL": ("B", 1), "I64": ("q", 8)}
+
+
+class Done:
+    def __init__(self, process):
+        self.code = process.returncode
+        self.out = process.stdout.decode("utf-8")
+        self.errors = process.stderr.decode("utf-8")
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+def environment(**changes):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARHEAD", "HF_", "NO_COLOR", "COLUMNS"))}
+    return kept | {"OMP_WAIT_POLICY": "passive", "LC_ALL": "C.UTF-8"} | changes
+
+
+def run(*arguments, stdin=b"", folder=None, **changes):
+    """Runs clearhead with these arguments; raises if it takes longer than a minute."""
+    command = [BINARY, *(item if isinstance(item, bytes) else str(item) for item in arguments)]
+    return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=60, check=False))
+
+
+def write_safetensors(path, tensors, metadata=None):
+    """tensors: name → (dtype, shape, values)."""
+    header, blocks, at = {}, [], 0
+    if metadata:
+        header["__metadata__"] = metadata
+    for name, (dtype, shape, values) in tensors.items():
+        data = array.array(KINDS[dtype][0], values).tobytes()
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
+        blocks.append(data)
+        at += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    Path(path).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blocks))
+
+
+def read_safetensors(path):
+    """name → (shape, flat list)."""
+    data = Path(path).read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    out = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        values = array.array(KINDS[entry["dtype"]][0])
+        values.frombytes(data[8 + size + begin : 8 + size + end])
+        out[name] = (entry["shape"], list(values))
+    return out
+
+
+def columns(text):
+    """Columns that a line takes in a terminal, for texts without joined emoji."""
+    wide = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text if unicodedata.combining(c) == 0)
+    return wide - sum(1 for c in text if unicodedata.category(c) in ("Cf", "Mn"))
+
+
+class Case(unittest.TestCase):
+    """Has the two known models, a text with a needle, and a folder of its own."""
+
+    maxDiff = 4000
+
+    @classmethod
+    def setUpClass(cls):
+        if not hasattr(Case, "shelf"):
+            Case.shelf = Path(tempfile.mkdtemp(prefix="clearhead-cli-"))
+            for kind in ("causal", "bidirectional"):
+                subprocess.run([KNOWN_MODELS, kind, Case.shelf / kind], check=True)
+            told = subprocess.run([KNOWN_MODELS, "text", Case.shelf / "known.txt", "--bytes", "1200"], check=True, capture_output=True)
+            Case.known = json.loads(told.stdout)
+        cls.causal = Case.shelf / "causal"
+        cls.both = Case.shelf / "bidirectional"
+        cls.text = Case.shelf / "known.txt"
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(dir=Case.shelf))
+
+    def ok(self, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual((done.code, done.errors), (0, ""), arguments)
+        return done
+
+    def refused(self, code, message, *arguments, **options):
+        """Exits with the code, says exactly this one line, prints nothing else."""
+        done = run(*arguments, **options)
+        self.assertEqual(done.errors, f"clearhead: {message}\n")
+        self.assertEqual((done.code, done.out), (code, ""))
+
+    def copy_of(self, model):
+        copied = self.folder / "model"
+        shutil.copytree(model, copied)
+        return copied
+
+
+def clean_up():
+    if hasattr(Case, "shelf"):
+        shutil.rmtree(Case.shelf, ignore_errors=True)
