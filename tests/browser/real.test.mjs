@@ -161,13 +161,23 @@ test('the atlas names the previous-token and the induction head', { skip }, asyn
   assert.match(await page.textContent('[data-head="1.0"] .note'), /induction/);
 });
 
-test('verify recomputes the row eagerly and stays within the bound', { skip }, async () => {
+test('verify recomputes the row eagerly and says the largest difference and whether it is allowed', { skip }, async () => {
   const server = await view(model, '--file', knownText(3000).path);
-  const page = await open(`${server.url}#h=1.0&q=2000`);
-  await answers(page, 2000);
+  const response = await fetch(`${server.base}api/verify`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${server.token}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ f: 'dec', heads: [[1, 0]], rows: [[2500, 2501]], keys: [[0, 3000]], w: 'raw' }),
+  });
+  const exact = await response.json();
+  assert.equal(exact.checked, 3000);
+  const page = await open(`${server.url}#h=1.0&q=2500`);
+  await answers(page, 2500);
   await page.click('[data-action=verify]');
   await page.waitForFunction(() => /Checked .+ of .+ weights/.test(document.querySelector('[data-testid=verify]').textContent));
-  assert.equal(await page.getAttribute('[data-testid=verify]', 'class'), 'good');
+  const text = await page.textContent('[data-testid=verify]');
+  const mantissa = exact.largest_difference.toExponential(1).split('e')[0];
+  assert.ok(text.includes(`largest difference is ${mantissa}·10`), `${text} for ${exact.largest_difference}`);
+  assert.equal(await page.getAttribute('[data-testid=verify]', 'class'), exact.within ? 'good' : 'bad');
 });
 
 test('a run replaces the text', { skip }, async () => {
