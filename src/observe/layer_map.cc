@@ -231,6 +231,7 @@ std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& opt
 
 SweepResult LayerMap::sweep(const SweepRequest& request, const LookOptions& options) const {
   if (whole()) return AttentionMap(frames_[0].record).sweep(request, options);
+  if (request.cell_side > 0) fail(ErrorCode::kUnsupported, "map: cells of a fixed side need every row in one frame");
   SweepResult out;
   int64_t rows = 0;
   for (const Frame& frame : frames_) rows += frame.queries.size();

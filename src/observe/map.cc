@@ -55,6 +55,11 @@ void check_request(const AttentionRecord& record, const SweepRequest& request) {
   if (rows < 0 || columns < 0 || (rows > 0) != (columns > 0)) {
     fail(ErrorCode::kInvalidArgument, "sweep: cells are {{{}, {}}}; expected two counts above 0, or {{0, 0}} for none", rows, columns);
   }
+  const int64_t side = request.cell_side;
+  if (side < 0 || (side > 0 && (rows != (record.rows_kept() + side - 1) / side || columns != (shape.keys + side - 1) / side))) {
+    fail(ErrorCode::kInvalidArgument, "sweep: cells are {{{}, {}}} of side {}; expected as many as cover {} rows and {} keys", rows,
+         columns, side, record.rows_kept(), shape.keys);
+  }
   if (!(request.heads.begin == 0 && request.heads.end == -1)) check_range("heads", request.heads, shape.heads);
   for (size_t m = 0; m < request.matches.size(); ++m) {
     const Match& match = request.matches[m];

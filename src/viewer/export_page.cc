@@ -387,7 +387,7 @@ void PageWriter::add_heads(const FamilyFacts& known) {
     hold("top");
     ++heads_held_;
     if (known.all_rows && affordable(known)) {
-      const Cells cells = source_.cells(at, source_.overview_level(known, kOverviewSide), {0, known.queries}, {0, known.keys}, 0, looks());
+      const Cells cells = source_.swept_cells(at, source_.overview_level(known, kOverviewSide), looks());
       ViewFrame frame = source_.picture_frame(at, cells, true, true, false);
       frame.header["event"] = "picture";
       if (blobs_.add_within(head_path("overview", at), frame, room_)) hold("overview");

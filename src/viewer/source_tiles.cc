@@ -192,7 +192,28 @@ void LiveSource::overview(const HeadLook& at, const TakeFrame& take, const LookO
     own.progress = nullptr;
     picture(cells(at, z, queries, keys, kSampledRows, own));
   }
-  picture(cells(at, z, queries, keys, 0, options));
+  picture(at.weight == WeightKind::kRaw && at.sink == SinkRule::kMark ? swept_cells(at, z, options)
+                                                                      : cells(at, z, queries, keys, 0, options));
+}
+
+// Max and mean of a whole map in one pass over it; what a window never scored, or a map in frames, takes the way of tiles.
+Cells LiveSource::swept_cells(const HeadLook& at, int z, const LookOptions& options) {
+  const FamilyFacts& known = facts(at.family);
+  const LayerMap map = trace_->map(known.shape.name, at.layer);
+  if (!map.whole() || z == 0) return cells(at, z, {0, known.queries}, {0, known.keys}, 0, options);
+  Cells out{.z = z, .queries = {0, known.queries}, .keys = {0, known.keys}};
+  SweepRequest request;
+  request.cell_side = int64_t{1} << z;
+  request.cells = {out.rows = cells_of(known.queries, z), out.columns = cells_of(known.keys, z)};
+  request.heads = {at.head, at.head + 1};
+  const SweepResult swept = map.sweep(request, options);
+  const auto plane = [&](const Tensor& tensor) {
+    const float* values = tensor.data<float>();
+    return std::vector<float>(values, values + out.rows * out.columns);
+  };
+  out.max = plane(swept.pooled_max);
+  out.mean = plane(swept.pooled_mean);
+  return out;
 }
 
 }  // namespace clearhead

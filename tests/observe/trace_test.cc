@@ -213,6 +213,31 @@ TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
   for (int64_t i = 0; i < a.offsets.numel(); ++i) EXPECT_NEAR(a.offsets.data<float>()[i], b.offsets.data<float>()[i], 1e-3);
 }
 
+TEST(AttentionMap, CellsOfAFixedSideAreTheTilesOfThatSide) {
+  const int64_t tokens = 301, side = 16, cells = 19;
+  const AttentionMap map(causal_case(tokens, 21).record);
+  SweepRequest request;
+  request.cell_side = side;
+  request.cells = {cells, cells};
+  request.heads = {2, 3};
+  const SweepResult swept = map.sweep(request);
+  for (const Pool pool : {Pool::kMax, Pool::kMean}) {
+    const float* got = (pool == Pool::kMax ? swept.pooled_max : swept.pooled_mean).data<float>();
+    for (int64_t r = 0; r < cells; ++r) {
+      for (int64_t c = 0; c < cells; ++c) {
+        const Range rows{r * side, std::min(tokens, (r + 1) * side)}, keys{c * side, std::min(tokens, (c + 1) * side)};
+        const float expected = map.head(0, 2).tile({.queries = rows, .keys = keys, .cells = {1, 1}, .pool = pool}).cells.data<float>()[0];
+        const float value = got[r * cells + c];
+        if (std::isnan(expected)) {
+          EXPECT_TRUE(std::isnan(value)) << r << " " << c;
+        } else {
+          EXPECT_NEAR(value, expected, 1e-5f * expected) << r << " " << c;
+        }
+      }
+    }
+  }
+}
+
 TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
   const Case first = causal_case(10, 11), second = causal_case(10, 12);
   const auto window = [](const Case& data) {

@@ -290,8 +290,7 @@ struct SweepBlock {
     const int64_t* ends = plan->column_ends();
     int64_t next = follows ? column + 1 : 0;
     if (HWY_UNLIKELY(ends[next] <= key)) {
-      const int64_t columns = plan->call.request.cells[1];
-      next = ((key + 1) * columns + plan->keys - 1) / plan->keys - 1;
+      next = plan->cell_column_of(key);
       if (slots > 0 && next != column + 1) fold_slots();
     }
     column = next;

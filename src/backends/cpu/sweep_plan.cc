@@ -70,7 +70,10 @@ void SweepPlan::allocate() {
   const auto [rows, columns] = request.cells;
   pooled = rows > 0 && columns > 0;
   if (!pooled) return;
-  for (int64_t column = 0; column < columns; ++column) column_ends_.push_back((column + 1) * keys / columns);
+  const int64_t side = request.cell_side;
+  for (int64_t column = 0; column < columns; ++column) {
+    column_ends_.push_back(side > 0 ? std::min(keys, (column + 1) * side) : (column + 1) * keys / columns);
+  }
   max_ = opened(result_.pooled_max, {batch, heads, rows, columns});
   mean_ = opened(result_.pooled_mean, {batch, heads, rows, columns});
 }

@@ -49,7 +49,14 @@ class SweepPlan {
   int64_t head_of(int64_t map) const { return heads_.begin + map % heads_.size(); }
   /// Indices into call.rows: whole blocks, but for the last strip.
   Range strip_rows(int64_t strip) const;
-  int64_t cell_row_of(int64_t row) const { return ((row + 1) * call.request.cells[0] + kept - 1) / kept - 1; }
+  int64_t cell_row_of(int64_t row) const {
+    if (call.request.cell_side > 0) return row / call.request.cell_side;
+    return ((row + 1) * call.request.cells[0] + kept - 1) / kept - 1;
+  }
+  int64_t cell_column_of(int64_t key) const {
+    if (call.request.cell_side > 0) return key / call.request.cell_side;
+    return ((key + 1) * call.request.cells[1] + keys - 1) / keys - 1;
+  }
   const int64_t* column_ends() const { return column_ends_.data(); }  // [cell column]
 
   StripSums new_sums(int64_t strip) const;

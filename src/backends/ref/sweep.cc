@@ -113,7 +113,10 @@ class HeadSweep {
 
   void pool(int64_t row, int64_t key, double weight) {
     const auto [rows, columns] = call_.request.cells;
-    const size_t cell = static_cast<size_t>(cell_of(row, record_.rows_kept(), rows) * columns + cell_of(key, keys_, columns));
+    const int64_t side = call_.request.cell_side;
+    const int64_t r = side > 0 ? row / side : cell_of(row, record_.rows_kept(), rows),
+                  c = side > 0 ? key / side : cell_of(key, keys_, columns);
+    const size_t cell = static_cast<size_t>(r * columns + c);
     sums_.cell_sum[cell] += weight;
     sums_.cell_count[cell] += 1;
     sums_.cell_largest[cell] = std::isnan(weight) ? weight : std::max(sums_.cell_largest[cell], weight);
