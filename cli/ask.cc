@@ -20,8 +20,7 @@ std::string quote(const RunText& text, Range span) {
   if (span.size() <= 0) return "";
   const size_t begin = static_cast<size_t>(text.offsets[static_cast<size_t>(span.begin)][0]);
   const size_t end = static_cast<size_t>(text.offsets[static_cast<size_t>(span.end - 1)][1]);
-  return fit(visible(text.text.substr(begin, end > begin ? end - begin : 0)),
-             std::min(40, display_width(visible(text.text.substr(begin, end > begin ? end - begin : 0)))));
+  return cut(visible(text.text.substr(begin, end > begin ? end - begin : 0)), 40);
 }
 
 void run(Options& options) {

@@ -1,4 +1,5 @@
 // clearhead atlas MODEL TEXT: what kind of head is each head, on this text.
+#include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
@@ -35,6 +36,27 @@ std::vector<HeadScores> sorted(std::vector<HeadScores> heads, const std::string&
   usage_error(format("--sort {}: expected strength or one of the scores (clearhead atlas --definitions)", by));
 }
 
+// A row a head, a column a score; in a narrow window whole percents under shortened names.
+void print_table(const std::vector<HeadScores>& heads) {
+  const Terminal screen = terminal();
+  const int width = screen.is_window ? std::clamp((screen.width - 18) / static_cast<int>(kHeadScores), 6, 11) : 11;
+  std::string header = fit("head", 8) + fit("kind", 10);
+  for (const HeadScoreDefinition& entry : head_score_definitions()) header += " " + fit(entry.id, width - 1, true);
+  print(header);
+  for (const HeadScores& head : heads) {
+    std::string line = fit(head_name(head.layer, head.head), 8) + fit(head.kind, 10);
+    for (size_t s = 0; s < kHeadScores; ++s) {
+      const float score = head.scores[s];
+      const bool is_share = s != static_cast<size_t>(HeadScore::kDistance);
+      const char* pattern = width < 8 ? "{:.0f}{}" : "{:.1f}{}";
+      const std::string number = std::isnan(score) ? "–" : format(pattern, is_share ? score * 100 : score, is_share ? " %" : "");
+      const std::string cell = fit(number, width - 1, true);
+      line += " " + (is_share && !std::isnan(score) ? shaded(screen, cell, score) : cell);
+    }
+    print(line);
+  }
+}
+
 void run(Options& options) {
   if (options.definitions) return print_definitions(options.json);
   if (options.look.model.empty()) usage_error("give a model with a text, or a trace");
@@ -49,21 +71,7 @@ void run(Options& options) {
     return print_json(
         Json::object({{"model", trace.plan().model}, {"family", family}, {"tokens", trace.plan().text.ids.size()}, {"heads", list}}));
   }
-  std::string header = fit("head", 9) + fit("kind", 11);
-  for (const HeadScoreDefinition& entry : head_score_definitions()) header += fit(entry.id, 10, true);
-  const Terminal screen = terminal();
-  print(header);
-  for (const HeadScores& head : heads) {
-    std::string line = fit(head_name(head.layer, head.head), 9) + fit(head.kind, 11);
-    for (size_t s = 0; s < kHeadScores; ++s) {
-      const bool share = s != static_cast<size_t>(HeadScore::kDistance);
-      const std::string number = std::isnan(head.scores[s]) ? "–"
-                                 : share                    ? format("{:.1f} %", head.scores[s] * 100)
-                                                            : format("{:.1f}", head.scores[s]);
-      line += share && !std::isnan(head.scores[s]) ? shaded(screen, fit(number, 10, true), head.scores[s]) : fit(number, 10, true);
-    }
-    print(line);
-  }
+  print_table(heads);
 }
 
 }  // namespace

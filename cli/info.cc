@@ -68,7 +68,7 @@ void print_model(const std::string& name, bool json) {
   }
   print(format("{} ({})", info.name, info.model_type));
   if (info.directory != info.name) print(format("  {}", info.directory));
-  print(format("  {} layers × {} heads{}, width {}, head width {}, {} words", info.layers, info.heads,
+  print(format("  {} {} × {} heads{}, width {}, head width {}, {} words", info.layers, info.layers == 1 ? "layer" : "layers", info.heads,
                info.key_heads != info.heads ? format(" on {} key heads", info.key_heads) : "", info.width, info.head_dim,
                with_commas(info.vocabulary)));
   print(format("  {} parameters, {} {} in the file, {} in memory", with_commas(info.parameters), human_bytes(info.file_bytes),

@@ -80,9 +80,9 @@ void print_pooled_map(const Terminal& terminal, const LayerMap& map, const std::
     }
     print(line + (terminal.colours == Colours::kNone ? "" : "\033[0m"));
   }
-  print(fit(format("         keys {} to {}; a cell is the {} of about {} × {} weights{}", 0, map.keys() - 1,
-                   heads.size() == 1 ? "largest" : "mean", (map.queries() + rows - 1) / rows, (map.keys() + columns - 1) / columns,
-                   hatched ? "; ╱ was never scored" : ""),
+  print(cut(format("         keys 0 to {}", map.keys() - 1), terminal.width));
+  print(cut(format("         a cell: the {} of about {} × {} weights{}", heads.size() == 1 ? "largest" : "mean",
+                   (map.queries() + rows - 1) / rows, (map.keys() + columns - 1) / columns, hatched ? "; ╱ never scored" : ""),
             terminal.width));
 }
 
@@ -212,7 +212,7 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   if (boxes.size() <= 400) print_shaded_text(screen, boxes, row);
   for (const Weighted& key : keys) {
     const std::string segment = segment_of(text, key.key);
-    print(fit(format("{:>6.2f} %  #{:<7} {}{}", key.weight * 100, key.key, segment.empty() ? "" : "[" + segment + "] ",
+    print(cut(format("{:>6.2f} %  #{:<7} {}{}", key.weight * 100, key.key, segment.empty() ? "" : "[" + segment + "] ",
                      context_of(text, key.key, 8)),
               screen.width));
   }

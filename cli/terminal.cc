@@ -64,8 +64,10 @@ Terminal terminal() {
   struct winsize size {};
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
     out.width = size.ws_col;
+    out.is_window = true;
   } else if (const char* columns = std::getenv("COLUMNS")) {
     out.width = std::max(20, std::atoi(columns));
+    out.is_window = true;
   }
   const auto is = [](const char* name, const char* value) {
     const char* found = std::getenv(name);
@@ -134,6 +136,8 @@ std::string fit(std::string_view text, int width, bool right) {
   const std::string blank(static_cast<size_t>(std::max(0, width - used)), ' ');
   return right ? blank + out : out + blank;
 }
+
+std::string cut(std::string_view text, int width) { return fit(text, std::min(width, display_width(text))); }
 
 std::string shaded(const Terminal& terminal, std::string_view text, double level) {
   level = std::clamp(level, 0.0, 1.0);

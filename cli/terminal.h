@@ -19,6 +19,7 @@ enum class Colours { kNone, k256, kTrue };
 struct Terminal {
   Colours colours = Colours::kNone;
   int width = 80;
+  bool is_window = false;  ///< false: the width is a guess, as in a pipe
 };
 /// Of standard output. CLEARHEAD_COLOR=none|256|true forces one.
 Terminal terminal();
@@ -31,6 +32,9 @@ std::vector<std::string> graphemes(std::string_view text);
 std::string visible(std::string_view text);
 /// Cut to `width` columns with … and padded to exactly `width`; right-aligned when asked.
 std::string fit(std::string_view text, int width, bool right = false);
+
+/// At most `width` columns, the last of them … where text was cut.
+std::string cut(std::string_view text, int width);
 
 /// `text` on a background of that level (0 … 1).
 std::string shaded(const Terminal& terminal, std::string_view text, double level);

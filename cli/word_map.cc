@@ -49,7 +49,7 @@ std::vector<std::string> letters_of(const std::string& label, int count) {
 }
 
 struct Layout {
-  int label = 4, header = 3, cell = 1;
+  int label = 4, header = 1, cell = 1;
   bool has_header = true;  // false where a letter is wider than a column
 };
 
@@ -124,7 +124,7 @@ void print_words(const Terminal& terminal, const std::vector<Box>& boxes, const 
   std::string caption = layout.cell >= 4 ? "in percent; rows attend to columns" : "rows attend to columns, ";
   if (layout.cell < 4) caption += layout.has_header ? "√ scale" : "which stand in the rows' order; √ scale";
   if (hatched) caption += "; ╱ was never scored";
-  print(fit(std::string(static_cast<size_t>(layout.label + 1), ' ') + caption, terminal.width));
+  print(cut(std::string(static_cast<size_t>(layout.label + 1), ' ') + caption, terminal.width));
 }
 
 }  // namespace clearhead::cli

@@ -154,6 +154,10 @@ class Drawing(Case):
                         if not line.startswith(("next:", str(self.both))):
                             self.assertLessEqual(columns(line), width, line)
 
+    def test_the_atlas_fits_a_window_of_80(self):
+        for line in self.ok("atlas", self.causal, "--file", self.text, COLUMNS="80").out.splitlines():
+            self.assertLessEqual(columns(line), 80, line)
+
     def test_a_pipe_has_bars_and_no_escapes(self):
         for text in self.texts:
             out = self.ok("show", self.both, text, "--head", "L0.H1").out
