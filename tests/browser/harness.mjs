@@ -40,9 +40,9 @@ export function useBrowser() {
 }
 
 async function until(page, test, argument) {
-  for (const end = Date.now() + 20_000; ; await new Promise((done) => setTimeout(done, 40))) {
+  for (const end = Date.now() + 60_000; ; await new Promise((done) => setTimeout(done, 40))) {
     if (await page.evaluate(test, argument)) return;
-    if (Date.now() > end) throw new Error(`not within 20 s: ${test}`);
+    if (Date.now() > end) throw new Error(`not within 60 s: ${test}`);
   }
 }
 

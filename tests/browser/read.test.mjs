@@ -34,7 +34,7 @@ for (const [tokens, options] of [
     const { url, mock } = await start(tokens, options);
     const page = await open(`${url}#h=0.0`);
     const box = page.locator('.box').nth(Math.min(7, mock.model.n - 2));
-    await box.waitFor({ timeout: 20_000 });
+    await box.waitFor({ timeout: 90_000 });
     const token = Number(await box.getAttribute('data-box'));
     await box.click();
     await page.mouse.move(5, 5);

@@ -9,9 +9,9 @@ export interface Strip {
   received: Float32Array | null; // intensities 0…1
   hits: readonly number[]; // UTF-16 offsets
   marks: readonly number[]; // the chosen tokens
-  view: { from: number; to: number };
 }
 
+/** Everything but the view, which alone changes while scrolling. */
 export function paintStrip(context: CanvasRenderingContext2D, width: number, height: number, strip: Strip, theme: Theme): void {
   const y = (offset: number): number => (strip.length ? (offset / strip.length) * height : 0);
   const tone = (t: number): string => css(mix(theme.paper, theme.ink, t));
@@ -24,19 +24,30 @@ export function paintStrip(context: CanvasRenderingContext2D, width: number, hei
   if (strip.profile) bars(context, strip.profile, height, 6, width - 17, (t) => shade(0.25 + 0.75 * t, theme));
   context.fillStyle = tone(0.9);
   for (const hit of strip.hits) context.fillRect(width - 6, Math.round(y(hit)), 6, 1.5);
+  context.fillStyle = css(theme.ink);
   for (const mark of strip.marks) {
-    context.fillStyle = css(theme.ink);
     context.beginPath();
     context.moveTo(0, y(mark) - 4);
     context.lineTo(6, y(mark));
     context.lineTo(0, y(mark) + 4);
     context.fill();
   }
-  const top = y(strip.view.from);
-  const tall = Math.max(6, y(strip.view.to) - top);
+}
+
+/** The part of the text in view, over the strip. */
+export function paintView(
+  context: CanvasRenderingContext2D,
+  width: number,
+  height: number,
+  view: { from: number; to: number },
+  length: number,
+  theme: Theme,
+): void {
+  const top = length ? (view.from / length) * height : 0;
+  const tall = Math.max(6, (length ? (view.to / length) * height : height) - top);
   context.fillStyle = theme.dark ? 'rgb(255 255 255 / 0.09)' : 'rgb(0 0 0 / 0.07)';
   context.fillRect(0, top, width, tall);
-  context.strokeStyle = tone(0.55);
+  context.strokeStyle = css(mix(theme.paper, theme.ink, 0.55));
   context.strokeRect(0.5, Math.round(top) + 0.5, width - 1, Math.round(tall) - 1);
 }
 

@@ -2,7 +2,8 @@
 
 import type { Context } from '../../context';
 import { surface, oncePerFrame, type Surface } from '../../paint/canvas';
-import { paintStrip } from '../../paint/strip';
+import type { Theme } from '../../paint/ramp';
+import { paintStrip, paintView } from '../../paint/strip';
 import type { Span } from '../../source/source';
 import { h } from '../../ui/dom';
 import { intensity } from '../../weights';
@@ -11,6 +12,7 @@ export class Minimap {
   readonly element: HTMLCanvasElement;
   readonly draw: () => void;
   private readonly canvas: Surface;
+  private strip: HTMLCanvasElement | null = null; // all but the view, painted once
   private profile: Float32Array | null = null;
   private received: Float32Array | null = null;
   private hits: readonly number[] = [];
@@ -41,7 +43,7 @@ export class Minimap {
   /** A line of weights over the tokens of the text, largest per row of pixels. */
   setProfile(values: ArrayLike<number> | null, most: number): void {
     this.profile = values ? this.binned((t) => values[t], values.length, most) : null;
-    this.draw();
+    this.changed();
   }
 
   /** Column mass in equal bins of tokens. */
@@ -52,16 +54,22 @@ export class Minimap {
       const most = [...bins].sort((a, b) => a - b)[Math.floor(bins.length * 0.99)] || Math.max(...bins);
       this.received = this.binned((t) => bins[Math.min(bins.length - 1, Math.floor((t * bins.length) / count))], count, most);
     }
-    this.draw();
+    this.changed();
   }
 
   setHits(hits: readonly Span[]): void {
     this.hits = hits.map((s) => this.ctx.text.begin[s.begin]);
-    this.draw();
+    this.changed();
   }
 
   setMarks(spans: readonly Span[]): void {
     this.marks = spans.map((s) => this.ctx.text.begin[s.begin]);
+    this.changed();
+  }
+
+  /** Something but the view changed. */
+  changed(): void {
+    this.strip = null;
     this.draw();
   }
 
@@ -78,17 +86,25 @@ export class Minimap {
   }
 
   private paint(): void {
+    const { context, width, height, ratio } = this.canvas;
+    const theme = this.ctx.theme();
+    if (!this.strip || this.strip.width !== this.canvas.element.width || this.strip.height !== this.canvas.element.height) {
+      this.strip = this.paintedStrip(theme);
+    }
+    context.clearRect(0, 0, width, height);
+    context.drawImage(this.strip, 0, 0, this.strip.width / ratio, this.strip.height / ratio);
+    paintView(context, width, height, this.view(), this.ctx.text.text.length, theme);
+  }
+
+  private paintedStrip(theme: Theme): HTMLCanvasElement {
+    const { element, width, height, ratio } = this.canvas;
     const { text, segments } = this.ctx;
     const bands = segments.map((s) => ({ from: text.begin[s.begin] ?? 0, to: text.end[Math.min(text.count, s.end) - 1] ?? 0 }));
-    const strip = {
-      length: text.text.length,
-      bands,
-      profile: this.profile,
-      received: this.received,
-      hits: this.hits,
-      marks: this.marks,
-      view: this.view(),
-    };
-    paintStrip(this.canvas.context, this.canvas.width, this.canvas.height, strip, this.ctx.theme());
+    const strip = { length: text.text.length, bands, profile: this.profile, received: this.received, hits: this.hits, marks: this.marks };
+    const canvas = h('canvas', { width: element.width, height: element.height });
+    const context = canvas.getContext('2d');
+    context?.scale(ratio, ratio);
+    if (context) paintStrip(context, width, height, strip, theme);
+    return canvas;
   }
 }

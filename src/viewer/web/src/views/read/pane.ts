@@ -22,7 +22,7 @@ export interface PaneEvents {
   pick(token: number, event: MouseEvent): void;
   select(span: Span): void;
   scroll(): void;
-  hydrated(): void;
+  hydrated(block: LiveBlock): void;
 }
 
 export class TextPane {
@@ -173,8 +173,9 @@ export class TextPane {
     }
     if (block.end > at) body.append(text.text.slice(at, block.end));
     this.bodies[index].replaceChildren(body);
-    this.live.set(index, { boxes, elements, painted: [] });
-    this.events.hydrated();
+    const live = { boxes, elements, painted: [] };
+    this.live.set(index, live);
+    this.events.hydrated(live);
   }
 
   private dehydrate(index: number): void {

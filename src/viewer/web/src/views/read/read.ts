@@ -13,8 +13,8 @@ import { h } from '../../ui/dom';
 import { isShare } from '../../context';
 import { intensity, largest, wordAround } from '../../weights';
 import { Minimap } from './minimap';
-import { type Paint, type StepStyle, stepStyles, styleOf } from './painter';
-import { TextPane, describeToken } from './pane';
+import { type BoxStyle, type Paint, type StepStyle, stepStyles, styleOf } from './painter';
+import { type LiveBlock, TextPane, describeToken } from './pane';
 import { painted, topOf } from './top';
 
 export class ReadView implements View {
@@ -30,6 +30,7 @@ export class ReadView implements View {
   private hit: Span | null = null;
   private steps: StepStyle[] = [];
   private receivedOf = '';
+  private style: ((box: Box) => BoxStyle) | null = null; // as of the last paint
 
   constructor(private readonly ctx: Context) {
     this.repaint = oncePerFrame(() => this.paint());
@@ -38,7 +39,7 @@ export class ReadView implements View {
       pick: (token, event) => this.pick(token, event),
       select: (span) => setAnchor(ctx, [span], 'push'),
       scroll: () => this.minimap.draw(),
-      hydrated: () => this.repaint(),
+      hydrated: (block) => this.paintNew(block),
     });
     this.minimap = new Minimap(
       ctx,
@@ -60,7 +61,7 @@ export class ReadView implements View {
     this.steps = stepStyles(this.ctx.theme());
     for (const live of this.pane.live.values()) live.painted.length = 0;
     this.repaint();
-    this.minimap.draw();
+    this.minimap.changed();
   }
 
   update(state: State, before: State): void {
@@ -101,7 +102,14 @@ export class ReadView implements View {
 
   private paint(): void {
     const paint = this.paintOf(this.ctx.focus.shown);
-    this.pane.paint((box) => styleOf(box, paint, this.steps));
+    this.style = (box) => styleOf(box, paint, this.steps);
+    this.pane.paint(this.style);
+  }
+
+  /** A block that came near while scrolling: painted alone, as the others were last. */
+  private paintNew(block: LiveBlock): void {
+    if (this.style) this.pane.paintBlock(block, this.style);
+    else this.repaint();
   }
 
   private paintOf(shown: Shown | null): Paint {
