@@ -24,4 +24,5 @@ install(EXPORT clearheadTargets NAMESPACE clearhead:: DESTINATION ${package_dir}
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/clearheadConfig.cmake.in ${PROJECT_BINARY_DIR}/clearheadConfig.cmake
                               INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/clearheadConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${PROJECT_BINARY_DIR}/clearheadConfig.cmake ${PROJECT_BINARY_DIR}/clearheadConfigVersion.cmake DESTINATION ${package_dir})
+install(FILES ${PROJECT_BINARY_DIR}/clearheadConfig.cmake ${PROJECT_BINARY_DIR}/clearheadConfigVersion.cmake
+  ${CMAKE_CURRENT_LIST_DIR}/FindOneDNN.cmake DESTINATION ${package_dir})
