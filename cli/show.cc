@@ -25,8 +25,6 @@ struct Options {
   bool json = false;
 };
 
-Pool pool_of(const std::vector<int64_t>& heads) { return heads.size() == 1 ? Pool::kMax : Pool::kMean; }
-
 // ▀ with the upper cell's colour before the lower one's.
 std::string half_blocks(const Terminal& terminal, double upper, double lower) {
   const Rgb above = cividis(static_cast<uint8_t>(upper * 255)), below = cividis(static_cast<uint8_t>(lower * 255));
@@ -39,15 +37,16 @@ std::string half_blocks(const Terminal& terminal, double upper, double lower) {
                 static_cast<int>(above.blue), static_cast<int>(below.red), static_cast<int>(below.green), static_cast<int>(below.blue));
 }
 
-// One head's cells, or the mean of several heads'. f32 [rows, columns]: NaN hidden, −1 never scored.
+// One head's largest weights, or the mean of several heads' means. f32 [rows, columns]: NaN hidden, −1 never scored.
 Tensor cells_of(const LayerMap& map, const std::vector<int64_t>& heads, std::array<int64_t, 2> cells) {
-  const TileRequest request{.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = cells, .pool = pool_of(heads)};
+  const TileRequest request{.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = cells};
   Progress progress("map");
   const auto report = progress.callback();
   Tensor out = Tensor::zeros({cells[0], cells[1]});
   float* to = out.mutable_data<float>();
   for (size_t h = 0; h < heads.size(); ++h) {
-    const Tensor part = map.tile(heads[h], request).cells;
+    const Tile tile = map.tile(heads[h], request);
+    const Tensor& part = heads.size() == 1 ? tile.max : tile.mean;
     const float* from = part.data<float>();
     for (int64_t i = 0; i < out.numel(); ++i) to[i] += from[i] / static_cast<float>(heads.size());
     if (report) report(static_cast<double>(h + 1) / static_cast<double>(heads.size()));

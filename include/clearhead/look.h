@@ -18,8 +18,6 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-enum class Pool : uint8_t { kMax, kMean };
-
 /// For looks that may take long.
 struct LookOptions {
   const std::atomic<bool>* cancel = nullptr;                ///< set to true to stop with kCancelled
@@ -52,8 +50,6 @@ struct SweepRequest {
   /// With both > 0, also the whole map (all kept rows × all keys) pooled to this many rows and columns, max and mean. Cells cut the kept rows,
   /// not the sampled ones: row t of the record falls into the cell r with ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋, n = rows kept.
   std::array<int64_t, 2> cells{0, 0};
-  int64_t cell_side =
-      0;  ///< > 0: a cell covers cell_side × cell_side pairs, fewer at the end; cells are then ⌈rows / side⌉ and ⌈keys / side⌉
   Range heads{0, -1};  ///< −1: all
   SweepRequest() = default;
   SweepRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}

@@ -21,18 +21,19 @@ namespace clearhead {
 
 struct TileRequest {
   Range queries{}, keys{};
-  std::array<int64_t, 2> cells{
-      0, 0};  ///< rows, columns of the result; {0, 0}: one cell a weight. Cell r of R over n items covers ⌊rn/R⌋ … ⌊(r+1)n/R⌋
-  Pool pool = Pool::kMax;
+  /// Rows and columns of the result; cell r of R over n items covers [⌊rn/R⌋, ⌊(r+1)n/R⌋). {0, 0}: one cell a weight.
+  std::array<int64_t, 2> cells{0, 0};
+  /// > 0, with cells {0, 0}: a cell covers cell_side × cell_side weights, fewer at the rectangle's end.
+  int64_t cell_side = 0;
   /// Each weight is multiplied by its key's and its row's factor (none when empty): value norms, renormalising. Not negative; NaN leaves a key out.
   std::vector<float> key_factors{};  ///< [keys.size()]
   std::vector<float> row_factors{};  ///< [queries.size()]
 };
 
-/// Cells of weights. A cell without a visible pair is NaN.
+/// Cells of weights: the largest and the mean of those visible, NaN where none is.
 struct Tile {
-  Tensor cells{};  ///< f32 [rows, columns]
-  bool exact = true;
+  Tensor max{}, mean{};  ///< f32 [rows, columns]; one and the same tensor where a cell is one weight
+  bool exact = true;     ///< false: from sampled rows
 };
 
 struct Weighted {

@@ -6,10 +6,13 @@
 // To add a backend: a folder beside ref/ and cpu/, a function returning its table, a line in registry.cc; the conformance tests take it from there.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,12 +47,44 @@ struct WeightsCall {
   int64_t out_stride = 0;  // elements between rows of out
 };
 
+/// Cells laid over a rectangle of a map. No cells: nothing is pooled.
+struct CellGrid {
+  Range rows{}, keys{};  // rows of the record, keys
+  std::array<int64_t, 2> cells{0, 0};
+  int64_t side = 0;  // > 0: cells of side × side from the rectangle's first pair; else cell r of R over n items covers [⌊rn/R⌋, ⌊(r+1)n/R⌋)
+
+  bool empty() const { return cells[0] <= 0 || cells[1] <= 0; }
+  int64_t row_begin(int64_t cell) const { return begin_of(rows, cells[0], cell); }
+  int64_t key_begin(int64_t cell) const { return begin_of(keys, cells[1], cell); }
+  int64_t row_of(int64_t row) const { return cell_of(rows, cells[0], row); }
+  int64_t column_of(int64_t key) const { return cell_of(keys, cells[1], key); }
+
+ private:
+  int64_t begin_of(Range range, int64_t count, int64_t cell) const {
+    return side > 0 ? std::min(range.begin + cell * side, range.end) : range.begin + cell * range.size() / count;
+  }
+  int64_t cell_of(Range range, int64_t count, int64_t item) const {
+    const int64_t at = item - range.begin;
+    return side > 0 ? at / side : ((at + 1) * count + range.size() - 1) / range.size() - 1;
+  }
+};
+
+/// Cells over everything that a record keeps.
+inline CellGrid grid_over(const AttentionRecord& record, std::array<int64_t, 2> cells) {
+  return {.rows = {0, record.rows_kept()}, .keys = {0, key_length(record.keys)}, .cells = cells};
+}
+
 /// All statistics of a sweep in one pass over every row (or every row of `rows`), never holding more than tiles.
 /// Results are exact sums in a fixed order. Hidden pairs count nowhere. SweepResult's tensors are allocated by the backend.
 struct SweepCall {
   const AttentionRecord& record;
-  const SweepRequest& request;
+  const SweepRequest& request;       // its `cells` are in `grid`
   const std::vector<int64_t>& rows;  // row indices looked at, ascending; all rows when exact
+  // Only a call without statistics and matches may have cells over a part of the keys, or factors of the weights in them: an empty span is all ones,
+  // a NaN of key_factors leaves the key out.
+  CellGrid grid{};
+  std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
+  Range batches{0, -1};                                 // −1: all
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;
 };

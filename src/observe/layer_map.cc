@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/contract.h"
 #include "base/format.h"
 #include "clearhead/trace.h"
 
@@ -19,44 +20,47 @@ constexpr int64_t kRowsAtOnce = 48;
 
 Range overlap(Range a, Range b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
-// The cell that item t of n falls into: the r with ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋.
-int64_t cell_of(int64_t t, int64_t n, int64_t cells) { return ((t + 1) * cells - 1) / n; }
-
-// Pools single weights into a grid, whatever order they come in.
+// Cells of single weights, whatever order they come in. Weights one by one are cells of side 1.
 class Pooler {
  public:
-  Pooler(const TileRequest& request, int64_t rows, int64_t columns)
-      : request_(request), rows_(rows), columns_(columns), sums_(rows * columns, kNeverScored), counts_(rows * columns, 0) {}
+  explicit Pooler(const TileRequest& request) : request_(request), grid_{request.queries, request.keys, request.cells, request.cell_side} {
+    if (grid_.empty()) {
+      const int64_t side = grid_.side = std::max<int64_t>(1, grid_.side);
+      grid_.cells = {(request.queries.size() + side - 1) / side, (request.keys.size() + side - 1) / side};
+    }
+    const size_t count = static_cast<size_t>(grid_.cells[0] * grid_.cells[1]);
+    largest_.assign(count, kNeverScored);
+    sums_.assign(count, 0.0);
+    counts_.assign(count, 0);
+  }
 
   void add(int64_t query, int64_t key, float weight) {
     if (key < request_.keys.begin || key >= request_.keys.end) return;
     if (!request_.key_factors.empty()) weight *= request_.key_factors[static_cast<size_t>(key - request_.keys.begin)];
     if (!request_.row_factors.empty()) weight *= request_.row_factors[static_cast<size_t>(query - request_.queries.begin)];
-    const int64_t r = cell_of(query - request_.queries.begin, request_.queries.size(), rows_);
-    const int64_t c = cell_of(key - request_.keys.begin, request_.keys.size(), columns_);
-    const size_t at = static_cast<size_t>(r * columns_ + c);
+    const size_t at = static_cast<size_t>(grid_.row_of(query) * grid_.cells[1] + grid_.column_of(key));
     if (std::isnan(weight)) {
-      if (counts_[at] == 0) sums_[at] = kUnknown;  // scored, and hidden by the description
-    } else if (counts_[at]++ == 0) {
-      sums_[at] = weight;
+      if (counts_[at] == 0) largest_[at] = kUnknown;  // scored, and hidden by the description
     } else {
-      sums_[at] = request_.pool == Pool::kMax ? std::max(sums_[at], weight) : sums_[at] + weight;
+      largest_[at] = counts_[at]++ == 0 ? weight : std::max(largest_[at], weight);
+      sums_[at] += static_cast<double>(weight);
     }
   }
 
-  Tensor result() {
-    if (request_.pool == Pool::kMean) {
-      for (size_t at = 0; at < sums_.size(); ++at) {
-        if (counts_[at] > 0) sums_[at] /= static_cast<float>(counts_[at]);
-      }
+  Tile result() const {
+    std::vector<float> means = largest_;
+    for (size_t at = 0; at < means.size(); ++at) {
+      if (counts_[at] > 0) means[at] = static_cast<float>(sums_[at] / static_cast<double>(counts_[at]));
     }
-    return Tensor::from(sums_, {rows_, columns_});
+    const Shape shape{grid_.cells[0], grid_.cells[1]};
+    return {Tensor::from(largest_, shape), Tensor::from(means, shape), true};
   }
 
  private:
-  TileRequest request_;
-  int64_t rows_, columns_;
-  std::vector<float> sums_;
+  const TileRequest& request_;
+  CellGrid grid_;
+  std::vector<float> largest_;
+  std::vector<double> sums_;
   std::vector<int64_t> counts_;
 };
 
@@ -172,10 +176,7 @@ Tile LayerMap::tile(int64_t head, const TileRequest& request, const LookOptions&
   if (whole()) return AttentionMap(frames_[0].record).head(0, head).tile(request, options);
   check_range(request.queries, queries_, "queries");
   check_range(request.keys, keys_, "keys");
-  const bool pooled = request.cells[0] > 0 && request.cells[1] > 0;
-  const int64_t rows = pooled ? request.cells[0] : request.queries.size();
-  const int64_t columns = pooled ? request.cells[1] : request.keys.size();
-  Pooler pooler(request, rows, columns);
+  Pooler pooler(request);
   for (const Frame& frame : frames_) {
     const Range wanted = overlap(request.queries, frame.queries);
     const MapHead map = AttentionMap(frame.record).head(0, head);
@@ -186,7 +187,7 @@ Tile LayerMap::tile(int64_t head, const TileRequest& request, const LookOptions&
     for (int64_t begin = wanted.begin; begin < wanted.end; begin += kRowsAtOnce) {
       const int64_t end = std::min(wanted.end, begin + kRowsAtOnce);
       const Tile part = map.tile({.queries = {begin + shift, end + shift}, .keys = keys}, {.cancel = options.cancel});
-      const float* weight = part.cells.data<float>();
+      const float* weight = part.max.data<float>();
       for (int64_t i = begin; i < end; ++i) {
         for (int64_t j = keys.begin; j < keys.end; ++j) {
           pooler.add(i, frame.keys.empty() ? j : frame.keys[static_cast<size_t>(j)], *weight++);
@@ -194,7 +195,7 @@ Tile LayerMap::tile(int64_t head, const TileRequest& request, const LookOptions&
       }
     }
   }
-  return {pooler.result(), true};
+  return pooler.result();
 }
 
 std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& options) const {
@@ -231,7 +232,6 @@ std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& opt
 
 SweepResult LayerMap::sweep(const SweepRequest& request, const LookOptions& options) const {
   if (whole()) return AttentionMap(frames_[0].record).sweep(request, options);
-  if (request.cell_side > 0) fail(ErrorCode::kUnsupported, "map: cells of a fixed side need every row in one frame");
   SweepResult out;
   int64_t rows = 0;
   for (const Frame& frame : frames_) rows += frame.queries.size();
@@ -275,11 +275,9 @@ SweepResult LayerMap::sweep(const SweepRequest& request, const LookOptions& opti
     out.pooled_mean = Tensor::empty({1, count, request.cells[0], request.cells[1]});
     const int64_t cells = request.cells[0] * request.cells[1];
     for (int64_t h = 0; h < count; ++h) {
-      TileRequest tile_request{.queries = {0, queries_}, .keys = {0, keys_}, .cells = request.cells, .pool = Pool::kMax};
-      std::copy_n(tile(first_head + h, tile_request, options).cells.data<float>(), cells, out.pooled_max.mutable_data<float>() + h * cells);
-      tile_request.pool = Pool::kMean;
-      std::copy_n(tile(first_head + h, tile_request, options).cells.data<float>(), cells,
-                  out.pooled_mean.mutable_data<float>() + h * cells);
+      const Tile cells_of_head = tile(first_head + h, {.queries = {0, queries_}, .keys = {0, keys_}, .cells = request.cells}, options);
+      std::copy_n(cells_of_head.max.data<float>(), cells, out.pooled_max.mutable_data<float>() + h * cells);
+      std::copy_n(cells_of_head.mean.data<float>(), cells, out.pooled_mean.mutable_data<float>() + h * cells);
     }
   }
   return out;

@@ -55,11 +55,6 @@ void check_request(const AttentionRecord& record, const SweepRequest& request) {
   if (rows < 0 || columns < 0 || (rows > 0) != (columns > 0)) {
     fail(ErrorCode::kInvalidArgument, "sweep: cells are {{{}, {}}}; expected two counts above 0, or {{0, 0}} for none", rows, columns);
   }
-  const int64_t side = request.cell_side;
-  if (side < 0 || (side > 0 && (rows != (record.rows_kept() + side - 1) / side || columns != (shape.keys + side - 1) / side))) {
-    fail(ErrorCode::kInvalidArgument, "sweep: cells are {{{}, {}}} of side {}; expected as many as cover {} rows and {} keys", rows,
-         columns, side, record.rows_kept(), shape.keys);
-  }
   if (!(request.heads.begin == 0 && request.heads.end == -1)) check_range("heads", request.heads, shape.heads);
   for (size_t m = 0; m < request.matches.size(); ++m) {
     const Match& match = request.matches[m];
@@ -88,7 +83,7 @@ Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) co
   check_range("keys", keys, lengths.keys);
   const Range looked = rows_of(*record_, rows);
   if (looked.size() == 0) fail(ErrorCode::kInvalidArgument, "map: a mean over rows [{}, {}) needs at least one row", rows.begin, rows.end);
-  const std::vector<int64_t> chosen = sampled(looked, options.sampled_rows, 0);
+  const std::vector<int64_t> chosen = sampled(looked, options.sampled_rows);
   const int64_t count = static_cast<int64_t>(chosen.size()), slices = (count + kSliceRows - 1) / kSliceRows;
   const int64_t maps = lengths.batch * lengths.heads;
   std::vector<double> partial(static_cast<size_t>(maps * slices));  // [batch·head, slice]
@@ -113,9 +108,10 @@ Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) co
 SweepResult AttentionMap::sweep(const SweepRequest& request, const LookOptions& options) const {
   check_look(*record_);
   check_request(*record_, request);
-  const std::vector<int64_t> rows = sampled({0, record_->rows_kept()}, options.sampled_rows, request.cells[0]);
-  SweepResult result =
-      backend().sweep({.record = *record_, .request = request, .rows = rows, .cancel = options.cancel, .progress = options.progress});
+  const CellGrid grid = grid_over(*record_, request.cells);
+  const std::vector<int64_t> rows = sampled(grid.rows, options.sampled_rows, grid);
+  SweepResult result = backend().sweep(
+      {.record = *record_, .request = request, .rows = rows, .grid = grid, .cancel = options.cancel, .progress = options.progress});
   result.rows_looked_at = static_cast<int64_t>(rows.size());
   result.exact = result.rows_looked_at == record_->rows_kept();
   result.queries.reserve(rows.size());

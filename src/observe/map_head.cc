@@ -1,8 +1,4 @@
 // Looks at one head: a row, a column, a tile of weights one by one or pooled.
-//
-// Pooling walks slices of rows × groups of cell columns. Each such task keeps, for the cells it touches, a maximum, a sum and a count; within
-// a task rows are folded column by column (so that the loop is one vector operation per weight) and columns fold into cells when a cell row ends.
-// Slices follow from the request alone and are merged in order: the bits do not depend on threads.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -18,21 +14,8 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kBlockRows = 48;          // one query tile of the fast kernel
-constexpr int64_t kSliceRows = 384;         // rows of one task
-constexpr int64_t kPieceKeys = 1024;        // 48 rows of them stay in L2
 constexpr int64_t kStripWeights = 1 << 22;  // weights between two looks at the cancel token
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-struct Cell {
-  float max = -1;  // weights are never negative: still −1 means nothing visible
-  double sum = 0;
-  int64_t count = 0;
-  void merge(const Cell& other) {
-    max = std::max(max, other.max);
-    sum += other.sum;
-    count += other.count;
-  }
-};
 
 // Multiplies one row of weights by the request's factors. `row` counts from the tile's first query, `keys` from the map's first key.
 void apply_factors(const TileRequest& request, int64_t row, Range keys, float* weights) {
@@ -46,185 +29,28 @@ void apply_factors(const TileRequest& request, int64_t row, Range keys, float* w
   }
 }
 
-// The grid of a pooled tile: which rows are looked at, and where cells end.
-struct Grid {
-  const AttentionRecord& record;
-  const TileRequest& request;
-  int64_t batch, head;
-  Range rows, keys;  // rows of the record
-  int64_t row_cells, key_cells;
-  std::vector<int64_t> looked;  // rows of the record, ascending
-
-  int64_t row_end(int64_t cell) const { return rows.begin + cell_begin(rows.size(), row_cells, cell + 1); }
-  int64_t key_end(int64_t cell) const { return keys.begin + cell_begin(keys.size(), key_cells, cell + 1); }
-};
-
-// A slice of the looked-at rows and the cell rows it touches.
-struct Slice {
-  int64_t begin, end;            // indices into Grid::looked
-  int64_t cell_begin, cell_end;  // cell rows
-};
-
-std::vector<Slice> slices_of(const Grid& grid) {
-  std::vector<Slice> slices;
-  const int64_t count = static_cast<int64_t>(grid.looked.size());
-  int64_t cell = 0;
-  for (int64_t begin = 0; begin < count; begin += kSliceRows) {
-    Slice slice{begin, std::min(begin + kSliceRows, count), 0, 0};
-    while (grid.row_end(cell) <= grid.looked[static_cast<size_t>(slice.begin)]) ++cell;
-    slice.cell_begin = cell;
-    while (grid.row_end(cell) <= grid.looked[static_cast<size_t>(slice.end - 1)]) ++cell;
-    slice.cell_end = cell + 1;
-    slices.push_back(slice);
+// All cells of a tile in one pass over its pairs, by the backend's sweep.
+Tile pooled(const AttentionRecord& record, int64_t batch, int64_t head, const TileRequest& request, const CellGrid& grid,
+            const LookOptions& options) {
+  if (grid.rows.size() == 0 || grid.keys.size() == 0) {
+    const Tensor nothing =
+        Tensor::from(std::vector<float>(static_cast<size_t>(grid.cells[0] * grid.cells[1]), kNaN), {grid.cells[0], grid.cells[1]});
+    return {nothing, nothing, true};
   }
-  return slices;
-}
-
-// Groups of neighbouring cell columns of about a piece of keys each: [begin, end) of cells.
-std::vector<Range> column_groups(const Grid& grid) {
-  std::vector<Range> groups;
-  for (int64_t begin = 0; begin < grid.key_cells;) {
-    const int64_t first_key = begin == 0 ? grid.keys.begin : grid.key_end(begin - 1);
-    int64_t end = begin + 1;
-    while (end < grid.key_cells && grid.key_end(end) - first_key <= kPieceKeys) ++end;
-    groups.push_back({begin, end});
-    begin = end;
-  }
-  return groups;
-}
-
-// Folds rows of weights column by column.
-class ColumnFold {
- public:
-  explicit ColumnFold(Pool pool) : pool_(pool), max_(kPieceKeys), sum_(kPieceKeys), count_(kPieceKeys) {}
-
-  void clear() {
-    std::fill(max_.begin(), max_.end(), -1.0f);
-    std::fill(sum_.begin(), sum_.end(), 0.0);
-    std::fill(count_.begin(), count_.end(), 0);
-  }
-  void add(const float* weights, int64_t count) {
-    if (pool_ == Pool::kMax) {
-      float* __restrict max = max_.data();
-      for (int64_t j = 0; j < count; ++j) max[j] = weights[j] > max[j] ? weights[j] : max[j];
-      return;
-    }
-    double* __restrict sum = sum_.data();
-    int32_t* __restrict seen = count_.data();
-    for (int64_t j = 0; j < count; ++j) sum[j] += weights[j] >= 0 ? static_cast<double>(weights[j]) : 0.0;
-    for (int64_t j = 0; j < count; ++j) seen[j] += weights[j] >= 0 ? 1 : 0;
-  }
-  Cell cell(int64_t begin, int64_t end) const {
-    Cell out;
-    for (int64_t j = begin; j < end; ++j) {
-      const size_t at = static_cast<size_t>(j);
-      out.merge({max_[at], sum_[at], count_[at]});
-    }
-    return out;
-  }
-
- private:
-  Pool pool_;
-  std::vector<float> max_;
-  std::vector<double> sum_;
-  std::vector<int32_t> count_;
-};
-
-// One task: a slice of rows × a group of cell columns. Cells are [cell rows of the slice, cell columns of the group].
-class TilePooling {
- public:
-  TilePooling(const Grid& grid, const Slice& slice, Range columns)
-      : grid_(grid),
-        slice_(slice),
-        columns_(columns),
-        fold_(grid.request.pool),
-        weights_(kBlockRows * kPieceKeys),
-        cells_(static_cast<size_t>((slice.cell_end - slice.cell_begin) * columns.size())) {}
-
-  std::vector<Cell> run() {
-    const int64_t begin = columns_.begin == 0 ? grid_.keys.begin : grid_.key_end(columns_.begin - 1);
-    const int64_t end = grid_.key_end(columns_.end - 1);
-    for (int64_t key = begin; key < end; key += kPieceKeys) take_piece({key, std::min(key + kPieceKeys, end)});
-    return std::move(cells_);
-  }
-
- private:
-  void take_piece(Range keys) {
-    fold_.clear();
-    int64_t cell = slice_.cell_begin;
-    for (int64_t begin = slice_.begin; begin < slice_.end; begin += kBlockRows) {
-      const int64_t count = std::min(kBlockRows, slice_.end - begin);
-      const int64_t* rows = grid_.looked.data() + begin;
-      backend().weights({.record = grid_.record,
-                         .batch = grid_.batch,
-                         .head = grid_.head,
-                         .rows = rows,
-                         .row_count = count,
-                         .keys = keys,
-                         .quantity = WeightsCall::Quantity::kWeightOrNaN,
-                         .out = weights_.data(),
-                         .out_stride = kPieceKeys});
-      for (int64_t r = 0; r < count; ++r) {
-        while (grid_.row_end(cell) <= rows[r]) flush(cell++, keys);
-        float* weights = weights_.data() + r * kPieceKeys;
-        apply_factors(grid_.request, rows[r] - grid_.rows.begin, keys, weights);
-        fold_.add(weights, keys.size());
-      }
-    }
-    flush(cell, keys);
-  }
-
-  void flush(int64_t cell_row, Range keys) {
-    Cell* row = cells_.data() + (cell_row - slice_.cell_begin) * columns_.size();
-    int64_t begin = keys.begin;
-    for (int64_t column = columns_.begin; column < columns_.end && begin < keys.end; ++column) {
-      const int64_t end = std::min(grid_.key_end(column), keys.end);
-      if (end <= begin) continue;
-      row[column - columns_.begin].merge(fold_.cell(begin - keys.begin, end - keys.begin));
-      begin = end;
-    }
-    fold_.clear();
-  }
-
-  const Grid& grid_;
-  const Slice& slice_;
-  const Range columns_;
-  ColumnFold fold_;
-  std::vector<float> weights_;  // [row of the block, key of the piece]
-  std::vector<Cell> cells_;
-};
-
-Tensor pooled(const Grid& grid, const LookOptions& options) {
-  const std::vector<Slice> slices = slices_of(grid);
-  const std::vector<Range> groups = column_groups(grid);
-  const int64_t tasks = static_cast<int64_t>(slices.size() * groups.size()), group_count = static_cast<int64_t>(groups.size());
-  std::vector<std::vector<Cell>> parts(static_cast<size_t>(tasks));
-  LookProgress progress(options, tasks);
-  parallel_for(tasks, [&](int64_t task, int thread) {
-    progress.before_task();
-    parts[static_cast<size_t>(task)] =
-        TilePooling(grid, slices[static_cast<size_t>(task / group_count)], groups[static_cast<size_t>(task % group_count)]).run();
-    progress.after_task(thread);
-  });
-  std::vector<Cell> cells(static_cast<size_t>(grid.row_cells * grid.key_cells));  // [cell row, cell column]
-  for (int64_t task = 0; task < tasks; ++task) {
-    const Slice& slice = slices[static_cast<size_t>(task / group_count)];
-    const Range columns = groups[static_cast<size_t>(task % group_count)];
-    const Cell* part = parts[static_cast<size_t>(task)].data();
-    for (int64_t row = slice.cell_begin; row < slice.cell_end; ++row) {
-      for (int64_t column = columns.begin; column < columns.end; ++column) {
-        cells[static_cast<size_t>(row * grid.key_cells + column)].merge(*part++);
-      }
-    }
-  }
-  Tensor out = Tensor::empty({grid.row_cells, grid.key_cells});
-  float* values = out.mutable_data<float>();
-  const Pool pool = grid.request.pool;
-  for (const Cell& cell : cells) {
-    const bool seen = pool == Pool::kMax ? cell.max >= 0 : cell.count > 0;
-    *values++ = !seen ? kNaN : pool == Pool::kMax ? cell.max : static_cast<float>(cell.sum / static_cast<double>(cell.count));
-  }
-  return out;
+  SweepRequest sweep;
+  sweep.heads = {head, head + 1};
+  const std::vector<int64_t> rows = sampled(grid.rows, options.sampled_rows, grid);
+  const SweepResult swept = backend().sweep({.record = record,
+                                             .request = sweep,
+                                             .rows = rows,
+                                             .grid = grid,
+                                             .row_factors = request.row_factors,
+                                             .key_factors = request.key_factors,
+                                             .batches = {batch, batch + 1},
+                                             .cancel = options.cancel,
+                                             .progress = options.progress});
+  const Shape cells{grid.cells[0], grid.cells[1]};
+  return {swept.pooled_max.reshape(cells), swept.pooled_mean.reshape(cells), static_cast<int64_t>(rows.size()) == grid.rows.size()};
 }
 
 // One cell a weight, in strips so that a long look can be cancelled.
@@ -233,7 +59,7 @@ Tensor weights_one_by_one(const AttentionRecord& record, const TileRequest& requ
   const int64_t keys = request.keys.size();
   Tensor out = Tensor::empty({rows.size(), keys});
   if (out.numel() == 0) return out;
-  const std::vector<int64_t> all = sampled(rows, 0, 0);
+  const std::vector<int64_t> all = every(rows);
   const int64_t strip = std::max(kBlockRows, kStripWeights / keys / kBlockRows * kBlockRows);
   const int64_t strips = (rows.size() + strip - 1) / strip;
   float* values = out.mutable_data<float>();
@@ -321,7 +147,7 @@ MapRow MapHead::row(int64_t query) const {
 std::vector<float> MapHead::column(int64_t key, Range queries) const {
   check_look(*record_);
   check_range("keys", {key, key + 1}, key_length(record_->keys));
-  const std::vector<int64_t> rows = sampled(rows_of(*record_, queries), 0, 0);
+  const std::vector<int64_t> rows = every(rows_of(*record_, queries));
   std::vector<float> out(rows.size());
   if (rows.empty()) return out;
   backend().weights({.record = *record_,
@@ -342,15 +168,22 @@ Tile MapHead::tile(const TileRequest& request, const LookOptions& options) const
   const Range rows = rows_of(*record_, request.queries);
   check_factors("key_factors", request.key_factors, request.keys.size());
   check_factors("row_factors", request.row_factors, request.queries.size());
+  const int64_t side = request.cell_side;
   const auto [row_cells, key_cells] = request.cells;
-  if (row_cells == 0 && key_cells == 0) return {weights_one_by_one(*record_, request, batch_, head_, rows, options), true};
-  if (row_cells <= 0 || key_cells <= 0) {
-    fail(ErrorCode::kInvalidArgument, "map: a tile of {} × {} cells; expected two counts above 0, or {{0, 0}} for one cell a weight",
-         row_cells, key_cells);
+  if ((row_cells > 0) != (key_cells > 0) || row_cells < 0 || side < 0 || (side > 0 && row_cells > 0)) {
+    fail(ErrorCode::kInvalidArgument,
+         "map: a tile of {} × {} cells of side {}; expected two counts above 0 and no side, no counts and a side above 0, or neither for "
+         "one "
+         "cell a weight",
+         row_cells, key_cells, side);
   }
-  const Grid grid{
-      *record_, request, batch_, head_, rows, request.keys, row_cells, key_cells, sampled(rows, options.sampled_rows, row_cells)};
-  return {pooled(grid, options), static_cast<int64_t>(grid.looked.size()) == rows.size()};
+  if (side <= 1 && row_cells == 0) {
+    const Tensor weights = weights_one_by_one(*record_, request, batch_, head_, rows, options);
+    return {weights, weights, true};
+  }
+  CellGrid grid{.rows = rows, .keys = request.keys, .cells = request.cells, .side = side};
+  if (side > 0) grid.cells = {(rows.size() + side - 1) / side, (request.keys.size() + side - 1) / side};
+  return pooled(*record_, batch_, head_, request, grid, options);
 }
 
 }  // namespace clearhead

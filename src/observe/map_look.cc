@@ -1,6 +1,7 @@
 #include "observe/map_look.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "backends/registry.h"
 #include "base/format.h"
@@ -32,22 +33,25 @@ Range rows_of(const AttentionRecord& record, Range queries) {
   return {queries.begin - record.first_query, queries.end - record.first_query};
 }
 
-std::vector<int64_t> sampled(Range rows, int64_t wanted, int64_t row_cells) {
+std::vector<int64_t> every(Range rows) {
+  std::vector<int64_t> out(static_cast<size_t>(std::max<int64_t>(0, rows.size())));
+  std::iota(out.begin(), out.end(), rows.begin);
+  return out;
+}
+
+std::vector<int64_t> sampled(Range rows, int64_t wanted, const CellGrid& grid) {
   const int64_t count = rows.size();
+  if (wanted <= 0 || wanted >= count) return every(rows);
   std::vector<int64_t> chosen;
-  if (wanted <= 0 || wanted >= count) {
-    chosen.resize(static_cast<size_t>(std::max<int64_t>(0, count)));
-    for (int64_t row = 0; row < count; ++row) chosen[static_cast<size_t>(row)] = rows.begin + row;
-    return chosen;
-  }
-  chosen.reserve(static_cast<size_t>(wanted + row_cells));
+  chosen.reserve(static_cast<size_t>(wanted + grid.cells[0]));
   for (int64_t k = 0; k < wanted; ++k) chosen.push_back(rows.begin + (2 * k + 1) * count / (2 * wanted));
-  for (int64_t cell = 0; cell < row_cells; ++cell) {  // a cell between two samples still shows its middle row
-    const int64_t begin = cell_begin(count, row_cells, cell), end = cell_begin(count, row_cells, cell + 1);
-    if (begin < end) chosen.push_back(rows.begin + (begin + end) / 2);
+  for (int64_t cell = 0; cell < grid.cells[0]; ++cell) {
+    const int64_t begin = grid.row_begin(cell), end = grid.row_begin(cell + 1);
+    const auto first = std::lower_bound(chosen.begin(), chosen.begin() + wanted, begin);
+    const bool seen = first != chosen.begin() + wanted && *first < end;
+    if (begin < end && !seen) chosen.push_back((begin + end) / 2);
   }
   std::sort(chosen.begin(), chosen.end());
-  chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
   return chosen;
 }
 

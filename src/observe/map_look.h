@@ -21,11 +21,11 @@ void check_range(std::string_view what, Range range, int64_t count);
 /// Queries → rows of the record. Throws kInvalidArgument outside the call's queries, kNotFound where Q was not kept.
 Range rows_of(const AttentionRecord& record, Range queries);
 
-/// Rows looked at out of rows.size(): all of them, or `wanted` evenly spaced ones. With row_cells > 0 every cell that has rows has at least one of them.
-std::vector<int64_t> sampled(Range rows, int64_t wanted, int64_t row_cells);
+/// begin, begin + 1 … end − 1.
+std::vector<int64_t> every(Range rows);
 
-/// Where cell `cell` of `cells` begins over `count` items.
-inline int64_t cell_begin(int64_t count, int64_t cells, int64_t cell) { return count * cell / cells; }
+/// Rows looked at out of `rows`: all of them, or `wanted` evenly spaced ones and more where a cell row of the grid would have none.
+std::vector<int64_t> sampled(Range rows, int64_t wanted, const CellGrid& grid = {});
 
 /// Counts the tasks of a look that are done: throws kCancelled from the next task after the token is set, reports progress from the calling thread.
 class LookProgress {

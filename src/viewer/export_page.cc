@@ -243,7 +243,7 @@ void PageWriter::add_segment_masses(const FamilyFacts& known) {
 ViewFrame PageWriter::weights_frame(const HeadLook& at, const FamilyFacts& known) {
   const LayerMap map = source_.map(at.family, at.layer);
   const Tile tile = map.tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
-  const std::span<const float> weights(tile.cells.data<float>(), static_cast<size_t>(tile.cells.numel()));
+  const std::span<const float> weights(tile.max.data<float>(), static_cast<size_t>(tile.max.numel()));
   const Codes codes = quantise(weights, Scale::kLog);
   std::vector<float> sums, lse(static_cast<size_t>(known.queries), -std::numeric_limits<float>::infinity());
   for (int64_t i = 0; i < known.queries; ++i) {
@@ -320,7 +320,7 @@ ViewFrame PageWriter::top_frame(const HeadLook& at, const FamilyFacts& known, co
       const Tile tile = map.tile(at.head, {.queries = some, .keys = {0, known.keys}}, looks());
       tell(0.75);
       for (int64_t r = 0; r < some.size(); ++r) {
-        const float* row = tile.cells.data<float>() + r * known.keys;
+        const float* row = tile.max.data<float>() + r * known.keys;
         best.clear();  // ascending by (weight, later key): the first is the one to go
         const auto lighter = [](const auto& a, const auto& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); };
         float least = 0;
@@ -387,7 +387,7 @@ void PageWriter::add_heads(const FamilyFacts& known) {
     hold("top");
     ++heads_held_;
     if (known.all_rows && affordable(known)) {
-      const Cells cells = source_.swept_cells(at, source_.overview_level(known, kOverviewSide), looks());
+      const Cells cells = source_.cells(at, source_.overview_level(known, kOverviewSide), {0, known.queries}, {0, known.keys}, 0, looks());
       ViewFrame frame = source_.picture_frame(at, cells, true, true, false);
       frame.header["event"] = "picture";
       if (blobs_.add_within(head_path("overview", at), frame, room_)) hold("overview");

@@ -170,7 +170,6 @@ class LiveSource {
   Line row_line(const LineLook& look, const LookOptions& options);
   Line column_line(const LineLook& look, const LookOptions& options);
   Cells cells(const HeadLook& at, int z, Range queries, Range keys, int64_t sampled_rows, const LookOptions& options);
-  Cells swept_cells(const HeadLook& at, int z, const LookOptions& options);  ///< the whole map, raw weights, in one pass
   int overview_level(const FamilyFacts& facts, int64_t side) const;
   ViewFrame picture_frame(const HeadLook& at, const Cells& cells, bool max, bool mean, bool f32) const;
   const HeadStatistics& statistics(const std::string& family, int layer, int64_t head, const LookOptions& options);

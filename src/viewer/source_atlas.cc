@@ -117,7 +117,7 @@ std::vector<HeadStatistics> LiveSource::sweep_heads(const std::string& family, i
       head.thumbnail_columns = std::min(kThumbnail, known.keys);
       TileRequest tile{.queries = {0, known.queries}, .keys = {0, known.keys}, .cells = {head.thumbnail_rows, head.thumbnail_columns}};
       const Tile picture = map.tile(heads.begin + at, tile, {.cancel = options.cancel});
-      head.thumbnail.assign(picture.cells.data<float>(), picture.cells.data<float>() + picture.cells.numel());
+      head.thumbnail.assign(picture.max.data<float>(), picture.max.data<float>() + picture.max.numel());
     }
     out.push_back(std::move(head));
   }

@@ -159,7 +159,7 @@ LiveSource::Line LiveSource::row_line(const LineLook& look, const LookOptions& o
       const Range rows{begin, std::min(range.end, begin + block)};
       const Tile tile = map.tile(look.at.head, {.queries = rows, .keys = {0, keys}}, {.cancel = options.cancel});
       for (int64_t r = 0; r < rows.size(); ++r) {
-        const float* weights = tile.cells.data<float>() + r * keys;
+        const float* weights = tile.max.data<float>() + r * keys;
         add_row(weights, known, look.at.sink, norm, line, sums);
         if (wanted > 1) continue;
         const KeptRow kept = kept_row(map, begin);
@@ -219,7 +219,7 @@ LiveSource::Line LiveSource::column_line(const LineLook& look, const LookOptions
       check_cancel(options);
       const Range rows{begin, std::min(known.queries, begin + block)};
       const Tile tile = map.tile(look.at.head, {.queries = rows, .keys = range}, {.cancel = options.cancel});
-      const float* weight = tile.cells.data<float>();
+      const float* weight = tile.max.data<float>();
       for (int64_t i = rows.begin; i < rows.end; ++i) {
         const size_t at = static_cast<size_t>(i);
         const double divisor = masses.empty() ? 1.0 : std::max(kSmallestRest, 1.0 - static_cast<double>(masses[at]));

@@ -59,7 +59,7 @@ std::vector<Range> without(const std::vector<Range>& ranges, const std::vector<i
 
 // Σ over a block of weights [rows, keys], each by its key's norm, each row by its divisor. Hidden and never-scored pairs add nothing.
 double block_mass(const Tile& tile, Range keys, const std::vector<float>& norm, const std::vector<double>& divisors) {
-  const float* weight = tile.cells.data<float>();
+  const float* weight = tile.max.data<float>();
   double sum = 0;
   for (const double divisor : divisors) {
     double row = 0;
@@ -77,7 +77,7 @@ std::vector<double> what_sinks_leave(const LayerMap& map, int64_t head, Range ro
   const Tile tile = map.tile(head, {.queries = rows, .keys = {0, known.keys}}, {.cancel = options.cancel});
   std::vector<double> out;
   for (int64_t r = 0; r < rows.size(); ++r) {
-    const float* weights = tile.cells.data<float>() + r * known.keys;
+    const float* weights = tile.max.data<float>() + r * known.keys;
     double all = 0, at_sinks = 0;
     size_t next = 0;
     for (int64_t j = 0; j < known.keys; ++j) {

@@ -1,7 +1,6 @@
 // Pictures of a map: tiles of 256² cells at any level, and the overview of the whole.
 //
-// A cell of level z covers 2^z × 2^z weights. The map room pools any rectangle to any grid by ⌊rn/R⌋, which is 2^z exactly where n = R·2^z: a
-// rectangle is cut into that part and the ragged cells at the map's end. Every cell is the max and the mean over its visible pairs.
+// A cell of level z covers 2^z × 2^z weights, fewer at the map's end, and is the max and the mean over its visible pairs.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -20,40 +19,6 @@ constexpr double kTileWork = 6e9;
 // An overview that costs less than this needs no sampled picture first.
 constexpr double kInstantWork = 3e9;
 constexpr double kPairWork = 24;  // what exp, pooling and memory cost a pair, in multiply-adds
-
-struct Part {
-  Range items{};
-  int64_t cell = 0, cells = 0;
-};
-
-// The whole cells of a range, then its ragged end.
-std::vector<Part> parts_of(Range items, int64_t side) {
-  const int64_t whole = items.size() / side;
-  std::vector<Part> parts;
-  if (whole > 0) parts.push_back({{items.begin, items.begin + whole * side}, 0, whole});
-  if (items.begin + whole * side < items.end) parts.push_back({{items.begin + whole * side, items.end}, whole, 1});
-  return parts;
-}
-
-std::vector<float> part_of(const std::vector<float>& values, Range whole, Range part) {
-  if (values.empty()) return {};
-  const auto at = [&](int64_t i) { return values.begin() + static_cast<std::ptrdiff_t>(i - whole.begin); };
-  return {at(part.begin), at(part.end)};
-}
-
-void place(const Tensor& from, std::vector<float>& to, int64_t columns, const Part& rows, const Part& keys) {
-  const float* values = from.data<float>();
-  for (int64_t r = 0; r < rows.cells; ++r) {
-    std::copy_n(values + r * keys.cells, keys.cells, to.begin() + static_cast<std::ptrdiff_t>((rows.cell + r) * columns + keys.cell));
-  }
-}
-
-// Progress of several looks one after another.
-LookOptions share_of(const LookOptions& options, double begin, double end) {
-  LookOptions own = options;
-  if (options.progress) own.progress = [&options, begin, end](double done) { options.progress(begin + done * (end - begin)); };
-  return own;
-}
 
 Json codes_json(const Codes& codes) {
   const char* kind = codes.kind == Scale::kLog ? "log" : codes.kind == Scale::kSqrt ? "sqrt" : "linear";
@@ -74,54 +39,35 @@ int64_t cells_of(int64_t items, int z) { return (items + (int64_t{1} << z) - 1) 
 Cells LiveSource::cells(const HeadLook& at, int z, Range queries, Range keys, int64_t sampled_rows, const LookOptions& options) {
   const FamilyFacts& known = facts(at.family);
   const LayerMap map = trace_->map(known.shape.name, at.layer);
-  Cells out{.z = z, .queries = queries, .keys = keys, .rows = cells_of(queries.size(), z), .columns = cells_of(keys.size(), z)};
-  const size_t count = static_cast<size_t>(out.rows * out.columns);
-  out.max.assign(count, std::numeric_limits<float>::quiet_NaN());
-  out.mean = out.max;
-  std::vector<float> key_factors = norms(at), row_factors;
-  if (!key_factors.empty()) key_factors = part_of(key_factors, {0, known.keys}, keys);
+  TileRequest request{.queries = queries, .keys = keys, .cell_side = int64_t{1} << z};
+  if (const std::vector<float> factors = norms(at); !factors.empty()) {
+    request.key_factors.assign(factors.begin() + keys.begin, factors.begin() + keys.end);
+  }
   if (at.sink != SinkRule::kMark && !known.sinks.empty()) {
     const std::vector<float> without = sink_key_factors(keys, known.sinks, at.sink);
-    if (key_factors.empty()) {
-      key_factors = without;
-    } else {
-      for (size_t j = 0; j < without.size(); ++j) key_factors[j] *= without[j];
-    }
+    if (request.key_factors.empty()) request.key_factors.assign(without.size(), 1);
+    for (size_t j = 0; j < without.size(); ++j) request.key_factors[j] *= without[j];
     if (at.sink == SinkRule::kRenormalise) {
-      for (const float mass : part_of(sink_masses(at), {0, known.queries}, queries)) {
-        row_factors.push_back(static_cast<float>(1.0 / std::max(1e-12, 1.0 - static_cast<double>(mass))));
+      const std::vector<float> masses = sink_masses(at);
+      for (int64_t i = queries.begin; i < queries.end; ++i) {
+        const double left = 1.0 - static_cast<double>(masses[static_cast<size_t>(i)]);
+        request.row_factors.push_back(static_cast<float>(1.0 / std::max(1e-12, left)));
       }
     }
   }
-  const int64_t side = int64_t{1} << z;
-  const double all = std::max(1.0, static_cast<double>(queries.size()) * static_cast<double>(keys.size()));
-  double done = 0;
-  for (const Part& rows : parts_of(queries, side)) {
-    for (const Part& columns : parts_of(keys, side)) {
-      TileRequest request{.queries = rows.items,
-                          .keys = columns.items,
-                          .cells = {rows.cells, columns.cells},
-                          .key_factors = part_of(key_factors, keys, columns.items),
-                          .row_factors = part_of(row_factors, queries, rows.items)};
-      const double share = static_cast<double>(rows.items.size()) * static_cast<double>(columns.items.size()) / all;
-      if (z == 0) request.cells = {0, 0};
-      for (const Pool pool : {Pool::kMax, Pool::kMean}) {
-        request.pool = pool;
-        LookOptions own = share_of(options, done, done + share / 2);
-        own.sampled_rows =
-            z == 0 ? 0 : std::max<int64_t>(sampled_rows * rows.items.size() / std::max<int64_t>(1, queries.size()), sampled_rows > 0);
-        const Tile tile = map.tile(at.head, request, own);
-        done += share / 2;
-        out.exact = out.exact && tile.exact;
-        place(tile.cells, pool == Pool::kMax ? out.max : out.mean, out.columns, rows, columns);
-        if (z > 0) continue;
-        place(tile.cells, out.mean, out.columns, rows, columns);  // one weight: its mean is itself
-        break;
-      }
-    }
-  }
-  out.sampled_rows = out.exact ? 0 : sampled_rows;
-  return out;
+  LookOptions own = options;
+  own.sampled_rows = z == 0 ? 0 : sampled_rows;
+  const Tile tile = map.tile(at.head, request, own);
+  const auto values = [](const Tensor& cells) { return std::vector<float>(cells.data<float>(), cells.data<float>() + cells.numel()); };
+  return {.z = z,
+          .queries = queries,
+          .keys = keys,
+          .rows = tile.max.size(0),
+          .columns = tile.max.size(1),
+          .max = values(tile.max),
+          .mean = values(tile.mean),
+          .exact = tile.exact,
+          .sampled_rows = tile.exact ? 0 : sampled_rows};
 }
 
 int LiveSource::overview_level(const FamilyFacts& known, int64_t side) const {
@@ -166,7 +112,7 @@ ViewFrame LiveSource::tile(const TileLook& look, const LookOptions& options) {
   const Range queries{look.y * side, std::min(known.queries, (look.y + 1) * side)};
   const Range keys{look.x * side, std::min(known.keys, (look.x + 1) * side)};
   int64_t sample = 0;
-  const double a_row = static_cast<double>(keys.size()) * (static_cast<double>(known.shape.d_k) + kPairWork) * (look.z > 0 ? 2 : 1);
+  const double a_row = static_cast<double>(keys.size()) * (static_cast<double>(known.shape.d_k) + kPairWork);
   if (!look.exact && a_row * static_cast<double>(queries.size()) > kTileWork)
     sample = std::max<int64_t>(1, static_cast<int64_t>(kTileWork / a_row));
   const Cells found = cells(look.at, look.z, queries, keys, sample, options);
@@ -181,7 +127,7 @@ void LiveSource::overview(const HeadLook& at, const TakeFrame& take, const LookO
   const int z = overview_level(known, kOverviewSide);
   const Range queries{0, known.queries}, keys{0, known.keys};
   const double work =
-      2 * static_cast<double>(known.queries) * static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork);
+      static_cast<double>(known.queries) * static_cast<double>(known.keys) * (static_cast<double>(known.shape.d_k) + kPairWork);
   const auto picture = [&](const Cells& found) {
     ViewFrame frame = picture_frame(at, found, true, true, false);
     frame.header["event"] = "picture";
@@ -192,28 +138,7 @@ void LiveSource::overview(const HeadLook& at, const TakeFrame& take, const LookO
     own.progress = nullptr;
     picture(cells(at, z, queries, keys, kSampledRows, own));
   }
-  picture(at.weight == WeightKind::kRaw && at.sink == SinkRule::kMark ? swept_cells(at, z, options)
-                                                                      : cells(at, z, queries, keys, 0, options));
-}
-
-// Max and mean of a whole map in one pass over it; what a window never scored, or a map in frames, takes the way of tiles.
-Cells LiveSource::swept_cells(const HeadLook& at, int z, const LookOptions& options) {
-  const FamilyFacts& known = facts(at.family);
-  const LayerMap map = trace_->map(known.shape.name, at.layer);
-  if (!map.whole() || z == 0) return cells(at, z, {0, known.queries}, {0, known.keys}, 0, options);
-  Cells out{.z = z, .queries = {0, known.queries}, .keys = {0, known.keys}};
-  SweepRequest request;
-  request.cell_side = int64_t{1} << z;
-  request.cells = {out.rows = cells_of(known.queries, z), out.columns = cells_of(known.keys, z)};
-  request.heads = {at.head, at.head + 1};
-  const SweepResult swept = map.sweep(request, options);
-  const auto plane = [&](const Tensor& tensor) {
-    const float* values = tensor.data<float>();
-    return std::vector<float>(values, values + out.rows * out.columns);
-  };
-  out.max = plane(swept.pooled_max);
-  out.mean = plane(swept.pooled_mean);
-  return out;
+  picture(cells(at, z, queries, keys, 0, options));
 }
 
 }  // namespace clearhead

@@ -181,7 +181,8 @@ TEST(Reference, ASweepIsTheSumsOfTheMap) {
   request.offset_reach = 1;
   request.cells = {2, 2};
   request.matches = {{.query_tags = {5, -1, 7}, .key_tags = {7, 5, 7}}};
-  const SweepResult result = ref_backend().sweep({.record = run.record, .request = request, .rows = {0, 1, 2}});
+  const SweepResult result =
+      ref_backend().sweep({.record = run.record, .request = request, .rows = {0, 1, 2}, .grid = grid_over(run.record, request.cells)});
   const double h0 = -(0.25 * std::log(0.25) + 0.75 * std::log(0.75)), h2 = -(6.0 / 7 * std::log(3.0 / 7) + 1.0 / 7 * std::log(1.0 / 7));
   expect_near(result.entropy, {h0, std::log(2.0), h2});
   expect_near(result.received, {0.25 + 0.5 + 3.0 / 7, 0.75 + 1.0 / 7, 0.5 + 3.0 / 7});
@@ -197,7 +198,8 @@ TEST(Reference, ASweepOfSampledRowsScalesSumsOverRowsOnly) {
   const Call run = known_map();
   SweepRequest request{entropy, received};
   request.cells = {3, 4};
-  const SweepResult result = ref_backend().sweep({.record = run.record, .request = request, .rows = {1}});
+  const SweepResult result =
+      ref_backend().sweep({.record = run.record, .request = request, .rows = {1}, .grid = grid_over(run.record, request.cells)});
   expect_near(result.entropy, {std::log(2.0)});
   expect_near(result.received, {1.5, 0, 1.5});
   expect_near(result.pooled_max, {NAN, NAN, NAN, NAN, NAN, 0.5, NAN, 0.5, NAN, NAN, NAN, NAN});

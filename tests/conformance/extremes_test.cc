@@ -257,7 +257,8 @@ TEST_P(Extremes, SizesOfZeroGiveEmptyOrZeroResults) {
   EXPECT_EQ(no_keys.record.rows.m.data<float>()[5], -kInfinity);
   SweepRequest everything{entropy, received, distance, offsets};
   everything.cells = {2, 2};
-  const SweepResult swept = backend_.sweep({.record = no_keys.record, .request = everything, .rows = {0, 1, 2}});
+  const SweepResult swept = backend_.sweep(
+      {.record = no_keys.record, .request = everything, .rows = {0, 1, 2}, .grid = grid_over(no_keys.record, everything.cells)});
   EXPECT_EQ(swept.entropy.data<float>()[0], 0);
   EXPECT_EQ(swept.received.numel(), 0);
   EXPECT_TRUE(std::isnan(swept.pooled_max.data<float>()[0]));

@@ -83,7 +83,7 @@ void expect_bounded_sweep(const Backend& backend, const Tensor& q, const Keys& k
   request.cells = {64, 64};
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < q.size(2); ++i) rows.push_back(i);
-  const SweepResult result = backend.sweep({.record = record, .request = request, .rows = rows});
+  const SweepResult result = backend.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
   double mass = 0;
   for (int64_t j = 0; j < result.received.numel(); ++j) mass += static_cast<double>(result.received.data<float>()[j]);
   EXPECT_NEAR(mass, static_cast<double>(q.size(1) * q.size(2)), 1e-3 * static_cast<double>(q.size(2)));

@@ -175,7 +175,8 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
     const SweepRequest request = everything(c);
     const std::vector<int64_t> rows = rows_of(c, index);
     const AttentionRecord record = run(backend_, c).record;
-    const SweepResult result = backend_.sweep({.record = record, .request = request, .rows = rows});
+    const SweepResult result =
+        backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
     compare({c, last_head_of(index), rows}, request, result);
   }
 }
@@ -189,10 +190,10 @@ TEST_P(Sweeps, ThreadsAndHeadsAskedForChangeNoBits) {
     const std::vector<int64_t> rows = rows_of(c, index);
     const AttentionRecord record = run(backend_, c).record;
     set_threads(1);
-    const SweepResult all = backend_.sweep({.record = record, .request = request, .rows = rows});
+    const SweepResult all = backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
     set_threads(2 + static_cast<int>(index % 3));
     request.heads = {c.shape.heads - 1, c.shape.heads};
-    const SweepResult one = backend_.sweep({.record = record, .request = request, .rows = rows});
+    const SweepResult one = backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
     const auto same = [&](const Tensor& whole, const Tensor& part, int axis) {
       return same_bits(whole.slice(axis, c.shape.heads - 1, c.shape.heads), part);
     };
@@ -219,7 +220,7 @@ TEST_P(Sweeps, ARecordOfSomeRowsIndexesItsOperandsByQuery) {
                           look(backend_, whole, batch, head, {kept.begin, kept.begin + 3}, {0, c.shape.keys})));
     const SweepRequest request = everything(c);
     const std::vector<int64_t> rows = {1, 4};
-    const SweepResult found = backend_.sweep({.record = part, .request = request, .rows = rows});
+    const SweepResult found = backend_.sweep({.record = part, .request = request, .rows = rows, .grid = grid_over(part, request.cells)});
     const Sums sums = sums_of({c, last_head_of(index), {kept.begin + 1, kept.begin + 4}}, request);
     const double bound = tolerance::sweep(std::max(last_head_of(index)[static_cast<size_t>(kept.begin + 1)].largest,
                                                    last_head_of(index)[static_cast<size_t>(kept.begin + 4)].largest));
@@ -248,7 +249,7 @@ TEST_P(Sweeps, MapsShowTheOraclesWeightsByEveryLook) {
     }
     const Tile tile = head.tile({.queries = {query, query + 1}, .keys = {0, c.shape.keys}});
     for (size_t j = 0; j < expected.weights.size(); ++j) {
-      const float cell = tile.cells.data<float>()[j];
+      const float cell = tile.max.data<float>()[j];
       ASSERT_TRUE(expected.scores[j] == kHidden ? std::isnan(cell) : cell == row.weights()[j]) << "key " << j;
     }
     const auto top = row.top_k(3);

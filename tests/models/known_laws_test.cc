@@ -46,7 +46,7 @@ class Rows : public Observer {
     }
   }
   static void keep_all(const MapHead& head, const AttentionShape& shape, std::vector<std::vector<float>>& rows) {
-    const Tensor cells = head.tile({{0, shape.queries}, {0, shape.keys}}).cells.contiguous();
+    const Tensor cells = head.tile({{0, shape.queries}, {0, shape.keys}}).max.contiguous();
     for (int64_t row = 0; row < shape.queries; ++row) {
       const float* begin = cells.data<float>() + row * shape.keys;
       rows.emplace_back(begin, begin + shape.keys);

@@ -67,7 +67,7 @@ TEST(AttentionMap, TilesRowsColumnsAndTopKAreTheSameBitsForAnyNumberOfThreads) {
       const MapHead head = AttentionMap(made.attended.record).head(0, c.sizes.heads - 1);
       const Range queries{0, c.sizes.queries}, keys{0, c.sizes.keys};
       set_threads(1);
-      const Tensor whole = head.tile({.queries = queries, .keys = keys}).cells;
+      const Tensor whole = head.tile({.queries = queries, .keys = keys}).max;
       for (int count = 1; count <= 4; ++count) {
         set_threads(count);
         const float* weights = whole.data<float>();
@@ -93,7 +93,7 @@ TEST(AttentionMap, TilesRowsColumnsAndTopKAreTheSameBitsForAnyNumberOfThreads) {
           ASSERT_EQ(column[static_cast<size_t>(query)], std::isnan(weight) ? 0 : weight) << query;
         }
         const Range inner{c.sizes.keys / 3, c.sizes.keys};
-        const Tensor part = head.tile({.queries = {c.sizes.queries / 2, c.sizes.queries}, .keys = inner}).cells;
+        const Tensor part = head.tile({.queries = {c.sizes.queries / 2, c.sizes.queries}, .keys = inner}).max;
         for (int64_t r = 0; r < part.size(0); ++r) {
           ASSERT_TRUE(same_bits(part.data<float>() + r * inner.size(),
                                 whole.data<float>() + (c.sizes.queries / 2 + r) * c.sizes.keys + inner.begin,
@@ -120,10 +120,10 @@ TEST(AttentionMap, TopKIsOrderedByScoreWithTiesToTheEarlierKeyAndNeverShowsHidde
 }
 
 // What a pooled tile must be, from the full weights.
-Tensor pool_by_hand(const Tensor& weights, const TileRequest& request) {
+Tile pool_by_hand(const Tensor& weights, const TileRequest& request) {
   const auto [rows, columns] = request.cells;
-  Tensor out = Tensor::empty({rows, columns});
-  float* cells = out.mutable_data<float>();
+  Tile out{Tensor::empty({rows, columns}), Tensor::empty({rows, columns})};
+  float *max = out.max.mutable_data<float>(), *mean = out.mean.mutable_data<float>();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
       double sum = 0, largest = -1, count = 0;
@@ -136,10 +136,25 @@ Tensor pool_by_hand(const Tensor& weights, const TileRequest& request) {
           count += 1;
         }
       }
-      *cells++ = count == 0 ? NAN : static_cast<float>(request.pool == Pool::kMax ? largest : sum / count);
+      *max++ = count == 0 ? NAN : static_cast<float>(largest);
+      *mean++ = count == 0 ? NAN : static_cast<float>(sum / count);
     }
   }
   return out;
+}
+
+// The largest weights to the bit, the means to 1e-6.
+void expect_cells(const Tile& got, const Tile& expected) {
+  ASSERT_EQ(got.max.shape(), expected.max.shape());
+  for (int64_t i = 0; i < expected.max.numel(); ++i) {
+    const float max = got.max.data<float>()[i], mean = got.mean.data<float>()[i], want_max = expected.max.data<float>()[i],
+                want_mean = expected.mean.data<float>()[i];
+    ASSERT_EQ(std::isnan(max), std::isnan(want_max)) << i;
+    ASSERT_EQ(std::isnan(mean), std::isnan(want_mean)) << i;
+    if (std::isnan(want_max)) continue;
+    ASSERT_EQ(max, want_max) << i;
+    ASSERT_NEAR(mean, want_mean, 1e-6f * want_mean) << i;
+  }
 }
 
 TEST(AttentionMap, PooledCellsArePoolingsOfTheFullWeightsAtOddBoundaries) {
@@ -147,21 +162,13 @@ TEST(AttentionMap, PooledCellsArePoolingsOfTheFullWeightsAtOddBoundaries) {
     for (const Case& c : all_cases()) {
       SCOPED_TRACE(c.name);
       const MapHead head = AttentionMap(make(c).attended.record).head(0, 0);
-      const Tensor whole = head.tile({.queries = {0, c.sizes.queries}, .keys = {0, c.sizes.keys}}).cells;
-      for (const Pool pool : {Pool::kMax, Pool::kMean}) {
-        for (const std::array<int64_t, 2> cells : {std::array<int64_t, 2>{1, 1}, {7, 5}, {3, 200}, {150, 11}}) {
-          const TileRequest request{
-              .queries = {c.sizes.queries / 5, c.sizes.queries}, .keys = {c.sizes.keys / 7, c.sizes.keys}, .cells = cells, .pool = pool};
-          const Tile tile = head.tile(request);
-          const Tensor expected = pool_by_hand(whole, request);
-          ASSERT_TRUE(tile.exact);
-          for (int64_t i = 0; i < expected.numel(); ++i) {
-            const float got = tile.cells.data<float>()[i], want = expected.data<float>()[i];
-            ASSERT_EQ(std::isnan(got), std::isnan(want)) << i;
-            ASSERT_TRUE(std::isnan(want) || std::abs(got - want) <= (pool == Pool::kMax ? 0 : 1e-6f * want))
-                << i << ": " << got << " " << want;
-          }
-        }
+      const Tensor whole = head.tile({.queries = {0, c.sizes.queries}, .keys = {0, c.sizes.keys}}).max;
+      for (const std::array<int64_t, 2> cells : {std::array<int64_t, 2>{1, 1}, {7, 5}, {3, 200}, {150, 11}}) {
+        const TileRequest request{
+            .queries = {c.sizes.queries / 5, c.sizes.queries}, .keys = {c.sizes.keys / 7, c.sizes.keys}, .cells = cells};
+        const Tile tile = head.tile(request), expected = pool_by_hand(whole, request);
+        ASSERT_TRUE(tile.exact);
+        expect_cells(tile, expected);
       }
     }
   });
@@ -171,19 +178,38 @@ TEST(AttentionMap, ALargePooledTileHasTheSameBitsForAnyNumberOfThreads) {
   on_every_backend([] {
     const Case c{"long", {.queries = 1000, .keys = 2500}, {.topology = causal()}};
     const MapHead head = AttentionMap(make(c).attended.record).head(0, 1);
-    const TileRequest request{.queries = {3, 1000}, .keys = {1, 2500}, .cells = {13, 9}, .pool = Pool::kMean};
+    const TileRequest request{.queries = {3, 1000}, .keys = {1, 2500}, .cells = {13, 9}};
     set_threads(1);
-    const Tensor expected = head.tile(request).cells;
-    const Tensor by_hand = pool_by_hand(head.tile({.queries = {0, 1000}, .keys = {0, 2500}}).cells, request);
+    const Tile expected = head.tile(request);
+    expect_cells(expected, pool_by_hand(head.tile({.queries = {0, 1000}, .keys = {0, 2500}}).max, request));
     for (int count = 1; count <= 4; ++count) {
       set_threads(count);
-      EXPECT_TRUE(same_bits(head.tile(request).cells, expected)) << count;
+      const Tile again = head.tile(request);
+      EXPECT_TRUE(same_bits(again.max, expected.max) && same_bits(again.mean, expected.mean)) << count;
     }
     set_threads(2);
-    for (int64_t i = 0; i < expected.numel(); ++i) {
-      const float got = expected.data<float>()[i], want = by_hand.data<float>()[i];
-      EXPECT_EQ(std::isnan(got), std::isnan(want)) << i;
-      EXPECT_TRUE(std::isnan(want) || std::abs(got - want) <= 1e-6f * want) << i << ": " << got << " " << want;
+  });
+}
+
+TEST(AttentionMap, CellsOfAFixedSideCoverTheRectangleAndItsRaggedEnd) {
+  on_every_backend([] {
+    const Case c{"causal", {.queries = 301, .keys = 333}, {.topology = causal()}};
+    const MapHead head = AttentionMap(make(c).attended.record).head(0, 1);
+    const Range queries{5, 300}, keys{3, 330};
+    for (const int64_t side : {2, 16, 100, 512}) {
+      const Tile tile = head.tile({.queries = queries, .keys = keys, .cell_side = side});
+      ASSERT_EQ(tile.max.shape(), (Shape{(295 + side - 1) / side, (327 + side - 1) / side}));
+      for (int64_t r = 0; r < tile.max.size(0); ++r) {
+        for (int64_t k = 0; k < tile.max.size(1); ++k) {
+          const Range some{queries.begin + r * side, std::min(queries.end, queries.begin + (r + 1) * side)};
+          const Range own{keys.begin + k * side, std::min(keys.end, keys.begin + (k + 1) * side)};
+          const Tile one = head.tile({.queries = some, .keys = own, .cells = {1, 1}});
+          const float max = one.max.data<float>()[0], mean = one.mean.data<float>()[0];
+          const int64_t at = r * tile.max.size(1) + k;
+          ASSERT_TRUE(std::isnan(max) ? std::isnan(tile.max.data<float>()[at]) : tile.max.data<float>()[at] == max) << side << ' ' << at;
+          ASSERT_TRUE(std::isnan(mean) || std::abs(tile.mean.data<float>()[at] - mean) <= 1e-6f * mean) << side << ' ' << at;
+        }
+      }
     }
   });
 }
@@ -195,7 +221,7 @@ TEST(AttentionMap, FactorsMultiplyWeightsAndANaNFactorLeavesItsKeyOut) {
       .queries = {10, 60}, .keys = {5, 45}, .key_factors = std::vector<float>(40, 1), .row_factors = std::vector<float>(50, 2)};
   request.key_factors[3] = 0.25f;
   request.key_factors[4] = NAN;
-  const Tensor plain = head.tile({.queries = request.queries, .keys = request.keys}).cells, scaled = head.tile(request).cells;
+  const Tensor plain = head.tile({.queries = request.queries, .keys = request.keys}).max, scaled = head.tile(request).max;
   for (int64_t r = 0; r < 50; ++r) {
     const float* from = plain.data<float>() + r * 40;
     const float* to = scaled.data<float>() + r * 40;
@@ -204,13 +230,7 @@ TEST(AttentionMap, FactorsMultiplyWeightsAndANaNFactorLeavesItsKeyOut) {
     EXPECT_TRUE(std::isnan(to[4]));
   }
   request.cells = {4, 5};
-  request.pool = Pool::kMean;
-  const Tensor pooled = head.tile(request).cells,
-               expected = pool_by_hand(scaled, {.queries = {0, 50}, .keys = {0, 40}, .cells = {4, 5}, .pool = Pool::kMean});
-  for (int64_t i = 0; i < pooled.numel(); ++i) {
-    const float got = pooled.data<float>()[i], want = expected.data<float>()[i];
-    EXPECT_TRUE(std::isnan(want) ? std::isnan(got) : std::abs(got - want) <= 1e-6f * want) << i << ": " << got << " " << want;
-  }
+  expect_cells(head.tile(request), pool_by_hand(scaled, {.queries = {0, 50}, .keys = {0, 40}, .cells = {4, 5}}));
   request.key_factors.resize(39);
   EXPECT_EQ(code_of([&] { head.tile(request); }), ErrorCode::kInvalidArgument);
 }
@@ -297,8 +317,8 @@ TEST(AttentionMap, ARecordOfSomeRowsAnswersForThemAndSaysWhichWereNotKept) {
     EXPECT_EQ(part.rows_kept().end, 83);
     for (int64_t query = 61; query < 83; ++query)
       EXPECT_EQ(part.head(0, 1).row(query).weights(), whole.head(0, 1).row(query).weights()) << query;
-    EXPECT_TRUE(same_bits(part.head(0, 0).tile({.queries = {62, 80}, .keys = {1, 88}, .cells = {5, 6}}).cells,
-                          whole.head(0, 0).tile({.queries = {62, 80}, .keys = {1, 88}, .cells = {5, 6}}).cells));
+    EXPECT_TRUE(same_bits(part.head(0, 0).tile({.queries = {62, 80}, .keys = {1, 88}, .cells = {5, 6}}).max,
+                          whole.head(0, 0).tile({.queries = {62, 80}, .keys = {1, 88}, .cells = {5, 6}}).max));
     EXPECT_TRUE(same_bits(part.mass({61, 83}, {3, 50}), whole.mass({61, 83}, {3, 50})));
     EXPECT_EQ(code_of([&] { part.head(0, 0).row(60); }), ErrorCode::kNotFound);
     EXPECT_EQ(code_of([&] { part.mass({0, 90}, {0, 90}); }), ErrorCode::kNotFound);
@@ -387,7 +407,7 @@ TEST(AttentionMap, ASampledTileSaysSoAndStillFillsEveryCell) {
   const MapHead head = AttentionMap(make(c).attended.record).head(0, 0);
   const Tile tile = head.tile({.queries = {0, 200}, .keys = {0, 200}, .cells = {30, 30}}, {.sampled_rows = 31});
   EXPECT_FALSE(tile.exact);
-  for (int64_t i = 0; i < 900; ++i) EXPECT_GE(tile.cells.data<float>()[i], 0) << i;
+  for (int64_t i = 0; i < 900; ++i) EXPECT_GE(tile.max.data<float>()[i], 0) << i;
   EXPECT_TRUE(head.tile({.queries = {0, 200}, .keys = {0, 200}, .cells = {30, 30}}, {.sampled_rows = 200}).exact);
 }
 

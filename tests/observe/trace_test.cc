@@ -196,8 +196,8 @@ TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
   cut(upper, 0, 61);
   cut(lower, 61, tokens);
   const LayerMap frames({lower, upper}, tokens, tokens), whole = trace.map(0);
-  const TileRequest request{.queries = {3, 127}, .keys = {0, 101}, .cells = {13, 17}, .pool = Pool::kMean};
-  const Tensor got = frames.tile(1, request).cells, expected = whole.tile(1, request).cells;
+  const TileRequest request{.queries = {3, 127}, .keys = {0, 101}, .cells = {13, 17}};
+  const Tensor got = frames.tile(1, request).mean, expected = whole.tile(1, request).mean;
   for (int64_t i = 0; i < got.numel(); ++i) {
     if (std::isnan(expected.data<float>()[i])) {
       EXPECT_TRUE(std::isnan(got.data<float>()[i]));
@@ -211,31 +211,6 @@ TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
   for (int64_t i = 0; i < a.received.numel(); ++i) EXPECT_NEAR(a.received.data<float>()[i], b.received.data<float>()[i], 1e-4);
   for (int64_t i = 0; i < a.matches.numel(); ++i) EXPECT_NEAR(a.matches.data<float>()[i], b.matches.data<float>()[i], 1e-5);
   for (int64_t i = 0; i < a.offsets.numel(); ++i) EXPECT_NEAR(a.offsets.data<float>()[i], b.offsets.data<float>()[i], 1e-3);
-}
-
-TEST(AttentionMap, CellsOfAFixedSideAreTheTilesOfThatSide) {
-  const int64_t tokens = 301, side = 16, cells = 19;
-  const AttentionMap map(causal_case(tokens, 21).record);
-  SweepRequest request;
-  request.cell_side = side;
-  request.cells = {cells, cells};
-  request.heads = {2, 3};
-  const SweepResult swept = map.sweep(request);
-  for (const Pool pool : {Pool::kMax, Pool::kMean}) {
-    const float* got = (pool == Pool::kMax ? swept.pooled_max : swept.pooled_mean).data<float>();
-    for (int64_t r = 0; r < cells; ++r) {
-      for (int64_t c = 0; c < cells; ++c) {
-        const Range rows{r * side, std::min(tokens, (r + 1) * side)}, keys{c * side, std::min(tokens, (c + 1) * side)};
-        const float expected = map.head(0, 2).tile({.queries = rows, .keys = keys, .cells = {1, 1}, .pool = pool}).cells.data<float>()[0];
-        const float value = got[r * cells + c];
-        if (std::isnan(expected)) {
-          EXPECT_TRUE(std::isnan(value)) << r << " " << c;
-        } else {
-          EXPECT_NEAR(value, expected, 1e-5f * expected) << r << " " << c;
-        }
-      }
-    }
-  }
 }
 
 TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
@@ -257,7 +232,7 @@ TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {
   EXPECT_EQ(map.row(0, 7).weights()[3], AttentionMap(first.record).head(0, 0).row(7).weights()[3]);
   EXPECT_EQ(map.row(0, 8).weights()[7], AttentionMap(second.record).head(0, 0).row(2).weights()[1]);
   EXPECT_TRUE(std::isnan(map.row(0, 8).weights()[5]));
-  const Tensor cells = map.tile(0, {.queries = {0, 16}, .keys = {0, 16}}).cells;
+  const Tensor cells = map.tile(0, {.queries = {0, 16}, .keys = {0, 16}}).max;
   EXPECT_EQ(cells.data<float>()[8 * 16 + 5], -1.0f);
   EXPECT_TRUE(std::isnan(cells.data<float>()[7 * 16 + 8]));
 }

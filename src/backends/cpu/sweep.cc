@@ -37,13 +37,13 @@ void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const QueryBlock& q
     const int64_t row = rows[static_cast<size_t>(at.begin + std::min(i, at.count - 1))];
     const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row);
     block.m[i] = shift.m;
-    block.inverse[i] = i < at.count ? shift.inverse : 0;
+    block.inverse[i] = i < at.count ? shift.inverse * plan.row_factor(row) : 0;
     block.log_sum[i] = static_cast<float>(shift.log_sum_exp2);
     for (int64_t match = 0; match < plan.matches; ++match) {
       block.tags[match * kBlock + i] = plan.query_tags[static_cast<size_t>(match)][static_cast<size_t>(plan.call.record.first_query + row)];
     }
     if (!plan.pooled || i >= at.count) continue;
-    const int64_t cells = (plan.cell_row_of(row) - block.sums->first_cell_row) * plan.call.request.cells[1];
+    const int64_t cells = (plan.call.grid.row_of(row) - block.sums->first_cell_row) * plan.call.grid.cells[1];
     if (block.run_count == 0 || block.runs[block.run_count - 1].cells != cells) block.runs[block.run_count++] = {i, i, cells};
     block.runs[block.run_count - 1].end = i + 1;
   }
@@ -91,9 +91,11 @@ void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& 
   set_lanes(plan, at, queries, block);
   block.begin_block();
   const bool biased = dense_terms(view) > 0;
-  const int64_t last = queries.last_key();
-  for (int64_t tile = queries.first_key() / kKeyTile * kKeyTile; tile < last; tile += kKeyTile) {
-    const TileSight sight = prepare_tile(view, queries, scratch, tile);
+  const Range keys{std::max(queries.first_key(), plan.looked_keys.begin), std::min(queries.last_key(), plan.looked_keys.end)};
+  for (int64_t tile = keys.begin / kKeyTile * kKeyTile; tile < keys.end; tile += kKeyTile) {
+    TileSight sight = prepare_tile(view, queries, scratch, tile);
+    sight.begin = std::max(sight.begin, plan.looked_keys.begin / kRows * kRows);
+    sight.end = std::min(sight.end, plan.looked_keys.end);
     if (sight.empty()) continue;
     block.hides = biased || sight.segments || sight.mask;
     for_each_group(view, queries, scratch, sight, block);

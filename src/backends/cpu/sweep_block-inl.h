@@ -8,7 +8,7 @@
 //   matches  M += p where the tags are equal and j ≠ position
 //   cells    maxima and sums in lanes until the cell column ends; kLanes columns are turned together and lanes fold into cell rows
 //
-// Row sums are f32 within a key tile and double across tiles. Lanes past the last query have 1/ℓ = 0.
+// Row sums are f32 within a key tile and double across tiles; cells within kTilesAdded of them. Lanes past the last query have 1/ℓ = 0.
 #if defined(CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_
 #undef CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_
@@ -17,6 +17,7 @@
 #endif
 
 #include <algorithm>
+#include <cmath>
 
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/sweep_plan.h"
@@ -64,6 +65,7 @@ struct SweepBlock {
   static constexpr int kPad = kLanes;                 // zeros on both sides of a row of weights
   static constexpr int kStride = kBlock + 2 * kPad;   // of `weights`
   static constexpr int kWindow = kBlock + kRows - 1;  // diagonals of a group
+  static constexpr int kTilesAdded = 4;               // key tiles over which a wide cell column is summed in f32
 
   const SweepPlan* plan = nullptr;
   const QueryBlock* queries = nullptr;
@@ -88,6 +90,7 @@ struct SweepBlock {
   int64_t first_position = 0, last_position = 0;
   int64_t column = 0, column_end = 0;  // of cells; column_end 0: none is open
   int slots = 0;                       // columns that wait; the open one is the next slot
+  int tiles = 0;                       // that have ended
   int run_count = 0;
   LaneRun runs[kBlock];
 
@@ -96,11 +99,16 @@ struct SweepBlock {
     const int first = first_vector * kLanes;
     bool cut = false;  // the cell column ends inside the group, or pairs of it may be hidden
     if (plan->pooled) {
-      if (HWY_UNLIKELY(key >= column_end)) enter_column(key);
-      cut = key + kRows > column_end || !inside(key);
+      if (HWY_UNLIKELY(key >= column_end)) enter_column(std::max(key, plan->looked_keys.begin));
+      cut = key + kRows > column_end || key < plan->looked_keys.begin || !inside(key) || leaves_some_out(key);
       if (HWY_UNLIKELY(cut)) keep_scores(s, first);
     }
     weigh(s, first);
+    if (const float* factors = plan->key_factors(key)) {
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] * hn::Set(F32(), factors[r]); });
+      });
+    }
     if (plan->distance) add_distance(s, key, first);
     for (int64_t match = 0; match < plan->matches; ++match) add_match(s, key, first, match);
     bool near = false;
@@ -241,6 +249,15 @@ struct SweepBlock {
     });
   }
 
+  // A factor of the group says that its key does not count.
+  HWY_INLINE bool leaves_some_out(int64_t key) const {
+    const float* factors = plan->key_factors(key);
+    if (!factors) return false;
+    bool some = false;
+    for (int r = 0; r < kRows; ++r) some = some || std::isnan(factors[r]);
+    return some;
+  }
+
   // Every query of the block sees every key of the group.
   HWY_INLINE bool inside(int64_t key) const {
     if (hides) return false;
@@ -290,7 +307,7 @@ struct SweepBlock {
     const int64_t* ends = plan->column_ends();
     int64_t next = follows ? column + 1 : 0;
     if (HWY_UNLIKELY(ends[next] <= key)) {
-      next = plan->cell_column_of(key);
+      next = plan->call.grid.column_of(key);
       if (slots > 0 && next != column + 1) fold_slots();
     }
     column = next;
@@ -346,7 +363,10 @@ struct SweepBlock {
   }
   HWY_NOINLINE void pool_key_by_key(int64_t key) {
     const F32 d;
-    for (int r = 0; r < kRows && key + r < plan->keys; ++r) {
+    const float* factors = plan->key_factors(key);
+    const Range keys = plan->looked_keys;
+    for (int r = static_cast<int>(std::max<int64_t>(0, keys.begin - key)); r < kRows && key + r < keys.end; ++r) {
+      if (factors && std::isnan(factors[r])) continue;
       if (key + r >= column_end) enter_column(key + r);
       float *max = slot_max + slots * kBlock, *total = slot_sum + slots * kBlock, *count = slot_count + slots * kBlock;
       if (!slot_counted[slots]) std::fill(count, count + kBlock, 0.0F);
@@ -368,7 +388,7 @@ struct SweepBlock {
     std::fill(distance_total, distance_total + kBlock, 0.0);
     std::fill(matched_total, matched_total + plan->matches * kBlock, 0.0);
     std::fill(weights, weights + kRows * kStride, 0.0F);
-    column = column_end = 0;
+    column = column_end = tiles = 0;
     if (plan->pooled) clear_slots();
     begin_tile();
   }
@@ -389,6 +409,7 @@ struct SweepBlock {
       sums->far_after += static_cast<double>(far_after[i]);
     }
     for (int64_t i = 0; i < plan->matches * kBlock; ++i) matched_total[i] += static_cast<double>(matched[i]);
+    if (plan->pooled && ++tiles % kTilesAdded == 0) leave_cells();
     begin_tile();
   }
 };

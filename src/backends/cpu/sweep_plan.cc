@@ -9,8 +9,7 @@
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kBlocksPerStrip = 10;  // enough work to hand out, small enough that 4,096 rows make nine items
-constexpr int64_t kMostStrips = 32;      // a strip holds a sum per key
+constexpr int64_t kMostStrips = 32;  // a strip holds a sum per key
 
 float* opened(Tensor& tensor, Shape shape) {
   tensor = Tensor::zeros(std::move(shape));
@@ -27,10 +26,12 @@ SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block)
       kept(sweep.record.rows_kept()),
       reach(std::min(sweep.request.offset_reach, std::max(key_length(sweep.record.keys), sweep.record.query_length))),
       block_rows(rows_of_a_block),
+      looked_keys(sweep.grid.empty() ? Range{0, keys} : sweep.grid.keys),
+      batches_(sweep.batches.end < 0 ? Range{0, problem.batch()} : sweep.batches),
       heads_(sweep.request.heads.end < 0 ? Range{0, problem.heads()} : sweep.request.heads) {
-  maps = problem.batch() * heads_.size();
+  maps = batches_.size() * heads_.size();
   const int64_t blocks = (looked + block_rows - 1) / block_rows;
-  blocks_per_strip_ = std::max(kBlocksPerStrip, (blocks + kMostStrips - 1) / kMostStrips);
+  blocks_per_strip_ = std::max<int64_t>(1, (blocks + kMostStrips - 1) / kMostStrips);
   strips = (blocks + blocks_per_strip_ - 1) / blocks_per_strip_;
   allocate();
   add_tags();
@@ -44,7 +45,7 @@ SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block)
 
 void SweepPlan::allocate() {
   const SweepRequest& request = call.request;
-  const int64_t batch = problem.batch(), heads = heads_.size();
+  const int64_t batch = batches_.size(), heads = heads_.size();
   for (const Statistic statistic : request.statistics) {
     switch (statistic) {
       case Statistic::kEntropy:
@@ -67,12 +68,13 @@ void SweepPlan::allocate() {
   }
   matches = static_cast<int64_t>(request.matches.size());
   if (matches > 0) matched_ = opened(result_.matches, {matches, batch, heads, looked});
-  const auto [rows, columns] = request.cells;
-  pooled = rows > 0 && columns > 0;
+  pooled = !call.grid.empty();
   if (!pooled) return;
-  const int64_t side = request.cell_side;
-  for (int64_t column = 0; column < columns; ++column) {
-    column_ends_.push_back(side > 0 ? std::min(keys, (column + 1) * side) : (column + 1) * keys / columns);
+  const auto [rows, columns] = call.grid.cells;
+  for (int64_t column = 0; column < columns; ++column) column_ends_.push_back(call.grid.key_begin(column + 1));
+  if (!call.key_factors.empty()) {
+    key_factors_.assign(static_cast<size_t>(looked_keys.size() + 2 * kCellRoom), 1);
+    std::copy(call.key_factors.begin(), call.key_factors.end(), key_factors_.begin() + kCellRoom);
   }
   max_ = opened(result_.pooled_max, {batch, heads, rows, columns});
   mean_ = opened(result_.pooled_mean, {batch, heads, rows, columns});
@@ -99,9 +101,9 @@ StripSums SweepPlan::new_sums(int64_t strip) const {
   if (offsets) sums.window.assign(static_cast<size_t>(2 * (reach + kMargin) + 1), 0);
   if (pooled) {
     const Range rows = strip_rows(strip);
-    sums.first_cell_row = cell_row_of(call.rows[static_cast<size_t>(rows.begin)]);
-    const int64_t last = cell_row_of(call.rows[static_cast<size_t>(rows.end - 1)]);
-    const size_t cells = static_cast<size_t>((last + 1 - sums.first_cell_row) * call.request.cells[1] + kCellRoom);
+    sums.first_cell_row = call.grid.row_of(call.rows[static_cast<size_t>(rows.begin)]);
+    const int64_t last = call.grid.row_of(call.rows[static_cast<size_t>(rows.end - 1)]);
+    const size_t cells = static_cast<size_t>((last + 1 - sums.first_cell_row) * call.grid.cells[1] + kCellRoom);
     sums.cell_max.assign(cells, -1);
     sums.cell_sum.assign(cells, 0);
     sums.cell_count.assign(cells, 0);
@@ -145,7 +147,7 @@ void SweepPlan::write_offsets(int64_t map, const std::vector<StripSums>& all, do
 
 // Strips share at most the cell row between them: it is carried along until a strip begins another one.
 void SweepPlan::write_cells(int64_t map, std::vector<StripSums>& all) {
-  const auto [rows, columns] = call.request.cells;
+  const auto [rows, columns] = call.grid.cells;
   constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
   std::fill_n(max_ + map * rows * columns, rows * columns, kNothing);
   std::fill_n(mean_ + map * rows * columns, rows * columns, kNothing);
@@ -174,7 +176,7 @@ void SweepPlan::write_cells(int64_t map, std::vector<StripSums>& all) {
 }
 
 void SweepPlan::write_cell_row(int64_t map, int64_t row, const float* largest, const double* sum, const double* count) {
-  const auto [rows, columns] = call.request.cells;
+  const auto [rows, columns] = call.grid.cells;
   float *max = max_ + (map * rows + row) * columns, *mean = mean_ + (map * rows + row) * columns;
   for (int64_t c = 0; c < columns; ++c) {
     if (count[c] <= 0) continue;

@@ -41,23 +41,23 @@ class SweepPlan {
   bool entropy = false, distance = false, received = false, offsets = false, pooled = false;
   int64_t matches = 0;
   int64_t looked = 0, keys = 0, kept = 0, reach = 0, block_rows = 0;
-  int64_t maps = 0;  // batch · heads of the request
+  Range looked_keys{};  // all, or those of the grid
+  int64_t maps = 0;     // sequences · heads that are asked for
   int64_t strips = 0;
   std::vector<std::vector<int32_t>> query_tags, key_tags;  // [match][query], [match][key + room]; negative ones never match
 
-  int64_t batch_of(int64_t map) const { return map / heads_.size(); }
+  int64_t batch_of(int64_t map) const { return batches_.begin + map / heads_.size(); }
   int64_t head_of(int64_t map) const { return heads_.begin + map % heads_.size(); }
   /// Indices into call.rows: whole blocks, but for the last strip.
   Range strip_rows(int64_t strip) const;
-  int64_t cell_row_of(int64_t row) const {
-    if (call.request.cell_side > 0) return row / call.request.cell_side;
-    return ((row + 1) * call.request.cells[0] + kept - 1) / kept - 1;
-  }
-  int64_t cell_column_of(int64_t key) const {
-    if (call.request.cell_side > 0) return key / call.request.cell_side;
-    return ((key + 1) * call.request.cells[1] + keys - 1) / keys - 1;
-  }
   const int64_t* column_ends() const { return column_ends_.data(); }  // [cell column]
+  /// Of keys beginning with `key`; nullptr: all ones. A group may read past the grid's ends.
+  const float* key_factors(int64_t key) const {
+    return key_factors_.empty() ? nullptr : key_factors_.data() + kCellRoom + key - looked_keys.begin;
+  }
+  float row_factor(int64_t row) const {
+    return call.row_factors.empty() ? 1 : call.row_factors[static_cast<size_t>(row - call.grid.rows.begin)];
+  }
 
   StripSums new_sums(int64_t strip) const;
   float* entropy_row(int64_t map) const { return entropies_ + map * looked; }
@@ -79,9 +79,10 @@ class SweepPlan {
   void write_cells(int64_t map, std::vector<StripSums>& strips);
   void write_cell_row(int64_t map, int64_t row, const float* largest, const double* sum, const double* count);
 
-  Range heads_;
+  Range batches_, heads_;
   int64_t blocks_per_strip_ = 1;
   std::vector<int64_t> column_ends_;
+  std::vector<float> key_factors_;  // [kCellRoom, key of looked_keys, kCellRoom]
   SweepResult result_;
   float *entropies_ = nullptr, *distances_ = nullptr, *received_ = nullptr, *offsets_ = nullptr, *matched_ = nullptr, *max_ = nullptr,
         *mean_ = nullptr;

@@ -31,9 +31,6 @@ struct Pointers {
         *pooled_mean = nullptr;
 };
 
-// The cell of `cells` that holds item `item` of `count`: the c with ⌊c·count/cells⌋ ≤ item < ⌊(c + 1)·count/cells⌋.
-int64_t cell_of(int64_t item, int64_t count, int64_t cells) { return ((item + 1) * cells + count - 1) / count - 1; }
-
 float* opened(Tensor& tensor, Shape shape) {
   tensor = Tensor::zeros(std::move(shape));
   return tensor.numel() > 0 ? tensor.mutable_data<float>() : nullptr;
@@ -46,7 +43,7 @@ class HeadSweep {
       : call_(call), record_(call.record), to_(to), batch_(batch), head_(head), map_(map), maps_(maps), keys_(key_length(record_.keys)) {
     sums_.received.assign(static_cast<size_t>(keys_), 0);
     sums_.offsets.assign(static_cast<size_t>(2 * call.request.offset_reach + 1), 0);
-    const size_t cells = static_cast<size_t>(call.request.cells[0] * call.request.cells[1]);
+    const size_t cells = static_cast<size_t>(call.grid.cells[0] * call.grid.cells[1]);
     sums_.cell_sum.assign(cells, 0);
     sums_.cell_largest.assign(cells, 0);
     sums_.cell_count.assign(cells, 0);
@@ -77,7 +74,7 @@ class HeadSweep {
         const int32_t tag = match.query_tags[static_cast<size_t>(query)];
         if (j != position && tag >= 0 && tag == match.key_tags[static_cast<size_t>(j)]) matched[t] += weight;
       }
-      if (!sums_.cell_sum.empty()) pool(row, j, weight);
+      if (!sums_.cell_sum.empty() && j >= call_.grid.keys.begin && j < call_.grid.keys.end) pool(row, j, weight);
     }
     const auto sink = sink_of(record_.spec, head_);
     if (sink && sees_any) entropy += surprise(std::exp2(*sink * kLog2E - m) / l);
@@ -112,11 +109,14 @@ class HeadSweep {
   static double surprise(double weight) { return weight == 0 ? 0 : -weight * std::log(weight); }
 
   void pool(int64_t row, int64_t key, double weight) {
-    const auto [rows, columns] = call_.request.cells;
-    const int64_t side = call_.request.cell_side;
-    const int64_t r = side > 0 ? row / side : cell_of(row, record_.rows_kept(), rows),
-                  c = side > 0 ? key / side : cell_of(key, keys_, columns);
-    const size_t cell = static_cast<size_t>(r * columns + c);
+    const CellGrid& grid = call_.grid;
+    const size_t cell = static_cast<size_t>(grid.row_of(row) * grid.cells[1] + grid.column_of(key));
+    if (!call_.row_factors.empty()) weight *= static_cast<double>(call_.row_factors[static_cast<size_t>(row - grid.rows.begin)]);
+    if (!call_.key_factors.empty()) {
+      const float factor = call_.key_factors[static_cast<size_t>(key - grid.keys.begin)];
+      if (std::isnan(factor)) return;
+      weight *= static_cast<double>(factor);
+    }
     sums_.cell_sum[cell] += weight;
     sums_.cell_count[cell] += 1;
     sums_.cell_largest[cell] = std::isnan(weight) ? weight : std::max(sums_.cell_largest[cell], weight);
@@ -145,9 +145,9 @@ Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, SweepResu
   if (!request.matches.empty()) {
     to.matches = opened(result.matches, {static_cast<int64_t>(request.matches.size()), batch, heads, looked});
   }
-  if (request.cells[0] > 0 && request.cells[1] > 0) {
-    to.pooled_max = opened(result.pooled_max, {batch, heads, request.cells[0], request.cells[1]});
-    to.pooled_mean = opened(result.pooled_mean, {batch, heads, request.cells[0], request.cells[1]});
+  if (!call.grid.empty()) {
+    to.pooled_max = opened(result.pooled_max, {batch, heads, call.grid.cells[0], call.grid.cells[1]});
+    to.pooled_mean = opened(result.pooled_mean, {batch, heads, call.grid.cells[0], call.grid.cells[1]});
   }
   return to;
 }
@@ -156,16 +156,16 @@ Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, SweepResu
 
 SweepResult sweep(const SweepCall& call) {
   const AttentionRecord& record = call.record;
-  const int64_t batch = record.q.size(0);
+  const Range batches{call.batches.begin, call.batches.end < 0 ? record.q.size(0) : call.batches.end};
   const Range heads{call.request.heads.begin, call.request.heads.end < 0 ? record.q.size(1) : call.request.heads.end};
-  const int64_t maps = batch * heads.size(), looked = static_cast<int64_t>(call.rows.size());
+  const int64_t maps = batches.size() * heads.size(), looked = static_cast<int64_t>(call.rows.size());
   SweepResult result;
   result.rows_looked_at = looked;
   result.exact = looked == record.rows_kept();
-  const Pointers to = allocate(call, batch, heads.size(), result);
+  const Pointers to = allocate(call, batches.size(), heads.size(), result);
   std::atomic<int64_t> done{0};
   parallel_for(maps, [&](int64_t map, int thread) {
-    HeadSweep head(call, to, map / heads.size(), heads.begin + map % heads.size(), map, maps);
+    HeadSweep head(call, to, batches.begin + map / heads.size(), heads.begin + map % heads.size(), map, maps);
     for (int64_t index = 0; index < looked; ++index) {
       if (call.cancel && call.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "sweep: cancelled");
       head.take_row(index);
