@@ -35,15 +35,19 @@ FormatValue format_value(const T& value) {
 /// Formats `count` erased values by libfmt's format string. Throws kInvalidArgument if the pattern does not fit them.
 std::string format_values(std::string_view pattern, const FormatValue* values, size_t count);
 
-template <class... Args>
-std::string format(std::string_view pattern, const Args&... args) {
-  if constexpr (sizeof...(Args) == 0) {
-    return format_values(pattern, nullptr, 0);
-  } else {
-    const FormatValue values[] = {format_value(args)...};
-    return format_values(pattern, values, sizeof...(Args));
+struct Formatter {
+  template <class... Args>
+  std::string operator()(std::string_view pattern, const Args&... args) const {
+    if constexpr (sizeof...(Args) == 0) {
+      return format_values(pattern, nullptr, 0);
+    } else {
+      const FormatValue values[] = {format_value(args)...};
+      return format_values(pattern, values, sizeof...(Args));
+    }
   }
-}
+};
+/// An object, not a function: arguments of namespace std then bring no std::format into the call.
+inline constexpr Formatter format{};
 
 /// What an error may say of text it did not choose: one line of valid UTF-8, at most about 2,000 bytes. Control characters become \n, \t or
 /// \x1b, ill-formed bytes U+FFFD, and the middle of what is longer an ellipsis (the end often says what to do).
