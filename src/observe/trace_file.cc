@@ -15,6 +15,7 @@
 
 #include "base/format.h"
 #include "base/json.h"
+#include "clearhead/atlas.h"
 #include "io/safetensors.h"
 #include "observe/trace_state.h"
 
@@ -260,22 +261,37 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   return frame;
 }
 
-SweepResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family) {
+// What head_scores() reads: every statistic of atlas_request(), of the family's heads; cells may be missing.
+SweepResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
   Fields fields(json, file.where(), name + ".statistics");
   SweepResult out;
   out.exact = fields.boolean_or("exact", true);
   out.rows_looked_at = fields.integer_or("rows_looked_at", 0);
   fields.refuse_rest();
   out.queries = values_of<int64_t>(file.get(name + ".statistics_rows", DType::kI64, 1));
-  const int64_t rows = static_cast<int64_t>(out.queries.size());
-  for (const auto& [label, member] : kStatistics) {
-    if (!file.contains(name + "." + label)) continue;
-    const bool per_cell = member == &SweepResult::pooled_max || member == &SweepResult::pooled_mean || member == &SweepResult::matches;
-    const Tensor tensor = file.get(name + "." + label, DType::kF32, per_cell ? 4 : 3);
-    const bool per_row = member == &SweepResult::entropy || member == &SweepResult::distance || member == &SweepResult::matches;
-    file.expect(tensor.size(member == &SweepResult::matches ? 2 : 1) == family.heads && (!per_row || tensor.size(-1) == rows),
-                name + "." + label + " has a shape that does not fit its layer");
-    out.*member = tensor;
+  const SweepRequest request = atlas_request({});
+  const int64_t heads = family.heads, rows = static_cast<int64_t>(out.queries.size()),
+                matches = static_cast<int64_t>(request.matches.size());
+  const auto take = [&](Tensor& to, const char* label, Shape expected) {
+    to = file.get(name + "." + label, DType::kF32, static_cast<int>(expected.size()));
+    for (size_t d = 0; d < expected.size(); ++d) {
+      file.expect(expected[d] < 0 || to.size(static_cast<int>(d)) == expected[d],
+                  name + "." + label + " has a shape that does not fit its layer");
+    }
+  };
+  take(out.entropy, "entropy", {1, heads, rows});
+  take(out.distance, "distance", {1, heads, rows});
+  take(out.received, "received", {1, heads, -1});
+  take(out.offsets, "offset_mass", {1, heads, 2 * request.offset_reach + 1});
+  take(out.matches, "matches", {matches, 1, heads, rows});
+  const auto [row_cells, key_cells] = request.cells;
+  if (file.contains(name + ".pooled_max")) take(out.pooled_max, "pooled_max", {1, heads, row_cells, key_cells});
+  if (file.contains(name + ".pooled_mean")) take(out.pooled_mean, "pooled_mean", {1, heads, row_cells, key_cells});
+  const int64_t keys = out.received.size(2);
+  file.expect(keys <= tokens, name + ".received has more keys than the text has tokens");
+  for (size_t r = 0; r < out.queries.size(); ++r) {
+    file.expect(out.queries[r] >= (r == 0 ? 0 : out.queries[r - 1] + 1) && out.queries[r] < keys,
+                name + ".statistics_rows: not ascending rows of the map");
   }
   return out;
 }
@@ -293,7 +309,7 @@ LayerTrace read_layer(const Reader& file, const std::string& name, const Json& j
     file.expect(layer.frames.back().record.q.size(1) == family.heads, name + ": heads differ from the plan's");
     file.expect(i == 0 || layer.frames[i - 1].queries.end <= layer.frames[i].queries.begin, name + ": frames overlap or are out of order");
   }
-  if (const Json* statistics = fields.take("statistics")) layer.statistics = read_statistics(file, name, *statistics, family);
+  if (const Json* statistics = fields.take("statistics")) layer.statistics = read_statistics(file, name, *statistics, family, tokens);
   fields.refuse_rest();
   layer.norms = {file.optional(name + ".value_norm", 3), file.optional(name + ".output_norm", 3)};
   return layer;

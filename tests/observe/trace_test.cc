@@ -254,6 +254,27 @@ TEST(Trace, GarbledFilesAreRefusedWithTheFieldThatIsWrong) {
   std::filesystem::remove(path);
 }
 
+TEST(Trace, StatisticsOfRowsOutsideTheTextAreRefused) {
+  const std::string path = temporary("rows.trace");
+  TraceOptions options;
+  options.statistics_in_run = true;
+  trace_of(causal_case(12, 13), 12, options).save(path);
+  ASSERT_TRUE(Trace::load(path).has_statistics("dec", 0));
+  std::string bytes = read_file(path);
+  const std::vector<int64_t> rows{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  const size_t at = bytes.find(std::string(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(int64_t)));
+  ASSERT_NE(at, std::string::npos);
+  bytes[at + 11 * sizeof(int64_t) + 3] = 1;  // the last row becomes 2^24 + 11
+  write_file(path, bytes);
+  try {
+    Trace::load(path);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), path + ": dec.0.statistics_rows: not ascending rows of the map");
+  }
+  std::filesystem::remove(path);
+}
+
 TEST(Atlas, NamesPlantedHeads) {
   // q and k built so that head 0 looks one back, head 1 at equal tokens' successors, head 2 at itself, head 3 everywhere.
   const int64_t tokens = 56;
