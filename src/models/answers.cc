@@ -103,11 +103,13 @@ Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) c
   Encoding encoding = tokenizer().encode(text);
   Embedding result;
   result.tokens = static_cast<int64_t>(encoding.size());
-  if (sentence_.longest > 0 && result.tokens > sentence_.longest) {
+  int64_t longest = sentence_.longest > 0 ? sentence_.longest : info_.longest;  // as sentence-transformers cuts
+  if (info_.longest > 0) longest = std::min(longest, info_.longest);
+  if (longest > 0 && result.tokens > longest) {
     // The closing special tokens stay: [CLS] text [SEP] is cut inside.
     size_t closing = 0;
     while (closing < encoding.size() && encoding.is_special(encoding.size() - 1 - closing)) ++closing;
-    const int64_t begin = std::max<int64_t>(0, sentence_.longest - static_cast<int64_t>(closing));
+    const int64_t begin = std::max<int64_t>(0, longest - static_cast<int64_t>(closing));
     const int64_t end = result.tokens - static_cast<int64_t>(closing);
     encoding.ids.erase(encoding.ids.begin() + begin, encoding.ids.begin() + end);
     encoding.type_ids.erase(encoding.type_ids.begin() + begin, encoding.type_ids.begin() + end);

@@ -81,6 +81,12 @@ ForwardInput LoadedModel::checked(const TokenBatch& tokens) const {
   input.batch = tokens.batch;
   input.length = tokens.length;
   input.ids = tokens.ids;
+  for (const int32_t id : input.ids) {
+    if (id < 0 || id >= info_.vocabulary) {
+      fail(ErrorCode::kInvalidArgument, "run: token id {} is outside the model's {} words; is the tokenizer another model's?", id,
+           with_commas(info_.vocabulary));
+    }
+  }
   input.type_ids = tokens.type_ids;
   input.type_ids.resize(static_cast<size_t>(rows), 0);
   input.positions = tokens.position_ids;

@@ -216,7 +216,9 @@ bool Trace::wants(const Site& site) { return layer_wanted(state_->options, site.
 void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) {
   LayerTrace& layer = state_->layers[{site.family, site.layer}];
   if (site.step > 0) {
-    if (!can_join(record.spec)) fail(ErrorCode::kUnsupported, "trace: generated steps of a layer with masks or biases cannot be kept yet");
+    if (!can_join(record.spec))
+      fail(ErrorCode::kUnsupported,
+           "trace: steps of a layer with segments, masks or biases cannot be joined into one map; run the whole text at once to keep it");
     AttentionRecord step = record;
     step.q = record.q.clone();
     step.rows = {record.rows.m.clone(), record.rows.l.clone()};

@@ -63,6 +63,8 @@ TEST(LlamaConfig, RefusesOtherRotaryScalingsByName) {
 }
 
 TEST(LlamaConfig, RefusesWhatItCannotSayByName) {
+  EXPECT_EQ(refusal_of("llama", "gqa", R"({"sliding_window": 8})"),
+            "config.json: \"sliding_window\": 8 is not supported; understood: null (model: llama)");
   EXPECT_EQ(refusal_of("llama", "gqa", R"({"attention_multiplier": 0.5})"),
             "config.json: field \"attention_multiplier\" (0.5) is not understood for models of type \"llama\" and may change what "
             "attention computes; "

@@ -143,8 +143,10 @@ TEST(Runs, RefuseWhatDoesNotFit) {
     return "";
   };
   EXPECT_EQ(refusal({}), "run: there are no tokens; expected at least one");
-  EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1, 61}}), "token id 61 is outside the model's table of 61");
-  EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1, -1}}), "token id -1 is outside the model's table of 61");
+  EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1, 61}}),
+            "run: token id 61 is outside the model's 61 words; is the tokenizer another model's?");
+  EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1, -1}}),
+            "run: token id -1 is outside the model's 61 words; is the tokenizer another model's?");
   EXPECT_EQ(refusal({.batch = 1, .length = 2, .ids = {1}}), "run: 1 ids for a batch of 1 × 2");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .type_ids = {2}}), "type id 2 is outside the model's table of 2");
   EXPECT_EQ(refusal({.batch = 1, .length = 1, .ids = {1}, .position_ids = {20}}), "run: position 20 is outside the model's 20");

@@ -124,6 +124,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
     config.only("attention_bias", {"false"});
     config.only("mlp_bias", {"false"});
   }
+  if (is_llama) config.only("sliding_window", {"null"});  // the real Llama ignores it: which was meant?
   config.harmless({"pretraining_tp"});
 
   facts.embedding.tokens = "embed_tokens.weight";
