@@ -22,11 +22,14 @@ Tensor all_weights(const AttentionMap& map) {
   const AttentionShape shape = map.shape();
   Tensor out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.keys});
   float* to = out.mutable_data<float>();
+  Progress progress("weights");
+  const auto report = progress.callback();
   for (int64_t b = 0; b < shape.batch; ++b) {
     for (int64_t h = 0; h < shape.heads; ++h) {
       for (int64_t i = 0; i < shape.queries; ++i) {
         const MapRow row = map.head(b, h).row(i);
         to = std::copy(row.weights().begin(), row.weights().end(), to);
+        if (report) report(static_cast<double>(to - out.data<float>()) / static_cast<double>(out.numel()));
       }
     }
   }
@@ -54,7 +57,9 @@ void run(const Options& options) {
   if (!options.spec.empty()) {
     spec = spec_from_json(read_file(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
   }
-  const Attended done = attend(operand(in, "q"), operand(in, "k"), operand(in, "v"), spec);
+  check_writable(options.out);
+  const Tensor q = operand(in, "q"), k = operand(in, "k"), v = operand(in, "v");
+  const Attended done = attend(q, k, v, spec);
   const AttentionMap map(done.record);
   NamedTensors tensors{{"out", done.out}, {"log_sum_exp", log_sum_exp(done.record.rows)}};
   if (options.weights) tensors.emplace_back("weights", all_weights(map));

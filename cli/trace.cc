@@ -1,6 +1,7 @@
 // clearhead trace MODEL TEXT -o FILE: run once, keep what is needed to look any time.
 #include <filesystem>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
 
@@ -21,11 +22,14 @@ void add_trace(CLI::App& app) {
   command->add_flag("--statistics", options->look.statistics_in_run, "Compute the atlas' statistics now and keep them");
   command->add_flag("--json", options->json, "Say what was kept as JSON");
   command->callback([options] {
+    check_writable(options->out);
     const Trace trace = options->look.trace();
     trace.save(options->out);
     const std::string family = trace.main_family();
     const std::vector<int> layers = trace.layers(family);
-    const uint64_t bytes = std::filesystem::file_size(options->out);
+    std::error_code ignored;
+    const bool is_file = std::filesystem::is_regular_file(options->out, ignored);
+    const uint64_t bytes = is_file ? std::filesystem::file_size(options->out) : 0;
     const int64_t tokens = static_cast<int64_t>(trace.plan().text.ids.size());
     int64_t rows = 0;
     if (!layers.empty()) {

@@ -1,12 +1,14 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <iterator>
 
@@ -116,16 +118,32 @@ void write_file(const std::string& path, std::string_view bytes) {
   file.commit();
 }
 
-AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+void check_writable(const std::string& path) { AtomicFile probe(path); }
+
+AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
   static std::atomic<unsigned> counter{0};
-  temporary_ = path + ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) {
+    if (S_ISDIR(status.st_mode)) {
+      errno = EISDIR;
+      fail_with("cannot be written");
+    }
+    if (!S_ISREG(status.st_mode)) {  // renaming onto a device would replace it
+      descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+      if (descriptor_ < 0) fail_with("cannot be written");
+      return;
+    }
+    char real[PATH_MAX];
+    if (::realpath(path.c_str(), real)) target_ = real;
+  }
+  temporary_ = target_ + ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   slot_ = unfinished_add(temporary_);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_with("cannot be written");
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ >= 0) ::unlink(temporary_.c_str());
+  if (descriptor_ >= 0 && !temporary_.empty()) ::unlink(temporary_.c_str());
   close_and_forget();
 }
 
@@ -138,7 +156,7 @@ void AtomicFile::close_and_forget() {
 
 void AtomicFile::fail_with(const char* what) {
   const int reason = errno;
-  if (descriptor_ >= 0) ::unlink(temporary_.c_str());
+  if (descriptor_ >= 0 && !temporary_.empty()) ::unlink(temporary_.c_str());
   close_and_forget();
   fail(ErrorCode::kIo, "{}: {}: {}; nothing was changed", path_, what, std::strerror(reason));
 }
@@ -158,7 +176,7 @@ void AtomicFile::write(const void* data, size_t size) {
 
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with("cannot be written");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with("cannot be written");
+  if (!temporary_.empty() && ::rename(temporary_.c_str(), target_.c_str()) != 0) fail_with("cannot be written");
   close_and_forget();
 }
 

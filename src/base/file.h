@@ -1,7 +1,8 @@
 // Files: mapped for reading, written whole or not at all.
 //
 // A written file appears under its name only after its bytes are on disk: temporary name beside it, fsync, rename. If anything fails,
-// Ctrl-C included (remove_unfinished_files), the temporary is removed and what stood under the name before is untouched.
+// Ctrl-C included (remove_unfinished_files), the temporary is removed and what stood under the name before is untouched. A link is followed, not replaced;
+// a device or a pipe (/dev/stdout) is written to as it is.
 #pragma once
 
 #include <cstddef>
@@ -40,6 +41,9 @@ void remove_unfinished_files();
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 
+/// Throws what writing there would throw for its name: before work whose result would have no place.
+void check_writable(const std::string& path);
+
 /// A file being written piece by piece. Nothing stands under `path` until commit().
 class AtomicFile {
  public:
@@ -55,7 +59,7 @@ class AtomicFile {
  private:
   [[noreturn]] void fail_with(const char* what);
   void close_and_forget();
-  std::string path_, temporary_;
+  std::string path_, target_, temporary_;  // as named; behind links; what is written, empty for a device
   int descriptor_ = -1;
   int slot_ = -1;  // in the list that remove_unfinished_files() walks
 };
