@@ -60,7 +60,7 @@ void add_ask(CLI::App& app) {
   options->look.add(*command);
   command->add_option("--from", options->from, "The span whose queries look")->required();
   command->add_option("--to", options->to, "The span that is looked at")->required();
-  command->add_option("--top", options->top, "How many heads")->check(CLI::PositiveNumber);
+  command->add_option("--top", options->top, "How many heads")->check(whole_from(1));
   command->add_option("--family", options->family, "Which maps: enc, dec or cross");
   command->add_flag("--json", options->json, "As JSON");
   command->callback([options] { run(*options); });

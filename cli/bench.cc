@@ -37,7 +37,7 @@ void add_bench(CLI::App& app) {
   attention->add_option("--filter", options->attention.filters, "Only cases whose name contains this (repeatable)");
   attention->add_flag("--all", options->attention.all, "The long list");
   attention->add_option("--isa", options->isa, "Force an instruction set")->check(CLI::IsMember({"avx2", "avx512"}));
-  attention->add_option("--seconds", options->attention.seconds_per_case, "Seconds for each case")->check(CLI::PositiveNumber);
+  attention->add_option("--seconds", options->attention.seconds_per_case, "Seconds for each case")->check(above_zero());
   attention->add_flag("--json", options->json, "As JSON");
   attention->callback([options] { run_attention(*options); });
   CLI::App* decode = command->add_subcommand("decode", "The decode cases of `bench attention`");
@@ -50,7 +50,7 @@ void add_bench(CLI::App& app) {
   model->add_option("--filter", options->model.filters, "Only cases whose name contains this (repeatable)");
   model->add_option("--minilm", options->model.minilm, "Folder of the real MiniLM; otherwise random weights of its shape");
   model->add_option("--models", options->model.models, "Folder in which the random models (1 GB) are kept; otherwise a temporary one");
-  model->add_option("--seconds", options->model.seconds_per_case, "Seconds for each case")->check(CLI::PositiveNumber);
+  model->add_option("--seconds", options->model.seconds_per_case, "Seconds for each case")->check(above_zero());
   model->add_flag("--json", options->json, "As JSON");
   model->callback([options] { run_model(*options); });
 }

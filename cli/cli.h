@@ -39,6 +39,9 @@ struct UsageError : std::runtime_error {
 };
 [[noreturn]] void usage_error(const std::string& message);
 
+/// An argument as a shell has to be given it.
+std::string quoted(const std::string& text);
+
 /// Prints JSON on one line.
 void print_json(const Json& json);
 void print(const std::string& text);   ///< to stdout, a line
@@ -70,9 +73,15 @@ struct LookArguments {
   void refuse_run_options() const;
   /// Runs the model on the text, or loads the trace; says on stderr what was cut or not kept.
   Trace trace();
+  /// The command that looks at the same again, for a shell. A long text is named by its file, or as one.
+  std::string as_typed(const char* command) const;
   /// The model, when one was run.
   std::shared_ptr<const Model> loaded{};
 };
+
+/// A whole number from `least` to `most`; and a number above 0 and up to `most`.
+CLI::Validator whole_from(int64_t least, int64_t most = 1'000'000'000);
+CLI::Validator above_zero(double most = 1e9);
 
 /// A file with a trace's metadata?
 bool is_trace_file(const std::string& path);
@@ -92,7 +101,7 @@ struct HeadName {
 HeadName parse_head(const std::string& text);  ///< "L3.H5" or "3.5"
 std::string head_name(int layer, int64_t head);
 
-/// A span of tokens: "#12", "#12:20", "seg:NAME", or text that occurs in the text (all occurrences must be one, unless `first`).
+/// A span of tokens: "#12", "#12:20", "seg:NAME", text that occurs in the text (the first time it does), or a segment's name that does not.
 Range find_span(const RunText& text, const std::string& span);
 
 /// The line of progress on stderr, with time left, for what takes longer than a second; silent when stderr is no terminal.
@@ -100,11 +109,14 @@ class Progress {
  public:
   explicit Progress(std::string what);
   ~Progress();
-  std::function<void(double)> callback();
+  std::function<void(double)> callback();  // null when nobody would see it
 
  private:
   struct State;
   std::shared_ptr<State> state_;
 };
+
+/// Moves on from a line of progress that stays as it is. Async-signal-safe.
+void leave_progress();
 
 }  // namespace clearhead::cli

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -21,16 +22,52 @@ std::optional<int64_t> whole_number(std::string_view text) {
   return std::atoll(std::string(text).c_str());
 }
 
+CLI::Validator whole_from(int64_t least, int64_t most) {
+  const auto check = [least, most](std::string& text) {
+    const std::optional<int64_t> number = whole_number(text);
+    if (number && *number >= least && *number <= most) return std::string();
+    return format("expected a whole number, {} to {}, found \"{}\"", least, with_commas(most), text);
+  };
+  return {check, format("{} or more", least)};
+}
+
+CLI::Validator above_zero(double most) {
+  const auto check = [most](std::string& text) {
+    char* rest = nullptr;
+    const double number = std::strtod(text.c_str(), &rest);
+    const bool good = rest != text.c_str() && *rest == 0 && number > 0 && number <= most;
+    return good ? std::string()
+                : format("expected a number above 0{}, found \"{}\"", most < 1e9 ? format(" and up to {}", most) : "", text);
+  };
+  return {check, "above 0"};
+}
+
 void usage_error(const std::string& message) { throw UsageError(message); }
 
+// Is a line of progress on the screen? Whatever is said next takes its place.
+static volatile std::sig_atomic_t progress_is_shown = 0;
+
+static void clear_progress() {
+  if (progress_is_shown) std::fprintf(stderr, "\r\033[K");
+  progress_is_shown = 0;
+}
+
+void leave_progress() {  // for the handler of Ctrl-C
+  if (progress_is_shown && ::write(STDERR_FILENO, "\n", 1) < 0) return;
+}
+
 void print(const std::string& text) {
+  clear_progress();
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fputc('\n', stdout);
 }
 
 void print_json(const Json& json) { print(json.dump()); }
 
-void notice(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
+void notice(const std::string& text) {
+  clear_progress();
+  std::fprintf(stderr, "%s\n", text.c_str());
+}
 
 void TextArguments::add(CLI::App& app) {
   const auto take = [this](const std::string& value) {
@@ -51,9 +88,8 @@ void LookArguments::add(CLI::App& app) {
   app.add_option("model", model, "A model (directory, or name in the local cache) or a trace file")->required();
   text.add(app);
   app.add_option("--pair", pair, "A second text, for models that read two");
-  app.add_option("--window", window, "Slide windows of so many tokens over a text longer than the model's positions")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--overlap", overlap, "Tokens that neighbouring windows share (default: a quarter)")->check(CLI::NonNegativeNumber);
+  app.add_option("--window", window, "Slide windows of so many tokens over a text longer than the model's positions")->check(whole_from(1));
+  app.add_option("--overlap", overlap, "Tokens that neighbouring windows share (default: a quarter)")->check(whole_from(0));
   app.add_flag("--truncate", truncate, "Cut a text that is longer than the model's positions");
   app.add_option("--segments", segments, "A JSON file naming parts of the text: [{\"name\", \"role\", \"begin\", \"end\"}], in bytes");
   app.add_option("--layers", layers, "Keep these layers only: 0,3,5:8");
@@ -97,6 +133,32 @@ void LookArguments::refuse_run_options() const {
   }
 }
 
+std::string quoted(const std::string& text) {
+  if (!text.empty() &&
+      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,%@") == std::string::npos) {
+    return text;
+  }
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string LookArguments::as_typed(const char* command) const {
+  std::string out = format("clearhead {} {}", command, quoted(model));
+  if (!text.file.empty()) {
+    out += " --file " + quoted(text.file);
+  } else if (text.has_text) {
+    out += text.text.size() <= 200 ? " " + quoted(text.text) : " --file TEXT";
+  }
+  if (!pair.empty()) out += " --pair " + quoted(pair);
+  if (window > 0) out += format(" --window {}", window);
+  if (overlap) out += format(" --overlap {}", *overlap);
+  if (truncate) out += " --truncate";
+  if (!segments.empty()) out += " --segments " + quoted(segments);
+  if (!layers.empty()) out += " --layers " + quoted(layers);
+  return out;
+}
+
 Trace LookArguments::trace() {
   std::error_code ignored;
   if (std::filesystem::is_regular_file(model, ignored)) {
@@ -114,6 +176,7 @@ Trace LookArguments::trace() {
     return trace;
   }
   if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
+  if (truncate && window > 0) usage_error("--window slides over the whole text and --truncate cuts it: give one of them");
   if (!text.given()) usage_error("a model needs a text: give one, or --file, or - for standard input");
   TextRequest request;
   request.text = text.read();
@@ -132,9 +195,12 @@ Trace LookArguments::trace() {
       usage_error(format("--layers names layer {}; this model's layers are 0 to {}", layer, loaded->info().layers - 1));
   }
   if (request.text.size() > 200'000 && request.window == 0) {
-    const TraceSize size = Trace::size_of(plan_text(*loaded, request), request.options);
-    notice(format("keeping {} of keys, {} of {} and {} of statistics", human_bytes(size.keys), human_bytes(size.queries),
-                  size.all_rows ? "all query vectors" : "the last query vectors", human_bytes(size.statistics)));
+    const RunPlan plan = plan_text(*loaded, request);
+    const TraceSize size = Trace::size_of(plan, request.options);
+    const bool fits = loaded->info().longest == 0 || static_cast<int64_t>(plan.text.ids.size()) <= loaded->info().longest;
+    if (fits)
+      notice(format("keeping {} of keys, {} of {} and {} of statistics", human_bytes(size.keys), human_bytes(size.queries),
+                    size.all_rows ? "all query vectors" : "the last query vectors", human_bytes(size.statistics)));
   }
   std::optional<Progress> progress("running the model");
   request.progress = progress->callback();
@@ -211,6 +277,9 @@ Range find_span(const RunText& text, const std::string& span) {
         format("span \"{}\": no segment of that name; {}", span, names.empty() ? "the text has none (--segments)" : "there are " + names));
   }
   const size_t at = text.text.find(span);
+  for (const TextSegment& segment : text.segments) {
+    if (at == std::string::npos && segment.name == span) return {segment.begin, segment.end};
+  }
   if (span.empty() || at == std::string::npos)
     usage_error(format("span \"{}\" does not occur in the text; #12:20 names tokens, seg:NAME a segment", span));
   const size_t again = text.text.find(span, at + 1);
@@ -224,14 +293,11 @@ Range find_span(const RunText& text, const std::string& span) {
 struct Progress::State {
   std::string what;
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now(), shown{};
-  bool printed = false;
 };
 
 Progress::Progress(std::string what) : state_(std::make_shared<State>()) { state_->what = std::move(what); }
 
-Progress::~Progress() {
-  if (state_->printed) std::fprintf(stderr, "\r\033[K");
-}
+Progress::~Progress() { clear_progress(); }
 
 std::function<void(double)> Progress::callback() {
   if (!::isatty(STDERR_FILENO)) return nullptr;
@@ -240,7 +306,7 @@ std::function<void(double)> Progress::callback() {
     const double spent = std::chrono::duration<double>(now - state->begin).count();
     if (spent < 1.0 || now - state->shown < std::chrono::milliseconds(200) || fraction <= 0) return;
     state->shown = now;
-    state->printed = true;
+    progress_is_shown = 1;
     std::fprintf(stderr, "\r\033[K%s %3.0f %%, %.0f s left", state->what.c_str(), fraction * 100, spent / fraction - spent);
   };
 }

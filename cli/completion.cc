@@ -51,7 +51,7 @@ std::string bash(const CLI::App& app) {
 }
 
 // In single quotes for fish: \ and ' are the two characters that need a backslash there.
-std::string quoted(const std::string& text) {
+std::string fish_quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) {
     if (c == '\\' || c == '\'') out += '\\';
@@ -68,10 +68,10 @@ std::string fish(const CLI::App& app) {
     const std::string name = space == std::string::npos ? words.path : words.path.substr(space + 1);
     const std::string parent = space == std::string::npos ? "" : words.path.substr(0, space);
     const std::string when = parent.empty() ? "__fish_use_subcommand" : "__fish_seen_subcommand_from " + parent;
-    out += format("complete -c clearhead -n {} -a {} -d {}\n", quoted(when), name, quoted(words.about));
+    out += format("complete -c clearhead -n {} -a {} -d {}\n", fish_quoted(when), name, fish_quoted(words.about));
     for (size_t begin = 0; begin < words.options.size();) {
       const size_t end = std::min(words.options.find(' ', begin), words.options.size());
-      out += format("complete -c clearhead -n {} -l {}\n", quoted("__fish_seen_subcommand_from " + name),
+      out += format("complete -c clearhead -n {} -l {}\n", fish_quoted("__fish_seen_subcommand_from " + name),
                     words.options.substr(begin + 2, end - begin - 2));
       begin = end + 1;
     }

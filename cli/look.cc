@@ -46,7 +46,7 @@ std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& famil
 }
 
 void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range query, int64_t top, bool json,
-                     const std::string& model) {
+                     const std::string& command) {
   struct Found {
     int layer;
     int64_t head;
@@ -78,7 +78,7 @@ void print_top_heads(const Trace& trace, const std::string& family, const std::v
                  item.find("weight")->number() * 100, item.find("key")->integer(), visible(item.find("token")->string())));
   }
   if (!found.empty()) {
-    print(format("next: clearhead show {} … --head {} --query {}", model, head_name(found[0].layer, found[0].head), query.end - 1));
+    print(format("next: {} --head {} --query {}", command, head_name(found[0].layer, found[0].head), query.end - 1));
   }
 }
 
@@ -94,7 +94,7 @@ Json head_json(const HeadScores& head) {
   return json;
 }
 
-void print_telling_heads(const Trace& trace, const std::string& family, int64_t count, bool json, const std::string& model) {
+void print_telling_heads(const Trace& trace, const std::string& family, int64_t count, bool json, const std::string& command) {
   Progress progress("atlas");
   std::vector<HeadScores> heads = by_strength(head_atlas(trace, family, {.progress = progress.callback()}));
   if (static_cast<int64_t>(heads.size()) > count) heads.resize(static_cast<size_t>(count));
@@ -108,7 +108,7 @@ void print_telling_heads(const Trace& trace, const std::string& family, int64_t 
     const std::string what = head.kind == "mixed" ? "mixed" : format("{:<10} {:>5.1f} %", head.kind, head.strength * 100);
     print(format("  {:<8} {}", head_name(head.layer, head.head), what));
   }
-  if (!heads.empty()) print(format("next: clearhead show {} … --head {}", model, head_name(heads[0].layer, heads[0].head)));
+  if (!heads.empty()) print(format("next: {} --head {}", command, head_name(heads[0].layer, heads[0].head)));
 }
 
 }  // namespace clearhead::cli

@@ -26,10 +26,10 @@ std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& famil
 
 /// For a query: every head's top key, the most decided heads first.
 void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range query, int64_t top, bool json,
-                     const std::string& model);
+                     const std::string& command);
 
 /// The atlas' most telling heads, and the next command to type.
-void print_telling_heads(const Trace& trace, const std::string& family, int64_t count, bool json, const std::string& model);
+void print_telling_heads(const Trace& trace, const std::string& family, int64_t count, bool json, const std::string& command);
 
 /// Heads, most telling first: called ones by strength, then the mixed.
 std::vector<HeadScores> by_strength(std::vector<HeadScores> heads);

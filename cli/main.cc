@@ -30,6 +30,7 @@ constexpr const char* kExamples =
 // Ctrl-C: nothing half-written stays behind.
 void interrupted(int signal) {
   remove_unfinished_files();
+  leave_progress();
   ::_exit(128 + signal);
 }
 
@@ -75,7 +76,7 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = innermost(app);
   const bool is_extra = !app.remaining(true).empty();
   if (!is_extra && !command->get_subcommands(nullptr).empty()) {
-    std::fputs(command->help().c_str(), stderr);
+    std::fputs(command->help(command == &app ? "" : full_name(command->get_parent())).c_str(), stderr);
     return 2;
   }
   return report(format("{} ({} --help says more)", is_extra ? unexpected(app) : std::string(error.what()), full_name(command)), 2);
@@ -89,7 +90,7 @@ static int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "clearhead " CLEARHEAD_VERSION);
   int thread_count = 0;
-  app.add_option("--threads", thread_count, "Threads to compute with (default: the cores of this machine)")->check(CLI::PositiveNumber);
+  app.add_option("--threads", thread_count, "Threads to compute with (default: the cores of this machine)")->check(whole_from(1, 1024));
   app.fallthrough();
   add_show(app);
   add_view(app);
@@ -137,5 +138,6 @@ static int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   std::signal(SIGINT, clearhead::cli::interrupted);
   std::signal(SIGTERM, clearhead::cli::interrupted);
+  std::signal(SIGHUP, clearhead::cli::interrupted);
   return clearhead::cli::run(argc, argv);
 }

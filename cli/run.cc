@@ -1,6 +1,7 @@
 // clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate.
 #include <cstdio>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
@@ -30,12 +31,20 @@ std::string text_of(const Options& options) {
   return options.text.read();
 }
 
+// For the tasks that read one whole text: nothing there slides or cuts it.
+void check_length(const Model& model, std::string_view text, std::optional<std::string_view> pair = {}) {
+  const int64_t longest = model.info().longest, tokens = static_cast<int64_t>(model.tokenizer().encode(text, {.pair = pair}).size());
+  if (longest == 0 || tokens <= longest) return;
+  fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Shorten the text, or use a model with longer positions.",
+       with_commas(tokens), with_commas(longest));
+}
+
 void embed(const Options& options) {
   const auto model = load_model(options.model);
   const Embedding embedding = model->embed(text_of(options));
   if (embedding.used < embedding.tokens) {
-    notice(
-        format("cut: {} of {} tokens were used (the model's max_seq_length)", with_commas(embedding.used), with_commas(embedding.tokens)));
+    notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
+                  embedding.used == model->info().longest ? "the model's positions end there" : "the model's max_seq_length"));
   }
   if (options.json) {
     Json values = Json::array();
@@ -50,8 +59,10 @@ void embed(const Options& options) {
 
 void fill(const Options& options) {
   const auto model = load_model(options.model);
+  const std::string text = text_of(options);
+  check_length(*model, text);
   Json masks = Json::array();
-  for (const auto& candidates : model->fill_mask(text_of(options), options.top)) {
+  for (const auto& candidates : model->fill_mask(text, options.top)) {
     Json list = Json::array();
     for (const Candidate& candidate : candidates) {
       list.push(
@@ -67,8 +78,10 @@ void classify(const Options& options) {
   const auto model = load_model(options.model);
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
+  const std::string text = text_of(options);
+  check_length(*model, text, pair);
   Json list = Json::array();
-  for (const ClassScore& score : model->classify(text_of(options), pair)) {
+  for (const ClassScore& score : model->classify(text, pair)) {
     list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
     if (!options.json) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
   }
@@ -78,6 +91,8 @@ void classify(const Options& options) {
 void generate_text(const Options& options) {
   const auto model = load_model(options.model);
   const std::string text = text_of(options);
+  check_length(*model, text);
+  if (!options.trace.empty()) check_writable(options.trace);
   GenerateOptions settings;
   settings.max_tokens = options.max_tokens;
   if (!options.greedy) settings.sampling = options.sampling;
@@ -86,7 +101,13 @@ void generate_text(const Options& options) {
   if (!options.budget.empty()) keep.budget_bytes = parse_bytes(options.budget, "--budget");
   Trace trace(keep);
   if (!options.trace.empty()) settings.run.observer = &trace;
-  if (!options.json) {
+  Progress progress("generating");
+  if (options.json) {
+    settings.on_token = [&, report = progress.callback()](const GenerationStep& step) {
+      if (report) report(static_cast<double>(step.index + 1) / static_cast<double>(options.max_tokens));
+      return true;
+    };
+  } else {
     settings.on_token = [](const GenerationStep& step) {
       std::fwrite(step.text.data(), 1, step.text.size(), stdout);
       std::fflush(stdout);
@@ -118,20 +139,20 @@ void add_run(CLI::App& app) {
       "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
   add_task(run, "embed", "A sentence's vector, as sentence-transformers computes it", options)->callback([options] { embed(*options); });
   CLI::App* fill_task = add_task(run, "fill", "Candidates for every mask token of the text", options);
-  fill_task->add_option("--top", options->top, "How many candidates")->check(CLI::PositiveNumber);
+  fill_task->add_option("--top", options->top, "How many candidates")->check(whole_from(1));
   fill_task->callback([options] { fill(*options); });
   CLI::App* classify_task = add_task(run, "classify", "Probabilities of a classifier's labels", options);
   classify_task->add_option("--pair", options->pair, "A second text");
   classify_task->callback([options] { classify(*options); });
   CLI::App* generate_task = add_task(run, "generate", "Text that goes on", options);
-  generate_task->add_option("--max-tokens", options->max_tokens, "At most so many tokens")->check(CLI::PositiveNumber);
+  generate_task->add_option("--max-tokens", options->max_tokens, "At most so many tokens")->check(whole_from(1));
   generate_task->add_flag("--greedy", options->greedy, "Always the most probable token");
   Sampling& sampling = options->sampling;
-  generate_task->add_option("--temperature", sampling.temperature, "Divides the logits before sampling")->check(CLI::PositiveNumber);
-  generate_task->add_option("--top-k", sampling.top_k, "Sample from the k most probable (0: all)")->check(CLI::NonNegativeNumber);
-  generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set with this probability")->check(CLI::Range(0.0, 1.0));
+  generate_task->add_option("--temperature", sampling.temperature, "Divides the logits before sampling")->check(above_zero());
+  generate_task->add_option("--top-k", sampling.top_k, "Sample from the k most probable (0: all)")->check(whole_from(0));
+  generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set with this probability")->check(above_zero(1));
   generate_task->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1: tokens seen before become less probable")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   generate_task->add_option("--seed", sampling.seed, "Seed of the sampling");
   generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");
   generate_task->add_option("--budget", options->budget, "Memory the trace may take");

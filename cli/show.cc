@@ -261,7 +261,7 @@ void run(Options& options) {
                            head ? std::optional<int64_t>(head->head) : std::nullopt, query.end - 1);
     }
     if (head) return show_row(options, trace, family, head->layer, head->head, query.end - 1);
-    return print_top_heads(trace, family, layers, query, options.top, options.json, options.look.model);
+    return print_top_heads(trace, family, layers, query, options.top, options.json, options.look.as_typed("show"));
   }
   if (head) return show_map(options, trace, family, head->layer, {head->head});
   if (options.layer >= 0) {
@@ -269,7 +269,7 @@ void run(Options& options) {
     for (size_t h = 0; h < heads.size(); ++h) heads[h] = static_cast<int64_t>(h);
     return show_map(options, trace, family, options.layer, heads);
   }
-  print_telling_heads(trace, family, 10, options.json, options.look.model);
+  print_telling_heads(trace, family, 10, options.json, options.look.as_typed("show"));
 }
 
 }  // namespace
@@ -284,9 +284,9 @@ void add_show(CLI::App& app) {
       "Without --head and --layer: the atlas' ten most telling heads.");
   options->look.add(*command);
   command->add_option("--head", options->head, "A head, like L3.H5");
-  command->add_option("--layer", options->layer, "A layer: the mean of its heads")->check(CLI::NonNegativeNumber);
+  command->add_option("--layer", options->layer, "A layer: the mean of its heads")->check(whole_from(0));
   command->add_option("--query", options->query, "A token (1204) or text that occurs in the text: what it attends to");
-  command->add_option("--top", options->top, "How many keys, heads or segments")->check(CLI::PositiveNumber);
+  command->add_option("--top", options->top, "How many keys, heads or segments")->check(whole_from(1));
   command->add_option("--by", options->by, "With --query: by head or by segment")->check(CLI::IsMember({"head", "segment"}));
   command->add_option("--family", options->family, "Which maps: enc, dec or cross");
   command->add_flag("--json", options->json, "As JSON");

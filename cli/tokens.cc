@@ -1,4 +1,5 @@
 // clearhead tokens MODEL TEXT: how a text becomes tokens.
+#include <cstdio>
 #include <iostream>
 
 #include "base/format.h"
@@ -17,14 +18,19 @@ Encoding encode(const Tokenizer& tokenizer, const std::string& text, const std::
   return tokenizer.encode(text, options);
 }
 
-Json to_json(const Tokenizer& tokenizer, const Encoding& encoding) {
-  Json ids = Json::array(), tokens = Json::array(), offsets = Json::array();
-  for (size_t i = 0; i < encoding.size(); ++i) {
-    ids.push(static_cast<int64_t>(encoding.ids[i]));
-    tokens.push(tokenizer.token(encoding.ids[i]));
-    offsets.push(Json::Array{encoding.offsets[i][0], encoding.offsets[i][1]});
-  }
-  return Json::object({{"ids", ids}, {"tokens", tokens}, {"offsets", offsets}});
+// Prints {"ids", "tokens", "offsets"} on a line, as it goes: a book has millions of tokens, and as one Json value they take a thousand bytes each.
+void print_tokens_json(const Tokenizer& tokenizer, const Encoding& encoding) {
+  const auto list = [&](const char* opening, const auto& item) {
+    std::fputs(opening, stdout);
+    for (size_t i = 0; i < encoding.size(); ++i) {
+      if (i > 0) std::fputc(',', stdout);
+      std::fputs(item(i).c_str(), stdout);
+    }
+  };
+  list("{\"ids\":[", [&](size_t i) { return std::to_string(encoding.ids[i]); });
+  list("],\"tokens\":[", [&](size_t i) { return Json(tokenizer.token(encoding.ids[i])).dump(); });
+  list("],\"offsets\":[", [&](size_t i) { return format("[{},{}]", encoding.offsets[i][0], encoding.offsets[i][1]); });
+  std::fputs("]}\n", stdout);
 }
 
 void print_table(const Tokenizer& tokenizer, const Encoding& encoding, const std::string& text, const std::string& pair) {
@@ -61,14 +67,14 @@ void add_tokens(CLI::App& app) {
     const auto tokenizer = Tokenizer::load(model_directory(options->model));
     if (options->text.text == "-") {
       std::string line;
-      while (std::getline(std::cin, line)) print_json(to_json(*tokenizer, encode(*tokenizer, line, options->pair, !options->plain)));
+      while (std::getline(std::cin, line)) print_tokens_json(*tokenizer, encode(*tokenizer, line, options->pair, !options->plain));
       return;
     }
     if (!options->text.given()) usage_error("give a text, --file, or - for the lines of standard input");
     const std::string text = options->text.read();
     const Encoding encoding = encode(*tokenizer, text, options->pair, !options->plain);
     if (options->json) {
-      print_json(to_json(*tokenizer, encoding));
+      print_tokens_json(*tokenizer, encoding);
     } else {
       print_table(*tokenizer, encoding, text, options->pair);
     }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
 #include "viewer/export.h"
@@ -21,33 +22,6 @@ struct Options {
   bool no_browser = false;
   std::string html, state, query, head, trace_budget;
 };
-
-// The argument as a shell would have to be given it.
-std::string quoted(const std::string& text) {
-  if (!text.empty() &&
-      text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,%@") == std::string::npos) {
-    return text;
-  }
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
-// The command that shows this again. A long text is named by its file, or as one.
-std::string command_of(const Options& options) {
-  std::string out = "clearhead view " + quoted(options.look.model);
-  if (!options.look.text.file.empty()) {
-    out += " --file " + quoted(options.look.text.file);
-  } else if (!options.look.text.text.empty()) {
-    out += options.look.text.text.size() <= 200 ? " " + quoted(options.look.text.text) : " --file TEXT";
-  }
-  if (!options.look.pair.empty()) out += " --pair " + quoted(options.look.pair);
-  if (options.look.window > 0) out += format(" --window {}", options.look.window);
-  if (options.look.overlap) out += format(" --overlap {}", *options.look.overlap);
-  if (options.look.truncate) out += " --truncate";
-  if (!options.look.layers.empty()) out += " --layers " + quoted(options.look.layers);
-  return out;
-}
 
 // What the page shows first.
 std::string state_of(const Options& options, const Trace& trace) {
@@ -106,11 +80,21 @@ void serve(const Options& options, Trace trace, const std::string& command) {
   server.serve();
 }
 
+void check_budget(const std::string& budget) {
+  if (budget.empty()) return;
+  try {
+    parse_budget(budget);
+  } catch (const Error&) {
+    usage_error(format("--budget: expected a size like 20MB or 1GiB, found \"{}\"", budget));
+  }
+}
+
 void run(Options& options) {
-  const std::string command = command_of(options);
+  const std::string command = options.look.as_typed("view");
   const std::string page_budget = options.look.budget;
   if (!options.html.empty()) {  // --budget is the page's then
-    if (!page_budget.empty()) parse_budget(page_budget);
+    check_budget(page_budget);
+    check_writable(options.html);
     options.look.budget = options.trace_budget;
   } else if (!options.trace_budget.empty()) {
     options.look.budget = options.trace_budget;
@@ -134,7 +118,7 @@ void add_view(CLI::App& app) {
       "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--budget 60MB for more)\n"
       "  clearhead view prompt.trace --head L5.H3 --query 1204");
   options->look.add(*command);
-  command->add_option("--port", options->port, "Port on 127.0.0.1 (default: any free one)")->check(CLI::Range(1, 65535));
+  command->add_option("--port", options->port, "Port on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
   command->add_flag("--no-browser", options->no_browser, "Only print the address");
   command->add_option("--html", options->html, "Write a page that works offline; --budget is then its size (default 20MB)");
   command->add_option("--trace-budget", options->trace_budget, "Memory the trace may take, where --budget is the page's size");

@@ -6,7 +6,7 @@ import random
 import re
 import subprocess
 
-from support import ROOT, Case, columns, read_safetensors, run, write_safetensors
+from support import BINARY, ROOT, Case, columns, environment, read_safetensors, run, write_safetensors
 
 GOLDENS = ROOT / "tests/goldens"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
@@ -58,7 +58,7 @@ class Looking(Case):
         shown = self.ok("show", self.causal, "abcdab", "--query", "5")
         self.assertIn("#5 b: the heads that are surest where to look", shown.out)
         self.assertRegex(shown.out, r"L0\.H0 +100\.00 %  #4 +a\n")
-        self.assertRegex(shown.out, r"next: clearhead show \S+ … --head L\d\.H\d --query 5\n$")
+        self.assertRegex(shown.out, r"next: clearhead show \S+ abcdab --head L\d\.H\d --query 5\n$")
 
     def test_segments_share_a_querys_attention(self):
         parts = self.folder / "parts.json"
@@ -72,7 +72,14 @@ class Looking(Case):
     def test_without_a_head_show_prints_the_most_telling_ones_and_what_to_type(self):
         shown = self.ok("show", self.causal, "--file", self.text)
         self.assertRegex(shown.out, r"L0\.H0 +previous +\d+\.\d %\n")
-        self.assertIn(f"next: clearhead show {self.causal} … --head L", shown.out)
+        self.assertIn(f"next: clearhead show {self.causal} --file {self.text} --head L", shown.out)
+
+    def test_the_next_command_works_as_it_is_printed(self):
+        shown = self.ok("show", self.causal, "it's a$HOME; x")
+        typed = shown.out[shown.out.index("next: clearhead ") + len("next: clearhead ") :]
+        again = subprocess.run(["bash", "-c", f"{BINARY} {typed}"], capture_output=True, text=True, env=environment(), check=False)
+        self.assertEqual((again.returncode, again.stderr), (0, ""))
+        self.assertIn(" · 14 tokens · exact", again.stdout)
 
     def test_standard_input_is_a_text(self):
         typed = self.ok("show", self.causal, "-", "--head", "L0.H0", "--json", stdin=b"abcdef").json
@@ -95,6 +102,8 @@ class Looking(Case):
         self.assertIn('from #1:4 "bcd" to #0:3 "abc"', asked.out)
         self.assertRegex(asked.out, r"\n  L0\.H0 +100\.00 %")
         self.assertIn("(even attention would send 50.00 %)", asked.out)
+        by_name = self.ok("ask", self.causal, "abcdef", "--from", "bcd", "--to", "start", "--segments", parts)
+        self.assertEqual(by_name.out, asked.out)
 
     def test_the_atlas_names_the_planted_heads(self):
         heads = {h["name"]: h for h in self.ok("atlas", self.causal, "--file", self.text, "--json").json["heads"]}
@@ -234,6 +243,16 @@ class Attend(Case):
         self.close(found["distance"][1], [sum(p * abs(i % 5 + 4 - j) for j, p in enumerate(row)) for i, row in enumerate(weights)])
         self.assertAlmostEqual(sum(found["offsets"][1]), 20, places=4)
 
+    def test_a_device_is_written_to_and_a_link_is_followed(self):
+        (self.folder / "real").write_text("before")
+        (self.folder / "link").symlink_to("real")
+        self.ok("attend", self.into, "-o", self.folder / "link")
+        self.assertTrue((self.folder / "link").is_symlink())
+        self.ok("attend", self.into, "-o", self.folder / "alone")
+        self.assertEqual((self.folder / "real").read_bytes(), (self.folder / "alone").read_bytes())
+        piped = subprocess.run([BINARY, "attend", self.into, "-o", "/dev/stdout"], capture_output=True, env=environment(), check=True).stdout
+        self.assertTrue(piped.startswith((self.folder / "alone").read_bytes()))
+
     def test_what_was_written_is_said(self):
         to = self.folder / "out.safetensors"
         told = self.ok("attend", self.into, "-o", to, "--backend", "ref").out
@@ -270,6 +289,12 @@ class Answers(Case):
         plain = [float(number) for number in self.ok("run", "embed", self.both, "abc").out.split()]
         for a, b in zip(plain, told["embedding"]):
             self.assertAlmostEqual(a, b, delta=1e-5 * max(1, abs(b)))
+
+    def test_an_embedding_reads_what_the_positions_allow_and_says_so(self):
+        model = self.golden("bert/mlm")
+        done = run("run", "embed", model, "a b c d e " * 5, "--json")
+        self.assertEqual((done.code, done.errors), (0, "cut: 20 of 27 tokens were used (the model's positions end there)\n"))
+        self.assertEqual(done.json, self.ok("run", "embed", model, ("a b c d e " * 4)[:36], "--json").json)
 
     def test_generation_copies_what_followed(self):
         told = self.ok("run", "generate", self.causal, "--file", self.text, "--max-tokens", "9", "--greedy", "--json").json

@@ -50,6 +50,12 @@ class Usage(Case):
         self.refused(2, 'span "#6": the text has 6 tokens', "show", model, text, "--query", "6")
         self.refused(2, 'span "z" does not occur in the text; #12:20 names tokens, seg:NAME a segment', "ask", model, text, "--from", "z", "--to", "a")
         self.refused(2, 'span "seg:doc": no segment of that name; the text has none (--segments)', "ask", model, text, "--from", "a", "--to", "seg:doc")
+        self.refused(2, '--top: expected a whole number, 1 to 1,000,000,000, found "0" (clearhead show --help says more)', "show", model, text, "--top", "0")
+        self.refused(2, '--threads: expected a whole number, 1 to 1,024, found "100000" (clearhead show --help says more)', "show", model, text, "--threads", "100000")
+        self.refused(2, '--temperature: expected a number above 0, found "0" (clearhead run generate --help says more)', "run", "generate", model, text, "--temperature", "0")
+        self.refused(2, '--top-p: expected a number above 0 and up to 1, found "2" (clearhead run generate --help says more)', "run", "generate", model, text, "--top-p", "2")
+        self.refused(2, '--budget: expected a size like 20MB or 1GiB, found "lots"', "view", model, text, "--html", "x", "--budget", "lots")
+        self.refused(2, "--window slides over the whole text and --truncate cuts it: give one of them", "show", model, text, "--window", "3", "--truncate")
         self.refused(2, "--by segment needs named parts of the text: --segments FILE, or --pair", "show", model, text, "--query", "1", "--by", "segment")
         self.refused(2, "--sort nothing: expected strength or one of the scores (clearhead atlas --definitions)", "atlas", model, text, "--sort", "nothing")
 
@@ -106,6 +112,32 @@ class Models(Case):
         self.fails('model/config.json: "num_attention_heads": expected an integer, found "two"')
         self.config(num_attention_heads=2, attn_logit_softcapping=50)
         self.fails('model/config.json: field "attn_logit_softcapping" (50) is not understood for models of type "clearhead-attention" and may change what attention computes; remove it if it does not, or use a version of clearhead that knows it')
+
+    def test_rope_scalings_that_are_not_known_are_refused_by_name(self):
+        self.config(**json.loads((GOLDENS / "llama/linear/config.json").read_text()) | {"rope_scaling": {"type": "yarn", "factor": 2.0}})
+        self.fails('model/config.json: "rope_scaling": rope type "yarn" is not supported; understood: default, linear, llama3 (model: llama)')
+
+    def test_pickled_weights_are_refused_with_the_line_that_converts_them(self):
+        (self.model / "model.safetensors").rename(self.model / "pytorch_model.bin")
+        done = run("show", "model", "abc", folder=self.folder)
+        self.assertEqual((done.code, done.out), (1, ""))
+        opening = "clearhead: model: holds pytorch_model.bin, whose pickles are not read here. Convert it once: python3 -c \"import glob, sys, torch; "
+        self.assertTrue(done.errors.startswith(opening), done.errors)
+        self.assertTrue(done.errors.endswith(", d + '/model.safetensors', {'format': 'pt'})\" 'model'\n"), done.errors)
+
+    def test_a_shard_that_is_not_there_is_named(self):
+        shutil.copytree(GOLDENS / "gpt2/sharded", self.folder / "sharded")
+        shutil.rmtree(self.model)
+        (self.folder / "sharded").rename(self.model)
+        (self.model / "model-00002-of-00003.safetensors").unlink()
+        self.fails("model/model.safetensors.index.json: names the shard model-00002-of-00003.safetensors, which is not there. The download is probably incomplete.")
+
+    def test_a_tokenizer_of_another_model_is_noticed(self):
+        tokenizer = (self.model / "tokenizer.json").read_bytes()
+        shutil.rmtree(self.model)
+        shutil.copytree(GOLDENS / "llama/gqa", self.model)
+        (self.model / "tokenizer.json").write_bytes(tokenizer)
+        self.fails("run: token id 97 is outside the model's 67 words; is the tokenizer another model's?")
 
     def test_truncated_weights_say_where_the_file_ends(self):
         self.change("model.safetensors", lambda data: data[:-10])
@@ -195,6 +227,15 @@ class Texts(Case):
             "--window 3 with --overlap 1 leaves no new token per window; the model adds 2 special tokens to each",
             "show", model, "a b c d e", "--window", "3", "--overlap", "1", folder=self.folder,
         )
+
+    def test_a_task_whose_text_is_too_long_says_so(self):
+        message = "text has 27 tokens; this model's positions end at 20. Shorten the text, or use a model with longer positions."
+        model, text = self.long_model(), "a b c d e " * 5
+        self.refused(1, message, "run", "fill", model, "[MASK] " + text[2:], folder=self.folder)
+        shutil.rmtree(self.folder / model)
+        classifier = self.copy_of(GOLDENS / "bert/classify")
+        (classifier / "vocab.txt").write_text("\n".join(VOCABULARY + ["w0", "w1", "w2", "w3"]) + "\n")
+        self.refused(1, message, "run", "classify", model, text, folder=self.folder)
 
     def test_tasks_a_model_cannot_do_are_named(self):
         self.refused(1, "causal: the model has no masked-language head to fill masks with", "run", "fill", "causal", "a", folder=self.shelf)
@@ -334,6 +375,16 @@ class Output(Case):
             self.assertEqual([(path.name, path.read_text()) for path in small.iterdir()], [("out", "before")])
         finally:
             subprocess.run(["umount", small], check=False)
+
+    def test_a_full_device_stays_what_it_is(self):
+        self.refused(1, "/dev/full: cannot be written: No space left on device; nothing was changed", *self.attend("/dev/full"), folder=self.folder)
+        self.assertTrue(Path("/dev/full").is_char_device())
+
+    def test_where_nothing_can_be_written_nothing_is_computed(self):
+        message = "missing/x: cannot be written: No such file or directory; nothing was changed"
+        self.refused(1, message, "trace", "nomodel", "abc", "-o", "missing/x", folder=self.folder)
+        self.refused(1, message, "view", "nomodel", "abc", "--html", "missing/x", folder=self.folder)
+        self.refused(1, message, "run", "generate", self.causal, "abc", "--trace", "missing/x", folder=self.folder)
 
     def test_a_full_standard_output_is_an_error(self):
         with open("/dev/full", "wb") as full:
