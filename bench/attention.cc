@@ -371,15 +371,19 @@ AttentionBench run_attention(const AttentionOptions& options) {
   bench.isa = to_string(backend.isa);
   bench.threads = threads();
   std::vector<double> reads;
-  for (const Plan& plan : all_plans()) {
+  std::vector<Plan> plans = all_plans();
+  std::erase_if(plans, [&](const Plan& plan) {
     const auto matches = [&](const std::string& filter) { return plan.name.find(filter) != std::string::npos; };
     const bool wanted =
         options.filters.empty() ? plan.by_default || options.all : std::any_of(options.filters.begin(), options.filters.end(), matches);
-    if (!wanted || (plan.kind == Kind::kSweep && !backend.sweep)) continue;
+    return !wanted || (plan.kind == Kind::kSweep && !backend.sweep);
+  });
+  for (const Plan& plan : plans) {
     bench.cases.push_back(plan.kind == Kind::kDecode ? run_bandwidth(plan, backend, options) : run_compute(plan, backend, options));
     const AttentionCase& last = bench.cases.back();
     if (last.limit == "fma") bench.fma_flops = std::max(bench.fma_flops, last.limit_value);
     if (last.limit == "read") reads.push_back(last.limit_value);
+    if (options.progress) options.progress(static_cast<double>(bench.cases.size()) / static_cast<double>(plans.size()));
   }
   if (bench.cases.empty())
     fail(ErrorCode::kNotFound, "bench attention: no case has such a name; names look like forward/f32/full/h8/n4096/d64");

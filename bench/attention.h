@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct AttentionOptions {
   bool all = false;                    ///< the long list too
   double seconds_per_case = 2.0;
   InstructionSet isa = InstructionSet::kReference;  ///< kReference: the best this machine runs
+  std::function<void(double)> progress{};           ///< share of the cases that are done
 };
 
 struct AttentionCase {

@@ -204,9 +204,13 @@ ModelBench run_model(const ModelOptions& options) {
   const Folders folders(options);
   std::string loaded;
   std::shared_ptr<const Model> model;
-  for (const Plan& plan : plans()) {
+  std::vector<Plan> wanted = plans();
+  std::erase_if(wanted, [&](const Plan& plan) {
     const auto named = [&](const std::string& filter) { return plan.name.find(filter) != std::string::npos; };
-    if (!options.filters.empty() && std::none_of(options.filters.begin(), options.filters.end(), named)) continue;
+    return !options.filters.empty() && std::none_of(options.filters.begin(), options.filters.end(), named);
+  });
+  for (const Plan& plan : wanted) {
+    if (options.progress) options.progress(static_cast<double>(bench.cases.size()) / static_cast<double>(wanted.size()));
     const std::string folder = folders.of(plan.model);
     if (plan.kind == Kind::kLoad) {
       bench.cases.push_back(measure_load(plan, folder));

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct ModelOptions {
   std::string minilm{};                ///< folder of the real MiniLM; empty: random weights of its shape
   std::string models{};                ///< where random models are written and found again; empty: a temporary folder, removed at the end
   double seconds_per_case = 2.0;
+  std::function<void(double)> progress{};  ///< share of the cases that are done
 };
 
 struct ModelCase {

@@ -17,12 +17,17 @@ void run_attention(const Options& options) {
   bench::AttentionOptions wanted = options.attention;
   if (options.isa == "avx2") wanted.isa = InstructionSet::kAvx2;
   if (options.isa == "avx512") wanted.isa = InstructionSet::kAvx512;
+  Progress progress("bench");
+  wanted.progress = progress.callback();
   const bench::AttentionBench done = bench::run_attention(wanted);
   print(options.json ? bench::to_json(done) : bench::to_text(done));
 }
 
 void run_model(const Options& options) {
-  const bench::ModelBench done = bench::run_model(options.model);
+  Progress progress("bench");
+  bench::ModelOptions wanted = options.model;
+  wanted.progress = progress.callback();
+  const bench::ModelBench done = bench::run_model(wanted);
   print(options.json ? bench::to_json(done) : bench::to_text(done));
 }
 
