@@ -55,7 +55,7 @@ void add_ask(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("ask", "Which heads link two spans of the text, and how much");
   command->footer(
-      "Example: clearhead ask prompt.trace --from \"the answer\" --to \"seg:doc 3\"\n"
+      "Example: clearhead ask prompt.trace --from \"the answer\" --to \"seg:doc 3\" --segments parts.json\n"
       "A span is text that occurs in the text, tokens (#12:20), or a segment (seg:NAME).");
   options->look.add(*command);
   command->add_option("--from", options->from, "The span whose queries look")->required();

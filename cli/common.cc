@@ -14,6 +14,7 @@
 #include "base/format.h"
 #include "cli/cli.h"
 #include "io/safetensors.h"
+#include "models/find_model.h"
 
 namespace clearhead::cli {
 
@@ -168,6 +169,7 @@ Trace LookArguments::trace() {
     if (!segments.empty()) {
       std::vector<TextSegment> named;
       for (const NamedBytes& segment : segments_from_json(read_file(segments), segments)) {
+        check_bytes(segment, trace.plan().text.text.size());
         const Range tokens = tokens_of_bytes(trace.plan().text, segment.begin, segment.end);
         named.push_back({segment.name, segment.role, tokens.begin, tokens.end});
       }
@@ -177,7 +179,10 @@ Trace LookArguments::trace() {
   }
   if (overlap && window == 0) usage_error("--overlap needs --window: how many tokens neighbouring windows share");
   if (truncate && window > 0) usage_error("--window slides over the whole text and --truncate cuts it: give one of them");
-  if (!text.given()) usage_error("a model needs a text: give one, or --file, or - for standard input");
+  if (!text.given()) {
+    model_directory(model);  // a name that is nothing at all comes first
+    usage_error("a model needs a text: give one, or --file, or - for standard input");
+  }
   TextRequest request;
   request.text = text.read();
   if (!pair.empty()) request.pair = pair;

@@ -9,6 +9,13 @@
 
 namespace clearhead::cli {
 
+std::string heading_name(const Trace& trace) {
+  const std::string& name = trace.plan().model;
+  const size_t end = name.find_last_not_of('/');
+  const std::string whole = name.substr(0, end == std::string::npos ? 0 : end + 1);
+  return whole.substr(whole.rfind('/') + 1);
+}
+
 std::string family_of(const Trace& trace, const std::string& named) {
   if (named.empty()) return trace.main_family();
   std::string known;
@@ -32,12 +39,29 @@ void check_head(const Trace& trace, const std::string& family, int layer, int64_
   if (head < 0 || head >= heads) usage_error(format("{}: layer {} has heads 0 to {}", head_name(layer, head), layer, heads - 1));
 }
 
+void check_scored(const LayerMap& map, Range rows, Range keys) {
+  if (map.whole()) return;
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    if (map.has_row(i)) continue;
+    fail(ErrorCode::kNotFound,
+         "the query vectors of tokens #{}:{} were not all kept; trace again with --rows {}:{}, or with a larger --budget", rows.begin,
+         rows.end, rows.begin, rows.end);
+  }
+  const float largest = *map.tile(0, {.queries = rows, .keys = keys, .cells = {1, 1}}).max.data<float>();
+  if (largest < 0) {
+    fail(ErrorCode::kNotFound, "no window holds both #{}:{} and #{}:{}: their weights were never scored; use a longer --window", rows.begin,
+         rows.end, keys.begin, keys.end);
+  }
+}
+
 std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range rows, Range keys) {
   std::vector<HeadMass> out;
   Progress progress("heads");
   const auto report = progress.callback();
   for (size_t at = 0; at < layers.size(); ++at) {
-    const std::vector<float> mass = trace.map(family, layers[at]).mass(rows, keys);
+    const LayerMap map = trace.map(family, layers[at]);
+    check_scored(map, rows, keys);
+    const std::vector<float> mass = map.mass(rows, keys);
     for (size_t h = 0; h < mass.size(); ++h) out.push_back({layers[at], static_cast<int64_t>(h), mass[h]});
     if (report) report(static_cast<double>(at + 1) / static_cast<double>(layers.size()));
   }
@@ -103,7 +127,7 @@ void print_telling_heads(const Trace& trace, const std::string& family, int64_t 
     for (const HeadScores& head : heads) list.push(head_json(head));
     return print_json(Json::object({{"family", family}, {"heads", list}}));
   }
-  print(format("{} · {} · the heads that say most about this text", trace.plan().model, family));
+  print(cut(format("{} · {} · the heads that say most about this text", heading_name(trace), family), terminal().width));
   for (const HeadScores& head : heads) {
     const std::string what = head.kind == "mixed" ? "mixed" : format("{:<10} {:>5.1f} %", head.kind, head.strength * 100);
     print(format("  {:<8} {}", head_name(head.layer, head.head), what));

@@ -10,11 +10,16 @@
 
 namespace clearhead::cli {
 
+/// The model's name for a heading: a path is named by its last part.
+std::string heading_name(const Trace& trace);
 /// The family an option named, or the main one. Throws usage_error listing those there are.
 std::string family_of(const Trace& trace, const std::string& named);
 /// Throw usage_error when the trace has no such layer or head.
 void check_layer(const Trace& trace, const std::string& family, int layer);
 void check_head(const Trace& trace, const std::string& family, int layer, int64_t head);
+
+/// Throws kNotFound, naming what would help, where a row was not kept, or where no window scored a row against a key.
+void check_scored(const LayerMap& map, Range rows, Range keys);
 
 /// Heads by how much of rows → keys they carry.
 struct HeadMass {

@@ -153,7 +153,7 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set with this probability")->check(above_zero(1));
   generate_task->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1: tokens seen before become less probable")
       ->check(above_zero());
-  generate_task->add_option("--seed", sampling.seed, "Seed of the sampling");
+  generate_task->add_option("--seed", sampling.seed, "Seed of the sampling")->check(whole_from(0));
   generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");
   generate_task->add_option("--budget", options->budget, "Memory the trace may take");
   generate_task->callback([options] { generate_text(*options); });

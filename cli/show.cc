@@ -81,7 +81,7 @@ void print_pooled_map(const Terminal& terminal, const LayerMap& map, const std::
   }
   print(cut(format("         keys 0 to {}", map.keys() - 1), terminal.width));
   print(cut(format("         a cell: the {} of about {} × {} weights{}", heads.size() == 1 ? "largest" : "mean",
-                   (map.queries() + rows - 1) / rows, (map.keys() + columns - 1) / columns, hatched ? "; ╱ never scored" : ""),
+                   (map.queries() + rows - 1) / rows, (map.keys() + columns - 1) / columns, hatched ? "; ╱ never scored, or not kept" : ""),
             terminal.width));
 }
 
@@ -121,7 +121,13 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
   const Terminal screen = terminal();
   const bool all = words_fit(screen, boxes) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == map.queries();
-  print(format("{} · {} · {} · {} tokens · exact", trace.plan().model, family, name, with_commas(map.queries())));
+  const std::string size = map.queries() == 1 ? "1 token" : with_commas(map.queries()) + " tokens";
+  print(cut(format("{} · {} · {} · {} · exact", heading_name(trace), family, name, size), screen.width));
+  int64_t kept = 0;
+  for (const Range& rows : map.rows_kept()) kept += rows.size();
+  if (kept < map.queries())
+    notice(format("query vectors kept: {} of {} tokens; for other rows, trace again with --rows BEGIN:END or a larger --budget",
+                  with_commas(kept), with_commas(map.queries())));
   if (all) {
     print_words(screen, boxes, map, heads);
   } else {
@@ -206,7 +212,9 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
     return;
   }
   const Terminal screen = terminal();
-  print(format("{} · {} · {} · #{} {} attends to", trace.plan().model, family, head_name(layer, head), query, context_of(text, query, 4)));
+  print(cut(
+      format("{} · {} · {} · #{} {} attends to", heading_name(trace), family, head_name(layer, head), query, context_of(text, query, 4)),
+      screen.width));
   const std::vector<Box> boxes = boxes_of(text);
   if (boxes.size() <= 400) print_shaded_text(screen, boxes, row);
   for (const Weighted& key : keys) {
@@ -225,6 +233,7 @@ void show_segments(const Options& options, const Trace& trace, const std::string
   Json out = Json::array();
   for (const int layer : layers) {
     const LayerMap map = trace.map(family, layer);
+    check_scored(map, {query, query + 1}, {0, map.keys()});
     for (const TextSegment& segment : text.segments) {
       const std::vector<float> mass = map.mass({query, query + 1}, {segment.begin, segment.end});
       for (int64_t h = 0; h < static_cast<int64_t>(mass.size()); ++h) {

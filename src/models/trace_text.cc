@@ -77,10 +77,7 @@ RunOptions options_of(const TextRequest& request, Observer* observer) {
 
 void name_segments(RunPlan& plan, const TextRequest& request) {
   for (const NamedBytes& segment : request.segments) {
-    if (segment.begin < 0 || segment.begin > segment.end || segment.end > static_cast<int64_t>(request.text.size())) {
-      fail(ErrorCode::kInvalidArgument, "segments: \"{}\" is bytes [{}, {}) of a text of {} bytes", segment.name, segment.begin,
-           segment.end, request.text.size());
-    }
+    check_bytes(segment, request.text.size());
     const Range tokens = tokens_of_bytes(plan.text, segment.begin, segment.end);
     plan.text.segments.push_back({segment.name, segment.role, tokens.begin, tokens.end});
   }
@@ -142,6 +139,12 @@ TracedText trace_windows(const Model& model, const TextRequest& request, const E
 }
 
 }  // namespace
+
+void check_bytes(const NamedBytes& segment, size_t size) {
+  if (segment.begin >= 0 && segment.begin <= segment.end && segment.end <= static_cast<int64_t>(size)) return;
+  fail(ErrorCode::kInvalidArgument, "segments: \"{}\" is bytes [{}, {}) of a text of {} bytes", segment.name, segment.begin, segment.end,
+       size);
+}
 
 Range tokens_of_bytes(const RunText& text, int64_t begin, int64_t end) {
   Range out{-1, -1};

@@ -46,6 +46,9 @@ TracedText trace_text(const Model& model, const TextRequest& request);
 /// The plan that trace_text would hand to the observer: for naming sizes before a long run.
 RunPlan plan_text(const Model& model, const TextRequest& request);
 
+/// Throws kInvalidArgument, with the segment's name, unless it lies inside a text of `size` bytes.
+void check_bytes(const NamedBytes& segment, size_t size);
+
 /// Tokens of a text that overlap bytes [begin, end) of it.
 Range tokens_of_bytes(const RunText& text, int64_t begin, int64_t end);
 

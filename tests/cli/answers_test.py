@@ -4,6 +4,8 @@ import json
 import math
 import random
 import re
+import shlex
+import shutil
 import subprocess
 
 from support import BINARY, ROOT, Case, columns, environment, read_safetensors, run, write_safetensors
@@ -160,7 +162,7 @@ class Drawing(Case):
             for text in self.texts[:3]:
                 for question in ((), ("--head", "L0.H1"), ("--head", "L0.H1", "--query", "5")):
                     for line in self.ok("show", self.both, text, *question, COLUMNS=str(width)).out.splitlines():
-                        if not line.startswith(("next:", str(self.both))):
+                        if not line.startswith("next:"):
                             self.assertLessEqual(columns(line), width, line)
 
     def test_the_atlas_fits_a_window_of_80(self):
@@ -359,6 +361,27 @@ class Answers(Case):
             self.assertTrue({"name", "seconds", "work", "limit", "fraction_of_limit"} <= set(case))
             self.assertGreater(case["seconds"], 0)
             self.assertGreater(case["fraction_of_limit"], 0)
+
+
+class Readme(Case):
+    def commands(self, name):
+        lines = (ROOT / name).read_text().splitlines()
+        return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("build/release/clearhead ")]
+
+    def test_its_commands_work_as_they_are_printed(self):
+        shutil.copytree(self.both, self.folder / "MODEL")
+        for name in ("book.txt", "corpus.txt", "prompt.txt"):
+            (self.folder / name).write_text("Doc three holds the answer: 42.")
+        (self.folder / "parts.json").write_text(json.dumps([{"name": "doc 3", "role": "document", "begin": 0, "end": 15}]))
+        commands = self.commands("README.md")
+        self.assertGreaterEqual(len(commands), 6)
+        for words in commands:
+            if words[0] == "view" and "--html" not in words:
+                continue  # serves until it is ended
+            self.ok(*(word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
+
+    def test_both_languages_print_the_same_commands(self):
+        self.assertEqual(self.commands("README.zh-CN.md"), self.commands("README.md"))
 
 
 class Shell(Case):

@@ -259,6 +259,9 @@ class Texts(Case):
         ):
             parts.write_text(written)
             self.refused(1, message, "show", self.causal, "abc", "--segments", "parts.json", folder=self.folder)
+            kept = self.folder / "kept.trace"
+            self.ok("trace", self.causal, "abc", "-o", kept)
+            self.refused(1, message, "show", kept, "--segments", "parts.json", folder=self.folder)
 
     def test_a_trace_over_its_budget_is_refused_before_it_runs(self):
         self.refused(1, "trace: keys, statistics and watched rows of 1,200 tokens need 1.4 MiB, the budget is 1.0 KiB; use --budget to allow more, or --layers to keep fewer layers", "trace", self.causal, "--file", self.text, "--budget", "1K", "-o", self.folder / "x")
@@ -286,6 +289,22 @@ class Traces(Case):
     def test_a_safetensors_file_that_is_no_trace_is_named(self):
         write_safetensors(self.kept, {"x": NUMBERS})
         self.fails('kept.trace: is a safetensors file but not a trace: its metadata has no "clearhead_trace"')
+
+    def test_rows_that_were_not_kept_are_named_with_the_way_to_keep_them(self):
+        told = self.ok("trace", self.causal, "--file", self.text, "--budget", "1500K", "-o", self.kept, "--json").json
+        self.assertEqual((told["tokens"], told["rows"]), (1200, 1024))
+        message = "the query vectors of tokens #3:5 were not all kept; trace again with --rows 3:5, or with a larger --budget"
+        self.refused(1, message, "ask", self.kept, "--from", "#3:5", "--to", "#0:2")
+        message = "map: the query vector of token 3 was not kept; trace again with --rows 3:4, or with a larger --budget"
+        self.refused(1, message, "show", self.kept, "--query", "3", "--head", "L0.H0")
+        drawn = run("show", self.kept, "--head", "L0.H0")
+        said = "query vectors kept: 1,024 of 1,200 tokens; for other rows, trace again with --rows BEGIN:END or a larger --budget\n"
+        self.assertEqual((drawn.code, drawn.errors), (0, said))
+
+    def test_spans_that_no_window_holds_have_no_mass_instead_of_none(self):
+        message = "no window holds both #0:1 and #50:51: their weights were never scored; use a longer --window"
+        done = run("ask", self.both, "abcdefgh" * 8, "--window", "24", "--from", "#0", "--to", "#50")
+        self.assertEqual((done.code, done.errors.splitlines()[-1], done.out), (1, f"clearhead: {message}", ""))
 
     def test_a_trace_of_another_version_is_named(self):
         write_safetensors(self.kept, {"x": NUMBERS}, {"clearhead_trace": "9"})
