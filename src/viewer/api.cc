@@ -61,6 +61,13 @@ ApiAnswer text_answer(LiveSource& source, const ApiRequest& request, const Param
   return frame_answer(source.text(side, range), request);
 }
 
+// A page that shows another text than the one here must not get this one's numbers.
+void check_text(const LiveSource& source, const Parameters& query) {
+  const std::string id = query.text("id");
+  if (!id.empty() && id != source.id())
+    fail(ErrorCode::kStale, "This page shows another text than the server holds now (another window ran one): load it again.");
+}
+
 // One frame of a stream in the form that was asked for.
 std::string chunk_of(const ApiRequest& request, const ViewFrame& frame) {
   return as_json(request) ? frame.json() + "\n" : with_length(frame.binary());
@@ -140,6 +147,7 @@ bool wants_post(const std::string& path) { return path == "mass" || path == "ver
 ApiAnswer answer(LiveSource& source, const ApiRequest& request, const LookOptions& options) {
   const Parameters query(request.query);
   const std::string& path = request.path;
+  check_text(source, query);
   if (path == "info") return json_answer(source.info());
   if (path == "text") return text_answer(source, request, query);
   if (path == "segments") return json_answer(source.segments(static_cast<int>(query.integer("side", 0, 0, 1'000))));
@@ -164,6 +172,7 @@ const char* stream_type(const ApiRequest& request) {
 void stream(LiveSource& source, const ApiRequest& request, const std::function<void(std::string chunk)>& emit, const LookOptions& options) {
   if (kind_of(request) == ApiKind::kEvents) return run_events(source, request, emit, options);
   const Parameters query(request.query);
+  check_text(source, query);
   const auto take = [&](const ViewFrame& frame) { emit(chunk_of(request, frame)); };
   Teller teller(options, [&](double done) { take(event_frame(Json::object({{"event", "progress"}, {"done", done}}))); });
   if (request.path == "overview") {
@@ -193,10 +202,10 @@ ApiAnswer answer_error(const std::exception& error) {
       case ErrorCode::kTooLong: out.status = 400; break;
       case ErrorCode::kNotFound: out.status = 404; break;
       case ErrorCode::kUnsupported:
+      case ErrorCode::kStale:
       case ErrorCode::kBudget: out.status = 409; break;
       case ErrorCode::kCancelled: out.status = 503; break;
-      case ErrorCode::kIo:
-      case ErrorCode::kStale: break;
+      case ErrorCode::kIo: break;
     }
   }
   return out;

@@ -239,6 +239,19 @@ TEST_F(ServerTest, StreamsEndWithDone) {
   EXPECT_NE(binary.body.find("CHF1"), std::string::npos);
 }
 
+TEST_F(ServerTest, AQuestionAboutAnotherTextIsRefused) {
+  const std::string info = get("/api/info").body;
+  const size_t at = info.find("\"id\":\"");
+  ASSERT_NE(at, std::string::npos) << info;
+  const std::string id = info.substr(at + 6, info.find('"', at + 6) - at - 6);
+  EXPECT_EQ(get("/api/row?q=3&id=" + id).status, 200);
+  for (const char* question : {"/api/row?q=3&id=", "/api/atlas?id=", "/api/text?id="}) {
+    const Answer answer = get(question + std::string("0123"));
+    EXPECT_EQ(answer.status, 409) << question;
+    EXPECT_EQ(code_of(answer), "kStale") << question;
+  }
+}
+
 TEST_F(ServerTest, RunningATextNeedsAModel) {
   const Answer answer = post("/api/run", R"({"text":"Hello.","pair":null})");
   EXPECT_EQ(answer.status, 409);
