@@ -89,7 +89,9 @@ test('tier C recomputes watched rows from K and Q in a worker', { skip }, async 
 test('it opens by saying what it lacks, and what is off says why and how to get it', { skip }, async () => {
   const { page: p } = await page('B', 'h=0.2&q=40');
   await answers(p, 40);
-  assert.match(await p.textContent('[data-testid=banner]'), /offline page.*verification/i);
+  const banner = await p.textContent('[data-testid=banner]');
+  assert.match(banner, /offline page, which holds .*thumbnails of every head.*top eight keys of all rows.*Not in it: .*verification/i);
+  assert.match(banner, /For the rest: clearhead view known-answers --html page\.html --budget 60MB/);
   const verify = p.locator('[data-action=verify]');
   assert.ok(await verify.isDisabled());
   assert.match(await verify.getAttribute('title'), /clearhead view .*--budget/);

@@ -77,12 +77,28 @@ test('fast scrubbing ends on the row of the last word under the pointer', { skip
   const shown = await answers(page, 59);
   assertPrinted(shown[0].weight, exactTop(mock, 59, [2, 2])[0].weight);
   mock.delay = 0;
-  const rows = mock.asked.filter((a) => a.path === 'row' && a.p.slot === 'front');
+  const rows = mock.asked.filter((a) => a.path === 'row' && /-front$/.test(a.p.slot));
   const seqs = rows.map((a) => Number(a.p.seq));
   assert.deepEqual(
     seqs,
     [...seqs].sort((a, b) => a - b),
     'each request supersedes the one before',
+  );
+});
+
+test('two tabs of one server ask in slots of their own', { skip }, async () => {
+  const { url, mock } = await start(300);
+  const slots = [];
+  for (let tab = 0; tab < 2; tab++) {
+    mock.asked.length = 0;
+    const page = await open(`${url}#h=2.2&q=${20 + tab}`);
+    await answers(page, 20 + tab);
+    slots.push(new Set(mock.asked.filter((a) => a.p.slot).map((a) => a.p.slot)));
+  }
+  assert.ok(slots[0].size > 0 && slots[1].size > 0);
+  assert.deepEqual(
+    [...slots[0]].filter((slot) => slots[1].has(slot)),
+    [],
   );
 });
 
@@ -123,7 +139,7 @@ test('word mode adds the pieces of a word and averages query rows', { skip }, as
   const sums = new Map();
   mock.tokens.forEach((t, i) => sums.set(t.word < 0 ? `s${i}` : t.word, (sums.get(t.word < 0 ? `s${i}` : t.word) ?? 0) + values[i]));
   assertPrinted(shown[0].weight, Math.max(...sums.values()));
-  assert.match(await page.textContent('[data-testid=answer-caption]'), /By words/);
+  assert.match(await page.textContent('[data-testid=answer-caption]'), /by words/);
 });
 
 test('six heads can be pinned as underbars, a double-click leaves one', { skip }, async () => {

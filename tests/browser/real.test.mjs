@@ -190,6 +190,24 @@ test('a run replaces the text', { skip }, async () => {
   await page.waitForFunction(() => /another text altogether/.test(document.querySelector('.prose')?.textContent ?? ''));
 });
 
+test('a tab whose text another tab replaced says so, shows none of the other’s numbers, and can show the new text', { skip }, async () => {
+  const server = await view(model, '--file', small());
+  const [old, other] = [await open(`${server.url}#h=0.0&q=5`), await open(`${server.url}#h=0.0&q=5`)];
+  await answers(old, 5);
+  await answers(other, 5);
+  await other.click('[data-action=run]');
+  await other.fill('[data-testid=run-text]', 'another text altogether');
+  await other.click('dialog[open] .primary');
+  await other.waitForFunction(() => /another text altogether/.test(document.querySelector('.prose')?.textContent ?? ''));
+  await old.locator('.box').nth(7).click();
+  await old.waitForSelector('[data-testid=stale]');
+  assert.equal(await old.locator('[data-testid=answers] button').count(), 0);
+  await old.click('[data-testid=stale] button');
+  await old.waitForFunction(() => /another text altogether/.test(document.querySelector('.prose')?.textContent ?? ''));
+  assert.equal(await old.locator('[data-testid=stale]').count(), 0);
+  old.errors.length = 0; // the browser reports the refused question
+});
+
 test('JSON and NPY hold the numbers shown and the command that makes them again', { skip }, async () => {
   const server = await view(model, '--file', knownText(300).path);
   const page = await open(`${server.url}#h=1.0&q=150`);

@@ -3,13 +3,13 @@
 import { type Context, type View, anchor } from './context';
 import { Focus } from './focus';
 import type { Theme, Rgb } from './paint/ramp';
-import type { Info, Source, Span } from './source/source';
+import { type Info, type Source, type Span, isStale } from './source/source';
 import { type State, type Store, formatState, parseState } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
 import { listenToKeys } from './ui/keys';
 import { exportDialog, helpDialog, runDialog, verify } from './ui/dialogs';
-import { h, replace } from './ui/dom';
+import { commandText, h, replace } from './ui/dom';
 import { regions } from './ui/regions';
 import { SearchBox } from './ui/searchbox';
 import { type Actions, TopBar } from './ui/topbar';
@@ -80,7 +80,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas());
   const bar = new TopBar(ctx, search.element, actions);
   replace(root, bar.element, banner(ctx), layout.element, notices, live);
-  wire(ctx, root, { bar, read, map, atlas, answers });
+  wire(ctx, root, { bar, read, map, atlas, answers }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), actions });
 }
 
@@ -90,12 +90,14 @@ function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => 
     ctx.store.set(patch, how);
     reload();
   };
+  const renew = (): void => again({ q: [], k: [], rect: null, id: null }, 'push');
   return {
     copyLink: () => copyLink(ctx),
     exportDialog: () => exportDialog(ctx, root),
     help: () => helpDialog(ctx),
     toggleAtlas,
-    runDialog: () => runDialog(ctx, () => again({ q: [], k: [], rect: null, id: null }, 'push')),
+    runDialog: () => runDialog(ctx, renew),
+    renew,
     family: (id) => again({ family: id, heads: [], rect: null }, 'push'),
     verify: () => void verify(ctx, visiblePart(ctx, map)),
     language: () => again({ lang: ctx.t.language === 'en' ? 'zh' : 'en' }, 'replace'),
@@ -111,7 +113,7 @@ interface Parts {
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
-function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers }: Parts): void {
+function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers }: Parts, actions: Actions): void {
   const { store, focus } = ctx;
   const { signal } = ctx.life;
   const views: View[] = [bar, read, map, atlas];
@@ -130,7 +132,10 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers 
       answers.show(shown);
       if (shown && !shown.preview) ctx.announce(spoken(ctx, shown));
     },
-    fail: (error) => answers.fail(error),
+    fail: (error) => {
+      answers.fail(error);
+      if (isStale(error) && !root.querySelector('[data-testid=stale]')) bar.element.after(staleBanner(ctx, actions.renew));
+    },
   });
   store.listen(update, signal);
   window.addEventListener(
@@ -154,20 +159,36 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers 
 function banner(ctx: Context): HTMLElement | null {
   const { t, info, store } = ctx;
   const wrong = store.now.id !== null && store.now.id !== info.id;
-  const lacks = info.missing.map((m) => t(`feature.${m.feature}`));
   if (!wrong && !ctx.source.offline) return null;
-  const text = wrong
-    ? t('banner.other')
-    : lacks.length
-      ? t('banner.offline', { lacks: lacks.join(t('list.comma')) })
-      : t('banner.offline-all');
+  const list = (keys: string[]): string => keys.map((key) => t(key)).join(t('list.comma'));
+  const holds = list(['holds.always', ...ctx.source.holds.map((what) => `holds.${what}`)]);
+  const lacks = list(info.missing.map((m) => `feature.${m.feature}`));
+  const rest = info.missing.find((m) => m.feature === 'weights')?.command ?? info.missing.find((m) => m.command)?.command;
+  const text = wrong ? [t('banner.other')] : [t('banner.offline', { holds }), lacks && t('banner.lacks', { lacks })];
   const element = h(
     'div',
     { class: `banner${wrong ? ' warn' : ''}`, role: 'note', 'data-testid': 'banner' },
-    h('p', {}, text, ' ', h('button', { type: 'button', class: 'quiet', onclick: () => helpDialog(ctx) }, t('banner.more'))),
+    h(
+      'p',
+      {},
+      text.filter(Boolean).join(' '),
+      !wrong && rest ? ` ${t('banner.rest')} ` : ' ',
+      !wrong && rest ? commandText(rest) : null,
+      h('button', { type: 'button', class: 'quiet', onclick: () => helpDialog(ctx) }, t('banner.more')),
+    ),
     h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')),
   );
   return element;
+}
+
+/** Another tab ran another text: says so once, with the way to see it. */
+function staleBanner(ctx: Context, reload: () => void): HTMLElement {
+  const { t } = ctx;
+  return h(
+    'div',
+    { class: 'banner warn', role: 'alert', 'data-testid': 'stale' },
+    h('p', {}, t('banner.stale'), ' ', h('button', { type: 'button', class: 'quiet', onclick: reload }, t('banner.reload'))),
+  );
 }
 
 function copyLink(ctx: Context): void {

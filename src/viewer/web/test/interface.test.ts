@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { npy } from '../src/export';
 import { luminance, cividis, inkOn, shade, type Rgb } from '../src/paint/ramp';
 import { marginsOf, tick, zoomOf } from '../src/paint/street';
+import { paintView } from '../src/paint/strip';
 import { crc32, withComment } from '../src/png';
 import { stringTable, strings } from '../src/strings';
 
@@ -19,6 +20,10 @@ describe('strings', () => {
     const asked = files.flatMap((f) => [...readFileSync(`src/${f}`, 'utf8').matchAll(/\bt\('([\w.-]+)'/g)].map((m) => m[1]));
     expect(asked.length).toBeGreaterThan(60);
     for (const key of asked) expect(Object.keys(stringTable), key).toContain(key);
+  });
+  it('in Chinese are set with Chinese punctuation', () => {
+    for (const [key, [, zh]] of Object.entries(stringTable))
+      expect(zh, key).not.toMatch(/[\u4e00-\u9fff][,;:] ?[\u4e00-\u9fff]|[\u4e00-\u9fff][()]/);
   });
   it('fill their blanks', () => expect(strings('en')('answers.out', { whom: 'it' })).toBe('“it” attends to'));
 });
@@ -55,6 +60,16 @@ describe('the street map', () => {
     expect(left).toBeGreaterThan(200);
   });
   it('ticks at round numbers', () => expect([0.3, 7, 64, 130, 4000].map(tick)).toEqual([1, 10, 100, 200, 5000]));
+});
+
+describe('the minimap', () => {
+  it('keeps the view inside itself, at the end of a long text too', () => {
+    const drawn: number[][] = [];
+    const context = { fillRect: () => undefined, strokeRect: (...at: number[]) => drawn.push(at) } as unknown as CanvasRenderingContext2D;
+    const theme = { dark: false, paper: [253, 252, 249] as Rgb, ink: [28, 30, 34] as Rgb };
+    for (const from of [0, 50_000, 99_990]) paintView(context, 58, 700, { from, to: from + 10 }, 100_000, theme);
+    for (const [, top, , tall] of drawn) expect(top >= 0 && tall >= 4 && top + tall <= 700).toBe(true);
+  });
 });
 
 describe('files', () => {

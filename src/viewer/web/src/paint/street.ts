@@ -184,10 +184,10 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
   for (let k = Math.ceil(rect.k0 / step) * step; k < street.keys && x(k) < right; k += step) {
     const at = x(k) + (labels ? zoom / 2 : 0);
     c.save();
-    c.translate(at, top - 8);
+    c.translate(at, top - (labels ? 11 : 8));
     c.rotate(labels ? -Math.PI / 2.6 : 0);
     c.textAlign = labels ? 'left' : 'center';
-    c.fillText(labels ? fitted(c, street.label(k), top - 16) : String(k), 0, labels ? 0 : -4);
+    c.fillText(labels ? fitted(c, street.label(k), top - 19) : String(k), 0, labels ? 0 : -4);
     c.restore();
     if (!labels) stroke(c, at, top - 5, at, top);
   }

@@ -43,8 +43,9 @@ export function paintView(
   length: number,
   theme: Theme,
 ): void {
-  const top = length ? (view.from / length) * height : 0;
-  const tall = Math.max(6, (length ? (view.to / length) * height : height) - top);
+  const from = length ? (view.from / length) * height : 0;
+  const tall = Math.min(height, Math.max(6, (length ? (view.to / length) * height : height) - from));
+  const top = Math.min(from, height - tall);
   context.fillStyle = theme.dark ? 'rgb(255 255 255 / 0.09)' : 'rgb(0 0 0 / 0.07)';
   context.fillRect(0, top, width, tall);
   context.strokeStyle = css(mix(theme.paper, theme.ink, 0.55));

@@ -1,5 +1,6 @@
 // The live source: asks `clearhead view` over loopback. Every asker has a slot; a newer request of a slot aborts the older one, and the
-// server is told by `slot` and `seq` so that it stops computing too.
+// server is told by `slot` and `seq` so that it stops computing too. A slot's name begins with the tab's own: two tabs of one server leave
+// each other alone. Every question names the text it is about, so that a run in another tab is an error here, never another text's numbers.
 
 import { type Codes, type Frame, decodeFrame, need, readFrames } from './frame';
 import type {
@@ -64,12 +65,17 @@ export interface HeadsHeader {
 
 export class LiveSource implements Source {
   readonly offline = false;
+  readonly holds = [];
   private readonly slots = new Map<string, { seq: number; abort: AbortController }>();
+  private readonly tab = Array.from(crypto.getRandomValues(new Uint8Array(6)), (b) => b.toString(16).padStart(2, '0')).join('');
+  private id = ''; // of the text this page shows
 
   constructor(private readonly base: string) {}
 
   async info(): Promise<Info> {
-    return this.json<Info>('info', {});
+    const info = await this.json<Info>('info', {});
+    this.id = info.id;
+    return info;
   }
 
   async text(side: number): Promise<TextData> {
@@ -96,7 +102,7 @@ export class LiveSource implements Source {
       sink: request.sink,
       top: 0,
       values: 'all',
-      slot,
+      slot: `${this.tab}-${slot}`,
       seq: current.seq,
     };
     const frame = await this.frame<LineHeader>(out ? 'row' : 'col', params, current.abort.signal);
@@ -215,13 +221,18 @@ export class LiveSource implements Source {
   }
 
   private async get(path: string, params: Params, signal?: AbortSignal): Promise<Response> {
-    const query = new URLSearchParams(Object.entries(params).map(([k, v]) => [k, String(v)] as [string, string])).toString();
-    return checked(await fetch(`${this.base}api/${path}${query ? `?${query}` : ''}`, signal ? { signal } : {}));
+    return checked(await fetch(this.address(path, params), signal ? { signal } : {}));
   }
 
   private async post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
     const init = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
-    return checked(await fetch(`${this.base}api/${path}`, signal ? { ...init, signal } : init));
+    return checked(await fetch(this.address(path, {}), signal ? { ...init, signal } : init));
+  }
+
+  private address(path: string, params: Params): string {
+    const about: Params = this.id && path !== 'info' && path !== 'run' ? { ...params, id: this.id } : params;
+    const query = new URLSearchParams(Object.entries(about).map(([k, v]) => [k, String(v)] as [string, string])).toString();
+    return `${this.base}api/${path}${query ? `?${query}` : ''}`;
   }
 }
 

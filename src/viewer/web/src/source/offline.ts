@@ -12,6 +12,7 @@ import {
   type Cells,
   type ExportKind,
   type HeadId,
+  type Holding,
   type Info,
   type Line,
   type LineRequest,
@@ -27,6 +28,7 @@ import {
   type VerifyRequest,
   type VerifyResult,
   type WeightKind,
+  kHoldings,
 } from './source';
 import { applySinkRule, topK } from '../weights';
 
@@ -62,6 +64,11 @@ export class OfflineSource implements Source {
   static find(page: Document): OfflineSource | null {
     const element = page.getElementById('clearhead-manifest');
     return element ? new OfflineSource(JSON.parse(element.textContent ?? '{}') as Manifest, page) : null;
+  }
+
+  get holds(): Holding[] {
+    const kinds = new Set(Object.keys(this.manifest.blobs).map((name) => name.split('/')[0]));
+    return kHoldings.filter((kind) => kinds.has(kind));
   }
 
   get state(): string | null {

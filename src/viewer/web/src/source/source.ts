@@ -212,8 +212,13 @@ export interface VerifyResult {
 
 export type ExportKind = 'html' | 'json' | 'npy';
 
+/** What an offline page may hold beside text, statistics and thumbnails. */
+export const kHoldings = ['weights', 'overview', 'top', 'top8', 'qk'] as const;
+export type Holding = (typeof kHoldings)[number];
+
 export interface Source {
   readonly offline: boolean;
+  readonly holds: readonly Holding[]; // of an offline page
   info(): Promise<Info>;
   text(side: number): Promise<TextData>;
   segments(side: number): Promise<Segment[]>;
@@ -244,6 +249,8 @@ export class SourceError extends Error {
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException ? error.name === 'AbortError' : error instanceof SourceError && error.code === 'kCancelled';
 }
+
+export const isStale = (error: unknown): boolean => error instanceof SourceError && error.code === 'kStale';
 
 export const formatSpans = (spans: readonly Span[]): string =>
   spans.map((s) => (s.end === s.begin + 1 ? `${s.begin}` : `${s.begin}-${s.end}`)).join(',');

@@ -3,9 +3,9 @@
 import type { Context } from '../context';
 import { absent, reasonOf } from '../context';
 import { head as headName, power, whole } from '../format';
-import { isAbort, type ExportKind, type Span } from '../source/source';
+import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
 import { formatState } from '../state';
-import { dialog, h } from './dom';
+import { commandText, dialog, h } from './dom';
 import { picturePng } from './snapshot';
 import { exportHere } from '../export';
 
@@ -17,7 +17,21 @@ export function helpDialog(ctx: Context): void {
       const [key, what] = line.split('\t');
       return h('tr', {}, h('th', { scope: 'row' }, ...key.split(' ').map((k) => h('kbd', {}, k))), h('td', {}, what));
     });
-  const missing = info.missing.map((m) => h('li', {}, h('strong', {}, t(`feature.${m.feature}`)), ' ', reasonOf(ctx, m)));
+  const reasons = new Map<string, { names: string[]; first: Missing }>();
+  for (const m of info.missing) {
+    const known = reasons.get(reasonOf(ctx, m));
+    if (known) known.names.push(t(`feature.${m.feature}`));
+    else reasons.set(reasonOf(ctx, m), { names: [t(`feature.${m.feature}`)], first: m });
+  }
+  const missing = [...reasons.values()].map(({ names, first }) =>
+    h(
+      'li',
+      {},
+      h('strong', {}, names.join(t('list.comma'))),
+      h('p', {}, reasonOf(ctx, { ...first, command: null })),
+      commandLine(ctx, first.command),
+    ),
+  );
   dialog(
     t('help'),
     t('close'),
@@ -32,10 +46,13 @@ export function helpDialog(ctx: Context): void {
     ...info.notes.map((n) => h('p', {}, n)),
     missing.length ? h('h3', {}, t('help.missing')) : null,
     missing.length ? h('ul', { class: 'missing' }, ...missing) : null,
-    h('p', { class: 'mono' }, info.command),
+    h('p', {}, commandText(info.command)),
     h('p', { class: 'caption' }, `clearhead ${info.clearhead} · ${info.id} · ${Object.values(info.versions).join(' · ')}`),
   );
 }
+
+const commandLine = (ctx: Context, command: string | null): HTMLElement | null =>
+  command ? h('p', {}, ctx.t('command', { command: '' }), commandText(command)) : null;
 
 export function exportDialog(ctx: Context, root: HTMLElement): void {
   const { t } = ctx;
@@ -80,7 +97,7 @@ export function exportDialog(ctx: Context, root: HTMLElement): void {
     ),
     note,
     h('p', { class: 'caption' }, t('export.again')),
-    h('p', { class: 'mono', 'data-testid': 'export-command' }, commandOf(ctx)),
+    h('p', {}, commandText(commandOf(ctx), { 'data-testid': 'export-command' })),
   );
 }
 
@@ -112,7 +129,7 @@ export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Pr
       difference: power(r.largest_difference, 2),
       bound: power(r.bound, 2),
       at,
-      seconds: r.seconds.toFixed(2),
+      seconds: r.seconds < 0.01 ? r.seconds.toPrecision(1) : r.seconds.toFixed(2),
     });
     note.className = r.within ? 'good' : 'bad';
   } catch (error) {

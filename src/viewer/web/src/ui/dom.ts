@@ -101,6 +101,12 @@ export function setChosen(group: HTMLFieldSetElement, value: string): void {
   for (const input of group.querySelectorAll('input')) input.checked = input.value === value;
 }
 
+/** A command as it would be typed. */
+export function commandText(command: string, attributes: Record<string, Attribute> = {}): HTMLElement {
+  const words = command.split(' ').flatMap((word, i) => [i > 0 ? ' ' : '', h('span', { class: 'word' }, word)]);
+  return h('span', { class: 'mono', ...attributes }, ...words);
+}
+
 /** A dialog that closes with Esc, its button, or a click beside it. */
 export function dialog(title: string, closeLabel: string, ...content: Child[]): HTMLDialogElement {
   const box = h(

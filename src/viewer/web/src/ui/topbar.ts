@@ -14,6 +14,7 @@ export interface Actions {
   exportDialog(): void;
   verify(): void;
   runDialog(): void;
+  renew(): void; // shows what the source holds now, as when first opened
   help(): void;
   language(): void;
   toggleAtlas(): void;

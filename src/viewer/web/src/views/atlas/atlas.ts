@@ -213,11 +213,11 @@ export class AtlasView implements View {
       const colour = shade(most > 0 ? value / most : 0, theme);
       cell.button.style.background = css(colour);
       cell.button.style.color = inkOn(colour);
-      cell.note.textContent = this.print(value);
+      replace(cell.note, h('span', {}, this.print(value)));
     } else {
       cell.button.style.background = '';
       cell.button.style.color = '';
-      cell.note.textContent = this.noteOf(head);
+      replace(cell.note, ...this.noteOf(head));
     }
     if (head) {
       const values = codeTable(head.codes);
@@ -226,16 +226,17 @@ export class AtlasView implements View {
       cell.canvas.height = head.rows;
       cell.canvas.getContext('2d')?.drawImage(picture, 0, 0);
     }
-    cell.button.setAttribute('aria-label', `${headName(cell.at)} ${cell.note.textContent ?? ''}`.trim());
+    cell.button.setAttribute('aria-label', [headName(cell.at), ...[...cell.note.children].map((c) => c.textContent)].join(' '));
   }
 
   /** The chosen score, or the strongest kind the head shows. */
-  private noteOf(head: AtlasHead | null): string {
-    if (!head) return '';
+  private noteOf(head: AtlasHead | null): HTMLElement[] {
+    if (!head) return [];
     const { t } = this.ctx;
-    if (this.order.by !== 'layer') return printScore(head.scores[this.order.by]);
+    const number = (score: ScoreName): HTMLElement => h('span', { class: 'number' }, printScore(head.scores[score]));
+    if (this.order.by !== 'layer') return [number(this.order.by)];
     const kind = kindOf(head.scores);
-    return kind ? `${t(`score.${kind}`)} ${printScore(head.scores[kind])}` : '';
+    return kind ? [h('span', {}, t(`score.${kind}`)), number(kind)] : [];
   }
 
   private print(value: number): string {
@@ -256,7 +257,7 @@ export class AtlasView implements View {
       const at = place.get(`${cell.at.layer}.${cell.at.head}`);
       cell.button.hidden = at === undefined;
       cell.button.style.order = this.order.by === 'layer' ? '' : String(at ?? 0);
-      if (!this.mass) cell.note.textContent = this.noteOf(cell.head);
+      if (!this.mass) replace(cell.note, ...this.noteOf(cell.head));
     }
     this.grid.classList.toggle('sorted', this.order.by !== 'layer' || this.order.atLeast > 0);
     if (!this.table.hidden) this.fillTable();

@@ -71,6 +71,7 @@ export class MapView implements View {
       this.caption,
       this.status,
     );
+    this.status.textContent = t('map.how');
     listenToMap(this);
     ctx.life.signal.addEventListener('abort', () => this.maps?.stop());
     ctx.focus.listen({
@@ -156,7 +157,7 @@ export class MapView implements View {
     this.hover = hover;
     this.draw();
     clearTimeout(this.hoverTimer);
-    if (!hover) this.status.textContent = '';
+    if (!hover) this.status.textContent = this.ctx.t('map.how');
     else this.hoverTimer = setTimeout(() => void this.readOut(hover), 30);
   }
 

@@ -1,8 +1,8 @@
 // The answer list: the heaviest keys as lines of context, each with its share, position and segment. A click scrolls there; ← goes back.
 
 import type { Context } from '../../context';
-import { anchor, badgeTitle, printWeight, quoted } from '../../context';
-import { head as headName, weight as formatNumber, whole } from '../../format';
+import { anchor, printWeight, quoted } from '../../context';
+import { head as headName, power, weight as formatNumber, whole } from '../../format';
 import type { Span, TopItem } from '../../source/source';
 import type { Shown } from '../../focus';
 import { h, icon, iconButton, replace } from '../../ui/dom';
@@ -89,8 +89,7 @@ export class Answers {
     const { ctx } = this;
     const { text } = ctx;
     const sink = ctx.family.sinks.some((s) => item.begin <= s && s < item.end);
-    const before = contextText(ctx, { begin: Math.max(0, item.begin - kAround), end: item.begin }).trimStart();
-    const after = contextText(ctx, { begin: item.end, end: Math.min(text.count, item.end + kAround) });
+    const { before, mark, after } = contextOf(ctx, item);
     const segment = text.segmentOf(item.begin);
     return h(
       'li',
@@ -102,8 +101,9 @@ export class Answers {
         h(
           'span',
           { class: 'answer-text', dir: 'auto' },
-          h('span', { class: 'before' }, h('bdi', {}, before)),
-          h('mark', {}, quoted(ctx, item)),
+          h('span', { class: 'before' }, h('bdi', {}, before.trimEnd())),
+          before.endsWith(' ') ? h('span', {}, ' ') : null, // in the part cut at its start it would change sides
+          h('mark', {}, mark),
           h('span', { class: 'after' }, after),
         ),
         h(
@@ -155,7 +155,7 @@ export class Answers {
   }
 }
 
-/** Plain words under the title: what the numbers add up to, and what was done to them. */
+/** One sentence of plain words under the title: what the numbers add up to, and what was done to them. */
 export function captionOf(ctx: Context, shown: Shown): string {
   const { t } = ctx;
   const state = ctx.store.now;
@@ -175,19 +175,28 @@ export function captionOf(ctx: Context, shown: Shown): string {
     parts.push(t(key, { share: print(shown.line.sinkMass) }));
   }
   if (state.words) parts.push(t('caption.words'));
-  if (shown.line.badge !== 'exact') parts.push(badgeTitle(ctx, shown.line.badge, shown.line.error));
-  return parts.join(' ');
+  if (shown.line.badge !== 'exact') parts.push(t(`caption.${shown.line.badge}`, { error: power(shown.line.error, 2) }));
+  const sentence = parts.join(t('caption.join'));
+  return sentence ? sentence.charAt(0).toUpperCase() + sentence.slice(1) + t('caption.end') : '';
 }
 
 const spanLength = (spans: readonly Span[]): number => spans.reduce((n, s) => n + s.end - s.begin, 0);
 
-function contextText(ctx: Context, span: Span): string {
+/** The text around an item, with the spaces that stand between: pieces of one word touch. */
+function contextOf(ctx: Context, item: Span): { before: string; mark: string; after: string } {
   const { text } = ctx;
-  if (span.end <= span.begin) return '';
-  return text.text
-    .slice(text.begin[span.begin], text.end[span.end - 1])
-    .replace(/\s+/g, ' ')
-    .slice(0, 160);
+  const slice = (from: number, to: number): string => text.text.slice(from, to).replace(/\s+/g, ' ');
+  const [from, to] = [text.begin[item.begin], Math.max(text.begin[item.begin], text.end[item.end - 1])];
+  const own = slice(from, to);
+  const start = text.begin[Math.max(0, item.begin - kAround)];
+  const stop = text.end[Math.min(text.count, item.end + kAround) - 1];
+  const alone = own.trim() === '' || text.isSpecial(item.begin);
+  const gap = (space: RegExp): string => (alone ? ' ' : (space.exec(own)?.[0] ?? ''));
+  return {
+    before: (slice(start, from) + gap(/^ /)).trimStart().slice(-160),
+    mark: quoted(ctx, item),
+    after: (gap(/ $/) + slice(to, stop)).slice(0, 160),
+  };
 }
 
 /** The sentence for aria-live: “it” attends to animal 41 %, street 12 %. */

@@ -54,17 +54,17 @@ export class TextPane {
     const index = this.ctx.text.blockOf(token);
     const block = this.bodies[index]?.parentElement;
     if (!block) return;
-    this.hydrate(index);
     const settle = (tries: number): void => {
+      this.hydrate(index); // it may have been let go as far away before the scroll arrived
       const found = this.boxOf(token);
       if (!found) return;
       const outer = this.element.getBoundingClientRect();
       const inner = found.element.getBoundingClientRect();
       const away = inner.top < outer.top + 40 || inner.bottom > outer.bottom - 40;
       if (away) this.element.scrollTop += inner.top - outer.top - outer.height * 0.4;
-      if (away && tries > 0) requestAnimationFrame(() => settle(tries - 1)); // block heights become known as they are laid out
+      if (tries > 0) requestAnimationFrame(() => settle(tries - 1)); // block heights become known as they are laid out
     };
-    settle(4);
+    settle(6);
   }
 
   /** Position of the view in the text, as a range of UTF-16 offsets. */
@@ -78,6 +78,31 @@ export class TextPane {
 
   paint(style: (box: Box) => BoxStyle): void {
     for (const live of this.live.values()) this.paintBlock(live, style);
+  }
+
+  /** Moves the shares over neighbouring boxes apart, where one would cover the next. */
+  spreadShares(): void {
+    const labels = [...this.element.querySelectorAll<HTMLElement>('[data-share]')].map((element) => {
+      const rect = element.getClientRects()[0] ?? element.getBoundingClientRect();
+      return { element, top: rect.top, at: rect.left + rect.width / 2, shift: 0, half: 4 + 2.9 * (element.dataset['share']?.length ?? 0) };
+    });
+    labels.sort((a, b) => a.top - b.top);
+    let line = -Infinity;
+    for (const label of labels) label.top = line = label.top - line > 14 ? label.top : line; // chips stand a little lower than words
+    labels.sort((a, b) => a.top - b.top || a.at - b.at);
+    for (let round = 0; round < 4; round++) {
+      for (let i = 1; i < labels.length; i++) {
+        const [a, b] = [labels[i - 1], labels[i]];
+        const over = a.at + a.shift + a.half - (b.at + b.shift - b.half);
+        if (a.top !== b.top || over <= 0) continue;
+        a.shift -= over / 2;
+        b.shift += over / 2;
+      }
+    }
+    for (const { element, shift } of labels) {
+      if (shift) element.style.setProperty('--shift', `${Math.round(shift)}px`);
+      else element.style.removeProperty('--shift');
+    }
   }
 
   paintBlock(live: LiveBlock, style: (box: Box) => BoxStyle): void {
@@ -123,7 +148,7 @@ export class TextPane {
       { class: 'block-text', dir: 'auto', lang: languageOf(plain, segment?.lang ?? this.ctx.info.sides[0]?.lang ?? null) },
       plain,
     );
-    const estimate = Math.max(32, Math.ceil(plain.length / 68) * 34 + (plain.match(/\n/g)?.length ?? 0) * 17);
+    const estimate = 37 * plain.split('\n').reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / 68)), 0);
     const element = h('div', { class: 'block', 'data-block': index, style: `contain-intrinsic-size: auto ${estimate}px` });
     if (segment && block.opensSegment) {
       element.append(

@@ -104,12 +104,14 @@ export class ReadView implements View {
     const paint = this.paintOf(this.ctx.focus.shown);
     this.style = (box) => styleOf(box, paint, this.steps);
     this.pane.paint(this.style);
+    this.pane.spreadShares();
   }
 
   /** A block that came near while scrolling: painted alone, as the others were last. */
   private paintNew(block: LiveBlock): void {
-    if (this.style) this.pane.paintBlock(block, this.style);
-    else this.repaint();
+    if (!this.style) return this.repaint();
+    this.pane.paintBlock(block, this.style);
+    if (block.elements.some((e) => e.dataset['share'])) this.pane.spreadShares();
   }
 
   private paintOf(shown: Shown | null): Paint {

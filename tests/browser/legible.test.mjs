@@ -1,0 +1,143 @@
+// What the page prints can be read: labels keep clear of each other, nothing is cut off, captions are one sentence, quotes are the text.
+
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { answers, skip, useBrowser } from './harness.mjs';
+import { Mock, proseMock, serve } from './mock/server.mjs';
+import { scripts } from './mock/text.mjs';
+
+const { open } = useBrowser();
+const servers = [];
+after(() => servers.forEach((s) => s.close()));
+
+async function start(mock) {
+  const server = await serve(mock);
+  servers.push(server);
+  return server;
+}
+
+/** A token for each character. */
+function charactersOf(text) {
+  let at = 0;
+  return [...text].map((c, i) => ({ begin: at, end: (at += Buffer.byteLength(c)), id: 5 + (i % 900), word: i, flags: 0 }));
+}
+
+/** The shares over the text: where each is drawn, and where it would be without its shift. */
+const labels = (page) =>
+  page.$$eval('[data-share]', (list) => {
+    const ink = document.createElement('canvas').getContext('2d');
+    return list.map((element) => {
+      const style = getComputedStyle(element, '::after');
+      ink.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+      const box = element.getClientRects()[0];
+      const half = ink.measureText(element.dataset.share).width / 2;
+      const middle = box.left + box.width / 2;
+      const shift = parseFloat(element.style.getPropertyValue('--shift') || '0');
+      return { line: Math.round(box.top / 20), left: middle + shift - half, right: middle + shift + half, shift };
+    });
+  });
+
+test('shares over neighbouring characters do not cover each other', { skip }, async () => {
+  const { url } = await start(new Mock({ text: scripts.chinese, tokens: charactersOf(scripts.chinese), layers: 1, heads: 4 }));
+  let moved = 0;
+  for (const head of ['0.0', '0.1', '0.2', '0.3']) {
+    for (const q of [4, 8]) {
+      const page = await open(`${url}#h=${head}&q=${q}`);
+      await answers(page, q);
+      const found = (await labels(page)).sort((a, b) => a.line - b.line || a.left - b.left);
+      moved += found.filter((l) => l.shift !== 0).length;
+      for (let i = 1; i < found.length; i++)
+        assert.ok(found[i].line !== found[i - 1].line || found[i].left >= found[i - 1].right, JSON.stringify(found));
+      await page.context().close();
+    }
+  }
+  assert.ok(moved > 0, 'the fixture has neighbours');
+});
+
+test('the token of a link is in view when the page opens, wherever it stands', { skip }, async () => {
+  const text = '动物没有过马路因为它太累了猫坐在垫子上'.repeat(120); // wide characters: blocks turn out taller than supposed
+  const { url } = await start(new Mock({ text, tokens: charactersOf(text), layers: 1, heads: 1 }));
+  for (const q of [700, 850, 1000, 1900]) {
+    const page = await open(`${url}#h=0.0&q=${q}`);
+    await answers(page, q);
+    await page.waitForTimeout(300);
+    const [box, view] = await page.evaluate(() =>
+      ['.box.query', '.prose'].map((s) => {
+        const { top, bottom } = document.querySelector(s).getBoundingClientRect();
+        return { top, bottom };
+      }),
+    );
+    assert.ok(box.top >= view.top && box.bottom <= view.bottom, `#${q} at ${box.top} of ${view.top}–${view.bottom}`);
+    await page.context().close();
+  }
+});
+
+test('the caption is one sentence whatever is chosen, in both languages', { skip }, async () => {
+  const { url } = await start(proseMock(120, { layers: 1, heads: 2 }));
+  const captions = { en: new Set(), zh: new Set() };
+  for (const lang of ['en', 'zh']) {
+    const page = await open(`${url}#h=0.1&q=20&lang=${lang}`);
+    await answers(page, 20);
+    for (const more of [
+      '',
+      '&sink=hide',
+      '&sink=renorm&word=1',
+      '&w=value',
+      '&w=output&word=1',
+      '&d=in&k=20',
+      '&q=20-24',
+      '&q=20-24&word=1',
+    ]) {
+      await page.evaluate((hash) => (location.hash = hash), `#h=0.1&q=20${more}&lang=${lang}`);
+      await page.waitForTimeout(250);
+      const caption = await page.textContent('[data-testid=answer-caption]');
+      captions[lang].add(caption);
+      if (lang === 'en') assert.match(caption, /^[A-Z](?!.*\. )[^]*\.$/, caption);
+      else assert.match(caption, /^[^。]+。$/, caption);
+    }
+    assert.ok(captions[lang].size >= 7, [...captions[lang]].join('\n'));
+  }
+});
+
+test('the context of an answer is the text as it stands: pieces of a word touch', { skip }, async () => {
+  const { url, mock } = await start(proseMock(300, { layers: 2, heads: 4 }));
+  const whole = mock.text.toString().replace(/\s+/g, ' ');
+  for (const q of [31, 140]) {
+    const page = await open(`${url}#h=1.1&q=${q}`);
+    await answers(page, q);
+    const lines = await page.$$eval('.answer button', (list) =>
+      list.map((b) => ({ token: Number(b.dataset.token), text: b.querySelector('.answer-text').textContent })),
+    );
+    for (const { token, text } of lines.filter((l) => !mock.tokens[l.token].flags))
+      assert.ok(whole.includes(text.trim()), `#${token} ${text}`);
+  }
+});
+
+test('under 900 pixels the badge stays in sight', { skip }, async () => {
+  const { url } = await start(proseMock(120, { layers: 2, heads: 4 }));
+  const page = await open(`${url}#h=1.1,0.1,0.2,0.3&q=20`, { viewport: { width: 420, height: 860 } });
+  await answers(page, 20);
+  const { left, right } = await page.$eval('[data-testid=badge] .badge', (e) => {
+    const box = e.getBoundingClientRect();
+    return { left: box.left, right: box.right };
+  });
+  assert.ok(left > 0 && right <= 420, `${left}–${right}`);
+});
+
+for (const width of [1280, 420]) {
+  test(`at ${width} pixels the atlas cuts off no kind and no number`, { skip }, async () => {
+    const { url } = await start(proseMock(120, { layers: 2, heads: 12 }));
+    const page = await open(`${url}#v=atlas&h=1.1`, { viewport: { width, height: 860 } });
+    await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]:not(.busy)');
+    const cut = await page.$$eval('.head .note span', (list) =>
+      list
+        .filter((e) => {
+          const [own, cell] = [e.getBoundingClientRect(), e.closest('.head').getBoundingClientRect()];
+          return own.right > cell.right + 0.5 || own.bottom > cell.bottom + 0.5 || e.scrollWidth > e.clientWidth + 1;
+        })
+        .map((e) => e.textContent),
+    );
+    assert.ok((await page.locator('.head .note span').count()) > 10);
+    assert.deepEqual(cut, []);
+  });
+}
