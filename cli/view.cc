@@ -43,6 +43,7 @@ std::string state_of(const Options& options, const Trace& trace) {
 void write_page(const Options& options, const Trace& trace, const std::string& command) {
   ExportOptions page;
   page.command = command + " --html " + quoted(options.html);
+  page.live_command = command;
   page.state = state_of(options, trace);
   if (!options.look.budget.empty()) page.budget_bytes = parse_budget(options.look.budget);
   Progress progress("page");

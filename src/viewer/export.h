@@ -19,6 +19,7 @@ namespace clearhead {
 
 struct ExportOptions {
   std::string command{};               ///< that makes the page again
+  std::string live_command{};          ///< that opens the live view of the same, for what no page holds
   std::string state{};                 ///< the page's own state, e.g. "v=read&h=5.3"
   uint64_t budget_bytes = 20'000'000;  ///< of the file
   double most_work = 4e12;  ///< multiply-adds that looks at whole maps may take: beyond, overviews and top keys of all rows are left out

@@ -172,7 +172,8 @@ class PageWriter {
   Blobs blobs_;
   std::vector<std::string> holds_;
   char tier_ = 'A';
-  uint64_t room_ = 0;  // bytes of blobs that fit
+  double all_weights_ = 0;  // of all heads that were kept
+  uint64_t room_ = 0;       // bytes of blobs that fit
   double work_ = 0;
   int64_t heads_held_ = 0;
 };
@@ -272,10 +273,12 @@ bool PageWriter::add_all_weights() {
   double weights = 0;
   for (const MapFamily& family : source_.trace().plan().families) {
     const FamilyFacts& known = source_.facts(family.name);
+    all_weights_ = std::numeric_limits<double>::infinity();  // where Q was not kept for all rows
     if (!known.all_rows) return false;
     weights += static_cast<double>(known.layers.size()) * static_cast<double>(family.heads) * static_cast<double>(known.queries) *
                static_cast<double>(known.keys);
   }
+  all_weights_ = weights;
   if (weights * kDeflatesTo * 4 / 3 > static_cast<double>(room_) || weights > static_cast<double>(kMostWeights)) return false;
   const Blobs::Mark before = blobs_.mark();
   for (const MapFamily& family : source_.trace().plan().families) {
@@ -550,8 +553,10 @@ Json PageWriter::manifest() {
   };
   const std::string live = source_.options().command;
   if (tier_ != 'A') {
-    const std::string detail = format("All weights of all heads do not fit {}.", human_bytes(options_.budget_bytes));
-    for (const char* feature : {"weights", "column", "tile", "mass"}) lacks(feature, "over-budget", larger, detail);
+    const bool could = all_weights_ <= static_cast<double>(kMostWeights);  // with a larger budget
+    const std::string detail = could ? format("All weights of all heads do not fit {}.", human_bytes(options_.budget_bytes))
+                                     : "All weights of all heads are more than a page can hold; the live view has them.";
+    for (const char* feature : {"weights", "column", "tile", "mass"}) lacks(feature, "over-budget", could ? larger : live, detail);
     const bool all =
         std::find(holds_.begin(), holds_.end(), "top8") != holds_.end() || std::find(holds_.begin(), holds_.end(), "qk") != holds_.end();
     lacks("row", "over-budget", larger, format("Rows are held for {} heads{}.", heads_held_, all ? "" : ", of the last tokens"));
@@ -649,7 +654,7 @@ std::string offline_page(LiveSource& source, const ExportOptions& options, Expor
 ExportedPage export_html(const Trace& trace, const std::string& path, const ExportOptions& options) {
   // The trace is only looked at, and outlives the source.
   LiveSource::Options own;
-  own.command = options.command;
+  own.command = options.live_command;
   LiveSource source(std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), &trace), own);
   ExportedPage page;
   write_file(path, offline_page(source, options, page));

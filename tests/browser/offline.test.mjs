@@ -61,6 +61,15 @@ test('tier A holds every row of every head, quantised and marked ≈', { skip },
   quiet();
 });
 
+test('tier A: masses between spans carry ≈ and their badge', { skip }, async () => {
+  const { page: p } = await page('A', 'v=atlas&h=1.2&q=70-75&k=10-14');
+  await p.waitForSelector('[data-testid=mass] .ranked li');
+  assert.equal(await p.getAttribute('[data-testid=atlas-badge] .badge', 'data-badge'), 'quantised');
+  assert.match(await p.getAttribute('[data-testid=atlas-badge] .badge', 'title'), /Largest error/);
+  for (const text of await p.$$eval('[data-testid=mass] .number, .head .note', (list) => list.map((e) => e.textContent)))
+    assert.match(text, /^≈/);
+});
+
 test('tier B holds the heaviest keys exactly: 32 of watched rows, 8 of the others', { skip }, async () => {
   const { page: p, quiet } = await page('B', 'h=0.2&q=40');
   const shown = await answers(p, 40);
@@ -83,6 +92,7 @@ test('tier C recomputes watched rows from K and Q in a worker', { skip }, async 
   await p.locator('.box[data-box="50"]').click();
   await p.mouse.move(3, 3);
   await p.waitForFunction(() => /Not to be had/.test(document.querySelector('.answers-panel h2').textContent));
+  assert.match(await p.textContent('[data-testid=answer-caption]'), /does not hold.* To have it: clearhead view known-answers/);
   quiet();
 });
 

@@ -191,6 +191,22 @@ TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
   EXPECT_NE(missing.find("weights"), std::string::npos) << missing;
 }
 
+TEST(OfflinePage, NamesTheCommandThatGivesTheRest) {
+  for (const int64_t tokens : {int64_t{1200}, int64_t{5200}}) {  // all weights of the latter are beyond any budget
+    LiveSource source = looked_at::source_of({.tokens = tokens});
+    const std::string live = source.options().command;
+    const ReadPage page = page_of(source, {.budget_bytes = bundle_bytes() + 900'000, .most_work = 1});
+    for (const Json& item : page.manifest.find("info")->find("missing")->items()) {
+      const std::string feature = item.find("feature")->string(), command = item.find("command")->string();
+      if (feature == "weights") {
+        EXPECT_EQ(command, tokens == 1200 ? page.manifest.find("command")->string() + " --budget 200MB" : live);
+      } else if (feature == "verify" || feature == "value") {
+        EXPECT_EQ(command, live) << feature;
+      }
+    }
+  }
+}
+
 TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
   // The watched rows are few; the heaviest keys of all rows would not fit, Q and K in halves do.
   TraceOptions kept;

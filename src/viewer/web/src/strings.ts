@@ -15,7 +15,7 @@ const kTable = {
     'Overview of the text: segments, hits, weights and the part in view. Drag to scroll.',
     '全文缩略：段落、命中、权重与当前位置。拖动以滚动。',
   ],
-  'status.how': ['Point at a word to preview, click to pin. Shift+click makes a span.', '指向词语预览，点击固定；Shift+点击选取一段。'],
+  'status.how': ['Point at a word to preview, click to pin, Shift+click for a span.', '指向词语预览，点击固定；Shift+点击选取一段。'],
   'answers.label': ['What it attends to', '注意到的内容'],
   'answers.none': ['Choose a word', '请选择一个词'],
   'answers.failed': ['Not to be had', '无法获取'],

@@ -163,7 +163,7 @@ export class LiveSource implements Source {
     const body = { f: family, rows: rows.map(pairOf), keys: keys.map(pairOf), w, sink };
     const response = await this.post('mass', body, signal);
     const frame = decodeFrame<{ badge: Badge }>(await response.arrayBuffer());
-    return { badge: frame.header.badge, mass: need(frame, 'mass', Float32Array) };
+    return { badge: frame.header.badge, error: 0, mass: need(frame, 'mass', Float32Array) };
   }
 
   async verify(request: VerifyRequest): Promise<VerifyResult> {

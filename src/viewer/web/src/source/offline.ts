@@ -176,14 +176,17 @@ export class OfflineSource implements Source {
     if (between && from >= 0 && to >= 0 && sink === 'mark') {
       const all = need(between, 'mass', Float32Array);
       for (let i = 0; i < mass.length; i++) mass[i] = all[(i * segments.length + from) * segments.length + to];
-      return { badge: 'exact', mass };
+      return { badge: 'exact', error: 0, mass };
     }
+    let error = 0;
+    const width = keys.reduce((n, s) => n + s.end - s.begin, 0);
     for (let i = 0; i < mass.length; i++) {
       const matrix = await this.matrix(`${family}/${Math.floor(i / f.heads)}/${i % f.heads}`);
       if (!matrix) throw this.absent('mass');
+      error = Math.max(error, matrix.codes.error * width);
       mass[i] = massOf(matrix, rows, keys, sink === 'mark' ? [] : f.sinks, sink);
     }
-    return { badge: 'quantised', mass };
+    return { badge: 'quantised', error, mass };
   }
 
   verify(_request: VerifyRequest): Promise<VerifyResult> {
@@ -267,7 +270,7 @@ export class OfflineSource implements Source {
   private absent(what: string): SourceError {
     const missing = this.manifest.info.missing.find((m) => m.feature === what);
     const detail = missing?.detail ?? `This page does not hold this (${what}).`;
-    return new SourceError('kNotFound', missing?.command ? `${detail} ${missing.command}` : detail, missing?.command ?? null);
+    return new SourceError('kNotFound', detail, missing?.command ?? null);
   }
 
   private async need<Header>(name: string): Promise<Frame<Header>> {

@@ -189,6 +189,7 @@ export interface AtlasHead extends HeadId {
 
 export interface Mass {
   badge: Badge;
+  error: number; // largest absolute difference to f32; 0 when exact
   mass: Float32Array; // [layer, head]
 }
 

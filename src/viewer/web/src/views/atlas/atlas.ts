@@ -2,8 +2,8 @@
 // sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
 
 import type { Context, View } from '../../context';
-import { absent, badgeTitle, pin, quoted, solo } from '../../context';
-import { head as headName, score as printScore, share, weight as printNumber } from '../../format';
+import { absent, badgeTitle, pin, printWeight, quoted, solo } from '../../context';
+import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
 import { type AtlasHead, type HeadId, type Mass, type ScoreName, type Span, isAbort, kScores } from '../../source/source';
@@ -198,7 +198,12 @@ export class AtlasView implements View {
     });
   }
 
+  /** The badge of what is printed: the masses between the spans, else the scores. */
   private sayBadge(): void {
+    if (this.mass) {
+      replace(this.badge, badgeElement(this.ctx, this.mass.badge, badgeTitle(this.ctx, this.mass.badge, this.mass.error)));
+      return;
+    }
     const badges = new Set(this.cells.map((c) => c.head?.badge).filter(Boolean));
     const badge = badges.has('sampled') ? 'sampled' : badges.has('quantised') ? 'quantised' : 'exact';
     replace(this.badge, badges.size ? badgeElement(this.ctx, badge, badgeTitle(this.ctx, badge, 0), this.done < 1) : null);
@@ -240,7 +245,7 @@ export class AtlasView implements View {
   }
 
   private print(value: number): string {
-    return this.ctx.store.now.weight === 'raw' ? share(value) : printNumber(value);
+    return printWeight(this.ctx, value, this.mass?.badge ?? 'exact', this.mass?.error ?? 0);
   }
 
   private rows(): Row[] {
@@ -312,6 +317,7 @@ export class AtlasView implements View {
   private takeMass(mass: Mass | null): void {
     this.mass = mass;
     for (const cell of this.cells) this.paintCell(cell);
+    this.sayBadge();
     const { ctx } = this;
     if (!mass) {
       replace(this.best, h('p', { class: 'caption' }, ctx.t('span.how')));

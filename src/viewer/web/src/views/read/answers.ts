@@ -3,7 +3,7 @@
 import type { Context } from '../../context';
 import { anchor, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
-import type { Span, TopItem } from '../../source/source';
+import { SourceError, type Span, type TopItem } from '../../source/source';
 import type { Shown } from '../../focus';
 import { h, icon, iconButton, replace } from '../../ui/dom';
 import { topOf } from './top';
@@ -61,7 +61,8 @@ export class Answers {
 
   fail(error: Error): void {
     this.title.textContent = this.ctx.t('answers.failed');
-    this.sum.textContent = error.message;
+    const command = error instanceof SourceError ? error.command : null;
+    this.sum.textContent = command ? `${error.message} ${this.ctx.t('command', { command })}` : error.message;
     replace(this.list);
   }
 
@@ -141,7 +142,7 @@ export class Answers {
             {},
             h('th', { scope: 'col' }, ctx.t('position')),
             h('th', { scope: 'col' }, ctx.t('token')),
-            h('th', { scope: 'col' }, ctx.t('weight')),
+            h('th', { scope: 'col', class: 'number' }, ctx.t('weight')),
           ),
         ),
         h('tbody', {}, ...top.map(row)),
