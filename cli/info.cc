@@ -12,18 +12,21 @@ void print_trace(const std::string& path, bool json) {
       {{"trace", path}, {"id", trace.id()}, {"model", plan.model}, {"tokens", plan.text.ids.size()}, {"families", Json::array()}});
   for (const MapFamily& family : plan.families) {
     Json rows = Json::array(), layers = Json::array();
+    int64_t queries = family.queries, keys = family.keys;
     for (const int layer : trace.layers(family.name)) layers.push(layer);
     if (layers.size() > 0) {
-      for (const Range& range : trace.map(family.name, trace.layers(family.name)[0]).rows_kept())
-        rows.push(Json::Array{range.begin, range.end});
+      const LayerMap map = trace.map(family.name, trace.layers(family.name)[0]);
+      for (const Range& range : map.rows_kept()) rows.push(Json::Array{range.begin, range.end});
+      queries = map.queries();  // generation adds to those of the plan
+      keys = map.keys();
     }
     out["families"].push(Json::object({{"name", family.name},
                                        {"layers", family.layers},
                                        {"heads", family.heads},
                                        {"key_heads", family.key_heads},
                                        {"d_k", family.d_k},
-                                       {"queries", family.queries},
-                                       {"keys", family.keys},
+                                       {"queries", queries},
+                                       {"keys", keys},
                                        {"layers_kept", layers},
                                        {"rows_kept", rows}}));
   }

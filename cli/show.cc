@@ -117,7 +117,7 @@ void map_json(const Trace& trace, const std::string& family, int layer, const st
 void show_map(const Options& options, const Trace& trace, const std::string& family, int layer, const std::vector<int64_t>& heads) {
   if (options.json) return map_json(trace, family, layer, heads);
   const LayerMap map = trace.map(family, layer);
-  const std::vector<Box> boxes = boxes_of(trace.plan().text);
+  const std::vector<Box> boxes = boxes_of(trace.plan().text, map.keys());
   const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
   const Terminal screen = terminal();
   const bool all = words_fit(screen, boxes) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == map.queries();
@@ -205,7 +205,8 @@ void print_shaded_text(const Terminal& screen, const std::vector<Box>& boxes, co
 
 void show_row(const Options& options, const Trace& trace, const std::string& family, int layer, int64_t head, int64_t query) {
   const RunText& text = trace.plan().text;
-  const MapRow row = trace.map(family, layer).row(head, query);
+  const LayerMap map = trace.map(family, layer);
+  const MapRow row = map.row(head, query);
   const std::vector<Weighted> keys = row.top_k(options.top);
   if (options.json) {
     print_json(Json::object({{"family", family}, {"layer", layer}, {"head", head}, {"query", query}, {"keys", keys_json(text, keys)}}));
@@ -215,7 +216,7 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   print(cut(
       format("{} · {} · {} · #{} {} attends to", heading_name(trace), family, head_name(layer, head), query, context_of(text, query, 4)),
       screen.width));
-  const std::vector<Box> boxes = boxes_of(text);
+  const std::vector<Box> boxes = boxes_of(text, map.keys());
   if (boxes.size() <= 400) print_shaded_text(screen, boxes, row);
   for (const Weighted& key : keys) {
     const std::string segment = segment_of(text, key.key);

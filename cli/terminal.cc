@@ -156,11 +156,11 @@ std::string bar(double level) {
   return kBars[std::clamp<int>(static_cast<int>(std::ceil(level * 8 - 0.25)), 0, 8)];
 }
 
-std::vector<Box> boxes_of(const RunText& text) {
+std::vector<Box> boxes_of(const RunText& text, int64_t tokens) {
   std::vector<Box> out;
   std::array<int64_t, 2> bytes{0, 0};
   int64_t last = 0;  // where the text of the boxes so far ends
-  for (size_t i = 0; i < text.ids.size(); ++i) {
+  for (size_t i = 0; i < std::min(text.ids.size(), static_cast<size_t>(tokens)); ++i) {
     const auto [begin, end] = text.offsets[i];
     const int64_t at = static_cast<int64_t>(i);
     if (text.special[i] || end <= begin) {

@@ -50,6 +50,7 @@ struct Box {
   bool special = false;
   std::string gap{};  ///< the text between it and the box before: spaces, line breaks
 };
-std::vector<Box> boxes_of(const RunText& text);
+/// Boxes of the first `tokens` tokens: a map lacks the one generated last, which was never read.
+std::vector<Box> boxes_of(const RunText& text, int64_t tokens);
 
 }  // namespace clearhead::cli

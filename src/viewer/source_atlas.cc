@@ -14,18 +14,6 @@ constexpr int64_t kSampledRows = 1024;
 // Multiply-adds of one exact sweep of the atlas: about a second, so that heads arrive one after another.
 constexpr double kSweepWork = 2e11;
 
-// The text as far as statistics of `keys` keys know it: generated tokens came later.
-RunText text_of(const RunText& text, size_t keys) {
-  RunText out = text;
-  if (out.ids.size() > keys) {
-    out.ids.resize(keys);
-    out.offsets.resize(keys);
-    out.special.resize(keys);
-    out.pieces.resize(keys);
-  }
-  return out;
-}
-
 template <class T>
 std::vector<T> line_of(const Tensor& tensor, int64_t line) {
   const int64_t width = tensor.size(-1);
@@ -98,7 +86,7 @@ std::vector<HeadStatistics> LiveSource::sweep_heads(const std::string& family, i
                                                     const LookOptions& options) {
   const FamilyFacts& known = facts(family);
   const LayerMap map = trace_->map(known.shape.name, layer);
-  const RunText& text = trace_->plan().text;
+  const RunText text = first_tokens(trace_->plan().text, known.keys);  // without the one generated last, which was never read
   SweepRequest request = atlas_request(text);
   request.heads = heads;
   const bool small = known.queries < kThumbnail || known.keys < kThumbnail;
@@ -126,7 +114,7 @@ std::vector<HeadStatistics> LiveSource::sweep_heads(const std::string& family, i
 
 HeadStatistics LiveSource::from_run(const std::string& family, int layer, int64_t head) const {
   const SweepResult& sweep = trace_->statistics(family, layer);
-  const RunText text = text_of(trace_->plan().text, static_cast<size_t>(sweep.received.size(2)));
+  const RunText text = first_tokens(trace_->plan().text, sweep.received.size(2));
   for (const MapFamily& shape : trace_->plan().families) {
     if (shape.name == family) return head_of(sweep, head, head_scores(sweep, text, shape, layer)[static_cast<size_t>(head)]);
   }

@@ -310,6 +310,15 @@ class Answers(Case):
         self.assertEqual((done.code, done.json["text"]), (0, "cabc"))
         shown = self.ok("show", kept, "--head", "L1.H0", "--query", "10", "--top", "3", "--json").json
         self.assertEqual([key["key"] for key in shown["keys"]], [2 + 3 * n for n in range(3)])
+        drawn = self.ok("show", kept, "--head", "L1.H0").out.splitlines()
+        self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)  # names above, then a row a token
+        self.assertIn(" 33.33 %  #2 ", self.ok("show", kept, "--head", "L1.H0", "--query", "10").out)
+        page = self.folder / "page.html"
+        self.assertIn("holds text, atlas, stats, weights", self.ok("view", kept, "--html", page).out)
+        family = self.ok("info", kept, "--json").json["families"][0]
+        self.assertEqual((family["queries"], family["keys"], family["rows_kept"]), (11, 11, [[0, 11]]))
+        message = "map: there is no query 11; they are 0 to 10 (a token generated last was never read, only written)"
+        self.refused(1, message, "show", kept, "--head", "L1.H0", "--query", "11")
 
     def test_masks_are_filled_with_candidates_by_probability(self):
         model = self.golden("bert/mlm")
