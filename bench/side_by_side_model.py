@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""clearhead beside PyTorch: the model cases of `bench_model`, same files, same threads, f32, alternating.
+"""clearhead beside PyTorch: the model cases of `clearhead bench model`, same files, same threads, f32, alternating.
 
-  bench/side_by_side_model.py --models FOLDER [--minilm FOLDER] [--bench build/release/bench/bench_model] [--threads N] [--seconds S] [case …]
+  bench/side_by_side_model.py --models FOLDER [--minilm FOLDER] [--clearhead build/release/clearhead] [--threads N] [--seconds S] [case …]
 
-Needs torch and transformers. FOLDER keeps the random models that bench_model writes. Each case runs as clearhead, PyTorch, clearhead; the better of
+Needs torch and transformers. FOLDER keeps the random models that the bench writes. Each case runs as clearhead, PyTorch, clearhead; the better of
 clearhead's two runs and the best repetition of PyTorch's are compared (decode: medians). Prints one line a case, or JSON with --json.
 """
 
@@ -18,7 +18,8 @@ CASES = ["run/minilm/1x32", "run/minilm/1x128", "run/minilm/32x128", "run/bert-b
 
 
 def ours(options, case):
-    command = [options.bench, "--json", "--models", options.models, "--seconds", str(options.seconds), "--threads", str(options.threads), case]
+    command = [options.clearhead, "--threads", str(options.threads), "bench", "model", "--json", "--models", options.models, "--seconds",
+               str(options.seconds), "--filter", case]
     if options.minilm:
         command += ["--minilm", options.minilm]
     done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -66,7 +67,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", required=True)
     parser.add_argument("--minilm", default="")
-    parser.add_argument("--bench", default="build/release/bench/bench_model")
+    parser.add_argument("--clearhead", default="build/release/clearhead")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--json", action="store_true")
