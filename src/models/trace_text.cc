@@ -1,6 +1,7 @@
 #include "models/trace_text.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/format.h"
 #include "base/json.h"
@@ -112,6 +113,22 @@ std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t win
   }
 }
 
+// Windows keep all of their rows or none: together they fit the budget, or nothing is run.
+void check_windows_fit(const Model& model, const TextRequest& request, const Encoding& encoding, const std::vector<WindowPlan>& plans) {
+  TraceOptions everything = request.options;
+  everything.budget_bytes = std::numeric_limits<uint64_t>::max();
+  uint64_t needed = 0;
+  for (const WindowPlan& plan : plans) {
+    const TraceSize size = Trace::size_of(model.plan_of(pick(encoding, plan.tokens), options_of(request, nullptr)), everything);
+    needed += size.keys + size.queries;
+  }
+  if (needed <= request.options.budget_bytes) return;
+  fail(ErrorCode::kBudget,
+       "trace: keys and queries of {} windows of {} tokens need {}, the budget is {}; use --budget to allow more, --layers to keep fewer "
+       "layers, or --truncate",
+       plans.size(), request.window, human_bytes(needed), human_bytes(request.options.budget_bytes));
+}
+
 TracedText trace_windows(const Model& model, const TextRequest& request, const Encoding& encoding, const Margins margins) {
   if (request.pair) fail(ErrorCode::kUnsupported, "--window slides over one text; it cannot be used with --pair");
   const int64_t longest = model.info().longest;
@@ -121,6 +138,7 @@ TracedText trace_windows(const Model& model, const TextRequest& request, const E
   const int64_t count = static_cast<int64_t>(encoding.size());
   const std::vector<WindowPlan> plans =
       plan_windows(count, margins, request.window, request.overlap.value_or(request.window / 4), model.info().causal);
+  check_windows_fit(model, request, encoding, plans);
   std::vector<Trace> traces;
   std::vector<Trace::Window> windows;
   traces.reserve(plans.size());

@@ -301,6 +301,11 @@ class Traces(Case):
         said = "query vectors kept: 1,024 of 1,200 tokens; for other rows, trace again with --rows BEGIN:END or a larger --budget\n"
         self.assertEqual((drawn.code, drawn.errors), (0, said))
 
+    def test_windows_over_the_budget_are_refused_before_they_run(self):
+        message = ("trace: keys and queries of 100 windows of 16 tokens need 822.9 KiB, the budget is 1.0 KiB; use --budget to allow more, "
+                   "--layers to keep fewer layers, or --truncate")
+        self.refused(1, message, "trace", self.both, "--file", self.text, "--window", "16", "--budget", "1K", "-o", self.folder / "x")
+
     def test_spans_that_no_window_holds_have_no_mass_instead_of_none(self):
         message = "no window holds both #0:1 and #50:51: their weights were never scored; use a longer --window"
         done = run("ask", self.both, "abcdefgh" * 8, "--window", "24", "--from", "#0", "--to", "#50")
