@@ -88,10 +88,10 @@ class Blobs {
     const bool is_smaller = smaller.size() < bytes.size();
     return format("data-codec=\"{}\">", is_smaller ? "deflate" : "raw") + base64(is_smaller ? smaller : bytes);
   }
-  void add(const std::string& name, std::string body) {
+  void add(const std::string& name, const std::string& body) {
     names_[name] = static_cast<int64_t>(count_);
     html_ += format("<script type=\"application/octet-stream\" id=\"clearhead-blob-{}\" ", count_++);
-    html_ += std::move(body);
+    html_ += body;
     html_ += "</script>\n";
   }
   void add(const std::string& name, const ViewFrame& frame) { add(name, body_of(frame)); }
@@ -99,7 +99,7 @@ class Blobs {
   bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) {
     std::string body = body_of(frame);
     if (html_.size() + body.size() + kOverhead > most) return false;
-    add(name, std::move(body));
+    add(name, body);
     return true;
   }
   size_t size() const { return html_.size(); }
