@@ -35,7 +35,8 @@ TEST_P(GenerateGolden, GreedyTokensAreThoseOfTheLibrary) {
     while (decided < expected.size() && margins.data<float>()[decided] > 1e-3F) ++decided;
     ASSERT_GT(decided, 0U);
     expected.resize(decided);
-    const Generated made = generate(*model, golden.sequence(index).ids, {.max_tokens = static_cast<int64_t>(decided), .stop_ids = {{}}});
+    const Generated made =
+        generate(*model, golden.sequence(index).ids, {.max_tokens = static_cast<int64_t>(decided), .stop_ids = std::vector<int32_t>{}});
     EXPECT_EQ(made.ids, expected);
     EXPECT_EQ(made.reason, StopReason::kMaxTokens);
   }
@@ -116,7 +117,7 @@ TEST(Generate, TheRecordOfEveryStepIsTheRowOfOnePrefill) {
     const Golden golden(family, variant);
     const auto model = load(golden.directory, {.tokenizer = false});
     KeepAll kept;
-    GenerateOptions options{.max_tokens = 9, .stop_ids = {{}}};
+    GenerateOptions options{.max_tokens = 9, .stop_ids = std::vector<int32_t>{}};
     options.run.observer = &kept;
     const std::vector<int32_t> prompt = golden.sequence(0).ids;
     generate(*model, prompt, options);
@@ -147,7 +148,7 @@ TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
   const Golden golden("llama", "gqa");
   const auto model = load(golden.directory, {.tokenizer = false});
   KeepAll steps, whole;
-  GenerateOptions options{.max_tokens = 7, .stop_ids = {{}}};
+  GenerateOptions options{.max_tokens = 7, .stop_ids = std::vector<int32_t>{}};
   options.run.observer = &steps;
   std::vector<int32_t> ids = golden.sequence(1).ids;
   const Generated made = generate(*model, ids, options);
@@ -167,7 +168,7 @@ TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
 TEST(Generate, SampledTokensAreEqualForEqualSeeds) {
   const auto model = tiny("gpt2", "plain");
   const auto made = [&](uint64_t seed) {
-    return generate(*model, {7, 8, 9}, {.max_tokens = 20, .sampling = Sampling{.seed = seed}, .stop_ids = {{}}}).ids;
+    return generate(*model, {7, 8, 9}, {.max_tokens = 20, .sampling = Sampling{.seed = seed}, .stop_ids = std::vector<int32_t>{}}).ids;
   };
   EXPECT_EQ(made(3), made(3));
   EXPECT_NE(made(3), made(4));
@@ -176,7 +177,7 @@ TEST(Generate, SampledTokensAreEqualForEqualSeeds) {
 TEST(Generate, StopsAtTheModelsEndToken) {
   const auto model = tiny("gpt2", "plain");
   EXPECT_EQ(end_tokens(*model), std::vector<int32_t>{0});
-  const std::vector<int32_t> free = generate(*model, {7, 8, 9}, {.max_tokens = 6, .stop_ids = {{}}}).ids;
+  const std::vector<int32_t> free = generate(*model, {7, 8, 9}, {.max_tokens = 6, .stop_ids = std::vector<int32_t>{}}).ids;
   const Generated made = generate(*model, {7, 8, 9}, {.max_tokens = 6, .stop_ids = {{free[2]}}});
   EXPECT_EQ(made.reason, StopReason::kStopToken);
   EXPECT_EQ(made.ids.back(), free[2]);
@@ -192,7 +193,7 @@ TEST(Generate, CutsTheTextBeforeAStopTextThatSpansTokens) {
 
 TEST(Generate, StopsWhereThePositionsEnd) {
   const auto model = tiny("gpt2", "plain");  // 40 positions
-  const Generated made = generate(*model, std::vector<int32_t>(38, 5), {.max_tokens = 50, .stop_ids = {{}}});
+  const Generated made = generate(*model, std::vector<int32_t>(38, 5), {.max_tokens = 50, .stop_ids = std::vector<int32_t>{}});
   EXPECT_EQ(made.reason, StopReason::kPositions);
   EXPECT_EQ(made.ids.size(), 3U);  // from rows 37, 38 and 39
   EXPECT_THROW(generate(*model, std::vector<int32_t>(41, 5), {}), Error);
@@ -218,7 +219,7 @@ TEST(Generate, StreamsTokensAndEndsWhenToldTo) {
 TEST(Generate, CancelKeepsWhatWasMade) {
   const auto model = tiny("gpt2", "plain");
   std::atomic<bool> cancel = false;
-  GenerateOptions options{.max_tokens = 20, .stop_ids = {{}}};
+  GenerateOptions options{.max_tokens = 20, .stop_ids = std::vector<int32_t>{}};
   options.cancel = &cancel;
   options.on_token = [&](const GenerationStep& step) {
     cancel = step.index == 2;
