@@ -205,6 +205,7 @@ Json Json::parse(std::string_view text, std::string_view where) {
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     fail(ErrorCode::kFormat, "{}: not valid JSON at byte {}: a NUL byte", where, nul);
   }
+  if (text.empty()) fail(ErrorCode::kFormat, "{}: not valid JSON: it is empty", where);
   Json root;
   Builder builder(root, where);
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
