@@ -1,5 +1,6 @@
 // The fused forward against the definition in double, for every instruction set this machine runs.
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include "base/parallel.h"
 #include "expect.h"

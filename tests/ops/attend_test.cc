@@ -1,6 +1,7 @@
 #include "clearhead/attend.h"
 
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cmath>
 #include <numeric>

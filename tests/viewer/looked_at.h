@@ -1,6 +1,7 @@
 // Traces to look at: random Q and K of a small decoder over made-up words, with norms, sharp enough that keys stand out.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <string>

@@ -1,6 +1,7 @@
 #include "viewer/source.h"
 
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <cmath>
 #include <numeric>
