@@ -81,7 +81,7 @@ void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std
 TEST_P(Dense, ProductsOfAnySizeAndEpilogueAreThoseOfTheReference) {
   for (const Activation activation : kActivations) {
     for (const int64_t rows : {0, 1, 2, 33}) {
-      for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {24, 61}, {97, 130}}) {
+      for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {1, 24}, {24, 1}, {24, 61}, {97, 130}}) {
         const Tensor weight = Tensor::from(random_values(in * out, 4), {out, in});
         expect_equal_products(fast(), slow(), {{weight, false}}, {rows, in, out, activation, rows % 2 == 0, out % 2 == 0});
       }

@@ -114,8 +114,20 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
   const WeightLayout& layout = weight.layout;
   const Product product{layout,    weight.values.get(), call.x,          call.rows, call.x_stride,
                         call.bias, call.activation,     call.accumulate, call.out,  call.out_stride};
-  if (call.rows != 1) return multiply(product);
   const DenseKernels& kernels = dense_kernels(isa);
+  if (layout.out == 1) {  // oneDNN 3.7 writes one column as if its rows lay side by side, whatever their stride
+    parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / layout.in), [&](int64_t begin, int64_t end, int) {
+      for (int64_t row = begin; row < end; ++row) {
+        Product one = product;
+        one.rows = 1;
+        one.x += row * call.x_stride;
+        one.out += row * call.out_stride;
+        kernels.product(one, 0, 1);
+      }
+    });
+    return;
+  }
+  if (call.rows != 1) return multiply(product);
   const int64_t pieces = layout.panel ? layout.padded_out / layout.panel : layout.out;
   const int64_t size = layout.in * std::max<int64_t>(1, layout.panel);
   parallel_ranges(pieces, std::max<int64_t>(1, kGrain / size),
