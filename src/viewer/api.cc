@@ -133,9 +133,10 @@ ApiKind kind_of(const ApiRequest& request) {
   for (const char* once : {"text", "segments", "row", "col", "mass"}) {
     if (path == once) return ApiKind::kOnce;
   }
-  for (const char* longer : {"info", "stats", "verify", "export"}) {
+  for (const char* longer : {"info", "verify", "export"}) {
     if (path == longer) return ApiKind::kLong;
   }
+  if (path == "stats") return ApiKind::kPatient;
   if (path == "overview") return ApiKind::kStream;
   if (path == "atlas") return ApiKind::kSurvey;
   if (path == "run") return ApiKind::kEvents;

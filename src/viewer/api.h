@@ -26,17 +26,18 @@ struct ApiAnswer {
 };
 
 enum class ApiKind : uint8_t {
-  kNone,    ///< no such path
-  kOnce,    ///< one answer, short enough to be given between the tasks of a longer one
-  kLong,    ///< one answer that may take long
-  kStream,  ///< frames, one behind the other
-  kSurvey,  ///< a stream that may take minutes and can be interrupted and taken up again
-  kEvents,  ///< server-sent events
+  kNone,     ///< no such path
+  kOnce,     ///< one answer, short enough to be given between the tasks of a longer one
+  kLong,     ///< one answer that may take long
+  kPatient,  ///< one answer that may take long and that the page can do without for a while: it steps aside for others and is taken up again
+  kStream,   ///< frames, one behind the other
+  kSurvey,   ///< a stream that may take minutes and can be interrupted and taken up again
+  kEvents,   ///< server-sent events
 };
 ApiKind kind_of(const ApiRequest& request);
 bool wants_post(const std::string& path);
 
-/// kOnce and kLong. Throws what answer_error() understands.
+/// kOnce, kLong and kPatient. Throws what answer_error() understands.
 ApiAnswer answer(LiveSource& source, const ApiRequest& request, const LookOptions& options = {});
 
 /// kStream, kSurvey and kEvents: hands out chunks in order, the last of them `done`. Throws as answer(); `options.progress` is called now and then.

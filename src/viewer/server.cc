@@ -215,15 +215,19 @@ bool ViewServer::Parts::wait_for(Channel& channel, Job& job, const httplib::Requ
 
 void ViewServer::Parts::answer_once(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked) {
   auto channel = std::make_shared<Channel>();
-  auto job = job_of(asked, kind_of(asked) == ApiKind::kOnce ? Job::Kind::kShort : Job::Kind::kLong);
+  const ApiKind kind = kind_of(asked);
+  auto job = job_of(asked, kind == ApiKind::kOnce ? Job::Kind::kShort : kind == ApiKind::kLong ? Job::Kind::kLong : Job::Kind::kSurvey);
   auto given = std::make_shared<ApiAnswer>();
-  const bool is_long = job->kind == Job::Kind::kLong;
+  const bool is_long = kind != ApiKind::kOnce;
   job->work = [this, channel, given, asked, is_long](Job& own) {
     try {
       if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
       LookOptions options{.cancel = own.token()};
       if (is_long) options.progress = [this](double) { engine.yield(); };
       *given = answer(source, asked, options);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCancelled && !own.cancelled() && own.kind == Job::Kind::kSurvey) return false;
+      *given = answer_error(error);
     } catch (const std::exception& error) {
       *given = answer_error(error);
     }
@@ -293,7 +297,7 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
     if (asked.post && request.get_header_value("Content-Type").rfind("application/json", 0) != 0) {
       fail(ErrorCode::kInvalidArgument, "api/{}: expected Content-Type: application/json.", asked.path);
     }
-    if (kind == ApiKind::kOnce || kind == ApiKind::kLong) return answer_once(request, response, asked);
+    if (kind == ApiKind::kOnce || kind == ApiKind::kLong || kind == ApiKind::kPatient) return answer_once(request, response, asked);
     answer_stream(request, response, asked);
   } catch (const std::exception& error) {
     send(response, answer_error(error));
@@ -350,6 +354,15 @@ ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : parts_
     }
     parts.port = options.port;
   }
+  auto first = std::make_shared<Job>();  // what every page asks first is found while the browser starts
+  first->work = [&parts](Job&) {
+    try {
+      (void)parts.source.info();
+    } catch (const std::exception&) {  // whoever asks is told
+    }
+    return true;
+  };
+  parts.engine.post(first);
 }
 
 ViewServer::~ViewServer() { stop(); }

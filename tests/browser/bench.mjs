@@ -31,6 +31,7 @@ await page.addInitScript(() => {
     const seen = (name, found) => found && !(name in window.marks) && (window.marks[name] = performance.now());
     seen('text', document.querySelector('.box'));
     seen('sampled', document.querySelector('[data-testid=map-badge] .badge'));
+    seen('atlas', document.querySelector('[data-testid=atlas-badge] [data-badge=exact]:not(.busy)'));
     seen('exact', document.querySelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)'));
     requestAnimationFrame(watch);
   };
@@ -49,6 +50,7 @@ const until = async (name, limit) => {
 report('text', await until('text', 20_000), 300, 'ms');
 report('first sampled map', await until('sampled', 20_000), 600, 'ms');
 report('exact overview', await until('exact', 120_000), 5000, 'ms');
+await until('atlas', 300_000); // what follows is a reader's alone, not shared with the survey of every head
 
 const info = await page.evaluate(async () => (await fetch('./api/info')).json());
 const family = info.families[0];
