@@ -32,10 +32,25 @@ constexpr const char* kGpt2Small =
     "n_positions": 2048, "activation_function": "gelu_new"})";
 
 enum class Kind : uint8_t { kRun, kPrefill, kDecode, kLoad };
+enum class Watch : uint8_t { kNobody, kNothing, kEverything };
 struct Plan {
   std::string name{}, model{};
   Kind kind = Kind::kRun;
   int64_t batch = 1, length = 0;
+  Watch watch = Watch::kNobody;
+};
+
+// Wants every layer or none, and keeps the records of one run.
+class Watcher : public Observer {
+ public:
+  explicit Watcher(bool wanted) : wanted_(wanted) {}
+  void begin(const RunPlan&) override { kept_.clear(); }
+  bool wants(const Site&) override { return wanted_; }
+  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override { kept_.push_back(record); }
+
+ private:
+  bool wanted_;
+  std::vector<AttentionRecord> kept_;
 };
 
 std::vector<Plan> plans() {
@@ -43,6 +58,8 @@ std::vector<Plan> plans() {
   for (const auto& [batch, length] : {std::pair<int64_t, int64_t>{1, 32}, {1, 128}, {32, 128}}) {
     all.push_back({format("run/minilm/{}x{}", batch, length), "minilm", Kind::kRun, batch, length});
   }
+  all.push_back({"watched/minilm/1x128", "minilm", Kind::kRun, 1, 128, Watch::kNothing});
+  all.push_back({"kept/minilm/1x128", "minilm", Kind::kRun, 1, 128, Watch::kEverything});
   all.push_back({"load/minilm", "minilm", Kind::kLoad, 1, 0});
   all.push_back({"run/bert-base/1x512", "bert-base", Kind::kRun, 1, 512});
   all.push_back({"run/bert-base/8x128", "bert-base", Kind::kRun, 8, 128});
@@ -142,9 +159,11 @@ double median(std::vector<double> values) {
 ModelCase measure_compute(const Plan& plan, const Model& model, double seconds, ModelBench& bench) {
   const TokenBatch tokens = random_tokens(plan.batch, plan.length, model.info().vocabulary);
   const bool prefill = plan.kind == Kind::kPrefill;
+  Watcher watcher(plan.watch == Watch::kEverything);
+  Observer* observer = plan.watch == Watch::kNobody ? nullptr : &watcher;
   const auto once = [&] {
     ModelCache cache;
-    return prefill ? model.step(tokens.ids, cache, {.last_logits_only = true}) : model.run(tokens, {.logits = false});
+    return prefill ? model.step(tokens.ids, cache, {.last_logits_only = true}) : model.run(tokens, {.observer = observer, .logits = false});
   };
   (void)once();
   ModelCase result{plan.name, 1e30, flops(model.info(), plan), "fma", 0, 0};

@@ -1,6 +1,8 @@
 // How fast models run here, as fractions of limits measured in the same run.
 //
 //   run/MODEL/B×L        the encoder over B sequences of L tokens: flops of its products and attention, against FMA peak
+//   watched/MODEL/B×L    the same with an observer that wants nothing: what observing costs those who do not look
+//   kept/MODEL/B×L       the same with an observer that keeps every layer's record
 //   prefill/MODEL/L      a causal model over L tokens, logits of the last
 //   decode/MODEL/L       one token after L others: bytes of its weights and keys, against read bandwidth
 //   load/MODEL           from files in the page cache to a model that can run

@@ -68,6 +68,18 @@ test('a pointer over a word previews its row without changing the state', { skip
   await answers(page, 20);
 });
 
+test('a word that the mask hides from the pinned one is called hidden, not 0 %', { skip }, async () => {
+  const { url } = await start(300, { causal: true });
+  const page = await open(`${url}#h=2.2&q=20`);
+  await answers(page, 20);
+  await page.locator('.box[data-box="30"]').hover();
+  assert.match(await page.textContent('[data-testid=status]'), /#30 · .*hidden by the mask$/);
+  await page.mouse.move(5, 5);
+  await answers(page, 20);
+  await page.locator('.box[data-box="10"]').hover();
+  assert.match(await page.textContent('[data-testid=status]'), /#10 · .*%$/);
+});
+
 test('fast scrubbing ends on the row of the last word under the pointer', { skip }, async () => {
   const { url, mock } = await start(300);
   const page = await open(`${url}#h=2.2&q=5`);

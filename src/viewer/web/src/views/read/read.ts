@@ -159,6 +159,8 @@ export class ReadView implements View {
   private weightOfPinned(box: Box): string {
     const shown = this.ctx.focus.shown;
     if (!shown || shown.preview || !shown.line.values) return '';
+    const seen = visibility(shown, box);
+    if (seen !== 'visible') return seen === 'hidden' ? `   ${this.ctx.t('map.hidden')}` : '';
     let sum = 0;
     for (let t = box.begin; t < box.end; t++) sum += shown.line.values[t] ?? 0;
     return `   ${printWeight(this.ctx, sum, shown.line.badge, shown.line.error)}`;
