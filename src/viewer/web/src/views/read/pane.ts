@@ -10,6 +10,7 @@ import { h } from '../../ui/dom';
 import type { BoxStyle } from './painter';
 
 const kMonstrous = 400; // UTF-16 units shown of one box
+const kOpened = 2; // blocks: about a screen
 
 export interface LiveBlock {
   boxes: Box[];
@@ -40,6 +41,11 @@ export class TextPane {
     this.observer = new IntersectionObserver((entries) => this.onVisible(entries), { root: this.element, rootMargin: '100% 0px' });
     ctx.text.blocks.forEach((_, i) => this.element.append(this.makeBlock(i)));
     this.listen();
+  }
+
+  /** Boxes for the text's first blocks at once, without waiting for the browser to say that they are in view. */
+  open(): void {
+    for (let i = 0; i < Math.min(kOpened, this.bodies.length); i++) this.hydrate(i);
   }
 
   /** The element of a token's box, if its block is near the view. */

@@ -55,6 +55,7 @@ export class ReadView implements View {
     );
     ctx.focus.listen({ front: (shown) => this.take(shown), pins: (lines) => this.takePins(lines) });
     this.retheme();
+    this.pane.open();
   }
 
   retheme(): void {
