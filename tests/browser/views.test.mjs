@@ -62,10 +62,39 @@ test('zooming in asks for the tiles in view only, zooming out shows all again', 
   await page.waitForTimeout(700);
   const finest = big.mock.asked.filter((a) => a.path === 'tile' && a.p.z === 0).map((a) => a.p);
   assert.ok(finest.length > 0 && finest.every(({ x, y }) => [x, y].every((v) => v >= 2 && v <= 9)), JSON.stringify(finest));
+  assert.match(await page.getAttribute('[data-testid=map]', 'data-tiles'), /^exact( exact)*$/);
   await page.locator('[data-testid=map]').focus();
   await page.keyboard.press('0');
   await settled(page);
   assert.equal(stateOf(page).x, undefined);
+});
+
+// The answer to api/tile, as if it came from a few rows.
+async function answerSampled(route) {
+  const response = await route.fetch();
+  const body = await response.body();
+  const size = body.readUInt32LE(4);
+  const header = JSON.parse(body.subarray(8, 8 + size).toString());
+  const text = JSON.stringify({ ...header, badge: 'sampled', sampled_rows: 7 });
+  const padded = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
+  const begin = Buffer.from(body.subarray(0, 8));
+  begin.writeUInt32LE(padded.length, 4);
+  await route.fulfill({ response, body: Buffer.concat([begin, padded, body.subarray(8 + size)]) });
+}
+
+test('tiles from sampled rows never cover an exact overview', { skip }, async () => {
+  const big = await serve(proseMock(900, { layers: 1, heads: 1 }));
+  after(() => big.close());
+  const page = await open(`${big.url}#v=map&h=0.0`);
+  await page.waitForSelector('[data-testid=map-badge] [data-badge=exact]:not(.busy)');
+  await page.route('**/api/tile*', answerSampled);
+  const { x, y } = await placeOf(page, 450, 450);
+  big.mock.asked.length = 0;
+  await page.mouse.move(x, y);
+  for (let i = 0; i < 6; i++) await page.mouse.wheel(0, -400);
+  await page.waitForTimeout(1500);
+  assert.ok(big.mock.asked.some((a) => a.path === 'tile'));
+  assert.equal(await page.getAttribute('[data-testid=map]', 'data-tiles'), '');
 });
 
 test('the atlas sorts and filters by a score, and says what the score means', { skip }, async () => {

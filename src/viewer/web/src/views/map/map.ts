@@ -241,10 +241,14 @@ export class MapView implements View {
     const tiles = this.tilesWanted(overview);
     const numbers = showsNumbers(this.zoom, this.canvas) ? this.tilesAt(0) : [];
     maps?.want(absent(ctx, 'tile') ? [] : tiles, numbers);
+    const drawn: Badge[] = [];
     for (const { z, x, y } of tiles) {
       const found = maps?.tile(z, x, y);
-      if (found) layers.push(this.layerOf(found, most));
+      if (!found || (found.badge === 'sampled' && overview?.badge === 'exact')) continue; // finer, but only of some rows: the badge would not be true
+      drawn.push(found.badge);
+      layers.push(this.layerOf(found, most));
     }
+    this.canvas.element.dataset['tiles'] = drawn.join(' ');
     const cells = numbers.map(({ x, y }) => maps?.cells(x, y)).filter((c): c is Cells => Boolean(c));
     return {
       queries: ctx.family.queries,
