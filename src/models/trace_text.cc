@@ -113,15 +113,14 @@ std::vector<WindowPlan> plan_windows(int64_t count, Margins margins, int64_t win
   }
 }
 
-// Windows keep all of their rows or none: together they fit the budget, or nothing is run.
-void check_windows_fit(const Model& model, const TextRequest& request, const Encoding& encoding, const std::vector<WindowPlan>& plans) {
+// Windows keep all of their rows or none: together they fit the budget, or nothing is run. What is kept grows with the tokens that are read.
+void check_windows_fit(const RunPlan& whole, const TextRequest& request, const std::vector<WindowPlan>& plans) {
   TraceOptions everything = request.options;
   everything.budget_bytes = std::numeric_limits<uint64_t>::max();
-  uint64_t needed = 0;
-  for (const WindowPlan& plan : plans) {
-    const TraceSize size = Trace::size_of(model.plan_of(pick(encoding, plan.tokens), options_of(request, nullptr)), everything);
-    needed += size.keys + size.queries;
-  }
+  const TraceSize size = Trace::size_of(whole, everything);
+  uint64_t tokens = 0;
+  for (const WindowPlan& plan : plans) tokens += plan.tokens.size();
+  const uint64_t needed = (size.keys + size.queries) / whole.text.ids.size() * tokens;
   if (needed <= request.options.budget_bytes) return;
   fail(ErrorCode::kBudget,
        "trace: keys and queries of {} windows of {} tokens need {}, the budget is {}; use --budget to allow more, --layers to keep fewer "
@@ -138,7 +137,8 @@ TracedText trace_windows(const Model& model, const TextRequest& request, const E
   const int64_t count = static_cast<int64_t>(encoding.size());
   const std::vector<WindowPlan> plans =
       plan_windows(count, margins, request.window, request.overlap.value_or(request.window / 4), model.info().causal);
-  check_windows_fit(model, request, encoding, plans);
+  RunPlan whole = model.plan_of(encoding, options_of(request, nullptr));
+  check_windows_fit(whole, request, plans);
   std::vector<Trace> traces;
   std::vector<Trace::Window> windows;
   traces.reserve(plans.size());
@@ -150,7 +150,6 @@ TracedText trace_windows(const Model& model, const TextRequest& request, const E
     model.run(pick(encoding, plan.tokens), options_of(part, &watched));
     windows.push_back({&traces.back(), plan.tokens, plan.owned});
   }
-  RunPlan whole = model.plan_of(encoding, options_of(request, nullptr));
   name_segments(whole, request);
   return {
       .trace = Trace::from_windows(std::move(whole), windows), .tokens = count, .cut = 0, .windows = static_cast<int64_t>(plans.size())};

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <limits>
 
-#include "backends/contract.h"
 #include "base/format.h"
 #include "clearhead/trace.h"
+#include "observe/map_look.h"
 
 namespace clearhead {
 namespace {
@@ -20,14 +20,10 @@ constexpr int64_t kRowsAtOnce = 48;
 
 Range overlap(Range a, Range b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
-// Cells of single weights, whatever order they come in. Weights one by one are cells of side 1.
+// Cells of single weights, whatever order they come in.
 class Pooler {
  public:
-  explicit Pooler(const TileRequest& request) : request_(request), grid_{request.queries, request.keys, request.cells, request.cell_side} {
-    if (grid_.empty()) {
-      const int64_t side = grid_.side = std::max<int64_t>(1, grid_.side);
-      grid_.cells = {(request.queries.size() + side - 1) / side, (request.keys.size() + side - 1) / side};
-    }
+  explicit Pooler(const TileRequest& request) : request_(request), grid_(grid_of(request, request.queries)) {
     const size_t count = static_cast<size_t>(grid_.cells[0] * grid_.cells[1]);
     largest_.assign(count, kNeverScored);
     sums_.assign(count, 0.0);

@@ -1,12 +1,9 @@
 // Looks at one head: a row, a column, a tile of weights one by one or pooled.
 #include <algorithm>
-#include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "backends/registry.h"
 #include "base/format.h"
-#include "base/parallel.h"
 #include "clearhead/map.h"
 #include "observe/map_look.h"
 
@@ -17,15 +14,15 @@ constexpr int64_t kBlockRows = 48;          // one query tile of the fast kernel
 constexpr int64_t kStripWeights = 1 << 22;  // weights between two looks at the cancel token
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// Multiplies one row of weights by the request's factors. `row` counts from the tile's first query, `keys` from the map's first key.
-void apply_factors(const TileRequest& request, int64_t row, Range keys, float* weights) {
+// Multiplies one row of a tile's weights by its factors. `row` counts from the tile's first query.
+void apply_factors(const TileRequest& request, int64_t row, float* weights) {
+  const int64_t keys = request.keys.size();
   if (!request.row_factors.empty()) {
     const float factor = request.row_factors[static_cast<size_t>(row)];
-    for (int64_t j = 0; j < keys.size(); ++j) weights[j] *= factor;
+    for (int64_t j = 0; j < keys; ++j) weights[j] *= factor;
   }
   if (!request.key_factors.empty()) {
-    const float* factors = request.key_factors.data() + (keys.begin - request.keys.begin);
-    for (int64_t j = 0; j < keys.size(); ++j) weights[j] *= factors[j];
+    for (int64_t j = 0; j < keys; ++j) weights[j] *= request.key_factors[static_cast<size_t>(j)];
   }
 }
 
@@ -77,7 +74,7 @@ Tensor weights_one_by_one(const AttentionRecord& record, const TileRequest& requ
                        .out_stride = keys});
     progress.after_task(0);
   }
-  for (int64_t row = 0; row < rows.size(); ++row) apply_factors(request, row, request.keys, values + row * keys);
+  for (int64_t row = 0; row < rows.size(); ++row) apply_factors(request, row, values + row * keys);
   return out;
 }
 
@@ -168,21 +165,11 @@ Tile MapHead::tile(const TileRequest& request, const LookOptions& options) const
   const Range rows = rows_of(*record_, request.queries);
   check_factors("key_factors", request.key_factors, request.keys.size());
   check_factors("row_factors", request.row_factors, request.queries.size());
-  const int64_t side = request.cell_side;
-  const auto [row_cells, key_cells] = request.cells;
-  if ((row_cells > 0) != (key_cells > 0) || row_cells < 0 || side < 0 || (side > 0 && row_cells > 0)) {
-    fail(ErrorCode::kInvalidArgument,
-         "map: a tile of {} × {} cells of side {}; expected two counts above 0 and no side, no counts and a side above 0, or neither for "
-         "one "
-         "cell a weight",
-         row_cells, key_cells, side);
-  }
-  if (side <= 1 && row_cells == 0) {
+  const CellGrid grid = grid_of(request, rows);
+  if (grid.side == 1) {
     const Tensor weights = weights_one_by_one(*record_, request, batch_, head_, rows, options);
     return {weights, weights, true};
   }
-  CellGrid grid{.rows = rows, .keys = request.keys, .cells = request.cells, .side = side};
-  if (side > 0) grid.cells = {(rows.size() + side - 1) / side, (request.keys.size() + side - 1) / side};
   return pooled(*record_, batch_, head_, request, grid, options);
 }
 

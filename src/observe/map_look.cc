@@ -55,6 +55,22 @@ std::vector<int64_t> sampled(Range rows, int64_t wanted, const CellGrid& grid) {
   return chosen;
 }
 
+CellGrid grid_of(const TileRequest& request, Range rows) {
+  const auto [row_cells, key_cells] = request.cells;
+  const bool counted = row_cells > 0 && key_cells > 0, no_count = row_cells == 0 && key_cells == 0;
+  if (request.cell_side < 0 || !(counted ? request.cell_side == 0 : no_count)) {
+    fail(ErrorCode::kInvalidArgument,
+         "map: a tile of {} × {} cells of side {}; expected two counts above 0 and no side, or no counts and a side, 0 for one cell a "
+         "weight",
+         row_cells, key_cells, request.cell_side);
+  }
+  CellGrid grid{.rows = rows, .keys = request.keys, .cells = request.cells};
+  if (counted) return grid;
+  const int64_t side = grid.side = std::max<int64_t>(1, request.cell_side);
+  grid.cells = {(rows.size() + side - 1) / side, (request.keys.size() + side - 1) / side};
+  return grid;
+}
+
 void LookProgress::before_task() const {
   if (options_.cancel && options_.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "map: the look was cancelled");
 }

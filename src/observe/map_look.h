@@ -8,6 +8,7 @@
 
 #include "backends/contract.h"
 #include "clearhead/look.h"
+#include "clearhead/map.h"
 #include "clearhead/record.h"
 
 namespace clearhead {
@@ -26,6 +27,9 @@ std::vector<int64_t> every(Range rows);
 
 /// Rows looked at out of `rows`: all of them, or `wanted` evenly spaced ones and more where a cell row of the grid would have none.
 std::vector<int64_t> sampled(Range rows, int64_t wanted, const CellGrid& grid = {});
+
+/// The cells that a tile asks for over `rows`, its queries; one cell a weight is a side of 1. Throws kInvalidArgument for counts and sides that do not go together.
+CellGrid grid_of(const TileRequest& request, Range rows);
 
 /// Counts the tasks of a look that are done: throws kCancelled from the next task after the token is set, reports progress from the calling thread.
 class LookProgress {

@@ -12,6 +12,7 @@
 // A weight: P_ij = 2^(scale·log₂e·q_i·k_j + … − m_i) / l_i. docs/trace.md shows it in twenty lines of Python.
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 
 #include "base/format.h"
 #include "base/json.h"
@@ -272,21 +273,25 @@ SweepResult read_statistics(const Reader& file, const std::string& name, const J
   const SweepRequest request = atlas_request({});
   const int64_t heads = family.heads, rows = static_cast<int64_t>(out.queries.size()),
                 matches = static_cast<int64_t>(request.matches.size());
-  const auto take = [&](Tensor& to, const char* label, Shape expected) {
-    to = file.get(name + "." + label, DType::kF32, static_cast<int>(expected.size()));
-    for (size_t d = 0; d < expected.size(); ++d) {
-      file.expect(expected[d] < 0 || to.size(static_cast<int>(d)) == expected[d],
-                  name + "." + label + " has a shape that does not fit its layer");
-    }
-  };
-  take(out.entropy, "entropy", {1, heads, rows});
-  take(out.distance, "distance", {1, heads, rows});
-  take(out.received, "received", {1, heads, -1});
-  take(out.offsets, "offset_mass", {1, heads, 2 * request.offset_reach + 1});
-  take(out.matches, "matches", {matches, 1, heads, rows});
   const auto [row_cells, key_cells] = request.cells;
-  if (file.contains(name + ".pooled_max")) take(out.pooled_max, "pooled_max", {1, heads, row_cells, key_cells});
-  if (file.contains(name + ".pooled_mean")) take(out.pooled_mean, "pooled_mean", {1, heads, row_cells, key_cells});
+  const Shape shapes[] = {{1, heads, rows},
+                          {1, heads, rows},
+                          {1, heads, -1},
+                          {1, heads, 2 * request.offset_reach + 1},
+                          {matches, 1, heads, rows},
+                          {1, heads, row_cells, key_cells},
+                          {1, heads, row_cells, key_cells}};  // as kStatistics; −1: any
+  static_assert(std::size(shapes) == std::size(kStatistics));
+  for (size_t i = 0; i < std::size(kStatistics); ++i) {
+    const std::string label = name + "." + kStatistics[i].name;
+    const bool is_cells = kStatistics[i].tensor == &SweepResult::pooled_max || kStatistics[i].tensor == &SweepResult::pooled_mean;
+    if (is_cells && !file.contains(label)) continue;
+    const Tensor tensor = file.get(label, DType::kF32, static_cast<int>(shapes[i].size()));
+    for (size_t d = 0; d < shapes[i].size(); ++d) {
+      file.expect(shapes[i][d] < 0 || tensor.size(static_cast<int>(d)) == shapes[i][d], label + " has a shape that does not fit its layer");
+    }
+    out.*kStatistics[i].tensor = tensor;
+  }
   const int64_t keys = out.received.size(2);
   file.expect(keys <= tokens, name + ".received has more keys than the text has tokens");
   for (size_t r = 0; r < out.queries.size(); ++r) {

@@ -2,7 +2,7 @@
 //
 //   kShort     a row, a tile: runs before anything longer, and between the tasks of a longer job (yield)
 //   kLong      an overview, an export
-//   kSurvey    minutes (the atlas): when another job is waiting its token is set, it stops, the other one runs, and it is taken up again
+//   kSurvey    what a page can wait for (the atlas, a head's statistics): when another job is waiting its token is set, it stops, the other one runs, and it is taken up again
 //
 // A job carries a token that its look watches. A job of the same slot with a higher number cancels it, and so does whoever waits for it.
 #pragma once

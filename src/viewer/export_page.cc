@@ -125,10 +125,6 @@ class Blobs {
 
 std::string head_path(const char* what, const HeadLook& at) { return format("{}/{}/{}/{}", what, at.family, at.layer, at.head); }
 
-Json codes_json(const Codes& codes) {
-  return Json::object({{"kind", "log"}, {"lo", codes.low}, {"hi", codes.high}, {"error", codes.error}});
-}
-
 }  // namespace
 
 // One page being put together.

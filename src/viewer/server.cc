@@ -126,6 +126,20 @@ void send(httplib::Response& response, ApiAnswer answer) {
   send(response, answer.status, answer.type, std::move(answer.body));
 }
 
+Job::Kind job_kind_of(ApiKind kind) {
+  switch (kind) {
+    case ApiKind::kOnce: return Job::Kind::kShort;
+    case ApiKind::kPatient:
+    case ApiKind::kSurvey: return Job::Kind::kSurvey;
+    default: return Job::Kind::kLong;
+  }
+}
+
+// Was it interrupted for another job only, to be taken up again?
+bool stepped_aside(const Job& job, const Error& error) {
+  return error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kSurvey;
+}
+
 }  // namespace
 
 struct ViewServer::Parts {
@@ -143,7 +157,7 @@ struct ViewServer::Parts {
   void handle_api(const httplib::Request& request, httplib::Response& response);
   void answer_once(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked);
   void answer_stream(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked);
-  std::shared_ptr<Job> job_of(const ApiRequest& asked, Job::Kind kind);
+  std::shared_ptr<Job> job_of(const ApiRequest& asked);
   bool wait_for(Channel& channel, Job& job, const httplib::Request& request, std::string& chunk);
   bool run_stream(Job& job, Channel& channel, const ApiRequest& asked);
 };
@@ -193,10 +207,10 @@ httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request
   return httplib::Server::HandlerResponse::Unhandled;
 }
 
-std::shared_ptr<Job> ViewServer::Parts::job_of(const ApiRequest& asked, Job::Kind kind) {
+std::shared_ptr<Job> ViewServer::Parts::job_of(const ApiRequest& asked) {
   auto job = std::make_shared<Job>();
   const Parameters query(asked.query);
-  job->kind = kind;
+  job->kind = job_kind_of(kind_of(asked));
   job->slot = query.text("slot");
   job->number = query.integer("seq", 0, 0, int64_t{1} << 52);
   return job;
@@ -215,18 +229,16 @@ bool ViewServer::Parts::wait_for(Channel& channel, Job& job, const httplib::Requ
 
 void ViewServer::Parts::answer_once(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked) {
   auto channel = std::make_shared<Channel>();
-  const ApiKind kind = kind_of(asked);
-  auto job = job_of(asked, kind == ApiKind::kOnce ? Job::Kind::kShort : kind == ApiKind::kLong ? Job::Kind::kLong : Job::Kind::kSurvey);
+  auto job = job_of(asked);
   auto given = std::make_shared<ApiAnswer>();
-  const bool is_long = kind != ApiKind::kOnce;
-  job->work = [this, channel, given, asked, is_long](Job& own) {
+  job->work = [this, channel, given, asked](Job& own) {
     try {
       if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
       LookOptions options{.cancel = own.token()};
-      if (is_long) options.progress = [this](double) { engine.yield(); };
+      if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
       *given = answer(source, asked, options);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kCancelled && !own.cancelled() && own.kind == Job::Kind::kSurvey) return false;
+      if (stepped_aside(own, error)) return false;
       *given = answer_error(error);
     } catch (const std::exception& error) {
       *given = answer_error(error);
@@ -250,7 +262,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
         source, asked, [&](std::string chunk) { channel.push(std::move(chunk)); }, options);
     channel.finish();
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kCancelled && !job.cancelled() && job.kind == Job::Kind::kSurvey) return false;
+    if (stepped_aside(job, error)) return false;
     const bool began = channel.began();
     if (began && error.code() != ErrorCode::kCancelled) channel.push(error_chunk(asked, error));
     channel.finish(began ? ApiAnswer{.status = 0} : answer_error(error));
@@ -262,7 +274,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
 
 void ViewServer::Parts::answer_stream(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked) {
   auto channel = std::make_shared<Channel>();
-  auto job = job_of(asked, kind_of(asked) == ApiKind::kSurvey ? Job::Kind::kSurvey : Job::Kind::kLong);
+  auto job = job_of(asked);
   job->work = [this, channel, asked](Job& own) { return run_stream(own, *channel, asked); };
   engine.post(job);
   auto first = std::make_shared<std::string>();

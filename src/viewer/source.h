@@ -91,6 +91,9 @@ struct Cells {
   int64_t sampled_rows = 0;
 };
 
+/// What a picture's header says of its codes: {"kind", "lo", "hi", "error"}.
+Json codes_json(const Codes& codes);
+
 /// A head's statistics on this text, as the atlas and the margins of the map need them.
 struct HeadStatistics {
   HeadScores scores{};

@@ -52,11 +52,6 @@ Json score_json(const HeadScores& head) {
   return out;
 }
 
-Json codes_json(const Codes& codes) {
-  const char* kind = codes.kind == Scale::kLog ? "log" : codes.kind == Scale::kSqrt ? "sqrt" : "linear";
-  return Json::object({{"kind", kind}, {"lo", codes.low}, {"hi", codes.high}, {"error", codes.error}});
-}
-
 double mean_of(const std::vector<float>& values) {
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value);

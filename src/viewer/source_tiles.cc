@@ -2,8 +2,6 @@
 //
 // A cell of level z covers 2^z × 2^z weights, fewer at the map's end, and is the max and the mean over its visible pairs.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "base/format.h"
 #include "viewer/source.h"
@@ -20,11 +18,6 @@ constexpr double kTileWork = 6e9;
 constexpr double kInstantWork = 3e9;
 constexpr double kPairWork = 24;  // what exp, pooling and memory cost a pair, in multiply-adds
 
-Json codes_json(const Codes& codes) {
-  const char* kind = codes.kind == Scale::kLog ? "log" : codes.kind == Scale::kSqrt ? "sqrt" : "linear";
-  return Json::object({{"kind", kind}, {"lo", codes.low}, {"hi", codes.high}, {"error", codes.error}});
-}
-
 void add_plane(ViewFrame& frame, Json& codes, const char* name, const std::vector<float>& cells, const Cells& of, bool f32) {
   if (f32) return frame.add(name, cells, {of.rows, of.columns});
   const Codes quantised = quantise(cells, Scale::kLog);
@@ -35,6 +28,11 @@ void add_plane(ViewFrame& frame, Json& codes, const char* name, const std::vecto
 int64_t cells_of(int64_t items, int z) { return (items + (int64_t{1} << z) - 1) >> z; }
 
 }  // namespace
+
+Json codes_json(const Codes& codes) {
+  const char* kind = codes.kind == Scale::kLog ? "log" : codes.kind == Scale::kSqrt ? "sqrt" : "linear";
+  return Json::object({{"kind", kind}, {"lo", codes.low}, {"hi", codes.high}, {"error", codes.error}});
+}
 
 Cells LiveSource::cells(const HeadLook& at, int z, Range queries, Range keys, int64_t sampled_rows, const LookOptions& options) {
   const FamilyFacts& known = facts(at.family);

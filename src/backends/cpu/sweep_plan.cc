@@ -73,8 +73,8 @@ void SweepPlan::allocate() {
   const auto [rows, columns] = call.grid.cells;
   for (int64_t column = 0; column < columns; ++column) column_ends_.push_back(call.grid.key_begin(column + 1));
   if (!call.key_factors.empty()) {
-    key_factors_.assign(static_cast<size_t>(looked_keys.size() + 2 * kCellRoom), 1);
-    std::copy(call.key_factors.begin(), call.key_factors.end(), key_factors_.begin() + kCellRoom);
+    key_factors_.assign(static_cast<size_t>(looked_keys.size() + 2 * kKeyRoom), 1);
+    std::copy(call.key_factors.begin(), call.key_factors.end(), key_factors_.begin() + kKeyRoom);
   }
   max_ = opened(result_.pooled_max, {batch, heads, rows, columns});
   mean_ = opened(result_.pooled_mean, {batch, heads, rows, columns});
@@ -86,7 +86,7 @@ void SweepPlan::add_tags() {
     for (int32_t& tag : query_tags.back()) tag = std::max(tag, -1);
     key_tags.push_back(match.key_tags);
     for (int32_t& tag : key_tags.back()) tag = tag < 0 ? -2 : tag;
-    key_tags.back().resize(key_tags.back().size() + kTagRoom, -2);
+    key_tags.back().resize(key_tags.back().size() + kKeyRoom, -2);
   }
 }
 
@@ -97,7 +97,7 @@ Range SweepPlan::strip_rows(int64_t strip) const {
 
 StripSums SweepPlan::new_sums(int64_t strip) const {
   StripSums sums;
-  if (received) sums.received.assign(static_cast<size_t>(keys + kTagRoom), 0);
+  if (received) sums.received.assign(static_cast<size_t>(keys + kKeyRoom), 0);
   if (offsets) sums.window.assign(static_cast<size_t>(2 * (reach + kMargin) + 1), 0);
   if (pooled) {
     const Range rows = strip_rows(strip);

@@ -31,7 +31,7 @@ struct StripSums {
 class SweepPlan {
  public:
   static constexpr int64_t kMargin = 128;   // a group that touches the reach spills at most a block's lanes and keys beyond it
-  static constexpr int64_t kTagRoom = 16;   // tags that may be read past the last key
+  static constexpr int64_t kKeyRoom = 16;   // keys of a group that may lie past those looked at
   static constexpr int64_t kCellRoom = 16;  // cells that may be added nothing to past the last one
 
   SweepPlan(const SweepCall& call, int64_t block_rows);
@@ -53,7 +53,7 @@ class SweepPlan {
   const int64_t* column_ends() const { return column_ends_.data(); }  // [cell column]
   /// Of keys beginning with `key`; nullptr: all ones. A group may read past the grid's ends.
   const float* key_factors(int64_t key) const {
-    return key_factors_.empty() ? nullptr : key_factors_.data() + kCellRoom + key - looked_keys.begin;
+    return key_factors_.empty() ? nullptr : key_factors_.data() + kKeyRoom + key - looked_keys.begin;
   }
   float row_factor(int64_t row) const {
     return call.row_factors.empty() ? 1 : call.row_factors[static_cast<size_t>(row - call.grid.rows.begin)];
@@ -82,7 +82,7 @@ class SweepPlan {
   Range batches_, heads_;
   int64_t blocks_per_strip_ = 1;
   std::vector<int64_t> column_ends_;
-  std::vector<float> key_factors_;  // [kCellRoom, key of looked_keys, kCellRoom]
+  std::vector<float> key_factors_;  // [kKeyRoom, key of looked_keys, kKeyRoom]
   SweepResult result_;
   float *entropies_ = nullptr, *distances_ = nullptr, *received_ = nullptr, *offsets_ = nullptr, *matched_ = nullptr, *max_ = nullptr,
         *mean_ = nullptr;
