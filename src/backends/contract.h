@@ -33,6 +33,18 @@ struct ForwardCall {
   RowStats& rows;    // f32 [batch, head, query], contiguous
 };
 
+/// The gradients of one forward call: for a loss of which d_out is the gradient with respect to out.
+struct BackwardCall {
+  const AttentionRecord& record;  // of the forward, with all of its rows; the keys are a tensor
+  const Tensor& v;                // f32 [batch, key_head, key, d_v], any strides
+  const Tensor& out;              // f32 [batch, head, query, d_v], any strides: what the forward wrote
+  const Tensor& d_out;            // f32, shape of out, any strides
+  // f32, contiguous, in the shapes of q, k and v; written whole.
+  Tensor &d_q, &d_k, &d_v;
+  // In for_each_operand's order, f32, contiguous, in the operand's shape; written whole. Undefined: not wanted, or no f32 operand.
+  std::vector<Tensor>& d_operands;
+};
+
 /// Weights or scores of some rows of one head against a range of keys, by the same chain of operations as the forward: same bits of s.
 struct WeightsCall {
   // kScore2: base 2 (natural·log₂e) after all terms, −∞ where hidden. kWeight: 0 where hidden. kWeightOrNaN: the same bits, NaN where hidden.
@@ -95,6 +107,9 @@ struct Backend {
   /// Empty when the description can be run; otherwise what is missing, for a kUnsupported message.
   std::optional<std::string> (*refusal)(const AttentionSpec& spec, const AttentionShape& shape) = nullptr;
   void (*forward)(const ForwardCall& call) = nullptr;
+  /// Empty when gradients of the description can be had; asked only where refusal() is silent.
+  std::optional<std::string> (*backward_refusal)(const AttentionSpec& spec, const AttentionShape& shape) = nullptr;
+  void (*backward)(const BackwardCall& call) = nullptr;
   void (*weights)(const WeightsCall& call) = nullptr;
   SweepResult (*sweep)(const SweepCall& call) = nullptr;
   DenseOps dense{};

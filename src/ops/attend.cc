@@ -64,6 +64,13 @@ AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const At
   return record;
 }
 
+void check_like(const char* name, const Tensor& tensor, const AttentionShape& shape) {
+  check_tensor(name, "[batch, head, query, d_v]", tensor);
+  const Shape expected = {shape.batch, shape.heads, shape.queries, shape.d_v};
+  if (tensor.shape() != expected)
+    fail(ErrorCode::kShape, "attend: {}: expected {}, found {}", name, to_string(expected), to_string(tensor.shape()));
+}
+
 Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
   const AttentionShape shape = checked(q, keys, v, spec);
   Attended result;
@@ -77,6 +84,37 @@ Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const A
 Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) { return attend_over(q, k, v, spec); }
 
 Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec) { return attend_over(q, keys, Tensor(), spec); }
+
+AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,
+                                 const std::function<bool(const std::string& name)>& wants) {
+  const Tensor* k = std::get_if<Tensor>(&record.keys);
+  if (!k) fail(ErrorCode::kUnsupported, "attend_gradients: the keys are pages of a cache; gradients need attend() over tensors");
+  if (record.rows_kept() != record.query_length) {
+    fail(ErrorCode::kUnsupported, "attend_gradients: the record keeps {} of {} queries; expected all of them", record.rows_kept(),
+         record.query_length);
+  }
+  record.check_fresh();
+  const AttentionShape shape = checked(record.q, record.keys, v, record.spec);
+  check_like("out", out, shape);
+  check_like("d_out", d_out, shape);
+  if (const auto missing = backend().backward_refusal(record.spec, shape)) {
+    fail(ErrorCode::kUnsupported, "attend_gradients: backend \"{}\": {}", backend().name, *missing);
+  }
+  AttendGradients result{.q = Tensor::empty(record.q.shape()), .k = Tensor::empty(k->shape()), .v = Tensor::empty(v.shape())};
+  for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {
+    const bool wanted = operand.dtype() == DType::kF32 && (!wants || wants(name));
+    result.operands.push_back(wanted ? Tensor::empty(operand.shape()) : Tensor());
+  });
+  backend().backward({.record = record,
+                      .v = v,
+                      .out = out,
+                      .d_out = d_out,
+                      .d_q = result.q,
+                      .d_k = result.k,
+                      .d_v = result.v,
+                      .d_operands = result.operands});
+  return result;
+}
 
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out) {
   const AttentionShape shape = checked(q, keys, v, spec);

@@ -18,10 +18,15 @@ std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape& s
   return std::nullopt;
 }
 
+std::optional<std::string> backward_refusal(const AttentionSpec&, const AttentionShape&) {
+  return "no gradients yet; CLEARHEAD_BACKEND=ref has them";
+}
+
 const Backend kAvx2Table{.name = "cpu",
                          .isa = InstructionSet::kAvx2,
                          .refusal = refusal,
                          .forward = N_AVX2::forward,
+                         .backward_refusal = backward_refusal,
                          .weights = N_AVX2::weights,
                          .sweep = N_AVX2::sweep,
                          .dense = dense_ops(InstructionSet::kAvx2)};
@@ -29,6 +34,7 @@ const Backend kAvx512Table{.name = "cpu",
                            .isa = InstructionSet::kAvx512,
                            .refusal = refusal,
                            .forward = N_AVX3::forward,
+                           .backward_refusal = backward_refusal,
                            .weights = N_AVX3::weights,
                            .sweep = N_AVX3::sweep,
                            .dense = dense_ops(InstructionSet::kAvx512)};

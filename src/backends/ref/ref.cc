@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "backends/ref/backward.h"
 #include "backends/ref/dense.h"
 #include "backends/ref/score.h"
 #include "backends/ref/sweep.h"
@@ -110,6 +111,8 @@ const Backend& ref_backend() {
     backend.isa = InstructionSet::kReference;
     backend.refusal = refusal;
     backend.forward = forward;
+    backend.backward_refusal = refusal;
+    backend.backward = reference::backward;
     backend.weights = weights;
     backend.sweep = reference::sweep;
     backend.dense = ref_dense_ops();

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
+#include "backends/ref/backward.h"
 #include "spec/visible.h"
 
 namespace clearhead::reference {
@@ -62,6 +64,52 @@ struct ApplyTerm {
   }
 };
 
+// Row-major index of a pair in an operand [batch|1, head|1, query|1, key].
+int64_t pair_index(const Tensor& operand, const RowOfScores& at, int64_t key) {
+  const auto along = [&](int axis, int64_t index) { return operand.size(axis) == 1 ? 0 : index; };
+  return ((along(0, at.batch) * operand.size(1) + along(1, at.head)) * operand.size(2) + along(2, at.query)) * operand.size(3) + key;
+}
+
+// The reverse of ApplyTerm: `before` is the score that the term was given.
+struct ReverseTerm {
+  const RowOfScores& at;
+  int64_t key, position;
+  double before;
+  OperandSums& operands;
+  Sum& d_score;
+
+  void operator()(const Alibi& term) const {
+    const double distance = static_cast<double>(std::abs(position - key));
+    operands.at(term.slopes, at.head).add(-distance * d_score.value, distance * d_score.size);
+  }
+  void operator()(const Dense& term) const { operands.at(term.bias, pair_index(term.bias, at, key)).add(d_score.value, d_score.size); }
+  void operator()(const SoftCap& term) const {
+    const double bent = std::tanh(before / static_cast<double>(term.cap)), slope = 1 - bent * bent;
+    d_score = {d_score.value * slope, d_score.size * slope};
+  }
+};
+
+double dot_product(const float* query, int64_t step, const Vector& key, int64_t width) {
+  double product = 0;
+  for (int64_t c = 0; c < width; ++c) product += static_cast<double>(query[c * step]) * static_cast<double>(key.first[c * key.step]);
+  return product;
+}
+
+double scale_of(const RowOfScores& at) {
+  const Dot& dot = std::get<Dot>(at.spec.pair);
+  return dot.scale ? static_cast<double>(*dot.scale) : 1 / std::sqrt(static_cast<double>(at.q.size(3)));
+}
+
+const float* query_of(const RowOfScores& at) {
+  return at.q.data<float>() + at.batch * at.q.stride(0) + at.head * at.q.stride(1) + at.row * at.q.stride(2);
+}
+
+int64_t key_head_of(const RowOfScores& at) { return at.head / (at.q.size(1) / key_heads(at.keys)); }
+
+int64_t position_of(const RowOfScores& at) {
+  return at.query + first_position(at.spec.topology.band, at.query_length, key_length(at.keys));
+}
+
 }  // namespace
 
 Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key) {
@@ -85,14 +133,10 @@ Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t ke
 }
 
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes) {
-  const int64_t width = at.q.size(3), length = key_length(at.keys);
-  const int64_t key_head = at.head / (at.q.size(1) / key_heads(at.keys));
-  const Dot& dot = std::get<Dot>(at.spec.pair);
-  const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1 / std::sqrt(static_cast<double>(width));
-  const Band& band = at.spec.topology.band;
-  const int64_t position = at.query + first_position(band, at.query_length, length);
-  const Range shown = visible_band(band, position, length);
-  const float* query = at.q.data<float>() + at.batch * at.q.stride(0) + at.head * at.q.stride(1) + at.row * at.q.stride(2);
+  const int64_t width = at.q.size(3), key_head = key_head_of(at), position = position_of(at);
+  const double scale = scale_of(at);
+  const Range shown = visible_band(at.spec.topology.band, position, key_length(at.keys));
+  const float* query = query_of(at);
   for (int64_t j = range.begin; j < range.end; ++j) {
     Score score{kHidden, 0};
     if (visible(at, shown, j)) {
@@ -111,6 +155,22 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
     scores[j - range.begin] = score.value;
     if (magnitudes) magnitudes[j - range.begin] = score.value == kHidden ? 0 : score.magnitude;
   }
+}
+
+Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands) {
+  if (at.spec.terms.empty()) return d_score;
+  const int64_t position = position_of(at);
+  const Vector k = key_vector(at.keys, at.batch, key_head_of(at), key);
+  Score score{scale_of(at) * dot_product(query_of(at), at.q.stride(3), k, at.q.size(3)), 0};
+  std::vector<double> before;  // [term]: the score it was given
+  for (const Term& term : at.spec.terms) {
+    before.push_back(score.value);
+    std::visit(ApplyTerm{at, key, position, score}, term);
+  }
+  for (size_t t = at.spec.terms.size(); t-- > 0;) {
+    std::visit(ReverseTerm{at, key, position, before[t], operands, d_score}, at.spec.terms[t]);
+  }
+  return d_score;
 }
 
 std::optional<double> sink_of(const AttentionSpec& spec, int64_t head) {

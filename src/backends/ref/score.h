@@ -15,6 +15,9 @@
 
 namespace clearhead::reference {
 
+struct Sum;  // backward.h
+class OperandSums;
+
 inline constexpr double kLog2E = 1.44269504088896340736;
 
 /// One key or one value: element c is first[c·step].
@@ -41,6 +44,10 @@ struct RowOfScores {
 /// Natural-log scores of keys [keys.begin, keys.end), −∞ where hidden. With `magnitudes`, also scale·Σ|q||k| + Σ_terms|value|: how large the
 /// numbers were that a score was made of (0 where hidden).
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes = nullptr);
+
+/// The gradient of the pair's score before the terms (scale·q·k), given that of the score after them; the terms' operands take their parts.
+/// The pair is visible.
+Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands);
 
 /// The head's sink logit, natural units.
 std::optional<double> sink_of(const AttentionSpec& spec, int64_t head);

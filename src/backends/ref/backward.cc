@@ -1,0 +1,166 @@
+#include "backends/ref/backward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backends/ref/score.h"
+
+namespace clearhead::reference {
+namespace {
+
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+
+const float* row_of(const Tensor& tensor, int64_t batch, int64_t head, int64_t row) {
+  return tensor.data<float>() + batch * tensor.stride(0) + head * tensor.stride(1) + row * tensor.stride(2);
+}
+
+// One row's weights, hidden ones 0, and the share of its sink logit.
+struct RowWeights {
+  std::vector<double> weights{};
+  double sink_share = 0;
+  bool sees_any = false;
+};
+
+RowWeights weights_of(const AttentionRecord& record, const std::vector<double>& scores, int64_t batch, int64_t head, int64_t row,
+                      bool exact) {
+  const auto sink = sink_of(record.spec, head);
+  double m = kHidden, l = 0;
+  if (exact) {
+    for (const double score : scores) m = std::max(m, score * kLog2E);
+    const bool sees_any = m != kHidden;
+    if (sink && sees_any) m = std::max(m, *sink * kLog2E);
+    for (const double score : scores) l += score == kHidden ? 0 : std::exp2(score * kLog2E - m);
+    if (sink && sees_any) l += std::exp2(*sink * kLog2E - m);
+  } else {
+    m = static_cast<double>(*row_of(record.rows.m, batch, head, row));
+    l = static_cast<double>(*row_of(record.rows.l, batch, head, row));
+  }
+  RowWeights out;
+  out.weights.assign(scores.size(), 0);
+  out.sees_any = l != 0;
+  if (!out.sees_any) return out;
+  for (size_t j = 0; j < scores.size(); ++j) {
+    if (scores[j] != kHidden) out.weights[j] = std::exp2(scores[j] * kLog2E - m) / l;
+  }
+  if (sink) out.sink_share = std::exp2(*sink * kLog2E - m) / l;
+  return out;
+}
+
+class Backward {
+ public:
+  Backward(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact, Gradients& to)
+      : record_(record),
+        v_(v),
+        d_out_(d_out),
+        exact_(exact),
+        to_(to),
+        keys_(key_length(record.keys)),
+        d_k_(record.q.size(3)),
+        d_v_(v.size(3)) {
+    const Dot& dot = std::get<Dot>(record.spec.pair);
+    scale_ = dot.scale ? static_cast<double>(*dot.scale) : 1 / std::sqrt(static_cast<double>(d_k_));
+  }
+
+  void take_row(int64_t batch, int64_t head, int64_t query) {
+    const int64_t heads = record_.q.size(1), key_heads = key_heads_of(), key_head = head / (heads / key_heads);
+    const RowOfScores at{record_.spec, record_.q, record_.keys, batch, head, query, query, record_.query_length};
+    std::vector<double> scores(static_cast<size_t>(keys_));
+    score_row(at, {0, keys_}, scores.data());
+    const RowWeights row = weights_of(record_, scores, batch, head, query, exact_);
+    if (!row.sees_any) return;
+    const float* d_out = row_of(d_out_, batch, head, query);
+    std::vector<Sum> d_weights(static_cast<size_t>(keys_));
+    Sum mean;  // Σ_j P_ij dP_ij
+    for (int64_t j = 0; j < keys_; ++j) {
+      if (scores[static_cast<size_t>(j)] == kHidden) continue;
+      Sum& d_weight = d_weights[static_cast<size_t>(j)];
+      const double weight = row.weights[static_cast<size_t>(j)];
+      const Vector value = value_vector(record_.keys, v_, batch, key_head, j);
+      Sum* d_value = to_.v.data() + ((batch * key_heads + key_head) * keys_ + j) * d_v_;
+      for (int64_t c = 0; c < d_v_; ++c) {
+        const double upstream = static_cast<double>(d_out[c * d_out_.stride(3)]);
+        const double product = upstream * static_cast<double>(value.first[c * value.step]);
+        d_weight.add(product, std::abs(product));
+        d_value[c].add(weight * upstream, weight * std::abs(upstream));
+      }
+      mean.add(weight * d_weight.value, weight * d_weight.size);
+    }
+    for (int64_t j = 0; j < keys_; ++j) {
+      if (scores[static_cast<size_t>(j)] == kHidden) continue;
+      const double weight = row.weights[static_cast<size_t>(j)];
+      const Sum& d_weight = d_weights[static_cast<size_t>(j)];
+      const Sum d_score{weight * (d_weight.value - mean.value), weight * (d_weight.size + mean.size)};
+      add_pair(at, key_head, j, reverse_terms(at, j, d_score, to_.operands));
+    }
+    if (const auto& sinks = std::get<Softmax>(record_.spec.normaliser).sinks) {
+      to_.operands.at(*sinks, head).add(-row.sink_share * mean.value, row.sink_share * mean.size);
+    }
+  }
+
+ private:
+  int64_t key_heads_of() const { return key_heads(record_.keys); }
+
+  void add_pair(const RowOfScores& at, int64_t key_head, int64_t key, const Sum& d_product) {
+    const int64_t heads = record_.q.size(1);
+    const Vector k = key_vector(record_.keys, at.batch, key_head, key);
+    const float* q = row_of(record_.q, at.batch, at.head, at.row);
+    Sum* d_q = to_.q.data() + ((at.batch * heads + at.head) * record_.query_length + at.query) * d_k_;
+    Sum* d_k = to_.k.data() + ((at.batch * key_heads_of() + key_head) * keys_ + key) * d_k_;
+    for (int64_t c = 0; c < d_k_; ++c) {
+      const double key_part = scale_ * static_cast<double>(k.first[c * k.step]);
+      const double query_part = scale_ * static_cast<double>(q[c * record_.q.stride(3)]);
+      d_q[c].add(d_product.value * key_part, d_product.size * std::abs(key_part));
+      d_k[c].add(d_product.value * query_part, d_product.size * std::abs(query_part));
+    }
+  }
+
+  const AttentionRecord& record_;
+  const Tensor &v_, &d_out_;
+  bool exact_;
+  Gradients& to_;
+  int64_t keys_, d_k_, d_v_;
+  double scale_ = 1;
+};
+
+void write(const std::vector<Sum>& sums, Tensor& to) {
+  if (to.numel() == 0) return;
+  float* out = to.mutable_data<float>();
+  for (size_t i = 0; i < sums.size(); ++i) out[i] = static_cast<float>(sums[i].value);
+}
+
+}  // namespace
+
+OperandSums::OperandSums(const AttentionSpec& spec) {
+  for_each_operand(spec, [&](const std::string&, const Tensor& operand) {
+    if (operand.dtype() == DType::kF32) sums_[&operand].resize(static_cast<size_t>(operand.numel()));
+  });
+}
+
+Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact) {
+  Gradients out(record.spec);
+  out.q.resize(static_cast<size_t>(record.q.numel()));
+  out.k.resize(static_cast<size_t>(std::get<Tensor>(record.keys).numel()));
+  out.v.resize(static_cast<size_t>(v.numel()));
+  Backward backward(record, v, d_out, exact, out);
+  for (int64_t batch = 0; batch < record.q.size(0); ++batch) {
+    for (int64_t head = 0; head < record.q.size(1); ++head) {
+      for (int64_t query = 0; query < record.query_length; ++query) backward.take_row(batch, head, query);
+    }
+  }
+  return out;
+}
+
+void backward(const BackwardCall& call) {
+  const Gradients all = gradients(call.record, call.v, call.d_out, /*exact=*/false);
+  write(all.q, call.d_q);
+  write(all.k, call.d_k);
+  write(all.v, call.d_v);
+  size_t index = 0;
+  for_each_operand(call.record.spec, [&](const std::string&, const Tensor& operand) {
+    Tensor& to = call.d_operands[index++];
+    if (to.defined()) write(all.operands.of(operand), to);
+  });
+}
+
+}  // namespace clearhead::reference

@@ -1,0 +1,50 @@
+// Gradients of attention by the chain rule, one row of double weights at a time.
+//
+//   dP_ij = dO_i·v_j     dS_ij = P_ij·(dP_ij − Σ_j P_ij dP_ij)     dV_j = Σ_i P_ij dO_i
+//   dS → through the terms in reverse, each operand taking its share → d(q·k):  dQ_i = scale Σ_j d(qk)_ij k_j,  dK_j = scale Σ_i d(qk)_ij q_i
+//
+// Every sum is kept a second time over absolute values: its size, which errors are measured in.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "backends/contract.h"
+
+namespace clearhead::reference {
+
+/// A sum and the sum of its absolute parts.
+struct Sum {
+  double value = 0, size = 0;
+  void add(double part, double part_size) {
+    value += part;
+    size += part_size;
+  }
+};
+
+/// Gradients of a description's f32 operands, each [numel] in row-major order of the operand's shape.
+class OperandSums {
+ public:
+  explicit OperandSums(const AttentionSpec& spec);
+  /// Of an operand of that very spec; the index counts row-major elements.
+  Sum& at(const Tensor& operand, int64_t index) { return sums_.at(&operand)[static_cast<size_t>(index)]; }
+  const std::vector<Sum>& of(const Tensor& operand) const { return sums_.at(&operand); }
+  bool has(const Tensor& operand) const { return sums_.contains(&operand); }
+
+ private:
+  std::map<const Tensor*, std::vector<Sum>> sums_;
+};
+
+struct Gradients {
+  std::vector<Sum> q{}, k{}, v{};  // row-major in the shapes of q, k, v
+  OperandSums operands;
+  explicit Gradients(const AttentionSpec& spec) : operands(spec) {}
+};
+
+/// Weights from the record's row statistics; `exact` takes them from the scores themselves, sharing nothing with the record's rows.
+Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact);
+
+void backward(const BackwardCall& call);
+
+}  // namespace clearhead::reference
