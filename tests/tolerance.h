@@ -9,6 +9,7 @@ namespace clearhead::tolerance {
 inline constexpr double kEpsilon = 0x1p-23;
 inline constexpr double kForwardF32 = 2e-6;     // |err| ≤ (this + 4εS)·Σ_j P_ij|V_jc|
 inline constexpr double kWeightF32 = 1e-6;      // |ΔP| ≤ P·(this + 4εS)
+inline constexpr double kGradientF32 = 1e-5;    // |err| ≤ (this + 4εS)·the sum of the sizes of a gradient's parts
 inline constexpr double kRowSum = 1e-5;         // row sums: what the oracle says ± this
 inline constexpr double kDecodeWeight = 1e-6;   // weights of one row in prefill and in decode, relative
 inline constexpr double kSweep = 1e-5;          // a statistic of n weights, relative to the sum of the sizes of its parts
@@ -17,6 +18,7 @@ inline constexpr double kUnderflow = 0x1p-120;  // weights below may be zero: 2^
 inline double of_scores(double largest) { return 4 * kEpsilon * largest; }
 inline double forward(double largest) { return kForwardF32 + of_scores(largest); }
 inline double weight(double largest) { return kWeightF32 + of_scores(largest); }
+inline double gradient(double largest) { return kGradientF32 + of_scores(largest); }
 inline double sweep(double largest) { return kSweep + of_scores(largest); }
 /// A log-sum-exp is stored as f32 itself.
 inline double log_sum_exp(double largest, double value) { return weight(largest) + kEpsilon * std::abs(value); }

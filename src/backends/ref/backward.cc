@@ -65,8 +65,9 @@ class Backward {
   void take_row(int64_t batch, int64_t head, int64_t query) {
     const int64_t heads = record_.q.size(1), key_heads = key_heads_of(), key_head = head / (heads / key_heads);
     const RowOfScores at{record_.spec, record_.q, record_.keys, batch, head, query, query, record_.query_length};
-    std::vector<double> scores(static_cast<size_t>(keys_));
-    score_row(at, {0, keys_}, scores.data());
+    std::vector<double> scores(static_cast<size_t>(keys_)), sizes(static_cast<size_t>(keys_));
+    score_row(at, {0, keys_}, scores.data(), sizes.data());
+    for (const double size : sizes) to_.largest = std::max(to_.largest, size);
     const RowWeights row = weights_of(record_, scores, batch, head, query, exact_);
     if (!row.sees_any) return;
     const float* d_out = row_of(d_out_, batch, head, query);
@@ -133,7 +134,8 @@ void write(const std::vector<Sum>& sums, Tensor& to) {
 
 OperandSums::OperandSums(const AttentionSpec& spec) {
   for_each_operand(spec, [&](const std::string&, const Tensor& operand) {
-    if (operand.dtype() == DType::kF32) sums_[&operand].resize(static_cast<size_t>(operand.numel()));
+    places_[&operand] = sums_.size();
+    sums_.emplace_back(operand.dtype() == DType::kF32 ? static_cast<size_t>(operand.numel()) : 0);
   });
 }
 
@@ -156,11 +158,9 @@ void backward(const BackwardCall& call) {
   write(all.q, call.d_q);
   write(all.k, call.d_k);
   write(all.v, call.d_v);
-  size_t index = 0;
-  for_each_operand(call.record.spec, [&](const std::string&, const Tensor& operand) {
-    Tensor& to = call.d_operands[index++];
-    if (to.defined()) write(all.operands.of(operand), to);
-  });
+  for (size_t i = 0; i < call.d_operands.size(); ++i) {
+    if (call.d_operands[i].defined()) write(all.operands.all()[i], call.d_operands[i]);
+  }
 }
 
 }  // namespace clearhead::reference

@@ -23,22 +23,24 @@ struct Sum {
   }
 };
 
-/// Gradients of a description's f32 operands, each [numel] in row-major order of the operand's shape.
+/// Gradients of a description's operands, each [numel] in row-major order of the operand's shape; empty where an operand is not f32.
 class OperandSums {
  public:
   explicit OperandSums(const AttentionSpec& spec);
   /// Of an operand of that very spec; the index counts row-major elements.
-  Sum& at(const Tensor& operand, int64_t index) { return sums_.at(&operand)[static_cast<size_t>(index)]; }
-  const std::vector<Sum>& of(const Tensor& operand) const { return sums_.at(&operand); }
-  bool has(const Tensor& operand) const { return sums_.contains(&operand); }
+  Sum& at(const Tensor& operand, int64_t index) { return sums_[places_.at(&operand)][static_cast<size_t>(index)]; }
+  /// In for_each_operand's order.
+  const std::vector<std::vector<Sum>>& all() const { return sums_; }
 
  private:
-  std::map<const Tensor*, std::vector<Sum>> sums_;
+  std::map<const Tensor*, size_t> places_;
+  std::vector<std::vector<Sum>> sums_;
 };
 
 struct Gradients {
   std::vector<Sum> q{}, k{}, v{};  // row-major in the shapes of q, k, v
   OperandSums operands;
+  double largest = 0;  // S: what the largest visible score was made of (oracle.h)
   explicit Gradients(const AttentionSpec& spec) : operands(spec) {}
 };
 

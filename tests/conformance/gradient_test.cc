@@ -1,0 +1,211 @@
+// Gradients: the reference against finite differences of the double oracle, and every backend against the reference.
+//
+// The loss is Σ out·d_out for a random d_out. Differences are Richardson's, (4 D(h) − D(2h)) / 3, over the oracle, which shares nothing with records.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "backends/ref/backward.h"
+#include "backends/ref/oracle.h"
+#include "backends/registry.h"
+#include "base/parallel.h"
+#include "cases.h"
+#include "tolerance.h"
+
+namespace clearhead::conformance {
+namespace {
+
+using reference::Gradients;
+using reference::Sum;
+
+// A case whose keys are a tensor; the covering's paged ones are left out.
+bool has_gradients(const Case& c) { return c.v.defined(); }
+
+Tensor upstream_of(const Case& c, size_t index) {
+  Random random(static_cast<uint32_t>(104729 * index + 11));
+  const AttentionShape& s = c.shape;
+  Tensor d_out = normal(random, {s.batch, s.queries, s.heads, s.d_v});
+  return d_out.permute({0, 2, 1, 3});  // strides of its own
+}
+
+const Gradients& expected_of(size_t index) {
+  static std::map<size_t, Gradients> cache;
+  const auto found = cache.find(index);
+  if (found != cache.end()) return found->second;
+  const Case& c = cases()[index];
+  const AttentionRecord record{.spec = c.spec, .q = c.q, .keys = c.keys, .query_length = c.shape.queries};
+  return cache.emplace(index, reference::gradients(record, c.v, upstream_of(c, index), /*exact=*/true)).first->second;
+}
+
+// Σ out·d_out over all rows of one sequence and one key head's query heads, in double.
+double loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads) {
+  const int64_t rows = heads.size() * c.shape.queries;
+  std::vector<double> parts(static_cast<size_t>(rows), 0);
+  parallel_for(rows, [&](int64_t row, int) {
+    const int64_t head = heads.begin + row / c.shape.queries, query = row % c.shape.queries;
+    const OracleRow out = oracle_row(c.spec, c.q, c.keys, c.v, batch, head, query);
+    const float* upstream = d_out.data<float>() + batch * d_out.stride(0) + head * d_out.stride(1) + query * d_out.stride(2);
+    for (int64_t ch = 0; ch < c.shape.d_v; ++ch)
+      parts[static_cast<size_t>(row)] += out.out[static_cast<size_t>(ch)] * static_cast<double>(upstream[ch * d_out.stride(3)]);
+  });
+  double sum = 0;
+  for (const double part : parts) sum += part;
+  return sum;
+}
+
+// d loss / d element by differences; the element is put back.
+template <class Loss>
+double difference(float& element, const Loss& loss_now) {
+  const float x = element;
+  const auto slope = [&](float step) {
+    element = x + step;
+    const double above = loss_now(), to = static_cast<double>(element);
+    element = x - step;
+    const double below = loss_now(), from = static_cast<double>(element);
+    element = x;
+    return (above - below) / (to - from);
+  };
+  return (4 * slope(0x1p-11F) - slope(0x1p-10F)) / 3;
+}
+
+// A few elements of a tensor, as offsets into its memory and row-major indices.
+struct Element {
+  float* address;
+  size_t index;
+  std::vector<int64_t> at;
+};
+std::vector<Element> some_elements(Tensor& tensor, Random& random, int count) {
+  std::vector<Element> out;
+  if (tensor.numel() == 0) return out;
+  float* data = tensor.mutable_data<float>();
+  for (int n = 0; n < count; ++n) {
+    Element element{data, 0, {}};
+    for (int axis = 0; axis < tensor.rank(); ++axis) {
+      const int64_t at = static_cast<int64_t>(random() % static_cast<uint32_t>(tensor.size(axis)));
+      element.address += at * tensor.stride(axis);
+      element.index = element.index * static_cast<size_t>(tensor.size(axis)) + static_cast<size_t>(at);
+      element.at.push_back(at);
+    }
+    out.push_back(element);
+  }
+  return out;
+}
+
+void expect_slope(const char* what, const std::vector<Sum>& gradient, const Element& element, double slope) {
+  if (!std::isfinite(*element.address)) return;  // a bias of −∞ hides its pair: there is no slope
+  const Sum& found = gradient[element.index];
+  EXPECT_NEAR(found.value, slope, 2e-6 * found.size + 1e-9) << what << " element " << element.index;
+}
+
+TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
+  int compared = 0, operands = 0;
+  for (size_t index = 0; index < cases().size() && !HasFailure(); ++index) {
+    Case c = cases()[index];
+    const AttentionShape& s = c.shape;
+    if (!has_gradients(c) || s.heads * s.queries * s.keys > 60'000) continue;
+    SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
+    const Gradients& expected = expected_of(index);
+    const Tensor d_out = upstream_of(c, index);
+    c.q = c.q.clone(), c.k = c.k.clone(), c.v = c.v.clone(), c.keys = c.k;  // one element a number: not shared by heads
+    Random random(static_cast<uint32_t>(index));
+    const int64_t group = s.heads / s.key_heads;
+    const auto of_heads = [&](int64_t batch, int64_t first, int64_t count) {
+      return [&, batch, first, count] { return loss(c, d_out, batch, {first, first + count}); };
+    };
+    for (const Element& e : some_elements(c.q, random, 2))
+      expect_slope("q", expected.q, e, difference(*e.address, of_heads(e.at[0], e.at[1], 1)));
+    for (const Element& e : some_elements(c.k, random, 2))
+      expect_slope("k", expected.k, e, difference(*e.address, of_heads(e.at[0], e.at[1] * group, group)));
+    for (const Element& e : some_elements(c.v, random, 1))
+      expect_slope("v", expected.v, e, difference(*e.address, of_heads(e.at[0], e.at[1] * group, group)));
+    const auto everything = [&] {
+      double sum = 0;
+      for (int64_t b = 0; b < s.batch; ++b) sum += loss(c, d_out, b, {0, s.heads});
+      return sum;
+    };
+    size_t next = 0;
+    for_each_operand(c.spec, [&](const std::string& name, Tensor& operand) {
+      const std::vector<Sum>& gradient = expected.operands.all()[next++];
+      if (operand.dtype() != DType::kF32) return;
+      operand = operand.clone();
+      for (const Element& e : some_elements(operand, random, 2))
+        expect_slope(name.c_str(), gradient, e, difference(*e.address, everything)), ++operands;
+    });
+    ++compared;
+  }
+  EXPECT_GT(compared, 100);
+  EXPECT_GT(operands, 100);
+}
+
+class Backward : public testing::TestWithParam<const Backend*> {
+ protected:
+  const Backend& backend_ = *GetParam();
+  void TearDown() override { set_threads(2); }
+};
+
+struct Found {
+  Tensor q{}, k{}, v{};
+  std::vector<Tensor> operands{};
+};
+
+Found run_backward(const Backend& backend, const Case& c, const Tensor& d_out) {
+  const Result forward = run(backend, c);
+  Found found{.q = Tensor::empty(c.q.shape()), .k = Tensor::empty(c.k.shape()), .v = Tensor::empty(c.v.shape())};
+  for_each_operand(c.spec, [&](const std::string&, const Tensor& operand) {
+    found.operands.push_back(operand.dtype() == DType::kF32 ? Tensor::empty(operand.shape()) : Tensor());
+  });
+  backend.backward({.record = forward.record,
+                    .v = c.v,
+                    .out = forward.out,
+                    .d_out = d_out,
+                    .d_q = found.q,
+                    .d_k = found.k,
+                    .d_v = found.v,
+                    .d_operands = found.operands});
+  return found;
+}
+
+void expect_near(const std::string& what, const Tensor& found, const std::vector<Sum>& expected, double tolerance) {
+  ASSERT_EQ(found.numel(), static_cast<int64_t>(expected.size())) << what;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double value = static_cast<double>(found.data<float>()[i]), bound = tolerance * expected[i].size + tolerance::kUnderflow;
+    ASSERT_LE(std::abs(value - expected[i].value), bound)
+        << what << " element " << i << ": " << value << ", the reference has " << expected[i].value;
+  }
+}
+
+TEST_P(Backward, GradientsAgreeWithTheReference) {
+  int compared = 0;
+  for (size_t index = 0; index < cases().size() && !HasFatalFailure(); ++index) {
+    const Case& c = cases()[index];
+    if (!has_gradients(c)) continue;
+    SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
+    if (const auto refused = backend_.backward_refusal(c.spec, c.shape)) {
+      if (!backend_.backward) GTEST_SKIP() << *refused;
+      ADD_FAILURE() << *refused;
+      return;
+    }
+    const Found found = run_backward(backend_, c, upstream_of(c, index));
+    const Gradients& expected = expected_of(index);
+    const double tolerance = tolerance::gradient(expected.largest);
+    expect_near("d_q", found.q, expected.q, tolerance);
+    expect_near("d_k", found.k, expected.k, tolerance);
+    expect_near("d_v", found.v, expected.v, tolerance);
+    size_t next = 0;
+    for_each_operand(c.spec, [&](const std::string& name, const Tensor&) {
+      const Tensor& gradient = found.operands[next];
+      if (gradient.defined()) expect_near("d_" + name, gradient, expected.operands.all()[next], tolerance);
+      ++next;
+    });
+    ++compared;
+  }
+  EXPECT_GT(compared, 100);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, Backward, testing::ValuesIn(runnable_backends()),
+                         [](const auto& table) { return table_name(*table.param); });
+
+}  // namespace
+}  // namespace clearhead::conformance
