@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/oracle.h"
 #include "base/format.h"
-#include "viewer/eager.h"
 #include "viewer/source.h"
 
 namespace clearhead {
@@ -203,7 +203,7 @@ Json LiveSource::verify(const VerifyLook& look, const LookOptions& options) {
       if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "verify was cancelled");
       if (options.progress) options.progress(0);
       const Frame* frame = frame_of(map, query);
-      const EagerRow eager = eager_row(frame->record, head, query - frame->queries.begin);
+      const OracleRow eager = oracle_row(frame->record, Tensor(), 0, head, query - frame->queries.begin);
       std::vector<double> expected(static_cast<size_t>(known.keys), std::numeric_limits<double>::quiet_NaN());
       for (size_t j = 0; j < eager.weights.size(); ++j) {
         expected[frame->keys.empty() ? j : static_cast<size_t>(frame->keys[j])] = eager.weights[j];

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "backends/ref/oracle.h"
+#include "backends/oracle.h"
 #include "clearhead/error.h"
 
 namespace clearhead {

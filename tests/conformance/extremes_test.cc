@@ -6,7 +6,7 @@
 #include <functional>
 #include <limits>
 
-#include "backends/ref/oracle.h"
+#include "backends/oracle.h"
 #include "backends/registry.h"
 #include "cases.h"
 #include "tolerance.h"

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <map>
 
+#include "backends/oracle.h"
 #include "backends/ref/backward.h"
-#include "backends/ref/oracle.h"
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "cases.h"

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "backends/ref/oracle.h"
+#include "backends/oracle.h"
 #include "backends/registry.h"
 #include "cases.h"
 #include "clearhead/map.h"

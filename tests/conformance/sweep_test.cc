@@ -6,7 +6,7 @@
 #include <limits>
 #include <map>
 
-#include "backends/ref/oracle.h"
+#include "backends/oracle.h"
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "cases.h"

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/ref/oracle.h"
+#include "backends/oracle.h"
 #include "backends/registry.h"
 #include "clearhead/attend.h"
 #include "clearhead/map.h"

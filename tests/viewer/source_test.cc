@@ -6,8 +6,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "backends/oracle.h"
 #include "looked_at.h"
-#include "viewer/eager.h"
 
 namespace clearhead {
 namespace {
@@ -39,7 +39,7 @@ TEST(LiveSource, ARowSaysItsSumEntropyAndLogSumExp) {
   LiveSource source = looked_at::source_of();
   const LayerMap map = source.map("dec", 0);
   const ViewFrame frame = source.row(line_at(0, 1, {{150, 151}}));
-  const EagerRow eager = eager_row(map.frames()[0].record, 1, 150);
+  const OracleRow eager = oracle_row(map.frames()[0].record, Tensor(), 0, 1, 150);
   double entropy = 0, largest = -1e30, sum = 0;
   for (const double p : eager.weights) entropy -= p > 0 ? p * std::log(p) : 0;
   const MapRow row = map.row(1, 150);
@@ -260,7 +260,7 @@ TEST(LiveSource, StatisticsAreMeansOfTheRows) {
   ASSERT_EQ(entropy.size(), 300u);
   std::vector<double> columns(300, 0.0);
   for (int64_t i = 0; i < 300; ++i) {
-    const EagerRow row = eager_row(source.map("dec", 1).frames()[0].record, 0, i);
+    const OracleRow row = oracle_row(source.map("dec", 1).frames()[0].record, Tensor(), 0, 0, i);
     double h = 0;
     for (size_t j = 0; j < 300; ++j) {
       columns[j] += row.weights[j];

@@ -1,4 +1,5 @@
-// The eager formula of one row in double, with the sizes that error bounds are made of. For tests: it shares nothing with records or row statistics.
+// The eager formula of one row in double, with the sizes that error bounds are made of: what tests, and the viewer's "verify", hold fast results
+// against. It shares nothing with the kernels, nor with row statistics.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,10 @@ struct OracleRow {
   bool sees_any = false;
 };
 
-/// v is undefined when the keys are pages; undefined with tensor keys leaves out and absolute empty.
+/// Row `row` of those the record keeps, from its Q, its keys and its description, not its row statistics. v: [batch, key_head, key, d_v]; undefined when the
+/// keys are pages; undefined with tensor keys leaves out and absolute empty.
+OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t batch, int64_t head, int64_t row);
+/// Of a call whose every query is in q.
 OracleRow oracle_row(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v, int64_t batch, int64_t head,
                      int64_t query);
 
