@@ -11,6 +11,7 @@
 #include "clearhead/model.h"
 #include "clearhead/observer.h"
 #include "clearhead/record.h"
+#include "clearhead/rule.h"
 #include "clearhead/spec.h"
 #include "clearhead/tensor.h"
 #include "clearhead/tokenizer.h"

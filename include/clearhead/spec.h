@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "clearhead/rule.h"
 #include "clearhead/tensor.h"
 
 namespace clearhead {
@@ -37,7 +38,7 @@ struct Dense {
 struct SoftCap {
   float cap = 0;
 };
-using Term = std::variant<Alibi, Dense, SoftCap>;
+using Term = std::variant<Alibi, Dense, SoftCap, Rule>;
 
 /// Where the first query stands among the keys: kEnd, the last query sees the last key; kStart, query 0 stands at key 0.
 enum class Align : uint8_t { kEnd, kStart };
@@ -61,6 +62,7 @@ struct Topology {
   Band band{};
   std::optional<Segments> segments{};
   std::optional<Mask> mask{};
+  std::optional<Rule> visible{};  ///< of ch::visible; hides what band, segments and mask would show
 };
 
 /// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)); without sinks the plain softmax. A sink logit takes mass and has no value, so rows sum to less than one.
@@ -84,7 +86,8 @@ Topology causal(std::optional<int64_t> back = std::nullopt, Align align = Align:
 Topology window(int64_t back, int64_t ahead, Align align = Align::kEnd);
 
 /// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "slopes", "bias", "segments.queries",
-/// "segments.keys", "mask", "sinks". A second term of one kind is "slopes2", "bias2", ….
+/// "segments.keys", "mask", "visible.table", "sinks". A second term of one kind is "slopes2", "bias2", …. The tables of a rule are "rule.table",
+/// "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
 void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);
 void for_each_operand(const AttentionSpec& spec, const std::function<void(const std::string& name, const Tensor& operand)>& visit);
 

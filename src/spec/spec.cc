@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/format.h"
+#include "spec/rule_math.h"
 
 namespace clearhead {
 namespace {
@@ -10,20 +11,26 @@ namespace {
 // One list for both constnesses: T is Tensor or const Tensor.
 template <class Spec, class Visit>
 void visit_operands(Spec& spec, const Visit& visit) {
-  int slopes = 0, biases = 0;
-  const auto numbered = [](const char* name, int& count) {
+  int slopes = 0, biases = 0, rules = 0;
+  const auto numbered = [](const std::string& name, int& count) {
     ++count;
-    return count == 1 ? std::string(name) : name + std::to_string(count);
+    return count == 1 ? name : name + std::to_string(count);
+  };
+  const auto visit_tables = [&](const std::string& rule, auto& tables) {
+    int count = 0;
+    for (auto& table : tables) visit(numbered(rule + ".table", count), table);
   };
   for (auto& term : spec.terms) {
     if (auto* alibi = std::get_if<Alibi>(&term)) visit(numbered("slopes", slopes), alibi->slopes);
     if (auto* dense = std::get_if<Dense>(&term)) visit(numbered("bias", biases), dense->bias);
+    if (auto* rule = std::get_if<Rule>(&term)) visit_tables(numbered("rule", rules), rule->tables);
   }
   if (spec.topology.segments) {
     visit("segments.queries", spec.topology.segments->queries);
     visit("segments.keys", spec.topology.segments->keys);
   }
   if (spec.topology.mask) visit("mask", spec.topology.mask->visible);
+  if (spec.topology.visible) visit_tables("visible", spec.topology.visible->tables);
   auto& softmax = std::get<Softmax>(spec.normaliser);
   if (softmax.sinks) visit("sinks", *softmax.sinks);
 }
@@ -79,6 +86,26 @@ void check_limit(const char* name, const std::optional<int64_t>& limit) {
   }
 }
 
+// Kernels hold positions in f32.
+void check_rules(const AttentionSpec& spec, const AttentionShape& shape) {
+  int rules = 0;
+  const auto check = [&](const Rule& rule, bool is_visibility, const std::string& where) {
+    validate_rule(rule, is_visibility, where);
+    constexpr int64_t kMost = int64_t{1} << 24;
+    if (shape.keys > kMost || shape.queries > kMost) {
+      fail(ErrorCode::kUnsupported, "attention: {}: {} queries and {} keys; rules count positions in f32, which is exact up to {}", where,
+           shape.queries, shape.keys, kMost);
+    }
+  };
+  for (const Term& term : spec.terms) {
+    if (const auto* rule = std::get_if<Rule>(&term)) {
+      ++rules;
+      check(*rule, false, rules == 1 ? "rule" : "rule" + std::to_string(rules));
+    }
+  }
+  if (spec.topology.visible) check(*spec.topology.visible, true, "visible");
+}
+
 }  // namespace
 
 Topology full() { return {}; }
@@ -109,12 +136,15 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
   }
   check_limit("back", spec.topology.band.back);
   check_limit("ahead", spec.topology.band.ahead);
+  check_rules(spec, shape);
   const Shape every_pair = {shape.batch, shape.heads, shape.queries, shape.keys};
   for_each_operand(spec, [&](const std::string& name, const Tensor& operand) {
     if (name.starts_with("slopes") || name == "sinks") {
       check_operand(name, "[head]", operand, DType::kF32, {shape.heads}, 0);
     } else if (name.starts_with("bias")) {
       check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kF32, every_pair, 3);
+    } else if (name.starts_with("rule") || name.starts_with("visible")) {
+      return;  // any size: what is looked up is clamped into the table
     } else if (name == "mask") {
       check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kBool, every_pair, 3);
     } else {

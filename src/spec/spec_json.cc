@@ -1,25 +1,19 @@
 // A description as JSON, field by field as docs/spec.md says. Operands are names of tensors; absent parts are left out when written,
 // and may be absent or null when read. Nothing unknown is skipped: it is kUnsupported by its path.
-#include <charconv>
+#include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "base/format.h"
 #include "base/json.h"
 #include "clearhead/spec.h"
+#include "spec/rule_json.h"
+#include "spec/rule_math.h"
 
 namespace clearhead {
 namespace {
 
 using Operand = std::function<Tensor(const std::string& name)>;
-
-// The shortest decimal that reads back as the same float, so that 0.1f is written 0.1.
-Json shortest(float value) {
-  char text[32];
-  const auto written = std::to_chars(text, text + sizeof text, value);
-  double decimal = 0;
-  std::from_chars(text, written.ptr, decimal);
-  return decimal;
-}
 
 Json band_to_json(const Band& band) {
   return Json::object({{"back", band.back ? Json(*band.back) : Json()},
@@ -28,10 +22,17 @@ Json band_to_json(const Band& band) {
 }
 
 struct TermToJson {
-  const std::string& operand;  // its name, if the term has one
-  Json operator()(const Alibi&) const { return Json::object({{"alibi", Json::object({{"slopes", operand}})}}); }
-  Json operator()(const Dense&) const { return Json::object({{"dense", Json::object({{"bias", operand}})}}); }
+  std::span<const std::string> operands;  // their names
+  Json operator()(const Alibi&) const { return Json::object({{"alibi", Json::object({{"slopes", operands[0]}})}}); }
+  Json operator()(const Dense&) const { return Json::object({{"dense", Json::object({{"bias", operands[0]}})}}); }
   Json operator()(const SoftCap& term) const { return Json::object({{"soft_cap", Json::object({{"cap", shortest(term.cap)}})}}); }
+  Json operator()(const Rule& term) const { return Json::object({{"rule", rule_to_json(term, operands)}}); }
+};
+struct OperandsOfTerm {
+  size_t operator()(const Alibi&) const { return 1; }
+  size_t operator()(const Dense&) const { return 1; }
+  size_t operator()(const SoftCap&) const { return 0; }
+  size_t operator()(const Rule& term) const { return term.tables.size(); }
 };
 
 // Reads one description; every helper takes the path of what it reads, for errors.
@@ -99,9 +100,10 @@ class Reader {
   }
 
   Term read_term(const Json& json, const std::string& path) const {
-    constexpr const char* kKnown = "alibi, dense, soft_cap";
+    constexpr const char* kKnown = "alibi, dense, soft_cap, rule";
     const auto& [kind, body] = alternative(json, path, kKnown);
     Term term;
+    if (kind == "rule") return read_rule(body, path + ".rule", false);
     if (kind != "alibi" && kind != "dense" && kind != "soft_cap") unknown(path, kind, kKnown);
     Fields fields(body, where_, path + "." + kind);
     if (kind == "alibi") {
@@ -115,6 +117,16 @@ class Reader {
     }
     fields.refuse_rest();
     return term;
+  }
+
+  Rule read_rule(const Json& json, const std::string& path, bool is_visibility) const {
+    Rule rule = rule_from_json(json, where_, path, operand_);
+    try {
+      validate_rule(rule, is_visibility, path);
+    } catch (const Error& error) {
+      fail(ErrorCode::kFormat, "{}: {}", where_, error.what());
+    }
+    return rule;
   }
 
   std::optional<int64_t> limit(Fields& fields, const char* name) const {
@@ -144,6 +156,7 @@ class Reader {
       inner.refuse_rest();
     }
     if (const Json* mask = present(fields, "mask")) topology.mask = Mask{tensor(fields, "mask", *mask)};
+    if (const Json* rule = present(fields, "visible")) topology.visible = read_rule(*rule, "topology.visible", true);
     fields.refuse_rest();
     return topology;
   }
@@ -170,14 +183,20 @@ std::string to_json(const AttentionSpec& spec) {
   const Dot& dot = std::get<Dot>(spec.pair);
   Json terms = Json::array();
   size_t next = 0;
-  const std::string none;
   for (const Term& term : spec.terms) {
-    const bool named = !std::holds_alternative<SoftCap>(term);
-    terms.push(std::visit(TermToJson{named ? names[next++] : none}, term));
+    const size_t count = std::visit(OperandsOfTerm{}, term);
+    terms.push(std::visit(TermToJson{std::span(names).subspan(next, count)}, term));
+    next += count;
   }
   Json topology = Json::object({{"band", band_to_json(spec.topology.band)}});
   if (spec.topology.segments) topology["segments"] = Json::object({{"queries", "segments.queries"}, {"keys", "segments.keys"}});
   if (spec.topology.mask) topology["mask"] = "mask";
+  if (spec.topology.visible) {
+    const auto first = std::find(names.begin(), names.end(), "visible.table") - names.begin();
+    const size_t count = spec.topology.visible->tables.size();
+    topology["visible"] = rule_to_json(
+        *spec.topology.visible, count > 0 ? std::span(names).subspan(static_cast<size_t>(first), count) : std::span<const std::string>());
+  }
   Json softmax = Json::object();
   if (std::get<Softmax>(spec.normaliser).sinks) softmax["sinks"] = "sinks";
   return Json::object({{"pair", Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}})},

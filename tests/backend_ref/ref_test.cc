@@ -125,6 +125,27 @@ TEST(Reference, AlibiCountsFromTheQuerysPositionBothWays) {
   EXPECT_FLOAT_EQ(at_start[2], -1.0f);
 }
 
+TEST(Reference, ARuleIsATermLikeAnyOtherInTheOrderWritten) {
+  const Rule twice = rule([](auto s, auto at) { return 2 * s - (at.query - at.key); });
+  EXPECT_FLOAT_EQ(scores_after({5, 1}, {SoftCap{4}, twice})[0], static_cast<float>(8 * std::tanh(1.25) - 1));
+  EXPECT_FLOAT_EQ(scores_after({5, 1}, {twice, SoftCap{4}})[1], static_cast<float>(4 * std::tanh(0.5)));
+  EXPECT_FLOAT_EQ(scores_after({5, 1}, {twice}, causal(std::nullopt, Align::kStart))[0], 10) << "the query stands at key 0";
+}
+
+TEST(Reference, ARuleThatGivesMinusInfinityHidesThePairForGood) {
+  const Rule hides = rule([](auto s, auto at) { return where(at.key == 1, -kInfinity, s); });
+  EXPECT_EQ(scores_after({3, 3}, {hides, SoftCap{4}})[1], -kInfinity);
+}
+
+TEST(Reference, AVisibilityRuleHidesWhatItDoesNotShow) {
+  Topology topology;
+  topology.visible = visible([](auto at) { return at.key <= at.query && at.query - at.key < 2; });
+  EXPECT_EQ(picture(topology, 3, 5), ".##../..##./...##");
+  topology = causal();
+  topology.visible = visible([](auto at) { return table(Tensor::from<int32_t>({1, 0, 1}, {3}))(at.key) != 0; });
+  EXPECT_EQ(picture(topology, 3, 3), "#../#../#.#");
+}
+
 TEST(Reference, ABiasOfMinusInfinityHidesAlsoUnderASoftCap) {
   const Tensor bias = Tensor::from<float>({0, -kInfinity}, {1, 1, 1, 2});
   EXPECT_EQ(scores_after({0, 0}, {Dense{bias}, SoftCap{4}})[1], -kInfinity);

@@ -88,7 +88,7 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"pair":{"additive":{}}})"),
             "kUnsupported spec.json: \"pair.additive\" is not understood; this version knows dot");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
-            "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, soft_cap");
+            "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, soft_cap, rule");
   EXPECT_EQ(reading_error(R"({"normaliser":{"sparsemax":{}}})"),
             "kUnsupported spec.json: \"normaliser.sparsemax\" is not understood; this version knows softmax");
 }
@@ -99,7 +99,7 @@ TEST(Spec, WrongKindsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"terms":[{"dense":{"bias":3}}]})"),
             "kFormat spec.json: \"terms[0].dense.bias\": expected the name of a tensor, found 3");
   EXPECT_EQ(reading_error(R"({"terms":[{}]})"),
-            "kFormat spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, soft_cap), found no field");
+            "kFormat spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, soft_cap, rule), found no field");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":-1}}})"),
             "kFormat spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"align":"left"}}})"),

@@ -13,7 +13,11 @@ namespace {
 
 ItemObserver* item_observer = nullptr;
 
-std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape& shape) {
+std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionShape& shape) {
+  for (const Term& term : spec.terms) {
+    if (std::holds_alternative<Rule>(term)) return "a rule among the terms (CLEARHEAD_BACKEND=ref runs it)";
+  }
+  if (spec.topology.visible) return "a visibility rule (CLEARHEAD_BACKEND=ref runs it)";
   if (shape.keys >= INT32_MAX || shape.queries >= INT32_MAX) return "lengths of 2^31 or more";
   return std::nullopt;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/ref/backward.h"
+#include "spec/rule_math.h"
 #include "spec/visible.h"
 
 namespace clearhead::reference {
@@ -24,14 +25,27 @@ int32_t segment(const Tensor& ids, int64_t batch, int64_t index) {
   return ids.data<int32_t>()[batch * broadcast_stride(ids, 0) + index * ids.stride(1)];
 }
 
-bool visible(const RowOfScores& at, Range band, int64_t key) {
+// The rules of a description, ready to be asked about pairs.
+struct Rules {
+  std::vector<RuleReader> terms{};  // those of the terms, in order
+  std::optional<RuleReader> visible{};
+  explicit Rules(const AttentionSpec& spec) {
+    for (const Term& term : spec.terms) {
+      if (const auto* rule = std::get_if<Rule>(&term)) terms.emplace_back(*rule);
+    }
+    if (spec.topology.visible) visible.emplace(*spec.topology.visible);
+  }
+};
+
+bool visible(const RowOfScores& at, Range band, int64_t position, int64_t key, Rules& rules) {
   const Topology& topology = at.spec.topology;
   if (key < band.begin || key >= band.end) return false;
   if (topology.segments) {
     const int32_t own = segment(topology.segments->queries, at.batch, at.query);
     if (own < 0 || own != segment(topology.segments->keys, at.batch, key)) return false;
   }
-  return !topology.mask || pair_element<bool>(topology.mask->visible, at, key);
+  if (topology.mask && !pair_element<bool>(topology.mask->visible, at, key)) return false;
+  return !rules.visible || rules.visible->value({.batch = at.batch, .head = at.head, .query = position, .key = key}) != 0;
 }
 
 // A score on its way through the terms, and the size of what it was made of.
@@ -43,6 +57,7 @@ struct ApplyTerm {
   const RowOfScores& at;
   int64_t key, position;
   Score& score;
+  RuleReader*& next_rule;
 
   void operator()(const Alibi& term) const {
     const double slope = static_cast<double>(term.slopes.data<float>()[at.head * term.slopes.stride(0)]);
@@ -57,6 +72,11 @@ struct ApplyTerm {
     const double cap = static_cast<double>(term.cap);
     score.value = cap * std::tanh(score.value / cap);
     score.magnitude += std::abs(score.value);
+  }
+  void operator()(const Rule&) const {
+    RuleReader& rule = *next_rule++;
+    score.value = rule.value({score.value, at.batch, at.head, position, key});
+    score.magnitude = rule.magnitude(score.magnitude) + std::abs(score.value);
   }
   void add(double bias) const {
     score.value += bias;
@@ -86,6 +106,14 @@ struct ReverseTerm {
   void operator()(const SoftCap& term) const {
     const double bent = std::tanh(before / static_cast<double>(term.cap)), slope = 1 - bent * bent;
     d_score = {d_score.value * slope, d_score.size * slope};
+  }
+  void operator()(const Rule& term) const {
+    RuleReader rule(term);
+    rule.value({before, at.batch, at.head, position, key});
+    const RuleGradient d_before = rule.reverse({d_score.value, d_score.size}, [&](int32_t table, int64_t index, RuleGradient d_entry) {
+      operands.at(term.tables[static_cast<size_t>(table)], index).add(d_entry.value, d_entry.size);
+    });
+    d_score = {d_before.value, d_before.size};
   }
 };
 
@@ -137,9 +165,10 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
   const double scale = scale_of(at);
   const Range shown = visible_band(at.spec.topology.band, position, key_length(at.keys));
   const float* query = query_of(at);
+  Rules rules(at.spec);
   for (int64_t j = range.begin; j < range.end; ++j) {
     Score score{kHidden, 0};
-    if (visible(at, shown, j)) {
+    if (visible(at, shown, position, j, rules)) {
       const Vector key = key_vector(at.keys, at.batch, key_head, j);
       double product = 0, size = 0;
       for (int64_t c = 0; c < width; ++c) {
@@ -148,8 +177,9 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
         size += std::abs(factor);
       }
       score = {scale * product, std::abs(scale) * size};
+      RuleReader* next_rule = rules.terms.data();
       for (const Term& term : at.spec.terms) {
-        if (score.value != kHidden) std::visit(ApplyTerm{at, j, position, score}, term);
+        if (score.value != kHidden) std::visit(ApplyTerm{at, j, position, score, next_rule}, term);
       }
     }
     scores[j - range.begin] = score.value;
@@ -162,10 +192,12 @@ Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& 
   const int64_t position = position_of(at);
   const Vector k = key_vector(at.keys, at.batch, key_head_of(at), key);
   Score score{scale_of(at) * dot_product(query_of(at), at.q.stride(3), k, at.q.size(3)), 0};
+  Rules rules(at.spec);
+  RuleReader* next_rule = rules.terms.data();
   std::vector<double> before;  // [term]: the score it was given
   for (const Term& term : at.spec.terms) {
     before.push_back(score.value);
-    std::visit(ApplyTerm{at, key, position, score}, term);
+    std::visit(ApplyTerm{at, key, position, score, next_rule}, term);
   }
   for (size_t t = at.spec.terms.size(); t-- > 0;) {
     std::visit(ReverseTerm{at, key, position, before[t], operands, d_score}, at.spec.terms[t]);

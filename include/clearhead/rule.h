@@ -1,0 +1,145 @@
+// Room: spec.
+// One's own score term or visibility: a lambda, called once with symbols and kept as data.
+//
+//   ch::rule([](auto s, auto at) { return s - 0.1f * (at.query - at.key); })        s' of every pair, natural units
+//   ch::visible([](auto at) { return at.key <= at.query; })                         which pairs are seen
+//
+// What is recorded is a small expression over (score, batch, head, query, key): nodes in order, the last is the result. Being data it runs in
+// every backend, is written to JSON and traces, and a visibility rule can be bounded over a block: all, none, or mixed. `at.query` is the
+// query's position among the keys (p_i of ALiBi), so that a rule means the same in a prefill and in a decode step.
+//
+// Numbers are f32 in the kernels (positions are exact below 2^24; longer calls are refused). A comparison of a score, or floor of a number that is no
+// integer, may fall to either side where rounding decides. −∞ as a result hides the pair; a hidden pair never reaches a rule.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+/// What a node computes. Truth is 1 or 0. JSON spells the names without k: "less_equal" (docs/spec.md).
+// clang-format off
+enum class RuleOp : uint8_t {
+  kConstant, kScore, kBatch, kHead, kQuery, kKey,         // leaves
+  kNegate, kAbs, kExp, kLog, kTanh, kSqrt, kFloor, kNot,  // of one argument
+  kAdd, kSubtract, kMultiply, kDivide, kMin, kMax,        // of two numbers
+  kLess, kLessEqual, kEqual, kNotEqual, kAnd, kOr,        // of two numbers, or of two truths, to a truth
+  kWhere,                                                 // (truth, number if true, number if false)
+  kTable                                                  // 1 to 4 indices, as many as the table has axes
+};
+// clang-format on
+
+/// One operation on earlier nodes.
+struct RuleNode {
+  RuleOp op = RuleOp::kConstant;
+  float value = 0;                                   ///< kConstant; never NaN
+  int32_t table = -1;                                ///< kTable: index into Rule::tables
+  std::array<int32_t, 4> arguments{-1, -1, -1, -1};  ///< indices of earlier nodes, −1 where there is none
+};
+
+/// A recorded expression. Tables are operands of the description ("rule.table", "rule.table2", …): f32 ones are parameters and have gradients.
+struct Rule {
+  std::vector<RuleNode> nodes{};  ///< topological order; the last is the result
+  std::vector<Tensor> tables{};   ///< f32 or i32, 1 to 4 axes, none empty; in the order of first use
+};
+
+class RuleTruth;
+/// A number while a rule is being recorded: a leaf of the pair, a constant, or what was computed of them. Only to be used inside the lambda.
+class RuleValue {
+ public:
+  template <class T>
+  requires std::integral<T> || std::floating_point<T> RuleValue(T constant) : constant_(static_cast<float>(constant)) {}
+
+  friend RuleValue operator-(RuleValue x) { return make(RuleOp::kNegate, {x}); }
+  friend RuleValue operator+(RuleValue a, RuleValue b) { return make(RuleOp::kAdd, {a, b}); }
+  friend RuleValue operator-(RuleValue a, RuleValue b) { return make(RuleOp::kSubtract, {a, b}); }
+  friend RuleValue operator*(RuleValue a, RuleValue b) { return make(RuleOp::kMultiply, {a, b}); }
+  friend RuleValue operator/(RuleValue a, RuleValue b) { return make(RuleOp::kDivide, {a, b}); }
+  friend RuleValue min(RuleValue a, RuleValue b) { return make(RuleOp::kMin, {a, b}); }
+  friend RuleValue max(RuleValue a, RuleValue b) { return make(RuleOp::kMax, {a, b}); }
+  friend RuleValue abs(RuleValue x) { return make(RuleOp::kAbs, {x}); }
+  friend RuleValue exp(RuleValue x) { return make(RuleOp::kExp, {x}); }
+  friend RuleValue log(RuleValue x) { return make(RuleOp::kLog, {x}); }
+  friend RuleValue tanh(RuleValue x) { return make(RuleOp::kTanh, {x}); }
+  friend RuleValue sqrt(RuleValue x) { return make(RuleOp::kSqrt, {x}); }
+  friend RuleValue floor(RuleValue x) { return make(RuleOp::kFloor, {x}); }
+
+ private:
+  friend RuleValue where(RuleTruth condition, RuleValue yes, RuleValue no);
+  friend class RuleTruth;
+  friend class RuleTable;
+  friend struct RuleRecorder;
+  RuleValue() = default;
+  static RuleValue make(RuleOp op, std::initializer_list<RuleValue> arguments, int32_t table = -1);
+
+  uint64_t recording_ = 0;  // 0: a constant
+  int32_t node_ = -1;
+  float constant_ = 0;
+};
+
+/// A truth while a rule is being recorded: a comparison, or what was made of them. `where(truth, a, b)` turns it into a number.
+class RuleTruth {
+ public:
+  RuleTruth(bool constant) : value_(constant ? 1 : 0) {}
+
+  friend RuleTruth operator!(RuleTruth x) { return of(RuleOp::kNot, {x.value_}); }
+  friend RuleTruth operator&&(RuleTruth a, RuleTruth b) { return of(RuleOp::kAnd, {a.value_, b.value_}); }
+  friend RuleTruth operator||(RuleTruth a, RuleTruth b) { return of(RuleOp::kOr, {a.value_, b.value_}); }
+
+ private:
+  friend struct RuleRecorder;
+  friend RuleTruth operator<(RuleValue a, RuleValue b);
+  friend RuleTruth operator<=(RuleValue a, RuleValue b);
+  friend RuleTruth operator>(RuleValue a, RuleValue b);
+  friend RuleTruth operator>=(RuleValue a, RuleValue b);
+  friend RuleTruth operator==(RuleValue a, RuleValue b);
+  friend RuleTruth operator!=(RuleValue a, RuleValue b);
+  friend RuleValue where(RuleTruth condition, RuleValue yes, RuleValue no);
+  static RuleTruth of(RuleOp op, std::initializer_list<RuleValue> arguments);
+
+  RuleValue value_;
+};
+RuleTruth operator<(RuleValue a, RuleValue b);
+RuleTruth operator<=(RuleValue a, RuleValue b);
+RuleTruth operator>(RuleValue a, RuleValue b);
+RuleTruth operator>=(RuleValue a, RuleValue b);
+RuleTruth operator==(RuleValue a, RuleValue b);
+RuleTruth operator!=(RuleValue a, RuleValue b);
+/// `yes` where the condition holds, else `no`.
+RuleValue where(RuleTruth condition, RuleValue yes, RuleValue no);
+
+/// A tensor to be looked up inside rules: t(at.head), t(at.head, bucket). An index is floored, then clamped into the axis (Shaw et al. 2018, eq. 4–5, clip
+/// so); a NaN counts as 0. i32 tables are read as numbers. Sharing one RuleTable between rules shares the tensor, not a copy.
+class RuleTable {
+ public:
+  explicit RuleTable(Tensor values);
+  template <class... Indices>
+  RuleValue operator()(Indices... indices) const {
+    static_assert(sizeof...(Indices) >= 1 && sizeof...(Indices) <= 4, "a table has 1 to 4 indices");
+    return look_up({RuleValue(indices)...});
+  }
+
+ private:
+  RuleValue look_up(std::initializer_list<RuleValue> indices) const;
+  std::shared_ptr<const Tensor> values_;
+};
+/// values: f32 or i32, 1 to 4 axes. Throws kShape otherwise.
+RuleTable table(Tensor values);
+
+/// The pair a rule is asked about. query: the query's position among the keys; batch, head, key: indices.
+struct RulePair {
+  RuleValue batch, head, query, key;
+};
+
+/// Records a score term: the score (natural units, after the terms before it) and the pair to the new score. Calls `body` once.
+Rule rule(const std::function<RuleValue(RuleValue score, RulePair at)>& body);
+/// Records a visibility rule for Topology::visible.
+Rule visible(const std::function<RuleTruth(RulePair at)>& body);
+
+}  // namespace clearhead
