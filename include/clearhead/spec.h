@@ -38,7 +38,11 @@ struct Dense {
 struct SoftCap {
   float cap = 0;
 };
-using Term = std::variant<Alibi, Dense, SoftCap, Rule>;
+/// s + the bias of the list entry (Topology::lists) that shows the pair: edge features of a graph, or one number a block.
+struct PerEdge {
+  Tensor bias{};  ///< f32 [batch|1, head|1, entry]
+};
+using Term = std::variant<Alibi, Dense, SoftCap, PerEdge, Rule>;
 
 /// Where the first query stands among the keys: kEnd, the last query sees the last key; kStart, query 0 stands at key 0.
 enum class Align : uint8_t { kEnd, kStart };
@@ -58,11 +62,21 @@ struct Segments {
 struct Mask {
   Tensor visible{};  ///< bool [batch|1, head|1, query|1, key]
 };
+/// Who sees whom, written out: query block b, queries [b·query_block, (b + 1)·query_block), sees the key blocks keys[offsets[b]] … keys[offsets[b + 1] − 1].
+/// Blocks of 1 × 1 are a graph's edges in compressed sparse rows (Veličković et al. 2018, §2.1: j ∈ N_i); larger ones are block-sparse attention (Child et
+/// al. 2019, §5.1; Zaheer et al. 2020, §2). Cost and memory follow the pairs listed.
+struct Lists {
+  int64_t query_block = 1, key_block = 1;
+  Tensor
+      offsets{};  ///< i32 [batch|1, head|1, ⌈queries / query_block⌉ + 1]: where each query block's list begins; the last is where all end
+  Tensor keys{};  ///< i32 [batch|1, head|1, entry]: key blocks, ascending within a list, none twice
+};
 struct Topology {
   Band band{};
   std::optional<Segments> segments{};
   std::optional<Mask> mask{};
-  std::optional<Rule> visible{};  ///< of ch::visible; hides what band, segments and mask would show
+  std::optional<Lists> lists{};
+  std::optional<Rule> visible{};  ///< of ch::visible; hides what band, segments, mask and lists would show
 };
 
 /// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)); without sinks the plain softmax. A sink logit takes mass and has no value, so rows sum to less than one.
@@ -86,8 +100,8 @@ Topology causal(std::optional<int64_t> back = std::nullopt, Align align = Align:
 Topology window(int64_t back, int64_t ahead, Align align = Align::kEnd);
 
 /// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "slopes", "bias", "segments.queries",
-/// "segments.keys", "mask", "visible.table", "sinks". A second term of one kind is "slopes2", "bias2", …. The tables of a rule are "rule.table",
-/// "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
+/// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of PerEdge), "sinks". A second term of one kind is "slopes2",
+/// "bias2", …. The tables of a rule are "rule.table", "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
 void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);
 void for_each_operand(const AttentionSpec& spec, const std::function<void(const std::string& name, const Tensor& operand)>& visit);
 

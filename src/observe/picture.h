@@ -75,7 +75,7 @@ struct SinkThresholds {
   int64_t rows = 32;
 };
 
-/// How many queries may see each key by band and segments (mask and bias are not counted). [key], of one sequence.
+/// How many queries may see each key by band and segments (mask, lists and bias are not counted). [key], of one sequence.
 std::vector<int64_t> rows_that_see(const AttentionRecord& record, int64_t batch);
 
 /// layers: one tensor [batch, head, key] per layer (SweepResult::received). seen_by: [key]. delimiters: [key], may be empty: nonzero where the

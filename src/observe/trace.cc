@@ -62,8 +62,9 @@ AttentionSpec pinned_spec(AttentionSpec spec) {
 // Rows of a causal layer can be joined: the row of step i saw exactly the keys that the joined record's band shows it.
 bool can_join(const AttentionSpec& spec) {
   const Band& band = spec.topology.band;
-  bool plain = band.ahead == int64_t{0} && band.align == Align::kEnd && !spec.topology.segments && !spec.topology.mask;
-  for (const Term& term : spec.terms) plain = plain && !std::holds_alternative<Dense>(term);
+  bool plain =
+      band.ahead == int64_t{0} && band.align == Align::kEnd && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists;
+  for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
   return plain;
 }
 

@@ -1,5 +1,6 @@
 #include "clearhead/spec.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
@@ -11,7 +12,7 @@ namespace {
 // One list for both constnesses: T is Tensor or const Tensor.
 template <class Spec, class Visit>
 void visit_operands(Spec& spec, const Visit& visit) {
-  int slopes = 0, biases = 0, rules = 0;
+  int slopes = 0, biases = 0, edges = 0, rules = 0;
   const auto numbered = [](const std::string& name, int& count) {
     ++count;
     return count == 1 ? name : name + std::to_string(count);
@@ -24,12 +25,17 @@ void visit_operands(Spec& spec, const Visit& visit) {
     if (auto* alibi = std::get_if<Alibi>(&term)) visit(numbered("slopes", slopes), alibi->slopes);
     if (auto* dense = std::get_if<Dense>(&term)) visit(numbered("bias", biases), dense->bias);
     if (auto* rule = std::get_if<Rule>(&term)) visit_tables(numbered("rule", rules), rule->tables);
+    if (auto* edge = std::get_if<PerEdge>(&term)) visit(numbered("edges", edges), edge->bias);
   }
   if (spec.topology.segments) {
     visit("segments.queries", spec.topology.segments->queries);
     visit("segments.keys", spec.topology.segments->keys);
   }
   if (spec.topology.mask) visit("mask", spec.topology.mask->visible);
+  if (spec.topology.lists) {
+    visit("lists.offsets", spec.topology.lists->offsets);
+    visit("lists.keys", spec.topology.lists->keys);
+  }
   if (spec.topology.visible) visit_tables("visible", spec.topology.visible->tables);
   auto& softmax = std::get<Softmax>(spec.normaliser);
   if (softmax.sinks) visit("sinks", *softmax.sinks);
@@ -76,6 +82,47 @@ void check_sizes(const AttentionShape& shape) {
   if (!divides) {
     fail(ErrorCode::kShape, "attention: {} query heads cannot share {} key heads evenly; query heads must be a multiple of key heads",
          shape.heads, shape.key_heads);
+  }
+}
+
+// What kernels rely on: lists inside the entries, blocks inside the keys, ascending.
+void check_lists(const Lists& lists, const AttentionShape& shape) {
+  if (lists.query_block < 1 || lists.key_block < 1) {
+    fail(ErrorCode::kInvalidArgument, "attention: topology.lists has blocks of {} queries x {} keys; expected 1 or more of each",
+         lists.query_block, lists.key_block);
+  }
+  const int64_t query_blocks = (shape.queries + lists.query_block - 1) / lists.query_block;
+  const int64_t key_blocks = (shape.keys + lists.key_block - 1) / lists.key_block;
+  const Shape leading = {shape.batch, shape.heads};
+  check_operand("lists.offsets", "[batch|1, head|1, query block + 1]", lists.offsets, DType::kI32,
+                {leading[0], leading[1], query_blocks + 1}, 2);
+  const int64_t entries = lists.keys.defined() && lists.keys.rank() == 3 ? lists.keys.size(2) : 0;
+  check_operand("lists.keys", "[batch|1, head|1, entry]", lists.keys, DType::kI32, {leading[0], leading[1], entries}, 2);
+  const Tensor offsets = lists.offsets.contiguous(), keys = lists.keys.contiguous();
+  const int64_t batches = std::max(offsets.size(0), keys.size(0)), heads = std::max(offsets.size(1), keys.size(1));
+  for (int64_t map = 0; map < batches * heads; ++map) {
+    const auto of = [&](const Tensor& t) {
+      const int64_t batch = t.size(0) == 1 ? 0 : map / heads, head = t.size(1) == 1 ? 0 : map % heads;
+      return t.data<int32_t>() + (batch * t.size(1) + head) * t.size(2);
+    };
+    const int32_t *begin = of(offsets), *block = of(keys);
+    for (int64_t b = 0; b <= query_blocks; ++b) {
+      const int64_t from = b == 0 ? 0 : begin[b - 1];
+      if (begin[b] < from || begin[b] > entries) {
+        fail(ErrorCode::kInvalidArgument,
+             "attention: lists.offsets: entry {} is {}; expected {} to {}: offsets never fall and end within the {} entries", b, begin[b],
+             from, entries, entries);
+      }
+      for (int64_t e = from; b > 0 && e < begin[b]; ++e) {
+        const int64_t least = e == from ? 0 : int64_t{block[e - 1]} + 1;
+        if (block[e] < least || block[e] >= key_blocks) {
+          fail(ErrorCode::kInvalidArgument,
+               "attention: lists.keys: entry {}, of query block {}, is {}; expected {} to {}: ascending within a list, none twice, inside "
+               "the {} key blocks",
+               e, b - 1, block[e], least, key_blocks - 1, key_blocks);
+        }
+      }
+    }
   }
 }
 
@@ -137,6 +184,7 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
   check_limit("back", spec.topology.band.back);
   check_limit("ahead", spec.topology.band.ahead);
   check_rules(spec, shape);
+  if (spec.topology.lists) check_lists(*spec.topology.lists, shape);
   const Shape every_pair = {shape.batch, shape.heads, shape.queries, shape.keys};
   for_each_operand(spec, [&](const std::string& name, const Tensor& operand) {
     if (name.starts_with("slopes") || name == "sinks") {
@@ -145,6 +193,14 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
       check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kF32, every_pair, 3);
     } else if (name.starts_with("rule") || name.starts_with("visible")) {
       return;  // any size: what is looked up is clamped into the table
+    } else if (name.starts_with("edges")) {
+      if (!spec.topology.lists) {
+        fail(ErrorCode::kInvalidArgument,
+             "attention: operand \"{}\" biases the entries of topology.lists, which is absent; set it, or use a dense bias", name);
+      }
+      check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32, {shape.batch, shape.heads, spec.topology.lists->keys.size(2)},
+                    2);
+    } else if (name.starts_with("lists.")) {  // check_lists has seen them
     } else if (name == "mask") {
       check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kBool, every_pair, 3);
     } else {

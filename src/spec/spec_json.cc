@@ -25,12 +25,14 @@ struct TermToJson {
   std::span<const std::string> operands;  // their names
   Json operator()(const Alibi&) const { return Json::object({{"alibi", Json::object({{"slopes", operands[0]}})}}); }
   Json operator()(const Dense&) const { return Json::object({{"dense", Json::object({{"bias", operands[0]}})}}); }
+  Json operator()(const PerEdge&) const { return Json::object({{"per_edge", Json::object({{"bias", operands[0]}})}}); }
   Json operator()(const SoftCap& term) const { return Json::object({{"soft_cap", Json::object({{"cap", shortest(term.cap)}})}}); }
   Json operator()(const Rule& term) const { return Json::object({{"rule", rule_to_json(term, operands)}}); }
 };
 struct OperandsOfTerm {
   size_t operator()(const Alibi&) const { return 1; }
   size_t operator()(const Dense&) const { return 1; }
+  size_t operator()(const PerEdge&) const { return 1; }
   size_t operator()(const SoftCap&) const { return 0; }
   size_t operator()(const Rule& term) const { return term.tables.size(); }
 };
@@ -100,16 +102,18 @@ class Reader {
   }
 
   Term read_term(const Json& json, const std::string& path) const {
-    constexpr const char* kKnown = "alibi, dense, soft_cap, rule";
+    constexpr const char* kKnown = "alibi, dense, per_edge, soft_cap, rule";
     const auto& [kind, body] = alternative(json, path, kKnown);
     Term term;
     if (kind == "rule") return read_rule(body, path + ".rule", false);
-    if (kind != "alibi" && kind != "dense" && kind != "soft_cap") unknown(path, kind, kKnown);
+    if (kind != "alibi" && kind != "dense" && kind != "per_edge" && kind != "soft_cap") unknown(path, kind, kKnown);
     Fields fields(body, where_, path + "." + kind);
     if (kind == "alibi") {
       term = Alibi{tensor(fields, "slopes")};
     } else if (kind == "dense") {
       term = Dense{tensor(fields, "bias")};
+    } else if (kind == "per_edge") {
+      term = PerEdge{tensor(fields, "bias")};
     } else {
       const Json& cap = fields.require("cap");
       term = SoftCap{real(fields, "cap", cap)};
@@ -136,6 +140,13 @@ class Reader {
     return value->integer();
   }
 
+  int64_t block(Fields& fields, const char* name) const {
+    const Json* value = present(fields, name);
+    if (!value) return 1;
+    if (!value->is_integer() || value->integer() < 1) fields.wrong(name, "a count of 1 or more", *value);
+    return value->integer();
+  }
+
   Topology read_topology(const Json& json) const {
     Fields fields(json, where_, "topology");
     Topology topology;
@@ -157,6 +168,13 @@ class Reader {
     }
     if (const Json* mask = present(fields, "mask")) topology.mask = Mask{tensor(fields, "mask", *mask)};
     if (const Json* rule = present(fields, "visible")) topology.visible = read_rule(*rule, "topology.visible", true);
+    if (const Json* lists = present(fields, "lists")) {
+      Fields inner(*lists, where_, "topology.lists");
+      topology.lists = Lists{.query_block = block(inner, "query_block"), .key_block = block(inner, "key_block")};
+      topology.lists->offsets = tensor(inner, "offsets");
+      topology.lists->keys = tensor(inner, "keys");
+      inner.refuse_rest();
+    }
     fields.refuse_rest();
     return topology;
   }
@@ -191,6 +209,10 @@ std::string to_json(const AttentionSpec& spec) {
   Json topology = Json::object({{"band", band_to_json(spec.topology.band)}});
   if (spec.topology.segments) topology["segments"] = Json::object({{"queries", "segments.queries"}, {"keys", "segments.keys"}});
   if (spec.topology.mask) topology["mask"] = "mask";
+  if (const auto& lists = spec.topology.lists) {
+    topology["lists"] = Json::object(
+        {{"query_block", lists->query_block}, {"key_block", lists->key_block}, {"offsets", "lists.offsets"}, {"keys", "lists.keys"}});
+  }
   if (spec.topology.visible) {
     const auto first = std::find(names.begin(), names.end(), "visible.table") - names.begin();
     const size_t count = spec.topology.visible->tables.size();

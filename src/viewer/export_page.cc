@@ -404,8 +404,8 @@ void PageWriter::add_heads(const FamilyFacts& known) {
 
 // Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, segments.
 bool qk_can_say(const AttentionSpec& spec) {
-  bool plain = !spec.topology.mask && !spec.topology.visible;
-  for (const Term& term : spec.terms) plain = plain && !std::holds_alternative<Dense>(term) && !std::holds_alternative<Rule>(term);
+  bool plain = !spec.topology.mask && !spec.topology.lists && !spec.topology.visible;
+  for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
   // The page caps first and adds ALiBi after; its ALiBi counts keys before the query only.
   if (spec.terms.size() == 2)
     plain = plain && std::holds_alternative<SoftCap>(spec.terms[0]) && std::holds_alternative<Alibi>(spec.terms[1]);

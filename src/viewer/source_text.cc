@@ -107,6 +107,7 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
     if (std::holds_alternative<Alibi>(term)) score += " − slope·distance";
     if (std::holds_alternative<Dense>(term)) score += " + bias";
     if (std::holds_alternative<Rule>(term)) score = "rule(" + score + ")";
+    if (std::holds_alternative<PerEdge>(term)) score += " + edge bias";
     if (const SoftCap* cap = std::get_if<SoftCap>(&term))
       score = format("{}·tanh(({})/{})", number(static_cast<double>(cap->cap)), score, number(static_cast<double>(cap->cap)));
   }
@@ -122,6 +123,7 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
   if (spec.topology.segments) out += ", of its own segment";
   if (spec.topology.mask) out += ", where the mask allows";
   if (spec.topology.visible) out += ", where the rule allows";
+  if (spec.topology.lists) out += ", of its own list";
   if (std::get<Softmax>(spec.normaliser).sinks) out += "; a sink logit takes part of every row";
   return out;
 }

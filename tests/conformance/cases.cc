@@ -18,6 +18,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"full", "causal end", "causal start", "causal back 40", "window 3 0", "window 2 5", "window 60 1 start"},
     {"no segments", "documents", "documents 1", "key padding", "negative ids"},
     {"no mask", "mask bhqk", "mask 11qk", "mask b11k", "mask 1h1k", "mask 11qk transposed"},
+    {"no lists", "edges", "edges bh with bias", "blocks 1x16", "blocks 16x24 h with bias", "blocks 64x64 b", "blocks 50x8"},
     {"no sinks", "sinks"},
     {"scale null", "scale 0.05", "scale -0.3"},
     {"heads 1/1", "heads 2/2", "heads 4/2", "heads 6/1", "heads 3/3"},
@@ -27,7 +28,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"contiguous", "length first", "channels apart", "unaligned", "pages", "pages, length first", "q shared by heads"},
     {"batch 1", "batch 3"},
     {"sizes 1", "sizes 6", "sizes 0.01"}};
-enum Factor : size_t { kTerms, kBand, kSegments, kMask, kSinks, kScale, kHeads, kWidths, kLengths, kLayout, kBatch, kSizes };
+enum Factor : size_t { kTerms, kBand, kSegments, kMask, kLists, kSinks, kScale, kHeads, kWidths, kLengths, kLayout, kBatch, kSizes };
 
 using Choice = std::vector<size_t>;
 
@@ -196,6 +197,39 @@ std::array<int64_t, 2> two_numbers(const std::string& text, char between) {
   return {std::stoll(text.substr(first)), std::stoll(text.substr(middle + 1))};
 }
 
+// Lists of a third of the blocks, a few of them empty; with biases of the entries where the value says so.
+void add_lists(Random& random, const std::string& value, Case& c) {
+  if (value == "no lists") return;
+  const auto [query_block, key_block] = value.starts_with("edges") ? std::array<int64_t, 2>{1, 1} : two_numbers(value, 'x');
+  const int64_t batch = value.find(" b") != std::string::npos ? c.shape.batch : 1;
+  const int64_t heads = value.find(" h") != std::string::npos || value.find("bh") != std::string::npos ? c.shape.heads : 1;
+  const int64_t query_blocks = (c.shape.queries + query_block - 1) / query_block, key_blocks = (c.shape.keys + key_block - 1) / key_block;
+  std::vector<std::vector<int32_t>> begins, entries;
+  size_t most = 0;
+  for (int64_t map = 0; map < batch * heads; ++map) {
+    begins.push_back({0});
+    entries.emplace_back();
+    for (int64_t b = 0; b < query_blocks; ++b) {
+      const bool none = random() % 9 == 0;
+      for (int64_t k = 0; k < key_blocks && !none; ++k) {
+        if (random() % 3 == 0) entries.back().push_back(static_cast<int32_t>(k));
+      }
+      begins.back().push_back(static_cast<int32_t>(entries.back().size()));
+    }
+    most = std::max(most, entries.back().size());
+  }
+  std::vector<int32_t> all_begins, all_entries;
+  for (size_t map = 0; map < begins.size(); ++map) {
+    entries[map].resize(most, -7);  // past the last list: never read
+    all_begins.insert(all_begins.end(), begins[map].begin(), begins[map].end());
+    all_entries.insert(all_entries.end(), entries[map].begin(), entries[map].end());
+  }
+  const int64_t count = static_cast<int64_t>(most);
+  c.spec.topology.lists = Lists{query_block, key_block, Tensor::from(all_begins, {batch, heads, query_blocks + 1}),
+                                Tensor::from(all_entries, {batch, heads, count})};
+  if (value.find("bias") != std::string::npos) c.spec.terms.emplace_back(PerEdge{normal(random, {batch, heads, count}, 2)});
+}
+
 // [batch, heads, length, d] in memory laid out as the value says.
 Tensor laid_out(Random& random, const std::string& layout, Shape shape, float deviation) {
   const auto [batch, heads, length, width] = std::array<int64_t, 4>{shape[0], shape[1], shape[2], shape[3]};
@@ -221,6 +255,7 @@ Case build(const Choice& choice, size_t index) {
   c.spec.topology = make_band(choice[kBand]);
   c.spec.topology.segments = make_segments(random, choice[kSegments], c.shape);
   c.spec.topology.mask = make_mask(random, choice[kMask], c.shape);
+  add_lists(random, value(kLists), c);
   if (choice[kSinks] == 1) c.spec.normaliser = Softmax{normal(random, {heads}, 3)};
   const std::string layout = value(kLayout);
   const float deviation = choice[kSizes] == 0 ? 1.0f : choice[kSizes] == 1 ? 6.0f : 0.01f;
@@ -302,6 +337,8 @@ AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, 
   for_each_operand(small, [&](const std::string& name, Tensor& operand) {
     if (name.starts_with("slopes") || name == "sinks") {
       operand = operand.slice(0, heads.begin, heads.end);
+    } else if (name.starts_with("lists") || name.starts_with("edges")) {  // queries are all of them
+      operand = part(part(operand, 0, {batch, batch + 1}), 1, heads);
     } else if (name.starts_with("segments")) {
       operand = part(operand, 0, {batch, batch + 1});
       operand = name == "segments.queries" ? operand.slice(1, queries.begin, queries.end) : operand.slice(1, 0, keys);

@@ -31,14 +31,22 @@ std::string reading_error(const std::string& text) {
   return "";
 }
 
+// Blocks of 2 queries by 3 keys: three query blocks, three key blocks.
+Lists lists_of(const std::vector<int32_t>& offsets, const std::vector<int32_t>& keys) {
+  return {2, 3, Tensor::from(offsets, {1, 1, static_cast<int64_t>(offsets.size())}),
+          Tensor::from(keys, {1, 1, static_cast<int64_t>(keys.size())})};
+}
+
 AttentionSpec everything() {
   AttentionSpec spec;
   spec.pair = Dot{0.1f};
-  spec.terms = {Alibi{Tensor::zeros({4})}, SoftCap{30}, Dense{Tensor::zeros({1, 4, 5, 7})}, Alibi{Tensor::zeros({4})},
-                Dense{Tensor::zeros({2, 1, 1, 7})}};
+  spec.terms = {Alibi{Tensor::zeros({4})},          SoftCap{30},
+                Dense{Tensor::zeros({1, 4, 5, 7})}, Alibi{Tensor::zeros({4})},
+                Dense{Tensor::zeros({2, 1, 1, 7})}, PerEdge{Tensor::zeros({2, 1, 3})}};
   spec.topology = causal(3);
   spec.topology.segments = Segments{Tensor::zeros({1, 5}, DType::kI32), Tensor::zeros({2, 7}, DType::kI32)};
   spec.topology.mask = Mask{Tensor::zeros({2, 1, 5, 7}, DType::kBool)};
+  spec.topology.lists = lists_of({0, 2, 3, 3}, {0, 2, 1});
   spec.normaliser = Softmax{Tensor::zeros({4})};
   return spec;
 }
@@ -46,7 +54,7 @@ AttentionSpec everything() {
 TEST(Spec, OperandsAreListedOnceEachInAFixedOrder) {
   std::string names;
   for_each_operand(everything(), [&](const std::string& name, const Tensor&) { names += name + " "; });
-  EXPECT_EQ(names, "slopes bias slopes2 bias2 segments.queries segments.keys mask sinks ");
+  EXPECT_EQ(names, "slopes bias slopes2 bias2 edges segments.queries segments.keys mask lists.offsets lists.keys sinks ");
 }
 
 TEST(Spec, JsonHasTheDocumentedForm) {
@@ -71,7 +79,9 @@ TEST(Spec, JsonReadsBackToTheSameDescription) {
     return Tensor::zeros({1});
   });
   EXPECT_EQ(to_json(back), to_json(spec));
-  EXPECT_EQ(asked, "slopes bias slopes2 bias2 segments.queries segments.keys mask sinks ");
+  EXPECT_EQ(asked, "slopes bias slopes2 bias2 edges segments.queries segments.keys mask lists.offsets lists.keys sinks ");
+  EXPECT_EQ(back.topology.lists->query_block, 2);
+  EXPECT_EQ(back.topology.lists->key_block, 3);
   EXPECT_EQ(std::get<Dot>(back.pair).scale, 0.1f);
   EXPECT_EQ(back.topology.band.back, 3);
 }
@@ -88,7 +98,7 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"pair":{"additive":{}}})"),
             "kUnsupported spec.json: \"pair.additive\" is not understood; this version knows dot");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
-            "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, soft_cap, rule");
+            "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
   EXPECT_EQ(reading_error(R"({"normaliser":{"sparsemax":{}}})"),
             "kUnsupported spec.json: \"normaliser.sparsemax\" is not understood; this version knows softmax");
 }
@@ -99,7 +109,8 @@ TEST(Spec, WrongKindsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"terms":[{"dense":{"bias":3}}]})"),
             "kFormat spec.json: \"terms[0].dense.bias\": expected the name of a tensor, found 3");
   EXPECT_EQ(reading_error(R"({"terms":[{}]})"),
-            "kFormat spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, soft_cap, rule), found no field");
+            "kFormat spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, per_edge, soft_cap, rule), found "
+            "no field");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":-1}}})"),
             "kFormat spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"align":"left"}}})"),
@@ -133,6 +144,25 @@ TEST(Spec, ValuesOutsideTheirRangeAreRefused) {
       refusal({.topology = window(-1, 0)}),
       "kInvalidArgument attention: topology.band.back is -1; expected 0 or more keys besides the query's own, or nothing for no limit");
   EXPECT_NE(refusal({.pair = Dot{std::numeric_limits<float>::infinity()}}), "");
+}
+
+TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
+  const auto of = [](const Lists& lists) {
+    AttentionSpec spec;
+    spec.topology.lists = lists;
+    return refusal(spec);
+  };
+  EXPECT_EQ(of(lists_of({0, 2, 3, 3}, {0, 2, 1})), "");
+  EXPECT_EQ(of(lists_of({1, 2, 3, 3}, {0, 2, 1})), "");  // entries that no list names are nobody's
+  EXPECT_NE(of(lists_of({0, 2, 3}, {0, 2, 1})).find("lists.offsets"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 1, 3}, {0, 2, 1})).find("lists.offsets: entry 2 is 1; expected 2 to 3"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 3, 4}, {0, 2, 1})).find("entry 3 is 4"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 3, 3}, {0, 3, 1})).find("lists.keys: entry 1, of query block 0, is 3; expected 1 to 2"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 3, 3}, {2, 0, 1})).find("ascending within a list"), std::string::npos);
+  EXPECT_NE(of(lists_of({0, 2, 3, 3}, {-1, 0, 1})).find("is -1; expected 0"), std::string::npos);
+  AttentionSpec spec;
+  spec.terms = {PerEdge{Tensor::zeros({1, 1, 3})}};
+  EXPECT_NE(refusal(spec).find("topology.lists, which is absent"), std::string::npos);
 }
 
 TEST(Spec, QueryHeadsAreAMultipleOfKeyHeads) {

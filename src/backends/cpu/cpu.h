@@ -7,6 +7,7 @@
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
 //   forward_split-inl.h  the same, split over keys too           │
 //   forward_decode-inl.h  few queries, keys in chunks           │
+//   forward_list-inl.h  keys by lists, query by query           │
 //   weights.cc      scores and weights of any rows and keys      │
 //   sweep.cc, sweep_block-inl.h  statistics of whole maps       ┘
 #pragma once

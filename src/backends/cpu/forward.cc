@@ -10,6 +10,7 @@
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
 #include "backends/cpu/forward_decode-inl.h"
+#include "backends/cpu/forward_list-inl.h"
 #include "backends/cpu/forward_split-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
 
@@ -19,7 +20,9 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
-  if (plan.rows <= kDecodeQueries) {
+  if (goes_by_list(plan.problem.view(0, 0), plan.rows)) {
+    forward_list(plan);
+  } else if (plan.rows <= kDecodeQueries) {
     forward_decode(plan);
   } else if (const int64_t chunk = split_of(plan.rows * plan.problem.group(), key_length(call.keys))) {
     forward_split(plan, chunk);

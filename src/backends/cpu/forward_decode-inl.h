@@ -97,8 +97,9 @@ HWY_INLINE void score_panel(const float* HWY_RESTRICT panel, const float* HWY_RE
 
 // Lines of row-major keys in the order of memory, to prefetch `near` and `far` rows ahead: two levels, because the rows are used a few lines at a time.
 struct KeyLines {
-  const float *near, *far;
-  int64_t line = 0, lines, jump;
+  const float *near = nullptr, *far = nullptr;
+  int64_t line = 0, lines = 0, jump = 0;
+  KeyLines() = default;
   KeyLines(const ScoreView& view, int64_t key)
       : near(view.keys + (key + std::max<int64_t>(kLanes, 4096 / (view.d_k * 4))) * view.key_stride),
         far(view.keys + (key + std::max<int64_t>(2 * kLanes, 16384 / (view.d_k * 4))) * view.key_stride),
@@ -174,6 +175,33 @@ HWY_INLINE void copy_lanes(const T* from, int64_t stride, int64_t count, T* to) 
   for (int64_t i = 0; i < kLanes; ++i) to[i] = from[std::min(i, count - 1) * stride];
 }
 
+// The terms of one vector of keys of one row. operands.copy_bias(term, query, float*) copies a bias along those keys.
+template <class Operands>
+HWY_INLINE Floats terms_along_keys(const ScoreView& view, int64_t query, Ints j, Floats s, const Operands& operands) {
+  const F32 d;
+  for (const ScoreTerm& term : *view.terms) {
+    if (term.kind == ScoreTerm::Kind::kAlibi) {
+      const Floats position = hn::Set(d, static_cast<float>(view.position_of(query)));
+      s = term_alibi(s, hn::Set(d, term.slope), position, hn::ConvertTo(d, j));
+    } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
+      s = term_soft_cap(s, hn::Set(d, term.cap), hn::Set(d, term.inverse_cap));
+    } else {
+      alignas(64) float bias[kLanes];
+      operands.copy_bias(term, query, bias);
+      s = term_dense(s, hn::Load(d, bias));
+    }
+  }
+  return s;
+}
+
+// Operands along the kLanes keys from `key`; past the last key, `left` of them, the last is repeated.
+struct NeighbouringOperands {
+  int64_t key, left;
+  HWY_INLINE void copy_bias(const ScoreTerm& term, int64_t query, float* to) const {
+    copy_lanes(term.bias + query * term.query_stride + key * term.key_stride, term.key_stride, left, to);
+  }
+};
+
 // Terms and visibility of one vector of keys of one row.
 inline Floats finish_scores(const DecodeRow& row, int64_t key, Floats s) {
   const F32 d;
@@ -181,20 +209,7 @@ inline Floats finish_scores(const DecodeRow& row, int64_t key, Floats s) {
   const ScoreView& view = *row.view;
   const int64_t left = std::max<int64_t>(1, view.key_length - key), at = view.key_length - left;
   const Ints j = hn::Iota(di, static_cast<int32_t>(key));
-  if (view.terms) {
-    for (const ScoreTerm& term : *view.terms) {
-      if (term.kind == ScoreTerm::Kind::kAlibi) {
-        const Floats position = hn::Set(d, static_cast<float>(view.position_of(row.query)));
-        s = term_alibi(s, hn::Set(d, term.slope), position, hn::ConvertTo(d, j));
-      } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
-        s = term_soft_cap(s, hn::Set(d, term.cap), hn::Set(d, term.inverse_cap));
-      } else {
-        alignas(64) float bias[kLanes];
-        copy_lanes(term.bias + row.query * term.query_stride + at * term.key_stride, term.key_stride, left, bias);
-        s = term_dense(s, hn::Load(d, bias));
-      }
-    }
-  }
+  if (view.terms) s = terms_along_keys(view, row.query, j, s, NeighbouringOperands{at, left});
   const Floats hidden = hn::Set(d, kHidden);
   s = term_floor(s);
   const auto outside = hn::Or(hn::Lt(j, hn::Set(di, static_cast<int32_t>(row.band.begin))),

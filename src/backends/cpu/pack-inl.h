@@ -13,6 +13,7 @@
 
 #include "backends/cpu/score_view.h"
 #include "backends/cpu/simd-inl.h"
+#include "clearhead/look.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -146,10 +147,11 @@ inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term,
   }
 }
 
-// Bits of the mask for keys [begin, end), end ≤ key_length: visible[key − begin] has bit i set where lane i may see the key.
+// Bits of the mask for keys [begin, end), end ≤ key_length: visible[key − begin] has bit i set where lane i may see the key; without a mask, all.
 // Eight neighbouring bytes of eight rows, each 0 or 1, shifted by their row and or-ed, are the eight keys' bits of those rows.
 inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
-  std::fill(visible, visible + (end - begin), uint64_t{0});
+  std::fill(visible, visible + (end - begin), view.mask ? uint64_t{0} : ~uint64_t{0} >> (64 - block.vectors * kLanes));
+  if (!view.mask) return;
   for (int group = 0; group < block.vectors * kLanes; group += 8) {
     const uint8_t* from[8];
     for (int i = 0; i < 8; ++i) from[i] = view.mask + block.query[group + i] * view.mask_query_stride;
@@ -171,6 +173,44 @@ inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& bloc
       visible[key - begin] |= bits << group;
     }
   }
+}
+
+// --- lists -------------------------------------------------------------------------------------------------------------------------------------
+
+// Calls f(first lane, lanes, entry, keys) for each entry of the lists of the block's queries that shows keys of [begin, end). Lanes past the last query, and
+// neighbours of one query block, go together.
+template <class F>
+inline void for_each_entry(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, F&& f) {
+  const ListView& lists = view.lists;
+  const int lanes = block.vectors * kLanes;
+  for (int first = 0, last = 0; first < lanes; first = last) {
+    const int64_t query = block.query[first];
+    while (last < lanes && block.query[last] / lists.query_block == query / lists.query_block) ++last;
+    const int64_t list_end = lists.end_of(query);
+    for (int64_t entry = lists.first_entry(query, begin); entry < list_end && lists.blocks[entry] * lists.key_block < end; ++entry) {
+      const int64_t key = lists.blocks[entry] * lists.key_block;
+      f(first, last - first, entry, Range{std::max(begin, key), std::min(end, key + lists.key_block)});
+    }
+  }
+}
+
+// Clears the bits of visible[key − begin] whose lane has no entry for the key.
+inline HWY_NOINLINE void keep_listed(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
+  uint64_t listed[kKeyTile] = {};
+  for_each_entry(view, block, begin, end, [&](int first, int lanes, int64_t, Range keys) {
+    const uint64_t bits = (~uint64_t{0} >> (64 - lanes)) << first;
+    for (int64_t key = keys.begin; key < keys.end; ++key) listed[key - begin] |= bits;
+  });
+  for (int64_t key = begin; key < end; ++key) visible[key - begin] &= listed[key - begin];
+}
+
+// pack_bias for a bias per entry; pairs without one get 0 (they are hidden).
+inline HWY_NOINLINE void pack_edges(const ScoreView& view, const ScoreTerm& term, const QueryBlock& block, int64_t begin, int64_t end,
+                                    float* to) {
+  std::fill(to, to + (end - begin) * kBlock, 0.0F);
+  for_each_entry(view, block, begin, std::min(end, view.key_length), [&](int first, int lanes, int64_t entry, Range keys) {
+    for (int64_t key = keys.begin; key < keys.end; ++key) std::fill_n(to + (key - begin) * kBlock + first, lanes, term.bias[entry]);
+  });
 }
 
 // --- outputs -------------------------------------------------------------------------------------------------------------------------------

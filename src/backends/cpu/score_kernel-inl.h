@@ -72,13 +72,14 @@ inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBloc
   }
 }
 
-// Unpacks the mask's bits and narrows `sight` to keys that some lane may see.
-inline HWY_NOINLINE void look_at_mask(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, TileSight& sight) {
+// Unpacks the bits of mask and lists, and narrows `sight` to keys that some lane may see.
+inline HWY_NOINLINE void look_at_bits(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, TileSight& sight) {
   const int64_t tile = sight.begin / kKeyTile * kKeyTile;
   const int64_t begin = sight.begin / kRows * kRows;
   const int64_t end = std::min({round_up(sight.end, kRows), tile + kKeyTile, view.key_length});
   std::fill(scratch.visible + (end - tile), scratch.visible + std::min<int64_t>(round_up(end - tile, kRows), kKeyTile), uint64_t{0});
   pack_mask(view, block, begin, end, scratch.visible + (begin - tile));
+  if (view.lists) keep_listed(view, block, begin, end, scratch.visible + (begin - tile));
   const int lanes = block.vectors * kLanes;
   const uint64_t every = ~uint64_t{0} >> (64 - lanes);
   uint64_t all = every;
@@ -94,7 +95,7 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   sight.begin = std::max(tile, block.first_key());
   sight.end = std::min({tile + kKeyTile, view.key_length, block.last_key()});
   if (!sight.empty() && view.key_segments) look_at_segments(view, block, sight);
-  if (!sight.empty() && view.mask) look_at_mask(view, block, scratch, sight);
+  if (!sight.empty() && (view.mask || view.lists)) look_at_bits(view, block, scratch, sight);
   if (sight.empty()) return sight;
   sight.begin = sight.begin / kRows * kRows;
   sight.tile = tile;
@@ -104,7 +105,7 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   for (const ScoreTerm& term : *view.terms) {
     if (term.kind != ScoreTerm::Kind::kDense) continue;
     float* to = scratch.bias + (dense++ * kKeyTile + sight.begin - tile) * kBlock;
-    pack_bias(view, term, block, sight.begin, round_up(sight.end, kRows), to);
+    (term.per_edge ? pack_edges : pack_bias)(view, term, block, sight.begin, round_up(sight.end, kRows), to);
   }
   return sight;
 }
@@ -309,13 +310,20 @@ HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, 
   epilogue(s, key, first_vector);
 }
 
+// Of a tile with bits: whether no lane may see any of the kRows keys from `key`.
+HWY_INLINE bool nobody_sees(const TileScratch& scratch, int64_t key) {
+  uint64_t any = 0;
+  for (int64_t r = 0; r < kRows; ++r) any |= scratch.visible[key % kKeyTile + r];
+  return any == 0;
+}
+
 template <class Epilogue>
 HWY_INLINE void edge_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight, int64_t key,
                            Epilogue& epilogue) {
   int first = 0, last = block.vectors;
   while (first < last && !block.may_see(first, key, key + kRows)) ++first;
   while (last > first && !block.may_see(last - 1, key, key + kRows)) --last;
-  if (first == last) return;
+  if (first == last || (sight.mask && nobody_sees(scratch, key))) return;
   bool inside = true;
   for (int v = first; v < last; ++v) inside = inside && block.all_low[v] <= key && key + kRows <= block.all_high[v];
   const Hiding hiding{!inside, sight.segments, sight.mask};

@@ -23,6 +23,7 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   }
   common_.band = &spec.topology.band;
   common_.position_offset = first_position(spec.topology.band, query_length, common_.key_length);
+  add_lists();
   add_terms();
   add_segments();
   add_pages();
@@ -42,11 +43,23 @@ void ScoreProblem::add_pages() {
   }
 }
 
+void ScoreProblem::add_lists() {
+  if (!spec_.topology.lists) return;
+  list_offsets_ = spec_.topology.lists->offsets.contiguous();
+  list_keys_ = spec_.topology.lists->keys.contiguous();
+  common_.lists.query_block = spec_.topology.lists->query_block;
+  common_.lists.key_block = spec_.topology.lists->key_block;
+}
+
 void ScoreProblem::add_terms() {
   if (spec_.terms.empty()) return;
+  for (const Term& term : spec_.terms) {
+    if (const auto* edges = std::get_if<PerEdge>(&term)) edge_biases_.push_back(edges->bias.contiguous());
+  }
   terms_.resize(static_cast<size_t>(batch_ * heads_));
   for (int64_t index = 0; index < batch_ * heads_; ++index) {
     const int64_t batch = index / heads_, head = index % heads_;
+    size_t edge_terms = 0;
     for (const Term& term : spec_.terms) {
       ScoreTerm out;
       if (const auto* alibi = std::get_if<Alibi>(&term)) {
@@ -61,6 +74,11 @@ void ScoreProblem::add_terms() {
         out.bias = dense->bias.data<float>() + batch * broadcast_stride(dense->bias, 0) + head * broadcast_stride(dense->bias, 1);
         out.query_stride = broadcast_stride(dense->bias, 2);
         out.key_stride = dense->bias.stride(3);
+      } else if (std::holds_alternative<PerEdge>(term)) {
+        const Tensor& bias = edge_biases_[edge_terms++];
+        out.kind = ScoreTerm::Kind::kDense;
+        out.per_edge = true;
+        out.bias = bias.data<float>() + batch * broadcast_stride(bias, 0) + head * broadcast_stride(bias, 1);
       }
       terms_[static_cast<size_t>(index)].push_back(out);
     }
@@ -110,6 +128,11 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
     out.mask = reinterpret_cast<const uint8_t*>(visible.raw()) + batch * broadcast_stride(visible, 0) + head * broadcast_stride(visible, 1);
     out.mask_query_stride = broadcast_stride(visible, 2);
     out.mask_key_stride = visible.stride(3);
+  }
+  if (list_offsets_.defined()) {
+    const auto of = [&](const Tensor& t) { return t.data<int32_t>() + batch * broadcast_stride(t, 0) + head * broadcast_stride(t, 1); };
+    out.lists.offsets = of(list_offsets_);
+    out.lists.blocks = of(list_keys_);
   }
   if (const auto& sinks = std::get<Softmax>(spec_.normaliser).sinks) out.sink = sinks->data<float>() + head * sinks->stride(0);
   return out;

@@ -6,6 +6,7 @@
 // first_query + row. Nothing here is vectorised: the vector code over it is score_kernel-inl.h.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -26,6 +27,7 @@ inline constexpr float kVisible = -2e30F;  // scores above this are visible
 struct ScoreTerm {
   enum class Kind : uint8_t { kAlibi, kSoftCap, kDense };
   Kind kind = Kind::kAlibi;
+  bool per_edge = false;           // kDense: the bias is [entry] of the view's lists
   float slope = 0;                 // kAlibi: slope·log₂e
   float cap = 0, inverse_cap = 0;  // kSoftCap: cap·log₂e and 1 / that
   const float* bias = nullptr;     // kDense: natural units, at [query 0, key 0] of this head
@@ -35,6 +37,21 @@ struct ScoreTerm {
 /// Lowest and highest segment id of each key tile.
 struct SegmentBounds {
   std::vector<int32_t> low{}, high{};
+};
+
+/// Who sees whom by lists, of one head.
+struct ListView {
+  int64_t query_block = 1, key_block = 1;
+  const int32_t* offsets = nullptr;  // [query block + 1]; null: no lists
+  const int32_t* blocks = nullptr;   // [entry]: key blocks
+
+  explicit operator bool() const { return offsets != nullptr; }
+  int64_t begin_of(int64_t query) const { return offsets[query / query_block]; }
+  int64_t end_of(int64_t query) const { return offsets[query / query_block + 1]; }
+  /// The first entry of the query's list that reaches key `key` or beyond.
+  int64_t first_entry(int64_t query, int64_t key) const {
+    return std::lower_bound(blocks + begin_of(query), blocks + end_of(query), key / key_block) - blocks;
+  }
 };
 
 /// What one (batch, head) needs to compute scores. Pointers are borrowed from the call's tensors and from the ScoreProblem.
@@ -59,6 +76,7 @@ struct ScoreView {
   const SegmentBounds* segment_bounds = nullptr;
   const uint8_t* mask = nullptr;
   int64_t mask_query_stride = 0, mask_key_stride = 0;
+  ListView lists{};
   const float* sink = nullptr;  // this head's sink logit, natural units; null: none
 
   int64_t query_of(int64_t row) const { return first_query + row; }
@@ -86,6 +104,7 @@ class ScoreProblem {
   void add_terms();
   void add_segments();
   void add_pages();
+  void add_lists();
 
   const AttentionSpec& spec_;
   const Tensor& q_;
@@ -97,6 +116,8 @@ class ScoreProblem {
   std::vector<const float*> key_pages_, value_pages_;  // [batch · page]
   std::vector<std::vector<ScoreTerm>> terms_;          // [batch · head]
   std::vector<SegmentBounds> segment_bounds_;          // [batch|1]
+  Tensor list_offsets_, list_keys_;                    // contiguous
+  std::vector<Tensor> edge_biases_;                    // [term with entries], contiguous
 };
 
 }  // namespace clearhead::cpu

@@ -13,10 +13,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "backends/cpu/row_shift.h"
 #include "backends/cpu/scratch.h"
 #include "backends/cpu/sweep_block-inl.h"
+#include "backends/cpu/sweep_list-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -59,14 +61,15 @@ double sink_surprise(const ScoreView& view, const RowShift& shift) {
   return log_share == -std::numeric_limits<double>::infinity() ? 0 : -std::exp2(log_share) * log_share * kLn2;
 }
 
+void write_entropy(const SweepPlan& plan, int64_t map, int64_t index, const ScoreView& view, double surprise2) {
+  const RowShift shift = row_shift(plan.call.record, plan.batch_of(map), plan.head_of(map), plan.call.rows[static_cast<size_t>(index)]);
+  const double entropy = sink_surprise(view, shift) + surprise2 * kLn2;
+  plan.entropy_row(map)[index] = static_cast<float>(entropy < 0 ? 0 : entropy);
+}
+
 void write_rows(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const SweepBlock& block) {
   for (int i = 0; i < at.count; ++i) {
-    const int64_t row = plan.call.rows[static_cast<size_t>(at.begin + i)];
-    if (plan.entropy) {
-      const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row);
-      const double entropy = sink_surprise(view, shift) - block.entropy_total[i] * kLn2;
-      plan.entropy_row(at.map)[at.begin + i] = static_cast<float>(entropy < 0 ? 0 : entropy);
-    }
+    if (plan.entropy) write_entropy(plan, at.map, at.begin + i, view, -block.entropy_total[i]);
     if (plan.distance) plan.distance_row(at.map)[at.begin + i] = static_cast<float>(block.distance_total[i]);
     for (int64_t match = 0; match < plan.matches; ++match) {
       plan.match_row(match, at.map)[at.begin + i] = static_cast<float>(block.matched_total[match * kBlock + i]);
@@ -110,6 +113,16 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
   const ScoreView view = plan.problem.view(plan.batch_of(map), plan.head_of(map));
   StripSums sums = plan.new_sums(strip);
   const Range rows = plan.strip_rows(strip);
+  if (goes_by_list(view, view.rows)) {
+    ListedSweep listed(plan, map, view, sums);
+    for (int64_t index = rows.begin; index < rows.end; ++index) {
+      if (index % kBlock == 0) plan.check_cancelled();
+      const double surprise = listed.take_row(index);
+      if (plan.entropy) write_entropy(plan, map, index, view, surprise);
+    }
+    plan.report(static_cast<int64_t>(rows.size()), thread);
+    return plan.finish_strip(map, strip, std::move(sums));
+  }
   for (int64_t begin = rows.begin; begin < rows.end;) {
     plan.check_cancelled();
     const int64_t left = rows.end - begin, vectors = (left + kLanes - 1) / kLanes;

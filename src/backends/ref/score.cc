@@ -37,6 +37,19 @@ struct Rules {
   }
 };
 
+// The entry of the lists that shows a pair, or −1.
+int64_t entry_of(const RowOfScores& at, int64_t key) {
+  const Lists& lists = *at.spec.topology.lists;
+  const int32_t* begin = lists.offsets.data<int32_t>() + at.batch * broadcast_stride(lists.offsets, 0) +
+                         at.head * broadcast_stride(lists.offsets, 1) + at.query / lists.query_block * lists.offsets.stride(2);
+  const int32_t* blocks =
+      lists.keys.data<int32_t>() + at.batch * broadcast_stride(lists.keys, 0) + at.head * broadcast_stride(lists.keys, 1);
+  for (int64_t entry = begin[0]; entry < begin[lists.offsets.stride(2)]; ++entry) {
+    if (blocks[entry * lists.keys.stride(2)] == key / lists.key_block) return entry;
+  }
+  return -1;
+}
+
 bool visible(const RowOfScores& at, Range band, int64_t position, int64_t key, Rules& rules) {
   const Topology& topology = at.spec.topology;
   if (key < band.begin || key >= band.end) return false;
@@ -44,6 +57,7 @@ bool visible(const RowOfScores& at, Range band, int64_t position, int64_t key, R
     const int32_t own = segment(topology.segments->queries, at.batch, at.query);
     if (own < 0 || own != segment(topology.segments->keys, at.batch, key)) return false;
   }
+  if (topology.lists && entry_of(at, key) < 0) return false;
   if (topology.mask && !pair_element<bool>(topology.mask->visible, at, key)) return false;
   return !rules.visible || rules.visible->value({.batch = at.batch, .head = at.head, .query = position, .key = key}) != 0;
 }
@@ -67,6 +81,13 @@ struct ApplyTerm {
     const double bias = static_cast<double>(pair_element<float>(term.bias, at, key));
     add(bias);
     if (bias == kHidden) score.value = kHidden;  // also where the product is NaN: a hidden key is never read into a result
+  }
+  void operator()(const PerEdge& term) const {
+    const double bias =
+        static_cast<double>(term.bias.data<float>()[at.batch * broadcast_stride(term.bias, 0) + at.head * broadcast_stride(term.bias, 1) +
+                                                    entry_of(at, key) * term.bias.stride(2)]);
+    add(bias);
+    if (bias == kHidden) score.value = kHidden;
   }
   void operator()(const SoftCap& term) const {
     const double cap = static_cast<double>(term.cap);
@@ -103,6 +124,10 @@ struct ReverseTerm {
     operands.at(term.slopes, at.head).add(-distance * d_score.value, distance * d_score.size);
   }
   void operator()(const Dense& term) const { operands.at(term.bias, pair_index(term.bias, at, key)).add(d_score.value, d_score.size); }
+  void operator()(const PerEdge& term) const {
+    const int64_t batch = term.bias.size(0) == 1 ? 0 : at.batch, head = term.bias.size(1) == 1 ? 0 : at.head;
+    operands.at(term.bias, (batch * term.bias.size(1) + head) * term.bias.size(2) + entry_of(at, key)).add(d_score.value, d_score.size);
+  }
   void operator()(const SoftCap& term) const {
     const double bent = std::tanh(before / static_cast<double>(term.cap)), slope = 1 - bent * bent;
     d_score = {d_score.value * slope, d_score.size * slope};

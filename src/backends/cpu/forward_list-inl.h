@@ -1,0 +1,251 @@
+// Queries that see the keys of a list: a graph's edges, or keys chosen query by query. Cost follows the pairs listed. Included once per target.
+//
+//   the row's visible keys, 256 at a time → scores (keys in lanes) → terms → maximum → 2^(s − m) → values (channels in lanes) → m, ℓ, O
+//
+// A key that the band, the segments, the mask or a bias of −∞ hides is dropped from the list before it is read any further. A score is the chain of
+// score_kernel-inl.h, so a listed score has the bits of the same pair in any other driver; sums follow the list, so they depend on nothing else.
+// Rows of one item go head by head over the same neighbours: their keys and values are fetched from memory once, whatever the number of heads.
+#if defined(CLEARHEAD_CPU_FORWARD_LIST_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_LIST_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_LIST_INL_H_
+#else
+#define CLEARHEAD_CPU_FORWARD_LIST_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cpu/forward_decode-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr int64_t kListed = 256;     // keys scored before their values are read
+inline constexpr int64_t kListedRows = 32;  // rows of an item: their neighbours stay in cache from head to head
+inline constexpr int64_t kNextKeys = 64;    // neighbours of the next row that are fetched ahead
+
+// Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
+inline bool goes_by_list(const ScoreView& view, int64_t rows) {
+  return view.lists && (view.lists.query_block < kLanes || rows <= kDecodeQueries);
+}
+
+// Up to kListed visible keys of one row; unset past `count`, but for scores and keys up to the next vector.
+struct ListedKeys {
+  int64_t count = 0;
+  alignas(64) int32_t key[kListed + kLanes];
+  alignas(64) int32_t entry[kListed + kLanes];
+  alignas(64) float score[kListed + kLanes];  // after all terms, base 2; later 2^(s − m)
+};
+
+// One row of one head, and where its list has been read to.
+struct ListedRow {
+  const ScoreView* view = nullptr;
+  int64_t query = 0;
+  Range band{};
+  int32_t segment = 0;
+  const float* q = nullptr;  // [d_k], times scale·log₂e
+  int64_t entry = 0, end = 0;
+  int64_t inside = 0;  // keys of the entry's block already taken
+
+  ListedRow(const ScoreView& of, int64_t row, float* to) : view(&of), query(of.query_of(row)), band(of.band_of(of.query_of(row))), q(to) {
+    segment = of.query_segments ? std::max(-1, of.query_segments[query * of.query_segment_stride]) : 0;
+    entry = of.lists.begin_of(query);
+    end = of.lists.end_of(query);
+    const float* from = of.queries + row * of.query_stride;
+    for (int64_t c = 0; c < of.d_k; ++c) to[c] = from[c * of.query_channel] * of.query_factor;
+  }
+
+  bool sees(int64_t key) const {
+    if (key < band.begin || key >= band.end) return false;
+    if (view->key_segments && (segment < 0 || view->key_segments[key * view->key_segment_stride] != segment)) return false;
+    return !view->mask || view->mask[query * view->mask_query_stride + key * view->mask_key_stride] != 0;
+  }
+
+  // The next keys of the list that the rest of the topology shows; false when there are no more.
+  bool next(ListedKeys& to) {
+    const int64_t block = view->lists.key_block;
+    to.count = 0;
+    while (entry < end && to.count < kListed) {
+      const int64_t key = view->lists.blocks[entry] * block + inside;
+      if (key < view->key_length && sees(key)) {
+        to.key[to.count] = static_cast<int32_t>(key);
+        to.entry[to.count++] = static_cast<int32_t>(entry);
+      }
+      if (++inside == block) ++entry, inside = 0;
+    }
+    return to.count > 0;
+  }
+};
+
+// The terms' operands along listed keys.
+struct ListedOperands {
+  const ListedKeys& listed;
+  int64_t at;  // of the vector's first key
+  HWY_INLINE void copy_bias(const ScoreTerm& term, int64_t query, float* to) const {
+    for (int64_t i = at; i < at + kLanes; ++i) {
+      *to++ = term.bias[term.per_edge ? listed.entry[i] : query * term.query_stride + listed.key[i] * term.key_stride];
+    }
+  }
+};
+
+// Row-major keys of the lanes' keys; those of pages are copied out of their panels into `copies` [kLanes][d_k].
+inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copies, const float** rows) {
+  for (int64_t i = 0; i < kLanes; ++i) {
+    if (!view.pages) {
+      rows[i] = view.keys + key[i] * view.key_stride;
+      continue;
+    }
+    const float* from =
+        view.panels(key[i] / kKeyTile) + key[i] % kKeyTile / KeyPage::kPanel * KeyPage::kPanel * view.d_k + key[i] % KeyPage::kPanel;
+    float* to = copies + i * view.d_k;
+    for (int64_t c = 0; c < view.d_k; ++c) to[c] = from[c * KeyPage::kPanel];
+    rows[i] = to;
+  }
+}
+
+// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k].
+inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed) {
+  const F32 d;
+  const ScoreView& view = *row.view;
+  for (int64_t i = listed.count; i < round_up(listed.count, kLanes); ++i) {
+    listed.key[i] = listed.key[listed.count - 1];
+    listed.entry[i] = listed.entry[listed.count - 1];
+  }
+  for (int64_t at = 0; at < listed.count; at += kLanes) {
+    const float* rows[kLanes];
+    point_at_keys(view, listed.key + at, copies, rows);
+    score_rows<1, false>(rows, KeyLines(), row.q, view.d_k, listed.score + at, 0);
+    if (!view.terms) continue;
+    const Ints key = hn::Load(I32(), listed.key + at);
+    const Floats s = terms_along_keys(view, row.query, key, hn::Load(d, listed.score + at), ListedOperands{listed, at});
+    hn::Store(term_floor(s), d, listed.score + at);
+  }
+  int64_t kept = 0;
+  for (int64_t i = 0; i < listed.count; ++i) {
+    if (listed.score[i] < kVisible) continue;  // NaN stays
+    listed.key[kept] = listed.key[i], listed.entry[kept] = listed.entry[i], listed.score[kept++] = listed.score[i];
+  }
+  listed.count = kept;
+  for (int64_t i = kept; i < round_up(kept, kLanes); ++i) listed.score[i] = kHidden;
+}
+
+// o[V vectors] += Σ weights·values over the listed keys.
+template <int V, bool kPartial>
+HWY_INLINE void add_listed(const float* weights, const float* const* values, int64_t keys, int64_t c, Lanes lanes, float* o) {
+  const F32 d;
+  Floats sum[V];
+  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[v] = hn::Load(d, o + c + v * kLanes); });
+  for (int64_t j = 0; j < keys; ++j) {
+    const Floats weight = hn::Set(d, weights[j]);
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const float* from = values[j] + c + v * kLanes;
+      sum[v] = hn::MulAdd(kPartial ? hn::MaskedLoad(lanes, d, from) : hn::LoadU(d, from), weight, sum[v]);
+    });
+  }
+  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[v], d, o + c + v * kLanes); });
+}
+
+inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const ValueView& values, int64_t key_length, float* o) {
+  const F32 d;
+  const float* rows[kListed];
+  for (int64_t i = 0; i < listed.count; ++i) rows[i] = value_row(values, listed.key[i], key_length);
+  const Lanes all = hn::FirstN(d, kLanes);
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= values.d_v; c += 4 * kLanes) add_listed<4, false>(listed.score, rows, listed.count, c, all, o);
+  for (; c + kLanes <= values.d_v; c += kLanes) add_listed<1, false>(listed.score, rows, listed.count, c, all, o);
+  if (c < values.d_v) add_listed<1, true>(listed.score, rows, listed.count, c, hn::FirstN(d, static_cast<size_t>(values.d_v - c)), o);
+}
+
+// Scores become 2^(s − m), in place; m, ℓ and o follow.
+inline void weigh_listed(ListedKeys& listed, float& m, float& l, float* o, int64_t d_v) {
+  const F32 d;
+  Floats largest = hn::Set(d, kHidden);
+  for (int64_t i = 0; i < listed.count; i += kLanes) largest = hn::Max(largest, hn::Load(d, listed.score + i));
+  const float top = hn::GetLane(hn::MaxOfLanes(d, largest));
+  if (top > m + 8.0F) {
+    const float to = std::ceil(top);
+    const Floats factor = exp2_shifted(hn::Set(d, m), hn::Set(d, to));
+    for (int64_t c = 0; c < d_v; c += kLanes) hn::Store(hn::Load(d, o + c) * factor, d, o + c);
+    l *= hn::GetLane(factor);
+    m = to;
+  }
+  const Floats shift = hn::Set(d, m);
+  Floats sum = hn::Zero(d);
+  for (int64_t i = 0; i < listed.count; i += kLanes) {
+    const Floats e = exp2_shifted(hn::Load(d, listed.score + i), shift);
+    hn::Store(e, d, listed.score + i);
+    sum = sum + e;
+  }
+  l += hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
+// Brings the next row's neighbours near while this one's are worked on.
+inline void fetch_neighbours(const ScoreView& view, const ValueView& values, int64_t row) {
+  if (row >= view.rows || view.lists.key_block != 1 || view.pages) return;
+  const int64_t query = view.query_of(row), begin = view.lists.begin_of(query), end = std::min(view.lists.end_of(query), begin + kNextKeys);
+  for (int64_t entry = begin; entry < end; ++entry) {
+    const int64_t key = view.lists.blocks[entry];
+    const float *k = view.keys + key * view.key_stride, *v = values.values + key * values.stride;
+    for (int64_t c = 0; c < view.d_k; c += 16) hwy::Prefetch(k + c);
+    for (int64_t c = 0; c < values.d_v; c += 16) hwy::Prefetch(v + c);
+  }
+}
+
+// Room of one thread.
+struct ListedMemory {
+  float *q, *copies, *o;
+  ListedKeys listed;
+  ListedMemory(int64_t d_k, int64_t d_v) {
+    const int64_t q_floats = round_up(d_k, 16), copy_floats = kLanes * q_floats;
+    q = ThreadScratch::floats(q_floats + copy_floats + round_up(std::max<int64_t>(1, d_v), 16));
+    copies = q + q_floats;
+    o = copies + copy_floats;
+  }
+};
+
+inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, const ValueView& values, int64_t at, float* out,
+                               ListedMemory& memory) {
+  const int64_t row = at % plan.rows;
+  std::fill(memory.o, memory.o + round_up(std::max<int64_t>(1, plan.d_v), 16), 0.0F);
+  ListedRow keys(view, row, memory.q);
+  float m = kNone, l = 0;
+  while (keys.next(memory.listed)) {
+    score_listed(keys, memory.copies, memory.listed);
+    if (memory.listed.count == 0) continue;
+    weigh_listed(memory.listed, m, l, memory.o, plan.d_v);
+    add_listed_values(memory.listed, values, view.key_length, memory.o);
+  }
+  const bool is_empty = l == 0;
+  float factor = 1;
+  if (!is_empty && view.sink) {
+    const float top = static_cast<float>(std::ceil(sink_of(view)));
+    if (top > m + kHard) factor = exp2_scalar(m, top), l *= factor, m = top;
+    l += sink_share(sink_of(view), m);
+  }
+  const int64_t step = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
+  const float inverse = is_empty ? 0 : factor / l;
+  for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = memory.o[c] * inverse;
+  plan.m[at] = is_empty ? -std::numeric_limits<float>::infinity() : m;
+  plan.l[at] = is_empty ? 0 : l;
+}
+
+inline void forward_list(const ForwardPlan& plan) {
+  const int64_t per_batch = (plan.rows + kListedRows - 1) / kListedRows;
+  for_items(plan.problem.batch() * per_batch, [&](int64_t item, int) {
+    const int64_t batch = item / per_batch, begin = item % per_batch * kListedRows, end = std::min(plan.rows, begin + kListedRows);
+    for (int64_t head = 0; head < plan.problem.heads(); ++head) {
+      const ScoreView view = plan.problem.view(batch, head);
+      const ValueView values = plan.value_view(batch, view);
+      ListedMemory memory(view.d_k, plan.d_v);
+      for (int64_t row = begin; row < end; ++row) {
+        fetch_neighbours(view, values, row + 1);
+        forward_listed_row(plan, view, values, plan.stats_row(batch, head, row), plan.out_row(batch, head, row), memory);
+      }
+    }
+  });
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
