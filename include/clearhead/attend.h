@@ -29,6 +29,29 @@ Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const Attenti
 /// The same over a cache: the queries are the last q.size(2) of keys.length positions.
 Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec);
 
+/// Keys chosen by content, resolved to lists before the call: the record keeps the lists and never decides again. Only pairs that `spec` shows are
+/// chosen from; give the lists to the same spec's topology. q and k as in attend(); time O(queries·keys·d_k), memory O(keys) a thread and the lists.
+///
+/// The `count` best-scoring keys of every query, by the score after all terms (ties: the earlier key).
+Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count);
+
+struct BlockChoice {
+  int64_t query_block = 64, key_block = 64;
+  int64_t count = 8;  ///< key blocks of a query block
+  bool own = true;    ///< the blocks that hold the queries' own positions are always among them
+};
+/// The `count` key blocks whose mean key scores highest with the query block's mean query (block gating by means: Lu et al. 2025, §2.2).
+/// Time O(blocks²·d_k). Terms of `spec` are not asked, its band is.
+Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice);
+
+struct Hashing {
+  int64_t buckets = 64;  ///< even
+  int64_t rounds = 1;    ///< a pair is listed if it meets in any round
+  uint64_t seed = 0;
+};
+/// Keys in the query's bucket, h(x) = argmax([xR; −xR]) with R random [d_k, buckets / 2] (Kitaev et al. 2020, §2). Time O((queries + keys)·buckets·d_k) and the lists.
+Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
+
 struct AttendGradients {
   Tensor q{}, k{}, v{};            ///< f32, in the shapes of q, k and v
   std::vector<Tensor> operands{};  ///< in for_each_operand's order; undefined where not wanted, and for operands that are not f32

@@ -99,6 +99,23 @@ Topology causal(std::optional<int64_t> back = std::nullopt, Align align = Align:
 /// Each query sees `back` keys before and `ahead` keys after its own.
 Topology window(int64_t back, int64_t ahead, Align align = Align::kEnd);
 
+/// A graph's edges as lists, and which edge each entry was: bias[entry] = feature[order[entry]] carries features of edges to PerEdge.
+struct Graph {
+  Lists lists{};
+  std::vector<int32_t> order{};  ///< [entry]
+};
+/// edges: i32 [2, edge]: who attends, and to whom (Veličković et al. 2018, §2.1). Any order; an edge that repeats counts once, its first.
+/// Throws kShape, or kInvalidArgument for negative numbers and queries beyond `queries`.
+Graph graph(const Tensor& edges, int64_t queries);
+
+/// Blocks of one sequence that attends to itself: each sees its neighbours (window blocks on either side), the first `global` blocks, which see all, and
+/// `random` more blocks (Zaheer et al. 2020, §2). With random = 0 it is Longformer's pattern in blocks (Beltagy et al. 2020, §3.1).
+struct BigBird {
+  int64_t block = 64, window = 1, global = 1, random = 3;
+  uint64_t seed = 0;
+};
+Lists big_bird(int64_t length, const BigBird& pattern = {});
+
 /// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "slopes", "bias", "segments.queries",
 /// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of PerEdge), "sinks". A second term of one kind is "slopes2",
 /// "bias2", …. The tables of a rule are "rule.table", "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
