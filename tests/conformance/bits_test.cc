@@ -29,6 +29,13 @@ std::vector<Text> texts() {
   AttentionSpec terms{.terms = {Alibi{normal(random, {kHeads}, 0.2f)}, SoftCap{4}, Dense{normal(random, {1, kHeads, kLength, kLength})}},
                       .topology = causal(70)};
   all.push_back({"alibi, soft-cap, bias, window", terms, 80});
+  const RuleTable slopes = table(normal(random, {kHeads}, 0.2f)), near = table(normal(random, {kHeads, 40}));
+  const Rule line = rule([&](auto s, auto at) { return s - slopes(at.head) * abs(at.query - at.key); });
+  const Rule pair = rule([&](auto s, auto at) {
+    return 3 * tanh(s / 3) + near(at.head, floor(at.query / 5) - floor(at.key / 7) + 20) * exp(-0.01 * at.key) +
+           log(1 + abs(s)) * sqrt(1 + at.query);
+  });
+  all.push_back({"rules", {.terms = {line, pair}, .topology = causal()}, 64});
   AttentionSpec hidden{.pair = Dot{0.2f}, .topology = causal(), .normaliser = Softmax{normal(random, {kHeads})}};
   Tensor visible = Tensor::zeros({kBatch, 1, 1, kLength}, DType::kBool), ids = Tensor::zeros({1, kLength}, DType::kI32);
   for (int64_t j = 0; j < kBatch * kLength; ++j) visible.mutable_data<bool>()[j] = j % 5 != 2;

@@ -13,8 +13,27 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Factors and their values. A case is one value of each.
 const std::vector<std::vector<std::string>> kFactors = {
-    {"no terms", "alibi", "soft_cap", "dense bhqk", "dense 1hqk", "dense b11k", "dense 11qk", "dense 1h1k", "dense 11qk transposed",
-     "alibi+soft_cap", "soft_cap+alibi", "soft_cap+dense bhqk", "dense 11qk+soft_cap", "alibi+dense b1qk", "dense 11qk+dense 1h1k"},
+    {"no terms",
+     "alibi",
+     "soft_cap",
+     "dense bhqk",
+     "dense 1hqk",
+     "dense b11k",
+     "dense 11qk",
+     "dense 1h1k",
+     "dense 11qk transposed",
+     "alibi+soft_cap",
+     "soft_cap+alibi",
+     "soft_cap+dense bhqk",
+     "dense 11qk+soft_cap",
+     "alibi+dense b1qk",
+     "dense 11qk+dense 1h1k",
+     "rule line",
+     "rule score",
+     "rule pair",
+     "rule line+soft_cap",
+     "dense b1qk+rule score",
+     "rule pair+rule line"},
     {"full", "causal end", "causal start", "causal back 40", "window 3 0", "window 2 5", "window 60 1 start"},
     {"no segments", "documents", "documents 1", "key padding", "negative ids"},
     {"no mask", "mask bhqk", "mask 11qk", "mask b11k", "mask 1h1k", "mask 11qk transposed"},
@@ -122,6 +141,33 @@ Term make_dense(Random& random, const std::string& value, const AttentionShape& 
   return Dense{value.ends_with("transposed") ? transposed_in_memory(bias) : bias};
 }
 
+// Rules of every kind of dependence. Smooth in the score, for finite differences.
+Rule make_rule(Random& random, const std::string& value, const AttentionShape& shape) {
+  if (value == "rule line") {  // of the offset alone, by a table of buckets; and of the key, and of the query
+    std::vector<int32_t> bucket_of;
+    for (int32_t offset = 0; offset < 41; ++offset) bucket_of.push_back(offset * offset / 200);
+    const RuleTable buckets = table(Tensor::from(bucket_of, {41})), biases = table(normal(random, {shape.heads, 9}, 2));
+    return rule([&](auto s, auto at) { return s + biases(at.head, buckets(at.query - at.key + 20)); });
+  }
+  if (value == "rule score") {
+    const RuleTable slopes = table(normal(random, {shape.heads}, 0.2f));
+    return rule([&](auto s, auto at) {
+      auto steps = 0.0625 * (at.key - at.query);
+      auto slope = slopes(at.head);
+      return 4 * tanh(s / 5) + s * exp(-slope * slope) - log(1 + exp(steps)) / sqrt(1 + s * s);
+    });
+  }
+  // An image 7 wide, whose fifth column hides; pairs that mix query and key.
+  const RuleTable rows = table(normal(random, {shape.heads, 7, 7}, 1));
+  return rule([&](auto s, auto at) {
+    auto row = [](auto i) { return floor(i / 7); };
+    auto column = [&](auto i) { return i - 7 * row(i); };
+    auto near = min(abs(row(at.query) - row(at.key)), 3);
+    return where(column(at.key) == 4 && !(at.key == at.query), -kInfinity,
+                 s * (1 + 0.125 * near) - rows(at.head, column(at.query), column(at.key)));
+  });
+}
+
 std::vector<Term> make_terms(Random& random, const std::string& value, const AttentionShape& shape) {
   std::vector<Term> terms;
   if (value == "no terms") return terms;
@@ -133,6 +179,8 @@ std::vector<Term> make_terms(Random& random, const std::string& value, const Att
       terms.emplace_back(Alibi{slopes});
     } else if (part == "soft_cap") {
       terms.emplace_back(SoftCap{5.5f});
+    } else if (part.starts_with("rule")) {
+      terms.emplace_back(make_rule(random, part, shape));
     } else {
       terms.push_back(make_dense(random, part, shape));
     }
@@ -339,6 +387,8 @@ AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, 
       operand = operand.slice(0, heads.begin, heads.end);
     } else if (name.starts_with("lists") || name.starts_with("edges")) {  // queries are all of them
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads);
+    } else if (name.starts_with("rule")) {
+      if (operand.dtype() == DType::kF32) operand = operand.slice(0, heads.begin, heads.end);  // here all of them begin with the head
     } else if (name.starts_with("segments")) {
       operand = part(operand, 0, {batch, batch + 1});
       operand = name == "segments.queries" ? operand.slice(1, queries.begin, queries.end) : operand.slice(1, 0, keys);

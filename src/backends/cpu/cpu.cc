@@ -15,7 +15,10 @@ ItemObserver* item_observer = nullptr;
 
 std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionShape& shape) {
   for (const Term& term : spec.terms) {
-    if (std::holds_alternative<Rule>(term)) return "a rule among the terms (CLEARHEAD_BACKEND=ref runs it)";
+    const auto* rule = std::get_if<Rule>(&term);
+    for (size_t i = 0; rule && i < rule->tables.size(); ++i) {
+      if (rule->tables[i].numel() >= INT32_MAX) return "a rule's table of 2^31 entries or more";
+    }
   }
   if (spec.topology.visible) return "a visibility rule (CLEARHEAD_BACKEND=ref runs it)";
   if (shape.keys >= INT32_MAX || shape.queries >= INT32_MAX) return "lengths of 2^31 or more";

@@ -1,8 +1,10 @@
 // The fast backend: f32 attention with SIMD, one table per instruction set.
 //
 //   score_view      a description resolved to addresses and numbers for one head, in base 2
-//   simd-inl.h      vectors, 2^x, tanh                          ┐
+//   rule_program    a rule dealt out to lines and pairs
+//   simd-inl.h      vectors, 2^x, tanh, e^x, ln x               ┐
 //   pack-inl.h      queries, biases, masks into lanes           │ compiled once per instruction set,
+//   rule_run.cc, rule-inl.h  rules over arrays; lines and pairs in kernels │
 //   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
 //   forward_split-inl.h  the same, split over keys too           │

@@ -45,10 +45,11 @@ struct DecodeBlock {
   std::vector<DecodeRow> rows{};
   ValueView values{};
   int64_t sub_block = kSubBlock, d_v = 0, d_v_padded = 0;
-  float* q = nullptr;    // [row set][d_k][rows of the set]: sets of 4, then 2, then 1
-  float* s = nullptr;    // [row][sub_block]: scores, then weights
-  float* raw = nullptr;  // the same, kept by careful items
-  float* o = nullptr;    // [row][d_v_padded]
+  float* q = nullptr;      // [row set][d_k][rows of the set]: sets of 4, then 2, then 1
+  float* s = nullptr;      // [row][sub_block]: scores, then weights
+  float* raw = nullptr;    // the same, kept by careful items
+  float* rules = nullptr;  // room of a rule over a sub-block
+  float* o = nullptr;      // [row][d_v_padded]
   bool careful = false;
 
   const ScoreView& view() const { return views[0]; }
@@ -175,41 +176,52 @@ HWY_INLINE void copy_lanes(const T* from, int64_t stride, int64_t count, T* to) 
   for (int64_t i = 0; i < kLanes; ++i) to[i] = from[std::min(i, count - 1) * stride];
 }
 
-// The terms of one vector of keys of one row. operands.copy_bias(term, query, float*) copies a bias along those keys.
-template <class Operands>
-HWY_INLINE Floats terms_along_keys(const ScoreView& view, int64_t query, Ints j, Floats s, const Operands& operands) {
+// The terms on scores of one query along `count` keys, whole vectors. along.keys(i) are the keys of the vector at i, along.copy_bias(term, query, i, to)
+// copies a bias along them; `rule_room` holds rule_line_floats(view, count).
+template <class Along>
+HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Along& along, int64_t count, float* scores, float* rule_room) {
   const F32 d;
+  const float position = static_cast<float>(view.position_of(query));
   for (const ScoreTerm& term : *view.terms) {
-    if (term.kind == ScoreTerm::Kind::kAlibi) {
-      const Floats position = hn::Set(d, static_cast<float>(view.position_of(query)));
-      s = term_alibi(s, hn::Set(d, term.slope), position, hn::ConvertTo(d, j));
-    } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
-      s = term_soft_cap(s, hn::Set(d, term.cap), hn::Set(d, term.inverse_cap));
-    } else {
-      alignas(64) float bias[kLanes];
-      operands.copy_bias(term, query, bias);
-      s = term_dense(s, hn::Load(d, bias));
+    if (term.kind == ScoreTerm::Kind::kRule) {
+      float* keys = rule_keys(term.rule, rule_room);
+      for (int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::ConvertTo(d, along.keys(i)), d, keys + i);
+      apply_rule_along_keys(term.rule, position, count, scores, rule_room);
+      continue;
+    }
+    for (int64_t i = 0; i < count; i += kLanes) {
+      Floats s = hn::Load(d, scores + i);
+      if (term.kind == ScoreTerm::Kind::kAlibi) {
+        s = term_alibi(s, hn::Set(d, term.slope), hn::Set(d, position), hn::ConvertTo(d, along.keys(i)));
+      } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
+        s = term_soft_cap(s, hn::Set(d, term.cap), hn::Set(d, term.inverse_cap));
+      } else {
+        alignas(64) float bias[kLanes];
+        along.copy_bias(term, query, i, bias);
+        s = term_dense(s, hn::Load(d, bias));
+      }
+      hn::Store(s, d, scores + i);
     }
   }
-  return s;
 }
 
-// Operands along the kLanes keys from `key`; past the last key, `left` of them, the last is repeated.
-struct NeighbouringOperands {
-  int64_t key, left;
-  HWY_INLINE void copy_bias(const ScoreTerm& term, int64_t query, float* to) const {
-    copy_lanes(term.bias + query * term.query_stride + key * term.key_stride, term.key_stride, left, to);
+// Keys from `first` on; past the last of all, it is repeated.
+struct NeighbouringKeys {
+  int64_t first, key_length;
+  HWY_INLINE Ints keys(int64_t i) const { return hn::Iota(I32(), static_cast<int32_t>(first + i)); }
+  HWY_INLINE void copy_bias(const ScoreTerm& term, int64_t query, int64_t i, float* to) const {
+    const int64_t left = std::max<int64_t>(1, key_length - first - i), at = key_length - left;
+    copy_lanes(term.bias + query * term.query_stride + at * term.key_stride, term.key_stride, left, to);
   }
 };
 
-// Terms and visibility of one vector of keys of one row.
-inline Floats finish_scores(const DecodeRow& row, int64_t key, Floats s) {
+// Visibility of one vector of keys of one row.
+inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
   const F32 d;
   const I32 di;
   const ScoreView& view = *row.view;
   const int64_t left = std::max<int64_t>(1, view.key_length - key), at = view.key_length - left;
   const Ints j = hn::Iota(di, static_cast<int32_t>(key));
-  if (view.terms) s = terms_along_keys(view, row.query, j, s, NeighbouringOperands{at, left});
   const Floats hidden = hn::Set(d, kHidden);
   s = term_floor(s);
   const auto outside = hn::Or(hn::Lt(j, hn::Set(di, static_cast<int32_t>(row.band.begin))),
@@ -243,7 +255,8 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   const bool plain =
       !view.terms && !view.key_segments && !view.mask && !block.careful && row.band.begin <= begin && begin + count <= row.band.end;
   if (!plain) {
-    for (int64_t j = 0; j < count; j += kLanes) hn::Store(finish_scores(row, begin + j, hn::Load(d, s + j)), d, s + j);
+    if (view.terms) terms_along_keys(view, row.query, NeighbouringKeys{begin, view.key_length}, count, s, block.rules);
+    for (int64_t j = 0; j < count; j += kLanes) hn::Store(hide_scores(row, begin + j, hn::Load(d, s + j)), d, s + j);
   }
   Floats largest = hn::Set(d, kHidden);
   for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j));
@@ -405,10 +418,12 @@ inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t ke
   }
   if (block.row_count() > 32) block.sub_block = 128;  // scores of many rows stay in L2
   const int64_t q_floats = round_up(block.row_count() * view.d_k, 16), s_floats = block.row_count() * block.sub_block;
-  block.q = ThreadScratch::floats(q_floats + 2 * s_floats + block.row_count() * block.d_v_padded);
+  const int64_t o_floats = block.row_count() * block.d_v_padded;
+  block.q = ThreadScratch::floats(q_floats + 2 * s_floats + o_floats + rule_line_floats(view, block.sub_block));
   block.s = block.q + q_floats;
   block.raw = block.s + s_floats;
   block.o = block.raw + s_floats;
+  block.rules = block.o + o_floats;
   for_row_sets(block.row_count(), [&](auto n, int64_t first) {
     for (int64_t r = 0; r < n; ++r) {
       const DecodeRow& row = block.rows[static_cast<size_t>(first + r)];

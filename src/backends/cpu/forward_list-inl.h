@@ -78,10 +78,10 @@ struct ListedRow {
 };
 
 // The terms' operands along listed keys.
-struct ListedOperands {
+struct AlongListedKeys {
   const ListedKeys& listed;
-  int64_t at;  // of the vector's first key
-  HWY_INLINE void copy_bias(const ScoreTerm& term, int64_t query, float* to) const {
+  HWY_INLINE Ints keys(int64_t i) const { return hn::Load(I32(), listed.key + i); }
+  HWY_INLINE void copy_bias(const ScoreTerm& term, int64_t query, int64_t at, float* to) const {
     for (int64_t i = at; i < at + kLanes; ++i) {
       *to++ = term.bias[term.per_edge ? listed.entry[i] : query * term.query_stride + listed.key[i] * term.key_stride];
     }
@@ -103,7 +103,7 @@ inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copi
   }
 }
 
-// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k].
+// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k], then room for a rule.
 inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed) {
   const F32 d;
   const ScoreView& view = *row.view;
@@ -115,10 +115,11 @@ inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, Liste
     const float* rows[kLanes];
     point_at_keys(view, listed.key + at, copies, rows);
     score_rows<1, false>(rows, KeyLines(), row.q, view.d_k, listed.score + at, 0);
-    if (!view.terms) continue;
-    const Ints key = hn::Load(I32(), listed.key + at);
-    const Floats s = terms_along_keys(view, row.query, key, hn::Load(d, listed.score + at), ListedOperands{listed, at});
-    hn::Store(term_floor(s), d, listed.score + at);
+  }
+  if (view.terms) {
+    const int64_t count = round_up(listed.count, kLanes);
+    terms_along_keys(view, row.query, AlongListedKeys{listed}, count, listed.score, copies + kLanes * round_up(view.d_k, 16));
+    for (int64_t at = 0; at < count; at += kLanes) hn::Store(term_floor(hn::Load(d, listed.score + at)), d, listed.score + at);
   }
   int64_t kept = 0;
   for (int64_t i = 0; i < listed.count; ++i) {
@@ -195,8 +196,8 @@ inline void fetch_neighbours(const ScoreView& view, const ValueView& values, int
 struct ListedMemory {
   float *q, *copies, *o;
   ListedKeys listed;
-  ListedMemory(int64_t d_k, int64_t d_v) {
-    const int64_t q_floats = round_up(d_k, 16), copy_floats = kLanes * q_floats;
+  ListedMemory(const ScoreView& view, int64_t d_v) {
+    const int64_t q_floats = round_up(view.d_k, 16), copy_floats = kLanes * q_floats + rule_line_floats(view, kListed + kLanes);
     q = ThreadScratch::floats(q_floats + copy_floats + round_up(std::max<int64_t>(1, d_v), 16));
     copies = q + q_floats;
     o = copies + copy_floats;
@@ -236,7 +237,7 @@ inline void forward_list(const ForwardPlan& plan) {
     for (int64_t head = 0; head < plan.problem.heads(); ++head) {
       const ScoreView view = plan.problem.view(batch, head);
       const ValueView values = plan.value_view(batch, view);
-      ListedMemory memory(view.d_k, plan.d_v);
+      ListedMemory memory(view, plan.d_v);
       for (int64_t row = begin; row < end; ++row) {
         fetch_neighbours(view, values, row + 1);
         forward_listed_row(plan, view, values, plan.stats_row(batch, head, row), plan.out_row(batch, head, row), memory);

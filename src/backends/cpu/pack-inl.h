@@ -20,9 +20,10 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 
 // Queries in lanes, and what their visibility and terms need to know of them.
 struct QueryBlock {
-  float* qt = nullptr;  // [d_k][kBlock], pre-multiplied by scale·log₂e; 64-byte aligned, owned by the caller
-  int count = 0;        // queries
-  int vectors = 0;      // of kLanes lanes
+  float* qt = nullptr;       // [d_k][kBlock], pre-multiplied by scale·log₂e; 64-byte aligned, owned by the caller
+  int count = 0;             // queries
+  int vectors = 0;           // of kLanes lanes
+  bool consecutive = false;  // positions follow one by one over all lanes of all vectors
   alignas(64) int64_t query[kBlock];
   alignas(64) float position[kBlock];
   alignas(64) int32_t low[kBlock], high[kBlock];  // the band: keys [low, high)
@@ -42,6 +43,7 @@ struct TileScratch {
   float* bias = nullptr;        // [dense term][kKeyTile][kBlock]
   float* tail = nullptr;        // [kRows][d_k]: the last keys of row-major K
   uint64_t* visible = nullptr;  // [kKeyTile]: bit i is lane i
+  float* rules = nullptr;       // room of the rules (rule-inl.h)
   bool careful = false;         // rows may meet ±inf or NaN: every group takes the general kernel
 };
 
@@ -49,9 +51,14 @@ inline int64_t dense_terms(const ScoreView& view) {
   if (!view.terms) return 0;
   return std::count_if(view.terms->begin(), view.terms->end(), [](const ScoreTerm& t) { return t.kind == ScoreTerm::Kind::kDense; });
 }
+// A bias or a rule of −∞ hides its pair.
+inline bool terms_may_hide(const ScoreView& view) {
+  const auto hides = [](const ScoreTerm& t) { return t.kind == ScoreTerm::Kind::kDense || t.kind == ScoreTerm::Kind::kRule; };
+  return view.terms && std::any_of(view.terms->begin(), view.terms->end(), hides);
+}
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 inline int64_t tile_scratch_floats(const ScoreView& view) {
-  return dense_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile;
+  return dense_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + view.rule_floats;
 }
 // `memory` is 64-byte aligned and holds tile_scratch_floats.
 inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
@@ -59,6 +66,7 @@ inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
   scratch.bias = memory;
   scratch.tail = memory + dense_terms(view) * kKeyTile * kBlock;
   scratch.visible = reinterpret_cast<uint64_t*>(scratch.tail + round_up(kRows * view.d_k, 16));
+  scratch.rules = reinterpret_cast<float*>(scratch.visible + kKeyTile);
   return scratch;
 }
 
@@ -75,6 +83,8 @@ inline void describe_lanes(const ScoreView& view, QueryBlock& block) {
     block.high[i] = static_cast<int32_t>(band.end);
     block.segment[i] = view.query_segments ? std::max(-1, view.query_segments[query * view.query_segment_stride]) : 0;
   }
+  block.consecutive = true;
+  for (int i = 1; i < lanes; ++i) block.consecutive = block.consecutive && block.query[i] == block.query[0] + i;
   block.segment_low = *std::min_element(block.segment, block.segment + lanes);
   block.segment_high = *std::max_element(block.segment, block.segment + lanes);
   for (int v = 0; v < block.vectors; ++v) {

@@ -24,17 +24,12 @@
 #include <limits>
 
 #include "backends/cpu/pack-inl.h"
+#include "backends/cpu/rule-inl.h"
 #include "backends/cpu/score_view.h"
 #include "backends/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
-
-// Scores of kRows keys for V vectors of queries. Always indexed by constants, so that it lives in registers.
-template <int V>
-struct Scores {
-  Floats c[kRows * V];  // [key][vector]
-};
 
 // The part of a key tile that is computed, and what hides pairs in it besides the band.
 struct TileSight {
@@ -103,6 +98,7 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   if (!view.terms) return sight;
   int64_t dense = 0;
   for (const ScoreTerm& term : *view.terms) {
+    if (term.kind == ScoreTerm::Kind::kRule) prepare_rule(term.rule, block, scratch, sight.begin, round_up(sight.end, kRows));
     if (term.kind != ScoreTerm::Kind::kDense) continue;
     float* to = scratch.bias + (dense++ * kKeyTile + sight.begin - tile) * kBlock;
     (term.per_edge ? pack_edges : pack_bias)(view, term, block, sight.begin, round_up(sight.end, kRows), to);
@@ -193,6 +189,8 @@ HWY_INLINE void apply_terms(const ScoreView& view, const QueryBlock& block, cons
     } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
       const Floats cap = hn::Set(d, term.cap), inverse_cap = hn::Set(d, term.inverse_cap);
       unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_soft_cap(s.c[i], cap, inverse_cap); });
+    } else if (term.kind == ScoreTerm::Kind::kRule) {
+      apply_rule<V>(term.rule, block, scratch, key, first_vector, s);
     } else {
       const float* bias = bias_at(scratch, dense++, key % kKeyTile) + first_vector * kLanes;
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {

@@ -24,6 +24,7 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.band = &spec.topology.band;
   common_.position_offset = first_position(spec.topology.band, query_length, common_.key_length);
   add_lists();
+  add_rules();
   add_terms();
   add_segments();
   add_pages();
@@ -51,6 +52,28 @@ void ScoreProblem::add_lists() {
   common_.lists.key_block = spec_.topology.lists->key_block;
 }
 
+void ScoreProblem::add_rules() {
+  for (const Term& term : spec_.terms) {
+    const auto* rule = std::get_if<Rule>(&term);
+    if (!rule) continue;
+    const RuleProgram& program = *rules_.emplace_back(std::make_unique<RuleProgram>(*rule, /*is_visibility=*/false));
+    rule_scratch_.push_back(common_.rule_floats);
+    common_.rule_floats += program.tile_floats();
+    const int64_t floats = program.scalar_count() * RuleProgram::kScalarFloats;
+    std::vector<float>& scalars = rule_scalars_.emplace_back(static_cast<size_t>(batch_ * heads_ * floats));
+    for (int64_t index = 0; index < batch_ * heads_; ++index) {
+      program.write_scalars(index / heads_, index % heads_, scalars.data() + index * floats);
+    }
+  }
+}
+
+// Pairs may be hidden before a rule that follows a bias, and are not where it comes first.
+RuleUse ScoreProblem::rule_use(size_t rule, int64_t map, bool may_hide) const {
+  const RuleProgram& program = *rules_[rule];
+  const float* scalars = rule_scalars_[rule].data() + map * program.scalar_count() * RuleProgram::kScalarFloats;
+  return {&program, may_hide || !(program.adds || program.subtracts), scalars, rule_scratch_[rule]};
+}
+
 void ScoreProblem::add_terms() {
   if (spec_.terms.empty()) return;
   for (const Term& term : spec_.terms) {
@@ -59,7 +82,8 @@ void ScoreProblem::add_terms() {
   terms_.resize(static_cast<size_t>(batch_ * heads_));
   for (int64_t index = 0; index < batch_ * heads_; ++index) {
     const int64_t batch = index / heads_, head = index % heads_;
-    size_t edge_terms = 0;
+    size_t edge_terms = 0, rules = 0;
+    bool may_hide = false;
     for (const Term& term : spec_.terms) {
       ScoreTerm out;
       if (const auto* alibi = std::get_if<Alibi>(&term)) {
@@ -79,7 +103,11 @@ void ScoreProblem::add_terms() {
         out.kind = ScoreTerm::Kind::kDense;
         out.per_edge = true;
         out.bias = bias.data<float>() + batch * broadcast_stride(bias, 0) + head * broadcast_stride(bias, 1);
+      } else {
+        out.kind = ScoreTerm::Kind::kRule;
+        out.rule = rule_use(rules++, index, may_hide);
       }
+      may_hide = may_hide || out.kind == ScoreTerm::Kind::kDense || out.kind == ScoreTerm::Kind::kRule;
       terms_[static_cast<size_t>(index)].push_back(out);
     }
   }

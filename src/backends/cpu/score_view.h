@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "backends/cpu/rule_program.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"
 #include "spec/visible.h"
@@ -25,13 +26,14 @@ inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHi
 inline constexpr float kVisible = -2e30F;  // scores above this are visible
 
 struct ScoreTerm {
-  enum class Kind : uint8_t { kAlibi, kSoftCap, kDense };
+  enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule };
   Kind kind = Kind::kAlibi;
   bool per_edge = false;           // kDense: the bias is [entry] of the view's lists
   float slope = 0;                 // kAlibi: slope·log₂e
   float cap = 0, inverse_cap = 0;  // kSoftCap: cap·log₂e and 1 / that
   const float* bias = nullptr;     // kDense: natural units, at [query 0, key 0] of this head
   int64_t query_stride = 0, key_stride = 0;
+  RuleUse rule{};  // kRule
 };
 
 /// Lowest and highest segment id of each key tile.
@@ -68,6 +70,7 @@ struct ScoreView {
   const float* const* value_pages = nullptr;  // [page]: its values, of all key heads; null where they are not kept
   int64_t key_head = 0;
   const std::vector<ScoreTerm>* terms = nullptr;  // null: none
+  int64_t rule_floats = 0;                        // room of all rules, for a key tile
   const Band* band = nullptr;
   int64_t position_offset = 0;  // of query 0 among the keys
   const int32_t* query_segments = nullptr;
@@ -101,6 +104,8 @@ class ScoreProblem {
   ScoreView view(int64_t batch, int64_t head) const;
 
  private:
+  void add_rules();
+  RuleUse rule_use(size_t rule, int64_t map, bool may_hide) const;
   void add_terms();
   void add_segments();
   void add_pages();
@@ -114,6 +119,9 @@ class ScoreProblem {
   ScoreView common_;
   int64_t page_count_ = 0;
   std::vector<const float*> key_pages_, value_pages_;  // [batch · page]
+  std::vector<std::unique_ptr<RuleProgram>> rules_;    // of the terms that are rules, in order
+  std::vector<int64_t> rule_scratch_;                  // [rule]
+  std::vector<std::vector<float>> rule_scalars_;       // [rule]: [batch · head][slot][kScalarFloats]
   std::vector<std::vector<ScoreTerm>> terms_;          // [batch · head]
   std::vector<SegmentBounds> segment_bounds_;          // [batch|1]
   Tensor list_offsets_, list_keys_;                    // contiguous

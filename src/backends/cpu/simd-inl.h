@@ -1,4 +1,4 @@
-// Vectors of the instruction set being compiled: lanes, 2^x, tanh, transposes. Included once per target.
+// Vectors of the instruction set being compiled: lanes, 2^x, tanh, e^x, ln x, transposes. Included once per target.
 //
 //   2^c·2^−m with m an integer:  r = ⌊c⌋,  f = c − r (exact),  p(f)·2^(r − m)
 //
@@ -91,6 +91,50 @@ HWY_INLINE Floats tanh_of(Floats x) {
   q = hn::MulAdd(q, u, hn::Set(d, 4.642992616e-01F));
   q = hn::MulAdd(q, u, hn::Set(d, 1.0F));
   return x * p / q;
+}
+
+// e^x, relative error 2e-7: e^r·2^n with n = ⌊x·log₂e + ½⌋ and r = x − n·ln 2 in two pieces; 0 below 2^−126. NaN stays NaN.
+HWY_INLINE Floats exp_of(Floats x) {
+  const F32 d;
+  x = hn::Min(hn::Set(d, 89.0F), hn::Max(hn::Set(d, -104.0F), x));
+  const Floats n = hn::Floor(hn::MulAdd(x, hn::Set(d, kLog2E), hn::Set(d, 0.5F)));
+  Floats r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);  // ten bits: exact products
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4F), r);
+  Floats p = hn::Set(d, 1.381446685e-3F);
+  p = hn::MulAdd(p, r, hn::Set(d, 8.368780418e-3F));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.166839422e-2F));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.666652011e-1F));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.999999341e-1F));
+  p = hn::MulAdd(p, r * r, r) + hn::Set(d, 1.0F);
+  const Floats half = hn::Floor(n * hn::Set(d, 0.5F));  // 2^128 is no float, two halves of it are
+  return scale_by_power(scale_by_power(p, n - half), half);
+}
+
+// ln x, relative error 2e-7: x = 2^e·(1 + f) with 1 + f in [√½, √2). ln 0 = −∞, of negative numbers and NaN NaN, of ∞ ∞.
+HWY_INLINE Floats log_of(Floats x) {
+  const F32 d;
+  const I32 di;
+  const Floats infinity = hn::Set(d, __builtin_inff());
+  const Lanes tiny = hn::Lt(x, hn::Set(d, 0x1p-126F));
+  const Floats scaled = hn::IfThenElse(tiny, x * hn::Set(d, 0x1p23F), x);
+  const Ints bits = hn::BitCast(di, scaled), e = hn::ShiftRight<23>(bits - hn::Set(di, 0x3f3504f3));
+  const Floats f = hn::BitCast(d, bits - hn::ShiftLeft<23>(e)) - hn::Set(d, 1.0F);
+  const Floats n = hn::ConvertTo(d, e) - hn::IfThenElseZero(tiny, hn::Set(d, 23.0F));
+  Floats p = hn::Set(d, -7.634496527e-2F);
+  p = hn::MulAdd(p, f, hn::Set(d, 1.276157704e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, -1.316018240e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, 1.420175800e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, -1.662335734e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, 2.000122688e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, -2.500082103e-1F));
+  p = hn::MulAdd(p, f, hn::Set(d, 3.333333171e-1F));
+  const Floats square = f * f;
+  Floats y = hn::MulAdd(n, hn::Set(d, -2.12194440e-4F), p * square * f);
+  y = hn::NegMulAdd(square, hn::Set(d, 0.5F), y) + f;
+  y = hn::MulAdd(n, hn::Set(d, 0.693359375F), y);
+  y = hn::IfThenElse(hn::Eq(x, infinity), infinity, y);
+  y = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(infinity), y);
+  return hn::IfThenElse(hn::Or(hn::Lt(x, hn::Zero(d)), hn::Not(hn::Eq(x, x))), hn::Set(d, __builtin_nanf("")), y);
 }
 
 // Four lanes a, b, c, d of each 128-bit block become rows of a 4×4 transpose, block by block.

@@ -93,7 +93,7 @@ void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& 
   pack_queries(view, plan.call.rows.data() + at.begin, at.count, queries);
   set_lanes(plan, at, queries, block);
   block.begin_block();
-  const bool biased = dense_terms(view) > 0;
+  const bool biased = terms_may_hide(view);
   const Range keys{std::max(queries.first_key(), plan.looked_keys.begin), std::min(queries.last_key(), plan.looked_keys.end)};
   for (int64_t tile = keys.begin / kKeyTile * kKeyTile; tile < keys.end; tile += kKeyTile) {
     TileSight sight = prepare_tile(view, queries, scratch, tile);

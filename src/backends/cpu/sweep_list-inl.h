@@ -20,7 +20,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 class ListedSweep {
  public:
   ListedSweep(const SweepPlan& plan, int64_t map, const ScoreView& view, StripSums& sums)
-      : plan_(plan), map_(map), view_(view), sums_(sums), memory_(view.d_k, 0) {}
+      : plan_(plan), map_(map), view_(view), sums_(sums), memory_(view, 0) {}
 
   /// Writes what is asked of row `index` of the call; returns −Σ P log₂P over its keys.
   double take_row(int64_t index) {

@@ -1,0 +1,102 @@
+// A rule made ready for vectors: what depends on little is computed seldom.
+//
+//   scalar   of batch and head: once per (batch, head), in double                       ┐
+//   lane     of the query's position: once per block of queries                         │ arrays of f32 computed by run_rule (rule_run.h),
+//   key      of the key: once per key tile, a line over its keys                         │ the same operations in the same order for every
+//   offset   of position − key: once per key tile, a line over the offsets in it         │ kernel: the same bits
+//   pair     of the score, or of what mixes the above: for every pair                   ┘
+//
+// A node is of the offset kind when query and key enter it only as c·query − c·key; it is computed at (query = position − key, key = 0) everywhere, also
+// where lanes are not neighbours. So ALiBi, T5's buckets and soft windows cost one load per vector of pairs.
+//
+// Kernels hold scores in base 2. The rule sees s·ln 2 and gives log₂e times what it says; both factors are moved to where they cost nothing:
+// s₂·ln2 − f becomes, times log₂e, s₂ − (f·log₂e), and cap·tanh(s₂·ln2/cap) is tanh between two multiplications.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "clearhead/rule.h"
+
+namespace clearhead::cpu {
+
+/// Where a step finds an argument: in its own program's slots, or in those of a program that ran before.
+enum class RuleBank : uint8_t { kOwn, kScalar, kLane, kKey, kOffset };
+inline constexpr size_t kRuleBanks = 5;
+
+struct RuleOperand {
+  RuleBank bank = RuleBank::kOwn;
+  int32_t slot = 0;
+};
+
+struct RuleStep {
+  RuleOp op = RuleOp::kConstant;
+  int32_t to = 0;     // slot
+  int32_t table = 0;  // kTable
+  std::array<RuleOperand, 4> arguments{};
+};
+
+/// Steps over arrays. Slot 0 is the input: the score (base 2), the position, the key or the offset.
+struct RuleCode {
+  std::vector<RuleStep> steps{};
+  int64_t slots = 1;
+};
+
+/// A table as kernels read it: f32, contiguous.
+struct RuleTableView {
+  const float* values = nullptr;
+  int32_t axes = 0;
+  std::array<int32_t, 4> sizes{}, strides{};
+};
+
+class RuleProgram {
+ public:
+  // Room per slot, in floats, for the widest target: 48 lanes of queries, groups of 8 keys, tiles of 256.
+  static constexpr int64_t kLaneFloats = 48, kKeyFloats = 256 + 16, kOffsetFloats = 256 + 48 + 16, kGroupFloats = 8 * 48,
+                           kExpandedFloats = 8 * 16;
+  static constexpr int64_t kScalarFloats = 16;  // a scalar fills a vector
+
+  /// A score term (scores in base 2), or a visibility rule.
+  RuleProgram(const Rule& rule, bool is_visibility);
+  RuleProgram(const RuleProgram&) = delete;
+  RuleProgram& operator=(const RuleProgram&) = delete;
+
+  RuleCode lane{}, key{}, offset{}, pair{};
+  RuleOperand result{};  // in the pair program's words
+  /// The result is the score plus `result`, which does not depend on it, or minus: no pair program at all.
+  bool adds = false, subtracts = false;
+  bool uses_lane = false, uses_offset = false;
+  std::vector<int32_t> key_slots{};  // of the key program, that the pair program or the result reads
+  std::vector<RuleTableView> tables{};
+
+  int64_t scalar_count() const { return static_cast<int64_t>(scalars_.size()); }
+  /// scalar_count() · kScalarFloats numbers of one head.
+  void write_scalars(int64_t batch, int64_t head, float* to) const;
+  /// Floats that a key tile needs, and a run of `length` keys of one query.
+  int64_t tile_floats() const;
+  int64_t line_floats(int64_t length) const { return lane.slots * kScalarFloats + (key.slots + offset.slots + pair.slots) * length; }
+
+ private:
+  friend class RuleCompiler;
+  struct ScalarNode {
+    RuleOp op = RuleOp::kConstant;
+    double value = 0;
+    int32_t table = -1;
+    std::array<int32_t, 4> arguments{-1, -1, -1, -1};  // into scalar_nodes_
+  };
+  const Rule& rule_;
+  std::vector<ScalarNode> scalar_nodes_;
+  std::vector<int32_t> scalars_;  // [slot]: its node
+  std::vector<std::vector<float>> copies_;
+};
+
+/// One rule of one head.
+struct RuleUse {
+  const RuleProgram* program = nullptr;
+  bool guards = true;              // pairs may be hidden already: they stay so
+  const float* scalars = nullptr;  // [slot][kScalarFloats]
+  int64_t scratch = 0;             // where its room begins in TileScratch::rules
+};
+
+}  // namespace clearhead::cpu
