@@ -18,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-enum class Kind : uint8_t { kForward, kDecode, kSweep };
+enum class Kind : uint8_t { kForward, kDecode, kSweep, kAgainstSoftmax };
 struct Plan {
   std::string name{};
   Kind kind = Kind::kForward;
@@ -27,6 +27,7 @@ struct Plan {
   std::vector<Statistic> statistics{};
   bool by_default = true;
   AttentionSpec spec{};
+  float query_size = 1;
 };
 
 double median(std::vector<double> values) {
@@ -63,6 +64,16 @@ Plan sweep_plan(const std::string& which, std::vector<Statistic> statistics, int
   return plan;
 }
 
+// A forward whose time is told as a ratio to softmax's on the same data. Small queries give nearly uniform rows: every key survives.
+Plan normaliser_plan(const std::string& which, const Normaliser& normaliser, float query_size, int64_t d) {
+  Plan plan = forward_plan("", 8, 4096, d, false, false);
+  plan.kind = Kind::kAgainstSoftmax;
+  plan.spec.normaliser = normaliser;
+  plan.query_size = query_size;
+  plan.name = format("normaliser/f32/{}/q{:.1f}/h8/n4096/d{}", which, query_size, d);
+  return plan;
+}
+
 std::vector<Plan> all_plans() {
   std::vector<Plan> plans;
   for (const bool is_causal : {false, true}) {
@@ -87,6 +98,10 @@ std::vector<Plan> all_plans() {
   Plan window_plan = forward_plan("window512", 8, 4096, 64, true, false);
   window_plan.spec.topology = causal(511);
   plans.push_back(window_plan);
+  for (const float query_size : {0.1F, 1.0F, 5.0F}) {
+    plans.push_back(normaliser_plan("sparsemax", Sparsemax{}, query_size, 64));
+    plans.push_back(normaliser_plan("entmax15", Entmax15{}, query_size, 64));
+  }
   for (const bool in_pages : {true, false}) {
     for (const int64_t length : {4096, 32768}) plans.push_back(decode_plan(length, 64, in_pages, in_pages || length == 32768));
     plans.push_back(decode_plan(32768, 128, in_pages, false));
@@ -139,6 +154,10 @@ struct Operands {
   RowStats rows{};
   Operands(const Plan& plan, int64_t queries, uint32_t seed) {
     q = random_tensor({plan.batch, plan.heads, queries, plan.d}, seed);
+    if (plan.query_size != 1) {
+      float* data = q.mutable_data<float>();
+      for (int64_t i = 0; i < q.numel(); ++i) data[i] *= plan.query_size;
+    }
     if (plan.in_pages) {
       keys = random_pages(plan, seed + 1);
     } else {
@@ -266,6 +285,10 @@ AttentionCase run_compute(const Plan& plan, const Backend& backend, const Attent
     out.work /= 2;  // scores only
     times = time_compute(backend.isa, options.seconds_per_case, [&] { backend.sweep({record, request, rows}); });
     out.ratio_to_forward = times.clean / forward_clean;
+  }
+  if (plan.kind == Kind::kAgainstSoftmax) {
+    const ComputeTimes softmax = time_compute(backend.isa, options.seconds_per_case, [&] { operands.forward(backend, {}); });
+    out.ratio_to_forward = times.clean / softmax.clean;
   }
   out.seconds = times.clean;
   out.wall_seconds = times.wall;

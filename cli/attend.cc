@@ -61,7 +61,12 @@ void run(const Options& options) {
   const Tensor q = operand(in, "q"), k = operand(in, "k"), v = operand(in, "v");
   const Attended done = attend(q, k, v, spec);
   const AttentionMap map(done.record);
-  NamedTensors tensors{{"out", done.out}, {"log_sum_exp", log_sum_exp(done.record.rows)}};
+  NamedTensors tensors{{"out", done.out}};
+  if (std::holds_alternative<Softmax>(spec.normaliser)) {
+    tensors.emplace_back("log_sum_exp", log_sum_exp(done.record.rows));
+  } else {
+    tensors.emplace_back("threshold", done.record.rows.m);
+  }
   if (options.weights) tensors.emplace_back("weights", all_weights(map));
   if (options.stats) {
     SweepRequest request({entropy, received, distance, offsets});
@@ -100,7 +105,7 @@ void add_attend(CLI::App& app) {
       "Tensors the description names (slopes, bias, mask, sinks, …) come from the same file. docs/spec.md says every field.");
   command->add_option("in", options->in, "safetensors with q [batch, head, query, d_k], k, v [batch, key_head, key, …]")->required();
   command->add_option("--spec", options->spec, "The description, as JSON (default: plain scaled dot product)");
-  command->add_option("-o,--out", options->out, "Where to write out and log_sum_exp")->required();
+  command->add_option("-o,--out", options->out, "Where to write out and log_sum_exp (threshold where rows are sparse)")->required();
   command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");
   command->add_flag("--stats", options->stats, "Also write entropy, received, distance and offsets");
   command->add_option("--backend", options->backend, "ref (double, obvious) or cpu (fast)")->check(CLI::IsMember({"ref", "cpu"}));

@@ -1,10 +1,13 @@
 // Room: spec.
 // What a fused call keeps so that its weights can be looked at later: Q, K, two numbers per row, and the description.
 //
-//   P_ij = 2^(s_ij·log₂e − m_i) / ℓ_i          L_i = m_i·ln 2 + ln ℓ_i
+//   normaliser    m                        ℓ                           a weight
+//   softmax       shift in base 2          the sum, sink included      2^(s·log₂e − m) / ℓ          L = m·ln 2 + ln ℓ
+//   sparsemax     τ                        keys above τ                max(0, s − τ)
+//   entmax-1.5    τ                        Σ_j √P_ij                   max(0, s/2 − τ)²
 //
-// m is the shift the kernel used, in base 2; ℓ the sum it reached (sink logits included). Two f32 per row hold a weight to 1e-6 where a lone
-// log-sum-exp loses it (4e-6 at scores near 100). A row that saw nothing has m = −∞, ℓ = 0: its weights are zeros.
+// Two f32 per row hold a softmax weight to 1e-6 where a lone log-sum-exp loses it (4e-6 at scores near 100). A row that saw nothing has m = −∞, ℓ = 0:
+// its weights are zeros.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +49,7 @@ int64_t key_heads(const Keys& keys);
 int64_t key_width(const Keys& keys);  ///< d_k
 
 struct RowStats {
-  Tensor m{};  ///< f32 [batch, head, query], base 2
+  Tensor m{};  ///< f32 [batch, head, query]
   Tensor l{};  ///< f32 [batch, head, query]
 };
 
@@ -83,7 +86,7 @@ struct AttentionRecord {
 /// The stamp of operands as they are now.
 Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, InstructionSet isa);
 
-/// Natural-log log-sum-exp of every row: m·ln 2 + ln ℓ; −∞ where a row saw nothing. f32, shape of rows.m.
+/// Natural-log log-sum-exp of every row of a softmax: m·ln 2 + ln ℓ; −∞ where a row saw nothing. f32, shape of rows.m.
 Tensor log_sum_exp(const RowStats& rows);
 
 }  // namespace clearhead

@@ -1,7 +1,7 @@
 // Room: spec.
 // Attention, described once by a value: pair → terms → topology → normaliser.
 //
-//   s_ij = scale·q_i·k_j  →  each term in the order written  →  hidden pairs dropped  →  P_i = softmax(s_i)  →  out_i = Σ_j P_ij v_j
+//   s_ij = scale·q_i·k_j  →  each term in the order written  →  hidden pairs dropped  →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij v_j
 //
 // The same value travels with the fused call, the reference, the record, the trace file and every later look at the weights. An alternative
 // of a variant exists only once it works end to end; alternatives are visited without a default, so a new one does not compile until
@@ -83,7 +83,13 @@ struct Topology {
 struct Softmax {
   std::optional<Tensor> sinks{};  ///< f32 [head]
 };
-using Normaliser = std::variant<Softmax>;
+/// P_i = the point of the simplex nearest to s_i: P_ij = max(0, s_ij − τ_i), τ_i such that the row sums to one (Martins & Astudillo 2016, eq. 2 and
+/// proposition 1). Weights below the threshold are exactly zero, and what their values hold is not read.
+struct Sparsemax {};
+/// α-entmax at α = 1.5, half way from softmax to sparsemax: P_ij = max(0, s_ij / 2 − τ_i)², τ_i such that the row sums to one (Peters, Niculae & Martins
+/// 2019, eq. 10 and §3.2). Sparse as sparsemax is, and smooth.
+struct Entmax15 {};
+using Normaliser = std::variant<Softmax, Sparsemax, Entmax15>;
 
 struct AttentionSpec {
   Pair pair{};
@@ -91,6 +97,9 @@ struct AttentionSpec {
   Topology topology{};
   Normaliser normaliser{};
 };
+
+/// Whether every row that sees something sums to one: not under a sink logit.
+bool rows_sum_to_one(const AttentionSpec& spec);
 
 /// Everything sees everything.
 Topology full();

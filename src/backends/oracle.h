@@ -17,9 +17,16 @@ struct OracleRow {
   std::vector<double> absolute{};  // [d_v] Σ_j P_ij·|V_jc|: what errors of out are measured in
   double largest = 0;              // S_i: max over visible j of (scale·Σ_c|q_ic k_jc| + Σ_terms|value|), and |sink logit|
   double row_sum = 0;              // Σ_j P_ij: 1, less the share of a sink logit; 0 where nothing is visible
-  double log_sum_exp = 0;          // natural units, −∞ where nothing is visible
+  double m = 0, l = 0;             // what a record keeps of the row (record.h)
   bool sees_any = false;
 };
+
+/// By how much the weight of a visible pair may move when scores and what is kept of the row move by `delta`:
+///   softmax      P·delta
+///   sparsemax    2δ: the score's error and the threshold's; 0 where s < τ − 2δ
+///   entmax-1.5   2√P·δ + δ²; 0 where s/2 < τ − δ
+/// with δ = delta + 2ε: thresholds are solved for in f32, next to the largest score.
+double weight_error(const Normaliser& normaliser, const OracleRow& row, size_t key, double delta);
 
 /// Row `row` of those the record keeps, from its Q, its keys and its description, not its row statistics. v: [batch, key_head, key, d_v]; undefined when the
 /// keys are pages; undefined with tensor keys leaves out and absolute empty.

@@ -37,8 +37,8 @@ void visit_operands(Spec& spec, const Visit& visit) {
     visit("lists.keys", spec.topology.lists->keys);
   }
   if (spec.topology.visible) visit_tables("visible", spec.topology.visible->tables);
-  auto& softmax = std::get<Softmax>(spec.normaliser);
-  if (softmax.sinks) visit("sinks", *softmax.sinks);
+  auto* softmax = std::get_if<Softmax>(&spec.normaliser);
+  if (softmax && softmax->sinks) visit("sinks", *softmax->sinks);
 }
 
 // "[2|1, 8|1, 100]": what each axis may be.
@@ -154,6 +154,11 @@ void check_rules(const AttentionSpec& spec, const AttentionShape& shape) {
 }
 
 }  // namespace
+
+bool rows_sum_to_one(const AttentionSpec& spec) {
+  const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
+  return !softmax || !softmax->sinks;
+}
 
 Topology full() { return {}; }
 

@@ -37,6 +37,16 @@ struct OperandsOfTerm {
   size_t operator()(const Rule& term) const { return term.tables.size(); }
 };
 
+struct NormaliserToJson {
+  Json operator()(const Softmax& softmax) const {
+    Json body = Json::object();
+    if (softmax.sinks) body["sinks"] = "sinks";
+    return Json::object({{"softmax", body}});
+  }
+  Json operator()(const Sparsemax&) const { return Json::object({{"sparsemax", Json::object()}}); }
+  Json operator()(const Entmax15&) const { return Json::object({{"entmax15", Json::object()}}); }
+};
+
 // Reads one description; every helper takes the path of what it reads, for errors.
 class Reader {
  public:
@@ -180,13 +190,23 @@ class Reader {
   }
 
   Normaliser read_normaliser(const Json& json) const {
-    const auto& [kind, body] = alternative(json, "normaliser", "softmax");
-    if (kind != "softmax") unknown("normaliser", kind, "softmax");
-    Fields fields(body, where_, "normaliser.softmax");
-    Softmax softmax;
-    if (const Json* sinks = present(fields, "sinks")) softmax.sinks = tensor(fields, "sinks", *sinks);
+    constexpr const char* kKnown = "softmax, sparsemax, entmax15";
+    const auto& [kind, body] = alternative(json, "normaliser", kKnown);
+    Fields fields(body, where_, "normaliser." + kind);
+    Normaliser normaliser;
+    if (kind == "softmax") {
+      Softmax softmax;
+      if (const Json* sinks = present(fields, "sinks")) softmax.sinks = tensor(fields, "sinks", *sinks);
+      normaliser = softmax;
+    } else if (kind == "sparsemax") {
+      normaliser = Sparsemax{};
+    } else if (kind == "entmax15") {
+      normaliser = Entmax15{};
+    } else {
+      unknown("normaliser", kind, kKnown);
+    }
     fields.refuse_rest();
-    return softmax;
+    return normaliser;
   }
 
   const std::string& where_;
@@ -219,12 +239,10 @@ std::string to_json(const AttentionSpec& spec) {
     topology["visible"] = rule_to_json(
         *spec.topology.visible, count > 0 ? std::span(names).subspan(static_cast<size_t>(first), count) : std::span<const std::string>());
   }
-  Json softmax = Json::object();
-  if (std::get<Softmax>(spec.normaliser).sinks) softmax["sinks"] = "sinks";
   return Json::object({{"pair", Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}})},
                        {"terms", terms},
                        {"topology", topology},
-                       {"normaliser", Json::object({{"softmax", softmax}})}})
+                       {"normaliser", std::visit(NormaliserToJson{}, spec.normaliser)}})
       .dump();
 }
 

@@ -252,6 +252,7 @@ ViewFrame PageWriter::weights_frame(const HeadLook& at, const FamilyFacts& known
     sums.push_back(static_cast<float>(sum));
   }
   for (const Frame& frame : map.frames()) {
+    if (!std::holds_alternative<Softmax>(frame.record.spec.normaliser)) continue;
     const Tensor rows = log_sum_exp(frame.record.rows).select(0, 0).select(0, at.head).contiguous();
     std::copy_n(rows.data<float>(), rows.numel(), lse.begin() + static_cast<std::ptrdiff_t>(frame.queries.begin));
   }
@@ -402,9 +403,10 @@ void PageWriter::add_heads(const FamilyFacts& known) {
   }
 }
 
-// Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, segments.
+// Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, segments, softmax.
 bool qk_can_say(const AttentionSpec& spec) {
-  bool plain = !spec.topology.mask && !spec.topology.lists && !spec.topology.visible;
+  bool plain = !spec.topology.mask && !spec.topology.lists && !spec.topology.visible &&
+               std::holds_alternative<Softmax>(spec.normaliser);
   for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
   // The page caps first and adds ALiBi after; its ALiBi counts keys before the query only.
   if (spec.terms.size() == 2)

@@ -132,7 +132,7 @@ FamilyFacts LiveSource::find_facts(const MapFamily& family) {
   }
   if (!map.frames().empty()) {
     const AttentionSpec& spec = map.frames()[0].record.spec;
-    facts.sums_to_one = !std::get<Softmax>(spec.normaliser).sinks.has_value();
+    facts.sums_to_one = rows_sum_to_one(spec);
     facts.summary = summary_of(spec, family.d_k);
   }
   facts.sinks = find_family_sinks(facts);

@@ -98,9 +98,9 @@ double entropy_of(const float* weights, int64_t count, const KeptRow& kept, int6
   for (int64_t j = 0; j < count; ++j) {
     if (weights[j] > 0) sum -= static_cast<double>(weights[j]) * std::log(static_cast<double>(weights[j]));
   }
-  const auto& sinks = std::get<Softmax>(kept.record->spec.normaliser).sinks;
-  if (!sinks) return sum;
-  const double logit = static_cast<double>(sinks->data<float>()[head * sinks->stride(0)]);
+  const Softmax* softmax = std::get_if<Softmax>(&kept.record->spec.normaliser);
+  if (!softmax || !softmax->sinks) return sum;
+  const double logit = static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)]);
   const double share =
       std::exp2(logit * 1.44269504088896340736 - stat(kept.record->rows.m, head, kept.row)) / stat(kept.record->rows.l, head, kept.row);
   return share > 0 ? sum - share * std::log(share) : sum;
@@ -164,6 +164,7 @@ LiveSource::Line LiveSource::row_line(const LineLook& look, const LookOptions& o
         if (wanted > 1) continue;
         const KeptRow kept = kept_row(map, begin);
         line.entropy = entropy_of(weights, keys, kept, look.at.head);
+        if (!std::holds_alternative<Softmax>(kept.record->spec.normaliser)) continue;
         line.log_sum_exp = stat(kept.record->rows.m, look.at.head, kept.row) * 0.69314718055994530942 +
                            std::log(stat(kept.record->rows.l, look.at.head, kept.row));
       }

@@ -204,18 +204,22 @@ Json LiveSource::verify(const VerifyLook& look, const LookOptions& options) {
       if (options.progress) options.progress(0);
       const Frame* frame = frame_of(map, query);
       const OracleRow eager = oracle_row(frame->record, Tensor(), 0, head, query - frame->queries.begin);
+      // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1): usually 4εS suffices, but equal terms round the same way.
+      const double delta = (4 + static_cast<double>(known.shape.d_k) / 2) * 0x1p-23 * eager.largest;
       std::vector<double> expected(static_cast<size_t>(known.keys), std::numeric_limits<double>::quiet_NaN());
+      std::vector<double> errors(static_cast<size_t>(known.keys), 0);
       for (size_t j = 0; j < eager.weights.size(); ++j) {
-        expected[frame->keys.empty() ? j : static_cast<size_t>(frame->keys[j])] = eager.weights[j];
+        const size_t key = frame->keys.empty() ? j : static_cast<size_t>(frame->keys[j]);
+        expected[key] = eager.weights[j];
+        if (eager.scores[j] > -std::numeric_limits<double>::infinity())
+          errors[key] = weight_error(frame->record.spec.normaliser, eager, j, delta);
       }
       const std::vector<float> shown = map.row(head, query).weights();
       for (const Range& range : keys) {
         for (int64_t key = range.begin; key < range.end; ++key) {
           const size_t j = static_cast<size_t>(key);
           const double factor = norm.empty() ? 1.0 : static_cast<double>(norm[j]);
-          // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1): usually 4εS suffices, but equal terms round the same way.
-          const double steps = 4 + static_cast<double>(known.shape.d_k) / 2;
-          const double allowed = std::abs(expected[j]) * factor * (1.2e-6 + steps * 0x1p-23 * eager.largest) + 1e-37;
+          const double allowed = factor * (std::abs(expected[j]) * 1.2e-6 + errors[j]) + 1e-37;
           const double used = norm.empty() ? static_cast<double>(shown[j])
                                            : static_cast<double>(static_cast<float>(static_cast<double>(shown[j]) * factor));
           verdict.take(at, query, key, used, expected[j] * factor, allowed);

@@ -97,6 +97,12 @@ std::vector<int32_t> words_of(const RunText& text) {
   return out;
 }
 
+struct NameOf {
+  std::string operator()(const Softmax&) const { return "softmax"; }
+  std::string operator()(const Sparsemax&) const { return "sparsemax"; }
+  std::string operator()(const Entmax15&) const { return "entmax-1.5"; }
+};
+
 std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
   const Dot& dot = std::get<Dot>(spec.pair);
   const double usual = 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
@@ -119,12 +125,13 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
     sees = format("a token sees {} before and {} after it", band.back ? with_commas(*band.back) : "all",
                   band.ahead ? with_commas(*band.ahead) : "all");
   }
-  std::string out = "softmax(" + score + "), " + sees;
+  std::string out = std::visit(NameOf{}, spec.normaliser) + ("(" + score) + "), " + sees;
   if (spec.topology.segments) out += ", of its own segment";
   if (spec.topology.mask) out += ", where the mask allows";
   if (spec.topology.visible) out += ", where the rule allows";
   if (spec.topology.lists) out += ", of its own list";
-  if (std::get<Softmax>(spec.normaliser).sinks) out += "; a sink logit takes part of every row";
+  const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
+  if (softmax && softmax->sinks) out += "; a sink logit takes part of every row";
   return out;
 }
 

@@ -261,7 +261,7 @@ TEST(Oracle, AgreesWithAHandMadeRowAndNamesItsSizes) {
   EXPECT_EQ(row.out[0], -1);
   EXPECT_EQ(row.absolute[0], 3);
   EXPECT_EQ(row.row_sum, 1);
-  EXPECT_DOUBLE_EQ(row.log_sum_exp, -0.5 + std::log(2.0));
+  EXPECT_DOUBLE_EQ(row.m * std::log(2.0) + std::log(row.l), -0.5 + std::log(2.0));
 }
 
 }  // namespace

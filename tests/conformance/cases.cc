@@ -38,7 +38,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"no segments", "documents", "documents 1", "key padding", "negative ids"},
     {"no mask", "mask bhqk", "mask 11qk", "mask b11k", "mask 1h1k", "mask 11qk transposed"},
     {"no lists", "edges", "edges bh with bias", "blocks 1x16", "blocks 16x24 h with bias", "blocks 64x64 b", "blocks 50x8"},
-    {"no sinks", "sinks"},
+    {"softmax", "sinks", "sparsemax", "entmax15"},
     {"scale null", "scale 0.05", "scale -0.3"},
     {"heads 1/1", "heads 2/2", "heads 4/2", "heads 6/1", "heads 3/3"},
     {"d 64/64", "d 1/1", "d 32/48", "d 80/16", "d 7/5", "d 128/33", "d 16/96"},
@@ -47,7 +47,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"contiguous", "length first", "channels apart", "unaligned", "pages", "pages, length first", "q shared by heads"},
     {"batch 1", "batch 3"},
     {"sizes 1", "sizes 6", "sizes 0.01"}};
-enum Factor : size_t { kTerms, kBand, kSegments, kMask, kLists, kSinks, kScale, kHeads, kWidths, kLengths, kLayout, kBatch, kSizes };
+enum Factor : size_t { kTerms, kBand, kSegments, kMask, kLists, kNormaliser, kScale, kHeads, kWidths, kLengths, kLayout, kBatch, kSizes };
 
 using Choice = std::vector<size_t>;
 
@@ -304,7 +304,9 @@ Case build(const Choice& choice, size_t index) {
   c.spec.topology.segments = make_segments(random, choice[kSegments], c.shape);
   c.spec.topology.mask = make_mask(random, choice[kMask], c.shape);
   add_lists(random, value(kLists), c);
-  if (choice[kSinks] == 1) c.spec.normaliser = Softmax{normal(random, {heads}, 3)};
+  if (value(kNormaliser) == "sinks") c.spec.normaliser = Softmax{normal(random, {heads}, 3)};
+  if (value(kNormaliser) == "sparsemax") c.spec.normaliser = Sparsemax{};
+  if (value(kNormaliser) == "entmax15") c.spec.normaliser = Entmax15{};
   const std::string layout = value(kLayout);
   const float deviation = choice[kSizes] == 0 ? 1.0f : choice[kSizes] == 1 ? 6.0f : 0.01f;
   c.q = layout == "q shared by heads" ? normal(random, {batch, 1, queries, d_k}, deviation).expand({batch, heads, queries, d_k})

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <string>
 
 #include "backends/oracle.h"
 #include "backends/registry.h"
+#include "bounds.h"
 #include "cases.h"
 #include "tolerance.h"
 
@@ -177,18 +179,20 @@ TEST_P(Extremes, NaNAndInfinityOfABiasReachTheirRowsOnly) {
   }
 }
 
-TEST_P(Extremes, RowsThatSeeNothingAreZerosWithOrWithoutSinkLogits) {
+TEST_P(Extremes, RowsThatSeeNothingAreZerosUnderEveryNormaliser) {
   const Inputs in = inputs();
   for (Hiding hiding : hidings()) {
-    for (const bool sinks : {false, true}) {
-      if (sinks) hiding.spec.normaliser = Softmax{Tensor::from<float>({0.5f, 3}, {2})};
+    for (const char* name : {"softmax", "sinks", "sparsemax", "entmax-1.5"}) {
+      if (name == std::string("sinks")) hiding.spec.normaliser = Softmax{Tensor::from<float>({0.5f, 3}, {2})};
+      if (name == std::string("sparsemax")) hiding.spec.normaliser = Sparsemax{};
+      if (name == std::string("entmax-1.5")) hiding.spec.normaliser = Entmax15{};
       // Twice as many queries as keys under the causal band: the first ones stand before key 0.
       const bool band = hiding.name == "causal";
       const Tensor k = band ? in.k.slice(2, 0, 60) : in.k, v = band ? in.v.slice(2, 0, 60) : in.v;
       const Result result = run(backend_, hiding.spec, in.q, k, v);
       const int64_t empty = band ? 31 : hiding.name == "segments" ? 70 : 50;
       if (hiding.name == "window") continue;
-      SCOPED_TRACE(hiding.name + (sinks ? " with sinks" : ""));
+      SCOPED_TRACE(hiding.name + ", " + name);
       EXPECT_TRUE(same_bits(row_of(result.out, 1, empty), std::vector<float>(24, 0)));
       EXPECT_EQ(result.record.rows.m.data<float>()[kLength + empty], -kInfinity);
       EXPECT_EQ(result.record.rows.l.data<float>()[kLength + empty], 0);
@@ -200,6 +204,60 @@ TEST_P(Extremes, RowsThatSeeNothingAreZerosWithOrWithoutSinkLogits) {
       EXPECT_EQ(swept.distance.data<float>()[1], 0);
       EXPECT_EQ(swept.received.data<float>()[k.size(2) + 3], 0);
       EXPECT_EQ(swept.offsets.data<float>()[129 + 64], 0);
+    }
+  }
+}
+
+TEST_P(Extremes, OfASparseRowOnlyTheSupportIsRead) {
+  const Inputs in = inputs();
+  for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{})}) {
+    int inside = 0, outside = 0;
+    for (Hiding hiding : hidings()) {
+      hiding.spec.normaliser = normaliser;
+      const Result clean = run(backend_, hiding.spec, in.q, in.k, in.v);
+      for (const int64_t key : {0, 37, 99}) {
+        const Result value = run(backend_, hiding.spec, in.q, in.k, with(in.v, key, kNaN));
+        const Result score = run(backend_, hiding.spec, in.q, with(in.k, key, kNaN), in.v);
+        for (int64_t query = 0; query < kLength; ++query) {
+          SCOPED_TRACE(hiding.name + ": key " + std::to_string(key) + ", query " + std::to_string(query));
+          if (look(backend_, clean.record, 0, 1, {query}, {key, key + 1})[0] > 0) {
+            ASSERT_TRUE(all_nan(row_of(value.out, 1, query))) << "a value with a weight";
+            ++inside;
+          } else {
+            ASSERT_TRUE(same_bits(row_of(value.out, 1, query), row_of(clean.out, 1, query))) << "a value without one";
+            outside += hiding.sees(query, key);
+          }
+          if (hiding.sees(query, key)) {
+            ASSERT_TRUE(all_nan(row_of(score.out, 1, query))) << "a visible key of NaN";
+          } else {
+            ASSERT_TRUE(same_bits(row_of(score.out, 1, query), row_of(clean.out, 1, query))) << "a hidden key of NaN";
+          }
+        }
+      }
+    }
+    EXPECT_GT(inside, 20);
+    EXPECT_GT(outside, 20);
+  }
+}
+
+TEST_P(Extremes, ThresholdsHoldForEqualScoresForLargeOnesAndForInfinity) {
+  constexpr int64_t kKeys = 3000;  // many tiles, and a guess from some of the keys
+  for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{})}) {
+    const AttentionSpec spec{.pair = Dot{1}, .normaliser = normaliser};
+    for (const float size : {0.0f, 1.0f, 100.0f}) {
+      const Tensor q = Tensor::from<float>({size, size, size}, {1, 1, 3, 1}),
+                   v = Tensor::from(std::vector<float>(kKeys, 2), {1, 1, kKeys, 1});
+      Tensor k = Tensor::from(std::vector<float>(kKeys, size), {1, 1, kKeys, 1});
+      const Result equal = run(backend_, spec, q, k, v);
+      EXPECT_NEAR(row_of(equal.out, 0, 1)[0], 2, 1e-5) << size;
+      k.mutable_data<float>()[2999] = size + 1;  // alone above the others by `size`
+      const Result one = run(backend_, spec, q, k, v);
+      const auto weights = look(backend_, one.record, 0, 0, {2}, {0, kKeys});
+      const OracleRow row = oracle_row(spec, q, k, v, 0, 0, 2);
+      const RowBounds bounds = bounds_of(spec, row, k, v, 0, 0);
+      for (size_t j = 0; j < weights.size(); ++j) ASSERT_NEAR(weights[j], row.weights[j], bounds.weights[j]) << size << " key " << j;
+      k.mutable_data<float>()[5] = kInfinity;
+      EXPECT_TRUE(std::isnan(row_of(run(backend_, spec, q, k, v).out, 0, 0)[0])) << size;
     }
   }
 }

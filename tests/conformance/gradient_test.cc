@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "backends/oracle.h"
 #include "backends/ref/backward.h"
 #include "backends/registry.h"
 #include "base/parallel.h"
+#include "base/random.h"
 #include "cases.h"
 #include "tolerance.h"
 
@@ -39,35 +41,53 @@ const Gradients& expected_of(size_t index) {
   return cache.emplace(index, reference::gradients(record, c.v, upstream_of(c, index), /*exact=*/true)).first->second;
 }
 
+// A loss, and a sum over which keys have a weight: normalisers with a threshold have slopes only where that does not change.
+struct Loss {
+  double value = 0;
+  uint64_t support = 0;
+};
+
 // Σ out·d_out over all rows of one sequence and one key head's query heads, in double.
-double loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads) {
+Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads) {
   const int64_t rows = heads.size() * c.shape.queries;
   std::vector<double> parts(static_cast<size_t>(rows), 0);
+  std::vector<uint64_t> supports(static_cast<size_t>(rows), 0);
   parallel_for(rows, [&](int64_t row, int) {
     const int64_t head = heads.begin + row / c.shape.queries, query = row % c.shape.queries;
     const OracleRow out = oracle_row(c.spec, c.q, c.keys, c.v, batch, head, query);
     const float* upstream = d_out.data<float>() + batch * d_out.stride(0) + head * d_out.stride(1) + query * d_out.stride(2);
     for (int64_t ch = 0; ch < c.shape.d_v; ++ch)
       parts[static_cast<size_t>(row)] += out.out[static_cast<size_t>(ch)] * static_cast<double>(upstream[ch * d_out.stride(3)]);
+    if (std::holds_alternative<Softmax>(c.spec.normaliser)) return;
+    for (size_t j = 0; j < out.weights.size(); ++j) {
+      if (out.weights[j] > 0) supports[static_cast<size_t>(row)] += mix_bits(static_cast<uint64_t>(row) << 32 | j);
+    }
   });
-  double sum = 0;
-  for (const double part : parts) sum += part;
+  Loss sum;
+  for (const double part : parts) sum.value += part;
+  for (const uint64_t support : supports) sum.support += support;
   return sum;
 }
 
-// d loss / d element by differences; the element is put back.
-template <class Loss>
-double difference(float& element, const Loss& loss_now) {
+// d loss / d element by differences, NaN near a kink; the element is put back.
+template <class LossNow>
+double difference(float& element, const LossNow& loss_now) {
   const float x = element;
+  const uint64_t support = loss_now().support;
+  bool is_smooth = true;
   const auto slope = [&](float step) {
     element = x + step;
-    const double above = loss_now(), to = static_cast<double>(element);
+    const Loss above = loss_now();
+    const double to = static_cast<double>(element);
     element = x - step;
-    const double below = loss_now(), from = static_cast<double>(element);
+    const Loss below = loss_now();
+    const double from = static_cast<double>(element);
     element = x;
-    return (above - below) / (to - from);
+    is_smooth = is_smooth && above.support == support && below.support == support;
+    return (above.value - below.value) / (to - from);
   };
-  return (4 * slope(0x1p-11F) - slope(0x1p-10F)) / 3;
+  const double slopes = (4 * slope(0x1p-11F) - slope(0x1p-10F)) / 3;
+  return is_smooth ? slopes : std::numeric_limits<double>::quiet_NaN();
 }
 
 // A few elements of a tensor, as offsets into its memory and row-major indices.
@@ -93,14 +113,16 @@ std::vector<Element> some_elements(Tensor& tensor, Random& random, int count) {
   return out;
 }
 
-void expect_slope(const char* what, const std::vector<Sum>& gradient, const Element& element, double slope) {
-  if (!std::isfinite(*element.address)) return;  // a bias of −∞ hides its pair: there is no slope
+// Returns whether there was a slope to compare with.
+bool expect_slope(const char* what, const std::vector<Sum>& gradient, const Element& element, double slope) {
+  if (!std::isfinite(*element.address) || std::isnan(slope)) return false;  // a bias of −∞ hides its pair: there is no slope
   const Sum& found = gradient[element.index];
   EXPECT_NEAR(found.value, slope, 2e-6 * found.size + 1e-9) << what << " element " << element.index;
+  return true;
 }
 
 TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
-  int compared = 0, operands = 0;
+  int compared = 0, operands = 0, sparse = 0;
   for (size_t index = 0; index < cases().size() && !HasFailure(); ++index) {
     Case c = cases()[index];
     const AttentionShape& s = c.shape;
@@ -114,15 +136,21 @@ TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
     const auto of_heads = [&](int64_t batch, int64_t first, int64_t count) {
       return [&, batch, first, count] { return loss(c, d_out, batch, {first, first + count}); };
     };
-    for (const Element& e : some_elements(c.q, random, 2))
-      expect_slope("q", expected.q, e, difference(*e.address, of_heads(e.at[0], e.at[1], 1)));
+    for (const Element& e : some_elements(c.q, random, 2)) {
+      const bool is_smooth = expect_slope("q", expected.q, e, difference(*e.address, of_heads(e.at[0], e.at[1], 1)));
+      sparse += is_smooth && !std::holds_alternative<Softmax>(c.spec.normaliser);
+    }
     for (const Element& e : some_elements(c.k, random, 2))
       expect_slope("k", expected.k, e, difference(*e.address, of_heads(e.at[0], e.at[1] * group, group)));
     for (const Element& e : some_elements(c.v, random, 1))
       expect_slope("v", expected.v, e, difference(*e.address, of_heads(e.at[0], e.at[1] * group, group)));
     const auto everything = [&] {
-      double sum = 0;
-      for (int64_t b = 0; b < s.batch; ++b) sum += loss(c, d_out, b, {0, s.heads});
+      Loss sum;
+      for (int64_t b = 0; b < s.batch; ++b) {
+        const Loss part = loss(c, d_out, b, {0, s.heads});
+        sum.value += part.value;
+        sum.support += part.support * static_cast<uint64_t>(2 * b + 1);
+      }
       return sum;
     };
     size_t next = 0;
@@ -131,12 +159,13 @@ TEST(Gradients, OfTheReferenceAreTheSlopesOfTheOracle) {
       if (operand.dtype() != DType::kF32) return;
       operand = operand.clone();
       for (const Element& e : some_elements(operand, random, 2))
-        expect_slope(name.c_str(), gradient, e, difference(*e.address, everything)), ++operands;
+        operands += expect_slope(name.c_str(), gradient, e, difference(*e.address, everything));
     });
     ++compared;
   }
   EXPECT_GT(compared, 100);
   EXPECT_GT(operands, 100);
+  EXPECT_GT(sparse, 50);
 }
 
 class Backward : public testing::TestWithParam<const Backend*> {

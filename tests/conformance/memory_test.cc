@@ -13,6 +13,7 @@
 
 #include "backends/oracle.h"
 #include "backends/registry.h"
+#include "bounds.h"
 #include "cases.h"
 #include "clearhead/map.h"
 #include "tolerance.h"
@@ -56,10 +57,11 @@ void expect_rows(const Result& result, const AttentionSpec& spec, const Tensor& 
   for (int64_t n = 0; n < 64; ++n) {
     const int64_t query = n * (queries - 1) / 63;
     const OracleRow row = oracle_row(spec, record.q, record.keys, v, 0, heads - 1, query);
+    const RowBounds bounds = bounds_of(spec, row, record.keys, v, 0, 0);
     for (int64_t c = 0; c < width; ++c) {
       const size_t channel = static_cast<size_t>(c);
       ASSERT_NEAR(static_cast<double>(result.out.data<float>()[((heads - 1) * queries + query) * width + c]), row.out[channel],
-                  tolerance::forward(row.largest) * row.absolute[channel] + tolerance::kUnderflow)
+                  bounds.out[channel])
           << "query " << query;
     }
   }
@@ -115,6 +117,8 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded(backend, "mask", mask, q, k, v);
   expect_bounded(backend, "segments", segments, q, k, v);
   expect_bounded(backend, "sinks", {.topology = causal(), .normaliser = Softmax{normal(random, {2})}}, q, k, v);
+  expect_bounded(backend, "sparsemax", {.normaliser = Sparsemax{}}, q, k, v);
+  expect_bounded(backend, "entmax-1.5", {.topology = causal(), .normaliser = Entmax15{}}, q, k, v);
   expect_bounded_sweep(backend, q, k, v);
 }
 

@@ -5,10 +5,12 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "backends/oracle.h"
 #include "backends/registry.h"
 #include "base/parallel.h"
+#include "bounds.h"
 #include "cases.h"
 #include "clearhead/map.h"
 #include "tolerance.h"
@@ -19,15 +21,21 @@ namespace {
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 constexpr int64_t kReach = 5;
 
+struct Row : OracleRow {
+  RowBounds bounds{};
+};
+
 // The last head of the last sequence, whole.
-const std::vector<OracleRow>& last_head_of(size_t index) {
-  static std::map<size_t, std::vector<OracleRow>> cache;
+const std::vector<Row>& last_head_of(size_t index) {
+  static std::map<size_t, std::vector<Row>> cache;
   auto [at, fresh] = cache.try_emplace(index);
   const Case& c = cases()[index];
   if (!fresh) return at->second;
   at->second.resize(static_cast<size_t>(c.shape.queries));
   parallel_for(c.shape.queries, [&, &rows = at->second](int64_t i, int) {
-    rows[static_cast<size_t>(i)] = oracle_row(c.spec, c.q, c.keys, c.v, c.shape.batch - 1, c.shape.heads - 1, i);
+    OracleRow row = oracle_row(c.spec, c.q, c.keys, c.v, c.shape.batch - 1, c.shape.heads - 1, i);
+    RowBounds bounds = bounds_of(c.spec, row, c.keys, c.v, c.shape.batch - 1, c.shape.key_heads - 1);
+    rows[static_cast<size_t>(i)] = {std::move(row), std::move(bounds)};
   });
   return at->second;
 }
@@ -57,7 +65,7 @@ struct Sums {
 
 struct Where {
   const Case& c;
-  const std::vector<OracleRow>& head;
+  const std::vector<Row>& head;
   const std::vector<int64_t>& rows;
 };
 
@@ -67,17 +75,25 @@ int64_t cell_of(int64_t item, int64_t count, int64_t cells) {
   return cell;
 }
 
-void add_row(const Where& where, const SweepRequest& request, int64_t query, Sums& sums) {
+// p ln p; of an error of p, what it makes of that.
+double surprise(double p, double error, bool of_errors) {
+  if (of_errors) return error > 0 ? error * (std::abs(std::log(std::max(p, error))) + 1) : 0;
+  return p > 0 ? -p * std::log(p) : 0;
+}
+
+// Adds the row's weights, or what they may be off by.
+void add_row(const Where& where, const SweepRequest& request, int64_t query, bool of_errors, Sums& sums) {
   const AttentionShape& shape = where.c.shape;
   const int64_t position = query + (where.c.spec.topology.band.align == Align::kEnd ? shape.keys - shape.queries : 0);
-  const OracleRow& row = where.head[static_cast<size_t>(query)];
+  const Row& row = where.head[static_cast<size_t>(query)];
   double h = 0, d = 0, matched[2] = {};
-  const double rest = 1 - row.row_sum;  // the share of a sink logit
-  if (row.sees_any && std::get<Softmax>(where.c.spec.normaliser).sinks && rest > 0) h -= rest * std::log(rest);
+  const double rest = rows_sum_to_one(where.c.spec) ? 0 : 1 - row.row_sum;  // the share of a sink logit
+  if (row.sees_any) h += surprise(rest, rest * tolerance::weight(row.largest), of_errors);
   for (int64_t j = 0; j < shape.keys; ++j) {
-    const double p = row.weights[static_cast<size_t>(j)];
+    const double weight = row.weights[static_cast<size_t>(j)], error = row.bounds.weights[static_cast<size_t>(j)];
+    const double p = of_errors ? error : weight;
     if (row.scores[static_cast<size_t>(j)] == kHidden) continue;
-    if (p > 0) h -= p * std::log(p);
+    h += surprise(weight, error, of_errors);
     d += p * static_cast<double>(std::abs(position - j));
     sums.received[static_cast<size_t>(j)] += p;
     sums.offsets[static_cast<size_t>(std::clamp(j - position, -kReach, kReach) + kReach)] += p;
@@ -96,7 +112,7 @@ void add_row(const Where& where, const SweepRequest& request, int64_t query, Sum
   for (size_t m = 0; m < 2; ++m) sums.matches[m].push_back(matched[m]);
 }
 
-Sums sums_of(const Where& where, const SweepRequest& request) {
+Sums sums_of(const Where& where, const SweepRequest& request, bool of_errors = false) {
   Sums sums;
   sums.received.assign(static_cast<size_t>(where.c.shape.keys), 0);
   sums.offsets.assign(2 * kReach + 1, 0);
@@ -104,7 +120,7 @@ Sums sums_of(const Where& where, const SweepRequest& request) {
   sums.largest.assign(cells, 0);
   sums.sum.assign(cells, 0);
   sums.count.assign(cells, 0);
-  for (const int64_t query : where.rows) add_row(where, request, query, sums);
+  for (const int64_t query : where.rows) add_row(where, request, query, of_errors, sums);
   return sums;
 }
 
@@ -123,39 +139,32 @@ std::vector<double> last(const Tensor& tensor, size_t count) {
   return std::vector<double>(end - count, end);
 }
 
-void expect_close(const char* what, const std::vector<double>& found, const std::vector<double>& expected, double relative,
-                  double offset = 0) {
+void expect_close(const char* what, const std::vector<double>& found, const std::vector<double>& expected,
+                  const std::vector<double>& errors, double scale = 1, double offset = 0) {
   for (size_t i = 0; i < expected.size(); ++i) {
-    ASSERT_NEAR(found[i], expected[i], relative * (std::abs(expected[i]) + offset) + 1e-30)
+    ASSERT_NEAR(found[i], scale * expected[i], scale * (tolerance::kSweep * (std::abs(expected[i]) + offset) + errors[i]) + 1e-30)
         << what << " " << i << " of " << expected.size();
   }
 }
 
 void compare(const Where& where, const SweepRequest& request, const SweepResult& result) {
-  const Sums sums = sums_of(where, request);
-  double largest = 0;
-  for (const int64_t query : where.rows) largest = std::max(largest, where.head[static_cast<size_t>(query)].largest);
-  const double bound = tolerance::sweep(largest);
+  const Sums sums = sums_of(where, request), errors = sums_of(where, request, /*of_errors=*/true);
   const size_t rows = where.rows.size();
   const double scale = rows ? static_cast<double>(where.c.shape.queries) / static_cast<double>(rows) : 0;
-  const auto scaled = [&](std::vector<double> values) {
-    for (double& value : values) value *= scale;
-    return values;
-  };
-  expect_close("entropy", last(result.entropy, rows), sums.entropy, bound, 2);
-  expect_close("distance", last(result.distance, rows), sums.distance, bound);
-  expect_close("received", last(result.received, sums.received.size()), scaled(sums.received), bound);
-  expect_close("offsets", last(result.offsets, sums.offsets.size()), scaled(sums.offsets), bound);
-  expect_close("match 1", last(result.matches, rows), sums.matches[1], bound);
-  expect_close("match 0", last(result.matches.slice(0, 0, 1).contiguous(), rows), sums.matches[0], bound);
+  expect_close("entropy", last(result.entropy, rows), sums.entropy, errors.entropy, 1, 2);
+  expect_close("distance", last(result.distance, rows), sums.distance, errors.distance);
+  expect_close("received", last(result.received, sums.received.size()), sums.received, errors.received, scale);
+  expect_close("offsets", last(result.offsets, sums.offsets.size()), sums.offsets, errors.offsets, scale);
+  expect_close("match 1", last(result.matches, rows), sums.matches[1], errors.matches[1]);
+  expect_close("match 0", last(result.matches.slice(0, 0, 1).contiguous(), rows), sums.matches[0], errors.matches[0]);
   const auto most = last(result.pooled_max, sums.largest.size()), mean = last(result.pooled_mean, sums.largest.size());
   for (size_t cell = 0; cell < most.size(); ++cell) {
     if (sums.count[cell] == 0) {
       ASSERT_TRUE(std::isnan(most[cell]) && std::isnan(mean[cell])) << "cell " << cell << " sees nothing";
       continue;
     }
-    ASSERT_NEAR(most[cell], sums.largest[cell], bound * sums.largest[cell] + tolerance::kUnderflow) << "pooled maximum " << cell;
-    ASSERT_NEAR(mean[cell], sums.sum[cell] / sums.count[cell], bound * sums.sum[cell] / sums.count[cell] + tolerance::kUnderflow)
+    ASSERT_NEAR(most[cell], sums.largest[cell], tolerance::kSweep * sums.largest[cell] + errors.largest[cell]) << "pooled maximum " << cell;
+    ASSERT_NEAR(mean[cell], sums.sum[cell] / sums.count[cell], (tolerance::kSweep * sums.sum[cell] + errors.sum[cell]) / sums.count[cell])
         << "pooled mean " << cell;
   }
 }
@@ -221,12 +230,12 @@ TEST_P(Sweeps, ARecordOfSomeRowsIndexesItsOperandsByQuery) {
     const SweepRequest request = everything(c);
     const std::vector<int64_t> rows = {1, 4};
     const SweepResult found = backend_.sweep({.record = part, .request = request, .rows = rows, .grid = grid_over(part, request.cells)});
-    const Sums sums = sums_of({c, last_head_of(index), {kept.begin + 1, kept.begin + 4}}, request);
-    const double bound = tolerance::sweep(std::max(last_head_of(index)[static_cast<size_t>(kept.begin + 1)].largest,
-                                                   last_head_of(index)[static_cast<size_t>(kept.begin + 4)].largest));
-    expect_close("entropy", last(found.entropy, 2), sums.entropy, bound, 2);
-    expect_close("distance", last(found.distance, 2), sums.distance, bound);
-    expect_close("match 0", last(found.matches.slice(0, 0, 1).contiguous(), 2), sums.matches[0], bound);
+    const std::vector<int64_t> queries = {kept.begin + 1, kept.begin + 4};
+    const Where where{c, last_head_of(index), queries};
+    const Sums sums = sums_of(where, request), errors = sums_of(where, request, /*of_errors=*/true);
+    expect_close("entropy", last(found.entropy, 2), sums.entropy, errors.entropy, 1, 2);
+    expect_close("distance", last(found.distance, 2), sums.distance, errors.distance);
+    expect_close("match 0", last(found.matches.slice(0, 0, 1).contiguous(), 2), sums.matches[0], errors.matches[0]);
   }
 }
 
@@ -240,11 +249,11 @@ TEST_P(Sweeps, MapsShowTheOraclesWeightsByEveryLook) {
     const AttentionMap map(run(backend_, c).record);
     const MapHead head = map.head(c.shape.batch - 1, c.shape.heads - 1);
     const int64_t query = c.shape.queries - 1;
-    const OracleRow& expected = last_head_of(index)[static_cast<size_t>(query)];
+    const Row& expected = last_head_of(index)[static_cast<size_t>(query)];
     const MapRow row = head.row(query);
     for (size_t j = 0; j < expected.weights.size(); ++j) {
       const double p = expected.weights[j];
-      ASSERT_NEAR(static_cast<double>(row.weights()[j]), p, p * tolerance::weight(expected.largest) + tolerance::kUnderflow) << "key " << j;
+      ASSERT_NEAR(static_cast<double>(row.weights()[j]), p, expected.bounds.weights[j]) << "key " << j;
       ASSERT_EQ(std::isinf(row.scores()[j]), expected.scores[j] == kHidden) << "key " << j;
     }
     const Tile tile = head.tile({.queries = {query, query + 1}, .keys = {0, c.shape.keys}});
@@ -257,7 +266,7 @@ TEST_P(Sweeps, MapsShowTheOraclesWeightsByEveryLook) {
       ASSERT_TRUE(top[n - 1].score > top[n].score || (top[n - 1].score == top[n].score && top[n - 1].key < top[n].key));
     set_threads(1 + static_cast<int>(index % 4));
     const double mass = static_cast<double>(last(map.mass({query, query + 1}, {0, c.shape.keys}), 1)[0]);
-    ASSERT_NEAR(mass, expected.row_sum, tolerance::kRowSum + tolerance::of_scores(expected.largest));
+    ASSERT_NEAR(mass, expected.row_sum, expected.bounds.row_sum);
   }
 }
 

@@ -68,7 +68,7 @@ Naive naive(const Case& c, const Made& made, int64_t batch, int64_t head, const 
           out.matches[m][static_cast<size_t>(i)] += p;
       }
     }
-    const double sink = any && std::get<Softmax>(c.spec.normaliser).sinks ? 1 - sum : 0;
+    const double sink = any && !rows_sum_to_one(c.spec) ? 1 - sum : 0;
     out.entropy.push_back(entropies - (sink > 0 ? sink * std::log(sink) : 0));
     out.distance.push_back(distances);
   }

@@ -99,8 +99,8 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
             "kUnsupported spec.json: \"pair.additive\" is not understood; this version knows dot");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
             "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
-  EXPECT_EQ(reading_error(R"({"normaliser":{"sparsemax":{}}})"),
-            "kUnsupported spec.json: \"normaliser.sparsemax\" is not understood; this version knows softmax");
+  EXPECT_EQ(reading_error(R"({"normaliser":{"linear":{}}})"),
+            "kUnsupported spec.json: \"normaliser.linear\" is not understood; this version knows softmax, sparsemax, entmax15");
 }
 
 TEST(Spec, WrongKindsAreRefusedByTheirPath) {

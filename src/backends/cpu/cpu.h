@@ -8,6 +8,8 @@
 //   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
 //   forward_split-inl.h  the same, split over keys too           │
+//   forward_strip-inl.h  sparsemax, entmax: all keys of a block │
+//   weight-inl.h    a weight from its score, for every normaliser │
 //   forward_decode-inl.h  few queries, keys in chunks           │
 //   forward_list-inl.h  keys by lists, query by query           │
 //   weights.cc      scores and weights of any rows and keys      │

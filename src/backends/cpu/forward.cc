@@ -12,6 +12,7 @@
 #include "backends/cpu/forward_decode-inl.h"
 #include "backends/cpu/forward_list-inl.h"
 #include "backends/cpu/forward_split-inl.h"
+#include "backends/cpu/forward_strip-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,7 +21,9 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
-  if (goes_by_list(plan.problem.view(0, 0), plan.rows)) {
+  if (plan.problem.kind() != WeightKind::kSoftmax) {
+    forward_strips(plan);
+  } else if (goes_by_list(plan.problem.view(0, 0), plan.rows)) {
     forward_list(plan);
   } else if (plan.rows <= kDecodeQueries) {
     forward_decode(plan);

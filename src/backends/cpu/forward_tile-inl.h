@@ -325,7 +325,7 @@ struct ForwardPlan {
     out_view.d_v = out_view.stride = d_v;
     out_view.pages = view.value_pages;
     out_view.key_head = view.key_head;
-    if (!values.defined()) return out_view;
+    if (!values.defined()) return out_view;  // pages, or none of them yet
     out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);
     out_view.stride = values.stride(2);
     return out_view;

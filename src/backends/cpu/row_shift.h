@@ -1,6 +1,7 @@
 // A row's two numbers in the form the kernels use.
 //
-//   P = 2^(s − m)/ℓ = 2^(s − ⌊m⌋)·inverse,   inverse = 2^(⌊m⌋ − m)/ℓ
+//   softmax      P = 2^(s − m)/ℓ = 2^(s − ⌊m⌋)·inverse,   inverse = 2^(⌊m⌋ − m)/ℓ
+//   the others   m is the record's; inverse is 1
 //
 // The cpu backend's own shifts are integers, so that inverse is 1/ℓ; a record made by another backend has any m.
 #pragma once
@@ -8,14 +9,15 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/cpu/score_view.h"
 #include "clearhead/record.h"
 
 namespace clearhead::cpu {
 
 struct RowShift {
-  float m = 0;              // integral
+  float m = 0;              // softmax: integral
   float inverse = 0;        // 0 for a row that saw nothing
-  double log_sum_exp2 = 0;  // m + log₂ℓ; 0 for a row that saw nothing
+  double log_sum_exp2 = 0;  // softmax: m + log₂ℓ; 0 for a row that saw nothing
   bool saw_nothing = true;
 };
 
@@ -24,6 +26,7 @@ inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t 
   const double shift = static_cast<double>(m.data<float>()[batch * m.stride(0) + head * m.stride(1) + row * m.stride(2)]);
   const double sum = static_cast<double>(l.data<float>()[batch * l.stride(0) + head * l.stride(1) + row * l.stride(2)]);
   if (shift == -std::numeric_limits<double>::infinity()) return {};
+  if (kind_of(record.spec.normaliser) != WeightKind::kSoftmax) return {static_cast<float>(shift), 1, 0, false};
   const double whole = std::floor(shift);
   return {static_cast<float>(whole), static_cast<float>((shift == whole ? 1.0 : std::exp2(whole - shift)) / sum), shift + std::log2(sum),
           false};

@@ -5,6 +5,18 @@
 
 namespace clearhead::cpu {
 
+namespace {
+
+struct KindOf {
+  WeightKind operator()(const Softmax&) const { return WeightKind::kSoftmax; }
+  WeightKind operator()(const Sparsemax&) const { return WeightKind::kSparsemax; }
+  WeightKind operator()(const Entmax15&) const { return WeightKind::kEntmax15; }
+};
+
+}  // namespace
+
+WeightKind kind_of(const Normaliser& normaliser) { return std::visit(KindOf{}, normaliser); }
+
 ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length)
     : spec_(spec), q_(q), keys_(keys), batch_(q.size(0)), heads_(q.size(1)), key_heads_(std::max<int64_t>(1, key_heads(keys))) {
   common_.d_k = q.size(3);
@@ -21,6 +33,7 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
     rows_ = tensor->size(3) <= 1 || tensor->stride(3) == 1 ? *tensor : tensor->contiguous();
     common_.key_stride = rows_.stride(2);
   }
+  common_.kind = kind_of(spec.normaliser);
   common_.band = &spec.topology.band;
   common_.position_offset = first_position(spec.topology.band, query_length, common_.key_length);
   add_lists();
@@ -162,7 +175,8 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
     out.lists.offsets = of(list_offsets_);
     out.lists.blocks = of(list_keys_);
   }
-  if (const auto& sinks = std::get<Softmax>(spec_.normaliser).sinks) out.sink = sinks->data<float>() + head * sinks->stride(0);
+  const Softmax* softmax = std::get_if<Softmax>(&spec_.normaliser);
+  if (softmax && softmax->sinks) out.sink = softmax->sinks->data<float>() + head * softmax->sinks->stride(0);
   return out;
 }
 

@@ -25,6 +25,10 @@ inline constexpr float kNone = -1e30F;     // the shift m of a row that has seen
 inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHidden − kNone) is 0
 inline constexpr float kVisible = -2e30F;  // scores above this are visible
 
+/// How a weight is recomputed from its score: weight-inl.h.
+enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15 };
+WeightKind kind_of(const Normaliser& normaliser);
+
 struct ScoreTerm {
   enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule };
   Kind kind = Kind::kAlibi;
@@ -80,6 +84,7 @@ struct ScoreView {
   const uint8_t* mask = nullptr;
   int64_t mask_query_stride = 0, mask_key_stride = 0;
   ListView lists{};
+  WeightKind kind = WeightKind::kSoftmax;
   const float* sink = nullptr;  // this head's sink logit, natural units; null: none
 
   int64_t query_of(int64_t row) const { return first_query + row; }
@@ -100,6 +105,7 @@ class ScoreProblem {
 
   int64_t batch() const { return batch_; }
   int64_t heads() const { return heads_; }
+  WeightKind kind() const { return common_.kind; }
   int64_t group() const { return heads_ / key_heads_; }  // query heads of one key head
   ScoreView view(int64_t batch, int64_t head) const;
 

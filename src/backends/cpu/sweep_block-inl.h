@@ -21,6 +21,7 @@
 
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/sweep_plan.h"
+#include "backends/cpu/weight-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -125,6 +126,7 @@ struct SweepBlock {
   template <int V>
   HWY_INLINE void weigh(Scores<V>& s, int first) {
     const F32 d;
+    if (plan->problem.kind() != WeightKind::kSoftmax) return weigh_other(s, first);
     if (plan->entropy) {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
         const int at = first + v * kLanes;
@@ -143,6 +145,31 @@ struct SweepBlock {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes), factor = hn::Load(d, inverse + first + v * kLanes);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = exp2_shifted(term_floor(s.c[r * V + v]), shift) * factor; });
+    });
+  }
+
+  // The same where a weight's logarithm is not its score: E += p·log₂p. By way of memory, so that it costs the other path no register.
+  template <int V>
+  HWY_INLINE void weigh_other(Scores<V>& s, int first) {
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), turned + i * kLanes); });
+    weigh_turned(V, first);
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), turned + i * kLanes); });
+  }
+  HWY_NOINLINE void weigh_turned(int vectors, int first) {
+    const F32 d;
+    with_kind(plan->problem.kind(), [&](auto k) CLEARHEAD_INLINE_LAMBDA {
+      for (int v = 0; v < vectors; ++v) {
+        const int at = first + v * kLanes;
+        const Floats shift = hn::Load(d, m + at), factor = hn::Load(d, inverse + at);
+        Floats sum = hn::Load(d, entropy + at);
+        for (int r = 0; r < kRows; ++r) {
+          float* to = turned + (r * vectors + v) * kLanes;
+          const Floats p = weight_of<k()>(term_floor(hn::Load(d, to)), shift, factor);
+          if (plan->entropy) sum = hn::MulAdd(p, log2_of(p), sum);
+          hn::Store(p, d, to);
+        }
+        hn::Store(sum, d, entropy + at);
+      }
     });
   }
 

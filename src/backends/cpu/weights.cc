@@ -1,6 +1,6 @@
 // Weights and scores of any rows of a head against a range of keys: the forward's score kernel with an epilogue that keeps what it sees.
 //
-//   kScore2: s      kWeight: 2^(s − m)·(1/ℓ)      hidden: −∞, 0 or NaN
+//   kScore2: s      kWeight: P (weight-inl.h)      hidden: −∞, 0 or NaN
 //
 // Up to kBlock rows at a time; scores of kChunk keys stay in L1, [key][lane], and are transposed to rows from there. Every weight stands alone, so
 // work may be cut anywhere: by rows, and by keys where rows are few. A shift m that is no integer (a record made elsewhere) is split into ⌊m⌋ and a
@@ -22,6 +22,7 @@
 #include "backends/cpu/row_shift.h"
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/scratch.h"
+#include "backends/cpu/weight-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -35,6 +36,7 @@ struct WeightsBlock {
   float* chunk = nullptr;  // [kChunk][kBlock]
   int64_t first_key = 0;   // of the chunk
   bool scores = false;     // kScore2
+  WeightKind kind = WeightKind::kSoftmax;
   float hidden = 0;
 
   template <int V>
@@ -42,12 +44,14 @@ struct WeightsBlock {
     const F32 d;
     float* to = chunk + (key - first_key) * kBlock + first_vector * kLanes;
     const Floats visible = hn::Set(d, kVisible), other = hn::Set(d, hidden);
-    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      const Floats shift = hn::Load(d, m + (first_vector + v) * kLanes), factor = hn::Load(d, inverse + (first_vector + v) * kLanes);
-      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-        const Floats c = s.c[r * V + v];
-        const Floats value = scores ? c : exp2_shifted(c, shift) * factor;
-        hn::Store(hn::IfThenElse(hn::Lt(c, visible), other, value), d, to + r * kBlock + v * kLanes);
+    with_kind(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const Floats shift = hn::Load(d, m + (first_vector + v) * kLanes), factor = hn::Load(d, inverse + (first_vector + v) * kLanes);
+        unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+          const Floats c = s.c[r * V + v];
+          const Floats value = scores ? c : weight_of<k()>(c, shift, factor);
+          hn::Store(hn::IfThenElse(hn::Lt(c, visible), other, value), d, to + r * kBlock + v * kLanes);
+        });
       });
     });
   }
@@ -128,6 +132,7 @@ void weigh_block(const WeightsCall& call, const ScoreView& view, int64_t begin, 
   }
   using Quantity = WeightsCall::Quantity;
   block.scores = call.quantity == Quantity::kScore2;
+  block.kind = view.kind;
   block.hidden = block.scores                              ? -std::numeric_limits<float>::infinity()
                  : call.quantity == Quantity::kWeightOrNaN ? std::numeric_limits<float>::quiet_NaN()
                                                            : 0;

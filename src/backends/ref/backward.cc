@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "backends/ref/score.h"
+#include "backends/ref/normalise.h"
 
 namespace clearhead::reference {
 namespace {
@@ -13,38 +13,6 @@ constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
 const float* row_of(const Tensor& tensor, int64_t batch, int64_t head, int64_t row) {
   return tensor.data<float>() + batch * tensor.stride(0) + head * tensor.stride(1) + row * tensor.stride(2);
-}
-
-// One row's weights, hidden ones 0, and the share of its sink logit.
-struct RowWeights {
-  std::vector<double> weights{};
-  double sink_share = 0;
-  bool sees_any = false;
-};
-
-RowWeights weights_of(const AttentionRecord& record, const std::vector<double>& scores, int64_t batch, int64_t head, int64_t row,
-                      bool exact) {
-  const auto sink = sink_of(record.spec, head);
-  double m = kHidden, l = 0;
-  if (exact) {
-    for (const double score : scores) m = std::max(m, score * kLog2E);
-    const bool sees_any = m != kHidden;
-    if (sink && sees_any) m = std::max(m, *sink * kLog2E);
-    for (const double score : scores) l += score == kHidden ? 0 : std::exp2(score * kLog2E - m);
-    if (sink && sees_any) l += std::exp2(*sink * kLog2E - m);
-  } else {
-    m = static_cast<double>(*row_of(record.rows.m, batch, head, row));
-    l = static_cast<double>(*row_of(record.rows.l, batch, head, row));
-  }
-  RowWeights out;
-  out.weights.assign(scores.size(), 0);
-  out.sees_any = l != 0;
-  if (!out.sees_any) return out;
-  for (size_t j = 0; j < scores.size(); ++j) {
-    if (scores[j] != kHidden) out.weights[j] = std::exp2(scores[j] * kLog2E - m) / l;
-  }
-  if (sink) out.sink_share = std::exp2(*sink * kLog2E - m) / l;
-  return out;
 }
 
 class Backward {
@@ -68,34 +36,33 @@ class Backward {
     std::vector<double> scores(static_cast<size_t>(keys_)), sizes(static_cast<size_t>(keys_));
     score_row(at, {0, keys_}, scores.data(), sizes.data());
     for (const double size : sizes) to_.largest = std::max(to_.largest, size);
-    const RowWeights row = weights_of(record_, scores, batch, head, query, exact_);
+    const RowWeights row = exact_ ? normalise(record_.spec, head, scores) : weights_of(record_, batch, head, query, scores);
     if (!row.sees_any) return;
     const float* d_out = row_of(d_out_, batch, head, query);
     std::vector<Sum> d_weights(static_cast<size_t>(keys_));
-    Sum mean;  // Σ_j P_ij dP_ij
+    const bool skips = leaves_zeros_out(record_.spec.normaliser);
     for (int64_t j = 0; j < keys_; ++j) {
-      if (scores[static_cast<size_t>(j)] == kHidden) continue;
+      const double weight = row.weights[static_cast<size_t>(j)], size = size_of_weight(record_.spec.normaliser, weight);
+      if (scores[static_cast<size_t>(j)] == kHidden || (weight == 0 && skips)) continue;
       Sum& d_weight = d_weights[static_cast<size_t>(j)];
-      const double weight = row.weights[static_cast<size_t>(j)];
       const Vector value = value_vector(record_.keys, v_, batch, key_head, j);
       Sum* d_value = to_.v.data() + ((batch * key_heads + key_head) * keys_ + j) * d_v_;
       for (int64_t c = 0; c < d_v_; ++c) {
         const double upstream = static_cast<double>(d_out[c * d_out_.stride(3)]);
         const double product = upstream * static_cast<double>(value.first[c * value.step]);
         d_weight.add(product, std::abs(product));
-        d_value[c].add(weight * upstream, weight * std::abs(upstream));
+        d_value[c].add(weight * upstream, size * std::abs(upstream));
       }
-      mean.add(weight * d_weight.value, weight * d_weight.size);
     }
+    Sum mean;
+    const std::vector<Sum> d_scores = reverse_weights(record_.spec.normaliser, row, d_weights, mean);
     for (int64_t j = 0; j < keys_; ++j) {
       if (scores[static_cast<size_t>(j)] == kHidden) continue;
-      const double weight = row.weights[static_cast<size_t>(j)];
-      const Sum& d_weight = d_weights[static_cast<size_t>(j)];
-      const Sum d_score{weight * (d_weight.value - mean.value), weight * (d_weight.size + mean.size)};
-      add_pair(at, key_head, j, reverse_terms(at, j, d_score, to_.operands));
+      add_pair(at, key_head, j, reverse_terms(at, j, d_scores[static_cast<size_t>(j)], to_.operands));
     }
-    if (const auto& sinks = std::get<Softmax>(record_.spec.normaliser).sinks) {
-      to_.operands.at(*sinks, head).add(-row.sink_share * mean.value, row.sink_share * mean.size);
+    const Softmax* softmax = std::get_if<Softmax>(&record_.spec.normaliser);
+    if (softmax && softmax->sinks) {
+      to_.operands.at(*softmax->sinks, head).add(-row.sink_share * mean.value, row.sink_share * mean.size);
     }
   }
 

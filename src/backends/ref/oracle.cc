@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
-#include "backends/ref/score.h"
+#include "backends/ref/normalise.h"
 
 namespace clearhead {
 
@@ -25,7 +26,20 @@ int64_t value_width(const Keys& keys, const Tensor& v) {
   return pages->d_v;
 }
 
+struct WeightError {
+  double score, weight, m, delta;
+  double operator()(const Softmax&) const { return weight * delta; }
+  double operator()(const Sparsemax&) const { return score < m - 2 * delta ? 0 : 2 * delta; }
+  double operator()(const Entmax15&) const { return score / 2 < m - delta ? 0 : (2 * std::sqrt(weight) + delta) * delta; }
+};
+
 }  // namespace
+
+double weight_error(const Normaliser& normaliser, const OracleRow& row, size_t key, double delta) {
+  constexpr double kSolved = 0x1p-22;  // 2ε
+  const double used = std::holds_alternative<Softmax>(normaliser) ? delta : delta + kSolved;
+  return std::visit(WeightError{row.scores[key], row.weights[key], row.m, used}, normaliser);
+}
 
 OracleRow oracle_row(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v, int64_t batch, int64_t head,
                      int64_t query) {
@@ -41,28 +55,21 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   const size_t count = static_cast<size_t>(length);
   OracleRow row;
   row.scores.resize(count);
-  row.weights.assign(count, 0);
   std::vector<double> sizes(count);
   const RowOfScores at{spec, q, keys, batch, head, kept, record.first_query + kept, record.query_length};
   score_row(at, {0, length}, row.scores.data(), sizes.data());
 
-  double largest = kHidden;
   for (size_t j = 0; j < count; ++j) {
-    if (row.scores[j] == kHidden) continue;
-    row.sees_any = true;
-    largest = std::max(largest, row.scores[j]);  // a NaN reaches the row through the sum
-    row.largest = std::max(row.largest, sizes[j]);
+    if (row.scores[j] != kHidden) row.largest = std::max(row.largest, sizes[j]);
   }
-  const auto sink = reference::sink_of(spec, head);
-  if (sink) {
-    largest = std::max(largest, *sink);
-    row.largest = std::max(row.largest, std::abs(*sink));
-  }
-  double sum = sink && row.sees_any ? std::exp(*sink - largest) : 0;
-  for (size_t j = 0; j < count; ++j) {
-    if (row.scores[j] != kHidden) sum += std::exp(row.scores[j] - largest);
-  }
-  row.log_sum_exp = row.sees_any ? largest + std::log(sum) : kHidden;
+  const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
+  if (softmax && softmax->sinks)
+    row.largest = std::max(row.largest, std::abs(static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)])));
+  reference::RowWeights normalised = reference::normalise(spec, head, row.scores);
+  row.sees_any = normalised.sees_any;
+  row.weights = std::move(normalised.weights);
+  row.m = normalised.m;
+  row.l = normalised.l;
 
   const int64_t width = value_width(keys, v);
   row.out.assign(static_cast<size_t>(width), 0);
@@ -70,9 +77,8 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   const int64_t key_head = key_heads(keys) > 0 ? head / (q.size(1) / key_heads(keys)) : 0;
   for (size_t j = 0; j < count; ++j) {
     if (row.scores[j] == kHidden) continue;
-    row.weights[j] = std::exp(row.scores[j] - largest) / sum;
     row.row_sum += row.weights[j];
-    if (width == 0) continue;
+    if (width == 0 || (row.weights[j] == 0 && reference::leaves_zeros_out(spec.normaliser))) continue;
     const Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
     for (int64_t c = 0; c < width; ++c) {
       const double element = static_cast<double>(value.first[c * value.step]);

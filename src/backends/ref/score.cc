@@ -230,10 +230,4 @@ Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& 
   return d_score;
 }
 
-std::optional<double> sink_of(const AttentionSpec& spec, int64_t head) {
-  const Softmax& softmax = std::get<Softmax>(spec.normaliser);
-  if (!softmax.sinks) return std::nullopt;
-  return static_cast<double>(softmax.sinks->data<float>()[head * softmax.sinks->stride(0)]);
-}
-
 }  // namespace clearhead::reference

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "clearhead/look.h"
 #include "clearhead/record.h"
@@ -48,8 +47,5 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
 /// The gradient of the pair's score before the terms (scale·q·k), given that of the score after them; the terms' operands take their parts.
 /// The pair is visible.
 Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands);
-
-/// The head's sink logit, natural units.
-std::optional<double> sink_of(const AttentionSpec& spec, int64_t head);
 
 }  // namespace clearhead::reference

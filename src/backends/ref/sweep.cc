@@ -1,4 +1,4 @@
-// Statistics of whole maps, one row of double weights at a time: P_ij = 2^(s_ij·log₂e − m_i) / ℓ_i from the record's m and ℓ.
+// Statistics of whole maps, one row of double weights at a time: P_ij from its score and the record's m and ℓ.
 //
 // One head of one sequence is one item of work and is summed in the order of its rows, so threads, batch and heads change no bits.
 // Per-key, per-offset sums of sampled rows are scaled by rows kept / rows looked at.
@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-#include "backends/ref/score.h"
+#include "backends/ref/normalise.h"
 #include "base/format.h"
 #include "base/parallel.h"
 
@@ -52,8 +52,7 @@ class HeadSweep {
 
   void take_row(int64_t index) {
     const int64_t row = call_.rows[static_cast<size_t>(index)], query = record_.first_query + row;
-    const int64_t at = batch_ * record_.rows.m.stride(0) + head_ * record_.rows.m.stride(1) + row * record_.rows.m.stride(2);
-    const double m = static_cast<double>(record_.rows.m.data<float>()[at]), l = static_cast<double>(record_.rows.l.data<float>()[at]);
+    const RecordedRow recorded = recorded_row(record_, batch_, head_, row);
     score_row({record_.spec, record_.q, record_.keys, batch_, head_, row, query, record_.query_length}, {0, keys_}, scores_.data());
     const int64_t position = record_.position_of(query);
     std::vector<double> matched(call_.request.matches.size(), 0);
@@ -63,7 +62,7 @@ class HeadSweep {
       const double score = scores_[static_cast<size_t>(j)];
       if (score == kHidden) continue;
       sees_any = true;
-      const double weight = std::exp2(score * kLog2E - m) / l;
+      const double weight = weight_of(record_.spec.normaliser, score, recorded);
       entropy += surprise(weight);
       distance += weight * static_cast<double>(std::abs(position - j));
       sums_.received[static_cast<size_t>(j)] += weight;
@@ -76,8 +75,7 @@ class HeadSweep {
       }
       if (!sums_.cell_sum.empty() && j >= call_.grid.keys.begin && j < call_.grid.keys.end) pool(row, j, weight);
     }
-    const auto sink = sink_of(record_.spec, head_);
-    if (sink && sees_any) entropy += surprise(std::exp2(*sink * kLog2E - m) / l);
+    if (sees_any) entropy += surprise(sink_share(record_.spec, head_, recorded));
     const int64_t looked = static_cast<int64_t>(call_.rows.size());
     if (to_.entropy) to_.entropy[map_ * looked + index] = static_cast<float>(entropy);
     if (to_.distance) to_.distance[map_ * looked + index] = static_cast<float>(distance);

@@ -1,0 +1,69 @@
+// A weight from its score and what the record keeps of its row, for every kind of normaliser. Included once per target.
+//
+//   softmax      2^(c − m)·(1/ℓ)
+//   sparsemax    max(0, c·ln 2 − τ)
+//   entmax-1.5   max(0, c·ln 2/2 − τ)²
+//
+// c is the score in base 2. Forward, weights and sweep take weights from here, so that the forward's support is that of every later look.
+#if defined(CLEARHEAD_CPU_WEIGHT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_WEIGHT_INL_H_
+#undef CLEARHEAD_CPU_WEIGHT_INL_H_
+#else
+#define CLEARHEAD_CPU_WEIGHT_INL_H_
+#endif
+
+#include <type_traits>
+
+#include "backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// log₂ of x > 0 (below 2⁻¹²⁶: −126): exponent and 2·atanh of the mantissa's (f − 1)/(f + 1), f in [1/√2, √2). Error 1e-7 absolute near 1, relative elsewhere.
+HWY_INLINE Floats log2_of(Floats x) {
+  const F32 d;
+  const I32 di;
+  x = hn::Max(hn::Set(d, 1.1754944e-38F), x);
+  const Ints bits = hn::BitCast(di, x), root_half = hn::Set(di, 0x3f3504f3);
+  const Ints exponent = hn::ShiftRight<23>(bits - root_half);
+  const Floats f = hn::BitCast(d, bits - hn::ShiftLeft<23>(exponent)), one = hn::Set(d, 1.0F);
+  const Floats z = (f - one) / (f + one), u = z * z;
+  Floats p = hn::Set(d, 0.32058991F);  // 2·log₂e/(2n + 1)
+  p = hn::MulAdd(p, u, hn::Set(d, 0.41219859F));
+  p = hn::MulAdd(p, u, hn::Set(d, 0.57707801F));
+  p = hn::MulAdd(p, u, hn::Set(d, 0.96179669F));
+  p = hn::MulAdd(p, u, hn::Set(d, 2.8853901F));
+  return hn::MulAdd(p, z, hn::ConvertTo(d, exponent));
+}
+
+inline constexpr float kLn2 = 0.693147180559945309F;
+
+// By how much the score is above the row's threshold, as the power of the kind counts it. NaN stays NaN (the order of Max's operands).
+template <WeightKind kKind>
+HWY_INLINE Floats excess_of(Floats c, Floats tau) {
+  const F32 d;
+  return hn::Max(hn::Zero(d), hn::MulSub(c, hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2), tau));
+}
+
+template <WeightKind kKind>
+HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor) {
+  if constexpr (kKind == WeightKind::kSoftmax) {
+    return exp2_shifted(c, m) * factor;
+  } else {
+    const Floats excess = excess_of<kKind>(c, m);
+    return (kKind == WeightKind::kEntmax15 ? excess * excess : excess) * factor;
+  }
+}
+
+// f(integral constant of the kind).
+template <class F>
+HWY_INLINE void with_kind(WeightKind kind, F&& f) {
+  if (HWY_LIKELY(kind == WeightKind::kSoftmax)) return f(std::integral_constant<WeightKind, WeightKind::kSoftmax>{});
+  if (kind == WeightKind::kSparsemax) return f(std::integral_constant<WeightKind, WeightKind::kSparsemax>{});
+  f(std::integral_constant<WeightKind, WeightKind::kEntmax15>{});
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

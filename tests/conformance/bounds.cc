@@ -1,0 +1,40 @@
+#include "bounds.h"
+
+#include <cmath>
+#include <limits>
+
+#include "backends/ref/score.h"
+#include "tolerance.h"
+
+namespace clearhead::conformance {
+RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head) {
+  const double delta = tolerance::of_scores(row.largest);
+  RowBounds out;
+  out.out.assign(row.out.size(), 0);
+  out.row_sum = tolerance::kRowSum;
+  out.m = delta + tolerance::kEpsilon * (2 + std::abs(row.m));
+  out.l = tolerance::kWeightF32 * row.l;
+  for (size_t j = 0; j < row.weights.size(); ++j) {
+    if (row.scores[j] == -std::numeric_limits<double>::infinity()) {
+      out.weights.push_back(0);
+      continue;
+    }
+    const double error = weight_error(spec.normaliser, row, j, delta);
+    const double underflow = std::holds_alternative<Softmax>(spec.normaliser) ? tolerance::kUnderflow : 0;
+    const double bound = row.weights[j] * tolerance::kWeightF32 + error + underflow;
+    out.weights.push_back(bound);
+    out.row_sum += bound - tolerance::kWeightF32 * row.weights[j];
+    if (std::holds_alternative<Entmax15>(spec.normaliser) && bound > 0) out.l += delta + 2 * tolerance::kEpsilon;
+    if (std::holds_alternative<Sparsemax>(spec.normaliser))
+      out.l += std::abs(row.scores[j] - row.m) <= 2 * delta + 4 * tolerance::kEpsilon ? 1 : 0;
+    if (out.out.empty()) continue;
+    const reference::Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
+    for (size_t c = 0; c < out.out.size(); ++c) {
+      const double element = std::abs(static_cast<double>(value.first[static_cast<int64_t>(c) * value.step]));
+      if (bound > 0) out.out[c] += (bound + (tolerance::kForwardF32 - tolerance::kWeightF32) * row.weights[j]) * element;
+    }
+  }
+  return out;
+}
+
+}  // namespace clearhead::conformance
