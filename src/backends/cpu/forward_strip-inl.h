@@ -215,7 +215,7 @@ HWY_NOINLINE void weigh_list(StripBlock& strip) {
 // o[C channels][V vectors] += Σ_j p[j]·values[j][C channels] over the listed keys j, relative to `base`.
 template <int C, int V>
 HWY_INLINE void add_kept(const int32_t* HWY_RESTRICT list, int64_t count, const float* HWY_RESTRICT p, const float* HWY_RESTRICT values,
-                           int64_t stride, float* HWY_RESTRICT o) {
+                         int64_t stride, float* HWY_RESTRICT o) {
   const F32 d;
   Floats sum[C * V];
   unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
@@ -239,7 +239,7 @@ HWY_INLINE void add_kept(const int32_t* HWY_RESTRICT list, int64_t count, const 
 
 template <int V>
 HWY_NOINLINE void add_kept_values(const int32_t* list, int64_t count, const float* p, const float* values, int64_t stride, int64_t d_v,
-                                    float* o) {
+                                  float* o) {
   int64_t c = 0;
   for (; c + kColumns <= d_v; c += kColumns) add_kept<kColumns, V>(list, count, p, values + c, stride, o + c * kBlock);
   for (; c + 2 <= d_v; c += 2) add_kept<2, V>(list, count, p, values + c, stride, o + c * kBlock);
@@ -248,7 +248,7 @@ HWY_NOINLINE void add_kept_values(const int32_t* list, int64_t count, const floa
 
 // The same sums, where a lane's weight is not zero.
 inline HWY_NOINLINE void add_kept_carefully(const int32_t* list, int64_t count, const float* p, const float* values, int64_t stride,
-                                              const StripBlock& strip) {
+                                            const StripBlock& strip) {
   const F32 d;
   for (int64_t i = 0; i < count; ++i) {
     for (int v = 0; v < strip.vectors; ++v) {
