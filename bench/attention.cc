@@ -18,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-enum class Kind : uint8_t { kForward, kDecode, kSweep, kAgainstSoftmax };
+enum class Kind : uint8_t { kForward, kBackward, kDecode, kSweep, kAgainstSoftmax };
 struct Plan {
   std::string name{};
   Kind kind = Kind::kForward;
@@ -44,6 +44,13 @@ Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, 
   plan.heads = plan.key_heads = heads;
   plan.length = length, plan.d = d, plan.is_causal = is_causal, plan.by_default = by_default;
   if (is_causal) plan.spec.topology = causal();
+  return plan;
+}
+
+Plan backward_plan(int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default) {
+  Plan plan = forward_plan("", heads, length, d, is_causal, by_default);
+  plan.kind = Kind::kBackward;
+  plan.name = format("backward/f32/{}/h{}/n{}/d{}", is_causal ? "causal" : "full", heads, length, d);
   return plan;
 }
 
@@ -105,6 +112,11 @@ std::vector<Plan> all_plans() {
   for (const bool in_pages : {true, false}) {
     for (const int64_t length : {4096, 32768}) plans.push_back(decode_plan(length, 64, in_pages, in_pages || length == 32768));
     plans.push_back(decode_plan(32768, 128, in_pages, false));
+  }
+  for (const bool is_causal : {false, true}) {
+    for (const int64_t d : {64, 128}) plans.push_back(backward_plan(8, 4096, d, is_causal, true));
+    for (const int64_t d : {64, 128}) plans.push_back(backward_plan(1, 4096, d, is_causal, false));
+    plans.push_back(backward_plan(12, 512, 64, is_causal, false));
   }
   for (const bool is_causal : {false, true}) {
     plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 64, is_causal, true));
@@ -265,6 +277,24 @@ double forward_flops(const Plan& plan) {
   return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
 }
 
+ComputeTimes time_sweep(const Plan& plan, const AttentionRecord& record, const Backend& backend, const AttentionOptions& options) {
+  std::vector<int64_t> rows(static_cast<size_t>(plan.length));
+  for (int64_t i = 0; i < plan.length; ++i) rows[static_cast<size_t>(i)] = i;
+  SweepRequest request;
+  request.statistics = plan.statistics;
+  return time_compute(backend.isa, options.seconds_per_case, [&] { backend.sweep({record, request, rows}); });
+}
+
+ComputeTimes time_backward(const Operands& operands, const AttentionRecord& record, const Backend& backend,
+                           const AttentionOptions& options) {
+  const Tensor d_out = random_tensor(operands.out.shape(), 11);
+  Tensor d_q = Tensor::empty(operands.q.shape()), d_k = Tensor::empty(operands.v.shape()), d_v = Tensor::empty(operands.v.shape());
+  std::vector<Tensor> d_operands;
+  return time_compute(backend.isa, options.seconds_per_case, [&] {
+    backend.backward({record, operands.v, operands.out, d_out, d_q, d_k, d_v, d_operands});
+  });
+}
+
 AttentionCase run_compute(const Plan& plan, const Backend& backend, const AttentionOptions& options) {
   Operands operands(plan, plan.length, 7);
   AttentionCase out;
@@ -273,17 +303,18 @@ AttentionCase run_compute(const Plan& plan, const Backend& backend, const Attent
   out.work = forward_flops(plan);
   const auto forward = [&] { operands.forward(backend, plan.spec); };
   ComputeTimes times = time_compute(backend.isa, options.seconds_per_case, forward);
-  if (plan.kind == Kind::kSweep) {
+  if (plan.kind == Kind::kSweep || plan.kind == Kind::kBackward) {
     const double forward_clean = times.clean;
     AttentionRecord record{.spec = plan.spec, .q = operands.q, .keys = operands.keys, .rows = operands.rows};
     record.query_length = plan.length;
     record.stamp = stamp_now(record.spec, record.q, record.keys, backend.isa);
-    std::vector<int64_t> rows(static_cast<size_t>(plan.length));
-    for (int64_t i = 0; i < plan.length; ++i) rows[static_cast<size_t>(i)] = i;
-    SweepRequest request;
-    request.statistics = plan.statistics;
-    out.work /= 2;  // scores only
-    times = time_compute(backend.isa, options.seconds_per_case, [&] { backend.sweep({record, request, rows}); });
+    if (plan.kind == Kind::kSweep) {
+      out.work /= 2;  // scores only
+      times = time_sweep(plan, record, backend, options);
+    } else {
+      out.work *= 2.5;  // five products of a pair, not two
+      times = time_backward(operands, record, backend, options);
+    }
     out.ratio_to_forward = times.clean / forward_clean;
   }
   if (plan.kind == Kind::kAgainstSoftmax) {

@@ -25,15 +25,14 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
   return std::nullopt;
 }
 
-std::optional<std::string> backward_refusal(const AttentionSpec&, const AttentionShape&) {
-  return "no gradients yet; CLEARHEAD_BACKEND=ref has them";
-}
+std::optional<std::string> backward_refusal(const AttentionSpec&, const AttentionShape&) { return std::nullopt; }
 
 const Backend kAvx2Table{.name = "cpu",
                          .isa = InstructionSet::kAvx2,
                          .refusal = refusal,
                          .forward = N_AVX2::forward,
                          .backward_refusal = backward_refusal,
+                         .backward = N_AVX2::backward,
                          .weights = N_AVX2::weights,
                          .sweep = N_AVX2::sweep,
                          .dense = dense_ops(InstructionSet::kAvx2)};
@@ -42,6 +41,7 @@ const Backend kAvx512Table{.name = "cpu",
                            .refusal = refusal,
                            .forward = N_AVX3::forward,
                            .backward_refusal = backward_refusal,
+                           .backward = N_AVX3::backward,
                            .weights = N_AVX3::weights,
                            .sweep = N_AVX3::sweep,
                            .dense = dense_ops(InstructionSet::kAvx512)};

@@ -12,6 +12,7 @@
 //   weight-inl.h    a weight from its score, for every normaliser │
 //   forward_decode-inl.h  few queries, keys in chunks           │
 //   forward_list-inl.h  keys by lists, query by query           │
+//   backward.cc, backward-inl.h  gradients: strips of queries over chunks of keys
 //   weights.cc      scores and weights of any rows and keys      │
 //   sweep.cc, sweep_block-inl.h  statistics of whole maps       ┘
 #pragma once
@@ -45,11 +46,13 @@ namespace N_AVX2 {
 void forward(const ForwardCall& call);
 void weights(const WeightsCall& call);
 SweepResult sweep(const SweepCall& call);
+void backward(const BackwardCall& call);
 }  // namespace N_AVX2
 namespace N_AVX3 {
 void forward(const ForwardCall& call);
 void weights(const WeightsCall& call);
 SweepResult sweep(const SweepCall& call);
+void backward(const BackwardCall& call);
 }  // namespace N_AVX3
 
 }  // namespace cpu

@@ -37,12 +37,6 @@ struct ChunkState {
   float* o() const { return data + 2 * kBlock; }
 };
 
-inline bool is_finite(const float* data, int64_t count) {
-  bool finite = true;
-  for (int64_t i = 0; i < count; ++i) finite &= data[i] - data[i] == 0;
-  return finite;
-}
-
 inline void attend_chunk(BlockJob& job, Range keys, const ChunkState& state) {
   const int64_t o_floats = job.softmax.d_v * kBlock;
   job.attend(keys, false);

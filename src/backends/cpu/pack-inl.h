@@ -101,9 +101,27 @@ inline void describe_lanes(const ScoreView& view, QueryBlock& block) {
   }
 }
 
+/// to[channel][lane] = factor·from[lane][channel·step], to: [width][kBlock], 64-byte aligned.
+inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_t width, int vectors, float factor, float* to) {
+  const F32 d;
+  const Floats scale = hn::Set(d, factor);
+  int64_t channel = 0;
+  for (; step == 1 && channel + 4 <= width; channel += 4) {
+    for (int v = 0; v < vectors; ++v) {
+      Floats t[4];
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(from + v * kLanes, r, channel); });
+      transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
+      float* at = to + channel * kBlock + v * kLanes;
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[r] * scale, d, at + r * kBlock); });
+    }
+  }
+  for (; channel < width; ++channel) {
+    for (int i = 0; i < vectors * kLanes; ++i) to[channel * kBlock + i] = from[i][channel * step] * factor;
+  }
+}
+
 /// Fills a block with `count` ≤ kBlock rows of q; block.qt must point to d_k·kBlock floats.
 inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows, int count, QueryBlock& block) {
-  const F32 d;
   block.count = count;
   block.vectors = (count + kLanes - 1) / kLanes;
   const float* from[kBlock];
@@ -113,22 +131,7 @@ inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows
     from[i] = view.queries + row * view.query_stride;
   }
   describe_lanes(view, block);
-  const Floats factor = hn::Set(d, view.query_factor);
-  int64_t channel = 0;
-  for (; view.query_channel == 1 && channel + 4 <= view.d_k; channel += 4) {
-    for (int v = 0; v < block.vectors; ++v) {
-      Floats t[4];
-      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(from + v * kLanes, r, channel); });
-      transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
-      float* to = block.qt + channel * kBlock + v * kLanes;
-      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[r] * factor, d, to + r * kBlock); });
-    }
-  }
-  for (; channel < view.d_k; ++channel) {
-    for (int i = 0; i < block.vectors * kLanes; ++i) {
-      block.qt[channel * kBlock + i] = from[i][channel * view.query_channel] * view.query_factor;
-    }
-  }
+  to_lanes(from, view.query_channel, view.d_k, block.vectors, view.query_factor, block.qt);
 }
 
 // --- biases and masks of a tile --------------------------------------------------------------------------------------------------------------
@@ -224,6 +227,12 @@ inline HWY_NOINLINE void pack_edges(const ScoreView& view, const ScoreTerm& term
 }
 
 // --- outputs -------------------------------------------------------------------------------------------------------------------------------
+
+inline bool is_finite(const float* data, int64_t count) {
+  bool finite = true;
+  for (int64_t i = 0; i < count; ++i) finite &= data[i] - data[i] == 0;
+  return finite;
+}
 
 // Where rows of the output go: row of lane i at rows[i], channel c at + c·channel.
 struct OutputRows {

@@ -84,11 +84,12 @@ inline HWY_NOINLINE void look_at_bits(const ScoreView& view, const QueryBlock& b
   while (sight.begin < sight.end && scratch.visible[sight.end - 1 - tile] == 0) --sight.end;
 }
 
-/// What the block can see of the key tile that begins at key `tile` (a multiple of kKeyTile); fills the tile's biases and mask bits.
-inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t tile) {
+/// What the block can see of the keys `of` (from a multiple of kRows) of the key tile that begins at key `tile` (a multiple of kKeyTile); fills the
+/// biases and mask bits of what it sees.
+inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t tile, Range of) {
   TileSight sight;
-  sight.begin = std::max(tile, block.first_key());
-  sight.end = std::min({tile + kKeyTile, view.key_length, block.last_key()});
+  sight.begin = std::max(of.begin, block.first_key());
+  sight.end = std::min({of.end, view.key_length, block.last_key()});
   if (!sight.empty() && view.key_segments) look_at_segments(view, block, sight);
   if (!sight.empty() && (view.mask || view.lists)) look_at_bits(view, block, scratch, sight);
   if (sight.empty()) return sight;
@@ -104,6 +105,10 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
     (term.per_edge ? pack_edges : pack_bias)(view, term, block, sight.begin, round_up(sight.end, kRows), to);
   }
   return sight;
+}
+/// The same of the whole tile.
+inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t tile) {
+  return prepare_tile(view, block, scratch, tile, {tile, tile + kKeyTile});
 }
 
 // --- address rules -------------------------------------------------------------------------------------------------------------------------
@@ -130,11 +135,10 @@ struct Panel {
 
 // --- q·k -----------------------------------------------------------------------------------------------------------------------------------
 
-// qt: [d_k][kBlock] from the first of V vectors.
+// s += keys·qt. qt: [d_k][kBlock] from the first of V vectors.
 template <int V, class Address>
-HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+HWY_INLINE void add_dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
   const F32 d;
-  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Zero(d); });
 #pragma GCC unroll 2
   for (int64_t channel = 0; channel < d_k; ++channel) {
     Floats q[V];
@@ -146,6 +150,11 @@ HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t
     qt += kBlock;
     keys.next_channel();
   }
+}
+template <int V, class Address>
+HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Zero(F32()); });
+  add_dot_products<V>(qt, keys, d_k, s);
 }
 
 // --- terms, one vector of pairs at a time: lanes may be queries or keys ----------------------------------------------------------------------
@@ -171,12 +180,14 @@ HWY_INLINE const float* bias_at(const TileScratch& scratch, int64_t index, int64
   return scratch.bias + (index * kKeyTile + key) * kBlock;
 }
 
-template <int V>
+// An epilogue that reverses the terms later has before_term(term, s): it is shown the scores that each term is given.
+template <int V, class Epilogue>
 HWY_INLINE void apply_terms(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
-                            Scores<V>& s) {
+                            Scores<V>& s, Epilogue& epilogue) {
   const F32 d;
   int64_t dense = 0;
   for (const ScoreTerm& term : *view.terms) {
+    if constexpr (requires { epilogue.before_term(term, s); }) epilogue.before_term(term, s);
     if (term.kind == ScoreTerm::Kind::kAlibi) {
       const Floats slope = hn::Set(d, term.slope);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
@@ -302,7 +313,7 @@ HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, 
   } else {
     dot_products<V>(qt, rows_of(view, scratch, sight, key), view.d_k, s);
   }
-  if (view.terms) apply_terms<V>(view, block, scratch, key, first_vector, s);
+  if (view.terms) apply_terms<V>(view, block, scratch, key, first_vector, s, epilogue);
   unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_floor(s.c[i]); });
   hide<V>(view, block, scratch, key, first_vector, hiding, s);
   epilogue(s, key, first_vector);

@@ -129,7 +129,7 @@ struct ReverseTerm {
     operands.at(term.bias, (batch * term.bias.size(1) + head) * term.bias.size(2) + entry_of(at, key)).add(d_score.value, d_score.size);
   }
   void operator()(const SoftCap& term) const {
-    const double bent = std::tanh(before / static_cast<double>(term.cap)), slope = 1 - bent * bent;
+    const double secant = 1 / std::cosh(before / static_cast<double>(term.cap)), slope = secant * secant;  // 1 − tanh² would cancel
     d_score = {d_score.value * slope, d_score.size * slope};
   }
   void operator()(const Rule& term) const {

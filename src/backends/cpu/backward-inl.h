@@ -1,0 +1,463 @@
+// Gradients of one chunk of keys and a pair of blocks of queries. Included once per target.
+//
+//   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = P·(dP − D) → terms in reverse
+//   dQt += K·dS     over the chunk's keys          dV += P·dO,  dK += dS·Q     over the pair's queries
+//
+// The record's m and ℓ become M, integral, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. The factor is in dO, not in P: rows of dO, their
+// sums D = Σ dO·O and therefore dS and dV come out whole, and no pair is multiplied by it. Lanes past the last query and rows that saw nothing have
+// M = 1e30: P = 0.
+//
+// Scores are the forward's own (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over ascending keys, dK and dV of a key over
+// the queries in the order that backward.cc fixes; neither depends on how keys and queries are cut.
+//
+// ±inf and NaN: 0·NaN of a hidden pair is NaN. What is not finite then is done again with `careful` set: P and dS of hidden pairs are −0, and what is
+// not finite meets only pairs without it. Finite results get the same bits. Source: Dao 2023, algorithm 2.
+#if defined(CLEARHEAD_CPU_BACKWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_BACKWARD_INL_H_
+#undef CLEARHEAD_CPU_BACKWARD_INL_H_
+#else
+#define CLEARHEAD_CPU_BACKWARD_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "backends/cpu/forward_tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr int64_t kChunkKeys = 128;  // P and dS of a pair of blocks: 96 KB, in L2 beside the strip
+inline constexpr int kPair = 2;             // blocks whose queries are summed before dK and dV are stored: one alone costs 2 %
+inline constexpr int kGroups = kChunkKeys / kRows;
+static_assert(kKeyTile % kChunkKeys == 0);
+
+// Where the gradient of a score's operand goes. Null pointers: not wanted.
+struct TermGradient {
+  float* bias = nullptr;          // at [query 0, key 0] of this head
+  int64_t bias_query_stride = 0;  // 0: one row for all queries
+  double* slope = nullptr;
+};
+
+// 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
+struct StripBlock {
+  QueryBlock queries;
+  alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
+  float *d_out_t = nullptr, *d_q_t = nullptr;
+  float *q_rows = nullptr, *d_out_rows = nullptr;  // q·scale; dO·f
+};
+
+// The head's keys and values, and where their gradients are summed.
+struct KeySide {
+  const float* values = nullptr;  // row-major, adjacent channels
+  int64_t value_stride = 0, d_v = 0;
+  float *d_keys = nullptr, *d_values = nullptr;  // [key][d_k], [key][d_v]
+};
+
+// Memory of one thread. Sizes: BackwardScratch::floats.
+struct BackwardScratch {
+  float *p = nullptr, *ds = nullptr;  // [kPair][kChunkKeys][kBlock]
+  float* value_tail = nullptr;        // [kRows][d_v]: the last values
+  float* sum_tail = nullptr;          // [kRows][padded width]: gradients of the last keys
+  float* spare = nullptr;             // a row that nobody reads
+  float* before = nullptr;            // [term][kRows·kBlock]: scores that soft-caps were given
+  float* d_bias = nullptr;            // [term][kChunkKeys][kBlock]
+  float* d_slopes = nullptr;          // [term][kBlock]
+  TileScratch tile;
+
+  static int64_t floats(const ScoreView& view, int64_t d_v) {
+    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
+    return 2 * kPair * kChunkKeys * kBlock + 2 * kRows * width + std::max(width, kChunkKeys) + terms * (kRows + kChunkKeys + 1) * kBlock +
+           tile_scratch_floats(view);
+  }
+  void lay_out(const ScoreView& view, int64_t d_v, float* memory) {
+    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
+    p = memory;
+    ds = p + kPair * kChunkKeys * kBlock;
+    value_tail = ds + kPair * kChunkKeys * kBlock;
+    sum_tail = value_tail + kRows * width;
+    spare = sum_tail + kRows * width;
+    before = spare + std::max(width, kChunkKeys);
+    d_bias = before + terms * kRows * kBlock;
+    d_slopes = d_bias + terms * kChunkKeys * kBlock;
+    tile = make_tile_scratch(view, d_slopes + terms * kBlock);
+  }
+};
+
+// The slope of cap·tanh(x / cap) at x: sech² by one exponential, good where 1 − tanh² cancels. Hidden scores give 0.
+HWY_INLINE Floats soft_cap_slope(Floats x, Floats inverse_cap) {
+  const F32 d;
+  const Floats one = hn::Set(d, 1.0F);
+  const Floats t = exp2_shifted(hn::Max(hn::Set(d, -1e4F), hn::Abs(x * inverse_cap) * hn::Set(d, -2.0F * kLog2E)), hn::Zero(d));
+  return hn::Set(d, 4.0F) * t / ((one + t) * (one + t));
+}
+
+// P and dS of one block and the groups of a chunk. The epilogue of for_each_group.
+struct BlockGradients {
+  const ScoreView* view = nullptr;
+  const KeySide* keys = nullptr;
+  const StripBlock* block = nullptr;
+  const BackwardScratch* scratch = nullptr;
+  const std::vector<TermGradient>* wanted = nullptr;  // [term]
+  float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kBlock]
+  int64_t chunk = 0;
+  bool careful = false;
+  int run_count = 0;
+  Run runs[kGroups];
+  uint8_t first[kGroups], last[kGroups];  // vectors of each group that hold P and dS; equal: none
+  alignas(64) float raw[kRows * kBlock];  // [key][vector][lane]: scores of the group, when careful
+
+  void begin(int64_t first_key, int slot) {
+    chunk = first_key;
+    p = scratch->p + slot * kChunkKeys * kBlock;
+    ds = scratch->ds + slot * kChunkKeys * kBlock;
+    run_count = 0;
+    std::fill(first, first + kGroups, uint8_t{0});
+    std::fill(last, last + kGroups, uint8_t{0});
+  }
+
+  HWY_INLINE void note(int32_t key, int first_vector, int vectors) {
+    first[key / kRows] = static_cast<uint8_t>(first_vector);
+    last[key / kRows] = static_cast<uint8_t>(first_vector + vectors);
+    if (run_count > 0 && runs[run_count - 1].first_vector == first_vector && runs[run_count - 1].vectors == vectors &&
+        runs[run_count - 1].end == key) {
+      runs[run_count - 1].end = key + kRows;
+    } else {
+      runs[run_count++] = {key, key + kRows, first_vector, vectors};
+    }
+  }
+
+  // Row-major values; groups that reach past the last key repeat its row: their P is 0.
+  HWY_INLINE RowMajor values_of(int64_t key) const {
+    if (HWY_UNLIKELY(key + kRows > view->key_length)) return copied_value_tail(key);
+    return RowMajor(keys->values + key * keys->value_stride, keys->value_stride);
+  }
+  HWY_NOINLINE RowMajor copied_value_tail(int64_t key) const {
+    for (int64_t r = 0; r < kRows; ++r) {
+      const float* from = keys->values + std::min(key + r, view->key_length - 1) * keys->value_stride;
+      std::copy(from, from + keys->d_v, scratch->value_tail + r * keys->d_v);
+    }
+    return RowMajor(scratch->value_tail, keys->d_v);
+  }
+
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    const F32 d;
+    const int at = first_vector * kLanes;
+    const int32_t in_chunk = static_cast<int32_t>(key - chunk);
+    float *to_p = p + in_chunk * kBlock + at, *to_ds = ds + in_chunk * kBlock + at;
+    if (HWY_UNLIKELY(careful)) unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], d, raw + i * kLanes); });
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Floats shift = hn::Load(d, block->m + at + v * kLanes);
+      unroll<kRows>([&](auto r)
+                        CLEARHEAD_INLINE_LAMBDA { hn::Store(exp2_shifted(s.c[r * V + v], shift), d, to_p + r * kBlock + v * kLanes); });
+    });
+    Scores<V> g;
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Floats minus_mean = hn::Load(d, block->minus_mean + at + v * kLanes);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
+    });
+    add_dot_products<V>(block->d_out_t + at, values_of(key), keys->d_v, g);
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const int64_t offset = r * kBlock + v * kLanes;
+        hn::Store(g.c[r * V + v] * hn::Load(d, to_p + offset), d, to_ds + offset);
+      });
+    });
+    if (HWY_UNLIKELY(careful)) mark_hidden<V>(to_p), mark_hidden<V>(to_ds);
+    if (view->terms) reverse_terms<V>(to_ds, in_chunk, key, first_vector);
+    note(in_chunk, first_vector, V);
+  }
+
+  // What is hidden becomes −0, and nothing else is.
+  template <int V>
+  HWY_NOINLINE void mark_hidden(float* to) {
+    const F32 d;
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < V; ++v) {
+        const Lanes hidden = hn::Lt(hn::Load(d, raw + (r * V + v) * kLanes), hn::Set(d, kVisible));
+        float* at = to + r * kBlock + v * kLanes;
+        hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), hn::Load(d, at) + hn::Zero(d)), d, at);
+      }
+    }
+  }
+
+  // --- terms -----------------------------------------------------------------------------------------------------------------------------
+
+  float* before_of(const ScoreTerm& term) const { return scratch->before + (&term - view->terms->data()) * kRows * kBlock; }
+
+  template <int V>
+  HWY_INLINE void before_term(const ScoreTerm& term, const Scores<V>& s) const {
+    if (term.kind != ScoreTerm::Kind::kSoftCap) return;
+    float* to = before_of(term);
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
+  }
+
+  // d: [kRows][kBlock], the gradient of the scores after all terms, becomes that before them.
+  template <int V>
+  HWY_NOINLINE void reverse_terms(float* d_scores, int32_t in_chunk, int64_t key, int first_vector) {
+    const F32 d;
+    for (size_t t = view->terms->size(); t-- > 0;) {
+      const ScoreTerm& term = (*view->terms)[t];
+      const TermGradient& to = (*wanted)[t];
+      if (term.kind == ScoreTerm::Kind::kSoftCap) {
+        const float* before = before_of(term);
+        for (int r = 0; r < kRows; ++r) {
+          for (int v = 0; v < V; ++v) {
+            float* at = d_scores + r * kBlock + v * kLanes;
+            const Floats slope = soft_cap_slope(hn::Load(d, before + (r * V + v) * kLanes), hn::Set(d, term.inverse_cap));
+            hn::Store(hn::Load(d, at) * slope, d, at);
+          }
+        }
+        if (HWY_UNLIKELY(careful)) mark_hidden<V>(d_scores);
+      } else if (term.kind == ScoreTerm::Kind::kAlibi && to.slope) {
+        add_slope<V>(d_scores, key, first_vector, scratch->d_slopes + t * kBlock);
+      } else if (term.kind == ScoreTerm::Kind::kDense && to.bias) {
+        float* kept = scratch->d_bias + (static_cast<int64_t>(t) * kChunkKeys + in_chunk) * kBlock + first_vector * kLanes;
+        for (int r = 0; r < kRows; ++r) {
+          for (int v = 0; v < V; ++v) hn::Store(hn::Load(d, d_scores + r * kBlock + v * kLanes), d, kept + r * kBlock + v * kLanes);
+        }
+      }
+    }
+  }
+
+  // sums[lane] −= |p − j|·dS
+  template <int V>
+  HWY_INLINE void add_slope(const float* d_scores, int64_t key, int first_vector, float* sums) const {
+    const F32 d;
+    for (int v = 0; v < V; ++v) {
+      const int at = (first_vector + v) * kLanes;
+      const Floats position = hn::Load(d, block->queries.position + at);
+      Floats sum = hn::Load(d, sums + at);
+      for (int r = 0; r < kRows; ++r) {
+        const Floats distance = hn::Abs(position - hn::Set(d, static_cast<float>(key + r)));
+        sum = hn::NegMulAdd(distance, hn::Load(d, d_scores + r * kBlock + v * kLanes), sum);
+      }
+      hn::Store(sum, d, sums + at);
+    }
+  }
+
+  // After the groups of a chunk: what the terms' operands take of it.
+  void begin_terms() {
+    if (view->terms) std::fill(scratch->d_slopes, scratch->d_slopes + view->terms->size() * kBlock, 0.0F);
+  }
+  void finish_terms() {
+    if (!view->terms) return;
+    for (size_t t = 0; t < view->terms->size(); ++t) {
+      const TermGradient& to = (*wanted)[t];
+      if (to.slope) {
+        for (int i = 0; i < block->queries.count; ++i)
+          *to.slope += static_cast<double>(scratch->d_slopes[t * kBlock + static_cast<size_t>(i)]);
+      }
+      if (!to.bias) continue;
+      for (int i = 0; i < run_count; ++i) add_bias(runs[i], scratch->d_bias + static_cast<int64_t>(t) * kChunkKeys * kBlock, to);
+    }
+  }
+
+  // The run's dS to the rows of the bias's gradient, or summed to its one row.
+  HWY_NOINLINE void add_bias(const Run& run, const float* d_scores, const TermGradient& to) const {
+    const F32 d;
+    const int64_t end = std::min<int64_t>(run.end, view->key_length - chunk);
+    for (int v = run.first_vector; v < run.first_vector + run.vectors; ++v) {
+      const float* from = d_scores + v * kLanes;
+      if (to.bias_query_stride == 0) {
+        for (int64_t key = run.begin; key < end; ++key) {
+          to.bias[chunk + key] += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, from + key * kBlock)));
+        }
+        continue;
+      }
+      float* rows[kLanes];
+      for (int i = 0; i < kLanes; ++i) {
+        const bool real = v * kLanes + i < block->queries.count;
+        rows[i] = real ? to.bias + block->queries.query[v * kLanes + i] * to.bias_query_stride + chunk : scratch->spare;
+      }
+      int64_t key = run.begin;
+      for (; key + 4 <= end; key += 4) {
+        Floats t[4];
+        unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = hn::Load(d, from + (key + r) * kBlock); });
+        transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
+        unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { store_quarters(load_quarters(rows, r, key) + t[r], rows, r, key); });
+      }
+      for (; key < end; ++key) {
+        for (int i = 0; i < kLanes; ++i) rows[i][key] += from[key * kBlock + i];
+      }
+    }
+  }
+};
+
+// --- sums over queries -----------------------------------------------------------------------------------------------------------------------
+
+// One block's part of a group's sums over queries: lanes [begin, end).
+struct LanePart {
+  const float* weights = nullptr;  // [kRows keys][kBlock]
+  const float* rows = nullptr;     // [lane][padded width]
+  int begin = 0, end = 0;
+};
+
+// to[kRows keys][C vectors] += Σ weights[key][lane]·rows[lane], lanes ascending. Of the last vector only `left` channels exist when kPartial.
+template <int C, bool kPartial>
+HWY_INLINE void add_products(const LanePart* HWY_RESTRICT parts, int64_t padded, float* HWY_RESTRICT to, int64_t stride, int64_t left) {
+  const F32 d;
+  const Lanes exist = hn::FirstN(d, static_cast<size_t>(left));
+  Floats sum[kRows * C];
+  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      const float* at = to + r * stride + c * kLanes;
+      sum[r * C + c] = kPartial ? hn::MaskedLoad(exist, d, at) : hn::LoadU(d, at);
+    });
+  });
+  for (const LanePart* part = parts; part < parts + kPair; ++part) {
+    const float *weights = part->weights + part->begin, *rows = part->rows + part->begin * padded;
+#pragma GCC unroll 2
+    for (int i = part->begin; i < part->end; ++i) {
+      Floats row[C];
+      unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { row[c] = hn::Load(d, rows + c * kLanes); });
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats weight = hn::Set(d, weights[r * kBlock]);
+        unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { sum[r * C + c] = hn::MulAdd(weight, row[c], sum[r * C + c]); });
+      });
+      ++weights;
+      rows += padded;
+    }
+  }
+  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      float* at = to + r * stride + c * kLanes;
+      kPartial ? hn::BlendedStore(sum[r * C + c], exist, d, at) : hn::StoreU(sum[r * C + c], d, at);
+    });
+  });
+}
+
+// All channels of a group's keys.
+inline HWY_NOINLINE void add_group_products(const LanePart* parts, int64_t width, float* to, int64_t stride) {
+  const int64_t padded = round_up(width, 16);
+  LanePart at[kPair] = {parts[0], parts[1]};
+  int64_t c = 0;
+  const auto next = [&](int64_t channels) {
+    c += channels;
+    for (LanePart& part : at) part.rows += channels;
+  };
+  for (; c + 2 * kLanes <= width; next(2 * kLanes)) add_products<2, false>(at, padded, to + c, stride, 0);
+  for (; c + kLanes <= width; next(kLanes)) add_products<1, false>(at, padded, to + c, stride, 0);
+  if (c < width) add_products<1, true>(at, padded, to + c, stride, width - c);
+}
+
+// The same chains, but what is not finite meets only pairs that are seen (weight not −0).
+inline HWY_NOINLINE void add_group_products_carefully(const LanePart* parts, int64_t width, float* to, int64_t stride) {
+  const int64_t padded = round_up(width, 16);
+  for (int r = 0; r < kRows; ++r) {
+    for (const LanePart* part = parts; part < parts + kPair; ++part) {
+      for (int i = part->begin; i < part->end; ++i) {
+        const float weight = part->weights[r * kBlock + i];
+        const bool seen = weight != 0 || !std::signbit(weight);
+        for (int64_t c = 0; c < width; ++c) {
+          const float x = part->rows[i * padded + c];
+          if (seen || std::isfinite(x)) to[r * stride + c] = std::fma(weight, x, to[r * stride + c]);
+        }
+      }
+    }
+  }
+}
+
+// --- a pair of blocks and a chunk of keys -------------------------------------------------------------------------------------------------------
+
+struct PairJob {
+  const ScoreView& view;
+  const KeySide& keys;
+  BackwardScratch& scratch;
+  const std::vector<TermGradient>& wanted;
+  bool careful = false;
+  BlockGradients blocks[kPair];
+
+  PairJob(const ScoreView& scores, const KeySide& key_side, BackwardScratch& memory, const std::vector<TermGradient>& gradients, bool care)
+      : view(scores), keys(key_side), scratch(memory), wanted(gradients), careful(care) {
+    for (BlockGradients& block : blocks) {
+      block.view = &view;
+      block.keys = &keys;
+      block.scratch = &scratch;
+      block.wanted = &wanted;
+      block.careful = careful;
+    }
+    scratch.tile.careful = careful;
+  }
+
+  // `count` ≤ kPair blocks against keys [chunk, chunk + kChunkKeys).
+  void work(StripBlock* pair, int count, int64_t chunk) {
+    for (int slot = 0; slot < kPair; ++slot) {
+      blocks[slot].begin(chunk, slot);
+      if (slot < count) score(blocks[slot], pair[slot]);
+    }
+    if (blocks[0].run_count + blocks[1].run_count == 0) return;
+    add_keys(pair, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &BlockGradients::p);
+    add_keys(pair, count, view.d_k, keys.d_keys, &StripBlock::q_rows, &BlockGradients::ds);
+  }
+
+ private:
+  void score(BlockGradients& to, StripBlock& block) {
+    const int64_t chunk = to.chunk;
+    const TileSight sight = prepare_tile(view, block.queries, scratch.tile, chunk / kKeyTile * kKeyTile, {chunk, chunk + kChunkKeys});
+    if (sight.empty()) return;
+    to.block = &block;
+    to.begin_terms();
+    for_each_group(view, block.queries, scratch.tile, sight, to);
+    to.finish_terms();
+    for (int i = 0; i < to.run_count; ++i) add_queries(to, to.runs[i], block);
+  }
+
+  // dQt += K·dS
+  void add_queries(const BlockGradients& from, const Run& run, StripBlock& block) const {
+    const int64_t count = std::min<int64_t>(run.end, view.key_length - from.chunk) - run.begin;
+    const float* ds = from.ds + run.begin * kBlock + run.first_vector * kLanes;
+    const float* rows = view.keys + (from.chunk + run.begin) * view.key_stride;
+    float* to = block.d_q_t + run.first_vector * kLanes;
+    if (HWY_UNLIKELY(careful)) {
+      add_run_values_carefully(run, ds, rows, view.key_stride, count, view.d_k, to);
+    } else if (run.vectors == 3) {
+      add_run_values<3>(ds, rows, view.key_stride, count, view.d_k, to);
+    } else if (run.vectors == 2) {
+      add_run_values<2>(ds, rows, view.key_stride, count, view.d_k, to);
+    } else {
+      add_run_values<1>(ds, rows, view.key_stride, count, view.d_k, to);
+    }
+  }
+
+  // sums[key] += Σ over the pair's queries of weights·rows
+  void add_keys(const StripBlock* pair, int count, int64_t width, float* sums, float* StripBlock::*rows, float* BlockGradients::*weights) {
+    for (int group = 0; group < kGroups; ++group) {
+      LanePart parts[kPair];
+      int lanes = 0;
+      for (int slot = 0; slot < count; ++slot) {
+        const BlockGradients& block = blocks[slot];
+        parts[slot].weights = block.*weights + group * kRows * kBlock;
+        parts[slot].rows = pair[slot].*rows;
+        parts[slot].begin = block.first[group] * kLanes;
+        parts[slot].end = std::min<int>(block.last[group] * kLanes, pair[slot].queries.count);
+        lanes += std::max(0, parts[slot].end - parts[slot].begin);
+      }
+      if (lanes == 0) continue;
+      const int64_t key = blocks[0].chunk + group * kRows;
+      if (HWY_UNLIKELY(key + kRows > view.key_length)) {
+        add_last_keys(parts, width, sums, key);
+      } else {
+        add_group(parts, width, sums + key * width, width);
+      }
+    }
+  }
+  void add_group(const LanePart* parts, int64_t width, float* to, int64_t stride) const {
+    careful ? add_group_products_carefully(parts, width, to, stride) : add_group_products(parts, width, to, stride);
+  }
+  // A group that reaches past the last key is summed beside the result.
+  void add_last_keys(const LanePart* parts, int64_t width, float* sums, int64_t key) const {
+    const int64_t count = (view.key_length - key) * width;
+    std::fill(scratch.sum_tail, scratch.sum_tail + kRows * width, 0.0F);
+    std::copy(sums + key * width, sums + key * width + count, scratch.sum_tail);
+    add_group(parts, width, scratch.sum_tail, width);
+    std::copy(scratch.sum_tail, scratch.sum_tail + count, sums + key * width);
+  }
+};
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

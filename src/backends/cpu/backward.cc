@@ -1,0 +1,440 @@
+// Gradients of attention without a weight kept: strips of queries, one after another, over chunks of keys. Compiled once per instruction set.
+//
+// A strip (a few pairs of blocks, as many as stay in L2 with their gradients) belongs to one thread, which takes it over all chunks of keys that its
+// band shows, in ascending order: dQ never leaves the thread. Strips of a head go from the last to the first (the longest first under a causal band),
+// then comes the next head of the key head's group. A chunk's dK and dV are summed in that order whatever the threads: a strip waits at a chunk until
+// the strips before it have left it. `left_by` counts them. No two strips write one chunk at a time; nothing is atomic but the counters; memory beyond
+// the results is one strip per thread.
+//
+// A chain is what must keep one order: the strips of a key head's query heads; or of all heads that share one gradient of a bias. Chains are taken
+// `threads` at a time, so that threads rarely meet in one. Bits follow from lengths and widths alone.
+#include "backends/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/backward.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "backends/cpu/cpu.h"
+
+#if CLEARHEAD_TARGET_HAS_KERNELS
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "backends/cpu/backward-inl.h"
+#include "backends/cpu/row_shift.h"
+#include "backends/cpu/scratch.h"
+#include "base/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+namespace {
+
+constexpr int kHeadroom = 16;                // P is kept times 2^this, dO by as much smaller: a weight below 2^−126 still counts
+constexpr int64_t kMostBlocks = 12;          // of a strip
+constexpr int64_t kStripBytes = 480 * 1024;  // of a strip's rows and their gradients: half of L2, beside a chunk's keys and P
+
+// Blocks of a strip: an even number, by the widths.
+int64_t strip_blocks(int64_t d_k, int64_t d_v) {
+  const int64_t bytes = (3 * d_k + 2 * d_v) * kBlock * static_cast<int64_t>(sizeof(float));
+  return std::clamp<int64_t>(kStripBytes / bytes / kPair * kPair, kPair, kMostBlocks);
+}
+
+// Everything a call resolves before its parallel loop.
+struct BackwardPlan {
+  const BackwardCall& call;
+  ScoreProblem problem;
+  Tensor values;  // row-major with adjacent channels
+  int64_t rows, keys, d_k, d_v, strip_rows, strips, chunks;
+  float scale;
+  float *d_q = nullptr, *d_k_data = nullptr, *d_v_data = nullptr;
+  std::vector<Tensor*> d_terms;  // [term]: the gradient of its operand; null where none is wanted
+  std::vector<float*> d_terms_data;
+  Tensor* d_sinks = nullptr;
+  std::vector<Range> seen;      // [strip]: chunks that its band shows
+  int64_t chain_heads, chains;  // heads of a chain; chain c holds heads [c·chain_heads, …) of batch·heads
+  std::vector<double> sums;     // [batch·head][strip][term, then the sink]
+  std::vector<uint8_t> finite;  // [batch·head][strip]: its dQ
+
+  explicit BackwardPlan(const BackwardCall& backward);
+  int64_t heads() const { return problem.heads(); }
+  int64_t strips_of_chain() const { return chain_heads * strips; }
+  Range rows_of(int64_t strip) const { return {strip * strip_rows, std::min(rows, (strip + 1) * strip_rows)}; }
+  int64_t sums_of(int64_t index, int64_t strip) const { return (index * strips + strip) * static_cast<int64_t>(d_terms.size() + 1); }
+  Tensor* gradient_of(const Tensor& operand) const {
+    size_t at = 0;
+    Tensor* found = nullptr;
+    for_each_operand(call.record.spec, [&](const std::string&, const Tensor& candidate) {
+      if (&candidate == &operand && call.d_operands[at].defined()) found = &call.d_operands[at];
+      ++at;
+    });
+    return found;
+  }
+
+ private:
+  void find_operands();
+  void find_seen();
+};
+
+BackwardPlan::BackwardPlan(const BackwardCall& backward)
+    : call(backward),
+      problem(backward.record.spec, backward.record.q, backward.record.keys, 0, backward.record.query_length),
+      rows(backward.record.query_length),
+      keys(key_length(backward.record.keys)),
+      d_k(backward.record.q.size(3)),
+      d_v(backward.v.size(3)),
+      strip_rows(strip_blocks(d_k, d_v) * kBlock),
+      strips((rows + strip_rows - 1) / strip_rows),
+      chunks((keys + kChunkKeys - 1) / kChunkKeys) {
+  const auto given = std::get<Dot>(call.record.spec.pair).scale;
+  scale = given ? *given : static_cast<float>(1.0 / std::sqrt(static_cast<double>(d_k)));
+  values = d_v <= 1 || call.v.stride(3) == 1 ? call.v : call.v.contiguous();
+  d_q = call.d_q.mutable_data<float>();
+  d_k_data = call.d_k.mutable_data<float>();
+  d_v_data = call.d_v.mutable_data<float>();
+  chain_heads = problem.group();
+  find_operands();
+  chains = problem.batch() * heads() / std::max<int64_t>(1, chain_heads);
+  const size_t items = static_cast<size_t>(problem.batch() * heads() * strips);
+  sums.assign(items * (d_terms.size() + 1), 0);
+  finite.assign(items, 1);
+  find_seen();
+}
+
+void BackwardPlan::find_operands() {
+  for (const Term& term : call.record.spec.terms) {
+    Tensor* gradient = nullptr;
+    if (const auto* alibi = std::get_if<Alibi>(&term)) gradient = gradient_of(alibi->slopes);
+    if (const auto* dense = std::get_if<Dense>(&term)) {
+      gradient = gradient_of(dense->bias);
+      if (gradient && gradient->size(1) == 1) chain_heads = std::max(chain_heads, heads());
+      if (gradient && gradient->size(0) == 1) chain_heads = heads() * problem.batch();
+    }
+    d_terms.push_back(gradient);
+    d_terms_data.push_back(gradient && gradient->numel() > 0 ? gradient->mutable_data<float>() : nullptr);
+  }
+  if (const auto& sinks = std::get<Softmax>(call.record.spec.normaliser).sinks) d_sinks = gradient_of(*sinks);
+}
+
+void BackwardPlan::find_seen() {
+  if (problem.batch() * heads() == 0) return;
+  const ScoreView view = problem.view(0, 0);
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    const Range of = rows_of(strip);
+    // Bands move with the query: the first row's begins first, the last one's ends last.
+    const int64_t begin = view.band_of(of.begin).begin, end = view.band_of(of.end - 1).end;
+    seen.push_back({begin / kChunkKeys, std::max(begin / kChunkKeys, (end + kChunkKeys - 1) / kChunkKeys)});
+  }
+}
+
+// --- a strip -------------------------------------------------------------------------------------------------------------------------------
+
+// One strip of one head on one thread.
+struct StripJob {
+  const BackwardPlan& plan;
+  int64_t batch, head, index, strip;  // index: of batch·heads
+  ScoreView view;
+  KeySide keys;
+  BackwardScratch scratch;
+  std::vector<TermGradient> wanted;
+  StripBlock blocks[kMostBlocks];
+  int block_count = 0;
+  float* out_row = nullptr;  // [padded d_v]
+
+  StripJob(BackwardPlan& backward, int64_t head_index, int64_t which)
+      : plan(backward),
+        batch(head_index / backward.heads()),
+        head(head_index % backward.heads()),
+        index(head_index),
+        strip(which),
+        view(backward.problem.view(batch, head)) {
+    const int64_t key_head = (batch * (plan.heads() / plan.problem.group()) + view.key_head) * plan.keys;
+    keys.values = plan.values.data<float>() + batch * plan.values.stride(0) + view.key_head * plan.values.stride(1);
+    keys.value_stride = plan.values.stride(2);
+    keys.d_v = plan.d_v;
+    keys.d_keys = plan.d_k_data + key_head * plan.d_k;
+    keys.d_values = plan.d_v_data + key_head * plan.d_v;
+    double* sums = backward.sums.data() + plan.sums_of(index, strip);
+    std::fill(sums, sums + plan.d_terms.size() + 1, 0.0);
+    for (size_t t = 0; t < plan.d_terms.size(); ++t) wanted.push_back(gradient_of_term(t, sums));
+    lay_out();
+    pack(sums + plan.d_terms.size());
+  }
+
+  TermGradient gradient_of_term(size_t term, double* sums) const {
+    TermGradient out;
+    const Tensor* gradient = plan.d_terms[term];
+    if (!gradient || !plan.d_terms_data[term]) return out;
+    if ((*view.terms)[term].kind == ScoreTerm::Kind::kDense) {
+      out.bias = plan.d_terms_data[term] + batch * broadcast_stride(*gradient, 0) + head * broadcast_stride(*gradient, 1);
+      out.bias_query_stride = broadcast_stride(*gradient, 2);
+    } else {
+      out.slope = sums + term;
+    }
+    return out;
+  }
+
+  void lay_out() {
+    const int64_t d_k = plan.d_k, d_v = plan.d_v, wide_k = round_up(d_k, 16), wide_v = round_up(d_v, 16);
+    const int64_t per_block = (2 * d_k + d_v + wide_k + wide_v) * kBlock;
+    const Range of = plan.rows_of(strip);
+    block_count = static_cast<int>((of.size() + kBlock - 1) / kBlock);
+    float* memory = ThreadScratch::floats(block_count * per_block + wide_v + BackwardScratch::floats(view, d_v));
+    for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
+      block->queries.qt = memory;
+      block->d_q_t = memory + d_k * kBlock;
+      block->q_rows = block->d_q_t + d_k * kBlock;
+      block->d_out_rows = block->q_rows + wide_k * kBlock;
+      block->d_out_t = block->d_out_rows + wide_v * kBlock;
+      memory += per_block;
+    }
+    out_row = memory;
+    scratch.lay_out(view, d_v, memory + wide_v);
+  }
+
+  // A tail that would need one vector borrows from the block before it, as in the forward.
+  void pack(double* sink_sum) {
+    const Range of = plan.rows_of(strip);
+    int64_t begin = of.begin;
+    for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
+      const int64_t left = of.end - begin, vectors = (left + kLanes - 1) / kLanes;
+      const int count = static_cast<int>(std::min<int64_t>(left, vectors == kVectors + 1 ? 2 * kLanes : kBlock));
+      pack_block(begin, count, *block, sink_sum);
+      begin += count;
+    }
+  }
+
+  void pack_block(int64_t begin, int count, StripBlock& block, double* sink_sum) {
+    int64_t rows[kBlock];
+    for (int i = 0; i < count; ++i) rows[i] = begin + i;
+    pack_queries(view, rows, count, block.queries);
+    const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(plan.d_v, 16);
+    const float* from[kBlock];
+    for (int i = 0; i < kBlock; ++i) {
+      from[i] = block.d_out_rows + std::min(i, count - 1) * wide_v;
+      block.m[i] = -kNone;
+      block.minus_mean[i] = 0;
+      if (i < count) pack_row(begin + i, i, block, sink_sum);
+    }
+    to_lanes(from, 1, plan.d_v, block.queries.vectors, 1.0F, block.d_out_t);
+    std::fill(block.d_q_t, block.d_q_t + plan.d_k * kBlock, 0.0F);
+    for (int i = 0; i < count; ++i) {
+      copy_row(view.queries + (begin + i) * view.query_stride, view.query_channel, plan.d_k, plan.scale, block.q_rows + i * wide_k);
+    }
+  }
+
+  // to[channel] = factor·from[channel·step], zeros up to a multiple of 16.
+  static void copy_row(const float* from, int64_t step, int64_t width, float factor, float* to) {
+    if (step == 1) {
+      for (int64_t c = 0; c < width; ++c) to[c] = from[c] * factor;
+    } else {
+      for (int64_t c = 0; c < width; ++c) to[c] = from[c * step] * factor;
+    }
+    std::fill(to + width, to + round_up(width, 16), 0.0F);
+  }
+
+  // M, dO·f and −D·f of one row.
+  void pack_row(int64_t row, int lane, StripBlock& block, double* sink_sum) const {
+    const F32 d;
+    const Tensor &d_out = plan.call.d_out, &out = plan.call.out;
+    float* to = block.d_out_rows + lane * round_up(plan.d_v, 16);
+    const RowShift shift = row_shift(plan.call.record, batch, head, row);
+    if (shift.saw_nothing) {
+      std::fill(to, to + round_up(plan.d_v, 16), 0.0F);
+      return;
+    }
+    float factor = shift.inverse, m = shift.m;
+    if (factor > 0 && std::isfinite(factor)) {
+      const int power = std::ilogb(factor) + kHeadroom;
+      factor = std::ldexp(factor, -power);
+      m -= static_cast<float>(power);
+    }
+    const auto row_of = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1) + row * t.stride(2); };
+    copy_row(row_of(d_out), d_out.stride(3), plan.d_v, factor, to);
+    copy_row(row_of(out), out.stride(3), plan.d_v, 1.0F, out_row);
+    Floats sum = hn::Zero(d);
+    for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes) sum = hn::MulAdd(hn::Load(d, to + c), hn::Load(d, out_row + c), sum);
+    const float mean = hn::GetLane(hn::SumOfLanes(d, sum));
+    block.m[lane] = m;
+    block.minus_mean[lane] = -mean;
+    if (view.sink) *sink_sum -= std::exp2(sink_of(view) - static_cast<double>(m)) * static_cast<double>(mean);
+  }
+
+  void work(PairJob& job, int64_t chunk) {
+    for (int pair = 0; pair < block_count; pair += kPair) job.work(blocks + pair, std::min(kPair, block_count - pair), chunk);
+  }
+
+  // Returns whether all of dQ is finite.
+  bool store() {
+    alignas(64) float factor[kBlock];
+    std::fill(factor, factor + kBlock, plan.scale);
+    OutputRows to;
+    bool finite = true;
+    float* row = plan.d_q + (index * plan.rows + plan.rows_of(strip).begin) * plan.d_k;
+    for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
+      for (int i = 0; i < block->queries.count; ++i, row += plan.d_k) to.rows[i] = row;
+      finite = store_outputs(block->d_q_t, factor, block->queries, plan.d_k, to, scratch.spare) && finite;
+    }
+    return finite;
+  }
+};
+
+// --- the order -----------------------------------------------------------------------------------------------------------------------------
+
+// Runs some chains. The order of a chain's strips is that of their numbers: heads ascending, strips of a head descending.
+class BackwardRun {
+ public:
+  BackwardRun(BackwardPlan& plan, std::vector<int64_t> chains, bool careful)
+      : plan_(plan), chains_(std::move(chains)), careful_(careful), left_by_(chains_.size() * static_cast<size_t>(plan.chunks)) {
+    per_head_.assign(static_cast<size_t>(plan.chunks), 0);
+    for (const Range& of : plan.seen) {
+      for (int64_t chunk = of.begin; chunk < of.end; ++chunk) ++per_head_[static_cast<size_t>(chunk)];
+    }
+  }
+
+  void run() {
+    const int64_t all = static_cast<int64_t>(chains_.size()), abreast = std::clamp<int64_t>(threads(), 1, all);
+    const int64_t length = plan_.strips_of_chain();
+    for_items(all * length, [&](int64_t item, int) {
+      const int64_t first = item / (abreast * length) * abreast, side_by_side = std::min(abreast, all - first);
+      const int64_t inside = item - first * length;
+      try {
+        run_strip(first + inside % side_by_side, inside / side_by_side);
+      } catch (...) {
+        failed_.store(true, std::memory_order_relaxed);  // whoever waits for this strip stops waiting
+        throw;
+      }
+    });
+  }
+
+ private:
+  void run_strip(int64_t at, int64_t number) {
+    const int64_t index = chains_[static_cast<size_t>(at)] * plan_.chain_heads + number / plan_.strips;
+    const int64_t strip = plan_.strips - 1 - number % plan_.strips;
+    StripJob strip_job(plan_, index, strip);
+    PairJob job(strip_job.view, strip_job.keys, strip_job.scratch, strip_job.wanted, careful_);
+    const Range of = plan_.seen[static_cast<size_t>(strip)];
+    for (int64_t chunk = of.begin; chunk < of.end; ++chunk) {
+      std::atomic<int32_t>& left_by = left_by_[static_cast<size_t>(at * plan_.chunks + chunk)];
+      const int64_t before = number / plan_.strips * per_head_[static_cast<size_t>(chunk)] + strips_before(strip, chunk);
+      if (!wait(left_by, static_cast<int32_t>(before))) return;
+      strip_job.work(job, chunk * kChunkKeys);
+      left_by.store(static_cast<int32_t>(before + 1), std::memory_order_release);
+    }
+    plan_.finite[static_cast<size_t>(index * plan_.strips + strip)] = strip_job.store();
+  }
+
+  // Strips of the same head that come to the chunk earlier.
+  int64_t strips_before(int64_t strip, int64_t chunk) const {
+    int64_t count = 0;
+    for (int64_t other = strip + 1; other < plan_.strips; ++other) {
+      const Range of = plan_.seen[static_cast<size_t>(other)];
+      count += of.begin <= chunk && chunk < of.end;
+    }
+    return count;
+  }
+
+  // Strips are taken in order, so what is waited for is being worked on. False: it never comes.
+  bool wait(const std::atomic<int32_t>& left_by, int32_t count) const {
+    for (int spins = 0; left_by.load(std::memory_order_acquire) != count; ++spins) {
+      if (failed_.load(std::memory_order_relaxed)) return false;
+      if (spins < 4096) {
+        hwy::Pause();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+    return true;
+  }
+
+  BackwardPlan& plan_;
+  std::vector<int64_t> chains_;
+  bool careful_;
+  std::vector<std::atomic<int32_t>> left_by_;  // [chain][chunk]
+  std::vector<int64_t> per_head_;              // [chunk]: strips that come to it
+  std::atomic<bool> failed_{false};
+};
+
+// Heads [first, first + count) of batch·heads own these parts of the results; f(data, count of floats).
+template <class F>
+void for_each_sum(const BackwardPlan& plan, int64_t chain, F&& f) {
+  const int64_t group = plan.problem.group(), first = chain * plan.chain_heads, key_heads = plan.chain_heads / group;
+  f(plan.d_k_data + first / group * plan.keys * plan.d_k, key_heads * plan.keys * plan.d_k);
+  f(plan.d_v_data + first / group * plan.keys * plan.d_v, key_heads * plan.keys * plan.d_v);
+}
+
+void clear(const BackwardPlan& plan, const std::vector<int64_t>& chains) {
+  parallel_for(static_cast<int64_t>(chains.size()), [&](int64_t at, int) {
+    const int64_t chain = chains[static_cast<size_t>(at)], first = chain * plan.chain_heads;
+    for_each_sum(plan, chain, [](float* data, int64_t count) { std::fill(data, data + count, 0.0F); });
+    for (size_t t = 0; t < plan.d_terms.size(); ++t) {
+      const Tensor* gradient = plan.d_terms[t];
+      if (!gradient || gradient->shape().size() != 4 || !plan.d_terms_data[t]) continue;
+      for (int64_t index = first; index < first + plan.chain_heads; ++index) {
+        float* data = plan.d_terms_data[t] + index / plan.heads() * broadcast_stride(*gradient, 0) +
+                      index % plan.heads() * broadcast_stride(*gradient, 1);
+        std::fill(data, data + gradient->size(2) * gradient->size(3), 0.0F);
+      }
+    }
+  });
+}
+
+std::vector<int64_t> chains_with_gaps(const BackwardPlan& plan) {
+  std::vector<uint8_t> good(static_cast<size_t>(plan.chains), 1);
+  parallel_for(plan.chains, [&](int64_t chain, int) {
+    bool finite = true;
+    for_each_sum(plan, chain, [&](const float* data, int64_t count) { finite = finite && is_finite(data, count); });
+    const auto first = plan.finite.begin() + chain * plan.strips_of_chain();
+    finite = finite && std::all_of(first, first + plan.strips_of_chain(), [](uint8_t ok) { return ok != 0; });
+    good[static_cast<size_t>(chain)] = finite;
+  });
+  std::vector<int64_t> out;
+  for (int64_t chain = 0; chain < plan.chains; ++chain) {
+    if (!good[static_cast<size_t>(chain)]) out.push_back(chain);
+  }
+  return out;
+}
+
+// Slopes and sinks: one number a head, summed over batch and strips in one order.
+void store_sums(BackwardPlan& plan) {
+  const auto store = [&](Tensor* to, size_t slot) {
+    if (!to || to->numel() == 0) return;
+    float* data = to->mutable_data<float>();
+    for (int64_t head = 0; head < plan.heads(); ++head) {
+      double sum = 0;
+      for (int64_t batch = 0; batch < plan.problem.batch(); ++batch) {
+        for (int64_t strip = 0; strip < plan.strips; ++strip) {
+          sum += plan.sums[static_cast<size_t>(plan.sums_of(batch * plan.heads() + head, strip)) + slot];
+        }
+      }
+      data[head] = static_cast<float>(sum);
+    }
+  };
+  for (size_t t = 0; t < plan.d_terms.size(); ++t) {
+    if (plan.d_terms[t] && plan.d_terms[t]->rank() == 1) store(plan.d_terms[t], t);
+  }
+  store(plan.d_sinks, plan.d_terms.size());
+}
+
+}  // namespace
+
+void backward(const BackwardCall& call) {
+  BackwardPlan plan(call);
+  std::vector<int64_t> chains;
+  for (int64_t chain = 0; chain < plan.chains; ++chain) chains.push_back(chain);
+  for (const bool careful : {false, true}) {
+    clear(plan, chains);
+    if (chains.empty() || plan.strips == 0) break;
+    BackwardRun(plan, chains, careful).run();
+    chains = chains_with_gaps(plan);
+  }
+  store_sums(plan);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif
