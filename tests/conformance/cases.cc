@@ -366,6 +366,29 @@ Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, c
   return result;
 }
 
+AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const Tensor& d_out,
+                             const std::function<bool(const std::string& name)>& wants) {
+  const AttentionRecord& record = forward.record;
+  const auto unwritten = [](const Tensor& like) {
+    Tensor tensor = Tensor::empty(like.shape());
+    if (tensor.numel() > 0) std::fill_n(tensor.mutable_data<float>(), tensor.numel(), NAN);  // whatever is not written is seen
+    return tensor;
+  };
+  AttendGradients found{.q = unwritten(record.q), .k = unwritten(std::get<Tensor>(record.keys)), .v = unwritten(v)};
+  for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {
+    found.operands.push_back(operand.dtype() == DType::kF32 && (!wants || wants(name)) ? unwritten(operand) : Tensor());
+  });
+  backend.backward({.record = record,
+                    .v = v,
+                    .out = forward.out,
+                    .d_out = d_out,
+                    .d_q = found.q,
+                    .d_k = found.k,
+                    .d_v = found.v,
+                    .d_operands = found.operands});
+  return found;
+}
+
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
                         const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity) {
   std::vector<float> out(rows.size() * static_cast<size_t>(keys.size()), -1);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -38,6 +39,10 @@ struct Result {
 };
 Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
 inline Result run(const Backend& backend, const Case& c) { return run(backend, c.spec, c.q, c.keys, c.v); }
+
+/// Gradients of everything, or of the operands that are wanted, written over NaN. The keys are a tensor.
+AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const Tensor& d_out,
+                             const std::function<bool(const std::string& name)>& wants = nullptr);
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
                         const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity = WeightsCall::Quantity::kWeight);

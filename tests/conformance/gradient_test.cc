@@ -174,28 +174,6 @@ class Backward : public testing::TestWithParam<const Backend*> {
   void TearDown() override { set_threads(2); }
 };
 
-struct Found {
-  Tensor q{}, k{}, v{};
-  std::vector<Tensor> operands{};
-};
-
-Found run_backward(const Backend& backend, const Case& c, const Tensor& d_out) {
-  const Result forward = run(backend, c);
-  Found found{.q = Tensor::empty(c.q.shape()), .k = Tensor::empty(c.k.shape()), .v = Tensor::empty(c.v.shape())};
-  for_each_operand(c.spec, [&](const std::string&, const Tensor& operand) {
-    found.operands.push_back(operand.dtype() == DType::kF32 ? Tensor::empty(operand.shape()) : Tensor());
-  });
-  backend.backward({.record = forward.record,
-                    .v = c.v,
-                    .out = forward.out,
-                    .d_out = d_out,
-                    .d_q = found.q,
-                    .d_k = found.k,
-                    .d_v = found.v,
-                    .d_operands = found.operands});
-  return found;
-}
-
 void expect_near(const std::string& what, const Tensor& found, const std::vector<Sum>& expected, double tolerance) {
   ASSERT_EQ(found.numel(), static_cast<int64_t>(expected.size())) << what;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -216,7 +194,7 @@ TEST_P(Backward, GradientsAgreeWithTheReference) {
       ADD_FAILURE() << *refused;
       return;
     }
-    const Found found = run_backward(backend_, c, upstream_of(c, index));
+    const AttendGradients found = run_backward(backend_, run(backend_, c), c.v, upstream_of(c, index));
     const Gradients& expected = expected_of(index);
     const double tolerance = tolerance::gradient(expected.largest);
     expect_near("d_q", found.q, expected.q, tolerance);

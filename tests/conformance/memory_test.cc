@@ -67,6 +67,27 @@ void expect_rows(const Result& result, const AttentionSpec& spec, const Tensor& 
   }
 }
 
+// What the rows sent to the values arrived there: Σ_j dV_j = Σ_i dO_i where weights sum to one.
+void expect_mass(const Tensor& d_v, const Tensor& d_out) {
+  double sent = 0, arrived = 0, size = 0;
+  for (int64_t i = 0; i < d_out.numel(); ++i)
+    sent += static_cast<double>(d_out.data<float>()[i]), size += std::abs(static_cast<double>(d_out.data<float>()[i]));
+  for (int64_t i = 0; i < d_v.numel(); ++i) arrived += static_cast<double>(d_v.data<float>()[i]);
+  EXPECT_NEAR(arrived, sent, 1e-5 * size);
+}
+
+// Gradients too, of descriptions over tensors. That of a bias would be N×N itself.
+void expect_bounded_backward(const Backend& backend, const Result& forward, const Tensor& v) {
+  Random random(7);
+  const Tensor d_out = normal(random, forward.out.shape());
+  const int64_t before = memory("VmRSS");
+  const AttendGradients found = run_backward(backend, forward, v, d_out, [](const std::string& name) { return name != "bias"; });
+  size_t returned = found.q.bytes() + found.k.bytes() + found.v.bytes();
+  for (const Tensor& operand : found.operands) returned += operand.defined() ? operand.bytes() : 0;
+  EXPECT_LT(memory("VmHWM") - before - static_cast<int64_t>(returned), kAllowed) << "backward";
+  if (!std::get<Softmax>(forward.record.spec.normaliser).sinks) expect_mass(found.v, d_out);
+}
+
 // Forward, a sweep and a few rows; returns the peak beyond what stood before and what was returned.
 void expect_bounded(const Backend& backend, const std::string& name, const AttentionSpec& spec, const Tensor& q, const Keys& keys,
                     const Tensor& v) {
@@ -76,6 +97,7 @@ void expect_bounded(const Backend& backend, const std::string& name, const Atten
   const int64_t returned = static_cast<int64_t>(result.out.bytes() + result.record.rows.m.bytes() + result.record.rows.l.bytes());
   EXPECT_LT(memory("VmHWM") - before - returned, kAllowed) << "forward";
   expect_rows(result, spec, v);
+  if (v.defined() && key_length(keys) <= 16384) expect_bounded_backward(backend, result, v);
 }
 
 void expect_bounded_sweep(const Backend& backend, const Tensor& q, const Keys& keys, const Tensor& v) {
