@@ -21,6 +21,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "backends/cpu/forward_tile-inl.h"
@@ -35,8 +36,9 @@ static_assert(kKeyTile % kChunkKeys == 0);
 
 // Where the gradient of a score's operand goes. Null pointers: not wanted.
 struct TermGradient {
-  float* bias = nullptr;          // at [query 0, key 0] of this head
+  float* bias = nullptr;          // at [query 0, key 0] of this head, or at its entry 0
   int64_t bias_query_stride = 0;  // 0: one row for all queries
+  bool per_edge = false;          // one number an entry of the lists
   double* slope = nullptr;
 };
 
@@ -214,7 +216,7 @@ struct BlockGradients {
       } else if (term.kind == ScoreTerm::Kind::kAlibi && to.slope) {
         add_slope<V>(d_scores, key, first_vector, scratch->d_slopes + t * kBlock);
       } else if (term.kind == ScoreTerm::Kind::kDense && to.bias) {
-        float* kept = scratch->d_bias + (static_cast<int64_t>(t) * kChunkKeys + in_chunk) * kBlock + first_vector * kLanes;
+        float* kept = d_bias_of(t) + in_chunk * kBlock + first_vector * kLanes;
         for (int r = 0; r < kRows; ++r) {
           for (int v = 0; v < V; ++v) hn::Store(hn::Load(d, d_scores + r * kBlock + v * kLanes), d, kept + r * kBlock + v * kLanes);
         }
@@ -240,19 +242,32 @@ struct BlockGradients {
 
   // After the groups of a chunk: what the terms' operands take of it.
   void begin_terms() {
-    if (view->terms) std::fill(scratch->d_slopes, scratch->d_slopes + view->terms->size() * kBlock, 0.0F);
+    if (!view->terms) return;
+    std::fill(scratch->d_slopes, scratch->d_slopes + view->terms->size() * kBlock, 0.0F);
+    for (size_t t = 0; t < view->terms->size(); ++t) {
+      if ((*wanted)[t].per_edge) std::fill_n(d_bias_of(t), kChunkKeys * kBlock, 0.0F);
+    }
   }
   void finish_terms() {
     if (!view->terms) return;
+    const int count = block->queries.count;
     for (size_t t = 0; t < view->terms->size(); ++t) {
       const TermGradient& to = (*wanted)[t];
-      if (to.slope) {
-        for (int i = 0; i < block->queries.count; ++i)
-          *to.slope += static_cast<double>(scratch->d_slopes[t * kBlock + static_cast<size_t>(i)]);
-      }
-      if (!to.bias) continue;
-      for (int i = 0; i < run_count; ++i) add_bias(runs[i], scratch->d_bias + static_cast<int64_t>(t) * kChunkKeys * kBlock, to);
+      if (to.slope) *to.slope = std::accumulate(scratch->d_slopes + t * kBlock, scratch->d_slopes + t * kBlock + count, *to.slope);
+      if (to.per_edge) add_edges(d_bias_of(t), to.bias);
+      for (int i = 0; i < run_count && to.bias && !to.per_edge; ++i) add_bias(runs[i], d_bias_of(t), to);
     }
+  }
+  float* d_bias_of(size_t term) const { return scratch->d_bias + static_cast<int64_t>(term) * kChunkKeys * kBlock; }
+
+  HWY_NOINLINE void add_edges(const float* d_scores, float* to) const {
+    const int64_t end = std::min(chunk + kChunkKeys, view->key_length);
+    for_each_entry(*view, block->queries, chunk, end, [&](int lane, int lanes, int64_t entry, Range keys_of) {
+      const int last = std::min(lane + lanes, block->queries.count);
+      for (int64_t key = keys_of.begin; key < keys_of.end; ++key) {
+        for (int i = lane; i < last; ++i) to[entry] += d_scores[(key - chunk) * kBlock + i];
+      }
+    });
   }
 
   // The run's dS to the rows of the bias's gradient, or summed to its one row.

@@ -56,6 +56,7 @@ struct BackwardPlan {
   std::vector<float*> d_terms_data;
   Tensor* d_sinks = nullptr;
   std::vector<Range> seen;      // [strip]: chunks that its band shows
+  bool abreast = true;          // false: an entry of the lists may reach over both chunks and strips, so that a chain is one thread's
   int64_t chain_heads, chains;  // heads of a chain; chain c holds heads [c·chain_heads, …) of batch·heads
   std::vector<double> sums;     // [batch·head][strip][term, then the sink]
   std::vector<uint8_t> finite;  // [batch·head][strip]: its dQ
@@ -111,8 +112,15 @@ void BackwardPlan::find_operands() {
     if (const auto* alibi = std::get_if<Alibi>(&term)) gradient = gradient_of(alibi->slopes);
     if (const auto* dense = std::get_if<Dense>(&term)) {
       gradient = gradient_of(dense->bias);
-      if (gradient && gradient->size(1) == 1) chain_heads = std::max(chain_heads, heads());
-      if (gradient && gradient->size(0) == 1) chain_heads = heads() * problem.batch();
+    }
+    if (const auto* edges = std::get_if<PerEdge>(&term)) gradient = gradient_of(edges->bias);
+    if (gradient && gradient->rank() > 1) {
+      if (gradient->size(1) == 1) chain_heads = std::max(chain_heads, heads());
+      if (gradient->size(0) == 1) chain_heads = heads() * problem.batch();
+    }
+    if (gradient && gradient->rank() == 3) {
+      const Lists& lists = *call.record.spec.topology.lists;
+      abreast = abreast && (kChunkKeys % lists.key_block == 0 || strip_rows % lists.query_block == 0);
     }
     d_terms.push_back(gradient);
     d_terms_data.push_back(gradient && gradient->numel() > 0 ? gradient->mutable_data<float>() : nullptr);
@@ -171,6 +179,7 @@ struct StripJob {
     if (!gradient || !plan.d_terms_data[term]) return out;
     if ((*view.terms)[term].kind == ScoreTerm::Kind::kDense) {
       out.bias = plan.d_terms_data[term] + batch * broadcast_stride(*gradient, 0) + head * broadcast_stride(*gradient, 1);
+      out.per_edge = (*view.terms)[term].per_edge;
       out.bias_query_stride = broadcast_stride(*gradient, 2);
     } else {
       out.slope = sums + term;
@@ -299,6 +308,12 @@ class BackwardRun {
   void run() {
     const int64_t all = static_cast<int64_t>(chains_.size()), abreast = std::clamp<int64_t>(threads(), 1, all);
     const int64_t length = plan_.strips_of_chain();
+    if (!plan_.abreast) {
+      for_items(all, [&](int64_t at, int) {
+        for (int64_t number = 0; number < length; ++number) run_strip(at, number);
+      });
+      return;
+    }
     for_items(all * length, [&](int64_t item, int) {
       const int64_t first = item / (abreast * length) * abreast, side_by_side = std::min(abreast, all - first);
       const int64_t inside = item - first * length;
@@ -373,11 +388,11 @@ void clear(const BackwardPlan& plan, const std::vector<int64_t>& chains) {
     for_each_sum(plan, chain, [](float* data, int64_t count) { std::fill(data, data + count, 0.0F); });
     for (size_t t = 0; t < plan.d_terms.size(); ++t) {
       const Tensor* gradient = plan.d_terms[t];
-      if (!gradient || gradient->shape().size() != 4 || !plan.d_terms_data[t]) continue;
+      if (!gradient || gradient->rank() == 1 || !plan.d_terms_data[t]) continue;
       for (int64_t index = first; index < first + plan.chain_heads; ++index) {
         float* data = plan.d_terms_data[t] + index / plan.heads() * broadcast_stride(*gradient, 0) +
                       index % plan.heads() * broadcast_stride(*gradient, 1);
-        std::fill(data, data + gradient->size(2) * gradient->size(3), 0.0F);
+        std::fill_n(data, gradient->numel() / gradient->size(0) / gradient->size(1), 0.0F);
       }
     }
   });
