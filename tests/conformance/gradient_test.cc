@@ -190,9 +190,10 @@ TEST_P(Backward, GradientsAgreeWithTheReference) {
     if (!has_gradients(c)) continue;
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
     if (const auto refused = backend_.backward_refusal(c.spec, c.shape)) {
-      if (!backend_.backward) GTEST_SKIP() << *refused;
-      ADD_FAILURE() << *refused;
-      return;
+      const bool has_rule =
+          std::any_of(c.spec.terms.begin(), c.spec.terms.end(), [](const Term& t) { return std::holds_alternative<Rule>(t); });
+      EXPECT_TRUE(has_rule) << *refused;
+      continue;
     }
     const AttendGradients found = run_backward(backend_, run(backend_, c), c.v, upstream_of(c, index));
     const Gradients& expected = expected_of(index);

@@ -25,7 +25,12 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
   return std::nullopt;
 }
 
-std::optional<std::string> backward_refusal(const AttentionSpec&, const AttentionShape&) { return std::nullopt; }
+std::optional<std::string> backward_refusal(const AttentionSpec& spec, const AttentionShape&) {
+  for (const Term& term : spec.terms) {
+    if (std::holds_alternative<Rule>(term)) return "gradients of a rule (CLEARHEAD_BACKEND=ref has them)";
+  }
+  return std::nullopt;
+}
 
 const Backend kAvx2Table{.name = "cpu",
                          .isa = InstructionSet::kAvx2,
