@@ -125,7 +125,8 @@ void BackwardPlan::find_operands() {
     d_terms.push_back(gradient);
     d_terms_data.push_back(gradient && gradient->numel() > 0 ? gradient->mutable_data<float>() : nullptr);
   }
-  if (const auto& sinks = std::get<Softmax>(call.record.spec.normaliser).sinks) d_sinks = gradient_of(*sinks);
+  const Softmax* softmax = std::get_if<Softmax>(&call.record.spec.normaliser);
+  if (softmax && softmax->sinks) d_sinks = gradient_of(*softmax->sinks);
 }
 
 void BackwardPlan::find_seen() {
