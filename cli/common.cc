@@ -112,13 +112,13 @@ bool is_trace_file(const std::string& path) {
   return SafeTensors::open(path).metadata().count("clearhead_trace") > 0;
 }
 
-std::shared_ptr<const Model> load_model(const std::string& name) {
+std::shared_ptr<const Model> load_model(const std::string& name, WeightStorage weights) {
   const ModelInfo info = describe_model(name);
-  if (info.file_dtype != "f32") {
+  if (info.file_dtype != "f32" && weights == WeightStorage::kF32) {
     notice(format("{}: {} weights are converted to f32: {} in the file, {} in memory", info.name, info.file_dtype,
                   human_bytes(info.file_bytes), human_bytes(info.memory_bytes)));
   }
-  return load(name);
+  return load(name, {.weights = weights});
 }
 
 void LookArguments::refuse_run_options() const {

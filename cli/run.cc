@@ -11,7 +11,7 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  std::string model, pair, trace, budget;
+  std::string model, pair, trace, budget, weights = "f32";
   TextArguments text;
   bool json = false, greedy = false;
   int64_t top = 5, max_tokens = 64;
@@ -23,7 +23,14 @@ CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& wh
   task->add_option("model", options->model, "A model (directory, or name in the local cache)")->required();
   options->text.add(*task);
   task->add_flag("--json", options->json, "The answer as JSON");
+  task->add_option("--weights", options->weights,
+                   "Keep linear layers as: f32 (default), bf16, int8 (fewer bytes, faster decoding, rounded weights)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   return task;
+}
+
+WeightStorage storage_of(const std::string& name) {
+  return name == "bf16" ? WeightStorage::kBF16 : name == "int8" ? WeightStorage::kInt8 : WeightStorage::kF32;
 }
 
 std::string text_of(const Options& options) {
@@ -40,7 +47,7 @@ void check_length(const Model& model, std::string_view text, std::optional<std::
 }
 
 void embed(const Options& options) {
-  const auto model = load_model(options.model);
+  const auto model = load_model(options.model, storage_of(options.weights));
   const Embedding embedding = model->embed(text_of(options));
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
@@ -58,7 +65,7 @@ void embed(const Options& options) {
 }
 
 void fill(const Options& options) {
-  const auto model = load_model(options.model);
+  const auto model = load_model(options.model, storage_of(options.weights));
   const std::string text = text_of(options);
   check_length(*model, text);
   Json masks = Json::array();
@@ -75,7 +82,7 @@ void fill(const Options& options) {
 }
 
 void classify(const Options& options) {
-  const auto model = load_model(options.model);
+  const auto model = load_model(options.model, storage_of(options.weights));
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
   const std::string text = text_of(options);
@@ -89,7 +96,7 @@ void classify(const Options& options) {
 }
 
 void generate_text(const Options& options) {
-  const auto model = load_model(options.model);
+  const auto model = load_model(options.model, storage_of(options.weights));
   const std::string text = text_of(options);
   check_length(*model, text);
   if (!options.trace.empty()) check_writable(options.trace);

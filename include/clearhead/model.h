@@ -5,7 +5,7 @@
 //   auto result = model->run(model->tokenizer().encode("The cat sat on the mat."), {.observer = &trace});
 //   result.hidden;                                       // f32 [1, 9, 384]
 //
-// Weights are read once, in f32, and reordered for this machine; the file's pages are given back. A model is immutable after loading and may be
+// Weights are read once, kept in f32 (or LoadOptions::weights) as this machine likes them; the file's pages are given back. A model is immutable after loading and may be
 // shared; runs of one model take turns (one engine computes at a time in a process: the cores are its own).
 #pragma once
 
@@ -46,6 +46,8 @@ ModelInfo describe_model(const std::string& path_or_name);
 
 struct LoadOptions {
   bool tokenizer = true;  ///< false: ids only; a directory without tokenizer files is then enough
+  /// Of the linear layers. bf16 and int8 make decoding as much faster as they are smaller, at the error stated there.
+  WeightStorage weights = WeightStorage::kF32;
 };
 
 /// Sequences of one length, padded at their ends. [batch, length] each, row-major.

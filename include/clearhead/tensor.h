@@ -21,6 +21,14 @@ enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kU8, kBool };
 size_t size_of(DType dtype);
 const char* to_string(DType dtype);  ///< "f32", "bf16", "f16", "i32", "i64", "u8", "bool"
 
+/// How the weights of linear layers are kept in memory. Inputs, sums and outputs are f32 in all of them.
+enum class WeightStorage : uint8_t {
+  kF32,
+  kBF16,  ///< each weight to nearest even: |Δw| ≤ 2⁻⁸·|w|
+  kInt8,  ///< w ≈ q·s with q in −127 … 127 and one s = max|w|/127 per output: |Δw| ≤ s/2
+};
+const char* to_string(WeightStorage storage);  ///< "f32", "bf16", "int8"
+
 using Shape = std::vector<int64_t>;
 std::string to_string(const Shape& shape);  ///< "[2, 8, 128, 64]"
 
@@ -115,6 +123,7 @@ class Tensor {
 /// Value conversion between f32, bf16 and f16 (round to nearest even); a clone when the dtype is already right.
 Tensor to_f32(const Tensor& tensor);
 float bf16_to_f32(uint16_t bits);
+uint16_t f32_to_bf16(float value);  ///< to nearest even; NaN stays NaN
 float f16_to_f32(uint16_t bits);
 
 }  // namespace clearhead

@@ -31,6 +31,7 @@ class PreparedWeight {
   virtual ~PreparedWeight() = default;
   int64_t in = 0, out = 0;
   size_t bytes = 0;  // resident
+  WeightStorage storage = WeightStorage::kF32;
 };
 
 /// One stretch of a weight's outputs as a file has it: [out, in], or [in, out] where input_first; f32, bf16 or f16, any strides.
@@ -97,7 +98,7 @@ struct GatedCall {
 
 struct DenseOps {
   /// Parts are stacked along their outputs: q, k and v become one product. Throws kShape if their inputs differ.
-  std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count) = nullptr;
+  std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count, WeightStorage storage) = nullptr;
   void (*linear)(const LinearCall& call) = nullptr;
   void (*norm)(const NormCall& call) = nullptr;
   void (*embed)(const EmbeddingCall& call) = nullptr;

@@ -112,7 +112,7 @@ ModelInfo describe_model(const std::string& path_or_name) { return find(path_or_
 std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options) {
   Found found = find(path_or_name);
   std::shared_ptr<const Tokenizer> tokenizer = options.tokenizer ? Tokenizer::load(found.info.directory) : nullptr;
-  return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file), std::move(tokenizer),
+  return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file, options.weights), std::move(tokenizer),
                                        std::move(found.sentence));
 }
 

@@ -54,8 +54,8 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
   return present;
 }
 
-Transformer::Transformer(const Architecture& facts, const SafeTensors& file) : facts_(facts) {
-  Weights weights(file, facts_);
+Transformer::Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage) : facts_(facts) {
+  Weights weights(file, facts_, storage);
   tables_.tokens = weights.table(facts_.embedding.tokens, facts_.vocabulary, facts_.width);
   tables_.scale = static_cast<float>(facts_.embedding.scale);
   if (!facts_.embedding.types.empty()) tables_.types = weights.table(facts_.embedding.types, facts_.embedding.type_count, facts_.width);

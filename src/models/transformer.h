@@ -31,7 +31,7 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
 
 class Transformer {
  public:
-  Transformer(const Architecture& facts, const SafeTensors& file);
+  Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage);
 
   const Architecture& facts() const { return facts_; }
   /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.

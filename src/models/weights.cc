@@ -100,7 +100,7 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in) const {
     stacked.push_back({checked(read.back(), input_first ? Shape{in, part.out} : Shape{part.out, in}), input_first});
     out += part.out;
   }
-  layer.weight = backend().dense.prepare(stacked.data(), static_cast<int64_t>(stacked.size()));
+  layer.weight = backend().dense.prepare(stacked.data(), static_cast<int64_t>(stacked.size()), storage_);
   for (const std::string& name : read) file_.release(name);
   const bool has_bias = std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.names.bias.empty(); });
   if (!has_bias) return layer;

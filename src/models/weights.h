@@ -17,7 +17,8 @@ namespace clearhead {
 
 class Weights {
  public:
-  Weights(SafeTensors file, const Architecture& facts) : file_(std::move(file)), facts_(facts) {}
+  Weights(SafeTensors file, const Architecture& facts, WeightStorage storage = WeightStorage::kF32)
+      : file_(std::move(file)), facts_(facts), storage_(storage) {}
 
   /// "{}" in a name is this layer from now on.
   void set_layer(int64_t layer) { layer_ = layer; }
@@ -46,6 +47,7 @@ class Weights {
 
   SafeTensors file_;
   const Architecture& facts_;
+  WeightStorage storage_;  // of linear layers
   int64_t layer_ = 0;
 };
 

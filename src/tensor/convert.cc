@@ -9,6 +9,21 @@ namespace clearhead {
 
 float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
+uint16_t f32_to_bf16(float value) {
+  const uint32_t word = std::bit_cast<uint32_t>(value);
+  if ((word & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>(word >> 16 | 0x40u);  // NaN, kept quiet
+  return static_cast<uint16_t>((word + 0x7FFFu + (word >> 16 & 1u)) >> 16);
+}
+
+const char* to_string(WeightStorage storage) {
+  switch (storage) {
+    case WeightStorage::kF32: return "f32";
+    case WeightStorage::kBF16: return "bf16";
+    case WeightStorage::kInt8: return "int8";
+  }
+  return "f32";
+}
+
 float f16_to_f32(uint16_t bits) {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
   const uint32_t magnitude = bits & 0x7FFFu;

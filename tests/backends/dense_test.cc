@@ -57,11 +57,12 @@ struct LinearCase {
   int64_t rows, in, out;
   Activation activation = Activation::kNone;
   bool bias = true, accumulate = false;
+  WeightStorage storage = WeightStorage::kF32;
 };
 
 void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std::vector<WeightPart>& parts, const LinearCase& c) {
-  const auto fast_weight = fast.prepare(parts.data(), static_cast<int64_t>(parts.size()));
-  const auto slow_weight = slow.prepare(parts.data(), static_cast<int64_t>(parts.size()));
+  const auto fast_weight = fast.prepare(parts.data(), static_cast<int64_t>(parts.size()), c.storage);
+  const auto slow_weight = slow.prepare(parts.data(), static_cast<int64_t>(parts.size()), c.storage);
   ASSERT_EQ(fast_weight->out, c.out);
   ASSERT_EQ(fast_weight->in, c.in);
   const int64_t x_stride = c.in + 3, out_stride = c.out + 5;
@@ -101,6 +102,41 @@ TEST_P(Dense, WeightsAreReadFromEveryDtypeAndOrientation) {
   }
 }
 
+TEST_P(Dense, NarrowWeightsComputeWithTheirStoredValues) {
+  for (const WeightStorage storage : {WeightStorage::kBF16, WeightStorage::kInt8}) {
+    for (const int64_t rows : {0, 1, 2, 16, 17, 40}) {
+      for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {24, 61}, {128, 64}, {300, 1}, {517, 130}}) {
+        const std::vector<WeightPart> parts = {{Tensor::from(random_values(in * out, 4), {out, in}), false},
+                                               {Tensor::from(random_values(in * 3, 14), {in, 3}), true}};
+        expect_equal_products(fast(), slow(), parts, {rows, in, out + 3, Activation::kSilu, rows % 2 == 0, out % 2 == 0, storage});
+      }
+    }
+  }
+}
+
+TEST_P(Dense, NarrowWeightsAreOffByNoMoreThanIsStated) {
+  const int64_t in = 200, out = 30;
+  const std::vector<float> values = random_values(in * out, 15);
+  const WeightPart part{Tensor::from(values, {out, in}), false};
+  std::vector<float> one(static_cast<size_t>(in), 0), found(static_cast<size_t>(out));
+  for (const WeightStorage storage : {WeightStorage::kBF16, WeightStorage::kInt8}) {
+    const auto weight = fast().prepare(&part, 1, storage);
+    EXPECT_LT(weight->bytes, static_cast<size_t>(256 * out * (storage == WeightStorage::kInt8 ? 1 : 2) + 4 * out + 1));
+    for (int64_t i = 0; i < in; ++i) {
+      one[static_cast<size_t>(i)] = 1;
+      fast().linear({*weight, one.data(), 1, in, nullptr, Activation::kNone, false, found.data(), out});
+      one[static_cast<size_t>(i)] = 0;
+      for (int64_t o = 0; o < out; ++o) {
+        const float w = values[static_cast<size_t>(o * in + i)];
+        float largest = 0;
+        for (int64_t k = 0; k < in; ++k) largest = std::max(largest, std::abs(values[static_cast<size_t>(o * in + k)]));
+        const float bound = storage == WeightStorage::kBF16 ? std::abs(w) * 0x1p-8F : largest / 254 * 1.000001F;
+        ASSERT_LE(std::abs(found[static_cast<size_t>(o)] - w), bound) << to_string(storage) << " output " << o << " input " << i;
+      }
+    }
+  }
+}
+
 TEST_P(Dense, StackedPartsAreOneProduct) {
   const int64_t in = 24;
   const std::vector<WeightPart> parts = {{Tensor::from(random_values(in * 24, 6), {24, in}), false},
@@ -111,8 +147,8 @@ TEST_P(Dense, StackedPartsAreOneProduct) {
 
 TEST_P(Dense, PartsWithDifferentInputsAreRefused) {
   const std::vector<WeightPart> parts = {{Tensor::zeros({4, 3}), false}, {Tensor::zeros({4, 5}), false}};
-  EXPECT_THROW(fast().prepare(parts.data(), 2), Error);
-  EXPECT_THROW(slow().prepare(parts.data(), 2), Error);
+  EXPECT_THROW(fast().prepare(parts.data(), 2, WeightStorage::kF32), Error);
+  EXPECT_THROW(slow().prepare(parts.data(), 2, WeightStorage::kF32), Error);
 }
 
 TEST_P(Dense, NormsAreThoseOfTheReference) {
@@ -202,7 +238,7 @@ TEST_P(Dense, RotationTurnsHalvesOrNeighbours) {
 TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
   const Tensor weight = Tensor::from(random_values(200 * 96, 21), {200, 96});
   const WeightPart part{weight, false};
-  const auto prepared = fast().prepare(&part, 1);
+  const auto prepared = fast().prepare(&part, 1, WeightStorage::kF32);
   const std::vector<float> x = random_values(96, 22);
   const int before = threads();
   std::vector<std::vector<float>> outs;

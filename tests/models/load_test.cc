@@ -166,6 +166,28 @@ TEST(Runs, OneTokenAtATimeIsThePrefill) {
   EXPECT_EQ(cache.length, static_cast<int64_t>(ids.size()));
 }
 
+// Rounded weights move the hidden states a little, bf16 less than int8, and a little is not nothing.
+TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
+  const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
+  const auto hidden = [&](WeightStorage weights) {
+    const auto model = load(golden_directory("gpt2", "plain"), {.tokenizer = false, .weights = weights});
+    return model->run(ids).hidden.contiguous();
+  };
+  const Tensor exact = hidden(WeightStorage::kF32);
+  double largest = 0;
+  for (int64_t i = 0; i < exact.numel(); ++i) largest = std::max(largest, std::abs(static_cast<double>(exact.data<float>()[i])));
+  double before = 0;
+  for (const WeightStorage weights : {WeightStorage::kBF16, WeightStorage::kInt8}) {
+    const Tensor found = hidden(weights);
+    double off = 0;
+    for (int64_t i = 0; i < exact.numel(); ++i)
+      off = std::max(off, std::abs(static_cast<double>(found.data<float>()[i]) - static_cast<double>(exact.data<float>()[i])));
+    EXPECT_GT(off, before) << to_string(weights);
+    EXPECT_LT(off, 0.05 * largest) << to_string(weights);
+    before = off;
+  }
+}
+
 TEST(Runs, BidirectionalModelsDoNotStep) {
   const auto model = load(golden_directory("bert", "mlm"), {.tokenizer = false});
   ModelCache cache;

@@ -21,7 +21,7 @@ Tensor random_tensor(Shape shape, uint32_t seed, float spread = 1) {
 
 nn::Linear random_linear(int64_t in, int64_t out, uint32_t seed) {
   const WeightPart part{random_tensor({out, in}, seed, 0.3F), false};
-  return {backend().dense.prepare(&part, 1), random_tensor({out}, seed + 1)};
+  return {backend().dense.prepare(&part, 1, WeightStorage::kF32), random_tensor({out}, seed + 1)};
 }
 
 float largest_difference(const Tensor& a, const Tensor& b) {
@@ -53,8 +53,8 @@ TEST(Mlp, GatesAreTheFirstHalfOfTheRaisedRow) {
   mlp.is_gated = true;
   mlp.activation = Activation::kRelu;
   const WeightPart raise{Tensor::from<float>({2, -1, 3, 5}, {4, 1}), false}, lower{Tensor::from<float>({1, 10}, {1, 2}), false};
-  mlp.up.weight = backend().dense.prepare(&raise, 1);
-  mlp.down.weight = backend().dense.prepare(&lower, 1);
+  mlp.up.weight = backend().dense.prepare(&raise, 1, WeightStorage::kF32);
+  mlp.down.weight = backend().dense.prepare(&lower, 1, WeightStorage::kF32);
   Tensor out = Tensor::from<float>({100, 200}, {2, 1});
   mlp(run, Tensor::from<float>({1, -1}, {2, 1}), out);
   // x = 1: gate (2, −1), up (3, 5): 2·3 + 0; x = −1: gate (−2, 1), up (−3, −5): 0 + 10·(−5).

@@ -9,6 +9,8 @@
 
 #include "backends/cpu/dense_kernels.h"
 #include "backends/cpu/dnnl.h"
+#include "backends/cpu/narrow.h"
+#include "backends/cpu/weight_parts.h"
 #include "base/format.h"
 #include "base/parallel.h"
 
@@ -28,44 +30,6 @@ class Packed : public PreparedWeight {
   std::unique_ptr<float[], Release> values{};
 };
 
-// Element (o, i) of a part, whatever its strides and dtype.
-struct PartView {
-  const std::byte* first = nullptr;
-  int64_t out_stride = 0, in_stride = 0, out = 0;
-  DType dtype = DType::kF32;
-
-  float at(int64_t o, int64_t i) const {
-    const int64_t element = o * out_stride + i * in_stride;
-    if (dtype == DType::kF32) return reinterpret_cast<const float*>(first)[element];
-    const uint16_t bits = reinterpret_cast<const uint16_t*>(first)[element];
-    return dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
-};
-
-std::vector<PartView> views_of(const WeightPart* parts, int64_t count, int64_t& in, int64_t& out) {
-  std::vector<PartView> views;
-  for (int64_t part = 0; part < count; ++part) {
-    const Tensor stored = parts[part].input_first ? parts[part].values.permute({1, 0}) : parts[part].values;
-    if (stored.rank() != 2 || (part > 0 && stored.size(1) != in)) {
-      fail(ErrorCode::kShape, "linear: part {} is {}; the parts of one weight share their inputs", part, to_string(stored.shape()));
-    }
-    in = stored.size(1);
-    out += stored.size(0);
-    views.push_back({stored.raw(), stored.stride(0), stored.stride(1), stored.size(0), stored.dtype()});
-  }
-  return views;
-}
-
-// The f32 values of output o, inputs [0, in), to to[i·step].
-void copy_output(const PartView& part, int64_t o, int64_t in, float* to, int64_t step) {
-  if (part.dtype == DType::kF32) {
-    const float* from = reinterpret_cast<const float*>(part.first) + o * part.out_stride;
-    for (int64_t i = 0; i < in; ++i) to[i * step] = from[i * part.in_stride];
-    return;
-  }
-  for (int64_t i = 0; i < in; ++i) to[i * step] = part.at(o, i);
-}
-
 // Outputs [first, first + count) of the stacked parts; columns of one panel.
 void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout, int64_t first, int64_t count, float* to) {
   const bool panel = layout.panel != 0;
@@ -84,7 +48,8 @@ void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout
   }
 }
 
-std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const WeightPart* parts, int64_t count) {
+std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const WeightPart* parts, int64_t count, WeightStorage storage) {
+  if (storage != WeightStorage::kF32) return prepare_narrow(parts, count, storage);
   auto packed = std::make_shared<Packed>();
   const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
   packed->layout = align_library_threads() ? wanted_layout(packed->in, packed->out, isa)
@@ -110,6 +75,7 @@ std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const Weig
 }
 
 void linear_for(InstructionSet isa, const LinearCall& call) {
+  if (call.weight.storage != WeightStorage::kF32) return linear_narrow(isa, call);
   const auto& weight = static_cast<const Packed&>(call.weight);
   const WeightLayout& layout = weight.layout;
   const Product product{layout,    weight.values.get(), call.x,          call.rows, call.x_stride,
@@ -198,7 +164,7 @@ void rotary(const RotaryCall& call) {
 template <InstructionSet kIsa>
 const DenseOps& table() {
   static const DenseOps ops = {
-      [](const WeightPart* parts, int64_t count) { return prepare_for(kIsa, parts, count); },
+      [](const WeightPart* parts, int64_t count, WeightStorage storage) { return prepare_for(kIsa, parts, count, storage); },
       [](const LinearCall& call) { linear_for(kIsa, call); },
       [](const NormCall& call) { norm_for(kIsa, call); },
       embed,

@@ -15,7 +15,18 @@ class RowMajor : public PreparedWeight {
   std::vector<float> values{};  // [out, in]
 };
 
-std::shared_ptr<const PreparedWeight> prepare(const WeightPart* parts, int64_t count) {
+// What a row of one output's weights becomes once stored.
+void round_as_stored(WeightStorage storage, float* row, int64_t in) {
+  float largest = 0;
+  for (int64_t i = 0; i < in; ++i) largest = std::max(largest, std::abs(row[i]));
+  const float scale = largest / 127;
+  for (int64_t i = 0; i < in; ++i) {
+    if (storage == WeightStorage::kBF16) row[i] = bf16_to_f32(f32_to_bf16(row[i]));
+    if (storage == WeightStorage::kInt8) row[i] = scale > 0 ? std::nearbyint(row[i] / scale) * scale : 0;
+  }
+}
+
+std::shared_ptr<const PreparedWeight> prepare(const WeightPart* parts, int64_t count, WeightStorage storage) {
   auto weight = std::make_shared<RowMajor>();
   for (int64_t part = 0; part < count; ++part) {
     const Tensor stored = parts[part].input_first ? parts[part].values.permute({1, 0}) : parts[part].values;
@@ -27,6 +38,8 @@ std::shared_ptr<const PreparedWeight> prepare(const WeightPart* parts, int64_t c
     weight->out += rows.size(0);
     weight->values.insert(weight->values.end(), rows.data<float>(), rows.data<float>() + rows.numel());
   }
+  for (int64_t o = 0; o < weight->out; ++o) round_as_stored(storage, weight->values.data() + o * weight->in, weight->in);
+  weight->storage = storage;
   weight->bytes = weight->values.size() * sizeof(float);
   return weight;
 }

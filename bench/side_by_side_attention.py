@@ -1,0 +1,343 @@
+#!/usr/bin/env python3
+"""clearhead's attention beside PyTorch, ONNX Runtime, OpenVINO and ggml: same shapes, same threads, interleaved.
+
+  bench/side_by_side_attention.py [--clearhead build/release/clearhead] [--threads N] [--seconds S] [--rounds R] [--json FILE] [--svg FILE] [case …]
+
+Each round runs every peer of a case once, clearhead first and last; the best of all rounds counts (decode: the best median). Peers that are not
+installed, or cannot do a case, are left out by name. Needs torch; onnxruntime + onnx, openvino and ggml-python are used where installed:
+
+  pip install torch onnxruntime onnx openvino ggml-python
+"""
+
+import argparse
+import ctypes
+import json
+import math
+import subprocess
+import sys
+import time
+
+CASES = [
+    "forward/f32/full/h8/n4096/d64", "forward/f32/full/h8/n4096/d128", "forward/f32/causal/h8/n4096/d64", "forward/f32/causal/h8/n4096/d128",
+    "forward/f32/full/h12/n512/d64", "backward/f32/full/h8/n4096/d64", "backward/f32/causal/h8/n4096/d64",
+    "decode/f32/rows/h32kv8/n32768/d64", "decode/f32/rows/h8kv8/n32768/d64",
+]
+
+
+class Case:
+    """kind/dtype/shape/hN[kvM]/nN/dN, as `clearhead bench attention` names them."""
+
+    def __init__(self, name):
+        self.name = name
+        self.kind, self.dtype, self.shape, heads, length, width = name.split("/")
+        numbers = heads[1:].split("kv")
+        self.heads, self.key_heads = int(numbers[0]), int(numbers[-1])
+        self.keys, self.d = int(length[1:]), int(width[1:])
+        self.queries = 1 if self.kind == "decode" else self.keys
+        self.causal = self.shape == "causal"
+
+
+def best_of(seconds, action):
+    action()
+    times, begin = [], time.perf_counter()
+    while len(times) < 3 or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def clearhead(options, case):
+    command = [options.clearhead, "--threads", str(options.threads), "bench", "attention", "--json", "--seconds", str(options.seconds),
+               "--filter", case.name]
+    done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    found = next(item for item in done["cases"] if item["name"] == case.name)
+    options.limits[case.name] = (found["work"], found["limit"], max(found["limit_value"], options.limits.get(case.name, (0, "", 0))[2]))
+    return found["wall_seconds"]
+
+
+# --- PyTorch ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def torch_inputs(case, grad=False):
+    import torch
+
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[case.dtype]
+    shape = lambda heads, length: (1, heads, length, case.d)  # noqa: E731
+    return [torch.randn(shape(heads, length), dtype=dtype, requires_grad=grad)
+            for heads, length in ((case.heads, case.queries), (case.key_heads, case.keys), (case.key_heads, case.keys))]
+
+
+def torch_sdpa(options, case):
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention as sdpa
+
+    grouped = case.heads != case.key_heads
+    if case.kind == "backward":
+        q, k, v = torch_inputs(case, grad=True)
+        out = sdpa(q, k, v, is_causal=case.causal)
+        upstream = torch.randn_like(out)
+        return best_of(options.seconds, lambda: torch.autograd.grad(out, (q, k, v), upstream, retain_graph=True))
+    q, k, v = torch_inputs(case)
+    with torch.inference_mode():
+        return best_of(options.seconds, lambda: sdpa(q, k, v, is_causal=case.causal, enable_gqa=grouped))
+
+
+def torch_folded(options, case):
+    """The query heads of a group as queries of their key head: each key is read once."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention as sdpa
+
+    if case.kind != "decode" or case.heads == case.key_heads:
+        return None
+    q, k, v = torch_inputs(case)
+    q = q.reshape(1, case.key_heads, case.heads // case.key_heads, case.d)
+    with torch.inference_mode():
+        return best_of(options.seconds, lambda: sdpa(q, k, v))
+
+
+def torch_eager(options, case):
+    """What looking costs without clearhead: the weights are there, N x N of them."""
+    import torch
+
+    if case.kind != "forward":
+        return None
+    q, k, v = torch_inputs(case)
+    hidden = torch.ones(case.queries, case.keys, dtype=torch.bool).triu(1) if case.causal else None
+
+    def run():
+        scores = q @ k.transpose(-1, -2) / math.sqrt(case.d)
+        if hidden is not None:
+            scores.masked_fill_(hidden, float("-inf"))
+        return scores.softmax(-1) @ v
+
+    with torch.inference_mode():
+        return best_of(options.seconds, run)
+
+
+def torch_flex(options, case):
+    import torch
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    if case.kind != "forward":
+        return None
+    q, k, v = torch_inputs(case)
+    mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, case.queries, case.keys, device="cpu") if case.causal else None
+    compiled = torch.compile(flex_attention, dynamic=False)
+    with torch.inference_mode():
+        return best_of(options.seconds, lambda: compiled(q, k, v, block_mask=mask))
+
+
+# --- ONNX Runtime ----------------------------------------------------------------------------------------------------------------------------
+
+
+def onnx_session(options, nodes, inputs, outputs, domains):
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    value = lambda name, dtype: helper.make_tensor_value_info(name, dtype, None)  # noqa: E731
+    graph = helper.make_graph(nodes, "attention", [value(n, t) for n, t in inputs], [value(n, TensorProto.FLOAT) for n in outputs])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in domains], ir_version=10)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    return onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+
+
+def onnx_run(options, session, feeds):
+    import onnxruntime
+
+    binding = session.io_binding()
+    for name, array in feeds.items():
+        binding.bind_cpu_input(name, array)
+    for output in session.get_outputs():
+        binding.bind_output(output.name, "cpu")
+    return best_of(options.seconds, lambda: session.run_with_iobinding(binding, onnxruntime.RunOptions()))
+
+
+def onnx_multi_head(options, case):
+    import numpy
+    from onnx import TensorProto, helper
+
+    if case.kind != "forward" or case.dtype != "f32":
+        return None
+    node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["out"], domain="com.microsoft", num_heads=case.heads, unidirectional=int(case.causal))
+    session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"], ["out"], [("", 17), ("com.microsoft", 1)])
+    feed = lambda: numpy.random.randn(1, case.keys, case.heads * case.d).astype(numpy.float32)  # noqa: E731
+    return onnx_run(options, session, {n: feed() for n in "qkv"})
+
+
+def onnx_grouped(options, case):
+    import numpy
+    from onnx import TensorProto, helper
+
+    if case.dtype != "f32" or case.kind == "backward" or not (case.causal or case.kind == "decode"):
+        return None
+    names = ["q", "k", "v", "past_key", "past_value", "lengths", "total"]
+    node = helper.make_node("GroupQueryAttention", names, ["out", "present_key", "present_value"], domain="com.microsoft", num_heads=case.heads,
+                            kv_num_heads=case.key_heads)
+    kinds = [TensorProto.FLOAT] * 5 + [TensorProto.INT32] * 2
+    session = onnx_session(options, [node], list(zip(names, kinds)), ["out", "present_key", "present_value"], [("", 17), ("com.microsoft", 1)])
+    random = lambda *shape: numpy.random.randn(*shape).astype(numpy.float32)  # noqa: E731
+    past = case.keys - case.queries
+    feeds = {"q": random(1, case.queries, case.heads * case.d), "k": random(1, case.queries, case.key_heads * case.d),
+             "v": random(1, case.queries, case.key_heads * case.d), "past_key": random(1, case.key_heads, past, case.d),
+             "past_value": random(1, case.key_heads, past, case.d), "lengths": numpy.array([case.keys - 1], numpy.int32),
+             "total": numpy.array(case.keys, numpy.int32)}
+    return onnx_run(options, session, feeds)
+
+
+def onnx_attention(options, case):
+    import numpy
+    from onnx import TensorProto, helper
+
+    if case.kind == "backward" or case.dtype != "f32":
+        return None
+    node = helper.make_node("Attention", ["q", "k", "v"], ["out"], is_causal=int(case.causal))
+    session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"], ["out"], [("", 23)])
+    random = lambda heads, length: numpy.random.randn(1, heads, length, case.d).astype(numpy.float32)  # noqa: E731
+    feeds = {"q": random(case.heads, case.queries), "k": random(case.key_heads, case.keys), "v": random(case.key_heads, case.keys)}
+    return onnx_run(options, session, feeds)
+
+
+# --- OpenVINO, ggml --------------------------------------------------------------------------------------------------------------------------
+
+
+def openvino_sdpa(options, case):
+    import numpy
+    import openvino
+    from openvino import opset13
+
+    if case.kind == "backward" or case.heads != case.key_heads:
+        return None
+    sizes = [[1, case.heads, length, case.d] for length in (case.queries, case.keys, case.keys)]
+    inputs = [opset13.parameter(size, numpy.float32) for size in sizes]
+    model = openvino.Model([opset13.scaled_dot_product_attention(*inputs, causal=case.causal)], inputs)
+    settings = {"INFERENCE_NUM_THREADS": options.threads, "INFERENCE_PRECISION_HINT": case.dtype, "NUM_STREAMS": 1}
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    for i, size in enumerate(sizes):
+        request.set_input_tensor(i, openvino.Tensor(numpy.random.randn(*size).astype(numpy.float32)))
+    return best_of(options.seconds, request.infer)
+
+
+def ggml_flash(options, case):
+    import ggml
+
+    if case.kind == "backward" or case.dtype != "f32" or case.causal:
+        return None
+    bytes_ = 4 * case.d * (2 * case.heads * case.queries + 2 * case.key_heads * case.keys) + (256 << 20)
+    context = ggml.ggml_init(ggml.ggml_init_params(mem_size=bytes_, mem_buffer=None, no_alloc=False))
+    new = lambda heads, length: ggml.ggml_new_tensor_4d(context, ggml.GGML_TYPE_F32, case.d, length, heads, 1)  # noqa: E731
+    q, k, v = new(case.heads, case.queries), new(case.key_heads, case.keys), new(case.key_heads, case.keys)
+    for tensor in (q, k, v):
+        count = ggml.ggml_nelements(tensor)
+        values = (ctypes.c_float * count).from_address(ggml.ggml_get_data(tensor))
+        import numpy
+
+        numpy.ctypeslib.as_array(values)[:] = numpy.random.randn(count)
+    out = ggml.ggml_flash_attn_ext(context, q, k, v, None, 1 / math.sqrt(case.d), 0.0, 0.0)
+    graph = ggml.ggml_new_graph(context)
+    ggml.ggml_build_forward_expand(graph, out)
+    try:
+        return best_of(options.seconds, lambda: ggml.ggml_graph_compute_with_ctx(context, graph, options.threads))
+    finally:
+        ggml.ggml_free(context)
+
+
+PEERS = {
+    "PyTorch SDPA": torch_sdpa, "PyTorch SDPA, groups folded": torch_folded, "PyTorch flex_attention": torch_flex,
+    "PyTorch eager, with weights": torch_eager, "ONNX Runtime MultiHeadAttention": onnx_multi_head,
+    "ONNX Runtime GroupQueryAttention": onnx_grouped, "ONNX Runtime Attention": onnx_attention, "OpenVINO": openvino_sdpa, "ggml": ggml_flash,
+}
+
+
+def versions():
+    found = {}
+    for module in ("torch", "onnxruntime", "openvino", "ggml"):
+        try:
+            found[module] = __import__(module).__version__
+        except (ImportError, AttributeError) as error:
+            found[module] = str(error)
+    return found
+
+
+def run_case(options, case):
+    best = {}
+
+    def take(name, action):
+        try:
+            seconds = action(options, case)
+        except Exception as error:  # noqa: BLE001  (a peer that cannot do a case is said so, whatever it throws)
+            print(f"  {name}: left out: {str(error).splitlines()[0][:120] if str(error) else type(error).__name__}", file=sys.stderr)
+            options.missing.setdefault(case.name, {})[name] = str(error)[:200]
+            return
+        if seconds is not None:
+            best[name] = min(seconds, best.get(name, math.inf))
+
+    for _ in range(options.rounds):
+        take("clearhead", clearhead)
+        for name, peer in PEERS.items():
+            if name not in options.missing.get(case.name, {}):
+                take(name, peer)
+        take("clearhead", clearhead)
+    return best
+
+
+def text_of(case, best, limit):
+    work, what, value = limit
+    lines = [f"{case.name}   limit {value / 1e9:.0f} {'GFLOP/s' if what == 'fma' else 'GB/s'}"]
+    ours = best["clearhead"]
+    for name, seconds in sorted(best.items(), key=lambda item: item[1]):
+        ratio = "" if name == "clearhead" else f"   clearhead is {seconds / ours:.2f}x as fast"
+        lines.append(f"  {name:<34} {seconds * 1e3:9.3f} ms  {100 * work / seconds / value:5.1f} %{ratio}")
+    return "\n".join(lines)
+
+
+def svg_of(results):
+    """Bars of the share of the limit reached, a group for each case."""
+    rows, y = [], 10
+    for result in results:
+        rows.append(f'<text x="10" y="{y + 12}" font-weight="bold">{result["name"]}</text>')
+        y += 20
+        for name, seconds in sorted(result["seconds"].items(), key=lambda item: item[1]):
+            share = result["work"] / seconds / result["limit_value"]
+            fill = "#2b6cb0" if name == "clearhead" else "#a0aec0"
+            rows.append(f'<text x="250" y="{y + 11}" text-anchor="end">{name}</text>'
+                        f'<rect x="258" y="{y + 1}" width="{share * 400:.1f}" height="12" fill="{fill}"/>'
+                        f'<text x="{262 + share * 400:.1f}" y="{y + 11}">{share * 100:.0f} %</text>')
+            y += 16
+        y += 10
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{y}" font-family="sans-serif" font-size="11">'
+            f'<rect width="720" height="{y}" fill="white"/>{"".join(rows)}</svg>\n')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clearhead", default="build/release/clearhead")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each peer in each round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--json")
+    parser.add_argument("--svg")
+    parser.add_argument("cases", nargs="*", default=CASES)
+    options = parser.parse_args()
+    options.limits, options.missing = {}, {}
+    import torch
+
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads, {versions()}")
+    results = []
+    for case in map(Case, options.cases):
+        best = run_case(options, case)
+        work, what, value = options.limits[case.name]
+        print(text_of(case, best, (work, what, value)), flush=True)
+        results.append({"name": case.name, "work": work, "limit": what, "limit_value": value, "seconds": best, "left_out": options.missing.get(case.name, {})})
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"versions": versions(), "threads": options.threads, "cases": results}, file, indent=1)
+    if options.svg:
+        with open(options.svg, "w") as file:
+            file.write(svg_of(results))
+
+
+if __name__ == "__main__":
+    main()

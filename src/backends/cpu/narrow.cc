@@ -1,0 +1,146 @@
+#include "backends/cpu/narrow.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+
+#include "backends/cpu/dense_kernels.h"
+#include "backends/cpu/dnnl.h"
+#include "backends/cpu/weight_parts.h"
+#include "base/parallel.h"
+
+namespace clearhead::cpu {
+namespace {
+
+constexpr std::align_val_t kAlignment{4096};
+constexpr int64_t kFewRows = 16;                      // up to here each row of weights is widened in cache
+constexpr int64_t kPieceElements = int64_t{1} << 20;  // widened at once for oneDNN: 4 MiB
+constexpr int64_t kGrainBytes = 64 * 1024;            // weights a thread should have before it is worth waking
+constexpr int64_t kOutputs = 64;                      // sums kept before they are finished
+
+struct Release {
+  void operator()(uint8_t* memory) const { ::operator delete(memory, kAlignment); }
+};
+
+class Narrow : public PreparedWeight {
+ public:
+  int64_t padded_in = 0;
+  std::unique_ptr<uint8_t[], Release> values{};
+  std::vector<float> scales{};  // [out], int8 only
+
+  int64_t row_bytes() const { return padded_in * (storage == WeightStorage::kInt8 ? 1 : 2); }
+  NarrowRows rows(const float* x, int64_t count) const { return {storage, values.get(), scales.data(), padded_in, x, count}; }
+};
+
+void store_row(const std::vector<float>& row, int64_t in, Narrow& to, int64_t output) {
+  uint8_t* bytes = to.values.get() + output * to.row_bytes();
+  std::memset(bytes, 0, static_cast<size_t>(to.row_bytes()));
+  if (to.storage == WeightStorage::kBF16) {
+    for (int64_t i = 0; i < in; ++i) {
+      const uint16_t bits = f32_to_bf16(row[static_cast<size_t>(i)]);
+      std::memcpy(bytes + 2 * i, &bits, 2);
+    }
+    return;
+  }
+  float largest = 0;
+  for (int64_t i = 0; i < in; ++i) largest = std::max(largest, std::abs(row[static_cast<size_t>(i)]));
+  const float scale = largest / 127;
+  to.scales[static_cast<size_t>(output)] = scale;
+  for (int64_t i = 0; i < in && scale > 0; ++i) {
+    bytes[i] = static_cast<uint8_t>(static_cast<int8_t>(std::nearbyint(row[static_cast<size_t>(i)] / scale)));
+  }
+}
+
+// Bias, activation and the residual over one row's sums of outputs [first, first + count).
+void finish(const DenseKernels& kernels, const LinearCall& call, int64_t row, int64_t first, int64_t count, float* sums) {
+  for (int64_t o = 0; call.bias && o < count; ++o) sums[o] += call.bias[first + o];
+  if (call.activation != Activation::kNone) kernels.activate(call.activation, sums, count);
+  float* out = call.out + row * call.out_stride + first;
+  for (int64_t o = 0; o < count; ++o) out[o] = call.accumulate ? out[o] + sums[o] : sums[o];
+}
+
+void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
+  const NarrowKernels& narrow = narrow_kernels(isa);
+  std::vector<float> x(static_cast<size_t>(call.rows * weight.padded_in), 0);
+  for (int64_t row = 0; row < call.rows; ++row) {
+    const float* from = call.x + row * call.x_stride;
+    float* to = x.data() + row * weight.padded_in;
+    if (call.rows == 1) {
+      narrow.arrange(weight.storage, from, weight.in, weight.padded_in, to);
+    } else {
+      std::copy(from, from + weight.in, to);
+    }
+  }
+  const NarrowRows product = weight.rows(x.data(), call.rows);
+  parallel_ranges(weight.out, std::max<int64_t>(1, kGrainBytes / weight.row_bytes()), [&](int64_t begin, int64_t end, int) {
+    alignas(64) float sums[kFewRows * kOutputs];
+    for (int64_t first = begin; first < end; first += kOutputs) {
+      const int64_t count = std::min(kOutputs, end - first);
+      narrow.sums(product, first, first + count, sums, kOutputs);
+      for (int64_t row = 0; row < call.rows; ++row) finish(dense_kernels(isa), call, row, first, count, sums + row * kOutputs);
+    }
+  });
+}
+
+void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
+  const NarrowKernels& narrow = narrow_kernels(isa);
+  const NarrowRows source = weight.rows(nullptr, 0);
+  const int64_t piece = std::min(weight.out, std::max<int64_t>(64, kPieceElements / weight.padded_in));
+  std::vector<float> wide(static_cast<size_t>(piece * weight.in + weight.padded_in));
+  for (int64_t first = 0; first < weight.out; first += piece) {
+    const int64_t count = std::min(piece, weight.out - first);
+    parallel_ranges(count, std::max<int64_t>(1, kGrainBytes / weight.row_bytes()), [&](int64_t begin, int64_t end, int) {
+      std::vector<float> row(static_cast<size_t>(weight.padded_in));
+      for (int64_t o = begin; o < end; ++o) {
+        narrow.widen(source, first + o, row.data());
+        std::copy_n(row.data(), weight.in, wide.data() + o * weight.in);
+      }
+    });
+    const WeightLayout layout{weight.in, count, 0, weight.in, count};
+    multiply({layout, wide.data(), call.x, call.rows, call.x_stride, call.bias ? call.bias + first : nullptr, call.activation,
+              call.accumulate, call.out + first, call.out_stride});
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<const PreparedWeight> prepare_narrow(const WeightPart* parts, int64_t count, WeightStorage storage) {
+  auto weight = std::make_shared<Narrow>();
+  weight->storage = storage;
+  const std::vector<PartView> views = views_of(parts, count, weight->in, weight->out);
+  weight->padded_in = (weight->in + kNarrowStep - 1) / kNarrowStep * kNarrowStep;
+  if (storage == WeightStorage::kInt8) weight->scales.resize(static_cast<size_t>(weight->out));
+  weight->bytes = static_cast<size_t>(weight->out * weight->row_bytes()) + weight->scales.size() * sizeof(float);
+  weight->values.reset(static_cast<uint8_t*>(::operator new(static_cast<size_t>(weight->out * weight->row_bytes()), kAlignment)));
+  int64_t before = 0;
+  for (const PartView& part : views) {
+    parallel_ranges(part.out, std::max<int64_t>(1, kGrainBytes / weight->row_bytes()), [&](int64_t begin, int64_t end, int) {
+      std::vector<float> row(static_cast<size_t>(weight->in));
+      for (int64_t o = begin; o < end; ++o) {
+        copy_output(part, o, weight->in, row.data(), 1);
+        store_row(row, weight->in, *weight, before + o);
+      }
+    });
+    before += part.out;
+  }
+  return weight;
+}
+
+void linear_narrow(InstructionSet isa, const LinearCall& call) {
+  const auto& weight = static_cast<const Narrow&>(call.weight);
+  if (call.rows == 0 || weight.out == 0) return;
+  if (call.rows <= kFewRows || weight.out == 1) {
+    LinearCall part = call;
+    for (int64_t row = 0; row < call.rows; row += kFewRows) {
+      part.rows = std::min(kFewRows, call.rows - row);
+      part.x = call.x + row * call.x_stride;
+      part.out = call.out + row * call.out_stride;
+      few_rows(isa, weight, part);
+    }
+    return;
+  }
+  many_rows(isa, weight, call);
+}
+
+}  // namespace clearhead::cpu

@@ -1,0 +1,160 @@
+// Rows of 16- and 8-bit weights times vectors, compiled once per instruction set.
+//
+// bf16 comes in pairs, one 32-bit lane each: the even weight is the lane shifted up, the odd one the lane with its low half cleared; x is arranged as
+// [evens | odds] of as many lanes, so that neither is ever shuffled. int8 is widened to 32 bits and converted. Eight chains hide an FMA's latency.
+#include "backends/cpu/narrow.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "backends/cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "backends/cpu/narrow_kernels.cc"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+#if CLEARHEAD_TARGET_HAS_KERNELS
+
+namespace hn = hwy::HWY_NAMESPACE;
+using F32 = hn::ScalableTag<float>;
+using U32 = hn::ScalableTag<uint32_t>;
+using Floats = hn::Vec<F32>;
+constexpr int64_t kStep = HWY_LANES(float);
+constexpr int kChains = 8;
+constexpr int64_t kAhead = 4096;  // bytes
+
+struct Pair {
+  Floats even, odd;
+};
+
+// 2·kStep bf16 weights.
+HWY_INLINE Pair load_bf16(const uint8_t* from) {
+  const U32 d;
+  const F32 df;
+  const auto both = hn::LoadU(d, reinterpret_cast<const uint32_t*>(from));
+  return {hn::BitCast(df, hn::ShiftLeft<16>(both)), hn::BitCast(df, hn::And(both, hn::Set(d, 0xFFFF0000U)))};
+}
+
+// kStep int8 weights.
+HWY_INLINE Floats load_int8(const uint8_t* from) {
+  const F32 d;
+  const hn::RebindToSigned<F32> di;
+  const hn::Rebind<int8_t, F32> d8;
+  return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(d8, reinterpret_cast<const int8_t*>(from))));
+}
+
+HWY_INLINE float total_of(const Floats* sums) {
+  const F32 d;
+  const Floats a = (sums[0] + sums[1]) + (sums[2] + sums[3]), b = (sums[4] + sums[5]) + (sums[6] + sums[7]);
+  return hn::GetLane(hn::SumOfLanes(d, a + b));
+}
+
+HWY_INLINE float bf16_sum(const uint8_t* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t padded_in) {
+  const F32 d;
+  Floats sums[kChains];
+  for (Floats& sum : sums) sum = hn::Zero(d);
+  for (int64_t i = 0; i < padded_in; i += kChains * kStep) {
+    for (int64_t line = 0; line < 2 * kChains * kStep; line += 64) hwy::Prefetch(w + 2 * i + kAhead + line);
+    for (int pair = 0; pair < kChains / 2; ++pair) {
+      const int64_t at = i + pair * 2 * kStep;
+      const Pair both = load_bf16(w + 2 * at);
+      sums[2 * pair] = hn::MulAdd(both.even, hn::LoadU(d, x + at), sums[2 * pair]);
+      sums[2 * pair + 1] = hn::MulAdd(both.odd, hn::LoadU(d, x + at + kStep), sums[2 * pair + 1]);
+    }
+  }
+  return total_of(sums);
+}
+
+HWY_INLINE float int8_sum(const uint8_t* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t padded_in) {
+  const F32 d;
+  Floats sums[kChains];
+  for (Floats& sum : sums) sum = hn::Zero(d);
+  for (int64_t i = 0; i < padded_in; i += kChains * kStep) {
+    for (int64_t line = 0; line < kChains * kStep; line += 64) hwy::Prefetch(w + i + kAhead + line);
+    for (int chain = 0; chain < kChains; ++chain) {
+      const int64_t at = i + chain * kStep;
+      sums[chain] = hn::MulAdd(load_int8(w + at), hn::LoadU(d, x + at), sums[chain]);
+    }
+  }
+  return total_of(sums);
+}
+
+void widen(const NarrowRows& p, int64_t output, float* to) {
+  const F32 d;
+  if (p.storage == WeightStorage::kInt8) {
+    const uint8_t* w = p.weights + output * p.padded_in;
+    const Floats scale = hn::Set(d, p.scales[output]);
+    for (int64_t i = 0; i < p.padded_in; i += kStep) hn::StoreU(load_int8(w + i) * scale, d, to + i);
+    return;
+  }
+  const uint8_t* w = p.weights + output * p.padded_in * 2;
+  for (int64_t i = 0; i < p.padded_in; i += 2 * kStep) {
+    const Pair both = load_bf16(w + 2 * i);
+    hn::StoreInterleaved2(both.even, both.odd, d, to + i);
+  }
+}
+
+// One row of f32 weights, in cache, times one x.
+HWY_INLINE float wide_sum(const float* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t padded_in) {
+  const F32 d;
+  Floats sums[kChains];
+  for (Floats& sum : sums) sum = hn::Zero(d);
+  for (int64_t i = 0; i < padded_in; i += kChains * kStep) {
+    for (int chain = 0; chain < kChains; ++chain) {
+      const int64_t at = i + chain * kStep;
+      sums[chain] = hn::MulAdd(hn::LoadU(d, w + at), hn::LoadU(d, x + at), sums[chain]);
+    }
+  }
+  return total_of(sums);
+}
+
+void sums(const NarrowRows& p, int64_t begin, int64_t end, float* out, int64_t stride) {
+  if (p.rows == 1) {
+    for (int64_t o = begin; o < end; ++o) {
+      out[o - begin] = p.storage == WeightStorage::kInt8 ? int8_sum(p.weights + o * p.padded_in, p.x, p.padded_in) * p.scales[o]
+                                                         : bf16_sum(p.weights + o * p.padded_in * 2, p.x, p.padded_in);
+    }
+    return;
+  }
+  std::vector<float> wide(static_cast<size_t>(p.padded_in));
+  for (int64_t o = begin; o < end; ++o) {
+    widen(p, o, wide.data());
+    for (int64_t row = 0; row < p.rows; ++row)
+      out[row * stride + (o - begin)] = wide_sum(wide.data(), p.x + row * p.padded_in, p.padded_in);
+  }
+}
+
+void arrange(WeightStorage storage, const float* x, int64_t in, int64_t padded_in, float* to) {
+  if (storage == WeightStorage::kInt8) {
+    std::copy(x, x + in, to);
+    std::fill(to + in, to + padded_in, 0.0F);
+    return;
+  }
+  for (int64_t i = 0; i < padded_in; ++i) {
+    const int64_t block = i / (2 * kStep) * (2 * kStep), inside = i - block;
+    to[block + inside % 2 * kStep + inside / 2] = i < in ? x[i] : 0;
+  }
+}
+
+const NarrowKernels* narrow_table() {
+  static const NarrowKernels table = {arrange, sums, widen};
+  return &table;
+}
+
+#endif  // CLEARHEAD_TARGET_HAS_KERNELS
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace clearhead::cpu {
+
+const NarrowKernels& narrow_kernels(InstructionSet isa) {
+  return isa == InstructionSet::kAvx512 ? *N_AVX3::narrow_table() : *N_AVX2::narrow_table();
+}
+
+}  // namespace clearhead::cpu
+#endif

@@ -1,0 +1,50 @@
+// The parts of a weight as a file has them, read element by element or output by output in f32.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backends/dense.h"
+#include "base/format.h"
+
+namespace clearhead::cpu {
+
+// Element (o, i) of a part, whatever its strides and dtype.
+struct PartView {
+  const std::byte* first = nullptr;
+  int64_t out_stride = 0, in_stride = 0, out = 0;
+  DType dtype = DType::kF32;
+
+  float at(int64_t o, int64_t i) const {
+    const int64_t element = o * out_stride + i * in_stride;
+    if (dtype == DType::kF32) return reinterpret_cast<const float*>(first)[element];
+    const uint16_t bits = reinterpret_cast<const uint16_t*>(first)[element];
+    return dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+  }
+};
+
+inline std::vector<PartView> views_of(const WeightPart* parts, int64_t count, int64_t& in, int64_t& out) {
+  std::vector<PartView> views;
+  for (int64_t part = 0; part < count; ++part) {
+    const Tensor stored = parts[part].input_first ? parts[part].values.permute({1, 0}) : parts[part].values;
+    if (stored.rank() != 2 || (part > 0 && stored.size(1) != in)) {
+      fail(ErrorCode::kShape, "linear: part {} is {}; the parts of one weight share their inputs", part, to_string(stored.shape()));
+    }
+    in = stored.size(1);
+    out += stored.size(0);
+    views.push_back({stored.raw(), stored.stride(0), stored.stride(1), stored.size(0), stored.dtype()});
+  }
+  return views;
+}
+
+// The f32 values of output o, inputs [0, in), to to[i·step].
+inline void copy_output(const PartView& part, int64_t o, int64_t in, float* to, int64_t step) {
+  if (part.dtype == DType::kF32) {
+    const float* from = reinterpret_cast<const float*>(part.first) + o * part.out_stride;
+    for (int64_t i = 0; i < in; ++i) to[i * step] = from[i * part.in_stride];
+    return;
+  }
+  for (int64_t i = 0; i < in; ++i) to[i * step] = part.at(o, i);
+}
+
+}  // namespace clearhead::cpu
