@@ -15,20 +15,21 @@ namespace {
 
 struct Options {
   std::string in, spec, out, backend;
-  bool weights = false, stats = false, json = false;
+  bool weights = false, scores = false, stats = false, json = false;
 };
 
-Tensor all_weights(const AttentionMap& map) {
+// Every row of every map, as `of` takes it from a row.
+Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<float>& (MapRow::*of)() const) {
   const AttentionShape shape = map.shape();
   Tensor out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.keys});
   float* to = out.mutable_data<float>();
-  Progress progress("weights");
+  Progress progress(what);
   const auto report = progress.callback();
   for (int64_t b = 0; b < shape.batch; ++b) {
     for (int64_t h = 0; h < shape.heads; ++h) {
       for (int64_t i = 0; i < shape.queries; ++i) {
         const MapRow row = map.head(b, h).row(i);
-        to = std::copy(row.weights().begin(), row.weights().end(), to);
+        to = std::copy((row.*of)().begin(), (row.*of)().end(), to);
         if (report) report(static_cast<double>(to - out.data<float>()) / static_cast<double>(out.numel()));
       }
     }
@@ -67,7 +68,8 @@ void run(const Options& options) {
   } else {
     tensors.emplace_back("threshold", done.record.rows.m);
   }
-  if (options.weights) tensors.emplace_back("weights", all_weights(map));
+  if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
+  if (options.scores) tensors.emplace_back("scores", all_rows(map, "scores", &MapRow::scores));
   if (options.stats) {
     SweepRequest request({entropy, received, distance, offsets});
     request.offset_reach = std::max<int64_t>(1, std::min<int64_t>(64, map.shape().keys));
@@ -107,6 +109,7 @@ void add_attend(CLI::App& app) {
   command->add_option("--spec", options->spec, "The description, as JSON (default: plain scaled dot product)");
   command->add_option("-o,--out", options->out, "Where to write out and log_sum_exp (threshold where rows are sparse)")->required();
   command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");
+  command->add_flag("--scores", options->scores, "Also write scores after all terms [batch, head, query, key], -inf where hidden");
   command->add_flag("--stats", options->stats, "Also write entropy, received, distance and offsets");
   command->add_option("--backend", options->backend, "ref (double, obvious) or cpu (fast)")->check(CLI::IsMember({"ref", "cpu"}));
   command->add_flag("--json", options->json, "Say what was written as JSON");

@@ -234,6 +234,15 @@ class Attend(Case):
             self.close(found["log_sum_exp"][1], lse)
             self.close(found["weights"][1], [c for row in weights for c in row])
 
+    def test_scores_are_the_logarithms_of_the_weights_and_minus_infinity_where_hidden(self):
+        to = self.folder / "scores.safetensors"
+        self.ok("attend", self.into, "--spec", self.spec, "-o", to, "--scores")
+        found = read_safetensors(to)
+        _, lse, weights = attention(self.q, self.k, self.v, True, 3, self.sinks)
+        expected = [math.log(p) + lse[i] if p > 0 else -math.inf for i, row in enumerate(weights) for p in row]
+        for score, wanted in zip(found["scores"][1], expected, strict=True):
+            self.assertTrue(score == wanted or abs(score - wanted) < 1e-5, f"{score}, expected {wanted}")
+
     def test_statistics_are_those_of_the_weights(self):
         to = self.folder / "out.safetensors"
         self.ok("attend", self.into, "-o", to, "--stats")
