@@ -1,6 +1,7 @@
 // Gradients of one chunk of keys and a pair of blocks of queries. Included once per target.
 //
-//   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = P·(dP − D) → terms in reverse
+//   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = g·(dP − D) → terms in reverse
+//   g = P for softmax; other normalisers have a g of their own, and D = Σ g·dP/Σ g takes a pass over all keys before (find_means)
 //   dQt += K·dS     over the chunk's keys          dV += P·dO,  dK += dS·Q     over the pair's queries
 //
 // The record's m and ℓ become M, integral, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. The factor is in dO, not in P: rows of dO, their
@@ -25,6 +26,7 @@
 #include <vector>
 
 #include "backends/cpu/forward_tile-inl.h"
+#include "backends/cpu/weight-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -46,6 +48,8 @@ struct TermGradient {
 struct StripBlock {
   QueryBlock queries;
   alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
+  alignas(64) float divisor[kBlock];                // Σ g, where D needs it
+  alignas(64) double mean[kBlock];                  // Σ g·dP so far
   float *d_out_t = nullptr, *d_q_t = nullptr;
   float *q_rows = nullptr, *d_out_rows = nullptr;  // q·scale; dO·f
 };
@@ -95,7 +99,8 @@ HWY_INLINE Floats soft_cap_slope(Floats x, Floats inverse_cap) {
   return hn::Set(d, 4.0F) * t / ((one + t) * (one + t));
 }
 
-// P and dS of one block and the groups of a chunk. The epilogue of for_each_group.
+// P and dS of one block and the groups of a chunk. The epilogue of for_each_group. kGeneral: any normaliser; otherwise softmax.
+template <bool kGeneral>
 struct BlockGradients {
   const ScoreView* view = nullptr;
   const KeySide* keys = nullptr;
@@ -104,11 +109,13 @@ struct BlockGradients {
   const std::vector<TermGradient>* wanted = nullptr;  // [term]
   float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kBlock]
   int64_t chunk = 0;
-  bool careful = false;
+  bool careful = false, finds_means = false;
   int run_count = 0;
   Run runs[kGroups];
-  uint8_t first[kGroups], last[kGroups];  // vectors of each group that hold P and dS; equal: none
-  alignas(64) float raw[kRows * kBlock];  // [key][vector][lane]: scores of the group, when careful
+  uint8_t first[kGroups], last[kGroups];       // vectors of each group that hold P and dS; equal: none
+  alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: scores of the group, when careful or general
+  alignas(64) float products[kRows * kBlock];  // the same of dP, when general
+  alignas(64) float means[kBlock];             // Σ g·dP of the chunk
 
   void begin(int64_t first_key, int slot) {
     chunk = first_key;
@@ -149,40 +156,108 @@ struct BlockGradients {
     const int at = first_vector * kLanes;
     const int32_t in_chunk = static_cast<int32_t>(key - chunk);
     float *to_p = p + in_chunk * kBlock + at, *to_ds = ds + in_chunk * kBlock + at;
-    if (HWY_UNLIKELY(careful)) unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], d, raw + i * kLanes); });
-    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      const Floats shift = hn::Load(d, block->m + at + v * kLanes);
-      unroll<kRows>([&](auto r)
-                        CLEARHEAD_INLINE_LAMBDA { hn::Store(exp2_shifted(s.c[r * V + v], shift), d, to_p + r * kBlock + v * kLanes); });
-    });
+    if (kGeneral || HWY_UNLIKELY(careful)) spill(s, raw);
+    if constexpr (kGeneral) {
+      if (!weigh<V>(to_p, to_ds, at)) return;
+    } else {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const Floats shift = hn::Load(d, block->m + at + v * kLanes);
+        unroll<kRows>([&](auto r)
+                          CLEARHEAD_INLINE_LAMBDA { hn::Store(exp2_shifted(s.c[r * V + v], shift), d, to_p + r * kBlock + v * kLanes); });
+      });
+    }
     Scores<V> g;
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats minus_mean = hn::Load(d, block->minus_mean + at + v * kLanes);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
     });
     add_dot_products<V>(block->d_out_t + at, values_of(key), keys->d_v, g);
-    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-        const int64_t offset = r * kBlock + v * kLanes;
-        hn::Store(g.c[r * V + v] * hn::Load(d, to_p + offset), d, to_ds + offset);
+    if constexpr (kGeneral) {
+      spill(g, products);
+      if (finds_means) return add_means<V>(to_ds, at);
+      reverse_weights<V>(to_ds);
+    } else {
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+          const int64_t offset = r * kBlock + v * kLanes;
+          hn::Store(g.c[r * V + v] * hn::Load(d, to_p + offset), d, to_ds + offset);
+        });
       });
-    });
+    }
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to_p), mark_hidden<V>(to_ds);
     if (view->terms) reverse_terms<V>(to_ds, in_chunk, key, first_vector);
     note(in_chunk, first_vector, V);
   }
+  template <int V>
+  HWY_INLINE void spill(const Scores<V>& s, float* to) const {
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
+  }
 
-  // What is hidden becomes −0, and nothing else is.
+  // --- normalisers -----------------------------------------------------------------------------------------------------------------------
+
+  // f(offset in p and ds, index in raw and products, vector)
+  template <int V, class F>
+  HWY_INLINE void for_each_vector(F&& f) const {
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < V; ++v) f(r * kBlock + v * kLanes, (r * V + v) * kLanes, v);
+    }
+  }
+
+  // P and g of the scores in `raw`. False when all g are zero: such a group has no part in any sum.
+  template <int V>
+  HWY_NOINLINE bool weigh(float* to_p, float* to_g, int at) {
+    const F32 d;
+    Lanes any = hn::FirstN(d, 0);
+    with_kind(view->kind, [&](auto kind) CLEARHEAD_INLINE_LAMBDA {
+      for_each_vector<V>([&](int offset, int index, int v) CLEARHEAD_INLINE_LAMBDA {
+        const Floats s = hn::Load(d, raw + index), m = hn::Load(d, block->m + at + v * kLanes);
+        Floats g;
+        if constexpr (kind() == WeightKind::kSoftmax) {
+          g = exp2_shifted(s, m);
+          hn::Store(g, d, to_p + offset);
+        } else {
+          g = excess_of<kind()>(term_floor(s), m);
+          hn::Store(kind() == WeightKind::kEntmax15 ? g * g : g, d, to_p + offset);
+          if (kind() == WeightKind::kSparsemax) g = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(d)), hn::Set(d, 1.0F) + (g - g));  // NaN stays
+        }
+        hn::Store(g, d, to_g + offset);
+        any = hn::Or(any, hn::Not(hn::Eq(g, hn::Zero(d))));
+      });
+    });
+    return view->kind == WeightKind::kSoftmax || !hn::AllFalse(d, any);
+  }
+
+  // g·(dP − D); where g is 0, of a sparse normaliser, the value was not read.
+  HWY_INLINE Floats weighted(Floats g, Floats product) const {
+    const Floats x = g * product;
+    return view->kind == WeightKind::kSoftmax ? x : hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x);
+  }
+  template <int V>
+  HWY_NOINLINE void reverse_weights(float* g) const {
+    const F32 d;
+    for_each_vector<V>([&](int offset, int index, int) CLEARHEAD_INLINE_LAMBDA {
+      hn::Store(weighted(hn::Load(d, g + offset), hn::Load(d, products + index)), d, g + offset);
+    });
+  }
+  template <int V>
+  HWY_NOINLINE void add_means(const float* g, int at) {
+    const F32 d;
+    for_each_vector<V>([&](int offset, int index, int v) CLEARHEAD_INLINE_LAMBDA {
+      float* to = means + at + v * kLanes;
+      hn::Store(hn::Load(d, to) + weighted(hn::Load(d, g + offset), hn::Load(d, products + index)), d, to);
+    });
+  }
+
+  // What is hidden, or has no weight under a sparse normaliser, becomes −0, and nothing else does.
   template <int V>
   HWY_NOINLINE void mark_hidden(float* to) {
     const F32 d;
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < V; ++v) {
-        const Lanes hidden = hn::Lt(hn::Load(d, raw + (r * V + v) * kLanes), hn::Set(d, kVisible));
-        float* at = to + r * kBlock + v * kLanes;
-        hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), hn::Load(d, at) + hn::Zero(d)), d, at);
-      }
-    }
+    for_each_vector<V>([&](int offset, int index, int) CLEARHEAD_INLINE_LAMBDA {
+      const Floats x = hn::Load(d, to + offset);
+      Lanes hidden = hn::Lt(hn::Load(d, raw + index), hn::Set(d, kVisible));
+      if (kGeneral && view->kind != WeightKind::kSoftmax) hidden = hn::Or(hidden, hn::Eq(x, hn::Zero(d)));
+      hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), x + hn::Zero(d)), d, to + offset);
+    });
   }
 
   // --- terms -----------------------------------------------------------------------------------------------------------------------------
@@ -377,17 +452,19 @@ inline HWY_NOINLINE void add_group_products_carefully(const LanePart* parts, int
 
 // --- a pair of blocks and a chunk of keys -------------------------------------------------------------------------------------------------------
 
+template <bool kGeneral>
 struct PairJob {
+  using Block = BlockGradients<kGeneral>;
   const ScoreView& view;
   const KeySide& keys;
   BackwardScratch& scratch;
   const std::vector<TermGradient>& wanted;
   bool careful = false;
-  BlockGradients blocks[kPair];
+  Block blocks[kPair];
 
   PairJob(const ScoreView& scores, const KeySide& key_side, BackwardScratch& memory, const std::vector<TermGradient>& gradients, bool care)
       : view(scores), keys(key_side), scratch(memory), wanted(gradients), careful(care) {
-    for (BlockGradients& block : blocks) {
+    for (Block& block : blocks) {
       block.view = &view;
       block.keys = &keys;
       block.scratch = &scratch;
@@ -404,14 +481,31 @@ struct PairJob {
       if (slot < count) score(blocks[slot], pair[slot]);
     }
     if (blocks[0].run_count + blocks[1].run_count == 0) return;
-    add_keys(pair, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &BlockGradients::p);
-    add_keys(pair, count, view.d_k, keys.d_keys, &StripBlock::q_rows, &BlockGradients::ds);
+    add_keys(pair, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &Block::p);
+    add_keys(pair, count, view.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
+  }
+
+  // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys).
+  void find_means(StripBlock& block, int64_t chunk) {
+    const TileSight sight = look_at(block, chunk);
+    if (sight.empty()) return;
+    Block& to = blocks[0];
+    to.begin(chunk, 0);
+    to.block = &block;
+    to.finds_means = true;
+    std::fill(to.means, to.means + kBlock, 0.0F);
+    for_each_group(view, block.queries, scratch.tile, sight, to);
+    to.finds_means = false;
+    for (int i = 0; i < block.queries.count; ++i) block.mean[i] += static_cast<double>(to.means[i]);
   }
 
  private:
-  void score(BlockGradients& to, StripBlock& block) {
-    const int64_t chunk = to.chunk;
-    const TileSight sight = prepare_tile(view, block.queries, scratch.tile, chunk / kKeyTile * kKeyTile, {chunk, chunk + kChunkKeys});
+  TileSight look_at(const StripBlock& block, int64_t chunk) const {
+    return prepare_tile(view, block.queries, scratch.tile, chunk / kKeyTile * kKeyTile, {chunk, chunk + kChunkKeys});
+  }
+
+  void score(Block& to, StripBlock& block) {
+    const TileSight sight = look_at(block, to.chunk);
     if (sight.empty()) return;
     to.block = &block;
     to.begin_terms();
@@ -421,7 +515,7 @@ struct PairJob {
   }
 
   // dQt += K·dS
-  void add_queries(const BlockGradients& from, const Run& run, StripBlock& block) const {
+  void add_queries(const Block& from, const Run& run, StripBlock& block) const {
     const int64_t count = std::min<int64_t>(run.end, view.key_length - from.chunk) - run.begin;
     const float* ds = from.ds + run.begin * kBlock + run.first_vector * kLanes;
     const float* rows = view.keys + (from.chunk + run.begin) * view.key_stride;
@@ -438,12 +532,12 @@ struct PairJob {
   }
 
   // sums[key] += Σ over the pair's queries of weights·rows
-  void add_keys(const StripBlock* pair, int count, int64_t width, float* sums, float* StripBlock::*rows, float* BlockGradients::*weights) {
+  void add_keys(const StripBlock* pair, int count, int64_t width, float* sums, float* StripBlock::*rows, float* Block::*weights) {
     for (int group = 0; group < kGroups; ++group) {
       LanePart parts[kPair];
       int lanes = 0;
       for (int slot = 0; slot < count; ++slot) {
-        const BlockGradients& block = blocks[slot];
+        const Block& block = blocks[slot];
         parts[slot].weights = block.*weights + group * kRows * kBlock;
         parts[slot].rows = pair[slot].*rows;
         parts[slot].begin = block.first[group] * kLanes;

@@ -228,6 +228,8 @@ struct StripJob {
       from[i] = block.d_out_rows + std::min(i, count - 1) * wide_v;
       block.m[i] = -kNone;
       block.minus_mean[i] = 0;
+      block.mean[i] = 0;
+      block.divisor[i] = 1;
       if (i < count) pack_row(begin + i, i, block, sink_sum);
     }
     to_lanes(from, 1, plan.d_v, block.queries.vectors, 1.0F, block.d_out_t);
@@ -247,7 +249,7 @@ struct StripJob {
     std::fill(to + width, to + round_up(width, 16), 0.0F);
   }
 
-  // M, dO·f and −D·f of one row.
+  // M, dO·f and, where out gives it, −D·f of one row.
   void pack_row(int64_t row, int lane, StripBlock& block, double* sink_sum) const {
     const F32 d;
     const Tensor &d_out = plan.call.d_out, &out = plan.call.out;
@@ -257,24 +259,37 @@ struct StripJob {
       std::fill(to, to + round_up(plan.d_v, 16), 0.0F);
       return;
     }
+    const auto row_of = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1) + row * t.stride(2); };
     float factor = shift.inverse, m = shift.m;
-    if (factor > 0 && std::isfinite(factor)) {
+    block.divisor[lane] = *row_of(plan.call.record.rows.l);
+    if (view.kind == WeightKind::kSoftmax && factor > 0 && std::isfinite(factor)) {
       const int power = std::ilogb(factor) + kHeadroom;
       factor = std::ldexp(factor, -power);
       m -= static_cast<float>(power);
     }
-    const auto row_of = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1) + row * t.stride(2); };
     copy_row(row_of(d_out), d_out.stride(3), plan.d_v, factor, to);
+    block.m[lane] = m;
+    if (view.kind != WeightKind::kSoftmax) return;
     copy_row(row_of(out), out.stride(3), plan.d_v, 1.0F, out_row);
     Floats sum = hn::Zero(d);
     for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes) sum = hn::MulAdd(hn::Load(d, to + c), hn::Load(d, out_row + c), sum);
     const float mean = hn::GetLane(hn::SumOfLanes(d, sum));
-    block.m[lane] = m;
     block.minus_mean[lane] = -mean;
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - static_cast<double>(m)) * static_cast<double>(mean);
   }
 
-  void work(PairJob& job, int64_t chunk) {
+  // D of a normaliser that out does not give it for.
+  template <bool kGeneral>
+  void find_means(PairJob<kGeneral>& job, Range chunks) {
+    for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
+      for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) job.find_means(*block, chunk * kChunkKeys);
+      for (int i = 0; i < block->queries.count; ++i)
+        block->minus_mean[i] = -static_cast<float>(block->mean[i] / static_cast<double>(block->divisor[i]));
+    }
+  }
+
+  template <bool kGeneral>
+  void work(PairJob<kGeneral>& job, int64_t chunk) {
     for (int pair = 0; pair < block_count; pair += kPair) job.work(blocks + pair, std::min(kPair, block_count - pair), chunk);
   }
 
@@ -329,11 +344,16 @@ class BackwardRun {
 
  private:
   void run_strip(int64_t at, int64_t number) {
+    plan_.problem.kind() == WeightKind::kSoftmax ? run_strip_as<false>(at, number) : run_strip_as<true>(at, number);
+  }
+  template <bool kGeneral>
+  void run_strip_as(int64_t at, int64_t number) {
     const int64_t index = chains_[static_cast<size_t>(at)] * plan_.chain_heads + number / plan_.strips;
     const int64_t strip = plan_.strips - 1 - number % plan_.strips;
     StripJob strip_job(plan_, index, strip);
-    PairJob job(strip_job.view, strip_job.keys, strip_job.scratch, strip_job.wanted, careful_);
+    PairJob<kGeneral> job(strip_job.view, strip_job.keys, strip_job.scratch, strip_job.wanted, careful_);
     const Range of = plan_.seen[static_cast<size_t>(strip)];
+    if constexpr (kGeneral) strip_job.find_means(job, of);
     for (int64_t chunk = of.begin; chunk < of.end; ++chunk) {
       std::atomic<int32_t>& left_by = left_by_[static_cast<size_t>(at * plan_.chunks + chunk)];
       const int64_t before = number / plan_.strips * per_head_[static_cast<size_t>(chunk)] + strips_before(strip, chunk);
