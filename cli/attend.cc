@@ -47,6 +47,20 @@ Tensor operand(const SafeTensors& in, const char* name) {
   return to_f32(stored);
 }
 
+// What is kept of a row, under the name of what it is.
+struct AddRows {
+  const RowStats& rows;
+  NamedTensors& to;
+  void operator()(const Softmax&) const { to.emplace_back("log_sum_exp", log_sum_exp(rows)); }
+  void operator()(const Sparsemax&) const { to.emplace_back("threshold", rows.m); }
+  void operator()(const Entmax15&) const { to.emplace_back("threshold", rows.m); }
+  void operator()(const Sigmoid&) const {}
+  void operator()(const Hard&) const {
+    to.emplace_back("chosen", rows.m);
+    to.emplace_back("log_probability", rows.l);
+  }
+};
+
 void run(const Options& options) {
   if (!options.backend.empty()) choose_backend(options.backend);
   const SafeTensors in = SafeTensors::open(options.in);
@@ -63,11 +77,7 @@ void run(const Options& options) {
   const Attended done = attend(q, k, v, spec);
   const AttentionMap map(done.record);
   NamedTensors tensors{{"out", done.out}};
-  if (std::holds_alternative<Softmax>(spec.normaliser)) {
-    tensors.emplace_back("log_sum_exp", log_sum_exp(done.record.rows));
-  } else {
-    tensors.emplace_back("threshold", done.record.rows.m);
-  }
+  std::visit(AddRows{done.record.rows, tensors}, spec.normaliser);
   if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
   if (options.scores) tensors.emplace_back("scores", all_rows(map, "scores", &MapRow::scores));
   if (options.stats) {

@@ -20,6 +20,8 @@ inline double forward(double largest) { return kForwardF32 + of_scores(largest);
 inline double weight(double largest) { return kWeightF32 + of_scores(largest); }
 inline double gradient(double largest) { return kGradientF32 + of_scores(largest); }
 inline double sweep(double largest) { return kSweep + of_scores(largest); }
+/// Of what multiplies a weight once normalised, relative: the exponent of a Gaussian is known to a few ε of itself.
+inline double after(double factor) { return factor == 0 ? 0 : kWeightF32 + 4 * kEpsilon * std::abs(std::log(std::abs(factor))); }
 /// A log-sum-exp is stored as f32 itself.
 inline double log_sum_exp(double largest, double value) { return weight(largest) + kEpsilon * std::abs(value); }
 

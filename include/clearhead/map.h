@@ -1,7 +1,7 @@
 // Room: observe.
 // The exact weights of a fused call, recomputed on demand in O(what is asked for).
 //
-//   P_ij = 2^(s_ij·log₂e − m_i) / ℓ_i
+//   P_ij from its score and the two numbers kept of its row (record.h)
 //
 // Nothing here ever holds an N×N buffer. Two looks at one record give the same bits, for any thread count. All functions throw kStale when an
 // operand has been opened for writing since the record was made, kInvalidArgument for ranges outside the map, kNotFound for rows whose Q was not kept,
@@ -68,9 +68,10 @@ class MapHead {
 
  private:
   friend class AttentionMap;
-  MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head);
+  MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after);
   std::shared_ptr<const AttentionRecord> record_;
   int64_t batch_ = 0, head_ = 0;
+  bool is_after_ = false;
 };
 
 class AttentionMap {
@@ -83,6 +84,11 @@ class AttentionMap {
   bool unpinned() const { return record_->unpinned(); }
   const AttentionRecord& record() const { return *record_; }
 
+  /// The same map with weights as values meet them: times the description's `after` (dropout, head mask, Gaussian). A map shows P before it; statistics of
+  /// an after map are of what it shows, which need not sum to one. Scores are the same.
+  AttentionMap after() const;
+  bool is_after() const { return is_after_; }
+
   MapHead head(int64_t batch, int64_t head) const;
   /// How much of these queries went to those keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
   Tensor mass(Range rows, Range keys, const LookOptions& options = {}) const;
@@ -91,6 +97,7 @@ class AttentionMap {
 
  private:
   std::shared_ptr<const AttentionRecord> record_;
+  bool is_after_ = false;
 };
 
 }  // namespace clearhead

@@ -5,6 +5,8 @@
 //   softmax       shift in base 2          the sum, sink included      2^(s·log₂e − m) / ℓ          L = m·ln 2 + ln ℓ
 //   sparsemax     τ                        keys above τ                max(0, s − τ)
 //   entmax-1.5    τ                        Σ_j √P_ij                   max(0, s/2 − τ)²
+//   sigmoid       0                        1                           σ(s + bias)
+//   hard          the chosen key           ln of its softmax weight    1 at the key, 0 elsewhere
 //
 // Two f32 per row hold a softmax weight to 1e-6 where a lone log-sum-exp loses it (4e-6 at scores near 100). A row that saw nothing has m = −∞, ℓ = 0:
 // its weights are zeros.

@@ -1,7 +1,7 @@
 // Room: spec.
-// Attention, described once by a value: pair → terms → topology → normaliser.
+// Attention, described once by a value: pair → terms → topology → normaliser → after.
 //
-//   s_ij = scale·q_i·k_j  →  each term in the order written  →  hidden pairs dropped  →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij v_j
+//   s_ij = scale·q_i·k_j  →  each term in the order written  →  hidden pairs dropped  →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j
 //
 // The same value travels with the fused call, the reference, the record, the trace file and every later look at the weights. An alternative
 // of a variant exists only once it works end to end; alternatives are visited without a default, so a new one does not compile until
@@ -89,16 +89,54 @@ struct Sparsemax {};
 /// α-entmax at α = 1.5, half way from softmax to sparsemax: P_ij = max(0, s_ij / 2 − τ_i)², τ_i such that the row sums to one (Peters, Niculae & Martins
 /// 2019, eq. 10 and §3.2). Sparse as sparsemax is, and smooth.
 struct Entmax15 {};
-using Normaliser = std::variant<Softmax, Sparsemax, Entmax15>;
+/// P_ij = σ(s_ij + bias): every pair by itself, rows do not sum to one (Ramapuram et al. 2024, eq. 3; they set the bias to −ln of the number of keys).
+struct Sigmoid {
+  float bias = 0;
+};
+/// One key gets the whole weight (Xu et al. 2015, §4.1): the best one, the earlier of two that are equal; or one drawn from the row's softmax, exactly, by
+/// Gumbel noise from (seed, batch, head, query, key) alone, so that forward, gradients and maps agree for any number of threads.
+///
+/// Gradients, with p the row's softmax, c its chosen key, and r_i = d_out_i·out_i what the choice cost to first order:
+///   kStraightThrough   dS_ij = p_ij·(dP_ij − Σ_j p_ij dP_ij): as if the softmax had been used (Bengio, Léonard & Courville 2013, §4)
+///   kScoreFunction     dS_ij = r_i·(1[j = c] − p_ij), unbiased over draws (Xu et al. 2015, eq. 11, without its baseline and entropy)
+/// Records tell keys apart as f32: at most 2²⁴ of them.
+struct Hard {
+  enum class Choice : uint8_t { kArgmax, kSampled };
+  enum class Gradient : uint8_t { kStraightThrough, kScoreFunction };
+  Choice choice = Choice::kArgmax;
+  Gradient gradient = Gradient::kStraightThrough;
+  uint64_t seed = 0;  ///< of kSampled
+};
+using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard>;
+
+/// Each weight becomes 0 with probability `rate`; the others are divided by 1 − rate (Srivastava et al. 2014, §10). Which ones follows from (seed, batch, head,
+/// query, key) alone: forward, gradients and maps agree for any number of threads. 0 ≤ rate < 1.
+struct Dropout {
+  float rate = 0;
+  uint64_t seed = 0;
+};
+/// Weights times exp(−(j − c_i)² / (2σ²)) around a predicted centre c_i, in keys (Luong, Pham & Manning 2015, eq. 10: local-p; σ is half the window there).
+struct LocalGaussian {
+  Tensor centres{};  ///< f32 [batch|1, head|1, query]
+  float sigma = 1;
+};
+/// What happens to a weight once it is normalised: out_i = Σ_j P_ij·a_ij·v_j. Nothing renormalises. Looks show P_ij; AttentionMap::after shows P_ij·a_ij.
+struct After {
+  std::optional<Dropout> dropout{};
+  std::optional<Tensor>
+      head_mask{};  ///< f32 [head], 0 or more: all weights of a head times this; 0 knocks it out (Michel, Levy & Neubig 2019, eq. 2)
+  std::optional<LocalGaussian> gaussian{};
+};
 
 struct AttentionSpec {
   Pair pair{};
   std::vector<Term> terms{};
   Topology topology{};
   Normaliser normaliser{};
+  After after{};
 };
 
-/// Whether every row that sees something sums to one: not under a sink logit.
+/// Whether every row that sees something sums to one: not under a sink logit, nor with sigmoid. Before `after`.
 bool rows_sum_to_one(const AttentionSpec& spec);
 
 /// Everything sees everything.
@@ -126,7 +164,7 @@ struct BigBird {
 Lists big_bird(int64_t length, const BigBird& pattern = {});
 
 /// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "slopes", "bias", "segments.queries",
-/// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of PerEdge), "sinks". A second term of one kind is "slopes2",
+/// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of PerEdge), "sinks", "head_mask", "centres". A second term of one kind is "slopes2",
 /// "bias2", …. The tables of a rule are "rule.table", "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
 void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);
 void for_each_operand(const AttentionSpec& spec, const std::function<void(const std::string& name, const Tensor& operand)>& visit);

@@ -55,6 +55,7 @@ struct WeightsCall {
   int64_t row_count = 0;
   Range keys{};
   Quantity quantity = Quantity::kWeight;
+  bool after = false;      // weights as values meet them: times the description's `after`
   float* out = nullptr;    // [row_count, keys.size()]
   int64_t out_stride = 0;  // elements between rows of out
 };
@@ -97,6 +98,7 @@ struct SweepCall {
   CellGrid grid{};
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all
+  bool after = false;                                   // weights as values meet them: times the description's `after`
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;
 };

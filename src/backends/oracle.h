@@ -13,8 +13,9 @@ namespace clearhead {
 struct OracleRow {
   std::vector<double> scores{};    // [key] natural units, −∞ where hidden
   std::vector<double> weights{};   // [key] 0 where hidden
+  std::vector<double> after{};     // [key] what a weight is multiplied by once normalised; 0 where hidden
   std::vector<double> out{};       // [d_v]
-  std::vector<double> absolute{};  // [d_v] Σ_j P_ij·|V_jc|: what errors of out are measured in
+  std::vector<double> absolute{};  // [d_v] Σ_j P_ij·|a_ij·V_jc|: what errors of out are measured in
   double largest = 0;              // S_i: max over visible j of (scale·Σ_c|q_ic k_jc| + Σ_terms|value|), and |sink logit|
   double row_sum = 0;              // Σ_j P_ij: 1, less the share of a sink logit; 0 where nothing is visible
   double m = 0, l = 0;             // what a record keeps of the row (record.h)
@@ -23,6 +24,7 @@ struct OracleRow {
 
 /// By how much the weight of a visible pair may move when scores and what is kept of the row move by `delta`:
 ///   softmax      P·delta
+///   sigmoid      P·delta      hard  0
 ///   sparsemax    2δ: the score's error and the threshold's; 0 where s < τ − 2δ
 ///   entmax-1.5   2√P·δ + δ²; 0 where s/2 < τ − δ
 /// with δ = delta + 2ε: thresholds are solved for in f32, next to the largest score.

@@ -29,7 +29,8 @@ double sum_of(const float* values, int64_t count) {
 }
 
 // Mass of one slice of rows → keys in one head.
-double slice_mass(const AttentionRecord& record, int64_t batch, int64_t head, const int64_t* rows, int64_t row_count, Range keys) {
+double slice_mass(const AttentionRecord& record, bool after, int64_t batch, int64_t head, const int64_t* rows, int64_t row_count,
+                  Range keys) {
   std::vector<float> weights(static_cast<size_t>(row_count * std::min(kPieceKeys, keys.size())));  // [row, key of the piece]
   double total = 0;
   for (int64_t begin = keys.begin; begin < keys.end; begin += kPieceKeys) {
@@ -41,6 +42,7 @@ double slice_mass(const AttentionRecord& record, int64_t batch, int64_t head, co
                        .row_count = row_count,
                        .keys = piece,
                        .quantity = WeightsCall::Quantity::kWeight,
+                       .after = after,
                        .out = weights.data(),
                        .out_stride = piece.size()});
     total += sum_of(weights.data(), row_count * piece.size());
@@ -69,12 +71,18 @@ void check_request(const AttentionRecord& record, const SweepRequest& request) {
 
 AttentionMap::AttentionMap(AttentionRecord record) : record_(std::make_shared<const AttentionRecord>(std::move(record))) {}
 
+AttentionMap AttentionMap::after() const {
+  AttentionMap map = *this;
+  map.is_after_ = true;
+  return map;
+}
+
 MapHead AttentionMap::head(int64_t batch, int64_t head) const {
   const AttentionShape lengths = shape();
   if (batch < 0 || batch >= lengths.batch)
     fail(ErrorCode::kInvalidArgument, "map: sequence {} of {}; they count from 0", batch, lengths.batch);
   if (head < 0 || head >= lengths.heads) fail(ErrorCode::kInvalidArgument, "map: head {} of {}; heads count from 0", head, lengths.heads);
-  return MapHead(record_, batch, head);
+  return MapHead(record_, batch, head, is_after_);
 }
 
 Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) const {
@@ -91,8 +99,8 @@ Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) co
   parallel_for(maps * slices, [&](int64_t task, int thread) {
     progress.before_task();
     const int64_t map = task / slices, begin = task % slices * kSliceRows;
-    partial[static_cast<size_t>(task)] =
-        slice_mass(*record_, map / lengths.heads, map % lengths.heads, chosen.data() + begin, std::min(kSliceRows, count - begin), keys);
+    partial[static_cast<size_t>(task)] = slice_mass(*record_, is_after_, map / lengths.heads, map % lengths.heads, chosen.data() + begin,
+                                                    std::min(kSliceRows, count - begin), keys);
     progress.after_task(thread);
   });
   Tensor out = Tensor::empty({lengths.batch, lengths.heads});
@@ -110,8 +118,13 @@ SweepResult AttentionMap::sweep(const SweepRequest& request, const LookOptions& 
   check_request(*record_, request);
   const CellGrid grid = grid_over(*record_, request.cells);
   const std::vector<int64_t> rows = sampled(grid.rows, options.sampled_rows, grid);
-  SweepResult result = backend().sweep(
-      {.record = *record_, .request = request, .rows = rows, .grid = grid, .cancel = options.cancel, .progress = options.progress});
+  SweepResult result = backend().sweep({.record = *record_,
+                                        .request = request,
+                                        .rows = rows,
+                                        .grid = grid,
+                                        .after = is_after_,
+                                        .cancel = options.cancel,
+                                        .progress = options.progress});
   result.rows_looked_at = static_cast<int64_t>(rows.size());
   result.exact = result.rows_looked_at == record_->rows_kept();
   result.queries.reserve(rows.size());

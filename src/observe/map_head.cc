@@ -26,16 +26,21 @@ void apply_factors(const TileRequest& request, int64_t row, float* weights) {
   }
 }
 
+// Which head of which sequence, before or after.
+struct Place {
+  int64_t batch, head;
+  bool is_after;
+};
+
 // All cells of a tile in one pass over its pairs, by the backend's sweep.
-Tile pooled(const AttentionRecord& record, int64_t batch, int64_t head, const TileRequest& request, const CellGrid& grid,
-            const LookOptions& options) {
+Tile pooled(const AttentionRecord& record, const Place& at, const TileRequest& request, const CellGrid& grid, const LookOptions& options) {
   if (grid.rows.size() == 0 || grid.keys.size() == 0) {
     const Tensor nothing =
         Tensor::from(std::vector<float>(static_cast<size_t>(grid.cells[0] * grid.cells[1]), kNaN), {grid.cells[0], grid.cells[1]});
     return {nothing, nothing, true};
   }
   SweepRequest sweep;
-  sweep.heads = {head, head + 1};
+  sweep.heads = {at.head, at.head + 1};
   const std::vector<int64_t> rows = sampled(grid.rows, options.sampled_rows, grid);
   const SweepResult swept = backend().sweep({.record = record,
                                              .request = sweep,
@@ -43,7 +48,8 @@ Tile pooled(const AttentionRecord& record, int64_t batch, int64_t head, const Ti
                                              .grid = grid,
                                              .row_factors = request.row_factors,
                                              .key_factors = request.key_factors,
-                                             .batches = {batch, batch + 1},
+                                             .batches = {at.batch, at.batch + 1},
+                                             .after = at.is_after,
                                              .cancel = options.cancel,
                                              .progress = options.progress});
   const Shape cells{grid.cells[0], grid.cells[1]};
@@ -51,7 +57,7 @@ Tile pooled(const AttentionRecord& record, int64_t batch, int64_t head, const Ti
 }
 
 // One cell a weight, in strips so that a long look can be cancelled.
-Tensor weights_one_by_one(const AttentionRecord& record, const TileRequest& request, int64_t batch, int64_t head, Range rows,
+Tensor weights_one_by_one(const AttentionRecord& record, const TileRequest& request, const Place& at, Range rows,
                           const LookOptions& options) {
   const int64_t keys = request.keys.size();
   Tensor out = Tensor::empty({rows.size(), keys});
@@ -64,12 +70,13 @@ Tensor weights_one_by_one(const AttentionRecord& record, const TileRequest& requ
   for (int64_t begin = 0; begin < rows.size(); begin += strip) {
     progress.before_task();
     backend().weights({.record = record,
-                       .batch = batch,
-                       .head = head,
+                       .batch = at.batch,
+                       .head = at.head,
                        .rows = all.data() + begin,
                        .row_count = std::min(strip, rows.size() - begin),
                        .keys = request.keys,
                        .quantity = WeightsCall::Quantity::kWeightOrNaN,
+                       .after = at.is_after,
                        .out = values + begin * keys,
                        .out_stride = keys});
     progress.after_task(0);
@@ -113,8 +120,8 @@ std::vector<Weighted> MapRow::top_k(int64_t count) const {
   return top;
 }
 
-MapHead::MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head)
-    : record_(std::move(record)), batch_(batch), head_(head) {}
+MapHead::MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after)
+    : record_(std::move(record)), batch_(batch), head_(head), is_after_(is_after) {}
 
 MapRow MapHead::row(int64_t query) const {
   check_look(*record_);
@@ -131,6 +138,7 @@ MapRow MapHead::row(int64_t query) const {
                    .row_count = 1,
                    .keys = {0, keys},
                    .quantity = WeightsCall::Quantity::kWeight,
+                   .after = is_after_,
                    .out = out.weights_.data(),
                    .out_stride = keys};
   backend().weights(call);
@@ -154,6 +162,7 @@ std::vector<float> MapHead::column(int64_t key, Range queries) const {
                      .row_count = static_cast<int64_t>(rows.size()),
                      .keys = {key, key + 1},
                      .quantity = WeightsCall::Quantity::kWeight,
+                     .after = is_after_,
                      .out = out.data(),
                      .out_stride = 1});
   return out;
@@ -166,11 +175,12 @@ Tile MapHead::tile(const TileRequest& request, const LookOptions& options) const
   check_factors("key_factors", request.key_factors, request.keys.size());
   check_factors("row_factors", request.row_factors, request.queries.size());
   const CellGrid grid = grid_of(request, rows);
+  const Place at{batch_, head_, is_after_};
   if (grid.side == 1) {
-    const Tensor weights = weights_one_by_one(*record_, request, batch_, head_, rows, options);
+    const Tensor weights = weights_one_by_one(*record_, request, at, rows, options);
     return {weights, weights, true};
   }
-  return pooled(*record_, batch_, head_, request, grid, options);
+  return pooled(*record_, at, request, grid, options);
 }
 
 }  // namespace clearhead

@@ -39,6 +39,8 @@ void visit_operands(Spec& spec, const Visit& visit) {
   if (spec.topology.visible) visit_tables("visible", spec.topology.visible->tables);
   auto* softmax = std::get_if<Softmax>(&spec.normaliser);
   if (softmax && softmax->sinks) visit("sinks", *softmax->sinks);
+  if (spec.after.head_mask) visit("head_mask", *spec.after.head_mask);
+  if (spec.after.gaussian) visit("centres", spec.after.gaussian->centres);
 }
 
 // "[2|1, 8|1, 100]": what each axis may be.
@@ -126,6 +128,34 @@ void check_lists(const Lists& lists, const AttentionShape& shape) {
   }
 }
 
+void check_normaliser(const Normaliser& normaliser, int64_t keys) {
+  const Sigmoid* sigmoid = std::get_if<Sigmoid>(&normaliser);
+  if (sigmoid && !std::isfinite(sigmoid->bias)) {
+    fail(ErrorCode::kInvalidArgument, "attention: normaliser.sigmoid.bias is {}; expected a finite number", sigmoid->bias);
+  }
+  constexpr int64_t kMost = int64_t{1} << 24;
+  if (std::holds_alternative<Hard>(normaliser) && keys > kMost) {
+    fail(ErrorCode::kUnsupported, "attention: normaliser.hard: {} keys; a record tells {} apart", keys, kMost);
+  }
+}
+
+void check_after(const After& after) {
+  if (after.dropout && !(after.dropout->rate >= 0 && after.dropout->rate < 1)) {
+    fail(ErrorCode::kInvalidArgument, "attention: after.dropout.rate is {}; expected 0 or more, and less than 1", after.dropout->rate);
+  }
+  if (after.gaussian && !(after.gaussian->sigma > 0 && std::isfinite(after.gaussian->sigma))) {
+    fail(ErrorCode::kInvalidArgument, "attention: after.gaussian.sigma is {}; expected a positive finite number of keys",
+         after.gaussian->sigma);
+  }
+  if (!after.head_mask || !after.head_mask->defined() || after.head_mask->dtype() != DType::kF32) return;
+  const Tensor mask = after.head_mask->contiguous();
+  for (int64_t head = 0; head < mask.numel(); ++head) {
+    const float factor = mask.data<float>()[head];
+    if (!(factor >= 0 && std::isfinite(factor)))
+      fail(ErrorCode::kInvalidArgument, "attention: after.head_mask of head {} is {}; expected a finite number, 0 or more", head, factor);
+  }
+}
+
 void check_limit(const char* name, const std::optional<int64_t>& limit) {
   if (limit && *limit < 0) {
     fail(ErrorCode::kInvalidArgument,
@@ -157,7 +187,7 @@ void check_rules(const AttentionSpec& spec, const AttentionShape& shape) {
 
 bool rows_sum_to_one(const AttentionSpec& spec) {
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
-  return !softmax || !softmax->sinks;
+  return softmax ? !softmax->sinks : !std::holds_alternative<Sigmoid>(spec.normaliser);
 }
 
 Topology full() { return {}; }
@@ -186,13 +216,15 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
       fail(ErrorCode::kInvalidArgument, "attention: soft_cap.cap is {}; expected a positive finite number", soft_cap->cap);
     }
   }
+  check_normaliser(spec.normaliser, shape.keys);
+  check_after(spec.after);
   check_limit("back", spec.topology.band.back);
   check_limit("ahead", spec.topology.band.ahead);
   check_rules(spec, shape);
   if (spec.topology.lists) check_lists(*spec.topology.lists, shape);
   const Shape every_pair = {shape.batch, shape.heads, shape.queries, shape.keys};
   for_each_operand(spec, [&](const std::string& name, const Tensor& operand) {
-    if (name.starts_with("slopes") || name == "sinks") {
+    if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
       check_operand(name, "[head]", operand, DType::kF32, {shape.heads}, 0);
     } else if (name.starts_with("bias")) {
       check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kF32, every_pair, 3);
@@ -206,6 +238,8 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
       check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32, {shape.batch, shape.heads, spec.topology.lists->keys.size(2)},
                     2);
     } else if (name.starts_with("lists.")) {  // check_lists has seen them
+    } else if (name == "centres") {
+      check_operand(name, "[batch|1, head|1, query]", operand, DType::kF32, {shape.batch, shape.heads, shape.queries}, 2);
     } else if (name == "mask") {
       check_operand(name, "[batch|1, head|1, query|1, key]", operand, DType::kBool, every_pair, 3);
     } else {

@@ -45,7 +45,24 @@ struct NormaliserToJson {
   }
   Json operator()(const Sparsemax&) const { return Json::object({{"sparsemax", Json::object()}}); }
   Json operator()(const Entmax15&) const { return Json::object({{"entmax15", Json::object()}}); }
+  Json operator()(const Sigmoid& sigmoid) const { return Json::object({{"sigmoid", Json::object({{"bias", shortest(sigmoid.bias)}})}}); }
+  Json operator()(const Hard& hard) const {
+    Json body = Json::object({{"choice", hard.choice == Hard::Choice::kArgmax ? "argmax" : "sampled"},
+                              {"gradient", hard.gradient == Hard::Gradient::kStraightThrough ? "straight_through" : "score_function"}});
+    if (hard.choice == Hard::Choice::kSampled) body["seed"] = static_cast<int64_t>(hard.seed);
+    return Json::object({{"hard", body}});
+  }
 };
+
+Json after_to_json(const After& after) {
+  Json out = Json::object();
+  if (after.dropout) {
+    out["dropout"] = Json::object({{"rate", shortest(after.dropout->rate)}, {"seed", static_cast<int64_t>(after.dropout->seed)}});
+  }
+  if (after.head_mask) out["head_mask"] = "head_mask";
+  if (after.gaussian) out["gaussian"] = Json::object({{"centres", "centres"}, {"sigma", shortest(after.gaussian->sigma)}});
+  return out;
+}
 
 // Reads one description; every helper takes the path of what it reads, for errors.
 class Reader {
@@ -62,6 +79,7 @@ class Reader {
     }
     if (const Json* topology = present(fields, "topology")) spec.topology = read_topology(*topology);
     if (const Json* normaliser = present(fields, "normaliser")) spec.normaliser = read_normaliser(*normaliser);
+    if (const Json* after = present(fields, "after")) spec.after = read_after(*after);
     fields.refuse_rest();
     return spec;
   }
@@ -190,7 +208,7 @@ class Reader {
   }
 
   Normaliser read_normaliser(const Json& json) const {
-    constexpr const char* kKnown = "softmax, sparsemax, entmax15";
+    constexpr const char* kKnown = "softmax, sparsemax, entmax15, sigmoid, hard";
     const auto& [kind, body] = alternative(json, "normaliser", kKnown);
     Fields fields(body, where_, "normaliser." + kind);
     Normaliser normaliser;
@@ -202,11 +220,55 @@ class Reader {
       normaliser = Sparsemax{};
     } else if (kind == "entmax15") {
       normaliser = Entmax15{};
+    } else if (kind == "sigmoid") {
+      Sigmoid sigmoid;
+      if (const Json* bias = present(fields, "bias")) sigmoid.bias = real(fields, "bias", *bias);
+      normaliser = sigmoid;
+    } else if (kind == "hard") {
+      normaliser = read_hard(fields);
     } else {
       unknown("normaliser", kind, kKnown);
     }
     fields.refuse_rest();
     return normaliser;
+  }
+
+  Hard read_hard(Fields& fields) const {
+    Hard hard;
+    const std::string choice = fields.string_or("choice", "argmax"), gradient = fields.string_or("gradient", "straight_through");
+    if (choice != "argmax" && choice != "sampled") fields.wrong("choice", "\"argmax\" or \"sampled\"", choice);
+    if (gradient != "straight_through" && gradient != "score_function")
+      fields.wrong("gradient", "\"straight_through\" or \"score_function\"", gradient);
+    hard.choice = choice == "argmax" ? Hard::Choice::kArgmax : Hard::Choice::kSampled;
+    hard.gradient = gradient == "straight_through" ? Hard::Gradient::kStraightThrough : Hard::Gradient::kScoreFunction;
+    const Json* seed = present(fields, "seed");
+    if (seed && !seed->is_integer()) fields.wrong("seed", "an integer", *seed);
+    if (seed) hard.seed = static_cast<uint64_t>(seed->integer());
+    return hard;
+  }
+
+  After read_after(const Json& json) const {
+    Fields fields(json, where_, "after");
+    After after;
+    if (const Json* dropout = present(fields, "dropout")) {
+      Fields inner(*dropout, where_, "after.dropout");
+      const Json &rate = inner.require("rate"), &seed = inner.require("seed");
+      after.dropout = Dropout{.rate = real(inner, "rate", rate)};
+      if (!(after.dropout->rate >= 0 && after.dropout->rate < 1)) inner.wrong("rate", "a number from 0 up to, not including, 1", rate);
+      if (!seed.is_integer()) inner.wrong("seed", "an integer", seed);
+      after.dropout->seed = static_cast<uint64_t>(seed.integer());
+      inner.refuse_rest();
+    }
+    if (const Json* mask = present(fields, "head_mask")) after.head_mask = tensor(fields, "head_mask", *mask);
+    if (const Json* gaussian = present(fields, "gaussian")) {
+      Fields inner(*gaussian, where_, "after.gaussian");
+      const Json& sigma = inner.require("sigma");
+      after.gaussian = LocalGaussian{.centres = tensor(inner, "centres"), .sigma = real(inner, "sigma", sigma)};
+      if (!(after.gaussian->sigma > 0)) inner.wrong("sigma", "a positive number", sigma);
+      inner.refuse_rest();
+    }
+    fields.refuse_rest();
+    return after;
   }
 
   const std::string& where_;
@@ -239,11 +301,13 @@ std::string to_json(const AttentionSpec& spec) {
     topology["visible"] = rule_to_json(
         *spec.topology.visible, count > 0 ? std::span(names).subspan(static_cast<size_t>(first), count) : std::span<const std::string>());
   }
-  return Json::object({{"pair", Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}})},
-                       {"terms", terms},
-                       {"topology", topology},
-                       {"normaliser", std::visit(NormaliserToJson{}, spec.normaliser)}})
-      .dump();
+  Json out = Json::object({{"pair", Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}})},
+                           {"terms", terms},
+                           {"topology", topology},
+                           {"normaliser", std::visit(NormaliserToJson{}, spec.normaliser)}});
+  const After& after = spec.after;
+  if (after.dropout || after.head_mask || after.gaussian) out["after"] = after_to_json(after);
+  return out.dump();
 }
 
 AttentionSpec spec_from_json(const std::string& text, const std::string& where, const Operand& operand) {

@@ -101,6 +101,8 @@ struct NameOf {
   std::string operator()(const Softmax&) const { return "softmax"; }
   std::string operator()(const Sparsemax&) const { return "sparsemax"; }
   std::string operator()(const Entmax15&) const { return "entmax-1.5"; }
+  std::string operator()(const Sigmoid&) const { return "sigmoid"; }
+  std::string operator()(const Hard&) const { return "hard choice"; }
 };
 
 std::string summary_of(const AttentionSpec& spec, int64_t d_k) {

@@ -38,7 +38,8 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"no segments", "documents", "documents 1", "key padding", "negative ids"},
     {"no mask", "mask bhqk", "mask 11qk", "mask b11k", "mask 1h1k", "mask 11qk transposed"},
     {"no lists", "edges", "edges bh with bias", "blocks 1x16", "blocks 16x24 h with bias", "blocks 64x64 b", "blocks 50x8"},
-    {"softmax", "sinks", "sparsemax", "entmax15"},
+    {"softmax", "sinks", "sparsemax", "entmax15", "sigmoid", "hard", "hard, drawn"},
+    {"nothing after", "dropout", "head mask", "gaussian", "dropout, head mask, gaussian"},
     {"scale null", "scale 0.05", "scale -0.3"},
     {"heads 1/1", "heads 2/2", "heads 4/2", "heads 6/1", "heads 3/3"},
     {"d 64/64", "d 1/1", "d 32/48", "d 80/16", "d 7/5", "d 128/33", "d 16/96"},
@@ -47,7 +48,22 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"contiguous", "length first", "channels apart", "unaligned", "pages", "pages, length first", "q shared by heads"},
     {"batch 1", "batch 3"},
     {"sizes 1", "sizes 6", "sizes 0.01"}};
-enum Factor : size_t { kTerms, kBand, kSegments, kMask, kLists, kNormaliser, kScale, kHeads, kWidths, kLengths, kLayout, kBatch, kSizes };
+enum Factor : size_t {
+  kTerms,
+  kBand,
+  kSegments,
+  kMask,
+  kLists,
+  kNormaliser,
+  kAfter,
+  kScale,
+  kHeads,
+  kWidths,
+  kLengths,
+  kLayout,
+  kBatch,
+  kSizes
+};
 
 using Choice = std::vector<size_t>;
 
@@ -240,6 +256,22 @@ std::optional<Mask> make_mask(Random& random, size_t value, const AttentionShape
   return Mask{value == 5 ? transposed_in_memory(visible) : visible};
 }
 
+After make_after(Random& random, const std::string& value, const AttentionShape& shape) {
+  After after;
+  const auto has = [&](const char* part) { return value.find(part) != std::string::npos; };
+  if (has("dropout")) after.dropout = Dropout{.rate = 0.3f, .seed = random()};
+  if (has("head mask")) {
+    after.head_mask = normal(random, {shape.heads});
+    for (int64_t h = 0; h < shape.heads; ++h) after.head_mask->mutable_data<float>()[h] = std::abs(after.head_mask->data<float>()[h]);
+    if (shape.heads > 1) after.head_mask->mutable_data<float>()[shape.heads - 1] = 0;
+  }
+  if (has("gaussian")) {
+    Tensor centres = normal(random, {shape.batch, random() % 2 ? 1 : shape.heads, shape.queries}, 20);
+    after.gaussian = LocalGaussian{.centres = centres, .sigma = 9};
+  }
+  return after;
+}
+
 std::array<int64_t, 2> two_numbers(const std::string& text, char between) {
   const size_t first = text.find_first_of("0123456789"), middle = text.find(between, first);
   return {std::stoll(text.substr(first)), std::stoll(text.substr(middle + 1))};
@@ -307,6 +339,11 @@ Case build(const Choice& choice, size_t index) {
   if (value(kNormaliser) == "sinks") c.spec.normaliser = Softmax{normal(random, {heads}, 3)};
   if (value(kNormaliser) == "sparsemax") c.spec.normaliser = Sparsemax{};
   if (value(kNormaliser) == "entmax15") c.spec.normaliser = Entmax15{};
+  if (value(kNormaliser) == "sigmoid") c.spec.normaliser = Sigmoid{-0.7f};
+  if (value(kNormaliser).starts_with("hard")) c.spec.normaliser = Hard{};
+  if (value(kNormaliser) == "hard, drawn")
+    c.spec.normaliser = Hard{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = random()};
+  c.spec.after = make_after(random, value(kAfter), c.shape);
   const std::string layout = value(kLayout);
   const float deviation = choice[kSizes] == 0 ? 1.0f : choice[kSizes] == 1 ? 6.0f : 0.01f;
   c.q = layout == "q shared by heads" ? normal(random, {batch, 1, queries, d_k}, deviation).expand({batch, heads, queries, d_k})
@@ -390,7 +427,7 @@ AttendGradients run_backward(const Backend& backend, const Result& forward, cons
 }
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
-                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity) {
+                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity, bool after) {
   std::vector<float> out(rows.size() * static_cast<size_t>(keys.size()), -1);
   if (out.empty()) return out;
   backend.weights({.record = record,
@@ -400,6 +437,7 @@ std::vector<float> look(const Backend& backend, const AttentionRecord& record, i
                    .row_count = static_cast<int64_t>(rows.size()),
                    .keys = keys,
                    .quantity = quantity,
+                   .after = after,
                    .out = out.data(),
                    .out_stride = keys.size()});
   return out;
@@ -408,12 +446,14 @@ std::vector<float> look(const Backend& backend, const AttentionRecord& record, i
 AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys) {
   AttentionSpec small = spec;
   for_each_operand(small, [&](const std::string& name, Tensor& operand) {
-    if (name.starts_with("slopes") || name == "sinks") {
+    if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
       operand = operand.slice(0, heads.begin, heads.end);
     } else if (name.starts_with("lists") || name.starts_with("edges")) {  // queries are all of them
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads);
     } else if (name.starts_with("rule")) {
       if (operand.dtype() == DType::kF32) operand = operand.slice(0, heads.begin, heads.end);  // here all of them begin with the head
+    } else if (name == "centres") {
+      operand = part(part(operand, 0, {batch, batch + 1}), 1, heads).slice(2, queries.begin, queries.end);
     } else if (name.starts_with("segments")) {
       operand = part(operand, 0, {batch, batch + 1});
       operand = name == "segments.queries" ? operand.slice(1, queries.begin, queries.end) : operand.slice(1, 0, keys);

@@ -45,7 +45,8 @@ AttendGradients run_backward(const Backend& backend, const Result& forward, cons
                              const std::function<bool(const std::string& name)>& wants = nullptr);
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
-                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity = WeightsCall::Quantity::kWeight);
+                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity = WeightsCall::Quantity::kWeight,
+                        bool after = false);
 
 /// The description as the sequences [batch, batch + 1), query heads `heads` and queries `queries` of the call see it, with keys [0, keys).
 AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys);

@@ -181,6 +181,30 @@ TEST_P(Conformance, WeightsScoresAndRowSumsAgreeWithTheOracle) {
   });
 }
 
+TEST_P(Conformance, WeightsAfterAreThoseBeforeTimesTheOraclesFactors) {
+  int dropped = 0, compared = 0;
+  for_each_case([&](const Case& c, size_t index) {
+    if (!c.spec.after.dropout && !c.spec.after.head_mask && !c.spec.after.gaussian) return;
+    const AttentionRecord record = run(backend_, c).record;
+    Check check;
+    for (const Expected& e : expected_of(index)) {
+      const auto before = look(backend_, record, e.batch, e.head, {e.query}, {0, c.shape.keys});
+      const auto after = look(backend_, record, e.batch, e.head, {e.query}, {0, c.shape.keys}, WeightsCall::Quantity::kWeight, true);
+      for (size_t j = 0; j < before.size(); ++j) {
+        const double factor = e.row.after[j], expected = static_cast<double>(before[j]) * factor;
+        if (e.row.scores[j] == -std::numeric_limits<double>::infinity()) continue;
+        check(static_cast<double>(after[j]), expected, std::abs(expected) * tolerance::after(factor) + tolerance::kUnderflow,
+              Place{"weight after", e, static_cast<int64_t>(j)});
+        dropped += before[j] > 0 && after[j] == 0;
+        ++compared;
+      }
+    }
+    expect_fine(check);
+  });
+  EXPECT_GT(dropped, compared / 20);
+  EXPECT_LT(dropped, compared * 2 / 3);
+}
+
 TEST_P(Conformance, AnyPartOfTheMapHasTheBitsOfTheWhole) {
   for_each_case([&](const Case& c, size_t) {
     if (c.shape.queries < 2 || c.shape.keys < 3) return;
@@ -193,10 +217,12 @@ TEST_P(Conformance, AnyPartOfTheMapHasTheBitsOfTheWhole) {
       return unique;
     }();
     const Range some{c.shape.keys / 3, c.shape.keys - 1};
-    for (const auto quantity : {WeightsCall::Quantity::kScore2, WeightsCall::Quantity::kWeight}) {
-      const auto together = look(backend_, record, batch, head, distinct, some, quantity);
+    for (const auto& [quantity, after] :
+         {std::pair(WeightsCall::Quantity::kScore2, false), std::pair(WeightsCall::Quantity::kWeight, false),
+          std::pair(WeightsCall::Quantity::kWeight, true)}) {
+      const auto together = look(backend_, record, batch, head, distinct, some, quantity, after);
       for (size_t r = 0; r < distinct.size(); ++r) {
-        const auto whole = look(backend_, record, batch, head, {distinct[r]}, {0, c.shape.keys}, quantity);
+        const auto whole = look(backend_, record, batch, head, {distinct[r]}, {0, c.shape.keys}, quantity, after);
         const auto first = together.begin() + static_cast<std::ptrdiff_t>(r) * some.size();
         EXPECT_TRUE(same_bits({first, first + some.size()}, {whole.begin() + some.begin, whole.begin() + some.end}))
             << "row " << distinct[r];
@@ -220,6 +246,9 @@ TEST_P(Conformance, AnyNumberOfThreadsGivesTheSameBits) {
 TEST_P(Conformance, TheBitsOfAHeadDoNotDependOnBatchOrHeads) {
   for_each_case([&](const Case& c, size_t) {
     if (c.shape.key_heads == 1 && c.shape.batch == 1) return;
+    const Hard* hard = std::get_if<Hard>(&c.spec.normaliser);
+    if (c.spec.after.dropout || (hard && hard->choice == Hard::Choice::kSampled))
+      return;  // what is drawn follows from the sequence and the head
     const Result whole = run(backend_, c);
     const int64_t batch = c.shape.batch - 1, key_head = c.shape.key_heads - 1, group = c.shape.heads / c.shape.key_heads;
     const Range heads{key_head * group, (key_head + 1) * group};

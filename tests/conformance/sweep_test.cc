@@ -67,6 +67,7 @@ struct Where {
   const Case& c;
   const std::vector<Row>& head;
   const std::vector<int64_t>& rows;
+  bool after = false;
 };
 
 int64_t cell_of(int64_t item, int64_t count, int64_t cells) {
@@ -87,10 +88,14 @@ void add_row(const Where& where, const SweepRequest& request, int64_t query, boo
   const int64_t position = query + (where.c.spec.topology.band.align == Align::kEnd ? shape.keys - shape.queries : 0);
   const Row& row = where.head[static_cast<size_t>(query)];
   double h = 0, d = 0, matched[2] = {};
-  const double rest = rows_sum_to_one(where.c.spec) ? 0 : 1 - row.row_sum;  // the share of a sink logit
+  const Softmax* softmax = std::get_if<Softmax>(&where.c.spec.normaliser);
+  const double rest = softmax && softmax->sinks ? 1 - row.row_sum : 0;  // the share of a sink logit
   if (row.sees_any) h += surprise(rest, rest * tolerance::weight(row.largest), of_errors);
   for (int64_t j = 0; j < shape.keys; ++j) {
-    const double weight = row.weights[static_cast<size_t>(j)], error = row.bounds.weights[static_cast<size_t>(j)];
+    const double factor = where.after ? row.after[static_cast<size_t>(j)] : 1;
+    const double weight = factor * row.weights[static_cast<size_t>(j)];
+    double error = std::abs(factor) * row.bounds.weights[static_cast<size_t>(j)];
+    if (where.after) error += std::abs(weight) * tolerance::after(factor) + tolerance::kUnderflow;
     const double p = of_errors ? error : weight;
     if (row.scores[static_cast<size_t>(j)] == kHidden) continue;
     h += surprise(weight, error, of_errors);
@@ -184,9 +189,10 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
     const SweepRequest request = everything(c);
     const std::vector<int64_t> rows = rows_of(c, index);
     const AttentionRecord record = run(backend_, c).record;
+    const bool after = index % 2 == 1;
     const SweepResult result =
-        backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
-    compare({c, last_head_of(index), rows}, request, result);
+        backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells), .after = after});
+    compare({c, last_head_of(index), rows, after}, request, result);
   }
 }
 

@@ -86,6 +86,43 @@ TEST(Spec, JsonReadsBackToTheSameDescription) {
   EXPECT_EQ(back.topology.band.back, 3);
 }
 
+TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
+  AttentionSpec spec;
+  spec.after.dropout = Dropout{.rate = 0.1f, .seed = ~uint64_t{6}};
+  spec.after.head_mask = Tensor::zeros({4});
+  spec.after.gaussian = LocalGaussian{.centres = Tensor::zeros({1, 4, 5}), .sigma = 2.5f};
+  const Hard drawn{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = 9};
+  for (const Normaliser& normaliser :
+       {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-3}), Normaliser(Hard{}), Normaliser(drawn)}) {
+    spec.normaliser = normaliser;
+    EXPECT_EQ(refusal(spec), "");
+    const std::string text = to_json(spec);
+    const AttentionSpec back = spec_from_json(text, "spec.json", [](const std::string&) { return Tensor::zeros({1}); });
+    EXPECT_EQ(to_json(back), text);
+    EXPECT_EQ(back.after.dropout->seed, ~uint64_t{6});
+  }
+  EXPECT_NE(to_json(spec).find(R"("normaliser":{"hard":{"choice":"sampled","gradient":"score_function","seed":9}})"), std::string::npos);
+  EXPECT_NE(to_json(spec).find(
+                R"("after":{"dropout":{"rate":0.1,"seed":-7},"head_mask":"head_mask","gaussian":{"centres":"centres","sigma":2.5}})"),
+            std::string::npos)
+      << to_json(spec);
+}
+
+TEST(Spec, WhatComesAfterIsRefusedOutsideItsRange) {
+  AttentionSpec spec;
+  spec.after.dropout = Dropout{.rate = 1};
+  EXPECT_EQ(refusal(spec), "kInvalidArgument attention: after.dropout.rate is 1; expected 0 or more, and less than 1");
+  spec.after = {.head_mask = Tensor::from<float>({1, 0, -0.5f, 1}, {4})};
+  EXPECT_EQ(refusal(spec), "kInvalidArgument attention: after.head_mask of head 2 is -0.5; expected a finite number, 0 or more");
+  spec.after = {.gaussian = LocalGaussian{.centres = Tensor::zeros({2, 3, 5}), .sigma = 1}};
+  EXPECT_EQ(refusal(spec),
+            "kShape attention: operand \"centres\": expected f32 [batch|1, head|1, query] = [2|1, 4|1, 5], found f32 [2, 3, 5]");
+  EXPECT_EQ(reading_error(R"({"after":{"dropout":{"rate":1.5,"seed":0}}})"),
+            "kFormat spec.json: \"after.dropout.rate\": expected a number from 0 up to, not including, 1, found 1.5");
+  EXPECT_EQ(reading_error(R"({"normaliser":{"hard":{"choice":"best"}}})"),
+            "kFormat spec.json: \"normaliser.hard.choice\": expected \"argmax\" or \"sampled\", found \"best\"");
+}
+
 TEST(Spec, AnEmptyObjectIsPlainFullAttention) {
   const AttentionSpec spec = spec_from_json("{}", "spec.json", [](const std::string&) { return Tensor(); });
   EXPECT_EQ(to_json(spec), to_json(AttentionSpec{}));
@@ -99,8 +136,9 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
             "kUnsupported spec.json: \"pair.additive\" is not understood; this version knows dot");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
             "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
-  EXPECT_EQ(reading_error(R"({"normaliser":{"linear":{}}})"),
-            "kUnsupported spec.json: \"normaliser.linear\" is not understood; this version knows softmax, sparsemax, entmax15");
+  EXPECT_EQ(
+      reading_error(R"({"normaliser":{"linear":{}}})"),
+      "kUnsupported spec.json: \"normaliser.linear\" is not understood; this version knows softmax, sparsemax, entmax15, sigmoid, hard");
 }
 
 TEST(Spec, WrongKindsAreRefusedByTheirPath) {

@@ -1,6 +1,7 @@
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/dense.h"
+#include "backends/cpu/score_view.h"
 #include "backends/cpu/targets.h"
 // After targets.h, which says what Highway compiles.
 #include <hwy/highway.h>
@@ -29,6 +30,12 @@ std::optional<std::string> backward_refusal(const AttentionSpec& spec, const Att
   for (const Term& term : spec.terms) {
     if (std::holds_alternative<Rule>(term)) return "gradients of a rule (CLEARHEAD_BACKEND=ref has them)";
   }
+  const WeightKind kind = kind_of(spec.normaliser);
+  if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard)
+    return "gradients of sigmoid and of hard choices (CLEARHEAD_BACKEND=ref has them)";
+  const After& after = spec.after;
+  if (after.dropout || after.head_mask || after.gaussian)
+    return "gradients of dropout, head masks and Gaussians (CLEARHEAD_BACKEND=ref has them)";
   return std::nullopt;
 }
 

@@ -9,6 +9,7 @@
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
 //   forward_split-inl.h  the same, split over keys too           │
 //   forward_strip-inl.h  sparsemax, entmax: all keys of a block │
+//   forward_each-inl.h  sigmoid, hard: scores as they come     │
 //   weight-inl.h    a weight from its score, for every normaliser │
 //   forward_decode-inl.h  few queries, keys in chunks           │
 //   forward_list-inl.h  keys by lists, query by query           │

@@ -10,6 +10,7 @@
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
 #include "backends/cpu/forward_decode-inl.h"
+#include "backends/cpu/forward_each-inl.h"
 #include "backends/cpu/forward_list-inl.h"
 #include "backends/cpu/forward_split-inl.h"
 #include "backends/cpu/forward_strip-inl.h"
@@ -21,11 +22,14 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
-  if (plan.problem.kind() != WeightKind::kSoftmax) {
+  const WeightKind kind = plan.problem.kind();
+  if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard) {
+    forward_each(plan);
+  } else if (kind != WeightKind::kSoftmax) {
     forward_strips(plan);
   } else if (goes_by_list(plan.problem.view(0, 0), plan.rows)) {
     forward_list(plan);
-  } else if (plan.rows <= kDecodeQueries) {
+  } else if (plan.rows <= kDecodeQueries && !plan.problem.view(0, 0).after.is_by_pair()) {
     forward_decode(plan);
   } else if (const int64_t chunk = split_of(plan.rows * plan.problem.group(), key_length(call.keys))) {
     forward_split(plan, chunk);

@@ -487,7 +487,7 @@ inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_
     for (int64_t c = 0; c < plan.d_v; ++c) sum[static_cast<size_t>(c)] = std::fma(part[2 + c], factor, sum[static_cast<size_t>(c)]);
   }
   if (!is_empty && view.sink) l += sink_share(sink_of(view), m);
-  const float inverse = is_empty ? 0 : 1 / l;
+  const float inverse = is_empty ? 0 : view.after.factor / l;
   for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = sum[static_cast<size_t>(c)] * inverse;
   const int64_t at = plan.stats_row(batch, head, query);
   plan.m[at] = is_empty ? -std::numeric_limits<float>::infinity() : m;

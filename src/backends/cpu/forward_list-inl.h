@@ -26,7 +26,8 @@ inline constexpr int64_t kNextKeys = 64;    // neighbours of the next row that a
 
 // Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
 inline bool goes_by_list(const ScoreView& view, int64_t rows) {
-  return view.lists && view.kind == WeightKind::kSoftmax && (view.lists.query_block < kLanes || rows <= kDecodeQueries);
+  return view.lists && view.kind == WeightKind::kSoftmax && !view.after.is_by_pair() &&
+         (view.lists.query_block < kLanes || rows <= kDecodeQueries);
 }
 
 // Up to kListed visible keys of one row; unset past `count`, but for scores and keys up to the next vector.
@@ -224,7 +225,7 @@ inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, c
     l += sink_share(sink_of(view), m);
   }
   const int64_t step = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
-  const float inverse = is_empty ? 0 : factor / l;
+  const float inverse = is_empty ? 0 : view.after.factor * factor / l;
   for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = memory.o[c] * inverse;
   plan.m[at] = is_empty ? -std::numeric_limits<float>::infinity() : m;
   plan.l[at] = is_empty ? 0 : l;

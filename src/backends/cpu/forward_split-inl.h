@@ -37,7 +37,7 @@ struct ChunkState {
   float* o() const { return data + 2 * kBlock; }
 };
 
-inline void attend_chunk(BlockJob& job, Range keys, const ChunkState& state) {
+inline void attend_chunk(BlockJob<>& job, Range keys, const ChunkState& state) {
   const int64_t o_floats = job.softmax.d_v * kBlock;
   job.attend(keys, false);
   if (!is_finite(job.softmax.o, o_floats) || !is_finite(job.softmax.l, kBlock)) job.attend(keys, true);
@@ -76,15 +76,15 @@ inline void forward_split(const ForwardPlan& plan, int64_t chunk_keys) {
   const auto job_of = [&](int64_t index) {
     const int64_t head = index / per_head;
     const BlockRange& block = blocks[static_cast<size_t>(index % per_head)];
-    return BlockJob(plan, head / plan.problem.heads(), head % plan.problem.heads(), block.begin, block.count);
+    return BlockJob<>(plan, head / plan.problem.heads(), head % plan.problem.heads(), block.begin, block.count);
   };
   for_items(heads * per_head * chunks, [&](int64_t item, int) {
     const int64_t chunk = item % chunks;
-    BlockJob job = job_of(item / chunks);
+    BlockJob<> job = job_of(item / chunks);
     attend_chunk(job, {chunk * chunk_keys, std::min(keys, (chunk + 1) * chunk_keys)}, {states.data() + item * state_floats});
   });
   parallel_for(heads * per_head, [&](int64_t index, int) {
-    BlockJob job = job_of(index);
+    BlockJob<> job = job_of(index);
     merge_chunks(states.data() + index * chunks * state_floats, chunks, state_floats, job.softmax);
     job.finish(plan);
   });

@@ -37,7 +37,7 @@ inline constexpr float kDepth = kKind == WeightKind::kEntmax15 ? 2 * kLog2E : kL
 inline constexpr int kMostSteps = 64;  // 11 were the most seen
 
 // Scores of all keys of a block of rows, and the keys that still matter. Also the epilogue of for_each_group.
-struct StripBlock {
+struct ThresholdBlock {
   alignas(64) float largest[kBlock], t[kBlock], tau[kBlock], sum[kBlock], l[kBlock];
   float* scores = nullptr;  // [key − first][kBlock]: then P
   float* o = nullptr;       // [d_v][kBlock]
@@ -86,7 +86,7 @@ struct KeyList {
 // One step of Newton's method in every lane that `open` has, towards `mass`; a lane whose step is below `done` mean excesses leaves `open`. Returns whether any
 // is left. Keys at or below every lane's t leave the list, or with kFirst, where t may be too high, those that no t can reach. NaN stays listed.
 template <WeightKind kKind, int V, bool kFirst>
-HWY_NOINLINE bool step_thresholds(const StripBlock& strip, float mass, float done, KeyList& list, Lanes* open, float* thresholds) {
+HWY_NOINLINE bool step_thresholds(const ThresholdBlock& strip, float mass, float done, KeyList& list, Lanes* open, float* thresholds) {
   const F32 d;
   constexpr bool kSquared = kKind == WeightKind::kEntmax15;
   Floats top[V], t[V], sum[V], second[V];  // second: how many, or Σ max(0, y − t)
@@ -133,7 +133,7 @@ HWY_NOINLINE bool step_thresholds(const StripBlock& strip, float mass, float don
 
 // A first guess from every eighth key, good to a few hundredths of the mean excess: saves five passes over all of them.
 template <WeightKind kKind, int V>
-HWY_NOINLINE void guess_thresholds(StripBlock& strip, const Lanes* sees) {
+HWY_NOINLINE void guess_thresholds(ThresholdBlock& strip, const Lanes* sees) {
   Lanes open[V];
   for (int v = 0; v < V; ++v) open[v] = sees[v];
   KeyList sample{strip.list + strip.count, 0};
@@ -151,7 +151,7 @@ inline float rounded_down(double x) {
 
 // Thresholds of all lanes into `tau`, natural units.
 template <WeightKind kKind, int V>
-HWY_NOINLINE void find_thresholds(StripBlock& strip) {
+HWY_NOINLINE void find_thresholds(ThresholdBlock& strip) {
   const F32 d;
   Lanes sees[V];
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
@@ -178,7 +178,7 @@ HWY_NOINLINE void find_thresholds(StripBlock& strip) {
 
 // Scores of the listed keys become weights, in place; their sums and ℓ. Keys that no lane keeps leave the list.
 template <WeightKind kKind, int V>
-HWY_NOINLINE void weigh_list(StripBlock& strip) {
+HWY_NOINLINE void weigh_list(ThresholdBlock& strip) {
   const F32 d;
   Floats tau[V], sum[V], l[V];
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
@@ -248,7 +248,7 @@ HWY_NOINLINE void add_kept_values(const int32_t* list, int64_t count, const floa
 
 // The same sums, where a lane's weight is not zero.
 inline HWY_NOINLINE void add_kept_carefully(const int32_t* list, int64_t count, const float* p, const float* values, int64_t stride,
-                                            const StripBlock& strip) {
+                                            const ThresholdBlock& strip) {
   const F32 d;
   for (int64_t i = 0; i < count; ++i) {
     for (int v = 0; v < strip.vectors; ++v) {
@@ -264,7 +264,7 @@ inline HWY_NOINLINE void add_kept_carefully(const int32_t* list, int64_t count, 
 }
 
 // Key tile by key tile, because values may lie in pages.
-inline void add_strip_values(const ValueView& values, bool careful, StripBlock& strip) {
+inline void add_strip_values(const ValueView& values, bool careful, ThresholdBlock& strip) {
   for (int64_t begin = 0, end = 0; begin < strip.count; begin = end) {
     const int64_t tile = (strip.first + strip.list[begin]) / kKeyTile * kKeyTile;
     const int32_t last = static_cast<int32_t>(tile + kKeyTile - strip.first);
@@ -286,14 +286,25 @@ inline void add_strip_values(const ValueView& values, bool careful, StripBlock& 
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
 template <WeightKind kKind>
-inline void normalise_strip(StripBlock& strip) {
+inline void normalise_strip(ThresholdBlock& strip) {
   if (strip.vectors == 3) return find_thresholds<kKind, 3>(strip), weigh_list<kKind, 3>(strip);
   if (strip.vectors == 2) return find_thresholds<kKind, 2>(strip), weigh_list<kKind, 2>(strip);
   find_thresholds<kKind, 1>(strip), weigh_list<kKind, 1>(strip);
 }
 
+// Dropout and the Gaussian on the weights of listed keys.
+inline HWY_NOINLINE void change_kept(const AfterView& after, const QueryBlock& queries, ThresholdBlock& strip) {
+  const F32 d;
+  for (int64_t i = 0; i < strip.count; ++i) {
+    for (int v = 0; v < strip.vectors; ++v) {
+      float* at = strip.scores + strip.list[i] * kBlock + v * kLanes;
+      hn::Store(hn::Load(d, at) * after_factor(after, queries, v * kLanes, strip.first + strip.list[i]), d, at);
+    }
+  }
+}
+
 inline void attend_strip(const ScoreView& view, const ValueView& values, const QueryBlock& queries, const TileScratch& scratch,
-                         StripBlock& strip) {
+                         ThresholdBlock& strip) {
   const int64_t last = queries.last_key(), first = std::min(queries.first_key(), last) / kKeyTile * kKeyTile;
   strip.reset(first);
   for (int64_t tile = first; tile < last; tile += kKeyTile) {
@@ -305,6 +316,7 @@ inline void attend_strip(const ScoreView& view, const ValueView& values, const Q
   } else {
     normalise_strip<WeightKind::kSparsemax>(strip);
   }
+  if (view.after.is_by_pair()) change_kept(view.after, queries, strip);
   add_strip_values(values, scratch.careful, strip);
 }
 
@@ -321,7 +333,7 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
   const int64_t qt_floats = view.d_k * kBlock, o_floats = plan.d_v * kBlock, spare_floats = round_up(plan.d_v, 16);
   float* memory = ThreadScratch::floats(qt_floats + o_floats + spare_floats + room * (kBlock + 2) + tile_scratch_floats(view));
   QueryBlock queries;
-  StripBlock strip;
+  ThresholdBlock strip;
   queries.qt = memory;
   strip.o = memory + qt_floats;
   strip.d_v = plan.d_v;
@@ -343,7 +355,7 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
     const int64_t first_row = plan.stats_row(batch, head, begin);
     for (int i = 0; i < queries.vectors * kLanes; ++i) {
       const bool is_empty = strip.l[i] == 0;  // a row that sees something keeps its largest score
-      factor[i] = is_empty ? 0 : 1 / strip.sum[i];
+      factor[i] = is_empty ? 0 : view.after.factor / strip.sum[i];
       if (i >= count) continue;
       plan.m[first_row + i] = is_empty ? -std::numeric_limits<float>::infinity() : strip.tau[i];
       plan.l[first_row + i] = strip.l[i];

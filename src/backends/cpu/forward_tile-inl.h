@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "backends/contract.h"
+#include "backends/cpu/after-inl.h"
 #include "backends/cpu/cpu.h"
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/scratch.h"
@@ -38,24 +39,18 @@ struct Run {
   int32_t first_vector, vectors;
 };
 
-// The state of a block's rows, one lane each, and P of the current tile. Also the epilogue of for_each_group.
-struct SoftmaxBlock {
-  alignas(64) float m[kBlock], hard[kBlock], running[kBlock], l[kBlock];
-  alignas(64) float raw[kRows * kBlock];  // [key][vector][lane]: scores of the group during a rescale
+// P of a key tile and the outputs it goes into: what normalisers that go tile by tile share.
+struct TileBlock {
+  alignas(64) float raw[kRows * kBlock];  // [key][vector][lane]: scores of the group, during a rescale and when careful
   float* p = nullptr;                     // [kKeyTile][kBlock]
   float* o = nullptr;                     // [d_v][kBlock]
+  const AfterView* after = nullptr;       // where pairs differ
+  const QueryBlock* queries = nullptr;    // the same
   int64_t d_v = 0, tile = 0;
   bool careful = false;
   int run_count = 0;
   Run runs[kKeyTile / kRows];
 
-  void reset() {
-    std::fill(m, m + kBlock, kNone);
-    std::fill(hard, hard + kBlock, kNone);
-    std::fill(running, running + kBlock, kHidden);
-    std::fill(l, l + kBlock, 0.0F);
-    std::fill(o, o + d_v * kBlock, 0.0F);
-  }
   void begin_tile(int64_t first_key) {
     tile = first_key;
     run_count = 0;
@@ -69,6 +64,37 @@ struct SoftmaxBlock {
     }
   }
 
+  template <int V>
+  HWY_INLINE void spill(const Scores<V>& s) {
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), raw + i * kLanes); });
+  }
+
+  // P of hidden pairs becomes −0: not a weight that underflowed, but one that must not meet its value.
+  template <int V>
+  HWY_NOINLINE void mark_hidden(float* to) {
+    const F32 d;
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < V; ++v) {
+        const Lanes hidden = hn::Lt(hn::Load(d, raw + (r * V + v) * kLanes), hn::Set(d, kVisible));
+        float* at = to + r * kBlock + v * kLanes;
+        hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), hn::Load(d, at)), d, at);
+      }
+    }
+  }
+  void follow_maximum(int) {}
+};
+
+// The state of a block's rows, one lane each. Also the epilogue of for_each_group.
+struct SoftmaxBlock : TileBlock {
+  alignas(64) float m[kBlock], hard[kBlock], running[kBlock], l[kBlock];
+
+  void reset() {
+    std::fill(m, m + kBlock, kNone);
+    std::fill(hard, hard + kBlock, kNone);
+    std::fill(running, running + kBlock, kHidden);
+    std::fill(l, l + kBlock, 0.0F);
+    std::fill(o, o + d_v * kBlock, 0.0F);
+  }
   // Moves the shift of lanes of vector v to `to` where `moves`; everything kept so far follows.
   HWY_NOINLINE void rescale(int v, Lanes moves, Floats to) {
     const F32 d;
@@ -113,11 +139,6 @@ struct SoftmaxBlock {
   }
 
   template <int V>
-  HWY_INLINE void spill(const Scores<V>& s) {
-    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), raw + i * kLanes); });
-  }
-
-  template <int V>
   HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
     const F32 d;
     const int first = first_vector * kLanes;
@@ -147,21 +168,9 @@ struct SoftmaxBlock {
       if constexpr (kRows == 8) s.c[v] = s.c[v] + s.c[V + v];
       hn::Store(hn::Load(d, l + first + v * kLanes) + s.c[v], d, l + first + v * kLanes);
     });
+    if (HWY_UNLIKELY(after != nullptr)) apply_after(*after, *queries, key, first_vector, V, to);
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to);
     add_run(in_tile, first_vector, V);
-  }
-
-  // P of hidden pairs becomes −0: not a weight that underflowed, but one that must not meet its value.
-  template <int V>
-  HWY_NOINLINE void mark_hidden(float* to) {
-    const F32 d;
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < V; ++v) {
-        const Lanes hidden = hn::Lt(hn::Load(d, raw + (r * V + v) * kLanes), hn::Set(d, kVisible));
-        float* at = to + r * kBlock + v * kLanes;
-        hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), hn::Load(d, at)), d, at);
-      }
-    }
   }
 };
 
@@ -236,7 +245,7 @@ struct ValueView {
   }
 };
 
-inline void add_tile_values(SoftmaxBlock& block, const ValueView& values, int64_t key_length) {
+inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t key_length) {
   const float* rows = values.at_tile(block.tile);
   for (int i = 0; i < block.run_count; ++i) {
     const Run& run = block.runs[i];
@@ -259,8 +268,9 @@ inline void add_tile_values(SoftmaxBlock& block, const ValueView& values, int64_
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
 // The keys of `keys` that the block sees; keys.begin is a multiple of kKeyTile.
+template <class Block>
 inline void attend_tiles(const ScoreView& view, const ValueView& values, const QueryBlock& queries, const TileScratch& scratch, Range keys,
-                         SoftmaxBlock& softmax) {
+                         Block& softmax) {
   softmax.reset();
   const int64_t last = std::min<int64_t>(queries.last_key(), keys.end);
   for (int64_t tile = std::max(keys.begin, queries.first_key() / kKeyTile * kKeyTile); tile < last; tile += kKeyTile) {
@@ -277,7 +287,7 @@ inline void attend_tiles(const ScoreView& view, const ValueView& values, const Q
 inline double sink_of(const ScoreView& view) { return static_cast<double>(*view.sink) * 1.4426950408889634; }
 inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
 
-// The sink joins each row's sum; rows that saw nothing become m = −∞, ℓ = 0. Leaves 1/ℓ (0 for those) in `hard`.
+// The sink joins each row's sum; rows that saw nothing become m = −∞, ℓ = 0. Leaves 1/ℓ times the head's factor (0 for those) in `hard`.
 inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softmax) {
   const F32 d;
   softmax.run_count = 0;
@@ -296,7 +306,7 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
     const Floats minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
     hn::Store(l, d, softmax.l + at);
     hn::Store(hn::IfThenElse(empty, minus_infinity, hn::Load(d, softmax.m + at)), d, softmax.m + at);
-    hn::Store(hn::IfThenElse(empty, zero, hn::Set(d, 1.0F) / l), d, softmax.hard + at);
+    hn::Store(hn::IfThenElse(empty, zero, hn::Set(d, view.after.factor) / l), d, softmax.hard + at);
   }
 }
 
@@ -337,11 +347,12 @@ struct ForwardPlan {
 };
 
 // Rows [begin, begin + count) of one head on one thread, in the thread's memory.
+template <class Block = SoftmaxBlock>
 struct BlockJob {
   ScoreView view;
   ValueView values;
   QueryBlock queries;
-  SoftmaxBlock softmax;
+  Block softmax;
   TileScratch scratch;
   OutputRows out;
   float* spare = nullptr;
@@ -362,7 +373,10 @@ struct BlockJob {
     for (int i = 0; i < count; ++i) rows[i] = begin + i;
     for (int i = 0; i < count; ++i) out.rows[i] = plan.out_row(batch, head, begin + i);
     pack_queries(view, rows, count, queries);
+    if (view.after.is_by_pair()) softmax.after = &view.after, softmax.queries = &queries;
   }
+  BlockJob(const BlockJob&) = delete;  // its parts point at each other
+  BlockJob& operator=(const BlockJob&) = delete;
   void attend(Range keys, bool careful) {
     scratch.careful = softmax.careful = careful;
     attend_tiles(view, values, queries, scratch, keys, softmax);
@@ -377,7 +391,7 @@ struct BlockJob {
 };
 
 inline void forward_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {
-  BlockJob job(plan, batch, head, begin, count);
+  BlockJob<> job(plan, batch, head, begin, count);
   const Range all{0, job.view.key_length};
   job.attend(all, false);
   if (job.finish(plan)) return;

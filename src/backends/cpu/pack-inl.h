@@ -14,6 +14,7 @@
 #include "backends/cpu/score_view.h"
 #include "backends/cpu/simd-inl.h"
 #include "clearhead/look.h"
+#include "spec/keep.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -29,6 +30,9 @@ struct QueryBlock {
   alignas(64) int32_t low[kBlock], high[kBlock];  // the band: keys [low, high)
   alignas(64) int32_t segment[kBlock];            // −1: sees nothing
   int32_t segment_low = 0, segment_high = 0;
+  // Set where the description has an `after` that differs by pair.
+  alignas(64) float centre[kBlock];
+  alignas(64) uint32_t noise_low[kBlock], noise_high[kBlock];
   // Of each vector: keys that some lane sees, and keys that every lane sees, by the band alone.
   int32_t any_low[kVectors], any_high[kVectors], all_low[kVectors], all_high[kVectors];
 
@@ -120,6 +124,18 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
   }
 }
 
+// Centres and noise of the block's lanes.
+inline void describe_after(const AfterView& after, QueryBlock& block) {
+  for (int i = 0; i < block.vectors * kLanes; ++i) {
+    const int64_t query = block.query[i];
+    if (after.centres) block.centre[i] = after.centres[query * after.centre_stride];
+    if (!after.drops) continue;
+    const uint64_t noise = noise_of(after.seed, after.batch, after.head, query);
+    block.noise_low[i] = static_cast<uint32_t>(noise);
+    block.noise_high[i] = static_cast<uint32_t>(noise >> 32);
+  }
+}
+
 /// Fills a block with `count` ≤ kBlock rows of q; block.qt must point to d_k·kBlock floats.
 inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows, int count, QueryBlock& block) {
   block.count = count;
@@ -131,6 +147,7 @@ inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows
     from[i] = view.queries + row * view.query_stride;
   }
   describe_lanes(view, block);
+  if (view.after.is_by_pair()) describe_after(view.after, block);
   to_lanes(from, view.query_channel, view.d_k, block.vectors, view.query_factor, block.qt);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "spec/keep.h"
+
 namespace clearhead::cpu {
 
 namespace {
@@ -11,6 +13,8 @@ struct KindOf {
   WeightKind operator()(const Softmax&) const { return WeightKind::kSoftmax; }
   WeightKind operator()(const Sparsemax&) const { return WeightKind::kSparsemax; }
   WeightKind operator()(const Entmax15&) const { return WeightKind::kEntmax15; }
+  WeightKind operator()(const Sigmoid&) const { return WeightKind::kSigmoid; }
+  WeightKind operator()(const Hard&) const { return WeightKind::kHard; }
 };
 
 }  // namespace
@@ -145,6 +149,29 @@ void ScoreProblem::add_segments() {
   }
 }
 
+AfterView ScoreProblem::after_view(int64_t batch, int64_t head) const {
+  const After& after = spec_.after;
+  AfterView out;
+  out.batch = batch, out.head = head;
+  double factor = 1;
+  if (after.dropout && after.dropout->rate > 0) {
+    out.drops = true;
+    out.dropped_below = dropped_below(*after.dropout);
+    out.seed = after.dropout->seed;
+    factor = 1 / (1 - static_cast<double>(after.dropout->rate));
+  }
+  if (after.head_mask) factor *= static_cast<double>(after.head_mask->data<float>()[head * after.head_mask->stride(0)]);
+  out.factor = static_cast<float>(factor);
+  if (after.gaussian) {
+    const Tensor& centres = after.gaussian->centres;
+    const double sigma = static_cast<double>(after.gaussian->sigma);
+    out.centres = centres.data<float>() + batch * broadcast_stride(centres, 0) + head * broadcast_stride(centres, 1);
+    out.centre_stride = centres.stride(2);
+    out.narrowness = static_cast<float>(1.4426950408889634 / (2 * sigma * sigma));
+  }
+  return out;
+}
+
 ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   ScoreView out = common_;
   out.queries = q_.data<float>() + batch * q_.stride(0) + head * q_.stride(1);
@@ -175,6 +202,7 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
     out.lists.offsets = of(list_offsets_);
     out.lists.blocks = of(list_keys_);
   }
+  out.after = after_view(batch, head);
   const Softmax* softmax = std::get_if<Softmax>(&spec_.normaliser);
   if (softmax && softmax->sinks) out.sink = softmax->sinks->data<float>() + head * softmax->sinks->stride(0);
   return out;

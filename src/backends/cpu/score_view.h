@@ -26,7 +26,7 @@ inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHi
 inline constexpr float kVisible = -2e30F;  // scores above this are visible
 
 /// How a weight is recomputed from its score: weight-inl.h.
-enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15 };
+enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard };
 WeightKind kind_of(const Normaliser& normaliser);
 
 struct ScoreTerm {
@@ -60,6 +60,22 @@ struct ListView {
   }
 };
 
+/// What happens to one head's weights once normalised (after-inl.h).
+struct AfterView {
+  bool drops = false;
+  uint32_t dropped_below = 0;
+  uint64_t seed = 0;
+  int64_t batch = 0, head = 0;
+  const float* centres = nullptr;  // of this head
+  int64_t centre_stride = 0;
+  float narrowness = 0;  // log₂e / (2σ²)
+  float factor = 1;      // of all weights: the head's mask, and 1/(1 − rate)
+
+  /// Pairs differ: by drivers that have queries in lanes.
+  bool is_by_pair() const { return drops || centres; }
+  bool any() const { return is_by_pair() || factor != 1; }
+};
+
 /// What one (batch, head) needs to compute scores. Pointers are borrowed from the call's tensors and from the ScoreProblem.
 struct ScoreView {
   int64_t d_k = 0, key_length = 0, query_length = 0, first_query = 0, rows = 0;
@@ -85,6 +101,7 @@ struct ScoreView {
   int64_t mask_query_stride = 0, mask_key_stride = 0;
   ListView lists{};
   WeightKind kind = WeightKind::kSoftmax;
+  AfterView after{};
   const float* sink = nullptr;  // this head's sink logit, natural units; null: none
 
   int64_t query_of(int64_t row) const { return first_query + row; }
@@ -115,6 +132,7 @@ class ScoreProblem {
   void add_terms();
   void add_segments();
   void add_pages();
+  AfterView after_view(int64_t batch, int64_t head) const;
   void add_lists();
 
   const AttentionSpec& spec_;

@@ -32,14 +32,14 @@ struct BlockOfRows {
 };
 
 // Shifts, tags and cell rows of the block's lanes.
-void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const QueryBlock& queries, SweepBlock& block) {
+void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const QueryBlock& queries, SweepBlock& block) {
   const std::vector<int64_t>& rows = plan.call.rows;
   block.run_count = 0;
   for (int i = 0; i < kBlock; ++i) {
     const int64_t row = rows[static_cast<size_t>(at.begin + std::min(i, at.count - 1))];
     const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row);
     block.m[i] = shift.m;
-    block.inverse[i] = i < at.count ? shift.inverse * plan.row_factor(row) : 0;
+    block.inverse[i] = i < at.count ? shift.inverse * plan.row_factor(row) * (plan.call.after ? view.after.factor : 1) : 0;
     block.log_sum[i] = static_cast<float>(shift.log_sum_exp2);
     for (int64_t match = 0; match < plan.matches; ++match) {
       block.tags[match * kBlock + i] = plan.query_tags[static_cast<size_t>(match)][static_cast<size_t>(plan.call.record.first_query + row)];
@@ -64,7 +64,7 @@ double sink_surprise(const ScoreView& view, const RowShift& shift) {
 void write_entropy(const SweepPlan& plan, int64_t map, int64_t index, const ScoreView& view, double surprise2) {
   const RowShift shift = row_shift(plan.call.record, plan.batch_of(map), plan.head_of(map), plan.call.rows[static_cast<size_t>(index)]);
   const double entropy = sink_surprise(view, shift) + surprise2 * kLn2;
-  plan.entropy_row(map)[index] = static_cast<float>(entropy < 0 ? 0 : entropy);
+  plan.entropy_row(map)[index] = static_cast<float>(entropy < 0 && !plan.call.after ? 0 : entropy);
 }
 
 void write_rows(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const SweepBlock& block) {
@@ -91,7 +91,9 @@ void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& 
   block.matched_total = reinterpret_cast<double*>(block.matched + 2 * match_floats);
   const TileScratch scratch = make_tile_scratch(view, block.matched + 4 * match_floats);
   pack_queries(view, plan.call.rows.data() + at.begin, at.count, queries);
-  set_lanes(plan, at, queries, block);
+  set_lanes(plan, at, view, queries, block);
+  block.by_log = view.kind != WeightKind::kSoftmax || (plan.call.after && view.after.any());
+  if (plan.call.after && view.after.is_by_pair()) block.after = &view.after;
   block.begin_block();
   const bool biased = terms_may_hide(view);
   const Range keys{std::max(queries.first_key(), plan.looked_keys.begin), std::min(queries.last_key(), plan.looked_keys.end)};
@@ -113,7 +115,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
   const ScoreView view = plan.problem.view(plan.batch_of(map), plan.head_of(map));
   StripSums sums = plan.new_sums(strip);
   const Range rows = plan.strip_rows(strip);
-  if (goes_by_list(view, view.rows)) {
+  if (goes_by_list(view, view.rows) && !(plan.call.after && view.after.any())) {
     ListedSweep listed(plan, map, view, sums);
     for (int64_t index = rows.begin; index < rows.end; ++index) {
       if (index % kBlock == 0) plan.check_cancelled();

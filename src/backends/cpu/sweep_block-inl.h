@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/cpu/after-inl.h"
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/sweep_plan.h"
 #include "backends/cpu/weight-inl.h"
@@ -70,6 +71,8 @@ struct SweepBlock {
 
   const SweepPlan* plan = nullptr;
   const QueryBlock* queries = nullptr;
+  const AfterView* after = nullptr;  // of looks at weights after, where pairs differ
+  bool by_log = false;               // a weight's logarithm is not its score's difference to L
   StripSums* sums = nullptr;
   // Per lane.
   alignas(64) float m[kBlock], inverse[kBlock], log_sum[kBlock];
@@ -104,7 +107,7 @@ struct SweepBlock {
       cut = key + kRows > column_end || key < plan->looked_keys.begin || !inside(key) || leaves_some_out(key);
       if (HWY_UNLIKELY(cut)) keep_scores(s, first);
     }
-    weigh(s, first);
+    weigh(s, key, first);
     if (const float* factors = plan->key_factors(key)) {
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] * hn::Set(F32(), factors[r]); });
@@ -124,9 +127,9 @@ struct SweepBlock {
 
   // Scores → weights, and entropy on the way.
   template <int V>
-  HWY_INLINE void weigh(Scores<V>& s, int first) {
+  HWY_INLINE void weigh(Scores<V>& s, int64_t key, int first) {
     const F32 d;
-    if (plan->problem.kind() != WeightKind::kSoftmax) return weigh_other(s, first);
+    if (HWY_UNLIKELY(by_log)) return weigh_other(s, key, first);
     if (plan->entropy) {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
         const int at = first + v * kLanes;
@@ -150,12 +153,12 @@ struct SweepBlock {
 
   // The same where a weight's logarithm is not its score: E += p·log₂p. By way of memory, so that it costs the other path no register.
   template <int V>
-  HWY_INLINE void weigh_other(Scores<V>& s, int first) {
+  HWY_INLINE void weigh_other(Scores<V>& s, int64_t key, int first) {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), turned + i * kLanes); });
-    weigh_turned(V, first);
+    weigh_turned(V, key, first);
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), turned + i * kLanes); });
   }
-  HWY_NOINLINE void weigh_turned(int vectors, int first) {
+  HWY_NOINLINE void weigh_turned(int vectors, int64_t key, int first) {
     const F32 d;
     with_kind(plan->problem.kind(), [&](auto k) CLEARHEAD_INLINE_LAMBDA {
       for (int v = 0; v < vectors; ++v) {
@@ -164,7 +167,8 @@ struct SweepBlock {
         Floats sum = hn::Load(d, entropy + at);
         for (int r = 0; r < kRows; ++r) {
           float* to = turned + (r * vectors + v) * kLanes;
-          const Floats p = weight_of<k()>(term_floor(hn::Load(d, to)), shift, factor);
+          Floats p = weight_of<k()>(term_floor(hn::Load(d, to)), shift, factor, key + r);
+          if (after) p = p * after_factor(*after, *queries, at, key + r);
           if (plan->entropy) sum = hn::MulAdd(p, log2_of(p), sum);
           hn::Store(p, d, to);
         }

@@ -3,6 +3,8 @@
 //   softmax      2^(c − m)·(1/ℓ)
 //   sparsemax    max(0, c·ln 2 − τ)
 //   entmax-1.5   max(0, c·ln 2/2 − τ)²
+//   sigmoid      1/(1 + 2^−(c − m))      m = −bias in base 2
+//   hard         1 where the key is m; NaN where m is
 //
 // c is the score in base 2. Forward, weights and sweep take weights from here, so that the forward's support is that of every later look.
 #if defined(CLEARHEAD_CPU_WEIGHT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -46,9 +48,16 @@ HWY_INLINE Floats excess_of(Floats c, Floats tau) {
 }
 
 template <WeightKind kKind>
-HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor) {
+HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] int64_t key = 0) {
   if constexpr (kKind == WeightKind::kSoftmax) {
     return exp2_shifted(c, m) * factor;
+  } else if constexpr (kKind == WeightKind::kSigmoid) {
+    const F32 d;
+    const Floats x = c - m, one = hn::Set(d, 1.0F);
+    const Floats e = exp2_shifted(hn::Max(hn::Set(d, kNone), hn::Zero(d) - hn::Abs(x)), hn::Zero(d));  // no overflow; NaN stays NaN
+    return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one) / (one + e) * factor;
+  } else if constexpr (kKind == WeightKind::kHard) {
+    return hn::IfThenElse(hn::Eq(hn::Set(F32(), static_cast<float>(key)), m), hn::Set(F32(), 1.0F), m - m) * factor;
   } else {
     const Floats excess = excess_of<kKind>(c, m);
     return (kKind == WeightKind::kEntmax15 ? excess * excess : excess) * factor;
@@ -60,7 +69,9 @@ template <class F>
 HWY_INLINE void with_kind(WeightKind kind, F&& f) {
   if (HWY_LIKELY(kind == WeightKind::kSoftmax)) return f(std::integral_constant<WeightKind, WeightKind::kSoftmax>{});
   if (kind == WeightKind::kSparsemax) return f(std::integral_constant<WeightKind, WeightKind::kSparsemax>{});
-  f(std::integral_constant<WeightKind, WeightKind::kEntmax15>{});
+  if (kind == WeightKind::kEntmax15) return f(std::integral_constant<WeightKind, WeightKind::kEntmax15>{});
+  if (kind == WeightKind::kSigmoid) return f(std::integral_constant<WeightKind, WeightKind::kSigmoid>{});
+  f(std::integral_constant<WeightKind, WeightKind::kHard>{});
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

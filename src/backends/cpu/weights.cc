@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cpu/after-inl.h"
 #include "backends/cpu/row_shift.h"
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/scratch.h"
@@ -37,6 +38,8 @@ struct WeightsBlock {
   int64_t first_key = 0;   // of the chunk
   bool scores = false;     // kScore2
   WeightKind kind = WeightKind::kSoftmax;
+  const AfterView* after = nullptr;  // of looks at weights after, where pairs differ
+  const QueryBlock* queries = nullptr;
   float hidden = 0;
 
   template <int V>
@@ -49,11 +52,12 @@ struct WeightsBlock {
         const Floats shift = hn::Load(d, m + (first_vector + v) * kLanes), factor = hn::Load(d, inverse + (first_vector + v) * kLanes);
         unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
           const Floats c = s.c[r * V + v];
-          const Floats value = scores ? c : weight_of<k()>(c, shift, factor);
+          const Floats value = scores ? c : weight_of<k()>(c, shift, factor, key + r);
           hn::Store(hn::IfThenElse(hn::Lt(c, visible), other, value), d, to + r * kBlock + v * kLanes);
         });
       });
     });
+    if (HWY_UNLIKELY(after != nullptr)) apply_after(*after, *queries, key, first_vector, V, to);
   }
 };
 
@@ -127,12 +131,13 @@ void weigh_block(const WeightsCall& call, const ScoreView& view, int64_t begin, 
   for (int i = 0; i < kBlock; ++i) {
     const RowShift shift = row_shift(call.record, call.batch, call.head, call.rows[begin + std::min(i, count - 1)]);
     block.m[i] = shift.m;
-    block.inverse[i] = shift.inverse;
+    block.inverse[i] = call.after ? shift.inverse * view.after.factor : shift.inverse;
     if (i < count) out[i] = call.out + (begin + i) * call.out_stride + (keys.begin - call.keys.begin);
   }
   using Quantity = WeightsCall::Quantity;
   block.scores = call.quantity == Quantity::kScore2;
   block.kind = view.kind;
+  if (call.after && view.after.is_by_pair() && !block.scores) block.after = &view.after, block.queries = &queries;
   block.hidden = block.scores                              ? -std::numeric_limits<float>::infinity()
                  : call.quantity == Quantity::kWeightOrNaN ? std::numeric_limits<float>::quiet_NaN()
                                                            : 0;

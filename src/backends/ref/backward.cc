@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
 
 namespace clearhead::reference {
@@ -36,26 +37,28 @@ class Backward {
     std::vector<double> scores(static_cast<size_t>(keys_)), sizes(static_cast<size_t>(keys_));
     score_row(at, {0, keys_}, scores.data(), sizes.data());
     for (const double size : sizes) to_.largest = std::max(to_.largest, size);
-    const RowWeights row = exact_ ? normalise(record_.spec, head, scores) : weights_of(record_, batch, head, query, scores);
+    const RowWeights row = exact_ ? normalise(at, scores) : weights_of(record_, batch, head, query, scores);
     if (!row.sees_any) return;
     const float* d_out = row_of(d_out_, batch, head, query);
     std::vector<Sum> d_weights(static_cast<size_t>(keys_));
-    const bool skips = leaves_zeros_out(record_.spec.normaliser);
+    const bool skips = leaves_zeros_out(record_.spec.normaliser) && !has_gradients_of_zeros(record_.spec.normaliser);
     for (int64_t j = 0; j < keys_; ++j) {
       const double weight = row.weights[static_cast<size_t>(j)], size = size_of_weight(record_.spec.normaliser, weight);
       if (scores[static_cast<size_t>(j)] == kHidden || (weight == 0 && skips)) continue;
       Sum& d_weight = d_weights[static_cast<size_t>(j)];
+      const double after = after_of(at, j);
       const Vector value = value_vector(record_.keys, v_, batch, key_head, j);
       Sum* d_value = to_.v.data() + ((batch * key_heads + key_head) * keys_ + j) * d_v_;
       for (int64_t c = 0; c < d_v_; ++c) {
         const double upstream = static_cast<double>(d_out[c * d_out_.stride(3)]);
         const double product = upstream * static_cast<double>(value.first[c * value.step]);
         d_weight.add(product, std::abs(product));
-        d_value[c].add(weight * upstream, size * std::abs(upstream));
+        d_value[c].add(after * weight * upstream, std::abs(after) * size * std::abs(upstream));
       }
+      d_weight = reverse_after(at, j, weight, size, d_weight, to_.operands);
     }
     Sum mean;
-    const std::vector<Sum> d_scores = reverse_weights(record_.spec.normaliser, row, d_weights, mean);
+    const std::vector<Sum> d_scores = reverse_weights(record_.spec.normaliser, row, scores, d_weights, mean);
     for (int64_t j = 0; j < keys_; ++j) {
       if (scores[static_cast<size_t>(j)] == kHidden) continue;
       add_pair(at, key_head, j, reverse_terms(at, j, d_scores[static_cast<size_t>(j)], to_.operands));

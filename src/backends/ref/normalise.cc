@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "backends/ref/backward.h"
+#include "spec/keep.h"
 
 namespace clearhead::reference {
 namespace {
@@ -45,14 +46,27 @@ double threshold_of(std::vector<double> z, bool squared) {
   return top + tau;
 }
 
+// What a draw adds to a score: −ln(−ln u), u uniform from the pair's bits.
+double gumbel(uint64_t noise, int64_t key) {
+  const double u = (static_cast<double>(pair_bits(noise, key) >> 9) + 0.5) * 0x1p-23;
+  return -std::log(-std::log(u));
+}
+
+// ln Σ_j e^{s_j}; NaN where a score is NaN or +∞.
+double log_sum_exp_of(const std::vector<double>& scores) {
+  double shift = kHidden, sum = 0;
+  for (const double score : scores) shift = greater(score, shift);
+  for (const double score : scores) sum += score == kHidden ? 0 : std::exp(score - shift);
+  return shift + std::log(sum);
+}
+
 struct Normalise {
-  const AttentionSpec& spec;
-  int64_t head;
+  const RowOfScores& at;
   const std::vector<double>& scores;
   RowWeights& out;
 
   void operator()(const Softmax&) const {
-    const auto sink = sink_of(spec, head);
+    const auto sink = sink_of(at.spec, at.head);
     double shift = kHidden;
     for (const double score : scores) shift = greater(score * kLog2E, shift);
     if (sink) shift = greater(*sink * kLog2E, shift);
@@ -68,6 +82,22 @@ struct Normalise {
     out.m = threshold_of(visible(0.5), /*squared=*/true);
     for (const double score : scores) out.l += above(score / 2, out.m);
   }
+  void operator()(const Sigmoid&) const { out.l = 1; }
+  void operator()(const Hard& hard) const {
+    const double whole = log_sum_exp_of(scores);
+    if (std::isnan(whole)) {
+      out.m = out.l = whole;
+      return;
+    }
+    const bool draws = hard.choice == Hard::Choice::kSampled;
+    const uint64_t noise = draws ? noise_of(hard.seed, at.batch, at.head, at.query) : 0;
+    double best = kHidden;
+    for (size_t j = 0; j < scores.size(); ++j) {
+      const double score = scores[j] == kHidden || !draws ? scores[j] : scores[j] + gumbel(noise, static_cast<int64_t>(j));
+      if (score > best) best = score, out.m = static_cast<double>(j);
+    }
+    out.l = scores[static_cast<size_t>(out.m)] - whole;
+  }
   std::vector<double> visible(double factor) const {
     std::vector<double> z;
     for (const double score : scores) {
@@ -79,6 +109,7 @@ struct Normalise {
 
 struct WeightOf {
   double score;
+  int64_t key;
   const RecordedRow& row;
   double operator()(const Softmax&) const { return std::exp2(score * kLog2E - row.m) / row.l; }
   double operator()(const Sparsemax&) const { return above(score, row.m); }
@@ -86,25 +117,29 @@ struct WeightOf {
     const double root = above(score / 2, row.m);
     return root * root;
   }
+  double operator()(const Sigmoid& sigmoid) const { return 1 / (1 + std::exp(-score - static_cast<double>(sigmoid.bias))); }
+  double operator()(const Hard&) const { return std::isnan(row.m) ? row.m : static_cast<double>(key) == row.m ? 1 : 0; }
 };
 
 void fill_weights(const AttentionSpec& spec, int64_t head, const std::vector<double>& scores, RowWeights& out) {
   if (!out.sees_any) return;
   for (size_t j = 0; j < scores.size(); ++j) {
-    if (scores[j] != kHidden) out.weights[j] = weight_of(spec.normaliser, scores[j], {out.m, out.l});
+    if (scores[j] != kHidden) out.weights[j] = weight_of(spec.normaliser, scores[j], static_cast<int64_t>(j), {out.m, out.l});
   }
   out.sink_share = sink_share(spec, head, {out.m, out.l});
 }
 
 // g of one key, its size, and what Σ g dP is divided by.
 struct Slope {
-  double weight, l;
+  double weight, share, l;  // share: of the row's softmax, where the kind asks for it
   struct Answer {
     double g = 0, size = 0, divisor = 1;
   };
   Answer operator()(const Softmax&) const { return {weight, weight, 1}; }
   Answer operator()(const Sparsemax&) const { return weight > 0 ? Answer{1, 1, l} : Answer{0, 0, l}; }
   Answer operator()(const Entmax15&) const { return {std::sqrt(weight), weight > 0 ? 1.0 : 0.0, l}; }
+  Answer operator()(const Sigmoid&) const { return {weight * (1 - weight), weight, std::numeric_limits<double>::infinity()}; }
+  Answer operator()(const Hard&) const { return {share, share, 1}; }
 };
 
 struct SizeOfWeight {
@@ -112,17 +147,30 @@ struct SizeOfWeight {
   double operator()(const Softmax&) const { return weight; }
   double operator()(const Sparsemax&) const { return weight > 0 ? 1 : 0; }
   double operator()(const Entmax15&) const { return 2 * std::sqrt(weight); }
+  double operator()(const Sigmoid&) const { return weight; }
+  double operator()(const Hard&) const { return weight; }
 };
+
+// The score function's gradient: what the choice cost, times the slope of its log-probability.
+std::vector<Sum> reverse_choice(const RowWeights& row, const std::vector<double>& scores, const std::vector<Sum>& d_weights) {
+  const size_t chosen = static_cast<size_t>(row.m);
+  std::vector<Sum> d_scores(scores.size());
+  for (size_t j = 0; j < scores.size(); ++j) {
+    const double share = std::exp(scores[j] - scores[chosen] + row.l), slope = (j == chosen ? 1 : 0) - share;
+    d_scores[j] = {slope * d_weights[chosen].value, (j == chosen ? 1 : share) * d_weights[chosen].size};
+  }
+  return d_scores;
+}
 
 }  // namespace
 
-RowWeights normalise(const AttentionSpec& spec, int64_t head, const std::vector<double>& scores) {
+RowWeights normalise(const RowOfScores& at, const std::vector<double>& scores) {
   RowWeights out;
   out.weights.assign(scores.size(), 0);
   out.sees_any = std::any_of(scores.begin(), scores.end(), [](double score) { return score != kHidden; });
   out.m = out.sees_any ? 0 : kHidden;
-  if (out.sees_any) std::visit(Normalise{spec, head, scores, out}, spec.normaliser);
-  fill_weights(spec, head, scores, out);
+  if (out.sees_any) std::visit(Normalise{at, scores, out}, at.spec.normaliser);
+  fill_weights(at.spec, at.head, scores, out);
   return out;
 }
 
@@ -139,8 +187,8 @@ RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t h
   return {element(record.rows.m), element(record.rows.l)};
 }
 
-double weight_of(const Normaliser& normaliser, double score, const RecordedRow& row) {
-  return std::visit(WeightOf{score, row}, normaliser);
+double weight_of(const Normaliser& normaliser, double score, int64_t key, const RecordedRow& row) {
+  return std::visit(WeightOf{score, key, row}, normaliser);
 }
 
 RowWeights weights_of(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, const std::vector<double>& scores) {
@@ -158,14 +206,26 @@ double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& ro
   return sink ? std::exp2(*sink * kLog2E - row.m) / row.l : 0;
 }
 
-bool leaves_zeros_out(const Normaliser& normaliser) { return !std::holds_alternative<Softmax>(normaliser); }
+bool leaves_zeros_out(const Normaliser& normaliser) {
+  return !std::holds_alternative<Softmax>(normaliser) && !std::holds_alternative<Sigmoid>(normaliser);
+}
+
+bool has_gradients_of_zeros(const Normaliser& normaliser) {
+  const Hard* hard = std::get_if<Hard>(&normaliser);
+  return hard && hard->gradient == Hard::Gradient::kStraightThrough;
+}
 
 double size_of_weight(const Normaliser& normaliser, double weight) { return std::visit(SizeOfWeight{weight}, normaliser); }
 
-std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<Sum>& d_weights, Sum& mean) {
+std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,
+                                 const std::vector<Sum>& d_weights, Sum& mean) {
+  const Hard* hard = std::get_if<Hard>(&normaliser);
+  const auto share_of = [&](size_t j) { return hard ? std::exp(scores[j] - scores[static_cast<size_t>(row.m)] + row.l) : 0; };
+  if (hard && std::isnan(row.m)) return std::vector<Sum>(scores.size(), {row.m, row.m});
+  if (hard && hard->gradient == Hard::Gradient::kScoreFunction) return reverse_choice(row, scores, d_weights);
   std::vector<Slope::Answer> slopes(row.weights.size());
   for (size_t j = 0; j < slopes.size(); ++j) {
-    slopes[j] = std::visit(Slope{row.weights[j], row.l}, normaliser);
+    slopes[j] = std::visit(Slope{row.weights[j], share_of(j), row.l}, normaliser);
     if (slopes[j].g == 0) continue;
     mean.add(slopes[j].g / slopes[j].divisor * d_weights[j].value, slopes[j].size / slopes[j].divisor * d_weights[j].size);
   }

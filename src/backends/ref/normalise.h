@@ -3,14 +3,19 @@
 //   softmax      P_j = e^{s_j − L}              m, ℓ: shift in base 2, and the sum
 //   sparsemax    P_j = max(0, s_j − τ)          m, ℓ: τ, and how many keys lie above it
 //   entmax-1.5   P_j = max(0, s_j/2 − τ)²       m, ℓ: τ, and Σ_j √P_j
+//   sigmoid      P_j = σ(s_j + b)               m, ℓ: 0, 1
+//   hard         P_j = 1 at the chosen key      m, ℓ: that key, and ln of its softmax weight
 //
 // with τ such that the weights sum to one. Backward, all of them are  dS_j = g_j·(dP_j − D):
 //
 //   softmax      g = P      D = Σ P dP
 //   sparsemax    g = 1 where P > 0      D = Σ g dP / Σ g
 //   entmax-1.5   g = √P     D = Σ g dP / Σ g
+//   sigmoid      g = P(1 − P)      D = 0
+//   hard         g = p, the row's softmax      D = Σ p dP      (straight through; the score function: spec.h)
 //
-// Sources: Martins & Astudillo 2016, algorithm 1 and eq. 14; Peters, Niculae & Martins 2019, algorithm 2 and §3.3.
+// Sources: Martins & Astudillo 2016, algorithm 1 and eq. 14; Peters, Niculae & Martins 2019, algorithm 2 and §3.3;
+// Ramapuram et al. 2024; Xu et al. 2015; Maddison, Tarlow & Minka 2014 for the Gumbel draw.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +33,7 @@ struct RowWeights {
 };
 
 /// From the row's scores alone. A shift of softmax is rounded to f32, as it is stored.
-RowWeights normalise(const AttentionSpec& spec, int64_t head, const std::vector<double>& scores);
+RowWeights normalise(const RowOfScores& at, const std::vector<double>& scores);
 
 /// m as a record stores it: a threshold is rounded down, so that the largest weight never goes under.
 float stored_m(const Normaliser& normaliser, double m);
@@ -39,7 +44,7 @@ struct RecordedRow {
 };
 RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row);
 /// The weight of a visible pair.
-double weight_of(const Normaliser& normaliser, double score, const RecordedRow& row);
+double weight_of(const Normaliser& normaliser, double score, int64_t key, const RecordedRow& row);
 /// All of a row's weights.
 RowWeights weights_of(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, const std::vector<double>& scores);
 /// A sink logit's share of a row that sees something; 0 without sinks.
@@ -47,12 +52,15 @@ double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& ro
 
 /// A weight of exactly 0 has no value: what the value holds is not read.
 bool leaves_zeros_out(const Normaliser& normaliser);
+/// The gradient needs dP of such weights none the less.
+bool has_gradients_of_zeros(const Normaliser& normaliser);
 
 /// How large the parts of a weight and of its g are, which errors of gradients are relative to: a threshold's error is absolute, so that a weight near
 /// it is known no better than a large one.
 double size_of_weight(const Normaliser& normaliser, double weight);
 
 /// dS from dP; both [key]. `mean` gets D.
-std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<Sum>& d_weights, Sum& mean);
+std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,
+                                 const std::vector<Sum>& d_weights, Sum& mean);
 
 }  // namespace clearhead::reference

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
 
 namespace clearhead {
@@ -30,6 +31,8 @@ struct WeightError {
   double score, weight, m, delta;
   double operator()(const Softmax&) const { return weight * delta; }
   double operator()(const Sparsemax&) const { return score < m - 2 * delta ? 0 : 2 * delta; }
+  double operator()(const Sigmoid&) const { return weight * delta; }
+  double operator()(const Hard&) const { return 0; }
   double operator()(const Entmax15&) const { return score / 2 < m - delta ? 0 : (2 * std::sqrt(weight) + delta) * delta; }
 };
 
@@ -37,7 +40,7 @@ struct WeightError {
 
 double weight_error(const Normaliser& normaliser, const OracleRow& row, size_t key, double delta) {
   constexpr double kSolved = 0x1p-22;  // 2ε
-  const double used = std::holds_alternative<Softmax>(normaliser) ? delta : delta + kSolved;
+  const double used = !reference::leaves_zeros_out(normaliser) ? delta : delta + kSolved;
   return std::visit(WeightError{row.scores[key], row.weights[key], row.m, used}, normaliser);
 }
 
@@ -55,6 +58,7 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   const size_t count = static_cast<size_t>(length);
   OracleRow row;
   row.scores.resize(count);
+  row.after.assign(count, 0);
   std::vector<double> sizes(count);
   const RowOfScores at{spec, q, keys, batch, head, kept, record.first_query + kept, record.query_length};
   score_row(at, {0, length}, row.scores.data(), sizes.data());
@@ -65,7 +69,7 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
   if (softmax && softmax->sinks)
     row.largest = std::max(row.largest, std::abs(static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)])));
-  reference::RowWeights normalised = reference::normalise(spec, head, row.scores);
+  reference::RowWeights normalised = reference::normalise(at, row.scores);
   row.sees_any = normalised.sees_any;
   row.weights = std::move(normalised.weights);
   row.m = normalised.m;
@@ -78,12 +82,14 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   for (size_t j = 0; j < count; ++j) {
     if (row.scores[j] == kHidden) continue;
     row.row_sum += row.weights[j];
+    row.after[j] = reference::after_of(at, static_cast<int64_t>(j));
     if (width == 0 || (row.weights[j] == 0 && reference::leaves_zeros_out(spec.normaliser))) continue;
     const Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
+    const double used = row.weights[j] * row.after[j];
     for (int64_t c = 0; c < width; ++c) {
       const double element = static_cast<double>(value.first[c * value.step]);
-      row.out[static_cast<size_t>(c)] += row.weights[j] * element;
-      row.absolute[static_cast<size_t>(c)] += row.weights[j] * std::abs(element);
+      row.out[static_cast<size_t>(c)] += used * element;
+      row.absolute[static_cast<size_t>(c)] += std::abs(used * element);
     }
   }
   return row;

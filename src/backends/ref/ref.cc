@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "backends/ref/after.h"
 #include "backends/ref/backward.h"
 #include "backends/ref/dense.h"
 #include "backends/ref/normalise.h"
@@ -19,6 +20,7 @@ namespace {
 
 using reference::kLog2E;
 using reference::RecordedRow;
+using reference::RowOfScores;
 using reference::RowWeights;
 using reference::score_row;
 using reference::Vector;
@@ -38,14 +40,16 @@ void forward_row(const ForwardCall& call, const Outputs& to, int64_t batch, int6
   const int64_t keys = key_length(call.keys), width = call.out.size(3), heads = call.q.size(1), queries = call.q.size(2);
   const int64_t key_head = head / (heads / key_heads(call.keys));
   std::vector<double> scores(static_cast<size_t>(keys)), out(static_cast<size_t>(width));
-  score_row({call.spec, call.q, call.keys, batch, head, query, query, queries}, {0, keys}, scores.data());
-  const RowWeights weighed = reference::normalise(call.spec, head, scores);
+  const RowOfScores at{call.spec, call.q, call.keys, batch, head, query, query, queries};
+  score_row(at, {0, keys}, scores.data());
+  const RowWeights weighed = reference::normalise(at, scores);
   const bool skips = reference::leaves_zeros_out(call.spec.normaliser);
   for (int64_t j = 0; j < keys; ++j) {
     const double weight = weighed.weights[static_cast<size_t>(j)];
     if (scores[static_cast<size_t>(j)] == kHidden || (weight == 0 && skips)) continue;
     const Vector value = reference::value_vector(call.keys, call.v, batch, key_head, j);
-    for (int64_t c = 0; c < width; ++c) out[static_cast<size_t>(c)] += weight * static_cast<double>(value.first[c * value.step]);
+    const double used = weight * reference::after_of(at, j);
+    for (int64_t c = 0; c < width; ++c) out[static_cast<size_t>(c)] += used * static_cast<double>(value.first[c * value.step]);
   }
   const int64_t row = (batch * heads + head) * queries + query;
   to.m[row] = reference::stored_m(call.spec.normaliser, weighed.m);
@@ -62,11 +66,12 @@ void forward(const ForwardCall& call) {
   parallel_for(rows, [&](int64_t row, int) { forward_row(call, to, row / queries / heads, row / queries % heads, row % queries); });
 }
 
-float answer(const WeightsCall& call, double score, const RecordedRow& row) {
+float answer(const WeightsCall& call, const RowOfScores& at, int64_t key, double score, const RecordedRow& row) {
   using Quantity = WeightsCall::Quantity;
   if (call.quantity == Quantity::kScore2) return static_cast<float>(score * kLog2E);
   if (score == kHidden) return call.quantity == Quantity::kWeightOrNaN ? std::numeric_limits<float>::quiet_NaN() : 0;
-  return static_cast<float>(reference::weight_of(call.record.spec.normaliser, score, row));
+  const double weight = reference::weight_of(call.record.spec.normaliser, score, key, row);
+  return static_cast<float>(call.after ? weight * reference::after_of(at, key) : weight);
 }
 
 void weights(const WeightsCall& call) {
@@ -74,10 +79,13 @@ void weights(const WeightsCall& call) {
   std::vector<double> scores(static_cast<size_t>(call.keys.size()));
   for (int64_t r = 0; r < call.row_count; ++r) {
     const int64_t row = call.rows[r];
-    score_row({record.spec, record.q, record.keys, call.batch, call.head, row, record.first_query + row, record.query_length}, call.keys,
-              scores.data());
+    const RowOfScores at{record.spec, record.q, record.keys, call.batch, call.head, row, record.first_query + row, record.query_length};
+    score_row(at, call.keys, scores.data());
     const RecordedRow recorded = reference::recorded_row(record, call.batch, call.head, row);
-    for (size_t j = 0; j < scores.size(); ++j) call.out[r * call.out_stride + static_cast<int64_t>(j)] = answer(call, scores[j], recorded);
+    for (size_t j = 0; j < scores.size(); ++j) {
+      const int64_t place = static_cast<int64_t>(j);
+      call.out[r * call.out_stride + place] = answer(call, at, call.keys.begin + place, scores[j], recorded);
+    }
   }
 }
 

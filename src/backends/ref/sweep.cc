@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
 #include "base/format.h"
 #include "base/parallel.h"
@@ -53,7 +54,8 @@ class HeadSweep {
   void take_row(int64_t index) {
     const int64_t row = call_.rows[static_cast<size_t>(index)], query = record_.first_query + row;
     const RecordedRow recorded = recorded_row(record_, batch_, head_, row);
-    score_row({record_.spec, record_.q, record_.keys, batch_, head_, row, query, record_.query_length}, {0, keys_}, scores_.data());
+    const RowOfScores at{record_.spec, record_.q, record_.keys, batch_, head_, row, query, record_.query_length};
+    score_row(at, {0, keys_}, scores_.data());
     const int64_t position = record_.position_of(query);
     std::vector<double> matched(call_.request.matches.size(), 0);
     double entropy = 0, distance = 0;
@@ -62,7 +64,8 @@ class HeadSweep {
       const double score = scores_[static_cast<size_t>(j)];
       if (score == kHidden) continue;
       sees_any = true;
-      const double weight = weight_of(record_.spec.normaliser, score, recorded);
+      double weight = weight_of(record_.spec.normaliser, score, j, recorded);
+      if (call_.after) weight *= after_of(at, j);
       entropy += surprise(weight);
       distance += weight * static_cast<double>(std::abs(position - j));
       sums_.received[static_cast<size_t>(j)] += weight;
