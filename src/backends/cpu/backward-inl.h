@@ -1,6 +1,7 @@
 // Gradients of one chunk of keys and a pair of blocks of queries. Included once per target.
 //
 //   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = g·(dP − D) → terms in reverse
+//   what happens to weights after, a: dS = g·(a·dP − D), and P·a for dV; the head's mask takes Σ P·(a/mask)·dP, a centre Σ P·a·dP·(j − c)/σ²
 //   g = P for softmax; other normalisers have a g of their own, and D = Σ g·dP/Σ g takes a pass over all keys before (find_means)
 //   dQt += K·dS     over the chunk's keys          dV += P·dO,  dK += dS·Q     over the pair's queries
 //
@@ -50,6 +51,7 @@ struct StripBlock {
   alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
   alignas(64) float divisor[kBlock];                // Σ g, where D needs it
   alignas(64) double mean[kBlock];                  // Σ g·dP so far
+  alignas(64) double mask_sum[kBlock], centre_sum[kBlock];
   float *d_out_t = nullptr, *d_q_t = nullptr;
   float *q_rows = nullptr, *d_out_rows = nullptr;  // q·scale; dO·f
 };
@@ -116,6 +118,7 @@ struct BlockGradients {
   alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: scores of the group, when careful or general
   alignas(64) float products[kRows * kBlock];  // the same of dP, when general
   alignas(64) float means[kBlock];             // Σ g·dP of the chunk
+  alignas(64) float mask_chunk[kBlock], centre_chunk[kBlock];
 
   void begin(int64_t first_key, int slot) {
     chunk = first_key;
@@ -168,14 +171,14 @@ struct BlockGradients {
     }
     Scores<V> g;
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      const Floats minus_mean = hn::Load(d, block->minus_mean + at + v * kLanes);
+      const Floats minus_mean = kGeneral ? hn::Zero(d) : hn::Load(d, block->minus_mean + at + v * kLanes);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
     });
     add_dot_products<V>(block->d_out_t + at, values_of(key), keys->d_v, g);
     if constexpr (kGeneral) {
       spill(g, products);
-      if (finds_means) return add_means<V>(to_ds, at);
-      reverse_weights<V>(to_ds);
+      if (finds_means) return add_means<V>(to_ds, key, at);
+      reverse_weights<V>(to_p, to_ds, key, at);
     } else {
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
@@ -215,6 +218,10 @@ struct BlockGradients {
         if constexpr (kind() == WeightKind::kSoftmax) {
           g = exp2_shifted(s, m);
           hn::Store(g, d, to_p + offset);
+        } else if constexpr (kind() == WeightKind::kSigmoid) {
+          const Floats weight = weight_of<kind()>(term_floor(s), m, hn::Set(d, 1.0F));
+          g = hn::NegMulAdd(weight, weight, weight);
+          hn::Store(weight, d, to_p + offset);
         } else {
           g = excess_of<kind()>(term_floor(s), m);
           hn::Store(kind() == WeightKind::kEntmax15 ? g * g : g, d, to_p + offset);
@@ -224,28 +231,59 @@ struct BlockGradients {
         any = hn::Or(any, hn::Not(hn::Eq(g, hn::Zero(d))));
       });
     });
-    return view->kind == WeightKind::kSoftmax || !hn::AllFalse(d, any);
+    return !has_threshold() || !hn::AllFalse(d, any);
+  }
+  HWY_INLINE bool has_threshold() const { return view->kind == WeightKind::kSparsemax || view->kind == WeightKind::kEntmax15; }
+
+  // What happens after to the pairs of one vector, but for the head's factor.
+  HWY_INLINE Floats after_of(int64_t key, int at) const {
+    return view->after.is_by_pair() ? after_factor(view->after, block->queries, at, key) : hn::Set(F32(), 1.0F);
   }
 
-  // g·(dP − D); where g is 0, of a sparse normaliser, the value was not read.
+  // g·x; where g is 0, of a sparse normaliser, the value was not read.
   HWY_INLINE Floats weighted(Floats g, Floats product) const {
     const Floats x = g * product;
-    return view->kind == WeightKind::kSoftmax ? x : hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x);
+    return has_threshold() ? hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x) : x;
   }
+  // P and g become P·a and dS = g·(a·dP − D).
   template <int V>
-  HWY_NOINLINE void reverse_weights(float* g) const {
+  HWY_NOINLINE void reverse_weights(float* p_of, float* g, int64_t key, int at) {
     const F32 d;
-    for_each_vector<V>([&](int offset, int index, int) CLEARHEAD_INLINE_LAMBDA {
-      hn::Store(weighted(hn::Load(d, g + offset), hn::Load(d, products + index)), d, g + offset);
-    });
-  }
-  template <int V>
-  HWY_NOINLINE void add_means(const float* g, int at) {
-    const F32 d;
+    const Floats factor = hn::Set(d, view->after.factor);
     for_each_vector<V>([&](int offset, int index, int v) CLEARHEAD_INLINE_LAMBDA {
-      float* to = means + at + v * kLanes;
-      hn::Store(hn::Load(d, to) + weighted(hn::Load(d, g + offset), hn::Load(d, products + index)), d, to);
+      const int lane = at + v * kLanes;
+      const int64_t j = key + offset / kBlock;
+      const Floats after = after_of(j, lane), slope = hn::Load(d, g + offset), weight = hn::Load(d, p_of + offset);
+      const Floats product = after * hn::Load(d, products + index);
+      const Lanes hidden = hn::Lt(hn::Load(d, raw + index), hn::Set(d, kVisible));
+      const Floats part = hn::IfThenZeroElse(hidden, weighted(weight, product));
+      hn::Store(weighted(slope, hn::MulAdd(factor, product, hn::Load(d, block->minus_mean + lane))), d, g + offset);
+      hn::Store(weight * after * factor, d, p_of + offset);
+      hn::Store(hn::Load(d, mask_chunk + lane) + part, d, mask_chunk + lane);
+      if (!view->after.centres) return;
+      const Floats ahead = hn::Set(d, static_cast<float>(j)) - hn::Load(d, block->queries.centre + lane);
+      hn::Store(hn::MulAdd(part * factor, ahead, hn::Load(d, centre_chunk + lane)), d, centre_chunk + lane);
     });
+  }
+  template <int V>
+  HWY_NOINLINE void add_means(const float* g, int64_t key, int at) {
+    const F32 d;
+    const Floats factor = hn::Set(d, view->after.factor);
+    for_each_vector<V>([&](int offset, int index, int v) CLEARHEAD_INLINE_LAMBDA {
+      const int lane = at + v * kLanes;
+      const Floats product = factor * after_of(key + offset / kBlock, lane) * hn::Load(d, products + index);
+      hn::Store(hn::Load(d, means + lane) + weighted(hn::Load(d, g + offset), product), d, means + lane);
+    });
+  }
+  void begin_after() {
+    std::fill(mask_chunk, mask_chunk + kBlock, 0.0F);
+    std::fill(centre_chunk, centre_chunk + kBlock, 0.0F);
+  }
+  void finish_after(StripBlock& to) const {
+    for (int i = 0; i < kBlock; ++i) {
+      to.mask_sum[i] += static_cast<double>(mask_chunk[i]);
+      to.centre_sum[i] += static_cast<double>(centre_chunk[i]);
+    }
   }
 
   // What is hidden, or has no weight under a sparse normaliser, becomes −0, and nothing else does.
@@ -255,7 +293,7 @@ struct BlockGradients {
     for_each_vector<V>([&](int offset, int index, int) CLEARHEAD_INLINE_LAMBDA {
       const Floats x = hn::Load(d, to + offset);
       Lanes hidden = hn::Lt(hn::Load(d, raw + index), hn::Set(d, kVisible));
-      if (kGeneral && view->kind != WeightKind::kSoftmax) hidden = hn::Or(hidden, hn::Eq(x, hn::Zero(d)));
+      if (kGeneral && has_threshold()) hidden = hn::Or(hidden, hn::Eq(x, hn::Zero(d)));
       hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), x + hn::Zero(d)), d, to + offset);
     });
   }
@@ -509,8 +547,10 @@ struct PairJob {
     if (sight.empty()) return;
     to.block = &block;
     to.begin_terms();
+    if constexpr (kGeneral) to.begin_after();
     for_each_group(view, block.queries, scratch.tile, sight, to);
     to.finish_terms();
+    if constexpr (kGeneral) to.finish_after(block);
     for (int i = 0; i < to.run_count; ++i) add_queries(to, to.runs[i], block);
   }
 

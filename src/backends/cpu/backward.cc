@@ -55,18 +55,20 @@ struct BackwardPlan {
   float *d_q = nullptr, *d_k_data = nullptr, *d_v_data = nullptr;
   std::vector<Tensor*> d_terms;  // [term]: the gradient of its operand; null where none is wanted
   std::vector<float*> d_terms_data;
-  Tensor* d_sinks = nullptr;
-  std::vector<Range> seen;      // [strip]: chunks that its band shows
-  bool abreast = true;          // false: an entry of the lists may reach over both chunks and strips, so that a chain is one thread's
-  int64_t chain_heads, chains;  // heads of a chain; chain c holds heads [c·chain_heads, …) of batch·heads
-  std::vector<double> sums;     // [batch·head][strip][term, then the sink]
-  std::vector<uint8_t> finite;  // [batch·head][strip]: its dQ
+  Tensor *d_sinks = nullptr, *d_mask = nullptr, *d_centres = nullptr;
+  bool is_general = false;          // not softmax alone
+  std::vector<double> centre_sums;  // [batch·head][row], where wanted
+  std::vector<Range> seen;          // [strip]: chunks that its band shows
+  bool abreast = true;              // false: an entry of the lists may reach over both chunks and strips, so that a chain is one thread's
+  int64_t chain_heads, chains;      // heads of a chain; chain c holds heads [c·chain_heads, …) of batch·heads
+  std::vector<double> sums;         // [batch·head][strip][term, then the sink and the head's mask]
+  std::vector<uint8_t> finite;      // [batch·head][strip]: its dQ
 
   explicit BackwardPlan(const BackwardCall& backward);
   int64_t heads() const { return problem.heads(); }
   int64_t strips_of_chain() const { return chain_heads * strips; }
   Range rows_of(int64_t strip) const { return {strip * strip_rows, std::min(rows, (strip + 1) * strip_rows)}; }
-  int64_t sums_of(int64_t index, int64_t strip) const { return (index * strips + strip) * static_cast<int64_t>(d_terms.size() + 1); }
+  int64_t sums_of(int64_t index, int64_t strip) const { return (index * strips + strip) * static_cast<int64_t>(d_terms.size() + 2); }
   Tensor* gradient_of(const Tensor& operand) const {
     size_t at = 0;
     Tensor* found = nullptr;
@@ -102,7 +104,8 @@ BackwardPlan::BackwardPlan(const BackwardCall& backward)
   find_operands();
   chains = problem.batch() * heads() / std::max<int64_t>(1, chain_heads);
   const size_t items = static_cast<size_t>(problem.batch() * heads() * strips);
-  sums.assign(items * (d_terms.size() + 1), 0);
+  sums.assign(items * (d_terms.size() + 2), 0);
+  if (d_centres) centre_sums.assign(static_cast<size_t>(problem.batch() * heads() * rows), 0);
   finite.assign(items, 1);
   find_seen();
 }
@@ -128,6 +131,10 @@ void BackwardPlan::find_operands() {
   }
   const Softmax* softmax = std::get_if<Softmax>(&call.record.spec.normaliser);
   if (softmax && softmax->sinks) d_sinks = gradient_of(*softmax->sinks);
+  const After& after = call.record.spec.after;
+  if (after.head_mask) d_mask = gradient_of(*after.head_mask);
+  if (after.gaussian) d_centres = gradient_of(after.gaussian->centres);
+  is_general = problem.kind() != WeightKind::kSoftmax || after.dropout || after.head_mask || after.gaussian;
 }
 
 void BackwardPlan::find_seen() {
@@ -154,6 +161,7 @@ struct StripJob {
   StripBlock blocks[kMostBlocks];
   int block_count = 0;
   float* out_row = nullptr;  // [padded d_v]
+  double *mask_sum = nullptr, *centre_sums = nullptr;
 
   StripJob(BackwardPlan& backward, int64_t head_index, int64_t which)
       : plan(backward),
@@ -169,8 +177,10 @@ struct StripJob {
     keys.d_keys = plan.d_k_data + key_head * plan.d_k;
     keys.d_values = plan.d_v_data + key_head * plan.d_v;
     double* sums = backward.sums.data() + plan.sums_of(index, strip);
-    std::fill(sums, sums + plan.d_terms.size() + 1, 0.0);
+    std::fill(sums, sums + plan.d_terms.size() + 2, 0.0);
     for (size_t t = 0; t < plan.d_terms.size(); ++t) wanted.push_back(gradient_of_term(t, sums));
+    mask_sum = sums + plan.d_terms.size() + 1;
+    if (plan.d_centres) centre_sums = backward.centre_sums.data() + index * plan.rows;
     lay_out();
     pack(sums + plan.d_terms.size());
   }
@@ -229,7 +239,7 @@ struct StripJob {
       from[i] = block.d_out_rows + std::min(i, count - 1) * wide_v;
       block.m[i] = -kNone;
       block.minus_mean[i] = 0;
-      block.mean[i] = 0;
+      block.mean[i] = block.mask_sum[i] = block.centre_sum[i] = 0;
       block.divisor[i] = 1;
       if (i < count) pack_row(begin + i, i, block, sink_sum);
     }
@@ -282,6 +292,7 @@ struct StripJob {
   // D of a normaliser that out does not give it for.
   template <bool kGeneral>
   void find_means(PairJob<kGeneral>& job, Range chunks) {
+    if (view.kind != WeightKind::kSparsemax && view.kind != WeightKind::kEntmax15) return;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
       for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) job.find_means(*block, chunk * kChunkKeys);
       for (int i = 0; i < block->queries.count; ++i)
@@ -294,6 +305,14 @@ struct StripJob {
     for (int pair = 0; pair < block_count; pair += kPair) job.work(blocks + pair, std::min(kPair, block_count - pair), chunk);
   }
 
+  // What the head's mask and the centres take.
+  void store_after(const StripBlock& block) const {
+    for (int i = 0; i < block.queries.count; ++i) {
+      if (plan.d_mask) *mask_sum += block.mask_sum[i];
+      if (plan.d_centres) centre_sums[block.queries.query[i]] = block.centre_sum[i];
+    }
+  }
+
   // Returns whether all of dQ is finite.
   bool store() {
     alignas(64) float factor[kBlock];
@@ -303,6 +322,7 @@ struct StripJob {
     float* row = plan.d_q + (index * plan.rows + plan.rows_of(strip).begin) * plan.d_k;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
       for (int i = 0; i < block->queries.count; ++i, row += plan.d_k) to.rows[i] = row;
+      store_after(*block);
       finite = store_outputs(block->d_q_t, factor, block->queries, plan.d_k, to, scratch.spare) && finite;
     }
     return finite;
@@ -344,9 +364,7 @@ class BackwardRun {
   }
 
  private:
-  void run_strip(int64_t at, int64_t number) {
-    plan_.problem.kind() == WeightKind::kSoftmax ? run_strip_as<false>(at, number) : run_strip_as<true>(at, number);
-  }
+  void run_strip(int64_t at, int64_t number) { plan_.is_general ? run_strip_as<true>(at, number) : run_strip_as<false>(at, number); }
   template <bool kGeneral>
   void run_strip_as(int64_t at, int64_t number) {
     const int64_t index = chains_[static_cast<size_t>(at)] * plan_.chain_heads + number / plan_.strips;
@@ -436,6 +454,22 @@ std::vector<int64_t> chains_with_gaps(const BackwardPlan& plan) {
   return out;
 }
 
+// Centres: one number a row, summed over the heads and sequences that share it.
+void store_centres(BackwardPlan& plan) {
+  if (!plan.d_centres || plan.d_centres->numel() == 0) return;
+  Tensor& to = *plan.d_centres;
+  const double sigma = static_cast<double>(plan.call.record.spec.after.gaussian->sigma), narrow = 1 / (sigma * sigma);
+  std::vector<double> sums(static_cast<size_t>(to.numel()), 0);
+  for (int64_t index = 0; index < plan.problem.batch() * plan.heads(); ++index) {
+    const int64_t first = index / plan.heads() * broadcast_stride(to, 0) + index % plan.heads() * broadcast_stride(to, 1);
+    for (int64_t row = 0; row < plan.rows; ++row) {
+      sums[static_cast<size_t>(first + row)] += plan.centre_sums[static_cast<size_t>(index * plan.rows + row)] * narrow;
+    }
+  }
+  float* data = to.mutable_data<float>();
+  for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
+}
+
 // Slopes and sinks: one number a head, summed over batch and strips in one order.
 void store_sums(BackwardPlan& plan) {
   const auto store = [&](Tensor* to, size_t slot) {
@@ -455,6 +489,13 @@ void store_sums(BackwardPlan& plan) {
     if (plan.d_terms[t] && plan.d_terms[t]->rank() == 1) store(plan.d_terms[t], t);
   }
   store(plan.d_sinks, plan.d_terms.size());
+  store(plan.d_mask, plan.d_terms.size() + 1);
+  if (plan.d_mask && plan.call.record.spec.after.dropout) {  // sums are of weights after dropout but for its factor
+    float* data = plan.d_mask->numel() > 0 ? plan.d_mask->mutable_data<float>() : nullptr;
+    const double kept = 1 / (1 - static_cast<double>(plan.call.record.spec.after.dropout->rate));
+    for (int64_t head = 0; head < plan.d_mask->numel(); ++head) data[head] = static_cast<float>(static_cast<double>(data[head]) * kept);
+  }
+  store_centres(plan);
 }
 
 }  // namespace

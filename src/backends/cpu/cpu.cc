@@ -30,12 +30,7 @@ std::optional<std::string> backward_refusal(const AttentionSpec& spec, const Att
   for (const Term& term : spec.terms) {
     if (std::holds_alternative<Rule>(term)) return "gradients of a rule (CLEARHEAD_BACKEND=ref has them)";
   }
-  const WeightKind kind = kind_of(spec.normaliser);
-  if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard)
-    return "gradients of sigmoid and of hard choices (CLEARHEAD_BACKEND=ref has them)";
-  const After& after = spec.after;
-  if (after.dropout || after.head_mask || after.gaussian)
-    return "gradients of dropout, head masks and Gaussians (CLEARHEAD_BACKEND=ref has them)";
+  if (std::holds_alternative<Hard>(spec.normaliser)) return "gradients of a hard choice of keys (CLEARHEAD_BACKEND=ref has them)";
   return std::nullopt;
 }
 
