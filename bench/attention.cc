@@ -18,7 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-enum class Kind : uint8_t { kForward, kBackward, kDecode, kSweep, kAgainstSoftmax };
+enum class Kind : uint8_t { kForward, kBackward, kDecode, kSweep, kAgainstSoftmax, kAgainstTwin };
 struct Plan {
   std::string name{};
   Kind kind = Kind::kForward;
@@ -28,6 +28,7 @@ struct Plan {
   bool by_default = true;
   AttentionSpec spec{};
   float query_size = 1;
+  AttentionSpec twin{};  // kAgainstTwin
 };
 
 double median(std::vector<double> values) {
@@ -81,6 +82,38 @@ Plan normaliser_plan(const std::string& which, const Normaliser& normaliser, flo
   return plan;
 }
 
+Tensor slopes_of_eight() {
+  std::vector<float> slopes;
+  for (int head = 1; head <= 8; ++head) slopes.push_back(std::exp2(-static_cast<float>(head)));
+  return Tensor::from(slopes, {8});
+}
+
+// A rule whose time is told as a ratio to the built-in that says the same.
+Plan rule_plan(const std::string& which, AttentionSpec spec, AttentionSpec twin, int64_t d) {
+  Plan plan = forward_plan("", 8, 4096, d, false, false);
+  plan.kind = Kind::kAgainstTwin;
+  plan.spec = std::move(spec);
+  plan.twin = std::move(twin);
+  plan.name = format("rule/f32/{}/h8/n4096/d{}", which, d);
+  return plan;
+}
+
+void add_rule_plans(std::vector<Plan>& plans) {
+  const Tensor slopes = slopes_of_eight();
+  const RuleTable slope_of = table(slopes);
+  const Rule alibi = rule([&](auto s, auto at) { return s - slope_of(at.head) * abs(at.query - at.key); });
+  const Rule soft_cap = rule([](auto s, auto) { return 30 * tanh(s / 30); });
+  AttentionSpec causal_rule, window_rule;
+  causal_rule.topology.visible = visible([](auto at) { return at.key <= at.query; });
+  window_rule.topology.visible = visible([](auto at) { return at.key <= at.query && at.query - at.key < 512; });
+  for (const int64_t d : {64, 128}) {
+    plans.push_back(rule_plan("alibi", {.terms = {alibi}, .topology = causal()}, {.terms = {Alibi{slopes}}, .topology = causal()}, d));
+    plans.push_back(rule_plan("soft_cap", {.terms = {soft_cap}}, {.terms = {SoftCap{30}}}, d));
+    plans.push_back(rule_plan("causal", causal_rule, {.topology = causal()}, d));
+    plans.push_back(rule_plan("window512", window_rule, {.topology = causal(511)}, d));
+  }
+}
+
 std::vector<Plan> all_plans() {
   std::vector<Plan> plans;
   for (const bool is_causal : {false, true}) {
@@ -95,9 +128,7 @@ std::vector<Plan> all_plans() {
   paged.in_pages = true;
   plans.push_back(paged);
   Plan alibi = forward_plan("alibi", 8, 4096, 64, true, false);
-  std::vector<float> slopes;
-  for (int head = 1; head <= 8; ++head) slopes.push_back(std::exp2(-static_cast<float>(head)));
-  alibi.spec.terms = {Alibi{Tensor::from(slopes, {8})}};
+  alibi.spec.terms = {Alibi{slopes_of_eight()}};
   plans.push_back(alibi);
   Plan soft_cap = forward_plan("soft_cap", 8, 4096, 64, false, false);
   soft_cap.spec.terms = {SoftCap{30}};
@@ -105,6 +136,7 @@ std::vector<Plan> all_plans() {
   Plan window_plan = forward_plan("window512", 8, 4096, 64, true, false);
   window_plan.spec.topology = causal(511);
   plans.push_back(window_plan);
+  add_rule_plans(plans);
   for (const float query_size : {0.1F, 1.0F, 5.0F}) {
     plans.push_back(normaliser_plan("sparsemax", Sparsemax{}, query_size, 64));
     plans.push_back(normaliser_plan("entmax15", Entmax15{}, query_size, 64));
@@ -269,7 +301,7 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
 double forward_flops(const Plan& plan) {
   double pairs = 0;
   for (int64_t i = 0; i < plan.length; ++i) {
-    const Band& band = plan.spec.topology.band;
+    const Band& band = (plan.kind == Kind::kAgainstTwin ? plan.twin : plan.spec).topology.band;
     const int64_t low = band.back ? std::max<int64_t>(0, i - *band.back) : 0,
                   high = band.ahead ? std::min(plan.length, i + *band.ahead + 1) : plan.length;
     pairs += static_cast<double>(high - low);
@@ -320,6 +352,10 @@ AttentionCase run_compute(const Plan& plan, const Backend& backend, const Attent
   if (plan.kind == Kind::kAgainstSoftmax) {
     const ComputeTimes softmax = time_compute(backend.isa, options.seconds_per_case, [&] { operands.forward(backend, {}); });
     out.ratio_to_forward = times.clean / softmax.clean;
+  }
+  if (plan.kind == Kind::kAgainstTwin) {
+    const ComputeTimes twin = time_compute(backend.isa, options.seconds_per_case, [&] { operands.forward(backend, plan.twin); });
+    out.ratio_to_twin = times.clean / twin.clean;
   }
   out.seconds = times.clean;
   out.wall_seconds = times.wall;
@@ -457,6 +493,7 @@ std::string to_json(const AttentionBench& bench) {
                               {"fraction_of_limit", c.fraction_of_limit},
                               {"wall_fraction_of_limit", c.wall_fraction_of_limit}});
     if (c.ratio_to_forward > 0) line["ratio_to_forward"] = c.ratio_to_forward;
+    if (c.ratio_to_twin > 0) line["ratio_to_twin"] = c.ratio_to_twin;
     cases.push(line);
   }
   const Json limits = Json::object({{"fma_flops", bench.fma_flops}, {"read_bytes", bench.read_bytes}});
@@ -470,6 +507,7 @@ std::string to_text(const AttentionBench& bench) {
     text += format("{:<38} {:>9.3f} ms  {:>5.1f} / {:>5.1f} % of {:.0f} {}", c.name, c.seconds * 1e3, c.fraction_of_limit * 100,
                    c.wall_fraction_of_limit * 100, c.limit_value / 1e9, is_compute ? "GFLOP/s" : "GB/s");
     if (c.ratio_to_forward > 0) text += format("  {:.2f} of a forward", c.ratio_to_forward);
+    if (c.ratio_to_twin > 0) text += format("  {:.2f} of the built-in", c.ratio_to_twin);
     text += '\n';
   }
   return text;

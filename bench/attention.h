@@ -33,6 +33,7 @@ struct AttentionCase {
   double limit_value = 0;        ///< flops/s or bytes/s measured beside this case
   double fraction_of_limit = 0;  ///< clean
   double wall_fraction_of_limit = 0;
+  double ratio_to_twin = 0;     ///< rules: time against the built-in term or band that says the same; 0 otherwise
   double ratio_to_forward = 0;  ///< sweeps and normalisers: time against softmax's forward of the same shape; 0 otherwise
 };
 

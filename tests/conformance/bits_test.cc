@@ -36,6 +36,9 @@ std::vector<Text> texts() {
            log(1 + abs(s)) * sqrt(1 + at.query);
   });
   all.push_back({"rules", {.terms = {line, pair}, .topology = causal()}, 64});
+  AttentionSpec ruled{.topology = causal()};
+  ruled.topology.visible = visible([](auto at) { return at.query - at.key < 90 || at.key - 7 * floor(at.key / 7) == 2; });
+  all.push_back({"visibility rule", ruled, 64});
   AttentionSpec hidden{.pair = Dot{0.2f}, .topology = causal(), .normaliser = Softmax{normal(random, {kHeads})}};
   Tensor visible = Tensor::zeros({kBatch, 1, 1, kLength}, DType::kBool), ids = Tensor::zeros({1, kLength}, DType::kI32);
   for (int64_t j = 0; j < kBatch * kLength; ++j) visible.mutable_data<bool>()[j] = j % 5 != 2;

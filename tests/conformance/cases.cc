@@ -38,6 +38,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"no segments", "documents", "documents 1", "key padding", "negative ids"},
     {"no mask", "mask bhqk", "mask 11qk", "mask b11k", "mask 1h1k", "mask 11qk transposed"},
     {"no lists", "edges", "edges bh with bias", "blocks 1x16", "blocks 16x24 h with bias", "blocks 64x64 b", "blocks 50x8"},
+    {"no visibility", "visible causal", "visible window", "visible stripes", "visible blocks"},
     {"softmax", "sinks", "sparsemax", "entmax15", "sigmoid", "hard", "hard, drawn"},
     {"nothing after", "dropout", "head mask", "gaussian", "dropout, head mask, gaussian"},
     {"scale null", "scale 0.05", "scale -0.3"},
@@ -54,6 +55,7 @@ enum Factor : size_t {
   kSegments,
   kMask,
   kLists,
+  kVisibility,
   kNormaliser,
   kAfter,
   kScale,
@@ -272,6 +274,28 @@ After make_after(Random& random, const std::string& value, const AttentionShape&
   return after;
 }
 
+// Visibility by rule: blocks shown, hidden and mixed; decided by position, by a table of heads, by a table of keys.
+std::optional<Rule> make_visibility(Random& random, const std::string& value, const AttentionShape& shape) {
+  if (value == "visible causal") return visible([](auto at) { return at.key <= at.query; });
+  if (value == "visible window") {
+    Tensor widths = normal(random, {shape.heads}, 20);
+    return visible([&](auto at) { return abs(at.query - at.key) <= 30.5 + table(widths)(at.head); });
+  }
+  if (value == "visible stripes") {
+    return visible([](auto at) {
+      auto offset = at.query - at.key;
+      return offset - 3 * floor(offset / 3) == 0 || (offset >= 0 && offset < 40);
+    });
+  }
+  if (value == "visible blocks") {
+    std::vector<int32_t> global(50, 0);
+    for (int32_t& key : global) key = random() % 8 == 0;
+    const RuleTable is_global = table(Tensor::from(global, {50}));
+    return visible([&](auto at) { return floor(at.query / 64) == floor(at.key / 64) || is_global(at.key) != 0; });
+  }
+  return std::nullopt;
+}
+
 std::array<int64_t, 2> two_numbers(const std::string& text, char between) {
   const size_t first = text.find_first_of("0123456789"), middle = text.find(between, first);
   return {std::stoll(text.substr(first)), std::stoll(text.substr(middle + 1))};
@@ -336,6 +360,7 @@ Case build(const Choice& choice, size_t index) {
   c.spec.topology.segments = make_segments(random, choice[kSegments], c.shape);
   c.spec.topology.mask = make_mask(random, choice[kMask], c.shape);
   add_lists(random, value(kLists), c);
+  c.spec.topology.visible = make_visibility(random, value(kVisibility), c.shape);
   if (value(kNormaliser) == "sinks") c.spec.normaliser = Softmax{normal(random, {heads}, 3)};
   if (value(kNormaliser) == "sparsemax") c.spec.normaliser = Sparsemax{};
   if (value(kNormaliser) == "entmax15") c.spec.normaliser = Entmax15{};
@@ -450,7 +475,7 @@ AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, 
       operand = operand.slice(0, heads.begin, heads.end);
     } else if (name.starts_with("lists") || name.starts_with("edges")) {  // queries are all of them
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads);
-    } else if (name.starts_with("rule")) {
+    } else if (name.starts_with("rule") || name.starts_with("visible")) {
       if (operand.dtype() == DType::kF32) operand = operand.slice(0, heads.begin, heads.end);  // here all of them begin with the head
     } else if (name == "centres") {
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads).slice(2, queries.begin, queries.end);

@@ -51,6 +51,14 @@ std::vector<Hiding> hidings() {
   all.push_back(mask);
   all.push_back({"bias of -inf", {.terms = {Dense{bias}}}, sees_by_mask});
   all.push_back({"bias of -inf under a soft-cap", {.terms = {Dense{bias}, SoftCap{20}}}, sees_by_mask});
+  const auto by_rule = [](auto at) {
+    return at.query != 50 && ((at.key != 37 && at.key != 99) || at.query - 3 * floor(at.query / 3) == 0);
+  };
+  Hiding ruled{"visibility rule", {}, sees_by_mask};
+  ruled.spec.topology.visible = clearhead::visible(by_rule);
+  all.push_back(ruled);
+  all.push_back(
+      {"rule of -inf", {.terms = {rule([&](auto s, auto at) { return where(by_rule(at), s + 0.25, -kInfinity); })}}, sees_by_mask});
   Tensor ids = Tensor::zeros({1, kLength}, DType::kI32);
   int32_t* id = ids.mutable_data<int32_t>();
   for (int64_t i = 0; i < kLength; ++i) id[i] = i == 70 ? -1 : static_cast<int32_t>(i / 45);

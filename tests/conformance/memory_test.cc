@@ -137,6 +137,10 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded(backend, "alibi", {.terms = {Alibi{normal(random, {2}, 0.01f)}}}, q, k, v);
   expect_bounded(backend, "soft-cap", {.terms = {SoftCap{3}}, .topology = causal()}, q, k, v);
   expect_bounded(backend, "bias", {.terms = {Dense{bias}}, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "t5", {.terms = {t5_bias(normal(random, {32, 2}), true)}}, q, k, v);
+  AttentionSpec ruled{.terms = {rule([](auto s, auto at) { return tanh(s) - 0.01 * abs(floor(at.query / 64) - floor(at.key / 100)); })}};
+  ruled.topology.visible = strided(128);
+  expect_bounded(backend, "rules", ruled, q, k, v);
   expect_bounded(backend, "mask", mask, q, k, v);
   expect_bounded(backend, "segments", segments, q, k, v);
   expect_bounded(backend, "sinks", {.topology = causal(), .normaliser = Softmax{normal(random, {2})}}, q, k, v);

@@ -6,6 +6,8 @@
 // After targets.h, which says what Highway compiles.
 #include <hwy/highway.h>
 
+#include <algorithm>
+
 #include "base/parallel.h"
 
 namespace clearhead {
@@ -15,13 +17,11 @@ namespace {
 ItemObserver* item_observer = nullptr;
 
 std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionShape& shape) {
-  for (const Term& term : spec.terms) {
-    const auto* rule = std::get_if<Rule>(&term);
-    for (size_t i = 0; rule && i < rule->tables.size(); ++i) {
-      if (rule->tables[i].numel() >= INT32_MAX) return "a rule's table of 2^31 entries or more";
-    }
-  }
-  if (spec.topology.visible) return "a visibility rule (CLEARHEAD_BACKEND=ref runs it)";
+  const auto is_large = [](const Tensor& table) { return table.numel() >= INT32_MAX; };
+  const auto has_large = [&](const Rule* rule) { return rule && std::any_of(rule->tables.begin(), rule->tables.end(), is_large); };
+  bool large = has_large(spec.topology.visible ? &*spec.topology.visible : nullptr);
+  for (const Term& term : spec.terms) large = large || has_large(std::get_if<Rule>(&term));
+  if (large) return "a rule's table of 2^31 entries or more";
   if (shape.keys >= INT32_MAX || shape.queries >= INT32_MAX) return "lengths of 2^31 or more";
   return std::nullopt;
 }

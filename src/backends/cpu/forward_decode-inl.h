@@ -35,7 +35,8 @@ struct DecodeRow {
   const ScoreView* view = nullptr;
   int64_t query = 0, head = 0;
   Range band{};
-  int32_t segment = 0;  // −1 sees nothing
+  int32_t segment = 0;        // −1 sees nothing
+  Shown shown = Shown::kAll;  // of the sub-block, by the visibility rule
   float m = kNone, l = 0;
 };
 
@@ -252,11 +253,16 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   const ScoreView& view = *row.view;
   float* s = block.s + r * block.sub_block;
   const int64_t count = round_up(end - begin, 16);
-  const bool plain =
-      !view.terms && !view.key_segments && !view.mask && !block.careful && row.band.begin <= begin && begin + count <= row.band.end;
+  const bool plain = !view.terms && !view.key_segments && !view.mask && row.shown == Shown::kAll && !block.careful &&
+                     row.band.begin <= begin && begin + count <= row.band.end;
   if (!plain) {
     if (view.terms) terms_along_keys(view, row.query, NeighbouringKeys{begin, view.key_length}, count, s, block.rules);
     for (int64_t j = 0; j < count; j += kLanes) hn::Store(hide_scores(row, begin + j, hn::Load(d, s + j)), d, s + j);
+    if (row.shown == Shown::kNone) std::fill(s, s + count, kHidden);
+    if (row.shown == Shown::kMixed) {
+      fill_line(rule_keys(*view.visible, block.rules), count, static_cast<float>(begin), 1);
+      hide_along_keys(*view.visible, static_cast<float>(view.position_of(row.query)), count, s, block.rules);
+    }
   }
   Floats largest = hn::Set(d, kHidden);
   for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j));
@@ -369,12 +375,25 @@ inline HWY_NOINLINE void add_sub_block_values_carefully(const DecodeBlock& block
   }
 }
 
+// What the visibility rule shows each row of keys [begin, end); returns whether any row sees any.
+inline bool look_at_rule(DecodeBlock& block, int64_t begin, int64_t end) {
+  if (!block.view().visible) return true;
+  bool any = false;
+  for (DecodeRow& row : block.rows) {
+    const int64_t position = row.view->position_of(row.query);
+    row.shown = row.view->shown({position, position + 1}, {begin, std::min(end, row.view->key_length)});
+    any = any || row.shown != Shown::kNone;
+  }
+  return any;
+}
+
 // Keys [begin, end) of the item into m, ℓ and O of every row. Returns whether all of it is finite.
 inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
   std::fill(block.o, block.o + block.row_count() * block.d_v_padded, 0.0F);
   for (DecodeRow& row : block.rows) row.m = kNone, row.l = 0;
   for (int64_t sub = begin; sub < end; sub += block.sub_block) {
     const int64_t sub_end = std::min(end, sub + block.sub_block);
+    if (!look_at_rule(block, sub, sub_end)) continue;
     score_sub_block(block, sub, sub_end);
     for (int64_t r = 0; r < block.row_count(); ++r) weigh(block, r, sub, sub_end);
     if (block.careful) {

@@ -104,14 +104,39 @@ inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copi
   }
 }
 
-// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k], then room for a rule.
-inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed) {
-  const F32 d;
-  const ScoreView& view = *row.view;
+// Keys from listed.count to the next whole vector repeat the last.
+inline void fill_vector(ListedKeys& listed) {
   for (int64_t i = listed.count; i < round_up(listed.count, kLanes); ++i) {
     listed.key[i] = listed.key[listed.count - 1];
     listed.entry[i] = listed.entry[listed.count - 1];
   }
+}
+
+// Keys that the visibility rule hides leave the list.
+inline HWY_NOINLINE void keep_ruled(const ListedRow& row, float* room, ListedKeys& listed) {
+  const F32 d;
+  const RuleUse& use = *row.view->visible;
+  const int64_t count = round_up(listed.count, kLanes);
+  float* keys = rule_keys(use, room);
+  for (int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::ConvertTo(d, hn::Load(I32(), listed.key + i)), d, keys + i);
+  std::fill_n(listed.score, count, 0.0F);
+  hide_along_keys(use, static_cast<float>(row.view->position_of(row.query)), count, listed.score, room);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < listed.count; ++i) {
+    if (listed.score[i] == kHidden) continue;
+    listed.key[kept] = listed.key[i], listed.entry[kept++] = listed.entry[i];
+  }
+  listed.count = kept;
+  fill_vector(listed);
+}
+
+// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k], then room for a rule.
+inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed) {
+  const F32 d;
+  const ScoreView& view = *row.view;
+  float* rule_room = copies + kLanes * round_up(view.d_k, 16);
+  fill_vector(listed);
+  if (view.visible) keep_ruled(row, rule_room, listed);
   for (int64_t at = 0; at < listed.count; at += kLanes) {
     const float* rows[kLanes];
     point_at_keys(view, listed.key + at, copies, rows);
@@ -119,7 +144,7 @@ inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, Liste
   }
   if (view.terms) {
     const int64_t count = round_up(listed.count, kLanes);
-    terms_along_keys(view, row.query, AlongListedKeys{listed}, count, listed.score, copies + kLanes * round_up(view.d_k, 16));
+    terms_along_keys(view, row.query, AlongListedKeys{listed}, count, listed.score, rule_room);
     for (int64_t at = 0; at < count; at += kLanes) hn::Store(term_floor(hn::Load(d, listed.score + at)), d, listed.score + at);
   }
   int64_t kept = 0;

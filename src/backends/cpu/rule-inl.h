@@ -142,6 +142,45 @@ HWY_INLINE Floats term_rule(const RuleProgram& program, bool guards, Floats s, F
   return kept_hidden(guards, s, program.adds ? s + f : program.subtracts ? s - f : f);
 }
 
+// Positions of the block's queries.
+inline Range positions_of(const QueryBlock& block) {
+  const auto [low, high] = std::minmax_element(block.position, block.position + block.vectors * kLanes);
+  return {static_cast<int64_t>(*low), static_cast<int64_t>(*high) + 1};
+}
+
+// keep_ruled, pair by pair.
+inline void keep_ruled_pairs(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
+                             uint64_t* visible) {
+  const F32 d;
+  for (int64_t key = begin; key < end; key += kRows) {
+    const RuleBankView f = run_pairs(*view.visible, block, scratch, key, 0, block.vectors);
+    for (int64_t r = 0; r < std::min<int64_t>(kRows, end - key); ++r) {
+      uint64_t bits = 0;
+      for (int v = 0; v < block.vectors; ++v) {
+        uint8_t bytes[8] = {};
+        hn::StoreMaskBits(d, hn::Not(hn::Eq(hn::LoadU(d, f.base + r * f.row_step + v * f.vector_step), hn::Zero(d))), bytes);
+        bits |= (uint64_t{bytes[0]} | (kLanes == 16 ? uint64_t{bytes[1]} << 8 : 0)) << (v * kLanes);
+      }
+      visible[key - begin + r] &= bits;
+    }
+  }
+}
+
+/// Clears the bits of visible[key − begin] that the visibility rule hides, for keys [begin, end) of one tile; begin is a multiple of kRows. A piece of the
+/// tile that the bounds decide is not asked pair by pair.
+inline HWY_NOINLINE void keep_ruled(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
+                                    uint64_t* visible) {
+  constexpr int64_t kPiece = 32;  // keys
+  const Range positions = positions_of(block);
+  prepare_rule(*view.visible, block, scratch, begin, round_up(end, kRows));
+  for (int64_t key = begin; key < end; key += kPiece) {
+    const int64_t last = std::min(end, key + kPiece);
+    const Shown shown = view.shown(positions, {key, last});
+    if (shown == Shown::kNone) std::fill(visible + (key - begin), visible + (last - begin), uint64_t{0});
+    if (shown == Shown::kMixed) keep_ruled_pairs(view, block, scratch, key, last, visible + (key - begin));
+  }
+}
+
 template <int V>
 HWY_NOINLINE void general_rule(const RuleUse& use, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
                                Scores<V>& s) {
@@ -189,13 +228,14 @@ inline int64_t rule_line_floats(const ScoreView& view, int64_t count) {
     const ScoreTerm& term = (*view.terms)[t];
     if (term.kind == ScoreTerm::Kind::kRule) most = std::max(most, term.rule.program->line_floats(count));
   }
+  if (view.visible) most = std::max(most, view.visible->program->line_floats(count));
   return most;
 }
 /// Where the keys are to be put, as floats.
 HWY_INLINE float* rule_keys(const RuleUse& use, float* room) { return room + use.program->lane.slots * RuleProgram::kScalarFloats; }
 
-/// One query at `position` against `count` keys, whole vectors, that stand in rule_keys(use, room). s: their scores, in place.
-inline HWY_NOINLINE void apply_rule_along_keys(const RuleUse& use, float position, int64_t count, float* s, float* room) {
+// One query at `position` against `count` keys, whole vectors, that stand in rule_keys(use, room); s are their scores, if the rule is one of scores.
+inline HWY_NOINLINE RuleBankView run_along_keys(const RuleUse& use, float position, int64_t count, const float* s, float* room) {
   const F32 d;
   const RuleProgram& program = *use.program;
   float *lane = room, *key = rule_keys(use, room), *offset = key + program.key.slots * count, *pair = offset + program.offset.slots * count;
@@ -208,7 +248,7 @@ inline HWY_NOINLINE void apply_rule_along_keys(const RuleUse& use, float positio
     run_line(use, program.offset, offset, count, count);
   }
   run_line(use, program.key, key, count, count);
-  std::copy(s, s + count, pair);
+  if (s) std::copy(s, s + count, pair);
   RuleFrame frame;
   frame.rows = count / kLanes;
   frame.own = pair;
@@ -219,10 +259,26 @@ inline HWY_NOINLINE void apply_rule_along_keys(const RuleUse& use, float positio
   bank(RuleBank::kKey) = {key, count, kLanes, 0};
   bank(RuleBank::kOffset) = {offset, count, kLanes, 0};
   run_rule(program, program.pair, frame);
-  const RuleBankView f = result_of(program, frame);
+  return result_of(program, frame);
+}
+
+/// Of one query at `position` and `count` keys, whole vectors, that stand in rule_keys(use, room). s: their scores, in place.
+inline void apply_rule_along_keys(const RuleUse& use, float position, int64_t count, float* s, float* room) {
+  const F32 d;
+  const RuleBankView f = run_along_keys(use, position, count, s, room);
   for (int64_t i = 0; i < count / kLanes; ++i) {
-    const Floats result = term_rule(program, use.guards, hn::Load(d, s + i * kLanes), hn::LoadU(d, f.base + i * f.row_step));
+    const Floats result = term_rule(*use.program, use.guards, hn::Load(d, s + i * kLanes), hn::LoadU(d, f.base + i * f.row_step));
     hn::Store(result, d, s + i * kLanes);
+  }
+}
+
+/// Likewise by the visibility rule: scores of keys that it hides become kHidden.
+inline void hide_along_keys(const RuleUse& use, float position, int64_t count, float* s, float* room) {
+  const F32 d;
+  const RuleBankView f = run_along_keys(use, position, count, nullptr, room);
+  for (int64_t i = 0; i < count / kLanes; ++i) {
+    const Lanes hides = hn::Eq(hn::LoadU(d, f.base + i * f.row_step), hn::Zero(d));
+    hn::Store(hn::IfThenElse(hides, hn::Set(d, kHidden), hn::Load(d, s + i * kLanes)), d, s + i * kLanes);
   }
 }
 

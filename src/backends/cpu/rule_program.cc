@@ -86,6 +86,9 @@ class RuleCompiler {
     if (op == RuleOp::kDivide && is_constant(arguments[1]) && of(arguments[0]).scored) {
       return add(RuleOp::kMultiply, {arguments[0], constant(1 / of(arguments[1]).value)});
     }
+    if (op == RuleOp::kDivide && of(arguments[1]).kind == Kind::kScalar && of(arguments[0]).scored) {
+      return add(RuleOp::kMultiply, {arguments[0], add(RuleOp::kDivide, {constant(1), arguments[1]})});
+    }
     if (op == RuleOp::kMultiply && is_constant(arguments[1]) && of(arguments[0]).scored) {
       const Node inner = of(arguments[0]);
       const double factor = of(arguments[1]).value;

@@ -67,14 +67,22 @@ inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBloc
   }
 }
 
-// Unpacks the bits of mask and lists, and narrows `sight` to keys that some lane may see.
-inline HWY_NOINLINE void look_at_bits(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, TileSight& sight) {
+// What the visibility rule shows of the groups of `sight`.
+inline Shown shown_by_rule(const ScoreView& view, const QueryBlock& block, const TileSight& sight) {
+  if (!view.visible) return Shown::kAll;
+  return view.shown(positions_of(block), {sight.begin / kRows * kRows, std::min(round_up(sight.end, kRows), view.key_length)});
+}
+
+// Unpacks the bits of mask, lists and rule, and narrows `sight` to keys that some lane may see.
+inline HWY_NOINLINE void look_at_bits(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, bool ruled,
+                                      TileSight& sight) {
   const int64_t tile = sight.begin / kKeyTile * kKeyTile;
   const int64_t begin = sight.begin / kRows * kRows;
   const int64_t end = std::min({round_up(sight.end, kRows), tile + kKeyTile, view.key_length});
   std::fill(scratch.visible + (end - tile), scratch.visible + std::min<int64_t>(round_up(end - tile, kRows), kKeyTile), uint64_t{0});
   pack_mask(view, block, begin, end, scratch.visible + (begin - tile));
   if (view.lists) keep_listed(view, block, begin, end, scratch.visible + (begin - tile));
+  if (ruled) keep_ruled(view, block, scratch, begin, end, scratch.visible + (begin - tile));
   const int lanes = block.vectors * kLanes;
   const uint64_t every = ~uint64_t{0} >> (64 - lanes);
   uint64_t all = every;
@@ -91,7 +99,10 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   sight.begin = std::max(of.begin, block.first_key());
   sight.end = std::min({of.end, view.key_length, block.last_key()});
   if (!sight.empty() && view.key_segments) look_at_segments(view, block, sight);
-  if (!sight.empty() && (view.mask || view.lists)) look_at_bits(view, block, scratch, sight);
+  const Shown shown = sight.empty() ? Shown::kNone : shown_by_rule(view, block, sight);
+  if (shown == Shown::kNone) sight.end = sight.begin;
+  const bool ruled = shown == Shown::kMixed;
+  if (!sight.empty() && (view.mask || view.lists || ruled)) look_at_bits(view, block, scratch, ruled, sight);
   if (sight.empty()) return sight;
   sight.begin = sight.begin / kRows * kRows;
   sight.tile = tile;

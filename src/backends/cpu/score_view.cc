@@ -72,16 +72,21 @@ void ScoreProblem::add_lists() {
 void ScoreProblem::add_rules() {
   for (const Term& term : spec_.terms) {
     const auto* rule = std::get_if<Rule>(&term);
-    if (!rule) continue;
-    const RuleProgram& program = *rules_.emplace_back(std::make_unique<RuleProgram>(*rule, /*is_visibility=*/false));
-    rule_scratch_.push_back(common_.rule_floats);
-    common_.rule_floats += program.tile_floats();
-    const int64_t floats = program.scalar_count() * RuleProgram::kScalarFloats;
-    std::vector<float>& scalars = rule_scalars_.emplace_back(static_cast<size_t>(batch_ * heads_ * floats));
-    for (int64_t index = 0; index < batch_ * heads_; ++index) {
-      program.write_scalars(index / heads_, index % heads_, scalars.data() + index * floats);
-    }
+    if (rule) add_rule(*rule, false);
   }
+  if (!spec_.topology.visible) return;
+  add_rule(*spec_.topology.visible, true);
+  visible_bounds_.emplace(*spec_.topology.visible);
+  for (int64_t map = 0; map < batch_ * heads_; ++map) visible_.push_back(rule_use(rules_.size() - 1, map, true));
+}
+
+void ScoreProblem::add_rule(const Rule& rule, bool is_visibility) {
+  const RuleProgram& program = *rules_.emplace_back(std::make_unique<RuleProgram>(rule, is_visibility));
+  rule_scratch_.push_back(common_.rule_floats);
+  common_.rule_floats += program.tile_floats();
+  const int64_t floats = program.scalar_count() * RuleProgram::kScalarFloats;
+  std::vector<float>& scalars = rule_scalars_.emplace_back(static_cast<size_t>(batch_ * heads_ * floats));
+  for (int64_t map = 0; map < batch_ * heads_; ++map) program.write_scalars(map / heads_, map % heads_, scalars.data() + map * floats);
 }
 
 // Pairs may be hidden before a rule that follows a bias, and are not where it comes first.
@@ -181,6 +186,12 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
     out.value_pages = value_pages_.data() + batch * page_count_;
   } else {
     out.keys = rows_.data<float>() + batch * rows_.stride(0) + out.key_head * rows_.stride(1);
+  }
+  out.batch = batch;
+  out.head = head;
+  if (visible_bounds_) {
+    out.visible = &visible_[static_cast<size_t>(batch * heads_ + head)];
+    out.visible_bounds = &*visible_bounds_;
   }
   if (!terms_.empty()) out.terms = &terms_[static_cast<size_t>(batch * heads_ + head)];
   if (const auto& segments = spec_.topology.segments) {

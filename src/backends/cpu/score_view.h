@@ -9,11 +9,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backends/cpu/rule_program.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"
+#include "spec/rule_bounds.h"
 #include "spec/visible.h"
 
 namespace clearhead::cpu {
@@ -102,12 +104,17 @@ struct ScoreView {
   ListView lists{};
   WeightKind kind = WeightKind::kSoftmax;
   AfterView after{};
+  int64_t batch = 0, head = 0;
+  const RuleUse* visible = nullptr;  // the visibility rule; null: none
+  const RuleBounds* visible_bounds = nullptr;
   const float* sink = nullptr;  // this head's sink logit, natural units; null: none
 
   int64_t query_of(int64_t row) const { return first_query + row; }
   int64_t position_of(int64_t query) const { return query + position_offset; }
   /// Keys that the band lets a query see.
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
+  /// What the visibility rule shows of positions × keys, neither empty.
+  Shown shown(Range positions, Range of_keys) const { return visible ? visible_bounds->shown(batch, head, positions, of_keys) : Shown::kAll; }
   /// Panels of 16 keys of a page: [kLength / 16, d_k, 16].
   const float* panels(int64_t page) const { return pages[page] + key_head * kKeyTile * d_k; }
 };
@@ -128,6 +135,7 @@ class ScoreProblem {
 
  private:
   void add_rules();
+  void add_rule(const Rule& rule, bool is_visibility);
   RuleUse rule_use(size_t rule, int64_t map, bool may_hide) const;
   void add_terms();
   void add_segments();
@@ -143,13 +151,15 @@ class ScoreProblem {
   ScoreView common_;
   int64_t page_count_ = 0;
   std::vector<const float*> key_pages_, value_pages_;  // [batch · page]
-  std::vector<std::unique_ptr<RuleProgram>> rules_;    // of the terms that are rules, in order
+  std::vector<std::unique_ptr<RuleProgram>> rules_;    // of the terms that are rules, in order; then that of visibility
   std::vector<int64_t> rule_scratch_;                  // [rule]
   std::vector<std::vector<float>> rule_scalars_;       // [rule]: [batch · head][slot][kScalarFloats]
   std::vector<std::vector<ScoreTerm>> terms_;          // [batch · head]
-  std::vector<SegmentBounds> segment_bounds_;          // [batch|1]
-  Tensor list_offsets_, list_keys_;                    // contiguous
-  std::vector<Tensor> edge_biases_;                    // [term with entries], contiguous
+  std::vector<RuleUse> visible_;                       // [batch · head]
+  std::optional<RuleBounds> visible_bounds_;
+  std::vector<SegmentBounds> segment_bounds_;  // [batch|1]
+  Tensor list_offsets_, list_keys_;            // contiguous
+  std::vector<Tensor> edge_biases_;            // [term with entries], contiguous
 };
 
 }  // namespace clearhead::cpu
