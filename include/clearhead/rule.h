@@ -142,4 +142,35 @@ Rule rule(const std::function<RuleValue(RuleValue score, RulePair at)>& body);
 /// Records a visibility rule for Topology::visible.
 Rule visible(const std::function<RuleTruth(RulePair at)>& body);
 
+// --- rules of the literature: score terms ---------------------------------------------------------------------------------------------------
+
+/// s + w[bucket(j − p_i), head] (Raffel et al. 2020, §2.1; the buckets of its reference code: half of them one per distance, the rest logarithmic up to
+/// max_distance, beyond which all share the last; `bidirectional` splits them between keys after and keys before). weights: f32 [bucket, head], as T5
+/// stores them. T5 does not scale q·k: Dot{1}.
+Rule t5_bias(Tensor weights, bool bidirectional, int64_t max_distance = 128);
+/// s / t (Hinton et al. 2015, eq. 1). t > 0.
+Rule temperature(float t);
+/// s / t_head. temperatures: f32 [head], learned or given.
+Rule temperature(Tensor temperatures);
+/// s − slope_head·‖(row, column)_i − (row, column)_j‖₂ of an image `width` wide, read row by row (Fuller et al. 2023, §3, ALiBi in two dimensions).
+/// slopes: f32 [head].
+Rule alibi_2d(Tensor slopes, int64_t width);
+/// s + B[head, row_i − row_j + height − 1, column_i − column_j + width − 1] (Liu et al. 2021, eq. 4). table: f32 [head, 2·height − 1, 2·width − 1].
+Rule relative_2d(Tensor table, int64_t height, int64_t width);
+
+// --- rules of the literature: visibility ----------------------------------------------------------------------------------------------------
+
+/// The query's own key and `back` keys before it, `step` apart (Beltagy et al. 2020, §3.1, dilated sliding window).
+Rule dilated(int64_t step, int64_t back);
+/// All of the first `prefix` keys, and itself and what is before (Raffel et al. 2020, §3.2.1).
+Rule prefix_lm(int64_t prefix);
+/// The same with a prefix per sequence: i32 [batch].
+Rule prefix_lm(Tensor prefixes);
+/// Itself, the `stride` keys before, and every stride-th before those (Child et al. 2019, §4.3, strided; both heads' keys).
+Rule strided(int64_t stride);
+/// Of what is not after it: the keys of its own block of `stride`, and the last `summary` keys of every block (Child et al. 2019, §4.3, fixed).
+Rule fixed(int64_t stride, int64_t summary);
+/// `side` keys on both sides; global positions see everything and are seen by everything (Beltagy et al. 2020, §3.1). global: i32 [key], not 0 where global.
+Rule longformer(int64_t side, Tensor global);
+
 }  // namespace clearhead

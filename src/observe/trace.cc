@@ -59,12 +59,16 @@ AttentionSpec pinned_spec(AttentionSpec spec) {
   return spec;
 }
 
-// Rows of a causal layer can be joined: the row of step i saw exactly the keys that the joined record's band shows it.
+// Rows of a causal layer can be joined: the row of step i saw exactly the keys that the joined record's band shows it. Rules speak of positions, which
+// are the same in both.
 bool can_join(const AttentionSpec& spec) {
   const Band& band = spec.topology.band;
   bool plain =
       band.ahead == int64_t{0} && band.align == Align::kEnd && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists;
-  for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
+  const auto of_positions = [](const Term& term) {
+    return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term) || std::holds_alternative<Rule>(term);
+  };
+  plain = plain && std::all_of(spec.terms.begin(), spec.terms.end(), of_positions);
   return plain;
 }
 

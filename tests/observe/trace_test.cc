@@ -60,7 +60,12 @@ Case causal_case(int64_t tokens, uint64_t seed) {
            random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 1),
            random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 2),
            {}};
-  out.record = attend(out.q, out.k, out.v, {.terms = {Alibi{random_tensor({kHeads}, seed + 3)}, SoftCap{20}}, .topology = causal()}).record;
+  const RuleTable slopes = table(random_tensor({kHeads}, seed + 4));
+  AttentionSpec spec{.terms = {Alibi{random_tensor({kHeads}, seed + 3)}, SoftCap{20},
+                               rule([&](auto s, auto at) { return s - slopes(at.head) * log(1 + at.query - at.key); })},
+                     .topology = causal()};
+  spec.topology.visible = visible([](auto at) { return at.query - at.key < 100 || at.key < 3; });
+  out.record = attend(out.q, out.k, out.v, spec).record;
   return out;
 }
 

@@ -496,6 +496,11 @@ void store_sums(BackwardPlan& plan) {
     for (int64_t head = 0; head < plan.d_mask->numel(); ++head) data[head] = static_cast<float>(static_cast<double>(data[head]) * kept);
   }
   store_centres(plan);
+  const auto& visible = plan.call.record.spec.topology.visible;
+  for (size_t i = 0; visible && i < visible->tables.size(); ++i) {  // who is seen is a step: it has no slope
+    Tensor* zeros = plan.gradient_of(visible->tables[i]);
+    if (zeros) std::fill_n(zeros->mutable_data<float>(), zeros->numel(), 0.0F);
+  }
 }
 
 }  // namespace

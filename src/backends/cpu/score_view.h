@@ -114,7 +114,9 @@ struct ScoreView {
   /// Keys that the band lets a query see.
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
   /// What the visibility rule shows of positions × keys, neither empty.
-  Shown shown(Range positions, Range of_keys) const { return visible ? visible_bounds->shown(batch, head, positions, of_keys) : Shown::kAll; }
+  Shown shown(Range positions, Range of_keys) const {
+    return visible ? visible_bounds->shown(batch, head, positions, of_keys) : Shown::kAll;
+  }
   /// Panels of 16 keys of a page: [kLength / 16, d_k, 16].
   const float* panels(int64_t page) const { return pages[page] + key_head * kKeyTile * d_k; }
 };

@@ -1,0 +1,115 @@
+// Attention under rules against the same attention under a dense bias or mask that was written out pair by pair.
+#include "clearhead/rule.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "clearhead/attend.h"
+#include "clearhead/error.h"
+#include "spec/rule_math.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kBatch = 2, kHeads = 2, kLength = 300, kWidth = 16;
+
+Tensor noise(Shape shape, uint32_t seed) {
+  Tensor tensor = Tensor::empty(std::move(shape));
+  float* values = tensor.mutable_data<float>();
+  for (int64_t i = 0; i < tensor.numel(); ++i) {
+    seed = seed * 1664525u + 1013904223u;
+    values[i] = static_cast<float>(static_cast<int32_t>(seed)) * 0x1p-31f;
+  }
+  return tensor;
+}
+
+struct Inputs {
+  Tensor q = noise({kBatch, kHeads, kLength, kWidth}, 1), k = noise({kBatch, kHeads, kLength, kWidth}, 2),
+         v = noise({kBatch, kHeads, kLength, kWidth}, 3);
+};
+
+// What a rule makes of every pair, written out; for terms, of score 0.
+template <class T>
+Tensor written_out(const Rule& rule, DType dtype) {
+  Tensor out = Tensor::zeros({kBatch, kHeads, kLength, kLength}, dtype);
+  T* to = out.mutable_data<T>();
+  RuleReader reader(rule);
+  for (int64_t b = 0; b < kBatch; ++b) {
+    for (int64_t h = 0; h < kHeads; ++h) {
+      for (int64_t i = 0; i < kLength; ++i) {
+        for (int64_t j = 0; j < kLength; ++j) *to++ = static_cast<T>(reader.value({0, b, h, i, j}));
+      }
+    }
+  }
+  return out;
+}
+
+void expect_same(const Tensor& found, const Tensor& expected, const std::string& name) {
+  for (int64_t i = 0; i < found.numel(); ++i) {
+    ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-5) << name << " element " << i;
+  }
+}
+
+// As it is, and read back from its JSON.
+AttentionSpec read_back(const AttentionSpec& spec) {
+  return spec_from_json(to_json(spec), "spec", [&](const std::string& wanted) {
+    Tensor found;
+    for_each_operand(spec, [&](const std::string& name, const Tensor& operand) { found = name == wanted ? operand : found; });
+    return found;
+  });
+}
+
+TEST(AttendByRule, ABiasOfTheLiteratureIsThatBiasWrittenOut) {
+  const Inputs in;
+  const std::vector<std::pair<std::string, Rule>> rules = {{"t5 both ways", t5_bias(noise({32, kHeads}, 4), true)},
+                                                           {"t5 causal", t5_bias(noise({20, kHeads}, 5), false, 60)},
+                                                           {"alibi in two dimensions", alibi_2d(noise({kHeads}, 6), 20)},
+                                                           {"relative in two dimensions", relative_2d(noise({kHeads, 29, 39}, 7), 15, 20)}};
+  for (const auto& [name, of] : rules) {
+    const AttentionSpec ruled{.terms = {of}};
+    const Tensor expected = attend(in.q, in.k, in.v, {.terms = {Dense{written_out<float>(of, DType::kF32)}}}).out;
+    expect_same(attend(in.q, in.k, in.v, ruled).out, expected, name);
+    expect_same(attend(in.q, in.k, in.v, read_back(ruled)).out, expected, name + " from JSON");
+  }
+}
+
+TEST(AttendByRule, AVisibilityOfTheLiteratureIsThatMaskWrittenOut) {
+  const Inputs in;
+  std::vector<int32_t> global(kLength, 0);
+  global[0] = global[150] = 1;
+  const std::vector<std::pair<std::string, Rule>> rules = {
+      {"dilated", dilated(3, 20)}, {"prefix", prefix_lm(40)}, {"prefixes", prefix_lm(Tensor::from<int32_t>({10, 260}, {kBatch}))},
+      {"strided", strided(16)},    {"fixed", fixed(32, 3)},   {"longformer", longformer(12, Tensor::from(global, {kLength}))}};
+  for (const auto& [name, of] : rules) {
+    AttentionSpec ruled, masked;
+    ruled.topology.visible = of;
+    masked.topology.mask = Mask{written_out<bool>(of, DType::kBool)};
+    const Tensor expected = attend(in.q, in.k, in.v, masked).out;
+    expect_same(attend(in.q, in.k, in.v, ruled).out, expected, name);
+    expect_same(attend(in.q, in.k, in.v, read_back(ruled)).out, expected, name + " from JSON");
+  }
+}
+
+TEST(AttendByRule, TemperatureIsAnotherScale) {
+  const Inputs in;
+  const Tensor expected = attend(in.q, in.k, in.v, {.pair = Dot{0.5f}}).out;
+  expect_same(attend(in.q, in.k, in.v, {.pair = Dot{1}, .terms = {temperature(2.0f)}}).out, expected, "one temperature");
+  const Tensor each = Tensor::from<float>({2, 2}, {kHeads});
+  expect_same(attend(in.q, in.k, in.v, {.pair = Dot{1}, .terms = {temperature(each)}}).out, expected, "a temperature per head");
+}
+
+TEST(AttendByRule, ItsTablesAreStampedLikeEveryOperand) {
+  const Inputs in;
+  Tensor slopes = noise({kHeads}, 9);
+  const RuleTable of = table(slopes);
+  const AttentionRecord record =
+      attend(in.q, in.k, in.v, {.terms = {rule([&](auto s, auto at) { return s - of(at.head) * at.key; })}, .topology = causal()}).record;
+  EXPECT_NO_THROW(record.check_fresh());
+  slopes.mutable_data<float>()[0] = 3;
+  EXPECT_THROW(record.check_fresh(), Error);
+}
+
+}  // namespace
+}  // namespace clearhead
