@@ -180,8 +180,14 @@ double RuleReader::magnitude(double score_magnitude) {
 
 RuleGradient RuleReader::reverse(RuleGradient upstream,
                                  const std::function<void(int32_t table, int64_t index, RuleGradient gradient)>& entry) {
-  upstream_.assign(rule_->nodes.size(), {});
-  upstream_.back() = upstream;
+  std::vector<RuleGradient> all(rule_->nodes.size());
+  all.back() = upstream;
+  return reverse(std::move(all), entry);
+}
+
+RuleGradient RuleReader::reverse(std::vector<RuleGradient> upstream,
+                                 const std::function<void(int32_t table, int64_t index, RuleGradient gradient)>& entry) {
+  upstream_ = std::move(upstream);
   RuleGradient score;
   for (size_t n = rule_->nodes.size(); n-- > 0;) {
     const RuleGradient u = upstream_[n];

@@ -54,6 +54,11 @@ class RuleReader {
   double magnitude(double score_magnitude);
   /// Returns u·∂value/∂score at the point last asked for; `entry` takes those of the entries of f32 tables, by their row-major index.
   RuleGradient reverse(RuleGradient upstream, const std::function<void(int32_t table, int64_t index, RuleGradient gradient)>& entry);
+  /// The same, given an upstream for every node.
+  RuleGradient reverse(std::vector<RuleGradient> upstream,
+                       const std::function<void(int32_t table, int64_t index, RuleGradient gradient)>& entry);
+  /// What a node was at the point last asked for.
+  double node(size_t index) const { return values_[index]; }
 
  private:
   double argument(const RuleNode& node, size_t i) const { return values_[static_cast<size_t>(node.arguments[i])]; }

@@ -43,6 +43,11 @@ struct TermGradient {
   int64_t bias_query_stride = 0;  // 0: one row for all queries
   bool per_edge = false;          // one number an entry of the lists
   double* slope = nullptr;
+  // Of a rule, unless it passes dS on as it is.
+  const RuleReverse* rule = nullptr;
+  const float* rule_scalars = nullptr;  // [scalar slot][kScalarFloats]
+  double* d_scalars = nullptr;          // [scalar slot]
+  double* const* d_tables = nullptr;    // [table][entry]
 };
 
 // 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
@@ -72,12 +77,13 @@ struct BackwardScratch {
   float* before = nullptr;            // [term][kRows·kBlock]: scores that soft-caps were given
   float* d_bias = nullptr;            // [term][kChunkKeys][kBlock]
   float* d_slopes = nullptr;          // [term][kBlock]
+  float* rule = nullptr;              // a group of one rule, run backwards
   TileScratch tile;
 
-  static int64_t floats(const ScoreView& view, int64_t d_v) {
+  static int64_t floats(const ScoreView& view, int64_t d_v, int64_t rule_floats) {
     const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
     return 2 * kPair * kChunkKeys * kBlock + 2 * kRows * width + std::max(width, kChunkKeys) + terms * (kRows + kChunkKeys + 1) * kBlock +
-           tile_scratch_floats(view);
+           tile_scratch_floats(view) + rule_floats;
   }
   void lay_out(const ScoreView& view, int64_t d_v, float* memory) {
     const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
@@ -90,16 +96,9 @@ struct BackwardScratch {
     d_bias = before + terms * kRows * kBlock;
     d_slopes = d_bias + terms * kChunkKeys * kBlock;
     tile = make_tile_scratch(view, d_slopes + terms * kBlock);
+    rule = d_slopes + terms * kBlock + tile_scratch_floats(view);
   }
 };
-
-// The slope of cap·tanh(x / cap) at x: sech² by one exponential, good where 1 − tanh² cancels. Hidden scores give 0.
-HWY_INLINE Floats soft_cap_slope(Floats x, Floats inverse_cap) {
-  const F32 d;
-  const Floats one = hn::Set(d, 1.0F);
-  const Floats t = exp2_shifted(hn::Max(hn::Set(d, -1e4F), hn::Abs(x * inverse_cap) * hn::Set(d, -2.0F * kLog2E)), hn::Zero(d));
-  return hn::Set(d, 4.0F) * t / ((one + t) * (one + t));
-}
 
 // P and dS of one block and the groups of a chunk. The epilogue of for_each_group. kGeneral: any normaliser; otherwise softmax.
 template <bool kGeneral>
@@ -304,7 +303,7 @@ struct BlockGradients {
 
   template <int V>
   HWY_INLINE void before_term(const ScoreTerm& term, const Scores<V>& s) const {
-    if (term.kind != ScoreTerm::Kind::kSoftCap) return;
+    if (term.kind != ScoreTerm::Kind::kSoftCap && !(*wanted)[static_cast<size_t>(&term - view->terms->data())].rule) return;
     float* to = before_of(term);
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
   }
@@ -321,10 +320,13 @@ struct BlockGradients {
         for (int r = 0; r < kRows; ++r) {
           for (int v = 0; v < V; ++v) {
             float* at = d_scores + r * kBlock + v * kLanes;
-            const Floats slope = soft_cap_slope(hn::Load(d, before + (r * V + v) * kLanes), hn::Set(d, term.inverse_cap));
+            const Floats slope = tanh_slope(hn::Load(d, before + (r * V + v) * kLanes) * hn::Set(d, term.inverse_cap));
             hn::Store(hn::Load(d, at) * slope, d, at);
           }
         }
+        if (HWY_UNLIKELY(careful)) mark_hidden<V>(d_scores);
+      } else if (to.rule) {
+        reverse_rule_term(term, to, V, d_scores, key, first_vector);
         if (HWY_UNLIKELY(careful)) mark_hidden<V>(d_scores);
       } else if (term.kind == ScoreTerm::Kind::kAlibi && to.slope) {
         add_slope<V>(d_scores, key, first_vector, scratch->d_slopes + t * kBlock);
@@ -334,6 +336,49 @@ struct BlockGradients {
           for (int v = 0; v < V; ++v) hn::Store(hn::Load(d, d_scores + r * kBlock + v * kLanes), d, kept + r * kBlock + v * kLanes);
         }
       }
+    }
+  }
+
+  // The rule is run again from the scores it was given, then backwards.
+  HWY_NOINLINE void reverse_rule_term(const ScoreTerm& term, const TermGradient& to, int vectors, float* d_scores, int64_t key,
+                                      int first_vector) const {
+    const F32 d;
+    const RuleReverse& rule = *to.rule;
+    const int64_t step = RuleProgram::kGroupFloats, row = vectors * kLanes;
+    float *values = scratch->rule, *gradients = values + rule.code.slots * step, *keys_of_rows = gradients + rule.code.slots * step,
+          *sums = keys_of_rows + RuleProgram::kExpandedFloats;
+    const float* before = before_of(term);
+    for (int64_t i = 0; i < kRows * row; i += kLanes) hn::Store(hn::Load(d, before + i) * hn::Set(d, 0.693147180559945F), d, values + i);
+    for (int r = 0; r < kRows; ++r) hn::Store(hn::Set(d, static_cast<float>(key + r)), d, keys_of_rows + r * kLanes);
+    RuleFrame frame;
+    frame.rows = kRows;
+    frame.vectors = vectors;
+    frame.own = values;
+    frame.own_step = step;
+    frame.banks[static_cast<size_t>(RuleBank::kScalar)] = {to.rule_scalars, RuleProgram::kScalarFloats, 0, 0};
+    frame.banks[static_cast<size_t>(RuleBank::kLane)] = {block->queries.position + first_vector * kLanes, 0, 0, kLanes};
+    frame.banks[static_cast<size_t>(RuleBank::kKey)] = {keys_of_rows, 0, kLanes, 0};
+    run_rule(*term.rule.program, rule.code, frame);
+    std::fill(gradients, gradients + rule.code.slots * step, 0.0F);
+    std::fill(sums, sums + rule.scalar_count() * RuleProgram::kScalarFloats, 0.0F);
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < vectors; ++v) {
+        const Floats u = hn::Load(d, d_scores + r * kBlock + v * kLanes);
+        if (rule.result.bank == RuleBank::kOwn) hn::Store(u, d, gradients + rule.result.slot * step + r * row + v * kLanes);
+        if (rule.result.bank == RuleBank::kScalar) {
+          float* sum = sums + rule.result.slot * RuleProgram::kScalarFloats;
+          hn::Store(hn::Load(d, sum) + u, d, sum);
+        }
+      }
+    }
+    reverse_rule(*term.rule.program, rule, frame, {gradients, sums, to.d_tables});
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < vectors; ++v) {
+        hn::Store(hn::Load(d, gradients + r * row + v * kLanes), d, d_scores + r * kBlock + v * kLanes);
+      }
+    }
+    for (int64_t slot = 0; slot < rule.scalar_count(); ++slot) {
+      to.d_scalars[slot] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums + slot * RuleProgram::kScalarFloats))));
     }
   }
 

@@ -45,6 +45,14 @@ int64_t strip_blocks(int64_t d_k, int64_t d_v) {
   return std::clamp<int64_t>(kStripBytes / bytes / kPair * kPair, kPair, kMostBlocks);
 }
 
+// A rule that does not pass dS on as it is. Its tables' entries may be looked up by any pair: where their gradients are wanted, a chain is one thread's
+// and has sums of its own.
+struct RulePlan {
+  RuleReverse reverse;
+  std::vector<Tensor*> d_tables;     // [table]: null where not wanted
+  std::vector<int64_t> first_entry;  // [table]: of its sums among a chain's
+};
+
 // Everything a call resolves before its parallel loop.
 struct BackwardPlan {
   const BackwardCall& call;
@@ -55,6 +63,9 @@ struct BackwardPlan {
   float *d_q = nullptr, *d_k_data = nullptr, *d_v_data = nullptr;
   std::vector<Tensor*> d_terms;  // [term]: the gradient of its operand; null where none is wanted
   std::vector<float*> d_terms_data;
+  std::vector<std::unique_ptr<RulePlan>> rules;  // [term]
+  int64_t entries = 0;                           // of all wanted tables
+  std::vector<double> entry_sums;                // [chain][entry]
   Tensor *d_sinks = nullptr, *d_mask = nullptr, *d_centres = nullptr;
   bool is_general = false;          // not softmax alone
   std::vector<double> centre_sums;  // [batch·head][row], where wanted
@@ -81,6 +92,7 @@ struct BackwardPlan {
 
  private:
   void find_operands();
+  void find_rule(const Rule& rule);
   void find_seen();
 };
 
@@ -105,6 +117,7 @@ BackwardPlan::BackwardPlan(const BackwardCall& backward)
   chains = problem.batch() * heads() / std::max<int64_t>(1, chain_heads);
   const size_t items = static_cast<size_t>(problem.batch() * heads() * strips);
   sums.assign(items * (d_terms.size() + 2), 0);
+  entry_sums.assign(static_cast<size_t>(chains * entries), 0);
   if (d_centres) centre_sums.assign(static_cast<size_t>(problem.batch() * heads() * rows), 0);
   finite.assign(items, 1);
   find_seen();
@@ -126,6 +139,8 @@ void BackwardPlan::find_operands() {
       const Lists& lists = *call.record.spec.topology.lists;
       abreast = abreast && (kChunkKeys % lists.key_block == 0 || strip_rows % lists.query_block == 0);
     }
+    rules.emplace_back();
+    if (const auto* rule = std::get_if<Rule>(&term)) find_rule(*rule);
     d_terms.push_back(gradient);
     d_terms_data.push_back(gradient && gradient->numel() > 0 ? gradient->mutable_data<float>() : nullptr);
   }
@@ -135,6 +150,25 @@ void BackwardPlan::find_operands() {
   if (after.head_mask) d_mask = gradient_of(*after.head_mask);
   if (after.gaussian) d_centres = gradient_of(after.gaussian->centres);
   is_general = problem.kind() != WeightKind::kSoftmax || after.dropout || after.head_mask || after.gaussian;
+}
+
+void BackwardPlan::find_rule(const Rule& rule) {
+  constexpr int64_t kMostSums = int64_t{1} << 24;  // doubles: beyond, all heads are one chain
+  std::vector<Tensor*> d_tables;
+  std::vector<int64_t> first_entry;
+  std::vector<bool> wanted;
+  for (const Tensor& table : rule.tables) {
+    d_tables.push_back(table.dtype() == DType::kF32 ? gradient_of(table) : nullptr);
+    first_entry.push_back(entries);
+    wanted.push_back(d_tables.back() != nullptr);
+    if (wanted.back()) entries += table.numel();
+  }
+  const bool any = std::find(wanted.begin(), wanted.end(), true) != wanted.end();
+  if (any) abreast = false;
+  if (entries * problem.batch() * heads() / problem.group() > kMostSums) chain_heads = heads() * problem.batch();
+  const RuleProgram program(rule, /*is_visibility=*/false);
+  if (!any && (program.adds || program.subtracts)) return;
+  rules.back() = std::make_unique<RulePlan>(RulePlan{RuleReverse(rule, std::move(wanted)), std::move(d_tables), std::move(first_entry)});
 }
 
 void BackwardPlan::find_seen() {
@@ -158,6 +192,12 @@ struct StripJob {
   KeySide keys;
   BackwardScratch scratch;
   std::vector<TermGradient> wanted;
+  struct RuleRoom {
+    std::vector<float> scalars{};
+    std::vector<double> d_scalars{};
+    std::vector<double*> d_tables{};
+  };
+  std::vector<RuleRoom> rules;  // [term]
   StripBlock blocks[kMostBlocks];
   int block_count = 0;
   float* out_row = nullptr;  // [padded d_v]
@@ -178,11 +218,37 @@ struct StripJob {
     keys.d_values = plan.d_v_data + key_head * plan.d_v;
     double* sums = backward.sums.data() + plan.sums_of(index, strip);
     std::fill(sums, sums + plan.d_terms.size() + 2, 0.0);
-    for (size_t t = 0; t < plan.d_terms.size(); ++t) wanted.push_back(gradient_of_term(t, sums));
+    rules.resize(plan.d_terms.size());
+    for (size_t t = 0; t < plan.d_terms.size(); ++t) {
+      wanted.push_back(plan.rules[t] ? gradient_of_rule(t, backward) : gradient_of_term(t, sums));
+    }
     mask_sum = sums + plan.d_terms.size() + 1;
     if (plan.d_centres) centre_sums = backward.centre_sums.data() + index * plan.rows;
     lay_out();
     pack(sums + plan.d_terms.size());
+  }
+
+  TermGradient gradient_of_rule(size_t term, BackwardPlan& backward) {
+    const RulePlan& of = *plan.rules[term];
+    RuleRoom& room = rules[term];
+    const auto count = static_cast<size_t>(of.reverse.scalar_count());
+    room.scalars.resize(count * RuleProgram::kScalarFloats);
+    room.d_scalars.assign(count, 0);
+    of.reverse.write_scalars(batch, head, room.scalars.data());
+    double* sums = backward.entry_sums.data() + index / plan.chain_heads * plan.entries;
+    for (const int64_t first : of.first_entry) room.d_tables.push_back(sums + first);
+    TermGradient out;
+    out.rule = &of.reverse;
+    out.rule_scalars = room.scalars.data();
+    out.d_scalars = room.d_scalars.data();
+    out.d_tables = room.d_tables.data();
+    return out;
+  }
+  // After the strip's last chunk: what the head's scalars were made of.
+  void finish_rules() const {
+    for (size_t t = 0; t < rules.size(); ++t) {
+      if (plan.rules[t]) plan.rules[t]->reverse.add_scalar_gradients(batch, head, rules[t].d_scalars.data(), rules[t].d_tables.data());
+    }
   }
 
   TermGradient gradient_of_term(size_t term, double* sums) const {
@@ -204,7 +270,9 @@ struct StripJob {
     const int64_t per_block = (2 * d_k + d_v + wide_k + wide_v) * kBlock;
     const Range of = plan.rows_of(strip);
     block_count = static_cast<int>((of.size() + kBlock - 1) / kBlock);
-    float* memory = ThreadScratch::floats(block_count * per_block + wide_v + BackwardScratch::floats(view, d_v));
+    int64_t rule_floats = 0;
+    for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
+    float* memory = ThreadScratch::floats(block_count * per_block + wide_v + BackwardScratch::floats(view, d_v, rule_floats));
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
       block->queries.qt = memory;
       block->d_q_t = memory + d_k * kBlock;
@@ -380,6 +448,7 @@ class BackwardRun {
       strip_job.work(job, chunk * kChunkKeys);
       left_by.store(static_cast<int32_t>(before + 1), std::memory_order_release);
     }
+    strip_job.finish_rules();
     plan_.finite[static_cast<size_t>(index * plan_.strips + strip)] = strip_job.store();
   }
 
@@ -422,9 +491,10 @@ void for_each_sum(const BackwardPlan& plan, int64_t chain, F&& f) {
   f(plan.d_v_data + first / group * plan.keys * plan.d_v, key_heads * plan.keys * plan.d_v);
 }
 
-void clear(const BackwardPlan& plan, const std::vector<int64_t>& chains) {
+void clear(BackwardPlan& plan, const std::vector<int64_t>& chains) {
   parallel_for(static_cast<int64_t>(chains.size()), [&](int64_t at, int) {
     const int64_t chain = chains[static_cast<size_t>(at)], first = chain * plan.chain_heads;
+    std::fill_n(plan.entry_sums.begin() + chain * plan.entries, plan.entries, 0.0);
     for_each_sum(plan, chain, [](float* data, int64_t count) { std::fill(data, data + count, 0.0F); });
     for (size_t t = 0; t < plan.d_terms.size(); ++t) {
       const Tensor* gradient = plan.d_terms[t];
@@ -470,6 +540,17 @@ void store_centres(BackwardPlan& plan) {
   for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
 }
 
+// A table's gradient: the sums of the chains in their order.
+void store_entries(const BackwardPlan& plan, Tensor* to, int64_t first) {
+  if (!to || to->numel() == 0) return;
+  float* data = to->mutable_data<float>();
+  for (int64_t entry = 0; entry < to->numel(); ++entry) {
+    double sum = 0;
+    for (int64_t chain = 0; chain < plan.chains; ++chain) sum += plan.entry_sums[static_cast<size_t>(chain * plan.entries + first + entry)];
+    data[entry] = static_cast<float>(sum);
+  }
+}
+
 // Slopes and sinks: one number a head, summed over batch and strips in one order.
 void store_sums(BackwardPlan& plan) {
   const auto store = [&](Tensor* to, size_t slot) {
@@ -496,6 +577,11 @@ void store_sums(BackwardPlan& plan) {
     for (int64_t head = 0; head < plan.d_mask->numel(); ++head) data[head] = static_cast<float>(static_cast<double>(data[head]) * kept);
   }
   store_centres(plan);
+  for (const auto& rule : plan.rules) {
+    for (size_t table = 0; rule && table < rule->d_tables.size(); ++table) {
+      store_entries(plan, rule->d_tables[table], rule->first_entry[table]);
+    }
+  }
   const auto& visible = plan.call.record.spec.topology.visible;
   for (size_t i = 0; visible && i < visible->tables.size(); ++i) {  // who is seen is a step: it has no slope
     Tensor* zeros = plan.gradient_of(visible->tables[i]);

@@ -27,9 +27,6 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
 }
 
 std::optional<std::string> backward_refusal(const AttentionSpec& spec, const AttentionShape&) {
-  for (const Term& term : spec.terms) {
-    if (std::holds_alternative<Rule>(term)) return "gradients of a rule (CLEARHEAD_BACKEND=ref has them)";
-  }
   if (std::holds_alternative<Hard>(spec.normaliser)) return "gradients of a hard choice of keys (CLEARHEAD_BACKEND=ref has them)";
   return std::nullopt;
 }

@@ -365,4 +365,65 @@ int64_t RuleProgram::tile_floats() const {
          pair.slots * kGroupFloats;
 }
 
+RuleReverse::RuleReverse(const Rule& rule, std::vector<bool> wanted) : entries(std::move(wanted)), rule_(rule) {
+  const size_t count = rule.nodes.size();
+  std::vector<bool> scalar(count), reaches(count);
+  std::vector<RuleOperand> place(count);
+  std::vector<int32_t> scalar_slot(count, -1);
+  active = {true};
+  const auto use = [&](int32_t node) {
+    const auto n = static_cast<size_t>(node);
+    if (scalar[n] && scalar_slot[n] < 0) {
+      scalar_slot[n] = static_cast<int32_t>(scalars_.size());
+      scalars_.push_back(node);
+      active_scalar.push_back(reaches[n]);
+    }
+    return scalar[n] ? RuleOperand{RuleBank::kScalar, scalar_slot[n]} : place[n];
+  };
+  for (size_t n = 0; n < count; ++n) {
+    const RuleNode& node = rule.nodes[n];
+    scalar[n] = node.op != RuleOp::kScore && node.op != RuleOp::kQuery && node.op != RuleOp::kKey;
+    reaches[n] = node.op == RuleOp::kScore || (node.op == RuleOp::kTable && entries[static_cast<size_t>(node.table)]);
+    for (size_t i = 0; i < 4 && node.arguments[i] >= 0; ++i) {
+      const auto argument = static_cast<size_t>(node.arguments[i]);
+      scalar[n] = scalar[n] && scalar[argument];
+      if (node.op != RuleOp::kTable && node.op != RuleOp::kFloor && !facts_of(node.op).gives_truth)
+        reaches[n] = reaches[n] || reaches[argument];
+    }
+    if (node.op == RuleOp::kScore) place[n] = {RuleBank::kOwn, 0};
+    if (node.op == RuleOp::kQuery) place[n] = {RuleBank::kLane, 0};
+    if (node.op == RuleOp::kKey) place[n] = {RuleBank::kKey, 0};
+    if (scalar[n] || node.arguments[0] < 0) continue;
+    RuleStep step;
+    step.op = node.op;
+    step.table = node.table;
+    for (size_t i = 0; i < 4 && node.arguments[i] >= 0; ++i) step.arguments[i] = use(node.arguments[i]);
+    step.to = static_cast<int32_t>(code.slots++);
+    place[n] = {RuleBank::kOwn, step.to};
+    active.push_back(reaches[n]);
+    code.steps.push_back(step);
+  }
+  result = use(static_cast<int32_t>(count) - 1);
+}
+
+void RuleReverse::write_scalars(int64_t batch, int64_t head, float* to) const {
+  RuleReader reader(rule_);
+  reader.value({.batch = batch, .head = head});
+  for (const int32_t node : scalars_) {
+    to = std::fill_n(to, RuleProgram::kScalarFloats, static_cast<float>(reader.node(static_cast<size_t>(node))));
+  }
+}
+
+void RuleReverse::add_scalar_gradients(int64_t batch, int64_t head, const double* d_scalars, double* const* sums) const {
+  RuleReader reader(rule_);
+  reader.value({.batch = batch, .head = head});
+  std::vector<RuleGradient> upstream(rule_.nodes.size());
+  for (size_t i = 0; i < scalars_.size(); ++i) {
+    if (active_scalar[i]) upstream[static_cast<size_t>(scalars_[i])] = {d_scalars[i], std::abs(d_scalars[i])};
+  }
+  reader.reverse(std::move(upstream), [&](int32_t table, int64_t index, RuleGradient gradient) {
+    if (entries[static_cast<size_t>(table)]) sums[table][index] += gradient.value;
+  });
+}
+
 }  // namespace clearhead::cpu

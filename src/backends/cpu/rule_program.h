@@ -91,6 +91,33 @@ class RuleProgram {
   std::vector<std::vector<float>> copies_;
 };
 
+/// A rule as it was written, in natural units, with a slot for every node: to be run again and then backwards, group by group.
+/// The score is slot 0; positions and keys are slot 0 of the lane and key banks.
+class RuleReverse {
+ public:
+  /// entries[table]: gradients of its entries are wanted.
+  RuleReverse(const Rule& rule, std::vector<bool> entries);
+
+  RuleCode code{};
+  RuleOperand result{};
+  std::vector<bool> active{};         // [slot]: its gradient reaches the score or a wanted entry
+  std::vector<bool> active_scalar{};  // [slot of the scalar bank]
+  std::vector<bool> entries{};
+
+  int64_t scalar_count() const { return static_cast<int64_t>(scalars_.size()); }
+  void write_scalars(int64_t batch, int64_t head, float* to) const;
+  /// Takes d_scalars [scalar slot] of one head on to the entries that they were computed from; sums[table][row-major entry].
+  void add_scalar_gradients(int64_t batch, int64_t head, const double* d_scalars, double* const* sums) const;
+  /// Floats of a group: values, gradients, expanded keys, scalars and their sums.
+  int64_t group_floats() const {
+    return 2 * code.slots * RuleProgram::kGroupFloats + RuleProgram::kExpandedFloats + 2 * scalar_count() * RuleProgram::kScalarFloats;
+  }
+
+ private:
+  const Rule& rule_;
+  std::vector<int32_t> scalars_;  // [scalar slot]: node
+};
+
 /// One rule of one head.
 struct RuleUse {
   const RuleProgram* program = nullptr;

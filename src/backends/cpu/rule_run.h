@@ -23,11 +23,21 @@ struct RuleFrame {
   std::array<RuleBankView, kRuleBanks> banks{};  // of programs that ran before; kOwn is set by run_rule
 };
 
+/// Where gradients go while a rule is run backwards.
+struct RuleAdjoint {
+  float* own = nullptr;             // as RuleFrame::own: the result's is given, those of active slots are zero
+  float* scalars = nullptr;         // [scalar slot][kScalarFloats]: sums over pairs, lane by lane
+  double* const* tables = nullptr;  // [table][row-major entry]
+};
+
 namespace N_AVX2 {
 void run_rule(const RuleProgram& program, const RuleCode& code, RuleFrame& frame);
+/// After run_rule of reverse.code. A gradient of 0 stays 0, whatever the slope: pairs that are hidden may have any.
+void reverse_rule(const RuleProgram& program, const RuleReverse& reverse, const RuleFrame& frame, const RuleAdjoint& to);
 }  // namespace N_AVX2
 namespace N_AVX3 {
 void run_rule(const RuleProgram& program, const RuleCode& code, RuleFrame& frame);
+void reverse_rule(const RuleProgram& program, const RuleReverse& reverse, const RuleFrame& frame, const RuleAdjoint& to);
 }  // namespace N_AVX3
 
 }  // namespace clearhead::cpu
