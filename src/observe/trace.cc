@@ -69,6 +69,7 @@ bool can_join(const AttentionSpec& spec) {
     return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term) || std::holds_alternative<Rule>(term);
   };
   plain = plain && std::all_of(spec.terms.begin(), spec.terms.end(), of_positions);
+  plain = plain && !spec.after.dropout && !spec.after.gaussian;  // these count the queries of one call
   return plain;
 }
 
@@ -223,7 +224,8 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
   if (site.step > 0) {
     if (!can_join(record.spec))
       fail(ErrorCode::kUnsupported,
-           "trace: steps of a layer with segments, masks or biases cannot be joined into one map; run the whole text at once to keep it");
+           "trace: steps of a layer with segments, masks, biases or dropout cannot be joined into one map; run the whole text at once to "
+           "keep it");
     AttentionRecord step = record;
     step.q = record.q.clone();
     step.rows = {record.rows.m.clone(), record.rows.l.clone()};

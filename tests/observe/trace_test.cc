@@ -99,6 +99,36 @@ TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
   EXPECT_EQ(loaded.norms("dec", 0).output.data<float>()[69], trace.norms("dec", 0).output.data<float>()[69]);
 }
 
+TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {
+  for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-1}),
+                                       Normaliser(Hard{.choice = Hard::Choice::kSampled, .seed = 4})}) {
+    Case data = causal_case(40, 21);
+    AttentionSpec spec = data.record.spec;
+    spec.normaliser = normaliser;
+    spec.after.dropout = Dropout{.rate = 0.5f, .seed = 8};
+    spec.after.head_mask = Tensor::from<float>({1, 2, 0, 1}, {4});
+    spec.after.gaussian = LocalGaussian{.centres = random_tensor({1, 1, 40}, 3), .sigma = 30};
+    data.record = attend(data.q, data.k, data.v, spec).record;
+    const std::string path = temporary("normaliser.trace");
+    trace_of(data, 40).save(path);
+    const Trace loaded = Trace::load(path);
+    std::filesystem::remove(path);
+    const AttentionMap expected(data.record), found(loaded.map(1).frames()[0].record);
+    int64_t differ = 0;
+    for (int64_t query = 0; query < 40; ++query) {
+      const std::vector<float> before = expected.head(0, 3).row(query).weights(), after = expected.after().head(0, 3).row(query).weights();
+      EXPECT_EQ(found.head(0, 3).row(query).weights(), before);
+      EXPECT_EQ(found.after().head(0, 3).row(query).weights(), after);
+      EXPECT_EQ(loaded.map(1).row(3, query).weights(), before);
+      differ += before != after;
+      EXPECT_EQ(expected.after().head(0, 2).row(query).weights(), std::vector<float>(40, 0)) << "a head that is knocked out";
+    }
+    EXPECT_GT(differ, 20);
+    EXPECT_NE(expected.after().sweep({received}).received.data<float>()[3], expected.sweep({received}).received.data<float>()[3]);
+    EXPECT_EQ(expected.after().mass({30, 40}, {0, 40}).data<float>()[2], 0);
+  }
+}
+
 TEST(Trace, ChangingTheModelsTensorsAfterwardsChangesNothingInIt) {
   Case data = causal_case(20, 2);
   const Trace trace = trace_of(data, 20);
