@@ -57,12 +57,22 @@ struct TextArguments {
   std::string read() const;
 };
 
+/// --knock-out, --cut, --keep-only.
+struct EditArguments {
+  std::vector<std::string> knock_out{}, cut{}, keep_only{};
+  void add(CLI::App& app);
+  Edits edits() const;
+  std::string as_typed() const;
+  bool given() const { return !knock_out.empty() || !cut.empty() || !keep_only.empty(); }
+};
+
 /// MODEL with a text, or a TRACE: everything that the looking commands take.
 struct LookArguments {
   std::string model{};
   TextArguments text{};
   std::string pair{}, budget{}, layers{}, segments{};
   std::vector<std::string> rows{};
+  EditArguments edits{};
   bool truncate = false;
   int64_t window = 0;
   std::optional<int64_t> overlap{};

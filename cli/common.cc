@@ -96,6 +96,7 @@ void LookArguments::add(CLI::App& app) {
   app.add_option("--layers", layers, "Keep these layers only: 0,3,5:8");
   app.add_option("--rows", rows, "Keep the query vectors of these tokens too: 1200:1300 (repeatable)");
   app.add_option("--budget", budget, "Memory the trace may take: 512M, 4G (default 2G)");
+  edits.add(app);
 }
 
 // A file in the place of a model is most often a text. Every safetensors file has a brace at byte 8.
@@ -129,6 +130,7 @@ void LookArguments::refuse_run_options() const {
                                     {truncate, "--truncate"},
                                     {!layers.empty(), "--layers"},
                                     {!rows.empty(), "--rows"},
+                                    {edits.given(), "an edit (--knock-out, --cut, --keep-only)"},
                                     {!budget.empty(), "--budget"}}) {
     if (given) usage_error(format("{} shapes a run; a trace was run already: give a model and a text", name));
   }
@@ -157,6 +159,53 @@ std::string LookArguments::as_typed(const char* command) const {
   if (truncate) out += " --truncate";
   if (!segments.empty()) out += " --segments " + quoted(segments);
   if (!layers.empty()) out += " --layers " + quoted(layers);
+  return out + edits.as_typed();
+}
+
+void EditArguments::add(CLI::App& app) {
+  app.add_option("--knock-out", knock_out, "Heads whose output is zero: L3.H5 (repeatable, or L3.H5,L4.H0)")->delimiter(',');
+  app.add_option(
+      "--cut", cut,
+      "QUERIES/KEYS: tokens that no longer see those keys, as 10:20/3:5, or 10:20/3:5@L3 or @L3.H5 for one layer or head (repeatable)");
+  app.add_option("--keep-only", keep_only, "QUERIES/KEYS: tokens that see only those keys; written as --cut (repeatable)");
+}
+
+// "10:20/3:5@L3.H5"
+static Edits::Pairs parse_pairs(const std::string& text, const std::string& option) {
+  const size_t at = text.find('@'), slash = text.find('/');
+  if (slash == std::string::npos || slash > at)
+    usage_error(format("{}: expected QUERIES/KEYS as 10:20/3:5, then @L3 or @L3.H5 for one layer or head, found \"{}\"", option, text));
+  Edits::Pairs out{parse_range(text.substr(0, slash), option),
+                   parse_range(text.substr(slash + 1, at == std::string::npos ? at : at - slash - 1), option)};
+  if (at == std::string::npos) return out;
+  const std::string place = text.substr(at + 1);
+  if (place.find('.') != std::string::npos) {
+    const HeadName head = parse_head(place);
+    out.layer = head.layer, out.head = head.head;
+    return out;
+  }
+  const auto layer = whole_number(std::string_view(place).substr(place.starts_with('L') || place.starts_with('l')));
+  if (!layer) usage_error(format("{}: expected @L3 or @L3.H5, found \"@{}\"", option, place));
+  out.layer = static_cast<int>(*layer);
+  return out;
+}
+
+Edits EditArguments::edits() const {
+  Edits out;
+  for (const std::string& name : knock_out) {
+    const HeadName head = parse_head(name);
+    out.knocked_out.push_back({head.layer, head.head});
+  }
+  for (const std::string& pairs : cut) out.cut.push_back(parse_pairs(pairs, "--cut"));
+  for (const std::string& pairs : keep_only) out.keep_only.push_back(parse_pairs(pairs, "--keep-only"));
+  return out;
+}
+
+std::string EditArguments::as_typed() const {
+  std::string out;
+  for (const std::string& name : knock_out) out += " --knock-out " + quoted(name);
+  for (const std::string& pairs : cut) out += " --cut " + quoted(pairs);
+  for (const std::string& pairs : keep_only) out += " --keep-only " + quoted(pairs);
   return out;
 }
 
@@ -189,6 +238,7 @@ Trace LookArguments::trace() {
   request.truncate = truncate;
   request.window = window;
   request.overlap = overlap;
+  request.edits = edits.edits();
   if (!segments.empty()) request.segments = segments_from_json(read_file(segments), segments);
   if (!budget.empty()) request.options.budget_bytes = parse_bytes(budget, "--budget");
   if (!layers.empty()) request.options.layers = parse_layers(layers);

@@ -13,6 +13,7 @@ namespace {
 struct Options {
   std::string model, pair, trace, budget, weights = "f32";
   TextArguments text;
+  EditArguments edits;
   bool json = false, greedy = false;
   int64_t top = 5, max_tokens = 64;
   Sampling sampling;
@@ -23,6 +24,7 @@ CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& wh
   task->add_option("model", options->model, "A model (directory, or name in the local cache)")->required();
   options->text.add(*task);
   task->add_flag("--json", options->json, "The answer as JSON");
+  options->edits.add(*task);
   task->add_option("--weights", options->weights,
                    "Keep linear layers as: f32 (default), bf16, int8 (fewer bytes, faster decoding, rounded weights)")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
@@ -48,7 +50,7 @@ void check_length(const Model& model, std::string_view text, std::optional<std::
 
 void embed(const Options& options) {
   const auto model = load_model(options.model, storage_of(options.weights));
-  const Embedding embedding = model->embed(text_of(options));
+  const Embedding embedding = model->embed(text_of(options), {.edits = options.edits.edits()});
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
                   embedding.used == model->info().longest ? "the model's positions end there" : "the model's max_seq_length"));
@@ -69,7 +71,7 @@ void fill(const Options& options) {
   const std::string text = text_of(options);
   check_length(*model, text);
   Json masks = Json::array();
-  for (const auto& candidates : model->fill_mask(text, options.top)) {
+  for (const auto& candidates : model->fill_mask(text, options.top, options.edits.edits())) {
     Json list = Json::array();
     for (const Candidate& candidate : candidates) {
       list.push(
@@ -88,7 +90,7 @@ void classify(const Options& options) {
   const std::string text = text_of(options);
   check_length(*model, text, pair);
   Json list = Json::array();
-  for (const ClassScore& score : model->classify(text, pair)) {
+  for (const ClassScore& score : model->classify(text, pair, options.edits.edits())) {
     list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
     if (!options.json) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
   }
@@ -104,6 +106,7 @@ void generate_text(const Options& options) {
   settings.max_tokens = options.max_tokens;
   if (!options.greedy) settings.sampling = options.sampling;
   settings.run.text = text;
+  settings.run.edits = options.edits.edits();
   TraceOptions keep;
   if (!options.budget.empty()) keep.budget_bytes = parse_bytes(options.budget, "--budget");
   Trace trace(keep);

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -99,5 +100,25 @@ class AttentionMap {
   std::shared_ptr<const AttentionRecord> record_;
   bool is_after_ = false;
 };
+
+/// Changes of a run's attention, to see what depends on what. They are changes of descriptions, so they work at any length and every look shows them.
+struct Edits {
+  struct Head {
+    int layer = 0;
+    int64_t head = 0;
+  };
+  /// Queries and keys by their places in the sequence; of all layers and heads unless named.
+  struct Pairs {
+    Range queries{}, keys{};
+    std::optional<int> layer{};
+    std::optional<int64_t> head{};
+  };
+  std::vector<Head> knocked_out{};  ///< the head's output is zero; nothing renormalises (Michel, Levy & Neubig 2019, eq. 2)
+  std::vector<Pairs> cut{};  ///< those queries no longer see those keys; the rest of each row is normalised anew (Geva et al. 2023, §4)
+  std::vector<Pairs> keep_only{};  ///< those queries see only those keys
+  bool empty() const { return knocked_out.empty() && cut.empty() && keep_only.empty(); }
+};
+/// The description of one layer under the edits. Throws kInvalidArgument, naming the edit, for heads the layer does not have and ranges that run backwards.
+AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, int layer, int64_t heads);
 
 }  // namespace clearhead

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "clearhead/attend.h"
+#include "clearhead/map.h"
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
 #include "clearhead/tokenizer.h"
@@ -69,6 +70,7 @@ struct RunOptions {
   std::optional<std::string> text{};    ///< what the ids came from, for the observer's plan
   std::optional<std::string> pair{};    ///< the second text
   std::vector<TextSegment> segments{};  ///< named stretches of tokens, for the observer's plan
+  Edits edits{};                        ///< heads knocked out, pairs cut: of every sequence of the batch
 };
 
 /// Undefined tensors are what the model does not have or was not asked for. Rows of padding hold unspecified finite numbers.
@@ -130,9 +132,10 @@ class Model {
   /// Models without modules.json: the mean over all tokens, not normalised.
   virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const = 0;
   /// Candidates for every mask token of the text, best first. Throws kUnsupported without a masked-LM head, kInvalidArgument without a mask.
-  virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5) const = 0;
+  virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5, const Edits& edits = {}) const = 0;
   /// Probabilities of every label, best first. Throws kUnsupported without a sequence classifier.
-  virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt) const = 0;
+  virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
+                                           const Edits& edits = {}) const = 0;
 };
 
 /// Loads a model from a directory, or by the name of one in the local Hugging Face cache. Throws kNotFound listing the places searched,

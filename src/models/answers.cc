@@ -126,7 +126,7 @@ Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) c
   return result;
 }
 
-std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count) const {
+std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count, const Edits& edits) const {
   if (!info_.has_masked) fail(ErrorCode::kUnsupported, "{}: the model has no masked-language head to fill masks with", info_.name);
   const std::optional<int32_t> mask = tokenizer().special_tokens().mask;
   if (!mask) fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token", info_.name);
@@ -135,7 +135,7 @@ std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text
   if (std::find(encoding.ids.begin(), encoding.ids.end(), *mask) == encoding.ids.end()) {
     fail(ErrorCode::kInvalidArgument, "fill: the text has no {}; write it where a word is missing", tokenizer().token(*mask));
   }
-  const Tensor logits = run(encoding, {}).masked_logits;
+  const Tensor logits = run(encoding, {.edits = edits}).masked_logits;
   std::vector<std::vector<Candidate>> masks;
   for (size_t token = 0; token < encoding.size(); ++token) {
     if (encoding.ids[token] != *mask) continue;
@@ -149,9 +149,9 @@ std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text
   return masks;
 }
 
-std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair) const {
+std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const {
   const Encoding encoding = tokenizer().encode(text, {.pair = pair});
-  const Tensor logits = info_.has_classifier ? run(encoding, {}).class_logits : Tensor();
+  const Tensor logits = info_.has_classifier ? run(encoding, {.edits = edits}).class_logits : Tensor();
   if (!logits.defined() || logits.rank() != 2) {
     fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
   }

@@ -26,8 +26,8 @@ class LoadedModel : public Model {
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
 
   Embedding embed(std::string_view text, const RunOptions& options) const override;
-  std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count) const override;
-  std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair) const override;
+  std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Edits& edits) const override;
+  std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const override;
 
  private:
   ForwardInput checked(const TokenBatch& tokens) const;

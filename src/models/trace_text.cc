@@ -73,6 +73,7 @@ RunOptions options_of(const TextRequest& request, Observer* observer) {
   options.logits = false;
   options.text = request.text;
   options.pair = request.pair;
+  options.edits = request.edits;
   return options;
 }
 

@@ -168,6 +168,17 @@ void Transformer::run_layer(Run& run, int64_t at, const ForwardInput& input, con
   layer.mlp(run, layer.mlp_norm ? normed : x, x);
 }
 
+void Transformer::check_edits(const Edits& edits) const {
+  const auto check = [&](std::optional<int> layer, const char* what) {
+    if (layer && (*layer < 0 || *layer >= facts_.layers)) {
+      fail(ErrorCode::kInvalidArgument, "{} names layer {}; this model's layers are 0 to {}", what, *layer, facts_.layers - 1);
+    }
+  };
+  for (const Edits::Head& head : edits.knocked_out) check(head.layer, "a knocked-out head");
+  for (const Edits::Pairs& pairs : edits.cut) check(pairs.layer, "a cut");
+  for (const Edits::Pairs& pairs : edits.keep_only) check(pairs.layer, "a keep-only");
+}
+
 RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOptions& options) const {
   const Arena::Scope scope(run.arena);
   const int64_t rows = input.batch * input.length;
@@ -182,7 +193,13 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
     angles = rotary_.angles(run, input.positions);
     sequences.rotation = &angles;
   }
+  AttentionSpec described;
+  if (!options.edits.empty()) check_edits(options.edits);
   for (int64_t at = 0; at < facts_.layers; ++at) {
+    if (!options.edits.empty()) {
+      described = edited(layers_[static_cast<size_t>(at)].attention.spec, options.edits, static_cast<int>(at), facts_.heads);
+      sequences.described = &described;
+    }
     if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
     run_layer(run, at, input, sequences, x);
   }

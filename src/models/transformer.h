@@ -50,6 +50,7 @@ class Transformer {
   void load_positions(const Weights& weights, const PhasePositions& phases);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
+  void check_edits(const Edits& edits) const;
   nn::SelfAttention load_attention(Weights& weights, const AttentionFacts& facts) const;
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;
   void run_layer(Run& run, int64_t at, const ForwardInput& input, const nn::Sequences& sequences, Tensor& x) const;

@@ -65,7 +65,7 @@ void SelfAttention::operator()(Run& run, const Site& site, const Tensor& x, cons
     cache->append(k, v);
     keys = cache->snapshot();
   }
-  AttentionSpec described = spec;
+  AttentionSpec described = sequences.described ? *sequences.described : spec;
   if (sequences.segments) described.topology.segments = sequences.segments;
   Tensor attended = run.arena.take({rows, heads * head_dim});
   Tensor out = heads_of(attended, sequences, 0, heads, head_dim);

@@ -45,6 +45,7 @@ struct Sequences {
   int64_t batch = 0, length = 0;
   std::optional<Segments> segments{};           // padding and packed documents
   const ops::RotaryAngles* rotation = nullptr;  // of every row
+  const AttentionSpec* described = nullptr;     // in place of the layer's own description
 };
 
 /// x·Wqkv → heads → fused attention → W_O, added to the residual.

@@ -130,6 +130,15 @@ class Looking(Case):
         about = self.ok("info", kept, "--json").json
         self.assertEqual((about["tokens"], about["families"][0]["name"], about["families"][0]["rows_kept"]), (1200, "dec", [[0, 1200]]))
 
+    def test_a_cut_pair_is_hidden_in_the_one_head_it_names(self):
+        def cells(head):
+            return self.ok("show", self.both, "abca", "--head", head, "--cut", "3/2@L0.H0", "--json").json["cells"]
+
+        self.assertIsNone(cells("L0.H0")[3][2])
+        self.assertIsNotNone(cells("L0.H1")[3][2])
+        message = '--cut: expected QUERIES/KEYS as 10:20/3:5, then @L3 or @L3.H5 for one layer or head, found "4:5"'
+        self.refused(2, message, "show", self.both, "abca", "--cut", "4:5")
+
     def test_windows_map_a_long_text_and_leave_other_pairs_unscored(self):
         text = "".join(random.Random(1).choice("abcdefgh") for _ in range(60))
         done = run("show", self.both, text, "--window", "24", "--overlap", "8", "--head", "L0.H0", "--json")

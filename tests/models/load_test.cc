@@ -188,6 +188,31 @@ TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
   }
 }
 
+// Cutting what nobody looks at changes nothing; cutting a key, or knocking out a head, changes what depends on it and nothing before it.
+TEST(Runs, EditsChangeWhatDependsOnThem) {
+  const auto model = load(golden_directory("llama", "gqa"), {.tokenizer = false});
+  const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
+  const auto hidden = [&](const Edits& edits) { return model->run(ids, {.edits = edits}).hidden.contiguous(); };
+  const auto differs = [&](const Tensor& a, const Tensor& b, int64_t token) {
+    return std::memcmp(a.data<float>() + token * a.size(2), b.data<float>() + token * b.size(2), static_cast<size_t>(a.size(2)) * 4) != 0;
+  };
+  const Tensor whole = hidden({});
+  const Tensor future = hidden({.cut = {{.queries = {0, 5}, .keys = {6, 8}}}});
+  const Tensor cut = hidden({.cut = {{.queries = {5, 6}, .keys = {2, 3}}}}), knocked = hidden({.knocked_out = {{0, 1}}});
+  for (int64_t token = 0; token < 8; ++token) {
+    EXPECT_FALSE(differs(whole, future, token)) << token;
+    EXPECT_EQ(differs(whole, cut, token), token >= 5) << token;
+    EXPECT_TRUE(differs(whole, knocked, token)) << token;
+  }
+  ModelCache cache;  // the same cut, a token at a time
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const RunOptions options{.edits = {.cut = {{.queries = {5, 6}, .keys = {2, 3}}}}};
+    const Tensor step = model->step({ids[i]}, cache, options).hidden;
+    EXPECT_LE(difference(step, cut.slice(1, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1)), 1e-5) << i;
+  }
+  EXPECT_THROW((void)hidden({.knocked_out = {{99, 0}}}), Error);
+}
+
 TEST(Runs, BidirectionalModelsDoNotStep) {
   const auto model = load(golden_directory("bert", "mlm"), {.tokenizer = false});
   ModelCache cache;
