@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "base/parallel.h"
+#include "clearhead/attend.h"
 
 namespace clearhead::bench {
 namespace {
@@ -176,19 +177,12 @@ Tensor random_tensor(Shape shape, uint32_t seed) {
   return tensor;
 }
 
+// As a prefill leaves them.
 PagedKeys random_pages(const Plan& plan, uint32_t seed) {
-  PagedKeys keys;
-  keys.length = plan.length, keys.key_heads = plan.key_heads, keys.d_k = keys.d_v = plan.d;
-  for (int64_t b = 0; b < plan.batch; ++b) {
-    keys.pages.emplace_back();
-    for (int64_t first = 0; first < plan.length; first += KeyPage::kLength) {
-      auto page = std::make_shared<KeyPage>();
-      page->keys = random_tensor({plan.key_heads, KeyPage::kLength / KeyPage::kPanel, plan.d, KeyPage::kPanel}, ++seed);
-      page->values = random_tensor({plan.key_heads, KeyPage::kLength, plan.d}, ++seed + 1000);
-      keys.pages.back().push_back(page);
-    }
-  }
-  return keys;
+  KeyCache cache;
+  const Shape shape = {plan.batch, plan.key_heads, plan.length, plan.d};
+  cache.append(random_tensor(shape, seed), random_tensor(shape, seed + 1000));
+  return cache.snapshot();
 }
 
 // One call's operands and results.

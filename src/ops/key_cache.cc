@@ -19,11 +19,17 @@ void check_appended(const char* name, const char* axes, const Tensor& tensor) {
   fail(ErrorCode::kShape, "cache: {}: expected f32 {}, found {} {}", name, axes, to_string(tensor.dtype()), to_string(tensor.shape()));
 }
 
-std::shared_ptr<KeyPage> empty_page(const PagedKeys& keys) {
-  auto page = std::make_shared<KeyPage>();
-  page->keys = Tensor::zeros({keys.key_heads, KeyPage::kLength / KeyPage::kPanel, keys.d_k, KeyPage::kPanel});
-  page->values = Tensor::zeros({keys.key_heads, KeyPage::kLength, keys.d_v});
-  return page;
+// Pages made together lie side by side: long streams over them stay in large pages of memory.
+std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t count) {
+  const Tensor all_keys = Tensor::zeros({count, keys.key_heads, KeyPage::kLength / KeyPage::kPanel, keys.d_k, KeyPage::kPanel});
+  const Tensor all_values = Tensor::zeros({count, keys.key_heads, KeyPage::kLength, keys.d_v});
+  std::vector<std::shared_ptr<KeyPage>> pages;
+  for (int64_t page = 0; page < count; ++page) {
+    pages.push_back(std::make_shared<KeyPage>());
+    pages.back()->keys = all_keys.select(0, page);
+    pages.back()->values = all_values.select(0, page);
+  }
+  return pages;
 }
 
 // Writes new keys [begin, end), counted from the first appended one, which stands at `length`, into the page that holds them all.
@@ -87,9 +93,9 @@ void KeyCache::append(const Tensor& k, const Tensor& v) {
   const int64_t added = k.size(2), length = keys_.length, first = length / KeyPage::kLength;
   const int64_t last = (length + added + KeyPage::kLength - 1) / KeyPage::kLength;  // pages once grown
   for (size_t b = 0; b < writable_.size(); ++b) {
-    while (static_cast<int64_t>(writable_[b].size()) < last) {
-      writable_[b].push_back(empty_page(keys_));
-      keys_.pages[b].push_back(writable_[b].back());
+    for (const auto& page : empty_pages(keys_, std::max<int64_t>(0, last - static_cast<int64_t>(writable_[b].size())))) {
+      writable_[b].push_back(page);
+      keys_.pages[b].push_back(page);
     }
   }
   const int64_t touched = std::max<int64_t>(0, last - first);
