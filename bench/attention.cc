@@ -137,6 +137,14 @@ std::vector<Plan> all_plans() {
   Plan window_plan = forward_plan("window512", 8, 4096, 64, true, false);
   window_plan.spec.topology = causal(511);
   plans.push_back(window_plan);
+  for (const int64_t length : {8192, 32768, 131072}) {  // cost follows the pairs
+    Plan window_of = forward_plan("window512", 1, length, 64, true, false);
+    window_of.spec.topology = causal(511);
+    plans.push_back(window_of);
+    Plan big_bird_of = forward_plan("bigbird64", 1, length, 64, false, false);
+    big_bird_of.spec.topology.lists = big_bird(length);
+    plans.push_back(big_bird_of);
+  }
   add_rule_plans(plans);
   for (const float query_size : {0.1F, 1.0F, 5.0F}) {
     plans.push_back(normaliser_plan("sparsemax", Sparsemax{}, query_size, 64));
@@ -294,6 +302,10 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
 
 double forward_flops(const Plan& plan) {
   double pairs = 0;
+  if (const auto& lists = plan.spec.topology.lists) {  // whole blocks: the last one is full where they are used here
+    pairs = static_cast<double>(lists->keys.size(2) * lists->query_block * lists->key_block);
+    return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
+  }
   for (int64_t i = 0; i < plan.length; ++i) {
     const Band& band = (plan.kind == Kind::kAgainstTwin ? plan.twin : plan.spec).topology.band;
     const int64_t low = band.back ? std::max<int64_t>(0, i - *band.back) : 0,

@@ -224,6 +224,26 @@ inline void for_each_entry(const ScoreView& view, const QueryBlock& block, int64
   }
 }
 
+// The first key from `key` on for which a query of the block has an entry; INT64_MAX: none.
+inline int64_t next_listed(const ScoreView& view, const QueryBlock& block, int64_t key) {
+  int64_t next = INT64_MAX, last_block = -1;
+  for (int lane = 0; lane < block.vectors * kLanes; ++lane) {
+    const int64_t query = block.query[lane], query_block = query / view.lists.query_block;
+    if (query_block == last_block) continue;
+    last_block = query_block;
+    const int64_t entry = view.lists.first_entry(query, key);
+    if (entry < view.lists.end_of(query)) next = std::min(next, std::max(key, view.lists.blocks[entry] * view.lists.key_block));
+  }
+  return next;
+}
+
+// The first tile from `tile` on that the lists of the block show anything of, `end` if there is none before it; without lists, `tile`.
+inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t tile, int64_t end) {
+  if (!view.lists) return tile;
+  const int64_t key = next_listed(view, block, tile);
+  return key < end ? key / kKeyTile * kKeyTile : end;
+}
+
 // Clears the bits of visible[key − begin] whose lane has no entry for the key.
 inline HWY_NOINLINE void keep_listed(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
   uint64_t listed[kKeyTile] = {};

@@ -99,6 +99,7 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   sight.begin = std::max(of.begin, block.first_key());
   sight.end = std::min({of.end, view.key_length, block.last_key()});
   if (!sight.empty() && view.key_segments) look_at_segments(view, block, sight);
+  if (!sight.empty() && view.lists && next_listed(view, block, sight.begin) >= sight.end) sight.end = sight.begin;
   const Shown shown = sight.empty() ? Shown::kNone : shown_by_rule(view, block, sight);
   if (shown == Shown::kNone) sight.end = sight.begin;
   const bool ruled = shown == Shown::kMixed;
