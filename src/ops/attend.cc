@@ -64,11 +64,12 @@ AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const At
   return record;
 }
 
-void check_like(const char* name, const Tensor& tensor, const AttentionShape& shape) {
-  check_tensor(name, "[batch, head, query, d_v]", tensor);
+// Of the output, or of its gradient.
+void check_output(const char* name, const Tensor& tensor, const AttentionShape& shape) {
   const Shape expected = {shape.batch, shape.heads, shape.queries, shape.d_v};
-  if (tensor.shape() != expected)
-    fail(ErrorCode::kShape, "attend: {}: expected {}, found {}", name, to_string(expected), to_string(tensor.shape()));
+  if (tensor.defined() && tensor.dtype() == DType::kF32 && tensor.shape() == expected) return;
+  fail(ErrorCode::kShape, "attend: {}: expected f32 {}, found {} {}", name, to_string(expected), to_string(tensor.dtype()),
+       to_string(tensor.shape()));
 }
 
 Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
@@ -95,8 +96,8 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   }
   record.check_fresh();
   const AttentionShape shape = checked(record.q, record.keys, v, record.spec);
-  check_like("out", out, shape);
-  check_like("d_out", d_out, shape);
+  check_output("out", out, shape);
+  check_output("d_out", d_out, shape);
   if (const auto missing = backend().backward_refusal(record.spec, shape)) {
     fail(ErrorCode::kUnsupported, "attend_gradients: backend \"{}\": {}", backend().name, *missing);
   }
@@ -118,11 +119,7 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
 
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out) {
   const AttentionShape shape = checked(q, keys, v, spec);
-  const Shape expected = {shape.batch, shape.heads, shape.queries, shape.d_v};
-  if (!out.defined() || out.dtype() != DType::kF32 || out.shape() != expected) {
-    fail(ErrorCode::kShape, "attend: out: expected f32 {}, found {} {}", to_string(expected), to_string(out.dtype()),
-         to_string(out.shape()));
-  }
+  check_output("out", out, shape);
   return run(q, keys, v, spec, shape, out);
 }
 

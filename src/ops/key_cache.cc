@@ -93,7 +93,9 @@ void KeyCache::append(const Tensor& k, const Tensor& v) {
   const int64_t added = k.size(2), length = keys_.length, first = length / KeyPage::kLength;
   const int64_t last = (length + added + KeyPage::kLength - 1) / KeyPage::kLength;  // pages once grown
   for (size_t b = 0; b < writable_.size(); ++b) {
-    for (const auto& page : empty_pages(keys_, std::max<int64_t>(0, last - static_cast<int64_t>(writable_[b].size())))) {
+    const int64_t missing = last - static_cast<int64_t>(writable_[b].size());
+    if (missing <= 0) continue;
+    for (const auto& page : empty_pages(keys_, missing)) {
       writable_[b].push_back(page);
       keys_.pages[b].push_back(page);
     }

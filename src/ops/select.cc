@@ -9,35 +9,11 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "clearhead/attend.h"
+#include "spec/lists.h"
 #include "spec/visible.h"
 
 namespace clearhead {
 namespace {
-
-// lists[(batch·heads + head)·query blocks + query block] → one tensor of each kind, padded to the longest head.
-Lists gathered(const std::vector<std::vector<int32_t>>& lists, int64_t batch, int64_t heads, int64_t query_block, int64_t key_block) {
-  const int64_t maps = batch * heads, blocks = maps > 0 ? static_cast<int64_t>(lists.size()) / maps : 0;
-  std::vector<int64_t> totals(static_cast<size_t>(maps), 0);
-  for (int64_t i = 0; i < maps * blocks; ++i)
-    totals[static_cast<size_t>(i / blocks)] += static_cast<int64_t>(lists[static_cast<size_t>(i)].size());
-  const int64_t most = maps > 0 ? *std::max_element(totals.begin(), totals.end()) : 0;
-  if (most > INT32_MAX) fail(ErrorCode::kUnsupported, "select: {} entries in one head; lists hold up to 2^31 - 1", most);
-  Lists out{.query_block = query_block, .key_block = key_block};
-  out.offsets = Tensor::zeros({batch, heads, blocks + 1}, DType::kI32);
-  out.keys = Tensor::zeros({batch, heads, most}, DType::kI32);
-  int32_t* offsets = maps > 0 ? out.offsets.mutable_data<int32_t>() : nullptr;
-  int32_t* keys = maps * most > 0 ? out.keys.mutable_data<int32_t>() : nullptr;
-  for (int64_t map = 0; map < maps; ++map) {
-    int32_t total = 0;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const auto& list = lists[static_cast<size_t>(map * blocks + b)];
-      std::copy(list.begin(), list.end(), keys + map * most + total);
-      total += static_cast<int32_t>(list.size());
-      offsets[map * (blocks + 1) + b + 1] = total;
-    }
-  }
-  return out;
-}
 
 AttentionShape shape_of(const char* what, const Tensor& q, const Tensor& k) {
   for (const Tensor* tensor : {&q, &k}) {

@@ -1,28 +1,36 @@
 // Lists made from what people have: a graph's edges, a pattern of blocks.
+#include "spec/lists.h"
+
 #include <algorithm>
 #include <numeric>
 
 #include "base/format.h"
 #include "base/random.h"
-#include "clearhead/spec.h"
 
 namespace clearhead {
-namespace {
-
-// One map's lists, from the keys of each query block.
-Lists lists_of(const std::vector<std::vector<int32_t>>& blocks, int64_t query_block, int64_t key_block) {
-  std::vector<int32_t> offsets = {0}, keys;
-  for (const auto& list : blocks) {
-    keys.insert(keys.end(), list.begin(), list.end());
-    offsets.push_back(static_cast<int32_t>(keys.size()));
+Lists gathered(const std::vector<std::vector<int32_t>>& lists, int64_t batch, int64_t heads, int64_t query_block, int64_t key_block) {
+  const int64_t maps = batch * heads, blocks = maps > 0 ? static_cast<int64_t>(lists.size()) / maps : 0;
+  std::vector<int64_t> totals(static_cast<size_t>(maps), 0);
+  for (int64_t i = 0; i < maps * blocks; ++i)
+    totals[static_cast<size_t>(i / blocks)] += static_cast<int64_t>(lists[static_cast<size_t>(i)].size());
+  const int64_t most = maps > 0 ? *std::max_element(totals.begin(), totals.end()) : 0;
+  if (most > INT32_MAX) fail(ErrorCode::kUnsupported, "lists: {} entries in one head; lists hold up to 2^31 - 1", most);
+  Lists out{.query_block = query_block, .key_block = key_block};
+  out.offsets = Tensor::zeros({batch, heads, blocks + 1}, DType::kI32);
+  out.keys = Tensor::zeros({batch, heads, most}, DType::kI32);
+  int32_t* offsets = maps > 0 ? out.offsets.mutable_data<int32_t>() : nullptr;
+  int32_t* keys = maps * most > 0 ? out.keys.mutable_data<int32_t>() : nullptr;
+  for (int64_t map = 0; map < maps; ++map) {
+    int32_t total = 0;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const auto& list = lists[static_cast<size_t>(map * blocks + b)];
+      std::copy(list.begin(), list.end(), keys + map * most + total);
+      total += static_cast<int32_t>(list.size());
+      offsets[map * (blocks + 1) + b + 1] = total;
+    }
   }
-  return {.query_block = query_block,
-          .key_block = key_block,
-          .offsets = Tensor::from(offsets, {1, 1, static_cast<int64_t>(offsets.size())}),
-          .keys = Tensor::from(keys, {1, 1, static_cast<int64_t>(keys.size())})};
+  return out;
 }
-
-}  // namespace
 
 Graph graph(const Tensor& edges, int64_t queries) {
   if (!edges.defined() || edges.dtype() != DType::kI32 || edges.rank() != 2 || edges.size(0) != 2) {
@@ -80,7 +88,7 @@ Lists big_bird(int64_t length, const BigBird& pattern) {
       if (sees[static_cast<size_t>(k)] != 0) lists[static_cast<size_t>(b)].push_back(static_cast<int32_t>(k));
     }
   }
-  return lists_of(lists, pattern.block, pattern.block);
+  return gathered(lists, 1, 1, pattern.block, pattern.block);
 }
 
 }  // namespace clearhead

@@ -498,6 +498,18 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
+Tensor with(const Tensor& tensor, int64_t position, float value) {
+  Tensor copy = tensor.clone();
+  float* first = copy.mutable_data<float>();
+  for (int64_t h = 0; h < copy.size(1); ++h) std::fill_n(first + (h * copy.size(2) + position) * copy.size(3), copy.size(3), value);
+  return copy;
+}
+
+std::vector<float> row_of(const Tensor& tensor, int64_t head, int64_t row) {
+  const float* first = tensor.data<float>() + (head * tensor.size(2) + row) * tensor.size(3);
+  return {first, first + tensor.size(3)};
+}
+
 PagedKeys paged(const Tensor& k, const Tensor& v) {
   KeyCache cache;
   int64_t at = 0;

@@ -54,6 +54,11 @@ AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, 
 bool same_bits(const Tensor& a, const Tensor& b);
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b);
 
+/// A copy with every channel of one position set, of every head of one sequence.
+Tensor with(const Tensor& tensor, int64_t position, float value);
+/// Row `row` of a head of one sequence; contiguous.
+std::vector<float> row_of(const Tensor& tensor, int64_t head, int64_t row);
+
 /// Pages filled from tensors, in appends of uneven size.
 PagedKeys paged(const Tensor& k, const Tensor& v);
 

@@ -77,19 +77,6 @@ Inputs inputs(int64_t width = 24) {
   return {normal(random, {1, 2, kLength, width}), normal(random, {1, 1, kLength, width}), normal(random, {1, 1, kLength, width})};
 }
 
-// A copy with every channel of one position set.
-Tensor with(const Tensor& tensor, int64_t position, float value) {
-  Tensor copy = tensor.clone();
-  float* first = copy.mutable_data<float>();
-  for (int64_t h = 0; h < copy.size(1); ++h) std::fill_n(first + (h * copy.size(2) + position) * copy.size(3), copy.size(3), value);
-  return copy;
-}
-
-std::vector<float> row_of(const Tensor& out, int64_t head, int64_t query) {
-  const float* first = out.data<float>() + (head * out.size(2) + query) * out.size(3);
-  return {first, first + out.size(3)};
-}
-
 bool all_nan(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::isnan(value); });
 }

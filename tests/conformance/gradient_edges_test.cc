@@ -153,18 +153,6 @@ Inputs inputs() {
           normal(random, {1, 2, kLength, 17})};
 }
 
-Tensor with(const Tensor& tensor, int64_t position, float value) {
-  Tensor copy = tensor.clone();
-  float* first = copy.mutable_data<float>();
-  for (int64_t h = 0; h < copy.size(1); ++h) std::fill_n(first + (h * copy.size(2) + position) * copy.size(3), copy.size(3), value);
-  return copy;
-}
-
-std::vector<float> row_of(const Tensor& tensor, int64_t head, int64_t row) {
-  const float* first = tensor.data<float>() + (head * tensor.size(2) + row) * tensor.size(3);
-  return {first, first + tensor.size(3)};
-}
-
 bool any_finite(const std::vector<float>& values) {
   return std::any_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
 }

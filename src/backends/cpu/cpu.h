@@ -10,12 +10,14 @@
 //   forward_split-inl.h  the same, split over keys too           │
 //   forward_strip-inl.h  sparsemax, entmax: all keys of a block │
 //   forward_each-inl.h  sigmoid, hard: scores as they come     │
+//   after-inl.h     dropout and the Gaussian, pair by pair      │
 //   weight-inl.h    a weight from its score, for every normaliser │
 //   forward_decode-inl.h  few queries, keys in chunks           │
 //   forward_list-inl.h  keys by lists, query by query           │
-//   backward.cc, backward-inl.h  gradients: strips of queries over chunks of keys
+//   backward.cc, backward-inl.h  gradients: strips of queries over chunks of keys │
 //   weights.cc      scores and weights of any rows and keys      │
-//   sweep.cc, sweep_block-inl.h  statistics of whole maps       ┘
+//   sweep.cc, sweep_block-inl.h, sweep_list-inl.h  statistics of whole maps ┘
+//   dense, dnnl, narrow  linear layers in f32, and with weights in 16 or 8 bits
 #pragma once
 
 #include <cstdint>

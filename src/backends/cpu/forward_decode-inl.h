@@ -246,6 +246,29 @@ inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
 
 // --- one sub-block -------------------------------------------------------------------------------------------------------------------------
 
+// `count` scores of one row, whole vectors, become weights 2^(s − m) in place; m, ℓ and o [width, whole vectors] follow.
+HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& m, float& l, float* HWY_RESTRICT o, int64_t width) {
+  const F32 d;
+  Floats largest = hn::Set(d, kHidden);
+  for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j));
+  const float top = hn::GetLane(hn::MaxOfLanes(d, largest));
+  if (top > m + 8.0F) {
+    const float to = std::ceil(top);
+    const Floats factor = exp2_shifted(hn::Set(d, m), hn::Set(d, to));
+    for (int64_t c = 0; c < width; c += kLanes) hn::Store(hn::Load(d, o + c) * factor, d, o + c);
+    l *= hn::GetLane(factor);
+    m = to;
+  }
+  const Floats shift = hn::Set(d, m);
+  Floats sum = hn::Zero(d);
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const Floats e = exp2_shifted(hn::Load(d, s + j), shift);
+    hn::Store(e, d, s + j);
+    sum = sum + e;
+  }
+  l += hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
 // Scores of keys [begin, end) of row r become weights 2^(s − m), in place; m, ℓ and O follow.
 inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
   const F32 d;
@@ -264,26 +287,8 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
       hide_along_keys(*view.visible, static_cast<float>(view.position_of(row.query)), count, s, block.rules);
     }
   }
-  Floats largest = hn::Set(d, kHidden);
-  for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j));
-  const float top = hn::GetLane(hn::MaxOfLanes(d, largest));
   if (block.careful) std::copy(s, s + count, block.raw + r * block.sub_block);
-  if (top > row.m + 8.0F) {
-    const float to = std::ceil(top);
-    const Floats factor = exp2_shifted(hn::Set(d, row.m), hn::Set(d, to));
-    float* o = block.o + r * block.d_v_padded;
-    for (int64_t c = 0; c < block.d_v_padded; c += kLanes) hn::Store(hn::Load(d, o + c) * factor, d, o + c);
-    row.l *= hn::GetLane(factor);
-    row.m = to;
-  }
-  const Floats shift = hn::Set(d, row.m);
-  Floats sum = hn::Zero(d);
-  for (int64_t j = 0; j < count; j += kLanes) {
-    const Floats e = exp2_shifted(hn::Load(d, s + j), shift);
-    hn::Store(e, d, s + j);
-    sum = sum + e;
-  }
-  row.l += hn::GetLane(hn::SumOfLanes(d, sum));
+  softmax_along_keys(s, count, row.m, row.l, block.o + r * block.d_v_padded, block.d_v_padded);
 }
 
 // o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. `ahead` are the rows to prefetch, line

@@ -189,7 +189,8 @@ inline void hard_block(const ForwardPlan& plan, int64_t batch, int64_t head, con
     hard.high[i] = static_cast<uint32_t>(noise >> 32);
   }
   const int64_t last = queries.last_key();
-  for (int64_t tile = std::min(queries.first_key(), last) / kKeyTile * kKeyTile; tile < last; tile += kKeyTile) {
+  const int64_t first = std::min(queries.first_key(), last) / kKeyTile * kKeyTile;
+  for (int64_t tile = next_tile(view, queries, first, last); tile < last; tile = next_tile(view, queries, tile + kKeyTile, last)) {
     const TileSight sight = prepare_tile(view, queries, scratch, tile);
     if (!sight.empty()) for_each_group(view, queries, scratch, sight, hard);
   }

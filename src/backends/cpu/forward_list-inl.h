@@ -183,29 +183,6 @@ inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const Value
   if (c < values.d_v) add_listed<1, true>(listed.score, rows, listed.count, c, hn::FirstN(d, static_cast<size_t>(values.d_v - c)), o);
 }
 
-// Scores become 2^(s − m), in place; m, ℓ and o follow.
-inline void weigh_listed(ListedKeys& listed, float& m, float& l, float* o, int64_t d_v) {
-  const F32 d;
-  Floats largest = hn::Set(d, kHidden);
-  for (int64_t i = 0; i < listed.count; i += kLanes) largest = hn::Max(largest, hn::Load(d, listed.score + i));
-  const float top = hn::GetLane(hn::MaxOfLanes(d, largest));
-  if (top > m + 8.0F) {
-    const float to = std::ceil(top);
-    const Floats factor = exp2_shifted(hn::Set(d, m), hn::Set(d, to));
-    for (int64_t c = 0; c < d_v; c += kLanes) hn::Store(hn::Load(d, o + c) * factor, d, o + c);
-    l *= hn::GetLane(factor);
-    m = to;
-  }
-  const Floats shift = hn::Set(d, m);
-  Floats sum = hn::Zero(d);
-  for (int64_t i = 0; i < listed.count; i += kLanes) {
-    const Floats e = exp2_shifted(hn::Load(d, listed.score + i), shift);
-    hn::Store(e, d, listed.score + i);
-    sum = sum + e;
-  }
-  l += hn::GetLane(hn::SumOfLanes(d, sum));
-}
-
 // Brings the next row's neighbours near while this one's are worked on.
 inline void fetch_neighbours(const ScoreView& view, const ValueView& values, int64_t row) {
   if (row >= view.rows || view.lists.key_block != 1 || view.pages) return;
@@ -239,7 +216,7 @@ inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, c
   while (keys.next(memory.listed)) {
     score_listed(keys, memory.copies, memory.listed);
     if (memory.listed.count == 0) continue;
-    weigh_listed(memory.listed, m, l, memory.o, plan.d_v);
+    softmax_along_keys(memory.listed.score, round_up(memory.listed.count, kLanes), m, l, memory.o, round_up(plan.d_v, kLanes));
     add_listed_values(memory.listed, values, view.key_length, memory.o);
   }
   const bool is_empty = l == 0;

@@ -307,7 +307,7 @@ inline void attend_strip(const ScoreView& view, const ValueView& values, const Q
                          ThresholdBlock& strip) {
   const int64_t last = queries.last_key(), first = std::min(queries.first_key(), last) / kKeyTile * kKeyTile;
   strip.reset(first);
-  for (int64_t tile = first; tile < last; tile += kKeyTile) {
+  for (int64_t tile = next_tile(view, queries, first, last); tile < last; tile = next_tile(view, queries, tile + kKeyTile, last)) {
     const TileSight sight = prepare_tile(view, queries, scratch, tile);
     if (!sight.empty()) for_each_group(view, queries, scratch, sight, strip);
   }

@@ -273,9 +273,8 @@ inline void attend_tiles(const ScoreView& view, const ValueView& values, const Q
                          Block& softmax) {
   softmax.reset();
   const int64_t last = std::min<int64_t>(queries.last_key(), keys.end);
-  for (int64_t tile = std::max(keys.begin, queries.first_key() / kKeyTile * kKeyTile);; tile += kKeyTile) {
-    if (tile < last) tile = next_tile(view, queries, tile, last);
-    if (tile >= last) return;
+  const int64_t first = std::max(keys.begin, queries.first_key() / kKeyTile * kKeyTile);
+  for (int64_t tile = next_tile(view, queries, first, last); tile < last; tile = next_tile(view, queries, tile + kKeyTile, last)) {
     const TileSight sight = prepare_tile(view, queries, scratch, tile);
     if (sight.empty()) continue;
     softmax.begin_tile(tile);

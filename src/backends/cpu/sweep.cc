@@ -97,7 +97,9 @@ void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& 
   block.begin_block();
   const bool biased = terms_may_hide(view);
   const Range keys{std::max(queries.first_key(), plan.looked_keys.begin), std::min(queries.last_key(), plan.looked_keys.end)};
-  for (int64_t tile = keys.begin / kKeyTile * kKeyTile; tile < keys.end; tile += kKeyTile) {
+  const int64_t first = keys.begin / kKeyTile * kKeyTile;
+  for (int64_t tile = next_tile(view, queries, first, keys.end); tile < keys.end;
+       tile = next_tile(view, queries, tile + kKeyTile, keys.end)) {
     TileSight sight = prepare_tile(view, queries, scratch, tile);
     sight.begin = std::max(sight.begin, plan.looked_keys.begin / kRows * kRows);
     sight.end = std::min(sight.end, plan.looked_keys.end);
