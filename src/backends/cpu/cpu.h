@@ -5,6 +5,7 @@
 //   simd-inl.h      vectors, 2^x, tanh, e^x, ln x               ┐
 //   pack-inl.h      queries, biases, masks into lanes           │ compiled once per instruction set,
 //   rule_run.cc, rule-inl.h  rules over arrays; lines and pairs in kernels │
+//   pair-inl.h      what a channel of q and k adds to a score   │
 //   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
 //   forward_split-inl.h  the same, split over keys too           │

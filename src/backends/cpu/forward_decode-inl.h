@@ -74,21 +74,22 @@ HWY_INLINE const float* panel_at(const ScoreView& view, int64_t key) {
 }
 
 // Scores of 16 keys for N rows. q: [d_k][N]. `ahead` is the panel to prefetch, line by line.
-template <int N>
-HWY_INLINE void score_panel(const float* HWY_RESTRICT panel, const float* HWY_RESTRICT ahead, const float* HWY_RESTRICT q, int64_t d_k,
-                            float* to, int64_t row_stride) {
+template <int N, class Step>
+HWY_INLINE void score_panel(Step step, const float* HWY_RESTRICT panel, const float* HWY_RESTRICT ahead, const float* HWY_RESTRICT q,
+                            int64_t d_k, float* to, int64_t row_stride) {
   const F32 d;
   Floats sum[N * kPanelVectors];
   unroll<N * kPanelVectors>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
 #pragma GCC unroll 2
   for (int64_t channel = 0; channel < d_k; ++channel) {
     hwy::Prefetch(ahead + channel * 16);
+    step.enter(channel);
     Floats keys[kPanelVectors];
     unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { keys[v] = hn::Load(d, panel + channel * 16 + v * kLanes); });
     unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
       const Floats x = hn::Set(d, q[channel * N + r]);
-      unroll<kPanelVectors>(
-          [&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * kPanelVectors + v] = hn::MulAdd(keys[v], x, sum[r * kPanelVectors + v]); });
+      unroll<kPanelVectors>([&](auto v)
+                                CLEARHEAD_INLINE_LAMBDA { sum[r * kPanelVectors + v] = step(keys[v], x, sum[r * kPanelVectors + v]); });
     });
   }
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
@@ -117,8 +118,8 @@ struct KeyLines {
 };
 
 // The same for kLanes row-major keys: four channels of all of them are transposed, then used.
-template <int N, bool kFetch>
-HWY_INLINE void score_rows(const float* const* keys, KeyLines ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
+template <int N, bool kFetch, class Step>
+HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                            int64_t row_stride) {
   const F32 d;
   Floats sum[N];
@@ -130,14 +131,16 @@ HWY_INLINE void score_rows(const float* const* keys, KeyLines ahead, const float
     unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(keys, r, channel); });
     transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
     unroll<4>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
-      unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum[r] = hn::MulAdd(t[c], hn::Set(d, q[(channel + c) * N + r]), sum[r]); });
+      step.enter(channel + c);
+      unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum[r] = step(t[c], hn::Set(d, q[(channel + c) * N + r]), sum[r]); });
     });
   }
   for (; channel < d_k; ++channel) {
     alignas(64) float column[kLanes];
     for (int i = 0; i < kLanes; ++i) column[i] = keys[i][channel];
     const Floats t = hn::Load(d, column);
-    unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum[r] = hn::MulAdd(t, hn::Set(d, q[channel * N + r]), sum[r]); });
+    step.enter(channel);
+    unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum[r] = step(t, hn::Set(d, q[channel * N + r]), sum[r]); });
   }
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r], d, to + r * row_stride); });
 }
@@ -151,7 +154,7 @@ inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin
     for (int64_t key = begin; key < end; key += 16) {
       const float *panel = panel_at(view, key), *ahead = panel_at(view, key + panels_ahead * 16);
       for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-        score_panel<n>(panel, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
+        score_panel<n>(DotStep(), panel, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
       });
     }
     return;
@@ -163,9 +166,9 @@ inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin
     for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
       float* to = block.s + row * stride + (key - begin);
       if (row == 0) {
-        score_rows<n, true>(keys, ahead, block.q + row * d_k, d_k, to, stride);
+        score_rows<n, true>(DotStep(), keys, ahead, block.q + row * d_k, d_k, to, stride);
       } else {
-        score_rows<n, false>(keys, ahead, block.q + row * d_k, d_k, to, stride);
+        score_rows<n, false>(DotStep(), keys, ahead, block.q + row * d_k, d_k, to, stride);
       }
     });
   }

@@ -24,6 +24,7 @@
 #include <limits>
 
 #include "backends/cpu/pack-inl.h"
+#include "backends/cpu/pair-inl.h"
 #include "backends/cpu/rule-inl.h"
 #include "backends/cpu/score_view.h"
 #include "backends/cpu/simd-inl.h"
@@ -145,27 +146,37 @@ struct Panel {
   HWY_INLINE void next_channel() { p += KeyPage::kPanel; }
 };
 
-// --- q·k -----------------------------------------------------------------------------------------------------------------------------------
+// --- the pair ------------------------------------------------------------------------------------------------------------------------------
 
-// s += keys·qt. qt: [d_k][kBlock] from the first of V vectors.
-template <int V, class Address>
-HWY_INLINE void add_dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+// s becomes the chain of `step` over ascending channels, on from what it is. qt: [d_k][kBlock] from the first of V vectors.
+template <int V, class Step, class Address>
+HWY_INLINE void add_channels(Step step, const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
   const F32 d;
 #pragma GCC unroll 2
   for (int64_t channel = 0; channel < d_k; ++channel) {
     Floats q[V];
+    step.enter(channel);
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { q[v] = hn::Load(d, qt + v * kLanes); });
     unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
       const Floats k = hn::Set(d, *keys.template at<r>());
-      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = hn::MulAdd(k, q[v], s.c[r * V + v]); });
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = step(k, q[v], s.c[r * V + v]); });
     });
     qt += kBlock;
     keys.next_channel();
   }
 }
+template <int V>
+HWY_INLINE void clear(Scores<V>& s) {
+  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Zero(F32()); });
+}
+// s += keys·qt
+template <int V, class Address>
+HWY_INLINE void add_dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+  add_channels<V>(DotStep(), qt, keys, d_k, s);
+}
 template <int V, class Address>
 HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
-  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Zero(F32()); });
+  clear(s);
   add_dot_products<V>(qt, keys, d_k, s);
 }
 

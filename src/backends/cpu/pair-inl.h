@@ -1,0 +1,27 @@
+// What one channel of q and k adds to a score: the step of the one chain that every kernel goes along. Included once per target.
+//
+//   s ← step(k_c, q_c, s)      c = 0, 1, …, from s = 0
+//
+// Lanes may be queries or keys: a step treats q and k alike, so the bits of a score do not depend on which kernel made it.
+#if defined(CLEARHEAD_CPU_PAIR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_PAIR_INL_H_
+#undef CLEARHEAD_CPU_PAIR_INL_H_
+#else
+#define CLEARHEAD_CPU_PAIR_INL_H_
+#endif
+
+#include "backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+/// q·k
+struct DotStep {
+  HWY_INLINE void enter(int64_t) {}
+  HWY_INLINE Floats operator()(Floats k, Floats q, Floats s) const { return hn::MulAdd(k, q, s); }
+};
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
