@@ -116,6 +116,20 @@ void expect_bounded_sweep(const Backend& backend, const Tensor& q, const Keys& k
   EXPECT_LT(memory("VmHWM") - before, kAllowed) << "sweep";
 }
 
+// Eight keys of every query.
+Lists random_edges(Random& random, int64_t queries, int64_t keys) {
+  constexpr int64_t kNeighbours = 8;
+  const Tensor draws = normal(random, {queries * kNeighbours});
+  Tensor edges = Tensor::zeros({2, queries * kNeighbours}, DType::kI32);
+  for (int64_t n = 0; n < queries * kNeighbours; ++n) {
+    const double unit = 0.5 * std::erfc(-static_cast<double>(draws.data<float>()[n]) / std::sqrt(2.0));
+    edges.mutable_data<int32_t>()[n] = static_cast<int32_t>(n / kNeighbours);
+    edges.mutable_data<int32_t>()[queries * kNeighbours + n] =
+        static_cast<int32_t>(std::min(static_cast<double>(keys) - 1, unit * static_cast<double>(keys)));
+  }
+  return graph(edges, queries).lists;
+}
+
 // Runs in the child: every kind of description at 16,384.
 TEST(MemoryChild, DISABLED_EveryDescription) {
   const Backend& backend = table_of_child();
@@ -144,6 +158,9 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded(backend, "rules", ruled, q, k, v);
   expect_bounded(backend, "mask", mask, q, k, v);
   expect_bounded(backend, "segments", segments, q, k, v);
+  AttentionSpec listed;
+  listed.topology.lists = random_edges(random, queries, kKeys);
+  expect_bounded(backend, "edges", listed, q, k, v);
   expect_bounded(backend, "sinks", {.topology = causal(), .normaliser = Softmax{normal(random, {2})}}, q, k, v);
   expect_bounded(backend, "sparsemax", {.normaliser = Sparsemax{}}, q, k, v);
   expect_bounded(backend, "entmax-1.5", {.topology = causal(), .normaliser = Entmax15{}}, q, k, v);

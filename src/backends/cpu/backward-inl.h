@@ -50,6 +50,54 @@ struct TermGradient {
   double* const* d_tables = nullptr;    // [table][entry]
 };
 
+// Some pairs of a rule that is run again, then backwards. `room`: RuleReverse::group_floats().
+struct RuleGroup {
+  const RuleReverse& rule;
+  RuleFrame frame;
+  float *scores, *gradients, *keys_of_rows, *sums;  // scores: natural units, filled by the caller
+
+  RuleGroup(const RuleReverse& of, float* room, int64_t rows, int64_t vectors) : rule(of), scores(room) {
+    const int64_t step = RuleProgram::kGroupFloats;
+    gradients = scores + rule.code.slots * step;
+    keys_of_rows = gradients + rule.code.slots * step;
+    sums = keys_of_rows + RuleProgram::kExpandedFloats;
+    frame.rows = rows;
+    frame.vectors = vectors;
+    frame.own = scores;
+    frame.own_step = step;
+  }
+  RuleBankView& bank(RuleBank which) { return frame.banks[static_cast<size_t>(which)]; }
+
+  // *at(row, vector), the gradient of what the rule gave, becomes that of the scores.
+  template <class At>
+  void reverse(const ScoreTerm& term, const TermGradient& to, At&& at) {
+    const F32 d;
+    const int64_t step = frame.own_step;
+    bank(RuleBank::kScalar) = {to.rule_scalars, RuleProgram::kScalarFloats, 0, 0};
+    run_rule(*term.rule.program, rule.code, frame);
+    std::fill(gradients, gradients + rule.code.slots * step, 0.0F);
+    std::fill(sums, sums + rule.scalar_count() * RuleProgram::kScalarFloats, 0.0F);
+    const auto for_each = [&](auto&& f) {
+      for (int64_t r = 0, i = 0; r < frame.rows; ++r) {
+        for (int64_t v = 0; v < frame.vectors; ++v, i += kLanes) f(at(r, v), i);
+      }
+    };
+    for_each([&](const float* from, int64_t i) {
+      const Floats u = hn::Load(d, from);
+      if (rule.result.bank == RuleBank::kOwn) hn::Store(u, d, gradients + rule.result.slot * step + i);
+      if (rule.result.bank == RuleBank::kScalar) {
+        float* sum = sums + rule.result.slot * RuleProgram::kScalarFloats;
+        hn::Store(hn::Load(d, sum) + u, d, sum);
+      }
+    });
+    reverse_rule(*term.rule.program, rule, frame, {gradients, sums, to.d_tables});
+    for_each([&](float* d_score, int64_t i) { hn::Store(hn::Load(d, gradients + i), d, d_score); });
+    for (int64_t slot = 0; slot < rule.scalar_count(); ++slot) {
+      to.d_scalars[slot] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums + slot * RuleProgram::kScalarFloats))));
+    }
+  }
+};
+
 // 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
 struct StripBlock {
   QueryBlock queries;
@@ -343,43 +391,14 @@ struct BlockGradients {
   HWY_NOINLINE void reverse_rule_term(const ScoreTerm& term, const TermGradient& to, int vectors, float* d_scores, int64_t key,
                                       int first_vector) const {
     const F32 d;
-    const RuleReverse& rule = *to.rule;
-    const int64_t step = RuleProgram::kGroupFloats, row = vectors * kLanes;
-    float *values = scratch->rule, *gradients = values + rule.code.slots * step, *keys_of_rows = gradients + rule.code.slots * step,
-          *sums = keys_of_rows + RuleProgram::kExpandedFloats;
+    RuleGroup group(*to.rule, scratch->rule, kRows, vectors);
     const float* before = before_of(term);
-    for (int64_t i = 0; i < kRows * row; i += kLanes) hn::Store(hn::Load(d, before + i) * hn::Set(d, 0.693147180559945F), d, values + i);
-    for (int r = 0; r < kRows; ++r) hn::Store(hn::Set(d, static_cast<float>(key + r)), d, keys_of_rows + r * kLanes);
-    RuleFrame frame;
-    frame.rows = kRows;
-    frame.vectors = vectors;
-    frame.own = values;
-    frame.own_step = step;
-    frame.banks[static_cast<size_t>(RuleBank::kScalar)] = {to.rule_scalars, RuleProgram::kScalarFloats, 0, 0};
-    frame.banks[static_cast<size_t>(RuleBank::kLane)] = {block->queries.position + first_vector * kLanes, 0, 0, kLanes};
-    frame.banks[static_cast<size_t>(RuleBank::kKey)] = {keys_of_rows, 0, kLanes, 0};
-    run_rule(*term.rule.program, rule.code, frame);
-    std::fill(gradients, gradients + rule.code.slots * step, 0.0F);
-    std::fill(sums, sums + rule.scalar_count() * RuleProgram::kScalarFloats, 0.0F);
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < vectors; ++v) {
-        const Floats u = hn::Load(d, d_scores + r * kBlock + v * kLanes);
-        if (rule.result.bank == RuleBank::kOwn) hn::Store(u, d, gradients + rule.result.slot * step + r * row + v * kLanes);
-        if (rule.result.bank == RuleBank::kScalar) {
-          float* sum = sums + rule.result.slot * RuleProgram::kScalarFloats;
-          hn::Store(hn::Load(d, sum) + u, d, sum);
-        }
-      }
-    }
-    reverse_rule(*term.rule.program, rule, frame, {gradients, sums, to.d_tables});
-    for (int r = 0; r < kRows; ++r) {
-      for (int v = 0; v < vectors; ++v) {
-        hn::Store(hn::Load(d, gradients + r * row + v * kLanes), d, d_scores + r * kBlock + v * kLanes);
-      }
-    }
-    for (int64_t slot = 0; slot < rule.scalar_count(); ++slot) {
-      to.d_scalars[slot] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, hn::Load(d, sums + slot * RuleProgram::kScalarFloats))));
-    }
+    for (int64_t i = 0; i < kRows * vectors * kLanes; i += kLanes)
+      hn::Store(hn::Load(d, before + i) * hn::Set(d, kLn2), d, group.scores + i);
+    for (int r = 0; r < kRows; ++r) hn::Store(hn::Set(d, static_cast<float>(key + r)), d, group.keys_of_rows + r * kLanes);
+    group.bank(RuleBank::kLane) = {block->queries.position + first_vector * kLanes, 0, 0, kLanes};
+    group.bank(RuleBank::kKey) = {group.keys_of_rows, 0, kLanes, 0};
+    group.reverse(term, to, [&](int64_t r, int64_t v) { return d_scores + r * kBlock + v * kLanes; });
   }
 
   // sums[lane] −= |p − j|·dS

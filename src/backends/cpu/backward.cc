@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "backends/cpu/backward-inl.h"
+#include "backends/cpu/backward_list-inl.h"
 #include "backends/cpu/row_shift.h"
 #include "backends/cpu/scratch.h"
 #include "base/parallel.h"
@@ -184,13 +185,12 @@ void BackwardPlan::find_seen() {
 
 // --- a strip -------------------------------------------------------------------------------------------------------------------------------
 
-// One strip of one head on one thread.
-struct StripJob {
+// One strip of one head: what it reads, and where the gradients of terms go.
+struct StripTerms {
   const BackwardPlan& plan;
   int64_t batch, head, index, strip;  // index: of batch·heads
   ScoreView view;
   KeySide keys;
-  BackwardScratch scratch;
   std::vector<TermGradient> wanted;
   struct RuleRoom {
     std::vector<float> scalars{};
@@ -198,34 +198,27 @@ struct StripJob {
     std::vector<double*> d_tables{};
   };
   std::vector<RuleRoom> rules;  // [term]
-  StripBlock blocks[kMostBlocks];
-  int block_count = 0;
-  float* out_row = nullptr;  // [padded d_v]
-  double *mask_sum = nullptr, *centre_sums = nullptr;
+  double* sums;                 // [term, then the sink and the head's mask]
 
-  StripJob(BackwardPlan& backward, int64_t head_index, int64_t which)
+  StripTerms(BackwardPlan& backward, int64_t head_index, int64_t which)
       : plan(backward),
         batch(head_index / backward.heads()),
         head(head_index % backward.heads()),
         index(head_index),
         strip(which),
-        view(backward.problem.view(batch, head)) {
+        view(backward.problem.view(batch, head)),
+        sums(backward.sums.data() + backward.sums_of(index, strip)) {
     const int64_t key_head = (batch * (plan.heads() / plan.problem.group()) + view.key_head) * plan.keys;
     keys.values = plan.values.data<float>() + batch * plan.values.stride(0) + view.key_head * plan.values.stride(1);
     keys.value_stride = plan.values.stride(2);
     keys.d_v = plan.d_v;
     keys.d_keys = plan.d_k_data + key_head * plan.d_k;
     keys.d_values = plan.d_v_data + key_head * plan.d_v;
-    double* sums = backward.sums.data() + plan.sums_of(index, strip);
     std::fill(sums, sums + plan.d_terms.size() + 2, 0.0);
     rules.resize(plan.d_terms.size());
     for (size_t t = 0; t < plan.d_terms.size(); ++t) {
-      wanted.push_back(plan.rules[t] ? gradient_of_rule(t, backward) : gradient_of_term(t, sums));
+      wanted.push_back(plan.rules[t] ? gradient_of_rule(t, backward) : gradient_of_term(t));
     }
-    mask_sum = sums + plan.d_terms.size() + 1;
-    if (plan.d_centres) centre_sums = backward.centre_sums.data() + index * plan.rows;
-    lay_out();
-    pack(sums + plan.d_terms.size());
   }
 
   TermGradient gradient_of_rule(size_t term, BackwardPlan& backward) {
@@ -251,7 +244,7 @@ struct StripJob {
     }
   }
 
-  TermGradient gradient_of_term(size_t term, double* sums) const {
+  TermGradient gradient_of_term(size_t term) const {
     TermGradient out;
     const Tensor* gradient = plan.d_terms[term];
     if (!gradient || !plan.d_terms_data[term]) return out;
@@ -263,6 +256,22 @@ struct StripJob {
       out.slope = sums + term;
     }
     return out;
+  }
+};
+
+// One strip of one head on one thread, through tiles.
+struct StripJob : StripTerms {
+  BackwardScratch scratch;
+  StripBlock blocks[kMostBlocks];
+  int block_count = 0;
+  float* out_row = nullptr;  // [padded d_v]
+  double *mask_sum = nullptr, *centre_sums = nullptr;
+
+  StripJob(BackwardPlan& backward, int64_t head_index, int64_t which) : StripTerms(backward, head_index, which) {
+    mask_sum = sums + plan.d_terms.size() + 1;
+    if (plan.d_centres) centre_sums = backward.centre_sums.data() + index * plan.rows;
+    lay_out();
+    pack(sums + plan.d_terms.size());
   }
 
   void lay_out() {
@@ -483,6 +492,57 @@ class BackwardRun {
   std::atomic<bool> failed_{false};
 };
 
+// --- lists -------------------------------------------------------------------------------------------------------------------------------
+
+// A dense bias's gradient may be shared by rows of two strips.
+bool goes_by_list_backward(const BackwardPlan& plan) {
+  if (plan.problem.batch() * plan.heads() == 0 || plan.rows == 0 || !goes_by_list(plan.problem.view(0, 0), plan.rows)) return false;
+  return std::none_of(plan.d_terms.begin(), plan.d_terms.end(), [](const Tensor* gradient) { return gradient && gradient->rank() == 4; });
+}
+
+// Strips that must not go abreast: entries of a table or of the lists may belong to two of them.
+bool strips_share_entries(const BackwardPlan& plan) {
+  const int64_t query_block = plan.call.record.spec.topology.lists->query_block;
+  for (size_t t = 0; t < plan.d_terms.size(); ++t) {
+    if (plan.d_terms[t] && plan.d_terms[t]->rank() == 3 && plan.strip_rows % query_block != 0) return true;
+  }
+  return plan.entries > 0;
+}
+
+void backward_by_list(BackwardPlan& plan) {
+  const Tensor d_out = plan.d_v <= 1 || plan.call.d_out.stride(3) == 1 ? plan.call.d_out : plan.call.d_out.contiguous();
+  const Tensor& given = plan.call.record.q;
+  const Tensor q = plan.d_k <= 1 || given.stride(3) == 1 ? given : given.contiguous();
+  const bool serial = strips_share_entries(plan);
+  TurnedLists turned;
+  PairSums pairs;
+  for (int64_t index = 0; index < plan.problem.batch() * plan.heads(); ++index) {
+    const int64_t batch = index / plan.heads(), head = index % plan.heads();
+    const ScoreView view = plan.problem.view(batch, head);
+    if (!turned.is_of(view.lists)) turned.turn(view);
+    pairs.weights.resize(static_cast<size_t>(turned.pairs()));
+    pairs.d_scores.resize(pairs.weights.size());
+    const auto run_strip = [&](int64_t strip) {
+      StripTerms terms(plan, index, strip);
+      ListedStrip<BackwardPlan, StripTerms>(plan, terms, turned, pairs).run(terms.sums);
+      terms.finish_rules();
+    };
+    for_items(serial ? 1 : plan.strips, [&](int64_t item, int) {
+      for (int64_t strip = item; strip < (serial ? plan.strips : item + 1); ++strip) run_strip(strip);
+    });
+    const int64_t first_key = (batch * (plan.heads() / plan.problem.group()) + view.key_head) * plan.keys;
+    for_items((plan.keys + kTurnedKeys - 1) / kTurnedKeys, [&](int64_t item, int) {
+      const auto from = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1); };
+      float* sums = ThreadScratch::floats(round_up(std::max(plan.d_k, plan.d_v), 16));
+      for (int64_t key = item * kTurnedKeys; key < std::min(plan.keys, (item + 1) * kTurnedKeys); ++key) {
+        float *d_key = plan.d_k_data + (first_key + key) * plan.d_k, *d_value = plan.d_v_data + (first_key + key) * plan.d_v;
+        add_turned(turned, pairs, pairs.weights, key, from(d_out), d_out.stride(2), plan.d_v, 1.0F, sums, d_value);
+        add_turned(turned, pairs, pairs.d_scores, key, from(q), q.stride(2), plan.d_k, plan.scale, sums, d_key);
+      }
+    });
+  }
+}
+
 // Heads [first, first + count) of batch·heads own these parts of the results; f(data, count of floats).
 template <class F>
 void for_each_sum(const BackwardPlan& plan, int64_t chain, F&& f) {
@@ -595,6 +655,11 @@ void backward(const BackwardCall& call) {
   BackwardPlan plan(call);
   std::vector<int64_t> chains;
   for (int64_t chain = 0; chain < plan.chains; ++chain) chains.push_back(chain);
+  if (goes_by_list_backward(plan)) {
+    clear(plan, chains);
+    backward_by_list(plan);
+    return store_sums(plan);
+  }
   for (const bool careful : {false, true}) {
     clear(plan, chains);
     if (chains.empty() || plan.strips == 0) break;

@@ -180,13 +180,21 @@ HWY_INLINE void copy_lanes(const T* from, int64_t stride, int64_t count, T* to) 
   for (int64_t i = 0; i < kLanes; ++i) to[i] = from[std::min(i, count - 1) * stride];
 }
 
+// Watches nothing.
+struct Unwatched {
+  template <class... Any>
+  HWY_INLINE void operator()(const Any&...) const {}
+};
+
 // The terms on scores of one query along `count` keys, whole vectors. along.keys(i) are the keys of the vector at i, along.copy_bias(term, query, i, to)
-// copies a bias along them; `rule_room` holds rule_line_floats(view, count).
-template <class Along>
-HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Along& along, int64_t count, float* scores, float* rule_room) {
+// copies a bias along them; `rule_room` holds rule_line_floats(view, count). before(term, scores) is shown what each term is given.
+template <class Along, class Before>
+HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Along& along, int64_t count, float* scores, float* rule_room,
+                                 Before&& before) {
   const F32 d;
   const float position = static_cast<float>(view.position_of(query));
   for (const ScoreTerm& term : *view.terms) {
+    before(term, static_cast<const float*>(scores));
     if (term.kind == ScoreTerm::Kind::kRule) {
       float* keys = rule_keys(term.rule, rule_room);
       for (int64_t i = 0; i < count; i += kLanes) hn::StoreU(hn::ConvertTo(d, along.keys(i)), d, keys + i);
@@ -282,7 +290,7 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   const bool plain = !view.terms && !view.key_segments && !view.mask && row.shown == Shown::kAll && !block.careful &&
                      row.band.begin <= begin && begin + count <= row.band.end;
   if (!plain) {
-    if (view.terms) terms_along_keys(view, row.query, NeighbouringKeys{begin, view.key_length}, count, s, block.rules);
+    if (view.terms) terms_along_keys(view, row.query, NeighbouringKeys{begin, view.key_length}, count, s, block.rules, Unwatched{});
     for (int64_t j = 0; j < count; j += kLanes) hn::Store(hide_scores(row, begin + j, hn::Load(d, s + j)), d, s + j);
     if (row.shown == Shown::kNone) std::fill(s, s + count, kHidden);
     if (row.shown == Shown::kMixed) {

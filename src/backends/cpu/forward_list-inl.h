@@ -130,8 +130,10 @@ inline HWY_NOINLINE void keep_ruled(const ListedRow& row, float* room, ListedKey
   fill_vector(listed);
 }
 
-// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k], then room for a rule.
-inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed) {
+// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k], then room for a rule. before(term, scores) is shown what
+// each term is given, moved(from, to) where a key goes when those before it leave.
+template <class Before, class Moved>
+HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed, Before&& before, Moved&& moved) {
   const F32 d;
   const ScoreView& view = *row.view;
   float* rule_room = copies + kLanes * round_up(view.d_k, 16);
@@ -144,16 +146,21 @@ inline HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, Liste
   }
   if (view.terms) {
     const int64_t count = round_up(listed.count, kLanes);
-    terms_along_keys(view, row.query, AlongListedKeys{listed}, count, listed.score, rule_room);
+    terms_along_keys(view, row.query, AlongListedKeys{listed}, count, listed.score, rule_room, before);
     for (int64_t at = 0; at < count; at += kLanes) hn::Store(term_floor(hn::Load(d, listed.score + at)), d, listed.score + at);
   }
   int64_t kept = 0;
   for (int64_t i = 0; i < listed.count; ++i) {
     if (listed.score[i] < kVisible) continue;  // NaN stays
+    moved(i, kept);
     listed.key[kept] = listed.key[i], listed.entry[kept] = listed.entry[i], listed.score[kept++] = listed.score[i];
   }
   listed.count = kept;
   for (int64_t i = kept; i < round_up(kept, kLanes); ++i) listed.score[i] = kHidden;
+}
+
+inline void score_listed(const ListedRow& row, float* copies, ListedKeys& listed) {
+  score_listed(row, copies, listed, Unwatched{}, Unwatched{});
 }
 
 // o[V vectors] += Σ weights·values over the listed keys.
@@ -172,15 +179,20 @@ HWY_INLINE void add_listed(const float* weights, const float* const* values, int
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[v], d, o + c + v * kLanes); });
 }
 
-inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const ValueView& values, int64_t key_length, float* o) {
+// o[width] += Σ weights·rows over `count` rows.
+inline HWY_NOINLINE void add_weighted_rows(const float* weights, const float* const* rows, int64_t count, int64_t width, float* o) {
   const F32 d;
-  const float* rows[kListed];
-  for (int64_t i = 0; i < listed.count; ++i) rows[i] = value_row(values, listed.key[i], key_length);
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
-  for (; c + 4 * kLanes <= values.d_v; c += 4 * kLanes) add_listed<4, false>(listed.score, rows, listed.count, c, all, o);
-  for (; c + kLanes <= values.d_v; c += kLanes) add_listed<1, false>(listed.score, rows, listed.count, c, all, o);
-  if (c < values.d_v) add_listed<1, true>(listed.score, rows, listed.count, c, hn::FirstN(d, static_cast<size_t>(values.d_v - c)), o);
+  for (; c + 4 * kLanes <= width; c += 4 * kLanes) add_listed<4, false>(weights, rows, count, c, all, o);
+  for (; c + kLanes <= width; c += kLanes) add_listed<1, false>(weights, rows, count, c, all, o);
+  if (c < width) add_listed<1, true>(weights, rows, count, c, hn::FirstN(d, static_cast<size_t>(width - c)), o);
+}
+
+inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const ValueView& values, int64_t key_length, float* o) {
+  const float* rows[kListed];
+  for (int64_t i = 0; i < listed.count; ++i) rows[i] = value_row(values, listed.key[i], key_length);
+  add_weighted_rows(listed.score, rows, listed.count, values.d_v, o);
 }
 
 // Brings the next row's neighbours near while this one's are worked on.

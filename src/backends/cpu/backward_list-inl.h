@@ -1,0 +1,268 @@
+// Gradients where queries see the keys of a list: a graph's edges, or keys chosen query by query. Cost and memory follow the pairs listed. Included once
+// per target.
+//
+//   rows    P = 2^(s − m)/ℓ → x = dO·V → dS = P·(a·x − D), D = dO·O → terms in reverse → dQ += dS·K;   P·a and dS of every pair are kept
+//   keys    the lists turned round: dV += P·a·dO,  dK += dS·Q over the queries that list a key, ascending
+//
+// One head at a time; strips of rows, then runs of keys, go to threads. Every sum belongs to one row or one key and follows the lists: bits depend on
+// nothing else. Pairs that band, segments, mask, rule or a bias of −∞ hide are dropped before anything of theirs is read; they keep kUnseen.
+// Scores are the forward's own (forward_list-inl.h).
+#if defined(CLEARHEAD_CPU_BACKWARD_LIST_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_BACKWARD_LIST_INL_H_
+#undef CLEARHEAD_CPU_BACKWARD_LIST_INL_H_
+#else
+#define CLEARHEAD_CPU_BACKWARD_LIST_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "backends/cpu/backward-inl.h"
+#include "backends/cpu/forward_list-inl.h"
+#include "backends/cpu/row_shift.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr float kUnseen = -1;        // in place of a weight
+inline constexpr int64_t kTurnedKeys = 64;  // keys of an item
+
+// Who lists each key. A pair is numbered by its row, then by its place in the row's list.
+struct TurnedLists {
+  ListView of{};
+  std::vector<int64_t> first_pair{};  // [row + 1]
+  std::vector<int64_t> first{};       // [key + 1]: of the two below
+  std::vector<int32_t> row{};         // ascending within a key
+  std::vector<int64_t> pair{};
+
+  bool is_of(const ListView& lists) const { return of.offsets == lists.offsets && of.blocks == lists.blocks; }
+  int64_t pairs() const { return first_pair.back(); }
+
+  void turn(const ScoreView& view) {
+    of = view.lists;
+    first_pair.assign(1, 0);
+    first.assign(static_cast<size_t>(view.key_length) + 1, 0);
+    for (int64_t i = 0; i < view.rows; ++i) {
+      first_pair.push_back(first_pair.back() + (of.end_of(view.query_of(i)) - of.begin_of(view.query_of(i))) * of.key_block);
+      for_each_pair(view, i, [&](int64_t key, int64_t) { ++first[static_cast<size_t>(key) + 1]; });
+    }
+    for (size_t key = 1; key < first.size(); ++key) first[key] += first[key - 1];
+    row.resize(static_cast<size_t>(first.back()));
+    pair.resize(row.size());
+    std::vector<int64_t> next(first.begin(), first.end() - 1);
+    for (int64_t i = 0; i < view.rows; ++i) {
+      for_each_pair(view, i, [&](int64_t key, int64_t number) {
+        const auto at = static_cast<size_t>(next[static_cast<size_t>(key)]++);
+        row[at] = static_cast<int32_t>(i);
+        pair[at] = number;
+      });
+    }
+  }
+
+ private:
+  template <class F>
+  void for_each_pair(const ScoreView& view, int64_t i, F&& f) const {
+    int64_t number = first_pair[static_cast<size_t>(i)];
+    for (int64_t entry = of.begin_of(view.query_of(i)); entry < of.end_of(view.query_of(i)); ++entry) {
+      for (int64_t inside = 0; inside < of.key_block; ++inside, ++number) {
+        const int64_t key = of.blocks[entry] * of.key_block + inside;
+        if (key < view.key_length) f(key, number);
+      }
+    }
+  }
+};
+
+// One head's pairs.
+struct PairSums {
+  std::vector<float> weights{}, d_scores{};  // P·a and dS; [pair]
+};
+
+// One strip of rows of one head. Plan: backward.cc's.
+template <class Plan, class Job>
+class ListedStrip {
+ public:
+  ListedStrip(const Plan& plan, Job& job, const TurnedLists& turned, PairSums& pairs)
+      : plan_(plan), job_(job), view_(job.view), turned_(turned), pairs_(pairs), terms_(view_.terms ? view_.terms->size() : 0) {
+    values_.values = job.keys.values;
+    values_.stride = job.keys.value_stride;
+    values_.d_v = plan.d_v;
+    int64_t rule_floats = 0;
+    for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
+    const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(std::max<int64_t>(1, plan.d_v), 16);
+    const int64_t copies = rule_line_floats(view_, kLine) + kLanes * wide_k;
+    room_.reset(2 * wide_k + 2 * wide_v + copies + (static_cast<int64_t>(terms_) + 2) * kLine + rule_floats);
+    q_ = room_.take(wide_k), d_q_ = room_.take(wide_k), d_out_ = room_.take(wide_v), out_ = room_.take(wide_v);
+    x_ = room_.take(kLine), d_scores_ = room_.take(kLine), before_ = room_.take(static_cast<int64_t>(terms_) * kLine);
+    copies_ = room_.take(copies), rule_ = room_.take(rule_floats);
+  }
+
+  void run(double* sums) {
+    const Range of = plan_.rows_of(job_.strip);
+    for (int64_t row = of.begin; row < of.end; ++row) {
+      fetch_neighbours(view_, values_, row + 1);
+      work(row, sums + terms_, sums + terms_ + 1);
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = kListed + kLanes;
+  // One thread's floats, dealt out in pieces of whole vectors.
+  struct Room {
+    float* next = nullptr;
+    std::vector<float> memory{};
+    void reset(int64_t floats) {
+      memory.resize(static_cast<size_t>(floats) + 16);
+      next = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64 / sizeof(float);
+    }
+    float* take(int64_t floats) { return std::exchange(next, next + round_up(floats, 16)); }
+  };
+
+  void work(int64_t row, double* sink_sum, double* mask_sum) {
+    const int64_t d_k = plan_.d_k;
+    const RowShift shift = row_shift(plan_.call.record, job_.batch, job_.head, row);
+    first_pair_ = turned_.first_pair[static_cast<size_t>(row)];
+    std::fill(pairs_.weights.begin() + first_pair_, pairs_.weights.begin() + turned_.first_pair[static_cast<size_t>(row) + 1], kUnseen);
+    std::fill_n(d_q_, round_up(d_k, 16), 0.0F);
+    if (!shift.saw_nothing) {
+      copy_row(plan_.call.d_out, row, d_out_);
+      copy_row(plan_.call.out, row, out_);
+      double mean = 0;
+      for (int64_t c = 0; c < plan_.d_v; ++c) mean += static_cast<double>(d_out_[c]) * static_cast<double>(out_[c]);
+      if (view_.sink) *sink_sum -= std::exp2(sink_of(view_) - static_cast<double>(shift.m)) * static_cast<double>(shift.inverse) * mean;
+      ListedRow keys(view_, row, q_);
+      const int64_t begin = keys.entry;
+      while (keys.next(listed_)) {
+        if (score(keys)) weigh(keys, shift, static_cast<float>(mean), begin, mask_sum);
+      }
+    }
+    float* to = plan_.d_q + (job_.index * plan_.rows + row) * d_k;
+    for (int64_t c = 0; c < d_k; ++c) to[c] = d_q_[c] * plan_.scale;
+  }
+
+  void copy_row(const Tensor& from, int64_t row, float* to) const {
+    const float* at = from.data<float>() + job_.batch * from.stride(0) + job_.head * from.stride(1) + row * from.stride(2);
+    for (int64_t c = 0; c < plan_.d_v; ++c) to[c] = at[c * from.stride(3)];
+  }
+
+  float* before_of(size_t term) const { return before_ + static_cast<int64_t>(term) * kLine; }
+
+  // The forward's scores, and what soft-caps and rules were given. False: all are hidden.
+  bool score(const ListedRow& row) {
+    score_listed(
+        row, copies_, listed_,
+        [&](const ScoreTerm& term, const float* scores) {
+          const auto t = static_cast<size_t>(&term - view_.terms->data());
+          if (term.kind == ScoreTerm::Kind::kSoftCap || job_.wanted[t].rule)
+            std::copy(scores, scores + round_up(listed_.count, kLanes), before_of(t));
+        },
+        [&](int64_t from, int64_t to) {
+          for (size_t t = 0; t < terms_; ++t) before_of(t)[to] = before_of(t)[from];
+        });
+    if (listed_.count == 0) return false;
+    fill_vector(listed_);
+    for (size_t t = 0; t < terms_; ++t) std::fill(before_of(t) + listed_.count, before_of(t) + kLine, 0.0F);
+    return true;
+  }
+
+  void weigh(const ListedRow& row, const RowShift& shift, float mean, int64_t first_entry, double* mask_sum) {
+    const F32 d;
+    const int64_t count = round_up(listed_.count, kLanes);
+    const float* rows[kLine];
+    for (int64_t i = 0; i < count; ++i) rows[i] = values_.values + listed_.key[i] * values_.stride;
+    for (int64_t at = 0; at < count; at += kLanes) score_rows<1, false>(rows + at, KeyLines(), d_out_, plan_.d_v, x_ + at, 0);
+    const Floats m = hn::Set(d, shift.m), inverse = hn::Set(d, shift.inverse), factor = hn::Set(d, view_.after.factor);
+    for (int64_t at = 0; at < count; at += kLanes) {
+      const Floats weight = exp2_shifted(hn::Load(d, listed_.score + at), m) * inverse, x = hn::Load(d, x_ + at);
+      hn::Store(weight, d, listed_.score + at);
+      hn::Store(weight * hn::MulSub(factor, x, hn::Set(d, mean)), d, d_scores_ + at);
+    }
+    for (int64_t i = 0; i < listed_.count; ++i) *mask_sum += static_cast<double>(listed_.score[i]) * static_cast<double>(x_[i]);
+    std::fill(d_scores_ + listed_.count, d_scores_ + count, 0.0F);
+    if (view_.terms) reverse_terms(row, count);
+    for (int64_t i = 0; i < listed_.count; ++i) {
+      const int64_t block = turned_.of.key_block, pair = first_pair_ + (listed_.entry[i] - first_entry) * block + listed_.key[i] % block;
+      pairs_.weights[static_cast<size_t>(pair)] = listed_.score[i] * view_.after.factor;
+      pairs_.d_scores[static_cast<size_t>(pair)] = d_scores_[i];
+      rows[i] = view_.keys + listed_.key[i] * view_.key_stride;
+    }
+    add_weighted_rows(d_scores_, rows, listed_.count, plan_.d_k, d_q_);
+  }
+
+  void reverse_terms(const ListedRow& row, int64_t count) {
+    const F32 d;
+    for (size_t t = terms_; t-- > 0;) {
+      const ScoreTerm& term = (*view_.terms)[t];
+      const TermGradient& to = job_.wanted[t];
+      if (term.kind == ScoreTerm::Kind::kSoftCap) {
+        for (int64_t i = 0; i < count; i += kLanes) {
+          const Floats slope = tanh_slope(hn::Load(d, before_of(t) + i) * hn::Set(d, term.inverse_cap));
+          hn::Store(hn::Load(d, d_scores_ + i) * slope, d, d_scores_ + i);
+        }
+      } else if (to.rule) {
+        reverse_rule_along_keys(row, t, count);
+      } else if (to.slope) {
+        const auto position = static_cast<double>(view_.position_of(row.query));
+        for (int64_t i = 0; i < listed_.count; ++i) {
+          *to.slope -= std::abs(position - static_cast<double>(listed_.key[i])) * static_cast<double>(d_scores_[i]);
+        }
+      } else if (to.bias) {
+        for (int64_t i = 0; i < listed_.count; ++i) to.bias[listed_.entry[i]] += d_scores_[i];
+      }
+    }
+  }
+
+  void reverse_rule_along_keys(const ListedRow& row, size_t term, int64_t count) {
+    const F32 d;
+    alignas(64) float position[kLanes];
+    std::fill(position, position + kLanes, static_cast<float>(view_.position_of(row.query)));
+    RuleGroup group(*job_.wanted[term].rule, rule_, count / kLanes, 1);
+    for (int64_t i = 0; i < count; i += kLanes) {
+      hn::StoreU(hn::Load(d, before_of(term) + i) * hn::Set(d, kLn2), d, group.scores + i);
+      hn::StoreU(hn::ConvertTo(d, hn::Load(I32(), listed_.key + i)), d, x_ + i);
+    }
+    group.bank(RuleBank::kLane) = {position, 0, 0, 0};
+    group.bank(RuleBank::kKey) = {x_, 0, kLanes, 0};
+    group.reverse((*view_.terms)[term], job_.wanted[term], [&](int64_t r, int64_t) { return d_scores_ + r * kLanes; });
+  }
+
+  const Plan& plan_;
+  Job& job_;
+  const ScoreView& view_;
+  const TurnedLists& turned_;
+  PairSums& pairs_;
+  size_t terms_;
+  ValueView values_{};
+  Room room_{};
+  ListedKeys listed_;
+  int64_t first_pair_ = 0;
+  float *q_ = nullptr, *d_q_ = nullptr, *d_out_ = nullptr, *out_ = nullptr;
+  float *x_ = nullptr, *d_scores_ = nullptr, *before_ = nullptr, *copies_ = nullptr, *rule_ = nullptr;
+};
+
+// to[width] += factor·Σ weights·rows over the rows that list `key`.
+inline void add_turned(const TurnedLists& turned, const PairSums& pairs, const std::vector<float>& weights, int64_t key, const float* rows,
+                       int64_t stride, int64_t width, float factor, float* sums, float* to) {
+  float weight[kListed];
+  const float* from[kListed];
+  std::fill_n(sums, round_up(width, 16), 0.0F);
+  int64_t count = 0;
+  for (int64_t at = turned.first[static_cast<size_t>(key)]; at < turned.first[static_cast<size_t>(key) + 1]; ++at) {
+    const auto pair = static_cast<size_t>(turned.pair[static_cast<size_t>(at)]);
+    if (pairs.weights[pair] == kUnseen) continue;
+    weight[count] = weights[pair];
+    from[count] = rows + turned.row[static_cast<size_t>(at)] * stride;
+    for (int64_t c = 0; c < width; c += 16) hwy::Prefetch(from[count] + c);
+    if (++count < kListed) continue;
+    add_weighted_rows(weight, from, count, width, sums);
+    count = 0;
+  }
+  add_weighted_rows(weight, from, count, width, sums);
+  for (int64_t c = 0; c < width; ++c) to[c] += factor * sums[c];
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
