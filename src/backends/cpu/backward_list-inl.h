@@ -171,7 +171,7 @@ class ListedStrip {
     const int64_t count = round_up(listed_.count, kLanes);
     const float* rows[kLine];
     for (int64_t i = 0; i < count; ++i) rows[i] = values_.values + listed_.key[i] * values_.stride;
-    for (int64_t at = 0; at < count; at += kLanes) score_rows<1, false>(rows + at, KeyLines(), d_out_, plan_.d_v, x_ + at, 0);
+    for (int64_t at = 0; at < count; at += kLanes) score_rows<1, false>(DotStep(), rows + at, KeyLines(), d_out_, plan_.d_v, x_ + at, 0);
     const Floats m = hn::Set(d, shift.m), inverse = hn::Set(d, shift.inverse), factor = hn::Set(d, view_.after.factor);
     for (int64_t at = 0; at < count; at += kLanes) {
       const Floats weight = exp2_shifted(hn::Load(d, listed_.score + at), m) * inverse, x = hn::Load(d, x_ + at);
