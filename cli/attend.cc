@@ -59,6 +59,7 @@ struct AddRows {
     to.emplace_back("chosen", rows.m);
     to.emplace_back("log_probability", rows.l);
   }
+  void operator()(const Linear&) const { to.emplace_back("sum", rows.l); }
 };
 
 void run(const Options& options) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 namespace clearhead::tolerance {
 
@@ -16,6 +17,8 @@ inline constexpr double kSweep = 1e-5;          // a statistic of n weights, rel
 inline constexpr double kUnderflow = 0x1p-120;  // weights below may be zero: 2^(s − m) has left f32's normal range
 
 inline double of_scores(double largest) { return 4 * kEpsilon * largest; }
+// Features are of one sign, so that a chain's roundings grow with its partial sums: by √d, not with what is left of them.
+inline double of_features(double largest, int64_t d_k) { return (4 + std::sqrt(static_cast<double>(d_k))) * kEpsilon * largest; }
 inline double forward(double largest) { return kForwardF32 + of_scores(largest); }
 inline double weight(double largest) { return kWeightF32 + of_scores(largest); }
 inline double gradient(double largest) { return kGradientF32 + of_scores(largest); }

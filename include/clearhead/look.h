@@ -26,7 +26,7 @@ struct LookOptions {
 };
 
 enum class Statistic : uint8_t {
-  kEntropy,   ///< −Σ_j P ln P in nats, per query; the share of a sink logit counts as one more outcome
+  kEntropy,  ///< −Σ_j P ln P in nats, per query; the share of a sink logit counts as one more outcome, and linear weights outside [0, 1] do not count
   kReceived,  ///< Σ_i P_ij, per key
   kDistance,  ///< Σ_j P_ij·|p_i − j|, per query
   kOffsets,   ///< Σ_i P_{i, p_i+o}, per relative position o in [−offset_reach, offset_reach]; further ones are added to the ends

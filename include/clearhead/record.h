@@ -7,6 +7,7 @@
 //   entmax-1.5    τ                        Σ_j √P_ij                   max(0, s/2 − τ)²
 //   sigmoid       0                        1                           σ(s + bias)
 //   hard          the chosen key           ln of its softmax weight    1 at the key, 0 elsewhere
+//   linear        0                        Σ_j s_ij                    s / ℓ; 0 where ℓ is 0
 //
 // Two f32 per row hold a softmax weight to 1e-6 where a lone log-sum-exp loses it (4e-6 at scores near 100). A row that saw nothing has m = −∞, ℓ = 0:
 // its weights are zeros.

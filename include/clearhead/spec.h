@@ -107,7 +107,13 @@ struct Hard {
   Gradient gradient = Gradient::kStraightThrough;
   uint64_t seed = 0;  ///< of kSampled
 };
-using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard>;
+/// P_ij = s_ij / Σ_j s_ij: no exponential. Over features of q and k, s_ij = φ(q_i)·φ(k_j) (elu_plus_one, positive_random_features in attend.h), it is linear
+/// attention (Katharopoulos et al. 2020, eq. 4; Choromanski et al. 2021, eq. 4). Where every query sees all keys up to one of its own (full, causal; no terms)
+/// cost is O(length·d_k·d_v), by running sums (eq. 5, 8–9); elsewhere it follows the pairs. The pair's scale cancels unless terms follow.
+/// Scores are meant to be 0 or more. Negative ones are taken as the formula has them: weights may then be negative and beyond one. A row whose scores sum
+/// to 0 gives zeros. Features are finite: an infinite one makes the rows that see it NaN.
+struct Linear {};
+using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard, Linear>;
 
 /// Each weight becomes 0 with probability `rate`; the others are divided by 1 − rate (Srivastava et al. 2014, §10). Which ones follows from (seed, batch, head,
 /// query, key) alone: forward, gradients and maps agree for any number of threads. 0 ≤ rate < 1.
@@ -136,7 +142,7 @@ struct AttentionSpec {
   After after{};
 };
 
-/// Whether every row that sees something sums to one: not under a sink logit, nor with sigmoid. Before `after`.
+/// Whether every row that sees something sums to one: not under a sink logit, nor with sigmoid; with Linear, unless its scores sum to 0. Before `after`.
 bool rows_sum_to_one(const AttentionSpec& spec);
 
 /// Everything sees everything.

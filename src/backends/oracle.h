@@ -27,6 +27,7 @@ struct OracleRow {
 ///   sigmoid      P·delta      hard  0
 ///   sparsemax    2δ: the score's error and the threshold's; 0 where s < τ − 2δ
 ///   entmax-1.5   2√P·δ + δ²; 0 where s/2 < τ − δ
+///   linear       (delta + |P|·n·delta) / (|ℓ| − n·delta), n keys visible; boundless where the sum may be 0
 /// with δ = delta + 2ε: thresholds are solved for in f32, next to the largest score.
 double weight_error(const Normaliser& normaliser, const OracleRow& row, size_t key, double delta);
 

@@ -52,6 +52,7 @@ struct NormaliserToJson {
     if (hard.choice == Hard::Choice::kSampled) body["seed"] = static_cast<int64_t>(hard.seed);
     return Json::object({{"hard", body}});
   }
+  Json operator()(const Linear&) const { return Json::object({{"linear", Json::object()}}); }
 };
 
 Json after_to_json(const After& after) {
@@ -208,7 +209,7 @@ class Reader {
   }
 
   Normaliser read_normaliser(const Json& json) const {
-    constexpr const char* kKnown = "softmax, sparsemax, entmax15, sigmoid, hard";
+    constexpr const char* kKnown = "softmax, sparsemax, entmax15, sigmoid, hard, linear";
     const auto& [kind, body] = alternative(json, "normaliser", kKnown);
     Fields fields(body, where_, "normaliser." + kind);
     Normaliser normaliser;
@@ -226,6 +227,8 @@ class Reader {
       normaliser = sigmoid;
     } else if (kind == "hard") {
       normaliser = read_hard(fields);
+    } else if (kind == "linear") {
+      normaliser = Linear{};
     } else {
       unknown("normaliser", kind, kKnown);
     }

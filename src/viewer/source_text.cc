@@ -103,6 +103,7 @@ struct NameOf {
   std::string operator()(const Entmax15&) const { return "entmax-1.5"; }
   std::string operator()(const Sigmoid&) const { return "sigmoid"; }
   std::string operator()(const Hard&) const { return "hard choice"; }
+  std::string operator()(const Linear&) const { return "linear"; }
 };
 
 std::string summary_of(const AttentionSpec& spec, int64_t d_k) {

@@ -85,6 +85,15 @@ TEST(Normalise, SigmoidLooksAtEveryPairByItself) {
   EXPECT_EQ(row.l, 1);
 }
 
+TEST(Normalise, LinearDividesByTheSumOfTheScores) {
+  const Row row = row_of({0, 2, 6}, {.normaliser = Linear{}});
+  EXPECT_EQ(row.weights, (std::vector<float>{0, 0.25f, 0.75f}));
+  EXPECT_EQ(row.m, 0);
+  EXPECT_EQ(row.l, 8);
+  EXPECT_EQ(row_of({-1, 3}, {.normaliser = Linear{}}).weights, (std::vector<float>{-0.5f, 1.5f})) << "as the formula has it";
+  EXPECT_EQ(row_of({0, 0}, {.normaliser = Linear{}}).weights, (std::vector<float>{0, 0})) << "a sum of 0";
+}
+
 TEST(Normalise, AHardChoiceTakesTheEarlierOfEqualKeysAndReadsNoOther) {
   const Row row = row_of({0, 3, 3, 1}, {.normaliser = Hard{}});
   EXPECT_EQ(row.weights, (std::vector<float>{0, 1, 0, 0}));

@@ -8,12 +8,17 @@
 
 namespace clearhead::conformance {
 RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head) {
-  const double delta = tolerance::of_scores(row.largest);
+  const bool is_linear = std::holds_alternative<Linear>(spec.normaliser);
+  const double delta = is_linear ? tolerance::of_features(row.largest, key_width(keys)) : tolerance::of_scores(row.largest);
   RowBounds out;
+  out.score = delta;
   out.out.assign(row.out.size(), 0);
   out.row_sum = tolerance::kRowSum;
   out.m = delta + tolerance::kEpsilon * (2 + std::abs(row.m));
   out.l = tolerance::kWeightF32 * std::abs(row.l) + (std::holds_alternative<Hard>(spec.normaliser) ? delta + tolerance::kWeightF32 : 0);
+  if (is_linear) {
+    for (const double score : row.scores) out.l += score == -std::numeric_limits<double>::infinity() ? 0 : delta;
+  }
   for (size_t j = 0; j < row.weights.size(); ++j) {
     if (row.scores[j] == -std::numeric_limits<double>::infinity()) {
       out.weights.push_back(0);
@@ -21,9 +26,9 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
     }
     const double error = weight_error(spec.normaliser, row, j, delta);
     const bool underflows = std::holds_alternative<Softmax>(spec.normaliser) || std::holds_alternative<Sigmoid>(spec.normaliser);
-    const double bound = row.weights[j] * tolerance::kWeightF32 + error + (underflows ? tolerance::kUnderflow : 0);
+    const double bound = std::abs(row.weights[j]) * tolerance::kWeightF32 + error + (underflows ? tolerance::kUnderflow : 0);
     out.weights.push_back(bound);
-    out.row_sum += bound - tolerance::kWeightF32 * row.weights[j];
+    out.row_sum += bound - tolerance::kWeightF32 * std::abs(row.weights[j]);
     if (std::holds_alternative<Entmax15>(spec.normaliser) && bound > 0) out.l += delta + 2 * tolerance::kEpsilon;
     if (std::holds_alternative<Sparsemax>(spec.normaliser))
       out.l += std::abs(row.scores[j] - row.m) <= 2 * delta + 4 * tolerance::kEpsilon ? 1 : 0;
@@ -31,11 +36,11 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
     const reference::Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
     for (size_t c = 0; c < out.out.size(); ++c) {
       const double element = std::abs(static_cast<double>(value.first[static_cast<int64_t>(c) * value.step]));
-      const double changed = tolerance::after(row.after[j]) * row.weights[j];
+      const double changed = tolerance::after(row.after[j]) * std::abs(row.weights[j]);
       if (bound > 0)
-        out.out[c] +=
-            (bound + changed + (tolerance::kForwardF32 - tolerance::kWeightF32) * row.weights[j]) * std::abs(row.after[j]) * element +
-            tolerance::kUnderflow * element;
+        out.out[c] += (bound + changed + (tolerance::kForwardF32 - tolerance::kWeightF32) * std::abs(row.weights[j])) *
+                          std::abs(row.after[j]) * element +
+                      tolerance::kUnderflow * element;
     }
   }
   return out;

@@ -14,7 +14,8 @@ struct RowBounds {
   std::vector<double> weights{};  // [key]
   std::vector<double> out{};      // [d_v]; empty where the row has no out
   double row_sum = 0;
-  double m = 0, l = 0;  // of a row with a threshold
+  double m = 0, l = 0;  // of a row with a threshold, or a sum of scores
+  double score = 0;
 };
 
 /// v is undefined where the keys are pages.

@@ -39,7 +39,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"no mask", "mask bhqk", "mask 11qk", "mask b11k", "mask 1h1k", "mask 11qk transposed"},
     {"no lists", "edges", "edges bh with bias", "blocks 1x16", "blocks 16x24 h with bias", "blocks 64x64 b", "blocks 50x8"},
     {"no visibility", "visible causal", "visible window", "visible stripes", "visible blocks"},
-    {"softmax", "sinks", "sparsemax", "entmax15", "sigmoid", "hard", "hard, drawn"},
+    {"softmax", "sinks", "sparsemax", "entmax15", "sigmoid", "hard", "hard, drawn", "linear"},
     {"nothing after", "dropout", "head mask", "gaussian", "dropout, head mask, gaussian"},
     {"scale null", "scale 0.05", "scale -0.3"},
     {"heads 1/1", "heads 2/2", "heads 4/2", "heads 6/1", "heads 3/3"},
@@ -343,6 +343,18 @@ Tensor laid_out(Random& random, const std::string& layout, Shape shape, float de
   return normal(random, shape, deviation);
 }
 
+void make_positive(Tensor& tensor) {
+  if (tensor.numel() == 0) return;
+  float* data = tensor.mutable_data<float>();
+  for (int64_t a = 0; a < tensor.size(0) * tensor.size(1); ++a) {
+    float* head = data + a / tensor.size(1) * tensor.stride(0) + a % tensor.size(1) * tensor.stride(1);
+    for (int64_t e = 0; e < tensor.size(2) * tensor.size(3); ++e) {
+      float& x = head[e / tensor.size(3) * tensor.stride(2) + e % tensor.size(3) * tensor.stride(3)];
+      x = std::abs(x);
+    }
+  }
+}
+
 Case build(const Choice& choice, size_t index) {
   Random random(static_cast<uint32_t>(7919 * index + 1));
   Case c;
@@ -368,6 +380,7 @@ Case build(const Choice& choice, size_t index) {
   if (value(kNormaliser).starts_with("hard")) c.spec.normaliser = Hard{};
   if (value(kNormaliser) == "hard, drawn")
     c.spec.normaliser = Hard{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = random()};
+  if (value(kNormaliser) == "linear") c.spec.normaliser = Linear{};
   c.spec.after = make_after(random, value(kAfter), c.shape);
   const std::string layout = value(kLayout);
   const float deviation = choice[kSizes] == 0 ? 1.0f : choice[kSizes] == 1 ? 6.0f : 0.01f;
@@ -375,6 +388,11 @@ Case build(const Choice& choice, size_t index) {
                                       : laid_out(random, layout, {batch, heads, queries, d_k}, deviation);
   c.k = laid_out(random, layout, {batch, key_heads, keys, d_k}, 1);
   c.v = laid_out(random, layout, {batch, key_heads, keys, d_v}, 1);
+  if (value(kNormaliser) == "linear") {  // features; what the terms add is of both signs
+    if (layout == "q shared by heads") c.q = c.q.slice(1, 0, 1);
+    make_positive(c.q), make_positive(c.k);
+    if (layout == "q shared by heads") c.q = c.q.expand({batch, heads, queries, d_k});
+  }
   c.keys = c.k;
   if (layout.starts_with("pages")) {
     c.keys = paged(c.k, c.v);

@@ -152,7 +152,7 @@ void check_row(const Expected& e, const float* weights, const float* or_nan, con
       continue;
     }
     check(static_cast<double>(weights[j]), p, e.bounds.weights[j], Place{"weight", e, key});
-    check(score, e.row.scores[j], tolerance::of_scores(e.row.largest) + 1e-37, Place{"score", e, key});
+    check(score, e.row.scores[j], e.bounds.score + 1e-37, Place{"score", e, key});
     check(static_cast<double>(or_nan[j]), static_cast<double>(weights[j]), 0, Place{"weight or NaN", e, key});
   }
   check(sum, e.row.row_sum, e.bounds.row_sum, Place{"row sum", e});

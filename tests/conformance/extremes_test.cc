@@ -88,6 +88,9 @@ TEST_P(Extremes, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
     hiding.name += ", sigmoid";
     hiding.spec.normaliser = Sigmoid{-2};
     all.push_back(hiding);
+    hiding.name += ", linear";
+    hiding.spec.normaliser = Linear{};
+    all.push_back(hiding);
     hiding.name += ", gaussian";
     hiding.spec.after.gaussian = LocalGaussian{.centres = Tensor::zeros({1, 1, kLength}), .sigma = 100};
     all.push_back(hiding);
@@ -186,12 +189,13 @@ TEST_P(Extremes, NaNAndInfinityOfABiasReachTheirRowsOnly) {
 TEST_P(Extremes, RowsThatSeeNothingAreZerosUnderEveryNormaliser) {
   const Inputs in = inputs();
   for (Hiding hiding : hidings()) {
-    for (const char* name : {"softmax", "sinks", "sparsemax", "entmax-1.5", "sigmoid", "hard"}) {
+    for (const char* name : {"softmax", "sinks", "sparsemax", "entmax-1.5", "sigmoid", "hard", "linear"}) {
       if (name == std::string("sinks")) hiding.spec.normaliser = Softmax{Tensor::from<float>({0.5f, 3}, {2})};
       if (name == std::string("sparsemax")) hiding.spec.normaliser = Sparsemax{};
       if (name == std::string("entmax-1.5")) hiding.spec.normaliser = Entmax15{};
       if (name == std::string("sigmoid")) hiding.spec.normaliser = Sigmoid{3};
       if (name == std::string("hard")) hiding.spec.normaliser = Hard{};
+      if (name == std::string("linear")) hiding.spec.normaliser = Linear{};
       // Twice as many queries as keys under the causal band: the first ones stand before key 0.
       const bool band = hiding.name == "causal";
       const Tensor k = band ? in.k.slice(2, 0, 60) : in.k, v = band ? in.v.slice(2, 0, 60) : in.v;

@@ -140,6 +140,8 @@ std::vector<Hiding> hidings() {
           {"bias of -inf under a soft-cap", {.terms = {Dense{bias}, SoftCap{20}}}, sees_by_mask},
           {"mask under sparsemax", {.topology = mask.topology, .normaliser = Sparsemax{}}, sees_by_mask},
           {"mask under entmax-1.5", {.topology = mask.topology, .normaliser = Entmax15{}}, sees_by_mask},
+          {"mask under linear", {.topology = mask.topology, .normaliser = Linear{}}, sees_by_mask},
+          {"causal under linear", {.topology = causal(), .normaliser = Linear{}}, [](int64_t i, int64_t j) { return j <= i; }},
           {"segments", segments, [](int64_t i, int64_t j) { return i / 45 == j / 45 && i != 70 && j != 70; }}};
 }
 

@@ -76,8 +76,9 @@ int64_t cell_of(int64_t item, int64_t count, int64_t cells) {
   return cell;
 }
 
-// p ln p; of an error of p, what it makes of that.
-double surprise(double p, double error, bool of_errors) {
+// p ln p; of an error of p, what it makes of that. Weights that are no shares do not count: linear ones may be negative or beyond one.
+double surprise(double p, double error, bool of_errors, bool is_linear = false) {
+  if (is_linear && (p < 0 || p > 1)) return of_errors ? error * (std::log(std::abs(p) + error + 1) + 1) : 0;
   if (of_errors) return error > 0 ? error * (std::abs(std::log(std::max(p, error))) + 1) : 0;
   return p > 0 ? -p * std::log(p) : 0;
 }
@@ -88,6 +89,7 @@ void add_row(const Where& where, const SweepRequest& request, int64_t query, boo
   const int64_t position = query + (where.c.spec.topology.band.align == Align::kEnd ? shape.keys - shape.queries : 0);
   const Row& row = where.head[static_cast<size_t>(query)];
   double h = 0, d = 0, matched[2] = {};
+  const bool is_linear = std::holds_alternative<Linear>(where.c.spec.normaliser);
   const Softmax* softmax = std::get_if<Softmax>(&where.c.spec.normaliser);
   const double rest = softmax && softmax->sinks ? 1 - row.row_sum : 0;  // the share of a sink logit
   if (row.sees_any) h += surprise(rest, rest * tolerance::weight(row.largest), of_errors);
@@ -96,9 +98,10 @@ void add_row(const Where& where, const SweepRequest& request, int64_t query, boo
     const double weight = factor * row.weights[static_cast<size_t>(j)];
     double error = std::abs(factor) * row.bounds.weights[static_cast<size_t>(j)];
     if (where.after) error += std::abs(weight) * tolerance::after(factor) + tolerance::kUnderflow;
+    if (is_linear) error += 2 * tolerance::kSweep * std::abs(weight);  // sums cancel: kSweep is of what is summed
     const double p = of_errors ? error : weight;
     if (row.scores[static_cast<size_t>(j)] == kHidden) continue;
-    h += surprise(weight, error, of_errors);
+    h += surprise(weight, error, of_errors, is_linear);
     d += p * static_cast<double>(std::abs(position - j));
     sums.received[static_cast<size_t>(j)] += p;
     sums.offsets[static_cast<size_t>(std::clamp(j - position, -kReach, kReach) + kReach)] += p;
@@ -122,7 +125,7 @@ Sums sums_of(const Where& where, const SweepRequest& request, bool of_errors = f
   sums.received.assign(static_cast<size_t>(where.c.shape.keys), 0);
   sums.offsets.assign(2 * kReach + 1, 0);
   const size_t cells = static_cast<size_t>(request.cells[0] * request.cells[1]);
-  sums.largest.assign(cells, 0);
+  sums.largest.assign(cells, of_errors ? 0 : kHidden);
   sums.sum.assign(cells, 0);
   sums.count.assign(cells, 0);
   for (const int64_t query : where.rows) add_row(where, request, query, of_errors, sums);
@@ -168,8 +171,10 @@ void compare(const Where& where, const SweepRequest& request, const SweepResult&
       ASSERT_TRUE(std::isnan(most[cell]) && std::isnan(mean[cell])) << "cell " << cell << " sees nothing";
       continue;
     }
-    ASSERT_NEAR(most[cell], sums.largest[cell], tolerance::kSweep * sums.largest[cell] + errors.largest[cell]) << "pooled maximum " << cell;
-    ASSERT_NEAR(mean[cell], sums.sum[cell] / sums.count[cell], (tolerance::kSweep * sums.sum[cell] + errors.sum[cell]) / sums.count[cell])
+    ASSERT_NEAR(most[cell], sums.largest[cell], tolerance::kSweep * std::abs(sums.largest[cell]) + errors.largest[cell])
+        << "pooled maximum " << cell;
+    ASSERT_NEAR(mean[cell], sums.sum[cell] / sums.count[cell],
+                (tolerance::kSweep * std::abs(sums.sum[cell]) + errors.sum[cell]) / sums.count[cell])
         << "pooled mean " << cell;
   }
 }

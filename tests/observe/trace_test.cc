@@ -101,7 +101,7 @@ TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
 
 TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-1}),
-                                       Normaliser(Hard{.choice = Hard::Choice::kSampled, .seed = 4})}) {
+                                       Normaliser(Hard{.choice = Hard::Choice::kSampled, .seed = 4}), Normaliser(Linear{})}) {
     Case data = causal_case(40, 21);
     AttentionSpec spec = data.record.spec;
     spec.normaliser = normaliser;

@@ -92,8 +92,8 @@ TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
   spec.after.head_mask = Tensor::zeros({4});
   spec.after.gaussian = LocalGaussian{.centres = Tensor::zeros({1, 4, 5}), .sigma = 2.5f};
   const Hard drawn{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = 9};
-  for (const Normaliser& normaliser :
-       {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-3}), Normaliser(Hard{}), Normaliser(drawn)}) {
+  for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-3}), Normaliser(Hard{}),
+                                       Normaliser(drawn), Normaliser(Linear{})}) {
     spec.normaliser = normaliser;
     EXPECT_EQ(refusal(spec), "");
     const std::string text = to_json(spec);
@@ -101,6 +101,7 @@ TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
     EXPECT_EQ(to_json(back), text);
     EXPECT_EQ(back.after.dropout->seed, ~uint64_t{6});
   }
+  spec.normaliser = drawn;
   EXPECT_NE(to_json(spec).find(R"("normaliser":{"hard":{"choice":"sampled","gradient":"score_function","seed":9}})"), std::string::npos);
   EXPECT_NE(to_json(spec).find(
                 R"("after":{"dropout":{"rate":0.1,"seed":-7},"head_mask":"head_mask","gaussian":{"centres":"centres","sigma":2.5}})"),
@@ -136,9 +137,9 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
             "kUnsupported spec.json: \"pair.additive\" is not understood; this version knows dot");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
             "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
-  EXPECT_EQ(
-      reading_error(R"({"normaliser":{"linear":{}}})"),
-      "kUnsupported spec.json: \"normaliser.linear\" is not understood; this version knows softmax, sparsemax, entmax15, sigmoid, hard");
+  EXPECT_EQ(reading_error(R"({"normaliser":{"stick_breaking":{}}})"),
+            "kUnsupported spec.json: \"normaliser.stick_breaking\" is not understood; this version knows softmax, sparsemax, entmax15, "
+            "sigmoid, hard, linear");
 }
 
 TEST(Spec, WrongKindsAreRefusedByTheirPath) {

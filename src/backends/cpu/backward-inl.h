@@ -3,6 +3,7 @@
 //   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = g·(dP − D) → terms in reverse
 //   what happens to weights after, a: dS = g·(a·dP − D), and P·a for dV; the head's mask takes Σ P·(a/mask)·dP, a centre Σ P·a·dP·(j − c)/σ²
 //   g = P for softmax; other normalisers have a g of their own, and D = Σ g·dP/Σ g takes a pass over all keys before (find_means)
+//   linear: P = s, g = 1, and 1/ℓ is in dO and D, which out gives as it does softmax's
 //   dQt += K·dS     over the chunk's keys          dV += P·dO,  dK += dS·Q     over the pair's queries
 //
 // The record's m and ℓ become M, integral, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. The factor is in dO, not in P: rows of dO, their
@@ -269,6 +270,10 @@ struct BlockGradients {
           const Floats weight = weight_of<kind()>(term_floor(s), m, hn::Set(d, 1.0F));
           g = hn::NegMulAdd(weight, weight, weight);
           hn::Store(weight, d, to_p + offset);
+        } else if constexpr (kind() == WeightKind::kLinear) {
+          const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));  // m of lanes without a row: 1e30
+          hn::Store(hn::IfThenZeroElse(none, s * hn::Set(d, kLn2)), d, to_p + offset);
+          g = hn::IfThenZeroElse(none, hn::Set(d, 1.0F));
         } else {
           g = excess_of<kind()>(term_floor(s), m);
           hn::Store(kind() == WeightKind::kEntmax15 ? g * g : g, d, to_p + offset);

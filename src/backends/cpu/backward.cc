@@ -355,9 +355,10 @@ struct StripJob : StripTerms {
       factor = std::ldexp(factor, -power);
       m -= static_cast<float>(power);
     }
+    if (view.kind == WeightKind::kLinear) factor *= kLog2E;
     copy_row(row_of(d_out), d_out.stride(3), plan.d_v, factor, to);
     block.m[lane] = m;
-    if (view.kind != WeightKind::kSoftmax) return;
+    if (view.kind != WeightKind::kSoftmax && view.kind != WeightKind::kLinear) return;
     copy_row(row_of(out), out.stride(3), plan.d_v, 1.0F, out_row);
     Floats sum = hn::Zero(d);
     for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes) sum = hn::MulAdd(hn::Load(d, to + c), hn::Load(d, out_row + c), sum);

@@ -23,7 +23,7 @@ void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
   const WeightKind kind = plan.problem.kind();
-  if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard) {
+  if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard || kind == WeightKind::kLinear) {
     forward_each(plan);
   } else if (kind != WeightKind::kSoftmax) {
     forward_strips(plan);

@@ -1,10 +1,12 @@
-// Normalisers that need nothing of a row but its scores as they come: sigmoid, and one key chosen. Included once per target.
+// Normalisers that need nothing of a row but its scores as they come: sigmoid, linear, and one key chosen. Included once per target.
 //
 //   sigmoid   P = σ(s + b), tile by tile into values as softmax's weights go; there is no ℓ
+//   linear    the scores themselves go into values; ℓ = Σ s divides at the end
 //   hard      per lane the best score so far and its key, and Σ 2^(s − m) for the choice's log-probability; then one value row is copied
 //             drawn: the best of s + noise, noise = −log₂(−ln u) for a u of (seed, batch, head, query, key): exact, in the same pass
 //
-// Ties go to the earlier key: keys come in ascending order. Sources: Ramapuram et al. 2024; Xu et al. 2015; Maddison, Tarlow & Minka 2014 (Gumbel-max).
+// Ties go to the earlier key: keys come in ascending order. Sources: Ramapuram et al. 2024; Xu et al. 2015; Maddison, Tarlow &
+// Minka 2014 (Gumbel-max); Katharopoulos et al. 2020.
 #if defined(CLEARHEAD_CPU_FORWARD_EACH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_EACH_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_EACH_INL_H_
@@ -22,15 +24,18 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// --- sigmoid -------------------------------------------------------------------------------------------------------------------------------
+// --- sigmoid, linear -----------------------------------------------------------------------------------------------------------------------
 
 // The epilogue of for_each_group.
-struct SigmoidBlock : TileBlock {
+template <WeightKind kKind>
+struct EachBlock : TileBlock {
   alignas(64) float sees[kBlock];  // 1 once a pair is visible
-  float shift = 0;                 // −bias in base 2
+  alignas(64) float l[kBlock];     // of kLinear: the sum of the scores, base 2
+  float shift = 0;                 // of kSigmoid: −bias in base 2
 
   void reset() {
     std::fill(sees, sees + kBlock, 0.0F);
+    std::fill(l, l + kBlock, 0.0F);
     std::fill(o, o + d_v * kBlock, 0.0F);
   }
 
@@ -47,9 +52,14 @@ struct SigmoidBlock : TileBlock {
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         const Floats c = s.c[r * V + v];
         seen = hn::IfThenElse(hn::Lt(c, visible), seen, one);
-        hn::Store(weight_of<WeightKind::kSigmoid>(c, none, one), d, to + r * kBlock + v * kLanes);
+        s.c[r * V + v] = weight_of<kKind>(c, none, one);
+        hn::Store(s.c[r * V + v], d, to + r * kBlock + v * kLanes);
       });
       hn::Store(seen, d, sees + first + v * kLanes);
+      if constexpr (kKind == WeightKind::kLinear) {
+        unroll<kRows - 1>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[v] = s.c[v] + s.c[(r + 1) * V + v]; });
+        hn::Store(hn::Load(d, l + first + v * kLanes) + s.c[v], d, l + first + v * kLanes);
+      }
     });
     if (HWY_UNLIKELY(after != nullptr)) apply_after(*after, *queries, key, first_vector, V, to);
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to);
@@ -153,19 +163,29 @@ inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const V
 
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
-inline void sigmoid_block(const ForwardPlan& plan, int64_t batch, int64_t head, const BlockRange& range) {
-  BlockJob<SigmoidBlock> job(plan, batch, head, range.begin, range.count);
-  job.softmax.shift = -std::get<Sigmoid>(plan.call.spec.normaliser).bias * kLog2E;
+// Writes what the state says; returns whether all of it is finite.
+template <WeightKind kKind>
+bool finish_each(const ForwardPlan& plan, BlockJob<EachBlock<kKind>>& job) {
   alignas(64) float factor[kBlock];
+  const EachBlock<kKind>& block = job.softmax;
+  for (int i = 0; i < kBlock; ++i) {
+    const bool sees = block.sees[i] != 0, is_linear = kKind == WeightKind::kLinear;
+    const float sum = is_linear ? block.l[i] * kLn2 : 1;
+    factor[i] = !sees || sum == 0 ? 0 : is_linear ? job.view.after.factor / block.l[i] : job.view.after.factor;
+    if (i >= job.queries.count) continue;
+    plan.m[job.first_row + i] = sees ? 0 : -std::numeric_limits<float>::infinity();
+    plan.l[job.first_row + i] = sees ? sum : 0;
+  }
+  return store_outputs(block.o, factor, job.queries, plan.d_v, job.out, job.spare);
+}
+
+template <WeightKind kKind>
+void each_block(const ForwardPlan& plan, int64_t batch, int64_t head, const BlockRange& range) {
+  BlockJob<EachBlock<kKind>> job(plan, batch, head, range.begin, range.count);
+  if (const Sigmoid* sigmoid = std::get_if<Sigmoid>(&plan.call.spec.normaliser)) job.softmax.shift = -sigmoid->bias * kLog2E;
   for (const bool careful : {false, true}) {
     job.attend({0, job.view.key_length}, careful);
-    for (int i = 0; i < kBlock; ++i) factor[i] = job.softmax.sees[i] != 0 ? job.view.after.factor : 0;
-    for (int i = 0; i < range.count; ++i) {
-      const bool sees = job.softmax.sees[i] != 0;
-      plan.m[job.first_row + i] = sees ? 0 : -std::numeric_limits<float>::infinity();
-      plan.l[job.first_row + i] = sees ? 1 : 0;
-    }
-    if (store_outputs(job.softmax.o, factor, job.queries, plan.d_v, job.out, job.spare)) return;
+    if (finish_each(plan, job)) return;
   }
 }
 
@@ -206,7 +226,10 @@ inline void forward_each(const ForwardPlan& plan) {
   for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int) {
     const int64_t head = item / per_head;
     const BlockRange& range = blocks[static_cast<size_t>(item % per_head)];
-    const auto work = plan.problem.kind() == WeightKind::kSigmoid ? sigmoid_block : hard_block;
+    const WeightKind kind = plan.problem.kind();
+    const auto work = kind == WeightKind::kSigmoid  ? each_block<WeightKind::kSigmoid>
+                      : kind == WeightKind::kLinear ? each_block<WeightKind::kLinear>
+                                                    : hard_block;
     work(plan, head / plan.problem.heads(), head % plan.problem.heads(), range);
   });
 }

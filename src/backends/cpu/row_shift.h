@@ -2,6 +2,7 @@
 //
 //   softmax      P = 2^(s − m)/ℓ = 2^(s − ⌊m⌋)·inverse,   inverse = 2^(⌊m⌋ − m)/ℓ
 //   sigmoid      m is −bias·log₂e; inverse is 1
+//   linear       inverse is ln 2/ℓ, 0 where ℓ is 0
 //   the others   m is the record's; inverse is 1
 //
 // The cpu backend's own shifts are integers, so that inverse is 1/ℓ; a record made by another backend has any m.
@@ -28,6 +29,9 @@ inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t 
   const double sum = static_cast<double>(l.data<float>()[batch * l.stride(0) + head * l.stride(1) + row * l.stride(2)]);
   if (shift == -std::numeric_limits<double>::infinity()) return {};
   if (const Sigmoid* sigmoid = std::get_if<Sigmoid>(&record.spec.normaliser)) return {-sigmoid->bias * kLog2E, 1, 0, false};
+  if (std::holds_alternative<Linear>(record.spec.normaliser)) {
+    return {0, sum == 0 ? 0 : static_cast<float>(0.69314718055994530942 / sum), 0, false};
+  }
   if (kind_of(record.spec.normaliser) != WeightKind::kSoftmax) return {static_cast<float>(shift), 1, 0, false};
   const double whole = std::floor(shift);
   return {static_cast<float>(whole), static_cast<float>((shift == whole ? 1.0 : std::exp2(whole - shift)) / sum), shift + std::log2(sum),

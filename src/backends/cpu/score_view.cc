@@ -15,6 +15,7 @@ struct KindOf {
   WeightKind operator()(const Entmax15&) const { return WeightKind::kEntmax15; }
   WeightKind operator()(const Sigmoid&) const { return WeightKind::kSigmoid; }
   WeightKind operator()(const Hard&) const { return WeightKind::kHard; }
+  WeightKind operator()(const Linear&) const { return WeightKind::kLinear; }
 };
 
 }  // namespace

@@ -28,7 +28,7 @@ inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHi
 inline constexpr float kVisible = -2e30F;  // scores above this are visible
 
 /// How a weight is recomputed from its score: weight-inl.h.
-enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard };
+enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard, kLinear };
 WeightKind kind_of(const Normaliser& normaliser);
 
 struct ScoreTerm {

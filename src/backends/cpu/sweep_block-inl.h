@@ -78,7 +78,7 @@ struct SweepBlock {
   alignas(64) float m[kBlock], inverse[kBlock], log_sum[kBlock];
   alignas(64) float entropy[kBlock], distance[kBlock];  // of the tile
   alignas(64) double entropy_total[kBlock], distance_total[kBlock];
-  // The open cell column and those that wait to be folded, [column][lane]; what is not used holds −1, 0, 0.
+  // The open cell column and those that wait to be folded, [column][lane]; what is not used holds kNoWeight, 0, 0.
   alignas(64) float slot_max[kLanes * kBlock], slot_sum[kLanes * kBlock], slot_count[kLanes * kBlock];
   alignas(64) float turned[kBlock * kLanes];  // [lane][column]
   float slot_inside[kLanes];
@@ -158,6 +158,13 @@ struct SweepBlock {
     weigh_turned(V, key, first);
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), turned + i * kLanes); });
   }
+  // What of a weight is in the entropy: of linear ones, which may be negative or beyond one, those that are shares. NaN stays NaN.
+  template <WeightKind kKind>
+  static HWY_INLINE Floats counted(Floats p) {
+    const F32 d;
+    if constexpr (kKind != WeightKind::kLinear) return p;
+    return hn::IfThenZeroElse(hn::Or(hn::Lt(p, hn::Zero(d)), hn::Gt(p, hn::Set(d, 1.0F))), p);
+  }
   HWY_NOINLINE void weigh_turned(int vectors, int64_t key, int first) {
     const F32 d;
     with_kind(plan->problem.kind(), [&](auto k) CLEARHEAD_INLINE_LAMBDA {
@@ -169,7 +176,7 @@ struct SweepBlock {
           float* to = turned + (r * vectors + v) * kLanes;
           Floats p = weight_of<k()>(term_floor(hn::Load(d, to)), shift, factor, key + r);
           if (after) p = p * after_factor(*after, *queries, at, key + r);
-          if (plan->entropy) sum = hn::MulAdd(p, log2_of(p), sum);
+          if (plan->entropy) sum = hn::MulAdd(counted<k()>(p), log2_of(p), sum);
           hn::Store(p, d, to);
         }
         hn::Store(sum, d, entropy + at);
@@ -321,7 +328,7 @@ struct SweepBlock {
   // --- cells -----------------------------------------------------------------------------------------------------------------------------
 
   void clear_slots() {
-    std::fill(slot_max, slot_max + kLanes * kBlock, -1.0F);
+    std::fill(slot_max, slot_max + kLanes * kBlock, kNoWeight);
     std::fill(slot_sum, slot_sum + kLanes * kBlock, 0.0F);
     std::fill(slot_inside, slot_inside + kLanes, 0.0F);
     std::fill(slot_counted, slot_counted + kLanes, false);
@@ -370,7 +377,7 @@ struct SweepBlock {
     alignas(64) float folded[kLanes];
     turn(slot_max);
     for (int i = 0; i < run_count; ++i) {
-      Floats largest = hn::Set(d, -1.0F);
+      Floats largest = hn::Set(d, kNoWeight);
       for (int lane = runs[i].begin; lane < runs[i].end; ++lane) largest = hn::Max(largest, hn::Load(d, turned + lane * kLanes));
       hn::Store(largest, d, folded);
       float* to = sums->cell_max.data() + runs[i].cells + first;  // all kLanes: what is not used adds nothing

@@ -104,7 +104,7 @@ StripSums SweepPlan::new_sums(int64_t strip) const {
     sums.first_cell_row = call.grid.row_of(call.rows[static_cast<size_t>(rows.begin)]);
     const int64_t last = call.grid.row_of(call.rows[static_cast<size_t>(rows.end - 1)]);
     const size_t cells = static_cast<size_t>((last + 1 - sums.first_cell_row) * call.grid.cells[1] + kCellRoom);
-    sums.cell_max.assign(cells, -1);
+    sums.cell_max.assign(cells, kNoWeight);
     sums.cell_sum.assign(cells, 0);
     sums.cell_count.assign(cells, 0);
   }

@@ -18,12 +18,15 @@
 
 namespace clearhead::cpu {
 
+// Below every weight, linear ones included.
+inline constexpr float kNoWeight = -3e38F;
+
 struct StripSums {
   std::vector<float> received;  // [key, and room for a group beyond]
   std::vector<float> window;    // [p − j + reach + kMargin]
   double far_before = 0;        // keys before every offset of the window's groups: p − j > reach
   double far_after = 0;
-  std::vector<float> cell_max;  // [cell row − first_cell_row, cell column]; −1 has seen nothing: weights are never negative
+  std::vector<float> cell_max;               // [cell row − first_cell_row, cell column]; kNoWeight has seen nothing
   std::vector<double> cell_sum, cell_count;  // the same
   int64_t first_cell_row = 0;
 };

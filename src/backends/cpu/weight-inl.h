@@ -5,6 +5,7 @@
 //   entmax-1.5   max(0, c·ln 2/2 − τ)²
 //   sigmoid      1/(1 + 2^−(c − m))      m = −bias in base 2
 //   hard         1 where the key is m; NaN where m is
+//   linear       c·(ln 2/ℓ); 0 where hidden
 //
 // c is the score in base 2. Forward, weights and sweep take weights from here, so that the forward's support is that of every later look.
 #if defined(CLEARHEAD_CPU_WEIGHT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -58,6 +59,8 @@ HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] 
     return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one) / (one + e) * factor;
   } else if constexpr (kKind == WeightKind::kHard) {
     return hn::IfThenElse(hn::Eq(hn::Set(F32(), static_cast<float>(key)), m), hn::Set(F32(), 1.0F), m - m) * factor;
+  } else if constexpr (kKind == WeightKind::kLinear) {
+    return hn::IfThenZeroElse(hn::Lt(c, hn::Set(F32(), kVisible)), c) * factor;
   } else {
     const Floats excess = excess_of<kKind>(c, m);
     return (kKind == WeightKind::kEntmax15 ? excess * excess : excess) * factor;
@@ -71,6 +74,7 @@ HWY_INLINE void with_kind(WeightKind kind, F&& f) {
   if (kind == WeightKind::kSparsemax) return f(std::integral_constant<WeightKind, WeightKind::kSparsemax>{});
   if (kind == WeightKind::kEntmax15) return f(std::integral_constant<WeightKind, WeightKind::kEntmax15>{});
   if (kind == WeightKind::kSigmoid) return f(std::integral_constant<WeightKind, WeightKind::kSigmoid>{});
+  if (kind == WeightKind::kLinear) return f(std::integral_constant<WeightKind, WeightKind::kLinear>{});
   f(std::integral_constant<WeightKind, WeightKind::kHard>{});
 }
 

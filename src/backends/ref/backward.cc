@@ -43,7 +43,7 @@ class Backward {
     std::vector<Sum> d_weights(static_cast<size_t>(keys_));
     const bool skips = leaves_zeros_out(record_.spec.normaliser) && !has_gradients_of_zeros(record_.spec.normaliser);
     for (int64_t j = 0; j < keys_; ++j) {
-      const double weight = row.weights[static_cast<size_t>(j)], size = size_of_weight(record_.spec.normaliser, weight);
+      const double weight = row.weights[static_cast<size_t>(j)], size = size_of_weight(record_.spec.normaliser, row, weight);
       if (scores[static_cast<size_t>(j)] == kHidden || (weight == 0 && skips)) continue;
       Sum& d_weight = d_weights[static_cast<size_t>(j)];
       const double after = after_of(at, j);

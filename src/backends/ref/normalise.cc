@@ -98,6 +98,9 @@ struct Normalise {
     }
     out.l = scores[static_cast<size_t>(out.m)] - whole;
   }
+  void operator()(const Linear&) const {
+    for (const double score : scores) out.l += score == kHidden ? 0 : score;
+  }
   std::vector<double> visible(double factor) const {
     std::vector<double> z;
     for (const double score : scores) {
@@ -119,6 +122,7 @@ struct WeightOf {
   }
   double operator()(const Sigmoid& sigmoid) const { return 1 / (1 + std::exp(-score - static_cast<double>(sigmoid.bias))); }
   double operator()(const Hard&) const { return std::isnan(row.m) ? row.m : static_cast<double>(key) == row.m ? 1 : 0; }
+  double operator()(const Linear&) const { return row.l == 0 ? 0 : score / row.l; }
 };
 
 void fill_weights(const AttentionSpec& spec, int64_t head, const std::vector<double>& scores, RowWeights& out) {
@@ -126,29 +130,45 @@ void fill_weights(const AttentionSpec& spec, int64_t head, const std::vector<dou
   for (size_t j = 0; j < scores.size(); ++j) {
     if (scores[j] != kHidden) out.weights[j] = weight_of(spec.normaliser, scores[j], static_cast<int64_t>(j), {out.m, out.l});
   }
+  if (std::holds_alternative<Linear>(spec.normaliser)) {
+    out.cancellation = 0;
+    for (const double weight : out.weights) {
+      out.cancellation += std::abs(weight);
+      out.largest = std::max(out.largest, std::abs(weight));
+    }
+  }
   out.sink_share = sink_share(spec, head, {out.m, out.l});
 }
 
-// g of one key, its size, and what Σ g dP is divided by.
-struct Slope {
-  double weight, share, l;  // share: of the row's softmax, where the kind asks for it
-  struct Answer {
-    double g = 0, size = 0, divisor = 1;
-  };
-  Answer operator()(const Softmax&) const { return {weight, weight, 1}; }
-  Answer operator()(const Sparsemax&) const { return weight > 0 ? Answer{1, 1, l} : Answer{0, 0, l}; }
-  Answer operator()(const Entmax15&) const { return {std::sqrt(weight), weight > 0 ? 1.0 : 0.0, l}; }
-  Answer operator()(const Sigmoid&) const { return {weight * (1 - weight), weight, std::numeric_limits<double>::infinity()}; }
-  Answer operator()(const Hard&) const { return {share, share, 1}; }
-};
-
 struct SizeOfWeight {
+  const RowWeights& row;
   double weight;
   double operator()(const Softmax&) const { return weight; }
   double operator()(const Sparsemax&) const { return weight > 0 ? 1 : 0; }
   double operator()(const Entmax15&) const { return 2 * std::sqrt(weight); }
   double operator()(const Sigmoid&) const { return weight; }
   double operator()(const Hard&) const { return weight; }
+  double operator()(const Linear&) const { return row.cancellation * (std::abs(weight) + row.largest); }
+};
+
+// g of one key and its size; its part in D and that one's size.
+struct Slope {
+  double weight, share;  // share: of the row's softmax, where the kind asks for it
+  const RowWeights& row;
+  struct Answer {
+    double g = 0, size = 0, part = 0, part_size = 0;
+  };
+  Answer operator()(const Softmax&) const { return same(weight); }
+  Answer operator()(const Sparsemax&) const { return weight > 0 ? Answer{1, 1, 1 / row.l, 1 / row.l} : Answer{}; }
+  Answer operator()(const Entmax15&) const {
+    return weight > 0 ? Answer{std::sqrt(weight), 1, std::sqrt(weight) / row.l, 1 / row.l} : same(weight);
+  }
+  Answer operator()(const Sigmoid&) const { return {weight * (1 - weight), weight, 0, 0}; }
+  Answer operator()(const Hard&) const { return same(share); }
+  Answer operator()(const Linear& linear) const {
+    return row.l == 0 ? Answer{} : Answer{1 / row.l, row.cancellation / std::abs(row.l), weight, SizeOfWeight{row, weight}(linear)};
+  }
+  static Answer same(double g) { return {g, g, g, g}; }
 };
 
 // The score function's gradient: what the choice cost, times the slope of its log-probability.
@@ -207,7 +227,8 @@ double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& ro
 }
 
 bool leaves_zeros_out(const Normaliser& normaliser) {
-  return !std::holds_alternative<Softmax>(normaliser) && !std::holds_alternative<Sigmoid>(normaliser);
+  const bool reads_all = std::holds_alternative<Softmax>(normaliser) || std::holds_alternative<Sigmoid>(normaliser);
+  return !reads_all && !std::holds_alternative<Linear>(normaliser);
 }
 
 bool has_gradients_of_zeros(const Normaliser& normaliser) {
@@ -215,7 +236,9 @@ bool has_gradients_of_zeros(const Normaliser& normaliser) {
   return hard && hard->gradient == Hard::Gradient::kStraightThrough;
 }
 
-double size_of_weight(const Normaliser& normaliser, double weight) { return std::visit(SizeOfWeight{weight}, normaliser); }
+double size_of_weight(const Normaliser& normaliser, const RowWeights& row, double weight) {
+  return std::visit(SizeOfWeight{row, weight}, normaliser);
+}
 
 std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,
                                  const std::vector<Sum>& d_weights, Sum& mean) {
@@ -225,9 +248,10 @@ std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights&
   if (hard && hard->gradient == Hard::Gradient::kScoreFunction) return reverse_choice(row, scores, d_weights);
   std::vector<Slope::Answer> slopes(row.weights.size());
   for (size_t j = 0; j < slopes.size(); ++j) {
-    slopes[j] = std::visit(Slope{row.weights[j], share_of(j), row.l}, normaliser);
+    if (scores[j] == kHidden) continue;
+    slopes[j] = std::visit(Slope{row.weights[j], share_of(j), row}, normaliser);
     if (slopes[j].g == 0) continue;
-    mean.add(slopes[j].g / slopes[j].divisor * d_weights[j].value, slopes[j].size / slopes[j].divisor * d_weights[j].size);
+    mean.add(slopes[j].part * d_weights[j].value, slopes[j].part_size * d_weights[j].size);
   }
   std::vector<Sum> d_scores(slopes.size());
   for (size_t j = 0; j < slopes.size(); ++j) {

@@ -5,6 +5,7 @@
 //   entmax-1.5   P_j = max(0, s_j/2 − τ)²       m, ℓ: τ, and Σ_j √P_j
 //   sigmoid      P_j = σ(s_j + b)               m, ℓ: 0, 1
 //   hard         P_j = 1 at the chosen key      m, ℓ: that key, and ln of its softmax weight
+//   linear       P_j = s_j / ℓ                  m, ℓ: 0, Σ_j s_j
 //
 // with τ such that the weights sum to one. Backward, all of them are  dS_j = g_j·(dP_j − D):
 //
@@ -13,9 +14,10 @@
 //   entmax-1.5   g = √P     D = Σ g dP / Σ g
 //   sigmoid      g = P(1 − P)      D = 0
 //   hard         g = p, the row's softmax      D = Σ p dP      (straight through; the score function: spec.h)
+//   linear       g = 1/ℓ     D = Σ P dP
 //
 // Sources: Martins & Astudillo 2016, algorithm 1 and eq. 14; Peters, Niculae & Martins 2019, algorithm 2 and §3.3;
-// Ramapuram et al. 2024; Xu et al. 2015; Maddison, Tarlow & Minka 2014 for the Gumbel draw.
+// Ramapuram et al. 2024; Xu et al. 2015; Maddison, Tarlow & Minka 2014 for the Gumbel draw; Katharopoulos et al. 2020.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +31,8 @@ struct RowWeights {
   std::vector<double> weights{};  // [key], 0 where hidden
   double m = 0, l = 0;            // what a record keeps (record.h); −∞ and 0 for a row that saw nothing
   double sink_share = 0;          // of a sink logit
+  // Of a linear normaliser, whose sum may cancel: Σ|s|/|ℓ|, by which relative errors grow, and the largest |P|.
+  double cancellation = 1, largest = 0;
   bool sees_any = false;
 };
 
@@ -57,7 +61,7 @@ bool has_gradients_of_zeros(const Normaliser& normaliser);
 
 /// How large the parts of a weight and of its g are, which errors of gradients are relative to: a threshold's error is absolute, so that a weight near
 /// it is known no better than a large one.
-double size_of_weight(const Normaliser& normaliser, double weight);
+double size_of_weight(const Normaliser& normaliser, const RowWeights& row, double weight);
 
 /// dS from dP; both [key]. `mean` gets D.
 std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,

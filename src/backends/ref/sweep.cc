@@ -46,7 +46,7 @@ class HeadSweep {
     sums_.offsets.assign(static_cast<size_t>(2 * call.request.offset_reach + 1), 0);
     const size_t cells = static_cast<size_t>(call.grid.cells[0] * call.grid.cells[1]);
     sums_.cell_sum.assign(cells, 0);
-    sums_.cell_largest.assign(cells, 0);
+    sums_.cell_largest.assign(cells, -std::numeric_limits<double>::infinity());
     sums_.cell_count.assign(cells, 0);
     scores_.resize(static_cast<size_t>(keys_));
   }
@@ -107,7 +107,11 @@ class HeadSweep {
   }
 
  private:
-  static double surprise(double weight) { return weight == 0 ? 0 : -weight * std::log(weight); }
+  // Of linear weights, which may be negative or beyond one, those that are shares.
+  double surprise(double weight) const {
+    const bool is_linear = std::holds_alternative<Linear>(record_.spec.normaliser);
+    return weight == 0 || (is_linear && (weight < 0 || weight > 1)) ? 0 : -weight * std::log(weight);
+  }
 
   void pool(int64_t row, int64_t key, double weight) {
     const CellGrid& grid = call_.grid;
