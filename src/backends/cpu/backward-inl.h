@@ -4,6 +4,7 @@
 //   what happens to weights after, a: dS = g·(a·dP − D), and P·a for dV; the head's mask takes Σ P·(a/mask)·dP, a centre Σ P·a·dP·(j − c)/σ²
 //   g = P for softmax; other normalisers have a g of their own, and D = Σ g·dP/Σ g takes a pass over all keys before (find_means)
 //   linear: P = s, g = 1, and 1/ℓ is in dO and D, which out gives as it does softmax's
+//   hard: g is the softmax that the key was chosen by, from the chosen key's score (find_choices) and the log-probability that the record keeps
 //   dQt += K·dS     over the chunk's keys          dV += P·dO,  dK += dS·Q     over the pair's queries
 //
 // The record's m and ℓ become M, integral, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. The factor is in dO, not in P: rows of dO, their
@@ -104,6 +105,7 @@ struct StripBlock {
   QueryBlock queries;
   alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
   alignas(64) float divisor[kBlock];                // Σ g, where D needs it
+  alignas(64) float chosen[kBlock], share[kBlock];  // hard: the key, and what 2^(s − M) takes to be its row's softmax
   alignas(64) double mean[kBlock];                  // Σ g·dP so far
   alignas(64) double mask_sum[kBlock], centre_sum[kBlock];
   float *d_out_t = nullptr, *d_q_t = nullptr;
@@ -159,7 +161,9 @@ struct BlockGradients {
   const std::vector<TermGradient>* wanted = nullptr;  // [term]
   float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kBlock]
   int64_t chunk = 0;
-  bool careful = false, finds_means = false;
+  bool careful = false, finds_means = false, finds_choices = false;
+  bool leaves_zeros = false;  // pairs without a weight have no part in any sum, whatever their values hold
+  bool by_choice = false;     // hard, by the score function: dS = r·(1[j = c] − p), −r in minus_mean
   int run_count = 0;
   Run runs[kGroups];
   uint8_t first[kGroups], last[kGroups];       // vectors of each group that hold P and dS; equal: none
@@ -209,7 +213,8 @@ struct BlockGradients {
     float *to_p = p + in_chunk * kBlock + at, *to_ds = ds + in_chunk * kBlock + at;
     if (kGeneral || HWY_UNLIKELY(careful)) spill(s, raw);
     if constexpr (kGeneral) {
-      if (!weigh<V>(to_p, to_ds, at)) return;
+      if (HWY_UNLIKELY(finds_choices)) return keep_choices<V>(key, at);
+      if (!weigh<V>(to_p, to_ds, key, at)) return;
     } else {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
         const Floats shift = hn::Load(d, block->m + at + v * kLanes);
@@ -256,7 +261,7 @@ struct BlockGradients {
 
   // P and g of the scores in `raw`. False when all g are zero: such a group has no part in any sum.
   template <int V>
-  HWY_NOINLINE bool weigh(float* to_p, float* to_g, int at) {
+  HWY_NOINLINE bool weigh(float* to_p, float* to_g, int64_t key, int at) {
     const F32 d;
     Lanes any = hn::FirstN(d, 0);
     with_kind(view->kind, [&](auto kind) CLEARHEAD_INLINE_LAMBDA {
@@ -274,6 +279,10 @@ struct BlockGradients {
           const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));  // m of lanes without a row: 1e30
           hn::Store(hn::IfThenZeroElse(none, s * hn::Set(d, kLn2)), d, to_p + offset);
           g = hn::IfThenZeroElse(none, hn::Set(d, 1.0F));
+        } else if constexpr (kind() == WeightKind::kHard) {
+          const Floats chosen = hn::Load(d, block->chosen + at + v * kLanes);
+          g = exp2_shifted(s, m) * hn::Load(d, block->share + at + v * kLanes);
+          hn::Store(weight_of<kind()>(s, chosen, hn::Set(d, 1.0F), key + offset / kBlock), d, to_p + offset);
         } else {
           g = excess_of<kind()>(term_floor(s), m);
           hn::Store(kind() == WeightKind::kEntmax15 ? g * g : g, d, to_p + offset);
@@ -285,6 +294,16 @@ struct BlockGradients {
     });
     return !has_threshold() || !hn::AllFalse(d, any);
   }
+  // The scores of the chosen keys, in base 2.
+  template <int V>
+  HWY_NOINLINE void keep_choices(int64_t key, int at) {
+    const F32 d;
+    for_each_vector<V>([&](int offset, int index, int v) CLEARHEAD_INLINE_LAMBDA {
+      const int lane = at + v * kLanes;
+      const Lanes here = hn::Eq(hn::Set(d, static_cast<float>(key + offset / kBlock)), hn::Load(d, block->chosen + lane));
+      hn::Store(hn::IfThenElse(here, hn::Load(d, raw + index), hn::Load(d, means + lane)), d, means + lane);
+    });
+  }
   HWY_INLINE bool has_threshold() const { return view->kind == WeightKind::kSparsemax || view->kind == WeightKind::kEntmax15; }
 
   // What happens after to the pairs of one vector, but for the head's factor.
@@ -295,7 +314,7 @@ struct BlockGradients {
   // g·x; where g is 0, of a sparse normaliser, the value was not read.
   HWY_INLINE Floats weighted(Floats g, Floats product) const {
     const Floats x = g * product;
-    return has_threshold() ? hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x) : x;
+    return leaves_zeros ? hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x) : x;
   }
   // P and g become P·a and dS = g·(a·dP − D).
   template <int V>
@@ -309,7 +328,9 @@ struct BlockGradients {
       const Floats product = after * hn::Load(d, products + index);
       const Lanes hidden = hn::Lt(hn::Load(d, raw + index), hn::Set(d, kVisible));
       const Floats part = hn::IfThenZeroElse(hidden, weighted(weight, product));
-      hn::Store(weighted(slope, hn::MulAdd(factor, product, hn::Load(d, block->minus_mean + lane))), d, g + offset);
+      const Floats minus_mean = hn::Load(d, block->minus_mean + lane);
+      const Floats cost = hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), minus_mean);  // −r at the chosen key
+      hn::Store(by_choice ? hn::MulSub(slope, minus_mean, cost) : weighted(slope, hn::MulAdd(factor, product, minus_mean)), d, g + offset);
       hn::Store(weight * after * factor, d, p_of + offset);
       hn::Store(hn::Load(d, mask_chunk + lane) + part, d, mask_chunk + lane);
       if (!view->after.centres) return;
@@ -345,7 +366,7 @@ struct BlockGradients {
     for_each_vector<V>([&](int offset, int index, int) CLEARHEAD_INLINE_LAMBDA {
       const Floats x = hn::Load(d, to + offset);
       Lanes hidden = hn::Lt(hn::Load(d, raw + index), hn::Set(d, kVisible));
-      if (kGeneral && has_threshold()) hidden = hn::Or(hidden, hn::Eq(x, hn::Zero(d)));
+      if (kGeneral && leaves_zeros) hidden = hn::Or(hidden, hn::Eq(x, hn::Zero(d)));
       hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), x + hn::Zero(d)), d, to + offset);
     });
   }
@@ -577,6 +598,8 @@ struct PairJob {
       block.scratch = &scratch;
       block.wanted = &wanted;
       block.careful = careful;
+      block.by_choice = view.kind == WeightKind::kHard && view.by_score_function;
+      block.leaves_zeros = block.has_threshold() || block.by_choice;
     }
     scratch.tile.careful = careful;
   }
@@ -594,19 +617,35 @@ struct PairJob {
 
   // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys).
   void find_means(StripBlock& block, int64_t chunk) {
-    const TileSight sight = look_at(block, chunk);
-    if (sight.empty()) return;
     Block& to = blocks[0];
-    to.begin(chunk, 0);
-    to.block = &block;
-    to.finds_means = true;
     std::fill(to.means, to.means + kBlock, 0.0F);
-    for_each_group(view, block.queries, scratch.tile, sight, to);
+    to.finds_means = true;
+    look_through(block, chunk);
     to.finds_means = false;
     for (int i = 0; i < block.queries.count; ++i) block.mean[i] += static_cast<double>(to.means[i]);
   }
 
+  // The scores of one block's chosen keys, where they stand in [chunk, chunk + kChunkKeys), to block.m.
+  void find_choices(StripBlock& block, int64_t chunk) {
+    const auto is_here = [&](float key) { return static_cast<float>(chunk) <= key && key < static_cast<float>(chunk + kChunkKeys); };
+    if (std::none_of(block.chosen, block.chosen + block.queries.count, is_here)) return;
+    Block& to = blocks[0];
+    std::copy(block.m, block.m + kBlock, to.means);
+    to.finds_choices = true;
+    look_through(block, chunk);
+    to.finds_choices = false;
+    std::copy(to.means, to.means + kBlock, block.m);
+  }
+
  private:
+  void look_through(StripBlock& block, int64_t chunk) {
+    const TileSight sight = look_at(block, chunk);
+    if (sight.empty()) return;
+    blocks[0].begin(chunk, 0);
+    blocks[0].block = &block;
+    for_each_group(view, block.queries, scratch.tile, sight, blocks[0]);
+  }
+
   TileSight look_at(const StripBlock& block, int64_t chunk) const {
     return prepare_tile(view, block.queries, scratch.tile, chunk / kKeyTile * kKeyTile, {chunk, chunk + kChunkKeys});
   }

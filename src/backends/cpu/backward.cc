@@ -317,6 +317,8 @@ struct StripJob : StripTerms {
       block.m[i] = -kNone;
       block.minus_mean[i] = 0;
       block.mean[i] = block.mask_sum[i] = block.centre_sum[i] = 0;
+      block.chosen[i] = -1;
+      block.share[i] = 0;
       block.divisor[i] = 1;
       if (i < count) pack_row(begin + i, i, block, sink_sum);
     }
@@ -337,6 +339,12 @@ struct StripJob : StripTerms {
     std::fill(to + width, to + round_up(width, 16), 0.0F);
   }
 
+  // D = dO·O.
+  bool out_gives_mean() const {
+    return view.kind == WeightKind::kSoftmax || view.kind == WeightKind::kLinear ||
+           (view.kind == WeightKind::kHard && view.by_score_function);
+  }
+
   // M, dO·f and, where out gives it, −D·f of one row.
   void pack_row(int64_t row, int lane, StripBlock& block, double* sink_sum) const {
     const F32 d;
@@ -349,7 +357,8 @@ struct StripJob : StripTerms {
     }
     const auto row_of = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1) + row * t.stride(2); };
     float factor = shift.inverse, m = shift.m;
-    block.divisor[lane] = *row_of(plan.call.record.rows.l);
+    block.divisor[lane] = view.kind == WeightKind::kHard ? 1 : *row_of(plan.call.record.rows.l);
+    if (view.kind == WeightKind::kHard) block.chosen[lane] = shift.m;
     if (view.kind == WeightKind::kSoftmax && factor > 0 && std::isfinite(factor)) {
       const int power = std::ilogb(factor) + kHeadroom;
       factor = std::ldexp(factor, -power);
@@ -358,7 +367,7 @@ struct StripJob : StripTerms {
     if (view.kind == WeightKind::kLinear) factor *= kLog2E;
     copy_row(row_of(d_out), d_out.stride(3), plan.d_v, factor, to);
     block.m[lane] = m;
-    if (view.kind != WeightKind::kSoftmax && view.kind != WeightKind::kLinear) return;
+    if (!out_gives_mean()) return;
     copy_row(row_of(out), out.stride(3), plan.d_v, 1.0F, out_row);
     Floats sum = hn::Zero(d);
     for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes) sum = hn::MulAdd(hn::Load(d, to + c), hn::Load(d, out_row + c), sum);
@@ -367,14 +376,30 @@ struct StripJob : StripTerms {
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - static_cast<double>(m)) * static_cast<double>(mean);
   }
 
-  // D of a normaliser that out does not give it for.
+  // What the passes before need to have found: hard's shifts, and D of a normaliser that out does not give it for.
   template <bool kGeneral>
-  void find_means(PairJob<kGeneral>& job, Range chunks) {
-    if (view.kind != WeightKind::kSparsemax && view.kind != WeightKind::kEntmax15) return;
+  void look_before(PairJob<kGeneral>& job, Range chunks) {
+    if (view.kind == WeightKind::kHard) find_choices(job, chunks);
+    if (out_gives_mean() || view.kind == WeightKind::kSigmoid) return;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
       for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) job.find_means(*block, chunk * kChunkKeys);
       for (int i = 0; i < block->queries.count; ++i)
         block->minus_mean[i] = -static_cast<float>(block->mean[i] / static_cast<double>(block->divisor[i]));
+    }
+  }
+  // The softmax's log-sum-exp in base 2: the chosen key's score less its log-probability.
+  template <bool kGeneral>
+  void find_choices(PairJob<kGeneral>& job, Range chunks) {
+    const Tensor& l = plan.call.record.rows.l;
+    for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
+      for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) job.find_choices(*block, chunk * kChunkKeys);
+      for (int i = 0; i < block->queries.count; ++i) {
+        if (block->chosen[i] == -1) continue;
+        const float log = l.data<float>()[batch * l.stride(0) + head * l.stride(1) + block->queries.query[i] * l.stride(2)];
+        const double sum = static_cast<double>(block->m[i]) - static_cast<double>(log) * 1.44269504088896340736, whole = std::floor(sum);
+        block->m[i] = static_cast<float>(whole);
+        block->share[i] = static_cast<float>(std::exp2(whole - sum));
+      }
     }
   }
 
@@ -450,7 +475,7 @@ class BackwardRun {
     StripJob strip_job(plan_, index, strip);
     PairJob<kGeneral> job(strip_job.view, strip_job.keys, strip_job.scratch, strip_job.wanted, careful_);
     const Range of = plan_.seen[static_cast<size_t>(strip)];
-    if constexpr (kGeneral) strip_job.find_means(job, of);
+    if constexpr (kGeneral) strip_job.look_before(job, of);
     for (int64_t chunk = of.begin; chunk < of.end; ++chunk) {
       std::atomic<int32_t>& left_by = left_by_[static_cast<size_t>(at * plan_.chunks + chunk)];
       const int64_t before = number / plan_.strips * per_head_[static_cast<size_t>(chunk)] + strips_before(strip, chunk);

@@ -26,10 +26,7 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
   return std::nullopt;
 }
 
-std::optional<std::string> backward_refusal(const AttentionSpec& spec, const AttentionShape&) {
-  if (std::holds_alternative<Hard>(spec.normaliser)) return "gradients of a hard choice of keys (CLEARHEAD_BACKEND=ref has them)";
-  return std::nullopt;
-}
+std::optional<std::string> backward_refusal(const AttentionSpec&, const AttentionShape&) { return std::nullopt; }
 
 const Backend kAvx2Table{.name = "cpu",
                          .isa = InstructionSet::kAvx2,

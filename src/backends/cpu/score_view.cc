@@ -39,6 +39,8 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
     common_.key_stride = rows_.stride(2);
   }
   common_.kind = kind_of(spec.normaliser);
+  const Hard* hard = std::get_if<Hard>(&spec.normaliser);
+  common_.by_score_function = hard && hard->gradient == Hard::Gradient::kScoreFunction;
   common_.band = &spec.topology.band;
   common_.position_offset = first_position(spec.topology.band, query_length, common_.key_length);
   add_lists();

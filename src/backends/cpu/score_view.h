@@ -103,6 +103,7 @@ struct ScoreView {
   int64_t mask_query_stride = 0, mask_key_stride = 0;
   ListView lists{};
   WeightKind kind = WeightKind::kSoftmax;
+  bool by_score_function = false;  // kHard: how its gradient is had
   AfterView after{};
   int64_t batch = 0, head = 0;
   const RuleUse* visible = nullptr;  // the visibility rule; null: none
