@@ -89,13 +89,13 @@ Tensor slopes_of_eight() {
   return Tensor::from(slopes, {8});
 }
 
-// A rule whose time is told as a ratio to the built-in that says the same.
-Plan rule_plan(const std::string& which, AttentionSpec spec, AttentionSpec twin, int64_t d) {
+// A rule whose time is told as a ratio to the built-in that says the same; a pair, to the scaled dot product.
+Plan twin_plan(const std::string& kind, const std::string& which, AttentionSpec spec, AttentionSpec twin, int64_t d) {
   Plan plan = forward_plan("", 8, 4096, d, false, false);
   plan.kind = Kind::kAgainstTwin;
   plan.spec = std::move(spec);
   plan.twin = std::move(twin);
-  plan.name = format("rule/f32/{}/h8/n4096/d{}", which, d);
+  plan.name = format("{}/f32/{}/h8/n4096/d{}", kind, which, d);
   return plan;
 }
 
@@ -108,11 +108,21 @@ void add_rule_plans(std::vector<Plan>& plans) {
   causal_rule.topology.visible = visible([](auto at) { return at.key <= at.query; });
   window_rule.topology.visible = visible([](auto at) { return at.key <= at.query && at.query - at.key < 512; });
   for (const int64_t d : {64, 128}) {
-    plans.push_back(rule_plan("alibi", {.terms = {alibi}, .topology = causal()}, {.terms = {Alibi{slopes}}, .topology = causal()}, d));
-    plans.push_back(rule_plan("soft_cap", {.terms = {soft_cap}}, {.terms = {SoftCap{30}}}, d));
-    plans.push_back(rule_plan("causal", causal_rule, {.topology = causal()}, d));
-    plans.push_back(rule_plan("window512", window_rule, {.topology = causal(511)}, d));
+    plans.push_back(
+        twin_plan("rule", "alibi", {.terms = {alibi}, .topology = causal()}, {.terms = {Alibi{slopes}}, .topology = causal()}, d));
+    plans.push_back(twin_plan("rule", "soft_cap", {.terms = {soft_cap}}, {.terms = {SoftCap{30}}}, d));
+    plans.push_back(twin_plan("rule", "causal", causal_rule, {.topology = causal()}, d));
+    plans.push_back(twin_plan("rule", "window512", window_rule, {.topology = causal(511)}, d));
   }
+}
+
+void add_pair_plans(std::vector<Plan>& plans) {
+  std::vector<float> weight(64);
+  for (int c = 0; c < 64; ++c) weight[static_cast<size_t>(c)] = 0.125F * static_cast<float>(c % 5 - 2);
+  Additive additive{.weight = Tensor::from(weight, {1, 64})};
+  plans.push_back(twin_plan("pair", "additive_tanh", {.pair = additive}, {}, 64));
+  additive.activation = Additive::Activation::kLeakyRelu;
+  plans.push_back(twin_plan("pair", "additive_leaky_relu", {.pair = additive}, {}, 64));
 }
 
 std::vector<Plan> all_plans() {
@@ -146,6 +156,7 @@ std::vector<Plan> all_plans() {
     plans.push_back(big_bird_of);
   }
   add_rule_plans(plans);
+  add_pair_plans(plans);
   for (const float query_size : {0.1F, 1.0F, 5.0F}) {
     plans.push_back(normaliser_plan("sparsemax", Sparsemax{}, query_size, 64));
     plans.push_back(normaliser_plan("entmax15", Entmax15{}, query_size, 64));

@@ -1,7 +1,7 @@
 // Room: spec.
 // Attention, described once by a value: pair → terms → topology → normaliser → after.
 //
-//   s_ij = scale·q_i·k_j  →  each term in the order written  →  hidden pairs dropped  →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j
+//   s_ij = pair(q_i, k_j)  →  each term in the order written  →  hidden pairs dropped  →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j
 //
 // The same value travels with the fused call, the reference, the record, the trace file and every later look at the weights. An alternative
 // of a variant exists only once it works end to end; alternatives are visited without a default, so a new one does not compile until
@@ -24,7 +24,16 @@ namespace clearhead {
 struct Dot {
   std::optional<float> scale{};
 };
-using Pair = std::variant<Dot>;
+/// s_ij = Σ_c w_hc·φ(q_ic + k_jc), unscaled: the score of a layer of d_k hidden units. q and k come projected.
+///   Bahdanau, Cho & Bengio 2015, appendix A.1.2: e_ij = v_aᵀ tanh(W_a s_{i−1} + U_a h_j): q = W_a s_{i−1}, k = U_a h_j, weight = v_a, kTanh
+///   Brody, Alon & Yahav 2022, eq. 7 (GATv2): e(h_i, h_j) = aᵀ LeakyReLU(W·[h_i ‖ h_j]): q = W_left h_i, k = W_right h_j, weight = a, kLeakyRelu
+struct Additive {
+  enum class Activation : uint8_t { kTanh, kLeakyRelu };
+  Tensor weight{};  ///< f32 [head|1, d_k]
+  Activation activation = Activation::kTanh;
+  float slope = 0.2f;  ///< of kLeakyRelu: φ(x) = slope·x where x ≤ 0
+};
+using Pair = std::variant<Dot, Additive>;
 
 /// s − slope_h·|p_i − j|, with p_i the query's position among the keys (Press et al. 2022, §3; symmetric, as its encoder form).
 struct Alibi {
@@ -169,7 +178,7 @@ struct BigBird {
 };
 Lists big_bird(int64_t length, const BigBird& pattern = {});
 
-/// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "slopes", "bias", "segments.queries",
+/// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "additive.weight", "slopes", "bias", "segments.queries",
 /// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of PerEdge), "sinks", "head_mask", "centres". A second term of one kind is "slopes2",
 /// "bias2", …. The tables of a rule are "rule.table", "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
 void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);

@@ -21,6 +21,7 @@ void visit_operands(Spec& spec, const Visit& visit) {
     int count = 0;
     for (auto& table : tables) visit(numbered(rule + ".table", count), table);
   };
+  if (auto* additive = std::get_if<Additive>(&spec.pair)) visit("additive.weight", additive->weight);
   for (auto& term : spec.terms) {
     if (auto* alibi = std::get_if<Alibi>(&term)) visit(numbered("slopes", slopes), alibi->slopes);
     if (auto* dense = std::get_if<Dense>(&term)) visit(numbered("bias", biases), dense->bias);
@@ -163,6 +164,23 @@ void check_limit(const char* name, const std::optional<int64_t>& limit) {
   }
 }
 
+struct CheckPair {
+  const AttentionShape& shape;
+
+  void operator()(const Dot& dot) const { check_scale("dot", dot.scale); }
+  void operator()(const Additive& additive) const {
+    if (!std::isfinite(additive.slope))
+      fail(ErrorCode::kInvalidArgument, "attention: pair.additive.slope is {}; expected a finite number", additive.slope);
+    check_operand("additive.weight", "[head|1, d_k]", additive.weight, DType::kF32, {shape.heads, shape.d_k}, 1);
+  }
+
+ private:
+  static void check_scale(const char* pair, const std::optional<float>& scale) {
+    if (!scale || std::isfinite(*scale)) return;
+    fail(ErrorCode::kInvalidArgument, "attention: pair.{}.scale is {}; expected a finite number, or nothing for 1/sqrt(d_k)", pair, *scale);
+  }
+};
+
 // Kernels hold positions in f32.
 void check_rules(const AttentionSpec& spec, const AttentionShape& shape) {
   int rules = 0;
@@ -206,10 +224,7 @@ void for_each_operand(const AttentionSpec& spec, const std::function<void(const 
 
 void validate(const AttentionSpec& spec, const AttentionShape& shape) {
   check_sizes(shape);
-  const Dot& dot = std::get<Dot>(spec.pair);
-  if (dot.scale && !std::isfinite(*dot.scale)) {
-    fail(ErrorCode::kInvalidArgument, "attention: pair.dot.scale is {}; expected a finite number, or nothing for 1/sqrt(d_k)", *dot.scale);
-  }
+  std::visit(CheckPair{shape}, spec.pair);
   for (const Term& term : spec.terms) {
     const auto* soft_cap = std::get_if<SoftCap>(&term);
     if (soft_cap && !(soft_cap->cap > 0 && std::isfinite(soft_cap->cap))) {
@@ -237,7 +252,7 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
       }
       check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32, {shape.batch, shape.heads, spec.topology.lists->keys.size(2)},
                     2);
-    } else if (name.starts_with("lists.")) {  // check_lists has seen them
+    } else if (name.starts_with("lists.") || name.starts_with("additive.")) {  // check_lists and CheckPair have seen them
     } else if (name == "centres") {
       check_operand(name, "[batch|1, head|1, query]", operand, DType::kF32, {shape.batch, shape.heads, shape.queries}, 2);
     } else if (name == "mask") {

@@ -21,6 +21,20 @@ Json band_to_json(const Band& band) {
                        {"align", band.align == Align::kEnd ? "end" : "start"}});
 }
 
+struct PairToJson {
+  Json operator()(const Dot& dot) const {
+    return Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}});
+  }
+  Json operator()(const Additive& additive) const {
+    Json body = Json::object({{"weight", "additive.weight"}, {"activation", "tanh"}});
+    if (additive.activation == Additive::Activation::kLeakyRelu) {
+      body["activation"] = "leaky_relu";
+      body["slope"] = shortest(additive.slope);
+    }
+    return Json::object({{"additive", body}});
+  }
+};
+
 struct TermToJson {
   std::span<const std::string> operands;  // their names
   Json operator()(const Alibi&) const { return Json::object({{"alibi", Json::object({{"slopes", operands[0]}})}}); }
@@ -28,6 +42,10 @@ struct TermToJson {
   Json operator()(const PerEdge&) const { return Json::object({{"per_edge", Json::object({{"bias", operands[0]}})}}); }
   Json operator()(const SoftCap& term) const { return Json::object({{"soft_cap", Json::object({{"cap", shortest(term.cap)}})}}); }
   Json operator()(const Rule& term) const { return Json::object({{"rule", rule_to_json(term, operands)}}); }
+};
+struct OperandsOfPair {
+  size_t operator()(const Dot&) const { return 0; }
+  size_t operator()(const Additive&) const { return 1; }
 };
 struct OperandsOfTerm {
   size_t operator()(const Alibi&) const { return 1; }
@@ -121,13 +139,32 @@ class Reader {
   }
 
   Pair read_pair(const Json& json) const {
-    const auto& [kind, body] = alternative(json, "pair", "dot");
-    if (kind != "dot") unknown("pair", kind, "dot");
-    Fields fields(body, where_, "pair.dot");
-    Dot dot;
-    if (const Json* scale = present(fields, "scale")) dot.scale = real(fields, "scale", *scale);
+    constexpr const char* kKnown = "dot, additive";
+    const auto& [kind, body] = alternative(json, "pair", kKnown);
+    Fields fields(body, where_, "pair." + kind);
+    Pair pair;
+    if (kind == "dot") {
+      Dot dot;
+      if (const Json* scale = present(fields, "scale")) dot.scale = real(fields, "scale", *scale);
+      pair = dot;
+    } else if (kind == "additive") {
+      pair = read_additive(fields);
+    } else {
+      unknown("pair", kind, kKnown);
+    }
     fields.refuse_rest();
-    return dot;
+    return pair;
+  }
+
+  Additive read_additive(Fields& fields) const {
+    Additive additive;
+    additive.weight = tensor(fields, "weight");
+    const std::string activation = fields.string_or("activation", "tanh");
+    if (activation != "tanh" && activation != "leaky_relu") fields.wrong("activation", "\"tanh\" or \"leaky_relu\"", activation);
+    if (activation == "tanh") return additive;
+    additive.activation = Additive::Activation::kLeakyRelu;
+    if (const Json* slope = present(fields, "slope")) additive.slope = real(fields, "slope", *slope);
+    return additive;
   }
 
   Term read_term(const Json& json, const std::string& path) const {
@@ -281,11 +318,10 @@ class Reader {
 }  // namespace
 
 std::string to_json(const AttentionSpec& spec) {
-  std::vector<std::string> names;  // of the terms' operands first, in the order of the terms
+  std::vector<std::string> names;  // of the terms' operands after the pair's, in the order of the terms
   for_each_operand(spec, [&](const std::string& name, const Tensor&) { names.push_back(name); });
-  const Dot& dot = std::get<Dot>(spec.pair);
   Json terms = Json::array();
-  size_t next = 0;
+  size_t next = std::visit(OperandsOfPair{}, spec.pair);
   for (const Term& term : spec.terms) {
     const size_t count = std::visit(OperandsOfTerm{}, term);
     terms.push(std::visit(TermToJson{std::span(names).subspan(next, count)}, term));
@@ -304,7 +340,7 @@ std::string to_json(const AttentionSpec& spec) {
     topology["visible"] = rule_to_json(
         *spec.topology.visible, count > 0 ? std::span(names).subspan(static_cast<size_t>(first), count) : std::span<const std::string>());
   }
-  Json out = Json::object({{"pair", Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}})},
+  Json out = Json::object({{"pair", std::visit(PairToJson{}, spec.pair)},
                            {"terms", terms},
                            {"topology", topology},
                            {"normaliser", std::visit(NormaliserToJson{}, spec.normaliser)}});

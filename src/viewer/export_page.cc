@@ -405,7 +405,8 @@ void PageWriter::add_heads(const FamilyFacts& known) {
 
 // Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, segments, softmax.
 bool qk_can_say(const AttentionSpec& spec) {
-  bool plain = !spec.topology.mask && !spec.topology.lists && !spec.topology.visible && std::holds_alternative<Softmax>(spec.normaliser);
+  bool plain = std::holds_alternative<Dot>(spec.pair) && !spec.topology.mask && !spec.topology.lists && !spec.topology.visible &&
+               std::holds_alternative<Softmax>(spec.normaliser);
   for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
   // The page caps first and adds ALiBi after; its ALiBi counts keys before the query only.
   if (spec.terms.size() == 2)

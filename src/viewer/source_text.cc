@@ -106,12 +106,20 @@ struct NameOf {
   std::string operator()(const Linear&) const { return "linear"; }
 };
 
+struct ScoreOfPair {
+  int64_t d_k;
+  std::string operator()(const Dot& dot) const {
+    const double usual = 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
+    if (!dot.scale || std::abs(static_cast<double>(*dot.scale) - usual) <= 1e-6 * usual) return format("q·k/√{}", d_k);
+    return number(static_cast<double>(*dot.scale)) + "·q·k";
+  }
+  std::string operator()(const Additive& additive) const {
+    return additive.activation == Additive::Activation::kTanh ? "w·tanh(q + k)" : "w·LeakyReLU(q + k)";
+  }
+};
+
 std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
-  const Dot& dot = std::get<Dot>(spec.pair);
-  const double usual = 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
-  std::string score = format("q·k/√{}", d_k);
-  if (dot.scale && std::abs(static_cast<double>(*dot.scale) - usual) > 1e-6 * usual)
-    score = number(static_cast<double>(*dot.scale)) + "·q·k";
+  std::string score = std::visit(ScoreOfPair{d_k}, spec.pair);
   for (const Term& term : spec.terms) {
     if (std::holds_alternative<Alibi>(term)) score += " − slope·distance";
     if (std::holds_alternative<Dense>(term)) score += " + bias";

@@ -29,6 +29,11 @@ std::vector<Text> texts() {
   AttentionSpec terms{.terms = {Alibi{normal(random, {kHeads}, 0.2f)}, SoftCap{4}, Dense{normal(random, {1, kHeads, kLength, kLength})}},
                       .topology = causal(70)};
   all.push_back({"alibi, soft-cap, bias, window", terms, 80});
+  Additive additive{.weight = normal(random, {kHeads, 48}, 0.2f)};
+  all.push_back({"additive, tanh", {.pair = additive, .topology = causal()}, 48});
+  additive.activation = Additive::Activation::kLeakyRelu;
+  all.push_back(
+      {"additive, leaky ReLU, alibi", {.pair = additive, .terms = {Alibi{normal(random, {kHeads}, 0.1f)}}, .topology = causal()}, 48});
   const RuleTable slopes = table(normal(random, {kHeads}, 0.2f)), near = table(normal(random, {kHeads, 40}));
   const Rule line = rule([&](auto s, auto at) { return s - slopes(at.head) * abs(at.query - at.key); });
   const Rule pair = rule([&](auto s, auto at) {

@@ -41,7 +41,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"no visibility", "visible causal", "visible window", "visible stripes", "visible blocks"},
     {"softmax", "sinks", "sparsemax", "entmax15", "sigmoid", "hard", "hard, drawn", "linear"},
     {"nothing after", "dropout", "head mask", "gaussian", "dropout, head mask, gaussian"},
-    {"scale null", "scale 0.05", "scale -0.3"},
+    {"scale null", "scale 0.05", "scale -0.3", "additive tanh", "additive tanh h", "additive leaky_relu h"},
     {"heads 1/1", "heads 2/2", "heads 4/2", "heads 6/1", "heads 3/3"},
     {"d 64/64", "d 1/1", "d 32/48", "d 80/16", "d 7/5", "d 128/33", "d 16/96"},
     {"1x1", "1x48", "1x257", "3x300", "48x48", "49x49", "17x256", "50x257", "97x97", "0x5", "5x0", "13x7", "100x300", "1x1500", "131x131",
@@ -58,7 +58,7 @@ enum Factor : size_t {
   kVisibility,
   kNormaliser,
   kAfter,
-  kScale,
+  kPair,
   kHeads,
   kWidths,
   kLengths,
@@ -205,6 +205,14 @@ std::vector<Term> make_terms(Random& random, const std::string& value, const Att
     begin = end + 1;
   }
   return terms;
+}
+
+Pair make_pair(Random& random, const std::string& value, const AttentionShape& shape) {
+  if (value.starts_with("scale")) return value.ends_with("null") ? Dot{} : Dot{std::stof(value.substr(6))};
+  const float deviation = 1 / std::sqrt(static_cast<float>(shape.d_k));  // scores as large as those of scaled dots
+  Additive pair{.weight = normal(random, {value.ends_with(" h") ? shape.heads : 1, shape.d_k}, deviation)};
+  if (value.find("leaky") != std::string::npos) pair.activation = Additive::Activation::kLeakyRelu, pair.slope = 0.1f;
+  return pair;
 }
 
 Topology make_band(size_t value) {
@@ -365,8 +373,7 @@ Case build(const Choice& choice, size_t index) {
   const auto [queries, keys] = two_numbers(value(kLengths), 'x');
   const int64_t batch = choice[kBatch] == 0 ? 1 : 3;
   c.shape = {batch, heads, key_heads, queries, keys, d_k, d_v};
-  if (choice[kScale] == 1) c.spec.pair = Dot{0.05f};
-  if (choice[kScale] == 2) c.spec.pair = Dot{-0.3f};
+  c.spec.pair = make_pair(random, value(kPair), c.shape);
   c.spec.terms = make_terms(random, value(kTerms), c.shape);
   c.spec.topology = make_band(choice[kBand]);
   c.spec.topology.segments = make_segments(random, choice[kSegments], c.shape);
@@ -489,7 +496,9 @@ std::vector<float> look(const Backend& backend, const AttentionRecord& record, i
 AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys) {
   AttentionSpec small = spec;
   for_each_operand(small, [&](const std::string& name, Tensor& operand) {
-    if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
+    if (name.starts_with("additive")) {
+      operand = part(operand, 0, heads);
+    } else if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
       operand = operand.slice(0, heads.begin, heads.end);
     } else if (name.starts_with("lists") || name.starts_with("edges")) {  // queries are all of them
       operand = part(part(operand, 0, {batch, batch + 1}), 1, heads);

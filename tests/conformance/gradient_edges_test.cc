@@ -44,7 +44,7 @@ struct Text {
 };
 
 // Heads of 6, of a length of several strips. Every kind of operand, and biases that many pairs share.
-std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length) {
+std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length, int64_t width) {
   Random random(21);
   std::vector<Text> all = {{"full", {}}, {"causal", {.topology = causal()}}, {"window", {.topology = window(150, 90)}}};
   AttentionSpec terms{.terms = {Alibi{normal(random, {heads}, 0.02f)}, SoftCap{4}, Dense{normal(random, {batch, heads, 1, length})}},
@@ -58,6 +58,10 @@ std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length) {
   all.push_back({"bias of all heads, segments", shared});
   AttentionSpec sparse{.terms = {SoftCap{4}}, .topology = causal(), .normaliser = Entmax15{}};
   all.push_back({"entmax-1.5", sparse});
+  // The width of each test's q: an operand of an additive pair has it.
+  all.push_back({"additive tanh", {.pair = Additive{.weight = normal(random, {heads, width}, 0.2f)}, .topology = causal()}});
+  const Additive shared_weight{.weight = normal(random, {1, width}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
+  all.push_back({"additive leaky ReLU, one weight", {.pair = shared_weight}});
   return all;
 }
 
@@ -66,7 +70,7 @@ TEST_P(GradientEdges, HaveOneSetOfBitsForAnyNumberOfThreads) {
   const int64_t length = is_reference() ? 60 : 1100;
   const Tensor q = normal(random, {2, 6, length, 24}), k = normal(random, {2, 2, length, 24}), v = normal(random, {2, 2, length, 33});
   const Tensor d_out = normal(random, {2, 6, length, 33});
-  for (const Text& text : texts(2, 6, length)) {
+  for (const Text& text : texts(2, 6, length, 24)) {
     SCOPED_TRACE(text.name);
     set_threads(1);
     const AttendGradients one = gradients(text.spec, q, k, v, d_out);
@@ -83,7 +87,7 @@ TEST_P(GradientEdges, OfASequenceAndAKeyHeadDoNotDependOnTheOthers) {
   const Tensor q = normal(random, {3, 6, length, 40}), k = normal(random, {3, 2, length, 40}), v = normal(random, {3, 2, length, 16});
   const Tensor d_out = normal(random, {3, 6, length, 16});
   const auto last = [](const Tensor& t, int64_t heads) { return t.slice(0, 2, 3).slice(1, t.size(1) - heads, t.size(1)); };
-  for (const Text& text : texts(3, 6, length)) {
+  for (const Text& text : texts(3, 6, length, 40)) {
     SCOPED_TRACE(text.name);
     const AttendGradients all = gradients(text.spec, q, k, v, d_out);
     const AttentionSpec small = restricted(text.spec, 2, {3, 6}, {0, length}, length);
@@ -133,7 +137,12 @@ std::vector<Hiding> hidings() {
   AttentionSpec mask, segments;
   mask.topology.mask = Mask{visible};
   segments.topology.segments = Segments{ids, ids};
-  return {{"causal", {.topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }},
+  Random random(9);
+  AttentionSpec tanh{.pair = Additive{.weight = normal(random, {2, 24}, 0.2f)}, .topology = causal()}, leaky = mask;
+  leaky.pair = Additive{.weight = normal(random, {1, 24}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
+  return {{"additive tanh", tanh, [](int64_t i, int64_t j) { return j <= i; }},
+          {"additive leaky ReLU", leaky, sees_by_mask},
+          {"causal", {.topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }},
           {"window", {.topology = window(5, 60)}, [](int64_t i, int64_t j) { return j >= i - 5 && j <= i + 60; }},
           {"mask", mask, sees_by_mask},
           {"bias of -inf", {.terms = {Dense{bias}}}, sees_by_mask},

@@ -86,6 +86,30 @@ TEST(Spec, JsonReadsBackToTheSameDescription) {
   EXPECT_EQ(back.topology.band.back, 3);
 }
 
+TEST(Spec, PairsReadBackAsTheyWereWritten) {
+  for (const auto& [activation, text] :
+       {std::pair(Additive::Activation::kTanh, R"({"additive":{"weight":"additive.weight","activation":"tanh"}})"),
+        std::pair(Additive::Activation::kLeakyRelu,
+                  R"({"additive":{"weight":"additive.weight","activation":"leaky_relu","slope":0.3}})")}) {
+    const AttentionSpec spec{.pair = Additive{.weight = Tensor::zeros({1, 8}), .activation = activation, .slope = 0.3f},
+                             .terms = {Alibi{Tensor::zeros({4})}}};
+    EXPECT_NE(to_json(spec).find(std::string(R"({"pair":)") + text), std::string::npos) << to_json(spec);
+    std::string asked;
+    const AttentionSpec back = spec_from_json(to_json(spec), "spec.json", [&](const std::string& name) {
+      asked += name + " ";
+      return Tensor::zeros({1, 8});
+    });
+    EXPECT_EQ(to_json(back), to_json(spec));
+    EXPECT_EQ(asked, "additive.weight slopes ");
+  }
+  EXPECT_EQ(reading_error(R"({"pair":{"additive":{"weight":"w","activation":"relu"}}})"),
+            "kFormat spec.json: \"pair.additive.activation\": expected \"tanh\" or \"leaky_relu\", found \"relu\"");
+  EXPECT_EQ(refusal({.pair = Additive{.weight = Tensor::zeros({3, 8})}}),
+            "kShape attention: operand \"additive.weight\": expected f32 [head|1, d_k] = [4|1, 8], found f32 [3, 8]");
+  EXPECT_EQ(refusal({.pair = Additive{.weight = Tensor::zeros({4, 8}), .slope = std::numeric_limits<float>::infinity()}}),
+            "kInvalidArgument attention: pair.additive.slope is inf; expected a finite number");
+}
+
 TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
   AttentionSpec spec;
   spec.after.dropout = Dropout{.rate = 0.1f, .seed = ~uint64_t{6}};
@@ -133,8 +157,8 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
   EXPECT_EQ(
       reading_error(R"({"topology":{"band":{"back":1,"dilation":2}}})"),
       "kUnsupported spec.json: field \"topology.band.dilation\" is not understood; remove it, or use a version of clearhead that knows it");
-  EXPECT_EQ(reading_error(R"({"pair":{"additive":{}}})"),
-            "kUnsupported spec.json: \"pair.additive\" is not understood; this version knows dot");
+  EXPECT_EQ(reading_error(R"({"pair":{"stick_breaking":{}}})"),
+            "kUnsupported spec.json: \"pair.stick_breaking\" is not understood; this version knows dot, additive");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
             "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
   EXPECT_EQ(reading_error(R"({"normaliser":{"stick_breaking":{}}})"),

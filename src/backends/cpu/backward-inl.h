@@ -28,6 +28,7 @@
 #include <numeric>
 #include <vector>
 
+#include "backends/cpu/backward_pair-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
 #include "backends/cpu/weight-inl.h"
 
@@ -117,6 +118,7 @@ struct KeySide {
   const float* values = nullptr;  // row-major, adjacent channels
   int64_t value_stride = 0, d_v = 0;
   float *d_keys = nullptr, *d_values = nullptr;  // [key][d_k], [key][d_v]
+  double* d_weight = nullptr;                    // [d_k]: of an additive pair, the strip's
 };
 
 // Memory of one thread. Sizes: BackwardScratch::floats.
@@ -612,7 +614,8 @@ struct PairJob {
     }
     if (blocks[0].run_count + blocks[1].run_count == 0) return;
     add_keys(pair, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &Block::p);
-    add_keys(pair, count, view.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
+    if (view.pair.is_dot()) return add_keys(pair, count, view.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
+    for (int slot = 0; slot < count; ++slot) reverse_pair(blocks[slot], pair[slot]);
   }
 
   // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys).
@@ -659,7 +662,26 @@ struct PairJob {
     for_each_group(view, block.queries, scratch.tile, sight, to);
     to.finish_terms();
     if constexpr (kGeneral) to.finish_after(block);
-    for (int i = 0; i < to.run_count; ++i) add_queries(to, to.runs[i], block);
+    for (int i = 0; i < to.run_count && view.pair.is_dot(); ++i) add_queries(to, to.runs[i], block);
+  }
+
+  // An additive pair: what queries, keys and weights take of a block's dS.
+  void reverse_pair(const Block& from, StripBlock& block) const {
+    for (int group = 0; group < kGroups; ++group) {
+      const int64_t first = from.first[group] * kLanes, in_chunk = group * kRows, key = from.chunk + in_chunk;
+      const int64_t rows = std::min<int64_t>(kRows, view.key_length - key);
+      if (from.first[group] == from.last[group] || rows <= 0) continue;
+      reverse_additive(view.pair, view.d_k, careful,
+                       {.qt = block.queries.qt + first,
+                        .ds = from.ds + in_chunk * kBlock + first,
+                        .keys = view.keys + key * view.key_stride,
+                        .key_stride = view.key_stride,
+                        .rows = static_cast<int>(rows),
+                        .vectors = from.last[group] - from.first[group],
+                        .d_qt = block.d_q_t + first,
+                        .d_keys = keys.d_keys + key * view.d_k,
+                        .d_weight = keys.d_weight});
+    }
   }
 
   // dQt += K·dS

@@ -31,6 +31,7 @@
 #include "backends/cpu/row_shift.h"
 #include "backends/cpu/scratch.h"
 #include "base/parallel.h"
+#include "spec/pair.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -67,6 +68,9 @@ struct BackwardPlan {
   std::vector<std::unique_ptr<RulePlan>> rules;  // [term]
   int64_t entries = 0;                           // of all wanted tables
   std::vector<double> entry_sums;                // [chain][entry]
+  bool is_additive = false;
+  Tensor* d_weight = nullptr;       // of an additive pair
+  std::vector<double> weight_sums;  // [batch·head][strip][d_k]
   Tensor *d_sinks = nullptr, *d_mask = nullptr, *d_centres = nullptr;
   bool is_general = false;          // not softmax alone
   std::vector<double> centre_sums;  // [batch·head][row], where wanted
@@ -107,8 +111,7 @@ BackwardPlan::BackwardPlan(const BackwardCall& backward)
       strip_rows(strip_blocks(d_k, d_v) * kBlock),
       strips((rows + strip_rows - 1) / strip_rows),
       chunks((keys + kChunkKeys - 1) / kChunkKeys) {
-  const auto given = std::get<Dot>(call.record.spec.pair).scale;
-  scale = given ? *given : static_cast<float>(1.0 / std::sqrt(static_cast<double>(d_k)));
+  scale = static_cast<float>(scale_of(call.record.spec.pair, d_k));
   values = d_v <= 1 || call.v.stride(3) == 1 ? call.v : call.v.contiguous();
   d_q = call.d_q.mutable_data<float>();
   d_k_data = call.d_k.mutable_data<float>();
@@ -119,12 +122,16 @@ BackwardPlan::BackwardPlan(const BackwardCall& backward)
   const size_t items = static_cast<size_t>(problem.batch() * heads() * strips);
   sums.assign(items * (d_terms.size() + 2), 0);
   entry_sums.assign(static_cast<size_t>(chains * entries), 0);
+  if (is_additive) weight_sums.assign(items * static_cast<size_t>(d_k), 0);
   if (d_centres) centre_sums.assign(static_cast<size_t>(problem.batch() * heads() * rows), 0);
   finite.assign(items, 1);
   find_seen();
 }
 
 void BackwardPlan::find_operands() {
+  const Additive* additive = std::get_if<Additive>(&call.record.spec.pair);
+  is_additive = additive != nullptr;
+  if (additive) d_weight = gradient_of(additive->weight);
   for (const Term& term : call.record.spec.terms) {
     Tensor* gradient = nullptr;
     if (const auto* alibi = std::get_if<Alibi>(&term)) gradient = gradient_of(alibi->slopes);
@@ -214,6 +221,10 @@ struct StripTerms {
     keys.d_v = plan.d_v;
     keys.d_keys = plan.d_k_data + key_head * plan.d_k;
     keys.d_values = plan.d_v_data + key_head * plan.d_v;
+    if (plan.is_additive) {
+      keys.d_weight = backward.weight_sums.data() + (index * plan.strips + strip) * plan.d_k;
+      std::fill_n(keys.d_weight, plan.d_k, 0.0);
+    }
     std::fill(sums, sums + plan.d_terms.size() + 2, 0.0);
     rules.resize(plan.d_terms.size());
     for (size_t t = 0; t < plan.d_terms.size(); ++t) {
@@ -416,7 +427,7 @@ struct StripJob : StripTerms {
     }
   }
 
-  // Returns whether all of dQ is finite.
+  // Returns whether all of dQ, and of what the pair's weights take, is finite.
   bool store() {
     alignas(64) float factor[kBlock];
     std::fill(factor, factor + kBlock, plan.scale);
@@ -428,6 +439,7 @@ struct StripJob : StripTerms {
       store_after(*block);
       finite = store_outputs(block->d_q_t, factor, block->queries, plan.d_k, to, scratch.spare) && finite;
     }
+    for (int64_t c = 0; plan.is_additive && c < plan.d_k; ++c) finite = finite && std::isfinite(keys.d_weight[c]);
     return finite;
   }
 };
@@ -522,7 +534,8 @@ class BackwardRun {
 
 // A dense bias's gradient may be shared by rows of two strips.
 bool goes_by_list_backward(const BackwardPlan& plan) {
-  if (plan.problem.batch() * plan.heads() == 0 || plan.rows == 0 || !goes_by_list(plan.problem.view(0, 0), plan.rows)) return false;
+  if (plan.is_additive || plan.problem.batch() * plan.heads() == 0 || plan.rows == 0 || !goes_by_list(plan.problem.view(0, 0), plan.rows))
+    return false;
   return std::none_of(plan.d_terms.begin(), plan.d_terms.end(), [](const Tensor* gradient) { return gradient && gradient->rank() == 4; });
 }
 
@@ -637,6 +650,21 @@ void store_entries(const BackwardPlan& plan, Tensor* to, int64_t first) {
   }
 }
 
+// Weights of an additive pair, by head or shared: strips in one order, then heads, then sequences.
+void store_weights(const BackwardPlan& plan) {
+  if (!plan.d_weight || plan.d_weight->numel() == 0) return;
+  float* data = plan.d_weight->mutable_data<float>();
+  std::vector<double> sums(static_cast<size_t>(plan.d_weight->numel()), 0);
+  for (int64_t index = 0; index < plan.problem.batch() * plan.heads(); ++index) {
+    const int64_t first = index % plan.heads() * broadcast_stride(*plan.d_weight, 0);
+    for (int64_t strip = 0; strip < plan.strips; ++strip) {
+      const double* from = plan.weight_sums.data() + (index * plan.strips + strip) * plan.d_k;
+      for (int64_t c = 0; c < plan.d_k; ++c) sums[static_cast<size_t>(first + c)] += from[c];
+    }
+  }
+  for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
+}
+
 // Slopes and sinks: one number a head, summed over batch and strips in one order.
 void store_sums(BackwardPlan& plan) {
   const auto store = [&](Tensor* to, size_t slot) {
@@ -663,6 +691,7 @@ void store_sums(BackwardPlan& plan) {
     for (int64_t head = 0; head < plan.d_mask->numel(); ++head) data[head] = static_cast<float>(static_cast<double>(data[head]) * kept);
   }
   store_centres(plan);
+  store_weights(plan);
   for (const auto& rule : plan.rules) {
     for (size_t table = 0; rule && table < rule->d_tables.size(); ++table) {
       store_entries(plan, rule->d_tables[table], rule->first_entry[table]);

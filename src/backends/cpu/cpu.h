@@ -16,6 +16,7 @@
 //   forward_decode-inl.h  few queries, keys in chunks           │
 //   forward_list-inl.h  keys by lists, query by query           │
 //   backward.cc, backward-inl.h  gradients: strips of queries over chunks of keys │
+//   backward_pair-inl.h  what q, k and the operands of a pair take of dS │
 //   weights.cc      scores and weights of any rows and keys      │
 //   sweep.cc, sweep_block-inl.h, sweep_list-inl.h  statistics of whole maps ┘
 //   dense, dnnl, narrow  linear layers in f32, and with weights in 16 or 8 bits

@@ -46,7 +46,7 @@ struct DecodeBlock {
   std::vector<DecodeRow> rows{};
   ValueView values{};
   int64_t sub_block = kSubBlock, d_v = 0, d_v_padded = 0;
-  float* q = nullptr;      // [row set][d_k][rows of the set]: sets of 4, then 2, then 1
+  float* q = nullptr;      // [row set][d_k][rows of the set]: sets of 4, then 2, then 1; of another pair than the dot product [row][d_k]
   float* s = nullptr;      // [row][sub_block]: scores, then weights
   float* raw = nullptr;    // the same, kept by careful items
   float* rules = nullptr;  // room of a rule over a sub-block
@@ -169,6 +169,29 @@ inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin
         score_rows<n, true>(DotStep(), keys, ahead, block.q + row * d_k, d_k, to, stride);
       } else {
         score_rows<n, false>(DotStep(), keys, ahead, block.q + row * d_k, d_k, to, stride);
+      }
+    });
+  }
+}
+
+// The same where the pair is no product: row by row, because heads have weights of their own.
+inline HWY_NOINLINE void score_other_pairs(const DecodeBlock& block, int64_t begin, int64_t end) {
+  const int64_t d_k = block.view().d_k;
+  for (int64_t r = 0; r < block.row_count(); ++r) {
+    const ScoreView& view = *block.rows[static_cast<size_t>(r)].view;
+    const float* q = block.q + r * d_k;
+    float* to = block.s + r * block.sub_block;
+    with_step(view.pair, [&](auto step) {
+      for (int64_t key = begin; key < end; key += 16) {
+        if (view.pages) {
+          score_panel<1>(step, panel_at(view, key), panel_at(view, key + 16), q, d_k, to + (key - begin), 0);
+          continue;
+        }
+        for (int64_t at = key; at < key + 16; at += kLanes) {
+          const float* keys[kLanes];
+          for (int64_t i = 0; i < kLanes; ++i) keys[i] = view.keys + std::min(at + i, view.key_length - 1) * view.key_stride;
+          score_rows<1, false>(step, keys, KeyLines(), q, d_k, to + (at - begin), 0);
+        }
       }
     });
   }
@@ -410,7 +433,7 @@ inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
   for (int64_t sub = begin; sub < end; sub += block.sub_block) {
     const int64_t sub_end = std::min(end, sub + block.sub_block);
     if (!look_at_rule(block, sub, sub_end)) continue;
-    score_sub_block(block, sub, sub_end);
+    (block.view().pair.is_dot() ? score_sub_block : score_other_pairs)(block, sub, sub_end);
     for (int64_t r = 0; r < block.row_count(); ++r) weigh(block, r, sub, sub_end);
     if (block.careful) {
       add_sub_block_values_carefully(block, sub, sub_end);
@@ -459,13 +482,15 @@ inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t ke
   block.raw = block.s + s_floats;
   block.o = block.raw + s_floats;
   block.rules = block.o + o_floats;
-  for_row_sets(block.row_count(), [&](auto n, int64_t first) {
+  const auto pack = [&](auto n, int64_t first) {
     for (int64_t r = 0; r < n; ++r) {
       const DecodeRow& row = block.rows[static_cast<size_t>(first + r)];
       const float* from = row.view->queries + row.query * row.view->query_stride;
       for (int64_t c = 0; c < view.d_k; ++c) block.q[first * view.d_k + c * n + r] = from[c * view.query_channel] * view.query_factor;
     }
-  });
+  };
+  if (view.pair.is_dot()) return for_row_sets(block.row_count(), pack);
+  for (int64_t row = 0; row < block.row_count(); ++row) pack(std::integral_constant<int, 1>{}, row);
 }
 
 // Keys that any row of the call may see by its band.

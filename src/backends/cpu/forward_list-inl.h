@@ -142,7 +142,9 @@ HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& 
   for (int64_t at = 0; at < listed.count; at += kLanes) {
     const float* rows[kLanes];
     point_at_keys(view, listed.key + at, copies, rows);
-    score_rows<1, false>(DotStep(), rows, KeyLines(), row.q, view.d_k, listed.score + at, 0);
+    with_step(view.pair, [&](auto step) CLEARHEAD_INLINE_LAMBDA {
+      score_rows<1, false>(step, rows, KeyLines(), row.q, view.d_k, listed.score + at, 0);
+    });
   }
   if (view.terms) {
     const int64_t count = round_up(listed.count, kLanes);

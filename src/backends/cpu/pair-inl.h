@@ -21,6 +21,29 @@ struct DotStep {
   HWY_INLINE Floats operator()(Floats k, Floats q, Floats s) const { return hn::MulAdd(k, q, s); }
 };
 
+HWY_INLINE Floats leaky_relu(Floats x, Floats slope) { return hn::IfThenElse(hn::Gt(x, hn::Zero(F32())), x, slope * x); }
+
+/// w_c·φ(q_c + k_c)
+template <PairView::Kind kKind>
+struct AdditiveStep {
+  const float* weight;  // times log₂e
+  Floats w{}, slope;
+
+  explicit AdditiveStep(const PairView& pair) : weight(pair.weight), slope(hn::Set(F32(), pair.slope)) {}
+  HWY_INLINE void enter(int64_t channel) { w = hn::Set(F32(), weight[channel]); }
+  HWY_INLINE Floats operator()(Floats k, Floats q, Floats s) const {
+    return hn::MulAdd(w, kKind == PairView::Kind::kTanh ? tanh_of(q + k) : leaky_relu(q + k, slope), s);
+  }
+};
+
+// f(the pair's step)
+template <class F>
+HWY_INLINE void with_step(const PairView& pair, F&& f) {
+  if (HWY_LIKELY(pair.is_dot())) return f(DotStep());
+  if (pair.kind == PairView::Kind::kTanh) return f(AdditiveStep<PairView::Kind::kTanh>(pair));
+  f(AdditiveStep<PairView::Kind::kLeakyRelu>(pair));
+}
+
 }  // namespace clearhead::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

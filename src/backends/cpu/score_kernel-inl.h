@@ -304,7 +304,7 @@ HWY_INLINE RowMajor rows_of(const ScoreView& view, const TileScratch& scratch, c
   return RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride);
 }
 
-// Groups [begin, end) that every query of the block sees, in a call without terms.
+// Groups [begin, end) that every query of the block sees, in a call of dot products without terms.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, const TileSight& sight, int64_t begin, int64_t end,
                                Epilogue& epilogue) {
@@ -325,13 +325,34 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
   }
 }
 
-// A group with terms, or at the edge of what is visible.
+// Scores of a group whose pair is no product, to[key][vector]: a vector of queries at a time, since φ needs the registers.
+inline HWY_NOINLINE void other_scores(const ScoreView& view, const float* qt, int vectors, const TileScratch& scratch,
+                                      const TileSight& sight, int64_t key, float* to) {
+  const F32 d;
+  const auto score = [&](auto step, auto keys) CLEARHEAD_INLINE_LAMBDA {
+    for (int v = 0; v < vectors; ++v) {
+      Scores<1> s;
+      clear(s);
+      add_channels<1>(step, qt + v * kLanes, keys, view.d_k, s);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[r], d, to + (r * vectors + v) * kLanes); });
+    }
+  };
+  with_step(view.pair, [&](auto step) CLEARHEAD_INLINE_LAMBDA {
+    view.pages ? score(step, panel_of(view, sight, key)) : score(step, rows_of(view, scratch, sight, key));
+  });
+}
+
+// A group with terms, with another pair than the dot product, or at the edge of what is visible.
 template <int V, class Epilogue>
 HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
                                 int64_t key, int first_vector, const Hiding& hiding, Epilogue& epilogue) {
   Scores<V> s;
   const float* qt = block.qt + first_vector * kLanes;
-  if (view.pages) {
+  if (HWY_UNLIKELY(!view.pair.is_dot())) {
+    alignas(64) float scores[kRows * V * kLanes];
+    other_scores(view, qt, V, scratch, sight, key, scores);
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), scores + i * kLanes); });
+  } else if (view.pages) {
     dot_products<V>(qt, panel_of(view, sight, key), view.d_k, s);
   } else {
     dot_products<V>(qt, rows_of(view, scratch, sight, key), view.d_k, s);
@@ -369,7 +390,7 @@ template <class Epilogue>
 HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
                                Epilogue& epilogue) {
   int64_t key = sight.begin;
-  const bool plain = !view.terms && !sight.segments && !sight.mask && !scratch.careful;
+  const bool plain = view.pair.is_dot() && !view.terms && !sight.segments && !sight.mask && !scratch.careful;
   if (plain) {
     int64_t inner_begin = key, inner_end = sight.end;
     for (int v = 0; v < block.vectors; ++v) {

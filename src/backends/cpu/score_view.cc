@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "spec/keep.h"
+#include "spec/pair.h"
 
 namespace clearhead::cpu {
 
@@ -31,9 +32,6 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.rows = q.size(2);
   common_.query_stride = q.stride(2);
   common_.query_channel = q.stride(3);
-  const auto scale = std::get<Dot>(spec.pair).scale;
-  const double factor = scale ? static_cast<double>(*scale) : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, common_.d_k)));
-  common_.query_factor = static_cast<float>(factor * 1.4426950408889634);
   if (const auto* tensor = std::get_if<Tensor>(&keys)) {
     rows_ = tensor->size(3) <= 1 || tensor->stride(3) == 1 ? *tensor : tensor->contiguous();
     common_.key_stride = rows_.stride(2);
@@ -43,6 +41,7 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.by_score_function = hard && hard->gradient == Hard::Gradient::kScoreFunction;
   common_.band = &spec.topology.band;
   common_.position_offset = first_position(spec.topology.band, query_length, common_.key_length);
+  add_pair();
   add_lists();
   add_rules();
   add_terms();
@@ -60,6 +59,21 @@ void ScoreProblem::add_pages() {
       const KeyPage& from = *sequence[static_cast<size_t>(page)];
       key_pages_.push_back(from.keys.data<float>());
       value_pages_.push_back(from.values.defined() ? from.values.data<float>() : nullptr);
+    }
+  }
+}
+
+void ScoreProblem::add_pair() {
+  const Additive* additive = std::get_if<Additive>(&spec_.pair);
+  common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.pair, common_.d_k) * 1.4426950408889634);
+  if (!additive) return;
+  common_.pair.kind = additive->activation == Additive::Activation::kTanh ? PairView::Kind::kTanh : PairView::Kind::kLeakyRelu;
+  common_.pair.slope = additive->slope;
+  const Tensor weight = additive->weight.contiguous();
+  const float* from = weight.numel() > 0 ? weight.data<float>() : nullptr;
+  for (int64_t head = 0; from && head < weight.size(0); ++head, from += common_.d_k) {
+    for (const float unit : {kLog2E, 1.0F}) {
+      for (int64_t c = 0; c < common_.d_k; ++c) pair_weights_.push_back(from[c] * unit);
     }
   }
 }
@@ -192,6 +206,11 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   }
   out.batch = batch;
   out.head = head;
+  if (!pair_weights_.empty()) {
+    const Tensor& weight = std::get<Additive>(spec_.pair).weight;
+    out.pair.weight = pair_weights_.data() + (weight.size(0) == 1 ? 0 : head) * 2 * out.d_k;
+    out.pair.natural_weight = out.pair.weight + out.d_k;
+  }
   if (visible_bounds_) {
     out.visible = &visible_[static_cast<size_t>(batch * heads_ + head)];
     out.visible_bounds = &*visible_bounds_;

@@ -1,6 +1,6 @@
 // One head's scores as addresses and numbers: a description resolved for the kernels, in base 2.
 //
-//   s_ij = (q_i·scale·log₂e)·k_j  →  terms in the order written, each times log₂e  →  hidden pairs dropped
+//   s_ij = (q_i·scale·log₂e)·k_j, or another pair  →  terms in the order written, each times log₂e  →  hidden pairs dropped
 //
 // A ScoreProblem holds what all heads of a call share; view(batch, head) is what a kernel reads. Rows are row indices of q; a row's query is
 // first_query + row. Nothing here is vectorised: the vector code over it is score_kernel-inl.h.
@@ -30,6 +30,16 @@ inline constexpr float kVisible = -2e30F;  // scores above this are visible
 /// How a weight is recomputed from its score: weight-inl.h.
 enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard, kLinear };
 WeightKind kind_of(const Normaliser& normaliser);
+
+/// What q and k give (pair-inl.h).
+struct PairView {
+  enum class Kind : uint8_t { kDot, kTanh, kLeakyRelu };
+  Kind kind = Kind::kDot;
+  const float* weight = nullptr;          // [d_k], times log₂e: of sums of φ(q + k)
+  const float* natural_weight = nullptr;  // [d_k]
+  float slope = 0;                        // of kLeakyRelu
+  bool is_dot() const { return kind == Kind::kDot; }
+};
 
 struct ScoreTerm {
   enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule };
@@ -84,7 +94,8 @@ struct ScoreView {
   // Queries: row r at queries + r·query_stride, channel c at + c·query_channel.
   const float* queries = nullptr;
   int64_t query_stride = 0, query_channel = 0;
-  float query_factor = 0;  // scale·log₂e
+  float query_factor = 0;  // scale·log₂e; 1 where the pair is no product
+  PairView pair{};
   // Keys: row-major (channels adjacent) when pages is null.
   const float* keys = nullptr;
   int64_t key_stride = 0;
@@ -137,6 +148,7 @@ class ScoreProblem {
   ScoreView view(int64_t batch, int64_t head) const;
 
  private:
+  void add_pair();
   void add_rules();
   void add_rule(const Rule& rule, bool is_visibility);
   RuleUse rule_use(size_t rule, int64_t map, bool may_hide) const;
@@ -154,6 +166,7 @@ class ScoreProblem {
   ScoreView common_;
   int64_t page_count_ = 0;
   std::vector<const float*> key_pages_, value_pages_;  // [batch · page]
+  std::vector<float> pair_weights_;                    // of an additive pair: [head|1][2][d_k], times log₂e and natural
   std::vector<std::unique_ptr<RuleProgram>> rules_;    // of the terms that are rules, in order; then that of visibility
   std::vector<int64_t> rule_scratch_;                  // [rule]
   std::vector<std::vector<float>> rule_scalars_;       // [rule]: [batch · head][slot][kScalarFloats]

@@ -27,35 +27,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Sums of kRows vectors, each over its lanes: lane r of the result is the sum of x[r]; only the first kRows lanes count. One fixed tree.
-HWY_INLINE Floats sums_of_rows(Floats* x) {
-  const F32 d;
-  const hn::Repartition<double, F32> dd;
-  constexpr int kHalf = kRows / 2;
-  // Halves of vectors: [x_r, x_{r+1}] hold kLanes / 2 partial sums each.
-  Floats pair[kHalf];
-  unroll<kHalf>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
-    pair[i] = hn::ConcatLowerLower(d, x[2 * i + 1], x[2 * i]) + hn::ConcatUpperUpper(d, x[2 * i + 1], x[2 * i]);
-  });
-  Floats a = pair[0], b = pair[1];
-#if HWY_TARGET == HWY_AVX3
-  // Blocks of four: a = [x0, x2, x1, x3], b = [x4, x6, x5, x7].
-  const auto fold = [&](Floats low, Floats high) CLEARHEAD_INLINE_LAMBDA {
-    return hn::OddEvenBlocks(high, low) + hn::SwapAdjacentBlocks(hn::OddEvenBlocks(low, high));
-  };
-  a = fold(pair[0], pair[1]);
-  b = fold(pair[2], pair[3]);
-  alignas(64) static constexpr int32_t kOrder[16] = {0, 8, 4, 12, 2, 10, 6, 14, 0, 0, 0, 0, 0, 0, 0, 0};
-#else
-  alignas(64) static constexpr int32_t kOrder[8] = {0, 4, 2, 6, 0, 0, 0, 0};
-#endif
-  const auto low = hn::InterleaveLower(dd, hn::BitCast(dd, a), hn::BitCast(dd, b));
-  const auto high = hn::InterleaveUpper(dd, hn::BitCast(dd, a), hn::BitCast(dd, b));
-  Floats quads = hn::BitCast(d, low) + hn::BitCast(d, high);
-  quads = quads + hn::Shuffle2301(quads);
-  return hn::TableLookupLanes(quads, hn::SetTableIndices(d, kOrder));
-}
-
 // The lanes of a block that share a cell row.
 struct LaneRun {
   int32_t begin, end;

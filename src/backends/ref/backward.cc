@@ -6,6 +6,7 @@
 
 #include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
+#include "backends/ref/pair.h"
 
 namespace clearhead::reference {
 namespace {
@@ -26,10 +27,7 @@ class Backward {
         to_(to),
         keys_(key_length(record.keys)),
         d_k_(record.q.size(3)),
-        d_v_(v.size(3)) {
-    const Dot& dot = std::get<Dot>(record.spec.pair);
-    scale_ = dot.scale ? static_cast<double>(*dot.scale) : 1 / std::sqrt(static_cast<double>(d_k_));
-  }
+        d_v_(v.size(3)) {}
 
   void take_row(int64_t batch, int64_t head, int64_t query) {
     const int64_t heads = record_.q.size(1), key_heads = key_heads_of(), key_head = head / (heads / key_heads);
@@ -72,18 +70,11 @@ class Backward {
  private:
   int64_t key_heads_of() const { return key_heads(record_.keys); }
 
-  void add_pair(const RowOfScores& at, int64_t key_head, int64_t key, const Sum& d_product) {
+  void add_pair(const RowOfScores& at, int64_t key_head, int64_t key, const Sum& d_score) {
     const int64_t heads = record_.q.size(1);
-    const Vector k = key_vector(record_.keys, at.batch, key_head, key);
-    const float* q = row_of(record_.q, at.batch, at.head, at.row);
     Sum* d_q = to_.q.data() + ((at.batch * heads + at.head) * record_.query_length + at.query) * d_k_;
     Sum* d_k = to_.k.data() + ((at.batch * key_heads_of() + key_head) * keys_ + key) * d_k_;
-    for (int64_t c = 0; c < d_k_; ++c) {
-      const double key_part = scale_ * static_cast<double>(k.first[c * k.step]);
-      const double query_part = scale_ * static_cast<double>(q[c * record_.q.stride(3)]);
-      d_q[c].add(d_product.value * key_part, d_product.size * std::abs(key_part));
-      d_k[c].add(d_product.value * query_part, d_product.size * std::abs(query_part));
-    }
+    reverse_pair(at, key, d_score, d_q, d_k, to_.operands);
   }
 
   const AttentionRecord& record_;
@@ -91,7 +82,6 @@ class Backward {
   bool exact_;
   Gradients& to_;
   int64_t keys_, d_k_, d_v_;
-  double scale_ = 1;
 };
 
 void write(const std::vector<Sum>& sums, Tensor& to) {

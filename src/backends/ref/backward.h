@@ -1,7 +1,7 @@
 // Gradients of attention by the chain rule, one row of double weights at a time.
 //
 //   dP_ij = dO_i·v_j     dS_ij = g_ij·(dP_ij − D_i) (normalise.h)     dV_j = Σ_i P_ij dO_i
-//   dS → through the terms in reverse, each operand taking its share → d(q·k):  dQ_i = scale Σ_j d(qk)_ij k_j,  dK_j = scale Σ_i d(qk)_ij q_i
+//   dS → through the terms in reverse, each operand taking its share → through the pair (pair.h), for the dot: dQ_i = scale Σ_j dS_ij k_j, dK_j alike
 //
 // Every sum is kept a second time over absolute values: its size, which errors are measured in.
 #pragma once

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/ref/backward.h"
+#include "backends/ref/pair.h"
 #include "spec/rule_math.h"
 #include "spec/visible.h"
 
@@ -142,28 +143,13 @@ struct ReverseTerm {
   }
 };
 
-double dot_product(const float* query, int64_t step, const Vector& key, int64_t width) {
-  double product = 0;
-  for (int64_t c = 0; c < width; ++c) product += static_cast<double>(query[c * step]) * static_cast<double>(key.first[c * key.step]);
-  return product;
-}
-
-double scale_of(const RowOfScores& at) {
-  const Dot& dot = std::get<Dot>(at.spec.pair);
-  return dot.scale ? static_cast<double>(*dot.scale) : 1 / std::sqrt(static_cast<double>(at.q.size(3)));
-}
-
-const float* query_of(const RowOfScores& at) {
-  return at.q.data<float>() + at.batch * at.q.stride(0) + at.head * at.q.stride(1) + at.row * at.q.stride(2);
-}
+}  // namespace
 
 int64_t key_head_of(const RowOfScores& at) { return at.head / (at.q.size(1) / key_heads(at.keys)); }
 
 int64_t position_of(const RowOfScores& at) {
   return at.query + first_position(at.spec.topology.band, at.query_length, key_length(at.keys));
 }
-
-}  // namespace
 
 Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key) {
   if (const Tensor* k = std::get_if<Tensor>(&keys)) {
@@ -186,22 +172,14 @@ Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t ke
 }
 
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes) {
-  const int64_t width = at.q.size(3), key_head = key_head_of(at), position = position_of(at);
-  const double scale = scale_of(at);
+  const int64_t position = position_of(at);
   const Range shown = visible_band(at.spec.topology.band, position, key_length(at.keys));
-  const float* query = query_of(at);
   Rules rules(at.spec);
   for (int64_t j = range.begin; j < range.end; ++j) {
     Score score{kHidden, 0};
     if (visible(at, shown, position, j, rules)) {
-      const Vector key = key_vector(at.keys, at.batch, key_head, j);
-      double product = 0, size = 0;
-      for (int64_t c = 0; c < width; ++c) {
-        const double factor = static_cast<double>(query[c * at.q.stride(3)]) * static_cast<double>(key.first[c * key.step]);
-        product += factor;
-        size += std::abs(factor);
-      }
-      score = {scale * product, std::abs(scale) * size};
+      const Sum of_pair = score_pair(at, j);
+      score = {of_pair.value, of_pair.size};
       RuleReader* next_rule = rules.terms.data();
       for (const Term& term : at.spec.terms) {
         if (score.value != kHidden) std::visit(ApplyTerm{at, j, position, score, next_rule}, term);
@@ -215,8 +193,7 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
 Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands) {
   if (at.spec.terms.empty()) return d_score;
   const int64_t position = position_of(at);
-  const Vector k = key_vector(at.keys, at.batch, key_head_of(at), key);
-  Score score{scale_of(at) * dot_product(query_of(at), at.q.stride(3), k, at.q.size(3)), 0};
+  Score score{score_pair(at, key).value, 0};
   Rules rules(at.spec);
   RuleReader* next_rule = rules.terms.data();
   std::vector<double> before;  // [term]: the score it was given

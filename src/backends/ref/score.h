@@ -1,6 +1,6 @@
 // The score of a pair as the formula says it, in double.
 //
-//   s_ij = scale·Σ_c q_ic·k_jc  →  each term in the order written  →  −∞ where hidden
+//   s_ij = pair(q_i, k_j) (pair.h)  →  each term in the order written  →  −∞ where hidden
 //
 // A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair also under a soft-cap that follows. Hidden keys are never read.
 // Keys are read one by one, from a tensor in any strides or from the panels of pages.
@@ -40,11 +40,15 @@ struct RowOfScores {
   int64_t query_length = 0;  // queries of the call
 };
 
+/// Where the query stands among the keys.
+int64_t position_of(const RowOfScores& at);
+int64_t key_head_of(const RowOfScores& at);
+
 /// Natural-log scores of keys [keys.begin, keys.end), −∞ where hidden. With `magnitudes`, also scale·Σ|q||k| + Σ_terms|value|: how large the
 /// numbers were that a score was made of (0 where hidden).
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes = nullptr);
 
-/// The gradient of the pair's score before the terms (scale·q·k), given that of the score after them; the terms' operands take their parts.
+/// The gradient of the pair's score before the terms, given that of the score after them; the terms' operands take their parts.
 /// The pair is visible.
 Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands);
 
