@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "base/parallel.h"
+#include "bench/bandwidth.h"
 #include "clearhead/attend.h"
 
 namespace clearhead::bench {
@@ -19,7 +20,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-enum class Kind : uint8_t { kForward, kBackward, kDecode, kSweep, kAgainstSoftmax, kAgainstTwin };
+enum class Kind : uint8_t { kForward, kBackward, kSweep, kAgainstSoftmax, kAgainstTwin };
 struct Plan {
   std::string name{};
   Kind kind = Kind::kForward;
@@ -53,15 +54,6 @@ Plan backward_plan(int64_t heads, int64_t length, int64_t d, bool is_causal, boo
   Plan plan = forward_plan("", heads, length, d, is_causal, by_default);
   plan.kind = Kind::kBackward;
   plan.name = format("backward/f32/{}/h{}/n{}/d{}", is_causal ? "causal" : "full", heads, length, d);
-  return plan;
-}
-
-Plan decode_plan(int64_t length, int64_t d, bool in_pages, bool by_default) {
-  Plan plan;
-  plan.kind = Kind::kDecode;
-  plan.heads = 32, plan.key_heads = 8, plan.length = length, plan.d = d, plan.in_pages = in_pages, plan.by_default = by_default;
-  plan.name = format("decode/f32/{}/h32kv8/n{}/d{}", in_pages ? "pages" : "rows", length, d);
-  plan.spec.topology = causal();
   return plan;
 }
 
@@ -161,10 +153,6 @@ std::vector<Plan> all_plans() {
     plans.push_back(normaliser_plan("sparsemax", Sparsemax{}, query_size, 64));
     plans.push_back(normaliser_plan("entmax15", Entmax15{}, query_size, 64));
   }
-  for (const bool in_pages : {true, false}) {
-    for (const int64_t length : {4096, 32768}) plans.push_back(decode_plan(length, 64, in_pages, in_pages || length == 32768));
-    plans.push_back(decode_plan(32768, 128, in_pages, false));
-  }
   for (const bool is_causal : {false, true}) {
     for (const int64_t d : {64, 128}) plans.push_back(backward_plan(8, 4096, d, is_causal, true));
     for (const int64_t d : {64, 128}) plans.push_back(backward_plan(1, 4096, d, is_causal, false));
@@ -176,24 +164,6 @@ std::vector<Plan> all_plans() {
   plans.push_back(sweep_plan("entropy", {entropy}, 4096, 64, false, false));
   plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 128, false, false));
   return plans;
-}
-
-// Fast, and good enough for values that only have to be ordinary numbers.
-Tensor random_tensor(Shape shape, uint32_t seed) {
-  Tensor tensor = Tensor::empty(std::move(shape));
-  float* data = tensor.mutable_data<float>();
-  parallel_ranges(tensor.numel(), 1 << 16, [&](int64_t begin, int64_t end, int) {
-    uint32_t state = (seed + static_cast<uint32_t>(begin)) * 2654435761U + 1;
-    for (int64_t i = begin; i < end; ++i) {
-      float sum = 0;  // of three uniform numbers in [-1, 1): variance 1
-      for (int n = 0; n < 3; ++n) {
-        state = state * 1664525U + 1013904223U;
-        sum += static_cast<float>(static_cast<int32_t>(state)) * (1.0F / 2147483648.0F);
-      }
-      data[i] = sum;
-    }
-  });
-  return tensor;
 }
 
 // As a prefill leaves them.
@@ -382,85 +352,6 @@ AttentionCase run_compute(const Plan& plan, const Backend& backend, const Attent
   return out;
 }
 
-// --- bandwidth: pairs ------------------------------------------------------------------------------------------------------------------------
-
-double time_read(InstructionSet isa, const float* data, int64_t bytes) {
-  constexpr int64_t kPiece = 256 * 1024;  // as large as a decode item's keys
-  const auto start = Clock::now();
-  parallel_for(bytes / kPiece, [&](int64_t piece, int) { cpu::read_bytes(isa, data + piece * (kPiece / 4), kPiece); });
-  return seconds_since(start);
-}
-
-// After every work item, reads as many other bytes on the same thread.
-class ItemPairs final : public cpu::ItemObserver {
- public:
-  ItemPairs(InstructionSet isa, const Tensor& other, int64_t bytes_per_item)
-      : isa_(isa), other_(other), bytes_(bytes_per_item / 4096 * 4096) {
-    pairs_.resize(static_cast<size_t>(threads()));
-  }
-  void before(int64_t, int thread) override { pairs_[static_cast<size_t>(thread)].start = Clock::now(); }
-  void after(int64_t, int thread) override {
-    Thread& own = pairs_[static_cast<size_t>(thread)];
-    const double item = seconds_since(own.start);
-    const int64_t room = static_cast<int64_t>(other_.bytes()) - bytes_;
-    own.offset = (own.offset + bytes_ * threads()) % std::max<int64_t>(1, room);
-    const auto start = Clock::now();
-    cpu::read_bytes(isa_, other_.data<float>() + (own.offset + thread * bytes_) % std::max<int64_t>(1, room) / 4096 * 1024, bytes_);
-    own.fractions.push_back(seconds_since(start) / item);
-  }
-  double median_fraction() const {
-    std::vector<double> all;
-    for (const Thread& thread : pairs_) all.insert(all.end(), thread.fractions.begin(), thread.fractions.end());
-    return median(all);
-  }
-
- private:
-  struct alignas(64) Thread {
-    Clock::time_point start{};
-    int64_t offset = 0;
-    std::vector<double> fractions{};
-  };
-  InstructionSet isa_;
-  const Tensor& other_;
-  int64_t bytes_;
-  std::vector<Thread> pairs_{};
-};
-
-AttentionCase run_bandwidth(const Plan& plan, const Backend& backend, const AttentionOptions& options) {
-  AttentionCase out;
-  out.name = plan.name;
-  out.limit = "read";
-  const int64_t bytes = 2 * plan.batch * plan.key_heads * plan.length * plan.d * static_cast<int64_t>(sizeof(float));
-  const int64_t copies = std::max<int64_t>(2, (int64_t{200} << 20) / bytes);  // beyond the last cache
-  out.work = static_cast<double>(bytes);
-  std::vector<Operands> operands;
-  for (int64_t copy = 0; copy < copies; ++copy) operands.emplace_back(plan, 1, static_cast<uint32_t>(copy * 10'000));
-  const Tensor other = random_tensor({copies * bytes / 4}, 3);
-  ItemPairs pairs(backend.isa, other, 2 * 1024 * plan.d * static_cast<int64_t>(sizeof(float)));  // items hold 1,024 keys
-  std::vector<double> fractions, seconds, reads;
-  const auto start = Clock::now();
-  for (int64_t run = 0; run < 6 || (seconds_since(start) < options.seconds_per_case && run < 10'000); ++run) {
-    Operands& now = operands[static_cast<size_t>(run % copies)];
-    if (run % 2 == 1) {
-      cpu::observe_items(&pairs);
-      now.forward(backend, plan.spec);
-      cpu::observe_items(nullptr);
-      continue;
-    }
-    const auto begin = Clock::now();
-    now.forward(backend, plan.spec);
-    const double kernel = seconds_since(begin);
-    const double read = time_read(backend.isa, other.data<float>() + run % copies * (bytes / 4), bytes);
-    if (run > 0) fractions.push_back(read / kernel), seconds.push_back(kernel), reads.push_back(out.work / read);
-  }
-  out.wall_seconds = median(seconds);
-  out.limit_value = median(reads);
-  out.fraction_of_limit = pairs.median_fraction();
-  out.wall_fraction_of_limit = median(fractions);
-  out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
-  return out;
-}
-
 const Backend& table_of(InstructionSet isa) {
   for (const InstructionSet candidate : {InstructionSet::kAvx512, InstructionSet::kAvx2}) {
     if (isa != InstructionSet::kReference && isa != candidate) continue;
@@ -479,19 +370,21 @@ AttentionBench run_attention(const AttentionOptions& options) {
   bench.threads = threads();
   std::vector<double> reads;
   std::vector<Plan> plans = all_plans();
-  std::erase_if(plans, [&](const Plan& plan) {
+  const auto is_wanted = [&](const auto& plan) {
     const auto matches = [&](const std::string& filter) { return plan.name.find(filter) != std::string::npos; };
-    const bool wanted =
-        options.filters.empty() ? plan.by_default || options.all : std::any_of(options.filters.begin(), options.filters.end(), matches);
-    return !wanted || (plan.kind == Kind::kSweep && !backend.sweep);
-  });
-  for (const Plan& plan : plans) {
-    bench.cases.push_back(plan.kind == Kind::kDecode ? run_bandwidth(plan, backend, options) : run_compute(plan, backend, options));
-    const AttentionCase& last = bench.cases.back();
-    if (last.limit == "fma") bench.fma_flops = std::max(bench.fma_flops, last.limit_value);
-    if (last.limit == "read") reads.push_back(last.limit_value);
-    if (options.progress) options.progress(static_cast<double>(bench.cases.size()) / static_cast<double>(plans.size()));
-  }
+    return options.filters.empty() ? plan.by_default || options.all : std::any_of(options.filters.begin(), options.filters.end(), matches);
+  };
+  std::erase_if(plans, [&](const Plan& plan) { return !is_wanted(plan) || (plan.kind == Kind::kSweep && !backend.sweep); });
+  std::vector<BandwidthPlan> streams = bandwidth_plans();
+  std::erase_if(streams, [&](const BandwidthPlan& plan) { return !is_wanted(plan); });
+  const auto add = [&](const AttentionCase& done) {
+    bench.cases.push_back(done);
+    if (done.limit == "fma") bench.fma_flops = std::max(bench.fma_flops, done.limit_value);
+    if (done.limit == "read") reads.push_back(done.limit_value);
+    if (options.progress) options.progress(static_cast<double>(bench.cases.size()) / static_cast<double>(plans.size() + streams.size()));
+  };
+  for (const Plan& plan : plans) add(run_compute(plan, backend, options));
+  for (const BandwidthPlan& plan : streams) add(run_bandwidth(plan, backend, options));
   if (bench.cases.empty())
     fail(ErrorCode::kNotFound, "bench attention: no case has such a name; names look like forward/f32/full/h8/n4096/d64");
   bench.read_bytes = median(reads);
@@ -509,6 +402,12 @@ std::string to_json(const AttentionBench& bench) {
                               {"limit_value", c.limit_value},
                               {"fraction_of_limit", c.fraction_of_limit},
                               {"wall_fraction_of_limit", c.wall_fraction_of_limit}});
+    Json modes = Json::array();
+    for (const MemoryMode& mode : c.modes) {
+      modes.push(Json::object({{"read_bytes", mode.read_bytes}, {"fraction", mode.fraction}, {"pairs", mode.pairs}}));
+    }
+    if (!c.modes.empty()) line["modes"] = std::move(modes);
+    if (c.roofline > 0) line["roofline"] = c.roofline;
     if (c.ratio_to_forward > 0) line["ratio_to_forward"] = c.ratio_to_forward;
     if (c.ratio_to_twin > 0) line["ratio_to_twin"] = c.ratio_to_twin;
     cases.push(line);
@@ -523,6 +422,10 @@ std::string to_text(const AttentionBench& bench) {
     const bool is_compute = c.limit == "fma";
     text += format("{:<38} {:>9.3f} ms  {:>5.1f} / {:>5.1f} % of {:.0f} {}", c.name, c.seconds * 1e3, c.fraction_of_limit * 100,
                    c.wall_fraction_of_limit * 100, c.limit_value / 1e9, is_compute ? "GFLOP/s" : "GB/s");
+    if (c.modes.size() > 1) {
+      for (const MemoryMode& mode : c.modes) text += format("  {:.1f} % at {:.0f}", mode.fraction * 100, mode.read_bytes / 1e9);
+    }
+    if (c.roofline > 0) text += format("  {:.1f} % of the roofline", c.roofline * 100);
     if (c.ratio_to_forward > 0) text += format("  {:.2f} of a forward", c.ratio_to_forward);
     if (c.ratio_to_twin > 0) text += format("  {:.2f} of the built-in", c.ratio_to_twin);
     text += '\n';

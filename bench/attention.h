@@ -24,6 +24,13 @@ struct AttentionOptions {
   std::function<void(double)> progress{};           ///< share of the cases that are done
 };
 
+/// The pairs measured while memory ran at one of its speeds.
+struct MemoryMode {
+  double read_bytes = 0;  ///< bytes/s, all threads
+  double fraction = 0;    ///< of it, median
+  int64_t pairs = 0;
+};
+
 struct AttentionCase {
   std::string name{};  ///< forward/f32/full/h8/n4096/d64
   double seconds = 0;  ///< clean time of one call
@@ -33,8 +40,10 @@ struct AttentionCase {
   double limit_value = 0;        ///< flops/s or bytes/s measured beside this case
   double fraction_of_limit = 0;  ///< clean
   double wall_fraction_of_limit = 0;
-  double ratio_to_twin = 0;     ///< rules: time against the built-in term or band that says the same; 0 otherwise
-  double ratio_to_forward = 0;  ///< sweeps and normalisers: time against softmax's forward of the same shape; 0 otherwise
+  std::vector<MemoryMode> modes{};  ///< slow, then fast, where reads came at two speeds; else one. Only for limit "read"
+  double roofline = 0;              ///< decode of many rows: share of the time that the later of reading and multiplying needs; 0 otherwise
+  double ratio_to_twin = 0;         ///< rules: time against the built-in term or band that says the same; 0 otherwise
+  double ratio_to_forward = 0;      ///< sweeps and normalisers: time against softmax's forward of the same shape; 0 otherwise
 };
 
 struct AttentionBench {

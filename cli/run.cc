@@ -11,7 +11,7 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  std::string model, pair, trace, budget, weights = "f32";
+  std::string model, pair, trace, budget, weights = "f32", cache = "f32";
   TextArguments text;
   EditArguments edits;
   bool json = false, greedy = false;
@@ -105,6 +105,7 @@ void generate_text(const Options& options) {
   GenerateOptions settings;
   settings.max_tokens = options.max_tokens;
   if (!options.greedy) settings.sampling = options.sampling;
+  settings.cache = options.cache == "bf16" ? DType::kBF16 : options.cache == "f16" ? DType::kF16 : DType::kF32;
   settings.run.text = text;
   settings.run.edits = options.edits.edits();
   TraceOptions keep;
@@ -164,6 +165,10 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1: tokens seen before become less probable")
       ->check(above_zero());
   generate_task->add_option("--seed", sampling.seed, "Seed of the sampling")->check(whole_from(0));
+  generate_task
+      ->add_option("--cache", options->cache,
+                   "Keep keys and values as: f32 (default), bf16, f16 (half the memory and reading, rounded keys)")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");
   generate_task->add_option("--budget", options->budget, "Memory the trace may take");
   generate_task->callback([options] { generate_text(*options); });

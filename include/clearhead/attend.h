@@ -69,18 +69,27 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
 
 /// Keys and values that grow by append, in pages of 256. Snapshots stay true while it grows, and may be looked at meanwhile. Copies share the
 /// full pages and grow apart (beams). One thread at a time may append.
+///
+/// Pages of bf16 or f16 hold keys and values rounded to nearest even in half the bytes: |Δk| ≤ 2⁻⁸·|k| or 2⁻¹¹·|k| (f16: up to 65,504, and to 2⁻²⁵ below
+/// 2⁻¹⁴). Attention over them is f32 attention over the rounded keys, bit for bit; maps are exact for what is stored.
 class KeyCache {
  public:
   KeyCache() = default;
+  explicit KeyCache(DType dtype);  ///< f32, bf16 or f16, else kUnsupported
   KeyCache(const KeyCache& other);
   KeyCache& operator=(const KeyCache& other);
   KeyCache(KeyCache&&) noexcept = default;
   KeyCache& operator=(KeyCache&&) noexcept = default;
   ~KeyCache() = default;
-  /// k: f32 [batch, key_head, new, d_k], v: f32 [batch, key_head, new, d_v], any strides. The first call fixes batch, heads and widths.
+  /// k: [batch, key_head, new, d_k], v: [batch, key_head, new, d_v]; f32, bf16 or f16, any strides. The first call fixes batch, heads and widths.
   void append(const Tensor& k, const Tensor& v);
+  /// Lets go of whole pages before the last `count` keys. Positions stay absolute, snapshots taken before keep theirs, copies of the cache too; attend()
+  /// refuses descriptions that show a key that was let go. With causal(back), keep_last(back) before each append bounds memory: the next query sees itself
+  /// and `back` keys before it.
+  void keep_last(int64_t count);
   const PagedKeys& snapshot() const { return keys_; }
   int64_t length() const { return keys_.length; }
+  DType dtype() const { return keys_.dtype; }
 
  private:
   PagedKeys keys_;

@@ -46,6 +46,7 @@ struct GenerateOptions {
   std::function<bool(const GenerationStep&)> on_token = nullptr;  ///< on the calling thread; false ends the generation
   const std::atomic<bool>* cancel = nullptr;                      ///< looked at before every step
   RunOptions run{};                                               ///< observer, text and segments of the run
+  DType cache = DType::kF32;  ///< of the keys and values kept: f32, or bf16 or f16 in half the memory (KeyCache says the error)
 };
 
 enum class StopReason : uint8_t {

@@ -85,8 +85,11 @@ struct RunResult {
   Tensor causal_logits{};         ///< f32 [batch, token, vocabulary], or [batch, 1, vocabulary] with last_logits_only
 };
 
-/// The keys and values of a causal model's layers, for running on where the last call ended.
+/// The keys and values of a causal model's layers, for running on where the last call ended. A copy goes on by itself: beams and shared prefixes.
+///
+/// Layers with a window let go of what no later token sees, but where an observer watches them: memory then stays within the window.
 struct ModelCache {
+  DType dtype = DType::kF32;  ///< of the pages: f32, bf16 or f16 (KeyCache says the error); read by the first step
   std::vector<KeyCache> layers{};
   int64_t length = 0;  ///< tokens seen
   int64_t step = 0;    ///< calls so far

@@ -120,10 +120,12 @@ class Tensor {
   DType dtype_ = DType::kF32;
 };
 
-/// Value conversion between f32, bf16 and f16 (round to nearest even); a clone when the dtype is already right.
-Tensor to_f32(const Tensor& tensor);
+/// Value conversion between f32, bf16 and f16, to nearest even; a clone when the dtype is already right. Throws kUnsupported for other dtypes.
+Tensor to_dtype(const Tensor& tensor, DType dtype);
+Tensor to_f32(const Tensor& tensor);  ///< exact: bf16 and f16 are subsets of f32
 float bf16_to_f32(uint16_t bits);
 uint16_t f32_to_bf16(float value);  ///< to nearest even; NaN stays NaN
 float f16_to_f32(uint16_t bits);
+uint16_t f32_to_f16(float value);  ///< to nearest even; 65,520 and more become infinity, NaN stays NaN
 
 }  // namespace clearhead

@@ -35,6 +35,7 @@ class Generation {
     if (tokenizer_) stream_.emplace(tokenizer_, /*skip_special=*/true);
     made_.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
     made_.reason = StopReason::kMaxTokens;
+    cache_.dtype = options.cache;
   }
 
   Generated run() {

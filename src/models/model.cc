@@ -144,7 +144,7 @@ RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options)
 RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
   if (!info_.causal)
     fail(ErrorCode::kUnsupported, "{}: models of type \"{}\" see later tokens; they cannot run step by step", info_.name, info_.model_type);
-  if (cache.layers.empty()) cache.layers.resize(static_cast<size_t>(info_.layers));
+  if (cache.layers.empty()) cache.layers.assign(static_cast<size_t>(info_.layers), KeyCache(cache.dtype));
   if (static_cast<int64_t>(cache.layers.size()) != info_.layers) {
     fail(ErrorCode::kInvalidArgument, "step: the cache has {} layers, the model {}; a cache belongs to one model", cache.layers.size(),
          info_.layers);

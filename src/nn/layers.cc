@@ -59,14 +59,17 @@ void SelfAttention::operator()(Run& run, const Site& site, const Tensor& x, cons
   }
   const Tensor q = heads_of(qkv, sequences, 0, heads, head_dim);
   const Tensor k = heads_of(qkv, sequences, heads, key_heads, head_dim);
-  const Tensor v = heads_of(qkv, sequences, heads + key_heads, key_heads, head_dim);
-  Keys keys = k;
-  if (cache) {
-    cache->append(k, v);
-    keys = cache->snapshot();
-  }
+  Tensor v = heads_of(qkv, sequences, heads + key_heads, key_heads, head_dim);
   AttentionSpec described = sequences.described ? *sequences.described : spec;
   if (sequences.segments) described.topology.segments = sequences.segments;
+  Keys keys = k;
+  if (cache) {
+    const std::optional<int64_t>& back = spec.topology.band.back;
+    if (back && !wanted) cache->keep_last(*back);
+    cache->append(k, v);
+    keys = cache->snapshot();
+    if (wanted && cache->dtype() != DType::kF32) v = to_f32(to_dtype(v, cache->dtype()));  // norms are of what is kept
+  }
   Tensor attended = run.arena.take({rows, heads * head_dim});
   Tensor out = heads_of(attended, sequences, 0, heads, head_dim);
   ops::attention(run, {site, q, keys, v, described, wanted ? gram(run) : Tensor(), wanted}, out);

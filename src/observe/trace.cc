@@ -98,20 +98,42 @@ Tensor concatenate(const std::vector<Tensor>& parts, int axis) {
   return out;
 }
 
-Tensor gather_keys(const Keys& keys) {
-  if (const Tensor* tensor = std::get_if<Tensor>(&keys)) return *tensor;
-  const PagedKeys& paged = std::get<PagedKeys>(keys);
-  const int64_t batch = static_cast<int64_t>(paged.pages.size()), panel = KeyPage::kPanel, length = KeyPage::kLength;
-  Tensor out = Tensor::empty({batch, paged.key_heads, paged.length, paged.d_k});
-  float* to = out.mutable_data<float>();
-  for (int64_t b = 0; b < batch; ++b) {
-    for (int64_t h = 0; h < paged.key_heads; ++h) {
-      for (int64_t j = 0; j < paged.length; ++j) {
-        const Tensor& page = paged.pages[static_cast<size_t>(b)][static_cast<size_t>(j / length)]->keys;  // [key_head, panel, d_k, 16]
-        const int64_t inside = j % length;
-        const float* from = page.data<float>() + (h * (length / panel) + inside / panel) * paged.d_k * panel + inside % panel;
-        for (int64_t c = 0; c < paged.d_k; ++c) *to++ = from[c * panel];
-      }
+namespace {
+
+// Keys of one key head of one sequence, row by row. T: the bits of an element.
+template <class T>
+void copy_keys(const PagedKeys& paged, int64_t batch, int64_t key_head, T* to) {
+  constexpr int64_t kPanel = KeyPage::kPanel, kLength = KeyPage::kLength;
+  to += paged.first * paged.d_k;  // what was let go is hidden from every query, and stays zero
+  for (int64_t first = paged.first; first < paged.length; first += kLength) {
+    const KeyPage& page = *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(first / kLength)];
+    const T* panels = reinterpret_cast<const T*>(page.keys.raw()) + key_head * kLength * paged.d_k;
+    for (int64_t j = 0; j < std::min(kLength, paged.length - first); ++j) {
+      const T* from = panels + j / kPanel * kPanel * paged.d_k + j % kPanel;
+      for (int64_t c = 0; c < paged.d_k; ++c) *to++ = from[c * kPanel];
+    }
+  }
+}
+
+}  // namespace
+
+Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head) {
+  const PagedKeys* paged = std::get_if<PagedKeys>(&keys);
+  if (!paged) {
+    const Tensor& tensor = std::get<Tensor>(keys);
+    return key_head ? tensor.slice(1, *key_head, *key_head + 1) : tensor;
+  }
+  const int64_t batch = static_cast<int64_t>(paged->pages.size()), first = key_head.value_or(0), heads = key_head ? 1 : paged->key_heads;
+  Tensor out = Tensor::zeros({batch, heads, paged->length, paged->d_k}, paged->dtype);
+  if (out.numel() == 0) return out;
+  std::byte* memory = out.mutable_raw();
+  const int64_t elements = paged->length * paged->d_k;
+  for (int64_t line = 0; line < batch * heads; ++line) {
+    const int64_t b = line / heads, h = first + line % heads;
+    if (size_of(paged->dtype) == sizeof(uint32_t)) {
+      copy_keys(*paged, b, h, reinterpret_cast<uint32_t*>(memory) + line * elements);
+    } else {
+      copy_keys(*paged, b, h, reinterpret_cast<uint16_t*>(memory) + line * elements);
     }
   }
   return out;

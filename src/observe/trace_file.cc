@@ -3,7 +3,8 @@
 //   text                 u8  [bytes]      the text as given, generated text included
 //   ids                  i32 [token]      offsets  i64 [token, 2] bytes of text      special  u8 [token]
 //   pieces               u8  [bytes]      piece_ends  i64 [token]                    tokens as the vocabulary spells them
-//   FAMILY.LAYER.k       f32 [batch, key_head, key, d_k]           one for all frames of a layer, FRAME.k where windows have their own
+//   FAMILY.LAYER.k       [batch, key_head, key, d_k]               one for all frames of a layer, FRAME.k where windows have their own; f32, or the
+//                                                                  bf16 or f16 of the pages that the kernels read: widened when loaded
 //   FAMILY.LAYER.frameN.q / .m / .l   f32 [batch, head, row, d_k] / [batch, head, row]      .keys  i64 [key]   for windows
 //   FAMILY.LAYER.value_norm / .output_norm / .entropy / .received / …   f32
 //   FAMILY.LAYER.NAME    the description's operands by name
@@ -125,6 +126,11 @@ class Reader {
     }
     return tensor;
   }
+  // f32, or widened to it: what 16-bit pages held.
+  Tensor real(const std::string& name, int rank) const {
+    const DType stored = file_.get(name).dtype();
+    return stored == DType::kBF16 || stored == DType::kF16 ? to_f32(get(name, stored, rank)) : get(name, DType::kF32, rank);
+  }
   Tensor optional(const std::string& name, int rank) const { return file_.contains(name) ? get(name, DType::kF32, rank) : Tensor(); }
   bool contains(const std::string& name) const { return file_.contains(name); }
   Tensor any(const std::string& name) const { return file_.get(name); }
@@ -242,7 +248,7 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   record.spec = spec;
   record.q = file.get(own + ".q", DType::kF32, 4);
   record.rows = {file.get(own + ".m", DType::kF32, 3), file.get(own + ".l", DType::kF32, 3)};
-  const Tensor k = file.get(fields.string_or("k", ""), DType::kF32, 4);
+  const Tensor k = file.real(fields.string_or("k", ""), 4);
   record.keys = k;
   record.first_query = fields.integer("first_query");
   record.query_length = fields.integer("query_length");

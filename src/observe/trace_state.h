@@ -39,7 +39,7 @@ void join_steps(LayerTrace& layer);
 /// Tensors side by side along `axis`; a lone part is returned as it is, undefined parts give an undefined whole.
 Tensor concatenate(const std::vector<Tensor>& parts, int axis);
 
-/// Keys as one tensor [batch, key_head, key, d_k]: pages are gathered.
-Tensor gather_keys(const Keys& keys);
+/// Keys as one tensor [batch, key_head, key, d_k] of their dtype, or those of one key head: pages are gathered.
+Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head = std::nullopt);
 
 }  // namespace clearhead

@@ -1,6 +1,6 @@
 // Keys and values that grow by append.
 //
-//   page of key n: n / 256      keys of a page: [key_head, 16 panels, d_k, 16 keys]      values: [key_head, 256, d_v]
+//   page of key n: n / 256      keys of a page: [key_head, 16 panels, d_k, 16 keys]      values: [key_head, 256, d_v]      f32, or rounded to 16 bits
 //
 // Only elements of keys at or beyond the length are ever written, so a snapshot (shared pages and its own length) stays true. Pages start as zeros:
 // vector code may load a whole panel. A copy of the cache takes the last, partly filled page for itself, and shares the full ones.
@@ -14,15 +14,24 @@
 namespace clearhead {
 namespace {
 
+bool is_real(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16; }
+
 void check_appended(const char* name, const char* axes, const Tensor& tensor) {
-  if (tensor.defined() && tensor.rank() == 4 && tensor.dtype() == DType::kF32) return;
-  fail(ErrorCode::kShape, "cache: {}: expected f32 {}, found {} {}", name, axes, to_string(tensor.dtype()), to_string(tensor.shape()));
+  if (tensor.defined() && tensor.rank() == 4 && is_real(tensor.dtype())) return;
+  fail(ErrorCode::kShape, "cache: {}: expected f32, bf16 or f16 {}, found {} {}", name, axes, to_string(tensor.dtype()),
+       to_string(tensor.shape()));
 }
 
-// Pages made together lie side by side: long streams over them stay in large pages of memory.
+// As the pages hold it; itself where that is so already.
+Tensor in_dtype(const Tensor& tensor, DType dtype) { return tensor.dtype() == dtype ? tensor : to_dtype(tensor, dtype); }
+
+// Pages made together lie side by side: long streams over them stay in large pages of memory. Not more than that at once: memory is given back group by
+// group, when the last page of it is let go.
+constexpr int64_t kGroupBytes = int64_t{8} << 20;
+
 std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t count) {
-  const Tensor all_keys = Tensor::zeros({count, keys.key_heads, KeyPage::kLength / KeyPage::kPanel, keys.d_k, KeyPage::kPanel});
-  const Tensor all_values = Tensor::zeros({count, keys.key_heads, KeyPage::kLength, keys.d_v});
+  const Tensor all_keys = Tensor::zeros({count, keys.key_heads, KeyPage::kLength / KeyPage::kPanel, keys.d_k, KeyPage::kPanel}, keys.dtype);
+  const Tensor all_values = Tensor::zeros({count, keys.key_heads, KeyPage::kLength, keys.d_v}, keys.dtype);
   std::vector<std::shared_ptr<KeyPage>> pages;
   for (int64_t page = 0; page < count; ++page) {
     pages.push_back(std::make_shared<KeyPage>());
@@ -32,26 +41,34 @@ std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t
   return pages;
 }
 
-// Writes new keys [begin, end), counted from the first appended one, which stands at `length`, into the page that holds them all.
+// Writes new keys [begin, end), counted from the first appended one, which stands at `length`, into the page that holds them all. T: the bits of an element.
+template <class T>
 void write_page(KeyPage& page, const Tensor& k, const Tensor& v, int64_t batch, int64_t length, Range new_keys) {
   const int64_t heads = k.size(1), d_k = k.size(3), d_v = v.size(3);
-  float* keys = page.keys.mutable_data<float>();
-  float* values = page.values.mutable_data<float>();
+  T* keys = reinterpret_cast<T*>(page.keys.mutable_raw());
+  T* values = reinterpret_cast<T*>(page.values.mutable_raw());
+  const T* all_k = reinterpret_cast<const T*>(k.raw());
+  const T* all_v = reinterpret_cast<const T*>(v.raw());
   for (int64_t head = 0; head < heads; ++head) {
     for (int64_t n = new_keys.begin; n < new_keys.end; ++n) {
       const int64_t inside = (length + n) % KeyPage::kLength;
       const int64_t panel = head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
-      const float* from = k.data<float>() + batch * k.stride(0) + head * k.stride(1) + n * k.stride(2);
-      float* to = keys + panel * d_k * KeyPage::kPanel + inside % KeyPage::kPanel;
+      const T* from = all_k + batch * k.stride(0) + head * k.stride(1) + n * k.stride(2);
+      T* to = keys + panel * d_k * KeyPage::kPanel + inside % KeyPage::kPanel;
       for (int64_t c = 0; c < d_k; ++c) to[c * KeyPage::kPanel] = from[c * k.stride(3)];
-      const float* value = v.data<float>() + batch * v.stride(0) + head * v.stride(1) + n * v.stride(2);
-      float* row = values + (head * KeyPage::kLength + inside) * d_v;
+      const T* value = all_v + batch * v.stride(0) + head * v.stride(1) + n * v.stride(2);
+      T* row = values + (head * KeyPage::kLength + inside) * d_v;
       for (int64_t c = 0; c < d_v; ++c) row[c] = value[c * v.stride(3)];
     }
   }
 }
 
 }  // namespace
+
+KeyCache::KeyCache(DType dtype) {
+  if (!is_real(dtype)) fail(ErrorCode::kUnsupported, "cache: pages of {}; expected f32, bf16 or f16", to_string(dtype));
+  keys_.dtype = dtype;
+}
 
 KeyCache::KeyCache(const KeyCache& other) : keys_(other.keys_), writable_(other.writable_) {
   if (keys_.length % KeyPage::kLength == 0) return;
@@ -71,9 +88,10 @@ KeyCache& KeyCache::operator=(const KeyCache& other) {
   return *this;
 }
 
-void KeyCache::append(const Tensor& k, const Tensor& v) {
-  check_appended("k", "[batch, key_head, new, d_k]", k);
-  check_appended("v", "[batch, key_head, new, d_v]", v);
+void KeyCache::append(const Tensor& new_k, const Tensor& new_v) {
+  check_appended("k", "[batch, key_head, new, d_k]", new_k);
+  check_appended("v", "[batch, key_head, new, d_v]", new_v);
+  const Tensor k = in_dtype(new_k, keys_.dtype), v = in_dtype(new_v, keys_.dtype);
   const bool pairs = k.size(0) == v.size(0) && k.size(1) == v.size(1) && k.size(2) == v.size(2);
   if (!pairs)
     fail(ErrorCode::kShape, "cache: k is {}, v is {}; batch, key heads and new keys must be equal", to_string(k.shape()),
@@ -95,18 +113,36 @@ void KeyCache::append(const Tensor& k, const Tensor& v) {
   for (size_t b = 0; b < writable_.size(); ++b) {
     const int64_t missing = last - static_cast<int64_t>(writable_[b].size());
     if (missing <= 0) continue;
-    for (const auto& page : empty_pages(keys_, missing)) {
-      writable_[b].push_back(page);
-      keys_.pages[b].push_back(page);
+    const int64_t page_bytes =
+        keys_.key_heads * KeyPage::kLength * std::max<int64_t>(1, keys_.d_k) * static_cast<int64_t>(size_of(keys_.dtype));
+    const int64_t group = std::max<int64_t>(1, (kGroupBytes + page_bytes - 1) / std::max<int64_t>(1, page_bytes));
+    for (int64_t made = 0; made < missing; made += group) {
+      for (const auto& page : empty_pages(keys_, std::min(group, missing - made))) {
+        writable_[b].push_back(page);
+        keys_.pages[b].push_back(page);
+      }
     }
   }
   const int64_t touched = std::max<int64_t>(0, last - first);
   parallel_for(batch * touched, [&](int64_t item, int) {
     const int64_t b = item / touched, page = first + item % touched;
     const Range new_keys{std::max<int64_t>(0, page * KeyPage::kLength - length), std::min(added, (page + 1) * KeyPage::kLength - length)};
-    write_page(*writable_[static_cast<size_t>(b)][static_cast<size_t>(page)], k, v, b, length, new_keys);
+    const auto write = keys_.dtype == DType::kF32 ? write_page<uint32_t> : write_page<uint16_t>;
+    write(*writable_[static_cast<size_t>(b)][static_cast<size_t>(page)], k, v, b, length, new_keys);
   });
   keys_.length += added;
+}
+
+void KeyCache::keep_last(int64_t count) {
+  if (count < 0) fail(ErrorCode::kInvalidArgument, "cache: keep_last({}): expected 0 or more keys", count);
+  const int64_t gone = std::max<int64_t>(keys_.first / KeyPage::kLength, (keys_.length - std::min(count, keys_.length)) / KeyPage::kLength);
+  for (size_t b = 0; b < writable_.size(); ++b) {
+    for (int64_t page = keys_.first / KeyPage::kLength; page < gone; ++page) {
+      keys_.pages[b][static_cast<size_t>(page)].reset();
+      writable_[b][static_cast<size_t>(page)].reset();
+    }
+  }
+  keys_.first = gone * KeyPage::kLength;
 }
 
 }  // namespace clearhead

@@ -52,6 +52,11 @@ int64_t key_width(const Keys& keys) {
   return k ? k->size(3) : std::get<PagedKeys>(keys).d_k;
 }
 
+DType key_dtype(const Keys& keys) {
+  const Tensor* k = std::get_if<Tensor>(&keys);
+  return k ? k->dtype() : std::get<PagedKeys>(keys).dtype;
+}
+
 AttentionShape AttentionRecord::shape() const {
   AttentionShape shape;
   shape.batch = q.size(0);

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "observe/trace_state.h"
 #include "viewer/bundle.h"
 #include "viewer/export.h"
 
@@ -443,21 +444,8 @@ void store_keys(const AttentionRecord& record, int64_t head, StoredHead& out) {
   const int64_t key_head = head * shape.key_heads / shape.heads;
   out.d = shape.d_k;
   out.k.resize(static_cast<size_t>(shape.keys * shape.d_k));
-  const auto* paged = std::get_if<PagedKeys>(&record.keys);
-  const Tensor dense = paged ? Tensor() : std::get<Tensor>(record.keys).select(0, 0).select(0, key_head).contiguous();
-  for (int64_t j = 0; j < shape.keys; ++j) {
-    for (int64_t c = 0; c < shape.d_k; ++c) {
-      float value = 0;
-      if (paged) {
-        const Tensor& page = paged->pages[0][static_cast<size_t>(j / KeyPage::kLength)]->keys;
-        const int64_t inside = j % KeyPage::kLength, panel = key_head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
-        value = page.data<float>()[(panel * shape.d_k + c) * KeyPage::kPanel + inside % KeyPage::kPanel];
-      } else {
-        value = dense.data<float>()[j * shape.d_k + c];
-      }
-      out.k[static_cast<size_t>(j * shape.d_k + c)] = f32_to_f16(value);
-    }
-  }
+  const Tensor dense = to_f32(gather_keys(record.keys, key_head).slice(0, 0, 1));
+  for (int64_t i = 0; i < dense.numel(); ++i) out.k[static_cast<size_t>(i)] = f32_to_f16(dense.data<float>()[i]);
 }
 
 void store_row(const AttentionRecord& record, int64_t head, int64_t row, int64_t query, StoredHead& out) {

@@ -44,7 +44,4 @@ std::string with_length(const std::string& frame);
 /// The fewest digits that read back to the same float; null for NaN and infinities, which JSON has not.
 std::string shortest(float value);
 
-/// f32 → f16, round to nearest even.
-uint16_t f32_to_f16(float value);
-
 }  // namespace clearhead

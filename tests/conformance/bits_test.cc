@@ -138,6 +138,49 @@ TEST_P(Bits, StridesChangeNoBits) {
   }
 }
 
+// Everything that reads pages: the drivers of many rows, of few, of other normalisers, of lists; weights and sweeps.
+TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
+  std::vector<Text> all = texts();
+  all.push_back({"sparsemax", {.topology = causal(), .normaliser = Sparsemax{}}, 40});
+  all.push_back({"hard", {.topology = causal(), .normaliser = Hard{}}, 33});
+  all.push_back({"sigmoid", {.topology = causal(70), .normaliser = Sigmoid{}}, 64});
+  AttentionSpec edges{.topology = causal()};
+  edges.topology.lists = big_bird(kLength, {.block = 1, .window = 40, .global = 3, .random = 5});
+  all.push_back({"lists", edges, 24});
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    for (const Text& text : all) {
+      for (const int64_t value_width : {24, 64}) {
+        Inputs in = inputs(text.width);
+        Random random(5);
+        in.v = normal(random, {kBatch, kKeyHeads, kLength, value_width});
+        const Tensor k = to_f32(to_dtype(in.k, dtype)), v = to_f32(to_dtype(in.v, dtype));
+        const std::string name = text.name + ", " + to_string(dtype) + ", d_v " + std::to_string(value_width);
+        const auto expect_same = [&](const Result& narrow, const Result& wide) {
+          EXPECT_EQ(key_dtype(narrow.record.keys), dtype);
+          EXPECT_TRUE(same_bits(narrow.out, wide.out)) << name;
+          EXPECT_TRUE(same_bits(narrow.record.rows.m, wide.record.rows.m) && same_bits(narrow.record.rows.l, wide.record.rows.l)) << name;
+        };
+        const Result narrow = run(backend_, text.spec, in.q, paged(in.k, in.v, dtype), Tensor());
+        const Result wide = run(backend_, text.spec, in.q, k, v);
+        expect_same(narrow, wide);
+        const std::vector<int64_t> rows = {0, 17, 255, 256, 299};
+        EXPECT_TRUE(
+            same_bits(look(backend_, narrow.record, 1, 2, rows, {3, kLength}), look(backend_, wide.record, 1, 2, rows, {3, kLength})))
+            << name;
+        const SweepRequest request{.statistics = {entropy, received, distance}};
+        EXPECT_TRUE(
+            same_bits(backend_.sweep({narrow.record, request, rows}).received, backend_.sweep({wide.record, request, rows}).received))
+            << name;
+        const AttentionSpec step = restricted(text.spec, 0, {0, kHeads}, {kLength - 3, kLength}, kLength);
+        if (text.spec.topology.lists) continue;
+        const Tensor q = in.q.slice(0, 0, 1).slice(2, kLength - 3, kLength);
+        const auto first = [](const Tensor& t) { return t.slice(0, 0, 1); };
+        expect_same(run(backend_, step, q, paged(first(in.k), first(in.v), dtype), Tensor()), run(backend_, step, q, first(k), first(v)));
+      }
+    }
+  }
+}
+
 // Of a row that sees one key, m + log₂ℓ is that key's score as the forward itself computed it: 2^x is good to 2e-7, one ulp of a score beyond 64
 // moves it by 5e-6, so less than a third of an ulp away means the same bits. (The reference keeps doubles inside: half an ulp.)
 TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {

@@ -35,7 +35,7 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
     if (out.out.empty()) continue;
     const reference::Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
     for (size_t c = 0; c < out.out.size(); ++c) {
-      const double element = std::abs(static_cast<double>(value.first[static_cast<int64_t>(c) * value.step]));
+      const double element = std::abs(value[static_cast<int64_t>(c)]);
       const double changed = tolerance::after(row.after[j]) * std::abs(row.weights[j]);
       if (bound > 0)
         out.out[c] += (bound + changed + (tolerance::kForwardF32 - tolerance::kWeightF32) * std::abs(row.weights[j])) *

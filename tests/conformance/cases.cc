@@ -46,7 +46,7 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"d 64/64", "d 1/1", "d 32/48", "d 80/16", "d 7/5", "d 128/33", "d 16/96"},
     {"1x1", "1x48", "1x257", "3x300", "48x48", "49x49", "17x256", "50x257", "97x97", "0x5", "5x0", "13x7", "100x300", "1x1500", "131x131",
      "2x1025", "193x40"},
-    {"contiguous", "length first", "channels apart", "unaligned", "pages", "pages, length first", "q shared by heads"},
+    {"contiguous", "length first", "channels apart", "unaligned", "pages", "pages bf16", "pages f16, length first", "q shared by heads"},
     {"batch 1", "batch 3"},
     {"sizes 1", "sizes 6", "sizes 0.01"}};
 enum Factor : size_t {
@@ -402,7 +402,10 @@ Case build(const Choice& choice, size_t index) {
   }
   c.keys = c.k;
   if (layout.starts_with("pages")) {
-    c.keys = paged(c.k, c.v);
+    c.keys = paged(c.k, c.v,
+                   layout.find("bf16") != std::string::npos  ? DType::kBF16
+                   : layout.find("f16") != std::string::npos ? DType::kF16
+                                                             : DType::kF32);
     c.v = Tensor();
   }
   validate(c.spec, c.shape);
@@ -537,8 +540,8 @@ std::vector<float> row_of(const Tensor& tensor, int64_t head, int64_t row) {
   return {first, first + tensor.size(3)};
 }
 
-PagedKeys paged(const Tensor& k, const Tensor& v) {
-  KeyCache cache;
+PagedKeys paged(const Tensor& k, const Tensor& v, DType dtype) {
+  KeyCache cache(dtype);
   int64_t at = 0;
   for (int64_t piece = 1; at < k.size(2); piece = piece * 3 + 1) {
     const int64_t end = std::min(k.size(2), at + piece);

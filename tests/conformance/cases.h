@@ -60,7 +60,7 @@ Tensor with(const Tensor& tensor, int64_t position, float value);
 std::vector<float> row_of(const Tensor& tensor, int64_t head, int64_t row);
 
 /// Pages filled from tensors, in appends of uneven size.
-PagedKeys paged(const Tensor& k, const Tensor& v);
+PagedKeys paged(const Tensor& k, const Tensor& v, DType dtype = DType::kF32);
 
 /// Name of a table for test names and messages: "ref", "cpu_avx512".
 std::string table_name(const Backend& backend);

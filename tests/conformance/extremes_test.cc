@@ -338,7 +338,8 @@ TEST_P(Extremes, SizesOfZeroGiveEmptyOrZeroResults) {
   EXPECT_EQ(swept.entropy.data<float>()[0], 0);
   EXPECT_EQ(swept.received.numel(), 0);
   EXPECT_TRUE(std::isnan(swept.pooled_max.data<float>()[0]));
-  const AttentionRecord empty_cache = run(backend_, {}, Tensor::zeros({1, 1, 2, 4}), PagedKeys{{{}}, 0, 1, 4, 4}, Tensor()).record;
+  const AttentionRecord empty_cache =
+      run(backend_, {}, Tensor::zeros({1, 1, 2, 4}), PagedKeys{.pages = {{}}, .key_heads = 1, .d_k = 4, .d_v = 4}, Tensor()).record;
   EXPECT_EQ(empty_cache.rows.l.data<float>()[1], 0);
 }
 

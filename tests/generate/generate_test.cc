@@ -2,10 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 
+#include "base/file.h"
 #include "clearhead/tokenizer.h"
+#include "clearhead/trace.h"
+#include "io/safetensors.h"
 #include "models/golden.h"
 #include "models/known_answers.h"
 
@@ -163,6 +167,84 @@ TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
       for (size_t key = 0; key < found.size(); ++key) EXPECT_NEAR(found[key], expected[key], 1e-5);
     }
   }
+}
+
+/// llama/mistral, whose window is 5 tokens, with positions for long texts.
+std::shared_ptr<const Model> long_mistral() {
+  const auto folder = std::filesystem::temp_directory_path() / "clearhead-generate-mistral";
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(golden_directory("llama", "mistral"), folder);
+  Json config = golden_config("llama", "mistral");
+  config["max_position_embeddings"] = int64_t{4096};
+  write_file((folder / "config.json").string(), config.dump());
+  return load(folder.string(), {.tokenizer = false});
+}
+
+int64_t pages_held(const ModelCache& cache) {
+  int64_t count = 0;
+  for (const KeyCache& layer : cache.layers) {
+    for (const auto& page : layer.snapshot().pages[0]) count += page != nullptr;
+  }
+  return count;
+}
+
+TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
+  const auto model = long_mistral();
+  KeepAll watched;  // keeps all keys of its layers
+  GenerateOptions options{.max_tokens = 700, .stop_ids = std::vector<int32_t>{}};
+  const std::vector<int32_t> sliding = generate(*model, {7, 8, 9}, options).ids;
+  options.run.observer = &watched;
+  EXPECT_EQ(generate(*model, {7, 8, 9}, options).ids, sliding);
+  EXPECT_EQ(std::get<PagedKeys>(watched.taken.back().record.keys).first, 0);
+  ModelCache cache;
+  std::vector<int32_t> next = {7, 8, 9};
+  for (const int32_t expected : sliding) {
+    const Tensor logits = model->step(next, cache, {.last_logits_only = true}).causal_logits;
+    next = {static_cast<int32_t>(std::max_element(logits.data<float>(), logits.data<float>() + logits.numel()) - logits.data<float>())};
+    ASSERT_EQ(next[0], expected);
+    ASSERT_LE(pages_held(cache), 2 * model->info().layers);
+  }
+  ModelCache beam = cache;  // a shared prefix: each goes on by itself
+  const Tensor of_beam = model->step({1}, beam, {}).causal_logits, of_other = model->step({2}, cache, {}).causal_logits;
+  ModelCache alone;
+  std::vector<int32_t> text = {7, 8, 9};
+  text.insert(text.end(), sliding.begin(), sliding.end() - 1);
+  text.push_back(1);
+  const Tensor of_text = model->step(text, alone, {.last_logits_only = true}).causal_logits;
+  for (int64_t i = 0; i < of_text.numel(); ++i) EXPECT_NEAR(of_beam.data<float>()[i], of_text.data<float>()[i], 1e-4);
+  EXPECT_FALSE(std::equal(of_beam.data<float>(), of_beam.data<float>() + of_beam.numel(), of_other.data<float>()));
+}
+
+// Rounded keys and values move the logits a little, bf16 more than f16, and a little is not nothing; what a trace keeps is what the kernels read.
+TEST(Generate, Over16BitPagesStaysNearF32AndIsTracedAsItWas) {
+  const auto model = tiny("llama", "gqa");
+  const auto logits = [&](DType dtype) {
+    ModelCache cache{.dtype = dtype};
+    (void)model->step({3, 1, 4, 1, 5, 9, 2, 6}, cache, {});
+    EXPECT_EQ(cache.layers[0].dtype(), dtype);
+    return model->step({5}, cache, {}).causal_logits;
+  };
+  const Tensor exact = logits(DType::kF32);
+  double largest = 0, before = 0;
+  for (int64_t i = 0; i < exact.numel(); ++i) largest = std::max(largest, std::abs(static_cast<double>(exact.data<float>()[i])));
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    const Tensor found = logits(dtype);
+    double off = 0;
+    for (int64_t i = 0; i < exact.numel(); ++i)
+      off = std::max(off, std::abs(static_cast<double>(found.data<float>()[i]) - static_cast<double>(exact.data<float>()[i])));
+    EXPECT_GT(off, before) << to_string(dtype);
+    EXPECT_LT(off, 0.02 * largest) << to_string(dtype);
+    before = off;
+  }
+  Trace trace;
+  GenerateOptions options{.max_tokens = 5, .stop_ids = std::vector<int32_t>{}, .cache = DType::kBF16};
+  options.run.observer = &trace;
+  generate(*model, {3, 1, 4, 1, 5}, options);
+  const auto path = std::filesystem::temp_directory_path() / "clearhead-generate-bf16.trace";
+  trace.save(path.string());
+  const Trace loaded = Trace::load(path.string());
+  EXPECT_EQ(SafeTensors::open(path.string()).get("dec.0.k").dtype(), DType::kBF16);
+  for (const int64_t row : {0, 4, 8}) EXPECT_EQ(loaded.map(0).row(1, row).weights(), trace.map(0).row(1, row).weights());
 }
 
 TEST(Generate, SampledTokensAreEqualForEqualSeeds) {

@@ -150,6 +150,114 @@ TEST(KeyCache, CopiesShareFullPagesAndGrowApart) {
   EXPECT_NE(all_weights(attend(q, beam.snapshot(), {}).record), all_weights(attend(q, copy.snapshot(), {}).record));
 }
 
+TEST(KeyCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
+  const Tensor k = counting({1, 2, 300, 5}), v = counting({1, 2, 300, 3}, 0.11f), q = counting({1, 4, 2, 5});
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    KeyCache from_f32(dtype), from_narrow(dtype), widened;
+    const Tensor narrow_k = to_dtype(k, dtype), narrow_v = to_dtype(v, dtype);
+    from_f32.append(k, v);
+    from_narrow.append(narrow_k, narrow_v);
+    widened.append(narrow_k, narrow_v);
+    const KeyPage& page = *from_f32.snapshot().pages[0][1];
+    EXPECT_EQ(page.keys.dtype(), dtype);
+    EXPECT_EQ(page.values.bytes(), 2u * KeyPage::kLength * 3 * 2);
+    const Attended expected = attend(q, to_f32(narrow_k), to_f32(narrow_v), {.topology = causal()});
+    for (const KeyCache* cache : {&from_f32, &from_narrow, &widened}) {
+      const Attended found = attend(q, cache->snapshot(), {.topology = causal()});
+      EXPECT_EQ(all_weights(found.record), all_weights(expected.record));
+      EXPECT_EQ(key_dtype(found.record.keys), cache->dtype());
+      EXPECT_EQ(found.record.stamp.dtype, DType::kF32) << "the queries' type";
+    }
+  }
+  EXPECT_EQ(error_of([] { KeyCache whole(DType::kI32); }), "kUnsupported cache: pages of i32; expected f32, bf16 or f16");
+}
+
+// With u the rounding of a type and S the largest scale·Σ|q||k| of a row, scores move by δ ≤ u·S and weights by a factor within e^±2δ, so
+// |Δout| ≤ (e^2δ·u + e^2δ − 1)·Σ P|v|, and f32's own error beside it.
+TEST(KeyCache, TheErrorOf16BitPagesIsWithinWhatTheirRoundingAllows) {
+  const int64_t keys = 400, width = 16;
+  const Tensor q = counting({1, 1, 8, width}, 1.7f), k = counting({1, 1, keys, width}, 0.93f), v = counting({1, 1, keys, width}, 0.71f);
+  const Attended exact = attend(q, k, v, {});
+  const std::vector<float> weights = all_weights(exact.record);
+  for (const auto& [dtype, u] : {std::pair{DType::kBF16, 0x1p-8}, std::pair{DType::kF16, 0x1p-11}}) {
+    KeyCache cache(dtype);
+    cache.append(k, v);
+    const Tensor out = attend(q, cache.snapshot(), {}).out;
+    double furthest = 0;
+    for (int64_t i = 0; i < 8; ++i) {
+      double largest = 0;
+      for (int64_t j = 0; j < keys; ++j) {
+        double size = 0;
+        for (int64_t c = 0; c < width; ++c) {
+          size += std::abs(static_cast<double>(q.data<float>()[i * width + c]) * static_cast<double>(k.data<float>()[j * width + c])) / 4;
+        }
+        largest = std::max(largest, size);
+      }
+      const double growth = std::exp(2 * u * largest);
+      for (int64_t c = 0; c < width; ++c) {
+        double absolute = 0;
+        for (int64_t j = 0; j < keys; ++j)
+          absolute += static_cast<double>(weights[static_cast<size_t>(i * keys + j)] * std::abs(v.data<float>()[j * width + c]));
+        const double off =
+            std::abs(static_cast<double>(out.data<float>()[i * width + c]) - static_cast<double>(exact.out.data<float>()[i * width + c]));
+        ASSERT_LE(off, (growth * u + growth - 1 + 1e-5) * absolute) << to_string(dtype);
+        furthest = std::max(furthest, off / absolute);
+      }
+    }
+    EXPECT_GT(furthest, u / 64) << "the pages are rounded";
+  }
+}
+
+int64_t pages_held(const PagedKeys& keys) {
+  int64_t count = 0;
+  for (const auto& page : keys.pages[0]) count += page != nullptr;
+  return count;
+}
+
+TEST(KeyCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
+  const Tensor k = counting({1, 2, 2000, 8}), v = counting({1, 2, 2000, 8}, 0.11f), q = counting({1, 4, 2000, 8}, 0.53f);
+  const AttentionSpec spec{.topology = causal(/*back=*/99)};
+  const Attended whole = attend(q, k, v, spec);
+  KeyCache cache;
+  std::weak_ptr<const KeyPage> first_page;
+  std::vector<std::pair<AttentionRecord, std::vector<float>>> earlier;
+  for (int64_t step = 0; step < 2000; ++step) {
+    cache.keep_last(99);
+    cache.append(k.slice(2, step, step + 1), v.slice(2, step, step + 1));
+    ASSERT_LE(pages_held(cache.snapshot()), 2) << step;
+    if (step == 0) first_page = cache.snapshot().pages[0][0];
+    if (step % 130 != 0) continue;
+    const Attended one = attend(q.slice(2, step, step + 1), cache.snapshot(), spec);
+    for (int64_t c = 0; c < 8; ++c) ASSERT_NEAR(one.out.data<float>()[c], whole.out.data<float>()[step * 8 + c], 2e-6) << step;
+    EXPECT_EQ(one.record.position_of(0), step);
+    earlier.emplace_back(one.record, all_weights(one.record));
+  }
+  for (const auto& [record, before] : earlier) EXPECT_EQ(all_weights(record), before) << "a record made before keys were let go";
+  EXPECT_FALSE(first_page.expired()) << "an earlier record holds it";
+  earlier.clear();
+  EXPECT_TRUE(first_page.expired());
+  EXPECT_EQ(
+      error_of([&] { attend(q.slice(2, 0, 1), cache.snapshot(), {.topology = causal()}); }),
+      "kInvalidArgument attend: the cache let keys before 1792 go, and the description shows key 0 to query 0. Use a band whose `back` is "
+      "no more than what keep_last() kept, or a cache that keeps all keys.");
+}
+
+TEST(KeyCache, ACopyKeepsWhatTheOriginalLetsGo) {
+  const Tensor k = counting({1, 1, 600, 4}), q = counting({1, 1, 1, 4});
+  KeyCache prefix;
+  prefix.append(k, k);
+  KeyCache beam = prefix;
+  const std::vector<float> before = all_weights(attend(q, prefix.snapshot(), {}).record);
+  beam.keep_last(10);
+  EXPECT_EQ(beam.snapshot().first, 512);
+  EXPECT_EQ(all_weights(attend(q, prefix.snapshot(), {}).record), before);
+  beam.append(k.slice(2, 0, 300), k.slice(2, 0, 300));
+  KeyCache third = beam;
+  third.keep_last(0);
+  EXPECT_EQ(pages_held(beam.snapshot()), 2);
+  EXPECT_EQ(pages_held(third.snapshot()), 1) << "the last page is not full";
+}
+
 TEST(KeyCache, RefusesKeysOfAnotherShape) {
   KeyCache cache;
   cache.append(counting({1, 2, 3, 4}), counting({1, 2, 3, 6}));

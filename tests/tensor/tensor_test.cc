@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "clearhead/error.h"
+#include "tensor/convert.h"
 
 namespace clearhead {
 namespace {
@@ -46,6 +47,27 @@ TEST(Convert, HalfPrecisionSubnormalsInfinitiesAndSignsAreExact) {
   EXPECT_EQ(f16_to_f32(0x7BFF), 65504.0f);
   EXPECT_TRUE(std::isinf(f16_to_f32(0xFC00)));
   EXPECT_EQ(bf16_to_f32(0xBF80), -1.0f);
+}
+
+TEST(Convert, EveryHalfComesBackAsItself) {
+  for (uint32_t bits = 0; bits < 0x10000u; ++bits) {
+    const auto half = static_cast<uint16_t>(bits);
+    const uint16_t from_half = f32_to_f16(f16_to_f32(half)), from_brain = f32_to_bf16(bf16_to_f32(half));
+    ASSERT_TRUE(std::isnan(f16_to_f32(half)) ? std::isnan(f16_to_f32(from_half)) : from_half == half) << bits;
+    ASSERT_TRUE(std::isnan(bf16_to_f32(half)) ? std::isnan(bf16_to_f32(from_brain)) : from_brain == half) << bits;
+  }
+}
+
+TEST(Convert, KeepsShapesAndReadsStridesOfBothSides) {
+  const Tensor t = Tensor::from<float>({0, 1, 2, 3, 4, 5.00390625f}, {2, 3});
+  const Tensor turned = to_dtype(t.permute({1, 0}), DType::kBF16);
+  EXPECT_EQ(turned.shape(), (Shape{3, 2}));
+  EXPECT_EQ(turned.dtype(), DType::kBF16);
+  Tensor back = Tensor::zeros({2, 3});
+  Tensor view = back.permute({1, 0});
+  convert(turned, view);
+  EXPECT_EQ(std::vector<float>(back.data<float>(), back.data<float>() + 6), (std::vector<float>{0, 1, 2, 3, 4, 5}));
+  EXPECT_THROW(to_dtype(t, DType::kI32), Error);
 }
 
 }  // namespace

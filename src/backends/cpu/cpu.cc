@@ -51,6 +51,13 @@ const Backend kAvx512Table{.name = "cpu",
 
 void observe_items(ItemObserver* observer) { item_observer = observer; }
 
+void observe_item(int64_t item, int thread, const std::function<void()>& body) {
+  ItemObserver* observer = item_observer;
+  if (observer) observer->before(item, thread);
+  body();
+  if (observer) observer->after(item, thread);
+}
+
 void for_items(int64_t items, const std::function<void(int64_t item, int thread)>& body) {
   ItemObserver* observer = item_observer;
   if (!observer) return parallel_for(items, body);

@@ -44,6 +44,9 @@ class ItemObserver {
 /// Null (the default) observes nothing and costs one load per loop. Not for use while another thread computes.
 void observe_items(ItemObserver* observer);
 
+/// One item of a loop that hands out several at once, under the observer, if there is one.
+void observe_item(int64_t item, int thread, const std::function<void()>& body);
+
 /// parallel_for under the observer, if there is one.
 void for_items(int64_t items, const std::function<void(int64_t item, int thread)>& body);
 

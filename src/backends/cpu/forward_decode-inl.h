@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "backends/cpu/forward_tile-inl.h"
@@ -23,11 +24,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kDecodeQueries = 8;  // up to here a call is decoded; beyond, lanes full of queries are faster
-inline constexpr int64_t kChunk = 1024;       // keys of an item
-inline constexpr int64_t kSubBlock = 512;     // keys scored before their values are read: long enough streams, scores in L1
-inline constexpr int64_t kValueRows = 32;     // values added before the accumulators go back to memory
-inline constexpr int64_t kAhead = 8192;       // bytes of prefetch
+inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
+inline constexpr int64_t kChunk = 1024;        // keys of an item
+inline constexpr int64_t kSubBlock = 512;      // keys scored before their values are read: long enough streams, scores in L1
+inline constexpr int64_t kValueRows = 32;      // values that meet all rows while they are near
+inline constexpr int64_t kAhead = 8192;        // bytes of prefetch
+inline constexpr int64_t kFetchingRows = 4;    // rows whose exponentials fetch values: 512 keys of each are 2 KB
 inline constexpr int kPanelVectors = 16 / kLanes;
 
 // One query of one query head of the group.
@@ -52,6 +54,8 @@ struct DecodeBlock {
   float* rules = nullptr;  // room of a rule over a sub-block
   float* o = nullptr;      // [row][d_v_padded]
   bool careful = false;
+  int64_t key_end = 0;               // of the item
+  const std::byte* after = nullptr;  // pages: where the thread goes on after the item
 
   const ScoreView& view() const { return views[0]; }
   int64_t row_count() const { return static_cast<int64_t>(rows.size()); }
@@ -68,33 +72,41 @@ HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
 
 // --- scores --------------------------------------------------------------------------------------------------------------------------------
 
-HWY_INLINE const float* panel_at(const ScoreView& view, int64_t key) {
-  const int64_t last = std::min(key, (view.key_length - 1) / 16 * 16);
-  return view.panels(last / kKeyTile) + last % kKeyTile * view.d_k;
+template <class T>
+HWY_INLINE const T* panel_at(const ScoreView& view, int64_t key) {
+  return view.panels<T>(key / kKeyTile) + key % kKeyTile * view.d_k;
 }
 
-// Scores of 16 keys for N rows. q: [d_k][N]. `ahead` is the panel to prefetch, line by line.
-template <int N, class Step>
-HWY_INLINE void score_panel(Step step, const float* HWY_RESTRICT panel, const float* HWY_RESTRICT ahead, const float* HWY_RESTRICT q,
-                            int64_t d_k, float* to, int64_t row_stride) {
+// Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Many panels at once are many chains: a few would wait for their own additions (bf16, in
+// cache: 41 GB/s a core with two). `ahead` is fetched meanwhile, as many lines in the order of memory. T: an element of the page.
+template <int N, int P, bool kFetch, class Step, class T>
+HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, const T* HWY_RESTRICT ahead, const float* HWY_RESTRICT q, int64_t d_k,
+                            float* to, int64_t row_stride) {
   const F32 d;
-  Floats sum[N * kPanelVectors];
-  unroll<N * kPanelVectors>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
-#pragma GCC unroll 2
-  for (int64_t channel = 0; channel < d_k; ++channel) {
-    hwy::Prefetch(ahead + channel * 16);
+  constexpr int64_t kLine = 64 / (16 * sizeof(T));  // channels of a line of memory
+  constexpr int kVectors = P * kPanelVectors;
+  Floats sum[N * kVectors];
+  unroll<N * kVectors>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
+  const auto add_channel = [&](int64_t channel) CLEARHEAD_INLINE_LAMBDA {
     step.enter(channel);
-    Floats keys[kPanelVectors];
-    unroll<kPanelVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { keys[v] = hn::Load(d, panel + channel * 16 + v * kLanes); });
+    Floats keys[kVectors];
+    unroll<kVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      keys[v] = load_widened(panels + v / kPanelVectors * 16 * d_k + channel * 16 + v % kPanelVectors * kLanes);
+    });
     unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
       const Floats x = hn::Set(d, q[channel * N + r]);
-      unroll<kPanelVectors>([&](auto v)
-                                CLEARHEAD_INLINE_LAMBDA { sum[r * kPanelVectors + v] = step(keys[v], x, sum[r * kPanelVectors + v]); });
+      unroll<kVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * kVectors + v] = step(keys[v], x, sum[r * kVectors + v]); });
     });
+  };
+  int64_t channel = 0;
+#pragma GCC unroll 2
+  for (; channel + kLine <= d_k; channel += kLine) {
+    if constexpr (kFetch) unroll<P>([&](auto p) CLEARHEAD_INLINE_LAMBDA { hwy::Prefetch(ahead + (P * channel + p * kLine) * 16); });
+    unroll<kLine>([&](auto c) CLEARHEAD_INLINE_LAMBDA { add_channel(channel + c); });
   }
+  for (; channel < d_k; ++channel) add_channel(channel);
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-    unroll<kPanelVectors>([&](auto v)
-                              CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r * kPanelVectors + v], d, to + r * row_stride + v * kLanes); });
+    unroll<kVectors>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r * kVectors + v], d, to + r * row_stride + v * kLanes); });
   });
 }
 
@@ -145,20 +157,42 @@ HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, 
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r], d, to + r * row_stride); });
 }
 
+// The scores of a sub-block over pages. Memory is never left idle: the end of each phase fetches what the next one begins with.
+template <class T>
+HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t end) {
+  const ScoreView& view = block.view();
+  const int64_t d_k = view.d_k, stride = block.sub_block;
+  const int64_t keys_ahead = 16 * std::max<int64_t>(1, kAhead / (d_k * 16 * static_cast<int64_t>(sizeof(T))));
+  const T* values = block.values.in_page<T>(begin);
+  const auto score = [&](auto panels, int64_t key) CLEARHEAD_INLINE_LAMBDA {
+    const T* at = panel_at<T>(view, key);
+    const T* ahead = key + keys_ahead < end ? panel_at<T>(view, key + keys_ahead) : values + (key + keys_ahead - end) * d_k;
+    for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+      float* to = block.s + row * stride + (key - begin);
+      if (row == 0) {
+        score_panel<n, panels, true>(DotStep(), at, ahead, block.q + row * d_k, d_k, to, stride);
+      } else {
+        score_panel<n, panels, false>(DotStep(), at, ahead, block.q + row * d_k, d_k, to, stride);
+      }
+    });
+  };
+  constexpr int64_t kMany = kLanes == 16 ? 2 : 1;  // four are faster in cache and slower beyond: the streams are then 8 KB wide
+  for (int64_t key = begin; key < end;) {
+    const bool many = kMany > 1 && key + 16 * kMany <= end && key % kKeyTile <= kKeyTile - 16 * kMany;  // of one page
+    if (many) {
+      score(std::integral_constant<int, kMany>{}, key);
+    } else {
+      score(std::integral_constant<int, 1>{}, key);
+    }
+    key += many ? 16 * kMany : 16;
+  }
+}
+
 // Scores of keys [begin, end), begin a multiple of 16, for every row.
 inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin, int64_t end) {
   const ScoreView& view = block.view();
   const int64_t d_k = view.d_k, stride = block.sub_block;
-  if (view.pages) {
-    const int64_t panels_ahead = std::max<int64_t>(1, kAhead / (d_k * 64));
-    for (int64_t key = begin; key < end; key += 16) {
-      const float *panel = panel_at(view, key), *ahead = panel_at(view, key + panels_ahead * 16);
-      for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-        score_panel<n>(DotStep(), panel, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
-      });
-    }
-    return;
-  }
+  if (view.pages) return with_element(view.page_dtype, [&](auto element) { score_panels<decltype(element)>(block, begin, end); });
   for (int64_t key = begin; key < end; key += kLanes) {
     const float* keys[kLanes];
     for (int64_t i = 0; i < kLanes; ++i) keys[i] = view.keys + std::min(key + i, view.key_length - 1) * view.key_stride;
@@ -184,7 +218,10 @@ inline HWY_NOINLINE void score_other_pairs(const DecodeBlock& block, int64_t beg
     with_step(view.pair, [&](auto step) {
       for (int64_t key = begin; key < end; key += 16) {
         if (view.pages) {
-          score_panel<1>(step, panel_at(view, key), panel_at(view, key + 16), q, d_k, to + (key - begin), 0);
+          with_element(view.page_dtype, [&](auto element) {
+            const auto* panel = panel_at<decltype(element)>(view, key);
+            score_panel<1, 1, false>(step, panel, panel, q, d_k, to + (key - begin), 0);
+          });
           continue;
         }
         for (int64_t at = key; at < key + 16; at += kLanes) {
@@ -281,7 +318,10 @@ inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
 // --- one sub-block -------------------------------------------------------------------------------------------------------------------------
 
 // `count` scores of one row, whole vectors, become weights 2^(s − m) in place; m, ℓ and o [width, whole vectors] follow.
-HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& m, float& l, float* HWY_RESTRICT o, int64_t width) {
+// `fetch`: a line of memory for each vector, wanted soon.
+template <bool kFetch = false>
+HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& m, float& l, float* HWY_RESTRICT o, int64_t width,
+                                   const std::byte* fetch = nullptr) {
   const F32 d;
   Floats largest = hn::Set(d, kHidden);
   for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j));
@@ -296,6 +336,7 @@ HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& 
   const Floats shift = hn::Set(d, m);
   Floats sum = hn::Zero(d);
   for (int64_t j = 0; j < count; j += kLanes) {
+    if constexpr (kFetch) hwy::Prefetch(fetch + j * (64 / kLanes));
     const Floats e = exp2_shifted(hn::Load(d, s + j), shift);
     hn::Store(e, d, s + j);
     sum = sum + e;
@@ -322,14 +363,20 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
     }
   }
   if (block.careful) std::copy(s, s + count, block.raw + r * block.sub_block);
-  softmax_along_keys(s, count, row.m, row.l, block.o + r * block.d_v_padded, block.d_v_padded);
+  float* o = block.o + r * block.d_v_padded;
+  if (block.values.pages && r < kFetchingRows) {
+    const std::byte* fetch = reinterpret_cast<const std::byte*>(block.values.values_at(begin)) + kAhead + r * count * (64 / kLanes);
+    softmax_along_keys<true>(s, count, row.m, row.l, o, block.d_v_padded, fetch);
+  } else {
+    softmax_along_keys(s, count, row.m, row.l, o, block.d_v_padded);
+  }
 }
 
 // o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. `ahead` are the rows to prefetch, line
 // by line beside the arithmetic: a burst of prefetches would wait for itself.
-template <int N, int V, bool kPartial, bool kFetch>
-HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const float* HWY_RESTRICT values,
-                            const float* HWY_RESTRICT ahead, int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o,
+template <int N, int V, bool kPartial, bool kFetch, class T>
+HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const T* HWY_RESTRICT values,
+                            const T* HWY_RESTRICT ahead, int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o,
                             int64_t o_stride) {
   const F32 d;
   Floats sum[N * V];
@@ -338,12 +385,18 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
   });
   for (int64_t j = 0; j < keys; ++j) {
     if constexpr (kFetch) {
-      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hwy::Prefetch(ahead + v * kLanes); });
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        if constexpr (v * kLanes * sizeof(T) % 64 == 0) hwy::Prefetch(ahead + v * kLanes);
+      });
       ahead += stride;
     }
     Floats value[V];
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      value[v] = kPartial ? hn::MaskedLoad(lanes, d, values + v * kLanes) : hn::LoadU(d, values + v * kLanes);
+      if constexpr (kPartial) {
+        value[v] = hn::MaskedLoad(lanes, d, values + v * kLanes);
+      } else {
+        value[v] = load_widened(values + v * kLanes);
+      }
     });
     unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
       const Floats weight = hn::Set(d, weights[r * weight_stride + j]);
@@ -357,9 +410,9 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
 }
 
 // All channels of one set of rows; a vector that reaches past d_v is loaded with a mask, since what follows may not be ours to read.
-template <int N, bool kFetch>
-HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const float* values, const float* ahead, int64_t stride,
-                                 int64_t keys, int64_t d_v, float* o, int64_t o_stride) {
+template <int N, bool kFetch, class T>
+HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const T* values, const T* ahead, int64_t stride, int64_t keys,
+                                 int64_t d_v, float* o, int64_t o_stride) {
   const F32 d;
   constexpr int kWide = kLanes == 16 || N < 4 ? 4 : 2;
   const Lanes all = hn::FirstN(d, kLanes);
@@ -370,39 +423,56 @@ HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, co
   for (; c + kLanes <= d_v; c += kLanes) {
     add_decoded<N, 1, false, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, all, o + c, o_stride);
   }
-  if (c < d_v) {
+  if constexpr (std::is_same_v<T, float>) {  // others come here in whole vectors
+    if (c == d_v) return;
     const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
     add_decoded<N, 1, true, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, rest, o + c, o_stride);
   }
 }
 
-HWY_INLINE const float* value_row(const ValueView& values, int64_t key, int64_t key_length) {
-  key = std::min(key, key_length - 1);
-  return values.at_tile(key / kKeyTile * kKeyTile) + key % kKeyTile * values.stride;
+// Rows of `keys` ≤ kValueRows values from `key` on, all of one tile.
+template <class T>
+HWY_INLINE void add_value_rows(const DecodeBlock& block, int64_t begin, int64_t key, int64_t keys, const T* values, const T* ahead,
+                               int64_t stride) {
+  for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+    const float* weights = block.s + row * block.sub_block + (key - begin);
+    float* o = block.o + row * block.d_v_padded;
+    if (row == 0) {
+      add_decoded_rows<n, true>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
+    } else {
+      add_decoded_rows<n, false>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
+    }
+  });
 }
 
-inline HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, int64_t end) {
-  const int64_t key_length = block.view().key_length, stride = block.values.stride;
-  const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / (4 * std::max<int64_t>(1, block.d_v))), kValueRows);
+template <class T>
+HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, int64_t end) {
+  const int64_t key_length = block.view().key_length, row_bytes = static_cast<int64_t>(sizeof(T)) * std::max<int64_t>(1, block.d_v);
+  const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / row_bytes), kValueRows);
+  const int64_t most = block.row_count() <= 4 ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
+  const T* next = nullptr;  // the keys that are scored next
+  if (block.values.pages) next = end < block.key_end ? panel_at<T>(block.view(), end) : reinterpret_cast<const T*>(block.after);
+  const auto ahead_of = [&](int64_t key) { return key < end ? block.values.in_page<T>(key) : next + (key - end) * block.d_v; };
   for (int64_t key = begin, keys = 0; key < end; key += keys) {
-    keys = std::min({kValueRows, end - key, kKeyTile - key % kKeyTile});  // pages end at multiples of kKeyTile
-    const float *values = value_row(block.values, key, key_length), *ahead = value_row(block.values, key + rows_ahead, key_length);
-    for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-      const float* weights = block.s + row * block.sub_block + (key - begin);
-      float* o = block.o + row * block.d_v_padded;
-      if (row == 0) {
-        add_decoded_rows<n, true>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
-      } else {
-        add_decoded_rows<n, false>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
-      }
-    });
+    keys = std::min({most, end - key, kKeyTile - key % kKeyTile});  // pages end at multiples of kKeyTile
+    if constexpr (std::is_same_v<T, float>) {
+      const float* values = block.values.rows(key, keys);
+      const float* ahead =
+          block.values.pages ? ahead_of(key + rows_ahead) : block.values.rows(std::min(key + rows_ahead, key_length - 1), 1);
+      add_value_rows(block, begin, key, keys, values, ahead, block.values.stride);
+    } else if (block.d_v % kLanes != 0) {  // the last vector of a row would reach into the next
+      const float* values = block.values.rows(key, keys);
+      add_value_rows(block, begin, key, keys, values, values, block.values.stride);
+    } else {
+      add_value_rows(block, begin, key, keys, block.values.in_page<T>(key), ahead_of(key + rows_ahead), block.d_v);
+    }
   }
 }
 
 // The same chain; keys that a row does not see are left out, whatever their values hold.
 inline HWY_NOINLINE void add_sub_block_values_carefully(const DecodeBlock& block, int64_t begin, int64_t end) {
   for (int64_t key = begin; key < end; ++key) {
-    const float* values = value_row(block.values, key, block.view().key_length);
+    const float* values = block.values.rows(key, 1);
     for (int64_t r = 0; r < block.row_count(); ++r) {
       const int64_t at = r * block.sub_block + (key - begin);
       if (block.raw[at] < kVisible) continue;
@@ -438,7 +508,8 @@ inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
     if (block.careful) {
       add_sub_block_values_carefully(block, sub, sub_end);
     } else {
-      add_sub_block_values(block, sub, sub_end);
+      with_element(block.values.pages ? block.values.page_dtype : DType::kF32,
+                   [&](auto element) { add_sub_block_values<decltype(element)>(block, sub, sub_end); });
     }
   }
   bool finite = true;
@@ -505,23 +576,67 @@ inline Range band_of_all(const ScoreView& view) {
   return out.begin < out.end ? out : Range{0, 0};
 }
 
-inline void decode_item(const ForwardPlan& plan, Partials& partials, Range keys, int64_t item) {
-  const int64_t key_heads = plan.problem.heads() / plan.problem.group();
-  const int64_t head_index = item / partials.chunks, chunk = item % partials.chunks;
+// Everything that items of one call share.
+struct DecodeCall {
+  const ForwardPlan& plan;
+  Range keys{};
+  int64_t key_heads = 0;
+  Partials partials{};
+
+  Range keys_of(int64_t item) const {
+    const int64_t first = (partials.first_chunk + item % partials.chunks) * kChunk;
+    return {std::max(first, keys.begin / 16 * 16), std::min(first + kChunk, keys.end)};
+  }
+  ScoreView view_of(int64_t head) const { return plan.problem.view(head / key_heads, head % key_heads * plan.problem.group()); }
+};
+
+// Where the panels of `key` lie in pages.
+inline const std::byte* panels_of(const ScoreView& view, int64_t key) {
+  if (!view.pages) return nullptr;
+  return with_element(view.page_dtype,
+                      [&](auto element) { return reinterpret_cast<const std::byte*>(panel_at<decltype(element)>(view, key)); });
+}
+
+// Items [begin, end) on one thread, in the order of memory; what they share of a key head is made once.
+inline void decode_items(DecodeCall& call, Range items, int thread) {
+  const ForwardPlan& plan = call.plan;
   DecodeBlock block;
-  fill_decode_block(plan, head_index / key_heads, head_index % key_heads, block);
-  const int64_t first = (partials.first_chunk + chunk) * kChunk;
-  const int64_t begin = std::max(first, keys.begin / 16 * 16), end = std::min(first + kChunk, keys.end);
-  if (!decode_chunk(block, begin, end)) {
-    block.careful = true;
-    decode_chunk(block, begin, end);
+  int64_t head = -1;
+  for (int64_t item = items.begin; item < items.end; ++item) {
+    observe_item(item, thread, [&] {
+      if (item / call.partials.chunks != head) {
+        head = item / call.partials.chunks;
+        block = DecodeBlock();
+        fill_decode_block(plan, head / call.key_heads, head % call.key_heads, block);
+      }
+      const Range keys = call.keys_of(item);
+      block.key_end = keys.end;
+      const int64_t next = std::min(item + 1, items.end - 1), next_head = next / call.partials.chunks;
+      block.after = panels_of(next_head == head ? block.view() : call.view_of(next_head), call.keys_of(next).begin);
+      block.careful = false;
+      if (!decode_chunk(block, keys.begin, keys.end)) {
+        block.careful = true;
+        decode_chunk(block, keys.begin, keys.end);
+      }
+      for (int64_t r = 0; r < block.row_count(); ++r) {
+        float* to = call.partials.at(head, item % call.partials.chunks, r);
+        to[0] = block.rows[static_cast<size_t>(r)].m;
+        to[1] = block.rows[static_cast<size_t>(r)].l;
+        std::copy(block.o + r * block.d_v_padded, block.o + r * block.d_v_padded + plan.d_v, to + 2);
+      }
+    });
   }
-  for (int64_t r = 0; r < block.row_count(); ++r) {
-    float* to = partials.at(head_index, chunk, r);
-    to[0] = block.rows[static_cast<size_t>(r)].m;
-    to[1] = block.rows[static_cast<size_t>(r)].l;
-    std::copy(block.o + r * block.d_v_padded, block.o + r * block.d_v_padded + plan.d_v, to + 2);
+}
+
+// Long runs of items first, so that memory is read in long streams; short ones last, so that threads end together.
+inline std::vector<Range> runs_of_items(int64_t items) {
+  std::vector<Range> runs;
+  for (int64_t begin = 0; begin < items;) {
+    const int64_t count = std::max<int64_t>(1, (items - begin) / (2 * threads()));
+    runs.push_back({begin, begin + count});
+    begin += count;
   }
+  return runs;
 }
 
 inline float exp2_scalar(float c, float m) { return hn::GetLane(exp2_shifted(hn::Set(F32(), c), hn::Set(F32(), m))); }
@@ -555,16 +670,17 @@ inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_
 }
 
 inline void forward_decode(const ForwardPlan& plan) {
-  const Range keys = band_of_all(plan.problem.view(0, 0));
-  const int64_t key_heads = plan.problem.heads() / plan.problem.group();
-  Partials partials;
+  DecodeCall call{plan, band_of_all(plan.problem.view(0, 0)), plan.problem.heads() / plan.problem.group()};
+  Partials& partials = call.partials;
   partials.rows = plan.problem.group() * plan.rows;
   partials.row_floats = plan.d_v + 2;
-  partials.first_chunk = keys.begin / kChunk;
-  partials.chunks = (keys.end + kChunk - 1) / kChunk - partials.first_chunk;
-  const int64_t heads = plan.problem.batch() * key_heads;
+  partials.first_chunk = call.keys.begin / kChunk;
+  partials.chunks = (call.keys.end + kChunk - 1) / kChunk - partials.first_chunk;
+  const int64_t heads = plan.problem.batch() * call.key_heads;
   partials.data.resize(static_cast<size_t>(heads * partials.chunks * partials.rows * partials.row_floats));
-  for_items(heads * partials.chunks, [&](int64_t item, int) { decode_item(plan, partials, keys, item); });
+  const std::vector<Range> runs = runs_of_items(heads * partials.chunks);
+  parallel_for(static_cast<int64_t>(runs.size()),
+               [&](int64_t run, int thread) { decode_items(call, runs[static_cast<size_t>(run)], thread); });
   parallel_ranges(heads * partials.rows, 64, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) merge_row(plan, partials, row / partials.rows, row % partials.rows);
   });

@@ -157,7 +157,7 @@ inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const V
     hn::Store(after_factor(view.after, queries, lane / kLanes * kLanes, key), d, factors);
     factor *= factors[lane % kLanes];
   }
-  const float* from = values.at_tile(key / kKeyTile * kKeyTile) + key % kKeyTile * values.stride;
+  const float* from = values.rows(key, 1);
   for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = from[c] * factor;
 }
 

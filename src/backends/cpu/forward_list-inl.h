@@ -96,10 +96,12 @@ inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copi
       rows[i] = view.keys + key[i] * view.key_stride;
       continue;
     }
-    const float* from =
-        view.panels(key[i] / kKeyTile) + key[i] % kKeyTile / KeyPage::kPanel * KeyPage::kPanel * view.d_k + key[i] % KeyPage::kPanel;
     float* to = copies + i * view.d_k;
-    for (int64_t c = 0; c < view.d_k; ++c) to[c] = from[c * KeyPage::kPanel];
+    with_element(view.page_dtype, [&](auto element) {
+      const auto* from = view.panels<decltype(element)>(key[i] / kKeyTile) +
+                         key[i] % kKeyTile / KeyPage::kPanel * KeyPage::kPanel * view.d_k + key[i] % KeyPage::kPanel;
+      for (int64_t c = 0; c < view.d_k; ++c) to[c] = widened(from[c * KeyPage::kPanel]);
+    });
     rows[i] = to;
   }
 }
@@ -191,9 +193,13 @@ inline HWY_NOINLINE void add_weighted_rows(const float* weights, const float* co
   if (c < width) add_listed<1, true>(weights, rows, count, c, hn::FirstN(d, static_cast<size_t>(width - c)), o);
 }
 
-inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const ValueView& values, int64_t key_length, float* o) {
+inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const ValueView& values, float* o) {
   const float* rows[kListed];
-  for (int64_t i = 0; i < listed.count; ++i) rows[i] = value_row(values, listed.key[i], key_length);
+  float* room = values.is_narrow() ? ThreadScratch::widened_values(kListed * values.d_v) : nullptr;
+  for (int64_t i = 0; i < listed.count; ++i) {
+    rows[i] = room ? room + i * values.d_v : values.rows(listed.key[i], 1);
+    if (room) values.widen_rows(listed.key[i], 1, room + i * values.d_v);
+  }
   add_weighted_rows(listed.score, rows, listed.count, values.d_v, o);
 }
 
@@ -231,7 +237,7 @@ inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, c
     score_listed(keys, memory.copies, memory.listed);
     if (memory.listed.count == 0) continue;
     softmax_along_keys(memory.listed.score, round_up(memory.listed.count, kLanes), m, l, memory.o, round_up(plan.d_v, kLanes));
-    add_listed_values(memory.listed, values, view.key_length, memory.o);
+    add_listed_values(memory.listed, values, memory.o);
   }
   const bool is_empty = l == 0;
   float factor = 1;

@@ -269,7 +269,8 @@ inline void add_strip_values(const ValueView& values, bool careful, ThresholdBlo
     const int64_t tile = (strip.first + strip.list[begin]) / kKeyTile * kKeyTile;
     const int32_t last = static_cast<int32_t>(tile + kKeyTile - strip.first);
     end = std::lower_bound(strip.list + begin, strip.list + strip.count, last) - strip.list;
-    const float* from = values.at_tile(tile) - (tile - strip.first) * values.stride;  // of key `first`
+    const int64_t keys = strip.first + strip.list[end - 1] + 1 - tile;
+    const float* from = values.rows(tile, keys) - (tile - strip.first) * values.stride;  // of key `first`
     const int32_t* list = strip.list + begin;
     if (HWY_UNLIKELY(careful)) {
       add_kept_carefully(list, end - begin, strip.scores, from, values.stride, strip);

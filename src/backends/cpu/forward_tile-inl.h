@@ -231,22 +231,9 @@ inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p
   }
 }
 
-/// Values of one head, row-major: of a tensor, or of pages.
-struct ValueView {
-  const float* values = nullptr;
-  int64_t stride = 0, d_v = 0;
-  const float* const* pages = nullptr;
-  int64_t key_head = 0;
-
-  // Key `tile`'s value row, tile being a multiple of kKeyTile.
-  const float* at_tile(int64_t tile) const {
-    if (!pages) return values + tile * stride;
-    return pages[tile / kKeyTile] + key_head * kKeyTile * d_v;
-  }
-};
-
 inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t key_length) {
-  const float* rows = values.at_tile(block.tile);
+  if (block.run_count == 0) return;
+  const float* rows = values.rows(block.tile, std::min<int64_t>(kKeyTile, key_length - block.tile));
   for (int i = 0; i < block.run_count; ++i) {
     const Run& run = block.runs[i];
     const int64_t keys = std::min<int64_t>(run.end, key_length - block.tile) - run.begin;
@@ -335,6 +322,7 @@ struct ForwardPlan {
     ValueView out_view;
     out_view.d_v = out_view.stride = d_v;
     out_view.pages = view.value_pages;
+    out_view.page_dtype = view.page_dtype;
     out_view.key_head = view.key_head;
     if (!values.defined()) return out_view;  // pages, or none of them yet
     out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);

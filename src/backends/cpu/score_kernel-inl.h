@@ -24,6 +24,7 @@
 #include <limits>
 
 #include "backends/cpu/pack-inl.h"
+#include "backends/cpu/page-inl.h"
 #include "backends/cpu/pair-inl.h"
 #include "backends/cpu/rule-inl.h"
 #include "backends/cpu/score_view.h"
@@ -108,7 +109,7 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   if (sight.empty()) return sight;
   sight.begin = sight.begin / kRows * kRows;
   sight.tile = tile;
-  sight.keys = view.pages ? view.panels(tile / kKeyTile) : view.keys + tile * view.key_stride;
+  sight.keys = view.pages ? tile_panels(view, tile, sight.begin, sight.end) : view.keys + tile * view.key_stride;
   if (!view.terms) return sight;
   int64_t dense = 0;
   for (const ScoreTerm& term : *view.terms) {

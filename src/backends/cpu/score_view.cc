@@ -53,12 +53,13 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
 void ScoreProblem::add_pages() {
   const auto* paged = std::get_if<PagedKeys>(&keys_);
   if (!paged) return;
+  common_.page_dtype = paged->dtype;
   page_count_ = (paged->length + KeyPage::kLength - 1) / KeyPage::kLength;
   for (const auto& sequence : paged->pages) {
     for (int64_t page = 0; page < page_count_; ++page) {
-      const KeyPage& from = *sequence[static_cast<size_t>(page)];
-      key_pages_.push_back(from.keys.data<float>());
-      value_pages_.push_back(from.values.defined() ? from.values.data<float>() : nullptr);
+      const KeyPage* from = sequence[static_cast<size_t>(page)].get();  // null: let go, and hidden
+      key_pages_.push_back(from ? from->keys.raw() : nullptr);
+      value_pages_.push_back(from && from->values.defined() ? from->values.raw() : nullptr);
     }
   }
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -99,8 +100,9 @@ struct ScoreView {
   // Keys: row-major (channels adjacent) when pages is null.
   const float* keys = nullptr;
   int64_t key_stride = 0;
-  const float* const* pages = nullptr;        // [page]: its panels, of all key heads
-  const float* const* value_pages = nullptr;  // [page]: its values, of all key heads; null where they are not kept
+  const std::byte* const* pages = nullptr;        // [page]: its panels, of all key heads
+  const std::byte* const* value_pages = nullptr;  // [page]: its values, of all key heads; null where they are not kept
+  DType page_dtype = DType::kF32;
   int64_t key_head = 0;
   const std::vector<ScoreTerm>* terms = nullptr;  // null: none
   int64_t rule_floats = 0;                        // room of all rules, for a key tile
@@ -129,8 +131,11 @@ struct ScoreView {
   Shown shown(Range positions, Range of_keys) const {
     return visible ? visible_bounds->shown(batch, head, positions, of_keys) : Shown::kAll;
   }
-  /// Panels of 16 keys of a page: [kLength / 16, d_k, 16].
-  const float* panels(int64_t page) const { return pages[page] + key_head * kKeyTile * d_k; }
+  /// Panels of 16 keys of a page: [kLength / 16, d_k, 16]; T holds an element of page_dtype.
+  template <class T>
+  const T* panels(int64_t page) const {
+    return reinterpret_cast<const T*>(pages[page]) + key_head * kKeyTile * d_k;
+  }
 };
 
 /// All heads of one call or record.
@@ -165,13 +170,13 @@ class ScoreProblem {
   int64_t batch_ = 0, heads_ = 0, key_heads_ = 1;
   ScoreView common_;
   int64_t page_count_ = 0;
-  std::vector<const float*> key_pages_, value_pages_;  // [batch · page]
-  std::vector<float> pair_weights_;                    // of an additive pair: [head|1][2][d_k], times log₂e and natural
-  std::vector<std::unique_ptr<RuleProgram>> rules_;    // of the terms that are rules, in order; then that of visibility
-  std::vector<int64_t> rule_scratch_;                  // [rule]
-  std::vector<std::vector<float>> rule_scalars_;       // [rule]: [batch · head][slot][kScalarFloats]
-  std::vector<std::vector<ScoreTerm>> terms_;          // [batch · head]
-  std::vector<RuleUse> visible_;                       // [batch · head]
+  std::vector<const std::byte*> key_pages_, value_pages_;  // [batch · page]
+  std::vector<float> pair_weights_;                        // of an additive pair: [head|1][2][d_k], times log₂e and natural
+  std::vector<std::unique_ptr<RuleProgram>> rules_;        // of the terms that are rules, in order; then that of visibility
+  std::vector<int64_t> rule_scratch_;                      // [rule]
+  std::vector<std::vector<float>> rule_scalars_;           // [rule]: [batch · head][slot][kScalarFloats]
+  std::vector<std::vector<ScoreTerm>> terms_;              // [batch · head]
+  std::vector<RuleUse> visible_;                           // [batch · head]
   std::optional<RuleBounds> visible_bounds_;
   std::vector<SegmentBounds> segment_bounds_;  // [batch|1]
   Tensor list_offsets_, list_keys_;            // contiguous

@@ -13,14 +13,27 @@ class ThreadScratch {
   /// `count` floats of this thread, 64-byte aligned, unset. Valid until the thread's next call.
   static float* floats(int64_t count) {
     thread_local ThreadScratch own;
-    if (count > own.size_) {
-      own.memory_.reset(static_cast<float*>(::operator new[](static_cast<size_t>(count) * sizeof(float), kAlign)));
-      own.size_ = count;
-    }
-    return own.memory_.get();
+    return own.at_least(count);
+  }
+  /// The same, beside it: for keys and for values of 16-bit pages (page-inl.h).
+  static float* widened_keys(int64_t count) {
+    thread_local ThreadScratch own;
+    return own.at_least(count);
+  }
+  static float* widened_values(int64_t count) {
+    thread_local ThreadScratch own;
+    return own.at_least(count);
   }
 
  private:
+  float* at_least(int64_t count) {
+    if (count > size_) {
+      memory_.reset(static_cast<float*>(::operator new[](static_cast<size_t>(count) * sizeof(float), kAlign)));
+      size_ = count;
+    }
+    return memory_.get();
+  }
+
   static constexpr std::align_val_t kAlign{64};
   struct Free {
     void operator()(float* memory) const { ::operator delete[](memory, kAlign); }

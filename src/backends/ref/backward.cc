@@ -49,7 +49,7 @@ class Backward {
       Sum* d_value = to_.v.data() + ((batch * key_heads + key_head) * keys_ + j) * d_v_;
       for (int64_t c = 0; c < d_v_; ++c) {
         const double upstream = static_cast<double>(d_out[c * d_out_.stride(3)]);
-        const double product = upstream * static_cast<double>(value.first[c * value.step]);
+        const double product = upstream * value[c];
         d_weight.add(product, std::abs(product));
         d_value[c].add(after * weight * upstream, std::abs(after) * size * std::abs(upstream));
       }

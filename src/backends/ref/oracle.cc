@@ -21,7 +21,7 @@ int64_t value_width(const Keys& keys, const Tensor& v) {
   if (!pages) return v.defined() ? v.size(3) : 0;
   for (const auto& sequence : pages->pages) {
     for (const auto& page : sequence) {
-      if (!page->values.defined()) return 0;
+      if (page && !page->values.defined()) return 0;
     }
   }
   return pages->d_v;
@@ -94,7 +94,7 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
     const Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
     const double used = row.weights[j] * row.after[j];
     for (int64_t c = 0; c < width; ++c) {
-      const double element = static_cast<double>(value.first[c * value.step]);
+      const double element = value[c];
       row.out[static_cast<size_t>(c)] += used * element;
       row.absolute[static_cast<size_t>(c)] += std::abs(used * element);
     }

@@ -9,10 +9,9 @@ namespace clearhead::reference {
 namespace {
 
 Vector query_vector(const RowOfScores& at) {
-  return {at.q.data<float>() + at.batch * at.q.stride(0) + at.head * at.q.stride(1) + at.row * at.q.stride(2), at.q.stride(3)};
+  const int64_t first = at.batch * at.q.stride(0) + at.head * at.q.stride(1) + at.row * at.q.stride(2);
+  return {at.q.raw() + first * static_cast<int64_t>(size_of(at.q.dtype())), at.q.stride(3), at.q.dtype()};
 }
-
-double element(const Vector& vector, int64_t c) { return static_cast<double>(vector.first[c * vector.step]); }
 
 // Row-major index of channel c in an operand [head|1, d_k].
 int64_t channel_index(const Tensor& operand, int64_t head, int64_t c) { return (operand.size(0) == 1 ? 0 : head) * operand.size(1) + c; }
@@ -38,7 +37,7 @@ struct ScorePair {
     const double scale = scale_of(at.spec.pair, width);
     Sum out;
     for (int64_t c = 0; c < width; ++c) {
-      const double product = element(query, c) * element(key, c);
+      const double product = query[c] * key[c];
       out.add(product, std::abs(product));
     }
     return {scale * out.value, std::abs(scale) * out.size};
@@ -46,7 +45,7 @@ struct ScorePair {
   Sum operator()(const Additive& pair) const {
     Sum out;
     for (int64_t c = 0; c < width; ++c) {
-      const double part = channel_of(pair.weight, at.head, c) * activation(pair, element(query, c) + element(key, c)).value;
+      const double part = channel_of(pair.weight, at.head, c) * activation(pair, query[c] + key[c]).value;
       out.add(part, std::abs(part));
     }
     return out;
@@ -64,14 +63,14 @@ struct ReversePair {
   void operator()(const Dot&) const {
     const double scale = scale_of(at.spec.pair, width);
     for (int64_t c = 0; c < width; ++c) {
-      add(d_q[c], scale * element(key, c));
-      add(d_k[c], scale * element(query, c));
+      add(d_q[c], scale * key[c]);
+      add(d_k[c], scale * query[c]);
     }
   }
   void operator()(const Additive& pair) const {
     for (int64_t c = 0; c < width; ++c) {
       const double weight = channel_of(pair.weight, at.head, c);
-      const auto [value, slope] = activation(pair, element(query, c) + element(key, c));
+      const auto [value, slope] = activation(pair, query[c] + key[c]);
       add(d_q[c], weight * slope);
       add(d_k[c], weight * slope);
       add(operands.at(pair.weight, channel_index(pair.weight, at.head, c)), value);

@@ -49,7 +49,7 @@ void forward_row(const ForwardCall& call, const Outputs& to, int64_t batch, int6
     if (scores[static_cast<size_t>(j)] == kHidden || (weight == 0 && skips)) continue;
     const Vector value = reference::value_vector(call.keys, call.v, batch, key_head, j);
     const double used = weight * reference::after_of(at, j);
-    for (int64_t c = 0; c < width; ++c) out[static_cast<size_t>(c)] += used * static_cast<double>(value.first[c * value.step]);
+    for (int64_t c = 0; c < width; ++c) out[static_cast<size_t>(c)] += used * value[c];
   }
   const int64_t row = (batch * heads + head) * queries + query;
   to.m[row] = reference::stored_m(call.spec.normaliser, weighed.m);

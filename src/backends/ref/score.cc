@@ -151,24 +151,34 @@ int64_t position_of(const RowOfScores& at) {
   return at.query + first_position(at.spec.topology.band, at.query_length, key_length(at.keys));
 }
 
+namespace {
+
+// Row [batch, key_head, key] of a tensor, or element `at` of a page's keys or values on, spaced by `step`.
+Vector vector_of(const Tensor& t, int64_t batch, int64_t key_head, int64_t key) {
+  const int64_t at = batch * t.stride(0) + key_head * t.stride(1) + key * t.stride(2);
+  return {t.raw() + at * static_cast<int64_t>(size_of(t.dtype())), t.stride(3), t.dtype()};
+}
+Vector part_of(const Tensor& t, int64_t at, int64_t step) {
+  return {t.raw() + at * static_cast<int64_t>(size_of(t.dtype())), step, t.dtype()};
+}
+const KeyPage& page_of(const PagedKeys& paged, int64_t batch, int64_t key) {
+  return *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(key / KeyPage::kLength)];
+}
+
+}  // namespace
+
 Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key) {
-  if (const Tensor* k = std::get_if<Tensor>(&keys)) {
-    return {k->data<float>() + batch * k->stride(0) + key_head * k->stride(1) + key * k->stride(2), k->stride(3)};
-  }
+  if (const Tensor* k = std::get_if<Tensor>(&keys)) return vector_of(*k, batch, key_head, key);
   const PagedKeys& paged = std::get<PagedKeys>(keys);
-  const KeyPage& page = *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(key / KeyPage::kLength)];
   const int64_t inside = key % KeyPage::kLength;
   const int64_t panel = key_head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
-  return {page.keys.data<float>() + panel * paged.d_k * KeyPage::kPanel + inside % KeyPage::kPanel, KeyPage::kPanel};
+  return part_of(page_of(paged, batch, key).keys, panel * paged.d_k * KeyPage::kPanel + inside % KeyPage::kPanel, KeyPage::kPanel);
 }
 
 Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head, int64_t key) {
-  if (std::holds_alternative<Tensor>(keys)) {
-    return {v.data<float>() + batch * v.stride(0) + key_head * v.stride(1) + key * v.stride(2), v.stride(3)};
-  }
+  if (std::holds_alternative<Tensor>(keys)) return vector_of(v, batch, key_head, key);
   const PagedKeys& paged = std::get<PagedKeys>(keys);
-  const KeyPage& page = *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(key / KeyPage::kLength)];
-  return {page.values.data<float>() + (key_head * KeyPage::kLength + key % KeyPage::kLength) * paged.d_v, 1};
+  return part_of(page_of(paged, batch, key).values, (key_head * KeyPage::kLength + key % KeyPage::kLength) * paged.d_v, 1);
 }
 
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes) {

@@ -19,10 +19,17 @@ class OperandSums;
 
 inline constexpr double kLog2E = 1.44269504088896340736;
 
-/// One key or one value: element c is first[c·step].
+/// One key or one value, of any real dtype.
 struct Vector {
-  const float* first = nullptr;
-  int64_t step = 0;
+  const std::byte* first = nullptr;
+  int64_t step = 0;  // elements
+  DType dtype = DType::kF32;
+
+  double operator[](int64_t c) const {
+    if (dtype == DType::kF32) return static_cast<double>(reinterpret_cast<const float*>(first)[c * step]);
+    const uint16_t bits = reinterpret_cast<const uint16_t*>(first)[c * step];
+    return static_cast<double>(dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits));
+  }
 };
 
 Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key);

@@ -1,0 +1,280 @@
+#include "bench/bandwidth.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "backends/cpu/cpu.h"
+#include "backends/cpu/limits.h"
+#include "base/format.h"
+#include "base/parallel.h"
+#include "clearhead/attend.h"
+
+namespace clearhead::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double quantile(std::vector<double> values, double at) {
+  if (values.empty()) return 0;
+  const auto place = static_cast<int64_t>(at * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), values.begin() + place, values.end());
+  return values[static_cast<size_t>(place)];
+}
+double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
+
+BandwidthPlan decode_plan(DType dtype, bool in_pages, bool is_grouped, int64_t length, int64_t d, int64_t queries, bool by_default) {
+  BandwidthPlan plan;
+  plan.heads = is_grouped ? 32 : 8;
+  plan.length = length, plan.d = d, plan.queries = queries, plan.in_pages = in_pages, plan.dtype = dtype, plan.by_default = by_default;
+  plan.name = format("decode/{}/{}/h{}kv8/n{}/d{}", to_string(dtype), in_pages ? "pages" : "rows", plan.heads, length, d);
+  if (queries > 1) plan.name += format("/q{}", queries);
+  return plan;
+}
+
+BandwidthPlan linear_plan(WeightStorage storage, int64_t out, int64_t in) {
+  BandwidthPlan plan;
+  plan.kind = BandwidthPlan::Kind::kLinear;
+  plan.in = in, plan.out = out, plan.storage = storage;
+  plan.by_default = storage != WeightStorage::kF32;
+  plan.name = format("linear/{}/{}x{}", to_string(storage), out, in);
+  return plan;
+}
+
+// One call's operands and results, each copy in memory of its own.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual void run(const Backend& backend) = 0;
+};
+
+class Decode final : public Stream {
+ public:
+  Decode(const BandwidthPlan& plan, uint32_t seed) {
+    spec_.topology = causal();
+    const Shape shape = {1, plan.key_heads, plan.length, plan.d}, rows = {1, plan.heads, plan.queries};
+    q_ = random_tensor({1, plan.heads, plan.queries, plan.d}, seed);
+    Tensor k = random_tensor(shape, seed + 1), v = random_tensor(shape, seed + 2);
+    if (plan.in_pages) {  // as a prefill leaves them
+      KeyCache cache(plan.dtype);
+      cache.append(k, v);
+      keys_ = cache.snapshot();
+    } else {
+      keys_ = k;
+      v_ = v;
+    }
+    out_ = Tensor::zeros({1, plan.heads, plan.queries, plan.d});
+    rows_ = {Tensor::zeros(rows), Tensor::zeros(rows)};
+  }
+  void run(const Backend& backend) override { backend.forward({spec_, q_, keys_, v_, out_, rows_}); }
+
+ private:
+  AttentionSpec spec_{};
+  Tensor q_{}, v_{}, out_{};
+  Keys keys_{};
+  RowStats rows_{};
+};
+
+class Linear final : public Stream {
+ public:
+  Linear(const BandwidthPlan& plan, const Backend& backend, uint32_t seed)
+      : x_(random_tensor({1, plan.in}, seed)), out_(Tensor::zeros({1, plan.out})) {
+    const WeightPart part{random_tensor({plan.out, plan.in}, seed + 1)};
+    weight_ = backend.dense.prepare(&part, 1, plan.storage);
+  }
+  void run(const Backend& backend) override {
+    backend.dense.linear({.weight = *weight_,
+                          .x = x_.data<float>(),
+                          .rows = 1,
+                          .x_stride = weight_->in,
+                          .out = out_.mutable_data<float>(),
+                          .out_stride = weight_->out});
+  }
+
+ private:
+  Tensor x_, out_;
+  std::shared_ptr<const PreparedWeight> weight_{};
+};
+
+int64_t bytes_of(const BandwidthPlan& plan) {
+  if (plan.kind == BandwidthPlan::Kind::kDecode) {
+    const size_t element = plan.in_pages ? size_of(plan.dtype) : sizeof(float);
+    return 2 * plan.key_heads * plan.length * plan.d * static_cast<int64_t>(element);
+  }
+  return plan.in * plan.out * (plan.storage == WeightStorage::kF32 ? 4 : plan.storage == WeightStorage::kBF16 ? 2 : 1);
+}
+
+double flops_of(const BandwidthPlan& plan) {
+  return plan.kind == BandwidthPlan::Kind::kLinear ? 0 : 4.0 * static_cast<double>(plan.heads * plan.queries * plan.length * plan.d);
+}
+
+double time_read(InstructionSet isa, const float* data, int64_t bytes) {
+  constexpr int64_t kPiece = 256 * 1024;  // as large as a decode item's keys
+  const auto start = Clock::now();
+  parallel_for(bytes / kPiece, [&](int64_t piece, int) { cpu::read_bytes(isa, data + piece * (kPiece / 4), kPiece); });
+  return seconds_since(start) * static_cast<double>(bytes) / static_cast<double>(bytes / kPiece * kPiece);
+}
+
+// A stretch of work, and a plain read of as many bytes just after it.
+struct MeasuredPair {
+  double fraction = 0;    // of the read's speed
+  double read_bytes = 0;  // bytes/s of the read
+};
+
+// After every work item, reads as many other bytes on the same thread.
+class ItemPairs final : public cpu::ItemObserver {
+ public:
+  ItemPairs(InstructionSet isa, const Tensor& other, int64_t bytes_per_item)
+      : isa_(isa), other_(other), bytes_(bytes_per_item / 4096 * 4096), threads_(static_cast<size_t>(threads())) {}
+  void before(int64_t, int thread) override { threads_[static_cast<size_t>(thread)].start = Clock::now(); }
+  void after(int64_t, int thread) override {
+    Thread& own = threads_[static_cast<size_t>(thread)];
+    const double item = seconds_since(own.start);
+    const int64_t room = std::max<int64_t>(1, static_cast<int64_t>(other_.bytes()) - bytes_);
+    own.offset = (own.offset + bytes_ * threads()) % room;
+    const auto start = Clock::now();
+    cpu::read_bytes(isa_, other_.data<float>() + (own.offset + thread * bytes_) % room / 4096 * 1024, bytes_);
+    const double read = seconds_since(start);
+    own.pairs.push_back({read / item, static_cast<double>(bytes_ * threads()) / read});
+  }
+  std::vector<MeasuredPair> pairs() const {
+    std::vector<MeasuredPair> all;
+    for (const Thread& thread : threads_) all.insert(all.end(), thread.pairs.begin(), thread.pairs.end());
+    return all;
+  }
+
+ private:
+  struct alignas(64) Thread {
+    Clock::time_point start{};
+    int64_t offset = 0;
+    std::vector<MeasuredPair> pairs{};
+  };
+  InstructionSet isa_;
+  const Tensor& other_;
+  int64_t bytes_;
+  std::vector<Thread> threads_;
+};
+
+MemoryMode mode_of(const std::vector<MeasuredPair>& pairs) {
+  std::vector<double> fractions, rates;
+  for (const MeasuredPair& pair : pairs) fractions.push_back(pair.fraction), rates.push_back(pair.read_bytes);
+  return {median(rates), median(fractions), static_cast<int64_t>(pairs.size())};
+}
+
+// One mode, or two where the speeds of reads lie far apart.
+std::vector<MemoryMode> modes_of(const std::vector<MeasuredPair>& pairs) {
+  std::vector<double> rates;
+  for (const MeasuredPair& pair : pairs) rates.push_back(pair.read_bytes);
+  const double low = quantile(rates, 0.1), high = quantile(rates, 0.9), middle = std::sqrt(low * high);
+  if (high < 1.35 * low) return {mode_of(pairs)};
+  std::vector<MeasuredPair> slow, fast;
+  for (const MeasuredPair& pair : pairs) (pair.read_bytes < middle ? slow : fast).push_back(pair);
+  return {mode_of(slow), mode_of(fast)};
+}
+
+// Share of the time needed by whatever takes longer, reading or multiplying.
+double roofline_of(const BandwidthPlan& plan, const Backend& backend, const AttentionCase& done) {
+  double fma = 0;
+  for (int burst = 0; burst < 20; ++burst) {
+    double flops = 0;
+    const double seconds = cpu::fma_burst(backend.isa, 2'000'000, &flops);
+    fma = std::max(fma, flops / seconds * threads());
+  }
+  return std::max(flops_of(plan) / fma, done.work / done.limit_value) / done.wall_seconds;
+}
+
+}  // namespace
+
+Tensor random_tensor(Shape shape, uint32_t seed) {
+  Tensor tensor = Tensor::empty(std::move(shape));
+  float* data = tensor.mutable_data<float>();
+  parallel_ranges(tensor.numel(), 1 << 16, [&](int64_t begin, int64_t end, int) {
+    uint32_t state = (seed + static_cast<uint32_t>(begin)) * 2654435761U + 1;
+    for (int64_t i = begin; i < end; ++i) {
+      float sum = 0;  // of three uniform numbers in [-1, 1): variance 1
+      for (int n = 0; n < 3; ++n) {
+        state = state * 1664525U + 1013904223U;
+        sum += static_cast<float>(static_cast<int32_t>(state)) * (1.0F / 2147483648.0F);
+      }
+      data[i] = sum;
+    }
+  });
+  return tensor;
+}
+
+std::vector<BandwidthPlan> bandwidth_plans() {
+  std::vector<BandwidthPlan> plans;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const bool is_f16 = dtype == DType::kF16;
+    for (const int64_t length : {4096, 32768, 131072}) {
+      plans.push_back(decode_plan(dtype, true, true, length, 64, 1, length == 32768 || (length == 4096 && !is_f16)));
+      if (!is_f16) plans.push_back(decode_plan(dtype, true, true, length, 64, 4, false));
+      if (!is_f16) plans.push_back(decode_plan(dtype, true, true, length, 64, 16, false));
+    }
+    plans.push_back(decode_plan(dtype, true, true, 32768, 128, 1, false));
+    plans.push_back(decode_plan(dtype, true, false, 32768, 64, 1, !is_f16));
+    if (!is_f16) plans.push_back(decode_plan(dtype, true, false, 32768, 64, 4, false));
+  }
+  for (const int64_t length : {4096, 32768}) plans.push_back(decode_plan(DType::kF32, false, true, length, 64, 1, length == 32768));
+  plans.push_back(decode_plan(DType::kF32, false, true, 32768, 128, 1, false));
+  plans.push_back(decode_plan(DType::kF32, false, false, 32768, 64, 1, false));
+  for (const WeightStorage storage : {WeightStorage::kF32, WeightStorage::kBF16, WeightStorage::kInt8}) {
+    plans.push_back(linear_plan(storage, 4096, 4096));
+    plans.push_back(linear_plan(storage, 1024, 2816));
+  }
+  return plans;
+}
+
+AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, const AttentionOptions& options) {
+  AttentionCase out;
+  out.name = plan.name;
+  out.limit = "read";
+  const bool is_decode = plan.kind == BandwidthPlan::Kind::kDecode;
+  const int64_t bytes = bytes_of(plan);
+  const int64_t copies = std::max<int64_t>(2, (int64_t{200} << 20) / bytes);  // beyond the last cache
+  out.work = static_cast<double>(bytes);
+  std::vector<std::unique_ptr<Stream>> streams;
+  for (int64_t copy = 0; copy < copies; ++copy) {
+    const auto seed = static_cast<uint32_t>(copy * 10'000);
+    if (is_decode) {
+      streams.push_back(std::make_unique<Decode>(plan, seed));
+    } else {
+      streams.push_back(std::make_unique<Linear>(plan, backend, seed));
+    }
+  }
+  const Tensor other = random_tensor({copies * bytes / 4}, 3);
+  ItemPairs items(backend.isa, other, bytes / plan.key_heads * std::min<int64_t>(1024, plan.length) / plan.length);  // 1,024 keys of a head
+  std::vector<MeasuredPair> calls;
+  std::vector<double> seconds, rates;
+  const auto start = Clock::now();
+  for (int64_t run = 0; run < 6 || (seconds_since(start) < options.seconds_per_case && run < 10'000); ++run) {
+    Stream& now = *streams[static_cast<size_t>(run % copies)];
+    if (is_decode && run % 2 == 1) {
+      cpu::observe_items(&items);
+      now.run(backend);
+      cpu::observe_items(nullptr);
+      continue;
+    }
+    const auto begin = Clock::now();
+    now.run(backend);
+    const double kernel = seconds_since(begin), read = time_read(backend.isa, other.data<float>() + run % copies * (bytes / 4), bytes);
+    if (run < 2) continue;
+    calls.push_back({read / kernel, out.work / read});
+    seconds.push_back(kernel), rates.push_back(out.work / read);
+  }
+  const std::vector<MeasuredPair> pairs = is_decode && !items.pairs().empty() ? items.pairs() : calls;
+  out.modes = modes_of(pairs);
+  out.wall_seconds = median(seconds);
+  out.limit_value = median(rates);
+  out.wall_fraction_of_limit = mode_of(calls).fraction;
+  out.fraction_of_limit = mode_of(pairs).fraction;
+  out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
+  if (flops_of(plan) > 4 * out.work) out.roofline = roofline_of(plan, backend, out);
+  return out;
+}
+
+}  // namespace clearhead::bench
