@@ -62,13 +62,17 @@ struct AttendGradients {
 ///
 /// record: of attend() over tensors (not pages), unchanged since. v and out: what attend() was given and gave. d_out: f32, shape of out, any strides.
 /// `wants` says by name (for_each_operand) which operands' gradients to compute; all when absent. A dense bias's gradient is as large as the bias.
+/// `memory`: so many of the first keys are those of an earlier segment, k = [memory | segment], through which no gradient flows (Transformer-XL: Dai et al.
+/// 2019, §3.2, SG(·)). The results' k and v are then of the segment alone: [batch, key_head, key − memory, …].
 /// Memory: O(length·d) beyond the results. Thread-safe. Bit-equal for any thread count.
 /// Throws kShape if shapes do not fit, kStale if an operand changed, kUnsupported for pages, for a record of some rows, and where the backend has no gradient.
 AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,
-                                 const std::function<bool(const std::string& name)>& wants = nullptr);
+                                 const std::function<bool(const std::string& name)>& wants = nullptr, int64_t memory = 0);
 
 /// Keys and values that grow by append, in pages of 256. Snapshots stay true while it grows, and may be looked at meanwhile. Copies share the
 /// full pages and grow apart (beams). One thread at a time may append.
+///
+/// Memory for cross-attention is a cache too: the encoder's keys and values are appended once, and every step of a decoder attends over the same pages.
 ///
 /// Pages of bf16 or f16 hold keys and values rounded to nearest even in half the bytes: |Δk| ≤ 2⁻⁸·|k| or 2⁻¹¹·|k| (f16: up to 65,504, and to 2⁻²⁵ below
 /// 2⁻¹⁴). Attention over them is f32 attention over the rounded keys, bit for bit; maps are exact for what is stored.

@@ -101,7 +101,7 @@ Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const Attenti
 Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec) { return attend_over(q, keys, Tensor(), spec); }
 
 AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,
-                                 const std::function<bool(const std::string& name)>& wants) {
+                                 const std::function<bool(const std::string& name)>& wants, int64_t memory) {
   const Tensor* k = std::get_if<Tensor>(&record.keys);
   if (!k) fail(ErrorCode::kUnsupported, "attend_gradients: the keys are pages of a cache; gradients need attend() over tensors");
   if (record.rows_kept() != record.query_length) {
@@ -112,6 +112,9 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   const AttentionShape shape = checked(record.q, record.keys, v, record.spec);
   check_output("out", out, shape);
   check_output("d_out", d_out, shape);
+  if (memory < 0 || memory > shape.keys) {
+    fail(ErrorCode::kInvalidArgument, "attend_gradients: {} keys of memory; expected 0 to {}, the keys there are", memory, shape.keys);
+  }
   if (const auto missing = backend().backward_refusal(record.spec, shape)) {
     fail(ErrorCode::kUnsupported, "attend_gradients: backend \"{}\": {}", backend().name, *missing);
   }
@@ -128,6 +131,10 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
                       .d_k = result.k,
                       .d_v = result.v,
                       .d_operands = result.operands});
+  if (memory > 0) {
+    result.k = result.k.slice(2, memory, shape.keys).clone();
+    result.v = result.v.slice(2, memory, shape.keys).clone();
+  }
   return result;
 }
 

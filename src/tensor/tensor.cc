@@ -57,13 +57,12 @@ void copy_strided(const std::byte* from, const std::vector<int64_t>& from_stride
 
 // Streams over large tensors cross a 4 KB page every hundred nanoseconds; of 2 MB pages a core remembers the addresses of gigabytes.
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kLarge = 4 * kHugePage;
 
 }  // namespace
 
 std::shared_ptr<Storage> Storage::allocate(size_t bytes) {
   std::shared_ptr<Storage> storage(new Storage);
-  const bool is_large = bytes >= kLarge;
+  const bool is_large = bytes >= kHugePage;
   const size_t unit = is_large ? kHugePage : 64;
   const size_t rounded = (bytes + 64 + unit - 1) / unit * unit;  // one cache line beyond the end may be read by vector code
   storage->data = static_cast<std::byte*>(std::aligned_alloc(unit, rounded));

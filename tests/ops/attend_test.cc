@@ -258,6 +258,23 @@ TEST(KeyCache, ACopyKeepsWhatTheOriginalLetsGo) {
   EXPECT_EQ(pages_held(third.snapshot()), 1) << "the last page is not full";
 }
 
+TEST(KeyCache, MemoryForCrossAttentionIsMadeOnceAndReadByEveryStep) {
+  const Tensor k = counting({1, 2, 300, 8}), v = counting({1, 2, 300, 8}, 0.11f);
+  KeyCache memory;
+  memory.append(k, v);
+  const KeyPage* page = memory.snapshot().pages[0][1].get();
+  const uint64_t keys_written = page->keys.version(), values_written = page->values.version();
+  for (int64_t step = 0; step < 3; ++step) {
+    const Tensor q = counting({1, 4, 1, 8}, 0.3f + 0.1f * static_cast<float>(step));
+    const Attended over_pages = attend(q, memory.snapshot(), {}), over_tensors = attend(q, k, v);
+    EXPECT_EQ(all_weights(over_pages.record), all_weights(over_tensors.record));
+    EXPECT_EQ(std::get<PagedKeys>(over_pages.record.keys).pages[0][1].get(), page);
+    EXPECT_TRUE(std::get<Tensor>(over_tensors.record.keys).shares_storage_with(k));
+  }
+  EXPECT_EQ(page->keys.version(), keys_written) << "no step wrote to it";
+  EXPECT_EQ(page->values.version(), values_written);
+}
+
 TEST(KeyCache, RefusesKeysOfAnotherShape) {
   KeyCache cache;
   cache.append(counting({1, 2, 3, 4}), counting({1, 2, 3, 6}));

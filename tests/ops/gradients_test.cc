@@ -59,6 +59,29 @@ TEST(AttendGradients, OfTheValuesSumToThoseOfTheOutputs) {
   EXPECT_GT(std::abs(given), 1e-2);
 }
 
+// Two segments of one sequence, the second with the first as its memory: rows and gradients are those of the whole sequence, but nothing flows into the first.
+TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
+  constexpr int64_t kMemory = 5, kAll = 11;
+  const Tensor q = numbers({1, 2, kAll, 8}, 1), k = numbers({1, 2, kAll, 8}, 2), v = numbers({1, 2, kAll, 6}, 3);
+  const Tensor segment = q.slice(2, kMemory, kAll), d_out = numbers({1, 2, kAll - kMemory, 6}, 4);
+  const Attended whole = attend(q, k, v, {.topology = causal()}), done = attend(segment, k, v, {.topology = causal()});
+  const AttendGradients all = attend_gradients(done.record, v, done.out, d_out);
+  const AttendGradients found = attend_gradients(done.record, v, done.out, d_out, nullptr, kMemory);
+  ASSERT_EQ(found.k.shape(), (Shape{1, 2, kAll - kMemory, 8}));
+  ASSERT_EQ(found.v.shape(), (Shape{1, 2, kAll - kMemory, 6}));
+  for (int64_t head = 0; head < 2; ++head) {
+    for (int64_t i = 0; i < (kAll - kMemory) * 6; ++i) {
+      EXPECT_NEAR(done.out.data<float>()[head * (kAll - kMemory) * 6 + i], whole.out.data<float>()[(head * kAll + kMemory) * 6 + i], 2e-6);
+      EXPECT_EQ(found.v.data<float>()[head * (kAll - kMemory) * 6 + i], all.v.data<float>()[(head * kAll + kMemory) * 6 + i]);
+    }
+    for (int64_t i = 0; i < (kAll - kMemory) * 8; ++i) {
+      EXPECT_EQ(found.k.data<float>()[head * (kAll - kMemory) * 8 + i], all.k.data<float>()[(head * kAll + kMemory) * 8 + i]);
+      EXPECT_EQ(found.q.data<float>()[head * (kAll - kMemory) * 8 + i], all.q.data<float>()[head * (kAll - kMemory) * 8 + i]);
+    }
+  }
+  EXPECT_THROW((void)attend_gradients(done.record, v, done.out, d_out, nullptr, kAll + 1), Error);
+}
+
 TEST(AttendGradients, RefuseWhatTheyCannotBeTakenOf) {
   const Made made;
   const Attended done = attend(made.q, made.k, made.v, made.spec);

@@ -26,10 +26,10 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
 inline constexpr int64_t kChunk = 1024;        // keys of an item
-inline constexpr int64_t kSubBlock = 512;      // keys scored before their values are read: long enough streams, scores in L1
+inline constexpr int64_t kSubBlock = 256;      // keys scored before their values are read: short phases, or memory runs dry
 inline constexpr int64_t kValueRows = 32;      // values that meet all rows while they are near
 inline constexpr int64_t kAhead = 8192;        // bytes of prefetch
-inline constexpr int64_t kFetchingRows = 4;    // rows whose exponentials fetch values: 512 keys of each are 2 KB
+inline constexpr int64_t kFetchingRows = 4;    // rows whose exponentials fetch values: 1 KB each
 inline constexpr int kPanelVectors = 16 / kLanes;
 
 // One query of one query head of the group.
@@ -365,7 +365,7 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   if (block.careful) std::copy(s, s + count, block.raw + r * block.sub_block);
   float* o = block.o + r * block.d_v_padded;
   if (block.values.pages && r < kFetchingRows) {
-    const std::byte* fetch = reinterpret_cast<const std::byte*>(block.values.values_at(begin)) + kAhead + r * count * (64 / kLanes);
+    const std::byte* fetch = reinterpret_cast<const std::byte*>(block.values.values_at(begin)) + kAhead / 2 + r * count * (64 / kLanes);
     softmax_along_keys<true>(s, count, row.m, row.l, o, block.d_v_padded, fetch);
   } else {
     softmax_along_keys(s, count, row.m, row.l, o, block.d_v_padded);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <new>
 
 #include "backends/cpu/dense_kernels.h"
 #include "backends/cpu/dnnl.h"
@@ -13,28 +12,23 @@
 namespace clearhead::cpu {
 namespace {
 
-constexpr std::align_val_t kAlignment{4096};
 constexpr int64_t kFewRows = 16;                      // up to here each row of weights is widened in cache
 constexpr int64_t kPieceElements = int64_t{1} << 20;  // widened at once for oneDNN: 4 MiB
 constexpr int64_t kGrainBytes = 64 * 1024;            // weights a thread should have before it is worth waking
 constexpr int64_t kOutputs = 64;                      // sums kept before they are finished
 
-struct Release {
-  void operator()(uint8_t* memory) const { ::operator delete(memory, kAlignment); }
-};
-
 class Narrow : public PreparedWeight {
  public:
   int64_t padded_in = 0;
-  std::unique_ptr<uint8_t[], Release> values{};
+  Tensor values{};              // u8 [out · row_bytes]: a tensor's memory asks for large pages, without which a stream loses a fifth
   std::vector<float> scales{};  // [out], int8 only
 
   int64_t row_bytes() const { return padded_in * (storage == WeightStorage::kInt8 ? 1 : 2); }
-  NarrowRows rows(const float* x, int64_t count) const { return {storage, values.get(), scales.data(), padded_in, x, count}; }
+  NarrowRows rows(const float* x, int64_t count) const { return {storage, values.data<uint8_t>(), scales.data(), padded_in, x, count}; }
 };
 
-void store_row(const std::vector<float>& row, int64_t in, Narrow& to, int64_t output) {
-  uint8_t* bytes = to.values.get() + output * to.row_bytes();
+void store_row(const std::vector<float>& row, int64_t in, Narrow& to, uint8_t* values, int64_t output) {
+  uint8_t* bytes = values + output * to.row_bytes();
   std::memset(bytes, 0, static_cast<size_t>(to.row_bytes()));
   if (to.storage == WeightStorage::kBF16) {
     for (int64_t i = 0; i < in; ++i) {
@@ -112,14 +106,15 @@ std::shared_ptr<const PreparedWeight> prepare_narrow(const WeightPart* parts, in
   weight->padded_in = (weight->in + kNarrowStep - 1) / kNarrowStep * kNarrowStep;
   if (storage == WeightStorage::kInt8) weight->scales.resize(static_cast<size_t>(weight->out));
   weight->bytes = static_cast<size_t>(weight->out * weight->row_bytes()) + weight->scales.size() * sizeof(float);
-  weight->values.reset(static_cast<uint8_t*>(::operator new(static_cast<size_t>(weight->out * weight->row_bytes()), kAlignment)));
+  weight->values = Tensor::empty({weight->out * weight->row_bytes()}, DType::kU8);
+  uint8_t* values = weight->values.mutable_data<uint8_t>();
   int64_t before = 0;
   for (const PartView& part : views) {
     parallel_ranges(part.out, std::max<int64_t>(1, kGrainBytes / weight->row_bytes()), [&](int64_t begin, int64_t end, int) {
       std::vector<float> row(static_cast<size_t>(weight->in));
       for (int64_t o = begin; o < end; ++o) {
         copy_output(part, o, weight->in, row.data(), 1);
-        store_row(row, weight->in, *weight, before + o);
+        store_row(row, weight->in, *weight, values, before + o);
       }
     });
     before += part.out;

@@ -25,7 +25,7 @@ using U32 = hn::ScalableTag<uint32_t>;
 using Floats = hn::Vec<F32>;
 constexpr int64_t kStep = HWY_LANES(float);
 constexpr int kChains = 8;
-constexpr int64_t kAhead = 4096;  // bytes
+constexpr int64_t kAhead = 8192;  // bytes
 
 struct Pair {
   Floats even, odd;
@@ -134,9 +134,18 @@ void arrange(WeightStorage storage, const float* x, int64_t in, int64_t padded_i
     std::fill(to + in, to + padded_in, 0.0F);
     return;
   }
-  for (int64_t i = 0; i < padded_in; ++i) {
-    const int64_t block = i / (2 * kStep) * (2 * kStep), inside = i - block;
-    to[block + inside % 2 * kStep + inside / 2] = i < in ? x[i] : 0;
+  const F32 d;
+  for (int64_t i = 0; i < padded_in; i += 2 * kStep) {
+    alignas(64) float padded[2 * kStep] = {};
+    const float* from = x + i;
+    if (i + 2 * kStep > in) {
+      std::copy(x + std::min(i, in), x + in, padded);
+      from = padded;
+    }
+    Floats even, odd;
+    hn::LoadInterleaved2(d, from, even, odd);
+    hn::StoreU(even, d, to + i);
+    hn::StoreU(odd, d, to + i + kStep);
   }
 }
 
