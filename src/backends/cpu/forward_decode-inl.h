@@ -162,7 +162,8 @@ template <class T>
 HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t end) {
   const ScoreView& view = block.view();
   const int64_t d_k = view.d_k, stride = block.sub_block;
-  const int64_t keys_ahead = 16 * std::max<int64_t>(1, kAhead / (d_k * 16 * static_cast<int64_t>(sizeof(T))));
+  constexpr int64_t kMany = kLanes == 16 ? 2 : 1;  // four are faster in cache and slower beyond: the streams are then 8 KB wide
+  const int64_t keys_ahead = 16 * std::max<int64_t>(kMany, kAhead / (d_k * 16 * static_cast<int64_t>(sizeof(T))));
   const T* values = block.values.in_page<T>(begin);
   const auto score = [&](auto panels, int64_t key) CLEARHEAD_INLINE_LAMBDA {
     const T* at = panel_at<T>(view, key);
@@ -176,7 +177,6 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
       }
     });
   };
-  constexpr int64_t kMany = kLanes == 16 ? 2 : 1;  // four are faster in cache and slower beyond: the streams are then 8 KB wide
   for (int64_t key = begin; key < end;) {
     const bool many = kMany > 1 && key + 16 * kMany <= end && key % kKeyTile <= kKeyTile - 16 * kMany;  // of one page
     if (many) {
