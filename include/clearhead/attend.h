@@ -14,16 +14,17 @@
 namespace clearhead {
 
 struct Attended {
-  Tensor out{};              ///< f32 [batch, head, query, d_v]
+  Tensor out{};              ///< [batch, head, query, d_v], in q's dtype
   AttentionRecord record{};  ///< shares q and the keys
 };
 
 /// Attends and keeps what is needed to look at the weights later.
 ///
-/// q: [batch, head, query, d_k]   k: [batch, key_head, key, d_k]   v: [batch, key_head, key, d_v]; f32, any strides. Query heads are a multiple of key heads.
-/// Returns out [batch, head, query, d_v], and a record that shares q and k (no copy).
-/// Memory: O(query·(d_k + d_v)). Thread-safe. Results are bit-equal for any thread count, batch size and number of heads on one instruction set.
-/// Throws kShape if shapes do not fit, kUnsupported if the description or dtype has no driver.
+/// q: [batch, head, query, d_k]   k: [batch, key_head, key, d_k]   v: [batch, key_head, key, d_v]; any strides, all three f32, all bf16 or
+/// all f16. Query heads are a multiple of key heads. Scores and sums are f32 whatever the dtype.
+/// Returns out [batch, head, query, d_v] in q's dtype, and a record that shares q and k (no copy).
+/// Memory: O(length·(d_k + d_v)). Thread-safe. Results are bit-equal for any thread count, batch size and number of heads on one instruction set.
+/// Throws kShape if shapes do not fit, kUnsupported if the description or dtype has no driver, or dtypes differ.
 Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {});
 
 /// The same over a cache: the queries are the last q.size(2) of keys.length positions.
@@ -53,14 +54,15 @@ struct Hashing {
 Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
 
 struct AttendGradients {
-  Tensor q{}, k{}, v{};            ///< f32, in the shapes of q, k and v
-  std::vector<Tensor> operands{};  ///< in for_each_operand's order; undefined where not wanted, and for operands that are not f32
+  Tensor q{}, k{}, v{};  ///< in the shapes and the dtype of q, k and v: summed in f32, rounded once
+  std::vector<Tensor>
+      operands{};  ///< f32, as the operands themselves are whatever q's dtype; in for_each_operand's order; undefined where not wanted, and for operands that are not f32
 };
 
 /// Gradients of a loss with respect to what a fused call was given, from the gradient of its output (Dao 2023, algorithm 2): weights are
 /// recomputed tile by tile from the record, none is stored.
 ///
-/// record: of attend() over tensors (not pages), unchanged since. v and out: what attend() was given and gave. d_out: f32, shape of out, any strides.
+/// record: of attend() over tensors (not pages), unchanged since. v and out: what attend() was given and gave. d_out: shape and dtype of out, any strides.
 /// `wants` says by name (for_each_operand) which operands' gradients to compute; all when absent. A dense bias's gradient is as large as the bias.
 /// `memory`: so many of the first keys are those of an earlier segment, k = [memory | segment], through which no gradient flows (Transformer-XL: Dai et al.
 /// 2019, §3.2, SG(·)). The results' k and v are then of the segment alone: [batch, key_head, key − memory, …].

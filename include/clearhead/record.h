@@ -26,7 +26,7 @@ namespace clearhead {
 enum class InstructionSet : uint8_t { kReference, kAvx2, kAvx512 };
 const char* to_string(InstructionSet isa);  ///< "ref", "avx2", "avx512"
 
-/// kExact: weights for the stored Q and K in f32.
+/// kExact: weights for the stored Q and K (the rounded ones where those are bf16 or f16), in f32.
 enum class Precision : uint8_t { kExact };
 
 /// 256 keys and values of every key head of one sequence. Keys stand in panels of 16, so that 16 neighbours of one channel are one load.
@@ -70,7 +70,7 @@ struct Stamp {
 /// Everything needed to recompute any weight of one call exactly. Shares Q and the keys; copies nothing. Cheap to copy.
 struct AttentionRecord {
   AttentionSpec spec{};
-  Tensor q{};  ///< f32 [batch, head, row, d_k]; rows first_query … of the call's query_length queries
+  Tensor q{};  ///< [batch, head, row, d_k] in the dtype it was given; rows first_query … of the call's query_length queries
   Keys keys{};
   RowStats rows{};           ///< of the same rows as q
   int64_t first_query = 0;   ///< which query row 0 of q is; operands with a query axis are indexed by query, not by row

@@ -1,7 +1,8 @@
 // What a backend is: one table of functions. A process uses one whole table (registry.h); tests hold several against each other.
 //
 // Calls arrive validated (spec.h's validate) and with outputs allocated. A function may use parallel_for and must give the same bits for any
-// number of threads, batch size and number of heads. Inside kernels "none yet" is −1e30; stored rows that saw nothing have m = −∞, ℓ = 0.
+// number of threads, batch size and number of heads. q, k, v, out and what is of their shape are f32, bf16 or f16, all of one call alike; scores and sums
+// are f32. widen.h lets a kernel see f32 alone. Inside kernels "none yet" is −1e30; stored rows that saw nothing have m = −∞, ℓ = 0.
 //
 // To add a backend: a folder beside ref/ and cpu/, a function returning its table, a line in registry.cc; the conformance tests take it from there.
 #pragma once
@@ -26,20 +27,20 @@ namespace clearhead {
 /// Fused attention: writes out and the row statistics.
 struct ForwardCall {
   const AttentionSpec& spec;
-  const Tensor& q;   // f32 [batch, head, query, d_k], any strides
-  const Keys& keys;  // f32 [batch, key_head, key, d_k], any strides; or pages
-  const Tensor& v;   // f32 [batch, key_head, key, d_v], any strides; undefined when keys are pages (they hold the values)
-  Tensor& out;       // f32 [batch, head, query, d_v], any strides: a layer may ask for [batch, query, head, d_v] in memory
+  const Tensor& q;   // [batch, head, query, d_k], any strides
+  const Keys& keys;  // [batch, key_head, key, d_k], any strides; or pages
+  const Tensor& v;   // [batch, key_head, key, d_v], any strides; undefined when keys are pages (they hold the values)
+  Tensor& out;       // [batch, head, query, d_v], any strides: a layer may ask for [batch, query, head, d_v] in memory
   RowStats& rows;    // f32 [batch, head, query], contiguous
 };
 
 /// The gradients of one forward call: for a loss of which d_out is the gradient with respect to out.
 struct BackwardCall {
   const AttentionRecord& record;  // of the forward, with all of its rows; the keys are a tensor
-  const Tensor& v;                // f32 [batch, key_head, key, d_v], any strides
-  const Tensor& out;              // f32 [batch, head, query, d_v], any strides: what the forward wrote
-  const Tensor& d_out;            // f32, shape of out, any strides
-  // f32, contiguous, in the shapes of q, k and v; written whole.
+  const Tensor& v;                // [batch, key_head, key, d_v], any strides
+  const Tensor& out;              // [batch, head, query, d_v], any strides: what the forward wrote
+  const Tensor& d_out;            // shape of out, any strides
+  // Contiguous, in the shapes of q, k and v; written whole.
   Tensor &d_q, &d_k, &d_v;
   // In for_each_operand's order, f32, contiguous, in the operand's shape; written whole. Undefined: not wanted, or no f32 operand.
   std::vector<Tensor>& d_operands;

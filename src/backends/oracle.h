@@ -1,5 +1,5 @@
 // The eager formula of one row in double, with the sizes that error bounds are made of: what tests, and the viewer's "verify", hold fast results
-// against. It shares nothing with the kernels, nor with row statistics.
+// against. Of 16-bit operands it reads the rounded values. It shares nothing with the kernels, nor with row statistics.
 #pragma once
 
 #include <cstdint>

@@ -126,10 +126,10 @@ class Reader {
     }
     return tensor;
   }
-  // f32, or widened to it: what 16-bit pages held.
-  Tensor real(const std::string& name, int rank) const {
-    const DType stored = file_.get(name).dtype();
-    return stored == DType::kBF16 || stored == DType::kF16 ? to_f32(get(name, stored, rank)) : get(name, DType::kF32, rank);
+  // Queries or keys: [batch, head, length, d_k] in any dtype that attention takes.
+  Tensor operand(const std::string& name) const {
+    const DType dtype = file_.get(name).dtype();
+    return get(name, dtype == DType::kBF16 || dtype == DType::kF16 ? dtype : DType::kF32, 4);
   }
   Tensor optional(const std::string& name, int rank) const { return file_.contains(name) ? get(name, DType::kF32, rank) : Tensor(); }
   bool contains(const std::string& name) const { return file_.contains(name); }
@@ -246,9 +246,10 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   frame.queries = {queries[0].integer(), queries[1].integer()};
   AttentionRecord& record = frame.record;
   record.spec = spec;
-  record.q = file.get(own + ".q", DType::kF32, 4);
+  record.q = file.operand(own + ".q");
   record.rows = {file.get(own + ".m", DType::kF32, 3), file.get(own + ".l", DType::kF32, 3)};
-  const Tensor k = file.real(fields.string_or("k", ""), 4);
+  Tensor k = file.operand(fields.string_or("k", ""));
+  if (k.dtype() != record.q.dtype()) k = to_f32(k);  // of 16-bit pages
   record.keys = k;
   record.first_query = fields.integer("first_query");
   record.query_length = fields.integer("query_length");

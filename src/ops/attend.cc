@@ -9,12 +9,15 @@
 namespace clearhead {
 namespace {
 
-void check_tensor(const char* name, const char* axes, const Tensor& tensor) {
-  if (!tensor.defined()) fail(ErrorCode::kInvalidArgument, "attend: {} was given no tensor; expected f32 {}", name, axes);
+void check_tensor(const char* name, const char* axes, const Tensor& tensor, const Tensor& q) {
+  if (!tensor.defined()) fail(ErrorCode::kInvalidArgument, "attend: {} was given no tensor; expected {}", name, axes);
   if (tensor.rank() != 4) fail(ErrorCode::kShape, "attend: {}: expected {}, found {}", name, axes, to_string(tensor.shape()));
-  if (tensor.dtype() != DType::kF32) {
-    fail(ErrorCode::kUnsupported, "attend: {} is {}; this version attends in f32, convert it with to_f32()", name,
-         to_string(tensor.dtype()));
+  if (tensor.dtype() != DType::kF32 && tensor.dtype() != DType::kBF16 && tensor.dtype() != DType::kF16) {
+    fail(ErrorCode::kUnsupported, "attend: {} is {}; expected f32, bf16 or f16", name, to_string(tensor.dtype()));
+  }
+  if (tensor.dtype() != q.dtype()) {
+    fail(ErrorCode::kUnsupported, "attend: {} is {}, q is {}; expected one dtype for q, k and v (to_dtype() converts)", name,
+         to_string(tensor.dtype()), to_string(q.dtype()));
   }
 }
 
@@ -24,8 +27,8 @@ void check_axis(const char* name, const char* axis, int64_t found, const char* o
 }
 
 AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v) {
-  check_tensor("k", "[batch, key_head, key, d_k]", k);
-  check_tensor("v", "[batch, key_head, key, d_v]", v);
+  check_tensor("k", "[batch, key_head, key, d_k]", k, q);
+  check_tensor("v", "[batch, key_head, key, d_v]", v, q);
   check_axis("k", "batch", k.size(0), "q", q.size(0));
   check_axis("k", "d_k", k.size(3), "q", q.size(3));
   check_axis("v", "batch", v.size(0), "k", k.size(0));
@@ -53,7 +56,7 @@ void check_kept(const PagedKeys& keys, const AttentionSpec& spec, const Attentio
 }
 
 AttentionShape checked(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
-  check_tensor("q", "[batch, head, query, d_k]", q);
+  check_tensor("q", "[batch, head, query, d_k]", q, q);
   const PagedKeys* pages = std::get_if<PagedKeys>(&keys);
   const AttentionShape shape = pages ? shape_of(q, *pages) : shape_of(q, std::get<Tensor>(keys), v);
   validate(spec, shape);
@@ -79,17 +82,17 @@ AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const At
 }
 
 // Of the output, or of its gradient.
-void check_output(const char* name, const Tensor& tensor, const AttentionShape& shape) {
+void check_output(const char* name, const Tensor& tensor, const AttentionShape& shape, DType dtype) {
   const Shape expected = {shape.batch, shape.heads, shape.queries, shape.d_v};
-  if (tensor.defined() && tensor.dtype() == DType::kF32 && tensor.shape() == expected) return;
-  fail(ErrorCode::kShape, "attend: {}: expected f32 {}, found {} {}", name, to_string(expected), to_string(tensor.dtype()),
+  if (tensor.defined() && tensor.dtype() == dtype && tensor.shape() == expected) return;
+  fail(ErrorCode::kShape, "attend: {}: expected {} {}, found {} {}", name, to_string(dtype), to_string(expected), to_string(tensor.dtype()),
        to_string(tensor.shape()));
 }
 
 Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
   const AttentionShape shape = checked(q, keys, v, spec);
   Attended result;
-  result.out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.d_v});
+  result.out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.d_v}, q.dtype());
   result.record = run(q, keys, v, spec, shape, result.out);
   return result;
 }
@@ -110,15 +113,17 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   }
   record.check_fresh();
   const AttentionShape shape = checked(record.q, record.keys, v, record.spec);
-  check_output("out", out, shape);
-  check_output("d_out", d_out, shape);
+  const DType dtype = record.q.dtype();
+  check_output("out", out, shape, dtype);
+  check_output("d_out", d_out, shape, dtype);
   if (memory < 0 || memory > shape.keys) {
     fail(ErrorCode::kInvalidArgument, "attend_gradients: {} keys of memory; expected 0 to {}, the keys there are", memory, shape.keys);
   }
   if (const auto missing = backend().backward_refusal(record.spec, shape)) {
     fail(ErrorCode::kUnsupported, "attend_gradients: backend \"{}\": {}", backend().name, *missing);
   }
-  AttendGradients result{.q = Tensor::empty(record.q.shape()), .k = Tensor::empty(k->shape()), .v = Tensor::empty(v.shape())};
+  AttendGradients result{
+      .q = Tensor::empty(record.q.shape(), dtype), .k = Tensor::empty(k->shape(), dtype), .v = Tensor::empty(v.shape(), dtype)};
   for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {
     const bool wanted = operand.dtype() == DType::kF32 && (!wants || wants(name));
     result.operands.push_back(wanted ? Tensor::empty(operand.shape()) : Tensor());
@@ -140,7 +145,7 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
 
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out) {
   const AttentionShape shape = checked(q, keys, v, spec);
-  check_output("out", out, shape);
+  check_output("out", out, shape, q.dtype());
   return run(q, keys, v, spec, shape, out);
 }
 

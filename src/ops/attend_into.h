@@ -5,7 +5,7 @@
 
 namespace clearhead {
 
-/// As attend(), into out: f32 [batch, head, query, d_v], any strides, no element shared by two indices. v is undefined when keys are pages.
+/// As attend(), into out: [batch, head, query, d_v], in q's dtype, any strides, no element shared by two indices. v is undefined when keys are pages.
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out);
 
 }  // namespace clearhead

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backends/registry.h"
+#include "backends/widen.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "base/random.h"
@@ -17,9 +18,16 @@ namespace {
 
 AttentionShape shape_of(const char* what, const Tensor& q, const Tensor& k) {
   for (const Tensor* tensor : {&q, &k}) {
-    if (!tensor->defined() || tensor->rank() != 4 || tensor->dtype() != DType::kF32) {
-      fail(ErrorCode::kShape, "{}: expected q f32 [batch, head, query, d_k] and k f32 [batch, key_head, key, d_k]", what);
+    if (!tensor->defined() || tensor->rank() != 4) {
+      fail(ErrorCode::kShape, "{}: expected q [batch, head, query, d_k] and k [batch, key_head, key, d_k]", what);
     }
+    if (tensor->dtype() != DType::kF32 && tensor->dtype() != DType::kBF16 && tensor->dtype() != DType::kF16) {
+      fail(ErrorCode::kUnsupported, "{}: q or k is {}; expected f32, bf16 or f16", what, to_string(tensor->dtype()));
+    }
+  }
+  if (q.dtype() != k.dtype()) {
+    fail(ErrorCode::kUnsupported, "{}: q is {}, k is {}; expected one dtype (to_dtype() converts)", what, to_string(q.dtype()),
+         to_string(k.dtype()));
   }
   if (q.size(0) != k.size(0) || q.size(3) != k.size(3)) {
     fail(ErrorCode::kShape, "{}: q is {}, k is {}; batch and d_k must be equal", what, to_string(q.shape()), to_string(k.shape()));
@@ -130,7 +138,7 @@ Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& s
     fail(ErrorCode::kInvalidArgument, "select_top_blocks: blocks of {} queries x {} keys, count {}; expected 1 or more of each",
          choice.query_block, choice.key_block, choice.count);
   }
-  const Tensor query_means = block_means(q, choice.query_block), key_means = block_means(k, choice.key_block);
+  const Tensor query_means = block_means(widened(q), choice.query_block), key_means = block_means(widened(k), choice.key_block);
   const int64_t query_blocks = query_means.size(2), key_blocks = key_means.size(2), maps = shape.batch * shape.heads;
   const int64_t first = first_position(spec.topology.band, shape.queries, shape.keys);
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(maps * query_blocks));
@@ -164,8 +172,9 @@ Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashin
   }
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(shape.batch * shape.heads * shape.queries));
   const int64_t group = shape.key_heads > 0 ? shape.heads / shape.key_heads : 1;
+  const Tensor wide_q = widened(q), wide_k = widened(k);
   for (int64_t round = 0; round < hashing.rounds; ++round) {
-    const std::vector<int32_t> of_queries = buckets_of(q, hashing, round), of_keys = buckets_of(k, hashing, round);
+    const std::vector<int32_t> of_queries = buckets_of(wide_q, hashing, round), of_keys = buckets_of(wide_k, hashing, round);
     parallel_for(shape.batch * shape.heads, [&](int64_t map, int) {
       const int64_t key_map = map / shape.heads * shape.key_heads + map % shape.heads / group;
       std::vector<std::vector<int32_t>> members(static_cast<size_t>(hashing.buckets));

@@ -449,8 +449,8 @@ void store_keys(const AttentionRecord& record, int64_t head, StoredHead& out) {
 }
 
 void store_row(const AttentionRecord& record, int64_t head, int64_t row, int64_t query, StoredHead& out) {
-  const float* q = record.q.data<float>() + head * record.q.stride(1) + row * record.q.stride(2);
-  for (int64_t c = 0; c < out.d; ++c) out.q.push_back(f32_to_f16(q[c * record.q.stride(3)]));
+  const Tensor q = to_f32(record.q.select(0, 0).select(0, head).select(0, row));
+  for (int64_t c = 0; c < out.d; ++c) out.q.push_back(f32_to_f16(q.data<float>()[c]));
   const auto stat = [&](const Tensor& rows) { return rows.data<float>()[head * rows.stride(1) + row * rows.stride(2)]; };
   out.shift.push_back(stat(record.rows.m));
   out.scale.push_back(stat(record.rows.l));

@@ -221,7 +221,7 @@ void LiveSource::add_limits(const FamilyFacts& known, Json& missing, Json& notes
 Json LiveSource::info() {
   const RunPlan& plan = trace_->plan();
   Json families = Json::array(), missing = Json::array(), notes = Json::array(), special = Json::object();
-  std::string isa = "ref";
+  std::string isa = "ref", dtype = "f32";
   bool pair = false;
   for (const TextSegment& segment : plan.text.segments) pair = pair || (segment.name == "second" && segment.role == "text");
   for (const MapFamily& family : plan.families) {
@@ -230,9 +230,11 @@ Json LiveSource::info() {
     add_limits(known, missing, notes);
     if (known.layers.empty()) continue;
     const LayerMap first = trace_->map(family.name, known.layers[0]);
-    if (!first.frames().empty()) isa = to_string(first.frames()[0].record.stamp.isa);
+    if (first.frames().empty()) continue;
+    isa = to_string(first.frames()[0].record.stamp.isa);
+    dtype = to_string(first.frames()[0].record.stamp.dtype);
   }
-  notes.push(format("Weights are exact for the stored Q and K (f32, {}).", isa));
+  notes.push(format("Weights are exact for the stored Q and K ({}, {}).", dtype, isa));
   if (!options_.model) {
     missing.push(Json::object({{"feature", "run"},
                                {"code", "no-model"},
@@ -261,7 +263,7 @@ Json LiveSource::info() {
                        {"can_run", options_.model != nullptr},
                        {"pair", pair},
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},
-                       {"versions", Json::object({{"isa", isa}, {"dtype", "f32"}})}});
+                       {"versions", Json::object({{"isa", isa}, {"dtype", dtype}})}});
 }
 
 void LiveSource::check_head(const HeadLook& at) {

@@ -4,10 +4,12 @@
 #include <limits>
 
 #include "backends/ref/score.h"
+#include "backends/widen.h"
 #include "tolerance.h"
 
 namespace clearhead::conformance {
 RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head) {
+  const Tensor values = widened(v);
   const bool is_linear = std::holds_alternative<Linear>(spec.normaliser);
   const double delta = is_linear ? tolerance::of_features(row.largest, key_width(keys)) : tolerance::of_scores(row.largest);
   RowBounds out;
@@ -33,7 +35,7 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
     if (std::holds_alternative<Sparsemax>(spec.normaliser))
       out.l += std::abs(row.scores[j] - row.m) <= 2 * delta + 4 * tolerance::kEpsilon ? 1 : 0;
     if (out.out.empty()) continue;
-    const reference::Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
+    const reference::Vector value = reference::value_vector(keys, values, batch, key_head, static_cast<int64_t>(j));
     for (size_t c = 0; c < out.out.size(); ++c) {
       const double element = std::abs(value[static_cast<int64_t>(c)]);
       const double changed = tolerance::after(row.after[j]) * std::abs(row.weights[j]);

@@ -48,7 +48,8 @@ const std::vector<std::vector<std::string>> kFactors = {
      "2x1025", "193x40"},
     {"contiguous", "length first", "channels apart", "unaligned", "pages", "pages bf16", "pages f16, length first", "q shared by heads"},
     {"batch 1", "batch 3"},
-    {"sizes 1", "sizes 6", "sizes 0.01"}};
+    {"sizes 1", "sizes 6", "sizes 0.01"},
+    {"f32", "bf16", "f16"}};
 enum Factor : size_t {
   kTerms,
   kBand,
@@ -64,7 +65,8 @@ enum Factor : size_t {
   kLengths,
   kLayout,
   kBatch,
-  kSizes
+  kSizes,
+  kDType
 };
 
 using Choice = std::vector<size_t>;
@@ -343,24 +345,18 @@ void add_lists(Random& random, const std::string& value, Case& c) {
 }
 
 // [batch, heads, length, d] in memory laid out as the value says.
-Tensor laid_out(Random& random, const std::string& layout, Shape shape, float deviation) {
+Tensor laid_out(Random& random, const std::string& layout, Shape shape, float deviation, DType dtype, bool positive = false) {
   const auto [batch, heads, length, width] = std::array<int64_t, 4>{shape[0], shape[1], shape[2], shape[3]};
-  if (layout.ends_with("length first")) return normal(random, {batch, length, heads, width}, deviation).permute({0, 2, 1, 3});
-  if (layout == "channels apart") return normal(random, {batch, heads, width, length}, deviation).permute({0, 1, 3, 2});
-  if (layout == "unaligned") return normal(random, {batch, heads, length, width + 1}, deviation).slice(3, 1, width + 1);
-  return normal(random, shape, deviation);
-}
-
-void make_positive(Tensor& tensor) {
-  if (tensor.numel() == 0) return;
-  float* data = tensor.mutable_data<float>();
-  for (int64_t a = 0; a < tensor.size(0) * tensor.size(1); ++a) {
-    float* head = data + a / tensor.size(1) * tensor.stride(0) + a % tensor.size(1) * tensor.stride(1);
-    for (int64_t e = 0; e < tensor.size(2) * tensor.size(3); ++e) {
-      float& x = head[e / tensor.size(3) * tensor.stride(2) + e % tensor.size(3) * tensor.stride(3)];
-      x = std::abs(x);
-    }
-  }
+  const auto filled = [&, dtype = dtype, positive = positive](Shape of_memory) {
+    Tensor tensor = normal(random, std::move(of_memory), deviation);
+    float* values = positive && tensor.numel() > 0 ? tensor.mutable_data<float>() : nullptr;
+    for (int64_t i = 0; values && i < tensor.numel(); ++i) values[i] = std::abs(values[i]);
+    return to_dtype(tensor, dtype);
+  };
+  if (layout.ends_with("length first")) return filled({batch, length, heads, width}).permute({0, 2, 1, 3});
+  if (layout == "channels apart") return filled({batch, heads, width, length}).permute({0, 1, 3, 2});
+  if (layout == "unaligned") return filled({batch, heads, length, width + 1}).slice(3, 1, width + 1);
+  return filled(shape);
 }
 
 Case build(const Choice& choice, size_t index) {
@@ -375,6 +371,10 @@ Case build(const Choice& choice, size_t index) {
   c.shape = {batch, heads, key_heads, queries, keys, d_k, d_v};
   c.spec.pair = make_pair(random, value(kPair), c.shape);
   c.spec.terms = make_terms(random, value(kTerms), c.shape);
+  for (Term& term : c.spec.terms) {  // keys at the cap are equal in f32: which of them a hard choice takes is nobody's promise
+    auto* soft_cap = std::get_if<SoftCap>(&term);
+    if (soft_cap && value(kNormaliser).starts_with("hard")) soft_cap->cap = 80;
+  }
   c.spec.topology = make_band(choice[kBand]);
   c.spec.topology.segments = make_segments(random, choice[kSegments], c.shape);
   c.spec.topology.mask = make_mask(random, choice[kMask], c.shape);
@@ -391,15 +391,14 @@ Case build(const Choice& choice, size_t index) {
   c.spec.after = make_after(random, value(kAfter), c.shape);
   const std::string layout = value(kLayout);
   const float deviation = choice[kSizes] == 0 ? 1.0f : choice[kSizes] == 1 ? 6.0f : 0.01f;
-  c.q = layout == "q shared by heads" ? normal(random, {batch, 1, queries, d_k}, deviation).expand({batch, heads, queries, d_k})
-                                      : laid_out(random, layout, {batch, heads, queries, d_k}, deviation);
-  c.k = laid_out(random, layout, {batch, key_heads, keys, d_k}, 1);
-  c.v = laid_out(random, layout, {batch, key_heads, keys, d_v}, 1);
-  if (value(kNormaliser) == "linear") {  // features; what the terms add is of both signs
-    if (layout == "q shared by heads") c.q = c.q.slice(1, 0, 1);
-    make_positive(c.q), make_positive(c.k);
-    if (layout == "q shared by heads") c.q = c.q.expand({batch, heads, queries, d_k});
-  }
+  const DType dtype = choice[kDType] == 0 ? DType::kF32 : choice[kDType] == 1 ? DType::kBF16 : DType::kF16;
+  const DType of_keys = layout.starts_with("pages") ? DType::kF32 : dtype;
+  const bool features = value(kNormaliser) == "linear";  // not negative; what the terms add is of both signs
+  c.q = layout == "q shared by heads"
+            ? laid_out(random, layout, {batch, 1, queries, d_k}, deviation, dtype, features).expand({batch, heads, queries, d_k})
+            : laid_out(random, layout, {batch, heads, queries, d_k}, deviation, dtype, features);
+  c.k = laid_out(random, layout, {batch, key_heads, keys, d_k}, 1, of_keys, features);
+  c.v = laid_out(random, layout, {batch, key_heads, keys, d_v}, 1, of_keys);
   c.keys = c.k;
   if (layout.starts_with("pages")) {
     c.keys = paged(c.k, c.v,
@@ -410,6 +409,13 @@ Case build(const Choice& choice, size_t index) {
   }
   validate(c.spec, c.shape);
   return c;
+}
+
+// All bits set: NaN in every floating dtype, so that whatever is not written is seen.
+Tensor unwritten(Shape shape, DType dtype) {
+  Tensor tensor = Tensor::empty(std::move(shape), dtype);
+  if (tensor.numel() > 0) std::memset(tensor.mutable_raw(), 0xFF, tensor.bytes());
+  return tensor;
 }
 
 Tensor part(const Tensor& operand, int axis, Range range) {
@@ -443,8 +449,7 @@ Tensor normal(Random& random, Shape shape, float deviation) {
 Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {
   const int64_t width = v.defined() ? v.size(3) : std::get<PagedKeys>(keys).d_v;
   Result result;
-  result.out = Tensor::empty({q.size(0), q.size(1), q.size(2), width});
-  if (result.out.numel() > 0) std::fill_n(result.out.mutable_data<float>(), result.out.numel(), NAN);  // whatever is not written is seen
+  result.out = unwritten({q.size(0), q.size(1), q.size(2), width}, q.dtype());
   AttentionRecord& record = result.record;
   record.spec = spec;
   record.q = q;
@@ -459,14 +464,10 @@ Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, c
 AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const Tensor& d_out,
                              const std::function<bool(const std::string& name)>& wants) {
   const AttentionRecord& record = forward.record;
-  const auto unwritten = [](const Tensor& like) {
-    Tensor tensor = Tensor::empty(like.shape());
-    if (tensor.numel() > 0) std::fill_n(tensor.mutable_data<float>(), tensor.numel(), NAN);  // whatever is not written is seen
-    return tensor;
-  };
-  AttendGradients found{.q = unwritten(record.q), .k = unwritten(std::get<Tensor>(record.keys)), .v = unwritten(v)};
+  const auto like = [](const Tensor& tensor) { return unwritten(tensor.shape(), tensor.dtype()); };
+  AttendGradients found{.q = like(record.q), .k = like(std::get<Tensor>(record.keys)), .v = like(v)};
   for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {
-    found.operands.push_back(operand.dtype() == DType::kF32 && (!wants || wants(name)) ? unwritten(operand) : Tensor());
+    found.operands.push_back(operand.dtype() == DType::kF32 && (!wants || wants(name)) ? like(operand) : Tensor());
   });
   backend.backward({.record = record,
                     .v = v,

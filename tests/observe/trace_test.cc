@@ -55,10 +55,10 @@ struct Case {
   AttentionRecord record;
 };
 
-Case causal_case(int64_t tokens, uint64_t seed) {
-  Case out{random_tensor({1, kHeads, tokens, kWidth}, seed),
-           random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 1),
-           random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 2),
+Case causal_case(int64_t tokens, uint64_t seed, DType dtype = DType::kF32) {
+  Case out{to_dtype(random_tensor({1, kHeads, tokens, kWidth}, seed), dtype),
+           to_dtype(random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 1), dtype),
+           to_dtype(random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 2), dtype),
            {}};
   const RuleTable slopes = table(random_tensor({kHeads}, seed + 4));
   AttentionSpec spec{.terms = {Alibi{random_tensor({kHeads}, seed + 3)}, SoftCap{20},
@@ -97,6 +97,20 @@ TEST(Trace, ARowIsTheMapsRowBeforeAndAfterTheFile) {
   EXPECT_EQ(loaded.plan().text.text, trace.plan().text.text);
   EXPECT_EQ(loaded.plan().text.segments[0].name, "first");
   EXPECT_EQ(loaded.norms("dec", 0).output.data<float>()[69], trace.norms("dec", 0).output.data<float>()[69]);
+}
+
+TEST(Trace, SixteenBitQueriesAndKeysTravelAsTheyAre) {
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    const Case data = causal_case(70, 5, dtype);
+    const std::string path = temporary("narrow.trace");
+    trace_of(data, 70).save(path);
+    const Trace loaded = Trace::load(path);
+    std::filesystem::remove(path);
+    const AttentionRecord& record = loaded.map(1).frames()[0].record;
+    EXPECT_EQ(record.stamp.dtype, dtype);
+    EXPECT_EQ(std::get<Tensor>(record.keys).dtype(), dtype);
+    EXPECT_EQ(loaded.map(1).row(3, 50).weights(), AttentionMap(data.record).head(0, 3).row(50).weights());
+  }
 }
 
 TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {

@@ -47,6 +47,17 @@ TEST(AttendGradients, HaveTheShapesOfWhatTheyAreOf) {
   EXPECT_FALSE(few.operands[1].defined());
 }
 
+TEST(AttendGradients, ComeInTheDtypeOfTheCallAndThoseOfOperandsInF32) {
+  Made made;
+  for (Tensor* tensor : {&made.q, &made.k, &made.v, &made.d_out}) *tensor = to_dtype(*tensor, DType::kF16);
+  const Attended done = attend(made.q, made.k, made.v, made.spec);
+  const AttendGradients all = attend_gradients(done.record, made.v, done.out, made.d_out);
+  for (const Tensor* gradient : {&all.q, &all.k, &all.v}) EXPECT_EQ(gradient->dtype(), DType::kF16);
+  EXPECT_EQ(all.operands[0].dtype(), DType::kF32);
+  EXPECT_EQ(refusal(done.record, made.v, done.out, to_f32(made.d_out)),
+            "kShape attend: d_out: expected f16 [2, 4, 9, 6], found f32 [2, 4, 9, 6]");
+}
+
 // Σ_i dO_i = Σ_j dV_j of one key head: every row's weights sum to one.
 TEST(AttendGradients, OfTheValuesSumToThoseOfTheOutputs) {
   const Made made;

@@ -3,6 +3,7 @@
 #include "backends/cpu/dense.h"
 #include "backends/cpu/score_view.h"
 #include "backends/cpu/targets.h"
+#include "backends/widen.h"
 // After targets.h, which says what Highway compiles.
 #include <hwy/highway.h>
 
@@ -31,20 +32,20 @@ std::optional<std::string> backward_refusal(const AttentionSpec&, const Attentio
 const Backend kAvx2Table{.name = "cpu",
                          .isa = InstructionSet::kAvx2,
                          .refusal = refusal,
-                         .forward = N_AVX2::forward,
+                         .forward = forward_widened<N_AVX2::forward>,
                          .backward_refusal = backward_refusal,
-                         .backward = N_AVX2::backward,
-                         .weights = N_AVX2::weights,
-                         .sweep = N_AVX2::sweep,
+                         .backward = backward_widened<N_AVX2::backward>,
+                         .weights = weights_widened<N_AVX2::weights>,
+                         .sweep = sweep_widened<N_AVX2::sweep>,
                          .dense = dense_ops(InstructionSet::kAvx2)};
 const Backend kAvx512Table{.name = "cpu",
                            .isa = InstructionSet::kAvx512,
                            .refusal = refusal,
-                           .forward = N_AVX3::forward,
+                           .forward = forward_widened<N_AVX3::forward>,
                            .backward_refusal = backward_refusal,
-                           .backward = N_AVX3::backward,
-                           .weights = N_AVX3::weights,
-                           .sweep = N_AVX3::sweep,
+                           .backward = backward_widened<N_AVX3::backward>,
+                           .weights = weights_widened<N_AVX3::weights>,
+                           .sweep = sweep_widened<N_AVX3::sweep>,
                            .dense = dense_ops(InstructionSet::kAvx512)};
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
 #include "backends/ref/pair.h"
+#include "backends/widen.h"
 
 namespace clearhead::reference {
 namespace {
@@ -100,6 +101,7 @@ OperandSums::OperandSums(const AttentionSpec& spec) {
 }
 
 Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact) {
+  if (!is_wide(record)) return gradients(widened(record), widened(v), widened(d_out), exact);
   Gradients out(record.spec);
   out.q.resize(static_cast<size_t>(record.q.numel()));
   out.k.resize(static_cast<size_t>(std::get<Tensor>(record.keys).numel()));

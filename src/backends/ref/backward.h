@@ -44,7 +44,7 @@ struct Gradients {
   explicit Gradients(const AttentionSpec& spec) : operands(spec) {}
 };
 
-/// Weights from the record's row statistics; `exact` takes them from the scores themselves, sharing nothing with the record's rows.
+/// q, k, v and d_out of one dtype. Weights from the record's row statistics; `exact` takes them from the scores themselves, sharing nothing with the record's rows.
 Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact);
 
 void backward(const BackwardCall& call);

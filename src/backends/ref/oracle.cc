@@ -7,6 +7,7 @@
 
 #include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
+#include "backends/widen.h"
 
 namespace clearhead {
 
@@ -57,6 +58,7 @@ OracleRow oracle_row(const AttentionSpec& spec, const Tensor& q, const Keys& key
 }
 
 OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t batch, int64_t head, int64_t kept) {
+  if (!is_wide(record) || !is_wide(v)) return oracle_row(widened(record), widened(v), batch, head, kept);
   const AttentionSpec& spec = record.spec;
   const Tensor& q = record.q;
   const Keys& keys = record.keys;

@@ -13,6 +13,7 @@
 #include "backends/ref/dense.h"
 #include "backends/ref/normalise.h"
 #include "backends/ref/sweep.h"
+#include "backends/widen.h"
 #include "base/parallel.h"
 
 namespace clearhead {
@@ -97,11 +98,11 @@ const Backend& ref_backend() {
     backend.name = "ref";
     backend.isa = InstructionSet::kReference;
     backend.refusal = refusal;
-    backend.forward = forward;
+    backend.forward = forward_widened<forward>;
     backend.backward_refusal = refusal;
-    backend.backward = reference::backward;
-    backend.weights = weights;
-    backend.sweep = reference::sweep;
+    backend.backward = backward_widened<reference::backward>;
+    backend.weights = weights_widened<weights>;
+    backend.sweep = sweep_widened<reference::sweep>;
     backend.dense = ref_dense_ops();
     return backend;
   }();

@@ -1,0 +1,131 @@
+// 16-bit operands in front of kernels that compute in f32: widened once per call, results rounded once at the end.
+//
+//   q, keys, v, out, d_out of bf16 or f16 → f32, exactly → the kernel → out, d_q, d_k, d_v → 16 bits, to nearest even
+//
+// The same step stands before every table: a kernel of a table sees f32, or what it said that it takes as it is (`kTakes`). Cost and memory are
+// O(length·d); a look at some rows and keys widens no others. The record that a caller holds keeps what it was given.
+#pragma once
+
+#include <algorithm>
+
+#include "backends/contract.h"
+#include "tensor/convert.h"
+
+namespace clearhead {
+
+inline bool is_wide(const Tensor& tensor) { return !tensor.defined() || tensor.dtype() == DType::kF32; }
+
+/// Itself where it is f32 (or undefined) already.
+inline Tensor widened(const Tensor& tensor) { return is_wide(tensor) ? tensor : to_f32(tensor); }
+
+/// Pages are the kernels' own matter.
+inline Keys widened(const Keys& keys) {
+  const Tensor* k = std::get_if<Tensor>(&keys);
+  return k && !is_wide(*k) ? Keys(to_f32(*k)) : keys;
+}
+
+inline bool is_wide(const AttentionRecord& record) {
+  const Tensor* k = std::get_if<Tensor>(&record.keys);
+  return is_wide(record.q) && (!k || is_wide(*k));
+}
+
+/// For one call: its stamp is no longer that of its operands.
+inline AttentionRecord widened(const AttentionRecord& record) {
+  AttentionRecord wide = record;
+  wide.q = widened(record.q);
+  wide.keys = widened(record.keys);
+  return wide;
+}
+
+/// Where a kernel writes in f32 what the caller wants in `wanted`'s dtype.
+class WideResult {
+ public:
+  explicit WideResult(Tensor& wanted) : wanted_(wanted), wide_(is_wide(wanted) ? wanted : Tensor::empty(wanted.shape())) {}
+  Tensor& tensor() { return is_wide(wanted_) ? wanted_ : wide_; }
+  void finish() {
+    if (!is_wide(wanted_)) convert(wide_, wanted_);
+  }
+
+ private:
+  Tensor& wanted_;
+  Tensor wide_;
+};
+
+/// Says which 16-bit records the kernels behind a step take as they are.
+using TakesNarrow = bool (*)(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
+inline bool takes_none(const AttentionSpec&, const Tensor&, const Keys&) { return false; }
+
+template <void (*kForward)(const ForwardCall&), TakesNarrow kTakes = takes_none>
+void forward_widened(const ForwardCall& call) {
+  const bool as_it_is = kTakes(call.spec, call.q, call.keys);
+  const Tensor q = as_it_is ? call.q : widened(call.q), v = widened(call.v);
+  const Keys keys = as_it_is ? call.keys : widened(call.keys);
+  WideResult out(call.out);
+  kForward({.spec = call.spec, .q = q, .keys = keys, .v = v, .out = out.tensor(), .rows = call.rows});
+  out.finish();
+}
+
+template <void (*kBackward)(const BackwardCall&)>
+void backward_widened(const BackwardCall& call) {
+  const AttentionRecord record = widened(call.record);
+  const Tensor v = widened(call.v), out = widened(call.out), d_out = widened(call.d_out);
+  WideResult d_q(call.d_q), d_k(call.d_k), d_v(call.d_v);
+  kBackward({.record = record,
+             .v = v,
+             .out = out,
+             .d_out = d_out,
+             .d_q = d_q.tensor(),
+             .d_k = d_k.tensor(),
+             .d_v = d_v.tensor(),
+             .d_operands = call.d_operands});
+  for (WideResult* result : {&d_q, &d_k, &d_v}) result->finish();
+}
+
+/// Room for all of `tensor` [batch, head, length, d] in f32, of which one head's elements are set: those of positions [begin, end).
+inline Tensor partly_widened(const Tensor& tensor, int64_t batch, int64_t head, Range positions) {
+  Tensor wide = Tensor::empty({1, 1, tensor.size(2), tensor.size(3)});
+  Tensor part = wide.slice(2, positions.begin, positions.end);
+  convert(tensor.slice(0, batch, batch + 1).slice(1, head, head + 1).slice(2, positions.begin, positions.end), part);
+  return wide.expand({tensor.size(0), tensor.size(1), tensor.size(2), tensor.size(3)});
+}
+
+template <void (*kWeights)(const WeightsCall&), TakesNarrow kTakes = takes_none>
+void weights_widened(const WeightsCall& call) {
+  const AttentionRecord& given = call.record;
+  if (is_wide(given) || call.row_count <= 0 || call.keys.size() <= 0 || kTakes(given.spec, given.q, given.keys)) return kWeights(call);
+  AttentionRecord record = given;
+  record.q = partly_widened(given.q, call.batch, call.head, {call.rows[0], call.rows[call.row_count - 1] + 1});
+  if (const Tensor* k = std::get_if<Tensor>(&given.keys)) {
+    constexpr int64_t kAround = KeyPage::kLength;  // kernels take keys in groups
+    const Range keys{call.keys.begin / kAround * kAround, std::min(k->size(2), (call.keys.end + kAround - 1) / kAround * kAround)};
+    record.keys = partly_widened(*k, call.batch, call.head / (given.q.size(1) / k->size(1)), keys);
+  }
+  kWeights({.record = record,
+            .batch = call.batch,
+            .head = call.head,
+            .rows = call.rows,
+            .row_count = call.row_count,
+            .keys = call.keys,
+            .quantity = call.quantity,
+            .after = call.after,
+            .out = call.out,
+            .out_stride = call.out_stride});
+}
+
+template <SweepResult (*kSweep)(const SweepCall&), TakesNarrow kTakes = takes_none>
+SweepResult sweep_widened(const SweepCall& call) {
+  if (is_wide(call.record) || kTakes(call.record.spec, call.record.q, call.record.keys)) return kSweep(call);
+  const AttentionRecord record = widened(call.record);
+  return kSweep({.record = record,
+                 .request = call.request,
+                 .rows = call.rows,
+                 .grid = call.grid,
+                 .row_factors = call.row_factors,
+                 .key_factors = call.key_factors,
+                 .batches = call.batches,
+                 .after = call.after,
+                 .cancel = call.cancel,
+                 .progress = call.progress});
+}
+
+}  // namespace clearhead
