@@ -31,6 +31,7 @@ struct Plan {
   AttentionSpec spec{};
   float query_size = 1;
   AttentionSpec twin{};  // kAgainstTwin
+  DType dtype = DType::kF32;
 };
 
 double median(std::vector<double> values) {
@@ -47,6 +48,14 @@ Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, 
   plan.heads = plan.key_heads = heads;
   plan.length = length, plan.d = d, plan.is_causal = is_causal, plan.by_default = by_default;
   if (is_causal) plan.spec.topology = causal();
+  return plan;
+}
+
+// The same in bf16: by the limit of its own instruction where the machine has it.
+Plan in_bf16(Plan plan) {
+  plan.dtype = DType::kBF16;
+  plan.by_default = false;
+  plan.name.replace(plan.name.find("/f32/"), 5, "/bf16/");
   return plan;
 }
 
@@ -147,6 +156,11 @@ std::vector<Plan> all_plans() {
     big_bird_of.spec.topology.lists = big_bird(length);
     plans.push_back(big_bird_of);
   }
+  for (const bool is_causal : {false, true}) {
+    for (const int64_t d : {64, 128, 80})
+      plans.push_back(in_bf16(forward_plan(is_causal ? "causal" : "full", 8, 4096, d, is_causal, false)));
+    for (const int64_t d : {64, 128}) plans.push_back(in_bf16(backward_plan(8, 4096, d, is_causal, false)));
+  }
   add_rule_plans(plans);
   add_pair_plans(plans);
   for (const float query_size : {0.1F, 1.0F, 5.0F}) {
@@ -191,7 +205,9 @@ struct Operands {
       keys = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 1);
       v = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 2);
     }
-    out = Tensor::zeros({plan.batch, plan.heads, queries, plan.d});
+    q = to_dtype(q, plan.dtype);
+    if (Tensor* k = std::get_if<Tensor>(&keys)) *k = to_dtype(*k, plan.dtype), v = to_dtype(v, plan.dtype);
+    out = Tensor::zeros({plan.batch, plan.heads, queries, plan.d}, plan.dtype);
     rows = {Tensor::zeros({plan.batch, plan.heads, queries}), Tensor::zeros({plan.batch, plan.heads, queries})};
   }
   void forward(const Backend& backend, const AttentionSpec& spec) { backend.forward({spec, q, keys, v, out, rows}); }
@@ -201,11 +217,12 @@ struct Operands {
 
 class ItemTimes final : public cpu::ItemObserver {
  public:
-  explicit ItemTimes(InstructionSet isa) : isa_(isa), threads_(static_cast<size_t>(threads())) {}
+  ItemTimes(InstructionSet isa, bool by_pairs) : isa_(isa), by_pairs_(by_pairs), threads_(static_cast<size_t>(threads())) {}
   void before(int64_t, int thread) override {
     Thread& own = threads_[static_cast<size_t>(thread)];
     double flops = 0;
-    const double seconds = cpu::fma_burst(isa_, 2'000'000, &flops);  // about 15 us of AVX-512
+    const double seconds =
+        by_pairs_ ? cpu::pair_burst(2'000'000, &flops) : cpu::fma_burst(isa_, 2'000'000, &flops);  // about 15 us of AVX-512
     own.rates.push_back(flops / seconds);
     own.start = Clock::now();
   }
@@ -252,6 +269,7 @@ class ItemTimes final : public cpu::ItemObserver {
     Clock::time_point start{};
   };
   InstructionSet isa_;
+  bool by_pairs_;
   std::vector<Thread> threads_;
   std::vector<double> best_{};
   int runs_ = 0;
@@ -262,9 +280,9 @@ struct ComputeTimes {
 };
 
 // Alternates observed runs (bursts and items) with plain ones (wall).
-ComputeTimes time_compute(InstructionSet isa, double budget, const std::function<void()>& call) {
+ComputeTimes time_compute(InstructionSet isa, double budget, const std::function<void()>& call, bool by_pairs = false) {
   call();
-  ItemTimes times(isa);
+  ItemTimes times(isa, by_pairs);
   ComputeTimes out{.clean = 0, .wall = 1e9, .peak = 0};
   const auto start = Clock::now();
   for (int run = 0; run < 3 || (seconds_since(start) < budget && run < 1000); ++run) {
@@ -279,6 +297,11 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
   out.clean = times.clean_seconds();
   out.peak = times.peak();
   return out;
+}
+
+bool is_by_pairs(const Backend& backend, DType dtype) {
+  double flops = 0;
+  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::pair_burst(1, &flops) > 0;
 }
 
 double forward_flops(const Plan& plan) {
@@ -306,22 +329,24 @@ ComputeTimes time_sweep(const Plan& plan, const AttentionRecord& record, const B
 
 ComputeTimes time_backward(const Operands& operands, const AttentionRecord& record, const Backend& backend,
                            const AttentionOptions& options) {
-  const Tensor d_out = random_tensor(operands.out.shape(), 11);
-  Tensor d_q = Tensor::empty(operands.q.shape()), d_k = Tensor::empty(operands.v.shape()), d_v = Tensor::empty(operands.v.shape());
+  const DType dtype = operands.q.dtype();
+  const Tensor d_out = to_dtype(random_tensor(operands.out.shape(), 11), dtype);
+  Tensor d_q = Tensor::empty(operands.q.shape(), dtype), d_k = Tensor::empty(operands.v.shape(), dtype),
+         d_v = Tensor::empty(operands.v.shape(), dtype);
   std::vector<Tensor> d_operands;
-  return time_compute(backend.isa, options.seconds_per_case, [&] {
-    backend.backward({record, operands.v, operands.out, d_out, d_q, d_k, d_v, d_operands});
-  });
+  const auto call = [&] { backend.backward({record, operands.v, operands.out, d_out, d_q, d_k, d_v, d_operands}); };
+  return time_compute(backend.isa, options.seconds_per_case, call, is_by_pairs(backend, dtype));
 }
 
 AttentionCase run_compute(const Plan& plan, const Backend& backend, const AttentionOptions& options) {
   Operands operands(plan, plan.length, 7);
   AttentionCase out;
   out.name = plan.name;
-  out.limit = "fma";
+  const bool by_pairs = is_by_pairs(backend, plan.dtype);
+  out.limit = by_pairs ? "bf16" : "fma";
   out.work = forward_flops(plan);
   const auto forward = [&] { operands.forward(backend, plan.spec); };
-  ComputeTimes times = time_compute(backend.isa, options.seconds_per_case, forward);
+  ComputeTimes times = time_compute(backend.isa, options.seconds_per_case, forward, by_pairs);
   if (plan.kind == Kind::kSweep || plan.kind == Kind::kBackward) {
     const double forward_clean = times.clean;
     AttentionRecord record{.spec = plan.spec, .q = operands.q, .keys = operands.keys, .rows = operands.rows};
@@ -419,7 +444,7 @@ std::string to_json(const AttentionBench& bench) {
 std::string to_text(const AttentionBench& bench) {
   std::string text = format("{}, {} threads; fractions of the limit measured beside each case: clean / wall\n", bench.isa, bench.threads);
   for (const AttentionCase& c : bench.cases) {
-    const bool is_compute = c.limit == "fma";
+    const bool is_compute = c.limit != "read";
     text += format("{:<38} {:>9.3f} ms  {:>5.1f} / {:>5.1f} % of {:.0f} {}", c.name, c.seconds * 1e3, c.fraction_of_limit * 100,
                    c.wall_fraction_of_limit * 100, c.limit_value / 1e9, is_compute ? "GFLOP/s" : "GB/s");
     if (c.modes.size() > 1) {

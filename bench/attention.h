@@ -36,7 +36,7 @@ struct AttentionCase {
   double seconds = 0;  ///< clean time of one call
   double wall_seconds = 0;
   double work = 0;               ///< flops or bytes of one call
-  std::string limit{};           ///< "fma" or "read"
+  std::string limit{};           ///< "fma", "bf16" (its dot product) or "read"
   double limit_value = 0;        ///< flops/s or bytes/s measured beside this case
   double fraction_of_limit = 0;  ///< clean
   double wall_fraction_of_limit = 0;

@@ -18,6 +18,10 @@ inline constexpr double kDecodeWeight = 1e-6;   // weights of one row in prefill
 inline constexpr double kSweep = 1e-5;          // a statistic of n weights, relative to the sum of the sizes of its parts
 inline constexpr double kUnderflow = 0x1p-120;  // weights below may be zero: 2^(s − m) has left f32's normal range
 
+/// Where the kernel keeps P in bf16, beside the bounds of f32: |err| ≤ this·(Σ_j P_ij|V_jc| + |out_ic|). Each P_ij and thereby their sum is off by up to 2⁻⁸ of
+/// itself: Σ_j P_ij·e_j·(V_jc − out_ic) to first order, e_j of either sign.
+inline constexpr double kForwardBF16 = 0x1p-8;
+
 /// Half the spacing of numbers of a dtype, relative: what rounding to it once may cost. Nothing where results are f32 as they are.
 inline double rounding(DType dtype) { return dtype == DType::kBF16 ? 0x1p-8 : dtype == DType::kF16 ? 0x1p-11 : 0; }
 /// The same of one value: below f16's smallest normal number the spacing stays.
@@ -31,8 +35,6 @@ inline double weight(double largest) { return kWeightF32 + of_scores(largest); }
 inline double gradient(double largest) { return kGradientF32 + of_scores(largest); }
 /// Where out and the gradients are rounded: each of them once, and D_i = dO_i·out_i is made of a rounded out.
 inline double gradient(double largest, DType dtype) { return gradient(largest) + 2 * rounding(dtype); }
-/// Beside it, of f16: small numbers of out, of which D_i sums d_v, and of the gradients are rounded to multiples of 2⁻²⁴.
-inline double smallest_gradient(DType dtype) { return dtype == DType::kF16 ? 0x1p-23 : 0; }
 inline double sweep(double largest) { return kSweep + of_scores(largest); }
 /// Of what multiplies a weight once normalised, relative: the exponent of a Gaussian is known to a few ε of itself.
 inline double after(double factor) { return factor == 0 ? 0 : kWeightF32 + 4 * kEpsilon * std::abs(std::log(std::abs(factor))); }

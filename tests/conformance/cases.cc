@@ -6,6 +6,8 @@
 #include <cstring>
 #include <limits>
 
+#include "backends/cpu/score_view.h"
+
 namespace clearhead::conformance {
 namespace {
 
@@ -431,6 +433,11 @@ const std::vector<Case>& cases() {
     return built;
   }();
   return all;
+}
+
+bool keeps_weights_in_bf16(const Backend& backend, const Case& c) {
+  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs(c.spec, c.q, c.keys) &&
+         std::holds_alternative<Softmax>(c.spec.normaliser);
 }
 
 Tensor normal(Random& random, Shape shape, float deviation) {

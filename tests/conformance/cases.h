@@ -28,6 +28,9 @@ struct Case {
 /// The covering, always the same.
 const std::vector<Case>& cases();
 
+/// Whether the table's forward of the case may round weights to bf16 before they meet values.
+bool keeps_weights_in_bf16(const Backend& backend, const Case& c);
+
 using Random = std::mt19937;
 /// f32, normal with this deviation, contiguous.
 Tensor normal(Random& random, Shape shape, float deviation = 1);

@@ -41,11 +41,11 @@ const Backend kAvx2Table{.name = "cpu",
 const Backend kAvx512Table{.name = "cpu",
                            .isa = InstructionSet::kAvx512,
                            .refusal = refusal,
-                           .forward = forward_widened<N_AVX3::forward>,
+                           .forward = forward_widened<N_AVX3::forward, takes_pairs>,
                            .backward_refusal = backward_refusal,
                            .backward = backward_widened<N_AVX3::backward>,
-                           .weights = weights_widened<N_AVX3::weights>,
-                           .sweep = sweep_widened<N_AVX3::sweep>,
+                           .weights = weights_widened<N_AVX3::weights, takes_pairs>,
+                           .sweep = sweep_widened<N_AVX3::sweep, takes_pairs>,
                            .dense = dense_ops(InstructionSet::kAvx512)};
 
 }  // namespace

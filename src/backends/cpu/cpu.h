@@ -8,6 +8,7 @@
 //   pair-inl.h      what a channel of q and k adds to a score   │
 //   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
+//   forward_pairs-inl.h  the same in bf16, two keys or channels to a lane
 //   forward_split-inl.h  the same, split over keys too           │
 //   forward_strip-inl.h  sparsemax, entmax: all keys of a block │
 //   forward_each-inl.h  sigmoid, hard: scores as they come     │

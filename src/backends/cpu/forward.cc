@@ -12,9 +12,11 @@
 #include "backends/cpu/forward_decode-inl.h"
 #include "backends/cpu/forward_each-inl.h"
 #include "backends/cpu/forward_list-inl.h"
+#include "backends/cpu/forward_pairs-inl.h"
 #include "backends/cpu/forward_split-inl.h"
 #include "backends/cpu/forward_strip-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
+#include "backends/widen.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -23,6 +25,10 @@ void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
   const WeightKind kind = plan.problem.kind();
+  if (plan.problem.is_in_pairs()) {
+    if (goes_by_pairs(plan)) return forward_pairs(plan);
+    plan.set_values(widened(call.v));
+  }
   if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard || kind == WeightKind::kLinear) {
     forward_each(plan);
   } else if (kind != WeightKind::kSoftmax) {

@@ -188,11 +188,12 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
   }
 }
 
-// Scores of keys [begin, end), begin a multiple of 16, for every row.
-inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin, int64_t end) {
+// Scores of row-major keys [begin, end).
+template <class Step>
+HWY_NOINLINE void score_rows_of(Step step, const DecodeBlock& block, int64_t begin, int64_t end) {
+  const F32 d;
   const ScoreView& view = block.view();
   const int64_t d_k = view.d_k, stride = block.sub_block;
-  if (view.pages) return with_element(view.page_dtype, [&](auto element) { score_panels<decltype(element)>(block, begin, end); });
   for (int64_t key = begin; key < end; key += kLanes) {
     const float* keys[kLanes];
     for (int64_t i = 0; i < kLanes; ++i) keys[i] = view.keys + std::min(key + i, view.key_length - 1) * view.key_stride;
@@ -200,12 +201,24 @@ inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin
     for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
       float* to = block.s + row * stride + (key - begin);
       if (row == 0) {
-        score_rows<n, true>(DotStep(), keys, ahead, block.q + row * d_k, d_k, to, stride);
+        score_rows<n, true>(step, keys, ahead, block.q + row * d_k, d_k, to, stride);
       } else {
-        score_rows<n, false>(DotStep(), keys, ahead, block.q + row * d_k, d_k, to, stride);
+        score_rows<n, false>(step, keys, ahead, block.q + row * d_k, d_k, to, stride);
       }
     });
+    if (!view.pairs) continue;
+    for (float* to = block.s + (key - begin); to < block.s + block.row_count() * stride; to += stride) {
+      hn::Store(hn::Load(d, to) * hn::Set(d, view.pair_factor), d, to);
+    }
   }
+}
+
+// Scores of keys [begin, end), begin a multiple of 16, for every row.
+inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin, int64_t end) {
+  const ScoreView& view = block.view();
+  if (view.pages) return with_element(view.page_dtype, [&](auto element) { score_panels<decltype(element)>(block, begin, end); });
+  if (kHasPairs && view.pairs) return score_rows_of(PairStep(), block, begin, end);
+  score_rows_of(DotStep(), block, begin, end);
 }
 
 // The same where the pair is no product: row by row, because heads have weights of their own.
@@ -557,7 +570,7 @@ inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t ke
     for (int64_t r = 0; r < n; ++r) {
       const DecodeRow& row = block.rows[static_cast<size_t>(first + r)];
       const float* from = row.view->queries + row.query * row.view->query_stride;
-      for (int64_t c = 0; c < view.d_k; ++c) block.q[first * view.d_k + c * n + r] = from[c * view.query_channel] * view.query_factor;
+      for (int64_t c = 0; c < view.d_k; ++c) block.q[first * view.d_k + c * n + r] = view.query_at(from + c * view.query_channel);
     }
   };
   if (view.pair.is_dot()) return for_row_sets(block.row_count(), pack);

@@ -53,7 +53,7 @@ struct ListedRow {
     entry = of.lists.begin_of(query);
     end = of.lists.end_of(query);
     const float* from = of.queries + row * of.query_stride;
-    for (int64_t c = 0; c < of.d_k; ++c) to[c] = from[c * of.query_channel] * of.query_factor;
+    for (int64_t c = 0; c < of.d_k; ++c) to[c] = of.query_at(from + c * of.query_channel);
   }
 
   bool sees(int64_t key) const {
@@ -144,6 +144,11 @@ HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& 
   for (int64_t at = 0; at < listed.count; at += kLanes) {
     const float* rows[kLanes];
     point_at_keys(view, listed.key + at, copies, rows);
+    if (kHasPairs && view.pairs) {
+      score_rows<1, false>(PairStep(), rows, KeyLines(), row.q, view.d_k, listed.score + at, 0);
+      hn::Store(hn::Load(d, listed.score + at) * hn::Set(d, view.pair_factor), d, listed.score + at);
+      continue;
+    }
     with_step(view.pair, [&](auto step) CLEARHEAD_INLINE_LAMBDA {
       score_rows<1, false>(step, rows, KeyLines(), row.q, view.d_k, listed.score + at, 0);
     });

@@ -87,6 +87,7 @@ struct TileBlock {
 // The state of a block's rows, one lane each. Also the epilogue of for_each_group.
 struct SoftmaxBlock : TileBlock {
   alignas(64) float m[kBlock], hard[kBlock], running[kBlock], l[kBlock];
+  float* used = nullptr;  // Σ of the weights as the values meet them, where P is kept in pairs of bf16 (forward_pairs-inl.h)
 
   void reset() {
     std::fill(m, m + kBlock, kNone);
@@ -108,11 +109,23 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(to, d, m + v * kLanes);
     hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
     scale(l + v * kLanes);
+    if (used) scale(used + v * kLanes);
     for (int64_t c = 0; c < d_v; ++c) scale(o + c * kBlock + v * kLanes);
     for (int i = 0; i < run_count; ++i) {
       if (v < runs[i].first_vector || v >= runs[i].first_vector + runs[i].vectors) continue;
-      for (int64_t j = runs[i].begin; j < runs[i].end; ++j) scale(p + j * kBlock + v * kLanes);
+      if (used) {
+        for (int64_t j = runs[i].begin; j < runs[i].end; j += 2) scale_pairs(p + j / 2 * kBlock + v * kLanes, f, g);
+      } else {
+        for (int64_t j = runs[i].begin; j < runs[i].end; ++j) scale(p + j * kBlock + v * kLanes);
+      }
     }
+  }
+  // By powers of two: exact.
+  static void scale_pairs(float* at, Floats f, Floats g) {
+    const F32 d;
+    const Ints pairs = hn::BitCast(I32(), hn::Load(d, at));
+    const Floats even = hn::BitCast(d, hn::ShiftLeft<16>(pairs)), odd = hn::BitCast(d, hn::And(pairs, hn::Set(I32(), -65536)));
+    hn::Store(to_pairs(even * f * g, odd * f * g), d, at);
   }
 
   // A score in `raw` passed the hard threshold. Only lanes that crossed move: rows do not depend on their neighbours.
@@ -138,8 +151,9 @@ struct SoftmaxBlock : TileBlock {
     }
   }
 
+  // Keeps up with the maximum.
   template <int V>
-  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+  HWY_INLINE void follow_scores(Scores<V>& s, int first_vector) {
     const F32 d;
     const int first = first_vector * kLanes;
     Lanes above = hn::FirstN(d, 0);
@@ -155,6 +169,22 @@ struct SoftmaxBlock : TileBlock {
       unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(d, raw + i * kLanes); });
     }
     if (HWY_UNLIKELY(careful)) spill(s);
+  }
+  // One fixed tree over the group's keys, into ℓ.
+  template <int V>
+  HWY_INLINE void add_to_sum(Scores<V>& s, int v, float* sum) {
+    const F32 d;
+    unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 2) * V + v]; });
+    unroll<kRows / 4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 4) * V + v]; });
+    if constexpr (kRows == 8) s.c[v] = s.c[v] + s.c[V + v];
+    hn::Store(hn::Load(d, sum) + s.c[v], d, sum);
+  }
+
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    const F32 d;
+    const int first = first_vector * kLanes;
+    follow_scores(s, first_vector);
     const int32_t in_tile = static_cast<int32_t>(key - tile);
     float* to = p + in_tile * kBlock + first;
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
@@ -163,10 +193,7 @@ struct SoftmaxBlock : TileBlock {
         s.c[r * V + v] = exp2_shifted(s.c[r * V + v], shift);
         hn::Store(s.c[r * V + v], d, to + r * kBlock + v * kLanes);
       });
-      unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 2) * V + v]; });
-      unroll<kRows / 4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 4) * V + v]; });
-      if constexpr (kRows == 8) s.c[v] = s.c[v] + s.c[V + v];
-      hn::Store(hn::Load(d, l + first + v * kLanes) + s.c[v], d, l + first + v * kLanes);
+      add_to_sum<V>(s, v, l + first + v * kLanes);
     });
     if (HWY_UNLIKELY(after != nullptr)) apply_after(*after, *queries, key, first_vector, V, to);
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to);
@@ -176,8 +203,8 @@ struct SoftmaxBlock : TileBlock {
 
 // --- values --------------------------------------------------------------------------------------------------------------------------------
 
-// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending.
-template <int C, int V>
+// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending; or with PairStep pairs of keys.
+template <int C, int V, class Step>
 HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRICT values, int64_t stride, int64_t keys,
                            float* HWY_RESTRICT o) {
   const F32 d;
@@ -191,7 +218,7 @@ HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRIC
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { weight[v] = hn::Load(d, p + v * kLanes); });
     unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
       const Floats value = hn::Set(d, values[c]);
-      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[c * V + v] = hn::MulAdd(value, weight[v], sum[c * V + v]); });
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[c * V + v] = Step()(value, weight[v], sum[c * V + v]); });
     });
     p += kBlock;
     values += stride;
@@ -202,15 +229,15 @@ HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRIC
 }
 
 // All channels of one run; the last ones in fours, twos and ones.
-template <int V>
+template <int V, class Step = DotStep>
 HWY_NOINLINE void add_run_values(const float* p, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o) {
   int64_t c = 0;
-  for (; c + kColumns <= d_v; c += kColumns) add_values<kColumns, V>(p, values + c, stride, keys, o + c * kBlock);
+  for (; c + kColumns <= d_v; c += kColumns) add_values<kColumns, V, Step>(p, values + c, stride, keys, o + c * kBlock);
   if constexpr (kColumns == 8) {
-    for (; c + 4 <= d_v; c += 4) add_values<4, V>(p, values + c, stride, keys, o + c * kBlock);
+    for (; c + 4 <= d_v; c += 4) add_values<4, V, Step>(p, values + c, stride, keys, o + c * kBlock);
   }
-  for (; c + 2 <= d_v; c += 2) add_values<2, V>(p, values + c, stride, keys, o + c * kBlock);
-  for (; c < d_v; ++c) add_values<1, V>(p, values + c, stride, keys, o + c * kBlock);
+  for (; c + 2 <= d_v; c += 2) add_values<2, V, Step>(p, values + c, stride, keys, o + c * kBlock);
+  for (; c < d_v; ++c) add_values<1, V, Step>(p, values + c, stride, keys, o + c * kBlock);
 }
 
 // The same chain, but a value that is not finite meets only lanes that see its key.
@@ -288,13 +315,18 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
       const Floats top = hn::Set(d, static_cast<float>(std::ceil(sink)));
       const Lanes moves = hn::AndNot(empty, hn::Gt(top, hn::Load(d, softmax.m + at) + hn::Set(d, kHard)));
       if (!hn::AllFalse(d, moves)) softmax.rescale(v, moves, top);
-      for (int i = at; i < at + kLanes; ++i) softmax.l[i] += sink_share(sink, softmax.m[i]);
+      for (int i = at; i < at + kLanes; ++i) {
+        const float share = sink_share(sink, softmax.m[i]);
+        softmax.l[i] += share;
+        if (softmax.used) softmax.used[i] += share;
+      }
     }
+    const Floats divisor = hn::Load(d, (softmax.used ? softmax.used : softmax.l) + at);
     const Floats l = hn::IfThenElse(empty, zero, hn::Load(d, softmax.l + at));
     const Floats minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
     hn::Store(l, d, softmax.l + at);
     hn::Store(hn::IfThenElse(empty, minus_infinity, hn::Load(d, softmax.m + at)), d, softmax.m + at);
-    hn::Store(hn::IfThenElse(empty, zero, hn::Set(d, view.after.factor) / l), d, softmax.hard + at);
+    hn::Store(hn::IfThenElse(empty, zero, hn::Set(d, view.after.factor) / divisor), d, softmax.hard + at);
   }
 }
 
@@ -304,7 +336,8 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
 struct ForwardPlan {
   const ForwardCall& call;
   ScoreProblem problem;
-  Tensor values;  // row-major with adjacent channels; undefined for pages
+  Tensor values;       // f32, row-major with adjacent channels; undefined for pages
+  Tensor value_pairs;  // or bf16 by pairs of keys: i32 [batch, key_head, ⌈key / 2⌉, d_v]
   int64_t rows = 0, d_v = 0;
   float *out = nullptr, *m = nullptr, *l = nullptr;
 
@@ -313,17 +346,23 @@ struct ForwardPlan {
         problem(forward.spec, forward.q, forward.keys, 0, forward.q.size(2)),
         rows(forward.q.size(2)),
         d_v(forward.out.size(3)) {
-    if (forward.v.defined()) values = d_v <= 1 || forward.v.stride(3) == 1 ? forward.v : forward.v.contiguous();
+    if (forward.v.defined() && !problem.is_in_pairs()) set_values(forward.v);
     out = forward.out.mutable_data<float>();
     m = forward.rows.m.mutable_data<float>();
     l = forward.rows.l.mutable_data<float>();
   }
+  void set_values(const Tensor& v) { values = d_v <= 1 || v.stride(3) == 1 ? v : v.contiguous(); }
   ValueView value_view(int64_t batch, const ScoreView& view) const {
     ValueView out_view;
     out_view.d_v = out_view.stride = d_v;
     out_view.pages = view.value_pages;
     out_view.page_dtype = view.page_dtype;
     out_view.key_head = view.key_head;
+    if (value_pairs.defined()) {
+      const int64_t head = batch * value_pairs.size(1) + view.key_head;
+      out_view.values = reinterpret_cast<const float*>(value_pairs.raw()) + head * value_pairs.stride(1);
+      return out_view;
+    }
     if (!values.defined()) return out_view;  // pages, or none of them yet
     out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);
     out_view.stride = values.stride(2);
@@ -379,8 +418,9 @@ struct BlockJob {
   }
 };
 
-inline void forward_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {
-  BlockJob<> job(plan, batch, head, begin, count);
+template <class Block>
+void forward_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {
+  BlockJob<Block> job(plan, batch, head, begin, count);
   const Range all{0, job.view.key_length};
   job.attend(all, false);
   if (job.finish(plan)) return;
@@ -409,14 +449,15 @@ inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   return blocks;
 }
 
-inline void forward_tiles(const ForwardPlan& plan) {
+template <class Block = SoftmaxBlock>
+void forward_tiles(const ForwardPlan& plan) {
   const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
   const int64_t per_head = static_cast<int64_t>(blocks.size());
   // Head by head, so that a head's keys stay in cache; within it the longest blocks first, so that the last head ends in short ones.
   for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int) {
     const int64_t head = item / per_head;
     const BlockRange& block = blocks[static_cast<size_t>(item % per_head)];
-    forward_block(plan, head / plan.problem.heads(), head % plan.problem.heads(), block.begin, block.count);
+    forward_block<Block>(plan, head / plan.problem.heads(), head % plan.problem.heads(), block.begin, block.count);
   });
 }
 

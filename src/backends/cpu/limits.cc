@@ -11,7 +11,7 @@
 #include <hwy/highway.h>
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
-#include "backends/cpu/simd-inl.h"
+#include "backends/cpu/pair-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -30,6 +30,20 @@ float fma_chains(int64_t steps) {
   unroll<kChains - 1>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });
   return hn::GetLane(sum[0]);
 }
+
+#if HWY_TARGET == HWY_AVX3
+float pair_chains(int64_t steps) {
+  const F32 d;
+  Floats sum[kChains];
+  const Floats ones = hn::BitCast(d, hn::Set(I32(), 0x3F803F80)), small = hn::BitCast(d, hn::Set(I32(), 0x38003800));  // 1 and 2⁻¹⁵
+  unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Set(d, 1.0F + static_cast<float>(i)); });
+  for (int64_t step = 0; step < steps; ++step) {
+    unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = dot_pairs(ones, small, sum[i]); });
+  }
+  unroll<kChains - 1>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });
+  return hn::GetLane(sum[0]);
+}
+#endif
 
 float read_all(const float* data, int64_t bytes) {
   const F32 d;
@@ -58,6 +72,18 @@ double fma_burst(InstructionSet isa, int64_t fmas, double* flops) {
   volatile float keep = wide ? N_AVX3::fma_chains(steps) : N_AVX2::fma_chains(steps);
   static_cast<void>(keep);
   *flops = 2.0 * static_cast<double>(steps * lanes * chains);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double pair_burst(int64_t steps, double* flops) {
+  *flops = 0;
+  if (!has_bf16_pairs()) return 0;
+  constexpr int64_t kLanesOfPairs = 16, kOfPairs = 24;  // lanes and chains
+  const int64_t rounds = steps / (kLanesOfPairs * kOfPairs) + 1;
+  const auto start = std::chrono::steady_clock::now();
+  volatile float keep = N_AVX3::pair_chains(rounds);
+  static_cast<void>(keep);
+  *flops = 4.0 * static_cast<double>(rounds * kLanesOfPairs * kOfPairs);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

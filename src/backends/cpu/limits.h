@@ -10,6 +10,9 @@ namespace clearhead::cpu {
 /// Runs about `fmas` fused multiply-adds of the instruction set on this thread, in registers; returns the seconds they took. *flops gets their number.
 double fma_burst(InstructionSet isa, int64_t fmas, double* flops);
 
+/// The same of bf16 pairs (VDPBF16PS, four flops a lane): about `steps` of them. 0 where the machine has none.
+double pair_burst(int64_t steps, double* flops);
+
 /// Reads `bytes` bytes (a multiple of 4,096) on this thread with a software prefetch 2 KiB ahead. Returns a sum, so that reading cannot be left out.
 float read_bytes(InstructionSet isa, const float* data, int64_t bytes);
 
@@ -19,6 +22,7 @@ float read_all(const float* data, int64_t bytes);
 }  // namespace N_AVX2
 namespace N_AVX3 {
 float fma_chains(int64_t steps);
+float pair_chains(int64_t steps);
 float read_all(const float* data, int64_t bytes);
 }  // namespace N_AVX3
 

@@ -109,6 +109,7 @@ inline void describe_lanes(const ScoreView& view, QueryBlock& block) {
 inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_t width, int vectors, float factor, float* to) {
   const F32 d;
   const Floats scale = hn::Set(d, factor);
+  const bool moves_only = factor == 1.0F;  // what is moved may be no f32
   int64_t channel = 0;
   for (; step == 1 && channel + 4 <= width; channel += 4) {
     for (int v = 0; v < vectors; ++v) {
@@ -116,11 +117,14 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
       unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(from + v * kLanes, r, channel); });
       transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
       float* at = to + channel * kBlock + v * kLanes;
-      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[r] * scale, d, at + r * kBlock); });
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(moves_only ? t[r] : t[r] * scale, d, at + r * kBlock); });
     }
   }
   for (; channel < width; ++channel) {
-    for (int i = 0; i < vectors * kLanes; ++i) to[channel * kBlock + i] = from[i][channel * step] * factor;
+    for (int i = 0; i < vectors * kLanes; ++i) {
+      const float x = from[i][channel * step];
+      to[channel * kBlock + i] = moves_only ? x : x * factor;
+    }
   }
 }
 

@@ -181,6 +181,22 @@ HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t
   add_dot_products<V>(qt, keys, d_k, s);
 }
 
+// The same of pairs of bf16, which are scaled last.
+template <int V, class Address>
+HWY_INLINE void pair_products(const ScoreView& view, const float* HWY_RESTRICT qt, Address keys, Scores<V>& s) {
+  clear(s);
+  add_channels<V>(PairStep(), qt, keys, view.d_k, s);
+  const Floats factor = hn::Set(F32(), view.pair_factor);
+  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = s.c[i] * factor; });
+}
+
+// An epilogue may say that it is only ever given scores of pairs.
+template <class Epilogue>
+constexpr bool takes_pairs_only() {
+  if constexpr (requires { Epilogue::kPairsOnly; }) return Epilogue::kPairsOnly;
+  return false;
+}
+
 // --- terms, one vector of pairs at a time: lanes may be queries or keys ----------------------------------------------------------------------
 
 HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key) {
@@ -311,6 +327,15 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
                                Epilogue& epilogue) {
   const float* qt = block.qt;
   const int64_t d_k = view.d_k;
+  if (takes_pairs_only<Epilogue>() || (kHasPairs && view.pairs)) {
+    for (int64_t key = begin; key < end; key += kRows) {
+      Scores<V> s;
+      pair_products<V>(view, qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride), s);
+      epilogue(s, key, 0);
+    }
+    return;
+  }
+  if constexpr (takes_pairs_only<Epilogue>()) return;
   if (view.pages) {
     for (int64_t key = begin; key < end; key += kRows) {
       Scores<V> s;
@@ -349,7 +374,9 @@ HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, 
                                 int64_t key, int first_vector, const Hiding& hiding, Epilogue& epilogue) {
   Scores<V> s;
   const float* qt = block.qt + first_vector * kLanes;
-  if (HWY_UNLIKELY(!view.pair.is_dot())) {
+  if (takes_pairs_only<Epilogue>() || (kHasPairs && view.pairs)) {
+    pair_products<V>(view, qt, rows_of(view, scratch, sight, key), s);
+  } else if (HWY_UNLIKELY(!view.pair.is_dot())) {
     alignas(64) float scores[kRows * V * kLanes];
     other_scores(view, qt, V, scratch, sight, key, scores);
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), scores + i * kLanes); });

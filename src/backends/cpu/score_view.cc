@@ -5,6 +5,7 @@
 
 #include "spec/keep.h"
 #include "spec/pair.h"
+#include "tensor/convert.h"
 
 namespace clearhead::cpu {
 
@@ -21,10 +22,38 @@ struct KindOf {
 
 }  // namespace
 
+namespace {
+
+// f32 as it is; bf16 as pairs.
+Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? in_pairs(q) : q; }
+
+}  // namespace
+
+bool has_bf16_pairs() {
+  static const bool has = __builtin_cpu_supports("avx512bf16") != 0;
+  return has;
+}
+
+bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
+  const Tensor* k = std::get_if<Tensor>(&keys);
+  return has_bf16_pairs() && q.dtype() == DType::kBF16 && k && k->dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.pair) &&
+         q.size(3) > 0;
+}
+
+Tensor in_pairs(const Tensor& tensor) {
+  bool as_it_is = tensor.size(3) % 2 == 0 && tensor.stride(3) == 1 && reinterpret_cast<uintptr_t>(tensor.raw()) % 4 == 0;
+  for (int axis = 0; axis < 3; ++axis) as_it_is = as_it_is && tensor.stride(axis) % 2 == 0;
+  if (as_it_is) return tensor;
+  Tensor out = Tensor::zeros({tensor.size(0), tensor.size(1), tensor.size(2), (tensor.size(3) + 1) / 2 * 2}, DType::kBF16);
+  Tensor part = out.slice(3, 0, tensor.size(3));
+  convert(tensor, part);
+  return out;
+}
+
 WeightKind kind_of(const Normaliser& normaliser) { return std::visit(KindOf{}, normaliser); }
 
 ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length)
-    : spec_(spec), q_(q), keys_(keys), batch_(q.size(0)), heads_(q.size(1)), key_heads_(std::max<int64_t>(1, key_heads(keys))) {
+    : spec_(spec), q_(queries_of(q)), keys_(keys), batch_(q.size(0)), heads_(q.size(1)), key_heads_(std::max<int64_t>(1, key_heads(keys))) {
   common_.d_k = q.size(3);
   common_.key_length = key_length(keys);
   common_.query_length = query_length;
@@ -32,7 +61,14 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.rows = q.size(2);
   common_.query_stride = q.stride(2);
   common_.query_channel = q.stride(3);
-  if (const auto* tensor = std::get_if<Tensor>(&keys)) {
+  if (q.dtype() == DType::kBF16) {
+    rows_ = in_pairs(std::get<Tensor>(keys));
+    common_.pairs = true;
+    common_.d_k = q_.size(3) / 2;
+    common_.query_stride = q_.stride(2) / 2;
+    common_.query_channel = 1;
+    common_.key_stride = rows_.stride(2) / 2;
+  } else if (const auto* tensor = std::get_if<Tensor>(&keys)) {
     rows_ = tensor->size(3) <= 1 || tensor->stride(3) == 1 ? *tensor : tensor->contiguous();
     common_.key_stride = rows_.stride(2);
   }
@@ -66,7 +102,8 @@ void ScoreProblem::add_pages() {
 
 void ScoreProblem::add_pair() {
   const Additive* additive = std::get_if<Additive>(&spec_.pair);
-  common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.pair, common_.d_k) * 1.4426950408889634);
+  common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.pair, key_width(keys_)) * 1.4426950408889634);
+  if (common_.pairs) std::swap(common_.query_factor, common_.pair_factor);
   if (!additive) return;
   common_.pair.kind = additive->activation == Additive::Activation::kTanh ? PairView::Kind::kTanh : PairView::Kind::kLeakyRelu;
   common_.pair.slope = additive->slope;
@@ -197,13 +234,17 @@ AfterView ScoreProblem::after_view(int64_t batch, int64_t head) const {
 
 ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   ScoreView out = common_;
-  out.queries = q_.data<float>() + batch * q_.stride(0) + head * q_.stride(1);
+  const auto from = [&](const Tensor& tensor, int64_t of_head) {  // of pairs: half as many units of 32 bits
+    const int64_t place = batch * tensor.stride(0) + of_head * tensor.stride(1);
+    return common_.pairs ? reinterpret_cast<const float*>(tensor.raw()) + place / 2 : tensor.data<float>() + place;
+  };
+  out.queries = from(q_, head);
   out.key_head = head / group();
   if (std::holds_alternative<PagedKeys>(keys_)) {
     out.pages = key_pages_.data() + batch * page_count_;
     out.value_pages = value_pages_.data() + batch * page_count_;
   } else {
-    out.keys = rows_.data<float>() + batch * rows_.stride(0) + out.key_head * rows_.stride(1);
+    out.keys = from(rows_, out.key_head);
   }
   out.batch = batch;
   out.head = head;

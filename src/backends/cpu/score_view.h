@@ -97,6 +97,10 @@ struct ScoreView {
   int64_t query_stride = 0, query_channel = 0;
   float query_factor = 0;  // scale·log₂e; 1 where the pair is no product
   PairView pair{};
+  // bf16 as it is: queries and keys are 32-bit pairs of channels, d_k and the strides count those, and scores are multiplied by pair_factor after the
+  // chain, query_factor being 1.
+  bool pairs = false;
+  float pair_factor = 1;
   // Keys: row-major (channels adjacent) when pages is null.
   const float* keys = nullptr;
   int64_t key_stride = 0;
@@ -127,6 +131,8 @@ struct ScoreView {
   int64_t position_of(int64_t query) const { return query + position_offset; }
   /// Keys that the band lets a query see.
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
+  /// What a kernel has of a channel (or a pair of them) of a query.
+  float query_at(const float* at) const { return pairs ? *at : *at * query_factor; }
   /// What the visibility rule shows of positions × keys, neither empty.
   Shown shown(Range positions, Range of_keys) const {
     return visible ? visible_bounds->shown(batch, head, positions, of_keys) : Shown::kAll;
@@ -141,7 +147,8 @@ struct ScoreView {
 /// All heads of one call or record.
 class ScoreProblem {
  public:
-  /// q: f32 [batch, head, row, d_k], row 0 being query `first_query` of `query_length`. Copies row-major keys only if their channels are not adjacent.
+  /// q: [batch, head, row, d_k], row 0 being query `first_query` of `query_length`. Copies row-major keys only if their channels are not adjacent.
+  /// q and keys are f32, or both bf16 where takes_pairs() says so; those are copied if their channels are not adjacent pairs.
   ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length);
   ScoreProblem(const ScoreProblem&) = delete;
   ScoreProblem& operator=(const ScoreProblem&) = delete;
@@ -149,6 +156,7 @@ class ScoreProblem {
   int64_t batch() const { return batch_; }
   int64_t heads() const { return heads_; }
   WeightKind kind() const { return common_.kind; }
+  bool is_in_pairs() const { return common_.pairs; }
   int64_t group() const { return heads_ / key_heads_; }  // query heads of one key head
   ScoreView view(int64_t batch, int64_t head) const;
 
@@ -164,7 +172,7 @@ class ScoreProblem {
   void add_lists();
 
   const AttentionSpec& spec_;
-  const Tensor& q_;
+  const Tensor q_;
   const Keys& keys_;
   Tensor rows_;  // row-major keys with adjacent channels; undefined for pages
   int64_t batch_ = 0, heads_ = 0, key_heads_ = 1;
@@ -182,5 +190,14 @@ class ScoreProblem {
   Tensor list_offsets_, list_keys_;            // contiguous
   std::vector<Tensor> edge_biases_;            // [term with entries], contiguous
 };
+
+/// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs of them, for a dot product.
+bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
+/// This machine has VDPBF16PS and VCVTNE2PS2BF16.
+bool has_bf16_pairs();
+
+/// bf16 [batch, head, length, d] so that its rows are 32-bit pairs of channels: itself where channels are adjacent, d, strides and address even; else a copy,
+/// zeros where d is odd.
+Tensor in_pairs(const Tensor& tensor);
 
 }  // namespace clearhead::cpu

@@ -1,0 +1,162 @@
+// Softmax over tiles where q, k and v are bf16: both products multiply pairs, of channels in the scores, of keys in the values. Included once per target.
+//
+//   scores of pairs (pair-inl.h) → m, e = 2^(s − m) and ℓ += e as in forward_tile-inl.h → P = bf16(e) by pairs of keys, ℓ' += P → O[c] += Σ P_j·v_jc by pairs
+//
+// Out is O/ℓ': what P's rounding does to the sum it does to what is divided by it, too. The record keeps ℓ, so that looks show the weights of the given q and k
+// exactly. m is an integer: moving it scales a rounded P without rounding it again. V is interleaved by pairs of keys once per call.
+#if defined(CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_
+#else
+#define CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cpu/forward_decode-inl.h"
+#include "backends/cpu/forward_list-inl.h"
+#include "backends/cpu/forward_split-inl.h"
+#include "base/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// p: [kKeyTile / 2][kBlock] pairs. Also the epilogue of for_each_group.
+struct PairBlock : SoftmaxBlock {
+  static constexpr bool kPairsOnly = true;
+  alignas(64) float rounded[kBlock];  // ℓ'
+
+  void reset() {
+    used = rounded;
+    std::fill(rounded, rounded + kBlock, 0.0F);
+    SoftmaxBlock::reset();
+  }
+
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    const F32 d;
+    const int first = first_vector * kLanes;
+    follow_scores(s, first_vector);
+    const int32_t in_tile = static_cast<int32_t>(key - tile);
+    float* to = p + in_tile / 2 * kBlock + first;
+    const Floats ones = hn::BitCast(d, hn::Set(I32(), 0x3F803F80));
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Floats shift = hn::Load(d, m + first + v * kLanes);
+      Floats sum = hn::Load(d, rounded + first + v * kLanes);
+      unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        Floats &even = s.c[2 * r * V + v], &odd = s.c[(2 * r + 1) * V + v];
+        even = exp2_shifted(even, shift);
+        odd = exp2_shifted(odd, shift);
+        const Floats pair = to_pairs(even, odd);
+        hn::Store(pair, d, to + r * kBlock + v * kLanes);
+        sum = dot_pairs(pair, ones, sum);
+      });
+      hn::Store(sum, d, rounded + first + v * kLanes);
+      add_to_sum<V>(s, v, l + first + v * kLanes);
+    });
+    if (HWY_UNLIKELY(careful)) mark_hidden_pairs<V>(to);
+    add_run(in_tile, first_vector, V);
+  }
+
+  // TileBlock::mark_hidden for halves.
+  template <int V>
+  HWY_NOINLINE void mark_hidden_pairs(float* to) {
+    const F32 d;
+    const I32 di;
+    const Floats visible = hn::Set(d, kVisible);
+    for (int r = 0; r < kRows; ++r) {
+      const Ints half = hn::Set(di, r % 2 == 0 ? 0xFFFF : -65536), mark = hn::Set(di, r % 2 == 0 ? 0x8000 : INT32_MIN);
+      for (int v = 0; v < V; ++v) {
+        const auto hidden = hn::RebindMask(di, hn::Lt(hn::Load(d, raw + (r * V + v) * kLanes), visible));
+        float* at = to + r / 2 * kBlock + v * kLanes;
+        const Ints pair = hn::BitCast(di, hn::Load(d, at)), marked = hn::Or(hn::AndNot(half, pair), mark);
+        hn::Store(hn::BitCast(d, hn::IfThenElse(hidden, marked, pair)), d, at);
+      }
+    }
+  }
+};
+
+// The same chain as add_run_values, but a value that is not finite meets only lanes that see its key.
+inline HWY_NOINLINE void add_run_pairs_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t pairs,
+                                                 int64_t d_v, float* o) {
+  const F32 d;
+  const I32 di;
+  const Ints low = hn::Set(di, 0xFFFF), high = hn::Set(di, -65536), none = hn::Zero(di);
+  for (int64_t j = 0; j < pairs; ++j) {
+    for (int v = 0; v < run.vectors; ++v) {
+      const Floats weight = hn::Load(d, p + j * kBlock + v * kLanes);
+      const Ints bits = hn::BitCast(di, weight);
+      const auto even_hidden = hn::Eq(hn::And(bits, low), hn::Set(di, 0x8000));
+      const auto odd_hidden = hn::Eq(hn::And(bits, high), hn::Set(di, INT32_MIN));
+      const Ints seen = hn::Or(hn::IfThenElse(even_hidden, none, low), hn::IfThenElse(odd_hidden, none, high));
+      for (int64_t c = 0; c < d_v; ++c) {
+        float* at = o + c * kBlock + v * kLanes;
+        const Ints value = hn::BitCast(di, hn::Set(d, values[j * stride + c]));
+        hn::Store(dot_pairs(hn::BitCast(d, hn::And(value, seen)), weight, hn::Load(d, at)), d, at);
+      }
+    }
+  }
+}
+
+inline void add_tile_values(PairBlock& block, const ValueView& values, int64_t key_length) {
+  const float* rows = values.values + block.tile / 2 * values.stride;
+  for (int i = 0; i < block.run_count; ++i) {
+    const Run& run = block.runs[i];
+    const int64_t pairs = (std::min<int64_t>(run.end, key_length - block.tile) - run.begin + 1) / 2;
+    const float* p = block.p + run.begin / 2 * kBlock + run.first_vector * kLanes;
+    const float* from = rows + run.begin / 2 * values.stride;
+    float* o = block.o + run.first_vector * kLanes;
+    if (HWY_UNLIKELY(block.careful)) {
+      add_run_pairs_carefully(run, p, from, values.stride, pairs, values.d_v, o);
+    } else if (run.vectors == 3) {
+      add_run_values<3, PairStep>(p, from, values.stride, pairs, values.d_v, o);
+    } else if (run.vectors == 2) {
+      add_run_values<2, PairStep>(p, from, values.stride, pairs, values.d_v, o);
+    } else {
+      add_run_values<1, PairStep>(p, from, values.stride, pairs, values.d_v, o);
+    }
+  }
+}
+
+// (v[2j][c], v[2j + 1][c]) as one word, the even key low; past the last key 0.   bf16 [batch, key_head, key, d_v] → i32 [batch, key_head, ⌈key / 2⌉, d_v]
+inline Tensor interleaved(const Tensor& v) {
+  const int64_t keys = v.size(2), width = v.size(3), pairs = (keys + 1) / 2, step = v.stride(3);
+  Tensor out = Tensor::empty({v.size(0), v.size(1), pairs, width}, DType::kI32);
+  if (out.numel() == 0) return out;
+  const auto* from = reinterpret_cast<const uint16_t*>(v.raw());
+  auto* to = reinterpret_cast<uint32_t*>(out.mutable_raw());
+  parallel_ranges(v.size(0) * v.size(1) * pairs, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width)),
+                  [&](int64_t begin, int64_t end, int) {
+                    for (int64_t at = begin; at < end; ++at) {
+                      const int64_t head = at / pairs, key = at % pairs * 2;
+                      const uint16_t* even = from + head / v.size(1) * v.stride(0) + head % v.size(1) * v.stride(1) + key * v.stride(2);
+                      const uint16_t* odd = key + 1 < keys ? even + v.stride(2) : nullptr;
+                      uint32_t* row = to + at * width;
+                      if (step == 1 && odd) {
+                        for (int64_t c = 0; c < width; ++c) row[c] = even[c] | static_cast<uint32_t>(odd[c]) << 16;
+                      } else {
+                        for (int64_t c = 0; c < width; ++c)
+                          row[c] = even[c * step] | (odd ? static_cast<uint32_t>(odd[c * step]) << 16 : 0);
+                      }
+                    }
+                  });
+  return out;
+}
+
+/// Whether a call whose scores are of pairs takes its values so too: softmax over tiles. Others meet values in f32.
+inline bool goes_by_pairs(const ForwardPlan& plan) {
+  const ScoreView view = plan.problem.view(0, 0);
+  return kHasPairs && view.kind == WeightKind::kSoftmax && !view.after.is_by_pair() && plan.rows > kDecodeQueries &&
+         !goes_by_list(view, plan.rows) && split_of(plan.rows * plan.problem.group(), view.key_length) == 0;
+}
+
+inline void forward_pairs(ForwardPlan& plan) {
+  plan.value_pairs = interleaved(plan.call.v);
+  forward_tiles<PairBlock>(plan);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
