@@ -15,8 +15,9 @@ float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint3
 
 uint16_t f32_to_bf16(float value) {
   const uint32_t word = std::bit_cast<uint32_t>(value);
-  if ((word & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>(word >> 16 | 0x40u);  // NaN, kept quiet
-  return static_cast<uint16_t>((word + 0x7FFFu + (word >> 16 & 1u)) >> 16);
+  const uint32_t quiet = word >> 16 | 0x40u,
+                 rounded = (word + 0x7FFFu + (word >> 16 & 1u)) >> 16;                 // no branch: compilers take many at a time
+  return static_cast<uint16_t>((word & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);  // NaN, kept quiet
 }
 
 const char* to_string(WeightStorage storage) {

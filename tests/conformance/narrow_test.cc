@@ -117,20 +117,21 @@ TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
   }
 }
 
-// Many keys: what rounding P costs averages out. A kernel that rounded sums, or took ℓ of the unrounded weights, would be far off.
-TEST_P(Narrow, OverManyKeysTheErrorOfRoundedWeightsIsSmallBesideThatOfTheOutputsRounding) {
+// Rounding moves weights by up to 2⁻⁸ each, and the sum that divides them by as much.
+TEST_P(Narrow, AnOutputOfOnesIsOneAndTheWeightsThatLooksShowSumToOne) {
   Random random(3);
-  constexpr int64_t kKeys = 4096, kQueries = 48;
-  const Tensor q = to_dtype(normal(random, {1, 1, kQueries, 64}), DType::kBF16),
-               k = to_dtype(normal(random, {1, 1, kKeys, 64}), DType::kBF16);
-  const Tensor ones = to_dtype(Tensor::from(std::vector<float>(kKeys * 64, 1.0F), {1, 1, kKeys, 64}), DType::kBF16);
-  const Tensor out = to_f32(run(backend_, {}, q, k, ones).out);
-  for (int64_t i = 0; i < out.numel(); ++i) ASSERT_EQ(out.data<float>()[i], 1.0F) << "weights sum to one as values meet them";
-  const AttentionRecord record = run(backend_, {}, q, k, ones).record;
-  const auto weights = look(backend_, record, 0, 0, {17}, {0, kKeys});
-  double sum = 0;
-  for (const float weight : weights) sum += static_cast<double>(weight);
-  EXPECT_NEAR(sum, 1, tolerance::kRowSum) << "and as looks show them";
+  constexpr int64_t kQueries = 48;
+  for (const int64_t keys : {3, 5, 4096}) {
+    const Tensor q = to_dtype(normal(random, {1, 1, kQueries, 64}), DType::kBF16),
+                 k = to_dtype(normal(random, {1, 1, keys, 64}), DType::kBF16);
+    const Tensor ones = to_dtype(Tensor::from(std::vector<float>(static_cast<size_t>(keys * 64), 1.0F), {1, 1, keys, 64}), DType::kBF16);
+    const Result result = run(backend_, {}, q, k, ones);
+    const Tensor out = to_f32(result.out);
+    for (int64_t i = 0; i < out.numel(); ++i) ASSERT_EQ(out.data<float>()[i], 1.0F) << "as values meet them, over " << keys << " keys";
+    double sum = 0;
+    for (const float weight : look(backend_, result.record, 0, 0, {17}, {0, keys})) sum += static_cast<double>(weight);
+    EXPECT_NEAR(sum, 1, tolerance::kRowSum) << "as looks show them, over " << keys << " keys";
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Narrow, testing::ValuesIn(runnable_backends()),
