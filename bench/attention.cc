@@ -124,6 +124,15 @@ void add_pair_plans(std::vector<Plan>& plans) {
   plans.push_back(twin_plan("pair", "additive_tanh", {.pair = additive}, {}, 64));
   additive.activation = Additive::Activation::kLeakyRelu;
   plans.push_back(twin_plan("pair", "additive_leaky_relu", {.pair = additive}, {}, 64));
+  const auto table = [](int64_t reach) {
+    std::vector<float> rows(static_cast<size_t>((2 * reach + 1) * 64));
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = 0.01F * static_cast<float>(i % 37) - 0.18F;
+    return Tensor::from(rows, {1, 2 * reach + 1, 64});
+  };
+  plans.push_back(
+      twin_plan("pair", "relative16_values", {.pair = Relative{.keys = table(16), .values = table(16)}}, {}, 64));  // Shaw et al.
+  plans.push_back(twin_plan("pair", "relative4096", {.pair = Relative{.keys = table(4096)}}, {}, 64));              // Transformer-XL
+  plans.push_back(twin_plan("pair", "relative256_both", {.pair = Relative{.keys = table(256), .queries = table(256)}}, {}, 64));  // DeBERTa
 }
 
 std::vector<Plan> all_plans() {

@@ -10,6 +10,9 @@ namespace {
 Tensor operand(const std::string& name) {
   if (name.starts_with("slopes") || name.starts_with("sinks")) return Tensor::zeros({2});
   if (name.starts_with("additive")) return Tensor::zeros({2, 8});
+  if (name == "relative.query_bias") return Tensor::zeros({2, 8});
+  if (name == "relative.values") return Tensor::zeros({1, 7, 5});
+  if (name.starts_with("relative")) return Tensor::zeros({1, 7, 8});
   if (name.starts_with("mask")) return Tensor::zeros({1, 1, 3, 4}, DType::kBool);
   if (name.find("queries") != std::string::npos) return Tensor::zeros({1, 3}, DType::kI32);
   if (name.find("keys") != std::string::npos) return Tensor::zeros({1, 4}, DType::kI32);

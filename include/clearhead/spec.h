@@ -33,7 +33,20 @@ struct Additive {
   Activation activation = Activation::kTanh;
   float slope = 0.2f;  ///< of kLeakyRelu: φ(x) = slope·x where x ≤ 0
 };
-using Pair = std::variant<Dot, Additive>;
+/// Positions through tables of offsets: with δ = clip(j − p_i, −reach, reach) + reach counting the rows of tables of 2·reach + 1 rows,
+///   s_ij = scale·(q_i·k_j + (q_i + u)·A[δ] + k_j·B[δ])        out_i = Σ_j P_ij a_ij (v_j + C[δ])        an absent scale is 1/√d_k
+///   Shaw, Uszkoreit & Vaswani 2018, eq. 3–5: A = w^K, C = w^V, shared by heads, reach their k
+///   Transformer-XL (Dai et al. 2019, §3.3), its four terms: q = W_q E x_i + u, A[δ] = W_kR R_{i−j}, query_bias = v − u
+///   DeBERTa (He et al. 2021, eq. 4): A = K^r from content to position, B = Q^r from position to content (B[δ_ij] is their Q^r_{δ(j,i)}),
+///   scale = 1/√(3 d_k); buckets of distances are rows that repeat
+struct Relative {
+  std::optional<float> scale{};
+  Tensor keys{};                       ///< A: f32 [head|1, 2·reach + 1, d_k]; met by queries as keys are
+  std::optional<Tensor> queries{};     ///< B: f32 [head|1, 2·reach + 1, d_k]; met by keys
+  std::optional<Tensor> query_bias{};  ///< u: f32 [head|1, d_k]
+  std::optional<Tensor> values{};      ///< C: f32 [head|1, 2·reach + 1, d_v]; part of what is attended to
+};
+using Pair = std::variant<Dot, Additive, Relative>;
 
 /// s − slope_h·|p_i − j|, with p_i the query's position among the keys (Press et al. 2022, §3; symmetric, as its encoder form).
 struct Alibi {
@@ -178,7 +191,8 @@ struct BigBird {
 };
 Lists big_bird(int64_t length, const BigBird& pattern = {});
 
-/// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "additive.weight", "slopes", "bias", "segments.queries",
+/// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "additive.weight", "relative.keys",
+/// "relative.queries", "relative.query_bias", "relative.values", "slopes", "bias", "segments.queries",
 /// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of PerEdge), "sinks", "head_mask", "centres". A second term of one kind is "slopes2",
 /// "bias2", …. The tables of a rule are "rule.table", "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
 void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);

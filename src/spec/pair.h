@@ -12,8 +12,15 @@ namespace clearhead {
 /// The factor on q·k; 1 where the pair is no product.
 inline double scale_of(const Pair& pair, int64_t d_k) {
   const Dot* dot = std::get_if<Dot>(&pair);
-  if (!dot) return 1;
-  return dot->scale ? static_cast<double>(*dot->scale) : 1 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
+  const Relative* relative = std::get_if<Relative>(&pair);
+  if (!dot && !relative) return 1;
+  const std::optional<float>& given = dot ? dot->scale : relative->scale;
+  return given ? static_cast<double>(*given) : 1 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
 }
+
+/// The farthest offset that tables of a relative pair tell apart.
+inline int64_t reach_of(const Relative& pair) { return (pair.keys.size(1) - 1) / 2; }
+/// The row of the tables for key `key` seen from `position`.
+inline int64_t offset_row(int64_t key, int64_t position, int64_t reach) { return std::clamp(key - position, -reach, reach) + reach; }
 
 }  // namespace clearhead

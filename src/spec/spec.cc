@@ -22,6 +22,12 @@ void visit_operands(Spec& spec, const Visit& visit) {
     for (auto& table : tables) visit(numbered(rule + ".table", count), table);
   };
   if (auto* additive = std::get_if<Additive>(&spec.pair)) visit("additive.weight", additive->weight);
+  if (auto* relative = std::get_if<Relative>(&spec.pair)) {
+    visit("relative.keys", relative->keys);
+    if (relative->queries) visit("relative.queries", *relative->queries);
+    if (relative->query_bias) visit("relative.query_bias", *relative->query_bias);
+    if (relative->values) visit("relative.values", *relative->values);
+  }
   for (auto& term : spec.terms) {
     if (auto* alibi = std::get_if<Alibi>(&term)) visit(numbered("slopes", slopes), alibi->slopes);
     if (auto* dense = std::get_if<Dense>(&term)) visit(numbered("bias", biases), dense->bias);
@@ -173,6 +179,22 @@ struct CheckPair {
       fail(ErrorCode::kInvalidArgument, "attention: pair.additive.slope is {}; expected a finite number", additive.slope);
     check_operand("additive.weight", "[head|1, d_k]", additive.weight, DType::kF32, {shape.heads, shape.d_k}, 1);
   }
+  void operator()(const Relative& relative) const {
+    check_scale("relative", relative.scale);
+    const int64_t rows = relative.keys.defined() && relative.keys.rank() == 3 ? relative.keys.size(1) : 1;
+    const char* axes = "[head|1, 2*reach + 1, d_k]";
+    check_operand("relative.keys", axes, relative.keys, DType::kF32, {shape.heads, rows, shape.d_k}, 1);
+    if (rows % 2 == 0) {
+      fail(ErrorCode::kShape, "attention: operand \"relative.keys\" has {} rows; expected 2*reach + 1: offsets from -reach to reach", rows);
+    }
+    if (relative.queries) check_operand("relative.queries", axes, *relative.queries, DType::kF32, {shape.heads, rows, shape.d_k}, 1);
+    if (relative.query_bias) {
+      check_operand("relative.query_bias", "[head|1, d_k]", *relative.query_bias, DType::kF32, {shape.heads, shape.d_k}, 1);
+    }
+    if (!relative.values) return;
+    const int64_t d_v = shape.d_v > 0 || !relative.values->defined() || relative.values->rank() != 3 ? shape.d_v : relative.values->size(2);
+    check_operand("relative.values", "[head|1, 2*reach + 1, d_v]", *relative.values, DType::kF32, {shape.heads, rows, d_v}, 1);
+  }
 
  private:
   static void check_scale(const char* pair, const std::optional<float>& scale) {
@@ -252,7 +274,8 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
       }
       check_operand(name, "[batch|1, head|1, entry]", operand, DType::kF32, {shape.batch, shape.heads, spec.topology.lists->keys.size(2)},
                     2);
-    } else if (name.starts_with("lists.") || name.starts_with("additive.")) {  // check_lists and CheckPair have seen them
+    } else if (name.starts_with("lists.") || name.starts_with("additive.") ||
+               name.starts_with("relative.")) {  // check_lists and CheckPair have seen them
     } else if (name == "centres") {
       check_operand(name, "[batch|1, head|1, query]", operand, DType::kF32, {shape.batch, shape.heads, shape.queries}, 2);
     } else if (name == "mask") {

@@ -33,6 +33,13 @@ struct PairToJson {
     }
     return Json::object({{"additive", body}});
   }
+  Json operator()(const Relative& relative) const {
+    Json body = Json::object({{"scale", relative.scale ? shortest(*relative.scale) : Json()}, {"keys", "relative.keys"}});
+    if (relative.queries) body["queries"] = "relative.queries";
+    if (relative.query_bias) body["query_bias"] = "relative.query_bias";
+    if (relative.values) body["values"] = "relative.values";
+    return Json::object({{"relative", body}});
+  }
 };
 
 struct TermToJson {
@@ -46,6 +53,9 @@ struct TermToJson {
 struct OperandsOfPair {
   size_t operator()(const Dot&) const { return 0; }
   size_t operator()(const Additive&) const { return 1; }
+  size_t operator()(const Relative& relative) const {
+    return 1 + size_t{relative.queries.has_value()} + size_t{relative.query_bias.has_value()} + size_t{relative.values.has_value()};
+  }
 };
 struct OperandsOfTerm {
   size_t operator()(const Alibi&) const { return 1; }
@@ -139,7 +149,7 @@ class Reader {
   }
 
   Pair read_pair(const Json& json) const {
-    constexpr const char* kKnown = "dot, additive";
+    constexpr const char* kKnown = "dot, additive, relative";
     const auto& [kind, body] = alternative(json, "pair", kKnown);
     Fields fields(body, where_, "pair." + kind);
     Pair pair;
@@ -149,11 +159,23 @@ class Reader {
       pair = dot;
     } else if (kind == "additive") {
       pair = read_additive(fields);
+    } else if (kind == "relative") {
+      pair = read_relative(fields);
     } else {
       unknown("pair", kind, kKnown);
     }
     fields.refuse_rest();
     return pair;
+  }
+
+  Relative read_relative(Fields& fields) const {
+    Relative relative;
+    if (const Json* scale = present(fields, "scale")) relative.scale = real(fields, "scale", *scale);
+    relative.keys = tensor(fields, "keys");
+    if (const Json* queries = present(fields, "queries")) relative.queries = tensor(fields, "queries", *queries);
+    if (const Json* bias = present(fields, "query_bias")) relative.query_bias = tensor(fields, "query_bias", *bias);
+    if (const Json* values = present(fields, "values")) relative.values = tensor(fields, "values", *values);
+    return relative;
   }
 
   Additive read_additive(Fields& fields) const {

@@ -116,6 +116,11 @@ struct ScoreOfPair {
   std::string operator()(const Additive& additive) const {
     return additive.activation == Additive::Activation::kTanh ? "w·tanh(q + k)" : "w·LeakyReLU(q + k)";
   }
+  std::string operator()(const Relative& relative) const {
+    std::string score = relative.query_bias ? "q·k + (q + u)·A[j − i]" : "q·k + q·A[j − i]";
+    if (relative.queries) score += " + k·B[j − i]";
+    return relative.scale ? number(static_cast<double>(*relative.scale)) + "·(" + score + ")" : format("({})/√{}", score, d_k);
+  }
 };
 
 std::string summary_of(const AttentionSpec& spec, int64_t d_k) {

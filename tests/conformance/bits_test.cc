@@ -34,6 +34,11 @@ std::vector<Text> texts() {
   additive.activation = Additive::Activation::kLeakyRelu;
   all.push_back(
       {"additive, leaky ReLU, alibi", {.pair = additive, .terms = {Alibi{normal(random, {kHeads}, 0.1f)}}, .topology = causal()}, 48});
+  Relative relative{.scale = 0.2f, .keys = normal(random, {1, 2 * 90 + 1, 40}), .queries = normal(random, {1, 2 * 90 + 1, 40})};
+  all.push_back({"relative", {.pair = relative, .topology = causal()}, 40});
+  relative.query_bias = normal(random, {kHeads, 40});
+  all.push_back(
+      {"relative, query bias, alibi", {.pair = relative, .terms = {Alibi{normal(random, {kHeads}, 0.1f)}}, .topology = causal()}, 40});
   const RuleTable slopes = table(normal(random, {kHeads}, 0.2f)), near = table(normal(random, {kHeads, 40}));
   const Rule line = rule([&](auto s, auto at) { return s - slopes(at.head) * abs(at.query - at.key); });
   const Rule pair = rule([&](auto s, auto at) {

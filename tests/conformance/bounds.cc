@@ -5,9 +5,26 @@
 
 #include "backends/ref/score.h"
 #include "backends/widen.h"
+#include "spec/visible.h"
 #include "tolerance.h"
 
 namespace clearhead::conformance {
+namespace {
+
+// The largest that a table of offsets may add to a channel of a value.
+double largest_beside(const AttentionSpec& spec, int64_t channel) {
+  const Relative* pair = std::get_if<Relative>(&spec.pair);
+  double largest = 0;
+  if (!pair || !pair->values) return largest;
+  const Tensor table = pair->values->contiguous();
+  for (int64_t row = 0; row < table.size(0) * table.size(1); ++row) {
+    largest = std::max(largest, std::abs(static_cast<double>(table.data<float>()[row * table.size(2) + channel])));
+  }
+  return largest;
+}
+
+}  // namespace
+
 RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head) {
   const Tensor values = widened(v);
   const bool is_linear = std::holds_alternative<Linear>(spec.normaliser);
@@ -37,7 +54,7 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
     if (out.out.empty()) continue;
     const reference::Vector value = reference::value_vector(keys, values, batch, key_head, static_cast<int64_t>(j));
     for (size_t c = 0; c < out.out.size(); ++c) {
-      const double element = std::abs(value[static_cast<int64_t>(c)]);
+      const double element = std::abs(value[static_cast<int64_t>(c)]) + largest_beside(spec, static_cast<int64_t>(c));
       const double changed = tolerance::after(row.after[j]) * std::abs(row.weights[j]);
       if (bound > 0)
         out.out[c] += (bound + changed + (tolerance::kForwardF32 - tolerance::kWeightF32) * std::abs(row.weights[j])) *

@@ -43,7 +43,8 @@ const std::vector<std::vector<std::string>> kFactors = {
     {"no visibility", "visible causal", "visible window", "visible stripes", "visible blocks"},
     {"softmax", "sinks", "sparsemax", "entmax15", "sigmoid", "hard", "hard, drawn", "linear"},
     {"nothing after", "dropout", "head mask", "gaussian", "dropout, head mask, gaussian"},
-    {"scale null", "scale 0.05", "scale -0.3", "additive tanh", "additive tanh h", "additive leaky_relu h"},
+    {"scale null", "scale 0.05", "scale -0.3", "additive tanh", "additive tanh h", "additive leaky_relu h", "relative reach 3",
+     "relative reach 40 h, all", "relative reach 2000, all, scale 0.05"},
     {"heads 1/1", "heads 2/2", "heads 4/2", "heads 6/1", "heads 3/3"},
     {"d 64/64", "d 1/1", "d 32/48", "d 80/16", "d 7/5", "d 128/33", "d 16/96"},
     {"1x1", "1x48", "1x257", "3x300", "48x48", "49x49", "17x256", "50x257", "97x97", "0x5", "5x0", "13x7", "100x300", "1x1500", "131x131",
@@ -211,9 +212,21 @@ std::vector<Term> make_terms(Random& random, const std::string& value, const Att
   return terms;
 }
 
+Relative make_relative(Random& random, const std::string& value, const AttentionShape& shape) {
+  const int64_t reach = std::stoll(value.substr(value.find("reach ") + 6)), heads = value.find(" h") != std::string::npos ? shape.heads : 1;
+  Relative pair{.keys = normal(random, {heads, 2 * reach + 1, shape.d_k})};
+  if (value.find("all") == std::string::npos) return pair;
+  if (value.find("scale") != std::string::npos) pair.scale = 0.05f;
+  pair.queries = normal(random, {heads, 2 * reach + 1, shape.d_k});
+  pair.query_bias = normal(random, {heads, shape.d_k});
+  pair.values = normal(random, {heads, 2 * reach + 1, shape.d_v});
+  return pair;
+}
+
 Pair make_pair(Random& random, const std::string& value, const AttentionShape& shape) {
   if (value.starts_with("scale")) return value.ends_with("null") ? Dot{} : Dot{std::stof(value.substr(6))};
   const float deviation = 1 / std::sqrt(static_cast<float>(shape.d_k));  // scores as large as those of scaled dots
+  if (value.starts_with("relative")) return make_relative(random, value, shape);
   Additive pair{.weight = normal(random, {value.ends_with(" h") ? shape.heads : 1, shape.d_k}, deviation)};
   if (value.find("leaky") != std::string::npos) pair.activation = Additive::Activation::kLeakyRelu, pair.slope = 0.1f;
   return pair;
@@ -507,7 +520,7 @@ std::vector<float> look(const Backend& backend, const AttentionRecord& record, i
 AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys) {
   AttentionSpec small = spec;
   for_each_operand(small, [&](const std::string& name, Tensor& operand) {
-    if (name.starts_with("additive")) {
+    if (name.starts_with("additive") || name.starts_with("relative")) {
       operand = part(operand, 0, heads);
     } else if (name.starts_with("slopes") || name == "sinks" || name == "head_mask") {
       operand = operand.slice(0, heads.begin, heads.end);

@@ -68,6 +68,10 @@ std::vector<Hiding> hidings() {
   Random random(8);
   Additive additive{.weight = normal(random, {2, 24}, 0.2f)};
   all.push_back({"causal, additive tanh", {.pair = additive, .topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }});
+  Relative relative{.keys = normal(random, {1, 41, 24}), .queries = normal(random, {1, 41, 24}), .values = normal(random, {1, 41, 24})};
+  mask.name = "mask, relative";
+  mask.spec.pair = relative;
+  all.push_back(mask);
   additive.activation = Additive::Activation::kLeakyRelu;
   mask.name = "mask, additive leaky ReLU";
   mask.spec.pair = additive;

@@ -62,6 +62,9 @@ std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length, int64_t wi
   all.push_back({"additive tanh", {.pair = Additive{.weight = normal(random, {heads, width}, 0.2f)}, .topology = causal()}});
   const Additive shared_weight{.weight = normal(random, {1, width}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
   all.push_back({"additive leaky ReLU, one weight", {.pair = shared_weight}});
+  const Relative relative{
+      .keys = normal(random, {heads, 301, width}), .queries = normal(random, {1, 301, width}), .query_bias = normal(random, {1, width})};
+  all.push_back({"relative", {.pair = relative, .topology = causal()}});
   return all;
 }
 
@@ -140,7 +143,11 @@ std::vector<Hiding> hidings() {
   Random random(9);
   AttentionSpec tanh{.pair = Additive{.weight = normal(random, {2, 24}, 0.2f)}, .topology = causal()}, leaky = mask;
   leaky.pair = Additive{.weight = normal(random, {1, 24}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
-  return {{"additive tanh", tanh, [](int64_t i, int64_t j) { return j <= i; }},
+  AttentionSpec relative = mask;
+  relative.pair =
+      Relative{.keys = normal(random, {1, 41, 24}), .queries = normal(random, {2, 41, 24}), .values = normal(random, {1, 41, 17})};
+  return {{"relative", relative, sees_by_mask},
+          {"additive tanh", tanh, [](int64_t i, int64_t j) { return j <= i; }},
           {"additive leaky ReLU", leaky, sees_by_mask},
           {"causal", {.topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }},
           {"window", {.topology = window(5, 60)}, [](int64_t i, int64_t j) { return j >= i - 5 && j <= i + 60; }},

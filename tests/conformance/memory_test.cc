@@ -150,6 +150,7 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded(backend, "causal over pages", {.topology = causal()}, q, pages, Tensor());
   expect_bounded(backend, "window", {.topology = window(3000, 100)}, q, k, v);
   expect_bounded(backend, "additive", {.pair = Additive{.weight = normal(random, {2, 16})}, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "relative", {.pair = Relative{.keys = normal(random, {1, 2 * kKeys + 1, 16})}, .topology = causal()}, q, k, v);
   expect_bounded(backend, "alibi", {.terms = {Alibi{normal(random, {2}, 0.01f)}}}, q, k, v);
   expect_bounded(backend, "soft-cap", {.terms = {SoftCap{3}}, .topology = causal()}, q, k, v);
   expect_bounded(backend, "bias", {.terms = {Dense{bias}}, .topology = causal()}, q, k, v);

@@ -102,6 +102,20 @@ TEST(Spec, PairsReadBackAsTheyWereWritten) {
     EXPECT_EQ(to_json(back), to_json(spec));
     EXPECT_EQ(asked, "additive.weight slopes ");
   }
+  const Relative relative{.keys = Tensor::zeros({1, 5, 8}), .query_bias = Tensor::zeros({4, 8}), .values = Tensor::zeros({4, 5, 6})};
+  EXPECT_EQ(refusal({.pair = relative}), "");
+  const std::string text = to_json({.pair = relative});
+  EXPECT_NE(
+      text.find(
+          R"("pair":{"relative":{"scale":null,"keys":"relative.keys","query_bias":"relative.query_bias","values":"relative.values"}})"),
+      std::string::npos)
+      << text;
+  EXPECT_EQ(to_json(spec_from_json(text, "spec.json", [](const std::string&) { return Tensor::zeros({1, 5, 8}); })), text);
+  EXPECT_EQ(refusal({.pair = Relative{.keys = Tensor::zeros({1, 4, 8})}}),
+            "kShape attention: operand \"relative.keys\" has 4 rows; expected 2*reach + 1: offsets from -reach to reach");
+  EXPECT_EQ(refusal({.pair = Relative{.keys = Tensor::zeros({1, 5, 8}), .queries = Tensor::zeros({1, 3, 8})}}),
+            "kShape attention: operand \"relative.queries\": expected f32 [head|1, 2*reach + 1, d_k] = [4|1, 5, 8], found f32 [1, 3, 8]");
+  EXPECT_EQ(reading_error(R"({"pair":{"relative":{}}})"), "kFormat spec.json: field \"pair.relative.keys\" is missing");
   EXPECT_EQ(reading_error(R"({"pair":{"additive":{"weight":"w","activation":"relu"}}})"),
             "kFormat spec.json: \"pair.additive.activation\": expected \"tanh\" or \"leaky_relu\", found \"relu\"");
   EXPECT_EQ(refusal({.pair = Additive{.weight = Tensor::zeros({3, 8})}}),
@@ -158,7 +172,7 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
       reading_error(R"({"topology":{"band":{"back":1,"dilation":2}}})"),
       "kUnsupported spec.json: field \"topology.band.dilation\" is not understood; remove it, or use a version of clearhead that knows it");
   EXPECT_EQ(reading_error(R"({"pair":{"stick_breaking":{}}})"),
-            "kUnsupported spec.json: \"pair.stick_breaking\" is not understood; this version knows dot, additive");
+            "kUnsupported spec.json: \"pair.stick_breaking\" is not understood; this version knows dot, additive, relative");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
             "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
   EXPECT_EQ(reading_error(R"({"normaliser":{"stick_breaking":{}}})"),

@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "backends/cpu/backward_pair-inl.h"
+#include "backends/cpu/backward_sums-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
 #include "backends/cpu/weight-inl.h"
 
@@ -36,7 +37,6 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr int64_t kChunkKeys = 128;  // P and dS of a pair of blocks: 96 KB, in L2 beside the strip
-inline constexpr int kPair = 2;             // blocks whose queries are summed before dK and dV are stored: one alone costs 2 %
 inline constexpr int kGroups = kChunkKeys / kRows;
 static_assert(kKeyTile % kChunkKeys == 0);
 
@@ -118,7 +118,10 @@ struct KeySide {
   const float* values = nullptr;  // row-major, adjacent channels
   int64_t value_stride = 0, d_v = 0;
   float *d_keys = nullptr, *d_values = nullptr;  // [key][d_k], [key][d_v]
-  double* d_weight = nullptr;                    // [d_k]: of an additive pair, the strip's
+  double* d_weight = nullptr;                    // [d_k]: of an additive pair's weight or a relative one's query bias, the strip's
+  // Of a relative pair's tables, the head's; null where not wanted.
+  float *d_offset_keys = nullptr, *d_offset_queries = nullptr, *d_offset_values = nullptr;
+  float scale = 1;
 };
 
 // Memory of one thread. Sizes: BackwardScratch::floats.
@@ -131,12 +134,13 @@ struct BackwardScratch {
   float* d_bias = nullptr;            // [term][kChunkKeys][kBlock]
   float* d_slopes = nullptr;          // [term][kBlock]
   float* rule = nullptr;              // a group of one rule, run backwards
+  float* offset_values = nullptr;     // [kChunkKeys][kBlock]: dO·C[δ]
   TileScratch tile;
 
   static int64_t floats(const ScoreView& view, int64_t d_v, int64_t rule_floats) {
     const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
     return 2 * kPair * kChunkKeys * kBlock + 2 * kRows * width + std::max(width, kChunkKeys) + terms * (kRows + kChunkKeys + 1) * kBlock +
-           tile_scratch_floats(view) + rule_floats;
+           tile_scratch_floats(view) + (view.relative.values ? kChunkKeys * kBlock : 0) + rule_floats;
   }
   void lay_out(const ScoreView& view, int64_t d_v, float* memory) {
     const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
@@ -149,7 +153,8 @@ struct BackwardScratch {
     d_bias = before + terms * kRows * kBlock;
     d_slopes = d_bias + terms * kChunkKeys * kBlock;
     tile = make_tile_scratch(view, d_slopes + terms * kBlock);
-    rule = d_slopes + terms * kBlock + tile_scratch_floats(view);
+    offset_values = d_slopes + terms * kBlock + tile_scratch_floats(view);
+    rule = offset_values + (view.relative.values ? kChunkKeys * kBlock : 0);
   }
 };
 
@@ -230,6 +235,7 @@ struct BlockGradients {
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
     });
     add_dot_products<V>(block->d_out_t + at, values_of(key), keys->d_v, g);
+    if (HWY_UNLIKELY(view->relative.values != nullptr)) add_offset_values(in_chunk, at, g);
     if constexpr (kGeneral) {
       spill(g, products);
       if (finds_means) return add_means<V>(to_ds, key, at);
@@ -246,6 +252,24 @@ struct BlockGradients {
     if (view->terms) reverse_terms<V>(to_ds, in_chunk, key, first_vector);
     note(in_chunk, first_vector, V);
   }
+  // dO·C[δ] of the chunk, and its part of a group's dP.
+  HWY_NOINLINE void pack_offset_values() const {
+    const Range of{chunk, chunk + kChunkKeys};
+    const OffsetSpan span(*view, block->queries, of);
+    float* products = OffsetRoom(*view, scratch->tile).products;
+    const int vectors = block->queries.vectors;
+    offset_products(block->d_out_t, vectors, view->relative.values + span.first * keys->d_v, keys->d_v, span.count, scratch->value_tail,
+                    products);
+    spread_products(view->relative, span, vectors, of, products, scratch->offset_values);
+  }
+  template <int V>
+  HWY_NOINLINE void add_offset_values(int32_t in_chunk, int at, Scores<V>& g) const {
+    const float* from = scratch->offset_values + in_chunk * kBlock + at;
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = g.c[r * V + v] + hn::Load(F32(), from + r * kBlock + v * kLanes); });
+    });
+  }
+
   template <int V>
   HWY_INLINE void spill(const Scores<V>& s, float* to) const {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
@@ -506,80 +530,6 @@ struct BlockGradients {
   }
 };
 
-// --- sums over queries -----------------------------------------------------------------------------------------------------------------------
-
-// One block's part of a group's sums over queries: lanes [begin, end).
-struct LanePart {
-  const float* weights = nullptr;  // [kRows keys][kBlock]
-  const float* rows = nullptr;     // [lane][padded width]
-  int begin = 0, end = 0;
-};
-
-// to[kRows keys][C vectors] += Σ weights[key][lane]·rows[lane], lanes ascending. Of the last vector only `left` channels exist when kPartial.
-template <int C, bool kPartial>
-HWY_INLINE void add_products(const LanePart* HWY_RESTRICT parts, int64_t padded, float* HWY_RESTRICT to, int64_t stride, int64_t left) {
-  const F32 d;
-  const Lanes exist = hn::FirstN(d, static_cast<size_t>(left));
-  Floats sum[kRows * C];
-  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
-      const float* at = to + r * stride + c * kLanes;
-      sum[r * C + c] = kPartial ? hn::MaskedLoad(exist, d, at) : hn::LoadU(d, at);
-    });
-  });
-  for (const LanePart* part = parts; part < parts + kPair; ++part) {
-    const float *weights = part->weights + part->begin, *rows = part->rows + part->begin * padded;
-#pragma GCC unroll 2
-    for (int i = part->begin; i < part->end; ++i) {
-      Floats row[C];
-      unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { row[c] = hn::Load(d, rows + c * kLanes); });
-      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-        const Floats weight = hn::Set(d, weights[r * kBlock]);
-        unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { sum[r * C + c] = hn::MulAdd(weight, row[c], sum[r * C + c]); });
-      });
-      ++weights;
-      rows += padded;
-    }
-  }
-  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
-      float* at = to + r * stride + c * kLanes;
-      kPartial ? hn::BlendedStore(sum[r * C + c], exist, d, at) : hn::StoreU(sum[r * C + c], d, at);
-    });
-  });
-}
-
-// All channels of a group's keys.
-inline HWY_NOINLINE void add_group_products(const LanePart* parts, int64_t width, float* to, int64_t stride) {
-  const int64_t padded = round_up(width, 16);
-  LanePart at[kPair] = {parts[0], parts[1]};
-  int64_t c = 0;
-  const auto next = [&](int64_t channels) {
-    c += channels;
-    for (LanePart& part : at) part.rows += channels;
-  };
-  for (; c + 2 * kLanes <= width; next(2 * kLanes)) add_products<2, false>(at, padded, to + c, stride, 0);
-  for (; c + kLanes <= width; next(kLanes)) add_products<1, false>(at, padded, to + c, stride, 0);
-  if (c < width) add_products<1, true>(at, padded, to + c, stride, width - c);
-}
-
-// The same chains, but what is not finite meets only pairs that are seen (weight not −0).
-inline HWY_NOINLINE void add_group_products_carefully(const LanePart* parts, int64_t width, float* to, int64_t stride) {
-  const int64_t padded = round_up(width, 16);
-  for (int r = 0; r < kRows; ++r) {
-    for (const LanePart* part = parts; part < parts + kPair; ++part) {
-      for (int i = part->begin; i < part->end; ++i) {
-        const float weight = part->weights[r * kBlock + i];
-        const bool seen = weight != 0 || !std::signbit(weight);
-        for (int64_t c = 0; c < width; ++c) {
-          const float x = part->rows[i * padded + c];
-          if (seen || std::isfinite(x)) to[r * stride + c] = std::fma(weight, x, to[r * stride + c]);
-        }
-      }
-    }
-  }
-}
-
 // --- a pair of blocks and a chunk of keys -------------------------------------------------------------------------------------------------------
 
 template <bool kGeneral>
@@ -614,6 +564,7 @@ struct PairJob {
     }
     if (blocks[0].run_count + blocks[1].run_count == 0) return;
     add_keys(pair, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &Block::p);
+    for (int slot = 0; slot < count && view.relative; ++slot) reverse_offsets(blocks[slot], pair[slot]);
     if (view.pair.is_dot()) return add_keys(pair, count, view.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
     for (int slot = 0; slot < count; ++slot) reverse_pair(blocks[slot], pair[slot]);
   }
@@ -646,6 +597,7 @@ struct PairJob {
     if (sight.empty()) return;
     blocks[0].begin(chunk, 0);
     blocks[0].block = &block;
+    if (view.relative.values) blocks[0].pack_offset_values();
     for_each_group(view, block.queries, scratch.tile, sight, blocks[0]);
   }
 
@@ -658,11 +610,83 @@ struct PairJob {
     if (sight.empty()) return;
     to.block = &block;
     to.begin_terms();
+    if (view.relative.values) to.pack_offset_values();
     if constexpr (kGeneral) to.begin_after();
     for_each_group(view, block.queries, scratch.tile, sight, to);
     to.finish_terms();
     if constexpr (kGeneral) to.finish_after(block);
     for (int i = 0; i < to.run_count && view.pair.is_dot(); ++i) add_queries(to, to.runs[i], block);
+  }
+
+  // A relative pair: what queries, keys and tables take of a block's dS and P.
+  void reverse_offsets(const Block& from, StripBlock& block) const {
+    if (from.run_count == 0) return;
+    const int64_t d_k = view.d_k;
+    const OffsetSpan span(view, block.queries, {from.chunk, std::min(from.chunk + kChunkKeys, view.key_length)});
+    const auto by_offset = [&](const float* weights) {
+      return weights_by_offset(view, span, scratch.tile, [&](auto take) {
+        for (int i = 0; i < from.run_count; ++i) {
+          const Run& run = from.runs[i];
+          take(Range{from.chunk + run.begin, std::min<int64_t>(from.chunk + run.end, view.key_length)}, run.first_vector * kLanes,
+               std::min((run.first_vector + run.vectors) * kLanes, block.queries.count), weights + run.begin * kBlock);
+        }
+      });
+    };
+    const float* sums = by_offset(from.ds);
+    add_run_values<kVectors>(sums, view.relative.keys + span.first * d_k, d_k, span.count, d_k, block.d_q_t);
+    if (keys.d_offset_keys) add_rows(sums, block.q_rows, d_k, span, block.queries.count, keys.d_offset_keys);
+    if (view.relative.query_bias) add_query_bias(sums, span, block.queries.count);
+    if (view.relative.queries) reverse_key_offsets(from, span, block.queries.count);
+    if (keys.d_offset_values) add_rows(by_offset(from.p), block.d_out_rows, keys.d_v, span, block.queries.count, keys.d_offset_values);
+  }
+
+  // table[x] += Σ over lanes of sums[x]·rows
+  void add_rows(const float* sums, const float* rows, int64_t width, const OffsetSpan& span, int count, float* table) const {
+    for (int64_t x = 0; x < span.count; x += kRows) {
+      LanePart parts[kPair];
+      parts[0] = {sums + x * kBlock, rows, 0, count};
+      parts[1] = {sums, rows, 0, 0};
+      float* to = table + (span.first + x) * width;
+      if (x + kRows <= span.count) {
+        add_group(parts, width, to, width);
+        continue;
+      }
+      const int64_t left = (span.count - x) * width;
+      std::fill(scratch.sum_tail, scratch.sum_tail + kRows * width, 0.0F);
+      std::copy_n(to, left, scratch.sum_tail);
+      add_group(parts, width, scratch.sum_tail, width);
+      std::copy_n(scratch.sum_tail, left, to);
+    }
+  }
+
+  // du += scale·Σ sums[x]·A[x], and what u adds to the gradient of A.
+  void add_query_bias(const float* sums, const OffsetSpan& span, int count) const {
+    for (int64_t x = 0; x < span.count; ++x) {
+      const float sum = keys.scale * std::accumulate(sums + x * kBlock, sums + x * kBlock + count, 0.0F);
+      if (sum == 0) continue;
+      const int64_t row = (span.first + x) * view.d_k;
+      for (int64_t c = 0; c < view.d_k; ++c) {
+        keys.d_weight[c] += static_cast<double>(sum) * static_cast<double>(view.relative.keys[row + c]);
+        if (keys.d_offset_keys) keys.d_offset_keys[row + c] += sum * view.relative.query_bias[c];
+      }
+    }
+  }
+
+  // dk_j += scale·dS·B[δ] and dB[δ] += scale·dS·k_j, pair by pair.
+  void reverse_key_offsets(const Block& from, const OffsetSpan& span, int count) const {
+    for (int64_t in_chunk = 0; in_chunk < std::min(kChunkKeys, view.key_length - from.chunk); ++in_chunk) {
+      const int64_t group = in_chunk / kRows, key = from.chunk + in_chunk;
+      const float* k = view.keys + key * view.key_stride;
+      float* d_key = keys.d_keys + key * view.d_k;
+      for (int i = from.first[group] * kLanes; i < std::min<int>(from.last[group] * kLanes, count); ++i) {
+        const float ds = keys.scale * from.ds[in_chunk * kBlock + i];
+        if (ds == 0) continue;  // hidden: k is not read
+        const int64_t row = offset_row(key, span.position[i], view.relative.reach) * view.d_k;
+        for (int64_t c = 0; c < view.d_k; ++c) d_key[c] += ds * view.relative.queries[row + c];
+        if (!keys.d_offset_queries) continue;
+        for (int64_t c = 0; c < view.d_k; ++c) keys.d_offset_queries[row + c] += ds * k[c];
+      }
+    }
   }
 
   // An additive pair: what queries, keys and weights take of a block's dS.

@@ -20,6 +20,7 @@
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <memory>
@@ -68,9 +69,17 @@ struct BackwardPlan {
   std::vector<std::unique_ptr<RulePlan>> rules;  // [term]
   int64_t entries = 0;                           // of all wanted tables
   std::vector<double> entry_sums;                // [chain][entry]
-  bool is_additive = false;
-  Tensor* d_weight = nullptr;       // of an additive pair
+  bool is_additive = false, has_weight = false;
+  Tensor* d_weight = nullptr;       // of an additive pair's weight, or of a relative one's query bias
   std::vector<double> weight_sums;  // [batch·head][strip][d_k]
+  // A relative pair's tables: keys, queries, values. Where their gradients are wanted a chain is one thread's, and each head has sums of its own.
+  struct OffsetTable {
+    Tensor* gradient = nullptr;
+    int64_t floats = 0;
+    std::vector<float> sums{};  // [batch·head][floats]
+    float* of(int64_t index) { return gradient ? sums.data() + index * floats : nullptr; }
+  };
+  std::array<OffsetTable, 3> offset_tables{};
   Tensor *d_sinks = nullptr, *d_mask = nullptr, *d_centres = nullptr;
   bool is_general = false;          // not softmax alone
   std::vector<double> centre_sums;  // [batch·head][row], where wanted
@@ -98,6 +107,7 @@ struct BackwardPlan {
  private:
   void find_operands();
   void find_rule(const Rule& rule);
+  void find_offset_tables(const Relative& pair);
   void find_seen();
 };
 
@@ -122,7 +132,7 @@ BackwardPlan::BackwardPlan(const BackwardCall& backward)
   const size_t items = static_cast<size_t>(problem.batch() * heads() * strips);
   sums.assign(items * (d_terms.size() + 2), 0);
   entry_sums.assign(static_cast<size_t>(chains * entries), 0);
-  if (is_additive) weight_sums.assign(items * static_cast<size_t>(d_k), 0);
+  if (has_weight) weight_sums.assign(items * static_cast<size_t>(d_k), 0);
   if (d_centres) centre_sums.assign(static_cast<size_t>(problem.batch() * heads() * rows), 0);
   finite.assign(items, 1);
   find_seen();
@@ -132,6 +142,8 @@ void BackwardPlan::find_operands() {
   const Additive* additive = std::get_if<Additive>(&call.record.spec.pair);
   is_additive = additive != nullptr;
   if (additive) d_weight = gradient_of(additive->weight);
+  has_weight = is_additive;
+  if (const auto* relative = std::get_if<Relative>(&call.record.spec.pair)) find_offset_tables(*relative);
   for (const Term& term : call.record.spec.terms) {
     Tensor* gradient = nullptr;
     if (const auto* alibi = std::get_if<Alibi>(&term)) gradient = gradient_of(alibi->slopes);
@@ -158,6 +170,24 @@ void BackwardPlan::find_operands() {
   if (after.head_mask) d_mask = gradient_of(*after.head_mask);
   if (after.gaussian) d_centres = gradient_of(after.gaussian->centres);
   is_general = problem.kind() != WeightKind::kSoftmax || after.dropout || after.head_mask || after.gaussian;
+}
+
+// Their term is the first of a view's.
+void BackwardPlan::find_offset_tables(const Relative& pair) {
+  d_terms.push_back(nullptr);
+  d_terms_data.push_back(nullptr);
+  rules.emplace_back();
+  has_weight = pair.query_bias.has_value();
+  if (pair.query_bias) d_weight = gradient_of(*pair.query_bias);
+  const std::array<const Tensor*, 3> tables = {&pair.keys, pair.queries ? &*pair.queries : nullptr, pair.values ? &*pair.values : nullptr};
+  for (size_t i = 0; i < tables.size(); ++i) {
+    OffsetTable& to = offset_tables[i];
+    to.gradient = tables[i] ? gradient_of(*tables[i]) : nullptr;
+    if (!to.gradient) continue;
+    to.floats = to.gradient->size(1) * to.gradient->size(2);
+    to.sums.assign(static_cast<size_t>(problem.batch() * heads() * to.floats), 0);
+    abreast = false;
+  }
 }
 
 void BackwardPlan::find_rule(const Rule& rule) {
@@ -221,7 +251,11 @@ struct StripTerms {
     keys.d_v = plan.d_v;
     keys.d_keys = plan.d_k_data + key_head * plan.d_k;
     keys.d_values = plan.d_v_data + key_head * plan.d_v;
-    if (plan.is_additive) {
+    keys.scale = plan.scale;
+    keys.d_offset_keys = backward.offset_tables[0].of(index);
+    keys.d_offset_queries = backward.offset_tables[1].of(index);
+    keys.d_offset_values = backward.offset_tables[2].of(index);
+    if (plan.has_weight) {
       keys.d_weight = backward.weight_sums.data() + (index * plan.strips + strip) * plan.d_k;
       std::fill_n(keys.d_weight, plan.d_k, 0.0);
     }
@@ -439,7 +473,7 @@ struct StripJob : StripTerms {
       store_after(*block);
       finite = store_outputs(block->d_q_t, factor, block->queries, plan.d_k, to, scratch.spare) && finite;
     }
-    for (int64_t c = 0; plan.is_additive && c < plan.d_k; ++c) finite = finite && std::isfinite(keys.d_weight[c]);
+    for (int64_t c = 0; plan.has_weight && c < plan.d_k; ++c) finite = finite && std::isfinite(keys.d_weight[c]);
     return finite;
   }
 };
@@ -594,6 +628,9 @@ void clear(BackwardPlan& plan, const std::vector<int64_t>& chains) {
   parallel_for(static_cast<int64_t>(chains.size()), [&](int64_t at, int) {
     const int64_t chain = chains[static_cast<size_t>(at)], first = chain * plan.chain_heads;
     std::fill_n(plan.entry_sums.begin() + chain * plan.entries, plan.entries, 0.0);
+    for (BackwardPlan::OffsetTable& table : plan.offset_tables) {
+      if (table.gradient) std::fill_n(table.of(first), plan.chain_heads * table.floats, 0.0F);
+    }
     for_each_sum(plan, chain, [](float* data, int64_t count) { std::fill(data, data + count, 0.0F); });
     for (size_t t = 0; t < plan.d_terms.size(); ++t) {
       const Tensor* gradient = plan.d_terms[t];
@@ -650,7 +687,7 @@ void store_entries(const BackwardPlan& plan, Tensor* to, int64_t first) {
   }
 }
 
-// Weights of an additive pair, by head or shared: strips in one order, then heads, then sequences.
+// Weights of an additive pair or the query bias of a relative one, by head or shared: strips in one order, then heads, then sequences.
 void store_weights(const BackwardPlan& plan) {
   if (!plan.d_weight || plan.d_weight->numel() == 0) return;
   float* data = plan.d_weight->mutable_data<float>();
@@ -663,6 +700,20 @@ void store_weights(const BackwardPlan& plan) {
     }
   }
   for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
+}
+
+// Tables of a relative pair: the sums of heads and sequences in their order.
+void store_offset_tables(BackwardPlan& plan) {
+  for (BackwardPlan::OffsetTable& table : plan.offset_tables) {
+    if (!table.gradient || table.gradient->numel() == 0) continue;
+    float* data = table.gradient->mutable_data<float>();
+    std::fill_n(data, table.gradient->numel(), 0.0F);
+    for (int64_t index = 0; index < plan.problem.batch() * plan.heads(); ++index) {
+      float* to = data + index % plan.heads() * broadcast_stride(*table.gradient, 0);
+      const float* from = table.of(index);
+      for (int64_t i = 0; i < table.floats; ++i) to[i] += from[i];
+    }
+  }
 }
 
 // Slopes and sinks: one number a head, summed over batch and strips in one order.
@@ -692,6 +743,7 @@ void store_sums(BackwardPlan& plan) {
   }
   store_centres(plan);
   store_weights(plan);
+  store_offset_tables(plan);
   for (const auto& rule : plan.rules) {
     for (size_t table = 0; rule && table < rule->d_tables.size(); ++table) {
       store_entries(plan, rule->d_tables[table], rule->first_entry[table]);

@@ -6,7 +6,8 @@
 //   pack-inl.h      queries, biases, masks into lanes           │ compiled once per instruction set,
 //   rule_run.cc, rule-inl.h  rules over arrays; lines and pairs in kernels │
 //   pair-inl.h      what a channel of q and k adds to a score   │
-//   score_kernel-inl.h  scores in registers                     │ in namespaces N_AVX2 and N_AVX3
+//   score_kernel-inl.h  scores in registers                     │
+//   relative-inl.h  tables of offsets between query and key      │ in namespaces N_AVX2 and N_AVX3
 //   forward_tile-inl.h  48 queries at a time over key tiles     │
 //   forward_pairs-inl.h  the same in bf16, two keys or channels to a lane
 //   forward_split-inl.h  the same, split over keys too           │
@@ -17,6 +18,7 @@
 //   forward_decode-inl.h  few queries, keys in chunks           │
 //   forward_list-inl.h  keys by lists, query by query           │
 //   backward.cc, backward-inl.h  gradients: strips of queries over chunks of keys │
+//   backward_sums-inl.h  sums over the queries of a pair of blocks │
 //   backward_pair-inl.h  what q, k and the operands of a pair take of dS │
 //   weights.cc      scores and weights of any rows and keys      │
 //   sweep.cc, sweep_block-inl.h, sweep_list-inl.h  statistics of whole maps ┘

@@ -35,7 +35,7 @@ void forward(const ForwardCall& call) {
     forward_strips(plan);
   } else if (goes_by_list(plan.problem.view(0, 0), plan.rows)) {
     forward_list(plan);
-  } else if (plan.rows <= kDecodeQueries && !plan.problem.view(0, 0).after.is_by_pair()) {
+  } else if (plan.rows <= kDecodeQueries && !plan.problem.view(0, 0).relative && !plan.problem.view(0, 0).after.is_by_pair()) {
     forward_decode(plan);
   } else if (const int64_t chunk = split_of(plan.rows * plan.problem.group(), key_length(call.keys))) {
     forward_split(plan, chunk);

@@ -158,7 +158,10 @@ inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const V
     factor *= factors[lane % kLanes];
   }
   const float* from = values.rows(key, 1);
-  for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = from[c] * factor;
+  const int64_t row = view.relative.values ? offset_row(key, view.position_of(queries.query[lane]), view.relative.reach) : 0;
+  for (int64_t c = 0; c < plan.d_v; ++c) {
+    out[c * step] = (view.relative.values ? from[c] + view.relative.values[row * plan.d_v + c] : from[c]) * factor;
+  }
 }
 
 // --- one block -----------------------------------------------------------------------------------------------------------------------------

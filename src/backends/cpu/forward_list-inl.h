@@ -26,7 +26,7 @@ inline constexpr int64_t kNextKeys = 64;    // neighbours of the next row that a
 
 // Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
 inline bool goes_by_list(const ScoreView& view, int64_t rows) {
-  return view.lists && view.kind == WeightKind::kSoftmax && !view.after.is_by_pair() &&
+  return view.lists && !view.relative && view.kind == WeightKind::kSoftmax && !view.after.is_by_pair() &&
          (view.lists.query_block < kLanes || rows <= kDecodeQueries);
 }
 

@@ -284,6 +284,24 @@ inline void add_strip_values(const ValueView& values, bool careful, ThresholdBlo
   }
 }
 
+// The same for a table of offsets beside the values.
+inline HWY_NOINLINE void add_strip_offsets(const ScoreView& view, const QueryBlock& queries, const TileScratch& scratch,
+                                           ThresholdBlock& strip) {
+  for (int64_t begin = 0, end = 0; begin < strip.count; begin = end) {
+    const int64_t tile = (strip.first + strip.list[begin]) / kKeyTile * kKeyTile;
+    const int32_t last = static_cast<int32_t>(tile + kKeyTile - strip.first);
+    end = std::lower_bound(strip.list + begin, strip.list + strip.count, last) - strip.list;
+    const OffsetSpan span(view, queries, {tile, std::min(tile + kKeyTile, view.key_length)});
+    const float* sums = weights_by_offset(view, span, scratch, [&](auto take) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t key = strip.first + strip.list[i];
+        if (key < view.key_length) take(Range{key, key + 1}, 0, strip.vectors * kLanes, strip.scores + strip.list[i] * kBlock);
+      }
+    });
+    add_run_values<kVectors>(sums, view.relative.values + span.first * strip.d_v, strip.d_v, span.count, strip.d_v, strip.o);
+  }
+}
+
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
 template <WeightKind kKind>
@@ -319,6 +337,7 @@ inline void attend_strip(const ScoreView& view, const ValueView& values, const Q
   }
   if (view.after.is_by_pair()) change_kept(view.after, queries, strip);
   add_strip_values(values, scratch.careful, strip);
+  if (view.relative.values) add_strip_offsets(view, queries, scratch, strip);
 }
 
 inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {

@@ -279,6 +279,21 @@ inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t k
   }
 }
 
+// o += Σ_j P_j·C[δ]: the tile's weights by offset, then the table's rows as values.
+inline HWY_NOINLINE void add_offset_values(const ScoreView& view, const QueryBlock& queries, const TileScratch& scratch, TileBlock& block) {
+  if (block.run_count == 0) return;
+  const auto keys_of = [&](const Run& run) {
+    return Range{block.tile + run.begin, std::min<int64_t>(block.tile + run.end, view.key_length)};
+  };
+  const OffsetSpan span(view, queries, {keys_of(block.runs[0]).begin, keys_of(block.runs[block.run_count - 1]).end});
+  const float* sums = weights_by_offset(view, span, scratch, [&](auto take) {
+    for (const Run* run = block.runs; run < block.runs + block.run_count; ++run) {
+      take(keys_of(*run), run->first_vector * kLanes, (run->first_vector + run->vectors) * kLanes, block.p + run->begin * kBlock);
+    }
+  });
+  add_run_values<kVectors>(sums, view.relative.values + span.first * block.d_v, block.d_v, span.count, block.d_v, block.o);
+}
+
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
 // The keys of `keys` that the block sees; keys.begin is a multiple of kKeyTile.
@@ -294,6 +309,7 @@ inline void attend_tiles(const ScoreView& view, const ValueView& values, const Q
     softmax.begin_tile(tile);
     for_each_group(view, queries, scratch, sight, softmax);
     add_tile_values(softmax, values, view.key_length);
+    if (HWY_UNLIKELY(view.relative.values != nullptr)) add_offset_values(view, queries, scratch, softmax);
     softmax.follow_maximum(queries.vectors);
   }
 }

@@ -48,12 +48,20 @@ struct TileScratch {
   float* tail = nullptr;        // [kRows][d_k]: the last keys of row-major K
   uint64_t* visible = nullptr;  // [kKeyTile]: bit i is lane i
   float* rules = nullptr;       // room of the rules (rule-inl.h)
+  float* offsets = nullptr;     // room of a relative pair (relative-inl.h)
   bool careful = false;         // rows may meet ±inf or NaN: every group takes the general kernel
 };
 
-inline int64_t dense_terms(const ScoreView& view) {
-  if (!view.terms) return 0;
-  return std::count_if(view.terms->begin(), view.terms->end(), [](const ScoreTerm& t) { return t.kind == ScoreTerm::Kind::kDense; });
+// Terms that a tile is packed for.
+inline bool is_packed(const ScoreTerm& term) { return term.kind == ScoreTerm::Kind::kDense || term.kind == ScoreTerm::Kind::kOffsets; }
+inline int64_t packed_terms(const ScoreView& view) {
+  return view.terms ? std::count_if(view.terms->begin(), view.terms->end(), is_packed) : 0;
+}
+inline constexpr int64_t kOffsetRows = kKeyTile + kBlock + kRows;  // rows of a table of offsets that a tile may meet
+inline int64_t offset_floats(const ScoreView& view) {
+  if (!view.relative) return 0;
+  constexpr int64_t kWindow = 4 * kLanes;
+  return view.d_k * kBlock + kOffsetRows * kBlock + view.d_k * (kKeyTile + kWindow) + kRows * kWindow;
 }
 // A bias or a rule of −∞ hides its pair.
 inline bool terms_may_hide(const ScoreView& view) {
@@ -62,15 +70,16 @@ inline bool terms_may_hide(const ScoreView& view) {
 }
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 inline int64_t tile_scratch_floats(const ScoreView& view) {
-  return dense_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + view.rule_floats;
+  return packed_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + offset_floats(view) + view.rule_floats;
 }
 // `memory` is 64-byte aligned and holds tile_scratch_floats.
 inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
   TileScratch scratch;
   scratch.bias = memory;
-  scratch.tail = memory + dense_terms(view) * kKeyTile * kBlock;
+  scratch.tail = memory + packed_terms(view) * kKeyTile * kBlock;
   scratch.visible = reinterpret_cast<uint64_t*>(scratch.tail + round_up(kRows * view.d_k, 16));
-  scratch.rules = reinterpret_cast<float*>(scratch.visible + kKeyTile);
+  scratch.offsets = reinterpret_cast<float*>(scratch.visible + kKeyTile);
+  scratch.rules = scratch.offsets + offset_floats(view);
   return scratch;
 }
 
@@ -105,8 +114,9 @@ inline void describe_lanes(const ScoreView& view, QueryBlock& block) {
   }
 }
 
-/// to[channel][lane] = factor·from[lane][channel·step], to: [width][kBlock], 64-byte aligned.
-inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_t width, int vectors, float factor, float* to) {
+/// to[channel][lane] = factor·from[lane][channel·step], to: [width][stride], 64-byte aligned.
+inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_t width, int vectors, float factor, float* to,
+                                  int64_t stride = kBlock) {
   const F32 d;
   const Floats scale = hn::Set(d, factor);
   const bool moves_only = factor == 1.0F;  // what is moved may be no f32
@@ -116,14 +126,14 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
       Floats t[4];
       unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(from + v * kLanes, r, channel); });
       transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
-      float* at = to + channel * kBlock + v * kLanes;
-      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(moves_only ? t[r] : t[r] * scale, d, at + r * kBlock); });
+      float* at = to + channel * stride + v * kLanes;
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(moves_only ? t[r] : t[r] * scale, d, at + r * stride); });
     }
   }
   for (; channel < width; ++channel) {
     for (int i = 0; i < vectors * kLanes; ++i) {
       const float x = from[i][channel * step];
-      to[channel * kBlock + i] = moves_only ? x : x * factor;
+      to[channel * stride + i] = moves_only ? x : x * factor;
     }
   }
 }

@@ -94,6 +94,9 @@ inline HWY_NOINLINE void look_at_bits(const ScoreView& view, const QueryBlock& b
   while (sight.begin < sight.end && scratch.visible[sight.end - 1 - tile] == 0) --sight.end;
 }
 
+inline void pack_offsets(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight, Range keys,
+                         float* to);  // relative-inl.h
+
 /// What the block can see of the keys `of` (from a multiple of kRows) of the key tile that begins at key `tile` (a multiple of kKeyTile); fills the
 /// biases and mask bits of what it sees.
 inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t tile, Range of) {
@@ -111,11 +114,15 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   sight.tile = tile;
   sight.keys = view.pages ? tile_panels(view, tile, sight.begin, sight.end) : view.keys + tile * view.key_stride;
   if (!view.terms) return sight;
-  int64_t dense = 0;
+  int64_t packed = 0;
   for (const ScoreTerm& term : *view.terms) {
     if (term.kind == ScoreTerm::Kind::kRule) prepare_rule(term.rule, block, scratch, sight.begin, round_up(sight.end, kRows));
-    if (term.kind != ScoreTerm::Kind::kDense) continue;
-    float* to = scratch.bias + (dense++ * kKeyTile + sight.begin - tile) * kBlock;
+    if (!is_packed(term)) continue;
+    float* to = scratch.bias + (packed++ * kKeyTile + sight.begin - tile) * kBlock;
+    if (term.kind == ScoreTerm::Kind::kOffsets) {
+      pack_offsets(view, block, scratch, sight, {sight.begin, round_up(sight.end, kRows)}, to);
+      continue;
+    }
     (term.per_edge ? pack_edges : pack_bias)(view, term, block, sight.begin, round_up(sight.end, kRows), to);
   }
   return sight;
@@ -215,7 +222,7 @@ HWY_INLINE Floats term_dense(Floats s, Floats bias) {
 // −∞ hides: brought to kHidden, which 2^x survives. NaN stays NaN (the order of Max's operands).
 HWY_INLINE Floats term_floor(Floats s) { return hn::Max(hn::Set(F32(), kHidden), s); }
 
-// Where the bias of dense term `index` lies for tile-relative key `key`.
+// Where the bias of packed term `index` lies for tile-relative key `key`.
 HWY_INLINE const float* bias_at(const TileScratch& scratch, int64_t index, int64_t key) {
   return scratch.bias + (index * kKeyTile + key) * kBlock;
 }
@@ -225,7 +232,7 @@ template <int V, class Epilogue>
 HWY_INLINE void apply_terms(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
                             Scores<V>& s, Epilogue& epilogue) {
   const F32 d;
-  int64_t dense = 0;
+  int64_t packed = 0;
   for (const ScoreTerm& term : *view.terms) {
     if constexpr (requires { epilogue.before_term(term, s); }) epilogue.before_term(term, s);
     if (term.kind == ScoreTerm::Kind::kAlibi) {
@@ -243,7 +250,13 @@ HWY_INLINE void apply_terms(const ScoreView& view, const QueryBlock& block, cons
     } else if (term.kind == ScoreTerm::Kind::kRule) {
       apply_rule<V>(term.rule, block, scratch, key, first_vector, s);
     } else {
-      const float* bias = bias_at(scratch, dense++, key % kKeyTile) + first_vector * kLanes;
+      const float* bias = bias_at(scratch, packed++, key % kKeyTile) + first_vector * kLanes;
+      if (term.kind == ScoreTerm::Kind::kOffsets) {
+        unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+          unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + hn::Load(d, bias + r * kBlock + v * kLanes); });
+        });
+        continue;
+      }
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
           s.c[r * V + v] = term_dense(s.c[r * V + v], hn::Load(d, bias + r * kBlock + v * kLanes));
@@ -440,5 +453,7 @@ HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, c
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+
+#include "backends/cpu/relative-inl.h"
 
 #endif  // per-target include guard

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "spec/keep.h"
-#include "spec/pair.h"
 #include "tensor/convert.h"
 
 namespace clearhead::cpu {
@@ -104,6 +103,13 @@ void ScoreProblem::add_pair() {
   const Additive* additive = std::get_if<Additive>(&spec_.pair);
   common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.pair, key_width(keys_)) * 1.4426950408889634);
   if (common_.pairs) std::swap(common_.query_factor, common_.pair_factor);
+  if (const auto* relative = std::get_if<Relative>(&spec_.pair)) {
+    common_.relative.reach = reach_of(*relative);
+    offset_keys_ = relative->keys.contiguous();
+    if (relative->queries) offset_queries_ = relative->queries->contiguous();
+    if (relative->query_bias) offset_bias_ = relative->query_bias->contiguous();
+    if (relative->values) offset_values_ = relative->values->contiguous();
+  }
   if (!additive) return;
   common_.pair.kind = additive->activation == Additive::Activation::kTanh ? PairView::Kind::kTanh : PairView::Kind::kLeakyRelu;
   common_.pair.slope = additive->slope;
@@ -152,7 +158,7 @@ RuleUse ScoreProblem::rule_use(size_t rule, int64_t map, bool may_hide) const {
 }
 
 void ScoreProblem::add_terms() {
-  if (spec_.terms.empty()) return;
+  if (spec_.terms.empty() && !offset_keys_.defined()) return;
   for (const Term& term : spec_.terms) {
     if (const auto* edges = std::get_if<PerEdge>(&term)) edge_biases_.push_back(edges->bias.contiguous());
   }
@@ -161,6 +167,7 @@ void ScoreProblem::add_terms() {
     const int64_t batch = index / heads_, head = index % heads_;
     size_t edge_terms = 0, rules = 0;
     bool may_hide = false;
+    if (offset_keys_.defined()) terms_[static_cast<size_t>(index)].push_back({.kind = ScoreTerm::Kind::kOffsets});
     for (const Term& term : spec_.terms) {
       ScoreTerm out;
       if (const auto* alibi = std::get_if<Alibi>(&term)) {
@@ -248,6 +255,13 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   }
   out.batch = batch;
   out.head = head;
+  const auto table = [&](const Tensor& t) {
+    return t.defined() && t.numel() > 0 ? t.data<float>() + head * broadcast_stride(t, 0) : nullptr;
+  };
+  out.relative.keys = table(offset_keys_);
+  out.relative.queries = table(offset_queries_);
+  out.relative.query_bias = table(offset_bias_);
+  out.relative.values = table(offset_values_);
   if (!pair_weights_.empty()) {
     const Tensor& weight = std::get<Additive>(spec_.pair).weight;
     out.pair.weight = pair_weights_.data() + (weight.size(0) == 1 ? 0 : head) * 2 * out.d_k;

@@ -16,6 +16,7 @@
 #include "backends/cpu/rule_program.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"
+#include "spec/pair.h"
 #include "spec/rule_bounds.h"
 #include "spec/visible.h"
 
@@ -42,8 +43,17 @@ struct PairView {
   bool is_dot() const { return kind == Kind::kDot; }
 };
 
+/// Tables of a relative pair (relative-inl.h), natural units, of one head. Null: absent.
+struct RelativeView {
+  int64_t reach = 0;
+  const float *keys = nullptr, *queries = nullptr;  // [2·reach + 1, d_k]
+  const float* query_bias = nullptr;                // [d_k]
+  const float* values = nullptr;                    // [2·reach + 1, d_v]
+  explicit operator bool() const { return keys != nullptr; }
+};
+
 struct ScoreTerm {
-  enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule };
+  enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule, kOffsets };  // kOffsets: of a relative pair, before the description's terms
   Kind kind = Kind::kAlibi;
   bool per_edge = false;           // kDense: the bias is [entry] of the view's lists
   float slope = 0;                 // kAlibi: slope·log₂e
@@ -101,6 +111,7 @@ struct ScoreView {
   // chain, query_factor being 1.
   bool pairs = false;
   float pair_factor = 1;
+  RelativeView relative{};
   // Keys: row-major (channels adjacent) when pages is null.
   const float* keys = nullptr;
   int64_t key_stride = 0;
@@ -178,13 +189,14 @@ class ScoreProblem {
   int64_t batch_ = 0, heads_ = 0, key_heads_ = 1;
   ScoreView common_;
   int64_t page_count_ = 0;
-  std::vector<const std::byte*> key_pages_, value_pages_;  // [batch · page]
-  std::vector<float> pair_weights_;                        // of an additive pair: [head|1][2][d_k], times log₂e and natural
-  std::vector<std::unique_ptr<RuleProgram>> rules_;        // of the terms that are rules, in order; then that of visibility
-  std::vector<int64_t> rule_scratch_;                      // [rule]
-  std::vector<std::vector<float>> rule_scalars_;           // [rule]: [batch · head][slot][kScalarFloats]
-  std::vector<std::vector<ScoreTerm>> terms_;              // [batch · head]
-  std::vector<RuleUse> visible_;                           // [batch · head]
+  std::vector<const std::byte*> key_pages_, value_pages_;              // [batch · page]
+  Tensor offset_keys_, offset_queries_, offset_bias_, offset_values_;  // of a relative pair, contiguous
+  std::vector<float> pair_weights_;                                    // of an additive pair: [head|1][2][d_k], times log₂e and natural
+  std::vector<std::unique_ptr<RuleProgram>> rules_;                    // of the terms that are rules, in order; then that of visibility
+  std::vector<int64_t> rule_scratch_;                                  // [rule]
+  std::vector<std::vector<float>> rule_scalars_;                       // [rule]: [batch · head][slot][kScalarFloats]
+  std::vector<std::vector<ScoreTerm>> terms_;                          // [batch · head]
+  std::vector<RuleUse> visible_;                                       // [batch · head]
   std::optional<RuleBounds> visible_bounds_;
   std::vector<SegmentBounds> segment_bounds_;  // [batch|1]
   Tensor list_offsets_, list_keys_;            // contiguous

@@ -46,14 +46,17 @@ class Backward {
       if (scores[static_cast<size_t>(j)] == kHidden || (weight == 0 && skips)) continue;
       Sum& d_weight = d_weights[static_cast<size_t>(j)];
       const double after = after_of(at, j);
-      const Vector value = value_vector(record_.keys, v_, batch, key_head, j);
+      const Vector value = value_vector(record_.keys, v_, batch, key_head, j), offset = value_offset(at, j);
       Sum* d_value = to_.v.data() + ((batch * key_heads + key_head) * keys_ + j) * d_v_;
       for (int64_t c = 0; c < d_v_; ++c) {
         const double upstream = static_cast<double>(d_out[c * d_out_.stride(3)]);
         const double product = upstream * value[c];
-        d_weight.add(product, std::abs(product));
+        const double beside = offset.first ? upstream * offset[c] : 0;
+        d_weight.add(product + beside, std::abs(product) + std::abs(beside));
         d_value[c].add(after * weight * upstream, std::abs(after) * size * std::abs(upstream));
       }
+      reverse_value_offset(at, j, {after * weight, std::abs(after) * size}, {reinterpret_cast<const std::byte*>(d_out), d_out_.stride(3)},
+                           to_.operands);
       d_weight = reverse_after(at, j, weight, size, d_weight, to_.operands);
     }
     Sum mean;

@@ -7,6 +7,7 @@
 
 #include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
+#include "backends/ref/pair.h"
 #include "backends/widen.h"
 
 namespace clearhead {
@@ -94,11 +95,13 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
     row.after[j] = reference::after_of(at, static_cast<int64_t>(j));
     if (width == 0 || (row.weights[j] == 0 && reference::leaves_zeros_out(spec.normaliser))) continue;
     const Vector value = reference::value_vector(keys, v, batch, key_head, static_cast<int64_t>(j));
+    const Vector offset = reference::value_offset(at, static_cast<int64_t>(j));
     const double used = row.weights[j] * row.after[j];
     for (int64_t c = 0; c < width; ++c) {
       const double element = value[c];
-      row.out[static_cast<size_t>(c)] += used * element;
-      row.absolute[static_cast<size_t>(c)] += std::abs(used * element);
+      const double beside = offset.first ? offset[c] : 0;
+      row.out[static_cast<size_t>(c)] += used * (element + beside);
+      row.absolute[static_cast<size_t>(c)] += std::abs(used) * (std::abs(element) + std::abs(beside));
     }
   }
   return row;

@@ -19,6 +19,16 @@ double channel_of(const Tensor& operand, int64_t head, int64_t c) {
   return static_cast<double>(operand.data<float>()[broadcast_stride(operand, 0) * head + c * operand.stride(1)]);
 }
 
+// Row δ of a table [head|1, offset, width], and its place among row-major elements.
+int64_t row_of(const RowOfScores& at, const Relative& pair, int64_t key) { return offset_row(key, position_of(at), reach_of(pair)); }
+Vector table_row(const Tensor& table, int64_t head, int64_t row) {
+  return {reinterpret_cast<const std::byte*>(table.data<float>() + head * broadcast_stride(table, 0) + row * table.stride(1)),
+          table.stride(2)};
+}
+int64_t table_index(const Tensor& table, int64_t head, int64_t row, int64_t c) {
+  return ((table.size(0) == 1 ? 0 : head) * table.size(1) + row) * table.size(2) + c;
+}
+
 // φ and its slope.
 Sum activation(const Additive& pair, double x) {
   if (pair.activation == Additive::Activation::kTanh) {
@@ -31,7 +41,7 @@ Sum activation(const Additive& pair, double x) {
 struct ScorePair {
   const RowOfScores& at;
   Vector query, key;
-  int64_t width;
+  int64_t width, j;
 
   Sum operator()(const Dot&) const {
     const double scale = scale_of(at.spec.pair, width);
@@ -50,12 +60,24 @@ struct ScorePair {
     }
     return out;
   }
+  Sum operator()(const Relative& pair) const {
+    const double scale = scale_of(at.spec.pair, width);
+    const int64_t row = row_of(at, pair, j);
+    const Vector a = table_row(pair.keys, at.head, row);
+    Sum out;
+    for (int64_t c = 0; c < width; ++c) {
+      const double q = query[c], k = key[c], u = pair.query_bias ? channel_of(*pair.query_bias, at.head, c) : 0;
+      const double b = pair.queries ? table_row(*pair.queries, at.head, row)[c] : 0;
+      out.add(q * k + (q + u) * a[c] + k * b, std::abs(q * k) + (std::abs(q) + std::abs(u)) * std::abs(a[c]) + std::abs(k * b));
+    }
+    return {scale * out.value, std::abs(scale) * out.size};
+  }
 };
 
 struct ReversePair {
   const RowOfScores& at;
   Vector query, key;
-  int64_t width;
+  int64_t width, j;
   const Sum& d_score;
   Sum *d_q, *d_k;
   OperandSums& operands;
@@ -76,6 +98,23 @@ struct ReversePair {
       add(operands.at(pair.weight, channel_index(pair.weight, at.head, c)), value);
     }
   }
+  void operator()(const Relative& pair) const {
+    const double scale = scale_of(at.spec.pair, width);
+    const int64_t row = row_of(at, pair, j);
+    const Vector a = table_row(pair.keys, at.head, row);
+    for (int64_t c = 0; c < width; ++c) {
+      const double q = query[c], k = key[c], u = pair.query_bias ? channel_of(*pair.query_bias, at.head, c) : 0;
+      add(d_q[c], scale * k);
+      add(d_q[c], scale * a[c]);
+      add(d_k[c], scale * q);
+      add(operands.at(pair.keys, table_index(pair.keys, at.head, row, c)), scale * q);
+      add(operands.at(pair.keys, table_index(pair.keys, at.head, row, c)), scale * u);
+      if (pair.query_bias) add(operands.at(*pair.query_bias, channel_index(*pair.query_bias, at.head, c)), scale * a[c]);
+      if (!pair.queries) continue;
+      add(d_k[c], scale * table_row(*pair.queries, at.head, row)[c]);
+      add(operands.at(*pair.queries, table_index(*pair.queries, at.head, row, c)), scale * k);
+    }
+  }
   void add(Sum& to, double slope) const { to.add(d_score.value * slope, d_score.size * std::abs(slope)); }
 };
 
@@ -84,11 +123,27 @@ Vector key_of(const RowOfScores& at, int64_t key) { return key_vector(at.keys, a
 }  // namespace
 
 Sum score_pair(const RowOfScores& at, int64_t key) {
-  return std::visit(ScorePair{at, query_vector(at), key_of(at, key), at.q.size(3)}, at.spec.pair);
+  return std::visit(ScorePair{at, query_vector(at), key_of(at, key), at.q.size(3), key}, at.spec.pair);
 }
 
 void reverse_pair(const RowOfScores& at, int64_t key, const Sum& d_score, Sum* d_q, Sum* d_k, OperandSums& operands) {
-  std::visit(ReversePair{at, query_vector(at), key_of(at, key), at.q.size(3), d_score, d_q, d_k, operands}, at.spec.pair);
+  std::visit(ReversePair{at, query_vector(at), key_of(at, key), at.q.size(3), key, d_score, d_q, d_k, operands}, at.spec.pair);
+}
+
+Vector value_offset(const RowOfScores& at, int64_t key) {
+  const Relative* pair = std::get_if<Relative>(&at.spec.pair);
+  if (!pair || !pair->values) return {};
+  return table_row(*pair->values, at.head, row_of(at, *pair, key));
+}
+
+void reverse_value_offset(const RowOfScores& at, int64_t key, const Sum& weight, const Vector& d_out, OperandSums& operands) {
+  const Relative* pair = std::get_if<Relative>(&at.spec.pair);
+  if (!pair || !pair->values) return;
+  for (int64_t c = 0; c < pair->values->size(2); ++c) {
+    const double upstream = d_out[c];
+    operands.at(*pair->values, table_index(*pair->values, at.head, row_of(at, *pair, key), c))
+        .add(weight.value * upstream, weight.size * std::abs(upstream));
+  }
 }
 
 }  // namespace clearhead::reference

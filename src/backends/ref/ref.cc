@@ -12,6 +12,7 @@
 #include "backends/ref/backward.h"
 #include "backends/ref/dense.h"
 #include "backends/ref/normalise.h"
+#include "backends/ref/pair.h"
 #include "backends/ref/sweep.h"
 #include "backends/widen.h"
 #include "base/parallel.h"
@@ -49,8 +50,10 @@ void forward_row(const ForwardCall& call, const Outputs& to, int64_t batch, int6
     const double weight = weighed.weights[static_cast<size_t>(j)];
     if (scores[static_cast<size_t>(j)] == kHidden || (weight == 0 && skips)) continue;
     const Vector value = reference::value_vector(call.keys, call.v, batch, key_head, j);
+    const Vector offset = reference::value_offset(at, j);
     const double used = weight * reference::after_of(at, j);
     for (int64_t c = 0; c < width; ++c) out[static_cast<size_t>(c)] += used * value[c];
+    for (int64_t c = 0; c < width && offset.first; ++c) out[static_cast<size_t>(c)] += used * offset[c];
   }
   const int64_t row = (batch * heads + head) * queries + query;
   to.m[row] = reference::stored_m(call.spec.normaliser, weighed.m);

@@ -1,0 +1,96 @@
+// Sums over queries: what a group of keys takes of the rows of a pair of blocks. Included once per target.
+//
+//   to[key][c] += Σ_i w[key][i]·rows[i][c]      queries i ascending, block after block: one chain of multiply-adds
+#if defined(CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_
+#undef CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_
+#else
+#define CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_
+#endif
+
+#include <cmath>
+
+#include "backends/cpu/pack-inl.h"
+#include "backends/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr int kPair = 2;  // blocks whose queries are summed before dK and dV are stored: one alone costs 2 %
+
+// One block's part of a group's sums over queries: lanes [begin, end).
+struct LanePart {
+  const float* weights = nullptr;  // [kRows keys][kBlock]
+  const float* rows = nullptr;     // [lane][padded width]
+  int begin = 0, end = 0;
+};
+
+// to[kRows keys][C vectors] += Σ weights[key][lane]·rows[lane], lanes ascending. Of the last vector only `left` channels exist when kPartial.
+template <int C, bool kPartial>
+HWY_INLINE void add_products(const LanePart* HWY_RESTRICT parts, int64_t padded, float* HWY_RESTRICT to, int64_t stride, int64_t left) {
+  const F32 d;
+  const Lanes exist = hn::FirstN(d, static_cast<size_t>(left));
+  Floats sum[kRows * C];
+  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      const float* at = to + r * stride + c * kLanes;
+      sum[r * C + c] = kPartial ? hn::MaskedLoad(exist, d, at) : hn::LoadU(d, at);
+    });
+  });
+  for (const LanePart* part = parts; part < parts + kPair; ++part) {
+    const float *weights = part->weights + part->begin, *rows = part->rows + part->begin * padded;
+#pragma GCC unroll 2
+    for (int i = part->begin; i < part->end; ++i) {
+      Floats row[C];
+      unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { row[c] = hn::Load(d, rows + c * kLanes); });
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats weight = hn::Set(d, weights[r * kBlock]);
+        unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { sum[r * C + c] = hn::MulAdd(weight, row[c], sum[r * C + c]); });
+      });
+      ++weights;
+      rows += padded;
+    }
+  }
+  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      float* at = to + r * stride + c * kLanes;
+      kPartial ? hn::BlendedStore(sum[r * C + c], exist, d, at) : hn::StoreU(sum[r * C + c], d, at);
+    });
+  });
+}
+
+// All channels of a group's keys.
+inline HWY_NOINLINE void add_group_products(const LanePart* parts, int64_t width, float* to, int64_t stride) {
+  const int64_t padded = round_up(width, 16);
+  LanePart at[kPair] = {parts[0], parts[1]};
+  int64_t c = 0;
+  const auto next = [&](int64_t channels) {
+    c += channels;
+    for (LanePart& part : at) part.rows += channels;
+  };
+  for (; c + 2 * kLanes <= width; next(2 * kLanes)) add_products<2, false>(at, padded, to + c, stride, 0);
+  for (; c + kLanes <= width; next(kLanes)) add_products<1, false>(at, padded, to + c, stride, 0);
+  if (c < width) add_products<1, true>(at, padded, to + c, stride, width - c);
+}
+
+// The same chains, but what is not finite meets only pairs that are seen (weight not −0).
+inline HWY_NOINLINE void add_group_products_carefully(const LanePart* parts, int64_t width, float* to, int64_t stride) {
+  const int64_t padded = round_up(width, 16);
+  for (int r = 0; r < kRows; ++r) {
+    for (const LanePart* part = parts; part < parts + kPair; ++part) {
+      for (int i = part->begin; i < part->end; ++i) {
+        const float weight = part->weights[r * kBlock + i];
+        const bool seen = weight != 0 || !std::signbit(weight);
+        for (int64_t c = 0; c < width; ++c) {
+          const float x = part->rows[i * padded + c];
+          if (seen || std::isfinite(x)) to[r * stride + c] = std::fma(weight, x, to[r * stride + c]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
