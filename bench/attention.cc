@@ -30,7 +30,8 @@ struct Plan {
   bool by_default = true;
   AttentionSpec spec{};
   float query_size = 1;
-  AttentionSpec twin{};  // kAgainstTwin
+  bool has_features = false;  // q and k are 0 or more
+  AttentionSpec twin{};       // kAgainstTwin
   DType dtype = DType::kF32;
 };
 
@@ -135,6 +136,22 @@ void add_pair_plans(std::vector<Plan>& plans) {
   plans.push_back(twin_plan("pair", "relative256_both", {.pair = Relative{.keys = table(256), .queries = table(256)}}, {}, 64));  // DeBERTa
 }
 
+// Cost is linear in the length.
+void add_linear_plans(std::vector<Plan>& plans) {
+  for (const bool is_causal : {false, true}) {
+    for (const int64_t length : {8192, 32768, 131072}) {
+      Plan plan = forward_plan(is_causal ? "causal" : "full", 1, length, 64, is_causal, false);
+      plan.spec.normaliser = Linear{};
+      plan.has_features = true;
+      plan.name = "linear/" + plan.name;
+      plans.push_back(plan);
+      plan.kind = Kind::kBackward;
+      plan.name = format("linear/backward/f32/{}/h1/n{}/d64", is_causal ? "causal" : "full", length);
+      plans.push_back(plan);
+    }
+  }
+}
+
 std::vector<Plan> all_plans() {
   std::vector<Plan> plans;
   for (const bool is_causal : {false, true}) {
@@ -170,6 +187,7 @@ std::vector<Plan> all_plans() {
       plans.push_back(in_bf16(forward_plan(is_causal ? "causal" : "full", 8, 4096, d, is_causal, false)));
     for (const int64_t d : {64, 128}) plans.push_back(in_bf16(backward_plan(8, 4096, d, is_causal, false)));
   }
+  add_linear_plans(plans);
   add_rule_plans(plans);
   add_pair_plans(plans);
   for (const float query_size : {0.1F, 1.0F, 5.0F}) {
@@ -214,6 +232,7 @@ struct Operands {
       keys = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 1);
       v = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 2);
     }
+    if (plan.has_features) q = elu_plus_one(q), keys = elu_plus_one(std::get<Tensor>(keys));
     q = to_dtype(q, plan.dtype);
     if (Tensor* k = std::get_if<Tensor>(&keys)) *k = to_dtype(*k, plan.dtype), v = to_dtype(v, plan.dtype);
     out = Tensor::zeros({plan.batch, plan.heads, queries, plan.d}, plan.dtype);
@@ -315,6 +334,9 @@ bool is_by_pairs(const Backend& backend, DType dtype) {
 
 double forward_flops(const Plan& plan) {
   double pairs = 0;
+  if (std::holds_alternative<Linear>(plan.spec.normaliser)) {  // a key joins d × d sums, a query meets them
+    return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.length) * static_cast<double>(plan.d * plan.d);
+  }
   if (const auto& lists = plan.spec.topology.lists) {  // whole blocks: the last one is full where they are used here
     pairs = static_cast<double>(lists->keys.size(2) * lists->query_block * lists->key_block);
     return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
@@ -365,7 +387,8 @@ AttentionCase run_compute(const Plan& plan, const Backend& backend, const Attent
       out.work /= 2;  // scores only
       times = time_sweep(plan, record, backend, options);
     } else {
-      out.work *= 2.5;  // five products of a pair, not two
+      // Five products of a pair, not two; of linear attention three sums and three uses of them.
+      out.work *= std::holds_alternative<Linear>(plan.spec.normaliser) ? 3 : 2.5;
       times = time_backward(operands, record, backend, options);
     }
     out.ratio_to_forward = times.clean / forward_clean;

@@ -53,6 +53,24 @@ struct Hashing {
 /// Keys in the query's bucket, h(x) = argmax([xR; −xR]) with R random [d_k, buckets / 2] (Kitaev et al. 2020, §2). Time O((queries + keys)·buckets·d_k) and the lists.
 Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
 
+/// Feature maps for Linear: φ(q)·φ(k) ≥ 0 stands in for exp(q·k/√d). x: f32 [batch, head, length, d], any strides; results are contiguous.
+///
+/// elu(x) + 1 = x + 1 for x > 0, e^x otherwise (Katharopoulos et al. 2020, eq. 7); and d_x from the gradient of the features.
+Tensor elu_plus_one(const Tensor& x);
+Tensor elu_plus_one_gradient(const Tensor& x, const Tensor& d_features);
+
+/// f32 [features, d]: rows of normal random vectors' lengths, orthogonal within each d of them (Choromanski et al. 2021, §2.4).
+Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed);
+
+/// What is subtracted before the exponential so that it does not overflow; it cancels in Linear. The largest exponent of each row (queries), or of all rows of
+/// a head (keys, which must share one shift); kNone for keys that come one by one.
+enum class FeatureShift : uint8_t { kNone, kEachRow, kAllRows };
+/// φ(x) = exp(w·y − ‖y‖²/2 − shift)/√m over the m rows w of the projection, y = x/d^¼: unbiased for exp(q·k/√d), and positive (Choromanski et al. 2021,
+/// lemma 1 and eq. 5). Returns [batch, head, length, m].
+Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift);
+/// d_x, the shift taken as given.
+Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projection, const Tensor& features, const Tensor& d_features);
+
 struct AttendGradients {
   Tensor q{}, k{}, v{};  ///< in the shapes and the dtype of q, k and v: summed in f32, rounded once
   std::vector<Tensor>

@@ -133,7 +133,7 @@ struct Hard {
 /// attention (Katharopoulos et al. 2020, eq. 4; Choromanski et al. 2021, eq. 4). Where every query sees all keys up to one of its own (full, causal; no terms)
 /// cost is O(length·d_k·d_v), by running sums (eq. 5, 8–9); elsewhere it follows the pairs. The pair's scale cancels unless terms follow.
 /// Scores are meant to be 0 or more. Negative ones are taken as the formula has them: weights may then be negative and beyond one. A row whose scores sum
-/// to 0 gives zeros. Features are finite: an infinite one makes the rows that see it NaN.
+/// to 0 (in f32: to less than 2⁻¹²⁶) gives zeros. Features are finite: an infinite one makes the rows that see it NaN.
 struct Linear {};
 using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard, Linear>;
 

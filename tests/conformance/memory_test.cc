@@ -167,6 +167,9 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded(backend, "sparsemax", {.normaliser = Sparsemax{}}, q, k, v);
   expect_bounded(backend, "entmax-1.5", {.topology = causal(), .normaliser = Entmax15{}}, q, k, v);
   expect_bounded(backend, "sigmoid", {.topology = causal(), .normaliser = Sigmoid{-9}}, q, k, v);
+  const Tensor features_of_q = elu_plus_one(q), features_of_k = elu_plus_one(k);
+  expect_bounded(backend, "linear", {.normaliser = Linear{}}, features_of_q, features_of_k, v);
+  expect_bounded(backend, "linear, window", {.topology = causal(500), .normaliser = Linear{}}, features_of_q, features_of_k, v);
   expect_bounded(backend, "hard", {.topology = causal(), .normaliser = Hard{}}, q, k, v);
   AttentionSpec after{.topology = causal()};
   after.after = {.dropout = Dropout{.rate = 0.2f, .seed = 1},

@@ -29,8 +29,8 @@
 #include <vector>
 
 #include "backends/cpu/backward_pair-inl.h"
-#include "backends/cpu/backward_sums-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
+#include "backends/cpu/lane_products-inl.h"
 #include "backends/cpu/weight-inl.h"
 
 HWY_BEFORE_NAMESPACE();

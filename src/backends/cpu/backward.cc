@@ -29,6 +29,7 @@
 
 #include "backends/cpu/backward-inl.h"
 #include "backends/cpu/backward_list-inl.h"
+#include "backends/cpu/linear_state-inl.h"
 #include "backends/cpu/row_shift.h"
 #include "backends/cpu/scratch.h"
 #include "base/parallel.h"
@@ -759,6 +760,11 @@ void store_sums(BackwardPlan& plan) {
 }  // namespace
 
 void backward(const BackwardCall& call) {
+  const AttentionRecord& record = call.record;
+  const int64_t keys = key_length(record.keys), heads = record.q.size(0) * record.q.size(1);
+  const bool has_after = record.spec.after.head_mask || record.spec.after.dropout;
+  if (heads > 0 && !has_after && goes_by_state(record.spec, record.q.size(2), keys, record.q.size(3), call.v.size(3)))
+    return backward_linear(call);
   BackwardPlan plan(call);
   std::vector<int64_t> chains;
   for (int64_t chain = 0; chain < plan.chains; ++chain) chains.push_back(chain);

@@ -1,28 +1,28 @@
-// The fast backend: f32 attention with SIMD, one table per instruction set.
+// The fast backend: attention with SIMD, one table per instruction set.
 //
-//   score_view      a description resolved to addresses and numbers for one head, in base 2
-//   rule_program    a rule dealt out to lines and pairs
-//   simd-inl.h      vectors, 2^x, tanh, e^x, ln x               ┐
-//   pack-inl.h      queries, biases, masks into lanes           │ compiled once per instruction set,
-//   rule_run.cc, rule-inl.h  rules over arrays; lines and pairs in kernels │
-//   pair-inl.h      what a channel of q and k adds to a score   │
-//   score_kernel-inl.h  scores in registers                     │
-//   relative-inl.h  tables of offsets between query and key      │ in namespaces N_AVX2 and N_AVX3
-//   forward_tile-inl.h  48 queries at a time over key tiles     │
-//   forward_pairs-inl.h  the same in bf16, two keys or channels to a lane
-//   forward_split-inl.h  the same, split over keys too           │
-//   forward_strip-inl.h  sparsemax, entmax: all keys of a block │
-//   forward_each-inl.h  sigmoid, hard: scores as they come     │
-//   after-inl.h     dropout and the Gaussian, pair by pair      │
-//   weight-inl.h    a weight from its score, for every normaliser │
-//   forward_decode-inl.h  few queries, keys in chunks           │
-//   forward_list-inl.h  keys by lists, query by query           │
-//   backward.cc, backward-inl.h  gradients: strips of queries over chunks of keys │
-//   backward_sums-inl.h  sums over the queries of a pair of blocks │
-//   backward_pair-inl.h  what q, k and the operands of a pair take of dS │
-//   weights.cc      scores and weights of any rows and keys      │
-//   sweep.cc, sweep_block-inl.h, sweep_list-inl.h  statistics of whole maps ┘
+//   score_view           a description resolved to addresses and numbers for one head, in base 2
+//   rule_program         a rule dealt out to lines and pairs
+//   row_shift, scratch   a row's numbers as kernels use them; a thread's memory
 //   dense, dnnl, narrow  linear layers in f32, and with weights in 16 or 8 bits
+//
+// Compiled once per instruction set, in namespaces N_AVX2 and N_AVX3:
+//
+//   simd-inl.h, pack-inl.h, page-inl.h     vectors, 2^x, tanh, e^x, ln x; queries, biases, masks into lanes; pages of 16 bits widened
+//   rule_run.cc, rule-inl.h                rules over arrays; lines and pairs in kernels
+//   pair-inl.h, relative-inl.h             what a channel of q and k adds to a score; tables of offsets between query and key
+//   score_kernel-inl.h                     scores in registers
+//   weight-inl.h, after-inl.h              a weight from its score, for every normaliser; dropout and the Gaussian, pair by pair
+//   forward_tile-inl.h                     48 queries at a time over key tiles; forward_pairs-inl.h in bf16, forward_split-inl.h over split keys
+//   forward_strip-inl.h                    sparsemax, entmax: all keys of a block
+//   forward_each-inl.h                     sigmoid, linear, hard: scores as they come
+//   forward_linear-inl.h, linear_state-inl.h   linear attention by running sums
+//   forward_decode-inl.h                   few queries, keys in chunks
+//   forward_list-inl.h                     keys by lists, query by query
+//   lane_products-inl.h                    products summed over lanes
+//   backward.cc, backward-inl.h            gradients: strips of queries over chunks of keys; backward_pair-inl.h of the pair's operands
+//   backward_list-inl.h, backward_linear.cc   gradients along lists, and by running sums
+//   weights.cc                             scores and weights of any rows and keys
+//   sweep.cc, sweep_block-inl.h, sweep_list-inl.h   statistics of whole maps
 #pragma once
 
 #include <cstdint>
@@ -58,12 +58,14 @@ void forward(const ForwardCall& call);
 void weights(const WeightsCall& call);
 SweepResult sweep(const SweepCall& call);
 void backward(const BackwardCall& call);
+void backward_linear(const BackwardCall& call);
 }  // namespace N_AVX2
 namespace N_AVX3 {
 void forward(const ForwardCall& call);
 void weights(const WeightsCall& call);
 SweepResult sweep(const SweepCall& call);
 void backward(const BackwardCall& call);
+void backward_linear(const BackwardCall& call);
 }  // namespace N_AVX3
 
 }  // namespace cpu

@@ -11,6 +11,7 @@
 #if CLEARHEAD_TARGET_HAS_KERNELS
 #include "backends/cpu/forward_decode-inl.h"
 #include "backends/cpu/forward_each-inl.h"
+#include "backends/cpu/forward_linear-inl.h"
 #include "backends/cpu/forward_list-inl.h"
 #include "backends/cpu/forward_pairs-inl.h"
 #include "backends/cpu/forward_split-inl.h"
@@ -29,7 +30,9 @@ void forward(const ForwardCall& call) {
     if (goes_by_pairs(plan)) return forward_pairs(plan);
     plan.set_values(widened(call.v));
   }
-  if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard || kind == WeightKind::kLinear) {
+  if (goes_by_state(call.spec, plan.rows, key_length(call.keys), call.q.size(3), plan.d_v)) {
+    forward_linear(plan);
+  } else if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard || kind == WeightKind::kLinear) {
     forward_each(plan);
   } else if (kind != WeightKind::kSoftmax) {
     forward_strips(plan);

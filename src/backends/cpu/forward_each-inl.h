@@ -173,7 +173,8 @@ bool finish_each(const ForwardPlan& plan, BlockJob<EachBlock<kKind>>& job) {
   const EachBlock<kKind>& block = job.softmax;
   for (int i = 0; i < kBlock; ++i) {
     const bool sees = block.sees[i] != 0, is_linear = kKind == WeightKind::kLinear;
-    const float sum = is_linear ? block.l[i] * kLn2 : 1;
+    float sum = is_linear ? block.l[i] * kLn2 : 1;
+    if (std::abs(sum) < 0x1p-126F) sum = 0;  // f32 cannot divide by it
     factor[i] = !sees || sum == 0 ? 0 : is_linear ? job.view.after.factor / block.l[i] : job.view.after.factor;
     if (i >= job.queries.count) continue;
     plan.m[job.first_row + i] = sees ? 0 : -std::numeric_limits<float>::infinity();

@@ -36,7 +36,7 @@ bool has_bf16_pairs() {
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
   return has_bf16_pairs() && q.dtype() == DType::kBF16 && k && k->dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.pair) &&
-         q.size(3) > 0;
+         !std::holds_alternative<Linear>(spec.normaliser) && q.size(3) > 0;
 }
 
 Tensor in_pairs(const Tensor& tensor) {

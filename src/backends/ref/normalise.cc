@@ -100,6 +100,7 @@ struct Normalise {
   }
   void operator()(const Linear&) const {
     for (const double score : scores) out.l += score == kHidden ? 0 : score;
+    if (std::abs(out.l) < 0x1p-126) out.l = 0;  // f32 cannot divide by it
   }
   std::vector<double> visible(double factor) const {
     std::vector<double> z;

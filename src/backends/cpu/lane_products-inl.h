@@ -1,11 +1,11 @@
-// Sums over queries: what a group of keys takes of the rows of a pair of blocks. Included once per target.
+// Products summed over the lanes of blocks: what a key gathers from queries, and running sums from keys. Included once per target.
 //
-//   to[key][c] += Σ_i w[key][i]·rows[i][c]      queries i ascending, block after block: one chain of multiply-adds
-#if defined(CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_
-#undef CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_
+//   to[key][channel] += Σ_lane weights[key][lane]·rows[lane][channel], lanes ascending, block after block: one chain
+#if defined(CLEARHEAD_CPU_LANE_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_LANE_PRODUCTS_INL_H_
+#undef CLEARHEAD_CPU_LANE_PRODUCTS_INL_H_
 #else
-#define CLEARHEAD_CPU_BACKWARD_SUMS_INL_H_
+#define CLEARHEAD_CPU_LANE_PRODUCTS_INL_H_
 #endif
 
 #include <cmath>
@@ -16,7 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int kPair = 2;  // blocks whose queries are summed before dK and dV are stored: one alone costs 2 %
+inline constexpr int kPair = 2;  // blocks that are summed before a result is stored: one alone costs the backward 2 %
 
 // One block's part of a group's sums over queries: lanes [begin, end).
 struct LanePart {
