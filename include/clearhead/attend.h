@@ -85,7 +85,7 @@ struct AttendGradients {
 /// `memory`: so many of the first keys are those of an earlier segment, k = [memory | segment], through which no gradient flows (Transformer-XL: Dai et al.
 /// 2019, §3.2, SG(·)). The results' k and v are then of the segment alone: [batch, key_head, key − memory, …].
 /// Memory: O(length·d) beyond the results. Thread-safe. Bit-equal for any thread count.
-/// Throws kShape if shapes do not fit, kStale if an operand changed, kUnsupported for pages, for a record of some rows, and where the backend has no gradient.
+/// Throws kShape if shapes do not fit, kStale if an operand changed, kUnsupported for pages and for a record of some rows.
 AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,
                                  const std::function<bool(const std::string& name)>& wants = nullptr, int64_t memory = 0);
 

@@ -110,8 +110,6 @@ struct Backend {
   /// Empty when the description can be run; otherwise what is missing, for a kUnsupported message.
   std::optional<std::string> (*refusal)(const AttentionSpec& spec, const AttentionShape& shape) = nullptr;
   void (*forward)(const ForwardCall& call) = nullptr;
-  /// Empty when gradients of the description can be had; asked only where refusal() is silent.
-  std::optional<std::string> (*backward_refusal)(const AttentionSpec& spec, const AttentionShape& shape) = nullptr;
   void (*backward)(const BackwardCall& call) = nullptr;
   void (*weights)(const WeightsCall& call) = nullptr;
   SweepResult (*sweep)(const SweepCall& call) = nullptr;

@@ -119,9 +119,6 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   if (memory < 0 || memory > shape.keys) {
     fail(ErrorCode::kInvalidArgument, "attend_gradients: {} keys of memory; expected 0 to {}, the keys there are", memory, shape.keys);
   }
-  if (const auto missing = backend().backward_refusal(record.spec, shape)) {
-    fail(ErrorCode::kUnsupported, "attend_gradients: backend \"{}\": {}", backend().name, *missing);
-  }
   AttendGradients result{
       .q = Tensor::empty(record.q.shape(), dtype), .k = Tensor::empty(k->shape(), dtype), .v = Tensor::empty(v.shape(), dtype)};
   for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {

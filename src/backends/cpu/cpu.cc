@@ -27,13 +27,10 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
   return std::nullopt;
 }
 
-std::optional<std::string> backward_refusal(const AttentionSpec&, const AttentionShape&) { return std::nullopt; }
-
 const Backend kAvx2Table{.name = "cpu",
                          .isa = InstructionSet::kAvx2,
                          .refusal = refusal,
                          .forward = forward_widened<N_AVX2::forward>,
-                         .backward_refusal = backward_refusal,
                          .backward = backward_widened<N_AVX2::backward>,
                          .weights = weights_widened<N_AVX2::weights>,
                          .sweep = sweep_widened<N_AVX2::sweep>,
@@ -42,7 +39,6 @@ const Backend kAvx512Table{.name = "cpu",
                            .isa = InstructionSet::kAvx512,
                            .refusal = refusal,
                            .forward = forward_widened<N_AVX3::forward, takes_pairs>,
-                           .backward_refusal = backward_refusal,
                            .backward = backward_widened<N_AVX3::backward>,
                            .weights = weights_widened<N_AVX3::weights, takes_pairs>,
                            .sweep = sweep_widened<N_AVX3::sweep, takes_pairs>,

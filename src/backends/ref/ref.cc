@@ -102,7 +102,6 @@ const Backend& ref_backend() {
     backend.isa = InstructionSet::kReference;
     backend.refusal = refusal;
     backend.forward = forward_widened<forward>;
-    backend.backward_refusal = refusal;
     backend.backward = backward_widened<reference::backward>;
     backend.weights = weights_widened<weights>;
     backend.sweep = sweep_widened<reference::sweep>;
