@@ -252,9 +252,9 @@ class LinearRun {
       to_lanes(rows.keys, 1, d_k, kVectors, 1.0F, keys_t);
       to_lanes(rows.values, 1, d_v, kVectors, 1.0F, values_t);
       std::fill(d_keys_t, d_values_t + d_v * kBlock, 0.0F);
-      add_state(values_t, d_v, state, round_up(d_k, 16), d_k, kVectors, d_keys_t);
-      add_state(ones, 1, r, 0, d_k, kVectors, d_keys_t);
-      add_state(keys_t, d_k, u, round_up(d_v, 16), d_v, kVectors, d_values_t);
+      add_run_values_of(kVectors, values_t, state, round_up(d_k, 16), d_v, d_k, d_keys_t);
+      add_run_values_of(kVectors, ones, r, 0, 1, d_k, d_keys_t);
+      add_run_values_of(kVectors, keys_t, u, round_up(d_v, 16), d_k, d_v, d_values_t);
       QueryBlock lanes;
       lanes.count = rows.count;
       lanes.vectors = (rows.count + kLanes - 1) / kLanes;
@@ -295,8 +295,8 @@ class LinearRun {
     if (at.chunk == 0) return;
     const float* state = cursor.at(at.chunk);
     StripBlock& block = rows.block;
-    add_state(block.d_out_t, plan_.d_v, state, round_up(plan_.d_k, 16), plan_.d_k, block.queries.vectors, block.d_q_t);
-    add_state(block.minus_mean, 1, state + outer_floats(plan_.d_v, plan_.d_k), 0, plan_.d_k, block.queries.vectors, block.d_q_t);
+    add_run_values_of(block.queries.vectors, block.d_out_t, state, round_up(plan_.d_k, 16), plan_.d_v, plan_.d_k, block.d_q_t);
+    add_run_values_of(block.queries.vectors, block.minus_mean, state + outer_floats(plan_.d_v, plan_.d_k), 0, 1, plan_.d_k, block.d_q_t);
   }
 
   void store(int64_t map, int64_t in_group, const LinearRows& rows) {

@@ -19,9 +19,10 @@
 #include <utility>
 #include <vector>
 
-#include "backends/cpu/backward-inl.h"
+#include "backends/cpu/backward_plan-inl.h"
 #include "backends/cpu/forward_list-inl.h"
 #include "backends/cpu/row_shift.h"
+#include "backends/cpu/scratch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -79,11 +80,10 @@ struct PairSums {
   std::vector<float> weights{}, d_scores{};  // P·a and dS; [pair]
 };
 
-// One strip of rows of one head. Plan: backward.cc's.
-template <class Plan, class Job>
+// One strip of rows of one head.
 class ListedStrip {
  public:
-  ListedStrip(const Plan& plan, Job& job, const TurnedLists& turned, PairSums& pairs)
+  ListedStrip(const BackwardPlan& plan, StripTerms& job, const TurnedLists& turned, PairSums& pairs)
       : plan_(plan), job_(job), view_(job.view), turned_(turned), pairs_(pairs), terms_(view_.terms ? view_.terms->size() : 0) {
     values_.values = job.keys.values;
     values_.stride = job.keys.value_stride;
@@ -227,8 +227,8 @@ class ListedStrip {
     group.reverse((*view_.terms)[term], job_.wanted[term], [&](int64_t r, int64_t) { return d_scores_ + r * kLanes; });
   }
 
-  const Plan& plan_;
-  Job& job_;
+  const BackwardPlan& plan_;
+  StripTerms& job_;
   const ScoreView& view_;
   const TurnedLists& turned_;
   PairSums& pairs_;
@@ -260,6 +260,58 @@ inline void add_turned(const TurnedLists& turned, const PairSums& pairs, const s
   }
   add_weighted_rows(weight, from, count, width, sums);
   for (int64_t c = 0; c < width; ++c) to[c] += factor * sums[c];
+}
+
+// --- the call ------------------------------------------------------------------------------------------------------------------------------
+
+// A dense bias's gradient may be shared by rows of two strips.
+inline bool goes_by_list_backward(const BackwardPlan& plan) {
+  if (plan.is_additive || plan.problem.batch() * plan.heads() == 0 || plan.rows == 0 || !goes_by_list(plan.problem.view(0, 0), plan.rows))
+    return false;
+  return std::none_of(plan.d_terms.begin(), plan.d_terms.end(), [](const Tensor* gradient) { return gradient && gradient->rank() == 4; });
+}
+
+// Strips that must not go abreast: entries of a table or of the lists may belong to two of them.
+inline bool strips_share_entries(const BackwardPlan& plan) {
+  const int64_t query_block = plan.call.record.spec.topology.lists->query_block;
+  for (size_t t = 0; t < plan.d_terms.size(); ++t) {
+    if (plan.d_terms[t] && plan.d_terms[t]->rank() == 3 && plan.strip_rows % query_block != 0) return true;
+  }
+  return plan.entries > 0;
+}
+
+inline void backward_by_list(BackwardPlan& plan) {
+  const Tensor d_out = plan.d_v <= 1 || plan.call.d_out.stride(3) == 1 ? plan.call.d_out : plan.call.d_out.contiguous();
+  const Tensor& given = plan.call.record.q;
+  const Tensor q = plan.d_k <= 1 || given.stride(3) == 1 ? given : given.contiguous();
+  const bool serial = strips_share_entries(plan);
+  TurnedLists turned;
+  PairSums pairs;
+  for (int64_t index = 0; index < plan.problem.batch() * plan.heads(); ++index) {
+    const int64_t batch = index / plan.heads(), head = index % plan.heads();
+    const ScoreView view = plan.problem.view(batch, head);
+    if (!turned.is_of(view.lists)) turned.turn(view);
+    pairs.weights.resize(static_cast<size_t>(turned.pairs()));
+    pairs.d_scores.resize(pairs.weights.size());
+    const auto run_strip = [&](int64_t strip) {
+      StripTerms terms(plan, index, strip);
+      ListedStrip(plan, terms, turned, pairs).run(terms.sums);
+      terms.finish_rules();
+    };
+    for_items(serial ? 1 : plan.strips, [&](int64_t item, int) {
+      for (int64_t strip = item; strip < (serial ? plan.strips : item + 1); ++strip) run_strip(strip);
+    });
+    const int64_t first_key = (batch * (plan.heads() / plan.problem.group()) + view.key_head) * plan.keys;
+    for_items((plan.keys + kTurnedKeys - 1) / kTurnedKeys, [&](int64_t item, int) {
+      const auto from = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1); };
+      float* sums = ThreadScratch::floats(round_up(std::max(plan.d_k, plan.d_v), 16));
+      for (int64_t key = item * kTurnedKeys; key < std::min(plan.keys, (item + 1) * kTurnedKeys); ++key) {
+        float *d_key = plan.d_k_data + (first_key + key) * plan.d_k, *d_value = plan.d_v_data + (first_key + key) * plan.d_v;
+        add_turned(turned, pairs, pairs.weights, key, from(d_out), d_out.stride(2), plan.d_v, 1.0F, sums, d_value);
+        add_turned(turned, pairs, pairs.d_scores, key, from(q), q.stride(2), plan.d_k, plan.scale, sums, d_key);
+      }
+    });
+  }
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

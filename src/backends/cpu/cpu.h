@@ -19,7 +19,8 @@
 //   forward_decode-inl.h                   few queries, keys in chunks
 //   forward_list-inl.h                     keys by lists, query by query
 //   lane_products-inl.h                    products summed over lanes
-//   backward.cc, backward-inl.h            gradients: strips of queries over chunks of keys; backward_pair-inl.h of the pair's operands
+//   backward.cc, backward-inl.h            gradients: strips of queries over chunks of keys; backward_plan-inl.h what is resolved before
+//   backward_pair-inl.h, backward_terms-inl.h   of the pair's operands; of the terms'
 //   backward_list-inl.h, backward_linear.cc   gradients along lists, and by running sums
 //   weights.cc                             scores and weights of any rows and keys
 //   sweep.cc, sweep_block-inl.h, sweep_list-inl.h   statistics of whole maps

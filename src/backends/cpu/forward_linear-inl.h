@@ -62,8 +62,8 @@ inline void linear_block(const ForwardPlan& plan, int64_t batch, int64_t head, c
     job.scratch.careful = block.careful = careful;
     if (at.chunk > 0) {
       std::fill(block.sees, block.sees + kBlock, 1.0F);
-      add_state(job.queries.qt, d_k, state, round_up(plan.d_v, 16), plan.d_v, vectors, block.o);
-      add_state(job.queries.qt, d_k, state + outer_floats(d_k, plan.d_v), 1, 1, vectors, block.l);
+      add_run_values_of(vectors, job.queries.qt, state, round_up(plan.d_v, 16), d_k, plan.d_v, block.o);
+      add_run_values_of(vectors, job.queries.qt, state + outer_floats(d_k, plan.d_v), 1, d_k, 1, block.l);
     }
     for (int64_t key = at.chunk * kBlock; at.chunk < layout.chunks && key < end;) {
       const int64_t tile = key / kKeyTile * kKeyTile;

@@ -109,12 +109,8 @@ inline void add_tile_values(PairBlock& block, const ValueView& values, int64_t k
     float* o = block.o + run.first_vector * kLanes;
     if (HWY_UNLIKELY(block.careful)) {
       add_run_pairs_carefully(run, p, from, values.stride, pairs, values.d_v, o);
-    } else if (run.vectors == 3) {
-      add_run_values<3, PairStep>(p, from, values.stride, pairs, values.d_v, o);
-    } else if (run.vectors == 2) {
-      add_run_values<2, PairStep>(p, from, values.stride, pairs, values.d_v, o);
     } else {
-      add_run_values<1, PairStep>(p, from, values.stride, pairs, values.d_v, o);
+      add_run_values_of<PairStep>(run.vectors, p, from, values.stride, pairs, values.d_v, o);
     }
   }
 }

@@ -240,6 +240,13 @@ HWY_NOINLINE void add_run_values(const float* p, const float* values, int64_t st
   for (; c < d_v; ++c) add_values<1, V, Step>(p, values + c, stride, keys, o + c * kBlock);
 }
 
+template <class Step = DotStep>
+HWY_INLINE void add_run_values_of(int vectors, const float* p, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o) {
+  if (vectors == 3) return add_run_values<3, Step>(p, values, stride, keys, d_v, o);
+  if (vectors == 2) return add_run_values<2, Step>(p, values, stride, keys, d_v, o);
+  add_run_values<1, Step>(p, values, stride, keys, d_v, o);
+}
+
 // The same chain, but a value that is not finite meets only lanes that see its key.
 inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t keys,
                                                   int64_t d_v, float* o) {
@@ -269,12 +276,8 @@ inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t k
     float* o = block.o + run.first_vector * kLanes;
     if (HWY_UNLIKELY(block.careful)) {
       add_run_values_carefully(run, p, from, values.stride, keys, values.d_v, o);
-    } else if (run.vectors == 3) {
-      add_run_values<3>(p, from, values.stride, keys, values.d_v, o);
-    } else if (run.vectors == 2) {
-      add_run_values<2>(p, from, values.stride, keys, values.d_v, o);
     } else {
-      add_run_values<1>(p, from, values.stride, keys, values.d_v, o);
+      add_run_values_of(run.vectors, p, from, values.stride, keys, values.d_v, o);
     }
   }
 }

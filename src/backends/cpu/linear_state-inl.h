@@ -84,13 +84,6 @@ inline HWY_NOINLINE void add_outer(const float* lanes, int64_t a, const float* r
 }
 inline int64_t outer_floats(int64_t a, int64_t b) { return round_up(a, kRows) * round_up(b, 16); }
 
-// o[d][lane] += Σ_c p[c][lane]·matrix[c][d] for the first `vectors` vectors.
-inline void add_state(const float* p, int64_t channels, const float* matrix, int64_t stride, int64_t d, int vectors, float* o) {
-  if (vectors == 3) return add_run_values<3>(p, matrix, stride, channels, d, o);
-  if (vectors == 2) return add_run_values<2>(p, matrix, stride, channels, d, o);
-  add_run_values<1>(p, matrix, stride, channels, d, o);
-}
-
 /// Sums over pieces 0 … n − 1 of some maps. Pieces::add(map, piece, state) adds one piece; an object of Pieces is one thread's.
 template <class Pieces>
 class RunningSums {
