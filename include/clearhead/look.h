@@ -50,6 +50,8 @@ struct SweepRequest {
   /// With both > 0, also the whole map (all kept rows × all keys) pooled to this many rows and columns, max and mean. Cells cut the kept rows,
   /// not the sampled ones: row t of the record falls into the cell r with ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋, n = rows kept.
   std::array<int64_t, 2> cells{0, 0};
+  /// > 0: also the keys that each row scored highest, so many. Meant for a few, up to 16: the cost of a key that comes among them grows with their number.
+  int64_t top_k = 0;
   Range heads{0, -1};  ///< −1: all
   SweepRequest() = default;
   SweepRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}
@@ -64,7 +66,10 @@ struct SweepResult {
   Tensor matches{};     ///< f32 [match, batch, head, row]
   Tensor pooled_max{};  ///< f32 [batch, head, rows, columns]; NaN where nothing is visible
   Tensor pooled_mean{};
-  bool exact = true;  ///< false: from sampled rows. Per-key and per-offset sums are then scaled by rows / sampled rows
+  /// i32 [batch, head, row, top_k]: by score, ties: the earlier key; −1 past the keys that a row sees (scores of NaN are in no order).
+  Tensor top_keys{};
+  Tensor top_weights{};  ///< f32, the same shape; 0 where there is no key
+  bool exact = true;     ///< false: from sampled rows. Per-key and per-offset sums are then scaled by rows / sampled rows
   int64_t rows_looked_at = 0;
   std::vector<int64_t> queries{};  ///< which query each row of the result is, ascending; filled by AttentionMap
 };

@@ -94,7 +94,7 @@ struct SweepCall {
   const AttentionRecord& record;
   const SweepRequest& request;       // its `cells` are in `grid`
   const std::vector<int64_t>& rows;  // row indices looked at, ascending; all rows when exact
-  // Only a call without statistics and matches may have cells over a part of the keys, or factors of the weights in them: an empty span is all ones,
+  // Only a call that asks for nothing else may have cells over a part of the keys, or factors of the weights in them: an empty span is all ones,
   // a NaN of key_factors leaves the key out.
   CellGrid grid{};
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]

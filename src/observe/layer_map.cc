@@ -5,6 +5,8 @@
 // What no frame scored is NaN in rows and columns, −1 in cells (where NaN says that the description hides every pair).
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <limits>
 
 #include "base/format.h"
@@ -84,13 +86,25 @@ Match match_of_frame(const Match& match, const Frame& frame) {
   return out;
 }
 
-// Copies the rows of one frame's [..., rows] statistic into the columns [at, at + rows) of the whole's.
-void place_rows(const Tensor& part, Tensor& whole, int64_t at) {
-  if (!part.defined()) return;
-  const int64_t rows = part.size(-1), all = whole.size(-1), leading = part.numel() / std::max<int64_t>(1, rows);
-  const float* from = part.data<float>();
-  float* to = whole.mutable_data<float>();
-  for (int64_t line = 0; line < leading; ++line) std::copy_n(from + line * rows, rows, to + line * all + at);
+// Copies the rows of one frame's statistic, counted along `axis`, into the rows [at, at + rows) of the whole's.
+void place_rows(const Tensor& part, Tensor& whole, int axis, int64_t at) {
+  if (!part.defined() || part.numel() == 0) return;
+  int64_t lines = 1, row = static_cast<int64_t>(size_of(part.dtype()));
+  for (int before = 0; before < axis; ++before) lines *= part.size(before);
+  for (int behind = axis + 1; behind < part.rank(); ++behind) row *= part.size(behind);
+  std::byte* to = whole.mutable_raw() + at * row;
+  for (int64_t line = 0; line < lines; ++line) {
+    std::memcpy(to + line * whole.size(axis) * row, part.raw() + line * part.size(axis) * row, static_cast<size_t>(part.size(axis) * row));
+  }
+}
+
+// Keys of a frame as the text counts them.
+Tensor named_keys(const Tensor& part, const Frame& frame) {
+  if (!part.defined() || part.numel() == 0 || frame.keys.empty()) return part;
+  Tensor keys = part.clone();
+  int32_t* key = keys.mutable_data<int32_t>();
+  for (int64_t i = 0; i < keys.numel(); ++i) key[i] = key[i] < 0 ? -1 : static_cast<int32_t>(frame.keys[static_cast<size_t>(key[i])]);
+  return keys;
 }
 
 void add_to(const Tensor& part, Tensor& whole) {
@@ -244,15 +258,21 @@ SweepResult LayerMap::sweep(const SweepRequest& request, const LookOptions& opti
   if (wants(Statistic::kReceived)) out.received = Tensor::zeros({1, count, keys_});
   if (wants(Statistic::kOffsets)) out.offsets = Tensor::zeros({1, count, 2 * request.offset_reach + 1});
   if (!request.matches.empty()) out.matches = Tensor::zeros({static_cast<int64_t>(request.matches.size()), 1, count, rows});
+  if (request.top_k > 0) {
+    out.top_weights = Tensor::zeros({1, count, rows, request.top_k});
+    out.top_keys = Tensor::empty(out.top_weights.shape(), DType::kI32);
+  }
   int64_t at = 0;
   for (const Frame& frame : frames_) {
     SweepRequest own = request;
     own.cells = {0, 0};
     for (Match& match : own.matches) match = match_of_frame(match, frame);
     const SweepResult part = AttentionMap(frame.record).sweep(own, {.cancel = options.cancel});
-    place_rows(part.entropy, out.entropy, at);
-    place_rows(part.distance, out.distance, at);
-    place_rows(part.matches, out.matches, at);
+    place_rows(part.entropy, out.entropy, 2, at);
+    place_rows(part.distance, out.distance, 2, at);
+    place_rows(part.matches, out.matches, 3, at);
+    place_rows(named_keys(part.top_keys, frame), out.top_keys, 2, at);
+    place_rows(part.top_weights, out.top_weights, 2, at);
     add_to(part.offsets, out.offsets);
     if (part.received.defined()) {
       const int64_t known = part.received.size(2);

@@ -53,6 +53,7 @@ double slice_mass(const AttentionRecord& record, bool after, int64_t batch, int6
 void check_request(const AttentionRecord& record, const SweepRequest& request) {
   const AttentionShape shape = record.shape();
   if (request.offset_reach < 0) fail(ErrorCode::kInvalidArgument, "sweep: offset_reach is {}; expected 0 or more", request.offset_reach);
+  if (request.top_k < 0) fail(ErrorCode::kInvalidArgument, "sweep: top_k is {}; expected 0 or more", request.top_k);
   const auto [rows, columns] = request.cells;
   if (rows < 0 || columns < 0 || (rows > 0) != (columns > 0)) {
     fail(ErrorCode::kInvalidArgument, "sweep: cells are {{{}, {}}}; expected two counts above 0, or {{0, 0}} for none", rows, columns);

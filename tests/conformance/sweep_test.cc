@@ -201,6 +201,54 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
   }
 }
 
+// By the scores and weights that a look at the row gives, bit for bit.
+void expect_top_of_row(const std::vector<float>& scores, const std::vector<float>& weights, const int32_t* keys, const float* found,
+                       int64_t count) {
+  std::vector<int32_t> order;
+  for (size_t j = 0; j < scores.size(); ++j) {
+    if (!std::isinf(scores[j])) order.push_back(static_cast<int32_t>(j));
+  }
+  const auto score = [&](int32_t key) { return scores[static_cast<size_t>(key)]; };
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return score(a) > score(b); });
+  for (int64_t place = 0; place < count; ++place) {
+    const size_t at = static_cast<size_t>(place);
+    ASSERT_EQ(keys[place], at < order.size() ? order[at] : -1) << "place " << place;
+    ASSERT_EQ(found[place], at < order.size() ? weights[static_cast<size_t>(order[at])] : 0) << "place " << place;
+  }
+}
+
+TEST_P(Sweeps, TheTopKeysOfEveryRowAreThoseOfItsScores) {
+  for (size_t index = 0; index < cases().size() && !HasFatalFailure(); ++index) {
+    const Case& c = cases()[index];
+    if (c.shape.queries == 0) continue;
+    SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
+    const std::vector<int64_t> rows = rows_of(c, index);
+    const AttentionRecord record = run(backend_, c).record;
+    SweepRequest request;
+    request.top_k = 1 + static_cast<int64_t>(index % 11);
+    if (index % 2 == 0) request.statistics = {received};  // beside other statistics, and alone
+    const bool after = index % 4 == 1;
+    const SweepResult result = backend_.sweep({.record = record, .request = request, .rows = rows, .after = after});
+    const int64_t batch = c.shape.batch - 1, head = c.shape.heads - 1, looked = static_cast<int64_t>(rows.size());
+    std::vector<float> scores(static_cast<size_t>(c.shape.keys)), weights(scores.size());
+    for (int64_t at = 0; at < looked && !HasFatalFailure(); ++at) {
+      WeightsCall call{.record = record, .batch = batch, .head = head, .rows = &rows[static_cast<size_t>(at)], .row_count = 1};
+      call.keys = {0, c.shape.keys};
+      call.quantity = WeightsCall::Quantity::kScore2;
+      call.out = scores.data();
+      call.out_stride = c.shape.keys;
+      backend_.weights(call);
+      call.quantity = WeightsCall::Quantity::kWeight;
+      call.after = after;
+      call.out = weights.data();
+      backend_.weights(call);
+      const int64_t first = ((batch * c.shape.heads + head) * looked + at) * request.top_k;
+      SCOPED_TRACE("row " + std::to_string(rows[static_cast<size_t>(at)]));
+      expect_top_of_row(scores, weights, result.top_keys.data<int32_t>() + first, result.top_weights.data<float>() + first, request.top_k);
+    }
+  }
+}
+
 TEST_P(Sweeps, ThreadsAndHeadsAskedForChangeNoBits) {
   for (size_t index = 0; index < cases().size() && !HasFatalFailure(); index += 3) {
     const Case& c = cases()[index];

@@ -168,6 +168,33 @@ TEST(Sweep, EachStatisticAloneIsTheSameAsTogether) {
   });
 }
 
+TEST(Sweep, TheTopKeysOfEveryRowAreTheRowsOwnAndTiesKeepTheEarlierKey) {
+  on_every_backend([] {
+    const Case c{"causal", {.heads = 4, .key_heads = 2, .queries = 333, .keys = 333}, {.topology = causal()}};
+    const Made made = make(c);
+    Tensor twins = made.k.clone();  // keys in threes are one key
+    float* k = twins.mutable_data<float>();
+    for (int64_t j = 0; j < twins.numel(); j += 16) std::copy_n(k + j / 16 / 3 * 3 * 16, 16, k + j);
+    const AttentionMap map(attend(made.q, twins, made.v, c.spec).record);
+    SweepRequest request{entropy};
+    request.top_k = 7;
+    const SweepResult all = map.sweep(request), some = map.sweep(request, {.sampled_rows = 50});
+    ASSERT_EQ(all.top_keys.shape(), (Shape{1, 4, 333, 7}));
+    for (size_t at = 0; at < some.queries.size(); ++at) {
+      const int64_t query = some.queries[at], head = query % 4;
+      const std::vector<Weighted> expected = map.head(0, head).row(query).top_k(7);
+      const auto of_all = (head * 333 + query) * 7, of_some = (head * some.rows_looked_at + static_cast<int64_t>(at)) * 7;
+      for (int64_t place = 0; place < 7; ++place) {
+        const bool sees = place < static_cast<int64_t>(expected.size());
+        const Weighted key = sees ? expected[static_cast<size_t>(place)] : Weighted{.key = -1};
+        ASSERT_EQ(all.top_keys.data<int32_t>()[of_all + place], key.key) << "query " << query << " place " << place;
+        ASSERT_EQ(all.top_weights.data<float>()[of_all + place], key.weight) << "query " << query << " place " << place;
+        ASSERT_EQ(some.top_keys.data<int32_t>()[of_some + place], key.key) << "query " << query << " place " << place;
+      }
+    }
+  });
+}
+
 TEST(Sweep, BitsDependOnNeitherThreadsNorHeadsNorBatch) {
   on_every_backend([] {
     const Case c{"causal", {.batch = 2, .heads = 4, .key_heads = 2, .queries = 1200, .keys = 1200}, {.topology = causal()}};

@@ -255,11 +255,16 @@ TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
     }
   }
   EXPECT_NEAR(frames.mass({50, 70}, {10, 40})[2], whole.mass({50, 70}, {10, 40})[2], 1e-6);
-  const SweepRequest statistics = atlas_request(trace.plan().text);
+  SweepRequest statistics = atlas_request(trace.plan().text);
+  statistics.top_k = 3;
   const SweepResult a = frames.sweep(statistics), b = whole.sweep(statistics);
   for (int64_t i = 0; i < a.received.numel(); ++i) EXPECT_NEAR(a.received.data<float>()[i], b.received.data<float>()[i], 1e-4);
   for (int64_t i = 0; i < a.matches.numel(); ++i) EXPECT_NEAR(a.matches.data<float>()[i], b.matches.data<float>()[i], 1e-5);
   for (int64_t i = 0; i < a.offsets.numel(); ++i) EXPECT_NEAR(a.offsets.data<float>()[i], b.offsets.data<float>()[i], 1e-3);
+  for (int64_t i = 0; i < a.top_keys.numel(); ++i) {
+    EXPECT_EQ(a.top_keys.data<int32_t>()[i], b.top_keys.data<int32_t>()[i]) << i;
+    EXPECT_EQ(a.top_weights.data<float>()[i], b.top_weights.data<float>()[i]) << i;
+  }
 }
 
 TEST(Trace, WindowsStandAsBlocksAndWhatTheyNeverScoredIsMarked) {

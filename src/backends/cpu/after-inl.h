@@ -27,19 +27,21 @@ HWY_INLINE Words mix_pairs(Words x) {
   return hn::Xor(x, hn::ShiftRight<16>(x));
 }
 
-// spec/keep.h's pair_bits of one key and a vector of rows.
-HWY_INLINE Words pair_bits_of(Words low, Words high, int64_t key) {
-  return mix_pairs(hn::Xor(mix_pairs(low + hn::Set(U32(), static_cast<uint32_t>(key))), high));
+// spec/keep.h's pair_bits of a vector of rows and their key, or keys.
+template <class Key>
+HWY_INLINE Words pair_bits_of(Words low, Words high, Key key) {
+  return mix_pairs(hn::Xor(mix_pairs(low + hn::BitCast(U32(), keys_of(key))), high));
 }
 
 // What one vector of pairs of a block is multiplied by. `at` is the vector's first lane.
-HWY_INLINE Floats after_factor(const AfterView& after, const QueryBlock& block, int at, int64_t key) {
+template <class Key>
+HWY_INLINE Floats after_factor(const AfterView& after, const QueryBlock& block, int at, Key key) {
   const F32 d;
   const I32 di;
   const U32 du;
   Floats out = hn::Set(d, 1.0F);
   if (after.centres) {
-    const Floats distance = hn::Set(d, static_cast<float>(key)) - hn::Load(d, block.centre + at);
+    const Floats distance = hn::ConvertTo(d, keys_of(key)) - hn::Load(d, block.centre + at);
     out = exp2_shifted(distance * distance * hn::Set(d, -after.narrowness), hn::Zero(d));
   }
   if (after.drops) {

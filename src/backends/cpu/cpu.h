@@ -23,7 +23,7 @@
 //   backward_pair-inl.h, backward_terms-inl.h   of the pair's operands; of the terms'
 //   backward_list-inl.h, backward_linear.cc   gradients along lists, and by running sums
 //   weights.cc                             scores and weights of any rows and keys
-//   sweep.cc, sweep_block-inl.h, sweep_list-inl.h   statistics of whole maps
+//   sweep.cc, sweep_block-inl.h, sweep_top-inl.h, sweep_list-inl.h   statistics of whole maps
 #pragma once
 
 #include <cstdint>

@@ -49,6 +49,10 @@ HWY_INLINE void unroll(F&& f) {
   unroll_over(std::make_integer_sequence<int, N>{}, f);
 }
 
+// A key for all lanes, or one for each.
+HWY_INLINE Ints keys_of(int64_t key) { return hn::Set(I32(), static_cast<int32_t>(key)); }
+HWY_INLINE Ints keys_of(Ints keys) { return keys; }
+
 // p·2^n for integral n.
 HWY_INLINE Floats scale_by_power(Floats p, Floats n) {
 #if HWY_TARGET == HWY_AVX3

@@ -75,11 +75,19 @@ void write_rows(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& v
       plan.match_row(match, at.map)[at.begin + i] = static_cast<float>(block.matched_total[match * kBlock + i]);
     }
   }
+  for (int64_t place = 0; place < plan.top; ++place) {
+    alignas(64) float weights[kBlock];
+    block.weigh_top(place, weights);
+    for (int i = 0; i < at.count; ++i) {
+      plan.top_keys_of(at.map, at.begin + i)[place] = block.top.keys[place * kBlock + i];
+      plan.top_weights_of(at.map, at.begin + i)[place] = weights[i];
+    }
+  }
 }
 
 void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, StripSums& sums) {
-  const int64_t qt_floats = view.d_k * kBlock, match_floats = plan.matches * kBlock;
-  float* memory = ThreadScratch::floats(qt_floats + 4 * match_floats + tile_scratch_floats(view));
+  const int64_t qt_floats = view.d_k * kBlock, match_floats = plan.matches * kBlock, top_floats = plan.top * kBlock;
+  float* memory = ThreadScratch::floats(qt_floats + 4 * match_floats + 2 * top_floats + tile_scratch_floats(view));
   QueryBlock queries;
   SweepBlock block;
   queries.qt = memory;
@@ -89,7 +97,10 @@ void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& 
   block.matched = memory + qt_floats;
   block.tags = reinterpret_cast<int32_t*>(block.matched + match_floats);
   block.matched_total = reinterpret_cast<double*>(block.matched + 2 * match_floats);
-  const TileScratch scratch = make_tile_scratch(view, block.matched + 4 * match_floats);
+  block.top.count = plan.top;
+  block.top.scores = block.matched + 4 * match_floats;
+  block.top.keys = reinterpret_cast<int32_t*>(block.top.scores + top_floats);
+  const TileScratch scratch = make_tile_scratch(view, block.top.scores + 2 * top_floats);
   pack_queries(view, plan.call.rows.data() + at.begin, at.count, queries);
   set_lanes(plan, at, view, queries, block);
   block.by_log = view.kind != WeightKind::kSoftmax || (plan.call.after && view.after.any());

@@ -7,6 +7,7 @@
 //   offsets  groups beyond the reach add to two far sums; near ones, [key][lane], are added along their diagonals
 //   matches  M += p where the tags are equal and j ≠ position
 //   cells    maxima and sums in lanes until the cell column ends; kLanes columns are turned together and lanes fold into cell rows
+//   top      sweep_top-inl.h, by score: asked for alone, it needs no weights
 //
 // Row sums are f32 within a key tile and double across tiles; cells within kTilesAdded of them. Lanes past the last query have 1/ℓ = 0.
 #if defined(CLEARHEAD_CPU_SWEEP_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -22,6 +23,7 @@
 #include "backends/cpu/after-inl.h"
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/sweep_plan.h"
+#include "backends/cpu/sweep_top-inl.h"
 #include "backends/cpu/weight-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -60,6 +62,7 @@ struct SweepBlock {
   int32_t* tags = nullptr;                                  // [match][kBlock]
   float* matched = nullptr;                                 // [match][kBlock], of the tile
   double* matched_total = nullptr;                          // [match][kBlock]
+  TopKeys top;
   // Of the block.
   bool consecutive = false, hides = false;  // hides: the tile's mask, segments or biases may hide pairs inside the band
   int64_t first_position = 0, last_position = 0;
@@ -72,6 +75,8 @@ struct SweepBlock {
   template <int V>
   HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
     const int first = first_vector * kLanes;
+    if (top.count > 0) top.follow(s, key, first);
+    if (!plan->weighs) return;
     bool cut = false;  // the cell column ends inside the group, or pairs of it may be hidden
     if (plan->pooled) {
       if (HWY_UNLIKELY(key >= column_end)) enter_column(std::max(key, plan->looked_keys.begin));
@@ -151,6 +156,21 @@ struct SweepBlock {
           hn::Store(p, d, to);
         }
         hn::Store(sum, d, entropy + at);
+      }
+    });
+  }
+
+  // to[lane] = the weight of what stands at `place` of each row's top keys, 0 where there is none.
+  void weigh_top(int64_t place, float* to) const {
+    const F32 d;
+    with_kind(plan->problem.kind(), [&](auto k) CLEARHEAD_INLINE_LAMBDA {
+      for (int at = 0; at < queries->vectors * kLanes; at += kLanes) {
+        const Floats score = hn::Load(d, top.scores + place * kBlock + at);
+        const Ints key = hn::Load(I32(), top.keys + place * kBlock + at);
+        Floats p = weight_of<k()>(score, hn::Load(d, m + at), hn::Load(d, inverse + at), key);
+        if (after) p = p * after_factor(*after, *queries, at, key);
+        const auto none = hn::RebindMask(d, hn::Lt(key, hn::Zero(I32())));
+        hn::Store(hn::IfThenZeroElse(none, p), d, to + at);
       }
     });
   }
@@ -399,6 +419,7 @@ struct SweepBlock {
     std::fill(weights, weights + kRows * kStride, 0.0F);
     column = column_end = tiles = 0;
     if (plan->pooled) clear_slots();
+    top.reset();
     begin_tile();
   }
   void begin_tile() {

@@ -32,6 +32,7 @@ class ListedSweep {
     row_ = row;
     surprise_ = distance_ = 0;
     matched_.assign(static_cast<size_t>(plan_.matches), 0);
+    top_.clear();
     while (keys.next(memory_.listed)) {
       score_listed(keys, memory_.copies, memory_.listed);
       take_keys(memory_.listed, shift);
@@ -40,10 +41,27 @@ class ListedSweep {
     for (int64_t match = 0; match < plan_.matches; ++match) {
       plan_.match_row(match, map_)[index] = static_cast<float>(matched_[static_cast<size_t>(match)]);
     }
+    for (size_t place = 0; place < top_.size(); ++place) {
+      plan_.top_keys_of(map_, index)[place] = top_[place].key;
+      plan_.top_weights_of(map_, index)[place] = top_[place].weight;
+    }
     return surprise_;
   }
 
  private:
+  struct TopKey {
+    float score, weight;
+    int32_t key;
+  };
+  // Keys come in ascending order: of equal scores the earlier one stays ahead.
+  void rank(const TopKey& candidate) {
+    const bool full = static_cast<int64_t>(top_.size()) == plan_.top;
+    if (!(candidate.score > (full ? top_.back().score : kVisible))) return;
+    if (full) top_.pop_back();
+    const auto below = [](float score, const TopKey& other) { return score > other.score; };
+    top_.insert(std::upper_bound(top_.begin(), top_.end(), candidate.score, below), candidate);
+  }
+
   void take_keys(const ListedKeys& listed, const RowShift& shift) {
     const F32 d;
     alignas(64) float weights[kListed + kLanes];
@@ -63,6 +81,7 @@ class ListedSweep {
         if (same && before != 0) matched_[tag] += weight;
       }
       if (plan_.pooled) pool(key, weights[i]);
+      if (plan_.top > 0) rank({listed.score[i], weights[i], listed.key[i]});
     }
   }
 
@@ -96,6 +115,7 @@ class ListedSweep {
   int64_t row_ = 0, query_ = 0, position_ = 0;
   double surprise_ = 0, distance_ = 0;
   std::vector<double> matched_;
+  std::vector<TopKey> top_;  // best first
 };
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

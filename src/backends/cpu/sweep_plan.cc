@@ -68,7 +68,15 @@ void SweepPlan::allocate() {
   }
   matches = static_cast<int64_t>(request.matches.size());
   if (matches > 0) matched_ = opened(result_.matches, {matches, batch, heads, looked});
+  top = std::min(request.top_k, keys);
+  if (request.top_k > 0) {
+    top_weights_ = opened(result_.top_weights, {batch, heads, looked, request.top_k});
+    result_.top_keys = Tensor::empty(result_.top_weights.shape(), DType::kI32);
+    if (result_.top_keys.numel() > 0) top_keys_ = result_.top_keys.mutable_data<int32_t>();
+    std::fill_n(top_keys_, result_.top_keys.numel(), -1);
+  }
   pooled = !call.grid.empty();
+  weighs = entropy || distance || received || offsets || matches > 0 || pooled;
   if (!pooled) return;
   const auto [rows, columns] = call.grid.cells;
   for (int64_t column = 0; column < columns; ++column) column_ends_.push_back(call.grid.key_begin(column + 1));

@@ -42,7 +42,8 @@ class SweepPlan {
   const SweepCall& call;
   ScoreProblem problem;
   bool entropy = false, distance = false, received = false, offsets = false, pooled = false;
-  int64_t matches = 0;
+  bool weighs = false;  // some statistic is of weights: top keys alone are of scores
+  int64_t matches = 0, top = 0;
   int64_t looked = 0, keys = 0, kept = 0, reach = 0, block_rows = 0;
   Range looked_keys{};  // all, or those of the grid
   int64_t maps = 0;     // sequences · heads that are asked for
@@ -66,6 +67,8 @@ class SweepPlan {
   float* entropy_row(int64_t map) const { return entropies_ + map * looked; }
   float* distance_row(int64_t map) const { return distances_ + map * looked; }
   float* match_row(int64_t match, int64_t map) const { return matched_ + (match * maps + map) * looked; }
+  int32_t* top_keys_of(int64_t map, int64_t index) const { return top_keys_ + (map * looked + index) * call.request.top_k; }
+  float* top_weights_of(int64_t map, int64_t index) const { return top_weights_ + (map * looked + index) * call.request.top_k; }
   /// Hands in a strip's sums; the map's last one writes its share of the result.
   void finish_strip(int64_t map, int64_t strip, StripSums sums);
 
@@ -88,7 +91,8 @@ class SweepPlan {
   std::vector<float> key_factors_;  // [kKeyRoom, key of looked_keys, kKeyRoom]
   SweepResult result_;
   float *entropies_ = nullptr, *distances_ = nullptr, *received_ = nullptr, *offsets_ = nullptr, *matched_ = nullptr, *max_ = nullptr,
-        *mean_ = nullptr;
+        *mean_ = nullptr, *top_weights_ = nullptr;
+  int32_t* top_keys_ = nullptr;
   std::vector<std::vector<StripSums>> sums_;             // [map][strip]
   std::unique_ptr<std::atomic<int64_t>[]> open_strips_;  // [map]
   std::atomic<int64_t> rows_done_{0};

@@ -48,8 +48,8 @@ HWY_INLINE Floats excess_of(Floats c, Floats tau) {
   return hn::Max(hn::Zero(d), hn::MulSub(c, hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2), tau));
 }
 
-template <WeightKind kKind>
-HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] int64_t key = 0) {
+template <WeightKind kKind, class Key = int64_t>
+HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] Key key = 0) {
   if constexpr (kKind == WeightKind::kSoftmax) {
     return exp2_shifted(c, m) * factor;
   } else if constexpr (kKind == WeightKind::kSigmoid) {
@@ -58,7 +58,7 @@ HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] 
     const Floats e = exp2_shifted(hn::Max(hn::Set(d, kNone), hn::Zero(d) - hn::Abs(x)), hn::Zero(d));  // no overflow; NaN stays NaN
     return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one) / (one + e) * factor;
   } else if constexpr (kKind == WeightKind::kHard) {
-    return hn::IfThenElse(hn::Eq(hn::Set(F32(), static_cast<float>(key)), m), hn::Set(F32(), 1.0F), m - m) * factor;
+    return hn::IfThenElse(hn::Eq(hn::ConvertTo(F32(), keys_of(key)), m), hn::Set(F32(), 1.0F), m - m) * factor;
   } else if constexpr (kKind == WeightKind::kLinear) {
     return hn::IfThenZeroElse(hn::Lt(c, hn::Set(F32(), kVisible)), c) * factor;
   } else {

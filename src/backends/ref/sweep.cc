@@ -29,7 +29,8 @@ struct Sums {
 // Tensors of the result, opened once.
 struct Pointers {
   float *entropy = nullptr, *distance = nullptr, *received = nullptr, *offsets = nullptr, *matches = nullptr, *pooled_max = nullptr,
-        *pooled_mean = nullptr;
+        *pooled_mean = nullptr, *top_weights = nullptr;
+  int32_t* top_keys = nullptr;
 };
 
 float* opened(Tensor& tensor, Shape shape) {
@@ -76,8 +77,10 @@ class HeadSweep {
         const int32_t tag = match.query_tags[static_cast<size_t>(query)];
         if (j != position && tag >= 0 && tag == match.key_tags[static_cast<size_t>(j)]) matched[t] += weight;
       }
+      if (call_.request.top_k > 0 && !std::isnan(score)) seen_.push_back({static_cast<float>(score * kLog2E), j, weight});
       if (!sums_.cell_sum.empty() && j >= call_.grid.keys.begin && j < call_.grid.keys.end) pool(row, j, weight);
     }
+    write_top(index);
     if (sees_any) entropy += surprise(sink_share(record_.spec, head_, recorded));
     const int64_t looked = static_cast<int64_t>(call_.rows.size());
     if (to_.entropy) to_.entropy[map_ * looked + index] = static_cast<float>(entropy);
@@ -113,6 +116,18 @@ class HeadSweep {
     return weight == 0 || (is_linear && (weight < 0 || weight > 1)) ? 0 : -weight * std::log(weight);
   }
 
+  // By the score that a look gives: in f32, base 2.
+  void write_top(int64_t index) {
+    std::stable_sort(seen_.begin(), seen_.end(), [](const Seen& a, const Seen& b) { return a.score > b.score; });
+    const int64_t wanted = call_.request.top_k, count = std::min(wanted, static_cast<int64_t>(seen_.size()));
+    const int64_t first = (map_ * static_cast<int64_t>(call_.rows.size()) + index) * wanted;
+    for (int64_t place = 0; place < count; ++place) {
+      to_.top_keys[first + place] = static_cast<int32_t>(seen_[static_cast<size_t>(place)].key);
+      to_.top_weights[first + place] = static_cast<float>(seen_[static_cast<size_t>(place)].weight);
+    }
+    seen_.clear();
+  }
+
   void pool(int64_t row, int64_t key, double weight) {
     const CellGrid& grid = call_.grid;
     const size_t cell = static_cast<size_t>(grid.row_of(row) * grid.cells[1] + grid.column_of(key));
@@ -127,12 +142,19 @@ class HeadSweep {
     sums_.cell_largest[cell] = std::isnan(weight) ? weight : std::max(sums_.cell_largest[cell], weight);
   }
 
+  struct Seen {
+    float score;
+    int64_t key;
+    double weight;
+  };
+
   const SweepCall& call_;
   const AttentionRecord& record_;
   const Pointers& to_;
   int64_t batch_, head_, map_, maps_, keys_;
   Sums sums_;
   std::vector<double> scores_;
+  std::vector<Seen> seen_;  // of the row, where its top keys are wanted
 };
 
 Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, SweepResult& result) {
@@ -149,6 +171,11 @@ Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, SweepResu
   }
   if (!request.matches.empty()) {
     to.matches = opened(result.matches, {static_cast<int64_t>(request.matches.size()), batch, heads, looked});
+  }
+  if (request.top_k > 0) {
+    to.top_weights = opened(result.top_weights, {batch, heads, looked, request.top_k});
+    result.top_keys = Tensor::from(std::vector<int32_t>(static_cast<size_t>(result.top_weights.numel()), -1), result.top_weights.shape());
+    if (result.top_keys.numel() > 0) to.top_keys = result.top_keys.mutable_data<int32_t>();
   }
   if (!call.grid.empty()) {
     to.pooled_max = opened(result.pooled_max, {batch, heads, call.grid.cells[0], call.grid.cells[1]});

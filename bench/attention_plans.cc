@@ -1,0 +1,205 @@
+#include "bench/attention_plans.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "base/format.h"
+
+namespace clearhead::bench {
+namespace {
+
+Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default) {
+  Plan plan;
+  plan.name = format("forward/f32/{}/h{}/n{}/d{}", shape_name, heads, length, d);
+  plan.heads = plan.key_heads = heads;
+  plan.length = length, plan.d = d, plan.is_causal = is_causal, plan.by_default = by_default;
+  if (is_causal) plan.spec.topology = causal();
+  return plan;
+}
+
+// The same in bf16: by the limit of its own instruction where the machine has it.
+Plan in_bf16(Plan plan) {
+  plan.dtype = DType::kBF16;
+  plan.by_default = false;
+  plan.name.replace(plan.name.find("/f32/"), 5, "/bf16/");
+  return plan;
+}
+
+Plan backward_plan(int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default) {
+  Plan plan = forward_plan("", heads, length, d, is_causal, by_default);
+  plan.kind = Kind::kBackward;
+  plan.name = format("backward/f32/{}/h{}/n{}/d{}", is_causal ? "causal" : "full", heads, length, d);
+  return plan;
+}
+
+Plan sweep_plan(const std::string& which, SweepRequest request, int64_t length, int64_t d, bool is_causal, bool by_default) {
+  Plan plan = forward_plan("", 8, length, d, is_causal, by_default);
+  plan.kind = Kind::kSweep;
+  plan.request = std::move(request);
+  plan.name = format("sweep/f32/{}/{}/h8/n{}/d{}", which, is_causal ? "causal" : "full", length, d);
+  return plan;
+}
+
+// A forward whose time is told as a ratio to softmax's on the same data. Small queries give nearly uniform rows: every key survives.
+Plan normaliser_plan(const std::string& which, const Normaliser& normaliser, float query_size, int64_t d) {
+  Plan plan = forward_plan("", 8, 4096, d, false, false);
+  plan.kind = Kind::kAgainstSoftmax;
+  plan.spec.normaliser = normaliser;
+  plan.query_size = query_size;
+  plan.name = format("normaliser/f32/{}/q{:.1f}/h8/n4096/d{}", which, query_size, d);
+  return plan;
+}
+
+Tensor slopes_of_eight() {
+  std::vector<float> slopes;
+  for (int head = 1; head <= 8; ++head) slopes.push_back(std::exp2(-static_cast<float>(head)));
+  return Tensor::from(slopes, {8});
+}
+
+// A rule whose time is told as a ratio to the built-in that says the same; a pair, to the scaled dot product.
+Plan twin_plan(const std::string& kind, const std::string& which, AttentionSpec spec, AttentionSpec twin, int64_t d) {
+  Plan plan = forward_plan("", 8, 4096, d, false, false);
+  plan.kind = Kind::kAgainstTwin;
+  plan.spec = std::move(spec);
+  plan.twin = std::move(twin);
+  plan.name = format("{}/f32/{}/h8/n4096/d{}", kind, which, d);
+  return plan;
+}
+
+void add_rule_plans(std::vector<Plan>& plans) {
+  const Tensor slopes = slopes_of_eight();
+  const RuleTable slope_of = table(slopes);
+  const Rule alibi = rule([&](auto s, auto at) { return s - slope_of(at.head) * abs(at.query - at.key); });
+  const Rule soft_cap = rule([](auto s, auto) { return 30 * tanh(s / 30); });
+  AttentionSpec causal_rule, window_rule;
+  causal_rule.topology.visible = visible([](auto at) { return at.key <= at.query; });
+  window_rule.topology.visible = visible([](auto at) { return at.key <= at.query && at.query - at.key < 512; });
+  for (const int64_t d : {64, 128}) {
+    plans.push_back(
+        twin_plan("rule", "alibi", {.terms = {alibi}, .topology = causal()}, {.terms = {Alibi{slopes}}, .topology = causal()}, d));
+    plans.push_back(twin_plan("rule", "soft_cap", {.terms = {soft_cap}}, {.terms = {SoftCap{30}}}, d));
+    plans.push_back(twin_plan("rule", "causal", causal_rule, {.topology = causal()}, d));
+    plans.push_back(twin_plan("rule", "window512", window_rule, {.topology = causal(511)}, d));
+  }
+}
+
+void add_pair_plans(std::vector<Plan>& plans) {
+  std::vector<float> weight(64);
+  for (int c = 0; c < 64; ++c) weight[static_cast<size_t>(c)] = 0.125F * static_cast<float>(c % 5 - 2);
+  Additive additive{.weight = Tensor::from(weight, {1, 64})};
+  plans.push_back(twin_plan("pair", "additive_tanh", {.pair = additive}, {}, 64));
+  additive.activation = Additive::Activation::kLeakyRelu;
+  plans.push_back(twin_plan("pair", "additive_leaky_relu", {.pair = additive}, {}, 64));
+  const auto table = [](int64_t reach) {
+    std::vector<float> rows(static_cast<size_t>((2 * reach + 1) * 64));
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = 0.01F * static_cast<float>(i % 37) - 0.18F;
+    return Tensor::from(rows, {1, 2 * reach + 1, 64});
+  };
+  plans.push_back(
+      twin_plan("pair", "relative16_values", {.pair = Relative{.keys = table(16), .values = table(16)}}, {}, 64));  // Shaw et al.
+  plans.push_back(twin_plan("pair", "relative4096", {.pair = Relative{.keys = table(4096)}}, {}, 64));              // Transformer-XL
+  plans.push_back(twin_plan("pair", "relative256_both", {.pair = Relative{.keys = table(256), .queries = table(256)}}, {}, 64));  // DeBERTa
+}
+
+// Cost is linear in the length.
+void add_linear_plans(std::vector<Plan>& plans) {
+  for (const bool is_causal : {false, true}) {
+    for (const int64_t length : {8192, 32768, 131072}) {
+      Plan plan = forward_plan(is_causal ? "causal" : "full", 1, length, 64, is_causal, false);
+      plan.spec.normaliser = Linear{};
+      plan.has_features = true;
+      plan.name = "linear/" + plan.name;
+      plans.push_back(plan);
+      plan.kind = Kind::kBackward;
+      plan.name = format("linear/backward/f32/{}/h1/n{}/d64", is_causal ? "causal" : "full", length);
+      plans.push_back(plan);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Plan> attention_plans() {
+  std::vector<Plan> plans;
+  for (const bool is_causal : {false, true}) {
+    const char* shape = is_causal ? "causal" : "full";
+    for (const int64_t d : {64, 128}) plans.push_back(forward_plan(shape, 8, 4096, d, is_causal, true));
+    plans.push_back(forward_plan(shape, 1, 4096, 64, is_causal, true));
+    plans.push_back(forward_plan(shape, 12, 512, 64, is_causal, true));
+    plans.push_back(forward_plan(shape, 12, 128, 64, is_causal, false));
+    for (const int64_t d : {32, 80, 256}) plans.push_back(forward_plan(shape, 8, 4096, d, is_causal, d == 32 && !is_causal));
+  }
+  Plan paged = forward_plan("pages", 8, 4096, 64, false, false);
+  paged.in_pages = true;
+  plans.push_back(paged);
+  Plan alibi = forward_plan("alibi", 8, 4096, 64, true, false);
+  alibi.spec.terms = {Alibi{slopes_of_eight()}};
+  plans.push_back(alibi);
+  Plan soft_cap = forward_plan("soft_cap", 8, 4096, 64, false, false);
+  soft_cap.spec.terms = {SoftCap{30}};
+  plans.push_back(soft_cap);
+  Plan window_plan = forward_plan("window512", 8, 4096, 64, true, false);
+  window_plan.spec.topology = causal(511);
+  plans.push_back(window_plan);
+  for (const int64_t length : {8192, 32768, 131072}) {  // cost follows the pairs
+    Plan window_of = forward_plan("window512", 1, length, 64, true, false);
+    window_of.spec.topology = causal(511);
+    plans.push_back(window_of);
+    Plan big_bird_of = forward_plan("bigbird64", 1, length, 64, false, false);
+    big_bird_of.spec.topology.lists = big_bird(length);
+    plans.push_back(big_bird_of);
+  }
+  for (const bool is_causal : {false, true}) {
+    for (const int64_t d : {64, 128, 80})
+      plans.push_back(in_bf16(forward_plan(is_causal ? "causal" : "full", 8, 4096, d, is_causal, false)));
+    for (const int64_t d : {64, 128}) plans.push_back(in_bf16(backward_plan(8, 4096, d, is_causal, false)));
+  }
+  add_linear_plans(plans);
+  add_rule_plans(plans);
+  add_pair_plans(plans);
+  for (const float query_size : {0.1F, 1.0F, 5.0F}) {
+    plans.push_back(normaliser_plan("sparsemax", Sparsemax{}, query_size, 64));
+    plans.push_back(normaliser_plan("entmax15", Entmax15{}, query_size, 64));
+  }
+  for (const bool is_causal : {false, true}) {
+    for (const int64_t d : {64, 128}) plans.push_back(backward_plan(8, 4096, d, is_causal, true));
+    for (const int64_t d : {64, 128}) plans.push_back(backward_plan(1, 4096, d, is_causal, false));
+    plans.push_back(backward_plan(12, 512, 64, is_causal, false));
+  }
+  for (const bool is_causal : {false, true}) {
+    plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 64, is_causal, true));
+  }
+  plans.push_back(sweep_plan("entropy", {entropy}, 4096, 64, false, false));
+  plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 128, false, false));
+  SweepRequest top8, pooled;
+  top8.top_k = 8;
+  pooled.cells = {512, 512};
+  for (const bool is_causal : {false, true}) {
+    plans.push_back(sweep_plan("top8", top8, 4096, 64, is_causal, false));
+    plans.push_back(sweep_plan("pooled512", pooled, 4096, 64, is_causal, false));
+  }
+  return plans;
+}
+
+double forward_flops(const Plan& plan) {
+  double pairs = 0;
+  if (std::holds_alternative<Linear>(plan.spec.normaliser)) {  // a key joins d × d sums, a query meets them
+    return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.length) * static_cast<double>(plan.d * plan.d);
+  }
+  if (const auto& lists = plan.spec.topology.lists) {  // whole blocks: the last one is full where they are used here
+    pairs = static_cast<double>(lists->keys.size(2) * lists->query_block * lists->key_block);
+    return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
+  }
+  for (int64_t i = 0; i < plan.length; ++i) {
+    const Band& band = (plan.kind == Kind::kAgainstTwin ? plan.twin : plan.spec).topology.band;
+    const int64_t low = band.back ? std::max<int64_t>(0, i - *band.back) : 0,
+                  high = band.ahead ? std::min(plan.length, i + *band.ahead + 1) : plan.length;
+    pairs += static_cast<double>(high - low);
+  }
+  return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
+}
+
+}  // namespace clearhead::bench
