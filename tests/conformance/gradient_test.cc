@@ -10,12 +10,11 @@
 #include <utility>
 
 #include "backends/oracle.h"
-#include "backends/ref/backward.h"
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "cases.h"
-#include "tolerance.h"
+#include "compare.h"
 
 namespace clearhead::conformance {
 namespace {
@@ -26,17 +25,9 @@ using reference::Sum;
 // A case whose keys are a tensor; the covering's paged ones are left out.
 bool has_gradients(const Case& c) { return c.v.defined(); }
 
-Tensor upstream_of(const Case& c, size_t index) {
-  Random random(static_cast<uint32_t>(104729 * index + 11));
-  const AttentionShape& s = c.shape;
-  Tensor d_out = normal(random, {s.batch, s.queries, s.heads, s.d_v});
-  return to_dtype(d_out, c.q.dtype()).permute({0, 2, 1, 3});  // strides of its own
-}
+Tensor upstream_of(const Case& c, size_t index) { return upstream_of(c, static_cast<uint32_t>(104729 * index + 11)); }
 
-Gradients expected_of(const Case& c, size_t index) {
-  const AttentionRecord record{.spec = c.spec, .q = c.q, .keys = c.keys, .query_length = c.shape.queries};
-  return reference::gradients(record, c.v, upstream_of(c, index), /*exact=*/true);
-}
+Gradients expected_of(const Case& c, size_t index) { return expected_gradients(c, upstream_of(c, index)); }
 
 // What every backend is compared with, made once.
 const Gradients& expected_once(const Case& c, size_t index) {
@@ -179,66 +170,15 @@ class Backward : public testing::TestWithParam<const Backend*> {
   void TearDown() override { set_threads(2); }
 };
 
-// Under a Gaussian, what is small is so by its exponent, which is known to a few ε of itself (tolerance::after).
-void expect_near(const std::string& what, const Tensor& found, const std::vector<Sum>& expected, double tolerance, double smallest,
-                 bool is_gaussian) {
-  ASSERT_EQ(found.numel(), static_cast<int64_t>(expected.size())) << what;
-  const Tensor wide = to_f32(found);
-  for (size_t i = 0; i < expected.size(); ++i) {
-    const double value = static_cast<double>(wide.data<float>()[i]);
-    if (std::isinf(value) && found.dtype() == DType::kF16 && std::abs(expected[i].value) * (1 + tolerance) >= 65504) continue;
-    const double size = expected[i].size, of_exponent = is_gaussian && size > 0 && size < 1 ? tolerance::after(size) : 0;
-    const double bound = (tolerance + of_exponent) * size + tolerance::kUnderflow + smallest;
-    ASSERT_LE(std::abs(value - expected[i].value), bound)
-        << what << " element " << i << ": " << value << ", the reference has " << expected[i].value;
-  }
-}
-
-double largest_of(const Tensor& tensor) {
-  const Tensor wide = to_f32(tensor);
-  double largest = 0;
-  for (int64_t i = 0; i < wide.numel(); ++i) largest = std::max(largest, std::abs(static_cast<double>(wide.data<float>()[i])));
-  return largest;
-}
-
-// What f16 loses below its normal numbers, whatever their size: 2⁻²⁵ of each gradient, and of each small out_ic, of which D_i = Σ_c dO_ic·out_ic is made; D_i
-// meets weights of one at most, scale·k or scale·q, and sums over queries.
-double smallest_gradient(const Case& c, const Tensor& out, const Tensor& d_out) {
-  if (out.dtype() != DType::kF16 || out.numel() == 0) return 0;
-  const Tensor values = to_f32(out), upstream = to_f32(d_out);
-  double mean = 0;
-  for (int64_t row = 0; row < values.numel() / values.size(3); ++row) {
-    double sum = 0;
-    for (int64_t i = row * values.size(3); i < (row + 1) * values.size(3); ++i) {
-      if (std::abs(values.data<float>()[i]) < 0x1p-14f) sum += std::abs(static_cast<double>(upstream.data<float>()[i]));
-    }
-    mean = std::max(mean, 0x1p-25 * sum);
-  }
-  return 0x1p-25 + mean * std::max(1.0, std::max(largest_of(c.q), largest_of(c.k))) * static_cast<double>(c.shape.queries * c.shape.heads);
-}
-
 TEST_P(Backward, GradientsAgreeWithTheReference) {
   int compared = 0;
-  for (size_t index = 0; index < cases().size() && !HasFatalFailure(); ++index) {
+  for (size_t index = 0; index < cases().size() && !HasFailure(); ++index) {
     const Case& c = cases()[index];
     if (!has_gradients(c)) continue;
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
-    const Result forward = run(backend_, c);
-    const AttendGradients found = run_backward(backend_, forward, c.v, upstream_of(c, index));
-    const double smallest = smallest_gradient(c, forward.out, upstream_of(c, index));
-    const Gradients& expected = expected_once(c, index);
-    const double tolerance =
-        tolerance::gradient(expected.largest, c.q.dtype()) + (keeps_weights_in_bf16(backend_, c) ? 2 * tolerance::kForwardBF16 : 0);
-    const bool is_gaussian = c.spec.after.gaussian.has_value();
-    expect_near("d_q", found.q, expected.q, tolerance, smallest, is_gaussian);
-    expect_near("d_k", found.k, expected.k, tolerance, smallest, is_gaussian);
-    expect_near("d_v", found.v, expected.v, tolerance, smallest, is_gaussian);
-    size_t next = 0;
-    for_each_operand(c.spec, [&](const std::string& name, const Tensor&) {
-      const Tensor& gradient = found.operands[next];
-      if (gradient.defined()) expect_near("d_" + name, gradient, expected.operands.all()[next], tolerance, smallest, is_gaussian);
-      ++next;
-    });
+    Check check;
+    check_gradients(backend_, c, upstream_of(c, index), expected_once(c, index), check);
+    EXPECT_FALSE(check.failed()) << check.what();
     ++compared;
   }
   EXPECT_GT(compared, 80);

@@ -1,0 +1,160 @@
+// Sweeps against sums over the oracle's weights.
+#include <algorithm>
+#include <limits>
+
+#include "base/format.h"
+#include "compare.h"
+#include "tolerance.h"
+
+namespace clearhead::conformance {
+namespace {
+
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+constexpr int64_t kReach = 5;
+
+// Tags from 0 to 3, and some that match nothing.
+Match some_match(const AttentionShape& shape) {
+  Match match;
+  for (int64_t i = 0; i < shape.queries; ++i) match.query_tags.push_back(static_cast<int32_t>(i * 7 % 5) - 1);
+  for (int64_t j = 0; j < shape.keys; ++j) match.key_tags.push_back(static_cast<int32_t>(j * 3 % 5) - 1);
+  return match;
+}
+
+// What a sweep of these rows must give for one head: sums over the oracle's weights.
+struct Sums {
+  std::vector<double> entropy, distance, received, offsets, matches[2], largest, sum, count;
+};
+
+int64_t cell_of(int64_t item, int64_t count, int64_t cells) {
+  int64_t cell = 0;
+  while (count * (cell + 1) / cells <= item) ++cell;
+  return cell;
+}
+
+// p ln p; of an error of p, what it makes of that. Weights that are no shares do not count: linear ones may be negative or beyond one.
+double surprise(double p, double error, bool of_errors, bool is_linear = false) {
+  if (is_linear && (p < 0 || p > 1)) return of_errors ? error * (std::log(std::abs(p) + error + 1) + 1) : 0;
+  if (of_errors) return error > 0 ? error * (std::abs(std::log(std::max(p, error))) + 1) : 0;
+  return p > 0 ? -p * std::log(p) : 0;
+}
+
+// Adds the row's weights, or what they may be off by.
+void add_row(const Looked& looked, const Expected& e, const SweepRequest& request, bool of_errors, Sums& sums) {
+  const AttentionShape& shape = looked.c.shape;
+  const int64_t query = e.query;
+  const int64_t position = query + (looked.c.spec.topology.band.align == Align::kEnd ? shape.keys - shape.queries : 0);
+  const OracleRow& row = e.row;
+  double h = 0, d = 0, matched[2] = {};
+  const bool is_linear = std::holds_alternative<Linear>(looked.c.spec.normaliser);
+  const Softmax* softmax = std::get_if<Softmax>(&looked.c.spec.normaliser);
+  const double rest = softmax && softmax->sinks ? 1 - row.row_sum : 0;  // the share of a sink logit
+  if (row.sees_any) h += surprise(rest, rest * tolerance::weight(row.largest), of_errors);
+  for (int64_t j = 0; j < shape.keys; ++j) {
+    const double factor = looked.after ? row.after[static_cast<size_t>(j)] : 1;
+    const double weight = factor * row.weights[static_cast<size_t>(j)];
+    double error = std::abs(factor) * e.bounds.weights[static_cast<size_t>(j)];
+    if (looked.after) error += std::abs(weight) * tolerance::after(factor) + tolerance::kUnderflow;
+    if (is_linear) error += 2 * tolerance::kSweep * std::abs(weight);  // sums cancel: kSweep is of what is summed
+    const double p = of_errors ? error : weight;
+    if (row.scores[static_cast<size_t>(j)] == kHidden) continue;
+    h += surprise(weight, error, of_errors, is_linear);
+    d += p * static_cast<double>(std::abs(position - j));
+    sums.received[static_cast<size_t>(j)] += p;
+    sums.offsets[static_cast<size_t>(std::clamp(j - position, -kReach, kReach) + kReach)] += p;
+    for (size_t m = 0; m < 2; ++m) {
+      const int32_t tag = request.matches[m].query_tags[static_cast<size_t>(query)];
+      if (tag >= 0 && j != position && tag == request.matches[m].key_tags[static_cast<size_t>(j)]) matched[m] += p;
+    }
+    const size_t cell =
+        static_cast<size_t>(cell_of(query, shape.queries, request.cells[0]) * request.cells[1] + cell_of(j, shape.keys, request.cells[1]));
+    sums.largest[cell] = std::max(sums.largest[cell], p);
+    sums.sum[cell] += p;
+    sums.count[cell] += 1;
+  }
+  sums.entropy.push_back(h);
+  sums.distance.push_back(d);
+  for (size_t m = 0; m < 2; ++m) sums.matches[m].push_back(matched[m]);
+}
+
+Sums sums_of(const Looked& looked, const SweepRequest& request, bool of_errors = false) {
+  Sums sums;
+  sums.received.assign(static_cast<size_t>(looked.c.shape.keys), 0);
+  sums.offsets.assign(2 * kReach + 1, 0);
+  const size_t cells = static_cast<size_t>(request.cells[0] * request.cells[1]);
+  sums.largest.assign(cells, of_errors ? 0 : kHidden);
+  sums.sum.assign(cells, 0);
+  sums.count.assign(cells, 0);
+  for (const Expected* e : looked.rows) add_row(looked, *e, request, of_errors, sums);
+  return sums;
+}
+
+// The last map of a result: the last `count` floats of [.., count].
+std::vector<double> last(const Tensor& tensor, size_t count) {
+  const float* end = tensor.data<float>() + tensor.numel();
+  return std::vector<double>(end - count, end);
+}
+
+// One statistic: `expected` times scale, within kSweep of it and of what else counts, and what the weights may be off by.
+struct Statistic {
+  const char* what;
+  double scale = 1, offset = 0;
+};
+
+void check_close(const Statistic& statistic, const std::vector<double>& found, const std::vector<double>& expected,
+                 const std::vector<double>& errors, Check& check) {
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double bound = tolerance::kSweep * (std::abs(expected[i]) + statistic.offset) + errors[i];
+    check(found[i], statistic.scale * expected[i], statistic.scale * bound + 1e-30,
+          [&] { return format("{} {} of {}", statistic.what, i, expected.size()); });
+  }
+}
+
+void check_per_row(const Sums& sums, const Sums& errors, const SweepResult& result, Check& check) {
+  const size_t rows = sums.entropy.size();
+  check_close({"entropy", 1, 2}, last(result.entropy, rows), sums.entropy, errors.entropy, check);
+  check_close({"distance"}, last(result.distance, rows), sums.distance, errors.distance, check);
+  check_close({"match 1"}, last(result.matches, rows), sums.matches[1], errors.matches[1], check);
+  check_close({"match 0"}, last(result.matches.slice(0, 0, 1).contiguous(), rows), sums.matches[0], errors.matches[0], check);
+}
+
+}  // namespace
+
+std::vector<int64_t> Looked::queries() const {
+  std::vector<int64_t> queries;
+  for (const Expected* e : rows) queries.push_back(e->query);
+  return queries;
+}
+
+SweepRequest every_statistic(const Case& c) {
+  SweepRequest request{entropy, received, distance, offsets};
+  request.offset_reach = kReach;
+  request.cells = {7, 9};
+  request.matches = {
+      some_match(c.shape),
+      {std::vector<int32_t>(static_cast<size_t>(c.shape.queries), 1), std::vector<int32_t>(static_cast<size_t>(c.shape.keys), 1)}};
+  return request;
+}
+
+void check_statistics_of_rows(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check) {
+  check_per_row(sums_of(looked, request), sums_of(looked, request, /*of_errors=*/true), result, check);
+}
+
+void check_sweep(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check) {
+  const Sums sums = sums_of(looked, request), errors = sums_of(looked, request, /*of_errors=*/true);
+  check_per_row(sums, errors, result, check);
+  const double rows = static_cast<double>(looked.rows.size()), scale = rows > 0 ? static_cast<double>(looked.c.shape.queries) / rows : 0;
+  check_close({"received", scale}, last(result.received, sums.received.size()), sums.received, errors.received, check);
+  check_close({"offsets", scale}, last(result.offsets, sums.offsets.size()), sums.offsets, errors.offsets, check);
+  const auto most = last(result.pooled_max, sums.largest.size()), mean = last(result.pooled_mean, sums.largest.size());
+  for (size_t cell = 0; cell < most.size(); ++cell) {
+    const bool is_empty = sums.count[cell] == 0;
+    const double of_largest = tolerance::kSweep * std::abs(sums.largest[cell]) + errors.largest[cell];
+    const double of_sum = tolerance::kSweep * std::abs(sums.sum[cell]) + errors.sum[cell];
+    const double none = std::numeric_limits<double>::quiet_NaN();
+    check(most[cell], is_empty ? none : sums.largest[cell], of_largest, [&] { return format("pooled maximum {}", cell); });
+    check(mean[cell], is_empty ? none : sums.sum[cell] / sums.count[cell], is_empty ? 0 : of_sum / sums.count[cell],
+          [&] { return format("pooled mean {}", cell); });
+  }
+}
+
+}  // namespace clearhead::conformance

@@ -1,0 +1,59 @@
+// A case from words: one value a factor, as the covering lists them, a generator draws them, and a failing test names them.
+//
+//   terms        "no terms", or parts joined by "+": "alibi", "soft_cap [CAP]", "dense FORM [transposed]", "rule NAME"
+//   band         "full" · "causal end|start" · "causal back N" · "window BACK AHEAD [start]", "-" for no limit
+//   segments     "no segments" · "documents [1]" · "key padding" · "negative ids"
+//   mask         "no mask" · "mask FORM [transposed]"
+//   lists        "no lists" · "edges [b][h] [with bias [first]]" · "blocks QxK [b][h] [with bias [first]]"
+//   visibility   "no visibility" · "visible NAME" · "visible expression DEPTH"
+//   normaliser   "softmax" · "sinks" · "sparsemax" · "entmax15" · "sigmoid" · "hard" · "hard, drawn" · "linear"
+//   after        "nothing after", or some of "dropout", "head mask", "gaussian"
+//   pair         "scale null|S" · "additive tanh|leaky_relu [h]" · "relative reach N [h] [queries] [query_bias] [values] [all] [scale S]"
+//   sizes        "heads H/K" · "d K/V" · "QxK" · layout · "batch N" · "sizes DEVIATION" of q · "f32|bf16|f16"
+//
+// FORM says which axes are not broadcast: "bhqk", "1hqk", "11qk" … Words are separated by blanks and commas.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cases.h"
+
+namespace clearhead::conformance {
+
+enum Factor : size_t {
+  kTerms,
+  kBand,
+  kSegments,
+  kMask,
+  kLists,
+  kVisibility,
+  kNormaliser,
+  kAfter,
+  kPair,
+  kHeads,
+  kWidths,
+  kLengths,
+  kLayout,
+  kBatch,
+  kSizes,
+  kDType,
+  kFactorCount
+};
+
+/// One value a factor, in Factor's order.
+using Values = std::vector<std::string>;
+
+/// "alibi | causal end | … | f32": a case's name.
+std::string joined(const Values& values);
+/// The inverse. Throws kInvalidArgument where the number of values is not kFactorCount.
+Values split(const std::string& name);
+
+/// The case of these values; its tensors follow from them and the seed alone.
+Case make_case(const Values& values, uint32_t seed);
+
+/// The sizes that a case's values name.
+AttentionShape shape_of(const Values& values);
+
+}  // namespace clearhead::conformance
