@@ -15,7 +15,7 @@ namespace {
 
 struct Options {
   std::string in, spec, out, backend;
-  bool weights = false, scores = false, stats = false, json = false;
+  bool weights = false, scores = false, stats = false, gradients = false, json = false;
 };
 
 // Every row of every map, as `of` takes it from a row.
@@ -62,13 +62,28 @@ struct AddRows {
   void operator()(const Linear&) const { to.emplace_back("sum", rows.l); }
 };
 
+// d_q, d_k, d_v and d_NAME of every f32 operand, for the loss whose gradient with respect to out is `d_out`.
+void add_gradients(const Attended& done, const Tensor& v, const Tensor& d_out, NamedTensors& to) {
+  const AttendGradients gradients = attend_gradients(done.record, v, done.out, d_out);
+  to.emplace_back("d_q", gradients.q);
+  to.emplace_back("d_k", gradients.k);
+  to.emplace_back("d_v", gradients.v);
+  auto next = gradients.operands.begin();
+  for_each_operand(done.record.spec, [&](const std::string& name, const Tensor&) {
+    if (next->defined()) to.emplace_back("d_" + name, *next);
+    ++next;
+  });
+}
+
+void check_contains(const SafeTensors& in, const char* name, const char* why) {
+  if (!in.contains(name)) fail(ErrorCode::kNotFound, "{}: has no tensor \"{}\"; {}", in.where(), name, why);
+}
+
 void run(const Options& options) {
   if (!options.backend.empty()) choose_backend(options.backend);
   const SafeTensors in = SafeTensors::open(options.in);
-  for (const char* name : {"q", "k", "v"}) {
-    if (!in.contains(name))
-      fail(ErrorCode::kNotFound, "{}: has no tensor \"{}\"; attend needs q [batch, head, query, d_k], k and v", options.in, name);
-  }
+  for (const char* name : {"q", "k", "v"}) check_contains(in, name, "attend needs q [batch, head, query, d_k], k and v");
+  if (options.gradients) check_contains(in, "d_out", "--gradients needs d_out [batch, head, query, d_v], what a loss says of out");
   AttentionSpec spec;
   if (!options.spec.empty()) {
     spec = spec_from_json(read_file(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
@@ -81,6 +96,7 @@ void run(const Options& options) {
   std::visit(AddRows{done.record.rows, tensors}, spec.normaliser);
   if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
   if (options.scores) tensors.emplace_back("scores", all_rows(map, "scores", &MapRow::scores));
+  if (options.gradients) add_gradients(done, v, operand(in, "d_out"), tensors);
   if (options.stats) {
     SweepRequest request({entropy, received, distance, offsets});
     request.offset_reach = std::max<int64_t>(1, std::min<int64_t>(64, map.shape().keys));
@@ -122,6 +138,9 @@ void add_attend(CLI::App& app) {
   command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");
   command->add_flag("--scores", options->scores, "Also write scores after all terms [batch, head, query, key], -inf where hidden");
   command->add_flag("--stats", options->stats, "Also write entropy, received, distance and offsets");
+  command->add_flag(
+      "--gradients", options->gradients,
+      "Also write d_q, d_k, d_v and d_NAME of the description's f32 tensors, from the file's d_out [batch, head, query, d_v]");
   command->add_option("--backend", options->backend, "ref (double, obvious) or cpu (fast)")->check(CLI::IsMember({"ref", "cpu"}));
   command->add_flag("--json", options->json, "Say what was written as JSON");
   command->callback([options] { run(*options); });

@@ -219,6 +219,7 @@ class Attend(Case):
                 "k": ("F32", [1, 2, 9, 8], flat(self.k)),
                 "v": ("F32", [1, 2, 9, 8], flat(self.v)),
                 "my sinks": ("F32", [4], self.sinks),
+                "d_out": ("F32", [1, 4, 5, 8], flat(grid(4, 5))),
             },
         )
         self.spec = self.folder / "spec.json"
@@ -242,6 +243,32 @@ class Attend(Case):
             self.close(found["out"][1], [c for row in out for c in row])
             self.close(found["log_sum_exp"][1], lse)
             self.close(found["weights"][1], [c for row in weights for c in row])
+
+    def test_gradients_are_the_slopes_of_the_formula(self):
+        d_out = read_safetensors(self.into)["d_out"][1]
+
+        def loss():
+            out, _, _ = attention(self.q, self.k, self.v, True, 3, self.sinks)
+            return sum(o * d for o, d in zip((c for row in out for c in row), d_out, strict=True))
+
+        def slope(row, at):
+            kept, step = row[at], 1e-5
+            row[at] = kept + step
+            above = loss()
+            row[at] = kept - step
+            below = loss()
+            row[at] = kept
+            return (above - below) / (2 * step)
+
+        for backend in ("ref", "cpu"):
+            to = self.folder / f"{backend}.safetensors"
+            self.ok("attend", self.into, "--spec", self.spec, "-o", to, "--gradients", "--backend", backend)
+            found = read_safetensors(to)
+            self.assertEqual(sorted(found), ["d_k", "d_q", "d_sinks", "d_v", "log_sum_exp", "out"])
+            for name, heads, rows in (("d_q", self.q, 5), ("d_k", self.k, 9), ("d_v", self.v, 9)):
+                picked = [(h, i, (h + i) % 8) for h in range(len(heads)) for i in range(rows)]
+                self.close([found[name][1][(h * rows + i) * 8 + c] for h, i, c in picked], [slope(heads[h][i], c) for h, i, c in picked])
+            self.close(found["d_sinks"][1], [slope(self.sinks, h) for h in range(4)])
 
     def test_scores_are_the_logarithms_of_the_weights_and_minus_infinity_where_hidden(self):
         to = self.folder / "scores.safetensors"

@@ -341,6 +341,12 @@ class AttendInput(Case):
         self.given(q=("I32", [1, 1, 2, 2], [1] * 4), k=NUMBERS, v=NUMBERS)
         self.fails("in.safetensors: tensor \"q\" is i32; expected f32, bf16 or f16")
 
+    def test_gradients_need_d_out_in_the_shape_of_out(self):
+        self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS)
+        self.fails('in.safetensors: has no tensor "d_out"; --gradients needs d_out [batch, head, query, d_v], what a loss says of out', "--gradients")
+        self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS, d_out=("F32", [1, 1, 1, 2], [1.0, 2.0]))
+        self.fails("attend: d_out: expected f32 [1, 1, 2, 2], found f32 [1, 1, 1, 2]", "--gradients")
+
     def test_wrong_descriptions_are_named_by_their_path(self):
         self.given(q=NUMBERS, k=NUMBERS, v=NUMBERS, slopes=("F32", [3], [1.0] * 3))
         spec = self.folder / "spec.json"
