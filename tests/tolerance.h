@@ -22,6 +22,9 @@ inline constexpr double kUnderflow = 0x1p-120;  // weights below may be zero: 2^
 /// itself: Σ_j P_ij·e_j·(V_jc − out_ic) to first order, e_j of either sign.
 inline constexpr double kForwardBF16 = 0x1p-8;
 
+/// Where the kernel of the gradients meets rows with P and dS in bf16: |err| ≤ this·(the sum of the sizes of a gradient's parts), beside the others.
+inline constexpr double kGradientBF16 = 0x1p-8;
+
 /// Half the spacing of numbers of a dtype, relative: what rounding to it once may cost. Nothing where results are f32 as they are.
 inline double rounding(DType dtype) { return dtype == DType::kBF16 ? 0x1p-8 : dtype == DType::kF16 ? 0x1p-11 : 0; }
 /// The same of one value: below f16's smallest normal number the spacing stays.

@@ -65,10 +65,12 @@ void forward_widened(const ForwardCall& call) {
   out.finish();
 }
 
-template <void (*kBackward)(const BackwardCall&)>
+template <void (*kBackward)(const BackwardCall&), TakesNarrow kTakes = takes_none>
 void backward_widened(const BackwardCall& call) {
-  const AttentionRecord record = widened(call.record);
-  const Tensor v = widened(call.v), out = widened(call.out), d_out = widened(call.d_out);
+  const bool as_it_is = kTakes(call.record.spec, call.record.q, call.record.keys);
+  const auto given = [&](const auto& operand) { return as_it_is ? operand : widened(operand); };
+  const AttentionRecord record = given(call.record);
+  const Tensor v = given(call.v), out = given(call.out), d_out = given(call.d_out);
   WideResult d_q(call.d_q), d_k(call.d_k), d_v(call.d_v);
   kBackward({.record = record,
              .v = v,

@@ -156,6 +156,10 @@ bool keeps_weights_in_bf16(const Backend& backend, const Case& c) {
          std::holds_alternative<Softmax>(c.spec.normaliser);
 }
 
+bool keeps_gradients_in_bf16(const Backend& backend, const Case& c) {
+  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs_backward(c.spec, c.q, c.keys);
+}
+
 Tensor normal(Random& random, Shape shape, float deviation) {
   Tensor tensor = Tensor::empty(std::move(shape));
   if (tensor.numel() == 0) return tensor;

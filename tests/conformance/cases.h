@@ -30,6 +30,8 @@ const std::vector<Case>& cases();
 
 /// Whether the table's forward of the case may round weights to bf16 before they meet values.
 bool keeps_weights_in_bf16(const Backend& backend, const Case& c);
+/// Whether its gradients round weights, and the gradients of scores, so.
+bool keeps_gradients_in_bf16(const Backend& backend, const Case& c);
 
 using Random = std::mt19937;
 /// f32, normal with this deviation, contiguous.

@@ -197,6 +197,7 @@ void check_gradients(const Backend& backend, const Case& c, const Tensor& d_out,
                       .smallest = smallest_gradient(c, forward.out, d_out),
                       .is_gaussian = c.spec.after.gaussian.has_value()};
   if (keeps_weights_in_bf16(backend, c)) bound.relative += 2 * tolerance::kForwardBF16;
+  if (keeps_gradients_in_bf16(backend, c)) bound.relative += tolerance::kGradientBF16;
   check_gradient("d_q", found.q, expected.q, bound, check);
   check_gradient("d_k", found.k, expected.k, bound, check);
   check_gradient("d_v", found.v, expected.v, bound, check);

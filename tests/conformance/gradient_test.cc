@@ -184,6 +184,20 @@ TEST_P(Backward, GradientsAgreeWithTheReference) {
   EXPECT_GT(compared, 80);
 }
 
+// Several strips of a group's heads, over many chunks of keys.
+TEST_P(Backward, GradientsOfManyRowsInBf16AgreeWithTheReference) {
+  Random random(31);
+  const auto rounded = [&](int64_t heads, int64_t width) { return to_dtype(normal(random, {1, heads, 1250, width}), DType::kBF16); };
+  Case c{.name = "causal", .shape = {.batch = 1, .heads = 2, .key_heads = 1, .queries = 1250, .keys = 1250, .d_k = 16, .d_v = 12}};
+  c.spec.topology = causal();
+  c.q = rounded(2, 16), c.k = rounded(1, 16), c.v = rounded(1, 12), c.keys = c.k;
+  const Tensor d_out = upstream_of(c, size_t{7});
+  static const Gradients expected = expected_gradients(c, d_out);
+  Check check;
+  check_gradients(backend_, c, d_out, expected, check);
+  EXPECT_FALSE(check.failed()) << check.what();
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, Backward, testing::ValuesIn(runnable_backends()),
                          [](const auto& table) { return table_name(*table.param); });
 

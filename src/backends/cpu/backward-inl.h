@@ -11,6 +11,9 @@
 // sums D = Σ dO·O and therefore dS and dV come out whole, and no pair is multiplied by it. Lanes past the last query and rows that saw nothing have
 // M = 1e30: P = 0.
 //
+// Softmax over bf16 goes by pairs (kPairs), as its forward does: of channels in S and dP, of keys in dQ, of queries in dV and dK. P and dS meet rows in bf16;
+// terms take dS before it is rounded. There f is 2^−16 and M no integer: dO·f is as exact as dO is.
+//
 // Scores are the forward's own (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over ascending keys, dK and dV of a key over
 // the queries in the order that backward.cc fixes; neither depends on how keys and queries are cut.
 //
@@ -26,6 +29,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <type_traits>
 #include <vector>
 
 #include "backends/cpu/backward_pair-inl.h"
@@ -41,7 +45,13 @@ inline constexpr int64_t kChunkKeys = 128;  // P and dS of a pair of blocks: 96 
 inline constexpr int kGroups = kChunkKeys / kRows;
 static_assert(kKeyTile % kChunkKeys == 0);
 
+// How a block's weights are had: softmax alone; any normaliser, and what happens after; softmax alone by pairs of bf16.
+enum class Way : uint8_t { kSoftmax, kGeneral, kPairs };
+template <Way kWay>
+using StepOf = std::conditional_t<kWay == Way::kPairs, PairStep, DotStep>;
+
 // 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
+// By pairs: words of two channels in lanes, rows of two lanes; but d_q_t in f32 as ever.
 struct StripBlock {
   QueryBlock queries;
   alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
@@ -50,13 +60,14 @@ struct StripBlock {
   alignas(64) double mean[kBlock];                  // Σ g·dP so far
   alignas(64) double mask_sum[kBlock], centre_sum[kBlock];
   float *d_out_t = nullptr, *d_q_t = nullptr;
-  float *q_rows = nullptr, *d_out_rows = nullptr;  // q·scale; dO·f
+  float *q_rows = nullptr, *d_out_rows = nullptr;  // q·scale, by pairs q; dO·f
 };
 
 // The head's keys and values, and where their gradients are summed.
 struct KeySide {
-  const float* values = nullptr;  // row-major, adjacent channels
-  int64_t value_stride = 0, d_v = 0;
+  const float* values = nullptr;  // row-major, adjacent channels; by pairs words of them, as value_stride and value_words count
+  int64_t value_stride = 0, value_words = 0;
+  int64_t d_k = 0, d_v = 0;
   float *d_keys = nullptr, *d_values = nullptr;  // [key][d_k], [key][d_v]
   double* d_weight = nullptr;                    // [d_k]: of an additive pair's weight or a relative one's query bias, the strip's
   // Of a relative pair's tables, the head's; null where not wanted.
@@ -66,7 +77,9 @@ struct KeySide {
 
 // Memory of one thread. Sizes: BackwardScratch::floats.
 struct BackwardScratch {
-  float *p = nullptr, *ds = nullptr;  // [kPair][kChunkKeys][kBlock]
+  float *p = nullptr, *ds = nullptr;  // [kParts][kChunkKeys][kStepsOfBlock]
+  float* turned = nullptr;            // by pairs: dS of one block, [kChunkKeys / 2][kBlock] pairs of keys
+  float* key_pairs = nullptr;         // the same of the chunk's keys, [kChunkKeys / 2][d_k]
   float* value_tail = nullptr;        // [kRows][d_v]: the last values
   float* sum_tail = nullptr;          // [kRows][padded width]: gradients of the last keys
   float* spare = nullptr;             // a row that nobody reads
@@ -77,14 +90,18 @@ struct BackwardScratch {
   float* offset_values = nullptr;     // [kChunkKeys][kBlock]: dO·C[δ]
   TileScratch tile;
 
-  static int64_t floats(const ScoreView& view, int64_t d_v, int64_t rule_floats) {
-    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
-    return 2 * kPair * kChunkKeys * kBlock + 2 * kRows * width + std::max(width, kChunkKeys) + terms * (kRows + kChunkKeys + 1) * kBlock +
-           tile_scratch_floats(view) + (view.relative.values ? kChunkKeys * kBlock : 0) + rule_floats;
+  static int64_t pair_floats(const ScoreView& view, int64_t d_k) { return view.pairs ? kChunkKeys / 2 * (kBlock + round_up(d_k, 16)) : 0; }
+  static int64_t floats(const ScoreView& view, int64_t d_k, int64_t d_v, int64_t rule_floats) {
+    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(d_k, d_v), 16);
+    return pair_floats(view, d_k) + 2 * kPair * kChunkKeys * kBlock + 2 * kRows * width + std::max(width, kChunkKeys) +
+           terms * (kRows + kChunkKeys + 1) * kBlock + tile_scratch_floats(view) + (view.relative.values ? kChunkKeys * kBlock : 0) +
+           rule_floats;
   }
-  void lay_out(const ScoreView& view, int64_t d_v, float* memory) {
-    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(view.d_k, d_v), 16);
-    p = memory;
+  void lay_out(const ScoreView& view, int64_t d_k, int64_t d_v, float* memory) {
+    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(d_k, d_v), 16);
+    turned = memory;
+    key_pairs = turned + kChunkKeys / 2 * kBlock;
+    p = memory + pair_floats(view, d_k);
     ds = p + kPair * kChunkKeys * kBlock;
     value_tail = ds + kPair * kChunkKeys * kBlock;
     sum_tail = value_tail + kRows * width;
@@ -98,15 +115,16 @@ struct BackwardScratch {
   }
 };
 
-// P and dS of one block and the groups of a chunk. The epilogue of for_each_group. kGeneral: any normaliser; otherwise softmax.
-template <bool kGeneral>
+// P and dS of one block and the groups of a chunk. The epilogue of for_each_group.
+template <Way kWay>
 struct BlockGradients {
+  static constexpr bool kGeneral = kWay == Way::kGeneral, kPairsOnly = kWay == Way::kPairs;
   const ScoreView* view = nullptr;
   const KeySide* keys = nullptr;
   const StripBlock* block = nullptr;
   const BackwardScratch* scratch = nullptr;
   const std::vector<TermGradient>* wanted = nullptr;  // [term]
-  float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kBlock]
+  float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kStepsOfBlock]
   int64_t chunk = 0;
   bool careful = false, finds_means = false, finds_choices = false;
   bool leaves_zeros = false;  // pairs without a weight have no part in any sum, whatever their values hold
@@ -115,14 +133,15 @@ struct BlockGradients {
   Run runs[kGroups];
   uint8_t first[kGroups], last[kGroups];       // vectors of each group that hold P and dS; equal: none
   alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: scores of the group, when careful or general
-  alignas(64) float products[kRows * kBlock];  // the same of dP, when general
+  alignas(64) float products[kRows * kBlock];  // the same of dP, when general; by pairs P of the group, [key][kBlock]
+  alignas(64) float d_scores[kRows * kBlock];  // by pairs: dS of the group, the same
   alignas(64) float means[kBlock];             // Σ g·dP of the chunk
   alignas(64) float mask_chunk[kBlock], centre_chunk[kBlock];
 
   void begin(int64_t first_key, int slot) {
     chunk = first_key;
-    p = scratch->p + slot * kChunkKeys * kBlock;
-    ds = scratch->ds + slot * kChunkKeys * kBlock;
+    p = scratch->p + slot * kChunkKeys * kStepsOfBlock<StepOf<kWay>>;
+    ds = scratch->ds + slot * kChunkKeys * kStepsOfBlock<StepOf<kWay>>;
     run_count = 0;
     std::fill(first, first + kGroups, uint8_t{0});
     std::fill(last, last + kGroups, uint8_t{0});
@@ -147,9 +166,9 @@ struct BlockGradients {
   HWY_NOINLINE RowMajor copied_value_tail(int64_t key) const {
     for (int64_t r = 0; r < kRows; ++r) {
       const float* from = keys->values + std::min(key + r, view->key_length - 1) * keys->value_stride;
-      std::copy(from, from + keys->d_v, scratch->value_tail + r * keys->d_v);
+      std::copy(from, from + keys->value_words, scratch->value_tail + r * keys->value_words);
     }
-    return RowMajor(scratch->value_tail, keys->d_v);
+    return RowMajor(scratch->value_tail, keys->value_words);
   }
 
   template <int V>
@@ -157,7 +176,7 @@ struct BlockGradients {
     const F32 d;
     const int at = first_vector * kLanes;
     const int32_t in_chunk = static_cast<int32_t>(key - chunk);
-    float *to_p = p + in_chunk * kBlock + at, *to_ds = ds + in_chunk * kBlock + at;
+    float *to_p = kPairsOnly ? products : p + in_chunk * kBlock + at, *to_ds = kPairsOnly ? d_scores : ds + in_chunk * kBlock + at;
     if (kGeneral || HWY_UNLIKELY(careful)) spill(s, raw);
     if constexpr (kGeneral) {
       if (HWY_UNLIKELY(finds_choices)) return keep_choices<V>(key, at);
@@ -165,8 +184,10 @@ struct BlockGradients {
     } else {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
         const Floats shift = hn::Load(d, block->m + at + v * kLanes);
-        unroll<kRows>([&](auto r)
-                          CLEARHEAD_INLINE_LAMBDA { hn::Store(exp2_shifted(s.c[r * V + v], shift), d, to_p + r * kBlock + v * kLanes); });
+        unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+          const Floats score = s.c[r * V + v];
+          hn::Store(kPairsOnly ? exp2_coarse(score - shift) : exp2_shifted(score, shift), d, to_p + r * kBlock + v * kLanes);
+        });
       });
     }
     Scores<V> g;
@@ -174,7 +195,7 @@ struct BlockGradients {
       const Floats minus_mean = kGeneral ? hn::Zero(d) : hn::Load(d, block->minus_mean + at + v * kLanes);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
     });
-    add_dot_products<V>(block->d_out_t + at, values_of(key), keys->d_v, g);
+    add_channels<V>(StepOf<kWay>(), block->d_out_t + at, values_of(key), keys->value_words, g);
     if (HWY_UNLIKELY(view->relative.values != nullptr)) add_offset_values(in_chunk, at, g);
     if constexpr (kGeneral) {
       spill(g, products);
@@ -190,7 +211,42 @@ struct BlockGradients {
     }
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to_p), mark_hidden<V>(to_ds);
     if (view->terms) reverse_terms<V>(to_ds, in_chunk, key, first_vector);
+    if constexpr (kPairsOnly) keep_pairs<V>(in_chunk, first_vector);
     note(in_chunk, first_vector, V);
+  }
+  // P and dS of the group to where pairs of queries lie, and dS to where pairs of keys do.
+  template <int V>
+  HWY_INLINE void keep_pairs(int32_t in_chunk, int first_vector) {
+    const F32 d;
+    constexpr int kRow = kStepsOfBlock<StepOf<kWay>>, kHalf = kLanes / 2;
+    const int64_t at = in_chunk * kRow + first_vector * kHalf;
+    float* turned = scratch->turned + in_chunk / 2 * kBlock + first_vector * kLanes;
+    unroll<kRows / 2>([&](auto pair) CLEARHEAD_INLINE_LAMBDA {
+      const int r = 2 * pair, even = r * kBlock, odd = even + kBlock;
+      const auto keep = [&](const float* from, float* to, bool turns) CLEARHEAD_INLINE_LAMBDA {
+        const auto halves = [&](int low, int high)
+                                CLEARHEAD_INLINE_LAMBDA { return to_halves(hn::Load(d, from + low), hn::Load(d, from + high)); };
+        float *to_even = to + r * kRow, *to_odd = to_even + kRow, *to_turned = turned + pair * kBlock;
+        if constexpr (V > 1) {
+          const Floats above = halves(even, even + kLanes), below = halves(odd, odd + kLanes);
+          hn::StoreU(above, d, to_even);
+          hn::StoreU(below, d, to_odd);
+          if (turns)
+            hn::Store(pairs_of_rows<false>(above, below), d, to_turned),
+                hn::Store(pairs_of_rows<true>(above, below), d, to_turned + kLanes);
+        }
+        if constexpr (V != 2) {  // the last vector of both rows
+          constexpr int kLast = V - 1;
+          const Floats both = halves(even + kLast * kLanes, odd + kLast * kLanes);
+          const hn::Half<F32> half;
+          hn::StoreU(hn::LowerHalf(half, both), half, to_even + kLast * kHalf);
+          hn::StoreU(hn::UpperHalf(half, both), half, to_odd + kLast * kHalf);
+          if (turns) hn::Store(pairs_of_halves(both), d, to_turned + kLast * kLanes);
+        }
+      };
+      keep(products, p + at, false);
+      keep(d_scores, ds + at, true);
+    });
   }
   // dO·C[δ] of the chunk, and its part of a group's dP.
   HWY_NOINLINE void pack_offset_values() const {
@@ -470,19 +526,21 @@ struct BlockGradients {
   }
 };
 
-// --- a pair of blocks and a chunk of keys -------------------------------------------------------------------------------------------------------
+// --- some blocks and a chunk of keys ------------------------------------------------------------------------------------------------------------
 
-template <bool kGeneral>
-struct PairJob {
-  using Block = BlockGradients<kGeneral>;
+template <Way kWay>
+struct ChunkJob {
+  static constexpr bool kPairsOnly = kWay == Way::kPairs;
+  static constexpr int kTogether = kParts<StepOf<kWay>>;
+  using Block = BlockGradients<kWay>;
   const ScoreView& view;
   const KeySide& keys;
   BackwardScratch& scratch;
   const std::vector<TermGradient>& wanted;
   bool careful = false;
-  Block blocks[kPair];
+  Block blocks[kTogether];
 
-  PairJob(const ScoreView& scores, const KeySide& key_side, BackwardScratch& memory, const std::vector<TermGradient>& gradients, bool care)
+  ChunkJob(const ScoreView& scores, const KeySide& key_side, BackwardScratch& memory, const std::vector<TermGradient>& gradients, bool care)
       : view(scores), keys(key_side), scratch(memory), wanted(gradients), careful(care) {
     for (Block& block : blocks) {
       block.view = &view;
@@ -496,17 +554,31 @@ struct PairJob {
     scratch.tile.careful = careful;
   }
 
-  // `count` ≤ kPair blocks against keys [chunk, chunk + kChunkKeys).
-  void work(StripBlock* pair, int count, int64_t chunk) {
-    for (int slot = 0; slot < kPair; ++slot) {
-      blocks[slot].begin(chunk, slot);
-      if (slot < count) score(blocks[slot], pair[slot]);
+  // Before the blocks of a chunk.
+  void begin_chunk(int64_t chunk) {
+    if constexpr (!kPairsOnly) return;
+    for (int64_t key = chunk; key < std::min(chunk + kChunkKeys, view.key_length); key += 2) {
+      const auto* even = reinterpret_cast<const uint16_t*>(view.keys + key * view.key_stride);
+      const auto* odd = key + 1 < view.key_length ? even + 2 * view.key_stride : nullptr;
+      interleave(even, odd, 1, keys.d_k, scratch.key_pairs + (key - chunk) / 2 * keys.d_k);
     }
-    if (blocks[0].run_count + blocks[1].run_count == 0) return;
-    add_keys(pair, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &Block::p);
-    for (int slot = 0; slot < count && view.relative; ++slot) reverse_offsets(blocks[slot], pair[slot]);
-    if (view.pair.is_dot()) return add_keys(pair, count, view.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
-    for (int slot = 0; slot < count; ++slot) reverse_pair(blocks[slot], pair[slot]);
+  }
+
+  // `count` ≤ kTogether blocks against keys [chunk, chunk + kChunkKeys).
+  void work(StripBlock* some, int count, int64_t chunk) {
+    int runs = 0;
+    for (int slot = 0; slot < kTogether; ++slot) {
+      blocks[slot].begin(chunk, slot);
+      if (slot < count) score(blocks[slot], some[slot]);
+      runs += blocks[slot].run_count;
+    }
+    if (runs == 0) return;
+    add_keys(some, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &Block::p);
+    if constexpr (!kPairsOnly) {
+      for (int slot = 0; slot < count && view.relative; ++slot) reverse_offsets(blocks[slot], some[slot]);
+      for (int slot = 0; slot < count && !view.pair.is_dot(); ++slot) reverse_pair(blocks[slot], some[slot]);
+    }
+    if (view.pair.is_dot()) add_keys(some, count, keys.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
   }
 
   // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys).
@@ -551,10 +623,10 @@ struct PairJob {
     to.block = &block;
     to.begin_terms();
     if (view.relative.values) to.pack_offset_values();
-    if constexpr (kGeneral) to.begin_after();
+    if constexpr (Block::kGeneral) to.begin_after();
     for_each_group(view, block.queries, scratch.tile, sight, to);
     to.finish_terms();
-    if constexpr (kGeneral) to.finish_after(block);
+    if constexpr (Block::kGeneral) to.finish_after(block);
     for (int i = 0; i < to.run_count && view.pair.is_dot(); ++i) add_queries(to, to.runs[i], block);
   }
 
@@ -650,6 +722,7 @@ struct PairJob {
 
   // dQt += K·dS
   void add_queries(const Block& from, const Run& run, StripBlock& block) const {
+    if constexpr (kPairsOnly) return add_queries_of_pairs(from, run, block);
     const int64_t count = std::min<int64_t>(run.end, view.key_length - from.chunk) - run.begin;
     const float* ds = from.ds + run.begin * kBlock + run.first_vector * kLanes;
     const float* rows = view.keys + (from.chunk + run.begin) * view.key_stride;
@@ -661,17 +734,30 @@ struct PairJob {
     }
   }
 
-  // sums[key] += Σ over the pair's queries of weights·rows
-  void add_keys(const StripBlock* pair, int count, int64_t width, float* sums, float* StripBlock::*rows, float* Block::*weights) {
+  void add_queries_of_pairs(const Block& from, const Run& run, StripBlock& block) const {
+    const int64_t pairs = (std::min<int64_t>(run.end, view.key_length - from.chunk) - run.begin + 1) / 2;
+    const float* ds = scratch.turned + run.begin / 2 * kBlock + run.first_vector * kLanes;
+    const float* rows = scratch.key_pairs + run.begin / 2 * keys.d_k;
+    float* to = block.d_q_t + run.first_vector * kLanes;
+    if (HWY_UNLIKELY(careful)) {
+      add_run_pairs_carefully(run, ds, rows, keys.d_k, pairs, keys.d_k, to);
+    } else {
+      add_run_values_of<PairStep>(run.vectors, ds, rows, keys.d_k, pairs, keys.d_k, to);
+    }
+  }
+
+  // sums[key] += Σ over the blocks' queries of weights·rows
+  void add_keys(const StripBlock* some, int count, int64_t width, float* sums, float* StripBlock::*rows, float* Block::*weights) {
     for (int group = 0; group < kGroups; ++group) {
-      LanePart parts[kPair];
+      constexpr int kSteps = kStepsOfBlock<StepOf<kWay>>, kOfStep = kBlock / kSteps;
+      LanePart parts[kTogether];
       int lanes = 0;
       for (int slot = 0; slot < count; ++slot) {
         const Block& block = blocks[slot];
-        parts[slot].weights = block.*weights + group * kRows * kBlock;
-        parts[slot].rows = pair[slot].*rows;
-        parts[slot].begin = block.first[group] * kLanes;
-        parts[slot].end = std::min<int>(block.last[group] * kLanes, pair[slot].queries.count);
+        parts[slot].weights = block.*weights + group * kRows * kSteps;
+        parts[slot].rows = some[slot].*rows;
+        parts[slot].begin = block.first[group] * kLanes / kOfStep;
+        parts[slot].end = (std::min<int>(block.last[group] * kLanes, some[slot].queries.count) + kOfStep - 1) / kOfStep;
         lanes += std::max(0, parts[slot].end - parts[slot].begin);
       }
       if (lanes == 0) continue;
@@ -684,7 +770,8 @@ struct PairJob {
     }
   }
   void add_group(const LanePart* parts, int64_t width, float* to, int64_t stride) const {
-    careful ? add_group_products_carefully(parts, width, to, stride) : add_group_products(parts, width, to, stride);
+    if (HWY_LIKELY(!careful)) return add_group_products<StepOf<kWay>>(parts, width, to, stride);
+    kPairsOnly ? add_pair_products_carefully(parts, width, to, stride) : add_group_products_carefully(parts, width, to, stride);
   }
   // A group that reaches past the last key is summed beside the result.
   void add_last_keys(const LanePart* parts, int64_t width, float* sums, int64_t key) const {

@@ -1,6 +1,6 @@
 // Gradients of attention without a weight kept: strips of queries, one after another, over chunks of keys. Compiled once per instruction set.
 //
-// A strip (a few pairs of blocks, as many as stay in L2 with their gradients) belongs to one thread, which takes it over all chunks of keys that its
+// A strip (some blocks of rows, as many as stay in L2 with their gradients) belongs to one thread, which takes it over all chunks of keys that its
 // band shows, in ascending order: dQ never leaves the thread. Strips of a head go from the last to the first (the longest first under a causal band),
 // then comes the next head of the key head's group. A chunk's dK and dV are summed in that order whatever the threads: a strip waits at a chunk until
 // the strips before it have left it. `left_by` counts them. No two strips write one chunk at a time; nothing is atomic but the counters; memory beyond
@@ -21,6 +21,7 @@
 #if CLEARHEAD_TARGET_HAS_KERNELS
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <thread>
 #include <vector>
@@ -44,7 +45,8 @@ struct StripJob : StripTerms {
   BackwardScratch scratch;
   StripBlock blocks[kMostBlocks];
   int block_count = 0;
-  float* out_row = nullptr;  // [padded d_v]
+  float *out_row = nullptr, *d_out_row = nullptr;  // [padded d_v]; the second of pairs only
+  float* words = nullptr;                          // [kBlock][value words]: rows of dO·f, of pairs
   double *mask_sum = nullptr, *centre_sums = nullptr;
 
   StripJob(BackwardPlan& backward, int64_t head_index, int64_t which) : StripTerms(backward, head_index, which) {
@@ -56,22 +58,26 @@ struct StripJob : StripTerms {
 
   void lay_out() {
     const int64_t d_k = plan.d_k, d_v = plan.d_v, wide_k = round_up(d_k, 16), wide_v = round_up(d_v, 16);
-    const int64_t per_block = (2 * d_k + d_v + wide_k + wide_v) * kBlock;
+    const int64_t steps = plan.in_pairs ? kBlock / 2 : kBlock, value_words = round_up(keys.value_words, 16);
+    const int64_t per_block = (view.d_k + d_k + keys.value_words) * kBlock + (wide_k + wide_v) * steps;
+    const int64_t rows = wide_v + (plan.in_pairs ? wide_v + value_words * kBlock : 0);
     const Range of = plan.rows_of(strip);
     block_count = static_cast<int>((of.size() + kBlock - 1) / kBlock);
     int64_t rule_floats = 0;
     for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
-    float* memory = ThreadScratch::floats(block_count * per_block + wide_v + BackwardScratch::floats(view, d_v, rule_floats));
+    float* memory = ThreadScratch::floats(block_count * per_block + rows + BackwardScratch::floats(view, d_k, d_v, rule_floats));
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
       block->queries.qt = memory;
-      block->d_q_t = memory + d_k * kBlock;
+      block->d_q_t = memory + view.d_k * kBlock;
       block->q_rows = block->d_q_t + d_k * kBlock;
-      block->d_out_rows = block->q_rows + wide_k * kBlock;
-      block->d_out_t = block->d_out_rows + wide_v * kBlock;
+      block->d_out_rows = block->q_rows + wide_k * steps;
+      block->d_out_t = block->d_out_rows + wide_v * steps;
       memory += per_block;
     }
     out_row = memory;
-    scratch.lay_out(view, d_v, memory + wide_v);
+    d_out_row = out_row + wide_v;
+    words = d_out_row + wide_v;
+    scratch.lay_out(view, d_k, d_v, memory + rows);
   }
 
   // A tail that would need one vector borrows from the block before it, as in the forward.
@@ -90,20 +96,21 @@ struct StripJob : StripTerms {
     int64_t rows[kBlock];
     for (int i = 0; i < count; ++i) rows[i] = begin + i;
     pack_queries(view, rows, count, block.queries);
-    const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(plan.d_v, 16);
-    const float* from[kBlock];
     for (int i = 0; i < kBlock; ++i) {
-      from[i] = block.d_out_rows + std::min(i, count - 1) * wide_v;
       block.m[i] = -kNone;
       block.minus_mean[i] = 0;
       block.mean[i] = block.mask_sum[i] = block.centre_sum[i] = 0;
       block.chosen[i] = -1;
       block.share[i] = 0;
       block.divisor[i] = 1;
-      if (i < count) pack_row(begin + i, i, block, sink_sum);
     }
-    to_lanes(from, 1, plan.d_v, block.queries.vectors, 1.0F, block.d_out_t);
     std::fill(block.d_q_t, block.d_q_t + plan.d_k * kBlock, 0.0F);
+    if (plan.in_pairs) return pack_pairs(begin, count, block, sink_sum);
+    const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(plan.d_v, 16);
+    const float* from[kBlock];
+    for (int i = 0; i < kBlock; ++i) from[i] = block.d_out_rows + std::min(i, count - 1) * wide_v;
+    for (int i = 0; i < count; ++i) pack_row(begin + i, i, block, sink_sum);
+    to_lanes(from, 1, plan.d_v, block.queries.vectors, 1.0F, block.d_out_t);
     for (int i = 0; i < count; ++i) {
       copy_row(view.queries + (begin + i) * view.query_stride, view.query_channel, plan.d_k, plan.scale, block.q_rows + i * wide_k);
     }
@@ -156,9 +163,55 @@ struct StripJob : StripTerms {
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - static_cast<double>(m)) * static_cast<double>(mean);
   }
 
+  // dO·2^−16 and q: words of two channels in lanes, and words of two rows; M and −D·2^−16.
+  void pack_pairs(int64_t begin, int count, StripBlock& block, double* sink_sum) const {
+    const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(plan.d_v, 16), value_words = round_up(keys.value_words, 16);
+    const float* from[kBlock];
+    for (int i = 0; i < kBlock; ++i) from[i] = words + std::min(i, count - 1) * value_words;
+    for (int i = 0; i < count; ++i) pack_row_of_pairs(begin + i, i, block, words + i * value_words, sink_sum);
+    to_lanes(from, 1, keys.value_words, block.queries.vectors, 1.0F, block.d_out_t);
+    const auto interleave_rows = [&](const float* rows, int64_t stride, int64_t width, int64_t wide, float* to) {
+      for (int i = 0; i < count; i += 2, to += wide) {
+        const auto row = [&](int lane) { return reinterpret_cast<const uint16_t*>(rows + lane * stride); };
+        interleave(row(i), i + 1 < count ? row(i + 1) : nullptr, 1, width, to);
+        std::fill(to + width, to + wide, 0.0F);
+      }
+    };
+    interleave_rows(words, value_words, plan.d_v, wide_v, block.d_out_rows);
+    interleave_rows(view.queries + begin * view.query_stride, view.query_stride, plan.d_k, wide_k, block.q_rows);
+  }
+  void pack_row_of_pairs(int64_t row, int lane, StripBlock& block, float* to, double* sink_sum) const {
+    const F32 d;
+    const RowShift shift = row_shift(plan.call.record, batch, head, row);
+    std::fill(to, to + keys.value_words, 0.0F);
+    if (shift.saw_nothing) return;
+    const auto widen = [&](const Tensor& t, float factor, float* wide) {
+      const auto* at = reinterpret_cast<const uint16_t*>(t.raw()) + batch * t.stride(0) + head * t.stride(1) + row * t.stride(2);
+      const int64_t step = t.stride(3);
+      const auto f32 = [](uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); };
+      if (step == 1) {
+        for (int64_t c = 0; c < plan.d_v; ++c) wide[c] = f32(at[c]) * factor;
+      } else {
+        for (int64_t c = 0; c < plan.d_v; ++c) wide[c] = f32(at[c * step]) * factor;
+      }
+      std::fill(wide + plan.d_v, wide + round_up(plan.d_v, 16), 0.0F);
+    };
+    widen(plan.d_out, std::ldexp(1.0F, -kHeadroom), d_out_row);
+    widen(plan.call.out, 1.0F, out_row);
+    Floats sum = hn::Zero(d);
+    for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes)
+      sum = hn::MulAdd(hn::Load(d, d_out_row + c), hn::Load(d, out_row + c), sum);
+    const float mean = hn::GetLane(hn::SumOfLanes(d, sum));
+    auto* halves = reinterpret_cast<uint16_t*>(to);
+    for (int64_t c = 0; c < plan.d_v; ++c) halves[c] = static_cast<uint16_t>(std::bit_cast<uint32_t>(d_out_row[c]) >> 16);
+    const double m = shift.log_sum_exp2 - kHeadroom;
+    block.m[lane] = static_cast<float>(m);
+    block.minus_mean[lane] = -mean;
+    if (view.sink) *sink_sum -= std::exp2(sink_of(view) - m) * static_cast<double>(mean);
+  }
+
   // What the passes before need to have found: hard's shifts, and D of a normaliser that out does not give it for.
-  template <bool kGeneral>
-  void look_before(PairJob<kGeneral>& job, Range chunks) {
+  void look_before(ChunkJob<Way::kGeneral>& job, Range chunks) {
     if (view.kind == WeightKind::kHard) find_choices(job, chunks);
     if (out_gives_mean() || view.kind == WeightKind::kSigmoid) return;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
@@ -168,8 +221,7 @@ struct StripJob : StripTerms {
     }
   }
   // The softmax's log-sum-exp in base 2: the chosen key's score less its log-probability.
-  template <bool kGeneral>
-  void find_choices(PairJob<kGeneral>& job, Range chunks) {
+  void find_choices(ChunkJob<Way::kGeneral>& job, Range chunks) {
     const Tensor& l = plan.call.record.rows.l;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
       for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) job.find_choices(*block, chunk * kChunkKeys);
@@ -183,9 +235,17 @@ struct StripJob : StripTerms {
     }
   }
 
-  template <bool kGeneral>
-  void work(PairJob<kGeneral>& job, int64_t chunk) {
-    for (int pair = 0; pair < block_count; pair += kPair) job.work(blocks + pair, std::min(kPair, block_count - pair), chunk);
+  template <Way kWay>
+  void work(ChunkJob<kWay>& job, int64_t chunk) {
+    constexpr int kTogether = ChunkJob<kWay>::kTogether;
+    job.begin_chunk(chunk);
+    for (int first = 0; first < block_count; first += kTogether) job.work(blocks + first, std::min(kTogether, block_count - first), chunk);
+  }
+  // After the last strip of a key head at a chunk: q had no scale.
+  void scale_keys(int64_t chunk) const {
+    float* first = keys.d_keys + chunk * plan.d_k;
+    const int64_t floats = std::min(kChunkKeys, plan.keys - chunk) * plan.d_k;
+    for (int64_t i = 0; i < floats; ++i) first[i] *= plan.scale;
   }
 
   // What the head's mask and the centres take.
@@ -248,20 +308,28 @@ class BackwardRun {
   }
 
  private:
-  void run_strip(int64_t at, int64_t number) { plan_.is_general ? run_strip_as<true>(at, number) : run_strip_as<false>(at, number); }
-  template <bool kGeneral>
+  void run_strip(int64_t at, int64_t number) {
+    if constexpr (kHasPairs) {
+      if (plan_.in_pairs) return run_strip_as<Way::kPairs>(at, number);
+    }
+    plan_.is_general ? run_strip_as<Way::kGeneral>(at, number) : run_strip_as<Way::kSoftmax>(at, number);
+  }
+  template <Way kWay>
   void run_strip_as(int64_t at, int64_t number) {
     const int64_t index = chains_[static_cast<size_t>(at)] * plan_.chain_heads + number / plan_.strips;
     const int64_t strip = plan_.strips - 1 - number % plan_.strips;
     StripJob strip_job(plan_, index, strip);
-    PairJob<kGeneral> job(strip_job.view, strip_job.keys, strip_job.scratch, strip_job.wanted, careful_);
+    ChunkJob<kWay> job(strip_job.view, strip_job.keys, strip_job.scratch, strip_job.wanted, careful_);
     const Range of = plan_.seen[static_cast<size_t>(strip)];
-    if constexpr (kGeneral) strip_job.look_before(job, of);
+    if constexpr (kWay == Way::kGeneral) strip_job.look_before(job, of);
     for (int64_t chunk = of.begin; chunk < of.end; ++chunk) {
       std::atomic<int32_t>& left_by = left_by_[static_cast<size_t>(at * plan_.chunks + chunk)];
-      const int64_t before = number / plan_.strips * per_head_[static_cast<size_t>(chunk)] + strips_before(strip, chunk);
+      const int64_t head = number / plan_.strips, earlier = strips_before(strip, chunk), of_head = per_head_[static_cast<size_t>(chunk)];
+      const int64_t before = head * of_head + earlier;
       if (!wait(left_by, static_cast<int32_t>(before))) return;
       strip_job.work(job, chunk * kChunkKeys);
+      const bool is_last = head % plan_.problem.group() == plan_.problem.group() - 1 && earlier == of_head - 1;
+      if (kWay == Way::kPairs && is_last) strip_job.scale_keys(chunk * kChunkKeys);
       left_by.store(static_cast<int32_t>(before + 1), std::memory_order_release);
     }
     strip_job.finish_rules();

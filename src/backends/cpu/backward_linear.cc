@@ -5,7 +5,7 @@
 //   over keys before the row's chunk:      dQ_i = scale·(g_i·T − D_i z)        T = Σ_j v_j·k_jᵀ,  z = Σ_j k_j
 //   over rows of later chunks:             dK_j = v_j·R + r,  dV_j = k_j·U     R = Σ_i g_i·(scale·q_i)ᵀ,  r = −Σ_i D_i scale·q_i,  U = Rᵀ
 //
-// and pairs of a row's own chunk as they go everywhere (PairJob). Chunks and rows by chunk: linear_state-inl.h. A span of chunks of one key head is one
+// and pairs of a row's own chunk as they go everywhere (ChunkJob). Chunks and rows by chunk: linear_state-inl.h. A span of chunks of one key head is one
 // thread's: its rows' dQ, its keys' dK and dV, the heads of the group one after another. Rows that see everything have no pairs and are items of their own.
 // Source: Katharopoulos et al. 2020, §3.3.1 and eq. 13–15.
 #include "backends/cpu/targets.h"
@@ -63,7 +63,8 @@ struct LinearPlan {
     KeySide out;
     out.values = values.data<float>() + map / key_heads() * values.stride(0) + map % key_heads() * values.stride(1);
     out.value_stride = values.stride(2);
-    out.d_v = d_v;
+    out.d_k = d_k;
+    out.d_v = out.value_words = d_v;
     out.d_keys = d_keys + map * layout.keys * d_k;
     out.d_values = d_values + map * layout.keys * d_v;
     return out;
@@ -274,15 +275,15 @@ class LinearRun {
     BackwardScratch scratch;
     const std::vector<TermGradient> no_terms;
     const KeySide keys = plan_.keys(map);
-    const auto memory = aligned_floats(BackwardScratch::floats(plan_.view(map), plan_.d_v, 0));
-    scratch.lay_out(plan_.view(map), plan_.d_v, memory.get());
+    const auto memory = aligned_floats(BackwardScratch::floats(plan_.view(map), plan_.d_k, plan_.d_v, 0));
+    scratch.lay_out(plan_.view(map), plan_.d_k, plan_.d_v, memory.get());
     const auto begin = static_cast<size_t>(chunks.begin), end = static_cast<size_t>(chunks.end);
     for (int64_t b = plan_.layout.first_block[begin]; b < plan_.layout.first_block[end]; ++b) {
       const PrefixBlock& at = plan_.layout.blocks[static_cast<size_t>(b)];
       for (int64_t in_group = 0; in_group < plan_.group(); ++in_group) {
         start_block(map, in_group, at, cursor, rows);
         const ScoreView view = plan_.view(map, in_group);
-        PairJob<true> job(view, keys, scratch, no_terms, careful_);
+        ChunkJob<Way::kGeneral> job(view, keys, scratch, no_terms, careful_);
         job.work(&rows.block, 1, at.chunk * kBlock);
         store(map, in_group, rows);
       }

@@ -24,10 +24,11 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 inline constexpr int64_t kMostBlocks = 12;          // of a strip
 inline constexpr int64_t kStripBytes = 480 * 1024;  // of a strip's rows and their gradients: half of L2, beside a chunk's keys and P
 
-// Blocks of a strip: an even number, by the widths.
-inline int64_t strip_blocks(int64_t d_k, int64_t d_v) {
-  const int64_t bytes = (3 * d_k + 2 * d_v) * kBlock * static_cast<int64_t>(sizeof(float));
-  return std::clamp<int64_t>(kStripBytes / bytes / kPair * kPair, kPair, kMostBlocks);
+// Blocks of a strip: as many as go together or a multiple of it, by the widths.
+inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool in_pairs) {
+  const int64_t floats = in_pairs ? 2 * d_k + d_v : 3 * d_k + 2 * d_v, bytes = floats * kBlock * static_cast<int64_t>(sizeof(float));
+  const int64_t together = in_pairs ? kParts<PairStep> : kParts<DotStep>;
+  return std::clamp<int64_t>(kStripBytes / bytes / together * together, together, kMostBlocks);
 }
 
 // A rule that does not pass dS on as it is. Its tables' entries may be looked up by any pair: where their gradients are wanted, a chain is one thread's
@@ -42,8 +43,9 @@ struct RulePlan {
 struct BackwardPlan {
   const BackwardCall& call;
   ScoreProblem problem;
-  Tensor values;  // row-major with adjacent channels
+  Tensor values, d_out;  // row-major with adjacent channels; d_out in pairs only
   int64_t rows, keys, d_k, d_v, strip_rows, strips, chunks;
+  bool in_pairs;  // bf16 (Way::kPairs)
   float scale;
   float *d_q = nullptr, *d_k_data = nullptr, *d_v_data = nullptr;
   std::vector<Tensor*> d_terms;  // [term]: the gradient of its operand; null where none is wanted
@@ -100,11 +102,13 @@ inline BackwardPlan::BackwardPlan(const BackwardCall& backward)
       keys(key_length(backward.record.keys)),
       d_k(backward.record.q.size(3)),
       d_v(backward.v.size(3)),
-      strip_rows(strip_blocks(d_k, d_v) * kBlock),
+      strip_rows(strip_blocks(d_k, d_v, problem.is_in_pairs()) * kBlock),
       strips((rows + strip_rows - 1) / strip_rows),
-      chunks((keys + kChunkKeys - 1) / kChunkKeys) {
+      chunks((keys + kChunkKeys - 1) / kChunkKeys),
+      in_pairs(problem.is_in_pairs()) {
   scale = static_cast<float>(scale_of(call.record.spec.pair, d_k));
-  values = d_v <= 1 || call.v.stride(3) == 1 ? call.v : call.v.contiguous();
+  values = in_pairs ? cpu::in_pairs(call.v) : d_v <= 1 || call.v.stride(3) == 1 ? call.v : call.v.contiguous();
+  if (in_pairs) d_out = cpu::in_pairs(call.d_out);
   d_q = call.d_q.mutable_data<float>();
   d_k_data = call.d_k.mutable_data<float>();
   d_v_data = call.d_v.mutable_data<float>();
@@ -228,8 +232,11 @@ struct StripTerms {
         view(backward.problem.view(batch, head)),
         sums(backward.sums.data() + backward.sums_of(index, strip)) {
     const int64_t key_head = (batch * (plan.heads() / plan.problem.group()) + view.key_head) * plan.keys;
-    keys.values = plan.values.data<float>() + batch * plan.values.stride(0) + view.key_head * plan.values.stride(1);
-    keys.value_stride = plan.values.stride(2);
+    const int64_t of_word = plan.in_pairs ? 2 : 1, first_value = batch * plan.values.stride(0) + view.key_head * plan.values.stride(1);
+    keys.values = reinterpret_cast<const float*>(plan.values.raw()) + first_value / of_word;
+    keys.value_stride = plan.values.stride(2) / of_word;
+    keys.value_words = plan.values.size(3) / of_word;
+    keys.d_k = plan.d_k;
     keys.d_v = plan.d_v;
     keys.d_keys = plan.d_k_data + key_head * plan.d_k;
     keys.d_values = plan.d_v_data + key_head * plan.d_v;

@@ -77,28 +77,6 @@ struct PairBlock : SoftmaxBlock {
   }
 };
 
-// The same chain as add_run_values, but a value that is not finite meets only lanes that see its key.
-inline HWY_NOINLINE void add_run_pairs_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t pairs,
-                                                 int64_t d_v, float* o) {
-  const F32 d;
-  const I32 di;
-  const Ints low = hn::Set(di, 0xFFFF), high = hn::Set(di, -65536), none = hn::Zero(di);
-  for (int64_t j = 0; j < pairs; ++j) {
-    for (int v = 0; v < run.vectors; ++v) {
-      const Floats weight = hn::Load(d, p + j * kBlock + v * kLanes);
-      const Ints bits = hn::BitCast(di, weight);
-      const auto even_hidden = hn::Eq(hn::And(bits, low), hn::Set(di, 0x8000));
-      const auto odd_hidden = hn::Eq(hn::And(bits, high), hn::Set(di, INT32_MIN));
-      const Ints seen = hn::Or(hn::IfThenElse(even_hidden, none, low), hn::IfThenElse(odd_hidden, none, high));
-      for (int64_t c = 0; c < d_v; ++c) {
-        float* at = o + c * kBlock + v * kLanes;
-        const Ints value = hn::BitCast(di, hn::Set(d, values[j * stride + c]));
-        hn::Store(dot_pairs(hn::BitCast(d, hn::And(value, seen)), weight, hn::Load(d, at)), d, at);
-      }
-    }
-  }
-}
-
 inline void add_tile_values(PairBlock& block, const ValueView& values, int64_t key_length) {
   const float* rows = values.values + block.tile / 2 * values.stride;
   for (int i = 0; i < block.run_count; ++i) {
@@ -115,26 +93,19 @@ inline void add_tile_values(PairBlock& block, const ValueView& values, int64_t k
   }
 }
 
-// (v[2j][c], v[2j + 1][c]) as one word, the even key low; past the last key 0.   bf16 [batch, key_head, key, d_v] → i32 [batch, key_head, ⌈key / 2⌉, d_v]
+// (v[2j][c], v[2j + 1][c]) as one word; past the last key 0.   bf16 [batch, key_head, key, d_v] → i32 [batch, key_head, ⌈key / 2⌉, d_v]
 inline Tensor interleaved(const Tensor& v) {
-  const int64_t keys = v.size(2), width = v.size(3), pairs = (keys + 1) / 2, step = v.stride(3);
+  const int64_t keys = v.size(2), width = v.size(3), pairs = (keys + 1) / 2;
   Tensor out = Tensor::empty({v.size(0), v.size(1), pairs, width}, DType::kI32);
   if (out.numel() == 0) return out;
   const auto* from = reinterpret_cast<const uint16_t*>(v.raw());
-  auto* to = reinterpret_cast<uint32_t*>(out.mutable_raw());
+  auto* to = reinterpret_cast<float*>(out.mutable_raw());
   parallel_ranges(v.size(0) * v.size(1) * pairs, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width)),
                   [&](int64_t begin, int64_t end, int) {
                     for (int64_t at = begin; at < end; ++at) {
                       const int64_t head = at / pairs, key = at % pairs * 2;
                       const uint16_t* even = from + head / v.size(1) * v.stride(0) + head % v.size(1) * v.stride(1) + key * v.stride(2);
-                      const uint16_t* odd = key + 1 < keys ? even + v.stride(2) : nullptr;
-                      uint32_t* row = to + at * width;
-                      if (step == 1 && odd) {
-                        for (int64_t c = 0; c < width; ++c) row[c] = even[c] | static_cast<uint32_t>(odd[c]) << 16;
-                      } else {
-                        for (int64_t c = 0; c < width; ++c)
-                          row[c] = even[c * step] | (odd ? static_cast<uint32_t>(odd[c * step]) << 16 : 0);
-                      }
+                      interleave(even, key + 1 < keys ? even + v.stride(2) : nullptr, v.stride(3), width, to + at * width);
                     }
                   });
   return out;

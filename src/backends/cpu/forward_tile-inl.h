@@ -265,6 +265,24 @@ inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p
   }
 }
 
+// The same of pairs.
+inline HWY_NOINLINE void add_run_pairs_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t pairs,
+                                                 int64_t d_v, float* o) {
+  const F32 d;
+  const I32 di;
+  for (int64_t j = 0; j < pairs; ++j) {
+    for (int v = 0; v < run.vectors; ++v) {
+      const Floats weight = hn::Load(d, p + j * kBlock + v * kLanes);
+      const Ints seen = seen_halves(weight);
+      for (int64_t c = 0; c < d_v; ++c) {
+        float* at = o + c * kBlock + v * kLanes;
+        const Ints value = hn::BitCast(di, hn::Set(d, values[j * stride + c]));
+        hn::Store(dot_pairs(hn::BitCast(d, hn::And(value, seen)), weight, hn::Load(d, at)), d, at);
+      }
+    }
+  }
+}
+
 inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t key_length) {
   if (block.run_count == 0) return;
   const float* rows = values.rows(block.tile, std::min<int64_t>(kKeyTile, key_length - block.tile));

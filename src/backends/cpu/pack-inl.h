@@ -138,6 +138,19 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
   }
 }
 
+/// to[c] = (even[c·step], odd[c·step]) of bf16 as one word, even low; without `odd` 0 in its place.
+inline void interleave(const uint16_t* even, const uint16_t* odd, int64_t step, int64_t width, float* to) {
+  const auto put = [&](int64_t c, uint32_t low, uint32_t high) {
+    const uint32_t word = low | high << 16;
+    std::memcpy(to + c, &word, sizeof word);
+  };
+  if (step == 1 && odd) {
+    for (int64_t c = 0; c < width; ++c) put(c, even[c], odd[c]);
+  } else {
+    for (int64_t c = 0; c < width; ++c) put(c, even[c * step], odd ? odd[c * step] : 0);
+  }
+}
+
 // Centres and noise of the block's lanes.
 inline void describe_after(const AfterView& after, QueryBlock& block) {
   for (int i = 0; i < block.vectors * kLanes; ++i) {

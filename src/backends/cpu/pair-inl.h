@@ -71,6 +71,45 @@ HWY_INLINE Floats to_pairs(Floats even, Floats odd) {
 #endif
 }
 
+// bf16 of the lanes of `low`, then of those of `high`.
+HWY_INLINE Floats to_halves(Floats low, Floats high) {
+#if HWY_TARGET == HWY_AVX3
+  __m512i halves;
+  asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(low.raw), "v"(high.raw));
+  return Floats{_mm512_castsi512_ps(halves)};
+#else
+  return low + high;
+#endif
+}
+
+// Of two rows of halves, pairs of neighbours in a column: those of the first sixteen columns, or of the others.
+template <bool kUpper>
+HWY_INLINE Floats pairs_of_rows(Floats even, Floats odd) {
+#if HWY_TARGET == HWY_AVX3
+  alignas(64) static constexpr uint16_t kOrder[2][32] = {
+      {0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47},
+      {16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63}};
+  const __m512i order = _mm512_load_si512(kOrder[kUpper]);
+  return Floats{_mm512_castsi512_ps(_mm512_permutex2var_epi16(_mm512_castps_si512(even.raw), order, _mm512_castps_si512(odd.raw)))};
+#else
+  return kUpper ? even : odd;
+#endif
+}
+// Of one row of halves, pairs of the n-th of the first sixteen and the n-th of the others.
+HWY_INLINE Floats pairs_of_halves(Floats halves) {
+  alignas(64) static constexpr int32_t kUpper[16] = {8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15};
+  const F32 d;
+  return pairs_of_rows<false>(halves, hn::TableLookupLanes(halves, hn::SetTableIndices(d, kUpper)));
+}
+
+// All bits of the halves that are not −0: those of pairs that are seen (mark_hidden).
+HWY_INLINE Ints seen_halves(Floats weights) {
+  const I32 d;
+  const Ints bits = hn::BitCast(d, weights), low = hn::Set(d, 0xFFFF), high = hn::Set(d, -65536), none = hn::Zero(d);
+  const auto even_hidden = hn::Eq(hn::And(bits, low), hn::Set(d, 0x8000)), odd_hidden = hn::Eq(hn::And(bits, high), hn::Set(d, INT32_MIN));
+  return hn::Or(hn::IfThenElse(even_hidden, none, low), hn::IfThenElse(odd_hidden, none, high));
+}
+
 /// q·k of bf16, a channel being a pair of them. Scale and log₂e come after the chain (ScoreView::pair_factor): in bf16 they would round q.
 struct PairStep {
   HWY_INLINE void enter(int64_t) {}

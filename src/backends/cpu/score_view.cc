@@ -39,6 +39,12 @@ bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
          !std::holds_alternative<Linear>(spec.normaliser) && q.size(3) > 0;
 }
 
+bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
+  const After& after = spec.after;
+  return takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && !after.dropout &&
+         !after.head_mask && !after.gaussian;
+}
+
 Tensor in_pairs(const Tensor& tensor) {
   bool as_it_is = tensor.size(3) % 2 == 0 && tensor.stride(3) == 1 && reinterpret_cast<uintptr_t>(tensor.raw()) % 4 == 0;
   for (int axis = 0; axis < 3; ++axis) as_it_is = as_it_is && tensor.stride(axis) % 2 == 0;

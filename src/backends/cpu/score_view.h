@@ -206,6 +206,8 @@ class ScoreProblem {
 /// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs of them, for a dot product that goes
 /// by pairs of queries and keys.
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
+/// The same of gradients: softmax, over tiles, with nothing after it. `takes_pairs` is in it.
+bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
 /// This machine has VDPBF16PS and VCVTNE2PS2BF16.
 bool has_bf16_pairs();
 
