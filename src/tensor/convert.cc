@@ -11,14 +11,19 @@
 
 namespace clearhead {
 
-float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+namespace {
 
-uint16_t f32_to_bf16(float value) {
+// Inline in loops, and no branch: compilers take many at a time.
+inline uint16_t rounded_to_bf16(float value) {
   const uint32_t word = std::bit_cast<uint32_t>(value);
-  const uint32_t quiet = word >> 16 | 0x40u,
-                 rounded = (word + 0x7FFFu + (word >> 16 & 1u)) >> 16;                 // no branch: compilers take many at a time
+  const uint32_t quiet = word >> 16 | 0x40u, rounded = (word + 0x7FFFu + (word >> 16 & 1u)) >> 16;
   return static_cast<uint16_t>((word & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);  // NaN, kept quiet
 }
+
+}  // namespace
+
+float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+uint16_t f32_to_bf16(float value) { return rounded_to_bf16(value); }
 
 const char* to_string(WeightStorage storage) {
   switch (storage) {
@@ -61,7 +66,7 @@ struct Float {
 struct Brain {
   using Stored = uint16_t;
   static float read(uint16_t bits) { return bf16_to_f32(bits); }
-  static uint16_t write(float value) { return f32_to_bf16(value); }
+  static uint16_t write(float value) { return rounded_to_bf16(value); }
 };
 struct Half {
   using Stored = uint16_t;

@@ -196,7 +196,11 @@ struct BlockGradients {
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
     });
     add_channels<V>(StepOf<kWay>(), block->d_out_t + at, values_of(key), keys->value_words, g);
-    if (HWY_UNLIKELY(view->relative.values != nullptr)) add_offset_values(in_chunk, at, g);
+    if (HWY_UNLIKELY(!kPairsOnly && view->relative.values != nullptr)) {
+      Scores<V> all = g;  // g itself has no address: it stays in registers
+      add_offset_values(in_chunk, at, all);
+      g = all;
+    }
     if constexpr (kGeneral) {
       spill(g, products);
       if (finds_means) return add_means<V>(to_ds, key, at);
@@ -214,9 +218,9 @@ struct BlockGradients {
     if constexpr (kPairsOnly) keep_pairs<V>(in_chunk, first_vector);
     note(in_chunk, first_vector, V);
   }
-  // P and dS of the group to where pairs of queries lie, and dS to where pairs of keys do.
+  // P and dS of the group to where pairs of queries lie, and dS to where pairs of keys do. Not inline: its tables would take registers of the products.
   template <int V>
-  HWY_INLINE void keep_pairs(int32_t in_chunk, int first_vector) {
+  HWY_NOINLINE void keep_pairs(int32_t in_chunk, int first_vector) {
     const F32 d;
     constexpr int kRow = kStepsOfBlock<StepOf<kWay>>, kHalf = kLanes / 2;
     const int64_t at = in_chunk * kRow + first_vector * kHalf;
