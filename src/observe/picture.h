@@ -75,7 +75,8 @@ struct SinkThresholds {
   int64_t rows = 32;
 };
 
-/// How many queries may see each key by band and segments (mask, lists and bias are not counted). [key], of one sequence.
+/// How many queries may see each key by the description's topology (a bias of −∞ is not counted), in the head where most do. [key], of one sequence.
+/// Time O(queries + keys) for bands and segments, O(queries·keys) where masks, lists or rules decide.
 std::vector<int64_t> rows_that_see(const AttentionRecord& record, int64_t batch);
 
 /// layers: one tensor [batch, head, key] per layer (SweepResult::received). seen_by: [key]. delimiters: [key], may be empty: nonzero where the

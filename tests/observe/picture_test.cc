@@ -101,8 +101,9 @@ TEST(Picture, RefusesWhatIsNotAGridOfFloats) {
 
 AttentionRecord record_of(Topology topology, int64_t queries, int64_t keys) {
   AttentionRecord record;
+  const int64_t heads = topology.mask ? topology.mask->visible.size(1) : 1;
   record.spec.topology = std::move(topology);
-  record.q = Tensor::zeros({1, 1, queries, 4});
+  record.q = Tensor::zeros({1, heads, queries, 4});
   record.keys = Tensor::zeros({1, 1, keys, 4});
   record.query_length = queries;
   return record;
@@ -115,6 +116,27 @@ TEST(Sinks, CountsTheRowsThatMaySeeAKey) {
   Topology padded = full();
   padded.segments = Segments{Tensor::from<int32_t>({0, 0, 1, -1}, {1, 4}), Tensor::from<int32_t>({0, 0, 1, -1}, {1, 4})};
   EXPECT_EQ(rows_that_see(record_of(padded, 4, 4), 0), (std::vector<int64_t>{2, 2, 1, 0}));
+}
+
+TEST(Sinks, CountTheRowsThatMasksListsAndRulesLeave) {
+  Topology masked = causal();
+  masked.mask = Mask{Tensor::zeros({1, 2, 1, 4}, DType::kBool)};  // of two heads: the second sees more of key 1
+  for (const int64_t at : {0, 2, 3, 5}) masked.mask->visible.mutable_data<bool>()[at] = true;
+  EXPECT_EQ(rows_that_see(record_of(masked, 4, 4), 0), (std::vector<int64_t>{4, 3, 2, 1}));
+  Topology listed = full();
+  listed.lists = graph(Tensor::from<int32_t>({0, 0, 1, 3, 0, 3, 3, 3}, {2, 4}), 4).lists;
+  EXPECT_EQ(rows_that_see(record_of(listed, 4, 4), 0), (std::vector<int64_t>{1, 0, 0, 3}));
+  Topology ruled = causal();
+  ruled.visible = visible([](auto at) { return at.key != 1; });
+  EXPECT_EQ(rows_that_see(record_of(ruled, 4, 4), 0), (std::vector<int64_t>{4, 0, 2, 1}));
+  AttentionRecord watched = record_of(ruled, 4, 4);  // of the last two rows
+  watched.q = watched.q.slice(2, 2, 4);
+  watched.first_query = 2;
+  EXPECT_EQ(rows_that_see(watched, 0), (std::vector<int64_t>{2, 0, 2, 1}));
+  constexpr int64_t kLong = 2500;  // several chunks of rows and keys
+  std::vector<int64_t> expected;
+  for (int64_t key = 0; key < kLong; ++key) expected.push_back(key == 1 ? 0 : kLong - key);
+  EXPECT_EQ(rows_that_see(record_of(ruled, kLong, kLong), 0), expected);
 }
 
 TEST(Sinks, AreKeysThatHeadsGiveAThirdOfTheirMassAndThatManyRowsSee) {
