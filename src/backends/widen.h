@@ -102,32 +102,17 @@ void weights_widened(const WeightsCall& call) {
     const Range keys{call.keys.begin / kAround * kAround, std::min(k->size(2), (call.keys.end + kAround - 1) / kAround * kAround)};
     record.keys = partly_widened(*k, call.batch, call.head / (given.q.size(1) / k->size(1)), keys);
   }
-  kWeights({.record = record,
-            .batch = call.batch,
-            .head = call.head,
-            .rows = call.rows,
-            .row_count = call.row_count,
-            .keys = call.keys,
-            .quantity = call.quantity,
-            .after = call.after,
-            .out = call.out,
-            .out_stride = call.out_stride});
+  // Every field by name: a new one does not compile until it stands here too.
+  const auto& [_, batch, head, rows, row_count, keys, quantity, after, out, out_stride] = call;
+  kWeights({record, batch, head, rows, row_count, keys, quantity, after, out, out_stride});
 }
 
 template <SweepResult (*kSweep)(const SweepCall&), TakesNarrow kTakes = takes_none>
 SweepResult sweep_widened(const SweepCall& call) {
   if (is_wide(call.record) || kTakes(call.record.spec, call.record.q, call.record.keys)) return kSweep(call);
   const AttentionRecord record = widened(call.record);
-  return kSweep({.record = record,
-                 .request = call.request,
-                 .rows = call.rows,
-                 .grid = call.grid,
-                 .row_factors = call.row_factors,
-                 .key_factors = call.key_factors,
-                 .batches = call.batches,
-                 .after = call.after,
-                 .cancel = call.cancel,
-                 .progress = call.progress});
+  const auto& [_, request, rows, grid, row_factors, key_factors, batches, after, cancel, progress] = call;
+  return kSweep({record, request, rows, grid, row_factors, key_factors, batches, after, cancel, progress});
 }
 
 }  // namespace clearhead

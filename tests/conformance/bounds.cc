@@ -11,6 +11,8 @@
 namespace clearhead::conformance {
 namespace {
 
+constexpr double kNoise = 4 * tolerance::kEpsilon * 17;  // of a draw: what is added to a score is 17 at most
+
 // The largest that a table of offsets may add to a channel of a value.
 double largest_beside(const AttentionSpec& spec, int64_t channel) {
   const Relative* pair = std::get_if<Relative>(&spec.pair);
@@ -35,6 +37,9 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
   out.row_sum = tolerance::kRowSum;
   out.m = delta + tolerance::kEpsilon * (2 + std::abs(row.m));
   out.l = tolerance::kWeightF32 * std::abs(row.l) + (std::holds_alternative<Hard>(spec.normaliser) ? delta + tolerance::kWeightF32 : 0);
+  const Hard* hard = std::get_if<Hard>(&spec.normaliser);
+  const bool may_choose_another = hard && row.sees_any && !(row.lead > 2 * (delta + (hard->choice == Hard::Choice::kSampled ? kNoise : 0)));
+  if (may_choose_another) out.m = std::numeric_limits<double>::infinity();
   if (is_linear) {
     for (const double score : row.scores) out.l += score == -std::numeric_limits<double>::infinity() ? 0 : delta;
   }
@@ -43,7 +48,7 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
       out.weights.push_back(0);
       continue;
     }
-    const double error = weight_error(spec.normaliser, row, j, delta);
+    const double error = may_choose_another ? 1 : weight_error(spec.normaliser, row, j, delta);
     const bool underflows = std::holds_alternative<Softmax>(spec.normaliser) || std::holds_alternative<Sigmoid>(spec.normaliser);
     const double bound = std::abs(row.weights[j]) * tolerance::kWeightF32 + error + (underflows ? tolerance::kUnderflow : 0);
     out.weights.push_back(bound);

@@ -151,9 +151,8 @@ const std::vector<Case>& cases() {
   return all;
 }
 
-bool keeps_weights_in_bf16(const Backend& backend, const Case& c) {
-  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs(c.spec, c.q, c.keys) &&
-         std::holds_alternative<Softmax>(c.spec.normaliser);
+bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
+  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser);
 }
 
 bool keeps_gradients_in_bf16(const Backend& backend, const Case& c) {

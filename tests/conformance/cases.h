@@ -28,8 +28,9 @@ struct Case {
 /// The covering, always the same.
 const std::vector<Case>& cases();
 
-/// Whether the table's forward of the case may round weights to bf16 before they meet values.
-bool keeps_weights_in_bf16(const Backend& backend, const Case& c);
+/// Whether the table's forward may round weights to bf16 before they meet values.
+bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys);
+inline bool keeps_weights_in_bf16(const Backend& backend, const Case& c) { return keeps_weights_in_bf16(backend, c.spec, c.q, c.keys); }
 /// Whether its gradients round weights, and the gradients of scores, so.
 bool keeps_gradients_in_bf16(const Backend& backend, const Case& c);
 

@@ -51,35 +51,39 @@ int64_t longest_queries(const Backend& backend, int64_t keys) {
 }
 
 // 64 rows of the last head, evenly spaced.
-void expect_rows(const Result& result, const AttentionSpec& spec, const Tensor& v) {
+void expect_rows(const Backend& backend, const Result& result, const AttentionSpec& spec, const Tensor& v) {
   const AttentionRecord& record = result.record;
   const int64_t queries = record.q.size(2), heads = record.q.size(1), width = result.out.size(3);
+  const Tensor out = to_f32(result.out);
+  const bool in_bf16 = keeps_weights_in_bf16(backend, spec, record.q, record.keys);
   for (int64_t n = 0; n < 64; ++n) {
     const int64_t query = n * (queries - 1) / 63;
     const OracleRow row = oracle_row(spec, record.q, record.keys, v, 0, heads - 1, query);
     const RowBounds bounds = bounds_of(spec, row, record.keys, v, 0, 0);
     for (int64_t c = 0; c < width; ++c) {
       const size_t channel = static_cast<size_t>(c);
-      ASSERT_NEAR(static_cast<double>(result.out.data<float>()[((heads - 1) * queries + query) * width + c]), row.out[channel],
-                  bounds.out[channel])
-          << "query " << query;
+      const double found = static_cast<double>(out.data<float>()[((heads - 1) * queries + query) * width + c]);
+      double rounding = tolerance::rounding(result.out.dtype(), found);
+      if (in_bf16) rounding += tolerance::kForwardBF16 * (row.absolute[channel] + std::abs(row.out[channel]));
+      ASSERT_NEAR(found, row.out[channel], bounds.out[channel] + rounding) << "query " << query;
     }
   }
 }
 
-// What the rows sent to the values arrived there: Σ_j dV_j = Σ_i dO_i where weights sum to one.
+// What the rows sent to the values arrived there: Σ_j dV_j = Σ_i dO_i where weights sum to one. In 16 bits each dV_j is rounded, and perhaps each weight.
 void expect_mass(const Tensor& d_v, const Tensor& d_out) {
+  const Tensor from = to_f32(d_out), to = to_f32(d_v);
   double sent = 0, arrived = 0, size = 0;
-  for (int64_t i = 0; i < d_out.numel(); ++i)
-    sent += static_cast<double>(d_out.data<float>()[i]), size += std::abs(static_cast<double>(d_out.data<float>()[i]));
-  for (int64_t i = 0; i < d_v.numel(); ++i) arrived += static_cast<double>(d_v.data<float>()[i]);
-  EXPECT_NEAR(arrived, sent, 1e-5 * size);
+  for (int64_t i = 0; i < from.numel(); ++i)
+    sent += static_cast<double>(from.data<float>()[i]), size += std::abs(static_cast<double>(from.data<float>()[i]));
+  for (int64_t i = 0; i < to.numel(); ++i) arrived += static_cast<double>(to.data<float>()[i]);
+  EXPECT_NEAR(arrived, sent, (1e-5 + 2 * tolerance::rounding(d_v.dtype())) * size);
 }
 
 // Gradients too, of descriptions over tensors. That of a bias would be N×N itself.
 void expect_bounded_backward(const Backend& backend, const Result& forward, const Tensor& v) {
   Random random(7);
-  const Tensor d_out = normal(random, forward.out.shape());
+  const Tensor d_out = to_dtype(normal(random, forward.out.shape()), forward.out.dtype());
   const int64_t before = memory("VmRSS");
   const AttendGradients found = run_backward(backend, forward, v, d_out, [](const std::string& name) { return name != "bias"; });
   size_t returned = found.q.bytes() + found.k.bytes() + found.v.bytes();
@@ -97,7 +101,7 @@ void expect_bounded(const Backend& backend, const std::string& name, const Atten
   const Result result = run(backend, spec, q, keys, v);
   const int64_t returned = static_cast<int64_t>(result.out.bytes() + result.record.rows.m.bytes() + result.record.rows.l.bytes());
   EXPECT_LT(memory("VmHWM") - before - returned, kAllowed) << "forward";
-  expect_rows(result, spec, v);
+  expect_rows(backend, result, spec, v);
   if (v.defined() && key_length(keys) <= 16384) expect_bounded_backward(backend, result, v);
 }
 
@@ -147,6 +151,11 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   const PagedKeys pages = paged(k, v);
   expect_bounded(backend, "full", {}, q, k, v);
   expect_bounded(backend, "causal over pages", {.topology = causal()}, q, pages, Tensor());
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    const Tensor narrow_q = to_dtype(q, dtype), narrow_k = to_dtype(k, dtype), narrow_v = to_dtype(v, dtype);
+    expect_bounded(backend, to_string(dtype), {.topology = causal()}, narrow_q, narrow_k, narrow_v);
+    expect_bounded_sweep(backend, narrow_q, narrow_k, narrow_v);
+  }
   expect_bounded(backend, "window", {.topology = window(3000, 100)}, q, k, v);
   expect_bounded(backend, "additive", {.pair = Additive{.weight = normal(random, {2, 16})}, .topology = causal()}, q, k, v);
   expect_bounded(backend, "relative", {.pair = Relative{.keys = normal(random, {1, 2 * kKeys + 1, 16})}, .topology = causal()}, q, k, v);

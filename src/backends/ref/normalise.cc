@@ -91,11 +91,13 @@ struct Normalise {
     }
     const bool draws = hard.choice == Hard::Choice::kSampled;
     const uint64_t noise = draws ? noise_of(hard.seed, at.batch, at.head, at.query) : 0;
-    double best = kHidden;
+    double best = kHidden, next = kHidden;
     for (size_t j = 0; j < scores.size(); ++j) {
       const double score = scores[j] == kHidden || !draws ? scores[j] : scores[j] + gumbel(noise, static_cast<int64_t>(j));
+      next = std::max(next, std::min(score, best));
       if (score > best) best = score, out.m = static_cast<double>(j);
     }
+    out.lead = best - next;
     out.l = scores[static_cast<size_t>(out.m)] - whole;
   }
   void operator()(const Linear&) const {

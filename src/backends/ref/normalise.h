@@ -31,6 +31,7 @@ struct RowWeights {
   std::vector<double> weights{};  // [key], 0 where hidden
   double m = 0, l = 0;            // what a record keeps (record.h); −∞ and 0 for a row that saw nothing
   double sink_share = 0;          // of a sink logit
+  double lead = 0;                // of a hard choice: how far the next best key is behind
   // Of a linear normaliser, whose sum may cancel: Σ|s|/|ℓ|, by which relative errors grow, and the largest |P|.
   double cancellation = 1, largest = 0;
   bool sees_any = false;

@@ -84,6 +84,7 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   row.weights = std::move(normalised.weights);
   row.m = normalised.m;
   row.l = normalised.l;
+  row.lead = normalised.lead;
 
   const int64_t width = value_width(keys, v);
   row.out.assign(static_cast<size_t>(width), 0);
