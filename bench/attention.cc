@@ -5,6 +5,8 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <numeric>
+#include <utility>
 
 #include "backends/cpu/cpu.h"
 #include "backends/cpu/limits.h"
@@ -41,7 +43,11 @@ struct Operands {
   Keys keys{};
   RowStats rows{};
   Operands(const Plan& plan, int64_t queries, uint32_t seed) {
-    q = random_tensor({plan.batch, plan.heads, queries, plan.d}, seed);
+    const auto made = [&](Tensor (*make)(Shape, uint32_t), int64_t heads, int64_t length, uint32_t from) {
+      if (!plan.heads_inside) return make({plan.batch, heads, length, plan.d}, from);
+      return make({plan.batch, length, heads, plan.d}, from).permute({0, 2, 1, 3});
+    };
+    q = made(random_tensor, plan.heads, queries, seed);
     if (plan.query_size != 1) {
       float* data = q.mutable_data<float>();
       for (int64_t i = 0; i < q.numel(); ++i) data[i] *= plan.query_size;
@@ -49,13 +55,13 @@ struct Operands {
     if (plan.in_pages) {
       keys = random_pages(plan, seed + 1);
     } else {
-      keys = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 1);
-      v = random_tensor({plan.batch, plan.key_heads, plan.length, plan.d}, seed + 2);
+      keys = made(random_tensor, plan.key_heads, plan.length, seed + 1);
+      v = made(random_tensor, plan.key_heads, plan.length, seed + 2);
     }
     if (plan.has_features) q = elu_plus_one(q), keys = elu_plus_one(std::get<Tensor>(keys));
     q = to_dtype(q, plan.dtype);
     if (Tensor* k = std::get_if<Tensor>(&keys)) *k = to_dtype(*k, plan.dtype), v = to_dtype(v, plan.dtype);
-    out = Tensor::zeros({plan.batch, plan.heads, queries, plan.d}, plan.dtype);
+    out = to_dtype(made([](Shape shape, uint32_t) { return Tensor::zeros(std::move(shape)); }, plan.heads, queries, 0), plan.dtype);
     rows = {Tensor::zeros({plan.batch, plan.heads, queries}), Tensor::zeros({plan.batch, plan.heads, queries})};
   }
   void forward(const Backend& backend, const AttentionSpec& spec) { backend.forward({spec, q, keys, v, out, rows}); }
@@ -170,7 +176,24 @@ ComputeTimes time_backward(const Operands& operands, const AttentionRecord& reco
   return time_compute(backend.isa, options.seconds_per_case, call, is_by_pairs(backend, dtype));
 }
 
-AttentionCase run_compute(const Plan& plan, const Backend& backend, const AttentionOptions& options) {
+// The weights of a square in the middle of one head's map, as a viewer asks for them.
+ComputeTimes time_tile(const AttentionRecord& record, const Backend& backend, const AttentionOptions& options) {
+  const Range keys{record.query_length / 2 - 100, record.query_length / 2 - 100 + kTileSide};
+  std::vector<int64_t> rows(kTileSide);
+  std::iota(rows.begin(), rows.end(), record.query_length / 2);
+  std::vector<float> out(kTileSide * kTileSide);
+  const WeightsCall call{.record = record,
+                         .rows = rows.data(),
+                         .row_count = kTileSide,
+                         .keys = keys,
+                         .quantity = WeightsCall::Quantity::kWeightOrNaN,
+                         .out = out.data(),
+                         .out_stride = kTileSide};
+  return time_compute(backend.isa, options.seconds_per_case, [&] { backend.weights(call); });
+}
+
+AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOptions& options) {
+  if (plan.prepare) plan.prepare(plan);
   Operands operands(plan, plan.length, 7);
   AttentionCase out;
   out.name = plan.name;
@@ -179,7 +202,7 @@ AttentionCase run_compute(const Plan& plan, const Backend& backend, const Attent
   out.work = forward_flops(plan);
   const auto forward = [&] { operands.forward(backend, plan.spec); };
   ComputeTimes times = time_compute(backend.isa, options.seconds_per_case, forward, by_pairs);
-  if (plan.kind == Kind::kSweep || plan.kind == Kind::kBackward) {
+  if (plan.kind == Kind::kSweep || plan.kind == Kind::kBackward || plan.kind == Kind::kTile) {
     const double forward_clean = times.clean;
     AttentionRecord record{.spec = plan.spec, .q = operands.q, .keys = operands.keys, .rows = operands.rows};
     record.query_length = plan.length;
@@ -187,6 +210,9 @@ AttentionCase run_compute(const Plan& plan, const Backend& backend, const Attent
     if (plan.kind == Kind::kSweep) {
       out.work /= 2;  // scores only
       times = time_sweep(plan, record, backend, options);
+    } else if (plan.kind == Kind::kTile) {
+      out.work = 2.0 * static_cast<double>(kTileSide * kTileSide * plan.d);
+      times = time_tile(record, backend, options);
     } else {
       // Five products of a pair, not two; of linear attention three sums and three uses of them.
       out.work *= std::holds_alternative<Linear>(plan.spec.normaliser) ? 3 : 2.5;
@@ -285,7 +311,7 @@ std::string to_text(const AttentionBench& bench) {
     }
     if (c.roofline > 0) text += format("  {:.1f} % of the roofline", c.roofline * 100);
     if (c.ratio_to_forward > 0) text += format("  {:.2f} of a forward", c.ratio_to_forward);
-    if (c.ratio_to_twin > 0) text += format("  {:.2f} of the built-in", c.ratio_to_twin);
+    if (c.ratio_to_twin > 0) text += format("  {:.2f} of its twin", c.ratio_to_twin);
     text += '\n';
   }
   return text;

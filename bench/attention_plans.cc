@@ -7,9 +7,9 @@
 #include <variant>
 
 #include "base/format.h"
+#include "bench/bandwidth.h"
 
 namespace clearhead::bench {
-namespace {
 
 Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default) {
   Plan plan;
@@ -19,6 +19,8 @@ Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, 
   if (is_causal) plan.spec.topology = causal();
   return plan;
 }
+
+namespace {
 
 // The same in bf16: by the limit of its own instruction where the machine has it.
 Plan in_bf16(Plan plan) {
@@ -59,7 +61,7 @@ Tensor slopes_of_eight() {
   return Tensor::from(slopes, {8});
 }
 
-// A rule whose time is told as a ratio to the built-in that says the same; a pair, to the scaled dot product.
+// A rule whose time is told as a ratio to the built-in that says the same; a pair or a term, to the scaled dot product.
 Plan twin_plan(const std::string& kind, const std::string& which, AttentionSpec spec, AttentionSpec twin, int64_t d) {
   Plan plan = forward_plan("", 8, 4096, d, false, false);
   plan.kind = Kind::kAgainstTwin;
@@ -67,6 +69,14 @@ Plan twin_plan(const std::string& kind, const std::string& which, AttentionSpec 
   plan.twin = std::move(twin);
   plan.name = format("{}/f32/{}/h8/n4096/d{}", kind, which, d);
   return plan;
+}
+
+void add_term_plans(std::vector<Plan>& plans) {
+  plans.push_back(twin_plan("forward", "alibi", {.terms = {Alibi{slopes_of_eight()}}, .topology = causal()}, {.topology = causal()}, 64));
+  plans.push_back(twin_plan("forward", "soft_cap", {.terms = {SoftCap{30}}}, {}, 64));
+  Plan dense = twin_plan("forward", "dense", {}, {}, 64);
+  dense.prepare = [](Plan& plan) { plan.spec.terms = {Dense{random_tensor({1, plan.heads, plan.length, plan.length}, 5)}}; };
+  plans.push_back(dense);
 }
 
 void add_rule_plans(std::vector<Plan>& plans) {
@@ -111,10 +121,10 @@ void add_linear_plans(std::vector<Plan>& plans) {
       Plan plan = forward_plan(is_causal ? "causal" : "full", 1, length, 64, is_causal, false);
       plan.spec.normaliser = Linear{};
       plan.has_features = true;
-      plan.name = "linear/" + plan.name;
+      plan.name = "linear_attention/" + plan.name;
       plans.push_back(plan);
       plan.kind = Kind::kBackward;
-      plan.name = format("linear/backward/f32/{}/h1/n{}/d64", is_causal ? "causal" : "full", length);
+      plan.name = format("linear_attention/backward/f32/{}/h1/n{}/d64", is_causal ? "causal" : "full", length);
       plans.push_back(plan);
     }
   }
@@ -135,23 +145,11 @@ std::vector<Plan> attention_plans() {
   Plan paged = forward_plan("pages", 8, 4096, 64, false, false);
   paged.in_pages = true;
   plans.push_back(paged);
-  Plan alibi = forward_plan("alibi", 8, 4096, 64, true, false);
-  alibi.spec.terms = {Alibi{slopes_of_eight()}};
-  plans.push_back(alibi);
-  Plan soft_cap = forward_plan("soft_cap", 8, 4096, 64, false, false);
-  soft_cap.spec.terms = {SoftCap{30}};
-  plans.push_back(soft_cap);
-  Plan window_plan = forward_plan("window512", 8, 4096, 64, true, false);
-  window_plan.spec.topology = causal(511);
-  plans.push_back(window_plan);
-  for (const int64_t length : {8192, 32768, 131072}) {  // cost follows the pairs
-    Plan window_of = forward_plan("window512", 1, length, 64, true, false);
-    window_of.spec.topology = causal(511);
-    plans.push_back(window_of);
-    Plan big_bird_of = forward_plan("bigbird64", 1, length, 64, false, false);
-    big_bird_of.spec.topology.lists = big_bird(length);
-    plans.push_back(big_bird_of);
-  }
+  Plan inside = forward_plan("heads_inside", 8, 4096, 64, false, false);
+  inside.heads_inside = true;
+  plans.push_back(inside);
+  add_term_plans(plans);
+  add_pattern_plans(plans);
   for (const bool is_causal : {false, true}) {
     for (const int64_t d : {64, 128, 80})
       plans.push_back(in_bf16(forward_plan(is_causal ? "causal" : "full", 8, 4096, d, is_causal, false)));
@@ -181,6 +179,10 @@ std::vector<Plan> attention_plans() {
     plans.push_back(sweep_plan("top8", top8, 4096, 64, is_causal, false));
     plans.push_back(sweep_plan("pooled512", pooled, 4096, 64, is_causal, false));
   }
+  Plan tile = forward_plan("", 8, 4096, 64, false, false);
+  tile.kind = Kind::kTile;
+  tile.name = format("look/f32/tile{}/h8/n4096/d64", kTileSide);
+  plans.push_back(tile);
   return plans;
 }
 
@@ -194,6 +196,10 @@ double forward_flops(const Plan& plan) {
     return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
   }
   for (int64_t i = 0; i < plan.length; ++i) {
+    if (plan.seen) {
+      pairs += static_cast<double>(plan.seen(i));
+      continue;
+    }
     const Band& band = (plan.kind == Kind::kAgainstTwin ? plan.twin : plan.spec).topology.band;
     const int64_t low = band.back ? std::max<int64_t>(0, i - *band.back) : 0,
                   high = band.ahead ? std::min(plan.length, i + *band.ahead + 1) : plan.length;

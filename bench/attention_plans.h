@@ -1,8 +1,8 @@
-// What `bench attention` runs: each case by name, and how many pairs of query and key it needs.
+// What `bench attention` runs under the limit of multiplying: each case by name, and what it has to multiply.
 //
-//   forward/  backward/  sweep/      the call; linear_attention/… and pattern/… stand before those that are about one normaliser or topology
-//   normaliser/  rule/  pair/  term/  against softmax, the built-in that says the same, or the plain dot product
-//   look/                            one tile
+//   forward/ backward/                   full, causal, with a term (against the plain call), and by topology (attention_patterns.cc); linear_attention/…
+//   sweep/ look/                         statistics of whole maps, against the forward; one tile of weights
+//   normaliser/ rule/ pair/              against softmax, the built-in that says the same, the dot product
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace clearhead::bench {
 
-enum class Kind : uint8_t { kForward, kBackward, kSweep, kAgainstSoftmax, kAgainstTwin };
+enum class Kind : uint8_t { kForward, kBackward, kSweep, kTile, kAgainstSoftmax, kAgainstTwin };
 struct Plan {
   std::string name{};
   Kind kind = Kind::kForward;
@@ -28,9 +28,16 @@ struct Plan {
   bool has_features = false;  // q and k are 0 or more
   AttentionSpec twin{};       // kAgainstTwin
   DType dtype = DType::kF32;
+  bool heads_inside = false;               // memory is [batch, length, head, d]
+  std::function<int64_t(int64_t)> seen{};  // keys that a query sees, where the band does not say it
+  std::function<void(Plan&)> prepare{};    // makes operands too large to be made before they are wanted
 };
+inline constexpr int64_t kTileSide = 256;  // of kTile
 
 std::vector<Plan> attention_plans();
+/// forward/f32/SHAPE_NAME/hHEADS/nLENGTH/dD
+Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default);
+void add_pattern_plans(std::vector<Plan>& plans);
 /// Multiplications and additions of one forward call: of the pairs that are visible, whatever is computed.
 double forward_flops(const Plan& plan);
 

@@ -12,6 +12,7 @@
 #include "base/format.h"
 #include "base/parallel.h"
 #include "clearhead/attend.h"
+#include "clearhead/rule.h"
 
 namespace clearhead::bench {
 namespace {
@@ -42,6 +43,16 @@ BandwidthPlan linear_plan(WeightStorage storage, int64_t out, int64_t in) {
   plan.in = in, plan.out = out, plan.storage = storage;
   plan.by_default = storage != WeightStorage::kF32;
   plan.name = format("linear/{}/{}x{}", to_string(storage), out, in);
+  return plan;
+}
+
+BandwidthPlan graph_plan(bool is_gradient) {
+  BandwidthPlan plan;
+  plan.kind = BandwidthPlan::Kind::kGraph;
+  plan.heads = plan.key_heads = 8;
+  plan.length = 100'000, plan.neighbours = 16, plan.d = 64;
+  plan.is_gradient = is_gradient, plan.by_default = false;
+  plan.name = format("graph/{}/f32/h8/n100000/e16/d64", is_gradient ? "backward" : "forward");
   return plan;
 }
 
@@ -100,7 +111,65 @@ class Linear final : public Stream {
   std::shared_ptr<const PreparedWeight> weight_{};
 };
 
+// Veličković et al. 2018: e_ij = LeakyReLU(a_i + b_j), a product of width two and a rule. What a node has of its heads stands together, as a layer leaves it.
+class GraphAttention final : public Stream {
+ public:
+  GraphAttention(const BandwidthPlan& plan, const Backend& backend, uint32_t seed)
+      : is_gradient_(plan.is_gradient),
+        q_(of_nodes(plan, kPair, seed)),
+        k_(of_nodes(plan, kPair, seed + 1)),
+        v_(of_nodes(plan, plan.d, seed + 2)),
+        out_(of_nodes(plan, plan.d, seed + 3)) {
+    std::vector<int32_t> edges;
+    for (int64_t edge = 0; edge < plan.length * plan.neighbours; ++edge) edges.push_back(static_cast<int32_t>(edge / plan.neighbours));
+    uint32_t state = seed;
+    for (int64_t edge = 0; edge < plan.length * plan.neighbours; ++edge) {
+      state = state * 1664525U + 1013904223U;
+      edges.push_back(static_cast<int32_t>((uint64_t{state} * static_cast<uint64_t>(plan.length)) >> 32));
+    }
+    record_.spec.pair = Dot{1};
+    record_.spec.terms = {rule([](auto score, auto) { return max(score, 0.2F * score); })};
+    record_.spec.topology.lists = graph(Tensor::from(edges, {2, plan.length * plan.neighbours}), plan.length).lists;
+    const Shape rows = {1, plan.heads, plan.length};
+    record_.q = q_, record_.keys = k_, record_.query_length = plan.length;
+    record_.rows = {Tensor::zeros(rows), Tensor::zeros(rows)};
+    forward(backend);
+    record_.stamp = stamp_now(record_.spec, q_, record_.keys, backend.isa);
+    if (!is_gradient_) return;
+    d_out_ = of_nodes(plan, plan.d, seed + 4);
+    d_q_ = Tensor::zeros(q_.shape()), d_k_ = Tensor::zeros(k_.shape()), d_v_ = Tensor::zeros(v_.shape());
+  }
+  void run(const Backend& backend) override {
+    if (!is_gradient_) return forward(backend);
+    backend.backward({record_, v_, out_, d_out_, d_q_, d_k_, d_v_, d_operands_});
+  }
+
+ private:
+  static constexpr int64_t kPair = 2;
+  static Tensor of_nodes(const BandwidthPlan& plan, int64_t width, uint32_t seed) {
+    return random_tensor({1, plan.length, plan.heads, width}, seed).permute({0, 2, 1, 3});
+  }
+  void forward(const Backend& backend) { backend.forward({record_.spec, q_, record_.keys, v_, out_, record_.rows}); }
+
+  bool is_gradient_;
+  Tensor q_, k_, v_, out_, d_out_{}, d_q_{}, d_k_{}, d_v_{};
+  AttentionRecord record_{};
+  std::vector<Tensor> d_operands_{};
+};
+
+std::unique_ptr<Stream> stream_of(const BandwidthPlan& plan, const Backend& backend, uint32_t seed) {
+  switch (plan.kind) {
+    case BandwidthPlan::Kind::kDecode: return std::make_unique<Decode>(plan, seed);
+    case BandwidthPlan::Kind::kLinear: return std::make_unique<Linear>(plan, backend, seed);
+    case BandwidthPlan::Kind::kGraph: break;
+  }
+  return std::make_unique<GraphAttention>(plan, backend, seed);
+}
+
 int64_t bytes_of(const BandwidthPlan& plan) {
+  if (plan.kind == BandwidthPlan::Kind::kGraph) {  // an edge's key and value; in a gradient their gradients too, read and written
+    return plan.length * plan.neighbours * plan.heads * (plan.d + 2) * 4 * (plan.is_gradient ? 3 : 1);
+  }
   if (plan.kind == BandwidthPlan::Kind::kDecode) {
     const size_t element = plan.in_pages ? size_of(plan.dtype) : sizeof(float);
     return 2 * plan.key_heads * plan.length * plan.d * static_cast<int64_t>(element);
@@ -109,7 +178,7 @@ int64_t bytes_of(const BandwidthPlan& plan) {
 }
 
 double flops_of(const BandwidthPlan& plan) {
-  return plan.kind == BandwidthPlan::Kind::kLinear ? 0 : 4.0 * static_cast<double>(plan.heads * plan.queries * plan.length * plan.d);
+  return plan.kind != BandwidthPlan::Kind::kDecode ? 0 : 4.0 * static_cast<double>(plan.heads * plan.queries * plan.length * plan.d);
 }
 
 double time_read(InstructionSet isa, const float* data, int64_t bytes) {
@@ -226,6 +295,7 @@ std::vector<BandwidthPlan> bandwidth_plans() {
     plans.push_back(linear_plan(storage, 4096, 4096));
     plans.push_back(linear_plan(storage, 1024, 2816));
   }
+  for (const bool is_gradient : {false, true}) plans.push_back(graph_plan(is_gradient));
   return plans;
 }
 
@@ -239,14 +309,10 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.work = static_cast<double>(bytes);
   std::vector<std::unique_ptr<Stream>> streams;
   for (int64_t copy = 0; copy < copies; ++copy) {
-    const auto seed = static_cast<uint32_t>(copy * 10'000);
-    if (is_decode) {
-      streams.push_back(std::make_unique<Decode>(plan, seed));
-    } else {
-      streams.push_back(std::make_unique<Linear>(plan, backend, seed));
-    }
+    streams.push_back(stream_of(plan, backend, static_cast<uint32_t>(copy * 10'000)));
   }
-  const Tensor other = random_tensor({copies * bytes / 4}, 3);
+  const int64_t stretch = std::min(bytes, int64_t{256} << 20);  // of a plain read
+  const Tensor other = random_tensor({copies * stretch / 4}, 3);
   ItemPairs items(backend.isa, other, bytes / plan.key_heads * std::min<int64_t>(1024, plan.length) / plan.length);  // 1,024 keys of a head
   std::vector<MeasuredPair> calls;
   std::vector<double> seconds, rates;
@@ -261,7 +327,8 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
     }
     const auto begin = Clock::now();
     now.run(backend);
-    const double kernel = seconds_since(begin), read = time_read(backend.isa, other.data<float>() + run % copies * (bytes / 4), bytes);
+    const double kernel = seconds_since(begin), plain = time_read(backend.isa, other.data<float>() + run % copies * (stretch / 4), stretch);
+    const double read = plain * out.work / static_cast<double>(stretch);
     if (run < 2) continue;
     calls.push_back({read / kernel, out.work / read});
     seconds.push_back(kernel), rates.push_back(out.work / read);

@@ -1,4 +1,4 @@
-// Cases that memory bounds: decoding over tensors and pages of every type, and the linear layers of one token.
+// Cases that memory bounds: decoding over tensors and pages of every type, the linear layers of one token, and attention along a graph's edges.
 //
 // Copies of the operands rotate so that nothing is found in a cache. Pairs: attention.h says how; each mode of the memory is told by itself.
 #pragma once
@@ -12,7 +12,7 @@
 namespace clearhead::bench {
 
 struct BandwidthPlan {
-  enum class Kind : uint8_t { kDecode, kLinear };
+  enum class Kind : uint8_t { kDecode, kLinear, kGraph };
   std::string name{};
   Kind kind = Kind::kDecode;
   bool by_default = true;
@@ -23,6 +23,9 @@ struct BandwidthPlan {
   // kLinear: one row.
   int64_t in = 0, out = 0;
   WeightStorage storage = WeightStorage::kF32;
+  // kGraph: nodes, each with so many neighbours anywhere; d is the values' width.
+  int64_t neighbours = 0;
+  bool is_gradient = false;
 };
 
 std::vector<BandwidthPlan> bandwidth_plans();

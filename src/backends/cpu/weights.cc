@@ -157,7 +157,7 @@ void weights(const WeightsCall& call) {
   const int64_t first_tile = call.keys.begin / kKeyTile, tiles = (call.keys.end + kKeyTile - 1) / kKeyTile - first_tile;
   const int64_t wanted = in_parallel() ? 1 : 8 * threads();
   const int64_t parts = std::clamp<int64_t>(wanted / blocks, 1, tiles);
-  parallel_for(blocks * parts, [&](int64_t item, int) {
+  for_items(blocks * parts, [&](int64_t item, int) {
     const int64_t begin = item / parts * kBlock, part = item % parts;
     const Range keys{std::max(call.keys.begin, (first_tile + tiles * part / parts) * kKeyTile),
                      std::min(call.keys.end, (first_tile + tiles * (part + 1) / parts) * kKeyTile)};
