@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "spec/rule_math.h"
 
@@ -156,27 +157,81 @@ RuleBound combined(RuleOp op, const RuleBound& a, const RuleBound& b, const Rule
   }
 }
 
-// Entries [first, last] along each axis from `axis` on.
-void widen_by_entries(const Tensor& table, int axis, int64_t offset, const std::array<Range, 4>& reach, RuleBound& out) {
-  const Range along = reach[static_cast<size_t>(axis)];
-  for (int64_t i = along.begin; i < along.end; ++i) {
-    const int64_t at = offset + i * table.stride(axis);
-    if (axis + 1 < table.rank()) {
-      widen_by_entries(table, axis + 1, at, reach, out);
-      continue;
+constexpr int64_t kRun = 16;
+constexpr RuleBound kNoEntries{kInfinity, -kInfinity, false, true};
+
+void include(RuleBound& out, const RuleBound& more) {
+  out.may_be_nan = out.may_be_nan || more.may_be_nan;
+  out.low = std::min(out.low, more.low);  // not NaN (the order of arguments)
+  out.high = std::max(out.high, more.high);
+  out.integral = out.integral && more.integral;
+}
+
+}  // namespace
+
+TableBounds::TableBounds(const Tensor& table) : table_(table) {
+  const int64_t entries = table.size(-1), lines = table.numel() / entries;
+  std::array<Range, 4> all{};
+  for (int axis = 0; axis < table.rank(); ++axis) all[static_cast<size_t>(axis)] = {0, table.size(axis)};
+  std::vector<int64_t> starts{0};  // of lines, in order
+  for (int axis = 0; axis + 1 < table.rank(); ++axis) {
+    std::vector<int64_t> next;
+    for (const int64_t offset : starts) {
+      for (int64_t i = 0; i < table.size(axis); ++i) next.push_back(offset + i * table.stride(axis));
     }
-    const double value =
-        table.dtype() == DType::kF32 ? static_cast<double>(table.data<float>()[at]) : static_cast<double>(table.data<int32_t>()[at]);
-    out.may_be_nan = out.may_be_nan || std::isnan(value);
-    out.low = std::min(out.low, value);
-    out.high = std::max(out.high, value);
-    out.integral = out.integral && is_integral(value);
+    starts = std::move(next);
+  }
+  for (int64_t run = kRun; run <= entries; run *= kRun) {
+    const int64_t count = entries / run, below = entries / (run / kRun);
+    std::vector<RuleBound> level(static_cast<size_t>(lines * count), kNoEntries);
+    for (int64_t at = 0; at < lines * count; ++at) {
+      const int64_t line = at / count, first = at % count * kRun;
+      for (int64_t i = first; i < first + kRun; ++i) {
+        include(level[static_cast<size_t>(at)],
+                runs_.empty() ? entry(starts[static_cast<size_t>(line)], i) : runs_.back()[static_cast<size_t>(line * below + i)]);
+      }
+    }
+    runs_.push_back(std::move(level));
+  }
+  whole_ = kNoEntries;
+  add_lines(0, 0, 0, all, whole_);
+}
+
+RuleBound TableBounds::entry(int64_t offset, int64_t i) const {
+  const int64_t at = offset + i * table_.stride(table_.rank() - 1);
+  const double value =
+      table_.dtype() == DType::kF32 ? static_cast<double>(table_.data<float>()[at]) : static_cast<double>(table_.data<int32_t>()[at]);
+  return point(value, is_integral(value));
+}
+
+void TableBounds::add_stretch(int64_t line, int64_t offset, Range along, RuleBound& out) const {
+  for (int64_t i = along.begin; i < along.end;) {
+    size_t level = 0;
+    int64_t run = 1;
+    for (; level < runs_.size() && i % (run * kRun) == 0 && i + run * kRun <= along.end; ++level) run *= kRun;
+    include(out, level == 0 ? entry(offset, i) : runs_[level - 1][static_cast<size_t>(line * (table_.size(-1) / run) + i / run)]);
+    i += run;
   }
 }
 
-RuleBound entries(const Tensor& table, const std::array<Range, 4>& reach) {
-  RuleBound out{kInfinity, -kInfinity, false, true};
-  widen_by_entries(table, 0, 0, reach, out);
+void TableBounds::add_lines(int axis, int64_t line, int64_t offset, const std::array<Range, 4>& reach, RuleBound& out) const {
+  const Range along = reach[static_cast<size_t>(axis)];
+  if (axis + 1 == table_.rank()) return add_stretch(line, offset, along, out);
+  for (int64_t i = along.begin; i < along.end; ++i) {
+    add_lines(axis + 1, line * table_.size(axis) + i, offset + i * table_.stride(axis), reach, out);
+  }
+}
+
+RuleBound TableBounds::over(const std::array<Range, 4>& reach) const {
+  constexpr int64_t kMostLines = 128;
+  int64_t lines = 1;
+  for (int axis = 0; axis + 1 < table_.rank(); ++axis) lines *= reach[static_cast<size_t>(axis)].size();
+  RuleBound out = kNoEntries;
+  if (lines <= kMostLines) {
+    add_lines(0, 0, 0, reach, out);
+  } else {
+    out = whole_;
+  }
   if (out.low > out.high) return kAnything;  // nothing but NaN
   if (!out.integral) {                       // i32 beyond 2^24 is rounded
     out.low = std::min(out.low, static_cast<double>(static_cast<float>(out.low)));
@@ -185,28 +240,19 @@ RuleBound entries(const Tensor& table, const std::array<Range, 4>& reach) {
   return out;
 }
 
-}  // namespace
-
 RuleBounds::RuleBounds(const Rule& rule) : rule_(rule) {
-  for (const Tensor& table : rule.tables) {
-    std::array<Range, 4> all{};
-    for (int axis = 0; axis < table.rank(); ++axis) all[static_cast<size_t>(axis)] = {0, table.size(axis)};
-    whole_tables_.push_back(entries(table, all));
-  }
+  for (const Tensor& table : rule.tables) tables_.emplace_back(table);
 }
 
 RuleBound RuleBounds::of_table(const RuleNode& node, const std::vector<RuleBound>& bounds) const {
-  constexpr int64_t kMostEntries = 2048;  // looked at one by one; beyond, the extremes of the whole table
   const Tensor& table = rule_.tables[static_cast<size_t>(node.table)];
   std::array<Range, 4> reach{};
-  int64_t count = 1;
   for (int axis = 0; axis < table.rank(); ++axis) {
     const RuleBound& index = bounds[static_cast<size_t>(node.arguments[static_cast<size_t>(axis)])];
-    Range& along = reach[static_cast<size_t>(axis)];
-    along = {index.may_be_nan ? 0 : table_index(index.low, table.size(axis)), table_index(index.high, table.size(axis)) + 1};
-    count *= along.size();
+    reach[static_cast<size_t>(axis)] = {index.may_be_nan ? 0 : table_index(index.low, table.size(axis)),
+                                        table_index(index.high, table.size(axis)) + 1};
   }
-  return count <= kMostEntries ? entries(table, reach) : whole_tables_[static_cast<size_t>(node.table)];
+  return tables_[static_cast<size_t>(node.table)].over(reach);
 }
 
 RuleBound RuleBounds::bound(int64_t batch, int64_t head, Range positions, Range keys) const {

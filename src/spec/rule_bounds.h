@@ -6,6 +6,7 @@
 // They may be wider than needed (query and key are taken to be independent), never narrower: `mixed` is always a right answer, only a slow one.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -23,6 +24,23 @@ struct RuleBound {
   bool integral = false;  // an integer that f32 holds, or NaN
 };
 
+// Extremes of a table's entries; of aligned runs of 16, 256, 4,096 … along its last axis too, so that any stretch of that is a few of them.
+class TableBounds {
+ public:
+  explicit TableBounds(const Tensor& table);
+  /// Of the entries in reach, a range along each axis. Of too many along the others, of the whole table.
+  RuleBound over(const std::array<Range, 4>& reach) const;
+
+ private:
+  RuleBound entry(int64_t offset, int64_t i) const;
+  void add_lines(int axis, int64_t line, int64_t offset, const std::array<Range, 4>& reach, RuleBound& out) const;
+  void add_stretch(int64_t line, int64_t offset, Range along, RuleBound& out) const;
+
+  const Tensor table_;
+  std::vector<std::vector<RuleBound>> runs_;  // [level][line · runs of a line + run], runs of 16^(level + 1) entries
+  RuleBound whole_;
+};
+
 class RuleBounds {
  public:
   explicit RuleBounds(const Rule& rule);
@@ -35,7 +53,7 @@ class RuleBounds {
  private:
   RuleBound of_table(const RuleNode& node, const std::vector<RuleBound>& bounds) const;
   const Rule& rule_;
-  std::vector<RuleBound> whole_tables_;
+  std::vector<TableBounds> tables_;
 };
 
 }  // namespace clearhead

@@ -92,6 +92,31 @@ TEST(AttendByRule, AVisibilityOfTheLiteratureIsThatMaskWrittenOut) {
   }
 }
 
+// Stretches that a rule hides are stepped over many key tiles at a time.
+TEST(AttendByRule, WhatItShowsFarApartIsFoundAmongManyTiles) {
+  constexpr int64_t kMany = 2900;
+  const Tensor q = noise({1, 1, kMany, 8}, 1), k = noise({1, 1, kMany, 8}, 2), v = noise({1, 1, kMany, 8}, 3);
+  std::vector<int32_t> marks(kMany, 0);
+  marks[0] = marks[1700] = marks[2899] = 1;
+  const RuleTable marked = table(Tensor::from(marks, {kMany}));
+  using Sees = bool (*)(int64_t, int64_t);
+  const std::vector<std::pair<Rule, Sees>> rules = {
+      {visible([&](auto at) { return marked(at.key) != 0 || at.key == at.query; }),
+       [](int64_t i, int64_t j) { return j == 0 || j == 1700 || j == 2899 || i == j; }},
+      {visible([](auto at) { return abs(abs(at.query - at.key) - 1100) <= 3; }),
+       [](int64_t i, int64_t j) { return std::abs(std::abs(i - j) - 1100) <= 3; }},
+      {visible([](auto at) { return at.key >= 2600 && at.query < 100; }), [](int64_t i, int64_t j) { return j >= 2600 && i < 100; }}};
+  for (const auto& [of, sees] : rules) {
+    AttentionSpec ruled, masked;
+    ruled.topology.visible = of;
+    Tensor mask = Tensor::empty({1, 1, kMany, kMany}, DType::kBool);
+    bool* to = mask.mutable_data<bool>();
+    for (int64_t pair = 0; pair < kMany * kMany; ++pair) to[pair] = sees(pair / kMany, pair % kMany);
+    masked.topology.mask = Mask{mask};
+    expect_same(attend(q, k, v, ruled).out, attend(q, k, v, masked).out, to_json(ruled));
+  }
+}
+
 TEST(AttendByRule, TemperatureIsAnotherScale) {
   const Inputs in;
   const Tensor expected = attend(in.q, in.k, in.v, {.pair = Dot{0.5f}}).out;

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
+#include <vector>
 
 #include "spec/rule_math.h"
 
@@ -150,6 +153,37 @@ TEST(RuleBounds, AllAndNoneAreTrueOfEveryPairOfRandomVisibilityRules) {
     }
   }
   EXPECT_GT(decided, 6000);
+}
+
+TEST(RuleBounds, OfAnyStretchOfATableAreItsExtremes) {
+  constexpr int64_t kLines = 3, kEntries = 700;  // runs of 16 and 256, and what they leave over
+  std::vector<float> values;
+  for (int64_t i = 0; i < kLines * kEntries; ++i) values.push_back(static_cast<float>(i * 7919 % 4001) / 8 - 100);
+  values[2 * kEntries + 300] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor stored = Tensor::from(values, {kEntries, kLines}).permute({1, 0});  // strided along its last axis
+  const RuleTable entry = table(stored);
+  const Rule of_key = rule([&](RuleValue, RulePair at) { return entry(at.query, at.key); });
+  const RuleBounds bounds(of_key);
+  const auto value = [&](int64_t line, int64_t i) { return static_cast<double>(stored.data<float>()[line + i * kLines]); };
+  for (int64_t begin = 0; begin < kEntries; begin += 37) {
+    for (const int64_t count : {1, 15, 16, 48, 255, 256, 300, 513}) {
+      const Range keys{begin, std::min(kEntries, begin + count)};
+      for (const Range lines : {Range{0, 1}, Range{1, 3}}) {
+        double low = std::numeric_limits<double>::infinity(), high = -low;
+        bool nan = false;
+        for (int64_t line = lines.begin; line < lines.end; ++line) {
+          for (int64_t i = keys.begin; i < keys.end; ++i) {
+            nan = nan || std::isnan(value(line, i));
+            if (!std::isnan(value(line, i))) low = std::min(low, value(line, i)), high = std::max(high, value(line, i));
+          }
+        }
+        const RuleBound found = bounds.bound(0, 0, lines, keys);
+        ASSERT_EQ(found.low, low) << begin << " + " << count;
+        ASSERT_EQ(found.high, high) << begin << " + " << count;
+        ASSERT_EQ(found.may_be_nan, nan) << begin << " + " << count;
+      }
+    }
+  }
 }
 
 Shown shown(const Rule& rule, Range positions, Range keys) { return RuleBounds(rule).shown(0, 0, positions, keys); }

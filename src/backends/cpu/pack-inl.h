@@ -264,13 +264,6 @@ inline int64_t next_listed(const ScoreView& view, const QueryBlock& block, int64
   return next;
 }
 
-// The first tile from `tile` on that the lists of the block show anything of, `end` or more if there is none before it; without lists, `tile`.
-inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t tile, int64_t end) {
-  if (!view.lists || tile >= end) return tile;
-  const int64_t key = next_listed(view, block, tile);
-  return key < end ? key / kKeyTile * kKeyTile : end;
-}
-
 // Clears the bits of visible[key − begin] whose lane has no entry for the key.
 inline HWY_NOINLINE void keep_listed(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
   uint64_t listed[kKeyTile] = {};

@@ -19,6 +19,8 @@
 #define CLEARHEAD_CPU_SCORE_KERNEL_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -73,6 +75,29 @@ inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBloc
 inline Shown shown_by_rule(const ScoreView& view, const QueryBlock& block, const TileSight& sight) {
   if (!view.visible) return Shown::kAll;
   return view.shown(positions_of(block), {sight.begin / kRows * kRows, std::min(round_up(sight.end, kRows), view.key_length)});
+}
+
+// The first tile from `tile` on that the lists and the visibility rule may show the block anything of, `end` or more if there is none before it.
+// Stretches that the rule hides as a whole are stepped over, twice as far each time: a window costs the logarithm of what lies outside it.
+inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t tile, int64_t end) {
+  if (tile < end && view.lists) {
+    const int64_t key = next_listed(view, block, tile);
+    tile = key < end ? key / kKeyTile * kKeyTile : end;
+  }
+  if (!view.visible) return tile;
+  const Range positions = positions_of(block);
+  int64_t stretch = kKeyTile;
+  for (bool grows = true; tile < end;) {
+    if (view.shown(positions, {tile, std::min(tile + stretch, end)}) == Shown::kNone) {
+      tile += stretch;
+      if (grows) stretch *= 2;
+    } else if (stretch == kKeyTile) {
+      break;
+    } else {
+      stretch /= 2, grows = false;
+    }
+  }
+  return tile;
 }
 
 // Unpacks the bits of mask, lists and rule, and narrows `sight` to keys that some lane may see.
@@ -334,6 +359,14 @@ HWY_INLINE RowMajor rows_of(const ScoreView& view, const TileScratch& scratch, c
   return RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride);
 }
 
+// Rows that stand apart (heads inside rows) are no stream that the machine would fetch by itself: those two groups ahead are asked for.
+HWY_INLINE void fetch_rows(const ScoreView& view, const float* rows) {
+  constexpr int64_t kLine = 16;
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t c = 0; c < view.d_k; c += kLine) hwy::Prefetch(rows + r * view.key_stride + c);
+  }
+}
+
 // Groups [begin, end) that every query of the block sees, in a call of dot products without terms.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, const TileSight& sight, int64_t begin, int64_t end,
@@ -356,8 +389,10 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
       epilogue(s, key, 0);
     }
   } else {
+    const bool apart = view.key_stride != d_k;
     for (int64_t key = begin; key < end; key += kRows) {
       Scores<V> s;
+      if (apart) fetch_rows(view, sight.keys + (key + 2 * kRows - sight.tile) * view.key_stride);
       dot_products<V>(qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride), d_k, s);
       epilogue(s, key, 0);
     }
@@ -411,6 +446,17 @@ HWY_INLINE bool nobody_sees(const TileScratch& scratch, int64_t key) {
   return any == 0;
 }
 
+// The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself.
+HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int64_t key) {
+  constexpr int64_t kLine = 16;
+  if (key % kLine != 0) return;
+  for (const ScoreTerm& term : *view.terms) {
+    if (term.kind != ScoreTerm::Kind::kDense || term.per_edge || term.query_stride == 0) continue;
+    for (int i = 0; i < block.vectors * kLanes; ++i)
+      hwy::Prefetch(term.bias + block.query[i] * term.query_stride + (key + kKeyTile) * term.key_stride);
+  }
+}
+
 template <class Epilogue>
 HWY_INLINE void edge_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight, int64_t key,
                            Epilogue& epilogue) {
@@ -448,7 +494,10 @@ HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, c
       key = inner_end;
     }
   }
-  for (; key < sight.end; key += kRows) edge_group(view, block, scratch, sight, key, epilogue);
+  for (; key < sight.end; key += kRows) {
+    if (view.terms) fetch_biases(view, block, key);
+    edge_group(view, block, scratch, sight, key, epilogue);
+  }
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE
