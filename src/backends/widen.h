@@ -57,9 +57,9 @@ inline bool takes_none(const AttentionSpec&, const Tensor&, const Keys&) { retur
 
 template <void (*kForward)(const ForwardCall&), TakesNarrow kTakes = takes_none>
 void forward_widened(const ForwardCall& call) {
-  const bool as_it_is = kTakes(call.spec, call.q, call.keys);
-  const Tensor q = as_it_is ? call.q : widened(call.q), v = as_it_is ? call.v : widened(call.v);
-  const Keys keys = as_it_is ? call.keys : widened(call.keys);
+  if (kTakes(call.spec, call.q, call.keys)) return kForward(call);
+  const Tensor q = widened(call.q), v = widened(call.v);
+  const Keys keys = widened(call.keys);
   WideResult out(call.out);
   kForward({.spec = call.spec, .q = q, .keys = keys, .v = v, .out = out.tensor(), .rows = call.rows});
   out.finish();

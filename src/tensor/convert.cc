@@ -11,17 +11,6 @@
 
 namespace clearhead {
 
-namespace {
-
-// Inline in loops, and no branch: compilers take many at a time.
-inline uint16_t rounded_to_bf16(float value) {
-  const uint32_t word = std::bit_cast<uint32_t>(value);
-  const uint32_t quiet = word >> 16 | 0x40u, rounded = (word + 0x7FFFu + (word >> 16 & 1u)) >> 16;
-  return static_cast<uint16_t>((word & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);  // NaN, kept quiet
-}
-
-}  // namespace
-
 float bf16_to_f32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 uint16_t f32_to_bf16(float value) { return rounded_to_bf16(value); }
 

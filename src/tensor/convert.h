@@ -1,11 +1,21 @@
 // Values between floating dtypes, into memory that is there already.
 #pragma once
 
+#include <bit>
+#include <cstdint>
+
 #include "clearhead/tensor.h"
 
 namespace clearhead {
 
 /// to = from, element by element; f32, bf16 or f16 each, any strides, equal shapes. Opens `to` for writing once. Throws kShape, kUnsupported.
 void convert(const Tensor& from, Tensor& to);
+
+/// f32_to_bf16, inline in loops and without a branch: compilers take many at a time.
+inline uint16_t rounded_to_bf16(float value) {
+  const uint32_t word = std::bit_cast<uint32_t>(value);
+  const uint32_t quiet = word >> 16 | 0x40u, rounded = (word + 0x7FFFu + (word >> 16 & 1u)) >> 16;
+  return static_cast<uint16_t>((word & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);  // NaN, kept quiet
+}
 
 }  // namespace clearhead

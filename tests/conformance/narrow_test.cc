@@ -52,6 +52,19 @@ TEST_P(Narrow, ScoresOfADecodeStepAndInAnyStridesEqualThePrefillRowBitForBit) {
   }
 }
 
+// Blocks that round their own rows write where they are told.
+TEST_P(Narrow, OutInAnyStridesHasTheSameBits) {
+  const Inputs in = inputs(DType::kBF16, 64);
+  const Keys keys(in.k);
+  const Tensor expected = run(backend_, {}, in.q, in.k, in.v).out;
+  for (const std::vector<int>& order : {std::vector<int>{0, 2, 1, 3}, {0, 1, 3, 2}}) {  // each is its own inverse
+    Tensor out = Tensor::zeros(expected.permute(order).shape(), DType::kBF16).permute(order);
+    RowStats rows{.m = Tensor::zeros({1, 4, kLength}), .l = Tensor::zeros({1, 4, kLength})};
+    backend_.forward({.spec = {}, .q = in.q, .keys = keys, .v = in.v, .out = out, .rows = rows});
+    EXPECT_TRUE(same_bits(out.contiguous(), expected));
+  }
+}
+
 // As bits_test.cc: of a row that sees one key, m + log₂ℓ is that key's score as the forward itself computed it.
 TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   for (const int64_t queries : {kLength, int64_t{5}}) {

@@ -22,14 +22,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-void forward(const ForwardCall& call) {
-  ForwardPlan plan(call);
-  if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
+namespace {
+
+// Values and out are f32, queries and keys that or pairs of bf16.
+void forward_wide(ForwardPlan& plan) {
+  const ForwardCall& call = plan.call;
   const WeightKind kind = plan.problem.kind();
-  if (plan.problem.is_in_pairs()) {
-    if (goes_by_pairs(plan)) return forward_pairs(plan);
-    plan.set_values(widened(call.v));
-  }
   if (goes_by_state(call.spec, plan.rows, key_length(call.keys), call.q.size(3), plan.d_v)) {
     forward_linear(plan);
   } else if (kind == WeightKind::kSigmoid || kind == WeightKind::kHard || kind == WeightKind::kLinear) {
@@ -45,6 +43,19 @@ void forward(const ForwardCall& call) {
   } else {
     forward_tiles(plan);
   }
+}
+
+}  // namespace
+
+void forward(const ForwardCall& call) {
+  ForwardPlan plan(call);
+  if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
+  if (!plan.problem.is_in_pairs()) return forward_wide(plan);
+  if (goes_by_pairs(plan)) return forward_pairs(plan);
+  WideResult out(call.out);
+  plan.set_wide(widened(call.v), out.tensor());
+  forward_wide(plan);
+  out.finish();
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

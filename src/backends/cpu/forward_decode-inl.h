@@ -659,7 +659,7 @@ inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_
   const int64_t key_heads = plan.problem.heads() / plan.problem.group();
   const int64_t batch = head_index / key_heads, head = head_index % key_heads * plan.problem.group() + row / plan.rows,
                 query = row % plan.rows;
-  const int64_t step = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
+  const int64_t step = plan.out_channel();
   float* out = plan.out_row(batch, head, query);
   float m = kNone, l = 0;
   for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) m = std::max(m, partials.at(head_index, chunk, row)[0]);

@@ -139,7 +139,7 @@ struct HardBlock {
 inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const ValueView& values, const QueryBlock& queries,
                          const HardBlock& hard, int lane, int64_t at, float* out) {
   const F32 d;
-  const int64_t step = plan.d_v <= 1 ? 1 : plan.call.out.stride(3), key = hard.chosen[lane];
+  const int64_t step = plan.out_channel(), key = hard.chosen[lane];
   const float l = hard.l[lane];
   if (l == 0 || !std::isfinite(l)) {
     const float fill = l == 0 ? 0 : std::numeric_limits<float>::quiet_NaN();

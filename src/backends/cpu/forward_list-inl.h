@@ -251,7 +251,7 @@ inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, c
     if (top > m + kHard) factor = exp2_scalar(m, top), l *= factor, m = top;
     l += sink_share(sink_of(view), m);
   }
-  const int64_t step = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
+  const int64_t step = plan.out_channel();
   const float inverse = is_empty ? 0 : view.after.factor * factor / l;
   for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = memory.o[c] * inverse;
   plan.m[at] = is_empty ? -std::numeric_limits<float>::infinity() : m;

@@ -363,7 +363,7 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
   TileScratch scratch = make_tile_scratch(view, strip.scores + room * (kBlock + 2));
   int64_t rows[kBlock];
   OutputRows out;
-  out.channel = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
+  out.channel = plan.out_channel();
   for (int i = 0; i < count; ++i) rows[i] = begin + i, out.rows[i] = plan.out_row(batch, head, begin + i);
   pack_queries(view, rows, count, queries);
   strip.vectors = queries.vectors;

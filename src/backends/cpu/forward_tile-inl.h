@@ -385,41 +385,41 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
 struct ForwardPlan {
   const ForwardCall& call;
   ScoreProblem problem;
-  Tensor values;       // f32, row-major with adjacent channels; undefined for pages
-  Tensor value_pairs;  // or bf16 by pairs of keys: i32 [batch, key_head, ⌈key / 2⌉, d_v]
+  Tensor values;  // f32, row-major with adjacent channels; undefined for pages, and where a thread makes its own (forward_pairs-inl.h)
+  Tensor wide;    // out in f32, any strides; undefined where blocks round their rows
   int64_t rows = 0, d_v = 0;
   float *out = nullptr, *m = nullptr, *l = nullptr;
+  std::byte* narrow_out = nullptr;  // bf16, in place of `wide`
 
   explicit ForwardPlan(const ForwardCall& forward)
       : call(forward),
         problem(forward.spec, forward.q, forward.keys, 0, forward.q.size(2)),
         rows(forward.q.size(2)),
         d_v(forward.out.size(3)) {
-    if (forward.v.defined() && !problem.is_in_pairs()) set_values(forward.v);
-    out = forward.out.mutable_data<float>();
+    if (!problem.is_in_pairs()) set_wide(forward.v, forward.out);
     m = forward.rows.m.mutable_data<float>();
     l = forward.rows.l.mutable_data<float>();
   }
-  void set_values(const Tensor& v) { values = d_v <= 1 || v.stride(3) == 1 ? v : v.contiguous(); }
+  void set_wide(const Tensor& v, Tensor& to) {
+    if (v.defined()) values = d_v <= 1 || v.stride(3) == 1 ? v : v.contiguous();
+    wide = to;
+    out = to.mutable_data<float>();
+  }
   ValueView value_view(int64_t batch, const ScoreView& view) const {
     ValueView out_view;
     out_view.d_v = out_view.stride = d_v;
     out_view.pages = view.value_pages;
     out_view.page_dtype = view.page_dtype;
     out_view.key_head = view.key_head;
-    if (value_pairs.defined()) {
-      const int64_t head = batch * value_pairs.size(1) + view.key_head;
-      out_view.values = reinterpret_cast<const float*>(value_pairs.raw()) + head * value_pairs.stride(1);
-      return out_view;
-    }
-    if (!values.defined()) return out_view;  // pages, or none of them yet
+    if (!values.defined()) return out_view;
     out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);
     out_view.stride = values.stride(2);
     return out_view;
   }
   float* out_row(int64_t batch, int64_t head, int64_t row) const {
-    return out + batch * call.out.stride(0) + head * call.out.stride(1) + row * call.out.stride(2);
+    return out + batch * wide.stride(0) + head * wide.stride(1) + row * wide.stride(2);
   }
+  int64_t out_channel() const { return d_v <= 1 ? 1 : wide.stride(3); }
   int64_t stats_row(int64_t batch, int64_t head, int64_t row) const { return (batch * problem.heads() + head) * rows + row; }
 };
 
@@ -446,9 +446,9 @@ struct BlockJob {
     spare = softmax.o + o_floats;
     scratch = make_tile_scratch(view, spare + round_up(plan.d_v, 16));
     int64_t rows[kBlock];
-    out.channel = plan.d_v <= 1 ? 1 : plan.call.out.stride(3);
     for (int i = 0; i < count; ++i) rows[i] = begin + i;
-    for (int i = 0; i < count; ++i) out.rows[i] = plan.out_row(batch, head, begin + i);
+    if (plan.out) out.channel = plan.out_channel();
+    for (int i = 0; i < count && plan.out; ++i) out.rows[i] = plan.out_row(batch, head, begin + i);
     pack_queries(view, rows, count, queries);
     if (view.after.is_by_pair()) softmax.after = &view.after, softmax.queries = &queries;
   }
@@ -468,8 +468,7 @@ struct BlockJob {
 };
 
 template <class Block>
-void forward_block(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count) {
-  BlockJob<Block> job(plan, batch, head, begin, count);
+void forward_block(const ForwardPlan& plan, BlockJob<Block>& job) {
   const Range all{0, job.view.key_length};
   job.attend(all, false);
   if (job.finish(plan)) return;
@@ -498,15 +497,22 @@ inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   return blocks;
 }
 
-template <class Block = SoftmaxBlock>
-void forward_tiles(const ForwardPlan& plan) {
+// f(batch, head, block, thread)
+template <class F>
+void for_each_block(const ForwardPlan& plan, F&& f) {
   const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
   const int64_t per_head = static_cast<int64_t>(blocks.size());
   // Head by head, so that a head's keys stay in cache; within it the longest blocks first, so that the last head ends in short ones.
-  for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int) {
+  for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int thread) {
     const int64_t head = item / per_head;
-    const BlockRange& block = blocks[static_cast<size_t>(item % per_head)];
-    forward_block<Block>(plan, head / plan.problem.heads(), head % plan.problem.heads(), block.begin, block.count);
+    f(head / plan.problem.heads(), head % plan.problem.heads(), blocks[static_cast<size_t>(item % per_head)], thread);
+  });
+}
+
+inline void forward_tiles(const ForwardPlan& plan) {
+  for_each_block(plan, [&](int64_t batch, int64_t head, const BlockRange& block, int) {
+    BlockJob<> job(plan, batch, head, block.begin, block.count);
+    forward_block(plan, job);
   });
 }
 

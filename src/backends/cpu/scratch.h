@@ -24,6 +24,15 @@ class ThreadScratch {
     thread_local ThreadScratch own;
     return own.at_least(count);
   }
+  /// A head's values by pairs of keys, and rows of out before they are rounded (forward_pairs-inl.h).
+  static float* value_pairs(int64_t count) {
+    thread_local ThreadScratch own;
+    return own.at_least(count);
+  }
+  static float* wide_rows(int64_t count) {
+    thread_local ThreadScratch own;
+    return own.at_least(count);
+  }
 
  private:
   float* at_least(int64_t count) {
