@@ -41,6 +41,7 @@ struct TileSight {
   int64_t begin = 0, end = 0;   // keys, begin a multiple of kRows; empty: nothing is visible
   const float* keys = nullptr;  // of the tile's first key: its row, or the page's panels
   bool segments = false, mask = false;
+  bool floors = true;  // scores may be −∞ after the terms; else as in a call without terms, for careful blocks to find
   bool empty() const { return begin >= end; }
 };
 
@@ -139,6 +140,7 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   sight.tile = tile;
   sight.keys = view.pages ? tile_panels(view, tile, sight.begin, sight.end) : view.keys + tile * view.key_stride;
   if (!view.terms) return sight;
+  sight.floors = scratch.careful || terms_may_hide(view);
   int64_t packed = 0;
   for (const ScoreTerm& term : *view.terms) {
     if (term.kind == ScoreTerm::Kind::kRule) prepare_rule(term.rule, block, scratch, sight.begin, round_up(sight.end, kRows));
@@ -434,7 +436,7 @@ HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, 
     dot_products<V>(qt, rows_of(view, scratch, sight, key), view.d_k, s);
   }
   if (view.terms) apply_terms<V>(view, block, scratch, key, first_vector, s, epilogue);
-  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_floor(s.c[i]); });
+  if (sight.floors) unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_floor(s.c[i]); });
   hide<V>(view, block, scratch, key, first_vector, hiding, s);
   epilogue(s, key, first_vector);
 }
