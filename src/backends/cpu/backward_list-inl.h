@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -91,10 +92,10 @@ class ListedStrip {
     int64_t rule_floats = 0;
     for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
     const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(std::max<int64_t>(1, plan.d_v), 16);
-    const int64_t copies = rule_line_floats(view_, kLine) + kLanes * wide_k;
-    room_.reset(2 * wide_k + 2 * wide_v + copies + (static_cast<int64_t>(terms_) + 2) * kLine + rule_floats);
+    const int64_t copies = rule_line_floats(view_, kLine) + kLanes * wide_k, before = static_cast<int64_t>(terms_) * kLine;
+    room_.reset({wide_k, wide_k, wide_v, wide_v, kLine, kLine, before, copies, rule_floats});
     q_ = room_.take(wide_k), d_q_ = room_.take(wide_k), d_out_ = room_.take(wide_v), out_ = room_.take(wide_v);
-    x_ = room_.take(kLine), d_scores_ = room_.take(kLine), before_ = room_.take(static_cast<int64_t>(terms_) * kLine);
+    x_ = room_.take(kLine), d_scores_ = room_.take(kLine), before_ = room_.take(before);
     copies_ = room_.take(copies), rule_ = room_.take(rule_floats);
   }
 
@@ -112,8 +113,10 @@ class ListedStrip {
   struct Room {
     float* next = nullptr;
     std::vector<float> memory{};
-    void reset(int64_t floats) {
-      memory.resize(static_cast<size_t>(floats) + 16);
+    void reset(std::initializer_list<int64_t> pieces) {
+      int64_t floats = 16;
+      for (const int64_t piece : pieces) floats += round_up(piece, 16);
+      memory.resize(static_cast<size_t>(floats));
       next = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64 / sizeof(float);
     }
     float* take(int64_t floats) { return std::exchange(next, next + round_up(floats, 16)); }
