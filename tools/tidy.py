@@ -29,6 +29,7 @@ HOUSE = {
     "backend_cpu": ["contract"],
     "backends": ["backend_ref", "backend_cpu"],
     "ops": ["contract"],
+    "autograd": ["ops"],
     "io": ["tensor"],
     "text": ["base"],
     "observe": ["ops", "io"],

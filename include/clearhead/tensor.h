@@ -45,6 +45,7 @@ constexpr DType dtype_of() {
 }
 
 class Storage;  // src/tensor/storage.h: bytes, their owner, and how often they were opened for writing
+class TensorPool;
 
 class Tensor {
  public:
@@ -104,12 +105,19 @@ class Tensor {
   Tensor contiguous() const;  ///< itself when already so, else a copy
   Tensor clone() const;       ///< a contiguous copy that owns its memory
 
+  /// The same offset, shape and strides over another storage, in that one's dtype: what stands beside this view there. `base` begins its storage and is
+  /// contiguous; throws kShape where it is too short.
+  Tensor beside(const Tensor& base) const;
+  uint64_t storage_number() const;   ///< one for all views of a storage, never used twice; 0 where undefined
+  int64_t storage_elements() const;  ///< that an owned storage holds of this dtype; 0 for borrowed memory
+
   uint64_t version() const;   ///< mutable accesses so far
   bool is_borrowed() const;   ///< memory that can change uncounted
   bool is_immutable() const;  ///< memory that nobody can open for writing
   bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
 
  private:
+  friend class TensorPool;
   void check_dtype(DType wanted) const;
   void fill_from(const void* values, size_t count);
 

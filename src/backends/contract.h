@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "backends/dense.h"
+#include "backends/dense_gradients.h"
 #include "clearhead/look.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"
@@ -114,6 +115,7 @@ struct Backend {
   void (*weights)(const WeightsCall& call) = nullptr;
   SweepResult (*sweep)(const SweepCall& call) = nullptr;
   DenseOps dense{};
+  DenseGradients gradients{};
 };
 
 }  // namespace clearhead

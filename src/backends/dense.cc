@@ -10,6 +10,7 @@ const char* to_string(Activation activation) {
     case Activation::kRelu: return "relu";
     case Activation::kSilu: return "silu";
     case Activation::kTanh: return "tanh";
+    case Activation::kSigmoid: return "sigmoid";
   }
   return "";
 }
@@ -30,6 +31,7 @@ std::optional<Activation> activation_from(std::string_view name) {
                                      {"silu", Activation::kSilu},
                                      {"swish", Activation::kSilu},
                                      {"tanh", Activation::kTanh},
+                                     {"sigmoid", Activation::kSigmoid},
                                      {"linear", Activation::kNone}};
   for (const Spelling& spelling : kSpellings) {
     if (spelling.name == name) return spelling.activation;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "clearhead/tensor.h"
 
@@ -20,6 +21,7 @@ enum class Activation : uint8_t {
   kRelu,
   kSilu,  // x·σ(x)
   kTanh,
+  kSigmoid,
 };
 const char* to_string(Activation activation);
 /// By Hugging Face's names; empty if there is none.
@@ -32,6 +34,17 @@ class PreparedWeight {
   int64_t in = 0, out = 0;
   size_t bytes = 0;  // resident
   WeightStorage storage = WeightStorage::kF32;
+};
+
+/// A weight that changes between calls, as it stands: nothing is prepared. What is trained is of this kind.
+class LiveWeight : public PreparedWeight {
+ public:
+  explicit LiveWeight(Tensor rows) : values(std::move(rows)) {
+    in = values.size(1);
+    out = values.size(0);
+    bytes = values.bytes();
+  }
+  Tensor values{};  // f32 [out, in]
 };
 
 /// One stretch of a weight's outputs as a file has it: [out, in], or [in, out] where input_first; f32, bf16 or f16, any strides.
@@ -53,6 +66,25 @@ struct LinearCall {
   int64_t out_stride = 0;
 };
 
+/// A matrix in place: element [r, c] at data[r·row + c·column]; one of the two steps is 1.
+struct MatrixView {
+  const float* data = nullptr;
+  int64_t row = 0, column = 1;
+  MatrixView transposed() const { return {data, column, row}; }
+};
+
+/// out = f(a·b + bias), added to what out held where `accumulate`. out does not overlap a or b.
+struct ProductCall {
+  MatrixView a{};  // [rows, inner]
+  MatrixView b{};  // [inner, columns]
+  int64_t rows = 0, inner = 0, columns = 0;
+  const float* bias = nullptr;  // [columns]
+  Activation activation = Activation::kNone;
+  bool accumulate = false;
+  float* out = nullptr;  // [rows, columns]
+  int64_t out_stride = 0;
+};
+
 /// y = norm(x): layer norm with its mean taken off, or rms norm. In place is allowed.
 struct NormCall {
   bool rms = false;
@@ -62,6 +94,9 @@ struct NormCall {
   const float* x = nullptr;       // [rows, width], contiguous
   float* out = nullptr;
   int64_t rows = 0, width = 0;
+  // What its gradient needs, or null: x̂ = (x − mean)·scale, and scale.
+  float* normalised = nullptr;  // [rows, width]
+  float* scales = nullptr;      // [rows]
 };
 
 /// out[r] = scale·tokens[ids[r]] + positions[position_ids[r]] + types[type_ids[r]]. Tables are f32, bf16 or f16, [entries, width], contiguous;
@@ -86,6 +121,7 @@ struct RotaryCall {
   bool interleaved = false;
   const float* cosine = nullptr;  // [rows, dims / 2]
   const float* sine = nullptr;
+  bool inverse = false;  // turns back: the gradient
 };
 
 /// out = f(gate) ⊙ up, where a row of x is [gate | up].
@@ -100,6 +136,7 @@ struct DenseOps {
   /// Parts are stacked along their outputs: q, k and v become one product. Throws kShape if their inputs differ.
   std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count, WeightStorage storage) = nullptr;
   void (*linear)(const LinearCall& call) = nullptr;
+  void (*product)(const ProductCall& call) = nullptr;
   void (*norm)(const NormCall& call) = nullptr;
   void (*embed)(const EmbeddingCall& call) = nullptr;
   void (*rotary)(const RotaryCall& call) = nullptr;

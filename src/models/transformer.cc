@@ -2,7 +2,6 @@
 #include "models/transformer.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/format.h"
 #include "models/phases.h"
@@ -26,14 +25,22 @@ AttentionSpec describe(const AttentionFacts& facts) {
 
 // The rows of each sequence's first or last token.
 Tensor picked_rows(Run& run, const ForwardInput& input, const Tensor& hidden, bool last) {
-  Tensor rows = run.arena.take({input.batch, hidden.size(1)});
-  const size_t bytes = static_cast<size_t>(hidden.size(1)) * sizeof(float);
-  float* to = rows.mutable_data<float>();
+  std::vector<int32_t> picked;
   for (int64_t b = 0; b < input.batch; ++b) {
     const int64_t token = last ? std::max(0, input.lengths[static_cast<size_t>(b)] - 1) : 0;
-    std::memcpy(to + b * hidden.size(1), hidden.data<float>() + (b * input.length + token) * hidden.size(1), bytes);
+    picked.push_back(static_cast<int32_t>(b * input.length + token));
   }
+  Tensor rows = run.take({input.batch, hidden.size(1)});
+  ops::gather_rows(run, hidden, picked, rows);
   return rows;
+}
+
+// What a block reads while it adds to x: x itself, since a block adds last; a copy where gradients will want to read it again.
+Tensor read_apart(Run& run, const Tensor& x) {
+  if (!run.recorder) return x;
+  Tensor copy = run.take(x.shape());
+  ops::copy(run, x, copy);
+  return copy;
 }
 
 bool has_classifier(const Weights& weights, const std::optional<ClassifierFacts>& facts) {
@@ -153,18 +160,21 @@ void Transformer::run_layer(Run& run, int64_t at, const ForwardInput& input, con
   const Site site{map_family(), static_cast<int>(at), input.step};
   KeyCache* cache = input.cache ? &input.cache->layers[static_cast<size_t>(at)] : nullptr;
   if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
-    layer.attention(run, site, x, sequences, cache, x);
+    layer.attention(run, site, read_apart(run, x), sequences, cache, x);
     layer.attention_norm(run, x, x);
-    if (layer.mlp) layer.mlp(run, x, x);
+    if (layer.mlp) layer.mlp(run, read_apart(run, x), x);
     layer.mlp_norm(run, x, x);
     return;
   }
   const Arena::Scope scope(run.arena);
-  Tensor normed = layer.attention_norm || layer.mlp_norm ? run.arena.take(x.shape()) : x;
+  Tensor normed = layer.attention_norm || layer.mlp_norm ? run.take(x.shape()) : x;
   if (layer.attention_norm) layer.attention_norm(run, x, normed);
   layer.attention(run, site, layer.attention_norm ? normed : x, sequences, cache, x);
   if (!layer.mlp) return;
-  if (layer.mlp_norm) layer.mlp_norm(run, x, normed);
+  if (layer.mlp_norm) {
+    normed = run.anew(normed);
+    layer.mlp_norm(run, x, normed);
+  }
   layer.mlp(run, layer.mlp_norm ? normed : x, x);
 }
 
@@ -214,7 +224,7 @@ Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::L
   const bool every = facts.where == ClassifierFacts::Where::kEvery;
   Tensor x = every ? hidden : picked_rows(run, input, hidden, facts.where == ClassifierFacts::Where::kLast);
   if (dense) {
-    Tensor pooled = run.arena.take(x.shape());
+    Tensor pooled = run.take(x.shape());
     dense(run, x, pooled, {.activation = facts.activation});
     x = pooled;
   }
@@ -233,7 +243,7 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
   if (classifier_) result.class_logits = classify(run, *facts_.classifier, classifier_dense_, classifier_, input, hidden);
   if (next_) result.next_sentence_logits = classify(run, *facts_.next_sentence, next_dense_, next_, input, hidden);
   if (masked_transform_) {
-    Tensor transformed = run.arena.take(hidden.shape());
+    Tensor transformed = run.take(hidden.shape());
     masked_transform_(run, hidden, transformed, {.activation = facts_.masked->activation});
     masked_norm_(run, transformed, transformed);
     Tensor logits = Tensor::empty({hidden.size(0), facts_.vocabulary});

@@ -32,7 +32,7 @@ void Norm::operator()(Run& run, const Tensor& x, Tensor& to) const {
 
 ops::RotaryAngles Rotary::angles(Run& run, const std::vector<int32_t>& positions) const {
   const int64_t rows = static_cast<int64_t>(positions.size()), half = static_cast<int64_t>(frequencies.size());
-  ops::RotaryAngles out{run.arena.take({rows, half}), run.arena.take({rows, half}), 2 * half, interleaved};
+  ops::RotaryAngles out{run.take({rows, half}), run.take({rows, half}), 2 * half, interleaved};
   float* cosine = out.cosine.mutable_data<float>();
   float* sine = out.sine.mutable_data<float>();
   for (int64_t row = 0; row < rows; ++row) {
@@ -51,7 +51,7 @@ void SelfAttention::operator()(Run& run, const Site& site, const Tensor& x, cons
   const int64_t rows = x.size(0);
   // A record shares q and k: what is watched gets memory of its own, the rest scratch.
   const Shape projected = {rows, projection.out()};
-  Tensor qkv = wanted ? Tensor::empty(projected) : run.arena.take(projected);
+  Tensor qkv = wanted ? Tensor::empty(projected) : run.take(projected);
   projection(run, x, qkv);
   if (sequences.rotation) {
     Tensor turning = qkv.reshape({rows, heads + 2 * key_heads, head_dim}).slice(1, 0, heads + key_heads);
@@ -70,7 +70,7 @@ void SelfAttention::operator()(Run& run, const Site& site, const Tensor& x, cons
     keys = cache->snapshot();
     if (wanted && cache->dtype() != DType::kF32) v = to_f32(to_dtype(v, cache->dtype()));  // norms are of what is kept
   }
-  Tensor attended = run.arena.take({rows, heads * head_dim});
+  Tensor attended = run.take({rows, heads * head_dim});
   Tensor out = heads_of(attended, sequences, 0, heads, head_dim);
   ops::attention(run, {site, q, keys, v, described, wanted ? gram(run) : Tensor(), wanted}, out);
   output(run, attended, to, {.accumulate = true});
@@ -107,9 +107,9 @@ void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {
   const Arena::Scope scope(run.arena);
   const int64_t rows = x.size(0), inner = down.weight->in;
   const int64_t most = std::max<int64_t>(256, kMlpElements / inner / 64 * 64);
-  const int64_t pieces = std::max<int64_t>(1, (rows + most - 1) / most), piece = (rows + pieces - 1) / pieces;
-  Tensor raised_rows = run.arena.take({std::min(rows, piece), up.out()});
-  Tensor gated_rows = is_gated ? run.arena.take({std::min(rows, piece), inner}) : Tensor();
+  const int64_t pieces = run.recorder ? 1 : std::max<int64_t>(1, (rows + most - 1) / most), piece = (rows + pieces - 1) / pieces;
+  Tensor raised_rows = run.take({std::min(rows, piece), up.out()});
+  Tensor gated_rows = is_gated ? run.take({std::min(rows, piece), inner}) : Tensor();
   for (int64_t begin = 0; begin < rows; begin += piece) {
     const int64_t end = std::min(rows, begin + piece);
     Tensor raised = raised_rows.slice(0, 0, end - begin), target = to.slice(0, begin, end);

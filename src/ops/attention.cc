@@ -3,6 +3,7 @@
 //   ‖v·W‖² = v·(W·Wᵀ)·vᵀ      so one d_v × d_v matrix a head replaces the whole output projection (Kobayashi et al. 2020, eq. 5)
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "base/format.h"
@@ -63,10 +64,38 @@ Tensor near(const Tensor& tensor) { return tensor.size(2) >= kKeysWorthACopy ? t
 
 }  // namespace
 
+namespace {
+
+void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out) {
+  const Tensor &q = call.q, &k = std::get<Tensor>(call.keys), &v = call.v;
+  run.recorder->record("attention", out, {out, v}, [=](Gradients& gradients) {
+    std::vector<Tensor> operands;
+    std::set<std::string> wanted;
+    for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {
+      operands.push_back(operand);
+      if (gradients.wants(operand)) wanted.insert(name);
+    });
+    const AttendGradients found =
+        attend_gradients(record, near(v), out, gradients.of(out), [&](const std::string& name) { return wanted.count(name) > 0; });
+    const auto add = [&](const Tensor& of, const Tensor& gradient) {
+      if (!gradient.defined() || !gradients.wants(of)) return;
+      Gradients::Place to = gradients.place(of);
+      add_strided(gradient, to.gradient, to.accumulate);
+    };
+    add(q, found.q);
+    add(k, found.k);
+    add(v, found.v);
+    for (size_t i = 0; i < operands.size(); ++i) add(operands[i], found.operands[i]);
+  });
+}
+
+}  // namespace
+
 void attention(Run& run, const AttentionCall& call, Tensor& out) {
   const Tensor* keys = std::get_if<Tensor>(&call.keys);
   const AttentionRecord record =
       keys ? attend_into(call.q, near(*keys), near(call.v), call.spec, out) : attend_into(call.q, call.keys, Tensor(), call.spec, out);
+  if (keys && run.records({&call.q, keys, &call.v})) record_attention(run, call, record, out);
   if (call.wanted && run.observer) run.observer->take(call.site, record, key_norms(call.v, call.gram));
 }
 

@@ -1,4 +1,5 @@
-// The ops of a forward pass. Each checks shapes (kShape), then lets the backend in use compute. One .cc a op; a gradient stands beside its forward.
+// The ops of a forward pass. Each checks shapes (kShape), then lets the backend in use compute. One .cc an op; a gradient stands beside its forward, and is
+// recorded where the run has a recorder.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,9 @@ struct EmbeddingIds {
 /// out[r] = scale·tokens[id] + positions[p] + types[t].   out: [rows, width]. Throws kInvalidArgument for ids outside their tables.
 void embed(Run& run, const EmbeddingTables& tables, const EmbeddingIds& ids, Tensor& out);
 
+/// out[r] = x[rows[r]].   x: [entries, width], out: [rows, width], contiguous. Throws kInvalidArgument for rows that x has not.
+void gather_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out);
+
 /// Angles of a rotary embedding for the rows of a batch: cosine and sine, [rows, dims / 2].
 struct RotaryAngles {
   Tensor cosine{}, sine{};
@@ -47,8 +51,34 @@ struct RotaryAngles {
 /// Turns the heads of x in place.   x: [rows, heads, head_dim], head_dim contiguous.
 void rotary(Run& run, Tensor& x, const RotaryAngles& angles);
 
+/// out = f(x).   Contiguous, one shape; not in place.
+void activate(Run& run, Activation activation, const Tensor& x, Tensor& out);
+
 /// out = f(gate) ⊙ up.   x: [rows, gate | up], out: [rows, width]; contiguous.
 void gated(Run& run, Activation activation, const Tensor& x, Tensor& out);
+
+/// out += x.   One shape, any strides.
+void add(Run& run, const Tensor& x, Tensor& out);
+/// out = x.   One shape, any strides.
+void copy(Run& run, const Tensor& x, Tensor& out);
+/// Either without a record.
+void add_strided(const Tensor& x, Tensor& out, bool accumulate);
+
+struct Dropping {
+  float rate = 0;  // 0 ≤ rate < 1
+  uint64_t seed = 0;
+  bool accumulate = false;  // out += …
+};
+/// out = x/(1 − rate) where kept, 0 elsewhere (Srivastava et al. 2014). Who is kept follows from the seed and the element's place. May be in place.
+void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out);
+
+struct CrossEntropyOptions {
+  float smoothing = 0;     // of labels: Szegedy et al. 2016, §7
+  int32_t ignored = -100;  // rows with this target do not count
+  double divisor = 0;      // of the sum of losses; 0: the rows that count. Parts of one batch share the batch's
+};
+/// The mean loss [1] of rows of logits [rows, classes], contiguous.
+Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
 
 struct AttentionCall {
   const Site& site;

@@ -1,4 +1,4 @@
-// What travels through a forward pass: who watches, where scratch memory comes from, and (once there are gradients) who records.
+// What travels through a forward pass: who watches, where scratch memory comes from, and who records for the gradients.
 //
 //   ops::linear(run, x, weight, …)        every op takes the run first; a layer written for inference trains without a change
 //
@@ -7,16 +7,16 @@
 //   Tensor hidden = run.arena.take({rows, width});     // f32, contents unset, valid until the scope ends
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
+#include "ops/recorder.h"
 
 namespace clearhead {
-
-/// Implemented by the tape when gradients are wanted; null in inference.
-class Recorder;
 
 class Arena {
  public:
@@ -52,9 +52,17 @@ class Arena {
 struct Run {
   Arena& arena;
   Observer* observer = nullptr;
-  Recorder* recorder = nullptr;
+  Recorder* recorder = nullptr;  ///< the tape when gradients are wanted; null in inference
 
   bool wants(const Site& site) const { return observer && observer->wants(site); }
+  /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.
+  Tensor take(const Shape& shape) const { return recorder ? recorder->take(shape) : arena.take(shape); }
+  /// A buffer to be written anew: itself; where gradients are recorded another one, since what it holds may be kept.
+  Tensor anew(const Tensor& buffer) const { return recorder ? recorder->take(buffer.shape()) : buffer; }
+  /// Whether an op that reads these is to be recorded.
+  bool records(std::initializer_list<const Tensor*> read) const {
+    return recorder && std::any_of(read.begin(), read.end(), [&](const Tensor* t) { return t->defined() && recorder->wants(*t); });
+  }
 };
 
 }  // namespace clearhead

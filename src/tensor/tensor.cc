@@ -1,12 +1,11 @@
 #include "clearhead/tensor.h"
 
-#include <sys/mman.h>
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 
 #include "base/format.h"
+#include "tensor/pool.h"
 #include "tensor/storage.h"
 
 namespace clearhead {
@@ -55,34 +54,7 @@ void copy_strided(const std::byte* from, const std::vector<int64_t>& from_stride
   }
 }
 
-// Streams over large tensors cross a 4 KB page every hundred nanoseconds; of 2 MB pages a core remembers the addresses of gigabytes.
-constexpr size_t kHugePage = size_t{2} << 20;
-
 }  // namespace
-
-std::shared_ptr<Storage> Storage::allocate(size_t bytes) {
-  std::shared_ptr<Storage> storage(new Storage);
-  const bool is_large = bytes >= kHugePage;
-  const size_t unit = is_large ? kHugePage : 64;
-  const size_t rounded = (bytes + 64 + unit - 1) / unit * unit;  // one cache line beyond the end may be read by vector code
-  storage->data = static_cast<std::byte*>(std::aligned_alloc(unit, rounded));
-  if (!storage->data) fail(ErrorCode::kBudget, "tensor: the system has no {} to give", human_bytes(bytes));
-  if (is_large) (void)::madvise(storage->data, rounded, MADV_HUGEPAGE);  // a wish: where it is not granted nothing changes
-  storage->owned = true;
-  return storage;
-}
-
-std::shared_ptr<Storage> Storage::borrow(const void* data, std::shared_ptr<const void> keep_alive, bool immutable) {
-  std::shared_ptr<Storage> storage(new Storage);
-  storage->data = static_cast<std::byte*>(const_cast<void*>(data));
-  storage->keep_alive_ = std::move(keep_alive);
-  storage->immutable = immutable;
-  return storage;
-}
-
-Storage::~Storage() {
-  if (owned) std::free(data);
-}
 
 size_t size_of(DType dtype) {
   switch (dtype) {
@@ -122,6 +94,17 @@ Tensor Tensor::empty(Shape shape, DType dtype) {
   out.storage_ = Storage::allocate(static_cast<size_t>(count) * size_of(dtype));
   out.strides_ = contiguous_strides(shape);
   out.shape_ = std::move(shape);
+  out.dtype_ = dtype;
+  return out;
+}
+
+TensorPool::TensorPool() : shelf_(Storage::make_shelf()) {}
+
+Tensor TensorPool::take(const Shape& shape, DType dtype) const {
+  Tensor out;
+  out.storage_ = Storage::allocate(static_cast<size_t>(count_elements(shape, dtype)) * size_of(dtype), shelf_);
+  out.strides_ = contiguous_strides(shape);
+  out.shape_ = shape;
   out.dtype_ = dtype;
   return out;
 }
@@ -261,6 +244,23 @@ Tensor Tensor::clone() const {
   if (numel() > 0) copy_strided(raw(), strides_, out.storage_->data, out.strides_, shape_, 0, size_of(dtype_));
   return out;
 }
+
+Tensor Tensor::beside(const Tensor& base) const {
+  int64_t last = offset_;
+  for (size_t axis = 0; axis < shape_.size(); ++axis) last += (shape_[axis] - 1) * strides_[axis];
+  if (numel() > 0 && (!base.is_contiguous() || base.offset_ != 0 || base.numel() <= last)) {
+    fail(ErrorCode::kShape, "tensor: a view of shape {} reaches element {}, beside it stand {}", to_string(shape_), last, base.numel());
+  }
+  Tensor out = base;
+  out.offset_ = offset_;
+  out.shape_ = shape_;
+  out.strides_ = strides_;
+  return out;
+}
+
+uint64_t Tensor::storage_number() const { return storage_ ? storage_->number : 0; }
+
+int64_t Tensor::storage_elements() const { return storage_ ? static_cast<int64_t>(storage_->bytes / size_of(dtype_)) : 0; }
 
 uint64_t Tensor::version() const { return storage_ ? storage_->version.load(std::memory_order_relaxed) : 0; }
 

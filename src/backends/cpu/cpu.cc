@@ -34,7 +34,8 @@ const Backend kAvx2Table{.name = "cpu",
                          .backward = backward_widened<N_AVX2::backward>,
                          .weights = weights_widened<N_AVX2::weights>,
                          .sweep = sweep_widened<N_AVX2::sweep>,
-                         .dense = dense_ops(InstructionSet::kAvx2)};
+                         .dense = dense_ops(InstructionSet::kAvx2),
+                         .gradients = dense_gradients(InstructionSet::kAvx2)};
 const Backend kAvx512Table{.name = "cpu",
                            .isa = InstructionSet::kAvx512,
                            .refusal = refusal,
@@ -42,7 +43,8 @@ const Backend kAvx512Table{.name = "cpu",
                            .backward = backward_widened<N_AVX3::backward, takes_pairs_backward>,
                            .weights = weights_widened<N_AVX3::weights, takes_pairs>,
                            .sweep = sweep_widened<N_AVX3::sweep, takes_pairs>,
-                           .dense = dense_ops(InstructionSet::kAvx512)};
+                           .dense = dense_ops(InstructionSet::kAvx512),
+                           .gradients = dense_gradients(InstructionSet::kAvx512)};
 
 }  // namespace
 

@@ -52,8 +52,7 @@ std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const Weig
   if (storage != WeightStorage::kF32) return prepare_narrow(parts, count, storage);
   auto packed = std::make_shared<Packed>();
   const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
-  packed->layout = align_library_threads() ? wanted_layout(packed->in, packed->out, isa)
-                                           : WeightLayout{packed->in, packed->out, 0, packed->in, packed->out};
+  packed->layout = align_library_threads() ? wanted_layout(packed->in, packed->out, isa) : rows_layout(packed->in, packed->out);
   const WeightLayout& layout = packed->layout;
   packed->bytes = static_cast<size_t>(layout.elements()) * sizeof(float);
   packed->values.reset(static_cast<float*>(::operator new(packed->bytes, kAlignment)));
@@ -98,6 +97,12 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
   const int64_t size = layout.in * std::max<int64_t>(1, layout.panel);
   parallel_ranges(pieces, std::max<int64_t>(1, kGrain / size),
                   [&](int64_t begin, int64_t end, int) { kernels.product(product, begin, end); });
+}
+
+void product_for(const ProductCall& call) {
+  const WeightLayout layout{call.inner, call.columns, 0, call.inner, call.columns, call.b.row, call.b.column};
+  multiply({layout, call.b.data, call.a.data, call.rows, call.a.row, call.bias, call.activation, call.accumulate, call.out, call.out_stride,
+            call.a.column});
 }
 
 void norm_for(InstructionSet isa, const NormCall& call) {
@@ -146,9 +151,9 @@ void rotate(const RotaryCall& call, int64_t row, int64_t head) {
   float* x = call.x + row * call.row_stride + head * call.head_stride;
   const int64_t apart = call.interleaved ? 1 : half, step = call.interleaved ? 2 : 1;
   for (int64_t i = 0; i < half; ++i) {
-    const float a = x[i * step], b = x[i * step + apart];
-    x[i * step] = a * cosine[i] - b * sine[i];
-    x[i * step + apart] = b * cosine[i] + a * sine[i];
+    const float a = x[i * step], b = x[i * step + apart], s = call.inverse ? -sine[i] : sine[i];
+    x[i * step] = a * cosine[i] - b * s;
+    x[i * step + apart] = b * cosine[i] + a * s;
   }
 }
 
@@ -166,6 +171,7 @@ const DenseOps& table() {
   static const DenseOps ops = {
       [](const WeightPart* parts, int64_t count, WeightStorage storage) { return prepare_for(kIsa, parts, count, storage); },
       [](const LinearCall& call) { linear_for(kIsa, call); },
+      product_for,
       [](const NormCall& call) { norm_for(kIsa, call); },
       embed,
       rotary,

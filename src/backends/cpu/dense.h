@@ -2,11 +2,13 @@
 #pragma once
 
 #include "backends/dense.h"
+#include "backends/dense_gradients.h"
 #include "clearhead/record.h"
 
 namespace clearhead::cpu {
 
-/// The table of an instruction set this machine has: kAvx2 or kAvx512.
+/// The tables of an instruction set this machine has: kAvx2 or kAvx512.
 const DenseOps& dense_ops(InstructionSet isa);
+const DenseGradients& dense_gradients(InstructionSet isa);
 
 }  // namespace clearhead::cpu

@@ -2,8 +2,6 @@
 //
 // The matrix-vector product of decode reads every weight once, so it is a stream: one panel (or row) at a time per thread, its lines in order,
 // prefetched 4 KB ahead. Several streams a thread lose 15 % of the bandwidth (KERNELS.md). Accumulators are enough to hide an FMA's latency.
-//
-//   gelu:  x/2·(1 + erf(x/√2)),  erf by Abramowitz & Stegun 7.1.26 (absolute error 1.5e-7)
 #include "backends/cpu/dense_kernels.h"
 
 #include <algorithm>
@@ -17,73 +15,14 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "backends/cpu/activation-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 #if CLEARHEAD_TARGET_HAS_KERNELS
 
-namespace hn = hwy::HWY_NAMESPACE;
-using F32 = hn::ScalableTag<float>;
-using Floats = hn::Vec<F32>;
-constexpr int64_t kStep = HWY_LANES(float);
 constexpr int64_t kWidestPanel = 64;
 constexpr int64_t kAhead = 4096 / sizeof(float);
-
-// e^x with a relative error of 2e-7·max(1, |x|): 2^(x·log₂e) by its whole and fractional parts. NaN stays NaN (the order of Max and Min).
-HWY_INLINE Floats exponential(Floats x) {
-  const F32 d;
-  const Floats c = hn::Min(hn::Set(d, 127.0F), hn::Max(hn::Set(d, -126.0F), x * hn::Set(d, 1.442695041F)));
-  const Floats whole = hn::Floor(c), f = c - whole;
-  Floats p = hn::Set(d, 1.877576695e-3F);
-  p = hn::MulAdd(p, f, hn::Set(d, 8.989339694e-3F));
-  p = hn::MulAdd(p, f, hn::Set(d, 5.582631752e-2F));
-  p = hn::MulAdd(p, f, hn::Set(d, 2.401536107e-1F));
-  p = hn::MulAdd(p, f, hn::Set(d, 6.931530833e-1F));
-  p = hn::MulAdd(p, f, hn::Set(d, 9.999999404e-1F));
-  const hn::RebindToSigned<F32> di;
-  return p * hn::BitCast(d, hn::ShiftLeft<23>(hn::ConvertTo(di, whole) + hn::Set(di, 127)));
-}
-
-HWY_INLINE Floats error_function(Floats x) {
-  const F32 d;
-  const Floats size = hn::Abs(x);
-  const Floats t = hn::Set(d, 1.0F) / hn::MulAdd(hn::Set(d, 0.3275911F), size, hn::Set(d, 1.0F));
-  Floats p = hn::Set(d, 1.061405429F);
-  p = hn::MulAdd(p, t, hn::Set(d, -1.453152027F));
-  p = hn::MulAdd(p, t, hn::Set(d, 1.421413741F));
-  p = hn::MulAdd(p, t, hn::Set(d, -0.284496736F));
-  p = hn::MulAdd(p, t, hn::Set(d, 0.254829592F));
-  const Floats result = hn::NegMulAdd(p * t, exponential(hn::Neg(size * size)), hn::Set(d, 1.0F));
-  return hn::CopySign(result, x);
-}
-
-// 1/(1 + e^−x).
-HWY_INLINE Floats logistic(Floats x) {
-  const F32 d;
-  return hn::Set(d, 1.0F) / (hn::Set(d, 1.0F) + exponential(hn::Neg(x)));
-}
-
-// tanh x = 2·logistic(2x) − 1: absolute error 2e-7.
-HWY_INLINE Floats hyperbolic_tangent(Floats x) {
-  const F32 d;
-  return hn::MulSub(hn::Set(d, 2.0F), logistic(x + x), hn::Set(d, 1.0F));
-}
-
-HWY_INLINE Floats activated(Activation activation, Floats x) {
-  const F32 d;
-  const Floats half = hn::Set(d, 0.5F) * x;
-  switch (activation) {
-    case Activation::kNone: return x;
-    case Activation::kGeluErf: return hn::MulAdd(half, error_function(x * hn::Set(d, 0.7071067812F)), half);
-    case Activation::kGeluTanh: {
-      const Floats inner = hn::Set(d, 0.7978845608F) * hn::MulAdd(hn::Set(d, 0.044715F) * x * x, x, x);
-      return x * logistic(inner + inner);
-    }
-    case Activation::kRelu: return hn::IfThenZeroElse(x < hn::Zero(d), x);
-    case Activation::kSilu: return x * logistic(x);
-    case Activation::kTanh: return hyperbolic_tangent(x);
-  }
-  return x;
-}
 
 void activate(Activation activation, float* x, int64_t count) {
   const F32 d;
@@ -187,8 +126,11 @@ HWY_INLINE float sum_over(int64_t width, const Vector& vector, const Scalar& sca
   return total;
 }
 
-HWY_INLINE void norm_row(const NormCall& call, const float* x, float* out) {
+HWY_INLINE void norm_row(const NormCall& call, int64_t row) {
   const F32 d;
+  const float* x = call.x + row * call.width;
+  float* out = call.out + row * call.width;
+  float* kept = call.normalised ? call.normalised + row * call.width : nullptr;
   const int64_t width = call.width;
   float mean = 0;
   if (!call.rms) {
@@ -204,17 +146,23 @@ HWY_INLINE void norm_row(const NormCall& call, const float* x, float* out) {
   const double variance = static_cast<double>(square) / static_cast<double>(width);
   const float scale = static_cast<float>(1 / std::sqrt(variance + call.epsilon));
   const Floats scales = hn::Set(d, scale);
+  if (call.scales) call.scales[row] = scale;
   int64_t i = 0;
   for (; i + kStep <= width; i += kStep) {
     const Floats y = (hn::LoadU(d, x + i) - means) * scales;
+    if (kept) hn::StoreU(y, d, kept + i);
     const Floats bias = call.bias ? hn::LoadU(d, call.bias + i) : hn::Zero(d);
     hn::StoreU(hn::MulAdd(y, hn::LoadU(d, call.weight + i), bias), d, out + i);
   }
-  for (; i < width; ++i) out[i] = (x[i] - mean) * scale * call.weight[i] + (call.bias ? call.bias[i] : 0);
+  for (; i < width; ++i) {
+    const float y = (x[i] - mean) * scale;
+    if (kept) kept[i] = y;
+    out[i] = y * call.weight[i] + (call.bias ? call.bias[i] : 0);
+  }
 }
 
 void norm(const NormCall& call, int64_t begin, int64_t end) {
-  for (int64_t row = begin; row < end; ++row) norm_row(call, call.x + row * call.width, call.out + row * call.width);
+  for (int64_t row = begin; row < end; ++row) norm_row(call, row);
 }
 
 void gated(const GatedCall& call, int64_t begin, int64_t end) {

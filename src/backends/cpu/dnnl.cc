@@ -25,9 +25,11 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-memory::desc rows_of(int64_t rows, int64_t width, int64_t stride) {
-  return memory::desc({rows, width}, memory::data_type::f32, memory::dims{stride, 1});
+memory::desc matrix_of(int64_t rows, int64_t columns, int64_t row, int64_t column) {
+  return memory::desc({rows, columns}, memory::data_type::f32, memory::dims{row, column});
 }
+
+memory::desc rows_of(int64_t rows, int64_t width, int64_t stride) { return matrix_of(rows, width, stride, 1); }
 
 dnnl::matmul::primitive_desc describe(const dnnl::engine& engine, const memory::desc& x, const memory::desc& weights,
                                       const memory::desc* bias, const memory::desc& out, const dnnl::primitive_attr& attributes) {
@@ -57,6 +59,7 @@ dnnl::primitive_attr attributes_for(Activation activation, bool accumulate) {
     case Activation::kRelu: append(operations, dnnl::algorithm::eltwise_relu, 0); break;
     case Activation::kSilu: append(operations, dnnl::algorithm::eltwise_swish, 1); break;
     case Activation::kTanh: append(operations, dnnl::algorithm::eltwise_tanh, 0); break;
+    case Activation::kSigmoid: append(operations, dnnl::algorithm::eltwise_logistic, 0); break;
   }
   if (accumulate) operations.append_sum(1.0F);
   dnnl::primitive_attr attributes;
@@ -77,7 +80,7 @@ memory::desc weights_of(const WeightLayout& layout) {
   for (const Panel& panel : kPanels) {
     if (panel.width == layout.panel) return memory::desc(shape, memory::data_type::f32, panel.tag);
   }
-  return memory::desc(shape, memory::data_type::f32, Tag::ba);
+  return matrix_of(layout.in, layout.out, layout.in_step, layout.out_step);
 }
 
 // A primitive with its arguments, whose pointers are set before each run.
@@ -106,7 +109,7 @@ class Engine {
       const auto padded = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
       return {in, out, panel.width, padded(in, kPanelDepth), padded(out, panel.width)};
     }
-    return {in, out, 0, in, out};
+    return rows_layout(in, out);
   }
 
   void run(const Product& product) {
@@ -122,7 +125,7 @@ class Engine {
   }
 
  private:
-  using Key = std::array<int64_t, 10>;
+  using Key = std::array<int64_t, 13>;
   static constexpr size_t kMostPrimitives = 512;
 
   static bool limit(InstructionSet isa) {
@@ -132,8 +135,9 @@ class Engine {
   }
 
   Made& find(const Product& p) {
-    const Key key = {p.layout.in,  p.layout.out,      p.layout.panel,        p.rows,       p.x_stride,
-                     p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate, int64_t{threads()}};
+    const Key key = {p.layout.in,       p.layout.out, p.layout.panel, p.layout.in_step,  p.layout.out_step,     p.rows,
+                     p.x_stride,        p.x_step,     p.out_stride,   p.bias != nullptr, int64_t(p.activation), p.accumulate,
+                     int64_t{threads()}};
     const auto found = made_.find(key);
     if (found != made_.end()) return found->second;
     if (made_.size() >= kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
@@ -141,7 +145,7 @@ class Engine {
   }
 
   Made make(const Product& p) {
-    const memory::desc x = rows_of(p.rows, p.layout.in, p.x_stride), out = rows_of(p.rows, p.layout.out, p.out_stride);
+    const memory::desc x = matrix_of(p.rows, p.layout.in, p.x_stride, p.x_step), out = rows_of(p.rows, p.layout.out, p.out_stride);
     const memory::desc weights = weights_of(p.layout), bias = rows_of(1, p.layout.out, p.layout.out);
     const auto description = describe(engine_, x, weights, p.bias ? &bias : nullptr, out, attributes_for(p.activation, p.accumulate));
     Made made;

@@ -9,12 +9,16 @@
 namespace clearhead::cpu {
 
 /// How the weights of a product are stored: panels [out / panel][padded_in][panel], zeros where padded, which oneDNN's AVX-512 kernels read as they
-/// are and a matrix-vector product streams; or, where panel is 0, rows [out][in].
+/// are and a matrix-vector product streams; or, where panel is 0, element [i, o] at i·in_step + o·out_step, one of which is 1.
 struct WeightLayout {
   int64_t in = 0, out = 0;
   int64_t panel = 0, padded_in = 0, padded_out = 0;
+  int64_t in_step = 0, out_step = 0;  // without panels
   int64_t elements() const { return padded_in * padded_out; }
 };
+
+/// Rows [out][in].
+inline WeightLayout rows_layout(int64_t in, int64_t out) { return {in, out, 0, in, out, 1, in}; }
 
 /// The layout oneDNN chooses here, whatever the number of rows will be. The first call in a process limits oneDNN to `isa` for good.
 WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa);
@@ -29,6 +33,7 @@ struct Product {
   bool accumulate = false;
   float* out = nullptr;  // [rows, out]
   int64_t out_stride = 0;
+  int64_t x_step = 1;  // between inputs; where it is not 1, x_stride is
 };
 
 /// out = f(x·Wᵀ + bias) (+ out). Uses threads() threads of its own: throws kInvalidArgument inside a parallel region.

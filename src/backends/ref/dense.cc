@@ -44,6 +44,10 @@ std::shared_ptr<const PreparedWeight> prepare(const WeightPart* parts, int64_t c
   return weight;
 }
 
+}  // namespace
+
+namespace reference {
+
 double activated(Activation activation, double x) {
   switch (activation) {
     case Activation::kNone: return x;
@@ -52,9 +56,16 @@ double activated(Activation activation, double x) {
     case Activation::kRelu: return std::isnan(x) ? x : std::max(x, 0.0);
     case Activation::kSilu: return x / (1 + std::exp(-x));
     case Activation::kTanh: return std::tanh(x);
+    case Activation::kSigmoid: return 1 / (1 + std::exp(-x));
   }
   return x;
 }
+
+}  // namespace reference
+
+namespace {
+
+using reference::activated;
 
 void linear(const LinearCall& call) {
   const auto& weight = static_cast<const RowMajor&>(call.weight);
@@ -71,6 +82,21 @@ void linear(const LinearCall& call) {
   });
 }
 
+void product(const ProductCall& call) {
+  const auto at = [](const MatrixView& matrix, int64_t row, int64_t column) {
+    return static_cast<double>(matrix.data[row * matrix.row + column * matrix.column]);
+  };
+  parallel_for(call.rows, [&](int64_t row, int) {
+    float* out = call.out + row * call.out_stride;
+    for (int64_t c = 0; c < call.columns; ++c) {
+      double sum = call.bias ? static_cast<double>(call.bias[c]) : 0;
+      for (int64_t i = 0; i < call.inner; ++i) sum += at(call.a, row, i) * at(call.b, i, c);
+      sum = activated(call.activation, sum);
+      out[c] = static_cast<float>(call.accumulate ? sum + static_cast<double>(out[c]) : sum);
+    }
+  });
+}
+
 void norm(const NormCall& call) {
   parallel_for(call.rows, [&](int64_t row, int) {
     const float* x = call.x + row * call.width;
@@ -81,9 +107,11 @@ void norm(const NormCall& call) {
     if (call.rms) mean = 0;
     for (int64_t c = 0; c < call.width; ++c) square += (static_cast<double>(x[c]) - mean) * (static_cast<double>(x[c]) - mean) / width;
     const double scale = 1 / std::sqrt(square + call.epsilon);
+    if (call.scales) call.scales[row] = static_cast<float>(scale);
     for (int64_t c = 0; c < call.width; ++c) {
-      const double bias = call.bias ? static_cast<double>(call.bias[c]) : 0;
-      out[c] = static_cast<float>((static_cast<double>(x[c]) - mean) * scale * static_cast<double>(call.weight[c]) + bias);
+      const double bias = call.bias ? static_cast<double>(call.bias[c]) : 0, y = (static_cast<double>(x[c]) - mean) * scale;
+      if (call.normalised) call.normalised[row * call.width + c] = static_cast<float>(y);
+      out[c] = static_cast<float>(y * static_cast<double>(call.weight[c]) + bias);
     }
   });
 }
@@ -115,7 +143,8 @@ void rotary(const RotaryCall& call) {
       for (int64_t i = 0; i < half; ++i) {
         const int64_t first = call.interleaved ? 2 * i : i, second = call.interleaved ? 2 * i + 1 : i + half;
         const double a = static_cast<double>(x[first]), b = static_cast<double>(x[second]);
-        const double c = static_cast<double>(call.cosine[row * half + i]), s = static_cast<double>(call.sine[row * half + i]);
+        const double c = static_cast<double>(call.cosine[row * half + i]), turn = static_cast<double>(call.sine[row * half + i]);
+        const double s = call.inverse ? -turn : turn;
         x[first] = static_cast<float>(a * c - b * s);
         x[second] = static_cast<float>(b * c + a * s);
       }
@@ -140,7 +169,7 @@ void activate(Activation activation, float* x, int64_t count) {
 }  // namespace
 
 const DenseOps& ref_dense_ops() {
-  static const DenseOps table = {prepare, linear, norm, embed, rotary, gated, activate};
+  static const DenseOps table = {prepare, linear, product, norm, embed, rotary, gated, activate};
   return table;
 }
 

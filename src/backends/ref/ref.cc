@@ -106,6 +106,7 @@ const Backend& ref_backend() {
     backend.weights = weights_widened<weights>;
     backend.sweep = sweep_widened<reference::sweep>;
     backend.dense = ref_dense_ops();
+    backend.gradients = ref_dense_gradients();
     return backend;
   }();
   return table;

@@ -1,0 +1,101 @@
+#include "autograd/tape.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+// All of its storage's elements, in their order.
+bool is_whole(const Tensor& t) { return t.is_contiguous() && t.numel() == t.storage_elements(); }
+
+bool is_finite(const Tensor& t) {
+  const Tensor values = t.contiguous();
+  return std::all_of(values.data<float>(), values.data<float>() + values.numel(), [](float value) { return std::isfinite(value); });
+}
+
+}  // namespace
+
+void Tape::watch(const Tensor& leaf) {
+  if (!leaf.defined() || leaf.dtype() != DType::kF32 || leaf.storage_elements() == 0) {
+    fail(ErrorCode::kUnsupported, "tape: what is watched is an f32 tensor with memory of its own; found {}",
+         leaf.defined() ? std::string(to_string(leaf.dtype())) + " " + to_string(leaf.shape()) : "no tensor");
+  }
+  slots_[leaf.storage_number()].is_leaf = true;
+}
+
+void Tape::record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) {
+  if (checks_ && !is_finite(out)) fail(ErrorCode::kInvalidArgument, "op {} ({}) gave a value that is not finite", recorded(), op);
+  Entry entry{op, out, {}, std::move(reverse), false};
+  for (const Tensor& tensor : kept) {
+    if (tensor.defined()) entry.kept.push_back({tensor, tensor.version()});
+  }
+  entry.first = slots_.emplace(out.storage_number(), Slot{}).second;
+  entries_.push_back(std::move(entry));
+}
+
+void Tape::backward(const Tensor& loss) {
+  if (loss.numel() != 1 || !wants(loss)) {
+    fail(ErrorCode::kInvalidArgument, "tape: a backward pass starts at one recorded number; found shape {}{}", to_string(loss.shape()),
+         wants(loss) ? "" : ", and nothing that was watched led to it");
+  }
+  *of(loss).mutable_data<float>() = 1;
+  while (!entries_.empty()) {
+    const Entry entry = std::move(entries_.back());
+    entries_.pop_back();
+    const uint64_t number = entry.out.storage_number();
+    const bool reached = slots_[number].filled;
+    for (const Kept& kept : entry.kept) {
+      if (reached && kept.tensor.version() != kept.version) {
+        fail(ErrorCode::kStale, "tape: op {} ({}) keeps a tensor of shape {} that was written after it ran", recorded(), entry.op,
+             to_string(kept.tensor.shape()));
+      }
+    }
+    if (reached) entry.reverse(*this);
+    if (entry.first && !slots_[number].is_leaf) slots_.erase(number);
+  }
+}
+
+Tensor Tape::gradient(const Tensor& leaf) {
+  const auto found = slots_.find(leaf.storage_number());
+  if (found == slots_.end() || !found->second.is_leaf)
+    fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that is not watched");
+  return of(leaf);
+}
+
+void Tape::clear_gradients() {
+  for (auto& [number, slot] : slots_) slot.filled = false;
+}
+
+void Tape::forget() {
+  entries_.clear();
+  for (auto at = slots_.begin(); at != slots_.end();) at = at->second.is_leaf ? std::next(at) : slots_.erase(at);
+}
+
+Tape::Slot& Tape::slot_of(const Tensor& t) {
+  const auto found = slots_.find(t.storage_number());
+  if (found == slots_.end()) fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that nobody asked for");
+  Slot& slot = found->second;
+  if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
+  return slot;
+}
+
+Tensor Tape::of(const Tensor& t) {
+  Slot& slot = slot_of(t);
+  if (!slot.filled && slot.gradient.numel() > 0) std::memset(slot.gradient.mutable_raw(), 0, slot.gradient.bytes());
+  slot.filled = true;
+  return t.beside(slot.gradient);
+}
+
+Gradients::Place Tape::place(const Tensor& t) {
+  Slot& slot = slot_of(t);
+  if (slot.filled || !is_whole(t)) return {of(t), true};
+  slot.filled = true;
+  return {t.beside(slot.gradient), false};
+}
+
+}  // namespace clearhead

@@ -1,0 +1,70 @@
+// The tape: what ops were run, in order, and how to go back.
+//
+//   Tape tape;  tape.watch(weight);                 run.recorder = &tape;  loss = f(run, …);
+//   tape.backward(loss);                            tape.gradient(weight)
+//
+// Gradients stand beside storages, one f32 for each element; a view's gradient is the same view. What was computed on the way is let go as the tape
+// unwinds; what is watched keeps its gradient, and further passes add to it until clear_gradients(). Memory comes back to one pool, so that a step of the
+// same sizes asks the system for none.
+// Invariant: a storage's gradient is alive from the first reverse that reaches it to the reverse of the op that first wrote it.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "ops/recorder.h"
+#include "tensor/pool.h"
+
+namespace clearhead {
+
+class Tape : public Recorder, private Gradients {
+ public:
+  /// A leaf: f32, owned, contiguous and whole, or a view of such a one. Throws kUnsupported otherwise.
+  void watch(const Tensor& leaf);
+  /// Reverses all that was recorded, last first, and forgets it. loss: one element. Throws kInvalidArgument where nothing of it was recorded, kStale where
+  /// something kept was written since.
+  void backward(const Tensor& loss);
+  /// Of what is watched, as the same view; zeros where no loss reached it.
+  Tensor gradient(const Tensor& leaf);
+  void clear_gradients();
+  /// Forgets what was recorded.
+  void forget();
+
+  int64_t recorded() const { return static_cast<int64_t>(entries_.size()); }
+  /// From now on, whether each op's results are looked through: the first that is not finite throws kInvalidArgument with the op's name.
+  void check_finite(bool on) { checks_ = on; }
+
+  // Recorder
+  Tensor take(const Shape& shape) override { return pool_.take(shape); }
+  bool wants(const Tensor& t) const override { return slots_.count(t.storage_number()) > 0; }
+  void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) override;
+
+ private:
+  struct Slot {
+    Tensor gradient{};  // [elements of the storage]; undefined: nothing came yet
+    bool is_leaf = false;
+    bool filled = false;
+  };
+  struct Kept {
+    Tensor tensor;
+    uint64_t version;
+  };
+  struct Entry {
+    const char* op;
+    Tensor out;
+    std::vector<Kept> kept;
+    Reverse reverse;
+    bool first = false;  // the first op that wrote the storage
+  };
+  Tensor of(const Tensor& t) override;
+  Place place(const Tensor& t) override;
+  Slot& slot_of(const Tensor& t);
+
+  TensorPool pool_;
+  std::vector<Entry> entries_;
+  std::unordered_map<uint64_t, Slot> slots_;  // by storage
+  bool checks_ = false;
+};
+
+}  // namespace clearhead

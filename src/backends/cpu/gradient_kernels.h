@@ -1,0 +1,24 @@
+// The loops of dense_gradients.cc, compiled once per instruction set: parts of a call, on one thread.
+#pragma once
+
+#include "backends/dense_gradients.h"
+#include "clearhead/record.h"
+
+namespace clearhead::cpu {
+
+struct GradientKernels {
+  void (*activation)(const ActivationGradientCall& call, int64_t begin, int64_t end) = nullptr;  // elements
+  void (*gated)(const GatedGradientCall& call, int64_t begin, int64_t end) = nullptr;            // rows
+  // Rows; d_weight and d_bias are those of the call, which is a part's own.
+  void (*norm)(const NormGradientCall& call, int64_t begin, int64_t end) = nullptr;
+  void (*column_sums)(const ColumnSumCall& call, int64_t begin, int64_t end) = nullptr;                // rows
+  void (*add_scaled)(const float* x, float scale, float* to, int64_t count) = nullptr;                 // to += scale·x
+  void (*cross_entropy)(const CrossEntropyCall& call, int64_t begin, int64_t end) = nullptr;           // rows
+  void (*cross_entropy_gradient)(const CrossEntropyCall& call, int64_t begin, int64_t end) = nullptr;  // rows
+  void (*adam)(const AdamCall& call, int64_t begin, int64_t end) = nullptr;                            // elements
+  double (*sum_of_squares)(const float* x, int64_t count) = nullptr;
+};
+
+const GradientKernels& gradient_kernels(InstructionSet isa);
+
+}  // namespace clearhead::cpu

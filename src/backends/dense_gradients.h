@@ -1,0 +1,117 @@
+// The gradients of the dense half, losses, and the steps of optimisers: what training computes besides products and attention.
+//
+// Buffers are f32, rows contiguous. Sums over rows are added in one order whatever the threads. Functions may use parallel_for.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/dense.h"
+#include "base/random.h"
+
+namespace clearhead {
+
+/// d_x (+)= f'(x)·d_out.
+struct ActivationGradientCall {
+  Activation activation = Activation::kNone;
+  const float* x = nullptr;  // what f was given
+  const float* d_out = nullptr;
+  float* d_x = nullptr;  // may be d_out
+  int64_t count = 0;
+  bool accumulate = false;
+};
+
+/// Of f(gate) ⊙ up: d_x[r] (+)= [f'(gate)·up·d_out | f(gate)·d_out].
+struct GatedGradientCall {
+  Activation activation = Activation::kSilu;
+  const float* x = nullptr;      // [rows, gate | up]
+  const float* d_out = nullptr;  // [rows, width]
+  float* d_x = nullptr;          // [rows, gate | up]
+  int64_t rows = 0, width = 0;
+  bool accumulate = false;
+};
+
+/// With y = x̂·w + b and g = d_out·w:  d_x (+)= scale·(g − mean g − x̂·mean(g·x̂)), without `mean g` for rms;  d_w += Σ_r d_out·x̂,  d_b += Σ_r d_out.
+struct NormGradientCall {
+  bool rms = false;
+  const float* weight = nullptr;      // [width]
+  const float* normalised = nullptr;  // x̂ [rows, width]
+  const float* scales = nullptr;      // [rows]
+  const float* d_out = nullptr;       // [rows, width]
+  float* d_x = nullptr;               // [rows, width], may be d_out; null: not wanted
+  bool accumulate = false;            // of d_x
+  float* d_weight = nullptr;          // [width]; null: not wanted
+  float* d_bias = nullptr;            // [width]; null: not wanted
+  int64_t rows = 0, width = 0;
+};
+
+/// sums[c] += Σ_r x[r][c].
+struct ColumnSumCall {
+  const float* x = nullptr;  // [rows, width]
+  int64_t rows = 0, width = 0, stride = 0;
+  float* sums = nullptr;
+};
+
+/// d_table[ids[r]] += scale·d_out[r], in ascending r for each entry.
+struct EmbeddingGradientCall {
+  const int32_t* ids = nullptr;  // [rows]
+  const float* d_out = nullptr;  // [rows, width]
+  float scale = 1;
+  float* d_table = nullptr;  // [entries, width]
+  int64_t rows = 0, width = 0;
+};
+
+/// losses[r] = −Σ_c target_c·log softmax(logits[r])_c, target = (1 − smoothing)·[c = targets[r]] + smoothing/classes (Szegedy et al. 2016, §7).
+/// Rows whose target is `ignored` lose nothing.
+struct CrossEntropyCall {
+  const float* logits = nullptr;     // [rows, classes]
+  const int32_t* targets = nullptr;  // [rows]
+  int64_t rows = 0, classes = 0;
+  float smoothing = 0;
+  int32_t ignored = -100;
+  float* losses = nullptr;          // [rows]
+  float* log_sum_exp = nullptr;     // [rows]: written by the forward, read by the gradient
+  const float* d_losses = nullptr;  // [rows]: of the gradient
+  float* d_logits = nullptr;        // [rows, classes]: (softmax − target)·d_loss, added where `accumulate`
+  bool accumulate = false;
+};
+
+/// Where dropout keeps element i: 16 bits of a counter-based number are not below rate·2¹⁶. One number serves four elements.
+inline uint32_t dropout_threshold(float rate) { return static_cast<uint32_t>(rate * 65536.0F + 0.5F); }
+inline bool keeps(uint64_t number, int64_t i, uint32_t threshold) { return ((number >> (i % 4 * 16)) & 0xFFFF) >= threshold; }
+
+/// out[i] = x[i]·65536/(65536 − threshold) where kept, 0 elsewhere; added where `accumulate`. Which are kept follows from seed and i alone: the gradient
+/// is the same call.
+struct DropoutCall {
+  const float* x = nullptr;
+  float* out = nullptr;  // may be x
+  int64_t count = 0;
+  float rate = 0;
+  uint64_t seed = 0;
+  bool accumulate = false;
+};
+
+/// One step of Adam with decoupled decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2) over the gradient g' = g·gradient_scale:
+///   m = β₁m + (1 − β₁)g'    v = β₂v + (1 − β₂)g'²    w −= rate·(m/(1 − β₁ᵗ)/(√(v/(1 − β₂ᵗ)) + ε) + decay·w)
+struct AdamCall {
+  float *weights = nullptr, *m = nullptr, *v = nullptr;
+  const float* gradients = nullptr;
+  int64_t count = 0;
+  float rate = 0, beta1 = 0.9F, beta2 = 0.999F, epsilon = 1e-8F, decay = 0, gradient_scale = 1;
+  float correction1 = 1, correction2 = 1;  // 1 − β₁ᵗ, 1 − β₂ᵗ
+};
+
+struct DenseGradients {
+  void (*activation)(const ActivationGradientCall& call) = nullptr;
+  void (*gated)(const GatedGradientCall& call) = nullptr;
+  void (*norm)(const NormGradientCall& call) = nullptr;
+  void (*column_sums)(const ColumnSumCall& call) = nullptr;
+  void (*embedding)(const EmbeddingGradientCall& call) = nullptr;
+  void (*cross_entropy)(const CrossEntropyCall& call) = nullptr;
+  void (*cross_entropy_gradient)(const CrossEntropyCall& call) = nullptr;
+  void (*dropout)(const DropoutCall& call) = nullptr;
+  void (*adam)(const AdamCall& call) = nullptr;
+  /// Σ x², in one order whatever the threads.
+  double (*sum_of_squares)(const float* x, int64_t count) = nullptr;
+};
+
+}  // namespace clearhead

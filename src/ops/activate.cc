@@ -1,0 +1,87 @@
+// Element by element: f(x), f(gate) ⊙ up, sums and dropout, each with its gradient.
+#include <cstring>
+
+#include "backends/registry.h"
+#include "base/format.h"
+#include "ops/ops.h"
+
+namespace clearhead::ops {
+namespace {
+
+void check_alike(const char* op, const Tensor& x, const Tensor& out) {
+  if (x.shape() != out.shape() || !x.is_contiguous() || !out.is_contiguous()) {
+    fail(ErrorCode::kShape, "{}: x is {}, out {}; expected contiguous tensors of one shape", op, to_string(x.shape()),
+         to_string(out.shape()));
+  }
+}
+
+}  // namespace
+
+void activate(Run& run, Activation activation, const Tensor& x, Tensor& out) {
+  check_alike("activation", x, out);
+  if (x.numel() > 0) std::memcpy(out.mutable_raw(), x.raw(), x.bytes());
+  backend().dense.activate(activation, out.mutable_data<float>(), out.numel());
+  if (!run.records({&x})) return;
+  run.recorder->record("activation", out, {x}, [=](Gradients& gradients) {
+    const Tensor d_out = gradients.of(out);
+    Gradients::Place to = gradients.place(x);
+    backend().gradients.activation(
+        {activation, x.data<float>(), d_out.data<float>(), to.gradient.mutable_data<float>(), x.numel(), to.accumulate});
+  });
+}
+
+void gated(Run& run, Activation activation, const Tensor& x, Tensor& out) {
+  const bool fits = x.rank() == 2 && out.rank() == 2 && x.is_contiguous() && out.is_contiguous() && x.size(0) == out.size(0) &&
+                    x.size(1) == 2 * out.size(1);
+  if (!fits) fail(ErrorCode::kShape, "gated: x is {}, out {}", to_string(x.shape()), to_string(out.shape()));
+  backend().dense.gated({activation, x.data<float>(), out.mutable_data<float>(), out.size(0), out.size(1)});
+  if (!run.records({&x})) return;
+  run.recorder->record("gated", out, {x}, [=](Gradients& gradients) {
+    const Tensor d_out = gradients.of(out);
+    Gradients::Place to = gradients.place(x);
+    backend().gradients.gated(
+        {activation, x.data<float>(), d_out.data<float>(), to.gradient.mutable_data<float>(), out.size(0), out.size(1), to.accumulate});
+  });
+}
+
+namespace {
+
+void record_sum(Run& run, const Tensor& x, const Tensor& out) {
+  if (!run.records({&x})) return;
+  run.recorder->record("add", out, {}, [=](Gradients& gradients) {
+    Gradients::Place to = gradients.place(x);
+    add_strided(gradients.of(out), to.gradient, to.accumulate);
+  });
+}
+
+}  // namespace
+
+void add(Run& run, const Tensor& x, Tensor& out) {
+  add_strided(x, out, true);
+  record_sum(run, x, out);
+}
+
+void copy(Run& run, const Tensor& x, Tensor& out) {
+  add_strided(x, out, false);
+  record_sum(run, x, out);
+}
+
+void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out) {
+  check_alike("dropout", x, out);
+  if (!(dropping.rate >= 0 && dropping.rate < 1))
+    fail(ErrorCode::kInvalidArgument, "dropout: rate {}; expected 0 ≤ rate < 1", dropping.rate);
+  const bool in_place = x.shares_storage_with(out);
+  if (in_place && dropping.accumulate) fail(ErrorCode::kInvalidArgument, "dropout: a tensor cannot be added to itself in place");
+  const auto drop = [dropping](const Tensor& from, Tensor& to, bool accumulate) {
+    backend().gradients.dropout({from.data<float>(), to.mutable_data<float>(), from.numel(), dropping.rate, dropping.seed, accumulate});
+  };
+  drop(x, out, dropping.accumulate);
+  if (!run.records({&x})) return;
+  run.recorder->record("dropout", out, {}, [=](Gradients& gradients) {
+    Tensor d_out = gradients.of(out);
+    Gradients::Place to = in_place ? Gradients::Place{d_out, false} : gradients.place(x);
+    drop(d_out, to.gradient, to.accumulate);
+  });
+}
+
+}  // namespace clearhead::ops

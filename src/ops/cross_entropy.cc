@@ -1,0 +1,55 @@
+// The loss of next tokens and of classes, fused: softmax is never stored; its gradient is (softmax − target)·d_loss.
+#include "backends/registry.h"
+#include "base/format.h"
+#include "ops/ops.h"
+
+namespace clearhead::ops {
+
+Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options) {
+  if (logits.rank() != 2 || !logits.is_contiguous() || logits.size(1) < 1 || static_cast<int64_t>(targets.size()) != logits.size(0)) {
+    fail(ErrorCode::kShape, "cross_entropy: logits are {}, targets {}; expected contiguous [rows, classes] and [rows]",
+         to_string(logits.shape()), targets.size());
+  }
+  const int64_t rows = logits.size(0), classes = logits.size(1);
+  int64_t counted = 0;
+  for (const int32_t target : targets) {
+    if (target != options.ignored && (target < 0 || target >= classes)) {
+      fail(ErrorCode::kInvalidArgument, "cross_entropy: target {}; expected 0 to {}, or {} for a row that does not count", target,
+           classes - 1, options.ignored);
+    }
+    counted += target != options.ignored;
+  }
+  const double divisor = options.divisor > 0 ? options.divisor : static_cast<double>(std::max<int64_t>(1, counted));
+  Tensor losses = run.recorder ? run.recorder->take({rows}) : Tensor::empty({rows});
+  Tensor log_sum_exp = run.recorder ? run.recorder->take({rows}) : Tensor::empty({rows});
+  CrossEntropyCall call{.logits = logits.data<float>(),
+                        .targets = targets.data(),
+                        .rows = rows,
+                        .classes = classes,
+                        .smoothing = options.smoothing,
+                        .ignored = options.ignored,
+                        .losses = losses.mutable_data<float>(),
+                        .log_sum_exp = log_sum_exp.mutable_data<float>()};
+  backend().gradients.cross_entropy(call);
+  double sum = 0;
+  for (int64_t row = 0; row < rows; ++row) sum += static_cast<double>(losses.data<float>()[row]);
+  Tensor loss = run.recorder ? run.recorder->take({1}) : Tensor::empty({1});
+  *loss.mutable_data<float>() = static_cast<float>(sum / divisor);
+  if (!run.records({&logits})) return loss;
+  run.recorder->record("cross_entropy", loss, {logits, log_sum_exp}, [=](Gradients& gradients) {
+    const float each = static_cast<float>(static_cast<double>(*gradients.of(loss).data<float>()) / divisor);
+    const std::vector<float> d_losses(static_cast<size_t>(rows), each);
+    Gradients::Place to = gradients.place(logits);
+    CrossEntropyCall back = call;
+    back.targets = targets.data();
+    back.logits = logits.data<float>();
+    back.log_sum_exp = const_cast<float*>(log_sum_exp.data<float>());
+    back.d_losses = d_losses.data();
+    back.d_logits = to.gradient.mutable_data<float>();
+    back.accumulate = to.accumulate;
+    backend().gradients.cross_entropy_gradient(back);
+  });
+  return loss;
+}
+
+}  // namespace clearhead::ops

@@ -1,0 +1,96 @@
+#include "tensor/storage.h"
+
+#include <sys/mman.h>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+// Streams over large tensors cross a 4 KB page every hundred nanoseconds; of 2 MB pages a core remembers the addresses of gigabytes.
+constexpr size_t kHugePage = size_t{2} << 20;
+
+// One cache line beyond the end may be read by vector code.
+size_t padded(size_t bytes) {
+  const size_t unit = bytes >= kHugePage ? kHugePage : 64;
+  return (bytes + 64 + unit - 1) / unit * unit;
+}
+
+std::byte* system_memory(size_t bytes) {
+  const size_t unit = bytes >= kHugePage ? kHugePage : 64, rounded = padded(bytes);
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(unit, rounded));
+  if (!memory) fail(ErrorCode::kBudget, "tensor: the system has no {} to give", human_bytes(bytes));
+  if (unit == kHugePage) (void)::madvise(memory, rounded, MADV_HUGEPAGE);  // a wish: where it is not granted nothing changes
+  return memory;
+}
+
+uint64_t next_number() {
+  static std::atomic<uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+}  // namespace
+
+class StorageShelf {
+ public:
+  ~StorageShelf() {
+    for (const auto& [bytes, memory] : kept_) std::free(memory);
+  }
+  // Memory of at least `bytes`, not more than a quarter larger; null where there is none. `bytes` becomes what it holds.
+  std::byte* take(size_t& bytes) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    const auto found = kept_.lower_bound(bytes);
+    if (found == kept_.end() || found->first > bytes + bytes / 4) return nullptr;
+    std::byte* memory = found->second;
+    bytes = found->first;
+    kept_.erase(found);
+    return memory;
+  }
+  void put(size_t bytes, std::byte* memory) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    kept_.emplace(bytes, memory);
+  }
+
+ private:
+  std::mutex lock_;
+  std::multimap<size_t, std::byte*> kept_;
+};
+
+Storage::Storage() : number(next_number()) {}
+
+std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<StorageShelf> shelf) {
+  std::shared_ptr<Storage> storage(new Storage);
+  storage->bytes = storage->capacity_ = bytes;
+  storage->data = shelf ? shelf->take(storage->capacity_) : nullptr;
+  if (!storage->data) storage->data = system_memory(bytes);
+  storage->owned = true;
+  storage->shelf_ = std::move(shelf);
+  return storage;
+}
+
+std::shared_ptr<Storage> Storage::allocate(size_t bytes) { return allocate(bytes, nullptr); }
+
+std::shared_ptr<Storage> Storage::borrow(const void* data, std::shared_ptr<const void> keep_alive, bool immutable) {
+  std::shared_ptr<Storage> storage(new Storage);
+  storage->data = static_cast<std::byte*>(const_cast<void*>(data));
+  storage->keep_alive_ = std::move(keep_alive);
+  storage->immutable = immutable;
+  return storage;
+}
+
+Storage::~Storage() {
+  if (!owned || !data) return;
+  if (shelf_) {
+    shelf_->put(capacity_, data);
+  } else {
+    std::free(data);
+  }
+}
+
+std::shared_ptr<StorageShelf> Storage::make_shelf() { return std::make_shared<StorageShelf>(); }
+
+}  // namespace clearhead

@@ -1,0 +1,425 @@
+// Every recorded op against differences of its formula in double, on every backend; and what the tape promises of views, sums in place and stale tensors.
+#include "autograd/tape.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include "backends/registry.h"
+#include "clearhead/error.h"
+#include "ops/ops.h"
+
+namespace clearhead {
+namespace {
+
+using Values = std::vector<double>;
+using Formula = std::function<Values(const std::vector<Values>&)>;              // inputs → outputs
+using Recorded = std::function<Tensor(clearhead::Run&, std::vector<Tensor>&)>;  // the same by ops
+
+Tensor random_tensor(Shape shape, uint32_t seed, double spread = 1) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<double> normal(0, spread);
+  Tensor out = Tensor::empty(std::move(shape));
+  float* to = out.mutable_data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) to[i] = static_cast<float>(normal(generator));
+  return out;
+}
+
+Values values_of(const Tensor& t) {
+  const Tensor whole = t.contiguous();
+  return {whole.data<float>(), whole.data<float>() + whole.numel()};
+}
+
+// Σ w_i·x_i with fixed w, as a recorded op: turns any result into a loss.
+double factor(size_t i) { return std::sin(1.0 + 0.7 * static_cast<double>(i)); }
+Tensor weighted_sum(clearhead::Run& run, const Tensor& x) {
+  Tensor loss = Tensor::zeros({1});
+  const Values values = values_of(x);
+  double sum = 0;
+  for (size_t i = 0; i < values.size(); ++i) sum += factor(i) * values[i];
+  *loss.mutable_data<float>() = static_cast<float>(sum);
+  run.recorder->record("weighted_sum", loss, {}, [=](Gradients& gradients) {
+    Tensor factors = Tensor::empty(x.shape());
+    for (int64_t i = 0; i < x.numel(); ++i) factors.mutable_data<float>()[i] = static_cast<float>(factor(static_cast<size_t>(i)));
+    Gradients::Place to = gradients.place(x);
+    ops::add_strided(factors, to.gradient, to.accumulate);
+  });
+  return loss;
+}
+
+double loss_of(const Formula& formula, const std::vector<Values>& inputs) {
+  const Values out = formula(inputs);
+  double sum = 0;
+  for (size_t i = 0; i < out.size(); ++i) sum += factor(i) * out[i];
+  return sum;
+}
+
+// Central differences of two steps, extrapolated.
+double difference(const Formula& formula, std::vector<Values> inputs, size_t input, size_t i) {
+  const double at = inputs[input][i];
+  const auto slope = [&](double step) {
+    inputs[input][i] = at + step;
+    const double above = loss_of(formula, inputs);
+    inputs[input][i] = at - step;
+    return (above - loss_of(formula, inputs)) / (2 * step);
+  };
+  return (4 * slope(5e-4) - slope(1e-3)) / 3;
+}
+
+class TapeOn : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { choose_backend(GetParam()); }
+  void TearDown() override { choose_backend(kFastest); }
+  static inline const std::string kFastest = [] {
+    const Backend* last = runnable_backends().back();
+    return std::string(last->isa == InstructionSet::kAvx512 ? "avx512" : last->isa == InstructionSet::kAvx2 ? "avx2" : "ref");
+  }();
+
+  static void expect_gradients(std::vector<Tensor> inputs, const Recorded& recorded, const Formula& formula) {
+    Arena arena;
+    Tape tape;
+    clearhead::Run run{arena, nullptr, &tape};
+    std::vector<Values> given;
+    for (const Tensor& input : inputs) {
+      tape.watch(input);
+      given.push_back(values_of(input));
+    }
+    const Tensor out = recorded(run, inputs);
+    const Values expected = formula(given), found = values_of(out);
+    ASSERT_EQ(found.size(), expected.size());
+    for (size_t i = 0; i < found.size(); ++i)
+      ASSERT_NEAR(found[i], expected[i], 2e-5 * std::max(1.0, std::abs(expected[i]))) << "result " << i;
+    tape.backward(weighted_sum(run, out));
+    EXPECT_EQ(tape.recorded(), 0);
+    for (size_t input = 0; input < inputs.size(); ++input) {
+      const Values gradient = values_of(tape.gradient(inputs[input]));
+      for (size_t i = 0; i < gradient.size(); ++i) {
+        const double wanted = difference(formula, given, input, i);
+        ASSERT_NEAR(gradient[i], wanted, 3e-5 * std::max(1.0, std::abs(wanted))) << "input " << input << ", element " << i;
+      }
+    }
+  }
+};
+
+std::vector<const char*> backends_here() {
+  std::vector<const char*> names;
+  for (const Backend* table : runnable_backends()) {
+    names.push_back(table->isa == InstructionSet::kAvx512 ? "avx512" : table->isa == InstructionSet::kAvx2 ? "avx2" : "ref");
+  }
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Backends, TapeOn, testing::ValuesIn(backends_here()), [](const auto& of) { return std::string(of.param); });
+
+// [rows, in]·[out, in]ᵀ + [out]
+Values product(const Values& x, const Values& w, const Values& b, size_t in) {
+  const size_t rows = x.size() / in, columns = w.size() / in;
+  Values out(rows * columns);
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t o = 0; o < columns; ++o) {
+      double sum = b.empty() ? 0 : b[o];
+      for (size_t i = 0; i < in; ++i) sum += x[r * in + i] * w[o * in + i];
+      out[r * columns + o] = sum;
+    }
+  }
+  return out;
+}
+
+double activated(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kNone: return x;
+    case Activation::kGeluErf: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::kGeluTanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kRelu: return std::max(x, 0.0);
+    case Activation::kSilu: return x / (1 + std::exp(-x));
+    case Activation::kTanh: return std::tanh(x);
+    case Activation::kSigmoid: return 1 / (1 + std::exp(-x));
+  }
+  return x;
+}
+
+TEST_P(TapeOn, LinearHasGradientsOfInputWeightAndBiasWithEveryActivation) {
+  for (const Activation activation : {Activation::kNone, Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu, Activation::kSilu,
+                                      Activation::kTanh, Activation::kSigmoid}) {
+    SCOPED_TRACE(to_string(activation));
+    expect_gradients(
+        {random_tensor({5, 7}, 1), random_tensor({19, 7}, 2), random_tensor({19}, 3)},
+        [&](clearhead::Run& run, std::vector<Tensor>& in) {
+          Tensor out = run.take({5, 19});
+          ops::linear(run, in[0], LiveWeight(in[1]), in[2], out, {.activation = activation});
+          return out;
+        },
+        [&](const std::vector<Values>& in) {
+          Values out = product(in[0], in[1], in[2], 7);
+          for (double& value : out) value = activated(activation, value);
+          return out;
+        });
+  }
+}
+
+TEST_P(TapeOn, AResidualStreamIsOneGradientThroughout) {
+  // x += relu(x·W₁ᵀ)·W₂ᵀ twice over one buffer, whose first value came from a table.
+  const std::vector<int32_t> ids = {2, 0, 2};
+  expect_gradients(
+      {random_tensor({4, 6}, 4), random_tensor({9, 6}, 5), random_tensor({6, 9}, 6)},
+      [&](clearhead::Run& run, std::vector<Tensor>& in) {
+        Tensor x = run.take({3, 6});
+        ops::embed(run, {.tokens = in[0], .scale = 0.5F}, {ids, {}, {}}, x);
+        for (int block = 0; block < 2; ++block) {
+          Tensor read = run.take({3, 6}), inner = run.take({3, 9});
+          ops::copy(run, x, read);
+          ops::linear(run, read, LiveWeight(in[1]), {}, inner, {.activation = Activation::kRelu});
+          ops::linear(run, inner, LiveWeight(in[2]), {}, x, {.accumulate = true});
+        }
+        return x;
+      },
+      [&](const std::vector<Values>& in) {
+        Values x;
+        for (const int32_t id : ids) {
+          for (size_t c = 0; c < 6; ++c) x.push_back(0.5 * in[0][static_cast<size_t>(id) * 6 + c]);
+        }
+        for (int block = 0; block < 2; ++block) {
+          Values inner = product(x, in[1], {}, 6);
+          for (double& value : inner) value = std::max(value, 0.0);
+          const Values more = product(inner, in[2], {}, 9);
+          for (size_t i = 0; i < x.size(); ++i) x[i] += more[i];
+        }
+        return x;
+      });
+}
+
+Values normed(const Values& x, const Values& w, const Values& b, bool rms) {
+  const size_t width = w.size();
+  Values out(x.size());
+  for (size_t row = 0; row < x.size() / width; ++row) {
+    double mean = 0, square = 0;
+    for (size_t c = 0; c < width && !rms; ++c) mean += x[row * width + c] / static_cast<double>(width);
+    for (size_t c = 0; c < width; ++c) square += std::pow(x[row * width + c] - mean, 2) / static_cast<double>(width);
+    for (size_t c = 0; c < width; ++c) {
+      out[row * width + c] = (x[row * width + c] - mean) / std::sqrt(square + 1e-5) * w[c] + (b.empty() ? 0 : b[c]);
+    }
+  }
+  return out;
+}
+
+TEST_P(TapeOn, NormsHaveGradientsApartAndInPlace) {
+  for (const bool rms : {false, true}) {
+    for (const bool in_place : {false, true}) {
+      SCOPED_TRACE(std::string(rms ? "rms" : "layer") + (in_place ? ", in place" : ""));
+      std::vector<Tensor> inputs = {random_tensor({3, 21}, 7), random_tensor({21}, 8), random_tensor({21}, 9)};
+      if (rms) inputs.pop_back();
+      expect_gradients(
+          inputs,
+          [&](clearhead::Run& run, std::vector<Tensor>& in) {
+            Tensor x = run.take({3, 21});
+            ops::copy(run, in[0], x);
+            Tensor out = in_place ? x : run.take({3, 21});
+            ops::norm(run, x, {.rms = rms, .weight = in[1], .bias = rms ? Tensor() : in[2]}, out);
+            if (!in_place) ops::add(run, x, out);  // x is read twice
+            return out;
+          },
+          [&](const std::vector<Values>& in) {
+            Values out = normed(in[0], in[1], rms ? Values() : in[2], rms);
+            for (size_t i = 0; i < out.size() && !in_place; ++i) out[i] += in[0][i];
+            return out;
+          });
+    }
+  }
+}
+
+TEST_P(TapeOn, GatesRotationsAndDropoutGoBack) {
+  expect_gradients(
+      {random_tensor({3, 34}, 10)},
+      [&](clearhead::Run& run, std::vector<Tensor>& in) {
+        Tensor out = run.take({3, 17});
+        ops::gated(run, Activation::kSilu, in[0], out);
+        return out;
+      },
+      [&](const std::vector<Values>& in) {
+        Values out;
+        for (size_t row = 0; row < 3; ++row) {
+          for (size_t c = 0; c < 17; ++c) out.push_back(activated(Activation::kSilu, in[0][row * 34 + c]) * in[0][row * 34 + 17 + c]);
+        }
+        return out;
+      });
+  const Tensor cosine = Tensor::from<float>({0.8F, 0.6F, 0.28F, -0.6F}, {2, 2}),
+               sine = Tensor::from<float>({0.6F, -0.8F, 0.96F, 0.8F}, {2, 2});
+  for (const bool interleaved : {false, true}) {
+    expect_gradients(
+        {random_tensor({2, 10}, 11)},
+        [&](clearhead::Run& run, std::vector<Tensor>& in) {  // two heads of five channels, four of which turn
+          Tensor x = run.take({2, 10});
+          ops::copy(run, in[0], x);
+          Tensor heads = x.reshape({2, 2, 5});
+          ops::rotary(run, heads, {cosine, sine, 4, interleaved});
+          return x;
+        },
+        [&](const std::vector<Values>& in) {
+          Values out = in[0];
+          for (size_t at = 0; at < 8; ++at) {
+            const size_t row = at / 4, head = at / 2 % 2, i = at % 2;
+            const size_t a = row * 10 + head * 5 + (interleaved ? 2 * i : i), b = interleaved ? a + 1 : a + 2;
+            const double c = static_cast<double>(cosine.data<float>()[row * 2 + i]),
+                         s = static_cast<double>(sine.data<float>()[row * 2 + i]);
+            out[a] = in[0][a] * c - in[0][b] * s;
+            out[b] = in[0][b] * c + in[0][a] * s;
+          }
+          return out;
+        });
+  }
+}
+
+TEST_P(TapeOn, DropoutKeepsItsShareAndSendsGradientsWhereItKept) {
+  Arena arena;
+  Tape tape;
+  clearhead::Run run{arena, nullptr, &tape};
+  const Tensor x = random_tensor({100, 100}, 12);
+  tape.watch(x);
+  Tensor out = run.take({100, 100});
+  ops::dropout(run, x, {.rate = 0.25F, .seed = 7}, out);
+  const Values before = values_of(x), after = values_of(out);
+  tape.backward(weighted_sum(run, out));
+  const Values gradient = values_of(tape.gradient(x));
+  int64_t kept = 0;
+  for (size_t i = 0; i < after.size(); ++i) {
+    if (after[i] != 0) ++kept;
+    ASSERT_NEAR(after[i], after[i] != 0 ? before[i] / 0.75 : 0, 1e-5);
+    ASSERT_NEAR(gradient[i], after[i] != 0 ? factor(i) / 0.75 : 0, 1e-5);
+  }
+  EXPECT_NEAR(static_cast<double>(kept), 7500, 200);  // 4.6 standard deviations
+}
+
+TEST_P(TapeOn, CrossEntropyIsPyTorchsFormulaWithSmoothingAndIgnoredRows) {
+  const std::vector<int32_t> targets = {3, -100, 0, 22};
+  for (const float smoothing : {0.0F, 0.1F}) {
+    expect_gradients(
+        {random_tensor({4, 23}, 13, 3)},
+        [&](clearhead::Run& run, std::vector<Tensor>& in) { return ops::cross_entropy(run, in[0], targets, {.smoothing = smoothing}); },
+        [&](const std::vector<Values>& in) {
+          double sum = 0;
+          for (size_t row = 0; row < 4; ++row) {
+            if (targets[row] < 0) continue;
+            double total = 0, mean = 0;
+            for (size_t c = 0; c < 23; ++c) total += std::exp(in[0][row * 23 + c]);
+            for (size_t c = 0; c < 23; ++c) mean += (in[0][row * 23 + c] - std::log(total)) / 23;
+            const double chosen = in[0][row * 23 + static_cast<size_t>(targets[row])] - std::log(total);
+            const double share = static_cast<double>(smoothing);
+            sum -= (1 - share) * chosen + share * mean;
+          }
+          return Values{sum / 3};
+        });
+  }
+}
+
+// One buffer [length, q | k | v]: heads are views of it, two query heads on one key head.
+TEST_P(TapeOn, AttentionSendsGradientsThroughViewsOfOneProjection) {
+  const int64_t length = 5, width = 4;
+  AttentionSpec spec;
+  spec.topology = causal();
+  const Site site{"dec", 0, 0};
+  expect_gradients(
+      {random_tensor({length, 4 * width}, 14), random_tensor({2}, 15)},
+      [&](clearhead::Run& run, std::vector<Tensor>& in) {
+        AttentionSpec described = spec;
+        described.terms.push_back(Alibi{in[1]});
+        const auto heads = [&](int64_t begin, int64_t count) {
+          return in[0].reshape({1, length, 4, width}).slice(2, begin, begin + count).permute({0, 2, 1, 3});
+        };
+        Tensor out = run.take({length, 2 * width});
+        Tensor seen = out.reshape({1, length, 2, width}).permute({0, 2, 1, 3});
+        ops::attention(run, {site, heads(0, 2), heads(2, 1), heads(3, 1), described, Tensor()}, seen);
+        return out;
+      },
+      [&](const std::vector<Values>& in) {
+        Values out(static_cast<size_t>(length * 2 * width));
+        for (int64_t head = 0; head < 2; ++head) {
+          for (int64_t i = 0; i < length; ++i) {
+            Values weights;
+            double total = 0;
+            for (int64_t j = 0; j <= i; ++j) {
+              double score = -in[1][static_cast<size_t>(head)] * static_cast<double>(i - j);
+              for (int64_t c = 0; c < width; ++c) {
+                score += in[0][static_cast<size_t>((i * 4 + head) * width + c)] * in[0][static_cast<size_t>((j * 4 + 2) * width + c)] / 2;
+              }
+              weights.push_back(std::exp(score));
+              total += weights.back();
+            }
+            for (int64_t j = 0; j <= i; ++j) {
+              for (int64_t c = 0; c < width; ++c) {
+                out[static_cast<size_t>((i * 2 + head) * width + c)] +=
+                    weights[static_cast<size_t>(j)] / total * in[0][static_cast<size_t>((j * 4 + 3) * width + c)];
+              }
+            }
+          }
+        }
+        return out;
+      });
+}
+
+TEST(Tape, PassesAddUpUntilGradientsAreCleared) {
+  Arena arena;
+  Tape tape;
+  clearhead::Run run{arena, nullptr, &tape};
+  const Tensor x = random_tensor({2, 3}, 16), w = random_tensor({4, 3}, 17);
+  tape.watch(w);
+  const auto pass = [&] {
+    Tensor out = run.take({2, 4});
+    ops::linear(run, x, LiveWeight(w), {}, out);
+    tape.backward(weighted_sum(run, out));
+    return values_of(tape.gradient(w));
+  };
+  const Values once = pass(), twice = pass();
+  tape.clear_gradients();
+  const Values again = pass();
+  for (size_t i = 0; i < once.size(); ++i) {
+    EXPECT_NEAR(twice[i], 2 * once[i], 1e-5);
+    EXPECT_EQ(again[i], once[i]);
+  }
+}
+
+TEST(Tape, WhatIsKeptMustNotBeWritten) {
+  Arena arena;
+  Tape tape;
+  clearhead::Run run{arena, nullptr, &tape};
+  Tensor x = random_tensor({2, 3}, 18);
+  const Tensor w = random_tensor({4, 3}, 19);
+  tape.watch(w);
+  Tensor out = run.take({2, 4});
+  ops::linear(run, x, LiveWeight(w), {}, out);
+  const Tensor loss = weighted_sum(run, out);
+  x.mutable_data<float>()[0] = 1;
+  try {
+    tape.backward(loss);
+    FAIL() << "a stale input was used";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kStale);
+    EXPECT_NE(std::string(error.what()).find("linear"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Tape, TheFirstOpThatGivesNoNumberIsNamed) {
+  Arena arena;
+  Tape tape;
+  tape.check_finite(true);
+  clearhead::Run run{arena, nullptr, &tape};
+  const Tensor x = Tensor::from<float>({1, 3e38F}, {1, 2}), w = Tensor::from<float>({1, 3e38F}, {1, 2});
+  tape.watch(w);
+  Tensor out = run.take({1, 1});
+  try {
+    ops::linear(run, x, LiveWeight(w), {}, out);
+    FAIL() << "infinity went unnoticed";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("linear"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Tape, ALossThatNothingWatchedLeadsToIsRefused) {
+  Tape tape;
+  EXPECT_THROW(tape.backward(Tensor::zeros({1})), Error);
+  EXPECT_THROW(tape.watch(Tensor::zeros({1}, DType::kI32)), Error);
+  EXPECT_THROW((void)tape.gradient(Tensor::zeros({1})), Error);
+}
+
+}  // namespace
+}  // namespace clearhead
