@@ -36,11 +36,12 @@ HOUSE = {
     "nn": ["ops"],
     "models": ["nn", "observe", "io", "text"],
     "generate": ["models"],
+    "train": ["models", "autograd"],
     "viewer": ["observe", "generate"],
 }
 MAXIMUM_FILE = 800
 MAXIMUM_FUNCTION = 70
-MAXIMUM_PUBLIC_HEADERS = 15
+MAXIMUM_PUBLIC_HEADERS = 16
 ONE_FILE_ONLY = {  # what → the files that may say it
     r"#pragma omp": {"src/base/parallel.cc"},
     r"#include <nlohmann/": {"src/base/json.cc"},

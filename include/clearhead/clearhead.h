@@ -16,3 +16,4 @@
 #include "clearhead/tensor.h"
 #include "clearhead/tokenizer.h"
 #include "clearhead/trace.h"
+#include "clearhead/train.h"

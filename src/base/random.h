@@ -3,6 +3,7 @@
 // The bits are splitmix64's finaliser (Steele, Lea & Flood 2014) over the counter, twice, the seed's between.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -22,6 +23,12 @@ inline uint64_t random_bits(uint64_t seed, uint64_t counter) {
 
 /// Uniform in [0, 1), a multiple of 2⁻⁵³.
 inline double random_unit(uint64_t seed, uint64_t counter) { return static_cast<double>(random_bits(seed, counter) >> 11) * 0x1p-53; }
+
+/// Standard normal (Box & Muller 1958), from numbers 2·counter and 2·counter + 1.
+inline double random_normal(uint64_t seed, uint64_t counter) {
+  const double radius = std::sqrt(-2 * std::log(1 - random_unit(seed, 2 * counter)));
+  return radius * std::cos(2 * M_PI * random_unit(seed, 2 * counter + 1));
+}
 
 /// The numbers of one seed in order.
 class RandomSequence {

@@ -63,6 +63,15 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
 
 Transformer::Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage) : facts_(facts) {
   Weights weights(file, facts_, storage);
+  load(weights, heads_in_file(facts_, file));
+}
+
+Transformer::Transformer(const Architecture& facts, Parameters& parameters, const HeadsInFile& heads) : facts_(facts) {
+  Weights weights(parameters, facts_);
+  load(weights, heads);
+}
+
+void Transformer::load(Weights& weights, const HeadsInFile& heads) {
   tables_.tokens = weights.table(facts_.embedding.tokens, facts_.vocabulary, facts_.width);
   tables_.scale = static_cast<float>(facts_.embedding.scale);
   if (!facts_.embedding.types.empty()) tables_.types = weights.table(facts_.embedding.types, facts_.embedding.type_count, facts_.width);
@@ -70,7 +79,8 @@ Transformer::Transformer(const Architecture& facts, const SafeTensors& file, Wei
   embedding_norm_ = weights.norm(facts_.embedding.norm, facts_.width);
   for (int64_t at = 0; at < facts_.layers; ++at) load_layer(weights, at);
   final_norm_ = weights.norm(facts_.final_norm, facts_.width);
-  load_heads(weights, heads_in_file(facts_, file));
+  weights.enter_heads();
+  load_heads(weights, heads);
 }
 
 void Transformer::load_positions(const Weights&, const NoPositions&) {}
@@ -101,7 +111,7 @@ void Transformer::load_layer(Weights& weights, int64_t at) {
     layer.mlp.is_gated = mlp.kind == MlpFacts::Kind::kGated;
     layer.mlp.up = layer.mlp.is_gated ? weights.linear({{mlp.gate, facts_.inner}, {mlp.up, facts_.inner}}, facts_.width)
                                       : weights.linear(mlp.up, facts_.width, facts_.inner);
-    layer.mlp.down = weights.linear(mlp.down, facts_.inner, facts_.width);
+    layer.mlp.down = weights.linear(mlp.down, facts_.inner, facts_.width, last_narrower());
   }
   layers_.push_back(std::move(layer));
 }
@@ -116,7 +126,7 @@ nn::SelfAttention Transformer::load_attention(Weights& weights, const AttentionF
   attention.projection = names.fused.weight.empty()
                              ? weights.linear({{names.query, queries}, {names.key, keys}, {names.value, keys}}, facts_.width)
                              : weights.linear(names.fused, facts_.width, queries + 2 * keys);
-  attention.output = weights.linear(names.output, queries, facts_.width);
+  attention.output = weights.linear(names.output, queries, facts_.width, last_narrower());
   attention.spec = describe(facts);
   if (!facts.slopes.empty()) attention.spec.terms.insert(attention.spec.terms.begin(), Alibi{weights.vector(facts.slopes, facts_.heads)});
   if (!facts.sinks.empty()) attention.spec.normaliser = Softmax{weights.vector(facts.sinks, facts_.heads)};
@@ -136,7 +146,7 @@ void Transformer::load_heads(Weights& weights, const HeadsInFile& present) {
   if (present.masked) {
     masked_transform_ = weights.linear(facts_.masked->transform, width, width);
     masked_norm_ = weights.norm(facts_.masked->norm, width);
-    LinearNames decoder = weights.has(facts_.masked->decoder) ? LinearNames{facts_.masked->decoder, ""} : embedding;
+    LinearNames decoder = weights.has_own(facts_.masked->decoder) ? LinearNames{facts_.masked->decoder, ""} : embedding;
     if (weights.has(facts_.masked->bias)) decoder.bias = facts_.masked->bias;
     masked_decoder_ = weights.linear(decoder, width, facts_.vocabulary);
   }

@@ -1,6 +1,7 @@
 // One Transformer for every family: assembled from an Architecture, run over a batch or over a cache.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -32,6 +33,8 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
 class Transformer {
  public:
   Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage);
+  /// To be trained: weights are made by, and read in place from, `parameters`.
+  Transformer(const Architecture& facts, Parameters& parameters, const HeadsInFile& heads);
 
   const Architecture& facts() const { return facts_; }
   /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.
@@ -44,12 +47,14 @@ class Transformer {
     nn::SelfAttention attention{};
     nn::Mlp mlp{};
   };
+  void load(Weights& weights, const HeadsInFile& heads);
   void load_positions(const Weights& weights, const NoPositions& none);
   void load_positions(const Weights& weights, const LearnedPositions& learned);
   void load_positions(const Weights& weights, const RotaryPositions& rotary);
   void load_positions(const Weights& weights, const PhasePositions& phases);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
+  double last_narrower() const { return std::sqrt(2.0 * static_cast<double>(facts_.layers)); }  // of the maps that end blocks
   void check_edits(const Edits& edits) const;
   nn::SelfAttention load_attention(Weights& weights, const AttentionFacts& facts) const;
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;

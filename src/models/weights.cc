@@ -43,6 +43,8 @@ std::string Weights::filled(const std::string& name) const {
   return at == std::string::npos ? name : name.substr(0, at) + std::to_string(layer_) + name.substr(at + 2);
 }
 
+std::string Weights::name_for(const std::string& pattern) const { return (in_heads_ ? "" : facts_.prefix) + filled(pattern); }
+
 std::string Weights::find(const std::string& pattern) const {
   const std::string name = filled(pattern);
   std::vector<std::string> spellings = {name};
@@ -51,8 +53,8 @@ std::string Weights::find(const std::string& pattern) const {
     if (ends) spellings.push_back(name.substr(0, name.size() - usual.size()) + other);
   }
   for (const std::string& spelling : spellings) {
-    if (!facts_.prefix.empty() && file_.contains(facts_.prefix + spelling)) return facts_.prefix + spelling;
-    if (file_.contains(spelling)) return spelling;
+    if (!facts_.prefix.empty() && file_->contains(facts_.prefix + spelling)) return facts_.prefix + spelling;
+    if (file_->contains(spelling)) return spelling;
   }
   return "";
 }
@@ -60,37 +62,53 @@ std::string Weights::find(const std::string& pattern) const {
 std::string Weights::require(const std::string& name) const {
   const std::string found = find(name);
   if (!found.empty()) return found;
-  fail(ErrorCode::kNotFound, "{}: tensor \"{}\" is missing{}; a model of type \"{}\" needs it", file_.where(), facts_.prefix + filled(name),
-       facts_.prefix.empty() ? "" : " (also without its prefix)", facts_.model_type);
+  fail(ErrorCode::kNotFound, "{}: tensor \"{}\" is missing{}; a model of type \"{}\" needs it", file_->where(),
+       facts_.prefix + filled(name), facts_.prefix.empty() ? "" : " (also without its prefix)", facts_.model_type);
 }
 
 Tensor Weights::checked(const std::string& name, const Shape& shape) const {
-  const Tensor values = file_.get(name);
+  const Tensor values = file_->get(name);
   if (values.shape() != shape) {
-    fail(ErrorCode::kShape, "{}: tensor \"{}\": config.json asks for {}, found {}", file_.where(), name, to_string(shape),
+    fail(ErrorCode::kShape, "{}: tensor \"{}\": config.json asks for {}, found {}", file_->where(), name, to_string(shape),
          to_string(values.shape()));
   }
   if (values.dtype() != DType::kF32 && values.dtype() != DType::kBF16 && values.dtype() != DType::kF16) {
-    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; weights are f32, bf16 or f16", file_.where(), name, to_string(values.dtype()));
+    fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; weights are f32, bf16 or f16", file_->where(), name, to_string(values.dtype()));
   }
   if (const int64_t at = first_not_finite(values); at >= 0) {
-    fail(ErrorCode::kFormat, "{}: tensor \"{}\": element {} is NaN or infinite; the file is damaged, or training it failed", file_.where(),
+    fail(ErrorCode::kFormat, "{}: tensor \"{}\": element {} is NaN or infinite; the file is damaged, or training it failed", file_->where(),
          name, at);
   }
   return values;
 }
 
 Tensor Weights::table(const std::string& name, int64_t entries, int64_t width) const {
+  if (parameters_) return parameters_->table(name_for(name), entries, width);
   const std::string found = require(name);
   const Tensor values = checked(found, {entries, width});
-  file_.release(found);
+  file_->release(found);
   return values;
 }
 
-Tensor Weights::vector(const std::string& name, int64_t size) const { return to_f32(checked(require(name), {size})); }
+Tensor Weights::vector(const std::string& name, int64_t size) const {
+  if (parameters_) return parameters_->vector(name_for(name), size, 0);
+  return to_f32(checked(require(name), {size}));
+}
 
-nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in) const {
+nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double narrower) const {
   nn::Linear layer;
+  if (parameters_) {
+    std::vector<Parameters::Part> made;
+    for (const Part& part : parts) {
+      const bool is_table = part.names.weight == facts_.embedding.tokens;  // shared with the body
+      const std::string weight = is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight);
+      made.push_back({weight, part.names.bias.empty() ? "" : name_for(part.names.bias), part.out, part.names.input_first});
+    }
+    const Parameters::Linear live = parameters_->linear(made, in, narrower);
+    layer.weight = live.weight;
+    layer.bias = live.bias;
+    return layer;
+  }
   std::vector<std::string> read;
   std::vector<WeightPart> stacked;
   int64_t out = 0;
@@ -101,7 +119,7 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in) const {
     out += part.out;
   }
   layer.weight = backend().dense.prepare(stacked.data(), static_cast<int64_t>(stacked.size()), storage_);
-  for (const std::string& name : read) file_.release(name);
+  for (const std::string& name : read) file_->release(name);
   const bool has_bias = std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.names.bias.empty(); });
   if (!has_bias) return layer;
   layer.bias = Tensor::zeros({out});
@@ -121,7 +139,7 @@ nn::Norm Weights::norm(const NormFacts& facts, int64_t width) const {
   ops::Normalisation normalisation;
   normalisation.rms = facts.kind == NormFacts::Kind::kRms;
   normalisation.epsilon = facts.epsilon;
-  normalisation.weight = vector(facts.weight, width);
+  normalisation.weight = parameters_ ? parameters_->vector(name_for(facts.weight), width, 1) : vector(facts.weight, width);
   if (!facts.bias.empty()) normalisation.bias = vector(facts.bias, width);
   return {normalisation};
 }

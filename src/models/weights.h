@@ -2,15 +2,19 @@
 //
 // A name is tried with the family's prefix and without, then in its other spellings. Every value is checked to be finite. Pages of the file are given
 // back once a weight has been packed: resident memory is the packed weights, not twice that. Embedding tables stay in the file and are read row by row.
+//
+// A model that is trained takes them from Parameters instead, which makes what is asked for.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "io/safetensors.h"
 #include "models/architecture.h"
+#include "models/parameters.h"
 #include "nn/layers.h"
 
 namespace clearhead {
@@ -19,11 +23,16 @@ class Weights {
  public:
   Weights(SafeTensors file, const Architecture& facts, WeightStorage storage = WeightStorage::kF32)
       : file_(std::move(file)), facts_(facts), storage_(storage) {}
+  Weights(Parameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
+  /// Whether what follows belongs to the body, whose names have the family's prefix in a file, or to a head, whose have not.
+  void enter_heads() { in_heads_ = true; }
   /// "{}" in a name is this layer from now on.
   void set_layer(int64_t layer) { layer_ = layer; }
 
-  bool has(const std::string& name) const { return !name.empty() && !find(name).empty(); }
+  bool has(const std::string& name) const { return !name.empty() && (parameters_ || !find(name).empty()); }
+  /// Whether a file holds what it could share with another weight. What is made is shared.
+  bool has_own(const std::string& name) const { return !parameters_ && has(name); }
   /// A table that stays in the file: [entries, width] in the file's dtype.
   Tensor table(const std::string& name, int64_t entries, int64_t width) const;
   /// A small vector in f32.
@@ -34,8 +43,11 @@ class Weights {
     int64_t out = 0;
   };
   /// The parts stacked along their outputs. A bias exists if any part has one.
-  nn::Linear linear(const std::vector<Part>& parts, int64_t in) const;
-  nn::Linear linear(const LinearNames& names, int64_t in, int64_t out) const { return linear({{names, out}}, in); }
+  /// `narrower` divides the spread of what is made new.
+  nn::Linear linear(const std::vector<Part>& parts, int64_t in, double narrower = 1) const;
+  nn::Linear linear(const LinearNames& names, int64_t in, int64_t out, double narrower = 1) const {
+    return linear({{names, out}}, in, narrower);
+  }
   nn::Norm norm(const NormFacts& facts, int64_t width) const;
 
  private:
@@ -45,10 +57,14 @@ class Weights {
   Tensor checked(const std::string& name_in_file, const Shape& shape) const;
   std::string filled(const std::string& name) const;
 
-  SafeTensors file_;
+  std::string name_for(const std::string& pattern) const;  // that a new parameter gets
+
+  std::optional<SafeTensors> file_{};
+  Parameters* parameters_ = nullptr;
   const Architecture& facts_;
-  WeightStorage storage_;  // of linear layers
+  WeightStorage storage_ = WeightStorage::kF32;  // of linear layers
   int64_t layer_ = 0;
+  bool in_heads_ = false;
 };
 
 }  // namespace clearhead

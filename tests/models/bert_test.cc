@@ -28,7 +28,7 @@ TEST(BertConfig, RefusesByNameWhatItCannotSay) {
       "remove it if it does not, or use a version of clearhead that knows it");
   EXPECT_EQ(
       refusal_of("bert", "mlm", R"({"hidden_act": "quick_gelu"})"),
-      "config.json: \"hidden_act\": activation \"quick_gelu\" is not supported; known are gelu, gelu_new, relu, silu, tanh (model: bert)");
+      "config.json: \"hidden_act\": activation \"quick_gelu\" is not supported; known are gelu, gelu_new, relu, sigmoid, silu, tanh (model: bert)");
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"num_attention_heads": 5})"),
             "config.json: \"num_attention_heads\": 5 is not supported: it does not divide hidden_size 24 (model: bert)");
 }

@@ -1,0 +1,95 @@
+// Room: train.
+// Training: parameters, what is computed with them, and the step that improves them.
+//
+//   Training training;
+//   Tensor weight = training.parameter({10, 64}, 0.1);
+//   for (…) {
+//     Tensor logits = training.linear(x, weight);                  // every op is recorded, attention in every description
+//     training.step(training.cross_entropy(logits, targets), rate);   // backward through all of it, AdamW, and the record is gone
+//   }
+//
+// Tensors are f32. What an op returns shares memory with nothing but its record; a view (slice, permute, reshape) of it takes part in gradients as the view
+// it is. Results and parameters must not be written while a record holds them: the backward pass throws kStale and names the op.
+// One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "clearhead/spec.h"
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+/// Adam with decoupled weight decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2).
+struct AdamW {
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double decay = 0;  ///< of parameters of two axes and more
+  double clip = 1;   ///< most that the gradient's norm over all parameters may be; 0: any
+};
+
+/// Learning rates over steps, which count from 0; each rises linearly over `warmup` steps first.
+struct Schedule {
+  enum class Kind : uint8_t {
+    kConstant,
+    kLinear,  ///< to `floor`·rate at `steps`
+    kCosine,  ///< to `floor`·rate at `steps`, along half a cosine (Loshchilov & Hutter 2017)
+    kNoam     ///< rate·√(warmup/step) (Vaswani et al. 2017, §5.3)
+  };
+  Kind kind = Kind::kConstant;
+  double rate = 1e-3;
+  int64_t warmup = 0, steps = 0;
+  double floor = 0;
+  double at(int64_t step) const;
+};
+
+class Training {
+ public:
+  /// The seed draws parameters and dropout.
+  explicit Training(uint64_t seed = 1, const AdamW& optimiser = {});
+  ~Training();
+  Training(const Training&) = delete;
+  Training& operator=(const Training&) = delete;
+
+  /// A parameter drawn from N(0, spread²); zeros where spread is 0.
+  Tensor parameter(const Shape& shape, double spread);
+  /// A parameter that begins at these values.
+  Tensor parameter(const Tensor& values);
+
+  /// Rows of a table.   [entries, width] → [ids, width]
+  Tensor embed(const Tensor& table, const std::vector<int32_t>& ids);
+  /// x·Wᵀ + b.   x: [rows, in], weight: [out, in], bias: [out] or undefined → [rows, out]
+  Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+  /// (x − mean)/√(var + 1e-5)·weight + bias by rows; without a bias x/√(mean x² + 1e-5)·weight.   x: [rows, width]
+  Tensor norm(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+  /// By Hugging Face's names: "relu", "gelu", "gelu_new", "silu", "tanh", "sigmoid".
+  Tensor activate(std::string_view name, const Tensor& x);
+  Tensor add(const Tensor& a, const Tensor& b);
+  Tensor dropout(const Tensor& x, double rate);
+  /// As clearhead::attend(); gradients of the description's f32 operands too where they are parameters.
+  /// Returns [batch, head, query, d_v] over memory of [batch, query, head, d_v].
+  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {});
+
+  /// The mean of −log softmax(logits)[target] over rows whose target is not −100, as one number.   logits: [rows, classes]
+  Tensor cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing = 0);
+
+  /// Adds the gradients of a loss to what is there, and forgets what was recorded.
+  void backward(const Tensor& loss);
+  /// Of a parameter since the last step.
+  Tensor gradient(const Tensor& parameter) const;
+  /// Moves every parameter by the gradients that are there and clears them. Returns the gradient's norm before clipping.
+  double step(double rate);
+  /// backward and step.
+  double step(const Tensor& loss, double rate) {
+    backward(loss);
+    return step(rate);
+  }
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace clearhead

@@ -1,0 +1,81 @@
+#include "models/parameters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/format.h"
+#include "base/random.h"
+#include "tensor/convert.h"
+
+namespace clearhead {
+
+int64_t Parameters::count() const {
+  return std::accumulate(leaves_.begin(), leaves_.end(), int64_t{0},
+                         [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
+}
+
+void Parameters::read(const SafeTensors& file) {
+  for (auto& [name, values] : named_) {
+    const Tensor from = file.get(name);
+    if (from.shape() != values.shape()) {
+      fail(ErrorCode::kShape, "{}: tensor \"{}\": the model has {}, found {}", file.where(), name, to_string(values.shape()),
+           to_string(from.shape()));
+    }
+    convert(from, values);
+  }
+}
+
+const Tensor* Parameters::find(const std::string& name) const {
+  const auto found = std::find_if(named_.begin(), named_.end(), [&](const auto& named) { return named.first == name; });
+  return found == named_.end() ? nullptr : &found->second;
+}
+
+Tensor Parameters::make(const Shape& shape, bool decays) {
+  Tensor values = Tensor::zeros(shape);
+  leaves_.push_back({values, decays});
+  return values;
+}
+
+void Parameters::draw(Tensor& values, double spread) {
+  float* to = values.mutable_data<float>();
+  for (int64_t i = 0; i < values.numel(); ++i) to[i] = static_cast<float>(spread * random_normal(seed_, drawn_++));
+}
+
+Tensor Parameters::table(const std::string& name, int64_t entries, int64_t width) {
+  if (const Tensor* found = find(name)) return *found;
+  Tensor values = make({entries, width}, false);
+  draw(values, spread_);
+  named_.emplace_back(name, values);
+  return values;
+}
+
+Tensor Parameters::vector(const std::string& name, int64_t size, float value) {
+  if (const Tensor* found = find(name)) return *found;
+  Tensor values = make({size}, false);
+  std::fill_n(values.mutable_data<float>(), size, value);
+  named_.emplace_back(name, values);
+  return values;
+}
+
+Parameters::Linear Parameters::linear(const std::vector<Part>& parts, int64_t in, double narrower) {
+  if (const Tensor* found = parts.size() == 1 ? find(parts[0].weight) : nullptr) {  // an embedding's table
+    return {std::make_shared<LiveWeight>(*found), parts[0].bias.empty() ? Tensor() : vector(parts[0].bias, parts[0].out, 0)};
+  }
+  const int64_t out = std::accumulate(parts.begin(), parts.end(), int64_t{0}, [](int64_t sum, const Part& part) { return sum + part.out; });
+  Tensor rows = make({out, in}, true), bias;
+  draw(rows, spread_ / narrower);
+  const bool has_bias = std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.bias.empty(); });
+  if (has_bias) bias = make({out}, false);
+  int64_t begin = 0;
+  for (const Part& part : parts) {
+    const Tensor own = rows.slice(0, begin, begin + part.out);
+    named_.emplace_back(part.weight, part.input_first ? own.permute({1, 0}) : own);
+    if (!part.bias.empty()) named_.emplace_back(part.bias, bias.slice(0, begin, begin + part.out));
+    begin += part.out;
+  }
+  return {std::make_shared<LiveWeight>(rows), bias};
+}
+
+}  // namespace clearhead

@@ -1,0 +1,206 @@
+// The public face of training: AdamW by its formula, schedules, determinism, and models of every family that train in place.
+#include "clearhead/train.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "autograd/tape.h"
+#include "backends/registry.h"
+#include "base/file.h"
+#include "base/parallel.h"
+#include "base/random.h"
+#include "clearhead/error.h"
+#include "clearhead/model.h"
+#include "models/transformer.h"
+
+namespace clearhead {
+namespace {
+
+Tensor random_tensor(Shape shape, uint64_t seed, double spread = 1) {
+  Tensor out = Tensor::empty(std::move(shape));
+  float* to = out.mutable_data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) to[i] = static_cast<float>(spread * random_normal(seed, static_cast<uint64_t>(i)));
+  return out;
+}
+
+TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
+  const AdamW options{.decay = 0.1, .clip = 0.5};
+  Training training(1, options);
+  Tensor w = training.parameter(random_tensor({3, 4}, 2));
+  const Tensor x = random_tensor({5, 4}, 3);
+  const std::vector<int32_t> targets = {0, 2, 1, 1, 0};
+  std::vector<double> m(12, 0), v(12, 0), expected;
+  for (int64_t i = 0; i < 12; ++i) expected.push_back(static_cast<double>(w.data<float>()[i]));
+  for (int step = 1; step <= 3; ++step) {
+    training.backward(training.cross_entropy(training.linear(x, w), targets));
+    const Tensor gradient = training.gradient(w);
+    double norm = 0;
+    std::vector<double> g;
+    for (int64_t i = 0; i < 12; ++i) {
+      g.push_back(static_cast<double>(gradient.data<float>()[i]));
+      norm += g.back() * g.back();
+    }
+    norm = std::sqrt(norm);
+    EXPECT_NEAR(training.step(0.01), norm, 1e-6);
+    for (size_t i = 0; i < 12; ++i) {
+      const double clipped = g[i] * std::min(1.0, 0.5 / norm);
+      m[i] = 0.9 * m[i] + 0.1 * clipped;
+      v[i] = 0.999 * v[i] + 0.001 * clipped * clipped;
+      const double move = m[i] / (1 - std::pow(0.9, step)) / (std::sqrt(v[i] / (1 - std::pow(0.999, step))) + 1e-8);
+      expected[i] -= 0.01 * (move + 0.1 * expected[i]);
+      EXPECT_NEAR(static_cast<double>(w.data<float>()[i]), expected[i], 1e-5) << "step " << step << ", element " << i;
+    }
+  }
+}
+
+TEST(Schedules, RiseAndFallAsTheirFormulasSay) {
+  const Schedule cosine{.kind = Schedule::Kind::kCosine, .rate = 1, .warmup = 10, .steps = 110, .floor = 0.1};
+  EXPECT_DOUBLE_EQ(cosine.at(0), 0.1);
+  EXPECT_DOUBLE_EQ(cosine.at(9), 1);
+  EXPECT_NEAR(cosine.at(60), 0.55, 1e-12);
+  EXPECT_DOUBLE_EQ(cosine.at(500), 0.1);
+  const Schedule linear{.kind = Schedule::Kind::kLinear, .rate = 2, .warmup = 0, .steps = 100};
+  EXPECT_DOUBLE_EQ(linear.at(0), 2);
+  EXPECT_DOUBLE_EQ(linear.at(25), 1.5);
+  const Schedule noam{.kind = Schedule::Kind::kNoam, .rate = 1, .warmup = 100};
+  EXPECT_DOUBLE_EQ(noam.at(49), 0.5);
+  EXPECT_DOUBLE_EQ(noam.at(99), 1);
+  EXPECT_DOUBLE_EQ(noam.at(399), 0.5);
+  EXPECT_DOUBLE_EQ((Schedule{.rate = 3}).at(1000), 3);
+}
+
+// Some steps of a small network with dropout; its weights after.
+std::vector<float> trained(int with_threads) {
+  const int before = threads();
+  set_threads(with_threads);
+  Training training(5);
+  const Tensor table = training.parameter({50, 64}, 0.1), up = training.parameter({256, 64}, 0.1),
+               down = training.parameter({50, 256}, 0.1);
+  const Tensor gain = training.parameter(Tensor::from(std::vector<float>(64, 1.0F), {64}));
+  std::vector<int32_t> ids, targets;
+  for (int32_t i = 0; i < 300; ++i) ids.push_back(i * 7 % 50), targets.push_back(i * 3 % 50);
+  for (int step = 0; step < 4; ++step) {
+    const Tensor x = training.norm(training.embed(table, ids), gain);
+    const Tensor heads = x.reshape({1, 300, 4, 16}).permute({0, 2, 1, 3});
+    const Tensor seen = training.attend(heads, heads, heads, {.topology = causal()}).permute({0, 2, 1, 3}).reshape({300, 64});
+    const Tensor inner = training.dropout(training.activate("gelu", training.linear(seen, up)), 0.1);
+    training.step(training.cross_entropy(training.linear(inner, down), targets, 0.1), 1e-2);
+  }
+  set_threads(before);
+  std::vector<float> out;
+  for (const Tensor& t : {table, up, down, gain}) out.insert(out.end(), t.data<float>(), t.data<float>() + t.numel());
+  return out;
+}
+
+TEST(Training, WeightsAfterStepsAreTheSameBitsForAnyThreads) {
+  const std::vector<float> one = trained(1);
+  EXPECT_EQ(one, trained(2));
+  EXPECT_EQ(one, trained(3));
+}
+
+TEST(Training, ALossThatIsNoNumberChangesNothing) {
+  Training training;
+  const Tensor w = training.parameter(Tensor::from<float>({1, 2}, {1, 2}));
+  const Tensor x = Tensor::from<float>({INFINITY, 1, 1, 1}, {2, 2});
+  training.backward(training.cross_entropy(training.linear(x, w), {0, 0}));
+  EXPECT_THROW(training.step(0.1), Error);
+  EXPECT_EQ(w.data<float>()[0], 1);
+}
+
+// --- whole models ------------------------------------------------------------------------------------------------------------------------
+
+struct Live {
+  Live(const std::string& family, const std::string& variant)
+      : directory(std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/" + family + "/" + variant),
+        facts(read_architecture(Json::parse(read_file(directory + "/config.json"), "config.json"), directory + "/config.json")),
+        transformer(facts, parameters, heads_in_file(facts, SafeTensors::open_model(directory))) {
+    parameters.read(SafeTensors::open_model(directory));
+  }
+  std::string directory;
+  Architecture facts;
+  Parameters parameters{1};
+  Transformer transformer;
+};
+
+ForwardInput some_input(const Architecture& facts) {
+  ForwardInput input;
+  input.batch = 2;
+  input.length = 9;
+  for (int32_t row = 0; row < 18; ++row) {
+    input.ids.push_back(static_cast<int32_t>(row * 5 % facts.vocabulary));
+    input.positions.push_back(row % 9);
+    input.type_ids.push_back(0);
+  }
+  input.lengths = {9, 9};
+  return input;
+}
+
+const Tensor& logits_of(const RunResult& result) { return result.causal_logits.defined() ? result.causal_logits : result.masked_logits; }
+
+struct Family {
+  const char *family, *variant;
+};
+class TrainedFamily : public testing::TestWithParam<Family> {};
+INSTANTIATE_TEST_SUITE_P(Families, TrainedFamily,
+                         testing::Values(Family{"gpt2", "plain"}, Family{"llama", "gqa"}, Family{"llama", "mistral"},
+                                         Family{"bert", "mlm"}),
+                         [](const auto& of) { return std::string(of.param.family) + "_" + of.param.variant; });
+
+TEST_P(TrainedFamily, LiveWeightsGiveTheLogitsOfTheLoadedModel) {
+  const Live live(GetParam().family, GetParam().variant);
+  Arena arena;
+  clearhead::Run run{arena};
+  const ForwardInput input = some_input(live.facts);
+  const RunResult found = live.transformer.forward(run, input, {});
+  const auto model = load(live.directory, {.tokenizer = false});
+  const RunResult expected = model->run(TokenBatch{.batch = 2, .length = 9, .ids = input.ids}, {});
+  const Tensor &a = logits_of(found), &b = logits_of(expected);
+  ASSERT_EQ(a.shape(), b.shape());
+  for (int64_t i = 0; i < a.numel(); ++i) ASSERT_NEAR(a.data<float>()[i], b.data<float>()[i], 2e-5F) << i;
+}
+
+// L(w + h·g/‖g‖) − L(w − h·g/‖g‖) = 2h·‖g‖ + O(h³): the whole model's gradient at once.
+TEST_P(TrainedFamily, TheLossFallsAlongTheGradientAsFastAsItsNormSays) {
+  choose_backend("ref");
+  Live live(GetParam().family, GetParam().variant);
+  const ForwardInput input = some_input(live.facts);
+  std::vector<int32_t> targets(input.ids.rbegin(), input.ids.rend());
+  Arena arena;
+  Tape tape;
+  const auto loss = [&](Recorder* recorder) {
+    clearhead::Run run{arena, nullptr, recorder};
+    const RunResult result = live.transformer.forward(run, input, {});
+    return ops::cross_entropy(run, logits_of(result).reshape({18, live.facts.vocabulary}), targets);
+  };
+  for (const Parameters::Leaf& leaf : live.parameters.leaves()) tape.watch(leaf.values);
+  tape.backward(loss(&tape));
+  double squares = 0;
+  std::vector<Tensor> gradients;
+  for (const Parameters::Leaf& leaf : live.parameters.leaves()) {
+    gradients.push_back(tape.gradient(leaf.values));
+    squares += backend().gradients.sum_of_squares(gradients.back().data<float>(), gradients.back().numel());
+  }
+  const double norm = std::sqrt(squares);
+  const auto moved = [&](double step) {
+    const auto move = [&](double by) {
+      for (size_t at = 0; at < gradients.size(); ++at) {
+        Tensor values = live.parameters.leaves()[at].values;
+        float* to = values.mutable_data<float>();
+        for (int64_t i = 0; i < values.numel(); ++i)
+          to[i] += static_cast<float>(by * static_cast<double>(gradients[at].data<float>()[i]) / norm);
+      }
+    };
+    move(step);
+    const double value = static_cast<double>(*loss(nullptr).data<float>());
+    move(-step);
+    return value;
+  };
+  const double slope = (moved(2e-2) - moved(-2e-2)) / 4e-2, finer = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+  EXPECT_NEAR((4 * finer - slope) / 3, norm, 2e-3 * norm);
+  EXPECT_GT(norm, 0.01);
+  choose_backend(runnable_backends().back()->isa == InstructionSet::kAvx512 ? "avx512" : "avx2");
+}
+
+}  // namespace
+}  // namespace clearhead
