@@ -31,6 +31,7 @@ void add_run(CLI::App& app);
 void add_show(CLI::App& app);
 void add_tokens(CLI::App& app);
 void add_trace(CLI::App& app);
+void add_train(CLI::App& app);
 void add_view(CLI::App& app);
 
 /// What main() turns into one line and exit code 2.

@@ -100,6 +100,7 @@ static int run(int argc, char** argv) {
   add_attend(app);
   add_tokens(app);
   add_run(app);
+  add_train(app);
   add_info(app);
   add_doctor(app);
   add_bench(app);

@@ -77,6 +77,8 @@ class Training {
 
   /// Adds the gradients of a loss to what is there, and forgets what was recorded.
   void backward(const Tensor& loss);
+  /// Forgets what was recorded: after computing something that is not to be learnt from.
+  void forget();
   /// Of a parameter since the last step.
   Tensor gradient(const Tensor& parameter) const;
   /// Moves every parameter by the gradients that are there and clears them. Returns the gradient's norm before clipping.

@@ -156,8 +156,9 @@ Activation Config::activation_or(std::string_view name, Activation otherwise) {
   if (text.empty()) return otherwise;
   const std::optional<Activation> found = activation_from(text);
   if (!found) {
-    fail(ErrorCode::kUnsupported, "{}: \"{}\": activation \"{}\" is not supported; known are gelu, gelu_new, relu, sigmoid, silu, tanh (model: {})",
-         where_, name, text, model_type_);
+    fail(ErrorCode::kUnsupported,
+         "{}: \"{}\": activation \"{}\" is not supported; known are gelu, gelu_new, relu, sigmoid, silu, tanh (model: {})", where_, name,
+         text, model_type_);
   }
   return *found;
 }

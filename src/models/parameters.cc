@@ -11,12 +11,12 @@
 
 namespace clearhead {
 
-int64_t Parameters::count() const {
+int64_t ModelParameters::count() const {
   return std::accumulate(leaves_.begin(), leaves_.end(), int64_t{0},
                          [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
 }
 
-void Parameters::read(const SafeTensors& file) {
+void ModelParameters::read(const SafeTensors& file) {
   for (auto& [name, values] : named_) {
     const Tensor from = file.get(name);
     if (from.shape() != values.shape()) {
@@ -27,23 +27,23 @@ void Parameters::read(const SafeTensors& file) {
   }
 }
 
-const Tensor* Parameters::find(const std::string& name) const {
+const Tensor* ModelParameters::find(const std::string& name) const {
   const auto found = std::find_if(named_.begin(), named_.end(), [&](const auto& named) { return named.first == name; });
   return found == named_.end() ? nullptr : &found->second;
 }
 
-Tensor Parameters::make(const Shape& shape, bool decays) {
+Tensor ModelParameters::make(const Shape& shape, bool decays) {
   Tensor values = Tensor::zeros(shape);
   leaves_.push_back({values, decays});
   return values;
 }
 
-void Parameters::draw(Tensor& values, double spread) {
+void ModelParameters::draw(Tensor& values, double spread) {
   float* to = values.mutable_data<float>();
   for (int64_t i = 0; i < values.numel(); ++i) to[i] = static_cast<float>(spread * random_normal(seed_, drawn_++));
 }
 
-Tensor Parameters::table(const std::string& name, int64_t entries, int64_t width) {
+Tensor ModelParameters::table(const std::string& name, int64_t entries, int64_t width) {
   if (const Tensor* found = find(name)) return *found;
   Tensor values = make({entries, width}, false);
   draw(values, spread_);
@@ -51,7 +51,7 @@ Tensor Parameters::table(const std::string& name, int64_t entries, int64_t width
   return values;
 }
 
-Tensor Parameters::vector(const std::string& name, int64_t size, float value) {
+Tensor ModelParameters::vector(const std::string& name, int64_t size, float value) {
   if (const Tensor* found = find(name)) return *found;
   Tensor values = make({size}, false);
   std::fill_n(values.mutable_data<float>(), size, value);
@@ -59,7 +59,7 @@ Tensor Parameters::vector(const std::string& name, int64_t size, float value) {
   return values;
 }
 
-Parameters::Linear Parameters::linear(const std::vector<Part>& parts, int64_t in, double narrower) {
+ModelParameters::Linear ModelParameters::linear(const std::vector<Part>& parts, int64_t in, double narrower) {
   if (const Tensor* found = parts.size() == 1 ? find(parts[0].weight) : nullptr) {  // an embedding's table
     return {std::make_shared<LiveWeight>(*found), parts[0].bias.empty() ? Tensor() : vector(parts[0].bias, parts[0].out, 0)};
   }

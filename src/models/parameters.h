@@ -16,9 +16,9 @@
 
 namespace clearhead {
 
-class Parameters {
+class ModelParameters {
  public:
-  explicit Parameters(uint64_t seed, double spread = 0.02) : seed_(seed), spread_(spread) {}
+  explicit ModelParameters(uint64_t seed, double spread = 0.02) : seed_(seed), spread_(spread) {}
 
   /// One tensor that is stepped as a whole. Matrices decay, vectors and tables do not.
   struct Leaf {

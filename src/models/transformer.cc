@@ -50,6 +50,14 @@ bool has_classifier(const Weights& weights, const std::optional<ClassifierFacts>
 
 }  // namespace
 
+ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids) {
+  ForwardInput input{.batch = batch, .length = length, .ids = ids};
+  input.type_ids.assign(ids.size(), 0);
+  input.lengths.assign(static_cast<size_t>(batch), static_cast<int32_t>(length));
+  for (int64_t row = 0; row < batch * length; ++row) input.positions.push_back(static_cast<int32_t>(row % length));
+  return input;
+}
+
 HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
   const Weights weights(file, facts);
   HeadsInFile present;
@@ -66,7 +74,7 @@ Transformer::Transformer(const Architecture& facts, const SafeTensors& file, Wei
   load(weights, heads_in_file(facts_, file));
 }
 
-Transformer::Transformer(const Architecture& facts, Parameters& parameters, const HeadsInFile& heads) : facts_(facts) {
+Transformer::Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads) : facts_(facts) {
   Weights weights(parameters, facts_);
   load(weights, heads);
 }

@@ -23,6 +23,9 @@ struct ForwardInput {
   int64_t step = 0;
 };
 
+/// Whole sequences of equal length, positions from 0.   ids: [batch·length]
+ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids);
+
 /// Which of a family's heads a file holds weights of.
 struct HeadsInFile {
   bool pooler = false, masked = false, classifier = false, next_sentence = false, causal = false;
@@ -34,7 +37,7 @@ class Transformer {
  public:
   Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage);
   /// To be trained: weights are made by, and read in place from, `parameters`.
-  Transformer(const Architecture& facts, Parameters& parameters, const HeadsInFile& heads);
+  Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
 
   const Architecture& facts() const { return facts_; }
   /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.

@@ -98,13 +98,13 @@ Tensor Weights::vector(const std::string& name, int64_t size) const {
 nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double narrower) const {
   nn::Linear layer;
   if (parameters_) {
-    std::vector<Parameters::Part> made;
+    std::vector<ModelParameters::Part> made;
     for (const Part& part : parts) {
       const bool is_table = part.names.weight == facts_.embedding.tokens;  // shared with the body
       const std::string weight = is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight);
       made.push_back({weight, part.names.bias.empty() ? "" : name_for(part.names.bias), part.out, part.names.input_first});
     }
-    const Parameters::Linear live = parameters_->linear(made, in, narrower);
+    const ModelParameters::Linear live = parameters_->linear(made, in, narrower);
     layer.weight = live.weight;
     layer.bias = live.bias;
     return layer;

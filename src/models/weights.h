@@ -3,7 +3,7 @@
 // A name is tried with the family's prefix and without, then in its other spellings. Every value is checked to be finite. Pages of the file are given
 // back once a weight has been packed: resident memory is the packed weights, not twice that. Embedding tables stay in the file and are read row by row.
 //
-// A model that is trained takes them from Parameters instead, which makes what is asked for.
+// A model that is trained takes them from ModelParameters instead, which makes what is asked for.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class Weights {
  public:
   Weights(SafeTensors file, const Architecture& facts, WeightStorage storage = WeightStorage::kF32)
       : file_(std::move(file)), facts_(facts), storage_(storage) {}
-  Weights(Parameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
+  Weights(ModelParameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
   /// Whether what follows belongs to the body, whose names have the family's prefix in a file, or to a head, whose have not.
   void enter_heads() { in_heads_ = true; }
@@ -60,7 +60,7 @@ class Weights {
   std::string name_for(const std::string& pattern) const;  // that a new parameter gets
 
   std::optional<SafeTensors> file_{};
-  Parameters* parameters_ = nullptr;
+  ModelParameters* parameters_ = nullptr;
   const Architecture& facts_;
   WeightStorage storage_ = WeightStorage::kF32;  // of linear layers
   int64_t layer_ = 0;

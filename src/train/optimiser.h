@@ -18,7 +18,10 @@ class Optimiser {
   /// Moves all by their gradients, clears these, and returns their norm before clipping. Throws kInvalidArgument where the norm is no number: nothing
   /// has moved then.
   double step(Tape& tape, double rate);
-  int64_t steps() const { return steps_; }
+  /// For checkpoints: AdamW's sums of the part that was added as number `at`, and the steps they are of.
+  Tensor first_moment(size_t at) const { return parts_[at].m; }
+  Tensor second_moment(size_t at) const { return parts_[at].v; }
+  void go_on_from(int64_t steps) { steps_ = steps; }
 
  private:
   struct Part {

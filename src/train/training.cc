@@ -104,6 +104,8 @@ Tensor Training::cross_entropy(const Tensor& logits, const std::vector<int32_t>&
 
 void Training::backward(const Tensor& loss) { state_->tape.backward(loss); }
 
+void Training::forget() { state_->tape.forget(); }
+
 Tensor Training::gradient(const Tensor& parameter) const { return state_->tape.gradient(parameter); }
 
 double Training::step(double rate) { return state_->optimiser.step(state_->tape, rate); }

@@ -119,21 +119,14 @@ struct Live {
   }
   std::string directory;
   Architecture facts;
-  Parameters parameters{1};
+  ModelParameters parameters{1};
   Transformer transformer;
 };
 
 ForwardInput some_input(const Architecture& facts) {
-  ForwardInput input;
-  input.batch = 2;
-  input.length = 9;
-  for (int32_t row = 0; row < 18; ++row) {
-    input.ids.push_back(static_cast<int32_t>(row * 5 % facts.vocabulary));
-    input.positions.push_back(row % 9);
-    input.type_ids.push_back(0);
-  }
-  input.lengths = {9, 9};
-  return input;
+  std::vector<int32_t> ids;
+  for (int32_t row = 0; row < 18; ++row) ids.push_back(static_cast<int32_t>(row * 5 % facts.vocabulary));
+  return plain_input(2, 9, ids);
 }
 
 const Tensor& logits_of(const RunResult& result) { return result.causal_logits.defined() ? result.causal_logits : result.masked_logits; }
@@ -173,11 +166,11 @@ TEST_P(TrainedFamily, TheLossFallsAlongTheGradientAsFastAsItsNormSays) {
     const RunResult result = live.transformer.forward(run, input, {});
     return ops::cross_entropy(run, logits_of(result).reshape({18, live.facts.vocabulary}), targets);
   };
-  for (const Parameters::Leaf& leaf : live.parameters.leaves()) tape.watch(leaf.values);
+  for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) tape.watch(leaf.values);
   tape.backward(loss(&tape));
   double squares = 0;
   std::vector<Tensor> gradients;
-  for (const Parameters::Leaf& leaf : live.parameters.leaves()) {
+  for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) {
     gradients.push_back(tape.gradient(leaf.values));
     squares += backend().gradients.sum_of_squares(gradients.back().data<float>(), gradients.back().numel());
   }

@@ -1,0 +1,104 @@
+// clearhead train RECIPE [key=value …]: from data to a model the other commands accept.
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+
+#include "base/format.h"
+#include "cli/cli.h"
+#include "train/trainer.h"
+
+namespace clearhead::cli {
+namespace {
+
+std::atomic<bool> asked_to_stop{false};
+
+// The first Ctrl-C ends the run after its step; a second one ends the process.
+void stop(int signal) {
+  if (asked_to_stop.exchange(true)) {
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
+  }
+}
+
+struct Options {
+  std::string recipe, out;
+  std::vector<std::string> settings;
+  bool resume = false, json = false;
+};
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole >= 3600) return format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  return whole >= 60 ? format("{} min {:02} s", whole / 60, whole % 60) : format("{} s", whole);
+}
+
+void print_report(const TrainingReport& report, bool json) {
+  const double left = static_cast<double>(report.steps - report.step);
+  if (json) {
+    Json line = Json::object({{"step", report.step},
+                              {"loss", report.loss},
+                              {"rate", report.rate},
+                              {"gradient_norm", report.gradient_norm},
+                              {"tokens_per_second", report.tokens_per_second}});
+    if (report.validation) {
+      line["validation_loss"] = *report.validation;
+      line["bits_per_byte"] = *report.validation / std::log(2.0) / report.bytes_per_token;
+    }
+    return print_json(line);
+  }
+  const double step_seconds = report.seconds_per_step;
+  std::string line =
+      format("step {:>{}} of {}  loss {:.4f}  rate {:.2e}  {:.0f} tokens/s  {} left", report.step, std::to_string(report.steps).size(),
+             report.steps, report.loss, report.rate, report.tokens_per_second, duration(left * step_seconds));
+  if (report.validation) {
+    line +=
+        format("  validation {:.4f} ({:.3f} bits/byte)", *report.validation, *report.validation / std::log(2.0) / report.bytes_per_token);
+  }
+  print(line);
+}
+
+std::unique_ptr<Trainer> trainer_of(const Options& options) {
+  if (options.resume) {
+    if (!options.settings.empty()) usage_error("--resume goes on with the run's own recipe; settings belong to a new run");
+    return Trainer::resume(options.recipe);
+  }
+  const std::string name = std::filesystem::path(options.recipe).stem().string();
+  return std::make_unique<Trainer>(Recipe::read(options.recipe, options.settings), options.out.empty() ? "runs/" + name : options.out);
+}
+
+void run(const Options& options) {
+  if (options.resume && !options.out.empty())
+    usage_error("--resume is given the run's folder in place of a recipe; -o belongs to a new run");
+  const std::unique_ptr<Trainer> trainer = trainer_of(options);
+  notice(format("{} parameters, {} tokens to train on, steps {} to {}, in {}", with_commas(trainer->parameter_count()),
+                with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory()));
+  std::signal(SIGINT, stop);
+  std::signal(SIGTERM, stop);
+  const bool finished = trainer->run([&](const TrainingReport& report) { print_report(report, options.json); }, &asked_to_stop);
+  const std::string folder = quoted(trainer->directory());
+  if (!finished) {
+    notice(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
+    throw CLI::RuntimeError(130);
+  }
+  notice(format("done: clearhead run generate {} \"…\"", quoted(trainer->directory() + "/best")));
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "Train a model from a recipe");
+  command->footer("Example: clearhead train recipes/tiny-shakespeare.json data=DIR steps=2000 -o runs/first");
+  command->add_option("recipe", options->recipe, "A recipe's file; with --resume the folder of a run")->required();
+  command->add_option("settings", options->settings, "Fields of the recipe to replace: data=DIR, schedule.rate=1e-3 …");
+  command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)");
+  command->add_flag("--resume", options->resume, "Go on from the folder's checkpoint, with the same bits as if it had never stopped");
+  command->add_flag("--json", options->json, "Reports as JSON, one a line");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,111 @@
+#include "train/recipe.h"
+
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+Json value_of(const std::string& text) {
+  try {
+    return Json::parse(text, "value");
+  } catch (const Error&) {
+    return Json(text);
+  }
+}
+
+void set(Json& json, const std::string& setting) {
+  const size_t equals = setting.find('=');
+  if (equals == std::string::npos || equals == 0) fail(ErrorCode::kInvalidArgument, "\"{}\": expected key=value", setting);
+  Json* at = &json;
+  std::string key = setting.substr(0, equals);
+  for (size_t dot = key.find('.'); dot != std::string::npos; dot = key.find('.')) {
+    at = &(*at)[key.substr(0, dot)];
+    key = key.substr(dot + 1);
+  }
+  (*at)[key] = value_of(setting.substr(equals + 1));
+}
+
+int64_t at_least(Fields& fields, const char* name, int64_t otherwise, int64_t least) {
+  const int64_t value = fields.integer_or(name, otherwise);
+  if (value < least) fields.wrong(name, format("an integer of {} or more", least), Json(value));
+  return value;
+}
+
+double between(Fields& fields, const char* name, double otherwise, double least, double most) {
+  const double value = fields.number_or(name, otherwise);
+  if (!(value >= least && value <= most)) fields.wrong(name, format("a number from {} to {}", least, most), Json(value));
+  return value;
+}
+
+AdamW read_optimiser(const Json& json, const std::string& where) {
+  Fields fields(json, where, "optimiser");
+  AdamW out;
+  out.beta1 = between(fields, "beta1", out.beta1, 0, 0.9999);
+  out.beta2 = between(fields, "beta2", out.beta2, 0, 0.999999);
+  out.epsilon = between(fields, "epsilon", out.epsilon, 1e-12, 1);
+  out.decay = between(fields, "decay", out.decay, 0, 10);
+  out.clip = between(fields, "clip", out.clip, 0, 1e9);
+  fields.refuse_rest();
+  return out;
+}
+
+Schedule read_schedule(const Json& json, const std::string& where, int64_t steps) {
+  Fields fields(json, where, "schedule");
+  Schedule out;
+  const std::string kind = fields.string_or("kind", "constant");
+  if (kind == "linear") {
+    out.kind = Schedule::Kind::kLinear;
+  } else if (kind == "cosine") {
+    out.kind = Schedule::Kind::kCosine;
+  } else if (kind == "noam") {
+    out.kind = Schedule::Kind::kNoam;
+  } else if (kind != "constant") {
+    fields.wrong("kind", "constant, linear, cosine or noam", Json(kind));
+  }
+  out.rate = between(fields, "rate", out.rate, 0, 100);
+  out.warmup = at_least(fields, "warmup", 0, 0);
+  out.steps = steps;
+  out.floor = between(fields, "floor", 0, 0, 1);
+  fields.refuse_rest();
+  return out;
+}
+
+}  // namespace
+
+Recipe Recipe::read(const std::string& path, const std::vector<std::string>& overrides) {
+  Json json = Json::parse(read_file(path), path);
+  for (const std::string& setting : overrides) set(json, setting);
+  return from(json, path);
+}
+
+Recipe Recipe::from(const Json& json, const std::string& where) {
+  Fields fields(json, where);
+  Recipe out;
+  out.where = where;
+  out.text = json;
+  out.data = fields.string_or("data", ".");
+  out.origin = fields.string_or("origin", "");
+  for (const Json& file : fields.require("files").items()) out.files.push_back(file.string());
+  if (out.files.empty()) fields.wrong("files", "at least one file", Json::array());
+  out.held_out = between(fields, "held_out", out.held_out, 0, 0.9);
+  out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
+  out.model = fields.require("model");
+  out.batch = at_least(fields, "batch", out.batch, 1);
+  out.length = at_least(fields, "length", out.length, 1);
+  out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
+  out.steps = at_least(fields, "steps", out.steps, 1);
+  out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
+  const Json none = Json::object();
+  const Json *optimiser = fields.take("optimiser"), *schedule = fields.take("schedule");
+  out.optimiser = read_optimiser(optimiser ? *optimiser : none, where);
+  out.schedule = read_schedule(schedule ? *schedule : none, where, out.steps);
+  out.report = at_least(fields, "report", out.report, 1);
+  out.validate = at_least(fields, "validate", out.validate, 1);
+  out.checkpoint = at_least(fields, "checkpoint", out.checkpoint, 1);
+  fields.refuse_rest();
+  return out;
+}
+
+}  // namespace clearhead

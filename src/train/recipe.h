@@ -1,0 +1,46 @@
+// What is to be trained, as a short file: data, model, schedule, what to report. JSON; `key=value` pairs given beside it replace fields.
+//
+//   { "data": "DIR", "files": ["book.txt"], "origin": "where the files come from", "held_out": 0.05,
+//     "tokenizer": "bytes",                                      or a folder with a tokenizer.json
+//     "model": { … a config.json of Hugging Face's form … },
+//     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
+//     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
+//     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
+//     "report": 10, "validate": 100, "checkpoint": 100 }
+//
+// An unknown field is refused by name.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "clearhead/train.h"
+
+namespace clearhead {
+
+struct Recipe {
+  std::string where{};   // the file, for messages
+  std::string data{};    // folder of the files
+  std::string origin{};  // told where a file is missing
+  std::vector<std::string> files{};
+  double held_out = 0.05;  // the last part of each file validates
+  std::string tokenizer = "bytes";
+  Json model{};
+  int64_t batch = 8, length = 256;  // sequences of a step's part, tokens of a sequence
+  int64_t accumulate = 1;           // parts of a step
+  int64_t steps = 1000;
+  uint64_t seed = 1;
+  AdamW optimiser{};
+  Schedule schedule{};
+  int64_t report = 10, validate = 100, checkpoint = 100;  // steps between
+  Json text{};                                            // all of it, overrides applied: what a checkpoint remembers
+
+  /// overrides: "schedule.rate=1e-3", "data=DIR". Values are JSON where they parse as such, else strings. Throws kFormat, kUnsupported, kInvalidArgument
+  /// naming the field.
+  static Recipe read(const std::string& path, const std::vector<std::string>& overrides);
+  static Recipe from(const Json& json, const std::string& where);
+};
+
+}  // namespace clearhead

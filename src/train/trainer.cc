@@ -1,0 +1,234 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "io/safetensors.h"
+#include "ops/ops.h"
+#include "tensor/convert.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kValidationWindows = 64;
+constexpr const char* kLogHeader = "step,loss,rate,gradient_norm,validation_loss\n";
+
+std::string tokenizer_of(const Recipe& recipe) {
+  return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_file(recipe.tokenizer + "/tokenizer.json");
+}
+
+// Heads that a language model trains: the next token's.
+HeadsInFile heads_of(const Architecture& facts, const std::string& where) {
+  if (!facts.causal) fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no causal head to train", where, facts.model_type);
+  HeadsInFile heads;
+  heads.causal = true;
+  return heads;
+}
+
+std::string metadata_of(const SafeTensors& file, const std::string& name) {
+  const auto found = file.metadata().find(name);
+  if (found == file.metadata().end())
+    fail(ErrorCode::kFormat, "{}: no \"{}\" in its metadata; expected a checkpoint of a training run", file.where(), name);
+  return found->second;
+}
+
+Recipe recipe_of(const std::string& directory) {
+  const SafeTensors file = SafeTensors::open(directory + "/checkpoint.safetensors");
+  return Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), directory + "/checkpoint.safetensors");
+}
+
+}  // namespace
+
+Trainer::Trainer(const Recipe& recipe, const std::string& directory) : Trainer(recipe, directory, true) {}
+
+Trainer::Trainer(const Recipe& recipe, const std::string& directory, bool is_new)
+    : recipe_(recipe),
+      directory_(directory),
+      tokenizer_json_(tokenizer_of(recipe)),
+      tokenizer_(Tokenizer::from_json(tokenizer_json_)),
+      facts_(read_architecture(recipe.model, recipe.where)),
+      parameters_(recipe.seed),
+      transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
+      training_(recipe.data, recipe.files, recipe.origin, *tokenizer_, 0, 1 - recipe.held_out),
+      held_(recipe.data, recipe.files, recipe.origin, *tokenizer_, 1 - recipe.held_out, 1),
+      optimiser_(recipe.optimiser) {
+  if (tokenizer_->vocabulary_size() > facts_.vocabulary) {
+    fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
+         tokenizer_->vocabulary_size(), facts_.vocabulary);
+  }
+  if (facts_.longest > 0 && recipe.length > facts_.longest) {
+    fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts_.longest);
+  }
+  std::error_code problem;
+  if (is_new && std::filesystem::exists(checkpoint_path(), problem)) {
+    fail(ErrorCode::kInvalidArgument, "{} holds a run already; go on with it by --resume, or give another folder", directory);
+  }
+  std::filesystem::create_directories(directory, problem);
+  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", directory, problem.message());
+  for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
+    tape_.watch(leaf.values);
+    optimiser_.add(leaf.values, leaf.decays);
+  }
+}
+
+std::unique_ptr<Trainer> Trainer::resume(const std::string& directory) {
+  std::unique_ptr<Trainer> trainer(new Trainer(recipe_of(directory), directory, false));
+  trainer->read_checkpoint();
+  return trainer;
+}
+
+// The loss of one part of the step, recorded; divided by the step's tokens.
+double Trainer::part_loss(int64_t part, bool checks) {
+  const TextData::Batch batch =
+      training_.shuffled(recipe_.seed, (step_ * recipe_.accumulate + part) * recipe_.batch, recipe_.batch, recipe_.length);
+  tape_.check_finite(checks);
+  Run run{arena_, nullptr, &tape_};
+  const ForwardInput input = plain_input(recipe_.batch, recipe_.length, batch.ids);
+  const RunResult result = transformer_.forward(run, input, {});
+  const int64_t rows = recipe_.batch * recipe_.length;
+  const Tensor loss = ops::cross_entropy(run, result.causal_logits.reshape({rows, facts_.vocabulary}), batch.targets,
+                                         {.divisor = static_cast<double>(rows * recipe_.accumulate)});
+  const double value = static_cast<double>(*loss.data<float>());
+  if (std::isfinite(value)) {
+    tape_.backward(loss);
+    return value;
+  }
+  tape_.forget();
+  if (!checks) {
+    try {
+      return part_loss(part, true);
+    } catch (const Error& error) {
+      fail(ErrorCode::kInvalidArgument, "step {}: the loss is no number; {}. The last checkpoint stands; try a smaller rate", step_,
+           error.what());
+    }
+  }
+  fail(ErrorCode::kInvalidArgument, "cross_entropy gave a value that is not finite");
+}
+
+double Trainer::take_step() {
+  double loss = 0;
+  for (int64_t part = 0; part < recipe_.accumulate; ++part) loss += part_loss(part, false);
+  gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
+  ++step_;
+  return loss;
+}
+
+double Trainer::validation_loss() {
+  double sum = 0;
+  const std::vector<TextData::Batch> windows = held_.in_order(recipe_.length, kValidationWindows);
+  for (const TextData::Batch& window : windows) {
+    Run run{arena_};
+    const RunResult result = transformer_.forward(run, plain_input(1, recipe_.length, window.ids), {});
+    sum += static_cast<double>(
+        *ops::cross_entropy(run, result.causal_logits.reshape({recipe_.length, facts_.vocabulary}), window.targets).data<float>());
+  }
+  return sum / static_cast<double>(windows.size());
+}
+
+bool Trainer::run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel) {
+  using Clock = std::chrono::steady_clock;
+  auto since = Clock::now();
+  int64_t timed = 0;
+  const bool validates = held_.tokens() > recipe_.length;
+  if (log_.empty()) log_ = kLogHeader;
+  while (step_ < recipe_.steps) {
+    if (cancel && cancel->load()) {
+      save_checkpoint();
+      return false;
+    }
+    TrainingReport now{.steps = recipe_.steps, .rate = recipe_.schedule.at(step_)};
+    loss_sum_ += take_step();
+    ++summed_;
+    ++timed;
+    now.step = step_;
+    const auto due = [&](int64_t every) { return step_ % every == 0 || step_ == recipe_.steps; };
+    const double seconds = std::chrono::duration<double>(Clock::now() - since).count();
+    const bool is_validated = validates && due(recipe_.validate);
+    if (is_validated) {
+      now.validation = validation_loss();
+      now.bytes_per_token = static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens());
+      if (*now.validation < best_) {
+        best_ = *now.validation;
+        save_model(directory_ + "/best");
+      }
+    }
+    if (due(recipe_.report) || is_validated) {
+      now.loss = loss_sum_ / static_cast<double>(summed_);
+      now.gradient_norm = gradient_norm_;
+      now.tokens_per_second = static_cast<double>(timed * recipe_.accumulate * recipe_.batch * recipe_.length) / std::max(seconds, 1e-9);
+      now.seconds_per_step = seconds / static_cast<double>(timed);
+      log(now);
+      if (report) report(now);
+      loss_sum_ = 0;
+      summed_ = timed = 0;
+      since = Clock::now();
+    }
+    if (due(recipe_.checkpoint)) save_checkpoint();
+  }
+  if (!validates) save_model(directory_ + "/best");
+  return true;
+}
+
+// Lines after the checkpoint that a run goes on from are written again.
+void Trainer::log(const TrainingReport& report) {
+  log_ += format("{},{:.6f},{:.6g},{:.6g},{}\n", report.step, report.loss, report.rate, report.gradient_norm,
+                 report.validation ? format("{:.6f}", *report.validation) : "");
+  write_file(directory_ + "/log.csv", log_);
+}
+
+void Trainer::save_checkpoint() const {
+  NamedTensors tensors;
+  const auto name = [](const char* what, size_t at) { return format("{}.{}", what, at); };
+  for (size_t at = 0; at < parameters_.leaves().size(); ++at) {
+    tensors.emplace_back(name("values", at), parameters_.leaves()[at].values);
+    tensors.emplace_back(name("m", at), optimiser_.first_moment(at));
+    tensors.emplace_back(name("v", at), optimiser_.second_moment(at));
+  }
+  write_safetensors(checkpoint_path(), tensors,
+                    {{"clearhead_checkpoint", "1"},
+                     {"recipe", recipe_.text.dump()},
+                     {"step", std::to_string(step_)},
+                     {"best", format("{:.17g}", best_)},
+                     {"loss_sum", format("{:.17g}", loss_sum_)},
+                     {"summed", std::to_string(summed_)},
+                     {"log", log_}});
+}
+
+void Trainer::read_checkpoint() {
+  const SafeTensors file = SafeTensors::open(checkpoint_path());
+  const auto read = [&](const char* what, size_t at, Tensor to) {
+    const Tensor from = file.get(format("{}.{}", what, at));
+    if (from.shape() != to.shape()) {
+      fail(ErrorCode::kShape, "{}: \"{}.{}\" is {}, the model has {}", file.where(), what, at, to_string(from.shape()),
+           to_string(to.shape()));
+    }
+    convert(from, to);
+  };
+  for (size_t at = 0; at < parameters_.leaves().size(); ++at) {
+    read("values", at, parameters_.leaves()[at].values);
+    read("m", at, optimiser_.first_moment(at));
+    read("v", at, optimiser_.second_moment(at));
+  }
+  step_ = Json::parse(metadata_of(file, "step"), file.where()).integer();
+  best_ = Json::parse(metadata_of(file, "best"), file.where()).number();
+  loss_sum_ = Json::parse(metadata_of(file, "loss_sum"), file.where()).number();
+  summed_ = Json::parse(metadata_of(file, "summed"), file.where()).integer();
+  log_ = metadata_of(file, "log");
+  optimiser_.go_on_from(step_);
+}
+
+void Trainer::save_model(const std::string& to) const {
+  std::error_code problem;
+  std::filesystem::create_directories(to, problem);
+  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", to, problem.message());
+  write_safetensors(to + "/model.safetensors", parameters_.named(), {{"format", "pt"}});
+  write_file(to + "/config.json", recipe_.model.dump(2) + "\n");
+  write_file(to + "/tokenizer.json", tokenizer_json_);
+}
+
+}  // namespace clearhead

@@ -1,0 +1,84 @@
+// A run: from a recipe to a model that every command accepts.
+//
+//   RUN/checkpoint.safetensors   parameters, AdamW's sums and the step: all that the next step depends on
+//   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
+//   RUN/log.csv                  step, loss, rate, gradient norm, validation loss
+//
+// What a step sees follows from the recipe and the step's number; so a run that was stopped anywhere goes on from its checkpoint with the same bits as one that
+// was not. Files are written whole or not at all.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "autograd/tape.h"
+#include "models/parameters.h"
+#include "models/transformer.h"
+#include "train/optimiser.h"
+#include "train/recipe.h"
+#include "train/text_data.h"
+
+namespace clearhead {
+
+/// Of the steps since the last report.
+struct TrainingReport {
+  int64_t step = 0, steps = 0;  // done, in all
+  double loss = 0;              // nats a token, mean
+  double rate = 0, gradient_norm = 0;
+  double tokens_per_second = 0, seconds_per_step = 0;
+  std::optional<double> validation{};  // nats a token
+  double bytes_per_token = 1;          // of the validation text
+};
+
+class Trainer {
+ public:
+  /// A new run. Throws kInvalidArgument where `directory` already holds a checkpoint, whatever the recipe, data or model refuse otherwise.
+  Trainer(const Recipe& recipe, const std::string& directory);
+  /// Goes on from RUN/checkpoint.safetensors, with its recipe.
+  static std::unique_ptr<Trainer> resume(const std::string& directory);
+
+  /// Until the recipe's last step, or until `cancel` is set: then a checkpoint is written and false returned.
+  /// Throws kInvalidArgument for a loss that is no number, naming the step and the first op that gave none.
+  bool run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel = nullptr);
+
+  const std::string& directory() const { return directory_; }
+  int64_t step() const { return step_; }
+  int64_t steps() const { return recipe_.steps; }
+  int64_t parameter_count() const { return parameters_.count(); }
+  int64_t training_tokens() const { return training_.tokens(); }
+  double best() const { return best_; }
+
+ private:
+  Trainer(const Recipe& recipe, const std::string& directory, bool is_new);
+  double take_step();
+  double part_loss(int64_t part, bool checks);
+  double validation_loss();
+  void save_checkpoint() const;
+  void read_checkpoint();
+  void save_model(const std::string& to) const;
+  void log(const TrainingReport& report);
+  std::string checkpoint_path() const { return directory_ + "/checkpoint.safetensors"; }
+
+  Recipe recipe_;
+  std::string directory_;
+  std::string tokenizer_json_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  Architecture facts_;
+  ModelParameters parameters_;
+  Transformer transformer_;
+  TextData training_, held_;
+  Optimiser optimiser_;
+  Tape tape_;
+  Arena arena_;
+  int64_t step_ = 0;
+  double gradient_norm_ = 0;
+  double best_ = 1e30;
+  double loss_sum_ = 0;  // of the steps since the last report
+  int64_t summed_ = 0;
+  std::string log_{};  // all lines of log.csv
+};
+
+}  // namespace clearhead
