@@ -1,0 +1,105 @@
+"""Training from the command line: a run that is killed goes on with the same bits, and what comes of it is a model like any other."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+from support import BINARY, Case, environment, read_safetensors, run
+
+MODEL = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64,
+    "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": True,
+}
+
+
+class Training(Case):
+    def setUp(self):
+        super().setUp()
+        (self.folder / "text.txt").write_text("".join(f"line {i}: {i * i} {'abc' * (i % 5)}\n" for i in range(400)), encoding="utf-8")
+        self.recipe = self.folder / "small.json"
+        self.write()
+
+    def write(self, **fields):
+        recipe = {
+            "files": ["text.txt"], "origin": "The text is made by the test.", "held_out": 0.1, "model": MODEL, "batch": 4, "length": 32, "steps": 60,
+            "accumulate": 2, "schedule": {"kind": "cosine", "rate": 0.01, "warmup": 5}, "report": 7, "validate": 20, "checkpoint": 3,
+        } | fields
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+
+    def train(self, out, *settings):
+        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out)
+
+    def files(self, out):
+        return {name: (self.folder / out / name).read_bytes() for name in ("checkpoint.safetensors", "best/model.safetensors", "best/config.json", "log.csv")}
+
+    def test_a_model_learns_and_other_commands_take_it(self):
+        done = self.train("run", "--json")
+        self.assertEqual(done.code, 0, done.errors)
+        reports = [json.loads(line) for line in done.out.splitlines()]
+        self.assertEqual([r["step"] for r in reports], [7, 14, 20, 21, 28, 35, 40, 42, 49, 56, 60])
+        self.assertGreater(reports[0]["loss"], 4.5)
+        self.assertLess(reports[-1]["loss"], 2.2)
+        self.assertLess(reports[-1]["bits_per_byte"], 3.2)
+        self.assertEqual(self.ok("show", self.folder / "run/best", "line 7: 49", "--head", "L0.H0", "--json").json["tokens"], 10)
+        names = read_safetensors(self.folder / "run/best/model.safetensors")
+        self.assertEqual(names["model.layers.1.self_attn.k_proj.weight"][0], [16, 32])
+        self.assertEqual(names["model.embed_tokens.weight"][0], [256, 32])
+
+    def test_killed_anywhere_it_goes_on_bit_for_bit(self):
+        self.write(steps=900, report=70, validate=200)
+        self.assertEqual(self.train("whole").code, 0)
+        seed = random.Random(11)
+        command = [BINARY, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "killed"]
+        kills = 0
+        for _ in range(40):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+            try:
+                process.wait(timeout=0.1 + seed.random() * 0.8)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                kills += 1
+            if process.returncode == 0:
+                break
+            if (self.folder / "killed/checkpoint.safetensors").exists():
+                command = [BINARY, "train", "--resume", self.folder / "killed"]
+        else:
+            self.fail("it never came to its end")
+        self.assertGreater(kills, 0)
+        whole, killed = self.files("whole"), self.files("killed")
+        for name, data in whole.items():
+            self.assertEqual(killed[name], data, name)
+
+    def test_ctrl_c_saves_and_says_how_to_go_on(self):
+        self.write(steps=100000)
+        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", "a run"], cwd=self.folder, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=environment())
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130)
+        self.assertRegex(errors.decode(), r"stopped after step \d+; go on with: clearhead train --resume 'a run'\n$")
+        self.assertTrue((self.folder / "a run/checkpoint.safetensors").exists())
+
+    def test_a_loss_that_is_no_number_names_the_step_and_the_op(self):
+        done = self.train("run", "schedule.rate=100", "optimiser.decay=10", "schedule.warmup=0", "steps=100")
+        self.assertEqual(done.code, 1)
+        self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is no number; op \d+ \(\w+\) gave|gradient is not finite)")
+
+    def test_what_is_wrong_is_said_with_the_way_out(self):
+        where = self.recipe
+        self.assertEqual(self.train("run", "steps=3").code, 0)
+        self.refused(1, f"{self.folder}/run holds a run already; go on with it by --resume, or give another folder", "train", where,
+                     f"data={self.folder}", "-o", self.folder / "run")
+        self.refused(1, f"{where}: field \"lenght\" is not understood; remove it, or use a version of clearhead that knows it", "train", where, "lenght=3")
+        self.refused(1, "nowhere/text.txt: there is no such file; give the folder that holds it with data=DIR. The text is made by the test.", "train",
+                     where, "data=nowhere", "-o", self.folder / "other")
+        self.refused(1, "\"steps\": expected key=value", "train", where, "steps")
+        self.refused(1, f"{where}: \"length\" is 100, the model's positions end at 64", "train", where, f"data={self.folder}", "length=100", "-o",
+                     self.folder / "other")
+        self.refused(1, f"{where}: \"schedule.kind\": expected constant, linear, cosine or noam, found \"steps\"", "train", where, "schedule.kind=steps")
+        self.refused(2, "--resume goes on with the run's own recipe; settings belong to a new run", "train", "--resume", self.folder / "run", "steps=9")
+        self.assertFalse((self.folder / "other").exists())
