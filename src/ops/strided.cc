@@ -1,3 +1,5 @@
+// Sums and copies of tensors in any strides: how gradients of views meet.
+
 #include <vector>
 
 #include "base/format.h"

@@ -427,12 +427,18 @@ class Readme(Case):
         for name in ("book.txt", "corpus.txt", "prompt.txt"):
             (self.folder / name).write_text("Doc three holds the answer: 42.")
         (self.folder / "parts.json").write_text(json.dumps([{"name": "doc 3", "role": "document", "begin": 0, "end": 15}]))
+        (self.folder / "DIR").mkdir()
+        (self.folder / "DIR/tinyshakespeare.txt").write_text("First Citizen:\nBefore we proceed any further, hear me speak.\n" * 200)
+        (self.folder / "recipes").symlink_to(ROOT / "recipes")
         commands = self.commands("README.md")
         self.assertGreaterEqual(len(commands), 6)
         for words in commands:
             if words[0] == "view" and "--html" not in words:
                 continue  # serves until it is ended
-            self.ok(*(word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
+            done = run(*(word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
+            self.assertEqual(done.code, 0, f"{words}: {done.errors}")
+            if words[0] != "train":  # which says on stderr what it begins and where the model is
+                self.assertEqual(done.errors, "", words)
 
     def test_both_languages_print_the_same_commands(self):
         self.assertEqual(self.commands("README.zh-CN.md"), self.commands("README.md"))

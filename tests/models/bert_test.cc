@@ -26,9 +26,9 @@ TEST(BertConfig, RefusesByNameWhatItCannotSay) {
       refusal_of("bert", "mlm", R"({"attention_window": 256})"),
       "config.json: field \"attention_window\" (256) is not understood for models of type \"bert\" and may change what attention computes; "
       "remove it if it does not, or use a version of clearhead that knows it");
-  EXPECT_EQ(
-      refusal_of("bert", "mlm", R"({"hidden_act": "quick_gelu"})"),
-      "config.json: \"hidden_act\": activation \"quick_gelu\" is not supported; known are gelu, gelu_new, relu, sigmoid, silu, tanh (model: bert)");
+  EXPECT_EQ(refusal_of("bert", "mlm", R"({"hidden_act": "quick_gelu"})"),
+            "config.json: \"hidden_act\": activation \"quick_gelu\" is not supported; known are gelu, gelu_new, relu, sigmoid, silu, tanh "
+            "(model: bert)");
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"num_attention_heads": 5})"),
             "config.json: \"num_attention_heads\": 5 is not supported: it does not divide hidden_size 24 (model: bert)");
 }
