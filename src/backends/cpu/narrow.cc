@@ -91,7 +91,7 @@ void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call)
         std::copy_n(row.data(), weight.in, wide.data() + o * weight.in);
       }
     });
-    const WeightLayout layout{weight.in, count, 0, weight.in, count};
+    const WeightLayout layout = rows_layout(weight.in, count);
     multiply({layout, wide.data(), call.x, call.rows, call.x_stride, call.bias ? call.bias + first : nullptr, call.activation,
               call.accumulate, call.out + first, call.out_stride});
   }
