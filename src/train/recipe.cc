@@ -39,6 +39,18 @@ double between(Fields& fields, const char* name, double otherwise, double least,
   return value;
 }
 
+VocabularyOptions read_vocabulary(const Json& json, const std::string& where) {
+  Fields fields(json, where, "tokenizer");
+  const bool is_bpe = json.find("bpe") != nullptr;
+  if (!is_bpe) fields.require("wordpiece");
+  VocabularyOptions out;
+  out.kind = is_bpe ? VocabularyKind::kByteBpe : VocabularyKind::kWordPiece;
+  out.size = at_least(fields, is_bpe ? "bpe" : "wordpiece", 0, is_bpe ? 256 : 2);
+  if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of the text has neither a begin nor an end
+  fields.refuse_rest();
+  return out;
+}
+
 AdamW read_optimiser(const Json& json, const std::string& where) {
   Fields fields(json, where, "optimiser");
   AdamW out;
@@ -90,7 +102,11 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   for (const Json& file : fields.require("files").items()) out.files.push_back(file.string());
   if (out.files.empty()) fields.wrong("files", "at least one file", Json::array());
   out.held_out = between(fields, "held_out", out.held_out, 0, 0.9);
-  out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
+  if (const Json* given = json.find("tokenizer"); given && given->is_object()) {
+    out.vocabulary = read_vocabulary(fields.require("tokenizer"), where);
+  } else {
+    out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
+  }
   out.model = fields.require("model");
   out.batch = at_least(fields, "batch", out.batch, 1);
   out.length = at_least(fields, "length", out.length, 1);

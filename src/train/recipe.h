@@ -1,7 +1,8 @@
 // What is to be trained, as a short file: data, model, schedule, what to report. JSON; `key=value` pairs given beside it replace fields.
 //
 //   { "data": "DIR", "files": ["book.txt"], "origin": "where the files come from", "held_out": 0.05,
-//     "tokenizer": "bytes",                                      or a folder with a tokenizer.json
+//     "tokenizer": "bytes",                                      or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
+//                                                                that many tokens, learned from the files' training part
 //     "model": { … a config.json of Hugging Face's form … },
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
@@ -12,11 +13,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "clearhead/train.h"
+#include "text/train_vocabulary.h"
 
 namespace clearhead {
 
@@ -27,6 +30,7 @@ struct Recipe {
   std::vector<std::string> files{};
   double held_out = 0.05;  // the last part of each file validates
   std::string tokenizer = "bytes";
+  std::optional<VocabularyOptions> vocabulary{};  // in place of `tokenizer`: to be learned
   Json model{};
   int64_t batch = 8, length = 256;  // sequences of a step's part, tokens of a sequence
   int64_t accumulate = 1;           // parts of a step

@@ -6,44 +6,14 @@
 
 #include "base/file.h"
 #include "base/format.h"
-#include "base/json.h"
 #include "base/random.h"
 #include "clearhead/error.h"
-#include "text/byte_alphabet.h"
-#include "text/unicode.h"
 
 namespace clearhead {
 
-std::string byte_tokenizer_json() {
-  Json vocabulary = Json::object();
-  for (int byte = 0; byte < 256; ++byte) {
-    std::string spelled;
-    text::append_utf8(spelled, text::spelled(static_cast<unsigned char>(byte)));
-    vocabulary[spelled] = byte;
-  }
-  const Json bytes = Json::object({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}});
-  return Json::object({{"version", "1.0"},
-                       {"truncation", nullptr},
-                       {"padding", nullptr},
-                       {"added_tokens", Json::array()},
-                       {"normalizer", nullptr},
-                       {"pre_tokenizer", bytes},
-                       {"post_processor", nullptr},
-                       {"decoder", bytes},
-                       {"model", Json::object({{"type", "BPE"},
-                                               {"dropout", nullptr},
-                                               {"unk_token", nullptr},
-                                               {"continuing_subword_prefix", nullptr},
-                                               {"end_of_word_suffix", nullptr},
-                                               {"fuse_unk", false},
-                                               {"byte_fallback", false},
-                                               {"vocab", vocabulary},
-                                               {"merges", Json::array()}})}})
-      .dump();
-}
-
-TextData::TextData(const std::string& folder, const std::vector<std::string>& files, const std::string& origin, const Tokenizer& tokenizer,
-                   double from, double to) {
+std::vector<std::string> read_parts(const std::string& folder, const std::vector<std::string>& files, const std::string& origin,
+                                    double from, double to) {
+  std::vector<std::string> parts;
   for (const std::string& name : files) {
     const std::string path = folder + "/" + name;
     std::error_code ignored;
@@ -51,7 +21,7 @@ TextData::TextData(const std::string& folder, const std::vector<std::string>& fi
       fail(ErrorCode::kNotFound, "{}: there is no such file; give the folder that holds it with data=DIR{}", path,
            origin.empty() ? "" : ". " + origin);
     }
-    const std::string text = read_file(path);
+    std::string text = read_file(path);
     const auto cut = [&](double share) {
       const size_t at = static_cast<size_t>(share * static_cast<double>(text.size()));
       if (at == 0 || at >= text.size()) return std::min(at, text.size());
@@ -59,9 +29,18 @@ TextData::TextData(const std::string& folder, const std::vector<std::string>& fi
       return line == std::string::npos ? text.size() : line + 1;
     };
     const size_t begin = cut(from), end = std::max(begin, cut(to));
-    const Encoding encoded = tokenizer.encode(std::string_view(text).substr(begin, end - begin), {.add_special_tokens = false});
+    text.erase(end);
+    text.erase(0, begin);
+    parts.push_back(std::move(text));
+  }
+  return parts;
+}
+
+TextData::TextData(const std::vector<std::string>& texts, const Tokenizer& tokenizer) {
+  for (const std::string& text : texts) {
+    const Encoding encoded = tokenizer.encode(text, {.add_special_tokens = false});
     ids_.insert(ids_.end(), encoded.ids.begin(), encoded.ids.end());
-    bytes_ += static_cast<int64_t>(end - begin);
+    bytes_ += static_cast<int64_t>(text.size());
   }
 }
 

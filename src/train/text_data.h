@@ -11,14 +11,13 @@
 
 namespace clearhead {
 
-/// A tokenizer.json whose tokens are the 256 bytes, ids as the bytes' values.
-std::string byte_tokenizer_json();
+/// The parts [from, to) of each file, 0 ≤ from ≤ to ≤ 1, cut at line ends. Throws kNotFound naming the file and its origin.
+std::vector<std::string> read_parts(const std::string& folder, const std::vector<std::string>& files, const std::string& origin,
+                                    double from, double to);
 
 class TextData {
  public:
-  /// The parts [from, to) of each file, 0 ≤ from ≤ to ≤ 1, cut at line ends. Throws kNotFound naming the file and its origin.
-  TextData(const std::string& folder, const std::vector<std::string>& files, const std::string& origin, const Tokenizer& tokenizer,
-           double from, double to);
+  TextData(const std::vector<std::string>& texts, const Tokenizer& tokenizer);
 
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   int64_t bytes() const { return bytes_; }

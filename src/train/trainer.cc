@@ -11,6 +11,8 @@
 #include "io/safetensors.h"
 #include "ops/ops.h"
 #include "tensor/convert.h"
+#include "text/tokenizer_json.h"
+#include "text/train_vocabulary.h"
 
 namespace clearhead {
 namespace {
@@ -18,8 +20,26 @@ namespace {
 constexpr int64_t kValidationWindows = 64;
 constexpr const char* kLogHeader = "step,loss,rate,gradient_norm,validation_loss\n";
 
+std::string checkpoint_of(const std::string& directory) { return directory + "/checkpoint.safetensors"; }
+
+std::vector<std::string> training_part(const Recipe& recipe) {
+  return read_parts(recipe.data, recipe.files, recipe.origin, 0, 1 - recipe.held_out);
+}
+
 std::string tokenizer_of(const Recipe& recipe) {
+  if (recipe.vocabulary) {
+    const std::vector<std::string> texts = training_part(recipe);
+    return train_vocabulary({texts.begin(), texts.end()}, *recipe.vocabulary).tokenizer_json;
+  }
   return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_file(recipe.tokenizer + "/tokenizer.json");
+}
+
+std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory) {
+  std::error_code ignored;
+  if (std::filesystem::exists(checkpoint_of(directory), ignored)) {
+    fail(ErrorCode::kInvalidArgument, "{} holds a run already; go on with it by --resume, or give another folder", directory);
+  }
+  return tokenizer_of(recipe);
 }
 
 // Heads that a language model trains: the next token's.
@@ -37,25 +57,20 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
   return found->second;
 }
 
-Recipe recipe_of(const std::string& directory) {
-  const SafeTensors file = SafeTensors::open(directory + "/checkpoint.safetensors");
-  return Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), directory + "/checkpoint.safetensors");
-}
-
 }  // namespace
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory) : Trainer(recipe, directory, true) {}
+Trainer::Trainer(const Recipe& recipe, const std::string& directory) : Trainer(recipe, directory, tokenizer_of_new(recipe, directory)) {}
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory, bool is_new)
+Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json)
     : recipe_(recipe),
       directory_(directory),
-      tokenizer_json_(tokenizer_of(recipe)),
+      tokenizer_json_(std::move(tokenizer_json)),
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
       facts_(read_architecture(recipe.model, recipe.where)),
       parameters_(recipe.seed),
       transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
-      training_(recipe.data, recipe.files, recipe.origin, *tokenizer_, 0, 1 - recipe.held_out),
-      held_(recipe.data, recipe.files, recipe.origin, *tokenizer_, 1 - recipe.held_out, 1),
+      training_(training_part(recipe), *tokenizer_),
+      held_(read_parts(recipe.data, recipe.files, recipe.origin, 1 - recipe.held_out, 1), *tokenizer_),
       optimiser_(recipe.optimiser) {
   if (tokenizer_->vocabulary_size() > facts_.vocabulary) {
     fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
@@ -65,9 +80,6 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, bool is_new
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts_.longest);
   }
   std::error_code problem;
-  if (is_new && std::filesystem::exists(checkpoint_path(), problem)) {
-    fail(ErrorCode::kInvalidArgument, "{} holds a run already; go on with it by --resume, or give another folder", directory);
-  }
   std::filesystem::create_directories(directory, problem);
   if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", directory, problem.message());
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
@@ -77,8 +89,10 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, bool is_new
 }
 
 std::unique_ptr<Trainer> Trainer::resume(const std::string& directory) {
-  std::unique_ptr<Trainer> trainer(new Trainer(recipe_of(directory), directory, false));
-  trainer->read_checkpoint();
+  const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
+  const Recipe recipe = Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where());
+  std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer")));
+  trainer->read_checkpoint(file);
   return trainer;
 }
 
@@ -189,9 +203,10 @@ void Trainer::save_checkpoint() const {
     tensors.emplace_back(name("m", at), optimiser_.first_moment(at));
     tensors.emplace_back(name("v", at), optimiser_.second_moment(at));
   }
-  write_safetensors(checkpoint_path(), tensors,
+  write_safetensors(checkpoint_of(directory_), tensors,
                     {{"clearhead_checkpoint", "1"},
                      {"recipe", recipe_.text.dump()},
+                     {"tokenizer", tokenizer_json_},
                      {"step", std::to_string(step_)},
                      {"best", format("{:.17g}", best_)},
                      {"loss_sum", format("{:.17g}", loss_sum_)},
@@ -199,8 +214,7 @@ void Trainer::save_checkpoint() const {
                      {"log", log_}});
 }
 
-void Trainer::read_checkpoint() {
-  const SafeTensors file = SafeTensors::open(checkpoint_path());
+void Trainer::read_checkpoint(const SafeTensors& file) {
   const auto read = [&](const char* what, size_t at, Tensor to) {
     const Tensor from = file.get(format("{}.{}", what, at));
     if (from.shape() != to.shape()) {

@@ -1,6 +1,6 @@
 // A run: from a recipe to a model that every command accepts.
 //
-//   RUN/checkpoint.safetensors   parameters, AdamW's sums and the step: all that the next step depends on
+//   RUN/checkpoint.safetensors   parameters, AdamW's sums, the tokenizer and the step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
 //   RUN/log.csv                  step, loss, rate, gradient norm, validation loss
 //
@@ -52,15 +52,14 @@ class Trainer {
   double best() const { return best_; }
 
  private:
-  Trainer(const Recipe& recipe, const std::string& directory, bool is_new);
+  Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json);
   double take_step();
   double part_loss(int64_t part, bool checks);
   double validation_loss();
   void save_checkpoint() const;
-  void read_checkpoint();
+  void read_checkpoint(const SafeTensors& file);
   void save_model(const std::string& to) const;
   void log(const TrainingReport& report);
-  std::string checkpoint_path() const { return directory_ + "/checkpoint.safetensors"; }
 
   Recipe recipe_;
   std::string directory_;

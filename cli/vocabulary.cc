@@ -1,0 +1,94 @@
+// clearhead vocabulary KIND FILE… -o FOLDER: a tokenizer learned from texts.
+#include <deque>
+#include <filesystem>
+#include <optional>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "cli/cli.h"
+#include "text/train_vocabulary.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  std::string kind, out;
+  std::vector<std::string> files, special;
+  VocabularyOptions training{};
+  bool json = false;
+};
+
+// Files stay mapped while they are read: a large one takes no memory of ours. What is no plain file (a pipe) is read whole.
+struct Texts {
+  std::vector<std::shared_ptr<MappedFile>> mapped{};
+  std::deque<std::string> read{};
+  std::vector<std::string_view> views{};
+  explicit Texts(const std::vector<std::string>& files) {
+    for (const std::string& file : files) {
+      std::error_code problem;
+      if (std::filesystem::is_regular_file(file, problem)) {
+        mapped.push_back(MappedFile::open(file));
+        views.push_back(mapped.back()->bytes());
+      } else {
+        views.push_back(read.emplace_back(read_file(file == "-" ? "/dev/stdin" : file)));
+      }
+    }
+  }
+};
+
+void run(const Options& options) {
+  VocabularyOptions training = options.training;
+  training.kind = options.kind == "bpe" ? VocabularyKind::kByteBpe : VocabularyKind::kWordPiece;
+  training.special = options.special;
+  if (training.special.empty() && training.kind == VocabularyKind::kWordPiece) training.special = bert_special_tokens();
+  std::error_code problem;
+  std::filesystem::create_directories(options.out, problem);
+  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", options.out, problem.message());
+  const std::string path = (std::filesystem::path(options.out) / "tokenizer.json").string();
+  check_writable(path);
+  const Texts texts(options.files);
+  std::optional<Progress> progress("learning");
+  const TrainedVocabulary trained = train_vocabulary(texts.views, training, progress->callback());
+  progress.reset();
+  write_file(path, trained.tokenizer_json);
+  if (trained.tokens < training.size) {
+    notice(format("{} of {} tokens: no other pair of neighbours stands {} times in the text", with_commas(trained.tokens),
+                  with_commas(training.size), training.minimum_count));
+  }
+  if (options.json) {
+    print_json(
+        Json::object({{"tokens", trained.tokens}, {"words", trained.words}, {"different_words", trained.different_words}, {"file", path}}));
+  } else {
+    print(format("{} tokens from {} words ({} different), in {}", with_commas(trained.tokens), with_commas(trained.words),
+                 with_commas(trained.different_words), path));
+  }
+}
+
+}  // namespace
+
+void add_vocabulary(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("vocabulary", "Learn a tokenizer from texts");
+  command->footer(
+      "Examples:\n"
+      "  clearhead vocabulary bpe books/*.txt --size 8000 --special \"<|endoftext|>\" -o my-tokenizer\n"
+      "  clearhead tokens my-tokenizer \"The cat sat.\"\n"
+      "bpe: byte-level, words cut as GPT-2's. wordpiece: lower case, words cut as BERT's. The files are those of the tokenizers package.");
+  command->add_option("kind", options->kind, "bpe or wordpiece")->required()->check(CLI::IsMember({"bpe", "wordpiece"}));
+  command->add_option("files", options->files, "Texts; - is standard input")->required();
+  command->add_option("-o,--out", options->out, "Folder that gets the tokenizer.json")->required();
+  command->add_option("--size", options->training.size, "Tokens in all (default: 4096)")->check(whole_from(1, (1 << 24) - 1));
+  command->add_option("--special", options->special, "A special token; may be given again (wordpiece: BERT's five if none is given)")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--minimum-count", options->training.minimum_count, "Pairs that stand less often are left alone (default: 2)")
+      ->check(whole_from(1));
+  command
+      ->add_option("--alphabet", options->training.alphabet, "wordpiece: the most frequent characters, no more than these (default: 1000)")
+      ->check(whole_from(1));
+  command->add_flag("--json", options->json, "{\"tokens\", \"words\", \"different_words\", \"file\"}");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli
