@@ -3,6 +3,7 @@
 // Buffers are f32, rows contiguous. Sums over rows are added in one order whatever the threads. Functions may use parallel_for.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "backends/dense.h"
@@ -76,7 +77,7 @@ struct CrossEntropyCall {
 };
 
 /// Where dropout keeps element i: 16 bits of a counter-based number are not below rate·2¹⁶. One number serves four elements.
-inline uint32_t dropout_threshold(float rate) { return static_cast<uint32_t>(rate * 65536.0F + 0.5F); }
+inline uint32_t dropout_threshold(float rate) { return static_cast<uint32_t>(std::lround(rate * 65536.0F)); }
 inline bool keeps(uint64_t number, int64_t i, uint32_t threshold) { return ((number >> (i % 4 * 16)) & 0xFFFF) >= threshold; }
 
 /// out[i] = x[i]·65536/(65536 − threshold) where kept, 0 elsewhere; added where `accumulate`. Which are kept follows from seed and i alone: the gradient
