@@ -102,6 +102,7 @@ static int run(int argc, char** argv) {
   add_run(app);
   add_train(app);
   add_vocabulary(app);
+  add_bleu(app);
   add_info(app);
   add_doctor(app);
   add_bench(app);

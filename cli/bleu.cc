@@ -1,0 +1,70 @@
+// clearhead bleu HYPOTHESES REFERENCES: how near translations come to a reference, one sentence a line.
+#include <algorithm>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "cli/cli.h"
+#include "text/bleu.h"
+
+namespace clearhead::cli {
+namespace {
+
+std::vector<std::string> lines_of(const std::string& path) {
+  const std::string text = read_file(path == "-" ? "/dev/stdin" : path);
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+void run(const std::string& hypotheses_path, const std::string& references_path, bool json) {
+  const std::vector<std::string> hypotheses = lines_of(hypotheses_path), references = lines_of(references_path);
+  if (hypotheses.size() != references.size()) {
+    fail(ErrorCode::kInvalidArgument, "{} has {} lines, {} has {}; expected a sentence and its reference on the same line of both",
+         hypotheses_path, hypotheses.size(), references_path, references.size());
+  }
+  if (hypotheses.empty())
+    fail(ErrorCode::kInvalidArgument, "{} and {} are empty: there is nothing to compare", hypotheses_path, references_path);
+  const Bleu found = bleu(hypotheses, references);
+  const std::string signature = format("{}|version:clearhead-{}", kBleuSignature, CLEARHEAD_VERSION);
+  const auto list = [](const auto& values) { return Json(Json::Array(values.begin(), values.end())); };
+  if (json) {
+    return print_json(Json::object({{"score", found.score},
+                                    {"signature", signature},
+                                    {"precisions", list(found.precisions)},
+                                    {"brevity_penalty", found.brevity_penalty},
+                                    {"matched", list(found.matched)},
+                                    {"total", list(found.total)},
+                                    {"hypothesis_length", found.hypothesis_length},
+                                    {"reference_length", found.reference_length}}));
+  }
+  const std::array<double, 4>& p = found.precisions;
+  const double ratio =
+      found.reference_length == 0 ? 0 : static_cast<double>(found.hypothesis_length) / static_cast<double>(found.reference_length);
+  print(format("BLEU|{} = {:.2f} {:.1f}/{:.1f}/{:.1f}/{:.1f} (BP = {:.3f} ratio = {:.3f} hyp_len = {} ref_len = {})", signature,
+               found.score, p[0], p[1], p[2], p[3], found.brevity_penalty, ratio, found.hypothesis_length, found.reference_length));
+}
+
+}  // namespace
+
+void add_bleu(CLI::App& app) {
+  struct Options {
+    std::string hypotheses, references;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("bleu", "Score translations against a reference, as sacrebleu does");
+  command->footer(
+      "Example: clearhead bleu translated.txt reference.txt\n"
+      "Corpus BLEU by sacrebleu's default: one reference, case kept, 13a words, exponential smoothing. Lines are sentences.");
+  command->add_option("hypotheses", options->hypotheses, "Translations, one a line; - is standard input")->required();
+  command->add_option("references", options->references, "What they are compared with, in the same order")->required();
+  command->add_flag("--json", options->json, "Score, signature, precisions, brevity penalty, n-grams matched and in all, lengths");
+  command->callback([options] { run(options->hypotheses, options->references, options->json); });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,162 @@
+#include "text/bleu.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <unordered_map>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "text/unicode.h"
+
+namespace clearhead {
+namespace {
+
+constexpr size_t kOrders = 4;
+
+// What separates words where Python's str.split() does: White_Space, and the four information separators besides.
+bool is_blank(char32_t c) { return text::is(c, text::kSpace) || (c >= 0x1C && c <= 0x1F); }
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_stop(char c) { return c == '.' || c == ','; }
+bool is_apart(char c) {
+  return (c >= ' ' && c <= '~') && !is_digit(c) && !std::isalpha(static_cast<unsigned char>(c)) && c != '\'' && c != '-' && !is_stop(c);
+}
+
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) text.replace(at, from.size(), to);
+}
+
+// Puts blanks around the second of two neighbours (`around_second`), or around the first. Pairs do not overlap: the one after begins behind this one.
+// Bytes are enough: a character beyond ASCII is no digit and no stop, and blanks stand only beside ASCII.
+template <class First, class Second>
+std::string set_apart(const std::string& text, bool around_second, First first, Second second) {
+  std::string out;
+  out.reserve(text.size() + text.size() / 4);
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (at + 1 < text.size() && first(text[at]) && second(text[at + 1])) {
+      if (around_second) {
+        out += {text[at], ' ', text[at + 1], ' '};
+      } else {
+        out += {' ', text[at], ' ', text[at + 1]};
+      }
+      ++at;
+    } else {
+      out += text[at];
+    }
+  }
+  return out;
+}
+
+// The sentence as mteval-v13a prepares it: words are what stands between blanks.
+std::string prepared(std::string_view sentence) {
+  std::string text = text::replace_invalid(sentence);
+  while (!text.empty()) {
+    const size_t last = text::previous_boundary(text, text.size());
+    if (!is_blank(text::decode_valid(text, last).c)) break;
+    text.resize(last);
+  }
+  replace_all(text, "<skipped>", "");
+  replace_all(text, "-\n", "");
+  replace_all(text, "&quot;", "\"");
+  replace_all(text, "&amp;", "&");
+  replace_all(text, "&lt;", "<");
+  replace_all(text, "&gt;", ">");
+  std::string spaced = " ";
+  for (const char c : text) {
+    if (is_apart(c)) {
+      spaced += {' ', c, ' '};
+    } else {
+      spaced += c;
+    }
+  }
+  spaced += ' ';
+  const auto no_digit = [](char c) { return !is_digit(c); };
+  spaced = set_apart(spaced, true, no_digit, is_stop);
+  spaced = set_apart(spaced, false, is_stop, no_digit);
+  return set_apart(spaced, true, is_digit, [](char c) { return c == '-'; });
+}
+
+std::vector<std::string_view> split(std::string_view text) {
+  std::vector<std::string_view> words;
+  size_t begin = 0;
+  for (size_t at = 0; at < text.size();) {
+    const text::Decoded next = text::decode_valid(text, at);
+    if (is_blank(next.c)) {
+      if (at > begin) words.push_back(text.substr(begin, at - begin));
+      begin = at + next.length;
+    }
+    at += next.length;
+  }
+  if (begin < text.size()) words.push_back(text.substr(begin));
+  return words;
+}
+
+using Gram = std::array<int32_t, kOrders>;
+
+// All n-grams of one order, sorted.
+std::vector<Gram> grams(const std::vector<int32_t>& words, size_t order) {
+  std::vector<Gram> out;
+  for (size_t at = 0; at + order <= words.size(); ++at) {
+    Gram& gram = out.emplace_back();
+    std::copy_n(words.begin() + static_cast<ptrdiff_t>(at), order, gram.begin());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+void count_sentence(const std::string& hypothesis, const std::string& reference, Bleu& sums) {
+  const std::string texts[2] = {prepared(hypothesis), prepared(reference)};
+  std::unordered_map<std::string_view, int32_t> numbers;
+  std::vector<int32_t> words[2];
+  for (int side = 0; side < 2; ++side) {
+    for (const std::string_view word : split(texts[side])) {
+      words[side].push_back(numbers.try_emplace(word, static_cast<int32_t>(numbers.size())).first->second);
+    }
+  }
+  sums.hypothesis_length += static_cast<int64_t>(words[0].size());
+  sums.reference_length += static_cast<int64_t>(words[1].size());
+  for (size_t n = 0; n < kOrders; ++n) {
+    const std::vector<Gram> ours = grams(words[0], n + 1), theirs = grams(words[1], n + 1);
+    std::vector<Gram> both;
+    std::set_intersection(ours.begin(), ours.end(), theirs.begin(), theirs.end(), std::back_inserter(both));
+    sums.matched[n] += static_cast<int64_t>(both.size());
+    sums.total[n] += static_cast<int64_t>(ours.size());
+  }
+}
+
+}  // namespace
+
+std::string bleu_words(std::string_view sentence) {
+  std::string out;
+  const std::string text = prepared(sentence);
+  for (const std::string_view word : split(text)) {
+    if (!out.empty()) out += ' ';
+    out += word;
+  }
+  return out;
+}
+
+Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references) {
+  if (hypotheses.size() != references.size()) {
+    fail(ErrorCode::kInvalidArgument, "BLEU of {} sentences against {} references; expected one for each", hypotheses.size(),
+         references.size());
+  }
+  Bleu out;
+  for (size_t at = 0; at < hypotheses.size(); ++at) count_sentence(hypotheses[at], references[at], out);
+  const double ours = static_cast<double>(out.hypothesis_length), theirs = static_cast<double>(out.reference_length);
+  out.brevity_penalty = ours >= theirs ? 1 : ours > 0 ? std::exp(1 - theirs / ours) : 0;
+  if (out.matched[0] == 0) return out;
+  double smoothing = 1, logarithms = 0;
+  for (size_t n = 0; n < kOrders; ++n) {
+    if (out.total[n] == 0) return out;  // sentences shorter than four words, all of them
+    const double total = static_cast<double>(out.total[n]);
+    if (out.matched[n] == 0) smoothing *= 2;
+    out.precisions[n] = out.matched[n] == 0 ? 100 / (smoothing * total) : 100 * static_cast<double>(out.matched[n]) / total;
+    logarithms += std::log(out.precisions[n]);
+  }
+  out.score = out.brevity_penalty * std::exp(logarithms / kOrders);
+  return out;
+}
+
+}  // namespace clearhead

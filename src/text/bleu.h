@@ -1,0 +1,34 @@
+// Corpus BLEU (Papineni et al. 2002) to the digit of sacrebleu's default: one reference, case kept, words cut as mteval-v13a cuts them.
+//
+//   BLEU = BP · exp(¼ Σ_n ln p_n)      p_n = 100 · matched_n / total_n, n = 1 … 4      BP = min(1, e^(1 − reference length / hypothesis length))
+//
+// matched_n counts the n-grams of a sentence that its reference holds, each as often as it does at most; sums go over all sentences. An order without a
+// match has p_n = 100 / (2^k · total_n), k its place among such orders (smoothing method 3 of Chen & Cherry 2014); without any match the score is 0.
+// Source: Post 2018, "A Call for Clarity in Reporting BLEU Scores".
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace clearhead {
+
+inline constexpr std::string_view kBleuSignature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp";
+
+struct Bleu {
+  double score = 0;                           // 0 … 100
+  std::array<int64_t, 4> matched{}, total{};  // n-grams, n = 1 … 4
+  std::array<double, 4> precisions{};         // p_n, smoothed
+  double brevity_penalty = 0;
+  int64_t hypothesis_length = 0, reference_length = 0;  // words
+};
+
+/// Sentence i of the hypotheses against reference i. Invalid UTF-8 is read as U+FFFD. Throws kInvalidArgument where their numbers differ.
+Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references);
+
+/// The words that BLEU counts of a sentence, a blank between.
+std::string bleu_words(std::string_view sentence);
+
+}  // namespace clearhead

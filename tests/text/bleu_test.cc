@@ -1,0 +1,43 @@
+// BLEU against what sacrebleu said (tools/goldens/bleu.py): quotes, numbers, hyphens, entities, every kind of blank, empty sentences.
+#include "text/bleu.h"
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+std::vector<std::string> strings(const Json& list) {
+  std::vector<std::string> out;
+  for (const Json& item : list.items()) out.push_back(item.string());
+  return out;
+}
+
+TEST(Bleu, CountsAndScoresAreSacrebleus) {
+  const std::string path = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/bleu/cases.json";
+  const Json cases = Json::parse(read_file(path), path);
+  ASSERT_GT(cases.size(), 50U);
+  for (const Json& expected : cases.items()) {
+    SCOPED_TRACE(expected.dump());
+    const std::vector<std::string> hypotheses = strings(*expected.find("hypotheses")), words = strings(*expected.find("words"));
+    for (size_t i = 0; i < words.size(); ++i) EXPECT_EQ(bleu_words(hypotheses[i]), words[i]);
+    const Bleu found = bleu(hypotheses, strings(*expected.find("references")));
+    EXPECT_NEAR(found.score, expected.find("score")->number(), 1e-9);
+    EXPECT_NEAR(found.brevity_penalty, expected.find("brevity_penalty")->number(), 1e-12);
+    EXPECT_EQ(found.hypothesis_length, expected.find("hypothesis_length")->integer());
+    EXPECT_EQ(found.reference_length, expected.find("reference_length")->integer());
+    for (size_t n = 0; n < 4; ++n) {
+      EXPECT_EQ(found.matched[n], expected.find("matched")->items()[n].integer());
+      EXPECT_EQ(found.total[n], expected.find("total")->items()[n].integer());
+      EXPECT_NEAR(found.precisions[n], expected.find("precisions")->items()[n].number(), 1e-9);
+    }
+  }
+}
+
+TEST(Bleu, ASentenceWithoutAReferenceIsRefused) { EXPECT_THROW(bleu({"a", "b"}, {"a"}), Error); }
+
+}  // namespace
+}  // namespace clearhead
