@@ -127,6 +127,7 @@ double Trainer::part_loss(int64_t part, bool checks) {
 double Trainer::take_step() {
   double loss = 0;
   for (int64_t part = 0; part < recipe_.accumulate; ++part) loss += part_loss(part, false);
+  if (is_due(recipe_.validate, step_ + 1)) events_->add_gradients(parameters_, tape_);
   gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
   ++step_;
   return loss;
@@ -150,6 +151,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
   int64_t timed = 0;
   const bool validates = held_.tokens() > recipe_.length;
   if (log_.empty()) log_ = kLogHeader;
+  events_.emplace(directory_, step_ + 1);
   while (step_ < recipe_.steps) {
     if (cancel && cancel->load()) {
       save_checkpoint();
@@ -160,7 +162,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     ++summed_;
     ++timed;
     now.step = step_;
-    const auto due = [&](int64_t every) { return step_ % every == 0 || step_ == recipe_.steps; };
+    const auto due = [&](int64_t every) { return is_due(every, step_); };
     const double seconds = std::chrono::duration<double>(Clock::now() - since).count();
     const bool is_validated = validates && due(recipe_.validate);
     if (is_validated) {
@@ -177,11 +179,14 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       now.tokens_per_second = static_cast<double>(timed * recipe_.accumulate * recipe_.batch * recipe_.length) / std::max(seconds, 1e-9);
       now.seconds_per_step = seconds / static_cast<double>(timed);
       log(now);
+      events_->add(now);
       if (report) report(now);
       loss_sum_ = 0;
       summed_ = timed = 0;
       since = Clock::now();
     }
+    if (due(recipe_.validate)) events_->add_weights(parameters_);
+    events_->write(step_);
     if (due(recipe_.checkpoint)) save_checkpoint();
   }
   if (!validates) save_model(directory_ + "/best");

@@ -3,9 +3,10 @@
 //   RUN/checkpoint.safetensors   parameters, AdamW's sums, the tokenizer and the step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
 //   RUN/log.csv                  step, loss, rate, gradient norm, validation loss
+//   RUN/events.out.tfevents.…    the same and more, for TensorBoard; a file for each start
 //
 // What a step sees follows from the recipe and the step's number; so a run that was stopped anywhere goes on from its checkpoint with the same bits as one that
-// was not. Files are written whole or not at all.
+// was not. Files are written whole or not at all (events record by record).
 #pragma once
 
 #include <atomic>
@@ -19,6 +20,7 @@
 #include "models/transformer.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
+#include "train/run_events.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -53,6 +55,7 @@ class Trainer {
 
  private:
   Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json);
+  bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }
   double take_step();
   double part_loss(int64_t part, bool checks);
   double validation_loss();
@@ -77,7 +80,8 @@ class Trainer {
   double best_ = 1e30;
   double loss_sum_ = 0;  // of the steps since the last report
   int64_t summed_ = 0;
-  std::string log_{};  // all lines of log.csv
+  std::string log_{};                  // all lines of log.csv
+  std::optional<RunEvents> events_{};  // while it runs
 };
 
 }  // namespace clearhead

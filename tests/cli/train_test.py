@@ -15,7 +15,9 @@ MODEL = {
 }
 
 
-class Training(Case):
+class TrainingCase(Case):
+    """A text, a small recipe for it, and training by it."""
+
     def setUp(self):
         super().setUp()
         (self.folder / "text.txt").write_text("".join(f"line {i}: {i * i} {'abc' * (i % 5)}\n" for i in range(400)), encoding="utf-8")
@@ -32,6 +34,8 @@ class Training(Case):
     def train(self, out, *settings):
         return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out)
 
+
+class Training(TrainingCase):
     def files(self, out):
         return {name: (self.folder / out / name).read_bytes() for name in ("checkpoint.safetensors", "best/model.safetensors", "best/config.json", "log.csv")}
 
