@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "io/safetensors.h"
+#include "text/tokenizer_json.h"
 
 namespace clearhead {
 namespace {
@@ -184,48 +185,12 @@ Json config_of(const Sizes& sizes, const Parts& parts, double sharpness, uint64_
        {"known_answers", Json::object({{"sharpness", sharpness}, {"seed", static_cast<int64_t>(seed)}, {"laws", std::move(laws)}})}});
 }
 
-/// Byte-level BPE without merges: the token of byte b has id b. Bytes are spelled as GPT-2 does: printable Latin-1 as itself, the others from U+0100 on.
-Json byte_tokenizer() {
-  Json vocabulary = Json::object();
-  uint32_t moved = 0x100;
-  for (uint32_t byte = 0; byte < 256; ++byte) {
-    const bool as_itself = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    const uint32_t point = as_itself ? byte : moved++;
-    std::string spelled;
-    if (point < 0x80) {
-      spelled.push_back(static_cast<char>(point));
-    } else {
-      spelled.push_back(static_cast<char>(0xC0 | (point >> 6)));
-      spelled.push_back(static_cast<char>(0x80 | (point & 0x3F)));
-    }
-    vocabulary[spelled] = Json(static_cast<int64_t>(byte));
-  }
-  const Json byte_level = Json::object({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", true}});
-  return Json::object({{"version", "1.0"},
-                       {"truncation", nullptr},
-                       {"padding", nullptr},
-                       {"added_tokens", Json::array()},
-                       {"normalizer", nullptr},
-                       {"pre_tokenizer", byte_level},
-                       {"post_processor", nullptr},
-                       {"decoder", byte_level},
-                       {"model", Json::object({{"type", "BPE"},
-                                               {"dropout", nullptr},
-                                               {"unk_token", nullptr},
-                                               {"continuing_subword_prefix", nullptr},
-                                               {"end_of_word_suffix", nullptr},
-                                               {"fuse_unk", false},
-                                               {"byte_fallback", false},
-                                               {"vocab", std::move(vocabulary)},
-                                               {"merges", Json::array()}})}});
-}
-
 void write_directory(const std::string& directory, const Json& config, const NamedTensors& tensors) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error) fail(ErrorCode::kIo, "{}: cannot make the directory: {}", directory, error.message());
   write_safetensors(directory + "/model.safetensors", tensors, {{"format", "pt"}});
-  write_file(directory + "/tokenizer.json", byte_tokenizer().dump(1) + "\n");
+  write_file(directory + "/tokenizer.json", byte_tokenizer_json());
   write_file(directory + "/config.json", config.dump(2) + "\n");
 }
 

@@ -1,7 +1,6 @@
 #include "models/parameters.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <utility>
 

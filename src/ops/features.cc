@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numbers>
 #include <vector>
 
 #include "base/format.h"
@@ -91,12 +90,6 @@ float exponents(const Projection& by, const float* x, int64_t step, float* to) {
 // Of the largest exponents; what is not finite is no shift.
 float shift_of(float largest) { return std::isfinite(largest) ? largest : 0; }
 
-// A normal random number.
-double normal_number(uint64_t seed, uint64_t counter) {
-  const double u = 1 - random_unit(seed, 2 * counter), angle = 2 * std::numbers::pi * random_unit(seed, 2 * counter + 1);
-  return std::sqrt(-2 * std::log(u)) * std::cos(angle);
-}
-
 }  // namespace
 
 Tensor elu_plus_one(const Tensor& x) {
@@ -120,9 +113,9 @@ Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed) {
     if (r % d == 0) block.clear();
     std::vector<double> row(static_cast<size_t>(d));
     double length = 0, left = 0;
-    for (double& x : row) x = normal_number(seed, counter++);
+    for (double& x : row) x = random_normal(seed, counter++);
     for (int64_t c = 0; c < d; ++c)
-      length += std::pow(normal_number(seed, counter++), 2);  // of another draw: direction and length are independent
+      length += std::pow(random_normal(seed, counter++), 2);  // of another draw: direction and length are independent
     for (int twice = 0; twice < 2; ++twice) {                 // Gram-Schmidt, again for what rounding left
       for (const std::vector<double>& other : block) {
         double along = 0;

@@ -20,11 +20,13 @@ void multiply(const MatrixView& a, const MatrixView& b, int64_t inner, const Gra
                            .out_stride = out.stride(0)});
 }
 
-void compute(const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
+// values: of a live weight; undefined for a prepared one.
+void compute(const Tensor& x, const PreparedWeight& weight, const Tensor& values, const Tensor& bias, Tensor& out,
+             const LinearOptions& options) {
   const float* of_bias = bias.defined() ? bias.data<float>() : nullptr;
-  if (const auto* live = dynamic_cast<const LiveWeight*>(&weight)) {
+  if (values.defined()) {
     return backend().dense.product({.a = rows_of(x),
-                                    .b = rows_of(live->values).transposed(),
+                                    .b = rows_of(values).transposed(),
                                     .rows = x.size(0),
                                     .inner = weight.in,
                                     .columns = weight.out,
@@ -60,7 +62,7 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
   }
   const auto* live = dynamic_cast<const LiveWeight*>(&weight);
   const Tensor values = live ? live->values : Tensor();
-  if (!run.records({&x, &values, &bias})) return compute(x, weight, bias, out, options);
+  if (!run.records({&x, &values, &bias})) return compute(x, weight, values, bias, out, options);
   if (!live) fail(ErrorCode::kUnsupported, "linear: gradients are asked for through a prepared weight; expected a live one");
   if (options.activation != Activation::kNone) {
     Tensor before = run.recorder->take(out.shape()), after = options.accumulate ? run.recorder->take(out.shape()) : out;
@@ -69,8 +71,8 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
     if (options.accumulate) add(run, after, out);
     return;
   }
-  compute(x, weight, bias, out, options);
-  run.recorder->record("linear", out, {x}, [=](Gradients& gradients) { reverse(gradients, x, values, bias, out); });
+  compute(x, weight, values, bias, out, options);
+  run.recorder->record("linear", out, {x, values}, [=](Gradients& gradients) { reverse(gradients, x, values, bias, out); });
 }
 
 }  // namespace clearhead::ops

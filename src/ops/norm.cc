@@ -27,7 +27,7 @@ void norm(Run& run, const Tensor& x, const Normalisation& normalisation, Tensor&
   call.scales = scales.mutable_data<float>();
   const bool in_place = x.shares_storage_with(out);
   backend().dense.norm(call);
-  run.recorder->record("norm", out, {normalised, scales}, [=, rms = normalisation.rms](Gradients& gradients) {
+  run.recorder->record("norm", out, {normalised, scales, weight}, [=, rms = normalisation.rms](Gradients& gradients) {
     Tensor d_out = gradients.of(out);
     NormGradientCall back{.rms = rms,
                           .weight = weight.data<float>(),

@@ -27,8 +27,6 @@ class Gradients {
     bool accumulate = false;  ///< false: nothing was there, the contents are unset and are to be written whole
   };
   virtual Place place(const Tensor& t) = 0;
-  /// Scratch, contents unset.
-  virtual Tensor take(const Shape& shape) = 0;
 };
 
 class Recorder {

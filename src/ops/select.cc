@@ -78,11 +78,9 @@ Tensor block_means(const Tensor& x, int64_t block) {
 // Bucket of every row of x in one round.   [batch, head, length, d] → [batch·head·length]
 std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t round) {
   const int64_t width = x.size(3), half = hashing.buckets / 2, rows = x.size(0) * x.size(1) * x.size(2);
-  std::vector<float> rotation(static_cast<size_t>(width * half));  // [d, buckets / 2], normal (Box & Muller 1958)
+  std::vector<float> rotation(static_cast<size_t>(width * half));  // [d, buckets / 2], normal
   for (size_t i = 0; i < rotation.size(); ++i) {
-    const uint64_t counter = 2 * (static_cast<uint64_t>(round) * rotation.size() + i);
-    const double radius = std::sqrt(-2 * std::log(1 - random_unit(hashing.seed, counter)));
-    rotation[i] = static_cast<float>(radius * std::cos(2 * M_PI * random_unit(hashing.seed, counter + 1)));
+    rotation[i] = static_cast<float>(random_normal(hashing.seed, static_cast<uint64_t>(round) * rotation.size() + i));
   }
   std::vector<int32_t> out(static_cast<size_t>(rows));
   parallel_for(rows, [&](int64_t row, int) {

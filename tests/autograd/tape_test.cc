@@ -378,23 +378,28 @@ TEST(Tape, PassesAddUpUntilGradientsAreCleared) {
   }
 }
 
-TEST(Tape, WhatIsKeptMustNotBeWritten) {
-  Arena arena;
-  Tape tape;
-  clearhead::Run run{arena, nullptr, &tape};
-  Tensor x = random_tensor({2, 3}, 18);
-  const Tensor w = random_tensor({4, 3}, 19);
-  tape.watch(w);
-  Tensor out = run.take({2, 4});
-  ops::linear(run, x, LiveWeight(w), {}, out);
-  const Tensor loss = weighted_sum(run, out);
-  x.mutable_data<float>()[0] = 1;
-  try {
-    tape.backward(loss);
-    FAIL() << "a stale input was used";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kStale);
-    EXPECT_NE(std::string(error.what()).find("linear"), std::string::npos) << error.what();
+// A record keeps what it read: the input and the weight.
+TEST(Tape, AnOpWhoseInputOrWeightWasWrittenSinceIsNamed) {
+  for (const char* written : {"input", "matrix", "gain"}) {
+    Arena arena;
+    Tape tape;
+    clearhead::Run run{arena, nullptr, &tape};
+    Tensor x = random_tensor({2, 3}, 18), w = random_tensor({4, 3}, 19), gain = random_tensor({4}, 20);
+    tape.watch(w);
+    tape.watch(gain);
+    Tensor raised = run.take({2, 4}), out = run.take({2, 4});
+    ops::linear(run, x, LiveWeight(w), {}, raised);
+    ops::norm(run, raised, {.rms = true, .epsilon = 1e-5, .weight = gain}, out);
+    const Tensor loss = weighted_sum(run, out);
+    const bool is_gain = written == std::string("gain");
+    (is_gain ? gain : written == std::string("input") ? x : w).mutable_data<float>()[0] = 1;
+    try {
+      tape.backward(loss);
+      FAIL() << "a stale " << written << " was used";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kStale);
+      EXPECT_NE(std::string(error.what()).find(is_gain ? "norm" : "linear"), std::string::npos) << error.what();
+    }
   }
 }
 

@@ -11,30 +11,20 @@ namespace clearhead::cpu {
 class ThreadScratch {
  public:
   /// `count` floats of this thread, 64-byte aligned, unset. Valid until the thread's next call.
-  static float* floats(int64_t count) {
-    thread_local ThreadScratch own;
-    return own.at_least(count);
-  }
+  static float* floats(int64_t count) { return own<0>(count); }
   /// The same, beside it: for keys and for values of 16-bit pages (page-inl.h).
-  static float* widened_keys(int64_t count) {
-    thread_local ThreadScratch own;
-    return own.at_least(count);
-  }
-  static float* widened_values(int64_t count) {
-    thread_local ThreadScratch own;
-    return own.at_least(count);
-  }
+  static float* widened_keys(int64_t count) { return own<1>(count); }
+  static float* widened_values(int64_t count) { return own<2>(count); }
   /// A head's values by pairs of keys, and rows of out before they are rounded (forward_pairs-inl.h).
-  static float* value_pairs(int64_t count) {
-    thread_local ThreadScratch own;
-    return own.at_least(count);
-  }
-  static float* wide_rows(int64_t count) {
-    thread_local ThreadScratch own;
-    return own.at_least(count);
-  }
+  static float* value_pairs(int64_t count) { return own<3>(count); }
+  static float* wide_rows(int64_t count) { return own<4>(count); }
 
  private:
+  template <int kPlace>
+  static float* own(int64_t count) {
+    thread_local ThreadScratch memory;
+    return memory.at_least(count);
+  }
   float* at_least(int64_t count) {
     if (count > size_) {
       memory_.reset(static_cast<float*>(::operator new[](static_cast<size_t>(count) * sizeof(float), kAlign)));
