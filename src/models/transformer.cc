@@ -171,6 +171,7 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   ops::embed(run, tables_, {input.ids, rows, input.type_ids}, x);
   if (phases_) phases_(run, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
   embedding_norm_(run, x, x);
+  if (run.dropout) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);
 }
 
 void Transformer::run_layer(Run& run, int64_t at, const ForwardInput& input, const nn::Sequences& sequences, Tensor& x) const {

@@ -16,6 +16,14 @@ Tensor heads_of(const Tensor& rows, const Sequences& sequences, int64_t begin, i
   return rows.reshape({sequences.batch, sequences.length, all, head_dim}).slice(2, begin, begin + count).permute({0, 2, 1, 3});
 }
 
+// to += linear(x): what a block adds to the residual stream.
+void add_to_residual(Run& run, const Linear& linear, const Tensor& x, Tensor& to) {
+  if (!run.dropout) return linear(run, x, to, {.accumulate = true});
+  Tensor added = run.take(to.shape());
+  linear(run, x, added);
+  ops::dropout(run, added, {.rate = run.dropout->rate, .seed = run.dropout->next(), .accumulate = true}, to);
+}
+
 }  // namespace
 
 void Linear::operator()(Run& run, const Tensor& x, Tensor& to, const ops::LinearOptions& options) const {
@@ -73,7 +81,7 @@ void SelfAttention::operator()(Run& run, const Site& site, const Tensor& x, cons
   Tensor attended = run.take({rows, heads * head_dim});
   Tensor out = heads_of(attended, sequences, 0, heads, head_dim);
   ops::attention(run, {site, q, keys, v, described, wanted ? gram(run) : Tensor(), wanted}, out);
-  output(run, attended, to, {.accumulate = true});
+  add_to_residual(run, output, attended, to);
 }
 
 // The output projection is read back through itself: unit vectors in, its columns out.
@@ -117,9 +125,9 @@ void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {
     if (is_gated) {
       Tensor product = gated_rows.slice(0, 0, end - begin);
       ops::gated(run, activation, raised, product);
-      down(run, product, target, {.accumulate = true});
+      add_to_residual(run, down, product, target);
     } else {
-      down(run, raised, target, {.accumulate = true});
+      add_to_residual(run, down, raised, target);
     }
   }
 }

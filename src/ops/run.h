@@ -12,6 +12,7 @@
 #include <initializer_list>
 #include <vector>
 
+#include "base/random.h"
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
 #include "ops/recorder.h"
@@ -49,10 +50,19 @@ class Arena {
   int64_t used_ = 0;            // elements of it
 };
 
+/// Dropout of a forward pass: every place that drops draws a seed of its own, in the order of the pass.
+struct RunDropout {
+  float rate = 0;  ///< 0 ≤ rate < 1
+  uint64_t seed = 0;
+  uint64_t drawn = 0;
+  uint64_t next() { return random_bits(seed, drawn++); }
+};
+
 struct Run {
   Arena& arena;
   Observer* observer = nullptr;
-  Recorder* recorder = nullptr;  ///< the tape when gradients are wanted; null in inference
+  Recorder* recorder = nullptr;   ///< the tape when gradients are wanted; null in inference
+  RunDropout* dropout = nullptr;  ///< of embeddings and of what blocks add (Vaswani et al. 2017, §5.4); null in inference
 
   bool wants(const Site& site) const { return observer && observer->wants(site); }
   /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.

@@ -84,6 +84,16 @@ Schedule read_schedule(const Json& json, const std::string& where, int64_t steps
   return out;
 }
 
+Repeats read_repeats(const Json& json, const std::string& where) {
+  Fields fields(json, where, "repeat");
+  Repeats out;
+  out.share = between(fields, "share", 0.1, 0, 1);
+  out.shortest = at_least(fields, "shortest", out.shortest, 1);
+  out.longest = at_least(fields, "longest", out.longest, out.shortest);
+  fields.refuse_rest();
+  return out;
+}
+
 }  // namespace
 
 Recipe Recipe::read(const std::string& path, const std::vector<std::string>& overrides) {
@@ -97,11 +107,12 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   Recipe out;
   out.where = where;
   out.text = json;
-  out.data = fields.string_or("data", ".");
-  out.origin = fields.string_or("origin", "");
-  for (const Json& file : fields.require("files").items()) out.files.push_back(file.string());
-  if (out.files.empty()) fields.wrong("files", "at least one file", Json::array());
-  out.held_out = between(fields, "held_out", out.held_out, 0, 0.9);
+  out.source.folder = fields.string_or("data", ".");
+  out.source.origin = fields.string_or("origin", "");
+  for (const Json& file : fields.require("files").items()) out.source.files.push_back(file.string());
+  if (out.source.files.empty()) fields.wrong("files", "at least one file", Json::array());
+  out.source.splits = fields.string_or("splits", "");
+  if (out.source.splits.empty()) out.source.held_out = between(fields, "held_out", out.source.held_out, 0, 0.9);
   if (const Json* given = json.find("tokenizer"); given && given->is_object()) {
     out.vocabulary = read_vocabulary(fields.require("tokenizer"), where);
   } else {
@@ -113,6 +124,12 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
   out.steps = at_least(fields, "steps", out.steps, 1);
   out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
+  out.dropout = between(fields, "dropout", 0, 0, 0.9);
+  if (const Json* repeat = fields.take("repeat")) out.repeats = read_repeats(*repeat, where);
+  out.average = between(fields, "average", 0, 0, 0.99999);
+  const std::string save = fields.string_or("save", "f32");
+  if (save != "f32" && save != "bf16") fields.wrong("save", "f32 or bf16", Json(save));
+  out.save = save == "bf16" ? DType::kBF16 : DType::kF32;
   const Json none = Json::object();
   const Json *optimiser = fields.take("optimiser"), *schedule = fields.take("schedule");
   out.optimiser = read_optimiser(optimiser ? *optimiser : none, where);

@@ -1,10 +1,11 @@
 // What is to be trained, as a short file: data, model, schedule, what to report. JSON; `key=value` pairs given beside it replace fields.
 //
-//   { "data": "DIR", "files": ["book.txt"], "origin": "where the files come from", "held_out": 0.05,
+//   { "data": "DIR", "files": ["book.txt"], "origin": "where the files come from", "held_out": 0.05,      or "splits": "splits.tsv" (text_data.h)
 //     "tokenizer": "bytes",                                      or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
 //                                                                that many tokens, learned from the files' training part
 //     "model": { … a config.json of Hugging Face's form … },
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
+//     "dropout": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
 //     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
 //     "report": 10, "validate": 100, "checkpoint": 100 }
@@ -20,15 +21,13 @@
 #include "base/json.h"
 #include "clearhead/train.h"
 #include "text/train_vocabulary.h"
+#include "train/text_data.h"
 
 namespace clearhead {
 
 struct Recipe {
-  std::string where{};   // the file, for messages
-  std::string data{};    // folder of the files
-  std::string origin{};  // told where a file is missing
-  std::vector<std::string> files{};
-  double held_out = 0.05;  // the last part of each file validates
+  std::string where{};  // the file, for messages
+  TextSource source{};
   std::string tokenizer = "bytes";
   std::optional<VocabularyOptions> vocabulary{};  // in place of `tokenizer`: to be learned
   Json model{};
@@ -36,6 +35,11 @@ struct Recipe {
   int64_t accumulate = 1;           // parts of a step
   int64_t steps = 1000;
   uint64_t seed = 1;
+  double dropout = 0;
+  Repeats repeats{};
+  double average =
+      0;  // of the weights that are validated and saved: the share that a step keeps of the mean so far; 0: the weights themselves
+  DType save = DType::kF32;  // of best/
   AdamW optimiser{};
   Schedule schedule{};
   int64_t report = 10, validate = 100, checkpoint = 100;  // steps between

@@ -1,8 +1,13 @@
 #include "train/text_data.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
+#include <map>
 #include <numeric>
+#include <sstream>
+#include <tuple>
+#include <utility>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -11,27 +16,81 @@
 
 namespace clearhead {
 
-std::vector<std::string> read_parts(const std::string& folder, const std::vector<std::string>& files, const std::string& origin,
-                                    double from, double to) {
-  std::vector<std::string> parts;
-  for (const std::string& name : files) {
-    const std::string path = folder + "/" + name;
-    std::error_code ignored;
-    if (!std::filesystem::exists(path, ignored)) {
-      fail(ErrorCode::kNotFound, "{}: there is no such file; give the folder that holds it with data=DIR{}", path,
-           origin.empty() ? "" : ". " + origin);
-    }
-    std::string text = read_file(path);
-    const auto cut = [&](double share) {
-      const size_t at = static_cast<size_t>(share * static_cast<double>(text.size()));
-      if (at == 0 || at >= text.size()) return std::min(at, text.size());
-      const size_t line = text.find('\n', at);
-      return line == std::string::npos ? text.size() : line + 1;
+namespace {
+
+std::string read_text(const TextSource& source, const std::string& name) {
+  const std::string path = source.folder + "/" + name;
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    fail(ErrorCode::kNotFound, "{}: there is no such file; give the folder that holds it with data=DIR{}", path,
+         source.origin.empty() ? "" : ". " + source.origin);
+  }
+  return read_file(path);
+}
+
+std::vector<std::string> cells_of(const std::string& line) {
+  std::vector<std::string> cells;
+  std::istringstream in(line);
+  for (std::string cell; std::getline(in, cell, '\t');) cells.push_back(cell);
+  return cells;
+}
+
+// [begin, end) of every file's part in bytes.
+std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& source, Part part) {
+  const std::string where = source.folder + "/" + source.splits;
+  std::map<std::string, std::pair<size_t, size_t>> out;
+  std::istringstream lines(read_text(source, source.splits));
+  std::string line;
+  std::getline(lines, line);
+  for (int64_t number = 2; std::getline(lines, line); ++number) {
+    const std::vector<std::string> cells = cells_of(line);
+    const auto wrong = [&] {
+      fail(ErrorCode::kFormat, "{}, line {}: expected a file and six byte positions between tabs, found \"{}\"", where, number, line);
     };
-    const size_t begin = cut(from), end = std::max(begin, cut(to));
-    text.erase(end);
-    text.erase(0, begin);
-    parts.push_back(std::move(text));
+    if (cells.size() != 7) wrong();
+    const auto position = [&](size_t at) {
+      size_t value = 0;
+      const std::string& cell = cells[at];
+      const auto [end, problem] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+      if (problem != std::errc() || end != cell.data() + cell.size()) wrong();
+      return value;
+    };
+    const size_t first = 1 + 2 * static_cast<size_t>(part);
+    out[cells[0]] = {position(first), position(first + 1)};
+  }
+  return out;
+}
+
+// The last `share` of a text begins here, at a line's begin.
+size_t begin_of_last(const std::string& text, double share) {
+  const size_t at = static_cast<size_t>((1 - share) * static_cast<double>(text.size()));
+  if (at == 0 || at >= text.size()) return std::min(at, text.size());
+  const size_t line = text.find('\n', at);
+  return line == std::string::npos ? text.size() : line + 1;
+}
+
+}  // namespace
+
+std::vector<std::string> read_part(const TextSource& source, Part part) {
+  const auto splits = source.splits.empty() ? std::map<std::string, std::pair<size_t, size_t>>() : read_splits(source, part);
+  std::vector<std::string> parts;
+  for (const std::string& name : source.files) {
+    const std::string text = read_text(source, name);
+    size_t begin = 0, end = text.size();
+    if (!source.splits.empty()) {
+      const auto found = splits.find(name);
+      if (found == splits.end() || found->second.first > found->second.second || found->second.second > text.size()) {
+        fail(ErrorCode::kFormat, "{}/{}: \"{}\" ({} bytes) {}", source.folder, source.splits, name, text.size(),
+             found == splits.end() ? "has no line" : "is cut outside itself");
+      }
+      std::tie(begin, end) = found->second;
+    } else {
+      const size_t held = begin_of_last(text, source.held_out);
+      if (part == Part::kTrain) end = held;
+      if (part == Part::kValid) begin = held;
+      if (part == Part::kTest) begin = end;
+    }
+    parts.push_back(text.substr(begin, end - begin));
   }
   return parts;
 }
@@ -49,24 +108,53 @@ void TextData::append(Batch& to, int64_t begin, int64_t length) const {
   to.targets.insert(to.targets.end(), ids_.begin() + begin + 1, ids_.begin() + begin + 1 + length);
 }
 
-TextData::Batch TextData::shuffled(uint64_t seed, int64_t first, int64_t rows, int64_t length) const {
-  const int64_t windows = (tokens() - 1) / length;
+// Of the window that was appended last: tokens [at, at + count) come again at `again`, all of them among its length + 1 tokens.
+void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
+  RandomSequence random(random_bits(random_bits(order.seed, 0x726570656174ULL), static_cast<uint64_t>(window)));
+  const Repeats& repeats = order.repeats;
+  const int64_t longest = std::min(repeats.longest, order.length / 2);
+  if (longest < repeats.shortest || static_cast<double>(random.roll(1 << 20)) >= repeats.share * (1 << 20)) return;
+  const auto between = [&](int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(random.roll(static_cast<size_t>(high - low + 1)));
+  };
+  const int64_t count = between(repeats.shortest, longest), at = between(0, order.length + 1 - 2 * count);
+  const int64_t again = between(at + count, order.length + 1 - count);
+  const bool is_random = random.roll(2) == 1;
+  std::vector<int32_t> tokens(in.ids.end() - order.length, in.ids.end());
+  tokens.push_back(in.targets.back());
+  for (int64_t i = 0; i < count; ++i) {
+    int32_t& token = tokens[static_cast<size_t>(at + i)];
+    if (is_random) token = ids_[random.roll(ids_.size())];
+    tokens[static_cast<size_t>(again + i)] = token;
+  }
+  std::copy(tokens.begin(), tokens.end() - 1, in.ids.end() - order.length);
+  std::copy(tokens.begin() + 1, tokens.end(), in.targets.end() - order.length);
+  const auto hide = [&](int64_t token) {
+    if (token > 0) in.targets[in.targets.size() - static_cast<size_t>(order.length - token + 1)] = -100;
+  };
+  for (int64_t i = 0; i < count && is_random; ++i) hide(at + i);
+  hide(again);  // nothing foretells that it begins
+}
+
+TextData::Batch TextData::shuffled(const Order& order, int64_t first, int64_t rows) const {
+  const int64_t length = order.length, windows = (tokens() - 1) / length;
   if (windows < 1) fail(ErrorCode::kInvalidArgument, "the text has {} tokens; a window takes {}", tokens(), length + 1);
   Batch out;
   for (int64_t at = first; at < first + rows; ++at) {
     const int64_t epoch = at / windows, spare = tokens() - 1 - windows * length;
-    if (epoch != epoch_ || seed != ordered_seed_ || length != ordered_length_) {
+    if (epoch != epoch_ || order.seed != ordered_seed_ || length != ordered_length_) {
       order_.resize(static_cast<size_t>(windows));
       std::iota(order_.begin(), order_.end(), int64_t{0});
-      RandomSequence(random_bits(seed, static_cast<uint64_t>(epoch))).shuffle(order_);
+      RandomSequence(random_bits(order.seed, static_cast<uint64_t>(epoch))).shuffle(order_);
       epoch_ = epoch;
-      ordered_seed_ = seed;
+      ordered_seed_ = order.seed;
       ordered_length_ = length;
     }
     // All windows of an epoch move together by up to a window, the last one back into the text.
-    const int64_t shift = static_cast<int64_t>(random_bits(~seed, static_cast<uint64_t>(epoch)) % static_cast<uint64_t>(length));
+    const int64_t shift = static_cast<int64_t>(random_bits(~order.seed, static_cast<uint64_t>(epoch)) % static_cast<uint64_t>(length));
     const int64_t begin = order_[static_cast<size_t>(at % windows)] * length + shift;
     append(out, std::min(begin, windows * length + spare - length), length);
+    if (order.repeats.share > 0) repeat(out, order, at);
   }
   return out;
 }

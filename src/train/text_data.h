@@ -1,6 +1,9 @@
 // Texts as one row of tokens, cut into windows. Which windows a step sees follows from the seed and the step's number alone: there is no state to lose.
 //
 // Each epoch shuffles windows of length + 1 tokens that start at a random offset of their own; the last token of one is the first of the next.
+//
+// Repeats teach to copy: in a share of the windows a passage is followed, somewhere later, by itself. Half of these passages are random tokens, which nothing
+// but their repetition foretells: they count as targets only where they come again.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +14,24 @@
 
 namespace clearhead {
 
-/// The parts [from, to) of each file, 0 ≤ from ≤ to ≤ 1, cut at line ends. Throws kNotFound naming the file and its origin.
-std::vector<std::string> read_parts(const std::string& folder, const std::vector<std::string>& files, const std::string& origin,
-                                    double from, double to);
+enum class Part : uint8_t { kTrain, kValid, kTest };
+
+/// Text files and how each is parted. With `splits`, a table in the folder: after a line of headings, a file's name and six byte positions, the begins and ends of
+/// its three parts, between tabs. Without: the last `held_out` of each file validates, from a line's begin on, and nothing tests.
+struct TextSource {
+  std::string folder{};
+  std::vector<std::string> files{};
+  std::string origin{};  // told where a file is missing
+  std::string splits{};
+  double held_out = 0.05;
+};
+/// One part of each file. Throws kNotFound naming a file and its origin, kFormat for a table that is wrong.
+std::vector<std::string> read_part(const TextSource& source, Part part);
+
+struct Repeats {
+  double share = 0;                    // of the windows
+  int64_t shortest = 8, longest = 64;  // tokens of a passage
+};
 
 class TextData {
  public:
@@ -25,13 +43,19 @@ class TextData {
   struct Batch {
     std::vector<int32_t> ids{}, targets{};  // [rows·length]
   };
+  struct Order {
+    uint64_t seed = 0;
+    int64_t length = 0;  // of a window
+    Repeats repeats{};
+  };
   /// Windows [first, first + rows) of the endless shuffled sequence. Throws kInvalidArgument where the text is shorter than one window.
-  Batch shuffled(uint64_t seed, int64_t first, int64_t rows, int64_t length) const;
+  Batch shuffled(const Order& order, int64_t first, int64_t rows) const;
   /// Windows of the text in order, one after another; at most `most` of them.
   std::vector<Batch> in_order(int64_t length, int64_t most) const;
 
  private:
   void append(Batch& to, int64_t begin, int64_t length) const;
+  void repeat(Batch& in, const Order& order, int64_t window) const;
   std::vector<int32_t> ids_{};
   int64_t bytes_ = 0;
   mutable std::vector<int64_t> order_{};  // of one epoch

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/random.h"
 #include "clearhead/error.h"
 #include "io/safetensors.h"
 #include "ops/ops.h"
@@ -18,17 +19,14 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kValidationWindows = 64;
+constexpr uint64_t kDropoutSeed = 0x64726F70;
 constexpr const char* kLogHeader = "step,loss,rate,gradient_norm,validation_loss\n";
 
 std::string checkpoint_of(const std::string& directory) { return directory + "/checkpoint.safetensors"; }
 
-std::vector<std::string> training_part(const Recipe& recipe) {
-  return read_parts(recipe.data, recipe.files, recipe.origin, 0, 1 - recipe.held_out);
-}
-
 std::string tokenizer_of(const Recipe& recipe) {
   if (recipe.vocabulary) {
-    const std::vector<std::string> texts = training_part(recipe);
+    const std::vector<std::string> texts = read_part(recipe.source, Part::kTrain);
     return train_vocabulary({texts.begin(), texts.end()}, *recipe.vocabulary).tokenizer_json;
   }
   return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_file(recipe.tokenizer + "/tokenizer.json");
@@ -69,9 +67,10 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       facts_(read_architecture(recipe.model, recipe.where)),
       parameters_(recipe.seed),
       transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
-      training_(training_part(recipe), *tokenizer_),
-      held_(read_parts(recipe.data, recipe.files, recipe.origin, 1 - recipe.held_out, 1), *tokenizer_),
-      optimiser_(recipe.optimiser) {
+      training_(read_part(recipe.source, Part::kTrain), *tokenizer_),
+      held_(read_part(recipe.source, Part::kValid), *tokenizer_),
+      optimiser_(recipe.optimiser),
+      average_(recipe.average) {
   if (tokenizer_->vocabulary_size() > facts_.vocabulary) {
     fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
          tokenizer_->vocabulary_size(), facts_.vocabulary);
@@ -85,6 +84,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
     tape_.watch(leaf.values);
     optimiser_.add(leaf.values, leaf.decays);
+    average_.add(leaf.values);
   }
 }
 
@@ -98,10 +98,12 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& directory) {
 
 // The loss of one part of the step, recorded; divided by the step's tokens.
 double Trainer::part_loss(int64_t part, bool checks) {
-  const TextData::Batch batch =
-      training_.shuffled(recipe_.seed, (step_ * recipe_.accumulate + part) * recipe_.batch, recipe_.batch, recipe_.length);
+  const TextData::Batch batch = training_.shuffled({.seed = recipe_.seed, .length = recipe_.length, .repeats = recipe_.repeats},
+                                                   (step_ * recipe_.accumulate + part) * recipe_.batch, recipe_.batch);
   tape_.check_finite(checks);
-  Run run{arena_, nullptr, &tape_};
+  RunDropout dropout{static_cast<float>(recipe_.dropout),
+                     random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(step_ * recipe_.accumulate + part))};
+  Run run{arena_, nullptr, &tape_, recipe_.dropout > 0 ? &dropout : nullptr};
   const ForwardInput input = plain_input(recipe_.batch, recipe_.length, batch.ids);
   const RunResult result = transformer_.forward(run, input, {});
   const int64_t rows = recipe_.batch * recipe_.length;
@@ -129,6 +131,7 @@ double Trainer::take_step() {
   for (int64_t part = 0; part < recipe_.accumulate; ++part) loss += part_loss(part, false);
   if (is_due(recipe_.validate, step_ + 1)) events_->add_gradients(parameters_, tape_);
   gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
+  average_.follow(step_);
   ++step_;
   return loss;
 }
@@ -166,6 +169,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     const double seconds = std::chrono::duration<double>(Clock::now() - since).count();
     const bool is_validated = validates && due(recipe_.validate);
     if (is_validated) {
+      const WeightAverage::Shown averaged(average_);
       now.validation = validation_loss();
       now.bytes_per_token = static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens());
       if (*now.validation < best_) {
@@ -189,7 +193,10 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     events_->write(step_);
     if (due(recipe_.checkpoint)) save_checkpoint();
   }
-  if (!validates) save_model(directory_ + "/best");
+  if (!validates) {
+    const WeightAverage::Shown averaged(average_);
+    save_model(directory_ + "/best");
+  }
   return true;
 }
 
@@ -207,6 +214,7 @@ void Trainer::save_checkpoint() const {
     tensors.emplace_back(name("values", at), parameters_.leaves()[at].values);
     tensors.emplace_back(name("m", at), optimiser_.first_moment(at));
     tensors.emplace_back(name("v", at), optimiser_.second_moment(at));
+    if (average_) tensors.emplace_back(name("mean", at), average_.mean(at));
   }
   write_safetensors(checkpoint_of(directory_), tensors,
                     {{"clearhead_checkpoint", "1"},
@@ -232,6 +240,7 @@ void Trainer::read_checkpoint(const SafeTensors& file) {
     read("values", at, parameters_.leaves()[at].values);
     read("m", at, optimiser_.first_moment(at));
     read("v", at, optimiser_.second_moment(at));
+    if (average_) read("mean", at, average_.mean(at));
   }
   step_ = Json::parse(metadata_of(file, "step"), file.where()).integer();
   best_ = Json::parse(metadata_of(file, "best"), file.where()).number();
@@ -245,8 +254,14 @@ void Trainer::save_model(const std::string& to) const {
   std::error_code problem;
   std::filesystem::create_directories(to, problem);
   if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", to, problem.message());
-  write_safetensors(to + "/model.safetensors", parameters_.named(), {{"format", "pt"}});
-  write_file(to + "/config.json", recipe_.model.dump(2) + "\n");
+  NamedTensors saved = parameters_.named();
+  Json config = recipe_.model;
+  if (recipe_.save != DType::kF32) {
+    for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);
+    config["torch_dtype"] = "bfloat16";
+  }
+  write_safetensors(to + "/model.safetensors", saved, {{"format", "pt"}});
+  write_file(to + "/config.json", config.dump(2) + "\n");
   write_file(to + "/tokenizer.json", tokenizer_json_);
 }
 

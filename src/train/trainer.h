@@ -18,6 +18,7 @@
 #include "autograd/tape.h"
 #include "models/parameters.h"
 #include "models/transformer.h"
+#include "train/average.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
 #include "train/run_events.h"
@@ -73,6 +74,7 @@ class Trainer {
   Transformer transformer_;
   TextData training_, held_;
   Optimiser optimiser_;
+  WeightAverage average_;
   Tape tape_;
   Arena arena_;
   int64_t step_ = 0;

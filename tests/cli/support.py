@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("CLEARHEAD", ROOT / "build/release/clearhead"))
 KNOWN_MODELS = Path(os.environ.get("CLEARHEAD_KNOWN_MODELS", ROOT / "build/release/clearhead-known-models"))
-KINDS = {"F32": ("f", 4), "I32": ("i", 4), "BOOL": ("B", 1), "I64": ("q", 8)}
+KINDS = {"F32": ("f", 4), "BF16": ("H", 2), "I32": ("i", 4), "BOOL": ("B", 1), "I64": ("q", 8)}
 
 
 class Done:

@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import struct
 import subprocess
 import time
 
@@ -53,7 +54,7 @@ class Training(TrainingCase):
         self.assertEqual(names["model.embed_tokens.weight"][0], [256, 32])
 
     def test_killed_anywhere_it_goes_on_bit_for_bit(self):
-        self.write(steps=900, report=70, validate=200)
+        self.write(steps=900, report=70, validate=200, dropout=0.1, average=0.99, repeat={"share": 0.5, "shortest": 4, "longest": 10})
         self.assertEqual(self.train("whole").code, 0)
         seed = random.Random(11)
         command = [BINARY, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "killed"]
@@ -76,6 +77,23 @@ class Training(TrainingCase):
         whole, killed = self.files("whole"), self.files("killed")
         for name, data in whole.items():
             self.assertEqual(killed[name], data, name)
+
+    def test_dropout_averages_repeats_and_bf16_do_what_they_say(self):
+        losses = {}
+        for name, settings in {"plain": [], "dropped": ["dropout=0.3"], "averaged": ["average=0.98"], "repeated": ["repeat.share=1"], "narrow": ['save="bf16"']}.items():
+            done = self.train(name, "--json", *settings)
+            self.assertEqual(done.code, 0, done.errors)
+            losses[name] = [json.loads(line) for line in done.out.splitlines()]
+        for changed in ("dropped", "repeated"):
+            self.assertNotEqual(losses[changed][0]["loss"], losses["plain"][0]["loss"], changed)
+        self.assertEqual(losses["averaged"][-1]["loss"], losses["plain"][-1]["loss"])  # what is trained is the same,
+        self.assertNotEqual(losses["averaged"][-1]["validation_loss"], losses["plain"][-1]["validation_loss"])  # what is shown is not
+        plain, narrow = (read_safetensors(self.folder / name / "best/model.safetensors") for name in ("plain", "narrow"))
+        for name, (shape, values) in plain.items():
+            self.assertEqual(narrow[name][0], shape)
+            widened = [struct.unpack("<f", struct.pack("<I", bits << 16))[0] for bits in narrow[name][1]]
+            self.assertTrue(all(abs(a - b) <= abs(a) / 256 for a, b in zip(values, widened)), name)
+        self.assertLess((self.folder / "narrow/best/model.safetensors").stat().st_size, 0.6 * (self.folder / "plain/best/model.safetensors").stat().st_size)
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
         self.write(steps=100000)

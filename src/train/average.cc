@@ -1,0 +1,28 @@
+#include "train/average.h"
+
+#include <algorithm>
+
+namespace clearhead {
+
+void WeightAverage::add(const Tensor& values) {
+  if (keep_ > 0) parts_.push_back({values, values.clone()});
+}
+
+void WeightAverage::follow(int64_t step) {
+  const double now = static_cast<double>(step);
+  const float share = static_cast<float>(1 - std::min(keep_, (1 + now) / (10 + now)));
+  for (Part& part : parts_) {
+    const float* from = part.values.data<float>();
+    float* to = part.mean.mutable_data<float>();
+    for (int64_t i = 0; i < part.mean.numel(); ++i) to[i] += share * (from[i] - to[i]);
+  }
+}
+
+void WeightAverage::exchange() {
+  for (Part& part : parts_) {
+    float* values = part.values.mutable_data<float>();
+    std::swap_ranges(values, values + part.values.numel(), part.mean.mutable_data<float>());
+  }
+}
+
+}  // namespace clearhead
