@@ -31,13 +31,14 @@ struct ModelInfo {
   std::string model_type{};
   std::vector<std::string> architectures{};
   int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
-  int64_t longest = 0;        ///< most tokens of one sequence; 0: no limit
-  int64_t type_count = 0;     ///< token types (segments); 0: the model has none
-  bool causal = false;        ///< every layer is
-  int64_t parameters = 0;     ///< elements of all tensors in the file
-  uint64_t file_bytes = 0;    ///< of those tensors
-  uint64_t memory_bytes = 0;  ///< of the weights once loaded, in f32
-  std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
+  int64_t longest = 0;         ///< most tokens of one sequence; 0: no limit
+  int64_t type_count = 0;      ///< token types (segments); 0: the model has none
+  bool causal = false;         ///< every layer is: of an encoder-decoder, the decoder's
+  int64_t encoder_layers = 0;  ///< of an encoder-decoder, of which the other sizes are the decoder's; 0: there is no encoder
+  int64_t parameters = 0;      ///< elements of all tensors in the file
+  uint64_t file_bytes = 0;     ///< of those tensors
+  uint64_t memory_bytes = 0;   ///< of the weights once loaded, in f32
+  std::string file_dtype{};    ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
   std::vector<std::string> labels{};  ///< of the classifier
 };
@@ -83,6 +84,8 @@ struct RunResult {
   Tensor class_logits{};          ///< f32 [batch, label], or [batch, token, label] for token classifiers
   Tensor next_sentence_logits{};  ///< f32 [batch, 2]
   Tensor causal_logits{};         ///< f32 [batch, token, vocabulary], or [batch, 1, vocabulary] with last_logits_only
+  Tensor source_hidden{};         ///< of an encoder-decoder: f32 [batch, source token, width], what its encoder made of the source
+  std::vector<Tensor> all_source_hidden{};  ///< encoder layers + 1 of them, as all_hidden
 };
 
 /// The keys and values of a causal model's layers, for running on where the last call ended. A copy goes on by itself: beams and shared prefixes.
@@ -93,6 +96,11 @@ struct ModelCache {
   std::vector<KeyCache> layers{};
   int64_t length = 0;  ///< tokens seen
   int64_t step = 0;    ///< calls so far
+  int64_t batch = 1;   ///< sequences, all of one length
+  // Of an encoder-decoder (Model::read): the encoder's output, and its keys in every layer, shared by the sequences that are written from one source.
+  Tensor source{};  ///< f32 [source, token, width]
+  std::vector<int32_t> source_lengths{};
+  std::vector<KeyCache> memory{};
 };
 
 struct Embedding {
@@ -124,9 +132,13 @@ class Model {
   virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const = 0;
   virtual RunResult run(const Encoding& encoding, const RunOptions& options = {}) const = 0;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
+  /// An encoder-decoder: reads each sequence of `source`, runs the decoder over that of `target`. Throws kUnsupported for other models.
+  virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
 
-  /// Runs `ids` after what the cache has seen: the prefill, then one or more tokens at a time. One sequence. The observer's sites carry cache.step;
-  /// its begin() is called by whoever drives the steps (plan_of()). Throws kUnsupported for models that are not causal.
+  /// An encoder-decoder reads its source; steps of the cache then write `copies` targets for each sequence of it (beams), one after another in the batch.
+  virtual ModelCache read(const TokenBatch& source, int64_t copies = 1, DType dtype = DType::kF32) const = 0;
+  /// Runs `ids` [cache.batch · new] after what the cache has seen: the prefill, then one or more tokens at a time. The observer's sites carry
+  /// cache.step; its begin() is called by whoever drives the steps (plan_of()). Throws kUnsupported for models that are not causal.
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;
   /// What an observer is told before a run.
   virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const = 0;

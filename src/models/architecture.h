@@ -5,12 +5,15 @@
 //              post:  x  = norm(x + attention(x));  x = norm(x + mlp(x))
 //   heads read x: pooler, masked LM, classifier, causal LM
 //
+// An encoder-decoder is the decoder's Architecture, with a cross-attention between the two blocks of a layer, and the encoder's beside it.
+//
 // A family reads a config.json into one Architecture (src/models/families/*.cc). Names of weights are data too: "{}" is the layer's number, and a
 // name is looked up with `prefix` before it, then without. What the facts below cannot say is refused by the family, by name.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +30,7 @@ struct LinearNames {
   std::string weight{};  ///< empty: there is no such map
   std::string bias{};    ///< empty: no bias
   bool input_first = false;
+  bool bias_is_row = false;  ///< the file holds the bias as [1, out] (Marian's final_logits_bias)
 };
 
 /// y = (x − mean)/√(var + ε)·g + b, or x/√(mean x² + ε)·g.
@@ -65,7 +69,9 @@ struct PhasePositions {
   std::vector<double> frequencies{};
   std::string weight{};  ///< [2·frequencies, width]
 };
-using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions>;
+/// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5; Marian keeps the sines together).
+struct SinusoidalPositions {};
+using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions, SinusoidalPositions>;
 
 struct EmbeddingFacts {
   std::string tokens{};  ///< [vocabulary, width]
@@ -100,11 +106,18 @@ struct MlpFacts {
   LinearNames gate{}, up{}, down{};
 };
 
+/// A decoder's look at what an encoder read: queries from x, keys and values from the encoder's output.
+struct CrossFacts {
+  NormFacts norm{};  ///< placed as the layer's others
+  ProjectionNames projections{};
+};
+
 struct LayerFacts {
   enum class NormPlacement : uint8_t { kPre, kPost };
   NormPlacement placement = NormPlacement::kPost;
   NormFacts attention_norm{}, mlp_norm{};  ///< pre: of the block's input; post: of the sum
   ProjectionNames projections{};
+  std::optional<CrossFacts> cross{};
   MlpFacts mlp{};
 };
 
@@ -129,9 +142,9 @@ struct ClassifierFacts {
   Activation activation = Activation::kTanh;
   LinearNames out{};
 };
-/// logits = x·Wᵀ.
+/// logits = x·Wᵀ + b.
 struct CausalHeadFacts {
-  LinearNames out{};  ///< weight empty: the token embedding
+  LinearNames out{};  ///< weight empty: the token embedding; a bias that is not in the file is left out
 };
 
 struct Architecture {
@@ -150,6 +163,8 @@ struct Architecture {
   std::vector<AttentionFacts> attention{};  ///< one for all layers, or one per layer
   LayerFacts layer{};
   NormFacts final_norm{};
+  std::shared_ptr<const Architecture> encoder{};  ///< of an encoder-decoder: the stack that reads the source, of the same width
+  int32_t first_token = 0;                        ///< of an encoder-decoder: what the decoder begins with
 
   /// Heads the family knows. Those whose own weights are not in the file are left out at load.
   std::optional<PoolerFacts> pooler{};

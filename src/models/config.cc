@@ -114,10 +114,10 @@ std::string joined(std::initializer_list<std::string_view> values) {
 
 }  // namespace
 
-Config::Config(const Json& object, const std::string& where, const std::string& model_type)
+Config::Config(const Json& object, const std::string& where, const std::string& model_type, Form form)
     : object_(object), where_(where), model_type_(model_type), fields_(object, where) {
   // These switch parts of a forward pass on: harmless only as long as they are off.
-  only("is_encoder_decoder", {"false"});
+  only("is_encoder_decoder", {form == Form::kEncoderDecoder ? "true" : "false"});
   only("chunk_size_feed_forward", {"0"});
   only("pruned_heads", {"{}"});
   only("quantization_config", {"{}"});

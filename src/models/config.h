@@ -23,7 +23,8 @@ namespace clearhead {
 
 class Config {
  public:
-  Config(const Json& object, const std::string& where, const std::string& model_type);
+  enum class Form : uint8_t { kOneStack, kEncoderDecoder };
+  Config(const Json& object, const std::string& where, const std::string& model_type, Form form = Form::kOneStack);
 
   int64_t size(std::string_view name);                        ///< a required integer in 1 … 2³¹ − 1
   int64_t size_or(std::string_view name, int64_t otherwise);  ///< absent or null: otherwise

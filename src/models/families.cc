@@ -12,11 +12,12 @@ const Family& distilbert_family();
 const Family& roberta_family();
 const Family& gpt2_family();
 const Family& llama_family();
+const Family& marian_family();
 const Family& clearhead_attention_family();
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {bert_family(), distilbert_family(), roberta_family(),
-                                          gpt2_family(), llama_family(),      clearhead_attention_family()};
+  static const std::vector<Family> all = {bert_family(),   distilbert_family(),         roberta_family(), gpt2_family(), llama_family(),
+                                          marian_family(), clearhead_attention_family()};
   return all;
 }
 
@@ -53,6 +54,7 @@ Architecture read_architecture(const Json& config, const std::string& where) {
         Architecture facts = family.read(config, where);
         facts.model_type = name;
         check(facts, where);
+        if (facts.encoder) check(*facts.encoder, where);
         return facts;
       }
       known += (known.empty() ? "" : ", ") + std::string(name);

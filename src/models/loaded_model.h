@@ -22,6 +22,8 @@ class LoadedModel : public Model {
 
   RunResult run(const TokenBatch& tokens, const RunOptions& options) const override;
   RunResult run(const Encoding& encoding, const RunOptions& options) const override;
+  RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
+  ModelCache read(const TokenBatch& source, int64_t copies, DType dtype) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
 
@@ -30,11 +32,13 @@ class LoadedModel : public Model {
   std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const override;
 
  private:
-  ForwardInput checked(const TokenBatch& tokens) const;
-  void check_length(int64_t tokens) const;
+  ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }
+  ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;  // of the stack that reads them
+  ForwardInput checked_source(const TokenBatch& tokens) const;
   MapFamily map_family(int64_t queries) const;
   RunPlan plan_of(const TokenBatch& tokens, const RunOptions& options) const;
-  RunResult compute(const ForwardInput& input, const RunOptions& options) const;
+  RunResult compute(const ForwardInput& input, const RunOptions& options) const { return compute(transformer_, input, options); }
+  RunResult compute(const Transformer& stack, const ForwardInput& input, const RunOptions& options) const;
 
   ModelInfo info_;
   Transformer transformer_;

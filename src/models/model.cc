@@ -35,17 +35,12 @@ void check_size(const char* what, const std::vector<int32_t>& values, int64_t ex
   fail(ErrorCode::kShape, "run: {} {} were given for {} tokens", values.size(), what, expected);
 }
 
-// Documents and padding as segments; absent where every token sees every other.
-std::optional<Segments> segments_of(const TokenBatch& tokens, const std::vector<int32_t>& lengths) {
-  const bool is_padded = std::any_of(lengths.begin(), lengths.end(), [&](int32_t length) { return length < tokens.length; });
-  if (!is_padded && tokens.document_ids.empty()) return std::nullopt;
-  std::vector<int32_t> ids = tokens.document_ids;
-  ids.resize(static_cast<size_t>(tokens.batch * tokens.length), 0);
-  for (int64_t b = 0; b < tokens.batch; ++b) {
-    for (int64_t i = lengths[static_cast<size_t>(b)]; i < tokens.length; ++i) ids[static_cast<size_t>(b * tokens.length + i)] = -1;
-  }
-  const Tensor segments = Tensor::from(ids, {tokens.batch, tokens.length});
-  return Segments{segments, segments};
+void check_length(int64_t tokens, const Architecture& facts) {
+  if (facts.longest == 0 || tokens <= facts.longest) return;
+  fail(ErrorCode::kTooLong,
+       "text has {} tokens; this model's positions end at {}. Use --window {} to slide, --truncate to cut, or a model with longer "
+       "positions.",
+       with_commas(tokens), with_commas(facts.longest), facts.longest);
 }
 
 }  // namespace
@@ -58,15 +53,7 @@ std::shared_ptr<const Tokenizer> LoadedModel::shared_tokenizer() const {
   return tokenizer_;
 }
 
-void LoadedModel::check_length(int64_t tokens) const {
-  if (info_.longest == 0 || tokens <= info_.longest) return;
-  fail(ErrorCode::kTooLong,
-       "text has {} tokens; this model's positions end at {}. Use --window {} to slide, --truncate to cut, or a model with longer "
-       "positions.",
-       with_commas(tokens), with_commas(info_.longest), info_.longest);
-}
-
-ForwardInput LoadedModel::checked(const TokenBatch& tokens) const {
+ForwardInput LoadedModel::checked(const TokenBatch& tokens, const Architecture& facts) const {
   const int64_t rows = tokens.batch * tokens.length;
   if (tokens.batch < 1 || tokens.length < 1) fail(ErrorCode::kInvalidArgument, "run: there are no tokens; expected at least one");
   if (static_cast<int64_t>(tokens.ids.size()) != rows) {
@@ -76,15 +63,15 @@ ForwardInput LoadedModel::checked(const TokenBatch& tokens) const {
   check_size("position ids", tokens.position_ids, rows);
   check_size("document ids", tokens.document_ids, rows);
   check_size("lengths", tokens.lengths, tokens.batch);
-  check_length(tokens.length);
+  check_length(tokens.length, facts);
   ForwardInput input;
   input.batch = tokens.batch;
   input.length = tokens.length;
   input.ids = tokens.ids;
   for (const int32_t id : input.ids) {
-    if (id < 0 || id >= info_.vocabulary) {
+    if (id < 0 || id >= facts.vocabulary) {
       fail(ErrorCode::kInvalidArgument, "run: token id {} is outside the model's {} words; is the tokenizer another model's?", id,
-           with_commas(info_.vocabulary));
+           with_commas(facts.vocabulary));
     }
   }
   input.type_ids = tokens.type_ids;
@@ -95,8 +82,8 @@ ForwardInput LoadedModel::checked(const TokenBatch& tokens) const {
     for (int64_t row = 0; row < rows; ++row) input.positions[static_cast<size_t>(row)] = static_cast<int32_t>(row % tokens.length);
   }
   for (const int32_t position : input.positions) {
-    if (position < 0 || (info_.longest > 0 && position >= info_.longest)) {
-      fail(ErrorCode::kInvalidArgument, "run: position {} is outside the model's {}", position, info_.longest);
+    if (position < 0 || (facts.longest > 0 && position >= facts.longest)) {
+      fail(ErrorCode::kInvalidArgument, "run: position {} is outside the model's {}", position, facts.longest);
     }
   }
   input.lengths = tokens.lengths;
@@ -105,11 +92,11 @@ ForwardInput LoadedModel::checked(const TokenBatch& tokens) const {
     if (length < 0 || length > tokens.length)
       fail(ErrorCode::kInvalidArgument, "run: a length of {} in a batch of {}", length, tokens.length);
   }
-  input.segments = segments_of(tokens, input.lengths);
+  input.segments = segments_of(tokens.batch, tokens.length, input.lengths, tokens.document_ids);
   return input;
 }
 
-RunResult LoadedModel::compute(const ForwardInput& input, const RunOptions& options) const {
+RunResult LoadedModel::compute(const Transformer& stack, const ForwardInput& input, const RunOptions& options) const {
   Engine& engine = Engine::instance();
   const std::lock_guard<std::recursive_mutex> turn(engine.turn);
   struct Depth {
@@ -121,7 +108,32 @@ RunResult LoadedModel::compute(const ForwardInput& input, const RunOptions& opti
   ++engine.depth;
   const Depth depth{engine};
   Run run{engine.arena, options.observer};
-  return transformer_.forward(run, input, options);
+  return stack.forward(run, input, options);
+}
+
+ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
+  const Transformer* encoder = transformer_.encoder();
+  if (!encoder)
+    fail(ErrorCode::kUnsupported, "{}: models of type \"{}\" have no encoder that reads a source", info_.name, info_.model_type);
+  return checked(tokens, encoder->facts());
+}
+
+RunResult LoadedModel::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
+  const ForwardInput read = checked_source(source);
+  ForwardInput input = checked(target);
+  if (read.batch != input.batch) fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, read.batch);
+  input.source = &read;
+  if (options.observer) options.observer->begin(plan_of(target, options));
+  return compute(input, options);
+}
+
+ModelCache LoadedModel::read(const TokenBatch& source, int64_t copies, DType dtype) const {
+  const ForwardInput input = checked_source(source);
+  if (copies < 1) fail(ErrorCode::kInvalidArgument, "read: {} copies; expected 1 or more", copies);
+  ModelCache cache{.dtype = dtype, .batch = input.batch * copies, .source_lengths = input.lengths};
+  cache.source = compute(*transformer_.encoder(), input, {.logits = false}).hidden;
+  cache.memory.assign(static_cast<size_t>(info_.layers), KeyCache(dtype));
+  return cache;
 }
 
 RunResult LoadedModel::run(const TokenBatch& tokens, const RunOptions& options) const {
@@ -149,9 +161,13 @@ RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, 
     fail(ErrorCode::kInvalidArgument, "step: the cache has {} layers, the model {}; a cache belongs to one model", cache.layers.size(),
          info_.layers);
   }
-  check_length(cache.length + static_cast<int64_t>(ids.size()));
-  TokenBatch tokens = batch_of(ids);
-  for (size_t i = 0; i < ids.size(); ++i) tokens.position_ids.push_back(static_cast<int32_t>(cache.length) + static_cast<int32_t>(i));
+  const int64_t added = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, cache.batch);
+  if (added * cache.batch != static_cast<int64_t>(ids.size()))
+    fail(ErrorCode::kShape, "step: {} ids for {} sequences", ids.size(), cache.batch);
+  check_length(cache.length + added, transformer_.facts());
+  TokenBatch tokens{.batch = cache.batch, .length = added, .ids = ids};
+  for (size_t i = 0; i < ids.size(); ++i)
+    tokens.position_ids.push_back(static_cast<int32_t>(cache.length + static_cast<int64_t>(i) % added));
   ForwardInput input = checked(tokens);
   input.cache = &cache;
   input.step = cache.step;

@@ -58,9 +58,17 @@ Tensor ModelParameters::vector(const std::string& name, int64_t size, float valu
   return values;
 }
 
+void ModelParameters::name_bias(const Part& part, const Tensor& values) {
+  named_.emplace_back(part.bias, part.bias_is_row ? values.reshape({1, part.out}) : values);
+}
+
 ModelParameters::Linear ModelParameters::linear(const std::vector<Part>& parts, int64_t in, double narrower) {
   if (const Tensor* found = parts.size() == 1 ? find(parts[0].weight) : nullptr) {  // an embedding's table
-    return {std::make_shared<LiveWeight>(*found), parts[0].bias.empty() ? Tensor() : vector(parts[0].bias, parts[0].out, 0)};
+    Linear shared{std::make_shared<LiveWeight>(*found), {}};
+    if (parts[0].bias.empty()) return shared;
+    shared.bias = make({parts[0].out}, false);
+    name_bias(parts[0], shared.bias);
+    return shared;
   }
   const int64_t out = std::accumulate(parts.begin(), parts.end(), int64_t{0}, [](int64_t sum, const Part& part) { return sum + part.out; });
   Tensor rows = make({out, in}, true), bias;
@@ -71,7 +79,7 @@ ModelParameters::Linear ModelParameters::linear(const std::vector<Part>& parts, 
   for (const Part& part : parts) {
     const Tensor own = rows.slice(0, begin, begin + part.out);
     named_.emplace_back(part.weight, part.input_first ? own.permute({1, 0}) : own);
-    if (!part.bias.empty()) named_.emplace_back(part.bias, bias.slice(0, begin, begin + part.out));
+    if (!part.bias.empty()) name_bias(part, bias.slice(0, begin, begin + part.out));
     begin += part.out;
   }
   return {std::make_shared<LiveWeight>(rows), bias};

@@ -36,6 +36,7 @@ class ModelParameters {
     std::string weight{}, bias{};  // bias: empty for none
     int64_t out = 0;
     bool input_first = false;
+    bool bias_is_row = false;  // named as [1, out]
   };
   // Each makes what it names, or finds it: a name is made once.
   Tensor table(const std::string& name, int64_t entries, int64_t width);
@@ -50,6 +51,7 @@ class ModelParameters {
  private:
   const Tensor* find(const std::string& name) const;
   Tensor make(const Shape& shape, bool decays);
+  void name_bias(const Part& part, const Tensor& values);
   void draw(Tensor& values, double spread);
 
   uint64_t seed_;

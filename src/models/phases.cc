@@ -18,4 +18,18 @@ Tensor phase_rows(const std::vector<double>& frequencies, const std::vector<int3
   return out;
 }
 
+Tensor sinusoidal_table(int64_t positions, int64_t width) {
+  Tensor out = Tensor::empty({positions, width});
+  auto* at = out.mutable_data<float>();
+  const int64_t sines = (width + 1) / 2;
+  for (int64_t p = 0; p < positions; ++p) {
+    for (int64_t c = 0; c < width; ++c) {
+      const int64_t i = c < sines ? c : c - sines;
+      const double angle = static_cast<double>(p) / std::pow(10000.0, 2 * static_cast<double>(i) / static_cast<double>(width));
+      *at++ = static_cast<float>(c < sines ? std::sin(angle) : std::cos(angle));
+    }
+  }
+  return out;
+}
+
 }  // namespace clearhead

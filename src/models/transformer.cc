@@ -50,10 +50,22 @@ bool has_classifier(const Weights& weights, const std::optional<ClassifierFacts>
 
 }  // namespace
 
-ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids) {
-  ForwardInput input{.batch = batch, .length = length, .ids = ids};
+std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::vector<int32_t>& lengths, std::vector<int32_t> documents) {
+  const bool is_padded = std::any_of(lengths.begin(), lengths.end(), [&](int32_t of_one) { return of_one < length; });
+  if (!is_padded && documents.empty()) return std::nullopt;
+  documents.resize(static_cast<size_t>(batch * length), 0);
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t i = lengths[static_cast<size_t>(b)]; i < length; ++i) documents[static_cast<size_t>(b * length + i)] = -1;
+  }
+  const Tensor segments = Tensor::from(documents, {batch, length});
+  return Segments{segments, segments};
+}
+
+ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths) {
+  ForwardInput input{.batch = batch, .length = length, .ids = ids, .lengths = lengths};
   input.type_ids.assign(ids.size(), 0);
-  input.lengths.assign(static_cast<size_t>(batch), static_cast<int32_t>(length));
+  input.lengths.resize(static_cast<size_t>(batch), static_cast<int32_t>(length));
+  input.segments = segments_of(batch, length, input.lengths);
   for (int64_t row = 0; row < batch * length; ++row) input.positions.push_back(static_cast<int32_t>(row % length));
   return input;
 }
@@ -70,11 +82,13 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
 }
 
 Transformer::Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage) : facts_(facts) {
+  if (facts_.encoder) encoder_ = std::make_shared<const Transformer>(*facts_.encoder, file, storage);
   Weights weights(file, facts_, storage);
   load(weights, heads_in_file(facts_, file));
 }
 
 Transformer::Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads) : facts_(facts) {
+  if (facts_.encoder) encoder_ = std::make_shared<const Transformer>(*facts_.encoder, parameters, HeadsInFile{});
   Weights weights(parameters, facts_);
   load(weights, heads);
 }
@@ -107,12 +121,20 @@ void Transformer::load_positions(const Weights& weights, const PhasePositions& p
   phases_ = weights.linear(LinearNames{phases.weight, "", true}, 2 * static_cast<int64_t>(phases.frequencies.size()), facts_.width);
 }
 
+void Transformer::load_positions(const Weights&, const SinusoidalPositions&) {
+  tables_.positions = sinusoidal_table(facts_.longest, facts_.width);
+}
+
 void Transformer::load_layer(Weights& weights, int64_t at) {
   weights.set_layer(at);
   Layer layer;
   layer.attention_norm = weights.norm(facts_.layer.attention_norm, facts_.width);
   layer.mlp_norm = weights.norm(facts_.layer.mlp_norm, facts_.width);
-  layer.attention = load_attention(weights, facts_.attention_of(at));
+  layer.attention = load_attention(weights, facts_.layer.projections, facts_.attention_of(at), false);
+  if (const std::optional<CrossFacts>& cross = facts_.layer.cross) {
+    layer.cross_norm = weights.norm(cross->norm, facts_.width);
+    layer.cross = load_attention(weights, cross->projections, {}, true);
+  }
   const MlpFacts& mlp = facts_.layer.mlp;
   if (mlp.kind != MlpFacts::Kind::kNone) {
     layer.mlp.activation = mlp.activation;
@@ -124,16 +146,21 @@ void Transformer::load_layer(Weights& weights, int64_t at) {
   layers_.push_back(std::move(layer));
 }
 
-nn::SelfAttention Transformer::load_attention(Weights& weights, const AttentionFacts& facts) const {
-  const ProjectionNames& names = facts_.layer.projections;
-  nn::SelfAttention attention;
+nn::Attention Transformer::load_attention(Weights& weights, const ProjectionNames& names, const AttentionFacts& facts,
+                                          bool is_cross) const {
+  nn::Attention attention;
   attention.heads = facts_.heads;
   attention.key_heads = facts_.key_heads;
   attention.head_dim = facts_.head_dim;
   const int64_t queries = facts_.heads * facts_.head_dim, keys = facts_.key_heads * facts_.head_dim;
-  attention.projection = names.fused.weight.empty()
-                             ? weights.linear({{names.query, queries}, {names.key, keys}, {names.value, keys}}, facts_.width)
-                             : weights.linear(names.fused, facts_.width, queries + 2 * keys);
+  if (is_cross) {
+    attention.projection = weights.linear(names.query, facts_.width, queries);
+    attention.memory = weights.linear({{names.key, keys}, {names.value, keys}}, facts_.width);
+  } else {
+    attention.projection = names.fused.weight.empty()
+                               ? weights.linear({{names.query, queries}, {names.key, keys}, {names.value, keys}}, facts_.width)
+                               : weights.linear(names.fused, facts_.width, queries + 2 * keys);
+  }
   attention.output = weights.linear(names.output, queries, facts_.width, last_narrower());
   attention.spec = describe(facts);
   if (!facts.slopes.empty()) attention.spec.terms.insert(attention.spec.terms.begin(), Alibi{weights.vector(facts.slopes, facts_.heads)});
@@ -159,7 +186,10 @@ void Transformer::load_heads(Weights& weights, const HeadsInFile& present) {
     masked_decoder_ = weights.linear(decoder, width, facts_.vocabulary);
   }
   if (present.causal) {
-    causal_ = weights.linear(facts_.causal->out.weight.empty() ? embedding : facts_.causal->out, width, facts_.vocabulary);
+    LinearNames out = facts_.causal->out;
+    if (out.weight.empty()) out.weight = embedding.weight;
+    if (!weights.has(out.bias)) out.bias.clear();
+    causal_ = weights.linear(out, width, facts_.vocabulary);
   }
 }
 
@@ -174,30 +204,45 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   if (run.dropout) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);
 }
 
-void Transformer::run_layer(Run& run, int64_t at, const ForwardInput& input, const nn::Sequences& sequences, Tensor& x) const {
+struct Transformer::Pass {
+  const ForwardInput& input;
+  nn::Sequences self{};
+  nn::Sequences cross{};
+  Tensor memory{};  // [rows of the source, width]
+  ops::RotaryAngles angles{};
+};
+
+void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const {
   const Layer& layer = layers_[static_cast<size_t>(at)];
-  const Site site{map_family(), static_cast<int>(at), input.step};
-  KeyCache* cache = input.cache ? &input.cache->layers[static_cast<size_t>(at)] : nullptr;
-  if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
-    layer.attention(run, site, read_apart(run, x), sequences, cache, x);
-    layer.attention_norm(run, x, x);
-    if (layer.mlp) layer.mlp(run, read_apart(run, x), x);
-    layer.mlp_norm(run, x, x);
-    return;
+  ModelCache* cache = pass.input.cache;
+  const auto block = [&](const nn::Norm& norm, const auto& add_to) {  // add_to(what is read, x)
+    if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
+      add_to(read_apart(run, x));
+      norm(run, x, x);
+      return;
+    }
+    const Arena::Scope scope(run.arena);
+    if (!norm) return add_to(read_apart(run, x));
+    Tensor normed = run.take(x.shape());
+    norm(run, x, normed);
+    add_to(normed);
+  };
+  const auto site = [&](const char* family) { return Site{family, static_cast<int>(at), pass.input.step}; };
+  KeyCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
+  block(layer.attention_norm, [&](const Tensor& read) { layer.attention(run, site(map_family()), read, pass.self, own, x); });
+  if (layer.cross.projection) {
+    KeyCache* memory = cache ? &cache->memory[static_cast<size_t>(at)] : nullptr;
+    block(layer.cross_norm, [&](const Tensor& read) { layer.cross(run, site("cross"), read, pass.cross, memory, x); });
   }
-  const Arena::Scope scope(run.arena);
-  Tensor normed = layer.attention_norm || layer.mlp_norm ? run.take(x.shape()) : x;
-  if (layer.attention_norm) layer.attention_norm(run, x, normed);
-  layer.attention(run, site, layer.attention_norm ? normed : x, sequences, cache, x);
-  if (!layer.mlp) return;
-  if (layer.mlp_norm) {
-    normed = run.anew(normed);
-    layer.mlp_norm(run, x, normed);
-  }
-  layer.mlp(run, layer.mlp_norm ? normed : x, x);
+  if (layer.mlp) block(layer.mlp_norm, [&](const Tensor& read) { layer.mlp(run, read, x); });
 }
 
 void Transformer::check_edits(const Edits& edits) const {
+  if (edits.empty()) return;
+  if (encoder_) {
+    fail(ErrorCode::kUnsupported, "edits name no family of maps, and a model of type \"{}\" has three; they work on models of one stack",
+         facts_.model_type);
+  }
   const auto check = [&](std::optional<int> layer, const char* what) {
     if (layer && (*layer < 0 || *layer >= facts_.layers)) {
       fail(ErrorCode::kInvalidArgument, "{} names layer {}; this model's layers are 0 to {}", what, *layer, facts_.layers - 1);
@@ -208,6 +253,29 @@ void Transformer::check_edits(const Edits& edits) const {
   for (const Edits::Pairs& pairs : edits.keep_only) check(pairs.layer, "a keep-only");
 }
 
+// What the encoder makes of the source, or what the cache remembers of that; and how much of it each sequence sees.
+void Transformer::read_source(Run& run, const RunOptions& options, Pass& pass, RunResult& result) const {
+  const ForwardInput* source = pass.input.source;
+  ModelCache* cache = pass.input.cache;
+  if (!source && !(cache && cache->source.defined()))
+    fail(ErrorCode::kInvalidArgument, "run: a model of type \"{}\" needs a source to read", facts_.model_type);
+  if (source) {
+    RunOptions reading = options;
+    reading.logits = false;
+    RunResult read = encoder_->forward(run, *source, reading);
+    result.source_hidden = std::move(read.hidden);
+    result.all_source_hidden = std::move(read.all_hidden);
+  }
+  const Tensor& hidden = source ? result.source_hidden : cache->source;
+  const int64_t batch = hidden.size(0), length = hidden.size(1), rows = pass.input.batch * pass.input.length;
+  if (rows % batch != 0) fail(ErrorCode::kShape, "run: {} sequences for {} sources", pass.input.batch, batch);
+  pass.memory = hidden.reshape({batch * length, facts_.width});
+  pass.cross.batch = batch;
+  pass.cross.memory = &pass.memory;
+  pass.cross.segments = segments_of(batch, length, source ? source->lengths : cache->source_lengths);
+  if (pass.cross.segments) pass.cross.segments->queries = Tensor::zeros({1, rows / batch}, DType::kI32);
+}
+
 RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOptions& options) const {
   const Arena::Scope scope(run.arena);
   const int64_t rows = input.batch * input.length;
@@ -216,21 +284,21 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   result.hidden = Tensor::empty(shape);
   Tensor x = result.hidden.reshape({rows, facts_.width});
   embed(run, input, x);
-  nn::Sequences sequences{input.batch, input.length, input.segments, nullptr};
-  ops::RotaryAngles angles;
+  Pass pass{input, {input.batch, input.segments}};
   if (!rotary_.frequencies.empty()) {
-    angles = rotary_.angles(run, input.positions);
-    sequences.rotation = &angles;
+    pass.angles = rotary_.angles(run, input.positions);
+    pass.self.rotation = &pass.angles;
   }
+  check_edits(options.edits);
+  if (encoder_) read_source(run, options, pass, result);
   AttentionSpec described;
-  if (!options.edits.empty()) check_edits(options.edits);
   for (int64_t at = 0; at < facts_.layers; ++at) {
     if (!options.edits.empty()) {
       described = edited(layers_[static_cast<size_t>(at)].attention.spec, options.edits, static_cast<int>(at), facts_.heads);
-      sequences.described = &described;
+      pass.self.described = &described;
     }
     if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
-    run_layer(run, at, input, sequences, x);
+    run_layer(run, at, pass, x);
   }
   final_norm_(run, x, x);
   if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));

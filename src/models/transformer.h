@@ -21,10 +21,15 @@ struct ForwardInput {
   std::optional<Segments> segments{};
   ModelCache* cache = nullptr;
   int64_t step = 0;
+  const ForwardInput* source = nullptr;  // of an encoder-decoder: what its encoder reads; absent: `cache` remembers it
 };
 
-/// Whole sequences of equal length, positions from 0.   ids: [batch·length]
-ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids);
+/// Sequences of one length, padded at their ends, positions from 0.   ids: [batch·length], lengths: [batch] or empty: all are whole
+ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths = {});
+
+/// Documents and padding as segments; absent where every token sees every other.   documents: [batch·length] or empty
+std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::vector<int32_t>& lengths,
+                                    std::vector<int32_t> documents = {});
 
 /// Which of a family's heads a file holds weights of.
 struct HeadsInFile {
@@ -40,33 +45,40 @@ class Transformer {
   Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
 
   const Architecture& facts() const { return facts_; }
+  /// Of an encoder-decoder; else null.
+  const Transformer* encoder() const { return encoder_.get(); }
   /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.
   const char* map_family() const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
 
  private:
   struct Layer {
-    nn::Norm attention_norm{}, mlp_norm{};
-    nn::SelfAttention attention{};
+    nn::Norm attention_norm{}, cross_norm{}, mlp_norm{};
+    nn::Attention attention{};
+    nn::Attention cross{};  // without a projection where there is none
     nn::Mlp mlp{};
   };
+  struct Pass;  // what the layers of one forward pass share
   void load(Weights& weights, const HeadsInFile& heads);
   void load_positions(const Weights& weights, const NoPositions& none);
   void load_positions(const Weights& weights, const LearnedPositions& learned);
   void load_positions(const Weights& weights, const RotaryPositions& rotary);
   void load_positions(const Weights& weights, const PhasePositions& phases);
+  void load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
   double last_narrower() const { return std::sqrt(2.0 * static_cast<double>(facts_.layers)); }  // of the maps that end blocks
   void check_edits(const Edits& edits) const;
-  nn::SelfAttention load_attention(Weights& weights, const AttentionFacts& facts) const;
+  nn::Attention load_attention(Weights& weights, const ProjectionNames& names, const AttentionFacts& facts, bool is_cross) const;
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;
-  void run_layer(Run& run, int64_t at, const ForwardInput& input, const nn::Sequences& sequences, Tensor& x) const;
+  void read_source(Run& run, const RunOptions& options, Pass& pass, RunResult& result) const;
+  void run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const;
   void run_heads(Run& run, const ForwardInput& input, const RunOptions& options, RunResult& result) const;
   Tensor classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out, const ForwardInput& input,
                   const Tensor& hidden) const;
 
   Architecture facts_;
+  std::shared_ptr<const Transformer> encoder_{};
   ops::EmbeddingTables tables_{};
   int64_t position_offset_ = 0;
   nn::Norm embedding_norm_{}, final_norm_{};

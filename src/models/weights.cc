@@ -102,7 +102,8 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
     for (const Part& part : parts) {
       const bool is_table = part.names.weight == facts_.embedding.tokens;  // shared with the body
       const std::string weight = is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight);
-      made.push_back({weight, part.names.bias.empty() ? "" : name_for(part.names.bias), part.out, part.names.input_first});
+      made.push_back(
+          {weight, part.names.bias.empty() ? "" : name_for(part.names.bias), part.out, part.names.input_first, part.names.bias_is_row});
     }
     const ModelParameters::Linear live = parameters_->linear(made, in, narrower);
     layer.weight = live.weight;
@@ -126,7 +127,7 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
   float* to = layer.bias.mutable_data<float>();
   for (const Part& part : parts) {
     if (!part.names.bias.empty()) {
-      const Tensor bias = vector(part.names.bias, part.out);
+      const Tensor bias = to_f32(checked(require(part.names.bias), part.names.bias_is_row ? Shape{1, part.out} : Shape{part.out}));
       std::memcpy(to, bias.raw(), bias.bytes());
     }
     to += part.out;

@@ -11,9 +11,17 @@ namespace {
 constexpr int64_t kMlpElements = int64_t{1} << 20;  // inner activations of a piece: 4 MiB, half the L2 and L3 of two cores
 
 // Columns [begin, begin + count)·head_dim of [rows, heads·head_dim] as [batch, count, length, head_dim].
-Tensor heads_of(const Tensor& rows, const Sequences& sequences, int64_t begin, int64_t count, int64_t head_dim) {
+Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count, int64_t head_dim) {
   const int64_t all = rows.size(1) / head_dim;
-  return rows.reshape({sequences.batch, sequences.length, all, head_dim}).slice(2, begin, begin + count).permute({0, 2, 1, 3});
+  return rows.reshape({batch, rows.size(0) / batch, all, head_dim}).slice(2, begin, begin + count).permute({0, 2, 1, 3});
+}
+
+// A record shares q and k: what is watched gets memory of its own, the rest scratch.
+Tensor projected_by(Run& run, const Linear& map, const Tensor& x, bool wanted) {
+  const Shape shape = {x.size(0), map.out()};
+  Tensor out = wanted ? Tensor::empty(shape) : run.take(shape);
+  map(run, x, out);
+  return out;
 }
 
 // to += linear(x): what a block adds to the residual stream.
@@ -53,39 +61,47 @@ ops::RotaryAngles Rotary::angles(Run& run, const std::vector<int32_t>& positions
   return out;
 }
 
-void SelfAttention::operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const {
+Attention::KeysAndValues Attention::keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KeyCache* cache,
+                                            bool wanted) const {
+  const auto split = [&](const Tensor& rows, int64_t begin) {
+    return KeysAndValues{heads_of(rows, sequences.batch, begin, key_heads, head_dim),
+                         heads_of(rows, sequences.batch, begin + key_heads, key_heads, head_dim)};
+  };
+  if (!memory) return split(projected, heads);
+  if (cache && cache->length() > 0) return {};
+  return split(projected_by(run, memory, *sequences.memory, wanted), 0);
+}
+
+void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const {
   const Arena::Scope scope(run.arena);
   const bool wanted = run.wants(site);
   const int64_t rows = x.size(0);
-  // A record shares q and k: what is watched gets memory of its own, the rest scratch.
-  const Shape projected = {rows, projection.out()};
-  Tensor qkv = wanted ? Tensor::empty(projected) : run.take(projected);
-  projection(run, x, qkv);
+  const Tensor projected = projected_by(run, projection, x, wanted);
   if (sequences.rotation) {
-    Tensor turning = qkv.reshape({rows, heads + 2 * key_heads, head_dim}).slice(1, 0, heads + key_heads);
+    Tensor turning = projected.reshape({rows, heads + 2 * key_heads, head_dim}).slice(1, 0, heads + key_heads);
     ops::rotary(run, turning, *sequences.rotation);
   }
-  const Tensor q = heads_of(qkv, sequences, 0, heads, head_dim);
-  const Tensor k = heads_of(qkv, sequences, heads, key_heads, head_dim);
-  Tensor v = heads_of(qkv, sequences, heads + key_heads, key_heads, head_dim);
+  const Tensor q = heads_of(projected, sequences.batch, 0, heads, head_dim);
+  auto [k, v] = keys_of(run, projected, sequences, cache, wanted);
   AttentionSpec described = sequences.described ? *sequences.described : spec;
   if (sequences.segments) described.topology.segments = sequences.segments;
   Keys keys = k;
   if (cache) {
     const std::optional<int64_t>& back = spec.topology.band.back;
     if (back && !wanted) cache->keep_last(*back);
-    cache->append(k, v);
+    if (k.defined()) cache->append(k, v);
     keys = cache->snapshot();
+    if (!v.defined()) v = Tensor::empty({sequences.batch, key_heads, 0, head_dim});
     if (wanted && cache->dtype() != DType::kF32) v = to_f32(to_dtype(v, cache->dtype()));  // norms are of what is kept
   }
   Tensor attended = run.take({rows, heads * head_dim});
-  Tensor out = heads_of(attended, sequences, 0, heads, head_dim);
+  Tensor out = heads_of(attended, sequences.batch, 0, heads, head_dim);
   ops::attention(run, {site, q, keys, v, described, wanted ? gram(run) : Tensor(), wanted}, out);
   add_to_residual(run, output, attended, to);
 }
 
 // The output projection is read back through itself: unit vectors in, its columns out.
-Tensor SelfAttention::gram(Run& run) const {
+Tensor Attention::gram(Run& run) const {
   const std::lock_guard<std::mutex> hold(once_->lock);
   if (once_->gram.defined()) return once_->gram;
   const Arena::Scope scope(run.arena);

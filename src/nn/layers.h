@@ -42,24 +42,30 @@ struct Rotary {
 
 /// The sequences of one call, as attention sees them.
 struct Sequences {
-  int64_t batch = 0, length = 0;
+  int64_t batch = 0;                            // rows of x are shared out evenly
   std::optional<Segments> segments{};           // padding and packed documents
   const ops::RotaryAngles* rotation = nullptr;  // of every row
   const AttentionSpec* described = nullptr;     // in place of the layer's own description
+  const Tensor* memory = nullptr;               // [batch·memory length, width]: what cross-attention looks at
 };
 
-/// x·Wqkv → heads → fused attention → W_O, added to the residual.
-class SelfAttention {
+/// x·W_q, memory·W_kv → heads → fused attention → W_O, added to the residual. The memory of self-attention is x itself.
+class Attention {
  public:
   int64_t heads = 0, key_heads = 0, head_dim = 0;
-  Linear projection{};  // [q | k | v]
+  Linear projection{};  // [q | k | v], or q of cross-attention
+  Linear memory{};      // [k | v] of cross-attention
   Linear output{};
   AttentionSpec spec{};
 
-  /// to += attention(x).   x, to: [rows, width]. With a cache the new keys are appended and the queries see all of it.
+  /// to += attention(x).   x, to: [rows, width]. With a cache the new keys are appended and the queries see all of it; a memory is appended once.
   void operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const;
 
  private:
+  struct KeysAndValues {
+    Tensor k{}, v{};  // [batch, key_head, key, head_dim]; undefined: the cache holds them all
+  };
+  KeysAndValues keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KeyCache* cache, bool wanted) const;
   Tensor gram(Run& run) const;
 
   struct Once {

@@ -73,7 +73,7 @@ TEST(Rotary, AnglesAreRightAtPositionsWhereFloatsWouldNotBe) {
   EXPECT_NEAR(angles.sine.data<float>()[3], std::sin(10'000.3), 1e-7);
 }
 
-TEST(SelfAttention, AnUnwatchedLayerReportsNothingAndAWatchedOneAllKeys) {
+TEST(Attention, AnUnwatchedLayerReportsNothingAndAWatchedOneAllKeys) {
   class Watch : public Observer {
    public:
     void begin(const RunPlan&) override {}
@@ -89,7 +89,7 @@ TEST(SelfAttention, AnUnwatchedLayerReportsNothingAndAWatchedOneAllKeys) {
   Arena arena;
   Watch watch;
   clearhead::Run run{arena, &watch};
-  nn::SelfAttention attention;
+  nn::Attention attention;
   attention.heads = 4;
   attention.key_heads = 2;
   attention.head_dim = 3;
@@ -98,7 +98,7 @@ TEST(SelfAttention, AnUnwatchedLayerReportsNothingAndAWatchedOneAllKeys) {
   const Tensor x = random_tensor({5, 6}, 5);
   for (const int layer : {0, 1}) {
     Tensor out = Tensor::zeros({5, 6});
-    attention(run, {"enc", layer, 0}, x, {1, 5, std::nullopt, nullptr}, nullptr, out);
+    attention(run, {"enc", layer, 0}, x, {1}, nullptr, out);
   }
   EXPECT_EQ(watch.layers, std::vector<int>{1});
   EXPECT_EQ(watch.output.shape(), (Shape{1, 4, 5}));

@@ -123,10 +123,26 @@ struct Live {
   Transformer transformer;
 };
 
-ForwardInput some_input(const Architecture& facts) {
-  std::vector<int32_t> ids;
-  for (int32_t row = 0; row < 18; ++row) ids.push_back(static_cast<int32_t>(row * 5 % facts.vocabulary));
-  return plain_input(2, 9, ids);
+// Two sequences of 9; an encoder-decoder writes them, padded, from two of 6 that are padded as well.
+struct SomeInput {
+  explicit SomeInput(const Architecture& facts) {
+    std::vector<int32_t> ids;
+    for (int32_t row = 0; row < 18; ++row) ids.push_back(static_cast<int32_t>(row * 5 % facts.vocabulary));
+    target = facts.encoder ? plain_input(2, 9, ids, {7, 9}) : plain_input(2, 9, ids);
+    if (facts.encoder) source = plain_input(2, 6, {ids.begin(), ids.begin() + 12}, {6, 4});
+  }
+  SomeInput(const SomeInput&) = delete;
+  SomeInput& operator=(const SomeInput&) = delete;
+  ForwardInput input() const {
+    ForwardInput out = target;
+    if (source.batch > 0) out.source = &source;
+    return out;
+  }
+  bool is_padding(int64_t row) const { return row % target.length >= target.lengths[static_cast<size_t>(row / target.length)]; }
+  ForwardInput target{}, source{};
+};
+TokenBatch batch_of(const ForwardInput& input) {
+  return {.batch = input.batch, .length = input.length, .ids = input.ids, .lengths = input.lengths};
 }
 
 const Tensor& logits_of(const RunResult& result) { return result.causal_logits.defined() ? result.causal_logits : result.masked_logits; }
@@ -136,18 +152,19 @@ struct Family {
 };
 class TrainedFamily : public testing::TestWithParam<Family> {};
 INSTANTIATE_TEST_SUITE_P(Families, TrainedFamily,
-                         testing::Values(Family{"gpt2", "plain"}, Family{"llama", "gqa"}, Family{"llama", "mistral"},
-                                         Family{"bert", "mlm"}),
+                         testing::Values(Family{"gpt2", "plain"}, Family{"llama", "gqa"}, Family{"llama", "mistral"}, Family{"bert", "mlm"},
+                                         Family{"marian", "shared"}, Family{"marian", "apart"}),
                          [](const auto& of) { return std::string(of.param.family) + "_" + of.param.variant; });
 
 TEST_P(TrainedFamily, LiveWeightsGiveTheLogitsOfTheLoadedModel) {
   const Live live(GetParam().family, GetParam().variant);
   Arena arena;
   clearhead::Run run{arena};
-  const ForwardInput input = some_input(live.facts);
-  const RunResult found = live.transformer.forward(run, input, {});
+  const SomeInput some(live.facts);
+  const RunResult found = live.transformer.forward(run, some.input(), {});
   const auto model = load(live.directory, {.tokenizer = false});
-  const RunResult expected = model->run(TokenBatch{.batch = 2, .length = 9, .ids = input.ids}, {});
+  const RunResult expected =
+      live.facts.encoder ? model->run_from(batch_of(some.source), batch_of(some.target)) : model->run(batch_of(some.target));
   const Tensor &a = logits_of(found), &b = logits_of(expected);
   ASSERT_EQ(a.shape(), b.shape());
   for (int64_t i = 0; i < a.numel(); ++i) ASSERT_NEAR(a.data<float>()[i], b.data<float>()[i], 2e-5F) << i;
@@ -157,13 +174,16 @@ TEST_P(TrainedFamily, LiveWeightsGiveTheLogitsOfTheLoadedModel) {
 TEST_P(TrainedFamily, TheLossFallsAlongTheGradientAsFastAsItsNormSays) {
   choose_backend("ref");
   Live live(GetParam().family, GetParam().variant);
-  const ForwardInput input = some_input(live.facts);
-  std::vector<int32_t> targets(input.ids.rbegin(), input.ids.rend());
+  const SomeInput some(live.facts);
+  std::vector<int32_t> targets(some.target.ids.rbegin(), some.target.ids.rend());
+  for (int64_t row = 0; row < 18; ++row) {
+    if (some.is_padding(row)) targets[static_cast<size_t>(row)] = -100;
+  }
   Arena arena;
   Tape tape;
   const auto loss = [&](Recorder* recorder) {
     clearhead::Run run{arena, nullptr, recorder};
-    const RunResult result = live.transformer.forward(run, input, {});
+    const RunResult result = live.transformer.forward(run, some.input(), {});
     return ops::cross_entropy(run, logits_of(result).reshape({18, live.facts.vocabulary}), targets);
   };
   for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) tape.watch(leaf.values);

@@ -12,6 +12,9 @@ golden.safetensors holds, for a batch of sequences of one length (padding at the
     greedy                                        i32 [batch, new]                  greedy continuation, causal models only
     greedy_margin                                 f32 [batch, new]                  distance of the two largest logits at each step
 
+An encoder-decoder's golden holds source_ids, source_mask beside its target's input_ids, attention_mask; enc.hidden.l and dec.hidden.l; and attention, q, k,
+scale of each of the families enc, dec and cross as enc.attention.l …
+
 The run is in float64; what is stored is rounded once, to float32.
 """
 
@@ -33,6 +36,8 @@ def seed_weights(model, seed):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
+            if "embed_positions" in name:  # Marian's sines: computed, and not in the file
+                continue
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
             if parameter.ndim >= 2:
                 fan_in = parameter.shape[0] if type(owner_of(model, name)).__name__ == "Conv1D" else parameter.shape[1]
@@ -96,6 +101,26 @@ def run(model, inputs):
         value = getattr(out, name, None)
         if value is not None:
             golden[field] = f32(value)
+    return golden
+
+
+def run_encoder_decoder(model, source, target):
+    """The same for both stacks of an encoder-decoder, and for what joins them."""
+    model = model.double().eval()
+    kept, golden = [], {"source_ids": i32(source["input_ids"]), "source_mask": i32(source["attention_mask"])}
+    golden |= {name: i32(tensor) for name, tensor in target.items()}
+    with torch.no_grad(), keep_queries_and_keys(type(model).__module__, kept):
+        out = model(**source, **{f"decoder_{name}": tensor for name, tensor in target.items()}, output_attentions=True, output_hidden_states=True)
+    golden["logits"] = f32(out.logits)
+    layers = len(out.encoder_attentions)
+    calls = {"enc": kept[:layers], "dec": kept[layers::2], "cross": kept[layers + 1 :: 2]}
+    for family, hidden in {"enc": out.encoder_hidden_states, "dec": out.decoder_hidden_states}.items():
+        golden |= {f"{family}.hidden.{index}": f32(state) for index, state in enumerate(hidden)}
+    for family, maps in {"enc": out.encoder_attentions, "dec": out.decoder_attentions, "cross": out.cross_attentions}.items():
+        for index, (attention, (query, key, scale)) in enumerate(zip(maps, calls[family], strict=True)):
+            golden[f"{family}.attention.{index}"] = f32(attention)
+            golden[f"{family}.q.{index}"], golden[f"{family}.k.{index}"] = f32(query), f32(key)
+            golden[f"{family}.scale.{index}"] = numpy.array(scale, numpy.float32)
     return golden
 
 

@@ -1,7 +1,7 @@
 """Goldens of the model families, from random weights of small configurations that turn every flag on.
 
     pip install torch transformers safetensors numpy
-    python tools/goldens/models.py [bert|distilbert|roberta|gpt2|llama …]
+    python tools/goldens/models.py [bert|distilbert|roberta|gpt2|llama|marian …]
 
 Writes tests/goldens/FAMILY/VARIANT/{config.json, model.safetensors, golden.safetensors}; golden_files.py says what is in the last. Weights and
 inputs come from fixed seeds: another run of the same versions writes the same numbers.
@@ -11,7 +11,7 @@ import sys
 
 import torch
 import transformers as hf
-from golden_files import ROOT, greedy, run, seed_weights, write
+from golden_files import ROOT, greedy, run, run_encoder_decoder, seed_weights, write
 
 torch.set_num_threads(1)
 NOT_TIED = {"tie_word_embeddings": False}
@@ -134,7 +134,35 @@ def llama():
     causal("llama", "qwen2", hf.Qwen2ForCausalLM, hf.Qwen2Config(**small, use_sliding_window=False, **rope(), tie_word_embeddings=True), 570)
 
 
-FAMILIES = {function.__name__: function for function in (bert, distilbert, roberta, gpt2, llama)}
+def translator(variant, config, seed, *, dtype=torch.float32):
+    """Three sources and targets of unequal lengths, padded apart."""
+    model = hf.MarianMTModel(config)
+    model.set_attn_implementation("eager")
+    seed_weights(model, seed)
+    with torch.no_grad():
+        model.final_logits_bias.copy_(0.3 * torch.randn(model.final_logits_bias.shape, generator=torch.Generator().manual_seed(seed + 2)))
+        for name, tensor in (*model.named_parameters(), ("final_logits_bias", model.final_logits_bias)):
+            if "embed_positions" not in name:
+                tensor.copy_(tensor.to(dtype).float())
+
+    def padded(seed, lengths, vocabulary):
+        ids = tokens(seed, len(lengths), max(lengths), vocabulary)
+        mask = (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
+        return {"input_ids": torch.where(mask == 1, ids, config.pad_token_id), "attention_mask": mask}
+
+    golden = run_encoder_decoder(model, padded(seed + 1, (9, 4, 7), config.vocab_size), padded(seed + 3, (5, 8, 3), config.decoder_vocab_size))
+    write("marian", variant, model, golden, dtype=dtype)
+
+
+def marian():
+    small = dict(vocab_size=61, d_model=24, encoder_layers=2, decoder_layers=3, encoder_ffn_dim=40, decoder_ffn_dim=32, encoder_attention_heads=3,
+                 decoder_attention_heads=4, max_position_embeddings=40, pad_token_id=0, eos_token_id=1, forced_eos_token_id=None, decoder_start_token_id=0)
+    translator("shared", hf.MarianConfig(**small, scale_embedding=True, activation_function="swish"), 600)
+    translator("apart", hf.MarianConfig(**small, decoder_vocab_size=53, share_encoder_decoder_embeddings=False, activation_function="gelu"), 610)
+    translator("untied", hf.MarianConfig(**small, scale_embedding=True, activation_function="relu", **NOT_TIED), 620, dtype=torch.bfloat16)
+
+
+FAMILIES = {function.__name__: function for function in (bert, distilbert, roberta, gpt2, llama, marian)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or FAMILIES:

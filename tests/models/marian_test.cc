@@ -1,0 +1,121 @@
+// Encoder-decoders: both stacks and what joins them against the library, padded apart; and steps over the cache against the whole run.
+#include <gtest/gtest.h>
+
+#include "golden.h"
+
+namespace clearhead {
+namespace {
+
+// Sources and targets of a golden: one pair without padding, or all as padded batches.
+struct Pairs {
+  explicit Pairs(const Golden& of) : golden(of) {}
+  TokenBatch all(const std::string& prefix) const {
+    const Tensor ids = golden.tensor(prefix == "source" ? "source_ids" : "input_ids");
+    TokenBatch out{.batch = ids.size(0), .length = ids.size(1)};
+    for (int64_t index = 0; index < out.batch; ++index) {
+      const std::vector<int32_t> row = golden.row(prefix == "source" ? "source_ids" : "input_ids", index);
+      const std::vector<int32_t> mask = golden.row(prefix == "source" ? "source_mask" : "attention_mask", index);
+      out.ids.insert(out.ids.end(), row.begin(), row.end());
+      out.lengths.push_back(static_cast<int32_t>(std::count(mask.begin(), mask.end(), 1)));
+    }
+    return out;
+  }
+  TokenBatch one(const std::string& prefix, int64_t index) const {
+    const TokenBatch whole = all(prefix);
+    const auto begin = whole.ids.begin() + index * whole.length;
+    const int64_t length = whole.lengths[static_cast<size_t>(index)];
+    return {.batch = 1, .length = length, .ids = {begin, begin + length}};
+  }
+  const Golden& golden;
+};
+
+class MarianGolden : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Variants, MarianGolden, testing::Values("shared", "apart", "untied"), variant_name);
+
+TEST_P(MarianGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) {
+  const Golden golden("marian", GetParam());
+  const Pairs pairs(golden);
+  const auto model = load(golden.directory, {.tokenizer = false});
+  const RunResult together = model->run_from(pairs.all("source"), pairs.all("target"), {.all_hidden = true});
+  for (int64_t index = 0; index < golden.sequences(); ++index) {
+    SCOPED_TRACE("pair " + std::to_string(index));
+    const TokenBatch source = pairs.one("source", index), target = pairs.one("target", index);
+    KeepAll kept;
+    const RunResult alone = model->run_from(source, target, {.observer = &kept, .all_hidden = true});
+    const auto expect_hidden = [&](const char* family, const std::vector<Tensor>& one, const std::vector<Tensor>& all, int64_t length) {
+      for (size_t layer = 0; layer < one.size(); ++layer) {
+        const Tensor expected = cut(golden.tensor(std::string(family) + ".hidden", static_cast<int64_t>(layer)), index, length);
+        EXPECT_LE(difference(one[layer], expected), 1e-4) << family << " " << layer;
+        EXPECT_LE(difference(cut(all[layer], index, length), expected), 1e-4) << "batched " << family << " " << layer;
+      }
+    };
+    expect_hidden("enc", alone.all_source_hidden, together.all_source_hidden, source.length);
+    expect_hidden("dec", alone.all_hidden, together.all_hidden, target.length);
+    const Tensor expected = cut(golden.tensor("logits"), index, target.length);
+    EXPECT_LE(difference(alone.causal_logits, expected), 1e-4);
+    EXPECT_LE(difference(cut(together.causal_logits, index, target.length), expected), 1e-4) << "batched";
+    ASSERT_EQ(kept.taken.size(), 2U + 3 + 3);
+    for (const KeepAll::Taken& taken : kept.taken) {
+      const Tensor map = golden.tensor(taken.site.family + ".attention", taken.site.layer);
+      EXPECT_LE(map_difference(taken.record, map, index), 1e-5) << taken.site.family << " " << taken.site.layer;
+      EXPECT_EQ(taken.norms.output.size(2), taken.site.family == "dec" ? target.length : source.length);
+    }
+  }
+}
+
+TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
+  const Golden golden("marian", GetParam());
+  const Pairs pairs(golden);
+  for (const std::string family : {"enc", "dec", "cross"}) {
+    for (int64_t layer = 0; golden.has(family + ".q." + std::to_string(layer)); ++layer) {
+      for (int64_t index = 0; index < golden.sequences(); ++index) {
+        const int64_t sources = pairs.one("source", index).length, targets = pairs.one("target", index).length;
+        const auto unpadded = [&](const char* name, int64_t length) {
+          return golden.tensor(family + name, layer).slice(0, index, index + 1).slice(2, 0, length);
+        };
+        const Tensor q = unpadded(".q", family == "enc" ? sources : targets), k = unpadded(".k", family == "dec" ? targets : sources);
+        AttentionSpec spec{.pair = Dot{golden.tensor(family + ".scale", layer).data<float>()[0]}};
+        if (family == "dec") spec.topology = causal();
+        EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor(family + ".attention", layer), index), 1e-6)
+            << family << " " << layer;
+      }
+    }
+  }
+}
+
+// Two targets of each source at once, one token a step: rows of the batch share their source's keys.
+TEST_P(MarianGolden, StepsOverOneMemoryGiveTheLogitsOfTheWholeRun) {
+  const Golden golden("marian", GetParam());
+  const Pairs pairs(golden);
+  const auto model = load(golden.directory, {.tokenizer = false});
+  const TokenBatch sources = pairs.all("source"), targets = pairs.all("target");
+  ModelCache cache = model->read(sources, 2);
+  for (int64_t step = 0; step < 4; ++step) {
+    std::vector<int32_t> ids;
+    for (int64_t row = 0; row < 2 * sources.batch; ++row)
+      ids.push_back(targets.ids[static_cast<size_t>(row / 2 * targets.length + step + row % 2)]);
+    const Tensor logits = model->step(ids, cache).causal_logits;
+    for (int64_t row = 0; row < 2 * sources.batch; ++row) {
+      const auto begin = targets.ids.begin() + row / 2 * targets.length + row % 2;
+      const Tensor whole =
+          model->run_from(pairs.one("source", row / 2), {.batch = 1, .length = step + 1, .ids = {begin, begin + step + 1}}).causal_logits;
+      EXPECT_LE(difference(logits.slice(0, row, row + 1), whole.slice(1, step, step + 1)), 1e-5) << "row " << row << ", step " << step;
+    }
+  }
+}
+
+TEST(Marian, WhatDoesNotFitIsRefusedByName) {
+  EXPECT_EQ(refusal_of("marian", "shared", R"({"normalize_before": true})"),
+            "config.json: \"normalize_before\": true is not supported; understood: false (model: marian)");
+  EXPECT_EQ(refusal_of("marian", "shared", R"({"is_encoder_decoder": false})"),
+            "config.json: \"is_encoder_decoder\": false is not supported; understood: true (model: marian)");
+  EXPECT_NE(refusal_of("marian", "shared", R"({"decoder_vocab_size": 60})").find("one embedding is shared"), std::string::npos);
+  EXPECT_NE(refusal_of("marian", "shared", R"({"decoder_attention_heads": 5})").find("it does not divide d_model 24"), std::string::npos);
+  EXPECT_NE(refusal_of("marian", "shared", R"({"decoder_start_token_id": 61})").find("outside the vocabulary"), std::string::npos);
+  const auto model = load(golden_directory("marian", "shared"), {.tokenizer = false});
+  EXPECT_THROW((void)model->run(std::vector<int32_t>{5, 6}), Error);  // no source
+  EXPECT_THROW((void)model->run_from({.batch = 2, .length = 1, .ids = {5, 6}}, {.batch = 1, .length = 1, .ids = {5}}), Error);
+}
+
+}  // namespace
+}  // namespace clearhead
