@@ -26,7 +26,7 @@ void stop(int signal) {
 
 struct Options {
   std::string recipe, out;
-  std::vector<std::string> settings;
+  std::vector<std::string> settings, watch;
   bool resume = false, json = false;
 };
 
@@ -63,11 +63,14 @@ void print_report(const TrainingReport& report, bool json) {
 
 std::unique_ptr<Trainer> trainer_of(const Options& options) {
   if (options.resume) {
-    if (!options.settings.empty()) usage_error("--resume goes on with the run's own recipe; settings belong to a new run");
+    if (!options.settings.empty() || !options.watch.empty())
+      usage_error("--resume goes on with the run's own recipe; settings belong to a new run");
     return Trainer::resume(options.recipe);
   }
+  std::vector<std::string> settings = options.settings;
+  if (!options.watch.empty()) settings.push_back("watch.texts=" + Json(Json::Array(options.watch.begin(), options.watch.end())).dump());
   const std::string name = std::filesystem::path(options.recipe).stem().string();
-  return std::make_unique<Trainer>(Recipe::read(options.recipe, options.settings), options.out.empty() ? "runs/" + name : options.out);
+  return std::make_unique<Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out);
 }
 
 void run(const Options& options) {
@@ -96,6 +99,9 @@ void add_train(CLI::App& app) {
   command->add_option("recipe", options->recipe, "A recipe's file; with --resume the folder of a run")->required();
   command->add_option("settings", options->settings, "Fields of the recipe to replace: data=DIR, schedule.rate=1e-3 …");
   command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)");
+  command->add_option("--watch", options->watch, "Keep traces of this text on the way, in RUN/watch: how heads form (may be given again)")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--resume", options->resume, "Go on from the folder's checkpoint, with the same bits as if it had never stopped");
   command->add_flag("--json", options->json, "Reports as JSON, one a line");
   command->callback([options] { run(*options); });

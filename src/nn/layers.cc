@@ -103,7 +103,9 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
 // The output projection is read back through itself: unit vectors in, its columns out.
 Tensor Attention::gram(Run& run) const {
   const std::lock_guard<std::mutex> hold(once_->lock);
-  if (once_->gram.defined()) return once_->gram;
+  const LiveWeight* live = dynamic_cast<const LiveWeight*>(output.weight.get());
+  const uint64_t version = live ? live->values.version() : 0;
+  if (once_->gram.defined() && once_->version == version) return once_->gram;
   const Arena::Scope scope(run.arena);
   const int64_t width = output.out();
   Tensor unit = run.arena.take({head_dim, heads * head_dim}), columns = run.arena.take({head_dim, width});
@@ -124,6 +126,7 @@ Tensor Attention::gram(Run& run) const {
     }
   }
   once_->gram = gram;
+  once_->version = version;
   return gram;
 }
 

@@ -71,8 +71,10 @@ class Attention {
   struct Once {
     std::mutex lock;
     Tensor gram;
+    uint64_t version = 0;  // of the weight it was made from
   };
-  std::shared_ptr<Once> once_ = std::make_shared<Once>();  // W_O^h·W_O^hᵀ [head, d_v, d_v], made when first watched
+  std::shared_ptr<Once> once_ =
+      std::make_shared<Once>();  // W_O^h·W_O^hᵀ [head, d_v, d_v], made when first watched, and again where training moved the weight
 };
 
 /// down(f(up x)), or down(f(gate x) ⊙ up x) with `up` holding [gate | up]. Long inputs go through in pieces: the inner activations stay in cache.

@@ -94,6 +94,16 @@ Repeats read_repeats(const Json& json, const std::string& where) {
   return out;
 }
 
+WatchRecipe read_watch(const Json& json, const std::string& where) {
+  Fields fields(json, where, "watch");
+  WatchRecipe out;
+  for (const Json& text : fields.require("texts").items()) out.texts.push_back(text.string());
+  out.checkpoints = at_least(fields, "checkpoints", out.checkpoints, 1);
+  if (out.checkpoints > 40) fields.wrong("checkpoints", "at most 40", Json(out.checkpoints));
+  fields.refuse_rest();
+  return out;
+}
+
 }  // namespace
 
 Recipe Recipe::read(const std::string& path, const std::vector<std::string>& overrides) {
@@ -137,6 +147,7 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   out.report = at_least(fields, "report", out.report, 1);
   out.validate = at_least(fields, "validate", out.validate, 1);
   out.checkpoint = at_least(fields, "checkpoint", out.checkpoint, 1);
+  if (const Json* watch = fields.take("watch")) out.watch = read_watch(*watch, where);
   fields.refuse_rest();
   return out;
 }

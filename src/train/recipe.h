@@ -8,7 +8,8 @@
 //     "dropout": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
 //     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
-//     "report": 10, "validate": 100, "checkpoint": 100 }
+//     "report": 10, "validate": 100, "checkpoint": 100,
+//     "watch": {"texts": ["…"], "checkpoints": 40} }             traces of these texts on the way: train/watch.h
 //
 // An unknown field is refused by name.
 #pragma once
@@ -24,6 +25,11 @@
 #include "train/text_data.h"
 
 namespace clearhead {
+
+struct WatchRecipe {
+  std::vector<std::string> texts{};  // none: nothing is watched
+  int64_t checkpoints = 40;          // at most so many traces
+};
 
 struct Recipe {
   std::string where{};  // the file, for messages
@@ -43,7 +49,8 @@ struct Recipe {
   AdamW optimiser{};
   Schedule schedule{};
   int64_t report = 10, validate = 100, checkpoint = 100;  // steps between
-  Json text{};                                            // all of it, overrides applied: what a checkpoint remembers
+  WatchRecipe watch{};
+  Json text{};  // all of it, overrides applied: what a checkpoint remembers
 
   /// overrides: "schedule.rate=1e-3", "data=DIR". Values are JSON where they parse as such, else strings. Throws kFormat, kUnsupported, kInvalidArgument
   /// naming the field.

@@ -1,8 +1,35 @@
 #include "train/run_events.h"
 
+#include <algorithm>
+
+#include "base/format.h"
+#include "io/png.h"
+#include "observe/picture.h"
 #include "train/trainer.h"
 
 namespace clearhead {
+namespace {
+
+constexpr int64_t kMostCells = 128, kGap = 2;
+
+// All heads of a layer in one row: weights as √P from 0 to 1, so that steps can be compared.
+Image heads_of(const LayerMap& map) {
+  const int64_t rows = std::min(map.queries(), kMostCells), columns = std::min(map.keys(), kMostCells), heads = map.heads();
+  const int64_t pixels = std::max<int64_t>(1, kMostCells / std::max(rows, columns)), stride = columns * pixels + kGap;
+  Image out{.width = heads * stride - kGap, .height = rows * pixels, .channels = 3, .pixels = {}};
+  out.pixels.resize(static_cast<size_t>(out.width * out.height * 3), 255);
+  for (int64_t head = 0; head < heads; ++head) {
+    const Tile tile = map.tile(head, {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {rows, columns}});
+    const Picture picture = paint(tile.max, {.high = 1, .cell_pixels = pixels});
+    for (int64_t row = 0; row < picture.height; ++row) {
+      std::copy_n(picture.rgb.begin() + row * picture.width * 3, picture.width * 3,
+                  out.pixels.begin() + (row * out.width + head * stride) * 3);
+    }
+  }
+  return out;
+}
+
+}  // namespace
 
 void RunEvents::add(const TrainingReport& report) {
   writer_.add_number("loss/training", report.loss);
@@ -18,6 +45,15 @@ void RunEvents::add_gradients(const ModelParameters& parameters, Tape& tape) {
 
 void RunEvents::add_weights(const ModelParameters& parameters) {
   for (const auto& [name, values] : parameters.named()) writer_.add_histogram("weights/" + name, Histogram::of(values));
+}
+
+void RunEvents::add_maps(const Trace& trace) {
+  for (const MapFamily& family : trace.plan().families) {
+    for (const int layer : trace.layers(family.name)) {
+      const Image image = heads_of(trace.map(family.name, layer));
+      writer_.add_image(format("attention/{}/{}", family.name, layer), image.width, image.height, png_bytes(image));
+    }
+  }
 }
 
 }  // namespace clearhead

@@ -24,6 +24,12 @@ constexpr const char* kLogHeader = "step,loss,rate,gradient_norm,validation_loss
 
 std::string checkpoint_of(const std::string& directory) { return directory + "/checkpoint.safetensors"; }
 
+void make_folder(const std::string& path) {
+  std::error_code problem;
+  std::filesystem::create_directories(path, problem);
+  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", path, problem.message());
+}
+
 std::string tokenizer_of(const Recipe& recipe) {
   if (recipe.vocabulary) {
     const std::vector<std::string> texts = read_part(recipe.source, Part::kTrain);
@@ -67,6 +73,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       facts_(read_architecture(recipe.model, recipe.where)),
       parameters_(recipe.seed),
       transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
+      watch_(recipe, facts_, *tokenizer_),
       training_(read_part(recipe.source, Part::kTrain), *tokenizer_),
       held_(read_part(recipe.source, Part::kValid), *tokenizer_),
       optimiser_(recipe.optimiser),
@@ -78,9 +85,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
   if (facts_.longest > 0 && recipe.length > facts_.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts_.longest);
   }
-  std::error_code problem;
-  std::filesystem::create_directories(directory, problem);
-  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", directory, problem.message());
+  make_folder(directory);
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
     tape_.watch(leaf.values);
     optimiser_.add(leaf.values, leaf.decays);
@@ -154,7 +159,11 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
   int64_t timed = 0;
   const bool validates = held_.tokens() > recipe_.length;
   if (log_.empty()) log_ = kLogHeader;
-  events_.emplace(directory_, step_ + 1);
+  events_.emplace(directory_, step_ == 0 ? 0 : step_ + 1);
+  if (step_ == 0) {
+    watch();
+    events_->write(step_);
+  }
   while (step_ < recipe_.steps) {
     if (cancel && cancel->load()) {
       save_checkpoint();
@@ -190,6 +199,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       since = Clock::now();
     }
     if (due(recipe_.validate)) events_->add_weights(parameters_);
+    watch();
     events_->write(step_);
     if (due(recipe_.checkpoint)) save_checkpoint();
   }
@@ -205,6 +215,16 @@ void Trainer::log(const TrainingReport& report) {
   log_ += format("{},{:.6f},{:.6g},{:.6g},{}\n", report.step, report.loss, report.rate, report.gradient_norm,
                  report.validation ? format("{:.6f}", *report.validation) : "");
   write_file(directory_ + "/log.csv", log_);
+}
+
+// Before the step's checkpoint: a run that goes on from it has all traces up to it.
+void Trainer::watch() {
+  if (!watch_.is_due(step_)) return;
+  make_folder(Watch::folder_of(directory_));
+  const WeightAverage::Shown averaged(average_);
+  const Trace trace = watch_.look(transformer_, arena_, step_);
+  trace.save(Watch::file_of(directory_, step_));
+  events_->add_maps(trace);
 }
 
 void Trainer::save_checkpoint() const {
@@ -251,9 +271,7 @@ void Trainer::read_checkpoint(const SafeTensors& file) {
 }
 
 void Trainer::save_model(const std::string& to) const {
-  std::error_code problem;
-  std::filesystem::create_directories(to, problem);
-  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", to, problem.message());
+  make_folder(to);
   NamedTensors saved = parameters_.named();
   Json config = recipe_.model;
   if (recipe_.save != DType::kF32) {

@@ -3,6 +3,7 @@
 //   RUN/checkpoint.safetensors   parameters, AdamW's sums, the tokenizer and the step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
 //   RUN/log.csv                  step, loss, rate, gradient norm, validation loss
+//   RUN/watch/                   traces of the recipe's texts on the way (train/watch.h)
 //   RUN/events.out.tfevents.…    the same and more, for TensorBoard; a file for each start
 //
 // What a step sees follows from the recipe and the step's number; so a run that was stopped anywhere goes on from its checkpoint with the same bits as one that
@@ -23,6 +24,7 @@
 #include "train/recipe.h"
 #include "train/run_events.h"
 #include "train/text_data.h"
+#include "train/watch.h"
 
 namespace clearhead {
 
@@ -64,6 +66,7 @@ class Trainer {
   void read_checkpoint(const SafeTensors& file);
   void save_model(const std::string& to) const;
   void log(const TrainingReport& report);
+  void watch();
 
   Recipe recipe_;
   std::string directory_;
@@ -72,6 +75,7 @@ class Trainer {
   Architecture facts_;
   ModelParameters parameters_;
   Transformer transformer_;
+  Watch watch_;
   TextData training_, held_;
   Optimiser optimiser_;
   WeightAverage average_;

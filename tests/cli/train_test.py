@@ -38,7 +38,9 @@ class TrainingCase(Case):
 
 class Training(TrainingCase):
     def files(self, out):
-        return {name: (self.folder / out / name).read_bytes() for name in ("checkpoint.safetensors", "best/model.safetensors", "best/config.json", "log.csv")}
+        names = ["checkpoint.safetensors", "best/model.safetensors", "best/config.json", "log.csv"]
+        names += sorted(str(path.relative_to(self.folder / out)) for path in (self.folder / out).glob("watch/*.trace"))
+        return {name: (self.folder / out / name).read_bytes() for name in names}
 
     def test_a_model_learns_and_other_commands_take_it(self):
         done = self.train("run", "--json")
@@ -54,7 +56,8 @@ class Training(TrainingCase):
         self.assertEqual(names["model.embed_tokens.weight"][0], [256, 32])
 
     def test_killed_anywhere_it_goes_on_bit_for_bit(self):
-        self.write(steps=900, report=70, validate=200, dropout=0.1, average=0.99, repeat={"share": 0.5, "shortest": 4, "longest": 10})
+        self.write(steps=900, report=70, validate=200, dropout=0.1, average=0.99, watch={"texts": ["line 7: 49", "line 8: 64 abc"]},
+                   repeat={"share": 0.5, "shortest": 4, "longest": 10})
         self.assertEqual(self.train("whole").code, 0)
         seed = random.Random(11)
         command = [BINARY, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "killed"]
@@ -75,6 +78,8 @@ class Training(TrainingCase):
             self.fail("it never came to its end")
         self.assertGreater(kills, 0)
         whole, killed = self.files("whole"), self.files("killed")
+        self.assertEqual(list(killed), list(whole))
+        self.assertEqual(sum("watch/" in name for name in whole), 40)
         for name, data in whole.items():
             self.assertEqual(killed[name], data, name)
 
