@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
+#include "viewer/checkpoints.h"
 #include "viewer/export.h"
 #include "viewer/server.h"
 
@@ -62,14 +63,18 @@ void open_browser(const std::string& url) {
   ::posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments, environ);  // where it fails, the address stands on the screen
 }
 
-void serve(const Options& options, Trace trace, const std::string& command) {
+LiveSource::Options source_options(const Options& options, const std::string& command) {
   LiveSource::Options source;
   source.command = command;
   source.model = options.look.loaded;
   source.version = CLEARHEAD_VERSION;
   if (!options.trace_budget.empty()) source.trace.budget_bytes = parse_bytes(options.trace_budget, "--trace-budget");
-  const std::string state = state_of(options, trace);
-  ViewServer server(LiveSource(std::move(trace), source), {.port = options.port});
+  return source;
+}
+
+void serve(const Options& options, std::vector<LiveSource> sources) {
+  const std::string state = state_of(options, sources.back().trace());
+  ViewServer server(std::move(sources), {.port = options.port});
   const std::string url = server.url() + (state.empty() ? "" : "#" + state);
   print(url);
   char host[256] = "HOST";
@@ -79,6 +84,15 @@ void serve(const Options& options, Trace trace, const std::string& command) {
   std::fflush(stdout);
   if (!options.no_browser) open_browser(url);
   server.serve();
+}
+
+// The steps of a training run that was watched.
+void serve_checkpoints(const Options& options, const std::string& command) {
+  const std::string& folder = options.look.model;
+  options.look.refuse_run_options();
+  if (!options.look.segments.empty()) usage_error("--segments: the texts of a watched run are its segments");
+  if (!options.html.empty()) usage_error(format("--html holds one step: give a file, as {}", quoted(folder + "/step-NNNNNN.trace")));
+  serve(options, open_checkpoints(folder, source_options(options, command)));
 }
 
 void check_budget(const std::string& budget) {
@@ -92,6 +106,7 @@ void check_budget(const std::string& budget) {
 
 void run(Options& options) {
   const std::string command = options.look.as_typed("view");
+  if (is_watch_folder(options.look.model)) return serve_checkpoints(options, command);
   const std::string page_budget = options.look.budget;
   if (!options.html.empty()) {  // --budget is the page's then
     check_budget(page_budget);
@@ -105,7 +120,7 @@ void run(Options& options) {
   Trace trace = options.look.trace();
   options.look.budget = page_budget;
   if (!options.html.empty()) return write_page(options, trace, command);
-  serve(options, std::move(trace), command);
+  serve(options, {LiveSource(std::move(trace), source_options(options, command))});
 }
 
 }  // namespace
@@ -117,7 +132,8 @@ void add_view(CLI::App& app) {
       "Examples:\n"
       "  clearhead view MODEL \"The cat sat on the mat.\"        opens the browser\n"
       "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--budget 60MB for more)\n"
-      "  clearhead view prompt.trace --head L5.H3 --query 1204");
+      "  clearhead view prompt.trace --head L5.H3 --query 1204\n"
+      "  clearhead view RUN/watch                               how heads formed, step by step (train --watch)");
   options->look.add(*command);
   command->add_option("--port", options->port, "Port on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
   command->add_flag("--no-browser", options->no_browser, "Only print the address");

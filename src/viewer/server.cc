@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <limits>
 
 #include "base/format.h"
 #include "viewer/api.h"
@@ -143,14 +144,15 @@ bool stepped_aside(const Job& job, const Error& error) {
 }  // namespace
 
 struct ViewServer::Parts {
-  LiveSource source;
+  std::vector<LiveSource> sources;  // one, or the checkpoints of a run
   Engine engine;
   httplib::Server http;
   int port = 0;
   std::string token;
 
-  explicit Parts(LiveSource looked_at) : source(std::move(looked_at)) {}
+  explicit Parts(std::vector<LiveSource> looked_at) : sources(std::move(looked_at)) {}
 
+  LiveSource& source_of(const ApiRequest& asked);
   bool may_ask(const httplib::Request& request) const;
   bool is_known_host(const std::string& host) const;
   httplib::Server::HandlerResponse admit(const httplib::Request& request, httplib::Response& response);
@@ -161,6 +163,17 @@ struct ViewServer::Parts {
   bool wait_for(Channel& channel, Job& job, const httplib::Request& request, std::string& chunk);
   bool run_stream(Job& job, Channel& channel, const ApiRequest& asked);
 };
+
+// The source a question is about: of the step `t`, the last one without it.
+LiveSource& ViewServer::Parts::source_of(const ApiRequest& asked) {
+  const Parameters query(asked.query);
+  if (sources.size() == 1 || query.text("t").empty()) return sources.back();
+  const int64_t step = query.integer("t", 0, 0, std::numeric_limits<int64_t>::max());
+  for (LiveSource& source : sources) {
+    if (source.options().checkpoints[source.options().checkpoint].step == step) return source;
+  }
+  fail(ErrorCode::kNotFound, "t={}: there is no trace of that step.", step);
+}
 
 bool ViewServer::Parts::is_known_host(const std::string& host) const {
   for (const char* name : {"127.0.0.1", "localhost", "[::1]"}) {
@@ -236,7 +249,7 @@ void ViewServer::Parts::answer_once(const httplib::Request& request, httplib::Re
       if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
       LookOptions options{.cancel = own.token()};
       if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
-      *given = answer(source, asked, options);
+      *given = answer(source_of(asked), asked, options);
     } catch (const Error& error) {
       if (stepped_aside(own, error)) return false;
       *given = answer_error(error);
@@ -259,7 +272,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
     LookOptions options{.cancel = job.token()};
     if (kind_of(asked) != ApiKind::kEvents) options.progress = [this](double) { engine.yield(); };
     stream(
-        source, asked, [&](std::string chunk) { channel.push(std::move(chunk)); }, options);
+        source_of(asked), asked, [&](std::string chunk) { channel.push(std::move(chunk)); }, options);
     channel.finish();
   } catch (const Error& error) {
     if (stepped_aside(job, error)) return false;
@@ -316,7 +329,10 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
   }
 }
 
-ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : parts_(std::make_unique<Parts>(std::move(source))) {
+ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : ViewServer(std::vector<LiveSource>{std::move(source)}, options) {}
+
+ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& options)
+    : parts_(std::make_unique<Parts>(std::move(sources))) {
   Parts& parts = *parts_;
   httplib::Server& http = parts.http;
   parts.token = options.token.empty() ? random_token() : options.token;
@@ -369,7 +385,7 @@ ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : parts_
   auto first = std::make_shared<Job>();  // what every page asks first is found while the browser starts
   first->work = [&parts](Job&) {
     try {
-      (void)parts.source.info();
+      (void)parts.sources.back().info();
     } catch (const std::exception&) {  // whoever asks is told
     }
     return true;

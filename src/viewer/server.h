@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "viewer/source.h"
 
@@ -20,6 +21,8 @@ class ViewServer {
  public:
   /// Binds 127.0.0.1. Throws kIo when the port is in use.
   explicit ViewServer(LiveSource source, const ServerOptions& options = {});
+  /// Several sources, the checkpoints of a run: a question says by `t` which step it is about.
+  explicit ViewServer(std::vector<LiveSource> sources, const ServerOptions& options = {});
   ~ViewServer();
   ViewServer(const ViewServer&) = delete;
   ViewServer& operator=(const ViewServer&) = delete;

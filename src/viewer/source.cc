@@ -236,14 +236,16 @@ Json LiveSource::info() {
   }
   notes.push(format("Weights are exact for the stored Q and K ({}, {}).", dtype, isa));
   if (!options_.model) {
-    missing.push(Json::object({{"feature", "run"},
-                               {"code", "no-model"},
-                               {"command", format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model)},
-                               {"detail", "A trace holds no model."}}));
+    Json command;  // the model of a step of a run is nowhere else
+    if (options_.checkpoints.empty()) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
+    missing.push(Json::object({{"feature", "run"}, {"code", "no-model"}, {"command", command}, {"detail", "A trace holds no model."}}));
   }
   for (size_t i = 0; i < plan.text.ids.size(); ++i) {
     if (plan.text.special[i]) special[std::to_string(plan.text.ids[i])] = plan.text.pieces[i];
   }
+  Json checkpoints = Json::array(), chances = Json::array();
+  for (const Options::Checkpoint& one : options_.checkpoints) checkpoints.push(Json::object({{"step", one.step}, {"id", one.id}}));
+  for (const GeneratedToken& token : trace_->generated_tokens()) chances.push(token.probability);
   const int64_t longest = options_.model ? options_.model->info().longest : 0;
   Json side = Json::object({{"kind", "text"},
                             {"tokens", static_cast<int64_t>(plan.text.ids.size())},
@@ -263,6 +265,9 @@ Json LiveSource::info() {
                        {"can_run", options_.model != nullptr},
                        {"pair", pair},
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},
+                       {"generated", chances},
+                       {"checkpoints", checkpoints},
+                       {"step", checkpoints.size() > 0 ? Json(options_.checkpoints[options_.checkpoint].step) : Json()},
                        {"versions", Json::object({{"isa", isa}, {"dtype", dtype}})}});
 }
 

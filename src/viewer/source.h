@@ -130,6 +130,12 @@ class LiveSource {
     std::shared_ptr<const Model> model{};  ///< for run(); may be absent
     TraceOptions trace{};                  ///< for run()
     std::string version = "0.1.0";
+    struct Checkpoint {
+      int64_t step = 0;
+      std::string id{};
+    };
+    std::vector<Checkpoint> checkpoints{};  ///< of a training run that was watched, ascending; empty: this is no part of one
+    size_t checkpoint = 0;                  ///< which of them this is
   };
   LiveSource(Trace trace, Options options);
   LiveSource(std::shared_ptr<const Trace> trace, Options options);

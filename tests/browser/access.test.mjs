@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { axeSource } from './browser.mjs';
 import { answers, skip, useBrowser } from './harness.mjs';
-import { proseMock, serve } from './mock/server.mjs';
+import { proseMock, serve, watchedMock } from './mock/server.mjs';
 
 const { open } = useBrowser();
 let server;
@@ -44,6 +44,20 @@ for (const [name, options] of Object.entries(looks)) {
       assert.deepEqual(await violations(page), []);
     });
   }
+}
+
+for (const [name, options] of Object.entries(looks)) {
+  test(`axe finds nothing in the timelines, ${name}`, { skip }, async () => {
+    const shape = { layers: 2, heads: 4 };
+    for (const mock of [watchedMock(60, [0, 10, 90], shape), proseMock(60, { ...shape, causal: true, generated: [0.2, 0.9, 0.01] })]) {
+      const timed = await serve(mock);
+      const page = await open(`${timed.url}#h=1.1&q=58`, options);
+      await answers(page, 58);
+      await page.click('.timeline-panel [aria-label="Show as a table"]');
+      assert.deepEqual(await violations(page), []);
+      timed.close();
+    }
+  });
 }
 
 test('axe finds nothing in the dialogs', { skip }, async () => {

@@ -277,6 +277,40 @@ test(
   },
 );
 
+test('a run that was watched opens at its last step and goes back to its first', { skip }, async () => {
+  const recipe = join(folder, 'recipe.json');
+  writeFileSync(join(folder, 'lines.txt'), Array.from({ length: 300 }, (_, i) => `line ${i}: ${i * i}\n`).join(''));
+  const heads = { num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 2, hidden_size: 32, intermediate_size: 64 };
+  const rest = {
+    vocab_size: 256,
+    max_position_embeddings: 64,
+    rms_norm_eps: 1e-5,
+    rope_theta: 1e4,
+    hidden_act: 'silu',
+    tie_word_embeddings: true,
+  };
+  const schedule = { rate: 0.01 };
+  const watch = { texts: ['line 12: 144', 'line 30: 900'], checkpoints: 5 };
+  const modelFacts = { architectures: ['LlamaForCausalLM'], model_type: 'llama', ...heads, ...rest };
+  writeFileSync(recipe, JSON.stringify({ files: ['lines.txt'], model: modelFacts, length: 32, steps: 60, schedule, watch }));
+  execFileSync(binary, ['train', recipe, `data=${folder}`, '-o', join(folder, 'run')]);
+  const server = await view(join(folder, 'run/watch'));
+  const page = await open(`${server.url}#h=1.0&q=10`);
+  const check = async (step) => {
+    await page.waitForFunction((wanted) => document.querySelector('h1')?.textContent === wanted, `llama after ${step} steps`);
+    await page.waitForTimeout(200);
+    const { data } = (await json(server, `row?l=1&h=0&q=10&values=all&top=8&format=json&t=${step}`)).arrays.values;
+    for (const { token, weight } of await answers(page, 10)) assertPrinted(weight, data[token]);
+    return data;
+  };
+  const last = await check(60);
+  await page.focus('[data-testid=timeline]');
+  await page.keyboard.press('Home');
+  const first = await check(0);
+  assert.ok(first.some((weight, i) => Math.abs(weight - last[i]) > 0.01));
+  assert.equal(await page.locator('.timeline-ticks i').count(), 5);
+});
+
 test('what is chosen on the real program survives a reload of its link', { skip }, async () => {
   const server = await view(model, '--file', knownText(300).path);
   const page = await open(`${server.url}#h=1.0&q=150&s=log&sink=hide`);

@@ -2,7 +2,6 @@
 
 import struct
 
-from support import run
 from train_events_test import events, message
 from train_test import TrainingCase
 
@@ -43,6 +42,14 @@ class Watch(TrainingCase):
         segments = self.ok("info", self.folder / "run/watch/step-000003.trace", "--json").json
         self.assertEqual(segments["tokens"], len(TEXTS[0]) + 12)
 
+    def test_the_viewer_takes_the_folder_but_a_page_holds_one_step(self):
+        self.write(steps=3, watch={"texts": TEXTS})
+        self.assertEqual(self.train("run").code, 0)
+        folder = self.folder / "run/watch"
+        self.refused(2, f"--html holds one step: give a file, as {folder}/step-NNNNNN.trace", "view", folder, "--html", self.folder / "page.html")
+        self.refused(2, "a trace already has its text; give a model to read another one", "view", folder, "text")
+        self.assertEqual(self.ok("view", folder / "step-000003.trace", "--html", self.folder / "page.html").code, 0)
+
     def test_what_is_wrong_is_said_with_the_way_out(self):
         where = self.recipe
         for watch, message_of in (
@@ -58,4 +65,3 @@ class Watch(TrainingCase):
         self.write(steps=3)
         self.assertEqual(self.train("run").code, 0)
         self.refused(2, "--resume goes on with the run's own recipe; settings belong to a new run", "train", "--resume", self.folder / "run", "--watch", "a")
-        self.assertEqual(run("view", self.folder / "run/watch").code, 1)

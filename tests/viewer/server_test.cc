@@ -68,9 +68,9 @@ Answer split(const std::string& text) {
 
 class ServerTest : public ::testing::Test {
  protected:
-  ServerTest()
-      : server_(looked_at::source_of({.tokens = 120}), {.token = "0123456789abcdef0123456789abcdef"}),
-        thread_([this] { server_.serve(); }) {
+  ServerTest() : ServerTest({looked_at::source_of({.tokens = 120})}) {}
+  explicit ServerTest(std::vector<LiveSource> sources)
+      : server_(std::move(sources), {.token = "0123456789abcdef0123456789abcdef"}), thread_([this] { server_.serve(); }) {
     for (int i = 0; i < 100 && !Connection(server_.port()).connected(); ++i) std::this_thread::sleep_for(10ms);
     std::this_thread::sleep_for(20ms);
   }
@@ -99,6 +99,45 @@ class ServerTest : public ::testing::Test {
   ViewServer server_;
   std::thread thread_;
 };
+
+// Three checkpoints of a run, told apart by their scale.
+class SteppedServerTest : public ServerTest {
+ protected:
+  SteppedServerTest() : ServerTest(steps()) {}
+  static std::vector<LiveSource> steps() {
+    LiveSource::Options options;
+    std::vector<LiveSource> out;
+    std::vector<std::shared_ptr<const Trace>> traces;
+    for (const float scale : {0.1F, 0.2F, 0.3F}) {
+      looked_at::Options of{.tokens = 60};
+      of.spec.pair = Dot{scale};
+      traces.push_back(std::make_shared<const Trace>(looked_at::trace_of(of)));
+      options.checkpoints.push_back({10 * static_cast<int64_t>(traces.size()), traces.back()->id()});
+    }
+    for (options.checkpoint = 0; options.checkpoint < traces.size(); ++options.checkpoint)
+      out.emplace_back(traces[options.checkpoint], options);
+    return out;
+  }
+  Json of(const std::string& target) const { return Json::parse(get(target).body, "answer"); }
+};
+
+TEST_F(SteppedServerTest, AQuestionIsAboutTheStepItNames) {
+  std::vector<LiveSource> expected = steps();
+  for (size_t at = 0; at < 3; ++at) {
+    const std::string t = "t=" + std::to_string(10 * (at + 1));
+    EXPECT_EQ(of("/api/info?" + t).find("step")->integer(), static_cast<int64_t>(10 * (at + 1)));
+    LineLook look;
+    look.ranges = {{50, 51}};
+    look.top = 1;
+    EXPECT_EQ(of("/api/row?q=50&top=1&format=json&id=" + expected[at].id() + "&" + t).find("top")->dump(),
+              expected[at].row(look).header.find("top")->dump());
+    const Answer massed = post("/api/mass?format=json&" + t, R"({"f": "dec", "rows": [[50, 51]], "keys": [[0, 20]]})");
+    EXPECT_EQ(massed.body, expected[at].mass({"dec", {{50, 51}}, {{0, 20}}}).json());
+  }
+  EXPECT_EQ(of("/api/info").find("step")->integer(), 30);
+  EXPECT_EQ(get("/api/info?t=11").status, 404);
+  EXPECT_EQ(get("/api/row?q=5&t=10&id=" + expected[1].id()).status, 409);
+}
 
 TEST_F(ServerTest, TheTokenIsTradedForACookie) {
   const Answer answer = get("/?token=" + server_.token(), "Host: " + host() + "\r\n");

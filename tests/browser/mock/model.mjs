@@ -7,12 +7,13 @@ const kD = 32;
 const kKinds = ['previous', 'duplicate', 'local', 'first', 'induction', 'broad', 'retrieval', 'self'];
 
 export class Model {
-  constructor(tokens, { layers = 6, heads = 12, causal = false } = {}) {
+  constructor(tokens, { layers = 6, heads = 12, causal = false, sharpness = 1 } = {}) {
     Object.assign(this, {
       tokens,
       layers,
       heads,
       causal,
+      sharpness,
       n: tokens.length,
       d: kD,
     });
@@ -90,7 +91,7 @@ export class Model {
       q[i * kD + 30] = 1;
       k[i * kD + 30] = i === 0 ? sink : 0;
     }
-    for (let i = 0; i < q.length; i++) q[i] *= Math.sqrt(kD);
+    for (let i = 0; i < q.length; i++) q[i] *= Math.sqrt(kD) * this.sharpness;
     return { q, k };
   }
 

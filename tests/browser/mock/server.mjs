@@ -13,13 +13,27 @@ const kDist = new URL('../../../src/viewer/web/dist/', import.meta.url);
 export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
 
 export class Mock {
-  constructor({ text, tokens = tokenize(text), segments = [], layers = 6, heads = 12, causal = false, name = 'known-answers' }) {
+  constructor({
+    text,
+    tokens = tokenize(text),
+    segments = [],
+    layers = 6,
+    heads = 12,
+    causal = false,
+    sharpness = 1,
+    name = 'known-answers',
+    ...more
+  }) {
     Object.assign(this, {
+      generated: [], // probabilities of the last tokens
+      checkpoints: [], // steps of a training run
+      step: null, // which of them this is
+      ...more,
       text: Buffer.from(text),
       tokens,
       segments,
       name,
-      model: new Model(tokens, { layers, heads, causal }),
+      model: new Model(tokens, { layers, heads, causal, sharpness }),
     });
     this.asked = [];
     this.delay = 0;
@@ -32,7 +46,7 @@ export class Mock {
       protocol: 1,
       clearhead: '0.1.0',
       source,
-      id: `mock${n}x${model.layers}x${model.heads}`,
+      id: this.idOf(this.step),
       name: this.name,
       command: `clearhead view ${this.name} --file text.txt`,
       sides: [{ kind: 'text', tokens: n, bytes: this.text.length, lang: null }],
@@ -64,8 +78,16 @@ export class Mock {
       can_run: source === 'live',
       pair: false,
       max_tokens: null,
+      generated: this.generated,
+      checkpoints: this.checkpoints.map((step) => ({ step, id: this.idOf(step) })),
+      step: this.step,
       versions: { isa: 'none', dtype: 'f32' },
     };
+  }
+
+  idOf(step) {
+    const { model } = this;
+    return `mock${model.n}x${model.layers}x${model.heads}${step === null ? '' : `-${step}`}`;
   }
 
   textFrame() {
@@ -406,7 +428,8 @@ export function serve(mock, port = 0) {
     for await (const chunk of request) body += chunk;
     mock.asked.push({ path, p });
     if (mock.delay) await new Promise((done) => setTimeout(done, mock.delay));
-    const found = answer(mock, path, p, body ? JSON.parse(body) : null);
+    const at = mock.steps ? (mock.steps.find((m) => String(m.step) === p.t) ?? mock.steps[mock.steps.length - 1]) : mock;
+    const found = answer(at, path, p, body ? JSON.parse(body) : null);
     if (!found)
       return response.writeHead(404, { 'Content-Type': 'application/json' }).end(
         JSON.stringify({
@@ -451,6 +474,15 @@ export function proseMock(count, options = {}) {
     };
   });
   return new Mock({ text, tokens, segments, ...options });
+}
+
+/** The same text at steps of a training run: heads become sharper. */
+export function watchedMock(count, checkpoints, options = {}) {
+  const last = checkpoints[checkpoints.length - 1];
+  const steps = checkpoints.map((step) =>
+    proseMock(count, { ...options, checkpoints, step, sharpness: step / last, name: `known after ${step}` }),
+  );
+  return { steps, asked: [], delay: 0 };
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {

@@ -3,7 +3,7 @@
 import { type Context, type View, anchor } from './context';
 import { Focus } from './focus';
 import type { Theme, Rgb } from './paint/ramp';
-import { type Info, type Source, type Span, isStale } from './source/source';
+import { type Info, type Source, type Span, isAbort, isStale } from './source/source';
 import { type State, type Store, formatState, parseState } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
@@ -17,6 +17,7 @@ import { Answers, spoken } from './views/read/answers';
 import { ReadView } from './views/read/read';
 import { MapView } from './views/map/map';
 import { AtlasView } from './views/atlas/atlas';
+import { Timeline } from './views/timeline/timeline';
 
 export async function open(root: HTMLElement, source: Source, store: Store): Promise<void> {
   const t = strings(store.now.lang ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
@@ -24,6 +25,11 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
   try {
     info = await source.info();
     if (info.protocol !== 1) throw new Error(`protocol ${info.protocol}: this page speaks 1`);
+    const { step } = store.now;
+    if (step !== null && info.checkpoints.length > 0) {
+      if (info.checkpoints.some((c) => c.step === step)) info = await source.turn(step);
+      else store.set({ step: null });
+    }
     const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
     const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
     const family = readable.find((f) => f.id === store.now.family) ?? readable[0];
@@ -66,7 +72,6 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     },
   };
   document.documentElement.lang = ctx.t.language;
-  document.title = `${ctx.info.name} · clearhead`;
   const read = new ReadView(ctx);
   const map = new MapView(ctx);
   const atlas = new AtlasView(ctx);
@@ -76,12 +81,13 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     (hits, hit) => read.setHits(hits, hit),
     (key) => ctx.t(key),
   );
+  const timeline = Timeline.of(ctx);
   const layout = regions(ctx.t, { atlas: atlas.element, text: read.element, map: map.element, answers: answers.element });
   const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas());
   const bar = new TopBar(ctx, search.element, actions);
-  replace(root, bar.element, banner(ctx), layout.element, notices, live);
-  wire(ctx, root, { bar, read, map, atlas, answers }, actions);
-  listenToKeys(ctx, { read, answers, search: () => search.focus(), actions });
+  replace(root, bar.element, banner(ctx), layout.element, timeline?.element ?? null, notices, live);
+  wire(ctx, root, { bar, read, map, atlas, answers, timeline }, actions);
+  listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
 function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => void, toggleAtlas: () => void): Actions {
@@ -110,13 +116,14 @@ interface Parts {
   map: MapView;
   atlas: AtlasView;
   answers: Answers;
+  timeline: Timeline | null;
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
-function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers }: Parts, actions: Actions): void {
+function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers, timeline }: Parts, actions: Actions): void {
   const { store, focus } = ctx;
   const { signal } = ctx.life;
-  const views: View[] = [bar, read, map, atlas];
+  const views: View[] = [bar, read, map, atlas, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const first = anchor(store.now)[0];
     if (first) read.pane.reveal(first.begin);
@@ -125,6 +132,7 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers 
     root.dataset['view'] = state.view;
     for (const view of views) view.update(state, before);
     if (state.view !== before.view) requestAnimationFrame(showAnchor);
+    if (state.step !== before.step) void turnTo(ctx, views, state.step);
     if (state.words !== before.words || state.sink !== before.sink || state.direction !== before.direction) answers.show(focus.shown);
   };
   focus.listen({
@@ -153,6 +161,21 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers 
   answers.show(null);
   focus.refresh();
   requestAnimationFrame(showAnchor);
+}
+
+/** Shows another checkpoint of a training run; null is the last one. */
+async function turnTo(ctx: Context, views: readonly View[], step: number | null): Promise<void> {
+  const { checkpoints } = ctx.info;
+  const wanted = step ?? checkpoints[checkpoints.length - 1]?.step;
+  if (!checkpoints.some((c) => c.step === wanted)) return;
+  try {
+    ctx.info = await ctx.source.turn(wanted);
+    ctx.family = ctx.info.families.find((f) => f.id === ctx.family.id) ?? ctx.family;
+    ctx.focus.refresh();
+    for (const view of views) view.renew?.();
+  } catch (error) {
+    if (!isAbort(error)) ctx.notify(error instanceof Error ? error.message : String(error), 'bad');
+  }
 }
 
 /** What an offline page opens with, and the warning on a link made for another trace. */

@@ -34,6 +34,8 @@ export interface View {
   readonly element: HTMLElement;
   /** The state or the line changed. */
   update(state: State, before: State): void;
+  /** The source turned to another checkpoint: everything that came from it is to be asked for again. */
+  renew?(): void;
 }
 
 /** Why a feature is not to be had here, in the page's language; null when it is. */

@@ -78,7 +78,16 @@ export class Focus {
     const spans = chosen.map((s) => ({ begin: s.begin, end: Math.min(s.end, limit) })).filter((s) => s.begin < s.end);
     if (spans.length === 0 || at.layer >= this.family.layers || at.head >= this.family.heads) return null;
     const reduce = state.words && state.direction === 'out' ? 'mean' : 'sum';
-    return { family: this.family.id, at, direction: state.direction, spans, reduce, weight: state.weight, sink: state.sink };
+    return {
+      family: this.family.id,
+      at,
+      direction: state.direction,
+      spans,
+      reduce,
+      weight: state.weight,
+      sink: state.sink,
+      step: this.source.step,
+    };
   }
 
   private around(token: number, state: State): Span {

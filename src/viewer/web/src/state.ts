@@ -26,6 +26,7 @@ export interface State {
   scale: Scale;
   sink: SinkRule;
   words: boolean;
+  step: number | null; // which checkpoint of a training run; null: the last
   rect: Rect | null; // what the map shows; null: all
   lang: Language | null; // null: the browser's
   id: string | null; // the trace a link was made on
@@ -45,6 +46,7 @@ export const kInitial: State = {
   scale: 'sqrt',
   sink: 'mark',
   words: false,
+  step: null,
   rect: null,
   lang: null,
   id: null,
@@ -111,6 +113,8 @@ function parseKey(key: string, value: string): Partial<State> | null {
       return { lang: value === 'zh' ? 'zh' : 'en' };
     case 'id':
       return { id: value };
+    case 't':
+      return /^\d{1,15}$/.test(value) ? { step: Number(value) } : null;
     case 'x': {
       const n = value.split(',').map(Number);
       const good = n.length === 4 && n.every((v) => Number.isFinite(v) && v >= 0) && n[2] > n[0] && n[3] > n[1];
@@ -133,6 +137,7 @@ export function formatState(state: State): string {
   if (state.scale !== 'sqrt') parts.push(['s', state.scale]);
   if (state.sink !== 'mark') parts.push(['sink', state.sink]);
   if (state.words) parts.push(['word', '1']);
+  if (state.step !== null) parts.push(['t', String(state.step)]);
   if (state.rect) parts.push(['x', [state.rect.k0, state.rect.q0, state.rect.k1, state.rect.q1].map((v) => Math.round(v)).join(',')]);
   if (state.lang) parts.push(['lang', state.lang]);
   if (state.id) parts.push(['id', state.id]);

@@ -250,8 +250,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['What is not here', '此处没有的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nx\tturn the direction\ns\tsink rule\nr m a\tread, map, atlas\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nx\t切换方向\ns\t汇点规则\nr m a\t阅读、矩阵图、图谱\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr m a\tread, map, atlas\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr m a\t阅读、矩阵图、图谱\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': ['This link was made for another trace: positions and heads may not fit.', '此链接来自另一份记录：位置与头可能不对应。'],
   'banner.stale': [
@@ -287,6 +287,23 @@ const kTable = {
   'missing.layers-not-kept': ['Not kept: these layers are not in the trace.', '未保留：记录中没有这些层。'],
   'missing.not-in-page': ['This page does not hold it.', '本页未包含。'],
   'missing.over-budget': ['Left out to keep the page within its size.', '为控制页面大小而省略。'],
+  'timeline.label': ['Timeline', '时间线'],
+  'timeline.play': ['Play (Space)', '播放 (Space)'],
+  'timeline.pause': ['Pause (Space)', '暂停 (Space)'],
+  'timeline.step': ['after {n} of {of} steps', '训练 {n} / {of} 步后'],
+  'timeline.steps': ['Steps of training', '训练步数'],
+  'timeline.token': ['“{token}”, {share}, token {n} of {of}', '“{token}”，{share}，第 {n} / {of} 个词元'],
+  'timeline.tokens': ['Generated tokens', '生成的词元'],
+  'timeline.probability': ['Probability', '概率'],
+  'timeline.none': ['no generated token chosen', '未选中生成的词元'],
+  'timeline.caption.training': [
+    'How the heads formed: the same text, read by the model after more and more steps of training.',
+    '注意力头如何形成：同一段文本，由训练步数逐渐增多的模型阅读。',
+  ],
+  'timeline.caption.generated': [
+    'Each generated token with its probability, and the row of the token before it, by which it was chosen.',
+    '每个生成的词元及其概率，以及选出它的那一行，即前一词元的行。',
+  ],
   'resize.side': ['Width of the side', '侧栏宽度'],
   'resize.list': ['Height of the upper panel', '上方面板高度'],
 } as const satisfies Record<string, readonly [string, string]>;

@@ -66,15 +66,27 @@ export interface HeadsHeader {
 export class LiveSource implements Source {
   readonly offline = false;
   readonly holds = [];
+  step: number | null = null;
   private readonly slots = new Map<string, { seq: number; abort: AbortController }>();
   private readonly tab = Array.from(crypto.getRandomValues(new Uint8Array(6)), (b) => b.toString(16).padStart(2, '0')).join('');
   private id = ''; // of the text this page shows
+  private turning = -1; // the step asked for last
 
   constructor(private readonly base: string) {}
 
   async info(): Promise<Info> {
-    const info = await this.json<Info>('info', {});
+    const info = await this.json<Info>('info', this.step === null ? {} : { t: this.step });
     this.id = info.id;
+    this.step = info.step;
+    return info;
+  }
+
+  async turn(step: number): Promise<Info> {
+    this.turning = step;
+    const info = await this.json<Info>('info', { t: step });
+    if (this.turning !== step) throw new DOMException('a later step is wanted', 'AbortError');
+    this.id = info.id;
+    this.step = info.step;
     return info;
   }
 
@@ -230,7 +242,8 @@ export class LiveSource implements Source {
   }
 
   private address(path: string, params: Params): string {
-    const about: Params = this.id && path !== 'info' && path !== 'run' ? { ...params, id: this.id } : params;
+    const about: Params = this.id && path !== 'info' && path !== 'run' ? { ...params, id: this.id } : { ...params };
+    if (this.step !== null && path !== 'info') about['t'] = this.step;
     const query = new URLSearchParams(Object.entries(about).map(([k, v]) => [k, String(v)] as [string, string])).toString();
     return `${this.base}api/${path}${query ? `?${query}` : ''}`;
   }

@@ -53,6 +53,7 @@ interface QkHeader {
 
 export class OfflineSource implements Source {
   readonly offline = true;
+  readonly step = null;
   private readonly frames = new Map<string, Promise<Frame<unknown>>>();
   private worker: RowWorker | null = null;
 
@@ -73,6 +74,10 @@ export class OfflineSource implements Source {
 
   get state(): string | null {
     return this.manifest.state;
+  }
+
+  turn(): Promise<Info> {
+    return this.info(); // a page holds one checkpoint
   }
 
   info(): Promise<Info> {

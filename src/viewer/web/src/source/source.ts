@@ -84,6 +84,9 @@ export interface Info {
   can_run: boolean;
   pair: boolean;
   max_tokens: number | null;
+  generated: number[]; // the probability of each token at the text's end that a model made
+  checkpoints: { step: number; id: string }[]; // of a training run that was watched, ascending
+  step: number | null; // which of them this is
   versions: Record<string, string>;
 }
 
@@ -112,6 +115,7 @@ export interface LineRequest {
   reduce: 'sum' | 'mean';
   weight: WeightKind;
   sink: SinkRule;
+  step: number | null; // of the source: which checkpoint
 }
 
 export interface TopItem extends Span {
@@ -136,6 +140,7 @@ export interface MapRequest {
   at: HeadId;
   weight: WeightKind;
   sink: SinkRule;
+  step: number | null;
 }
 
 /** A pooled piece of the map: cells of 2^z × 2^z weights, first cell at (keyBegin, queryBegin). */
@@ -220,7 +225,11 @@ export type Holding = (typeof kHoldings)[number];
 export interface Source {
   readonly offline: boolean;
   readonly holds: readonly Holding[]; // of an offline page
+  /** The checkpoint that everything is asked of; null where there is but one map. */
+  readonly step: number | null;
   info(): Promise<Info>;
+  /** Turns to another checkpoint and says what it is; `step` is this one as soon as that is known. */
+  turn(step: number): Promise<Info>;
   text(side: number): Promise<TextData>;
   segments(side: number): Promise<Segment[]>;
   /** `slot` names the asker: a newer request of the same slot supersedes an older one, which rejects with AbortError. */

@@ -29,6 +29,7 @@ const kIcons = {
   export: 'M8 2v8M5 7l3 3 3-3M3 13h10',
   verify: 'M2.5 8.5l3.5 3.5 7.5-8',
   run: 'M4.5 3l8 5-8 5z',
+  pause: 'M5.5 3v10M10.5 3v10',
   help: 'M5.5 6a2.5 2.5 0 1 1 3.6 2.2c-.8.4-1.1.8-1.1 1.8M8 12.6v.2',
   table: 'M2.5 3.5h11v9h-11zM2.5 6.5h11M6.5 6.5v6',
   plus: 'M8 3v10M3 8h10',

@@ -1,4 +1,4 @@
-// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Shift+arrows span, x direction, s sink, r/m/a views, c link,
+// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/m/a views, c link,
 // p export, ? help, / search, Esc back.
 
 import { type Context, anchor, setAnchor, turn } from '../context';
@@ -12,6 +12,7 @@ export interface KeyTargets {
   read: ReadView;
   answers: Answers;
   search(): void;
+  play(): void;
   actions: Actions;
 }
 
@@ -21,7 +22,7 @@ export function listenToKeys(ctx: Context, targets: KeyTargets): void {
     (event) => {
       if (event.ctrlKey || event.metaKey || document.querySelector('dialog[open]')) return;
       const element = event.target instanceof HTMLElement ? event.target : document.body;
-      const typing = element.matches('textarea, select, input:not([type=radio]):not([type=checkbox])');
+      const typing = element.matches('textarea, select, input:not([type=radio]):not([type=checkbox]):not([type=range])');
       if (typing) return;
       const arrow = event.key.startsWith('Arrow');
       if (arrow && !event.altKey && element.matches('input, [role=separator]')) return;
@@ -99,6 +100,10 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       if (element.matches('button, summary, a, input')) return false;
       store.pin();
       ctx.notify(ctx.t('pinned'));
+      return true;
+    case ' ':
+      if (element.matches('button, summary, a, input:not([type=range])')) return false;
+      targets.play();
       return true;
     case 'x':
       turn(ctx, store.now.direction === 'out' ? 'in' : 'out');

@@ -27,6 +27,8 @@ export class TopBar implements View {
   private readonly pins = h('div', { class: 'pins', role: 'group', 'data-testid': 'pins' });
   private readonly groups: [HTMLFieldSetElement, (state: State) => string][] = [];
   private readonly words: HTMLInputElement;
+  private readonly name = h('h1');
+  private readonly model: HTMLElement;
   private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'badge' });
 
   constructor(
@@ -62,6 +64,8 @@ export class TopBar implements View {
       );
     };
     const runnable = info.can_run ? null : ('run' as const);
+    this.model = h('div', { class: 'model' }, this.name, this.families(actions), h('span', {}, ctx.family.summary));
+    this.renew();
     this.element = h(
       'header',
       { class: 'bar' },
@@ -70,13 +74,7 @@ export class TopBar implements View {
         { class: 'bar-row' },
         iconButton('panel', t('atlas.toggle'), actions.toggleAtlas),
         h('div', { class: 'brand' }, brandMark(), h('span', { class: 'brand-name' }, 'clearhead')),
-        h(
-          'div',
-          { class: 'model', title: `${info.name}\n${ctx.family.summary}\n${info.notes.join('\n')}` },
-          h('h1', {}, info.name),
-          this.families(actions),
-          h('span', {}, ctx.family.summary),
-        ),
+        this.model,
         search,
         h(
           'div',
@@ -114,6 +112,13 @@ export class TopBar implements View {
       front: (shown) =>
         replace(this.badge, shown ? badgeElement(ctx, shown.line.badge, badgeTitle(ctx, shown.line.badge, shown.line.error)) : null),
     });
+  }
+
+  renew(): void {
+    const { info, family } = this.ctx;
+    this.name.textContent = info.name;
+    this.model.title = `${info.name}\n${family.summary}\n${info.notes.join('\n')}`;
+    document.title = `${info.name} · clearhead`;
   }
 
   update(state: State): void {

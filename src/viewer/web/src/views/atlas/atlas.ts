@@ -37,6 +37,7 @@ export class AtlasView implements View {
   private mass: Mass | null = null;
   private massKey = '';
   private massAbort = new AbortController();
+  private loading = new AbortController();
   private page = 0;
   private done = 0;
 
@@ -61,6 +62,13 @@ export class AtlasView implements View {
     this.describe('order');
     this.takeMass(null);
     this.load();
+    ctx.life.signal.addEventListener('abort', () => this.loading.abort());
+  }
+
+  renew(): void {
+    this.load();
+    this.massKey = '';
+    this.loadMass(this.ctx.store.now);
   }
 
   retheme(): void {
@@ -182,6 +190,8 @@ export class AtlasView implements View {
     const missing = absent(ctx, 'atlas');
     this.caption.textContent = missing ?? ctx.t('atlas.caption');
     if (missing) return;
+    this.loading.abort();
+    this.loading = new AbortController();
     const take = (heads: AtlasHead[], done: number): void => {
       this.done = done;
       for (const found of heads) {
@@ -193,7 +203,7 @@ export class AtlasView implements View {
       this.sayBadge();
       if (heads.length) this.rearrange();
     };
-    ctx.source.atlas(ctx.family.id, take, ctx.life.signal).catch((error: unknown) => {
+    ctx.source.atlas(ctx.family.id, take, this.loading.signal).catch((error: unknown) => {
       if (!isAbort(error)) this.caption.textContent = error instanceof Error ? error.message : String(error);
     });
   }

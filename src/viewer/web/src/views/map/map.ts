@@ -26,6 +26,8 @@ export class MapView implements View {
   private readonly tableButton: HTMLButtonElement;
   private readonly draw: () => void;
   private maps: MapStore | null = null;
+  private coming: MapStore | null = null; // of another checkpoint, until its first picture is there
+  private wanted = '';
   private readonly bitmaps = new WeakMap<Picture, { key: string; bitmap: HTMLCanvasElement }>();
   private pool: Pool = 'max';
   hover: { query: number; key: number } | null = null;
@@ -73,7 +75,7 @@ export class MapView implements View {
     );
     this.status.textContent = t('map.how');
     listenToMap(this);
-    ctx.life.signal.addEventListener('abort', () => this.maps?.stop());
+    ctx.life.signal.addEventListener('abort', () => [this.maps, this.coming].forEach((m) => m?.stop()));
     ctx.focus.listen({
       front: (shown) => {
         clearTimeout(this.followTimer);
@@ -94,6 +96,10 @@ export class MapView implements View {
       this.follow(state.heads[0] ?? null);
     this.draw();
     if (!this.table.hidden) this.fillTable();
+  }
+
+  renew(): void {
+    this.follow(this.ctx.store.now.heads[0] ?? null);
   }
 
   /** What is seen, in weights: the state's rectangle, or the whole map. */
@@ -181,6 +187,7 @@ export class MapView implements View {
       reduce: 'sum' as const,
       weight: state.weight,
       sink: state.sink,
+      step: ctx.source.step,
     };
     try {
       const line = await ctx.source.line(base, 'map-hover');
@@ -198,19 +205,33 @@ export class MapView implements View {
     const state = ctx.store.now;
     const head = at ?? state.heads[0];
     if (!head) return;
-    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink };
+    const request = { family: ctx.family.id, at: head, weight: state.weight, sink: state.sink, step: ctx.source.step };
     const key = JSON.stringify(request);
-    if (this.maps && JSON.stringify(this.maps.request) === key) return;
-    if (this.maps) this.putAway(this.maps);
+    if (this.wanted === key) return;
+    this.wanted = key;
+    this.coming?.stop();
+    this.coming = null;
     const kept = this.finished.get(key);
-    this.maps =
-      kept ??
-      new MapStore(ctx.source, request, () => {
-        this.draw();
-        this.say();
-      });
+    const next: MapStore = kept ?? new MapStore(ctx.source, request, () => this.arrived(next));
+    if (!kept && !absent(ctx, 'overview')) next.start();
+    const before = this.maps;
+    // The same head at another checkpoint: what is seen stays until there is something to see.
+    if (before?.overview && !next.overview && sameHead(before.request.at, head) && before.request.step !== request.step) this.coming = next;
+    else this.take(next);
+  }
+
+  private arrived(map: MapStore): void {
+    if (map === this.coming && (map.overview || map.failure)) this.take(map);
+    if (map !== this.maps) return;
+    this.draw();
     this.say();
-    if (!kept && !absent(ctx, 'overview')) this.maps.start();
+  }
+
+  private take(map: MapStore): void {
+    if (this.maps) this.putAway(this.maps);
+    this.maps = map;
+    this.coming = null;
+    this.say();
     this.draw();
   }
 

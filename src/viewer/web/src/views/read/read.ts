@@ -75,6 +75,10 @@ export class ReadView implements View {
     this.repaint();
   }
 
+  renew(): void {
+    this.loadReceived(this.ctx.store.now);
+  }
+
   setHits(hits: readonly Span[], hit: Span | null): void {
     this.hits = hits;
     this.hit = hit;
