@@ -46,7 +46,7 @@ void print_report(const TrainingReport& report, bool json) {
                               {"tokens_per_second", report.tokens_per_second}});
     if (report.validation) {
       line["validation_loss"] = *report.validation;
-      line["bits_per_byte"] = *report.validation / std::log(2.0) / report.bytes_per_token;
+      if (report.bytes_per_token > 0) line["bits_per_byte"] = *report.validation / std::log(2.0) / report.bytes_per_token;
     }
     return print_json(line);
   }
@@ -55,8 +55,8 @@ void print_report(const TrainingReport& report, bool json) {
       format("step {:>{}} of {}  loss {:.4f}  rate {:.2e}  {:.0f} tokens/s  {} left", report.step, std::to_string(report.steps).size(),
              report.steps, report.loss, report.rate, report.tokens_per_second, duration(left * step_seconds));
   if (report.validation) {
-    line +=
-        format("  validation {:.4f} ({:.3f} bits/byte)", *report.validation, *report.validation / std::log(2.0) / report.bytes_per_token);
+    line += format("  validation {:.4f}", *report.validation);
+    if (report.bytes_per_token > 0) line += format(" ({:.3f} bits/byte)", *report.validation / std::log(2.0) / report.bytes_per_token);
   }
   print(line);
 }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/format.h"
 #include "base/json.h"
+#include "clearhead/error.h"
 #include "text/byte_alphabet.h"
 #include "text/unicode.h"
 
@@ -46,6 +48,22 @@ Json bert_template(const VocabularyTables& tables) {
   return Json::object({{"type", "BertProcessing"}, {"sep", sep}, {"cls", cls}});
 }
 
+// A text, then the special token `end`.
+Json end_template(const VocabularyTables& tables, const std::string& end) {
+  const auto last = tables.tokens.begin() + tables.special, found = std::find(tables.tokens.begin(), last, end);
+  if (found == last) fail(ErrorCode::kInvalidArgument, "\"{}\", which is to end every text, is no special token", end);
+  const auto text = [](const char* id, int64_t type) {
+    return Json::object({{"Sequence", Json::object({{"id", id}, {"type_id", type}})}});
+  };
+  const auto token = [&](int64_t type) { return Json::object({{"SpecialToken", Json::object({{"id", end}, {"type_id", type}})}}); };
+  const Json ids(Json::Array{Json(static_cast<int64_t>(found - tables.tokens.begin()))});
+  return Json::object(
+      {{"type", "TemplateProcessing"},
+       {"single", Json(Json::Array{text("A", 0), token(0)})},
+       {"pair", Json(Json::Array{text("A", 0), token(0), text("B", 1), token(1)})},
+       {"special_tokens", Json::object({{end, Json::object({{"id", end}, {"ids", ids}, {"tokens", Json(Json::Array{Json(end)})}})}})}});
+}
+
 struct Steps {
   Json normalizer{}, pre_tokenizer{}, post_processor{}, decoder{}, model{};
 };
@@ -65,7 +83,7 @@ std::string written(const VocabularyTables& tables, const Steps& steps) {
 
 }  // namespace
 
-std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words) {
+std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words, const std::string& end) {
   Json merges = Json::array();
   for (const auto& [left, right] : tables.merges)
     merges.push(Json(Json::Array{Json(tables.tokens[static_cast<size_t>(left)]), Json(tables.tokens[static_cast<size_t>(right)])}));
@@ -79,7 +97,10 @@ std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words
                                    {"ignore_merges", false},
                                    {"vocab", vocabulary_of(tables)},
                                    {"merges", merges}});
-  return written(tables, {.pre_tokenizer = byte_level(false, splits_words), .decoder = byte_level(true, true), .model = model});
+  return written(tables, {.pre_tokenizer = byte_level(false, splits_words),
+                          .post_processor = end.empty() ? Json() : end_template(tables, end),
+                          .decoder = byte_level(true, true),
+                          .model = model});
 }
 
 std::string wordpiece_tokenizer_json(const VocabularyTables& tables) {

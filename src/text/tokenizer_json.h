@@ -15,8 +15,9 @@ struct VocabularyTables {
   int64_t special = 0;
 };
 
-/// Byte-level BPE. `splits_words`: GPT-2's pattern cuts words first; without it the whole text is one word.
-std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words);
+/// Byte-level BPE. `splits_words`: GPT-2's pattern cuts words first; without it the whole text is one word. `end`: a special token that stands behind every
+/// text; empty: none.
+std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words, const std::string& end = {});
 /// BERT's WordPiece in lower case; its template stands around a text if [CLS] and [SEP] are special tokens.
 std::string wordpiece_tokenizer_json(const VocabularyTables& tables);
 /// The 256 bytes, ids as their values, and no merge.

@@ -354,7 +354,8 @@ TrainedVocabulary train_vocabulary(const std::vector<std::string_view>& texts, c
   words = {};
   const VocabularyTables tables = trainer.learn(progress);
   out.tokens = static_cast<int64_t>(tables.tokens.size());
-  out.tokenizer_json = options.kind == VocabularyKind::kByteBpe ? bpe_tokenizer_json(tables, true) : wordpiece_tokenizer_json(tables);
+  out.tokenizer_json =
+      options.kind == VocabularyKind::kByteBpe ? bpe_tokenizer_json(tables, true, options.end) : wordpiece_tokenizer_json(tables);
   return out;
 }
 

@@ -20,6 +20,7 @@ struct VocabularyOptions {
   int64_t size = 4096;                 ///< tokens in all: special ones, the alphabet, and what is learned
   int64_t minimum_count = 2;           ///< a pair that stands less often is left alone
   std::vector<std::string> special{};  ///< ids from 0 on; WordPiece needs [UNK] among them
+  std::string end{};                   ///< BPE: the special token that the tokenizer puts behind every text; empty: none
   int64_t alphabet = 1000;  ///< WordPiece: the most frequent characters, no more than these; the bytes of BPE are always all there
 };
 

@@ -39,7 +39,7 @@ double between(Fields& fields, const char* name, double otherwise, double least,
   return value;
 }
 
-VocabularyOptions read_vocabulary(const Json& json, const std::string& where) {
+VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bool ends_texts) {
   Fields fields(json, where, "tokenizer");
   const bool is_bpe = json.find("bpe") != nullptr;
   if (!is_bpe) fields.require("wordpiece");
@@ -47,6 +47,12 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where) {
   out.kind = is_bpe ? VocabularyKind::kByteBpe : VocabularyKind::kWordPiece;
   out.size = at_least(fields, is_bpe ? "bpe" : "wordpiece", 0, is_bpe ? 256 : 2);
   if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of the text has neither a begin nor an end
+  if (ends_texts) {
+    if (!is_bpe)
+      fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": pairs are learned with \"bpe\", or a tokenizer that is there", where);
+    out.special = {"</s>", "<pad>"};
+    out.end = "</s>";
+  }
   fields.refuse_rest();
   return out;
 }
@@ -104,6 +110,20 @@ WatchRecipe read_watch(const Json& json, const std::string& where) {
   return out;
 }
 
+PairFiles read_pair_files(const Json& json, const std::string& where) {
+  Fields fields(json, where, "pairs");
+  PairFiles out{fields.require("train").string(), fields.require("valid").string()};
+  fields.refuse_rest();
+  return out;
+}
+
+void read_files(Fields& fields, TextSource& to) {
+  for (const Json& file : fields.require("files").items()) to.files.push_back(file.string());
+  if (to.files.empty()) fields.wrong("files", "at least one file", Json::array());
+  to.splits = fields.string_or("splits", "");
+  if (to.splits.empty()) to.held_out = between(fields, "held_out", to.held_out, 0, 0.9);
+}
+
 }  // namespace
 
 Recipe Recipe::read(const std::string& path, const std::vector<std::string>& overrides) {
@@ -119,23 +139,26 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   out.text = json;
   out.source.folder = fields.string_or("data", ".");
   out.source.origin = fields.string_or("origin", "");
-  for (const Json& file : fields.require("files").items()) out.source.files.push_back(file.string());
-  if (out.source.files.empty()) fields.wrong("files", "at least one file", Json::array());
-  out.source.splits = fields.string_or("splits", "");
-  if (out.source.splits.empty()) out.source.held_out = between(fields, "held_out", out.source.held_out, 0, 0.9);
+  if (const Json* pairs = fields.take("pairs")) {
+    out.pairs = read_pair_files(*pairs, where);
+    out.places = at_least(fields, "places", out.places, 1);
+  } else {
+    read_files(fields, out.source);
+    out.batch = at_least(fields, "batch", out.batch, 1);
+    if (const Json* repeat = fields.take("repeat")) out.repeats = read_repeats(*repeat, where);
+  }
   if (const Json* given = json.find("tokenizer"); given && given->is_object()) {
-    out.vocabulary = read_vocabulary(fields.require("tokenizer"), where);
+    out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs.has_value());
   } else {
     out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
   }
   out.model = fields.require("model");
-  out.batch = at_least(fields, "batch", out.batch, 1);
   out.length = at_least(fields, "length", out.length, 1);
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
   out.steps = at_least(fields, "steps", out.steps, 1);
   out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
   out.dropout = between(fields, "dropout", 0, 0, 0.9);
-  if (const Json* repeat = fields.take("repeat")) out.repeats = read_repeats(*repeat, where);
+  out.smoothing = between(fields, "smoothing", 0, 0, 0.9);
   out.average = between(fields, "average", 0, 0, 0.99999);
   const std::string save = fields.string_or("save", "f32");
   if (save != "f32" && save != "bf16") fields.wrong("save", "f32 or bf16", Json(save));

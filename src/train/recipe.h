@@ -1,11 +1,12 @@
 // What is to be trained, as a short file: data, model, schedule, what to report. JSON; `key=value` pairs given beside it replace fields.
 //
 //   { "data": "DIR", "files": ["book.txt"], "origin": "where the files come from", "held_out": 0.05,      or "splits": "splits.tsv" (text_data.h)
+//                        or "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "places": 4096      for an encoder-decoder: two texts a line (pair_data.h)
 //     "tokenizer": "bytes",                                      or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
 //                                                                that many tokens, learned from the files' training part
 //     "model": { … a config.json of Hugging Face's form … },
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
-//     "dropout": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
+//     "dropout": 0.1, "smoothing": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
 //     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
 //     "report": 10, "validate": 100, "checkpoint": 100,
@@ -31,17 +32,24 @@ struct WatchRecipe {
   int64_t checkpoints = 40;          // at most so many traces
 };
 
+struct PairFiles {
+  std::string train{}, valid{};
+};
+
 struct Recipe {
   std::string where{};  // the file, for messages
   TextSource source{};
+  std::optional<PairFiles> pairs{};  // in place of the source's files
   std::string tokenizer = "bytes";
   std::optional<VocabularyOptions> vocabulary{};  // in place of `tokenizer`: to be learned
   Json model{};
-  int64_t batch = 8, length = 256;  // sequences of a step's part, tokens of a sequence
+  int64_t batch = 8, length = 256;  // sequences of a step's part, tokens of a sequence; of pairs: the most tokens of a side
+  int64_t places = 4096;            // of a part of pairs: sequences times their length, padding included
   int64_t accumulate = 1;           // parts of a step
   int64_t steps = 1000;
   uint64_t seed = 1;
   double dropout = 0;
+  double smoothing = 0;  // of labels, in training
   Repeats repeats{};
   double average =
       0;  // of the weights that are validated and saved: the share that a step keeps of the mean so far; 0: the weights themselves

@@ -16,9 +16,7 @@
 
 namespace clearhead {
 
-namespace {
-
-std::string read_text(const TextSource& source, const std::string& name) {
+std::string read_source(const TextSource& source, const std::string& name) {
   const std::string path = source.folder + "/" + name;
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
@@ -27,6 +25,8 @@ std::string read_text(const TextSource& source, const std::string& name) {
   }
   return read_file(path);
 }
+
+namespace {
 
 std::vector<std::string> cells_of(const std::string& line) {
   std::vector<std::string> cells;
@@ -39,7 +39,7 @@ std::vector<std::string> cells_of(const std::string& line) {
 std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& source, Part part) {
   const std::string where = source.folder + "/" + source.splits;
   std::map<std::string, std::pair<size_t, size_t>> out;
-  std::istringstream lines(read_text(source, source.splits));
+  std::istringstream lines(read_source(source, source.splits));
   std::string line;
   std::getline(lines, line);
   for (int64_t number = 2; std::getline(lines, line); ++number) {
@@ -75,7 +75,7 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
   const auto splits = source.splits.empty() ? std::map<std::string, std::pair<size_t, size_t>>() : read_splits(source, part);
   std::vector<std::string> parts;
   for (const std::string& name : source.files) {
-    const std::string text = read_text(source, name);
+    const std::string text = read_source(source, name);
     size_t begin = 0, end = text.size();
     if (!source.splits.empty()) {
       const auto found = splits.find(name);

@@ -25,6 +25,8 @@ struct TextSource {
   std::string splits{};
   double held_out = 0.05;
 };
+/// A file of the folder. Throws kNotFound naming it and its origin.
+std::string read_source(const TextSource& source, const std::string& name);
 /// One part of each file. Throws kNotFound naming a file and its origin, kFormat for a table that is wrong.
 std::vector<std::string> read_part(const TextSource& source, Part part);
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <numeric>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -18,7 +19,6 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kValidationWindows = 64;
 constexpr uint64_t kDropoutSeed = 0x64726F70;
 constexpr const char* kLogHeader = "step,loss,rate,gradient_norm,validation_loss\n";
 
@@ -32,7 +32,7 @@ void make_folder(const std::string& path) {
 
 std::string tokenizer_of(const Recipe& recipe) {
   if (recipe.vocabulary) {
-    const std::vector<std::string> texts = read_part(recipe.source, Part::kTrain);
+    const std::vector<std::string> texts = vocabulary_texts(recipe);
     return train_vocabulary({texts.begin(), texts.end()}, *recipe.vocabulary).tokenizer_json;
   }
   return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_file(recipe.tokenizer + "/tokenizer.json");
@@ -74,17 +74,10 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       parameters_(recipe.seed),
       transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
       watch_(recipe, facts_, *tokenizer_),
-      training_(read_part(recipe.source, Part::kTrain), *tokenizer_),
-      held_(read_part(recipe.source, Part::kValid), *tokenizer_),
+      examples_(examples_of(recipe_, *tokenizer_, facts_)),
+      held_(examples_->held()),
       optimiser_(recipe.optimiser),
       average_(recipe.average) {
-  if (tokenizer_->vocabulary_size() > facts_.vocabulary) {
-    fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
-         tokenizer_->vocabulary_size(), facts_.vocabulary);
-  }
-  if (facts_.longest > 0 && recipe.length > facts_.longest) {
-    fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts_.longest);
-  }
   make_folder(directory);
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
     tape_.watch(leaf.values);
@@ -101,19 +94,29 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& directory) {
   return trainer;
 }
 
-// The loss of one part of the step, recorded; divided by the step's tokens.
+Tensor Trainer::loss_of(Run& run, const Example& example, double smoothing, double divisor) const {
+  const auto input_of = [](const Rows& rows) { return plain_input(rows.batch, rows.length, rows.ids, rows.lengths); };
+  ForwardInput source, input = input_of(example.input);
+  if (example.source) {
+    source = input_of(*example.source);
+    input.source = &source;
+  }
+  const Tensor logits = transformer_.forward(run, input, {}).causal_logits;
+  return ops::cross_entropy(run, logits.reshape({logits.size(0) * logits.size(1), facts_.vocabulary}), example.targets,
+                            {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+}
+
+// The loss of one part of the step, recorded; parts count alike.
 double Trainer::part_loss(int64_t part, bool checks) {
-  const TextData::Batch batch = training_.shuffled({.seed = recipe_.seed, .length = recipe_.length, .repeats = recipe_.repeats},
-                                                   (step_ * recipe_.accumulate + part) * recipe_.batch, recipe_.batch);
+  const int64_t number = step_ * recipe_.accumulate + part;
+  const Example example = examples_->part(number);
+  tokens_read_ += example.counted;
+  if (example.source) tokens_read_ = std::accumulate(example.source->lengths.begin(), example.source->lengths.end(), tokens_read_);
   tape_.check_finite(checks);
   RunDropout dropout{static_cast<float>(recipe_.dropout),
-                     random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(step_ * recipe_.accumulate + part))};
+                     random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
   Run run{arena_, nullptr, &tape_, recipe_.dropout > 0 ? &dropout : nullptr};
-  const ForwardInput input = plain_input(recipe_.batch, recipe_.length, batch.ids);
-  const RunResult result = transformer_.forward(run, input, {});
-  const int64_t rows = recipe_.batch * recipe_.length;
-  const Tensor loss = ops::cross_entropy(run, result.causal_logits.reshape({rows, facts_.vocabulary}), batch.targets,
-                                         {.divisor = static_cast<double>(rows * recipe_.accumulate)});
+  const Tensor loss = loss_of(run, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
   const double value = static_cast<double>(*loss.data<float>());
   if (std::isfinite(value)) {
     tape_.backward(loss);
@@ -143,21 +146,21 @@ double Trainer::take_step() {
 
 double Trainer::validation_loss() {
   double sum = 0;
-  const std::vector<TextData::Batch> windows = held_.in_order(recipe_.length, kValidationWindows);
-  for (const TextData::Batch& window : windows) {
+  int64_t counted = 0;
+  for (const Example& example : held_) {
     Run run{arena_};
-    const RunResult result = transformer_.forward(run, plain_input(1, recipe_.length, window.ids), {});
-    sum += static_cast<double>(
-        *ops::cross_entropy(run, result.causal_logits.reshape({recipe_.length, facts_.vocabulary}), window.targets).data<float>());
+    sum += static_cast<double>(*loss_of(run, example, 0, 1).data<float>());
+    counted += example.counted;
   }
-  return sum / static_cast<double>(windows.size());
+  return sum / static_cast<double>(counted);
 }
 
 bool Trainer::run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel) {
   using Clock = std::chrono::steady_clock;
   auto since = Clock::now();
   int64_t timed = 0;
-  const bool validates = held_.tokens() > recipe_.length;
+  tokens_read_ = 0;
+  const bool validates = !held_.empty();
   if (log_.empty()) log_ = kLogHeader;
   events_.emplace(directory_, step_ == 0 ? 0 : step_ + 1);
   if (step_ == 0) {
@@ -180,7 +183,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     if (is_validated) {
       const WeightAverage::Shown averaged(average_);
       now.validation = validation_loss();
-      now.bytes_per_token = static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens());
+      now.bytes_per_token = examples_->held_bytes_per_token();
       if (*now.validation < best_) {
         best_ = *now.validation;
         save_model(directory_ + "/best");
@@ -189,13 +192,13 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     if (due(recipe_.report) || is_validated) {
       now.loss = loss_sum_ / static_cast<double>(summed_);
       now.gradient_norm = gradient_norm_;
-      now.tokens_per_second = static_cast<double>(timed * recipe_.accumulate * recipe_.batch * recipe_.length) / std::max(seconds, 1e-9);
+      now.tokens_per_second = static_cast<double>(tokens_read_) / std::max(seconds, 1e-9);
       now.seconds_per_step = seconds / static_cast<double>(timed);
       log(now);
       events_->add(now);
       if (report) report(now);
       loss_sum_ = 0;
-      summed_ = timed = 0;
+      summed_ = timed = tokens_read_ = 0;
       since = Clock::now();
     }
     if (due(recipe_.validate)) events_->add_weights(parameters_);

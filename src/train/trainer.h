@@ -20,10 +20,10 @@
 #include "models/parameters.h"
 #include "models/transformer.h"
 #include "train/average.h"
+#include "train/examples.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
 #include "train/run_events.h"
-#include "train/text_data.h"
 #include "train/watch.h"
 
 namespace clearhead {
@@ -35,7 +35,7 @@ struct TrainingReport {
   double rate = 0, gradient_norm = 0;
   double tokens_per_second = 0, seconds_per_step = 0;
   std::optional<double> validation{};  // nats a token
-  double bytes_per_token = 1;          // of the validation text
+  double bytes_per_token = 0;          // of the validation text; 0: not known
 };
 
 class Trainer {
@@ -53,13 +53,14 @@ class Trainer {
   int64_t step() const { return step_; }
   int64_t steps() const { return recipe_.steps; }
   int64_t parameter_count() const { return parameters_.count(); }
-  int64_t training_tokens() const { return training_.tokens(); }
+  int64_t training_tokens() const { return examples_->tokens(); }
   double best() const { return best_; }
 
  private:
   Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json);
   bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }
   double take_step();
+  Tensor loss_of(Run& run, const Example& example, double smoothing, double divisor) const;
   double part_loss(int64_t part, bool checks);
   double validation_loss();
   void save_checkpoint() const;
@@ -76,7 +77,8 @@ class Trainer {
   ModelParameters parameters_;
   Transformer transformer_;
   Watch watch_;
-  TextData training_, held_;
+  std::unique_ptr<Examples> examples_;
+  std::vector<Example> held_;
   Optimiser optimiser_;
   WeightAverage average_;
   Tape tape_;
@@ -86,6 +88,7 @@ class Trainer {
   double best_ = 1e30;
   double loss_sum_ = 0;  // of the steps since the last report
   int64_t summed_ = 0;
+  int64_t tokens_read_ = 0;            // by either side, since the last report
   std::string log_{};                  // all lines of log.csv
   std::optional<RunEvents> events_{};  // while it runs
 };

@@ -16,6 +16,13 @@ MODEL = {
 }
 
 
+MARIAN = {
+    "architectures": ["MarianMTModel"], "model_type": "marian", "vocab_size": 290, "d_model": 32, "max_position_embeddings": 64,
+    "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 64,
+    "activation_function": "relu", "scale_embedding": True, "is_encoder_decoder": True, "eos_token_id": 0, "pad_token_id": 1, "decoder_start_token_id": 1,
+}
+
+
 class TrainingCase(Case):
     """A text, a small recipe for it, and training by it."""
 
@@ -99,6 +106,30 @@ class Training(TrainingCase):
             widened = [struct.unpack("<f", struct.pack("<I", bits << 16))[0] for bits in narrow[name][1]]
             self.assertTrue(all(abs(a - b) <= abs(a) / 256 for a, b in zip(values, widened)), name)
         self.assertLess((self.folder / "narrow/best/model.safetensors").stat().st_size, 0.6 * (self.folder / "plain/best/model.safetensors").stat().st_size)
+
+    def test_an_encoder_decoder_learns_from_pairs(self):
+        lines = [f"{'abcdef'[i % 6]} {'ghijk'[i * 7 % 5]}\t{'GHIJK'[i * 7 % 5]} {'ABCDEF'[i % 6]}\n" for i in range(300)]
+        (self.folder / "train.tsv").write_text("".join(lines), encoding="utf-8")
+        (self.folder / "valid.tsv").write_text("".join(lines[::10]), encoding="utf-8")
+        recipe = {
+            "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "places": 200, "length": 20, "steps": 400,
+            "smoothing": 0.1, "dropout": 0.05, "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
+        }
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        done = self.train("run", "--json")
+        self.assertEqual(done.code, 0, done.errors)
+        reports = [json.loads(line) for line in done.out.splitlines()]
+        self.assertGreater(reports[0]["validation_loss"], 1.0)
+        self.assertLess(reports[-1]["validation_loss"], 0.2)
+        self.assertNotIn("bits_per_byte", reports[-1])
+        self.assertEqual(read_safetensors(self.folder / "run/best/model.safetensors")["model.decoder.layers.0.encoder_attn.k_proj.weight"][0], [32, 32])
+        where = self.recipe
+        (self.folder / "valid.tsv").write_text("no tab\n", encoding="utf-8")
+        self.refused(1, f"{self.folder}/valid.tsv, line 1: expected two texts with a tab between, found \"no tab\"", "train", where, f"data={self.folder}",
+                     "-o", self.folder / "other")
+        self.write(model=MARIAN)
+        self.refused(1, f"{where}: a model of type \"marian\" reads a source: expected \"pairs\" in place of \"files\"", "train", where,
+                     f"data={self.folder}", "-o", self.folder / "other")
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
         self.write(steps=100000)

@@ -1,0 +1,88 @@
+#include "train/examples.h"
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "train/pair_data.h"
+#include "train/recipe.h"
+#include "train/text_data.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kValidationWindows = 64;
+
+class Windows : public Examples {
+ public:
+  Windows(const Recipe& recipe, const Tokenizer& tokenizer)
+      : recipe_(recipe),
+        training_(read_part(recipe.source, Part::kTrain), tokenizer),
+        held_(read_part(recipe.source, Part::kValid), tokenizer) {}
+
+  Example part(int64_t number) const override {
+    return example_of(training_.shuffled({.seed = recipe_.seed, .length = recipe_.length, .repeats = recipe_.repeats},
+                                         number * recipe_.batch, recipe_.batch),
+                      recipe_.batch);
+  }
+  std::vector<Example> held() const override {
+    std::vector<Example> out;
+    for (const TextData::Batch& window : held_.in_order(recipe_.length, kValidationWindows)) out.push_back(example_of(window, 1));
+    return out;
+  }
+  int64_t tokens() const override { return training_.tokens(); }
+  double held_bytes_per_token() const override {
+    return held_.tokens() > 0 ? static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens()) : 0;
+  }
+
+ private:
+  Example example_of(const TextData::Batch& batch, int64_t rows) const {
+    return {
+        .input = {.batch = rows, .length = recipe_.length, .ids = batch.ids}, .targets = batch.targets, .counted = rows * recipe_.length};
+  }
+  const Recipe& recipe_;
+  TextData training_, held_;
+};
+
+class Pairs : public Examples {
+ public:
+  Pairs(const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
+      : recipe_(recipe), training_(recipe.pairs->train, recipe, tokenizer, first), held_(recipe.pairs->valid, recipe, tokenizer, first) {}
+  Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
+  std::vector<Example> held() const override { return held_.in_order(); }
+  int64_t tokens() const override { return training_.tokens(); }
+  double held_bytes_per_token() const override { return 0; }
+
+ private:
+  const Recipe& recipe_;
+  PairData training_, held_;
+};
+
+}  // namespace
+
+std::unique_ptr<Examples> examples_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts) {
+  if (tokenizer.vocabulary_size() > facts.vocabulary) {
+    fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
+         tokenizer.vocabulary_size(), facts.vocabulary);
+  }
+  if (facts.longest > 0 && recipe.length > facts.longest) {
+    fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
+  }
+  if (recipe.pairs.has_value() != (facts.encoder != nullptr)) {
+    fail(ErrorCode::kInvalidArgument, "{}: a model of type \"{}\" {}", recipe.where, facts.model_type,
+         facts.encoder ? "reads a source: expected \"pairs\" in place of \"files\""
+                       : "reads no source: expected \"files\" in place of \"pairs\"");
+  }
+  if (recipe.pairs) return std::make_unique<Pairs>(recipe, tokenizer, facts.first_token);
+  return std::make_unique<Windows>(recipe, tokenizer);
+}
+
+std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
+  if (!recipe.pairs) return read_part(recipe.source, Part::kTrain);
+  std::vector<std::string> out(2);
+  for (const TextPair& pair : read_pairs(recipe.pairs->train, recipe)) {
+    out[0] += pair.source + "\n";
+    out[1] += pair.target + "\n";
+  }
+  return out;
+}
+
+}  // namespace clearhead

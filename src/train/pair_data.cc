@@ -1,0 +1,117 @@
+#include "train/pair_data.h"
+
+#include <algorithm>
+#include <numeric>
+#include <sstream>
+#include <tuple>
+
+#include "base/format.h"
+#include "base/random.h"
+#include "clearhead/error.h"
+#include "train/recipe.h"
+
+namespace clearhead {
+
+std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe) {
+  std::vector<TextPair> out;
+  std::istringstream lines(read_source(recipe.source, file));
+  std::string line;
+  for (int64_t number = 1; std::getline(lines, line); ++number) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    const size_t tab = line.find('\t');
+    if (tab == std::string::npos) {
+      fail(ErrorCode::kFormat, "{}/{}, line {}: expected two texts with a tab between, found \"{}\"", recipe.source.folder, file, number,
+           line);
+    }
+    const size_t end = std::min(line.find('\t', tab + 1), line.size());
+    out.push_back({line.substr(0, tab), line.substr(tab + 1, end - tab - 1)});
+  }
+  return out;
+}
+
+PairData::PairData(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first) : first_(first) {
+  for (const TextPair& pair : read_pairs(file, recipe)) {
+    const std::vector<int32_t> source = tokenizer.encode(pair.source).ids, target = tokenizer.encode(pair.target).ids;
+    const auto fits = [&](const std::vector<int32_t>& ids) { return !ids.empty() && static_cast<int64_t>(ids.size()) <= recipe.length; };
+    if (!fits(source) || !fits(target)) continue;
+    pairs_.push_back({static_cast<int64_t>(ids_.size()), static_cast<int64_t>(source.size()), static_cast<int64_t>(target.size())});
+    ids_.insert(ids_.end(), source.begin(), source.end());
+    ids_.insert(ids_.end(), target.begin(), target.end());
+  }
+  std::sort(pairs_.begin(), pairs_.end(),
+            [](const Pair& a, const Pair& b) { return std::tie(a.target, a.source, a.begin) < std::tie(b.target, b.source, b.begin); });
+  int64_t longest = 0;
+  for (int64_t at = 0; at < static_cast<int64_t>(pairs_.size()); ++at) {
+    const Pair& pair = pairs_[static_cast<size_t>(at)];
+    longest = std::max({longest, pair.source, pair.target});
+    if (begins_.empty() || (at + 1 - begins_.back()) * longest > recipe.places) {
+      begins_.push_back(at);
+      longest = std::max(pair.source, pair.target);
+    }
+  }
+  begins_.push_back(static_cast<int64_t>(pairs_.size()));
+}
+
+Example PairData::shuffled(uint64_t seed, int64_t number) const {
+  if (pairs_.empty()) fail(ErrorCode::kInvalidArgument, "there are no pairs to learn from");
+  const int64_t count = static_cast<int64_t>(begins_.size()) - 1, epoch = number / count;
+  if (epoch != epoch_) {
+    RandomSequence random(random_bits(seed, static_cast<uint64_t>(epoch)));
+    order_.resize(pairs_.size());
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    random.shuffle(order_);
+    const auto length = [&](int64_t at) {
+      const Pair& pair = pairs_[static_cast<size_t>(at)];
+      return std::tie(pair.target, pair.source);
+    };
+    std::stable_sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) { return length(a) < length(b); });
+    batches_.resize(static_cast<size_t>(count));
+    std::iota(batches_.begin(), batches_.end(), int64_t{0});
+    random.shuffle(batches_);
+    epoch_ = epoch;
+  }
+  const size_t batch = static_cast<size_t>(batches_[static_cast<size_t>(number % count)]);
+  return example_of(order_, begins_[batch], begins_[batch + 1]);
+}
+
+std::vector<Example> PairData::in_order() const {
+  std::vector<int64_t> order(pairs_.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::vector<Example> out;
+  for (size_t batch = 0; batch + 1 < begins_.size(); ++batch) {
+    if (begins_[batch] < begins_[batch + 1]) out.push_back(example_of(order, begins_[batch], begins_[batch + 1]));
+  }
+  return out;
+}
+
+Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end) const {
+  Example out;
+  Rows source{.batch = end - begin};
+  out.input.batch = end - begin;
+  for (int64_t at = begin; at < end; ++at) {
+    const Pair& pair = pairs_[static_cast<size_t>(pairs[static_cast<size_t>(at)])];
+    source.length = std::max(source.length, pair.source);
+    out.input.length = std::max(out.input.length, pair.target);
+  }
+  const auto pad = [](std::vector<int32_t>& values, int64_t row, int64_t length, int32_t value) {
+    values.resize(static_cast<size_t>((row + 1) * length), value);
+  };
+  for (int64_t row = 0; row < end - begin; ++row) {
+    const Pair& pair = pairs_[static_cast<size_t>(pairs[static_cast<size_t>(begin + row)])];
+    const auto from = ids_.begin() + pair.begin, to = from + pair.source;
+    source.ids.insert(source.ids.end(), from, to);
+    source.lengths.push_back(static_cast<int32_t>(pair.source));
+    pad(source.ids, row, source.length, first_);
+    out.input.ids.push_back(first_);
+    out.input.ids.insert(out.input.ids.end(), to, to + pair.target - 1);
+    out.input.lengths.push_back(static_cast<int32_t>(pair.target));
+    pad(out.input.ids, row, out.input.length, first_);
+    out.targets.insert(out.targets.end(), to, to + pair.target);
+    pad(out.targets, row, out.input.length, -100);
+    out.counted += pair.target;
+  }
+  out.source = std::move(source);
+  return out;
+}
+
+}  // namespace clearhead

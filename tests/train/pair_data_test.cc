@@ -1,0 +1,126 @@
+// Pairs in batches: everything stands where the model expects it, every pair comes once an epoch, padding is rare.
+#include "train/pair_data.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <numeric>
+
+#include "base/file.h"
+#include "clearhead/error.h"
+#include "text/train_vocabulary.h"
+#include "train/recipe.h"
+
+namespace clearhead {
+namespace {
+
+struct Made {
+  Made() {
+    recipe.source.folder = testing::TempDir() + "pair_data";
+    std::filesystem::create_directories(recipe.source.folder);
+    std::string text, all;
+    for (int i = 0; i < 300; ++i) {
+      std::string source, target;
+      for (int w = 0; w <= i * 7 % 13; ++w)
+        source += std::to_string((i + w) % 50) + " ", target += std::to_string((i + w) % 50 + 100) + " ";
+      text += source + "\t" + target + (i % 3 == 0 ? "\tnever read\n" : "\n");
+      all += source + target;
+    }
+    write_file(recipe.source.folder + "/train.tsv", text);
+    recipe.places = 400;
+    recipe.length = 60;
+    VocabularyOptions options{.size = 300, .special = {"</s>", "<pad>"}, .end = "</s>"};
+    tokenizer = Tokenizer::from_json(train_vocabulary({all}, options).tokenizer_json);
+  }
+  Recipe recipe;
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+
+// [source | target] of every row, padding left out, and how often it comes.
+std::map<std::vector<int32_t>, int> rows_of(const std::vector<Example>& examples) {
+  std::map<std::vector<int32_t>, int> out;
+  for (const Example& example : examples) {
+    for (int64_t row = 0; row < example.input.batch; ++row) {
+      const auto source = example.source->ids.begin() + row * example.source->length;
+      std::vector<int32_t> both(source, source + example.source->lengths[row]);
+      const auto target = example.targets.begin() + row * example.input.length;
+      both.insert(both.end(), target, target + example.input.lengths[row]);
+      ++out[both];
+    }
+  }
+  return out;
+}
+
+std::vector<Example> epoch_of(const PairData& data, uint64_t seed, int64_t epoch) {
+  const int64_t batches = static_cast<int64_t>(data.in_order().size());
+  std::vector<Example> out;
+  for (int64_t at = 0; at < batches; ++at) out.push_back(data.shuffled(seed, epoch * batches + at));
+  return out;
+}
+
+TEST(PairData, ABatchHoldsSourcesTargetsAndWhatTheDecoderReads) {
+  const Made made;
+  const PairData data("train.tsv", made.recipe, *made.tokenizer, 1);
+  int64_t places = 0, tokens = 0;
+  for (const Example& example : data.in_order()) {
+    const Rows &source = *example.source, &input = example.input;
+    ASSERT_EQ(source.batch, input.batch);
+    ASSERT_LE(source.batch * std::max(source.length, input.length), 400);
+    int64_t counted = 0;
+    for (int64_t row = 0; row < input.batch; ++row) {
+      const auto end_of_source = source.ids.begin() + row * source.length + source.lengths[row];
+      EXPECT_EQ(end_of_source[-1], 0);  // </s>
+      const int32_t* read = input.ids.data() + row * input.length;
+      const int32_t* said = example.targets.data() + row * input.length;
+      for (int64_t i = 0; i < input.length; ++i) {
+        const bool is_token = i < input.lengths[row];
+        EXPECT_EQ(said[i] == -100, !is_token);
+        EXPECT_EQ(read[i], i == 0 || !is_token ? 1 : said[i - 1]);
+        counted += is_token;
+      }
+      EXPECT_EQ(said[input.lengths[row] - 1], 0);
+      EXPECT_EQ(made.tokenizer->decode({said, said + input.lengths[row] - 1}).find("never"), std::string::npos);
+    }
+    EXPECT_EQ(example.counted, counted);
+    places += input.batch * (source.length + input.length);
+    tokens += counted + std::accumulate(source.lengths.begin(), source.lengths.end(), int64_t{0});
+  }
+  EXPECT_EQ(tokens, data.tokens());
+  EXPECT_LT(static_cast<double>(places), 1.4 * static_cast<double>(tokens));
+}
+
+TEST(PairData, EveryPairComesOnceInEveryEpochInAnotherOrder) {
+  const Made made;
+  const PairData data("train.tsv", made.recipe, *made.tokenizer, 1);
+  const auto all = rows_of(data.in_order());
+  const std::vector<Example> first = epoch_of(data, 7, 0), second = epoch_of(data, 7, 1), again = epoch_of(data, 7, 0);
+  EXPECT_EQ(rows_of(first), all);
+  EXPECT_EQ(rows_of(second), all);
+  int64_t same = 0;
+  for (size_t at = 0; at < first.size(); ++at) {
+    EXPECT_EQ(first[at].targets, again[at].targets);
+    same += first[at].targets == second[at].targets;
+  }
+  EXPECT_LT(same, static_cast<int64_t>(first.size()) / 4);
+}
+
+TEST(PairData, LongPairsAreLeftOutAndALineWithoutATabIsNamed) {
+  Made made;
+  made.recipe.length = 6;
+  const PairData few("train.tsv", made.recipe, *made.tokenizer, 1);
+  for (const Example& example : few.in_order()) EXPECT_LE(std::max(example.source->length, example.input.length), 6);
+  EXPECT_GT(few.tokens(), 0);
+  write_file(made.recipe.source.folder + "/broken.tsv", "a\tb\nno tab\n");
+  try {
+    read_pairs("broken.tsv", made.recipe);
+    FAIL() << "nothing was refused";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("broken.tsv, line 2: expected two texts with a tab between, found \"no tab\""),
+              std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace clearhead
