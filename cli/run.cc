@@ -1,4 +1,4 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate; translate has a file of its own.
 #include <cstdio>
 
 #include "base/file.h"
@@ -144,7 +144,7 @@ void generate_text(const Options& options) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* run = app.add_subcommand("run", "A model's answer: embed, fill, classify, generate");
+  CLI::App* run = app.add_subcommand("run", "A model's answer: embed, fill, classify, generate, translate");
   run->require_subcommand(1);
   run->footer(
       "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
@@ -172,6 +172,7 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");
   generate_task->add_option("--budget", options->budget, "Memory the trace may take");
   generate_task->callback([options] { generate_text(*options); });
+  add_run_translate(*run);
 }
 
 }  // namespace clearhead::cli

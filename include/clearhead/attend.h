@@ -111,6 +111,9 @@ class KeyCache {
   /// refuses descriptions that show a key that was let go. With causal(back), keep_last(back) before each append bounds memory: the next query sees itself
   /// and `back` keys before it.
   void keep_last(int64_t count);
+  /// Sequence i goes on as sequence rows[i] was: beams. One that is named again gets pages of its own from where it is not full. Throws kInvalidArgument for
+  /// rows that are not there.
+  void select(const std::vector<int64_t>& rows);
   const PagedKeys& snapshot() const { return keys_; }
   int64_t length() const { return keys_.length; }
   DType dtype() const { return keys_.dtype; }

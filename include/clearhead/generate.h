@@ -1,5 +1,5 @@
 // Room: generate.
-// Text from a causal model, one token at a time, over the paged cache of keys; every attention of every step observable.
+// Text from a causal model or an encoder-decoder, one token at a time, over the paged cache of keys; every attention of every step observable.
 //
 //   auto made = clearhead::generate(*model, model->tokenizer().encode("Once upon"), {.max_tokens = 40, .observer = &trace});
 //   made.text;                                            // what came after the prompt
@@ -37,6 +37,14 @@ struct GenerationStep {
   int64_t index = 0;       ///< from 0
 };
 
+/// Beam search (Graves 2012; Wu et al. 2016, §7): of all texts that go on from the `count` best, the `count` best are kept; a text that has ended is rated
+/// Σ ln p / length^penalty, its end counted. As transformers does it with early_stopping = False: the search ends when `count` texts have ended and the best
+/// that goes on, rated at its present length, is no better than the worst of them.
+struct Beams {
+  int64_t count = 1;
+  double length_penalty = 1;  ///< above 0 favours longer texts
+};
+
 struct GenerateOptions {
   int64_t max_tokens = 128;
   std::optional<Sampling> sampling{};              ///< absent: greedy, ties to the smaller id
@@ -44,8 +52,11 @@ struct GenerateOptions {
   std::vector<std::string>
       stop_texts{};  ///< ends once the new text holds one; `text` is cut before it (steps may have given out its beginning)
   std::function<bool(const GenerationStep&)> on_token = nullptr;  ///< on the calling thread; false ends the generation
+  std::function<void(double fraction)> progress = nullptr;        ///< of generate_from: called as sources are done
   const std::atomic<bool>* cancel = nullptr;                      ///< looked at before every step
-  RunOptions run{};                                               ///< observer, text and segments of the run
+  RunOptions run{};  ///< observer, text (an encoder-decoder's: of the source) and segments of the run
+  Beams beams{};     ///< more than one: beam search, in place of sampling; nothing is given out before the end
+  std::optional<std::vector<int32_t>> banned_ids{};  ///< are never made; absent: banned_tokens(model)
   DType cache = DType::kF32;  ///< of the keys and values kept: f32, or bf16 or f16 in half the memory (KeyCache says the error)
 };
 
@@ -63,7 +74,8 @@ struct Generated {
   std::vector<int32_t> ids{};            ///< the new tokens, a stop token among them
   std::vector<GeneratedToken> tokens{};  ///< the same with piece, bytes and probability
   std::string text{};                    ///< UTF-8, special tokens left out; empty for a model without tokenizer
-  int64_t prompt_tokens = 0;
+  int64_t prompt_tokens = 0;             ///< of an encoder-decoder: the source's
+  double score = 0;                      ///< of a beam search
   StopReason reason = StopReason::kMaxTokens;
 };
 
@@ -73,6 +85,14 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
 /// The same for ids; the model needs no tokenizer.
 Generated generate(const Model& model, const std::vector<int32_t>& prompt, const GenerateOptions& options = {});
 
+/// Of an encoder-decoder: a text written from each source, many at once. With an observer there must be one source: what was written is then run over once
+/// more, whole, so the maps are those of Model::run_from (rows: the first token, then the new ones). Throws as generate(), kUnsupported for other models.
+std::vector<Generated> generate_from(const Model& model, const std::vector<Encoding>& sources, const GenerateOptions& options = {});
+
+/// "num_beams" and "length_penalty" of generation_config.json, else of config.json, as far as they are there.
+Beams default_beams(const Model& model, const Beams& otherwise = {});
+/// Tokens never made: the single ones of "bad_words_ids" in generation_config.json, else in config.json. May be empty.
+std::vector<int32_t> banned_tokens(const Model& model);
 /// The tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else the tokenizer's. May be empty.
 std::vector<int32_t> end_tokens(const Model& model);
 

@@ -35,6 +35,7 @@ struct ModelInfo {
   int64_t type_count = 0;      ///< token types (segments); 0: the model has none
   bool causal = false;         ///< every layer is: of an encoder-decoder, the decoder's
   int64_t encoder_layers = 0;  ///< of an encoder-decoder, of which the other sizes are the decoder's; 0: there is no encoder
+  int32_t first_token = 0;     ///< of an encoder-decoder: what its decoder begins with
   int64_t parameters = 0;      ///< elements of all tensors in the file
   uint64_t file_bytes = 0;     ///< of those tensors
   uint64_t memory_bytes = 0;   ///< of the weights once loaded, in f32
@@ -69,6 +70,7 @@ struct RunOptions {
   bool last_logits_only = false;        ///< causal LM: of the last token of each sequence
   bool all_hidden = false;              ///< also the embeddings and every layer's output
   std::optional<std::string> text{};    ///< what the ids came from, for the observer's plan
+  std::optional<std::string> source{};  ///< the same of an encoder-decoder's source; `text` is its target's
   std::optional<std::string> pair{};    ///< the second text
   std::vector<TextSegment> segments{};  ///< named stretches of tokens, for the observer's plan
   Edits edits{};                        ///< heads knocked out, pairs cut: of every sequence of the batch
@@ -97,10 +99,15 @@ struct ModelCache {
   int64_t length = 0;  ///< tokens seen
   int64_t step = 0;    ///< calls so far
   int64_t batch = 1;   ///< sequences, all of one length
-  // Of an encoder-decoder (Model::read): the encoder's output, and its keys in every layer, shared by the sequences that are written from one source.
+  // Of an encoder-decoder (Model::read): the encoder's output, and its keys in every layer, shared by the sequences that are written from one source. Those
+  // stand one after another, as many for each.
   Tensor source{};  ///< f32 [source, token, width]
   std::vector<int32_t> source_lengths{};
   std::vector<KeyCache> memory{};
+
+  /// Sequence i goes on as sequence rows[i] was (beams); sources that nobody writes from are forgotten. Throws kInvalidArgument for rows that are not there,
+  /// or not the same number for each source that stays.
+  void select(const std::vector<int64_t>& rows);
 };
 
 struct Embedding {
@@ -134,9 +141,10 @@ class Model {
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
   /// An encoder-decoder: reads each sequence of `source`, runs the decoder over that of `target`. Throws kUnsupported for other models.
   virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
+  virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const = 0;
 
-  /// An encoder-decoder reads its source; steps of the cache then write `copies` targets for each sequence of it (beams), one after another in the batch.
-  virtual ModelCache read(const TokenBatch& source, int64_t copies = 1, DType dtype = DType::kF32) const = 0;
+  /// An encoder-decoder reads its source; steps of the cache then write a target for each sequence of it, beginning with info().first_token.
+  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32) const = 0;
   /// Runs `ids` [cache.batch · new] after what the cache has seen: the prefill, then one or more tokens at a time. The observer's sites carry
   /// cache.step; its begin() is called by whoever drives the steps (plan_of()). Throws kUnsupported for models that are not causal.
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;

@@ -1,19 +1,20 @@
-// The loop of generation: prefill, then draw, give out, step. No cache is ever copied; logits are made for the last position only.
+// The loop of generation: prefill, then draw, give out, step. No cache is ever copied; logits are made for the last position only. Texts written from sources
+// are made many at once, those of like length together.
 #include "clearhead/generate.h"
 
 #include <algorithm>
 #include <filesystem>
+#include <numeric>
 
 #include "base/file.h"
 #include "base/format.h"
 #include "base/json.h"
 #include "clearhead/tokenizer.h"
+#include "generate/parts.h"
 #include "generate/sampling.h"
 
 namespace clearhead {
-namespace {
 
-/// Null for a model loaded without one.
 std::shared_ptr<const Tokenizer> tokenizer_of(const Model& model) {
   try {
     return model.shared_tokenizer();
@@ -23,6 +24,22 @@ std::shared_ptr<const Tokenizer> tokenizer_of(const Model& model) {
   }
 }
 
+GeneratedToken generated_token(const Tokenizer* tokenizer, int32_t id, float probability) {
+  GeneratedToken token{.id = id, .probability = probability};
+  if (!tokenizer) return token;
+  token.piece = std::string(tokenizer->token(id));
+  token.bytes = tokenizer->token_bytes(id);
+  return token;
+}
+
+void ban(const std::vector<int32_t>& banned, float* logits, int64_t vocabulary) {
+  for (const int32_t id : banned) {
+    if (id >= 0 && id < vocabulary) logits[id] = -std::numeric_limits<float>::infinity();
+  }
+}
+
+namespace {
+
 class Generation {
  public:
   Generation(const Model& model, const Encoding& prompt, const GenerateOptions& options)
@@ -30,6 +47,7 @@ class Generation {
         prompt_(prompt),
         options_(options),
         stop_ids_(options.stop_ids ? *options.stop_ids : end_tokens(model)),
+        banned_(options.banned_ids ? *options.banned_ids : banned_tokens(model)),
         seen_(prompt.ids),
         tokenizer_(tokenizer_of(model)) {
     if (tokenizer_) stream_.emplace(tokenizer_, /*skip_special=*/true);
@@ -47,7 +65,8 @@ class Generation {
     if (run.observer != nullptr) run.observer->begin(model_.plan_of(prompt_, run));
     std::vector<int32_t> next = prompt_.ids;
     while (!is_cancelled()) {
-      const Tensor logits = model_.step(next, cache_, run).causal_logits.contiguous();
+      Tensor logits = model_.step(next, cache_, run).causal_logits.contiguous();
+      ban(banned_, logits.mutable_data<float>(), logits.numel());
       const Drawn drawn = draw_token(logits.data<float>(), logits.numel(), options_.sampling, seen_, made_.ids.size());
       if (!give_out(drawn, run.observer)) break;
       next = {drawn.id};
@@ -67,13 +86,8 @@ class Generation {
   bool give_out(const Drawn& drawn, Observer* observer) {
     GenerationStep step;
     step.index = static_cast<int64_t>(made_.ids.size());
-    step.token.id = drawn.id;
-    step.token.probability = drawn.probability;
-    if (tokenizer_) {
-      step.token.piece = std::string(tokenizer_->token(drawn.id));
-      step.token.bytes = tokenizer_->token_bytes(drawn.id);
-      step.text = stream_->push(drawn.id);
-    }
+    step.token = generated_token(tokenizer_.get(), drawn.id, drawn.probability);
+    if (stream_) step.text = stream_->push(drawn.id);
     seen_.push_back(drawn.id);
     made_.ids.push_back(drawn.id);
     made_.tokens.push_back(step.token);
@@ -115,7 +129,7 @@ class Generation {
   const Model& model_;
   const Encoding& prompt_;
   const GenerateOptions& options_;
-  std::vector<int32_t> stop_ids_;
+  std::vector<int32_t> stop_ids_, banned_;
   std::vector<int32_t> seen_;  // prompt and new tokens
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::optional<TokenStream> stream_;
@@ -123,20 +137,88 @@ class Generation {
   Generated made_;
 };
 
-/// "eos_token_id" of one JSON file: a number or a list; nothing if there is no such file or field.
-std::vector<int32_t> end_tokens_in(const std::string& path) {
-  std::vector<int32_t> ids;
-  if (!std::filesystem::exists(path)) return ids;
-  const Json config = Json::parse(read_file(path), path);
-  const Json* field = config.find("eos_token_id");
-  if (field == nullptr || field->is_null()) return ids;
-  const Json::Array items = field->is_array() ? field->items() : Json::Array{*field};
-  for (const Json& item : items) {
-    if (!item.is_integer())
-      fail(ErrorCode::kFormat, "{}: \"eos_token_id\": expected an integer or a list of them, found {}", path, item.describe());
-    ids.push_back(static_cast<int32_t>(item.integer()));
+[[noreturn]] void wrong_ids(const std::string& path, const char* field, const Json& found) {
+  fail(ErrorCode::kFormat, "{}: \"{}\": expected token ids, found {}", path, field, found.describe());
+}
+
+/// A field of generation_config.json, else of config.json: the first that is there and not null.
+struct Setting {
+  Json value{};
+  std::string path{};
+};
+std::optional<Setting> setting_of(const Model& model, const char* field) {
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    const std::string path = model.info().directory + "/" + name;
+    if (!std::filesystem::exists(path)) continue;
+    const Json config = Json::parse(read_file(path), path);
+    const Json* found = config.find(field);
+    if (found && !found->is_null()) return Setting{*found, path};
   }
-  return ids;
+  return std::nullopt;
+}
+
+// The texts of what a search made.
+void spell(const Model& model, Generated& made) {
+  const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_of(model);
+  if (!tokenizer) return;
+  TokenStream stream(tokenizer, /*skip_special=*/true);
+  for (GeneratedToken& token : made.tokens) {
+    token = generated_token(tokenizer.get(), token.id, token.probability);
+    made.text += stream.push(token.id);
+  }
+  made.text += stream.finish();
+}
+
+void check(const GenerateOptions& options) {
+  if (options.max_tokens < 0) fail(ErrorCode::kInvalidArgument, "max_tokens: expected 0 or more, found {}", options.max_tokens);
+  for (const std::string& stop : options.stop_texts) {
+    if (stop.empty()) fail(ErrorCode::kInvalidArgument, "stop_texts: an empty text would end every generation at once");
+  }
+  if (options.sampling) validate(*options.sampling);
+  if (options.beams.count < 1) fail(ErrorCode::kInvalidArgument, "beams: expected 1 or more, found {}", options.beams.count);
+  if (options.beams.count == 1) return;
+  if (options.sampling) fail(ErrorCode::kInvalidArgument, "beams: beam search does not sample; leave one of the two out");
+  if (options.on_token || !options.stop_texts.empty())
+    fail(ErrorCode::kInvalidArgument, "beams: which text it will be is known at the end; on_token and stop_texts need one beam");
+}
+
+// What was written, read once more as a whole for whoever watches.
+void read_again(const Model& model, const Encoding& source, const Generated& made, RunOptions options) {
+  const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_of(model);
+  Encoding target{.ids = {model.info().first_token}, .type_ids = {0}, .offsets = {{0, 0}}, .segment = {Encoding::kSpecial}};
+  std::string text;
+  for (const GeneratedToken& token : made.tokens) {
+    const bool is_special = tokenizer && tokenizer->is_special(token.id);
+    const auto begin = static_cast<int64_t>(text.size());
+    if (!is_special) text += token.bytes;
+    target.ids.push_back(token.id);
+    target.type_ids.push_back(0);
+    target.offsets.push_back({begin, static_cast<int64_t>(text.size())});
+    target.segment.push_back(is_special ? Encoding::kSpecial : 0);
+  }
+  const int64_t longest = model.info().longest;
+  if (longest > 0 && static_cast<int64_t>(target.ids.size()) > longest) {  // the last one was never read
+    target.ids.pop_back();
+    target.type_ids.pop_back();
+    target.offsets.pop_back();
+    target.segment.pop_back();
+  }
+  options.source = options.text;
+  options.text = text;
+  options.logits = false;
+  (void)model.run_from(source, target, options);
+}
+
+TokenBatch padded(const std::vector<Encoding>& sources, const std::vector<size_t>& order, size_t begin, size_t end) {
+  TokenBatch batch{.batch = static_cast<int64_t>(end - begin)};
+  for (size_t at = begin; at < end; ++at) batch.length = std::max(batch.length, static_cast<int64_t>(sources[order[at]].ids.size()));
+  for (size_t at = begin; at < end; ++at) {
+    std::vector<int32_t> ids = sources[order[at]].ids;
+    batch.lengths.push_back(static_cast<int32_t>(ids.size()));
+    ids.resize(static_cast<size_t>(batch.length), 0);
+    batch.ids.insert(batch.ids.end(), ids.begin(), ids.end());
+  }
+  return batch;
 }
 
 }  // namespace
@@ -154,14 +236,45 @@ const char* to_string(StopReason reason) {
 }
 
 std::vector<int32_t> end_tokens(const Model& model) {
-  const std::string directory = model.info().directory;
-  for (const char* name : {"generation_config.json", "config.json"}) {
-    std::vector<int32_t> ids = end_tokens_in(directory + "/" + name);
+  if (const std::optional<Setting> setting = setting_of(model, "eos_token_id")) {
+    std::vector<int32_t> ids;
+    for (const Json& item : setting->value.is_array() ? setting->value.items() : Json::Array{setting->value}) {
+      if (!item.is_integer()) wrong_ids(setting->path, "eos_token_id", item);
+      ids.push_back(static_cast<int32_t>(item.integer()));
+    }
     if (!ids.empty()) return ids;
   }
   const auto tokenizer = tokenizer_of(model);
   if (tokenizer == nullptr || !tokenizer->special_tokens().eos) return {};
   return {*tokenizer->special_tokens().eos};
+}
+
+Beams default_beams(const Model& model, const Beams& otherwise) {
+  Beams beams = otherwise;
+  const auto number = [&](const char* field) -> const std::optional<Setting> {
+    std::optional<Setting> setting = setting_of(model, field);
+    if (setting && !setting->value.is_number())
+      fail(ErrorCode::kFormat, "{}: \"{}\": expected a number, found {}", setting->path, field, setting->value.describe());
+    return setting;
+  };
+  if (const auto count = number("num_beams")) beams.count = static_cast<int64_t>(count->value.number());
+  if (const auto penalty = number("length_penalty")) beams.length_penalty = penalty->value.number();
+  return beams;
+}
+
+std::vector<int32_t> banned_tokens(const Model& model) {
+  std::vector<int32_t> ids;
+  const std::optional<Setting> setting = setting_of(model, "bad_words_ids");
+  if (!setting) return ids;
+  if (!setting->value.is_array()) wrong_ids(setting->path, "bad_words_ids", setting->value);
+  for (const Json& word : setting->value.items()) {
+    if (!word.is_array()) wrong_ids(setting->path, "bad_words_ids", word);
+    if (word.size() != 1) continue;
+    const Json& id = word.items()[0];
+    if (!id.is_integer()) wrong_ids(setting->path, "bad_words_ids", id);
+    ids.push_back(static_cast<int32_t>(id.integer()));
+  }
+  return ids;
 }
 
 Generated generate(const Model& model, const Encoding& prompt, const GenerateOptions& options) {
@@ -170,12 +283,58 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
          model.info().model_type);
   }
   if (prompt.ids.empty()) fail(ErrorCode::kInvalidArgument, "the prompt has no tokens: there is nothing to continue");
-  if (options.max_tokens < 0) fail(ErrorCode::kInvalidArgument, "max_tokens: expected 0 or more, found {}", options.max_tokens);
-  for (const std::string& stop : options.stop_texts) {
-    if (stop.empty()) fail(ErrorCode::kInvalidArgument, "stop_texts: an empty text would end every generation at once");
+  check(options);
+  if (model.info().encoder_layers > 0) return std::move(generate_from(model, {prompt}, options)[0]);
+  if (options.beams.count == 1) return Generation(model, prompt, options).run();
+  if (options.run.observer)
+    fail(ErrorCode::kUnsupported,
+         "beams: a causal model is observed step by step, which needs one beam; run the text it wrote to see its maps");
+  Generated made{.prompt_tokens = static_cast<int64_t>(prompt.ids.size())};
+  if (options.max_tokens == 0) return made;
+  made = std::move(search_beams(model, {.dtype = options.cache}, prompt.ids, options)[0]);
+  made.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
+  spell(model, made);
+  return made;
+}
+
+namespace {
+
+// Rows of one step: enough that a product reads its weights for many, few enough that sentences which end early do not wait long.
+constexpr size_t kRowsAtOnce = 128;
+
+}  // namespace
+
+std::vector<Generated> generate_from(const Model& model, const std::vector<Encoding>& sources, const GenerateOptions& options) {
+  if (model.info().encoder_layers == 0) {
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", model.info().name,
+         model.info().model_type);
   }
-  if (options.sampling) validate(*options.sampling);
-  return Generation(model, prompt, options).run();
+  check(options);
+  if (options.sampling || options.on_token || !options.stop_texts.empty())
+    fail(ErrorCode::kUnsupported, "texts written from a source are searched for: sampling, on_token and stop_texts are for causal models");
+  if (options.run.observer && sources.size() != 1)
+    fail(ErrorCode::kInvalidArgument, "an observer watches one source, {} were given", sources.size());
+  for (const Encoding& source : sources) {
+    if (source.ids.empty()) fail(ErrorCode::kInvalidArgument, "a source has no tokens: there is nothing to read");
+  }
+  std::vector<Generated> made(sources.size());
+  std::vector<size_t> order(sources.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return sources[a].ids.size() > sources[b].ids.size(); });
+  const size_t at_once = std::max<size_t>(1, kRowsAtOnce / static_cast<size_t>(options.beams.count));
+  for (size_t begin = 0; begin < order.size() && options.max_tokens > 0; begin += at_once) {
+    const size_t end = std::min(order.size(), begin + at_once);
+    const TokenBatch batch = padded(sources, order, begin, end);
+    std::vector<Generated> part = search_beams(model, model.read(batch, options.cache), {model.info().first_token}, options);
+    for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
+    if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
+  }
+  for (size_t index = 0; index < made.size(); ++index) {
+    made[index].prompt_tokens = static_cast<int64_t>(sources[index].ids.size());
+    spell(model, made[index]);
+  }
+  if (options.run.observer) read_again(model, sources[0], made[0], options.run);
+  return made;
 }
 
 Generated generate(const Model& model, const std::vector<int32_t>& prompt, const GenerateOptions& options) {

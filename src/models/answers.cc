@@ -42,24 +42,47 @@ std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_
 
 }  // namespace
 
-MapFamily LoadedModel::map_family(int64_t queries) const {
+namespace {
+
+MapFamily family_of(const Transformer& stack, int64_t tokens, int side) {
+  const Architecture& facts = stack.facts();
   MapFamily family;
-  family.name = transformer_.map_family();
-  family.layers = static_cast<int>(info_.layers);
-  family.heads = info_.heads;
-  family.key_heads = info_.key_heads;
-  family.d_k = info_.head_dim;
-  family.queries = family.keys = queries;
-  family.causal = info_.causal;
+  family.name = stack.map_family();
+  family.layers = static_cast<int>(facts.layers);
+  family.heads = facts.heads;
+  family.key_heads = facts.key_heads;
+  family.d_k = facts.head_dim;
+  family.queries = family.keys = tokens;
+  family.causal = facts.attention_of(0).causal;
+  family.query_side = family.key_side = side;
   return family;
 }
 
-RunPlan LoadedModel::plan_of(const TokenBatch& tokens, const RunOptions& options) const {
-  RunPlan plan;
-  plan.model = info_.name;
-  plan.families = {map_family(tokens.length)};
-  RunText& text = plan.text;
-  text.text = options.text.value_or("");
+int64_t tokens_of(const RunText& text) { return static_cast<int64_t>(text.ids.size()); }
+
+}  // namespace
+
+RunPlan LoadedModel::plan(RunText text) const {
+  MapFamily family = family_of(transformer_, tokens_of(text), 0);
+  family.causal = info_.causal;
+  return {.model = info_.name, .families = {family}, .text = std::move(text)};
+}
+
+// What joins the two texts comes first: it is what a translation is looked at for.
+RunPlan LoadedModel::plan(RunText source, RunText target) const {
+  const MapFamily decoder = family_of(transformer_, tokens_of(target), 0),
+                  encoder = family_of(*transformer_.encoder(), tokens_of(source), 1);
+  MapFamily cross = decoder;
+  cross.name = "cross";
+  cross.keys = encoder.keys;
+  cross.key_side = 1;
+  cross.causal = false;
+  return {.model = info_.name, .families = {cross, decoder, encoder}, .text = std::move(target), .source = std::move(source)};
+}
+
+RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {
+  RunText text;
+  text.text = given.value_or("");
   text.ids.assign(tokens.ids.begin(), tokens.ids.begin() + tokens.length);
   text.offsets.resize(text.ids.size());
   text.special.resize(text.ids.size());
@@ -67,19 +90,16 @@ RunPlan LoadedModel::plan_of(const TokenBatch& tokens, const RunOptions& options
     text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(text.ids[i])) : std::to_string(text.ids[i]));
     text.special[i] = tokenizer_ && tokenizer_->is_special(text.ids[i]);
   }
-  text.segments = options.segments;
-  return plan;
+  return text;
 }
 
-RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
-  RunPlan plan;
-  plan.model = info_.name;
-  plan.families = {map_family(static_cast<int64_t>(encoding.size()))};
-  RunText& text = plan.text;
+RunText LoadedModel::text_of(const Encoding& encoding, const std::optional<std::string>& given,
+                             const std::optional<std::string>& pair) const {
+  RunText text;
   const bool has_pair = std::find(encoding.segment.begin(), encoding.segment.end(), uint8_t{1}) != encoding.segment.end();
-  text.text = options.text ? *options.text : tokenizer_ ? rebuilt(encoding, *tokenizer_, 0) : "";
+  text.text = given ? *given : tokenizer_ ? rebuilt(encoding, *tokenizer_, 0) : "";
   const int64_t second = static_cast<int64_t>(text.text.size()) + 1;
-  if (has_pair) text.text += "\n" + (options.pair ? *options.pair : tokenizer_ ? rebuilt(encoding, *tokenizer_, 1) : "");
+  if (has_pair) text.text += "\n" + (pair ? *pair : tokenizer_ ? rebuilt(encoding, *tokenizer_, 1) : "");
   text.ids = encoding.ids;
   std::array<TextSegment, 2> of_pair{TextSegment{"first", "text", -1, 0}, TextSegment{"second", "text", -1, 0}};
   for (size_t i = 0; i < encoding.size(); ++i) {
@@ -93,9 +113,14 @@ RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options
     if (segment.begin < 0) segment.begin = static_cast<int64_t>(i);
     segment.end = static_cast<int64_t>(i) + 1;
   }
-  text.segments = options.segments;
-  if (text.segments.empty() && has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
-  return plan;
+  if (has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
+  return text;
+}
+
+RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
+  RunPlan out = plan(text_of(encoding, options.text, options.pair));
+  if (!options.segments.empty()) out.text.segments = options.segments;
+  return out;
 }
 
 Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) const {

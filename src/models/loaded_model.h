@@ -23,7 +23,8 @@ class LoadedModel : public Model {
   RunResult run(const TokenBatch& tokens, const RunOptions& options) const override;
   RunResult run(const Encoding& encoding, const RunOptions& options) const override;
   RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
-  ModelCache read(const TokenBatch& source, int64_t copies, DType dtype) const override;
+  RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const override;
+  ModelCache read(const TokenBatch& source, DType dtype) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
 
@@ -35,8 +36,11 @@ class LoadedModel : public Model {
   ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }
   ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;  // of the stack that reads them
   ForwardInput checked_source(const TokenBatch& tokens) const;
-  MapFamily map_family(int64_t queries) const;
-  RunPlan plan_of(const TokenBatch& tokens, const RunOptions& options) const;
+  RunPlan plan(RunText text) const;
+  RunPlan plan(RunText source, RunText target) const;
+  RunText text_of(const TokenBatch& tokens, const std::optional<std::string>& text) const;
+  RunText text_of(const Encoding& encoding, const std::optional<std::string>& given, const std::optional<std::string>& pair) const;
+  RunResult run_from(const ForwardInput& source, ForwardInput target, const RunOptions& options) const;
   RunResult compute(const ForwardInput& input, const RunOptions& options) const { return compute(transformer_, input, options); }
   RunResult compute(const Transformer& stack, const ForwardInput& input, const RunOptions& options) const;
 

@@ -1,6 +1,7 @@
 // Running a loaded model: what a caller gives is checked here, once, then computed by the Transformer.
 #include <algorithm>
-#include <numeric>
+#include <cstring>
+#include <functional>
 
 #include "base/format.h"
 #include "models/loaded_model.h"
@@ -119,18 +120,26 @@ ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
 }
 
 RunResult LoadedModel::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
-  const ForwardInput read = checked_source(source);
-  ForwardInput input = checked(target);
+  const ForwardInput read = checked_source(source), input = checked(target);
   if (read.batch != input.batch) fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, read.batch);
-  input.source = &read;
-  if (options.observer) options.observer->begin(plan_of(target, options));
-  return compute(input, options);
+  if (options.observer) options.observer->begin(plan(text_of(source, options.source), text_of(target, options.text)));
+  return run_from(read, input, options);
 }
 
-ModelCache LoadedModel::read(const TokenBatch& source, int64_t copies, DType dtype) const {
+RunResult LoadedModel::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
+  const ForwardInput read = checked_source(batch_of(source.ids)), input = checked(batch_of(target.ids));
+  if (options.observer) options.observer->begin(plan(text_of(source, options.source, {}), text_of(target, options.text, {})));
+  return run_from(read, input, options);
+}
+
+RunResult LoadedModel::run_from(const ForwardInput& source, ForwardInput target, const RunOptions& options) const {
+  target.source = &source;
+  return compute(target, options);
+}
+
+ModelCache LoadedModel::read(const TokenBatch& source, DType dtype) const {
   const ForwardInput input = checked_source(source);
-  if (copies < 1) fail(ErrorCode::kInvalidArgument, "read: {} copies; expected 1 or more", copies);
-  ModelCache cache{.dtype = dtype, .batch = input.batch * copies, .source_lengths = input.lengths};
+  ModelCache cache{.dtype = dtype, .batch = input.batch, .source_lengths = input.lengths};
   cache.source = compute(*transformer_.encoder(), input, {.logits = false}).hidden;
   cache.memory.assign(static_cast<size_t>(info_.layers), KeyCache(dtype));
   return cache;
@@ -138,7 +147,11 @@ ModelCache LoadedModel::read(const TokenBatch& source, int64_t copies, DType dty
 
 RunResult LoadedModel::run(const TokenBatch& tokens, const RunOptions& options) const {
   const ForwardInput input = checked(tokens);
-  if (options.observer) options.observer->begin(plan_of(tokens, options));
+  if (options.observer) {
+    RunText text = text_of(tokens, options.text);
+    text.segments = options.segments;
+    options.observer->begin(plan(std::move(text)));
+  }
   return compute(input, options);
 }
 
@@ -152,6 +165,38 @@ RunResult LoadedModel::run(const Encoding& encoding, const RunOptions& options) 
 }
 
 RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options) const { return run(batch_of(ids), options); }
+
+void ModelCache::select(const std::vector<int64_t>& rows) {
+  std::vector<int64_t> sources, shares;  // that stay, and how many rows each has
+  const int64_t each = source.defined() ? batch / source.size(0) : 1;
+  for (const int64_t row : rows) {
+    if (row < 0 || row >= batch) fail(ErrorCode::kInvalidArgument, "select: row {} of a batch of {}", row, batch);
+    if (sources.empty() || sources.back() != row / each) {
+      sources.push_back(row / each);
+      shares.push_back(0);
+    }
+    ++shares.back();
+  }
+  if (source.defined()) {
+    if (std::adjacent_find(shares.begin(), shares.end(), std::not_equal_to<>()) != shares.end())
+      fail(ErrorCode::kInvalidArgument, "select: not the same number of rows for each source");
+    Tensor kept = Tensor::empty({static_cast<int64_t>(sources.size()), source.size(1), source.size(2)});
+    std::vector<int32_t> lengths;
+    for (size_t i = 0; i < sources.size(); ++i) {
+      Tensor to = kept.select(0, static_cast<int64_t>(i));
+      const Tensor from = source.select(0, sources[i]);
+      std::memcpy(to.mutable_raw(), from.raw(), from.bytes());
+      lengths.push_back(source_lengths[static_cast<size_t>(sources[i])]);
+    }
+    source = kept;
+    source_lengths = std::move(lengths);
+    for (KeyCache& keys : memory) {
+      if (keys.length() > 0) keys.select(sources);
+    }
+  }
+  for (KeyCache& keys : layers) keys.select(rows);
+  batch = static_cast<int64_t>(rows.size());
+}
 
 RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
   if (!info_.causal)

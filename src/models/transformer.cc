@@ -134,6 +134,7 @@ void Transformer::load_layer(Weights& weights, int64_t at) {
   if (const std::optional<CrossFacts>& cross = facts_.layer.cross) {
     layer.cross_norm = weights.norm(cross->norm, facts_.width);
     layer.cross = load_attention(weights, cross->projections, {}, true);
+    layer.cross.spec.topology.band.align = Align::kStart;  // both texts are counted from their beginnings
   }
   const MlpFacts& mlp = facts_.layer.mlp;
   if (mlp.kind != MlpFacts::Kind::kNone) {

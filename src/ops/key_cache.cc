@@ -5,6 +5,7 @@
 // Only elements of keys at or beyond the length are ever written, so a snapshot (shared pages and its own length) stays true. Pages start as zeros:
 // vector code may load a whole panel. A copy of the cache takes the last, partly filled page for itself, and shares the full ones.
 #include <algorithm>
+#include <cstring>
 
 #include "base/format.h"
 #include "base/parallel.h"
@@ -131,6 +132,58 @@ void KeyCache::append(const Tensor& new_k, const Tensor& new_v) {
     write(*writable_[static_cast<size_t>(b)][static_cast<size_t>(page)], k, v, b, length, new_keys);
   });
   keys_.length += added;
+}
+
+namespace {
+
+// The keys before `inside` of a page, and the panel they end in.
+void copy_beginning(const KeyPage& from, KeyPage& to, int64_t inside) {
+  const int64_t panels = (inside + KeyPage::kPanel - 1) / KeyPage::kPanel;
+  const auto copy = [](const Tensor& source, Tensor& target, int64_t rows) {  // the first rows of every head
+    const size_t row = source.bytes() / static_cast<size_t>(source.size(0) * source.size(1)),
+                 head = row * static_cast<size_t>(source.size(1));
+    std::byte* bytes = target.mutable_raw();
+    for (int64_t h = 0; h < source.size(0); ++h) {
+      std::memcpy(bytes + static_cast<size_t>(h) * head, source.raw() + static_cast<size_t>(h) * head, static_cast<size_t>(rows) * row);
+    }
+  };
+  copy(from.keys, to.keys, panels);
+  copy(from.values, to.values, inside);
+}
+
+}  // namespace
+
+void KeyCache::select(const std::vector<int64_t>& rows) {
+  const auto count = static_cast<int64_t>(writable_.size());
+  std::vector<int64_t> uses(writable_.size(), 0);
+  for (const int64_t row : rows) {
+    if (row < 0 || row >= count) fail(ErrorCode::kInvalidArgument, "cache: row {} of {}", row, count);
+    ++uses[static_cast<size_t>(row)];
+  }
+  const int64_t inside = keys_.length % KeyPage::kLength;
+  const auto last = static_cast<size_t>(keys_.length / KeyPage::kLength);
+  std::vector<std::shared_ptr<KeyPage>> spare;  // of sequences that end here, and of nobody's snapshot
+  for (size_t row = 0; row < uses.size() && inside > 0; ++row) {
+    if (uses[row] == 0 && writable_[row][last].use_count() == 2) spare.push_back(writable_[row][last]);
+  }
+  std::vector<std::vector<std::shared_ptr<KeyPage>>> selected;
+  for (const int64_t row : rows) {
+    selected.push_back(writable_[static_cast<size_t>(row)]);
+    if (inside == 0 || --uses[static_cast<size_t>(row)] == 0) continue;
+    std::shared_ptr<KeyPage>& page = selected.back()[last];
+    std::shared_ptr<KeyPage> own;
+    if (spare.empty()) {
+      own = empty_pages(keys_, 1)[0];
+    } else {
+      own = spare.back();
+      spare.pop_back();
+    }
+    copy_beginning(*page, *own, inside);
+    page = own;
+  }
+  writable_ = std::move(selected);
+  keys_.pages.clear();
+  for (const auto& pages : writable_) keys_.pages.emplace_back(pages.begin(), pages.end());
 }
 
 void KeyCache::keep_last(int64_t count) {

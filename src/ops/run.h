@@ -67,8 +67,6 @@ struct Run {
   bool wants(const Site& site) const { return observer && observer->wants(site); }
   /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.
   Tensor take(const Shape& shape) const { return recorder ? recorder->take(shape) : arena.take(shape); }
-  /// A buffer to be written anew: itself; where gradients are recorded another one, since what it holds may be kept.
-  Tensor anew(const Tensor& buffer) const { return recorder ? recorder->take(buffer.shape()) : buffer; }
   /// Whether an op that reads these is to be recorded.
   bool records(std::initializer_list<const Tensor*> read) const {
     return recorder && std::any_of(read.begin(), read.end(), [&](const Tensor* t) { return t->defined() && recorder->wants(*t); });

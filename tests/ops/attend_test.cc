@@ -178,6 +178,41 @@ TEST(KeyCache, CopiesShareFullPagesAndGrowApart) {
   EXPECT_NE(all_weights(attend(q, beam.snapshot(), {}).record), all_weights(attend(q, copy.snapshot(), {}).record));
 }
 
+// Sequences of unlike keys that are permuted, doubled and dropped, with and without somebody who still looks at the earlier ones.
+TEST(KeyCache, SelectedSequencesGoOnByThemselves) {
+  const Tensor k = counting({3, 2, 300, 4}), more = counting({4, 2, 30, 4}, 0.9f), q = counting({4, 2, 1, 4});
+  const std::vector<int64_t> rows = {1, 1, 0, 1};
+  KeyCache expected;
+  std::vector<float> parents;
+  for (const int64_t row : rows) {
+    const Tensor of_row = k.select(0, row).contiguous();
+    parents.insert(parents.end(), of_row.data<float>(), of_row.data<float>() + of_row.numel());
+  }
+  const Tensor selected = Tensor::from(parents, {4, 2, 300, 4});
+  expected.append(selected, selected);
+  expected.append(more, more);
+  for (const bool looked_at : {false, true}) {
+    KeyCache cache;
+    cache.append(k, k);
+    std::optional<AttentionRecord> record;
+    if (looked_at) record = attend(counting({3, 2, 1, 4}), cache.snapshot(), {}).record;
+    const std::vector<float> before = record ? all_weights(*record) : std::vector<float>();
+    cache.select(rows);
+    cache.append(more, more);
+    EXPECT_EQ(cache.length(), 330);
+    EXPECT_EQ(cache.snapshot().pages[0][0], cache.snapshot().pages[1][0]) << "full pages are shared";
+    const Attended found = attend(q, cache.snapshot(), {}), wanted = attend(q, expected.snapshot(), {});
+    EXPECT_EQ(all_weights(found.record), all_weights(wanted.record));
+    EXPECT_TRUE(std::equal(found.out.data<float>(), found.out.data<float>() + found.out.numel(), wanted.out.data<float>()));
+    if (record) {
+      EXPECT_EQ(all_weights(*record), before);
+    }
+  }
+  KeyCache cache;
+  cache.append(k, k);
+  EXPECT_EQ(error_of([&] { cache.select({0, 3}); }), "kInvalidArgument cache: row 3 of 3");
+}
+
 TEST(KeyCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
   const Tensor k = counting({1, 2, 300, 5}), v = counting({1, 2, 300, 3}, 0.11f), q = counting({1, 4, 2, 5});
   for (const DType dtype : {DType::kBF16, DType::kF16}) {

@@ -12,6 +12,9 @@ golden.safetensors holds, for a batch of sequences of one length (padding at the
     greedy                                        i32 [batch, new]                  greedy continuation, causal models only
     greedy_margin                                 f32 [batch, new]                  distance of the two largest logits at each step
 
+    search.beams, search.penalty                  i32, f32 [searches]               where texts were searched for: beam searches and their length penalties
+    search.ids.n, search.score.n                  i32 [batch, new], f32 [batch]     what search n wrote, −1 after its end; its rating (of beam searches)
+
 An encoder-decoder's golden holds source_ids, source_mask beside its target's input_ids, attention_mask; enc.hidden.l and dec.hidden.l; and attention, q, k,
 scale of each of the families enc, dec and cross as enc.attention.l …
 
@@ -121,6 +124,26 @@ def run_encoder_decoder(model, source, target):
             golden[f"{family}.attention.{index}"] = f32(attention)
             golden[f"{family}.q.{index}"], golden[f"{family}.k.{index}"] = f32(query), f32(key)
             golden[f"{family}.scale.{index}"] = numpy.array(scale, numpy.float32)
+    return golden
+
+
+def search(model, inputs, new, searches):
+    """What `generate` writes by each (beams, length penalty); the model ends a text with its config's eos_token_id."""
+    golden = {"search.beams": numpy.array([beams for beams, _ in searches], numpy.int32),
+              "search.penalty": numpy.array([penalty for _, penalty in searches], numpy.float32)}
+    prompt = 1 if model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+    for index, (beams, penalty) in enumerate(searches):
+        with torch.no_grad():
+            out = model.generate(**inputs, num_beams=beams, length_penalty=penalty, max_new_tokens=new, do_sample=False, output_scores=True,
+                                 return_dict_in_generate=True, pad_token_id=model.config.pad_token_id or 0)
+        ids = out.sequences[:, prompt:].clone()
+        for row in ids:
+            ends = (row == model.config.eos_token_id).nonzero()
+            if len(ends):
+                row[ends[0] + 1 :] = -1
+        golden[f"search.ids.{index}"] = i32(ids)
+        if beams > 1:
+            golden[f"search.score.{index}"] = f32(out.sequences_scores)
     return golden
 
 

@@ -11,9 +11,10 @@ import sys
 
 import torch
 import transformers as hf
-from golden_files import ROOT, greedy, run, run_encoder_decoder, seed_weights, write
+from golden_files import ROOT, greedy, run, run_encoder_decoder, search, seed_weights, write
 
 torch.set_num_threads(1)
+SEARCHES = [(1, 1.0), (2, 1.0), (4, 1.0), (4, 0.0), (4, 2.0), (5, -1.0)]
 NOT_TIED = {"tie_word_embeddings": False}
 
 
@@ -40,7 +41,7 @@ def encoder(family, variant, kind, config, seed, *, types=0, pad=0, keep=None):
     write(family, variant, model, golden, config=keep)
 
 
-def causal(family, variant, kind, config, seed, *, length=12, new=6, dtype=torch.float32, shard=None, keep=None):
+def causal(family, variant, kind, config, seed, *, length=12, new=6, dtype=torch.float32, shard=None, keep=None, searches=None):
     model = kind(config)
     model.set_attn_implementation("eager")
     seed_weights(model, seed)
@@ -51,6 +52,8 @@ def causal(family, variant, kind, config, seed, *, length=12, new=6, dtype=torch
     golden = run(model, {"input_ids": ids})
     if hasattr(model, "lm_head"):
         golden |= greedy(model, ids, new)
+    if searches:
+        golden |= search(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, 8, searches)
     write(family, variant, model, golden, dtype=dtype, shard=shard, config=keep)
 
 
@@ -86,7 +89,7 @@ def older_names(fields):
 
 def gpt2():
     small = dict(vocab_size=67, n_positions=40, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
-    causal("gpt2", "plain", hf.GPT2LMHeadModel, hf.GPT2Config(**small), 400)
+    causal("gpt2", "plain", hf.GPT2LMHeadModel, hf.GPT2Config(**small), 400, searches=SEARCHES)
     causal("gpt2", "flags", hf.GPT2LMHeadModel,
            hf.GPT2Config(**(small | {"n_embd": 24, "n_head": 3}), scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=False, n_inner=40, activation_function="relu",
                          layer_norm_epsilon=1e-4), 410)
@@ -134,14 +137,19 @@ def llama():
     causal("llama", "qwen2", hf.Qwen2ForCausalLM, hf.Qwen2Config(**small, use_sliding_window=False, **rope(), tie_word_embeddings=True), 570)
 
 
-def translator(variant, config, seed, *, dtype=torch.float32):
-    """Three sources and targets of unequal lengths, padded apart."""
+def translator(variant, config, seed, *, dtype=torch.float32, ends=0.0, searches=None):
+    """Three sources and targets of unequal lengths, padded apart. `ends`: how much likelier than chance texts end."""
     model = hf.MarianMTModel(config)
     model.set_attn_implementation("eager")
     seed_weights(model, seed)
     with torch.no_grad():
+        if searches:  # what is written depends on what was written before, and little is certain
+            model.model.decoder.embed_tokens.weight.mul_(4)
+            model.lm_head.weight.mul_(0.7)
         model.final_logits_bias.copy_(0.3 * torch.randn(model.final_logits_bias.shape, generator=torch.Generator().manual_seed(seed + 2)))
         for name, tensor in (*model.named_parameters(), ("final_logits_bias", model.final_logits_bias)):
+            if name == "final_logits_bias":
+                tensor[0, config.eos_token_id] += ends
             if "embed_positions" not in name:
                 tensor.copy_(tensor.to(dtype).float())
 
@@ -150,7 +158,10 @@ def translator(variant, config, seed, *, dtype=torch.float32):
         mask = (torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]).long()
         return {"input_ids": torch.where(mask == 1, ids, config.pad_token_id), "attention_mask": mask}
 
-    golden = run_encoder_decoder(model, padded(seed + 1, (9, 4, 7), config.vocab_size), padded(seed + 3, (5, 8, 3), config.decoder_vocab_size))
+    source = padded(seed + 1, (9, 4, 7), config.vocab_size)
+    golden = run_encoder_decoder(model, source, padded(seed + 3, (5, 8, 3), config.decoder_vocab_size))
+    if searches:
+        golden |= search(model, source, 12, searches)
     write("marian", variant, model, golden, dtype=dtype)
 
 
@@ -158,6 +169,7 @@ def marian():
     small = dict(vocab_size=61, d_model=24, encoder_layers=2, decoder_layers=3, encoder_ffn_dim=40, decoder_ffn_dim=32, encoder_attention_heads=3,
                  decoder_attention_heads=4, max_position_embeddings=40, pad_token_id=0, eos_token_id=1, forced_eos_token_id=None, decoder_start_token_id=0)
     translator("shared", hf.MarianConfig(**small, scale_embedding=True, activation_function="swish"), 600)
+    translator("searched", hf.MarianConfig(**(small | {"decoder_layers": 1}), activation_function="relu", **NOT_TIED), 710, ends=2.0, searches=SEARCHES)
     translator("apart", hf.MarianConfig(**small, decoder_vocab_size=53, share_encoder_decoder_embeddings=False, activation_function="gelu"), 610)
     translator("untied", hf.MarianConfig(**small, scale_embedding=True, activation_function="relu", **NOT_TIED), 620, dtype=torch.bfloat16)
 

@@ -1,0 +1,187 @@
+// Beam search over a batch: the beams of all sentences that are not done are one step of the model.
+//
+//   candidates   the 2·count best of score + ln p over all beams of a sentence (one of count that ends leaves another to go on), ties to the earlier beam, then
+//                the smaller id
+//   ended        those among the first `count` that end: rated score / length^penalty, the `count` best ratings are kept
+//   going on     the `count` best that do not end
+//   done         `count` have ended and none that goes on is better, at its present length; or nothing may go on
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/format.h"
+#include "base/parallel.h"
+#include "generate/parts.h"
+
+namespace clearhead {
+namespace {
+
+struct Text {
+  std::vector<int32_t> ids{};
+  std::vector<float> probabilities{};
+  double score = 0;    // Σ ln p; of one that has ended: rated
+  int64_t parent = 0;  // row of the batch it goes on from
+};
+
+struct Sentence {
+  size_t index = 0;
+  std::vector<Text> running{}, ended{};  // best first
+};
+
+struct Candidate {
+  double score = 0;
+  int64_t beam = 0;
+  int32_t id = 0;
+  float probability = 0;
+};
+
+class Search {
+ public:
+  Search(const Model& model, ModelCache cache, size_t prompt, const GenerateOptions& options)
+      : model_(model),
+        cache_(std::move(cache)),
+        options_(options),
+        stop_ids_(options.stop_ids ? *options.stop_ids : end_tokens(model)),
+        banned_(options.banned_ids ? *options.banned_ids : banned_tokens(model)) {
+    limit_ = options.max_tokens;
+    const int64_t longest = model.info().longest, places = longest - cache_.length - static_cast<int64_t>(prompt) + 1;
+    if (longest > 0 && places < limit_) {
+      limit_ = std::max<int64_t>(1, places);
+      at_limit_ = StopReason::kPositions;
+    }
+    done_.resize(static_cast<size_t>(cache_.batch));
+    for (size_t index = 0; index < done_.size(); ++index) open_.push_back({index, {Text{.parent = static_cast<int64_t>(index)}}, {}});
+  }
+
+  std::vector<Generated> run(const std::vector<int32_t>& prompt) {
+    std::vector<int32_t> next;
+    for (size_t row = 0; row < done_.size(); ++row) next.insert(next.end(), prompt.begin(), prompt.end());
+    for (made_ = 1; !open_.empty(); ++made_) {
+      if (options_.cancel && options_.cancel->load()) {
+        for (Sentence& sentence : open_) finish(sentence, StopReason::kCancelled);
+        break;
+      }
+      RunOptions run = options_.run;
+      run.observer = nullptr;
+      run.logits = run.last_logits_only = true;
+      run.all_hidden = false;
+      const Tensor logits = model_.step(next, cache_, run).causal_logits.contiguous();
+      next = advance(logits.reshape({logits.size(0), logits.size(2)}));
+    }
+    return std::move(done_);
+  }
+
+ private:
+  // Goes on from the logits of all rows. The ids of the next step, in the order of rows that the cache has then.
+  std::vector<int32_t> advance(const Tensor& logits) {
+    parallel_for(static_cast<int64_t>(open_.size()), [&](int64_t at, int) { extend(open_[static_cast<size_t>(at)], logits); });
+    std::vector<Sentence> open;
+    std::vector<int64_t> rows;
+    std::vector<int32_t> next;
+    for (Sentence& sentence : open_) {
+      if (is_done(sentence)) {
+        finish(sentence, made_ == limit_ ? at_limit_ : StopReason::kStopToken);
+        continue;
+      }
+      for (Text& text : sentence.running) {
+        rows.push_back(text.parent);
+        next.push_back(text.ids.back());
+        text.parent = static_cast<int64_t>(rows.size()) - 1;
+      }
+      open.push_back(std::move(sentence));
+    }
+    open_ = std::move(open);
+    if (!open_.empty()) cache_.select(rows);
+    return next;
+  }
+
+  void extend(Sentence& sentence, const Tensor& logits) const {
+    const std::vector<Candidate> candidates = best_of(sentence, logits);
+    const auto count = static_cast<size_t>(options_.beams.count);
+    std::vector<Text> going;
+    for (size_t rank = 0; rank < candidates.size(); ++rank) {
+      const Candidate& candidate = candidates[rank];
+      const bool ends = made_ == limit_ || std::find(stop_ids_.begin(), stop_ids_.end(), candidate.id) != stop_ids_.end();
+      if (ends ? rank >= count : going.size() == count) continue;
+      Text text = sentence.running[static_cast<size_t>(candidate.beam)];
+      text.ids.push_back(candidate.id);
+      text.probabilities.push_back(candidate.probability);
+      text.score = ends ? rated(candidate.score) : candidate.score;
+      (ends ? sentence.ended : going).push_back(std::move(text));
+    }
+    sentence.running = std::move(going);
+    std::stable_sort(sentence.ended.begin(), sentence.ended.end(), [](const Text& a, const Text& b) { return a.score > b.score; });
+    if (sentence.ended.size() > count) sentence.ended.resize(count);
+  }
+
+  std::vector<Candidate> best_of(const Sentence& sentence, const Tensor& logits) const {
+    const int64_t vocabulary = logits.size(1);
+    // Greedy search ends where its one text ends: nothing else is to go on then.
+    const size_t wanted =
+        options_.beams.count == 1 ? 1 : static_cast<size_t>(options_.beams.count) * (1 + std::max<size_t>(1, stop_ids_.size()));
+    const auto better = [](const Candidate& a, const Candidate& b) { return a.score > b.score; };
+    std::vector<Candidate> best;  // sorted; equal ones stay in the order they came
+    std::vector<float> row(static_cast<size_t>(vocabulary));
+    for (size_t beam = 0; beam < sentence.running.size(); ++beam) {
+      const Text& text = sentence.running[beam];
+      std::copy_n(logits.data<float>() + text.parent * vocabulary, vocabulary, row.begin());
+      const float largest = *std::max_element(row.begin(), row.end());
+      double sum = 0;
+      for (const float logit : row) sum += static_cast<double>(std::exp(logit - largest));
+      if (!std::isfinite(sum))
+        fail(ErrorCode::kInvalidArgument, "the model's logits are not finite: its weights, or the sums over them, are not");
+      const double shift = text.score - static_cast<double>(largest) - std::log(sum);
+      ban(banned_, row.data(), vocabulary);
+      for (int64_t id = 0; id < vocabulary; ++id) {
+        const double score = static_cast<double>(row[static_cast<size_t>(id)]) + shift;
+        if (best.size() == wanted && !(score > best.back().score)) continue;
+        if (score == -std::numeric_limits<double>::infinity()) continue;
+        const Candidate candidate{score, static_cast<int64_t>(beam), static_cast<int32_t>(id),
+                                  static_cast<float>(std::exp(score - text.score))};
+        if (best.size() == wanted) best.pop_back();
+        best.insert(std::upper_bound(best.begin(), best.end(), candidate, better), candidate);
+      }
+    }
+    return best;
+  }
+
+  double rated(double score) const { return score / std::pow(static_cast<double>(made_), options_.beams.length_penalty); }
+
+  bool is_done(const Sentence& sentence) const {
+    if (sentence.running.empty() || made_ == limit_) return true;
+    return static_cast<int64_t>(sentence.ended.size()) == options_.beams.count &&
+           rated(sentence.running[0].score) <= sentence.ended.back().score;
+  }
+
+  void finish(Sentence& sentence, StopReason reason) {
+    Generated& out = done_[sentence.index];
+    out.reason = reason;
+    const std::vector<Text>& texts = sentence.ended.empty() ? sentence.running : sentence.ended;
+    if (texts.empty()) return;
+    const Text& best = texts[0];
+    out.ids = best.ids;
+    out.score = best.score;
+    for (size_t i = 0; i < best.ids.size(); ++i) out.tokens.push_back({.id = best.ids[i], .probability = best.probabilities[i]});
+    const bool has_stopped = !best.ids.empty() && std::find(stop_ids_.begin(), stop_ids_.end(), best.ids.back()) != stop_ids_.end();
+    if (has_stopped && reason != StopReason::kCancelled) out.reason = StopReason::kStopToken;
+  }
+
+  const Model& model_;
+  ModelCache cache_;
+  const GenerateOptions& options_;
+  std::vector<int32_t> stop_ids_, banned_;
+  int64_t limit_ = 0, made_ = 0;  // tokens of a text: at most, and with those of this step
+  StopReason at_limit_ = StopReason::kMaxTokens;
+  std::vector<Sentence> open_{};
+  std::vector<Generated> done_{};
+};
+
+}  // namespace
+
+std::vector<Generated> search_beams(const Model& model, ModelCache cache, const std::vector<int32_t>& prompt,
+                                    const GenerateOptions& options) {
+  return Search(model, std::move(cache), prompt.size(), options).run(prompt);
+}
+
+}  // namespace clearhead

@@ -1,0 +1,94 @@
+"""run translate: lines to lines over an encoder-decoder with random weights; batches, beams and files agree."""
+
+import json
+import random
+import shutil
+
+from support import Case, write_safetensors
+
+WIDTH, INNER, VOCABULARY = 16, 24, 256
+
+
+def write_translator(folder, known):
+    """A Marian of two layers a side over bytes, whose texts end with a line break. `known`: a model to take the tokenizer from."""
+    chance = random.Random(5)
+    tensors = {}
+
+    def matrix(name, out, inner, scale=1.0):
+        tensors[f"{name}.weight"] = ("F32", [out, inner], [chance.gauss(0, scale / inner**0.5) for _ in range(out * inner)])
+
+    def linear(name, out, inner):
+        matrix(name, out, inner)
+        tensors[f"{name}.bias"] = ("F32", [out], [chance.gauss(0, 0.1) for _ in range(out)])
+
+    def norm(name):
+        tensors[f"{name}.weight"] = ("F32", [WIDTH], [chance.gauss(1, 0.1) for _ in range(WIDTH)])
+        tensors[f"{name}.bias"] = ("F32", [WIDTH], [chance.gauss(0, 0.1) for _ in range(WIDTH)])
+
+    matrix("model.shared", VOCABULARY, WIDTH, 4)
+    matrix("lm_head", VOCABULARY, WIDTH, 0.7)
+    for side in ("encoder", "decoder"):
+        for layer in range(2):
+            at = f"model.{side}.layers.{layer}"
+            for attention in ("self_attn", *(["encoder_attn"] if side == "decoder" else [])):
+                for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+                    linear(f"{at}.{attention}.{part}", WIDTH, WIDTH)
+                norm(f"{at}.{attention}_layer_norm")
+            linear(f"{at}.fc1", INNER, WIDTH)
+            linear(f"{at}.fc2", WIDTH, INNER)
+            norm(f"{at}.final_layer_norm")
+    tensors["final_logits_bias"] = ("F32", [1, VOCABULARY], [2.0 if i == 10 else 0.0 for i in range(VOCABULARY)])
+    folder.mkdir()
+    write_safetensors(folder / "model.safetensors", tensors)
+    config = {
+        "model_type": "marian", "architectures": ["MarianMTModel"], "is_encoder_decoder": True, "d_model": WIDTH, "vocab_size": VOCABULARY,
+        "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": INNER,
+        "decoder_ffn_dim": INNER, "max_position_embeddings": 64, "activation_function": "relu", "scale_embedding": False,
+        "tie_word_embeddings": False, "decoder_start_token_id": 0, "eos_token_id": 10, "pad_token_id": 0,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    shutil.copy(known / "tokenizer.json", folder / "tokenizer.json")
+    return folder
+
+
+LINES = ["a cat sat", "", "on the mat, and so on", "Bäume", "a cat sat"]
+
+
+class Translate(Case):
+    def setUp(self):
+        super().setUp()
+        self.model = write_translator(self.folder / "translator", self.causal)
+        self.file = self.folder / "lines.txt"
+        self.file.write_text("\n".join(LINES) + "\n")
+
+    def test_gives_a_line_for_a_line_and_the_same_alone(self):
+        together = self.ok("run", "translate", self.model, "--file", self.file, "--max-tokens", 12, "--json").json["translations"]
+        self.assertEqual([made["source"] for made in together], LINES)
+        self.assertEqual(together[1]["text"], "")
+        self.assertEqual(together[0], together[4])
+        for made in together:
+            self.assertLessEqual(len(made["tokens"]), 12)
+            self.assertEqual(len(made["tokens"]), len(made["probabilities"]))
+            if made["source"]:
+                alone = self.ok("run", "translate", self.model, made["source"], "--max-tokens", 12, "--json").json["translations"][0]
+                self.assertEqual(alone["tokens"], made["tokens"])
+        plain = self.ok("run", "translate", self.model, "-", "--max-tokens", 12, stdin="\n".join(LINES).encode()).out
+        self.assertEqual(plain, "".join(made["text"].rstrip("\r\n").replace("\n", " ").replace("\r", " ") + "\n" for made in together))
+
+    def test_beams_and_penalty_come_from_the_files_unless_given(self):
+        one = ("run", "translate", self.model, LINES[2], "--json", "--max-tokens", 20)
+        greedy = self.ok(*one, "--beams", 1).json
+        wide = self.ok(*one, "--beams", 6, "--length-penalty", 1.5).json
+        self.assertNotEqual(greedy, wide)
+        (self.model / "generation_config.json").write_text('{"num_beams": 6, "length_penalty": 1.5, "eos_token_id": 10}')
+        self.assertEqual(self.ok(*one).json, wide)
+        self.assertEqual(self.ok(*one, "--beams", 1, "--length-penalty", 1).json, greedy)
+        (self.model / "generation_config.json").write_text('{"bad_words_ids": [[%d]]}' % greedy["translations"][0]["tokens"][0])
+        self.assertNotIn(greedy["translations"][0]["tokens"][0], self.ok(*one, "--beams", 1).json["translations"][0]["tokens"])
+
+    def test_says_what_it_cannot_do(self):
+        self.refused(1, "line 2 has 70 tokens; this model's positions end at 64. Give it one sentence a line.",
+                     "run", "translate", self.model, "a\n" + "b" * 70)  # fmt: skip
+        self.refused(1, f'{self.causal}: a model of type "clearhead-attention" reads no source; expected an encoder-decoder',
+                     "run", "translate", self.causal, "a")  # fmt: skip
+        self.refused(2, "give a text, --file, or - for standard input", "run", "translate", self.model)

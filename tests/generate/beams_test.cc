@@ -1,0 +1,109 @@
+// Beam search against the library: the same tokens and ratings, for sentences together, alone and in any order.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "clearhead/generate.h"
+#include "models/golden.h"
+
+namespace clearhead {
+namespace {
+
+struct Expected {
+  std::vector<int32_t> ids{};
+  double score = 0;
+};
+
+class Searches : public testing::TestWithParam<const char*> {
+ protected:
+  const Golden golden{GetParam(), std::string(GetParam()) == "marian" ? "searched" : "plain"};
+  const std::shared_ptr<const Model> model = load(golden.directory, {.tokenizer = false});
+  const int64_t count = golden.tensor("search.beams").numel();
+  const bool translates = golden.has("source_ids");
+
+  Beams beams(int64_t search) const {
+    return {golden.tensor("search.beams").data<int32_t>()[search],
+            static_cast<double>(golden.tensor("search.penalty").data<float>()[search])};
+  }
+  Expected expected(int64_t search, int64_t index) const {
+    Expected out{golden.row("search.ids." + std::to_string(search), index)};
+    std::erase(out.ids, -1);
+    const std::string score = "search.score." + std::to_string(search);
+    if (golden.has(score)) out.score = static_cast<double>(golden.tensor(score).data<float>()[index]);
+    return out;
+  }
+  Encoding prompt(int64_t index) const {
+    std::vector<int32_t> ids = golden.row(translates ? "source_ids" : "input_ids", index);
+    if (translates) {
+      const std::vector<int32_t> mask = golden.row("source_mask", index);
+      ids.resize(static_cast<size_t>(std::count(mask.begin(), mask.end(), 1)));
+    }
+    return {.ids = ids, .type_ids = std::vector<int32_t>(ids.size(), 0), .offsets = {}, .segment = std::vector<uint8_t>(ids.size(), 0)};
+  }
+  GenerateOptions options(int64_t search) const { return {.max_tokens = golden.tensor("search.ids.0").size(1), .beams = beams(search)}; }
+  void expect(const Generated& made, int64_t search, int64_t index) const {
+    const Expected wanted = expected(search, index);
+    EXPECT_EQ(made.ids, wanted.ids) << "search " << search << ", text " << index;
+    if (wanted.score != 0) {
+      EXPECT_NEAR(made.score, wanted.score, 1e-4 * std::max(1.0, std::abs(wanted.score)));
+    }
+    EXPECT_EQ(made.reason, static_cast<int64_t>(wanted.ids.size()) < options(search).max_tokens ? StopReason::kStopToken : made.reason);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Families, Searches, testing::Values("marian", "gpt2"), variant_name);
+
+TEST_P(Searches, WriteTheTokensOfTheLibrary) {
+  for (int64_t search = 0; search < count; ++search) {
+    for (int64_t index = 0; index < golden.tensor(translates ? "source_ids" : "input_ids").size(0); ++index) {
+      expect(generate(*model, prompt(index), options(search)), search, index);
+    }
+  }
+}
+
+TEST(BeamSearch, SentencesTogetherAreWrittenAsEachAlone) {
+  const Golden golden("marian", "searched");
+  const auto model = load(golden.directory, {.tokenizer = false});
+  std::vector<Encoding> sources;
+  for (int32_t at = 0; at < 70; ++at) {  // more than one batch of them
+    std::vector<int32_t> ids;
+    for (int32_t i = 0; i < 2 + at % 9; ++i) ids.push_back(5 + (at * 7 + i * 11) % 50);
+    sources.push_back({.ids = ids});
+  }
+  const GenerateOptions options{.max_tokens = 9, .beams = {.count = 3, .length_penalty = 0.8}};
+  const std::vector<Generated> together = generate_from(*model, sources, options);
+  ASSERT_EQ(together.size(), sources.size());
+  for (size_t at = 0; at < sources.size(); ++at) {
+    const Generated alone = generate(*model, sources[at], options);
+    EXPECT_EQ(together[at].ids, alone.ids) << at;
+    EXPECT_NEAR(together[at].score, alone.score, 1e-5);
+    EXPECT_EQ(together[at].prompt_tokens, static_cast<int64_t>(sources[at].ids.size()));
+  }
+}
+
+TEST(BeamSearch, BannedTokensAndTheEndOfPositionsAreKept) {
+  const Golden golden("marian", "searched");
+  const auto model = load(golden.directory, {.tokenizer = false});
+  const Encoding source{.ids = {9, 8, 7, 6}};
+  for (const int64_t count : {1, 3}) {
+    const Generated free = generate(*model, source, {.max_tokens = 6, .beams = {count}});
+    const Generated made =
+        generate(*model, source, {.max_tokens = 100, .stop_ids = std::vector<int32_t>{}, .beams = {count}, .banned_ids = free.ids});
+    for (const int32_t id : made.ids) EXPECT_EQ(std::count(free.ids.begin(), free.ids.end(), id), 0) << id;
+    EXPECT_EQ(static_cast<int64_t>(made.ids.size()), model->info().longest);
+    EXPECT_EQ(made.reason, StopReason::kPositions);
+  }
+}
+
+TEST(BeamSearch, WhatCannotBeSearchedForIsRefused) {
+  const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
+  const auto causal = load(golden_directory("gpt2", "plain"), {.tokenizer = false});
+  EXPECT_THROW((void)generate(*model, {5}, {.sampling = Sampling{}}), Error);
+  EXPECT_THROW((void)generate(*causal, {5}, {.sampling = Sampling{}, .beams = {4}}), Error);
+  EXPECT_THROW((void)generate(*causal, {5}, {.stop_texts = {"a"}, .beams = {4}}), Error);
+  EXPECT_THROW((void)generate(*causal, {5}, {.beams = {0}}), Error);
+  EXPECT_THROW((void)generate_from(*causal, {Encoding{.ids = {5}}}), Error);
+  EXPECT_THROW((void)generate_from(*model, {Encoding{}}), Error);
+}
+
+}  // namespace
+}  // namespace clearhead
