@@ -47,7 +47,8 @@ void print_model(const std::string& name, bool json) {
   for (const auto& [has, label] : {std::pair{info.has_embedding, "embed"},
                                    {info.has_masked, "fill"},
                                    {info.has_classifier, "classify"},
-                                   {info.has_causal, "generate"}}) {
+                                   {info.has_causal && info.encoder_layers == 0, "generate"},
+                                   {info.encoder_layers > 0, "translate"}}) {
     if (has) heads.push(label);
   }
   if (json) {
@@ -55,6 +56,7 @@ void print_model(const std::string& name, bool json) {
                              {"directory", info.directory},
                              {"model_type", info.model_type},
                              {"layers", info.layers},
+                             {"encoder_layers", info.encoder_layers},
                              {"width", info.width},
                              {"heads", info.heads},
                              {"key_heads", info.key_heads},
@@ -71,13 +73,17 @@ void print_model(const std::string& name, bool json) {
   }
   print(format("{} ({})", info.name, info.model_type));
   if (info.directory != info.name) print(format("  {}", info.directory));
-  print(format("  {} {} × {} heads{}, width {}, head width {}, {} words", info.layers, info.layers == 1 ? "layer" : "layers", info.heads,
+  print(format("  {}{} {} × {} heads{}, width {}, head width {}, {} words",
+               info.encoder_layers > 0 ? format("{} layers that read, ", info.encoder_layers) : "", info.layers,
+               info.layers == 1 ? "layer" : "layers", info.heads,
                info.key_heads != info.heads ? format(" on {} key heads", info.key_heads) : "", info.width, info.head_dim,
                with_commas(info.vocabulary)));
   print(format("  {} parameters, {} {} in the file, {} in memory", with_commas(info.parameters), human_bytes(info.file_bytes),
                info.file_dtype, human_bytes(info.memory_bytes)));
   print(format("  reads {}{}", info.longest > 0 ? format("up to {} tokens", with_commas(info.longest)) : std::string("texts of any length"),
-               info.causal ? ", left to right" : ", both ways"));
+               info.encoder_layers > 0 ? ", writes as many"
+               : info.causal           ? ", left to right"
+                                       : ", both ways"));
   std::string tasks;
   for (const Json& head : heads.items()) tasks += (tasks.empty() ? "" : ", ") + head.string();
   if (!tasks.empty()) print("  answers  clearhead run " + tasks);

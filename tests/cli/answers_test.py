@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 from support import BINARY, ROOT, Case, columns, environment, read_safetensors, run, write_safetensors
+from translate_test import write_translator
 
 GOLDENS = ROOT / "tests/goldens"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz")]
@@ -424,7 +425,8 @@ class Readme(Case):
 
     def test_its_commands_work_as_they_are_printed(self):
         shutil.copytree(self.both, self.folder / "MODEL")
-        for name in ("book.txt", "corpus.txt", "prompt.txt"):
+        write_translator(self.folder / "TRANSLATOR", self.causal)
+        for name in ("book.txt", "corpus.txt", "prompt.txt", "lines.txt"):
             (self.folder / name).write_text("Doc three holds the answer: 42.")
         (self.folder / "parts.json").write_text(json.dumps([{"name": "doc 3", "role": "document", "begin": 0, "end": 15}]))
         (self.folder / "DIR").mkdir()
@@ -435,7 +437,8 @@ class Readme(Case):
         for words in commands:
             if words[0] == "view" and "--html" not in words:
                 continue  # serves until it is ended
-            done = run(*(word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
+            model = "TRANSLATOR" if words[1] == "translate" else "MODEL"
+            done = run(*(model if word == "MODEL" else word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
             self.assertEqual(done.code, 0, f"{words}: {done.errors}")
             if words[0] != "train":  # which says on stderr what it begins and where the model is
                 self.assertEqual(done.errors, "", words)

@@ -86,6 +86,11 @@ class Translate(Case):
         (self.model / "generation_config.json").write_text('{"bad_words_ids": [[%d]]}' % greedy["translations"][0]["tokens"][0])
         self.assertNotIn(greedy["translations"][0]["tokens"][0], self.ok(*one, "--beams", 1).json["translations"][0]["tokens"])
 
+    def test_info_knows_both_stacks(self):
+        told = self.ok("info", self.model, "--json").json
+        self.assertEqual((told["encoder_layers"], told["layers"], told["tasks"]), (2, 2, ["translate"]))
+        self.assertIn("2 layers that read, 2 layers × 2 heads", self.ok("info", self.model).out)
+
     def test_says_what_it_cannot_do(self):
         self.refused(1, "line 2 has 70 tokens; this model's positions end at 64. Give it one sentence a line.",
                      "run", "translate", self.model, "a\n" + "b" * 70)  # fmt: skip
