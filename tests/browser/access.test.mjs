@@ -34,7 +34,7 @@ const looks = {
   narrow: { viewport: { width: 420, height: 860 } },
 };
 for (const [name, options] of Object.entries(looks)) {
-  for (const view of ['read', 'map', 'atlas']) {
+  for (const view of ['read', 'lines', 'map', 'atlas']) {
     test(`axe finds nothing in ${view}, ${name}`, { skip }, async () => {
       const page = await open(`${server.url}#v=${view}&h=2.2,0.1&q=20-24&k=10-12`, options);
       await page.waitForSelector('[data-testid=atlas-badge] .badge', {

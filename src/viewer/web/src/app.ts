@@ -15,6 +15,7 @@ import { SearchBox } from './ui/searchbox';
 import { type Actions, TopBar } from './ui/topbar';
 import { Answers, spoken } from './views/read/answers';
 import { ReadView } from './views/read/read';
+import { LinesView } from './views/lines/lines';
 import { MapView } from './views/map/map';
 import { AtlasView } from './views/atlas/atlas';
 import { Timeline } from './views/timeline/timeline';
@@ -39,7 +40,11 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
     if (store.now.q.length === 0 && store.now.k.length === 0) store.set({ q: firstChoice(model) });
     const life = new AbortController();
     const focus = new Focus(source, store, model, family, life.signal);
-    build(root, { source, info, family, text: model, segments, store, focus, life, t }, () => void open(root, source, store));
+    build(
+      root,
+      { source, info, family, text: model, keyText: model, segments, store, focus, life, t },
+      () => void open(root, source, store),
+    );
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     replace(root, h('main', { class: 'broken' }, h('h1', {}, 'clearhead'), h('p', { class: 'bad', role: 'alert' }, message)));
@@ -74,6 +79,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   document.documentElement.lang = ctx.t.language;
   const read = new ReadView(ctx);
   const map = new MapView(ctx);
+  const lines = new LinesView(ctx);
   const atlas = new AtlasView(ctx);
   const answers = new Answers(ctx);
   const search = new SearchBox(
@@ -82,11 +88,17 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     (key) => ctx.t(key),
   );
   const timeline = Timeline.of(ctx);
-  const layout = regions(ctx.t, { atlas: atlas.element, text: read.element, map: map.element, answers: answers.element });
+  const layout = regions(ctx.t, {
+    atlas: atlas.element,
+    text: read.element,
+    lines: lines.element,
+    map: map.element,
+    answers: answers.element,
+  });
   const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas());
   const bar = new TopBar(ctx, search.element, actions);
   replace(root, bar.element, banner(ctx), layout.element, timeline?.element ?? null, notices, live);
-  wire(ctx, root, { bar, read, map, atlas, answers, timeline }, actions);
+  wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
 
@@ -113,6 +125,7 @@ function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => 
 interface Parts {
   bar: TopBar;
   read: ReadView;
+  lines: LinesView;
   map: MapView;
   atlas: AtlasView;
   answers: Answers;
@@ -120,10 +133,10 @@ interface Parts {
 }
 
 /** Connects state, focus, URL and theme to the views, for the life of this page. */
-function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers, timeline }: Parts, actions: Actions): void {
+function wire(ctx: Context, root: HTMLElement, { bar, read, lines, map, atlas, answers, timeline }: Parts, actions: Actions): void {
   const { store, focus } = ctx;
   const { signal } = ctx.life;
-  const views: View[] = [bar, read, map, atlas, ...(timeline ? [timeline] : [])];
+  const views: View[] = [bar, read, lines, map, atlas, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const first = anchor(store.now)[0];
     if (first) read.pane.reveal(first.begin);
@@ -155,7 +168,7 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, map, atlas, answers,
     { signal },
   );
   for (const query of ['(prefers-color-scheme: dark)', '(forced-colors: active)']) {
-    matchMedia(query).addEventListener('change', () => [read, map, atlas].forEach((v) => v.retheme()), { signal });
+    matchMedia(query).addEventListener('change', () => [read, lines, map, atlas].forEach((v) => v.retheme()), { signal });
   }
   update(store.now, store.now);
   answers.show(null);

@@ -12,7 +12,8 @@ export interface Context {
   source: Source;
   info: Info;
   family: Family;
-  text: TextModel;
+  text: TextModel; // of the queries
+  keyText: TextModel; // of the keys: the same, but for cross-attention
   segments: readonly Segment[];
   store: Store;
   focus: Focus;
@@ -97,8 +98,8 @@ export function badgeTitle(ctx: Context, badge: Badge, error: number): string {
 }
 
 /** A token as a sentence would quote it: whitespace at the ends gone, or shown when there is nothing else. */
-export function quoted(ctx: Context, span: Span): string {
-  const label = ctx.text.labelOf(span);
+export function quoted(ctx: Context, span: Span, text: TextModel = ctx.text): string {
+  const label = text.labelOf(span);
   return label.trim() || visibleSpace(label) || '∅';
 }
 

@@ -5,7 +5,8 @@
 
 import { type Direction, type HeadId, type Scale, type SinkRule, type Span, type WeightKind, formatSpans } from './source/source';
 
-export type ViewName = 'read' | 'map' | 'atlas';
+export const kViews = ['read', 'lines', 'map', 'atlas'] as const;
+export type ViewName = (typeof kViews)[number];
 export type Language = 'en' | 'zh';
 
 export interface Rect {
@@ -90,7 +91,7 @@ export function parseState(hash: string): State {
 function parseKey(key: string, value: string): Partial<State> | null {
   switch (key) {
     case 'v':
-      return { view: oneOf(['read', 'map', 'atlas'], value, 'read') };
+      return { view: oneOf(kViews, value, 'read') };
     case 'f':
       return { family: value };
     case 'h':

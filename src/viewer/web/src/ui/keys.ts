@@ -1,4 +1,4 @@
-// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/m/a views, c link,
+// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a views, c link,
 // p export, ? help, / search, Esc back.
 
 import { type Context, anchor, setAnchor, turn } from '../context';
@@ -113,6 +113,9 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       return true;
     case 'r':
       store.set({ view: 'read' }, 'push');
+      return true;
+    case 'l':
+      store.set({ view: 'lines' }, 'push');
       return true;
     case 'm':
       store.set({ view: 'map' }, 'push');

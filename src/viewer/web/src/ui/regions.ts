@@ -7,6 +7,7 @@ import { h } from './dom';
 export interface Panels {
   atlas: HTMLElement;
   text: HTMLElement;
+  lines: HTMLElement;
   map: HTMLElement;
   answers: HTMLElement;
 }
@@ -39,7 +40,7 @@ export function regions(t: Strings, panels: Panels): { element: HTMLElement; tog
   );
   across.classList.add('edge-side');
   down.classList.add('edge-list');
-  main.append(panels.atlas, panels.text, panels.map, panels.answers, across, down);
+  main.append(panels.atlas, panels.text, panels.lines, panels.map, panels.answers, across, down);
   return { element: main, toggleAtlas: () => void main.classList.toggle('no-atlas') };
 }
 

@@ -7,11 +7,11 @@ import { withComment } from '../png';
 import { commandOf } from './dialogs';
 
 const kCaption = 40;
+const kFrames = { read: '.prose', lines: '.lines-frame', map: '.street-frame', atlas: '.heads-frame' };
 
 export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blob: Blob; name: string }> {
   const state = ctx.store.now;
-  const panel =
-    root.querySelector<HTMLElement>(state.view === 'read' ? '.prose' : state.view === 'map' ? '.street-frame' : '.heads-frame') ?? root;
+  const panel = root.querySelector<HTMLElement>(kFrames[state.view]) ?? root;
   const bounds = panel.getBoundingClientRect();
   const ratio = Math.max(2, window.devicePixelRatio || 1);
   const canvas = document.createElement('canvas');

@@ -5,7 +5,7 @@ import { absent, badgeTitle, pin, turn } from '../context';
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import type { Direction, Feature, Scale, SinkRule, WeightKind } from '../source/source';
-import type { State, ViewName } from '../state';
+import { type State, type ViewName, kViews } from '../state';
 import { badgeElement } from './badge';
 import { type Choice, type Icon, h, icon, iconButton, replace, segmented, setChosen } from './dom';
 
@@ -39,7 +39,7 @@ export class TopBar implements View {
     const { t, info, store } = ctx;
     this.views = segmented<ViewName>(
       t('view.label'),
-      (['read', 'map', 'atlas'] as const).map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
+      kViews.map((v) => ({ value: v, label: t(`view.${v}`), title: t(`view.${v}.title`) })),
       store.now.view,
       (view) => store.set({ view }, 'push'),
     );

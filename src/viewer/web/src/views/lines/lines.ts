@@ -1,0 +1,355 @@
+// Lines: queries in a column at the left, keys at the right, a curve for each weight; a token that is pointed at or chosen shows its own alone.
+
+import type { Context, View } from '../../context';
+import { absent, badgeTitle, isShare, printWeight, quoted, turn } from '../../context';
+import { head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
+import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
+import { css, inkOn, kPinColours, shade } from '../../paint/ramp';
+import { type Badge, type Cells, isAbort } from '../../source/source';
+import type { State } from '../../state';
+import { badgeElement } from '../../ui/badge';
+import { h, iconButton, replace } from '../../ui/dom';
+import { kTile } from '../map/store';
+import { type Curve, type Stretch, curvesOf, stretchesOf } from './curves';
+
+const kRow = 22; // pixels of a token
+const kTableRows = 40;
+
+type Side = 'query' | 'key';
+
+export class LinesView implements View {
+  readonly element: HTMLElement;
+  private readonly frame: HTMLElement;
+  private readonly columns: Record<Side, HTMLElement>;
+  private readonly tokens: Record<Side, HTMLButtonElement[]> = { query: [], key: [] };
+  private readonly canvas: Surface;
+  private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'lines-badge' });
+  private readonly caption = h('p', { class: 'caption', 'data-testid': 'lines-caption' });
+  private readonly where = h('span', { class: 'lines-where number' });
+  private readonly table = h('div', { class: 'table-slot', hidden: true });
+  private readonly tableButton: HTMLButtonElement;
+  private readonly stretches: Stretch[];
+  private readonly draw: () => void;
+  private at = 0; // which stretch
+  private built = -1; // whose tokens the columns hold
+  private wanted = '';
+  private loading = new AbortController();
+  private cells: Cells[][] = []; // of each pinned head
+  private curves: Curve[] = [];
+  private hover: { side: Side; token: number } | null = null;
+
+  constructor(private readonly ctx: Context) {
+    const { t, family } = ctx;
+    this.stretches = stretchesOf(family.queries, family.keys, kTile);
+    this.draw = oncePerFrame(() => this.paint());
+    const canvas = h('canvas', { class: 'curves', role: 'img', 'aria-label': t('lines.label'), 'data-testid': 'lines' });
+    this.columns = { query: this.column('query'), key: this.column('key') };
+    this.tableButton = iconButton('table', t('table'), () => this.toggleTable());
+    this.frame = h(
+      'div',
+      { class: 'lines-frame', tabindex: 0, role: 'group', 'aria-label': t('lines.frame') },
+      h('div', { class: 'lines' }, this.columns.query, canvas, this.columns.key),
+    );
+    const many = this.stretches.length > 1;
+    this.element = h(
+      'section',
+      { class: 'panel lines-panel', 'aria-label': t('lines.label') },
+      h(
+        'header',
+        { class: 'panel-head' },
+        h('h2', {}, t('view.lines')),
+        this.badge,
+        h('span', { class: 'spring' }),
+        many ? this.where : null,
+        many ? iconButton('up', t('lines.earlier'), () => this.go(this.at - 1)) : null,
+        many ? iconButton('down', t('lines.later'), () => this.go(this.at + 1)) : null,
+        this.tableButton,
+      ),
+      this.frame,
+      this.table,
+      this.caption,
+    );
+    this.canvas = surface(canvas, this.draw);
+    ctx.life.signal.addEventListener('abort', () => this.loading.abort());
+  }
+
+  retheme(): void {
+    this.draw();
+  }
+
+  renew(): void {
+    this.load(this.ctx.store.now);
+  }
+
+  update(state: State, before: State): void {
+    if (state.view !== 'lines') return;
+    const chosen = state.direction === 'out' ? state.q : state.k;
+    const changed = state.view !== before.view || state.q !== before.q || state.k !== before.k || this.built < 0;
+    if (changed && chosen[0]) this.at = this.stretchOf(state.direction === 'out' ? 'query' : 'key', chosen[0].begin);
+    this.build();
+    this.load(state);
+    if (state.scale !== before.scale) this.find();
+    if (changed && chosen[0]) this.reveal(state.direction === 'out' ? 'query' : 'key', chosen[0].begin);
+    this.draw();
+  }
+
+  private column(side: Side): HTMLElement {
+    const list = h('div', { class: `lines-column of-${side}`, role: 'group', 'aria-label': this.ctx.t(`lines.${side}`) });
+    const tokenOf = (event: Event): number | null => {
+      const found = event.target instanceof Element ? event.target.closest<HTMLElement>('[data-token]') : null;
+      return found ? Number(found.dataset['token']) : null;
+    };
+    list.addEventListener('pointerover', (event) => this.setHover(side, tokenOf(event)));
+    list.addEventListener('pointerleave', () => this.setHover(side, null));
+    list.addEventListener('click', (event) => {
+      const token = tokenOf(event);
+      if (token !== null) this.choose(side, token);
+    });
+    return list;
+  }
+
+  private stretchOf(side: Side, token: number): number {
+    const spans = this.stretches.map((s) => (side === 'query' ? s.queries : s.keys));
+    const own = spans[this.at];
+    if (own.begin <= token && token < own.end) return this.at;
+    return Math.max(
+      0,
+      spans.findIndex((s) => s.begin <= token && token < s.end),
+    );
+  }
+
+  /** Scrolls the columns so that a token is well inside. */
+  private reveal(side: Side, token: number): void {
+    const { queries, keys } = this.stretches[this.at];
+    const top = kRow * (token - (side === 'query' ? queries : keys).begin);
+    const { scrollTop, clientHeight } = this.frame;
+    if (top < scrollTop + kRow || top > scrollTop + clientHeight - 3 * kRow) this.frame.scrollTop = top - clientHeight * 0.4;
+  }
+
+  private go(at: number): void {
+    const next = Math.max(0, Math.min(this.stretches.length - 1, at));
+    if (next === this.at) return;
+    this.at = next;
+    this.build();
+    this.load(this.ctx.store.now);
+    this.frame.scrollTop = 0;
+  }
+
+  private choose(side: Side, token: number): void {
+    const { ctx } = this;
+    const span = [{ begin: token, end: token + 1 }];
+    const direction = side === 'query' ? 'out' : 'in';
+    if (direction === 'in' && absent(ctx, 'column')) return ctx.notify(absent(ctx, 'column') ?? '');
+    if (ctx.store.now.direction !== direction) turn(ctx, direction);
+    ctx.store.set(side === 'query' ? { q: span } : { k: span }, 'push');
+    ctx.reveal(token, false);
+  }
+
+  private setHover(side: Side, token: number | null): void {
+    if (token === null ? this.hover === null : this.hover?.side === side && this.hover.token === token) return;
+    this.hover = token === null ? null : { side, token };
+    this.draw();
+  }
+
+  /** The columns' tokens. */
+  private build(): void {
+    if (this.built === this.at) return;
+    this.built = this.at;
+    const { ctx } = this;
+    const { queries, keys } = this.stretches[this.at];
+    this.where.textContent = `#${whole(queries.begin)}–${whole(queries.end - 1)}`;
+    for (const side of ['query', 'key'] as const) {
+      const { begin, end } = side === 'query' ? queries : keys;
+      const text = side === 'query' ? ctx.text : ctx.keyText;
+      this.tokens[side] = Array.from({ length: end - begin }, (_, i) =>
+        h(
+          'button',
+          {
+            type: 'button',
+            class: text.isSpecial(begin + i) ? 'line-token special' : 'line-token',
+            'data-token': begin + i,
+            tabindex: -1,
+            dir: 'auto',
+          },
+          quoted(ctx, { begin: begin + i, end: begin + i + 1 }, text),
+        ),
+      );
+      this.columns[side].replaceChildren(...this.tokens[side]);
+    }
+    this.canvas.element.style.height = `${kRow * Math.max(queries.end - queries.begin, keys.end - keys.begin)}px`;
+  }
+
+  private load(state: State): void {
+    const { ctx } = this;
+    const missing = absent(ctx, 'tile');
+    if (missing) {
+      this.caption.textContent = missing;
+      return;
+    }
+    if (state.view !== 'lines') return;
+    const heads = state.heads.filter((at) => at.layer < ctx.family.layers && at.head < ctx.family.heads);
+    const key = JSON.stringify([heads, state.weight, state.sink, ctx.source.step, this.at]);
+    if (key === this.wanted) return;
+    this.wanted = key;
+    this.loading.abort();
+    this.loading = new AbortController();
+    const { signal } = this.loading;
+    const tiles = this.tilesOf(this.stretches[this.at]);
+    const ask = (at: (typeof heads)[number]): Promise<Cells[]> => {
+      const request = { family: ctx.family.id, at, weight: state.weight, sink: state.sink, step: ctx.source.step };
+      return Promise.all(tiles.map(({ x, y }) => ctx.source.cells(request, x, y, signal)));
+    };
+    Promise.all(heads.map(ask)).then(
+      (cells) => {
+        if (this.wanted !== key) return;
+        this.cells = cells;
+        this.find();
+      },
+      (error: unknown) => {
+        if (isAbort(error) || this.wanted !== key) return;
+        this.cells = [];
+        this.find();
+        this.caption.textContent = error instanceof Error ? error.message : String(error);
+      },
+    );
+  }
+
+  private tilesOf({ queries, keys }: Stretch): { x: number; y: number }[] {
+    const tiles: { x: number; y: number }[] = [];
+    for (let y = Math.floor(queries.begin / kTile); y * kTile < queries.end; y++)
+      for (let x = Math.floor(keys.begin / kTile); x * kTile < keys.end; x++) if (!this.ctx.family.causal || x <= y) tiles.push({ x, y });
+    return tiles;
+  }
+
+  /** The curves of the cells at hand. */
+  private find(): void {
+    const state = this.ctx.store.now;
+    this.curves = curvesOf(this.cells, this.stretches[this.at], this.ctx.family.sinks, state.scale);
+    this.canvas.element.dataset['curves'] = String(this.curves.length);
+    this.say();
+    if (!this.table.hidden) this.fillTable();
+    this.draw();
+  }
+
+  private get badgeNow(): { badge: Badge; error: number } {
+    const all = this.cells.flat();
+    const worst = all.find((c) => c.badge !== 'exact');
+    return { badge: worst?.badge ?? 'exact', error: Math.max(0, ...all.map((c) => c.error)) };
+  }
+
+  private say(): void {
+    const { ctx } = this;
+    const { badge, error } = this.badgeNow;
+    replace(this.badge, this.cells.length ? badgeElement(ctx, badge, badgeTitle(ctx, badge, error)) : null);
+    const { queries } = this.stretches[this.at];
+    const front = ctx.store.now.heads[0];
+    const rows = queries.end - queries.begin;
+    const sum = this.curves.reduce((total, c) => total + (c.head === 0 ? c.weight : 0), 0);
+    const values = {
+      n: whole(this.curves.length),
+      head: front ? headName(front) : '',
+      rows: whole(rows),
+      share: share(sum / rows, error > 0),
+    };
+    this.caption.textContent = ctx.t(isShare(ctx) && ctx.family.sums_to_one ? 'lines.caption' : 'lines.caption.plain', values);
+  }
+
+  /** The tokens whose curves stand out: what is pointed at, else what is chosen; null: all are alike. */
+  private get focused(): { side: Side; tokens: Set<number> } | null {
+    if (this.hover) return { side: this.hover.side, tokens: new Set([this.hover.token]) };
+    const state = this.ctx.store.now;
+    const spans = state.direction === 'out' ? state.q : state.k;
+    if (spans.length === 0) return null;
+    const tokens = new Set<number>();
+    for (const s of spans) for (let i = s.begin; i < Math.min(s.end, s.begin + 1000); i++) tokens.add(i);
+    return { side: state.direction === 'out' ? 'query' : 'key', tokens };
+  }
+
+  private paint(): void {
+    const { context, width, height } = this.canvas;
+    const theme = this.ctx.theme();
+    const colours = theme.dark ? kPinColours.dark : kPinColours.light;
+    const { queries, keys } = this.stretches[this.at];
+    const focused = this.focused;
+    const stands = (c: Curve): boolean => !focused || focused.tokens.has(c[focused.side]);
+    context.clearRect(0, 0, width, height);
+    context.lineCap = 'round';
+    const stroke = (c: Curve, alpha: number): void => {
+      const [from, to] = [(c.query - queries.begin + 0.5) * kRow, (c.key - keys.begin + 0.5) * kRow];
+      context.globalAlpha = alpha;
+      context.strokeStyle = colours[c.head];
+      context.lineWidth = 0.6 + 3 * c.strength;
+      context.beginPath();
+      context.moveTo(0, from);
+      context.bezierCurveTo(width * 0.45, from, width * 0.55, to, width, to);
+      context.stroke();
+    };
+    for (const c of this.curves) if (!stands(c)) stroke(c, 0.05 + 0.08 * c.strength);
+    for (const c of this.curves) if (stands(c)) stroke(c, focused ? 0.25 + 0.75 * c.strength : 0.08 + 0.82 * c.strength);
+    context.globalAlpha = 1;
+    this.paintTokens(focused);
+  }
+
+  /** The chosen tokens are outlined, those on the other side shaded by what the front head gives them. */
+  private paintTokens(focused: { side: Side; tokens: Set<number> } | null): void {
+    const { ctx } = this;
+    const theme = ctx.theme();
+    const found = new Map<number, Curve>();
+    const other: Side = focused?.side === 'key' ? 'query' : 'key';
+    for (const c of this.curves)
+      if (focused && c.head === 0 && focused.tokens.has(c[focused.side]) && (found.get(c[other])?.weight ?? -1) < c.weight)
+        found.set(c[other], c);
+    const labels = isShare(ctx) ? shortShare : printNumber;
+    for (const side of ['query', 'key'] as const) {
+      for (const element of this.tokens[side]) {
+        const token = Number(element.dataset['token']);
+        const curve = side === other ? found.get(token) : undefined;
+        const colour = curve ? shade(curve.strength, theme) : null;
+        element.style.background = colour ? css(colour) : '';
+        element.style.color = colour ? inkOn(colour) : '';
+        element.classList.toggle('chosen', focused?.side === side && focused.tokens.has(token));
+        if (curve && focused?.tokens.size === 1 && curve.strength > 0.2)
+          element.dataset['part'] = labels(curve.weight, this.badgeNow.error > 0);
+        else delete element.dataset['part'];
+      }
+    }
+  }
+
+  private toggleTable(): void {
+    this.table.hidden = !this.table.hidden;
+    this.frame.hidden = !this.table.hidden;
+    this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
+    if (!this.table.hidden) this.fillTable();
+  }
+
+  private fillTable(): void {
+    const { ctx } = this;
+    const { badge, error } = this.badgeNow;
+    const name = (side: Side, token: number): string =>
+      `#${whole(token)} ${quoted(ctx, { begin: token, end: token + 1 }, side === 'query' ? ctx.text : ctx.keyText)}`;
+    const heaviest = [...this.curves].sort((a, b) => b.weight - a.weight).slice(0, kTableRows);
+    replace(
+      this.table,
+      h(
+        'table',
+        {},
+        h('caption', {}, ctx.t('lines.table')),
+        h('thead', {}, h('tr', {}, ...['head', 'lines.query', 'lines.key', 'weight'].map((key) => h('th', { scope: 'col' }, ctx.t(key))))),
+        h(
+          'tbody',
+          {},
+          ...heaviest.map((c) =>
+            h(
+              'tr',
+              {},
+              h('th', { scope: 'row' }, headName(ctx.store.now.heads[c.head] ?? { layer: 0, head: 0 })),
+              h('td', { dir: 'auto' }, name('query', c.query)),
+              h('td', { dir: 'auto' }, name('key', c.key)),
+              h('td', { class: 'number' }, printWeight(ctx, c.weight, badge, error)),
+            ),
+          ),
+        ),
+      ),
+    );
+  }
+}

@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+import type { Cells } from '../src/source/source';
+import { curvesOf, kMostCurves, kMostTokens, stretchesOf } from '../src/views/lines/curves';
+
+const cells = (values: number[], columns: number, queryBegin = 0, keyBegin = 0): Cells => ({
+  badge: 'exact',
+  error: 0,
+  queryBegin,
+  keyBegin,
+  rows: values.length / columns,
+  columns,
+  values: Float32Array.from(values),
+});
+
+describe('stretches', () => {
+  it('are one where a text has room', () => {
+    expect(stretchesOf(300, 12, 256)).toEqual([{ queries: { begin: 0, end: 300 }, keys: { begin: 0, end: 12 } }]);
+  });
+  it('cover both sides, tile by tile, never more than fit', () => {
+    for (const [queries, keys] of [
+      [301, 301],
+      [1000, 1000],
+      [40, 700],
+      [900, 300],
+    ]) {
+      const found = stretchesOf(queries, keys, 256);
+      for (const side of ['queries', 'keys'] as const) {
+        const seen = new Set<number>();
+        for (const s of found) {
+          expect(s[side].end - s[side].begin).toBeLessThanOrEqual(kMostTokens);
+          expect(s[side].begin % 256).toBe(0);
+          for (let i = s[side].begin; i < s[side].end; i++) seen.add(i);
+        }
+        expect(seen.size).toBe(side === 'queries' ? queries : keys);
+      }
+    }
+  });
+});
+
+describe('curves', () => {
+  const whole = stretchesOf(300, 300, 256)[0];
+  it('leave out what is hidden, never scored or too faint, and paint the strong ones last', () => {
+    const found = curvesOf([[cells([NaN, -1, 0, 0.5, 0.001, 0.4], 3)]], whole, [], 'linear');
+    expect(found.map(({ query, key, head }) => [query, key, head])).toEqual([
+      [1, 2, 0],
+      [1, 0, 0],
+    ]);
+    expect(found.map((c) => c.strength)).toEqual([expect.closeTo(0.8, 5), 1]);
+  });
+  it('are scaled without the sinks, which stay', () => {
+    const found = curvesOf([[cells([0.9, 0.05, 0.05], 3)]], whole, [0], 'linear');
+    expect(found.map((c) => c.strength)).toEqual([1, 1, 1]);
+    expect(found[2].key).toBe(0);
+  });
+  it('come from several tiles, only of the stretch, with places of the whole map', () => {
+    const at = { queries: { begin: 256, end: 258 }, keys: { begin: 0, end: 2 } };
+    const found = curvesOf([[cells([0.1, 0.2, 0.3, 0.4], 2, 256, 0), cells([1, 1], 1, 256, 256)]], at, [], 'linear');
+    expect(found.map((c) => [c.query, c.key])).toEqual([
+      [256, 0],
+      [256, 1],
+      [257, 0],
+      [257, 1],
+    ]);
+  });
+  it('are no more than can be told apart, the heaviest', () => {
+    const values = Array.from({ length: 60 * 60 }, (_, i) => 0.5 + (i % 997) / 2000);
+    const found = curvesOf([[cells(values, 60)]], whole, [], 'linear');
+    expect(found).toHaveLength(kMostCurves);
+    const least = found.reduce((m, c) => Math.min(m, c.weight), 1);
+    expect(values.filter((v) => Math.fround(v) > least).length).toBeLessThanOrEqual(kMostCurves);
+  });
+  it('of each head are scaled alone', () => {
+    const found = curvesOf([[cells([0.5], 1)], [cells([0.01], 1)]], whole, [], 'linear');
+    expect(found.map((c) => [c.head, c.strength])).toContainEqual([1, 1]);
+  });
+});

@@ -1,0 +1,126 @@
+// Lines: two columns with curves; what is chosen stands out, numbers are the map's, long texts go by stretches.
+
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
+import { proseMock, serve, watchedMock } from './mock/server.mjs';
+
+const { open } = useBrowser();
+const servers = [];
+after(() => servers.forEach((s) => s.close()));
+
+async function start(mock) {
+  const server = await serve(mock);
+  servers.push(server);
+  return server;
+}
+
+const drawn = (page) => page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
+const count = (page) => page.$eval('[data-testid=lines]', (c) => Number(c.dataset.curves));
+const token = (side, at) => `.lines-column.of-${side} [data-token="${at}"]`;
+const pixels = (page) => page.$eval('[data-testid=lines]', (c) => c.toDataURL());
+
+test('a token at the left shows what it gives, one at the right what it gets', { skip }, async () => {
+  const { url, mock } = await start(proseMock(60, { layers: 2, heads: 4 }));
+  const page = await open(`${url}#v=lines&h=0.1`);
+  await drawn(page);
+  assert.ok((await count(page)) <= 2000);
+  await page.click(token('query', 20));
+  await answers(page, 20);
+  const row = mock.line({ q: '20', l: 0, h: 1 }, true).values;
+  const parts = await page.$$eval('.lines-column.of-key [data-part]', (list) => list.map((e) => [Number(e.dataset.token), e.dataset.part]));
+  assert.ok(parts.length >= 1);
+  for (const [key, part] of parts) assertPrinted(part, row[key]);
+  assert.equal(await page.locator('.line-token.chosen').count(), 1);
+  await page.click(token('key', 7));
+  await settled(page);
+  const state = stateOf(page);
+  assert.deepEqual([state.v, state.d, state.k], ['lines', 'in', '7']);
+  const column = mock.line({ k: '7', l: 0, h: 1 }, false).values;
+  const given = await page.$$eval('.lines-column.of-query [data-part]', (list) =>
+    list.map((e) => [Number(e.dataset.token), e.dataset.part]),
+  );
+  for (const [query, part] of given) assertPrinted(part, column[query]);
+});
+
+test('the caption says how much the curves carry, the table what each is', { skip }, async () => {
+  const { url, mock } = await start(proseMock(40, { layers: 1, heads: 2 }));
+  const page = await open(`${url}#v=lines&h=0.1&s=linear`);
+  await drawn(page);
+  const n = mock.tokens.length;
+  const rows = Array.from({ length: n }, (_, q) => mock.line({ q: String(q), l: 0, h: 1 }, true).values);
+  const most = Math.max(...rows.map((r) => Math.max(...r.slice(1)))); // the first token is the sink
+  const kept = rows.flatMap((r) => [...r]).filter((w) => Math.min(1, w / most) >= 0.05);
+  assert.equal(await count(page), kept.length);
+  const caption = await page.textContent('[data-testid=lines-caption]');
+  assertPrinted(/carry ([^%]*%)/.exec(caption)[1], kept.reduce((a, b) => a + b, 0) / n);
+  await page.click('.lines-panel [aria-label="Show as a table"]');
+  const table = await page.$$eval('.lines-panel tbody tr', (list) => list.map((tr) => [...tr.children].map((e) => e.textContent)));
+  assert.equal(table.length, 40);
+  for (const [head, query, key, weight] of table) {
+    assert.equal(head, 'L0.H1');
+    const [q, k] = [query, key].map((s) => Number(/#(\d+)/.exec(s)[1]));
+    assertPrinted(weight, rows[q][k]);
+  }
+});
+
+test('pointing at a token leaves its curves alone', { skip }, async () => {
+  const { url } = await start(proseMock(60, { layers: 2, heads: 4 }));
+  const page = await open(`${url}#v=lines&h=0.1&q=5`);
+  await drawn(page);
+  await page.waitForTimeout(200);
+  const before = await pixels(page);
+  await page.hover(token('key', 12));
+  await page.waitForTimeout(150);
+  assert.notEqual(await pixels(page), before);
+  assert.equal(await page.locator(`${token('key', 12)}.chosen`).count(), 1);
+  await page.mouse.move(5, 5);
+  await page.waitForTimeout(150);
+  assert.equal(await pixels(page), before);
+});
+
+test('l opens them, every pinned head has its colour, sinks can be left out', { skip }, async () => {
+  const { url } = await start(proseMock(60, { layers: 2, heads: 4 }));
+  const page = await open(`${url}#h=0.1,0.3&q=20&s=linear`);
+  await answers(page, 20);
+  await page.keyboard.press('l');
+  await drawn(page);
+  const both = await count(page);
+  await page.evaluate((hash) => (location.hash = hash), '#v=lines&h=0.1&q=20&s=linear');
+  await page.waitForFunction((n) => Number(document.querySelector('[data-testid=lines]').dataset.curves) < n, both);
+  const marked = await count(page);
+  await page.evaluate((hash) => (location.hash = hash), '#v=lines&h=0.1&q=20&s=linear&sink=hide');
+  await page.waitForFunction((n) => Number(document.querySelector('[data-testid=lines]').dataset.curves) < n, marked);
+});
+
+test('long texts go by stretches that follow the chosen token', { skip }, async () => {
+  const { url, mock } = await start(proseMock(900, { layers: 1, heads: 2 }));
+  const page = await open(`${url}#v=lines&h=0.1&q=420`);
+  await drawn(page);
+  for (const side of ['query', 'key']) assert.equal(await page.locator(`.lines-column.of-${side} button`).count(), 256);
+  const [box, view] = await page.evaluate(
+    (of) => [document.querySelector(of), document.querySelector('.lines-frame')].map((e) => e.getBoundingClientRect().toJSON()),
+    token('query', 420),
+  );
+  assert.ok(box.top >= view.top && box.bottom <= view.bottom, JSON.stringify([box, view]));
+  await page.click('.lines-panel [aria-label="Later tokens"]');
+  await page.locator(token('query', 512)).waitFor();
+  assert.match(await page.textContent('.lines-where'), /#512–767/);
+  for (let i = 0; i < 5; i++) await page.click('.lines-panel [aria-label="Later tokens"]');
+  await page.locator(token('key', mock.tokens.length - 1)).waitFor();
+});
+
+test('they turn with the checkpoints of a run', { skip }, async () => {
+  const { url } = await start(watchedMock(40, [0, 10, 90], { layers: 1, heads: 2 }));
+  const page = await open(`${url}#v=lines&h=0.1&q=20`);
+  await drawn(page);
+  await page.waitForTimeout(200);
+  const last = await pixels(page);
+  await page.focus('[data-testid=timeline]');
+  await page.keyboard.press('Home');
+  await page.waitForTimeout(500);
+  assert.notEqual(await pixels(page), last);
+  await page.keyboard.press('End');
+  await page.waitForTimeout(500);
+  assert.equal(await pixels(page), last);
+});
