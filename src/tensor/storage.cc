@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
 
@@ -40,11 +41,19 @@ class StorageShelf {
   ~StorageShelf() {
     for (const auto& [bytes, memory] : kept_) std::free(memory);
   }
-  // Memory of at least `bytes`, not more than a quarter larger; null where there is none. `bytes` becomes what it holds.
+  // Memory of at least `bytes`, at most twice that; null where there is none. `bytes` becomes what it holds. Where there is none the next smaller one is let go:
+  // steps of other sizes leave no more blocks behind than were in use at once.
   std::byte* take(size_t& bytes) {
     const std::lock_guard<std::mutex> hold(lock_);
     const auto found = kept_.lower_bound(bytes);
-    if (found == kept_.end() || found->first > bytes + bytes / 4) return nullptr;
+    if (found == kept_.end() || found->first / 2 > bytes) {
+      if (found != kept_.begin()) {
+        const auto smaller = std::prev(found);
+        std::free(smaller->second);
+        kept_.erase(smaller);
+      }
+      return nullptr;
+    }
     std::byte* memory = found->second;
     bytes = found->first;
     kept_.erase(found);

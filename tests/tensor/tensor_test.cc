@@ -1,11 +1,13 @@
 #include "clearhead/tensor.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cmath>
 
 #include "clearhead/error.h"
 #include "tensor/convert.h"
+#include "tensor/pool.h"
 
 namespace clearhead {
 namespace {
@@ -68,6 +70,24 @@ TEST(Convert, KeepsShapesAndReadsStridesOfBothSides) {
   convert(turned, view);
   EXPECT_EQ(std::vector<float>(back.data<float>(), back.data<float>() + 6), (std::vector<float>{0, 1, 2, 3, 4, 5}));
   EXPECT_THROW(to_dtype(t, DType::kI32), Error);
+}
+
+TEST(TensorPool, MemoryThatIsLetGoServesWhatIsUpToHalfAsLarge) {
+  const TensorPool pool;
+  const void* first = pool.take({1000}).raw();
+  EXPECT_EQ(pool.take({1000}).raw(), first);
+  EXPECT_EQ(pool.take({501}).raw(), first);
+  const Tensor small = pool.take({200});
+  EXPECT_NE(small.raw(), first);
+  EXPECT_EQ(pool.take({900}).raw(), first);
+}
+
+// A pool through which growing sizes pass holds one block, not one for each of them.
+TEST(TensorPool, SizesThatGrowLeaveNothingBehind) {
+  const size_t before = mallinfo2().uordblks;
+  const TensorPool pool;
+  for (int64_t size = 1000; size < 20000; size += 250) pool.take({size});
+  EXPECT_LT(mallinfo2().uordblks - before, size_t{3} * 20000 * sizeof(float));
 }
 
 }  // namespace
