@@ -1,5 +1,7 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate; translate has a file of its own.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate, score; translate has a file of its own.
+#include <cmath>
 #include <cstdio>
+#include <optional>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -140,11 +142,71 @@ void generate_text(const Options& options) {
   print_json(Json::object({{"tokens", ids}, {"text", done.text}, {"probabilities", probabilities}, {"stopped", to_string(done.reason)}}));
 }
 
+// Sums over tokens [begin, end) of a text; token 0 is given.
+struct Scored {
+  int64_t begin = 0, end = 0, bytes = 0;
+  double nats = 0;
+  double per_token() const { return nats / static_cast<double>(end - begin); }
+  double bits_per_byte() const { return nats / std::log(2.0) / static_cast<double>(bytes); }
+};
+
+Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilities, int64_t begin, int64_t end) {
+  Scored sum{begin, end};
+  for (int64_t i = begin; i < end; ++i) sum.nats -= static_cast<double>(log_probabilities[static_cast<size_t>(i - 1)]);
+  sum.bytes = encoding.offsets[static_cast<size_t>(end - 1)][1] - encoding.offsets[static_cast<size_t>(begin)][0];
+  return sum;
+}
+
+// A long text in ranges that are four times as long each: does the model read on as well as it began?
+std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>& log_probabilities) {
+  const int64_t count = static_cast<int64_t>(encoding.size());
+  std::vector<Scored> out;
+  for (int64_t begin = 1, end = 256; begin < count; begin = end, end *= 4)
+    out.push_back(sum_of(encoding, log_probabilities, begin, std::min(end, count)));
+  return out;
+}
+
+void score(const Options& options) {
+  const auto model = load_model(options.model, storage_of(options.weights));
+  const std::string text = text_of(options);
+  check_length(*model, text);
+  const Encoding encoding = model->tokenizer().encode(text, {.add_special_tokens = false});
+  const int64_t count = static_cast<int64_t>(encoding.size());
+  if (count < 2) usage_error(format("a text of {} tokens leaves nothing to foretell; give a longer one", count));
+  std::optional<Progress> progress("reading");
+  const std::vector<float> log_probabilities =
+      clearhead::log_probabilities(*model, encoding.ids, options.edits.edits(), progress->callback());
+  progress.reset();
+  const Scored all = sum_of(encoding, log_probabilities, 1, count);
+  Json ranges = Json::array();
+  if (!options.json) {
+    print(format("{} tokens, {} bytes: {:.4f} nats a token (perplexity {:.2f}), {:.4f} bits a byte", with_commas(count),
+                 with_commas(static_cast<int64_t>(text.size())), all.per_token(), std::exp(all.per_token()), all.bits_per_byte()));
+  }
+  for (const Scored& range : ranges_of(encoding, log_probabilities)) {
+    ranges.push(Json::object(
+        {{"begin", range.begin}, {"end", range.end}, {"nats_per_token", range.per_token()}, {"bits_per_byte", range.bits_per_byte()}}));
+    if (!options.json)
+      print(format("  tokens {:>9} to {:>9}  {:.4f} bits a byte", with_commas(range.begin), with_commas(range.end - 1),
+                   range.bits_per_byte()));
+  }
+  if (!options.json) return;
+  Json each = Json::array();
+  for (const float value : log_probabilities) each.push(value);
+  print_json(Json::object({{"tokens", count},
+                           {"bytes", static_cast<int64_t>(text.size())},
+                           {"nats_per_token", all.per_token()},
+                           {"perplexity", std::exp(all.per_token())},
+                           {"bits_per_byte", all.bits_per_byte()},
+                           {"ranges", ranges},
+                           {"log_probabilities", each}}));
+}
+
 }  // namespace
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* run = app.add_subcommand("run", "A model's answer: embed, fill, classify, generate, translate");
+  CLI::App* run = app.add_subcommand("run", "A model's answer: embed, fill, classify, generate, translate, score");
   run->require_subcommand(1);
   run->footer(
       "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
@@ -155,6 +217,9 @@ void add_run(CLI::App& app) {
   CLI::App* classify_task = add_task(run, "classify", "Probabilities of a classifier's labels", options);
   classify_task->add_option("--pair", options->pair, "A second text");
   classify_task->callback([options] { classify(*options); });
+  add_task(run, "score", "How well a causal model foretells a text: bits a byte, also by how far in", options)->callback([options] {
+    score(*options);
+  });
   CLI::App* generate_task = add_task(run, "generate", "Text that goes on", options);
   generate_task->add_option("--max-tokens", options->max_tokens, "At most so many tokens")->check(whole_from(1));
   generate_task->add_flag("--greedy", options->greedy, "Always the most probable token");

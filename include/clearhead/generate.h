@@ -93,6 +93,11 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
 Beams default_beams(const Model& model, const Beams& otherwise = {});
 /// Tokens never made: the single ones of "bad_words_ids" in generation_config.json, else in config.json. May be empty.
 std::vector<int32_t> banned_tokens(const Model& model);
+/// ln p of every token but the first, given those before it, in one pass at any length.   ids: [n] → [n − 1]
+/// Throws kUnsupported for a model without a causal head, kTooLong for more tokens than it has positions.
+std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Edits& edits = {},
+                                     const std::function<void(double fraction)>& progress = {});
+
 /// The tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else the tokenizer's. May be empty.
 std::vector<int32_t> end_tokens(const Model& model);
 

@@ -350,6 +350,20 @@ class Answers(Case):
         self.assertEqual(told["tokens"], list(self.known["answer_text"].encode()))
         self.assertEqual(self.ok("run", "generate", self.causal, "abcabcab", "--max-tokens", "4", "--greedy").out, "cabc\n")
 
+    def test_a_text_is_scored_by_how_far_in_and_worse_without_the_head_that_copies(self):
+        text = self.folder / "twice.txt"
+        text.write_text("".join(chr(33 + i * i % 89) for i in range(200)) * 2, encoding="utf-8")
+        told = self.ok("run", "score", self.causal, "--file", text, "--json").json
+        self.assertEqual((told["tokens"], told["bytes"], len(told["log_probabilities"])), (400, 400, 399))
+        self.assertAlmostEqual(told["nats_per_token"], -sum(told["log_probabilities"]) / 399, delta=1e-5)
+        self.assertAlmostEqual(told["bits_per_byte"], told["nats_per_token"] / math.log(2), delta=1e-5)  # a token is a byte
+        self.assertEqual([(r["begin"], r["end"]) for r in told["ranges"]], [(1, 256), (256, 400)])
+        self.assertLess(told["ranges"][1]["bits_per_byte"], 0.5 * told["ranges"][0]["bits_per_byte"])
+        without = self.ok("run", "score", self.causal, "--file", text, "--knock-out", "L1.H0", "--json").json
+        self.assertGreater(without["ranges"][1]["bits_per_byte"], 2 * told["ranges"][1]["bits_per_byte"])
+        self.assertIn("400 tokens, 400 bytes: ", self.ok("run", "score", self.causal, "--file", text).out)
+        self.refused(2, "a text of 1 tokens leaves nothing to foretell; give a longer one", "run", "score", self.causal, "a")
+
     def test_a_generated_trace_knows_the_new_tokens(self):
         kept = self.folder / "kept.trace"
         done = run("run", "generate", self.causal, "abcabcab", "--max-tokens", "4", "--greedy", "--trace", kept, "--json")

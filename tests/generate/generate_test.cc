@@ -330,5 +330,44 @@ TEST(Generate, RefusesWhatCannotBeContinued) {
             std::string::npos);
 }
 
+// Longer than a piece of the pass: the seams must not show.
+TEST(LogProbabilities, AreTheLogSoftmaxOfAWholeRunAtEveryToken) {
+  const auto model = known_model();
+  const std::vector<int32_t> ids = model->tokenizer().encode(make_known_text(20000, 3).text).ids;
+  const std::vector<float> found = log_probabilities(*model, ids);
+  ASSERT_EQ(found.size() + 1, ids.size());
+  const Tensor logits = model->run(ids).causal_logits;
+  for (size_t at = 0; at < found.size(); ++at) {
+    const float* row = logits.data<float>() + at * 256;
+    double sum = 0;
+    for (int c = 0; c < 256; ++c) sum += std::exp(static_cast<double>(row[c]));
+    ASSERT_NEAR(static_cast<double>(found[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), 1e-4) << at;
+  }
+}
+
+TEST(LogProbabilities, OfAWindowedModelAndWithAHeadKnockedOut) {
+  const auto model = tiny("llama", "mistral");
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 40; ++i) ids.push_back(static_cast<int32_t>(i * 7 % model->info().vocabulary));
+  const Edits edits{.knocked_out = {{.layer = 1, .head = 0}}};
+  const std::vector<float> whole = log_probabilities(*model, ids), cut = log_probabilities(*model, ids, edits);
+  const Tensor logits = model->run(ids, {.edits = edits}).causal_logits;
+  const int64_t classes = logits.size(2);
+  double difference = 0;
+  for (size_t at = 0; at + 1 < ids.size(); ++at) {
+    const float* row = logits.data<float>() + static_cast<int64_t>(at) * classes;
+    double sum = 0;
+    for (int64_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(row[c]));
+    ASSERT_NEAR(static_cast<double>(cut[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), 1e-4) << at;
+    difference = std::max(difference, std::abs(static_cast<double>(cut[at] - whole[at])));
+  }
+  EXPECT_GT(difference, 1e-4);
+}
+
+TEST(LogProbabilities, OfAModelWithoutACausalHeadAreRefused) {
+  EXPECT_THROW(log_probabilities(*tiny("bert", "mlm"), {1, 2, 3}), Error);
+  EXPECT_TRUE(log_probabilities(*tiny("llama", "gqa"), {1}).empty());
+}
+
 }  // namespace
 }  // namespace clearhead

@@ -1,0 +1,48 @@
+// How probable a text is to a causal model, piece by piece over a cache: memory is that of a piece's logits, windows let go of what they passed.
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+#include "base/parallel.h"
+#include "clearhead/generate.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kPieceLogits = int64_t{1} << 22;  // 16 MiB
+
+// log softmax(logits)[target], in double.
+float log_probability(const float* logits, int64_t classes, int32_t target) {
+  const double largest = static_cast<double>(*std::max_element(logits, logits + classes));
+  double sum = 0;
+  for (int64_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(logits[c]) - largest);
+  return static_cast<float>(static_cast<double>(logits[target]) - largest - std::log(sum));
+}
+
+}  // namespace
+
+std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Edits& edits,
+                                     const std::function<void(double)>& progress) {
+  if (!model.info().has_causal) {
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head says nothing of next tokens", model.info().name,
+         model.info().model_type);
+  }
+  const int64_t count = static_cast<int64_t>(ids.size()) - 1, classes = model.info().vocabulary;
+  std::vector<float> out(static_cast<size_t>(std::max<int64_t>(0, count)));
+  const int64_t piece = std::max<int64_t>(64, kPieceLogits / classes);
+  ModelCache cache;
+  for (int64_t begin = 0; begin < count; begin += piece) {
+    const int64_t end = std::min(count, begin + piece);
+    const Tensor logits = model.step({ids.begin() + begin, ids.begin() + end}, cache, {.edits = edits}).causal_logits.contiguous();
+    parallel_ranges(end - begin, 16, [&](int64_t from, int64_t to, int) {
+      for (int64_t i = from; i < to; ++i) {
+        out[static_cast<size_t>(begin + i)] =
+            log_probability(logits.data<float>() + i * classes, classes, ids[static_cast<size_t>(begin + i + 1)]);
+      }
+    });
+    if (progress) progress(static_cast<double>(end) / static_cast<double>(count));
+  }
+  return out;
+}
+
+}  // namespace clearhead
