@@ -9,6 +9,7 @@
 
 #include "base/format.h"
 #include "cli/cli.h"
+#include "cli/measure.h"
 #include "train/trainer.h"
 
 namespace clearhead::cli {
@@ -25,7 +26,7 @@ void stop(int signal) {
 }
 
 struct Options {
-  std::string recipe, out;
+  std::string recipe, out, test;
   std::vector<std::string> settings, watch;
   bool resume = false, json = false;
 };
@@ -74,6 +75,10 @@ std::unique_ptr<Trainer> trainer_of(const Options& options) {
 }
 
 void run(const Options& options) {
+  if (!options.test.empty()) {
+    if (options.resume) usage_error("--test is given a recipe, with data=DIR where the data is elsewhere, and a model");
+    return measure(Recipe::read(options.recipe, options.settings), options.test, options.json);
+  }
   if (options.resume && !options.out.empty())
     usage_error("--resume is given the run's folder in place of a recipe; -o belongs to a new run");
   const std::unique_ptr<Trainer> trainer = trainer_of(options);
@@ -87,7 +92,8 @@ void run(const Options& options) {
     notice(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
     throw CLI::RuntimeError(130);
   }
-  notice(format("done: clearhead run generate {} \"…\"", quoted(trainer->directory() + "/best")));
+  notice(format("done: clearhead run {} {} \"…\"", trainer->is_encoder_decoder() ? "translate" : "generate",
+                quoted(trainer->directory() + "/best")));
 }
 
 }  // namespace
@@ -103,6 +109,7 @@ void add_train(CLI::App& app) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--resume", options->resume, "Go on from the folder's checkpoint, with the same bits as if it had never stopped");
+  command->add_option("--test", options->test, "Train nothing: measure this model on the part of the recipe's data that no training saw");
   command->add_flag("--json", options->json, "Reports as JSON, one a line");
   command->callback([options] { run(*options); });
 }

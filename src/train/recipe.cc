@@ -112,7 +112,7 @@ WatchRecipe read_watch(const Json& json, const std::string& where) {
 
 PairFiles read_pair_files(const Json& json, const std::string& where) {
   Fields fields(json, where, "pairs");
-  PairFiles out{fields.require("train").string(), fields.require("valid").string()};
+  PairFiles out{fields.require("train").string(), fields.require("valid").string(), fields.string_or("test", "")};
   fields.refuse_rest();
   return out;
 }
@@ -163,6 +163,7 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   const std::string save = fields.string_or("save", "f32");
   if (save != "f32" && save != "bf16") fields.wrong("save", "f32 or bf16", Json(save));
   out.save = save == "bf16" ? DType::kBF16 : DType::kF32;
+  if (const Json* generation = fields.take("generation")) out.generation = *generation;
   const Json none = Json::object();
   const Json *optimiser = fields.take("optimiser"), *schedule = fields.take("schedule");
   out.optimiser = read_optimiser(optimiser ? *optimiser : none, where);

@@ -1,7 +1,7 @@
 // What is to be trained, as a short file: data, model, schedule, what to report. JSON; `key=value` pairs given beside it replace fields.
 //
 //   { "data": "DIR", "files": ["book.txt"], "origin": "where the files come from", "held_out": 0.05,      or "splits": "splits.tsv" (text_data.h)
-//                        or "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "places": 4096      for an encoder-decoder: two texts a line (pair_data.h)
+//                        or "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"}, "places": 4096      for an encoder-decoder: two texts a line (pair_data.h)
 //     "tokenizer": "bytes",                                      or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
 //                                                                that many tokens, learned from the files' training part
 //     "model": { … a config.json of Hugging Face's form … },
@@ -33,7 +33,7 @@ struct WatchRecipe {
 };
 
 struct PairFiles {
-  std::string train{}, valid{};
+  std::string train{}, valid{}, test{};  // test: may be empty
 };
 
 struct Recipe {
@@ -54,6 +54,7 @@ struct Recipe {
   double average =
       0;  // of the weights that are validated and saved: the share that a step keeps of the mean so far; 0: the weights themselves
   DType save = DType::kF32;  // of best/
+  Json generation{};         // best/generation_config.json; null: there is none
   AdamW optimiser{};
   Schedule schedule{};
   int64_t report = 10, validate = 100, checkpoint = 100;  // steps between

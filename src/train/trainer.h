@@ -55,6 +55,7 @@ class Trainer {
   int64_t parameter_count() const { return parameters_.count(); }
   int64_t training_tokens() const { return examples_->tokens(); }
   double best() const { return best_; }
+  bool is_encoder_decoder() const { return facts_.encoder != nullptr; }
 
  private:
   Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json);

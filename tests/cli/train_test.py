@@ -37,7 +37,7 @@ class TrainingCase(Case):
             "files": ["text.txt"], "origin": "The text is made by the test.", "held_out": 0.1, "model": MODEL, "batch": 4, "length": 32, "steps": 60,
             "accumulate": 2, "schedule": {"kind": "cosine", "rate": 0.01, "warmup": 5}, "report": 7, "validate": 20, "checkpoint": 3,
         } | fields
-        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+        self.recipe.write_text(json.dumps({name: value for name, value in recipe.items() if value is not None}), encoding="utf-8")
 
     def train(self, out, *settings):
         return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out)
@@ -113,7 +113,7 @@ class Training(TrainingCase):
         (self.folder / "valid.tsv").write_text("".join(lines[::10]), encoding="utf-8")
         recipe = {
             "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "places": 200, "length": 20, "steps": 400,
-            "smoothing": 0.1, "dropout": 0.05, "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
+            "generation": {"num_beams": 2, "length_penalty": 0.5, "eos_token_id": 0}, "smoothing": 0.1, "dropout": 0.05, "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
         }
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
         done = self.train("run", "--json")
@@ -124,6 +124,12 @@ class Training(TrainingCase):
         self.assertNotIn("bits_per_byte", reports[-1])
         self.assertEqual(read_safetensors(self.folder / "run/best/model.safetensors")["model.decoder.layers.0.encoder_attn.k_proj.weight"][0], [32, 32])
         where = self.recipe
+        (self.folder / "test.tsv").write_text("".join(lines[:30]), encoding="utf-8")
+        measured = self.ok("train", where, f"data={self.folder}", "pairs.test=test.tsv", "--test", self.folder / "run/best", "--json").json
+        self.assertEqual((measured["pairs"], measured["beams"], measured["length_penalty"]), (30, 2, 0.5))
+        translated = self.ok("run", "translate", self.folder / "run/best", "a g\nb h").out.splitlines()
+        self.assertEqual(translated, ["G A", "H B"])
+        self.refused(1, f"{where}: \"pairs\" names no \"test\" file", "train", where, f"data={self.folder}", "--test", self.folder / "run/best")
         (self.folder / "valid.tsv").write_text("no tab\n", encoding="utf-8")
         self.refused(1, f"{self.folder}/valid.tsv, line 1: expected two texts with a tab between, found \"no tab\"", "train", where, f"data={self.folder}",
                      "-o", self.folder / "other")
@@ -146,6 +152,30 @@ class Training(TrainingCase):
         done = self.train("run", "schedule.rate=100", "optimiser.decay=10", "schedule.warmup=0", "steps=100")
         self.assertEqual(done.code, 1)
         self.assertRegex(done.errors.splitlines()[-1], r"^clearhead: step \d+: the (loss is no number; op \d+ \(\w+\) gave|gradient is not finite)")
+
+    def test_a_model_is_measured_on_what_no_training_saw(self):
+        self.assertEqual(self.train("run").code, 0)
+        text = (self.folder / "text.txt").read_text(encoding="utf-8")
+        cut, end = text.index("line 350:"), len(text.encode())
+        self.write(held_out=None)
+        (self.folder / "splits.tsv").write_text("file\nx\ttext.txt\n", encoding="utf-8")
+        self.refused(1, f"{self.folder}/splits.tsv, line 2: expected a file and six byte positions between tabs, found \"x\\ttext.txt\"", "train", self.recipe,
+                     f"data={self.folder}", "splits=splits.tsv", "--test", self.folder / "run/best")
+        (self.folder / "splits.tsv").write_text(f"file\ntext.txt\t0\t100\t100\t{cut}\t{cut}\t{end}\n", encoding="utf-8")
+        measured = self.ok("train", self.recipe, f"data={self.folder}", "splits=splits.tsv", "--test",
+                           self.rotary_model(), "--json").json
+        part = self.folder / "part.txt"
+        part.write_text(text[cut:], encoding="utf-8")
+        scored = self.ok("run", "score", self.rotary_model(), "--file", part, "--json").json
+        self.assertAlmostEqual(measured["bits_per_byte"], scored["bits_per_byte"], delta=1e-9)
+        self.assertEqual(measured["tokens"], len(text) - cut)
+        self.refused(1, f"{self.recipe}: \"splits\" parts nothing off to test on", "train", self.recipe, f"data={self.folder}", "--test", self.folder / "run/best")
+
+    def rotary_model(self):
+        """The trained model, allowed longer texts: its positions turn, they have no end."""
+        config = self.folder / "run/best/config.json"
+        config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"max_position_embeddings": 100000}), encoding="utf-8")
+        return self.folder / "run/best"
 
     def test_what_is_wrong_is_said_with_the_way_out(self):
         where = self.recipe

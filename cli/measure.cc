@@ -1,0 +1,75 @@
+#include "cli/measure.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "base/format.h"
+#include "clearhead/generate.h"
+#include "clearhead/tokenizer.h"
+#include "cli/cli.h"
+#include "text/bleu.h"
+#include "train/pair_data.h"
+
+namespace clearhead::cli {
+namespace {
+
+void measure_texts(const Recipe& recipe, const Model& model, bool json) {
+  const std::vector<std::string> texts = read_part(recipe.source, Part::kTest);
+  Json files = Json::object();
+  double nats = 0;
+  int64_t bytes = 0, tokens = 0;
+  const auto bits = [](double of, int64_t over) { return of / std::log(2.0) / static_cast<double>(over); };
+  for (size_t at = 0; at < texts.size(); ++at) {
+    const Encoding encoding = model.tokenizer().encode(texts[at], {.add_special_tokens = false});
+    if (encoding.size() < 2) continue;
+    double own = 0;
+    for (const float value : log_probabilities(model, encoding.ids)) own -= static_cast<double>(value);
+    const int64_t foretold = static_cast<int64_t>(texts[at].size()) - encoding.offsets[0][1];  // the first token is given
+    files[recipe.source.files[at]] = bits(own, foretold);
+    if (!json)
+      print(format("{:.4f} bits a byte  {} ({} tokens)", bits(own, foretold), recipe.source.files[at],
+                   with_commas(static_cast<int64_t>(encoding.size()))));
+    nats += own;
+    bytes += foretold;
+    tokens += static_cast<int64_t>(encoding.size());
+  }
+  if (bytes == 0) fail(ErrorCode::kInvalidArgument, "{}: \"splits\" parts nothing off to test on", recipe.where);
+  if (json) return print_json(Json::object({{"bits_per_byte", bits(nats, bytes)}, {"tokens", tokens}, {"files", files}}));
+  print(format("{:.4f} bits a byte  all of them ({} tokens)", bits(nats, bytes), with_commas(tokens)));
+}
+
+void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
+  if (recipe.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe.where);
+  std::vector<Encoding> sources;
+  std::vector<std::string> references, hypotheses;
+  for (const TextPair& pair : read_pairs(recipe.pairs->test, recipe)) {
+    sources.push_back(model.tokenizer().encode(pair.source));
+    references.push_back(pair.target);
+  }
+  const Beams beams = default_beams(model, {.count = 4});
+  std::optional<Progress> progress("translating");
+  for (const Generated& made :
+       generate_from(model, sources, {.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = beams}))
+    hypotheses.push_back(made.text);
+  progress.reset();
+  const Bleu score = bleu(hypotheses, references);
+  if (json) {
+    return print_json(Json::object({{"bleu", score.score},
+                                    {"brevity_penalty", score.brevity_penalty},
+                                    {"pairs", static_cast<int64_t>(references.size())},
+                                    {"beams", beams.count},
+                                    {"length_penalty", beams.length_penalty}}));
+  }
+  print(format("BLEU {:.2f} on {} pairs ({} beams, length penalty {}; brevity penalty {:.3f})", score.score,
+               with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty));
+}
+
+}  // namespace
+
+void measure(const Recipe& recipe, const std::string& name, bool json) {
+  const auto model = load_model(name);
+  if (recipe.pairs) return measure_pairs(recipe, *model, json);
+  measure_texts(recipe, *model, json);
+}
+
+}  // namespace clearhead::cli
