@@ -112,7 +112,7 @@ void read_sentences(const std::string& directory, Checks& checks) {
     const HeadScores head = by_strength(head_atlas(trace, trace.main_family()))[0];
     print(format("\n  {}   {} ({})", text, head_name(head.layer, head.head), head.kind));
     const LayerMap map = trace.map(head.layer);
-    print_words(terminal(), boxes_of(trace.plan().text, map.keys()), map, {head.head});
+    print_words(terminal(), map_words(trace, trace.main_family()), map, {head.head});
     Difference worst;
     for (int64_t i = 0; i < map.queries(); ++i) worst.join(difference_to_reference(map, head.head, i));
     checks.line(worst.holds, "every weight shown " + worst.text());

@@ -1,10 +1,14 @@
 // clearhead run translate MODEL TEXT: what an encoder-decoder writes from a text, line by line; and which words it looked at for each.
 #include <algorithm>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
+#include "cli/look.h"
+#include "cli/word_map.h"
+#include "viewer/source.h"
 
 namespace clearhead::cli {
 namespace {
@@ -15,7 +19,8 @@ struct Options {
   std::optional<int64_t> beams{};
   std::optional<double> length_penalty{};
   int64_t max_tokens = 256;
-  bool json = false;
+  std::string trace, head;
+  bool align = false, json = false;
 };
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -71,12 +76,93 @@ std::vector<Encoding> encoded(const Model& model, const std::vector<std::string>
   return sources;
 }
 
+// Tokens of one word as one box, special tokens left out; `shift` is added to where they stand.
+std::vector<Box> boxes_of_words(const RunText& text, Range tokens, int64_t shift) {
+  const std::vector<int32_t> words = words_of(text);
+  std::vector<Box> out;
+  int32_t last = -1;
+  for (int64_t i = tokens.begin; i < tokens.end; ++i) {
+    const auto at = static_cast<size_t>(i);
+    if (words[at] < 0) continue;
+    const auto [begin, end] = text.offsets[at];
+    if (words[at] != last) out.push_back({.begin = i + shift});
+    out.back().end = i + shift + 1;
+    out.back().label += text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    last = words[at];
+  }
+  for (Box& box : out) {
+    box.label.erase(0, box.label.find_first_not_of(" \n\t"));
+    box.label.erase(box.label.find_last_not_of(" \n\t") + 1);
+  }
+  std::erase_if(out, [](const Box& box) { return box.label.empty(); });
+  return out;
+}
+
+// Which source words a word was chosen by: the row of cross-attention that chose a token is the one of the token before it.
+struct Alignment {
+  std::string name{};
+  LayerMap map;
+  Words words{};
+  std::vector<int64_t> heads{};
+};
+Alignment alignment_of(const Trace& trace, const std::string& named) {
+  const MapFamily& shape = trace.family("cross");
+  HeadName head{shape.layers - 1, -1};
+  if (!named.empty()) head = parse_head(named);
+  check_layer(trace, "cross", head.layer);
+  if (head.head >= 0) check_head(trace, "cross", head.layer, head.head);
+  const RunText& text = trace.plan().text;
+  Alignment out{.name = head.head < 0 ? format("layer {}, mean of {} heads", head.layer, shape.heads) : head_name(head.layer, head.head),
+                .map = trace.map("cross", head.layer)};
+  out.words.rows = boxes_of_words(text, {shape.first_query + 1, static_cast<int64_t>(text.ids.size())}, -1);
+  out.words.columns = boxes_of_words(text, {shape.first_key, shape.first_key + shape.keys}, 0);
+  for (int64_t h = 0; h < shape.heads; ++h) {
+    if (head.head < 0 || h == head.head) out.heads.push_back(h);
+  }
+  return out;
+}
+
+Json alignment_json(const Alignment& alignment) {
+  const auto weights = word_weights(alignment.words, alignment.map, alignment.heads);
+  Json list = Json::array();
+  for (size_t row = 0; row < weights.size() && !alignment.words.columns.empty(); ++row) {
+    const auto best = static_cast<size_t>(std::max_element(weights[row].begin(), weights[row].end()) - weights[row].begin());
+    list.push(Json::object(
+        {{"word", alignment.words.rows[row].label}, {"source", alignment.words.columns[best].label}, {"weight", weights[row][best]}}));
+  }
+  return list;
+}
+
+void print_alignment(const Alignment& alignment) {
+  const Terminal screen = terminal();
+  print(cut(format("  cross-attention, {}; rows: words as they were chosen, columns: the source's", alignment.name), screen.width));
+  if (words_fit(screen, alignment.words)) return print_words(screen, alignment.words, alignment.map, alignment.heads);
+  const Json list = alignment_json(alignment);
+  for (const Json& pair : list.items()) {
+    print(format("{:>5.0f} %  {} ← {}", pair.find("weight")->number() * 100, pair.find("word")->string(), pair.find("source")->string()));
+  }
+}
+
+// Written again by itself, with somebody who watches.
+Trace watched(const Model& model, const std::string& line, GenerateOptions settings) {
+  Trace trace;
+  settings.progress = nullptr;
+  settings.run.observer = &trace;
+  settings.run.text = line;
+  (void)generate_from(model, {model.tokenizer().encode(line)}, settings);
+  return trace;
+}
+
 void translate(const Options& options) {
   if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
   const auto model = load_model(options.model, options.weights == "bf16"   ? WeightStorage::kBF16
                                                : options.weights == "int8" ? WeightStorage::kInt8
                                                                            : WeightStorage::kF32);
   const std::vector<std::string> lines = lines_of(options.text.read());
+  if (!options.trace.empty()) {
+    if (lines.size() != 1) usage_error(format("--trace keeps one line, {} were given", lines.size()));
+    check_writable(options.trace);
+  }
   GenerateOptions settings{.max_tokens = options.max_tokens, .beams = default_beams(*model, {.count = 4})};
   if (options.beams) settings.beams.count = *options.beams;
   if (options.length_penalty) settings.beams.length_penalty = *options.length_penalty;
@@ -89,12 +175,20 @@ void translate(const Options& options) {
   for (size_t at = 0; at < made.size(); ++at) by_line[of_line[at]] = made[at];
   Json translations = Json::array();
   for (size_t line = 0; line < lines.size(); ++line) {
+    const bool is_looked_at = (options.align || !options.trace.empty()) && !by_line[line].ids.empty();
+    std::optional<Trace> trace;
+    if (is_looked_at) trace = watched(*model, lines[line], settings);
     if (options.json) {
-      translations.push(json_of(lines[line], by_line[line]));
+      Json item = json_of(lines[line], by_line[line]);
+      if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
+      translations.push(std::move(item));
     } else {
       print(as_line(by_line[line].text));
+      if (options.align && trace) print_alignment(alignment_of(*trace, options.head));
     }
+    if (!options.trace.empty() && trace) trace->save(options.trace);
   }
+  if (!options.trace.empty() && !options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
   if (options.json) print_json(Json::object({{"translations", translations}}));
 }
 
@@ -113,6 +207,10 @@ void add_run_translate(CLI::App& run) {
   task->add_option("--max-tokens", options->max_tokens, "At most so many tokens a line")->check(whole_from(1));
   task->add_option("--weights", options->weights, "Keep linear layers as: f32 (default), bf16, int8 (fewer bytes, rounded weights)")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words each word was chosen by");
+  task->add_option("--head", options->head, "With --align: a head of cross-attention, like L2.H0 (else the mean of the last layer's)")
+      ->needs(align);
+  task->add_option("--trace", options->trace, "Keep the attention of reading and writing one line in a trace file");
   task->add_flag("--json", options->json, "The translations as JSON, with tokens and ratings");
   task->callback([options] { translate(*options); });
 }

@@ -37,9 +37,19 @@ std::string half_blocks(const Terminal& terminal, double upper, double lower) {
                 static_cast<int>(above.blue), static_cast<int>(below.red), static_cast<int>(below.green), static_cast<int>(below.blue));
 }
 
+// What of a map is scored at all: the stretches of the text that a family's rows and columns are.
+struct Area {
+  Range queries{}, keys{};
+};
+Area area_of(const Trace& trace, const std::string& family, const LayerMap& map) {
+  const MapFamily& shape = trace.family(family);
+  if (!shape.is_part) return {{0, map.queries()}, {0, map.keys()}};
+  return {{shape.first_query, shape.first_query + shape.queries}, {shape.first_key, shape.first_key + shape.keys}};
+}
+
 // One head's largest weights, or the mean of several heads' means. f32 [rows, columns]: NaN hidden, −1 never scored.
-Tensor cells_of(const LayerMap& map, const std::vector<int64_t>& heads, std::array<int64_t, 2> cells) {
-  const TileRequest request{.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = cells};
+Tensor cells_of(const LayerMap& map, const Area& area, const std::vector<int64_t>& heads, std::array<int64_t, 2> cells) {
+  const TileRequest request{.queries = area.queries, .keys = area.keys, .cells = cells};
   Progress progress("map");
   const auto report = progress.callback();
   Tensor out = Tensor::zeros({cells[0], cells[1]});
@@ -55,10 +65,10 @@ Tensor cells_of(const LayerMap& map, const std::vector<int64_t>& heads, std::arr
 }
 
 // A pooled map: two cells of a column share one character.
-void print_pooled_map(const Terminal& terminal, const LayerMap& map, const std::vector<int64_t>& heads) {
-  const int64_t columns = std::min<int64_t>({map.keys(), std::max(8, terminal.width - 10), 96});
-  const int64_t rows = std::min<int64_t>(map.queries(), columns / 2 * 2);
-  const Tensor cells = cells_of(map, heads, {rows, columns});
+void print_pooled_map(const Terminal& terminal, const LayerMap& map, const Area& area, const std::vector<int64_t>& heads) {
+  const int64_t columns = std::min<int64_t>({area.keys.size(), std::max(8, terminal.width - 10), 96});
+  const int64_t rows = std::min<int64_t>(area.queries.size(), columns / 2 * 2);
+  const Tensor cells = cells_of(map, area, heads, {rows, columns});
   const float* values = cells.data<float>();
   float largest = 0;
   bool hatched = false;
@@ -69,7 +79,7 @@ void print_pooled_map(const Terminal& terminal, const LayerMap& map, const std::
   const auto cell = [&](int64_t r, int64_t c) { return r < rows ? values[r * columns + c] : values[(rows - 1) * columns + c]; };
   const auto at = [&](int64_t r, int64_t c) { return r < rows && cell(r, c) > 0 ? shade(cell(r, c), largest) : 0.0; };
   for (int64_t r = 0; r < rows; r += 2) {
-    std::string line = format("{:>8} ", map.queries() * r / rows);
+    std::string line = format("{:>8} ", area.queries.begin + area.queries.size() * r / rows);
     for (int64_t c = 0; c < columns; ++c) {
       if (cell(r, c) < 0 && cell(r + 1, c) < 0) {
         line += (terminal.colours == Colours::kNone ? "" : "\033[0m") + hatching(1);
@@ -79,16 +89,18 @@ void print_pooled_map(const Terminal& terminal, const LayerMap& map, const std::
     }
     print(line + (terminal.colours == Colours::kNone ? "" : "\033[0m"));
   }
-  print(cut(format("         keys 0 to {}", map.keys() - 1), terminal.width));
+  print(cut(format("         keys {} to {}", area.keys.begin, area.keys.end - 1), terminal.width));
   print(cut(format("         a cell: the {} of about {} × {} weights{}", heads.size() == 1 ? "largest" : "mean",
-                   (map.queries() + rows - 1) / rows, (map.keys() + columns - 1) / columns, hatched ? "; ╱ never scored, or not kept" : ""),
+                   (area.queries.size() + rows - 1) / rows, (area.keys.size() + columns - 1) / columns,
+                   hatched ? "; ╱ never scored, or not kept" : ""),
             terminal.width));
 }
 
 void map_json(const Trace& trace, const std::string& family, int layer, const std::vector<int64_t>& heads) {
   const LayerMap map = trace.map(family, layer);
-  const int64_t rows = std::min<int64_t>(kWholeMap, map.queries()), columns = std::min<int64_t>(kWholeMap, map.keys());
-  const Tensor cells = cells_of(map, heads, {rows, columns});
+  const Area area = area_of(trace, family, map);
+  const int64_t rows = std::min(kWholeMap, area.queries.size()), columns = std::min(kWholeMap, area.keys.size());
+  const Tensor cells = cells_of(map, area, heads, {rows, columns});
   Json lines = Json::array();
   for (int64_t r = 0; r < rows; ++r) {
     Json line = Json::array();
@@ -98,12 +110,14 @@ void map_json(const Trace& trace, const std::string& family, int layer, const st
     }
     lines.push(line);
   }
-  const bool whole = rows == map.queries() && columns == map.keys();
+  const bool whole = rows == area.queries.size() && columns == area.keys.size();
   Json out = Json::object({{"model", trace.plan().model},
                            {"family", family},
                            {"layer", layer},
                            {"head", heads.size() == 1 ? Json(heads[0]) : Json()},
                            {"tokens", map.queries()},
+                           {"queries", Json(Json::Array{area.queries.begin, area.queries.end})},
+                           {"keys", Json(Json::Array{area.keys.begin, area.keys.end})},
                            {"pool", whole ? Json() : Json(heads.size() == 1 ? "max" : "mean")},
                            {"cells", lines}});
   if (whole) {
@@ -117,21 +131,22 @@ void map_json(const Trace& trace, const std::string& family, int layer, const st
 void show_map(const Options& options, const Trace& trace, const std::string& family, int layer, const std::vector<int64_t>& heads) {
   if (options.json) return map_json(trace, family, layer, heads);
   const LayerMap map = trace.map(family, layer);
-  const std::vector<Box> boxes = boxes_of(trace.plan().text, map.keys());
+  const Area area = area_of(trace, family, map);
+  const Words words = map_words(trace, family);
   const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
   const Terminal screen = terminal();
-  const bool all = words_fit(screen, boxes) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == map.queries();
+  const bool all = words_fit(screen, words) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == area.queries.size();
   const std::string size = map.queries() == 1 ? "1 token" : with_commas(map.queries()) + " tokens";
   print(cut(format("{} · {} · {} · {} · exact", heading_name(trace), family, name, size), screen.width));
   int64_t kept = 0;
   for (const Range& rows : map.rows_kept()) kept += rows.size();
-  if (kept < map.queries())
+  if (kept < area.queries.size())
     notice(format("query vectors kept: {} of {} tokens; for other rows, trace again with --rows BEGIN:END or a larger --budget",
-                  with_commas(kept), with_commas(map.queries())));
+                  with_commas(kept), with_commas(area.queries.size())));
   if (all) {
-    print_words(screen, boxes, map, heads);
+    print_words(screen, words, map, heads);
   } else {
-    print_pooled_map(screen, map, heads);
+    print_pooled_map(screen, map, area, heads);
   }
 }
 

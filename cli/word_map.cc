@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "base/format.h"
 #include "cli/cli.h"
@@ -11,12 +12,12 @@ namespace {
 
 constexpr float kHidden = -1, kNeverScored = -2;
 
-using Cells = std::vector<std::vector<float>>;  // [row box][column box], a weight, kHidden or kNeverScored
+}  // namespace
 
-// Weights between boxes: keys of one box add up, queries of one box are averaged.
-Cells box_weights(const LayerMap& map, const std::vector<Box>& boxes, const std::vector<int64_t>& heads) {
-  Cells out;
-  for (const Box& query : boxes) {
+std::vector<std::vector<float>> word_weights(const Words& words, const LayerMap& map, const std::vector<int64_t>& heads) {
+  const std::vector<Box>& boxes = words.columns;
+  std::vector<std::vector<float>> out;
+  for (const Box& query : words.rows) {
     std::vector<float> row(boxes.size(), 0.0f);
     std::vector<float> state(boxes.size(), kNeverScored);
     for (int64_t i = query.begin; i < query.end; ++i) {
@@ -41,6 +42,21 @@ Cells box_weights(const LayerMap& map, const std::vector<Box>& boxes, const std:
   return out;
 }
 
+Words map_words(const Trace& trace, const std::string& family) {
+  const std::vector<Box> boxes = boxes_of(trace.plan().text, trace.map(family, trace.layers(family).at(0)).keys());
+  const MapFamily& shape = trace.family(family);
+  if (!shape.is_part) return {boxes, boxes};
+  const auto inside = [&](int64_t first, int64_t count) {
+    std::vector<Box> out;
+    std::copy_if(boxes.begin(), boxes.end(), std::back_inserter(out),
+                 [&](const Box& box) { return box.begin >= first && box.end <= first + count; });
+    return out;
+  };
+  return {inside(shape.first_query, shape.queries), inside(shape.first_key, shape.keys)};
+}
+
+namespace {
+
 // The first letters of a label.
 std::vector<std::string> letters_of(const std::string& label, int count) {
   std::vector<std::string> out = graphemes(visible(label));
@@ -53,11 +69,12 @@ struct Layout {
   bool has_header = true;  // false where a letter is wider than a column
 };
 
-Layout layout_of(const Terminal& terminal, const std::vector<Box>& boxes) {
+Layout layout_of(const Terminal& terminal, const Words& words) {
   Layout layout;
   int letter = 1;
+  for (const Box& box : words.rows) layout.label = std::clamp(display_width(visible(box.label)), layout.label, 14);
+  const std::vector<Box>& boxes = words.columns;
   for (const Box& box : boxes) {
-    layout.label = std::clamp(display_width(visible(box.label)), layout.label, 14);
     const std::vector<std::string> letters = letters_of(box.label, 8);
     layout.header = std::clamp(static_cast<int>(letters.size()), layout.header, 8);
     for (const std::string& one : letters) letter = std::max(letter, display_width(one));
@@ -100,13 +117,14 @@ std::string hatching(int width) {
   return out;
 }
 
-bool words_fit(const Terminal& terminal, const std::vector<Box>& boxes) {
-  return static_cast<int64_t>(boxes.size()) <= kWholeMap && layout_of(terminal, boxes).cell >= 1;
+bool words_fit(const Terminal& terminal, const Words& words) {
+  const size_t most = std::max(words.rows.size(), words.columns.size());
+  return static_cast<int64_t>(most) <= kWholeMap && layout_of(terminal, words).cell >= 1;
 }
 
-void print_words(const Terminal& terminal, const std::vector<Box>& boxes, const LayerMap& map, const std::vector<int64_t>& heads) {
-  const Cells cells = box_weights(map, boxes, heads);
-  const Layout layout = layout_of(terminal, boxes);
+void print_words(const Terminal& terminal, const Words& words, const LayerMap& map, const std::vector<int64_t>& heads) {
+  const auto cells = word_weights(words, map, heads);
+  const Layout layout = layout_of(terminal, words);
   float largest = 0;
   bool hatched = false;
   for (const auto& row : cells) {
@@ -115,9 +133,9 @@ void print_words(const Terminal& terminal, const std::vector<Box>& boxes, const 
       hatched = hatched || weight == kNeverScored;
     }
   }
-  if (layout.has_header) print_header(boxes, layout.label, layout.header, layout.cell);
-  for (size_t i = 0; i < boxes.size(); ++i) {
-    std::string line = fit(visible(boxes[i].label), layout.label, true) + " ";
+  if (layout.has_header) print_header(words.columns, layout.label, layout.header, layout.cell);
+  for (size_t i = 0; i < words.rows.size(); ++i) {
+    std::string line = fit(visible(words.rows[i].label), layout.label, true) + " ";
     for (const float weight : cells[i]) line += cell_text(terminal, weight, largest, layout.cell);
     print(line);
   }

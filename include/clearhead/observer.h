@@ -52,16 +52,15 @@ struct MapFamily {
   int64_t heads = 0, key_heads = 0, d_k = 0;
   int64_t queries = 0, keys = 0;  ///< of the prefill
   bool causal = false;
-  int query_side = 0, key_side = 0;  ///< which text each axis counts: RunPlan::side
+  bool is_part = false;  ///< its rows and columns are stretches of the plan's text, which begin at:
+  int64_t first_query = 0, first_key = 0;
 };
 
 struct RunPlan {
   std::string model{};  ///< as the user named it
   std::vector<MapFamily> families{};
-  RunText text{};
-  RunText source{};  ///< of an encoder-decoder: what its encoder read; `text` is then what its decoder reads
-
-  const RunText& side(int at) const { return at == 0 ? text : source; }
+  RunText
+      text{};  ///< of an encoder-decoder: the source, then after a line break the target, each a segment of that name; families are parts of it
 };
 
 /// One generated token.

@@ -99,6 +99,8 @@ class Trace final : public Observer {
   /// The first family's name: "enc" or "dec".
   std::string main_family() const;
 
+  /// Throws kNotFound naming one there is.
+  const MapFamily& family(const std::string& name) const;
   LayerMap map(int layer) const { return map(main_family(), layer); }
   LayerMap map(const std::string& family, int layer) const;
   /// ‖v‖ [batch, key_head, key] and ‖v·W_O‖ [batch, head, key] of a layer.

@@ -44,7 +44,7 @@ std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_
 
 namespace {
 
-MapFamily family_of(const Transformer& stack, int64_t tokens, int side) {
+MapFamily family_of(const Transformer& stack, int64_t tokens) {
   const Architecture& facts = stack.facts();
   MapFamily family;
   family.name = stack.map_family();
@@ -54,7 +54,6 @@ MapFamily family_of(const Transformer& stack, int64_t tokens, int side) {
   family.d_k = facts.head_dim;
   family.queries = family.keys = tokens;
   family.causal = facts.attention_of(0).causal;
-  family.query_side = family.key_side = side;
   return family;
 }
 
@@ -63,21 +62,31 @@ int64_t tokens_of(const RunText& text) { return static_cast<int64_t>(text.ids.si
 }  // namespace
 
 RunPlan LoadedModel::plan(RunText text) const {
-  MapFamily family = family_of(transformer_, tokens_of(text), 0);
+  MapFamily family = family_of(transformer_, tokens_of(text));
   family.causal = info_.causal;
   return {.model = info_.name, .families = {family}, .text = std::move(text)};
 }
 
 // What joins the two texts comes first: it is what a translation is looked at for.
 RunPlan LoadedModel::plan(RunText source, RunText target) const {
-  const MapFamily decoder = family_of(transformer_, tokens_of(target), 0),
-                  encoder = family_of(*transformer_.encoder(), tokens_of(source), 1);
+  MapFamily decoder = family_of(transformer_, tokens_of(target)), encoder = family_of(*transformer_.encoder(), tokens_of(source));
+  decoder.is_part = encoder.is_part = true;
+  decoder.first_query = decoder.first_key = encoder.keys;
   MapFamily cross = decoder;
   cross.name = "cross";
   cross.keys = encoder.keys;
-  cross.key_side = 1;
+  cross.first_key = 0;
   cross.causal = false;
-  return {.model = info_.name, .families = {cross, decoder, encoder}, .text = std::move(target), .source = std::move(source)};
+  RunText text = std::move(source);
+  const auto moved = static_cast<int64_t>(text.text.size()) + 1;
+  text.text += "\n" + target.text;
+  text.ids.insert(text.ids.end(), target.ids.begin(), target.ids.end());
+  text.special.insert(text.special.end(), target.special.begin(), target.special.end());
+  text.pieces.insert(text.pieces.end(), target.pieces.begin(), target.pieces.end());
+  for (const auto& [begin, end] : target.offsets)
+    text.offsets.push_back(begin == end ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
+  text.segments = {{"source", "text", 0, encoder.keys}, {"target", "text", encoder.keys, tokens_of(text)}};
+  return {.model = info_.name, .families = {cross, decoder, encoder}, .text = std::move(text)};
 }
 
 RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {

@@ -11,6 +11,13 @@ namespace clearhead {
 namespace {
 
 Encoding encode(const Model& model, const TextRequest& request) {
+  if (model.info().encoder_layers > 0) {
+    fail(ErrorCode::kUnsupported,
+         "{}: a model of type \"{}\" writes a second text from the one it reads: `clearhead run translate MODEL TEXT --trace FILE` keeps "
+         "both, and "
+         "view, show, ask and atlas take that file",
+         model.info().name, model.info().model_type);
+  }
   if (request.text.empty()) fail(ErrorCode::kInvalidArgument, "the text is empty; give some, or --file, or - for standard input");
   EncodeOptions options;
   if (request.pair) options.pair = *request.pair;

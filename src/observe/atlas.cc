@@ -164,12 +164,20 @@ SweepRequest atlas_request(const RunText& text) {
 std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& text, const MapFamily& family, int layer) {
   const int64_t heads = sweep.entropy.size(1), rows = sweep.entropy.size(2), keys = sweep.received.size(2),
                 reach = (sweep.offsets.size(2) - 1) / 2;
-  const SweepRequest request = atlas_request(text);
-  const auto seen = [&](int64_t i) { return family.causal ? i + 1 : keys; };
+  SweepRequest request = atlas_request(text);
+  // A family of a part of the text sees that part; and where rows and columns are of two texts, no place in one is a place in the other.
+  const Range seen_keys = family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, keys};
+  const bool is_across = family.first_query != family.first_key;
+  const auto seen = [&](int64_t i) { return family.causal ? i - seen_keys.begin + 1 : seen_keys.size(); };
+  for (Match& match : request.matches) {
+    for (int64_t j = 0; j < keys; ++j) {
+      if (j < seen_keys.begin || j >= seen_keys.end) match.key_tags[static_cast<size_t>(j)] = -1;
+    }
+  }
   std::vector<std::vector<uint8_t>> candidates;
   for (const Match& match : request.matches) candidates.push_back(rows_with_candidates(match, sweep.queries, family.causal));
   int64_t with_previous = 0;
-  for (const int64_t i : sweep.queries) with_previous += i > 0;
+  for (const int64_t i : sweep.queries) with_previous += i > family.first_query;
   constexpr std::array<HeadScore, kMatchCount> kMatchScore{HeadScore::kDuplicate, HeadScore::kInduction, HeadScore::kDelimiter,
                                                            HeadScore::kRetrieval};
 
@@ -178,15 +186,16 @@ std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& tex
     HeadScores head{.layer = layer, .head = h};
     const auto put = [&](HeadScore score, double value) { head.scores[static_cast<size_t>(score)] = static_cast<float>(value); };
     const float* offset = sweep.offsets.data<float>() + h * (2 * reach + 1) + reach;
-    const double all_rows = static_cast<double>(std::max<int64_t>(1, rows)) *
-                            (sweep.exact ? 1.0 : static_cast<double>(keys) / static_cast<double>(std::max<int64_t>(1, rows)));
+    const double all_rows =
+        static_cast<double>(std::max<int64_t>(1, rows)) *
+        (sweep.exact ? 1.0 : static_cast<double>(family.is_part ? family.queries : keys) / static_cast<double>(std::max<int64_t>(1, rows)));
     put(HeadScore::kPrevious,
         with_previous > 0 ? offset[-1] / (all_rows * static_cast<double>(with_previous) / static_cast<double>(rows)) : std::nan(""));
     put(HeadScore::kSelf, offset[0] / all_rows);
     double local = 0;
     for (int64_t o = -kLocalReach; o <= kLocalReach; ++o) local += offset[o];
     put(HeadScore::kLocal, local / all_rows);
-    put(HeadScore::kFirst, keys > 0 ? sweep.received.data<float>()[h * keys] / all_rows : std::nan(""));
+    put(HeadScore::kFirst, keys > 0 ? sweep.received.data<float>()[h * keys + seen_keys.begin] / all_rows : std::nan(""));
     Mean broad, far;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t n = seen(sweep.queries[static_cast<size_t>(r)]);
@@ -202,6 +211,10 @@ std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& tex
         if (candidates[m][static_cast<size_t>(r)]) mean.add(sums[r]);
       }
       put(kMatchScore[m], mean.value());
+    }
+    if (is_across) {
+      for (const HeadScore score : {HeadScore::kPrevious, HeadScore::kSelf, HeadScore::kLocal, HeadScore::kDistance})
+        put(score, std::nan(""));
     }
     name_kind(head);
     out.push_back(std::move(head));

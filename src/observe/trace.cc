@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "base/format.h"
 #include "clearhead/atlas.h"
@@ -225,7 +226,8 @@ TraceSize Trace::size_of(const RunPlan& plan, const TraceOptions& options) {
 void Trace::begin(const RunPlan& plan) {
   const TraceSize size = size_of(plan, state_->options);
   const uint64_t needed = size.keys + size.statistics + (size.all_rows ? 0 : size.queries);
-  if (needed > state_->options.budget_bytes) {
+  const bool is_part = std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; });
+  if (needed > state_->options.budget_bytes || (is_part && !size.all_rows)) {
     fail(ErrorCode::kBudget,
          "trace: keys, statistics and watched rows of {} tokens need {}, the budget is {}; use --budget to allow more, or --layers to keep "
          "fewer "
@@ -240,6 +242,32 @@ void Trace::begin(const RunPlan& plan) {
 }
 
 bool Trace::wants(const Site& site) { return layer_wanted(state_->options, site.layer); }
+
+namespace {
+
+// Numbers of the keys [.., keys] as those of a longer text, where they begin at `first`; zeros elsewhere.
+Tensor placed(const Tensor& part, int64_t first, int64_t tokens) {
+  if (!part.defined()) return part;
+  Tensor whole = Tensor::zeros({part.size(0), part.size(1), tokens});
+  const Tensor dense = part.contiguous();
+  float* to = whole.mutable_data<float>() + first;
+  for (int64_t row = 0; row < part.size(0) * part.size(1); ++row) {
+    std::copy_n(dense.data<float>() + row * part.size(2), part.size(2), to + row * tokens);
+  }
+  return whole;
+}
+
+// A family of a part of the text: its frames say where its rows and keys stand in the whole.
+void place(LayerTrace& layer, const MapFamily& family, int64_t tokens) {
+  for (Frame& frame : layer.frames) {
+    frame.queries = {frame.queries.begin + family.first_query, frame.queries.end + family.first_query};
+    frame.keys.resize(static_cast<size_t>(key_length(frame.record.keys)));
+    std::iota(frame.keys.begin(), frame.keys.end(), family.first_key);
+  }
+  layer.norms = {placed(layer.norms.value, family.first_key, tokens), placed(layer.norms.output, family.first_key, tokens)};
+}
+
+}  // namespace
 
 void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) {
   LayerTrace& layer = state_->layers[{site.family, site.layer}];
@@ -266,6 +294,8 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
   } else {
     for (const Range& rows : watched_rows(state_->options, all.end)) layer.frames.push_back(frame_of_rows(record, keys, spec, rows));
   }
+  const MapFamily& family = state_->family(site.family);
+  if (family.is_part) return place(layer, family, static_cast<int64_t>(state_->plan.text.ids.size()));
   if (!state_->all_rows || state_->options.statistics_in_run) {
     layer.statistics = AttentionMap(record).sweep(atlas_request(first_tokens(state_->plan.text, key_length(record.keys))));
   }
@@ -283,6 +313,7 @@ void Trace::generated(const GeneratedToken& token) {
   state.generated.push_back(token);
 }
 
+const MapFamily& Trace::family(const std::string& name) const { return state_->family(name); }
 const RunPlan& Trace::plan() const { return state_->plan; }
 const std::vector<GeneratedToken>& Trace::generated_tokens() const { return state_->generated; }
 void Trace::set_segments(std::vector<TextSegment> segments) { state_->plan.text.segments = std::move(segments); }
@@ -304,6 +335,7 @@ LayerMap Trace::map(const std::string& family, int layer) const {
   const LayerTrace& kept = state_->layer(family, layer);
   const MapFamily& shape = state_->family(family);
   int64_t queries = shape.queries, keys = shape.keys;
+  if (shape.is_part) queries = keys = static_cast<int64_t>(state_->plan.text.ids.size());
   if (!kept.frames.empty() && kept.frames.back().keys.empty()) {
     queries = std::max(queries, kept.frames.back().record.query_length);
     keys = std::max(keys, key_length(kept.frames.back().record.keys));

@@ -42,14 +42,19 @@ constexpr NamedStatistic kStatistics[] = {{"entropy", &SweepResult::entropy},   
 Json plan_to_json(const RunPlan& plan, const std::vector<GeneratedToken>& generated) {
   Json json = Json::object({{"model", plan.model}, {"families", Json::array()}, {"segments", Json::array()}, {"generated", Json::array()}});
   for (const MapFamily& family : plan.families) {
-    json["families"].push(Json::object({{"name", family.name},
-                                        {"layers", family.layers},
-                                        {"heads", family.heads},
-                                        {"key_heads", family.key_heads},
-                                        {"d_k", family.d_k},
-                                        {"queries", family.queries},
-                                        {"keys", family.keys},
-                                        {"causal", family.causal}}));
+    Json item = Json::object({{"name", family.name},
+                              {"layers", family.layers},
+                              {"heads", family.heads},
+                              {"key_heads", family.key_heads},
+                              {"d_k", family.d_k},
+                              {"queries", family.queries},
+                              {"keys", family.keys},
+                              {"causal", family.causal}});
+    if (family.is_part) {
+      item["first_query"] = family.first_query;
+      item["first_key"] = family.first_key;
+    }
+    json["families"].push(std::move(item));
   }
   for (const TextSegment& segment : plan.text.segments) {
     json["segments"].push(Json::object({{"name", segment.name}, {"role", segment.role}, {"begin", segment.begin}, {"end", segment.end}}));
@@ -200,9 +205,14 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     out.queries = family.integer("queries");
     out.keys = family.integer("keys");
     out.causal = family.boolean_or("causal", false);
+    out.is_part = item.find("first_query") || item.find("first_key");
+    out.first_query = family.integer_or("first_query", 0);
+    out.first_key = family.integer_or("first_key", 0);
     family.refuse_rest();
     file.expect(out.layers >= 0 && out.layers < 100000 && out.heads > 0 && out.key_heads > 0 && out.heads % out.key_heads == 0 &&
-                    out.d_k > 0 && out.queries >= 0 && out.queries <= tokens && out.keys >= 0 && out.keys <= tokens,
+                    out.d_k > 0 && out.queries >= 0 && out.first_query >= 0 && out.first_query <= tokens &&
+                    out.queries <= tokens - out.first_query && out.keys >= 0 && out.first_key >= 0 && out.first_key <= tokens &&
+                    out.keys <= tokens - out.first_key,
                 format("plan.families: \"{}\" has sizes that do not fit its {} tokens", out.name, tokens));
     plan.families.push_back(out);
   }

@@ -218,6 +218,7 @@ void PageWriter::add_segment_masses(const FamilyFacts& known) {
   std::vector<Range> segments;
   for (const Json& item : named.find("segments")->items()) segments.push_back({item.find("begin")->integer(), item.find("end")->integer()});
   const int64_t count = static_cast<int64_t>(segments.size()), heads = known.shape.layers * known.shape.heads;
+  if (known.shape.is_part) return;  // its segments are its sides
   if (count == 0 || !known.all_rows || count * count * heads > 4'000'000) return;
   const double pairs = static_cast<double>(known.queries) * static_cast<double>(known.keys) * static_cast<double>(heads * known.shape.d_k);
   if (pairs > options_.most_work) return;
@@ -396,7 +397,7 @@ void PageWriter::add_heads(const FamilyFacts& known) {
     bool all_rows = false;
     const double smallest = static_cast<double>(known.queries) * static_cast<double>(kTopOfAll) * 8 * 0.5;
     if (known.all_rows && smallest < static_cast<double>(room_ - blobs_.size()) && affordable(known)) {
-      all_rows = blobs_.add_within(head_path("top8", at), top_frame(at, known, {{0, known.queries}}, kTopOfAll), room_);
+      all_rows = blobs_.add_within(head_path("top8", at), top_frame(at, known, known.rows, kTopOfAll), room_);
       if (all_rows) hold("top8");
     }
     if (!all_rows && i < pinned && add_qk(at, known, watched)) tier_ = 'C';
@@ -423,7 +424,7 @@ bool PageWriter::add_qk(const HeadLook& at, const FamilyFacts& known, const std:
     if (!frame.keys.empty() || !qk_can_say(frame.record.spec)) return false;
   }
   const std::string name = head_path("qk", at);
-  bool added = known.all_rows && blobs_.add_within(name, qk_frame(at, known, {{0, known.queries}}), room_);
+  bool added = known.all_rows && blobs_.add_within(name, qk_frame(at, known, known.rows), room_);
   added = added || blobs_.add_within(name, qk_frame(at, known, watched), room_);
   if (added) hold("qk");
   return added;

@@ -19,9 +19,11 @@ const char* kind_of(const MapFamily& family) {
   return "decoder";
 }
 
+Json range_json(Range range) { return Json(Json::Array{range.begin, range.end}); }
+
 Json ranges_json(const std::vector<Range>& ranges) {
   Json out = Json::array();
-  for (const Range& range : ranges) out.push(Json(Json::Array{range.begin, range.end}));
+  for (const Range& range : ranges) out.push(range_json(range));
   return out;
 }
 
@@ -120,7 +122,8 @@ FamilyFacts LiveSource::find_facts(const MapFamily& family) {
   facts.queries = map.queries();
   facts.keys = map.keys();
   facts.rows = map.rows_kept();
-  facts.all_rows = facts.rows.size() == 1 && facts.rows[0].begin == 0 && facts.rows[0].end == facts.queries;
+  const int64_t rows = family.is_part ? family.queries : facts.queries;
+  facts.all_rows = facts.rows.size() == 1 && facts.rows[0].begin == family.first_query && facts.rows[0].size() == rows;
   if (facts.queries == 0) facts.all_rows = true;
   facts.value = facts.output = true;
   for (const int layer : facts.layers) {
@@ -128,7 +131,7 @@ FamilyFacts LiveSource::find_facts(const MapFamily& family) {
     facts.output = facts.output && trace_->norms(family.name, layer).output.defined();
   }
   for (const Frame& frame : map.frames()) {
-    if (!frame.keys.empty()) facts.windows.push_back(window_of(frame.keys));
+    if (!frame.keys.empty() && !family.is_part) facts.windows.push_back(window_of(frame.keys));
   }
   if (!map.frames().empty()) {
     const AttentionSpec& spec = map.frames()[0].record.spec;
@@ -173,24 +176,28 @@ Json LiveSource::family_json(const FamilyFacts& known) const {
   if (known.value) weights.push("value");
   if (known.output) weights.push("output");
   for (const int64_t key : known.sinks) sinks.push(key);
-  return Json::object({{"id", family.name},
-                       {"kind", kind_of(family)},
-                       {"layers", family.layers},
-                       {"heads", family.heads},
-                       {"key_heads", family.key_heads},
-                       {"d_k", family.d_k},
-                       {"queries", known.queries},
-                       {"keys", known.keys},
-                       {"query_side", 0},
-                       {"key_side", 0},
-                       {"causal", family.causal},
-                       {"sums_to_one", known.sums_to_one},
-                       {"sinks", sinks},
-                       {"weights", weights},
-                       {"rows", ranges_json(known.rows)},
-                       {"all_rows", known.all_rows},
-                       {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
-                       {"summary", known.summary}});
+  return Json::object(
+      {{"id", family.name},
+       {"kind", kind_of(family)},
+       {"layers", family.layers},
+       {"heads", family.heads},
+       {"key_heads", family.key_heads},
+       {"d_k", family.d_k},
+       {"queries", known.queries},
+       {"keys", known.keys},
+       {"query_range",
+        range_json(family.is_part ? Range{family.first_query, family.first_query + family.queries} : Range{0, known.queries})},
+       {"key_range", range_json(family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, known.keys})},
+       {"query_side", 0},
+       {"key_side", 0},
+       {"causal", family.causal},
+       {"sums_to_one", known.sums_to_one},
+       {"sinks", sinks},
+       {"weights", weights},
+       {"rows", ranges_json(known.rows)},
+       {"all_rows", known.all_rows},
+       {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
+       {"summary", known.summary}});
 }
 
 // What this source cannot do of one family, and what a reader of its numbers should know.

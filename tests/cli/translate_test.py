@@ -4,7 +4,7 @@ import json
 import random
 import shutil
 
-from support import Case, write_safetensors
+from support import Case, run, write_safetensors
 
 WIDTH, INNER, VOCABULARY = 16, 24, 256
 
@@ -86,6 +86,38 @@ class Translate(Case):
         (self.model / "generation_config.json").write_text('{"bad_words_ids": [[%d]]}' % greedy["translations"][0]["tokens"][0])
         self.assertNotIn(greedy["translations"][0]["tokens"][0], self.ok(*one, "--beams", 1).json["translations"][0]["tokens"])
 
+    def test_a_trace_shows_which_source_words_were_looked_at(self):
+        trace = self.folder / "t.trace"
+        text = "a cat sat on the mat"
+        done = run("run", "translate", self.model, text, "--max-tokens", 9, "--json", "--align", "--head", "L1.H1", "--trace", trace)
+        self.assertEqual((done.code, done.errors), (0, ""))
+        (made,) = done.json["translations"]
+        source, target = len(text), len(made["tokens"]) + 1
+        about = self.ok("info", trace, "--json").json
+        self.assertEqual([family["name"] for family in about["families"]], ["cross", "dec", "enc"])
+        self.assertEqual(about["tokens"], source + target)
+        for family, queries, keys in (("cross", [source, source + target], [0, source]), ("dec", *[[source, source + target]] * 2), ("enc", *[[0, source]] * 2)):
+            shown = self.ok("show", trace, "--family", family, "--head", "L1.H1", "--json").json
+            self.assertEqual((shown["queries"], shown["keys"]), (queries, keys))
+            self.assertEqual((len(shown["cells"]), len(shown["cells"][0])), (queries[1] - queries[0], keys[1] - keys[0]))
+            for row in shown["cells"]:
+                self.assertAlmostEqual(sum(weight or 0 for weight in row), 1, places=5)
+        words = {pair["source"] for pair in made["alignment"]}
+        self.assertLessEqual(words, set(text.split()))
+        mass = self.ok("ask", trace, "--from", "seg:target", "--to", "seg:source", "--json").json
+        for head in mass["heads"]:
+            self.assertAlmostEqual(head["mass"], 1, places=5)
+        drawn = self.ok("run", "translate", self.model, text, "--max-tokens", 9, "--align").out
+        self.assertIn("cross-attention, layer 1, mean of 2 heads", drawn)
+        page = self.folder / "t.html"
+        self.ok("view", trace, "--html", page)
+        self.assertIn('"kind":"cross"', page.read_text().replace('": "', '":"'))
+
+    def test_a_text_alone_is_not_looked_at(self):
+        done = run("show", self.model, "a cat", "--head", "L0.H0")
+        self.assertEqual(done.code, 1)
+        self.assertIn("clearhead run translate MODEL TEXT --trace FILE", done.errors)
+
     def test_info_knows_both_stacks(self):
         told = self.ok("info", self.model, "--json").json
         self.assertEqual((told["encoder_layers"], told["layers"], told["tasks"]), (2, 2, ["translate"]))
@@ -96,4 +128,5 @@ class Translate(Case):
                      "run", "translate", self.model, "a\n" + "b" * 70)  # fmt: skip
         self.refused(1, f'{self.causal}: a model of type "clearhead-attention" reads no source; expected an encoder-decoder',
                      "run", "translate", self.causal, "a")  # fmt: skip
+        self.refused(2, "--trace keeps one line, 2 were given", "run", "translate", self.model, "a\nb", "--trace", self.folder / "t.trace")
         self.refused(2, "give a text, --file, or - for standard input", "run", "translate", self.model)

@@ -2,8 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
 
+#include "clearhead/atlas.h"
 #include "clearhead/generate.h"
+#include "clearhead/trace.h"
 #include "models/golden.h"
 
 namespace clearhead {
@@ -92,6 +96,62 @@ TEST(BeamSearch, BannedTokensAndTheEndOfPositionsAreKept) {
     EXPECT_EQ(static_cast<int64_t>(made.ids.size()), model->info().longest);
     EXPECT_EQ(made.reason, StopReason::kPositions);
   }
+}
+
+TEST(BeamSearch, ATraceHoldsBothTextsAndTheMapsOfTheWholeRunAtTheirPlaces) {
+  const Golden golden("marian", "searched");
+  const auto model = load(golden.directory, {.tokenizer = false});
+  const Encoding source{.ids = {9, 8, 7, 6, 30},
+                        .type_ids = {0, 0, 0, 0, 0},
+                        .offsets = {{0, 1}, {1, 2}, {2, 3}, {3, 4}, {4, 5}},
+                        .segment = {0, 0, 0, 0, 0}};
+  Trace trace;
+  GenerateOptions options{.max_tokens = 6, .stop_ids = std::vector<int32_t>{}, .beams = {.count = 3}};
+  options.run.observer = &trace;
+  options.run.text = "abcde";
+  const Generated made = generate_from(*model, {source}, options)[0];
+  std::vector<int32_t> target = {model->info().first_token};
+  target.insert(target.end(), made.ids.begin(), made.ids.end());
+  const auto rows = static_cast<int64_t>(target.size());
+  KeepAll kept;
+  (void)model->run_from({.batch = 1, .length = 5, .ids = source.ids}, {.batch = 1, .length = rows, .ids = target}, {.observer = &kept});
+  const std::string path = (std::filesystem::temp_directory_path() / "clearhead-translation.trace").string();
+  trace.save(path);
+  const Trace loaded = Trace::load(path);
+  std::filesystem::remove(path);
+  for (const Trace* look : {static_cast<const Trace*>(&trace), &loaded}) {
+    EXPECT_EQ(look->main_family(), "cross");
+    EXPECT_EQ(look->plan().text.ids.size(), 5 + target.size());
+    ASSERT_EQ(look->plan().text.segments.size(), 2U);
+    EXPECT_EQ(look->plan().text.segments[1].begin, 5);
+    for (const KeepAll::Taken& taken : kept.taken) {
+      const LayerMap map = look->map(taken.site.family, taken.site.layer);
+      const int64_t first_query = taken.site.family == "enc" ? 0 : 5, first_key = taken.site.family == "dec" ? 5 : 0;
+      EXPECT_EQ(map.queries(), 5 + rows);
+      const MapHead head = AttentionMap(taken.record).head(0, 1);
+      for (int64_t i = 0; i < taken.record.query_length; ++i) {
+        const std::vector<float> expected = head.row(i).weights(), found = map.row(1, first_query + i).weights();
+        for (int64_t j = 0; j < map.keys(); ++j) {
+          const bool inside = j >= first_key && j < first_key + key_length(taken.record.keys);
+          if (inside) {
+            EXPECT_EQ(found[static_cast<size_t>(j)], expected[static_cast<size_t>(j - first_key)]) << taken.site.family;
+          }
+          EXPECT_EQ(std::isnan(found[static_cast<size_t>(j)]), !inside) << taken.site.family << ": never scored is not zero";
+        }
+      }
+      const Tensor norms = look->norms(taken.site.family, taken.site.layer).output;
+      EXPECT_EQ(norms.select(0, 0).select(0, 1).data<float>()[first_key + 2],
+                taken.norms.output.select(0, 0).select(0, 1).data<float>()[2]);
+    }
+    const std::vector<HeadScores> scores = head_atlas(*look, "cross");
+    ASSERT_EQ(scores.size(), 4U);
+    EXPECT_TRUE(std::isnan(scores[0][HeadScore::kSelf])) << "no token of one text is a token of the other";
+    EXPECT_LE(scores[0][HeadScore::kBroad], 1.0001F);
+    EXPECT_GT(scores[0][HeadScore::kBroad], 0.2F);
+  }
+  Trace tight({.budget_bytes = 3000});
+  options.run.observer = &tight;
+  EXPECT_THROW((void)generate_from(*model, {source}, options), Error);
 }
 
 TEST(BeamSearch, WhatCannotBeSearchedForIsRefused) {

@@ -60,6 +60,8 @@ export class Mock {
           d_k: model.d,
           queries: n,
           keys: n,
+          query_range: [0, n],
+          key_range: [0, n],
           query_side: 0,
           key_side: 0,
           causal: model.causal,

@@ -1,9 +1,9 @@
 // The page: loads a source, builds the regions, and keeps them in step with the state.
 
-import { type Context, type View, anchor } from './context';
+import { type Context, type View, anchor, isIn } from './context';
 import { Focus } from './focus';
 import type { Theme, Rgb } from './paint/ramp';
-import { type Info, type Source, type Span, isAbort, isStale } from './source/source';
+import { type Family, type Info, type Source, type Span, isAbort, isStale } from './source/source';
 import { type State, type Store, formatState, parseState } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
@@ -37,7 +37,11 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
     if (!family) throw new Error('the source has no attention map');
     const model = new TextModel(text, segments, info.special);
     if (store.now.heads.length === 0) store.set({ heads: [{ layer: Math.floor(family.layers / 2), head: 0 }] });
-    if (store.now.q.length === 0 && store.now.k.length === 0) store.set({ q: firstChoice(model) });
+    const { q, k } = store.now;
+    const isPart = family.query_range[1] - family.query_range[0] < model.count || family.key_range[1] - family.key_range[0] < model.count;
+    if (q.length === 0 && k.length === 0) store.set({ q: firstChoice(model, family) });
+    else if (isPart && !(isIn(family.query_range, q) && isIn(family.key_range, k)))
+      store.set({ q: firstChoice(model, family), k: [], direction: 'out' });
     const life = new AbortController();
     const focus = new Focus(source, store, model, family, life.signal);
     build(
@@ -51,10 +55,10 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
   }
 }
 
-/** What a page opens on: the last word of the text's first block, so that there is something to see. */
-function firstChoice(text: TextModel): Span[] {
-  const block = text.blocks[0];
-  for (let t = block.tokens.end - 1; t >= 0; t--) {
+/** What a page opens on: the last word of the text's first block, or of the rows there are, so that there is something to see. */
+function firstChoice(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
+  const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);
+  for (let t = last - 1; t >= begin; t--) {
     if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [{ begin: t, end: t + 1 }];
   }
   return [];

@@ -50,11 +50,20 @@ export function reasonOf(ctx: Context, missing: Missing): string {
   return parts.filter(Boolean).join(' ');
 }
 
+/** Whether spans lie inside one of a family's ranges. */
+export const isIn = ([begin, end]: [number, number], spans: readonly Span[]): boolean =>
+  spans.every((s) => begin <= s.begin && s.end <= end);
+
 export const anchor = (state: State): readonly Span[] => (state.direction === 'out' ? state.q : state.k);
 
 export function setAnchor(ctx: Context, spans: readonly Span[], how: 'push' | 'replace'): void {
   const which = ctx.picking ?? (ctx.store.now.direction === 'out' ? 'q' : 'k');
-  ctx.store.set(which === 'q' ? { q: spans } : { k: spans }, how);
+  if (ctx.picking || isIn(which === 'q' ? ctx.family.query_range : ctx.family.key_range, spans)) {
+    return ctx.store.set(which === 'q' ? { q: spans } : { k: spans }, how);
+  }
+  // A token of the other text: it is looked at from its own side.
+  if (which === 'q') ctx.store.set({ direction: 'in', k: spans }, how);
+  else ctx.store.set({ direction: 'out', q: spans }, how);
 }
 
 /** Turning the direction keeps the token looked at, when the other side has none chosen yet. */

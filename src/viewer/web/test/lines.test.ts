@@ -14,7 +14,17 @@ const cells = (values: number[], columns: number, queryBegin = 0, keyBegin = 0):
 
 describe('stretches', () => {
   it('are one where a text has room', () => {
-    expect(stretchesOf(300, 12, 256)).toEqual([{ queries: { begin: 0, end: 300 }, keys: { begin: 0, end: 12 } }]);
+    expect(stretchesOf({ begin: 0, end: 300 }, { begin: 0, end: 12 }, 256)).toEqual([
+      { queries: { begin: 0, end: 300 }, keys: { begin: 0, end: 12 } },
+    ]);
+  });
+  it('are those of two texts where rows and columns are', () => {
+    const two = { queries: { begin: 400, end: 420 }, keys: { begin: 0, end: 400 } };
+    expect(stretchesOf(two.queries, { begin: 380, end: 400 }, 256)).toEqual([{ queries: two.queries, keys: { begin: 380, end: 400 } }]);
+    expect(stretchesOf(two.queries, two.keys, 256)).toEqual([
+      { queries: two.queries, keys: { begin: 0, end: 256 } },
+      { queries: two.queries, keys: { begin: 256, end: 400 } },
+    ]);
   });
   it('cover both sides, tile by tile, never more than fit', () => {
     for (const [queries, keys] of [
@@ -23,7 +33,7 @@ describe('stretches', () => {
       [40, 700],
       [900, 300],
     ]) {
-      const found = stretchesOf(queries, keys, 256);
+      const found = stretchesOf({ begin: 0, end: queries }, { begin: 0, end: keys }, 256);
       for (const side of ['queries', 'keys'] as const) {
         const seen = new Set<number>();
         for (const s of found) {
@@ -38,7 +48,7 @@ describe('stretches', () => {
 });
 
 describe('curves', () => {
-  const whole = stretchesOf(300, 300, 256)[0];
+  const whole = stretchesOf({ begin: 0, end: 300 }, { begin: 0, end: 300 }, 256)[0];
   it('leave out what is hidden, never scored or too faint, and paint the strong ones last', () => {
     const found = curvesOf([[cells([NaN, -1, 0, 0.5, 0.001, 0.4], 3)]], whole, [], 'linear');
     expect(found.map(({ query, key, head }) => [query, key, head])).toEqual([

@@ -57,6 +57,8 @@ export interface Family {
   d_k: number;
   queries: number;
   keys: number;
+  query_range: [number, number]; // the stretches of the text that rows and columns are
+  key_range: [number, number];
   query_side: number;
   key_side: number;
   causal: boolean;

@@ -22,13 +22,14 @@ export interface Stretch {
 }
 
 /** The stretches of a map in order; each but the last has `side` tokens, as the tiles that it is read from. */
-export function stretchesOf(queries: number, keys: number, side: number): Stretch[] {
-  if (queries <= kMostTokens && keys <= kMostTokens) return [{ queries: { begin: 0, end: queries }, keys: { begin: 0, end: keys } }];
-  const count = Math.ceil(Math.max(queries, keys) / side);
-  const part = (n: number, i: number): Span => {
-    const tiles = Math.ceil(n / side);
-    const tile = Math.min(tiles - 1, Math.floor((i * tiles) / count));
-    return { begin: tile * side, end: Math.min(n, (tile + 1) * side) };
+export function stretchesOf(queries: Span, keys: Span, side: number): Stretch[] {
+  if (queries.end - queries.begin <= kMostTokens && keys.end - keys.begin <= kMostTokens) return [{ queries, keys }];
+  const tilesOf = ({ begin, end }: Span): number => Math.ceil(end / side) - Math.floor(begin / side);
+  const count = Math.max(tilesOf(queries), tilesOf(keys));
+  const part = (span: Span, i: number): Span => {
+    const tiles = tilesOf(span);
+    const tile = Math.floor(span.begin / side) + Math.min(tiles - 1, Math.floor((i * tiles) / count));
+    return { begin: Math.max(span.begin, tile * side), end: Math.min(span.end, (tile + 1) * side) };
   };
   return Array.from({ length: count }, (_, i) => ({ queries: part(queries, i), keys: part(keys, i) }));
 }

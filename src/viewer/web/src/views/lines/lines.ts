@@ -5,7 +5,7 @@ import { absent, badgeTitle, isShare, printWeight, quoted, turn } from '../../co
 import { head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { css, inkOn, kPinColours, shade } from '../../paint/ramp';
-import { type Badge, type Cells, isAbort } from '../../source/source';
+import { type Badge, type Cells, isAbort, type Span } from '../../source/source';
 import type { State } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
@@ -16,6 +16,8 @@ const kRow = 22; // pixels of a token
 const kTableRows = 40;
 
 type Side = 'query' | 'key';
+
+const spanOf = ([begin, end]: [number, number]): Span => ({ begin, end });
 
 export class LinesView implements View {
   readonly element: HTMLElement;
@@ -40,7 +42,7 @@ export class LinesView implements View {
 
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
-    this.stretches = stretchesOf(family.queries, family.keys, kTile);
+    this.stretches = stretchesOf(spanOf(family.query_range), spanOf(family.key_range), kTile);
     this.draw = oncePerFrame(() => this.paint());
     const canvas = h('canvas', { class: 'curves', role: 'img', 'aria-label': t('lines.label'), 'data-testid': 'lines' });
     this.columns = { query: this.column('query'), key: this.column('key') };

@@ -102,10 +102,12 @@ export class MapView implements View {
     this.follow(this.ctx.store.now.heads[0] ?? null);
   }
 
-  /** What is seen, in weights: the state's rectangle, or the whole map. */
+  /** What is seen, in weights: the state's rectangle, or all of the map that is of this family. */
   get rect(): Rect {
     const { family, store } = this.ctx;
-    return store.now.rect ?? { k0: 0, q0: 0, k1: family.keys, q1: family.queries };
+    const [k0, k1] = family.key_range;
+    const [q0, q1] = family.query_range;
+    return store.now.rect ?? { k0, q0, k1, q1 };
   }
 
   get margins(): Margins {
