@@ -89,6 +89,7 @@ struct AttentionFacts {
       window{};  ///< causal: keys seen, the query's own among them (Hugging Face's sliding_window); else half on each side
   std::optional<double> soft_cap{};  ///< cap·tanh(s / cap)
   std::string sinks{};               ///< pattern of a weight [heads]: one sink logit a head; empty: none
+  bool turns = true;                 ///< by RotaryPositions, where the model has them
   std::string slopes{};              ///< pattern of a weight [heads]: ALiBi; empty: none
 };
 

@@ -230,7 +230,9 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
   };
   const auto site = [&](const char* family) { return Site{family, static_cast<int>(at), pass.input.step}; };
   KeyCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
-  block(layer.attention_norm, [&](const Tensor& read) { layer.attention(run, site(map_family()), read, pass.self, own, x); });
+  nn::Sequences self = pass.self;
+  if (!facts_.attention_of(at).turns) self.rotation = nullptr;
+  block(layer.attention_norm, [&](const Tensor& read) { layer.attention(run, site(map_family()), read, self, own, x); });
   if (layer.cross.projection) {
     KeyCache* memory = cache ? &cache->memory[static_cast<size_t>(at)] : nullptr;
     block(layer.cross_norm, [&](const Tensor& read) { layer.cross(run, site("cross"), read, pass.cross, memory, x); });

@@ -19,9 +19,12 @@ class Windows : public Examples {
         held_(read_part(recipe.source, Part::kValid), tokenizer) {}
 
   Example part(int64_t number) const override {
-    return example_of(training_.shuffled({.seed = recipe_.seed, .length = recipe_.length, .repeats = recipe_.repeats},
-                                         number * recipe_.batch, recipe_.batch),
-                      recipe_.batch);
+    Repeats repeats;
+    for (const Repeats& stage : recipe_.repeats) {
+      if (number / recipe_.accumulate >= stage.from) repeats = stage;
+    }
+    const TextData::Order order{.seed = recipe_.seed, .length = recipe_.length, .repeats = repeats};
+    return example_of(training_.shuffled(order, number * recipe_.batch, recipe_.batch), recipe_.batch);
   }
   std::vector<Example> held() const override {
     std::vector<Example> out;

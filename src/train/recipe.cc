@@ -93,9 +93,12 @@ Schedule read_schedule(const Json& json, const std::string& where, int64_t steps
 Repeats read_repeats(const Json& json, const std::string& where) {
   Fields fields(json, where, "repeat");
   Repeats out;
+  out.from = at_least(fields, "from", 0, 0);
   out.share = between(fields, "share", 0.1, 0, 1);
   out.shortest = at_least(fields, "shortest", out.shortest, 1);
   out.longest = at_least(fields, "longest", out.longest, out.shortest);
+  out.apart = at_least(fields, "apart", 0, 0);
+  out.fills = fields.boolean_or("fills", false);
   fields.refuse_rest();
   return out;
 }
@@ -145,7 +148,14 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   } else {
     read_files(fields, out.source);
     out.batch = at_least(fields, "batch", out.batch, 1);
-    if (const Json* repeat = fields.take("repeat")) out.repeats = read_repeats(*repeat, where);
+    if (const Json* repeat = fields.take("repeat")) {
+      const Json::Array stages = repeat->is_array() ? repeat->items() : Json::Array{*repeat};
+      for (const Json& stage : stages) {
+        out.repeats.push_back(read_repeats(stage, where));
+        if (out.repeats.size() > 1 && out.repeats.back().from <= out.repeats[out.repeats.size() - 2].from)
+          fields.wrong("repeat", "stages whose \"from\" ascends", *repeat);
+      }
+    }
   }
   if (const Json* given = json.find("tokenizer"); given && given->is_object()) {
     out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs.has_value());

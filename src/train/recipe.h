@@ -49,8 +49,8 @@ struct Recipe {
   int64_t steps = 1000;
   uint64_t seed = 1;
   double dropout = 0;
-  double smoothing = 0;  // of labels, in training
-  Repeats repeats{};
+  double smoothing = 0;            // of labels, in training
+  std::vector<Repeats> repeats{};  // in order of their first steps; none: nothing repeats
   double average =
       0;  // of the weights that are validated and saved: the share that a step keeps of the mean so far; 0: the weights themselves
   DType save = DType::kF32;  // of best/

@@ -108,25 +108,24 @@ void TextData::append(Batch& to, int64_t begin, int64_t length) const {
   to.targets.insert(to.targets.end(), ids_.begin() + begin + 1, ids_.begin() + begin + 1 + length);
 }
 
-// Of the window that was appended last: tokens [at, at + count) come again at `again`, all of them among its length + 1 tokens.
+// Of the window that was appended last, all of its length + 1 tokens: those at [at, at + count) come again at `again`.
 void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
   RandomSequence random(random_bits(random_bits(order.seed, 0x726570656174ULL), static_cast<uint64_t>(window)));
   const Repeats& repeats = order.repeats;
-  const int64_t longest = std::min(repeats.longest, order.length / 2);
+  const int64_t all = order.length + 1, longest = std::min(repeats.longest, order.length / 2);
   if (longest < repeats.shortest || static_cast<double>(random.roll(1 << 20)) >= repeats.share * (1 << 20)) return;
   const auto between = [&](int64_t low, int64_t high) {
     return low + static_cast<int64_t>(random.roll(static_cast<size_t>(high - low + 1)));
   };
-  const int64_t count = between(repeats.shortest, longest), at = between(0, order.length + 1 - 2 * count);
-  const int64_t again = between(at + count, order.length + 1 - count);
+  const int64_t count = between(repeats.shortest, longest), at = between(0, all - 2 * count), last = all - count;
+  const int64_t furthest = repeats.apart > 0 ? std::min(last, at + std::max(count, repeats.apart)) : last;
+  const int64_t again = repeats.fills ? at + count : between(at + count, furthest);
   const bool is_random = random.roll(2) == 1;
   std::vector<int32_t> tokens(in.ids.end() - order.length, in.ids.end());
   tokens.push_back(in.targets.back());
-  for (int64_t i = 0; i < count; ++i) {
-    int32_t& token = tokens[static_cast<size_t>(at + i)];
-    if (is_random) token = ids_[random.roll(ids_.size())];
-    tokens[static_cast<size_t>(again + i)] = token;
-  }
+  for (int64_t i = 0; i < count && is_random; ++i) tokens[static_cast<size_t>(at + i)] = ids_[random.roll(ids_.size())];
+  for (int64_t i = again; i < (repeats.fills ? all : again + count); ++i)
+    tokens[static_cast<size_t>(i)] = tokens[static_cast<size_t>(at + (i - again) % count)];
   std::copy(tokens.begin(), tokens.end() - 1, in.ids.end() - order.length);
   std::copy(tokens.begin() + 1, tokens.end(), in.targets.end() - order.length);
   const auto hide = [&](int64_t token) {

@@ -31,8 +31,11 @@ std::string read_source(const TextSource& source, const std::string& name);
 std::vector<std::string> read_part(const TextSource& source, Part part);
 
 struct Repeats {
+  int64_t from = 0;                    // the first step
   double share = 0;                    // of the windows
   int64_t shortest = 8, longest = 64;  // tokens of a passage
+  int64_t apart = 0;                   // tokens from where it begins to where it begins again, at most; 0: as many as there are
+  bool fills = false;                  // it comes again and again, to the window's end
 };
 
 class TextData {

@@ -21,7 +21,8 @@ class LlamaRun : public testing::TestWithParam<const char*> {};
 TEST_P(LlamaRun, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("llama", GetParam()); }
 TEST_P(LlamaRun, GreedyTokensAreThoseOfTheLibrary) { expect_greedy("llama", GetParam()); }
 INSTANTIATE_TEST_SUITE_P(Variants, LlamaRun,
-                         testing::Values("bf16", "biases", "gqa", "linear", "llama3", "llama3_older", "mistral", "qwen2"), variant_name);
+                         testing::Values("bf16", "biases", "gqa", "linear", "llama3", "llama3_older", "mistral", "qwen2", "smollm3"),
+                         variant_name);
 
 }  // namespace
 }  // namespace clearhead

@@ -10,7 +10,8 @@ class LlamaGolden : public testing::TestWithParam<const char*> {};
 TEST_P(LlamaGolden, MapsOfTheLibrarysQueriesAndKeysAreItsMaps) { expect_maps_of_given_queries("llama", GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Variants, LlamaGolden,
-                         testing::Values("gqa", "biases", "classify", "linear", "llama3", "llama3_older", "bf16", "mistral", "qwen2"),
+                         testing::Values("gqa", "biases", "classify", "linear", "llama3", "llama3_older", "bf16", "mistral", "qwen2",
+                                         "smollm3"),
                          variant_name);
 
 Architecture facts_of(const char* variant) { return read_architecture(golden_config("llama", variant), "config.json"); }
@@ -40,6 +41,32 @@ TEST(LlamaConfig, ReadsWindowsPerLayer) {
   const Architecture facts = read_architecture(config, "config.json");
   EXPECT_EQ(facts.attention_of(0).window, std::nullopt);
   EXPECT_EQ(facts.attention_of(1).window, 4);
+}
+
+TEST(LlamaConfig, ReadsWhichLayersOfASmolLm3TurnAndSlide) {
+  const auto pattern = [](const Json& config) {
+    std::string out;
+    const Architecture facts = read_architecture(config, "config.json");
+    for (int64_t layer = 0; layer < facts.layers; ++layer) {
+      const AttentionFacts& of = facts.attention_of(layer);
+      out += std::string(of.turns ? "t" : "-") + (of.window ? "w " : "  ");
+    }
+    return out;
+  };
+  Json config = golden_config("llama", "smollm3");
+  EXPECT_EQ(pattern(config), "t  -w ");
+  const auto without = [&](const char* name) { std::erase_if(config.fields(), [&](const auto& field) { return field.first == name; }); };
+  config["no_rope_layers"] = Json(Json::Array{Json(0), Json(1)});
+  EXPECT_EQ(pattern(config), "-  tw ");
+  without("layer_types");  // then those slide that do not turn
+  EXPECT_EQ(pattern(config), "-w t  ");
+  without("no_rope_layers");
+  config["no_rope_layer_interval"] = 2;
+  EXPECT_EQ(pattern(config), "t  -w ");
+  config["use_sliding_window"] = false;
+  EXPECT_EQ(pattern(config), "t  -  ");
+  EXPECT_EQ(refusal_of("llama", "smollm3", R"({"no_rope_layers": [1, 2]})"),
+            "config.json: \"no_rope_layers\": an array of 2 is not supported: expected a 0 or 1 for each of 2 layers (model: smollm3)");
 }
 
 TEST(LlamaConfig, AMistralWithoutTheFieldSlides) {

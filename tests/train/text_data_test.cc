@@ -108,6 +108,36 @@ TEST(TextData, RepeatedPassagesComeAgainAndRandomOnesCountOnlyThen) {
   EXPECT_NEAR(static_cast<double>(hidden), static_cast<double>(changed) / 2, 35);
 }
 
+TEST(TextData, RepetitionsStandNoFurtherApartThanAsked) {
+  const TextData data = numbers();
+  const TextData::Order plain{.seed = 3, .length = 128},
+      near{.seed = 3, .length = 128, .repeats = {.share = 1, .shortest = 16, .longest = 16, .apart = 24}};
+  const TextData::Batch before = data.shuffled(plain, 0, 100), after = data.shuffled(near, 0, 100);
+  for (int64_t w = 0; w < 100; ++w) {
+    int64_t first = 128, last = 0;
+    for (int64_t i = w * 128; i < (w + 1) * 128; ++i) {
+      if (before.ids[i] == after.ids[i]) continue;
+      first = std::min(first, i - w * 128);
+      last = i - w * 128;
+    }
+    EXPECT_LT(last - first, 40) << w;  // from the passage's begin to its second end, where all of it was changed
+  }
+}
+
+TEST(TextData, APassageThatFillsGoesOnToTheEnd) {
+  const TextData data = numbers();
+  const TextData::Order order{.seed = 5, .length = 64, .repeats = {.share = 1, .shortest = 7, .longest = 7, .fills = true}};
+  const TextData::Batch batch = data.shuffled(order, 0, 50);
+  for (int64_t w = 0; w < 50; ++w) {
+    int64_t begin = 64;  // of the tokens that are what stood 7 before
+    while (begin > 7 && batch.ids[w * 64 + begin - 1] == batch.ids[w * 64 + begin - 8]) --begin;
+    EXPECT_LE(begin, 64 - 6) << w;
+    const auto targets = batch.targets.begin() + w * 64;
+    const int64_t hidden = std::count(targets, targets + 64, -100);  // where it begins again; of random tokens the first time too
+    EXPECT_TRUE(hidden == 1 || hidden == 7 || hidden == 8) << hidden;
+  }
+}
+
 TEST(WeightAverage, FollowsItsFormulaAndChangesPlacesWithTheWeights) {
   Tensor w = Tensor::from<float>({1, -2}, {2});
   WeightAverage average(0.9);

@@ -135,6 +135,9 @@ def llama():
     causal("llama", "mistral", hf.MistralForCausalLM,
            hf.MistralConfig(**small, head_dim=8, sliding_window=5, **rope(), **NOT_TIED), 560)
     causal("llama", "qwen2", hf.Qwen2ForCausalLM, hf.Qwen2Config(**small, use_sliding_window=False, **rope(), tie_word_embeddings=True), 570)
+    causal("llama", "smollm3", hf.SmolLM3ForCausalLM,
+           hf.SmolLM3Config(**small, use_sliding_window=True, sliding_window=5, no_rope_layers=[1, 0], layer_types=["full_attention", "sliding_attention"],
+                            pad_token_id=2, **rope()), 590)
 
 
 def translator(variant, config, seed, *, dtype=torch.float32, ends=0.0, searches=None):

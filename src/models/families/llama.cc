@@ -2,6 +2,7 @@
 //
 //   Llama    Touvron et al. 2023; Dubey et al. 2024 (rope_scaling "llama3"). attention_bias and mlp_bias as the configuration says.
 //   Mistral  Jiang et al. 2023: every layer sees a window.
+//   SmolLM3  Bakouch et al. 2025: some layers without rotation (Yang et al. 2025, "RoPE to NoPE and back again"); windows where layer_types says so.
 //   Qwen2    Yang et al. 2024: biases on Q, K and V, none on the output; a window from layer max_window_layers on, where asked for.
 //
 // Rotary facts stand in rope_theta and rope_scaling, or, since transformers 5, together in rope_parameters.
@@ -53,7 +54,7 @@ void read_scaling(const Config& config, Fields& fields, std::string_view name, c
 
 RotaryPositions read_rotary(Config& config, const std::string& model_type) {
   RotaryPositions rotary;
-  rotary.theta = config.positive_or("rope_theta", rotary.theta);
+  rotary.theta = config.positive_or("rope_theta", model_type == "smollm3" ? 2e6 : rotary.theta);
   for (const std::string_view name : {"rope_scaling", "rope_parameters"}) {
     const Json* object = config.take(name);
     if (object == nullptr || object->is_null()) continue;
@@ -65,6 +66,23 @@ RotaryPositions read_rotary(Config& config, const std::string& model_type) {
   return rotary;
 }
 
+/// SmolLM3: which layers turn. "no_rope_layers" has a 1 for those that do; without it every no_rope_layer_interval-th does not.
+std::vector<bool> read_turning(Config& config, int64_t layers) {
+  const int64_t interval = config.size_or("no_rope_layer_interval", 4);
+  const Json* given = config.take("no_rope_layers");
+  std::vector<bool> turns;
+  if (given == nullptr || given->is_null()) {
+    for (int64_t layer = 0; layer < layers; ++layer) turns.push_back((layer + 1) % interval != 0);
+    return turns;
+  }
+  const bool is_right = given->is_array() && static_cast<int64_t>(given->size()) == layers &&
+                        std::all_of(given->items().begin(), given->items().end(),
+                                    [](const Json& flag) { return flag.is_integer() && (flag.integer() == 0 || flag.integer() == 1); });
+  if (!is_right) config.refuse("no_rope_layers", format("expected a 0 or 1 for each of {} layers", layers));
+  for (const Json& flag : given->items()) turns.push_back(flag.integer() == 1);
+  return turns;
+}
+
 /// One fact for all layers, or one per layer where windows differ.
 std::vector<AttentionFacts> read_attention(Config& config, const Architecture& facts) {
   AttentionFacts whole;
@@ -72,13 +90,19 @@ std::vector<AttentionFacts> read_attention(Config& config, const Architecture& f
   AttentionFacts windowed = whole;
   windowed.window = config.optional_size("sliding_window");
   if (facts.model_type == "mistral" && config.take("sliding_window") == nullptr) windowed.window = 4096;  // absent is not null there
-  const bool is_qwen = facts.model_type == "qwen2";
+  const bool is_qwen = facts.model_type == "qwen2", is_smol = facts.model_type == "smollm3";
   const int64_t first_windowed = is_qwen ? config.integer_or("max_window_layers", 28) : 0;
-  if (is_qwen && !config.flag_or("use_sliding_window", false)) windowed.window.reset();
+  if ((is_qwen || is_smol) && !config.flag_or("use_sliding_window", false)) windowed.window.reset();
+  const std::vector<bool> turns = is_smol ? read_turning(config, facts.layers) : std::vector<bool>(static_cast<size_t>(facts.layers), true);
   std::vector<AttentionFacts> layers;
+  const auto add = [&](bool slides) {
+    const bool turning = turns[layers.size()];
+    layers.push_back(slides ? windowed : whole);
+    layers.back().turns = turning;
+  };
   const Json* types = config.take("layer_types");
   if (types == nullptr || types->is_null()) {
-    for (int64_t layer = 0; layer < facts.layers; ++layer) layers.push_back(layer >= first_windowed ? windowed : whole);
+    for (int64_t layer = 0; layer < facts.layers; ++layer) add(is_smol ? !turns[static_cast<size_t>(layer)] : layer >= first_windowed);
     return layers;
   }
   if (!types->is_array() || static_cast<int64_t>(types->size()) != facts.layers) {
@@ -90,7 +114,7 @@ std::vector<AttentionFacts> read_attention(Config& config, const Architecture& f
       config.refuse("layer_types", format("{} is not understood (understood: full_attention, sliding_attention)", type.describe()));
     }
     if (slides && !windowed.window) config.refuse("layer_types", "a layer slides and there is no sliding_window");
-    layers.push_back(slides ? windowed : whole);
+    add(slides);
   }
   return layers;
 }
@@ -105,22 +129,23 @@ Architecture read_llama(const Json& json, const std::string& where) {
   facts.width = config.size("hidden_size");
   facts.layers = config.size("num_hidden_layers");
   facts.heads = config.size("num_attention_heads");
-  facts.key_heads = config.size_or("num_key_value_heads", type == "mistral" ? 8 : facts.heads);
+  facts.key_heads = config.size_or("num_key_value_heads", type == "mistral" ? 8 : type == "smollm3" ? 4 : facts.heads);
   const std::optional<int64_t> head_dim = config.optional_size("head_dim");
   if (!head_dim && facts.width % facts.heads != 0)
     config.refuse("num_attention_heads", format("it does not divide hidden_size {}", facts.width));
   facts.head_dim = head_dim.value_or(facts.width / facts.heads);
   facts.inner = config.size("intermediate_size");
   facts.vocabulary = config.size("vocab_size");
-  facts.longest = config.size_or("max_position_embeddings", 2048);
+  facts.longest = config.size_or("max_position_embeddings", type == "smollm3" ? 32768 : 2048);
   facts.prefix = "model.";
   const double epsilon = config.positive_or("rms_norm_eps", 1e-6);
   const Activation activation = config.activation_or("hidden_act", Activation::kSilu);
-  const bool tied = config.flag_or("tie_word_embeddings", false);
-  const bool is_llama = type == "llama", is_qwen = type == "qwen2";
-  const bool attention_bias = is_llama && config.flag_or("attention_bias", false);
-  const bool mlp_bias = is_llama && config.flag_or("mlp_bias", false);
-  if (!is_llama) {
+  const bool is_llama = type == "llama", is_qwen = type == "qwen2", is_smol = type == "smollm3";
+  const bool tied = config.flag_or("tie_word_embeddings", is_smol);
+  const bool has_bias_flags = is_llama || is_smol;
+  const bool attention_bias = has_bias_flags && config.flag_or("attention_bias", false);
+  const bool mlp_bias = has_bias_flags && config.flag_or("mlp_bias", false);
+  if (!has_bias_flags) {
     config.only("attention_bias", {"false"});
     config.only("mlp_bias", {"false"});
   }
@@ -157,7 +182,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
 }  // namespace
 
 const Family& llama_family() {
-  static const Family family{{"llama", "mistral", "qwen2"}, read_llama};
+  static const Family family{{"llama", "mistral", "qwen2", "smollm3"}, read_llama};
   return family;
 }
 
