@@ -243,11 +243,11 @@ function copyLink(ctx: Context): void {
 /** The rows and keys on the screen: of the map, or in reading of everything. */
 function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: number }; keys: { begin: number; end: number } } {
   const { q0, q1, k0, k1 } = map.rect;
-  const clip = (from: number, to: number, n: number): { begin: number; end: number } => ({
-    begin: Math.max(0, Math.floor(from)),
-    end: Math.min(n, Math.ceil(to)),
+  const clip = (from: number, to: number, [begin, end]: [number, number]): { begin: number; end: number } => ({
+    begin: Math.max(begin, Math.floor(from)),
+    end: Math.min(end, Math.ceil(to)),
   });
-  return { rows: clip(q0, q1, ctx.family.queries), keys: clip(k0, k1, ctx.family.keys) };
+  return { rows: clip(q0, q1, ctx.family.query_range), keys: clip(k0, k1, ctx.family.key_range) };
 }
 
 function themeOf(root: HTMLElement): Theme {

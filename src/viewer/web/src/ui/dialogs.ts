@@ -113,11 +113,11 @@ function save(blob: Blob, name: string): void {
 export async function verify(ctx: Context, rect: { rows: Span; keys: Span }): Promise<void> {
   const { t } = ctx;
   const state = ctx.store.now;
-  const all = (n: number): Span[] => [{ begin: 0, end: n }];
+  const all = ([begin, end]: [number, number]): Span[] => [{ begin, end }];
   const map = state.view === 'map';
   const out = state.direction === 'out';
-  const rows = map ? [rect.rows] : out && state.q.length ? [...state.q] : out ? [rect.rows] : all(ctx.family.queries);
-  const keys = map ? [rect.keys] : out ? all(ctx.family.keys) : state.k.length ? [...state.k] : [rect.keys];
+  const rows = map ? [rect.rows] : out && state.q.length ? [...state.q] : out ? [rect.rows] : all(ctx.family.query_range);
+  const keys = map ? [rect.keys] : out ? all(ctx.family.key_range) : state.k.length ? [...state.k] : [rect.keys];
   const note = h('p', { 'data-testid': 'verify' }, t('verify.busy'));
   const box = dialog(t('verify'), t('close'), h('p', {}, t('verify.what')), note);
   try {

@@ -102,12 +102,15 @@ export class MapView implements View {
     this.follow(this.ctx.store.now.heads[0] ?? null);
   }
 
-  /** What is seen, in weights: the state's rectangle, or all of the map that is of this family. */
+  /** All of the map that is of this family. */
+  private get whole(): Rect {
+    const { key_range, query_range } = this.ctx.family;
+    return { k0: key_range[0], q0: query_range[0], k1: key_range[1], q1: query_range[1] };
+  }
+
+  /** What is seen, in weights: the state's rectangle, or the whole map. */
   get rect(): Rect {
-    const { family, store } = this.ctx;
-    const [k0, k1] = family.key_range;
-    const [q0, q1] = family.query_range;
-    return store.now.rect ?? { k0, q0, k1, q1 };
+    return this.ctx.store.now.rect ?? this.whole;
   }
 
   get margins(): Margins {
@@ -131,8 +134,7 @@ export class MapView implements View {
   zoomBy(factor: number, x = (this.canvas.width + this.margins.left) / 2, y = (this.canvas.height + this.margins.top) / 2): void {
     const { rect } = this;
     const now = this.margins;
-    const { family } = this.ctx;
-    const whole = zoomOf({ k0: 0, q0: 0, k1: family.keys, q1: family.queries }, this.canvas);
+    const whole = zoomOf(this.whole, this.canvas);
     const next = Math.max(whole, Math.min(64, this.zoom * factor));
     if (next <= whole) {
       this.ctx.store.set({ rect: null });
@@ -339,8 +341,8 @@ export class MapView implements View {
       (picture
         ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', {
             head: headName(maps?.request.at ?? { layer: 0, head: 0 }),
-            queries: whole(ctx.family.queries),
-            keys: whole(ctx.family.keys),
+            queries: whole(ctx.family.query_range[1] - ctx.family.query_range[0]),
+            keys: whole(ctx.family.key_range[1] - ctx.family.key_range[0]),
             cell: Math.round(cell),
           })
         : ctx.t('loading'));
