@@ -3,7 +3,8 @@
 //   1. what the machine is
 //   2. a real model (when one was fetched) reading two sentences, as heat maps with words
 //   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked
-//   4. a page to open, and three commands to try
+//   4. 100,000 tokens of novels through the model of our own that learned from such: does it read on as well as it began?
+//   5. a page to open, and three commands to try
 // A line that says "checked" was compared with the double reference or with the known answer; if one does not hold, the exit code is 1.
 #include <sys/resource.h>
 
@@ -13,6 +14,7 @@
 #include <filesystem>
 
 #include "backends/registry.h"
+#include "base/file.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "clearhead/generate.h"
@@ -178,8 +180,42 @@ void read_long_text(const std::string& out, Checks& checks) {
 
   const std::string page = out + "/index.html";
   export_html(trace, page, {.command = "make demo", .most_work = 6e11});  // one overview; the whole takes a minute
-  print(format("  {:.1f} s\n\n4. written: {} ({}), a page that works offline", clock.seconds(), page,
-               human_bytes(std::filesystem::file_size(page))));
+  print(format("  {:.1f} s; {} ({}) is a page that works offline", clock.seconds(), page, human_bytes(std::filesystem::file_size(page))));
+}
+
+// Bits a byte of tokens [begin, end), the first of which is given where `from` is 0.
+double bits_of(const Encoding& encoding, const std::vector<float>& log_probabilities, int64_t from, int64_t begin, int64_t end) {
+  double nats = 0;
+  for (int64_t i = begin; i < end; ++i) nats -= static_cast<double>(log_probabilities[static_cast<size_t>(i - from - 1)]);
+  const int64_t bytes = encoding.offsets[static_cast<size_t>(end - 1)][1] - encoding.offsets[static_cast<size_t>(begin)][0];
+  return nats / std::log(2.0) / static_cast<double>(bytes);
+}
+
+void read_book(const std::string& directory, Checks& checks) {
+  constexpr int64_t kAnew = 1024, kPieces = 12;  // the end of the text, also read in pieces that begin anew
+  const Clock clock;
+  const auto model = load(directory);
+  const Encoding encoding = model->tokenizer().encode(read_file(directory + "/held-out.txt"));
+  const std::vector<int32_t> ids(encoding.ids.begin(), encoding.ids.begin() + kLongText);
+  print(format("\n4. {} tokens of novels it never saw through {} ({} parameters, {} layers × {} heads, trained here)",
+               with_commas(kLongText), directory, with_commas(model->info().parameters), model->info().layers, model->info().heads));
+  const std::vector<float> at_once = log_probabilities(*model, ids);
+  print(format("  read in {:.1f} s: {:.3f} bits a byte", clock.seconds(), bits_of(encoding, at_once, 0, 1, kLongText)));
+  double far = 0, anew = 0;
+  for (int64_t begin = kLongText - kPieces * kAnew; begin < kLongText; begin += kAnew) {
+    const std::vector<float> piece = log_probabilities(*model, {ids.begin() + begin, ids.begin() + begin + kAnew});
+    far += bits_of(encoding, at_once, 0, begin + 1, begin + kAnew) / kPieces;
+    anew += bits_of(encoding, piece, begin, begin + 1, begin + kAnew) / kPieces;
+  }
+  checks.line(
+      far <= anew,
+      format("after {} tokens it reads as well as at a beginning: the last {} take {:.3f} bits a byte, and {:.3f} begun anew every {}",
+             with_commas(kLongText - kPieces * kAnew), with_commas(kPieces * kAnew), far, anew, with_commas(kAnew)));
+  const std::string prompt = "It was a dark and stormy night, and";
+  const Generated made =
+      generate(*model, model->tokenizer().encode(prompt), {.max_tokens = 40, .sampling = Sampling{.temperature = 0.7, .seed = 3}});
+  print(format("  {}{}", prompt, visible(made.text)));
+  print(format("  {:.1f} s", clock.seconds()));
 }
 
 int run(const std::string& model, const std::string& out) {
@@ -193,8 +229,9 @@ int run(const std::string& model, const std::string& out) {
     print("\n2. no package index could be reached, so no real model: the models with known answers do the job");
   }
   read_long_text(out, checks);
+  if (std::filesystem::exists("models/book/held-out.txt")) read_book("models/book", checks);
   const std::string shown = model.empty() ? out + "/known-causal" : model;
-  print("\nTry next:");
+  print("\n5. try next:");
   print(format("  build/release/clearhead show {} \"The animal didn't cross the street because it was tired.\"", shown));
   print(format("  build/release/clearhead view {} \"The animal didn't cross the street because it was tired.\"", shown));
   print(format("  build/release/clearhead run generate {}/known-causal \"one two three one two\" --max-tokens 8 --greedy", out));
