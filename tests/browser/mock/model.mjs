@@ -7,13 +7,14 @@ const kD = 32;
 const kKinds = ['previous', 'duplicate', 'local', 'first', 'induction', 'broad', 'retrieval', 'self'];
 
 export class Model {
-  constructor(tokens, { layers = 6, heads = 12, causal = false, sharpness = 1 } = {}) {
+  constructor(tokens, { layers = 6, heads = 12, causal = false, sharpness = 1, part = null } = {}) {
     Object.assign(this, {
       tokens,
       layers,
       heads,
       causal,
       sharpness,
+      part, // {query: [begin, end], key: [begin, end]} of the text
       n: tokens.length,
       d: kD,
     });
@@ -114,7 +115,9 @@ export class Model {
   }
 
   visible(query) {
-    return [0, this.causal ? query + 1 : this.n];
+    const { query: rows, key: keys } = this.part ?? { query: [0, this.n], key: [0, this.n] };
+    if (query < rows[0] || query >= rows[1]) return [0, 0];
+    return [keys[0], this.causal ? query + 1 : keys[1]];
   }
 
   /** One row of weights in double. */
@@ -129,7 +132,7 @@ export class Model {
       out[j] = dot / Math.sqrt(kD);
       if (out[j] > most) most = out[j];
     }
-    let sum = 0;
+    let sum = begin < end ? 0 : 1;
     for (let j = begin; j < end; j++) sum += out[j] = Math.exp(out[j] - most);
     for (let j = begin; j < end; j++) out[j] /= sum;
     return { values: out, shift: most * Math.LOG2E, norm: sum };

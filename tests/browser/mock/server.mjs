@@ -33,7 +33,7 @@ export class Mock {
       tokens,
       segments,
       name,
-      model: new Model(tokens, { layers, heads, causal, sharpness }),
+      model: new Model(tokens, { layers, heads, causal, sharpness, part: more.part }),
     });
     this.asked = [];
     this.delay = 0;
@@ -60,8 +60,8 @@ export class Mock {
           d_k: model.d,
           queries: n,
           keys: n,
-          query_range: [0, n],
-          key_range: [0, n],
+          query_range: model.part?.query ?? [0, n],
+          key_range: model.part?.key ?? [0, n],
           query_side: 0,
           key_side: 0,
           causal: model.causal,
@@ -147,7 +147,8 @@ export class Mock {
     const result = Float32Array.from(values, (v) => v / divisor);
     const first = spans[0][0];
     const last = spans[spans.length - 1][1] - 1;
-    const visible = out ? [0, model.visible(last)[1]] : [model.causal ? first : 0, model.n];
+    const rowsOfPart = model.part?.query ?? [0, model.n];
+    const visible = out ? model.visible(last) : [model.causal ? first : rowsOfPart[0], rowsOfPart[1]];
     return {
       values: result,
       total: result.reduce((a, b) => a + b, 0),
@@ -269,16 +270,16 @@ export class Mock {
   survey(layer, head, side) {
     const { model, tokens } = this;
     const n = model.n;
-    const max = new Float32Array(side * side).fill(model.causal ? NaN : 0);
+    const max = new Float32Array(side * side).fill(model.causal || model.part ? NaN : 0);
     const sums = Object.fromEntries(kScores.map((s) => [s, 0]));
     const step = Math.max(1, Math.floor(n / (n > 20000 ? 24 : 96)));
     let rows = 0;
     for (let q = 0; q < n; q += step, rows++) {
       const { values } = model.row(layer, head, q);
-      const [, end] = model.visible(q);
+      const [begin, end] = model.visible(q);
       const r = Math.floor((q * side) / n);
       let entropy = 0;
-      for (let j = 0; j < end; j++) {
+      for (let j = begin; j < end; j++) {
         const v = values[j];
         const at = r * side + Math.floor((j * side) / n);
         if (!(max[at] >= v)) max[at] = v;
@@ -336,12 +337,16 @@ const spansOf = (text) =>
 
 export const levelOf = (n, side) => Math.max(0, Math.ceil(Math.log2(n / side)));
 
+/** The part of a mock that a question is about: a checkpoint, or a family of maps. */
+function partOf(mock, p, body) {
+  if (mock.steps) return mock.steps.find((m) => String(m.step) === p.t) ?? mock.steps[mock.steps.length - 1];
+  return mock.families ? (mock.families[p.f ?? body?.f] ?? mock.families.cross) : mock;
+}
+
 function answer(mock, path, p, body) {
   const corner = { q: p.y * 256 * 2 ** p.z, k: p.x * 256 * 2 ** p.z };
   const overview = levelOf(mock.model.n, 512);
   switch (path) {
-    case 'info':
-      return { json: mock.info() };
     case 'text':
       return { bytes: mock.textFrame() };
     case 'segments':
@@ -430,8 +435,9 @@ export function serve(mock, port = 0) {
     for await (const chunk of request) body += chunk;
     mock.asked.push({ path, p });
     if (mock.delay) await new Promise((done) => setTimeout(done, mock.delay));
-    const at = mock.steps ? (mock.steps.find((m) => String(m.step) === p.t) ?? mock.steps[mock.steps.length - 1]) : mock;
-    const found = answer(at, path, p, body ? JSON.parse(body) : null);
+    const json = body ? JSON.parse(body) : null;
+    const about = path === 'info' && mock.info ? mock : partOf(mock, p, json);
+    const found = path === 'info' ? { json: about.info() } : answer(about, path, p, json);
     if (!found)
       return response.writeHead(404, { 'Content-Type': 'application/json' }).end(
         JSON.stringify({
@@ -485,6 +491,33 @@ export function watchedMock(count, checkpoints, options = {}) {
     proseMock(count, { ...options, checkpoints, step, sharpness: step / last, name: `known after ${step}` }),
   );
   return { steps, asked: [], delay: 0 };
+}
+
+/** A translation as one text, source and target: cross-attention from the target to the source, and what each attends to of itself. */
+export function translationMock(source, target, options = {}) {
+  const shift = Buffer.byteLength(source) + 1;
+  const first = tokenize(source);
+  const second = tokenize(target).map((t) => ({
+    ...t,
+    begin: t.begin + shift,
+    end: t.end + shift,
+    word: t.word < 0 ? t.word : t.word + 1000,
+  }));
+  const [middle, end] = [first.length, first.length + second.length];
+  const segments = [
+    { name: 'source', role: 'text', begin: 0, end: middle, lang: null },
+    { name: 'target', role: 'text', begin: middle, end, lang: null },
+  ];
+  const shared = { ...options, text: `${source}\n${target}`, tokens: [...first, ...second], segments };
+  const part = (query, key, causal) => new Mock({ ...shared, causal, part: { query, key } });
+  const families = {
+    cross: part([middle, end], [0, middle], false),
+    dec: part([middle, end], [middle, end], true),
+    enc: part([0, middle], [0, middle], false),
+  };
+  const kinds = { cross: 'cross', dec: 'decoder', enc: 'encoder' };
+  const facts = Object.entries(families).map(([id, mock]) => ({ ...mock.info().families[0], id, kind: kinds[id] }));
+  return { families, middle, info: () => ({ ...families.cross.info(), families: facts }), asked: [], delay: 0 };
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {

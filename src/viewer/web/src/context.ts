@@ -50,6 +50,18 @@ export function reasonOf(ctx: Context, missing: Missing): string {
   return parts.filter(Boolean).join(' ');
 }
 
+/** An axis of the map: queries down, keys across. */
+export type Side = 'query' | 'key';
+
+/** The tokens that stand on a side of a family's maps. */
+export function rangeOf(family: Family, side: Side): Span {
+  const [begin, end] = side === 'query' ? family.query_range : family.key_range;
+  return { begin, end };
+}
+
+/** The side whose tokens are chosen. */
+export const askedSide = (state: State): Side => (state.direction === 'out' ? 'query' : 'key');
+
 /** Whether spans lie inside one of a family's ranges. */
 export const isIn = ([begin, end]: [number, number], spans: readonly Span[]): boolean =>
   spans.every((s) => begin <= s.begin && s.end <= end);

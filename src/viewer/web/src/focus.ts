@@ -4,6 +4,7 @@
 // A pointer over a token or a thumbnail previews: it changes the line shown, not the state. A line is delivered only while its request
 // is still the wanted one, so that fast scrubbing never leaves a stale row.
 
+import { askedSide, rangeOf } from './context';
 import type { Family, HeadId, Line, LineRequest, Source, Span } from './source/source';
 import { isAbort } from './source/source';
 import { sameHead, type State, type Store } from './state';
@@ -74,8 +75,9 @@ export class Focus {
   /** The request for a head in the present state; null when no token is chosen or its line cannot be had. */
   requestFor(state: State, at: HeadId, token: number | null): LineRequest | null {
     const chosen = token === null ? (state.direction === 'out' ? state.q : state.k) : [this.around(token, state)];
-    const limit = state.direction === 'out' ? this.family.queries : this.family.keys;
-    const spans = chosen.map((s) => ({ begin: s.begin, end: Math.min(s.end, limit) })).filter((s) => s.begin < s.end);
+    const range = rangeOf(this.family, askedSide(state));
+    const clipped = chosen.map((s) => ({ begin: Math.max(s.begin, range.begin), end: Math.min(s.end, range.end) }));
+    const spans = clipped.filter((s) => s.begin < s.end);
     if (spans.length === 0 || at.layer >= this.family.layers || at.head >= this.family.heads) return null;
     const reduce = state.words && state.direction === 'out' ? 'mean' : 'sum';
     return {

@@ -214,8 +214,8 @@ function segmentBands(c: CanvasRenderingContext2D, size: Frame2d, street: Street
   const { left, top } = marginsOf(street.rect, size);
   const names = zoom < kLabelCell;
   street.keySegments.forEach((s, i) => {
-    const [from, to] = [Math.max(left, x(s.begin)), x(s.end)];
-    if (to <= left) return;
+    const [from, to] = [Math.max(left, x(s.begin)), x(Math.min(s.end, street.keys))];
+    if (to <= from) return;
     c.fillStyle = css(mix(theme.paper, theme.ink, i % 2 ? 0.32 : 0.2));
     c.fillRect(from, top - 3, Math.max(1, to - from - 1), 3);
     c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
@@ -223,8 +223,8 @@ function segmentBands(c: CanvasRenderingContext2D, size: Frame2d, street: Street
     if (names && to - from > 28) c.fillText(fitted(c, s.name, to - from - 6), from + 2, top - 30);
   });
   street.querySegments.forEach((s, i) => {
-    const [from, to] = [Math.max(top, y(s.begin)), y(s.end)];
-    if (to <= top) return;
+    const [from, to] = [Math.max(top, y(s.begin)), y(Math.min(s.end, street.queries))];
+    if (to <= from) return;
     c.fillStyle = css(mix(theme.paper, theme.ink, i % 2 ? 0.32 : 0.2));
     c.fillRect(left - 3, from, 3, Math.max(1, to - from - 1));
     c.save();

@@ -1,8 +1,8 @@
 // The head atlas: every head as a thumbnail with its scores on this text. Slim beside the text, wide as a view of its own, where it can be
 // sorted, filtered, and recoloured by the mass that flows from chosen rows to chosen keys.
 
-import type { Context, View } from '../../context';
-import { absent, badgeTitle, pin, printWeight, quoted, solo } from '../../context';
+import type { Context, Side, View } from '../../context';
+import { absent, badgeTitle, pin, printWeight, quoted, rangeOf, solo } from '../../context';
 import { head as headName, score as printScore } from '../../format';
 import { bitmapOf, colourTable } from '../../paint/picture';
 import { css, inkOn, shade } from '../../paint/ramp';
@@ -237,9 +237,16 @@ export class AtlasView implements View {
     if (head) {
       const values = codeTable(head.codes);
       const picture = bitmapOf(head.thumbnail, head.rows, head.columns, colourTable(head.codes, values[255], 'sqrt', theme));
-      cell.canvas.width = head.columns;
-      cell.canvas.height = head.rows;
-      cell.canvas.getContext('2d')?.drawImage(picture, 0, 0);
+      const { family } = this.ctx;
+      const part = (side: Side, cells: number, of: number): [number, number] => {
+        const { begin, end } = rangeOf(family, side);
+        return [Math.floor((begin * cells) / of), Math.max(1, Math.ceil((end * cells) / of) - Math.floor((begin * cells) / of))];
+      };
+      const [left, width] = part('key', head.columns, family.keys);
+      const [top, height] = part('query', head.rows, family.queries);
+      cell.canvas.width = width;
+      cell.canvas.height = height;
+      cell.canvas.getContext('2d')?.drawImage(picture, -left, -top);
     }
     cell.button.setAttribute('aria-label', [headName(cell.at), ...[...cell.note.children].map((c) => c.textContent)].join(' '));
   }

@@ -1,11 +1,11 @@
 // Lines: queries in a column at the left, keys at the right, a curve for each weight; a token that is pointed at or chosen shows its own alone.
 
-import type { Context, View } from '../../context';
-import { absent, badgeTitle, isShare, printWeight, quoted, turn } from '../../context';
+import type { Context, Side, View } from '../../context';
+import { absent, askedSide, badgeTitle, isShare, printWeight, quoted, rangeOf, turn } from '../../context';
 import { head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { css, inkOn, kPinColours, shade } from '../../paint/ramp';
-import { type Badge, type Cells, isAbort, type Span } from '../../source/source';
+import { type Badge, type Cells, isAbort } from '../../source/source';
 import type { State } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
@@ -14,10 +14,6 @@ import { type Curve, type Stretch, curvesOf, stretchesOf } from './curves';
 
 const kRow = 22; // pixels of a token
 const kTableRows = 40;
-
-type Side = 'query' | 'key';
-
-const spanOf = ([begin, end]: [number, number]): Span => ({ begin, end });
 
 export class LinesView implements View {
   readonly element: HTMLElement;
@@ -42,7 +38,7 @@ export class LinesView implements View {
 
   constructor(private readonly ctx: Context) {
     const { t, family } = ctx;
-    this.stretches = stretchesOf(spanOf(family.query_range), spanOf(family.key_range), kTile);
+    this.stretches = stretchesOf(rangeOf(family, 'query'), rangeOf(family, 'key'), kTile);
     this.draw = oncePerFrame(() => this.paint());
     const canvas = h('canvas', { class: 'curves', role: 'img', 'aria-label': t('lines.label'), 'data-testid': 'lines' });
     this.columns = { query: this.column('query'), key: this.column('key') };
@@ -87,11 +83,11 @@ export class LinesView implements View {
     if (state.view !== 'lines') return;
     const chosen = state.direction === 'out' ? state.q : state.k;
     const changed = state.view !== before.view || state.q !== before.q || state.k !== before.k || this.built < 0;
-    if (changed && chosen[0]) this.at = this.stretchOf(state.direction === 'out' ? 'query' : 'key', chosen[0].begin);
+    if (changed && chosen[0]) this.at = this.stretchOf(askedSide(state), chosen[0].begin);
     this.build();
     this.load(state);
     if (state.scale !== before.scale) this.find();
-    if (changed && chosen[0]) this.reveal(state.direction === 'out' ? 'query' : 'key', chosen[0].begin);
+    if (changed && chosen[0]) this.reveal(askedSide(state), chosen[0].begin);
     this.draw();
   }
 
@@ -264,7 +260,7 @@ export class LinesView implements View {
     if (spans.length === 0) return null;
     const tokens = new Set<number>();
     for (const s of spans) for (let i = s.begin; i < Math.min(s.end, s.begin + 1000); i++) tokens.add(i);
-    return { side: state.direction === 'out' ? 'query' : 'key', tokens };
+    return { side: askedSide(state), tokens };
   }
 
   private paint(): void {

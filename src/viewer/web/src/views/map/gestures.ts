@@ -72,10 +72,10 @@ function spanned(
   a: { x: number; y: number },
   b: { x: number; y: number },
 ): { k0: number; q0: number; k1: number; q1: number } {
-  const { family } = map.ctx;
   const { left, top } = map.margins;
-  const key = (x: number): number => Math.max(0, Math.min(family.keys, map.rect.k0 + (x - left) / map.zoom));
-  const query = (y: number): number => Math.max(0, Math.min(family.queries, map.rect.q0 + (y - top) / map.zoom));
+  const { k0, q0, k1, q1 } = map.whole;
+  const key = (x: number): number => Math.max(k0, Math.min(k1, map.rect.k0 + (x - left) / map.zoom));
+  const query = (y: number): number => Math.max(q0, Math.min(q1, map.rect.q0 + (y - top) / map.zoom));
   return {
     k0: Math.floor(key(Math.min(a.x, b.x))),
     k1: Math.max(Math.ceil(key(Math.max(a.x, b.x))), Math.floor(key(Math.min(a.x, b.x))) + 1),
@@ -91,10 +91,10 @@ function onKey(map: MapView, key: string): boolean {
   else if (key === '0') map.ctx.store.set({ rect: null });
   else if (key.startsWith('Arrow')) {
     const { q, k } = map.ctx.store.now;
-    const { family } = map.ctx;
-    const clamp = (v: number, n: number): number => Math.max(0, Math.min(n - 1, v));
-    const query = clamp((q[0]?.begin ?? 0) + (key === 'ArrowDown' ? 1 : key === 'ArrowUp' ? -1 : 0), family.queries);
-    const column = clamp((k[0]?.begin ?? 0) + (key === 'ArrowRight' ? 1 : key === 'ArrowLeft' ? -1 : 0), family.keys);
+    const { k0, q0, k1, q1 } = map.whole;
+    const clamp = (v: number, begin: number, end: number): number => Math.max(begin, Math.min(end - 1, v));
+    const query = clamp((q[0]?.begin ?? 0) + (key === 'ArrowDown' ? 1 : key === 'ArrowUp' ? -1 : 0), q0, q1);
+    const column = clamp((k[0]?.begin ?? 0) + (key === 'ArrowRight' ? 1 : key === 'ArrowLeft' ? -1 : 0), k0, k1);
     map.choose([{ begin: query, end: query + 1 }], [{ begin: column, end: column + 1 }], 'replace');
     map.setHover({ query, key: column });
   } else return false;

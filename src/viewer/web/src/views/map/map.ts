@@ -102,15 +102,16 @@ export class MapView implements View {
     this.follow(this.ctx.store.now.heads[0] ?? null);
   }
 
-  /** All of the map that is of this family. */
-  private get whole(): Rect {
-    const { key_range, query_range } = this.ctx.family;
-    return { k0: key_range[0], q0: query_range[0], k1: key_range[1], q1: query_range[1] };
-  }
-
-  /** What is seen, in weights: the state's rectangle, or the whole map. */
+  /** What is seen, in weights: the state's rectangle, or all of the map that is of this family. */
   get rect(): Rect {
     return this.ctx.store.now.rect ?? this.whole;
+  }
+
+  /** All of it. */
+  get whole(): Rect {
+    const [k0, k1] = this.ctx.family.key_range;
+    const [q0, q1] = this.ctx.family.query_range;
+    return { k0, q0, k1, q1 };
   }
 
   get margins(): Margins {
@@ -126,8 +127,8 @@ export class MapView implements View {
     const { left, top } = this.margins;
     const key = Math.floor(this.rect.k0 + (x - left) / this.zoom);
     const query = Math.floor(this.rect.q0 + (y - top) / this.zoom);
-    const { family } = this.ctx;
-    return x >= left && y >= top && key >= 0 && key < family.keys && query >= 0 && query < family.queries ? { query, key } : null;
+    const { q0, k0, q1, k1 } = this.whole;
+    return x >= left && y >= top && key >= k0 && key < k1 && query >= q0 && query < q1 ? { query, key } : null;
   }
 
   /** Zooms about a point of the canvas (its middle by default), between the whole map and cells of 64 pixels. */
@@ -148,12 +149,11 @@ export class MapView implements View {
 
   /** Shows the map from a corner at a zoom, kept inside the map. */
   show(key: number, query: number, zoom: number): void {
-    const { family } = this.ctx;
     const { left, top } = marginsAt(zoom);
     const across = (this.canvas.width - left - 12) / zoom;
     const down = (this.canvas.height - top - 12) / zoom;
-    const k0 = Math.max(0, Math.min(key, family.keys - across));
-    const q0 = Math.max(0, Math.min(query, family.queries - down));
+    const k0 = Math.max(this.whole.k0, Math.min(key, this.whole.k1 - across));
+    const q0 = Math.max(this.whole.q0, Math.min(query, this.whole.q1 - down));
     this.ctx.store.set({ rect: { k0, q0, k1: k0 + across, q1: q0 + down } });
   }
 
@@ -276,8 +276,8 @@ export class MapView implements View {
     this.canvas.element.dataset['tiles'] = drawn.join(' ');
     const cells = numbers.map(({ x, y }) => maps?.cells(x, y)).filter((c): c is Cells => Boolean(c));
     return {
-      queries: ctx.family.queries,
-      keys: ctx.family.keys,
+      queries: this.whole.q1,
+      keys: this.whole.k1,
       rect: this.rect,
       layers,
       cells,
@@ -318,8 +318,8 @@ export class MapView implements View {
     const { family } = this.ctx;
     const { rect, zoom } = this;
     const side = kTile * 2 ** z;
-    const right = Math.min(family.keys, rect.k0 + (this.canvas.width - this.margins.left) / zoom);
-    const bottom = Math.min(family.queries, rect.q0 + (this.canvas.height - this.margins.top) / zoom);
+    const right = Math.min(this.whole.k1, rect.k0 + (this.canvas.width - this.margins.left) / zoom);
+    const bottom = Math.min(this.whole.q1, rect.q0 + (this.canvas.height - this.margins.top) / zoom);
     const wanted: { z: number; x: number; y: number }[] = [];
     for (let y = Math.floor(rect.q0 / side); y * side < bottom; y++) {
       for (let x = Math.floor(rect.k0 / side); x * side < right; x++) if (!family.causal || x <= y) wanted.push({ z, x, y });
@@ -341,8 +341,8 @@ export class MapView implements View {
       (picture
         ? ctx.t(cell > 1 ? 'map.caption.pooled' : 'map.caption', {
             head: headName(maps?.request.at ?? { layer: 0, head: 0 }),
-            queries: whole(ctx.family.query_range[1] - ctx.family.query_range[0]),
-            keys: whole(ctx.family.key_range[1] - ctx.family.key_range[0]),
+            queries: whole(this.whole.q1 - this.whole.q0),
+            keys: whole(this.whole.k1 - this.whole.k0),
             cell: Math.round(cell),
           })
         : ctx.t('loading'));
@@ -360,20 +360,23 @@ export class MapView implements View {
     if (this.table.hidden || !picture) return;
     const values = codeTable(this.pool === 'max' ? picture.maxCodes : picture.meanCodes);
     const codes = codesOf(picture, this.pool);
-    const [rows, columns] = [Math.min(12, picture.rows), Math.min(12, picture.columns)];
     const cell = 2 ** picture.z;
-    const from = (i: number, of: number, n: number): number => Math.floor((i * n) / of);
+    const { q0, q1, k0, k1 } = this.whole;
+    const down = { begin: Math.floor(q0 / cell), end: Math.ceil(q1 / cell) };
+    const across = { begin: Math.floor(k0 / cell), end: Math.ceil(k1 / cell) };
+    const [rows, columns] = [Math.min(12, down.end - down.begin), Math.min(12, across.end - across.begin)];
+    const from = (i: number, of: number, s: Span): number => s.begin + Math.floor((i * (s.end - s.begin)) / of);
     const best = (r: number, c: number): number => {
       let most = NaN;
-      for (let y = from(r, rows, picture.rows); y < from(r + 1, rows, picture.rows); y++) {
-        for (let x = from(c, columns, picture.columns); x < from(c + 1, columns, picture.columns); x++) {
+      for (let y = from(r, rows, down); y < from(r + 1, rows, down); y++) {
+        for (let x = from(c, columns, across); x < from(c + 1, columns, across); x++) {
           const v = values[codes[y * picture.columns + x]];
           if (!(most >= v)) most = v;
         }
       }
       return most;
     };
-    const name = (i: number, of: number, n: number): string => `#${from(i, of, n) * cell}`;
+    const name = (i: number, of: number, s: Span): string => `#${Math.round(from(i, of, s) * cell)}`;
     const print = (v: number): string => (Number.isFinite(v) ? (isShare(this.ctx) ? share(v, true) : printNumber(v, true)) : '·');
     replace(
       this.table,
@@ -384,12 +387,7 @@ export class MapView implements View {
         h(
           'thead',
           {},
-          h(
-            'tr',
-            {},
-            h('td', {}),
-            ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, name(c, columns, picture.columns))),
-          ),
+          h('tr', {}, h('td', {}), ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, name(c, columns, across)))),
         ),
         h(
           'tbody',
@@ -398,7 +396,7 @@ export class MapView implements View {
             h(
               'tr',
               {},
-              h('th', { scope: 'row' }, name(r, rows, picture.rows)),
+              h('th', { scope: 'row' }, name(r, rows, down)),
               ...Array.from({ length: columns }, (_2, c) => h('td', { class: 'number' }, print(best(r, c)))),
             ),
           ),

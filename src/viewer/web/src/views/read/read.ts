@@ -50,6 +50,7 @@ export class ReadView implements View {
     this.element = h(
       'section',
       { class: 'panel text-panel', 'aria-label': ctx.t('text.label') },
+      h('h2', { class: 'visually-hidden' }, ctx.t('text.label')),
       h('div', { class: 'text-frame' }, this.pane.element, this.minimap.element),
       this.status,
     );

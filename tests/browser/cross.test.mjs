@@ -1,0 +1,119 @@
+// A translation: source and target are one text, and the families of maps are parts of it. Rows of the cross map are the target's, columns the source's.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { axeSource } from './browser.mjs';
+import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
+import { serve, translationMock } from './mock/server.mjs';
+
+const kSource = 'The agreement on the European Economic Area was signed in August 1992.';
+const kTarget = "L'accord sur la zone économique européenne a été signé en août 1992.";
+const { open } = useBrowser();
+let server;
+let mock;
+before(async () => ({ mock } = server = await serve(translationMock(kSource, kTarget, { layers: 2, heads: 4 }))));
+after(() => server.close());
+
+const row = (q) => mock.families.cross.line({ q: String(q), l: 0, h: 2 }, true).values;
+const sur = () => mock.middle + 4;
+
+test('a word of the target shows what it looks at in the source, and the other way round', { skip }, async () => {
+  const page = await open(`${server.url}#h=0.2&q=${sur()}`);
+  const given = await answers(page, sur());
+  assert.ok(given.length >= 5);
+  for (const { token, weight } of given) {
+    assert.ok(token < mock.middle);
+    assertPrinted(weight, row(sur())[token]);
+  }
+  await page.keyboard.press('x');
+  await page.locator('.box[data-box="6"]').click();
+  await page.mouse.move(5, 5);
+  const column = mock.families.cross.line({ k: '6', l: 0, h: 2 }, false).values;
+  for (const { token, weight } of await answers(page, 6)) assertPrinted(weight, column[token]);
+  await settled(page);
+  assert.deepEqual([stateOf(page).d, stateOf(page).k], ['in', '6']);
+});
+
+test('the page opens on a word of the target, whatever was chosen before', { skip }, async () => {
+  for (const hash of ['#h=0.2', '#h=0.2&q=3']) {
+    const page = await open(`${server.url}${hash}`);
+    await page.waitForSelector('[data-testid=answers] button');
+    await settled(page);
+    assert.ok(Number(stateOf(page).q) >= mock.middle);
+  }
+});
+
+test('a word of the source gives nothing: it has no row here', { skip }, async () => {
+  const page = await open(`${server.url}#h=0.2&q=${sur()}`);
+  await answers(page, sur());
+  const asked = mock.asked.length;
+  await page.locator('.box[data-box="3"]').hover();
+  await page.waitForTimeout(200);
+  assert.deepEqual(
+    mock.asked.slice(asked).filter((a) => a.path === 'row'),
+    [],
+  );
+});
+
+test('the lines name the target at the left, the source at the right', { skip }, async () => {
+  const page = await open(`${server.url}#v=lines&h=0.2&q=${sur()}`);
+  await page.waitForFunction(() => Number(document.querySelector('[data-testid=lines]')?.dataset.curves) > 0);
+  const names = (side) =>
+    page.$$eval(`.lines-column.of-${side} button`, (list) => list.map((b) => [Number(b.dataset.token), b.textContent]));
+  const [left, right] = [await names('query'), await names('key')];
+  assert.deepEqual(left[4], [sur(), 'sur']);
+  assert.deepEqual(right[6], [6, 'European']);
+  assert.deepEqual([left.length, right.length], [mock.families.cross.tokens.length - mock.middle, mock.middle]);
+  const parts = await page.$$eval('.lines-column.of-key [data-part]', (list) => list.map((e) => [Number(e.dataset.token), e.dataset.part]));
+  assert.ok(parts.length > 1);
+  for (const [key, part] of parts) assertPrinted(part, row(sur())[key]);
+});
+
+test('the map is the part that there is', { skip }, async () => {
+  const page = await open(`${server.url}#v=map&h=0.2&q=${sur()}`);
+  await page.waitForSelector('[data-testid=map-badge] .badge');
+  await page.waitForTimeout(200);
+  assert.match(await page.textContent('[data-testid=map-caption]'), /27 queries down, 16 keys across/);
+  const [k0, q0, left, top, zoom] = (await page.getAttribute('[data-testid=map]', 'data-place')).split(',').map(Number);
+  assert.deepEqual([k0, q0], [0, mock.middle]);
+  const place = await page.locator('[data-testid=map]').boundingBox();
+  await page.mouse.move(place.x + left + 6.5 * zoom, place.y + top + 4.5 * zoom);
+  await page.waitForFunction(() => document.querySelector('[data-testid=map-status]').textContent.includes('%'));
+  const status = await page.textContent('[data-testid=map-status]');
+  assert.match(status, new RegExp(`#${sur()} sur → #6 European`));
+  assertPrinted(status.split('   ')[1], row(sur())[6]);
+  await page.focus('[data-testid=map]');
+  for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowUp');
+  for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowRight');
+  await page.waitForFunction((corner) => location.hash.includes(corner), `q=${mock.middle}&k=${mock.middle - 1}`);
+  await page.click('.map-panel [aria-label="Show as a table"]');
+  const cells = await page.$$eval('.map-panel td.number', (list) => list.map((e) => e.textContent));
+  assert.ok(cells.length === 144 && cells.every((c) => /\d/.test(c)), cells.join(' '));
+});
+
+test('each family opens on its own part', { skip }, async () => {
+  const page = await open(`${server.url}#h=0.2&q=${sur()}`);
+  await answers(page, sur());
+  await page.selectOption('.model select', 'enc');
+  await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) < n, mock.middle);
+  await page.selectOption('.model select', 'dec');
+  await page.waitForFunction((n) => Number(document.querySelector('.box.query')?.dataset.box) >= n, mock.middle);
+});
+
+for (const [name, options] of Object.entries({
+  wide: {},
+  narrow: { viewport: { width: 420, height: 860 } },
+  dark: { colorScheme: 'dark' },
+})) {
+  test(`axe finds nothing, ${name}`, { skip }, async () => {
+    for (const view of ['read', 'lines', 'map']) {
+      const page = await open(`${server.url}#v=${view}&h=0.2&q=${sur()}`, options);
+      await answers(page, sur());
+      await page.evaluate(axeSource());
+      const found = await page.evaluate(async () =>
+        (await window.axe.run(document, { resultTypes: ['violations'] })).violations.map((v) => v.id),
+      );
+      assert.deepEqual(found, []);
+    }
+  });
+}
