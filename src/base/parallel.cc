@@ -53,11 +53,11 @@ int threads() {
 
 bool in_parallel() { return inside; }
 
-bool align_library_threads() {
+bool align_library_threads([[maybe_unused]] int count) {
 #ifdef CLEARHEAD_STD_THREADS
   return false;
 #else
-  if (omp_get_max_threads() != threads()) omp_set_num_threads(threads());
+  if (omp_get_max_threads() != count) omp_set_num_threads(count);
   return true;
 #endif
 }

@@ -24,8 +24,8 @@ void parallel_ranges(int64_t count, int64_t grain, const std::function<void(int6
 /// True inside a body: dense library calls that start their own threads must not be made there.
 bool in_parallel();
 
-/// Lets libraries that bring their own OpenMP loops use threads() threads when called from this thread. False where this build's threads are not
+/// Lets libraries that bring their own OpenMP loops use `count` threads when called from this thread. False where this build's threads are not
 /// OpenMP's: then such libraries are not to be called at all.
-bool align_library_threads();
+bool align_library_threads(int count = threads());
 
 }  // namespace clearhead

@@ -252,6 +252,34 @@ TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
   EXPECT_EQ(outs[0], outs[2]);
 }
 
+// Gradients of weights: few outputs, long inner sums, which threads would like to share.
+TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
+  struct Size {
+    int64_t rows, inner, columns;
+  };
+  const int before = threads();
+  for (const Size& size : {Size{64, 128, 32}, Size{32, 128, 32}, Size{32, 4096, 48}, Size{7, 3000, 500}, Size{256, 2048, 256}}) {
+    const std::vector<float> a = random_values(size.inner * size.rows, 23), b = random_values(size.inner * size.columns, 24);
+    for (const bool accumulate : {false, true}) {
+      std::vector<std::vector<float>> outs;
+      for (const int count : {1, 2, 3}) {
+        set_threads(count);
+        outs.push_back(random_values(size.rows * size.columns, 26));
+        fast().product({.a = {a.data(), 1, size.rows},
+                        .b = {b.data(), size.columns, 1},
+                        .rows = size.rows,
+                        .inner = size.inner,
+                        .columns = size.columns,
+                        .accumulate = accumulate,
+                        .out = outs.back().data(),
+                        .out_stride = size.columns});
+        EXPECT_EQ(outs.back() == outs.front(), true) << count << " threads, " << size.rows << " × " << size.inner << " × " << size.columns;
+      }
+    }
+  }
+  set_threads(before);
+}
+
 INSTANTIATE_TEST_SUITE_P(Tables, Dense, testing::ValuesIn(sets_of_this_machine()),
                          [](const auto& tested) { return tested.param == InstructionSet::kAvx512 ? "Avx512" : "Avx2"; });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Dense);

@@ -5,14 +5,19 @@
 // Weights keep one layout for every number of rows. The brgemm kernels of AVX-512 take panels of 64 columns ("BA16a64b"); where the library
 // would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
 // One product runs at a time in a process: it already uses every core.
+//
+// AVX2's gemm shares the inner sums of a small product between threads, so that their bits would depend on how many there are. Such a product is cut into
+// tiles by its shape alone, and each tile is one thread's.
 #include "backends/cpu/dnnl.h"
 
 #include <oneapi/dnnl/dnnl_version.h>
+#include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -88,7 +93,42 @@ struct Made {
   dnnl::matmul primitive{};
   memory x{}, weights{}, bias{}, out{}, scratch{};
   std::unordered_map<int, memory> arguments{};
+  bool is_gemm = false;
 };
+
+// A part of a product's rows and outputs.
+struct Tile {
+  Product whole;
+  WeightLayout layout;  // of its outputs; without panels
+  int64_t row, rows, column;
+
+  Product product() const {
+    Product out{layout, whole.weights + column * whole.layout.out_step, whole.x + row * whole.x_stride, rows, whole.x_stride};
+    out.bias = whole.bias ? whole.bias + column : nullptr;
+    out.activation = whole.activation;
+    out.accumulate = whole.accumulate;
+    out.out = whole.out + row * whole.out_stride + column;
+    out.out_stride = whole.out_stride;
+    out.x_step = whole.x_step;
+    return out;
+  }
+};
+
+std::vector<Tile> tiles_of(const Product& p) {
+  constexpr int64_t kLeastSide = 96,
+                    kMost = 16;  // smaller ones are slower by one thread, more of them are not needed by more threads than that
+  const int64_t down = std::clamp<int64_t>(p.rows / kLeastSide, 1, kMost);
+  const int64_t across = std::clamp<int64_t>(p.layout.out / kLeastSide, 1, kMost / down);
+  std::vector<Tile> out;
+  for (int64_t at = 0; at < down * across; ++at) {
+    const int64_t r = at / across, c = at % across;
+    const int64_t row = p.rows * r / down, column = p.layout.out * c / across;
+    WeightLayout layout = p.layout;
+    layout.out = layout.padded_out = p.layout.out * (c + 1) / across - column;
+    out.push_back({p, layout, row, p.rows * (r + 1) / down - row, column});
+  }
+  return out;
+}
 
 class Engine {
  public:
@@ -115,7 +155,8 @@ class Engine {
   void run(const Product& product) {
     const std::lock_guard<std::mutex> hold(lock_);
     (void)align_library_threads();
-    Made& made = find(product);
+    Made& made = find(product, threads());
+    if (made.is_gemm) return run_tiles(product);
     made.x.set_data_handle(const_cast<float*>(product.x));
     made.weights.set_data_handle(const_cast<float*>(product.weights));
     if (product.bias) made.bias.set_data_handle(const_cast<float*>(product.bias));
@@ -125,6 +166,29 @@ class Engine {
   }
 
  private:
+  void run_tiles(const Product& product) {
+    (void)align_library_threads(1);
+    const std::vector<Tile> tiles = tiles_of(product);
+    if (made_.size() + tiles.size() > kMostPrimitives) made_.clear();  // not while some of them are held
+    std::vector<const Made*> made;
+    for (const Tile& tile : tiles) made.push_back(&find(tile.product(), 1));
+    parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t at, int) {
+      const Product p = tiles[static_cast<size_t>(at)].product();
+      const Made& shared = *made[static_cast<size_t>(at)];
+      const auto at_place = [&](const memory& like, const float* data) {
+        return memory(like.get_desc(), engine_, const_cast<float*>(data));
+      };
+      std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, at_place(shared.x, p.x)},
+                                                   {DNNL_ARG_WEIGHTS, at_place(shared.weights, p.weights)},
+                                                   {DNNL_ARG_DST, at_place(shared.out, p.out)},
+                                                   {DNNL_ARG_SCRATCHPAD, memory(shared.scratch.get_desc(), engine_)}};
+      if (p.bias) arguments.emplace(DNNL_ARG_BIAS, at_place(shared.bias, p.bias));
+      dnnl::stream stream(engine_);
+      shared.primitive.execute(stream, arguments);
+      stream.wait();
+    });
+  }
+
   using Key = std::array<int64_t, 13>;
   static constexpr size_t kMostPrimitives = 512;
 
@@ -134,10 +198,10 @@ class Engine {
     return true;
   }
 
-  Made& find(const Product& p) {
-    const Key key = {p.layout.in,       p.layout.out, p.layout.panel, p.layout.in_step,  p.layout.out_step,     p.rows,
-                     p.x_stride,        p.x_step,     p.out_stride,   p.bias != nullptr, int64_t(p.activation), p.accumulate,
-                     int64_t{threads()}};
+  Made& find(const Product& p, int with_threads) {
+    const Key key = {p.layout.in,          p.layout.out, p.layout.panel, p.layout.in_step,  p.layout.out_step,     p.rows,
+                     p.x_stride,           p.x_step,     p.out_stride,   p.bias != nullptr, int64_t(p.activation), p.accumulate,
+                     int64_t{with_threads}};
     const auto found = made_.find(key);
     if (found != made_.end()) return found->second;
     if (made_.size() >= kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
@@ -149,6 +213,7 @@ class Engine {
     const memory::desc weights = weights_of(p.layout), bias = rows_of(1, p.layout.out, p.layout.out);
     const auto description = describe(engine_, x, weights, p.bias ? &bias : nullptr, out, attributes_for(p.activation, p.accumulate));
     Made made;
+    made.is_gemm = std::string_view(description.impl_info_str()).find("gemm") == 0;
     made.primitive = dnnl::matmul(description);
     made.x = memory(x, engine_, nullptr);
     made.weights = memory(weights, engine_, nullptr);
