@@ -41,6 +41,7 @@ struct Schedule {
   Kind kind = Kind::kConstant;
   double rate = 1e-3;
   int64_t warmup = 0, steps = 0;
+  int64_t cooldown = 0;  ///< last steps, over which a constant or Noam rate falls in a line to `floor` of itself (Zhai et al. 2022, §3.5)
   double floor = 0;
   double at(int64_t step) const;
 };

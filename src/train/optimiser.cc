@@ -43,12 +43,13 @@ double Optimiser::step(Tape& tape, double rate) {
 
 double Schedule::at(int64_t step) const {
   const double now = static_cast<double>(step), rise = static_cast<double>(warmup);
-  if (kind == Kind::kNoam) return rate * std::min((now + 1) / std::max(rise, 1.0), std::sqrt(std::max(rise, 1.0) / (now + 1)));
   if (now < rise) return rate * (now + 1) / rise;
   const double share = steps > warmup ? std::min(1.0, (now - rise) / (static_cast<double>(steps) - rise)) : 0;
   if (kind == Kind::kLinear) return rate * (1 - (1 - floor) * share);
   if (kind == Kind::kCosine) return rate * (floor + (1 - floor) * 0.5 * (1 + std::cos(M_PI * share)));
-  return rate;
+  const double left = cooldown > 0 ? std::clamp((static_cast<double>(steps) - now) / static_cast<double>(cooldown), 0.0, 1.0) : 1;
+  const double fallen = kind == Kind::kNoam ? std::sqrt(std::max(rise, 1.0) / (now + 1)) : 1;
+  return rate * fallen * (floor + (1 - floor) * left);
 }
 
 }  // namespace clearhead

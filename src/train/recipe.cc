@@ -84,6 +84,11 @@ Schedule read_schedule(const Json& json, const std::string& where, int64_t steps
   }
   out.rate = between(fields, "rate", out.rate, 0, 100);
   out.warmup = at_least(fields, "warmup", 0, 0);
+  out.cooldown = at_least(fields, "cooldown", 0, 0);
+  if (out.cooldown > 0 && (kind == "linear" || kind == "cosine"))
+    fields.wrong("cooldown", "none: a linear or cosine rate falls by itself", Json(out.cooldown));
+  if (out.cooldown > 0 && out.cooldown + out.warmup > steps)
+    fields.wrong("cooldown", format("with the warm-up at most {}, the steps", steps), Json(out.cooldown));
   out.steps = steps;
   out.floor = between(fields, "floor", 0, 0, 1);
   fields.refuse_rest();

@@ -68,6 +68,10 @@ TEST(Schedules, RiseAndFallAsTheirFormulasSay) {
   EXPECT_DOUBLE_EQ(noam.at(99), 1);
   EXPECT_DOUBLE_EQ(noam.at(399), 0.5);
   EXPECT_DOUBLE_EQ((Schedule{.rate = 3}).at(1000), 3);
+  const Schedule cooled{.kind = Schedule::Kind::kNoam, .rate = 1, .warmup = 100, .steps = 600, .cooldown = 200, .floor = 0.2};
+  for (const int64_t step : {0, 99, 250, 400}) EXPECT_DOUBLE_EQ(cooled.at(step), noam.at(step));
+  EXPECT_DOUBLE_EQ(cooled.at(500), noam.at(500) * 0.6);
+  EXPECT_DOUBLE_EQ(cooled.at(600), noam.at(600) * 0.2);
 }
 
 // Some steps of a small network with dropout; its weights after.
