@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
+#include "comm/comm.h"
 #include "train/trainer.h"
 
 namespace clearhead::cli {
@@ -62,16 +64,55 @@ void print_report(const TrainingReport& report, bool json) {
   print(line);
 }
 
-std::unique_ptr<Trainer> trainer_of(const Options& options) {
+std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (options.resume) {
     if (!options.settings.empty() || !options.watch.empty())
       usage_error("--resume goes on with the run's own recipe; settings belong to a new run");
-    return Trainer::resume(options.recipe);
+    return Trainer::resume(options.recipe, comm);
   }
   std::vector<std::string> settings = options.settings;
   if (!options.watch.empty()) settings.push_back("watch.texts=" + Json(Json::Array(options.watch.begin(), options.watch.end())).dump());
   const std::string name = std::filesystem::path(options.recipe).stem().string();
-  return std::make_unique<Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out);
+  return std::make_unique<Trainer>(Recipe::read(options.recipe, settings), options.out.empty() ? "runs/" + name : options.out, comm);
+}
+
+// Whether it came to its end.
+bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
+  const std::unique_ptr<Trainer> trainer = trainer_of(options, comm);
+  const bool speaks = comm->rank() == 0;
+  const auto say = [&](const std::string& what) {
+    if (speaks) notice(what);
+  };
+  const std::string together = comm->size() > 1 ? format(", by {} processes", comm->size()) : "";
+  say(format("{} parameters, {} tokens to train on, steps {} to {}, in {}{}", with_commas(trainer->parameter_count()),
+             with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory(), together));
+  std::signal(SIGINT, stop);
+  std::signal(SIGTERM, stop);
+  const int64_t first = trainer->step();
+  const bool finished = trainer->run([&](const TrainingReport& report) { print_report(report, options.json); }, &asked_to_stop);
+  if (comm->size() > 1 && trainer->step() > first) {
+    const double sent = static_cast<double>(comm->bytes_sent()) / static_cast<double>(trainer->step() - first);
+    say(format("each process sent {:.2f} MB a step", sent / 1e6));
+  }
+  const std::string folder = quoted(trainer->directory());
+  if (!finished) {
+    say(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
+  } else {
+    say(format("done: clearhead run {} {} \"…\"", trainer->is_encoder_decoder() ? "translate" : "generate",
+               quoted(trainer->directory() + "/best")));
+  }
+  return finished;
+}
+
+// What one process finds wrong ends all of them: the others may be waiting for it, and would for ever.
+bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm) {
+  if (comm->size() == 1) return train(options, comm);
+  try {
+    return train(options, comm);
+  } catch (const std::exception& problem) {
+    notice(format("process {} of {}: {}", comm->rank(), comm->size(), problem.what()));
+  }
+  std::_Exit(1);
 }
 
 void run(const Options& options) {
@@ -81,19 +122,7 @@ void run(const Options& options) {
   }
   if (options.resume && !options.out.empty())
     usage_error("--resume is given the run's folder in place of a recipe; -o belongs to a new run");
-  const std::unique_ptr<Trainer> trainer = trainer_of(options);
-  notice(format("{} parameters, {} tokens to train on, steps {} to {}, in {}", with_commas(trainer->parameter_count()),
-                with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory()));
-  std::signal(SIGINT, stop);
-  std::signal(SIGTERM, stop);
-  const bool finished = trainer->run([&](const TrainingReport& report) { print_report(report, options.json); }, &asked_to_stop);
-  const std::string folder = quoted(trainer->directory());
-  if (!finished) {
-    notice(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
-    throw CLI::RuntimeError(130);
-  }
-  notice(format("done: clearhead run {} {} \"…\"", trainer->is_encoder_decoder() ? "translate" : "generate",
-                quoted(trainer->directory() + "/best")));
+  if (!train_or_end_all(options, join_processes())) throw CLI::RuntimeError(130);
 }
 
 }  // namespace

@@ -36,7 +36,8 @@ HOUSE = {
     "nn": ["ops"],
     "models": ["nn", "observe", "io", "text"],
     "generate": ["models"],
-    "train": ["models", "autograd"],
+    "comm": ["tensor"],
+    "train": ["models", "autograd", "comm"],
     "viewer": ["observe", "generate"],
 }
 MAXIMUM_FILE = 800

@@ -25,7 +25,10 @@ void Tape::watch(const Tensor& leaf) {
     fail(ErrorCode::kUnsupported, "tape: what is watched is an f32 tensor with memory of its own; found {}",
          leaf.defined() ? std::string(to_string(leaf.dtype())) + " " + to_string(leaf.shape()) : "no tensor");
   }
-  slots_[leaf.storage_number()].is_leaf = true;
+  Slot& slot = slots_[leaf.storage_number()];
+  if (!slot.is_leaf) leaves_.push_back(leaf.storage_number());
+  slot.is_leaf = true;
+  length_ = 0;
 }
 
 void Tape::record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) {
@@ -43,8 +46,11 @@ void Tape::backward(const Tensor& loss) {
     fail(ErrorCode::kInvalidArgument, "tape: a backward pass starts at one recorded number; found shape {}{}", to_string(loss.shape()),
          wants(loss) ? "" : ", and nothing that was watched led to it");
   }
+  const size_t length = entries_.size();
+  plan(length);
   *of(loss).mutable_data<float>() = 1;
   while (!entries_.empty()) {
+    settle();
     const Entry entry = std::move(entries_.back());
     entries_.pop_back();
     const uint64_t number = entry.out.storage_number();
@@ -58,13 +64,37 @@ void Tape::backward(const Tensor& loss) {
     if (reached) entry.reverse(*this);
     if (entry.first && !slots_[number].is_leaf) slots_.erase(number);
   }
+  settle();
+  if (heard_ && length != length_) {
+    for (const uint64_t leaf : leaves_) heard_(leaf);
+  }
+  length_ = length;
+  for (const uint64_t leaf : leaves_) slots_[leaf].settles = slots_[leaf].touched;
+}
+
+void Tape::plan(size_t length) {
+  settling_.clear();
+  if (heard_ && length == length_) {
+    settling_.assign(leaves_.rbegin(), leaves_.rend());
+    std::stable_sort(settling_.begin(), settling_.end(), [&](uint64_t a, uint64_t b) { return slots_[a].settles < slots_[b].settles; });
+  }
+  for (const uint64_t leaf : leaves_) {
+    Slot& slot = slots_[leaf];
+    slot.touched = length;
+    if (settling_.empty()) slot.settles = 0;
+  }
+}
+
+// Says of what is done by now.
+void Tape::settle() {
+  for (; !settling_.empty() && slots_[settling_.back()].settles >= entries_.size(); settling_.pop_back()) heard_(settling_.back());
 }
 
 Tensor Tape::gradient(const Tensor& leaf) {
   const auto found = slots_.find(leaf.storage_number());
   if (found == slots_.end() || !found->second.is_leaf)
     fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that is not watched");
-  return of(leaf);
+  return gradient_of(leaf, found->second);
 }
 
 void Tape::clear_gradients() {
@@ -80,12 +110,17 @@ Tape::Slot& Tape::slot_of(const Tensor& t) {
   const auto found = slots_.find(t.storage_number());
   if (found == slots_.end()) fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that nobody asked for");
   Slot& slot = found->second;
-  if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
+  if (slot.is_leaf) {
+    if (entries_.size() < slot.settles) fail(ErrorCode::kInvalidArgument, "tape: op {} reached a gradient that had settled", recorded());
+    slot.touched = entries_.size();
+  }
   return slot;
 }
 
-Tensor Tape::of(const Tensor& t) {
-  Slot& slot = slot_of(t);
+Tensor Tape::of(const Tensor& t) { return gradient_of(t, slot_of(t)); }
+
+Tensor Tape::gradient_of(const Tensor& t, Slot& slot) {
+  if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
   if (!slot.filled && slot.gradient.numel() > 0) std::memset(slot.gradient.mutable_raw(), 0, slot.gradient.bytes());
   slot.filled = true;
   return t.beside(slot.gradient);
@@ -93,7 +128,8 @@ Tensor Tape::of(const Tensor& t) {
 
 Gradients::Place Tape::place(const Tensor& t) {
   Slot& slot = slot_of(t);
-  if (slot.filled || !is_whole(t)) return {of(t), true};
+  if (slot.filled || !is_whole(t)) return {gradient_of(t, slot), true};
+  if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
   slot.filled = true;
   return {t.beside(slot.gradient), false};
 }

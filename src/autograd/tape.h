@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <unordered_map>
 #include <vector>
 
@@ -28,6 +29,9 @@ class Tape : public Recorder, private Gradients {
   /// Of what is watched, as the same view; zeros where no loss reached it.
   Tensor gradient(const Tensor& leaf);
   void clear_gradients();
+  /// Heard once in every pass for each watched storage, by its number, when nothing of the pass will touch its gradient any more: while it goes on, for passes as
+  /// long as the one before; else at its end. The order follows from what was recorded and from the order of watch().
+  void on_settled(std::function<void(uint64_t storage)> heard) { heard_ = std::move(heard); }
   /// Forgets what was recorded.
   void forget();
 
@@ -44,6 +48,7 @@ class Tape : public Recorder, private Gradients {
   struct Slot {
     Tensor gradient{};  // [elements of the storage]; undefined: nothing came yet
     bool is_leaf = false;
+    size_t touched = 0, settles = 0;  // of a leaf: entries that were left when this pass, the one before last touched it
     bool filled = false;
   };
   struct Kept {
@@ -60,11 +65,18 @@ class Tape : public Recorder, private Gradients {
   Tensor of(const Tensor& t) override;
   Place place(const Tensor& t) override;
   Slot& slot_of(const Tensor& t);
+  void plan(size_t length);
+  void settle();
+  Tensor gradient_of(const Tensor& t, Slot& slot);
 
   TensorPool pool_;
   std::vector<Entry> entries_;
   std::unordered_map<uint64_t, Slot> slots_;  // by storage
   bool checks_ = false;
+  std::function<void(uint64_t)> heard_{};
+  std::vector<uint64_t> leaves_;    // in the order of watch()
+  std::vector<uint64_t> settling_;  // in a pass as long as the one before: leaves that are still to be heard, the next one last
+  size_t length_ = 0;               // entries of the pass before
 };
 
 }  // namespace clearhead

@@ -54,6 +54,25 @@ HeadsInFile heads_of(const Architecture& facts, const std::string& where) {
   return heads;
 }
 
+// Of a step's parts, those of one process.
+int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
+  const int64_t parts = recipe.accumulate / comm.size();
+  if (parts * comm.size() == recipe.accumulate && (comm.size() == 1 || (parts & (parts - 1)) == 0)) return parts;
+  fail(ErrorCode::kInvalidArgument,
+       "{}: a step has {} part(s) (\"accumulate\") and there are {} processes; each takes 1, 2, 4, 8 … parts: give accumulate={}, or "
+       "start another number of processes",
+       recipe.where, recipe.accumulate, comm.size(), comm.size());
+}
+
+std::vector<Tensor> watched(Tape& tape, const ModelParameters& parameters) {
+  std::vector<Tensor> leaves;
+  for (const ModelParameters::Leaf& leaf : parameters.leaves()) {
+    tape.watch(leaf.values);
+    leaves.push_back(leaf.values);
+  }
+  return leaves;
+}
+
 std::string metadata_of(const SafeTensors& file, const std::string& name) {
   const auto found = file.metadata().find(name);
   if (found == file.metadata().end())
@@ -63,9 +82,10 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
 
 }  // namespace
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory) : Trainer(recipe, directory, tokenizer_of_new(recipe, directory)) {}
+Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
+    : Trainer(recipe, directory, tokenizer_of_new(recipe, directory), std::move(comm)) {}
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json)
+Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, std::shared_ptr<Comm> comm)
     : recipe_(recipe),
       directory_(directory),
       tokenizer_json_(std::move(tokenizer_json)),
@@ -77,19 +97,20 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       examples_(examples_of(recipe_, *tokenizer_, facts_)),
       held_(examples_->held()),
       optimiser_(recipe.optimiser),
-      average_(recipe.average) {
-  make_folder(directory);
+      average_(recipe.average),
+      comm_(std::move(comm)),
+      gradient_(tape_, *comm_, watched(tape_, parameters_), parts_of_one(recipe, *comm_)) {
+  if (writes()) make_folder(directory);
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
-    tape_.watch(leaf.values);
     optimiser_.add(leaf.values, leaf.decays);
     average_.add(leaf.values);
   }
 }
 
-std::unique_ptr<Trainer> Trainer::resume(const std::string& directory) {
+std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm) {
   const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
   const Recipe recipe = Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where());
-  std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer")));
+  std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), std::move(comm)));
   trainer->read_checkpoint(file);
   return trainer;
 }
@@ -135,9 +156,16 @@ double Trainer::part_loss(int64_t part, bool checks) {
 }
 
 double Trainer::take_step() {
+  const int64_t parts = recipe_.accumulate / comm_->size();
+  std::vector<double> losses;
+  for (int64_t part = 0; part < parts; ++part) {
+    gradient_.begin(part);
+    losses.push_back(part_loss(comm_->rank() * parts + part, false));
+  }
+  gradient_.finish();
   double loss = 0;
-  for (int64_t part = 0; part < recipe_.accumulate; ++part) loss += part_loss(part, false);
-  if (is_due(recipe_.validate, step_ + 1)) events_->add_gradients(parameters_, tape_);
+  for (const std::vector<double>& of_process : comm_->gather(losses)) loss = std::accumulate(of_process.begin(), of_process.end(), loss);
+  if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(parameters_, tape_);
   gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
   average_.follow(step_);
   ++step_;
@@ -145,14 +173,25 @@ double Trainer::take_step() {
 }
 
 double Trainer::validation_loss() {
+  const auto processes = static_cast<size_t>(comm_->size());
+  std::vector<double> losses;
+  for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
+    Run run{arena_};
+    losses.push_back(static_cast<double>(*loss_of(run, held_[at], 0, 1).data<float>()));
+  }
+  const std::vector<std::vector<double>> gathered = comm_->gather(losses);
   double sum = 0;
   int64_t counted = 0;
-  for (const Example& example : held_) {
-    Run run{arena_};
-    sum += static_cast<double>(*loss_of(run, example, 0, 1).data<float>());
-    counted += example.counted;
+  for (size_t at = 0; at < held_.size(); ++at) {
+    sum += gathered[at % processes][at / processes];
+    counted += held_[at].counted;
   }
   return sum / static_cast<double>(counted);
+}
+
+bool Trainer::any(bool here) {
+  const std::vector<std::vector<double>> said = comm_->gather({here ? 1.0 : 0.0});
+  return std::any_of(said.begin(), said.end(), [](const std::vector<double>& one) { return one.front() > 0; });
 }
 
 bool Trainer::run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel) {
@@ -162,14 +201,14 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
   tokens_read_ = 0;
   const bool validates = !held_.empty();
   if (log_.empty()) log_ = kLogHeader;
-  events_.emplace(directory_, step_ == 0 ? 0 : step_ + 1);
-  if (step_ == 0) {
+  if (writes()) events_.emplace(directory_, step_ == 0 ? 0 : step_ + 1);
+  if (writes() && step_ == 0) {
     watch();
     events_->write(step_);
   }
   while (step_ < recipe_.steps) {
-    if (cancel && cancel->load()) {
-      save_checkpoint();
+    if (any(cancel && cancel->load())) {
+      if (writes()) save_checkpoint();
       return false;
     }
     TrainingReport now{.steps = recipe_.steps, .rate = recipe_.schedule.at(step_)};
@@ -186,27 +225,32 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       now.bytes_per_token = examples_->held_bytes_per_token();
       if (*now.validation < best_) {
         best_ = *now.validation;
-        save_model(directory_ + "/best");
+        if (writes()) save_model(directory_ + "/best");
       }
     }
     if (due(recipe_.report) || is_validated) {
       now.loss = loss_sum_ / static_cast<double>(summed_);
       now.gradient_norm = gradient_norm_;
-      now.tokens_per_second = static_cast<double>(tokens_read_) / std::max(seconds, 1e-9);
+      double tokens = 0;
+      for (const std::vector<double>& read : comm_->gather({static_cast<double>(tokens_read_)})) tokens += read.front();
+      now.tokens_per_second = tokens / std::max(seconds, 1e-9);
       now.seconds_per_step = seconds / static_cast<double>(timed);
-      log(now);
-      events_->add(now);
-      if (report) report(now);
+      if (writes()) {
+        log(now);
+        events_->add(now);
+        if (report) report(now);
+      }
       loss_sum_ = 0;
       summed_ = timed = tokens_read_ = 0;
       since = Clock::now();
     }
+    if (!writes()) continue;
     if (due(recipe_.validate)) events_->add_weights(parameters_);
     watch();
     events_->write(step_);
     if (due(recipe_.checkpoint)) save_checkpoint();
   }
-  if (!validates) {
+  if (!validates && writes()) {
     const WeightAverage::Shown averaged(average_);
     save_model(directory_ + "/best");
   }

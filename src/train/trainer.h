@@ -8,6 +8,8 @@
 //
 // What a step sees follows from the recipe and the step's number; so a run that was stopped anywhere goes on from its checkpoint with the same bits as one that
 // was not. Files are written whole or not at all (events record by record).
+//
+// Processes share the parts of a step (comm/comm.h): as many as the recipe accumulates, or fewer. The bits are those of one process. The first one writes.
 #pragma once
 
 #include <atomic>
@@ -17,6 +19,7 @@
 #include <string>
 
 #include "autograd/tape.h"
+#include "comm/comm.h"
 #include "models/parameters.h"
 #include "models/transformer.h"
 #include "train/average.h"
@@ -24,6 +27,7 @@
 #include "train/optimiser.h"
 #include "train/recipe.h"
 #include "train/run_events.h"
+#include "train/step_gradient.h"
 #include "train/watch.h"
 
 namespace clearhead {
@@ -41,11 +45,13 @@ struct TrainingReport {
 class Trainer {
  public:
   /// A new run. Throws kInvalidArgument where `directory` already holds a checkpoint, whatever the recipe, data or model refuse otherwise.
-  Trainer(const Recipe& recipe, const std::string& directory);
+  /// Throws kInvalidArgument, too, where the processes cannot share the parts of a step evenly.
+  Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm = alone());
   /// Goes on from RUN/checkpoint.safetensors, with its recipe.
-  static std::unique_ptr<Trainer> resume(const std::string& directory);
+  static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm = alone());
 
-  /// Until the recipe's last step, or until `cancel` is set: then a checkpoint is written and false returned.
+  /// Until the recipe's last step, or until `cancel` is set in any of the processes: then a checkpoint is written and false returned. `report` is called in the
+  /// first of them.
   /// Throws kInvalidArgument for a loss that is no number, naming the step and the first op that gave none.
   bool run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel = nullptr);
 
@@ -58,7 +64,9 @@ class Trainer {
   bool is_encoder_decoder() const { return facts_.encoder != nullptr; }
 
  private:
-  Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json);
+  Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, std::shared_ptr<Comm> comm);
+  bool writes() const { return comm_->rank() == 0; }
+  bool any(bool here);
   bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }
   double take_step();
   Tensor loss_of(Run& run, const Example& example, double smoothing, double divisor) const;
@@ -84,12 +92,14 @@ class Trainer {
   WeightAverage average_;
   Tape tape_;
   Arena arena_;
+  std::shared_ptr<Comm> comm_;
+  StepGradient gradient_;
   int64_t step_ = 0;
   double gradient_norm_ = 0;
   double best_ = 1e30;
   double loss_sum_ = 0;  // of the steps since the last report
   int64_t summed_ = 0;
-  int64_t tokens_read_ = 0;            // by either side, since the last report
+  int64_t tokens_read_ = 0;            // by either side and this process, since the last report
   std::string log_{};                  // all lines of log.csv
   std::optional<RunEvents> events_{};  // while it runs
 };

@@ -378,6 +378,43 @@ TEST(Tape, PassesAddUpUntilGradientsAreCleared) {
   }
 }
 
+// The first pass tells at its end, the ones after it as soon as nothing is left that reads the leaf: `late` is read by the last op, `early` by the first.
+TEST(Tape, SaysWhenAGradientIsDone) {
+  Arena arena;
+  Tape tape;
+  clearhead::Run run{arena, nullptr, &tape};
+  const Tensor x = random_tensor({5, 4}, 21), early = random_tensor({3, 4}, 22), late = random_tensor({2, 3}, 23),
+               unread = Tensor::zeros({2});
+  for (const Tensor& leaf : {early, late, unread}) tape.watch(leaf);
+  std::vector<std::pair<uint64_t, int64_t>> heard;  // and entries left
+  Values at_end;
+  tape.on_settled([&](uint64_t storage) {
+    heard.emplace_back(storage, tape.recorded());
+    if (storage == late.storage_number()) at_end = values_of(tape.gradient(late));
+  });
+  const auto pass = [&](bool twice) {
+    heard.clear();
+    tape.clear_gradients();
+    Tensor inner = run.take({5, 3}), out = run.take({5, 2});
+    ops::linear(run, x, LiveWeight(early), {}, inner);
+    if (twice) ops::linear(run, x, LiveWeight(early), {}, inner, {.accumulate = true});
+    ops::linear(run, inner, LiveWeight(late), {}, out);
+    tape.backward(weighted_sum(run, out));
+    EXPECT_EQ(heard.size(), 3U);
+    EXPECT_EQ(at_end, values_of(tape.gradient(late)));
+  };
+  using Heard = std::vector<std::pair<uint64_t, int64_t>>;
+  const uint64_t a = early.storage_number(), b = late.storage_number(), c = unread.storage_number();
+  pass(false);
+  EXPECT_EQ(heard, (Heard{{a, 0}, {b, 0}, {c, 0}}));
+  pass(false);
+  EXPECT_EQ(heard, (Heard{{c, 3}, {b, 1}, {a, 0}}));
+  pass(true);  // another length: nothing is known of it
+  EXPECT_EQ(heard, (Heard{{a, 0}, {b, 0}, {c, 0}}));
+  pass(true);
+  EXPECT_EQ(heard, (Heard{{c, 4}, {b, 2}, {a, 0}}));
+}
+
 // A record keeps what it read: the input and the weight.
 TEST(Tape, AnOpWhoseInputOrWeightWasWrittenSinceIsNamed) {
   for (const char* written : {"input", "matrix", "gain"}) {

@@ -1,0 +1,57 @@
+#include "train/step_gradient.h"
+
+#include <cstring>
+#include <utility>
+
+#include "ops/ops.h"
+
+namespace clearhead {
+namespace {
+
+constexpr size_t kMessageBytes = size_t{1} << 20;  // sums of less wait for more
+
+}  // namespace
+
+StepGradient::StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t parts)
+    : tape_(tape), comm_(comm), leaves_(std::move(leaves)), parts_(parts) {
+  for (size_t at = 0; at < leaves_.size(); ++at) by_storage_[leaves_[at].storage_number()] = at;
+  if (parts_ == 1 && comm_.size() == 1) return;
+  tape_.on_settled([this](uint64_t storage) { settled(by_storage_.at(storage)); });
+}
+
+void StepGradient::begin(int64_t at) {
+  part_ = at;
+  if (at > 0) tape_.clear_gradients();
+}
+
+void StepGradient::settled(size_t leaf) {
+  const Tensor gradient = tape_.gradient(leaves_[leaf]);
+  const auto merge = [&](int level) {
+    Tensor to = gradient;
+    ops::add_strided(levels_[static_cast<size_t>(level)][leaf], to, true);
+  };
+  const auto keep = [&](int level) {
+    const auto at = static_cast<size_t>(level);
+    if (levels_.size() <= at) levels_.resize(at + 1, std::vector<Tensor>(leaves_.size()));
+    Tensor& kept = levels_[at][leaf];
+    if (!kept.defined()) kept = Tensor::empty(gradient.shape());
+    std::memcpy(kept.mutable_raw(), gradient.raw(), gradient.bytes());
+  };
+  tree_sum(part_, parts_, merge, keep);
+  if (part_ + 1 < parts_ || comm_.size() == 1) return;
+  ready_.push_back(gradient);
+  ready_bytes_ += gradient.bytes();
+  if (ready_bytes_ >= kMessageBytes) send();
+}
+
+void StepGradient::send() {
+  comm_.sum(std::exchange(ready_, {}));
+  ready_bytes_ = 0;
+}
+
+void StepGradient::finish() {
+  if (!ready_.empty()) send();
+  comm_.wait();
+}
+
+}  // namespace clearhead

@@ -1,0 +1,85 @@
+"""Training by several processes: the bits of one, whoever computes which part of a step, and nothing lost when one of them is."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from support import BINARY, Done, environment
+from train_test import TrainingCase
+
+# Also where the tests run as root, with more processes than cores.
+ALLOWED = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+
+
+def built_with_mpi():
+    return shutil.which("mpirun") is not None and b"libmpi" in subprocess.run(["ldd", BINARY], capture_output=True, check=True).stdout
+
+
+@unittest.skipUnless(os.environ.get("CLEARHEAD_CI") or built_with_mpi(), "no MPI here, or clearhead was built without")
+class Processes(TrainingCase):
+    FILES = ["checkpoint.safetensors", "best/model.safetensors", "best/config.json", "log.csv"]
+
+    def setUp(self):
+        super().setUp()
+        self.write(steps=20, accumulate=4, dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
+
+    def command(self, count, *arguments):
+        return ["mpirun", "-n", str(count), str(BINARY), "train", *(str(item) for item in arguments)]
+
+    def together(self, count, *arguments):
+        return Done(subprocess.run(self.command(count, *arguments), capture_output=True, env=environment(**ALLOWED), timeout=60, check=False))
+
+    def files(self, out):
+        return {name: (self.folder / out / name).read_bytes() for name in self.FILES}
+
+    def test_any_number_of_processes_gives_the_bits_of_one(self):
+        self.assertEqual(self.train("one").code, 0)
+        for count in (1, 2, 4):
+            done = self.together(count, self.recipe, f"data={self.folder}", "-o", self.folder / f"by{count}")
+            self.assertEqual(done.code, 0, done.errors)
+            self.assertEqual(len([line for line in done.out.splitlines() if line.startswith("step")]), 4, "one of them speaks")
+            self.assertEqual("by 1 processes" in done.errors, False)
+            self.assertEqual(f"by {count} processes" in done.errors, count > 1, done.errors)
+            for name, data in self.files("one").items():
+                self.assertEqual(self.files(f"by{count}")[name], data, f"{count} processes: {name}")
+
+    def test_a_lost_process_ends_the_run_and_another_number_goes_on_from_its_checkpoint(self):
+        settings = [self.recipe, f"data={self.folder}", "steps=400", "validate=400", "report=400"]
+        run = subprocess.Popen(self.command(4, *settings, "-o", self.folder / "lost"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               env=environment(**ALLOWED))
+        checkpoint = self.folder / "lost/checkpoint.safetensors"
+        try:
+            until = time.monotonic() + 40
+            while not checkpoint.exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            self.assertTrue(checkpoint.exists())
+            ranks = subprocess.run(["pgrep", "-P", str(run.pid)], capture_output=True, check=True).stdout.split()
+            self.assertEqual(len(ranks), 4)
+            os.kill(int(ranks[2]), signal.SIGKILL)
+            errors = run.communicate(timeout=40)[1]
+        finally:
+            run.kill()
+        self.assertNotEqual(run.returncode, 0)
+        self.assertIn(b"signal 9", errors)
+        shutil.copytree(self.folder / "lost", self.folder / "alone")
+        self.assertEqual(self.together(2, "--resume", self.folder / "lost").code, 0)
+        self.assertEqual(Done(subprocess.run([BINARY, "train", "--resume", self.folder / "alone"], capture_output=True, env=environment(), timeout=120,
+                                             check=False)).code, 0)
+        self.assertEqual(self.files("lost"), self.files("alone"))
+
+    def test_parts_that_cannot_be_shared_evenly_are_refused(self):
+        done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "three")
+        self.assertNotEqual(done.code, 0)
+        self.assertIn("a step has 4 part(s) (\"accumulate\") and there are 3 processes; each takes 1, 2, 4, 8 … parts: give accumulate=3, or start "
+                      "another number of processes", done.errors)
+        self.assertFalse((self.folder / "three").exists())
+
+    def test_a_number_of_parts_that_is_no_power_of_two_is_shared_by_as_many(self):
+        self.write(steps=6, accumulate=6, report=5, validate=10, checkpoint=5)
+        self.assertEqual(self.train("one").code, 0)
+        done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "by3")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertEqual(self.files("by3"), self.files("one"))
