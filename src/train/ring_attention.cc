@@ -1,0 +1,181 @@
+#include "train/ring_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "backends/registry.h"
+#include "base/format.h"
+#include "base/parallel.h"
+#include "clearhead/error.h"
+#include "ops/ops.h"
+
+namespace clearhead {
+namespace {
+
+void add(const Tensor& values, Tensor to) { ops::add_strided(values, to, true); }
+
+// Tensors that travel as one, in one stretch of memory.
+class Parcel {
+ public:
+  explicit Parcel(const std::vector<Shape>& shapes) {
+    int64_t total = 0;
+    for (const Shape& shape : shapes) total += elements(shape);
+    whole_ = Tensor::zeros({total});
+    for (int64_t begin = 0; const Shape& shape : shapes) {
+      parts_.push_back(whole_.slice(0, begin, begin + elements(shape)).reshape(shape));
+      begin += elements(shape);
+    }
+  }
+  const Tensor& whole() const { return whole_; }
+  const Tensor& operator[](size_t at) const { return parts_[at]; }
+
+ private:
+  static int64_t elements(const Shape& shape) {
+    int64_t count = 1;
+    for (const int64_t size : shape) count *= size;
+    return count;
+  }
+  Tensor whole_;
+  std::vector<Tensor> parts_;
+};
+
+void check(Comm& comm, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
+  const auto* softmax = std::get_if<Softmax>(&spec.normaliser);
+  const Topology& topology = spec.topology;
+  const bool known =
+      softmax && !softmax->sinks && std::holds_alternative<Dot>(spec.pair) &&
+      std::all_of(spec.terms.begin(), spec.terms.end(), [](const Term& term) { return std::holds_alternative<SoftCap>(term); }) &&
+      !topology.segments && !topology.mask && !topology.lists && !topology.visible && !spec.after.dropout && !spec.after.head_mask &&
+      !spec.after.gaussian;
+  if (!known) fail(ErrorCode::kUnsupported, "ring_attend: expected a softmax over dot products, with soft-caps and a band at most");
+  if (q.dtype() != DType::kF32) fail(ErrorCode::kUnsupported, "ring_attend: q is {}; expected f32", to_string(q.dtype()));
+  std::vector<double> sizes;
+  for (const Tensor* t : {&q, &k, &v}) {
+    if (t->rank() != 4) fail(ErrorCode::kShape, "ring_attend: expected [batch, head, length, d], found {}", to_string(t->shape()));
+    for (int axis = 0; axis < 4; ++axis) sizes.push_back(static_cast<double>(t->size(axis)));
+  }
+  if (q.size(2) != k.size(2))
+    fail(ErrorCode::kShape, "ring_attend: a stretch has {} queries and {} keys; expected as many", q.size(2), k.size(2));
+  const std::vector<std::vector<double>> everywhere = comm.gather(sizes);
+  for (size_t rank = 0; rank < everywhere.size(); ++rank) {
+    if (everywhere[rank] != sizes)
+      fail(ErrorCode::kShape, "ring_attend: process {} holds tensors of other shapes than process {}", rank, comm.rank());
+  }
+}
+
+// What queries see of the keys of some stretch: `count` of them from `query` on, of as many keys from `key` on, by a description of their own.
+struct Sight {
+  AttentionSpec spec;
+  int64_t query = 0, key = 0, count = 0;
+  Tensor queries(const Tensor& t) const { return t.slice(2, query, query + count); }
+  Tensor keys(const Tensor& t) const { return t.slice(2, key, key + count); }
+  RowStats rows(const RowStats& of) const { return {queries(of.m).clone(), queries(of.l).clone()}; }
+};
+
+// Queries that stand `ahead` positions after the keys of the same number. A limit of the band moves by that; one that has passed the query's own position is made
+// up for by leaving out the queries and keys that it hides from each other. Nothing where no query sees any key.
+std::optional<Sight> seen_from(const AttentionSpec& spec, int64_t ahead, int64_t length) {
+  Sight out{.spec = spec, .count = length};
+  Band& band = out.spec.topology.band;
+  band.align = Align::kStart;
+  if (band.back) *band.back -= ahead;
+  if (band.ahead) *band.ahead += ahead;
+  const auto leave_out = [&](std::optional<int64_t>& passed, std::optional<int64_t>& other, int64_t& begin) {
+    if (!passed || *passed >= 0) return;
+    begin = -*passed;
+    out.count = length - begin;
+    if (other) *other -= begin;
+    passed = 0;
+  };
+  leave_out(band.back, band.ahead, out.key);
+  leave_out(band.ahead, band.back, out.query);
+  if (out.count <= 0) return std::nullopt;
+  return out;
+}
+
+// (out, rows) of some keys, and of others: of both.
+void merge(const Attended& more, const Sight& seen, RingAttended& all) {
+  const int64_t width = all.out.size(3), length = all.out.size(2);
+  const float *m = more.record.rows.m.data<float>(), *l = more.record.rows.l.data<float>(), *out = more.out.data<float>();
+  float *all_m = all.rows.m.mutable_data<float>(), *all_l = all.rows.l.mutable_data<float>(), *all_out = all.out.mutable_data<float>();
+  parallel_ranges(more.record.rows.m.numel(), 256, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      if (l[row] == 0) continue;
+      const int64_t at = row / seen.count * length + seen.query + row % seen.count;
+      const float shift = std::max(m[row], all_m[at]);
+      const float theirs = l[row] * std::exp2(m[row] - shift), ours = all_l[at] == 0 ? 0 : all_l[at] * std::exp2(all_m[at] - shift);
+      const float sum = theirs + ours;
+      for (int64_t c = 0; c < width; ++c) {
+        float& to = all_out[at * width + c];
+        to = (to * ours + out[row * width + c] * theirs) / sum;
+      }
+      all_m[at] = shift;
+      all_l[at] = sum;
+    }
+  });
+}
+
+// What visits this process at a turn of the ring: the keys of rank − turn.
+int64_t ahead_at(const Comm& comm, int turn, int64_t length) {
+  const int owner = (comm.rank() - turn + comm.size()) % comm.size();
+  return (comm.rank() - owner) * length;
+}
+
+}  // namespace
+
+RingAttended ring_attend(Comm& comm, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
+  check(comm, q, k, v, spec);
+  const Shape rows = {q.size(0), q.size(1), q.size(2)};
+  RingAttended all{Tensor::zeros({rows[0], rows[1], rows[2], v.size(3)}), {Tensor::empty(rows), Tensor::zeros(rows)}};
+  std::fill_n(all.rows.m.mutable_data<float>(), all.rows.m.numel(), -std::numeric_limits<float>::infinity());
+  const std::vector<Shape> shapes = {k.shape(), v.shape()};
+  Parcel here(shapes), next(shapes);
+  add(k, here[0]);
+  add(v, here[1]);
+  for (int turn = 0; turn < comm.size(); ++turn) {
+    const bool goes_on = turn + 1 < comm.size();
+    if (goes_on) comm.shift(here.whole(), next.whole());
+    if (const auto seen = seen_from(spec, ahead_at(comm, turn, k.size(2)), k.size(2))) {
+      merge(attend(seen->queries(q), seen->keys(here[0]), seen->keys(here[1]), seen->spec), *seen, all);
+    }
+    comm.wait();
+    if (goes_on) std::swap(here, next);
+  }
+  return all;
+}
+
+AttendGradients ring_attend_gradients(Comm& comm, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec,
+                                      const RingAttended& attended, const Tensor& d_out) {
+  check(comm, q, k, v, spec);
+  AttendGradients result{.q = Tensor::zeros(q.shape())};
+  const std::vector<Shape> shapes = {k.shape(), v.shape()};
+  Parcel here(shapes), next(shapes), gradient(shapes), next_gradient(shapes);
+  add(k, here[0]);
+  add(v, here[1]);
+  for (int turn = 0; turn < comm.size(); ++turn) {
+    const bool goes_on = turn + 1 < comm.size();
+    if (goes_on) comm.shift(here.whole(), next.whole());
+    if (const auto seen = seen_from(spec, ahead_at(comm, turn, k.size(2)), k.size(2))) {
+      AttentionRecord record{.spec = seen->spec, .q = seen->queries(q), .keys = seen->keys(here[0]), .rows = seen->rows(attended.rows)};
+      record.query_length = seen->count;
+      record.stamp = stamp_now(record.spec, record.q, record.keys, backend().isa);
+      const AttendGradients found = attend_gradients(record, seen->keys(here[1]), seen->queries(attended.out), seen->queries(d_out));
+      add(found.q, seen->queries(result.q));
+      add(found.k, seen->keys(gradient[0]));
+      add(found.v, seen->keys(gradient[1]));
+    }
+    comm.wait();
+    if (goes_on) std::swap(here, next);
+    comm.shift(gradient.whole(), next_gradient.whole());  // to where the keys are next; at last home
+    comm.wait();
+    std::swap(gradient, next_gradient);
+  }
+  result.k = gradient[0];
+  result.v = gradient[1];
+  return result;
+}
+
+}  // namespace clearhead
