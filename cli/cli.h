@@ -118,6 +118,9 @@ std::string head_name(int layer, int64_t head);
 /// A span of tokens: "#12", "#12:20", "seg:NAME", text that occurs in the text (the first time it does), or a segment's name that does not.
 Range find_span(const RunText& text, const std::string& span);
 
+/// Translates a line by an encoder-decoder; prints it, and which source words each word was chosen by.
+Trace print_translation(const Model& model, const std::string& line);
+
 /// The line of progress on stderr, with time left, for what takes longer than a second; silent when stderr is no terminal.
 class Progress {
  public:

@@ -2,9 +2,10 @@
 //
 //   1. what the machine is
 //   2. a real model (when one was fetched) reading two sentences, as heat maps with words
-//   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked
+//   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked; a page to open
 //   4. 100,000 tokens of novels through the model of our own that learned from such: does it read on as well as it began?
-//   5. a page to open, and three commands to try
+//   5. a sentence through the translator of our own, and which words it looked at
+//   6. three commands to try
 // A line that says "checked" was compared with the double reference or with the known answer; if one does not hold, the exit code is 1.
 #include <sys/resource.h>
 
@@ -98,6 +99,18 @@ Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t qu
     out.largest = std::max(out.largest, difference);
     out.allowed = std::max(out.allowed, allowed);
     out.holds = out.holds && difference <= allowed + 1e-30;
+  }
+  return out;
+}
+
+Difference sums_to_one(const LayerMap& map, int64_t head, Range queries) {
+  Difference out{.allowed = 1e-6};
+  for (int64_t query = queries.begin; query < queries.end; ++query) {
+    const MapRow row = map.row(head, query);
+    double sum = 0;
+    for (const float weight : row.weights()) sum += std::isnan(weight) ? 0 : static_cast<double>(weight);  // NaN: hidden
+    out.largest = std::max(out.largest, std::abs(sum - 1));
+    out.holds = out.holds && std::abs(sum - 1) <= out.allowed;
   }
   return out;
 }
@@ -218,6 +231,26 @@ void read_book(const std::string& directory, Checks& checks) {
   print(format("  {:.1f} s", clock.seconds()));
 }
 
+void translate(const std::string& directory, const std::string& out, Checks& checks) {
+  const Clock clock;
+  const auto model = load(directory);
+  print(format("\n5. {} ({} parameters, trained here) translates", directory, with_commas(model->info().parameters)));
+  const Trace trace = print_translation(*model, "The red car is in front of the white house.");
+  const MapFamily& shape = trace.family("cross");
+  const Range written{shape.first_query,
+                      static_cast<int64_t>(trace.plan().text.ids.size()) - 1};  // the last one looked at nothing any more
+  Difference worst;
+  for (int layer = 0; layer < shape.layers; ++layer) {
+    const LayerMap map = trace.map("cross", layer);
+    for (int64_t head = 0; head < shape.heads; ++head) worst.join(sums_to_one(map, head, written));
+  }
+  checks.line(worst.holds, format("each of {} rows of its {} heads of cross-attention sums to one, off by at most {:.1e}", written.size(),
+                                  shape.layers * shape.heads, worst.largest));
+  const std::string page = out + "/translation.html";
+  export_html(trace, page, {.command = format("clearhead run translate {} --align", directory)});
+  print(format("  {:.1f} s; {} ({}) is a page that works offline", clock.seconds(), page, human_bytes(std::filesystem::file_size(page))));
+}
+
 int run(const std::string& model, const std::string& out) {
   const Clock clock;
   Checks checks;
@@ -230,8 +263,9 @@ int run(const std::string& model, const std::string& out) {
   }
   read_long_text(out, checks);
   if (std::filesystem::exists("models/book/held-out.txt")) read_book("models/book", checks);
+  if (std::filesystem::exists("models/en-fr/model.safetensors")) translate("models/en-fr", out, checks);
   const std::string shown = model.empty() ? out + "/known-causal" : model;
-  print("\n5. try next:");
+  print("\n6. try next:");
   print(format("  build/release/clearhead show {} \"The animal didn't cross the street because it was tired.\"", shown));
   print(format("  build/release/clearhead view {} \"The animal didn't cross the street because it was tired.\"", shown));
   print(format("  build/release/clearhead run generate {}/known-causal \"one two three one two\" --max-tokens 8 --greedy", out));

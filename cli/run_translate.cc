@@ -143,14 +143,17 @@ void print_alignment(const Alignment& alignment) {
   }
 }
 
-// Written again by itself, with somebody who watches.
-Trace watched(const Model& model, const std::string& line, GenerateOptions settings) {
+struct Watched {
+  Generated made;
   Trace trace;
+};
+Watched write_watched(const Model& model, const std::string& line, const Encoding& source, GenerateOptions settings) {
+  Watched out;
   settings.progress = nullptr;
-  settings.run.observer = &trace;
+  settings.run.observer = &out.trace;
   settings.run.text = line;
-  (void)generate_from(model, {model.tokenizer().encode(line)}, settings);
-  return trace;
+  out.made = generate_from(model, {source}, settings)[0];
+  return out;
 }
 
 void translate(const Options& options) {
@@ -170,14 +173,22 @@ void translate(const Options& options) {
   settings.progress = progress.callback();
   std::vector<size_t> of_line;
   const std::vector<Encoding> sources = encoded(*model, lines, of_line);
-  const std::vector<Generated> made = generate_from(*model, sources, settings);
+  const bool looks = options.align || !options.trace.empty();
   std::vector<Generated> by_line(lines.size());
-  for (size_t at = 0; at < made.size(); ++at) by_line[of_line[at]] = made[at];
+  std::vector<std::optional<Trace>> traces(lines.size());
+  if (!looks) {
+    std::vector<Generated> made = generate_from(*model, sources, settings);
+    for (size_t at = 0; at < made.size(); ++at) by_line[of_line[at]] = std::move(made[at]);
+  }
+  for (size_t at = 0; looks && at < sources.size(); ++at) {
+    const size_t line = of_line[at];
+    Watched watched = write_watched(*model, lines[line], sources[at], settings);
+    if (!watched.made.ids.empty()) traces[line] = std::move(watched.trace);
+    by_line[line] = std::move(watched.made);
+  }
   Json translations = Json::array();
   for (size_t line = 0; line < lines.size(); ++line) {
-    const bool is_looked_at = (options.align || !options.trace.empty()) && !by_line[line].ids.empty();
-    std::optional<Trace> trace;
-    if (is_looked_at) trace = watched(*model, lines[line], settings);
+    const std::optional<Trace>& trace = traces[line];
     if (options.json) {
       Json item = json_of(lines[line], by_line[line]);
       if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
@@ -193,6 +204,14 @@ void translate(const Options& options) {
 }
 
 }  // namespace
+
+Trace print_translation(const Model& model, const std::string& line) {
+  Watched watched =
+      write_watched(model, line, model.tokenizer().encode(line), {.max_tokens = 256, .beams = default_beams(model, {.count = 4})});
+  print(format("  {}\n  → {}", line, as_line(watched.made.text)));
+  print_alignment(alignment_of(watched.trace, ""));
+  return std::move(watched.trace);
+}
 
 void add_run_translate(CLI::App& run) {
   auto options = std::make_shared<Options>();
