@@ -102,7 +102,7 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
 void product_for(const ProductCall& call) {
   const WeightLayout layout{call.inner, call.columns, 0, call.inner, call.columns, call.b.row, call.b.column};
   multiply({layout, call.b.data, call.a.data, call.rows, call.a.row, call.bias, call.activation, call.accumulate, call.out, call.out_stride,
-            call.a.column});
+            call.a.column, true});
 }
 
 void norm_for(InstructionSet isa, const NormCall& call) {

@@ -6,8 +6,8 @@
 // would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
 // One product runs at a time in a process: it already uses every core.
 //
-// AVX2's gemm shares the inner sums of a small product between threads, so that their bits would depend on how many there are. Such a product is cut into
-// tiles by its shape alone, and each tile is one thread's.
+// AVX2's gemm shares the inner sums of a small product between threads, so that their bits would depend on how many there are. In training a product is cut
+// into tiles by its shape alone, and each tile is one thread's.
 #include "backends/cpu/dnnl.h"
 
 #include <oneapi/dnnl/dnnl_version.h>
@@ -156,7 +156,7 @@ class Engine {
     const std::lock_guard<std::mutex> hold(lock_);
     (void)align_library_threads();
     Made& made = find(product, threads());
-    if (made.is_gemm) return run_tiles(product);
+    if (made.is_gemm && product.in_training) return run_tiles(product);
     made.x.set_data_handle(const_cast<float*>(product.x));
     made.weights.set_data_handle(const_cast<float*>(product.weights));
     if (product.bias) made.bias.set_data_handle(const_cast<float*>(product.bias));

@@ -34,6 +34,7 @@ struct Product {
   float* out = nullptr;  // [rows, out]
   int64_t out_stride = 0;
   int64_t x_step = 1;  // between inputs; where it is not 1, x_stride is
+  bool in_training = false;  // its bits must not depend on the number of threads
 };
 
 /// out = f(x·Wᵀ + bias) (+ out). Uses threads() threads of its own: throws kInvalidArgument inside a parallel region.
