@@ -6,8 +6,8 @@
 // would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
 // One product runs at a time in a process: it already uses every core.
 //
-// AVX2's gemm shares the inner sums of a small product between threads, so that their bits would depend on how many there are. In training a product is cut
-// into tiles by its shape alone, and each tile is one thread's.
+// oneDNN may share the inner sums of a product between threads (AVX2's gemm of a small one; AVX-512's of a long one for a weight's gradient), so that their bits
+// would depend on how many there are. In training such a product is cut into tiles by its shape alone, and each tile is one thread's.
 #include "backends/cpu/dnnl.h"
 
 #include <oneapi/dnnl/dnnl_version.h>
@@ -78,7 +78,8 @@ struct Panel {
   Tag tag;
 };
 constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag::BA16a32b}, {16, Tag::BA16a16b}};
-constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
+constexpr int64_t kInnerToShare = 2048;  // AVX-512's kernels share inner sums of a transposed left matrix from here on
+constexpr int64_t kPanelDepth = 16;      // the inputs of a panel are padded to this
 
 memory::desc weights_of(const WeightLayout& layout) {
   const memory::dims shape = {layout.in, layout.out};
@@ -93,7 +94,7 @@ struct Made {
   dnnl::matmul primitive{};
   memory x{}, weights{}, bias{}, out{}, scratch{};
   std::unordered_map<int, memory> arguments{};
-  bool is_gemm = false;
+  bool may_share = false;  // inner sums between threads
 };
 
 // A part of a product's rows and outputs.
@@ -156,7 +157,7 @@ class Engine {
     const std::lock_guard<std::mutex> hold(lock_);
     (void)align_library_threads();
     Made& made = find(product, threads());
-    if (made.is_gemm && product.in_training) return run_tiles(product);
+    if (made.may_share && product.in_training) return run_tiles(product);
     made.x.set_data_handle(const_cast<float*>(product.x));
     made.weights.set_data_handle(const_cast<float*>(product.weights));
     if (product.bias) made.bias.set_data_handle(const_cast<float*>(product.bias));
@@ -213,7 +214,7 @@ class Engine {
     const memory::desc weights = weights_of(p.layout), bias = rows_of(1, p.layout.out, p.layout.out);
     const auto description = describe(engine_, x, weights, p.bias ? &bias : nullptr, out, attributes_for(p.activation, p.accumulate));
     Made made;
-    made.is_gemm = std::string_view(description.impl_info_str()).find("gemm") == 0;
+    made.may_share = std::string_view(description.impl_info_str()).find("gemm") == 0 || (p.x_step != 1 && p.layout.in >= kInnerToShare);
     made.primitive = dnnl::matmul(description);
     made.x = memory(x, engine_, nullptr);
     made.weights = memory(weights, engine_, nullptr);

@@ -33,7 +33,7 @@ struct Product {
   bool accumulate = false;
   float* out = nullptr;  // [rows, out]
   int64_t out_stride = 0;
-  int64_t x_step = 1;  // between inputs; where it is not 1, x_stride is
+  int64_t x_step = 1;        // between inputs; where it is not 1, x_stride is
   bool in_training = false;  // its bits must not depend on the number of threads
 };
 
