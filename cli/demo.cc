@@ -6,7 +6,7 @@
 //   4. 100,000 tokens of novels through the model of our own that learned from such: does it read on as well as it began?
 //   5. a sentence through the translator of our own, and which words it looked at
 //   6. three commands to try
-// A line that says "checked" was compared with the double reference or with the known answer; if one does not hold, the exit code is 1.
+// A line that says "checked" was compared with the double reference, with the known answer or with what must hold; if one does not, the exit code is 1.
 #include <sys/resource.h>
 
 #include <algorithm>

@@ -156,6 +156,10 @@ Watched write_watched(const Model& model, const std::string& line, const Encodin
   return out;
 }
 
+GenerateOptions settings_of(const Model& model, int64_t max_tokens) {
+  return {.max_tokens = max_tokens, .beams = default_beams(model, {.count = 4})};
+}
+
 void translate(const Options& options) {
   if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
   const auto model = load_model(options.model, options.weights == "bf16"   ? WeightStorage::kBF16
@@ -166,7 +170,7 @@ void translate(const Options& options) {
     if (lines.size() != 1) usage_error(format("--trace keeps one line, {} were given", lines.size()));
     check_writable(options.trace);
   }
-  GenerateOptions settings{.max_tokens = options.max_tokens, .beams = default_beams(*model, {.count = 4})};
+  GenerateOptions settings = settings_of(*model, options.max_tokens);
   if (options.beams) settings.beams.count = *options.beams;
   if (options.length_penalty) settings.beams.length_penalty = *options.length_penalty;
   Progress progress("translating");
@@ -174,27 +178,26 @@ void translate(const Options& options) {
   std::vector<size_t> of_line;
   const std::vector<Encoding> sources = encoded(*model, lines, of_line);
   const bool looks = options.align || !options.trace.empty();
-  std::vector<Generated> by_line(lines.size());
-  std::vector<std::optional<Trace>> traces(lines.size());
-  if (!looks) {
-    std::vector<Generated> made = generate_from(*model, sources, settings);
-    for (size_t at = 0; at < made.size(); ++at) by_line[of_line[at]] = std::move(made[at]);
-  }
-  for (size_t at = 0; looks && at < sources.size(); ++at) {
-    const size_t line = of_line[at];
-    Watched watched = write_watched(*model, lines[line], sources[at], settings);
-    if (!watched.made.ids.empty()) traces[line] = std::move(watched.trace);
-    by_line[line] = std::move(watched.made);
-  }
+  std::vector<Generated> made;
+  if (!looks) made = generate_from(*model, sources, settings);
   Json translations = Json::array();
-  for (size_t line = 0; line < lines.size(); ++line) {
-    const std::optional<Trace>& trace = traces[line];
+  for (size_t line = 0, at = 0; line < lines.size(); ++line) {
+    Watched written;
+    if (at < of_line.size() && of_line[at] == line) {
+      if (looks) {
+        written = write_watched(*model, lines[line], sources[at], settings);
+      } else {
+        written.made = std::move(made[at]);
+      }
+      ++at;
+    }
+    const Trace* trace = looks && !written.made.ids.empty() ? &written.trace : nullptr;
     if (options.json) {
-      Json item = json_of(lines[line], by_line[line]);
+      Json item = json_of(lines[line], written.made);
       if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
       translations.push(std::move(item));
     } else {
-      print(as_line(by_line[line].text));
+      print(as_line(written.made.text));
       if (options.align && trace) print_alignment(alignment_of(*trace, options.head));
     }
     if (!options.trace.empty() && trace) trace->save(options.trace);
@@ -206,8 +209,7 @@ void translate(const Options& options) {
 }  // namespace
 
 Trace print_translation(const Model& model, const std::string& line) {
-  Watched watched =
-      write_watched(model, line, model.tokenizer().encode(line), {.max_tokens = 256, .beams = default_beams(model, {.count = 4})});
+  Watched watched = write_watched(model, line, model.tokenizer().encode(line), settings_of(model, Options{}.max_tokens));
   print(format("  {}\n  → {}", line, as_line(watched.made.text)));
   print_alignment(alignment_of(watched.trace, ""));
   return std::move(watched.trace);

@@ -94,7 +94,7 @@ Tensor Tape::gradient(const Tensor& leaf) {
   const auto found = slots_.find(leaf.storage_number());
   if (found == slots_.end() || !found->second.is_leaf)
     fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that is not watched");
-  return gradient_of(leaf, found->second);
+  return gradient_of(leaf, slot_of(leaf));
 }
 
 void Tape::clear_gradients() {
@@ -110,6 +110,13 @@ Tape::Slot& Tape::slot_of(const Tensor& t) {
   const auto found = slots_.find(t.storage_number());
   if (found == slots_.end()) fail(ErrorCode::kInvalidArgument, "tape: the gradient of a tensor that nobody asked for");
   Slot& slot = found->second;
+  if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
+  return slot;
+}
+
+// By an op of the pass.
+Tape::Slot& Tape::reached(const Tensor& t) {
+  Slot& slot = slot_of(t);
   if (slot.is_leaf) {
     if (entries_.size() < slot.settles) fail(ErrorCode::kInvalidArgument, "tape: op {} reached a gradient that had settled", recorded());
     slot.touched = entries_.size();
@@ -117,19 +124,17 @@ Tape::Slot& Tape::slot_of(const Tensor& t) {
   return slot;
 }
 
-Tensor Tape::of(const Tensor& t) { return gradient_of(t, slot_of(t)); }
+Tensor Tape::of(const Tensor& t) { return gradient_of(t, reached(t)); }
 
 Tensor Tape::gradient_of(const Tensor& t, Slot& slot) {
-  if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
   if (!slot.filled && slot.gradient.numel() > 0) std::memset(slot.gradient.mutable_raw(), 0, slot.gradient.bytes());
   slot.filled = true;
   return t.beside(slot.gradient);
 }
 
 Gradients::Place Tape::place(const Tensor& t) {
-  Slot& slot = slot_of(t);
+  Slot& slot = reached(t);
   if (slot.filled || !is_whole(t)) return {gradient_of(t, slot), true};
-  if (!slot.gradient.defined()) slot.gradient = pool_.take({t.storage_elements()});
   slot.filled = true;
   return {t.beside(slot.gradient), false};
 }

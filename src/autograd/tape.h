@@ -65,6 +65,7 @@ class Tape : public Recorder, private Gradients {
   Tensor of(const Tensor& t) override;
   Place place(const Tensor& t) override;
   Slot& slot_of(const Tensor& t);
+  Slot& reached(const Tensor& t);
   void plan(size_t length);
   void settle();
   Tensor gradient_of(const Tensor& t, Slot& slot);

@@ -3,7 +3,7 @@
 //   std::shared_ptr<Comm> comm = join_processes();     // those that mpirun started together; alone otherwise
 //   comm->sum({gradient});  …;  comm->wait();          // added while this process goes on
 //
-// All processes make the same calls in the same order. Sums are added in an order that follows from the ranks alone (TreeSum), so their bits do not depend on
+// All processes make the same calls in the same order. Sums are added in an order that follows from the ranks alone (tree_sum), so their bits do not depend on
 // who was first.
 #pragma once
 

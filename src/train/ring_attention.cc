@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -118,10 +119,24 @@ void merge(const Attended& more, const Sight& seen, RingAttended& all) {
   });
 }
 
-// What visits this process at a turn of the ring: the keys of rank − turn.
-int64_t ahead_at(const Comm& comm, int turn, int64_t length) {
-  const int owner = (comm.rank() - turn + comm.size()) % comm.size();
-  return (comm.rank() - owner) * length;
+// Keys and values go round the ring: visit(what this process sees of them, them) at each turn, while they travel on; then turned(), where they are the next ones.
+void go_round(
+    Comm& comm, const Tensor& k, const Tensor& v, const AttentionSpec& spec,
+    const std::function<void(const Sight& seen, const Tensor& keys, const Tensor& values)>& visit,
+    const std::function<void()>& turned = [] {}) {
+  const int64_t length = k.size(2);
+  Parcel here({k.shape(), v.shape()}), next({k.shape(), v.shape()});
+  add(k, here[0]);
+  add(v, here[1]);
+  for (int turn = 0; turn < comm.size(); ++turn) {
+    const bool goes_on = turn + 1 < comm.size();
+    if (goes_on) comm.shift(here.whole(), next.whole());
+    const int owner = (comm.rank() - turn + comm.size()) % comm.size();
+    if (const auto seen = seen_from(spec, (comm.rank() - owner) * length, length)) visit(*seen, seen->keys(here[0]), seen->keys(here[1]));
+    comm.wait();
+    if (goes_on) std::swap(here, next);
+    turned();
+  }
 }
 
 }  // namespace
@@ -131,19 +146,9 @@ RingAttended ring_attend(Comm& comm, const Tensor& q, const Tensor& k, const Ten
   const Shape rows = {q.size(0), q.size(1), q.size(2)};
   RingAttended all{Tensor::zeros({rows[0], rows[1], rows[2], v.size(3)}), {Tensor::empty(rows), Tensor::zeros(rows)}};
   std::fill_n(all.rows.m.mutable_data<float>(), all.rows.m.numel(), -std::numeric_limits<float>::infinity());
-  const std::vector<Shape> shapes = {k.shape(), v.shape()};
-  Parcel here(shapes), next(shapes);
-  add(k, here[0]);
-  add(v, here[1]);
-  for (int turn = 0; turn < comm.size(); ++turn) {
-    const bool goes_on = turn + 1 < comm.size();
-    if (goes_on) comm.shift(here.whole(), next.whole());
-    if (const auto seen = seen_from(spec, ahead_at(comm, turn, k.size(2)), k.size(2))) {
-      merge(attend(seen->queries(q), seen->keys(here[0]), seen->keys(here[1]), seen->spec), *seen, all);
-    }
-    comm.wait();
-    if (goes_on) std::swap(here, next);
-  }
+  go_round(comm, k, v, spec, [&](const Sight& seen, const Tensor& keys, const Tensor& values) {
+    merge(attend(seen.queries(q), keys, values, seen.spec), seen, all);
+  });
   return all;
 }
 
@@ -151,28 +156,21 @@ AttendGradients ring_attend_gradients(Comm& comm, const Tensor& q, const Tensor&
                                       const RingAttended& attended, const Tensor& d_out) {
   check(comm, q, k, v, spec);
   AttendGradients result{.q = Tensor::zeros(q.shape())};
-  const std::vector<Shape> shapes = {k.shape(), v.shape()};
-  Parcel here(shapes), next(shapes), gradient(shapes), next_gradient(shapes);
-  add(k, here[0]);
-  add(v, here[1]);
-  for (int turn = 0; turn < comm.size(); ++turn) {
-    const bool goes_on = turn + 1 < comm.size();
-    if (goes_on) comm.shift(here.whole(), next.whole());
-    if (const auto seen = seen_from(spec, ahead_at(comm, turn, k.size(2)), k.size(2))) {
-      AttentionRecord record{.spec = seen->spec, .q = seen->queries(q), .keys = seen->keys(here[0]), .rows = seen->rows(attended.rows)};
-      record.query_length = seen->count;
-      record.stamp = stamp_now(record.spec, record.q, record.keys, backend().isa);
-      const AttendGradients found = attend_gradients(record, seen->keys(here[1]), seen->queries(attended.out), seen->queries(d_out));
-      add(found.q, seen->queries(result.q));
-      add(found.k, seen->keys(gradient[0]));
-      add(found.v, seen->keys(gradient[1]));
-    }
+  Parcel gradient({k.shape(), v.shape()}), next({k.shape(), v.shape()});
+  const auto visit = [&](const Sight& seen, const Tensor& keys, const Tensor& values) {
+    AttentionRecord record{.spec = seen.spec, .q = seen.queries(q), .keys = keys, .rows = seen.rows(attended.rows)};
+    record.query_length = seen.count;
+    record.stamp = stamp_now(record.spec, record.q, record.keys, backend().isa);
+    const AttendGradients found = attend_gradients(record, values, seen.queries(attended.out), seen.queries(d_out));
+    add(found.q, seen.queries(result.q));
+    add(found.k, seen.keys(gradient[0]));
+    add(found.v, seen.keys(gradient[1]));
+  };
+  go_round(comm, k, v, spec, visit, [&] {  // gradients go where their keys are next; at last home
+    comm.shift(gradient.whole(), next.whole());
     comm.wait();
-    if (goes_on) std::swap(here, next);
-    comm.shift(gradient.whole(), next_gradient.whole());  // to where the keys are next; at last home
-    comm.wait();
-    std::swap(gradient, next_gradient);
-  }
+    std::swap(gradient, next);
+  });
   result.k = gradient[0];
   result.v = gradient[1];
   return result;

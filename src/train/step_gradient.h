@@ -18,6 +18,7 @@ class StepGradient {
   /// `parts` of the step are this process's. The leaves are watched by the tape, whose settling is heard from now on.
   StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t parts);
 
+  int64_t parts() const { return parts_; }
   /// Before the backward pass of part `at` of this process's.
   void begin(int64_t at);
   /// After the last one: the tape's gradients are the step's.

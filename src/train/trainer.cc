@@ -156,7 +156,7 @@ double Trainer::part_loss(int64_t part, bool checks) {
 }
 
 double Trainer::take_step() {
-  const int64_t parts = recipe_.accumulate / comm_->size();
+  const int64_t parts = gradient_.parts();
   std::vector<double> losses;
   for (int64_t part = 0; part < parts; ++part) {
     gradient_.begin(part);

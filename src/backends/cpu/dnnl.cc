@@ -78,8 +78,9 @@ struct Panel {
   Tag tag;
 };
 constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag::BA16a32b}, {16, Tag::BA16a16b}};
-constexpr int64_t kInnerToShare = 2048;  // AVX-512's kernels share inner sums of a transposed left matrix from here on
-constexpr int64_t kPanelDepth = 16;      // the inputs of a panel are padded to this
+// From this length of inner sums on, AVX-512's kernels may share those of a transposed left matrix (oneDNN's brgemm_matmul_utils.cpp).
+constexpr int64_t kInnerToShare = 2048;
+constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
 
 memory::desc weights_of(const WeightLayout& layout) {
   const memory::dims shape = {layout.in, layout.out};
