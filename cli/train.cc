@@ -11,6 +11,7 @@
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
+#include "cli/show_batches.h"
 #include "comm/comm.h"
 #include "train/trainer.h"
 
@@ -30,6 +31,7 @@ void stop(int signal) {
 struct Options {
   std::string recipe, out, test;
   std::vector<std::string> settings, watch;
+  int64_t batches = 0;
   bool resume = false, json = false;
 };
 
@@ -120,6 +122,10 @@ void run(const Options& options) {
     if (options.resume) usage_error("--test is given a recipe, with data=DIR where the data is elsewhere, and a model");
     return measure(Recipe::read(options.recipe, options.settings), options.test, options.json);
   }
+  if (options.batches > 0) {
+    if (options.resume) usage_error("--batches is given a recipe, with data=DIR where the data is elsewhere");
+    return show_batches(Recipe::read(options.recipe, options.settings), options.batches, options.json);
+  }
   if (options.resume && !options.out.empty())
     usage_error("--resume is given the run's folder in place of a recipe; -o belongs to a new run");
   if (!train_or_end_all(options, join_processes())) throw CLI::RuntimeError(130);
@@ -139,6 +145,8 @@ void add_train(CLI::App& app) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--resume", options->resume, "Go on from the folder's checkpoint, with the same bits as if it had never stopped");
   command->add_option("--test", options->test, "Train nothing: measure this model on the part of the recipe's data that no training saw");
+  command->add_option("--batches", options->batches, "Train nothing: print what the first so many parts of steps are shown")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "Reports as JSON, one a line");
   command->callback([options] { run(*options); });
 }

@@ -1,7 +1,10 @@
 #include "train/examples.h"
 
+#include "base/file.h"
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "text/tokenizer_json.h"
+#include "text/train_vocabulary.h"
 #include "train/pair_data.h"
 #include "train/recipe.h"
 #include "train/text_data.h"
@@ -86,6 +89,14 @@ std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
     out[1] += pair.target + "\n";
   }
   return out;
+}
+
+std::string tokenizer_json_of(const Recipe& recipe) {
+  if (recipe.vocabulary) {
+    const std::vector<std::string> texts = vocabulary_texts(recipe);
+    return train_vocabulary({texts.begin(), texts.end()}, *recipe.vocabulary).tokenizer_json;
+  }
+  return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_file(recipe.tokenizer + "/tokenizer.json");
 }
 
 }  // namespace clearhead

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "clearhead/tokenizer.h"
@@ -47,5 +48,7 @@ class Examples {
 std::unique_ptr<Examples> examples_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts);
 /// The texts that a vocabulary is learned from.
 std::vector<std::string> vocabulary_texts(const Recipe& recipe);
+/// The recipe's tokenizer.json: read, or learned now. Throws what either throws.
+std::string tokenizer_json_of(const Recipe& recipe);
 
 }  // namespace clearhead

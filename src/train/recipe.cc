@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "models/find_model.h"
 
 namespace clearhead {
 namespace {
@@ -104,6 +105,7 @@ Repeats read_repeats(const Json& json, const std::string& where) {
   out.longest = at_least(fields, "longest", out.longest, out.shortest);
   out.apart = at_least(fields, "apart", 0, 0);
   out.fills = fields.boolean_or("fills", false);
+  out.random = between(fields, "random", out.random, 0, 1);
   fields.refuse_rest();
   return out;
 }
@@ -130,6 +132,15 @@ void read_files(Fields& fields, TextSource& to) {
   if (to.files.empty()) fields.wrong("files", "at least one file", Json::array());
   to.splits = fields.string_or("splits", "");
   if (to.splits.empty()) to.held_out = between(fields, "held_out", to.held_out, 0, 0.9);
+}
+
+// What the recipe leaves out is that model's. The text says it from now on: a checkpoint needs the folder no more.
+void begin_at_model(Recipe& recipe, bool has_tokenizer) {
+  if (has_tokenizer && !recipe.model.is_null()) return;
+  const std::string folder = model_directory(recipe.initial);
+  if (!has_tokenizer) recipe.text["tokenizer"] = recipe.tokenizer = folder;
+  if (recipe.model.is_null())
+    recipe.text["model"] = recipe.model = Json::parse(read_file(folder + "/config.json"), folder + "/config.json");
 }
 
 }  // namespace
@@ -167,7 +178,13 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   } else {
     out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
   }
-  out.model = fields.require("model");
+  out.initial = fields.string_or("from", "");
+  if (const Json* model = fields.take("model")) {
+    out.model = *model;
+  } else if (out.initial.empty()) {
+    fields.require("model");
+  }
+  if (!out.initial.empty()) begin_at_model(out, json.find("tokenizer") != nullptr);
   out.length = at_least(fields, "length", out.length, 1);
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
   out.steps = at_least(fields, "steps", out.steps, 1);

@@ -4,7 +4,7 @@
 //                        or "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"}, "places": 4096      for an encoder-decoder: two texts a line (pair_data.h)
 //     "tokenizer": "bytes",                                      or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
 //                                                                that many tokens, learned from the files' training part
-//     "model": { … a config.json of Hugging Face's form … },
+//     "model": { … a config.json of Hugging Face's form … },     or "from": a model (folder or name) whose weights, config and tokenizer the run begins with
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "smoothing": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
@@ -40,6 +40,7 @@ struct Recipe {
   std::string where{};  // the file, for messages
   TextSource source{};
   std::optional<PairFiles> pairs{};  // in place of the source's files
+  std::string initial{};             // a model whose weights the run begins at; none: new ones
   std::string tokenizer = "bytes";
   std::optional<VocabularyOptions> vocabulary{};  // in place of `tokenizer`: to be learned
   Json model{};

@@ -120,7 +120,7 @@ void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
   const int64_t count = between(repeats.shortest, longest), at = between(0, all - 2 * count), last = all - count;
   const int64_t furthest = repeats.apart > 0 ? std::min(last, at + std::max(count, repeats.apart)) : last;
   const int64_t again = repeats.fills ? at + count : between(at + count, furthest);
-  const bool is_random = random.roll(2) == 1;
+  const bool is_random = static_cast<double>(random.roll(1 << 20)) >= (1 - repeats.random) * (1 << 20);
   std::vector<int32_t> tokens(in.ids.end() - order.length, in.ids.end());
   tokens.push_back(in.targets.back());
   for (int64_t i = 0; i < count && is_random; ++i) tokens[static_cast<size_t>(at + i)] = ids_[random.roll(ids_.size())];

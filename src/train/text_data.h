@@ -2,7 +2,7 @@
 //
 // Each epoch shuffles windows of length + 1 tokens that start at a random offset of their own; the last token of one is the first of the next.
 //
-// Repeats teach to copy: in a share of the windows a passage is followed, somewhere later, by itself. Half of these passages are random tokens, which nothing
+// Repeats teach to copy: in a share of the windows a passage is followed, somewhere later, by itself. Some of these passages are random tokens, which nothing
 // but their repetition foretells: they count as targets only where they come again.
 #pragma once
 
@@ -36,6 +36,7 @@ struct Repeats {
   int64_t shortest = 8, longest = 64;  // tokens of a passage
   int64_t apart = 0;                   // tokens from where it begins to where it begins again, at most; 0: as many as there are
   bool fills = false;                  // it comes again and again, to the window's end
+  double random = 0.5;                 // the share of passages that are random tokens
 };
 
 class TextData {

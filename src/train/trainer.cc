@@ -11,10 +11,10 @@
 #include "base/random.h"
 #include "clearhead/error.h"
 #include "io/safetensors.h"
+#include "models/find_model.h"
 #include "ops/ops.h"
 #include "tensor/convert.h"
 #include "text/tokenizer_json.h"
-#include "text/train_vocabulary.h"
 
 namespace clearhead {
 namespace {
@@ -30,20 +30,12 @@ void make_folder(const std::string& path) {
   if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", path, problem.message());
 }
 
-std::string tokenizer_of(const Recipe& recipe) {
-  if (recipe.vocabulary) {
-    const std::vector<std::string> texts = vocabulary_texts(recipe);
-    return train_vocabulary({texts.begin(), texts.end()}, *recipe.vocabulary).tokenizer_json;
-  }
-  return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_file(recipe.tokenizer + "/tokenizer.json");
-}
-
 std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory) {
   std::error_code ignored;
   if (std::filesystem::exists(checkpoint_of(directory), ignored)) {
     fail(ErrorCode::kInvalidArgument, "{} holds a run already; go on with it by --resume, or give another folder", directory);
   }
-  return tokenizer_of(recipe);
+  return tokenizer_json_of(recipe);
 }
 
 // Heads that a language model trains: the next token's.
@@ -83,9 +75,10 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
 }  // namespace
 
 Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
-    : Trainer(recipe, directory, tokenizer_of_new(recipe, directory), std::move(comm)) {}
+    : Trainer(recipe, directory, tokenizer_of_new(recipe, directory), recipe.initial, std::move(comm)) {}
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, std::shared_ptr<Comm> comm)
+Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, const std::string& initial,
+                 std::shared_ptr<Comm> comm)
     : recipe_(recipe),
       directory_(directory),
       tokenizer_json_(std::move(tokenizer_json)),
@@ -100,6 +93,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       average_(recipe.average),
       comm_(std::move(comm)),
       gradient_(tape_, *comm_, watched(tape_, parameters_), parts_of_one(recipe, *comm_)) {
+  if (!initial.empty()) parameters_.read(SafeTensors::open_model(model_directory(initial)));
   if (writes()) make_folder(directory);
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
     optimiser_.add(leaf.values, leaf.decays);
@@ -110,7 +104,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
 std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm) {
   const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
   const Recipe recipe = Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where());
-  std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), std::move(comm)));
+  std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), "", std::move(comm)));
   trainer->read_checkpoint(file);
   return trainer;
 }

@@ -90,6 +90,40 @@ class Training(TrainingCase):
         for name, data in whole.items():
             self.assertEqual(killed[name], data, name)
 
+    def test_a_run_begins_at_a_model(self):
+        self.assertEqual(self.train("first").code, 0)
+        self.write(model=None, **{"from": str(self.folder / "first/best")})
+        done = self.train("second", "--json", "steps=20", "average=0.9")
+        self.assertEqual(done.code, 0, done.errors)
+        first = [json.loads(line) for line in done.out.splitlines()][0]
+        self.assertLess(first["loss"], 2.2)  # a new model's first line is above 4.5
+        for name in ("config.json", "tokenizer.json"):
+            self.assertEqual((self.folder / "second/best" / name).read_bytes(), (self.folder / "first/best" / name).read_bytes(), name)
+        (self.folder / "first").rename(self.folder / "elsewhere")  # a checkpoint holds all it needs
+        again = run("train", "--resume", self.folder / "second")
+        self.assertEqual(again.code, 0, again.errors)
+        self.assertIn("first/best", self.train("third").errors)
+        self.write(**{"from": str(self.folder / "elsewhere/best")}, model=MODEL | {"hidden_size": 64})
+        wrong = self.train("fourth")
+        self.assertEqual(wrong.code, 1)
+        self.assertIn("the model has [256, 64], found [256, 32]", wrong.errors)
+        self.assertFalse((self.folder / "fourth").exists())
+
+    def test_batches_are_shown_before_anything_is_trained(self):
+        self.write(tokenizer="bytes", repeat={"share": 1, "shortest": 8, "longest": 8, "random": 1})
+        shown = self.ok("train", self.recipe, f"data={self.folder}", "--batches", "2", "--json").out.splitlines()
+        self.assertEqual(len(shown), 2)
+        part = json.loads(shown[1])
+        self.assertEqual([len(row) for row in part["ids"]], [32] * 4)
+        for ids, targets in zip(part["ids"], part["targets"]):
+            self.assertIn(targets.count(-100), (8, 9))  # random tokens count the second time only
+            self.assertTrue(all(target in (-100, after) for target, after in zip(targets, ids[1:])))
+        self.write(tokenizer="bytes")
+        told = self.ok("train", self.recipe, f"data={self.folder}", "--batches", "1").out.splitlines()
+        self.assertEqual(told[0], "part 0: 4 sequences of at most 32 tokens, 128 targets")
+        self.assertIn("⏎line ", told[1] + told[2])
+        self.assertFalse((self.folder / "runs").exists())
+
     def test_dropout_averages_repeats_and_bf16_do_what_they_say(self):
         losses = {}
         for name, settings in {"plain": [], "dropped": ["dropout=0.3"], "averaged": ["average=0.98"], "repeated": ["repeat.share=1"], "narrow": ['save="bf16"']}.items():

@@ -1,0 +1,60 @@
+#include "cli/show_batches.h"
+
+#include "base/format.h"
+#include "clearhead/tokenizer.h"
+#include "cli/cli.h"
+#include "cli/terminal.h"
+#include "models/config.h"
+#include "train/examples.h"
+
+namespace clearhead::cli {
+namespace {
+
+std::vector<int32_t> row_of(const Rows& rows, int64_t row) {
+  const int64_t length = rows.lengths.empty() ? rows.length : rows.lengths[static_cast<size_t>(row)];
+  const auto begin = rows.ids.begin() + row * rows.length;
+  return {begin, begin + length};
+}
+
+Json json_of(const Rows& rows) {
+  Json out = Json::array();
+  for (int64_t row = 0; row < rows.batch; ++row) {
+    const std::vector<int32_t> ids = row_of(rows, row);
+    out.push(Json(Json::Array(ids.begin(), ids.end())));
+  }
+  return out;
+}
+
+// Of one part: a line of JSON.
+void print_part(const Example& part) {
+  Rows targets = part.input;
+  targets.ids = part.targets;
+  Json line = Json::object({{"ids", json_of(part.input)}, {"targets", json_of(targets)}, {"counted", part.counted}});
+  if (part.source) line["source_ids"] = json_of(*part.source);
+  print_json(line);
+}
+
+void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer) {
+  print(format("part {}: {} sequences of at most {} tokens, {} targets", number, part.input.batch, part.input.length, part.counted));
+  for (int64_t row = 0; row < part.input.batch; ++row) {
+    if (part.source) print("  from  " + visible(tokenizer.decode(row_of(*part.source, row))));
+    print((part.source ? "  to    " : "  ") + visible(tokenizer.decode(row_of(part.input, row))));
+  }
+}
+
+}  // namespace
+
+void show_batches(const Recipe& recipe, int64_t count, bool json) {
+  const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
+  const Architecture facts = read_architecture(recipe.model, recipe.where);
+  const std::unique_ptr<Examples> examples = examples_of(recipe, *tokenizer, facts);
+  for (int64_t number = 0; number < count; ++number) {
+    if (json) {
+      print_part(examples->part(number));
+    } else {
+      print_part(examples->part(number), number, *tokenizer);
+    }
+  }
+}
+
+}  // namespace clearhead::cli
