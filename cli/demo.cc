@@ -2,10 +2,11 @@
 //
 //   1. what the machine is
 //   2. a real model (when one was fetched) reading two sentences, as heat maps with words
-//   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked; a page to open
-//   4. 100,000 tokens of novels through the model of our own that learned from such: does it read on as well as it began?
+//   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked
+//   4. 100,000 tokens of novels through the model of our own that learned from such: does it read on as well as it began? Then it writes on
 //   5. a sentence through the translator of our own, and which words it looked at
-//   6. three commands to try
+//   6. the traces of these three in one page
+//   7. three commands to try
 // A line that says "checked" was compared with the double reference, with the known answer or with what must hold; if one does not, the exit code is 1.
 #include <sys/resource.h>
 
@@ -25,6 +26,7 @@
 #include "cli/word_map.h"
 #include "models/known_answers.h"
 #include "viewer/export.h"
+#include "viewer/together.h"
 
 namespace clearhead::cli {
 namespace {
@@ -144,7 +146,7 @@ std::string around(const RunText& text, int64_t token) {
   return "…" + part(begin, token) + "⟨" + part(token, token + 1) + "⟩" + part(token + 1, end) + "…";
 }
 
-void read_long_text(const std::string& out, Checks& checks) {
+ShownTrace read_long_text(const std::string& out, Checks& checks) {
   const Clock clock;
   const std::string directory = out + "/known-causal";
   std::filesystem::create_directories(directory);
@@ -159,7 +161,8 @@ void read_long_text(const std::string& out, Checks& checks) {
   request.text = known.text;
   request.options.statistics_in_run = true;
   Clock run;
-  const Trace trace = std::move(trace_text(*model, request).trace);
+  const auto shared = std::make_shared<const Trace>(std::move(trace_text(*model, request).trace));
+  const Trace& trace = *shared;
   const double seconds = run.seconds();
   const uint64_t heads = static_cast<uint64_t>(model->info().layers * model->info().heads);
   const uint64_t square = heads * kLongText * kLongText * 4;
@@ -191,9 +194,8 @@ void read_long_text(const std::string& out, Checks& checks) {
   const Difference difference = difference_to_reference(map, 0, query);
   checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + difference.text());
 
-  const std::string page = out + "/index.html";
-  export_html(trace, page, {.command = "make demo", .most_work = 6e11});  // one overview; the whole takes a minute
-  print(format("  {:.1f} s; {} ({}) is a page that works offline", clock.seconds(), page, human_bytes(std::filesystem::file_size(page))));
+  print(format("  {:.1f} s", clock.seconds()));
+  return {shared, format("v=read&h=1.0&q={}", query), format("clearhead view {} --file TEXT", directory)};
 }
 
 // Bits a byte of tokens [begin, end), the first of which is given where `from` is 0.
@@ -204,11 +206,13 @@ double bits_of(const Encoding& encoding, const std::vector<float>& log_probabili
   return nats / std::log(2.0) / static_cast<double>(bytes);
 }
 
-void read_book(const std::string& directory, Checks& checks) {
+ShownTrace read_book(const std::string& directory, Checks& checks) {
   constexpr int64_t kAnew = 1024, kPieces = 12;  // the end of the text, also read in pieces that begin anew
+  constexpr int64_t kPassage = 300, kWritten = 60;
   const Clock clock;
   const auto model = load(directory);
-  const Encoding encoding = model->tokenizer().encode(read_file(directory + "/held-out.txt"));
+  const std::string text = read_file(directory + "/held-out.txt");
+  const Encoding encoding = model->tokenizer().encode(text);
   const std::vector<int32_t> ids(encoding.ids.begin(), encoding.ids.begin() + kLongText);
   print(format("\n4. {} tokens of novels it never saw through {} ({} parameters, {} layers × {} heads, trained here)",
                with_commas(kLongText), directory, with_commas(model->info().parameters), model->info().layers, model->info().heads));
@@ -224,18 +228,26 @@ void read_book(const std::string& directory, Checks& checks) {
       far <= anew,
       format("after {} tokens it reads as well as at a beginning: the last {} take {:.3f} bits a byte, and {:.3f} begun anew every {}",
              with_commas(kLongText - kPieces * kAnew), with_commas(kPieces * kAnew), far, anew, with_commas(kAnew)));
-  const std::string prompt = "It was a dark and stormy night, and";
-  const Generated made =
-      generate(*model, model->tokenizer().encode(prompt), {.max_tokens = 40, .sampling = Sampling{.temperature = 0.7, .seed = 3}});
-  print(format("  {}{}", prompt, visible(made.text)));
+  const size_t from = static_cast<size_t>(encoding.offsets[kLongText - kPassage][0]),
+               to = static_cast<size_t>(encoding.offsets[kLongText][0]);
+  const std::string passage = text.substr(from, to - from);
+  auto trace = std::make_shared<Trace>();
+  GenerateOptions settings{.max_tokens = kWritten, .sampling = Sampling{.temperature = 0.7, .seed = 3}};
+  settings.run.text = passage;
+  settings.run.observer = trace.get();
+  const Generated made = generate(*model, model->tokenizer().encode(passage), settings);
+  print(format("  and writes on: …{} ⟨{}⟩", visible(passage.substr(passage.rfind('\n', passage.size() - 60) + 1)), visible(made.text)));
   print(format("  {:.1f} s", clock.seconds()));
+  return {trace, format("v=read&h=2.0&q={}", kPassage), format("clearhead run generate {} TEXT --trace FILE", directory)};
 }
 
-void translate(const std::string& directory, const std::string& out, Checks& checks) {
+ShownTrace translate(const std::string& directory, Checks& checks) {
   const Clock clock;
   const auto model = load(directory);
   print(format("\n5. {} ({} parameters, trained here) translates", directory, with_commas(model->info().parameters)));
-  const Trace trace = print_translation(*model, "The red car is in front of the white house.");
+  const std::string sentence = "The red car is in front of the white house.";
+  const auto shared = std::make_shared<const Trace>(print_translation(*model, sentence));
+  const Trace& trace = *shared;
   const MapFamily& shape = trace.family("cross");
   const Range written{shape.first_query,
                       static_cast<int64_t>(trace.plan().text.ids.size()) - 1};  // the last one looked at nothing any more
@@ -246,9 +258,22 @@ void translate(const std::string& directory, const std::string& out, Checks& che
   }
   checks.line(worst.holds, format("each of {} rows of its {} heads of cross-attention sums to one, off by at most {:.1e}", written.size(),
                                   shape.layers * shape.heads, worst.largest));
-  const std::string page = out + "/translation.html";
-  export_html(trace, page, {.command = format("clearhead run translate {} --align", directory)});
-  print(format("  {:.1f} s; {} ({}) is a page that works offline", clock.seconds(), page, human_bytes(std::filesystem::file_size(page))));
+  print(format("  {:.1f} s", clock.seconds()));
+  const std::vector<HeadScores> heads = head_atlas(trace, "cross");
+  const auto broad = [](const HeadScores& head) { return head.scores[static_cast<size_t>(HeadScore::kBroad)]; };
+  const HeadScores& decided = *std::min_element(heads.end() - shape.heads, heads.end(),  // of the last layer
+                                                [&](const HeadScores& a, const HeadScores& b) { return broad(a) < broad(b); });
+  return {shared, format("v=lines&f=cross&h={}.{}", decided.layer, decided.head),
+          format("clearhead run translate {} \"{}\" --trace FILE", directory, sentence)};
+}
+
+void write_page(const std::vector<ShownTrace>& traces, const std::string& path) {
+  const Clock clock;
+  print("\n6. these in one page, to choose from");
+  std::vector<LiveSource> sources = side_by_side(traces, {});
+  // Of the long text one overview: the whole takes a minute.
+  const ExportedPage page = export_html(sources, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
+  print(format("  {:.1f} s; {} ({}) works offline", clock.seconds(), path, human_bytes(page.bytes)));
 }
 
 int run(const std::string& model, const std::string& out) {
@@ -261,11 +286,13 @@ int run(const std::string& model, const std::string& out) {
   } else {
     print("\n2. no package index could be reached, so no real model: the models with known answers do the job");
   }
-  read_long_text(out, checks);
-  if (std::filesystem::exists("models/book/held-out.txt")) read_book("models/book", checks);
-  if (std::filesystem::exists("models/en-fr/model.safetensors")) translate("models/en-fr", out, checks);
+  std::vector<ShownTrace> traces{read_long_text(out, checks)};
+  if (std::filesystem::exists("models/book/held-out.txt")) traces.push_back(read_book("models/book", checks));
+  if (std::filesystem::exists("models/en-fr/model.safetensors")) traces.push_back(translate("models/en-fr", checks));
+  std::reverse(traces.begin(), traces.end());  // the shortest first
+  write_page(traces, out + "/index.html");
   const std::string shown = model.empty() ? out + "/known-causal" : model;
-  print("\n6. try next:");
+  print("\n7. try next:");
   print(format("  build/release/clearhead show {} \"The animal didn't cross the street because it was tired.\"", shown));
   print(format("  build/release/clearhead view {} \"The animal didn't cross the street because it was tired.\"", shown));
   print(format("  build/release/clearhead run generate {}/known-causal \"one two three one two\" --max-tokens 8 --greedy", out));

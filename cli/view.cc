@@ -1,4 +1,4 @@
-// clearhead view MODEL TEXT | TRACE: the viewer in the browser, or one page that works offline.
+// clearhead view MODEL TEXT | TRACE… | RUN/watch: the viewer in the browser, or one page that works offline.
 #include <spawn.h>
 #include <unistd.h>
 
@@ -8,9 +8,9 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
-#include "viewer/checkpoints.h"
 #include "viewer/export.h"
 #include "viewer/server.h"
+#include "viewer/together.h"
 
 extern char** environ;
 
@@ -22,9 +22,14 @@ struct Options {
   int port = 0;
   bool no_browser = false;
   std::string html, state, query, head, trace_budget;
+  std::vector<std::string> traces;  // beside the first
 };
 
-// What the page shows first.
+// What is shown first: of a run its last step.
+const LiveSource& first_of(const std::vector<LiveSource>& sources) {
+  return sources[0].options().is_run ? sources.back() : sources.front();
+}
+
 std::string state_of(const Options& options, const Trace& trace) {
   std::string state = options.state;
   if (!state.empty() && state[0] == '#') state.erase(0, 1);
@@ -41,15 +46,14 @@ std::string state_of(const Options& options, const Trace& trace) {
   return state;
 }
 
-void write_page(const Options& options, const Trace& trace, const std::string& command) {
+void write_page(const Options& options, std::vector<LiveSource> sources) {
   ExportOptions page;
-  page.command = command + " --html " + quoted(options.html);
-  page.live_command = command;
-  page.state = state_of(options, trace);
+  page.command = sources[0].options().command + " --html " + quoted(options.html);
+  page.state = state_of(options, first_of(sources).trace());
   if (!options.look.budget.empty()) page.budget_bytes = parse_budget(options.look.budget);
   Progress progress("page");
   page.look.progress = progress.callback();
-  const ExportedPage written = export_html(trace, options.html, page);
+  const ExportedPage written = export_html(sources, options.html, page);
   std::string holds;
   for (const std::string& what : written.holds) holds += (holds.empty() ? "" : ", ") + what;
   print(format("{}: {} (holds {})", options.html, human_bytes(written.bytes), holds));
@@ -73,7 +77,7 @@ LiveSource::Options source_options(const Options& options, const std::string& co
 }
 
 void serve(const Options& options, std::vector<LiveSource> sources) {
-  const std::string state = state_of(options, sources.back().trace());
+  const std::string state = state_of(options, first_of(sources).trace());
   ViewServer server(std::move(sources), {.port = options.port});
   const std::string url = server.url() + (state.empty() ? "" : "#" + state);
   print(url);
@@ -86,15 +90,6 @@ void serve(const Options& options, std::vector<LiveSource> sources) {
   server.serve();
 }
 
-// The steps of a training run that was watched.
-void serve_checkpoints(const Options& options, const std::string& command) {
-  const std::string& folder = options.look.model;
-  options.look.refuse_run_options();
-  if (!options.look.segments.empty()) usage_error("--segments: the texts of a watched run are its segments");
-  if (!options.html.empty()) usage_error(format("--html holds one step: give a file, as {}", quoted(folder + "/step-NNNNNN.trace")));
-  serve(options, open_checkpoints(folder, source_options(options, command)));
-}
-
 void check_budget(const std::string& budget) {
   if (budget.empty()) return;
   try {
@@ -104,9 +99,34 @@ void check_budget(const std::string& budget) {
   }
 }
 
+// What needs no run: the steps of a training run that was watched, or traces side by side; empty: it is one trace, or a model and a text.
+std::vector<LiveSource> sources_without_run(const Options& options, const std::string& command) {
+  LookArguments look = options.look;
+  const bool is_watched = is_watch_folder(look.model);
+  std::vector<std::string> files = options.traces;
+  if (!is_watched && look.text.has_text && is_trace_file(look.model)) {
+    files.insert(files.begin(), {look.model, look.text.text});
+    look.text.has_text = false;
+  } else if (!files.empty()) {
+    usage_error(format("\"{}\": a model reads one text; several traces are shown side by side", files[0]));
+  }
+  if (!is_watched && files.empty()) return {};
+  look.refuse_run_options();
+  if (!look.segments.empty()) usage_error("--segments names parts of one text; here are several traces");
+  if (is_watched) return open_checkpoints(look.model, source_options(options, command));
+  std::vector<ShownTrace> traces;
+  for (const std::string& file : files) {
+    if (!is_trace_file(file))
+      usage_error(format("\"{}\": expected another trace: a trace already has its text; give a model to read this one", file));
+    traces.push_back({std::make_shared<const Trace>(Trace::load(file))});
+  }
+  traces[0].state = state_of(options, *traces[0].trace);
+  return side_by_side(traces, source_options(options, command));
+}
+
 void run(Options& options) {
-  const std::string command = options.look.as_typed("view");
-  if (is_watch_folder(options.look.model)) return serve_checkpoints(options, command);
+  std::string command = options.look.as_typed("view");
+  for (const std::string& trace : options.traces) command += " " + quoted(trace);
   const std::string page_budget = options.look.budget;
   if (!options.html.empty()) {  // --budget is the page's then
     check_budget(page_budget);
@@ -117,10 +137,14 @@ void run(Options& options) {
   } else {
     options.trace_budget = page_budget;
   }
-  Trace trace = options.look.trace();
+  std::vector<LiveSource> sources = sources_without_run(options, command);
+  if (sources.empty()) {
+    Trace trace = options.look.trace();
+    sources.emplace_back(std::move(trace), source_options(options, command));
+  }
   options.look.budget = page_budget;
-  if (!options.html.empty()) return write_page(options, trace, command);
-  serve(options, {LiveSource(std::move(trace), source_options(options, command))});
+  if (!options.html.empty()) return write_page(options, std::move(sources));
+  serve(options, std::move(sources));
 }
 
 }  // namespace
@@ -133,8 +157,10 @@ void add_view(CLI::App& app) {
       "  clearhead view MODEL \"The cat sat on the mat.\"        opens the browser\n"
       "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--budget 60MB for more)\n"
       "  clearhead view prompt.trace --head L5.H3 --query 1204\n"
+      "  clearhead view A.trace B.trace --html both.html        several traces in one page, to choose from\n"
       "  clearhead view RUN/watch                               how heads formed, step by step (train --watch)");
   options->look.add(*command);
+  command->add_option("traces", options->traces, "Further traces: those given are shown side by side");
   command->add_option("--port", options->port, "Port on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
   command->add_flag("--no-browser", options->no_browser, "Only print the address");
   command->add_option("--html", options->html, "Write a page that works offline; --budget is then its size (default 20MB)");

@@ -288,7 +288,7 @@ ExportedFile export_file(LiveSource& source, const std::string& kind, const std:
     ExportOptions page_options{.command = source.options().command + " --html OUT.html", .state = state, .look = options};
     if (!budget.empty()) page_options.budget_bytes = parse_budget(budget);
     ExportedPage page;
-    return {file_name(source, shown, "html"), "text/html; charset=utf-8", offline_page(source, page_options, page)};
+    return {file_name(source, shown, "html"), "text/html; charset=utf-8", offline_page({&source, 1}, page_options, page)};
   }
   fail(ErrorCode::kInvalidArgument, "kind: expected one of html, json, npy, png, found \"{}\".", kind);
 }

@@ -5,10 +5,11 @@
 //   tier A   all weights of all heads, one byte each
 //   tier B   overviews, the 32 heaviest keys of watched rows and the 8 heaviest of all rows, of the heads that matter most, as many as fit
 //   tier C   in place of the 8 heaviest: Q and K in f16 of the pinned heads, rows recomputed by the page
-// It is written whole or not at all.
+// It may hold several traces (viewer/together.h), which share the budget. It is written whole or not at all.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,7 @@ namespace clearhead {
 
 struct ExportOptions {
   std::string command{};               ///< that makes the page again
-  std::string live_command{};          ///< that opens the live view of the same, for what no page holds
-  std::string state{};                 ///< the page's own state, e.g. "v=read&h=5.3"
+  std::string state{};                 ///< the page's own state, e.g. "v=read&h=5.3"; of several traces, each has its own
   uint64_t budget_bytes = 20'000'000;  ///< of the file
   double most_work = 4e12;  ///< multiply-adds that looks at whole maps may take: beyond, overviews and top keys of all rows are left out
   LookOptions look{};       ///< progress and cancel
@@ -33,11 +33,11 @@ struct ExportedPage {
   std::vector<std::string> holds{};
 };
 
-/// Throws kBudget when not even the text and the statistics fit, kIo as files do.
-ExportedPage export_html(const Trace& trace, const std::string& path, const ExportOptions& options = {});
+/// One source, or several that know of each other. Throws kBudget when not even the text and the statistics fit, kIo as files do.
+ExportedPage export_html(std::span<LiveSource> sources, const std::string& path, const ExportOptions& options = {});
 
 /// The page's bytes.
-std::string offline_page(LiveSource& source, const ExportOptions& options, ExportedPage& page);
+std::string offline_page(std::span<LiveSource> sources, const ExportOptions& options, ExportedPage& page);
 
 struct ExportedFile {
   std::string name{}, type{}, bytes{};

@@ -1,4 +1,5 @@
-// The offline page: the template with its four markers replaced, and as much of the maps as the budget allows.
+// The offline page: the template with its four markers replaced, and as much of each trace's maps as the budget allows. Traces that are shown together
+// share it: the shortest text first, each at most its part of what is left.
 //
 // Blobs are frames, deflated and in base64; the manifest escapes every '<': nothing that a model or a user wrote can end a script element.
 #include <zlib.h>
@@ -7,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -78,9 +80,10 @@ std::string script_safe(const std::string& json) {
   return out;
 }
 
-// Blobs by name, as script elements.
+// The blobs of a trace by name, as script elements numbered through the page.
 class Blobs {
  public:
+  explicit Blobs(size_t first) : count_(first) {}
   struct Element {
     std::string name{}, html{};
   };
@@ -104,6 +107,7 @@ class Blobs {
     return true;
   }
   size_t size() const { return html_.size(); }
+  size_t end() const { return count_; }
   const std::string& html() const { return html_; }
   const Json& names() const { return names_; }
   struct Mark {
@@ -121,21 +125,26 @@ class Blobs {
   static constexpr size_t kOverhead = 160;  // of one element and its name in the manifest
   std::string html_;
   Json names_ = Json::object();
-  size_t count_ = 0;
+  size_t count_;
 };
 
 std::string head_path(const char* what, const HeadLook& at) { return format("{}/{}/{}/{}", what, at.family, at.layer, at.head); }
 
 }  // namespace
 
-// One page being put together.
-class PageWriter {
+// What one page holds of one trace.
+class TraceWriter {
  public:
-  PageWriter(LiveSource& source, const ExportOptions& options) : source_(source), options_(options), state_(parse_state(options.state)) {}
-  std::string write(ExportedPage& page);
+  TraceWriter(LiveSource& source, const ExportOptions& options, std::string state, size_t first_blob)
+      : source_(source), options_(options), opens_with_(std::move(state)), state_(parse_state(opens_with_)), blobs_(first_blob) {}
+  /// Returns how many bytes it needs beyond `most` where not even the text and the statistics fit; else 0, and `most` is kept.
+  uint64_t write(uint64_t most);
+  Json manifest();
+  const Blobs& blobs() const { return blobs_; }
+  char tier() const { return tier_; }
+  const std::vector<std::string>& holds() const { return holds_; }
 
  private:
-  void add_always(const FamilyFacts& known);
   void add_statistics(const FamilyFacts& known);
   void add_segment_masses(const FamilyFacts& known);
   bool add_all_weights();
@@ -146,7 +155,6 @@ class PageWriter {
   bool add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched);
   std::vector<HeadLook> heads_in_order(const FamilyFacts& known);
   std::vector<Range> watched_rows(const FamilyFacts& known) const;
-  Json manifest();
   void hold(const std::string& what) {
     if (std::find(holds_.begin(), holds_.end(), what) == holds_.end()) holds_.push_back(what);
   }
@@ -165,6 +173,7 @@ class PageWriter {
 
   LiveSource& source_;
   const ExportOptions& options_;
+  std::string opens_with_;
   ViewState state_;
   Blobs blobs_;
   std::vector<std::string> holds_;
@@ -175,7 +184,7 @@ class PageWriter {
   int64_t heads_held_ = 0;
 };
 
-void PageWriter::add_statistics(const FamilyFacts& known) {
+void TraceWriter::add_statistics(const FamilyFacts& known) {
   const MapFamily& shape = known.shape;
   const int64_t heads = shape.layers * shape.heads;
   const int64_t most = heads > 64 ? kFewStatisticBins : kStatisticBins;
@@ -213,7 +222,7 @@ void PageWriter::add_statistics(const FamilyFacts& known) {
   hold("stats");
 }
 
-void PageWriter::add_segment_masses(const FamilyFacts& known) {
+void TraceWriter::add_segment_masses(const FamilyFacts& known) {
   const Json named = source_.segments(0);
   std::vector<Range> segments;
   for (const Json& item : named.find("segments")->items()) segments.push_back({item.find("begin")->integer(), item.find("end")->integer()});
@@ -239,7 +248,7 @@ void PageWriter::add_segment_masses(const FamilyFacts& known) {
   hold("segmass");
 }
 
-ViewFrame PageWriter::weights_frame(const HeadLook& at, const FamilyFacts& known) {
+ViewFrame TraceWriter::weights_frame(const HeadLook& at, const FamilyFacts& known) {
   const LayerMap map = source_.map(at.family, at.layer);
   const Tile tile = map.tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
   const std::span<const float> weights(tile.max.data<float>(), static_cast<size_t>(tile.max.numel()));
@@ -268,7 +277,7 @@ ViewFrame PageWriter::weights_frame(const HeadLook& at, const FamilyFacts& known
 }
 
 // Tier A: all weights of all heads, or nothing of them.
-bool PageWriter::add_all_weights() {
+bool TraceWriter::add_all_weights() {
   double weights = 0;
   for (const MapFamily& family : source_.trace().plan().families) {
     const FamilyFacts& known = source_.facts(family.name);
@@ -297,7 +306,7 @@ bool PageWriter::add_all_weights() {
   return true;
 }
 
-std::vector<Range> PageWriter::watched_rows(const FamilyFacts& known) const {
+std::vector<Range> TraceWriter::watched_rows(const FamilyFacts& known) const {
   std::vector<Range> wanted = state_.queries;
   wanted.push_back({std::max<int64_t>(0, known.queries - kWatchedRows), known.queries});
   std::sort(wanted.begin(), wanted.end(), [](Range a, Range b) { return a.begin < b.begin; });
@@ -311,7 +320,7 @@ std::vector<Range> PageWriter::watched_rows(const FamilyFacts& known) const {
   return out;
 }
 
-ViewFrame PageWriter::top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top) {
+ViewFrame TraceWriter::top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top) {
   const LayerMap map = source_.map(at.family, at.layer);
   std::vector<uint32_t> row_names, keys;
   std::vector<float> weights, sink_mass;
@@ -359,7 +368,7 @@ ViewFrame PageWriter::top_frame(const HeadLook& at, const FamilyFacts& known, co
   return frame;
 }
 
-std::vector<HeadLook> PageWriter::heads_in_order(const FamilyFacts& known) {
+std::vector<HeadLook> TraceWriter::heads_in_order(const FamilyFacts& known) {
   std::vector<HeadLook> out;
   const auto add = [&](int layer, int64_t head) {
     const bool there =
@@ -379,7 +388,7 @@ std::vector<HeadLook> PageWriter::heads_in_order(const FamilyFacts& known) {
 }
 
 // Tiers B and C: head after head, the pinned ones first, then the most telling.
-void PageWriter::add_heads(const FamilyFacts& known) {
+void TraceWriter::add_heads(const FamilyFacts& known) {
   const std::vector<Range> watched = watched_rows(known);
   const std::vector<HeadLook> heads = heads_in_order(known);
   const size_t pinned = std::max<size_t>(1, state_.heads.size());
@@ -418,7 +427,7 @@ bool qk_can_say(const AttentionSpec& spec) {
   return plain && spec.terms.size() <= 2 && (!has_alibi || spec.topology.band.ahead == int64_t{0});
 }
 
-bool PageWriter::add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched) {
+bool TraceWriter::add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched) {
   const LayerMap map = source_.map(at.family, at.layer);
   for (const Frame& frame : map.frames()) {
     if (!frame.keys.empty() || !qk_can_say(frame.record.spec)) return false;
@@ -460,7 +469,7 @@ void store_row(const AttentionRecord& record, int64_t head, int64_t row, int64_t
 
 }  // namespace
 
-ViewFrame PageWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows) {
+ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows) {
   const LayerMap map = source_.map(at.family, at.layer);
   StoredHead stored;
   const AttentionRecord& any = map.frames().back().record;
@@ -527,7 +536,7 @@ ViewFrame PageWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, con
   return frame;
 }
 
-Json PageWriter::manifest() {
+Json TraceWriter::manifest() {
   Json info = source_.info();
   info["source"] = "offline";
   info["can_run"] = false;
@@ -563,7 +572,7 @@ Json PageWriter::manifest() {
                        {"blobs", blobs_.names()},
                        {"tier", std::string(1, tier_)},
                        {"budget", options_.budget_bytes},
-                       {"state", options_.state},
+                       {"state", opens_with_},
                        {"command", options_.command},
                        {"holds", holds}});
 }
@@ -593,30 +602,21 @@ std::string filled(std::string_view text, const std::vector<std::pair<std::strin
 
 }  // namespace
 
-std::string PageWriter::write(ExportedPage& page) {
-  const ViewerBundle& bundle = viewer_bundle();
+uint64_t TraceWriter::write(uint64_t most) {
   blobs_.add("text/0", source_.text(0));
   hold("text");
+  uint64_t heads = 0;
   for (const MapFamily& family : source_.trace().plan().families) {
     const FamilyFacts& known = source_.facts(family.name);
+    heads += static_cast<uint64_t>(family.layers * family.heads);
     if (!known.layers.empty() && known.queries > 0) {
       add_statistics(known);
       add_segment_masses(known);
     }
   }
-  const uint64_t fixed = bundle.offline.size() + bundle.style.size() + bundle.script.size() + manifest().dump().size() + 2048;
-  const uint64_t heads = [&] {
-    uint64_t count = 0;
-    for (const MapFamily& family : source_.trace().plan().families) count += static_cast<uint64_t>(family.layers * family.heads);
-    return count;
-  }();
-  const uint64_t names = heads * 4 * 40;  // of blobs in the manifest
-  if (fixed + names + blobs_.size() > options_.budget_bytes) {
-    fail(ErrorCode::kBudget,
-         "export: the page itself, the text and the statistics need {}; the budget is {}. Allow more with --budget {}MB.",
-         human_bytes(fixed + names + blobs_.size()), human_bytes(options_.budget_bytes), (fixed + names + blobs_.size()) / 1'000'000 + 1);
-  }
-  room_ = options_.budget_bytes - fixed - names;
+  const uint64_t beside = manifest().dump().size() + heads * 4 * 40;  // with the names of blobs to come
+  if (beside + blobs_.size() > most) return beside + blobs_.size() - most;
+  room_ = most - beside;
   if (!add_all_weights()) {
     tier_ = 'B';
     for (const MapFamily& family : source_.trace().plan().families) {
@@ -624,27 +624,58 @@ std::string PageWriter::write(ExportedPage& page) {
       if (!known.layers.empty() && known.queries > 0) add_heads(known);
     }
   }
-  const std::string data =
-      "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(manifest().dump()) + "</script>\n" + blobs_.html();
-  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", html_escaped(source_.name())},
+  return 0;
+}
+
+std::string offline_page(std::span<LiveSource> sources, const ExportOptions& options, ExportedPage& page) {
+  const ViewerBundle& bundle = viewer_bundle();
+  const bool alone = sources.size() == 1;
+  std::vector<size_t> order(sources.size());  // shortest first: what it leaves is for the longer ones
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto tokens = [&](size_t at) { return sources[at].trace().plan().text.ids.size(); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tokens(a) < tokens(b); });
+  uint64_t used = bundle.offline.size() + bundle.style.size() + bundle.script.size() + 2048;
+  page = {};
+  Json::Array manifests(sources.size());
+  std::string blobs;
+  size_t blob = 0;
+  for (size_t n = 0; n < order.size(); ++n) {
+    LiveSource& source = sources[order[n]];
+    TraceWriter writer(source, options, alone ? options.state : source.options().together[order[n]].state, blob);
+    const uint64_t left = options.budget_bytes > used ? options.budget_bytes - used : 0;
+    if (const uint64_t more = writer.write(left / (order.size() - n)); more > 0) {
+      const uint64_t needed = std::max(used, options.budget_bytes) + more * (order.size() - n);
+      fail(ErrorCode::kBudget,
+           "export: the page itself, the text and the statistics need {}; the budget is {}. Allow more with --budget {}MB.",
+           human_bytes(needed), human_bytes(options.budget_bytes), needed / 1'000'000 + 1);
+    }
+    Json manifest = writer.manifest();
+    if (alone) {  // whatever stood beside it is not here
+      for (const char* others : {"checkpoints", "traces"}) manifest["info"][others] = Json::array();
+      manifest["info"]["step"] = Json();
+    }
+    blobs += writer.blobs().html();
+    blob = writer.blobs().end();
+    used += writer.blobs().html().size() + manifest.dump().size();
+    manifests[order[n]] = std::move(manifest);
+    page.tier = std::max(page.tier, writer.tier());
+    for (const std::string& what : writer.holds()) {
+      if (std::find(page.holds.begin(), page.holds.end(), what) == page.holds.end()) page.holds.push_back(what);
+    }
+  }
+  const std::string data = "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(Json(std::move(manifests)).dump()) +
+                           "</script>\n" + blobs;
+  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", html_escaped(sources[0].name())},
                                             {"/*clearhead:style*/", std::string(bundle.style)},
                                             {"<!--clearhead:data-->", data},
                                             {"/*clearhead:script*/", std::string(bundle.script)}});
-  page = {.tier = tier_, .bytes = out.size(), .holds = holds_};
+  page.bytes = out.size();
   return out;
 }
 
-std::string offline_page(LiveSource& source, const ExportOptions& options, ExportedPage& page) {
-  return PageWriter(source, options).write(page);
-}
-
-ExportedPage export_html(const Trace& trace, const std::string& path, const ExportOptions& options) {
-  // The trace is only looked at, and outlives the source.
-  LiveSource::Options own;
-  own.command = options.live_command;
-  LiveSource source(std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), &trace), own);
+ExportedPage export_html(std::span<LiveSource> sources, const std::string& path, const ExportOptions& options) {
   ExportedPage page;
-  write_file(path, offline_page(source, options, page));
+  write_file(path, offline_page(sources, options, page));
   return page;
 }
 

@@ -144,7 +144,7 @@ bool stepped_aside(const Job& job, const Error& error) {
 }  // namespace
 
 struct ViewServer::Parts {
-  std::vector<LiveSource> sources;  // one, or the checkpoints of a run
+  std::vector<LiveSource> sources;  // one, or several that are looked at together
   Engine engine;
   httplib::Server http;
   int port = 0;
@@ -152,6 +152,7 @@ struct ViewServer::Parts {
 
   explicit Parts(std::vector<LiveSource> looked_at) : sources(std::move(looked_at)) {}
 
+  LiveSource& first_shown();
   LiveSource& source_of(const ApiRequest& asked);
   bool may_ask(const httplib::Request& request) const;
   bool is_known_host(const std::string& host) const;
@@ -164,15 +165,18 @@ struct ViewServer::Parts {
   bool run_stream(Job& job, Channel& channel, const ApiRequest& asked);
 };
 
-// The source a question is about: of the step `t`, the last one without it.
+// What is shown first: of a run its last step.
+LiveSource& ViewServer::Parts::first_shown() { return sources[0].options().is_run ? sources.back() : sources.front(); }
+
+// The source a question is about: the one that `t` names.
 LiveSource& ViewServer::Parts::source_of(const ApiRequest& asked) {
   const Parameters query(asked.query);
-  if (sources.size() == 1 || query.text("t").empty()) return sources.back();
-  const int64_t step = query.integer("t", 0, 0, std::numeric_limits<int64_t>::max());
+  if (sources.size() == 1 || query.text("t").empty()) return first_shown();
+  const int64_t number = query.integer("t", 0, 0, std::numeric_limits<int64_t>::max());
   for (LiveSource& source : sources) {
-    if (source.options().checkpoints[source.options().checkpoint].step == step) return source;
+    if (source.options().together[source.options().at].number == number) return source;
   }
-  fail(ErrorCode::kNotFound, "t={}: there is no trace of that step.", step);
+  fail(ErrorCode::kNotFound, "t={}: there is no such trace.", number);
 }
 
 bool ViewServer::Parts::is_known_host(const std::string& host) const {
@@ -385,7 +389,7 @@ ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& opt
   auto first = std::make_shared<Job>();  // what every page asks first is found while the browser starts
   first->work = [&parts](Job&) {
     try {
-      (void)parts.sources.back().info();
+      (void)parts.first_shown().info();
     } catch (const std::exception&) {  // whoever asks is told
     }
     return true;

@@ -21,7 +21,7 @@ class ViewServer {
  public:
   /// Binds 127.0.0.1. Throws kIo when the port is in use.
   explicit ViewServer(LiveSource source, const ServerOptions& options = {});
-  /// Several sources, the checkpoints of a run: a question says by `t` which step it is about.
+  /// Several sources that are looked at together (viewer/together.h): a question says by `t` which one it is about.
   explicit ViewServer(std::vector<LiveSource> sources, const ServerOptions& options = {});
   ~ViewServer();
   ViewServer(const ViewServer&) = delete;

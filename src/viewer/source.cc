@@ -86,14 +86,15 @@ LiveSource::LiveSource(Trace trace, Options options) : LiveSource(std::make_shar
 LiveSource::LiveSource(std::shared_ptr<const Trace> trace, Options options)
     : trace_(std::move(trace)), options_(std::move(options)), id_(trace_->id()), words_(words_of(trace_->plan().text)) {}
 
-std::string LiveSource::name() const {
-  std::string name = trace_->plan().model;
+std::string model_name(const RunPlan& plan) {
+  std::string name = plan.model;
   while (name.size() > 1 && name.back() == '/') name.pop_back();
   const size_t slash = name.rfind('/');
-  // A hub name keeps its owner; a path is named by its folder.
   if (slash != std::string::npos && (name[0] == '/' || name[0] == '.' || name.find('/') != slash)) name = name.substr(slash + 1);
   return name;
 }
+
+std::string LiveSource::name() const { return model_name(trace_->plan()); }
 
 std::string LiveSource::keep_command(const std::string& with) const {
   return format("clearhead trace {} --file TEXT -o FILE {}", trace_->plan().model.empty() ? "MODEL" : trace_->plan().model, with);
@@ -244,14 +245,17 @@ Json LiveSource::info() {
   notes.push(format("Weights are exact for the stored Q and K ({}, {}).", dtype, isa));
   if (!options_.model) {
     Json command;  // the model of a step of a run is nowhere else
-    if (options_.checkpoints.empty()) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
+    if (!options_.is_run) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
     missing.push(Json::object({{"feature", "run"}, {"code", "no-model"}, {"command", command}, {"detail", "A trace holds no model."}}));
   }
   for (size_t i = 0; i < plan.text.ids.size(); ++i) {
     if (plan.text.special[i]) special[std::to_string(plan.text.ids[i])] = plan.text.pieces[i];
   }
-  Json checkpoints = Json::array(), chances = Json::array();
-  for (const Options::Checkpoint& one : options_.checkpoints) checkpoints.push(Json::object({{"step", one.step}, {"id", one.id}}));
+  Json checkpoints = Json::array(), traces = Json::array(), chances = Json::array();
+  for (const Options::Member& one : options_.together) {
+    if (options_.is_run) checkpoints.push(Json::object({{"step", one.number}, {"id", one.id}}));
+    if (!options_.is_run) traces.push(Json::object({{"number", one.number}, {"id", one.id}, {"name", one.name}, {"state", one.state}}));
+  }
   for (const GeneratedToken& token : trace_->generated_tokens()) chances.push(token.probability);
   const int64_t longest = options_.model ? options_.model->info().longest : 0;
   Json side = Json::object({{"kind", "text"},
@@ -274,7 +278,8 @@ Json LiveSource::info() {
                        {"max_tokens", longest > 0 ? Json(longest) : Json()},
                        {"generated", chances},
                        {"checkpoints", checkpoints},
-                       {"step", checkpoints.size() > 0 ? Json(options_.checkpoints[options_.checkpoint].step) : Json()},
+                       {"traces", traces},
+                       {"step", options_.together.empty() ? Json() : Json(options_.together[options_.at].number)},
                        {"versions", Json::object({{"isa", isa}, {"dtype", dtype}})}});
 }
 

@@ -130,12 +130,14 @@ class LiveSource {
     std::shared_ptr<const Model> model{};  ///< for run(); may be absent
     TraceOptions trace{};                  ///< for run()
     std::string version = "0.1.0";
-    struct Checkpoint {
-      int64_t step = 0;
-      std::string id{};
+    struct Member {
+      int64_t number = 0;  ///< what a question calls it by (`t`): a checkpoint's step, or its place in the row
+      std::string id{}, name{};
+      std::string state{};  ///< what it opens with, as in the page's address
     };
-    std::vector<Checkpoint> checkpoints{};  ///< of a training run that was watched, ascending; empty: this is no part of one
-    size_t checkpoint = 0;                  ///< which of them this is
+    std::vector<Member> together{};  ///< the traces that are looked at together, this one among them; empty: it is alone
+    size_t at = 0;                   ///< which of them this is
+    bool is_run = false;             ///< they are checkpoints of a training run that was watched, ascending
   };
   LiveSource(Trace trace, Options options);
   LiveSource(std::shared_ptr<const Trace> trace, Options options);
@@ -217,6 +219,9 @@ class LiveSource {
   std::map<HeadKey, HeadStatistics> statistics_;
   std::map<HeadKey, std::vector<float>> sink_masses_;
 };
+
+/// What to call a plan's model: a hub name keeps its owner, a path is named by its folder.
+std::string model_name(const RunPlan& plan);
 
 /// "raw", "value", "output"; "mark", "hide", "renorm".
 const char* to_string(WeightKind kind);

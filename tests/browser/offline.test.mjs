@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { answers, assertPrinted, skip, useBrowser } from './harness.mjs';
+import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
 import { offlinePage } from './mock/offline.mjs';
-import { Mock, proseMock } from './mock/server.mjs';
+import { Mock, proseMock, severalMock, watchedMock } from './mock/server.mjs';
 import { tokenize } from './mock/text.mjs';
 
 const { open } = useBrowser();
@@ -115,6 +115,57 @@ test('without the weights of a head the map falls back to its thumbnail, badged'
   const { page: p } = await page('C', 'v=map&h=0.0');
   await p.waitForSelector('[data-testid=map-badge] [data-badge=quantised]');
   await p.waitForSelector('[data-testid=atlas-badge] .badge');
+});
+
+test('a page of several traces shows the one that is chosen, in the state it opens with', { skip }, async () => {
+  const several = severalMock([
+    { name: 'long: prose', state: 'v=map&h=1.2&q=30', count: 60, layers: 2, heads: 3 },
+    { name: 'short: a cat', state: 'v=read&h=0.1&q=4', text: 'A cat saw a cat on the mat.', layers: 1, heads: 2 },
+  ]);
+  const [long, short] = several.steps;
+  const { page: p, quiet } = await page('A', '', several);
+  const near = async (token, at, of) => {
+    const { values } = of.line({ l: at[0], h: at[1], q: String(token) }, true);
+    for (const s of await answers(p, token))
+      assert.ok(Math.abs(parseFloat(s.weight.slice(1)) / 100 - values[s.token]) < 0.03 * values[s.token] + 1e-6);
+  };
+  await near(30, [1, 2], long);
+  assert.equal(await p.getAttribute('#app', 'data-view'), 'map');
+  const choice = p.getByLabel('Which trace');
+  assert.deepEqual(await choice.locator('option').allTextContents(), ['long: prose', 'short: a cat']);
+  await choice.selectOption('short: a cat');
+  await near(4, [0, 1], short);
+  assert.equal(await p.getAttribute('#app', 'data-view'), 'read');
+  assert.match(await p.textContent('.prose'), /A cat saw a cat on the mat\./);
+  assert.equal(await p.locator('.head').count(), 2);
+  await settled(p);
+  assert.equal(stateOf(p).t, '1');
+  await p.goBack();
+  await near(30, [1, 2], long);
+  assert.equal(await choice.inputValue(), '0');
+  quiet();
+});
+
+test('a page of a training run turns through its steps', { skip }, async () => {
+  const run = watchedMock(60, [0, 40, 90], { layers: 2, heads: 3 });
+  const { page: p, quiet } = await page('A', 'h=1.1&q=20', run);
+  const seen = [];
+  for (const [key, step] of [
+    ['End', 90],
+    ['Home', 0],
+    ['ArrowRight', 40],
+  ]) {
+    await p.focus('[data-testid=timeline]');
+    await p.keyboard.press(key);
+    await p.waitForFunction((wanted) => document.querySelector('h1').textContent === wanted, `known after ${step}`);
+    await p.waitForTimeout(200);
+    const { values } = run.steps.find((one) => one.step === step).line({ l: 1, h: 1, q: '20' }, true);
+    for (const s of await answers(p, 20))
+      assert.ok(Math.abs(parseFloat(s.weight.slice(1)) / 100 - values[s.token]) < 0.03 * values[s.token] + 1e-6);
+    seen.push(values[19]);
+  }
+  assert.equal(new Set(seen).size, 3);
+  quiet();
 });
 
 test('hostile text in an offline page is inert', { skip }, async () => {

@@ -311,6 +311,40 @@ test('a run that was watched opens at its last step and goes back to its first',
   assert.equal(await page.locator('.timeline-ticks i').count(), 5);
 });
 
+test('of several traces the chosen one is shown, live and offline', { skip }, async () => {
+  const traces = ['abc abc ab', 'once upon once upon'].map((text, i) => {
+    const path = join(folder, `side-${i}.trace`);
+    execFileSync(binary, ['trace', model, text, '-o', path]);
+    return path;
+  });
+  const server = await view(...traces);
+  const path = join(folder, 'both.html');
+  execFileSync(binary, ['view', ...traces, '--query', '6', '--html', path]);
+  const name = model.split('/').pop();
+  for (const url of [`${server.url}#h=1.0&q=6`, pathToFileURL(path).href]) {
+    const page = await open(url);
+    const check = async (trace, token, head) => {
+      const { data } = (await json(server, `row?l=${head[0]}&h=${head[1]}&q=${token}&values=all&format=json&t=${trace}`)).arrays.values;
+      for (const shown of await answers(page, token)) {
+        if (url.startsWith('http')) assertPrinted(shown.weight, data[shown.token]);
+        else
+          assert.ok(Math.abs(parseFloat(shown.weight.slice(1)) / 100 - data[shown.token]) < 0.03 * data[shown.token] + 1e-6, shown.weight);
+      }
+    };
+    await check(0, 6, [1, 0]);
+    const choice = page.getByLabel('Which trace');
+    assert.deepEqual(await choice.locator('option').allTextContents(), [`${name}: abc abc ab`, `${name}: once upon once upon`]);
+    await choice.selectOption({ index: 1 });
+    await page.locator('.box[data-box="16"]').click();
+    await page.mouse.move(5, 5);
+    await check(1, 16, [1, 0]);
+    await settled(page);
+    await page.reload();
+    await answers(page, 16);
+    assert.equal(await choice.inputValue(), '1');
+  }
+});
+
 test('what is chosen on the real program survives a reload of its link', { skip }, async () => {
   const server = await view(model, '--file', knownText(300).path);
   const page = await open(`${server.url}#h=1.0&q=150&s=log&sink=hide`);

@@ -364,6 +364,18 @@ class Answers(Case):
         self.assertIn("400 tokens, 400 bytes: ", self.ok("run", "score", self.causal, "--file", text).out)
         self.refused(2, "a text of 1 tokens leaves nothing to foretell; give a longer one", "run", "score", self.causal, "a")
 
+    def test_a_page_holds_several_traces(self):
+        kept, other, page = self.folder / "kept.trace", self.folder / "other.trace", self.folder / "page.html"
+        told = self.ok("trace", self.causal, "--file", self.text, "-o", kept, "--json").json
+        self.ok("trace", self.causal, "abcabc", "-o", other)
+        self.ok("view", kept, other, kept, "--html", page, "--query", "3", "--budget", "5MB")
+        first, second, third = self.manifests(page)
+        self.assertEqual(first["state"], "q=3")
+        self.assertEqual((first["info"]["id"], third["info"]["id"]), (told["id"], told["id"]))
+        self.assertEqual([one["name"] for one in second["info"]["traces"]][1], "causal: abcabc")
+        self.assertEqual(second["command"], f"clearhead view {kept} {other} {kept} --html {page}")
+        self.assertLessEqual(page.stat().st_size, 5_000_000)
+
     def test_a_generated_trace_knows_the_new_tokens(self):
         kept = self.folder / "kept.trace"
         done = run("run", "generate", self.causal, "abcabcab", "--max-tokens", "4", "--greedy", "--trace", kept, "--json")
@@ -442,6 +454,8 @@ class Readme(Case):
         write_translator(self.folder / "TRANSLATOR", self.causal)
         for name in ("book.txt", "corpus.txt", "prompt.txt", "lines.txt"):
             (self.folder / name).write_text("Doc three holds the answer: 42.")
+        for name in ("A.trace", "B.trace"):
+            self.ok("trace", self.both, "The cat sat on the mat.", "-o", self.folder / name)
         (self.folder / "parts.json").write_text(json.dumps([{"name": "doc 3", "role": "document", "begin": 0, "end": 15}]))
         (self.folder / "DIR").mkdir()
         (self.folder / "DIR/tinyshakespeare.txt").write_text("First Citizen:\nBefore we proceed any further, hear me speak.\n" * 200)

@@ -64,6 +64,11 @@ class Usage(Case):
         self.ok("trace", self.causal, "abc", "-o", kept)
         self.refused(2, "a trace already has its text; give a model to read another one", "show", kept, "abc")
         self.refused(2, "--window shapes a run; a trace was run already: give a model and a text", "show", kept, "--window", "8")
+        another = "expected another trace: a trace already has its text; give a model to read this one"
+        self.refused(2, f'"abc": {another}', "view", kept, "abc")
+        self.refused(2, f'"abc": {another}', "view", kept, kept, "abc")
+        self.refused(2, "--budget shapes a run; a trace was run already: give a model and a text", "view", kept, kept, "--budget", "2M")
+        self.refused(2, f'"{kept}": a model reads one text; several traces are shown side by side', "view", self.causal, "abc", kept)
 
 
 class Models(Case):

@@ -107,6 +107,12 @@ class Case(unittest.TestCase):
         self.assertEqual(done.errors, f"clearhead: {message}\n")
         self.assertEqual((done.code, done.out), (code, ""))
 
+    def manifests(self, page):
+        """What an offline page says of each trace it holds."""
+        text = page.read_text(encoding="utf-8")
+        begin = text.index(">", text.index('id="clearhead-manifest"')) + 1
+        return json.loads(text[begin : text.index("</script", begin)])
+
     def copy_of(self, model):
         copied = self.folder / "model"
         shutil.copytree(model, copied)

@@ -42,12 +42,16 @@ class Watch(TrainingCase):
         segments = self.ok("info", self.folder / "run/watch/step-000003.trace", "--json").json
         self.assertEqual(segments["tokens"], len(TEXTS[0]) + 12)
 
-    def test_the_viewer_takes_the_folder_but_a_page_holds_one_step(self):
+    def test_the_viewer_and_a_page_take_the_folder(self):
         self.write(steps=3, watch={"texts": TEXTS})
         self.assertEqual(self.train("run").code, 0)
         folder = self.folder / "run/watch"
-        self.refused(2, f"--html holds one step: give a file, as {folder}/step-NNNNNN.trace", "view", folder, "--html", self.folder / "page.html")
+        self.ok("view", folder, "--html", self.folder / "page.html")
+        manifests = self.manifests(self.folder / "page.html")
+        self.assertEqual([one["info"]["step"] for one in manifests], [0, 1, 2, 3])
+        self.assertEqual([step["step"] for step in manifests[0]["info"]["checkpoints"]], [0, 1, 2, 3])
         self.refused(2, "a trace already has its text; give a model to read another one", "view", folder, "text")
+        self.refused(2, "--segments names parts of one text; here are several traces", "view", folder, "--segments", self.recipe)
         self.assertEqual(self.ok("view", folder / "step-000003.trace", "--html", self.folder / "page.html").code, 0)
 
     def test_what_is_wrong_is_said_with_the_way_out(self):

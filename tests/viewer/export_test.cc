@@ -13,6 +13,7 @@
 #include "io/npy.h"
 #include "looked_at.h"
 #include "viewer/bundle.h"
+#include "viewer/together.h"
 
 namespace clearhead {
 namespace {
@@ -68,7 +69,9 @@ struct ReadPage {
   Json manifest{};
   std::string html{};
 
-  explicit ReadPage(std::string text) : html(std::move(text)) { manifest = Json::parse(element("clearhead-manifest"), "manifest"); }
+  explicit ReadPage(std::string text, size_t at = 0) : html(std::move(text)) {
+    manifest = Json::parse(element("clearhead-manifest"), "manifest").items()[at];
+  }
   std::string element(const std::string& id) const {
     const size_t at = html.find("id=\"" + id + "\"");
     if (at == std::string::npos) return "";
@@ -124,7 +127,7 @@ struct ReadPage {
 ReadPage page_of(LiveSource& source, ExportOptions options, ExportedPage* told = nullptr) {
   options.command = "clearhead view made-up";
   ExportedPage page;
-  ReadPage read(offline_page(source, options, page));
+  ReadPage read(offline_page({&source, 1}, options, page));
   EXPECT_EQ(page.bytes, read.html.size());
   EXPECT_LE(read.html.size(), options.budget_bytes);
   if (told) *told = page;
@@ -233,11 +236,58 @@ TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
   }
 }
 
+std::vector<LiveSource> side_by_side_of(const std::vector<int64_t>& lengths) {
+  std::vector<ShownTrace> traces;
+  for (const int64_t tokens : lengths) {
+    traces.push_back({std::make_shared<const Trace>(looked_at::trace_of({.tokens = tokens})), "q=" + std::to_string(tokens - 1)});
+  }
+  return side_by_side(traces, {});
+}
+
+TEST(OfflinePage, OfSeveralTracesHoldsEachUnderItsOwnManifest) {
+  std::vector<LiveSource> sources = side_by_side_of({900, 20});
+  ExportedPage told;
+  const uint64_t budget = bundle_bytes() + 3'000'000;
+  const std::string html = offline_page(sources, {.command = "both", .budget_bytes = budget}, told);
+  EXPECT_EQ(told.bytes, html.size());
+  EXPECT_LE(html.size(), budget);
+  const ReadPage long_one(html, 0), short_one(html, 1);
+  EXPECT_EQ(long_one.manifest.find("info")->find("step")->integer(), 0);
+  EXPECT_EQ(short_one.manifest.find("info")->find("step")->integer(), 1);
+  EXPECT_EQ(long_one.manifest.find("state")->string(), "q=899");
+  EXPECT_EQ(short_one.manifest.find("state")->string(), "q=19");
+  EXPECT_EQ(short_one.manifest.find("info")->find("traces")->size(), 2u);
+  EXPECT_EQ(short_one.array<uint32_t>("text/0", "end").size(), 20u);
+  EXPECT_EQ(long_one.array<uint32_t>("text/0", "end").size(), 900u);
+}
+
+TEST(OfflinePage, WhatAShortTraceLeavesIsForTheLongOne) {
+  // Half of the budget would not hold the weights of 600 tokens.
+  const uint64_t budget = bundle_bytes() + 2'600'000;
+  std::vector<LiveSource> sources = side_by_side_of({600, 12});
+  ExportedPage told;
+  const ReadPage page(offline_page(sources, {.budget_bytes = budget}, told));
+  EXPECT_EQ(page.manifest.find("tier")->string(), "A");
+  LiveSource alone = looked_at::source_of({.tokens = 600});
+  offline_page({&alone, 1}, {.budget_bytes = bundle_bytes() + 1'300'000}, told);
+  EXPECT_NE(told.tier, 'A');
+}
+
+TEST(OfflinePage, OfOneOfSeveralTracesIsOfThatOneAlone) {
+  std::vector<LiveSource> sources = side_by_side_of({20, 30});
+  ExportedPage told;
+  const ReadPage page(offline_page({&sources[1], 1}, {.state = "v=map"}, told));
+  const Json& info = *page.manifest.find("info");
+  EXPECT_EQ(info.find("traces")->size(), 0u);
+  EXPECT_TRUE(info.find("step")->is_null());
+  EXPECT_EQ(page.manifest.find("state")->string(), "v=map");
+}
+
 TEST(OfflinePage, RefusesABudgetThatNotEvenTheTextFits) {
   LiveSource source = looked_at::source_of();
   ExportedPage page;
   try {
-    offline_page(source, {.budget_bytes = 1000}, page);
+    offline_page({&source, 1}, {.budget_bytes = 1000}, page);
     FAIL() << "a page of 1,000 bytes was made";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kBudget);
@@ -254,7 +304,7 @@ TEST(OfflinePage, HostileTextEndsNoScript) {
     own.command = word;
     LiveSource source(std::move(trace), own);
     ExportedPage told;
-    const ReadPage page(offline_page(source, {.command = word, .state = word}, told));
+    const ReadPage page(offline_page({&source, 1}, {.command = word, .state = word}, told));
     const std::string frame_of_page = std::string(viewer_bundle().offline);
     size_t ends = 0;
     for (size_t at = page.html.find("</script"); at != std::string::npos; at = page.html.find("</script", at + 1)) ++ends;
@@ -291,12 +341,12 @@ TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
 TEST(OfflinePage, IsWrittenWholeOrNotAtAll) {
   const std::filesystem::path folder = std::filesystem::path(CLEARHEAD_BUILD_DIR) / "export_test";
   std::filesystem::create_directories(folder);
-  const Trace trace = looked_at::trace_of({.tokens = 30});
+  LiveSource source = looked_at::source_of({.tokens = 30});
   const std::string path = (folder / "page.html").string();
-  const ExportedPage page = export_html(trace, path, {.command = "make demo"});
+  const ExportedPage page = export_html({&source, 1}, path, {.command = "make demo"});
   EXPECT_EQ(std::filesystem::file_size(path), page.bytes);
   EXPECT_NE(read_file(path).find("make demo"), std::string::npos);
-  EXPECT_THROW(export_html(trace, (folder / "none" / "page.html").string(), {}), Error);
+  EXPECT_THROW(export_html({&source, 1}, (folder / "none" / "page.html").string(), {}), Error);
   EXPECT_FALSE(std::filesystem::exists(folder / "none"));
   std::filesystem::remove_all(folder);
 }

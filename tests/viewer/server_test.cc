@@ -112,10 +112,10 @@ class SteppedServerTest : public ServerTest {
       looked_at::Options of{.tokens = 60};
       of.spec.pair = Dot{scale};
       traces.push_back(std::make_shared<const Trace>(looked_at::trace_of(of)));
-      options.checkpoints.push_back({10 * static_cast<int64_t>(traces.size()), traces.back()->id()});
+      options.together.push_back({.number = 10 * static_cast<int64_t>(traces.size()), .id = traces.back()->id()});
     }
-    for (options.checkpoint = 0; options.checkpoint < traces.size(); ++options.checkpoint)
-      out.emplace_back(traces[options.checkpoint], options);
+    options.is_run = true;
+    for (options.at = 0; options.at < traces.size(); ++options.at) out.emplace_back(traces[options.at], options);
     return out;
   }
   Json of(const std::string& target) const { return Json::parse(get(target).body, "answer"); }

@@ -14,9 +14,32 @@ const missing = (feature, code = 'not-in-page') => ({
   detail: null,
 });
 
-export function offlinePage(mock, tier, { pinned = [[0, 0]], watched = [], state = null } = {}) {
-  const { model } = mock;
+/** A page of one mock, or of the several of a mock with steps. */
+export function offlinePage(mock, tier, options = {}) {
   const blobs = [];
+  const manifests = (mock.steps ?? [mock]).map((one) => manifestOf(one, tier, options, blobs));
+  const escape = (json) =>
+    json
+      .replace(/</g, '\\u003c')
+      .replace(/\u2028/g, '\\u2028')
+      .replace(/\u2029/g, '\\u2029');
+  const data = [
+    `<script type="application/json" id="clearhead-manifest">${escape(JSON.stringify(manifests))}</script>`,
+    ...blobs.map(
+      ([codec, bytes], i) =>
+        `<script type="application/octet-stream" id="clearhead-blob-${i}" data-codec="${codec}">${bytes.toString('base64')}</script>`,
+    ),
+  ];
+  return dist('offline.html')
+    .replace('<!--clearhead:title-->', () => manifests[0].info.name.replace(/&/g, '&amp;').replace(/</g, '&lt;'))
+    .replace('/*clearhead:style*/', () => dist('app.css'))
+    .replace('<!--clearhead:data-->', () => data.join('\n'))
+    .replace('/*clearhead:script*/', () => dist('app.js'));
+}
+
+/** What the page says of one mock; its blobs join those of the page. */
+function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null }, blobs) {
+  const { model } = mock;
   const names = {};
   const add = (name, bytes) => {
     names[name] = blobs.length;
@@ -48,7 +71,7 @@ export function offlinePage(mock, tier, { pinned = [[0, 0]], watched = [], state
     B: ['column', 'tile', 'mass', 'weights', 'verify', 'run', 'export', 'value', 'output'],
     C: ['row', 'column', 'tile', 'mass', 'weights', 'verify', 'run', 'export', 'value', 'output'],
   }[tier];
-  const manifest = {
+  return {
     protocol: 1,
     info: mock.info(
       'offline',
@@ -58,27 +81,10 @@ export function offlinePage(mock, tier, { pinned = [[0, 0]], watched = [], state
     blobs: names,
     tier,
     budget: 20e6,
-    state,
+    state: mock.traces.find((one) => one.number === mock.step)?.state ?? state,
     command: 'clearhead view known-answers --html page.html',
     holds: [],
   };
-  const escape = (json) =>
-    json
-      .replace(/</g, '\\u003c')
-      .replace(/\u2028/g, '\\u2028')
-      .replace(/\u2029/g, '\\u2029');
-  const data = [
-    `<script type="application/json" id="clearhead-manifest">${escape(JSON.stringify(manifest))}</script>`,
-    ...blobs.map(
-      ([codec, bytes], i) =>
-        `<script type="application/octet-stream" id="clearhead-blob-${i}" data-codec="${codec}">${bytes.toString('base64')}</script>`,
-    ),
-  ];
-  return dist('offline.html')
-    .replace('<!--clearhead:title-->', () => mock.name.replace(/&/g, '&amp;').replace(/</g, '&lt;'))
-    .replace('/*clearhead:style*/', () => dist('app.css'))
-    .replace('<!--clearhead:data-->', () => data.join('\n'))
-    .replace('/*clearhead:script*/', () => dist('app.js'));
 }
 
 function addStats({ model, ...mock }, add) {

@@ -27,6 +27,7 @@ export class Mock {
     Object.assign(this, {
       generated: [], // probabilities of the last tokens
       checkpoints: [], // steps of a training run
+      traces: [], // those to choose from
       step: null, // which of them this is
       ...more,
       text: Buffer.from(text),
@@ -82,6 +83,7 @@ export class Mock {
       max_tokens: null,
       generated: this.generated,
       checkpoints: this.checkpoints.map((step) => ({ step, id: this.idOf(step) })),
+      traces: this.traces,
       step: this.step,
       versions: { isa: 'none', dtype: 'f32' },
     };
@@ -339,7 +341,8 @@ export const levelOf = (n, side) => Math.max(0, Math.ceil(Math.log2(n / side)));
 
 /** The part of a mock that a question is about: a checkpoint, or a family of maps. */
 function partOf(mock, p, body) {
-  if (mock.steps) return mock.steps.find((m) => String(m.step) === p.t) ?? mock.steps[mock.steps.length - 1];
+  if (mock.steps)
+    return mock.steps.find((m) => String(m.step) === p.t) ?? mock.steps[mock.steps[0].traces.length ? 0 : mock.steps.length - 1];
   return mock.families ? (mock.families[p.f ?? body?.f] ?? mock.families.cross) : mock;
 }
 
@@ -490,6 +493,16 @@ export function watchedMock(count, checkpoints, options = {}) {
   const steps = checkpoints.map((step) =>
     proseMock(count, { ...options, checkpoints, step, sharpness: step / last, name: `known after ${step}` }),
   );
+  return { steps, asked: [], delay: 0 };
+}
+
+/** Several traces to choose from; each is { name, state, count or text, … }. */
+export function severalMock(list) {
+  const traces = list.map(({ name, state = '' }, number) => ({ number, id: `mock-${name}`, name, state }));
+  const steps = list.map(({ count, ...options }, step) => {
+    const shared = { ...options, traces, step };
+    return count ? proseMock(count, shared) : new Mock({ tokens: tokenize(options.text), ...shared });
+  });
   return { steps, asked: [], delay: 0 };
 }
 

@@ -26,11 +26,10 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
   try {
     info = await source.info();
     if (info.protocol !== 1) throw new Error(`protocol ${info.protocol}: this page speaks 1`);
-    const { step } = store.now;
-    if (step !== null && info.checkpoints.length > 0) {
-      if (info.checkpoints.some((c) => c.step === step)) info = await source.turn(step);
-      else store.set({ step: null });
-    }
+    const steps = [...info.checkpoints.map((c) => c.step), ...info.traces.map((trace) => trace.number)];
+    const step = store.now.step ?? info.traces[0]?.number ?? null;
+    if (step !== null && steps.includes(step)) info = await source.turn(step);
+    else if (step !== null && steps.length > 0) store.set({ step: null });
     const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
     const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
     const family = readable.find((f) => f.id === store.now.family) ?? readable[0];
@@ -120,7 +119,12 @@ function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => 
     toggleAtlas,
     runDialog: () => runDialog(ctx, renew),
     renew,
+    reload: () => again({}, 'replace'),
     family: (id) => again({ family: id, heads: [], rect: null }, 'push'),
+    trace: (number) => {
+      const { view, family, heads, q, k, direction, rect } = parseState(ctx.info.traces.find((one) => one.number === number)?.state ?? '');
+      again({ view, family, heads, q, k, direction, rect, weight: 'raw', id: null, step: number }, 'push');
+    },
     verify: () => void verify(ctx, visiblePart(ctx, map)),
     language: () => again({ lang: ctx.t.language === 'en' ? 'zh' : 'en' }, 'replace'),
   };
@@ -149,6 +153,7 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, lines, map, atlas, a
     root.dataset['view'] = state.view;
     for (const view of views) view.update(state, before);
     if (state.view !== before.view) requestAnimationFrame(showAnchor);
+    if (state.step !== before.step && ctx.info.traces.length > 0) return actions.reload();
     if (state.step !== before.step) void turnTo(ctx, views, state.step);
     if (state.words !== before.words || state.sink !== before.sink || state.direction !== before.direction) answers.show(focus.shown);
   };

@@ -13,7 +13,7 @@ if (typeof document === 'undefined') {
   const root = document.getElementById('app');
   if (root) {
     const offline = OfflineSource.find(document);
-    const hash = location.hash || (offline?.state ? `#${offline.state}` : '');
-    void open(root, offline ?? new LiveSource('./'), new Store(parseState(hash), history));
+    if (!location.hash && offline?.state) history.replaceState(null, '', `#${offline.state}`); // a place to come back to
+    void open(root, offline ?? new LiveSource('./'), new Store(parseState(location.hash), history));
   }
 }

@@ -27,7 +27,7 @@ export interface State {
   scale: Scale;
   sink: SinkRule;
   words: boolean;
-  step: number | null; // which checkpoint of a training run; null: the last
+  step: number | null; // which checkpoint of a training run, null: the last; or which of several traces, null: the first
   rect: Rect | null; // what the map shows; null: all
   lang: Language | null; // null: the browser's
   id: string | null; // the trace a link was made on

@@ -151,6 +151,7 @@ const kTable = {
     '“{rows}”给予“{keys}”的平均比例，最强的十个头。',
   ],
 
+  traces: ['Which trace', '选择记录'],
   family: ['Which attention', '注意力类别'],
   'family.encoder': ['encoder self-attention', '编码器自注意力'],
   'family.decoder': ['decoder self-attention', '解码器自注意力'],

@@ -1,5 +1,5 @@
-// The offline source: a page that carries its data. Blobs are decoded when first asked for. What the page does not hold rejects with the
-// reason, and `info.missing` has said so already, so that the controls are off.
+// The offline source: a page that carries its data, of one trace or of several. Blobs are decoded when first asked for. What the page does not hold
+// rejects with the reason, and `info.missing` has said so already, so that the controls are off.
 
 import { type Frame, decodeFrame, kHidden, kUnscored, codeTable, need, type Codes } from './frame';
 import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, textOf } from './live';
@@ -51,37 +51,23 @@ interface QkHeader {
   error: number;
 }
 
-export class OfflineSource implements Source {
-  readonly offline = true;
-  readonly step = null;
+/** What the page holds of one trace. */
+class HeldTrace {
   private readonly frames = new Map<string, Promise<Frame<unknown>>>();
   private worker: RowWorker | null = null;
 
-  private constructor(
-    private readonly manifest: Manifest,
+  constructor(
+    readonly manifest: Manifest,
     private readonly page: Document,
   ) {}
-
-  static find(page: Document): OfflineSource | null {
-    const element = page.getElementById('clearhead-manifest');
-    return element ? new OfflineSource(JSON.parse(element.textContent ?? '{}') as Manifest, page) : null;
-  }
 
   get holds(): Holding[] {
     const kinds = new Set(Object.keys(this.manifest.blobs).map((name) => name.split('/')[0]));
     return kHoldings.filter((kind) => kinds.has(kind));
   }
 
-  get state(): string | null {
-    return this.manifest.state;
-  }
-
-  turn(): Promise<Info> {
-    return this.info(); // a page holds one checkpoint
-  }
-
-  info(): Promise<Info> {
-    return Promise.resolve({ ...this.manifest.info, protocol: this.manifest.protocol });
+  get info(): Info {
+    return { ...this.manifest.info, protocol: this.manifest.protocol };
   }
 
   async text(side: number): Promise<TextData> {
@@ -194,18 +180,6 @@ export class OfflineSource implements Source {
     return { badge: 'quantised', error, mass };
   }
 
-  verify(_request: VerifyRequest): Promise<VerifyResult> {
-    return Promise.reject(this.absent('verify'));
-  }
-
-  run(): Promise<void> {
-    return Promise.reject(this.absent('run'));
-  }
-
-  export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
-    return Promise.reject(this.absent('export'));
-  }
-
   private fromMatrix(matrix: Matrix, request: LineRequest): Line {
     const family = this.familyOf(request.family);
     const out = request.direction === 'out';
@@ -272,7 +246,7 @@ export class OfflineSource implements Source {
     return found;
   }
 
-  private absent(what: string): SourceError {
+  absent(what: string): SourceError {
     const missing = this.manifest.info.missing.find((m) => m.feature === what);
     const detail = missing?.detail ?? `This page does not hold this (${what}).`;
     return new SourceError('kNotFound', detail, missing?.command ?? null);
@@ -295,6 +269,95 @@ export class OfflineSource implements Source {
       this.frames.set(name, frame);
     }
     return (await frame) as Frame<Header>;
+  }
+}
+
+/** Answers from the trace that was turned to last, as it was when the question came. */
+export class OfflineSource implements Source {
+  readonly offline = true;
+  private held: HeldTrace;
+
+  private constructor(private readonly all: readonly HeldTrace[]) {
+    const { traces } = all[0].info;
+    this.held = traces.length > 0 ? all[0] : all[all.length - 1]; // of a run its last step
+  }
+
+  static find(page: Document): OfflineSource | null {
+    const element = page.getElementById('clearhead-manifest');
+    if (!element) return null;
+    return new OfflineSource((JSON.parse(element.textContent ?? '[]') as Manifest[]).map((manifest) => new HeldTrace(manifest, page)));
+  }
+
+  /** What the page opens with. */
+  get state(): string | null {
+    return this.held.manifest.state;
+  }
+
+  get holds(): Holding[] {
+    return this.held.holds;
+  }
+
+  get step(): number | null {
+    return this.held.info.step;
+  }
+
+  info(): Promise<Info> {
+    return Promise.resolve(this.held.info);
+  }
+
+  turn(step: number): Promise<Info> {
+    const found = this.all.find((held) => held.info.step === step);
+    if (!found) return Promise.reject(new SourceError('kNotFound', `t=${step}: not in this page`));
+    this.held = found;
+    return this.info();
+  }
+
+  text(side: number): Promise<TextData> {
+    return this.held.text(side);
+  }
+
+  segments(side: number): Promise<Segment[]> {
+    return this.held.segments(side);
+  }
+
+  line(request: LineRequest): Promise<Line> {
+    return this.held.line(request);
+  }
+
+  received(family: string, at: HeadId): Promise<Float32Array | null> {
+    return this.held.received(family, at);
+  }
+
+  tile(request: MapRequest, z: number, x: number, y: number): Promise<Picture> {
+    return this.held.tile(request, z, x, y);
+  }
+
+  cells(request: MapRequest, x: number, y: number): Promise<Cells> {
+    return this.held.cells(request, x, y);
+  }
+
+  overview(request: MapRequest, take: (picture: Picture) => void): Promise<void> {
+    return this.held.overview(request, take);
+  }
+
+  atlas(family: string, take: (heads: AtlasHead[], done: number) => void): Promise<void> {
+    return this.held.atlas(family, take);
+  }
+
+  mass(family: string, rows: Span[], keys: Span[], weight: WeightKind, sink: SinkRule): Promise<Mass> {
+    return this.held.mass(family, rows, keys, weight, sink);
+  }
+
+  verify(_request: VerifyRequest): Promise<VerifyResult> {
+    return Promise.reject(this.held.absent('verify'));
+  }
+
+  run(): Promise<void> {
+    return Promise.reject(this.held.absent('run'));
+  }
+
+  export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
+    return Promise.reject(this.held.absent('export'));
   }
 }
 

@@ -88,7 +88,8 @@ export interface Info {
   max_tokens: number | null;
   generated: number[]; // the probability of each token at the text's end that a model made
   checkpoints: { step: number; id: string }[]; // of a training run that was watched, ascending
-  step: number | null; // which of them this is
+  traces: { number: number; id: string; name: string; state: string }[]; // to choose from, each with the state it opens with
+  step: number | null; // which checkpoint or which trace this is
   versions: Record<string, string>;
 }
 
@@ -227,10 +228,10 @@ export type Holding = (typeof kHoldings)[number];
 export interface Source {
   readonly offline: boolean;
   readonly holds: readonly Holding[]; // of an offline page
-  /** The checkpoint that everything is asked of; null where there is but one map. */
+  /** The checkpoint or the trace that everything is asked of; null where there is but one. */
   readonly step: number | null;
   info(): Promise<Info>;
-  /** Turns to another checkpoint and says what it is; `step` is this one as soon as that is known. */
+  /** Turns to another checkpoint or trace and says what it is; `step` is this one as soon as that is known. */
   turn(step: number): Promise<Info>;
   text(side: number): Promise<TextData>;
   segments(side: number): Promise<Segment[]>;

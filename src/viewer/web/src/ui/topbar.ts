@@ -15,10 +15,12 @@ export interface Actions {
   verify(): void;
   runDialog(): void;
   renew(): void; // shows what the source holds now, as when first opened
+  reload(): void; // builds the page anew, in the state it is in
   help(): void;
   language(): void;
   toggleAtlas(): void;
   family(id: string): void;
+  trace(number: number): void;
 }
 
 export class TopBar implements View {
@@ -27,7 +29,7 @@ export class TopBar implements View {
   private readonly pins = h('div', { class: 'pins', role: 'group', 'data-testid': 'pins' });
   private readonly groups: [HTMLFieldSetElement, (state: State) => string][] = [];
   private readonly words: HTMLInputElement;
-  private readonly name = h('h1');
+  private readonly name: HTMLElement;
   private readonly model: HTMLElement;
   private readonly badge = h('span', { class: 'badge-slot', 'data-testid': 'badge' });
 
@@ -64,7 +66,8 @@ export class TopBar implements View {
       );
     };
     const runnable = info.can_run ? null : ('run' as const);
-    this.model = h('div', { class: 'model' }, this.name, this.families(actions), h('span', {}, ctx.family.summary));
+    this.name = h('h1', { class: info.traces.length > 1 ? 'visually-hidden' : '' }); // the choice of traces names them
+    this.model = h('div', { class: 'model' }, this.name, this.traces(actions), this.families(actions), h('span', {}, ctx.family.summary));
     this.renew();
     this.element = h(
       'header',
@@ -159,6 +162,18 @@ export class TopBar implements View {
         ),
       ),
     );
+  }
+
+  /** Which trace, where several are shown together. */
+  private traces(actions: Actions): HTMLElement | null {
+    const { info, t } = this.ctx;
+    if (info.traces.length < 2) return null;
+    const select = h(
+      'select',
+      { class: 'traces', 'aria-label': t('traces'), title: t('traces'), onchange: () => actions.trace(Number(select.value)) },
+      ...info.traces.map((one) => h('option', { value: one.number, selected: one.number === info.step }, one.name)),
+    );
+    return select;
   }
 
   /** Which map family, where a model has several. */

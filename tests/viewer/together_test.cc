@@ -1,5 +1,5 @@
-// A watched run's folder: which files are its steps, in which order, and what is refused.
-#include "viewer/checkpoints.h"
+// Traces together. A watched run's folder: which files are its steps, in which order, and what is refused; and traces of any texts, side by side.
+#include "viewer/together.h"
 
 #include <gtest/gtest.h>
 
@@ -55,6 +55,39 @@ TEST(Checkpoints, AFolderWithoutStepsIsNone) {
   EXPECT_FALSE(is_watch_folder(folder.path()));
   EXPECT_FALSE(is_watch_folder(folder / "nowhere"));
   EXPECT_THROW((void)open_checkpoints(folder.path(), {}), Error);
+}
+
+TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
+  std::vector<ShownTrace> traces;
+  for (const int64_t tokens : {20, 30}) {
+    traces.push_back({std::make_shared<const Trace>(looked_at::trace_of({.tokens = tokens})), "q=" + std::to_string(tokens - 1)});
+  }
+  traces[1].command = "clearhead view the second";
+  std::vector<LiveSource> sources = side_by_side(traces, {.command = "clearhead view both"});
+  ASSERT_EQ(sources.size(), 2U);
+  for (size_t at = 0; at < 2; ++at) {
+    const Json info = sources[at].info();
+    EXPECT_EQ(info.find("step")->integer(), static_cast<int64_t>(at));
+    EXPECT_EQ(info.find("checkpoints")->size(), 0U);
+    ASSERT_EQ(info.find("traces")->size(), 2U);
+    const Json& own = info.find("traces")->items()[at];
+    EXPECT_EQ(own.find("number")->integer(), static_cast<int64_t>(at));
+    EXPECT_EQ(own.find("id")->string(), sources[at].id());
+    EXPECT_EQ(own.find("state")->string(), at == 0 ? "q=19" : "q=29");
+    EXPECT_EQ(own.find("name")->string(), "made-up: w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 …") << "the model, and forty bytes of the text";
+    EXPECT_EQ(info.find("command")->string(), at == 0 ? "clearhead view both" : "clearhead view the second");
+  }
+}
+
+TEST(SideBySide, ANameIsNeverCutInsideACharacter) {
+  const auto name_of = [](const std::string& word) {
+    const ShownTrace shown{std::make_shared<const Trace>(looked_at::trace_of({.tokens = 60, .layers = 1, .word = word}))};
+    return side_by_side({shown}, {})[0].info().find("traces")->items()[0].find("name")->string();
+  };
+  std::string cats;
+  for (int i = 0; i < 13; ++i) cats += "猫";
+  EXPECT_EQ(name_of("猫"), "made-up: " + cats + "…");
+  EXPECT_EQ(name_of("a\n").substr(0, 13), "made-up: a a ");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "viewer/checkpoints.h"
+#include "viewer/together.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -30,6 +30,21 @@ std::vector<std::pair<int64_t, std::string>> files_of(const std::string& folder)
   return files;
 }
 
+// What to call a trace among others: its model, and how its text begins.
+std::string name_of(const RunPlan& plan) {
+  constexpr size_t kMost = 40;
+  std::string text = plan.text.text.substr(0, 4 * kMost);
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t' || c == '\r'; }, ' ');
+  text.erase(0, text.find_first_not_of(' '));
+  if (text.size() > kMost) {
+    size_t end = kMost;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // inside a character
+    text = text.substr(0, end) + "…";
+  }
+  return format("{}: {}", model_name(plan), text);
+}
+
 }  // namespace
 
 bool is_watch_folder(const std::string& path) { return !files_of(path).empty(); }
@@ -39,18 +54,33 @@ std::vector<LiveSource> open_checkpoints(const std::string& folder, const LiveSo
   if (files.empty()) fail(ErrorCode::kNotFound, "{}: there is no step-NNNNNN.trace in it; expected RUN/watch of a training run", folder);
   std::vector<std::shared_ptr<const Trace>> traces;
   LiveSource::Options all = options;
+  all.is_run = true;
   for (const auto& [step, path] : files) {
     traces.push_back(std::make_shared<const Trace>(Trace::load(path)));
     if (traces.back()->plan().text.ids != traces.front()->plan().text.ids ||
         traces.back()->plan().text.text != traces.front()->plan().text.text) {
       fail(ErrorCode::kFormat, "{}: is of another text than {}; expected traces of one run", path, files.front().second);
     }
-    all.checkpoints.push_back({step, traces.back()->id()});
+    all.together.push_back({.number = step, .id = traces.back()->id()});
   }
   std::vector<LiveSource> sources;
-  for (size_t at = 0; at < traces.size(); ++at) {
-    all.checkpoint = at;
-    sources.emplace_back(traces[at], all);
+  for (all.at = 0; all.at < traces.size(); ++all.at) sources.emplace_back(traces[all.at], all);
+  return sources;
+}
+
+std::vector<LiveSource> side_by_side(const std::vector<ShownTrace>& traces, const LiveSource::Options& options) {
+  LiveSource::Options all = options;
+  for (const ShownTrace& shown : traces) {
+    all.together.push_back({.number = static_cast<int64_t>(all.together.size()),
+                            .id = shown.trace->id(),
+                            .name = name_of(shown.trace->plan()),
+                            .state = shown.state});
+  }
+  std::vector<LiveSource> sources;
+  for (all.at = 0; all.at < traces.size(); ++all.at) {
+    const ShownTrace& shown = traces[all.at];
+    all.command = shown.command.empty() ? options.command : shown.command;
+    sources.emplace_back(shown.trace, all);
   }
   return sources;
 }
