@@ -2,7 +2,7 @@
 //
 // The offline page holds what fits a budget (docs/viewer-api.md, "The offline page"):
 //   always   text, segments, statistics and 64 × 64 thumbnails of every head, state, versions
-//   tier A   all weights of all heads, one byte each
+//   tier A   all weights of all heads: as they are (f32) where that fits, else one byte each
 //   tier B   overviews, the 32 heaviest keys of watched rows and the 8 heaviest of all rows, of the heads that matter most, as many as fit
 //   tier C   in place of the 8 heaviest: Q and K in f16 of the pinned heads, rows recomputed by the page
 // It may hold several traces (viewer/together.h), which share the budget. It is written whole or not at all.

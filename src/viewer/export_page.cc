@@ -25,6 +25,7 @@ constexpr int64_t kWatchedRows = 1024;
 constexpr int64_t kTop = 32, kTopOfAll = 8;
 constexpr uint64_t kMostWeights = 200'000'000;  // of tier A, however large the budget: a page must still open
 constexpr double kDeflatesTo = 0.25;            // how far codes of weights can be hoped to shrink, at best
+constexpr double kFloatsDeflateTo = 0.7;        // and the weights of visible pairs as f32
 
 std::string deflated(const std::string& bytes) {
   uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));
@@ -148,7 +149,8 @@ class TraceWriter {
   void add_statistics(const FamilyFacts& known);
   void add_segment_masses(const FamilyFacts& known);
   bool add_all_weights();
-  ViewFrame weights_frame(const HeadLook& at, const FamilyFacts& known);
+  bool add_weights(bool exact);
+  ViewFrame weights_frame(const HeadLook& at, const FamilyFacts& known, bool exact);
   void add_heads(const FamilyFacts& known);
   ViewFrame top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top);
   ViewFrame qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows);
@@ -248,53 +250,61 @@ void TraceWriter::add_segment_masses(const FamilyFacts& known) {
   hold("segmass");
 }
 
-ViewFrame TraceWriter::weights_frame(const HeadLook& at, const FamilyFacts& known) {
-  const LayerMap map = source_.map(at.family, at.layer);
-  const Tile tile = map.tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
+ViewFrame TraceWriter::weights_frame(const HeadLook& at, const FamilyFacts& known, bool exact) {
+  const Tile tile = source_.map(at.family, at.layer).tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
   const std::span<const float> weights(tile.max.data<float>(), static_cast<size_t>(tile.max.numel()));
-  const Codes codes = quantise(weights, Scale::kLog);
-  std::vector<float> sums, lse(static_cast<size_t>(known.queries), -std::numeric_limits<float>::infinity());
-  for (int64_t i = 0; i < known.queries; ++i) {
-    double sum = 0;
-    for (int64_t j = 0; j < known.keys; ++j) {
-      const float weight = weights[static_cast<size_t>(i * known.keys + j)];
-      if (weight > 0) sum += static_cast<double>(weight);
-    }
-    sums.push_back(static_cast<float>(sum));
-  }
-  for (const Frame& frame : map.frames()) {
-    if (!std::holds_alternative<Softmax>(frame.record.spec.normaliser)) continue;
-    const Tensor rows = log_sum_exp(frame.record.rows).select(0, 0).select(0, at.head).contiguous();
-    std::copy_n(rows.data<float>(), rows.numel(), lse.begin() + static_cast<std::ptrdiff_t>(frame.queries.begin));
-  }
   ViewFrame frame;
-  frame.header =
-      Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", "quantised"}, {"codes", codes_json(codes)}});
-  frame.add("weights", codes.values, {known.queries, known.keys});
-  frame.add("row_sum", sums);
-  frame.add("lse", lse);
+  frame.header = Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", exact ? "exact" : "quantised"}});
+  if (exact) {
+    frame.add("weights", weights, {known.queries, known.keys});
+  } else {
+    const Codes codes = quantise(weights, Scale::kLog);
+    frame.header["codes"] = codes_json(codes);
+    frame.add("weights", codes.values, {known.queries, known.keys});
+  }
   return frame;
 }
 
-// Tier A: all weights of all heads, or nothing of them.
+namespace {
+
+// Pairs of a head that its description shows.
+double visible_pairs(const LayerMap& map) {
+  double pairs = 0;
+  for (const Frame& frame : map.frames()) {
+    for (const int64_t seen : rows_that_see(frame.record, 0)) pairs += static_cast<double>(seen);
+  }
+  return pairs;
+}
+
+}  // namespace
+
+// Tier A: all weights of all heads, as they are or else as codes, or nothing of them.
 bool TraceWriter::add_all_weights() {
-  double weights = 0;
+  double weights = 0, visible = 0;
   for (const MapFamily& family : source_.trace().plan().families) {
     const FamilyFacts& known = source_.facts(family.name);
     all_weights_ = std::numeric_limits<double>::infinity();  // where Q was not kept for all rows
     if (!known.all_rows) return false;
-    weights += static_cast<double>(known.layers.size()) * static_cast<double>(family.heads) * static_cast<double>(known.queries) *
-               static_cast<double>(known.keys);
+    const double heads = static_cast<double>(known.layers.size()) * static_cast<double>(family.heads);
+    weights += heads * static_cast<double>(known.queries) * static_cast<double>(known.keys);
+    if (!known.layers.empty()) visible += heads * visible_pairs(source_.map(family.name, known.layers[0]));
   }
   all_weights_ = weights;
-  if (weights * kDeflatesTo * 4 / 3 > static_cast<double>(room_) || weights > static_cast<double>(kMostWeights)) return false;
+  if (weights > static_cast<double>(kMostWeights)) return false;
+  const double room = static_cast<double>(room_) * 3 / 4;  // base64
+  if (visible * 4 * kFloatsDeflateTo <= room && add_weights(true)) return true;
+  return weights * kDeflatesTo <= room && add_weights(false);
+}
+
+bool TraceWriter::add_weights(bool exact) {
+  const char* name = exact ? "exact" : "weights";
   const Blobs::Mark before = blobs_.mark();
   for (const MapFamily& family : source_.trace().plan().families) {
     const FamilyFacts& known = source_.facts(family.name);
     for (const int layer : known.layers) {
       for (int64_t head = 0; head < family.heads; ++head) {
         const HeadLook at{family.name, layer, head};
-        if (!blobs_.add_within(head_path("weights", at), weights_frame(at, known), room_)) {
+        if (!blobs_.add_within(head_path(name, at), weights_frame(at, known, exact), room_)) {
           blobs_.back_to(before);
           return false;
         }
@@ -302,7 +312,7 @@ bool TraceWriter::add_all_weights() {
       }
     }
   }
-  hold("weights");
+  hold(name);
   return true;
 }
 

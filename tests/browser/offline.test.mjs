@@ -17,7 +17,7 @@ let folder;
 before(() => (folder = mkdtempSync(join(tmpdir(), 'clearhead-page-'))));
 after(() => rmSync(folder, { recursive: true }));
 
-async function page(tier, hash, from = mock) {
+async function page(tier, hash, from = mock, more = {}) {
   const path = join(folder, `${tier}.html`);
   writeFileSync(
     path,
@@ -27,6 +27,7 @@ async function page(tier, hash, from = mock) {
         [1, 1],
       ],
       watched: [20, 40, 41, 60],
+      ...more,
     }),
   );
   const url = pathToFileURL(path).href;
@@ -59,6 +60,41 @@ test('tier A holds every row of every head, quantised and marked ≈', { skip },
   await p.click('[data-control=direction] [data-value=in]');
   await p.waitForFunction(() => /column/i.test(document.querySelector('[data-testid=answer-caption]').textContent));
   quiet();
+});
+
+test('where they fit, all weights are exact: rows, columns, masses and the numbers in the map', { skip }, async () => {
+  const { page: p, quiet } = await page('A', 'h=1.2&q=77', mock, { exact: true });
+  const badge = (where) => p.getAttribute(`${where} .badge`, 'data-badge');
+  const shown = await answers(p, 77);
+  assert.equal(await badge('[data-testid=badge]'), 'exact');
+  shown.forEach((s) => assertPrinted(s.weight, exact(77, [1, 2])[s.token]));
+  assert.match(await p.textContent('[data-testid=banner]'), /all weights, exactly \(f32\)/);
+  await p.click('[data-control=direction] [data-value=in]');
+  await p.locator('.box[data-box="20"]').click();
+  await p.mouse.move(3, 3);
+  const column = mock.line({ l: 1, h: 2, k: '20' }, false).values;
+  (await answers(p, 20)).forEach((s) => assertPrinted(s.weight, column[s.token]));
+  const { page: atlas } = await page('A', 'v=atlas&h=1.2&q=70-75&k=10-14', mock, { exact: true });
+  await atlas.waitForSelector('[data-testid=mass] .ranked li');
+  assert.equal(await atlas.getAttribute('[data-testid=atlas-badge] .badge', 'data-badge'), 'exact');
+  const { page: map } = await page('A', 'v=map&h=1.2&q=77', mock, { exact: true });
+  await map.waitForSelector('[data-testid=map-badge] [data-badge=exact]');
+  quiet();
+});
+
+test('an exact map is painted as a coded one is', { skip }, async () => {
+  const pixels = async (exact) => {
+    const { page: p } = await page('A', 'v=map&h=0.1&q=77', mock, { exact });
+    await p.waitForSelector('[data-testid=map-badge] .badge');
+    await answers(p, 77);
+    await p.waitForTimeout(300);
+    return p.$eval('[data-testid=map]', (c) => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]);
+  };
+  const [plain, coded] = [await pixels(true), await pixels(false)];
+  assert.equal(plain.length, coded.length);
+  const different = plain.filter((v, i) => Math.abs(v - coded[i]) > 12).length;
+  assert.ok(different < 0.002 * plain.length, `${different} of ${plain.length}`);
+  assert.ok(new Set(plain).size > 30);
 });
 
 test('tier A: masses between spans carry ≈ and their badge', { skip }, async () => {

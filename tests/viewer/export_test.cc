@@ -136,13 +136,33 @@ ReadPage page_of(LiveSource& source, ExportOptions options, ExportedPage* told =
 
 uint64_t bundle_bytes() { return viewer_bundle().offline.size() + viewer_bundle().script.size() + viewer_bundle().style.size(); }
 
-TEST(OfflinePage, HoldsAllWeightsOfAllHeadsWhileTheyFit) {
+TEST(OfflinePage, HoldsAllWeightsOfAllHeadsAsTheyAreWhileTheyFit) {
   LiveSource source = looked_at::source_of();
-  const ReadPage page = page_of(source, {});
-  EXPECT_EQ(page.manifest.find("tier")->string(), "A");
+  ExportedPage told;
+  const ReadPage page = page_of(source, {}, &told);
+  EXPECT_EQ(told.tier, 'A');
+  EXPECT_NE(std::find(told.holds.begin(), told.holds.end(), "exact"), told.holds.end());
   for (int layer = 0; layer < 2; ++layer) {
-    for (int head = 0; head < 4; ++head) ASSERT_TRUE(page.has("weights/dec/" + std::to_string(layer) + "/" + std::to_string(head)));
+    for (int head = 0; head < 4; ++head) {
+      const std::string where = "dec/" + std::to_string(layer) + "/" + std::to_string(head);
+      EXPECT_FALSE(page.has("weights/" + where));
+      const std::vector<float> weights = page.array<float>("exact/" + where, "weights");
+      for (int64_t i = 0; i < 300; i += 37) {
+        const std::vector<float> row = source.map("dec", layer).row(head, i).weights();
+        for (int64_t j = 0; j < 300; ++j) {
+          const float held = weights[static_cast<size_t>(i * 300 + j)];
+          ASSERT_TRUE(j > i ? std::isnan(held) : held == row[static_cast<size_t>(j)]) << i << ", " << j;
+        }
+      }
+    }
   }
+}
+
+TEST(OfflinePage, HoldsAllWeightsInAByteEachWhereTheyDoNotFitAsTheyAre) {
+  LiveSource source = looked_at::source_of();
+  const ReadPage page = page_of(source, {.budget_bytes = bundle_bytes() + 900'000});
+  EXPECT_EQ(page.manifest.find("tier")->string(), "A");
+  EXPECT_FALSE(page.has("exact/dec/1/2"));
   const Json header = page.header("weights/dec/1/2");
   const Json& codes = *header.find("codes");
   const double lo = codes.find("lo")->number(), hi = codes.find("hi")->number(), error = codes.find("error")->number();

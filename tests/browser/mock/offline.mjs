@@ -38,7 +38,7 @@ export function offlinePage(mock, tier, options = {}) {
 }
 
 /** What the page says of one mock; its blobs join those of the page. */
-function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null }, blobs) {
+function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null, exact = false }, blobs) {
   const { model } = mock;
   const names = {};
   const add = (name, bytes) => {
@@ -48,7 +48,7 @@ function manifestOf(mock, tier, { pinned = [[0, 0]], watched = [], state = null 
   add('text/0', mock.textFrame());
   add('atlas/enc', mock.headsFrame());
   addStats(mock, add);
-  if (tier === 'A') for (let l = 0; l < model.layers; l++) for (let h = 0; h < model.heads; h++) addWeights(mock, l, h, add);
+  if (tier === 'A') for (let l = 0; l < model.layers; l++) for (let h = 0; h < model.heads; h++) addWeights(mock, l, h, exact, add);
   for (const [l, h] of tier === 'A' ? [] : pinned) {
     if (tier === 'B') {
       add(`overview/enc/${l}/${h}`, mock.pictureFrame({ l, h }, levelOf(model.n, 256), { q: 0, k: 0 }, 256, { event: 'picture' }));
@@ -93,13 +93,14 @@ function addStats({ model, ...mock }, add) {
   add('stats/enc', frame({}, { received }, { received: [model.layers, model.heads, bins] }));
 }
 
-function addWeights({ model }, l, h, add) {
+function addWeights({ model }, l, h, exact, add) {
   const all = new Float32Array(model.n * model.n);
   for (let q = 0; q < model.n; q++) {
     const [, end] = model.visible(q);
     all.set(model.row(l, h, q).values, q * model.n);
     all.fill(NaN, q * model.n + end, (q + 1) * model.n);
   }
+  if (exact) return add(`exact/enc/${l}/${h}`, frame({}, { weights: all }, { weights: [model.n, model.n] }));
   const { codes, spec } = encode(all);
   add(`weights/enc/${l}/${h}`, frame({ codes: spec }, { weights: codes }, { weights: [model.n, model.n] }));
 }

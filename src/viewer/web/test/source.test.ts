@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { codeTable, decodeFrame, halfToFloat, kHidden, kUnscored, need, readFrames } from '../src/source/frame';
-import { columnOf, massOf, poolMatrix, rowValues, type Matrix } from '../src/source/matrix';
+import { codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, rowValues } from '../src/source/matrix';
 import { decodeBlob } from '../src/source/offline';
 import { bandOf, rowOf, type HeadQk } from '../src/source/qk';
 import { arrange, kindOf } from '../src/views/atlas/arrange';
@@ -112,12 +112,7 @@ describe('rows from Q and K', () => {
 });
 
 describe('a whole map in codes', () => {
-  const m: Matrix = {
-    queries: 3,
-    keys: 3,
-    weights: Uint8Array.from([255, 0, 0, 128, 128, 0, 2, 64, 255]),
-    codes: { kind: 'linear', lo: 0, hi: 253, error: 0.5 },
-  };
+  const m = codedMatrix(Uint8Array.from([255, 0, 0, 128, 128, 0, 2, 64, 255]), 3, 3, { kind: 'linear', lo: 0, hi: 253, error: 0.5 });
   it('gives rows, columns and masses', () => {
     expect([...rowValues(m, [{ begin: 1, end: 2 }])]).toEqual([126, 126, 0]);
     expect([...columnOf(m, [{ begin: 0, end: 1 }])]).toEqual([253, 126, 0]);
@@ -130,6 +125,31 @@ describe('a whole map in codes', () => {
     const mean = codeTable(picture.meanCodes);
     expect(mean[picture.mean[0]]).toBeCloseTo((253 + 126 + 126) / 3, -0.5);
     expect(picture.mean[1]).toBe(kHidden);
+  });
+});
+
+describe('a whole map as it is', () => {
+  const weights = Float32Array.from([1, NaN, NaN, 0.25, 0.75, NaN, 0.125, 0.5, -1]);
+  const m = exactMatrix(weights, 3, 3);
+  it('gives rows and masses as they are, nothing where no pair was scored', () => {
+    expect([...rowValues(m, [{ begin: 2, end: 3 }])]).toEqual([0.125, 0.5, 0]);
+    expect(massOf(m, [{ begin: 1, end: 3 }], [{ begin: 1, end: 3 }], [], 'mark')).toBe((0.75 + 0.5) / 2);
+  });
+  it('is coded by the logarithm, with the error it says', () => {
+    const picture = poolMatrix(m, 0, { q0: 0, k0: 0 }, 256);
+    expect(picture.badge).toBe('exact');
+    const table = codeTable(picture.maxCodes);
+    weights.forEach((weight, i) => {
+      if (Number.isNaN(weight)) expect(picture.max[i]).toBe(kHidden);
+      else if (weight < 0) expect(picture.max[i]).toBe(kUnscored);
+      else expect(Math.abs(table[picture.max[i]] - weight)).toBeLessThanOrEqual(picture.maxCodes.error * 1.001);
+    });
+    expect(picture.maxCodes).toMatchObject({ kind: 'log', lo: 0.125, hi: 1 });
+  });
+  it('pools to the largest weight; a cell is unscored only where nothing in it was scored', () => {
+    const picture = poolMatrix(m, 1, { q0: 0, k0: 0 }, 256);
+    expect([...picture.max].map((code) => codeTable(picture.maxCodes)[code])).toEqual([1, NaN, 0.5, NaN]);
+    expect([picture.max[1], picture.max[3]]).toEqual([kHidden, kUnscored]);
   });
 });
 

@@ -1,36 +1,49 @@
-// A whole map as u8 codes, as an offline page of tier A holds it: rows, columns, masses and pooled pictures of it.
+// A whole map, as an offline page of tier A holds it: rows, columns, masses and pooled pictures of it. Weights are f32 as they were, or u8 codes of them.
 
 import { type Codes, codeTable, kHidden, kUnscored } from './frame';
 import type { Picture, SinkRule, Span } from './source';
 
 export interface Matrix {
-  weights: Uint8Array; // [query, key]
   queries: number;
   keys: number;
-  codes: Codes;
+  codes: Codes | null; // null: the weights are exact
+  at(i: number): number; // i = query · keys + key; NaN hidden, −1 never scored
 }
 
-const weightsOf = (codes: Codes): Float32Array => codeTable(codes).map((v) => (Number.isNaN(v) ? 0 : v));
+export function exactMatrix(weights: Float32Array, queries: number, keys: number): Matrix {
+  return { queries, keys, codes: null, at: (i) => weights[i] };
+}
+
+export function codedMatrix(weights: Uint8Array, queries: number, keys: number, codes: Codes): Matrix {
+  const table = codeTable(codes);
+  table[kUnscored] = -1;
+  return { queries, keys, codes, at: (i) => table[weights[i]] };
+}
+
+export const badgeOf = (m: Matrix): 'exact' | 'quantised' => (m.codes ? 'quantised' : 'exact');
+
+/** What a pair gives: nothing where it is hidden or was never scored. */
+const given = (m: Matrix, i: number): number => {
+  const value = m.at(i);
+  return value > 0 ? value : 0;
+};
 
 export function rowValues(m: Matrix, spans: readonly Span[]): Float32Array {
-  const table = weightsOf(m.codes);
   const out = new Float32Array(m.keys);
   for (const s of spans)
-    for (let q = s.begin; q < Math.min(s.end, m.queries); q++) for (let k = 0; k < m.keys; k++) out[k] += table[m.weights[q * m.keys + k]];
+    for (let q = s.begin; q < Math.min(s.end, m.queries); q++) for (let k = 0; k < m.keys; k++) out[k] += given(m, q * m.keys + k);
   return out;
 }
 
 export function columnOf(m: Matrix, spans: readonly Span[]): Float32Array {
-  const table = weightsOf(m.codes);
   const out = new Float32Array(m.queries);
   for (const s of spans)
-    for (let k = s.begin; k < Math.min(s.end, m.keys); k++) for (let q = 0; q < m.queries; q++) out[q] += table[m.weights[q * m.keys + k]];
+    for (let k = s.begin; k < Math.min(s.end, m.keys); k++) for (let q = 0; q < m.queries; q++) out[q] += given(m, q * m.keys + k);
   return out;
 }
 
 /** Mean over the rows of the sum over the keys. */
 export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], sinks: readonly number[], sink: SinkRule): number {
-  const table = weightsOf(m.codes);
   const skip = new Set(sinks);
   let total = 0;
   let count = 0;
@@ -38,9 +51,9 @@ export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], 
     for (let q = s.begin; q < Math.min(s.end, m.queries); q++) {
       let sum = 0;
       for (const range of keys)
-        for (let k = range.begin; k < Math.min(range.end, m.keys); k++) if (!skip.has(k)) sum += table[m.weights[q * m.keys + k]];
+        for (let k = range.begin; k < Math.min(range.end, m.keys); k++) if (!skip.has(k)) sum += given(m, q * m.keys + k);
       let sunk = 0;
-      if (sink === 'renorm') for (const k of sinks) sunk += table[m.weights[q * m.keys + k]];
+      if (sink === 'renorm') for (const k of sinks) sunk += given(m, q * m.keys + k);
       total += sunk < 1 ? sum / (1 - sunk) : 0;
       count++;
     }
@@ -48,47 +61,68 @@ export function massOf(m: Matrix, rows: readonly Span[], keys: readonly Span[], 
   return count ? total / count : 0;
 }
 
-/** At most side × side cells of 2^z × 2^z weights from a corner on. The maximum keeps its code; a mean is coded again, linearly. */
+/** At most side × side cells of 2^z × 2^z weights from a corner on, coded: the maximum by the map's own codes, or by the logarithm; a mean linearly. */
 export function poolMatrix(m: Matrix, z: number, corner: { q0: number; k0: number }, side: number): Picture {
   const cell = 2 ** z;
   const rows = Math.max(0, Math.min(side, Math.ceil((m.queries - corner.q0) / cell)));
   const columns = Math.max(0, Math.min(side, Math.ceil((m.keys - corner.k0) / cell)));
-  const table = weightsOf(m.codes);
-  const max = new Uint8Array(rows * columns);
+  const most = new Float32Array(rows * columns); // NaN hidden, −1 never scored
   const means = new Float32Array(rows * columns);
-  let most = 0;
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) {
-      let best = kHidden;
+      let best = NaN;
       let sum = 0;
       let seen = 0;
       for (let q = corner.q0 + r * cell; q < Math.min(m.queries, corner.q0 + (r + 1) * cell); q++) {
         for (let k = corner.k0 + c * cell; k < Math.min(m.keys, corner.k0 + (c + 1) * cell); k++) {
-          const code = m.weights[q * m.keys + k];
-          if (code > best) best = code;
-          if (code <= kUnscored) continue;
-          sum += table[code];
+          const value = m.at(q * m.keys + k);
+          if (Number.isNaN(value)) continue;
+          if (!(best >= value)) best = value;
+          if (value < 0) continue;
+          sum += value;
           seen++;
         }
       }
-      max[r * columns + c] = best;
-      means[r * columns + c] = seen ? sum / seen : NaN;
-      if (seen) most = Math.max(most, sum / seen);
+      most[r * columns + c] = best;
+      means[r * columns + c] = seen ? sum / seen : best;
     }
   }
-  const mean = Uint8Array.from(means, (v, i) => (Number.isNaN(v) ? max[i] : 2 + Math.round(most > 0 ? (253 * v) / most : 0)));
-  const meanCodes: Codes = { kind: 'linear', lo: 0, hi: most, error: m.codes.error + most / 506 };
+  const hi = highest(means);
+  const maxCodes = m.codes ?? logCodes(most);
+  const meanCodes: Codes = { kind: 'linear', lo: 0, hi, error: (m.codes?.error ?? 0) + hi / 506 };
   return {
-    badge: 'quantised',
+    badge: badgeOf(m),
     sampledRows: null,
     z,
     rows,
     columns,
     queryBegin: corner.q0,
     keyBegin: corner.k0,
-    max,
-    mean,
-    maxCodes: m.codes,
+    max: Uint8Array.from(most, (v) => codeOf(maxCodes, v)),
+    mean: Uint8Array.from(means, (v) => codeOf(meanCodes, v)),
+    maxCodes,
     meanCodes,
   };
+}
+
+const highest = (values: Float32Array): number => values.reduce((a, v) => (v > a ? v : a), 0);
+
+const kLeast = 1e-6; // of the highest: what lies below is coded as zero
+
+/** As the live view codes a picture: from the smallest positive value, or a millionth of the largest. */
+function logCodes(values: Float32Array): Codes {
+  const hi = highest(values);
+  const least = values.reduce((a, v) => (v > 0 && v < a ? v : a), hi);
+  const lo = Math.max(least, hi * kLeast);
+  return { kind: 'log', lo, hi, error: hi > 0 ? hi * (Math.pow(hi / lo, 1 / 504) - 1) : 0 };
+}
+
+function codeOf(codes: Codes, value: number): number {
+  if (Number.isNaN(value)) return kHidden;
+  if (value < 0) return kUnscored;
+  if (!(codes.hi > 0)) return 2;
+  if (codes.kind === 'linear') return 2 + Math.round((253 * value) / codes.hi);
+  if (codes.kind === 'sqrt') return 2 + Math.round(253 * Math.sqrt(value / codes.hi));
+  if (value < codes.lo * (1 - kLeast)) return 2;
+  return 3 + (codes.hi > codes.lo ? Math.round((252 * Math.log(value / codes.lo)) / Math.log(codes.hi / codes.lo)) : 252);
 }

@@ -1,12 +1,12 @@
 // The offline source: a page that carries its data, of one trace or of several. Blobs are decoded when first asked for. What the page does not hold
 // rejects with the reason, and `info.missing` has said so already, so that the controls are off.
 
-import { type Frame, decodeFrame, kHidden, kUnscored, codeTable, need, type Codes } from './frame';
+import { type Frame, decodeFrame, need, type Codes } from './frame';
 import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, textOf } from './live';
 import { RowWorker } from './rowworker';
 import type { QkSpec } from './qk';
 import { bandOf } from './qk';
-import { type Matrix, columnOf, massOf, poolMatrix, rowValues } from './matrix';
+import { type Matrix, badgeOf, codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, rowValues } from './matrix';
 import {
   type AtlasHead,
   type Cells,
@@ -106,17 +106,15 @@ class HeldTrace {
   async cells(request: MapRequest, x: number, y: number): Promise<Cells> {
     const matrix = await this.matrix(whereOf(request));
     if (!matrix) throw this.absent('tile');
-    const values = codeTable(matrix.codes);
     const [q0, k0] = [y * 256, x * 256];
     const [rows, columns] = [Math.min(256, matrix.queries - q0), Math.min(256, matrix.keys - k0)];
     const out = new Float32Array(rows * columns);
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) {
-        const code = matrix.weights[(q0 + r) * matrix.keys + k0 + c];
-        out[r * columns + c] = code === kHidden ? NaN : code === kUnscored ? -1 : values[code];
+        out[r * columns + c] = matrix.at((q0 + r) * matrix.keys + k0 + c);
       }
     }
-    return { badge: 'quantised', error: matrix.codes.error, queryBegin: q0, keyBegin: k0, rows, columns, values: out };
+    return { badge: badgeOf(matrix), error: matrix.codes?.error ?? 0, queryBegin: q0, keyBegin: k0, rows, columns, values: out };
   }
 
   async overview(request: MapRequest, take: (picture: Picture) => void): Promise<void> {
@@ -170,14 +168,15 @@ class HeldTrace {
       return { badge: 'exact', error: 0, mass };
     }
     let error = 0;
+    let badge: Mass['badge'] = 'exact';
     const width = keys.reduce((n, s) => n + s.end - s.begin, 0);
     for (let i = 0; i < mass.length; i++) {
       const matrix = await this.matrix(`${family}/${Math.floor(i / f.heads)}/${i % f.heads}`);
       if (!matrix) throw this.absent('mass');
-      error = Math.max(error, matrix.codes.error * width);
+      if (matrix.codes) [badge, error] = ['quantised', Math.max(error, matrix.codes.error * width)];
       mass[i] = massOf(matrix, rows, keys, sink === 'mark' ? [] : f.sinks, sink);
     }
-    return { badge: 'quantised', error, mass };
+    return { badge, error, mass };
   }
 
   private fromMatrix(matrix: Matrix, request: LineRequest): Line {
@@ -191,8 +190,8 @@ class HeldTrace {
       ? applySinkRule(raw, family.sinks, count === 1 || request.reduce === 'mean' ? request.sink : 'mark')
       : { values: raw, sinkMass: 0 };
     return {
-      badge: 'quantised',
-      error: matrix.codes.error * (request.reduce === 'mean' ? 1 : count),
+      badge: badgeOf(matrix),
+      error: (matrix.codes?.error ?? 0) * (request.reduce === 'mean' ? 1 : count),
       total: raw.reduce((a, b) => a + b, 0),
       sinkMass: ruled.sinkMass,
       entropy: null,
@@ -234,10 +233,15 @@ class HeldTrace {
   }
 
   private async matrix(where: string): Promise<Matrix | null> {
-    const frame = await this.frame<{ codes: Codes }>(`weights/${where}`);
-    if (!frame) return null;
-    const [queries, keys] = frame.shapes['weights'];
-    return { weights: need(frame, 'weights', Uint8Array), queries, keys, codes: frame.header.codes };
+    const exact = await this.frame<object>(`exact/${where}`);
+    if (exact) {
+      const [queries, keys] = exact.shapes['weights'];
+      return exactMatrix(need(exact, 'weights', Float32Array), queries, keys);
+    }
+    const coded = await this.frame<{ codes: Codes }>(`weights/${where}`);
+    if (!coded) return null;
+    const [queries, keys] = coded.shapes['weights'];
+    return codedMatrix(need(coded, 'weights', Uint8Array), queries, keys, coded.header.codes);
   }
 
   private familyOf(id: string): Info['families'][number] {
@@ -444,21 +448,21 @@ function sumOf(lines: readonly Line[], divisor: number): Line {
   };
 }
 
-/** Ranges of one row that are visible or were never scored, from its codes. */
+/** Ranges of one row that are visible or were never scored. */
 function seenIn(matrix: Matrix, request: LineRequest): { visible: [number, number][]; unscored: [number, number][] } {
   const out = request.direction === 'out';
   const at = request.spans[0].begin;
   const n = out ? matrix.keys : matrix.queries;
-  const codeAt = (i: number): number => matrix.weights[out ? at * matrix.keys + i : i * matrix.keys + at];
-  const ranges = (want: (code: number) => boolean): [number, number][] => {
+  const valueAt = (i: number): number => matrix.at(out ? at * matrix.keys + i : i * matrix.keys + at);
+  const ranges = (want: (value: number) => boolean): [number, number][] => {
     const found: [number, number][] = [];
     for (let i = 0; i < n; i++) {
-      if (!want(codeAt(i))) continue;
+      if (!want(valueAt(i))) continue;
       const last = found[found.length - 1];
       if (last && last[1] === i) last[1] = i + 1;
       else found.push([i, i + 1]);
     }
     return found;
   };
-  return { visible: ranges((c) => c > kUnscored), unscored: ranges((c) => c === kUnscored) };
+  return { visible: ranges((value) => value >= 0), unscored: ranges((value) => value < 0) };
 }
