@@ -13,6 +13,7 @@
 // One thread at a time.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -46,6 +47,34 @@ struct Schedule {
   double at(int64_t step) const;
 };
 
+/// How windows of a convolution lie, over [height, width]; over sequences the second of each.
+struct Convolution {
+  std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
+  int64_t groups = 1;  ///< of channels, each apart; as many as channels: by depth
+};
+
+/// Windows of a pool, over [height, width]; over sequences the second of each.
+struct Window {
+  std::array<int64_t, 2> kernel = {1, 1};
+  std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0};  ///< padding < kernel
+};
+
+/// Statistics by channel of all batches so far, which evaluation normalises by. New ones are zeros and ones.
+struct RunningStatistics {
+  Tensor mean{}, variance{};  ///< [channels]; the variance is over n − 1
+  double momentum = 0.1;      ///< share of the newest batch
+};
+
+/// One direction of a recurrent layer, in PyTorch's layout: gates r, z, n of a GRU and i, f, g, o of an LSTM, one below the other.
+struct Recurrence {
+  Tensor input_weight{};               ///< [gates·hidden, in]
+  Tensor hidden_weight{};              ///< [gates·hidden, hidden]
+  Tensor input_bias{}, hidden_bias{};  ///< [gates·hidden], or undefined
+  Tensor state{}, cell{};              ///< [batch, hidden], before the first step; undefined: zeros
+  std::vector<int32_t> lengths{};      ///< [batch]: steps past them keep the state and read nothing; empty: all of time
+  bool backwards = false;              ///< from the last step to the first
+};
+
 class Training {
  public:
   /// The seed draws parameters and dropout.
@@ -67,8 +96,41 @@ class Training {
   Tensor norm(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
   /// By Hugging Face's names: "relu", "gelu", "gelu_new", "silu", "tanh", "sigmoid".
   Tensor activate(std::string_view name, const Tensor& x);
+  /// a + b, a ⊙ b.   One shape: a row or a column takes part as Tensor::expand broadcasts it.
   Tensor add(const Tensor& a, const Tensor& b);
+  Tensor multiply(const Tensor& a, const Tensor& b);
+  /// The sum, the mean, the largest element (of equals the first) over an axis, which goes.
+  Tensor sum(const Tensor& x, int axis);
+  Tensor mean(const Tensor& x, int axis);
+  Tensor max(const Tensor& x, int axis);
+  /// The parts one after another along an axis. What takes apart again is Tensor::slice.
+  Tensor concat(const std::vector<Tensor>& parts, int axis);
+  /// A copy in row-major order: of a permuted view, so that it can be reshaped.
+  Tensor contiguous(const Tensor& x) { return concat({x}, 0); }
+  /// out[rows[r]] += x[r] over zeros.   [rows, width] → [entries, width]
+  Tensor scatter(const Tensor& x, const std::vector<int32_t>& rows, int64_t entries);
+  /// Over the last axis.
+  Tensor softmax(const Tensor& x);
   Tensor dropout(const Tensor& x, double rate);
+
+  /// Convolution over planes or sequences.   x: [batch, channels, height, width] or [batch, channels, length], weight: [out, channels / groups, kernel …],
+  /// bias: [out] or undefined → [batch, out, …]; contiguous
+  Tensor convolve(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Convolution& how = {});
+  /// The largest element (of equals the first) or the mean of each window; in a mean padding counts as zeros.   x: as of convolve.
+  Tensor max_pool(const Tensor& x, const Window& window);
+  Tensor mean_pool(const Tensor& x, const Window& window);
+  /// (x − mean)/√(variance + 1e-5)·weight + bias by channels over all the rest: of this batch, which moves the running statistics along; without `learns`
+  /// the running ones (Ioffe & Szegedy 2015).   x: [batch, channels, …], contiguous
+  Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, RunningStatistics& running, bool learns = true);
+
+  /// The states of all steps of a gated recurrent unit (Cho et al. 2014, the reset gate after the product, as in PyTorch): forwards the last is at the end of
+  /// time, backwards at its beginning.   x: [batch, time, in], contiguous → [batch, time, hidden]
+  Tensor gru(const Tensor& x, const Recurrence& layer);
+  struct LstmStates {
+    Tensor state{}, cell{};  ///< [batch, time, hidden] each
+  };
+  /// The same of a long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+  LstmStates lstm(const Tensor& x, const Recurrence& layer);
   /// As clearhead::attend(); gradients of the description's f32 operands too where they are parameters.
   /// Returns [batch, head, query, d_v] over memory of [batch, query, head, d_v].
   Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {});

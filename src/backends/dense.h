@@ -10,6 +10,8 @@
 #include <string_view>
 #include <utility>
 
+#include "backends/convolution.h"
+#include "backends/recurrence.h"
 #include "clearhead/tensor.h"
 
 namespace clearhead {
@@ -132,6 +134,13 @@ struct GatedCall {
   int64_t rows = 0, width = 0;
 };
 
+/// out[r] = exp(x[r] − max x[r])/Σ.   Contiguous; out may be x.
+struct SoftmaxCall {
+  const float* x = nullptr;  // [rows, width]
+  float* out = nullptr;
+  int64_t rows = 0, width = 0;
+};
+
 struct DenseOps {
   /// Parts are stacked along their outputs: q, k and v become one product. Throws kShape if their inputs differ.
   std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count, WeightStorage storage) = nullptr;
@@ -142,6 +151,9 @@ struct DenseOps {
   void (*rotary)(const RotaryCall& call) = nullptr;
   void (*gated)(const GatedCall& call) = nullptr;
   void (*activate)(Activation activation, float* x, int64_t count) = nullptr;
+  void (*softmax)(const SoftmaxCall& call) = nullptr;
+  void (*convolution)(const ConvolutionCall& call) = nullptr;
+  void (*gates)(const GateCall& call) = nullptr;
 };
 
 }  // namespace clearhead

@@ -101,6 +101,15 @@ struct AdamCall {
   float correction1 = 1, correction2 = 1;  // 1 − β₁ᵗ, 1 − β₂ᵗ
 };
 
+/// Of p = softmax(x):  d_x[r] (+)= p ⊙ (d_out − Σ_c p_c·d_out_c).
+struct SoftmaxGradientCall {
+  const float* p = nullptr;      // [rows, width]
+  const float* d_out = nullptr;  // [rows, width]
+  float* d_x = nullptr;
+  int64_t rows = 0, width = 0;
+  bool accumulate = false;
+};
+
 struct DenseGradients {
   void (*activation)(const ActivationGradientCall& call) = nullptr;
   void (*gated)(const GatedGradientCall& call) = nullptr;
@@ -113,6 +122,9 @@ struct DenseGradients {
   void (*adam)(const AdamCall& call) = nullptr;
   /// Σ x², in one order whatever the threads.
   double (*sum_of_squares)(const float* x, int64_t count) = nullptr;
+  void (*softmax)(const SoftmaxGradientCall& call) = nullptr;
+  void (*convolution)(const ConvolutionGradientCall& call) = nullptr;
+  void (*gates)(const GateGradientCall& call) = nullptr;
 };
 
 }  // namespace clearhead

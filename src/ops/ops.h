@@ -2,6 +2,7 @@
 // recorded where the run has a recorder.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 
@@ -57,12 +58,28 @@ void activate(Run& run, Activation activation, const Tensor& x, Tensor& out);
 /// out = f(gate) ⊙ up.   x: [rows, gate | up], out: [rows, width]; contiguous.
 void gated(Run& run, Activation activation, const Tensor& x, Tensor& out);
 
-/// out += x.   One shape, any strides.
+/// out += x.   One shape, any strides: a row or a column takes part as Tensor::expand broadcasts it, here and below.
 void add(Run& run, const Tensor& x, Tensor& out);
 /// out = x.   One shape, any strides.
 void copy(Run& run, const Tensor& x, Tensor& out);
-/// Either without a record.
-void add_strided(const Tensor& x, Tensor& out, bool accumulate);
+/// out (+)= scale·x ⊙ factor without a record; an undefined factor is ones. An out that is broadcast gets the sum over what it stands still along.
+void add_strided(const Tensor& x, Tensor& out, bool accumulate, const Tensor& factor = {}, float scale = 1);
+/// out = a ⊙ b.   One shape, any strides; out contiguous.
+void multiply(Run& run, const Tensor& a, const Tensor& b, Tensor& out);
+
+enum class Reduction : uint8_t { kSum, kMean, kMax };
+/// Sums (in double), means or largest elements over an axis that is not empty. Of equals the first is the largest: the gradient is its alone; NaN is larger
+/// than numbers. x: any strides for sums and means, else contiguous. out: x's shape without the axis, contiguous.
+void reduce(Run& run, Reduction reduction, const Tensor& x, int axis, Tensor& out);
+
+/// out = the parts one after another along an axis; any strides. What splits is Tensor::slice.
+void concat(Run& run, const std::vector<Tensor>& parts, int axis, Tensor& out);
+
+/// out[rows[r]] += x[r] over zeros, in ascending r.   x: [rows, width], out: [entries, width], contiguous. Throws kInvalidArgument for rows that out has not.
+void scatter_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out);
+
+/// out = softmax(x) over the last axis.   Contiguous, one shape.
+void softmax(Run& run, const Tensor& x, Tensor& out);
 
 struct Dropping {
   float rate = 0;  // 0 ≤ rate < 1
@@ -79,6 +96,48 @@ struct CrossEntropyOptions {
 };
 /// The mean loss [1] of rows of logits [rows, classes], contiguous.
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
+
+/// Over [height, width].
+struct Convolution {
+  std::array<int64_t, 2> stride{1, 1}, padding{0, 0}, dilation{1, 1};
+  int64_t groups = 1;
+};
+/// out = x convolved (correlated, as everywhere in this field) with the weight, plus bias.   x: [batch, channels, height, width],
+/// weight: [out, channels / groups, kernel height, kernel width], bias: [out] or undefined; contiguous. out: convolved_shape().
+void convolve(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out);
+Shape convolved_shape(const Tensor& x, const Tensor& weight, const Convolution& how);
+
+struct Pooling {
+  bool largest = true;                                               // else the mean, in which padding counts as zeros
+  std::array<int64_t, 2> kernel{1, 1}, stride{1, 1}, padding{0, 0};  // padding < kernel
+};
+/// out = the largest element (of equals the first) or the mean of every window.   x: [batch, channels, height, width], contiguous. out: pooled_shape().
+void pool(Run& run, const Tensor& x, const Pooling& how, Tensor& out);
+Shape pooled_shape(const Tensor& x, const Pooling& how);
+
+struct BatchNorm {
+  Tensor weight{}, bias{};                    // [channels]
+  Tensor running_mean{}, running_variance{};  // [channels]: moved along in training, used in evaluation
+  bool training = true;
+  double momentum = 0.1, epsilon = 1e-5;
+};
+/// out = x, normalised by channel over everything else (Ioffe & Szegedy 2015).   x: [batch, channels, …], contiguous; not in place. Throws kShape in training
+/// for less than two elements a channel.
+void batch_norm(Run& run, const Tensor& x, const BatchNorm& norm, Tensor& out);
+
+/// One direction of a recurrent layer, in PyTorch's layout: gates r, z, n of a GRU and i, f, g, o of an LSTM, one below the other.
+struct Recurrence {
+  Tensor input_weight{};               // [gates·hidden, in]
+  Tensor hidden_weight{};              // [gates·hidden, hidden]
+  Tensor input_bias{}, hidden_bias{};  // [gates·hidden] or undefined
+  Tensor state{}, cell{};              // [batch, hidden]: before the first step; undefined: zeros
+  std::vector<int32_t> lengths{};      // [batch]: steps past them keep the state; empty: all of time
+  bool backwards = false;              // from the last step to the first
+};
+/// The states of all steps (GRU: Cho et al. 2014, its reset gate after the product, as in PyTorch; LSTM: Hochreiter & Schmidhuber 1997).
+/// x: [batch, time, in], out: [batch, time, hidden]; of an LSTM [2, batch, time, hidden]: states, cells. Contiguous. Throws kInvalidArgument for lengths that
+/// time has not.
+void recurrent(Run& run, RecurrentKind kind, const Tensor& x, const Recurrence& given, Tensor& out);
 
 struct AttentionCall {
   const Site& site;

@@ -25,6 +25,8 @@ struct Training::State {
     optimiser.add(values, values.rank() > 1);
     return values;
   }
+  Tensor reduce(ops::Reduction reduction, const Tensor& x, int axis);
+  Tensor pool(const Tensor& x, const ops::Pooling& how);
 };
 
 Training::Training(uint64_t seed, const AdamW& optimiser) : state_(std::make_unique<State>(seed, optimiser)) {}
@@ -81,11 +83,132 @@ Tensor Training::add(const Tensor& a, const Tensor& b) {
   return out;
 }
 
+Tensor Training::multiply(const Tensor& a, const Tensor& b) {
+  Tensor out = state_->run.take(a.shape());
+  ops::multiply(state_->run, a, b, out);
+  return out;
+}
+
+Tensor Training::State::reduce(ops::Reduction reduction, const Tensor& x, int axis) {
+  x.size(axis);  // refuses an axis that is not there
+  Shape shape = x.shape();
+  shape.erase(shape.begin() + (axis < 0 ? axis + x.rank() : axis));
+  Tensor out = run.take(shape);
+  ops::reduce(run, reduction, x, axis, out);
+  return out;
+}
+
+Tensor Training::sum(const Tensor& x, int axis) { return state_->reduce(ops::Reduction::kSum, x, axis); }
+Tensor Training::mean(const Tensor& x, int axis) { return state_->reduce(ops::Reduction::kMean, x, axis); }
+Tensor Training::max(const Tensor& x, int axis) { return state_->reduce(ops::Reduction::kMax, x, axis); }
+
+Tensor Training::concat(const std::vector<Tensor>& parts, int axis) {
+  if (parts.empty()) fail(ErrorCode::kShape, "concat: no parts; expected at least one");
+  parts.front().size(axis);  // refuses an axis that is not there
+  Shape shape = parts.front().shape();
+  for (size_t part = 1; part < parts.size(); ++part) {
+    shape[static_cast<size_t>(axis < 0 ? axis + parts.front().rank() : axis)] += parts[part].size(axis);
+  }
+  Tensor out = state_->run.take(shape);
+  ops::concat(state_->run, parts, axis, out);
+  return out;
+}
+
+Tensor Training::scatter(const Tensor& x, const std::vector<int32_t>& rows, int64_t entries) {
+  if (x.rank() != 2) fail(ErrorCode::kShape, "scatter: x is {}; expected [rows, width]", to_string(x.shape()));
+  Tensor out = state_->run.take({entries, x.size(1)});
+  ops::scatter_rows(state_->run, x, rows, out);
+  return out;
+}
+
+Tensor Training::softmax(const Tensor& x) {
+  Tensor out = state_->run.take(x.shape());
+  ops::softmax(state_->run, x, out);
+  return out;
+}
+
 Tensor Training::dropout(const Tensor& x, double rate) {
   Tensor out = state_->run.take(x.shape());
   const uint64_t seed = random_bits(state_->seed, ~state_->dropped++);
   ops::dropout(state_->run, x, {.rate = static_cast<float>(rate), .seed = seed}, out);
   return out;
+}
+
+namespace {
+
+// A sequence as a plane of height 1; what comes of it as a sequence again.
+Tensor plane_of(const char* op, const Tensor& x) {
+  if (x.rank() == 4) return x;
+  if (x.rank() != 3) {
+    fail(ErrorCode::kShape, "{}: found {}; expected [batch, channels, height, width] or [batch, channels, length]", op,
+         to_string(x.shape()));
+  }
+  return x.reshape({x.size(0), x.size(1), 1, x.size(2)});
+}
+
+Tensor like(const Tensor& x, const Tensor& out) { return x.rank() == 4 ? out : out.reshape({out.size(0), out.size(1), out.size(3)}); }
+
+ops::Recurrence described(const Recurrence& layer) {
+  return {layer.input_weight, layer.hidden_weight, layer.input_bias, layer.hidden_bias,
+          layer.state,        layer.cell,          layer.lengths,    layer.backwards};
+}
+
+// [batch, time, hidden] of a recurrence.
+Shape states_shape(const Tensor& x, const Recurrence& layer) {
+  if (x.rank() != 3 || layer.hidden_weight.rank() != 2) {
+    fail(ErrorCode::kShape, "recurrence: x is {}, the hidden state's weight {}; expected [batch, time, in] and [gates·hidden, hidden]",
+         to_string(x.shape()), to_string(layer.hidden_weight.shape()));
+  }
+  return {x.size(0), x.size(1), layer.hidden_weight.size(1)};
+}
+
+}  // namespace
+
+Tensor Training::convolve(const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how) {
+  const Tensor planes = plane_of("convolution", x), weights = plane_of("convolution's weight", weight);
+  const ops::Convolution described{how.stride, how.padding, how.dilation, how.groups};
+  Tensor out = state_->run.take(ops::convolved_shape(planes, weights, described));
+  ops::convolve(state_->run, planes, weights, bias, described, out);
+  return like(x, out);
+}
+
+Tensor Training::State::pool(const Tensor& x, const ops::Pooling& how) {
+  const Tensor planes = plane_of("pooling", x);
+  Tensor out = run.take(ops::pooled_shape(planes, how));
+  ops::pool(run, planes, how, out);
+  return like(x, out);
+}
+
+Tensor Training::max_pool(const Tensor& x, const Window& window) {
+  return state_->pool(x, {true, window.kernel, window.stride, window.padding});
+}
+
+Tensor Training::mean_pool(const Tensor& x, const Window& window) {
+  return state_->pool(x, {false, window.kernel, window.stride, window.padding});
+}
+
+Tensor Training::batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, RunningStatistics& running, bool learns) {
+  if (!running.mean.defined() && x.rank() > 1) {
+    running.mean = Tensor::zeros({x.size(1)});
+    running.variance = Tensor::from(std::vector<float>(static_cast<size_t>(x.size(1)), 1.0F), {x.size(1)});
+  }
+  Tensor out = state_->run.take(x.shape());
+  ops::batch_norm(state_->run, x, {weight, bias, running.mean, running.variance, learns, running.momentum}, out);
+  return out;
+}
+
+Tensor Training::gru(const Tensor& x, const Recurrence& layer) {
+  Tensor out = state_->run.take(states_shape(x, layer));
+  ops::recurrent(state_->run, RecurrentKind::kGru, x, described(layer), out);
+  return out;
+}
+
+Training::LstmStates Training::lstm(const Tensor& x, const Recurrence& layer) {
+  Shape shape = states_shape(x, layer);
+  shape.insert(shape.begin(), 2);
+  Tensor out = state_->run.take(shape);
+  ops::recurrent(state_->run, RecurrentKind::kLstm, x, described(layer), out);
+  return {out.select(0, 0), out.select(0, 1)};
 }
 
 Tensor Training::attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {

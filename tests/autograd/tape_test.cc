@@ -4,104 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
-#include <random>
 
-#include "backends/registry.h"
+#include "autograd/gradient_case.h"
 #include "clearhead/error.h"
-#include "ops/ops.h"
 
 namespace clearhead {
 namespace {
-
-using Values = std::vector<double>;
-using Formula = std::function<Values(const std::vector<Values>&)>;              // inputs → outputs
-using Recorded = std::function<Tensor(clearhead::Run&, std::vector<Tensor>&)>;  // the same by ops
-
-Tensor random_tensor(Shape shape, uint32_t seed, double spread = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, spread);
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = static_cast<float>(normal(generator));
-  return out;
-}
-
-Values values_of(const Tensor& t) {
-  const Tensor whole = t.contiguous();
-  return {whole.data<float>(), whole.data<float>() + whole.numel()};
-}
-
-// Σ w_i·x_i with fixed w, as a recorded op: turns any result into a loss.
-double factor(size_t i) { return std::sin(1.0 + 0.7 * static_cast<double>(i)); }
-Tensor weighted_sum(clearhead::Run& run, const Tensor& x) {
-  Tensor loss = Tensor::zeros({1});
-  const Values values = values_of(x);
-  double sum = 0;
-  for (size_t i = 0; i < values.size(); ++i) sum += factor(i) * values[i];
-  *loss.mutable_data<float>() = static_cast<float>(sum);
-  run.recorder->record("weighted_sum", loss, {}, [=](Gradients& gradients) {
-    Tensor factors = Tensor::empty(x.shape());
-    for (int64_t i = 0; i < x.numel(); ++i) factors.mutable_data<float>()[i] = static_cast<float>(factor(static_cast<size_t>(i)));
-    Gradients::Place to = gradients.place(x);
-    ops::add_strided(factors, to.gradient, to.accumulate);
-  });
-  return loss;
-}
-
-double loss_of(const Formula& formula, const std::vector<Values>& inputs) {
-  const Values out = formula(inputs);
-  double sum = 0;
-  for (size_t i = 0; i < out.size(); ++i) sum += factor(i) * out[i];
-  return sum;
-}
-
-// Central differences of two steps, extrapolated.
-double difference(const Formula& formula, std::vector<Values> inputs, size_t input, size_t i) {
-  const double at = inputs[input][i];
-  const auto slope = [&](double step) {
-    inputs[input][i] = at + step;
-    const double above = loss_of(formula, inputs);
-    inputs[input][i] = at - step;
-    return (above - loss_of(formula, inputs)) / (2 * step);
-  };
-  return (4 * slope(5e-4) - slope(1e-3)) / 3;
-}
-
-class TapeOn : public testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override { choose_backend(GetParam()); }
-  void TearDown() override { choose_backend(kFastest); }
-  static inline const std::string kFastest = [] {
-    const Backend* last = runnable_backends().back();
-    return std::string(last->isa == InstructionSet::kAvx512 ? "avx512" : last->isa == InstructionSet::kAvx2 ? "avx2" : "ref");
-  }();
-
-  static void expect_gradients(std::vector<Tensor> inputs, const Recorded& recorded, const Formula& formula) {
-    Arena arena;
-    Tape tape;
-    clearhead::Run run{arena, nullptr, &tape};
-    std::vector<Values> given;
-    for (const Tensor& input : inputs) {
-      tape.watch(input);
-      given.push_back(values_of(input));
-    }
-    const Tensor out = recorded(run, inputs);
-    const Values expected = formula(given), found = values_of(out);
-    ASSERT_EQ(found.size(), expected.size());
-    for (size_t i = 0; i < found.size(); ++i)
-      ASSERT_NEAR(found[i], expected[i], 2e-5 * std::max(1.0, std::abs(expected[i]))) << "result " << i;
-    tape.backward(weighted_sum(run, out));
-    EXPECT_EQ(tape.recorded(), 0);
-    for (size_t input = 0; input < inputs.size(); ++input) {
-      const Values gradient = values_of(tape.gradient(inputs[input]));
-      for (size_t i = 0; i < gradient.size(); ++i) {
-        const double wanted = difference(formula, given, input, i);
-        ASSERT_NEAR(gradient[i], wanted, 3e-5 * std::max(1.0, std::abs(wanted))) << "input " << input << ", element " << i;
-      }
-    }
-  }
-};
 
 std::vector<const char*> backends_here() {
   std::vector<const char*> names;

@@ -9,6 +9,8 @@
 
 #include "backends/cpu/dense_kernels.h"
 #include "backends/cpu/dnnl.h"
+#include "backends/cpu/gate_kernels.h"
+#include "backends/cpu/gradient_kernels.h"
 #include "backends/cpu/narrow.h"
 #include "backends/cpu/weight_parts.h"
 #include "base/format.h"
@@ -122,6 +124,16 @@ void activate_for(InstructionSet isa, Activation activation, float* x, int64_t c
   parallel_ranges(count, kGrain, [&](int64_t begin, int64_t end, int) { kernels.activate(activation, x + begin, end - begin); });
 }
 
+void softmax_for(InstructionSet isa, const SoftmaxCall& call) {
+  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
+                  [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).softmax(call, begin, end); });
+}
+
+void gates_for(InstructionSet isa, const GateCall& call) {
+  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / (gates_of(call.kind) * call.width)),
+                  [&](int64_t begin, int64_t end, int) { gate_kernels(isa).gates(call, begin, end); });
+}
+
 // out (+)= scale·row of a table.
 void add_row(const Tensor& table, int64_t row, float scale, bool first, float* out, int64_t width) {
   if (table.dtype() == DType::kF32) {
@@ -177,6 +189,9 @@ const DenseOps& table() {
       rotary,
       [](const GatedCall& call) { gated_for(kIsa, call); },
       [](Activation activation, float* x, int64_t count) { activate_for(kIsa, activation, x, count); },
+      [](const SoftmaxCall& call) { softmax_for(kIsa, call); },
+      [](const ConvolutionCall& call) { convolution(kIsa, call); },
+      [](const GateCall& call) { gates_for(kIsa, call); },
   };
   return ops;
 }

@@ -11,4 +11,7 @@ namespace clearhead::cpu {
 const DenseOps& dense_ops(InstructionSet isa);
 const DenseGradients& dense_gradients(InstructionSet isa);
 
+void convolution(InstructionSet isa, const ConvolutionCall& call);
+void convolution_gradient(InstructionSet isa, const ConvolutionGradientCall& call);
+
 }  // namespace clearhead::cpu

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "backends/cpu/dense.h"
+#include "backends/cpu/gate_kernels.h"
 #include "backends/cpu/gradient_kernels.h"
 #include "base/parallel.h"
 
@@ -103,6 +104,16 @@ double sum_of_squares_for(InstructionSet isa, const float* x, int64_t count) {
   return sum;
 }
 
+void softmax_gradient_for(InstructionSet isa, const SoftmaxGradientCall& call) {
+  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
+                  [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).softmax_gradient(call, begin, end); });
+}
+
+void gates_for(InstructionSet isa, const GateGradientCall& call) {
+  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / (gates_of(call.kind) * call.width)),
+                  [&](int64_t begin, int64_t end, int) { gate_kernels(isa).gradient(call, begin, end); });
+}
+
 template <InstructionSet kIsa>
 const DenseGradients& table() {
   static const DenseGradients gradients = {
@@ -116,6 +127,9 @@ const DenseGradients& table() {
       dropout,
       [](const AdamCall& call) { adam_for(kIsa, call); },
       [](const float* x, int64_t count) { return sum_of_squares_for(kIsa, x, count); },
+      [](const SoftmaxGradientCall& call) { softmax_gradient_for(kIsa, call); },
+      [](const ConvolutionGradientCall& call) { convolution_gradient(kIsa, call); },
+      [](const GateGradientCall& call) { gates_for(kIsa, call); },
   };
   return gradients;
 }

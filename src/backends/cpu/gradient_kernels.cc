@@ -13,36 +13,12 @@
 #include <hwy/highway.h>
 
 #include "backends/cpu/activation-inl.h"
+#include "backends/cpu/elements-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 #if CLEARHEAD_TARGET_HAS_KERNELS
 namespace {
-
-// f(load, store) at every vector of [0, count): load(p) and store(v, p) are of p's elements there; past the end 0 is read and nothing written.
-template <class F>
-HWY_INLINE void for_each_vector(int64_t count, const F& f) {
-  const F32 d;
-  int64_t i = 0;
-  for (; i + kStep <= count; i += kStep) {
-    f([&](const float* p) HWY_ATTR { return hn::LoadU(d, p + i); }, [&](Floats v, float* p) HWY_ATTR { hn::StoreU(v, d, p + i); });
-  }
-  const int64_t left = count - i;
-  if (left == 0) return;
-  const auto load = [&](const float* p) HWY_ATTR {
-    HWY_ALIGN float part[kStep] = {};
-    std::copy(p + i, p + count, part);
-    return hn::Load(d, part);
-  };
-  const auto store = [&](Floats v, float* p) HWY_ATTR {
-    HWY_ALIGN float part[kStep];
-    hn::Store(v, d, part);
-    std::copy(part, part + left, p + i);
-  };
-  f(load, store);
-}
-
-HWY_INLINE float total(Floats v) { return hn::GetLane(hn::SumOfLanes(F32(), v)); }
 
 void activation(const ActivationGradientCall& call, int64_t begin, int64_t end) {
   const float *x = call.x + begin, *d_out = call.d_out + begin;
@@ -181,9 +157,45 @@ double sum_of_squares(const float* x, int64_t count) {
   return sum;
 }
 
+// e^(x − largest); below f32's normal numbers 0, as where x is −∞.
+HWY_INLINE Floats shifted_exponential(Floats x, Floats largest) {
+  const Floats below = x - largest;
+  return hn::IfThenZeroElse(below < hn::Set(F32(), -87.0F), exponential(below));
+}
+
+void softmax(const SoftmaxCall& call, int64_t begin, int64_t end) {
+  const F32 d;
+  for (int64_t row = begin; row < end; ++row) {
+    const float* x = call.x + row * call.width;
+    float* out = call.out + row * call.width;
+    const Floats largest = hn::Set(d, *std::max_element(x, x + call.width));
+    for_each_vector(call.width, [&](const auto& load, const auto& store) HWY_ATTR { store(shifted_exponential(load(x), largest), out); });
+    Floats sum = hn::Zero(d);
+    for_each_vector(call.width, [&](const auto& load, const auto&) HWY_ATTR { sum = sum + load(out); });
+    const Floats share = hn::Set(d, 1 / total(sum));
+    for_each_vector(call.width, [&](const auto& load, const auto& store) HWY_ATTR { store(load(out) * share, out); });
+  }
+}
+
+void softmax_gradient(const SoftmaxGradientCall& call, int64_t begin, int64_t end) {
+  const F32 d;
+  for (int64_t row = begin; row < end; ++row) {
+    const float *p = call.p + row * call.width, *d_out = call.d_out + row * call.width;
+    float* d_x = call.d_x + row * call.width;
+    Floats product = hn::Zero(d);
+    for_each_vector(call.width, [&](const auto& load, const auto&) HWY_ATTR { product = hn::MulAdd(load(p), load(d_out), product); });
+    const Floats along = hn::Set(d, total(product));
+    for_each_vector(call.width, [&](const auto& load, const auto& store) HWY_ATTR {
+      const Floats gradient = load(p) * (load(d_out) - along);
+      store(call.accumulate ? load(d_x) + gradient : gradient, d_x);
+    });
+  }
+}
+
 const GradientKernels* kernels() {
-  static const GradientKernels table = {activation, gated,         norm, column_sums, add_scaled, cross_entropy, cross_entropy_gradient,
-                                        adam,       sum_of_squares};
+  static const GradientKernels table = {
+      activation, gated,          norm,    column_sums,     add_scaled, cross_entropy, cross_entropy_gradient,
+      adam,       sum_of_squares, softmax, softmax_gradient};
   return &table;
 }
 

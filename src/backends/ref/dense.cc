@@ -166,10 +166,21 @@ void activate(Activation activation, float* x, int64_t count) {
   for (int64_t i = 0; i < count; ++i) x[i] = static_cast<float>(activated(activation, static_cast<double>(x[i])));
 }
 
+void softmax(const SoftmaxCall& call) {
+  for (int64_t row = 0; row < call.rows; ++row) {
+    const float* x = call.x + row * call.width;
+    float* out = call.out + row * call.width;
+    const double largest = static_cast<double>(*std::max_element(x, x + call.width));
+    double sum = 0;
+    for (int64_t c = 0; c < call.width; ++c) sum += std::exp(static_cast<double>(x[c]) - largest);
+    for (int64_t c = 0; c < call.width; ++c) out[c] = static_cast<float>(std::exp(static_cast<double>(x[c]) - largest) / sum);
+  }
+}
+
 }  // namespace
 
 const DenseOps& ref_dense_ops() {
-  static const DenseOps table = {prepare, linear, product, norm, embed, rotary, gated, activate};
+  static const DenseOps table = {prepare, linear, product, norm, embed, rotary, gated, activate, softmax, ref_convolution, ref_gates};
   return table;
 }
 

@@ -154,11 +154,21 @@ double sum_of_squares(const float* x, int64_t count) {
   return sum;
 }
 
+void softmax_gradient(const SoftmaxGradientCall& call) {
+  for (int64_t row = 0; row < call.rows; ++row) {
+    const float *p = call.p + row * call.width, *d_out = call.d_out + row * call.width;
+    double along = 0;
+    for (int64_t c = 0; c < call.width; ++c) along += wide(p[c]) * wide(d_out[c]);
+    for (int64_t c = 0; c < call.width; ++c) put(call.d_x[row * call.width + c], wide(p[c]) * (wide(d_out[c]) - along), call.accumulate);
+  }
+}
+
 }  // namespace
 
 const DenseGradients& ref_dense_gradients() {
-  static const DenseGradients table = {activation_gradient, gated_gradient,         norm_gradient, column_sums, embedding_gradient,
-                                       cross_entropy,       cross_entropy_gradient, dropout,       adam,        sum_of_squares};
+  static const DenseGradients table = {activation_gradient, gated_gradient,           norm_gradient,     column_sums, embedding_gradient,
+                                       cross_entropy,       cross_entropy_gradient,   dropout,           adam,        sum_of_squares,
+                                       softmax_gradient,    ref_convolution_gradient, ref_gates_gradient};
   return table;
 }
 

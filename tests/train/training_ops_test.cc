@@ -1,0 +1,145 @@
+// The ops of the public face, by small numbers; and small networks of convolutions and of recurrences that learn.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "clearhead/error.h"
+#include "clearhead/train.h"
+
+namespace clearhead {
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats values_of(const Tensor& t) {
+  const Tensor whole = t.contiguous();
+  return {whole.data<float>(), whole.data<float>() + whole.numel()};
+}
+
+TEST(TrainingOps, DoWhatTheirNamesSay) {
+  Training training;
+  const Tensor x = Tensor::from<float>({1, 5, 2, 4, 3, 9}, {2, 3}), row = Tensor::from<float>({1, 0, -1}, {1, 3});
+  EXPECT_EQ(values_of(training.multiply(x, row.expand({2, 3}))), (Floats{1, 0, -2, 4, 0, -9}));
+  EXPECT_EQ(values_of(training.sum(x, 0)), (Floats{5, 8, 11}));
+  EXPECT_EQ(values_of(training.mean(x, -2)), (Floats{2.5, 4, 5.5}));
+  EXPECT_EQ(values_of(training.max(x, 1)), (Floats{5, 9}));
+  EXPECT_EQ(values_of(training.concat({x, row}, 0)), (Floats{1, 5, 2, 4, 3, 9, 1, 0, -1}));
+  EXPECT_EQ(values_of(training.concat({x.slice(1, 2, 3), x.slice(1, 0, 1)}, -1)), (Floats{2, 1, 9, 4}));
+  EXPECT_EQ(values_of(training.contiguous(x.permute({1, 0})).reshape({6})), (Floats{1, 4, 5, 3, 2, 9}));
+  EXPECT_EQ(values_of(training.scatter(x, {2, 2}, 3)), (Floats{0, 0, 0, 0, 0, 0, 5, 8, 11}));
+  EXPECT_EQ(values_of(training.softmax(Tensor::from<float>({7, 7, -INFINITY, -INFINITY}, {1, 4}))), (Floats{0.5, 0.5, 0, 0}));
+  const Tensor sequence = x.reshape({1, 1, 6});
+  EXPECT_EQ(
+      values_of(training.convolve(sequence, Tensor::from<float>({1, -1}, {1, 1, 2}), Tensor::from<float>({10}, {1}), {.stride = {1, 2}})),
+      (Floats{6, 8, 4}));
+  EXPECT_EQ(training.convolve(sequence, Tensor::zeros({4, 1, 3})).shape(), (Shape{1, 4, 4}));
+  EXPECT_EQ(values_of(training.max_pool(sequence, {.kernel = {1, 3}, .stride = {1, 3}})), (Floats{5, 9}));
+  EXPECT_EQ(values_of(training.mean_pool(x.reshape({1, 1, 2, 3}), {.kernel = {2, 2}})), (Floats{3.25, 4.75}));
+}
+
+TEST(TrainingOps, BatchNormKeepsStatisticsAndIsTestedByThem) {
+  Training training;
+  const Tensor x = Tensor::from<float>({1, 3, 5, 7}, {4, 1}), one = Tensor::from<float>({1}, {1}), zero = Tensor::zeros({1});
+  RunningStatistics running{.momentum = 0.5};
+  training.batch_norm(x, one, zero, running);
+  EXPECT_EQ(values_of(running.mean), (Floats{2}));                       // half of 4
+  EXPECT_NEAR(running.variance.data<float>()[0], 0.5 + 20.0 / 6, 1e-6);  // half of 1 and of 20/3
+  const float scale = 1 / std::sqrt(running.variance.data<float>()[0]);
+  EXPECT_NEAR(training.batch_norm(x, one, zero, running, false).data<float>()[3], 5 * scale, 1e-4);
+  EXPECT_EQ(values_of(running.mean), (Floats{2}));
+}
+
+TEST(TrainingOps, WhatDoesNotFitIsRefused) {
+  Training training;
+  const Tensor x = Tensor::zeros({2, 3});
+  RunningStatistics running;
+  const auto refused = [](const char* says, const auto& call) {
+    try {
+      call();
+      ADD_FAILURE() << "not refused: " << says;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kShape) << error.what();
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+    }
+  };
+  refused("axis 2 of shape [2, 3]", [&] { training.sum(x, 2); });
+  refused("axis -3 of shape [2, 3]", [&] { training.concat({x, x}, -3); });
+  refused("no parts", [&] { training.concat({}, 0); });
+  refused("multiply: [2, 3] by [3, 2]", [&] { training.multiply(x, Tensor::zeros({3, 2})); });
+  refused("scatter: x is [6]", [&] { training.scatter(x.reshape({6}), {0}, 1); });
+  refused("convolution: found [2, 3]", [&] { training.convolve(x, x); });
+  refused("pooling: found [2, 3]", [&] { training.max_pool(x, {}); });
+  refused("batch norm: x is [6]", [&] { training.batch_norm(x.reshape({6}), x, x, running); });
+  refused("recurrence: x is [2, 3]", [&] { training.gru(x, {}); });
+  refused("recurrence: x is [2, 3]", [&] { training.lstm(x, {}); });
+}
+
+// Bars in noise: does a bar lie or stand?
+TEST(TrainingOps, AConvolutionalNetworkLearnsWhichWayABarLies) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> noise(0, 0.3F);
+  const auto draw = [&](std::vector<int32_t>& stands) {
+    Tensor images = Tensor::empty({32, 1, 8, 8});
+    float* to = images.mutable_data<float>();
+    stands.clear();
+    for (int64_t n = 0; n < 32; ++n) {
+      stands.push_back(static_cast<int32_t>(random() % 2));
+      const int64_t at = random() % 8;
+      for (int64_t i = 0; i < 64; ++i) to[n * 64 + i] = noise(random) + ((stands.back() ? i % 8 : i / 8) == at ? 1.0F : 0.0F);
+    }
+    return images;
+  };
+  Training training(2);
+  const Tensor filters = training.parameter({6, 1, 3, 3}, 0.3), bias = training.parameter({6}, 0);
+  const Tensor gain = training.parameter(Tensor::from(Floats(6, 1), {6})), shift = training.parameter({6}, 0);
+  const Tensor read = training.parameter({2, 6}, 0.3);
+  RunningStatistics running;
+  const auto logits = [&](const Tensor& images, bool learns) {
+    const Tensor found = training.batch_norm(training.convolve(images, filters, bias, {.padding = {1, 1}}), gain, shift, running, learns);
+    const Tensor pooled = training.max_pool(training.activate("relu", found), {.kernel = {2, 2}, .stride = {2, 2}});
+    return training.linear(training.mean(pooled.reshape({images.size(0), 6, 16}), 2), read);
+  };
+  std::vector<int32_t> stands;
+  for (int step = 0; step < 120; ++step) {
+    const Tensor images = draw(stands);
+    training.step(training.cross_entropy(logits(images, true), stands), 0.03);
+  }
+  const Tensor images = draw(stands);
+  const Floats found = values_of(logits(images, false));
+  int right = 0;
+  for (size_t n = 0; n < stands.size(); ++n) right += (found[2 * n + 1] > found[2 * n]) == (stands[n] == 1);
+  EXPECT_GE(right, 31);
+}
+
+// The first token of a sequence of any length is still known at its end; of one that is read backwards, at its beginning the last.
+TEST(TrainingOps, AnLstmRemembersWhatItReadFirst) {
+  constexpr int64_t kBatch = 32, kTime = 9, kTokens = 4, kHidden = 16;
+  for (const bool backwards : {false, true}) {
+    std::mt19937 random(4);
+    Training training(3, {.clip = 0});
+    const Tensor table = training.parameter({kTokens, 8}, 0.7), read = training.parameter({kTokens, kHidden}, 0.3);
+    Recurrence layer{.input_weight = training.parameter({4 * kHidden, 8}, 0.3),
+                     .hidden_weight = training.parameter({4 * kHidden, kHidden}, 0.3)};
+    layer.input_bias = training.parameter({4 * kHidden}, 0);
+    layer.backwards = backwards;
+    float loss = 0;
+    for (int step = 0; step < 200; ++step) {
+      std::vector<int32_t> tokens, targets;
+      layer.lengths.clear();
+      for (int64_t i = 0; i < kBatch * kTime; ++i) tokens.push_back(static_cast<int32_t>(random() % kTokens));
+      for (int64_t b = 0; b < kBatch; ++b) {
+        layer.lengths.push_back(1 + static_cast<int32_t>(random() % kTime));
+        targets.push_back(tokens[static_cast<size_t>(b * kTime + (backwards ? layer.lengths.back() - 1 : 0))]);
+      }
+      const Tensor states = training.lstm(training.embed(table, tokens).reshape({kBatch, kTime, 8}), layer).state;
+      const Tensor mean = training.cross_entropy(training.linear(states.select(1, backwards ? 0 : kTime - 1), read), targets);
+      loss = *mean.data<float>();
+      training.step(mean, 0.02);
+    }
+    EXPECT_LT(loss, 0.1F);
+  }
+}
+
+}  // namespace
+}  // namespace clearhead
