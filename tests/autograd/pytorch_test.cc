@@ -1,4 +1,5 @@
-// Every recorded op against PyTorch in float64, forward and backward: tests/goldens/ops, made by tools/goldens/ops.py.
+// Every recorded op against PyTorch in float64, forward and backward: tests/goldens/ops, made by tools/goldens/ops.py. (Dropout draws numbers of its own:
+// tape_test.cc.)
 #include <gtest/gtest.h>
 
 #include <cmath>
