@@ -140,7 +140,9 @@ void add_train(CLI::App& app) {
   command->add_option("recipe", options->recipe, "A recipe's file; with --resume the folder of a run")->required();
   command->add_option("settings", options->settings, "Fields of the recipe to replace: data=DIR, schedule.rate=1e-3 …");
   command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)");
-  command->add_option("--watch", options->watch, "Keep traces of this text on the way, in RUN/watch: how heads form (may be given again)")
+  command
+      ->add_option("--watch", options->watch,
+                   "Keep traces of this text (or source, tab, target) on the way, in RUN/watch: how heads form (may be given again)")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--resume", options->resume, "Go on from the folder's checkpoint, with the same bits as if it had never stopped");

@@ -42,8 +42,6 @@ std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_
 
 }  // namespace
 
-namespace {
-
 MapFamily family_of(const Transformer& stack, int64_t tokens) {
   const Architecture& facts = stack.facts();
   MapFamily family;
@@ -57,6 +55,8 @@ MapFamily family_of(const Transformer& stack, int64_t tokens) {
   return family;
 }
 
+namespace {
+
 int64_t tokens_of(const RunText& text) { return static_cast<int64_t>(text.ids.size()); }
 
 }  // namespace
@@ -68,8 +68,8 @@ RunPlan LoadedModel::plan(RunText text) const {
 }
 
 // What joins the two texts comes first: it is what a translation is looked at for.
-RunPlan LoadedModel::plan(RunText source, RunText target) const {
-  MapFamily decoder = family_of(transformer_, tokens_of(target)), encoder = family_of(*transformer_.encoder(), tokens_of(source));
+RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target) {
+  MapFamily decoder = family_of(stack, tokens_of(target)), encoder = family_of(*stack.encoder(), tokens_of(source));
   decoder.is_part = encoder.is_part = true;
   decoder.first_query = decoder.first_key = encoder.keys;
   MapFamily cross = decoder;
@@ -86,7 +86,7 @@ RunPlan LoadedModel::plan(RunText source, RunText target) const {
   for (const auto& [begin, end] : target.offsets)
     text.offsets.push_back(begin == end ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
   text.segments = {{"source", "text", 0, encoder.keys}, {"target", "text", encoder.keys, tokens_of(text)}};
-  return {.model = info_.name, .families = {cross, decoder, encoder}, .text = std::move(text)};
+  return {.model = model, .families = {cross, decoder, encoder}, .text = std::move(text)};
 }
 
 RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {

@@ -37,7 +37,6 @@ class LoadedModel : public Model {
   ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;  // of the stack that reads them
   ForwardInput checked_source(const TokenBatch& tokens) const;
   RunPlan plan(RunText text) const;
-  RunPlan plan(RunText source, RunText target) const;
   RunText text_of(const TokenBatch& tokens, const std::optional<std::string>& text) const;
   RunText text_of(const Encoding& encoding, const std::optional<std::string>& given, const std::optional<std::string>& pair) const;
   RunResult run_from(const ForwardInput& source, ForwardInput target, const RunOptions& options) const;

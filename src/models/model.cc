@@ -122,13 +122,15 @@ ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
 RunResult LoadedModel::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
   const ForwardInput read = checked_source(source), input = checked(target);
   if (read.batch != input.batch) fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", input.batch, read.batch);
-  if (options.observer) options.observer->begin(plan(text_of(source, options.source), text_of(target, options.text)));
+  if (options.observer)
+    options.observer->begin(plan_of_pair(transformer_, info_.name, text_of(source, options.source), text_of(target, options.text)));
   return run_from(read, input, options);
 }
 
 RunResult LoadedModel::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
   const ForwardInput read = checked_source(batch_of(source.ids)), input = checked(batch_of(target.ids));
-  if (options.observer) options.observer->begin(plan(text_of(source, options.source, {}), text_of(target, options.text, {})));
+  if (options.observer)
+    options.observer->begin(plan_of_pair(transformer_, info_.name, text_of(source, options.source, {}), text_of(target, options.text, {})));
   return run_from(read, input, options);
 }
 

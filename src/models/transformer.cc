@@ -276,7 +276,11 @@ void Transformer::read_source(Run& run, const RunOptions& options, Pass& pass, R
   pass.cross.batch = batch;
   pass.cross.memory = &pass.memory;
   pass.cross.segments = segments_of(batch, length, source ? source->lengths : cache->source_lengths);
-  if (pass.cross.segments) pass.cross.segments->queries = Tensor::zeros({1, rows / batch}, DType::kI32);
+  if (pass.input.of_source) {
+    pass.cross.segments = pass.input.of_source;
+  } else if (pass.cross.segments) {
+    pass.cross.segments->queries = Tensor::zeros({1, rows / batch}, DType::kI32);
+  }
 }
 
 RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOptions& options) const {

@@ -13,12 +13,15 @@
 
 namespace clearhead {
 
+class Transformer;
+
 /// What a forward pass is given, after checks: rows = batch·length.
 struct ForwardInput {
   int64_t batch = 0, length = 0;
   std::vector<int32_t> ids{}, type_ids{}, positions{};  // [rows]; positions counted from 0
   std::vector<int32_t> lengths{};                       // [batch]
   std::optional<Segments> segments{};
+  std::optional<Segments> of_source{};  // which keys of the source each token sees; absent: all of its sequence's source
   ModelCache* cache = nullptr;
   int64_t step = 0;
   const ForwardInput* source = nullptr;  // of an encoder-decoder: what its encoder reads; absent: `cache` remembers it
@@ -30,6 +33,11 @@ ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_
 /// Documents and padding as segments; absent where every token sees every other.   documents: [batch·length] or empty
 std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::vector<int32_t>& lengths,
                                     std::vector<int32_t> documents = {});
+
+/// The maps of one stack over so many tokens.
+MapFamily family_of(const Transformer& stack, int64_t tokens);
+/// What a run over a source and its target tells its observer: one text, of which each family is a part.
+RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target);
 
 /// Which of a family's heads a file holds weights of.
 struct HeadsInFile {

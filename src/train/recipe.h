@@ -10,7 +10,7 @@
 //     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
 //     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
 //     "report": 10, "validate": 100, "checkpoint": 100,
-//     "watch": {"texts": ["…"], "checkpoints": 40} }             traces of these texts on the way: train/watch.h
+//     "watch": {"texts": ["…"], "checkpoints": 40} }             traces of these texts (pairs: "source\ttarget") on the way: train/watch.h
 //
 // An unknown field is refused by name.
 #pragma once

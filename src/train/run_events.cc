@@ -13,13 +13,13 @@ namespace {
 constexpr int64_t kMostCells = 128, kGap = 2;
 
 // All heads of a layer in one row: weights as √P from 0 to 1, so that steps can be compared.
-Image heads_of(const LayerMap& map) {
-  const int64_t rows = std::min(map.queries(), kMostCells), columns = std::min(map.keys(), kMostCells), heads = map.heads();
+Image heads_of(const LayerMap& map, Range queries, Range keys) {
+  const int64_t rows = std::min(queries.size(), kMostCells), columns = std::min(keys.size(), kMostCells), heads = map.heads();
   const int64_t pixels = std::max<int64_t>(1, kMostCells / std::max(rows, columns)), stride = columns * pixels + kGap;
   Image out{.width = heads * stride - kGap, .height = rows * pixels, .channels = 3, .pixels = {}};
   out.pixels.resize(static_cast<size_t>(out.width * out.height * 3), 255);
   for (int64_t head = 0; head < heads; ++head) {
-    const Tile tile = map.tile(head, {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {rows, columns}});
+    const Tile tile = map.tile(head, {.queries = queries, .keys = keys, .cells = {rows, columns}});
     const Picture picture = paint(tile.max, {.high = 1, .cell_pixels = pixels});
     for (int64_t row = 0; row < picture.height; ++row) {
       std::copy_n(picture.rgb.begin() + row * picture.width * 3, picture.width * 3,
@@ -49,8 +49,9 @@ void RunEvents::add_weights(const ModelParameters& parameters) {
 
 void RunEvents::add_maps(const Trace& trace) {
   for (const MapFamily& family : trace.plan().families) {
+    const Range queries{family.first_query, family.first_query + family.queries}, keys{family.first_key, family.first_key + family.keys};
     for (const int layer : trace.layers(family.name)) {
-      const Image image = heads_of(trace.map(family.name, layer));
+      const Image image = heads_of(trace.map(family.name, layer), queries, keys);
       writer_.add_image(format("attention/{}/{}", family.name, layer), image.width, image.height, png_bytes(image));
     }
   }

@@ -26,59 +26,95 @@ std::vector<int64_t> steps_of(int64_t checkpoints, int64_t last) {
 }  // namespace
 
 Watch::Watch(const Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer) {
-  const std::vector<std::string>& texts = recipe.watch.texts;
+  std::vector<std::string> texts = recipe.watch.texts, sources;
   if (texts.empty()) return;
-  if (facts.encoder) fail(ErrorCode::kUnsupported, "{}: \"watch\": an encoder-decoder cannot be watched yet; remove it", recipe.where);
   steps_ = steps_of(recipe.watch.checkpoints, recipe.steps);
-  std::vector<int32_t> documents;
+  const auto wrong = [&](size_t at, const char* what) {
+    fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": text {} {}", recipe.where, at + 1, what);
+  };
   for (size_t at = 0; at < texts.size(); ++at) {
-    const int64_t length = add_text(texts[at], tokenizer);
-    if (texts[at].empty()) fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": text {} is empty", recipe.where, at + 1);
-    if (facts.longest > 0 && length > facts.longest) {
-      fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": text {} has {} tokens, the model's positions end at {}", recipe.where, at + 1,
-           length, facts.longest);
-    }
-    documents.insert(documents.end(), static_cast<size_t>(length), static_cast<int32_t>(at));
+    if (texts[at].empty()) wrong(at, "is empty");
+    if (!facts.encoder) continue;
+    const size_t tab = texts[at].find('\t');
+    const bool is_pair =
+        tab != std::string::npos && tab > 0 && tab + 1 < texts[at].size() && texts[at].find('\t', tab + 1) == std::string::npos;
+    if (!is_pair) wrong(at, "is no pair; expected a source and its target with a tab between");
+    sources.push_back(texts[at].substr(0, tab));
+    texts[at].erase(0, tab + 1);
   }
-  const int64_t tokens = static_cast<int64_t>(documents.size());
+  if (facts.encoder) {
+    source_ = side_of(sources, "source", std::nullopt, tokenizer);
+    check_lengths(*source_, *facts.encoder, recipe.where);
+    side_ = side_of(texts, "target", facts.first_token, tokenizer);
+  } else {
+    side_ = side_of(texts, "text", std::nullopt, tokenizer);
+    if (texts.size() == 1) side_.text.segments.clear();
+  }
+  check_lengths(side_, facts, recipe.where);
+  const int64_t tokens = side_.tokens() + (source_ ? source_->tokens() : 0);
   if (tokens > kMostTokens) {
     fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\" have {} tokens; expected at most {}", recipe.where, tokens, kMostTokens);
   }
-  input_ = plain_input(1, tokens, plan_.text.ids);
-  input_.positions = positions_;
-  if (texts.size() > 1) {
-    input_.segments = segments_of(1, tokens, input_.lengths, documents);
-  } else {
-    plan_.text.segments.clear();
-  }
-  plan_.model = facts.model_type;
-  MapFamily& family = plan_.families.emplace_back();
-  family.layers = static_cast<int>(facts.layers);
-  family.heads = facts.heads;
-  family.key_heads = facts.key_heads;
-  family.d_k = facts.head_dim;
-  family.queries = family.keys = tokens;
-  family.causal = std::all_of(facts.attention.begin(), facts.attention.end(), [](const AttentionFacts& layer) { return layer.causal; });
 }
 
-// Its tokens, behind those that are there.
-int64_t Watch::add_text(const std::string& text, const Tokenizer& tokenizer) {
-  RunText& all = plan_.text;
-  if (!all.ids.empty()) all.text += "\n";
-  const int64_t shift = static_cast<int64_t>(all.text.size()), begin = static_cast<int64_t>(all.ids.size());
-  all.text += text;
-  const Encoding encoding = tokenizer.encode(text);
-  for (size_t i = 0; i < encoding.size(); ++i) {
-    const auto [from, to] = encoding.offsets[i];
-    all.ids.push_back(encoding.ids[i]);
-    all.offsets.push_back({from + shift, to + shift});
-    all.special.push_back(encoding.is_special(i));
-    all.pieces.emplace_back(tokenizer.token(encoding.ids[i]));
-    positions_.push_back(static_cast<int32_t>(i));
+Watch::Side Watch::side_of(const std::vector<std::string>& texts, const char* name, std::optional<int32_t> first,
+                           const Tokenizer& tokenizer) {
+  Side side;
+  RunText& all = side.text;
+  for (size_t at = 0; at < texts.size(); ++at) {
+    if (at > 0) all.text += "\n";
+    const auto shift = static_cast<int64_t>(all.text.size()), begin = side.tokens();
+    all.text += texts[at];
+    const auto add = [&](int32_t id, std::array<int64_t, 2> bytes, bool is_special) {
+      all.ids.push_back(id);
+      all.offsets.push_back(bytes);
+      all.special.push_back(is_special);
+      all.pieces.emplace_back(tokenizer.token(id));
+      side.positions.push_back(static_cast<int32_t>(side.tokens() - begin));
+      side.documents.push_back(static_cast<int32_t>(at));
+    };
+    if (first) add(*first, {}, true);
+    const Encoding encoding = tokenizer.encode(texts[at]);
+    for (size_t i = 0; i < encoding.size(); ++i) {
+      const auto [from, to] = encoding.offsets[i];
+      add(encoding.ids[i], from == to ? std::array<int64_t, 2>{} : std::array{from + shift, to + shift}, encoding.is_special(i));
+    }
+    all.segments.push_back({format("{} {}", name, at + 1), "text", begin, side.tokens()});
   }
-  const int64_t length = static_cast<int64_t>(encoding.size());
-  all.segments.push_back({format("text {}", all.segments.size() + 1), "text", begin, begin + length});
-  return length;
+  return side;
+}
+
+void Watch::check_lengths(const Side& side, const Architecture& facts, const std::string& where) {
+  std::vector<int64_t> lengths(side.documents.empty() ? 0 : static_cast<size_t>(side.documents.back()) + 1, 0);
+  for (const int32_t document : side.documents) ++lengths[static_cast<size_t>(document)];
+  for (size_t at = 0; at < lengths.size(); ++at) {
+    if (facts.longest > 0 && lengths[at] > facts.longest) {
+      fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": text {} has {} tokens, the model's positions end at {}", where, at + 1,
+           lengths[at], facts.longest);
+    }
+  }
+}
+
+ForwardInput Watch::Side::input() const {
+  ForwardInput input = plain_input(1, tokens(), text.ids);
+  input.positions = positions;
+  if (documents.back() > 0) input.segments = segments_of(1, tokens(), input.lengths, documents);
+  return input;
+}
+
+RunPlan Watch::plan_of(const Transformer& transformer) const {
+  if (!source_) {
+    RunPlan plan{.model = transformer.facts().model_type, .families = {family_of(transformer, side_.tokens())}, .text = side_.text};
+    return plan;
+  }
+  RunPlan plan = plan_of_pair(transformer, transformer.facts().model_type, source_->text, side_.text);
+  plan.text.segments = source_->text.segments;
+  for (TextSegment segment : side_.text.segments) {
+    segment.begin += source_->tokens();
+    segment.end += source_->tokens();
+    plan.text.segments.push_back(segment);
+  }
+  return plan;
 }
 
 bool Watch::is_due(int64_t step) const { return std::binary_search(steps_.begin(), steps_.end(), step); }
@@ -86,15 +122,20 @@ bool Watch::is_due(int64_t step) const { return std::binary_search(steps_.begin(
 std::string Watch::file_of(const std::string& directory, int64_t step) { return format("{}/step-{:06}.trace", folder_of(directory), step); }
 
 Trace Watch::look(const Transformer& transformer, Arena& arena, int64_t step) const {
-  RunPlan plan = plan_;
+  RunPlan plan = plan_of(transformer);
   plan.model += format(" after {} steps", step);
-  plan.families[0].name = transformer.map_family();
   Trace trace;
   trace.begin(plan);
   Run run{arena, &trace};
   RunOptions options;
   options.logits = false;
-  transformer.forward(run, input_, options);
+  ForwardInput input = side_.input(), source;
+  if (source_) {
+    source = source_->input();
+    input.source = &source;
+    if (source.segments) input.of_source = Segments{input.segments->queries, source.segments->keys};
+  }
+  transformer.forward(run, input, options);
   return trace;
 }
 

@@ -1,9 +1,10 @@
 """A run that is watched leaves traces of the same texts on its way."""
 
+import json
 import struct
 
 from train_events_test import events, message
-from train_test import TrainingCase
+from train_test import MARIAN, TrainingCase
 
 TEXTS = ["line 12: 144 abcabc", "line 33: 1089 ab\nline 34: 1156"]
 
@@ -41,6 +42,62 @@ class Watch(TrainingCase):
         self.assertEqual(self.names("run"), [f"step-{step:06}.trace" for step in range(4)])
         segments = self.ok("info", self.folder / "run/watch/step-000003.trace", "--json").json
         self.assertEqual(segments["tokens"], len(TEXTS[0]) + 12)
+
+    def pairs(self, watch):
+        """A recipe for an encoder-decoder."""
+        lines = [f"{'abcdef'[i % 6]} {'ghijk'[i * 7 % 5]}\t{'GHIJK'[i * 7 % 5]} {'ABCDEF'[i % 6]}\n" for i in range(60)]
+        for name in ("train.tsv", "valid.tsv"):
+            (self.folder / name).write_text("".join(lines), encoding="utf-8")
+        recipe = {"pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "places": 200, "length": 20,
+                  "steps": 12, "generation": {"num_beams": 1, "eos_token_id": 0}, "schedule": {"rate": 0.01}, "report": 6, "validate": 12, "watch": watch}
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+
+    def test_pairs_are_watched_with_their_cross_attention_each_alone(self):
+        pairs = ["a g a\tG A", "b h\tH B H B"]
+        self.pairs({"texts": pairs, "checkpoints": 3})
+        self.assertEqual(self.train("run").code, 0)
+        self.assertEqual(self.names("run"), [f"step-{step:06}.trace" for step in (0, 3, 12)])
+        trace = self.folder / "run/watch/step-000012.trace"
+        manifest = self.page_of(trace)
+        families = {family["id"]: family for family in manifest["info"]["families"]}
+        self.assertEqual(sorted(families), ["cross", "dec", "enc"])
+        names = [(segment["name"], segment["begin"], segment["end"]) for segment in manifest["segments"][0]]
+        self.assertEqual([name for name, _, _ in names], ["source 1", "source 2", "target 1", "target 2"])
+        self.assertEqual(families["cross"]["query_range"], [names[2][1], names[3][2]])
+        self.assertEqual(families["cross"]["key_range"], [0, names[1][2]])
+        # Each target looks at its own source only, with the weights that the pair alone gives.
+        for at, pair in enumerate(pairs):
+            self.pairs({"texts": [pair], "checkpoints": 1})
+            out = f"alone-{at}"
+            self.assertEqual(self.train(out).code, 0)
+            alone = self.folder / out / "watch/step-000012.trace"
+            (_, _, length), = [segment for segment in ((s["name"], s["begin"], s["end"]) for s in self.page_of(alone)["segments"][0]) if segment[0] == "source 1"]
+            for family, query, key in (("cross", 2 + at, at), ("dec", 2 + at, 2 + at), ("enc", at, at)):
+                step = 0 if family == "enc" else length
+                for head in ("L0.H0", "L0.H1"):
+                    asked = ("--family", family, "--head", head, "--top", "30", "--json", "--query")
+                    one = self.ok("show", alone, *asked, str(step + 1)).json["keys"]
+                    beside = self.ok("show", trace, *asked, str(names[query][1] + 1)).json["keys"]
+                    shift = names[key][1] - (length if family == "dec" else 0)
+                    self.assertEqual({k["key"] + shift for k in one if k["weight"] > 0}, {k["key"] for k in beside if k["weight"] > 0})
+                    weights = {k["key"]: k["weight"] for k in beside}
+                    for k in one:
+                        self.assertAlmostEqual(weights.get(k["key"] + shift, 0), k["weight"], delta=1e-6)
+        images = [tag for tag in events(self.folder / "run") if tag.startswith("attention/")]
+        self.assertEqual(sorted(images), ["attention/cross/0", "attention/dec/0", "attention/enc/0"])
+
+    def page_of(self, trace):
+        page = self.folder / "one.html"
+        self.ok("view", trace, "--html", page)
+        return self.manifests(page)[0]
+
+    def test_what_is_no_pair_is_refused(self):
+        for text in ("no tab", "\tb", "a\t", "a\tb\tc"):
+            self.pairs({"texts": ["a\tA", text]})
+            self.refused(1, f'{self.recipe}: "watch.texts": text 2 is no pair; expected a source and its target with a tab between', "train",
+                         self.recipe, f"data={self.folder}", "-o", self.folder / "run")
+        self.pairs({"texts": ["a\t" + "b " * 70]})
+        self.assertIn("tokens, the model's positions end at 64", self.train("run").errors)
 
     def test_the_viewer_and_a_page_take_the_folder(self):
         self.write(steps=3, watch={"texts": TEXTS})
