@@ -21,6 +21,7 @@ CASES = [
     "forward/f32/full/h8/n4096/d64", "forward/f32/full/h8/n4096/d128", "forward/f32/causal/h8/n4096/d64", "forward/f32/causal/h8/n4096/d128",
     "forward/f32/full/h12/n512/d64", "backward/f32/full/h8/n4096/d64", "backward/f32/causal/h8/n4096/d64",
     "decode/f32/rows/h32kv8/n32768/d64", "decode/f32/rows/h8kv8/n32768/d64",
+    "forward/bf16/full/h8/n4096/d64", "forward/bf16/full/h8/n4096/d128", "forward/bf16/causal/h8/n4096/d64", "backward/bf16/full/h8/n4096/d64",
 ]
 
 
@@ -284,7 +285,7 @@ def run_case(options, case):
 
 def text_of(case, best, limit):
     work, what, value = limit
-    lines = [f"{case.name}   limit {value / 1e9:.0f} {'GFLOP/s' if what == 'fma' else 'GB/s'}"]
+    lines = [f"{case.name}   limit {value / 1e9:.0f} {'GB/s' if what == 'read' else 'GFLOP/s'}"]
     ours = best["clearhead"]
     for name, seconds in sorted(best.items(), key=lambda item: item[1]):
         ratio = "" if name == "clearhead" else f"   clearhead is {seconds / ours:.2f}x as fast"
