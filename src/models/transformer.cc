@@ -202,7 +202,7 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   ops::embed(run, tables_, {input.ids, rows, input.type_ids}, x);
   if (phases_) phases_(run, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
   embedding_norm_(run, x, x);
-  if (run.dropout) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);
+  if (run.drops()) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);
 }
 
 struct Transformer::Pass {

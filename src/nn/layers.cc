@@ -26,7 +26,7 @@ Tensor projected_by(Run& run, const Linear& map, const Tensor& x, bool wanted) {
 
 // to += linear(x): what a block adds to the residual stream.
 void add_to_residual(Run& run, const Linear& linear, const Tensor& x, Tensor& to) {
-  if (!run.dropout) return linear(run, x, to, {.accumulate = true});
+  if (!run.drops()) return linear(run, x, to, {.accumulate = true});
   Tensor added = run.take(to.shape());
   linear(run, x, added);
   ops::dropout(run, added, {.rate = run.dropout->rate, .seed = run.dropout->next(), .accumulate = true}, to);
@@ -85,6 +85,7 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
   auto [k, v] = keys_of(run, projected, sequences, cache, wanted);
   AttentionSpec described = sequences.described ? *sequences.described : spec;
   if (sequences.segments) described.topology.segments = sequences.segments;
+  if (run.drops_attention()) described.after.dropout = Dropout{.rate = run.dropout->attention, .seed = run.dropout->next()};
   Keys keys = k;
   if (cache) {
     const std::optional<int64_t>& back = spec.topology.band.back;

@@ -50,9 +50,10 @@ class Arena {
   int64_t used_ = 0;            // elements of it
 };
 
-/// Dropout of a forward pass: every place that drops draws a seed of its own, in the order of the pass.
+/// Dropout of a forward pass: every place that drops draws a seed of its own, in the order of the pass. 0 ≤ rate < 1.
 struct RunDropout {
-  float rate = 0;  ///< 0 ≤ rate < 1
+  float rate = 0;       ///< of embeddings and of what blocks add (Vaswani et al. 2017, §5.4)
+  float attention = 0;  ///< of the weights of attention
   uint64_t seed = 0;
   uint64_t drawn = 0;
   uint64_t next() { return random_bits(seed, drawn++); }
@@ -62,11 +63,13 @@ struct Run {
   Arena& arena;
   Observer* observer = nullptr;
   Recorder* recorder = nullptr;   ///< the tape when gradients are wanted; null in inference
-  RunDropout* dropout = nullptr;  ///< of embeddings and of what blocks add (Vaswani et al. 2017, §5.4); null in inference
+  RunDropout* dropout = nullptr;  ///< null in inference
 
   bool wants(const Site& site) const { return observer && observer->wants(site); }
   /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.
   Tensor take(const Shape& shape) const { return recorder ? recorder->take(shape) : arena.take(shape); }
+  bool drops() const { return dropout && dropout->rate > 0; }
+  bool drops_attention() const { return dropout && dropout->attention > 0; }
   /// Whether an op that reads these is to be recorded.
   bool records(std::initializer_list<const Tensor*> read) const {
     return recorder && std::any_of(read.begin(), read.end(), [&](const Tensor* t) { return t->defined() && recorder->wants(*t); });

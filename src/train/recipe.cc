@@ -40,6 +40,31 @@ double between(Fields& fields, const char* name, double otherwise, double least,
   return value;
 }
 
+std::optional<double> optional_rate(Fields& fields, const char* name) {
+  const Json* given = fields.take(name);
+  if (!given) return std::nullopt;
+  if (!given->is_number() || !(given->number() >= 0 && given->number() <= 0.9)) fields.wrong(name, "a number from 0 to 0.9", *given);
+  return given->number();
+}
+
+// A rate by the recipe's field, or by the model's fields that mean the same; all that are there agree.
+double agreed_rate(const Recipe& recipe, const char* name, std::optional<double> rate, std::initializer_list<const char*> of_model) {
+  std::string said_by = format("\"{}\"", name);
+  for (const char* field : of_model) {
+    const Json* found = recipe.model.find(field);
+    if (!found || found->is_null()) continue;
+    Fields model(recipe.model, recipe.where, "model");
+    const double value = *optional_rate(model, field);
+    if (rate && value != *rate) {
+      fail(ErrorCode::kInvalidArgument, "{}: {} is {} and \"model.{}\" is {}; both are the rate of one dropout: give one, or the same",
+           recipe.where, said_by, *rate, field, value);
+    }
+    if (!rate) said_by = format("\"model.{}\"", field);
+    rate = value;
+  }
+  return rate.value_or(0);
+}
+
 VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bool ends_texts) {
   Fields fields(json, where, "tokenizer");
   const bool is_bpe = json.find("bpe") != nullptr;
@@ -189,7 +214,8 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
   out.steps = at_least(fields, "steps", out.steps, 1);
   out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
-  out.dropout = between(fields, "dropout", 0, 0, 0.9);
+  out.dropout = optional_rate(fields, "dropout");
+  out.attention_dropout = optional_rate(fields, "attention_dropout");
   out.smoothing = between(fields, "smoothing", 0, 0, 0.9);
   out.average = between(fields, "average", 0, 0, 0.99999);
   const std::string save = fields.string_or("save", "f32");
@@ -206,6 +232,16 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   if (const Json* watch = fields.take("watch")) out.watch = read_watch(*watch, where);
   fields.refuse_rest();
   return out;
+}
+
+DropoutRates Recipe::dropout_rates() const {
+  for (const char* name : {"activation_dropout", "encoder_layerdrop", "decoder_layerdrop"}) {
+    const Json* found = model.find(name);
+    if (!found || found->is_null() || (found->is_number() && found->number() == 0)) continue;
+    fail(ErrorCode::kUnsupported, "{}: \"model.{}\" is {}; training has no such dropout: set it to 0", where, name, found->describe());
+  }
+  return {agreed_rate(*this, "dropout", dropout, {"dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout_prob"}),
+          agreed_rate(*this, "attention_dropout", attention_dropout, {"attention_dropout", "attn_pdrop", "attention_probs_dropout_prob"})};
 }
 
 }  // namespace clearhead

@@ -6,7 +6,7 @@
 //                                                                that many tokens, learned from the files' training part
 //     "model": { … a config.json of Hugging Face's form … },     or "from": a model (folder or name) whose weights, config and tokenizer the run begins with
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
-//     "dropout": 0.1, "smoothing": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
+//     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
 //     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
 //     "report": 10, "validate": 100, "checkpoint": 100,
@@ -36,6 +36,12 @@ struct PairFiles {
   std::string train{}, valid{}, test{};  // test: may be empty
 };
 
+/// What is dropped in training.
+struct DropoutRates {
+  double residual = 0;   // of embeddings and of what each block adds
+  double attention = 0;  // of the weights of attention
+};
+
 struct Recipe {
   std::string where{};  // the file, for messages
   TextSource source{};
@@ -49,9 +55,9 @@ struct Recipe {
   int64_t accumulate = 1;           // parts of a step
   int64_t steps = 1000;
   uint64_t seed = 1;
-  double dropout = 0;
-  double smoothing = 0;            // of labels, in training
-  std::vector<Repeats> repeats{};  // in order of their first steps; none: nothing repeats
+  std::optional<double> dropout{}, attention_dropout{};  // absent: as the model's own fields say
+  double smoothing = 0;                                  // of labels, in training
+  std::vector<Repeats> repeats{};                        // in order of their first steps; none: nothing repeats
   double average =
       0;  // of the weights that are validated and saved: the share that a step keeps of the mean so far; 0: the weights themselves
   DType save = DType::kF32;  // of best/
@@ -66,6 +72,9 @@ struct Recipe {
   /// naming the field.
   static Recipe read(const std::string& path, const std::vector<std::string>& overrides);
   static Recipe from(const Json& json, const std::string& where);
+  /// By the recipe, and where it is silent by the model's own fields of Hugging Face's names. Throws kInvalidArgument where both speak and differ, kUnsupported
+  /// for a kind of dropout that is not there.
+  DropoutRates dropout_rates() const;
 };
 
 }  // namespace clearhead

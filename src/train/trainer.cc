@@ -81,6 +81,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
                  std::shared_ptr<Comm> comm)
     : recipe_(recipe),
       directory_(directory),
+      dropout_(recipe.dropout_rates()),
       tokenizer_json_(std::move(tokenizer_json)),
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
       facts_(read_architecture(recipe.model, recipe.where)),
@@ -128,9 +129,9 @@ double Trainer::part_loss(int64_t part, bool checks) {
   tokens_read_ += example.counted;
   if (example.source) tokens_read_ = std::accumulate(example.source->lengths.begin(), example.source->lengths.end(), tokens_read_);
   tape_.check_finite(checks);
-  RunDropout dropout{static_cast<float>(recipe_.dropout),
+  RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
-  Run run{arena_, nullptr, &tape_, recipe_.dropout > 0 ? &dropout : nullptr};
+  Run run{arena_, nullptr, &tape_, &dropout};
   const Tensor loss = loss_of(run, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
   const double value = static_cast<double>(*loss.data<float>());
   if (std::isfinite(value)) {

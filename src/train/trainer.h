@@ -81,6 +81,7 @@ class Trainer {
 
   Recipe recipe_;
   std::string directory_;
+  DropoutRates dropout_;
   std::string tokenizer_json_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   Architecture facts_;

@@ -24,7 +24,7 @@ class Processes(TrainingCase):
 
     def setUp(self):
         super().setUp()
-        self.write(steps=20, accumulate=4, dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
+        self.write(steps=20, accumulate=4, dropout=0.1, attention_dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
 
     def command(self, count, *arguments):
         return ["mpirun", "-n", str(count), str(BINARY), "train", *(str(item) for item in arguments)]

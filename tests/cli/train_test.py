@@ -63,7 +63,7 @@ class Training(TrainingCase):
         self.assertEqual(names["model.embed_tokens.weight"][0], [256, 32])
 
     def test_killed_anywhere_it_goes_on_bit_for_bit(self):
-        self.write(steps=900, report=70, validate=200, dropout=0.1, average=0.99, watch={"texts": ["line 7: 49", "line 8: 64 abc"]},
+        self.write(steps=900, report=70, validate=200, dropout=0.1, attention_dropout=0.1, average=0.99, watch={"texts": ["line 7: 49", "line 8: 64 abc"]},
                    repeat={"share": 0.5, "shortest": 4, "longest": 10})
         self.assertEqual(self.train("whole").code, 0)
         seed = random.Random(11)
@@ -140,6 +140,27 @@ class Training(TrainingCase):
             widened = [struct.unpack("<f", struct.pack("<I", bits << 16))[0] for bits in narrow[name][1]]
             self.assertTrue(all(abs(a - b) <= abs(a) / 256 for a, b in zip(values, widened)), name)
         self.assertLess((self.folder / "narrow/best/model.safetensors").stat().st_size, 0.6 * (self.folder / "plain/best/model.safetensors").stat().st_size)
+
+    def test_dropout_is_the_recipes_or_the_models_own(self):
+        def first_loss(name, *settings):
+            done = self.train(name, "--json", "steps=7", *settings)
+            self.assertEqual(done.code, 0, done.errors)
+            return json.loads(done.out.splitlines()[0])["loss"]
+        plain, recipes = first_loss("plain", "model.attention_dropout=0"), first_loss("recipes", "attention_dropout=0.3")
+        self.assertNotEqual(recipes, plain)
+        self.assertEqual(first_loss("models", "model.attention_dropout=0.3"), recipes)
+        self.assertEqual(first_loss("agreed", "model.attention_dropout=0.3", "attention_dropout=0.3"), recipes)
+        self.assertEqual(first_loss("residual", "model.dropout=0.2"), first_loss("residual of the recipe", "dropout=0.2"))
+        for settings, said in {
+            ("model.attention_dropout=0.1", "attention_dropout=0.2"):
+                "\"attention_dropout\" is 0.2 and \"model.attention_dropout\" is 0.1; both are the rate of one dropout: give one, or the same",
+            ("model.dropout=0.1", "model.hidden_dropout_prob=0"):
+                "\"model.dropout\" is 0.1 and \"model.hidden_dropout_prob\" is 0; both are the rate of one dropout: give one, or the same",
+            ("model.activation_dropout=0.1",): "\"model.activation_dropout\" is 0.1; training has no such dropout: set it to 0",
+            ("attention_dropout=1",): "\"attention_dropout\": expected a number from 0 to 0.9, found 1",
+        }.items():
+            self.refused(1, f"{self.recipe}: {said}", "train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "other")
+        self.assertFalse((self.folder / "other").exists())
 
     def test_an_encoder_decoder_learns_from_pairs(self):
         lines = [f"{'abcdef'[i % 6]} {'ghijk'[i * 7 % 5]}\t{'GHIJK'[i * 7 % 5]} {'ABCDEF'[i % 6]}\n" for i in range(300)]
