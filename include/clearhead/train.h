@@ -5,7 +5,7 @@
 //   Tensor weight = training.parameter({10, 64}, 0.1);
 //   for (…) {
 //     Tensor logits = training.linear(x, weight);                  // every op is recorded, attention in every description
-//     training.step(training.cross_entropy(logits, targets), rate);   // backward through all of it, AdamW, and the record is gone
+//     training.step(training.cross_entropy(logits, targets), rate);   // backward through all of it, a step of AdamW, and the record is gone
 //   }
 //
 // Tensors are f32. What an op returns shares memory with nothing but its record; a view (slice, permute, reshape) of it takes part in gradients as the view
@@ -16,6 +16,8 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,11 +26,27 @@
 
 namespace clearhead {
 
-/// Adam with decoupled weight decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2).
-struct AdamW {
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+/// Parameters that are stepped in another way than the rest.
+struct ParameterGroup {
+  std::string match{};            ///< a regular expression, found anywhere in a parameter's name; the first group that matches has it
+  double rate = 1;                ///< times the rate of the step; 0: these stay as they are
+  std::optional<double> decay{};  ///< in place of the optimiser's, and of these parameters whatever their axes
+};
+
+/// How parameters move by their gradients.
+struct OptimiserOptions {
+  enum class Kind : uint8_t {
+    kAdamW,  ///< Adam with decoupled weight decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2)
+    kAdam,   ///< Adam over g + decay·w (L2), as torch.optim.Adam
+    kSgd  ///< b = momentum·b + g + decay·w;  w −= rate·b, as torch.optim.SGD; Nesterov's (Sutskever et al. 2013, eq. 7): w −= rate·(g + decay·w + momentum·b)
+  };
+  Kind kind = Kind::kAdamW;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  ///< of AdamW and Adam
+  double momentum = 0;                                ///< of SGD, as `nesterov`
+  bool nesterov = false;
   double decay = 0;  ///< of parameters of two axes and more
   double clip = 1;   ///< most that the gradient's norm over all parameters may be; 0: any
+  std::vector<ParameterGroup> groups{};
 };
 
 /// Learning rates over steps, which count from 0; each rises linearly over `warmup` steps first.
@@ -77,16 +95,16 @@ struct Recurrence {
 
 class Training {
  public:
-  /// The seed draws parameters and dropout.
-  explicit Training(uint64_t seed = 1, const AdamW& optimiser = {});
+  /// The seed draws parameters and dropout. Throws kInvalidArgument for options that are out of range or do not go together.
+  explicit Training(uint64_t seed = 1, const OptimiserOptions& optimiser = {});
   ~Training();
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;
 
-  /// A parameter drawn from N(0, spread²); zeros where spread is 0.
-  Tensor parameter(const Shape& shape, double spread);
+  /// A parameter drawn from N(0, spread²); zeros where spread is 0. Groups know it by its name.
+  Tensor parameter(const Shape& shape, double spread, std::string_view name = {});
   /// A parameter that begins at these values.
-  Tensor parameter(const Tensor& values);
+  Tensor parameter(const Tensor& values, std::string_view name = {});
 
   /// Rows of a table.   [entries, width] → [ids, width]
   Tensor embed(const Tensor& table, const std::vector<int32_t>& ids);
@@ -144,7 +162,8 @@ class Training {
   void forget();
   /// Of a parameter since the last step.
   Tensor gradient(const Tensor& parameter) const;
-  /// Moves every parameter by the gradients that are there and clears them. Returns the gradient's norm before clipping.
+  /// Moves every parameter by the gradients that are there and clears them. Returns the gradient's norm before clipping. The first step throws
+  /// kInvalidArgument for a group that matches no parameter.
   double step(double rate);
   /// backward and step.
   double step(const Tensor& loss, double rate) {

@@ -91,13 +91,13 @@ struct DropoutCall {
   bool accumulate = false;
 };
 
-/// One step of Adam with decoupled decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2) over the gradient g' = g·gradient_scale:
+/// One step of Adam with decoupled decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2) over the gradient g' = g·gradient_scale + l2·w:
 ///   m = β₁m + (1 − β₁)g'    v = β₂v + (1 − β₂)g'²    w −= rate·(m/(1 − β₁ᵗ)/(√(v/(1 − β₂ᵗ)) + ε) + decay·w)
 struct AdamCall {
   float *weights = nullptr, *m = nullptr, *v = nullptr;
   const float* gradients = nullptr;
   int64_t count = 0;
-  float rate = 0, beta1 = 0.9F, beta2 = 0.999F, epsilon = 1e-8F, decay = 0, gradient_scale = 1;
+  float rate = 0, beta1 = 0.9F, beta2 = 0.999F, epsilon = 1e-8F, decay = 0, l2 = 0, gradient_scale = 1;
   float correction1 = 1, correction2 = 1;  // 1 − β₁ᵗ, 1 − β₂ᵗ
 };
 
@@ -110,6 +110,18 @@ struct SoftmaxGradientCall {
   bool accumulate = false;
 };
 
+/// One step of stochastic gradient descent over the gradient g' = g·gradient_scale + l2·w:
+///   b = momentum·b + g'    w −= rate·b, or w −= rate·(g' + momentum·b) where `nesterov`
+struct SgdCall {
+  float* weights = nullptr;
+  float* momentum_sum = nullptr;  // b; null without momentum: b is g'
+  const float* gradients = nullptr;
+  int64_t count = 0;
+  float rate = 0, momentum = 0;
+  bool nesterov = false;
+  float l2 = 0, gradient_scale = 1;
+};
+
 struct DenseGradients {
   void (*activation)(const ActivationGradientCall& call) = nullptr;
   void (*gated)(const GatedGradientCall& call) = nullptr;
@@ -120,6 +132,7 @@ struct DenseGradients {
   void (*cross_entropy_gradient)(const CrossEntropyCall& call) = nullptr;
   void (*dropout)(const DropoutCall& call) = nullptr;
   void (*adam)(const AdamCall& call) = nullptr;
+  void (*sgd)(const SgdCall& call) = nullptr;
   /// Σ x², in one order whatever the threads.
   double (*sum_of_squares)(const float* x, int64_t count) = nullptr;
   void (*softmax)(const SoftmaxGradientCall& call) = nullptr;

@@ -1,44 +1,165 @@
 #include "train/optimiser.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include "backends/registry.h"
 #include "base/format.h"
+#include "base/utf8.h"
 #include "clearhead/error.h"
 
 namespace clearhead {
+namespace {
 
-void Optimiser::add(const Tensor& values, bool decays) {
-  parts_.push_back({values, Tensor::zeros(values.shape()), Tensor::zeros(values.shape()), decays});
+using Kind = OptimiserOptions::Kind;
+
+void check(bool holds, const char* name, double value, const char* expected) {
+  if (!holds) fail(ErrorCode::kInvalidArgument, "optimiser: {} is {}; expected {}", name, value, expected);
+}
+
+void check(const OptimiserOptions& options) {
+  const bool is_sgd = options.kind == Kind::kSgd;
+  check(options.beta1 >= 0 && options.beta1 < 1, "beta1", options.beta1, "0 or more, and less than 1");
+  check(options.beta2 >= 0 && options.beta2 < 1, "beta2", options.beta2, "0 or more, and less than 1");
+  check(options.epsilon > 0, "epsilon", options.epsilon, "more than 0");
+  check(options.momentum >= 0 && options.momentum < 1, "momentum", options.momentum, "0 or more, and less than 1");
+  check(is_sgd || options.momentum == 0, "momentum", options.momentum, "0: it is of SGD; Adam's is beta1");
+  check(!options.nesterov || options.momentum > 0, "momentum", options.momentum, "more than 0 with nesterov, which is of SGD");
+  check(options.decay >= 0, "decay", options.decay, "0 or more");
+  check(options.clip >= 0, "clip", options.clip, "0 or more");
+  for (const ParameterGroup& group : options.groups) {
+    check(group.rate >= 0, "a group's rate", group.rate, "0 or more");
+    check(group.decay.value_or(0) >= 0, "a group's decay", group.decay.value_or(0), "0 or more");
+  }
+}
+
+// "layers.12.bias" → "layers.*.bias"
+std::string without_numbers(const std::string& name) {
+  std::string out;
+  for (const char c : name) {
+    const bool is_digit = std::isdigit(static_cast<unsigned char>(c)) != 0;
+    if (!is_digit) out += c;
+    if (is_digit && (out.empty() || out.back() != '*')) out += '*';
+  }
+  return out;
+}
+
+}  // namespace
+
+Optimiser::Optimiser(const OptimiserOptions& options) : options_(options) {
+  check(options);
+  for (const ParameterGroup& group : options.groups)
+    groups_.push_back({group, text::Regex(group.match, "optimiser: the \"match\" of a group"), false});
+}
+
+Optimiser::Stretch Optimiser::stretch_of(const Named& named, bool decays) {
+  Stretch out{named.begin, named.end, 1, decays ? options_.decay : 0};
+  if (named.name.empty()) return out;
+  if (valid_utf8_prefix(named.name) != named.name.size()) fail(ErrorCode::kInvalidArgument, "optimiser: a parameter's name is no UTF-8");
+  const std::string shown = without_numbers(named.name);
+  if (std::find(names_.begin(), names_.end(), shown) == names_.end()) names_.push_back(shown);
+  const auto group =
+      std::find_if(groups_.begin(), groups_.end(), [&](const Group& one) { return !one.pattern.find_all(named.name).empty(); });
+  if (group == groups_.end()) return out;
+  group->matched = true;
+  out.rate = group->options.rate;
+  out.decay = group->options.decay.value_or(out.decay);
+  return out;
+}
+
+void Optimiser::add(const Tensor& values, bool decays, const std::vector<Named>& names) {
+  Leaf leaf{values, {}, {}, {}};
+  const bool is_adam = options_.kind != Kind::kSgd;
+  if (is_adam || options_.momentum > 0) leaf.first = Tensor::zeros(values.shape());
+  if (is_adam) leaf.second = Tensor::zeros(values.shape());
+  const auto append = [&](const Named& named) {
+    const Stretch next = stretch_of(named, decays);
+    if (next.begin == next.end) return;
+    Stretch* last = leaf.stretches.empty() ? nullptr : &leaf.stretches.back();
+    if (last && last->rate == next.rate && last->decay == next.decay) {
+      last->end = next.end;
+    } else {
+      leaf.stretches.push_back(next);
+    }
+  };
+  int64_t end = 0;
+  for (const Named& named : names) {
+    append({{}, end, named.begin});
+    append(named);
+    end = named.end;
+  }
+  append({{}, end, values.numel()});
+  leaves_.push_back(std::move(leaf));
+}
+
+void Optimiser::check_groups() const {
+  for (const Group& group : groups_) {
+    if (group.matched) continue;
+    std::string names;
+    for (const std::string& name : names_) names += (names.empty() ? "" : ", ") + name;
+    fail(ErrorCode::kInvalidArgument, "optimiser: the group \"{}\" is the first to match none of the parameters' names: {}",
+         group.options.match, names.empty() ? "none was given" : names);
+  }
+}
+
+void Optimiser::move(Leaf& leaf, const Stretch& stretch, const float* gradients, double rate, double scale) {
+  const DenseGradients& kernels = backend().gradients;
+  const auto place = [&](Tensor& of) { return of.defined() ? of.mutable_data<float>() + stretch.begin : nullptr; };
+  const auto narrow = [](double value) { return static_cast<float>(value); };
+  if (options_.kind == Kind::kSgd) {
+    return kernels.sgd({.weights = place(leaf.values),
+                        .momentum_sum = place(leaf.first),
+                        .gradients = gradients + stretch.begin,
+                        .count = stretch.end - stretch.begin,
+                        .rate = narrow(rate * stretch.rate),
+                        .momentum = narrow(options_.momentum),
+                        .nesterov = options_.nesterov,
+                        .l2 = narrow(stretch.decay),
+                        .gradient_scale = narrow(scale)});
+  }
+  const bool is_coupled = options_.kind == Kind::kAdam;
+  const auto correction = [&](double beta) {  // of the β that the kernel rounds to: 1 − β₂ would be off by 1e-5 of itself
+    return narrow(1 - std::pow(static_cast<double>(narrow(beta)), static_cast<double>(steps_)));
+  };
+  kernels.adam({.weights = place(leaf.values),
+                .m = place(leaf.first),
+                .v = place(leaf.second),
+                .gradients = gradients + stretch.begin,
+                .count = stretch.end - stretch.begin,
+                .rate = narrow(rate * stretch.rate),
+                .beta1 = narrow(options_.beta1),
+                .beta2 = narrow(options_.beta2),
+                .epsilon = narrow(options_.epsilon),
+                .decay = is_coupled ? 0 : narrow(stretch.decay),
+                .l2 = is_coupled ? narrow(stretch.decay) : 0,
+                .gradient_scale = narrow(scale),
+                .correction1 = correction(options_.beta1),
+                .correction2 = correction(options_.beta2)});
 }
 
 double Optimiser::step(Tape& tape, double rate) {
-  const DenseGradients& kernels = backend().gradients;
+  if (steps_ == 0) check_groups();
   double squares = 0;
-  for (const Part& part : parts_) squares += kernels.sum_of_squares(tape.gradient(part.values).data<float>(), part.values.numel());
+  for (const Leaf& leaf : leaves_)
+    squares += backend().gradients.sum_of_squares(tape.gradient(leaf.values).data<float>(), leaf.values.numel());
   const double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) fail(ErrorCode::kInvalidArgument, "step {}: the gradient is not finite; nothing was changed", steps_);
   const double scale = options_.clip > 0 && norm > options_.clip ? options_.clip / norm : 1;
   ++steps_;
-  const auto correction = [&](double beta) { return static_cast<float>(1 - std::pow(beta, static_cast<double>(steps_))); };
-  for (Part& part : parts_) {
-    kernels.adam({.weights = part.values.mutable_data<float>(),
-                  .m = part.m.mutable_data<float>(),
-                  .v = part.v.mutable_data<float>(),
-                  .gradients = tape.gradient(part.values).data<float>(),
-                  .count = part.values.numel(),
-                  .rate = static_cast<float>(rate),
-                  .beta1 = static_cast<float>(options_.beta1),
-                  .beta2 = static_cast<float>(options_.beta2),
-                  .epsilon = static_cast<float>(options_.epsilon),
-                  .decay = part.decays ? static_cast<float>(options_.decay) : 0,
-                  .gradient_scale = static_cast<float>(scale),
-                  .correction1 = correction(options_.beta1),
-                  .correction2 = correction(options_.beta2)});
+  for (Leaf& leaf : leaves_) {
+    const float* gradients = tape.gradient(leaf.values).data<float>();
+    for (const Stretch& stretch : leaf.stretches) move(leaf, stretch, gradients, rate, scale);
   }
   tape.clear_gradients();
   return norm;
+}
+
+std::vector<std::pair<const char*, Tensor>> Optimiser::sums(size_t at) const {
+  const Leaf& leaf = leaves_[at];
+  if (options_.kind != Kind::kSgd) return {{"m", leaf.first}, {"v", leaf.second}};
+  if (leaf.first.defined()) return {{"momentum", leaf.first}};
+  return {};
 }
 
 double Schedule::at(int64_t step) const {

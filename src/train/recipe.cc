@@ -83,12 +83,38 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
   return out;
 }
 
-AdamW read_optimiser(const Json& json, const std::string& where) {
+ParameterGroup read_group(const Json& json, const std::string& where) {
+  Fields fields(json, where, "optimiser.groups");
+  ParameterGroup out;
+  out.match = fields.require("match").string();
+  if (out.match.empty()) fields.wrong("match", "a regular expression", Json(out.match));
+  out.rate = between(fields, "rate", out.rate, 0, 1000);
+  if (json.find("decay")) out.decay = between(fields, "decay", 0, 0, 10);
+  fields.refuse_rest();
+  return out;
+}
+
+// Fields of another kind are not understood.
+OptimiserOptions read_optimiser(const Json& json, const std::string& where) {
+  using Kind = OptimiserOptions::Kind;
   Fields fields(json, where, "optimiser");
-  AdamW out;
-  out.beta1 = between(fields, "beta1", out.beta1, 0, 0.9999);
-  out.beta2 = between(fields, "beta2", out.beta2, 0, 0.999999);
-  out.epsilon = between(fields, "epsilon", out.epsilon, 1e-12, 1);
+  OptimiserOptions out;
+  const std::string kind = fields.string_or("kind", "adamw");
+  if (kind == "sgd") {
+    out.kind = Kind::kSgd;
+    out.momentum = between(fields, "momentum", out.momentum, 0, 0.9999);
+    out.nesterov = fields.boolean_or("nesterov", false);
+    if (out.nesterov && out.momentum == 0) fields.wrong("nesterov", "false without \"momentum\"", Json(true));
+  } else {
+    if (kind != "adamw" && kind != "adam") fields.wrong("kind", "adamw, adam or sgd", Json(kind));
+    out.kind = kind == "adam" ? Kind::kAdam : Kind::kAdamW;
+    out.beta1 = between(fields, "beta1", out.beta1, 0, 0.9999);
+    out.beta2 = between(fields, "beta2", out.beta2, 0, 0.999999);
+    out.epsilon = between(fields, "epsilon", out.epsilon, 1e-12, 1);
+  }
+  if (const Json* groups = fields.take("groups")) {
+    for (const Json& group : groups->items()) out.groups.push_back(read_group(group, where));
+  }
   out.decay = between(fields, "decay", out.decay, 0, 10);
   out.clip = between(fields, "clip", out.clip, 0, 1e9);
   fields.refuse_rest();

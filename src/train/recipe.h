@@ -7,7 +7,7 @@
 //     "model": { … a config.json of Hugging Face's form … },     or "from": a model (folder or name) whose weights, config and tokenizer the run begins with
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
-//     "optimiser": {"beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1},
+//     "optimiser": {"kind": "adamw", "beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1, "groups": [{"match": "norm|bias", "rate": 2, "decay": 0}]},
 //     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
 //     "report": 10, "validate": 100, "checkpoint": 100,
 //     "watch": {"texts": ["…"], "checkpoints": 40} }             traces of these texts (pairs: "source\ttarget") on the way: train/watch.h
@@ -62,7 +62,7 @@ struct Recipe {
       0;  // of the weights that are validated and saved: the share that a step keeps of the mean so far; 0: the weights themselves
   DType save = DType::kF32;  // of best/
   Json generation{};         // best/generation_config.json; null: there is none
-  AdamW optimiser{};
+  OptimiserOptions optimiser{};
   Schedule schedule{};
   int64_t report = 10, validate = 100, checkpoint = 100;  // steps between
   WatchRecipe watch{};

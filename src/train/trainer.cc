@@ -65,6 +65,18 @@ std::vector<Tensor> watched(Tape& tape, const ModelParameters& parameters) {
   return leaves;
 }
 
+// What a leaf holds, in order: names are views of whole stretches of it.
+std::vector<Optimiser::Named> names_in(const ModelParameters& parameters, const Tensor& leaf) {
+  std::vector<Optimiser::Named> out;
+  for (const auto& [name, values] : parameters.named()) {
+    if (!values.shares_storage_with(leaf)) continue;
+    const int64_t begin = reinterpret_cast<const float*>(values.raw()) - leaf.data<float>();
+    out.push_back({name, begin, begin + values.numel()});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  return out;
+}
+
 std::string metadata_of(const SafeTensors& file, const std::string& name) {
   const auto found = file.metadata().find(name);
   if (found == file.metadata().end())
@@ -95,11 +107,12 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       comm_(std::move(comm)),
       gradient_(tape_, *comm_, watched(tape_, parameters_), parts_of_one(recipe, *comm_)) {
   if (!initial.empty()) parameters_.read(SafeTensors::open_model(model_directory(initial)));
-  if (writes()) make_folder(directory);
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
-    optimiser_.add(leaf.values, leaf.decays);
+    optimiser_.add(leaf.values, leaf.decays, names_in(parameters_, leaf.values));
     average_.add(leaf.values);
   }
+  optimiser_.check_groups();
+  if (writes()) make_folder(directory);
 }
 
 std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm) {
@@ -274,8 +287,7 @@ void Trainer::save_checkpoint() const {
   const auto name = [](const char* what, size_t at) { return format("{}.{}", what, at); };
   for (size_t at = 0; at < parameters_.leaves().size(); ++at) {
     tensors.emplace_back(name("values", at), parameters_.leaves()[at].values);
-    tensors.emplace_back(name("m", at), optimiser_.first_moment(at));
-    tensors.emplace_back(name("v", at), optimiser_.second_moment(at));
+    for (const auto& [what, sum] : optimiser_.sums(at)) tensors.emplace_back(name(what, at), sum);
     if (average_) tensors.emplace_back(name("mean", at), average_.mean(at));
   }
   write_safetensors(checkpoint_of(directory_), tensors,
@@ -300,8 +312,7 @@ void Trainer::read_checkpoint(const SafeTensors& file) {
   };
   for (size_t at = 0; at < parameters_.leaves().size(); ++at) {
     read("values", at, parameters_.leaves()[at].values);
-    read("m", at, optimiser_.first_moment(at));
-    read("v", at, optimiser_.second_moment(at));
+    for (const auto& [what, sum] : optimiser_.sums(at)) read(what, at, sum);
     if (average_) read("mean", at, average_.mean(at));
   }
   step_ = Json::parse(metadata_of(file, "step"), file.where()).integer();

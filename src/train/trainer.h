@@ -1,6 +1,6 @@
 // A run: from a recipe to a model that every command accepts.
 //
-//   RUN/checkpoint.safetensors   parameters, AdamW's sums, the tokenizer and the step: all that the next step depends on
+//   RUN/checkpoint.safetensors   parameters, the optimiser's sums, the tokenizer and the step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
 //   RUN/log.csv                  step, loss, rate, gradient norm, validation loss
 //   RUN/watch/                   traces of the recipe's texts on the way (train/watch.h)

@@ -13,34 +13,34 @@
 namespace clearhead {
 
 struct Training::State {
-  State(uint64_t of, const AdamW& options) : seed(of), optimiser(options) {}
+  State(uint64_t of, const OptimiserOptions& options) : seed(of), optimiser(options) {}
   uint64_t seed, drawn = 0, dropped = 0;
   Optimiser optimiser;
   Tape tape;
   Arena arena;
   Run run{arena, nullptr, &tape};
 
-  Tensor adopt(Tensor values) {
+  Tensor adopt(Tensor values, std::string_view name) {
     tape.watch(values);
-    optimiser.add(values, values.rank() > 1);
+    optimiser.add(values, values.rank() > 1, {{std::string(name), 0, values.numel()}});
     return values;
   }
   Tensor reduce(ops::Reduction reduction, const Tensor& x, int axis);
   Tensor pool(const Tensor& x, const ops::Pooling& how);
 };
 
-Training::Training(uint64_t seed, const AdamW& optimiser) : state_(std::make_unique<State>(seed, optimiser)) {}
+Training::Training(uint64_t seed, const OptimiserOptions& optimiser) : state_(std::make_unique<State>(seed, optimiser)) {}
 Training::~Training() = default;
 
-Tensor Training::parameter(const Shape& shape, double spread) {
+Tensor Training::parameter(const Shape& shape, double spread, std::string_view name) {
   Tensor values = Tensor::zeros(shape);
   float* to = values.mutable_data<float>();
   for (int64_t i = 0; i < values.numel() && spread != 0; ++i)
     to[i] = static_cast<float>(spread * random_normal(state_->seed, state_->drawn++));
-  return state_->adopt(values);
+  return state_->adopt(values, name);
 }
 
-Tensor Training::parameter(const Tensor& values) { return state_->adopt(values.clone()); }
+Tensor Training::parameter(const Tensor& values, std::string_view name) { return state_->adopt(values.clone(), name); }
 
 Tensor Training::embed(const Tensor& table, const std::vector<int32_t>& ids) {
   if (table.rank() != 2) fail(ErrorCode::kShape, "embed: the table is {}; expected [entries, width]", to_string(table.shape()));

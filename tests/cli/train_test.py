@@ -244,5 +244,14 @@ class Training(TrainingCase):
         self.refused(1, f"{where}: \"length\" is 100, the model's positions end at 64", "train", where, f"data={self.folder}", "length=100", "-o",
                      self.folder / "other")
         self.refused(1, f"{where}: \"schedule.kind\": expected constant, linear, cosine or noam, found \"steps\"", "train", where, "schedule.kind=steps")
+        self.refused(1, f"{where}: field \"optimiser.beta1\" is not understood; remove it, or use a version of clearhead that knows it", "train", where,
+                     "optimiser.kind=sgd", "optimiser.beta1=0.5")
+        self.refused(1, f"{where}: \"optimiser.kind\": expected adamw, adam or sgd, found \"lion\"", "train", where, "optimiser.kind=lion")
+        names = ["model.embed_tokens", *(f"model.layers.*.{name}" for name in (
+            "input_layernorm", "post_attention_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
+            "mlp.up_proj", "mlp.down_proj")), "model.norm"]
+        self.refused(1, "optimiser: the group \"q_porj\" is the first to match none of the parameters' names: " +
+                     ", ".join(f"{name}.weight" for name in names), "train", where, f"data={self.folder}", "optimiser.groups=[{\"match\": \"q_porj\"}]", "-o",
+                     self.folder / "other")
         self.refused(2, "--resume goes on with the run's own recipe; settings belong to a new run", "train", "--resume", self.folder / "run", "steps=9")
         self.assertFalse((self.folder / "other").exists())

@@ -25,7 +25,7 @@ Tensor random_tensor(Shape shape, uint64_t seed, double spread = 1) {
 }
 
 TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
-  const AdamW options{.decay = 0.1, .clip = 0.5};
+  const OptimiserOptions options{.decay = 0.1, .clip = 0.5};
   Training training(1, options);
   Tensor w = training.parameter(random_tensor({3, 4}, 2));
   const Tensor x = random_tensor({5, 4}, 3);

@@ -93,6 +93,10 @@ void adam_for(InstructionSet isa, const AdamCall& call) {
   parallel_ranges(call.count, kGrain, [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).adam(call, begin, end); });
 }
 
+void sgd_for(InstructionSet isa, const SgdCall& call) {
+  parallel_ranges(call.count, kGrain, [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).sgd(call, begin, end); });
+}
+
 double sum_of_squares_for(InstructionSet isa, const float* x, int64_t count) {
   const int64_t pieces = (count + kGrain - 1) / kGrain;
   std::vector<double> sums(static_cast<size_t>(pieces), 0);
@@ -126,6 +130,7 @@ const DenseGradients& table() {
       [](const CrossEntropyCall& call) { cross_entropy_for<&GradientKernels::cross_entropy_gradient>(kIsa, call); },
       dropout,
       [](const AdamCall& call) { adam_for(kIsa, call); },
+      [](const SgdCall& call) { sgd_for(kIsa, call); },
       [](const float* x, int64_t count) { return sum_of_squares_for(kIsa, x, count); },
       [](const SoftmaxGradientCall& call) { softmax_gradient_for(kIsa, call); },
       [](const ConvolutionGradientCall& call) { convolution_gradient(kIsa, call); },

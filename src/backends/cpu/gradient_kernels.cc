@@ -1,4 +1,4 @@
-// Slopes, norms backwards, losses and Adam in vectors. Each array is read once; what does not fill a vector goes through a padded one.
+// Slopes, norms backwards, losses and the steps of optimisers in vectors. Each array is read once; what does not fill a vector goes through a padded one.
 #include "backends/cpu/gradient_kernels.h"
 
 #include <algorithm>
@@ -132,14 +132,28 @@ void adam(const AdamCall& call, int64_t begin, int64_t end) {
   const Floats scale = hn::Set(d, call.gradient_scale), beta1 = hn::Set(d, call.beta1), beta2 = hn::Set(d, call.beta2);
   const Floats rest1 = hn::Set(d, 1 - call.beta1), rest2 = hn::Set(d, 1 - call.beta2), epsilon = hn::Set(d, call.epsilon);
   const Floats one1 = hn::Set(d, 1 / call.correction1), one2 = hn::Set(d, 1 / call.correction2);
-  const Floats rate = hn::Set(d, call.rate), decay = hn::Set(d, call.decay);
+  const Floats rate = hn::Set(d, call.rate), decay = hn::Set(d, call.decay), l2 = hn::Set(d, call.l2);
   for_each_vector(end - begin, [&](const auto& load, const auto& store) HWY_ATTR {
-    const Floats g = load(gradients) * scale, w = load(weights);
+    const Floats w = load(weights), g = hn::MulAdd(l2, w, load(gradients) * scale);
     const Floats m = hn::MulAdd(beta1, load(first), rest1 * g), v = hn::MulAdd(beta2, load(second), rest2 * g * g);
     store(m, first);
     store(v, second);
     const Floats step = m * one1 / (hn::Sqrt(v * one2) + epsilon);
     store(hn::NegMulAdd(rate, hn::MulAdd(decay, w, step), w), weights);
+  });
+}
+
+void sgd(const SgdCall& call, int64_t begin, int64_t end) {
+  const F32 d;
+  float *weights = call.weights + begin, *sum = call.momentum_sum ? call.momentum_sum + begin : nullptr;
+  const float* gradients = call.gradients + begin;
+  const Floats scale = hn::Set(d, call.gradient_scale), l2 = hn::Set(d, call.l2);
+  const Floats rate = hn::Set(d, call.rate), momentum = hn::Set(d, call.momentum);
+  for_each_vector(end - begin, [&](const auto& load, const auto& store) HWY_ATTR {
+    const Floats w = load(weights), g = hn::MulAdd(l2, w, load(gradients) * scale);
+    const Floats b = sum ? hn::MulAdd(momentum, load(sum), g) : g;
+    if (sum) store(b, sum);
+    store(hn::NegMulAdd(rate, call.nesterov ? hn::MulAdd(momentum, b, g) : b, w), weights);
   });
 }
 
@@ -194,8 +208,8 @@ void softmax_gradient(const SoftmaxGradientCall& call, int64_t begin, int64_t en
 
 const GradientKernels* kernels() {
   static const GradientKernels table = {
-      activation, gated,          norm,    column_sums,     add_scaled, cross_entropy, cross_entropy_gradient,
-      adam,       sum_of_squares, softmax, softmax_gradient};
+      activation, gated, norm,           column_sums, add_scaled,      cross_entropy, cross_entropy_gradient,
+      adam,       sgd,   sum_of_squares, softmax,     softmax_gradient};
   return &table;
 }
 

@@ -16,6 +16,7 @@ struct GradientKernels {
   void (*cross_entropy)(const CrossEntropyCall& call, int64_t begin, int64_t end) = nullptr;           // rows
   void (*cross_entropy_gradient)(const CrossEntropyCall& call, int64_t begin, int64_t end) = nullptr;  // rows
   void (*adam)(const AdamCall& call, int64_t begin, int64_t end) = nullptr;                            // elements
+  void (*sgd)(const SgdCall& call, int64_t begin, int64_t end) = nullptr;                              // elements
   double (*sum_of_squares)(const float* x, int64_t count) = nullptr;
   void (*softmax)(const SoftmaxCall& call, int64_t begin, int64_t end) = nullptr;                   // rows
   void (*softmax_gradient)(const SoftmaxGradientCall& call, int64_t begin, int64_t end) = nullptr;  // rows

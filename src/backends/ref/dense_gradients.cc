@@ -137,14 +137,22 @@ void dropout(const DropoutCall& call) {
 
 void adam(const AdamCall& call) {
   for (int64_t i = 0; i < call.count; ++i) {
-    const double g = wide(call.gradients[i]) * wide(call.gradient_scale);
+    const double w = wide(call.weights[i]), g = wide(call.gradients[i]) * wide(call.gradient_scale) + wide(call.l2) * w;
     const double m = wide(call.beta1) * wide(call.m[i]) + (1 - wide(call.beta1)) * g;
     const double v = wide(call.beta2) * wide(call.v[i]) + (1 - wide(call.beta2)) * g * g;
     const double step = m / wide(call.correction1) / (std::sqrt(v / wide(call.correction2)) + wide(call.epsilon));
-    const double w = wide(call.weights[i]);
     call.m[i] = static_cast<float>(m);
     call.v[i] = static_cast<float>(v);
     call.weights[i] = static_cast<float>(w - wide(call.rate) * (step + wide(call.decay) * w));
+  }
+}
+
+void sgd(const SgdCall& call) {
+  for (int64_t i = 0; i < call.count; ++i) {
+    const double w = wide(call.weights[i]), g = wide(call.gradients[i]) * wide(call.gradient_scale) + wide(call.l2) * w;
+    const double b = call.momentum_sum ? wide(call.momentum) * wide(call.momentum_sum[i]) + g : g;
+    if (call.momentum_sum) call.momentum_sum[i] = static_cast<float>(b);
+    call.weights[i] = static_cast<float>(w - wide(call.rate) * (call.nesterov ? g + wide(call.momentum) * b : b));
   }
 }
 
@@ -166,9 +174,10 @@ void softmax_gradient(const SoftmaxGradientCall& call) {
 }  // namespace
 
 const DenseGradients& ref_dense_gradients() {
-  static const DenseGradients table = {activation_gradient, gated_gradient,           norm_gradient,     column_sums, embedding_gradient,
-                                       cross_entropy,       cross_entropy_gradient,   dropout,           adam,        sum_of_squares,
-                                       softmax_gradient,    ref_convolution_gradient, ref_gates_gradient};
+  static const DenseGradients table = {
+      activation_gradient,      gated_gradient,    norm_gradient, column_sums, embedding_gradient, cross_entropy,
+      cross_entropy_gradient,   dropout,           adam,          sgd,         sum_of_squares,     softmax_gradient,
+      ref_convolution_gradient, ref_gates_gradient};
   return table;
 }
 

@@ -1,0 +1,113 @@
+// Runs by recipes: stopped and gone on with, for any threads, whatever the optimiser.
+#include "train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "base/parallel.h"
+
+namespace clearhead {
+namespace {
+
+constexpr const char* kRecipe = R"({
+  "files": ["text.txt"], "held_out": 0.1, "batch": 3, "length": 24, "steps": 14, "accumulate": 2, "report": 1, "validate": 6, "checkpoint": 5,
+  "schedule": {"rate": 0.01, "warmup": 3},
+  "model": {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 256, "hidden_size": 32, "intermediate_size": 48,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": true}
+})";
+
+class Runs : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    std::string text;
+    for (int i = 0; i < 200; ++i) text += format("line {}: {} {}\n", i, i * i, i % 3 ? "abc" : "abcabc");
+    write_file(folder_ + "/text.txt", text);
+    write_file(folder_ + "/recipe.json", kRecipe);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Recipe recipe(std::vector<std::string> settings) const {
+    settings.push_back("data=" + folder_);
+    return Recipe::read(folder_ + "/recipe.json", settings);
+  }
+  std::map<std::string, std::string> files(const std::string& run) const {
+    std::map<std::string, std::string> out;
+    for (const char* name : {"checkpoint.safetensors", "best/model.safetensors", "log.csv"}) out[name] = read_file(run + "/" + name);
+    return out;
+  }
+  // All of a run; its losses by step.
+  std::vector<double> train(const std::string& name, const std::vector<std::string>& settings) const {
+    std::vector<double> losses;
+    Trainer(recipe(settings), folder_ + "/" + name).run([&](const TrainingReport& report) { losses.push_back(report.loss); });
+    return losses;
+  }
+  std::map<std::string, std::string> whole(const std::string& name, const std::vector<std::string>& settings) const {
+    train(name, settings);
+    return files(folder_ + "/" + name);
+  }
+  std::map<std::string, std::string> stopped(const std::string& name, const std::vector<std::string>& settings) const {
+    const std::string run = folder_ + "/" + name;
+    std::atomic<bool> cancel{false};
+    EXPECT_FALSE(Trainer(recipe(settings), run).run([&](const TrainingReport& report) { cancel = report.step == 8; }, &cancel));
+    EXPECT_TRUE(Trainer::resume(run)->run([](const TrainingReport&) {}));
+    return files(run);
+  }
+
+  const std::string folder_ = (std::filesystem::temp_directory_path() / ("clearhead-runs-" + std::to_string(::getpid()))).string();
+};
+
+const std::vector<std::vector<std::string>> kKinds = {
+    {"optimiser.kind=sgd"},
+    {"optimiser.kind=sgd", "optimiser.momentum=0.9", "optimiser.nesterov=true", "attention_dropout=0.2"},
+    {"optimiser.kind=adam", "optimiser.decay=0.1", R"(optimiser.groups=[{"match":"k_proj|norm","rate":0.5,"decay":0}])"},
+};
+
+TEST_F(Runs, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
+  const int before = threads();
+  for (size_t at = 0; at < kKinds.size(); ++at) {
+    SCOPED_TRACE(kKinds[at].back());
+    set_threads(1);
+    const auto expected = whole(format("whole{}", at), kKinds[at]);
+    set_threads(3);
+    EXPECT_TRUE(stopped(format("stopped{}", at), kKinds[at]) == expected);
+  }
+  set_threads(before);
+}
+
+TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
+  const auto sums = [&](const std::string& name, const std::vector<std::string>& settings) {
+    train(name, settings);
+    const SafeTensors file = SafeTensors::open(folder_ + "/" + name + "/checkpoint.safetensors");
+    return std::string(file.contains("m.0") ? "m " : "") + (file.contains("v.0") ? "v " : "") +
+           (file.contains("momentum.0") ? "momentum" : "");
+  };
+  EXPECT_EQ(sums("adamw", {"steps=1"}), "m v ");
+  EXPECT_EQ(sums("momentum", {"steps=1", "optimiser.kind=sgd", "optimiser.momentum=0.5"}), "momentum");
+  EXPECT_EQ(sums("plain", {"steps=1", "optimiser.kind=sgd"}), "");
+}
+
+// q, k and v stand in one tensor: a group of one of them moves or keeps these rows alone.
+TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
+  train("none", {"steps=1", "schedule.rate=0"});
+  train("one", {"steps=1", R"(optimiser.groups=[{"match":"layers.0.self_attn.k_proj","rate":0}])"});
+  const SafeTensors before = SafeTensors::open_model(folder_ + "/none/best"), after = SafeTensors::open_model(folder_ + "/one/best");
+  const auto changed = [&](const char* part) {
+    const std::string name = format("model.layers.0.self_attn.{}_proj.weight", part);
+    const Tensor a = before.get(name), b = after.get(name);
+    return !std::equal(a.data<float>(), a.data<float>() + a.numel(), b.data<float>());
+  };
+  EXPECT_TRUE(changed("q"));
+  EXPECT_FALSE(changed("k"));
+  EXPECT_TRUE(changed("v"));
+}
+
+}  // namespace
+}  // namespace clearhead
