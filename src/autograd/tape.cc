@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "base/format.h"
 #include "clearhead/error.h"
@@ -32,13 +33,40 @@ void Tape::watch(const Tensor& leaf) {
 }
 
 void Tape::record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) {
-  if (checks_ && !is_finite(out)) fail(ErrorCode::kInvalidArgument, "op {} ({}) gave a value that is not finite", recorded(), op);
+  if (checks_ && !is_finite(out)) fail(ErrorCode::kInvalidArgument, "op {} ({}) gave a value that is not finite", ops_, op);
+  ++ops_;
+  if (passing_) {
+    if (slots_.emplace(out.storage_number(), Slot{}).second) passing_->push_back(out.storage_number());
+    return;
+  }
   Entry entry{op, out, {}, std::move(reverse), false};
   for (const Tensor& tensor : kept) {
     if (tensor.defined()) entry.kept.push_back({tensor, tensor.version()});
   }
   entry.first = slots_.emplace(out.storage_number(), Slot{}).second;
   entries_.push_back(std::move(entry));
+}
+
+void Tape::checkpoint(Tensor& x, const std::function<void()>& body) {
+  if (passing_ || !wants(x)) return body();
+  Tensor before = pool_.take(x.shape());
+  std::memcpy(before.mutable_raw(), x.raw(), x.bytes());
+  passing_.emplace();
+  const auto end = [&] {
+    for (const uint64_t number : *passing_) slots_.erase(number);
+    passing_.reset();
+  };
+  try {
+    body();
+  } catch (...) {
+    end();
+    throw;
+  }
+  end();
+  entries_.push_back({"checkpoint", x, {{before, before.version()}}, [=](Gradients&) mutable {
+                        std::memcpy(x.mutable_raw(), before.raw(), x.bytes());
+                        body();
+                      }});
 }
 
 void Tape::backward(const Tensor& loss) {
@@ -53,6 +81,7 @@ void Tape::backward(const Tensor& loss) {
     settle();
     const Entry entry = std::move(entries_.back());
     entries_.pop_back();
+    ++reversed_;
     const uint64_t number = entry.out.storage_number();
     const bool reached = slots_[number].filled;
     for (const Kept& kept : entry.kept) {
@@ -69,25 +98,27 @@ void Tape::backward(const Tensor& loss) {
     for (const uint64_t leaf : leaves_) heard_(leaf);
   }
   length_ = length;
+  ops_ = 0;
   for (const uint64_t leaf : leaves_) slots_[leaf].settles = slots_[leaf].touched;
 }
 
 void Tape::plan(size_t length) {
   settling_.clear();
+  reversed_ = 0;
   if (heard_ && length == length_) {
     settling_.assign(leaves_.rbegin(), leaves_.rend());
-    std::stable_sort(settling_.begin(), settling_.end(), [&](uint64_t a, uint64_t b) { return slots_[a].settles < slots_[b].settles; });
+    std::stable_sort(settling_.begin(), settling_.end(), [&](uint64_t a, uint64_t b) { return slots_[a].settles > slots_[b].settles; });
   }
   for (const uint64_t leaf : leaves_) {
     Slot& slot = slots_[leaf];
-    slot.touched = length;
-    if (settling_.empty()) slot.settles = 0;
+    slot.touched = 0;
+    if (settling_.empty()) slot.settles = std::numeric_limits<size_t>::max();
   }
 }
 
 // Says of what is done by now.
 void Tape::settle() {
-  for (; !settling_.empty() && slots_[settling_.back()].settles >= entries_.size(); settling_.pop_back()) heard_(settling_.back());
+  for (; !settling_.empty() && slots_[settling_.back()].settles <= reversed_; settling_.pop_back()) heard_(settling_.back());
 }
 
 Tensor Tape::gradient(const Tensor& leaf) {
@@ -103,6 +134,7 @@ void Tape::clear_gradients() {
 
 void Tape::forget() {
   entries_.clear();
+  ops_ = 0;
   for (auto at = slots_.begin(); at != slots_.end();) at = at->second.is_leaf ? std::next(at) : slots_.erase(at);
 }
 
@@ -118,8 +150,8 @@ Tape::Slot& Tape::slot_of(const Tensor& t) {
 Tape::Slot& Tape::reached(const Tensor& t) {
   Slot& slot = slot_of(t);
   if (slot.is_leaf) {
-    if (entries_.size() < slot.settles) fail(ErrorCode::kInvalidArgument, "tape: op {} reached a gradient that had settled", recorded());
-    slot.touched = entries_.size();
+    if (reversed_ > slot.settles) fail(ErrorCode::kInvalidArgument, "tape: op {} reached a gradient that had settled", recorded());
+    slot.touched = reversed_;
   }
   return slot;
 }

@@ -6,11 +6,13 @@
 // Gradients stand beside storages, one f32 for each element; a view's gradient is the same view. What was computed on the way is let go as the tape
 // unwinds; what is watched keeps its gradient, and further passes add to it until clear_gradients(). Memory comes back to one pool, so that a step of the
 // same sizes asks the system for none.
+// A checkpoint is an entry that holds the input of a stretch of ops and runs them again: they are recorded in its place, and the pass goes on with them.
 // Invariant: a storage's gradient is alive from the first reverse that reaches it to the reverse of the op that first wrote it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -36,6 +38,8 @@ class Tape : public Recorder, private Gradients {
   void forget();
 
   int64_t recorded() const { return static_cast<int64_t>(entries_.size()); }
+  /// Most memory that what was taken, and gradients, held at once.
+  size_t most_bytes() const { return pool_.most_bytes(); }
   /// From now on, whether each op's results are looked through: the first that is not finite throws kInvalidArgument with the op's name.
   void check_finite(bool on) { checks_ = on; }
 
@@ -43,12 +47,13 @@ class Tape : public Recorder, private Gradients {
   Tensor take(const Shape& shape) override { return pool_.take(shape); }
   bool wants(const Tensor& t) const override { return slots_.count(t.storage_number()) > 0; }
   void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) override;
+  void checkpoint(Tensor& x, const std::function<void()>& body) override;
 
  private:
   struct Slot {
     Tensor gradient{};  // [elements of the storage]; undefined: nothing came yet
     bool is_leaf = false;
-    size_t touched = 0, settles = 0;  // of a leaf: entries that were left when this pass, the one before last touched it
+    size_t touched = 0, settles = 0;  // of a leaf: entries that were reversed when this pass, the one before last touched it
     bool filled = false;
   };
   struct Kept {
@@ -72,7 +77,10 @@ class Tape : public Recorder, private Gradients {
 
   TensorPool pool_;
   std::vector<Entry> entries_;
-  std::unordered_map<uint64_t, Slot> slots_;  // by storage
+  int64_t ops_ = 0;                                 // of this pass, those that a checkpoint let go too
+  std::optional<std::vector<uint64_t>> passing_{};  // inside a checkpoint's first run: storages that ops wrote first, which go with it
+  size_t reversed_ = 0;                             // entries of this backward pass
+  std::unordered_map<uint64_t, Slot> slots_;        // by storage
   bool checks_ = false;
   std::function<void(uint64_t)> heard_{};
   std::vector<uint64_t> leaves_;    // in the order of watch()

@@ -206,7 +206,8 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
 }
 
 struct Transformer::Pass {
-  const ForwardInput& input;
+  ModelCache* cache = nullptr;
+  int64_t step = 0;
   nn::Sequences self{};
   nn::Sequences cross{};
   Tensor memory{};  // [rows of the source, width]
@@ -215,7 +216,7 @@ struct Transformer::Pass {
 
 void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const {
   const Layer& layer = layers_[static_cast<size_t>(at)];
-  ModelCache* cache = pass.input.cache;
+  ModelCache* cache = pass.cache;
   const auto block = [&](const nn::Norm& norm, const auto& add_to) {  // add_to(what is read, x)
     if (facts_.layer.placement == LayerFacts::NormPlacement::kPost) {
       add_to(read_apart(run, x));
@@ -228,7 +229,7 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
     norm(run, x, normed);
     add_to(normed);
   };
-  const auto site = [&](const char* family) { return Site{family, static_cast<int>(at), pass.input.step}; };
+  const auto site = [&](const char* family) { return Site{family, static_cast<int>(at), pass.step}; };
   KeyCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
   nn::Sequences self = pass.self;
   if (!facts_.attention_of(at).turns) self.rotation = nullptr;
@@ -238,6 +239,21 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
     block(layer.cross_norm, [&](const Tensor& read) { layer.cross(run, site("cross"), read, pass.cross, memory, x); });
   }
   if (layer.mlp) block(layer.mlp_norm, [&](const Tensor& read) { layer.mlp(run, read, x); });
+}
+
+// Backward passes run it again, with the dropout of this time, long after this returns.
+void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<const Pass>& pass, Tensor& x) const {
+  const auto drawn = std::make_shared<uint64_t>(0);
+  const RunDropout dropout = run.dropout ? *run.dropout : RunDropout{};
+  run.recorder->checkpoint(x, [this, run, at, pass, x, dropout, drawn] {
+    Run again = run;
+    RunDropout dropping = dropout;
+    if (run.dropout) again.dropout = &dropping;
+    Tensor stream = x;
+    run_layer(again, at, *pass, stream);
+    *drawn = dropping.drawn;
+  });
+  if (run.dropout) run.dropout->drawn = *drawn;
 }
 
 void Transformer::check_edits(const Edits& edits) const {
@@ -257,9 +273,9 @@ void Transformer::check_edits(const Edits& edits) const {
 }
 
 // What the encoder makes of the source, or what the cache remembers of that; and how much of it each sequence sees.
-void Transformer::read_source(Run& run, const RunOptions& options, Pass& pass, RunResult& result) const {
-  const ForwardInput* source = pass.input.source;
-  ModelCache* cache = pass.input.cache;
+void Transformer::read_source(Run& run, const ForwardInput& input, const RunOptions& options, Pass& pass, RunResult& result) const {
+  const ForwardInput* source = input.source;
+  ModelCache* cache = input.cache;
   if (!source && !(cache && cache->source.defined()))
     fail(ErrorCode::kInvalidArgument, "run: a model of type \"{}\" needs a source to read", facts_.model_type);
   if (source) {
@@ -270,14 +286,14 @@ void Transformer::read_source(Run& run, const RunOptions& options, Pass& pass, R
     result.all_source_hidden = std::move(read.all_hidden);
   }
   const Tensor& hidden = source ? result.source_hidden : cache->source;
-  const int64_t batch = hidden.size(0), length = hidden.size(1), rows = pass.input.batch * pass.input.length;
-  if (rows % batch != 0) fail(ErrorCode::kShape, "run: {} sequences for {} sources", pass.input.batch, batch);
+  const int64_t batch = hidden.size(0), length = hidden.size(1), rows = input.batch * input.length;
+  if (rows % batch != 0) fail(ErrorCode::kShape, "run: {} sequences for {} sources", input.batch, batch);
   pass.memory = hidden.reshape({batch * length, facts_.width});
   pass.cross.batch = batch;
   pass.cross.memory = &pass.memory;
   pass.cross.segments = segments_of(batch, length, source ? source->lengths : cache->source_lengths);
-  if (pass.input.of_source) {
-    pass.cross.segments = pass.input.of_source;
+  if (input.of_source) {
+    pass.cross.segments = input.of_source;
   } else if (pass.cross.segments) {
     pass.cross.segments->queries = Tensor::zeros({1, rows / batch}, DType::kI32);
   }
@@ -291,13 +307,14 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   result.hidden = Tensor::empty(shape);
   Tensor x = result.hidden.reshape({rows, facts_.width});
   embed(run, input, x);
-  Pass pass{input, {input.batch, input.segments}};
+  const auto shared = std::make_shared<Pass>(Pass{input.cache, input.step, {input.batch, input.segments}});
+  Pass& pass = *shared;
   if (!rotary_.frequencies.empty()) {
     pass.angles = rotary_.angles(run, input.positions);
     pass.self.rotation = &pass.angles;
   }
   check_edits(options.edits);
-  if (encoder_) read_source(run, options, pass, result);
+  if (encoder_) read_source(run, input, options, pass, result);
   AttentionSpec described;
   for (int64_t at = 0; at < facts_.layers; ++at) {
     if (!options.edits.empty()) {
@@ -305,7 +322,11 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
       pass.self.described = &described;
     }
     if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
-    run_layer(run, at, pass, x);
+    if (run.recorder && run.checkpoints) {
+      run_layer_twice(run, at, shared, x);
+    } else {
+      run_layer(run, at, pass, x);
+    }
   }
   final_norm_(run, x, x);
   if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));

@@ -79,8 +79,9 @@ class Transformer {
   void check_edits(const Edits& edits) const;
   nn::Attention load_attention(Weights& weights, const ProjectionNames& names, const AttentionFacts& facts, bool is_cross) const;
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;
-  void read_source(Run& run, const RunOptions& options, Pass& pass, RunResult& result) const;
+  void read_source(Run& run, const ForwardInput& input, const RunOptions& options, Pass& pass, RunResult& result) const;
   void run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) const;
+  void run_layer_twice(Run& run, int64_t at, const std::shared_ptr<const Pass>& pass, Tensor& x) const;
   void run_heads(Run& run, const ForwardInput& input, const RunOptions& options, RunResult& result) const;
   Tensor classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out, const ForwardInput& input,
                   const Tensor& hidden) const;

@@ -38,6 +38,9 @@ class Recorder {
   virtual bool wants(const Tensor& t) const = 0;
   /// `kept` must not be written until the reverse has run: it throws kStale then. Undefined tensors are left out.
   virtual void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) = 0;
+  /// Runs `body`, which changes x in place, and keeps nothing of it but what x held before. The backward pass puts that back into x and runs `body` again,
+  /// recorded this time, from there; so it must do the same each time, and what else it reads must stay.
+  virtual void checkpoint(Tensor& x, const std::function<void()>& body) = 0;
 };
 
 }  // namespace clearhead

@@ -64,6 +64,7 @@ struct Run {
   Observer* observer = nullptr;
   Recorder* recorder = nullptr;   ///< the tape when gradients are wanted; null in inference
   RunDropout* dropout = nullptr;  ///< null in inference
+  bool checkpoints = false;  ///< where gradients are recorded: of a layer its input is kept, the rest computed again (Chen et al. 2016)
 
   bool wants(const Site& site) const { return observer && observer->wants(site); }
   /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.

@@ -15,6 +15,10 @@ class TensorPool {
   TensorPool();
   /// As Tensor::empty.
   Tensor take(const Shape& shape, DType dtype = DType::kF32) const;
+  /// Most bytes that tensors from here held at once.
+  size_t most_bytes() const;
+  /// The same view of the same storage by its number and size, without its memory: gradients stand beside it, its elements are not to be read.
+  static Tensor shadow(const Tensor& of);
 
  private:
   std::shared_ptr<StorageShelf> shelf_;

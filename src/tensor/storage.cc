@@ -1,6 +1,7 @@
 #include "tensor/storage.h"
 
 #include <sys/mman.h>
+#include <algorithm>
 #include <cstdlib>
 #include <iterator>
 #include <map>
@@ -62,20 +63,30 @@ class StorageShelf {
   void put(size_t bytes, std::byte* memory) {
     const std::lock_guard<std::mutex> hold(lock_);
     kept_.emplace(bytes, memory);
+    lent_ -= bytes;
+  }
+  void lend(size_t bytes) {
+    const std::lock_guard<std::mutex> hold(lock_);
+    lent_ += bytes;
+    most_ = std::max(most_, lent_);
+  }
+  size_t most() const {
+    const std::lock_guard<std::mutex> hold(lock_);
+    return most_;
   }
 
  private:
-  std::mutex lock_;
+  mutable std::mutex lock_;
+  size_t lent_ = 0, most_ = 0;  // bytes
   std::multimap<size_t, std::byte*> kept_;
 };
 
-Storage::Storage() : number(next_number()) {}
-
 std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<StorageShelf> shelf) {
-  std::shared_ptr<Storage> storage(new Storage);
+  std::shared_ptr<Storage> storage(new Storage(next_number()));
   storage->bytes = storage->capacity_ = bytes;
   storage->data = shelf ? shelf->take(storage->capacity_) : nullptr;
   if (!storage->data) storage->data = system_memory(bytes);
+  if (shelf) shelf->lend(storage->capacity_);
   storage->owned = true;
   storage->shelf_ = std::move(shelf);
   return storage;
@@ -84,7 +95,7 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Storage
 std::shared_ptr<Storage> Storage::allocate(size_t bytes) { return allocate(bytes, nullptr); }
 
 std::shared_ptr<Storage> Storage::borrow(const void* data, std::shared_ptr<const void> keep_alive, bool immutable) {
-  std::shared_ptr<Storage> storage(new Storage);
+  std::shared_ptr<Storage> storage(new Storage(next_number()));
   storage->data = static_cast<std::byte*>(const_cast<void*>(data));
   storage->keep_alive_ = std::move(keep_alive);
   storage->immutable = immutable;
@@ -98,6 +109,15 @@ Storage::~Storage() {
   } else {
     std::free(data);
   }
+}
+
+size_t Storage::most_bytes(const StorageShelf& shelf) { return shelf.most(); }
+
+std::shared_ptr<Storage> Storage::shadow(const Storage& of) {
+  std::shared_ptr<Storage> storage(new Storage(of.number));
+  storage->bytes = of.bytes;
+  storage->owned = of.owned;
+  return storage;
 }
 
 std::shared_ptr<StorageShelf> Storage::make_shelf() { return std::make_shared<StorageShelf>(); }

@@ -17,6 +17,10 @@ class Storage {
   static std::shared_ptr<StorageShelf> make_shelf();
   /// From the shelf, and back to it at the end.
   static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<StorageShelf> shelf);
+  /// Most bytes that were off the shelf at once.
+  static size_t most_bytes(const StorageShelf& shelf);
+  /// One of the same number and size, without memory.
+  static std::shared_ptr<Storage> shadow(const Storage& of);
   static std::shared_ptr<Storage> borrow(const void* data, std::shared_ptr<const void> keep_alive, bool immutable);
   ~Storage();
   Storage(const Storage&) = delete;
@@ -24,13 +28,13 @@ class Storage {
 
   std::byte* data = nullptr;
   size_t bytes = 0;       // of owned memory, as asked for
-  const uint64_t number;  // no other storage of this process has had or will have it
+  const uint64_t number;  // no other storage of this process has had or will have it, but for shadows
   bool owned = false;
   bool immutable = false;
   std::atomic<uint64_t> version{0};
 
  private:
-  Storage();
+  explicit Storage(uint64_t of_number) : number(of_number) {}
   std::shared_ptr<const void> keep_alive_;
   std::shared_ptr<StorageShelf> shelf_;
   size_t capacity_ = 0;  // of what came from the shelf

@@ -109,6 +109,14 @@ Tensor TensorPool::take(const Shape& shape, DType dtype) const {
   return out;
 }
 
+size_t TensorPool::most_bytes() const { return Storage::most_bytes(*shelf_); }
+
+Tensor TensorPool::shadow(const Tensor& of) {
+  Tensor out = of;
+  if (of.storage_) out.storage_ = Storage::shadow(*of.storage_);
+  return out;
+}
+
 Tensor Tensor::zeros(Shape shape, DType dtype) {
   Tensor out = empty(std::move(shape), dtype);
   std::memset(out.storage_->data, 0, out.bytes());

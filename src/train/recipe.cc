@@ -242,6 +242,7 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
   out.dropout = optional_rate(fields, "dropout");
   out.attention_dropout = optional_rate(fields, "attention_dropout");
+  out.gradient_checkpointing = fields.boolean_or("gradient_checkpointing", false);
   out.smoothing = between(fields, "smoothing", 0, 0, 0.9);
   out.average = between(fields, "average", 0, 0, 0.99999);
   const std::string save = fields.string_or("save", "f32");

@@ -1,4 +1,4 @@
-// Runs by recipes: stopped and gone on with, for any threads, whatever the optimiser.
+// Runs by recipes: stopped and gone on with, for any threads, whatever the optimiser and what is kept for the backward pass.
 #include "train/trainer.h"
 
 #include <gtest/gtest.h>
@@ -67,6 +67,7 @@ class Runs : public testing::Test {
 const std::vector<std::vector<std::string>> kKinds = {
     {"optimiser.kind=sgd"},
     {"optimiser.kind=sgd", "optimiser.momentum=0.9", "optimiser.nesterov=true", "attention_dropout=0.2"},
+    {"gradient_checkpointing=true", "dropout=0.1", "attention_dropout=0.1"},
     {"optimiser.kind=adam", "optimiser.decay=0.1", R"(optimiser.groups=[{"match":"k_proj|norm","rate":0.5,"decay":0}])"},
 };
 
@@ -80,6 +81,15 @@ TEST_F(Runs, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
     EXPECT_TRUE(stopped(format("stopped{}", at), kKinds[at]) == expected);
   }
   set_threads(before);
+}
+
+TEST_F(Runs, AreTheSameWhereLayersAreComputedAgain) {
+  std::vector<std::string> settings = {"dropout=0.1", "attention_dropout=0.2"};
+  const auto kept = whole("kept", settings);
+  settings.emplace_back("gradient_checkpointing=true");
+  const auto again = whole("again", settings);
+  EXPECT_TRUE(again.at("best/model.safetensors") == kept.at("best/model.safetensors"));
+  EXPECT_EQ(again.at("log.csv"), kept.at("log.csv"));
 }
 
 TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
