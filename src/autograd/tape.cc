@@ -39,7 +39,7 @@ void Tape::record(const char* op, const Tensor& out, const std::vector<Tensor>& 
     if (slots_.emplace(out.storage_number(), Slot{}).second) passing_->push_back(out.storage_number());
     return;
   }
-  Entry entry{op, out, {}, std::move(reverse), false};
+  Entry entry{op, shadow_of(out), {}, std::move(reverse), false};
   for (const Tensor& tensor : kept) {
     if (tensor.defined()) entry.kept.push_back({tensor, tensor.version()});
   }
@@ -63,7 +63,7 @@ void Tape::checkpoint(Tensor& x, const std::function<void()>& body) {
     throw;
   }
   end();
-  entries_.push_back({"checkpoint", x, {{before, before.version()}}, [=](Gradients&) mutable {
+  entries_.push_back({"checkpoint", shadow_of(x), {{before, before.version()}}, [=](Gradients&) mutable {
                         std::memcpy(x.mutable_raw(), before.raw(), x.bytes());
                         body();
                       }});

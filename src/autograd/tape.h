@@ -44,7 +44,7 @@ class Tape : public Recorder, private Gradients {
   void check_finite(bool on) { checks_ = on; }
 
   // Recorder
-  Tensor take(const Shape& shape) override { return pool_.take(shape); }
+  Tensor take(const Shape& shape, DType dtype) override { return pool_.take(shape, dtype); }
   bool wants(const Tensor& t) const override { return slots_.count(t.storage_number()) > 0; }
   void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) override;
   void checkpoint(Tensor& x, const std::function<void()>& body) override;
@@ -62,7 +62,7 @@ class Tape : public Recorder, private Gradients {
   };
   struct Entry {
     const char* op;
-    Tensor out;
+    Tensor out;  // a shadow
     std::vector<Kept> kept;
     Reverse reverse;
     bool first = false;  // the first op that wrote the storage

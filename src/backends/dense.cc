@@ -1,6 +1,16 @@
 #include "backends/dense.h"
 
+#include "tensor/convert.h"
+
 namespace clearhead {
+
+const Tensor& LiveWeight::rounded() const {
+  if (rounded_.defined() && version_ == values.version()) return rounded_;
+  if (!rounded_.defined()) rounded_ = Tensor::empty(values.shape(), DType::kBF16);
+  convert(values, rounded_);
+  version_ = values.version();
+  return rounded_;
+}
 
 const char* to_string(Activation activation) {
   switch (activation) {

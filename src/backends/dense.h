@@ -47,6 +47,12 @@ class LiveWeight : public PreparedWeight {
     bytes = values.bytes();
   }
   Tensor values{};  // f32 [out, in]
+  /// In bf16, to nearest even: rounded once for each state of the values. Not for several threads at once.
+  const Tensor& rounded() const;
+
+ private:
+  mutable Tensor rounded_{};
+  mutable uint64_t version_ = 0;  // of the values that it was made of
 };
 
 /// One stretch of a weight's outputs as a file has it: [out, in], or [in, out] where input_first; f32, bf16 or f16, any strides.
@@ -69,16 +75,19 @@ struct LinearCall {
 };
 
 /// A matrix in place: element [r, c] at data[r·row + c·column]; one of the two steps is 1.
-struct MatrixView {
-  const float* data = nullptr;
+template <class Element>
+struct MatrixOf {
+  const Element* data = nullptr;
   int64_t row = 0, column = 1;
-  MatrixView transposed() const { return {data, column, row}; }
+  MatrixOf transposed() const { return {data, column, row}; }
 };
+using MatrixView = MatrixOf<float>;
 
-/// out = f(a·b + bias), added to what out held where `accumulate`. out does not overlap a or b.
-struct ProductCall {
-  MatrixView a{};  // [rows, inner]
-  MatrixView b{};  // [inner, columns]
+/// out = f(a·b + bias), added to what out held where `accumulate`. out does not overlap a or b. Sums are f32.
+template <class Element>
+struct ProductOf {
+  MatrixOf<Element> a{};  // [rows, inner]
+  MatrixOf<Element> b{};  // [inner, columns]
   int64_t rows = 0, inner = 0, columns = 0;
   const float* bias = nullptr;  // [columns]
   Activation activation = Activation::kNone;
@@ -86,6 +95,9 @@ struct ProductCall {
   float* out = nullptr;  // [rows, columns]
   int64_t out_stride = 0;
 };
+
+using ProductCall = ProductOf<float>;
+using NarrowProductCall = ProductOf<uint16_t>;  // of bf16
 
 /// y = norm(x): layer norm with its mean taken off, or rms norm. In place is allowed.
 struct NormCall {
@@ -146,6 +158,7 @@ struct DenseOps {
   std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count, WeightStorage storage) = nullptr;
   void (*linear)(const LinearCall& call) = nullptr;
   void (*product)(const ProductCall& call) = nullptr;
+  void (*narrow_product)(const NarrowProductCall& call) = nullptr;
   void (*norm)(const NormCall& call) = nullptr;
   void (*embed)(const EmbeddingCall& call) = nullptr;
   void (*rotary)(const RotaryCall& call) = nullptr;

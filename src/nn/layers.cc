@@ -69,18 +69,19 @@ Attention::KeysAndValues Attention::keys_of(Run& run, const Tensor& projected, c
   };
   if (!memory) return split(projected, heads);
   if (cache && cache->length() > 0) return {};
-  return split(projected_by(run, memory, *sequences.memory, wanted), 0);
+  return split(ops::rounded(run, projected_by(run, memory, *sequences.memory, wanted)), 0);
 }
 
 void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const {
   const Arena::Scope scope(run.arena);
   const bool wanted = run.wants(site);
   const int64_t rows = x.size(0);
-  const Tensor projected = projected_by(run, projection, x, wanted);
+  Tensor projected = projected_by(run, projection, x, wanted);
   if (sequences.rotation) {
     Tensor turning = projected.reshape({rows, heads + 2 * key_heads, head_dim}).slice(1, 0, heads + key_heads);
     ops::rotary(run, turning, *sequences.rotation);
   }
+  projected = ops::rounded(run, projected);
   const Tensor q = heads_of(projected, sequences.batch, 0, heads, head_dim);
   auto [k, v] = keys_of(run, projected, sequences, cache, wanted);
   AttentionSpec described = sequences.described ? *sequences.described : spec;
@@ -95,7 +96,7 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
     if (!v.defined()) v = Tensor::empty({sequences.batch, key_heads, 0, head_dim});
     if (wanted && cache->dtype() != DType::kF32) v = to_f32(to_dtype(v, cache->dtype()));  // norms are of what is kept
   }
-  Tensor attended = run.take({rows, heads * head_dim});
+  Tensor attended = run.take({rows, heads * head_dim}, run.operands);
   Tensor out = heads_of(attended, sequences.batch, 0, heads, head_dim);
   ops::attention(run, {site, q, keys, v, described, wanted ? gram(run) : Tensor(), wanted}, out);
   add_to_residual(run, output, attended, to);

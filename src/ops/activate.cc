@@ -4,6 +4,7 @@
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
+#include "tensor/convert.h"
 
 namespace clearhead::ops {
 namespace {
@@ -22,7 +23,7 @@ void activate(Run& run, Activation activation, const Tensor& x, Tensor& out) {
   if (x.numel() > 0) std::memcpy(out.mutable_raw(), x.raw(), x.bytes());
   backend().dense.activate(activation, out.mutable_data<float>(), out.numel());
   if (!run.records({&x})) return;
-  run.recorder->record("activation", out, {x}, [=](Gradients& gradients) {
+  run.recorder->record("activation", out, {x}, [=, out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     Gradients::Place to = gradients.place(x);
     backend().gradients.activation(
@@ -36,7 +37,7 @@ void gated(Run& run, Activation activation, const Tensor& x, Tensor& out) {
   if (!fits) fail(ErrorCode::kShape, "gated: x is {}, out {}", to_string(x.shape()), to_string(out.shape()));
   backend().dense.gated({activation, x.data<float>(), out.mutable_data<float>(), out.size(0), out.size(1)});
   if (!run.records({&x})) return;
-  run.recorder->record("gated", out, {x}, [=](Gradients& gradients) {
+  run.recorder->record("gated", out, {x}, [=, out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     Gradients::Place to = gradients.place(x);
     backend().gradients.gated(
@@ -44,11 +45,23 @@ void gated(Run& run, Activation activation, const Tensor& x, Tensor& out) {
   });
 }
 
+Tensor rounded(Run& run, const Tensor& x) {
+  if (x.dtype() == run.operands) return x;
+  Tensor out = run.take(x.shape(), run.operands);
+  convert(x, out);
+  if (!run.records({&x})) return out;
+  run.recorder->record("round", out, {}, [x = shadow_of(x), of_out = shadow_of(out)](Gradients& gradients) {
+    Gradients::Place to = gradients.place(x);
+    add_strided(gradients.of(of_out), to.gradient, to.accumulate);
+  });
+  return out;
+}
+
 namespace {
 
 void record_sum(Run& run, const Tensor& x, const Tensor& out) {
   if (!run.records({&x})) return;
-  run.recorder->record("add", out, {}, [=](Gradients& gradients) {
+  run.recorder->record("add", out, {}, [x = shadow_of(x), out = shadow_of(out)](Gradients& gradients) {
     Gradients::Place to = gradients.place(x);
     add_strided(gradients.of(out), to.gradient, to.accumulate);
   });
@@ -77,7 +90,7 @@ void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out) {
   };
   drop(x, out, dropping.accumulate);
   if (!run.records({&x})) return;
-  run.recorder->record("dropout", out, {}, [=](Gradients& gradients) {
+  run.recorder->record("dropout", out, {}, [=, x = shadow_of(x), out = shadow_of(out)](Gradients& gradients) {
     Tensor d_out = gradients.of(out);
     Gradients::Place to = in_place ? Gradients::Place{d_out, false} : gradients.place(x);
     drop(d_out, to.gradient, to.accumulate);

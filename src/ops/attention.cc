@@ -75,12 +75,14 @@ void record_attention(Run& run, const AttentionCall& call, const AttentionRecord
       operands.push_back(operand);
       if (gradients.wants(operand)) wanted.insert(name);
     });
+    const Tensor d_out = gradients.of(out);
     const AttendGradients found =
-        attend_gradients(record, near(v), out, gradients.of(out), [&](const std::string& name) { return wanted.count(name) > 0; });
+        attend_gradients(record, near(v), out, d_out.dtype() == out.dtype() ? d_out : to_dtype(d_out, out.dtype()),
+                         [&](const std::string& name) { return wanted.count(name) > 0; });
     const auto add = [&](const Tensor& of, const Tensor& gradient) {
       if (!gradient.defined() || !gradients.wants(of)) return;
       Gradients::Place to = gradients.place(of);
-      add_strided(gradient, to.gradient, to.accumulate);
+      add_strided(gradient.dtype() == DType::kF32 ? gradient : to_f32(gradient), to.gradient, to.accumulate);
     };
     add(q, found.q);
     add(k, found.k);

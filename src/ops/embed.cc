@@ -34,7 +34,7 @@ void embed(Run& run, const EmbeddingTables& tables, const EmbeddingIds& ids, Ten
   };
   const Kept kept = run.recorder ? Kept{ids.tokens, ids.positions, ids.types} : Kept{};
   if (!run.records({&tables.tokens, &tables.positions, &tables.types})) return;
-  run.recorder->record("embedding", out, {}, [=](Gradients& gradients) {
+  run.recorder->record("embedding", out, {}, [=, out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     const auto reverse = [&](const Tensor& table, const std::vector<int32_t>& rows, float scale) {
       if (!table.defined() || !gradients.wants(table)) return;

@@ -1,23 +1,31 @@
 // y = x·Wᵀ + b, and back:  d_x += d_y·W,  d_W += d_yᵀ·x,  d_b += Σ_r d_y.  Where gradients are recorded, f(y) is an op of its own.
+//
+// With operands in bf16 the six matrices that are read are rounded first (x and W once for both directions); what is added and written is f32.
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
+#include "tensor/convert.h"
 
 namespace clearhead::ops {
 namespace {
 
 MatrixView rows_of(const Tensor& t) { return {t.data<float>(), t.stride(0), 1}; }
+MatrixOf<uint16_t> narrow_rows_of(const Tensor& t) { return {reinterpret_cast<const uint16_t*>(t.raw()), t.stride(0), 1}; }
 
-void multiply(const MatrixView& a, const MatrixView& b, int64_t inner, const Gradients::Place& to) {
+void multiply(const ProductCall& call) { backend().dense.product(call); }
+void multiply(const NarrowProductCall& call) { backend().dense.narrow_product(call); }
+
+template <class Element>
+void multiply(const MatrixOf<Element>& a, const MatrixOf<Element>& b, int64_t inner, const Gradients::Place& to) {
   Tensor out = to.gradient;
-  backend().dense.product({.a = a,
-                           .b = b,
-                           .rows = out.size(0),
-                           .inner = inner,
-                           .columns = out.size(1),
-                           .accumulate = to.accumulate,
-                           .out = out.mutable_data<float>(),
-                           .out_stride = out.stride(0)});
+  multiply(ProductOf<Element>{.a = a,
+                              .b = b,
+                              .rows = out.size(0),
+                              .inner = inner,
+                              .columns = out.size(1),
+                              .accumulate = to.accumulate,
+                              .out = out.mutable_data<float>(),
+                              .out_stride = out.stride(0)});
 }
 
 // values: of a live weight; undefined for a prepared one.
@@ -40,15 +48,47 @@ void compute(const Tensor& x, const PreparedWeight& weight, const Tensor& values
                           out.mutable_data<float>(), out.stride(0)});
 }
 
-void reverse(Gradients& gradients, const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out) {
-  const Tensor d_out = gradients.of(out);
-  const MatrixView d = rows_of(d_out);
-  if (gradients.wants(weight)) multiply(d.transposed(), rows_of(x), x.size(0), gradients.place(weight));
-  if (gradients.wants(x)) multiply(d, rows_of(weight), weight.size(0), gradients.place(x));
-  if (bias.defined() && gradients.wants(bias)) {
-    Tensor sums = gradients.of(bias);
-    backend().gradients.column_sums({d_out.data<float>(), d_out.size(0), d_out.size(1), d_out.stride(0), sums.mutable_data<float>()});
+// d, rows and weights: what the products read of d_out, x and the weight.
+template <class Element>
+void reverse_products(Gradients& gradients, const MatrixOf<Element>& d, const MatrixOf<Element>& rows, const MatrixOf<Element>& weights,
+                      const Tensor& x, const Tensor& weight) {
+  if (gradients.wants(weight)) multiply(d.transposed(), rows, x.size(0), gradients.place(weight));
+  if (gradients.wants(x)) multiply(d, weights, weight.size(0), gradients.place(x));
+}
+
+void reverse_bias(Gradients& gradients, const Tensor& d_out, const Tensor& bias) {
+  if (!bias.defined() || !gradients.wants(bias)) return;
+  Tensor sums = gradients.of(bias);
+  backend().gradients.column_sums({d_out.data<float>(), d_out.size(0), d_out.size(1), d_out.stride(0), sums.mutable_data<float>()});
+}
+
+void narrow_linear(Run& run, const Tensor& x, const LiveWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
+  const Tensor values = weight.rounded();
+  Tensor rows = x;
+  if (x.dtype() != DType::kBF16) {
+    rows = run.take(x.shape(), DType::kBF16);
+    convert(x, rows);
   }
+  multiply(NarrowProductCall{.a = narrow_rows_of(rows),
+                             .b = narrow_rows_of(values).transposed(),
+                             .rows = rows.size(0),
+                             .inner = weight.in,
+                             .columns = weight.out,
+                             .bias = bias.defined() ? bias.data<float>() : nullptr,
+                             .activation = options.activation,
+                             .accumulate = options.accumulate,
+                             .out = out.mutable_data<float>(),
+                             .out_stride = out.stride(0)});
+  if (!run.records({&x, &weight.values, &bias})) return;
+  const auto reverse = [=, recorder = run.recorder, x = shadow_of(x), leaf = shadow_of(weight.values),
+                        out = shadow_of(out)](Gradients& gradients) {
+    const Tensor d_out = gradients.of(out);
+    Tensor d = recorder->take(d_out.shape(), DType::kBF16);
+    convert(d_out, d);
+    reverse_products(gradients, narrow_rows_of(d), narrow_rows_of(rows), narrow_rows_of(values), x, leaf);
+    reverse_bias(gradients, d_out, bias);
+  };
+  run.recorder->record("linear", out, {rows, values}, reverse);
 }
 
 }  // namespace
@@ -62,17 +102,23 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
   }
   const auto* live = dynamic_cast<const LiveWeight*>(&weight);
   const Tensor values = live ? live->values : Tensor();
-  if (!run.records({&x, &values, &bias})) return compute(x, weight, values, bias, out, options);
+  const bool is_recorded = run.records({&x, &values, &bias}), is_narrow = live && run.operands == DType::kBF16;
+  if (!is_recorded && !is_narrow) return compute(x, weight, values, bias, out, options);
   if (!live) fail(ErrorCode::kUnsupported, "linear: gradients are asked for through a prepared weight; expected a live one");
-  if (options.activation != Activation::kNone) {
+  if (is_recorded && options.activation != Activation::kNone) {
     Tensor before = run.recorder->take(out.shape()), after = options.accumulate ? run.recorder->take(out.shape()) : out;
     linear(run, x, weight, bias, before);
     activate(run, options.activation, before, after);
     if (options.accumulate) add(run, after, out);
     return;
   }
+  if (is_narrow) return narrow_linear(run, x, *live, bias, out, options);
   compute(x, weight, values, bias, out, options);
-  run.recorder->record("linear", out, {x, values}, [=](Gradients& gradients) { reverse(gradients, x, values, bias, out); });
+  run.recorder->record("linear", out, {x, values}, [=, out = shadow_of(out)](Gradients& gradients) {
+    const Tensor d_out = gradients.of(out);
+    reverse_products(gradients, rows_of(d_out), rows_of(x), rows_of(values), x, values);
+    reverse_bias(gradients, d_out, bias);
+  });
 }
 
 }  // namespace clearhead::ops

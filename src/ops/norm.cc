@@ -27,24 +27,25 @@ void norm(Run& run, const Tensor& x, const Normalisation& normalisation, Tensor&
   call.scales = scales.mutable_data<float>();
   const bool in_place = x.shares_storage_with(out);
   backend().dense.norm(call);
-  run.recorder->record("norm", out, {normalised, scales, weight}, [=, rms = normalisation.rms](Gradients& gradients) {
-    Tensor d_out = gradients.of(out);
-    NormGradientCall back{.rms = rms,
-                          .weight = weight.data<float>(),
-                          .normalised = normalised.data<float>(),
-                          .scales = scales.data<float>(),
-                          .d_out = d_out.data<float>(),
-                          .rows = x.size(0),
-                          .width = x.size(1)};
-    if (gradients.wants(x)) {
-      Gradients::Place to = in_place ? Gradients::Place{d_out, false} : gradients.place(x);
-      back.d_x = to.gradient.mutable_data<float>();
-      back.accumulate = to.accumulate;
-    }
-    if (gradients.wants(weight)) back.d_weight = gradients.of(weight).mutable_data<float>();
-    if (bias.defined() && gradients.wants(bias)) back.d_bias = gradients.of(bias).mutable_data<float>();
-    backend().gradients.norm(back);
-  });
+  run.recorder->record("norm", out, {normalised, scales, weight},
+                       [=, x = shadow_of(x), out = shadow_of(out), rms = normalisation.rms](Gradients& gradients) {
+                         Tensor d_out = gradients.of(out);
+                         NormGradientCall back{.rms = rms,
+                                               .weight = weight.data<float>(),
+                                               .normalised = normalised.data<float>(),
+                                               .scales = scales.data<float>(),
+                                               .d_out = d_out.data<float>(),
+                                               .rows = x.size(0),
+                                               .width = x.size(1)};
+                         if (gradients.wants(x)) {
+                           Gradients::Place to = in_place ? Gradients::Place{d_out, false} : gradients.place(x);
+                           back.d_x = to.gradient.mutable_data<float>();
+                           back.accumulate = to.accumulate;
+                         }
+                         if (gradients.wants(weight)) back.d_weight = gradients.of(weight).mutable_data<float>();
+                         if (bias.defined() && gradients.wants(bias)) back.d_bias = gradients.of(bias).mutable_data<float>();
+                         backend().gradients.norm(back);
+                       });
 }
 
 }  // namespace clearhead::ops

@@ -16,7 +16,8 @@ struct LinearOptions {
   Activation activation = Activation::kNone;
   bool accumulate = false;  // out += …
 };
-/// out[r] = f(x[r]·Wᵀ + bias).   x: [rows, in], out: [rows, out], rows contiguous; bias: [out] or undefined.
+/// out[r] = f(x[r]·Wᵀ + bias).   x: [rows, in], out: [rows, out], rows contiguous; bias: [out] or undefined. Where the run's operands are bf16, x (unless it is
+/// bf16 already), a live W and, backwards, d_out are rounded to bf16 first; sums, results and gradients are f32, the bias and its gradient too.
 void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options = {});
 
 struct Normalisation {
@@ -62,6 +63,8 @@ void gated(Run& run, Activation activation, const Tensor& x, Tensor& out);
 void add(Run& run, const Tensor& x, Tensor& out);
 /// out = x.   One shape, any strides.
 void copy(Run& run, const Tensor& x, Tensor& out);
+/// x in the dtype that attention and products read (Run::operands): itself, or rounded to bf16. Any strides.
+Tensor rounded(Run& run, const Tensor& x);
 /// out (+)= scale·x ⊙ factor without a record; an undefined factor is ones. An out that is broadcast gets the sum over what it stands still along.
 void add_strided(const Tensor& x, Tensor& out, bool accumulate, const Tensor& factor = {}, float scale = 1);
 /// out = a ⊙ b.   One shape, any strides; out contiguous.

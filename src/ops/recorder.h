@@ -10,9 +10,12 @@
 #include <functional>
 #include <vector>
 
-#include "clearhead/tensor.h"
+#include "tensor/pool.h"
 
 namespace clearhead {
+
+/// What a reverse knows a tensor by whose values it does not read: they are let go as soon as nobody else needs them.
+inline Tensor shadow_of(const Tensor& t) { return TensorPool::shadow(t); }
 
 /// The gradients of a backward pass. All are f32.
 class Gradients {
@@ -34,7 +37,7 @@ class Recorder {
   using Reverse = std::function<void(Gradients&)>;
   virtual ~Recorder() = default;
   /// Memory that lives as long as somebody holds it, contents unset.
-  virtual Tensor take(const Shape& shape) = 0;
+  virtual Tensor take(const Shape& shape, DType dtype = DType::kF32) = 0;
   virtual bool wants(const Tensor& t) const = 0;
   /// `kept` must not be written until the reverse has run: it throws kStale then. Undefined tensors are left out.
   virtual void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) = 0;

@@ -15,7 +15,7 @@ void rotary(Run& run, Tensor& x, const RotaryAngles& angles) {
   };
   turn(x, false);
   if (!run.records({&x})) return;
-  run.recorder->record("rotary", x, {angles.cosine, angles.sine}, [x, turn](Gradients& gradients) {
+  run.recorder->record("rotary", x, {angles.cosine, angles.sine}, [x = shadow_of(x), turn](Gradients& gradients) {
     Tensor d_x = gradients.of(x);
     turn(d_x, true);
   });

@@ -64,11 +64,15 @@ struct Run {
   Observer* observer = nullptr;
   Recorder* recorder = nullptr;   ///< the tape when gradients are wanted; null in inference
   RunDropout* dropout = nullptr;  ///< null in inference
-  bool checkpoints = false;  ///< where gradients are recorded: of a layer its input is kept, the rest computed again (Chen et al. 2016)
+  DType operands = DType::kF32;  ///< of attention and of products with live weights: kBF16 rounds what they read (Micikevicius et al. 2018)
+  bool checkpoints = false;      ///< where gradients are recorded: of a layer its input is kept, the rest computed again (Chen et al. 2016)
 
   bool wants(const Site& site) const { return observer && observer->wants(site); }
   /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.
-  Tensor take(const Shape& shape) const { return recorder ? recorder->take(shape) : arena.take(shape); }
+  Tensor take(const Shape& shape, DType dtype = DType::kF32) const {
+    if (recorder) return recorder->take(shape, dtype);
+    return dtype == DType::kF32 ? arena.take(shape) : Tensor::empty(shape, dtype);
+  }
   bool drops() const { return dropout && dropout->rate > 0; }
   bool drops_attention() const { return dropout && dropout->attention > 0; }
   /// Whether an op that reads these is to be recorded.

@@ -40,6 +40,12 @@ double between(Fields& fields, const char* name, double otherwise, double least,
   return value;
 }
 
+DType f32_or_bf16(Fields& fields, const char* name) {
+  const std::string dtype = fields.string_or(name, "f32");
+  if (dtype != "f32" && dtype != "bf16") fields.wrong(name, "f32 or bf16", Json(dtype));
+  return dtype == "bf16" ? DType::kBF16 : DType::kF32;
+}
+
 std::optional<double> optional_rate(Fields& fields, const char* name) {
   const Json* given = fields.take(name);
   if (!given) return std::nullopt;
@@ -242,12 +248,11 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
   out.dropout = optional_rate(fields, "dropout");
   out.attention_dropout = optional_rate(fields, "attention_dropout");
+  out.precision = f32_or_bf16(fields, "precision");
   out.gradient_checkpointing = fields.boolean_or("gradient_checkpointing", false);
   out.smoothing = between(fields, "smoothing", 0, 0, 0.9);
   out.average = between(fields, "average", 0, 0, 0.99999);
-  const std::string save = fields.string_or("save", "f32");
-  if (save != "f32" && save != "bf16") fields.wrong("save", "f32 or bf16", Json(save));
-  out.save = save == "bf16" ? DType::kBF16 : DType::kF32;
+  out.save = f32_or_bf16(fields, "save");
   if (const Json* generation = fields.take("generation")) out.generation = *generation;
   const Json none = Json::object();
   const Json *optimiser = fields.take("optimiser"), *schedule = fields.take("schedule");

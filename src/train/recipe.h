@@ -8,7 +8,7 @@
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"kind": "adamw", "beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1, "groups": [{"match": "norm|bias", "rate": 2, "decay": 0}]},
-//     "gradient_checkpointing": false,
+//     "precision": "f32", "gradient_checkpointing": false,
 //     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
 //     "report": 10, "validate": 100, "checkpoint": 100,
 //     "watch": {"texts": ["…"], "checkpoints": 40} }             traces of these texts (pairs: "source\ttarget") on the way: train/watch.h
@@ -57,6 +57,7 @@ struct Recipe {
   int64_t steps = 1000;
   uint64_t seed = 1;
   std::optional<double> dropout{}, attention_dropout{};  // absent: as the model's own fields say
+  DType precision = DType::kF32;                         // of what products and attention read in training: f32 or bf16
   bool gradient_checkpointing = false;                   // of a layer only its input is kept for the backward pass
   double smoothing = 0;                                  // of labels, in training
   std::vector<Repeats> repeats{};                        // in order of their first steps; none: nothing repeats

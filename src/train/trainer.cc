@@ -144,7 +144,7 @@ double Trainer::part_loss(int64_t part, bool checks) {
   tape_.check_finite(checks);
   RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
-  Run run{arena_, nullptr, &tape_, &dropout, recipe_.gradient_checkpointing};
+  Run run{arena_, nullptr, &tape_, &dropout, recipe_.precision, recipe_.gradient_checkpointing};
   const Tensor loss = loss_of(run, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
   const double value = static_cast<double>(*loss.data<float>());
   if (std::isfinite(value)) {

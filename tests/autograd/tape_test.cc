@@ -67,6 +67,106 @@ TEST_P(TapeOn, LinearHasGradientsOfInputWeightAndBiasWithEveryActivation) {
   }
 }
 
+Values rounded_values(const Tensor& t) { return values_of(to_f32(to_dtype(t, DType::kBF16))); }
+
+// Sums in f32 of operands in bf16: the formula over rounded numbers, forward and back, within f32's error.
+TEST_P(TapeOn, LinearReadsOperandsRoundedToBf16) {
+  constexpr size_t kRows = 37, kIn = 21, kOut = 19;
+  for (const bool is_narrow_already : {false, true}) {
+    Tensor x = random_tensor({kRows, kIn}, 41);
+    const Tensor w = random_tensor({kOut, kIn}, 42), b = random_tensor({kOut}, 43);
+    if (is_narrow_already) x = to_dtype(x, DType::kBF16);
+    Arena arena;
+    Tape tape;
+    clearhead::Run run{.arena = arena, .recorder = &tape, .operands = DType::kBF16};
+    for (const Tensor& leaf : {w, b}) tape.watch(leaf);
+    const Tensor plain = random_tensor({kRows, kIn}, 41);
+    if (!is_narrow_already) tape.watch(x);
+    const Values rows = rounded_values(plain), weights = rounded_values(w);
+    Tensor out = run.take({kRows, kOut});
+    ops::linear(run, x, LiveWeight(w), b, out);
+    const Values expected = product(rows, weights, values_of(b), kIn), found = values_of(out);
+    for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-5) << "result " << i;
+    tape.backward(weighted_sum(run, out));
+    Tensor upstream = Tensor::empty({kRows, kOut});
+    for (size_t i = 0; i < kRows * kOut; ++i) upstream.mutable_data<float>()[i] = static_cast<float>(factor(i));
+    const Values d = rounded_values(upstream);
+    const Values d_x = is_narrow_already ? Values() : values_of(tape.gradient(x)), d_w = values_of(tape.gradient(w)),
+                 d_b = values_of(tape.gradient(b));
+    for (size_t o = 0; o < kOut; ++o) {
+      double sum = 0;
+      for (size_t r = 0; r < kRows; ++r) sum += factor(r * kOut + o);
+      ASSERT_NEAR(d_b[o], sum, 3e-5) << "bias " << o;
+      for (size_t i = 0; i < kIn; ++i) {
+        double of_weight = 0;
+        for (size_t r = 0; r < kRows; ++r) of_weight += d[r * kOut + o] * rows[r * kIn + i];
+        ASSERT_NEAR(d_w[o * kIn + i], of_weight, 5e-5) << "weight " << o << ", " << i;
+      }
+    }
+    for (size_t at = 0; at < d_x.size(); ++at) {
+      double sum = 0;
+      for (size_t o = 0; o < kOut; ++o) sum += d[at / kIn * kOut + o] * weights[o * kIn + at % kIn];
+      ASSERT_NEAR(d_x[at], sum, 3e-5) << "input " << at;
+    }
+  }
+}
+
+// q, k and v rounded once, their gradients as attend_gradients() gives them in bf16, added in f32 to what was rounded.
+TEST_P(TapeOn, AttentionOverRoundedOperandsSendsItsGradientsThroughTheRounding) {
+  const Tensor projected = random_tensor({2 * 13, 3 * 16}, 44);
+  Arena arena;
+  Tape tape;
+  clearhead::Run run{.arena = arena, .recorder = &tape, .operands = DType::kBF16};
+  tape.watch(projected);
+  const auto part = [](const Tensor& rows, int64_t at) {
+    return rows.reshape({2, 13, 6, 8}).slice(2, 2 * at, 2 * at + 2).permute({0, 2, 1, 3});
+  };
+  const Tensor narrow = ops::rounded(run, projected);
+  ASSERT_EQ(narrow.dtype(), DType::kBF16);
+  EXPECT_EQ(ops::rounded(run, narrow).storage_number(), narrow.storage_number());
+  const Tensor q = part(narrow, 0), v = part(narrow, 2);
+  const Keys keys = part(narrow, 1);
+  const AttentionSpec spec{.topology = causal()};
+  Tensor rows = run.take({26, 16}, DType::kBF16), out = rows.reshape({2, 13, 2, 8}).permute({0, 2, 1, 3});
+  ops::attention(run, {Site{}, q, keys, v, spec, Tensor()}, out);
+  const Tensor w = random_tensor({16, 16}, 45);
+  Tensor result = run.take({26, 16});
+  ops::linear(run, rows, LiveWeight(w), {}, result);
+  tape.backward(weighted_sum(run, result));
+
+  Tensor upstream = Tensor::empty({26, 16}), d_rows = Tensor::empty({26, 16});
+  for (size_t i = 0; i < 26 * 16; ++i) upstream.mutable_data<float>()[i] = static_cast<float>(factor(i));
+  const Values d = rounded_values(upstream), weights = rounded_values(w);
+  for (size_t at = 0; at < 26 * 16; ++at) {
+    double sum = 0;
+    for (size_t o = 0; o < 16; ++o) sum += d[at / 16 * 16 + o] * weights[o * 16 + at % 16];
+    d_rows.mutable_data<float>()[at] = static_cast<float>(sum);
+  }
+  const Attended expected = attend(q, std::get<Tensor>(keys), v, spec);
+  EXPECT_EQ(values_of(to_f32(expected.out)), values_of(to_f32(out)));
+  const AttendGradients wanted =
+      attend_gradients(expected.record, v, expected.out, to_dtype(d_rows.reshape({2, 13, 2, 8}).permute({0, 2, 1, 3}), DType::kBF16));
+  const Tensor found = tape.gradient(projected);
+  for (int64_t at = 0; at < 3; ++at) {
+    const Values a = values_of(part(found, at)), b = values_of(to_f32(at == 0 ? wanted.q : at == 1 ? wanted.k : wanted.v));
+    // d_rows is rounded to bf16 after sums that differ in their last bit: an element in some thousands goes the other way.
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 0.02 * std::max(0.5, std::abs(b[i]))) << "qkv"[at] << i;
+  }
+}
+
+TEST(LiveWeights, AreRoundedOnceForEachStateOfTheirValues) {
+  Tensor values = random_tensor({3, 5}, 46);
+  const LiveWeight weight(values);
+  const Tensor first = weight.rounded();
+  const uint64_t version = first.version();
+  EXPECT_EQ(weight.rounded().version(), version);
+  EXPECT_EQ(values_of(to_f32(first)), rounded_values(values));
+  values.mutable_data<float>()[7] = 3.14159F;
+  EXPECT_EQ(weight.rounded().storage_number(), first.storage_number());
+  EXPECT_EQ(values_of(to_f32(weight.rounded())), rounded_values(values));
+  EXPECT_GT(weight.rounded().version(), version);
+}
+
 TEST_P(TapeOn, AResidualStreamIsOneGradientThroughout) {
   // x += relu(x·W₁ᵀ)·W₂ᵀ twice over one buffer, whose first value came from a table.
   const std::vector<int32_t> ids = {2, 0, 2};

@@ -83,6 +83,35 @@ TEST(TensorPool, MemoryThatIsLetGoServesWhatIsUpToHalfAsLarge) {
 }
 
 // A pool through which growing sizes pass holds one block, not one for each of them.
+TEST(TensorPool, CountsTheMostThatWasOutAtOnce) {
+  const TensorPool pool;
+  {
+    const Tensor a = pool.take({100}), b = pool.take({50});
+    EXPECT_EQ(pool.most_bytes(), 600U);
+  }
+  const Tensor c = pool.take({100});
+  EXPECT_EQ(pool.most_bytes(), 600U);
+}
+
+TEST(TensorPool, AShadowIsTheViewWithoutItsMemory) {
+  const TensorPool pool;
+  Tensor shadow;
+  const std::byte* memory = nullptr;
+  uint64_t number = 0;
+  {
+    const Tensor whole = pool.take({6, 4}), view = whole.slice(0, 2, 5).permute({1, 0});
+    memory = whole.raw();
+    number = whole.storage_number();
+    shadow = TensorPool::shadow(view);
+    EXPECT_EQ(view.beside(Tensor::zeros({24})).strides(), shadow.beside(Tensor::zeros({24})).strides());
+  }
+  EXPECT_EQ(shadow.storage_number(), number);
+  EXPECT_EQ(shadow.storage_elements(), 24);
+  EXPECT_EQ(shadow.shape(), (Shape{4, 3}));
+  EXPECT_EQ(pool.take({6, 4}).raw(), memory) << "the shadow held it";
+  EXPECT_FALSE(TensorPool::shadow({}).defined());
+}
+
 TEST(TensorPool, SizesThatGrowLeaveNothingBehind) {
   const size_t before = mallinfo2().uordblks;
   const TensorPool pool;

@@ -15,6 +15,8 @@
 #include "backends/cpu/weight_parts.h"
 #include "base/format.h"
 #include "base/parallel.h"
+#include "tensor/convert.h"
+#include "tensor/pool.h"
 
 namespace clearhead::cpu {
 namespace {
@@ -101,10 +103,49 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
                   [&](int64_t begin, int64_t end, int) { kernels.product(product, begin, end); });
 }
 
+WeightLayout layout_of(int64_t inner, int64_t columns, int64_t row, int64_t column) {
+  return {inner, columns, 0, inner, columns, row, column};
+}
+
 void product_for(const ProductCall& call) {
-  const WeightLayout layout{call.inner, call.columns, 0, call.inner, call.columns, call.b.row, call.b.column};
+  const WeightLayout layout = layout_of(call.inner, call.columns, call.b.row, call.b.column);
   multiply({layout, call.b.data, call.a.data, call.rows, call.a.row, call.bias, call.activation, call.accumulate, call.out, call.out_stride,
             call.a.column, true});
+}
+
+// In f32, its lines side by side; `memory` holds it.
+MatrixView widened(const MatrixOf<uint16_t>& matrix, int64_t rows, int64_t columns, Tensor& memory) {
+  static const TensorPool pool;
+  const bool by_rows = matrix.column == 1;
+  const Shape shape = by_rows ? Shape{rows, columns} : Shape{columns, rows};
+  const Tensor from = Tensor::borrow(matrix.data, shape, DType::kBF16, nullptr, true, {by_rows ? matrix.row : matrix.column, 1});
+  memory = pool.take(shape);
+  convert(from, memory);
+  const MatrixView out{memory.data<float>(), shape[1], 1};
+  return by_rows ? out : out.transposed();
+}
+
+// Where bf16 cannot be multiplied as it is, f32's product of the same numbers: each product of two is exact there, too.
+void narrow_product_for(InstructionSet isa, const NarrowProductCall& call) {
+  const WeightLayout layout = layout_of(call.inner, call.columns, call.b.row, call.b.column);
+  const Product as_it_is{layout,
+                         reinterpret_cast<const float*>(call.b.data),
+                         reinterpret_cast<const float*>(call.a.data),
+                         call.rows,
+                         call.a.row,
+                         call.bias,
+                         call.activation,
+                         call.accumulate,
+                         call.out,
+                         call.out_stride,
+                         call.a.column,
+                         true,
+                         true};
+  if (isa == InstructionSet::kAvx512 && multiply_bf16(as_it_is)) return;
+  Tensor a, b;
+  const MatrixView wide_a = widened(call.a, call.rows, call.inner, a), wide_b = widened(call.b, call.inner, call.columns, b);
+  product_for(
+      {wide_a, wide_b, call.rows, call.inner, call.columns, call.bias, call.activation, call.accumulate, call.out, call.out_stride});
 }
 
 void norm_for(InstructionSet isa, const NormCall& call) {
@@ -184,6 +225,7 @@ const DenseOps& table() {
       [](const WeightPart* parts, int64_t count, WeightStorage storage) { return prepare_for(kIsa, parts, count, storage); },
       [](const LinearCall& call) { linear_for(kIsa, call); },
       product_for,
+      [](const NarrowProductCall& call) { narrow_product_for(kIsa, call); },
       [](const NormCall& call) { norm_for(kIsa, call); },
       embed,
       rotary,

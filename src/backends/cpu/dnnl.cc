@@ -30,8 +30,8 @@ namespace {
 using dnnl::memory;
 using Tag = memory::format_tag;
 
-memory::desc matrix_of(int64_t rows, int64_t columns, int64_t row, int64_t column) {
-  return memory::desc({rows, columns}, memory::data_type::f32, memory::dims{row, column});
+memory::desc matrix_of(int64_t rows, int64_t columns, int64_t row, int64_t column, bool is_bf16 = false) {
+  return memory::desc({rows, columns}, is_bf16 ? memory::data_type::bf16 : memory::data_type::f32, memory::dims{row, column});
 }
 
 memory::desc rows_of(int64_t rows, int64_t width, int64_t stride) { return matrix_of(rows, width, stride, 1); }
@@ -82,12 +82,12 @@ constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag:
 constexpr int64_t kInnerToShare = 2048;
 constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
 
-memory::desc weights_of(const WeightLayout& layout) {
+memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
   const memory::dims shape = {layout.in, layout.out};
   for (const Panel& panel : kPanels) {
     if (panel.width == layout.panel) return memory::desc(shape, memory::data_type::f32, panel.tag);
   }
-  return matrix_of(layout.in, layout.out, layout.in_step, layout.out_step);
+  return matrix_of(layout.in, layout.out, layout.in_step, layout.out_step, is_bf16);
 }
 
 // A primitive with its arguments, whose pointers are set before each run.
@@ -105,13 +105,17 @@ struct Tile {
   int64_t row, rows, column;
 
   Product product() const {
-    Product out{layout, whole.weights + column * whole.layout.out_step, whole.x + row * whole.x_stride, rows, whole.x_stride};
+    const auto at = [&](const float* operand, int64_t element) {  // in elements of two bytes where they are bf16
+      return whole.is_bf16 ? reinterpret_cast<const float*>(reinterpret_cast<const uint16_t*>(operand) + element) : operand + element;
+    };
+    Product out{layout, at(whole.weights, column * whole.layout.out_step), at(whole.x, row * whole.x_stride), rows, whole.x_stride};
     out.bias = whole.bias ? whole.bias + column : nullptr;
     out.activation = whole.activation;
     out.accumulate = whole.accumulate;
     out.out = whole.out + row * whole.out_stride + column;
     out.out_stride = whole.out_stride;
     out.x_step = whole.x_step;
+    out.is_bf16 = whole.is_bf16;
     return out;
   }
 };
@@ -191,7 +195,7 @@ class Engine {
     });
   }
 
-  using Key = std::array<int64_t, 13>;
+  using Key = std::array<int64_t, 14>;
   static constexpr size_t kMostPrimitives = 512;
 
   static bool limit(InstructionSet isa) {
@@ -201,9 +205,9 @@ class Engine {
   }
 
   Made& find(const Product& p, int with_threads) {
-    const Key key = {p.layout.in,          p.layout.out, p.layout.panel, p.layout.in_step,  p.layout.out_step,     p.rows,
-                     p.x_stride,           p.x_step,     p.out_stride,   p.bias != nullptr, int64_t(p.activation), p.accumulate,
-                     int64_t{with_threads}};
+    const Key key = {
+        p.layout.in,  p.layout.out,      p.layout.panel,        p.layout.in_step, p.layout.out_step,     p.rows,   p.x_stride, p.x_step,
+        p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate,     int64_t{with_threads}, p.is_bf16};
     const auto found = made_.find(key);
     if (found != made_.end()) return found->second;
     if (made_.size() >= kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
@@ -211,11 +215,13 @@ class Engine {
   }
 
   Made make(const Product& p) {
-    const memory::desc x = matrix_of(p.rows, p.layout.in, p.x_stride, p.x_step), out = rows_of(p.rows, p.layout.out, p.out_stride);
-    const memory::desc weights = weights_of(p.layout), bias = rows_of(1, p.layout.out, p.layout.out);
+    const memory::desc x = matrix_of(p.rows, p.layout.in, p.x_stride, p.x_step, p.is_bf16);
+    const memory::desc out = rows_of(p.rows, p.layout.out, p.out_stride);
+    const memory::desc weights = weights_of(p.layout, p.is_bf16), bias = rows_of(1, p.layout.out, p.layout.out);
     const auto description = describe(engine_, x, weights, p.bias ? &bias : nullptr, out, attributes_for(p.activation, p.accumulate));
     Made made;
-    made.may_share = std::string_view(description.impl_info_str()).find("gemm") == 0 || (p.x_step != 1 && p.layout.in >= kInnerToShare);
+    made.may_share =
+        std::string_view(description.impl_info_str()).find("gemm") == 0 || (p.x_step != 1 && (p.is_bf16 || p.layout.in >= kInnerToShare));
     made.primitive = dnnl::matmul(description);
     made.x = memory(x, engine_, nullptr);
     made.weights = memory(weights, engine_, nullptr);
@@ -256,6 +262,20 @@ void multiply(const Product& product) {
   if (product.rows == 0) return;
   if (in_parallel()) fail(ErrorCode::kInvalidArgument, "dense product: called inside a parallel region");
   translated(product.rows, product.layout.in, product.layout.out, [&] { Engine::instance(InstructionSet::kAvx512).run(product); });
+}
+
+bool multiply_bf16(const Product& product) {
+  static const bool has_instructions = __builtin_cpu_supports("avx512bf16") != 0;
+  if (product.rows == 0) return true;
+  if (!has_instructions) return false;
+  if (in_parallel()) fail(ErrorCode::kInvalidArgument, "dense product: called inside a parallel region");
+  try {
+    Engine::instance(InstructionSet::kAvx512).run(product);
+    return true;
+  } catch (const dnnl::error& error) {
+    if (error.status == dnnl_unimplemented) return false;
+    return translated(product.rows, product.layout.in, product.layout.out, [&]() -> bool { throw error; });
+  }
 }
 
 const char* onednn_version() {

@@ -35,10 +35,14 @@ struct Product {
   int64_t out_stride = 0;
   int64_t x_step = 1;        // between inputs; where it is not 1, x_stride is
   bool in_training = false;  // its bits must not depend on the number of threads
+  bool is_bf16 = false;      // weights and x: their pointers are to 16-bit elements
 };
 
 /// out = f(x·Wᵀ + bias) (+ out). Uses threads() threads of its own: throws kInvalidArgument inside a parallel region.
 void multiply(const Product& product);
+
+/// The same of bf16 operands, whose products are added in f32; false where the machine or the library has no kernel for it.
+bool multiply_bf16(const Product& product);
 
 /// "2.6.3": for `doctor`.
 const char* onednn_version();

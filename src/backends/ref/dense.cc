@@ -82,9 +82,13 @@ void linear(const LinearCall& call) {
   });
 }
 
-void product(const ProductCall& call) {
-  const auto at = [](const MatrixView& matrix, int64_t row, int64_t column) {
-    return static_cast<double>(matrix.data[row * matrix.row + column * matrix.column]);
+double wide(float value) { return static_cast<double>(value); }
+double wide(uint16_t bf16) { return static_cast<double>(bf16_to_f32(bf16)); }
+
+template <class Element>
+void product(const ProductOf<Element>& call) {
+  const auto at = [](const MatrixOf<Element>& matrix, int64_t row, int64_t column) {
+    return wide(matrix.data[row * matrix.row + column * matrix.column]);
   };
   parallel_for(call.rows, [&](int64_t row, int) {
     float* out = call.out + row * call.out_stride;
@@ -180,7 +184,8 @@ void softmax(const SoftmaxCall& call) {
 }  // namespace
 
 const DenseOps& ref_dense_ops() {
-  static const DenseOps table = {prepare, linear, product, norm, embed, rotary, gated, activate, softmax, ref_convolution, ref_gates};
+  static const DenseOps table = {prepare, linear,   product<float>, product<uint16_t>, norm,     embed, rotary,
+                                 gated,   activate, softmax,        ref_convolution,   ref_gates};
   return table;
 }
 
