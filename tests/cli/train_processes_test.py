@@ -24,7 +24,7 @@ class Processes(TrainingCase):
 
     def setUp(self):
         super().setUp()
-        self.write(steps=20, accumulate=4, dropout=0.1, attention_dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
+        self.write(steps=20, accumulate=4, dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
 
     def command(self, count, *arguments):
         return ["mpirun", "-n", str(count), str(BINARY), "train", *(str(item) for item in arguments)]
@@ -36,6 +36,7 @@ class Processes(TrainingCase):
         return {name: (self.folder / out / name).read_bytes() for name in self.FILES}
 
     def test_any_number_of_processes_gives_the_bits_of_one(self):
+        self.write(steps=20, accumulate=4, dropout=0.1, attention_dropout=0.1, average=0.9, report=5, validate=10, checkpoint=5)
         self.assertEqual(self.train("one").code, 0)
         for count in (1, 2, 4):
             done = self.together(count, self.recipe, f"data={self.folder}", "-o", self.folder / f"by{count}")
@@ -45,6 +46,14 @@ class Processes(TrainingCase):
             self.assertEqual(f"by {count} processes" in done.errors, count > 1, done.errors)
             for name, data in self.files("one").items():
                 self.assertEqual(self.files(f"by{count}")[name], data, f"{count} processes: {name}")
+
+    def test_so_it_is_in_bf16_and_where_layers_are_computed_again(self):
+        self.write(steps=6, accumulate=4, dropout=0.1, attention_dropout=0.1, report=5, validate=10, checkpoint=5, precision="bf16",
+                   gradient_checkpointing=True)
+        self.assertEqual(self.train("one").code, 0)
+        done = self.together(2, self.recipe, f"data={self.folder}", "-o", self.folder / "by2")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertEqual(self.files("by2"), self.files("one"))
 
     def test_a_lost_process_ends_the_run_and_another_number_goes_on_from_its_checkpoint(self):
         settings = [self.recipe, f"data={self.folder}", "steps=400", "validate=400", "report=400"]

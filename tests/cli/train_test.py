@@ -65,14 +65,16 @@ class Training(TrainingCase):
     def test_killed_anywhere_it_goes_on_bit_for_bit(self):
         self.write(steps=900, report=70, validate=200, dropout=0.1, attention_dropout=0.1, average=0.99, watch={"texts": ["line 7: 49", "line 8: 64 abc"]},
                    repeat={"share": 0.5, "shortest": 4, "longest": 10})
+        began = time.monotonic()
         self.assertEqual(self.train("whole").code, 0)
+        seconds = time.monotonic() - began
         seed = random.Random(11)
         command = [BINARY, "train", self.recipe, f"data={self.folder}", "-o", self.folder / "killed"]
         kills = 0
         for _ in range(40):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
             try:
-                process.wait(timeout=0.1 + seed.random() * 0.8)
+                process.wait(timeout=seconds * (0.05 + seed.random() * 0.3))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
