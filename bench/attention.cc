@@ -42,6 +42,7 @@ struct Operands {
   Tensor q{}, v{}, out{};
   Keys keys{};
   RowStats rows{};
+  Tensor entropy{}, distance{};
   Operands(const Plan& plan, int64_t queries, uint32_t seed) {
     const auto made = [&](Tensor (*make)(Shape, uint32_t), int64_t heads, int64_t length, uint32_t from) {
       if (!plan.heads_inside) return make({plan.batch, heads, length, plan.d}, from);
@@ -62,9 +63,13 @@ struct Operands {
     q = to_dtype(q, plan.dtype);
     if (Tensor* k = std::get_if<Tensor>(&keys)) *k = to_dtype(*k, plan.dtype), v = to_dtype(v, plan.dtype);
     out = to_dtype(made([](Shape shape, uint32_t) { return Tensor::zeros(std::move(shape)); }, plan.heads, queries, 0), plan.dtype);
-    rows = {Tensor::zeros({plan.batch, plan.heads, queries}), Tensor::zeros({plan.batch, plan.heads, queries})};
+    rows = {.m = Tensor::zeros({plan.batch, plan.heads, queries}), .l = Tensor::zeros({plan.batch, plan.heads, queries})};
+    entropy = rows.m.clone(), distance = rows.m.clone();
   }
   void forward(const Backend& backend, const AttentionSpec& spec) { backend.forward({spec, q, keys, v, out, rows}); }
+  void forward_with_sums(const Backend& backend, const AttentionSpec& spec) {
+    backend.forward({spec, q, keys, v, out, rows, &entropy, &distance});
+  }
 };
 
 // --- compute: bursts before items --------------------------------------------------------------------------------------------------------------
@@ -133,24 +138,38 @@ struct ComputeTimes {
   double clean = 0, wall = 0, peak = 0;
 };
 
-// Alternates observed runs (bursts and items) with plain ones (wall).
-ComputeTimes time_compute(InstructionSet isa, double budget, const std::function<void()>& call, bool by_pairs = false) {
-  call();
-  ItemTimes times(isa, by_pairs);
-  ComputeTimes out{.clean = 0, .wall = 1e9, .peak = 0};
-  const auto start = Clock::now();
-  for (int run = 0; run < 3 || (seconds_since(start) < budget && run < 1000); ++run) {
-    cpu::observe_items(&times);
-    call();
+// A call that is run again and again: an observed run (bursts and items), then a plain one (wall).
+class Timing {
+ public:
+  Timing(InstructionSet isa, bool by_pairs, const std::function<void()>& call) : call_(call), times_(isa, by_pairs) { call_(); }
+  void run() {
+    cpu::observe_items(&times_);
+    call_();
     cpu::observe_items(nullptr);
-    times.end_run();
+    times_.end_run();
     const auto plain = Clock::now();
-    call();
-    out.wall = std::min(out.wall, seconds_since(plain));
+    call_();
+    wall_ = std::min(wall_, seconds_since(plain));
   }
-  out.clean = times.clean_seconds();
-  out.peak = times.peak();
-  return out;
+  ComputeTimes result() { return {.clean = times_.clean_seconds(), .wall = wall_, .peak = times_.peak()}; }
+
+ private:
+  std::function<void()> call_;
+  ItemTimes times_;
+  double wall_ = 1e9;
+};
+
+void in_turn(double budget, const std::vector<Timing*>& timings) {
+  const auto start = Clock::now();
+  for (int run = 0; run < 3 || (seconds_since(start) < budget * static_cast<double>(timings.size()) && run < 1000); ++run) {
+    for (Timing* timing : timings) timing->run();
+  }
+}
+
+ComputeTimes time_compute(InstructionSet isa, double budget, const std::function<void()>& call, bool by_pairs = false) {
+  Timing timing(isa, by_pairs, call);
+  in_turn(budget, {&timing});
+  return timing.result();
 }
 
 bool is_by_pairs(const Backend& backend, DType dtype) {
@@ -200,8 +219,14 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
   const bool by_pairs = is_by_pairs(backend, plan.dtype);
   out.limit = by_pairs ? "bf16" : "fma";
   out.work = forward_flops(plan);
-  const auto forward = [&] { operands.forward(backend, plan.spec); };
-  ComputeTimes times = time_compute(backend.isa, options.seconds_per_case, forward, by_pairs);
+  const auto forward = [&] { plan.gives_sums ? operands.forward_with_sums(backend, plan.spec) : operands.forward(backend, plan.spec); };
+  const bool has_twin = plan.kind == Kind::kAgainstTwin;
+  Timing own(backend.isa, by_pairs, forward), twin(backend.isa, by_pairs, [&] {
+    if (has_twin) operands.forward(backend, plan.twin);
+  });
+  in_turn(options.seconds_per_case, has_twin ? std::vector{&own, &twin} : std::vector{&own});
+  ComputeTimes times = own.result();
+  if (has_twin) out.ratio_to_twin = times.clean / twin.result().clean;
   if (plan.kind == Kind::kSweep || plan.kind == Kind::kBackward || plan.kind == Kind::kTile) {
     const double forward_clean = times.clean;
     AttentionRecord record{.spec = plan.spec, .q = operands.q, .keys = operands.keys, .rows = operands.rows};
@@ -223,10 +248,6 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
   if (plan.kind == Kind::kAgainstSoftmax) {
     const ComputeTimes softmax = time_compute(backend.isa, options.seconds_per_case, [&] { operands.forward(backend, {}); });
     out.ratio_to_forward = times.clean / softmax.clean;
-  }
-  if (plan.kind == Kind::kAgainstTwin) {
-    const ComputeTimes twin = time_compute(backend.isa, options.seconds_per_case, [&] { operands.forward(backend, plan.twin); });
-    out.ratio_to_twin = times.clean / twin.clean;
   }
   out.seconds = times.clean;
   out.wall_seconds = times.wall;
@@ -311,7 +332,7 @@ std::string to_text(const AttentionBench& bench) {
     }
     if (c.roofline > 0) text += format("  {:.1f} % of the roofline", c.roofline * 100);
     if (c.ratio_to_forward > 0) text += format("  {:.2f} of a forward", c.ratio_to_forward);
-    if (c.ratio_to_twin > 0) text += format("  {:.2f} of its twin", c.ratio_to_twin);
+    if (c.ratio_to_twin > 0) text += format("  {:.3f} of its twin", c.ratio_to_twin);
     text += '\n';
   }
   return text;

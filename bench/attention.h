@@ -43,7 +43,7 @@ struct AttentionCase {
   std::vector<MemoryMode> modes{};  ///< slow, then fast, where reads came at two speeds; else one. Only for limit "read"
   double roofline = 0;              ///< decode of many rows: share of the time that the later of reading and multiplying needs; 0 otherwise
   double ratio_to_twin =
-      0;  ///< rules: time against the built-in term or band that says the same; pairs and terms: against the plain call; 0 otherwise
+      0;  ///< rules: time against the built-in term or band that says the same; pairs, terms and sums of rows: against the plain call; 0 otherwise
   double ratio_to_forward = 0;  ///< sweeps and normalisers: time against softmax's forward of the same shape; 0 otherwise
 };
 

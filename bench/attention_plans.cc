@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -79,6 +80,19 @@ void add_term_plans(std::vector<Plan>& plans) {
   plans.push_back(dense);
 }
 
+// Entropy and distance on the way, against the same call without.
+void add_sum_plans(std::vector<Plan>& plans) {
+  const AttentionSpec before{.topology = causal()};
+  for (const auto& [which, spec, d] :
+       {std::tuple{"sums_full", AttentionSpec{}, 64}, {"sums_causal", before, 64}, {"sums_full", AttentionSpec{}, 128}}) {
+    Plan plan = twin_plan("forward", which, spec, spec, d);
+    plan.is_causal = spec.topology.band.ahead.has_value();
+    plan.gives_sums = true;
+    plans.push_back(plan);
+    plans.push_back(in_bf16(plan));
+  }
+}
+
 void add_rule_plans(std::vector<Plan>& plans) {
   const Tensor slopes = slopes_of_eight();
   const RuleTable slope_of = table(slopes);
@@ -149,6 +163,7 @@ std::vector<Plan> attention_plans() {
   inside.heads_inside = true;
   plans.push_back(inside);
   add_term_plans(plans);
+  add_sum_plans(plans);
   add_pattern_plans(plans);
   for (const bool is_causal : {false, true}) {
     for (const int64_t d : {64, 128, 80})

@@ -27,6 +27,7 @@ struct Plan {
   float query_size = 1;
   bool has_features = false;  // q and k are 0 or more
   AttentionSpec twin{};       // kAgainstTwin
+  bool gives_sums = false;    // entropy and distance of every row, beside out: kAgainstTwin, which gives none
   DType dtype = DType::kF32;
   bool heads_inside = false;               // memory is [batch, length, head, d]
   std::function<int64_t(int64_t)> seen{};  // keys that a query sees, where the band does not say it

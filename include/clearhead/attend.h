@@ -30,6 +30,25 @@ Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const Attenti
 /// The same over a cache: the queries are the last q.size(2) of keys.length positions.
 Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec);
 
+/// What a call is to give of every row beside its output.
+struct RowSums {
+  bool entropy = false;   ///< as Statistic::kEntropy
+  bool distance = false;  ///< as Statistic::kDistance
+};
+
+struct AttendedRows {
+  Tensor out{};
+  AttentionRecord record{};
+  Tensor entropy{};   ///< f32 [batch, head, query]; undefined unless asked for
+  Tensor distance{};  ///< f32 [batch, head, query]; undefined unless asked for
+};
+
+/// Both of the above, with sums over the weights of every row: of the weights before the description's `after`, within the bounds of a sweep's. Softmax over
+/// tiles of keys takes them on its way, at a few percent of a forward (docs/performance.md); other drivers (lists, a few queries over many keys, other
+/// normalisers) sweep once more. Asking changes no bit of out and record.
+AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted);
+AttendedRows attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, const RowSums& wanted);
+
 /// Keys chosen by content, resolved to lists before the call: the record keeps the lists and never decides again. Only pairs that `spec` shows are
 /// chosen from; give the lists to the same spec's topology. q and k as in attend(); time O(queries·keys·d_k), memory O(keys) a thread and the lists.
 ///

@@ -18,6 +18,11 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+/// Which weights a look shows.
+///   kExact   of the stored Q and K (the rounded ones where those are bf16 or f16), in f32
+///   kAsUsed  what the call multiplied values by: where its kernel kept P in bf16 (RowStats::used), bf16(2^(s·log₂e − m)) / Σ_j bf16(…); kExact elsewhere
+enum class Precision : uint8_t { kExact, kAsUsed };
+
 /// For looks that may take long.
 struct LookOptions {
   const std::atomic<bool>* cancel = nullptr;                ///< set to true to stop with kCancelled

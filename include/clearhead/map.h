@@ -69,10 +69,11 @@ class MapHead {
 
  private:
   friend class AttentionMap;
-  MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after);
+  MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after, Precision precision);
   std::shared_ptr<const AttentionRecord> record_;
   int64_t batch_ = 0, head_ = 0;
   bool is_after_ = false;
+  Precision precision_ = Precision::kExact;
 };
 
 class AttentionMap {
@@ -90,6 +91,12 @@ class AttentionMap {
   AttentionMap after() const;
   bool is_after() const { return is_after_; }
 
+  /// The same map in another precision; goes with after(). As used, a row sums to one (less the share of a sink logit) as an exact one does: what is rounded is
+  /// divided by the sum of what is rounded. The same bits as the call's own on the instruction set that made the record; on another, scores differ by a few ε
+  /// and a weight that lies between two bf16 numbers may round to the other one. Scores are the same.
+  AttentionMap with(Precision precision) const;
+  Precision precision() const { return precision_; }
+
   MapHead head(int64_t batch, int64_t head) const;
   /// How much of these queries went to those keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
   Tensor mass(Range rows, Range keys, const LookOptions& options = {}) const;
@@ -99,6 +106,7 @@ class AttentionMap {
  private:
   std::shared_ptr<const AttentionRecord> record_;
   bool is_after_ = false;
+  Precision precision_ = Precision::kExact;
 };
 
 /// Changes of a run's attention, to see what depends on what. They are changes of descriptions, so they work at any length and every look shows them.

@@ -26,9 +26,6 @@ namespace clearhead {
 enum class InstructionSet : uint8_t { kReference, kAvx2, kAvx512 };
 const char* to_string(InstructionSet isa);  ///< "ref", "avx2", "avx512"
 
-/// kExact: weights for the stored Q and K (the rounded ones where those are bf16 or f16), in f32.
-enum class Precision : uint8_t { kExact };
-
 /// 256 keys and values of every key head of one sequence. Keys stand in panels of 16, so that 16 neighbours of one channel are one load.
 /// Pages are append-only and shared: what a record saw stays true while the cache grows. All pages of a cache have one dtype: f32, bf16 or f16.
 struct KeyPage {
@@ -57,13 +54,18 @@ DType key_dtype(const Keys& keys);
 struct RowStats {
   Tensor m{};  ///< f32 [batch, head, query]
   Tensor l{};  ///< f32 [batch, head, query]
+  /// Of a softmax whose kernel kept P in bf16: Σ_j bf16(2^(s·log₂e − m)), sink included, by which out was divided. f32 [batch, head, query]; undefined where
+  /// values met P in f32.
+  Tensor used{};
+
+  RowStats slice(int64_t begin, int64_t end) const;  ///< of queries [begin, end), sharing memory
+  RowStats clone() const;
 };
 
 /// On which machine and over which versions of the operands (q, then k, then for_each_operand's order) a record was made.
 struct Stamp {
   InstructionSet isa = InstructionSet::kReference;
   DType dtype = DType::kF32;
-  Precision precision = Precision::kExact;
   std::vector<uint64_t> versions{};
 };
 

@@ -32,7 +32,10 @@ struct ForwardCall {
   const Keys& keys;  // [batch, key_head, key, d_k], any strides; or pages
   const Tensor& v;   // [batch, key_head, key, d_v], any strides; undefined when keys are pages (they hold the values)
   Tensor& out;       // [batch, head, query, d_v], any strides: a layer may ask for [batch, query, head, d_v] in memory
-  RowStats& rows;    // f32 [batch, head, query], contiguous
+  RowStats& rows;    // f32 [batch, head, query], contiguous; `used` is made by the table whose kernel keeps P in bf16
+  // As Statistic::kEntropy and kDistance, f32 [batch, head, query], contiguous; null: not asked for.
+  Tensor* entropy = nullptr;
+  Tensor* distance = nullptr;
 };
 
 /// The gradients of one forward call: for a loss of which d_out is the gradient with respect to out.
@@ -57,7 +60,8 @@ struct WeightsCall {
   int64_t row_count = 0;
   Range keys{};
   Quantity quantity = Quantity::kWeight;
-  bool after = false;      // weights as values meet them: times the description's `after`
+  bool after = false;  // weights as values meet them: times the description's `after`
+  Precision precision = Precision::kExact;
   float* out = nullptr;    // [row_count, keys.size()]
   int64_t out_stride = 0;  // elements between rows of out
 };
@@ -101,6 +105,7 @@ struct SweepCall {
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all
   bool after = false;                                   // weights as values meet them: times the description's `after`
+  Precision precision = Precision::kExact;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;
 };

@@ -61,7 +61,9 @@ void forward_widened(const ForwardCall& call) {
   const Tensor q = widened(call.q), v = widened(call.v);
   const Keys keys = widened(call.keys);
   WideResult out(call.out);
-  kForward({.spec = call.spec, .q = q, .keys = keys, .v = v, .out = out.tensor(), .rows = call.rows});
+  // Every field by name: a new one does not compile until it stands here too.
+  const auto& [spec, _q, _keys, _v, _out, rows, entropies, distances] = call;
+  kForward({spec, q, keys, v, out.tensor(), rows, entropies, distances});
   out.finish();
 }
 
@@ -103,16 +105,16 @@ void weights_widened(const WeightsCall& call) {
     record.keys = partly_widened(*k, call.batch, call.head / (given.q.size(1) / k->size(1)), keys);
   }
   // Every field by name: a new one does not compile until it stands here too.
-  const auto& [_, batch, head, rows, row_count, keys, quantity, after, out, out_stride] = call;
-  kWeights({record, batch, head, rows, row_count, keys, quantity, after, out, out_stride});
+  const auto& [_, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride] = call;
+  kWeights({record, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride});
 }
 
 template <SweepResult (*kSweep)(const SweepCall&), TakesNarrow kTakes = takes_none>
 SweepResult sweep_widened(const SweepCall& call) {
   if (is_wide(call.record) || kTakes(call.record.spec, call.record.q, call.record.keys)) return kSweep(call);
   const AttentionRecord record = widened(call.record);
-  const auto& [_, request, rows, grid, row_factors, key_factors, batches, after, cancel, progress] = call;
-  return kSweep({record, request, rows, grid, row_factors, key_factors, batches, after, cancel, progress});
+  const auto& [_, request, rows, grid, row_factors, key_factors, batches, after, precision, cancel, progress] = call;
+  return kSweep({record, request, rows, grid, row_factors, key_factors, batches, after, precision, cancel, progress});
 }
 
 }  // namespace clearhead

@@ -28,24 +28,19 @@ double sum_of(const float* values, int64_t count) {
   return ((chains[0] + chains[1]) + (chains[2] + chains[3])) + ((chains[4] + chains[5]) + (chains[6] + chains[7]));
 }
 
-// Mass of one slice of rows → keys in one head.
-double slice_mass(const AttentionRecord& record, bool after, int64_t batch, int64_t head, const int64_t* rows, int64_t row_count,
-                  Range keys) {
-  std::vector<float> weights(static_cast<size_t>(row_count * std::min(kPieceKeys, keys.size())));  // [row, key of the piece]
+// Mass of one slice of rows → keys in one head; `asked` says which, and leaves where to write open.
+double slice_mass(const WeightsCall& asked) {
+  const Range keys = asked.keys;
+  std::vector<float> weights(static_cast<size_t>(asked.row_count * std::min(kPieceKeys, keys.size())));  // [row, key of the piece]
   double total = 0;
   for (int64_t begin = keys.begin; begin < keys.end; begin += kPieceKeys) {
     const Range piece{begin, std::min(begin + kPieceKeys, keys.end)};
-    backend().weights({.record = record,
-                       .batch = batch,
-                       .head = head,
-                       .rows = rows,
-                       .row_count = row_count,
-                       .keys = piece,
-                       .quantity = WeightsCall::Quantity::kWeight,
-                       .after = after,
-                       .out = weights.data(),
-                       .out_stride = piece.size()});
-    total += sum_of(weights.data(), row_count * piece.size());
+    WeightsCall call = asked;
+    call.keys = piece;
+    call.out = weights.data();
+    call.out_stride = piece.size();
+    backend().weights(call);
+    total += sum_of(weights.data(), call.row_count * piece.size());
   }
   return total;
 }
@@ -78,12 +73,18 @@ AttentionMap AttentionMap::after() const {
   return map;
 }
 
+AttentionMap AttentionMap::with(Precision precision) const {
+  AttentionMap map = *this;
+  map.precision_ = precision;
+  return map;
+}
+
 MapHead AttentionMap::head(int64_t batch, int64_t head) const {
   const AttentionShape lengths = shape();
   if (batch < 0 || batch >= lengths.batch)
     fail(ErrorCode::kInvalidArgument, "map: sequence {} of {}; they count from 0", batch, lengths.batch);
   if (head < 0 || head >= lengths.heads) fail(ErrorCode::kInvalidArgument, "map: head {} of {}; heads count from 0", head, lengths.heads);
-  return MapHead(record_, batch, head, is_after_);
+  return MapHead(record_, batch, head, is_after_, precision_);
 }
 
 Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) const {
@@ -100,8 +101,14 @@ Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) co
   parallel_for(maps * slices, [&](int64_t task, int thread) {
     progress.before_task();
     const int64_t map = task / slices, begin = task % slices * kSliceRows;
-    partial[static_cast<size_t>(task)] = slice_mass(*record_, is_after_, map / lengths.heads, map % lengths.heads, chosen.data() + begin,
-                                                    std::min(kSliceRows, count - begin), keys);
+    partial[static_cast<size_t>(task)] = slice_mass({.record = *record_,
+                                                     .batch = map / lengths.heads,
+                                                     .head = map % lengths.heads,
+                                                     .rows = chosen.data() + begin,
+                                                     .row_count = std::min(kSliceRows, count - begin),
+                                                     .keys = keys,
+                                                     .after = is_after_,
+                                                     .precision = precision_});
     progress.after_task(thread);
   });
   Tensor out = Tensor::empty({lengths.batch, lengths.heads});
@@ -124,6 +131,7 @@ SweepResult AttentionMap::sweep(const SweepRequest& request, const LookOptions& 
                                         .rows = rows,
                                         .grid = grid,
                                         .after = is_after_,
+                                        .precision = precision_,
                                         .cancel = options.cancel,
                                         .progress = options.progress});
   result.rows_looked_at = static_cast<int64_t>(rows.size());

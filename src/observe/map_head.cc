@@ -26,10 +26,11 @@ void apply_factors(const TileRequest& request, int64_t row, float* weights) {
   }
 }
 
-// Which head of which sequence, before or after.
+// Which head of which sequence, before or after, exact or as used.
 struct Place {
   int64_t batch, head;
   bool is_after;
+  Precision precision;
 };
 
 // All cells of a tile in one pass over its pairs, by the backend's sweep.
@@ -50,6 +51,7 @@ Tile pooled(const AttentionRecord& record, const Place& at, const TileRequest& r
                                              .key_factors = request.key_factors,
                                              .batches = {at.batch, at.batch + 1},
                                              .after = at.is_after,
+                                             .precision = at.precision,
                                              .cancel = options.cancel,
                                              .progress = options.progress});
   const Shape cells{grid.cells[0], grid.cells[1]};
@@ -77,6 +79,7 @@ Tensor weights_one_by_one(const AttentionRecord& record, const TileRequest& requ
                        .keys = request.keys,
                        .quantity = WeightsCall::Quantity::kWeightOrNaN,
                        .after = at.is_after,
+                       .precision = at.precision,
                        .out = values + begin * keys,
                        .out_stride = keys});
     progress.after_task(0);
@@ -120,8 +123,8 @@ std::vector<Weighted> MapRow::top_k(int64_t count) const {
   return top;
 }
 
-MapHead::MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after)
-    : record_(std::move(record)), batch_(batch), head_(head), is_after_(is_after) {}
+MapHead::MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after, Precision precision)
+    : record_(std::move(record)), batch_(batch), head_(head), is_after_(is_after), precision_(precision) {}
 
 MapRow MapHead::row(int64_t query) const {
   check_look(*record_);
@@ -139,6 +142,7 @@ MapRow MapHead::row(int64_t query) const {
                    .keys = {0, keys},
                    .quantity = WeightsCall::Quantity::kWeight,
                    .after = is_after_,
+                   .precision = precision_,
                    .out = out.weights_.data(),
                    .out_stride = keys};
   backend().weights(call);
@@ -163,6 +167,7 @@ std::vector<float> MapHead::column(int64_t key, Range queries) const {
                      .keys = {key, key + 1},
                      .quantity = WeightsCall::Quantity::kWeight,
                      .after = is_after_,
+                     .precision = precision_,
                      .out = out.data(),
                      .out_stride = 1});
   return out;
@@ -175,7 +180,7 @@ Tile MapHead::tile(const TileRequest& request, const LookOptions& options) const
   check_factors("key_factors", request.key_factors, request.keys.size());
   check_factors("row_factors", request.row_factors, request.queries.size());
   const CellGrid grid = grid_of(request, rows);
-  const Place at{batch_, head_, is_after_};
+  const Place at{batch_, head_, is_after_, precision_};
   if (grid.side == 1) {
     const Tensor weights = weights_one_by_one(*record_, request, at, rows, options);
     return {weights, weights, true};

@@ -48,8 +48,7 @@ Frame frame_of_rows(const AttentionRecord& record, const Keys& keys, const Atten
   frame.record.spec = spec;
   frame.record.keys = keys;
   frame.record.q = record.q.slice(2, rows.begin - record.first_query, rows.end - record.first_query).clone();
-  frame.record.rows.m = record.rows.m.slice(2, rows.begin - record.first_query, rows.end - record.first_query).clone();
-  frame.record.rows.l = record.rows.l.slice(2, rows.begin - record.first_query, rows.end - record.first_query).clone();
+  frame.record.rows = record.rows.slice(rows.begin - record.first_query, rows.end - record.first_query).clone();
   frame.record.first_query = rows.begin;
   frame.record.stamp = stamp_now(frame.record.spec, frame.record.q, frame.record.keys, record.stamp.isa);
   return frame;
@@ -154,7 +153,7 @@ void join_steps(LayerTrace& layer) {
   Frame joined;
   joined.record = layer.steps.back();
   joined.record.q = concatenate(q, 2);
-  joined.record.rows = {concatenate(m, 2), concatenate(l, 2)};
+  joined.record.rows = {.m = concatenate(m, 2), .l = concatenate(l, 2)};  // steps go over pages, where P is f32
   joined.record.query_length = key_length(joined.record.keys);
   joined.record.first_query = joined.record.query_length - joined.record.q.size(2);
   joined.record.stamp = stamp_now(joined.record.spec, joined.record.q, joined.record.keys, joined.record.stamp.isa);
@@ -278,7 +277,7 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
            "keep it");
     AttentionRecord step = record;
     step.q = record.q.clone();
-    step.rows = {record.rows.m.clone(), record.rows.l.clone()};
+    step.rows = record.rows.clone();
     layer.steps.push_back(std::move(step));
     layer.step_norms.push_back(norms);
     return;

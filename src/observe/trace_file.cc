@@ -93,6 +93,7 @@ Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& 
     tensors.emplace_back(own + ".q", frame.record.q);
     tensors.emplace_back(own + ".m", frame.record.rows.m);
     tensors.emplace_back(own + ".l", frame.record.rows.l);
+    if (frame.record.rows.used.defined()) tensors.emplace_back(own + ".used", frame.record.rows.used);
     if (!shared) {
       tensors.emplace_back(own + ".k", gather_keys(frame.record.keys));
       std::vector<int64_t> keys = frame.keys;
@@ -257,7 +258,8 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   AttentionRecord& record = frame.record;
   record.spec = spec;
   record.q = file.operand(own + ".q");
-  record.rows = {file.get(own + ".m", DType::kF32, 3), file.get(own + ".l", DType::kF32, 3)};
+  record.rows = {.m = file.get(own + ".m", DType::kF32, 3), .l = file.get(own + ".l", DType::kF32, 3)};
+  if (file.contains(own + ".used")) record.rows.used = file.get(own + ".used", DType::kF32, 3);
   Tensor k = file.operand(fields.string_or("k", ""));
   if (k.dtype() != record.q.dtype()) k = to_f32(k);  // of 16-bit pages
   record.keys = k;
@@ -265,8 +267,9 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   record.query_length = fields.integer("query_length");
   fields.refuse_rest();
   const Shape rows{record.q.size(0), record.q.size(1), record.q.size(2)};
-  file.expect(record.rows.m.shape() == rows && record.rows.l.shape() == rows && record.q.size(0) == k.size(0) && k.size(1) > 0 &&
-                  record.q.size(1) % k.size(1) == 0 && record.q.size(3) == k.size(3) && record.q.size(0) > 0,
+  const bool used_fits = !record.rows.used.defined() || record.rows.used.shape() == rows;
+  file.expect(record.rows.m.shape() == rows && record.rows.l.shape() == rows && used_fits && record.q.size(0) == k.size(0) &&
+                  k.size(1) > 0 && record.q.size(1) % k.size(1) == 0 && record.q.size(3) == k.size(3) && record.q.size(0) > 0,
               own + ": q, k, m and l have shapes that do not fit each other");
   file.expect(frame.queries.begin >= 0 && frame.queries.size() == record.q.size(2) && frame.queries.end <= tokens &&
                   record.first_query >= 0 && record.first_query + record.q.size(2) <= record.query_length && record.query_length <= tokens,

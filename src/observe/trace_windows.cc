@@ -13,8 +13,7 @@ Frame owned_frame(const Frame& whole, const Trace::Window& window) {
   AttentionRecord record = whole.record;
   const int64_t shift = whole.record.first_query;
   record.q = record.q.slice(2, rows.begin - shift, rows.end - shift);
-  record.rows.m = record.rows.m.slice(2, rows.begin - shift, rows.end - shift);
-  record.rows.l = record.rows.l.slice(2, rows.begin - shift, rows.end - shift);
+  record.rows = record.rows.slice(rows.begin - shift, rows.end - shift);
   record.first_query = rows.begin;
   record.stamp = stamp_now(record.spec, record.q, record.keys, record.stamp.isa);
   const int64_t begin = window.tokens[static_cast<size_t>(rows.begin)];

@@ -1,6 +1,8 @@
 // The fused call: checks what the caller gave, allocates, lets the backend in use compute, and stamps what was kept.
 #include "clearhead/attend.h"
 
+#include <utility>
+
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/attend_into.h"
@@ -67,8 +69,9 @@ AttentionShape checked(const Tensor& q, const Keys& keys, const Tensor& v, const
   return shape;
 }
 
+// Into result.out and, where they are defined, its entropy and distance.
 AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, const AttentionShape& shape,
-                    Tensor& out) {
+                    AttendedRows& result) {
   AttentionRecord record;
   record.spec = spec;
   record.q = q;
@@ -77,7 +80,14 @@ AttentionRecord run(const Tensor& q, const Keys& keys, const Tensor& v, const At
   record.rows.m = Tensor::empty({shape.batch, shape.heads, shape.queries});
   record.rows.l = Tensor::empty({shape.batch, shape.heads, shape.queries});
   record.stamp = stamp_now(spec, q, keys, backend().isa);
-  backend().forward({.spec = spec, .q = q, .keys = record.keys, .v = v, .out = out, .rows = record.rows});
+  backend().forward({.spec = spec,
+                     .q = q,
+                     .keys = record.keys,
+                     .v = v,
+                     .out = result.out,
+                     .rows = record.rows,
+                     .entropy = result.entropy.defined() ? &result.entropy : nullptr,
+                     .distance = result.distance.defined() ? &result.distance : nullptr});
   return record;
 }
 
@@ -89,12 +99,19 @@ void check_output(const char* name, const Tensor& tensor, const AttentionShape& 
        to_string(tensor.shape()));
 }
 
-Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
+AttendedRows attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted) {
   const AttentionShape shape = checked(q, keys, v, spec);
-  Attended result;
+  AttendedRows result;
   result.out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.d_v}, q.dtype());
-  result.record = run(q, keys, v, spec, shape, result.out);
+  if (wanted.entropy) result.entropy = Tensor::zeros({shape.batch, shape.heads, shape.queries});
+  if (wanted.distance) result.distance = Tensor::zeros({shape.batch, shape.heads, shape.queries});
+  result.record = run(q, keys, v, spec, shape, result);
   return result;
+}
+
+Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
+  AttendedRows result = attend_over(q, keys, v, spec, {});
+  return {std::move(result.out), std::move(result.record)};
 }
 
 }  // namespace
@@ -102,6 +119,14 @@ Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const A
 Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) { return attend_over(q, k, v, spec); }
 
 Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec) { return attend_over(q, keys, Tensor(), spec); }
+
+AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted) {
+  return attend_over(q, k, v, spec, wanted);
+}
+
+AttendedRows attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, const RowSums& wanted) {
+  return attend_over(q, keys, Tensor(), spec, wanted);
+}
 
 AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,
                                  const std::function<bool(const std::string& name)>& wants, int64_t memory) {
@@ -143,7 +168,8 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out) {
   const AttentionShape shape = checked(q, keys, v, spec);
   check_output("out", out, shape, q.dtype());
-  return run(q, keys, v, spec, shape, out);
+  AttendedRows result{.out = out};
+  return run(q, keys, v, spec, shape, result);
 }
 
 }  // namespace clearhead

@@ -57,6 +57,12 @@ DType key_dtype(const Keys& keys) {
   return k ? k->dtype() : std::get<PagedKeys>(keys).dtype;
 }
 
+RowStats RowStats::slice(int64_t begin, int64_t end) const {
+  return {.m = m.slice(2, begin, end), .l = l.slice(2, begin, end), .used = used.defined() ? used.slice(2, begin, end) : Tensor()};
+}
+
+RowStats RowStats::clone() const { return {.m = m.clone(), .l = l.clone(), .used = used.defined() ? used.clone() : Tensor()}; }
+
 AttentionShape AttentionRecord::shape() const {
   AttentionShape shape;
   shape.batch = q.size(0);
@@ -105,7 +111,7 @@ AttentionRecord AttentionRecord::pin() const {
   pinned.q = frozen(q);
   if (const Tensor* k = std::get_if<Tensor>(&keys)) pinned.keys = frozen(*k);
   for_each_operand(pinned.spec, [](const std::string&, Tensor& operand) { operand = frozen(operand); });
-  pinned.rows = {.m = frozen(rows.m), .l = frozen(rows.l)};
+  pinned.rows = {.m = frozen(rows.m), .l = frozen(rows.l), .used = rows.used.defined() ? frozen(rows.used) : Tensor()};
   pinned.stamp.versions = stamp_now(pinned.spec, pinned.q, pinned.keys, stamp.isa).versions;
   return pinned;
 }

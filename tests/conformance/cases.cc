@@ -172,7 +172,7 @@ Tensor normal(Random& random, Shape shape, float deviation) {
   return tensor;
 }
 
-Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {
+Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v, bool asks) {
   const int64_t width = v.defined() ? v.size(3) : std::get<PagedKeys>(keys).d_v;
   Result result;
   result.out = unwritten({q.size(0), q.size(1), q.size(2), width}, q.dtype());
@@ -183,7 +183,15 @@ Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, c
   record.query_length = q.size(2);
   record.rows = {.m = Tensor::zeros({q.size(0), q.size(1), q.size(2)}), .l = Tensor::zeros({q.size(0), q.size(1), q.size(2)})};
   record.stamp = stamp_now(spec, q, keys, backend.isa);
-  backend.forward({.spec = spec, .q = q, .keys = record.keys, .v = v, .out = result.out, .rows = record.rows});
+  if (asks) result.entropy = unwritten(record.rows.m.shape(), DType::kF32), result.distance = unwritten(record.rows.m.shape(), DType::kF32);
+  backend.forward({.spec = spec,
+                   .q = q,
+                   .keys = record.keys,
+                   .v = v,
+                   .out = result.out,
+                   .rows = record.rows,
+                   .entropy = asks ? &result.entropy : nullptr,
+                   .distance = asks ? &result.distance : nullptr});
   return result;
 }
 
@@ -207,7 +215,7 @@ AttendGradients run_backward(const Backend& backend, const Result& forward, cons
 }
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
-                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity, bool after) {
+                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity, bool after, Precision precision) {
   std::vector<float> out(rows.size() * static_cast<size_t>(keys.size()), -1);
   if (out.empty()) return out;
   backend.weights({.record = record,
@@ -218,6 +226,7 @@ std::vector<float> look(const Backend& backend, const AttentionRecord& record, i
                    .keys = keys,
                    .quantity = quantity,
                    .after = after,
+                   .precision = precision,
                    .out = out.data(),
                    .out_stride = keys.size()});
   return out;

@@ -42,9 +42,10 @@ Tensor normal(Random& random, Shape shape, float deviation = 1);
 struct Result {
   Tensor out{};
   AttentionRecord record{};
+  Tensor entropy{}, distance{};  // of a call that asks for them
 };
-Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
-inline Result run(const Backend& backend, const Case& c) { return run(backend, c.spec, c.q, c.keys, c.v); }
+Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v, bool asks = false);
+inline Result run(const Backend& backend, const Case& c, bool asks = false) { return run(backend, c.spec, c.q, c.keys, c.v, asks); }
 
 /// Gradients of everything, or of the operands that are wanted, written over NaN. The keys are a tensor.
 AttendGradients run_backward(const Backend& backend, const Result& forward, const Tensor& v, const Tensor& d_out,
@@ -52,7 +53,7 @@ AttendGradients run_backward(const Backend& backend, const Result& forward, cons
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
                         const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity = WeightsCall::Quantity::kWeight,
-                        bool after = false);
+                        bool after = false, Precision precision = Precision::kExact);
 
 /// The description as the sequences [batch, batch + 1), query heads `heads` and queries `queries` of the call see it, with keys [0, keys).
 AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys);

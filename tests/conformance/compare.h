@@ -62,6 +62,8 @@ struct Looked {
 SweepRequest every_statistic(const Case& c);
 /// What a sweep of these rows gives for their head, the last of those it was asked for.
 void check_sweep(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check);
+/// Those that a forward gave beside its output, [batch, head, query]: the same of them as a sweep's.
+void check_row_sums(const Looked& looked, const Result& result, Check& check);
 /// Entropy, distance and matches alone: of a record that keeps some of the rows.
 void check_statistics_of_rows(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check);
 

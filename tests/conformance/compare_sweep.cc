@@ -109,10 +109,15 @@ void check_close(const Statistic& statistic, const std::vector<double>& found, c
   }
 }
 
+void check_two_sums(const Sums& sums, const Sums& errors, const std::vector<double>& entropy, const std::vector<double>& distance,
+                    Check& check) {
+  check_close({"entropy", 1, 2}, entropy, sums.entropy, errors.entropy, check);
+  check_close({"distance"}, distance, sums.distance, errors.distance, check);
+}
+
 void check_per_row(const Sums& sums, const Sums& errors, const SweepResult& result, Check& check) {
   const size_t rows = sums.entropy.size();
-  check_close({"entropy", 1, 2}, last(result.entropy, rows), sums.entropy, errors.entropy, check);
-  check_close({"distance"}, last(result.distance, rows), sums.distance, errors.distance, check);
+  check_two_sums(sums, errors, last(result.entropy, rows), last(result.distance, rows), check);
   check_close({"match 1"}, last(result.matches, rows), sums.matches[1], errors.matches[1], check);
   check_close({"match 0"}, last(result.matches.slice(0, 0, 1).contiguous(), rows), sums.matches[0], errors.matches[0], check);
 }
@@ -133,6 +138,19 @@ SweepRequest every_statistic(const Case& c) {
       some_match(c.shape),
       {std::vector<int32_t>(static_cast<size_t>(c.shape.queries), 1), std::vector<int32_t>(static_cast<size_t>(c.shape.keys), 1)}};
   return request;
+}
+
+void check_row_sums(const Looked& looked, const Result& result, Check& check) {
+  const SweepRequest request = every_statistic(looked.c);
+  const size_t queries = static_cast<size_t>(looked.c.shape.queries);
+  const auto of_rows = [&](const Tensor& tensor) {
+    const std::vector<double> all = last(tensor, queries);
+    std::vector<double> some;
+    for (const Expected* e : looked.rows) some.push_back(all[static_cast<size_t>(e->query)]);
+    return some;
+  };
+  check_two_sums(sums_of(looked, request), sums_of(looked, request, /*of_errors=*/true), of_rows(result.entropy), of_rows(result.distance),
+                 check);
 }
 
 void check_statistics_of_rows(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check) {

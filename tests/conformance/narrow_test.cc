@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "backends/registry.h"
 #include "base/parallel.h"
@@ -145,6 +146,137 @@ TEST_P(Narrow, AnOutputOfOnesIsOneAndTheWeightsThatLooksShowSumToOne) {
     for (const float weight : look(backend_, result.record, 0, 0, {17}, {0, keys})) sum += static_cast<double>(weight);
     EXPECT_NEAR(sum, 1, tolerance::kRowSum) << "as looks show them, over " << keys << " keys";
   }
+}
+
+// e of recorded rows of a head from their exact weights: P·ℓ.   [row][key]
+std::vector<double> exponentials(const Backend& backend, const AttentionRecord& record, int64_t head, const std::vector<int64_t>& rows) {
+  const size_t keys = static_cast<size_t>(key_length(record.keys));
+  const float* l = record.rows.l.data<float>() + head * record.rows.l.size(2);
+  const std::vector<float> weights = look(backend, record, 0, head, rows, {0, key_length(record.keys)});
+  std::vector<double> out(weights.size());
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<double>(weights[i]) * static_cast<double>(l[rows[i / keys]]);
+  return out;
+}
+
+double to_bf16(double x) { return static_cast<double>(bf16_to_f32(f32_to_bf16(static_cast<float>(x)))); }
+
+// As if the call's kernel had kept P in bf16, where it did not. What of ℓ is no key's is a sink's.
+void keep_used(const Backend& backend, AttentionRecord& record) {
+  if (record.rows.used.defined()) return;
+  record.rows.used = record.rows.l.clone();
+  float* used = record.rows.used.mutable_data<float>();
+  std::vector<int64_t> rows(static_cast<size_t>(kLength));
+  std::iota(rows.begin(), rows.end(), 0);
+  for (int64_t head = 0; head < record.q.size(1); ++head) {
+    const std::vector<double> e = exponentials(backend, record, head, rows);
+    for (int64_t row = 0; row < kLength; ++row, ++used) {
+      double moved = 0;
+      for (int64_t j = 0; j < kLength; ++j)
+        moved += to_bf16(e[static_cast<size_t>(row * kLength + j)]) - e[static_cast<size_t>(row * kLength + j)];
+      *used = static_cast<float>(static_cast<double>(*used) + moved);
+    }
+  }
+}
+
+// An exponential next to the middle of two bf16 numbers may round to either: its last bit is 2⁻⁷ of it.
+TEST_P(Narrow, WeightsAsUsedAreTheRoundedOnesOverTheSumOfWhatIsRounded) {
+  const Inputs in = inputs(DType::kBF16, 64);
+  AttentionRecord record = run(backend_, {.topology = causal()}, in.q, in.k, in.v).record;
+  keep_used(backend_, record);
+  int looked = 0, apart = 0, moved = 0;
+  for (const int64_t row : {0, 1, 40, 255, 256, 310}) {
+    const double used = static_cast<double>(record.rows.used.data<float>()[2 * kLength + row]);
+    const std::vector<float> found =
+        look(backend_, record, 0, 2, {row}, {0, kLength}, WeightsCall::Quantity::kWeight, false, Precision::kAsUsed);
+    const std::vector<double> e = exponentials(backend_, record, 2, {row});
+    double sum = 0, slack = tolerance::kRowSum;
+    for (size_t j = 0; j < found.size(); ++j) {
+      const double weight = static_cast<double>(found[j]), expected = to_bf16(e[j]) / used;
+      sum += weight;
+      if (e[j] == 0) {
+        ASSERT_EQ(weight, 0) << "row " << row << ", key " << j;
+        continue;
+      }
+      ++looked;
+      moved += std::abs(expected * used / e[j] - 1) > 1e-4;
+      if (std::abs(weight - expected) <= tolerance::kWeightF32 * expected) continue;
+      ++apart;
+      slack += 0x1p-7 * expected;
+      ASSERT_LE(std::abs(weight - expected), 0x1p-7 * expected * (1 + 1e-6)) << "row " << row << ", key " << j;
+    }
+    EXPECT_NEAR(sum, 1, slack) << "row " << row;
+  }
+  EXPECT_GT(moved, looked / 2) << "rounding is seen";
+  EXPECT_LE(apart, looked / 50);
+}
+
+TEST_P(Narrow, ASweepOfWeightsAsUsedIsTheSumOverThem) {
+  const Inputs in = inputs(DType::kBF16, 64);
+  AttentionSpec spec{.topology = causal()};
+  spec.normaliser = Softmax{Tensor::from<float>({0.5F, -1, 2, 0}, {4})};
+  AttentionRecord record = run(backend_, spec, in.q, in.k, in.v).record;
+  keep_used(backend_, record);
+  const SweepRequest request{entropy, received, distance};
+  const std::vector<int64_t> rows = {0, 7, 200, 310};
+  const SweepResult found = backend_.sweep({.record = record, .request = request, .rows = rows, .precision = Precision::kAsUsed});
+  const std::vector<float> weights =
+      look(backend_, record, 0, 2, rows, {0, kLength}, WeightsCall::Quantity::kWeight, false, Precision::kAsUsed);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    double surprise = 0, away = 0;
+    for (int64_t j = 0; j < kLength; ++j) {
+      const double weight = static_cast<double>(weights[r * kLength + static_cast<size_t>(j)]);
+      surprise -= weight > 0 ? weight * std::log(weight) : 0;
+      away += weight * static_cast<double>(std::abs(rows[r] - j));
+    }
+    const int64_t at = 2 * kLength + rows[r];
+    const double m = static_cast<double>(record.rows.m.data<float>()[at]), used = static_cast<double>(record.rows.used.data<float>()[at]);
+    const double share = std::exp2(2 / std::log(2.0) - m) / used;
+    surprise -= share * std::log(share);
+    EXPECT_NEAR(static_cast<double>(found.entropy.data<float>()[2 * rows.size() + r]), surprise, tolerance::kSweep * (surprise + 2))
+        << "row " << rows[r];
+    EXPECT_NEAR(static_cast<double>(found.distance.data<float>()[2 * rows.size() + r]), away, tolerance::kSweep * away)
+        << "row " << rows[r];
+  }
+}
+
+// Values whose sums nearly cancel: what is left in out is what rounding did to the weights.
+TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
+  Random random(11);
+  constexpr int64_t kRowsLooked = 60, kWidth = 32;
+  const Tensor q = to_dtype(normal(random, {1, 2, kRowsLooked, 64}, 0.02F), DType::kBF16),
+               k = to_dtype(normal(random, {1, 1, 512, 64}), DType::kBF16);
+  std::vector<float> signs(512 * kWidth);
+  for (float& sign : signs) sign = random() % 2 == 0 ? 1.0F : -1.0F;
+  for (int64_t c = 0; c < kWidth; ++c) {  // as many of one sign as of the other
+    for (int64_t j = 0; j < 512; j += 2) signs[static_cast<size_t>((j + 1) * kWidth + c)] = -signs[static_cast<size_t>(j * kWidth + c)];
+  }
+  const Tensor v = to_dtype(Tensor::from(signs, {1, 1, 512, kWidth}), DType::kBF16);
+  const Result result = run(backend_, {}, q, k, v);
+  const bool keeps = keeps_weights_in_bf16(backend_, {}, q, Keys(k));
+  ASSERT_EQ(result.record.rows.used.defined(), keeps);
+  double worst_exact = 0, worst_used = 0;
+  const Tensor out = to_f32(result.out);
+  for (int64_t row = 0; row < kRowsLooked; ++row) {
+    const auto weights = [&](Precision precision) {
+      return look(backend_, result.record, 0, 1, {row}, {0, 512}, WeightsCall::Quantity::kWeight, false, precision);
+    };
+    const std::vector<float> exact = weights(Precision::kExact), used = weights(Precision::kAsUsed);
+    ASSERT_TRUE(keeps || same_bits(exact, used)) << "where values meet P in f32, what is used is exact";
+    for (int64_t c = 0; c < kWidth; ++c) {
+      double by_exact = 0, by_used = 0;
+      for (size_t j = 0; j < 512; ++j) {
+        const double value = static_cast<double>(signs[j * kWidth + static_cast<size_t>(c)]);
+        by_exact += static_cast<double>(exact[j]) * value;
+        by_used += static_cast<double>(used[j]) * value;
+      }
+      const double wrote = static_cast<double>(out.data<float>()[(kRowsLooked + row) * kWidth + c]);
+      worst_exact = std::max(worst_exact, std::abs(by_exact - wrote));
+      worst_used = std::max(worst_used, std::abs(by_used - wrote));
+      ASSERT_LE(std::abs(by_used - wrote), tolerance::rounding(DType::kBF16, wrote) + tolerance::forward(1))
+          << "row " << row << ", channel " << c;
+    }
+  }
+  EXPECT_TRUE(!keeps || worst_exact > 4 * worst_used) << worst_exact << " and " << worst_used;
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Narrow, testing::ValuesIn(runnable_backends()),

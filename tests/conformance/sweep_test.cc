@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "backends/registry.h"
@@ -68,6 +69,28 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
     Check check;
     check_sweep(looked_at(c, index, rows, after), request, result, check);
     ASSERT_FALSE(check.failed()) << check.what();
+  }
+}
+
+// Summed on the way, or swept where the driver has no such sums; asking for them changes nothing else.
+TEST_P(Sweeps, AForwardsOwnEntropyAndDistanceAreThoseOfTheOraclesWeights) {
+  for (size_t index = 0; index < cases().size() && !HasFatalFailure(); ++index) {
+    const Case& c = cases()[index];
+    SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
+    const Result plain = run(backend_, c), asked = run(backend_, c, /*asks=*/true);
+    ASSERT_TRUE(same_bits(asked.out, plain.out)) << "out";
+    ASSERT_TRUE(same_bits(asked.record.rows.m, plain.record.rows.m) && same_bits(asked.record.rows.l, plain.record.rows.l)) << "rows";
+    if (c.shape.queries == 0) continue;
+    std::vector<int64_t> all(static_cast<size_t>(c.shape.queries));
+    std::iota(all.begin(), all.end(), 0);
+    Check check;
+    check_row_sums(looked_at(c, index, all), asked, check);
+    ASSERT_FALSE(check.failed()) << check.what();
+    if (index % 3 != 0) continue;
+    set_threads(1 + static_cast<int>(index % 4));
+    const Result other = run(backend_, c, /*asks=*/true);
+    set_threads(2);
+    ASSERT_TRUE(same_bits(other.entropy, asked.entropy) && same_bits(other.distance, asked.distance)) << "threads";
   }
 }
 

@@ -299,6 +299,46 @@ TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
   }
 }
 
+// What rounding does to a weight: tests/conformance/narrow_test.cc.
+TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
+  on_every_backend([] {
+    const Case c{"causal", {.queries = 90, .keys = 90}, {.topology = causal()}};
+    const Made made = make(c);
+    AttentionRecord record = made.attended.record;
+    EXPECT_EQ(AttentionMap(record).with(Precision::kAsUsed).head(0, 1).row(70).weights(), AttentionMap(record).head(0, 1).row(70).weights())
+        << "P was f32";
+    record.rows.used = Tensor::empty(record.rows.l.shape());
+    for (int64_t i = 0; i < record.rows.l.numel(); ++i) record.rows.used.mutable_data<float>()[i] = 2 * record.rows.l.data<float>()[i];
+    record.spec.after.head_mask = Tensor::from<float>({1, 0.25F}, {2});
+    record.stamp = stamp_now(record.spec, record.q, record.keys, record.stamp.isa);
+    const AttentionMap exact(record), used = exact.with(Precision::kAsUsed);
+    const std::vector<float> row = used.head(0, 1).row(70).weights(), unrounded = exact.head(0, 1).row(70).weights();
+    double mass = 0;
+    for (size_t j = 0; j < row.size(); ++j) {
+      EXPECT_NEAR(row[j], unrounded[j] / 2, unrounded[j] * 0x1p-9F) << j;
+      mass += static_cast<double>(row[j]);
+    }
+    EXPECT_NE(row, [&] {
+      std::vector<float> half = unrounded;
+      for (float& weight : half) weight /= 2;
+      return half;
+    }()) << "rounded";
+    EXPECT_EQ(used.head(0, 1).row(70).scores(), exact.head(0, 1).row(70).scores());
+    const Tensor tile = used.head(0, 1).tile({.queries = {70, 71}, .keys = {0, 71}}).max;
+    for (int64_t j = 0; j < 71; ++j) EXPECT_EQ(tile.data<float>()[j], row[static_cast<size_t>(j)]);
+    EXPECT_EQ(used.head(0, 1).column(33, {70, 71})[0], row[33]);
+    EXPECT_NEAR(static_cast<double>(used.mass({70, 71}, {0, 90}).data<float>()[1]), mass, 1e-6);
+    const float pooled = used.head(0, 1).tile({.queries = {70, 71}, .keys = {0, 71}, .cells = {1, 1}}).max.data<float>()[0];
+    EXPECT_EQ(pooled, *std::max_element(row.begin(), row.end()));
+    EXPECT_EQ(used.after().head(0, 1).row(70).weights()[33], row[33] / 4);
+    EXPECT_EQ(exact.after().with(Precision::kAsUsed).head(0, 1).row(70).weights()[33], row[33] / 4);
+    EXPECT_NEAR(static_cast<double>(used.sweep({received}).received.data<float>()[90]),
+                static_cast<double>(exact.sweep({received}).received.data<float>()[90]) / 2, 0.05);
+    AttentionRecord pinned = record.pin();
+    EXPECT_EQ(AttentionMap(pinned).with(Precision::kAsUsed).head(0, 1).row(70).weights(), row);
+  });
+}
+
 TEST(AttentionMap, ARecordOfSomeRowsAnswersForThemAndSaysWhichWereNotKept) {
   on_every_backend([] {
     AttentionSpec spec;

@@ -113,6 +113,18 @@ TEST(Trace, SixteenBitQueriesAndKeysTravelAsTheyAre) {
   }
 }
 
+TEST(Trace, WeightsAsUsedTravelWithTheFile) {
+  Case data = causal_case(70, 5, DType::kBF16);
+  data.record.rows.used = data.record.rows.l.clone();  // as a kernel that keeps P in bf16 leaves its sum
+  const std::string path = temporary("used.trace");
+  trace_of(data, 70).save(path);
+  const Trace loaded = Trace::load(path);
+  std::filesystem::remove(path);
+  const std::vector<float> expected = AttentionMap(data.record).with(Precision::kAsUsed).head(0, 3).row(50).weights();
+  EXPECT_NE(expected, AttentionMap(data.record).head(0, 3).row(50).weights());
+  EXPECT_EQ(AttentionMap(loaded.map(1).frames()[0].record).with(Precision::kAsUsed).head(0, 3).row(50).weights(), expected);
+}
+
 TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-1}),
                                        Normaliser(Hard{.choice = Hard::Choice::kSampled, .seed = 4}), Normaliser(Linear{})}) {

@@ -30,6 +30,30 @@ std::string error_of(const Call& call) {
   return "";
 }
 
+// The bounds of both: tests/conformance/sweep_test.cc.
+TEST(Attend, GivesTheEntropyAndDistanceOfEveryRowThatAreAskedFor) {
+  const Tensor q = counting({2, 4, 300, 16}), k = counting({2, 2, 300, 16}, 0.11F), v = counting({2, 2, 300, 8}, 0.7F);
+  KeyCache cache;
+  cache.append(k, v);
+  for (const AttentionSpec& spec : {AttentionSpec{.topology = causal()}, AttentionSpec{.normaliser = Sigmoid{}}}) {
+    const Attended plain = attend(q, k, v, spec);
+    const AttendedRows one = attend(q, k, v, spec, {.distance = true}), both = attend(q, k, v, spec, {.entropy = true, .distance = true}),
+                       paged = attend(q, cache.snapshot(), spec, {.entropy = true});
+    EXPECT_FALSE(one.entropy.defined() || paged.distance.defined());
+    const SweepRequest request{entropy, distance};
+    std::vector<int64_t> rows(300);
+    std::iota(rows.begin(), rows.end(), 0);
+    const SweepResult swept = backend().sweep({.record = plain.record, .request = request, .rows = rows});
+    ASSERT_EQ(both.entropy.shape(), (Shape{2, 4, 300}));
+    for (int64_t i = 0; i < both.entropy.numel(); ++i) {
+      ASSERT_NEAR(both.entropy.data<float>()[i], swept.entropy.data<float>()[i], 1e-5F * (2 + swept.entropy.data<float>()[i])) << i;
+      ASSERT_NEAR(both.distance.data<float>()[i], swept.distance.data<float>()[i], 1e-5F * swept.distance.data<float>()[i]) << i;
+      ASSERT_EQ(one.distance.data<float>()[i], both.distance.data<float>()[i]) << i;
+      ASSERT_EQ(paged.entropy.data<float>()[i], both.entropy.data<float>()[i]) << i;
+    }
+  }
+}
+
 std::vector<float> all_weights(const AttentionRecord& record, int64_t head = 0) {
   record.check_fresh();
   const int64_t keys = key_length(record.keys), count = record.rows_kept();

@@ -17,6 +17,7 @@
 #include "backends/cpu/forward_split-inl.h"
 #include "backends/cpu/forward_strip-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
+#include "backends/sweep_rows.h"
 #include "backends/widen.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -40,9 +41,25 @@ void forward_wide(ForwardPlan& plan) {
     forward_decode(plan);
   } else if (const int64_t chunk = split_of(plan.rows * plan.problem.group(), key_length(call.keys))) {
     forward_split(plan, chunk);
+  } else if (plan.wants_sums()) {
+    plan.take_sums();
+    forward_tiles<Summing<SoftmaxBlock>>(plan);
   } else {
     forward_tiles(plan);
   }
+}
+
+void forward_given(ForwardPlan& plan) {
+  if (!plan.problem.is_in_pairs()) return forward_wide(plan);
+  if (goes_by_pairs(plan)) {
+    if (!plan.wants_sums()) return forward_pairs(plan);
+    plan.take_sums();
+    return forward_pairs<Summing<PairBlock>>(plan);
+  }
+  WideResult out(plan.call.out);
+  plan.set_wide(widened(plan.call.v), out.tensor());
+  forward_wide(plan);
+  out.finish();
 }
 
 }  // namespace
@@ -50,12 +67,8 @@ void forward_wide(ForwardPlan& plan) {
 void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
-  if (!plan.problem.is_in_pairs()) return forward_wide(plan);
-  if (goes_by_pairs(plan)) return forward_pairs(plan);
-  WideResult out(call.out);
-  plan.set_wide(widened(call.v), out.tensor());
-  forward_wide(plan);
-  out.finish();
+  forward_given(plan);
+  if (!plan.has_sums()) sweep_rows(call, sweep);
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

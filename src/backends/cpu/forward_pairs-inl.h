@@ -3,7 +3,7 @@
 //   scores of pairs (pair-inl.h) → m, e = 2^(s − m) and ℓ += e as in forward_tile-inl.h → P = bf16(e) by pairs of keys, ℓ' += P → O[c] += Σ P_j·v_jc by pairs
 //
 // Out is O/ℓ': what P's rounding does to the sum it does to what is divided by it, too. The record keeps ℓ, so that looks show the weights of the given q and k
-// exactly. m is an integer: moving it scales a rounded P without rounding it again. V is interleaved by pairs of keys, out rounded block by block.
+// exactly, and ℓ' for looks at weights as used. m is an integer: moving it scales a rounded P without rounding it again. V is interleaved by pairs of keys, out rounded block by block.
 #if defined(CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_
@@ -38,6 +38,10 @@ struct PairBlock : SoftmaxBlock {
 
   template <int V>
   HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    take<false>(s, key, first_vector);
+  }
+  template <bool kSums, int V>
+  HWY_INLINE void take(Scores<V>& s, int64_t key, int first_vector) {
     const F32 d;
     const int first = first_vector * kLanes;
     follow_scores(s, first_vector);
@@ -46,17 +50,19 @@ struct PairBlock : SoftmaxBlock {
     const Floats ones = hn::BitCast(d, hn::Set(I32(), 0x3F803F80));
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes);
-      Floats sum = hn::Load(d, rounded + first + v * kLanes);
+      Floats sum = hn::Load(d, rounded + first + v * kLanes), surprised = hn::Zero(d);
       unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         Floats &even = s.c[2 * r * V + v], &odd = s.c[(2 * r + 1) * V + v];
+        const Floats even_score = even, odd_score = odd;
         even = exp2_shifted(even, shift);
         odd = exp2_shifted(odd, shift);
+        if constexpr (kSums) surprised = hn::MulAdd(odd, odd_score, hn::MulAdd(even, even_score, surprised));
         const Floats pair = to_pairs(even, odd);
         hn::Store(pair, d, to + r * kBlock + v * kLanes);
         sum = dot_pairs(pair, ones, sum);
       });
       hn::Store(sum, d, rounded + first + v * kLanes);
-      add_to_sum<V>(s, v, l + first + v * kLanes);
+      add_sums<kSums, V>(s, v, key, first + v * kLanes, surprised);
     });
     if (HWY_UNLIKELY(careful)) mark_hidden_pairs<V>(to);
     add_run(in_tile, first_vector, V);
@@ -126,13 +132,16 @@ inline bool goes_by_pairs(const ForwardPlan& plan) {
 }
 
 // A thread interleaves the values of the head that it works on for itself: 0.2 % of a head's time, and no memory of the call's size.
-inline void forward_pairs(ForwardPlan& plan) {
+template <class Block = PairBlock>
+void forward_pairs(ForwardPlan& plan) {
   const int64_t key_heads = plan.problem.heads() / plan.problem.group(), pairs = (plan.call.v.size(2) + 1) / 2;
   std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);  // [thread]: the key head
   plan.narrow_out = plan.call.out.mutable_raw();
+  plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
+  plan.used = plan.call.rows.used.template mutable_data<float>();
   for_each_block(plan, [&](int64_t batch, int64_t head, const BlockRange& block, int thread) {
     float* values = ThreadScratch::value_pairs(pairs * plan.d_v);
-    BlockJob<PairBlock> job(plan, batch, head, block.begin, block.count);
+    BlockJob<Block> job(plan, batch, head, block.begin, block.count);
     const int64_t key_head = batch * key_heads + job.view.key_head;
     if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head)
       interleave_values(plan.call.v, batch, job.view.key_head, values);

@@ -7,6 +7,10 @@
 // Invariant between tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen nothing keeps m = kNone, ℓ = 0, O = 0.
 // Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
 //
+// Where a call asks for them (Summing), entropy and distance come from two more sums, while e is in registers:
+//   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), a sink being one more e;  m → m' makes it (A + (m − m')·ℓ)·2^(m − m')
+//   D = Σ e·|position − j|    distance = D/ℓ; of a group on one side of all queries ±((position − j₀)·Σ e − Σ r·e_r), j₀ its first key
+//
 // ±inf and NaN: the fast path may turn −inf scores or non-finite values of hidden keys into NaN. A block whose results are not all finite is done again
 // with `careful` set, which floors scores, marks hidden P with −0 and keeps non-finite values from lanes that do not see them. Finite rows get the same bits.
 #if defined(CLEARHEAD_CPU_FORWARD_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -19,6 +23,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "backends/contract.h"
@@ -98,12 +103,17 @@ struct TileBlock {
 struct SoftmaxBlock : TileBlock {
   alignas(64) float m[kBlock], hard[kBlock], running[kBlock], l[kBlock];
   float* used = nullptr;  // Σ of the weights as the values meet them, where P is kept in pairs of bf16 (forward_pairs-inl.h)
+  alignas(64) float surprise[kBlock], distance[kBlock];  // A and D
+  bool sums = false;                                     // they are wanted
+  int64_t first_position = 0, last_position = 0;         // of the block's queries, where they are
 
   void reset() {
     std::fill(m, m + kBlock, kNone);
     std::fill(hard, hard + kBlock, kNone);
     std::fill(running, running + kBlock, kHidden);
     std::fill(l, l + kBlock, 0.0F);
+    std::fill(surprise, surprise + kBlock, 0.0F);
+    std::fill(distance, distance + kBlock, 0.0F);
     std::fill(o, o + d_v * kBlock, 0.0F);
   }
   // Moves the shift of lanes of vector v to `to` where `moves`; everything kept so far follows.
@@ -118,6 +128,12 @@ struct SoftmaxBlock : TileBlock {
     const auto scale = [&](float* at) CLEARHEAD_INLINE_LAMBDA { hn::Store(hn::Load(d, at) * f * g, d, at); };
     hn::Store(to, d, m + v * kLanes);
     hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
+    if (sums) {
+      float* at = surprise + v * kLanes;
+      hn::Store(hn::MulAdd(old - to, hn::Load(d, l + v * kLanes), hn::Load(d, at)), d, at);
+      scale(at);
+      scale(distance + v * kLanes);
+    }
     scale(l + v * kLanes);
     if (used) scale(used + v * kLanes);
     for (int64_t c = 0; c < d_v; ++c) scale(o + c * kBlock + v * kLanes);
@@ -190,8 +206,48 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(hn::Load(d, sum) + s.c[v], d, sum);
   }
 
+  // Far from every query of the block: there the closed form of a group's distances cancels nothing.
+  bool is_far(int64_t key) const { return key + 2 * kRows <= first_position || key >= last_position + kRows; }
+  // Of the weights of a near group, before they are added up.
+  template <int V>
+  HWY_INLINE void add_near_distance(const Scores<V>& s, int v, int64_t key, int at) {
+    const F32 d;
+    const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
+    Floats sum = hn::Load(d, distance + at);
+    unroll<kRows>(
+        [&](auto r) CLEARHEAD_INLINE_LAMBDA { sum = hn::MulAdd(s.c[r * V + v], hn::Abs(ahead - hn::Set(d, static_cast<float>(r))), sum); });
+    hn::Store(sum, d, distance + at);
+  }
+  // Of a far one, from what add_to_sum leaves: Σ e in row 0, Σ over odd r in row 1, further ones as they were before the last two steps of its tree.
+  template <int V>
+  HWY_INLINE void add_far_distance(const Scores<V>& s, int v, int64_t key, int at) {
+    const F32 d;
+    Floats by_row = hn::MulAdd(hn::Set(d, 2.0F), s.c[2 * V + v] + s.c[3 * V + v], s.c[V + v]);
+    if constexpr (kRows == 8) {
+      by_row = hn::MulAdd(hn::Set(d, 4.0F), (s.c[4 * V + v] + s.c[5 * V + v]) + (s.c[6 * V + v] + s.c[7 * V + v]), by_row);
+    }
+    const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
+    hn::Store(hn::Load(d, distance + at) + hn::Abs(hn::MulSub(ahead, s.c[v], by_row)), d, distance + at);
+  }
+
+  // A group's e into ℓ, and with its Σ e·c into A and D.
+  template <bool kSums, int V>
+  HWY_INLINE void add_sums(Scores<V>& s, int v, int64_t key, int at, [[maybe_unused]] Floats surprised) {
+    if constexpr (!kSums) return add_to_sum<V>(s, v, l + at);
+    const F32 d;
+    const bool far = is_far(key);
+    if (HWY_UNLIKELY(!far)) add_near_distance<V>(s, v, key, at);
+    add_to_sum<V>(s, v, l + at);
+    if (HWY_LIKELY(far)) add_far_distance<V>(s, v, key, at);
+    hn::Store(hn::Load(d, surprise + at) + hn::NegMulAdd(hn::Load(d, m + at), s.c[v], surprised), d, surprise + at);
+  }
+
   template <int V>
   HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    take<false>(s, key, first_vector);
+  }
+  template <bool kSums, int V>
+  HWY_INLINE void take(Scores<V>& s, int64_t key, int first_vector) {
     const F32 d;
     const int first = first_vector * kLanes;
     follow_scores(s, first_vector);
@@ -199,16 +255,28 @@ struct SoftmaxBlock : TileBlock {
     float* to = p + in_tile * kBlock + first;
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes);
+      Floats surprised = hn::Zero(d);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-        s.c[r * V + v] = exp2_shifted(s.c[r * V + v], shift);
+        const Floats c = s.c[r * V + v];
+        s.c[r * V + v] = exp2_shifted(c, shift);
         hn::Store(s.c[r * V + v], d, to + r * kBlock + v * kLanes);
+        if constexpr (kSums) surprised = hn::MulAdd(s.c[r * V + v], c, surprised);
       });
-      add_to_sum<V>(s, v, l + first + v * kLanes);
+      add_sums<kSums, V>(s, v, key, first + v * kLanes, surprised);
     });
     if (HWY_UNLIKELY(after != nullptr)) apply_after(*after, *queries, key, first_vector, V, to);
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to);
     if (HWY_UNLIKELY(apart != nullptr)) fetch_values(in_tile);
     add_run(in_tile, first_vector, V);
+  }
+};
+
+// A block that takes the sums of entropy and distance too.
+template <class Block>
+struct Summing : Block {
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    this->template take<true>(s, key, first_vector);
   }
 };
 
@@ -367,6 +435,7 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
       for (int i = at; i < at + kLanes; ++i) {
         const float share = sink_share(sink, softmax.m[i]);
         softmax.l[i] += share;
+        softmax.surprise[i] += share == 0 ? 0 : share * static_cast<float>(sink - static_cast<double>(softmax.m[i]));
         if (softmax.used) softmax.used[i] += share;
       }
     }
@@ -374,6 +443,7 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
     const Floats l = hn::IfThenElse(empty, zero, hn::Load(d, softmax.l + at));
     const Floats minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
     hn::Store(l, d, softmax.l + at);
+    if (softmax.used) hn::Store(hn::IfThenElse(empty, zero, divisor), d, softmax.used + at);
     hn::Store(hn::IfThenElse(empty, minus_infinity, hn::Load(d, softmax.m + at)), d, softmax.m + at);
     hn::Store(hn::IfThenElse(empty, zero, hn::Set(d, view.after.factor) / divisor), d, softmax.hard + at);
   }
@@ -388,8 +458,9 @@ struct ForwardPlan {
   Tensor values;  // f32, row-major with adjacent channels; undefined for pages, and where a thread makes its own (forward_pairs-inl.h)
   Tensor wide;    // out in f32, any strides; undefined where blocks round their rows
   int64_t rows = 0, d_v = 0;
-  float *out = nullptr, *m = nullptr, *l = nullptr;
-  std::byte* narrow_out = nullptr;  // bf16, in place of `wide`
+  float *out = nullptr, *m = nullptr, *l = nullptr, *used = nullptr;
+  float *entropy = nullptr, *distance = nullptr;  // set by a driver that sums them on the way
+  std::byte* narrow_out = nullptr;                // bf16, in place of `wide`
 
   explicit ForwardPlan(const ForwardCall& forward)
       : call(forward),
@@ -400,6 +471,12 @@ struct ForwardPlan {
     m = forward.rows.m.mutable_data<float>();
     l = forward.rows.l.mutable_data<float>();
   }
+  bool wants_sums() const { return call.entropy || call.distance; }
+  void take_sums() {
+    if (call.entropy) entropy = call.entropy->mutable_data<float>();
+    if (call.distance) distance = call.distance->mutable_data<float>();
+  }
+  bool has_sums() const { return entropy || distance; }
   void set_wide(const Tensor& v, Tensor& to) {
     if (v.defined()) values = d_v <= 1 || v.stride(3) == 1 ? v : v.contiguous();
     wide = to;
@@ -450,7 +527,13 @@ struct BlockJob {
     if (plan.out) out.channel = plan.out_channel();
     for (int i = 0; i < count && plan.out; ++i) out.rows[i] = plan.out_row(batch, head, begin + i);
     pack_queries(view, rows, count, queries);
-    if (view.after.is_by_pair()) softmax.after = &view.after, softmax.queries = &queries;
+    if (view.after.is_by_pair()) softmax.after = &view.after;
+    softmax.queries = &queries;
+    if constexpr (std::is_base_of_v<SoftmaxBlock, Block>) {
+      softmax.sums = plan.has_sums();
+      softmax.first_position = static_cast<int64_t>(queries.position[0]);
+      softmax.last_position = static_cast<int64_t>(queries.position[count - 1]);
+    }
   }
   BlockJob(const BlockJob&) = delete;  // its parts point at each other
   BlockJob& operator=(const BlockJob&) = delete;
@@ -463,7 +546,17 @@ struct BlockJob {
     finish_rows(view, queries.vectors, softmax);
     std::copy(softmax.m, softmax.m + queries.count, plan.m + first_row);
     std::copy(softmax.l, softmax.l + queries.count, plan.l + first_row);
+    if (plan.used) std::copy(softmax.used, softmax.used + queries.count, plan.used + first_row);
+    if (plan.has_sums()) write_sums(plan);
     return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare);
+  }
+  void write_sums(const ForwardPlan& plan) const {
+    for (int i = 0; i < queries.count; ++i) {
+      const double l = static_cast<double>(softmax.l[i]), share = l == 0 ? 0 : 1 / l;  // a row that saw nothing gets zeros
+      const double nats = l == 0 ? 0 : 0.69314718055994530942 * (std::log2(l) - static_cast<double>(softmax.surprise[i]) * share);
+      if (plan.entropy) plan.entropy[first_row + i] = static_cast<float>(nats < 0 ? 0 : nats);
+      if (plan.distance) plan.distance[first_row + i] = static_cast<float>(static_cast<double>(softmax.distance[i]) * share);
+    }
   }
 };
 
@@ -509,9 +602,10 @@ void for_each_block(const ForwardPlan& plan, F&& f) {
   });
 }
 
-inline void forward_tiles(const ForwardPlan& plan) {
+template <class Block = SoftmaxBlock>
+void forward_tiles(const ForwardPlan& plan) {
   for_each_block(plan, [&](int64_t batch, int64_t head, const BlockRange& block, int) {
-    BlockJob<> job(plan, batch, head, block.begin, block.count);
+    BlockJob<Block> job(plan, batch, head, block.begin, block.count);
     forward_block(plan, job);
   });
 }

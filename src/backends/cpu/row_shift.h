@@ -5,6 +5,8 @@
 //   linear       inverse is ln 2/ℓ, 0 where ℓ is 0
 //   the others   m is the record's; inverse is 1
 //
+// Of a look at weights as used, ℓ is the sum of what was rounded (RowStats::used).
+//
 // The cpu backend's own shifts are integers, so that inverse is 1/ℓ; a record made by another backend has any m.
 #pragma once
 
@@ -12,6 +14,7 @@
 #include <limits>
 
 #include "backends/cpu/score_view.h"
+#include "clearhead/look.h"
 #include "clearhead/record.h"
 
 namespace clearhead::cpu {
@@ -23,8 +26,14 @@ struct RowShift {
   bool saw_nothing = true;
 };
 
-inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row) {
-  const Tensor &m = record.rows.m, &l = record.rows.l;
+/// Whether a look shows weights that were rounded.
+inline bool shows_rounded(const AttentionRecord& record, Precision precision) {
+  return precision == Precision::kAsUsed && record.rows.used.defined();
+}
+
+inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row,
+                          Precision precision = Precision::kExact) {
+  const Tensor &m = record.rows.m, &l = shows_rounded(record, precision) ? record.rows.used : record.rows.l;
   const double shift = static_cast<double>(m.data<float>()[batch * m.stride(0) + head * m.stride(1) + row * m.stride(2)]);
   const double sum = static_cast<double>(l.data<float>()[batch * l.stride(0) + head * l.stride(1) + row * l.stride(2)]);
   if (shift == -std::numeric_limits<double>::infinity()) return {};

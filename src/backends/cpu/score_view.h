@@ -29,8 +29,8 @@ inline constexpr float kNone = -1e30F;     // the shift m of a row that has seen
 inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHidden − kNone) is 0
 inline constexpr float kVisible = -2e30F;  // scores above this are visible
 
-/// How a weight is recomputed from its score: weight-inl.h.
-enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard, kLinear };
+/// How a weight is recomputed from its score: weight-inl.h. kRounded is softmax's in looks at weights as used.
+enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard, kLinear, kRounded };
 WeightKind kind_of(const Normaliser& normaliser);
 
 /// What q and k give (pair-inl.h).

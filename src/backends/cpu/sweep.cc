@@ -37,7 +37,7 @@ void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& vi
   block.run_count = 0;
   for (int i = 0; i < kBlock; ++i) {
     const int64_t row = rows[static_cast<size_t>(at.begin + std::min(i, at.count - 1))];
-    const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row);
+    const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row, plan.call.precision);
     block.m[i] = shift.m;
     block.inverse[i] = i < at.count ? shift.inverse * plan.row_factor(row) * (plan.call.after ? view.after.factor : 1) : 0;
     block.log_sum[i] = static_cast<float>(shift.log_sum_exp2);
@@ -62,7 +62,8 @@ double sink_surprise(const ScoreView& view, const RowShift& shift) {
 }
 
 void write_entropy(const SweepPlan& plan, int64_t map, int64_t index, const ScoreView& view, double surprise2) {
-  const RowShift shift = row_shift(plan.call.record, plan.batch_of(map), plan.head_of(map), plan.call.rows[static_cast<size_t>(index)]);
+  const int64_t row = plan.call.rows[static_cast<size_t>(index)];
+  const RowShift shift = row_shift(plan.call.record, plan.batch_of(map), plan.head_of(map), row, plan.call.precision);
   const double entropy = sink_surprise(view, shift) + surprise2 * kLn2;
   plan.entropy_row(map)[index] = static_cast<float>(entropy < 0 && !plan.call.after ? 0 : entropy);
 }
@@ -103,7 +104,8 @@ void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& 
   const TileScratch scratch = make_tile_scratch(view, block.top.scores + 2 * top_floats);
   pack_queries(view, plan.call.rows.data() + at.begin, at.count, queries);
   set_lanes(plan, at, view, queries, block);
-  block.by_log = view.kind != WeightKind::kSoftmax || (plan.call.after && view.after.any());
+  block.kind = shows_rounded(plan.call.record, plan.call.precision) ? WeightKind::kRounded : view.kind;
+  block.by_log = block.kind != WeightKind::kSoftmax || (plan.call.after && view.after.any());
   if (plan.call.after && view.after.is_by_pair()) block.after = &view.after;
   block.begin_block();
   const bool biased = terms_may_hide(view);
@@ -128,7 +130,8 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
   const ScoreView view = plan.problem.view(plan.batch_of(map), plan.head_of(map));
   StripSums sums = plan.new_sums(strip);
   const Range rows = plan.strip_rows(strip);
-  if (goes_by_list(view, view.rows) && !(plan.call.after && view.after.any())) {
+  const bool rounded = shows_rounded(plan.call.record, plan.call.precision);
+  if (goes_by_list(view, view.rows) && !rounded && !(plan.call.after && view.after.any())) {
     ListedSweep listed(plan, map, view, sums);
     for (int64_t index = rows.begin; index < rows.end; ++index) {
       if (index % kBlock == 0) plan.check_cancelled();

@@ -45,7 +45,8 @@ struct SweepBlock {
   const SweepPlan* plan = nullptr;
   const QueryBlock* queries = nullptr;
   const AfterView* after = nullptr;  // of looks at weights after, where pairs differ
-  bool by_log = false;               // a weight's logarithm is not its score's difference to L
+  WeightKind kind = WeightKind::kSoftmax;
+  bool by_log = false;  // a weight's logarithm is not its score's difference to L
   StripSums* sums = nullptr;
   // Per lane.
   alignas(64) float m[kBlock], inverse[kBlock], log_sum[kBlock];
@@ -143,7 +144,7 @@ struct SweepBlock {
   }
   HWY_NOINLINE void weigh_turned(int vectors, int64_t key, int first) {
     const F32 d;
-    with_kind(plan->problem.kind(), [&](auto k) CLEARHEAD_INLINE_LAMBDA {
+    with_kind_of_look(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
       for (int v = 0; v < vectors; ++v) {
         const int at = first + v * kLanes;
         const Floats shift = hn::Load(d, m + at), factor = hn::Load(d, inverse + at);
@@ -163,7 +164,7 @@ struct SweepBlock {
   // to[lane] = the weight of what stands at `place` of each row's top keys, 0 where there is none.
   void weigh_top(int64_t place, float* to) const {
     const F32 d;
-    with_kind(plan->problem.kind(), [&](auto k) CLEARHEAD_INLINE_LAMBDA {
+    with_kind_of_look(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
       for (int at = 0; at < queries->vectors * kLanes; at += kLanes) {
         const Floats score = hn::Load(d, top.scores + place * kBlock + at);
         const Ints key = hn::Load(I32(), top.keys + place * kBlock + at);

@@ -6,6 +6,7 @@
 //   sigmoid      1/(1 + 2^−(c − m))      m = −bias in base 2
 //   hard         1 where the key is m; NaN where m is
 //   linear       c·(ln 2/ℓ); 0 where hidden
+//   rounded      bf16(2^(c − m))·(1/Σ bf16(…)): softmax as a kernel in bf16 used it. m is whole: where the kernel's shift stood then changes no bit
 //
 // c is the score in base 2. Forward, weights and sweep take weights from here, so that the forward's support is that of every later look.
 #if defined(CLEARHEAD_CPU_WEIGHT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -41,6 +42,15 @@ HWY_INLINE Floats log2_of(Floats x) {
 
 inline constexpr float kLn2 = 0.693147180559945309F;
 
+// To bf16's eight bits, to nearest even. NaN stays NaN.
+HWY_INLINE Floats nearest_bf16(Floats x) {
+  const F32 d;
+  const I32 di;
+  const Ints bits = hn::BitCast(di, x), odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(di, 1));
+  const Ints rounded = hn::And(bits + hn::Set(di, 0x7FFF) + odd, hn::Set(di, -65536));
+  return hn::IfThenElse(hn::Eq(x, x), hn::BitCast(d, rounded), x);
+}
+
 // By how much the score is above the row's threshold, as the power of the kind counts it. NaN stays NaN (the order of Max's operands).
 template <WeightKind kKind>
 HWY_INLINE Floats excess_of(Floats c, Floats tau) {
@@ -52,6 +62,8 @@ template <WeightKind kKind, class Key = int64_t>
 HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] Key key = 0) {
   if constexpr (kKind == WeightKind::kSoftmax) {
     return exp2_shifted(c, m) * factor;
+  } else if constexpr (kKind == WeightKind::kRounded) {
+    return nearest_bf16(exp2_shifted(c, m)) * factor;
   } else if constexpr (kKind == WeightKind::kSigmoid) {
     const F32 d;
     const Floats x = c - m, one = hn::Set(d, 1.0F);
@@ -76,6 +88,12 @@ HWY_INLINE void with_kind(WeightKind kind, F&& f) {
   if (kind == WeightKind::kSigmoid) return f(std::integral_constant<WeightKind, WeightKind::kSigmoid>{});
   if (kind == WeightKind::kLinear) return f(std::integral_constant<WeightKind, WeightKind::kLinear>{});
   f(std::integral_constant<WeightKind, WeightKind::kHard>{});
+}
+// The same of a look.
+template <class F>
+HWY_INLINE void with_kind_of_look(WeightKind kind, F&& f) {
+  if (HWY_UNLIKELY(kind == WeightKind::kRounded)) return f(std::integral_constant<WeightKind, WeightKind::kRounded>{});
+  with_kind(kind, f);
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

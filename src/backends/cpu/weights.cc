@@ -47,7 +47,7 @@ struct WeightsBlock {
     const F32 d;
     float* to = chunk + (key - first_key) * kBlock + first_vector * kLanes;
     const Floats visible = hn::Set(d, kVisible), other = hn::Set(d, hidden);
-    with_kind(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
+    with_kind_of_look(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
         const Floats shift = hn::Load(d, m + (first_vector + v) * kLanes), factor = hn::Load(d, inverse + (first_vector + v) * kLanes);
         unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
@@ -129,14 +129,14 @@ void weigh_block(const WeightsCall& call, const ScoreView& view, int64_t begin, 
   narrow(queries, keys.begin, keys.end);
   float* out[kBlock];
   for (int i = 0; i < kBlock; ++i) {
-    const RowShift shift = row_shift(call.record, call.batch, call.head, call.rows[begin + std::min(i, count - 1)]);
+    const RowShift shift = row_shift(call.record, call.batch, call.head, call.rows[begin + std::min(i, count - 1)], call.precision);
     block.m[i] = shift.m;
     block.inverse[i] = call.after ? shift.inverse * view.after.factor : shift.inverse;
     if (i < count) out[i] = call.out + (begin + i) * call.out_stride + (keys.begin - call.keys.begin);
   }
   using Quantity = WeightsCall::Quantity;
   block.scores = call.quantity == Quantity::kScore2;
-  block.kind = view.kind;
+  block.kind = shows_rounded(call.record, call.precision) ? WeightKind::kRounded : view.kind;
   if (call.after && view.after.is_by_pair() && !block.scores) block.after = &view.after, block.queries = &queries;
   block.hidden = block.scores                              ? -std::numeric_limits<float>::infinity()
                  : call.quantity == Quantity::kWeightOrNaN ? std::numeric_limits<float>::quiet_NaN()

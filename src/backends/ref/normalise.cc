@@ -14,6 +14,13 @@ namespace {
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
+// To bf16's eight bits, to nearest even.
+double rounded_to_bf16(double x) {
+  int exponent = 0;
+  const double mantissa = std::frexp(x, &exponent);
+  return std::ldexp(std::nearbyint(std::ldexp(mantissa, 8)), exponent - 8);
+}
+
 // max(a, b) that keeps a NaN of either.
 double greater(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 double above(double a, double threshold) { return a <= threshold ? 0 : a - threshold; }
@@ -117,7 +124,10 @@ struct WeightOf {
   double score;
   int64_t key;
   const RecordedRow& row;
-  double operator()(const Softmax&) const { return std::exp2(score * kLog2E - row.m) / row.l; }
+  double operator()(const Softmax&) const {
+    const double e = std::exp2(score * kLog2E - row.m);
+    return (row.rounds ? rounded_to_bf16(e) : e) / row.l;
+  }
   double operator()(const Sparsemax&) const { return above(score, row.m); }
   double operator()(const Entmax15&) const {
     const double root = above(score / 2, row.m);
@@ -203,11 +213,12 @@ float stored_m(const Normaliser& normaliser, double m) {
   return is_above ? std::nextafter(near, -std::numeric_limits<float>::infinity()) : near;
 }
 
-RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row) {
+RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, Precision precision) {
   const auto element = [&](const Tensor& rows) {
     return static_cast<double>(rows.data<float>()[batch * rows.stride(0) + head * rows.stride(1) + row * rows.stride(2)]);
   };
-  return {element(record.rows.m), element(record.rows.l)};
+  const bool rounds = precision == Precision::kAsUsed && record.rows.used.defined();
+  return {element(record.rows.m), element(rounds ? record.rows.used : record.rows.l), rounds};
 }
 
 double weight_of(const Normaliser& normaliser, double score, int64_t key, const RecordedRow& row) {

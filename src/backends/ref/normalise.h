@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "backends/ref/score.h"
+#include "clearhead/look.h"
 
 namespace clearhead::reference {
 
@@ -46,8 +47,9 @@ float stored_m(const Normaliser& normaliser, double m);
 /// What a record says of one row.
 struct RecordedRow {
   double m = 0, l = 0;
+  bool rounds = false;  // P was kept in bf16: l is the sum of what was rounded
 };
-RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row);
+RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, Precision precision = Precision::kExact);
 /// The weight of a visible pair.
 double weight_of(const Normaliser& normaliser, double score, int64_t key, const RecordedRow& row);
 /// All of a row's weights.

@@ -14,6 +14,7 @@
 #include "backends/ref/normalise.h"
 #include "backends/ref/pair.h"
 #include "backends/ref/sweep.h"
+#include "backends/sweep_rows.h"
 #include "backends/widen.h"
 #include "base/parallel.h"
 
@@ -68,6 +69,7 @@ void forward(const ForwardCall& call) {
   if (rows == 0) return;
   const Outputs to{call.out.mutable_data<float>(), call.rows.m.mutable_data<float>(), call.rows.l.mutable_data<float>()};
   parallel_for(rows, [&](int64_t row, int) { forward_row(call, to, row / queries / heads, row / queries % heads, row % queries); });
+  sweep_rows(call, reference::sweep);
 }
 
 float answer(const WeightsCall& call, const RowOfScores& at, int64_t key, double score, const RecordedRow& row) {
@@ -85,7 +87,7 @@ void weights(const WeightsCall& call) {
     const int64_t row = call.rows[r];
     const RowOfScores at{record.spec, record.q, record.keys, call.batch, call.head, row, record.first_query + row, record.query_length};
     score_row(at, call.keys, scores.data());
-    const RecordedRow recorded = reference::recorded_row(record, call.batch, call.head, row);
+    const RecordedRow recorded = reference::recorded_row(record, call.batch, call.head, row, call.precision);
     for (size_t j = 0; j < scores.size(); ++j) {
       const int64_t place = static_cast<int64_t>(j);
       call.out[r * call.out_stride + place] = answer(call, at, call.keys.begin + place, scores[j], recorded);

@@ -54,7 +54,7 @@ class HeadSweep {
 
   void take_row(int64_t index) {
     const int64_t row = call_.rows[static_cast<size_t>(index)], query = record_.first_query + row;
-    const RecordedRow recorded = recorded_row(record_, batch_, head_, row);
+    const RecordedRow recorded = recorded_row(record_, batch_, head_, row, call_.precision);
     const RowOfScores at{record_.spec, record_.q, record_.keys, batch_, head_, row, query, record_.query_length};
     score_row(at, {0, keys_}, scores_.data());
     const int64_t position = record_.position_of(query);
