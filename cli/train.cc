@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 
@@ -91,7 +92,11 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   std::signal(SIGINT, stop);
   std::signal(SIGTERM, stop);
   const int64_t first = trainer->step();
-  const bool finished = trainer->run([&](const TrainingReport& report) { print_report(report, options.json); }, &asked_to_stop);
+  const auto report = [&](const TrainingReport& now) {
+    print_report(now, options.json);
+    std::fflush(stdout);  // a log is read while the run goes on
+  };
+  const bool finished = trainer->run(report, &asked_to_stop);
   if (comm->size() > 1 && trainer->step() > first) {
     const double sent = static_cast<double>(comm->bytes_sent()) / static_cast<double>(trainer->step() - first);
     say(format("each process sent {:.2f} MB a step", sent / 1e6));
