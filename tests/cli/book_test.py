@@ -1,6 +1,7 @@
 """The model that ships: what its card promises."""
 
 import json
+import random
 from pathlib import Path
 
 from support import Case, run
@@ -19,6 +20,44 @@ class Book(Case):
         told = done.json
         self.assertGreater(told["tokens"], 15_000)
         self.assertLess(told["bits_per_byte"], 1.70)
+
+    def bits(self, text, *settings):
+        self.count = getattr(self, "count", 0) + 1
+        file = self.folder / f"scored-{self.count}.txt"
+        file.write_text(text, encoding="utf-8")
+        done = run("run", "score", BOOK, "--file", file, *settings, "--json")
+        self.assertEqual(done.code, 0, done.errors)
+        told = done.json
+        return told["bits_per_byte"] * told["bytes"]
+
+    def test_what_comes_again_costs_fewer_bits(self):
+        seed = random.Random(3)
+        text = (BOOK / "held-out.txt").read_text(encoding="utf-8")
+        words = [word for word in text.split() if word.isalpha()]
+        places = [seed.randrange(len(text) - 500) for _ in range(8)]
+        for kind, passages, most in (
+            ("text", [text[at:at + 250] for at in places], 0.97),
+            ("words", [" ".join(seed.choice(words) for _ in range(40)) for _ in places], 0.65),
+        ):
+            once = [self.bits(passage) for passage in passages]
+            twice = [self.bits(f"{passage} {passage}") for passage in passages]
+            self.assertLess(sum(twice) - sum(once), most * sum(once), kind)
+
+    def test_the_atlas_finds_the_heads_that_copy(self):
+        seed = random.Random(5)
+        words = [word for word in (BOOK / "held-out.txt").read_text(encoding="utf-8").split() if word.isalpha()]
+        passage = " ".join(seed.choice(words) for _ in range(40))
+        done = run("atlas", BOOK, f"{passage} {passage}", "--json")
+        self.assertEqual(done.code, 0, done.errors)
+        heads = done.json["heads"]
+        previous, induction = (max(heads, key=lambda head: head[kind]) for kind in ("previous", "induction"))
+        self.assertGreater(previous["previous"], 0.7)
+        self.assertGreater(induction["induction"], 0.3)
+        self.assertLess(previous["layer"], induction["layer"])
+        # Without it, what comes again is foretold worse.
+        name = f"L{induction['layer']}.H{induction['head']}"
+        twice = f"{passage} {passage}"
+        self.assertGreater(self.bits(twice, "--knock-out", name), self.bits(twice))
 
     def test_it_is_small_and_says_what_it_is(self):
         told = self.ok("info", BOOK, "--json").json
