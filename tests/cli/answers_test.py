@@ -386,7 +386,7 @@ class Answers(Case):
         self.assertEqual(len([line for line in drawn if line.startswith("   ") and line.strip()[0] in "abc"]), 1 + 11)  # names above, then a row a token
         self.assertIn(" 33.33 %  #2 ", self.ok("show", kept, "--head", "L1.H0", "--query", "10").out)
         page = self.folder / "page.html"
-        self.assertIn("holds text, atlas, stats, weights", self.ok("view", kept, "--html", page).out)
+        self.assertIn("holds text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
         family = self.ok("info", kept, "--json").json["families"][0]
         self.assertEqual((family["queries"], family["keys"], family["rows_kept"]), (11, 11, [[0, 11]]))
         message = "map: there is no query 11; they are 0 to 10 (a token generated last was never read, only written)"
