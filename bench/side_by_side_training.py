@@ -222,6 +222,9 @@ def torch_losses(recipe, steps, batches, model_folder, threads):
             module.p = 0
     model.config.dropout = model.config.attention_dropout = 0
     for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None  # Marian's decoder begins with the padding token, whose row is learned from here on both sides
+    for module in model.modules():
         if hasattr(module, "dropout") and isinstance(module.dropout, float):
             module.dropout = 0.0
     options = recipe.get("optimiser", {})
