@@ -8,20 +8,27 @@
 #include "base/format.h"
 #include "base/random.h"
 #include "clearhead/error.h"
+#include "train/json_lines.h"
 #include "train/recipe.h"
 
 namespace clearhead {
 
 std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe) {
   std::vector<TextPair> out;
-  std::istringstream lines(read_source(recipe.source, file));
+  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
+  if (is_json_lines(file)) {
+    for_each_json_line(opened->bytes(), opened->path(), recipe.source.fields, {}, [&](const std::vector<std::string>& texts) {
+      out.push_back({texts[0], texts[1]});
+    });
+    return out;
+  }
+  std::istringstream lines(std::string(opened->bytes()));
   std::string line;
   for (int64_t number = 1; std::getline(lines, line); ++number) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     const size_t tab = line.find('\t');
     if (tab == std::string::npos) {
-      fail(ErrorCode::kFormat, "{}/{}, line {}: expected two texts with a tab between, found \"{}\"", recipe.source.folder, file, number,
-           line);
+      fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a tab between, found \"{}\"", opened->path(), number, line);
     }
     const size_t end = std::min(line.find('\t', tab + 1), line.size());
     out.push_back({line.substr(0, tab), line.substr(tab + 1, end - tab - 1)});

@@ -21,8 +21,8 @@ struct TextPair {
   std::string source{}, target{};
 };
 
-/// The lines of a file of the recipe's folder, two texts between tabs; what follows a second tab is not read. Throws kNotFound naming the file and its origin,
-/// kFormat naming the line.
+/// The lines of a file of the recipe's folder, two texts between tabs; what follows a second tab is not read. Of JSON lines (json_lines.h) the recipe's two
+/// fields. Throws kNotFound naming the file and its origin, kFormat naming the line.
 std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe);
 
 class PairData {

@@ -1,9 +1,12 @@
 #include "train/recipe.h"
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "models/find_model.h"
+#include "train/json_lines.h"
 
 namespace clearhead {
 namespace {
@@ -191,6 +194,26 @@ void read_files(Fields& fields, TextSource& to) {
   if (to.splits.empty()) to.held_out = between(fields, "held_out", to.held_out, 0, 0.9);
 }
 
+// Which fields of JSON lines are read: there where a file has them, and nowhere else.
+void read_line_fields(Fields& fields, Recipe& to) {
+  std::vector<std::string> files = to.source.files;
+  if (to.pairs) files = {to.pairs->train, to.pairs->valid, to.pairs->test};
+  const auto found = std::find_if(files.begin(), files.end(), is_json_lines);
+  const std::string expected = to.pairs ? "two names, of the source and of the target, as in [\"source\", \"target\"]"
+                                        : "the name of the field that is the text, as in [\"text\"]";
+  const Json* given = fields.take("fields");
+  if (found == files.end()) {
+    if (given) fields.wrong("fields", "none: no file's name ends in .jsonl", *given);
+    return;
+  }
+  if (!given) fail(ErrorCode::kFormat, "{}: \"{}\" holds JSON lines: expected \"fields\", {}", to.where, *found, expected);
+  if (!given->is_array() || given->size() != (to.pairs ? 2 : 1)) fields.wrong("fields", expected, *given);
+  for (const Json& name : given->items()) {
+    if (!name.is_string()) fields.wrong("fields", expected, name);
+    to.source.fields.push_back(name.string());
+  }
+}
+
 // What the recipe leaves out is that model's. The text says it from now on: a checkpoint needs the folder no more.
 void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (has_tokenizer && !recipe.model.is_null()) return;
@@ -230,6 +253,7 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
       }
     }
   }
+  read_line_fields(fields, out);
   if (const Json* given = json.find("tokenizer"); given && given->is_object()) {
     out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs.has_value());
   } else {

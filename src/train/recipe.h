@@ -2,6 +2,7 @@
 //
 //   { "data": "DIR", "files": ["book.txt"], "origin": "where the files come from", "held_out": 0.05,      or "splits": "splits.tsv" (text_data.h)
 //                        or "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"}, "places": 4096      for an encoder-decoder: two texts a line (pair_data.h)
+//     "fields": ["text"],                                        of files named *.jsonl the field that is read; of pairs two, ["source", "target"] (json_lines.h)
 //     "tokenizer": "bytes",                                      or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
 //                                                                that many tokens, learned from the files' training part
 //     "model": { … a config.json of Hugging Face's form … },     or "from": a model (folder or name) whose weights, config and tokenizer the run begins with

@@ -6,24 +6,25 @@
 #include <map>
 #include <numeric>
 #include <sstream>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
-#include "base/file.h"
 #include "base/format.h"
 #include "base/random.h"
 #include "clearhead/error.h"
+#include "train/json_lines.h"
 
 namespace clearhead {
 
-std::string read_source(const TextSource& source, const std::string& name) {
+std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name) {
   const std::string path = source.folder + "/" + name;
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     fail(ErrorCode::kNotFound, "{}: there is no such file; give the folder that holds it with data=DIR{}", path,
          source.origin.empty() ? "" : ". " + source.origin);
   }
-  return read_file(path);
+  return MappedFile::open(path);
 }
 
 namespace {
@@ -39,7 +40,7 @@ std::vector<std::string> cells_of(const std::string& line) {
 std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& source, Part part) {
   const std::string where = source.folder + "/" + source.splits;
   std::map<std::string, std::pair<size_t, size_t>> out;
-  std::istringstream lines(read_source(source, source.splits));
+  std::istringstream lines(std::string(open_source(source, source.splits)->bytes()));
   std::string line;
   std::getline(lines, line);
   for (int64_t number = 2; std::getline(lines, line); ++number) {
@@ -62,11 +63,11 @@ std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& s
 }
 
 // The last `share` of a text begins here, at a line's begin.
-size_t begin_of_last(const std::string& text, double share) {
+size_t begin_of_last(std::string_view text, double share) {
   const size_t at = static_cast<size_t>((1 - share) * static_cast<double>(text.size()));
   if (at == 0 || at >= text.size()) return std::min(at, text.size());
   const size_t line = text.find('\n', at);
-  return line == std::string::npos ? text.size() : line + 1;
+  return line == std::string_view::npos ? text.size() : line + 1;
 }
 
 }  // namespace
@@ -75,7 +76,8 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
   const auto splits = source.splits.empty() ? std::map<std::string, std::pair<size_t, size_t>>() : read_splits(source, part);
   std::vector<std::string> parts;
   for (const std::string& name : source.files) {
-    const std::string text = read_source(source, name);
+    const std::shared_ptr<MappedFile> file = open_source(source, name);
+    const std::string_view text = file->bytes();
     size_t begin = 0, end = text.size();
     if (!source.splits.empty()) {
       const auto found = splits.find(name);
@@ -90,7 +92,13 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
       if (part == Part::kValid) begin = held;
       if (part == Part::kTest) begin = end;
     }
-    parts.push_back(text.substr(begin, end - begin));
+    if (is_json_lines(name)) {
+      std::string& lines = parts.emplace_back();
+      for_each_json_line(text, file->path(), source.fields, {begin, end},
+                         [&](const std::vector<std::string>& texts) { lines += texts[0] + "\n"; });
+    } else {
+      parts.emplace_back(text.substr(begin, end - begin));
+    }
   }
   return parts;
 }

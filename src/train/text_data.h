@@ -7,9 +7,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "clearhead/tokenizer.h"
 
 namespace clearhead {
@@ -17,17 +19,19 @@ namespace clearhead {
 enum class Part : uint8_t { kTrain, kValid, kTest };
 
 /// Text files and how each is parted. With `splits`, a table in the folder: after a line of headings, a file's name and six byte positions, the begins and ends of
-/// its three parts, between tabs. Without: the last `held_out` of each file validates, from a line's begin on, and nothing tests.
+/// its three parts, between tabs. Without: the last `held_out` of each file validates, from a line's begin on, and nothing tests. Of a file of JSON lines
+/// (json_lines.h) whole lines go into a part; its text is theirs, each with a line's end after it.
 struct TextSource {
   std::string folder{};
   std::vector<std::string> files{};
   std::string origin{};  // told where a file is missing
   std::string splits{};
   double held_out = 0.05;
+  std::vector<std::string> fields{};  // of JSON lines: those that are read
 };
 /// A file of the folder. Throws kNotFound naming it and its origin.
-std::string read_source(const TextSource& source, const std::string& name);
-/// One part of each file. Throws kNotFound naming a file and its origin, kFormat for a table that is wrong.
+std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name);
+/// One part of each file. Throws kNotFound naming a file and its origin, kFormat for a table or a line that is wrong.
 std::vector<std::string> read_part(const TextSource& source, Part part);
 
 struct Repeats {

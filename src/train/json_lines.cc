@@ -1,0 +1,62 @@
+#include "train/json_lines.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+#include "base/json.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+std::string names_of(const Json& object) {
+  constexpr size_t kMost = 20;
+  std::string out;
+  for (size_t at = 0; at < std::min(object.size(), kMost); ++at) out += (at == 0 ? "" : ", ") + Json(object.fields()[at].first).describe();
+  if (object.size() == 0) return "no field";
+  return object.size() > kMost ? out + ", ..." : out;
+}
+
+std::string text_of(const Json& line, const std::string& field, const std::string& where) {
+  const Json* value = line.find(field);
+  if (!value) fail(ErrorCode::kFormat, "{}: expected a field \"{}\", found {}", where, field, names_of(line));
+  if (value->is_string()) return value->string();
+  const auto wrong = [&](const std::string& found) {
+    fail(ErrorCode::kFormat, "{}: \"{}\": expected a string or a list of strings, found {}", where, field, found);
+  };
+  if (!value->is_array()) wrong(value->describe());
+  std::string out;
+  for (const Json& part : value->items()) {
+    if (!part.is_string()) wrong("a list with " + part.describe() + " in it");
+    if (&part != value->items().data()) out += ' ';
+    out += part.string();
+  }
+  return out;
+}
+
+}  // namespace
+
+bool is_json_lines(std::string_view name) { return name.ends_with(".jsonl"); }
+
+void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
+                        const std::function<void(const std::vector<std::string>&)>& take) {
+  const size_t last = std::min(range.end, bytes.size());
+  std::vector<std::string> texts(fields.size());
+  int64_t number = 1;
+  for (size_t begin = 0, end = 0; begin < last; begin = end, ++number) {
+    const size_t found = bytes.find('\n', begin), stop = std::min(found, bytes.size());
+    end = stop == bytes.size() ? stop : stop + 1;
+    if (end <= range.begin) continue;
+    const std::string where = format("{}, line {}", path, number);
+    if (begin < range.begin || stop > last) {
+      fail(ErrorCode::kFormat, "{}: is cut at byte {}; expected a part to begin and to end with a line", where,
+           begin < range.begin ? range.begin : last);
+    }
+    const Json line = Json::parse(bytes.substr(begin, stop - begin), where);
+    if (!line.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, line.describe());
+    std::transform(fields.begin(), fields.end(), texts.begin(), [&](const std::string& field) { return text_of(line, field, where); });
+    take(texts);
+  }
+}
+
+}  // namespace clearhead
