@@ -2,22 +2,29 @@
 """clearhead's training beside PyTorch's: the speed of a step, and the losses of the same model on the same batches.
 
   bench/side_by_side_training.py speed  [--steps 12] [--rounds 2] [--json FILE]
-  bench/side_by_side_training.py losses RECIPE data=DIR [key=value …] [--steps 200] [--test] [--json FILE]
+  bench/side_by_side_training.py losses RECIPE data=DIR [key=value …] [--steps 200] [--json FILE]
+  bench/side_by_side_training.py whole  RECIPE data=DIR [key=value …] --run RUN --out DIR [--json FILE]
 
 speed: a GPT of 4 layers, d = 256, 4 heads, vocabulary 4,096 on 8 sequences of 512 tokens, AdamW and clipping: clearhead, PyTorch eager, PyTorch compiled,
 each a process of its own, in turn, in every round; the median step of the best round counts. The share of the machine's peak is of all matrix products
 and of attention's needed ones, against the peak that `clearhead bench attention` measures.
 
 losses: clearhead draws a model and writes the batches of its steps (`train --batches`); transformers loads that model and PyTorch takes the same steps.
-Dropout is off on both sides, for its draws cannot be shared. --test: both models on the recipe's test part, each by clearhead.
+Dropout is off on both sides, for its draws cannot be shared.
+
+whole: RUN is a finished run of the recipe. From the same first weights PyTorch takes all of its steps on the same batches, with dropout (its own draws) and the
+running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead.
 
 Needs torch; losses needs transformers too.
 """
 
 import argparse
+import csv
 import json
+import math
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -49,12 +56,11 @@ def machine_peak(options):
 
 
 def lines_of(command):
-    """A process's lines of JSON, and its peak memory in bytes."""
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, errors = process.communicate()
+    """A process's lines of JSON."""
+    process = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\n{errors}")
-    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        sys.exit(f"{' '.join(map(str, command))}\n{process.stderr}")
+    return [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
 
 
 # --- the speed of a step -----------------------------------------------------------------------------------------------------------------------
@@ -81,13 +87,10 @@ def torch_steps(options, kind):
     return statistics.median(lines[0]["seconds"][WARM_UP:]), lines[0]["peak_bytes"]
 
 
-def peak_of_children():
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-
-
 def measured(command):
+    """Runs it and adds a line with its peak memory: in a process of its own, for the peak is of all children there were."""
     code = subprocess.run(command, check=False).returncode
-    print(json.dumps({"peak_bytes": peak_of_children()}))
+    print(json.dumps({"peak_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024}))
     sys.exit(code)
 
 
@@ -184,10 +187,24 @@ def speed(options):
 # --- the same batches --------------------------------------------------------------------------------------------------------------------------
 
 
+def recipe_of(options):
+    """The recipe with key=value settings in place, as clearhead reads it."""
+    recipe = json.loads(Path(options.recipe).read_text(encoding="utf-8"))
+    for setting in options.settings:
+        key, value = setting.split("=", 1)
+        *way, last = key.split(".")
+        at = recipe
+        for part in way:
+            at = at.setdefault(part, {})
+        try:
+            at[last] = json.loads(value)
+        except json.JSONDecodeError:
+            at[last] = value
+    return recipe
+
+
 def rate_at(schedule, step, steps):
     """As include/clearhead/train.h says: kinds, warm-up, cool-down."""
-    import math
-
     rate, warmup, floor = schedule.get("rate", 1e-3), schedule.get("warmup", 0), schedule.get("floor", 0)
     kind, cooldown = schedule.get("kind", "constant"), schedule.get("cooldown", 0)
     if step < warmup:
@@ -202,80 +219,100 @@ def rate_at(schedule, step, steps):
     return rate * (floor + (1 - floor) * left / cooldown) if left < cooldown else rate
 
 
-def padded(rows, value, torch):
-    longest = max(map(len, rows))
-    return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
+class TorchTraining:
+    """The model of a folder, trained by PyTorch as a recipe says. With `dropout` by the recipe's rate, with `average` a running mean of the weights."""
 
+    def __init__(self, recipe, steps, folder, threads, dropout=0.0, average=0.0):
+        import torch
+        import transformers
 
-def torch_losses(recipe, steps, batches, model_folder, threads):
-    import torch
-    import transformers
+        torch.set_num_threads(threads)
+        transformers.utils.logging.set_verbosity_error()
+        self.torch, self.recipe, self.steps, self.average = torch, recipe, steps, average
+        self.pairs = "pairs" in recipe
+        kind = transformers.AutoModelForSeq2SeqLM if self.pairs else transformers.AutoModelForCausalLM
+        self.model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+        self.model.train()
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = dropout
+            elif isinstance(module, torch.nn.Embedding):
+                module.padding_idx = None  # Marian's decoder begins with the padding token, whose row is learned from here on both sides
+            elif isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0 if type(module).__name__.endswith("Attention") else dropout  # of attention's weights: none here
+        options = recipe.get("optimiser", {})
+        self.clip = options.get("clip", 1)
+        matrices, others = decay_groups(self.model, torch)
+        self.optimiser = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": options.get("decay", 0)}, {"params": others, "weight_decay": 0}],
+            betas=(options.get("beta1", 0.9), options.get("beta2", 0.999)), eps=options.get("epsilon", 1e-8))
+        self.mean = [p.detach().clone() for p in self.model.parameters()] if average else []
 
-    torch.set_num_threads(threads)
-    transformers.utils.logging.set_verbosity_error()
-    pairs = "pairs" in recipe
-    kind = transformers.AutoModelForSeq2SeqLM if pairs else transformers.AutoModelForCausalLM
-    model = kind.from_pretrained(model_folder, dtype=torch.float32, attn_implementation="sdpa")
-    model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0
-    model.config.dropout = model.config.attention_dropout = 0
-    for module in model.modules():
-        if isinstance(module, torch.nn.Embedding):
-            module.padding_idx = None  # Marian's decoder begins with the padding token, whose row is learned from here on both sides
-    for module in model.modules():
-        if hasattr(module, "dropout") and isinstance(module.dropout, float):
-            module.dropout = 0.0
-    options = recipe.get("optimiser", {})
-    matrices, others = decay_groups(model, torch)
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": options.get("decay", 0)}, {"params": others, "weight_decay": 0}],
-        betas=(options.get("beta1", 0.9), options.get("beta2", 0.999)), eps=options.get("epsilon", 1e-8))
-    losses = []
-    for step, part in enumerate(batches):
-        inputs = {"input_ids": padded(part["ids"], 0, torch)}
-        mask = padded([[1] * len(row) for row in part["ids"]], 0, torch)
-        if pairs:
-            source = padded(part["source_ids"], 0, torch)
-            seen = padded([[1] * len(row) for row in part["source_ids"]], 0, torch)
-            inputs = {"input_ids": source, "attention_mask": seen, "decoder_input_ids": inputs["input_ids"]}
-        logits = model(**inputs, use_cache=False).logits
-        targets = padded(part["targets"], -100, torch)
-        assert targets.shape == mask.shape
-        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum",
-                                                 label_smoothing=recipe.get("smoothing", 0)) / part["counted"]
+    def padded(self, rows, value):
+        longest = max(map(len, rows))
+        return self.torch.tensor([row + [value] * (longest - len(row)) for row in rows])
+
+    def take(self, step, part):
+        """One step. Returns its loss, nats a counted target."""
+        inputs = {"input_ids": self.padded(part["ids"], 0)}
+        if self.pairs:
+            seen = self.padded([[1] * len(row) for row in part["source_ids"]], 0)
+            inputs = {"input_ids": self.padded(part["source_ids"], 0), "attention_mask": seen, "decoder_input_ids": inputs["input_ids"]}
+        logits = self.model(**inputs, use_cache=False).logits
+        targets = self.padded(part["targets"], -100)
+        loss = self.torch.nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum",
+                                                      label_smoothing=self.recipe.get("smoothing", 0)) / part["counted"]
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), options.get("clip", 1))
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(recipe.get("schedule", {}), step, steps)
-        optimiser.step()
-        optimiser.zero_grad()
-        losses.append(loss.item())
-    return model, losses
+        self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(self.recipe.get("schedule", {}), step, self.steps)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        share = 1 - min(self.average, (2 + step) / (11 + step))  # src/train/average.h: the first means are of few steps
+        for mean, now in zip(self.mean, self.model.parameters()):
+            mean.lerp_(now.detach(), share)
+        return loss.item()
+
+    def save(self, like, folder):
+        """What `best/` of a run holds, with the running mean's weights where there is one."""
+        now = [p.detach().clone() for p in self.model.parameters()]
+        with self.torch.no_grad():
+            for p, mean in zip(self.model.parameters(), self.mean):
+                p.copy_(mean)
+            self.model.save_pretrained(folder)
+            for p, value in zip(self.model.parameters(), now):
+                p.copy_(value)
+        for name in ("config.json", "tokenizer.json", "generation_config.json"):
+            if (like / name).exists():
+                shutil.copyfile(like / name, folder / name)
+
+
+def first_weights(options, folder):
+    """The weights a run of this recipe begins with: it goes one step at rate 0."""
+    lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "average=0", "save=f32", "steps=1",
+              "schedule.rate=0", "schedule.cooldown=0", "-o", folder, "--json"])
+    return folder / "best"
+
+
+def batches_of(options, settings):
+    command = [options.clearhead, "train", options.recipe, *options.settings, *settings, f"steps={options.steps}", "--batches", options.steps, "--json"]
+    return lines_of(command)
+
+
+def tested(options, model):
+    return lines_of([options.clearhead, "train", options.recipe, *options.settings, "--test", model, "--json"])[0]
 
 
 def losses(options):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "dropout=0", "average=0", "save=f32",
-                   "accumulate=1", "--json"]
-        lines_of([*command, "steps=1", "schedule.rate=0", "schedule.cooldown=0", "-o", folder / "new"])
-        command += [f"from={folder / 'new/best'}", f"tokenizer={folder / 'new/best'}", f"steps={options.steps}"]
-        batches = lines_of([*command, "--batches", options.steps])
-        reports = lines_of([*command, "report=1", f"validate={options.steps}", "checkpoint=1000000", "-o", folder / "run"])
+        first = first_weights(options, folder / "new")
+        settings = [f"from={first}", f"tokenizer={first}", "dropout=0", "average=0", "save=f32", "accumulate=1"]
+        reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, *settings, f"steps={options.steps}",
+                            "report=1", f"validate={options.steps}", "checkpoint=1000000", "-o", folder / "run", "--json"])
         ours = [line["loss"] for line in reports]
-        recipe = json.loads(Path(options.recipe).read_text(encoding="utf-8"))
-        for setting in options.settings:
-            key, value = setting.split("=", 1)
-            at = recipe
-            for part in key.split(".")[:-1]:
-                at = at.setdefault(part, {})
-            try:
-                at[key.split(".")[-1]] = json.loads(value)
-            except json.JSONDecodeError:
-                at[key.split(".")[-1]] = value
-        model, theirs = torch_losses(recipe, options.steps, batches, folder / "new/best", options.threads)
+        theirs_training = TorchTraining(recipe_of(options), options.steps, first, options.threads)
+        theirs = [theirs_training.take(step, part) for step, part in enumerate(batches_of(options, settings))]
         apart = [abs(a - b) for a, b in zip(ours, theirs)]
         for step in sorted({0, 1, 9, *range(49, options.steps, 50), options.steps - 1}):
             if step < options.steps:
@@ -283,17 +320,31 @@ def losses(options):
         tail = slice(max(0, options.steps - 50), None)
         means = statistics.mean(ours[tail]), statistics.mean(theirs[tail])
         print(f"mean of the last {len(ours[tail])}: clearhead {means[0]:.5f}, PyTorch {means[1]:.5f}; furthest apart {max(apart):.1e}")
-        out = {"steps": options.steps, "clearhead": ours, "PyTorch": theirs}
-        if options.test:
-            model.save_pretrained(folder / "torch")
-            for file in ("tokenizer.json", "generation_config.json"):
-                if (folder / "new/best" / file).exists():
-                    (folder / "torch" / file).write_bytes((folder / "new/best" / file).read_bytes())
-            (folder / "torch/config.json").write_bytes((folder / "new/best/config.json").read_bytes())
-            for who, where in (("clearhead", "run/best"), ("PyTorch", "torch")):
-                out[f"{who} test"] = lines_of([options.clearhead, "train", options.recipe, *options.settings, "--test", folder / where, "--json"])[0]
-                print(f"{who}: {out[f'{who} test']}")
-        return out
+        return {"steps": options.steps, "clearhead": ours, "PyTorch": theirs}
+
+
+def whole(options):
+    """The run's own losses stand in its log.csv; PyTorch's are means over the same steps."""
+    run, out, recipe = Path(options.run), Path(options.out), recipe_of(options)
+    options.steps = recipe["steps"]
+    with open(run / "log.csv", encoding="utf-8") as file:
+        log = {int(line["step"]): float(line["loss"]) for line in csv.DictReader(file)}
+    first = first_weights(options, out / "new")
+    training = TorchTraining(recipe, options.steps, first, options.threads, recipe.get("dropout", 0), recipe.get("average", 0))
+    table, since = [], []
+    for step, part in enumerate(batches_of(options, [])):
+        since.append(training.take(step, part))
+        if step + 1 in log:
+            table.append({"step": step + 1, "clearhead": log[step + 1], "PyTorch": statistics.mean(since)})
+            print(f"step {step + 1:5}   clearhead {log[step + 1]:.4f}   PyTorch {table[-1]['PyTorch']:.4f}", flush=True)
+            since = []
+        if (step + 1) % recipe.get("validate", 100) == 0:
+            training.save(run / "best", out / f"step-{step + 1:06}")
+    training.save(run / "best", out / "best")
+    results = {"reports": table, "clearhead": tested(options, run / "best"), "PyTorch": tested(options, out / "best")}
+    for who in ("clearhead", "PyTorch"):
+        print(f"{who}: {results[who]}")
+    return results
 
 
 def main():
@@ -301,28 +352,35 @@ def main():
         return measured(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("speed", "losses", "torch"):
-        command = commands.add_parser(name)
-        command.add_argument("--clearhead", default="build/release/clearhead")
-        command.add_argument("--threads", type=int, default=os.cpu_count())
-        command.add_argument("--json")
-        if name == "speed":
-            command.add_argument("--steps", type=int, default=12)
-            command.add_argument("--rounds", type=int, default=2)
-            command.add_argument("--bf16", action="store_true", help="PyTorch's bf16 autocast too")
-        elif name == "losses":
-            command.add_argument("recipe")
-            command.add_argument("settings", nargs="*")
-            command.add_argument("--steps", type=int, default=200)
-            command.add_argument("--test", action="store_true")
+
+    def command(name, does):
+        added = commands.add_parser(name)
+        added.set_defaults(does=does)
+        added.add_argument("--threads", type=int, default=os.cpu_count())
+        if does is not torch_worker:
+            added.add_argument("--clearhead", default="build/release/clearhead")
+            added.add_argument("--json")
+        return added
+
+    added = command("speed", speed)
+    added.add_argument("--steps", type=int, default=12)
+    added.add_argument("--rounds", type=int, default=2)
+    added.add_argument("--bf16", action="store_true", help="PyTorch's bf16 autocast too")
+    for name, does in (("losses", losses), ("whole", whole)):
+        added = command(name, does)
+        added.add_argument("recipe")
+        added.add_argument("settings", nargs="*")
+        if does is losses:
+            added.add_argument("--steps", type=int, default=200)
         else:
-            command.add_argument("kind")
-            command.add_argument("--steps", type=int)
+            added.add_argument("--run", required=True)
+            added.add_argument("--out", required=True)
+    added = command("torch", torch_worker)  # a process of `speed`
+    added.add_argument("kind")
+    added.add_argument("--steps", type=int)
     options = parser.parse_args()
-    if options.command == "torch":
-        return torch_worker(options)
-    out = speed(options) if options.command == "speed" else losses(options)
-    if options.json:
+    out = options.does(options)
+    if getattr(options, "json", None):
         Path(options.json).write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
     return 0
 

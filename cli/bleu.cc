@@ -10,19 +10,10 @@
 namespace clearhead::cli {
 namespace {
 
-std::vector<std::string> lines_of(const std::string& path) {
-  const std::string text = read_file(path == "-" ? "/dev/stdin" : path);
-  std::vector<std::string> lines;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return lines;
-}
+std::vector<std::string> sentences_of(const std::string& path) { return lines_of(read_file(path == "-" ? "/dev/stdin" : path)); }
 
 void run(const std::string& hypotheses_path, const std::string& references_path, bool json) {
-  const std::vector<std::string> hypotheses = lines_of(hypotheses_path), references = lines_of(references_path);
+  const std::vector<std::string> hypotheses = sentences_of(hypotheses_path), references = sentences_of(references_path);
   if (hypotheses.size() != references.size()) {
     fail(ErrorCode::kInvalidArgument, "{} has {} lines, {} has {}; expected a sentence and its reference on the same line of both",
          hypotheses_path, hypotheses.size(), references_path, references.size());

@@ -46,6 +46,9 @@ struct UsageError : std::runtime_error {
 /// An argument as a shell has to be given it.
 std::string quoted(const std::string& text);
 
+/// The lines of a text, without what ends them.
+std::vector<std::string> lines_of(const std::string& text);
+
 /// Prints JSON on one line.
 void print_json(const Json& json);
 void print(const std::string& text);   ///< to stdout, a line

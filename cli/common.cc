@@ -63,6 +63,17 @@ void print(const std::string& text) {
   std::fputc('\n', stdout);
 }
 
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    if (!lines.back().empty() && lines.back().back() == '\r') lines.back().pop_back();
+    begin = end + 1;
+  }
+  return lines;
+}
+
 void print_json(const Json& json) { print(json.dump()); }
 
 void notice(const std::string& text) {

@@ -22,6 +22,7 @@
 #include "clearhead/generate.h"
 #include "cli/cli.h"
 #include "cli/look.h"
+#include "cli/measure.h"
 #include "cli/terminal.h"
 #include "cli/word_map.h"
 #include "models/known_answers.h"
@@ -198,14 +199,6 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   return {shared, format("v=read&h=1.0&q={}", query), format("clearhead view {} --file TEXT", directory)};
 }
 
-// Bits a byte of tokens [begin, end), the first of which is given where `from` is 0.
-double bits_of(const Encoding& encoding, const std::vector<float>& log_probabilities, int64_t from, int64_t begin, int64_t end) {
-  double nats = 0;
-  for (int64_t i = begin; i < end; ++i) nats -= static_cast<double>(log_probabilities[static_cast<size_t>(i - from - 1)]);
-  const int64_t bytes = encoding.offsets[static_cast<size_t>(end - 1)][1] - encoding.offsets[static_cast<size_t>(begin)][0];
-  return nats / std::log(2.0) / static_cast<double>(bytes);
-}
-
 ShownTrace read_book(const std::string& directory, Checks& checks) {
   constexpr int64_t kAnew = 1024, kPieces = 12;  // the end of the text, also read in pieces that begin anew
   constexpr int64_t kPassage = 300, kWritten = 60;
@@ -217,12 +210,12 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
   print(format("\n4. {} tokens of novels it never saw through {} ({} parameters, {} layers × {} heads, trained here)",
                with_commas(kLongText), directory, with_commas(model->info().parameters), model->info().layers, model->info().heads));
   const std::vector<float> at_once = log_probabilities(*model, ids);
-  print(format("  read in {:.1f} s: {:.3f} bits a byte", clock.seconds(), bits_of(encoding, at_once, 0, 1, kLongText)));
+  print(format("  read in {:.1f} s: {:.3f} bits a byte", clock.seconds(), sum_of(encoding, at_once, 1, kLongText).bits_per_byte()));
   double far = 0, anew = 0;
   for (int64_t begin = kLongText - kPieces * kAnew; begin < kLongText; begin += kAnew) {
     const std::vector<float> piece = log_probabilities(*model, {ids.begin() + begin, ids.begin() + begin + kAnew});
-    far += bits_of(encoding, at_once, 0, begin + 1, begin + kAnew) / kPieces;
-    anew += bits_of(encoding, piece, begin, begin + 1, begin + kAnew) / kPieces;
+    far += sum_of(encoding, at_once, begin + 1, begin + kAnew).bits_per_byte() / kPieces;
+    anew += sum_of(encoding, piece, begin + 1, begin + kAnew, begin).bits_per_byte() / kPieces;
   }
   checks.line(
       far <= anew,

@@ -18,7 +18,7 @@ void measure_texts(const Recipe& recipe, const Model& model, bool json) {
   Json files = Json::object();
   double nats = 0;
   int64_t bytes = 0, tokens = 0;
-  const auto bits = [](double of, int64_t over) { return of / std::log(2.0) / static_cast<double>(over); };
+  const auto bits = [](double of, int64_t over) { return bits_per_byte(of, static_cast<double>(over)); };
   for (size_t at = 0; at < texts.size(); ++at) {
     const Encoding encoding = model.tokenizer().encode(texts[at], {.add_special_tokens = false});
     if (encoding.size() < 2) continue;
@@ -65,6 +65,15 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
 }
 
 }  // namespace
+
+double bits_per_byte(double nats, double bytes) { return nats / std::log(2.0) / bytes; }
+
+Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilities, int64_t begin, int64_t end, int64_t from) {
+  Scored sum{begin, end};
+  for (int64_t i = begin; i < end; ++i) sum.nats -= static_cast<double>(log_probabilities[static_cast<size_t>(i - from - 1)]);
+  sum.bytes = encoding.offsets[static_cast<size_t>(end - 1)][1] - encoding.offsets[static_cast<size_t>(begin)][0];
+  return sum;
+}
 
 void measure(const Recipe& recipe, const std::string& name, bool json) {
   const auto model = load_model(name);

@@ -8,6 +8,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
+#include "cli/measure.h"
 
 namespace clearhead::cli {
 namespace {
@@ -140,21 +141,6 @@ void generate_text(const Options& options) {
     probabilities.push(token.probability);
   }
   print_json(Json::object({{"tokens", ids}, {"text", done.text}, {"probabilities", probabilities}, {"stopped", to_string(done.reason)}}));
-}
-
-// Sums over tokens [begin, end) of a text; token 0 is given.
-struct Scored {
-  int64_t begin = 0, end = 0, bytes = 0;
-  double nats = 0;
-  double per_token() const { return nats / static_cast<double>(end - begin); }
-  double bits_per_byte() const { return nats / std::log(2.0) / static_cast<double>(bytes); }
-};
-
-Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilities, int64_t begin, int64_t end) {
-  Scored sum{begin, end};
-  for (int64_t i = begin; i < end; ++i) sum.nats -= static_cast<double>(log_probabilities[static_cast<size_t>(i - 1)]);
-  sum.bytes = encoding.offsets[static_cast<size_t>(end - 1)][1] - encoding.offsets[static_cast<size_t>(begin)][0];
-  return sum;
 }
 
 // A long text in ranges that are four times as long each: does the model read on as well as it began?

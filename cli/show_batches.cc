@@ -26,7 +26,7 @@ Json json_of(const Rows& rows) {
 }
 
 // Of one part: a line of JSON.
-void print_part(const Example& part) {
+void print_json_of(const Example& part) {
   Rows targets = part.input;
   targets.ids = part.targets;
   Json line = Json::object({{"ids", json_of(part.input)}, {"targets", json_of(targets)}, {"counted", part.counted}});
@@ -49,10 +49,11 @@ void show_batches(const Recipe& recipe, int64_t count, bool json) {
   const Architecture facts = read_architecture(recipe.model, recipe.where);
   const std::unique_ptr<Examples> examples = examples_of(recipe, *tokenizer, facts);
   for (int64_t number = 0; number < count; ++number) {
+    const Example part = examples->part(number);
     if (json) {
-      print_part(examples->part(number));
+      print_json_of(part);
     } else {
-      print_part(examples->part(number), number, *tokenizer);
+      print_part(part, number, *tokenizer);
     }
   }
 }

@@ -52,7 +52,7 @@ void print_report(const TrainingReport& report, bool json) {
                               {"tokens_per_second", report.tokens_per_second}});
     if (report.validation) {
       line["validation_loss"] = *report.validation;
-      if (report.bytes_per_token > 0) line["bits_per_byte"] = *report.validation / std::log(2.0) / report.bytes_per_token;
+      if (report.bytes_per_token > 0) line["bits_per_byte"] = bits_per_byte(*report.validation, report.bytes_per_token);
     }
     return print_json(line);
   }
@@ -62,7 +62,7 @@ void print_report(const TrainingReport& report, bool json) {
              report.steps, report.loss, report.rate, report.tokens_per_second, duration(left * step_seconds));
   if (report.validation) {
     line += format("  validation {:.4f}", *report.validation);
-    if (report.bytes_per_token > 0) line += format(" ({:.3f} bits/byte)", *report.validation / std::log(2.0) / report.bytes_per_token);
+    if (report.bytes_per_token > 0) line += format(" ({:.3f} bits/byte)", bits_per_byte(*report.validation, report.bytes_per_token));
   }
   print(line);
 }

@@ -42,9 +42,7 @@ void run(const Options& options) {
   training.kind = options.kind == "bpe" ? VocabularyKind::kByteBpe : VocabularyKind::kWordPiece;
   training.special = options.special;
   if (training.special.empty() && training.kind == VocabularyKind::kWordPiece) training.special = bert_special_tokens();
-  std::error_code problem;
-  std::filesystem::create_directories(options.out, problem);
-  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", options.out, problem.message());
+  make_folder(options.out);
   const std::string path = (std::filesystem::path(options.out) / "tokenizer.json").string();
   check_writable(path);
   const Texts texts(options.files);

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <iterator>
 
 #include "base/format.h"
@@ -89,6 +90,12 @@ void MappedFile::release(size_t begin, size_t end) const {
   begin = (begin + page - 1) / page * page;
   end = end / page * page;
   if (data_ && begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+void make_folder(const std::string& path) {
+  std::error_code problem;
+  std::filesystem::create_directories(path, problem);
+  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", path, problem.message());
 }
 
 std::string read_file(const std::string& path) {

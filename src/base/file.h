@@ -38,6 +38,8 @@ class MappedFile {
 /// Removes the temporaries of all files being written. Async-signal-safe: for the handler of Ctrl-C, just before it ends the process.
 void remove_unfinished_files();
 
+/// Makes a folder and those above it; one that is there is left alone. Throws kIo.
+void make_folder(const std::string& path);
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 

@@ -132,8 +132,8 @@ void batch_norm(Run& run, const Tensor& x, const BatchNorm& norm, Tensor& out) {
   check(x, norm, out);
   const Layout at = layout_of(x);
   const Tensor weight = norm.weight, bias = norm.bias;
-  Tensor mean = run.recorder ? run.recorder->take({at.channels}) : Tensor::empty({at.channels});
-  Tensor scale = run.recorder ? run.recorder->take({at.channels}) : Tensor::empty({at.channels});
+  const Arena::Scope scope(run.arena);
+  Tensor mean = run.take({at.channels}), scale = run.take({at.channels});
   measure(norm, at, x.data<float>(), mean.mutable_data<float>(), scale.mutable_data<float>());
   const float *from = x.data<float>(), *m = mean.data<float>(), *s = scale.data<float>(), *w = weight.data<float>(),
               *b = bias.data<float>();

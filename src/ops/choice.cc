@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/format.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 
 namespace clearhead::ops {
@@ -19,7 +20,7 @@ void record_choice(Run& run, const char* op, const Tensor& x, const Tensor& out,
     const int64_t of_out = out.numel() / std::max<int64_t>(1, planes), of_x = x.numel() / std::max<int64_t>(1, planes);
     const float* from = d_out.data<float>();
     float* d_x = to.gradient.mutable_data<float>();
-    parallel_ranges(planes, std::max<int64_t>(1, kChoiceGrain / std::max<int64_t>(1, of_x)), [&](int64_t begin, int64_t end, int) {
+    parallel_ranges(planes, grain_of(of_x), [&](int64_t begin, int64_t end, int) {
       if (!to.accumulate) std::fill(d_x + begin * of_x, d_x + end * of_x, 0.0F);
       for (int64_t plane = begin; plane < end; ++plane) {
         for (int64_t i = plane * of_out; i < (plane + 1) * of_out; ++i) d_x[plane * of_x + (*chosen)[static_cast<size_t>(i)]] += from[i];

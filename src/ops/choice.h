@@ -9,8 +9,6 @@
 
 namespace clearhead::ops {
 
-constexpr int64_t kChoiceGrain = 16384;  // elements a thread should look at before it is worth waking
-
 /// Of equals the first is the best; a NaN is better than any number, as in PyTorch.
 inline bool is_better(float value, float best) { return value > best || (std::isnan(value) && !std::isnan(best)); }
 

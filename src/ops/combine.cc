@@ -4,6 +4,7 @@
 
 #include "backends/registry.h"
 #include "base/format.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 #include "ops/ops.h"
 
@@ -63,7 +64,7 @@ void scatter_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, T
     if (x.numel() == 0) return;
     const float* from = d_out.data<float>();
     float* d_x = to.gradient.mutable_data<float>();
-    parallel_ranges(count, std::max<int64_t>(1, 16384 / width), [&](int64_t begin, int64_t end, int) {
+    parallel_ranges(count, grain_of(width), [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
         const float* d = from + rows[static_cast<size_t>(row)] * width;
         for (int64_t c = 0; c < width; ++c) d_x[row * width + c] = (to.accumulate ? d_x[row * width + c] : 0) + d[c];

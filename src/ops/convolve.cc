@@ -5,6 +5,7 @@
 
 #include "backends/registry.h"
 #include "base/format.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 #include "ops/choice.h"
 #include "ops/ops.h"
@@ -81,7 +82,7 @@ void largest(Run& run, const Tensor& x, const WindowShape& w, Tensor& out) {
   const float* from = x.data<float>();
   float* to = out.mutable_data<float>();
   auto chosen = std::make_shared<std::vector<int32_t>>(static_cast<size_t>(out.numel()));
-  parallel_ranges(planes, std::max<int64_t>(1, kChoiceGrain / (w.outputs() * w.taps())), [&](int64_t begin, int64_t end, int) {
+  parallel_ranges(planes, grain_of(w.outputs() * w.taps()), [&](int64_t begin, int64_t end, int) {
     for (int64_t plane = begin; plane < end; ++plane) {
       const float* values = from + plane * w.inputs();
       for_each_window(w, [&](int64_t at, Range rows, Range columns) {
@@ -99,7 +100,7 @@ void largest(Run& run, const Tensor& x, const WindowShape& w, Tensor& out) {
 }
 
 void mean(Run& run, const Tensor& x, const WindowShape& w, Tensor& out) {
-  const int64_t planes = x.size(0) * x.size(1), grain = std::max<int64_t>(1, kChoiceGrain / (w.outputs() * w.taps()));
+  const int64_t planes = x.size(0) * x.size(1), grain = grain_of(w.outputs() * w.taps());
   const float* from = x.data<float>();
   float* to = out.mutable_data<float>();
   parallel_ranges(planes, grain, [&](int64_t begin, int64_t end, int) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/format.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 #include "ops/choice.h"
 #include "ops/ops.h"
@@ -19,7 +20,7 @@ void largest(Run& run, const Tensor& x, int64_t outer, int64_t size, Tensor& out
   const float* from = x.data<float>();
   float* to = out.mutable_data<float>();
   auto chosen = std::make_shared<std::vector<int32_t>>(static_cast<size_t>(out.numel()));
-  parallel_ranges(outer * inner, std::max<int64_t>(1, kChoiceGrain / size), [&](int64_t begin, int64_t end, int) {
+  parallel_ranges(outer * inner, grain_of(size), [&](int64_t begin, int64_t end, int) {
     for (int64_t at = begin; at < end; ++at) {
       const float* column = from + at / inner * size * inner + at % inner;
       int64_t best = 0;

@@ -5,13 +5,12 @@
 #include <vector>
 
 #include "base/format.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 #include "ops/ops.h"
 
 namespace clearhead::ops {
 namespace {
-
-constexpr int64_t kGrain = 16384;  // elements a thread should have before it is worth waking
 
 struct Axis {
   int64_t size, x, factor, out;  // steps of the three along it
@@ -67,7 +66,7 @@ void sum_strided(const Pointers& p, std::vector<Axis> kept, std::vector<Axis> su
   constexpr int64_t kMost = 256;
   const int64_t side = columns.x == 1 ? kMost : 8, blocks = (columns.size + side - 1) / side, outer = count_of(summed);
   const int64_t each = side * outer * last.size;
-  parallel_ranges(count_of(kept) * blocks, std::max<int64_t>(1, kGrain / each), [&](int64_t begin, int64_t end, int) {
+  parallel_ranges(count_of(kept) * blocks, grain_of(each), [&](int64_t begin, int64_t end, int) {
     double sums[kMost];
     for (int64_t at = begin; at < end; ++at) {
       const int64_t first = at % blocks * side, count = std::min(side, columns.size - first);
@@ -114,7 +113,7 @@ void add_strided(const Tensor& x, Tensor& out, bool accumulate, const Tensor& fa
   if (!summed.empty()) return sum_strided(p, kept, summed, scale, accumulate);
   const Axis columns = kept.back();
   kept.pop_back();
-  parallel_ranges(count_of(kept), std::max<int64_t>(1, kGrain / columns.size), [&](int64_t begin, int64_t end, int) {
+  parallel_ranges(count_of(kept), grain_of(columns.size), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) put_row(moved(p, kept, row), columns, columns.size, scale, accumulate);
   });
 }

@@ -26,6 +26,11 @@ Tensor frozen(const Tensor& tensor) {
   return Tensor::borrow(copy->raw(), copy->shape(), copy->dtype(), copy, /*immutable=*/true);
 }
 
+template <class F>
+RowStats each_of(const RowStats& rows, const F& f) {
+  return {.m = f(rows.m), .l = f(rows.l), .used = rows.used.defined() ? f(rows.used) : Tensor()};
+}
+
 }  // namespace
 
 const char* to_string(InstructionSet isa) {
@@ -58,10 +63,12 @@ DType key_dtype(const Keys& keys) {
 }
 
 RowStats RowStats::slice(int64_t begin, int64_t end) const {
-  return {.m = m.slice(2, begin, end), .l = l.slice(2, begin, end), .used = used.defined() ? used.slice(2, begin, end) : Tensor()};
+  return each_of(*this, [&](const Tensor& numbers) { return numbers.slice(2, begin, end); });
 }
 
-RowStats RowStats::clone() const { return {.m = m.clone(), .l = l.clone(), .used = used.defined() ? used.clone() : Tensor()}; }
+RowStats RowStats::clone() const {
+  return each_of(*this, [](const Tensor& numbers) { return numbers.clone(); });
+}
 
 AttentionShape AttentionRecord::shape() const {
   AttentionShape shape;
@@ -111,7 +118,7 @@ AttentionRecord AttentionRecord::pin() const {
   pinned.q = frozen(q);
   if (const Tensor* k = std::get_if<Tensor>(&keys)) pinned.keys = frozen(*k);
   for_each_operand(pinned.spec, [](const std::string&, Tensor& operand) { operand = frozen(operand); });
-  pinned.rows = {.m = frozen(rows.m), .l = frozen(rows.l), .used = rows.used.defined() ? frozen(rows.used) : Tensor()};
+  pinned.rows = each_of(rows, frozen);
   pinned.stamp.versions = stamp_now(pinned.spec, pinned.q, pinned.keys, stamp.isa).versions;
   return pinned;
 }

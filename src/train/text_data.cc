@@ -121,14 +121,15 @@ void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
   RandomSequence random(random_bits(random_bits(order.seed, 0x726570656174ULL), static_cast<uint64_t>(window)));
   const Repeats& repeats = order.repeats;
   const int64_t all = order.length + 1, longest = std::min(repeats.longest, order.length / 2);
-  if (longest < repeats.shortest || static_cast<double>(random.roll(1 << 20)) >= repeats.share * (1 << 20)) return;
+  const auto happens = [&](double share) { return static_cast<double>(random.roll(1 << 20)) < share * (1 << 20); };
+  if (longest < repeats.shortest || !happens(repeats.share)) return;
   const auto between = [&](int64_t low, int64_t high) {
     return low + static_cast<int64_t>(random.roll(static_cast<size_t>(high - low + 1)));
   };
   const int64_t count = between(repeats.shortest, longest), at = between(0, all - 2 * count), last = all - count;
   const int64_t furthest = repeats.apart > 0 ? std::min(last, at + std::max(count, repeats.apart)) : last;
   const int64_t again = repeats.fills ? at + count : between(at + count, furthest);
-  const bool is_random = static_cast<double>(random.roll(1 << 20)) >= (1 - repeats.random) * (1 << 20);
+  const bool is_random = !happens(1 - repeats.random);
   std::vector<int32_t> tokens(in.ids.end() - order.length, in.ids.end());
   tokens.push_back(in.targets.back());
   for (int64_t i = 0; i < count && is_random; ++i) tokens[static_cast<size_t>(at + i)] = ids_[random.roll(ids_.size())];

@@ -24,12 +24,6 @@ constexpr const char* kLogHeader = "step,loss,rate,gradient_norm,validation_loss
 
 std::string checkpoint_of(const std::string& directory) { return directory + "/checkpoint.safetensors"; }
 
-void make_folder(const std::string& path) {
-  std::error_code problem;
-  std::filesystem::create_directories(path, problem);
-  if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", path, problem.message());
-}
-
 std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory) {
   std::error_code ignored;
   if (std::filesystem::exists(checkpoint_of(directory), ignored)) {

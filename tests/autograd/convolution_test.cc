@@ -6,6 +6,7 @@
 
 #include "autograd/gradient_case.h"
 #include "clearhead/error.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -254,15 +255,7 @@ TEST(Convolutions, WhatDoesNotFitIsRefused) {
   Arena arena;
   clearhead::Run run{arena};
   const auto x = Tensor::zeros({2, 4, 5, 6}), weight = Tensor::zeros({6, 2, 3, 3});
-  const auto refused = [](const char* says, const auto& call) {
-    try {
-      call();
-      ADD_FAILURE() << "not refused: " << says;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kShape) << error.what();
-      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
-    }
-  };
+  const auto refused = [](const char* says, const auto& call) { expect_refused(ErrorCode::kShape, says, call); };
   const ops::Convolution two{.groups = 2};
   Tensor out = Tensor::zeros({2, 6, 3, 4}), wrong = Tensor::zeros({2, 6, 3, 3}), six = Tensor::zeros({6}), five = Tensor::zeros({5});
   ops::convolve(run, x, weight, six, two, out);

@@ -5,6 +5,7 @@
 
 #include "autograd/gradient_case.h"
 #include "clearhead/error.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -139,13 +140,7 @@ TEST(Recurrences, WhatDoesNotFitIsRefused) {
     ops::Recurrence given{in[1], in[2], in[3], in[4], in[5]};
     Tensor x = in[0], out = Tensor::zeros({2, 3, 5});
     change(x, given, out);
-    try {
-      ops::recurrent(run, kind, x, given, out);
-      ADD_FAILURE() << "not refused: " << says;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), code) << error.what();
-      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
-    }
+    expect_refused(code, says, [&] { ops::recurrent(run, kind, x, given, out); });
   };
   const auto code = ErrorCode::kShape;
   refused(code, "x is [2, 12]", [](Tensor& x, auto&, auto&) { x = x.reshape({2, 12}); });

@@ -14,12 +14,12 @@
 
 #include "backends/cpu/dense.h"
 #include "backends/cpu/gradient_kernels.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kGrain = 16384;                    // elements a thread should have before it is worth waking
 constexpr int64_t kMostUnfolded = int64_t{1} << 20;  // elements
 constexpr int64_t kFewChannels = 16;                 // pairs of channels in a group; below, a product's call costs more than its work
 
@@ -49,7 +49,7 @@ Tap tap_of(const WindowShape& w, int64_t at) { return {at / w.taps(), at / w.ker
 // columns[in·taps][positions] from one group's planes x [in, height, width].
 void unfold(const ConvolutionShape& s, const float* x, Range positions, float* columns) {
   const WindowShape& w = s.windows;
-  parallel_ranges(s.inner(), std::max<int64_t>(1, kGrain / positions.size()), [&](int64_t first, int64_t last, int) {
+  parallel_ranges(s.inner(), grain_of(positions.size()), [&](int64_t first, int64_t last, int) {
     for (int64_t at = first; at < last; ++at) {
       const Tap tap = tap_of(w, at);
       const Range rows = w.inside(0, tap.i), across = w.inside(1, tap.j);

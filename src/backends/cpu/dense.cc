@@ -14,6 +14,7 @@
 #include "backends/cpu/narrow.h"
 #include "backends/cpu/weight_parts.h"
 #include "base/format.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 #include "tensor/convert.h"
 #include "tensor/pool.h"
@@ -21,7 +22,6 @@
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements a thread should have before it is worth waking
 constexpr std::align_val_t kAlignment{4096};
 
 struct Release {
@@ -62,7 +62,7 @@ std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const Weig
   packed->values.reset(static_cast<float*>(::operator new(packed->bytes, kAlignment)));
   float* to = packed->values.get();
   if (layout.panel == 0) {
-    parallel_ranges(layout.out, std::max<int64_t>(1, kGrain / layout.in),
+    parallel_ranges(layout.out, grain_of(layout.in),
                     [&](int64_t begin, int64_t end, int) { pack_outputs(views, layout, begin, end - begin, to + begin * layout.in); });
     return packed;
   }
@@ -85,7 +85,7 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
                         call.bias, call.activation,     call.accumulate, call.out,  call.out_stride};
   const DenseKernels& kernels = dense_kernels(isa);
   if (layout.out == 1) {  // oneDNN 3.7 writes one column as if its rows lay side by side, whatever their stride
-    parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / layout.in), [&](int64_t begin, int64_t end, int) {
+    parallel_ranges(call.rows, grain_of(layout.in), [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
         Product one = product;
         one.rows = 1;
@@ -99,8 +99,7 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
   if (call.rows != 1) return multiply(product);
   const int64_t pieces = layout.panel ? layout.padded_out / layout.panel : layout.out;
   const int64_t size = layout.in * std::max<int64_t>(1, layout.panel);
-  parallel_ranges(pieces, std::max<int64_t>(1, kGrain / size),
-                  [&](int64_t begin, int64_t end, int) { kernels.product(product, begin, end); });
+  parallel_ranges(pieces, grain_of(size), [&](int64_t begin, int64_t end, int) { kernels.product(product, begin, end); });
 }
 
 WeightLayout layout_of(int64_t inner, int64_t columns, int64_t row, int64_t column) {
@@ -150,14 +149,12 @@ void narrow_product_for(InstructionSet isa, const NarrowProductCall& call) {
 
 void norm_for(InstructionSet isa, const NormCall& call) {
   const DenseKernels& kernels = dense_kernels(isa);
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
-                  [&](int64_t begin, int64_t end, int) { kernels.norm(call, begin, end); });
+  parallel_ranges(call.rows, grain_of(call.width), [&](int64_t begin, int64_t end, int) { kernels.norm(call, begin, end); });
 }
 
 void gated_for(InstructionSet isa, const GatedCall& call) {
   const DenseKernels& kernels = dense_kernels(isa);
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
-                  [&](int64_t begin, int64_t end, int) { kernels.gated(call, begin, end); });
+  parallel_ranges(call.rows, grain_of(call.width), [&](int64_t begin, int64_t end, int) { kernels.gated(call, begin, end); });
 }
 
 void activate_for(InstructionSet isa, Activation activation, float* x, int64_t count) {
@@ -166,12 +163,12 @@ void activate_for(InstructionSet isa, Activation activation, float* x, int64_t c
 }
 
 void softmax_for(InstructionSet isa, const SoftmaxCall& call) {
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
+  parallel_ranges(call.rows, grain_of(call.width),
                   [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).softmax(call, begin, end); });
 }
 
 void gates_for(InstructionSet isa, const GateCall& call) {
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / (gates_of(call.kind) * call.width)),
+  parallel_ranges(call.rows, grain_of(gates_of(call.kind) * call.width),
                   [&](int64_t begin, int64_t end, int) { gate_kernels(isa).gates(call, begin, end); });
 }
 
@@ -188,7 +185,7 @@ void add_row(const Tensor& table, int64_t row, float scale, bool first, float* o
 }
 
 void embed(const EmbeddingCall& call) {
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width), [&](int64_t begin, int64_t end, int) {
+  parallel_ranges(call.rows, grain_of(call.width), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       float* out = call.out + row * call.width;
       add_row(call.tokens, call.ids[row], call.scale, true, out, call.width);
@@ -211,7 +208,7 @@ void rotate(const RotaryCall& call, int64_t row, int64_t head) {
 }
 
 void rotary(const RotaryCall& call) {
-  const int64_t grain = std::max<int64_t>(1, kGrain / (call.heads * call.dims));
+  const int64_t grain = grain_of(call.heads * call.dims);
   parallel_ranges(call.rows, grain, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t head = 0; head < call.heads; ++head) rotate(call, row, head);

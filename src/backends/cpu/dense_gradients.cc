@@ -5,21 +5,20 @@
 #include "backends/cpu/dense.h"
 #include "backends/cpu/gate_kernels.h"
 #include "backends/cpu/gradient_kernels.h"
+#include "base/grain.h"
 #include "base/parallel.h"
 
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements a thread should have before it is worth waking
-constexpr int64_t kParts = 16;     // of a sum over rows
+constexpr int64_t kParts = 16;  // of a sum over rows
 
 void activation_for(InstructionSet isa, const ActivationGradientCall& call) {
   parallel_ranges(call.count, kGrain, [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).activation(call, begin, end); });
 }
 
 void gated_for(InstructionSet isa, const GatedGradientCall& call) {
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, call.width)),
-                  [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).gated(call, begin, end); });
+  parallel_ranges(call.rows, grain_of(call.width), [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).gated(call, begin, end); });
 }
 
 // run(begin, end, sums) of every part's rows, into `wide` zeros of its own; then they are added to `to` in order.
@@ -71,7 +70,7 @@ void embedding_for(InstructionSet isa, const EmbeddingGradientCall& call) {
 
 template <auto kKernel>
 void cross_entropy_for(InstructionSet isa, const CrossEntropyCall& call) {
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, call.classes)),
+  parallel_ranges(call.rows, grain_of(call.classes),
                   [&](int64_t begin, int64_t end, int) { (gradient_kernels(isa).*kKernel)(call, begin, end); });
 }
 
@@ -109,12 +108,12 @@ double sum_of_squares_for(InstructionSet isa, const float* x, int64_t count) {
 }
 
 void softmax_gradient_for(InstructionSet isa, const SoftmaxGradientCall& call) {
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / call.width),
+  parallel_ranges(call.rows, grain_of(call.width),
                   [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).softmax_gradient(call, begin, end); });
 }
 
 void gates_for(InstructionSet isa, const GateGradientCall& call) {
-  parallel_ranges(call.rows, std::max<int64_t>(1, kGrain / (gates_of(call.kind) * call.width)),
+  parallel_ranges(call.rows, grain_of(gates_of(call.kind) * call.width),
                   [&](int64_t begin, int64_t end, int) { gate_kernels(isa).gradient(call, begin, end); });
 }
 

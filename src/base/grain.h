@@ -1,0 +1,14 @@
+// How much work is worth a thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace clearhead {
+
+constexpr int64_t kGrain = 16384;  // elements a thread should have before it is worth waking
+
+/// The same in items of so many elements each: the grain of parallel_ranges.
+inline int64_t grain_of(int64_t elements) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements)); }
+
+}  // namespace clearhead

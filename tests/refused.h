@@ -1,0 +1,23 @@
+// A call that is to be refused: by which error, in which words.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "clearhead/error.h"
+
+namespace clearhead {
+
+template <class Call>
+void expect_refused(ErrorCode code, const std::string& says, const Call& call) {
+  try {
+    call();
+    ADD_FAILURE() << "not refused: " << says;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace clearhead
