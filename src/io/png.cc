@@ -137,6 +137,33 @@ std::string png_bytes(const Image& image, const PngText& text) {
   return std::move(job.bytes);
 }
 
+void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels) {
+  if (width > 0 && height > most_pixels / width) {
+    fail(ErrorCode::kBudget, "{}: a picture of {} × {} pixels; at most {} are read", where, width, height, with_commas(most_pixels));
+  }
+}
+
+Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels) {
+  struct Reader : png_image {
+    Reader() : png_image{} { version = PNG_IMAGE_VERSION; }
+    ~Reader() { png_image_free(this); }
+  } reader;
+  if (!png_image_begin_read_from_memory(&reader, bytes.data(), bytes.size()))
+    fail(ErrorCode::kFormat, "{}: damaged PNG: {}", where, reader.message);
+  check_pixels(reader.width, reader.height, where, most_pixels);
+  const bool is_colour = (reader.format & PNG_FORMAT_FLAG_COLOR) != 0;
+  reader.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
+  reader.format = is_colour ? PNG_FORMAT_RGBA : PNG_FORMAT_GA;  // without an alpha channel to go to, opacity would darken
+  std::vector<uint8_t> pixels(PNG_IMAGE_SIZE(reader));
+  if (!png_image_finish_read(&reader, nullptr, pixels.data(), 0, nullptr))
+    fail(ErrorCode::kFormat, "{}: damaged PNG: {}", where, reader.message);
+  Image image{reader.width, reader.height, is_colour ? 3 : 1, {}};
+  const size_t channels = static_cast<size_t>(image.channels);
+  image.pixels.resize(pixels.size() / (channels + 1) * channels);
+  for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = pixels[i / channels * (channels + 1) + i % channels];
+  return image;
+}
+
 void write_png(const std::string& path, const Image& image, const PngText& text) { write_file(path, png_bytes(image, text)); }
 
 }  // namespace clearhead

@@ -1,8 +1,9 @@
-// PNG pictures with notes: what a picture shows travels in it as text chunks (tEXt, or iTXt where the text is not Latin-1).
+// PNG pictures, written and read. Written ones carry notes: what a picture shows travels in it as text chunks (tEXt, or iTXt where the text is not Latin-1).
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -10,7 +11,7 @@ namespace clearhead {
 
 struct Image {
   int64_t width = 0, height = 0;
-  int channels = 4;             ///< 3: RGB, 4: RGB and straight (not premultiplied) alpha
+  int channels = 4;             ///< 1: grey, only read; 3: RGB; 4: RGB and straight (not premultiplied) alpha, only written
   std::vector<uint8_t> pixels;  // [height, width, channels]   sRGB
 };
 
@@ -21,5 +22,10 @@ using PngText = std::vector<std::pair<std::string, std::string>>;
 std::string png_bytes(const Image& image, const PngText& text = {});
 /// The same to a file that appears whole or not at all. Throws kIo besides.
 void write_png(const std::string& path, const Image& image, const PngText& text = {});
+
+/// Throws kBudget, naming `where`, for a picture of more than most_pixels: before memory is asked for.
+void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels);
+/// A picture of 1 or 3 channels from the bytes of a PNG file, without its opacity. Throws kFormat, naming `where`, for damaged ones, kBudget as check_pixels.
+Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels);
 
 }  // namespace clearhead

@@ -1,0 +1,39 @@
+#include "io/jpeg.h"
+
+#include <turbojpeg.h>
+
+#include <memory>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+
+namespace clearhead {
+namespace {
+
+struct Destroy {
+  void operator()(void* decoder) const { tjDestroy(decoder); }
+};
+
+}  // namespace
+
+Image decode_jpeg(std::string_view bytes, const std::string& where, int64_t most_pixels) {
+  const std::unique_ptr<void, Destroy> decoder(tjInitDecompress());
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  int width = 0, height = 0, sampling = 0, colours = 0;
+  if (!decoder || tjDecompressHeader3(decoder.get(), data, bytes.size(), &width, &height, &sampling, &colours) != 0) {
+    fail(ErrorCode::kFormat, "{}: damaged JPEG: {}", where, tjGetErrorStr2(decoder.get()));
+  }
+  if (colours == TJCS_CMYK || colours == TJCS_YCCK)
+    fail(ErrorCode::kFormat, "{}: a JPEG of four inks (CMYK); expected grey or colour", where);
+  check_pixels(width, height, where, most_pixels);
+  Image image{width, height, sampling == TJSAMP_GRAY ? 1 : 3, {}};
+  image.pixels.resize(static_cast<size_t>(image.width * image.height * image.channels));
+  // Warnings count: a file that was cut off gives grey below the cut, and -1.
+  if (tjDecompress2(decoder.get(), data, bytes.size(), image.pixels.data(), width, 0, height, image.channels == 1 ? TJPF_GRAY : TJPF_RGB,
+                    TJFLAG_ACCURATEDCT) != 0) {
+    fail(ErrorCode::kFormat, "{}: damaged JPEG: {}", where, tjGetErrorStr2(decoder.get()));
+  }
+  return image;
+}
+
+}  // namespace clearhead
