@@ -304,7 +304,7 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   const int64_t rows = input.batch * input.length;
   const Shape shape = {input.batch, input.length, facts_.width};
   RunResult result;
-  result.hidden = Tensor::empty(shape);
+  result.hidden = run.result(shape);
   Tensor x = result.hidden.reshape({rows, facts_.width});
   embed(run, input, x);
   const auto shared = std::make_shared<Pass>(Pass{input.cache, input.step, {input.batch, input.segments}});
@@ -343,7 +343,7 @@ Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::L
     dense(run, x, pooled, {.activation = facts.activation});
     x = pooled;
   }
-  Tensor logits = Tensor::empty({x.size(0), out.out()});
+  Tensor logits = run.result({x.size(0), out.out()});
   out(run, x, logits);
   return every ? logits.reshape({input.batch, input.length, out.out()}) : logits;
 }
@@ -351,7 +351,7 @@ Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::L
 void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOptions& options, RunResult& result) const {
   const Tensor hidden = result.hidden.reshape({input.batch * input.length, facts_.width});
   if (pooler_) {
-    result.pooled = Tensor::empty({input.batch, facts_.width});
+    result.pooled = run.result({input.batch, facts_.width});
     pooler_(run, picked_rows(run, input, hidden, false), result.pooled, {.activation = facts_.pooler->activation});
   }
   if (!options.logits) return;
@@ -361,13 +361,13 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
     Tensor transformed = run.take(hidden.shape());
     masked_transform_(run, hidden, transformed, {.activation = facts_.masked->activation});
     masked_norm_(run, transformed, transformed);
-    Tensor logits = Tensor::empty({hidden.size(0), facts_.vocabulary});
+    Tensor logits = run.result({hidden.size(0), facts_.vocabulary});
     masked_decoder_(run, transformed, logits);
     result.masked_logits = logits.reshape({input.batch, input.length, facts_.vocabulary});
   }
   if (causal_) {
     const Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, true) : hidden;
-    Tensor logits = Tensor::empty({x.size(0), facts_.vocabulary});
+    Tensor logits = run.result({x.size(0), facts_.vocabulary});
     causal_(run, x, logits);
     result.causal_logits = logits.reshape({input.batch, x.size(0) / input.batch, facts_.vocabulary});
   }

@@ -20,8 +20,8 @@ Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>&
     counted += target != options.ignored;
   }
   const double divisor = options.divisor > 0 ? options.divisor : static_cast<double>(std::max<int64_t>(1, counted));
-  Tensor losses = run.recorder ? run.recorder->take({rows}) : Tensor::empty({rows});
-  Tensor log_sum_exp = run.recorder ? run.recorder->take({rows}) : Tensor::empty({rows});
+  Tensor losses = run.result({rows});
+  Tensor log_sum_exp = run.result({rows});
   CrossEntropyCall call{.logits = logits.data<float>(),
                         .targets = targets.data(),
                         .rows = rows,
@@ -33,7 +33,7 @@ Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>&
   backend().gradients.cross_entropy(call);
   double sum = 0;
   for (int64_t row = 0; row < rows; ++row) sum += static_cast<double>(losses.data<float>()[row]);
-  Tensor loss = run.recorder ? run.recorder->take({1}) : Tensor::empty({1});
+  Tensor loss = run.result({1});
   *loss.mutable_data<float>() = static_cast<float>(sum / divisor);
   if (!run.records({&logits})) return loss;
   run.recorder->record("cross_entropy", loss, {logits, log_sum_exp}, [=](Gradients& gradients) {

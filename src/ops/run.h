@@ -73,6 +73,8 @@ struct Run {
     if (recorder) return recorder->take(shape, dtype);
     return dtype == DType::kF32 ? arena.take(shape) : Tensor::empty(shape, dtype);
   }
+  /// What outlives the scope, contents unset. Where gradients are recorded its memory comes back, step after step.
+  Tensor result(const Shape& shape) const { return recorder ? recorder->take(shape) : Tensor::empty(shape); }
   bool drops() const { return dropout && dropout->rate > 0; }
   bool drops_attention() const { return dropout && dropout->attention > 0; }
   /// Whether an op that reads these is to be recorded.

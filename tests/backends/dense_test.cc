@@ -280,6 +280,34 @@ TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
   set_threads(before);
 }
 
+// Operands whose lines clash in the cache are copied, a piece of the inner sums at a time: an offset or a bias counted twice would show.
+TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
+  struct Size {
+    int64_t rows, inner, columns;
+    bool transposed;  // of a
+  };
+  for (const Size& size : {Size{192, 1500, 128, true}, Size{320, 700, 64, true}, Size{50, 1030, 128, true}, Size{130, 1100, 192, false}}) {
+    const std::vector<float> a = random_values(size.inner * size.rows, 27, 0.1F), b = random_values(size.inner * size.columns, 28);
+    const std::vector<float> bias = random_values(size.columns, 29);
+    for (const bool accumulate : {false, true}) {
+      std::vector<float> found = random_values(size.rows * size.columns, 30), expected = found;
+      ProductCall call{.a = size.transposed ? MatrixView{a.data(), 1, size.rows} : MatrixView{a.data(), size.inner, 1},
+                       .b = {b.data(), size.columns, 1},
+                       .rows = size.rows,
+                       .inner = size.inner,
+                       .columns = size.columns,
+                       .bias = bias.data(),
+                       .accumulate = accumulate,
+                       .out = found.data(),
+                       .out_stride = size.columns};
+      fast().product(call);
+      call.out = expected.data();
+      slow().product(call);
+      for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-5) << "element " << i;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tables, Dense, testing::ValuesIn(sets_of_this_machine()),
                          [](const auto& tested) { return tested.param == InstructionSet::kAvx512 ? "Avx512" : "Avx2"; });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Dense);
