@@ -15,7 +15,7 @@ Dropout is off on both sides, for its draws cannot be shared.
 whole: RUN is a finished run of the recipe. From the same first weights PyTorch takes all of its steps on the same batches, with dropout (its own draws) and the
 running mean of the weights; DIR keeps its models, one at every validation and the last. Both are measured on the recipe's test part, by clearhead.
 
-Needs torch; losses needs transformers too.
+Needs torch; losses and whole need transformers too.
 """
 
 import argparse
@@ -311,8 +311,8 @@ def losses(options):
         reports = lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, *settings, f"steps={options.steps}",
                             "report=1", f"validate={options.steps}", "checkpoint=1000000", "-o", folder / "run", "--json"])
         ours = [line["loss"] for line in reports]
-        theirs_training = TorchTraining(recipe_of(options), options.steps, first, options.threads)
-        theirs = [theirs_training.take(step, part) for step, part in enumerate(batches_of(options, settings))]
+        peer = TorchTraining(recipe_of(options), options.steps, first, options.threads)
+        theirs = [peer.take(step, part) for step, part in enumerate(batches_of(options, settings))]
         apart = [abs(a - b) for a, b in zip(ours, theirs)]
         for step in sorted({0, 1, 9, *range(49, options.steps, 50), options.steps - 1}):
             if step < options.steps:

@@ -9,6 +9,17 @@
 
 namespace clearhead {
 
+/// The error a call ends in, as "kFormat: message".
+template <class Call>
+std::string error_of(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return std::string(to_string(error.code())) + ": " + error.what();
+  }
+  return "no error";
+}
+
 template <class Call>
 void expect_refused(ErrorCode code, const std::string& says, const Call& call) {
   try {

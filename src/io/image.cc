@@ -17,6 +17,12 @@ Image decode(std::string_view bytes, const std::string& where, int64_t most_pixe
 
 }  // namespace
 
+void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels) {
+  if (width > 0 && height > most_pixels / width) {
+    fail(ErrorCode::kBudget, "{}: a picture of {} × {} pixels; at most {} are read", where, width, height, with_commas(most_pixels));
+  }
+}
+
 Tensor image_from(std::string_view bytes, const std::string& where, int64_t most_pixels) {
   const Image image = decode(bytes, where, most_pixels);
   const int64_t pixels = image.width * image.height, channels = image.channels;

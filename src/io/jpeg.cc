@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "io/image.h"
 
 namespace clearhead {
 namespace {

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/utf8.h"
+#include "io/image.h"
 
 namespace clearhead {
 namespace {
@@ -135,12 +136,6 @@ std::string png_bytes(const Image& image, const PngText& text) {
     fail(ErrorCode::kBudget, "png: {} x {} pixels cannot be encoded: {}", image.width, image.height,
          job.error.empty() ? "no memory" : job.error);
   return std::move(job.bytes);
-}
-
-void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels) {
-  if (width > 0 && height > most_pixels / width) {
-    fail(ErrorCode::kBudget, "{}: a picture of {} × {} pixels; at most {} are read", where, width, height, with_commas(most_pixels));
-  }
 }
 
 Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels) {

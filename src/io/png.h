@@ -23,9 +23,7 @@ std::string png_bytes(const Image& image, const PngText& text = {});
 /// The same to a file that appears whole or not at all. Throws kIo besides.
 void write_png(const std::string& path, const Image& image, const PngText& text = {});
 
-/// Throws kBudget, naming `where`, for a picture of more than most_pixels: before memory is asked for.
-void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels);
-/// A picture of 1 or 3 channels from the bytes of a PNG file, without its opacity. Throws kFormat, naming `where`, for damaged ones, kBudget as check_pixels.
+/// A picture of 1 or 3 channels from the bytes of a PNG file, without its opacity. Throws kFormat, naming `where`, for damaged ones, kBudget for one of more than most_pixels.
 Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels);
 
 }  // namespace clearhead

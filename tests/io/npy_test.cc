@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "io/scratch.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {

@@ -2,6 +2,7 @@
 
 #include "io/safetensors.h"
 #include "io/scratch.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {

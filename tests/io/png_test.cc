@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "io/scratch.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {

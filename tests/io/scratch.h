@@ -1,4 +1,4 @@
-// A folder for one test, removed at its end; and the error a call ends in, as "kFormat: message".
+// A folder for one test, removed at its end.
 #pragma once
 
 #include <stdlib.h>
@@ -6,8 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
-
-#include "clearhead/error.h"
 
 namespace clearhead {
 
@@ -33,15 +31,5 @@ class ScratchFolder {
  private:
   std::string path_;
 };
-
-template <class Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + ": " + error.what();
-  }
-  return "no error";
-}
 
 }  // namespace clearhead

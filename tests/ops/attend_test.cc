@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include "backends/registry.h"
-#include "clearhead/error.h"
 #include "ops/attend_into.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -18,16 +18,6 @@ Tensor counting(Shape shape, float step = 0.37f) {
   float* values = tensor.mutable_data<float>();
   for (int64_t i = 0; i < tensor.numel(); ++i) values[i] = std::sin(static_cast<float>(i) * step);
   return tensor;
-}
-
-template <class Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + " " + error.what();
-  }
-  return "";
 }
 
 // The bounds of both: tests/conformance/sweep_test.cc.
@@ -92,16 +82,16 @@ TEST(Attend, SixteenBitInputsGiveTheRoundedOutputOfTheirWidenedValues) {
 TEST(Attend, DtypesThatDifferOrAreNoFloatsAreRefusedByName) {
   const Tensor wide = counting({1, 2, 3, 4}), narrow = to_dtype(wide, DType::kBF16), half = to_dtype(wide, DType::kF16);
   EXPECT_EQ(error_of([&] { (void)attend(narrow, wide, narrow); }),
-            "kUnsupported attend: k is f32, q is bf16; expected one dtype for q, k and v (to_dtype() converts)");
+            "kUnsupported: attend: k is f32, q is bf16; expected one dtype for q, k and v (to_dtype() converts)");
   EXPECT_EQ(error_of([&] { (void)attend(wide, wide, half); }),
-            "kUnsupported attend: v is f16, q is f32; expected one dtype for q, k and v (to_dtype() converts)");
+            "kUnsupported: attend: v is f16, q is f32; expected one dtype for q, k and v (to_dtype() converts)");
   EXPECT_EQ(error_of([&] {
               (void)attend(Tensor::zeros({1, 2, 3, 4}, DType::kI32), wide, wide);
             }),
-            "kUnsupported attend: q is i32; expected f32, bf16 or f16");
+            "kUnsupported: attend: q is i32; expected f32, bf16 or f16");
   Tensor out = Tensor::empty({1, 2, 3, 4});
   EXPECT_EQ(error_of([&] { (void)attend_into(narrow, narrow, narrow, {}, out); }),
-            "kShape attend: out: expected bf16 [1, 2, 3, 4], found f32 [1, 2, 3, 4]");
+            "kShape: attend: out: expected bf16 [1, 2, 3, 4], found f32 [1, 2, 3, 4]");
 }
 
 TEST(Attend, TheRecordSharesItsInputsAndKnowsItsCall) {
@@ -120,7 +110,7 @@ TEST(Attend, ALookAfterAnOperandChangedIsStale) {
   Tensor q = counting({1, 1, 2, 4}), k = counting({1, 1, 3, 4});
   const Attended result = attend(q, k, counting({1, 1, 3, 4}));
   k.mutable_data<float>()[0] = 7;
-  EXPECT_NE(error_of([&] { result.record.check_fresh(); }).find("kStale record: operand \"k\""), std::string::npos);
+  EXPECT_NE(error_of([&] { result.record.check_fresh(); }).find("kStale: record: operand \"k\""), std::string::npos);
 }
 
 TEST(Attend, WritingTheOutputLeavesTheRecordFresh) {
@@ -134,17 +124,17 @@ TEST(Attend, RefusesTensorsThatDoNotFitEachOtherByName) {
   EXPECT_EQ(error_of([&] {
               attend(q, counting({1, 1, 5, 8}), counting({1, 1, 5, 8}));
             }),
-            "kShape attend: d_k of k is 8, of q 4; they must be equal");
+            "kShape: attend: d_k of k is 8, of q 4; they must be equal");
   EXPECT_EQ(error_of([&] {
               attend(q, counting({1, 1, 5, 4}), counting({1, 1, 6, 4}));
             }),
-            "kShape attend: key of v is 6, of k 5; they must be equal");
+            "kShape: attend: key of v is 6, of k 5; they must be equal");
   EXPECT_EQ(error_of([&] {
               attend(q, counting({5, 4}), counting({1, 1, 6, 4}));
             }),
-            "kShape attend: k: expected [batch, key_head, key, d_k], found [5, 4]");
+            "kShape: attend: k: expected [batch, key_head, key, d_k], found [5, 4]");
   EXPECT_EQ(error_of([&] { attend(Tensor(), q, q); }),
-            "kInvalidArgument attend: q was given no tensor; expected [batch, head, query, d_k]");
+            "kInvalidArgument: attend: q was given no tensor; expected [batch, head, query, d_k]");
 }
 
 TEST(Attend, WritesWhereALayerWantsIt) {
@@ -156,7 +146,7 @@ TEST(Attend, WritesWhereALayerWantsIt) {
   const Tensor found = out.contiguous();
   EXPECT_TRUE(std::equal(found.data<float>(), found.data<float>() + found.numel(), expected.data<float>()));
   Tensor narrow = Tensor::zeros({2, 3, 4, 5});
-  EXPECT_EQ(error_of([&] { attend_into(q, k, v, {}, narrow); }), "kShape attend: out: expected f32 [2, 3, 4, 6], found f32 [2, 3, 4, 5]");
+  EXPECT_EQ(error_of([&] { attend_into(q, k, v, {}, narrow); }), "kShape: attend: out: expected f32 [2, 3, 4, 6], found f32 [2, 3, 4, 5]");
 }
 
 TEST(KeyCache, HoldsWhatWasAppendedInAnyPieces) {
@@ -234,7 +224,7 @@ TEST(KeyCache, SelectedSequencesGoOnByThemselves) {
   }
   KeyCache cache;
   cache.append(k, k);
-  EXPECT_EQ(error_of([&] { cache.select({0, 3}); }), "kInvalidArgument cache: row 3 of 3");
+  EXPECT_EQ(error_of([&] { cache.select({0, 3}); }), "kInvalidArgument: cache: row 3 of 3");
 }
 
 TEST(KeyCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
@@ -256,7 +246,7 @@ TEST(KeyCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
       EXPECT_EQ(found.record.stamp.dtype, DType::kF32) << "the queries' type";
     }
   }
-  EXPECT_EQ(error_of([] { KeyCache whole(DType::kI32); }), "kUnsupported cache: pages of i32; expected f32, bf16 or f16");
+  EXPECT_EQ(error_of([] { KeyCache whole(DType::kI32); }), "kUnsupported: cache: pages of i32; expected f32, bf16 or f16");
 }
 
 // With u the rounding of a type and S the largest scale·Σ|q||k| of a row, scores move by δ ≤ u·S and weights by a factor within e^±2δ, so
@@ -325,7 +315,7 @@ TEST(KeyCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
   EXPECT_TRUE(first_page.expired());
   EXPECT_EQ(
       error_of([&] { attend(q.slice(2, 0, 1), cache.snapshot(), {.topology = causal()}); }),
-      "kInvalidArgument attend: the cache let keys before 1792 go, and the description shows key 0 to query 0. Use a band whose `back` is "
+      "kInvalidArgument: attend: the cache let keys before 1792 go, and the description shows key 0 to query 0. Use a band whose `back` is "
       "no more than what keep_last() kept, or a cache that keeps all keys.");
 }
 
@@ -368,11 +358,11 @@ TEST(KeyCache, RefusesKeysOfAnotherShape) {
   EXPECT_EQ(error_of([&] {
               cache.append(counting({1, 2, 3, 5}), counting({1, 2, 3, 6}));
             }),
-            "kShape cache: holds [1, 2, 3, d_k 4, d_v 6]; k is [1, 2, 3, 5], v is [1, 2, 3, 6]");
+            "kShape: cache: holds [1, 2, 3, d_k 4, d_v 6]; k is [1, 2, 3, 5], v is [1, 2, 3, 6]");
   EXPECT_EQ(error_of([&] {
               cache.append(counting({1, 2, 3, 4}), counting({1, 2, 2, 6}));
             }),
-            "kShape cache: k is [1, 2, 3, 4], v is [1, 2, 2, 6]; batch, key heads and new keys must be equal");
+            "kShape: cache: k is [1, 2, 3, 4], v is [1, 2, 2, 6]; batch, key heads and new keys must be equal");
   EXPECT_EQ(cache.length(), 3);
 }
 
