@@ -230,7 +230,8 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
         if (writes()) save_model(directory_ + "/best");
       }
     }
-    if (due(recipe_.report) || is_validated) {
+    const bool reports = due(recipe_.report) || is_validated;
+    if (reports) {
       now.loss = loss_sum_ / static_cast<double>(summed_);
       now.gradient_norm = gradient_norm_;
       double tokens = 0;
@@ -240,7 +241,6 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       if (writes()) {
         log(now);
         events_->add(now);
-        if (report) report(now);
       }
       loss_sum_ = 0;
       summed_ = timed = tokens_read_ = 0;
@@ -250,6 +250,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     if (due(recipe_.validate)) events_->add_weights(parameters_);
     watch();
     events_->write(step_);
+    if (reports && report) report(now);  // what is told is in the files
     if (due(recipe_.checkpoint)) save_checkpoint();
   }
   if (!validates && writes()) {
