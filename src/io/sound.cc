@@ -1,4 +1,6 @@
 // libsndfile, decoded block by block: memory follows what is in a file, not what its header says.
+#include "io/sound.h"
+
 #include <sndfile.h>
 
 #include <filesystem>
@@ -29,6 +31,12 @@ File open(const std::string& path, SF_INFO& info) {
 }
 
 }  // namespace
+
+SoundHeader sound_header(const std::string& path) {
+  SF_INFO info{};
+  const File file = open(path, info);
+  return {info.channels, info.frames, info.samplerate};
+}
 
 Sound read_sound(const std::string& path, int64_t begin, int64_t count) {
   SF_INFO info{};

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <numeric>
-#include <sstream>
 #include <tuple>
 
 #include "base/format.h"
 #include "base/random.h"
+#include "base/table.h"
 #include "clearhead/error.h"
 #include "train/json_lines.h"
 #include "train/recipe.h"
@@ -22,17 +22,13 @@ std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe) 
     });
     return out;
   }
-  std::istringstream lines(std::string(opened->bytes()));
-  std::string line;
-  for (int64_t number = 1; std::getline(lines, line); ++number) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    const size_t tab = line.find('\t');
-    if (tab == std::string::npos) {
+  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+    const std::vector<std::string_view> cells = cells_of(line);
+    if (cells.size() < 2) {
       fail(ErrorCode::kFormat, "{}, line {}: expected two texts with a tab between, found \"{}\"", opened->path(), number, line);
     }
-    const size_t end = std::min(line.find('\t', tab + 1), line.size());
-    out.push_back({line.substr(0, tab), line.substr(tab + 1, end - tab - 1)});
-  }
+    out.push_back({std::string(cells[0]), std::string(cells[1])});
+  });
   return out;
 }
 

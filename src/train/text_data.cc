@@ -5,13 +5,13 @@
 #include <filesystem>
 #include <map>
 #include <numeric>
-#include <sstream>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
 #include "base/format.h"
 #include "base/random.h"
+#include "base/table.h"
 #include "clearhead/error.h"
 #include "train/json_lines.h"
 
@@ -29,36 +29,28 @@ std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::str
 
 namespace {
 
-std::vector<std::string> cells_of(const std::string& line) {
-  std::vector<std::string> cells;
-  std::istringstream in(line);
-  for (std::string cell; std::getline(in, cell, '\t');) cells.push_back(cell);
-  return cells;
-}
-
 // [begin, end) of every file's part in bytes.
 std::map<std::string, std::pair<size_t, size_t>> read_splits(const TextSource& source, Part part) {
   const std::string where = source.folder + "/" + source.splits;
   std::map<std::string, std::pair<size_t, size_t>> out;
-  std::istringstream lines(std::string(open_source(source, source.splits)->bytes()));
-  std::string line;
-  std::getline(lines, line);
-  for (int64_t number = 2; std::getline(lines, line); ++number) {
-    const std::vector<std::string> cells = cells_of(line);
+  const std::shared_ptr<MappedFile> table = open_source(source, source.splits);
+  for_each_line(table->bytes(), [&](std::string_view line, int64_t number) {
+    if (number == 1) return;  // headings
+    const std::vector<std::string_view> cells = cells_of(line);
     const auto wrong = [&] {
       fail(ErrorCode::kFormat, "{}, line {}: expected a file and six byte positions between tabs, found \"{}\"", where, number, line);
     };
     if (cells.size() != 7) wrong();
     const auto position = [&](size_t at) {
       size_t value = 0;
-      const std::string& cell = cells[at];
+      const std::string_view cell = cells[at];
       const auto [end, problem] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
       if (problem != std::errc() || end != cell.data() + cell.size()) wrong();
       return value;
     };
     const size_t first = 1 + 2 * static_cast<size_t>(part);
-    out[cells[0]] = {position(first), position(first + 1)};
-  }
+    out[std::string(cells[0])] = {position(first), position(first + 1)};
+  });
   return out;
 }
 
