@@ -115,7 +115,7 @@ struct HeadName {
   int layer = 0;
   int64_t head = 0;
 };
-HeadName parse_head(const std::string& text);  ///< "L3.H5" or "3.5"
+HeadName parse_head(const std::string& text, const std::string& option = "--head");  ///< "L3.H5" or "3.5"
 std::string head_name(int layer, int64_t head);
 
 /// A span of tokens: "#12", "#12:20", "seg:NAME", text that occurs in the text (the first time it does), or a segment's name that does not.

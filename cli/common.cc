@@ -174,11 +174,22 @@ std::string LookArguments::as_typed(const char* command) const {
 }
 
 void EditArguments::add(CLI::App& app) {
-  app.add_option("--knock-out", knock_out, "Heads whose output is zero: L3.H5 (repeatable, or L3.H5,L4.H0)")->delimiter(',');
-  app.add_option(
-      "--cut", cut,
-      "QUERIES/KEYS: tokens that no longer see those keys, as 10:20/3:5, or 10:20/3:5@L3 or @L3.H5 for one layer or head (repeatable)");
+  app.add_option("--knock-out", knock_out,
+                 "Heads whose output is zero: L3.H5 (repeatable, or L3.H5,L4.H0); of an encoder-decoder cross.L2.H1, enc.L0.H3, dec.L1.H0")
+      ->delimiter(',');
+  app.add_option("--cut", cut,
+                 "QUERIES/KEYS: tokens that no longer see those keys, as 10:20/3:5, or 10:20/3:5@L3 or @L3.H5 for one layer or head "
+                 "(repeatable); of an encoder-decoder "
+                 "@cross, @cross.L2, @cross.L2.H1, @enc…, @dec…");
   app.add_option("--keep-only", keep_only, "QUERIES/KEYS: tokens that see only those keys; written as --cut (repeatable)");
+}
+
+// The family that "cross.L2.H1" begins with, which is taken off; "" of "L2.H1".
+static std::string take_family(std::string& place) {
+  const std::string first = place.substr(0, place.find('.'));
+  if (first.size() < 2 || !std::all_of(first.begin(), first.end(), [](char c) { return c >= 'a' && c <= 'z'; })) return "";
+  place.erase(0, first.size() + 1);
+  return first;
 }
 
 // "10:20/3:5@L3.H5"
@@ -189,23 +200,26 @@ static Edits::Pairs parse_pairs(const std::string& text, const std::string& opti
   Edits::Pairs out{parse_range(text.substr(0, slash), option),
                    parse_range(text.substr(slash + 1, at == std::string::npos ? at : at - slash - 1), option)};
   if (at == std::string::npos) return out;
-  const std::string place = text.substr(at + 1);
+  std::string place = text.substr(at + 1);
+  out.family = take_family(place);
+  if (place.empty() && !out.family.empty()) return out;
   if (place.find('.') != std::string::npos) {
-    const HeadName head = parse_head(place);
+    const HeadName head = parse_head(place, option);
     out.layer = head.layer, out.head = head.head;
     return out;
   }
   const auto layer = whole_number(std::string_view(place).substr(place.starts_with('L') || place.starts_with('l')));
-  if (!layer) usage_error(format("{}: expected @L3 or @L3.H5, found \"@{}\"", option, place));
+  if (!layer) usage_error(format("{}: expected @L3, @L3.H5 or @cross.L3.H5, found \"{}\"", option, text.substr(at)));
   out.layer = static_cast<int>(*layer);
   return out;
 }
 
 Edits EditArguments::edits() const {
   Edits out;
-  for (const std::string& name : knock_out) {
-    const HeadName head = parse_head(name);
-    out.knocked_out.push_back({head.layer, head.head});
+  for (std::string name : knock_out) {
+    const std::string family = take_family(name);
+    const HeadName head = parse_head(name, "--knock-out");
+    out.knocked_out.push_back({head.layer, head.head, family});
   }
   for (const std::string& pairs : cut) out.cut.push_back(parse_pairs(pairs, "--cut"));
   for (const std::string& pairs : keep_only) out.keep_only.push_back(parse_pairs(pairs, "--keep-only"));
@@ -313,14 +327,14 @@ uint64_t parse_bytes(const std::string& text, const std::string& option) {
   return static_cast<uint64_t>(value * std::pow(1024.0, static_cast<double>(power)));
 }
 
-HeadName parse_head(const std::string& text) {
+HeadName parse_head(const std::string& text, const std::string& option) {
   std::string digits = text;
   digits.erase(std::remove_if(digits.begin(), digits.end(), [](char c) { return c == 'L' || c == 'H' || c == 'l' || c == 'h'; }),
                digits.end());
   const size_t dot = digits.find('.');
   const std::optional<int64_t> layer = whole_number(std::string_view(digits).substr(0, dot));
   const std::optional<int64_t> head = dot == std::string::npos ? std::nullopt : whole_number(std::string_view(digits).substr(dot + 1));
-  if (!layer || !head) usage_error(format("--head: expected a head like L3.H5, found \"{}\"", text));
+  if (!layer || !head) usage_error(format("{}: expected a head like L3.H5, found \"{}\"", option, text));
   return {static_cast<int>(*layer), *head};
 }
 

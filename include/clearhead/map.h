@@ -12,6 +12,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -114,19 +116,28 @@ struct Edits {
   struct Head {
     int layer = 0;
     int64_t head = 0;
+    std::string family{};  ///< "enc", "dec" or "cross": to be named of an encoder-decoder, else its only one
   };
-  /// Queries and keys by their places in the sequence; of all layers and heads unless named.
+  /// Queries and keys by their places in their sequences, which are two in cross-attention; of all layers and heads unless named.
   struct Pairs {
     Range queries{}, keys{};
     std::optional<int> layer{};
     std::optional<int64_t> head{};
+    std::string family{};  ///< as of a head
   };
   std::vector<Head> knocked_out{};  ///< the head's output is zero; nothing renormalises (Michel, Levy & Neubig 2019, eq. 2)
   std::vector<Pairs> cut{};  ///< those queries no longer see those keys; the rest of each row is normalised anew (Geva et al. 2023, §4)
   std::vector<Pairs> keep_only{};  ///< those queries see only those keys
   bool empty() const { return knocked_out.empty() && cut.empty() && keep_only.empty(); }
 };
-/// The description of one layer under the edits. Throws kInvalidArgument, naming the edit, for heads the layer does not have and ranges that run backwards.
-AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, int layer, int64_t heads);
+/// Which attention of a model a description is of.
+struct EditedSite {
+  int layer = 0;
+  int64_t heads = 0;
+  std::string_view family{};             ///< edits that name another one do not touch it
+  std::optional<Range> cross_queries{};  ///< of cross-attention: the places of a sequence's queries, which are one sequence after another
+};
+/// The description under the edits. Throws kInvalidArgument, naming the edit, for heads the layer does not have and ranges that run backwards.
+AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, const EditedSite& site);
 
 }  // namespace clearhead

@@ -143,8 +143,8 @@ class Model {
   virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
   virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const = 0;
 
-  /// An encoder-decoder reads its source; steps of the cache then write a target for each sequence of it, beginning with info().first_token.
-  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32) const = 0;
+  /// An encoder-decoder reads its source, under the edits of its encoder; steps of the cache then write a target for each sequence of it, beginning with info().first_token.
+  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Edits& edits = {}) const = 0;
   /// Runs `ids` [cache.batch · new] after what the cache has seen: the prefill, then one or more tokens at a time. The observer's sites carry
   /// cache.step; its begin() is called by whoever drives the steps (plan_of()). Throws kUnsupported for models that are not causal.
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;

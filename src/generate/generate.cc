@@ -325,7 +325,8 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
   for (size_t begin = 0; begin < order.size() && options.max_tokens > 0; begin += at_once) {
     const size_t end = std::min(order.size(), begin + at_once);
     const TokenBatch batch = padded(sources, order, begin, end);
-    std::vector<Generated> part = search_beams(model, model.read(batch, options.cache), {model.info().first_token}, options);
+    std::vector<Generated> part =
+        search_beams(model, model.read(batch, options.cache, options.run.edits), {model.info().first_token}, options);
     for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
     if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
   }

@@ -24,7 +24,7 @@ class LoadedModel : public Model {
   RunResult run(const Encoding& encoding, const RunOptions& options) const override;
   RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
   RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const override;
-  ModelCache read(const TokenBatch& source, DType dtype) const override;
+  ModelCache read(const TokenBatch& source, DType dtype, const Edits& edits) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
 

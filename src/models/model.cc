@@ -139,10 +139,10 @@ RunResult LoadedModel::run_from(const ForwardInput& source, ForwardInput target,
   return compute(target, options);
 }
 
-ModelCache LoadedModel::read(const TokenBatch& source, DType dtype) const {
+ModelCache LoadedModel::read(const TokenBatch& source, DType dtype, const Edits& edits) const {
   const ForwardInput input = checked_source(source);
   ModelCache cache{.dtype = dtype, .batch = input.batch, .source_lengths = input.lengths};
-  cache.source = compute(*transformer_.encoder(), input, {.logits = false}).hidden;
+  cache.source = compute(*transformer_.encoder(), input, {.logits = false, .edits = transformer_.source_edits(edits)}).hidden;
   cache.memory.assign(static_cast<size_t>(info_.layers), KeyCache(dtype));
   return cache;
 }

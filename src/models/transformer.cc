@@ -48,6 +48,8 @@ bool has_classifier(const Weights& weights, const std::optional<ClassifierFacts>
   return facts->dense.weight.empty() || weights.has(facts->dense.weight);
 }
 
+constexpr const char* kCross = "cross";
+
 }  // namespace
 
 std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::vector<int32_t>& lengths, std::vector<int32_t> documents) {
@@ -236,7 +238,7 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
   block(layer.attention_norm, [&](const Tensor& read) { layer.attention(run, site(map_family()), read, self, own, x); });
   if (layer.cross.projection) {
     KeyCache* memory = cache ? &cache->memory[static_cast<size_t>(at)] : nullptr;
-    block(layer.cross_norm, [&](const Tensor& read) { layer.cross(run, site("cross"), read, pass.cross, memory, x); });
+    block(layer.cross_norm, [&](const Tensor& read) { layer.cross(run, site(kCross), read, pass.cross, memory, x); });
   }
   if (layer.mlp) block(layer.mlp_norm, [&](const Tensor& read) { layer.mlp(run, read, x); });
 }
@@ -257,19 +259,30 @@ void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<co
 }
 
 void Transformer::check_edits(const Edits& edits) const {
-  if (edits.empty()) return;
-  if (encoder_) {
-    fail(ErrorCode::kUnsupported, "edits name no family of maps, and a model of type \"{}\" has three; they work on models of one stack",
-         facts_.model_type);
-  }
-  const auto check = [&](std::optional<int> layer, const char* what) {
-    if (layer && (*layer < 0 || *layer >= facts_.layers)) {
-      fail(ErrorCode::kInvalidArgument, "{} names layer {}; this model's layers are 0 to {}", what, *layer, facts_.layers - 1);
+  const auto check = [&](const std::string& family, std::optional<int> layer, const char* what) {
+    const std::string families = encoder_ ? "enc, dec and cross" : std::string(map_family());
+    const bool is_known = family == map_family() || (encoder_ && (family == encoder_->map_family() || family == kCross));
+    if (family.empty() ? encoder_ != nullptr : !is_known) {
+      fail(ErrorCode::kInvalidArgument, "{} names {}; the attention of a model of type \"{}\" is {}", what,
+           family.empty() ? "no family" : "family \"" + family + "\"", facts_.model_type, families);
+    }
+    const int64_t layers = encoder_ && family == encoder_->map_family() ? encoder_->facts_.layers : facts_.layers;
+    if (layer && (*layer < 0 || *layer >= layers)) {
+      fail(ErrorCode::kInvalidArgument, "{} names layer {}; this model's layers are 0 to {}", what, *layer, layers - 1);
     }
   };
-  for (const Edits::Head& head : edits.knocked_out) check(head.layer, "a knocked-out head");
-  for (const Edits::Pairs& pairs : edits.cut) check(pairs.layer, "a cut");
-  for (const Edits::Pairs& pairs : edits.keep_only) check(pairs.layer, "a keep-only");
+  for (const Edits::Head& head : edits.knocked_out) check(head.family, head.layer, "a knocked-out head");
+  for (const Edits::Pairs& pairs : edits.cut) check(pairs.family, pairs.layer, "a cut");
+  for (const Edits::Pairs& pairs : edits.keep_only) check(pairs.family, pairs.layer, "a keep-only");
+}
+
+Edits Transformer::source_edits(Edits edits) const {
+  check_edits(edits);
+  const auto is_other = [&](const auto& edit) { return edit.family != encoder_->map_family(); };
+  std::erase_if(edits.knocked_out, is_other);
+  std::erase_if(edits.cut, is_other);
+  std::erase_if(edits.keep_only, is_other);
+  return edits;
 }
 
 // What the encoder makes of the source, or what the cache remembers of that; and how much of it each sequence sees.
@@ -281,6 +294,7 @@ void Transformer::read_source(Run& run, const ForwardInput& input, const RunOpti
   if (source) {
     RunOptions reading = options;
     reading.logits = false;
+    reading.edits = source_edits(options.edits);
     RunResult read = encoder_->forward(run, *source, reading);
     result.source_hidden = std::move(read.hidden);
     result.all_source_hidden = std::move(read.all_hidden);
@@ -315,11 +329,20 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   }
   check_edits(options.edits);
   if (encoder_) read_source(run, input, options, pass, result);
-  AttentionSpec described;
+  AttentionSpec described, described_cross;
   for (int64_t at = 0; at < facts_.layers; ++at) {
+    const Layer& layer = layers_[static_cast<size_t>(at)];
+    EditedSite site{.layer = static_cast<int>(at), .heads = facts_.heads, .family = map_family()};
     if (!options.edits.empty()) {
-      described = edited(layers_[static_cast<size_t>(at)].attention.spec, options.edits, static_cast<int>(at), facts_.heads);
+      described = edited(layer.attention.spec, options.edits, site);
       pass.self.described = &described;
+    }
+    if (!options.edits.empty() && layer.cross.projection) {
+      const int64_t first = input.cache ? input.cache->length : 0;
+      site.family = kCross;
+      site.cross_queries = Range{first, first + input.length};
+      described_cross = edited(layer.cross.spec, options.edits, site);
+      pass.cross.described = &described_cross;
     }
     if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
     if (run.recorder && run.checkpoints) {

@@ -32,11 +32,16 @@ void check(const char* what, const Edits::Pairs& pairs, int64_t heads) {
     fail(ErrorCode::kInvalidArgument, "{}: head {}; heads are 0 to {}", what, *pairs.head, heads - 1);
 }
 
-Rule rule_of(const Edits::Pairs& pairs, bool keep_only) {
+Rule rule_of(const Edits::Pairs& pairs, bool keep_only, const EditedSite& site) {
   return visible([&](RulePair at) {
     const auto inside = [](RuleValue x, Range range) { return x >= range.begin && x < range.end; };
+    RuleValue query = at.query;
+    if (site.cross_queries) {
+      const int64_t length = site.cross_queries->end - site.cross_queries->begin;
+      query = query - length * floor(query / length) + site.cross_queries->begin;
+    }
     const RuleTruth keys = inside(at.key, pairs.keys);
-    RuleTruth hit = inside(at.query, pairs.queries) && (keep_only ? !keys : keys);
+    RuleTruth hit = inside(query, pairs.queries) && (keep_only ? !keys : keys);
     if (pairs.head) hit = hit && at.head == *pairs.head;
     return !hit;
   });
@@ -46,30 +51,34 @@ void hide(Topology& topology, const Rule& rule) { topology.visible = topology.vi
 
 }  // namespace
 
-AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, int layer, int64_t heads) {
+AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, const EditedSite& site) {
   AttentionSpec out = spec;
-  std::vector<float> mask(static_cast<size_t>(heads), 1);
-  for (int64_t head = 0; spec.after.head_mask && head < heads; ++head) {
+  std::vector<float> mask(static_cast<size_t>(site.heads), 1);
+  for (int64_t head = 0; spec.after.head_mask && head < site.heads; ++head) {
     mask[static_cast<size_t>(head)] = spec.after.head_mask->data<float>()[head * spec.after.head_mask->stride(0)];
   }
+  const auto is_here = [&](const std::string& family) { return family.empty() || family == site.family; };
   bool masked = false;
   for (const Edits::Head& head : edits.knocked_out) {
-    if (head.layer != layer) continue;
-    if (head.head < 0 || head.head >= heads) {
-      fail(ErrorCode::kInvalidArgument, "knocked-out head L{}.H{}; heads are 0 to {}", head.layer, head.head, heads - 1);
+    if (head.layer != site.layer || !is_here(head.family)) continue;
+    if (head.head < 0 || head.head >= site.heads) {
+      fail(ErrorCode::kInvalidArgument, "knocked-out head L{}.H{}; heads are 0 to {}", head.layer, head.head, site.heads - 1);
     }
     mask[static_cast<size_t>(head.head)] = 0;
     masked = true;
   }
-  if (masked) out.after.head_mask = Tensor::from(mask, {heads});
-  for (const Edits::Pairs& pairs : edits.cut) {
-    check("a cut", pairs, heads);
-    if (!pairs.layer || *pairs.layer == layer) hide(out.topology, rule_of(pairs, false));
-  }
-  for (const Edits::Pairs& pairs : edits.keep_only) {
-    check("a keep-only", pairs, heads);
-    if (!pairs.layer || *pairs.layer == layer) hide(out.topology, rule_of(pairs, true));
-  }
+  if (masked) out.after.head_mask = Tensor::from(mask, {site.heads});
+  const auto hide_pairs = [&](const std::vector<Edits::Pairs>& all, const char* what, bool keep_only) {
+    for (const Edits::Pairs& pairs : all) {
+      if (!is_here(pairs.family)) continue;
+      check(what, pairs, site.heads);
+      if (pairs.layer && *pairs.layer != site.layer) continue;
+      hide(out.topology, rule_of(pairs, keep_only, site));
+      if (site.cross_queries) out.topology.band.align = Align::kStart;  // queries count from the first, wherever the keys end
+    }
+  };
+  hide_pairs(edits.cut, "a cut", false);
+  hide_pairs(edits.keep_only, "a keep-only", true);
   return out;
 }
 

@@ -113,6 +113,19 @@ class Translate(Case):
         self.ok("view", trace, "--html", page)
         self.assertIn('"kind":"cross"', page.read_text().replace('": "', '":"'))
 
+    def test_edits_change_what_is_written_and_what_is_seen(self):
+        one = ("run", "translate", self.model, "a cat", "--max-tokens", 9, "--json")
+        whole = self.ok(*one).json["translations"][0]
+        for edit in (("--knock-out", "cross.L0.H0"), ("--knock-out", "enc.L1.H1"), ("--cut", "0:9/1:3@cross.L1"), ("--keep-only", "0:9/0@dec")):
+            self.assertNotEqual(self.ok(*one, *edit).json["translations"][0]["score"], whole["score"], edit)
+        trace = self.folder / "edited.trace"
+        self.ok(*one, "--cut", "1/2:4@cross.L1.H0", "--trace", trace)
+        cells = self.ok("show", trace, "--family", "cross", "--head", "L1.H0", "--json").json["cells"]
+        self.assertEqual([[not weight for weight in row] for row in cells], [[row == 1 and key in (2, 3) for key in range(5)] for row in range(len(cells))])
+        self.refused(1, 'a knocked-out head names no family; the attention of a model of type "marian" is enc, dec and cross', *one, "--knock-out", "L0.H0")
+        self.refused(2, '--knock-out: expected a head like L3.H5, found "L0"', *one, "--knock-out", "cross.L0")
+        self.refused(2, '--cut: expected @L3, @L3.H5 or @cross.L3.H5, found "@cross.x"', *one, "--cut", "1/2@cross.x")
+
     def test_a_text_alone_is_not_looked_at(self):
         done = run("show", self.model, "a cat", "--head", "L0.H0")
         self.assertEqual(done.code, 1)

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "golden.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -81,6 +82,47 @@ TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
       }
     }
   }
+}
+
+// What is cut in one family changes what depends on it and nothing before; step by step, two targets at once, it is the same as in a whole run.
+TEST(Marian, EditsNameOneOfThreeFamilies) {
+  const Golden golden("marian", "shared");
+  const Pairs pairs(golden);
+  const auto model = load(golden.directory, {.tokenizer = false});
+  const TokenBatch source = pairs.one("source", 0), target = pairs.one("target", 0);
+  ASSERT_GE(target.length, 4);
+  const Range places{2, 3}, keys{1, 2};
+  const auto differs = [](const Tensor& a, const Tensor& b, int64_t token) {
+    return difference(a.slice(1, token, token + 1), b.slice(1, token, token + 1)) > 1e-6;
+  };
+  const RunResult whole = model->run_from(source, target);
+  const auto under = [&](const Edits& edits) { return model->run_from(source, target, {.edits = edits}); };
+  const Edits cross{.cut = {{.queries = places, .keys = keys, .family = "cross"}}};
+  for (const Edits& edits : {cross, Edits{.cut = {{.queries = places, .keys = keys, .family = "dec"}}}}) {
+    const RunResult cut = under(edits);
+    EXPECT_EQ(difference(cut.source_hidden, whole.source_hidden), 0);
+    for (int64_t token = 0; token < target.length; ++token)
+      EXPECT_EQ(differs(cut.hidden, whole.hidden, token), token >= 2) << edits.cut[0].family << " " << token;
+  }
+  const Edits enc{.knocked_out = {{.layer = 1, .head = 0, .family = "enc"}}};
+  EXPECT_GT(difference(under(enc).source_hidden, whole.source_hidden), 1e-6);
+  const Edits both{.knocked_out = enc.knocked_out, .cut = cross.cut};
+  const Tensor logits = under(both).causal_logits;
+  ModelCache cache = model->read(source, DType::kF32, both);
+  cache.select({0, 0});
+  for (int64_t begin = 0; begin < 4; begin += 2) {  // two tokens a step
+    std::vector<int32_t> ids(target.ids.begin() + begin, target.ids.begin() + begin + 2);
+    ids.insert(ids.end(), target.ids.begin() + begin, target.ids.begin() + begin + 2);
+    const Tensor step = model->step(ids, cache, {.edits = both}).causal_logits;
+    for (const int64_t row : {0, 1}) EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), 1e-5) << begin;
+  }
+  const auto message = [&](const Edits& edits) { return error_of([&] { (void)under(edits); }); };
+  EXPECT_EQ(message({.knocked_out = {{0, 0}}}),
+            "kInvalidArgument: a knocked-out head names no family; the attention of a model of type \"marian\" is enc, dec and cross");
+  EXPECT_EQ(message({.cut = {{.queries = places, .keys = keys, .family = "deck"}}}),
+            "kInvalidArgument: a cut names family \"deck\"; the attention of a model of type \"marian\" is enc, dec and cross");
+  EXPECT_EQ(message({.keep_only = {{.queries = places, .keys = keys, .layer = 9, .family = "cross"}}}),
+            "kInvalidArgument: a keep-only names layer 9; this model's layers are 0 to 2");
 }
 
 // Two targets of each source at once, one token a step: rows of the batch share their source's keys.

@@ -28,7 +28,7 @@ struct Seen {
 
 Seen seen_under(const Edits& edits, int layer = 2) {
   const Tensor q = random_tensor(1), k = random_tensor(2), v = random_tensor(3);
-  const Attended done = attend(q, k, v, edited({.topology = causal()}, edits, layer, kHeads));
+  const Attended done = attend(q, k, v, edited({.topology = causal()}, edits, {layer, kHeads}));
   Seen seen{.out = done.out, .weights = std::vector<float>(static_cast<size_t>(kHeads * kLength * kLength))};
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < kLength; ++i) rows.push_back(i);
@@ -84,10 +84,28 @@ TEST(Edits, KeepOnlyHidesEverythingElse) {
   }
 }
 
+// Two sequences' queries one after another, of places 4 to 6, over the keys of another sequence.
+TEST(Edits, PlacesOfCrossAttentionAreThoseOfEachSequence) {
+  const int64_t queries = 6;
+  const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);
+  const EditedSite site{.layer = 0, .heads = kHeads, .family = "cross", .cross_queries = Range{4, 7}};
+  const Edits edits{.knocked_out = {{0, 0, "dec"}},
+                    .cut = {{.queries = {5, 6}, .keys = {0, 3}, .family = "cross"}, {.queries = {0, 9}, .keys = {3, 4}, .family = "enc"}}};
+  const Attended done = attend(q, k, v, edited({}, edits, site));
+  for (int64_t row = 0; row < queries; ++row) {
+    std::vector<float> weights(static_cast<size_t>(kLength));
+    backend().weights(
+        {.record = done.record, .rows = &row, .row_count = 1, .keys = {0, kLength}, .out = weights.data(), .out_stride = kLength});
+    for (int64_t key = 0; key < kLength; ++key)
+      EXPECT_EQ(weights[static_cast<size_t>(key)] == 0, row % 3 == 1 && key < 3) << "row " << row << " key " << key;
+  }
+  EXPECT_NE(done.out.data<float>()[0], 0);
+}
+
 TEST(Edits, ThatAreNonsenseAreRefusedByName) {
   const auto message = [](const Edits& edits) -> std::string {
     try {
-      (void)edited({}, edits, 0, kHeads);
+      (void)edited({}, edits, {0, kHeads});
     } catch (const Error& error) {
       return error.what();
     }
