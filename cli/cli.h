@@ -105,6 +105,9 @@ bool is_trace_file(const std::string& path);
 /// Loads a model; prints first what converting its weights to f32 will take.
 std::shared_ptr<const Model> load_model(const std::string& name, WeightStorage weights = WeightStorage::kF32);
 
+/// --weights: what linear layers are kept as.
+void add_weights(CLI::App& app, WeightStorage& weights);
+
 /// "1204" → [1204, 1205); "1204:1210" → [1204, 1210). Throws usage_error naming the option.
 Range parse_range(const std::string& text, const std::string& option);
 /// The whole decimal number a text is, or nothing.

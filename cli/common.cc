@@ -133,6 +133,16 @@ std::shared_ptr<const Model> load_model(const std::string& name, WeightStorage w
   return load(name, {.weights = weights});
 }
 
+void add_weights(CLI::App& app, WeightStorage& weights) {
+  app.add_option_function<std::string>(
+         "--weights",
+         [&weights](const std::string& name) {
+           weights = name == "bf16" ? WeightStorage::kBF16 : name == "int8" ? WeightStorage::kInt8 : WeightStorage::kF32;
+         },
+         "Keep linear layers as: f32 (default), bf16, int8 (fewer bytes, faster decoding, rounded weights)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+}
+
 void LookArguments::refuse_run_options() const {
   if (text.given()) usage_error("a trace already has its text; give a model to read another one");
   for (const auto& [given, name] : {std::pair{!pair.empty(), "--pair"},

@@ -14,7 +14,8 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  std::string model, pair, trace, budget, weights = "f32", cache = "f32";
+  std::string model, pair, trace, budget, cache = "f32";
+  WeightStorage weights = WeightStorage::kF32;
   TextArguments text;
   EditArguments edits;
   bool json = false, greedy = false;
@@ -28,14 +29,8 @@ CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& wh
   options->text.add(*task);
   task->add_flag("--json", options->json, "The answer as JSON");
   options->edits.add(*task);
-  task->add_option("--weights", options->weights,
-                   "Keep linear layers as: f32 (default), bf16, int8 (fewer bytes, faster decoding, rounded weights)")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  add_weights(*task, options->weights);
   return task;
-}
-
-WeightStorage storage_of(const std::string& name) {
-  return name == "bf16" ? WeightStorage::kBF16 : name == "int8" ? WeightStorage::kInt8 : WeightStorage::kF32;
 }
 
 std::string text_of(const Options& options) {
@@ -52,7 +47,7 @@ void check_length(const Model& model, std::string_view text, std::optional<std::
 }
 
 void embed(const Options& options) {
-  const auto model = load_model(options.model, storage_of(options.weights));
+  const auto model = load_model(options.model, options.weights);
   const Embedding embedding = model->embed(text_of(options), {.edits = options.edits.edits()});
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
@@ -70,7 +65,7 @@ void embed(const Options& options) {
 }
 
 void fill(const Options& options) {
-  const auto model = load_model(options.model, storage_of(options.weights));
+  const auto model = load_model(options.model, options.weights);
   const std::string text = text_of(options);
   check_length(*model, text);
   Json masks = Json::array();
@@ -87,7 +82,7 @@ void fill(const Options& options) {
 }
 
 void classify(const Options& options) {
-  const auto model = load_model(options.model, storage_of(options.weights));
+  const auto model = load_model(options.model, options.weights);
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
   const std::string text = text_of(options);
@@ -101,7 +96,7 @@ void classify(const Options& options) {
 }
 
 void generate_text(const Options& options) {
-  const auto model = load_model(options.model, storage_of(options.weights));
+  const auto model = load_model(options.model, options.weights);
   const std::string text = text_of(options);
   check_length(*model, text);
   if (!options.trace.empty()) check_writable(options.trace);
@@ -153,7 +148,7 @@ std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>
 }
 
 void score(const Options& options) {
-  const auto model = load_model(options.model, storage_of(options.weights));
+  const auto model = load_model(options.model, options.weights);
   const std::string text = text_of(options);
   check_length(*model, text);
   const Encoding encoding = model->tokenizer().encode(text, {.add_special_tokens = false});

@@ -5,6 +5,7 @@
 
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -23,12 +24,7 @@ struct Made {
 };
 
 std::string refusal(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out) {
-  try {
-    (void)attend_gradients(record, v, out, d_out);
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + " " + error.what();
-  }
-  return "";
+  return error_of([&] { (void)attend_gradients(record, v, out, d_out); });
 }
 
 TEST(AttendGradients, HaveTheShapesOfWhatTheyAreOf) {
@@ -55,7 +51,7 @@ TEST(AttendGradients, ComeInTheDtypeOfTheCallAndThoseOfOperandsInF32) {
   for (const Tensor* gradient : {&all.q, &all.k, &all.v}) EXPECT_EQ(gradient->dtype(), DType::kF16);
   EXPECT_EQ(all.operands[0].dtype(), DType::kF32);
   EXPECT_EQ(refusal(done.record, made.v, done.out, to_f32(made.d_out)),
-            "kShape attend: d_out: expected f16 [2, 4, 9, 6], found f32 [2, 4, 9, 6]");
+            "kShape: attend: d_out: expected f16 [2, 4, 9, 6], found f32 [2, 4, 9, 6]");
 }
 
 // Σ_i dO_i = Σ_j dV_j of one key head: every row's weights sum to one.
@@ -96,19 +92,19 @@ TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
 TEST(AttendGradients, RefuseWhatTheyCannotBeTakenOf) {
   const Made made;
   const Attended done = attend(made.q, made.k, made.v, made.spec);
-  EXPECT_EQ(refusal(done.record, made.v, done.out, made.d_out), "");
+  EXPECT_EQ(refusal(done.record, made.v, done.out, made.d_out), "no error");
   EXPECT_EQ(refusal(done.record, made.v, done.out, numbers({2, 4, 9, 7}, 4)),
-            "kShape attend: d_out: expected f32 [2, 4, 9, 6], found f32 [2, 4, 9, 7]");
-  EXPECT_NE(refusal(done.record, made.v, Tensor(), made.d_out).find("kShape attend: out: expected f32 [2, 4, 9, 6]"), std::string::npos);
+            "kShape: attend: d_out: expected f32 [2, 4, 9, 6], found f32 [2, 4, 9, 7]");
+  EXPECT_NE(refusal(done.record, made.v, Tensor(), made.d_out).find("kShape: attend: out: expected f32 [2, 4, 9, 6]"), std::string::npos);
   AttentionRecord part = done.record;
   part.q = part.q.slice(2, 3, 9);
   part.first_query = 3;
   EXPECT_EQ(refusal(part, made.v, done.out, made.d_out),
-            "kUnsupported attend_gradients: the record keeps 6 of 9 queries; expected all of them");
+            "kUnsupported: attend_gradients: the record keeps 6 of 9 queries; expected all of them");
   KeyCache cache;
   cache.append(made.k, made.v);
   const Attended paged = attend(made.q, cache.snapshot(), AttentionSpec{});
-  EXPECT_NE(refusal(paged.record, Tensor(), paged.out, made.d_out).find("kUnsupported attend_gradients: the keys are pages"),
+  EXPECT_NE(refusal(paged.record, Tensor(), paged.out, made.d_out).find("kUnsupported: attend_gradients: the keys are pages"),
             std::string::npos);
   Tensor q = made.q.clone();
   const Attended stale = attend(q, made.k, made.v, made.spec);

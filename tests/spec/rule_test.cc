@@ -7,8 +7,8 @@
 #include <limits>
 #include <random>
 
-#include "clearhead/error.h"
 #include "clearhead/spec.h"
+#include "refused.h"
 #include "spec/rule_math.h"
 
 namespace clearhead {
@@ -23,18 +23,8 @@ std::string json_of(const Rule& term) {
   return text.substr(begin, text.find("}],\"topology\"") - begin);
 }
 
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + " " + error.what();
-  }
-  return "";
-}
-
 std::string reading_error(const std::string& rule) {
-  return refusal([&] {
+  return error_of([&] {
     spec_from_json("{\"terms\":[{\"rule\":" + rule + "}]}", "spec.json", [](const std::string&) { return Tensor::zeros({2, 3}); });
   });
 }
@@ -130,7 +120,7 @@ TEST(Rule, TablesAreOperandsByName) {
   std::string names;
   for_each_operand(spec, [&](const std::string& name, const Tensor&) { names += name + " "; });
   EXPECT_EQ(names, "rule.table rule.table2 rule2.table visible.table sinks ");
-  EXPECT_EQ(refusal([&] { validate(spec, kShape); }), "");
+  EXPECT_EQ(error_of([&] { validate(spec, kShape); }), "no error");
 }
 
 TEST(Rule, IndicesAreFlooredAndClampedIntoTheTable) {
@@ -184,17 +174,17 @@ TEST(Rule, TheGradientIsThatOfFiniteDifferences) {
 }
 
 TEST(Rule, WhatIsNotARuleIsRefusedInWords) {
-  EXPECT_EQ(refusal([] { rule([](auto s, auto) { return s + std::numeric_limits<float>::quiet_NaN(); }); }),
-            "kInvalidArgument attention: rule: node 1 (constant): a constant is NaN; every result would be NaN");
-  EXPECT_EQ(refusal([] {
+  EXPECT_EQ(error_of([] { rule([](auto s, auto) { return s + std::numeric_limits<float>::quiet_NaN(); }); }),
+            "kInvalidArgument: attention: rule: node 1 (constant): a constant is NaN; every result would be NaN");
+  EXPECT_EQ(error_of([] {
               table(Tensor::zeros({2, 0}));
             }),
-            "kShape rule: a table is f32 or i32 with 1 to 4 axes and at least one entry, found f32 [2, 0]");
-  EXPECT_EQ(refusal([] { rule([](auto s, auto at) {
-                           return s + table(Tensor::zeros({2, 3}))(at.head);
-                         }); }),
-            "kShape rule: a table [2, 3] is looked up by 1 indices; expected 2");
-  EXPECT_EQ(refusal([] {
+            "kShape: rule: a table is f32 or i32 with 1 to 4 axes and at least one entry, found f32 [2, 0]");
+  EXPECT_EQ(error_of([] { rule([](auto s, auto at) {
+                            return s + table(Tensor::zeros({2, 3}))(at.head);
+                          }); }),
+            "kShape: rule: a table [2, 3] is looked up by 1 indices; expected 2");
+  EXPECT_EQ(error_of([] {
               RuleValue kept = 0;
               rule([&](auto s, auto at) {
                 kept = s;
@@ -202,49 +192,49 @@ TEST(Rule, WhatIsNotARuleIsRefusedInWords) {
               });
               rule([&](auto, auto) { return kept + 1; });
             }),
-            "kInvalidArgument rule: a value of another recording was used; a score, a pair and what is computed of them live inside one "
+            "kInvalidArgument: rule: a value of another recording was used; a score, a pair and what is computed of them live inside one "
             "lambda only");
-  EXPECT_EQ(refusal([] {
+  EXPECT_EQ(error_of([] {
               RuleValue kept = 0;
               rule([&](auto s, auto) { return kept = s; });
               kept = kept + 1;
             }),
-            "kInvalidArgument rule: a value was used outside of the lambda it was given to; use it inside ch::rule or ch::visible only");
+            "kInvalidArgument: rule: a value was used outside of the lambda it was given to; use it inside ch::rule or ch::visible only");
 }
 
 TEST(Rule, ARuleOfTheWrongKindIsRefused) {
   AttentionSpec spec{.terms = {visible([](auto at) { return at.key < 3; })}};
-  EXPECT_EQ(refusal([&] { validate(spec, kShape); }),
-            "kInvalidArgument attention: rule: its result is a truth (less); expected a number: where(truth, a, b) makes one");
+  EXPECT_EQ(error_of([&] { validate(spec, kShape); }),
+            "kInvalidArgument: attention: rule: its result is a truth (less); expected a number: where(truth, a, b) makes one");
   spec.terms.clear();
   spec.topology.visible = rule([](auto s, auto) { return s; });
-  EXPECT_EQ(refusal([&] { validate(spec, kShape); }),
-            "kInvalidArgument attention: visible: a visibility rule cannot look at the score; a score of -inf from a rule hides its pair");
+  EXPECT_EQ(error_of([&] { validate(spec, kShape); }),
+            "kInvalidArgument: attention: visible: a visibility rule cannot look at the score; a score of -inf from a rule hides its pair");
   spec.topology.visible = Rule{};
-  EXPECT_EQ(refusal([&] { validate(spec, kShape); }), "kInvalidArgument attention: visible has 0 nodes; expected 1 to 1024");
+  EXPECT_EQ(error_of([&] { validate(spec, kShape); }), "kInvalidArgument: attention: visible has 0 nodes; expected 1 to 1024");
 }
 
 TEST(Rule, CallsWhosePositionsF32CannotCountAreRefused) {
   AttentionShape shape = kShape;
   shape.keys = (int64_t{1} << 24) + 1;
-  EXPECT_EQ(refusal([&] { validate({.terms = {rule([](auto s, auto at) { return s + at.key; })}}, shape); }),
-            "kUnsupported attention: rule: 5 queries and 16777217 keys; rules count positions in f32, which is exact up to 16777216");
+  EXPECT_EQ(error_of([&] { validate({.terms = {rule([](auto s, auto at) { return s + at.key; })}}, shape); }),
+            "kUnsupported: attention: rule: 5 queries and 16777217 keys; rules count positions in f32, which is exact up to 16777216");
 }
 
 TEST(Rule, JsonThatIsNoRuleIsRefusedByItsPath) {
   EXPECT_EQ(reading_error(R"([["softplus","score"]])"),
-            "kUnsupported spec.json: \"terms[0].rule[0]\": the operation \"softplus\" is not understood by this version");
+            "kUnsupported: spec.json: \"terms[0].rule[0]\": the operation \"softplus\" is not understood by this version");
   EXPECT_EQ(reading_error(R"([["add","score","#0"]])"),
-            "kFormat spec.json: \"terms[0].rule[0]\": expected \"score\", \"batch\", \"head\", \"query\", \"key\", a number, \"inf\", "
+            "kFormat: spec.json: \"terms[0].rule[0]\": expected \"score\", \"batch\", \"head\", \"query\", \"key\", a number, \"inf\", "
             "\"-inf\" or \"#n\" of an "
             "earlier operation, found \"#0\"");
-  EXPECT_EQ(reading_error(R"([["add","score"]])"), "kFormat spec.json: \"terms[0].rule[0]\": \"add\" takes 2 arguments, found 1");
-  EXPECT_EQ(reading_error(R"([["table","t","head"]])"), "kFormat spec.json: \"terms[0].rule[0]\": \"table\" takes 2 arguments, found 1");
+  EXPECT_EQ(reading_error(R"([["add","score"]])"), "kFormat: spec.json: \"terms[0].rule[0]\": \"add\" takes 2 arguments, found 1");
+  EXPECT_EQ(reading_error(R"([["table","t","head"]])"), "kFormat: spec.json: \"terms[0].rule[0]\": \"table\" takes 2 arguments, found 1");
   EXPECT_EQ(reading_error(R"([["less","score",1]])"),
-            "kFormat spec.json: attention: terms[0].rule: its result is a truth (less); expected a number: where(truth, a, b) makes one");
+            "kFormat: spec.json: attention: terms[0].rule: its result is a truth (less); expected a number: where(truth, a, b) makes one");
   EXPECT_EQ(reading_error(R"([])"),
-            "kFormat spec.json: \"terms[0].rule\": expected an array of operations, the last of which is the result, found an array of 0");
-  EXPECT_NE(reading_error(R"([["add","score",1e300]])"), "");
+            "kFormat: spec.json: \"terms[0].rule\": expected an array of operations, the last of which is the result, found an array of 0");
+  EXPECT_NE(reading_error(R"([["add","score",1e300]])"), "no error");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "clearhead/error.h"
+#include "refused.h"
 #include "spec/visible.h"
 
 namespace clearhead {
@@ -14,21 +15,11 @@ namespace {
 constexpr AttentionShape kShape = {.batch = 2, .heads = 4, .key_heads = 2, .queries = 5, .keys = 7, .d_k = 8, .d_v = 6};
 
 std::string refusal(const AttentionSpec& spec, const AttentionShape& shape = kShape) {
-  try {
-    validate(spec, shape);
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + " " + error.what();
-  }
-  return "";
+  return error_of([&] { validate(spec, shape); });
 }
 
 std::string reading_error(const std::string& text) {
-  try {
-    spec_from_json(text, "spec.json", [](const std::string&) { return Tensor(); });
-  } catch (const Error& error) {
-    return std::string(to_string(error.code())) + " " + error.what();
-  }
-  return "";
+  return error_of([&] { spec_from_json(text, "spec.json", [](const std::string&) { return Tensor(); }); });
 }
 
 // Blocks of 2 queries by 3 keys: three query blocks, three key blocks.
@@ -103,7 +94,7 @@ TEST(Spec, PairsReadBackAsTheyWereWritten) {
     EXPECT_EQ(asked, "additive.weight slopes ");
   }
   const Relative relative{.keys = Tensor::zeros({1, 5, 8}), .query_bias = Tensor::zeros({4, 8}), .values = Tensor::zeros({4, 5, 6})};
-  EXPECT_EQ(refusal({.pair = relative}), "");
+  EXPECT_EQ(refusal({.pair = relative}), "no error");
   const std::string text = to_json({.pair = relative});
   EXPECT_NE(
       text.find(
@@ -112,16 +103,16 @@ TEST(Spec, PairsReadBackAsTheyWereWritten) {
       << text;
   EXPECT_EQ(to_json(spec_from_json(text, "spec.json", [](const std::string&) { return Tensor::zeros({1, 5, 8}); })), text);
   EXPECT_EQ(refusal({.pair = Relative{.keys = Tensor::zeros({1, 4, 8})}}),
-            "kShape attention: operand \"relative.keys\" has 4 rows; expected 2*reach + 1: offsets from -reach to reach");
+            "kShape: attention: operand \"relative.keys\" has 4 rows; expected 2*reach + 1: offsets from -reach to reach");
   EXPECT_EQ(refusal({.pair = Relative{.keys = Tensor::zeros({1, 5, 8}), .queries = Tensor::zeros({1, 3, 8})}}),
-            "kShape attention: operand \"relative.queries\": expected f32 [head|1, 2*reach + 1, d_k] = [4|1, 5, 8], found f32 [1, 3, 8]");
-  EXPECT_EQ(reading_error(R"({"pair":{"relative":{}}})"), "kFormat spec.json: field \"pair.relative.keys\" is missing");
+            "kShape: attention: operand \"relative.queries\": expected f32 [head|1, 2*reach + 1, d_k] = [4|1, 5, 8], found f32 [1, 3, 8]");
+  EXPECT_EQ(reading_error(R"({"pair":{"relative":{}}})"), "kFormat: spec.json: field \"pair.relative.keys\" is missing");
   EXPECT_EQ(reading_error(R"({"pair":{"additive":{"weight":"w","activation":"relu"}}})"),
-            "kFormat spec.json: \"pair.additive.activation\": expected \"tanh\" or \"leaky_relu\", found \"relu\"");
+            "kFormat: spec.json: \"pair.additive.activation\": expected \"tanh\" or \"leaky_relu\", found \"relu\"");
   EXPECT_EQ(refusal({.pair = Additive{.weight = Tensor::zeros({3, 8})}}),
-            "kShape attention: operand \"additive.weight\": expected f32 [head|1, d_k] = [4|1, 8], found f32 [3, 8]");
+            "kShape: attention: operand \"additive.weight\": expected f32 [head|1, d_k] = [4|1, 8], found f32 [3, 8]");
   EXPECT_EQ(refusal({.pair = Additive{.weight = Tensor::zeros({4, 8}), .slope = std::numeric_limits<float>::infinity()}}),
-            "kInvalidArgument attention: pair.additive.slope is inf; expected a finite number");
+            "kInvalidArgument: attention: pair.additive.slope is inf; expected a finite number");
 }
 
 TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
@@ -133,7 +124,7 @@ TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-3}), Normaliser(Hard{}),
                                        Normaliser(drawn), Normaliser(Linear{})}) {
     spec.normaliser = normaliser;
-    EXPECT_EQ(refusal(spec), "");
+    EXPECT_EQ(refusal(spec), "no error");
     const std::string text = to_json(spec);
     const AttentionSpec back = spec_from_json(text, "spec.json", [](const std::string&) { return Tensor::zeros({1}); });
     EXPECT_EQ(to_json(back), text);
@@ -150,16 +141,16 @@ TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
 TEST(Spec, WhatComesAfterIsRefusedOutsideItsRange) {
   AttentionSpec spec;
   spec.after.dropout = Dropout{.rate = 1};
-  EXPECT_EQ(refusal(spec), "kInvalidArgument attention: after.dropout.rate is 1; expected 0 or more, and less than 1");
+  EXPECT_EQ(refusal(spec), "kInvalidArgument: attention: after.dropout.rate is 1; expected 0 or more, and less than 1");
   spec.after = {.head_mask = Tensor::from<float>({1, 0, -0.5f, 1}, {4})};
-  EXPECT_EQ(refusal(spec), "kInvalidArgument attention: after.head_mask of head 2 is -0.5; expected a finite number, 0 or more");
+  EXPECT_EQ(refusal(spec), "kInvalidArgument: attention: after.head_mask of head 2 is -0.5; expected a finite number, 0 or more");
   spec.after = {.gaussian = LocalGaussian{.centres = Tensor::zeros({2, 3, 5}), .sigma = 1}};
   EXPECT_EQ(refusal(spec),
-            "kShape attention: operand \"centres\": expected f32 [batch|1, head|1, query] = [2|1, 4|1, 5], found f32 [2, 3, 5]");
+            "kShape: attention: operand \"centres\": expected f32 [batch|1, head|1, query] = [2|1, 4|1, 5], found f32 [2, 3, 5]");
   EXPECT_EQ(reading_error(R"({"after":{"dropout":{"rate":1.5,"seed":0}}})"),
-            "kFormat spec.json: \"after.dropout.rate\": expected a number from 0 up to, not including, 1, found 1.5");
+            "kFormat: spec.json: \"after.dropout.rate\": expected a number from 0 up to, not including, 1, found 1.5");
   EXPECT_EQ(reading_error(R"({"normaliser":{"hard":{"choice":"best"}}})"),
-            "kFormat spec.json: \"normaliser.hard.choice\": expected \"argmax\" or \"sampled\", found \"best\"");
+            "kFormat: spec.json: \"normaliser.hard.choice\": expected \"argmax\" or \"sampled\", found \"best\"");
 }
 
 TEST(Spec, AnEmptyObjectIsPlainFullAttention) {
@@ -168,59 +159,59 @@ TEST(Spec, AnEmptyObjectIsPlainFullAttention) {
 }
 
 TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
-  EXPECT_EQ(
-      reading_error(R"({"topology":{"band":{"back":1,"dilation":2}}})"),
-      "kUnsupported spec.json: field \"topology.band.dilation\" is not understood; remove it, or use a version of clearhead that knows it");
+  EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":1,"dilation":2}}})"),
+            "kUnsupported: spec.json: field \"topology.band.dilation\" is not understood; remove it, or use a version of clearhead that "
+            "knows it");
   EXPECT_EQ(reading_error(R"({"pair":{"stick_breaking":{}}})"),
-            "kUnsupported spec.json: \"pair.stick_breaking\" is not understood; this version knows dot, additive, relative");
+            "kUnsupported: spec.json: \"pair.stick_breaking\" is not understood; this version knows dot, additive, relative");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
-            "kUnsupported spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
+            "kUnsupported: spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
   EXPECT_EQ(reading_error(R"({"normaliser":{"stick_breaking":{}}})"),
-            "kUnsupported spec.json: \"normaliser.stick_breaking\" is not understood; this version knows softmax, sparsemax, entmax15, "
+            "kUnsupported: spec.json: \"normaliser.stick_breaking\" is not understood; this version knows softmax, sparsemax, entmax15, "
             "sigmoid, hard, linear");
 }
 
 TEST(Spec, WrongKindsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":-1}}]})"),
-            "kFormat spec.json: \"terms[0].soft_cap.cap\": expected a positive number, found -1");
+            "kFormat: spec.json: \"terms[0].soft_cap.cap\": expected a positive number, found -1");
   EXPECT_EQ(reading_error(R"({"terms":[{"dense":{"bias":3}}]})"),
-            "kFormat spec.json: \"terms[0].dense.bias\": expected the name of a tensor, found 3");
+            "kFormat: spec.json: \"terms[0].dense.bias\": expected the name of a tensor, found 3");
   EXPECT_EQ(reading_error(R"({"terms":[{}]})"),
-            "kFormat spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, per_edge, soft_cap, rule), found "
+            "kFormat: spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, per_edge, soft_cap, rule), found "
             "no field");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":-1}}})"),
-            "kFormat spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
+            "kFormat: spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"align":"left"}}})"),
-            "kFormat spec.json: \"topology.band.align\": expected \"end\" or \"start\", found \"left\"");
+            "kFormat: spec.json: \"topology.band.align\": expected \"end\" or \"start\", found \"left\"");
   EXPECT_EQ(reading_error(R"({"pair":{"dot":{"scale":1e300}}})"),
-            "kFormat spec.json: \"pair.dot.scale\": expected a number that f32 can hold, found 1e+300");
+            "kFormat: spec.json: \"pair.dot.scale\": expected a number that f32 can hold, found 1e+300");
 }
 
-TEST(Spec, AFittingDescriptionIsAccepted) { EXPECT_EQ(refusal(everything()), ""); }
+TEST(Spec, AFittingDescriptionIsAccepted) { EXPECT_EQ(refusal(everything()), "no error"); }
 
 TEST(Spec, OperandsThatDoNotFitAreRefusedByName) {
   AttentionSpec spec = everything();
   spec.terms[4] = Dense{Tensor::zeros({2, 3, 1, 7})};
   EXPECT_EQ(
       refusal(spec),
-      "kShape attention: operand \"bias2\": expected f32 [batch|1, head|1, query|1, key] = [2|1, 4|1, 5|1, 7], found f32 [2, 3, 1, 7]");
+      "kShape: attention: operand \"bias2\": expected f32 [batch|1, head|1, query|1, key] = [2|1, 4|1, 5|1, 7], found f32 [2, 3, 1, 7]");
   spec = everything();
   spec.topology.mask = Mask{Tensor::zeros({2, 1, 5, 1}, DType::kBool)};
   EXPECT_NE(refusal(spec).find("operand \"mask\""), std::string::npos);
   spec = everything();
   spec.topology.segments->keys = Tensor::zeros({2, 7}, DType::kI64);
-  EXPECT_EQ(refusal(spec), "kShape attention: operand \"segments.keys\": expected i32 [batch|1, key] = [2|1, 7], found i64 [2, 7]");
+  EXPECT_EQ(refusal(spec), "kShape: attention: operand \"segments.keys\": expected i32 [batch|1, key] = [2|1, 7], found i64 [2, 7]");
   spec = everything();
   spec.normaliser = Softmax{Tensor()};
-  EXPECT_EQ(refusal(spec), "kInvalidArgument attention: operand \"sinks\" was given no tensor; expected f32 [head]");
+  EXPECT_EQ(refusal(spec), "kInvalidArgument: attention: operand \"sinks\" was given no tensor; expected f32 [head]");
 }
 
 TEST(Spec, ValuesOutsideTheirRangeAreRefused) {
-  EXPECT_EQ(refusal({.terms = {SoftCap{0}}}), "kInvalidArgument attention: soft_cap.cap is 0; expected a positive finite number");
+  EXPECT_EQ(refusal({.terms = {SoftCap{0}}}), "kInvalidArgument: attention: soft_cap.cap is 0; expected a positive finite number");
   EXPECT_EQ(
       refusal({.topology = window(-1, 0)}),
-      "kInvalidArgument attention: topology.band.back is -1; expected 0 or more keys besides the query's own, or nothing for no limit");
-  EXPECT_NE(refusal({.pair = Dot{std::numeric_limits<float>::infinity()}}), "");
+      "kInvalidArgument: attention: topology.band.back is -1; expected 0 or more keys besides the query's own, or nothing for no limit");
+  EXPECT_NE(refusal({.pair = Dot{std::numeric_limits<float>::infinity()}}), "no error");
 }
 
 TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
@@ -229,8 +220,8 @@ TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
     spec.topology.lists = lists;
     return refusal(spec);
   };
-  EXPECT_EQ(of(lists_of({0, 2, 3, 3}, {0, 2, 1})), "");
-  EXPECT_EQ(of(lists_of({1, 2, 3, 3}, {0, 2, 1})), "");  // entries that no list names are nobody's
+  EXPECT_EQ(of(lists_of({0, 2, 3, 3}, {0, 2, 1})), "no error");
+  EXPECT_EQ(of(lists_of({1, 2, 3, 3}, {0, 2, 1})), "no error");  // entries that no list names are nobody's
   EXPECT_NE(of(lists_of({0, 2, 3}, {0, 2, 1})).find("lists.offsets"), std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 1, 3}, {0, 2, 1})).find("lists.offsets: entry 2 is 1; expected 2 to 3"), std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 3, 4}, {0, 2, 1})).find("entry 3 is 4"), std::string::npos);
@@ -246,11 +237,11 @@ TEST(Spec, QueryHeadsAreAMultipleOfKeyHeads) {
   AttentionShape shape = kShape;
   shape.key_heads = 3;
   EXPECT_EQ(refusal({}, shape),
-            "kShape attention: 4 query heads cannot share 3 key heads evenly; query heads must be a multiple of key heads");
+            "kShape: attention: 4 query heads cannot share 3 key heads evenly; query heads must be a multiple of key heads");
   shape.heads = shape.key_heads = 0;
-  EXPECT_EQ(refusal({}, shape), "");
+  EXPECT_EQ(refusal({}, shape), "no error");
   shape.d_k = 0;
-  EXPECT_EQ(refusal({}, shape), "kShape attention: d_k is 0; expected 1 or more");
+  EXPECT_EQ(refusal({}, shape), "kShape: attention: d_k is 0; expected 1 or more");
 }
 
 TEST(Spec, TheBandCountsKeysBesidesTheQuerysOwn) {
