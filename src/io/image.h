@@ -1,12 +1,20 @@
-// Pictures from strangers' bytes.
+// Pictures as bytes, and from strangers' files.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "clearhead/data.h"
 
 namespace clearhead {
+
+struct Image {
+  int64_t width = 0, height = 0;
+  int channels = 4;             ///< 1: grey, only read; 3: RGB; 4: RGB and straight (not premultiplied) alpha, only written
+  std::vector<uint8_t> pixels;  // [height, width, channels]   sRGB
+};
 
 /// As read_image, of a file's bytes; `where` names them in errors.
 Tensor image_from(std::string_view bytes, const std::string& where, int64_t most_pixels = int64_t{1} << 28);

@@ -6,7 +6,6 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
-#include "io/image.h"
 
 namespace clearhead {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "io/png.h"
+#include "io/image.h"
 
 namespace clearhead {
 

@@ -22,8 +22,6 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kMostSamples = int64_t{1} << 31;
-
 // "a", "b", "c"
 template <class Names>
 std::string quoted(const Names& names) {

@@ -9,7 +9,6 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/utf8.h"
-#include "io/image.h"
 
 namespace clearhead {
 namespace {

@@ -7,13 +7,9 @@
 #include <utility>
 #include <vector>
 
-namespace clearhead {
+#include "io/image.h"
 
-struct Image {
-  int64_t width = 0, height = 0;
-  int channels = 4;             ///< 1: grey, only read; 3: RGB; 4: RGB and straight (not premultiplied) alpha, only written
-  std::vector<uint8_t> pixels;  // [height, width, channels]   sRGB
-};
+namespace clearhead {
 
 /// Keyword (1 to 79 Latin-1 letters, PNG 11.3.4.2) and text (UTF-8 without NUL), in the order they are written.
 using PngText = std::vector<std::pair<std::string, std::string>>;
@@ -23,7 +19,8 @@ std::string png_bytes(const Image& image, const PngText& text = {});
 /// The same to a file that appears whole or not at all. Throws kIo besides.
 void write_png(const std::string& path, const Image& image, const PngText& text = {});
 
-/// A picture of 1 or 3 channels from the bytes of a PNG file, without its opacity. Throws kFormat, naming `where`, for damaged ones, kBudget for one of more than most_pixels.
+/// A picture of 1 or 3 channels from the bytes of a PNG file, without its opacity. Throws kFormat, naming `where`, for damaged ones, kBudget for one of more
+/// than most_pixels.
 Image decode_png(std::string_view bytes, const std::string& where, int64_t most_pixels);
 
 }  // namespace clearhead

@@ -14,7 +14,6 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kMostSamples = int64_t{1} << 31;
 constexpr int64_t kBlock = 65536;  // samples decoded at a time
 
 struct Close {

@@ -6,6 +6,8 @@
 
 namespace clearhead {
 
+constexpr int64_t kMostSamples = int64_t{1} << 31;  // that are read at once
+
 struct SoundHeader {
   int64_t channels = 0, frames = 0, rate = 0;
 };

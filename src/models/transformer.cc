@@ -260,11 +260,10 @@ void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<co
 
 void Transformer::check_edits(const Edits& edits) const {
   const auto check = [&](const std::string& family, std::optional<int> layer, const char* what) {
-    const std::string families = encoder_ ? "enc, dec and cross" : std::string(map_family());
     const bool is_known = family == map_family() || (encoder_ && (family == encoder_->map_family() || family == kCross));
     if (family.empty() ? encoder_ != nullptr : !is_known) {
       fail(ErrorCode::kInvalidArgument, "{} names {}; the attention of a model of type \"{}\" is {}", what,
-           family.empty() ? "no family" : "family \"" + family + "\"", facts_.model_type, families);
+           family.empty() ? "no family" : "family \"" + family + "\"", facts_.model_type, encoder_ ? "enc, dec and cross" : map_family());
     }
     const int64_t layers = encoder_ && family == encoder_->map_family() ? encoder_->facts_.layers : facts_.layers;
     if (layer && (*layer < 0 || *layer >= layers)) {
@@ -331,17 +330,15 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
   if (encoder_) read_source(run, input, options, pass, result);
   AttentionSpec described, described_cross;
   for (int64_t at = 0; at < facts_.layers; ++at) {
-    const Layer& layer = layers_[static_cast<size_t>(at)];
-    EditedSite site{.layer = static_cast<int>(at), .heads = facts_.heads, .family = map_family()};
     if (!options.edits.empty()) {
+      const Layer& layer = layers_[static_cast<size_t>(at)];
+      EditedSite site{.layer = static_cast<int>(at), .heads = facts_.heads, .family = map_family()};
       described = edited(layer.attention.spec, options.edits, site);
       pass.self.described = &described;
-    }
-    if (!options.edits.empty() && layer.cross.projection) {
       const int64_t first = input.cache ? input.cache->length : 0;
       site.family = kCross;
       site.cross_queries = Range{first, first + input.length};
-      described_cross = edited(layer.cross.spec, options.edits, site);
+      if (layer.cross.projection) described_cross = edited(layer.cross.spec, options.edits, site);
       pass.cross.described = &described_cross;
     }
     if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));

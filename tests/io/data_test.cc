@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 #include <png.h>
-#include <sndfile.h>
 #include <turbojpeg.h>
 
 #include <cmath>
@@ -11,6 +10,7 @@
 #include "io/image.h"
 #include "io/png.h"
 #include "io/scratch.h"
+#include "io/write_samples.h"
 #include "refused.h"
 
 namespace clearhead {
@@ -24,19 +24,12 @@ int16_t left(int t) { return static_cast<int16_t>(100 * t - 3000); }
 int16_t right(int t) { return static_cast<int16_t>(7 * t); }
 
 std::string write_sound(const std::string& path, int format, int channels, int frames, int rate) {
-  SF_INFO info{};
-  info.format = format;
-  info.channels = channels;
-  info.samplerate = rate;
-  SNDFILE* file = sf_open(path.c_str(), SFM_WRITE, &info);
   std::vector<int16_t> samples;
   for (int t = 0; t < frames; ++t) {
     samples.push_back(left(t));
     if (channels == 2) samples.push_back(right(t));
   }
-  EXPECT_EQ(sf_writef_short(file, samples.data(), frames), frames);
-  sf_close(file);
-  return path;
+  return write_samples(path, samples, channels, rate, format);
 }
 
 void expect_stereo(const Sound& sound, int begin, int count) {

@@ -1,6 +1,5 @@
 // Tables of files and labels: what is read, what is padded, what is refused; and the order of an epoch's batches.
 #include <gtest/gtest.h>
-#include <sndfile.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +9,7 @@
 #include "clearhead/data.h"
 #include "io/png.h"
 #include "io/scratch.h"
+#include "io/write_samples.h"
 #include "refused.h"
 
 namespace clearhead {
@@ -20,17 +20,11 @@ using Batches = std::vector<std::vector<int64_t>>;
 // Sample t of channel c is first + t, negative in the second channel.
 void write_sound(const std::string& path, int frames, int first, int channels = 1, int rate = 8000,
                  int format = SF_FORMAT_WAV | SF_FORMAT_PCM_16) {
-  SF_INFO info{};
-  info.format = format;
-  info.channels = channels;
-  info.samplerate = rate;
-  SNDFILE* file = sf_open(path.c_str(), SFM_WRITE, &info);
   std::vector<int16_t> samples;
   for (int t = 0; t < frames; ++t) {
     for (int c = 0; c < channels; ++c) samples.push_back(static_cast<int16_t>(c == 0 ? first + t : -first - t));
   }
-  EXPECT_EQ(sf_writef_short(file, samples.data(), frames), frames);
-  sf_close(file);
+  write_samples(path, samples, channels, rate, format);
 }
 
 void write_picture(const std::string& path, int64_t width, int64_t height, uint8_t first) {
