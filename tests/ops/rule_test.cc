@@ -117,6 +117,39 @@ TEST(AttendByRule, WhatItShowsFarApartIsFoundAmongManyTiles) {
   }
 }
 
+// A rule of distances is asked once for each; what heads are shown may still differ, queries may be the last of the keys, and gradients and sweeps see the same.
+TEST(AttendByRule, WhatDistancesShowIsTheSameForwardsBackwardsAndSwept) {
+  constexpr int64_t kQueries = 230, kKeys = 900;
+  const Tensor q = noise({1, kHeads, kQueries, kWidth}, 1), k = noise({1, kHeads, kKeys, kWidth}, 2),
+               v = noise({1, kHeads, kKeys, kWidth}, 3);
+  const RuleTable stride = table(Tensor::from<float>({37, 131}, {kHeads}));
+  AttentionSpec ruled, masked;
+  ruled.topology.visible = visible([&](auto at) {
+    const RuleValue apart = at.query - at.key, steps = apart / stride(at.head);
+    return (apart >= -2 && apart <= 20) || floor(steps) == steps;
+  });
+  Tensor mask = Tensor::empty({1, kHeads, kQueries, kKeys}, DType::kBool);
+  bool* to = mask.mutable_data<bool>();
+  for (int64_t h = 0; h < kHeads; ++h) {
+    for (int64_t i = 0; i < kQueries; ++i) {
+      for (int64_t j = 0; j < kKeys; ++j) {
+        const int64_t apart = kKeys - kQueries + i - j;
+        *to++ = (apart >= -2 && apart <= 20) || apart % (h == 0 ? 37 : 131) == 0;
+      }
+    }
+  }
+  masked.topology.mask = Mask{mask};
+  const Attended by_rule = attend(q, k, v, ruled), by_mask = attend(q, k, v, masked);
+  expect_same(by_rule.out, by_mask.out, "out");
+  const AttendGradients one = attend_gradients(by_rule.record, v, by_rule.out, q),
+                        two = attend_gradients(by_mask.record, v, by_mask.out, q);
+  expect_same(one.q, two.q, "d_q");
+  expect_same(one.k, two.k, "d_k");
+  expect_same(one.v, two.v, "d_v");
+  ruled.normaliser = masked.normaliser = Sparsemax{};  // whose sums of rows are swept
+  expect_same(attend(q, k, v, ruled, {.distance = true}).distance, attend(q, k, v, masked, {.distance = true}).distance, "distance");
+}
+
 TEST(AttendByRule, TemperatureIsAnotherScale) {
   const Inputs in;
   const Tensor expected = attend(in.q, in.k, in.v, {.pair = Dot{0.5f}}).out;

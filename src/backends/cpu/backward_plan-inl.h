@@ -121,6 +121,7 @@ inline BackwardPlan::BackwardPlan(const BackwardCall& backward)
   if (has_weight) weight_sums.assign(items * static_cast<size_t>(d_k), 0);
   if (d_centres) centre_sums.assign(static_cast<size_t>(problem.batch() * heads() * rows), 0);
   finite.assign(items, 1);
+  read_offsets(problem);
   find_seen();
 }
 

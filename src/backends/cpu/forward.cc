@@ -67,6 +67,7 @@ void forward_given(ForwardPlan& plan) {
 void forward(const ForwardCall& call) {
   ForwardPlan plan(call);
   if (plan.problem.batch() * plan.problem.heads() * plan.rows == 0) return;
+  read_offsets(plan.problem);
   forward_given(plan);
   if (!plan.has_sums()) sweep_rows(call, sweep);
 }

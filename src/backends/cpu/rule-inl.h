@@ -148,6 +148,28 @@ inline Range positions_of(const QueryBlock& block) {
   return {static_cast<int64_t>(*low), static_cast<int64_t>(*high) + 1};
 }
 
+// The rule of a view, which is one of offsets, asked about all of them.
+inline OffsetBits ask_offsets(const ScoreView& view) {
+  constexpr int64_t kPiece = 512;  // a multiple of 64
+  const RuleUse& use = *view.visible;
+  const int64_t first = view.position_of(view.query_of(0)), end = first + view.rows;
+  const Range offsets{first - (view.key_length - 1), end};
+  std::vector<float> line(static_cast<size_t>(use.program->offset.slots * kPiece));
+  std::vector<uint64_t> shows(static_cast<size_t>(offsets.size() + 63) / 64, 0);
+  const float* result = line.data() + use.program->result.slot * kPiece;
+  for (int64_t begin = 0; begin < offsets.size(); begin += kPiece) {
+    const int64_t count = std::min(kPiece, offsets.size() - begin);
+    fill_line(line.data(), count, static_cast<float>(offsets.begin + begin), 1);
+    run_line(use, use.program->offset, line.data(), kPiece, count);
+    for (int64_t i = 0; i < count; ++i) shows[static_cast<size_t>(begin + i) / 64] |= uint64_t{result[i] != 0} << (begin + i) % 64;
+  }
+  return OffsetBits(offsets, std::move(shows));
+}
+/// Asks a rule of offsets once and for all, before a call's loop over blocks.
+inline void read_offsets(ScoreProblem& problem) {
+  if (problem.hides_by_offset()) problem.set_visible_offsets(ask_offsets);
+}
+
 // keep_ruled, pair by pair.
 inline void keep_ruled_pairs(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
                              uint64_t* visible) {
@@ -170,6 +192,11 @@ inline void keep_ruled_pairs(const ScoreView& view, const QueryBlock& block, con
 /// tile that the bounds decide is not asked pair by pair.
 inline HWY_NOINLINE void keep_ruled(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
                                     uint64_t* visible) {
+  if (view.visible_offsets && block.consecutive) {
+    const int64_t first = static_cast<int64_t>(block.position[0]);
+    for (int64_t key = begin; key < end; ++key) visible[key - begin] &= view.visible_offsets->from(first - key);
+    return;
+  }
   constexpr int64_t kPiece = 32;  // keys
   const Range positions = positions_of(block);
   prepare_rule(*view.visible, block, scratch, begin, round_up(end, kRows));

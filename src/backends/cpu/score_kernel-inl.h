@@ -441,11 +441,11 @@ HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, 
   epilogue(s, key, first_vector);
 }
 
-// Of a tile with bits: whether no lane may see any of the kRows keys from `key`.
-HWY_INLINE bool nobody_sees(const TileScratch& scratch, int64_t key) {
+// Of a tile with bits: lanes that see any of the kRows keys from `key`.
+HWY_INLINE uint64_t lanes_that_see(const TileScratch& scratch, int64_t key) {
   uint64_t any = 0;
   for (int64_t r = 0; r < kRows; ++r) any |= scratch.visible[key % kKeyTile + r];
-  return any == 0;
+  return any;
 }
 
 // The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself.
@@ -465,7 +465,13 @@ HWY_INLINE void edge_group(const ScoreView& view, const QueryBlock& block, const
   int first = 0, last = block.vectors;
   while (first < last && !block.may_see(first, key, key + kRows)) ++first;
   while (last > first && !block.may_see(last - 1, key, key + kRows)) --last;
-  if (first == last || (sight.mask && nobody_sees(scratch, key))) return;
+  if (sight.mask) {
+    constexpr uint64_t kVector = (uint64_t{1} << kLanes) - 1;
+    const uint64_t any = lanes_that_see(scratch, key);
+    while (first < last && (any >> first * kLanes & kVector) == 0) ++first;
+    while (last > first && (any >> (last - 1) * kLanes & kVector) == 0) --last;
+  }
+  if (first == last) return;
   bool inside = true;
   for (int v = first; v < last; ++v) inside = inside && block.all_low[v] <= key && key + kRows <= block.all_high[v];
   const Hiding hiding{!inside, sight.segments, sight.mask};

@@ -163,6 +163,17 @@ RuleUse ScoreProblem::rule_use(size_t rule, int64_t map, bool may_hide) const {
   return {&program, may_hide || !(program.adds || program.subtracts), scalars, rule_scratch_[rule]};
 }
 
+// The visibility rule's numbers for two heads.
+bool ScoreProblem::has_scalars_of(int64_t map, int64_t other) const {
+  const RuleUse &one = visible_[static_cast<size_t>(map)], &two = visible_[static_cast<size_t>(other)];
+  return std::equal(one.scalars, one.scalars + one.program->scalar_count() * RuleProgram::kScalarFloats, two.scalars);
+}
+
+bool ScoreProblem::hides_by_offset() const {
+  constexpr int64_t kFewRows = 48;
+  return !visible_.empty() && visible_[0].program->result.bank == RuleBank::kOffset && common_.rows >= kFewRows && common_.key_length > 0;
+}
+
 void ScoreProblem::add_terms() {
   if (spec_.terms.empty() && !offset_keys_.defined()) return;
   for (const Term& term : spec_.terms) {
@@ -276,6 +287,7 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   if (visible_bounds_) {
     out.visible = &visible_[static_cast<size_t>(batch * heads_ + head)];
     out.visible_bounds = &*visible_bounds_;
+    if (!visible_offsets_.empty()) out.visible_offsets = visible_offsets_[static_cast<size_t>(batch * heads_ + head)].get();
   }
   if (!terms_.empty()) out.terms = &terms_[static_cast<size_t>(batch * heads_ + head)];
   if (const auto& segments = spec_.topology.segments) {

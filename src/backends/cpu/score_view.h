@@ -13,6 +13,7 @@
 #include <optional>
 #include <vector>
 
+#include "backends/cpu/offset_bits.h"
 #include "backends/cpu/rule_program.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"
@@ -136,7 +137,8 @@ struct ScoreView {
   int64_t batch = 0, head = 0;
   const RuleUse* visible = nullptr;  // the visibility rule; null: none
   const RuleBounds* visible_bounds = nullptr;
-  const float* sink = nullptr;  // this head's sink logit, natural units; null: none
+  const OffsetBits* visible_offsets = nullptr;  // of a rule of offsets, once read_offsets has asked it
+  const float* sink = nullptr;                  // this head's sink logit, natural units; null: none
 
   int64_t query_of(int64_t row) const { return first_query + row; }
   int64_t position_of(int64_t query) const { return query + position_offset; }
@@ -146,7 +148,8 @@ struct ScoreView {
   float query_at(const float* at) const { return pairs ? *at : *at * query_factor; }
   /// What the visibility rule shows of positions × keys, neither empty.
   Shown shown(Range positions, Range of_keys) const {
-    return visible ? visible_bounds->shown(batch, head, positions, of_keys) : Shown::kAll;
+    if (!visible) return Shown::kAll;
+    return visible_offsets ? visible_offsets->shown(positions, of_keys) : visible_bounds->shown(batch, head, positions, of_keys);
   }
   /// Panels of 16 keys of a page: [kLength / 16, d_k, 16]; T holds an element of page_dtype.
   template <class T>
@@ -170,12 +173,23 @@ class ScoreProblem {
   bool is_in_pairs() const { return common_.pairs; }
   int64_t group() const { return heads_ / key_heads_; }  // query heads of one key head
   ScoreView view(int64_t batch, int64_t head) const;
+  /// Whether the visibility rule is one of offsets, and each of them pays: decoding asks about few pairs.
+  bool hides_by_offset() const;
+  /// What ask(view) says of every head's offsets; heads that the rule does not tell apart share it.
+  template <class F>
+  void set_visible_offsets(F&& ask) {
+    for (int64_t map = 0; map < batch_ * heads_; ++map) {
+      const bool is_same = map > 0 && has_scalars_of(map, map - 1);
+      visible_offsets_.push_back(is_same ? visible_offsets_.back() : std::make_shared<OffsetBits>(ask(view(map / heads_, map % heads_))));
+    }
+  }
 
  private:
   void add_pair();
   void add_rules();
   void add_rule(const Rule& rule, bool is_visibility);
   RuleUse rule_use(size_t rule, int64_t map, bool may_hide) const;
+  bool has_scalars_of(int64_t map, int64_t other) const;
   void add_terms();
   void add_segments();
   void add_pages();
@@ -198,9 +212,10 @@ class ScoreProblem {
   std::vector<std::vector<ScoreTerm>> terms_;                          // [batch · head]
   std::vector<RuleUse> visible_;                                       // [batch · head]
   std::optional<RuleBounds> visible_bounds_;
-  std::vector<SegmentBounds> segment_bounds_;  // [batch|1]
-  Tensor list_offsets_, list_keys_;            // contiguous
-  std::vector<Tensor> edge_biases_;            // [term with entries], contiguous
+  std::vector<std::shared_ptr<const OffsetBits>> visible_offsets_;  // [batch · head]; empty: not asked for
+  std::vector<SegmentBounds> segment_bounds_;                       // [batch|1]
+  Tensor list_offsets_, list_keys_;                                 // contiguous
+  std::vector<Tensor> edge_biases_;                                 // [term with entries], contiguous
 };
 
 /// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs of them, for a dot product that goes

@@ -156,6 +156,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
 
 SweepResult sweep(const SweepCall& call) {
   SweepPlan plan(call, kBlock);
+  read_offsets(plan.problem);
   // Head by head, its last strips first: with a causal band they are the longest.
   for_items(plan.maps * plan.strips,
             [&](int64_t item, int thread) { sweep_strip(plan, item / plan.strips, plan.strips - 1 - item % plan.strips, thread); });
