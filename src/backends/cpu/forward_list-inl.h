@@ -4,7 +4,8 @@
 //
 // A key that the band, the segments, the mask or a bias of −∞ hides is dropped from the list before it is read any further. A score is the chain of
 // score_kernel-inl.h, so a listed score has the bits of the same pair in any other driver; sums follow the list, so they depend on nothing else.
-// Rows of one item go head by head over the same neighbours: their keys and values are fetched from memory once, whatever the number of heads.
+// A row goes through its heads before the next one comes: heads that share keys find them near, and heads that lie side by side in memory (a layer of nodes
+// leaves them so) are read as whole lines of neighbours, the next row's being fetched meanwhile.
 #if defined(CLEARHEAD_CPU_FORWARD_LIST_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_LIST_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_LIST_INL_H_
@@ -21,7 +22,7 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr int64_t kListed = 256;     // keys scored before their values are read
-inline constexpr int64_t kListedRows = 32;  // rows of an item: their neighbours stay in cache from head to head
+inline constexpr int64_t kListedRows = 32;  // rows of an item
 inline constexpr int64_t kNextKeys = 64;    // neighbours of the next row that are fetched ahead
 
 // Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
@@ -193,6 +194,7 @@ inline HWY_NOINLINE void add_weighted_rows(const float* weights, const float* co
   const F32 d;
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
+  for (; c + 8 * kLanes <= width; c += 8 * kLanes) add_listed<8, false>(weights, rows, count, c, all, o);
   for (; c + 4 * kLanes <= width; c += 4 * kLanes) add_listed<4, false>(weights, rows, count, c, all, o);
   for (; c + kLanes <= width; c += kLanes) add_listed<1, false>(weights, rows, count, c, all, o);
   if (c < width) add_listed<1, true>(weights, rows, count, c, hn::FirstN(d, static_cast<size_t>(width - c)), o);
@@ -220,10 +222,17 @@ inline void fetch_neighbours(const ScoreView& view, const ValueView& values, int
   }
 }
 
+// Whether two heads' rows of one query find the same keys in their lists.
+inline bool lists_alike(const ScoreView& one, const ScoreView& other) {
+  return one.lists.offsets == other.lists.offsets && one.lists.blocks == other.lists.blocks && one.mask == other.mask;
+}
+
 // Room of one thread.
 struct ListedMemory {
   float *q, *copies, *o;
   ListedKeys listed;
+  ListedKeys found;        // of a short list, for heads that list alike
+  int64_t found_row = -1;  // −1: none
   ListedMemory(const ScoreView& view, int64_t d_v) {
     const int64_t q_floats = round_up(view.d_k, 16), copy_floats = kLanes * q_floats + rule_line_floats(view, kListed + kLanes);
     q = ThreadScratch::floats(q_floats + copy_floats + round_up(std::max<int64_t>(1, d_v), 16));
@@ -232,13 +241,35 @@ struct ListedMemory {
   }
 };
 
-inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, const ValueView& values, int64_t at, float* out,
-                               ListedMemory& memory) {
+// keys.next(memory.listed), which heads that list alike need not do again.
+inline bool next_of_row(ListedRow& keys, int64_t row, bool is_alike, ListedMemory& memory) {
+  const auto copy = [](const ListedKeys& from, ListedKeys& to) {
+    to.count = from.count;
+    std::copy_n(from.key, from.count, to.key);
+    std::copy_n(from.entry, from.count, to.entry);
+  };
+  if (is_alike && memory.found_row == row) {
+    if (keys.entry == keys.end) return false;
+    keys.entry = keys.end;
+    copy(memory.found, memory.listed);
+    return memory.listed.count > 0;
+  }
+  const bool is_first = keys.entry == keys.view->lists.begin_of(keys.query);
+  const bool found = keys.next(memory.listed);
+  if (is_first && is_alike && keys.entry == keys.end) {
+    copy(memory.listed, memory.found);
+    memory.found_row = row;
+  }
+  return found;
+}
+
+inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, const ValueView& values, int64_t at, bool is_alike,
+                               float* out, ListedMemory& memory) {
   const int64_t row = at % plan.rows;
   std::fill(memory.o, memory.o + round_up(std::max<int64_t>(1, plan.d_v), 16), 0.0F);
   ListedRow keys(view, row, memory.q);
   float m = kNone, l = 0;
-  while (keys.next(memory.listed)) {
+  while (next_of_row(keys, row, is_alike, memory)) {
     score_listed(keys, memory.copies, memory.listed);
     if (memory.listed.count == 0) continue;
     softmax_along_keys(memory.listed.score, round_up(memory.listed.count, kLanes), m, l, memory.o, round_up(plan.d_v, kLanes));
@@ -253,7 +284,11 @@ inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, c
   }
   const int64_t step = plan.out_channel();
   const float inverse = is_empty ? 0 : view.after.factor * factor / l;
-  for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = memory.o[c] * inverse;
+  if (step == 1) {
+    for (int64_t c = 0; c < plan.d_v; ++c) out[c] = memory.o[c] * inverse;
+  } else {
+    for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = memory.o[c] * inverse;
+  }
   plan.m[at] = is_empty ? -std::numeric_limits<float>::infinity() : m;
   plan.l[at] = is_empty ? 0 : l;
 }
@@ -262,13 +297,24 @@ inline void forward_list(const ForwardPlan& plan) {
   const int64_t per_batch = (plan.rows + kListedRows - 1) / kListedRows;
   for_items(plan.problem.batch() * per_batch, [&](int64_t item, int) {
     const int64_t batch = item / per_batch, begin = item % per_batch * kListedRows, end = std::min(plan.rows, begin + kListedRows);
+    std::vector<ScoreView> views;
+    std::vector<ValueView> values;
+    std::vector<float*> outs;
+    bool is_alike = true;
     for (int64_t head = 0; head < plan.problem.heads(); ++head) {
-      const ScoreView view = plan.problem.view(batch, head);
-      const ValueView values = plan.value_view(batch, view);
-      ListedMemory memory(view, plan.d_v);
-      for (int64_t row = begin; row < end; ++row) {
-        fetch_neighbours(view, values, row + 1);
-        forward_listed_row(plan, view, values, plan.stats_row(batch, head, row), plan.out_row(batch, head, row), memory);
+      views.push_back(plan.problem.view(batch, head));
+      values.push_back(plan.value_view(batch, views.back()));
+      outs.push_back(plan.out_row(batch, head, 0));
+      is_alike = is_alike && lists_alike(views[0], views.back());
+    }
+    ListedMemory memory(views[0], plan.d_v);
+    const int64_t out_stride = plan.wide.stride(2);
+    for (int64_t row = begin; row < end; ++row) {
+      for (size_t head = 0; head < views.size(); ++head) {
+        const auto of = static_cast<int64_t>(head);
+        fetch_neighbours(views[head], values[head], row + 1);
+        forward_listed_row(plan, views[head], values[head], plan.stats_row(batch, of, row), is_alike, outs[head] + row * out_stride,
+                           memory);
       }
     }
   });

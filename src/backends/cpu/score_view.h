@@ -178,10 +178,12 @@ class ScoreProblem {
   /// What ask(view) says of every head's offsets; heads that the rule does not tell apart share it.
   template <class F>
   void set_visible_offsets(F&& ask) {
+    std::vector<std::shared_ptr<const OffsetBits>> asked;  // kept once complete: views read them
     for (int64_t map = 0; map < batch_ * heads_; ++map) {
       const bool is_same = map > 0 && has_scalars_of(map, map - 1);
-      visible_offsets_.push_back(is_same ? visible_offsets_.back() : std::make_shared<OffsetBits>(ask(view(map / heads_, map % heads_))));
+      asked.push_back(is_same ? asked.back() : std::make_shared<OffsetBits>(ask(view(map / heads_, map % heads_))));
     }
+    visible_offsets_ = std::move(asked);
   }
 
  private:
