@@ -51,7 +51,7 @@ struct Digits {
   }
 };
 
-int main(int count, char** arguments) {
+int main(int count, char** arguments) try {
   if (count != 2) {
     std::fputs("usage: train_digits TABLE.tsv; data: https://github.com/Jakobovski/free-spoken-digit-dataset (CC BY-SA 4.0)\n", stderr);
     return 2;
@@ -77,4 +77,7 @@ int main(int count, char** arguments) {
     const double seconds = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;  // of all cores
     std::printf("epoch %d: %d of %d right, %.1f s\n", epoch + 1, right, static_cast<int>(test.size()), seconds);
   }
+} catch (const ch::Error& error) {
+  std::fprintf(stderr, "train_digits: %s\n", error.what());
+  return 1;
 }

@@ -95,8 +95,10 @@ struct Recurrence {
 
 class Training {
  public:
-  /// The seed draws parameters and dropout. Throws kInvalidArgument for options that are out of range or do not go together.
-  explicit Training(uint64_t seed = 1, const OptimiserOptions& optimiser = {});
+  /// The seed draws parameters and dropout. With operands kBF16, linear and attend read x, weights, q, k and v rounded to bf16, and d_out backwards; sums,
+  /// results, parameters, their gradients and every other op are f32 (Micikevicius et al. 2018, §3.1). Throws kInvalidArgument for options that are out of
+  /// range or do not go together, kUnsupported for operands that are neither f32 nor bf16.
+  explicit Training(uint64_t seed = 1, const OptimiserOptions& optimiser = {}, DType operands = DType::kF32);
   ~Training();
   Training(const Training&) = delete;
   Training& operator=(const Training&) = delete;

@@ -38,10 +38,8 @@ void check_size(const char* what, const std::vector<int32_t>& values, int64_t ex
 
 void check_length(int64_t tokens, const Architecture& facts) {
   if (facts.longest == 0 || tokens <= facts.longest) return;
-  fail(ErrorCode::kTooLong,
-       "text has {} tokens; this model's positions end at {}. Use --window {} to slide, --truncate to cut, or a model with longer "
-       "positions.",
-       with_commas(tokens), with_commas(facts.longest), facts.longest);
+  fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Shorten the text, or use a model with longer positions.",
+       with_commas(tokens), with_commas(facts.longest));
 }
 
 }  // namespace

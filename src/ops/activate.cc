@@ -45,17 +45,26 @@ void gated(Run& run, Activation activation, const Tensor& x, Tensor& out) {
   });
 }
 
-Tensor rounded(Run& run, const Tensor& x) {
-  if (x.dtype() == run.operands) return x;
-  Tensor out = run.take(x.shape(), run.operands);
+namespace {
+
+// Gradients are f32 on both sides and pass as they are.
+Tensor in_dtype(Run& run, const Tensor& x, DType dtype, const char* op) {
+  if (x.dtype() == dtype) return x;
+  Tensor out = run.take(x.shape(), dtype);
   convert(x, out);
   if (!run.records({&x})) return out;
-  run.recorder->record("round", out, {}, [x = shadow_of(x), of_out = shadow_of(out)](Gradients& gradients) {
+  run.recorder->record(op, out, {}, [x = shadow_of(x), of_out = shadow_of(out)](Gradients& gradients) {
     Gradients::Place to = gradients.place(x);
     add_strided(gradients.of(of_out), to.gradient, to.accumulate);
   });
   return out;
 }
+
+}  // namespace
+
+Tensor rounded(Run& run, const Tensor& x) { return in_dtype(run, x, run.operands, "round"); }
+
+Tensor widened(Run& run, const Tensor& x) { return in_dtype(run, x, DType::kF32, "widen"); }
 
 namespace {
 

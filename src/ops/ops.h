@@ -65,6 +65,8 @@ void add(Run& run, const Tensor& x, Tensor& out);
 void copy(Run& run, const Tensor& x, Tensor& out);
 /// x in the dtype that attention and products read (Run::operands): itself, or rounded to bf16. Any strides.
 Tensor rounded(Run& run, const Tensor& x);
+/// x in f32: itself, or widened. Any strides.
+Tensor widened(Run& run, const Tensor& x);
 /// out (+)= scale·x ⊙ factor without a record; an undefined factor is ones. An out that is broadcast gets the sum over what it stands still along.
 void add_strided(const Tensor& x, Tensor& out, bool accumulate, const Tensor& factor = {}, float scale = 1);
 /// out = a ⊙ b.   One shape, any strides; out contiguous.

@@ -13,7 +13,11 @@
 namespace clearhead {
 
 struct Training::State {
-  State(uint64_t of, const OptimiserOptions& options) : seed(of), optimiser(options) {}
+  State(uint64_t of, const OptimiserOptions& options, DType operands) : seed(of), optimiser(options) {
+    if (operands != DType::kF32 && operands != DType::kBF16)
+      fail(ErrorCode::kUnsupported, "training: operands of {}; expected f32 or bf16", to_string(operands));
+    run.operands = operands;
+  }
   uint64_t seed, drawn = 0, dropped = 0;
   Optimiser optimiser;
   Tape tape;
@@ -29,7 +33,8 @@ struct Training::State {
   Tensor pool(const Tensor& x, const ops::Pooling& how);
 };
 
-Training::Training(uint64_t seed, const OptimiserOptions& optimiser) : state_(std::make_unique<State>(seed, optimiser)) {}
+Training::Training(uint64_t seed, const OptimiserOptions& optimiser, DType operands)
+    : state_(std::make_unique<State>(seed, optimiser, operands)) {}
 Training::~Training() = default;
 
 Tensor Training::parameter(const Shape& shape, double spread, std::string_view name) {
@@ -215,10 +220,12 @@ Tensor Training::attend(const Tensor& q, const Tensor& k, const Tensor& v, const
   if (q.rank() != 4 || v.rank() != 4) {
     fail(ErrorCode::kShape, "attend: q is {}, v {}; expected [batch, head, length, d]", to_string(q.shape()), to_string(v.shape()));
   }
-  Tensor out = state_->run.take({q.size(0), q.size(2), q.size(1), v.size(3)}).permute({0, 2, 1, 3});
-  const Keys keys = k;
-  ops::attention(state_->run, {Site{}, q, keys, v, spec, Tensor()}, out);
-  return out;
+  Run& run = state_->run;
+  const Tensor out = run.take({q.size(0), q.size(2), q.size(1), v.size(3)}, run.operands);
+  Tensor by_head = out.permute({0, 2, 1, 3});
+  const Keys keys = ops::rounded(run, k);
+  ops::attention(run, {Site{}, ops::rounded(run, q), keys, ops::rounded(run, v), spec, Tensor()}, by_head);
+  return ops::widened(run, out).permute({0, 2, 1, 3});
 }
 
 Tensor Training::cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing) {

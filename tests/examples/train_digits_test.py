@@ -51,6 +51,9 @@ class TrainDigits(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("usage: train_digits TABLE.tsv", done.stderr)
         self.assertIn("github.com/Jakobovski/free-spoken-digit-dataset", done.stderr)
+        done = self.run_program("nowhere.tsv")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "^train_digits: nowhere.tsv: .+\n$")
 
 
 if __name__ == "__main__":

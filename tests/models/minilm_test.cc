@@ -96,8 +96,7 @@ TEST_F(MiniLm, TextBeyondThePositionsIsRefusedWithTheWaysOut) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kTooLong);
     EXPECT_STREQ(error.what(),
-                 "text has 9,214 tokens; this model's positions end at 512. Use --window 512 to slide, --truncate to cut, or a model with "
-                 "longer positions.");
+                 "text has 9,214 tokens; this model's positions end at 512. Shorten the text, or use a model with longer positions.");
   }
 }
 

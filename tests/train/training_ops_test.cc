@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "clearhead/train.h"
 #include "refused.h"
@@ -49,6 +50,40 @@ TEST(TrainingOps, BatchNormKeepsStatisticsAndIsTestedByThem) {
   const float scale = 1 / std::sqrt(running.variance.data<float>()[0]);
   EXPECT_NEAR(training.batch_norm(x, one, zero, running, false).data<float>()[3], 5 * scale, 1e-4);
   EXPECT_EQ(values_of(running.mean), (Floats{2}));
+}
+
+Tensor waves(const Shape& shape, double step) {
+  Tensor out = Tensor::zeros(shape);
+  for (int64_t i = 0; i < out.numel(); ++i) out.mutable_data<float>()[i] = static_cast<float>(std::sin(step * static_cast<double>(i)));
+  return out;
+}
+
+// Mixed precision is f32 arithmetic on rounded operands; and attention is what attend() makes of them, forwards and backwards.
+TEST(TrainingOps, OperandsInBf16AreReadRoundedAndResultsStayF32) {
+  const auto in_bf16 = [](const Tensor& t) { return to_dtype(t, DType::kBF16); };
+  Training training(1, {}, DType::kBF16), plain;
+  const Tensor x = waves({5, 12}, 0.7), weight = waves({7, 12}, 1.3);
+  const Tensor found = training.linear(x, training.parameter(weight)), expected = plain.linear(to_f32(in_bf16(x)), to_f32(in_bf16(weight)));
+  double off = 0;
+  for (int64_t i = 0; i < found.numel(); ++i) {
+    EXPECT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-5);
+    off = std::max(off, std::abs(static_cast<double>(found.data<float>()[i] - plain.linear(x, weight).data<float>()[i])));
+  }
+  EXPECT_GT(off, 1e-4) << "nothing was rounded";
+
+  const Tensor q = training.parameter(waves({1, 2, 9, 8}, 0.9)), k = waves({1, 2, 9, 8}, 0.4), v = waves({1, 2, 9, 8}, 0.3);
+  const Tensor out = training.attend(q, k, v, {.topology = causal()});
+  const Attended narrow = attend(in_bf16(q), in_bf16(k), in_bf16(v), {.topology = causal()});
+  EXPECT_EQ(out.dtype(), DType::kF32);
+  EXPECT_EQ(out.permute({0, 2, 1, 3}).is_contiguous(), true);
+  EXPECT_EQ(values_of(out), values_of(to_f32(narrow.out)));
+  const Tensor upstream = waves({1, 2, 9, 8}, 0.2);
+  Tensor loss = training.multiply(training.contiguous(out), upstream);
+  for (int axis = 3; axis >= 0; --axis) loss = training.sum(loss, axis);
+  training.backward(loss);
+  const AttendGradients gradients = attend_gradients(narrow.record, in_bf16(v), narrow.out, in_bf16(upstream));
+  EXPECT_EQ(values_of(training.gradient(q)), values_of(to_f32(gradients.q)));
+  expect_refused(ErrorCode::kUnsupported, "operands of f16; expected f32 or bf16", [] { Training(1, {}, DType::kF16); });
 }
 
 TEST(TrainingOps, WhatDoesNotFitIsRefused) {
