@@ -79,6 +79,22 @@ class Processes(TrainingCase):
                                              check=False)).code, 0)
         self.assertEqual(self.files("lost"), self.files("alone"))
 
+    def test_ctrl_c_saves_and_another_number_goes_on_with_the_bits_of_a_run_that_never_stopped(self):
+        settings = ["steps=200", "report=1", "validate=200", "checkpoint=200"]
+        self.assertEqual(self.train("one", *settings).code, 0)
+        run = subprocess.Popen(self.command(2, self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "asked"),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**ALLOWED))
+        try:
+            self.assertRegex(run.stdout.readline(), "^step +1 of 200 ")
+            run.send_signal(signal.SIGINT)  # to mpirun alone, which asks its processes to end
+            errors = run.communicate(timeout=40)[1]
+        finally:
+            run.kill()
+        self.assertRegex(errors, f"stopped after step [0-9]+; go on with: clearhead train --resume {self.folder / 'asked'}\n")
+        done = self.together(4, "--resume", self.folder / "asked")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertEqual(self.files("asked"), self.files("one"))
+
     def test_parts_that_cannot_be_shared_evenly_are_refused(self):
         done = self.together(3, self.recipe, f"data={self.folder}", "-o", self.folder / "three")
         self.assertNotEqual(done.code, 0)
