@@ -4,7 +4,8 @@
 //   rows    P = 2^(s − m)/ℓ → x = dO·V → dS = P·(a·x − D), D = dO·O → terms in reverse → dQ += dS·K;   P·a and dS of every pair are kept
 //   keys    the lists turned round: dV += P·a·dO,  dK += dS·Q over the queries that list a key, ascending
 //
-// One head at a time; strips of rows, then runs of keys, go to threads. Every sum belongs to one row or one key and follows the lists: bits depend on
+// Up to eight heads that list the same keys go together: strips of rows, then runs of keys, go to threads, and a row or a key goes through the heads before
+// the next one comes, for what heads have of a node often lies side by side. Every sum belongs to one row or one key and follows the lists: bits depend on
 // nothing else. Pairs that band, segments, mask, rule or a bias of −∞ hide are dropped before anything of theirs is read; they keep kUnseen.
 // Scores are the forward's own (forward_list-inl.h).
 #if defined(CLEARHEAD_CPU_BACKWARD_LIST_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -15,8 +16,10 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <initializer_list>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -76,34 +79,51 @@ struct TurnedLists {
   }
 };
 
-// One head's pairs.
-struct PairSums {
-  std::vector<float> weights{}, d_scores{};  // P·a and dS; [pair]
+inline constexpr int64_t kHeadsTogether = 8;  // memory is eight bytes a pair for each
+
+// P·a and dS of the pairs of heads that go together, a pair's side by side: [pair][head][2].
+class PairSums {
+ public:
+  struct Sum {
+    float weight = kUnseen, d_score = 0;
+  };
+  void resize(int64_t pairs, int64_t heads) {
+    heads_ = heads;
+    sums_.resize(static_cast<size_t>(pairs * heads));
+  }
+  Sum& at(int64_t pair, int64_t head) { return sums_[static_cast<size_t>(pair * heads_ + head)]; }
+  const Sum& at(int64_t pair, int64_t head) const { return sums_[static_cast<size_t>(pair * heads_ + head)]; }
+
+ private:
+  int64_t heads_ = 0;
+  std::vector<Sum> sums_{};
 };
 
-// One strip of rows of one head.
+// One strip of rows of heads that go together.
 class ListedStrip {
  public:
-  ListedStrip(const BackwardPlan& plan, StripTerms& job, const TurnedLists& turned, PairSums& pairs)
-      : plan_(plan), job_(job), view_(job.view), turned_(turned), pairs_(pairs), terms_(view_.terms ? view_.terms->size() : 0) {
-    values_.values = job.keys.values;
-    values_.stride = job.keys.value_stride;
-    values_.d_v = plan.d_v;
+  ListedStrip(const BackwardPlan& plan, const std::vector<std::unique_ptr<StripTerms>>& jobs, const TurnedLists& turned, PairSums& pairs)
+      : plan_(plan), jobs_(jobs), turned_(turned), pairs_(pairs) {
+    take_head(0);
+    terms_ = view_->terms ? view_->terms->size() : 0;
     int64_t rule_floats = 0;
     for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
     const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(std::max<int64_t>(1, plan.d_v), 16);
-    const int64_t copies = rule_line_floats(view_, kLine) + kLanes * wide_k, before = static_cast<int64_t>(terms_) * kLine;
+    const int64_t copies = rule_line_floats(*view_, kLine) + kLanes * wide_k, before = static_cast<int64_t>(terms_) * kLine;
     room_.reset({wide_k, wide_k, wide_v, wide_v, kLine, kLine, before, copies, rule_floats});
     q_ = room_.take(wide_k), d_q_ = room_.take(wide_k), d_out_ = room_.take(wide_v), out_ = room_.take(wide_v);
     x_ = room_.take(kLine), d_scores_ = room_.take(kLine), before_ = room_.take(before);
     copies_ = room_.take(copies), rule_ = room_.take(rule_floats);
   }
 
-  void run(double* sums) {
-    const Range of = plan_.rows_of(job_.strip);
+  void run() {
+    const Range of = plan_.rows_of(job_->strip);
     for (int64_t row = of.begin; row < of.end; ++row) {
-      fetch_neighbours(view_, values_, row + 1);
-      work(row, sums + terms_, sums + terms_ + 1);
+      for (size_t head = 0; head < jobs_.size(); ++head) {
+        take_head(head);
+        fetch_neighbours(*view_, values_, row + 1);
+        work(row, job_->sums + terms_, job_->sums + terms_ + 1);
+      }
     }
   }
 
@@ -122,30 +142,41 @@ class ListedStrip {
     float* take(int64_t floats) { return std::exchange(next, next + round_up(floats, 16)); }
   };
 
+  // What follows is of this one of the heads.
+  void take_head(size_t head) {
+    head_ = static_cast<int64_t>(head);
+    job_ = jobs_[head].get();
+    view_ = &job_->view;
+    values_.values = job_->keys.values;
+    values_.stride = job_->keys.value_stride;
+    values_.d_v = plan_.d_v;
+  }
+
   void work(int64_t row, double* sink_sum, double* mask_sum) {
     const int64_t d_k = plan_.d_k;
-    const RowShift shift = row_shift(plan_.call.record, job_.batch, job_.head, row);
+    const RowShift shift = row_shift(plan_.call.record, job_->batch, job_->head, row);
     first_pair_ = turned_.first_pair[static_cast<size_t>(row)];
-    std::fill(pairs_.weights.begin() + first_pair_, pairs_.weights.begin() + turned_.first_pair[static_cast<size_t>(row) + 1], kUnseen);
+    for (int64_t pair = first_pair_; pair < turned_.first_pair[static_cast<size_t>(row) + 1]; ++pair)
+      pairs_.at(pair, head_).weight = kUnseen;
     std::fill_n(d_q_, round_up(d_k, 16), 0.0F);
     if (!shift.saw_nothing) {
       copy_row(plan_.call.d_out, row, d_out_);
       copy_row(plan_.call.out, row, out_);
       double mean = 0;
       for (int64_t c = 0; c < plan_.d_v; ++c) mean += static_cast<double>(d_out_[c]) * static_cast<double>(out_[c]);
-      if (view_.sink) *sink_sum -= std::exp2(sink_of(view_) - static_cast<double>(shift.m)) * static_cast<double>(shift.inverse) * mean;
-      ListedRow keys(view_, row, q_);
+      if (view_->sink) *sink_sum -= std::exp2(sink_of(*view_) - static_cast<double>(shift.m)) * static_cast<double>(shift.inverse) * mean;
+      ListedRow keys(*view_, row, q_);
       const int64_t begin = keys.entry;
       while (keys.next(listed_)) {
         if (score(keys)) weigh(keys, shift, static_cast<float>(mean), begin, mask_sum);
       }
     }
-    float* to = plan_.d_q + (job_.index * plan_.rows + row) * d_k;
+    float* to = plan_.d_q + (job_->index * plan_.rows + row) * d_k;
     for (int64_t c = 0; c < d_k; ++c) to[c] = d_q_[c] * plan_.scale;
   }
 
   void copy_row(const Tensor& from, int64_t row, float* to) const {
-    const float* at = from.data<float>() + job_.batch * from.stride(0) + job_.head * from.stride(1) + row * from.stride(2);
+    const float* at = from.data<float>() + job_->batch * from.stride(0) + job_->head * from.stride(1) + row * from.stride(2);
     for (int64_t c = 0; c < plan_.d_v; ++c) to[c] = at[c * from.stride(3)];
   }
 
@@ -156,8 +187,8 @@ class ListedStrip {
     score_listed(
         row, copies_, listed_,
         [&](const ScoreTerm& term, const float* scores) {
-          const auto t = static_cast<size_t>(&term - view_.terms->data());
-          if (term.kind == ScoreTerm::Kind::kSoftCap || job_.wanted[t].rule)
+          const auto t = static_cast<size_t>(&term - view_->terms->data());
+          if (term.kind == ScoreTerm::Kind::kSoftCap || job_->wanted[t].rule)
             std::copy(scores, scores + round_up(listed_.count, kLanes), before_of(t));
         },
         [&](int64_t from, int64_t to) {
@@ -175,7 +206,7 @@ class ListedStrip {
     const float* rows[kLine];
     for (int64_t i = 0; i < count; ++i) rows[i] = values_.values + listed_.key[i] * values_.stride;
     for (int64_t at = 0; at < count; at += kLanes) score_rows<1, false>(DotStep(), rows + at, KeyLines(), d_out_, plan_.d_v, x_ + at, 0);
-    const Floats m = hn::Set(d, shift.m), inverse = hn::Set(d, shift.inverse), factor = hn::Set(d, view_.after.factor);
+    const Floats m = hn::Set(d, shift.m), inverse = hn::Set(d, shift.inverse), factor = hn::Set(d, view_->after.factor);
     for (int64_t at = 0; at < count; at += kLanes) {
       const Floats weight = exp2_shifted(hn::Load(d, listed_.score + at), m) * inverse, x = hn::Load(d, x_ + at);
       hn::Store(weight, d, listed_.score + at);
@@ -183,12 +214,11 @@ class ListedStrip {
     }
     for (int64_t i = 0; i < listed_.count; ++i) *mask_sum += static_cast<double>(listed_.score[i]) * static_cast<double>(x_[i]);
     std::fill(d_scores_ + listed_.count, d_scores_ + count, 0.0F);
-    if (view_.terms) reverse_terms(row, count);
+    if (view_->terms) reverse_terms(row, count);
     for (int64_t i = 0; i < listed_.count; ++i) {
       const int64_t block = turned_.of.key_block, pair = first_pair_ + (listed_.entry[i] - first_entry) * block + listed_.key[i] % block;
-      pairs_.weights[static_cast<size_t>(pair)] = listed_.score[i] * view_.after.factor;
-      pairs_.d_scores[static_cast<size_t>(pair)] = d_scores_[i];
-      rows[i] = view_.keys + listed_.key[i] * view_.key_stride;
+      pairs_.at(pair, head_) = {listed_.score[i] * view_->after.factor, d_scores_[i]};
+      rows[i] = view_->keys + listed_.key[i] * view_->key_stride;
     }
     add_weighted_rows(d_scores_, rows, listed_.count, plan_.d_k, d_q_);
   }
@@ -196,8 +226,8 @@ class ListedStrip {
   void reverse_terms(const ListedRow& row, int64_t count) {
     const F32 d;
     for (size_t t = terms_; t-- > 0;) {
-      const ScoreTerm& term = (*view_.terms)[t];
-      const TermGradient& to = job_.wanted[t];
+      const ScoreTerm& term = (*view_->terms)[t];
+      const TermGradient& to = job_->wanted[t];
       if (term.kind == ScoreTerm::Kind::kSoftCap) {
         for (int64_t i = 0; i < count; i += kLanes) {
           const Floats slope = tanh_slope(hn::Load(d, before_of(t) + i) * hn::Set(d, term.inverse_cap));
@@ -206,7 +236,7 @@ class ListedStrip {
       } else if (to.rule) {
         reverse_rule_along_keys(row, t, count);
       } else if (to.slope) {
-        const auto position = static_cast<double>(view_.position_of(row.query));
+        const auto position = static_cast<double>(view_->position_of(row.query));
         for (int64_t i = 0; i < listed_.count; ++i) {
           *to.slope -= std::abs(position - static_cast<double>(listed_.key[i])) * static_cast<double>(d_scores_[i]);
         }
@@ -219,23 +249,26 @@ class ListedStrip {
   void reverse_rule_along_keys(const ListedRow& row, size_t term, int64_t count) {
     const F32 d;
     alignas(64) float position[kLanes];
-    std::fill(position, position + kLanes, static_cast<float>(view_.position_of(row.query)));
-    RuleGroup group(*job_.wanted[term].rule, rule_, count / kLanes, 1);
+    std::fill(position, position + kLanes, static_cast<float>(view_->position_of(row.query)));
+    RuleGroup group(*job_->wanted[term].rule, rule_, count / kLanes, 1);
     for (int64_t i = 0; i < count; i += kLanes) {
       hn::StoreU(hn::Load(d, before_of(term) + i) * hn::Set(d, kLn2), d, group.scores + i);
       hn::StoreU(hn::ConvertTo(d, hn::Load(I32(), listed_.key + i)), d, x_ + i);
     }
     group.bank(RuleBank::kLane) = {position, 0, 0, 0};
     group.bank(RuleBank::kKey) = {x_, 0, kLanes, 0};
-    group.reverse((*view_.terms)[term], job_.wanted[term], [&](int64_t r, int64_t) { return d_scores_ + r * kLanes; });
+    group.reverse((*view_->terms)[term], job_->wanted[term], [&](int64_t r, int64_t) { return d_scores_ + r * kLanes; });
   }
 
   const BackwardPlan& plan_;
-  StripTerms& job_;
-  const ScoreView& view_;
+  const std::vector<std::unique_ptr<StripTerms>>& jobs_;
   const TurnedLists& turned_;
   PairSums& pairs_;
-  size_t terms_;
+  size_t terms_ = 0;
+  // Of the head that is worked on.
+  int64_t head_ = 0;
+  StripTerms* job_ = nullptr;
+  const ScoreView* view_ = nullptr;
   ValueView values_{};
   Room room_{};
   ListedKeys listed_;
@@ -244,25 +277,53 @@ class ListedStrip {
   float *x_ = nullptr, *d_scores_ = nullptr, *before_ = nullptr, *copies_ = nullptr, *rule_ = nullptr;
 };
 
-// to[width] += factor·Σ weights·rows over the rows that list `key`.
-inline void add_turned(const TurnedLists& turned, const PairSums& pairs, const std::vector<float>& weights, int64_t key, const float* rows,
-                       int64_t stride, int64_t width, float factor, float* sums, float* to) {
+// Queries and what comes back for them, of one head: [row], channels adjacent.
+struct TurnedRows {
+  const float* rows = nullptr;
+  int64_t stride = 0, width = 0;
+  float* sums = nullptr;  // [key][width]
+  float factor = 1;
+  float PairSums::Sum::*weight = nullptr;
+
+  void fetch(int64_t row) const {
+    for (int64_t c = 0; c < width; c += 16) hwy::Prefetch(rows + row * stride + c);
+  }
+};
+
+// sums[key] += factor·Σ weights·rows over the rows that list `key`.
+inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t head, int64_t key, const TurnedRows& of, float* room) {
   float weight[kListed];
   const float* from[kListed];
-  std::fill_n(sums, round_up(width, 16), 0.0F);
+  std::fill_n(room, round_up(of.width, 16), 0.0F);
   int64_t count = 0;
   for (int64_t at = turned.first[static_cast<size_t>(key)]; at < turned.first[static_cast<size_t>(key) + 1]; ++at) {
-    const auto pair = static_cast<size_t>(turned.pair[static_cast<size_t>(at)]);
-    if (pairs.weights[pair] == kUnseen) continue;
-    weight[count] = weights[pair];
-    from[count] = rows + turned.row[static_cast<size_t>(at)] * stride;
-    for (int64_t c = 0; c < width; c += 16) hwy::Prefetch(from[count] + c);
+    const PairSums::Sum& sum = pairs.at(turned.pair[static_cast<size_t>(at)], head);
+    if (sum.weight == kUnseen) continue;
+    weight[count] = sum.*of.weight;
+    from[count] = of.rows + turned.row[static_cast<size_t>(at)] * of.stride;
     if (++count < kListed) continue;
-    add_weighted_rows(weight, from, count, width, sums);
+    add_weighted_rows(weight, from, count, of.width, room);
     count = 0;
   }
-  add_weighted_rows(weight, from, count, width, sums);
-  for (int64_t c = 0; c < width; ++c) to[c] += factor * sums[c];
+  add_weighted_rows(weight, from, count, of.width, room);
+  float* to = of.sums + key * of.width;
+  for (int64_t c = 0; c < of.width; ++c) to[c] += of.factor * room[c];
+}
+
+// dV and dK of the keys of one item, of heads that go together; the next key's rows are fetched meanwhile.
+inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, const std::vector<std::array<TurnedRows, 2>>& heads,
+                            Range keys, float* room) {
+  for (int64_t key = keys.begin; key < keys.end; ++key) {
+    for (size_t head = 0; head < heads.size(); ++head) {
+      const int64_t next = std::min(key + 1, keys.end - 1), begin = turned.first[static_cast<size_t>(next)];
+      const int64_t end = std::min(turned.first[static_cast<size_t>(next) + 1], begin + kNextKeys);
+      for (int64_t at = begin; at < end; ++at) {
+        if (head == 0) hwy::Prefetch(&pairs.at(turned.pair[static_cast<size_t>(at)], 0));
+        for (const TurnedRows& rows : heads[head]) rows.fetch(turned.row[static_cast<size_t>(at)]);
+      }
+      for (const TurnedRows& rows : heads[head]) add_turned(turned, pairs, static_cast<int64_t>(head), key, rows, room);
+    }
+  }
 }
 
 // --- the call ------------------------------------------------------------------------------------------------------------------------------
@@ -290,29 +351,36 @@ inline void backward_by_list(BackwardPlan& plan) {
   const bool serial = strips_share_entries(plan);
   TurnedLists turned;
   PairSums pairs;
-  for (int64_t index = 0; index < plan.problem.batch() * plan.heads(); ++index) {
-    const int64_t batch = index / plan.heads(), head = index % plan.heads();
-    const ScoreView view = plan.problem.view(batch, head);
+  const int64_t maps = plan.problem.batch() * plan.heads();
+  for (int64_t first = 0, end = 0; first < maps; first = end) {
+    const int64_t batch = first / plan.heads();
+    const auto view_of = [&](int64_t index) { return plan.problem.view(index / plan.heads(), index % plan.heads()); };
+    const ScoreView view = view_of(first);
+    const int64_t most = std::min((batch + 1) * plan.heads(), first + (serial ? 1 : kHeadsTogether));
+    for (end = first + 1; end < most && lists_alike(view, view_of(end));) ++end;
     if (!turned.is_of(view.lists)) turned.turn(view);
-    pairs.weights.resize(static_cast<size_t>(turned.pairs()));
-    pairs.d_scores.resize(pairs.weights.size());
+    pairs.resize(turned.pairs(), end - first);
     const auto run_strip = [&](int64_t strip) {
-      StripTerms terms(plan, index, strip);
-      ListedStrip(plan, terms, turned, pairs).run(terms.sums);
-      terms.finish_rules();
+      std::vector<std::unique_ptr<StripTerms>> jobs;
+      for (int64_t index = first; index < end; ++index) jobs.push_back(std::make_unique<StripTerms>(plan, index, strip));
+      ListedStrip(plan, jobs, turned, pairs).run();
+      for (const auto& job : jobs) job->finish_rules();
     };
     for_items(serial ? 1 : plan.strips, [&](int64_t item, int) {
       for (int64_t strip = item; strip < (serial ? plan.strips : item + 1); ++strip) run_strip(strip);
     });
-    const int64_t first_key = (batch * (plan.heads() / plan.problem.group()) + view.key_head) * plan.keys;
-    for_items((plan.keys + kTurnedKeys - 1) / kTurnedKeys, [&](int64_t item, int) {
+    std::vector<std::array<TurnedRows, 2>> heads;
+    for (int64_t index = first; index < end; ++index) {
+      const int64_t head = index % plan.heads(),
+                    first_key = (batch * (plan.heads() / plan.problem.group()) + view_of(index).key_head) * plan.keys;
       const auto from = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1); };
-      float* sums = ThreadScratch::floats(round_up(std::max(plan.d_k, plan.d_v), 16));
-      for (int64_t key = item * kTurnedKeys; key < std::min(plan.keys, (item + 1) * kTurnedKeys); ++key) {
-        float *d_key = plan.d_k_data + (first_key + key) * plan.d_k, *d_value = plan.d_v_data + (first_key + key) * plan.d_v;
-        add_turned(turned, pairs, pairs.weights, key, from(d_out), d_out.stride(2), plan.d_v, 1.0F, sums, d_value);
-        add_turned(turned, pairs, pairs.d_scores, key, from(q), q.stride(2), plan.d_k, plan.scale, sums, d_key);
-      }
+      heads.push_back(
+          {TurnedRows{from(d_out), d_out.stride(2), plan.d_v, plan.d_v_data + first_key * plan.d_v, 1, &PairSums::Sum::weight},
+           TurnedRows{from(q), q.stride(2), plan.d_k, plan.d_k_data + first_key * plan.d_k, plan.scale, &PairSums::Sum::d_score}});
+    }
+    for_items((plan.keys + kTurnedKeys - 1) / kTurnedKeys, [&](int64_t item, int) {
+      const Range keys{item * kTurnedKeys, std::min(plan.keys, (item + 1) * kTurnedKeys)};
+      add_turned_keys(turned, pairs, heads, keys, ThreadScratch::floats(round_up(std::max(plan.d_k, plan.d_v), 16)));
     });
   }
 }
