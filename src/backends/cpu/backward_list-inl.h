@@ -177,7 +177,12 @@ class ListedStrip {
 
   void copy_row(const Tensor& from, int64_t row, float* to) const {
     const float* at = from.data<float>() + job_->batch * from.stride(0) + job_->head * from.stride(1) + row * from.stride(2);
-    for (int64_t c = 0; c < plan_.d_v; ++c) to[c] = at[c * from.stride(3)];
+    const int64_t width = plan_.d_v, step = from.stride(3);
+    if (step == 1) {
+      std::copy_n(at, width, to);
+    } else {
+      for (int64_t c = 0; c < width; ++c) to[c] = at[c * step];
+    }
   }
 
   float* before_of(size_t term) const { return before_ + static_cast<int64_t>(term) * kLine; }
