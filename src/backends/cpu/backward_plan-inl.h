@@ -68,7 +68,7 @@ struct BackwardPlan {
   bool is_general = false;          // not softmax alone
   std::vector<double> centre_sums;  // [batch·head][row], where wanted
   std::vector<Range> seen;          // [strip]: chunks that its band shows
-  bool abreast = true;              // false: an entry of the lists may reach over both chunks and strips, so that a chain is one thread's
+  bool abreast = true;              // false: two threads of a chain might add to one entry of the lists, so that it is one thread's
   int64_t chain_heads, chains;      // heads of a chain; chain c holds heads [c·chain_heads, …) of batch·heads
   std::vector<double> sums;         // [batch·head][strip][term, then the sink and the head's mask]
   std::vector<uint8_t> finite;      // [batch·head][strip]: its dQ
@@ -143,8 +143,10 @@ inline void BackwardPlan::find_operands() {
       if (gradient->size(0) == 1) chain_heads = heads() * problem.batch();
     }
     if (gradient && gradient->rank() == 3) {
+      // An entry is one chunk's, whose strips and heads come in turn, or one strip's, which heads that share the entry would work on at once.
       const Lists& lists = *call.record.spec.topology.lists;
-      abreast = abreast && (kChunkKeys % lists.key_block == 0 || strip_rows % lists.query_block == 0);
+      const bool is_shared = gradient->size(0) < problem.batch() || gradient->size(1) < heads();
+      abreast = abreast && (kChunkKeys % lists.key_block == 0 || (strip_rows % lists.query_block == 0 && !is_shared));
     }
     rules.emplace_back();
     if (const auto* rule = std::get_if<Rule>(&term)) find_rule(*rule);
