@@ -38,14 +38,6 @@ std::string text_of(const Options& options) {
   return options.text.read();
 }
 
-// For the tasks that read one whole text: nothing there slides or cuts it.
-void check_length(const Model& model, std::string_view text, std::optional<std::string_view> pair = {}) {
-  const int64_t longest = model.info().longest, tokens = static_cast<int64_t>(model.tokenizer().encode(text, {.pair = pair}).size());
-  if (longest == 0 || tokens <= longest) return;
-  fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Shorten the text, or use a model with longer positions.",
-       with_commas(tokens), with_commas(longest));
-}
-
 void embed(const Options& options) {
   const auto model = load_model(options.model, options.weights);
   const Embedding embedding = model->embed(text_of(options), {.edits = options.edits.edits()});
@@ -67,7 +59,6 @@ void embed(const Options& options) {
 void fill(const Options& options) {
   const auto model = load_model(options.model, options.weights);
   const std::string text = text_of(options);
-  check_length(*model, text);
   Json masks = Json::array();
   for (const auto& candidates : model->fill_mask(text, options.top, options.edits.edits())) {
     Json list = Json::array();
@@ -86,7 +77,6 @@ void classify(const Options& options) {
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
   const std::string text = text_of(options);
-  check_length(*model, text, pair);
   Json list = Json::array();
   for (const ClassScore& score : model->classify(text, pair, options.edits.edits())) {
     list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
@@ -98,7 +88,6 @@ void classify(const Options& options) {
 void generate_text(const Options& options) {
   const auto model = load_model(options.model, options.weights);
   const std::string text = text_of(options);
-  check_length(*model, text);
   if (!options.trace.empty()) check_writable(options.trace);
   GenerateOptions settings;
   settings.max_tokens = options.max_tokens;
@@ -150,7 +139,6 @@ std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>
 void score(const Options& options) {
   const auto model = load_model(options.model, options.weights);
   const std::string text = text_of(options);
-  check_length(*model, text);
   const Encoding encoding = model->tokenizer().encode(text, {.add_special_tokens = false});
   const int64_t count = static_cast<int64_t>(encoding.size());
   if (count < 2) usage_error(format("a text of {} tokens leaves nothing to foretell; give a longer one", count));

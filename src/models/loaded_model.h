@@ -49,4 +49,7 @@ class LoadedModel : public Model {
   SentenceFacts sentence_;
 };
 
+/// Throws kTooLong for a text of more tokens than a model has positions; 0: it has no end of them.
+void check_length(int64_t tokens, int64_t longest);
+
 }  // namespace clearhead

@@ -36,13 +36,13 @@ void check_size(const char* what, const std::vector<int32_t>& values, int64_t ex
   fail(ErrorCode::kShape, "run: {} {} were given for {} tokens", values.size(), what, expected);
 }
 
-void check_length(int64_t tokens, const Architecture& facts) {
-  if (facts.longest == 0 || tokens <= facts.longest) return;
-  fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Shorten the text, or use a model with longer positions.",
-       with_commas(tokens), with_commas(facts.longest));
-}
-
 }  // namespace
+
+void check_length(int64_t tokens, int64_t longest) {
+  if (longest == 0 || tokens <= longest) return;
+  fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Shorten the text, or use a model with longer positions.",
+       with_commas(tokens), with_commas(longest));
+}
 
 LoadedModel::LoadedModel(ModelInfo info, Transformer transformer, std::shared_ptr<const Tokenizer> tokenizer, SentenceFacts sentence)
     : info_(std::move(info)), transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)), sentence_(std::move(sentence)) {}
@@ -62,7 +62,7 @@ ForwardInput LoadedModel::checked(const TokenBatch& tokens, const Architecture& 
   check_size("position ids", tokens.position_ids, rows);
   check_size("document ids", tokens.document_ids, rows);
   check_size("lengths", tokens.lengths, tokens.batch);
-  check_length(tokens.length, facts);
+  check_length(tokens.length, facts.longest);
   ForwardInput input;
   input.batch = tokens.batch;
   input.length = tokens.length;
@@ -209,7 +209,7 @@ RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, 
   const int64_t added = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, cache.batch);
   if (added * cache.batch != static_cast<int64_t>(ids.size()))
     fail(ErrorCode::kShape, "step: {} ids for {} sequences", ids.size(), cache.batch);
-  check_length(cache.length + added, transformer_.facts());
+  check_length(cache.length + added, info_.longest);
   TokenBatch tokens{.batch = cache.batch, .length = added, .ids = ids};
   for (size_t i = 0; i < ids.size(); ++i)
     tokens.position_ids.push_back(static_cast<int32_t>(cache.length + static_cast<int64_t>(i) % added));

@@ -33,10 +33,10 @@ def environment(**changes):
     return kept | {"OMP_WAIT_POLICY": "passive", "LC_ALL": "C.UTF-8"} | changes
 
 
-def run(*arguments, stdin=b"", folder=None, **changes):
-    """Runs clearhead with these arguments; raises if it takes longer than a minute."""
+def run(*arguments, stdin=b"", folder=None, timeout=60, **changes):
+    """Runs clearhead with these arguments; raises if it takes longer than `timeout` seconds."""
     command = [BINARY, *(item if isinstance(item, bytes) else str(item) for item in arguments)]
-    return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=60, check=False))
+    return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=timeout, check=False))
 
 
 def write_safetensors(path, tensors, metadata=None):

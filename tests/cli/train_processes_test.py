@@ -80,13 +80,13 @@ class Processes(TrainingCase):
         self.assertEqual(self.files("lost"), self.files("alone"))
 
     def test_ctrl_c_saves_and_another_number_goes_on_with_the_bits_of_a_run_that_never_stopped(self):
-        settings = ["steps=200", "report=1", "validate=200", "checkpoint=200"]
+        settings = ["steps=800", "report=1", "validate=800", "checkpoint=800"]  # seconds: mpirun waits one of them before it asks
         self.assertEqual(self.train("one", *settings).code, 0)
         run = subprocess.Popen(self.command(2, self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "asked"),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**ALLOWED))
         try:
-            self.assertRegex(run.stdout.readline(), "^step +1 of 200 ")
-            run.send_signal(signal.SIGINT)  # to mpirun alone, which asks its processes to end
+            self.assertRegex(run.stdout.readline(), "^step +1 of 800 ")
+            run.send_signal(signal.SIGINT)  # to mpirun alone, as from a terminal: its processes have groups of their own
             errors = run.communicate(timeout=40)[1]
         finally:
             run.kill()
