@@ -1,24 +1,16 @@
 // How probable a text is to a causal model, piece by piece over a cache: memory is that of a piece's logits, windows let go of what they passed.
 #include <algorithm>
-#include <cmath>
+#include <functional>
 
 #include "base/format.h"
-#include "base/parallel.h"
 #include "clearhead/generate.h"
 #include "models/loaded_model.h"
+#include "ops/ops.h"
 
 namespace clearhead {
 namespace {
 
 constexpr int64_t kPieceLogits = int64_t{1} << 22;  // 16 MiB
-
-// log softmax(logits)[target], in double.
-float log_probability(const float* logits, int64_t classes, int32_t target) {
-  const double largest = static_cast<double>(*std::max_element(logits, logits + classes));
-  double sum = 0;
-  for (int64_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(logits[c]) - largest);
-  return static_cast<float>(static_cast<double>(logits[target]) - largest - std::log(sum));
-}
 
 }  // namespace
 
@@ -36,12 +28,8 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
   for (int64_t begin = 0; begin < count; begin += piece) {
     const int64_t end = std::min(count, begin + piece);
     const Tensor logits = model.step({ids.begin() + begin, ids.begin() + end}, cache, {.edits = edits}).causal_logits.contiguous();
-    parallel_ranges(end - begin, 16, [&](int64_t from, int64_t to, int) {
-      for (int64_t i = from; i < to; ++i) {
-        out[static_cast<size_t>(begin + i)] =
-            log_probability(logits.data<float>() + i * classes, classes, ids[static_cast<size_t>(begin + i + 1)]);
-      }
-    });
+    const Tensor losses = ops::losses(logits.reshape({end - begin, classes}), {ids.begin() + begin + 1, ids.begin() + end + 1});
+    std::transform(losses.data<float>(), losses.data<float>() + (end - begin), out.begin() + begin, std::negate<>());
     if (progress) progress(static_cast<double>(end) / static_cast<double>(count));
   }
   return out;

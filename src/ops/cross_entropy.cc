@@ -4,21 +4,41 @@
 #include "ops/ops.h"
 
 namespace clearhead::ops {
+namespace {
 
-Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options) {
+// How many rows count.
+int64_t counted_rows(const Tensor& logits, const std::vector<int32_t>& targets, int32_t ignored) {
   if (logits.rank() != 2 || !logits.is_contiguous() || logits.size(1) < 1 || static_cast<int64_t>(targets.size()) != logits.size(0)) {
     fail(ErrorCode::kShape, "cross_entropy: logits are {}, targets {}; expected contiguous [rows, classes] and [rows]",
          to_string(logits.shape()), targets.size());
   }
-  const int64_t rows = logits.size(0), classes = logits.size(1);
   int64_t counted = 0;
   for (const int32_t target : targets) {
-    if (target != options.ignored && (target < 0 || target >= classes)) {
+    if (target != ignored && (target < 0 || target >= logits.size(1))) {
       fail(ErrorCode::kInvalidArgument, "cross_entropy: target {}; expected 0 to {}, or {} for a row that does not count", target,
-           classes - 1, options.ignored);
+           logits.size(1) - 1, ignored);
     }
-    counted += target != options.ignored;
+    counted += target != ignored;
   }
+  return counted;
+}
+
+}  // namespace
+
+Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets) {
+  counted_rows(logits, targets, CrossEntropyCall{}.ignored);
+  Tensor out = Tensor::empty({logits.size(0)}), log_sum_exp = Tensor::empty({logits.size(0)});
+  backend().gradients.cross_entropy({.logits = logits.data<float>(),
+                                     .targets = targets.data(),
+                                     .rows = logits.size(0),
+                                     .classes = logits.size(1),
+                                     .losses = out.mutable_data<float>(),
+                                     .log_sum_exp = log_sum_exp.mutable_data<float>()});
+  return out;
+}
+
+Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options) {
+  const int64_t counted = counted_rows(logits, targets, options.ignored), rows = logits.size(0), classes = logits.size(1);
   const double divisor = options.divisor > 0 ? options.divisor : static_cast<double>(std::max<int64_t>(1, counted));
   Tensor losses = run.result({rows});
   Tensor log_sum_exp = run.result({rows});

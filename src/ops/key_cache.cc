@@ -45,21 +45,21 @@ std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t
 // Writes new keys [begin, end), counted from the first appended one, which stands at `length`, into the page that holds them all. T: the bits of an element.
 template <class T>
 void write_page(KeyPage& page, const Tensor& k, const Tensor& v, int64_t batch, int64_t length, Range new_keys) {
-  const int64_t heads = k.size(1), d_k = k.size(3), d_v = v.size(3);
+  const int64_t heads = k.size(1), d_k = k.size(3), d_v = v.size(3), k_row = k.stride(2), v_row = v.stride(2), k_step = k.stride(3),
+                v_step = v.stride(3);
   T* keys = reinterpret_cast<T*>(page.keys.mutable_raw());
   T* values = reinterpret_cast<T*>(page.values.mutable_raw());
-  const T* all_k = reinterpret_cast<const T*>(k.raw());
-  const T* all_v = reinterpret_cast<const T*>(v.raw());
   for (int64_t head = 0; head < heads; ++head) {
+    const T* from_k = reinterpret_cast<const T*>(k.raw()) + batch * k.stride(0) + head * k.stride(1);
+    const T* from_v = reinterpret_cast<const T*>(v.raw()) + batch * v.stride(0) + head * v.stride(1);
     for (int64_t n = new_keys.begin; n < new_keys.end; ++n) {
       const int64_t inside = (length + n) % KeyPage::kLength;
       const int64_t panel = head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
-      const T* from = all_k + batch * k.stride(0) + head * k.stride(1) + n * k.stride(2);
-      T* to = keys + panel * d_k * KeyPage::kPanel + inside % KeyPage::kPanel;
-      for (int64_t c = 0; c < d_k; ++c) to[c * KeyPage::kPanel] = from[c * k.stride(3)];
-      const T* value = all_v + batch * v.stride(0) + head * v.stride(1) + n * v.stride(2);
+      const T *key = from_k + n * k_row, *value = from_v + n * v_row;
+      T* column = keys + panel * d_k * KeyPage::kPanel + inside % KeyPage::kPanel;
+      for (int64_t c = 0; c < d_k; ++c) column[c * KeyPage::kPanel] = key[c * k_step];
       T* row = values + (head * KeyPage::kLength + inside) * d_v;
-      for (int64_t c = 0; c < d_v; ++c) row[c] = value[c * v.stride(3)];
+      for (int64_t c = 0; c < d_v; ++c) row[c] = value[c * v_step];
     }
   }
 }

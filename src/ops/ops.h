@@ -101,6 +101,8 @@ struct CrossEntropyOptions {
 };
 /// The mean loss [1] of rows of logits [rows, classes], contiguous.
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
+/// −log softmax(logits[r])[targets[r]] of each row: [rows]. Of logits as above; no gradient.
+Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets);
 
 /// Over [height, width].
 struct Convolution {

@@ -78,11 +78,24 @@ void column_sums(const ColumnSumCall& call, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) add_scaled(call.x + row * call.stride, 1, call.sums, call.width);
 }
 
+float largest_of(const float* x, int64_t count) {
+  float largest = x[0];
+  int64_t i = 0;
+  if (count >= kStep) {
+    const F32 d;
+    Floats most = hn::LoadU(d, x);
+    for (i = kStep; i + kStep <= count; i += kStep) most = hn::Max(most, hn::LoadU(d, x + i));
+    largest = hn::GetLane(hn::MaxOfLanes(d, most));
+  }
+  for (; i < count; ++i) largest = std::max(largest, x[i]);
+  return largest;
+}
+
 void cross_entropy(const CrossEntropyCall& call, int64_t begin, int64_t end) {
   const F32 d;
   for (int64_t row = begin; row < end; ++row) {
     const float* logits = call.logits + row * call.classes;
-    const float most = *std::max_element(logits, logits + call.classes);
+    const float most = largest_of(logits, call.classes);
     const Floats largest = hn::Set(d, most);
     double sum = 0, all = 0;
     constexpr int64_t kPiece = 1024;  // sums of pieces in f32, over pieces in double
@@ -182,7 +195,7 @@ void softmax(const SoftmaxCall& call, int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     const float* x = call.x + row * call.width;
     float* out = call.out + row * call.width;
-    const Floats largest = hn::Set(d, *std::max_element(x, x + call.width));
+    const Floats largest = hn::Set(d, largest_of(x, call.width));
     for_each_vector(call.width, [&](const auto& load, const auto& store) HWY_ATTR { store(shifted_exponential(load(x), largest), out); });
     Floats sum = hn::Zero(d);
     for_each_vector(call.width, [&](const auto& load, const auto&) HWY_ATTR { sum = sum + load(out); });
