@@ -13,6 +13,7 @@
 #include "base/format.h"
 #include "base/parallel.h"
 #include "generate/parts.h"
+#include "ops/ops.h"
 
 namespace clearhead {
 namespace {
@@ -126,12 +127,9 @@ class Search {
     for (size_t beam = 0; beam < sentence.running.size(); ++beam) {
       const Text& text = sentence.running[beam];
       std::copy_n(logits.data<float>() + text.parent * vocabulary, vocabulary, row.begin());
-      const float largest = *std::max_element(row.begin(), row.end());
-      double sum = 0;
-      for (const float logit : row) sum += static_cast<double>(std::exp(logit - largest));
-      if (!std::isfinite(sum))
+      const double shift = text.score - ops::log_sum_exp(row.data(), vocabulary);
+      if (!std::isfinite(shift))
         fail(ErrorCode::kInvalidArgument, "the model's logits are not finite: its weights, or the sums over them, are not");
-      const double shift = text.score - static_cast<double>(largest) - std::log(sum);
       ban(banned_, row.data(), vocabulary);
       for (int64_t id = 0; id < vocabulary; ++id) {
         const double score = static_cast<double>(row[static_cast<size_t>(id)]) + shift;

@@ -11,6 +11,7 @@
 
 #include "base/format.h"
 #include "base/random.h"
+#include "ops/ops.h"
 
 namespace clearhead {
 namespace {
@@ -29,12 +30,6 @@ int64_t index_of_largest(const float* logits, int64_t vocabulary) {
   }
   if (!is_number) fail(ErrorCode::kInvalidArgument, "the model's logits hold NaN: its weights, or the sums over them, are not finite");
   return best;
-}
-
-double share_of(const float* logits, int64_t vocabulary, int64_t id, float largest) {
-  double sum = 0;
-  for (int64_t other = 0; other < vocabulary; ++other) sum += static_cast<double>(std::exp(logits[other] - largest));
-  return std::exp(static_cast<double>(logits[id]) - static_cast<double>(largest)) / sum;
 }
 
 std::vector<float> penalised(const float* logits, int64_t vocabulary, double penalty, const std::vector<int32_t>& seen) {
@@ -116,7 +111,7 @@ Drawn draw_token(const float* logits, int64_t vocabulary, const std::optional<Sa
                  uint64_t index) {
   const int64_t best = index_of_largest(logits, vocabulary);
   const int64_t id = sampling ? sample(logits, vocabulary, *sampling, seen, index) : best;
-  return {static_cast<int32_t>(id), static_cast<float>(share_of(logits, vocabulary, id, logits[best]))};
+  return {static_cast<int32_t>(id), static_cast<float>(std::exp(static_cast<double>(logits[id]) - ops::log_sum_exp(logits, vocabulary)))};
 }
 
 }  // namespace clearhead

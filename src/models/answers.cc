@@ -6,6 +6,7 @@
 #include "base/format.h"
 #include "base/utf8.h"
 #include "models/loaded_model.h"
+#include "ops/ops.h"
 
 namespace clearhead {
 namespace {
@@ -17,12 +18,10 @@ std::vector<std::pair<int64_t, float>> best_of(const float* logits, int64_t coun
   const size_t kept = static_cast<size_t>(std::min(k, count));
   const auto above = [&](int64_t a, int64_t b) { return logits[a] != logits[b] ? logits[a] > logits[b] : a < b; };
   std::partial_sort(order.begin(), order.begin() + static_cast<int64_t>(kept), order.end(), above);
-  const double top = static_cast<double>(*std::max_element(logits, logits + count));
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += std::exp(static_cast<double>(logits[i]) - top);
+  const double whole = ops::log_sum_exp(logits, count);
   std::vector<std::pair<int64_t, float>> best;
   for (size_t i = 0; i < kept; ++i)
-    best.emplace_back(order[i], static_cast<float>(std::exp(static_cast<double>(logits[order[i]]) - top) / sum));
+    best.emplace_back(order[i], static_cast<float>(std::exp(static_cast<double>(logits[order[i]]) - whole)));
   return best;
 }
 

@@ -1,4 +1,6 @@
 // The loss of next tokens and of classes, fused: softmax is never stored; its gradient is (softmax − target)·d_loss.
+#include <algorithm>
+
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -35,6 +37,14 @@ Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets) {
                                      .losses = out.mutable_data<float>(),
                                      .log_sum_exp = log_sum_exp.mutable_data<float>()});
   return out;
+}
+
+double log_sum_exp(const float* x, int64_t count) {
+  const auto largest = static_cast<int32_t>(std::max_element(x, x + count) - x);
+  float loss = 0, rounded = 0;
+  backend().gradients.cross_entropy(
+      {.logits = x, .targets = &largest, .rows = 1, .classes = count, .losses = &loss, .log_sum_exp = &rounded});
+  return static_cast<double>(x[largest]) + static_cast<double>(loss);  // the loss is small: little is lost by its rounding
 }
 
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options) {

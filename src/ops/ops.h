@@ -103,6 +103,8 @@ struct CrossEntropyOptions {
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
 /// −log softmax(logits[r])[targets[r]] of each row: [rows]. Of logits as above; no gradient.
 Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets);
+/// ln Σ_c e^(x_c), count ≥ 1, off by 1e-5 at most. NaN where one is, or where the largest is infinite.
+double log_sum_exp(const float* x, int64_t count);
 
 /// Over [height, width].
 struct Convolution {

@@ -16,9 +16,9 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 #if CLEARHEAD_TARGET_HAS_KERNELS
 
-// f(load, store) at every vector of [0, count): load(p) and store(v, p) are of p's elements there; past the end 0 is read and nothing written.
+// f(load, store) at every vector of [0, count): load(p) and store(v, p) are of p's elements there; past the end `past` is read and nothing written.
 template <class F>
-HWY_INLINE void for_each_vector(int64_t count, const F& f) {
+HWY_INLINE void for_each_vector(int64_t count, const F& f, float past = 0) {
   const F32 d;
   int64_t i = 0;
   for (; i + kStep <= count; i += kStep) {
@@ -27,8 +27,8 @@ HWY_INLINE void for_each_vector(int64_t count, const F& f) {
   const int64_t left = count - i;
   if (left == 0) return;
   const auto load = [&](const float* p) HWY_ATTR {
-    HWY_ALIGN float part[kStep] = {};
-    std::copy(p + i, p + count, part);
+    HWY_ALIGN float part[kStep];
+    std::fill(std::copy(p + i, p + count, part), part + kStep, past);
     return hn::Load(d, part);
   };
   const auto store = [&](Floats v, float* p) HWY_ATTR {

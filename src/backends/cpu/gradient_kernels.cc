@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "backends/cpu/targets.h"
 
@@ -91,34 +92,38 @@ float largest_of(const float* x, int64_t count) {
   return largest;
 }
 
+// sum = add(sum, x) over all x, lanes past the end reading `past`: pieces in f32, over pieces in double.
+template <class F>
+HWY_INLINE double sum_of(const float* x, int64_t count, const F& add, float past = 0) {
+  constexpr int64_t kPiece = 1024;
+  double sum = 0;
+  for (int64_t first = 0; first < count; first += kPiece) {
+    Floats of_piece = hn::Zero(F32());
+    for_each_vector(
+        std::min(kPiece, count - first), [&](const auto& load, const auto&) HWY_ATTR { of_piece = add(of_piece, load(x + first)); }, past);
+    sum += static_cast<double>(total(of_piece));
+  }
+  return sum;
+}
+
 void cross_entropy(const CrossEntropyCall& call, int64_t begin, int64_t end) {
   const F32 d;
+  constexpr float kNothing = -std::numeric_limits<float>::infinity();
   for (int64_t row = begin; row < end; ++row) {
     const float* logits = call.logits + row * call.classes;
     const float most = largest_of(logits, call.classes);
     const Floats largest = hn::Set(d, most);
-    double sum = 0, all = 0;
-    constexpr int64_t kPiece = 1024;  // sums of pieces in f32, over pieces in double
-    for (int64_t first = 0; first < call.classes; first += kPiece) {
-      const int64_t count = std::min(kPiece, call.classes - first);
-      Floats of_piece = hn::Zero(d), plain = hn::Zero(d);
-      for_each_vector(count, [&](const auto& load, const auto&) HWY_ATTR {
-        const Floats x = load(logits + first);
-        of_piece = of_piece + exponential(x - largest);
-        plain = plain + x;
-      });
-      // Lanes past the end read 0: they are taken off again.
-      const int64_t beyond = (kStep - count % kStep) % kStep;
-      const double spare = static_cast<double>(beyond) * static_cast<double>(hn::GetLane(exponential(hn::Neg(largest))));
-      sum += static_cast<double>(total(of_piece)) - spare;
-      all += static_cast<double>(total(plain));
-    }
+    const double sum = sum_of(
+        logits, call.classes, [&](Floats all, Floats x) HWY_ATTR { return all + exponential(x - largest); }, kNothing);
     const double log_sum_exp = static_cast<double>(most) + std::log(sum), smoothing = static_cast<double>(call.smoothing);
     call.log_sum_exp[row] = static_cast<float>(log_sum_exp);
-    const bool counts = call.targets[row] != call.ignored;
-    const double chosen = counts ? static_cast<double>(logits[call.targets[row]]) : 0;
-    const double mean = all / static_cast<double>(call.classes);
-    call.losses[row] = counts ? static_cast<float>(log_sum_exp - (1 - smoothing) * chosen - smoothing * mean) : 0;
+    call.losses[row] = 0;
+    if (call.targets[row] == call.ignored) continue;
+    double smoothed = 0;  // a logit of −∞ may stand where nothing is smoothed
+    if (smoothing > 0)
+      smoothed = smoothing * sum_of(logits, call.classes, [](Floats all, Floats x) HWY_ATTR { return all + x; }) /
+                 static_cast<double>(call.classes);
+    call.losses[row] = static_cast<float>(log_sum_exp - (1 - smoothing) * static_cast<double>(logits[call.targets[row]]) - smoothed);
   }
 }
 
@@ -171,17 +176,7 @@ void sgd(const SgdCall& call, int64_t begin, int64_t end) {
 }
 
 double sum_of_squares(const float* x, int64_t count) {
-  constexpr int64_t kPiece = 1024;
-  double sum = 0;
-  for (int64_t first = 0; first < count; first += kPiece) {
-    Floats of_piece = hn::Zero(F32());
-    for_each_vector(std::min(kPiece, count - first), [&](const auto& load, const auto&) HWY_ATTR {
-      const Floats v = load(x + first);
-      of_piece = hn::MulAdd(v, v, of_piece);
-    });
-    sum += static_cast<double>(total(of_piece));
-  }
-  return sum;
+  return sum_of(x, count, [](Floats all, Floats v) HWY_ATTR { return hn::MulAdd(v, v, all); });
 }
 
 // e^(x − largest); below f32's normal numbers 0, as where x is −∞.

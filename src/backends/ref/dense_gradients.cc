@@ -109,7 +109,7 @@ void cross_entropy(const CrossEntropyCall& call) {
     call.losses[row] = 0;
     if (call.targets[row] == call.ignored) continue;
     const double chosen = wide(logits[call.targets[row]]), mean = total / static_cast<double>(call.classes);
-    call.losses[row] = static_cast<float>(log_sum_exp - (1 - smoothing) * chosen - smoothing * mean);
+    call.losses[row] = static_cast<float>(log_sum_exp - (1 - smoothing) * chosen - (smoothing > 0 ? smoothing * mean : 0));
   }
 }
 
