@@ -60,7 +60,7 @@ TEST(Losses, AreThoseOfEveryRowAlone) {
   }
 }
 
-// Softmax does not know its logits' shift: GPT-2's are all below −30.
+// Softmax does not know its logits' shift; models' may all lie far below 0.
 TEST(Losses, AndTheirGradientsHoldWhereverTheLogitsAre) {
   for (const Backend* table : runnable_backends()) {
     choose_backend(table->isa == InstructionSet::kReference ? table->name : to_string(table->isa));
