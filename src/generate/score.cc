@@ -21,7 +21,7 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
          model.info().model_type);
   }
   const int64_t count = static_cast<int64_t>(ids.size()) - 1, classes = model.info().vocabulary;
-  if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before any piece is; the last token never is read
+  if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before any piece is read; the last token never is
   std::vector<float> out(static_cast<size_t>(std::max<int64_t>(0, count)));
   const int64_t piece = std::max<int64_t>(64, kPieceLogits / classes);
   ModelCache cache;

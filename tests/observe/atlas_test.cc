@@ -85,7 +85,7 @@ MapFamily family_of(bool is_causal, int64_t heads) {
 }
 
 TEST(Atlas, CallsPlantedHeadsByTheirNames) {
-  map_cases::on_every_backend([] {
+  on_every_backend([] {
     const RunText text = letters(4);
     const AttentionMap map(planted(kPlanted, text, true).record);
     const auto heads = head_scores(map.sweep(atlas_request(text)), text, family_of(true, static_cast<int64_t>(kPlanted.size())), 7);

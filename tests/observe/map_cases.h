@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "backends/oracle.h"
-#include "backends/registry.h"
 #include "clearhead/attend.h"
 #include "clearhead/map.h"
+#include "on_every_backend.h"
 
 namespace clearhead::map_cases {
 
@@ -105,19 +105,6 @@ inline std::vector<std::vector<double>> eager(const Case& c, const Made& made, i
     if (largest) largest->push_back(row.largest);
   }
   return rows;
-}
-
-/// Runs the body once per table that this machine can run, and puts back the one that was chosen.
-template <class Body>
-void on_every_backend(const Body& body) {
-  const auto name_of = [](const Backend& table) { return table.isa == InstructionSet::kReference ? "ref" : to_string(table.isa); };
-  const std::string before = name_of(backend());
-  for (const Backend* table : runnable_backends()) {
-    choose_backend(name_of(*table));
-    SCOPED_TRACE(std::string("backend ") + name_of(backend()));
-    body();
-  }
-  choose_backend(before);
 }
 
 inline bool same_bits(const float* a, const float* b, size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }

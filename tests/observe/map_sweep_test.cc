@@ -16,7 +16,6 @@ using map_cases::Case;
 using map_cases::eager;
 using map_cases::Made;
 using map_cases::make;
-using map_cases::on_every_backend;
 using map_cases::same_bits;
 
 std::vector<int32_t> tags(int64_t count, int32_t kinds, uint32_t seed) {

@@ -20,7 +20,6 @@ using map_cases::Case;
 using map_cases::eager;
 using map_cases::Made;
 using map_cases::make;
-using map_cases::on_every_backend;
 using map_cases::same_bits;
 using map_cases::weight_bound;
 

@@ -1,10 +1,11 @@
+// Losses of rows and ln Σ e^x against double, on every table, wherever the logits lie.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "backends/registry.h"
+#include "on_every_backend.h"
 #include "ops/ops.h"
 #include "refused.h"
 
@@ -27,26 +28,24 @@ Tensor waves(Shape shape, float size, float shift) {
 }
 
 TEST(LogSumExp, IsThatOfDoubleForAnyCountSizeAndShift) {
-  for (const Backend* table : runnable_backends()) {
-    choose_backend(table->isa == InstructionSet::kReference ? table->name : to_string(table->isa));
+  on_every_backend([] {
     for (const int64_t count : {1, 2, 7, 16, 31, 1000, 1024, 1025, 5003}) {
       for (const float shift : {-300.0F, 0.0F, 300.0F}) {
         for (const float size : {0.0F, 3.0F, 200.0F}) {
           Tensor x = waves({count}, size, shift);
           ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), 1e-5)
-              << table->name << ", " << count << " of size " << size << " around " << shift;
+              << count << " of size " << size << " around " << shift;
           if (count == 1) continue;
           x.mutable_data<float>()[0] = -kInfinity;
-          ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), 1e-5) << table->name;
+          ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), 1e-5) << count;
           x.mutable_data<float>()[count - 1] = std::nanf("");
-          ASSERT_TRUE(std::isnan(ops::log_sum_exp(x.data<float>(), count))) << table->name << ", " << count;
+          ASSERT_TRUE(std::isnan(ops::log_sum_exp(x.data<float>(), count))) << count;
           x.mutable_data<float>()[count - 1] = kInfinity;
-          ASSERT_TRUE(std::isnan(ops::log_sum_exp(x.data<float>(), count))) << table->name << ", " << count;
+          ASSERT_TRUE(std::isnan(ops::log_sum_exp(x.data<float>(), count))) << count;
         }
       }
     }
-  }
-  choose_backend("");
+  });
 }
 
 TEST(Losses, AreThoseOfEveryRowAlone) {
@@ -62,8 +61,7 @@ TEST(Losses, AreThoseOfEveryRowAlone) {
 
 // Softmax does not know its logits' shift; models' may all lie far below 0.
 TEST(Losses, AndTheirGradientsHoldWhereverTheLogitsAre) {
-  for (const Backend* table : runnable_backends()) {
-    choose_backend(table->isa == InstructionSet::kReference ? table->name : to_string(table->isa));
+  on_every_backend([] {
     for (const float shift : {-300.0F, -20.0F, 20.0F, 300.0F}) {
       const Tensor logits = waves({1, 37}, 4, shift);
       const float* x = logits.data<float>();
@@ -81,15 +79,13 @@ TEST(Losses, AndTheirGradientsHoldWhereverTheLogitsAre) {
       const double whole = exact_log_sum_exp(x, 37);
       double mean = 0;
       for (int64_t c = 0; c < 37; ++c) mean += static_cast<double>(x[c]) / 37;
-      EXPECT_NEAR(loss, whole - 0.9 * static_cast<double>(x[5]) - 0.1 * mean, 1e-4) << table->name << " at " << shift;
+      EXPECT_NEAR(loss, whole - 0.9 * static_cast<double>(x[5]) - 0.1 * mean, 1e-4) << "at " << shift;
       for (int64_t c = 0; c < 37; ++c) {
         const double probability = std::exp(static_cast<double>(x[c]) - whole);
-        EXPECT_NEAR(d_logits[static_cast<size_t>(c)], 2 * (probability - 0.1 / 37 - (c == 5 ? 0.9 : 0)), 1e-4)
-            << table->name << " at " << shift;
+        EXPECT_NEAR(d_logits[static_cast<size_t>(c)], 2 * (probability - 0.1 / 37 - (c == 5 ? 0.9 : 0)), 1e-4) << "at " << shift;
       }
     }
-  }
-  choose_backend("");
+  });
 }
 
 TEST(Losses, RefuseTargetsAndShapesThatDoNotFit) {
