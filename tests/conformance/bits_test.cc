@@ -219,6 +219,26 @@ TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
   ASSERT_GT(compared, kLength / 3);
 }
 
+// With one thread blocks of rows take turns at a key tile; where there is little to share out each goes by itself.
+TEST_P(Bits, APrefillDoesNotDependOnThreads) {
+  for (const Text& text : texts()) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      Inputs in = inputs(text.width);
+      in.v.mutable_data<float>()[200 * 24] = std::numeric_limits<float>::infinity();  // rows that see it are done again
+      const Tensor q = to_dtype(in.q, dtype), k = to_dtype(in.k, dtype), v = to_dtype(in.v, dtype);
+      set_threads(1);
+      const Result together = run(backend_, text.spec, q, k, v);
+      set_threads(64);
+      const Result apart = run(backend_, text.spec, q, k, v);
+      set_threads(2);
+      EXPECT_TRUE(same_bits(together.out, apart.out)) << text.name << ", " << to_string(dtype);
+      EXPECT_TRUE(same_bits(together.record.rows.m, apart.record.rows.m)) << text.name;
+      EXPECT_TRUE(same_bits(together.record.rows.l, apart.record.rows.l)) << text.name;
+    }
+    if (backend_.isa == InstructionSet::kReference) break;  // it knows no blocks, and is slow
+  }
+}
+
 TEST_P(Bits, ADecodeStepDoesNotDependOnThreadsBatchOrHeads) {
   Random random(3);
   constexpr int64_t kKeys = 5000;

@@ -225,17 +225,12 @@ inline void hard_block(const ForwardPlan& plan, int64_t batch, int64_t head, con
 }
 
 inline void forward_each(const ForwardPlan& plan) {
-  const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
-  const int64_t per_head = static_cast<int64_t>(blocks.size());
-  for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int) {
-    const int64_t head = item / per_head;
-    const BlockRange& range = blocks[static_cast<size_t>(item % per_head)];
-    const WeightKind kind = plan.problem.kind();
-    const auto work = kind == WeightKind::kSigmoid  ? each_block<WeightKind::kSigmoid>
-                      : kind == WeightKind::kLinear ? each_block<WeightKind::kLinear>
-                                                    : hard_block;
-    work(plan, head / plan.problem.heads(), head % plan.problem.heads(), range);
-  });
+  const WeightKind kind = plan.problem.kind();
+  const auto work = kind == WeightKind::kSigmoid  ? each_block<WeightKind::kSigmoid>
+                    : kind == WeightKind::kLinear ? each_block<WeightKind::kLinear>
+                                                  : hard_block;
+  for_each_block(plan, 1,
+                 [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) { work(plan, batch, head, blocks[0]); });
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

@@ -139,17 +139,21 @@ void forward_pairs(ForwardPlan& plan) {
   plan.narrow_out = plan.call.out.mutable_raw();
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();
-  for_each_block(plan, [&](int64_t batch, int64_t head, const BlockRange& block, int thread) {
+  for_each_block(plan, kTogether, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int thread) {
     float* values = ThreadScratch::value_pairs(pairs * plan.d_v);
-    BlockJob<Block> job(plan, batch, head, block.begin, block.count);
-    const int64_t key_head = batch * key_heads + job.view.key_head;
+    const int64_t key_head = batch * key_heads + head / plan.problem.group();
     if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head)
-      interleave_values(plan.call.v, batch, job.view.key_head, values);
-    job.values.values = values;
-    float* rows = ThreadScratch::wide_rows(kBlock * plan.d_v);
-    for (int i = 0; i < block.count; ++i) job.out.rows[i] = rows + i * plan.d_v;
-    forward_block(plan, job);
-    round_rows(plan, batch, head, block, rows);
+      interleave_values(plan.call.v, batch, head / plan.problem.group(), values);
+    const int count = static_cast<int>(blocks.size());
+    float* rows = ThreadScratch::wide_rows(count * kBlock * plan.d_v);
+    BlockJobs<Block> jobs;
+    for (int i = 0; i < count; ++i) {
+      BlockJob<Block>& job = jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
+      job.values.values = values;
+      for (int row = 0; row < blocks[i].count; ++row) job.out.rows[row] = rows + (i * kBlock + row) * plan.d_v;
+    }
+    forward_blocks(plan, jobs);
+    for (int i = 0; i < count; ++i) round_rows(plan, batch, head, blocks[i], rows + i * kBlock * plan.d_v);
   });
 }
 

@@ -385,12 +385,8 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
 }
 
 inline void forward_strips(const ForwardPlan& plan) {
-  const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
-  const int64_t per_head = static_cast<int64_t>(blocks.size());
-  for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int) {
-    const int64_t head = item / per_head;
-    const BlockRange& block = blocks[static_cast<size_t>(item % per_head)];
-    strip_block(plan, head / plan.problem.heads(), head % plan.problem.heads(), block.begin, block.count);
+  for_each_block(plan, 1, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
+    strip_block(plan, batch, head, blocks[0].begin, blocks[0].count);
   });
 }
 

@@ -21,8 +21,11 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -31,6 +34,7 @@
 #include "backends/cpu/cpu.h"
 #include "backends/cpu/score_kernel-inl.h"
 #include "backends/cpu/scratch.h"
+#include "base/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -396,25 +400,6 @@ inline HWY_NOINLINE void add_offset_values(const ScoreView& view, const QueryBlo
 
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
-// The keys of `keys` that the block sees; keys.begin is a multiple of kKeyTile.
-template <class Block>
-inline void attend_tiles(const ScoreView& view, const ValueView& values, const QueryBlock& queries, const TileScratch& scratch, Range keys,
-                         Block& softmax) {
-  softmax.reset();
-  const int64_t last = std::min<int64_t>(queries.last_key(), keys.end);
-  const int64_t first = std::max(keys.begin, queries.first_key() / kKeyTile * kKeyTile);
-  for (int64_t tile = next_tile(view, queries, first, last); tile < last; tile = next_tile(view, queries, tile + kKeyTile, last)) {
-    const TileSight sight = prepare_tile(view, queries, scratch, tile);
-    if (sight.empty()) continue;
-    softmax.begin_tile(tile);
-    if (HWY_UNLIKELY(values.stands_apart())) softmax.apart = values.rows(tile, 1), softmax.apart_stride = values.stride;
-    for_each_group(view, queries, scratch, sight, softmax);
-    add_tile_values(softmax, values, view.key_length);
-    if (HWY_UNLIKELY(view.relative.values != nullptr)) add_offset_values(view, queries, scratch, softmax);
-    softmax.follow_maximum(queries.vectors);
-  }
-}
-
 // A sink logit in base 2. In double: its rounding is in no bound on the scores' errors.
 inline double sink_of(const ScoreView& view) { return static_cast<double>(*view.sink) * 1.4426950408889634; }
 inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
@@ -500,7 +485,8 @@ struct ForwardPlan {
   int64_t stats_row(int64_t batch, int64_t head, int64_t row) const { return (batch * problem.heads() + head) * rows + row; }
 };
 
-// Rows [begin, begin + count) of one head on one thread, in the thread's memory.
+// Rows [begin, begin + count) of one head on one thread, in the thread's memory: what blocks need while they are at a tile is shared between those that take
+// turns, the rest is at `place`.
 template <class Block = SoftmaxBlock>
 struct BlockJob {
   ScoreView view;
@@ -511,17 +497,19 @@ struct BlockJob {
   OutputRows out;
   float* spare = nullptr;
   int64_t first_row = 0;  // of the statistics
+  int64_t tile = 0;       // the next one
+  int64_t last = 0;       // keys end here
 
-  BlockJob(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count)
+  BlockJob(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count, int place = 0, int places = 1)
       : view(plan.problem.view(batch, head)), values(plan.value_view(batch, view)), first_row(plan.stats_row(batch, head, begin)) {
     const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = plan.d_v * kBlock;
-    float* memory = ThreadScratch::floats(qt_floats + p_floats + o_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view));
-    queries.qt = memory;
-    softmax.p = memory + qt_floats;
-    softmax.o = softmax.p + p_floats;
+    const int64_t own_floats = qt_floats + o_floats, shared_floats = p_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view);
+    softmax.p = ThreadScratch::floats(shared_floats + places * own_floats);
     softmax.d_v = plan.d_v;
-    spare = softmax.o + o_floats;
+    spare = softmax.p + p_floats;
     scratch = make_tile_scratch(view, spare + round_up(plan.d_v, 16));
+    queries.qt = softmax.p + shared_floats + place * own_floats;
+    softmax.o = queries.qt + qt_floats;
     int64_t rows[kBlock];
     for (int i = 0; i < count; ++i) rows[i] = begin + i;
     if (plan.out) out.channel = plan.out_channel();
@@ -537,10 +525,32 @@ struct BlockJob {
   }
   BlockJob(const BlockJob&) = delete;  // its parts point at each other
   BlockJob& operator=(const BlockJob&) = delete;
+
+  /// The keys of `keys` that the block sees; keys.begin is a multiple of kKeyTile.
   void attend(Range keys, bool careful) {
-    scratch.careful = softmax.careful = careful;
-    attend_tiles(view, values, queries, scratch, keys, softmax);
+    open(keys, careful);
+    while (tile < last) take_tile();
   }
+  /// The same tile by tile: while tile < last, take_tile().
+  void open(Range keys, bool careful) {
+    scratch.careful = softmax.careful = careful;
+    softmax.reset();
+    last = std::min<int64_t>(queries.last_key(), keys.end);
+    tile = next_tile(view, queries, std::max(keys.begin, queries.first_key() / kKeyTile * kKeyTile), last);
+  }
+  void take_tile() {
+    const TileSight sight = prepare_tile(view, queries, scratch, tile);
+    if (!sight.empty()) {
+      softmax.begin_tile(tile);
+      if (HWY_UNLIKELY(values.stands_apart())) softmax.apart = values.rows(tile, 1), softmax.apart_stride = values.stride;
+      for_each_group(view, queries, scratch, sight, softmax);
+      add_tile_values(softmax, values, view.key_length);
+      if (HWY_UNLIKELY(view.relative.values != nullptr)) add_offset_values(view, queries, scratch, softmax);
+      softmax.follow_maximum(queries.vectors);
+    }
+    tile = next_tile(view, queries, tile + kKeyTile, last);
+  }
+
   // Writes what the state says; returns whether all of it is finite.
   bool finish(const ForwardPlan& plan) {
     finish_rows(view, queries.vectors, softmax);
@@ -560,13 +570,31 @@ struct BlockJob {
   }
 };
 
+// Neighbouring blocks of a head take turns, tile by tile: its keys and values come from memory once for all of them. No row's bits depend on it.
+inline constexpr int kTogether = 8;
+inline constexpr int64_t kNoTile = std::numeric_limits<int64_t>::max();
 template <class Block>
-void forward_block(const ForwardPlan& plan, BlockJob<Block>& job) {
-  const Range all{0, job.view.key_length};
-  job.attend(all, false);
-  if (job.finish(plan)) return;
-  job.attend(all, true);
-  job.finish(plan);
+using BlockJobs = std::array<std::optional<BlockJob<Block>>, kTogether>;  // those that are there come first
+
+template <class Block>
+void forward_blocks(const ForwardPlan& plan, BlockJobs<Block>& jobs) {
+  for (auto& job : jobs) {
+    if (job) job->open({0, job->view.key_length}, false);
+  }
+  for (int64_t tile = 0; tile < kNoTile;) {
+    int64_t next = kNoTile;
+    for (auto& job : jobs) {
+      if (!job) break;
+      if (job->tile == tile && tile < job->last) job->take_tile();
+      if (job->tile < job->last) next = std::min(next, job->tile);
+    }
+    tile = next;
+  }
+  for (auto& job : jobs) {
+    if (!job || job->finish(plan)) continue;
+    job->attend({0, job->view.key_length}, true);
+    job->finish(plan);
+  }
 }
 
 struct BlockRange {
@@ -590,23 +618,28 @@ inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   return blocks;
 }
 
-// f(batch, head, block, thread)
+// f(batch, head, blocks, thread): up to `together` neighbouring blocks, fewer where threads would run out of work to share.
 template <class F>
-void for_each_block(const ForwardPlan& plan, F&& f) {
+void for_each_block(const ForwardPlan& plan, int together, F&& f) {
+  constexpr int64_t kItems = 16;  // a thread, to end at about the same time as the others
   const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
-  const int64_t per_head = static_cast<int64_t>(blocks.size());
+  const int64_t heads = plan.problem.batch() * plan.problem.heads(), per_head = static_cast<int64_t>(blocks.size());
+  const int64_t step = std::clamp<int64_t>(heads * per_head / (kItems * threads()), 1, together), items = (per_head + step - 1) / step;
   // Head by head, so that a head's keys stay in cache; within it the longest blocks first, so that the last head ends in short ones.
-  for_items(plan.problem.batch() * plan.problem.heads() * per_head, [&](int64_t item, int thread) {
-    const int64_t head = item / per_head;
-    f(head / plan.problem.heads(), head % plan.problem.heads(), blocks[static_cast<size_t>(item % per_head)], thread);
+  for_items(heads * items, [&](int64_t item, int thread) {
+    const int64_t head = item / items, begin = item % items * step;
+    const std::span<const BlockRange> taken(blocks.data() + begin, static_cast<size_t>(std::min(step, per_head - begin)));
+    f(head / plan.problem.heads(), head % plan.problem.heads(), taken, thread);
   });
 }
 
 template <class Block = SoftmaxBlock>
 void forward_tiles(const ForwardPlan& plan) {
-  for_each_block(plan, [&](int64_t batch, int64_t head, const BlockRange& block, int) {
-    BlockJob<Block> job(plan, batch, head, block.begin, block.count);
-    forward_block(plan, job);
+  for_each_block(plan, kTogether, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
+    BlockJobs<Block> jobs;
+    const int count = static_cast<int>(blocks.size());
+    for (int i = 0; i < count; ++i) jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
+    forward_blocks(plan, jobs);
   });
 }
 
