@@ -75,8 +75,8 @@ class Tensor {
   const Shape& shape() const { return shape_; }
   const std::vector<int64_t>& strides() const { return strides_; }  ///< in elements
   int rank() const { return static_cast<int>(shape_.size()); }
-  int64_t size(int axis) const;  ///< negative axes count from the end; throws kShape out of range
-  int64_t stride(int axis) const;
+  int64_t size(int axis) const { return shape_[place_of(axis)]; }  ///< negative axes count from the end; throws kShape out of range
+  int64_t stride(int axis) const { return strides_[place_of(axis)]; }
   int64_t numel() const;
   size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
   bool is_contiguous() const;
@@ -119,6 +119,12 @@ class Tensor {
  private:
   friend class TensorPool;
   void check_dtype(DType wanted) const;
+  [[noreturn]] void fail_axis(int axis) const;
+  size_t place_of(int axis) const {
+    const int at = axis < 0 ? axis + rank() : axis;
+    if (at < 0 || at >= rank()) fail_axis(axis);
+    return static_cast<size_t>(at);
+  }
   void fill_from(const void* values, size_t count);
 
   std::shared_ptr<Storage> storage_;

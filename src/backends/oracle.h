@@ -19,7 +19,8 @@ struct OracleRow {
   double largest = 0;              // S_i: max over visible j of (scale·Σ_c|q_ic k_jc| + Σ_terms|value|), and |sink logit|
   double row_sum = 0;              // Σ_j P_ij: 1, less the share of a sink logit; 0 where nothing is visible
   double m = 0, l = 0;             // what a record keeps of the row (record.h)
-  double lead = 0;  // of a hard choice: by how much its score, noise included, is ahead of the next; infinite where there is none
+  double lead = 0;      // of a hard choice: by how much its score, noise included, is ahead of the next; infinite where there is none
+  int64_t visible = 0;  // keys
   bool sees_any = false;
 };
 
@@ -28,7 +29,7 @@ struct OracleRow {
 ///   sigmoid      P·delta      hard  0
 ///   sparsemax    2δ: the score's error and the threshold's; 0 where s < τ − 2δ
 ///   entmax-1.5   2√P·δ + δ²; 0 where s/2 < τ − δ
-///   linear       (delta + |P|·n·delta) / (|ℓ| − n·delta), n keys visible; boundless where the sum may be 0
+///   linear       (delta + |P|·n·delta) / (|ℓ| − n·delta), n = row.visible; boundless where the sum may be 0
 /// with δ = delta + 2ε: thresholds are solved for in f32, next to the largest score.
 double weight_error(const Normaliser& normaliser, const OracleRow& row, size_t key, double delta);
 

@@ -136,16 +136,7 @@ Tensor Tensor::borrow(const void* data, Shape shape, DType dtype, std::shared_pt
   return out;
 }
 
-int64_t Tensor::size(int axis) const {
-  const int at = axis < 0 ? axis + rank() : axis;
-  if (at < 0 || at >= rank()) fail(ErrorCode::kShape, "tensor: axis {} of shape {}", axis, to_string(shape_));
-  return shape_[static_cast<size_t>(at)];
-}
-
-int64_t Tensor::stride(int axis) const {
-  size(axis);
-  return strides_[static_cast<size_t>(axis < 0 ? axis + rank() : axis)];
-}
+void Tensor::fail_axis(int axis) const { fail(ErrorCode::kShape, "tensor: axis {} of shape {}", axis, to_string(shape_)); }
 
 int64_t Tensor::numel() const {
   if (!storage_) return 0;

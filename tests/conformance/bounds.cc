@@ -13,14 +13,16 @@ namespace {
 
 constexpr double kNoise = 4 * tolerance::kEpsilon * 17;  // of a draw: what is added to a score is 17 at most
 
-// The largest that a table of offsets may add to a channel of a value.
-double largest_beside(const AttentionSpec& spec, int64_t channel) {
+// [channel] The largest that a table of offsets may add to a value.
+std::vector<double> largest_beside(const AttentionSpec& spec, size_t channels) {
   const Relative* pair = std::get_if<Relative>(&spec.pair);
-  double largest = 0;
+  std::vector<double> largest(channels, 0);
   if (!pair || !pair->values) return largest;
   const Tensor table = pair->values->contiguous();
-  for (int64_t row = 0; row < table.size(0) * table.size(1); ++row) {
-    largest = std::max(largest, std::abs(static_cast<double>(table.data<float>()[row * table.size(2) + channel])));
+  const float* entry = table.data<float>();
+  for (int64_t i = 0; i < table.numel(); ++i) {
+    double& most = largest[static_cast<size_t>(i % table.size(2))];
+    most = std::max(most, std::abs(static_cast<double>(entry[i])));
   }
   return largest;
 }
@@ -40,9 +42,8 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
   const Hard* hard = std::get_if<Hard>(&spec.normaliser);
   const bool may_choose_another = hard && row.sees_any && !(row.lead > 2 * (delta + (hard->choice == Hard::Choice::kSampled ? kNoise : 0)));
   if (may_choose_another) out.m = std::numeric_limits<double>::infinity();
-  if (is_linear) {
-    for (const double score : row.scores) out.l += score == -std::numeric_limits<double>::infinity() ? 0 : delta;
-  }
+  if (is_linear) out.l += static_cast<double>(row.visible) * delta;
+  const std::vector<double> beside = largest_beside(spec, out.out.size());
   for (size_t j = 0; j < row.weights.size(); ++j) {
     if (row.scores[j] == -std::numeric_limits<double>::infinity()) {
       out.weights.push_back(0);
@@ -56,15 +57,13 @@ RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys&
     if (std::holds_alternative<Entmax15>(spec.normaliser) && bound > 0) out.l += delta + 2 * tolerance::kEpsilon;
     if (std::holds_alternative<Sparsemax>(spec.normaliser))
       out.l += std::abs(row.scores[j] - row.m) <= 2 * delta + 4 * tolerance::kEpsilon ? 1 : 0;
-    if (out.out.empty()) continue;
+    if (out.out.empty() || !(bound > 0)) continue;
     const reference::Vector value = reference::value_vector(keys, values, batch, key_head, static_cast<int64_t>(j));
+    const double weight = std::abs(row.weights[j]), changed = tolerance::after(row.after[j]) * weight;
+    const double factor = (bound + changed + (tolerance::kForwardF32 - tolerance::kWeightF32) * weight) * std::abs(row.after[j]);
     for (size_t c = 0; c < out.out.size(); ++c) {
-      const double element = std::abs(value[static_cast<int64_t>(c)]) + largest_beside(spec, static_cast<int64_t>(c));
-      const double changed = tolerance::after(row.after[j]) * std::abs(row.weights[j]);
-      if (bound > 0)
-        out.out[c] += (bound + changed + (tolerance::kForwardF32 - tolerance::kWeightF32) * std::abs(row.weights[j])) *
-                          std::abs(row.after[j]) * element +
-                      tolerance::kUnderflow * element;
+      const double element = std::abs(value[static_cast<int64_t>(c)]) + beside[c];
+      out.out[c] += factor * element + tolerance::kUnderflow * element;
     }
   }
   return out;

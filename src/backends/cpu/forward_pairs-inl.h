@@ -146,7 +146,7 @@ void forward_pairs(ForwardPlan& plan) {
       interleave_values(plan.call.v, batch, head / plan.problem.group(), values);
     const int count = static_cast<int>(blocks.size());
     float* rows = ThreadScratch::wide_rows(count * kBlock * plan.d_v);
-    BlockJobs<Block> jobs;
+    JobsTogether<BlockJob<Block>> jobs;
     for (int i = 0; i < count; ++i) {
       BlockJob<Block>& job = jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
       job.values.values = values;

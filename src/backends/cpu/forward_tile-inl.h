@@ -21,10 +21,8 @@
 #endif
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -504,12 +502,13 @@ struct BlockJob {
       : view(plan.problem.view(batch, head)), values(plan.value_view(batch, view)), first_row(plan.stats_row(batch, head, begin)) {
     const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = plan.d_v * kBlock;
     const int64_t own_floats = qt_floats + o_floats, shared_floats = p_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view);
-    softmax.p = ThreadScratch::floats(shared_floats + places * own_floats);
+    float* memory = ThreadScratch::floats(places * own_floats + shared_floats);
+    queries.qt = memory + place * own_floats;
+    softmax.o = queries.qt + qt_floats;
+    softmax.p = memory + places * own_floats;
     softmax.d_v = plan.d_v;
     spare = softmax.p + p_floats;
     scratch = make_tile_scratch(view, spare + round_up(plan.d_v, 16));
-    queries.qt = softmax.p + shared_floats + place * own_floats;
-    softmax.o = queries.qt + qt_floats;
     int64_t rows[kBlock];
     for (int i = 0; i < count; ++i) rows[i] = begin + i;
     if (plan.out) out.channel = plan.out_channel();
@@ -570,26 +569,13 @@ struct BlockJob {
   }
 };
 
-// Neighbouring blocks of a head take turns, tile by tile: its keys and values come from memory once for all of them. No row's bits depend on it.
-inline constexpr int kTogether = 8;
-inline constexpr int64_t kNoTile = std::numeric_limits<int64_t>::max();
+// No row's bits depend on which blocks take turns.
 template <class Block>
-using BlockJobs = std::array<std::optional<BlockJob<Block>>, kTogether>;  // those that are there come first
-
-template <class Block>
-void forward_blocks(const ForwardPlan& plan, BlockJobs<Block>& jobs) {
+void forward_blocks(const ForwardPlan& plan, JobsTogether<BlockJob<Block>>& jobs) {
   for (auto& job : jobs) {
     if (job) job->open({0, job->view.key_length}, false);
   }
-  for (int64_t tile = 0; tile < kNoTile;) {
-    int64_t next = kNoTile;
-    for (auto& job : jobs) {
-      if (!job) break;
-      if (job->tile == tile && tile < job->last) job->take_tile();
-      if (job->tile < job->last) next = std::min(next, job->tile);
-    }
-    tile = next;
-  }
+  take_turns(jobs);
   for (auto& job : jobs) {
     if (!job || job->finish(plan)) continue;
     job->attend({0, job->view.key_length}, true);
@@ -636,7 +622,7 @@ void for_each_block(const ForwardPlan& plan, int together, F&& f) {
 template <class Block = SoftmaxBlock>
 void forward_tiles(const ForwardPlan& plan) {
   for_each_block(plan, kTogether, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
-    BlockJobs<Block> jobs;
+    JobsTogether<BlockJob<Block>> jobs;
     const int count = static_cast<int>(blocks.size());
     for (int i = 0; i < count; ++i) jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
     forward_blocks(plan, jobs);

@@ -22,8 +22,10 @@
 #include <hwy/cache_control.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
+#include <optional>
 
 #include "backends/cpu/pack-inl.h"
 #include "backends/cpu/page-inl.h"
@@ -157,6 +159,28 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
 /// The same of the whole tile.
 inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t tile) {
   return prepare_tile(view, block, scratch, tile, {tile, tile + kKeyTile});
+}
+
+// --- blocks by turns -----------------------------------------------------------------------------------------------------------------------
+
+/// Blocks of a head that take turns at its key tiles, so that a tile comes from memory once for all of them. Those that are there come first.
+inline constexpr int kTogether = 8;
+template <class Job>
+using JobsTogether = std::array<std::optional<Job>, kTogether>;
+
+/// job.take_tile() until none is left: it does what there is to do at job.tile and sets it to the job's next one, job.last or more after the last.
+template <class Job>
+void take_turns(JobsTogether<Job>& jobs) {
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  for (int64_t tile = 0; tile < kNone;) {
+    int64_t next = kNone;
+    for (std::optional<Job>& job : jobs) {
+      if (!job) break;
+      if (job->tile == tile && tile < job->last) job->take_tile();
+      if (job->tile < job->last) next = std::min(next, job->tile);
+    }
+    tile = next;
+  }
 }
 
 // --- address rules -------------------------------------------------------------------------------------------------------------------------

@@ -53,6 +53,15 @@ HWY_INLINE void unroll(F&& f) {
 HWY_INLINE Ints keys_of(int64_t key) { return hn::Set(I32(), static_cast<int32_t>(key)); }
 HWY_INLINE Ints keys_of(Ints keys) { return keys; }
 
+// sum + x where `chosen`: one masked addition, or what AVX2 has cheapest.
+HWY_INLINE Floats add_where(Lanes chosen, Floats x, Floats sum) {
+#if HWY_TARGET == HWY_AVX3
+  return hn::IfThenElse(chosen, sum + x, sum);
+#else
+  return sum + hn::IfThenElseZero(chosen, x);
+#endif
+}
+
 // p·2^n for integral n.
 HWY_INLINE Floats scale_by_power(Floats p, Floats n) {
 #if HWY_TARGET == HWY_AVX3

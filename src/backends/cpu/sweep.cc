@@ -86,46 +86,84 @@ void write_rows(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& v
   }
 }
 
-void sweep_block(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, StripSums& sums) {
-  const int64_t qt_floats = view.d_k * kBlock, match_floats = plan.matches * kBlock, top_floats = plan.top * kBlock;
-  float* memory = ThreadScratch::floats(qt_floats + 4 * match_floats + 2 * top_floats + tile_scratch_floats(view));
+// One block on one thread, in the thread's memory: what blocks need while they are at a tile is shared between those that take turns.
+struct BlockSweep {
+  const SweepPlan& plan;
+  const BlockOfRows at;
+  const ScoreView& view;
   QueryBlock queries;
   SweepBlock block;
-  queries.qt = memory;
-  block.plan = &plan;
-  block.queries = &queries;
-  block.sums = &sums;
-  block.matched = memory + qt_floats;
-  block.tags = reinterpret_cast<int32_t*>(block.matched + match_floats);
-  block.matched_total = reinterpret_cast<double*>(block.matched + 2 * match_floats);
-  block.top.count = plan.top;
-  block.top.scores = block.matched + 4 * match_floats;
-  block.top.keys = reinterpret_cast<int32_t*>(block.top.scores + top_floats);
-  const TileScratch scratch = make_tile_scratch(view, block.top.scores + 2 * top_floats);
-  pack_queries(view, plan.call.rows.data() + at.begin, at.count, queries);
-  set_lanes(plan, at, view, queries, block);
-  block.kind = shows_rounded(plan.call.record, plan.call.precision) ? WeightKind::kRounded : view.kind;
-  block.by_log = block.kind != WeightKind::kSoftmax || (plan.call.after && view.after.any());
-  if (plan.call.after && view.after.is_by_pair()) block.after = &view.after;
-  block.begin_block();
-  const bool biased = terms_may_hide(view);
-  const Range keys{std::max(queries.first_key(), plan.looked_keys.begin), std::min(queries.last_key(), plan.looked_keys.end)};
-  const int64_t first = keys.begin / kKeyTile * kKeyTile;
-  for (int64_t tile = next_tile(view, queries, first, keys.end); tile < keys.end;
-       tile = next_tile(view, queries, tile + kKeyTile, keys.end)) {
+  TileScratch scratch;
+  bool biased = false;
+  int64_t tile = 0, last = 0;  // the next one; keys end here
+
+  static int64_t own_floats(const SweepPlan& plan, const ScoreView& view) { return (view.d_k + 4 * plan.matches + 2 * plan.top) * kBlock; }
+
+  BlockSweep(const SweepPlan& sweep, const BlockOfRows& rows, const ScoreView& of, StripSums& sums, float* own, float* shared)
+      : plan(sweep), at(rows), view(of), scratch(make_tile_scratch(of, shared)), biased(terms_may_hide(of)) {
+    const int64_t match_floats = plan.matches * kBlock;
+    queries.qt = own;
+    block.plan = &plan;
+    block.queries = &queries;
+    block.sums = &sums;
+    block.matched = own + view.d_k * kBlock;
+    block.tags = reinterpret_cast<int32_t*>(block.matched + match_floats);
+    block.matched_total = reinterpret_cast<double*>(block.matched + 2 * match_floats);
+    block.top.count = plan.top;
+    block.top.scores = block.matched + 4 * match_floats;
+    block.top.keys = reinterpret_cast<int32_t*>(block.top.scores + plan.top * kBlock);
+    pack_queries(view, plan.call.rows.data() + at.begin, at.count, queries);
+    set_lanes(plan, at, view, queries, block);
+    block.kind = shows_rounded(plan.call.record, plan.call.precision) ? WeightKind::kRounded : view.kind;
+    block.by_log = block.kind != WeightKind::kSoftmax || (plan.call.after && view.after.any());
+    if (plan.call.after && view.after.is_by_pair()) block.after = &view.after;
+    block.begin_block();
+    last = std::min(queries.last_key(), plan.looked_keys.end);
+    tile = next_tile(view, queries, std::max(queries.first_key(), plan.looked_keys.begin) / kKeyTile * kKeyTile, last);
+  }
+  BlockSweep(const BlockSweep&) = delete;  // its parts point at each other
+  BlockSweep& operator=(const BlockSweep&) = delete;
+
+  void take_tile() {
     TileSight sight = prepare_tile(view, queries, scratch, tile);
     sight.begin = std::max(sight.begin, plan.looked_keys.begin / kRows * kRows);
     sight.end = std::min(sight.end, plan.looked_keys.end);
-    if (sight.empty()) continue;
-    block.hides = biased || sight.segments || sight.mask;
-    for_each_group(view, queries, scratch, sight, block);
-    block.end_tile();
+    if (!sight.empty()) {
+      block.hides = biased || sight.segments || sight.mask;
+      for_each_group(view, queries, scratch, sight, block);
+      block.end_tile();
+    }
+    tile = next_tile(view, queries, tile + kKeyTile, last);
   }
-  if (plan.pooled) block.leave_cells();
-  write_rows(plan, at, view, block);
+  void finish() {
+    if (plan.pooled) block.leave_cells();
+    write_rows(plan, at, view, block);
+  }
+};
+
+// Rows of a strip in blocks; a tail that would need one vector borrows from the block before it, as in the forward.
+void sweep_blocks(SweepPlan& plan, int64_t map, const ScoreView& view, Range rows, StripSums& sums, int thread) {
+  const int64_t own = BlockSweep::own_floats(plan, view);
+  float* memory = ThreadScratch::floats(kTogether * own + tile_scratch_floats(view));
+  for (int64_t begin = rows.begin; begin < rows.end;) {
+    plan.check_cancelled();
+    JobsTogether<BlockSweep> jobs;
+    const int64_t first = begin;
+    for (int place = 0; place < kTogether && begin < rows.end; ++place) {
+      const int64_t left = rows.end - begin, vectors = (left + kLanes - 1) / kLanes;
+      const int count = static_cast<int>(std::min<int64_t>(left, vectors == 4 ? 2 * kLanes : kBlock));
+      jobs[static_cast<size_t>(place)].emplace(plan, BlockOfRows{map, begin, count}, view, sums, memory + place * own,
+                                               memory + kTogether * own);
+      begin += count;
+    }
+    take_turns(jobs);
+    for (auto& job : jobs) {
+      if (job) job->finish();
+    }
+    plan.report(begin - first, thread);
+  }
 }
 
-// Blocks of a strip; a tail that would need one vector borrows from the block before it, as in the forward.
 void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
   const ScoreView view = plan.problem.view(plan.batch_of(map), plan.head_of(map));
   StripSums sums = plan.new_sums(strip);
@@ -141,14 +179,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
     plan.report(static_cast<int64_t>(rows.size()), thread);
     return plan.finish_strip(map, strip, std::move(sums));
   }
-  for (int64_t begin = rows.begin; begin < rows.end;) {
-    plan.check_cancelled();
-    const int64_t left = rows.end - begin, vectors = (left + kLanes - 1) / kLanes;
-    const int count = static_cast<int>(std::min<int64_t>(left, vectors == 4 ? 2 * kLanes : kBlock));
-    sweep_block(plan, {map, begin, count}, view, sums);
-    plan.report(count, thread);
-    begin += count;
-  }
+  sweep_blocks(plan, map, view, rows, sums, thread);
   plan.finish_strip(map, strip, std::move(sums));
 }
 

@@ -196,16 +196,18 @@ struct SweepBlock {
     const I32 di;
     const int32_t* key_tags = plan->key_tags[static_cast<size_t>(match)].data() + key;
     const bool own = key <= last_position && first_position < key + kRows;  // some query of the block stands in the group
+    Ints tag[kRows];
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { tag[r] = hn::Set(di, key_tags[r]); });
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const int at = first + v * kLanes;
-      const Ints tag = hn::Load(di, tags + match * kBlock + at);
+      const Ints query_tag = hn::Load(di, tags + match * kBlock + at);
       Floats sum = hn::Load(d, matched + match * kBlock + at);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-        Lanes same = hn::RebindMask(d, hn::Eq(tag, hn::Set(di, key_tags[r])));
+        Lanes same = hn::RebindMask(d, hn::Eq(query_tag, tag[r]));
         if (HWY_UNLIKELY(own)) {
           same = hn::AndNot(hn::Eq(hn::Load(d, queries->position + at), hn::Set(d, static_cast<float>(key + r))), same);
         }
-        sum = hn::IfThenElse(same, sum + s.c[r * V + v], sum);
+        sum = add_where(same, s.c[r * V + v], sum);
       });
       hn::Store(sum, d, matched + match * kBlock + at);
     });

@@ -37,9 +37,7 @@ struct WeightError {
   double operator()(const Sigmoid&) const { return weight * delta; }
   double operator()(const Hard&) const { return 0; }
   double operator()(const Linear&) const {
-    double visible = 0;
-    for (const double other : row.scores) visible += other != -std::numeric_limits<double>::infinity();
-    const double of_sum = visible * delta, least = std::abs(row.l) - of_sum;
+    const double of_sum = static_cast<double>(row.visible) * delta, least = std::abs(row.l) - of_sum;
     return least > 0 ? (delta + std::abs(weight) * of_sum) / least : std::numeric_limits<double>::infinity();
   }
   double operator()(const Entmax15&) const { return score / 2 < m - delta ? 0 : (2 * std::sqrt(weight) + delta) * delta; }
@@ -74,7 +72,9 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   score_row(at, {0, length}, row.scores.data(), sizes.data());
 
   for (size_t j = 0; j < count; ++j) {
-    if (row.scores[j] != kHidden) row.largest = std::max(row.largest, sizes[j]);
+    if (row.scores[j] == kHidden) continue;
+    row.largest = std::max(row.largest, sizes[j]);
+    ++row.visible;
   }
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
   if (softmax && softmax->sinks)
