@@ -131,6 +131,18 @@ TEST(Sweep, StatisticsAreThoseOfTheEagerWeightsInDouble) {
   });
 }
 
+// Long enough for several blocks of rows to a strip, which take turns at the key tiles: those of a window see different ones.
+TEST(Sweep, BlocksOfAStripThatTakeTurnsAreSummedLikeOthers) {
+  on_every_backend([] {
+    for (const Topology& topology : {causal(), causal(300)}) {
+      const Case c{"long", {.queries = 2000, .keys = 2000}, {.topology = topology}};
+      const Made made = make(c);
+      const SweepRequest request = everything(c, {9, 11}, 24);
+      expect_naive(c, made, request, AttentionMap(made.attended.record).sweep(request));
+    }
+  });
+}
+
 TEST(Sweep, CellsCutTheMapAtAnyBoundary) {
   on_every_backend([] {
     for (const Case& c : all_cases()) {
