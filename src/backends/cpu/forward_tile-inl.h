@@ -7,6 +7,8 @@
 // Invariant between tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen nothing keeps m = kNone, ℓ = 0, O = 0.
 // Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
 //
+// Some neighbouring blocks take turns at each key tile (take_turns in score_kernel-inl.h): over long texts its keys and values outgrow the caches.
+//
 // Where a call asks for them (Summing), entropy and distance come from two more sums, while e is in registers:
 //   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), a sink being one more e;  m → m' makes it (A + (m − m')·ℓ)·2^(m − m')
 //   D = Σ e·|position − j|    distance = D/ℓ; of a group on one side of all queries ±((position − j₀)·Σ e − Σ r·e_r), j₀ its first key
