@@ -65,7 +65,7 @@ std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& tex
 /// All kept layers of a family. Sweeps those whose statistics were not computed in the run.
 std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family, const LookOptions& options = {});
 
-/// Delimiters of a text: special tokens, and tokens of punctuation only. [token] 0 or 1.
+/// Delimiters of a text: special tokens, and tokens of punctuation, blanks beside it allowed. [token] 0 or 1.
 std::vector<uint8_t> delimiters_of(const RunText& text);
 
 }  // namespace clearhead

@@ -21,14 +21,16 @@ constexpr int64_t kReach = 64;
 constexpr int64_t kLocalReach = 4;
 enum MatchIndex : size_t { kMatchDuplicate, kMatchInduction, kMatchDelimiter, kMatchRetrieval, kMatchCount };
 
+// Marks and blanks only, and a mark at least: a blank by itself is none, or every sixth token of a model that reads bytes would be.
 bool is_punctuation(std::string_view bytes) {
   // ASCII punctuation, and the blocks of general (U+2000) and CJK (U+3000) punctuation and full-width forms by their UTF-8 lead bytes.
-  if (bytes.empty()) return false;
+  bool any = false;
   for (size_t at = 0; at < bytes.size();) {
     const unsigned char c = static_cast<unsigned char>(bytes[at]);
     if (c < 0x80) {
       const bool mark = (c >= 0x21 && c <= 0x2F) || (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) || (c >= 0x7B && c <= 0x7E);
       if (!mark && !(c == ' ' || c == '\n' || c == '\t' || c == '\r')) return false;
+      any = any || mark;
       at += 1;
       continue;
     }
@@ -38,9 +40,10 @@ bool is_punctuation(std::string_view bytes) {
     const bool mark = (code >= 0x2010 && code <= 0x205E) || (code >= 0x3001 && code <= 0x3030) || (code >= 0xFF01 && code <= 0xFF0F) ||
                       (code >= 0xFF1A && code <= 0xFF20) || (code >= 0xFF3B && code <= 0xFF40) || (code >= 0xFF5B && code <= 0xFF65);
     if (!mark) return false;
+    any = true;
     at += 3;
   }
-  return true;
+  return any;
 }
 
 // How many rows of `rows` can see a key j ≠ i with the query's tag.

@@ -1,5 +1,5 @@
-// All statistics of a sweep in one pass over the weights: blocks of rows over key tiles, by the forward's score kernel. What is kept of a weight is in
-// sweep_block-inl.h, the order of sums in sweep_plan.h. Compiled once per instruction set.
+// All statistics of a sweep in one pass over the weights: blocks of rows that take turns at key tiles, by the forward's score kernel. What is kept of a
+// weight is in sweep_block-inl.h, the order of sums in sweep_plan.h. Compiled once per instruction set.
 #include "backends/cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE

@@ -1,7 +1,8 @@
 // What a sweep collects and in which order it is added up; nothing here is vectorised.
 //
 // The looked-at rows of a head are cut into strips, by their number alone. A strip is one item of work: it keeps sums of its own over keys, offsets and
-// cells; the last strip of a head to finish adds them in the order of the strips. So bits depend on neither threads, batch nor heads.
+// cells, to which its blocks add in fixed turns; the last strip of a head to finish adds them in the order of the strips. So bits depend on neither threads,
+// batch nor heads.
 //
 //   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for what is further; margins are folded into the ends
 //   cells    max, sum and count of visible pairs, for the cell rows that the strip touches
