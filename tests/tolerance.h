@@ -17,6 +17,8 @@ inline constexpr double kRowSum = 1e-5;         // row sums: what the oracle say
 inline constexpr double kDecodeWeight = 1e-6;   // weights of one row in prefill and in decode, relative
 inline constexpr double kSweep = 1e-5;          // a statistic of n weights, relative to the sum of the sizes of its parts
 inline constexpr double kUnderflow = 0x1p-120;  // weights below may be zero: 2^(s − m) has left f32's normal range
+/// What a pair's part of a gradient may lose where a product is no normal number and counts as zero: 2⁻¹²⁶, while P is held times up to 2¹⁶.
+inline constexpr double kSubnormal = 0x1p-110;
 
 /// Where the kernel keeps P in bf16, beside the bounds of f32: |err| ≤ this·(Σ_j P_ij|V_jc| + |out_ic|). Each P_ij and thereby their sum is off by up to 2⁻⁸ of
 /// itself: Σ_j P_ij·e_j·(V_jc − out_ic) to first order, e_j of either sign.

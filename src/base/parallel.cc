@@ -1,6 +1,9 @@
 #include "base/parallel.h"
 
 #include <sched.h>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -26,6 +29,26 @@ int available_cores() {
 
 std::atomic<int> thread_count{0};
 thread_local bool inside = false;
+
+// While one stands, its thread takes and gives subnormal numbers as zero (MXCSR's DAZ and FTZ). Processors that handle them in microcode take some 150 cycles
+// for each vector that has one, and weights far below their row's largest, times values, are full of them.
+class SubnormalsAreZero {
+ public:
+#ifdef __SSE2__
+  SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | _MM_DENORMALS_ZERO_ON | _MM_FLUSH_ZERO_ON); }
+  ~SubnormalsAreZero() { _mm_setcsr(before_); }
+#else
+  SubnormalsAreZero() = default;
+  ~SubnormalsAreZero() {}
+#endif
+  SubnormalsAreZero(const SubnormalsAreZero&) = delete;
+  SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
+
+ private:
+#ifdef __SSE2__
+  unsigned before_;
+#endif
+};
 
 template <class Body>
 void on_threads(int count, const Body& body) {
@@ -65,6 +88,7 @@ bool align_library_threads([[maybe_unused]] int count) {
 void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) {
   const int count = static_cast<int>(std::min<int64_t>(threads(), items));
   if (count <= 1 || inside) {
+    const SubnormalsAreZero here;
     for (int64_t item = 0; item < items; ++item) body(item, 0);
     return;
   }
@@ -72,6 +96,7 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
   std::exception_ptr error;
   std::mutex error_lock;
   on_threads(count, [&](int thread) {
+    const SubnormalsAreZero here;
     inside = true;
     try {
       for (int64_t item = next++; item < items; item = next++) body(item, thread);

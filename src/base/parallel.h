@@ -3,6 +3,7 @@
 //   parallel_for(items, [&](int64_t item, int thread) { … });
 //
 // Items are handed out one by one in ascending order (put long ones first). Results must not depend on which thread takes an item.
+// Bodies compute with subnormal numbers taken and given as zero (in f32 those below 1.2e-38), whatever thread runs them; the caller keeps its own mode.
 // The first exception is carried to the caller after all threads have stopped. A nested call runs in the calling thread.
 // With CLEARHEAD_STD_THREADS (the tsan preset) the same contract is met by std::thread, which the sanitizer understands.
 #pragma once

@@ -141,9 +141,8 @@ void forward_pairs(ForwardPlan& plan) {
   plan.used = plan.call.rows.used.template mutable_data<float>();
   for_each_block(plan, kTogether, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int thread) {
     float* values = ThreadScratch::value_pairs(pairs * plan.d_v);
-    const int64_t key_head = batch * key_heads + head / plan.problem.group();
-    if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head)
-      interleave_values(plan.call.v, batch, head / plan.problem.group(), values);
+    const int64_t of_batch = head / plan.problem.group(), key_head = batch * key_heads + of_batch;
+    if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head) interleave_values(plan.call.v, batch, of_batch, values);
     const int count = static_cast<int>(blocks.size());
     float* rows = ThreadScratch::wide_rows(count * kBlock * plan.d_v);
     JobsTogether<BlockJob<Block>> jobs;

@@ -591,15 +591,14 @@ struct BlockRange {
   int64_t work;  // pairs that the band shows
 };
 
-// Blocks of kBlock rows; a tail that would need one vector borrows from the block before it, because one vector alone is bound by loads.
+// The longest first.
 inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   std::vector<BlockRange> blocks;
   for (int64_t begin = 0; begin < rows;) {
-    const int64_t left = rows - begin, vectors = (left + kLanes - 1) / kLanes;
-    const int64_t count = std::min<int64_t>(left, vectors == 4 ? 2 * kLanes : kBlock);
+    const int count = rows_of_block(rows - begin);
     int64_t work = 0;
     for (const int64_t row : {begin, begin + count - 1}) work += view.band_of(view.query_of(row)).size();
-    blocks.push_back({begin, static_cast<int>(count), work * count / 2});
+    blocks.push_back({begin, count, work * count / 2});
     begin += count;
   }
   std::stable_sort(blocks.begin(), blocks.end(), [](const BlockRange& a, const BlockRange& b) { return a.work > b.work; });

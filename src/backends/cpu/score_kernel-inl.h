@@ -161,7 +161,14 @@ inline TileSight prepare_tile(const ScoreView& view, const QueryBlock& block, co
   return prepare_tile(view, block, scratch, tile, {tile, tile + kKeyTile});
 }
 
-// --- blocks by turns -----------------------------------------------------------------------------------------------------------------------
+// --- blocks of rows ------------------------------------------------------------------------------------------------------------------------
+
+/// Rows of the next block where `left` are left: kBlock. A tail that would need one vector borrows from the block before it, because one vector alone is
+/// bound by loads.
+inline int rows_of_block(int64_t left) {
+  const int64_t vectors = (left + kLanes - 1) / kLanes;
+  return static_cast<int>(std::min<int64_t>(left, vectors == kVectors + 1 ? 2 * kLanes : kBlock));
+}
 
 /// Blocks of a head that take turns at its key tiles, so that a tile comes from memory once for all of them. Those that are there come first.
 inline constexpr int kTogether = 8;

@@ -141,7 +141,7 @@ struct BlockSweep {
   }
 };
 
-// Rows of a strip in blocks; a tail that would need one vector borrows from the block before it, as in the forward.
+// Rows of a strip in blocks, as in the forward.
 void sweep_blocks(SweepPlan& plan, int64_t map, const ScoreView& view, Range rows, StripSums& sums, int thread) {
   const int64_t own = BlockSweep::own_floats(plan, view);
   float* memory = ThreadScratch::floats(kTogether * own + tile_scratch_floats(view));
@@ -150,8 +150,7 @@ void sweep_blocks(SweepPlan& plan, int64_t map, const ScoreView& view, Range row
     JobsTogether<BlockSweep> jobs;
     const int64_t first = begin;
     for (int place = 0; place < kTogether && begin < rows.end; ++place) {
-      const int64_t left = rows.end - begin, vectors = (left + kLanes - 1) / kLanes;
-      const int count = static_cast<int>(std::min<int64_t>(left, vectors == 4 ? 2 * kLanes : kBlock));
+      const int count = rows_of_block(rows.end - begin);
       jobs[static_cast<size_t>(place)].emplace(plan, BlockOfRows{map, begin, count}, view, sums, memory + place * own,
                                                memory + kTogether * own);
       begin += count;
