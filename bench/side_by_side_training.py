@@ -66,13 +66,15 @@ def lines_of(command):
 # --- the speed of a step -----------------------------------------------------------------------------------------------------------------------
 
 
-def clearhead_steps(options, folder):
+def clearhead_steps(options, folder, precision):
     text = "".join(f"{i} {i * i % 977} {'abcdefgh'[i % 8] * (i % 7)}\n" for i in range(40000))
     (folder / "text.txt").write_text(text, encoding="utf-8")
     recipe = {
         "files": ["text.txt"], "model": GPT, "batch": BATCH, "length": LENGTH, "steps": options.steps, "report": 1, "validate": 10**6, "checkpoint": 10**6,
         "held_out": 0, "optimiser": {"decay": DECAY, "clip": 1}, "schedule": {"rate": 1e-3},
     }
+    if precision == "bf16":
+        recipe["precision"] = "bf16"
     (folder / "gpt.json").write_text(json.dumps(recipe), encoding="utf-8")
     subprocess.run(["rm", "-rf", folder / "run"], check=True)
     lines = lines_of(["/usr/bin/env", "python3", __file__, "measured", options.clearhead, "--threads", options.threads, "train", folder / "gpt.json",
@@ -167,12 +169,13 @@ def torch_worker(options):
 def speed(options):
     import torch
 
-    peers = ["eager f32", "compiled f32"] + (["eager bf16", "compiled bf16"] if options.bf16 else [])
+    names = [f"{peer} {precision}" for precision in ["f32"] + ["bf16"] * options.bf16 for peer in ("clearhead", "PyTorch eager", "PyTorch compiled")]
     best = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
-            for name in ["clearhead f32"] + [f"PyTorch {peer}" for peer in peers]:
-                taken = clearhead_steps(options, Path(folder)) if name.startswith("clearhead") else torch_steps(options, name[len("PyTorch "):])
+            for name in names:
+                peer, kind = name.split(" ", 1)
+                taken = clearhead_steps(options, Path(folder), kind) if peer == "clearhead" else torch_steps(options, kind)
                 best[name] = min(best.get(name, taken), taken)
     peak = machine_peak(options)
     print(f"PyTorch {torch.__version__}, {options.threads} threads, peak {peak / 1e9:.0f} Gflop/s (f32)")

@@ -7,7 +7,8 @@
 // One product runs at a time in a process: it already uses every core.
 //
 // oneDNN may share the inner sums of a product between threads (AVX2's gemm of a small one; AVX-512's of a long one for a weight's gradient), so that their bits
-// would depend on how many there are. In training such a product is cut into tiles by its shape alone, and each tile is one thread's.
+// would depend on how many there are. In training such a product is cut by its shape alone: AVX-512's f32 into pieces too short to share, added one after
+// another; others into tiles, each of which is one thread's.
 #include "backends/cpu/dnnl.h"
 
 #include <oneapi/dnnl/dnnl_version.h>
@@ -81,6 +82,8 @@ struct Panel {
 constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag::BA16a32b}, {16, Tag::BA16a16b}};
 // From this length of inner sums on, AVX-512's kernels may share those of a transposed left matrix (oneDNN's brgemm_matmul_utils.cpp).
 constexpr int64_t kInnerToShare = 2048;
+constexpr int64_t kInnerAlone = 512;  // less than that, and x and the weights of so many stay in the second cache
+static_assert(kInnerAlone < kInnerToShare);
 constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
 
 memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
@@ -91,38 +94,44 @@ memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
   return matrix_of(layout.in, layout.out, layout.in_step, layout.out_step, is_bf16);
 }
 
-// A primitive with its arguments, whose pointers are set before each run.
+// A primitive, with what its arguments look like.
 struct Made {
   dnnl::matmul primitive{};
-  memory x{}, weights{}, bias{}, out{}, scratch{};
-  std::unordered_map<int, memory> arguments{};
+  memory::desc x{}, weights{}, bias{}, out{};
+  memory scratch{};
   bool is_gemm = false;    // oneDNN's BLAS-like gemm, not a kernel made for the shape
   bool may_share = false;  // inner sums between threads
 };
 
-// A part of a product's rows and outputs.
-struct Tile {
-  Product whole;
-  WeightLayout layout;  // of its outputs; without panels
-  int64_t row, rows, column;
+// The rows of a product from `row` on and its outputs from `column` on.
+Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+  const auto at = [&](const float* operand, int64_t element) {  // in elements of two bytes where they are bf16
+    return whole.is_bf16 ? reinterpret_cast<const float*>(reinterpret_cast<const uint16_t*>(operand) + element) : operand + element;
+  };
+  Product out = whole;
+  out.layout.out = out.layout.padded_out = columns;
+  out.weights = at(whole.weights, column * whole.layout.out_step);
+  out.x = at(whole.x, row * whole.x_stride);
+  out.rows = rows;
+  if (whole.bias) out.bias = whole.bias + column;
+  out.out = whole.out + row * whole.out_stride + column;
+  return out;
+}
 
-  Product product() const {
-    const auto at = [&](const float* operand, int64_t element) {  // in elements of two bytes where they are bf16
-      return whole.is_bf16 ? reinterpret_cast<const float*>(reinterpret_cast<const uint16_t*>(operand) + element) : operand + element;
-    };
-    Product out{layout, at(whole.weights, column * whole.layout.out_step), at(whole.x, row * whole.x_stride), rows, whole.x_stride};
-    out.bias = whole.bias ? whole.bias + column : nullptr;
-    out.activation = whole.activation;
-    out.accumulate = whole.accumulate;
-    out.out = whole.out + row * whole.out_stride + column;
-    out.out_stride = whole.out_stride;
-    out.x_step = whole.x_step;
-    out.is_bf16 = whole.is_bf16;
-    return out;
+// Calls f(piece) for at most `depth` inputs after others, which adds to what those before it left in out. For f32 without panels and activation.
+template <class F>
+void for_each_piece(const Product& whole, int64_t depth, const F& f) {
+  for (int64_t first = 0; first < whole.layout.in; first += depth) {
+    Product piece = whole;
+    piece.layout.in = piece.layout.padded_in = std::min(depth, whole.layout.in - first);
+    piece.weights += first * whole.layout.in_step;
+    piece.x += first * whole.x_step;
+    if (first != 0) piece.bias = nullptr, piece.accumulate = true;
+    f(piece);
   }
-};
+}
 
-std::vector<Tile> tiles_of(const Product& p) {
+std::vector<Product> tiles_of(const Product& p) {
   constexpr int64_t kLeastSide = 96,
                     kMost = 16;  // smaller ones are slower by one thread, more of them are not needed by more threads than that
   int64_t down = 1, across = 1;
@@ -131,13 +140,11 @@ std::vector<Tile> tiles_of(const Product& p) {
     if (std::max(height, width) < 2 * kLeastSide) break;
     (height >= width ? down : across) *= 2;
   }
-  std::vector<Tile> out;
+  std::vector<Product> out;
   for (int64_t at = 0; at < down * across; ++at) {
     const int64_t r = at / across, c = at % across;
     const int64_t row = p.rows * r / down, column = p.layout.out * c / across;
-    WeightLayout layout = p.layout;
-    layout.out = layout.padded_out = p.layout.out * (c + 1) / across - column;
-    out.push_back({p, layout, row, p.rows * (r + 1) / down - row, column});
+    out.push_back(part_of(p, row, p.rows * (r + 1) / down - row, column, p.layout.out * (c + 1) / across - column));
   }
   return out;
 }
@@ -154,21 +161,14 @@ class Copies {
   template <class Multiplied>
   void run(const Product& whole, const Multiplied& multiplied) {
     constexpr int64_t kMostElements = int64_t{1} << 20, kLeast = 128, kMost = 512;
-    const int64_t in = whole.layout.in, depth = std::clamp(kMostElements / (whole.rows + whole.layout.out), kLeast, kMost);
-    for (int64_t first = 0; first < in; first += depth) {
-      WeightLayout layout = whole.layout;
-      layout.in = layout.padded_in = std::min(depth, in - first);
-      const Lines x = lines_of(x_, {whole.x + first * whole.x_step, whole.x_step}, layout.in, whole.rows);
-      const Lines weights = lines_of(weights_, {whole.weights + first * layout.in_step, layout.in_step}, layout.in, layout.out);
-      layout.in_step = weights.step;
-      Product piece{layout, weights.first, x.first, whole.rows, whole.x_stride};
-      piece.bias = first == 0 ? whole.bias : nullptr;
-      piece.accumulate = whole.accumulate || first != 0;
-      piece.out = whole.out;
-      piece.out_stride = whole.out_stride;
-      piece.x_step = x.step;
+    const int64_t depth = std::clamp(kMostElements / (whole.rows + whole.layout.out), kLeast, kMost);
+    for_each_piece(whole, depth, [&](Product piece) {
+      const Lines x = lines_of(x_, {piece.x, piece.x_step}, piece.layout.in, piece.rows);
+      const Lines weights = lines_of(weights_, {piece.weights, piece.layout.in_step}, piece.layout.in, piece.layout.out);
+      piece.x = x.first, piece.x_step = x.step;
+      piece.weights = weights.first, piece.layout.in_step = weights.step;
       multiplied(piece);
-    }
+    });
   }
 
  private:
@@ -215,42 +215,41 @@ class Engine {
 
   void run(const Product& product) {
     const std::lock_guard<std::mutex> hold(lock_);
-    (void)align_library_threads();
-    Made& made = find(product, threads());
-    if (made.may_share && product.in_training) {
-      if (!made.is_gemm || !Copies::help(product)) return run_tiles(product);
-      return copies_.run(product, [&](const Product& piece) { run_tiles(piece); });
-    }
-    made.x.set_data_handle(const_cast<float*>(product.x));
-    made.weights.set_data_handle(const_cast<float*>(product.weights));
-    if (product.bias) made.bias.set_data_handle(const_cast<float*>(product.bias));
-    made.out.set_data_handle(product.out);
-    made.primitive.execute(stream_, made.arguments);
-    stream_.wait();
+    multiply(product);
   }
 
  private:
+  void multiply(const Product& product) {
+    (void)align_library_threads();
+    const Made& made = find(product, threads());
+    if (!made.may_share || !product.in_training) return run(made, product, stream_, made.scratch);
+    if (made.is_gemm && Copies::help(product)) return copies_.run(product, [&](const Product& piece) { run_tiles(piece); });
+    if (made.is_gemm || product.is_bf16 || product.activation != Activation::kNone) return run_tiles(product);
+    for_each_piece(product, kInnerAlone, [&](const Product& piece) { multiply(piece); });
+  }
+
   void run_tiles(const Product& product) {
     (void)align_library_threads(1);
-    const std::vector<Tile> tiles = tiles_of(product);
+    const std::vector<Product> tiles = tiles_of(product);
     if (made_.size() + tiles.size() > kMostPrimitives) made_.clear();  // not while some of them are held
     std::vector<const Made*> made;
-    for (const Tile& tile : tiles) made.push_back(&find(tile.product(), 1));
+    for (const Product& tile : tiles) made.push_back(&find(tile, 1));
     parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t at, int) {
-      const Product p = tiles[static_cast<size_t>(at)].product();
-      const Made& shared = *made[static_cast<size_t>(at)];
-      const auto at_place = [&](const memory& like, const float* data) {
-        return memory(like.get_desc(), engine_, const_cast<float*>(data));
-      };
-      std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, at_place(shared.x, p.x)},
-                                                   {DNNL_ARG_WEIGHTS, at_place(shared.weights, p.weights)},
-                                                   {DNNL_ARG_DST, at_place(shared.out, p.out)},
-                                                   {DNNL_ARG_SCRATCHPAD, memory(shared.scratch.get_desc(), engine_)}};
-      if (p.bias) arguments.emplace(DNNL_ARG_BIAS, at_place(shared.bias, p.bias));
       dnnl::stream stream(engine_);
-      shared.primitive.execute(stream, arguments);
-      stream.wait();
+      const Made& shared = *made[static_cast<size_t>(at)];
+      run(shared, tiles[static_cast<size_t>(at)], stream, memory(shared.scratch.get_desc(), engine_));
     });
+  }
+
+  void run(const Made& made, const Product& p, dnnl::stream& stream, const memory& scratch) const {
+    const auto at = [&](const memory::desc& like, const float* data) { return memory(like, engine_, const_cast<float*>(data)); };
+    std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, at(made.x, p.x)},
+                                                 {DNNL_ARG_WEIGHTS, at(made.weights, p.weights)},
+                                                 {DNNL_ARG_DST, at(made.out, p.out)},
+                                                 {DNNL_ARG_SCRATCHPAD, scratch}};
+    if (p.bias) arguments.emplace(DNNL_ARG_BIAS, at(made.bias, p.bias));
+    made.primitive.execute(stream, arguments);
+    stream.wait();
   }
 
   using Key = std::array<int64_t, 14>;
@@ -273,24 +272,17 @@ class Engine {
   }
 
   Made make(const Product& p) {
-    const memory::desc x = matrix_of(p.rows, p.layout.in, p.x_stride, p.x_step, p.is_bf16);
-    const memory::desc out = rows_of(p.rows, p.layout.out, p.out_stride);
-    const memory::desc weights = weights_of(p.layout, p.is_bf16), bias = rows_of(1, p.layout.out, p.layout.out);
-    const auto description = describe(engine_, x, weights, p.bias ? &bias : nullptr, out, attributes_for(p.activation, p.accumulate));
     Made made;
+    made.x = matrix_of(p.rows, p.layout.in, p.x_stride, p.x_step, p.is_bf16);
+    made.weights = weights_of(p.layout, p.is_bf16);
+    made.bias = rows_of(1, p.layout.out, p.layout.out);
+    made.out = rows_of(p.rows, p.layout.out, p.out_stride);
+    const auto description =
+        describe(engine_, made.x, made.weights, p.bias ? &made.bias : nullptr, made.out, attributes_for(p.activation, p.accumulate));
     made.is_gemm = std::string_view(description.impl_info_str()).find("gemm") == 0;
     made.may_share = made.is_gemm || (p.x_step != 1 && (p.is_bf16 || p.layout.in >= kInnerToShare));
     made.primitive = dnnl::matmul(description);
-    made.x = memory(x, engine_, nullptr);
-    made.weights = memory(weights, engine_, nullptr);
-    made.out = memory(out, engine_, nullptr);
     made.scratch = memory(description.scratchpad_desc(), engine_);
-    made.arguments = {
-        {DNNL_ARG_SRC, made.x}, {DNNL_ARG_WEIGHTS, made.weights}, {DNNL_ARG_DST, made.out}, {DNNL_ARG_SCRATCHPAD, made.scratch}};
-    if (p.bias) {
-      made.bias = memory(bias, engine_, nullptr);
-      made.arguments.emplace(DNNL_ARG_BIAS, made.bias);
-    }
     return made;
   }
 

@@ -24,7 +24,7 @@ inline WeightLayout rows_layout(int64_t in, int64_t out) { return {in, out, 0, i
 WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa);
 
 struct Product {
-  const WeightLayout& layout;
+  WeightLayout layout{};
   const float* weights = nullptr;
   const float* x = nullptr;  // [rows, in]
   int64_t rows = 0, x_stride = 0;
