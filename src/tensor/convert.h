@@ -11,7 +11,9 @@ namespace clearhead {
 /// to = from, element by element; f32, bf16 or f16 each, any strides, equal shapes. Opens `to` for writing once. Throws kShape, kUnsupported.
 void convert(const Tensor& from, Tensor& to);
 
-/// f32_to_bf16, inline in loops and without a branch: compilers take many at a time.
+/// bf16_to_f32 and f32_to_bf16, inline in loops and without a branch: compilers take many at a time.
+inline float widened_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
 inline uint16_t rounded_to_bf16(float value) {
   const uint32_t word = std::bit_cast<uint32_t>(value);
   const uint32_t quiet = word >> 16 | 0x40u, rounded = (word + 0x7FFFu + (word >> 16 & 1u)) >> 16;

@@ -260,20 +260,31 @@ TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
   const int before = threads();
   for (const Size& size : {Size{64, 128, 32}, Size{32, 128, 32}, Size{32, 4096, 48}, Size{7, 3000, 500}, Size{256, 2048, 256}}) {
     const std::vector<float> a = random_values(size.inner * size.rows, 23), b = random_values(size.inner * size.columns, 24);
-    for (const bool accumulate : {false, true}) {
-      std::vector<std::vector<float>> outs;
-      for (const int count : {1, 2, 3}) {
-        set_threads(count);
-        outs.push_back(random_values(size.rows * size.columns, 26));
-        fast().product({.a = {a.data(), 1, size.rows},
-                        .b = {b.data(), size.columns, 1},
-                        .rows = size.rows,
-                        .inner = size.inner,
-                        .columns = size.columns,
-                        .accumulate = accumulate,
-                        .out = outs.back().data(),
-                        .out_stride = size.columns});
-        EXPECT_EQ(outs.back() == outs.front(), true) << count << " threads, " << size.rows << " × " << size.inner << " × " << size.columns;
+    const auto narrow = [](const std::vector<float>& values) {
+      return to_dtype(Tensor::from(values, {int64_t(values.size())}), DType::kBF16);
+    };
+    const auto bits = [](const Tensor& tensor) { return reinterpret_cast<const uint16_t*>(tensor.raw()); };
+    const Tensor narrow_a = narrow(a), narrow_b = narrow(b);
+    for (const bool is_bf16 : {false, true}) {
+      for (const bool accumulate : {false, true}) {
+        std::vector<std::vector<float>> outs;
+        for (const int count : {1, 2, 3, 16}) {
+          set_threads(count);
+          outs.push_back(random_values(size.rows * size.columns, 26));
+          const auto call = [&]<class Element>(const Element* of_a, const Element* of_b) {
+            return ProductOf<Element>{.a = {of_a, 1, size.rows},
+                                      .b = {of_b, size.columns, 1},
+                                      .rows = size.rows,
+                                      .inner = size.inner,
+                                      .columns = size.columns,
+                                      .accumulate = accumulate,
+                                      .out = outs.back().data(),
+                                      .out_stride = size.columns};
+          };
+          is_bf16 ? fast().narrow_product(call(bits(narrow_a), bits(narrow_b))) : fast().product(call(a.data(), b.data()));
+          EXPECT_EQ(outs.back() == outs.front(), true)
+              << count << " threads, " << size.rows << " × " << size.inner << " × " << size.columns << (is_bf16 ? ", bf16" : "");
+        }
       }
     }
   }

@@ -7,7 +7,7 @@
 // One product runs at a time in a process: it already uses every core.
 //
 // oneDNN may share the inner sums of a product between threads (AVX2's gemm of a small one; AVX-512's of a long one for a weight's gradient), so that their bits
-// would depend on how many there are. In training such a product is cut by its shape alone: AVX-512's f32 into pieces too short to share, added one after
+// would depend on how many there are. In training such a product is cut by its shape alone: AVX-512's into pieces too short to share, added one after
 // another; others into tiles, each of which is one thread's.
 #include "backends/cpu/dnnl.h"
 
@@ -103,29 +103,30 @@ struct Made {
   bool may_share = false;  // inner sums between threads
 };
 
+const float* moved(const Product& product, const float* operand, int64_t elements) {  // of two bytes where they are bf16
+  return product.is_bf16 ? reinterpret_cast<const float*>(reinterpret_cast<const uint16_t*>(operand) + elements) : operand + elements;
+}
+
 // The rows of a product from `row` on and its outputs from `column` on.
 Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-  const auto at = [&](const float* operand, int64_t element) {  // in elements of two bytes where they are bf16
-    return whole.is_bf16 ? reinterpret_cast<const float*>(reinterpret_cast<const uint16_t*>(operand) + element) : operand + element;
-  };
   Product out = whole;
   out.layout.out = out.layout.padded_out = columns;
-  out.weights = at(whole.weights, column * whole.layout.out_step);
-  out.x = at(whole.x, row * whole.x_stride);
+  out.weights = moved(whole, whole.weights, column * whole.layout.out_step);
+  out.x = moved(whole, whole.x, row * whole.x_stride);
   out.rows = rows;
   if (whole.bias) out.bias = whole.bias + column;
   out.out = whole.out + row * whole.out_stride + column;
   return out;
 }
 
-// Calls f(piece) for at most `depth` inputs after others, which adds to what those before it left in out. For f32 without panels and activation.
+// Calls f(piece) for at most `depth` inputs after others, which adds to what those before it left in out. Without panels and activation.
 template <class F>
 void for_each_piece(const Product& whole, int64_t depth, const F& f) {
   for (int64_t first = 0; first < whole.layout.in; first += depth) {
     Product piece = whole;
     piece.layout.in = piece.layout.padded_in = std::min(depth, whole.layout.in - first);
-    piece.weights += first * whole.layout.in_step;
-    piece.x += first * whole.x_step;
+    piece.weights = moved(whole, whole.weights, first * whole.layout.in_step);
+    piece.x = moved(whole, whole.x, first * whole.x_step);
     if (first != 0) piece.bias = nullptr, piece.accumulate = true;
     f(piece);
   }
@@ -224,8 +225,11 @@ class Engine {
     const Made& made = find(product, threads());
     if (!made.may_share || !product.in_training) return run(made, product, stream_, made.scratch);
     if (made.is_gemm && Copies::help(product)) return copies_.run(product, [&](const Product& piece) { run_tiles(piece); });
-    if (made.is_gemm || product.is_bf16 || product.activation != Activation::kNone) return run_tiles(product);
-    for_each_piece(product, kInnerAlone, [&](const Product& piece) { multiply(piece); });
+    if (made.is_gemm || product.activation != Activation::kNone) return run_tiles(product);
+    for_each_piece(product, kInnerAlone, [&](const Product& piece) {
+      const Made& one = find(piece, threads());
+      one.is_gemm ? run_tiles(piece) : run(one, piece, stream_, one.scratch);
+    });
   }
 
   void run_tiles(const Product& product) {
