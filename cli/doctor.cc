@@ -27,14 +27,16 @@ uint64_t memory_bytes() { return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)
 void add_doctor(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("doctor", "What this machine and this build can do");
-  command->footer("Example: clearhead doctor --json\nCLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force what computes.");
+  command->footer(
+      "Example: clearhead doctor --json\nCLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force what computes; "
+      "CLEARHEAD_BF16_PAIRS=on|off, whether\nattention over bf16 multiplies pairs of them (VDPBF16PS) or widens them to f32.");
   command->add_flag("--json", *json, "As JSON");
   command->callback([json] {
     Json backends = Json::array();
     for (const Backend* table : runnable_backends()) backends.push(format("{} ({})", table->name, to_string(table->isa)));
     const Backend& chosen = backend();
     Json forced = Json::object();
-    for (const char* name : {"CLEARHEAD_BACKEND", "CLEARHEAD_ISA"}) {
+    for (const char* name : {"CLEARHEAD_BACKEND", "CLEARHEAD_ISA", "CLEARHEAD_BF16_PAIRS"}) {
       if (const char* value = std::getenv(name)) forced[name] = value;
     }
     if (*json) {

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <string_view>
 
+#include "base/format.h"
 #include "spec/keep.h"
 #include "tensor/convert.h"
 
@@ -28,14 +31,22 @@ Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? in_pairs
 
 }  // namespace
 
-bool has_bf16_pairs() {
-  static const bool has = __builtin_cpu_supports("avx512bf16") != 0;
-  return has;
+bool uses_bf16_pairs() {
+  static const bool uses = [] {
+    const bool can = __builtin_cpu_supports("avx512bf16") != 0;
+    const char* asked = std::getenv("CLEARHEAD_BF16_PAIRS");
+    const std::string_view wanted = asked ? asked : "";
+    if (wanted.empty()) return can && !__builtin_cpu_is("intel");
+    if (wanted != "on" && wanted != "off") fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16_PAIRS is \"{}\"; expected on or off", wanted);
+    if (wanted == "on" && !can) fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16_PAIRS=on: this machine has no VDPBF16PS; leave it unset");
+    return wanted == "on";
+  }();
+  return uses;
 }
 
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  return has_bf16_pairs() && q.dtype() == DType::kBF16 && k && k->dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.pair) &&
+  return uses_bf16_pairs() && q.dtype() == DType::kBF16 && k && k->dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.pair) &&
          !std::holds_alternative<Linear>(spec.normaliser) && q.size(3) > 0;
 }
 

@@ -225,8 +225,9 @@ class ScoreProblem {
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
 /// The same of gradients: softmax, over tiles, with nothing after it. `takes_pairs` is in it.
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// This machine has VDPBF16PS and VCVTNE2PS2BF16.
-bool has_bf16_pairs();
+/// This machine has VDPBF16PS and VCVTNE2PS2BF16, and gains by them. Intel's do not: on a Sapphire Rapids one takes the time of 3.5 FMAs and does
+/// the work of two. CLEARHEAD_BF16_PAIRS=on|off decides otherwise; throws kUnsupported for other values, or for what the machine has not.
+bool uses_bf16_pairs();
 
 /// bf16 [batch, head, length, d] so that its rows are 32-bit pairs of channels: itself where channels are adjacent, d, strides and address even; else a copy,
 /// zeros where d is odd.
