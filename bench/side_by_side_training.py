@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """clearhead's training beside PyTorch's: the speed of a step, and the losses of the same model on the same batches.
 
-  bench/side_by_side_training.py speed  [--steps 12] [--rounds 2] [--json FILE]
+  bench/side_by_side_training.py speed  [--steps 12] [--rounds 2] [--bf16] [--json FILE]
   bench/side_by_side_training.py losses RECIPE data=DIR [key=value …] [--steps 200] [--json FILE]
   bench/side_by_side_training.py whole  RECIPE data=DIR [key=value …] --run RUN --out DIR [--json FILE]
 
@@ -368,7 +368,7 @@ def main():
     added = command("speed", speed)
     added.add_argument("--steps", type=int, default=12)
     added.add_argument("--rounds", type=int, default=2)
-    added.add_argument("--bf16", action="store_true", help="PyTorch's bf16 autocast too")
+    added.add_argument("--bf16", action="store_true", help="bf16 too: ours, and PyTorch's autocast")
     for name, does in (("losses", losses), ("whole", whole)):
         added = command(name, does)
         added.add_argument("recipe")

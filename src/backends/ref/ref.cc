@@ -82,8 +82,8 @@ float answer(const WeightsCall& call, const RowOfScores& at, int64_t key, double
 
 void weights(const WeightsCall& call) {
   const AttentionRecord& record = call.record;
-  std::vector<double> scores(static_cast<size_t>(call.keys.size()));
-  for (int64_t r = 0; r < call.row_count; ++r) {
+  parallel_for(call.row_count, [&](int64_t r, int) {
+    std::vector<double> scores(static_cast<size_t>(call.keys.size()));
     const int64_t row = call.rows[r];
     const RowOfScores at{record.spec, record.q, record.keys, call.batch, call.head, row, record.first_query + row, record.query_length};
     score_row(at, call.keys, scores.data());
@@ -92,7 +92,7 @@ void weights(const WeightsCall& call) {
       const int64_t place = static_cast<int64_t>(j);
       call.out[r * call.out_stride + place] = answer(call, at, call.keys.begin + place, scores[j], recorded);
     }
-  }
+  });
 }
 
 }  // namespace
