@@ -1,9 +1,7 @@
 #include "base/parallel.h"
 
-#include <sched.h>
-#ifdef __SSE2__
 #include <immintrin.h>
-#endif
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -34,20 +32,13 @@ thread_local bool inside = false;
 // for each vector that has one, and weights far below their row's largest, times values, are full of them.
 class SubnormalsAreZero {
  public:
-#ifdef __SSE2__
   SubnormalsAreZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | _MM_DENORMALS_ZERO_ON | _MM_FLUSH_ZERO_ON); }
   ~SubnormalsAreZero() { _mm_setcsr(before_); }
-#else
-  SubnormalsAreZero() = default;
-  ~SubnormalsAreZero() {}
-#endif
   SubnormalsAreZero(const SubnormalsAreZero&) = delete;
   SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
 
  private:
-#ifdef __SSE2__
   unsigned before_;
-#endif
 };
 
 template <class Body>

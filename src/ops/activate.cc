@@ -1,10 +1,6 @@
 // Element by element: f(x), f(gate) ⊙ up, sums and dropout, each with its gradient.
-#include <algorithm>
-
 #include "backends/registry.h"
 #include "base/format.h"
-#include "base/grain.h"
-#include "base/parallel.h"
 #include "ops/ops.h"
 #include "tensor/convert.h"
 
@@ -22,10 +18,8 @@ void check_alike(const char* op, const Tensor& x, const Tensor& out) {
 
 void activate(Run& run, Activation activation, const Tensor& x, Tensor& out) {
   check_alike("activation", x, out);
-  const float* from = x.data<float>();
-  float* values = out.mutable_data<float>();
-  parallel_ranges(x.numel(), kGrain, [&](int64_t begin, int64_t end, int) { std::copy(from + begin, from + end, values + begin); });
-  backend().dense.activate(activation, values, out.numel());
+  add_strided(x, out, false);
+  backend().dense.activate(activation, out.mutable_data<float>(), out.numel());
   if (!run.records({&x})) return;
   run.recorder->record("activation", out, {x}, [=, out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);

@@ -82,7 +82,8 @@ struct Panel {
 constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag::BA16a32b}, {16, Tag::BA16a16b}};
 // From this length of inner sums on, AVX-512's kernels may share those of a transposed left matrix (oneDNN's brgemm_matmul_utils.cpp).
 constexpr int64_t kInnerToShare = 2048;
-constexpr int64_t kInnerAlone = 512;  // less than that, and x and the weights of so many stay in the second cache
+// So many are not shared, in bf16 either, and x and the weights of so many stay in the second cache.
+constexpr int64_t kInnerAlone = 512;
 static_assert(kInnerAlone < kInnerToShare);
 constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
 
@@ -226,10 +227,7 @@ class Engine {
     if (!made.may_share || !product.in_training) return run(made, product, stream_, made.scratch);
     if (made.is_gemm && Copies::help(product)) return copies_.run(product, [&](const Product& piece) { run_tiles(piece); });
     if (made.is_gemm || product.activation != Activation::kNone) return run_tiles(product);
-    for_each_piece(product, kInnerAlone, [&](const Product& piece) {
-      const Made& one = find(piece, threads());
-      one.is_gemm ? run_tiles(piece) : run(one, piece, stream_, one.scratch);
-    });
+    for_each_piece(product, kInnerAlone, [&](const Product& piece) { multiply(piece); });
   }
 
   void run_tiles(const Product& product) {
@@ -284,7 +282,7 @@ class Engine {
     const auto description =
         describe(engine_, made.x, made.weights, p.bias ? &made.bias : nullptr, made.out, attributes_for(p.activation, p.accumulate));
     made.is_gemm = std::string_view(description.impl_info_str()).find("gemm") == 0;
-    made.may_share = made.is_gemm || (p.x_step != 1 && (p.is_bf16 || p.layout.in >= kInnerToShare));
+    made.may_share = made.is_gemm || (p.x_step != 1 && p.layout.in > (p.is_bf16 ? kInnerAlone : kInnerToShare - 1));
     made.primitive = dnnl::matmul(description);
     made.scratch = memory(description.scratchpad_desc(), engine_);
     return made;
