@@ -29,14 +29,14 @@ void add_doctor(CLI::App& app) {
   CLI::App* command = app.add_subcommand("doctor", "What this machine and this build can do");
   command->footer(
       "Example: clearhead doctor --json\nCLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force what computes; "
-      "CLEARHEAD_BF16_PAIRS=on|off, whether\nattention over bf16 multiplies pairs of them (VDPBF16PS) or widens them to f32.");
+      "CLEARHEAD_BF16=matrices|pairs|wide, how\nAVX-512 multiplies bf16 in attention: by AMX, by VDPBF16PS, or widened to f32.");
   command->add_flag("--json", *json, "As JSON");
   command->callback([json] {
     Json backends = Json::array();
     for (const Backend* table : runnable_backends()) backends.push(format("{} ({})", table->name, to_string(table->isa)));
     const Backend& chosen = backend();
     Json forced = Json::object();
-    for (const char* name : {"CLEARHEAD_BACKEND", "CLEARHEAD_ISA", "CLEARHEAD_BF16_PAIRS"}) {
+    for (const char* name : {"CLEARHEAD_BACKEND", "CLEARHEAD_ISA", "CLEARHEAD_BF16"}) {
       if (const char* value = std::getenv(name)) forced[name] = value;
     }
     if (*json) {

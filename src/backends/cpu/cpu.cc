@@ -1,6 +1,7 @@
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/dense.h"
+#include "backends/cpu/matrix.h"
 #include "backends/cpu/score_view.h"
 #include "backends/cpu/targets.h"
 #include "backends/widen.h"
@@ -59,11 +60,11 @@ void observe_item(int64_t item, int thread, const std::function<void()>& body) {
 
 void for_items(int64_t items, const std::function<void(int64_t item, int thread)>& body) {
   ItemObserver* observer = item_observer;
-  if (!observer) return parallel_for(items, body);
   parallel_for(items, [&](int64_t item, int thread) {
-    observer->before(item, thread);
+    if (observer) observer->before(item, thread);
     body(item, thread);
-    observer->after(item, thread);
+    release_matrices();
+    if (observer) observer->after(item, thread);
   });
 }
 

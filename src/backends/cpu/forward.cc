@@ -49,12 +49,18 @@ void forward_wide(ForwardPlan& plan) {
   }
 }
 
+template <class Block>
+void forward_rounded(ForwardPlan& plan) {
+  if (!plan.wants_sums()) return forward_pairs<Block>(plan);
+  plan.take_sums();
+  forward_pairs<Summing<Block>>(plan);
+}
+
 void forward_given(ForwardPlan& plan) {
   if (!plan.problem.is_in_pairs()) return forward_wide(plan);
   if (goes_by_pairs(plan)) {
-    if (!plan.wants_sums()) return forward_pairs(plan);
-    plan.take_sums();
-    return forward_pairs<Summing<PairBlock>>(plan);
+    plan.problem.view(0, 0).matrix_step > 0 ? forward_rounded<MatrixBlock>(plan) : forward_rounded<PairBlock>(plan);
+    return;
   }
   WideResult out(plan.call.out);
   plan.set_wide(widened(plan.call.v), out.tensor());

@@ -134,8 +134,8 @@ template <int N, bool kFetch, class Step>
 HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                            int64_t row_stride) {
   const F32 d;
-  Floats sum[N];
-  unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
+  typename Step::Sum sum[N];
+  unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { start_sum(sum[i]); });
   int64_t channel = 0;
   for (; channel + 4 <= d_k; channel += 4) {
     if constexpr (kFetch) unroll<kLanes / 4>([&](auto) CLEARHEAD_INLINE_LAMBDA { ahead.fetch(); });
@@ -154,7 +154,7 @@ HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, 
     step.enter(channel);
     unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { sum[r] = step(t, hn::Set(d, q[channel * N + r]), sum[r]); });
   }
-  unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[r], d, to + r * row_stride); });
+  unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(value_of(sum[r]), d, to + r * row_stride); });
 }
 
 // The scores of a sub-block over pages. Memory is never left idle: the end of each phase fetches what the next one begins with.
@@ -217,6 +217,7 @@ HWY_NOINLINE void score_rows_of(Step step, const DecodeBlock& block, int64_t beg
 inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin, int64_t end) {
   const ScoreView& view = block.view();
   if (view.pages) return with_element(view.page_dtype, [&](auto element) { score_panels<decltype(element)>(block, begin, end); });
+  if (kHasMatrices && view.matrix_step > 0) return score_rows_of(MatrixStep{view.matrix_step}, block, begin, end);
   if (kHasPairs && view.pairs) return score_rows_of(PairStep(), block, begin, end);
   score_rows_of(DotStep(), block, begin, end);
 }

@@ -26,9 +26,11 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 // p: [kKeyTile / 2][kBlock] pairs. Also the epilogue of for_each_group.
-struct PairBlock : SoftmaxBlock {
-  static constexpr bool kPairsOnly = true;
+template <bool kMatrices>
+struct RoundedBlock : SoftmaxBlock {
+  static constexpr bool kPairsOnly = !kMatrices, kMatricesOnly = kMatrices;
   alignas(64) float rounded[kBlock];  // ℓ'
+  int64_t matrix_step = 0;
 
   void reset() {
     used = rounded;
@@ -47,7 +49,6 @@ struct PairBlock : SoftmaxBlock {
     follow_scores(s, first_vector);
     const int32_t in_tile = static_cast<int32_t>(key - tile);
     float* to = p + in_tile / 2 * kBlock + first;
-    const Floats ones = hn::BitCast(d, hn::Set(I32(), 0x3F803F80));
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes);
       Floats sum = hn::Load(d, rounded + first + v * kLanes), surprised = hn::Zero(d);
@@ -59,7 +60,7 @@ struct PairBlock : SoftmaxBlock {
         if constexpr (kSums) surprised = hn::MulAdd(odd, odd_score, hn::MulAdd(even, even_score, surprised));
         const Floats pair = to_pairs(even, odd);
         hn::Store(pair, d, to + r * kBlock + v * kLanes);
-        sum = dot_pairs(pair, ones, sum);
+        sum = sum + even_of(pair) + odd_of(pair);
       });
       hn::Store(sum, d, rounded + first + v * kLanes);
       add_sums<kSums, V>(s, v, key, first + v * kLanes, surprised);
@@ -86,6 +87,9 @@ struct PairBlock : SoftmaxBlock {
   }
 };
 
+using PairBlock = RoundedBlock<false>;
+using MatrixBlock = RoundedBlock<true>;
+
 inline void add_tile_values(PairBlock& block, const ValueView& values, int64_t key_length) {
   const float* rows = values.values + block.tile / 2 * values.stride;
   for (int i = 0; i < block.run_count; ++i) {
@@ -100,6 +104,38 @@ inline void add_tile_values(PairBlock& block, const ValueView& values, int64_t k
       add_run_values_of<PairStep>(run.vectors, p, from, values.stride, pairs, values.d_v, o);
     }
   }
+}
+
+// Multiplications take keys in twos of `step`: P of those between runs and around them becomes that of hidden pairs. Returns which of the tile's there are.
+inline Range fill_between_runs(MatrixBlock& block, int64_t step) {
+  const Range keys{block.runs[0].begin / (2 * step) * (2 * step), round_up(block.runs[block.run_count - 1].end, 2 * step)};
+  const auto hide = [&](int v, int64_t begin, int64_t end) {
+    const F32 d;
+    for (int64_t pair = begin / 2; pair < end / 2; ++pair)
+      hn::Store(hn::BitCast(d, hn::Set(I32(), INT32_MIN | 0x8000)), d, block.p + pair * kBlock + v * kLanes);
+  };
+  for (int v = 0; v < block.queries->vectors; ++v) {
+    int64_t at = keys.begin;
+    for (const Run* run = block.runs; run < block.runs + block.run_count; ++run) {
+      if (v < run->first_vector || v >= run->first_vector + run->vectors) continue;
+      hide(v, at, run->begin);
+      at = run->end;
+    }
+    hide(v, at, keys.end);
+  }
+  return {keys.begin / (2 * step), keys.end / (2 * step)};
+}
+
+inline void add_tile_values(MatrixBlock& block, const ValueView& values, int64_t) {
+  if (block.run_count == 0) return;
+  const int64_t step = block.matrix_step;
+  const Range of = fill_between_runs(block, step);
+  const float* from = values.values + block.tile / 2 * values.stride;
+  const int vectors = block.queries->vectors;
+  if (HWY_UNLIKELY(block.careful)) return add_matrix_values_carefully(block.p, from, step, of, values.d_v, vectors, block.o);
+  if (vectors == 3) return add_matrix_values<3>(block.p, from, step, of, values.d_v, block.o);
+  if (vectors == 2) return add_matrix_values<2>(block.p, from, step, of, values.d_v, block.o);
+  add_matrix_values<1>(block.p, from, step, of, values.d_v, block.o);
 }
 
 // One head's values: (v[2j][c], v[2j + 1][c]) as one word, past the last key 0.   bf16 [key, d_v] → [⌈key / 2⌉][d_v]
@@ -132,23 +168,29 @@ inline bool goes_by_pairs(const ForwardPlan& plan) {
 }
 
 // A thread interleaves the values of the head that it works on for itself: 0.2 % of a head's time, and no memory of the call's size.
-template <class Block = PairBlock>
+template <class Block>
 void forward_pairs(ForwardPlan& plan) {
-  const int64_t key_heads = plan.problem.heads() / plan.problem.group(), pairs = (plan.call.v.size(2) + 1) / 2;
+  const int64_t key_heads = plan.problem.heads() / plan.problem.group(), keys = plan.call.v.size(2);
+  constexpr bool kMatrices = Block::kMatricesOnly;
+  const int64_t stride = kMatrices ? round_up(plan.d_v, kSide) : plan.d_v;  // of a pair of keys
   std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);  // [thread]: the key head
   plan.narrow_out = plan.call.out.mutable_raw();
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();
   for_each_block(plan, kTogether, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int thread) {
-    float* values = ThreadScratch::value_pairs(pairs * plan.d_v);
+    float* values = ThreadScratch::value_pairs(kMatrices ? laid_out_floats(keys, plan.d_v) : (keys + 1) / 2 * plan.d_v);
     const int64_t of_batch = head / plan.problem.group(), key_head = batch * key_heads + of_batch;
-    if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head) interleave_values(plan.call.v, batch, of_batch, values);
     const int count = static_cast<int>(blocks.size());
     float* rows = ThreadScratch::wide_rows(count * kBlock * plan.d_v);
+    if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head) {
+      kMatrices ? lay_out_values(plan.call.v, batch, of_batch, rows, values) : interleave_values(plan.call.v, batch, of_batch, values);
+    }
     JobsTogether<BlockJob<Block>> jobs;
     for (int i = 0; i < count; ++i) {
       BlockJob<Block>& job = jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
       job.values.values = values;
+      job.values.stride = stride;
+      job.softmax.matrix_step = job.view.matrix_step;
       for (int row = 0; row < blocks[i].count; ++row) job.out.rows[row] = rows + (i * kBlock + row) * plan.d_v;
     }
     forward_blocks(plan, jobs);

@@ -502,7 +502,7 @@ struct BlockJob {
 
   BlockJob(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count, int place = 0, int places = 1)
       : view(plan.problem.view(batch, head)), values(plan.value_view(batch, view)), first_row(plan.stats_row(batch, head, begin)) {
-    const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = plan.d_v * kBlock;
+    const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = round_up(plan.d_v, 16) * kBlock;
     const int64_t own_floats = qt_floats + o_floats, shared_floats = p_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view);
     float* memory = ThreadScratch::floats(places * own_floats + shared_floats);
     queries.qt = memory + place * own_floats;

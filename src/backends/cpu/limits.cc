@@ -77,7 +77,7 @@ double fma_burst(InstructionSet isa, int64_t fmas, double* flops) {
 
 double pair_burst(int64_t steps, double* flops) {
   *flops = 0;
-  if (!uses_bf16_pairs()) return 0;
+  if (bf16_way() != Bf16Way::kPairs) return 0;
   constexpr int64_t kLanesOfPairs = 16, kOfPairs = 24;  // lanes and chains
   const int64_t rounds = steps / (kLanesOfPairs * kOfPairs) + 1;
   const auto start = std::chrono::steady_clock::now();

@@ -49,6 +49,9 @@ struct TileScratch {
   uint64_t* visible = nullptr;  // [kKeyTile]: bit i is lane i
   float* rules = nullptr;       // room of the rules (rule-inl.h)
   float* offsets = nullptr;     // room of a relative pair (relative-inl.h)
+  float* matrix = nullptr;       // [2][32][kBlock]: products of keys and queries by matrices (matrix-inl.h)
+  float* matrix_tail = nullptr;  // [32][d_k]: as `tail`
+  int64_t* matrix_key = nullptr; // the first key of what matrix[0] holds, −1: nothing
   bool careful = false;         // rows may meet ±inf or NaN: every group takes the general kernel
 };
 
@@ -69,8 +72,13 @@ inline bool terms_may_hide(const ScoreView& view) {
   return view.terms && std::any_of(view.terms->begin(), view.terms->end(), hides);
 }
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+inline int64_t matrix_floats(const ScoreView& view) {
+  constexpr int64_t kKeys = 32;
+  return view.matrix_step > 0 ? 2 * kKeys * kBlock + kKeys * view.d_k + 16 : 0;
+}
 inline int64_t tile_scratch_floats(const ScoreView& view) {
-  return packed_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + offset_floats(view) + view.rule_floats;
+  return packed_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + matrix_floats(view) + offset_floats(view) +
+         view.rule_floats;
 }
 // `memory` is 64-byte aligned and holds tile_scratch_floats.
 inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
@@ -78,7 +86,12 @@ inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
   scratch.bias = memory;
   scratch.tail = memory + packed_terms(view) * kKeyTile * kBlock;
   scratch.visible = reinterpret_cast<uint64_t*>(scratch.tail + round_up(kRows * view.d_k, 16));
-  scratch.offsets = reinterpret_cast<float*>(scratch.visible + kKeyTile);
+  scratch.matrix = reinterpret_cast<float*>(scratch.visible + kKeyTile);
+  scratch.offsets = scratch.matrix + matrix_floats(view);
+  if (view.matrix_step > 0) {
+    scratch.matrix_key = reinterpret_cast<int64_t*>(scratch.offsets - 16);
+    scratch.matrix_tail = scratch.offsets - 16 - 32 * view.d_k;
+  }
   scratch.rules = scratch.offsets + offset_floats(view);
   return scratch;
 }

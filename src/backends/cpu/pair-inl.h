@@ -15,8 +15,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
+// A chain's state, where it is a number: MatrixStep's is more.
+HWY_INLINE void start_sum(Floats& s) { s = hn::Zero(F32()); }
+HWY_INLINE Floats value_of(Floats s) { return s; }
+
 /// q·k
 struct DotStep {
+  using Sum = Floats;
   HWY_INLINE void enter(int64_t) {}
   HWY_INLINE Floats operator()(Floats k, Floats q, Floats s) const { return hn::MulAdd(k, q, s); }
 };
@@ -26,6 +31,7 @@ HWY_INLINE Floats leaky_relu(Floats x, Floats slope) { return hn::IfThenElse(hn:
 /// w_c·φ(q_c + k_c)
 template <PairView::Kind kKind>
 struct AdditiveStep {
+  using Sum = Floats;
   const float* weight;  // times log₂e
   Floats w{}, slope;
 
@@ -48,7 +54,7 @@ HWY_INLINE void with_step(const PairView& pair, F&& f) {
 inline constexpr bool kHasPairs = HWY_TARGET == HWY_AVX3;
 
 // Assembly, because an intrinsic would have to be compiled for a target of its own, and with it every kernel around it: this way the pass of AVX3 holds both,
-// and a test of the machine (`uses_bf16_pairs`) chooses between them. Only that pass has these.
+// and a test of the machine (`bf16_way`) chooses between them. Only that pass has these.
 
 // s + a_even·b_even + a_odd·b_odd, one after the other (VDPBF16PS): products exact, sums rounded to nearest, subnormals taken and given as zero.
 HWY_INLINE Floats dot_pairs(Floats a, Floats b, Floats s) {
@@ -112,6 +118,7 @@ HWY_INLINE Ints seen_halves(Floats weights) {
 
 /// q·k of bf16, a channel being a pair of them. Scale and log₂e come after the chain (ScoreView::pair_factor): in bf16 they would round q.
 struct PairStep {
+  using Sum = Floats;
   HWY_INLINE void enter(int64_t) {}
   HWY_INLINE Floats operator()(Floats k, Floats q, Floats s) const { return dot_pairs(k, q, s); }
 };

@@ -27,6 +27,7 @@
 #include <limits>
 #include <optional>
 
+#include "backends/cpu/matrix-inl.h"
 #include "backends/cpu/pack-inl.h"
 #include "backends/cpu/page-inl.h"
 #include "backends/cpu/pair-inl.h"
@@ -255,11 +256,24 @@ HWY_INLINE void pair_products(const ScoreView& view, const float* HWY_RESTRICT q
   unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = s.c[i] * factor; });
 }
 
-// An epilogue may say that it is only ever given scores of pairs.
+// An epilogue may say that it is only ever given scores of one kind.
 template <class Epilogue>
 constexpr bool takes_pairs_only() {
   if constexpr (requires { Epilogue::kPairsOnly; }) return Epilogue::kPairsOnly;
   return false;
+}
+template <class Epilogue>
+constexpr bool takes_matrices_only() {
+  if constexpr (requires { Epilogue::kMatricesOnly; }) return Epilogue::kMatricesOnly;
+  return false;
+}
+template <class Epilogue>
+constexpr bool may_take_matrices() {
+  return kHasMatrices && !takes_pairs_only<Epilogue>();
+}
+template <class Epilogue>
+HWY_INLINE bool by_matrices(const ScoreView& view) {
+  return may_take_matrices<Epilogue>() && (takes_matrices_only<Epilogue>() || view.matrix_step > 0);
 }
 
 // --- terms, one vector of pairs at a time: lanes may be queries or keys ----------------------------------------------------------------------
@@ -449,12 +463,15 @@ inline HWY_NOINLINE void other_scores(const ScoreView& view, const float* qt, in
   });
 }
 
-// A group with terms, with another pair than the dot product, or at the edge of what is visible.
+// What the pair gives for the group of kRows keys from `key`, whatever the pair and wherever the group.
 template <int V, class Epilogue>
-HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
-                                int64_t key, int first_vector, const Hiding& hiding, Epilogue& epilogue) {
-  Scores<V> s;
+HWY_INLINE void group_products(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
+                               int64_t key, int first_vector, Scores<V>& s) {
   const float* qt = block.qt + first_vector * kLanes;
+  if constexpr (may_take_matrices<Epilogue>()) {
+    if (by_matrices<Epilogue>(view)) return matrix_products<V>(view, block, scratch, key, first_vector, s);
+  }
+  if constexpr (takes_matrices_only<Epilogue>()) return;
   if (takes_pairs_only<Epilogue>() || (kHasPairs && view.pairs)) {
     pair_products<V>(view, qt, rows_of(view, scratch, sight, key), s);
   } else if (HWY_UNLIKELY(!view.pair.is_dot())) {
@@ -466,6 +483,14 @@ HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, 
   } else {
     dot_products<V>(qt, rows_of(view, scratch, sight, key), view.d_k, s);
   }
+}
+
+// A group with terms, with another pair than the dot product, or at the edge of what is visible.
+template <int V, class Epilogue>
+HWY_NOINLINE void general_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
+                                int64_t key, int first_vector, const Hiding& hiding, Epilogue& epilogue) {
+  Scores<V> s;
+  group_products<V, Epilogue>(view, block, scratch, sight, key, first_vector, s);
   if (view.terms) apply_terms<V>(view, block, scratch, key, first_vector, s, epilogue);
   if (sight.floors) unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_floor(s.c[i]); });
   hide<V>(view, block, scratch, key, first_vector, hiding, s);
@@ -516,6 +541,8 @@ template <class Epilogue>
 HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight,
                                Epilogue& epilogue) {
   int64_t key = sight.begin;
+  const bool matrices = by_matrices<Epilogue>(view);
+  if (matrices) open_matrices(view, scratch);
   const bool plain = view.pair.is_dot() && !view.terms && !sight.segments && !sight.mask && !scratch.careful;
   if (plain) {
     int64_t inner_begin = key, inner_end = sight.end;
@@ -527,9 +554,15 @@ HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, c
     inner_end = inner_end / kRows * kRows;
     if (inner_begin < inner_end) {
       for (; key < inner_begin; key += kRows) edge_group(view, block, scratch, sight, key, epilogue);
-      if (block.vectors == 3) plain_groups<3>(view, block, sight, inner_begin, inner_end, epilogue);
-      if (block.vectors == 2) plain_groups<2>(view, block, sight, inner_begin, inner_end, epilogue);
-      if (block.vectors == 1) plain_groups<1>(view, block, sight, inner_begin, inner_end, epilogue);
+      const auto take = [&](auto v) {
+        if constexpr (may_take_matrices<Epilogue>()) {
+          if (matrices) return plain_matrices<v>(view, block, scratch, inner_begin, inner_end, epilogue);
+        }
+        if constexpr (!takes_matrices_only<Epilogue>()) plain_groups<v>(view, block, sight, inner_begin, inner_end, epilogue);
+      };
+      if (block.vectors == 3) take(std::integral_constant<int, 3>{});
+      if (block.vectors == 2) take(std::integral_constant<int, 2>{});
+      if (block.vectors == 1) take(std::integral_constant<int, 1>{});
       key = inner_end;
     }
   }

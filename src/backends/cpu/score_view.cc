@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "backends/cpu/matrix.h"
 #include "base/format.h"
 #include "spec/keep.h"
 #include "tensor/convert.h"
@@ -31,28 +32,37 @@ Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? in_pairs
 
 }  // namespace
 
-bool uses_bf16_pairs() {
-  static const bool uses = [] {
-    const bool can = __builtin_cpu_supports("avx512bf16") != 0;
-    const char* asked = std::getenv("CLEARHEAD_BF16_PAIRS");
+Bf16Way bf16_way() {
+  static const Bf16Way way = [] {
+    const bool pairs = __builtin_cpu_supports("avx512bf16") != 0, matrices = pairs && has_bf16_matrices();
+    const char* asked = std::getenv("CLEARHEAD_BF16");
     const std::string_view wanted = asked ? asked : "";
-    if (wanted.empty()) return can && !__builtin_cpu_is("intel");
-    if (wanted != "on" && wanted != "off") fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16_PAIRS is \"{}\"; expected on or off", wanted);
-    if (wanted == "on" && !can) fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16_PAIRS=on: this machine has no VDPBF16PS; leave it unset");
-    return wanted == "on";
+    if (wanted.empty()) return matrices ? Bf16Way::kMatrices : pairs && !__builtin_cpu_is("intel") ? Bf16Way::kPairs : Bf16Way::kWide;
+    if (wanted == "wide") return Bf16Way::kWide;
+    if (wanted != "pairs" && wanted != "matrices")
+      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected matrices, pairs or wide", wanted);
+    if (!(wanted == "pairs" ? pairs : matrices))
+      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave it unset", wanted,
+           wanted == "pairs" ? "VDPBF16PS" : "TDPBF16PS");
+    return wanted == "pairs" ? Bf16Way::kPairs : Bf16Way::kMatrices;
   }();
-  return uses;
+  return way;
 }
+
+// Of a multiplication over d channels.
+static int64_t matrix_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0 ? 8 : 0; }
 
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  return uses_bf16_pairs() && q.dtype() == DType::kBF16 && k && k->dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.pair) &&
-         !std::holds_alternative<Linear>(spec.normaliser) && q.size(3) > 0;
+  if (q.dtype() != DType::kBF16 || !k || k->dtype() != DType::kBF16 || !std::holds_alternative<Dot>(spec.pair) || q.size(3) == 0) return false;
+  if (bf16_way() == Bf16Way::kMatrices)
+    return std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && matrix_step_of(q.size(3)) > 0;
+  return bf16_way() == Bf16Way::kPairs && !std::holds_alternative<Linear>(spec.normaliser);
 }
 
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const After& after = spec.after;
-  return takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && !after.dropout &&
+  return bf16_way() == Bf16Way::kPairs && takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && !after.dropout &&
          !after.head_mask && !after.gaussian;
 }
 
@@ -80,6 +90,7 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   if (q.dtype() == DType::kBF16) {
     rows_ = in_pairs(std::get<Tensor>(keys));
     common_.pairs = true;
+    if (bf16_way() == Bf16Way::kMatrices) common_.matrix_step = matrix_step_of(q_.size(3));
     common_.d_k = q_.size(3) / 2;
     common_.query_stride = q_.stride(2) / 2;
     common_.query_channel = 1;

@@ -112,6 +112,7 @@ struct ScoreView {
   // chain, query_factor being 1.
   bool pairs = false;
   float pair_factor = 1;
+  int64_t matrix_step = 0;  // pairs of channels that one multiplication of matrices takes (matrix-inl.h); 0: scores are no such products
   RelativeView relative{};
   // Keys: row-major (channels adjacent) when pages is null.
   const float* keys = nullptr;
@@ -220,14 +221,16 @@ class ScoreProblem {
   std::vector<Tensor> edge_biases_;                                 // [term with entries], contiguous
 };
 
-/// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs of them, for a dot product that goes
-/// by pairs of queries and keys.
+/// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs or matrices of them, for a dot product
+/// that goes by pairs of queries and keys; by matrices those of softmax without lists whose channels come in sixteens.
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// The same of gradients: softmax, over tiles, with nothing after it. `takes_pairs` is in it.
+/// The same of gradients: softmax, over tiles, with nothing after it, by pairs. `takes_pairs` is in it.
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// This machine has VDPBF16PS and VCVTNE2PS2BF16, and gains by them. Intel's do not: on a Sapphire Rapids one takes the time of 3.5 FMAs and does
-/// the work of two. CLEARHEAD_BF16_PAIRS=on|off decides otherwise; throws kUnsupported for other values, or for what the machine has not.
-bool uses_bf16_pairs();
+/// How attention over bf16 multiplies with AVX-512: matrices of it (AMX) where the machine has them, else pairs (VDPBF16PS, VCVTNE2PS2BF16) where they are
+/// faster than FMAs, else FMAs of what is widened to f32. On a Sapphire Rapids VDPBF16PS takes the time of 3.5 FMAs and does the work of two.
+/// CLEARHEAD_BF16=matrices|pairs|wide decides otherwise; throws kUnsupported for other values, or for what the machine has not.
+enum class Bf16Way : uint8_t { kWide, kPairs, kMatrices };
+Bf16Way bf16_way();
 
 /// bf16 [batch, head, length, d] so that its rows are 32-bit pairs of channels: itself where channels are adjacent, d, strides and address even; else a copy,
 /// zeros where d is odd.

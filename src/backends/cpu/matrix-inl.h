@@ -1,0 +1,268 @@
+// Products of 16 × 16 numbers at a time (AMX): scores and values where q, k and v are bf16. Included once per target.
+//
+//   C[16 × 16] += A[16 × 2·step]·B[2·step × 16]        step: pairs of what is summed, 16 or 8 (ScoreView::matrix_step)
+//
+//   scores   A: 16 keys' rows as they lie in memory           B: queries in lanes, by pairs of channels (pack_queries)        C: [key][query]
+//   values   A: 16 channels of V, by pairs of keys (lay_out_values)  B: P, by pairs of keys (PairBlock)                              C: o [channel][query]
+//
+// One multiplication adds e + o to each c: e is the chain of fused multiply-adds over the even numbers of its pairs from 0, o that over the odd ones, products exact,
+// subnormals zero. That is the processor's definition (TDPBF16PS), and what the code here computes where the registers would meet what a lane must not see, and in
+// decoding (MatrixStep): bits are equal.
+#if defined(CLEARHEAD_CPU_MATRIX_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_MATRIX_INL_H_
+#undef CLEARHEAD_CPU_MATRIX_INL_H_
+#else
+#define CLEARHEAD_CPU_MATRIX_INL_H_
+#endif
+
+#include <algorithm>
+#include <utility>
+
+#include "backends/cpu/matrix.h"
+#include "backends/cpu/pack-inl.h"
+#include "backends/cpu/pair-inl.h"
+#include "backends/cpu/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr bool kHasMatrices = HWY_TARGET == HWY_AVX3;
+inline constexpr int kSide = 16;            // of a matrix
+inline constexpr int kMatrixKeys = 2 * kSide;  // whose scores are computed together
+
+// Assembly for the reason that dot_pairs (pair-inl.h) gives. Registers 0 to 5 are C, of three vectors of queries twice: six chains hide what one multiplication waits
+// for the one before it. 6 is A, 7 is B.
+#if HWY_TARGET == HWY_AVX3
+template <int kRegister>
+HWY_INLINE void load_matrix(const void* from, int64_t row_bytes) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(row_bytes), "i"(kRegister) : "memory");
+}
+template <int kRegister>
+HWY_INLINE void store_matrix(void* to, int64_t row_bytes) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(row_bytes), "i"(kRegister) : "memory");
+}
+template <int kRegister>
+HWY_INLINE void clear_matrix() {
+  asm volatile("tilezero %%tmm%c0" ::"i"(kRegister));
+}
+template <int kRegister>
+HWY_INLINE void multiply_matrices() {
+  asm volatile("tdpbf16ps %%tmm7, %%tmm6, %%tmm%c0" ::"i"(kRegister));
+}
+#else
+template <int kRegister>
+HWY_INLINE void load_matrix(const void*, int64_t) {}
+template <int kRegister>
+HWY_INLINE void store_matrix(void*, int64_t) {}
+template <int kRegister>
+HWY_INLINE void clear_matrix() {}
+template <int kRegister>
+HWY_INLINE void multiply_matrices() {}
+#endif
+inline constexpr int64_t kBlockBytes = kBlock * static_cast<int64_t>(sizeof(float));
+
+// C of V vectors, of one or two A: `pairs` [pair][kBlock] are the B of all of them.
+template <int V, bool kTwo>
+HWY_INLINE void add_products(const float* first, const float* second, int64_t row_bytes, const float* pairs) {
+  load_matrix<6>(first, row_bytes);
+  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+    load_matrix<7>(pairs + v * kLanes, kBlockBytes);
+    multiply_matrices<v>();
+  });
+  if constexpr (!kTwo) return;
+  load_matrix<6>(second, row_bytes);
+  unroll<V>([&](auto i) CLEARHEAD_INLINE_LAMBDA {  // backwards: one B is there already
+    constexpr int v = V - 1 - i;
+    if constexpr (v < V - 1) load_matrix<7>(pairs + v * kLanes, kBlockBytes);
+    multiply_matrices<3 + v>();
+  });
+}
+template <int V, bool kTwo>
+HWY_INLINE void store_products(float* first, float* second) {
+  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { store_matrix<v>(first + v * kLanes, kBlockBytes); });
+  if constexpr (kTwo) unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { store_matrix<3 + v>(second + v * kLanes, kBlockBytes); });
+}
+
+// --- scores --------------------------------------------------------------------------------------------------------------------------------
+
+// Products of kMatrixKeys rows of pairs from `keys` with V vectors of queries: to[key][kBlock], before the scale.
+template <int V>
+HWY_NOINLINE void multiply_keys(const float* keys, int64_t key_stride, const float* qt, int64_t d_k, int64_t step, float* to) {
+  unroll<V>([](auto v) CLEARHEAD_INLINE_LAMBDA {
+    clear_matrix<v>();
+    clear_matrix<3 + v>();
+  });
+  for (int64_t channel = 0; channel < d_k; channel += step) {
+    add_products<V, true>(keys + channel, keys + kSide * key_stride + channel, key_stride * 4, qt + channel * kBlock);
+  }
+  store_products<V, true>(to, to + kSide * kBlock);
+}
+
+// The same of keys [key, key + kMatrixKeys) of the call, the last one's row repeated past the end: those scores are hidden.
+template <int V>
+HWY_INLINE void multiply_keys_from(const ScoreView& view, const float* qt, const TileScratch& scratch, int64_t key, float* to) {
+  if (HWY_LIKELY(key + kMatrixKeys <= view.key_length))
+    return multiply_keys<V>(view.keys + key * view.key_stride, view.key_stride, qt, view.d_k, view.matrix_step, to);
+  for (int64_t r = 0; r < kMatrixKeys; ++r) {
+    const float* from = view.keys + std::min(key + r, view.key_length - 1) * view.key_stride;
+    std::copy(from, from + view.d_k, scratch.matrix_tail + r * view.d_k);
+  }
+  multiply_keys<V>(scratch.matrix_tail, view.d_k, qt, view.d_k, view.matrix_step, to);
+}
+
+// Before the groups of a tile.
+HWY_INLINE void open_matrices(const ScoreView& view, const TileScratch& scratch) {
+  set_matrices(view.matrix_step);
+  *scratch.matrix_key = -1;
+}
+
+// kRows scores of V vectors from [key][kBlock].
+template <int V>
+HWY_INLINE void load_products(const float* from, float factor, Scores<V>& s) {
+  const F32 d;
+  const Floats scale = hn::Set(d, factor);
+  unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = hn::Load(d, from + r * kBlock + v * kLanes) * scale; });
+  });
+}
+
+// The group of kRows keys from `key`: matrices hold several groups, which follow one another.
+template <int V>
+HWY_INLINE void matrix_products(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
+                                Scores<V>& s) {
+  const int64_t first = key / kMatrixKeys * kMatrixKeys;
+  if (*scratch.matrix_key != first) {
+    *scratch.matrix_key = first;
+    if (block.vectors == 3) multiply_keys_from<3>(view, block.qt, scratch, first, scratch.matrix);
+    if (block.vectors == 2) multiply_keys_from<2>(view, block.qt, scratch, first, scratch.matrix);
+    if (block.vectors == 1) multiply_keys_from<1>(view, block.qt, scratch, first, scratch.matrix);
+  }
+  load_products(scratch.matrix + (key - first) * kBlock + first_vector * kLanes, view.pair_factor, s);
+}
+
+// plain_groups of matrices: those of the next keys are multiplied while the epilogue works on these.
+template <int V, class Epilogue>
+HWY_NOINLINE void plain_matrices(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
+                                 Epilogue& epilogue) {
+  const float* qt = block.qt;
+  float *now = scratch.matrix, *next = now + kMatrixKeys * kBlock;
+  int64_t first = begin / kMatrixKeys * kMatrixKeys;
+  multiply_keys_from<V>(view, qt, scratch, first, now);
+  for (int64_t key = begin; key < end; first += kMatrixKeys, std::swap(now, next)) {
+    if (first + kMatrixKeys < end) multiply_keys_from<V>(view, qt, scratch, first + kMatrixKeys, next);
+    for (; key < std::min(first + kMatrixKeys, end); key += kRows) {
+      Scores<V> s;
+      load_products(now + (key - first) * kBlock, view.pair_factor, s);
+      epilogue(s, key, 0);
+    }
+  }
+  *scratch.matrix_key = -1;
+}
+
+// --- the same chain, keys in lanes -----------------------------------------------------------------------------------------------------------
+
+HWY_INLINE Floats even_of(Floats pairs) { return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::BitCast(I32(), pairs))); }
+HWY_INLINE Floats odd_of(Floats pairs) { return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), pairs), hn::Set(I32(), -65536))); }
+
+struct MatrixSum {
+  Floats total, even, odd;
+};
+HWY_INLINE void start_sum(MatrixSum& s) { s.total = s.even = s.odd = hn::Zero(F32()); }
+HWY_INLINE Floats value_of(const MatrixSum& s) { return s.total; }
+
+struct MatrixStep {
+  using Sum = MatrixSum;
+  int64_t step;
+  bool last = false;  // of a multiplication
+
+  HWY_INLINE void enter(int64_t channel) { last = (channel + 1) % step == 0; }
+  HWY_INLINE Sum operator()(Floats k, Floats q, Sum s) const {
+    s.even = hn::MulAdd(even_of(k), even_of(q), s.even);
+    s.odd = hn::MulAdd(odd_of(k), odd_of(q), s.odd);
+    if (!last) return s;
+    return {s.total + (s.even + s.odd), hn::Zero(F32()), hn::Zero(F32())};
+  }
+};
+
+// --- values --------------------------------------------------------------------------------------------------------------------------------
+
+/// Floats that lay_out_values fills.
+inline int64_t laid_out_floats(int64_t keys, int64_t d_v) { return round_up(keys, 2 * kSide) / 2 * round_up(d_v, kSide); }
+
+/// One head's values by pairs of keys: [32 keys][channel, up to a multiple of 16][16 pairs], zero past the last key and channel. `spare` has room for 16·d_v.
+inline void lay_out_values(const Tensor& v, int64_t batch, int64_t key_head, float* spare, float* to) {
+  const int64_t keys = v.size(2), d_v = v.size(3), channels = round_up(d_v, kSide);
+  const auto* row = reinterpret_cast<const uint16_t*>(v.raw()) + batch * v.stride(0) + key_head * v.stride(1);
+  const float* pairs[kSide];
+  for (int64_t i = 0; i < kSide; ++i) pairs[i] = spare + i * d_v;
+  for (int64_t first = 0; first < keys; first += 2 * kSide, to += channels * kSide) {
+    for (int64_t i = 0; i < kSide; ++i, row += 2 * v.stride(2)) {
+      const int64_t key = first + 2 * i;
+      if (key >= keys) {
+        std::fill(spare + i * d_v, spare + (i + 1) * d_v, 0.0F);
+        continue;
+      }
+      interleave(row, key + 1 < keys ? row + v.stride(2) : nullptr, v.stride(3), d_v, spare + i * d_v);
+    }
+    for (int64_t lane = 0; lane < kSide; lane += kLanes) to_lanes(pairs + lane, 1, d_v, 1, 1, to + lane, kSide);
+    std::fill(to + d_v * kSide, to + channels * kSide, 0.0F);
+  }
+}
+
+// The values of multiplication `i` of a tile, from those of the first 32 keys.
+HWY_INLINE const float* values_at(const float* values, int64_t step, int64_t i, int64_t channels) {
+  const int64_t pair = i * step;
+  return values + pair / kSide * channels * kSide + pair % kSide;
+}
+
+// o[16 channels, or 32][V vectors] += Σ over multiplications [begin, end) of a tile.
+template <int V, bool kTwo>
+HWY_INLINE void add_matrix_channels(const float* p, const float* values, int64_t step, Range of, int64_t channels, float* o) {
+  float* second = o + kSide * kBlock;
+  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+    load_matrix<v>(o + v * kLanes, kBlockBytes);
+    if constexpr (kTwo) load_matrix<3 + v>(second + v * kLanes, kBlockBytes);
+  });
+  for (int64_t i = of.begin; i < of.end; ++i) {
+    const float* from = values_at(values, step, i, channels);
+    add_products<V, kTwo>(from, from + kSide * kSide, kSide * 4, p + i * step * kBlock);
+  }
+  store_products<V, kTwo>(o, second);
+}
+
+/// o[d_v, up to a multiple of 16][kBlock] += the values of a tile's multiplications `of`, times p [pair of keys][kBlock]. `values`: as lay_out_values has them.
+template <int V>
+HWY_NOINLINE void add_matrix_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, float* o) {
+  const int64_t channels = round_up(d_v, kSide);
+  int64_t c = 0;
+  for (; c + 2 * kSide <= channels; c += 2 * kSide)
+    add_matrix_channels<V, true>(p, values + c * kSide, step, of, channels, o + c * kBlock);
+  if (c < channels) add_matrix_channels<V, false>(p, values + c * kSide, step, of, channels, o + c * kBlock);
+}
+
+/// The same chain, but a value meets only lanes that see its key.
+inline HWY_NOINLINE void add_matrix_values_carefully(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors,
+                                                     float* o) {
+  const F32 d;
+  for (int64_t i = of.begin; i < of.end; ++i) {
+    for (int64_t c = 0; c < d_v; ++c) {
+      const float* pairs = values_at(values, step, i, round_up(d_v, kSide)) + c * kSide;
+      for (int v = 0; v < vectors; ++v) {
+        Floats even = hn::Zero(d), odd = hn::Zero(d);
+        for (int64_t j = 0; j < step; ++j) {
+          const Floats weights = hn::Load(d, p + (i * step + j) * kBlock + v * kLanes);
+          const Floats value = hn::BitCast(d, hn::And(hn::BitCast(I32(), hn::Set(d, pairs[j])), seen_halves(weights)));
+          even = hn::MulAdd(even_of(value), even_of(weights), even);
+          odd = hn::MulAdd(odd_of(value), odd_of(weights), odd);
+        }
+        float* at = o + c * kBlock + v * kLanes;
+        hn::Store(hn::Load(d, at) + (even + odd), d, at);
+      }
+    }
+  }
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
