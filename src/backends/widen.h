@@ -67,9 +67,12 @@ void forward_widened(const ForwardCall& call) {
   out.finish();
 }
 
-template <void (*kBackward)(const BackwardCall&), TakesNarrow kTakes = takes_none>
+using TakesNarrowBackward = bool (*)(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
+inline bool takes_none_backward(const AttentionSpec&, const Tensor&, const Keys&, const Tensor&) { return false; }
+
+template <void (*kBackward)(const BackwardCall&), TakesNarrowBackward kTakes = takes_none_backward>
 void backward_widened(const BackwardCall& call) {
-  const bool as_it_is = kTakes(call.record.spec, call.record.q, call.record.keys);
+  const bool as_it_is = kTakes(call.record.spec, call.record.q, call.record.keys, call.v);
   const auto given = [&](const auto& operand) { return as_it_is ? operand : widened(operand); };
   const AttentionRecord record = given(call.record);
   const Tensor v = given(call.v), out = given(call.out), d_out = given(call.d_out);

@@ -156,7 +156,7 @@ bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, co
 }
 
 bool keeps_gradients_in_bf16(const Backend& backend, const Case& c) {
-  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs_backward(c.spec, c.q, c.keys);
+  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs_backward(c.spec, c.q, c.keys, c.v);
 }
 
 Tensor normal(Random& random, Shape shape, float deviation) {

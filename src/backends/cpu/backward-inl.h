@@ -12,7 +12,8 @@
 // M = 1e30: P = 0.
 //
 // Softmax over bf16 goes by pairs (kPairs), as its forward does: of channels in S and dP, of keys in dQ, of queries in dV and dK. P and dS meet rows in bf16;
-// terms take dS before it is rounded. There f is 2^−16 and M no integer: dO·f is as exact as dO is.
+// terms take dS before it is rounded. There f is 2^−16 and M no integer: dO·f is as exact as dO is. Or by matrices (kMatrices, backward_matrix-inl.h): of the
+// same operands.
 //
 // Scores are the forward's own (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over ascending keys, dK and dV of a key over
 // the queries in the order that backward.cc fixes; neither depends on how keys and queries are cut.
@@ -32,7 +33,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "backends/cpu/backward_matrix-inl.h"
 #include "backends/cpu/backward_pair-inl.h"
+#include "backends/cpu/backward_scratch-inl.h"
 #include "backends/cpu/backward_terms-inl.h"
 #include "backends/cpu/forward_tile-inl.h"
 #include "backends/cpu/lane_products-inl.h"
@@ -41,84 +44,11 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kChunkKeys = 128;  // P and dS of a pair of blocks: 96 KB, in L2 beside the strip
-inline constexpr int kGroups = kChunkKeys / kRows;
-static_assert(kKeyTile % kChunkKeys == 0);
-
-// How a block's weights are had: softmax alone; any normaliser, and what happens after; softmax alone by pairs of bf16.
-enum class Way : uint8_t { kSoftmax, kGeneral, kPairs };
-template <Way kWay>
-using StepOf = std::conditional_t<kWay == Way::kPairs, PairStep, DotStep>;
-
-// 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
-// By pairs: words of two channels in lanes, rows of two lanes; but d_q_t in f32 as ever.
-struct StripBlock {
-  QueryBlock queries;
-  alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
-  alignas(64) float divisor[kBlock];                // Σ g, where D needs it
-  alignas(64) float chosen[kBlock], share[kBlock];  // hard: the key, and what 2^(s − M) takes to be its row's softmax
-  alignas(64) double mean[kBlock];                  // Σ g·dP so far
-  alignas(64) double mask_sum[kBlock], centre_sum[kBlock];
-  float *d_out_t = nullptr, *d_q_t = nullptr;
-  float *q_rows = nullptr, *d_out_rows = nullptr;  // q·scale, by pairs q; dO·f
-};
-
-// The head's keys and values, and where their gradients are summed.
-struct KeySide {
-  const float* values = nullptr;  // row-major, adjacent channels; by pairs words of them, as value_stride and value_words count
-  int64_t value_stride = 0, value_words = 0;
-  int64_t d_k = 0, d_v = 0;
-  float *d_keys = nullptr, *d_values = nullptr;  // [key][d_k], [key][d_v]
-  double* d_weight = nullptr;                    // [d_k]: of an additive pair's weight or a relative one's query bias, the strip's
-  // Of a relative pair's tables, the head's; null where not wanted.
-  float *d_offset_keys = nullptr, *d_offset_queries = nullptr, *d_offset_values = nullptr;
-  float scale = 1;
-};
-
-// Memory of one thread. Sizes: BackwardScratch::floats.
-struct BackwardScratch {
-  float *p = nullptr, *ds = nullptr;  // [kParts][kChunkKeys][kStepsOfBlock]
-  float* turned = nullptr;            // by pairs: dS of one block, [kChunkKeys / 2][kBlock] pairs of keys
-  float* key_pairs = nullptr;         // the same of the chunk's keys, [kChunkKeys / 2][d_k]
-  float* value_tail = nullptr;        // [kRows][d_v]: the last values
-  float* sum_tail = nullptr;          // [kRows][padded width]: gradients of the last keys
-  float* spare = nullptr;             // a row that nobody reads
-  float* before = nullptr;            // [term][kRows·kBlock]: scores that soft-caps were given
-  float* d_bias = nullptr;            // [term][kChunkKeys][kBlock]
-  float* d_slopes = nullptr;          // [term][kBlock]
-  float* rule = nullptr;              // a group of one rule, run backwards
-  float* offset_values = nullptr;     // [kChunkKeys][kBlock]: dO·C[δ]
-  TileScratch tile;
-
-  static int64_t pair_floats(const ScoreView& view, int64_t d_k) { return view.pairs ? kChunkKeys / 2 * (kBlock + round_up(d_k, 16)) : 0; }
-  static int64_t floats(const ScoreView& view, int64_t d_k, int64_t d_v, int64_t rule_floats) {
-    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(d_k, d_v), 16);
-    return pair_floats(view, d_k) + 2 * kPair * kChunkKeys * kBlock + 2 * kRows * width + std::max(width, kChunkKeys) +
-           terms * (kRows + kChunkKeys + 1) * kBlock + tile_scratch_floats(view) + (view.relative.values ? kChunkKeys * kBlock : 0) +
-           rule_floats;
-  }
-  void lay_out(const ScoreView& view, int64_t d_k, int64_t d_v, float* memory) {
-    const int64_t terms = view.terms ? static_cast<int64_t>(view.terms->size()) : 0, width = round_up(std::max(d_k, d_v), 16);
-    turned = memory;
-    key_pairs = turned + kChunkKeys / 2 * kBlock;
-    p = memory + pair_floats(view, d_k);
-    ds = p + kPair * kChunkKeys * kBlock;
-    value_tail = ds + kPair * kChunkKeys * kBlock;
-    sum_tail = value_tail + kRows * width;
-    spare = sum_tail + kRows * width;
-    before = spare + std::max(width, kChunkKeys);
-    d_bias = before + terms * kRows * kBlock;
-    d_slopes = d_bias + terms * kChunkKeys * kBlock;
-    tile = make_tile_scratch(view, d_slopes + terms * kBlock);
-    offset_values = d_slopes + terms * kBlock + tile_scratch_floats(view);
-    rule = offset_values + (view.relative.values ? kChunkKeys * kBlock : 0);
-  }
-};
-
 // P and dS of one block and the groups of a chunk. The epilogue of for_each_group.
 template <Way kWay>
 struct BlockGradients {
-  static constexpr bool kGeneral = kWay == Way::kGeneral, kPairsOnly = kWay == Way::kPairs;
+  static constexpr bool kGeneral = kWay == Way::kGeneral, kPairsOnly = kWay == Way::kPairs, kMatricesOnly = kWay == Way::kMatrices;
+  static constexpr bool kNarrow = kIsNarrow<kWay>;
   const ScoreView* view = nullptr;
   const KeySide* keys = nullptr;
   const StripBlock* block = nullptr;
@@ -137,11 +67,14 @@ struct BlockGradients {
   alignas(64) float d_scores[kRows * kBlock];  // by pairs: dS of the group, the same
   alignas(64) float means[kBlock];             // Σ g·dP of the chunk
   alignas(64) float mask_chunk[kBlock], centre_chunk[kBlock];
+  int64_t products_key = -1;  // by matrices: the first key of what scratch->value_products holds
 
   void begin(int64_t first_key, int slot) {
     chunk = first_key;
-    p = scratch->p + slot * kChunkKeys * kStepsOfBlock<StepOf<kWay>>;
-    ds = scratch->ds + slot * kChunkKeys * kStepsOfBlock<StepOf<kWay>>;
+    const int64_t place = slot * kStepsOfBlock<StepOf<kWay>> * (kMatricesOnly ? 1 : kChunkKeys);
+    p = scratch->p + place;
+    ds = scratch->ds + place;
+    products_key = -1;
     run_count = 0;
     std::fill(first, first + kGroups, uint8_t{0});
     std::fill(last, last + kGroups, uint8_t{0});
@@ -156,6 +89,17 @@ struct BlockGradients {
     } else {
       runs[run_count++] = {key, key + kRows, first_vector, vectors};
     }
+  }
+
+  // dP − D of the group of kRows keys, as matrix_products.
+  template <int V>
+  HWY_INLINE void take_value_products(int64_t key, int at, Scores<V>& g) {
+    const int64_t first = key / kMatrixKeys * kMatrixKeys;
+    if (products_key != first) {
+      products_key = first;
+      multiply_values(*view, *keys, *block, *scratch, first);
+    }
+    load_products(scratch->value_products + (key - first) * kBlock + at, 1, g);
   }
 
   // Row-major values; groups that reach past the last key repeat its row: their P is 0.
@@ -176,7 +120,7 @@ struct BlockGradients {
     const F32 d;
     const int at = first_vector * kLanes;
     const int32_t in_chunk = static_cast<int32_t>(key - chunk);
-    float *to_p = kPairsOnly ? products : p + in_chunk * kBlock + at, *to_ds = kPairsOnly ? d_scores : ds + in_chunk * kBlock + at;
+    float *to_p = kNarrow ? products : p + in_chunk * kBlock + at, *to_ds = kNarrow ? d_scores : ds + in_chunk * kBlock + at;
     if (kGeneral || HWY_UNLIKELY(careful)) spill(s, raw);
     if constexpr (kGeneral) {
       if (HWY_UNLIKELY(finds_choices)) return keep_choices<V>(key, at);
@@ -186,17 +130,21 @@ struct BlockGradients {
         const Floats shift = hn::Load(d, block->m + at + v * kLanes);
         unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
           const Floats score = s.c[r * V + v];
-          hn::Store(kPairsOnly ? exp2_coarse(score - shift) : exp2_shifted(score, shift), d, to_p + r * kBlock + v * kLanes);
+          hn::Store(kNarrow ? exp2_coarse(score - shift) : exp2_shifted(score, shift), d, to_p + r * kBlock + v * kLanes);
         });
       });
     }
     Scores<V> g;
-    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      const Floats minus_mean = kGeneral ? hn::Zero(d) : hn::Load(d, block->minus_mean + at + v * kLanes);
-      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
-    });
-    add_channels<V>(StepOf<kWay>(), block->d_out_t + at, values_of(key), keys->value_words, g);
-    if (HWY_UNLIKELY(!kPairsOnly && view->relative.values != nullptr)) {
+    if constexpr (kMatricesOnly) {
+      take_value_products<V>(key, at, g);
+    } else {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const Floats minus_mean = kGeneral ? hn::Zero(d) : hn::Load(d, block->minus_mean + at + v * kLanes);
+        unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { g.c[r * V + v] = minus_mean; });
+      });
+      add_channels<V>(StepOf<kWay>(), block->d_out_t + at, values_of(key), keys->value_words, g);
+    }
+    if (HWY_UNLIKELY(!kNarrow && view->relative.values != nullptr)) {
       Scores<V> all = g;  // g itself has no address: it stays in registers
       add_offset_values(in_chunk, at, all);
       g = all;
@@ -215,14 +163,14 @@ struct BlockGradients {
     }
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to_p), mark_hidden<V>(to_ds);
     if (view->terms) reverse_terms<V>(to_ds, in_chunk, key, first_vector);
-    if constexpr (kPairsOnly) keep_pairs<V>(in_chunk, first_vector);
+    if constexpr (kNarrow) keep_pairs<V>(in_chunk, first_vector);
     note(in_chunk, first_vector, V);
   }
   // P and dS of the group to where pairs of queries lie, and dS to where pairs of keys do. Not inline: its tables would take registers of the products.
   template <int V>
   HWY_NOINLINE void keep_pairs(int32_t in_chunk, int first_vector) {
     const F32 d;
-    constexpr int kRow = kStepsOfBlock<StepOf<kWay>>, kHalf = kLanes / 2;
+    constexpr int kRow = kWordsOfKey<kWay>, kHalf = kLanes / 2;
     const int64_t at = in_chunk * kRow + first_vector * kHalf;
     float* turned = scratch->turned + in_chunk / 2 * kBlock + first_vector * kLanes;
     unroll<kRows / 2>([&](auto pair) CLEARHEAD_INLINE_LAMBDA {
@@ -534,7 +482,7 @@ struct BlockGradients {
 
 template <Way kWay>
 struct ChunkJob {
-  static constexpr bool kPairsOnly = kWay == Way::kPairs;
+  static constexpr bool kPairsOnly = kWay == Way::kPairs, kMatricesOnly = kWay == Way::kMatrices;
   static constexpr int kTogether = kParts<StepOf<kWay>>;
   using Block = BlockGradients<kWay>;
   const ScoreView& view;
@@ -560,6 +508,7 @@ struct ChunkJob {
 
   // Before the blocks of a chunk.
   void begin_chunk(int64_t chunk) {
+    if constexpr (kMatricesOnly) lay_out_keys(view, chunk, scratch);
     if constexpr (!kPairsOnly) return;
     for (int64_t key = chunk; key < std::min(chunk + kChunkKeys, view.key_length); key += 2) {
       const auto* even = reinterpret_cast<const uint16_t*>(view.keys + key * view.key_stride);
@@ -577,8 +526,9 @@ struct ChunkJob {
       runs += blocks[slot].run_count;
     }
     if (runs == 0) return;
+    if constexpr (kMatricesOnly) return add_keys_by_matrices(some, count, chunk);
     add_keys(some, count, keys.d_v, keys.d_values, &StripBlock::d_out_rows, &Block::p);
-    if constexpr (!kPairsOnly) {
+    if constexpr (!kIsNarrow<kWay>) {
       for (int slot = 0; slot < count && view.relative; ++slot) reverse_offsets(blocks[slot], some[slot]);
       for (int slot = 0; slot < count && !view.pair.is_dot(); ++slot) reverse_pair(blocks[slot], some[slot]);
     }
@@ -631,7 +581,40 @@ struct ChunkJob {
     for_each_group(view, block.queries, scratch.tile, sight, to);
     to.finish_terms();
     if constexpr (Block::kGeneral) to.finish_after(block);
-    for (int i = 0; i < to.run_count && view.pair.is_dot(); ++i) add_queries(to, to.runs[i], block);
+    if constexpr (kMatricesOnly) {
+      add_queries_by_matrices(to, block);
+    } else {
+      for (int i = 0; i < to.run_count && view.pair.is_dot(); ++i) add_queries(to, to.runs[i], block);
+    }
+  }
+  // dQt += K·dS
+  void add_queries_by_matrices(const Block& from, StripBlock& block) const {
+    if (from.run_count == 0) return;
+    const int64_t step = view.matrix_step;
+    const int vectors = block.queries.vectors;
+    const Range of = fill_between_runs(from.runs, from.run_count, vectors, step, scratch.turned);
+    add_matrix_values(scratch.turned, scratch.key_pairs, step, of, keys.d_k, vectors, careful, block.d_q_t);
+  }
+  // dV += P·dO and dK += dS·Q, 16 keys at a time.
+  void add_keys_by_matrices(const StripBlock* some, int count, int64_t chunk) {
+    const int used = (count + 1) / 2 * 2;  // words of two blocks are whole multiplications
+    for (int group = 0; group < kGroups; group += 2) {
+      const int64_t in_chunk = group * kRows, key = chunk + in_chunk, words = in_chunk * kWordsOfKey<kWay>;
+      bool any = false;
+      for (int slot = 0; slot < count; ++slot)
+        any = any || blocks[slot].first[group] < blocks[slot].last[group] || blocks[slot].first[group + 1] < blocks[slot].last[group + 1];
+      if (!any) continue;
+      for (int slot = 0; slot < used; ++slot) {
+        for (int half = group; half < group + 2; ++half) {
+          for (float* to : {blocks[slot].p, blocks[slot].ds})
+            fill_around(to + half * kRows * kWordsOfKey<kWay>, kWordsOfKey<kWay>, blocks[slot].first[half], blocks[slot].last[half]);
+        }
+      }
+      const KeyProducts products{view.matrix_step, used * kStepsOfBlock<StepOf<kWay>>, kWordsOfKey<kWay>, view.key_length - key, careful,
+                                 scratch.sum_tail};
+      products.add(blocks[0].p + words, some[0].d_out_rows, keys.d_v, keys.d_values + key * keys.d_v);
+      products.add(blocks[0].ds + words, some[0].q_rows, keys.d_k, keys.d_keys + key * keys.d_k);
+    }
   }
 
   // A relative pair: what queries, keys and tables take of a block's dS and P.

@@ -59,20 +59,27 @@ struct StripJob : StripTerms {
   void lay_out() {
     const int64_t d_k = plan.d_k, d_v = plan.d_v, wide_k = round_up(d_k, 16), wide_v = round_up(d_v, 16);
     const int64_t steps = plan.in_pairs ? kBlock / 2 : kBlock, value_words = round_up(keys.value_words, 16);
-    const int64_t per_block = (view.d_k + d_k + keys.value_words) * kBlock + (wide_k + wide_v) * steps;
+    const int64_t per_block = (view.d_k + d_k + keys.value_words) * kBlock;
     const int64_t rows = wide_v + (plan.in_pairs ? wide_v + value_words * kBlock : 0);
     const Range of = plan.rows_of(strip);
     block_count = static_cast<int>((of.size() + kBlock - 1) / kBlock);
     int64_t rule_floats = 0;
     for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
-    float* memory = ThreadScratch::floats(block_count * per_block + rows + BackwardScratch::floats(view, d_k, d_v, rule_floats));
+    const int64_t blocks_of_rows = block_count + block_count % 2;  // matrices take them in twos
+    const int64_t row_floats = blocks_of_rows * (wide_k + wide_v) * steps;
+    float* memory = ThreadScratch::floats(row_floats + block_count * per_block + rows + BackwardScratch::floats(view, d_k, d_v, rule_floats));
+    if (plan.in_pairs) std::fill_n(memory, row_floats, 0.0F);  // rows that there are not
+    float *q_rows = memory, *d_out_rows = memory + blocks_of_rows * wide_k * steps;
+    memory += row_floats;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
+      block->q_rows = q_rows;
+      block->d_out_rows = d_out_rows;
       block->queries.qt = memory;
       block->d_q_t = memory + view.d_k * kBlock;
-      block->q_rows = block->d_q_t + d_k * kBlock;
-      block->d_out_rows = block->q_rows + wide_k * steps;
-      block->d_out_t = block->d_out_rows + wide_v * steps;
+      block->d_out_t = block->d_q_t + d_k * kBlock;
       memory += per_block;
+      q_rows += wide_k * steps;
+      d_out_rows += wide_v * steps;
     }
     out_row = memory;
     d_out_row = out_row + wide_v;
@@ -310,6 +317,7 @@ class BackwardRun {
  private:
   void run_strip(int64_t at, int64_t number) {
     if constexpr (kHasPairs) {
+      if (plan_.problem.view(0, 0).matrix_step > 0) return run_strip_as<Way::kMatrices>(at, number);
       if (plan_.in_pairs) return run_strip_as<Way::kPairs>(at, number);
     }
     plan_.is_general ? run_strip_as<Way::kGeneral>(at, number) : run_strip_as<Way::kSoftmax>(at, number);
@@ -329,7 +337,7 @@ class BackwardRun {
       if (!wait(left_by, static_cast<int32_t>(before))) return;
       strip_job.work(job, chunk * kChunkKeys);
       const bool is_last = head % plan_.problem.group() == plan_.problem.group() - 1 && earlier == of_head - 1;
-      if (kWay == Way::kPairs && is_last) strip_job.scale_keys(chunk * kChunkKeys);
+      if (kIsNarrow<kWay> && is_last) strip_job.scale_keys(chunk * kChunkKeys);
       left_by.store(static_cast<int32_t>(before + 1), std::memory_order_release);
     }
     strip_job.finish_rules();

@@ -45,7 +45,7 @@ struct BackwardPlan {
   ScoreProblem problem;
   Tensor values, d_out;  // row-major with adjacent channels; d_out in pairs only
   int64_t rows, keys, d_k, d_v, strip_rows, strips, chunks;
-  bool in_pairs;  // bf16 (Way::kPairs)
+  bool in_pairs;  // bf16 (Way::kPairs, Way::kMatrices)
   float scale;
   float *d_q = nullptr, *d_k_data = nullptr, *d_v_data = nullptr;
   std::vector<Tensor*> d_terms;  // [term]: the gradient of its operand; null where none is wanted

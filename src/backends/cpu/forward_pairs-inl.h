@@ -106,41 +106,19 @@ inline void add_tile_values(PairBlock& block, const ValueView& values, int64_t k
   }
 }
 
-// Multiplications take keys in twos of `step`: P of those between runs and around them becomes that of hidden pairs. Returns which of the tile's there are.
-inline Range fill_between_runs(MatrixBlock& block, int64_t step) {
-  const Range keys{block.runs[0].begin / (2 * step) * (2 * step), round_up(block.runs[block.run_count - 1].end, 2 * step)};
-  const auto hide = [&](int v, int64_t begin, int64_t end) {
-    const F32 d;
-    for (int64_t pair = begin / 2; pair < end / 2; ++pair)
-      hn::Store(hn::BitCast(d, hn::Set(I32(), INT32_MIN | 0x8000)), d, block.p + pair * kBlock + v * kLanes);
-  };
-  for (int v = 0; v < block.queries->vectors; ++v) {
-    int64_t at = keys.begin;
-    for (const Run* run = block.runs; run < block.runs + block.run_count; ++run) {
-      if (v < run->first_vector || v >= run->first_vector + run->vectors) continue;
-      hide(v, at, run->begin);
-      at = run->end;
-    }
-    hide(v, at, keys.end);
-  }
-  return {keys.begin / (2 * step), keys.end / (2 * step)};
-}
-
 inline void add_tile_values(MatrixBlock& block, const ValueView& values, int64_t) {
   if (block.run_count == 0) return;
-  const int64_t step = block.matrix_step;
-  const Range of = fill_between_runs(block, step);
-  const float* from = values.values + block.tile / 2 * values.stride;
   const int vectors = block.queries->vectors;
-  if (HWY_UNLIKELY(block.careful)) return add_matrix_values_carefully(block.p, from, step, of, values.d_v, vectors, block.o);
-  if (vectors == 3) return add_matrix_values<3>(block.p, from, step, of, values.d_v, block.o);
-  if (vectors == 2) return add_matrix_values<2>(block.p, from, step, of, values.d_v, block.o);
-  add_matrix_values<1>(block.p, from, step, of, values.d_v, block.o);
+  const Range of = fill_between_runs(block.runs, block.run_count, vectors, block.matrix_step, block.p);
+  const float* from = values.values + block.tile / 2 * values.stride;
+  add_matrix_values(block.p, from, block.matrix_step, of, values.d_v, vectors, block.careful, block.o);
 }
 
-// One head's values: (v[2j][c], v[2j + 1][c]) as one word, past the last key 0.   bf16 [key, d_v] → [⌈key / 2⌉][d_v]
-inline void interleave_values(const Tensor& v, int64_t batch, int64_t key_head, float* to) {
+// One head's values: (v[2j][c], v[2j + 1][c]) as one word, past the last key 0.   bf16 [key, d_v] → [⌈key / 2⌉][d_v], for matrices as lay_out_pairs has them
+template <bool kMatrices>
+void interleave_values(const Tensor& v, int64_t batch, int64_t key_head, float* spare, float* to) {
   const auto* row = reinterpret_cast<const uint16_t*>(v.raw()) + batch * v.stride(0) + key_head * v.stride(1);
+  if constexpr (kMatrices) return lay_out_pairs(row, v.stride(2), v.stride(3), v.size(2), v.size(3), spare, to);
   for (int64_t key = 0; key < v.size(2); key += 2, row += 2 * v.stride(2), to += v.size(3)) {
     interleave(row, key + 1 < v.size(2) ? row + v.stride(2) : nullptr, v.stride(3), v.size(3), to);
   }
@@ -182,9 +160,8 @@ void forward_pairs(ForwardPlan& plan) {
     const int64_t of_batch = head / plan.problem.group(), key_head = batch * key_heads + of_batch;
     const int count = static_cast<int>(blocks.size());
     float* rows = ThreadScratch::wide_rows(count * kBlock * plan.d_v);
-    if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head) {
-      kMatrices ? lay_out_values(plan.call.v, batch, of_batch, rows, values) : interleave_values(plan.call.v, batch, of_batch, values);
-    }
+    if (std::exchange(holds[static_cast<size_t>(thread)], key_head) != key_head)
+      interleave_values<kMatrices>(plan.call.v, batch, of_batch, rows, values);
     JobsTogether<BlockJob<Block>> jobs;
     for (int i = 0; i < count; ++i) {
       BlockJob<Block>& job = jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);

@@ -3,7 +3,7 @@
 //   C[16 × 16] += A[16 × 2·step]·B[2·step × 16]        step: pairs of what is summed, 16 or 8 (ScoreView::matrix_step)
 //
 //   scores   A: 16 keys' rows as they lie in memory           B: queries in lanes, by pairs of channels (pack_queries)        C: [key][query]
-//   values   A: 16 channels of V, by pairs of keys (lay_out_values)  B: P, by pairs of keys (PairBlock)                              C: o [channel][query]
+//   values   A: 16 channels of V, by pairs of keys (lay_out_pairs)  B: P, by pairs of keys (PairBlock)                              C: o [channel][query]
 //
 // One multiplication adds e + o to each c: e is the chain of fused multiply-adds over the even numbers of its pairs from 0, o that over the odd ones, products exact,
 // subnormals zero. That is the processor's definition (TDPBF16PS), and what the code here computes where the registers would meet what a lane must not see, and in
@@ -85,12 +85,18 @@ HWY_INLINE void store_products(float* first, float* second) {
 
 // --- scores --------------------------------------------------------------------------------------------------------------------------------
 
-// Products of kMatrixKeys rows of pairs from `keys` with V vectors of queries: to[key][kBlock], before the scale.
+// Products of kMatrixKeys rows of pairs from `keys` with V vectors of queries: to[key][kBlock], before the scale. `from`: what each query's begin with, null: 0.
 template <int V>
-HWY_NOINLINE void multiply_keys(const float* keys, int64_t key_stride, const float* qt, int64_t d_k, int64_t step, float* to) {
-  unroll<V>([](auto v) CLEARHEAD_INLINE_LAMBDA {
-    clear_matrix<v>();
-    clear_matrix<3 + v>();
+HWY_NOINLINE void multiply_keys(const float* keys, int64_t key_stride, const float* qt, int64_t d_k, int64_t step, const float* from,
+                                float* to) {
+  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+    if (from) {
+      load_matrix<v>(from + v * kLanes, 0);
+      load_matrix<3 + v>(from + v * kLanes, 0);
+    } else {
+      clear_matrix<v>();
+      clear_matrix<3 + v>();
+    }
   });
   for (int64_t channel = 0; channel < d_k; channel += step) {
     add_products<V, true>(keys + channel, keys + kSide * key_stride + channel, key_stride * 4, qt + channel * kBlock);
@@ -102,12 +108,12 @@ HWY_NOINLINE void multiply_keys(const float* keys, int64_t key_stride, const flo
 template <int V>
 HWY_INLINE void multiply_keys_from(const ScoreView& view, const float* qt, const TileScratch& scratch, int64_t key, float* to) {
   if (HWY_LIKELY(key + kMatrixKeys <= view.key_length))
-    return multiply_keys<V>(view.keys + key * view.key_stride, view.key_stride, qt, view.d_k, view.matrix_step, to);
+    return multiply_keys<V>(view.keys + key * view.key_stride, view.key_stride, qt, view.d_k, view.matrix_step, nullptr, to);
   for (int64_t r = 0; r < kMatrixKeys; ++r) {
     const float* from = view.keys + std::min(key + r, view.key_length - 1) * view.key_stride;
     std::copy(from, from + view.d_k, scratch.matrix_tail + r * view.d_k);
   }
-  multiply_keys<V>(scratch.matrix_tail, view.d_k, qt, view.d_k, view.matrix_step, to);
+  multiply_keys<V>(scratch.matrix_tail, view.d_k, qt, view.d_k, view.matrix_step, nullptr, to);
 }
 
 // Before the groups of a tile.
@@ -164,8 +170,15 @@ HWY_NOINLINE void plain_matrices(const ScoreView& view, const QueryBlock& block,
 HWY_INLINE Floats even_of(Floats pairs) { return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::BitCast(I32(), pairs))); }
 HWY_INLINE Floats odd_of(Floats pairs) { return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), pairs), hn::Set(I32(), -65536))); }
 
+// Of a value's pair, what lanes see whose weights are these (mark_hidden).
+HWY_INLINE Floats seen_of(Floats value, Floats weights) { return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), value), seen_halves(weights))); }
+
 struct MatrixSum {
   Floats total, even, odd;
+  HWY_INLINE void add(Floats a, Floats b) {
+    even = hn::MulAdd(even_of(a), even_of(b), even);
+    odd = hn::MulAdd(odd_of(a), odd_of(b), odd);
+  }
 };
 HWY_INLINE void start_sum(MatrixSum& s) { s.total = s.even = s.odd = hn::Zero(F32()); }
 HWY_INLINE Floats value_of(const MatrixSum& s) { return s.total; }
@@ -177,8 +190,7 @@ struct MatrixStep {
 
   HWY_INLINE void enter(int64_t channel) { last = (channel + 1) % step == 0; }
   HWY_INLINE Sum operator()(Floats k, Floats q, Sum s) const {
-    s.even = hn::MulAdd(even_of(k), even_of(q), s.even);
-    s.odd = hn::MulAdd(odd_of(k), odd_of(q), s.odd);
+    s.add(k, q);
     if (!last) return s;
     return {s.total + (s.even + s.odd), hn::Zero(F32()), hn::Zero(F32())};
   }
@@ -186,27 +198,53 @@ struct MatrixStep {
 
 // --- values --------------------------------------------------------------------------------------------------------------------------------
 
-/// Floats that lay_out_values fills.
-inline int64_t laid_out_floats(int64_t keys, int64_t d_v) { return round_up(keys, 2 * kSide) / 2 * round_up(d_v, kSide); }
+/// Floats that lay_out_pairs fills.
+inline int64_t laid_out_floats(int64_t rows, int64_t width) { return round_up(rows, 2 * kSide) / 2 * round_up(width, kSide); }
 
-/// One head's values by pairs of keys: [32 keys][channel, up to a multiple of 16][16 pairs], zero past the last key and channel. `spare` has room for 16·d_v.
-inline void lay_out_values(const Tensor& v, int64_t batch, int64_t key_head, float* spare, float* to) {
-  const int64_t keys = v.size(2), d_v = v.size(3), channels = round_up(d_v, kSide);
-  const auto* row = reinterpret_cast<const uint16_t*>(v.raw()) + batch * v.stride(0) + key_head * v.stride(1);
+/// Rows of bf16 by pairs of them: [32 rows][channel, up to a multiple of 16][16 pairs], zero past the last row and channel. `spare` has room for 16·width.
+inline void lay_out_pairs(const uint16_t* from, int64_t row_stride, int64_t channel_stride, int64_t rows, int64_t width, float* spare,
+                          float* to) {
+  const int64_t channels = round_up(width, kSide);
   const float* pairs[kSide];
-  for (int64_t i = 0; i < kSide; ++i) pairs[i] = spare + i * d_v;
-  for (int64_t first = 0; first < keys; first += 2 * kSide, to += channels * kSide) {
-    for (int64_t i = 0; i < kSide; ++i, row += 2 * v.stride(2)) {
-      const int64_t key = first + 2 * i;
-      if (key >= keys) {
-        std::fill(spare + i * d_v, spare + (i + 1) * d_v, 0.0F);
-        continue;
+  for (int64_t i = 0; i < kSide; ++i) pairs[i] = spare + i * width;
+  for (int64_t first = 0; first < rows; first += 2 * kSide, to += channels * kSide) {
+    for (int64_t i = 0; i < kSide; ++i) {
+      const int64_t row = first + 2 * i;
+      const uint16_t* at = from + row * row_stride;
+      if (row < rows) {
+        interleave(at, row + 1 < rows ? at + row_stride : nullptr, channel_stride, width, spare + i * width);
+      } else {
+        std::fill_n(spare + i * width, width, 0.0F);
       }
-      interleave(row, key + 1 < keys ? row + v.stride(2) : nullptr, v.stride(3), d_v, spare + i * d_v);
     }
-    for (int64_t lane = 0; lane < kSide; lane += kLanes) to_lanes(pairs + lane, 1, d_v, 1, 1, to + lane, kSide);
-    std::fill(to + d_v * kSide, to + channels * kSide, 0.0F);
+    for (int64_t lane = 0; lane < kSide; lane += kLanes) to_lanes(pairs + lane, 1, width, 1, 1, to + lane, kSide);
+    std::fill(to + width * kSide, to + channels * kSide, 0.0F);
   }
+}
+
+/// A pair that is hidden, and so is its neighbour: −0 twice (mark_hidden).
+inline constexpr int32_t kHiddenPair = INT32_MIN | 0x8000;
+
+/// Multiplications take rows of `words` [pair of keys][kBlock] in twos of `step`: those between runs and around them, of all vectors, become hidden pairs.
+/// Returns which multiplications there are.
+template <class Run>
+Range fill_between_runs(const Run* runs, int run_count, int vectors, int64_t step, float* words) {
+  const Range keys{runs[0].begin / (2 * step) * (2 * step), round_up(runs[run_count - 1].end, 2 * step)};
+  const auto hide = [&](int v, int64_t begin, int64_t end) {
+    const F32 d;
+    for (int64_t pair = begin / 2; pair < end / 2; ++pair)
+      hn::Store(hn::BitCast(d, hn::Set(I32(), kHiddenPair)), d, words + pair * kBlock + v * kLanes);
+  };
+  for (int v = 0; v < vectors; ++v) {
+    int64_t at = keys.begin;
+    for (const Run* run = runs; run < runs + run_count; ++run) {
+      if (v < run->first_vector || v >= run->first_vector + run->vectors) continue;
+      hide(v, at, run->begin);
+      at = run->end;
+    }
+    hide(v, at, keys.end);
+  }
+  return {keys.begin / (2 * step), keys.end / (2 * step)};
 }
 
 // The values of multiplication `i` of a tile, from those of the first 32 keys.
@@ -230,9 +268,8 @@ HWY_INLINE void add_matrix_channels(const float* p, const float* values, int64_t
   store_products<V, kTwo>(o, second);
 }
 
-/// o[d_v, up to a multiple of 16][kBlock] += the values of a tile's multiplications `of`, times p [pair of keys][kBlock]. `values`: as lay_out_values has them.
 template <int V>
-HWY_NOINLINE void add_matrix_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, float* o) {
+HWY_NOINLINE void add_matrix_values_of(const float* p, const float* values, int64_t step, Range of, int64_t d_v, float* o) {
   const int64_t channels = round_up(d_v, kSide);
   int64_t c = 0;
   for (; c + 2 * kSide <= channels; c += 2 * kSide)
@@ -240,7 +277,7 @@ HWY_NOINLINE void add_matrix_values(const float* p, const float* values, int64_t
   if (c < channels) add_matrix_channels<V, false>(p, values + c * kSide, step, of, channels, o + c * kBlock);
 }
 
-/// The same chain, but a value meets only lanes that see its key.
+// The same chain, but a value meets only lanes that see its key.
 inline HWY_NOINLINE void add_matrix_values_carefully(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors,
                                                      float* o) {
   const F32 d;
@@ -248,18 +285,26 @@ inline HWY_NOINLINE void add_matrix_values_carefully(const float* p, const float
     for (int64_t c = 0; c < d_v; ++c) {
       const float* pairs = values_at(values, step, i, round_up(d_v, kSide)) + c * kSide;
       for (int v = 0; v < vectors; ++v) {
-        Floats even = hn::Zero(d), odd = hn::Zero(d);
+        MatrixSum sum;
+        start_sum(sum);
         for (int64_t j = 0; j < step; ++j) {
           const Floats weights = hn::Load(d, p + (i * step + j) * kBlock + v * kLanes);
-          const Floats value = hn::BitCast(d, hn::And(hn::BitCast(I32(), hn::Set(d, pairs[j])), seen_halves(weights)));
-          even = hn::MulAdd(even_of(value), even_of(weights), even);
-          odd = hn::MulAdd(odd_of(value), odd_of(weights), odd);
+          sum.add(seen_of(hn::Set(d, pairs[j]), weights), weights);
         }
         float* at = o + c * kBlock + v * kLanes;
-        hn::Store(hn::Load(d, at) + (even + odd), d, at);
+        hn::Store(hn::Load(d, at) + (sum.even + sum.odd), d, at);
       }
     }
   }
+}
+
+/// o[d_v, up to a multiple of 16][kBlock] += the values of multiplications `of`, times p [pair of keys][kBlock]. `values`: as lay_out_pairs has them. `careful`: a
+/// value meets only lanes that see its key.
+inline void add_matrix_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors, bool careful, float* o) {
+  if (HWY_UNLIKELY(careful)) return add_matrix_values_carefully(p, values, step, of, d_v, vectors, o);
+  if (vectors == 3) return add_matrix_values_of<3>(p, values, step, of, d_v, o);
+  if (vectors == 2) return add_matrix_values_of<2>(p, values, step, of, d_v, o);
+  add_matrix_values_of<1>(p, values, step, of, d_v, o);
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

@@ -60,9 +60,10 @@ bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   return bf16_way() == Bf16Way::kPairs && !std::holds_alternative<Linear>(spec.normaliser);
 }
 
-bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
+bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {
   const After& after = spec.after;
-  return bf16_way() == Bf16Way::kPairs && takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && !after.dropout &&
+  if (bf16_way() == Bf16Way::kMatrices && (v.size(3) == 0 || matrix_step_of(v.size(3)) < matrix_step_of(q.size(3)))) return false;
+  return takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && !after.dropout &&
          !after.head_mask && !after.gaussian;
 }
 

@@ -224,8 +224,8 @@ class ScoreProblem {
 /// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs or matrices of them, for a dot product
 /// that goes by pairs of queries and keys; by matrices those of softmax without lists whose channels come in sixteens.
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// The same of gradients: softmax, over tiles, with nothing after it, by pairs. `takes_pairs` is in it.
-bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
+/// The same of gradients: softmax, over tiles, with nothing after it; by matrices of values that come in as many channels. `takes_pairs` is in it.
+bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
 /// How attention over bf16 multiplies with AVX-512: matrices of it (AMX) where the machine has them, else pairs (VDPBF16PS, VCVTNE2PS2BF16) where they are
 /// faster than FMAs, else FMAs of what is widened to f32. On a Sapphire Rapids VDPBF16PS takes the time of 3.5 FMAs and does the work of two.
 /// CLEARHEAD_BF16=matrices|pairs|wide decides otherwise; throws kUnsupported for other values, or for what the machine has not.
