@@ -1,5 +1,5 @@
 // Gradients beyond ordinary calls: one set of bits for any threads, batch, heads and strides; NaN and infinities that nobody sees; sizes of zero;
-// operands whose gradient is not wanted. In f32 and in bf16, whose sums of pairs hold what is hidden apart by a mechanism of their own.
+// operands whose gradient is not wanted. In f32 and in bf16, whose sums of pairs and of matrices hold what is hidden apart by mechanisms of their own.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,10 +19,28 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-class GradientEdges : public testing::TestWithParam<std::tuple<const Backend*, DType>> {
+// In sixteens: widths that matrices take.
+struct Kind {
+  const Backend* backend;
+  DType dtype;
+  bool in_sixteens = false;
+};
+
+std::vector<Kind> kinds() {
+  std::vector<Kind> all;
+  for (const Backend* backend : runnable_backends()) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) all.push_back({backend, dtype});
+    if (backend->isa == InstructionSet::kAvx512) all.push_back({backend, DType::kBF16, true});
+  }
+  return all;
+}
+
+class GradientEdges : public testing::TestWithParam<Kind> {
  protected:
-  const Backend& backend_ = *std::get<0>(GetParam());
-  const DType dtype_ = std::get<1>(GetParam());
+  const Backend& backend_ = *GetParam().backend;
+  const DType dtype_ = GetParam().dtype;
+  int64_t of_keys(int64_t width) const { return GetParam().in_sixteens ? (width + 15) / 16 * 16 : width; }
+  int64_t of_values(int64_t width) const { return GetParam().in_sixteens ? (width + 31) / 32 * 32 : width; }
   void TearDown() override { set_threads(2); }
 
   bool is_reference() const { return backend_.isa == InstructionSet::kReference; }
@@ -80,9 +98,10 @@ std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length, int64_t wi
 TEST_P(GradientEdges, HaveOneSetOfBitsForAnyNumberOfThreads) {
   Random random(4);
   const int64_t length = is_reference() ? 60 : 1100;
-  const Tensor q = normal(random, {2, 6, length, 24}), k = normal(random, {2, 2, length, 24}), v = normal(random, {2, 2, length, 33});
-  const Tensor d_out = normal(random, {2, 6, length, 33});
-  for (const Text& text : texts(2, 6, length, 24)) {
+  const int64_t d_k = of_keys(24), d_v = of_values(33);
+  const Tensor q = normal(random, {2, 6, length, d_k}), k = normal(random, {2, 2, length, d_k}), v = normal(random, {2, 2, length, d_v});
+  const Tensor d_out = normal(random, {2, 6, length, d_v});
+  for (const Text& text : texts(2, 6, length, d_k)) {
     SCOPED_TRACE(text.name);
     set_threads(1);
     const AttendGradients one = gradients(text.spec, q, k, v, d_out);
@@ -96,10 +115,11 @@ TEST_P(GradientEdges, HaveOneSetOfBitsForAnyNumberOfThreads) {
 TEST_P(GradientEdges, OfASequenceAndAKeyHeadDoNotDependOnTheOthers) {
   Random random(5);
   const int64_t length = is_reference() ? 60 : 700;
-  const Tensor q = normal(random, {3, 6, length, 40}), k = normal(random, {3, 2, length, 40}), v = normal(random, {3, 2, length, 16});
-  const Tensor d_out = normal(random, {3, 6, length, 16});
+  const int64_t d_k = of_keys(40), d_v = of_values(16);
+  const Tensor q = normal(random, {3, 6, length, d_k}), k = normal(random, {3, 2, length, d_k}), v = normal(random, {3, 2, length, d_v});
+  const Tensor d_out = normal(random, {3, 6, length, d_v});
   const auto last = [](const Tensor& t, int64_t heads) { return t.slice(0, 2, 3).slice(1, t.size(1) - heads, t.size(1)); };
-  for (const Text& text : texts(3, 6, length, 40)) {
+  for (const Text& text : texts(3, 6, length, d_k)) {
     SCOPED_TRACE(text.name);
     const AttendGradients all = gradients(text.spec, q, k, v, d_out);
     const AttentionSpec small = restricted(text.spec, 2, {3, 6}, {0, length}, length);
@@ -113,8 +133,9 @@ TEST_P(GradientEdges, OfASequenceAndAKeyHeadDoNotDependOnTheOthers) {
 TEST_P(GradientEdges, StridesChangeNoBits) {
   Random random(6);
   const int64_t length = is_reference() ? 60 : 400;
-  const Tensor q = normal(random, {2, 4, length, 33}), k = normal(random, {2, 2, length, 33}), v = normal(random, {2, 2, length, 20});
-  const Tensor d_out = normal(random, {2, 4, length, 20});
+  const int64_t d_k = of_keys(33), d_v = of_values(20);
+  const Tensor q = normal(random, {2, 4, length, d_k}), k = normal(random, {2, 2, length, d_k}), v = normal(random, {2, 2, length, d_v});
+  const Tensor d_out = normal(random, {2, 4, length, d_v});
   const std::vector<std::vector<int>> orders = {{0, 2, 1, 3}, {0, 1, 3, 2}};
   const AttendGradients plain = gradients({.topology = causal()}, q, k, v, d_out);
   for (const auto& order : orders) {  // each is its own inverse
@@ -138,7 +159,7 @@ struct Hiding {
 // Query 50 sees nothing; keys 37 and 99 are hidden from two queries of three.
 bool sees_by_mask(int64_t query, int64_t key) { return query != 50 && ((key != 37 && key != 99) || query % 3 == 0); }
 
-std::vector<Hiding> hidings() {
+std::vector<Hiding> hidings(int64_t d_k, int64_t d_v) {
   Tensor visible = Tensor::zeros({1, 1, kLength, kLength}, DType::kBool), bias = Tensor::zeros({1, 1, kLength, kLength});
   Tensor ids = Tensor::zeros({1, kLength}, DType::kI32);
   for (int64_t pair = 0; pair < kLength * kLength; ++pair) {
@@ -150,11 +171,11 @@ std::vector<Hiding> hidings() {
   mask.topology.mask = Mask{visible};
   segments.topology.segments = Segments{ids, ids};
   Random random(9);
-  AttentionSpec tanh{.pair = Additive{.weight = normal(random, {2, 24}, 0.2f)}, .topology = causal()}, leaky = mask;
-  leaky.pair = Additive{.weight = normal(random, {1, 24}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
+  AttentionSpec tanh{.pair = Additive{.weight = normal(random, {2, d_k}, 0.2f)}, .topology = causal()}, leaky = mask;
+  leaky.pair = Additive{.weight = normal(random, {1, d_k}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
   AttentionSpec relative = mask;
   relative.pair =
-      Relative{.keys = normal(random, {1, 41, 24}), .queries = normal(random, {2, 41, 24}), .values = normal(random, {1, 41, 17})};
+      Relative{.keys = normal(random, {1, 41, d_k}), .queries = normal(random, {2, 41, d_k}), .values = normal(random, {1, 41, d_v})};
   return {{"relative", relative, sees_by_mask},
           {"additive tanh", tanh, [](int64_t i, int64_t j) { return j <= i; }},
           {"additive leaky ReLU", leaky, sees_by_mask},
@@ -174,10 +195,10 @@ struct Inputs {
   Tensor q, k, v, d_out;
 };
 
-Inputs inputs() {
+Inputs inputs(int64_t d_k, int64_t d_v) {
   Random random(8);
-  return {normal(random, {1, 2, kLength, 24}), normal(random, {1, 1, kLength, 24}), normal(random, {1, 1, kLength, 17}),
-          normal(random, {1, 2, kLength, 17})};
+  return {normal(random, {1, 2, kLength, d_k}), normal(random, {1, 1, kLength, d_k}), normal(random, {1, 1, kLength, d_v}),
+          normal(random, {1, 2, kLength, d_v})};
 }
 
 bool any_finite(const std::vector<float>& values) {
@@ -196,8 +217,8 @@ void expect_rows(const std::string& what, const Tensor& found, const Tensor& cle
 }
 
 TEST_P(GradientEdges, ANaNOfAKeyOrValueReachesOnlyThoseThatSeeItAndWhatTheySee) {
-  const Inputs in = inputs();
-  for (const Hiding& hiding : hidings()) {
+  const Inputs in = inputs(of_keys(24), of_values(17));
+  for (const Hiding& hiding : hidings(of_keys(24), of_values(17))) {
     const AttendGradients clean = gradients(hiding.spec, in.q, in.k, in.v, in.d_out);
     for (const int64_t key : {0, 37, 70, 99, 119}) {
       const auto query_knows = [&](int64_t query) { return hiding.sees(query, key); };
@@ -224,8 +245,8 @@ TEST_P(GradientEdges, ANaNOfAKeyOrValueReachesOnlyThoseThatSeeItAndWhatTheySee) 
 }
 
 TEST_P(GradientEdges, ANaNOfAQueryOrItsUpstreamReachesOnlyWhatItSees) {
-  const Inputs in = inputs();
-  for (const Hiding& hiding : hidings()) {
+  const Inputs in = inputs(of_keys(24), of_values(17));
+  for (const Hiding& hiding : hidings(of_keys(24), of_values(17))) {
     const AttendGradients clean = gradients(hiding.spec, in.q, in.k, in.v, in.d_out);
     for (const int64_t query : {0, 36, 50, 61, 70, 119}) {
       const auto key_knows = [&](int64_t key) { return hiding.sees(query, key); };
@@ -244,8 +265,8 @@ TEST_P(GradientEdges, ANaNOfAQueryOrItsUpstreamReachesOnlyWhatItSees) {
 }
 
 TEST_P(GradientEdges, RowsThatSeeNothingAndKeysThatNobodySeesAreZeros) {
-  const Inputs in = inputs();
-  for (const Hiding& hiding : hidings()) {
+  const Inputs in = inputs(of_keys(24), of_values(17));
+  for (const Hiding& hiding : hidings(of_keys(24), of_values(17))) {
     SCOPED_TRACE(hiding.name);
     bool blind = true;  // query 50
     for (int64_t key = 0; key < kLength; ++key) blind = blind && !hiding.sees(50, key);
@@ -280,7 +301,7 @@ TEST_P(GradientEdges, SizesOfZeroGiveEmptyOrZeroResults) {
 
 TEST_P(GradientEdges, OperandsThatAreNotWantedChangeNothing) {
   Random random(12);
-  Inputs in = inputs();
+  Inputs in = inputs(of_keys(24), of_values(17));
   for (Tensor* tensor : {&in.q, &in.k, &in.v, &in.d_out}) *tensor = given(*tensor);
   const AttentionSpec spec{.terms = {Alibi{normal(random, {2}, 0.1f)}, Dense{normal(random, {1, 1, kLength, kLength})}, SoftCap{5}},
                            .normaliser = Softmax{normal(random, {2})}};
@@ -298,9 +319,9 @@ TEST_P(GradientEdges, OperandsThatAreNotWantedChangeNothing) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, GradientEdges,
-                         testing::Combine(testing::ValuesIn(runnable_backends()), testing::Values(DType::kF32, DType::kBF16)),
-                         [](const auto& of) { return table_name(*std::get<0>(of.param)) + "_" + to_string(std::get<1>(of.param)); });
+INSTANTIATE_TEST_SUITE_P(Backends, GradientEdges, testing::ValuesIn(kinds()), [](const auto& of) {
+  return table_name(*of.param.backend) + "_" + to_string(of.param.dtype) + (of.param.in_sixteens ? "_sixteens" : "");
+});
 
 }  // namespace
 }  // namespace clearhead::conformance

@@ -101,8 +101,8 @@ TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
   const auto poisoned = [](const Tensor& tensor, int64_t key, float value) {
     return to_dtype(with(to_f32(tensor), key, value), tensor.dtype());
   };
-  for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    const Inputs in = inputs(dtype, 24);
+  for (const auto& [dtype, width] : {std::pair{DType::kBF16, 24}, {DType::kBF16, 48}, {DType::kBF16, 32}, {DType::kF16, 24}}) {
+    const Inputs in = inputs(dtype, width);
     for (const AttentionSpec& spec : {AttentionSpec{.topology = causal()}, AttentionSpec{.topology = window(20, 3)}, segments}) {
       const bool by_segment = spec.topology.segments.has_value(), ends = spec.topology.band.ahead.has_value();
       const auto sees = [&](int64_t i, int64_t j) {
@@ -116,7 +116,7 @@ TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
           const Tensor value = to_f32(run(backend_, spec, in.q, in.k, poisoned(in.v, key, poison)).out);
           const Tensor score = to_f32(run(backend_, spec, in.q, poisoned(in.k, key, kNaN), in.v).out);
           for (int64_t query = 0; query < kLength; ++query) {
-            SCOPED_TRACE(std::string(to_string(dtype)) + " key " + std::to_string(key) + ", query " + std::to_string(query));
+            SCOPED_TRACE(std::string(to_string(dtype)) + ", d " + std::to_string(width) + ", key " + std::to_string(key) + ", query " + std::to_string(query));
             if (sees(query, key)) {
               ASSERT_FALSE(std::isfinite(row_of(value, 1, query)[3]));
               ASSERT_TRUE(std::isnan(row_of(score, 1, query)[3]));
