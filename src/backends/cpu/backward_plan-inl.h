@@ -21,14 +21,17 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kMostBlocks = 12;          // of a strip
-inline constexpr int64_t kStripBytes = 480 * 1024;  // of a strip's rows and their gradients: half of L2, beside a chunk's keys and P
+// Of a strip's rows and their gradients: half of L2, beside a chunk's keys and P; and its blocks. Processors with matrices have twice the L2, and wait for the
+// gradients of keys from beyond it.
+inline constexpr int64_t kStripBytes = 480 * 1024, kMatrixStripBytes = 2 * kStripBytes;
+inline constexpr int64_t kMostBlocks = 24, kMostBlocksWithoutMatrices = 12;
 
 // Blocks of a strip: as many as go together or a multiple of it, by the widths.
-inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool in_pairs) {
+inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool in_pairs, bool by_matrices) {
   const int64_t floats = in_pairs ? 2 * d_k + d_v : 3 * d_k + 2 * d_v, bytes = floats * kBlock * static_cast<int64_t>(sizeof(float));
   const int64_t together = in_pairs ? kParts<PairStep> : kParts<DotStep>;
-  return std::clamp<int64_t>(kStripBytes / bytes / together * together, together, kMostBlocks);
+  const int64_t room = by_matrices ? kMatrixStripBytes : kStripBytes, most = by_matrices ? kMostBlocks : kMostBlocksWithoutMatrices;
+  return std::clamp<int64_t>(room / bytes / together * together, together, most);
 }
 
 // A rule that does not pass dS on as it is. Its tables' entries may be looked up by any pair: where their gradients are wanted, a chain is one thread's
@@ -102,7 +105,7 @@ inline BackwardPlan::BackwardPlan(const BackwardCall& backward)
       keys(key_length(backward.record.keys)),
       d_k(backward.record.q.size(3)),
       d_v(backward.v.size(3)),
-      strip_rows(strip_blocks(d_k, d_v, problem.is_in_pairs()) * kBlock),
+      strip_rows(strip_blocks(d_k, d_v, problem.is_in_pairs(), problem.takes_matrices()) * kBlock),
       strips((rows + strip_rows - 1) / strip_rows),
       chunks((keys + kChunkKeys - 1) / kChunkKeys),
       in_pairs(problem.is_in_pairs()) {

@@ -59,7 +59,7 @@ void forward_rounded(ForwardPlan& plan) {
 void forward_given(ForwardPlan& plan) {
   if (!plan.problem.is_in_pairs()) return forward_wide(plan);
   if (goes_by_pairs(plan)) {
-    plan.problem.view(0, 0).matrix_step > 0 ? forward_rounded<MatrixBlock>(plan) : forward_rounded<PairBlock>(plan);
+    plan.problem.takes_matrices() ? forward_rounded<MatrixBlock>(plan) : forward_rounded<PairBlock>(plan);
     return;
   }
   WideResult out(plan.call.out);

@@ -172,6 +172,7 @@ class ScoreProblem {
   int64_t heads() const { return heads_; }
   WeightKind kind() const { return common_.kind; }
   bool is_in_pairs() const { return common_.pairs; }
+  bool takes_matrices() const { return common_.matrix_step > 0; }
   int64_t group() const { return heads_ / key_heads_; }  // query heads of one key head
   ScoreView view(int64_t batch, int64_t head) const;
   /// Whether the visibility rule is one of offsets, and each of them pays: decoding asks about few pairs.
