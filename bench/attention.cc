@@ -76,12 +76,11 @@ struct Operands {
 
 class ItemTimes final : public cpu::ItemObserver {
  public:
-  ItemTimes(InstructionSet isa, bool by_pairs) : isa_(isa), by_pairs_(by_pairs), threads_(static_cast<size_t>(threads())) {}
+  ItemTimes(InstructionSet isa, bool of_bf16) : isa_(isa), of_bf16_(of_bf16), threads_(static_cast<size_t>(threads())) {}
   void before(int64_t, int thread) override {
     Thread& own = threads_[static_cast<size_t>(thread)];
     double flops = 0;
-    const double seconds =
-        by_pairs_ ? cpu::pair_burst(2'000'000, &flops) : cpu::fma_burst(isa_, 2'000'000, &flops);  // about 15 us of AVX-512
+    const double seconds = of_bf16_ ? cpu::bf16_burst(&flops) : cpu::fma_burst(isa_, 2'000'000, &flops);  // about 15 us of AVX-512
     own.rates.push_back(flops / seconds);
     own.start = Clock::now();
   }
@@ -128,7 +127,7 @@ class ItemTimes final : public cpu::ItemObserver {
     Clock::time_point start{};
   };
   InstructionSet isa_;
-  bool by_pairs_;
+  bool of_bf16_;
   std::vector<Thread> threads_;
   std::vector<double> best_{};
   int runs_ = 0;
@@ -141,7 +140,7 @@ struct ComputeTimes {
 // A call that is run again and again: an observed run (bursts and items), then a plain one (wall).
 class Timing {
  public:
-  Timing(InstructionSet isa, bool by_pairs, const std::function<void()>& call) : call_(call), times_(isa, by_pairs) { call_(); }
+  Timing(InstructionSet isa, bool of_bf16, const std::function<void()>& call) : call_(call), times_(isa, of_bf16) { call_(); }
   void run() {
     cpu::observe_items(&times_);
     call_();
@@ -166,15 +165,16 @@ void in_turn(double budget, const std::vector<Timing*>& timings) {
   }
 }
 
-ComputeTimes time_compute(InstructionSet isa, double budget, const std::function<void()>& call, bool by_pairs = false) {
-  Timing timing(isa, by_pairs, call);
+ComputeTimes time_compute(InstructionSet isa, double budget, const std::function<void()>& call, bool of_bf16 = false) {
+  Timing timing(isa, of_bf16, call);
   in_turn(budget, {&timing});
   return timing.result();
 }
 
-bool is_by_pairs(const Backend& backend, DType dtype) {
+// The limit is that of bf16's own instruction.
+bool is_narrow(const Backend& backend, DType dtype) {
   double flops = 0;
-  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::pair_burst(1, &flops) > 0;
+  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_burst(&flops) > 0;
 }
 
 ComputeTimes time_sweep(const Plan& plan, const AttentionRecord& record, const Backend& backend, const AttentionOptions& options) {
@@ -192,7 +192,7 @@ ComputeTimes time_backward(const Operands& operands, const AttentionRecord& reco
          d_v = Tensor::empty(operands.v.shape(), dtype);
   std::vector<Tensor> d_operands;
   const auto call = [&] { backend.backward({record, operands.v, operands.out, d_out, d_q, d_k, d_v, d_operands}); };
-  return time_compute(backend.isa, options.seconds_per_case, call, is_by_pairs(backend, dtype));
+  return time_compute(backend.isa, options.seconds_per_case, call, is_narrow(backend, dtype));
 }
 
 // The weights of a square in the middle of one head's map, as a viewer asks for them.
@@ -216,12 +216,12 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
   Operands operands(plan, plan.length, 7);
   AttentionCase out;
   out.name = plan.name;
-  const bool by_pairs = is_by_pairs(backend, plan.dtype);
-  out.limit = by_pairs ? "bf16" : "fma";
+  const bool of_bf16 = is_narrow(backend, plan.dtype);
+  out.limit = of_bf16 ? "bf16" : "fma";
   out.work = forward_flops(plan);
   const auto forward = [&] { plan.gives_sums ? operands.forward_with_sums(backend, plan.spec) : operands.forward(backend, plan.spec); };
   const bool has_twin = plan.kind == Kind::kAgainstTwin;
-  Timing own(backend.isa, by_pairs, forward), twin(backend.isa, by_pairs, [&] {
+  Timing own(backend.isa, of_bf16, forward), twin(backend.isa, of_bf16, [&] {
     if (has_twin) operands.forward(backend, plan.twin);
   });
   in_turn(options.seconds_per_case, has_twin ? std::vector{&own, &twin} : std::vector{&own});

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "backends/cpu/score_view.h"
 #include "backends/registry.h"
 #include "base/format.h"
 #include "base/parallel.h"
@@ -18,6 +19,16 @@ std::string processor() {
     if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
   }
   return "unknown";
+}
+
+// How attention multiplies bf16 there.
+std::string way_over_bf16(const Backend& table) {
+  const cpu::Bf16Way way = cpu::bf16_way();  // says what is wrong with CLEARHEAD_BF16, whatever computes
+  if (table.isa != InstructionSet::kAvx512) return "wide";
+  return way == cpu::Bf16Way::kMatrices ? "matrices" : way == cpu::Bf16Way::kPairs ? "pairs" : "wide";
+}
+std::string in_words(const std::string& way) {
+  return way == "matrices" ? "multiplies matrices (AMX)" : way == "pairs" ? "multiplies pairs (VDPBF16PS)" : "widens to f32";
 }
 
 uint64_t memory_bytes() { return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
@@ -35,6 +46,7 @@ void add_doctor(CLI::App& app) {
     Json backends = Json::array();
     for (const Backend* table : runnable_backends()) backends.push(format("{} ({})", table->name, to_string(table->isa)));
     const Backend& chosen = backend();
+    const std::string way = way_over_bf16(chosen);
     Json forced = Json::object();
     for (const char* name : {"CLEARHEAD_BACKEND", "CLEARHEAD_ISA", "CLEARHEAD_BF16"}) {
       if (const char* value = std::getenv(name)) forced[name] = value;
@@ -46,6 +58,7 @@ void add_doctor(CLI::App& app) {
                                {"memory_bytes", memory_bytes()},
                                {"backend", chosen.name},
                                {"isa", to_string(chosen.isa)},
+                               {"bf16", way},
                                {"backends", backends},
                                {"forced", forced}}));
       return;
@@ -53,6 +66,7 @@ void add_doctor(CLI::App& app) {
     print("clearhead " CLEARHEAD_VERSION);
     print(format("  processor  {}, {} threads, {}", processor(), threads(), human_bytes(memory_bytes())));
     print(format("  computes with  {} ({})", chosen.name, to_string(chosen.isa)));
+    print("  attention over bf16  " + in_words(way));
     std::string all;
     for (const Json& item : backends.items()) all += (all.empty() ? "" : ", ") + item.string();
     print("  can compute with  " + all);

@@ -431,8 +431,11 @@ class Answers(Case):
 
     def test_the_doctor_says_what_computes(self):
         told = self.ok("doctor", "--json").json
-        self.assertEqual(sorted(told), ["backend", "backends", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
+        self.assertEqual(sorted(told), ["backend", "backends", "bf16", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
         self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_BACKEND="ref").json["backend"], "ref")
+        wide = self.ok("doctor", "--json", CLEARHEAD_BF16="wide").json
+        self.assertEqual((wide["bf16"], wide["forced"]), ("wide", {"CLEARHEAD_BF16": "wide"}))
+        self.assertEqual(run("doctor", CLEARHEAD_BF16="on").errors, 'clearhead: CLEARHEAD_BF16 is "on"; expected matrices, pairs or wide\n')
 
     def test_the_bench_gives_fractions_of_measured_limits(self):
         told = self.ok("bench", "attention", "--filter", "decode/f32", "--seconds", "0.02", "--json", timeout=300).json

@@ -10,6 +10,7 @@
 //   simd-inl.h, pack-inl.h, page-inl.h     vectors, 2^x, tanh, e^x, ln x; queries, biases, masks into lanes; pages of 16 bits widened
 //   rule_run.cc, rule-inl.h                rules over arrays; lines and pairs in kernels
 //   pair-inl.h, relative-inl.h             what a channel of q and k adds to a score; tables of offsets between query and key
+//   matrix.h, matrix-inl.h                 AMX: a thread's registers; products of 16 × 16 in bf16, and the same chains without them
 //   score_kernel-inl.h                     scores in registers
 //   weight-inl.h, after-inl.h              a weight from its score, for every normaliser; dropout and the Gaussian, pair by pair
 //   forward_tile-inl.h                     48 queries at a time over key tiles; forward_pairs-inl.h in bf16, forward_split-inl.h over split keys
@@ -20,7 +21,9 @@
 //   forward_list-inl.h                     keys by lists, query by query
 //   lane_products-inl.h                    products summed over lanes
 //   backward.cc, backward-inl.h            gradients: strips of queries over chunks of keys; backward_plan-inl.h what is resolved before
+//   backward_scratch-inl.h                 what a strip, a head's keys and a thread keep
 //   backward_pair-inl.h, backward_terms-inl.h   of the pair's operands; of the terms'
+//   backward_matrix-inl.h                  what gradients multiply by matrices
 //   backward_list-inl.h, backward_linear.cc   gradients along lists, and by running sums
 //   weights.cc                             scores and weights of any rows and keys
 //   sweep.cc, sweep_block-inl.h, sweep_top-inl.h, sweep_list-inl.h   statistics of whole maps

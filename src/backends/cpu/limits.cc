@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "backends/cpu/matrix.h"
 #include "backends/cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -75,15 +76,36 @@ double fma_burst(InstructionSet isa, int64_t fmas, double* flops) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double pair_burst(int64_t steps, double* flops) {
+namespace {
+
+// Independent chains on all registers that hold sums (matrix-inl.h). Zeros take as long as other numbers.
+void matrix_chains(int64_t steps) {
+  set_matrices(16);
+  for (int64_t step = 0; step < steps; ++step) {
+    asm volatile(
+        "tdpbf16ps %tmm7, %tmm6, %tmm0\n\ttdpbf16ps %tmm7, %tmm6, %tmm1\n\ttdpbf16ps %tmm7, %tmm6, %tmm2\n\t"
+        "tdpbf16ps %tmm7, %tmm6, %tmm3\n\ttdpbf16ps %tmm7, %tmm6, %tmm4\n\ttdpbf16ps %tmm7, %tmm6, %tmm5");
+  }
+  release_matrices();
+}
+
+}  // namespace
+
+double bf16_burst(double* flops) {
   *flops = 0;
-  if (bf16_way() != Bf16Way::kPairs) return 0;
-  constexpr int64_t kLanesOfPairs = 16, kOfPairs = 24;  // lanes and chains
-  const int64_t rounds = steps / (kLanesOfPairs * kOfPairs) + 1;
+  const Bf16Way way = bf16_way();
+  if (way == Bf16Way::kWide) return 0;
   const auto start = std::chrono::steady_clock::now();
-  volatile float keep = N_AVX3::pair_chains(rounds);
-  static_cast<void>(keep);
-  *flops = 4.0 * static_cast<double>(rounds * kLanesOfPairs * kOfPairs);
+  if (way == Bf16Way::kMatrices) {
+    constexpr int64_t kSteps = 300, kOfStep = 6, kFlops = 2 * 16 * 16 * 32;
+    matrix_chains(kSteps);
+    *flops = static_cast<double>(kSteps * kOfStep * kFlops);
+  } else {
+    constexpr int64_t kSteps = 5000, kOfStep = 16 * 24, kFlops = 4;  // lanes and chains
+    volatile float keep = N_AVX3::pair_chains(kSteps);
+    static_cast<void>(keep);
+    *flops = static_cast<double>(kSteps * kOfStep * kFlops);
+  }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
