@@ -188,7 +188,7 @@ TEST_P(Backward, GradientsAgreeWithTheReference) {
 TEST_P(Backward, GradientsOfManyRowsInBf16AgreeWithTheReference) {
   Random random(31);
   const auto rounded = [&](int64_t heads, int64_t width) { return to_dtype(normal(random, {1, heads, 1250, width}), DType::kBF16); };
-  static std::map<int64_t, Gradients> expected;  // by d_v
+  static std::map<int64_t, Gradients> expected;                                              // by d_v
   const auto widths = {std::pair<int64_t, int64_t>{16, 12}, {48, 16}, {32, 64}, {64, 128}};  // from the second on those that matrices take
   for (const auto& [d_k, d_v] : widths) {
     Case c{.name = "causal", .shape = {.batch = 1, .heads = 2, .key_heads = 1, .queries = 1250, .keys = 1250, .d_k = d_k, .d_v = d_v}};

@@ -115,7 +115,8 @@ TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
           const Tensor value = to_f32(run(backend_, spec, in.q, in.k, poisoned(in.v, key, poison)).out);
           const Tensor score = to_f32(run(backend_, spec, in.q, poisoned(in.k, key, kNaN), in.v).out);
           for (int64_t query = 0; query < kLength; ++query) {
-            SCOPED_TRACE(std::string(to_string(dtype)) + ", d " + std::to_string(width) + ", key " + std::to_string(key) + ", query " + std::to_string(query));
+            SCOPED_TRACE(std::string(to_string(dtype)) + ", d " + std::to_string(width) + ", key " + std::to_string(key) + ", query " +
+                         std::to_string(query));
             if (sees(query, key)) {
               ASSERT_FALSE(std::isfinite(row_of(value, 1, query)[3]));
               ASSERT_TRUE(std::isnan(row_of(score, 1, query)[3]));

@@ -67,7 +67,8 @@ struct StripJob : StripTerms {
     for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
     const int64_t blocks_of_rows = block_count + block_count % 2;  // matrices take them in twos
     const int64_t row_floats = blocks_of_rows * (wide_k + wide_v) * steps;
-    float* memory = ThreadScratch::floats(row_floats + block_count * per_block + rows + BackwardScratch::floats(view, d_k, d_v, rule_floats));
+    float* memory =
+        ThreadScratch::floats(row_floats + block_count * per_block + rows + BackwardScratch::floats(view, d_k, d_v, rule_floats));
     if (plan.in_pairs) std::fill_n(memory, row_floats, 0.0F);  // rows that there are not
     float *q_rows = memory, *d_out_rows = memory + blocks_of_rows * wide_k * steps;
     memory += row_floats;

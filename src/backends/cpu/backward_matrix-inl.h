@@ -21,12 +21,14 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 /// dP − D of kMatrixKeys keys from `key` to scratch.value_products; past the last key its row again: those have no P.
-inline void multiply_values(const ScoreView& view, const KeySide& keys, const StripBlock& block, const BackwardScratch& scratch, int64_t key) {
+inline void multiply_values(const ScoreView& view, const KeySide& keys, const StripBlock& block, const BackwardScratch& scratch,
+                            int64_t key) {
   const float* rows = keys.values + key * keys.value_stride;
   int64_t stride = keys.value_stride;
   if (HWY_UNLIKELY(key + kMatrixKeys > view.key_length)) {
     for (int64_t r = 0; r < kMatrixKeys; ++r)
-      std::copy_n(keys.values + std::min(key + r, view.key_length - 1) * stride, keys.value_words, scratch.value_tail + r * keys.value_words);
+      std::copy_n(keys.values + std::min(key + r, view.key_length - 1) * stride, keys.value_words,
+                  scratch.value_tail + r * keys.value_words);
     rows = scratch.value_tail, stride = keys.value_words;
   }
   const auto multiply = [&](auto vectors) {

@@ -28,7 +28,7 @@ template <Way kWay>
 using StepOf = std::conditional_t<kIsNarrow<kWay>, PairStep, DotStep>;
 // Words from one key's P to the next one's: those of a block; by matrices those of the blocks that go together.
 template <Way kWay>
-inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>> * (kWay == Way::kMatrices ? kParts<PairStep> : 1);
+inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>>*(kWay == Way::kMatrices ? kParts<PairStep> : 1);
 
 // 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
 // By pairs: words of two channels in lanes, rows of two lanes; but d_q_t in f32 as ever.

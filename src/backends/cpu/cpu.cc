@@ -18,6 +18,14 @@ namespace {
 
 ItemObserver* item_observer = nullptr;
 
+// Lets go of what an item has taken, however it ends: others on this thread (oneDNN) set the registers for themselves.
+struct MatricesOfAnItem {
+  MatricesOfAnItem() = default;
+  MatricesOfAnItem(const MatricesOfAnItem&) = delete;
+  MatricesOfAnItem& operator=(const MatricesOfAnItem&) = delete;
+  ~MatricesOfAnItem() { release_matrices(); }
+};
+
 std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionShape& shape) {
   const auto is_large = [](const Tensor& table) { return table.numel() >= INT32_MAX; };
   const auto has_large = [&](const Rule* rule) { return rule && std::any_of(rule->tables.begin(), rule->tables.end(), is_large); };
@@ -62,8 +70,10 @@ void for_items(int64_t items, const std::function<void(int64_t item, int thread)
   ItemObserver* observer = item_observer;
   parallel_for(items, [&](int64_t item, int thread) {
     if (observer) observer->before(item, thread);
-    body(item, thread);
-    release_matrices();
+    {
+      const MatricesOfAnItem matrices;
+      body(item, thread);
+    }
     if (observer) observer->after(item, thread);
   });
 }

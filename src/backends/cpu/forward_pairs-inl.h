@@ -1,4 +1,5 @@
-// Softmax over tiles where q, k and v are bf16: both products multiply pairs, of channels in the scores, of keys in the values. Included once per target.
+// Softmax over tiles where q, k and v are bf16: both products multiply pairs, of channels in the scores, of keys in the values; or matrices of such pairs
+// (matrix-inl.h). Included once per target.
 //
 //   scores of pairs (pair-inl.h) → m, e = 2^(s − m) and ℓ += e as in forward_tile-inl.h → P = bf16(e) by pairs of keys, ℓ' += P → O[c] += Σ P_j·v_jc by pairs
 //
@@ -151,7 +152,7 @@ void forward_pairs(ForwardPlan& plan) {
   const int64_t key_heads = plan.problem.heads() / plan.problem.group(), keys = plan.call.v.size(2);
   constexpr bool kMatrices = Block::kMatricesOnly;
   const int64_t stride = kMatrices ? round_up(plan.d_v, kSide) : plan.d_v;  // of a pair of keys
-  std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);  // [thread]: the key head
+  std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);           // [thread]: the key head
   plan.narrow_out = plan.call.out.mutable_raw();
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();

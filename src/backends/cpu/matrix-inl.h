@@ -27,7 +27,7 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr bool kHasMatrices = HWY_TARGET == HWY_AVX3;
-inline constexpr int kSide = 16;            // of a matrix
+inline constexpr int kSide = 16;               // of a matrix
 inline constexpr int kMatrixKeys = 2 * kSide;  // whose scores are computed together
 
 // Assembly for the reason that dot_pairs (pair-inl.h) gives. Registers 0 to 5 are C, of three vectors of queries twice: six chains hide what one multiplication waits
@@ -171,7 +171,9 @@ HWY_INLINE Floats even_of(Floats pairs) { return hn::BitCast(F32(), hn::ShiftLef
 HWY_INLINE Floats odd_of(Floats pairs) { return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), pairs), hn::Set(I32(), -65536))); }
 
 // Of a value's pair, what lanes see whose weights are these (mark_hidden).
-HWY_INLINE Floats seen_of(Floats value, Floats weights) { return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), value), seen_halves(weights))); }
+HWY_INLINE Floats seen_of(Floats value, Floats weights) {
+  return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), value), seen_halves(weights)));
+}
 
 struct MatrixSum {
   Floats total, even, odd;
@@ -272,8 +274,7 @@ template <int V>
 HWY_NOINLINE void add_matrix_values_of(const float* p, const float* values, int64_t step, Range of, int64_t d_v, float* o) {
   const int64_t channels = round_up(d_v, kSide);
   int64_t c = 0;
-  for (; c + 2 * kSide <= channels; c += 2 * kSide)
-    add_matrix_channels<V, true>(p, values + c * kSide, step, of, channels, o + c * kBlock);
+  for (; c + 2 * kSide <= channels; c += 2 * kSide) add_matrix_channels<V, true>(p, values + c * kSide, step, of, channels, o + c * kBlock);
   if (c < channels) add_matrix_channels<V, false>(p, values + c * kSide, step, of, channels, o + c * kBlock);
 }
 
@@ -300,7 +301,8 @@ inline HWY_NOINLINE void add_matrix_values_carefully(const float* p, const float
 
 /// o[d_v, up to a multiple of 16][kBlock] += the values of multiplications `of`, times p [pair of keys][kBlock]. `values`: as lay_out_pairs has them. `careful`: a
 /// value meets only lanes that see its key.
-inline void add_matrix_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors, bool careful, float* o) {
+inline void add_matrix_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors, bool careful,
+                              float* o) {
   if (HWY_UNLIKELY(careful)) return add_matrix_values_carefully(p, values, step, of, d_v, vectors, o);
   if (vectors == 3) return add_matrix_values_of<3>(p, values, step, of, d_v, o);
   if (vectors == 2) return add_matrix_values_of<2>(p, values, step, of, d_v, o);

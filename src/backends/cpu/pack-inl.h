@@ -44,15 +44,15 @@ struct QueryBlock {
 
 // Per-thread room for one key tile. Sizes in floats: tile_scratch_floats().
 struct TileScratch {
-  float* bias = nullptr;        // [dense term][kKeyTile][kBlock]
-  float* tail = nullptr;        // [kRows][d_k]: the last keys of row-major K
-  uint64_t* visible = nullptr;  // [kKeyTile]: bit i is lane i
-  float* rules = nullptr;       // room of the rules (rule-inl.h)
-  float* offsets = nullptr;     // room of a relative pair (relative-inl.h)
-  float* matrix = nullptr;       // [2][32][kBlock]: products of keys and queries by matrices (matrix-inl.h)
-  float* matrix_tail = nullptr;  // [32][d_k]: as `tail`
-  int64_t* matrix_key = nullptr; // the first key of what matrix[0] holds, −1: nothing
-  bool careful = false;         // rows may meet ±inf or NaN: every group takes the general kernel
+  float* bias = nullptr;          // [dense term][kKeyTile][kBlock]
+  float* tail = nullptr;          // [kRows][d_k]: the last keys of row-major K
+  uint64_t* visible = nullptr;    // [kKeyTile]: bit i is lane i
+  float* rules = nullptr;         // room of the rules (rule-inl.h)
+  float* offsets = nullptr;       // room of a relative pair (relative-inl.h)
+  float* matrix = nullptr;        // [2][32][kBlock]: products of keys and queries by matrices (matrix-inl.h)
+  float* matrix_tail = nullptr;   // [32][d_k]: as `tail`
+  int64_t* matrix_key = nullptr;  // the first key of what matrix[0] holds, −1: nothing
+  bool careful = false;           // rows may meet ±inf or NaN: every group takes the general kernel
 };
 
 // Terms that a tile is packed for.
@@ -77,8 +77,8 @@ inline int64_t matrix_floats(const ScoreView& view) {
   return view.matrix_step > 0 ? 2 * kKeys * kBlock + kKeys * view.d_k + 16 : 0;
 }
 inline int64_t tile_scratch_floats(const ScoreView& view) {
-  return packed_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + matrix_floats(view) + offset_floats(view) +
-         view.rule_floats;
+  return packed_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + matrix_floats(view) +
+         offset_floats(view) + view.rule_floats;
 }
 // `memory` is 64-byte aligned and holds tile_scratch_floats.
 inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {

@@ -11,7 +11,8 @@
 // left out (V < block.vectors, first_vector > 0), groups that no query sees are not computed, groups that every query sees skip masking, and a call
 // without terms takes the plain kernel, which has neither.
 //
-// Two address rules: row-major keys (base, stride) and panels of 16 keys [d_k][16].
+// Two address rules: row-major keys (base, stride) and panels of 16 keys [d_k][16]. Scores of bf16 may be products of matrices instead of chains of
+// multiply-adds (matrix-inl.h): whose chain it is, too, follows from the call alone.
 #if defined(CLEARHEAD_CPU_SCORE_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_KERNEL_INL_H_
 #undef CLEARHEAD_CPU_SCORE_KERNEL_INL_H_

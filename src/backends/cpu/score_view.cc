@@ -54,7 +54,8 @@ static int64_t matrix_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0
 
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  if (q.dtype() != DType::kBF16 || !k || k->dtype() != DType::kBF16 || !std::holds_alternative<Dot>(spec.pair) || q.size(3) == 0) return false;
+  if (q.dtype() != DType::kBF16 || !k || k->dtype() != DType::kBF16 || !std::holds_alternative<Dot>(spec.pair) || q.size(3) == 0)
+    return false;
   if (bf16_way() == Bf16Way::kMatrices)
     return std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && matrix_step_of(q.size(3)) > 0;
   return bf16_way() == Bf16Way::kPairs && !std::holds_alternative<Linear>(spec.normaliser);
