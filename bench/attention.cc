@@ -173,8 +173,7 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
 
 // The limit is that of bf16's own instruction.
 bool is_narrow(const Backend& backend, DType dtype) {
-  double flops = 0;
-  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_burst(&flops) > 0;
+  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWide;
 }
 
 ComputeTimes time_sweep(const Plan& plan, const AttentionRecord& record, const Backend& backend, const AttentionOptions& options) {

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "backends/cpu/score_view.h"
+#include "backends/cpu/cpu.h"
 #include "backends/registry.h"
 #include "base/format.h"
 #include "base/parallel.h"

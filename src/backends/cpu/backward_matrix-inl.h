@@ -20,23 +20,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-/// dP − D of kMatrixKeys keys from `key` to scratch.value_products; past the last key its row again: those have no P.
+/// dP − D of kMatrixKeys keys from `key` to scratch.value_products.
 inline void multiply_values(const ScoreView& view, const KeySide& keys, const StripBlock& block, const BackwardScratch& scratch,
                             int64_t key) {
-  const float* rows = keys.values + key * keys.value_stride;
-  int64_t stride = keys.value_stride;
-  if (HWY_UNLIKELY(key + kMatrixKeys > view.key_length)) {
-    for (int64_t r = 0; r < kMatrixKeys; ++r)
-      std::copy_n(keys.values + std::min(key + r, view.key_length - 1) * stride, keys.value_words,
-                  scratch.value_tail + r * keys.value_words);
-    rows = scratch.value_tail, stride = keys.value_words;
-  }
-  const auto multiply = [&](auto vectors) {
-    multiply_keys<vectors>(rows, stride, block.d_out_t, keys.value_words, view.matrix_step, block.minus_mean, scratch.value_products);
-  };
-  if (block.queries.vectors == 3) return multiply(std::integral_constant<int, 3>{});
-  if (block.queries.vectors == 2) return multiply(std::integral_constant<int, 2>{});
-  multiply(std::integral_constant<int, 1>{});
+  const PairRows values{keys.values, keys.value_stride, keys.value_words, view.key_length, scratch.value_tail};
+  with_vectors(block.queries.vectors, [&](auto vectors) {
+    multiply_rows<vectors>(values, key, block.d_out_t, view.matrix_step, block.minus_mean, scratch.value_products);
+  });
 }
 
 /// The chunk's keys to scratch.key_pairs.

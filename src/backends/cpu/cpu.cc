@@ -9,7 +9,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
+#include "base/format.h"
 #include "base/parallel.h"
 
 namespace clearhead {
@@ -56,6 +59,23 @@ const Backend kAvx512Table{.name = "cpu",
                            .gradients = dense_gradients(InstructionSet::kAvx512)};
 
 }  // namespace
+
+Bf16Way bf16_way() {
+  static const Bf16Way way = [] {
+    const bool pairs = __builtin_cpu_supports("avx512bf16") != 0, matrices = pairs && has_bf16_matrices();
+    const char* asked = std::getenv("CLEARHEAD_BF16");
+    const std::string_view wanted = asked ? asked : "";
+    if (wanted.empty()) return matrices ? Bf16Way::kMatrices : pairs && !__builtin_cpu_is("intel") ? Bf16Way::kPairs : Bf16Way::kWide;
+    if (wanted == "wide") return Bf16Way::kWide;
+    if (wanted != "pairs" && wanted != "matrices")
+      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected matrices, pairs or wide", wanted);
+    if (!(wanted == "pairs" ? pairs : matrices))
+      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave it unset", wanted,
+           wanted == "pairs" ? "VDPBF16PS" : "TDPBF16PS");
+    return wanted == "pairs" ? Bf16Way::kPairs : Bf16Way::kMatrices;
+  }();
+  return way;
+}
 
 void observe_items(ItemObserver* observer) { item_observer = observer; }
 

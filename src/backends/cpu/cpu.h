@@ -41,6 +41,12 @@ const Backend* cpu_backend(InstructionSet isa);
 
 namespace cpu {
 
+/// How attention over bf16 multiplies with AVX-512: matrices of it (AMX) where the machine has them, else pairs (VDPBF16PS, VCVTNE2PS2BF16) where they are
+/// faster than FMAs, else FMAs of what is widened to f32. On a Sapphire Rapids VDPBF16PS takes the time of 3.5 FMAs and does the work of two.
+/// CLEARHEAD_BF16=matrices|pairs|wide decides otherwise; throws kUnsupported for other values, or for what the machine has not.
+enum class Bf16Way : uint8_t { kWide, kPairs, kMatrices };
+Bf16Way bf16_way();
+
 /// Told about every work item of the backend's parallel loops, on the thread that runs it: benches measure a limit before each and the item itself.
 class ItemObserver {
  public:

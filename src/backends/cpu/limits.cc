@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "backends/cpu/cpu.h"
 #include "backends/cpu/matrix.h"
 #include "backends/cpu/targets.h"
 

@@ -2,8 +2,8 @@
 //
 //   C[16 × 16] += A[16 × 2·step]·B[2·step × 16]        step: pairs of what is summed, 16 or 8 (ScoreView::matrix_step)
 //
-//   scores   A: 16 keys' rows as they lie in memory           B: queries in lanes, by pairs of channels (pack_queries)        C: [key][query]
-//   values   A: 16 channels of V, by pairs of keys (lay_out_pairs)  B: P, by pairs of keys (PairBlock)                              C: o [channel][query]
+//   scores   A: 16 keys' rows as they lie in memory                 B: queries in lanes, by pairs of channels (pack_queries)   C: [key][query]
+//   values   A: 16 channels of V, by pairs of keys (lay_out_pairs)  B: P, by pairs of keys (RoundedBlock)                      C: o [channel][query]
 //
 // One multiplication adds e + o to each c: e is the chain of fused multiply-adds over the even numbers of its pairs from 0, o that over the odd ones, products exact,
 // subnormals zero. That is the processor's definition (TDPBF16PS), and what the code here computes where the registers would meet what a lane must not see, and in
@@ -16,6 +16,7 @@
 #endif
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "backends/cpu/matrix.h"
@@ -27,8 +28,8 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr bool kHasMatrices = HWY_TARGET == HWY_AVX3;
-inline constexpr int kSide = 16;               // of a matrix
-inline constexpr int kMatrixKeys = 2 * kSide;  // whose scores are computed together
+inline constexpr int kSide = 16;  // of a matrix
+static_assert(kMatrixKeys == 2 * kSide);
 
 // Assembly for the reason that dot_pairs (pair-inl.h) gives. Registers 0 to 5 are C, of three vectors of queries twice: six chains hide what one multiplication waits
 // for the one before it. 6 is A, 7 is B.
@@ -85,10 +86,25 @@ HWY_INLINE void store_products(float* first, float* second) {
 
 // --- scores --------------------------------------------------------------------------------------------------------------------------------
 
-// Products of kMatrixKeys rows of pairs from `keys` with V vectors of queries: to[key][kBlock], before the scale. `from`: what each query's begin with, null: 0.
+// f(std::integral_constant<int, vectors>)
+template <class F>
+HWY_INLINE void with_vectors(int vectors, F&& f) {
+  if (vectors == 3) return f(std::integral_constant<int, 3>{});
+  if (vectors == 2) return f(std::integral_constant<int, 2>{});
+  f(std::integral_constant<int, 1>{});
+}
+
+// Rows of pairs: a head's keys, or its values.
+struct PairRows {
+  const float* first;
+  int64_t stride, words, count;
+  float* tail;  // [kMatrixKeys][words]
+};
+
+// Products of kMatrixKeys rows with V vectors of queries, qt [words][kBlock]: to[row][kBlock]. `from`: what each query's begin with, null: 0.
 template <int V>
-HWY_NOINLINE void multiply_keys(const float* keys, int64_t key_stride, const float* qt, int64_t d_k, int64_t step, const float* from,
-                                float* to) {
+HWY_NOINLINE void multiply_whole_rows(const float* rows, int64_t stride, const float* qt, int64_t words, int64_t step, const float* from,
+                                      float* to) {
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
     if (from) {
       load_matrix<v>(from + v * kLanes, 0);
@@ -98,22 +114,24 @@ HWY_NOINLINE void multiply_keys(const float* keys, int64_t key_stride, const flo
       clear_matrix<3 + v>();
     }
   });
-  for (int64_t channel = 0; channel < d_k; channel += step) {
-    add_products<V, true>(keys + channel, keys + kSide * key_stride + channel, key_stride * 4, qt + channel * kBlock);
+  for (int64_t at = 0; at < words; at += step) {
+    add_products<V, true>(rows + at, rows + kSide * stride + at, stride * 4, qt + at * kBlock);
   }
   store_products<V, true>(to, to + kSide * kBlock);
 }
 
-// The same of keys [key, key + kMatrixKeys) of the call, the last one's row repeated past the end: those scores are hidden.
+// The same of rows [begin, begin + kMatrixKeys), the last one repeated past the end: what comes of those is hidden.
 template <int V>
-HWY_INLINE void multiply_keys_from(const ScoreView& view, const float* qt, const TileScratch& scratch, int64_t key, float* to) {
-  if (HWY_LIKELY(key + kMatrixKeys <= view.key_length))
-    return multiply_keys<V>(view.keys + key * view.key_stride, view.key_stride, qt, view.d_k, view.matrix_step, nullptr, to);
-  for (int64_t r = 0; r < kMatrixKeys; ++r) {
-    const float* from = view.keys + std::min(key + r, view.key_length - 1) * view.key_stride;
-    std::copy(from, from + view.d_k, scratch.matrix_tail + r * view.d_k);
-  }
-  multiply_keys<V>(scratch.matrix_tail, view.d_k, qt, view.d_k, view.matrix_step, nullptr, to);
+HWY_INLINE void multiply_rows(const PairRows& rows, int64_t begin, const float* qt, int64_t step, const float* from, float* to) {
+  if (HWY_LIKELY(begin + kMatrixKeys <= rows.count))
+    return multiply_whole_rows<V>(rows.first + begin * rows.stride, rows.stride, qt, rows.words, step, from, to);
+  for (int64_t r = 0; r < kMatrixKeys; ++r)
+    std::copy_n(rows.first + std::min(begin + r, rows.count - 1) * rows.stride, rows.words, rows.tail + r * rows.words);
+  multiply_whole_rows<V>(rows.tail, rows.words, qt, rows.words, step, from, to);
+}
+
+HWY_INLINE PairRows key_rows(const ScoreView& view, const TileScratch& scratch) {
+  return {view.keys, view.key_stride, view.d_k, view.key_length, scratch.matrix_tail};
 }
 
 // Before the groups of a tile.
@@ -139,9 +157,9 @@ HWY_INLINE void matrix_products(const ScoreView& view, const QueryBlock& block, 
   const int64_t first = key / kMatrixKeys * kMatrixKeys;
   if (*scratch.matrix_key != first) {
     *scratch.matrix_key = first;
-    if (block.vectors == 3) multiply_keys_from<3>(view, block.qt, scratch, first, scratch.matrix);
-    if (block.vectors == 2) multiply_keys_from<2>(view, block.qt, scratch, first, scratch.matrix);
-    if (block.vectors == 1) multiply_keys_from<1>(view, block.qt, scratch, first, scratch.matrix);
+    with_vectors(block.vectors, [&](auto vectors) {
+      multiply_rows<vectors>(key_rows(view, scratch), first, block.qt, view.matrix_step, nullptr, scratch.matrix);
+    });
   }
   load_products(scratch.matrix + (key - first) * kBlock + first_vector * kLanes, view.pair_factor, s);
 }
@@ -150,12 +168,13 @@ HWY_INLINE void matrix_products(const ScoreView& view, const QueryBlock& block, 
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_matrices(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
                                  Epilogue& epilogue) {
-  const float* qt = block.qt;
   float *now = scratch.matrix, *next = now + kMatrixKeys * kBlock;
   int64_t first = begin / kMatrixKeys * kMatrixKeys;
-  multiply_keys_from<V>(view, qt, scratch, first, now);
+  const PairRows keys = key_rows(view, scratch);
+  const auto multiply = [&](int64_t key, float* to) { multiply_rows<V>(keys, key, block.qt, view.matrix_step, nullptr, to); };
+  multiply(first, now);
   for (int64_t key = begin; key < end; first += kMatrixKeys, std::swap(now, next)) {
-    if (first + kMatrixKeys < end) multiply_keys_from<V>(view, qt, scratch, first + kMatrixKeys, next);
+    if (first + kMatrixKeys < end) multiply(first + kMatrixKeys, next);
     for (; key < std::min(first + kMatrixKeys, end); key += kRows) {
       Scores<V> s;
       load_products(now + (key - first) * kBlock, view.pair_factor, s);
@@ -304,9 +323,7 @@ inline HWY_NOINLINE void add_matrix_values_carefully(const float* p, const float
 inline void add_matrix_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors, bool careful,
                               float* o) {
   if (HWY_UNLIKELY(careful)) return add_matrix_values_carefully(p, values, step, of, d_v, vectors, o);
-  if (vectors == 3) return add_matrix_values_of<3>(p, values, step, of, d_v, o);
-  if (vectors == 2) return add_matrix_values_of<2>(p, values, step, of, d_v, o);
-  add_matrix_values_of<1>(p, values, step, of, d_v, o);
+  with_vectors(vectors, [&](auto count) { add_matrix_values_of<count>(p, values, step, of, d_v, o); });
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE

@@ -561,9 +561,7 @@ HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, c
         }
         if constexpr (!takes_matrices_only<Epilogue>()) plain_groups<v>(view, block, sight, inner_begin, inner_end, epilogue);
       };
-      if (block.vectors == 3) take(std::integral_constant<int, 3>{});
-      if (block.vectors == 2) take(std::integral_constant<int, 2>{});
-      if (block.vectors == 1) take(std::integral_constant<int, 1>{});
+      with_vectors(block.vectors, take);
       key = inner_end;
     }
   }

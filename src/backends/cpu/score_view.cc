@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <string_view>
 
-#include "backends/cpu/matrix.h"
+#include "backends/cpu/cpu.h"
 #include "base/format.h"
 #include "spec/keep.h"
 #include "tensor/convert.h"
@@ -30,27 +28,10 @@ namespace {
 // f32 as it is; bf16 as pairs.
 Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? in_pairs(q) : q; }
 
+// Pairs of channels of a multiplication of matrices, over d channels; 0: they do not come in sixteens.
+int64_t matrix_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0 ? 8 : 0; }
+
 }  // namespace
-
-Bf16Way bf16_way() {
-  static const Bf16Way way = [] {
-    const bool pairs = __builtin_cpu_supports("avx512bf16") != 0, matrices = pairs && has_bf16_matrices();
-    const char* asked = std::getenv("CLEARHEAD_BF16");
-    const std::string_view wanted = asked ? asked : "";
-    if (wanted.empty()) return matrices ? Bf16Way::kMatrices : pairs && !__builtin_cpu_is("intel") ? Bf16Way::kPairs : Bf16Way::kWide;
-    if (wanted == "wide") return Bf16Way::kWide;
-    if (wanted != "pairs" && wanted != "matrices")
-      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected matrices, pairs or wide", wanted);
-    if (!(wanted == "pairs" ? pairs : matrices))
-      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave it unset", wanted,
-           wanted == "pairs" ? "VDPBF16PS" : "TDPBF16PS");
-    return wanted == "pairs" ? Bf16Way::kPairs : Bf16Way::kMatrices;
-  }();
-  return way;
-}
-
-// Of a multiplication over d channels.
-static int64_t matrix_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0 ? 8 : 0; }
 
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);

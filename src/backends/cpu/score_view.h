@@ -227,11 +227,6 @@ class ScoreProblem {
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
 /// The same of gradients: softmax, over tiles, with nothing after it; by matrices of values that come in as many channels. `takes_pairs` is in it.
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
-/// How attention over bf16 multiplies with AVX-512: matrices of it (AMX) where the machine has them, else pairs (VDPBF16PS, VCVTNE2PS2BF16) where they are
-/// faster than FMAs, else FMAs of what is widened to f32. On a Sapphire Rapids VDPBF16PS takes the time of 3.5 FMAs and does the work of two.
-/// CLEARHEAD_BF16=matrices|pairs|wide decides otherwise; throws kUnsupported for other values, or for what the machine has not.
-enum class Bf16Way : uint8_t { kWide, kPairs, kMatrices };
-Bf16Way bf16_way();
 
 /// bf16 [batch, head, length, d] so that its rows are 32-bit pairs of channels: itself where channels are adjacent, d, strides and address even; else a copy,
 /// zeros where d is odd.
