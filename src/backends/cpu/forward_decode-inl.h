@@ -14,6 +14,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <type_traits>
 #include <vector>
@@ -31,6 +32,8 @@ inline constexpr int64_t kValueRows = 32;      // values that meet all rows whil
 inline constexpr int64_t kAhead = 8192;        // bytes of prefetch
 inline constexpr int64_t kFetchingRows = 4;    // rows whose exponentials fetch values: 1 KB each
 inline constexpr int kPanelVectors = 16 / kLanes;
+inline constexpr int kScoreRows = kLanes == 16 ? 8 : 4;  // rows that share what is loaded of a key, as registers allow
+inline constexpr int kWeightRows = 4;                    // and of a value
 
 // One query of one query head of the group.
 struct DecodeRow {
@@ -48,11 +51,12 @@ struct DecodeBlock {
   std::vector<DecodeRow> rows{};
   ValueView values{};
   int64_t sub_block = kSubBlock, d_v = 0, d_v_padded = 0;
-  float* q = nullptr;      // [row set][d_k][rows of the set]: sets of 4, then 2, then 1; of another pair than the dot product [row][d_k]
+  float* q = nullptr;      // [row set][d_k][rows of the set]: sets of kScoreRows; of another pair than the dot product [row][d_k]
   float* s = nullptr;      // [row][sub_block]: scores, then weights
   float* raw = nullptr;    // the same, kept by careful items
   float* rules = nullptr;  // room of a rule over a sub-block
   float* o = nullptr;      // [row][d_v_padded]
+  float* wide = nullptr;   // panels of 16-bit pages that several sets of rows meet, in f32
   bool careful = false;
   int64_t key_end = 0;               // of the item
   const std::byte* after = nullptr;  // pages: where the thread goes on after the item
@@ -61,14 +65,39 @@ struct DecodeBlock {
   int64_t row_count() const { return static_cast<int64_t>(rows.size()); }
 };
 
-// Calls f(integral constant N, first row) for the sets the rows are worked in.
-template <class F>
+// Calls f(integral constant N, first row) for the sets of kMost rows, or what is left of them, that are worked at once.
+template <int kMost, class F>
 HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
   int64_t row = 0;
-  for (; row + 4 <= rows; row += 4) f(std::integral_constant<int, 4>{}, row);
-  if (row + 2 <= rows) f(std::integral_constant<int, 2>{}, row), row += 2;
-  if (row < rows) f(std::integral_constant<int, 1>{}, row);
+  for (; row + kMost <= rows; row += kMost) f(std::integral_constant<int, kMost>{}, row);
+  if constexpr (kMost > 1) {
+    if (row < rows) for_row_sets<kMost / 2>(rows - row, [&](auto n, int64_t after) CLEARHEAD_INLINE_LAMBDA { f(n, row + after); });
+  }
 }
+
+// What comes next in memory. It is fetched beside the arithmetic, a part of it at each step, every row set taking its share of the steps: a burst of prefetches
+// would wait for itself, and memory would be idle while the other sets work.
+struct Ahead {
+  const std::byte* at = nullptr;
+  int64_t part = 0;            // bytes from one step's to the next's
+  int64_t next = 0, sets = 1;  // steps of this set: every sets-th
+
+  template <int kMost>
+  static int64_t sets_of(int64_t rows) {
+    return rows / kMost + std::popcount(static_cast<uint64_t>(rows % kMost));
+  }
+  template <int kMost>
+  Ahead of_set(int64_t row, int64_t rows) const {
+    return {at, part, sets_of<kMost>(row), sets_of<kMost>(rows)};
+  }
+  Ahead from(int64_t bytes) const { return {at + bytes, part, next, sets}; }
+  template <int kBytes>
+  HWY_INLINE void fetch(int64_t step) {
+    if (step != next) return;
+    next += sets;
+    unroll<(kBytes + 63) / 64>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hwy::Prefetch(at + step * part + i * 64); });
+  }
+};
 
 // --- scores --------------------------------------------------------------------------------------------------------------------------------
 
@@ -78,10 +107,10 @@ HWY_INLINE const T* panel_at(const ScoreView& view, int64_t key) {
 }
 
 // Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Many panels at once are many chains: a few would wait for their own additions (bf16, in
-// cache: 41 GB/s a core with two). `ahead` is fetched meanwhile, as many lines in the order of memory. T: an element of the page.
-template <int N, int P, bool kFetch, class Step, class T>
-HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, const T* HWY_RESTRICT ahead, const float* HWY_RESTRICT q, int64_t d_k,
-                            float* to, int64_t row_stride) {
+// cache: 41 GB/s a core with two). As much is fetched meanwhile, a line's channels at a step. Page: an element of the page, which T is unless it was widened before.
+template <int N, int P, class Page, class Step, class T>
+HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
+                            int64_t row_stride) {
   const F32 d;
   constexpr int64_t kLine = 64 / (16 * sizeof(T));  // channels of a line of memory
   constexpr int kVectors = P * kPanelVectors;
@@ -101,7 +130,7 @@ HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, const T* HW
   int64_t channel = 0;
 #pragma GCC unroll 2
   for (; channel + kLine <= d_k; channel += kLine) {
-    if constexpr (kFetch) unroll<P>([&](auto p) CLEARHEAD_INLINE_LAMBDA { hwy::Prefetch(ahead + (P * channel + p * kLine) * 16); });
+    ahead.fetch<P * kLine * 16 * static_cast<int>(sizeof(Page))>(channel / kLine);
     unroll<kLine>([&](auto c) CLEARHEAD_INLINE_LAMBDA { add_channel(channel + c); });
   }
   for (; channel < d_k; ++channel) add_channel(channel);
@@ -167,15 +196,18 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
   const T* values = block.values.in_page<T>(begin);
   const auto score = [&](auto panels, int64_t key) CLEARHEAD_INLINE_LAMBDA {
     const T* at = panel_at<T>(view, key);
-    const T* ahead = key + keys_ahead < end ? panel_at<T>(view, key + keys_ahead) : values + (key + keys_ahead - end) * d_k;
-    for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-      float* to = block.s + row * stride + (key - begin);
-      if (row == 0) {
-        score_panel<n, panels, true>(DotStep(), at, ahead, block.q + row * d_k, d_k, to, stride);
-      } else {
-        score_panel<n, panels, false>(DotStep(), at, ahead, block.q + row * d_k, d_k, to, stride);
-      }
-    });
+    const T* next = key + keys_ahead < end ? panel_at<T>(view, key + keys_ahead) : values + (key + keys_ahead - end) * d_k;
+    const auto meet_rows = [&](const auto* keys) CLEARHEAD_INLINE_LAMBDA {
+      const Ahead ahead{reinterpret_cast<const std::byte*>(next), panels * int64_t{64 * sizeof(T) / sizeof(*keys)}};
+      for_row_sets<kScoreRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+        score_panel<n, panels, T>(DotStep(), keys, ahead.of_set<kScoreRows>(row, block.row_count()), block.q + row * d_k, d_k,
+                                  block.s + row * stride + (key - begin), stride);
+      });
+    };
+    if constexpr (!std::is_same_v<T, float>) {
+      if (block.row_count() > kScoreRows) return widen(at, panels * 16 * d_k, block.wide), meet_rows(static_cast<const float*>(block.wide));
+    }
+    meet_rows(at);
   };
   for (int64_t key = begin; key < end;) {
     const bool many = kMany > 1 && key + 16 * kMany <= end && key % kKeyTile <= kKeyTile - 16 * kMany;  // of one page
@@ -198,7 +230,7 @@ HWY_NOINLINE void score_rows_of(Step step, const DecodeBlock& block, int64_t beg
     const float* keys[kLanes];
     for (int64_t i = 0; i < kLanes; ++i) keys[i] = view.keys + std::min(key + i, view.key_length - 1) * view.key_stride;
     const KeyLines ahead(view, key);
-    for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+    for_row_sets<kScoreRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
       float* to = block.s + row * stride + (key - begin);
       if (row == 0) {
         score_rows<n, true>(step, keys, ahead, block.q + row * d_k, d_k, to, stride);
@@ -234,7 +266,7 @@ inline HWY_NOINLINE void score_other_pairs(const DecodeBlock& block, int64_t beg
         if (view.pages) {
           with_element(view.page_dtype, [&](auto element) {
             const auto* panel = panel_at<decltype(element)>(view, key);
-            score_panel<1, 1, false>(step, panel, panel, q, d_k, to + (key - begin), 0);
+            score_panel<1, 1, float>(step, panel, Ahead(), q, d_k, to + (key - begin), 0);
           });
           continue;
         }
@@ -386,24 +418,17 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   }
 }
 
-// o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. `ahead` are the rows to prefetch, line
-// by line beside the arithmetic: a burst of prefetches would wait for itself.
-template <int N, int V, bool kPartial, bool kFetch, class T>
-HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const T* HWY_RESTRICT values,
-                            const T* HWY_RESTRICT ahead, int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o,
-                            int64_t o_stride) {
+// o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. As many rows are fetched, one at a step. Page: as above.
+template <int N, int V, bool kPartial, class Page, class T>
+HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const T* HWY_RESTRICT values, Ahead ahead,
+                            int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
   const F32 d;
   Floats sum[N * V];
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = hn::Load(d, o + r * o_stride + v * kLanes); });
   });
   for (int64_t j = 0; j < keys; ++j) {
-    if constexpr (kFetch) {
-      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-        if constexpr (v * kLanes * sizeof(T) % 64 == 0) hwy::Prefetch(ahead + v * kLanes);
-      });
-      ahead += stride;
-    }
+    ahead.fetch<V * kLanes* static_cast<int>(sizeof(Page))>(j);
     Floats value[V];
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       if constexpr (kPartial) {
@@ -424,38 +449,39 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
 }
 
 // All channels of one set of rows; a vector that reaches past d_v is loaded with a mask, since what follows may not be ours to read.
-template <int N, bool kFetch, class T>
-HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const T* values, const T* ahead, int64_t stride, int64_t keys,
-                                 int64_t d_v, float* o, int64_t o_stride) {
+template <int N, class Page, class T>
+HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const T* values, const Ahead& ahead, int64_t stride,
+                                 int64_t keys, int64_t d_v, float* o, int64_t o_stride) {
   const F32 d;
   constexpr int kWide = kLanes == 16 || N < 4 ? 4 : 2;
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
   for (; c + kWide * kLanes <= d_v; c += kWide * kLanes) {
-    add_decoded<N, kWide, false, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, all, o + c, o_stride);
+    add_decoded<N, kWide, false, Page>(weights, weight_stride, values + c, ahead.from(c * static_cast<int64_t>(sizeof(Page))), stride, keys,
+                                       all, o + c, o_stride);
   }
   for (; c + kLanes <= d_v; c += kLanes) {
-    add_decoded<N, 1, false, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, all, o + c, o_stride);
+    add_decoded<N, 1, false, Page>(weights, weight_stride, values + c, ahead.from(c * static_cast<int64_t>(sizeof(Page))), stride, keys,
+                                   all, o + c, o_stride);
   }
   if constexpr (std::is_same_v<T, float>) {  // others come here in whole vectors
     if (c == d_v) return;
     const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
-    add_decoded<N, 1, true, kFetch>(weights, weight_stride, values + c, ahead + c, stride, keys, rest, o + c, o_stride);
+    add_decoded<N, 1, true, Page>(weights, weight_stride, values + c, ahead.from(c * static_cast<int64_t>(sizeof(Page))), stride, keys,
+                                  rest, o + c, o_stride);
   }
 }
 
-// Rows of `keys` ≤ kValueRows values from `key` on, all of one tile.
-template <class T>
-HWY_INLINE void add_value_rows(const DecodeBlock& block, int64_t begin, int64_t key, int64_t keys, const T* values, const T* ahead,
+// Rows of `keys` ≤ 2·kValueRows values from `key` on, all of one tile.
+template <class Page, class T>
+HWY_INLINE void add_value_rows(const DecodeBlock& block, int64_t begin, int64_t key, int64_t keys, const T* values, const Page* next,
                                int64_t stride) {
-  for_row_sets(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+  const Ahead ahead{reinterpret_cast<const std::byte*>(next), stride * static_cast<int64_t>(sizeof(Page))};
+  for_row_sets<kWeightRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
     const float* weights = block.s + row * block.sub_block + (key - begin);
     float* o = block.o + row * block.d_v_padded;
-    if (row == 0) {
-      add_decoded_rows<n, true>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
-    } else {
-      add_decoded_rows<n, false>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
-    }
+    add_decoded_rows<n, Page>(weights, block.sub_block, values, ahead.of_set<kWeightRows>(row, block.row_count()), stride, keys, block.d_v,
+                              o, block.d_v_padded);
   });
 }
 
@@ -474,9 +500,9 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
       const float* ahead =
           block.values.pages ? ahead_of(key + rows_ahead) : block.values.rows(std::min(key + rows_ahead, key_length - 1), 1);
       add_value_rows(block, begin, key, keys, values, ahead, block.values.stride);
-    } else if (block.d_v % kLanes != 0) {  // the last vector of a row would reach into the next
-      const float* values = block.values.rows(key, keys);
-      add_value_rows(block, begin, key, keys, values, values, block.values.stride);
+    } else if (block.d_v % kLanes != 0 ||
+               block.row_count() > kWeightRows) {  // the last vector of a row would reach into the next; or it is read many times
+      add_value_rows(block, begin, key, keys, block.values.rows(key, keys), ahead_of(key + rows_ahead), block.d_v);
     } else {
       add_value_rows(block, begin, key, keys, block.values.in_page<T>(key), ahead_of(key + rows_ahead), block.d_v);
     }
@@ -561,12 +587,13 @@ inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t ke
   }
   if (block.row_count() > 32) block.sub_block = 128;  // scores of many rows stay in L2
   const int64_t q_floats = round_up(block.row_count() * view.d_k, 16), s_floats = block.row_count() * block.sub_block;
-  const int64_t o_floats = block.row_count() * block.d_v_padded;
-  block.q = ThreadScratch::floats(q_floats + 2 * s_floats + o_floats + rule_line_floats(view, block.sub_block));
+  const int64_t o_floats = block.row_count() * block.d_v_padded, wide_floats = 2 * 16 * view.d_k;
+  block.q = ThreadScratch::floats(q_floats + 2 * s_floats + o_floats + wide_floats + rule_line_floats(view, block.sub_block));
   block.s = block.q + q_floats;
   block.raw = block.s + s_floats;
   block.o = block.raw + s_floats;
-  block.rules = block.o + o_floats;
+  block.wide = block.o + o_floats;
+  block.rules = block.wide + wide_floats;
   const auto pack = [&](auto n, int64_t first) {
     for (int64_t r = 0; r < n; ++r) {
       const DecodeRow& row = block.rows[static_cast<size_t>(first + r)];
@@ -574,7 +601,7 @@ inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t ke
       for (int64_t c = 0; c < view.d_k; ++c) block.q[first * view.d_k + c * n + r] = view.query_at(from + c * view.query_channel);
     }
   };
-  if (view.pair.is_dot()) return for_row_sets(block.row_count(), pack);
+  if (view.pair.is_dot()) return for_row_sets<kScoreRows>(block.row_count(), pack);
   for (int64_t row = 0; row < block.row_count(); ++row) pack(std::integral_constant<int, 1>{}, row);
 }
 
