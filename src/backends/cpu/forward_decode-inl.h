@@ -75,22 +75,22 @@ HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
   }
 }
 
-// What comes next in memory. It is fetched beside the arithmetic, a part of it at each step, every row set taking its share of the steps: a burst of prefetches
-// would wait for itself, and memory would be idle while the other sets work.
+template <int kMost>
+int64_t sets_of(int64_t rows) {
+  return rows / kMost + std::popcount(static_cast<uint64_t>(rows % kMost));
+}
+
+// What comes next in memory, fetched beside the arithmetic: a part at each step, every set of rows taking its share of the steps. A burst of prefetches would wait
+// for itself, and where one set fetched for all, memory would be idle while the others work.
 struct Ahead {
   const std::byte* at = nullptr;
-  int64_t part = 0;            // bytes from one step's to the next's
-  int64_t next = 0, sets = 1;  // steps of this set: every sets-th
+  int64_t part = 0;             // bytes from one step's to the next's
+  int64_t next = -1, sets = 1;  // steps of this set: every sets-th from `next` on; none
 
-  template <int kMost>
-  static int64_t sets_of(int64_t rows) {
-    return rows / kMost + std::popcount(static_cast<uint64_t>(rows % kMost));
-  }
   template <int kMost>
   Ahead of_set(int64_t row, int64_t rows) const {
     return {at, part, sets_of<kMost>(row), sets_of<kMost>(rows)};
   }
-  Ahead from(int64_t bytes) const { return {at + bytes, part, next, sets}; }
   template <int kBytes>
   HWY_INLINE void fetch(int64_t step) {
     if (step != next) return;
@@ -107,7 +107,8 @@ HWY_INLINE const T* panel_at(const ScoreView& view, int64_t key) {
 }
 
 // Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Many panels at once are many chains: a few would wait for their own additions (bf16, in
-// cache: 41 GB/s a core with two). As much is fetched meanwhile, a line's channels at a step. Page: an element of the page, which T is unless it was widened before.
+// cache: 41 GB/s a core with two). As much is fetched meanwhile, at each step what a line's channels take. Page: an element of the page, which T is too unless
+// panels were widened.
 template <int N, int P, class Page, class Step, class T>
 HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                             int64_t row_stride) {
@@ -130,7 +131,7 @@ HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead
   int64_t channel = 0;
 #pragma GCC unroll 2
   for (; channel + kLine <= d_k; channel += kLine) {
-    ahead.fetch<P * kLine * 16 * static_cast<int>(sizeof(Page))>(channel / kLine);
+    ahead.fetch<static_cast<int>(sizeof(Page)) * P * kLine * 16>(channel / kLine);
     unroll<kLine>([&](auto c) CLEARHEAD_INLINE_LAMBDA { add_channel(channel + c); });
   }
   for (; channel < d_k; ++channel) add_channel(channel);
@@ -205,7 +206,10 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
       });
     };
     if constexpr (!std::is_same_v<T, float>) {
-      if (block.row_count() > kScoreRows) return widen(at, panels * 16 * d_k, block.wide), meet_rows(static_cast<const float*>(block.wide));
+      if (block.row_count() > kScoreRows) {
+        widen(at, panels * 16 * d_k, block.wide);
+        return meet_rows(static_cast<const float*>(block.wide));
+      }
     }
     meet_rows(at);
   };
@@ -418,7 +422,7 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   }
 }
 
-// o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. As many rows are fetched, one at a step. Page: as above.
+// o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. As many rows are fetched, one at a step.
 template <int N, int V, bool kPartial, class Page, class T>
 HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const T* HWY_RESTRICT values, Ahead ahead,
                             int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
@@ -428,7 +432,7 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = hn::Load(d, o + r * o_stride + v * kLanes); });
   });
   for (int64_t j = 0; j < keys; ++j) {
-    ahead.fetch<V * kLanes* static_cast<int>(sizeof(Page))>(j);
+    ahead.fetch<static_cast<int>(sizeof(Page)) * V * kLanes>(j);
     Floats value[V];
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       if constexpr (kPartial) {
@@ -456,19 +460,17 @@ HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, co
   constexpr int kWide = kLanes == 16 || N < 4 ? 4 : 2;
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
+  const auto from = [&] { return Ahead{ahead.at + c * static_cast<int64_t>(sizeof(Page)), ahead.part, ahead.next, ahead.sets}; };
   for (; c + kWide * kLanes <= d_v; c += kWide * kLanes) {
-    add_decoded<N, kWide, false, Page>(weights, weight_stride, values + c, ahead.from(c * static_cast<int64_t>(sizeof(Page))), stride, keys,
-                                       all, o + c, o_stride);
+    add_decoded<N, kWide, false, Page>(weights, weight_stride, values + c, from(), stride, keys, all, o + c, o_stride);
   }
   for (; c + kLanes <= d_v; c += kLanes) {
-    add_decoded<N, 1, false, Page>(weights, weight_stride, values + c, ahead.from(c * static_cast<int64_t>(sizeof(Page))), stride, keys,
-                                   all, o + c, o_stride);
+    add_decoded<N, 1, false, Page>(weights, weight_stride, values + c, from(), stride, keys, all, o + c, o_stride);
   }
   if constexpr (std::is_same_v<T, float>) {  // others come here in whole vectors
     if (c == d_v) return;
     const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
-    add_decoded<N, 1, true, Page>(weights, weight_stride, values + c, ahead.from(c * static_cast<int64_t>(sizeof(Page))), stride, keys,
-                                  rest, o + c, o_stride);
+    add_decoded<N, 1, true, Page>(weights, weight_stride, values + c, from(), stride, keys, rest, o + c, o_stride);
   }
 }
 
@@ -490,6 +492,8 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
   const int64_t key_length = block.view().key_length, row_bytes = static_cast<int64_t>(sizeof(T)) * std::max<int64_t>(1, block.d_v);
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / row_bytes), kValueRows);
   const int64_t most = block.row_count() <= 4 ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
+  // In f32, because the last vector of a row would reach into the next, or because several sets of rows read them.
+  const bool is_widened = block.d_v % kLanes != 0 || block.row_count() > kWeightRows;
   const T* next = nullptr;  // the keys that are scored next
   if (block.values.pages) next = end < block.key_end ? panel_at<T>(block.view(), end) : reinterpret_cast<const T*>(block.after);
   const auto ahead_of = [&](int64_t key) { return key < end ? block.values.in_page<T>(key) : next + (key - end) * block.d_v; };
@@ -500,8 +504,7 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
       const float* ahead =
           block.values.pages ? ahead_of(key + rows_ahead) : block.values.rows(std::min(key + rows_ahead, key_length - 1), 1);
       add_value_rows(block, begin, key, keys, values, ahead, block.values.stride);
-    } else if (block.d_v % kLanes != 0 ||
-               block.row_count() > kWeightRows) {  // the last vector of a row would reach into the next; or it is read many times
+    } else if (is_widened) {
       add_value_rows(block, begin, key, keys, block.values.rows(key, keys), ahead_of(key + rows_ahead), block.d_v);
     } else {
       add_value_rows(block, begin, key, keys, block.values.in_page<T>(key), ahead_of(key + rows_ahead), block.d_v);
