@@ -505,16 +505,14 @@ HWY_INLINE uint64_t lanes_that_see(const TileScratch& scratch, int64_t key) {
   return any;
 }
 
-// The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself. Each group asks for its share of
-// them, into L2: a burst would wait for itself, and a tile of biases would push out what is in use.
+// The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself.
 HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int64_t key) {
-  constexpr int64_t kLine = 16, kShares = kLine / kRows;
-  const int lanes = block.vectors * kLanes;
+  constexpr int64_t kLine = 16;
+  if (key % kLine != 0) return;
   for (const ScoreTerm& term : *view.terms) {
     if (term.kind != ScoreTerm::Kind::kDense || term.per_edge || term.query_stride == 0) continue;
-    const float* line = term.bias + (key / kLine * kLine + kKeyTile) * term.key_stride;
-    for (int i = static_cast<int>(key / kRows % kShares); i < lanes; i += kShares)
-      __builtin_prefetch(line + block.query[i] * term.query_stride, 0, 2);
+    for (int i = 0; i < block.vectors * kLanes; ++i)
+      hwy::Prefetch(term.bias + block.query[i] * term.query_stride + (key + kKeyTile) * term.key_stride);
   }
 }
 
