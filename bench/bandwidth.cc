@@ -289,6 +289,7 @@ std::vector<BandwidthPlan> bandwidth_plans() {
     if (!is_f16) plans.push_back(decode_plan(dtype, true, false, 32768, 64, 4, false));
   }
   for (const int64_t length : {4096, 32768}) plans.push_back(decode_plan(DType::kF32, false, true, length, 64, 1, length == 32768));
+  plans.push_back(decode_plan(DType::kF32, false, true, 32768, 64, 4, false));
   plans.push_back(decode_plan(DType::kF32, false, true, 32768, 128, 1, false));
   plans.push_back(decode_plan(DType::kF32, false, false, 32768, 64, 1, false));
   for (const WeightStorage storage : {WeightStorage::kF32, WeightStorage::kBF16, WeightStorage::kInt8}) {

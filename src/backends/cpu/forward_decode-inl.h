@@ -75,26 +75,32 @@ HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
   }
 }
 
-template <int kMost>
-int64_t sets_of(int64_t rows) {
-  return rows / kMost + std::popcount(static_cast<uint64_t>(rows % kMost));
-}
-
-// What comes next in memory, fetched beside the arithmetic: a part at each step, every set of rows taking its share of the steps. A burst of prefetches would wait
-// for itself, and where one set fetched for all, memory would be idle while the others work.
-struct Ahead {
-  const std::byte* at = nullptr;
-  int64_t part = 0;             // bytes from one step's to the next's
-  int64_t next = -1, sets = 1;  // steps of this set: every sets-th from `next` on; none
+// What comes next in memory is fetched beside the arithmetic, a part at each step of it, the sets of rows taking turns. A burst of prefetches would wait for itself, and
+// where one set fetched for all, memory would be idle while the others work.
+struct Turns {
+  int64_t next = -1, sets = 1;  // this set's steps: every sets-th from `next` on; none
 
   template <int kMost>
-  Ahead of_set(int64_t row, int64_t rows) const {
-    return {at, part, sets_of<kMost>(row), sets_of<kMost>(rows)};
+  static Turns of(int64_t row, int64_t rows) {
+    const auto sets_in = [](int64_t count) { return count / kMost + std::popcount(static_cast<uint64_t>(count % kMost)); };
+    return {sets_in(row), sets_in(rows)};
   }
+  HWY_INLINE bool take(int64_t step) {
+    if (step != next) return false;
+    next += sets;
+    return true;
+  }
+};
+
+// Neighbouring parts of memory, of `part` bytes.
+struct Ahead {
+  const std::byte* at = nullptr;
+  int64_t part = 0;
+  Turns turns{};
+
   template <int kBytes>
   HWY_INLINE void fetch(int64_t step) {
-    if (step != next) return;
-    next += sets;
+    if (!turns.take(step)) return;
     unroll<(kBytes + 63) / 64>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hwy::Prefetch(at + step * part + i * 64); });
   }
 };
@@ -144,18 +150,22 @@ HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead
 struct KeyLines {
   const float *near = nullptr, *far = nullptr;
   int64_t line = 0, lines = 0, jump = 0;
+  Turns turns{};
   KeyLines() = default;
   KeyLines(const ScoreView& view, int64_t key)
       : near(view.keys + (key + std::max<int64_t>(kLanes, 4096 / (view.d_k * 4))) * view.key_stride),
         far(view.keys + (key + std::max<int64_t>(2 * kLanes, 16384 / (view.d_k * 4))) * view.key_stride),
         lines((view.d_k + 15) / 16),
         jump(view.key_stride - (lines - 1) * 16) {}
-  HWY_INLINE void fetch() {
-    __builtin_prefetch(near, 0, 3);
-    __builtin_prefetch(far, 0, 2);
-    const int64_t step = ++line == lines ? jump : 16;
-    line = line == lines ? 0 : line;
-    near += step, far += step;
+  template <int kCount>
+  HWY_INLINE void fetch(int64_t step) {
+    const bool takes = turns.take(step);
+    unroll<kCount>([&](auto) CLEARHEAD_INLINE_LAMBDA {
+      if (takes) __builtin_prefetch(near, 0, 3), __builtin_prefetch(far, 0, 2);
+      const int64_t width = ++line == lines ? jump : 16;
+      line = line == lines ? 0 : line;
+      near += width, far += width;
+    });
   }
 };
 
@@ -168,7 +178,7 @@ HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, 
   unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { start_sum(sum[i]); });
   int64_t channel = 0;
   for (; channel + 4 <= d_k; channel += 4) {
-    if constexpr (kFetch) unroll<kLanes / 4>([&](auto) CLEARHEAD_INLINE_LAMBDA { ahead.fetch(); });
+    if constexpr (kFetch) ahead.fetch<kLanes / 4>(channel / 4);
     Floats t[4];
     unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(keys, r, channel); });
     transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
@@ -199,10 +209,10 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
     const T* at = panel_at<T>(view, key);
     const T* next = key + keys_ahead < end ? panel_at<T>(view, key + keys_ahead) : values + (key + keys_ahead - end) * d_k;
     const auto meet_rows = [&](const auto* keys) CLEARHEAD_INLINE_LAMBDA {
-      const Ahead ahead{reinterpret_cast<const std::byte*>(next), panels * int64_t{64 * sizeof(T) / sizeof(*keys)}};
+      Ahead ahead{reinterpret_cast<const std::byte*>(next), panels * int64_t{64 * sizeof(T) / sizeof(*keys)}};
       for_row_sets<kScoreRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-        score_panel<n, panels, T>(DotStep(), keys, ahead.of_set<kScoreRows>(row, block.row_count()), block.q + row * d_k, d_k,
-                                  block.s + row * stride + (key - begin), stride);
+        ahead.turns = Turns::of<kScoreRows>(row, block.row_count());
+        score_panel<n, panels, T>(DotStep(), keys, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
       });
     };
     if constexpr (!std::is_same_v<T, float>) {
@@ -233,14 +243,10 @@ HWY_NOINLINE void score_rows_of(Step step, const DecodeBlock& block, int64_t beg
   for (int64_t key = begin; key < end; key += kLanes) {
     const float* keys[kLanes];
     for (int64_t i = 0; i < kLanes; ++i) keys[i] = view.keys + std::min(key + i, view.key_length - 1) * view.key_stride;
-    const KeyLines ahead(view, key);
+    KeyLines ahead(view, key);
     for_row_sets<kScoreRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-      float* to = block.s + row * stride + (key - begin);
-      if (row == 0) {
-        score_rows<n, true>(step, keys, ahead, block.q + row * d_k, d_k, to, stride);
-      } else {
-        score_rows<n, false>(step, keys, ahead, block.q + row * d_k, d_k, to, stride);
-      }
+      ahead.turns = Turns::of<kScoreRows>(row, block.row_count());
+      score_rows<n, true>(step, keys, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
     });
     if (!view.pairs) continue;
     for (float* to = block.s + (key - begin); to < block.s + block.row_count() * stride; to += stride) {
@@ -460,7 +466,7 @@ HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, co
   constexpr int kWide = kLanes == 16 || N < 4 ? 4 : 2;
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
-  const auto from = [&] { return Ahead{ahead.at + c * static_cast<int64_t>(sizeof(Page)), ahead.part, ahead.next, ahead.sets}; };
+  const auto from = [&] { return Ahead{ahead.at + c * static_cast<int64_t>(sizeof(Page)), ahead.part, ahead.turns}; };
   for (; c + kWide * kLanes <= d_v; c += kWide * kLanes) {
     add_decoded<N, kWide, false, Page>(weights, weight_stride, values + c, from(), stride, keys, all, o + c, o_stride);
   }
@@ -478,12 +484,12 @@ HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, co
 template <class Page, class T>
 HWY_INLINE void add_value_rows(const DecodeBlock& block, int64_t begin, int64_t key, int64_t keys, const T* values, const Page* next,
                                int64_t stride) {
-  const Ahead ahead{reinterpret_cast<const std::byte*>(next), stride * static_cast<int64_t>(sizeof(Page))};
+  Ahead ahead{reinterpret_cast<const std::byte*>(next), stride * static_cast<int64_t>(sizeof(Page))};
   for_row_sets<kWeightRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
     const float* weights = block.s + row * block.sub_block + (key - begin);
     float* o = block.o + row * block.d_v_padded;
-    add_decoded_rows<n, Page>(weights, block.sub_block, values, ahead.of_set<kWeightRows>(row, block.row_count()), stride, keys, block.d_v,
-                              o, block.d_v_padded);
+    ahead.turns = Turns::of<kWeightRows>(row, block.row_count());
+    add_decoded_rows<n, Page>(weights, block.sub_block, values, ahead, stride, keys, block.d_v, o, block.d_v_padded);
   });
 }
 
