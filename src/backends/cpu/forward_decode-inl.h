@@ -497,7 +497,7 @@ template <class T>
 HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, int64_t end) {
   const int64_t key_length = block.view().key_length, row_bytes = static_cast<int64_t>(sizeof(T)) * std::max<int64_t>(1, block.d_v);
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / row_bytes), kValueRows);
-  const int64_t most = block.row_count() <= 4 ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
+  const int64_t most = block.row_count() <= kWeightRows ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
   // In f32, because the last vector of a row would reach into the next, or because several sets of rows read them.
   const bool is_widened = block.d_v % kLanes != 0 || block.row_count() > kWeightRows;
   const T* next = nullptr;  // the keys that are scored next
