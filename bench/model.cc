@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 
+#include "backends/cpu/cpu.h"
 #include "backends/cpu/limits.h"
 #include "backends/registry.h"
 #include "base/format.h"
@@ -38,6 +39,7 @@ struct Plan {
   Kind kind = Kind::kRun;
   int64_t batch = 1, length = 0;
   Watch watch = Watch::kNobody;
+  DType precision = DType::kF32;
 };
 
 // Wants every layer or none, and keeps the records of one run.
@@ -66,6 +68,13 @@ std::vector<Plan> plans() {
   all.push_back({"prefill/gpt2-small/1024", "gpt2-small", Kind::kPrefill, 1, 1024});
   all.push_back({"decode/gpt2-small/128", "gpt2-small", Kind::kDecode, 1, 128});
   all.push_back({"decode/gpt2-small/1024", "gpt2-small", Kind::kDecode, 1, 1024});
+  const std::vector<Plan> in_f32 = all;
+  for (Plan plan : in_f32) {
+    if (plan.kind == Kind::kLoad || plan.watch != Watch::kNobody) continue;
+    plan.name += "/bf16";
+    plan.precision = DType::kBF16;
+    all.push_back(plan);
+  }
   return all;
 }
 
@@ -122,17 +131,22 @@ double flops(const ModelInfo& info, const Plan& plan) {
 
 double decode_bytes(const ModelInfo& info, const Plan& plan) {
   const double keys = 2 * static_cast<double>(plan.length * info.layers * info.key_heads * info.head_dim);
-  return sizeof(float) * (matrix_elements(info) + static_cast<double>(info.width * info.vocabulary) + keys);
+  return static_cast<double>(size_of(plan.precision)) * (matrix_elements(info) + static_cast<double>(info.width * info.vocabulary) + keys);
 }
 
 InstructionSet limit_isa() { return backend().isa == InstructionSet::kAvx2 ? InstructionSet::kAvx2 : InstructionSet::kAvx512; }
 
-double fma_peak() {
+// The limit is that of bf16's own instruction where the machine has it.
+bool is_of_bf16(const Plan& plan) {
+  return plan.precision == DType::kBF16 && backend().isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWide;
+}
+
+double peak(bool of_bf16) {
   constexpr int64_t kBurst = 4'000'000;
   std::vector<double> rates(static_cast<size_t>(threads()));
   parallel_for(threads(), [&](int64_t item, int) {
     double done = 0;
-    const double seconds = cpu::fma_burst(limit_isa(), kBurst, &done);
+    const double seconds = of_bf16 ? cpu::bf16_burst(&done) : cpu::fma_burst(limit_isa(), kBurst, &done);
     rates[static_cast<size_t>(item)] = done / seconds;
   });
   double sum = 0;
@@ -162,28 +176,29 @@ ModelCase measure_compute(const Plan& plan, const Model& model, double seconds, 
   Watcher watcher(plan.watch == Watch::kEverything);
   Observer* observer = plan.watch == Watch::kNobody ? nullptr : &watcher;
   const auto once = [&] {
-    ModelCache cache;
+    ModelCache cache{.dtype = plan.precision};
     return prefill ? model.step(tokens.ids, cache, {.last_logits_only = true}) : model.run(tokens, {.observer = observer, .logits = false});
   };
   (void)once();
-  ModelCase result{plan.name, 1e30, flops(model.info(), plan), "fma", 0, 0};
-  double peak = 0;
+  const bool of_bf16 = is_of_bf16(plan);
+  ModelCase result{plan.name, 1e30, flops(model.info(), plan), of_bf16 ? "bf16" : "fma", 0, 0};
+  double best = 0;
   const auto begin = Clock::now();
   for (int repetition = 0; repetition < 3 || seconds_since(begin) < seconds; ++repetition) {
-    peak = std::max(peak, fma_peak());
+    best = std::max(best, peak(of_bf16));
     const auto start = Clock::now();
     (void)once();
     result.seconds = std::min(result.seconds, seconds_since(start));
   }
-  bench.fma_flops = std::max(bench.fma_flops, peak);
-  result.fraction_of_limit = result.work / result.seconds / peak;
+  if (!of_bf16) bench.fma_flops = std::max(bench.fma_flops, best);
+  result.fraction_of_limit = result.work / result.seconds / best;
   result.tokens_per_second = static_cast<double>(plan.batch * plan.length) / result.seconds;
   return result;
 }
 
 ModelCase measure_decode(const Plan& plan, const Model& model, double seconds, ModelBench& bench) {
   const TokenBatch tokens = random_tokens(1, plan.length, model.info().vocabulary);
-  ModelCache cache;
+  ModelCache cache{.dtype = plan.precision};
   (void)model.step(tokens.ids, cache, {.last_logits_only = true});
   (void)model.step({1000}, cache, {});
   const Tensor other = Tensor::zeros({int64_t{64} << 20});
@@ -235,10 +250,10 @@ ModelBench run_model(const ModelOptions& options) {
       bench.cases.push_back(measure_load(plan, folder));
       continue;
     }
-    if (loaded != folder) {
+    if (const std::string wanted_model = folder + to_string(plan.precision); loaded != wanted_model) {
       model.reset();
-      model = load(folder, {.tokenizer = false});
-      loaded = folder;
+      model = load(folder, {.tokenizer = false, .precision = plan.precision});
+      loaded = wanted_model;
     }
     const bool decodes = plan.kind == Kind::kDecode;
     bench.cases.push_back(decodes ? measure_decode(plan, *model, options.seconds_per_case, bench)

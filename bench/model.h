@@ -6,6 +6,7 @@
 //   prefill/MODEL/L      a causal model over L tokens, logits of the last
 //   decode/MODEL/L       one token after L others: bytes of its weights and keys, against read bandwidth
 //   load/MODEL           from files in the page cache to a model that can run
+//   …/bf16               the same of a model in bf16, against the peak of bf16's own instruction, or its bytes
 //
 // A burst of FMAs (or a plain read of other memory) stands before every repetition. Compute: best time against the best burst. Bandwidth: the
 // median over pairs, because the memory of shared machines changes speed by a factor of two within seconds.

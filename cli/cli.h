@@ -80,6 +80,7 @@ struct LookArguments {
   std::string pair{}, budget{}, layers{}, segments{};
   std::vector<std::string> rows{};
   EditArguments edits{};
+  LoadOptions load{};
   bool truncate = false;
   int64_t window = 0;
   std::optional<int64_t> overlap{};
@@ -103,10 +104,10 @@ CLI::Validator above_zero(double most = 1e9);
 /// A file with a trace's metadata?
 bool is_trace_file(const std::string& path);
 /// Loads a model; prints first what converting its weights to f32 will take.
-std::shared_ptr<const Model> load_model(const std::string& name, WeightStorage weights = WeightStorage::kF32);
+std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptions& options = {});
 
-/// --weights: what linear layers are kept as.
-void add_weights(CLI::App& app, WeightStorage& weights);
+/// --precision, what linear layers and attention multiply, and --weights, what linear layers are kept as.
+void add_load_options(CLI::App& app, LoadOptions& load);
 
 /// "1204" → [1204, 1205); "1204:1210" → [1204, 1210). Throws usage_error naming the option.
 Range parse_range(const std::string& text, const std::string& option);

@@ -108,6 +108,7 @@ void LookArguments::add(CLI::App& app) {
   app.add_option("--rows", rows, "Keep the query vectors of these tokens too: 1200:1300 (repeatable)");
   app.add_option("--budget", budget, "Memory the trace may take: 512M, 4G (default 2G)");
   edits.add(app);
+  add_load_options(app, load);
 }
 
 // A file in the place of a model is most often a text. Every safetensors file has a brace at byte 8.
@@ -124,20 +125,24 @@ bool is_trace_file(const std::string& path) {
   return SafeTensors::open(path).metadata().count("clearhead_trace") > 0;
 }
 
-std::shared_ptr<const Model> load_model(const std::string& name, WeightStorage weights) {
+std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptions& options) {
   const ModelInfo info = describe_model(name);
-  if (info.file_dtype != "f32" && weights == WeightStorage::kF32) {
+  if (info.file_dtype != "f32" && options.weights == WeightStorage::kF32 && options.precision == DType::kF32) {
     notice(format("{}: {} weights are converted to f32: {} in the file, {} in memory", info.name, info.file_dtype,
                   human_bytes(info.file_bytes), human_bytes(info.memory_bytes)));
   }
-  return load(name, {.weights = weights});
+  return load(name, options);
 }
 
-void add_weights(CLI::App& app, WeightStorage& weights) {
+void add_load_options(CLI::App& app, LoadOptions& load) {
+  app.add_option_function<std::string>(
+         "--precision", [&load](const std::string& name) { load.precision = name == "bf16" ? DType::kBF16 : DType::kF32; },
+         "Multiply in f32 (default) or bf16: linear layers and attention round what they read; long texts are read several times faster")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option_function<std::string>(
          "--weights",
-         [&weights](const std::string& name) {
-           weights = name == "bf16" ? WeightStorage::kBF16 : name == "int8" ? WeightStorage::kInt8 : WeightStorage::kF32;
+         [&load](const std::string& name) {
+           load.weights = name == "bf16" ? WeightStorage::kBF16 : name == "int8" ? WeightStorage::kInt8 : WeightStorage::kF32;
          },
          "Keep linear layers as: f32 (default), bf16, int8 (fewer bytes, faster decoding, rounded weights)")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
@@ -152,6 +157,8 @@ void LookArguments::refuse_run_options() const {
                                     {!layers.empty(), "--layers"},
                                     {!rows.empty(), "--rows"},
                                     {edits.given(), "an edit (--knock-out, --cut, --keep-only)"},
+                                    {load.precision != DType::kF32, "--precision"},
+                                    {load.weights != WeightStorage::kF32, "--weights"},
                                     {!budget.empty(), "--budget"}}) {
     if (given) usage_error(format("{} shapes a run; a trace was run already: give a model and a text", name));
   }
@@ -180,6 +187,8 @@ std::string LookArguments::as_typed(const char* command) const {
   if (truncate) out += " --truncate";
   if (!segments.empty()) out += " --segments " + quoted(segments);
   if (!layers.empty()) out += " --layers " + quoted(layers);
+  if (load.precision != DType::kF32) out += format(" --precision {}", to_string(load.precision));
+  if (load.weights != WeightStorage::kF32) out += format(" --weights {}", to_string(load.weights));
   return out + edits.as_typed();
 }
 
@@ -279,7 +288,7 @@ Trace LookArguments::trace() {
   if (!layers.empty()) request.options.layers = parse_layers(layers);
   for (const std::string& range : rows) request.options.rows.push_back(parse_range(range, "--rows"));
   request.options.statistics_in_run = statistics_in_run;
-  loaded = load_model(model);
+  loaded = load_model(model, load);
   for (const int layer : request.options.layers) {
     if (layer >= loaded->info().layers)
       usage_error(format("--layers names layer {}; this model's layers are 0 to {}", layer, loaded->info().layers - 1));

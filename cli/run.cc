@@ -14,8 +14,9 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  std::string model, pair, trace, budget, cache = "f32";
-  WeightStorage weights = WeightStorage::kF32;
+  std::string model, pair, trace, budget;
+  std::optional<DType> cache;
+  LoadOptions load;
   TextArguments text;
   EditArguments edits;
   bool json = false, greedy = false;
@@ -29,7 +30,7 @@ CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& wh
   options->text.add(*task);
   task->add_flag("--json", options->json, "The answer as JSON");
   options->edits.add(*task);
-  add_weights(*task, options->weights);
+  add_load_options(*task, options->load);
   return task;
 }
 
@@ -39,7 +40,7 @@ std::string text_of(const Options& options) {
 }
 
 void embed(const Options& options) {
-  const auto model = load_model(options.model, options.weights);
+  const auto model = load_model(options.model, options.load);
   const Embedding embedding = model->embed(text_of(options), {.edits = options.edits.edits()});
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
@@ -57,7 +58,7 @@ void embed(const Options& options) {
 }
 
 void fill(const Options& options) {
-  const auto model = load_model(options.model, options.weights);
+  const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options);
   Json masks = Json::array();
   for (const auto& candidates : model->fill_mask(text, options.top, options.edits.edits())) {
@@ -73,7 +74,7 @@ void fill(const Options& options) {
 }
 
 void classify(const Options& options) {
-  const auto model = load_model(options.model, options.weights);
+  const auto model = load_model(options.model, options.load);
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
   const std::string text = text_of(options);
@@ -86,13 +87,13 @@ void classify(const Options& options) {
 }
 
 void generate_text(const Options& options) {
-  const auto model = load_model(options.model, options.weights);
+  const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options);
   if (!options.trace.empty()) check_writable(options.trace);
   GenerateOptions settings;
   settings.max_tokens = options.max_tokens;
   if (!options.greedy) settings.sampling = options.sampling;
-  settings.cache = options.cache == "bf16" ? DType::kBF16 : options.cache == "f16" ? DType::kF16 : DType::kF32;
+  settings.cache = options.cache;
   settings.run.text = text;
   settings.run.edits = options.edits.edits();
   TraceOptions keep;
@@ -137,7 +138,7 @@ std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>
 }
 
 void score(const Options& options) {
-  const auto model = load_model(options.model, options.weights);
+  const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options);
   const Encoding encoding = model->tokenizer().encode(text, {.add_special_tokens = false});
   const int64_t count = static_cast<int64_t>(encoding.size());
@@ -200,8 +201,12 @@ void add_run(CLI::App& app) {
       ->check(above_zero());
   generate_task->add_option("--seed", sampling.seed, "Seed of the sampling")->check(whole_from(0));
   generate_task
-      ->add_option("--cache", options->cache,
-                   "Keep keys and values as: f32 (default), bf16, f16 (half the memory and reading, rounded keys)")
+      ->add_option_function<std::string>(
+          "--cache",
+          [options](const std::string& name) {
+            options->cache = name == "bf16" ? DType::kBF16 : name == "f16" ? DType::kF16 : DType::kF32;
+          },
+          "Keep keys and values as: f32, bf16, f16 (half the memory and reading, rounded keys); by default as --precision says")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");
   generate_task->add_option("--budget", options->budget, "Memory the trace may take");

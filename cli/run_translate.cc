@@ -15,7 +15,7 @@ namespace {
 
 struct Options {
   std::string model;
-  WeightStorage weights = WeightStorage::kF32;
+  LoadOptions load;
   TextArguments text;
   EditArguments edits;
   std::optional<int64_t> beams{};
@@ -153,7 +153,7 @@ GenerateOptions settings_of(const Model& model, int64_t max_tokens) {
 
 void translate(const Options& options) {
   if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
-  const auto model = load_model(options.model, options.weights);
+  const auto model = load_model(options.model, options.load);
   const std::vector<std::string> lines = lines_of(options.text.read());
   if (!options.trace.empty()) {
     if (lines.size() != 1) usage_error(format("--trace keeps one line, {} were given", lines.size()));
@@ -217,7 +217,7 @@ void add_run_translate(CLI::App& run) {
   task->add_option("--length-penalty", options->length_penalty,
                    "A text is rated by its log-probability over length^penalty (else as the model's files say, else 1)");
   task->add_option("--max-tokens", options->max_tokens, "At most so many tokens a line")->check(whole_from(1));
-  add_weights(*task, options->weights);
+  add_load_options(*task, options->load);
   CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words each word was chosen by");
   task->add_option("--head", options->head, "With --align: a head of cross-attention, like L2.H0 (else the mean of the last layer's)")
       ->needs(align);

@@ -57,7 +57,8 @@ struct GenerateOptions {
   RunOptions run{};  ///< observer, text (an encoder-decoder's: of the source) and segments of the run
   Beams beams{};     ///< more than one: beam search, in place of sampling; nothing is given out before the end
   std::optional<std::vector<int32_t>> banned_ids{};  ///< are never made; absent: banned_tokens(model)
-  DType cache = DType::kF32;  ///< of the keys and values kept: f32, or bf16 or f16 in half the memory (KeyCache says the error)
+  std::optional<DType>
+      cache{};  ///< of the keys and values kept: f32, or bf16 or f16 in half the memory (KeyCache says the error); absent: the model's precision
 };
 
 enum class StopReason : uint8_t {

@@ -42,6 +42,7 @@ struct ModelInfo {
   std::string file_dtype{};    ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
   std::vector<std::string> labels{};  ///< of the classifier
+  DType precision = DType::kF32;      ///< of a loaded model: LoadOptions::precision
 };
 
 /// Reads config.json and headers only. Throws as load() does.
@@ -51,6 +52,10 @@ struct LoadOptions {
   bool tokenizer = true;  ///< false: ids only; a directory without tokenizer files is then enough
   /// Of the linear layers. bf16 and int8 make decoding as much faster as they are smaller, at the error stated there.
   WeightStorage weights = WeightStorage::kF32;
+  /// What linear layers and attention multiply: f32, or bf16. In bf16 inputs and weights of linear layers (which are kept so, unless `weights` says int8, whose
+  /// layers go on reading f32) and q, k and v are rounded to nearest even, 2⁻⁹ each; sums, norms, activations, softmax and the residual stream stay f32
+  /// (docs/NUMERICS.md). Long texts are read several times faster where the machine multiplies bf16. Throws kUnsupported for another dtype.
+  DType precision = DType::kF32;
 };
 
 /// Sequences of one length, padded at their ends. [batch, length] each, row-major.

@@ -64,7 +64,7 @@ struct WeightPart {
 /// out = f(x·Wᵀ + bias), added to what out held where `accumulate`. x and out do not overlap.
 struct LinearCall {
   const PreparedWeight& weight;
-  const float* x = nullptr;  // [rows, in]
+  const float* x = nullptr;  // [rows, in]; null: bf16, at narrow_x, and the weight is stored in bf16
   int64_t rows = 0;
   int64_t x_stride = 0;
   const float* bias = nullptr;  // [out]
@@ -72,6 +72,7 @@ struct LinearCall {
   bool accumulate = false;  // out += …: the residual sum
   float* out = nullptr;     // [rows, out]
   int64_t out_stride = 0;
+  const uint16_t* narrow_x = nullptr;
 };
 
 /// A matrix in place: element [r, c] at data[r·row + c·column]; one of the two steps is 1.

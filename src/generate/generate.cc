@@ -53,7 +53,7 @@ class Generation {
     if (tokenizer_) stream_.emplace(tokenizer_, /*skip_special=*/true);
     made_.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
     made_.reason = StopReason::kMaxTokens;
-    cache_.dtype = options.cache;
+    cache_.dtype = cache_dtype(model, options);
   }
 
   Generated run() {
@@ -291,7 +291,7 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
          "beams: a causal model is observed step by step, which needs one beam; run the text it wrote to see its maps");
   Generated made{.prompt_tokens = static_cast<int64_t>(prompt.ids.size())};
   if (options.max_tokens == 0) return made;
-  made = std::move(search_beams(model, {.dtype = options.cache}, prompt.ids, options)[0]);
+  made = std::move(search_beams(model, {.dtype = cache_dtype(model, options)}, prompt.ids, options)[0]);
   made.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
   spell(model, made);
   return made;
@@ -326,7 +326,7 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
     const size_t end = std::min(order.size(), begin + at_once);
     const TokenBatch batch = padded(sources, order, begin, end);
     std::vector<Generated> part =
-        search_beams(model, model.read(batch, options.cache, options.run.edits), {model.info().first_token}, options);
+        search_beams(model, model.read(batch, cache_dtype(model, options), options.run.edits), {model.info().first_token}, options);
     for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
     if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
   }

@@ -16,6 +16,9 @@ std::shared_ptr<const Tokenizer> tokenizer_of(const Model& model);
 /// The token as it is given out.
 GeneratedToken generated_token(const Tokenizer* tokenizer, int32_t id, float probability);
 
+/// What the cache of a generation holds.
+inline DType cache_dtype(const Model& model, const GenerateOptions& options) { return options.cache.value_or(model.info().precision); }
+
 /// Logits of banned tokens become −∞.
 void ban(const std::vector<int32_t>& banned, float* logits, int64_t vocabulary);
 

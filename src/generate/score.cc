@@ -24,7 +24,7 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
   if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before any piece is read; the last token never is
   std::vector<float> out(static_cast<size_t>(std::max<int64_t>(0, count)));
   const int64_t piece = std::max<int64_t>(64, kPieceLogits / classes);
-  ModelCache cache;
+  ModelCache cache{.dtype = model.info().precision};
   for (int64_t begin = 0; begin < count; begin += piece) {
     const int64_t end = std::min(count, begin + piece);
     const Tensor logits = model.step({ids.begin() + begin, ids.begin() + end}, cache, {.edits = edits}).causal_logits.contiguous();

@@ -112,9 +112,14 @@ Found find(const std::string& name) {
 ModelInfo describe_model(const std::string& path_or_name) { return find(path_or_name).info; }
 
 std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options) {
+  if (options.precision != DType::kF32 && options.precision != DType::kBF16)
+    fail(ErrorCode::kUnsupported, "load: a precision of {}; expected f32 or bf16", to_string(options.precision));
   Found found = find(path_or_name);
   std::shared_ptr<const Tokenizer> tokenizer = options.tokenizer ? Tokenizer::load(found.info.directory) : nullptr;
-  return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file, options.weights), std::move(tokenizer),
+  const bool rounds_weights = options.precision == DType::kBF16 && options.weights == WeightStorage::kF32;
+  const WeightStorage weights = rounds_weights ? WeightStorage::kBF16 : options.weights;
+  found.info.precision = options.precision;
+  return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file, weights), std::move(tokenizer),
                                        std::move(found.sentence));
 }
 

@@ -106,7 +106,7 @@ RunResult LoadedModel::compute(const Transformer& stack, const ForwardInput& inp
   };
   ++engine.depth;
   const Depth depth{engine};
-  Run run{engine.arena, options.observer};
+  Run run{.arena = engine.arena, .observer = options.observer, .operands = info_.precision};
   return stack.forward(run, input, options);
 }
 

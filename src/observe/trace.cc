@@ -13,6 +13,7 @@
 #include "base/format.h"
 #include "clearhead/atlas.h"
 #include "observe/trace_state.h"
+#include "spec/page_rows.h"
 
 namespace clearhead {
 namespace {
@@ -98,51 +99,21 @@ Tensor concatenate(const std::vector<Tensor>& parts, int axis) {
   return out;
 }
 
-namespace {
-
-// Keys of one key head of one sequence, row by row. T: the bits of an element.
-template <class T>
-void copy_keys(const PagedKeys& paged, int64_t batch, int64_t key_head, T* to) {
-  constexpr int64_t kPanel = KeyPage::kPanel, kLength = KeyPage::kLength;
-  to += paged.first * paged.d_k;  // what was let go is hidden from every query, and stays zero
-  for (int64_t first = paged.first; first < paged.length; first += kLength) {
-    const KeyPage& page = *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(first / kLength)];
-    const T* panels = reinterpret_cast<const T*>(page.keys.raw()) + key_head * kLength * paged.d_k;
-    for (int64_t j = 0; j < std::min(kLength, paged.length - first); ++j) {
-      const T* from = panels + j / kPanel * kPanel * paged.d_k + j % kPanel;
-      for (int64_t c = 0; c < paged.d_k; ++c) *to++ = from[c * kPanel];
-    }
-  }
-}
-
-}  // namespace
-
 Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head) {
   const PagedKeys* paged = std::get_if<PagedKeys>(&keys);
   if (!paged) {
     const Tensor& tensor = std::get<Tensor>(keys);
     return key_head ? tensor.slice(1, *key_head, *key_head + 1) : tensor;
   }
-  const int64_t batch = static_cast<int64_t>(paged->pages.size()), first = key_head.value_or(0), heads = key_head ? 1 : paged->key_heads;
-  Tensor out = Tensor::zeros({batch, heads, paged->length, paged->d_k}, paged->dtype);
-  if (out.numel() == 0) return out;
-  std::byte* memory = out.mutable_raw();
-  const int64_t elements = paged->length * paged->d_k;
-  for (int64_t line = 0; line < batch * heads; ++line) {
-    const int64_t b = line / heads, h = first + line % heads;
-    if (size_of(paged->dtype) == sizeof(uint32_t)) {
-      copy_keys(*paged, b, h, reinterpret_cast<uint32_t*>(memory) + line * elements);
-    } else {
-      copy_keys(*paged, b, h, reinterpret_cast<uint16_t*>(memory) + line * elements);
-    }
-  }
-  return out;
+  return key_rows(*paged, {0, paged->length}, key_head);
 }
 
 void join_steps(LayerTrace& layer) {
   if (layer.steps.empty()) return;
   std::vector<AttentionRecord> parts;
-  if (!layer.frames.empty()) parts.push_back(layer.frames.back().record);
+  // Steps go over pages, where P is f32: rows whose P was rounded stay a frame of their own.
+  const bool extends = !layer.frames.empty() && !layer.frames.back().record.rows.used.defined();
+  if (extends) parts.push_back(layer.frames.back().record);
   parts.insert(parts.end(), layer.steps.begin(), layer.steps.end());
   std::vector<Tensor> q, m, l;
   for (const AttentionRecord& part : parts) {
@@ -153,7 +124,7 @@ void join_steps(LayerTrace& layer) {
   Frame joined;
   joined.record = layer.steps.back();
   joined.record.q = concatenate(q, 2);
-  joined.record.rows = {.m = concatenate(m, 2), .l = concatenate(l, 2)};  // steps go over pages, where P is f32
+  joined.record.rows = {.m = concatenate(m, 2), .l = concatenate(l, 2)};
   joined.record.query_length = key_length(joined.record.keys);
   joined.record.first_query = joined.record.query_length - joined.record.q.size(2);
   joined.record.stamp = stamp_now(joined.record.spec, joined.record.q, joined.record.keys, joined.record.stamp.isa);
@@ -164,7 +135,7 @@ void join_steps(LayerTrace& layer) {
     frame.record.keys = joined.record.keys;
     frame.record.stamp = stamp_now(frame.record.spec, frame.record.q, frame.record.keys, frame.record.stamp.isa);
   }
-  if (!layer.frames.empty()) layer.frames.pop_back();
+  if (extends) layer.frames.pop_back();
   layer.frames.push_back(std::move(joined));
   layer.steps.clear();
   std::vector<Tensor> value{layer.norms.value}, output{layer.norms.output};

@@ -98,7 +98,8 @@ void attention(Run& run, const AttentionCall& call, Tensor& out) {
   const AttentionRecord record =
       keys ? attend_into(call.q, near(*keys), near(call.v), call.spec, out) : attend_into(call.q, call.keys, Tensor(), call.spec, out);
   if (keys && run.records({&call.q, keys, &call.v})) record_attention(run, call, record, out);
-  if (call.wanted && run.observer) run.observer->take(call.site, record, key_norms(call.v, call.gram));
+  if (call.wanted && run.observer)
+    run.observer->take(call.site, record, key_norms(call.v.dtype() == DType::kF32 ? call.v : to_f32(call.v), call.gram));
 }
 
 }  // namespace clearhead::ops

@@ -1,6 +1,7 @@
 // y = x·Wᵀ + b, and back:  d_x += d_y·W,  d_W += d_yᵀ·x,  d_b += Σ_r d_y.  Where gradients are recorded, f(y) is an op of its own.
 //
-// With operands in bf16 the six matrices that are read are rounded first (x and W once for both directions); what is added and written is f32.
+// With operands in bf16 the six matrices that are read are rounded first (x and W once for both directions); what is added and written is f32. Of prepared
+// weights that goes for those stored in bf16.
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
@@ -28,24 +29,43 @@ void multiply(const MatrixOf<Element>& a, const MatrixOf<Element>& b, int64_t in
                               .out_stride = out.stride(0)});
 }
 
-// values: of a live weight; undefined for a prepared one.
+// As products of bf16 read it.
+Tensor rounded_rows(Run& run, const Tensor& x) {
+  if (x.dtype() == DType::kBF16) return x;
+  Tensor rows = run.take(x.shape(), DType::kBF16);
+  convert(x, rows);
+  return rows;
+}
+
+// Through a prepared weight. A run in bf16 has x in it where attention wrote it.
+void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
+  const bool is_narrow = run.operands == DType::kBF16 && weight.storage == WeightStorage::kBF16;
+  const Tensor rows = is_narrow ? rounded_rows(run, x) : widened(run, x);
+  backend().dense.linear({.weight = weight,
+                          .x = is_narrow ? nullptr : rows.data<float>(),
+                          .rows = rows.size(0),
+                          .x_stride = rows.stride(0),
+                          .bias = bias.defined() ? bias.data<float>() : nullptr,
+                          .activation = options.activation,
+                          .accumulate = options.accumulate,
+                          .out = out.mutable_data<float>(),
+                          .out_stride = out.stride(0),
+                          .narrow_x = is_narrow ? narrow_rows_of(rows).data : nullptr});
+}
+
+// values: of a live weight.
 void compute(const Tensor& x, const PreparedWeight& weight, const Tensor& values, const Tensor& bias, Tensor& out,
              const LinearOptions& options) {
-  const float* of_bias = bias.defined() ? bias.data<float>() : nullptr;
-  if (values.defined()) {
-    return backend().dense.product({.a = rows_of(x),
-                                    .b = rows_of(values).transposed(),
-                                    .rows = x.size(0),
-                                    .inner = weight.in,
-                                    .columns = weight.out,
-                                    .bias = of_bias,
-                                    .activation = options.activation,
-                                    .accumulate = options.accumulate,
-                                    .out = out.mutable_data<float>(),
-                                    .out_stride = out.stride(0)});
-  }
-  backend().dense.linear({weight, x.data<float>(), x.size(0), x.stride(0), of_bias, options.activation, options.accumulate,
-                          out.mutable_data<float>(), out.stride(0)});
+  backend().dense.product({.a = rows_of(x),
+                           .b = rows_of(values).transposed(),
+                           .rows = x.size(0),
+                           .inner = weight.in,
+                           .columns = weight.out,
+                           .bias = bias.defined() ? bias.data<float>() : nullptr,
+                           .activation = options.activation,
+                           .accumulate = options.accumulate,
+                           .out = out.mutable_data<float>(),
+                           .out_stride = out.stride(0)});
 }
 
 // d, rows and weights: what the products read of d_out, x and the weight.
@@ -64,11 +84,7 @@ void reverse_bias(Gradients& gradients, const Tensor& d_out, const Tensor& bias)
 
 void narrow_linear(Run& run, const Tensor& x, const LiveWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
   const Tensor values = weight.rounded();
-  Tensor rows = x;
-  if (x.dtype() != DType::kBF16) {
-    rows = run.take(x.shape(), DType::kBF16);
-    convert(x, rows);
-  }
+  const Tensor rows = rounded_rows(run, x);
   multiply(NarrowProductCall{.a = narrow_rows_of(rows),
                              .b = narrow_rows_of(values).transposed(),
                              .rows = rows.size(0),
@@ -102,9 +118,10 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
   }
   const auto* live = dynamic_cast<const LiveWeight*>(&weight);
   const Tensor values = live ? live->values : Tensor();
-  const bool is_recorded = run.records({&x, &values, &bias}), is_narrow = live && run.operands == DType::kBF16;
+  const bool is_recorded = run.records({&x, &values, &bias}), is_narrow = run.operands == DType::kBF16;
+  if (!live && is_recorded) fail(ErrorCode::kUnsupported, "linear: gradients are asked for through a prepared weight; expected a live one");
+  if (!live) return apply(run, x, weight, bias, out, options);
   if (!is_recorded && !is_narrow) return compute(x, weight, values, bias, out, options);
-  if (!live) fail(ErrorCode::kUnsupported, "linear: gradients are asked for through a prepared weight; expected a live one");
   if (is_recorded && options.activation != Activation::kNone) {
     Tensor before = run.recorder->take(out.shape()), after = options.accumulate ? run.recorder->take(out.shape()) : out;
     linear(run, x, weight, bias, before);

@@ -25,13 +25,14 @@ Tensor Arena::take(const Shape& shape) {
 }
 
 int64_t Arena::bytes() const {
-  int64_t total = 0;
+  auto total = static_cast<int64_t>(narrow_.most_bytes());
   for (const Tensor& block : blocks_) total += static_cast<int64_t>(block.bytes());
   return total;
 }
 
 void Arena::trim(int64_t keep_bytes) {
   if (bytes() <= keep_bytes) return;
+  narrow_ = TensorPool();
   blocks_.clear();
   block_ = 0;
   used_ = 0;

@@ -16,6 +16,7 @@
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
 #include "ops/recorder.h"
+#include "tensor/pool.h"
 
 namespace clearhead {
 
@@ -23,6 +24,8 @@ class Arena {
  public:
   /// A view of a block the arena owns: writing it counts up the version of everything in the block, so a record over scratch goes stale by itself.
   Tensor take(const Shape& shape);
+  /// Of 16 bits: not by scope, but until the last view of it goes.
+  Tensor take_narrow(const Shape& shape, DType dtype) { return narrow_.take(shape, dtype); }
 
   class Scope {
    public:
@@ -45,6 +48,7 @@ class Arena {
   void trim(int64_t keep_bytes);
 
  private:
+  TensorPool narrow_;
   std::vector<Tensor> blocks_;  // f32 [elements]
   size_t block_ = 0;            // the one being handed out
   int64_t used_ = 0;            // elements of it
@@ -64,14 +68,15 @@ struct Run {
   Observer* observer = nullptr;
   Recorder* recorder = nullptr;   ///< the tape when gradients are wanted; null in inference
   RunDropout* dropout = nullptr;  ///< null in inference
-  DType operands = DType::kF32;  ///< of attention and of products with live weights: kBF16 rounds what they read (Micikevicius et al. 2018)
-  bool checkpoints = false;      ///< where gradients are recorded: of a layer its input is kept, the rest computed again (Chen et al. 2016)
+  DType operands =
+      DType::kF32;  ///< of attention and of products with live or bf16 weights: kBF16 rounds what they read (Micikevicius et al. 2018)
+  bool checkpoints = false;  ///< where gradients are recorded: of a layer its input is kept, the rest computed again (Chen et al. 2016)
 
   bool wants(const Site& site) const { return observer && observer->wants(site); }
   /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.
   Tensor take(const Shape& shape, DType dtype = DType::kF32) const {
     if (recorder) return recorder->take(shape, dtype);
-    return dtype == DType::kF32 ? arena.take(shape) : Tensor::empty(shape, dtype);
+    return dtype == DType::kF32 ? arena.take(shape) : arena.take_narrow(shape, dtype);
   }
   /// What outlives the scope, contents unset. Where gradients are recorded its memory comes back, step after step.
   Tensor result(const Shape& shape) const { return recorder ? recorder->take(shape) : Tensor::empty(shape); }

@@ -58,6 +58,7 @@ struct LinearCase {
   Activation activation = Activation::kNone;
   bool bias = true, accumulate = false;
   WeightStorage storage = WeightStorage::kF32;
+  bool narrow_x = false;
 };
 
 void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std::vector<WeightPart>& parts, const LinearCase& c) {
@@ -68,10 +69,22 @@ void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std
   const int64_t x_stride = c.in + 3, out_stride = c.out + 5;
   const std::vector<float> x = random_values(c.rows * x_stride, 1), bias = random_values(c.out, 2);
   std::vector<float> found = random_values(c.rows * out_stride, 3), expected = found;
-  LinearCall call{*fast_weight, x.data(),     c.rows,       x_stride,  c.bias ? bias.data() : nullptr,
-                  c.activation, c.accumulate, found.data(), out_stride};
-  fast.linear(call);
-  slow.linear({*slow_weight, x.data(), c.rows, x_stride, call.bias, c.activation, c.accumulate, expected.data(), out_stride});
+  const Tensor rounded = to_dtype(Tensor::from(x, {static_cast<int64_t>(x.size())}), DType::kBF16);
+  const auto* narrow_x = reinterpret_cast<const uint16_t*>(rounded.raw());
+  const auto call = [&](const PreparedWeight& weight, std::vector<float>& out) {
+    return LinearCall{.weight = weight,
+                      .x = c.narrow_x ? nullptr : x.data(),
+                      .rows = c.rows,
+                      .x_stride = x_stride,
+                      .bias = c.bias ? bias.data() : nullptr,
+                      .activation = c.activation,
+                      .accumulate = c.accumulate,
+                      .out = out.data(),
+                      .out_stride = out_stride,
+                      .narrow_x = c.narrow_x ? narrow_x : nullptr};
+  };
+  fast.linear(call(*fast_weight, found));
+  slow.linear(call(*slow_weight, expected));
   for (size_t i = 0; i < found.size(); ++i) {
     ASSERT_NEAR(found[i], expected[i], 4e-6F * std::sqrt(static_cast<float>(c.in)))
         << "element " << i << " of " << c.rows << "x" << c.in << "x" << c.out << " " << to_string(c.activation)
@@ -109,6 +122,18 @@ TEST_P(Dense, NarrowWeightsComputeWithTheirStoredValues) {
         const std::vector<WeightPart> parts = {{Tensor::from(random_values(in * out, 4), {out, in}), false},
                                                {Tensor::from(random_values(in * 3, 14), {in, 3}), true}};
         expect_equal_products(fast(), slow(), parts, {rows, in, out + 3, Activation::kSilu, rows % 2 == 0, out % 2 == 0, storage});
+      }
+    }
+  }
+}
+
+TEST_P(Dense, InputsOfBf16MeetWeightsOfBf16) {
+  for (const int64_t rows : {0, 1, 2, 16, 17, 200}) {
+    for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 1}, {24, 61}, {128, 64}, {300, 1}, {517, 130}}) {
+      for (const Activation activation : {Activation::kNone, Activation::kGeluErf}) {
+        LinearCase c{rows, in, out, activation, rows % 2 == 0, out % 2 == 0, WeightStorage::kBF16};
+        c.narrow_x = true;
+        expect_equal_products(fast(), slow(), {{Tensor::from(random_values(in * out, 4), {out, in}), false}}, c);
       }
     }
   }

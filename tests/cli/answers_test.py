@@ -131,6 +131,21 @@ class Looking(Case):
         about = self.ok("info", kept, "--json").json
         self.assertEqual((about["tokens"], about["families"][0]["name"], about["families"][0]["rows_kept"]), (1200, "dec", [[0, 1200]]))
 
+    def test_in_bf16_the_same_is_found_and_the_trace_holds_what_was_multiplied(self):
+        exact, narrow = self.folder / "exact.trace", self.folder / "narrow.trace"
+        for kept, precision in ((exact, "f32"), (narrow, "bf16")):
+            self.ok("trace", self.causal, "--file", self.text, "--precision", precision, "-o", kept)
+        self.assertLess(narrow.stat().st_size, 0.8 * exact.stat().st_size)
+        for head in ("L0.H0", "L1.H0"):
+            first, second = (self.ok("show", kept, "--head", head, "--query", "1199", "--top", "1", "--json").json["keys"][0] for kept in (exact, narrow))
+            self.assertEqual(first["key"], second["key"])
+            self.assertAlmostEqual(first["weight"], second["weight"], delta=0.01)
+        live = self.ok("show", self.causal, "--file", self.text, "--precision", "bf16", "--head", "L1.H0", "--query", "1199", "--json").json
+        self.assertEqual(live, self.ok("show", narrow, "--head", "L1.H0", "--query", "1199", "--json").json)
+        told = self.ok("run", "generate", self.causal, "--file", self.text, "--max-tokens", "9", "--greedy", "--precision", "bf16", "--json").json
+        self.assertEqual(told["text"], self.known["answer_text"])
+        self.refused(2, '--precision: f16 not in {f32,bf16} (clearhead show --help says more)', "show", self.causal, "abc", "--precision", "f16")
+
     def test_a_cut_pair_is_hidden_in_the_one_head_it_names(self):
         def cells(head):
             return self.ok("show", self.both, "abca", "--head", head, "--cut", "3/2@L0.H0", "--json").json["cells"]

@@ -64,6 +64,7 @@ class Usage(Case):
         self.ok("trace", self.causal, "abc", "-o", kept)
         self.refused(2, "a trace already has its text; give a model to read another one", "show", kept, "abc")
         self.refused(2, "--window shapes a run; a trace was run already: give a model and a text", "show", kept, "--window", "8")
+        self.refused(2, "--precision shapes a run; a trace was run already: give a model and a text", "show", kept, "--precision", "bf16")
         another = "expected another trace: a trace already has its text; give a model to read this one"
         self.refused(2, f'"abc": {another}', "view", kept, "abc")
         self.refused(2, f'"abc": {another}', "view", kept, kept, "abc")

@@ -188,6 +188,32 @@ TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
   }
 }
 
+// A prompt in bf16 over pages of it, whole or a piece of a long one, takes the kernels that a tensor takes.
+TEST_P(Bits, ManyQueriesOverPagesOfBf16AreThoseOverATensor) {
+  const auto narrow = [](const Tensor& t) { return to_dtype(t, DType::kBF16); };
+  const auto expect_same = [&](const std::string& name, const AttentionSpec& spec, const Tensor& q, const Tensor& k, const Tensor& v) {
+    const Result over_pages = run(backend_, spec, q, paged(k, v, DType::kBF16), Tensor()), over_rows = run(backend_, spec, q, k, v);
+    EXPECT_TRUE(same_bits(to_f32(over_pages.out), to_f32(over_rows.out))) << name;
+    EXPECT_TRUE(same_bits(over_pages.record.rows.m, over_rows.record.rows.m)) << name;
+    EXPECT_TRUE(same_bits(over_pages.record.rows.l, over_rows.record.rows.l)) << name;
+    ASSERT_EQ(over_pages.record.rows.used.defined(), over_rows.record.rows.used.defined()) << name;
+    const bool rounds = over_rows.record.rows.used.defined();
+    EXPECT_TRUE(!rounds || same_bits(over_pages.record.rows.used, over_rows.record.rows.used)) << name;
+  };
+  for (const Text& text : texts()) {
+    const Inputs in = inputs(text.width);
+    expect_same(text.name, text.spec, narrow(in.q), narrow(in.k), narrow(in.v));
+  }
+  Random random(3);
+  const int64_t keys = 900, queries = 70;
+  const Tensor q = narrow(normal(random, {1, kHeads, queries, 64}, 2)), k = narrow(normal(random, {1, kKeyHeads, keys, 64})),
+               v = narrow(normal(random, {1, kKeyHeads, keys, 32}));
+  expect_same("the end of a long text", {.topology = causal()}, q, k, v);
+  expect_same("the end, in a window", {.terms = {Alibi{normal(random, {kHeads}, 0.1f)}, SoftCap{9}}, .topology = causal(100)}, q, k, v);
+  const Rule far = rule([](auto s, auto at) { return s - 0.0001 * at.key * at.query; });
+  expect_same("the end, in a window, under a rule", {.terms = {far}, .topology = causal(100)}, q, k, v);
+}
+
 // Of a row that sees one key, m + log₂ℓ is that key's score as the forward itself computed it: 2^x is good to 2e-7, one ulp of a score beyond 64
 // moves it by 5e-6, so less than a third of an ulp away means the same bits. (The reference keeps doubles inside: half an ulp.)
 TEST_P(Bits, TheForwardsOwnScoresAreTheOnesThatLooksShow) {

@@ -14,6 +14,8 @@
 
 #include "base/format.h"
 #include "base/parallel.h"
+#include "spec/page_rows.h"
+#include "spec/visible.h"
 
 namespace clearhead {
 namespace cpu {
@@ -39,6 +41,33 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
   return std::nullopt;
 }
 
+// Whether a description means the same over fewer keys, when those that are left out stand before all that its band shows.
+bool counts_from_the_end(const AttentionSpec& spec) {
+  const Topology& topology = spec.topology;
+  const auto counts = [](const Term& term) { return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term); };
+  return topology.band.align == Align::kEnd && !topology.segments && !topology.mask && !topology.lists && !topology.visible &&
+         std::all_of(spec.terms.begin(), spec.terms.end(), counts) && !spec.after.dropout && !spec.after.gaussian;
+}
+
+// Many queries in bf16 over pages of it, a prompt or a piece of one: the keys that they may see as rows, which kernels of bf16 multiply as they are.
+bool forward_over_rows(const ForwardCall& call) {
+  const auto* paged = std::get_if<PagedKeys>(&call.keys);
+  const int64_t queries = call.q.size(2);
+  if (!paged || paged->dtype != DType::kBF16 || queries <= kDecodeQueries || queries > paged->length) return false;
+  Range seen{0, paged->length};
+  if (counts_from_the_end(call.spec))
+    seen.begin = visible_band(call.spec.topology.band, paged->length - queries, paged->length).begin / kKeyTile * kKeyTile;
+  if (!takes_pairs(call.spec, call.q, key_rows(*paged, {0, 0}))) return false;
+  const Keys keys = key_rows(*paged, seen);
+  const auto& [spec, q, _keys, _v, out, rows, entropies, distances] = call;
+  N_AVX3::forward({spec, q, keys, value_rows(*paged, seen), out, rows, entropies, distances});
+  return true;
+}
+
+void forward_avx512(const ForwardCall& call) {
+  if (!forward_over_rows(call)) forward_widened<N_AVX3::forward, takes_pairs>(call);
+}
+
 const Backend kAvx2Table{.name = "cpu",
                          .isa = InstructionSet::kAvx2,
                          .refusal = refusal,
@@ -51,7 +80,7 @@ const Backend kAvx2Table{.name = "cpu",
 const Backend kAvx512Table{.name = "cpu",
                            .isa = InstructionSet::kAvx512,
                            .refusal = refusal,
-                           .forward = forward_widened<N_AVX3::forward, takes_pairs>,
+                           .forward = forward_avx512,
                            .backward = backward_widened<N_AVX3::backward, takes_pairs_backward>,
                            .weights = weights_widened<N_AVX3::weights, takes_pairs>,
                            .sweep = sweep_widened<N_AVX3::sweep, takes_pairs>,

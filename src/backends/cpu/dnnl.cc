@@ -20,6 +20,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/format.h"
@@ -100,6 +101,8 @@ struct Made {
   dnnl::matmul primitive{};
   memory::desc x{}, weights{}, bias{}, out{};
   memory scratch{};
+  memory::desc given{};  // the weights as they are stored, where the kernel reads them arranged as `weights`: put in order at every call
+  bool is_arranged = false;
   bool is_gemm = false;    // oneDNN's BLAS-like gemm, not a kernel made for the shape
   bool may_share = false;  // inner sums between threads
 };
@@ -243,15 +246,22 @@ class Engine {
     });
   }
 
-  void run(const Made& made, const Product& p, dnnl::stream& stream, const memory& scratch) const {
+  void run(const Made& made, const Product& p, dnnl::stream& stream, const memory& scratch) {
     const auto at = [&](const memory::desc& like, const float* data) { return memory(like, engine_, const_cast<float*>(data)); };
-    std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, at(made.x, p.x)},
-                                                 {DNNL_ARG_WEIGHTS, at(made.weights, p.weights)},
-                                                 {DNNL_ARG_DST, at(made.out, p.out)},
-                                                 {DNNL_ARG_SCRATCHPAD, scratch}};
+    const memory weights = made.is_arranged ? arranged(made, at(made.given, p.weights), stream) : at(made.weights, p.weights);
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SRC, at(made.x, p.x)}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, at(made.out, p.out)}, {DNNL_ARG_SCRATCHPAD, scratch}};
     if (p.bias) arguments.emplace(DNNL_ARG_BIAS, at(made.bias, p.bias));
     made.primitive.execute(stream, arguments);
     stream.wait();
+  }
+
+  memory arranged(const Made& made, memory given, dnnl::stream& stream) {
+    const auto bytes = static_cast<int64_t>(made.weights.get_size());
+    if (!arranged_.defined() || arranged_.numel() < bytes) arranged_ = Tensor::empty({bytes}, DType::kU8);
+    memory out(made.weights, engine_, arranged_.mutable_raw());
+    dnnl::reorder(given, out).execute(stream, given, out);
+    return out;
   }
 
   using Key = std::array<int64_t, 14>;
@@ -279,8 +289,12 @@ class Engine {
     made.weights = weights_of(p.layout, p.is_bf16);
     made.bias = rows_of(1, p.layout.out, p.layout.out);
     made.out = rows_of(p.rows, p.layout.out, p.out_stride);
+    // oneDNN's kernels for bf16 take no rows that stand apart: its gemm would, at half their speed.
+    made.is_arranged = p.is_bf16 && !p.in_training && p.layout.in_step == 1 && p.layout.out_step != p.layout.in;
+    if (made.is_arranged) made.given = std::exchange(made.weights, memory::desc(made.weights.dims(), memory::data_type::bf16, Tag::any));
     const auto description =
         describe(engine_, made.x, made.weights, p.bias ? &made.bias : nullptr, made.out, attributes_for(p.activation, p.accumulate));
+    made.weights = description.weights_desc();
     made.is_gemm = std::string_view(description.impl_info_str()).find("gemm") == 0;
     made.may_share = made.is_gemm || (p.x_step != 1 && p.layout.in > (p.is_bf16 ? kInnerAlone : kInnerToShare - 1));
     made.primitive = dnnl::matmul(description);
@@ -293,6 +307,7 @@ class Engine {
   std::mutex lock_;
   std::map<Key, Made> made_;
   Copies copies_;
+  Tensor arranged_;  // u8: weights of the product that runs
 };
 
 // oneDNN's exception says little; ours names the product.

@@ -25,12 +25,11 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
-inline constexpr int64_t kChunk = 1024;        // keys of an item
-inline constexpr int64_t kSubBlock = 256;      // keys scored before their values are read: short phases, or memory runs dry
-inline constexpr int64_t kValueRows = 32;      // values that meet all rows while they are near
-inline constexpr int64_t kAhead = 8192;        // bytes of prefetch
-inline constexpr int64_t kFetchingRows = 4;    // rows whose exponentials fetch values: 1 KB each
+inline constexpr int64_t kChunk = 1024;      // keys of an item
+inline constexpr int64_t kSubBlock = 256;    // keys scored before their values are read: short phases, or memory runs dry
+inline constexpr int64_t kValueRows = 32;    // values that meet all rows while they are near
+inline constexpr int64_t kAhead = 8192;      // bytes of prefetch
+inline constexpr int64_t kFetchingRows = 4;  // rows whose exponentials fetch values: 1 KB each
 inline constexpr int kPanelVectors = 16 / kLanes;
 inline constexpr int kScoreRows = kLanes == 16 ? 8 : 4;  // rows that share what is loaded of a key, as registers allow
 inline constexpr int kWeightRows = 4;                    // and of a value

@@ -54,11 +54,20 @@ void finish(const DenseKernels& kernels, const LinearCall& call, int64_t row, in
   for (int64_t o = 0; o < count; ++o) out[o] = call.accumulate ? out[o] + sums[o] : sums[o];
 }
 
+// The call's x in f32. Rows of it, or what was widened, of which `memory` is the owner.
+MatrixView wide_rows(const LinearCall& call, Tensor& memory) {
+  if (call.x) return {call.x, call.x_stride, 1};
+  memory = to_f32(Tensor::borrow(call.narrow_x, {call.rows, call.weight.in}, DType::kBF16, nullptr, true, {call.x_stride, 1}));
+  return {memory.data<float>(), call.weight.in, 1};
+}
+
 void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
   const NarrowKernels& narrow = narrow_kernels(isa);
+  Tensor widened;
+  const MatrixView rows = wide_rows(call, widened);
   std::vector<float> x(static_cast<size_t>(call.rows * weight.padded_in), 0);
   for (int64_t row = 0; row < call.rows; ++row) {
-    const float* from = call.x + row * call.x_stride;
+    const float* from = rows.data + row * rows.row;
     float* to = x.data() + row * weight.padded_in;
     if (call.rows == 1) {
       narrow.arrange(weight.storage, from, weight.in, weight.padded_in, to);
@@ -77,8 +86,27 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
   });
 }
 
+// Both operands as they are, where the machine multiplies bf16.
+bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
+  const auto at = [](const void* bf16) { return static_cast<const float*>(bf16); };
+  return multiply_bf16({.layout = {weight.in, weight.out, 0, weight.in, weight.out, 1, weight.padded_in},
+                        .weights = at(weight.values.raw()),
+                        .x = at(call.narrow_x),
+                        .rows = call.rows,
+                        .x_stride = call.x_stride,
+                        .bias = call.bias,
+                        .activation = call.activation,
+                        .accumulate = call.accumulate,
+                        .out = call.out,
+                        .out_stride = call.out_stride,
+                        .is_bf16 = true});
+}
+
 void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
+  if (!call.x && isa == InstructionSet::kAvx512 && multiply_as_stored(weight, call)) return;
   const NarrowKernels& narrow = narrow_kernels(isa);
+  Tensor widened;
+  const MatrixView x = wide_rows(call, widened);
   const NarrowRows source = weight.rows(nullptr, 0);
   const int64_t piece = std::min(weight.out, std::max<int64_t>(64, kPieceElements / weight.padded_in));
   std::vector<float> wide(static_cast<size_t>(piece * weight.in + weight.padded_in));
@@ -92,8 +120,8 @@ void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call)
       }
     });
     const WeightLayout layout = rows_layout(weight.in, count);
-    multiply({layout, wide.data(), call.x, call.rows, call.x_stride, call.bias ? call.bias + first : nullptr, call.activation,
-              call.accumulate, call.out + first, call.out_stride});
+    multiply({layout, wide.data(), x.data, call.rows, x.row, call.bias ? call.bias + first : nullptr, call.activation, call.accumulate,
+              call.out + first, call.out_stride});
   }
 }
 
@@ -129,7 +157,8 @@ void linear_narrow(InstructionSet isa, const LinearCall& call) {
     LinearCall part = call;
     for (int64_t row = 0; row < call.rows; row += kFewRows) {
       part.rows = std::min(kFewRows, call.rows - row);
-      part.x = call.x + row * call.x_stride;
+      if (call.x) part.x = call.x + row * call.x_stride;
+      if (!call.x) part.narrow_x = call.narrow_x + row * call.x_stride;
       part.out = call.out + row * call.out_stride;
       few_rows(isa, weight, part);
     }

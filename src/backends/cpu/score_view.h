@@ -25,6 +25,7 @@ namespace clearhead::cpu {
 
 inline constexpr int64_t kKeyTile = 256;  // = one page; counted from key 0, in tensors and pages alike
 static_assert(kKeyTile == KeyPage::kLength);
+inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
 inline constexpr float kLog2E = 1.44269504088896341F;
 inline constexpr float kNone = -1e30F;     // the shift m of a row that has seen nothing yet
 inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHidden − kNone) is 0

@@ -70,7 +70,9 @@ using reference::activated;
 void linear(const LinearCall& call) {
   const auto& weight = static_cast<const RowMajor&>(call.weight);
   parallel_for(call.rows, [&](int64_t row, int) {
-    const float* x = call.x + row * call.x_stride;
+    std::vector<float> widened;
+    for (int64_t i = 0; !call.x && i < weight.in; ++i) widened.push_back(bf16_to_f32(call.narrow_x[row * call.x_stride + i]));
+    const float* x = call.x ? call.x + row * call.x_stride : widened.data();
     float* out = call.out + row * call.out_stride;
     for (int64_t o = 0; o < weight.out; ++o) {
       const float* w = weight.values.data() + o * weight.in;
