@@ -78,7 +78,7 @@ struct Difference {
 
 Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t query) {
   const AttentionRecord& record = map.frames()[0].record;
-  const Tensor& k = std::get<Tensor>(record.keys);  // a trace of a prefill holds them as one tensor
+  const Tensor k = to_f32(std::get<Tensor>(record.keys));  // a trace of a prefill holds them as one tensor
   const MapRow row = map.row(head, query);
   std::vector<float> exact(row.weights().size());
   const int64_t at = query - record.first_query, d = record.q.size(3), key_head = head * k.size(1) / record.q.size(1);
@@ -90,7 +90,8 @@ Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t qu
                        .keys = {0, static_cast<int64_t>(exact.size())},
                        .out = exact.data(),
                        .out_stride = static_cast<int64_t>(exact.size())});
-  const float* q = record.q.data<float>() + head * record.q.stride(1) + at * record.q.stride(2);
+  const Tensor row_of_q = to_f32(record.q.select(0, 0).select(0, head).select(0, at));
+  const float* q = row_of_q.data<float>();
   const double scale = std::get<Dot>(record.spec.pair).scale.value_or(1.0f / std::sqrt(static_cast<float>(d)));
   Difference out;
   for (size_t j = 0; j < exact.size(); ++j) {
@@ -154,7 +155,7 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   KnownCausal options;
   write_known_model(directory, options);
   const KnownText known = make_known_text(kLongText, 7);
-  const auto model = load(directory);
+  const auto model = load(directory, {.precision = DType::kBF16});
   print(format("\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code)", with_commas(kLongText),
                model->info().layers, model->info().heads));
   const uint64_t before = peak_memory();
@@ -203,7 +204,7 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
   constexpr int64_t kAnew = 1024, kPieces = 12;  // the end of the text, also read in pieces that begin anew
   constexpr int64_t kPassage = 300, kWritten = 60;
   const Clock clock;
-  const auto model = load(directory);
+  const auto model = load(directory, {.precision = DType::kBF16});
   const std::string text = read_file(directory + "/held-out.txt");
   const Encoding encoding = model->tokenizer().encode(text);
   const std::vector<int32_t> ids(encoding.ids.begin(), encoding.ids.begin() + kLongText);
@@ -236,7 +237,7 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
 
 ShownTrace translate(const std::string& directory, Checks& checks) {
   const Clock clock;
-  const auto model = load(directory);
+  const auto model = load(directory, {.precision = DType::kBF16});
   print(format("\n5. {} ({} parameters, trained here) translates", directory, with_commas(model->info().parameters)));
   const std::string sentence = "The red car is in front of the white house.";
   const auto shared = std::make_shared<const Trace>(print_translation(*model, sentence));

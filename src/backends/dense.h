@@ -73,6 +73,7 @@ struct LinearCall {
   float* out = nullptr;     // [rows, out]
   int64_t out_stride = 0;
   const uint16_t* narrow_x = nullptr;
+  uint16_t* narrow_out = nullptr;  // with narrow_x, in place of out: each sum rounded once, nothing added to
 };
 
 /// A matrix in place: element [r, c] at data[r·row + c·column]; one of the two steps is 1.

@@ -8,7 +8,8 @@
 namespace clearhead::nn {
 namespace {
 
-constexpr int64_t kMlpElements = int64_t{1} << 20;  // inner activations of a piece: 4 MiB, half the L2 and L3 of two cores
+constexpr int64_t kMlpElements = int64_t{1} << 20;        // inner activations of a piece: 4 MiB, half the L2 and L3 of two cores
+constexpr int64_t kMlpElementsInBf16 = 4 * kMlpElements;  // products in bf16 wait for their weights: more rows share them
 
 // Columns [begin, begin + count)·head_dim of [rows, heads·head_dim] as [batch, count, length, head_dim].
 Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count, int64_t head_dim) {
@@ -17,9 +18,9 @@ Tensor heads_of(const Tensor& rows, int64_t batch, int64_t begin, int64_t count,
 }
 
 // A record shares q and k: what is watched gets memory of its own, the rest scratch.
-Tensor projected_by(Run& run, const Linear& map, const Tensor& x, bool wanted) {
+Tensor projected_by(Run& run, const Linear& map, const Tensor& x, bool wanted, DType dtype) {
   const Shape shape = {x.size(0), map.out()};
-  Tensor out = wanted ? Tensor::empty(shape) : run.take(shape);
+  Tensor out = wanted ? Tensor::empty(shape, dtype) : run.take(shape, dtype);
   map(run, x, out);
   return out;
 }
@@ -69,14 +70,15 @@ Attention::KeysAndValues Attention::keys_of(Run& run, const Tensor& projected, c
   };
   if (!memory) return split(projected, heads);
   if (cache && cache->length() > 0) return {};
-  return split(ops::rounded(run, projected_by(run, memory, *sequences.memory, wanted)), 0);
+  return split(ops::rounded(run, projected_by(run, memory, *sequences.memory, wanted, ops::linear_dtype(run, *memory.weight))), 0);
 }
 
 void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const {
   const Arena::Scope scope(run.arena);
   const bool wanted = run.wants(site);
   const int64_t rows = x.size(0);
-  Tensor projected = projected_by(run, projection, x, wanted);
+  const DType dtype = sequences.rotation ? DType::kF32 : ops::linear_dtype(run, *projection.weight);
+  Tensor projected = projected_by(run, projection, x, wanted, dtype);
   if (sequences.rotation) {
     Tensor turning = projected.reshape({rows, heads + 2 * key_heads, head_dim}).slice(1, 0, heads + key_heads);
     ops::rotary(run, turning, *sequences.rotation);
@@ -135,9 +137,10 @@ Tensor Attention::gram(Run& run) const {
 void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {
   const Arena::Scope scope(run.arena);
   const int64_t rows = x.size(0), inner = down.weight->in;
-  const int64_t most = std::max<int64_t>(256, kMlpElements / inner / 64 * 64);
+  const int64_t elements = run.operands == DType::kBF16 ? kMlpElementsInBf16 : kMlpElements;
+  const int64_t most = std::max<int64_t>(256, elements / inner / 64 * 64);
   const int64_t pieces = run.recorder ? 1 : std::max<int64_t>(1, (rows + most - 1) / most), piece = (rows + pieces - 1) / pieces;
-  Tensor raised_rows = run.take({std::min(rows, piece), up.out()});
+  Tensor raised_rows = run.take({std::min(rows, piece), up.out()}, is_gated ? DType::kF32 : ops::linear_dtype(run, *up.weight));
   Tensor gated_rows = is_gated ? run.take({std::min(rows, piece), inner}) : Tensor();
   for (int64_t begin = 0; begin < rows; begin += piece) {
     const int64_t end = std::min(rows, begin + piece);

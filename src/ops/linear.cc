@@ -39,7 +39,7 @@ Tensor rounded_rows(Run& run, const Tensor& x) {
 
 // Through a prepared weight. A run in bf16 has x in it where attention wrote it.
 void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
-  const bool is_narrow = run.operands == DType::kBF16 && weight.storage == WeightStorage::kBF16;
+  const bool is_narrow = run.operands == DType::kBF16 && weight.storage == WeightStorage::kBF16, rounds = out.dtype() == DType::kBF16;
   const Tensor rows = is_narrow ? rounded_rows(run, x) : widened(run, x);
   backend().dense.linear({.weight = weight,
                           .x = is_narrow ? nullptr : rows.data<float>(),
@@ -48,9 +48,10 @@ void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor
                           .bias = bias.defined() ? bias.data<float>() : nullptr,
                           .activation = options.activation,
                           .accumulate = options.accumulate,
-                          .out = out.mutable_data<float>(),
+                          .out = rounds ? nullptr : out.mutable_data<float>(),
                           .out_stride = out.stride(0),
-                          .narrow_x = is_narrow ? narrow_rows_of(rows).data : nullptr});
+                          .narrow_x = is_narrow ? narrow_rows_of(rows).data : nullptr,
+                          .narrow_out = rounds ? reinterpret_cast<uint16_t*>(out.mutable_raw()) : nullptr});
 }
 
 // values: of a live weight.
@@ -109,6 +110,11 @@ void narrow_linear(Run& run, const Tensor& x, const LiveWeight& weight, const Te
 
 }  // namespace
 
+DType linear_dtype(const Run& run, const PreparedWeight& weight) {
+  const bool is_prepared = dynamic_cast<const LiveWeight*>(&weight) == nullptr;
+  return is_prepared && !run.recorder && weight.storage == WeightStorage::kBF16 ? run.operands : DType::kF32;
+}
+
 void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
   const bool fits = x.rank() == 2 && out.rank() == 2 && x.size(1) == weight.in && out.size(1) == weight.out && x.size(0) == out.size(0) &&
                     x.stride(1) == 1 && out.stride(1) == 1;
@@ -116,6 +122,9 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
     fail(ErrorCode::kShape, "linear: x is {}, out {}, the weight [{}, {}], the bias {}", to_string(x.shape()), to_string(out.shape()),
          weight.out, weight.in, to_string(bias.shape()));
   }
+  if (out.dtype() == DType::kBF16 && (linear_dtype(run, weight) != DType::kBF16 || options.accumulate))
+    fail(ErrorCode::kUnsupported,
+         "linear: out is bf16; expected f32, or a run in bf16 through a weight of it, without gradients, adding to nothing");
   const auto* live = dynamic_cast<const LiveWeight*>(&weight);
   const Tensor values = live ? live->values : Tensor();
   const bool is_recorded = run.records({&x, &values, &bias}), is_narrow = run.operands == DType::kBF16;

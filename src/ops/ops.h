@@ -19,6 +19,8 @@ struct LinearOptions {
 /// out[r] = f(x[r]·Wᵀ + bias).   x: [rows, in], out: [rows, out], rows contiguous; bias: [out] or undefined. Where the run's operands are bf16, x (unless it is
 /// bf16 already), a live W and, backwards, d_out are rounded to bf16 first; sums, results and gradients are f32, the bias and its gradient too.
 void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options = {});
+/// What out of `linear` may be where only products read it: bf16, rounded once, in a run in bf16 without gradients through a weight of bf16; else f32.
+DType linear_dtype(const Run& run, const PreparedWeight& weight);
 
 struct Normalisation {
   bool rms = false;

@@ -264,7 +264,7 @@ class Engine {
     return out;
   }
 
-  using Key = std::array<int64_t, 14>;
+  using Key = std::array<int64_t, 15>;
   static constexpr size_t kMostPrimitives = 512;
 
   static bool limit(InstructionSet isa) {
@@ -275,8 +275,8 @@ class Engine {
 
   Made& find(const Product& p, int with_threads) {
     const Key key = {
-        p.layout.in,  p.layout.out,      p.layout.panel,        p.layout.in_step, p.layout.out_step,     p.rows,   p.x_stride, p.x_step,
-        p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate,     int64_t{with_threads}, p.is_bf16};
+        p.layout.in,  p.layout.out,      p.layout.panel,        p.layout.in_step, p.layout.out_step,     p.rows,    p.x_stride,  p.x_step,
+        p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate,     int64_t{with_threads}, p.is_bf16, p.rounds_out};
     const auto found = made_.find(key);
     if (found != made_.end()) return found->second;
     if (made_.size() >= kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
@@ -288,7 +288,7 @@ class Engine {
     made.x = matrix_of(p.rows, p.layout.in, p.x_stride, p.x_step, p.is_bf16);
     made.weights = weights_of(p.layout, p.is_bf16);
     made.bias = rows_of(1, p.layout.out, p.layout.out);
-    made.out = rows_of(p.rows, p.layout.out, p.out_stride);
+    made.out = matrix_of(p.rows, p.layout.out, p.out_stride, 1, p.rounds_out);
     // oneDNN's kernels for bf16 take no rows that stand apart: its gemm would, at half their speed.
     made.is_arranged = p.is_bf16 && !p.in_training && p.layout.in_step == 1 && p.layout.out_step != p.layout.in;
     if (made.is_arranged) made.given = std::exchange(made.weights, memory::desc(made.weights.dims(), memory::data_type::bf16, Tag::any));

@@ -36,6 +36,7 @@ struct Product {
   int64_t x_step = 1;        // between inputs; where it is not 1, x_stride is
   bool in_training = false;  // its bits must not depend on the number of threads
   bool is_bf16 = false;      // weights and x: their pointers are to 16-bit elements
+  bool rounds_out = false;   // the same of out
 };
 
 /// out = f(x·Wᵀ + bias) (+ out). Uses threads() threads of its own: throws kInvalidArgument inside a parallel region.

@@ -8,6 +8,7 @@
 #include "backends/cpu/dnnl.h"
 #include "backends/cpu/weight_parts.h"
 #include "base/parallel.h"
+#include "tensor/convert.h"
 
 namespace clearhead::cpu {
 namespace {
@@ -97,13 +98,13 @@ bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
                         .bias = call.bias,
                         .activation = call.activation,
                         .accumulate = call.accumulate,
-                        .out = call.out,
+                        .out = call.narrow_out ? reinterpret_cast<float*>(call.narrow_out) : call.out,
                         .out_stride = call.out_stride,
-                        .is_bf16 = true});
+                        .is_bf16 = true,
+                        .rounds_out = call.narrow_out != nullptr});
 }
 
 void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
-  if (!call.x && isa == InstructionSet::kAvx512 && multiply_as_stored(weight, call)) return;
   const NarrowKernels& narrow = narrow_kernels(isa);
   Tensor widened;
   const MatrixView x = wide_rows(call, widened);
@@ -122,6 +123,20 @@ void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call)
     const WeightLayout layout = rows_layout(weight.in, count);
     multiply({layout, wide.data(), x.data, call.rows, x.row, call.bias ? call.bias + first : nullptr, call.activation, call.accumulate,
               call.out + first, call.out_stride});
+  }
+}
+
+// Sums in f32 first.
+void linear_rounded(InstructionSet isa, const LinearCall& call) {
+  Tensor sums = Tensor::empty({call.rows, call.weight.out});
+  LinearCall wide = call;
+  wide.narrow_out = nullptr;
+  wide.out = sums.mutable_data<float>();
+  wide.out_stride = call.weight.out;
+  linear_narrow(isa, wide);
+  for (int64_t row = 0; row < call.rows; ++row) {
+    const float* from = sums.data<float>() + row * call.weight.out;
+    for (int64_t o = 0; o < call.weight.out; ++o) call.narrow_out[row * call.out_stride + o] = rounded_to_bf16(from[o]);
   }
 }
 
@@ -153,7 +168,10 @@ std::shared_ptr<const PreparedWeight> prepare_narrow(const WeightPart* parts, in
 void linear_narrow(InstructionSet isa, const LinearCall& call) {
   const auto& weight = static_cast<const Narrow&>(call.weight);
   if (call.rows == 0 || weight.out == 0) return;
-  if (call.rows <= kFewRows || weight.out == 1) {
+  const bool is_few = call.rows <= kFewRows || weight.out == 1;
+  if (!is_few && !call.x && isa == InstructionSet::kAvx512 && multiply_as_stored(weight, call)) return;
+  if (call.narrow_out) return linear_rounded(isa, call);
+  if (is_few) {
     LinearCall part = call;
     for (int64_t row = 0; row < call.rows; row += kFewRows) {
       part.rows = std::min(kFewRows, call.rows - row);

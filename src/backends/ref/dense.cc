@@ -73,12 +73,16 @@ void linear(const LinearCall& call) {
     std::vector<float> widened;
     for (int64_t i = 0; !call.x && i < weight.in; ++i) widened.push_back(bf16_to_f32(call.narrow_x[row * call.x_stride + i]));
     const float* x = call.x ? call.x + row * call.x_stride : widened.data();
-    float* out = call.out + row * call.out_stride;
+    float* out = call.out ? call.out + row * call.out_stride : nullptr;
     for (int64_t o = 0; o < weight.out; ++o) {
       const float* w = weight.values.data() + o * weight.in;
       double sum = call.bias ? static_cast<double>(call.bias[o]) : 0;
       for (int64_t i = 0; i < weight.in; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(w[i]);
       sum = activated(call.activation, sum);
+      if (call.narrow_out) {
+        call.narrow_out[row * call.out_stride + o] = f32_to_bf16(static_cast<float>(sum));
+        continue;
+      }
       out[o] = static_cast<float>(call.accumulate ? sum + static_cast<double>(out[o]) : sum);
     }
   });
