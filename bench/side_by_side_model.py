@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""clearhead beside PyTorch: the model cases of `clearhead bench model`, same files, same threads, f32, alternating.
+"""clearhead beside PyTorch: the model cases of `clearhead bench model`, same files, same threads, f32 and bf16, alternating.
 
   bench/side_by_side_model.py --models FOLDER [--minilm FOLDER] [--clearhead build/release/clearhead] [--threads N] [--seconds S] [case …]
 
@@ -15,6 +15,7 @@ import time
 
 CASES = ["run/minilm/1x32", "run/minilm/1x128", "run/minilm/32x128", "run/bert-base/1x512", "run/bert-base/8x128",
          "prefill/gpt2-small/1024", "decode/gpt2-small/128", "decode/gpt2-small/1024"]
+CASES += [f"{case}/bf16" for case in CASES]
 
 
 def ours(options, case):
@@ -43,13 +44,13 @@ def theirs(options, case, models={}):  # noqa: B006  (models stay loaded from ca
 
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(options.threads)
-    kind, name, shape = case.split("/")
+    kind, name, shape, *dtype = case.split("/")
     folder = options.minilm if name == "minilm" and options.minilm else f"{options.models}/{name}"
-    if name not in models:
+    if (name, *dtype) not in models:
         models.clear()
         loader = transformers.AutoModel if kind == "run" else transformers.AutoModelForCausalLM
-        models[name] = loader.from_pretrained(folder, dtype=torch.float32).eval()
-    model = models[name]
+        models[(name, *dtype)] = loader.from_pretrained(folder, dtype=torch.bfloat16 if dtype else torch.float32).eval()
+    model = models[(name, *dtype)]
     with torch.inference_mode():
         if kind == "run":
             batch, length = map(int, shape.split("x"))

@@ -152,12 +152,13 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   const Clock clock;
   const std::string directory = out + "/known-causal";
   std::filesystem::create_directories(directory);
-  KnownCausal options;
+  const KnownCausal options{.window = 4096};
   write_known_model(directory, options);
   const KnownText known = make_known_text(kLongText, 7);
   const auto model = load(directory, {.precision = DType::kBF16});
-  print(format("\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code)", with_commas(kLongText),
-               model->info().layers, model->info().heads));
+  print(format(
+      "\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code), in {}; layer 0 looks back {} tokens",
+      with_commas(kLongText), model->info().layers, model->info().heads, to_string(model->info().precision), with_commas(options.window)));
   const uint64_t before = peak_memory();
   TextRequest request;
   request.text = known.text;

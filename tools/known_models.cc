@@ -18,7 +18,7 @@ using clearhead::fail;
 using clearhead::Json;
 
 constexpr const char* kUsage =
-    "usage: clearhead-known-models causal DIRECTORY [--context 2] [--sharpness 80] [--seed 1]\n"
+    "usage: clearhead-known-models causal DIRECTORY [--context 2] [--sharpness 80] [--seed 1] [--window 0]\n"
     "       clearhead-known-models bidirectional DIRECTORY [--back 3] [--sharpness 80] [--seed 1]\n"
     "       clearhead-known-models text FILE [--bytes 100000] [--seed 1]\n"
     "\n"
@@ -85,7 +85,8 @@ int run(const std::vector<std::string_view>& values) {
   const std::string what = arguments.positional[0], path = arguments.positional[1];
   const auto seed = arguments.take<uint64_t>("seed", 1);
   if (what == "causal") {
-    const clearhead::KnownCausal options{arguments.take<int64_t>("context", 2), arguments.take<double>("sharpness", 80), seed};
+    const clearhead::KnownCausal options{arguments.take<int64_t>("context", 2), arguments.take<double>("sharpness", 80), seed,
+                                         arguments.take<int64_t>("window", 0)};
     arguments.refuse_rest();
     clearhead::write_known_model(path, options);
   } else if (what == "bidirectional") {

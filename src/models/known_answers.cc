@@ -165,6 +165,7 @@ Json law(int64_t layer, int64_t head, std::string_view how, int64_t number = 0) 
 struct Sizes {
   int64_t layers = 0, heads = 0, head_dim = 0;
   bool causal = false;
+  Json windows{};  // null: none
 };
 
 Json config_of(const Sizes& sizes, const Parts& parts, double sharpness, uint64_t seed, Json laws) {
@@ -181,6 +182,7 @@ Json config_of(const Sizes& sizes, const Parts& parts, double sharpness, uint64_
        {"causal", sizes.causal},
        {"attention_scale", 1.0},
        {"attention_sinks", true},
+       {"windows", sizes.windows},
        {"position_frequencies", std::move(frequencies)},
        {"known_answers", Json::object({{"sharpness", sharpness}, {"seed", static_cast<int64_t>(seed)}, {"laws", std::move(laws)}})}});
 }
@@ -228,7 +230,10 @@ void write_known_model(const std::string& directory, const KnownCausal& options)
   check_sharpness(options.sharpness);
   const int64_t matched = options.context;
   if (matched < 1 || matched > 4) fail(ErrorCode::kInvalidArgument, "context: expected 1 to 4 bytes, found {}", matched);
-  const Sizes sizes{2, std::max<int64_t>(matched, 2), kCode * std::max<int64_t>(matched, 2), true};
+  Sizes sizes{2, std::max<int64_t>(matched, 2), kCode * std::max<int64_t>(matched, 2), true};
+  if (options.window != 0 && options.window <= sizes.heads)
+    fail(ErrorCode::kInvalidArgument, "window: expected 0, or {} keys at least, found {}", sizes.heads + 1, options.window);
+  if (options.window != 0) sizes.windows = Json(Json::Array{Json(options.window), Json()});
   const double s = options.sharpness;
   const Parts parts{sizes.heads};
   Json laws = Json::array();

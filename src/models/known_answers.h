@@ -13,7 +13,7 @@
 //
 // causal, two layers of h heads (h = `context`, 2 unless asked otherwise), head width 16·max(h, 2):
 //   L0.Hm   looks m + 1 tokens back: q_i = (s/16)·p(i − m − 1), k_j = p(j). A sink logit at 0.85·s takes the row where there is no such token.
-//           It copies that token's byte code into before_{m+1}. L0.H0 is the previous-token head.
+//           It copies that token's byte code into before_{m+1}. L0.H0 is the previous-token head. The layer may slide a window: no law changes.
 //   L1.H0   induction: q_i = (s/h)·[c(t_i), before₁(i), …, before_{h−1}(i)], k_j = [before₁(j), …, before_h(j)].
 //           Law: row i attends, in equal parts, to every j ≤ i with t_{j−1} = t_i, t_{j−2} = t_{i−1}, …, t_{j−h} = t_{i−h+1}; where there is none, to
 //           the sink logit, at s·(1 − 3/(8h)), halfway between a full match and the best partial one (h − 3/4 of h).
@@ -41,6 +41,7 @@ struct KnownCausal {
   int64_t context = 2;    ///< bytes that the induction head matches, 1 … 4; also the heads of a layer (at least two)
   double sharpness = 80;  ///< nats, 20 … 200
   uint64_t seed = 1;      ///< which byte has which code
+  int64_t window = 0;     ///< of layer 0: keys that a query sees, its own among them, at least heads + 1; 0: all before it
 };
 
 struct KnownBidirectional {

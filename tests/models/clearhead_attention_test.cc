@@ -44,6 +44,13 @@ TEST(ClearheadAttentionConfig, RefusesWhatItCannotSayByName) {
             "config.json: field \"sliding_window\" (7) is not understood for models of type \"clearhead-attention\" and may change what "
             "attention "
             "computes; remove it if it does not, or use a version of clearhead that knows it");
+  EXPECT_EQ(
+      refusal(R"({"windows": [7, 7]})"),
+      "config.json: \"windows\": an array of 2 is not supported: expected one entry for each of 1 layers (model: clearhead-attention)");
+  EXPECT_EQ(refusal(R"({"windows": [0], "causal": true})"),
+            "config.json: \"windows\": an array of 1 is not supported: 0 is no number of keys (model: clearhead-attention)");
+  EXPECT_EQ(refusal(R"({"windows": [7]})"),
+            "config.json: \"windows\": an array of 1 is not supported: only causal models slide (model: clearhead-attention)");
   EXPECT_EQ(refusal(R"({"head_dim": 0})"), "config.json: \"head_dim\": expected an integer from 1 to 2147483647, found 0");
 }
 

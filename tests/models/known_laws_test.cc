@@ -94,8 +94,8 @@ std::vector<int64_t> every(int64_t step, int64_t length) {
   return rows;
 }
 
-void expect_causal_laws(const std::string& text, int64_t context, const std::vector<int64_t>& wanted, double bound) {
-  const auto model = made("causal-" + std::to_string(context), KnownCausal{.context = context});
+void expect_causal_laws(const std::string& text, int64_t context, const std::vector<int64_t>& wanted, double bound, int64_t window = 0) {
+  const auto model = made("causal-" + std::to_string(context), KnownCausal{.context = context, .window = window});
   const auto length = static_cast<int64_t>(text.size());
   Rows rows(wanted);
   model->run(bytes_of(text), {.observer = &rows, .last_logits_only = true});
@@ -112,6 +112,16 @@ void expect_causal_laws(const std::string& text, int64_t context, const std::vec
 TEST(KnownLaws, HoldInEveryRowOfAThousandTokensForEveryContext) {
   const KnownText known = make_known_text(1000, 21);
   for (int64_t context = 1; context <= 4; ++context) expect_causal_laws(known.text, context, every(1, 1000), 1e-3);
+}
+
+TEST(KnownLaws, HoldWhereTheFirstLayerSlidesAWindow) {
+  const KnownText known = make_known_text(1000, 21);
+  expect_causal_laws(known.text, 2, every(1, 1000), 1e-3, 17);
+  KeepAll kept;
+  made("slides", KnownCausal{.window = 17})->run(bytes_of(known.text), {.observer = &kept});
+  EXPECT_EQ(kept.taken.at(0).record.spec.topology.band.back, 16);
+  EXPECT_FALSE(kept.taken.at(1).record.spec.topology.band.back.has_value());
+  EXPECT_THROW((void)made("slides", KnownCausal{.window = 2}), Error);
 }
 
 TEST(KnownLaws, HoldInSampledRowsOfAHundredThousandTokens) {

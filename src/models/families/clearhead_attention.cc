@@ -4,8 +4,8 @@
 //   x = tokens[id] + phases(p)·positions        per layer: x += attention(x)·output        logits = x·lm_head
 //
 // config.json: vocab_size, hidden_size, num_hidden_layers, num_attention_heads, head_dim, causal, attention_scale (1/√head_dim where absent),
-// attention_sinks (a sink logit per head, layers.{}.attention.sinks), position_frequencies (radians per position), known_answers (what the heads do;
-// not read here).
+// attention_sinks (a sink logit per head, layers.{}.attention.sinks), windows (an entry for each layer: how many keys a query sees, its own among them;
+// null: all), position_frequencies (radians per position), known_answers (what the heads do; not read here).
 #include <cmath>
 
 #include "base/format.h"
@@ -28,6 +28,23 @@ std::vector<double> read_frequencies(Config& config) {
   return frequencies;
 }
 
+/// One fact for all layers, or one per layer where windows are given.
+std::vector<AttentionFacts> with_windows(Config& config, const AttentionFacts& whole, int64_t layers) {
+  const Json* list = config.take("windows");
+  if (list == nullptr || list->is_null()) return {whole};
+  if (!list->is_array() || static_cast<int64_t>(list->size()) != layers)
+    config.refuse("windows", format("expected one entry for each of {} layers", layers));
+  if (!whole.causal) config.refuse("windows", "only causal models slide");
+  std::vector<AttentionFacts> out;
+  for (const Json& window : list->items()) {
+    out.push_back(whole);
+    if (window.is_null()) continue;
+    if (!window.is_integer() || window.integer() < 1) config.refuse("windows", format("{} is no number of keys", window.describe()));
+    out.back().window = window.integer();
+  }
+  return out;
+}
+
 Architecture read_clearhead_attention(const Json& json, const std::string& where) {
   Config config(json, where, "clearhead-attention");
   Architecture facts;
@@ -45,7 +62,7 @@ Architecture read_clearhead_attention(const Json& json, const std::string& where
   attention.causal = config.flag_or("causal", false);
   attention.scale = config.optional_number("attention_scale");
   if (config.flag_or("attention_sinks", false)) attention.sinks = "layers.{}.attention.sinks";
-  facts.attention = {attention};
+  facts.attention = with_windows(config, attention, facts.layers);
   facts.embedding.tokens = "embed_tokens.weight";
   std::vector<double> frequencies = read_frequencies(config);
   if (!frequencies.empty()) facts.positions = PhasePositions{std::move(frequencies), "embed_positions.weight"};
