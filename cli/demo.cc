@@ -157,7 +157,7 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   const KnownText known = make_known_text(kLongText, 7);
   const auto model = load(directory, {.precision = DType::kBF16});
   print(format(
-      "\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code), in {}; layer 0 looks back {} tokens",
+      "\n3. {} tokens through a model with known answers ({} layers × {} heads, made by code), in {}, layer 0 in windows of {} tokens",
       with_commas(kLongText), model->info().layers, model->info().heads, to_string(model->info().precision), with_commas(options.window)));
   const uint64_t before = peak_memory();
   TextRequest request;
@@ -198,7 +198,7 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + difference.text());
 
   print(format("  {:.1f} s", clock.seconds()));
-  return {shared, format("v=read&h=1.0&q={}", query), format("clearhead view {} --file TEXT", directory)};
+  return {shared, format("v=read&h=1.0&q={}", query), format("clearhead view {} --file TEXT --precision bf16", directory)};
 }
 
 ShownTrace read_book(const std::string& directory, Checks& checks) {
@@ -209,8 +209,9 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
   const std::string text = read_file(directory + "/held-out.txt");
   const Encoding encoding = model->tokenizer().encode(text);
   const std::vector<int32_t> ids(encoding.ids.begin(), encoding.ids.begin() + kLongText);
-  print(format("\n4. {} tokens of novels it never saw through {} ({} parameters, {} layers × {} heads, trained here)",
-               with_commas(kLongText), directory, with_commas(model->info().parameters), model->info().layers, model->info().heads));
+  print(format("\n4. {} tokens of novels it never saw through {} ({} parameters, {} layers × {} heads, trained here), in {}",
+               with_commas(kLongText), directory, with_commas(model->info().parameters), model->info().layers, model->info().heads,
+               to_string(model->info().precision)));
   const std::vector<float> at_once = log_probabilities(*model, ids);
   print(format("  read in {:.1f} s: {:.3f} bits a byte", clock.seconds(), sum_of(encoding, at_once, 1, kLongText).bits_per_byte()));
   double far = 0, anew = 0;
@@ -233,12 +234,12 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
   const Generated made = generate(*model, model->tokenizer().encode(passage), settings);
   print(format("  and writes on: …{} ⟨{}⟩", visible(passage.substr(passage.rfind('\n', passage.size() - 60) + 1)), visible(made.text)));
   print(format("  {:.1f} s", clock.seconds()));
-  return {trace, format("v=read&h=2.0&q={}", kPassage), format("clearhead run generate {} TEXT --trace FILE", directory)};
+  return {trace, format("v=read&h=2.0&q={}", kPassage), format("clearhead run generate {} TEXT --trace FILE --precision bf16", directory)};
 }
 
 ShownTrace translate(const std::string& directory, Checks& checks) {
   const Clock clock;
-  const auto model = load(directory, {.precision = DType::kBF16});
+  const auto model = load(directory);
   print(format("\n5. {} ({} parameters, trained here) translates", directory, with_commas(model->info().parameters)));
   const std::string sentence = "The red car is in front of the white house.";
   const auto shared = std::make_shared<const Trace>(print_translation(*model, sentence));

@@ -145,7 +145,9 @@ void join_steps(LayerTrace& layer) {
   }
   layer.norms = {concatenate(value, 2), concatenate(output, 2)};
   layer.step_norms.clear();
-  if (layer.frames.size() == 1 && layer.frames[0].record.first_query == 0) layer.statistics.reset();  // every row is at hand: sweep again
+  int64_t kept = 0;
+  for (const Frame& frame : layer.frames) kept += frame.queries.size();
+  if (kept == layer.frames.back().queries.end) layer.statistics.reset();  // every row is at hand: sweep again
 }
 
 const MapFamily& Trace::State::family(const std::string& name) const {

@@ -49,7 +49,7 @@ TEST(Precision, OfBf16MovesHiddenStatesALittleInEveryFamily) {
 TEST(Precision, OfBf16ReadsAPromptAndGoesOnInPagesThatLoseNothing) {
   const auto model = known_model({.precision = DType::kBF16});
   const KnownText known = make_known_text(3000, 8);
-  Trace trace;
+  Trace trace({.statistics_in_run = true});
   GenerateOptions options{.max_tokens = 32, .stop_texts = {">"}};
   options.run.observer = &trace;
   const Encoding prompt = model->tokenizer().encode(known.text);
@@ -80,6 +80,9 @@ TEST(Precision, OfBf16ReadsAPromptAndGoesOnInPagesThatLoseNothing) {
       }
     }
   }
+  EXPECT_EQ(trace.statistics("dec", 1).queries.size(), ids.size()) << "the steps' rows too, though the prompt was swept in the run";
+  EXPECT_NEAR(trace.statistics("dec", 1).received.data<float>()[known.answer.begin],
+              at_once.statistics("dec", 1).received.data<float>()[known.answer.begin], 1e-3);
   const std::vector<Weighted> keys = trace.map(1).row(0, known.question.end - 1).top_k(1);
   ASSERT_EQ(keys.size(), 1U);
   EXPECT_EQ(keys[0].key, known.answer.begin);
