@@ -291,7 +291,10 @@ class Engine {
     made.out = matrix_of(p.rows, p.layout.out, p.out_stride, 1, p.rounds_out);
     // oneDNN's kernels for bf16 take no rows that stand apart: its gemm would, at half their speed.
     made.is_arranged = p.is_bf16 && !p.in_training && p.layout.in_step == 1 && p.layout.out_step != p.layout.in;
-    if (made.is_arranged) made.given = std::exchange(made.weights, memory::desc(made.weights.dims(), memory::data_type::bf16, Tag::any));
+    if (made.is_arranged) {
+      const memory::dims shape = {p.layout.in, p.layout.out};
+      made.given = std::exchange(made.weights, memory::desc(shape, memory::data_type::bf16, Tag::any));
+    }
     const auto description =
         describe(engine_, made.x, made.weights, p.bias ? &made.bias : nullptr, made.out, attributes_for(p.activation, p.accumulate));
     made.weights = description.weights_desc();
