@@ -54,19 +54,20 @@ void apply(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor
                           .narrow_out = rounds ? reinterpret_cast<uint16_t*>(out.mutable_raw()) : nullptr});
 }
 
-// values: of a live weight.
-void compute(const Tensor& x, const PreparedWeight& weight, const Tensor& values, const Tensor& bias, Tensor& out,
-             const LinearOptions& options) {
-  backend().dense.product({.a = rows_of(x),
-                           .b = rows_of(values).transposed(),
-                           .rows = x.size(0),
-                           .inner = weight.in,
-                           .columns = weight.out,
-                           .bias = bias.defined() ? bias.data<float>() : nullptr,
-                           .activation = options.activation,
-                           .accumulate = options.accumulate,
-                           .out = out.mutable_data<float>(),
-                           .out_stride = out.stride(0)});
+// Through a live weight, whose rows are `values`.
+template <class Element>
+void multiply(const MatrixOf<Element>& x, const MatrixOf<Element>& values, int64_t inner, const Tensor& bias, Tensor& out,
+              const LinearOptions& options) {
+  multiply(ProductOf<Element>{.a = x,
+                              .b = values.transposed(),
+                              .rows = out.size(0),
+                              .inner = inner,
+                              .columns = out.size(1),
+                              .bias = bias.defined() ? bias.data<float>() : nullptr,
+                              .activation = options.activation,
+                              .accumulate = options.accumulate,
+                              .out = out.mutable_data<float>(),
+                              .out_stride = out.stride(0)});
 }
 
 // d, rows and weights: what the products read of d_out, x and the weight.
@@ -86,16 +87,7 @@ void reverse_bias(Gradients& gradients, const Tensor& d_out, const Tensor& bias)
 void narrow_linear(Run& run, const Tensor& x, const LiveWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options) {
   const Tensor values = weight.rounded();
   const Tensor rows = rounded_rows(run, x);
-  multiply(NarrowProductCall{.a = narrow_rows_of(rows),
-                             .b = narrow_rows_of(values).transposed(),
-                             .rows = rows.size(0),
-                             .inner = weight.in,
-                             .columns = weight.out,
-                             .bias = bias.defined() ? bias.data<float>() : nullptr,
-                             .activation = options.activation,
-                             .accumulate = options.accumulate,
-                             .out = out.mutable_data<float>(),
-                             .out_stride = out.stride(0)});
+  multiply(narrow_rows_of(rows), narrow_rows_of(values), weight.in, bias, out, options);
   if (!run.records({&x, &weight.values, &bias})) return;
   const auto reverse = [=, recorder = run.recorder, x = shadow_of(x), leaf = shadow_of(weight.values),
                         out = shadow_of(out)](Gradients& gradients) {
@@ -130,7 +122,7 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
   const bool is_recorded = run.records({&x, &values, &bias}), is_narrow = run.operands == DType::kBF16;
   if (!live && is_recorded) fail(ErrorCode::kUnsupported, "linear: gradients are asked for through a prepared weight; expected a live one");
   if (!live) return apply(run, x, weight, bias, out, options);
-  if (!is_recorded && !is_narrow) return compute(x, weight, values, bias, out, options);
+  if (!is_recorded && !is_narrow) return multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
   if (is_recorded && options.activation != Activation::kNone) {
     Tensor before = run.recorder->take(out.shape()), after = options.accumulate ? run.recorder->take(out.shape()) : out;
     linear(run, x, weight, bias, before);
@@ -139,7 +131,7 @@ void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tenso
     return;
   }
   if (is_narrow) return narrow_linear(run, x, *live, bias, out, options);
-  compute(x, weight, values, bias, out, options);
+  multiply(rows_of(x), rows_of(values), weight.in, bias, out, options);
   run.recorder->record("linear", out, {x, values}, [=, out = shadow_of(out)](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     reverse_products(gradients, rows_of(d_out), rows_of(x), rows_of(values), x, values);

@@ -134,10 +134,8 @@ void linear_rounded(InstructionSet isa, const LinearCall& call) {
   wide.out = sums.mutable_data<float>();
   wide.out_stride = call.weight.out;
   linear_narrow(isa, wide);
-  for (int64_t row = 0; row < call.rows; ++row) {
-    const float* from = sums.data<float>() + row * call.weight.out;
-    for (int64_t o = 0; o < call.weight.out; ++o) call.narrow_out[row * call.out_stride + o] = rounded_to_bf16(from[o]);
-  }
+  Tensor out = Tensor::borrow(call.narrow_out, sums.shape(), DType::kBF16, nullptr, false, {call.out_stride, 1});
+  convert(sums, out);
 }
 
 }  // namespace
