@@ -108,35 +108,52 @@ Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head) {
   return key_rows(*paged, {0, paged->length}, key_head);
 }
 
-void join_steps(LayerTrace& layer) {
-  if (layer.steps.empty()) return;
+namespace {
+
+// Steps of one kind become a frame, or part of the last one.
+void join(LayerTrace& layer, const std::vector<AttentionRecord>& steps) {
+  const bool rounds = steps.back().rows.used.defined();
   std::vector<AttentionRecord> parts;
-  // Steps go over pages, where P is f32: rows whose P was rounded stay a frame of their own.
-  const bool extends = !layer.frames.empty() && !layer.frames.back().record.rows.used.defined();
-  if (extends) parts.push_back(layer.frames.back().record);
-  parts.insert(parts.end(), layer.steps.begin(), layer.steps.end());
-  std::vector<Tensor> q, m, l;
+  if (!layer.frames.empty() && layer.frames.back().record.rows.used.defined() == rounds) {
+    parts.push_back(layer.frames.back().record);
+    layer.frames.pop_back();
+  }
+  parts.insert(parts.end(), steps.begin(), steps.end());
+  std::vector<Tensor> q, m, l, used;
   for (const AttentionRecord& part : parts) {
     q.push_back(part.q);
     m.push_back(part.rows.m);
     l.push_back(part.rows.l);
+    if (rounds) used.push_back(part.rows.used);
   }
   Frame joined;
-  joined.record = layer.steps.back();
+  joined.record = steps.back();
   joined.record.q = concatenate(q, 2);
-  joined.record.rows = {.m = concatenate(m, 2), .l = concatenate(l, 2)};
+  joined.record.rows = {.m = concatenate(m, 2), .l = concatenate(l, 2), .used = concatenate(used, 2)};
   joined.record.query_length = key_length(joined.record.keys);
   joined.record.first_query = joined.record.query_length - joined.record.q.size(2);
-  joined.record.stamp = stamp_now(joined.record.spec, joined.record.q, joined.record.keys, joined.record.stamp.isa);
   joined.queries = {joined.record.first_query, joined.record.query_length};
-  // Earlier frames look at the same keys: they too count their rows among all queries now.
-  for (Frame& frame : layer.frames) {
-    frame.record.query_length = joined.record.query_length;
-    frame.record.keys = joined.record.keys;
-    frame.record.stamp = stamp_now(frame.record.spec, frame.record.q, frame.record.keys, frame.record.stamp.isa);
-  }
-  if (extends) layer.frames.pop_back();
   layer.frames.push_back(std::move(joined));
+}
+
+}  // namespace
+
+void join_steps(LayerTrace& layer) {
+  if (layer.steps.empty()) return;
+  const Keys keys = layer.steps.back().keys;
+  // Rows whose P was rounded, and those whose P was not, stay apart.
+  const auto rounds = [](const AttentionRecord& step) { return step.rows.used.defined(); };
+  for (auto first = layer.steps.begin(); first != layer.steps.end();) {
+    const auto last = std::find_if(first, layer.steps.end(), [&](const AttentionRecord& step) { return rounds(step) != rounds(*first); });
+    join(layer, {first, last});
+    first = last;
+  }
+  // All of them look at the same keys, and count their rows among all queries now.
+  for (Frame& frame : layer.frames) {
+    frame.record.query_length = key_length(keys);
+    frame.record.keys = keys;
+    frame.record.stamp = stamp_now(frame.record.spec, frame.record.q, keys, frame.record.stamp.isa);
+  }
   layer.steps.clear();
   std::vector<Tensor> value{layer.norms.value}, output{layer.norms.output};
   for (const KeyNorms& norms : layer.step_norms) {

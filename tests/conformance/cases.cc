@@ -6,6 +6,7 @@
 
 #include "backends/cpu/score_view.h"
 #include "make_case.h"
+#include "spec/page_rows.h"
 
 namespace clearhead::conformance {
 namespace {
@@ -152,7 +153,10 @@ const std::vector<Case>& cases() {
 }
 
 bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
-  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser);
+  if (backend.isa != InstructionSet::kAvx512 || !std::holds_alternative<Softmax>(spec.normaliser)) return false;
+  const auto* pages = std::get_if<PagedKeys>(&keys);
+  const bool go_as_rows = pages && pages->dtype == DType::kBF16 && q.size(2) > cpu::kDecodeQueries && q.size(2) <= pages->length;
+  return cpu::takes_pairs(spec, q, go_as_rows ? Keys(key_rows(*pages, {0, 0})) : keys) || cpu::decodes_by_matrices(spec, q, keys);
 }
 
 bool keeps_gradients_in_bf16(const Backend& backend, const Case& c) {

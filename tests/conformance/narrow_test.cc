@@ -5,9 +5,12 @@
 #include <limits>
 #include <numeric>
 
+#include "backends/cpu/cpu.h"
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "cases.h"
+#include "compare.h"
+#include "make_case.h"
 #include "tolerance.h"
 
 namespace clearhead::conformance {
@@ -68,7 +71,14 @@ TEST_P(Narrow, OutInAnyStridesHasTheSameBits) {
 
 // As bits_test.cc: of a row that sees one key, m + log₂ℓ is that key's score as the forward itself computed it.
 TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
-  for (const int64_t queries : {kLength, int64_t{5}}) {
+  struct Call {
+    int64_t queries;
+    bool is_paged = false;
+  };
+  std::vector<Call> calls = {{kLength}, {5}};
+  if (backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() == cpu::Bf16Way::kMatrices)
+    calls.push_back({5, true});  // the chain of a tensor's keys
+  for (const auto& [queries, is_paged] : calls) {
     Inputs in = inputs(DType::kBF16, 64);
     Random random(5);
     in.q = to_dtype(normal(random, {1, 4, queries, 64}, 300), DType::kBF16);
@@ -76,7 +86,9 @@ TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
     for (int64_t row = 0; row < queries; ++row) visible.mutable_data<bool>()[row * kLength + row * 7 % kLength] = true;
     AttentionSpec one;
     one.topology.mask = Mask{visible};
-    const AttentionRecord all = run(backend_, {}, in.q, in.k, in.v).record, record = run(backend_, one, in.q, in.k, in.v).record;
+    const AttentionRecord all = run(backend_, {}, in.q, in.k, in.v).record;
+    const Keys keys = is_paged ? Keys(paged(in.k, in.v, DType::kBF16)) : Keys(in.k);
+    const AttentionRecord record = run(backend_, one, in.q, keys, is_paged ? Tensor() : in.v).record;
     const double allowed = backend_.isa == InstructionSet::kReference ? 0.51 : 0.33;
     int compared = 0;
     for (int64_t at = 0; at < 4 * queries; ++at) {
@@ -85,7 +97,8 @@ TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
       if (std::abs(score) < 64) continue;
       const double m = static_cast<double>(record.rows.m.data<float>()[at]), l = static_cast<double>(record.rows.l.data<float>()[at]);
       const double ulp = std::ldexp(1.0, std::ilogb(score) - 23);
-      ASSERT_LT(std::abs(m - static_cast<double>(score) + std::log2(l)) / ulp, allowed) << "row " << row << " of " << queries;
+      ASSERT_LT(std::abs(m - static_cast<double>(score) + std::log2(l)) / ulp, allowed)
+          << "row " << row << " of " << queries << (is_paged ? " over pages" : "");
       ++compared;
     }
     EXPECT_GT(compared, 3 * queries);
@@ -124,6 +137,86 @@ TEST_P(Narrow, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
               ASSERT_TRUE(same_bits(row_of(value, 1, query), row_of(clean, 1, query))) << "a hidden value of " << poison;
               ASSERT_TRUE(same_bits(row_of(score, 1, query), row_of(clean, 1, query))) << "a hidden key of NaN";
             }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Two to sixteen queries over pages, each with everything that decoding by matrices takes apart: sets of rows, whole and not, widths in sixteens and not, texts that end
+// within a panel, and bands that begin within one.
+TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
+  const auto few = [](const std::string& lengths, const std::string& heads, const std::string& widths, const std::string& band,
+                      const std::string& terms = "no terms", const std::string& masks = "no segments | no mask",
+                      const std::string& normaliser = "softmax", const std::string& after = "nothing after",
+                      const std::string& visible = "no visibility") {
+    return terms + " | " + band + " | " + masks + " | no lists | " + visible + " | " + normaliser + " | " + after + " | scale null | " +
+           heads + " | " + widths + " | " + lengths + " | pages bf16 | batch 2 | sizes 2 | bf16";
+  };
+  const std::vector<std::string> names = {
+      few("4x2500", "heads 8/2", "d 64/64", "causal end"),
+      few("16x700", "heads 8/2", "d 64/64", "full"),
+      few("16x300", "heads 20/2", "d 128/80", "causal end"),
+      few("2x1", "heads 2/2", "d 32/48", "full"),
+      few("5x17", "heads 3/1", "d 16/24", "causal end"),
+      few("7x3000", "heads 6/3", "d 80/16", "causal back 1100"),
+      few("3x1030", "heads 4/4", "d 48/33", "window 200 0"),
+      few("13x40", "heads 8/1", "d 96/128", "causal start"),
+      few("6x900", "heads 4/2", "d 64/64", "causal end", "alibi+soft_cap"),
+      few("6x513", "heads 4/2", "d 32/16", "full", "dense bhqk", "no segments | mask bhqk"),
+      few("9x600", "heads 4/2", "d 64/32", "causal end", "no terms", "documents | no mask", "sinks"),
+      few("9x600", "heads 4/2", "d 64/64", "causal end", "rule pair", "key padding | mask b11k", "sinks", "head mask"),
+      few("16x800", "heads 4/2", "d 64/64", "causal end", "no terms", "no segments | no mask", "softmax", "nothing after",
+          "visible window"),
+  };
+  for (const std::string& name : names) {
+    SCOPED_TRACE(name);
+    const Case c = make_case(split(name), 7);
+    const Result result = run(backend_, c);
+    const bool by_matrices = backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() == cpu::Bf16Way::kMatrices;
+    EXPECT_EQ(result.record.rows.used.defined(), by_matrices);
+    Check check;
+    check_forward(backend_, c, result, expected_rows(c, 200), check);
+    check_weights(backend_, result.record, expected_rows(c, 200), check);
+    EXPECT_FALSE(check.failed()) << check.what();
+    set_threads(1);
+    const Result one = run(backend_, c);
+    set_threads(2);
+    EXPECT_TRUE(same_bits(one.out, result.out) && same_bits(one.record.rows.l, result.record.rows.l)) << "one thread";
+    if (!by_matrices) continue;
+    EXPECT_TRUE(same_bits(one.record.rows.used, result.record.rows.used)) << "one thread";
+    const auto rounding = tolerance::kForwardBF16;
+    for (int64_t i = 0; i < result.record.rows.l.numel(); ++i) {
+      const float l = result.record.rows.l.data<float>()[i];
+      ASSERT_NEAR(result.record.rows.used.data<float>()[i], l, rounding * static_cast<double>(l)) << "row " << i;
+    }
+  }
+}
+
+// What nobody sees reaches nobody, and of what some see only they notice.
+TEST_P(Narrow, WhatAPageHoldsReachesOnlyTheFewQueriesThatSeeIt) {
+  for (const int64_t width : {24, 48, 64}) {
+    const Inputs in = inputs(DType::kBF16, width);
+    const Tensor q = in.q.slice(2, kLength - 6, kLength);
+    const AttentionSpec spec{.topology = causal(140)};
+    const auto out_of = [&](const Tensor& k, const Tensor& v) {
+      return to_f32(run(backend_, spec, q, paged(k, v, DType::kBF16), Tensor()).out);
+    };
+    const Tensor clean = out_of(in.k, in.v);
+    for (const int64_t key : {0, 164, 168, 170, 308, 310}) {
+      for (const float poison : {kNaN, kInfinity}) {
+        const auto poisoned = [&](const Tensor& t, float value) { return to_dtype(with(to_f32(t), key, value), DType::kBF16); };
+        const Tensor value = out_of(in.k, poisoned(in.v, poison)), score = out_of(poisoned(in.k, kNaN), in.v);
+        for (int64_t row = 0; row < 6; ++row) {
+          SCOPED_TRACE("d " + std::to_string(width) + ", key " + std::to_string(key) + ", row " + std::to_string(row));
+          const int64_t position = kLength - 6 + row;
+          if (position - 140 <= key && key <= position) {
+            ASSERT_FALSE(std::isfinite(row_of(value, 1, row)[3]));
+            ASSERT_TRUE(std::isnan(row_of(score, 1, row)[3]));
+          } else {
+            ASSERT_TRUE(same_bits(row_of(value, 1, row), row_of(clean, 1, row))) << "a hidden value of " << poison;
+            ASSERT_TRUE(same_bits(row_of(score, 1, row), row_of(clean, 1, row))) << "a hidden key of NaN";
           }
         }
       }

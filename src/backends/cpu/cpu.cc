@@ -23,14 +23,6 @@ namespace {
 
 ItemObserver* item_observer = nullptr;
 
-// Lets go of what an item has taken, however it ends: others on this thread (oneDNN) set the registers for themselves.
-struct MatricesOfAnItem {
-  MatricesOfAnItem() = default;
-  MatricesOfAnItem(const MatricesOfAnItem&) = delete;
-  MatricesOfAnItem& operator=(const MatricesOfAnItem&) = delete;
-  ~MatricesOfAnItem() { release_matrices(); }
-};
-
 std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionShape& shape) {
   const auto is_large = [](const Tensor& table) { return table.numel() >= INT32_MAX; };
   const auto has_large = [&](const Rule* rule) { return rule && std::any_of(rule->tables.begin(), rule->tables.end(), is_large); };
@@ -65,7 +57,9 @@ bool forward_over_rows(const ForwardCall& call) {
 }
 
 void forward_avx512(const ForwardCall& call) {
-  if (!forward_over_rows(call)) forward_widened<N_AVX3::forward, takes_pairs>(call);
+  if (forward_over_rows(call)) return;
+  if (!call.entropy && !call.distance && decodes_by_matrices(call.spec, call.q, call.keys)) return N_AVX3::forward(call);
+  forward_widened<N_AVX3::forward, takes_pairs>(call);
 }
 
 const Backend kAvx2Table{.name = "cpu",

@@ -16,10 +16,12 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
 #include "backends/cpu/forward_tile-inl.h"
+#include "backends/cpu/matrix.h"
 #include "base/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -39,9 +41,9 @@ struct DecodeRow {
   const ScoreView* view = nullptr;
   int64_t query = 0, head = 0;
   Range band{};
-  int32_t segment = 0;        // −1 sees nothing
-  Shown shown = Shown::kAll;  // of the sub-block, by the visibility rule
-  float m = kNone, l = 0;
+  int32_t segment = 0;                  // −1 sees nothing
+  Shown shown = Shown::kAll;            // of the sub-block, by the visibility rule
+  float m = kNone, l = 0, rounded = 0;  // rounded: ℓ', where P is bf16
 };
 
 // All rows of a key head, and room for one item.
@@ -57,8 +59,8 @@ struct DecodeBlock {
   float* o = nullptr;      // [row][d_v_padded]
   float* wide = nullptr;   // panels of 16-bit pages that several sets of rows meet, in f32
   bool careful = false;
-  int64_t key_end = 0;               // of the item
-  const std::byte* after = nullptr;  // pages: where the thread goes on after the item
+  int64_t key_end = 0;                                        // of the item
+  const std::byte *after = nullptr, *values_after = nullptr;  // pages: where the thread goes on after the item
 
   const ScoreView& view() const { return views[0]; }
   int64_t row_count() const { return static_cast<int64_t>(rows.size()); }
@@ -399,16 +401,20 @@ HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& 
   l += hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// Scores of keys [begin, end) of row r become weights 2^(s − m), in place; m, ℓ and O follow.
-inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
+// Whether scores of `count` keys from `begin` on are all visible as they are.
+inline bool is_plain(const DecodeBlock& block, const DecodeRow& row, int64_t begin, int64_t count) {
+  const ScoreView& view = *row.view;
+  return !view.terms && !view.key_segments && !view.mask && row.shown == Shown::kAll && !block.careful && row.band.begin <= begin &&
+         begin + count <= row.band.end;
+}
+
+// Scores s of row r and keys [begin, end) become weights 2^(s − m), in place; m, ℓ and O follow. `fetch`, or null: memory that is wanted soon.
+inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, float* s, int64_t begin, int64_t end, const std::byte* fetch = nullptr) {
   const F32 d;
   DecodeRow& row = block.rows[static_cast<size_t>(r)];
   const ScoreView& view = *row.view;
-  float* s = block.s + r * block.sub_block;
   const int64_t count = round_up(end - begin, 16);
-  const bool plain = !view.terms && !view.key_segments && !view.mask && row.shown == Shown::kAll && !block.careful &&
-                     row.band.begin <= begin && begin + count <= row.band.end;
-  if (!plain) {
+  if (!is_plain(block, row, begin, count)) {
     if (view.terms) terms_along_keys(view, row.query, NeighbouringKeys{begin, view.key_length}, count, s, block.rules, Unwatched{});
     for (int64_t j = 0; j < count; j += kLanes) hn::Store(hide_scores(row, begin + j, hn::Load(d, s + j)), d, s + j);
     if (row.shown == Shown::kNone) std::fill(s, s + count, kHidden);
@@ -419,8 +425,7 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, int64_t begin, int
   }
   if (block.careful) std::copy(s, s + count, block.raw + r * block.sub_block);
   float* o = block.o + r * block.d_v_padded;
-  if (block.values.pages && r < kFetchingRows) {
-    const std::byte* fetch = reinterpret_cast<const std::byte*>(block.values.values_at(begin)) + kAhead / 2 + r * count * (64 / kLanes);
+  if (fetch) {
     softmax_along_keys<true>(s, count, row.m, row.l, o, block.d_v_padded, fetch);
   } else {
     softmax_along_keys(s, count, row.m, row.l, o, block.d_v_padded);
@@ -544,15 +549,29 @@ inline bool look_at_rule(DecodeBlock& block, int64_t begin, int64_t end) {
   return any;
 }
 
+// Of every row, before an item.
+inline void clear_sums(DecodeBlock& block) {
+  std::fill(block.o, block.o + block.row_count() * block.d_v_padded, 0.0F);
+  for (DecodeRow& row : block.rows) row.m = kNone, row.l = row.rounded = 0;
+}
+inline bool has_finite_sums(const DecodeBlock& block) {
+  bool finite = is_finite(block.o, block.row_count() * block.d_v_padded);
+  for (const DecodeRow& row : block.rows) finite = finite && row.l - row.l == 0;
+  return finite;
+}
+
 // Keys [begin, end) of the item into m, ℓ and O of every row. Returns whether all of it is finite.
 inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
-  std::fill(block.o, block.o + block.row_count() * block.d_v_padded, 0.0F);
-  for (DecodeRow& row : block.rows) row.m = kNone, row.l = 0;
+  clear_sums(block);
   for (int64_t sub = begin; sub < end; sub += block.sub_block) {
     const int64_t sub_end = std::min(end, sub + block.sub_block);
     if (!look_at_rule(block, sub, sub_end)) continue;
     (block.view().pair.is_dot() ? score_sub_block : score_other_pairs)(block, sub, sub_end);
-    for (int64_t r = 0; r < block.row_count(); ++r) weigh(block, r, sub, sub_end);
+    const std::byte* fetch = block.values.pages ? block.values.values_at(sub) + kAhead / 2 : nullptr;
+    for (int64_t r = 0; r < block.row_count(); ++r) {
+      const int64_t offset = r * round_up(sub_end - sub, 16) * (64 / kLanes);
+      weigh(block, r, block.s + r * block.sub_block, sub, sub_end, fetch && r < kFetchingRows ? fetch + offset : nullptr);
+    }
     if (block.careful) {
       add_sub_block_values_carefully(block, sub, sub_end);
     } else {
@@ -560,22 +579,21 @@ inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
                    [&](auto element) { add_sub_block_values<decltype(element)>(block, sub, sub_end); });
     }
   }
-  bool finite = true;
-  for (const DecodeRow& row : block.rows) finite = finite && row.l - row.l == 0;
-  for (int64_t i = 0; i < block.row_count() * block.d_v_padded; ++i) finite = finite && block.o[i] - block.o[i] == 0;
-  return finite;
+  return has_finite_sums(block);
 }
 
 // --- one key head --------------------------------------------------------------------------------------------------------------------------
 
-// Where the partial results of an item lie: [row][m, ℓ, O…], kPartial floats a row.
+// Where the partial results of an item lie: [row][m, ℓ, ℓ', O…].
 struct Partials {
+  static constexpr int64_t kNumbers = 3;  // before O
   std::vector<float> data{};
   int64_t row_floats = 0, rows = 0, chunks = 0, first_chunk = 0;
   float* at(int64_t key_head, int64_t chunk, int64_t row) { return data.data() + ((key_head * chunks + chunk) * rows + row) * row_floats; }
 };
 
-inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, DecodeBlock& block) {
+// What all blocks hold.
+inline void add_rows(const ForwardPlan& plan, int64_t batch, int64_t key_head, DecodeBlock& block) {
   const int64_t group = plan.problem.group();
   for (int64_t g = 0; g < group; ++g) block.views.push_back(plan.problem.view(batch, key_head * group + g));
   const ScoreView& view = block.view();
@@ -594,6 +612,11 @@ inline void fill_decode_block(const ForwardPlan& plan, int64_t batch, int64_t ke
     }
   }
   if (block.row_count() > 32) block.sub_block = 128;  // scores of many rows stay in L2
+}
+
+inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, DecodeBlock& block) {
+  add_rows(plan, batch, key_head, block);
+  const ScoreView& view = block.view();
   const int64_t q_floats = round_up(block.row_count() * view.d_k, 16), s_floats = block.row_count() * block.sub_block;
   const int64_t o_floats = block.row_count() * block.d_v_padded, wide_floats = 2 * 16 * view.d_k;
   block.q = ThreadScratch::floats(q_floats + 2 * s_floats + o_floats + wide_floats + rule_line_floats(view, block.sub_block));
@@ -634,7 +657,7 @@ struct DecodeCall {
 
   Range keys_of(int64_t item) const {
     const int64_t first = (partials.first_chunk + item % partials.chunks) * kChunk;
-    return {std::max(first, keys.begin / 16 * 16), std::min(first + kChunk, keys.end)};
+    return {std::max(first, keys.begin / 32 * 32), std::min(first + kChunk, keys.end)};
   }
   ScoreView view_of(int64_t head) const { return plan.problem.view(head / key_heads, head % key_heads * plan.problem.group()); }
 };
@@ -642,26 +665,31 @@ struct DecodeCall {
 // Where the panels of `key` lie in pages.
 inline const std::byte* panels_of(const ScoreView& view, int64_t key) {
   if (!view.pages) return nullptr;
+  if (view.pairs) return reinterpret_cast<const std::byte*>(panel_at<uint32_t>(view, key));
   return with_element(view.page_dtype,
                       [&](auto element) { return reinterpret_cast<const std::byte*>(panel_at<decltype(element)>(view, key)); });
 }
 
 // Items [begin, end) on one thread, in the order of memory; what they share of a key head is made once.
-inline void decode_items(DecodeCall& call, Range items, int thread) {
+template <class Block>
+void decode_items(DecodeCall& call, Range items, int thread) {
   const ForwardPlan& plan = call.plan;
-  DecodeBlock block;
+  const MatricesOfAnItem matrices;
+  std::optional<Block> held;
   int64_t head = -1;
   for (int64_t item = items.begin; item < items.end; ++item) {
     observe_item(item, thread, [&] {
       if (item / call.partials.chunks != head) {
         head = item / call.partials.chunks;
-        block = DecodeBlock();
-        fill_decode_block(plan, head / call.key_heads, head % call.key_heads, block);
+        fill_block(plan, head / call.key_heads, head % call.key_heads, held.emplace());
       }
+      Block& block = *held;
       const Range keys = call.keys_of(item);
       block.key_end = keys.end;
       const int64_t next = std::min(item + 1, items.end - 1), next_head = next / call.partials.chunks;
-      block.after = panels_of(next_head == head ? block.view() : call.view_of(next_head), call.keys_of(next).begin);
+      const ScoreView view = next_head == head ? block.view() : call.view_of(next_head);
+      block.after = panels_of(view, call.keys_of(next).begin);
+      if (view.pages) block.values_after = plan.value_view(next_head / call.key_heads, view).values_at(call.keys_of(next).begin);
       block.careful = false;
       if (!decode_chunk(block, keys.begin, keys.end)) {
         block.careful = true;
@@ -669,9 +697,9 @@ inline void decode_items(DecodeCall& call, Range items, int thread) {
       }
       for (int64_t r = 0; r < block.row_count(); ++r) {
         float* to = call.partials.at(head, item % call.partials.chunks, r);
-        to[0] = block.rows[static_cast<size_t>(r)].m;
-        to[1] = block.rows[static_cast<size_t>(r)].l;
-        std::copy(block.o + r * block.d_v_padded, block.o + r * block.d_v_padded + plan.d_v, to + 2);
+        const DecodeRow& row = block.rows[static_cast<size_t>(r)];
+        to[0] = row.m, to[1] = row.l, to[2] = row.rounded;
+        std::copy(block.o + r * block.d_v_padded, block.o + r * block.d_v_padded + plan.d_v, to + Partials::kNumbers);
       }
     });
   }
@@ -697,7 +725,7 @@ inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_
                 query = row % plan.rows;
   const int64_t step = plan.out_channel();
   float* out = plan.out_row(batch, head, query);
-  float m = kNone, l = 0;
+  float m = kNone, l = 0, rounded = 0;
   for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) m = std::max(m, partials.at(head_index, chunk, row)[0]);
   bool is_empty = true;
   for (int64_t chunk = 0; chunk < partials.chunks; ++chunk) is_empty = is_empty && partials.at(head_index, chunk, row)[1] == 0;
@@ -708,28 +736,34 @@ inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_
     const float* part = partials.at(head_index, chunk, row);
     const float factor = exp2_scalar(part[0], m);
     l = std::fma(part[1], factor, l);
-    for (int64_t c = 0; c < plan.d_v; ++c) sum[static_cast<size_t>(c)] = std::fma(part[2 + c], factor, sum[static_cast<size_t>(c)]);
+    rounded = std::fma(part[2], factor, rounded);
+    const float* o = part + Partials::kNumbers;
+    for (int64_t c = 0; c < plan.d_v; ++c) sum[static_cast<size_t>(c)] = std::fma(o[c], factor, sum[static_cast<size_t>(c)]);
   }
-  if (!is_empty && view.sink) l += sink_share(sink_of(view), m);
-  const float inverse = is_empty ? 0 : view.after.factor / l;
+  const float share = !is_empty && view.sink ? sink_share(sink_of(view), m) : 0;
+  l += share;
+  rounded += share;
+  const float inverse = is_empty ? 0 : view.after.factor / (plan.used ? rounded : l);
   for (int64_t c = 0; c < plan.d_v; ++c) out[c * step] = sum[static_cast<size_t>(c)] * inverse;
   const int64_t at = plan.stats_row(batch, head, query);
   plan.m[at] = is_empty ? -std::numeric_limits<float>::infinity() : m;
   plan.l[at] = is_empty ? 0 : l;
+  if (plan.used) plan.used[at] = is_empty ? 0 : rounded;
 }
 
-inline void forward_decode(const ForwardPlan& plan) {
+template <class Block = DecodeBlock>
+void forward_decode(const ForwardPlan& plan) {
   DecodeCall call{plan, band_of_all(plan.problem.view(0, 0)), plan.problem.heads() / plan.problem.group()};
   Partials& partials = call.partials;
   partials.rows = plan.problem.group() * plan.rows;
-  partials.row_floats = plan.d_v + 2;
+  partials.row_floats = Partials::kNumbers + plan.d_v;
   partials.first_chunk = call.keys.begin / kChunk;
   partials.chunks = (call.keys.end + kChunk - 1) / kChunk - partials.first_chunk;
   const int64_t heads = plan.problem.batch() * call.key_heads;
   partials.data.resize(static_cast<size_t>(heads * partials.chunks * partials.rows * partials.row_floats));
   const std::vector<Range> runs = runs_of_items(heads * partials.chunks);
   parallel_for(static_cast<int64_t>(runs.size()),
-               [&](int64_t run, int thread) { decode_items(call, runs[static_cast<size_t>(run)], thread); });
+               [&](int64_t run, int thread) { decode_items<Block>(call, runs[static_cast<size_t>(run)], thread); });
   parallel_ranges(heads * partials.rows, 64, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) merge_row(plan, partials, row / partials.rows, row % partials.rows);
   });

@@ -14,10 +14,18 @@ inline thread_local int64_t matrices_step = 0;  // 0: the registers are not in u
 }  // namespace detail
 
 /// This thread's registers become 16 rows of 64 bytes, number 6 with rows of 4·step bytes, 7 with `step` of them (matrix-inl.h), unless they are so already. They are the
-/// thread's until release_matrices(): for_items does that after each item.
+/// thread's until release_matrices().
 inline void set_matrices(int64_t step) {
   if (detail::matrices_step != step) detail::set_matrices_to(step);
 }
 void release_matrices();
+
+/// Lets go of what an item takes, however it ends: others on this thread (oneDNN) set the registers for themselves.
+struct MatricesOfAnItem {
+  MatricesOfAnItem() = default;
+  MatricesOfAnItem(const MatricesOfAnItem&) = delete;
+  MatricesOfAnItem& operator=(const MatricesOfAnItem&) = delete;
+  ~MatricesOfAnItem() { release_matrices(); }
+};
 
 }  // namespace clearhead::cpu

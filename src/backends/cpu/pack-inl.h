@@ -298,8 +298,12 @@ inline HWY_NOINLINE void pack_edges(const ScoreView& view, const ScoreTerm& term
 // --- outputs -------------------------------------------------------------------------------------------------------------------------------
 
 inline bool is_finite(const float* data, int64_t count) {
-  bool finite = true;
-  for (int64_t i = 0; i < count; ++i) finite &= data[i] - data[i] == 0;
+  const F32 d;
+  Floats sum = hn::Zero(d);  // of x − x, which is 0 or NaN
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) sum = sum + (hn::LoadU(d, data + i) - hn::LoadU(d, data + i));
+  bool finite = hn::AllTrue(d, hn::Eq(sum, hn::Zero(d)));
+  for (; i < count; ++i) finite = finite && data[i] - data[i] == 0;
   return finite;
 }
 

@@ -85,7 +85,7 @@ struct ValueView {
   const T* in_page(int64_t key) const {
     return reinterpret_cast<const T*>(pages[key / kKeyTile]) + (key_head * kKeyTile + key % kKeyTile) * d_v;
   }
-  const void* values_at(int64_t key) const {
+  const std::byte* values_at(int64_t key) const {
     return pages[key / kKeyTile] + (key_head * kKeyTile + key % kKeyTile) * d_v * static_cast<int64_t>(size_of(page_dtype));
   }
   // Rows of keys [key, key + count), all of one key tile; of 16-bit pages in the thread's memory until its next call.

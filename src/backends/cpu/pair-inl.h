@@ -64,20 +64,7 @@ HWY_INLINE Floats dot_pairs(Floats a, Floats b, Floats s) {
   return s;
 }
 
-// Lane i: bf16 of even[i] below that of odd[i], to nearest even. NaN stays NaN.
-HWY_INLINE Floats to_pairs(Floats even, Floats odd) {
-#if HWY_TARGET == HWY_AVX3
-  __m512i halves;  // 16 of even, then 16 of odd
-  asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(even.raw), "v"(odd.raw));
-  alignas(64) static constexpr uint16_t kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  return Floats{_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(kOrder), halves))};
-#else
-  return even + odd;
-#endif
-}
-
-// bf16 of the lanes of `low`, then of those of `high`.
+// bf16 of the lanes of `low`, then of those of `high`, to nearest even. NaN stays NaN.
 HWY_INLINE Floats to_halves(Floats low, Floats high) {
 #if HWY_TARGET == HWY_AVX3
   __m512i halves;
@@ -87,6 +74,20 @@ HWY_INLINE Floats to_halves(Floats low, Floats high) {
   return low + high;
 #endif
 }
+
+// Of one row of halves, pairs of the n-th of the first sixteen and the n-th of the others.
+HWY_INLINE Floats pairs_of_halves(Floats halves) {
+#if HWY_TARGET == HWY_AVX3
+  alignas(64) static constexpr uint16_t kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return Floats{_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(kOrder), _mm512_castps_si512(halves.raw)))};
+#else
+  return halves;
+#endif
+}
+
+// Lane i: bf16 of even[i] below that of odd[i].
+HWY_INLINE Floats to_pairs(Floats even, Floats odd) { return pairs_of_halves(to_halves(even, odd)); }
 
 // Of two rows of halves, pairs of neighbours in a column: those of the first sixteen columns, or of the others.
 template <bool kUpper>
@@ -100,12 +101,6 @@ HWY_INLINE Floats pairs_of_rows(Floats even, Floats odd) {
 #else
   return kUpper ? even : odd;
 #endif
-}
-// Of one row of halves, pairs of the n-th of the first sixteen and the n-th of the others.
-HWY_INLINE Floats pairs_of_halves(Floats halves) {
-  alignas(64) static constexpr int32_t kUpper[16] = {8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15};
-  const F32 d;
-  return pairs_of_rows<false>(halves, hn::TableLookupLanes(halves, hn::SetTableIndices(d, kUpper)));
 }
 
 // All bits of the halves that are not −0: those of pairs that are seen (mark_hidden).

@@ -42,6 +42,13 @@ bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   return bf16_way() == Bf16Way::kPairs && !std::holds_alternative<Linear>(spec.normaliser);
 }
 
+bool decodes_by_matrices(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
+  const PagedKeys* paged = std::get_if<PagedKeys>(&keys);
+  return q.dtype() == DType::kBF16 && paged && paged->dtype == DType::kBF16 && bf16_way() == Bf16Way::kMatrices && 1 < q.size(2) &&
+         q.size(2) <= kDecodeQueries && std::holds_alternative<Dot>(spec.pair) && std::holds_alternative<Softmax>(spec.normaliser) &&
+         !spec.topology.lists && !spec.after.dropout && !spec.after.gaussian && q.size(3) > 0 && matrix_step_of(q.size(3)) > 0;
+}
+
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {
   const After& after = spec.after;
   if (bf16_way() == Bf16Way::kMatrices && (v.size(3) == 0 || matrix_step_of(v.size(3)) < matrix_step_of(q.size(3)))) return false;
@@ -71,13 +78,15 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.query_stride = q.stride(2);
   common_.query_channel = q.stride(3);
   if (q.dtype() == DType::kBF16) {
-    rows_ = in_pairs(std::get<Tensor>(keys));
     common_.pairs = true;
     if (bf16_way() == Bf16Way::kMatrices) common_.matrix_step = matrix_step_of(q_.size(3));
     common_.d_k = q_.size(3) / 2;
     common_.query_stride = q_.stride(2) / 2;
     common_.query_channel = 1;
-    common_.key_stride = rows_.stride(2) / 2;
+    if (const auto* tensor = std::get_if<Tensor>(&keys)) {
+      rows_ = in_pairs(*tensor);
+      common_.key_stride = rows_.stride(2) / 2;
+    }
   } else if (const auto* tensor = std::get_if<Tensor>(&keys)) {
     rows_ = tensor->size(3) <= 1 || tensor->stride(3) == 1 ? *tensor : tensor->contiguous();
     common_.key_stride = rows_.stride(2);

@@ -1,0 +1,311 @@
+// Two to sixteen queries of bf16 over pages of it: both products by matrices (matrix-inl.h), every key and value byte read once for all query heads of its group.
+// Included once per target.
+//
+//   scores   A: 16 queries' rows                      B: a panel of 16 keys, by pairs of channels   C: s [row][key]
+//   values   A: P = bf16(2^(s − m)) of 16 queries     B: 16 channels of V, by pairs of keys         C: o [row][channel]
+//
+// Keys and values of a sub-block are paired once; then each set of 16 rows goes all the way, so that what it works on stays in L1. Meanwhile the next sub-block is fetched,
+// evenly, because memory takes longer than any of this. Terms, visibility and the merging of chunks are forward_decode-inl.h's. A score has the bits that it has in
+// matrix-inl.h; out is divided by ℓ', the sum of the rounded P, as there (forward_pairs-inl.h).
+#if defined(CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_
+#else
+#define CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "backends/cpu/forward_decode-inl.h"
+#include "backends/cpu/matrix-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr int kPanels = 4;                        // of keys, whose scores are computed at once: as many chains
+inline constexpr int64_t kPairedKeys = kPanels * kSide;  // a sub-block's
+
+// All rows of a key head by sets of 16, zeros past the last. s and p are of one set at a time.
+struct MatrixDecodeBlock : DecodeBlock {
+  int64_t step = 16;         // pairs of what one multiplication sums
+  int64_t sets = 0;          // of 16 rows
+  float* k_pairs = nullptr;  // [panel][pair of channels][16 keys]
+  float* v_pairs = nullptr;  // [pair of keys][d_v_padded]
+  float* p = nullptr;        // [multiplication][16 rows][step pairs of keys]
+  int64_t fetch_every = 1;   // so many lines are paired for one that is fetched
+  float* sums = nullptr;     // [row][ℓ, ℓ'][16 lanes]: parts of them, kept apart until the item's end
+};
+
+// A sub-block's keys and values in memory: fetched into L2, where they wait for their turn.
+struct NextBytes {
+  static constexpr int64_t kLine = 64;
+  const std::byte *keys = nullptr, *values = nullptr;
+  int64_t key_lines = 0, lines = 0, line = 0;  // line: the next one
+
+  NextBytes(const std::byte* k, const std::byte* v, int64_t count, const DecodeBlock& block)
+      : keys(k), values(v), key_lines(count * block.view().d_k * 4 / kLine), lines(key_lines + count * block.d_v * 2 / kLine) {}
+  HWY_INLINE void fetch_to(int64_t last) {
+    for (; line < std::min(last, key_lines); ++line) __builtin_prefetch(keys + line * kLine, 0, 2);
+    for (; line < last; ++line) __builtin_prefetch(values + (line - key_lines) * kLine, 0, 2);
+  }
+};
+
+// --- scores --------------------------------------------------------------------------------------------------------------------------------
+
+// Of P panels, from the sub-block's key `first` on.
+template <int P>
+HWY_INLINE void multiply_panels(const MatrixDecodeBlock& block, int64_t set, int64_t first) {
+  const int64_t words = block.view().d_k, step = block.step;
+  const float *rows = block.q + set * kSide * words, *keys = block.k_pairs + first * words;
+  float* to = block.s + first;
+  unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { clear_matrix<panel>(); });
+  for (int64_t at = 0; at < words; at += step) {
+    load_matrix<6>(rows + at * kSide, step * 4);
+    unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA {
+      load_matrix<7>(keys + (panel * words + at) * kSide, kSide * 4);
+      multiply_matrices<panel>();
+    });
+  }
+  unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { store_matrix<panel>(to + panel * kSide, block.sub_block * 4); });
+}
+
+// Keys [begin, end) by pairs of channels: a line of a panel holds one channel of 16 keys, then the next one.
+HWY_INLINE void pair_keys(const MatrixDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
+  const F32 d;
+  const int64_t pairs = (end - begin + kSide - 1) / kSide * block.view().d_k;
+  const auto* from = reinterpret_cast<const float*>(panel_at<uint32_t>(block.view(), begin));
+  constexpr int kStep = 8;  // widths come in as many
+  for (int64_t pair = 0; pair < pairs; pair += kStep) {
+    next.fetch_to(pair / block.fetch_every);
+    unroll<kStep>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+      hn::Store(pairs_of_halves(hn::LoadU(d, from + (pair + i) * kSide)), d, block.k_pairs + (pair + i) * kSide);
+    });
+  }
+}
+
+// q·k of a set and the sub-block's `count` keys.
+HWY_INLINE void score_set(const MatrixDecodeBlock& block, int64_t set, int64_t count) {
+  if (HWY_LIKELY(count == kPairedKeys)) return multiply_panels<kPanels>(block, set, 0);
+  for (int64_t first = 0; first < count; first += kSide) multiply_panels<1>(block, set, first);
+}
+
+// --- weights -------------------------------------------------------------------------------------------------------------------------------
+
+// Weights j and on of a row, two vectors, to where multiplications read them; ℓ' takes their sum.
+HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, float* to, Floats& sum) {
+  const F32 d;
+  const Floats halves = to_halves(low, high);
+  sum = sum + even_of(halves) + odd_of(halves);
+  if (HWY_LIKELY(step == kSide)) return hn::StoreU(halves, d, to + j / 2 * kSide);
+  const hn::Half<F32> half;
+  hn::StoreU(hn::LowerHalf(half, halves), half, to + j / 2 * kSide);
+  hn::StoreU(hn::UpperHalf(half, halves), half, to + (j / 2 + step) * kSide);
+}
+
+// o, ℓ and ℓ' of row r, when its shift becomes `to`; weigh() has done so to `from`'s ℓ and o already.
+inline void scale_sums(const MatrixDecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
+  const F32 d;
+  const float factor = exp2_scalar(from, to);
+  for (float* sum = block.sums + r * 2 * kSide; sum < block.sums + (r + 1) * 2 * kSide; sum += kLanes)
+    hn::Store(hn::Load(d, sum) * hn::Set(d, factor), d, sum);
+  row.rounded *= factor;
+}
+
+// Products of row r with keys [begin, end) become P, where everything is visible and nothing is added to a score.
+HWY_INLINE void weigh_plainly(const MatrixDecodeBlock& block, int64_t r, DecodeRow& row, int64_t count) {
+  const F32 d;
+  const float* s = block.s + r % kSide * block.sub_block;
+  float *to = block.p + r % kSide * block.step, *sums = block.sums + r * 2 * kSide;
+  const Floats factor = hn::Set(d, block.view().pair_factor);
+  Floats largest = hn::Set(d, kHidden);
+  for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j) * factor);
+  if (HWY_UNLIKELY(!hn::AllTrue(d, hn::Le(largest, hn::Set(d, row.m + 8.0F))))) {
+    const float before = row.m, top = hn::GetLane(hn::MaxOfLanes(d, largest));
+    row.m = std::ceil(top);
+    const Floats scale = hn::Set(d, exp2_scalar(before, row.m));
+    float* o = block.o + r * block.d_v_padded;
+    for (int64_t c = 0; c < block.d_v_padded; c += kLanes) hn::Store(hn::Load(d, o + c) * scale, d, o + c);
+    row.l *= hn::GetLane(scale);
+    scale_sums(block, r, row, before, row.m);
+  }
+  const Floats shift = hn::Set(d, row.m);
+  Floats l = hn::Load(d, sums), rounded = hn::Load(d, sums + kSide);
+  for (int64_t j = 0; j < count; j += 2 * kLanes) {
+    const Floats low = exp2_shifted(hn::Load(d, s + j) * factor, shift), high = exp2_shifted(hn::Load(d, s + j + kLanes) * factor, shift);
+    l = l + low + high;
+    put_weights(low, high, block.step, j, to, rounded);
+  }
+  hn::Store(l, d, sums);
+  hn::Store(rounded, d, sums + kSide);
+}
+
+// The same of any row. Weights past `end`, in the last multiplication, are 0.
+inline HWY_NOINLINE void weigh_to_pairs(MatrixDecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
+  const F32 d;
+  DecodeRow& row = block.rows[static_cast<size_t>(r)];
+  const int64_t count = round_up(end - begin, kSide), whole = round_up(count, 2 * kSide);
+  if (HWY_LIKELY(is_plain(block, row, begin, count) && count == whole)) return weigh_plainly(block, r, row, count);
+  float *s = block.s + r % kSide * block.sub_block, *to = block.p + r % kSide * block.step;
+  for (int64_t j = 0; j < count; j += kLanes) hn::Store(hn::Load(d, s + j) * hn::Set(d, block.view().pair_factor), d, s + j);
+  const float before = row.m;
+  weigh(block, r, s, begin, end);
+  if (row.m != before) scale_sums(block, r, row, before, row.m);
+  std::fill(s + count, s + whole, 0.0F);
+  float* sums = block.sums + r * 2 * kSide + kSide;
+  Floats rounded = hn::Load(d, sums);
+  for (int64_t j = 0; j < whole; j += 2 * kLanes) put_weights(hn::Load(d, s + j), hn::Load(d, s + j + kLanes), block.step, j, to, rounded);
+  hn::Store(rounded, d, sums);
+}
+
+// --- values --------------------------------------------------------------------------------------------------------------------------------
+
+// Values of keys [begin, end), and up to a whole multiplication, by pairs of keys.
+HWY_INLINE void pair_values(const MatrixDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
+  const F32 d;
+  const int64_t d_v = block.d_v, pairs = round_up(end - begin, 2 * block.step) / 2, start = next.line;
+  const auto* row = reinterpret_cast<const uint16_t*>(block.values.values_at(begin));
+  float* to = block.v_pairs;
+  for (int64_t pair = 0; pair < pairs; ++pair, row += 2 * d_v, to += block.d_v_padded) {
+    next.fetch_to(start + pair * d_v * 4 / NextBytes::kLine / block.fetch_every);
+    int64_t c = 0;
+    for (; c + 2 * kSide <= d_v; c += 2 * kSide) {
+      const Floats even = hn::LoadU(d, reinterpret_cast<const float*>(row + c)),
+                   odd = hn::LoadU(d, reinterpret_cast<const float*>(row + d_v + c));
+      hn::Store(pairs_of_rows<false>(even, odd), d, to + c);
+      hn::Store(pairs_of_rows<true>(even, odd), d, to + c + kSide);
+    }
+    if (c == block.d_v_padded) continue;
+    interleave(row + c, row + d_v + c, 1, d_v - c, to + c);
+    std::fill(to + d_v, to + block.d_v_padded, 0.0F);
+  }
+}
+
+// o[16 rows][16·C channels] += P·V over the multiplications of a sub-block.
+template <int C>
+HWY_INLINE void add_channels_of(const MatrixDecodeBlock& block, int64_t set, int64_t count, int64_t channel) {
+  const int64_t step = block.step, width = block.d_v_padded;
+  float* o = block.o + set * kSide * width + channel;
+  const float* values = block.v_pairs + channel;
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { load_matrix<c>(o + c * kSide, width * 4); });
+  for (int64_t i = 0; i < count; ++i) {
+    load_matrix<6>(block.p + i * kSide * step, step * 4);
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      load_matrix<7>(values + i * step * width + c * kSide, width * 4);
+      multiply_matrices<c>();
+    });
+  }
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { store_matrix<c>(o + c * kSide, width * 4); });
+}
+
+// The same of one row and the sub-block's `known` keys, but a value meets only rows that see its key.
+inline HWY_NOINLINE void add_values_of_row_carefully(const MatrixDecodeBlock& block, int64_t r, int64_t known) {
+  const int64_t keys = 2 * block.step;
+  const float* raw = block.raw + r * block.sub_block;
+  for (int64_t first = 0; first < known; first += keys) {
+    const auto* p = reinterpret_cast<const uint16_t*>(block.p + (first / keys * kSide + r % kSide) * block.step);
+    for (int64_t c = 0; c < block.d_v; ++c) {
+      float sums[2] = {0, 0};  // of even keys, of odd ones
+      for (int64_t key = first; key < std::min(first + keys, known); ++key) {
+        if (raw[key] < kVisible) continue;
+        const auto* pair = reinterpret_cast<const uint16_t*>(block.v_pairs + key / 2 * block.d_v_padded + c);
+        sums[key % 2] = std::fma(bf16_to_f32(p[key - first]), bf16_to_f32(pair[key % 2]), sums[key % 2]);
+      }
+      block.o[r * block.d_v_padded + c] += sums[0] + sums[1];
+    }
+  }
+}
+
+// Of a set and the sub-block's `known` keys.
+HWY_INLINE void add_values_of_set(const MatrixDecodeBlock& block, int64_t set, int64_t known) {
+  if (HWY_UNLIKELY(block.careful)) {
+    for (int64_t r = set * kSide; r < std::min((set + 1) * kSide, block.row_count()); ++r) add_values_of_row_carefully(block, r, known);
+    return;
+  }
+  constexpr int kMany = 4;
+  const int64_t count = (known + 2 * block.step - 1) / (2 * block.step);
+  int64_t c = 0;
+  for (; c + kMany * kSide <= block.d_v_padded; c += kMany * kSide) add_channels_of<kMany>(block, set, count, c);
+  for (; c < block.d_v_padded; c += kSide) add_channels_of<1>(block, set, count, c);
+}
+
+// --- one item ------------------------------------------------------------------------------------------------------------------------------
+
+// Keys [begin, end) of the item into m, ℓ, ℓ' and O of every row. Returns whether all of it is finite.
+inline bool decode_chunk(MatrixDecodeBlock& block, int64_t begin, int64_t end) {
+  clear_sums(block);
+  std::fill_n(block.sums, block.row_count() * 2 * kSide, 0.0F);
+  set_matrices(block.step);
+  const auto end_of = [&](int64_t sub) { return std::min({end, sub + block.sub_block, (sub / kKeyTile + 1) * kKeyTile}); };  // of one page
+  const auto bytes_of = [&](int64_t sub) {
+    if (sub == end) return NextBytes(block.after, block.values_after, block.sub_block, block);
+    return NextBytes(panels_of(block.view(), sub), block.values.values_at(sub), end_of(sub) - sub, block);
+  };
+  for (int64_t sub = begin, sub_end = 0; sub < end; sub = sub_end) {
+    sub_end = end_of(sub);
+    if (!look_at_rule(block, sub, sub_end)) continue;
+    NextBytes next = bytes_of(sub_end);
+    pair_keys(block, sub, sub_end, next);
+    pair_values(block, sub, sub_end, next);
+    const int64_t rows = block.row_count(), each = (next.lines - next.line + rows - 1) / rows;
+    for (int64_t set = 0; set < block.sets; ++set) {
+      score_set(block, set, sub_end - sub);
+      for (int64_t r = set * kSide; r < std::min((set + 1) * kSide, rows); ++r) {
+        next.fetch_to(std::min(next.lines, next.line + each));
+        weigh_to_pairs(block, r, sub, sub_end);
+      }
+      add_values_of_set(block, set, sub_end - sub);
+    }
+  }
+  const F32 d;
+  for (int64_t r = 0; r < block.row_count(); ++r) {
+    DecodeRow& row = block.rows[static_cast<size_t>(r)];
+    row.l += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, block.sums + r * 2 * kSide)));
+    row.rounded += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, block.sums + r * 2 * kSide + kSide)));
+  }
+  return has_finite_sums(block);
+}
+
+inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, MatrixDecodeBlock& block) {
+  add_rows(plan, batch, key_head, block);
+  const ScoreView& view = block.view();
+  block.step = view.matrix_step;
+  block.sets = (block.row_count() + kSide - 1) / kSide;
+  block.sub_block = kPairedKeys;
+  const int64_t rows = block.sets * kSide, words = view.d_k, s_floats = kSide * block.sub_block;
+  float* at =
+      ThreadScratch::floats(rows * (words + block.d_v_padded + block.sub_block + 2 * kSide) + s_floats + s_floats / 2 +
+                            block.sub_block * words + block.sub_block / 2 * block.d_v_padded + rule_line_floats(view, block.sub_block));
+  const auto take = [&](int64_t count) { return std::exchange(at, at + count); };
+  block.q = take(rows * words);
+  block.s = take(s_floats);
+  block.fetch_every = 1 + 2 * block.sets;  // pairing takes such a part of the time
+  block.raw = take(rows * block.sub_block);
+  block.o = take(rows * block.d_v_padded);
+  block.k_pairs = take(block.sub_block * words);
+  block.v_pairs = take(block.sub_block / 2 * block.d_v_padded);
+  block.p = take(s_floats / 2);
+  block.sums = take(rows * 2 * kSide);
+  block.rules = at;
+  std::fill_n(block.q, rows * words, 0.0F);
+  std::fill_n(block.p, s_floats / 2, 0.0F);
+  for (int64_t r = 0; r < block.row_count(); ++r) {
+    const DecodeRow& row = block.rows[static_cast<size_t>(r)];
+    const float* from = row.view->queries + row.query * row.view->query_stride;
+    for (int64_t c = 0; c < words; ++c)
+      block.q[r / kSide * kSide * words + c / block.step * kSide * block.step + r % kSide * block.step + c % block.step] = from[c];
+  }
+}
+
+/// Whether a call is decoded by matrices. Values that nobody sees, and rows past the last, are computed carefully, like everywhere (decode_items).
+inline void forward_decode_by_matrices(ForwardPlan& plan) {
+  plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
+  plan.used = plan.call.rows.used.template mutable_data<float>();
+  forward_decode<MatrixDecodeBlock>(plan);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
