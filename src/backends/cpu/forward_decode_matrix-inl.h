@@ -298,7 +298,7 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   }
 }
 
-/// Whether a call is decoded by matrices. Values that nobody sees, and rows past the last, are computed carefully, like everywhere (decode_items).
+/// A call that decodes_by_matrices(); rows whose sums are not finite are done again carefully, as everywhere (decode_items).
 inline void forward_decode_by_matrices(ForwardPlan& plan) {
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();
