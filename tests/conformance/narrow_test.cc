@@ -180,6 +180,15 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
     check_forward(backend_, c, result, expected_rows(c, 200), check);
     check_weights(backend_, result.record, expected_rows(c, 200), check);
     EXPECT_FALSE(check.failed()) << check.what();
+    const Result asked = run(backend_, c, /*asks=*/true);
+    EXPECT_TRUE(same_bits(asked.out, result.out) && same_bits(asked.record.rows.l, result.record.rows.l)) << "asked for sums";
+    std::vector<int64_t> all(static_cast<size_t>(c.shape.queries));
+    std::iota(all.begin(), all.end(), 0);
+    const SweepResult swept = backend_.sweep({.record = result.record, .request = {entropy, distance}, .rows = all});
+    for (int64_t i = 0; i < asked.entropy.numel(); ++i) {
+      EXPECT_NEAR(asked.entropy.data<float>()[i], swept.entropy.data<float>()[i], 1e-5F * std::log2(static_cast<float>(c.shape.keys + 1)));
+      EXPECT_NEAR(asked.distance.data<float>()[i], swept.distance.data<float>()[i], 1e-5F * static_cast<float>(c.shape.keys));
+    }
     set_threads(1);
     const Result one = run(backend_, c);
     set_threads(2);

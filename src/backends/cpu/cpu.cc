@@ -4,6 +4,7 @@
 #include "backends/cpu/matrix.h"
 #include "backends/cpu/score_view.h"
 #include "backends/cpu/targets.h"
+#include "backends/sweep_rows.h"
 #include "backends/widen.h"
 // After targets.h, which says what Highway compiles.
 #include <hwy/highway.h>
@@ -58,8 +59,10 @@ bool forward_over_rows(const ForwardCall& call) {
 
 void forward_avx512(const ForwardCall& call) {
   if (forward_over_rows(call)) return;
-  if (!call.entropy && !call.distance && decodes_by_matrices(call.spec, call.q, call.keys)) return N_AVX3::forward(call);
-  forward_widened<N_AVX3::forward, takes_pairs>(call);
+  if (!decodes_by_matrices(call.spec, call.q, call.keys)) return forward_widened<N_AVX3::forward, takes_pairs>(call);
+  const auto& [spec, q, keys, v, out, rows, _entropy, _distance] = call;
+  N_AVX3::forward({spec, q, keys, v, out, rows});
+  sweep_rows(call, sweep_widened<N_AVX3::sweep, takes_pairs>);
 }
 
 const Backend kAvx2Table{.name = "cpu",
