@@ -290,12 +290,9 @@ std::vector<BandwidthPlan> bandwidth_plans() {
       plans.push_back(decode_plan(dtype, true, true, length, 64, 1, length == 32768 || (length == 4096 && !is_f16)));
       if (!is_f16) plans.push_back(decode_plan(dtype, true, true, length, 64, 4, false));
       if (!is_f16) plans.push_back(decode_plan(dtype, true, true, length, 64, 16, false));
-    }
-    if (dtype == DType::kBF16) {
-      for (const int64_t length : {4096, 32768, 131072}) {
-        for (const int64_t queries : {1, 4, 16})
-          plans.push_back(with_narrow_queries(decode_plan(dtype, true, true, length, 64, queries, false)));
-      }
+      if (dtype != DType::kBF16) continue;
+      for (const int64_t queries : {1, 4, 16})
+        plans.push_back(with_narrow_queries(decode_plan(dtype, true, true, length, 64, queries, false)));
     }
     plans.push_back(decode_plan(dtype, true, true, 32768, 128, 1, false));
     plans.push_back(decode_plan(dtype, true, false, 32768, 64, 1, !is_f16));

@@ -104,7 +104,7 @@ HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, fl
   hn::StoreU(hn::UpperHalf(half, halves), half, to + (j / 2 + step) * kSide);
 }
 
-// o, ℓ and ℓ' of row r, when its shift becomes `to`; weigh() has done so to `from`'s ℓ and o already.
+// What row r keeps of ℓ and ℓ' beside row.l, when its shift moves; o and row.l are the caller's.
 inline void scale_sums(const MatrixDecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
   const F32 d;
   const float factor = exp2_scalar(from, to);

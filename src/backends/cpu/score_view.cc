@@ -31,22 +31,28 @@ Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? in_pairs
 // Pairs of channels of a multiplication of matrices, over d channels; 0: they do not come in sixteens.
 int64_t matrix_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0 ? 8 : 0; }
 
+bool are_narrow_dots(const AttentionSpec& spec, const Tensor& q) {
+  return q.dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.pair) && q.size(3) > 0;
+}
+
+// Of narrow dots, whatever holds the keys.
+bool suit_matrices(const AttentionSpec& spec, const Tensor& q) {
+  return std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && matrix_step_of(q.size(3)) > 0;
+}
+
 }  // namespace
 
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  if (q.dtype() != DType::kBF16 || !k || k->dtype() != DType::kBF16 || !std::holds_alternative<Dot>(spec.pair) || q.size(3) == 0)
-    return false;
-  if (bf16_way() == Bf16Way::kMatrices)
-    return std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && matrix_step_of(q.size(3)) > 0;
+  if (!are_narrow_dots(spec, q) || !k || k->dtype() != DType::kBF16) return false;
+  if (bf16_way() == Bf16Way::kMatrices) return suit_matrices(spec, q);
   return bf16_way() == Bf16Way::kPairs && !std::holds_alternative<Linear>(spec.normaliser);
 }
 
 bool decodes_by_matrices(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const PagedKeys* paged = std::get_if<PagedKeys>(&keys);
-  return q.dtype() == DType::kBF16 && paged && paged->dtype == DType::kBF16 && bf16_way() == Bf16Way::kMatrices && 1 < q.size(2) &&
-         q.size(2) <= kDecodeQueries && std::holds_alternative<Dot>(spec.pair) && std::holds_alternative<Softmax>(spec.normaliser) &&
-         !spec.topology.lists && !spec.after.dropout && !spec.after.gaussian && q.size(3) > 0 && matrix_step_of(q.size(3)) > 0;
+  if (!are_narrow_dots(spec, q) || !paged || paged->dtype != DType::kBF16 || bf16_way() != Bf16Way::kMatrices) return false;
+  return 1 < q.size(2) && q.size(2) <= kDecodeQueries && suit_matrices(spec, q) && !spec.after.dropout && !spec.after.gaussian;
 }
 
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {

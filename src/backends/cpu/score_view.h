@@ -226,9 +226,9 @@ class ScoreProblem {
 /// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs or matrices of them, for a dot product
 /// that goes by pairs of queries and keys; by matrices those of softmax without lists whose channels come in sixteens.
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// Whether 2 to kDecodeQueries queries of bf16 are decoded over pages of it by matrices (forward_decode_matrix-inl.h): softmax, without lists.
+/// Whether 2 to kDecodeQueries queries of bf16 are decoded over pages of it by matrices (forward_decode_matrix-inl.h): softmax, without lists, dropout, Gaussian.
 bool decodes_by_matrices(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// The same of gradients: softmax, over tiles, with nothing after it; by matrices of values that come in as many channels. `takes_pairs` is in it.
+/// takes_pairs() of gradients: softmax, over tiles, with nothing after it; by matrices of values that come in as many channels. `takes_pairs` is in it.
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
 
 /// bf16 [batch, head, length, d] so that its rows are 32-bit pairs of channels: itself where channels are adjacent, d, strides and address even; else a copy,
