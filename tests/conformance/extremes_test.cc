@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <string>
 
 #include "backends/oracle.h"
@@ -178,6 +179,53 @@ TEST_P(Extremes, AScoreOfMinusInfinityHidesAndOnePlusInfinityMakesItsRowNaN) {
   }
   EXPECT_EQ(look(backend_, hidden.record, 0, 0, {7}, {60, 61}), std::vector<float>{0});
   EXPECT_EQ(look(backend_, hidden.record, 0, 0, {7}, {60, 61}, WeightsCall::Quantity::kScore2), std::vector<float>{-kInfinity});
+}
+
+// Products that leave the range of numbers: queries 0, 3, … meet every key with −∞, or every key but the fifths, whose score is 0. The other queries are 0.
+TEST_P(Extremes, AScoreThatOverflowsToMinusInfinityHidesAlsoWhereARowHasNoOther) {
+  constexpr int64_t kKeys = 311, kWidth = 64, kFew = 16;
+  Random random(4);
+  const Tensor v = normal(random, {1, 1, kKeys, 19});
+  const float* values = v.data<float>();
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const bool has_fifths : {true, false}) {
+      if (!has_fifths && backend_.isa == InstructionSet::kReference) continue;  // double has room for these products
+      std::vector<float> q, k;
+      for (int64_t i = 0; i < kKeys * kWidth; ++i) {
+        q.push_back(i / kWidth % 3 == 0 ? 0x1p80F : 0);
+        k.push_back(has_fifths && i / kWidth % 5 == 0 ? 0 : -0x1p60F);
+      }
+      const Tensor queries = to_dtype(Tensor::from(q, {1, 1, kKeys, kWidth}), dtype);
+      const Tensor keys = to_dtype(Tensor::from(k, {1, 1, kKeys, kWidth}), dtype), narrow_v = to_dtype(v, dtype);
+      const auto check = [&](const Result& result, const Tensor& entropies, int64_t row, int64_t position) {
+        const bool overflows = position % 3 == 0;
+        const int64_t seen = overflows ? (has_fifths ? position / 5 + 1 : 0) : position + 1;
+        const float nats = seen ? static_cast<float>(std::log(seen)) : 0;
+        EXPECT_NEAR(entropies.data<float>()[row], nats, 1e-5 * std::log2(kKeys + 1));
+        EXPECT_EQ(result.record.rows.l.data<float>()[row] != 0, seen != 0);
+        double mean = 0;
+        for (int64_t j = 0; j <= position; ++j) {
+          if (!overflows || (has_fifths && j % 5 == 0)) mean += static_cast<double>(values[j * 19 + 3]) / static_cast<double>(seen);
+        }
+        EXPECT_NEAR(row_of(to_f32(result.out), 0, row)[3], mean, 0.02);
+      };
+      for (const int64_t count : {kKeys, kFew}) {
+        const bool is_paged = count == kFew;
+        const Keys met = is_paged ? Keys(paged(keys, narrow_v, dtype)) : Keys(keys);
+        const Result result =
+            run(backend_, {.topology = causal()}, queries.slice(2, kKeys - count, kKeys), met, is_paged ? Tensor() : narrow_v, true);
+        std::vector<int64_t> all(static_cast<size_t>(count));
+        std::iota(all.begin(), all.end(), 0);
+        const SweepResult swept = backend_.sweep({.record = result.record, .request = {entropy}, .rows = all});
+        for (int64_t row = 0; row < count && !HasFailure(); ++row) {
+          SCOPED_TRACE("query " + std::to_string(kKeys - count + row) + " of " + std::to_string(count) + ", " +
+                       std::string(to_string(dtype)) + (has_fifths ? ", fifths" : ""));
+          check(result, result.entropy, row, kKeys - count + row);
+          check(result, swept.entropy, row, kKeys - count + row);
+        }
+      }
+    }
+  }
 }
 
 TEST_P(Extremes, NaNAndInfinityOfABiasReachTheirRowsOnly) {

@@ -130,7 +130,7 @@ struct BlockGradients {
         const Floats shift = hn::Load(d, block->m + at + v * kLanes);
         unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
           const Floats score = s.c[r * V + v];
-          hn::Store(kNarrow ? exp2_coarse(score - shift) : exp2_shifted(score, shift), d, to_p + r * kBlock + v * kLanes);
+          hn::Store(kNarrow ? exp2_coarse<kMatricesOnly>(score - shift) : exp2_shifted(score, shift), d, to_p + r * kBlock + v * kLanes);
         });
       });
     }

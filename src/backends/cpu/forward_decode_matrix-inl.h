@@ -133,7 +133,8 @@ HWY_INLINE void weigh_plainly(const MatrixDecodeBlock& block, int64_t r, DecodeR
   const Floats shift = hn::Set(d, row.m);
   Floats l = hn::Load(d, sums), rounded = hn::Load(d, sums + kSide);
   for (int64_t j = 0; j < count; j += 2 * kLanes) {
-    const Floats low = exp2_shifted(hn::Load(d, s + j) * factor, shift), high = exp2_shifted(hn::Load(d, s + j + kLanes) * factor, shift);
+    const Floats low = exp2_shifted<true>(hn::Load(d, s + j) * factor, shift);
+    const Floats high = exp2_shifted<true>(hn::Load(d, s + j + kLanes) * factor, shift);
     l = l + low + high;
     put_weights(low, high, block.step, j, to, rounded);
   }

@@ -45,19 +45,33 @@ struct RoundedBlock : SoftmaxBlock {
   }
   template <bool kSums, int V>
   HWY_INLINE void take(Scores<V>& s, int64_t key, int first_vector) {
+    weigh<kSums>(s, key, first_vector);
+    add_run(static_cast<int32_t>(key - tile), first_vector, V);
+  }
+  // For plain_matrices: V vectors' products in memory, a vector at a time, which is as much as the registers hold beside the constants.
+  template <bool kSums, int V>
+  HWY_INLINE void take_products(const float* products, float factor, int64_t key) {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      Scores<1> s;
+      load_products(products + v * kLanes, factor, s);
+      weigh<kSums>(s, key, v);
+    });
+    add_run(static_cast<int32_t>(key - tile), 0, V);
+  }
+  template <bool kSums, int V>
+  HWY_INLINE void weigh(Scores<V>& s, int64_t key, int first_vector) {
     const F32 d;
     const int first = first_vector * kLanes;
     follow_scores(s, first_vector);
-    const int32_t in_tile = static_cast<int32_t>(key - tile);
-    float* to = p + in_tile / 2 * kBlock + first;
+    float* to = p + (key - tile) / 2 * kBlock + first;
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes);
       Floats sum = hn::Load(d, rounded + first + v * kLanes), surprised = hn::Zero(d);
       unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         Floats &even = s.c[2 * r * V + v], &odd = s.c[(2 * r + 1) * V + v];
         const Floats even_score = even, odd_score = odd;
-        even = exp2_shifted(even, shift);
-        odd = exp2_shifted(odd, shift);
+        even = exp2_shifted<kMatrices>(even, shift);
+        odd = exp2_shifted<kMatrices>(odd, shift);
         if constexpr (kSums) surprised = hn::MulAdd(odd, odd_score, hn::MulAdd(even, even_score, surprised));
         const Floats pair = to_pairs(even, odd);
         hn::Store(pair, d, to + r * kBlock + v * kLanes);
@@ -67,7 +81,6 @@ struct RoundedBlock : SoftmaxBlock {
       add_sums<kSums, V>(s, v, key, first + v * kLanes, surprised);
     });
     if (HWY_UNLIKELY(careful)) mark_hidden_pairs<V>(to);
-    add_run(in_tile, first_vector, V);
   }
 
   // TileBlock::mark_hidden for halves.

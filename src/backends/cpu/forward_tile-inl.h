@@ -105,6 +105,7 @@ struct TileBlock {
 
 // The state of a block's rows, one lane each. Also the epilogue of for_each_group.
 struct SoftmaxBlock : TileBlock {
+  static constexpr bool kSums = false;
   alignas(64) float m[kBlock], hard[kBlock], running[kBlock], l[kBlock];
   float* used = nullptr;  // Σ of the weights as the values meet them, where P is kept in pairs of bf16 (forward_pairs-inl.h)
   alignas(64) float surprise[kBlock], distance[kBlock];  // A and D
@@ -278,6 +279,7 @@ struct SoftmaxBlock : TileBlock {
 // A block that takes the sums of entropy and distance too.
 template <class Block>
 struct Summing : Block {
+  static constexpr bool kSums = true;
   template <int V>
   HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
     this->template take<true>(s, key, first_vector);
@@ -558,16 +560,20 @@ struct BlockJob {
     std::copy(softmax.m, softmax.m + queries.count, plan.m + first_row);
     std::copy(softmax.l, softmax.l + queries.count, plan.l + first_row);
     if (plan.used) std::copy(softmax.used, softmax.used + queries.count, plan.used + first_row);
-    if (plan.has_sums()) write_sums(plan);
-    return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare);
+    const bool finite = !plan.has_sums() || write_sums(plan);
+    return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare) && finite;
   }
-  void write_sums(const ForwardPlan& plan) const {
+  // Returns whether all of them are finite: a score of −∞ may show in A alone.
+  bool write_sums(const ForwardPlan& plan) const {
+    bool finite = true;
     for (int i = 0; i < queries.count; ++i) {
       const double l = static_cast<double>(softmax.l[i]), share = l == 0 ? 0 : 1 / l;  // a row that saw nothing gets zeros
       const double nats = l == 0 ? 0 : 0.69314718055994530942 * (std::log2(l) - static_cast<double>(softmax.surprise[i]) * share);
       if (plan.entropy) plan.entropy[first_row + i] = static_cast<float>(nats < 0 ? 0 : nats);
       if (plan.distance) plan.distance[first_row + i] = static_cast<float>(static_cast<double>(softmax.distance[i]) * share);
+      finite = finite && nats - nats == 0;
     }
+    return finite;
   }
 };
 

@@ -164,21 +164,22 @@ HWY_INLINE void matrix_products(const ScoreView& view, const QueryBlock& block, 
   load_products(scratch.matrix + (key - first) * kBlock + first_vector * kLanes, view.pair_factor, s);
 }
 
-// plain_groups of matrices: those of the next keys are multiplied while the epilogue works on these.
+// plain_groups of matrices. An epilogue that works on a vector of queries at a time has take_products.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_matrices(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
                                  Epilogue& epilogue) {
-  float *now = scratch.matrix, *next = now + kMatrixKeys * kBlock;
-  int64_t first = begin / kMatrixKeys * kMatrixKeys;
   const PairRows keys = key_rows(view, scratch);
-  const auto multiply = [&](int64_t key, float* to) { multiply_rows<V>(keys, key, block.qt, view.matrix_step, nullptr, to); };
-  multiply(first, now);
-  for (int64_t key = begin; key < end; first += kMatrixKeys, std::swap(now, next)) {
-    if (first + kMatrixKeys < end) multiply(first + kMatrixKeys, next);
+  for (int64_t first = begin / kMatrixKeys * kMatrixKeys, key = begin; key < end; first += kMatrixKeys) {
+    multiply_rows<V>(keys, first, block.qt, view.matrix_step, nullptr, scratch.matrix);
     for (; key < std::min(first + kMatrixKeys, end); key += kRows) {
-      Scores<V> s;
-      load_products(now + (key - first) * kBlock, view.pair_factor, s);
-      epilogue(s, key, 0);
+      const float* products = scratch.matrix + (key - first) * kBlock;
+      if constexpr (requires { epilogue.template take_products<Epilogue::kSums, V>(products, view.pair_factor, key); }) {
+        epilogue.template take_products<Epilogue::kSums, V>(products, view.pair_factor, key);
+      } else {
+        Scores<V> s;
+        load_products(products, view.pair_factor, s);
+        epilogue(s, key, 0);
+      }
     }
   }
   *scratch.matrix_key = -1;

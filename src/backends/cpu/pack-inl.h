@@ -75,7 +75,7 @@ inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1)
 inline constexpr int64_t kMatrixKeys = 32;  // whose products with queries are computed together (matrix-inl.h)
 inline int64_t matrix_floats(const ScoreView& view) {
   constexpr int64_t kLine = 16;
-  return view.matrix_step > 0 ? kMatrixKeys * (2 * kBlock + view.d_k) + kLine : 0;
+  return view.matrix_step > 0 ? kMatrixKeys * (kBlock + view.d_k) + kLine : 0;
 }
 inline int64_t tile_scratch_floats(const ScoreView& view) {
   return packed_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + matrix_floats(view) +
@@ -88,7 +88,7 @@ inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
   scratch.tail = memory + packed_terms(view) * kKeyTile * kBlock;
   scratch.visible = reinterpret_cast<uint64_t*>(scratch.tail + round_up(kRows * view.d_k, 16));
   scratch.matrix = reinterpret_cast<float*>(scratch.visible + kKeyTile);
-  scratch.matrix_tail = scratch.matrix + 2 * kMatrixKeys * kBlock;
+  scratch.matrix_tail = scratch.matrix + kMatrixKeys * kBlock;
   scratch.matrix_key = reinterpret_cast<int64_t*>(scratch.matrix_tail + kMatrixKeys * view.d_k);
   scratch.offsets = scratch.matrix + matrix_floats(view);
   scratch.rules = scratch.offsets + offset_floats(view);
