@@ -48,7 +48,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 template <Way kWay>
 struct BlockGradients {
   static constexpr bool kGeneral = kWay == Way::kGeneral, kPairsOnly = kWay == Way::kPairs, kMatricesOnly = kWay == Way::kMatrices;
-  static constexpr bool kNarrow = kIsNarrow<kWay>;
+  static constexpr bool kNarrow = kIsNarrow<kWay>, kSums = false;
   const ScoreView* view = nullptr;
   const KeySide* keys = nullptr;
   const StripBlock* block = nullptr;
@@ -91,15 +91,14 @@ struct BlockGradients {
     }
   }
 
-  // dP − D of the group of kRows keys, as matrix_products.
-  template <int V>
-  HWY_INLINE void take_value_products(int64_t key, int at, Scores<V>& g) {
+  // dP − D of the group of kRows keys, [key][kBlock], as matrix_products.
+  HWY_INLINE const float* value_products_of(int64_t key) {
     const int64_t first = key / kMatrixKeys * kMatrixKeys;
     if (products_key != first) {
       products_key = first;
       multiply_values(*view, *keys, *block, *scratch, first);
     }
-    load_products(scratch->value_products + (key - first) * kBlock + at, 1, g);
+    return scratch->value_products + (key - first) * kBlock;
   }
 
   // Row-major values; groups that reach past the last key repeat its row: their P is 0.
@@ -136,7 +135,7 @@ struct BlockGradients {
     }
     Scores<V> g;
     if constexpr (kMatricesOnly) {
-      take_value_products<V>(key, at, g);
+      load_products(value_products_of(key) + at, 1, g);
     } else {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
         const Floats minus_mean = kGeneral ? hn::Zero(d) : hn::Load(d, block->minus_mean + at + v * kLanes);
@@ -166,40 +165,52 @@ struct BlockGradients {
     if constexpr (kNarrow) keep_pairs<V>(in_chunk, first_vector);
     note(in_chunk, first_vector, V);
   }
+  // The same of a group of plain_matrices: what the epilogue makes of it, two keys at a time and no vector stored but in halves.
+  template <int V, bool>
+  HWY_NOINLINE void take_products(const float* scores, float factor, int64_t key) {
+    const F32 d;
+    const Floats scale = hn::Set(d, factor);
+    const int32_t in_chunk = static_cast<int32_t>(key - chunk);
+    const float* value_products = value_products_of(key);
+    unroll<kRows / 2>([&](auto pair) CLEARHEAD_INLINE_LAMBDA {
+      Floats weights[2][V], gradients[2][V];
+      unroll<2>([&](auto odd) CLEARHEAD_INLINE_LAMBDA {
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+          constexpr int at = (2 * pair + odd) * kBlock + v * kLanes;
+          weights[odd][v] = exp2_coarse<kMatricesOnly>(hn::Load(d, scores + at) * scale - hn::Load(d, block->m + v * kLanes));
+          gradients[odd][v] = weights[odd][v] * hn::Load(d, value_products + at);
+        });
+      });
+      keep_pair<V>(weights, gradients, in_chunk + 2 * pair, 0);
+    });
+    note(in_chunk, 0, V);
+  }
+
   // P and dS of the group to where pairs of queries lie, and dS to where pairs of keys do. Not inline: its tables would take registers of the products.
   template <int V>
   HWY_NOINLINE void keep_pairs(int32_t in_chunk, int first_vector) {
     const F32 d;
-    constexpr int kRow = kWordsOfKey<kWay>, kHalf = kLanes / 2;
-    const int64_t at = in_chunk * kRow + first_vector * kHalf;
-    float* turned = scratch->turned + in_chunk / 2 * kBlock + first_vector * kLanes;
     unroll<kRows / 2>([&](auto pair) CLEARHEAD_INLINE_LAMBDA {
-      const int r = 2 * pair, even = r * kBlock, odd = even + kBlock;
-      const auto keep = [&](const float* from, float* to, bool turns) CLEARHEAD_INLINE_LAMBDA {
-        const auto halves = [&](int low, int high)
-                                CLEARHEAD_INLINE_LAMBDA { return to_halves(hn::Load(d, from + low), hn::Load(d, from + high)); };
-        float *to_even = to + r * kRow, *to_odd = to_even + kRow, *to_turned = turned + pair * kBlock;
-        if constexpr (V > 1) {
-          const Floats above = halves(even, even + kLanes), below = halves(odd, odd + kLanes);
-          hn::StoreU(above, d, to_even);
-          hn::StoreU(below, d, to_odd);
-          if (turns)
-            hn::Store(pairs_of_rows<false>(above, below), d, to_turned),
-                hn::Store(pairs_of_rows<true>(above, below), d, to_turned + kLanes);
-        }
-        if constexpr (V != 2) {  // the last vector of both rows
-          constexpr int kLast = V - 1;
-          const Floats both = halves(even + kLast * kLanes, odd + kLast * kLanes);
-          const hn::Half<F32> half;
-          hn::StoreU(hn::LowerHalf(half, both), half, to_even + kLast * kHalf);
-          hn::StoreU(hn::UpperHalf(half, both), half, to_odd + kLast * kHalf);
-          if (turns) hn::Store(pairs_of_halves(both), d, to_turned + kLast * kLanes);
-        }
-      };
-      keep(products, p + at, false);
-      keep(d_scores, ds + at, true);
+      Floats weights[2][V], gradients[2][V];
+      unroll<2>([&](auto odd) CLEARHEAD_INLINE_LAMBDA {
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+          constexpr int at = (2 * pair + odd) * kBlock + v * kLanes;
+          weights[odd][v] = hn::Load(d, products + at);
+          gradients[odd][v] = hn::Load(d, d_scores + at);
+        });
+      });
+      keep_pair<V>(weights, gradients, in_chunk + 2 * pair, first_vector);
     });
   }
+  // The same of two keys.
+  template <int V>
+  HWY_INLINE void keep_pair(const Floats (&weights)[2][V], const Floats (&gradients)[2][V], int64_t in_chunk, int first_vector) {
+    constexpr int kRow = kWordsOfKey<kWay>;
+    const int64_t at = in_chunk * kRow + first_vector * (kLanes / 2);
+    store_halves<V, false>(weights, p + at, p + at + kRow, nullptr);
+    store_halves<V, true>(gradients, ds + at, ds + at + kRow, scratch->turned + in_chunk / 2 * kBlock + first_vector * kLanes);
+  }
+
   // dO·C[δ] of the chunk, and its part of a group's dP.
   HWY_NOINLINE void pack_offset_values() const {
     const Range of{chunk, chunk + kChunkKeys};
@@ -595,25 +606,27 @@ struct ChunkJob {
     const Range of = fill_between_runs(from.runs, from.run_count, vectors, step, scratch.turned);
     add_matrix_values(scratch.turned, scratch.key_pairs, step, of, keys.d_k, vectors, careful, block.d_q_t);
   }
-  // dV += P·dO and dK += dS·Q, 16 keys at a time.
+  // dV += P·dO and dK += dS·Q, 16 keys at a time; one after the other, so that rows of dO, then of q, stay in the first cache.
   void add_keys_by_matrices(const StripBlock* some, int count, int64_t chunk) {
+    add_by_matrices(&Block::p, some[0].d_out_rows, count, chunk, keys.d_v, keys.d_values);
+    add_by_matrices(&Block::ds, some[0].q_rows, count, chunk, keys.d_k, keys.d_keys);
+  }
+  void add_by_matrices(float* Block::*words, const float* rows, int count, int64_t chunk, int64_t width, float* sums) {
+    constexpr int kRow = kWordsOfKey<kWay>;
     const int used = (count + 1) / 2 * 2;  // words of two blocks are whole multiplications
     for (int group = 0; group < kGroups; group += 2) {
-      const int64_t in_chunk = group * kRows, key = chunk + in_chunk, words = in_chunk * kWordsOfKey<kWay>;
-      bool any = false;
-      for (int slot = 0; slot < count; ++slot)
-        any = any || blocks[slot].first[group] < blocks[slot].last[group] || blocks[slot].first[group + 1] < blocks[slot].last[group + 1];
-      if (!any) continue;
-      for (int slot = 0; slot < used; ++slot) {
-        for (int half = group; half < group + 2; ++half) {
-          for (float* to : {blocks[slot].p, blocks[slot].ds})
-            fill_around(to + half * kRows * kWordsOfKey<kWay>, kWordsOfKey<kWay>, blocks[slot].first[half], blocks[slot].last[half]);
-        }
+      const auto has = [&](const Block& block) {
+        return block.first[group] < block.last[group] || block.first[group + 1] < block.last[group + 1];
+      };
+      if (std::none_of(blocks, blocks + count, has)) continue;
+      for (const Block* block = blocks; block < blocks + used; ++block) {
+        for (int half = group; half < group + 2; ++half)
+          fill_around(block->*words + half * kRows * kRow, kRow, block->first[half], block->last[half]);
       }
-      const KeyProducts products{view.matrix_step, used * kStepsOfBlock<StepOf<kWay>>, kWordsOfKey<kWay>, view.key_length - key, careful,
+      const int64_t in_chunk = group * kRows, key = chunk + in_chunk;
+      const KeyProducts products{view.matrix_step, used * kStepsOfBlock<StepOf<kWay>>, kRow, view.key_length - key, careful,
                                  scratch.sum_tail};
-      products.add(blocks[0].p + words, some[0].d_out_rows, keys.d_v, keys.d_values + key * keys.d_v);
-      products.add(blocks[0].ds + words, some[0].q_rows, keys.d_k, keys.d_keys + key * keys.d_k);
+      products.add(blocks[0].*words + in_chunk * kRow, rows, width, sums + key * width);
     }
   }
 

@@ -49,7 +49,7 @@ struct RoundedBlock : SoftmaxBlock {
     add_run(static_cast<int32_t>(key - tile), first_vector, V);
   }
   // For plain_matrices: V vectors' products in memory, a vector at a time, which is as much as the registers hold beside the constants.
-  template <bool kSums, int V>
+  template <int V, bool kSums>
   HWY_INLINE void take_products(const float* products, float factor, int64_t key) {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       Scores<1> s;

@@ -164,7 +164,7 @@ HWY_INLINE void matrix_products(const ScoreView& view, const QueryBlock& block, 
   load_products(scratch.matrix + (key - first) * kBlock + first_vector * kLanes, view.pair_factor, s);
 }
 
-// plain_groups of matrices. An epilogue that works on a vector of queries at a time has take_products.
+// plain_groups of matrices. An epilogue of matrices alone reads the products where they are: take_products.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_matrices(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
                                  Epilogue& epilogue) {
@@ -173,8 +173,8 @@ HWY_NOINLINE void plain_matrices(const ScoreView& view, const QueryBlock& block,
     multiply_rows<V>(keys, first, block.qt, view.matrix_step, nullptr, scratch.matrix);
     for (; key < std::min(first + kMatrixKeys, end); key += kRows) {
       const float* products = scratch.matrix + (key - first) * kBlock;
-      if constexpr (requires { epilogue.template take_products<Epilogue::kSums, V>(products, view.pair_factor, key); }) {
-        epilogue.template take_products<Epilogue::kSums, V>(products, view.pair_factor, key);
+      if constexpr (requires { epilogue.template take_products<V, Epilogue::kSums>(products, view.pair_factor, key); }) {
+        epilogue.template take_products<V, Epilogue::kSums>(products, view.pair_factor, key);
       } else {
         Scores<V> s;
         load_products(products, view.pair_factor, s);

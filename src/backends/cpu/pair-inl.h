@@ -103,6 +103,29 @@ HWY_INLINE Floats pairs_of_rows(Floats even, Floats odd) {
 #endif
 }
 
+// V vectors of two rows in halves, even and odd; with kTurns also as pairs of a column, V vectors of them.
+template <int V, bool kTurns>
+HWY_INLINE void store_halves(const Floats (&rows)[2][V], float* to_even, float* to_odd, [[maybe_unused]] float* to_turned) {
+  const F32 d;
+  if constexpr (V > 1) {
+    const Floats even = to_halves(rows[0][0], rows[0][1]), odd = to_halves(rows[1][0], rows[1][1]);
+    hn::StoreU(even, d, to_even);
+    hn::StoreU(odd, d, to_odd);
+    if constexpr (kTurns) {
+      hn::Store(pairs_of_rows<false>(even, odd), d, to_turned);
+      hn::Store(pairs_of_rows<true>(even, odd), d, to_turned + kLanes);
+    }
+  }
+  if constexpr (V != 2) {  // the last vector of both rows
+    constexpr int kLast = V - 1;
+    const Floats both = to_halves(rows[0][kLast], rows[1][kLast]);
+    const hn::Half<F32> half;
+    hn::StoreU(hn::LowerHalf(half, both), half, to_even + kLast * (kLanes / 2));
+    hn::StoreU(hn::UpperHalf(half, both), half, to_odd + kLast * (kLanes / 2));
+    if constexpr (kTurns) hn::Store(pairs_of_halves(both), d, to_turned + kLast * kLanes);
+  }
+}
+
 // All bits of the halves that are not −0: those of pairs that are seen (mark_hidden).
 HWY_INLINE Ints seen_halves(Floats weights) {
   const I32 d;
