@@ -164,7 +164,7 @@ HWY_INLINE void matrix_products(const ScoreView& view, const QueryBlock& block, 
   load_products(scratch.matrix + (key - first) * kBlock + first_vector * kLanes, view.pair_factor, s);
 }
 
-// plain_groups of matrices. An epilogue of matrices alone reads the products where they are: take_products.
+// plain_groups of matrices. An epilogue of matrices alone reads the products where they are, in take_products; kSums: it sums entropy and distance on its way.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_matrices(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end,
                                  Epilogue& epilogue) {
