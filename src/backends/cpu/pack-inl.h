@@ -49,9 +49,9 @@ struct TileScratch {
   uint64_t* visible = nullptr;    // [kKeyTile]: bit i is lane i
   float* rules = nullptr;         // room of the rules (rule-inl.h)
   float* offsets = nullptr;       // room of a relative pair (relative-inl.h)
-  float* matrix = nullptr;        // [2][32][kBlock]: products of keys and queries by matrices (matrix-inl.h)
+  float* matrix = nullptr;        // [32][kBlock]: products of keys and queries by matrices (matrix-inl.h)
   float* matrix_tail = nullptr;   // [32][d_k]: as `tail`
-  int64_t* matrix_key = nullptr;  // the first key of what matrix[0] holds, −1: nothing
+  int64_t* matrix_key = nullptr;  // the first key of what `matrix` holds, −1: nothing
   bool careful = false;           // rows may meet ±inf or NaN: every group takes the general kernel
 };
 
