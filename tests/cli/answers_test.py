@@ -6,6 +6,7 @@ import random
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 
 from support import BINARY, ROOT, Case, columns, environment, read_safetensors, run, write_safetensors
@@ -305,6 +306,25 @@ class Attend(Case):
         self.close(found["received"][1], [sum(weights[h * 5 + i][j] for i in range(5)) for h in range(4) for j in range(9)])
         self.close(found["distance"][1], [sum(p * abs(i % 5 + 4 - j) for j, p in enumerate(row)) for i, row in enumerate(weights)])
         self.assertAlmostEqual(sum(found["offsets"][1]), 20, places=4)
+
+    def test_sixteen_bits_are_attended_as_they_are_when_asked_for(self):
+        draw, rows, d, to = random.Random(5), 20, 32, self.folder / "out.safetensors"
+        bits = lambda x: struct.unpack("<I", struct.pack("<f", x))[0]
+        tensor = lambda: ("BF16", [1, 1, rows, d], [bits(draw.gauss(0, 1)) >> 16 for _ in range(rows * d)])
+        q, k, v = tensor(), tensor(), tensor()
+        write_safetensors(self.into, {"q": q, "k": k, "v": v})
+        values = [struct.unpack("<f", struct.pack("<I", half << 16))[0] for half in v[2]]
+        for used, close in ((True, 2**-8), (False, 1e-5)):
+            done = run("attend", self.into, "-o", to, "--weights", *(["--as-used"] if used else []))
+            self.assertEqual(done.code, 0, done.errors)
+            self.assertEqual("q is bf16: converted to f32 (--as-used keeps it)" in done.errors, not used)
+            found = read_safetensors(to)
+            out, weights = found["out"][1], found["weights"][1]
+            self.assertEqual(all(bits(x) % 65536 == 0 for x in out), used)  # rounded once, at the end
+            for i in range(rows):
+                for c in range(d):
+                    expected = sum(weights[i * rows + j] * values[j * d + c] for j in range(rows))
+                    self.assertAlmostEqual(out[i * d + c], expected, delta=close * max(0.05, abs(expected)))
 
     def test_a_device_is_written_to_and_a_link_is_followed(self):
         (self.folder / "real").write_text("before")
