@@ -29,6 +29,7 @@ std::vector<Text> texts() {
   AttentionSpec terms{.terms = {Alibi{normal(random, {kHeads}, 0.2f)}, SoftCap{4}, Dense{normal(random, {1, kHeads, kLength, kLength})}},
                       .topology = causal(70)};
   all.push_back({"alibi, soft-cap, bias, window", terms, 80});
+  all.push_back({"soft-cap, scores near 0 and beyond", {.terms = {SoftCap{8}}, .topology = causal()}, 64});
   Additive additive{.weight = normal(random, {kHeads, 48}, 0.2f)};
   all.push_back({"additive, tanh", {.pair = additive, .topology = causal()}, 48});
   additive.activation = Additive::Activation::kLeakyRelu;

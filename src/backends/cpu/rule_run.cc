@@ -79,7 +79,7 @@ void run_step(RuleOp op, const RuleTableView* table, const Step& step) {
     case RuleOp::kAbs: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return hn::Abs(x); });
     case RuleOp::kExp: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return exp_of(x); });
     case RuleOp::kLog: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return log_of(x); });
-    case RuleOp::kTanh: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return tanh_of(x); });
+    case RuleOp::kTanh: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return tanh_of_scores(x); });
     case RuleOp::kSqrt: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return hn::Sqrt(x); });
     case RuleOp::kFloor: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return hn::Floor(x); });
     case RuleOp::kNot: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return truth(hn::Not(holds(x))); });

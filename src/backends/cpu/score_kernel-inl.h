@@ -282,9 +282,31 @@ HWY_INLINE bool by_matrices(const ScoreView& view) {
 HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key) {
   return hn::NegMulAdd(slope, hn::Abs(position - key), s);
 }
-// What is hidden already stays so: −∞ does not become −cap.
+// What is hidden already stays so: −∞ does not become −cap. Few scores reach a cap: those far below it take no division.
 HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
-  return hn::IfThenElse(hn::Lt(s, hn::Set(F32(), kVisible)), s, cap * tanh_of(s * inverse_cap));
+  const Floats x = s * inverse_cap;
+  const Lanes near = is_near(x);
+  const Floats inner = near_tanh(s, x);
+  if (HWY_LIKELY(hn::AllTrue(F32(), near))) return inner;
+  return hn::IfThenElse(hn::Or(near, hn::Lt(s, hn::Set(F32(), kVisible))), hn::IfThenElse(near, inner, s), cap * tanh_of(x));
+}
+// The same of a group, [key][vector]. Rounding is monotone: where the largest product with inverse_cap is near, all are.
+template <int N>
+HWY_INLINE void soft_cap_group(float cap, float inverse_cap, Floats (&s)[N]) {
+  const F32 d;
+  const Floats inverse = hn::Set(d, inverse_cap);
+  Floats largest[4];
+  unroll<4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { largest[i] = s[i]; });
+  unroll<N - 4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { largest[i % 4] = larger_magnitude(s[i + 4], largest[i % 4]); });
+  const auto is_low = [&](int i) CLEARHEAD_INLINE_LAMBDA { return is_near(largest[i] * inverse); };
+  if (HWY_LIKELY(hn::AllTrue(d, hn::And(hn::And(is_low(0), is_low(1)), hn::And(is_low(2), is_low(3)))))) {
+    unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s[i] = near_tanh(s[i], s[i] * inverse); });
+    return;
+  }
+  alignas(64) float room[N * kLanes];
+  unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s[i], d, room + i * kLanes); });
+  for (int i = 0; i < N * kLanes; i += kLanes) hn::Store(term_soft_cap(hn::Load(d, room + i), hn::Set(d, cap), inverse), d, room + i);
+  unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s[i] = hn::Load(d, room + i * kLanes); });
 }
 // A bias of −∞ hides whatever the score is, NaN too.
 HWY_INLINE Floats term_dense(Floats s, Floats bias) {
@@ -318,8 +340,7 @@ HWY_INLINE void apply_terms(const ScoreView& view, const QueryBlock& block, cons
         });
       });
     } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
-      const Floats cap = hn::Set(d, term.cap), inverse_cap = hn::Set(d, term.inverse_cap);
-      unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_soft_cap(s.c[i], cap, inverse_cap); });
+      soft_cap_group(term.cap, term.inverse_cap, s.c);
     } else if (term.kind == ScoreTerm::Kind::kRule) {
       apply_rule<V>(term.rule, block, scratch, key, first_vector, s);
     } else {
