@@ -213,7 +213,7 @@ void random_features() {
   const std::vector<double> softmax = weights(ch::attend(x.q, x.k, x.v), i),
                             linear = weights(ch::attend(q, k, x.v, {.normaliser = ch::Linear{}}), i);
   const double error = off(linear, [&](int64_t j) { return softmax[static_cast<size_t>(j)]; });
-  show("positive random features", error < 0.02 && error > 0, "2,048 of them: weights of softmax within %.3f (the largest is %.3f)", error,
+  show("positive random features", error < 0.012 && error > 0, "2,048 of them: weights of softmax within %.3f (the largest is %.3f)", error,
        *std::max_element(softmax.begin(), softmax.end()));
 }
 
@@ -246,8 +246,8 @@ void t5_decoder() {
   const ch::AttentionSpec spec{.pair = ch::Dot{1}, .terms = {ch::t5_bias(w, /*bidirectional=*/false)}, .topology = ch::causal()};
   const std::vector<double> s = scores(ch::attend(x.q, x.k, x.v, spec), 299);
   const Slope slope = slope_of("rule.table2", x, spec);  // the first table is the buckets
-  show("T5, causal", near(s[292], at(w, 7, 0)) && s[0] == s[100] && slope.agrees(),
-       "7 before: w[7] = %.3f; 199 and 299 before: %.3f; ∂L/∂w = %.4f, by differences %.4f", s[292], s[100], slope.engine,
+  show("T5, causal", near(s[286], at(w, 13, 0)) && s[0] == s[100] && slope.agrees(),
+       "13 before: w[13] = %.3f; 199 and 299 before: %.3f; ∂L/∂w = %.4f, by differences %.4f", s[286], s[100], slope.engine,
        slope.differences);
 }
 
