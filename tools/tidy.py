@@ -5,8 +5,8 @@
   tools/tidy.py --headers  also compiles every header alone (each must be self-contained)
 
 Checks: who may include whom (docs/ARCHITECTURE.md's house); file and function sizes; public headers name their room and carry no build
-flags; the library never prints, exits or aborts; `#pragma omp` and each wrapped library stand in one file; formatting by clang-format
-when it is installed. Prints `file:line: what` per finding and exits 1 when there is one.
+flags; the library never prints, exits or aborts; `#pragma omp` and each wrapped library stand in one file; what a document quotes of an
+example stands in both; formatting by clang-format when it is installed. Prints `file:line: what` per finding and exits 1 when there is one.
 """
 
 import concurrent.futures
@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +54,7 @@ ONE_FILE_ONLY = {  # what → the files that may say it
     r"#include <sndfile\.h>": {"src/io/sound.cc"},
     r"#include <CLI/": None,  # only in cli/
 }
+QUOTED_BY = {"readme": ["README.md", "README.zh-CN.md"]}  # mark in an example → documents; any other mark is a document's path
 findings = []
 
 
@@ -189,6 +191,22 @@ def check_opening(path, text):
         complain(path, 1, "a header says #pragma once")
 
 
+def check_quotes(path, text):
+    """What stands between `// [readme]` and `// [/readme]`, or between marks that name another document, stands there too, up to indentation."""
+    for match in re.finditer(r"(?ms)^ *// \[(readme|[\w./-]+\.md)\]\n(.*?)(^ *// \[/\1\]$|\Z)", text):
+        mark, block, end = match.groups()
+        line = text.count("\n", 0, match.start()) + 1
+        if not end:
+            complain(path, line, f"[{mark}] is not closed by [/{mark}]")
+            continue
+        for name in QUOTED_BY.get(mark, [mark]):
+            document = ROOT / name
+            if not document.exists():
+                complain(path, line, f"{name} is marked as quoting this and does not exist")
+            elif f"\n```cpp\n{textwrap.dedent(block)}```\n" not in document.read_text(encoding="utf-8"):
+                complain(path, line, f"{name} does not quote this block as it is now")
+
+
 def check_header_compiles(path):
     command = ["c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", str(ROOT / "include"), "-I", str(ROOT / "src"), "-x", "c++", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -226,6 +244,8 @@ def main():
             check_includes(path, text)
             check_library_manners(path, text)
             check_opening(path, text)
+        if top == "examples":
+            check_quotes(path, text)
         if top == "include":
             check_public_header(path, text)
     public = [path for path in sources if path.relative_to(ROOT).parts[0] == "include"]
