@@ -53,7 +53,7 @@ void dilated() {
 
 // --- sequences together -----------------------------------------------------------------------------------------------------------------------
 
-// Three documents packed into one sequence; Krell et al. 2021, §3.2: no document sees another. −1 is padding.
+// Three documents packed into one sequence, none sees another (Krell et al. 2021). −1 is padding.
 void segments() {
   const auto document = ch::Tensor::from<int32_t>({0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, -1}, {1, 12});
   ch::Topology topology = ch::causal();
@@ -119,7 +119,7 @@ void graph_edges() {
 
 // --- chosen by content ------------------------------------------------------------------------------------------------------------------------
 
-// Gupta et al. 2021, §2: only the best few keys of every query. Chosen once; the record keeps the lists.
+// Gupta et al. 2021: only the best few keys of every query. Chosen once; the record keeps the lists.
 void top_keys() {
   const Tokens x;
   const ch::Attended all = ch::attend(x.q, x.k, x.v);

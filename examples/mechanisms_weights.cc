@@ -19,7 +19,7 @@ void softmax() {
        "exp(s) / Σ exp(s): the row sums to %.6f", sum(p));
 }
 
-// A logit that takes mass and has no value (gpt-oss 2025, §2; as a token: Xiao et al. 2024).
+// A logit that takes mass and has no value (gpt-oss, OpenAI 2025; a first token that does so by itself: Xiao et al. 2024).
 void sinks() {
   const Tokens x;
   const ch::AttentionSpec spec{.normaliser = ch::Softmax{.sinks = ch::Tensor::from<float>({2}, {1})}};
@@ -71,9 +71,8 @@ void hard_argmax() {
 
 // Xu et al. 2015, eq. 11: one key drawn from the softmax; the gradient follows the log-probability of what was drawn, times what it earned.
 void hard_sampled() {
-  Tokens x{.length = 4000};
-  x.q = any(1, {1, 1, 1, 8}).expand({1, 1, 4000, 8}), x.k = any(2, {1, 1, 3, 8}),
-  x.v = any(3, {1, 1, 3, 8});  // one question, asked 4,000 times
+  const ch::Tensor one = any(1, {1, 1, 1, 8});  // a question, asked 4,000 times
+  const Tokens x{.length = 4000, .q = one.expand({1, 1, 4000, 8}), .k = any(2, {1, 1, 3, 8}), .v = any(3, {1, 1, 3, 8})};
   const ch::Hard drawn{.choice = ch::Hard::Choice::kSampled, .gradient = ch::Hard::Gradient::kScoreFunction, .seed = 7};
   const ch::Attended hard = ch::attend(x.q, x.k, x.v, {.normaliser = drawn});
   const std::vector<double> p = weights(ch::attend(x.q, x.k, x.v), i), chosen = weights(hard, i);
