@@ -49,19 +49,28 @@ struct AttendedRows {
 AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted);
 AttendedRows attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, const RowSums& wanted);
 
-/// Keys chosen by content, resolved to lists before the call: the record keeps the lists and never decides again. Only pairs that `spec` shows are
-/// chosen from; give the lists to the same spec's topology. q and k as in attend(); time O(queries·keys·d_k), memory O(keys) a thread and the lists.
+/// Keys chosen by content, resolved to lists before the call: the record keeps the lists and never decides again, gradients take them as given.
+/// q and k as in attend(). Set as topology.lists, in place of any that are there (a PerEdge term counts the entries of the lists that it was made for).
 ///
-/// The `count` best-scoring keys of every query, by the score after all terms (ties: the earlier key).
+/// The `count` best-scoring keys of every query among those that `spec` shows, by the score after all terms (ties: the earlier key); a score of −∞ or NaN is
+/// never chosen. Time O(queries·keys·d_k), memory O(keys) a thread and the lists.
 Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count);
+/// The same over a cache: the queries are the last q.size(2) of keys.length positions, and a decode step chooses what the prefill's last row does.
+Lists select_top_keys(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, int64_t count);
 
 struct BlockChoice {
   int64_t query_block = 64, key_block = 64;
-  int64_t count = 8;  ///< key blocks of a query block
-  bool own = true;    ///< the blocks that hold the queries' own positions are always among them
+  int64_t count = 8;  ///< key blocks of a query block, its own among them
+  bool own = true;    ///< the blocks that hold the queries' own positions are always listed; where these are `count` or more, they alone
 };
-/// The `count` key blocks whose mean key scores highest with the query block's mean query (block gating by means: Lu et al. 2025, §2.2).
-/// Time O(blocks²·d_k). Terms of `spec` are not asked, its band is.
+/// The `count` key blocks whose mean key has the largest product with the query block's mean query (block gating by means: Lu et al. 2025, §2.2).
+///
+/// Chosen from are the blocks of which the topology shows one pair at least: band, segments, mask, lists and visibility rule. Pair and terms are not asked: a
+/// block that only a bias of −∞ hides is chosen from. A mean is of all rows of its block, shown or not; a product of −∞ or NaN is chosen as own only.
+/// Set beside the rest of the topology, which goes on hiding pairs inside the blocks.
+/// Time O(blocks²·d_k) a head; where there are segments, a mask, lists or a rule also a look at the pairs of blocks that ranges of ids and the rule's bounds
+/// leave open, up to the first that is shown: at most O(queries·keys) a head.
+/// Throws kUnsupported where blocks do not divide those of spec's own lists.
 Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice);
 
 struct Hashing {
@@ -69,7 +78,9 @@ struct Hashing {
   int64_t rounds = 1;    ///< a pair is listed if it meets in any round
   uint64_t seed = 0;
 };
-/// Keys in the query's bucket, h(x) = argmax([xR; −xR]) with R random [d_k, buckets / 2] (Kitaev et al. 2020, §2). Time O((queries + keys)·buckets·d_k) and the lists.
+/// Keys in the query's bucket, h(x) = argmax([xR; −xR]) with R random [d_k, buckets / 2] (Kitaev et al. 2020, §2). No description is asked: all of a bucket is
+/// listed, and what the band and the rest of a topology hide stays hidden when the lists are set beside them.
+/// Time O((queries + keys)·d_k·buckets·rounds), and time and memory of the lists: queries·keys / buckets a head and round where buckets are even.
 Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
 
 /// Feature maps for Linear: φ(q)·φ(k) ≥ 0 stands in for exp(q·k/√d). x: f32 [batch, head, length, d], any strides; results are contiguous.
@@ -101,8 +112,10 @@ struct AttendGradients {
 ///
 /// record: of attend() over tensors (not pages), unchanged since. v and out: what attend() was given and gave. d_out: shape and dtype of out, any strides.
 /// `wants` says by name (for_each_operand) which operands' gradients to compute; all when absent. A dense bias's gradient is as large as the bias.
-/// `memory`: so many of the first keys are those of an earlier segment, k = [memory | segment], through which no gradient flows (Transformer-XL: Dai et al.
-/// 2019, §3.2, SG(·)). The results' k and v are then of the segment alone: [batch, key_head, key − memory, …].
+/// `memory`: so many of the first keys and values are constants, k = [memory | segment], as those of a cache are: the results' k and v are of the segment
+/// alone, [batch, key_head, key − memory, …]. A projection learns nothing through such rows. Transformer-XL stops at hidden states instead (Dai et al. 2019,
+/// §3.2: h̃ = [SG(h_old) ∘ h], k = h̃·W_kᵀ, v = h̃·W_vᵀ), so that W_k and W_v do: leave memory 0, project h̃, let every row of d_k take part in dW_k = d_kᵀ·h̃,
+/// d_v in dW_v alike, and pass on only the last rows of d_h̃, those of h (examples/segment_memory.cc).
 /// Memory: O(length·d) beyond the results. Thread-safe. Bit-equal for any thread count.
 /// Throws kShape if shapes do not fit, kStale if an operand changed, kUnsupported for pages and for a record of some rows.
 AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out,

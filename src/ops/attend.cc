@@ -45,24 +45,12 @@ AttentionShape shape_of(const Tensor& q, const PagedKeys& keys) {
   return {q.size(0), q.size(1), keys.key_heads, q.size(2), keys.length, q.size(3), keys.d_v};
 }
 
-// Keys that a cache let go must not be seen: the pages are not there.
-void check_kept(const PagedKeys& keys, const AttentionSpec& spec, const AttentionShape& shape) {
-  if (keys.first == 0 || shape.queries == 0) return;
-  const int64_t position = first_position(spec.topology.band, shape.queries, shape.keys);
-  const Range seen = visible_band(spec.topology.band, position, shape.keys);
-  if (seen.size() == 0 || seen.begin >= keys.first) return;
-  fail(ErrorCode::kInvalidArgument,
-       "attend: the cache let keys before {} go, and the description shows key {} to query 0. Use a band whose `back` is no more than what "
-       "keep_last() kept, or a cache that keeps all keys.",
-       keys.first, seen.begin);
-}
-
 AttentionShape checked(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
   check_tensor("q", "[batch, head, query, d_k]", q, q);
   const PagedKeys* pages = std::get_if<PagedKeys>(&keys);
   const AttentionShape shape = pages ? shape_of(q, *pages) : shape_of(q, std::get<Tensor>(keys), v);
   validate(spec, shape);
-  if (pages) check_kept(*pages, spec, shape);
+  if (pages) check_kept("attend", *pages, spec, shape);
   if (const auto missing = backend().refusal(spec, shape)) {
     fail(ErrorCode::kUnsupported, "attend: backend \"{}\" cannot run this description: {}", backend().name, *missing);
   }
@@ -163,6 +151,17 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
     result.v = result.v.slice(2, memory, shape.keys).clone();
   }
   return result;
+}
+
+void check_kept(const char* what, const PagedKeys& keys, const AttentionSpec& spec, const AttentionShape& shape) {
+  if (keys.first == 0 || shape.queries == 0) return;
+  const int64_t position = first_position(spec.topology.band, shape.queries, shape.keys);
+  const Range seen = visible_band(spec.topology.band, position, shape.keys);
+  if (seen.size() == 0 || seen.begin >= keys.first) return;
+  fail(ErrorCode::kInvalidArgument,
+       "{}: the cache let keys before {} go, and the description shows key {} to query 0. Use a band whose `back` is no more than what "
+       "keep_last() kept, or a cache that keeps all keys.",
+       what, keys.first, seen.begin);
 }
 
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out) {

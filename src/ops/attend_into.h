@@ -8,4 +8,7 @@ namespace clearhead {
 /// As attend(), into out: [batch, head, query, d_v], in q's dtype, any strides, no element shared by two indices. v is undefined when keys are pages.
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out);
 
+/// Throws kInvalidArgument where the description's band shows a key that the cache let go: its page is not there. `what` is the call that asks.
+void check_kept(const char* what, const PagedKeys& keys, const AttentionSpec& spec, const AttentionShape& shape);
+
 }  // namespace clearhead

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <optional>
 
 #include "backends/registry.h"
 #include "backends/widen.h"
@@ -10,21 +11,27 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "clearhead/attend.h"
+#include "ops/attend_into.h"
 #include "spec/lists.h"
+#include "spec/rule_bounds.h"
+#include "spec/rule_math.h"
 #include "spec/visible.h"
 
 namespace clearhead {
 namespace {
 
-AttentionShape shape_of(const char* what, const Tensor& q, const Tensor& k) {
-  for (const Tensor* tensor : {&q, &k}) {
-    if (!tensor->defined() || tensor->rank() != 4) {
-      fail(ErrorCode::kShape, "{}: expected q [batch, head, query, d_k] and k [batch, key_head, key, d_k]", what);
-    }
-    if (tensor->dtype() != DType::kF32 && tensor->dtype() != DType::kBF16 && tensor->dtype() != DType::kF16) {
-      fail(ErrorCode::kUnsupported, "{}: q or k is {}; expected f32, bf16 or f16", what, to_string(tensor->dtype()));
-    }
+void check_tensor(const char* what, const Tensor& tensor) {
+  if (!tensor.defined() || tensor.rank() != 4) {
+    fail(ErrorCode::kShape, "{}: expected q [batch, head, query, d_k] and k [batch, key_head, key, d_k]", what);
   }
+  if (tensor.dtype() != DType::kF32 && tensor.dtype() != DType::kBF16 && tensor.dtype() != DType::kF16) {
+    fail(ErrorCode::kUnsupported, "{}: q or k is {}; expected f32, bf16 or f16", what, to_string(tensor.dtype()));
+  }
+}
+
+AttentionShape shape_of(const char* what, const Tensor& q, const Tensor& k) {
+  check_tensor(what, q);
+  check_tensor(what, k);
   if (q.dtype() != k.dtype()) {
     fail(ErrorCode::kUnsupported, "{}: q is {}, k is {}; expected one dtype (to_dtype() converts)", what, to_string(q.dtype()),
          to_string(k.dtype()));
@@ -33,6 +40,16 @@ AttentionShape shape_of(const char* what, const Tensor& q, const Tensor& k) {
     fail(ErrorCode::kShape, "{}: q is {}, k is {}; batch and d_k must be equal", what, to_string(q.shape()), to_string(k.shape()));
   }
   return {q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), 0};
+}
+
+AttentionShape shape_of(const char* what, const Tensor& q, const PagedKeys& keys) {
+  check_tensor(what, q);
+  const int64_t batch = static_cast<int64_t>(keys.pages.size());
+  if (q.size(0) != batch || q.size(3) != keys.d_k) {
+    fail(ErrorCode::kShape, "{}: q is {}, the cache holds {} sequences of keys of {} channels; batch and d_k must be equal", what,
+         to_string(q.shape()), batch, keys.d_k);
+  }
+  return {q.size(0), q.size(1), keys.key_heads, q.size(2), keys.length, q.size(3), keys.d_v};
 }
 
 // The indices of the `count` largest of `scores`, ascending; the earlier of equals; −∞ and NaN are never among them.
@@ -75,6 +92,133 @@ Tensor block_means(const Tensor& x, int64_t block) {
   return out;
 }
 
+// Ids of a block's rows, the negative ones left out.
+struct IdBounds {
+  int32_t low = std::numeric_limits<int32_t>::max(), high = -1;
+};
+
+// Per batch and block.   ids: [batch|1, length] → [batch|1][blocks]
+std::vector<IdBounds> id_bounds(const Tensor& ids, int64_t block) {
+  const int64_t length = ids.size(1), blocks = (length + block - 1) / block;
+  std::vector<IdBounds> out(static_cast<size_t>(ids.size(0) * blocks));
+  for (int64_t row = 0; row < ids.size(0) * length; ++row) {
+    const int32_t id = ids.data<int32_t>()[row / length * ids.stride(0) + row % length * ids.stride(1)];
+    IdBounds& bounds = out[static_cast<size_t>(row / length * blocks + row % length / block)];
+    if (id < 0) continue;
+    bounds.low = std::min(bounds.low, id);
+    bounds.high = std::max(bounds.high, id);
+  }
+  return out;
+}
+
+// Key blocks that hold at least one pair with a query block that the topology shows. The band says it of whole blocks; ranges of segment ids and the bounds of
+// a visibility rule hide whole blocks; what is still open then is asked pair by pair, up to the first that is shown.
+class ShownBlocks {
+ public:
+  ShownBlocks(const Topology& topology, const AttentionShape& shape, const BlockChoice& choice)
+      : topology_(topology), shape_(shape), choice_(choice), first_(first_position(topology.band, shape.queries, shape.keys)) {
+    if (topology.segments) {
+      query_ids_ = id_bounds(topology.segments->queries, choice.query_block);
+      key_ids_ = id_bounds(topology.segments->keys, choice.key_block);
+    }
+    if (topology.visible) rule_.emplace(*topology.visible);
+  }
+
+  Range queries(int64_t block) const { return {block * choice_.query_block, std::min((block + 1) * choice_.query_block, shape_.queries)}; }
+  Range keys(int64_t block) const { return {block * choice_.key_block, std::min((block + 1) * choice_.key_block, shape_.keys)}; }
+  // Positions among the keys, of which some may not be there.
+  Range positions(int64_t block) const { return {first_ + queries(block).begin, first_ + queries(block).end}; }
+
+  // [key block]: 1 where shown.
+  std::vector<uint8_t> of(int64_t batch, int64_t head, int64_t query_block) const {
+    const int64_t count = (shape_.keys + choice_.key_block - 1) / choice_.key_block;
+    std::vector<uint8_t> shown(static_cast<size_t>(count), 0), open(static_cast<size_t>(count), 0);
+    const bool asks = topology_.segments || topology_.mask || topology_.lists || topology_.visible;
+    const Range at = positions(query_block);
+    const Range seen{visible_band(topology_.band, at.begin, shape_.keys).begin, visible_band(topology_.band, at.end - 1, shape_.keys).end};
+    int64_t left = 0;
+    for (int64_t j = 0; j < count; ++j) {
+      if (keys(j).end <= seen.begin || keys(j).begin >= seen.end) continue;
+      if (asks && hides_all(batch, head, query_block, j)) continue;
+      (asks ? open : shown)[static_cast<size_t>(j)] = 1;
+      left += asks;
+    }
+    std::optional<RuleReader> rule;
+    if (topology_.visible) rule.emplace(*topology_.visible);
+    const auto shows_one = [&](int64_t query, Range range) {
+      for (int64_t key = range.begin; key < range.end; ++key) {
+        if (shows({.batch = batch, .head = head, .query = query, .key = key}, rule)) return true;
+      }
+      return false;
+    };
+    const auto ask = [&](int64_t query, Range range) {  // the blocks of a range of keys
+      for (int64_t key = range.begin; key < range.end; key = keys(key / choice_.key_block).end) {
+        const size_t j = static_cast<size_t>(key / choice_.key_block);
+        if (!open[j] || !shows_one(query, {key, std::min(keys(key / choice_.key_block).end, range.end)})) continue;
+        open[j] = 0, shown[j] = 1, --left;
+      }
+    };
+    for (int64_t query = queries(query_block).begin; query < queries(query_block).end && left > 0; ++query) {
+      for_each_range(batch, head, query, [&](Range range) { ask(query, range); });
+    }
+    return shown;
+  }
+
+ private:
+  bool hides_all(int64_t batch, int64_t head, int64_t query_block, int64_t key_block) const {
+    if (const auto& segments = topology_.segments) {
+      const auto of = [&](const std::vector<IdBounds>& bounds, const Tensor& ids, int64_t block) {
+        const int64_t blocks = static_cast<int64_t>(bounds.size()) / ids.size(0);
+        return bounds[static_cast<size_t>((ids.size(0) == 1 ? 0 : batch) * blocks + block)];
+      };
+      const IdBounds query = of(query_ids_, segments->queries, query_block), key = of(key_ids_, segments->keys, key_block);
+      if (query.high < key.low || key.high < query.low) return true;
+    }
+    return rule_ && rule_->shown(batch, head, positions(query_block), keys(key_block)) == Shown::kNone;
+  }
+
+  // The keys that band and lists show to a query.
+  template <class Visit>
+  void for_each_range(int64_t batch, int64_t head, int64_t query, const Visit& visit) const {
+    const Range band = visible_band(topology_.band, first_ + query, shape_.keys);
+    if (!topology_.lists) return visit(band);
+    const Lists& lists = *topology_.lists;
+    const int32_t* offsets = lists.offsets.data<int32_t>() + batch * broadcast_stride(lists.offsets, 0) +
+                             head * broadcast_stride(lists.offsets, 1) + query / lists.query_block * lists.offsets.stride(2);
+    const int32_t* blocks = lists.keys.data<int32_t>() + batch * broadcast_stride(lists.keys, 0) + head * broadcast_stride(lists.keys, 1);
+    for (int64_t entry = offsets[0]; entry < offsets[lists.offsets.stride(2)]; ++entry) {
+      const int64_t begin = blocks[entry * lists.keys.stride(2)] * lists.key_block;
+      visit(Range{std::max(band.begin, begin), std::min(band.end, begin + lists.key_block)});
+    }
+  }
+
+  // Whether segments, mask and rule do.
+  bool shows(RulePoint at, std::optional<RuleReader>& rule) const {
+    if (const auto& segments = topology_.segments) {
+      const auto id = [&](const Tensor& ids, int64_t i) {
+        return ids.data<int32_t>()[at.batch * broadcast_stride(ids, 0) + i * ids.stride(1)];
+      };
+      const int32_t own = id(segments->queries, at.query);
+      if (own < 0 || own != id(segments->keys, at.key)) return false;
+    }
+    if (topology_.mask) {
+      const Tensor& mask = topology_.mask->visible;
+      if (!mask.data<bool>()[at.batch * broadcast_stride(mask, 0) + at.head * broadcast_stride(mask, 1) +
+                             at.query * broadcast_stride(mask, 2) + at.key * mask.stride(3)])
+        return false;
+    }
+    at.query += first_;
+    return !rule || rule->value(at) != 0;
+  }
+
+  const Topology& topology_;
+  const AttentionShape& shape_;
+  const BlockChoice& choice_;
+  const int64_t first_;
+  std::vector<IdBounds> query_ids_, key_ids_;  // [batch|1][blocks]
+  std::optional<RuleBounds> rule_;
+};
+
 // Bucket of every row of x in one round.   [batch, head, length, d] → [batch·head·length]
 std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t round) {
   const int64_t width = x.size(3), half = hashing.buckets / 2, rows = x.size(0) * x.size(1) * x.size(2);
@@ -99,11 +243,11 @@ std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t
 
 }  // namespace
 
-Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count) {
-  const AttentionShape shape = shape_of("select_top_keys", q, k);
+namespace {
+
+Lists top_keys(const Tensor& q, const Keys& keys, const AttentionSpec& spec, int64_t count, const AttentionShape& shape) {
   if (count < 1) fail(ErrorCode::kInvalidArgument, "select_top_keys: count is {}; expected 1 or more keys of each query", count);
-  validate(spec, shape);
-  AttentionRecord record{.spec = spec, .q = q, .keys = k, .query_length = shape.queries};
+  AttentionRecord record{.spec = spec, .q = q, .keys = keys, .query_length = shape.queries};
   record.rows = {Tensor::zeros({shape.batch, shape.heads, shape.queries}), Tensor::zeros({shape.batch, shape.heads, shape.queries})};
   constexpr int64_t kRows = 48;  // a block of queries in lanes
   const int64_t blocks = (shape.queries + kRows - 1) / kRows, maps = shape.batch * shape.heads;
@@ -129,34 +273,69 @@ Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spe
   return gathered(lists, shape.batch, shape.heads, 1, 1);
 }
 
-Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice) {
-  const AttentionShape shape = shape_of("select_top_blocks", q, k);
+}  // namespace
+
+Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count) {
+  const AttentionShape shape = shape_of("select_top_keys", q, k);
   validate(spec, shape);
+  return top_keys(q, k, spec, count, shape);
+}
+
+Lists select_top_keys(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, int64_t count) {
+  const AttentionShape shape = shape_of("select_top_keys", q, keys);
+  validate(spec, shape);
+  check_kept("select_top_keys", keys, spec, shape);
+  return top_keys(q, keys, spec, count, shape);
+}
+
+namespace {
+
+void check_choice(const AttentionSpec& spec, const BlockChoice& choice) {
   if (choice.query_block < 1 || choice.key_block < 1 || choice.count < 1) {
     fail(ErrorCode::kInvalidArgument, "select_top_blocks: blocks of {} queries x {} keys, count {}; expected 1 or more of each",
          choice.query_block, choice.key_block, choice.count);
   }
+  const auto& lists = spec.topology.lists;
+  if (!lists || (lists->query_block % choice.query_block == 0 && lists->key_block % choice.key_block == 0)) return;
+  fail(ErrorCode::kUnsupported,
+       "select_top_blocks: topology.lists has blocks of {} queries x {} keys, which blocks of {} x {} do not divide: chosen in their "
+       "place, they "
+       "would show pairs that the lists hide. Use blocks that divide them, or a description without lists.",
+       lists->query_block, lists->key_block, choice.query_block, choice.key_block);
+}
+
+}  // namespace
+
+Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice) {
+  const AttentionShape shape = shape_of("select_top_blocks", q, k);
+  validate(spec, shape);
+  check_choice(spec, choice);
   const Tensor query_means = block_means(widened(q), choice.query_block), key_means = block_means(widened(k), choice.key_block);
   const int64_t query_blocks = query_means.size(2), key_blocks = key_means.size(2), maps = shape.batch * shape.heads;
-  const int64_t first = first_position(spec.topology.band, shape.queries, shape.keys);
+  const ShownBlocks shown_blocks(spec.topology, shape, choice);
   std::vector<std::vector<int32_t>> lists(static_cast<size_t>(maps * query_blocks));
   parallel_for(maps * query_blocks, [&](int64_t item, int) {
-    const int64_t map = item / query_blocks, head = map % shape.heads, b = item % query_blocks;
-    const int64_t low = first + b * choice.query_block, high = std::min(low + choice.query_block, first + shape.queries) - 1;
-    const Range seen{visible_band(spec.topology.band, low, shape.keys).begin, visible_band(spec.topology.band, high, shape.keys).end};
+    const int64_t map = item / query_blocks, batch = map / shape.heads, head = map % shape.heads, b = item % query_blocks;
+    const Range positions = shown_blocks.positions(b);
+    const std::vector<uint8_t> shown = shown_blocks.of(batch, head, b);
     const float* query = query_means.data<float>() + item * shape.d_k;
-    const int64_t key_head = map / shape.heads * shape.key_heads + head / (shape.heads / shape.key_heads);
+    const int64_t key_head = batch * shape.key_heads + head / (shape.heads / shape.key_heads);
     std::vector<float> scores(static_cast<size_t>(key_blocks), -std::numeric_limits<float>::infinity());
+    std::vector<int32_t> own;
     for (int64_t j = 0; j < key_blocks; ++j) {
-      const int64_t begin = j * choice.key_block, end = std::min(begin + choice.key_block, shape.keys);
-      if (end <= seen.begin || begin >= seen.end) continue;
+      if (!shown[static_cast<size_t>(j)]) continue;
+      const Range keys = shown_blocks.keys(j);
+      if (choice.own && keys.begin < positions.end && positions.begin < keys.end) {
+        own.push_back(static_cast<int32_t>(j));
+        continue;
+      }
       const float* key = key_means.data<float>() + (key_head * key_blocks + j) * shape.d_k;
       float score = 0;
       for (int64_t c = 0; c < shape.d_k; ++c) score += query[c] * key[c];
-      const bool own = choice.own && begin <= high && low < end;
-      scores[static_cast<size_t>(j)] = own ? std::numeric_limits<float>::infinity() : score;
+      scores[static_cast<size_t>(j)] = score;
     }
-    lists[static_cast<size_t>(item)] = largest(scores.data(), key_blocks, choice.count);
+    const std::vector<int32_t> best = largest(scores.data(), key_blocks, choice.count - static_cast<int64_t>(own.size()));
+    std::merge(own.begin(), own.end(), best.begin(), best.end(), std::back_inserter(lists[static_cast<size_t>(item)]));
   });
   return gathered(lists, shape.batch, shape.heads, choice.query_block, choice.key_block);
 }
