@@ -10,6 +10,7 @@
 //
 // Tensors are f32. What an op returns shares memory with nothing but its record; a view (slice, permute, reshape) of it takes part in gradients as the view
 // it is. Results and parameters must not be written while a record holds them: the backward pass throws kStale and names the op.
+// A clone() of a tensor is a constant: a gradient stops there.
 // One thread at a time.
 #pragma once
 

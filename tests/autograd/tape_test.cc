@@ -366,6 +366,58 @@ TEST_P(TapeOn, AttentionSendsGradientsThroughViewsOfOneProjection) {
       });
 }
 
+// Causal attention of the last rows of h, one head, over all of them: q = h, k = h·W_kᵀ, v = h·W_vᵀ.
+Values attended(const Values& h, const Values& w_k, const Values& w_v, size_t memory, size_t width) {
+  const Values k = product(h, w_k, {}, width), v = product(h, w_v, {}, width);
+  Values out;
+  for (size_t i = memory; i < h.size() / width; ++i) {
+    Values row(width);
+    double total = 0;
+    for (size_t j = 0; j <= i; ++j) {
+      double score = 0;
+      for (size_t c = 0; c < width; ++c) score += h[i * width + c] * k[j * width + c] / std::sqrt(static_cast<double>(width));
+      total += std::exp(score);
+      for (size_t c = 0; c < width; ++c) row[c] += std::exp(score) * v[j * width + c];
+    }
+    for (const double sum : row) out.push_back(sum / total);
+  }
+  return out;
+}
+
+// Two segments, the second over [SG(h_old) ∘ h] (Transformer-XL: Dai et al. 2019, §3.2): weights learn through the memory's rows, nothing flows into h_old there.
+TEST_P(TapeOn, AGradientStopsAtACloneAndWeightsLearnFromItsRows) {
+  constexpr int64_t kOld = 3, kNew = 4, kWidth = 4;
+  const Tensor before = random_tensor({kOld, kWidth}, 71);
+  const Values fixed = values_of(before);
+  const Site site{"dec", 0, 0};
+  expect_gradients(
+      {before, random_tensor({kNew, kWidth}, 72), random_tensor({kWidth, kWidth}, 73, 0.5), random_tensor({kWidth, kWidth}, 74, 0.5)},
+      [&](clearhead::Run& run, std::vector<Tensor>& in) {
+        const auto heads = [](const Tensor& rows) { return rows.reshape({1, 1, rows.size(0), kWidth}); };
+        Tensor out = run.take({kOld + kNew, kWidth});
+        const auto attend = [&](const Tensor& h, int64_t memory, int64_t begin) {
+          Tensor k = run.take(h.shape()), v = run.take(h.shape());
+          ops::linear(run, h, LiveWeight(in[2]), Tensor(), k);
+          ops::linear(run, h, LiveWeight(in[3]), Tensor(), v);
+          Tensor to = heads(out.slice(0, begin, begin + h.size(0) - memory));
+          ops::attention(run, {site, heads(h.slice(0, memory, h.size(0))), heads(k), heads(v), {.topology = causal()}, Tensor()}, to);
+        };
+        Tensor old = run.take({kOld, kWidth}), both = run.take({kOld + kNew, kWidth});
+        ops::copy(run, in[0], old);
+        attend(old, 0, 0);
+        ops::concat(run, {old.clone(), in[1]}, 0, both);
+        attend(both, kOld, kOld);
+        return out;
+      },
+      [&](const std::vector<Values>& in) {
+        Values out = attended(in[0], in[2], in[3], 0, kWidth), both = fixed;
+        both.insert(both.end(), in[1].begin(), in[1].end());
+        const Values second = attended(both, in[2], in[3], kOld, kWidth);
+        out.insert(out.end(), second.begin(), second.end());
+        return out;
+      });
+}
+
 TEST(Tape, PassesAddUpUntilGradientsAreCleared) {
   Arena arena;
   Tape tape;

@@ -1,11 +1,14 @@
 // attend_gradients as its callers meet it: what it gives, and what it refuses. The numbers are tests/conformance's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -87,6 +90,104 @@ TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
     }
   }
   EXPECT_THROW((void)attend_gradients(done.record, v, done.out, d_out, nullptr, kAll + 1), Error);
+}
+
+// One head over hidden states h of which the first `memory` are an earlier segment's: k = h·W_kᵀ, v = h·W_vᵀ, queries of the rest, causal.
+struct Segment {
+  static constexpr int64_t kHidden = 5, kWidth = 4;  // weights: [kWidth, kHidden]
+  Tensor h, q, d_out;
+  int64_t memory = 0;
+
+  std::vector<double> projected(const std::vector<double>& weight) const {
+    std::vector<double> out;  // [key, kWidth]
+    for (int64_t j = 0; j < h.size(0); ++j) {
+      for (int64_t o = 0; o < kWidth; ++o) {
+        double sum = 0;
+        for (int64_t c = 0; c < kHidden; ++c)
+          sum += weight[static_cast<size_t>(o * kHidden + c)] * static_cast<double>(h.data<float>()[j * kHidden + c]);
+        out.push_back(sum);
+      }
+    }
+    return out;
+  }
+  // Σ out·d_out by the formula in double.
+  double loss(const std::vector<double>& w_k, const std::vector<double>& w_v) const {
+    const std::vector<double> k = projected(w_k), v = projected(w_v);
+    double loss = 0;
+    for (int64_t i = 0; i < q.size(2); ++i) {
+      double total = 0, met = 0;
+      for (int64_t j = 0; j <= memory + i; ++j) {
+        double score = 0, value = 0;
+        for (int64_t c = 0; c < kWidth; ++c) {
+          const size_t at = static_cast<size_t>(j * kWidth + c);
+          score += static_cast<double>(q.data<float>()[i * kWidth + c]) * k[at] / 2;
+          value += static_cast<double>(d_out.data<float>()[i * kWidth + c]) * v[at];
+        }
+        total += std::exp(score);
+        met += std::exp(score) * value;
+      }
+      loss += met / total;
+    }
+    return loss;
+  }
+  // What the fused call's gradients make of it, added to dW_k = d_kᵀ·h and dW_v: of all rows, or without those of the memory.
+  void add_gradients(const std::vector<double>& w_k, const std::vector<double>& w_v, bool of_memory, std::vector<double>& d_w_k,
+                     std::vector<double>& d_w_v) const {
+    const auto tensor = [&](const std::vector<double>& weight) {
+      const std::vector<double> rows = projected(weight);
+      return Tensor::from(std::vector<float>(rows.begin(), rows.end()), {1, 1, h.size(0), kWidth});
+    };
+    const Tensor k = tensor(w_k), v = tensor(w_v);
+    const Attended done = attend(q, k, v, {.topology = causal()});
+    const int64_t left_out = of_memory ? 0 : memory;
+    const AttendGradients found = attend_gradients(done.record, v, done.out, d_out, nullptr, left_out);
+    for (int64_t j = left_out; j < h.size(0); ++j) {
+      for (int64_t i = 0; i < kWidth * kHidden; ++i) {
+        const int64_t at = (j - left_out) * kWidth + i / kHidden;
+        const double state = static_cast<double>(h.data<float>()[j * kHidden + i % kHidden]);
+        d_w_k[static_cast<size_t>(i)] += static_cast<double>(found.k.data<float>()[at]) * state;
+        d_w_v[static_cast<size_t>(i)] += static_cast<double>(found.v.data<float>()[at]) * state;
+      }
+    }
+  }
+};
+
+// Transformer-XL (Dai et al. 2019, §3.2): the loss over two segments, hidden states given. `memory` leaves out what projections learn from its rows.
+TEST(AttendGradients, OfAllRowsGiveTheProjectionsOfAMemoryWhatTheyLearn) {
+  constexpr int64_t kOld = 5, kNew = 6, kHidden = Segment::kHidden, kWidth = Segment::kWidth;
+  const Tensor both = numbers({kOld + kNew, kHidden}, 1), q = numbers({1, 1, kOld + kNew, kWidth}, 2);
+  const Segment segments[] = {
+      {both.slice(0, 0, kOld), q.slice(2, 0, kOld), numbers({1, 1, kOld, kWidth}, 3), 0},
+      {both, q.slice(2, kOld, kOld + kNew), numbers({1, 1, kNew, kWidth}, 4), kOld},
+  };
+  std::vector<double> w_k, w_v, d_w_k(kWidth * kHidden), d_w_v(kWidth * kHidden), cached_k(kWidth * kHidden), cached_v(kWidth * kHidden);
+  for (size_t i = 0; i < kWidth * kHidden; ++i)
+    w_k.push_back(std::sin(2.0 + static_cast<double>(i))), w_v.push_back(std::cos(3.0 * static_cast<double>(i)));
+  for (const Segment& segment : segments) {
+    segment.add_gradients(w_k, w_v, true, d_w_k, d_w_v);
+    segment.add_gradients(w_k, w_v, false, cached_k, cached_v);
+  }
+  const auto slope = [&](double& weight) {
+    constexpr double kStep = 1e-5;
+    const double at = weight;
+    const auto loss = [&] { return segments[0].loss(w_k, w_v) + segments[1].loss(w_k, w_v); };
+    weight = at + kStep;
+    const double above = loss();
+    weight = at - kStep;
+    const double below = loss();
+    weight = at;
+    return (above - below) / (2 * kStep);
+  };
+  double most_k = 0, most_v = 0;
+  for (size_t i = 0; i < kWidth * kHidden; ++i) {
+    const double of_k = slope(w_k[i]), of_v = slope(w_v[i]);
+    EXPECT_NEAR(d_w_k[i], of_k, tolerance::kGradientF32 * (1 + std::abs(of_k))) << "W_k, element " << i;
+    EXPECT_NEAR(d_w_v[i], of_v, tolerance::kGradientF32 * (1 + std::abs(of_v))) << "W_v, element " << i;
+    most_k = std::max(most_k, std::abs(cached_k[i] - of_k));
+    most_v = std::max(most_v, std::abs(cached_v[i] - of_v));
+  }
+  EXPECT_GT(most_k, 0.1);
+  EXPECT_GT(most_v, 0.1);
 }
 
 TEST(AttendGradients, RefuseWhatTheyCannotBeTakenOf) {
