@@ -394,19 +394,18 @@ TEST_P(TapeOn, AGradientStopsAtACloneAndWeightsLearnFromItsRows) {
       {before, random_tensor({kNew, kWidth}, 72), random_tensor({kWidth, kWidth}, 73, 0.5), random_tensor({kWidth, kWidth}, 74, 0.5)},
       [&](clearhead::Run& run, std::vector<Tensor>& in) {
         const auto heads = [](const Tensor& rows) { return rows.reshape({1, 1, rows.size(0), kWidth}); };
-        Tensor out = run.take({kOld + kNew, kWidth});
-        const auto attend = [&](const Tensor& h, int64_t memory, int64_t begin) {
-          Tensor k = run.take(h.shape()), v = run.take(h.shape());
+        const auto attend = [&](const Tensor& h, int64_t memory) {
+          Tensor k = run.take(h.shape()), v = run.take(h.shape()), out = run.take({h.size(0) - memory, kWidth}), to = heads(out);
           ops::linear(run, h, LiveWeight(in[2]), Tensor(), k);
           ops::linear(run, h, LiveWeight(in[3]), Tensor(), v);
-          Tensor to = heads(out.slice(0, begin, begin + h.size(0) - memory));
           ops::attention(run, {site, heads(h.slice(0, memory, h.size(0))), heads(k), heads(v), {.topology = causal()}, Tensor()}, to);
+          return out;
         };
-        Tensor old = run.take({kOld, kWidth}), both = run.take({kOld + kNew, kWidth});
+        Tensor old = run.take({kOld, kWidth}), both = run.take({kOld + kNew, kWidth}), out = run.take({kOld + kNew, kWidth});
         ops::copy(run, in[0], old);
-        attend(old, 0, 0);
+        const Tensor first = attend(old, 0);
         ops::concat(run, {old.clone(), in[1]}, 0, both);
-        attend(both, kOld, kOld);
+        ops::concat(run, {first, attend(both, kOld)}, 0, out);
         return out;
       },
       [&](const std::vector<Values>& in) {

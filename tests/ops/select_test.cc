@@ -167,9 +167,9 @@ std::vector<Shown> topologies() {
 // Key blocks of 8 that hold a pair with queries [16·block, 16·(block + 1)) that the formula shows.
 std::vector<int32_t> blocks_shown(const AttentionSpec& spec, const Tensor& q, const Tensor& k, int64_t batch, int64_t head, int64_t block) {
   std::vector<int32_t> out;
-  for (int64_t i = block * 16; i < std::min((block + 1) * 16, kLength); ++i) {
+  for (int64_t i = block * 16; i < std::min((block + 1) * 16, q.size(2)); ++i) {
     const OracleRow row = oracle_row(spec, q, k, Tensor(), batch, head, i);
-    for (int64_t j = 0; j < kLength; ++j) {
+    for (int64_t j = 0; j < k.size(2); ++j) {
       if (!std::isinf(row.scores[static_cast<size_t>(j)])) out.push_back(static_cast<int32_t>(j / 8));
     }
   }
@@ -203,6 +203,16 @@ TEST(Select, BlocksAreChosenFromThoseThatShowAPair) {
       }
     }
     EXPECT_GT(hidden, 0);
+  }
+}
+
+TEST(Select, FewerQueriesThanKeysAreAskedAboutAtTheirPositions) {
+  const Tensor q = random_tensor({1, 2, kLength, 4}, 25), k = random_tensor({1, 2, kLength + 37, 4}, 26);
+  const Rule scattered = visible([](auto at) { return floor(at.key / 23) * 23 == at.key && floor(at.query / 19) * 19 == at.query; });
+  for (const Topology& topology : {window(20, 5), causal(12, Align::kStart), Topology{.visible = scattered}}) {
+    const AttentionSpec spec{.topology = topology};
+    const Lists lists = select_top_blocks(q, k, spec, {.query_block = 16, .key_block = 8, .count = 18, .own = false});
+    for (int64_t block = 0; block < 7; ++block) EXPECT_EQ(list_of(lists, 0, 1, block), blocks_shown(spec, q, k, 0, 1, block));
   }
 }
 
