@@ -96,7 +96,7 @@ void cross_memory() {
        std::max(first, second));
 }
 
-// Transformer-XL (Dai et al. 2019, §3.2): keys are [memory | segment], and no gradient flows into the memory.
+// Keys are [memory | segment], and those of the memory are constants, as a cache's are. (Transformer-XL's projections learn through them: segment_memory.cc.)
 void segment_memory() {
   const Tokens x;
   const ch::Tensor q = x.q.slice(2, 8, 12);
