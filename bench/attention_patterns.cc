@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "bench/attention_plans.h"
+#include "clearhead/attend.h"
 #include "clearhead/rule.h"
 
 namespace clearhead::bench {
@@ -45,9 +46,7 @@ void add_local_p(Plan& plan) {
     const double wander = 40 * std::sin(0.37 * static_cast<double>(i));
     centres.push_back(std::clamp(static_cast<float>(static_cast<double>(i) + wander), 0.0F, static_cast<float>(plan.length - 1)));
   }
-  const RuleTable centre = table(Tensor::from(centres, {plan.length}));
-  plan.spec.topology.visible = visible([&](auto at) { return abs(at.key - centre(at.query)) <= static_cast<float>(kSide); });
-  plan.spec.after.gaussian = LocalGaussian{Tensor::from(centres, {1, 1, plan.length}), static_cast<float>(kSide) / 2};
+  plan.spec = local_p(Tensor::from(centres, {1, 1, plan.length}), kSide);
   plan.seen = [centres, length = plan.length](int64_t i) {
     const double at = static_cast<double>(centres[static_cast<size_t>(i)]);
     return std::min(length - 1, static_cast<int64_t>(std::floor(at + kSide))) -

@@ -83,9 +83,11 @@ struct Hashing {
 /// Time O((queries + keys)·d_k·buckets·rounds), and time and memory of the lists: queries·keys / buckets a head and round where buckets are even.
 Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
 
-/// Feature maps for Linear: φ(q)·φ(k) ≥ 0 stands in for exp(q·k/√d). x: f32 [batch, head, length, d], any strides; results are contiguous.
+/// Feature maps for Linear: φ(q)·φ(k) ≥ 0 stands in for exp(q·k/√d). x: f32 [batch, head, length, d], any strides; results are contiguous. The features of a row
+/// are the same bits whatever rows, heads and threads there are. A row of the second map that is not finite gives NaN in its own features alone.
 ///
-/// elu(x) + 1 = x + 1 for x > 0, e^x otherwise (Katharopoulos et al. 2020, eq. 7); and d_x from the gradient of the features.
+/// elu(x) + 1 = x + 1 for x > 0, e^x otherwise (Katharopoulos et al. 2020, eq. 7); and d_x from the gradient of the features. Off by 4ε of itself, ε = 2⁻²³;
+/// what is below 2⁻¹²⁶ may be 0.
 Tensor elu_plus_one(const Tensor& x);
 Tensor elu_plus_one_gradient(const Tensor& x, const Tensor& d_features);
 
@@ -97,9 +99,20 @@ Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed);
 enum class FeatureShift : uint8_t { kNone, kEachRow, kAllRows };
 /// φ(x) = exp(w·y − ‖y‖²/2 − shift)/√m over the m rows w of the projection, y = x/d^¼: unbiased for exp(q·k/√d), and positive (Choromanski et al. 2021,
 /// lemma 1 and eq. 5). Returns [batch, head, length, m].
+/// Off by φ·(1e-6 + 4εE), E = Σ_c|w_c y_c| + ‖y‖²/2 of the element and of the row that the shift was taken of; what is below 2⁻¹²⁶ may be 0. An exponent of
+/// 88.7 and more is infinite: kNone only.
 Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift);
-/// d_x, the shift taken as given.
+/// d_x, the shift taken as given. Off by (1e-5 + 4εE)·Σ_r|d_φ_r|φ_r(|w_rc| + |y_c|)/d^¼, with E the row's largest.
 Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projection, const Tensor& features, const Tensor& d_features);
+
+/// Attention around a predicted centre (Luong, Pham & Manning 2015, §3.2 and eq. 10: local-p, reach their D): query i sees keys j with |j − c_i| ≤ reach, and its
+/// weights, normalised over these, are multiplied by exp(−(j − c_i)²/(2σ²)), σ = reach/2. Nothing renormalises, as there. Their local-m, which has the window
+/// around the query's own place and no Gaussian, is window(reach, reach, Align::kStart), and window(reach, 0, Align::kStart) where it is causal.
+///
+/// centres: f32 [batch or 1, head or 1, query], in keys; position i is query i (Align::kStart), whatever the number of keys. The pair is yours to set. The
+/// centres' gradient, "centres", is that of the Gaussian: the window's step has none.
+/// Throws kShape for other centres, kInvalidArgument for a reach below 1.
+AttentionSpec local_p(Tensor centres, int64_t reach);
 
 struct AttendGradients {
   Tensor q{}, k{}, v{};  ///< in the shapes and the dtype of q, k and v: summed in f32, rounded once

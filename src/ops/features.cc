@@ -1,25 +1,37 @@
 // Feature maps of linear attention, forward beside gradient.
 //
-//   elu + 1                x + 1, or e^x                         slope 1, or e^x
+//   elu + 1                x + 1, or e^x                         slope min(φ, 1)
 //   positive random        φ_r = e^{w_r·y − ‖y‖²/2 − c}/√m       d_y = Σ_r d_φ_r φ_r (w_r − y),  y = x/d^¼
 //
+// The products of the second, w_r·y and Σ_r (d_φ φ)_r w_r, are scores: rows meet the projection as queries meet keys. The backend's score kernel takes them, so
+// that the features of a row do not depend on the rows beside it (oneDNN's products do not promise that).
 // Sources: Katharopoulos et al. 2020, eq. 7; Choromanski et al. 2021, lemma 1, eq. 5 and §2.4.
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <numeric>
 #include <vector>
 
+#include "backends/registry.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "base/random.h"
-#include "clearhead/attend.h"
+#include "ops/ops.h"
 
 namespace clearhead {
 namespace {
 
+constexpr double kLog2E = 1.4426950408889634074, kLn2 = 0.69314718055994530942;
+constexpr double kInfinity = std::numeric_limits<double>::infinity(), kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr int64_t kGrain = 1 << 14;  // elements
+
 void check_features(const char* what, const Tensor& x) {
-  if (!x.defined() || x.rank() != 4 || x.dtype() != DType::kF32)
-    fail(ErrorCode::kShape, "{}: expected x f32 [batch, head, length, d]", what);
+  if (!x.defined() || x.rank() != 4 || x.dtype() != DType::kF32) {
+    fail(ErrorCode::kShape, "{}: x is {} {}; expected f32 [batch, head, length, d]", what, x.defined() ? to_string(x.dtype()) : "missing",
+         x.defined() ? to_string(x.shape()) : "");
+  }
 }
 
 void check_like(const char* what, const char* name, const Tensor& tensor, const Shape& shape) {
@@ -28,79 +40,157 @@ void check_like(const char* what, const char* name, const Tensor& tensor, const 
          to_string(shape));
 }
 
+void check_projection(const char* what, const Tensor& x, const Tensor& projection) {
+  check_features(what, x);
+  if (projection.defined() && projection.rank() == 2 && projection.dtype() == DType::kF32 && projection.size(1) == x.size(3) &&
+      projection.size(0) >= 1) {
+    return;
+  }
+  fail(ErrorCode::kShape, "{}: the projection is {}; expected f32 [features, {}]", what,
+       projection.defined() ? to_string(projection.shape()) : "missing", x.size(3));
+}
+
+void check_out(const char* what, const Tensor& out, const Shape& shape) {
+  check_like(what, "out", out, shape);
+  if (!out.is_contiguous()) fail(ErrorCode::kShape, "{}: out is strided; expected a contiguous tensor", what);
+}
+
+Shape features_of(const Tensor& x, const Tensor& projection) { return {x.size(0), x.size(1), x.size(2), projection.size(0)}; }
+
+// f of two tensors of one shape, any strides; out is contiguous.
 template <class F>
-Tensor element_by_element(const Tensor& x, const Tensor& other, const F& f) {
+void element_by_element(const Tensor& x, const Tensor& other, Tensor& out, const F& f) {
+  if (out.numel() == 0) return;
   const Tensor a = x.contiguous(), b = other.contiguous();
-  Tensor out = Tensor::empty(x.shape());
-  if (out.numel() == 0) return out;
   const float *from = a.data<float>(), *also = b.data<float>();
   float* to = out.mutable_data<float>();
-  parallel_ranges(out.numel(), 1 << 14, [&](int64_t begin, int64_t end, int) {
+  parallel_ranges(out.numel(), kGrain, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) to[i] = f(from[i], also[i]);
   });
-  return out;
 }
 
-// The projection turned: [d][m], so that features are neighbours.
-struct Projection {
-  int64_t m, d;
-  std::vector<float> turned;
-  float shrink;  // d^−¼
+// e^x off by 2ε of itself; 0 below 2⁻¹²⁶, NaN of NaN. Without branches or calls, so that the compiler makes vectors of it, as it does not of std::exp:
+// e^x = 2^n·e^r, n next to x·log₂e, ln 2 in two pieces of which the first has ten bits, so that its products are exact.
+float exponential(float x) {
+  constexpr float kRound = 12582912;  // 1.5·2²³: adding it leaves the integer next to a number
+  const float shifted = x * 1.44269504F + kRound, n = shifted - kRound;
+  const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  float p = 1.0F / 5040;
+  p = p * r + 1.0F / 720;
+  p = p * r + 1.0F / 120;
+  p = p * r + 1.0F / 24;
+  p = p * r + 1.0F / 6;
+  p = p * r + 0.5F;
+  p = (p * r * r + r) + 1;
+  const uint32_t whole = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRound) + 256, half = whole / 2;
+  p *= std::bit_cast<float>((half - 1) << 23);  // 2^(n/2), twice: 2¹²⁸ is no float
+  p *= std::bit_cast<float>((whole - half - 1) << 23);
+  const uint32_t is_small = -static_cast<uint32_t>(x < -87.33654F), is_large = -static_cast<uint32_t>(x > 88.72284F);  // all bits or none
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(p) & ~(is_small | is_large)) | (is_large & 0x7F800000U));
+}
 
-  Projection(const char* what, const Tensor& x, const Tensor& projection) {
-    check_features(what, x);
-    if (!projection.defined() || projection.rank() != 2 || projection.dtype() != DType::kF32 || projection.size(1) != x.size(3) ||
-        projection.size(0) < 1) {
-      fail(ErrorCode::kShape, "{}: the projection is {}; expected f32 [features, {}]", what,
-           projection.defined() ? to_string(projection.shape()) : "missing", x.size(3));
+// NaN stays NaN by the order of max and min's operands.
+void elu_into(const Tensor& x, Tensor& out) {
+  element_by_element(x, x, out, [](float value, float) { return std::max(value, 0.0F) + std::min(exponential(value), 1.0F); });
+}
+
+double shrink_of(int64_t d) { return 1 / std::sqrt(std::sqrt(static_cast<double>(std::max<int64_t>(1, d)))); }
+
+// out[r][j] = scale·log₂e·x_r·w_j.   x: […, width], contiguous, w: [count, width], out: [rows, count].
+void scores(const Tensor& x, const Tensor& w, double scale, float* out) {
+  const int64_t width = w.size(1), count = w.size(0), rows = x.numel() / std::max<int64_t>(1, width);
+  const Tensor unread = Tensor::zeros({1, 1, 1}).expand({1, 1, rows});  // statistics of rows: of weights
+  AttentionRecord record;
+  record.spec.pair = Dot{static_cast<float>(scale)};
+  record.q = x.reshape({1, 1, rows, width});
+  record.keys = w.contiguous().reshape({1, 1, count, width});
+  record.rows = {.m = unread, .l = unread};
+  record.query_length = rows;
+  std::vector<int64_t> all(static_cast<size_t>(rows));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  backend().weights({.record = record,
+                     .rows = all.data(),
+                     .row_count = rows,
+                     .keys = {0, count},
+                     .quantity = WeightsCall::Quantity::kScore2,
+                     .out = out,
+                     .out_stride = count});
+}
+
+// The largest, NaN left out; −∞ of none.
+double largest(const float* values, int64_t count) {
+  float most[8];
+  std::fill(most, most + 8, -std::numeric_limits<float>::infinity());
+  int64_t r = 0;
+  for (; r + 8 <= count; r += 8) {
+    for (int64_t lane = 0; lane < 8; ++lane) most[lane] = values[r + lane] > most[lane] ? values[r + lane] : most[lane];
+  }
+  for (; r < count; ++r) most[0] = std::max(most[0], values[r]);
+  return static_cast<double>(*std::max_element(most, most + 8));
+}
+
+// ‖y‖²/2 in base 2; NaN where the row is not finite.
+double half_square(const float* x, int64_t d) {
+  double sum = 0;
+  for (int64_t c = 0; c < d; ++c) sum += static_cast<double>(x[c]) * static_cast<double>(x[c]);
+  return std::isfinite(sum) ? sum * shrink_of(d) * shrink_of(d) / 2 * kLog2E : kNaN;
+}
+
+// What is subtracted from the scores of each row: ‖y‖²/2 and the shift, base 2. Of the largest exponents what is not finite is no shift.
+std::vector<double> subtrahends(const Tensor& rows, const float* scores_of, int64_t m, FeatureShift shift) {
+  const int64_t d = rows.size(3), length = rows.size(2), count = rows.size(0) * rows.size(1) * length;
+  std::vector<double> taken(static_cast<size_t>(count)), most(static_cast<size_t>(count), 0);
+  parallel_ranges(count, std::max<int64_t>(1, kGrain / (m + d)), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const auto at = static_cast<size_t>(row);
+      taken[at] = half_square(rows.data<float>() + row * d, d);
+      if (shift != FeatureShift::kNone) most[at] = largest(scores_of + row * m, m) - taken[at];
     }
-    m = projection.size(0), d = projection.size(1);
-    turned.resize(static_cast<size_t>(m * d));
-    for (int64_t r = 0; r < m; ++r) {
-      for (int64_t c = 0; c < d; ++c) {
-        turned[static_cast<size_t>(c * m + r)] = projection.data<float>()[r * projection.stride(0) + c * projection.stride(1)];
-      }
+  });
+  if (shift == FeatureShift::kAllRows) {
+    for (auto first = most.begin(); first != most.end(); first += length) {
+      double of_head = -kInfinity;
+      std::for_each(first, first + length, [&](double value) { of_head = std::isfinite(value) ? std::max(of_head, value) : of_head; });
+      std::fill(first, first + length, of_head);
     }
-    shrink = static_cast<float>(1 / std::sqrt(std::sqrt(static_cast<double>(std::max<int64_t>(1, d)))));
   }
-};
-
-const float* row_at(const Tensor& x, int64_t row) {
-  const int64_t length = x.size(2), map = row / length;
-  return x.data<float>() + map / x.size(1) * x.stride(0) + map % x.size(1) * x.stride(1) + row % length * x.stride(2);
+  for (size_t row = 0; row < taken.size(); ++row) taken[row] += std::isfinite(most[row]) ? most[row] : 0;
+  return taken;
 }
 
-// w·y − ‖y‖²/2 of every w; returns the largest.
-float exponents(const Projection& by, const float* x, int64_t step, float* to) {
-  std::fill(to, to + by.m, 0.0F);
-  float square = 0;
-  for (int64_t c = 0; c < by.d; ++c) {
-    const float y = x[c * step] * by.shrink, *w = by.turned.data() + c * by.m;
-    square += y * y;
-    for (int64_t r = 0; r < by.m; ++r) to[r] += w[r] * y;
-  }
-  float largest = -std::numeric_limits<float>::infinity();
-  for (int64_t r = 0; r < by.m; ++r) {
-    to[r] -= square / 2;
-    largest = std::max(largest, to[r]);  // a NaN is in no order: it stays in its row
-  }
-  return largest;
+void random_features_into(const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out) {
+  if (out.numel() == 0) return;
+  const Tensor rows = x.contiguous();
+  const int64_t m = projection.size(0), d = projection.size(1), count = out.numel() / m;
+  float* to = out.mutable_data<float>();
+  if (d > 0) scores(rows, projection, shrink_of(d), to);
+  if (d == 0) std::fill(to, to + out.numel(), 0.0F);
+  const std::vector<double> taken = subtrahends(rows, to, m, shift);
+  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(m)));
+  parallel_ranges(count, std::max<int64_t>(1, kGrain / m), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const double less = taken[static_cast<size_t>(row)];
+      for (int64_t i = row * m; i < (row + 1) * m; ++i)
+        to[i] = exponential(static_cast<float>((static_cast<double>(to[i]) - less) * kLn2)) * scale;
+    }
+  });
 }
-
-// Of the largest exponents; what is not finite is no shift.
-float shift_of(float largest) { return std::isfinite(largest) ? largest : 0; }
 
 }  // namespace
 
 Tensor elu_plus_one(const Tensor& x) {
   check_features("elu_plus_one", x);
-  return element_by_element(x, x, [](float value, float) { return value > 0 ? value + 1 : std::exp(value); });
+  Tensor out = Tensor::empty(x.shape());
+  elu_into(x, out);
+  return out;
 }
 
 Tensor elu_plus_one_gradient(const Tensor& x, const Tensor& d_features) {
   check_features("elu_plus_one_gradient", x);
   check_like("elu_plus_one_gradient", "d_features", d_features, x.shape());
-  return element_by_element(x, d_features, [](float value, float d) { return value > 0 ? d : std::exp(value) * d; });
+  Tensor out = Tensor::empty(x.shape());
+  element_by_element(x, d_features, out, [](float value, float d) { return std::min(exponential(value), 1.0F) * d; });
+  return out;
 }
 
 Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed) {
@@ -132,50 +222,67 @@ Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed) {
 }
 
 Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift) {
-  const Projection by("positive_random_features", x, projection);
-  Tensor out = Tensor::empty({x.size(0), x.size(1), x.size(2), by.m});
-  if (out.numel() == 0) return out;
-  float* to = out.mutable_data<float>();
-  const int64_t rows = out.numel() / by.m, length = x.size(2);
-  std::vector<float> largest(static_cast<size_t>(rows));
-  parallel_for(rows,
-               [&](int64_t row, int) { largest[static_cast<size_t>(row)] = exponents(by, row_at(x, row), x.stride(3), to + row * by.m); });
-  if (shift == FeatureShift::kNone) std::fill(largest.begin(), largest.end(), 0.0F);
-  for (int64_t first = 0; shift == FeatureShift::kAllRows && first < rows; first += length) {
-    const auto begin = largest.begin() + first;
-    std::fill(begin, begin + length, *std::max_element(begin, begin + length));
-  }
-  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(by.m)));
-  parallel_for(rows, [&](int64_t row, int) {
-    const float c = shift_of(largest[static_cast<size_t>(row)]);
-    for (float* value = to + row * by.m; value < to + (row + 1) * by.m; ++value) *value = std::exp(*value - c) * scale;
-  });
+  check_projection("positive_random_features", x, projection);
+  Tensor out = Tensor::empty(features_of(x, projection));
+  random_features_into(x, projection, shift, out);
   return out;
 }
 
 Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projection, const Tensor& features, const Tensor& d_features) {
   constexpr const char* kWhat = "positive_random_features_gradient";
-  const Projection by(kWhat, x, projection);
-  const Shape shape{x.size(0), x.size(1), x.size(2), by.m};
-  check_like(kWhat, "features", features, shape);
-  check_like(kWhat, "d_features", d_features, shape);
-  const Tensor product = element_by_element(features, d_features, [](float value, float d) { return value * d; });
+  check_projection(kWhat, x, projection);
+  check_like(kWhat, "features", features, features_of(x, projection));
+  check_like(kWhat, "d_features", d_features, features_of(x, projection));
   Tensor out = Tensor::empty(x.shape());
   if (out.numel() == 0) return out;
+  const int64_t m = projection.size(0), d = projection.size(1), count = out.numel() / d;
+  Tensor product = Tensor::empty(features.shape());
+  element_by_element(features, d_features, product, [](float value, float d_value) { return value * d_value; });
+  const Tensor rows = x.contiguous();
+  const float *weights = product.data<float>(), *from = rows.data<float>();
   float* to = out.mutable_data<float>();
-  parallel_for(out.numel() / by.d, [&](int64_t row, int) {
-    const float *weights = product.data<float>() + row * by.m, *from = row_at(x, row);
-    double sum = 0;
-    for (int64_t r = 0; r < by.m; ++r) sum += static_cast<double>(weights[r]);
-    for (int64_t c = 0; c < by.d; ++c) {
-      const float* w = by.turned.data() + c * by.m;
-      double along = 0;
-      for (int64_t r = 0; r < by.m; ++r) along += static_cast<double>(weights[r]) * static_cast<double>(w[r]);
-      const double y = static_cast<double>(from[c * x.stride(3)] * by.shrink);
-      to[row * by.d + c] = static_cast<float>((along - sum * y) * static_cast<double>(by.shrink));
+  const double shrink = shrink_of(d);
+  scores(product, projection.permute({1, 0}), shrink, to);
+  parallel_ranges(count, std::max<int64_t>(1, kGrain / (m + d)), [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      double sum = 0;
+      for (int64_t r = 0; r < m; ++r) sum += static_cast<double>(weights[row * m + r]);
+      for (int64_t i = row * d; i < (row + 1) * d; ++i)
+        to[i] = static_cast<float>(static_cast<double>(to[i]) * kLn2 - sum * static_cast<double>(from[i]) * shrink * shrink);
     }
   });
   return out;
 }
 
+namespace ops {
+
+void elu_plus_one(Run& run, const Tensor& x, Tensor& out) {
+  check_features("elu_plus_one", x);
+  check_out("elu_plus_one", out, x.shape());
+  elu_into(x, out);
+  if (!run.records({&x})) return;
+  run.recorder->record("elu_plus_one", out, {out}, [=, x = shadow_of(x)](Gradients& gradients) {
+    Tensor d_x = Tensor::empty(out.shape());
+    element_by_element(out, gradients.of(out), d_x, [](float value, float d) { return std::min(value, 1.0F) * d; });
+    Gradients::Place to = gradients.place(x);
+    add_strided(d_x, to.gradient, to.accumulate);
+  });
+}
+
+void positive_random_features(Run& run, const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out) {
+  constexpr const char* kWhat = "positive_random_features";
+  check_projection(kWhat, x, projection);
+  check_out(kWhat, out, features_of(x, projection));
+  if (run.records({&projection}))
+    fail(ErrorCode::kUnsupported, "{}: a gradient is asked for of the projection; expected one that is drawn, not trained", kWhat);
+  random_features_into(x, projection, shift, out);
+  if (!run.records({&x})) return;
+  run.recorder->record(kWhat, out, {x, projection, out}, [=](Gradients& gradients) {
+    const Tensor d_x = positive_random_features_gradient(x, projection, out, gradients.of(out));
+    Gradients::Place to = gradients.place(x);
+    add_strided(d_x, to.gradient, to.accumulate);
+  });
+}
+
+}  // namespace ops
 }  // namespace clearhead

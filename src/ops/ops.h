@@ -162,6 +162,12 @@ struct AttentionCall {
 /// The fused call into out [batch, head, query, d_v], any strides. Tells the observer where wanted.
 void attention(Run& run, const AttentionCall& call, Tensor& out);
 
+/// Features for Linear (attend.h), recorded.   x: [batch, head, length, d], any strides; out: contiguous, [batch, head, length, d] of the first, of the second
+/// [batch, head, length, features]; not in place. The gradient takes the shift as given: it cancels in Linear. The projection, f32 [features, d], is drawn and
+/// not trained: throws kUnsupported where its gradient is asked for.
+void elu_plus_one(Run& run, const Tensor& x, Tensor& out);
+void positive_random_features(Run& run, const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out);
+
 /// ‖v_j‖ and ‖v_j·W_O^h‖ = √(v_j·G_h·v_jᵀ).   v: [batch, key_head, key, d_v], gram: [head, d_v, d_v] or undefined.
 KeyNorms key_norms(const Tensor& v, const Tensor& gram);
 

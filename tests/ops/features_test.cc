@@ -1,11 +1,19 @@
 // Feature maps of linear attention: values, slopes, and that attention over them is what it stands in for.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
+#include <utility>
+#include <vector>
 
+#include "base/parallel.h"
 #include "clearhead/attend.h"
+#include "on_every_backend.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -104,6 +112,203 @@ TEST(Features, AttentionOverThemDoesNotKnowTheirShiftAndIsNearSoftmax) {
                             positive_random_features(large, w, FeatureShift::kAllRows), v, spec)
                          .out;
   for (int64_t i = 0; i < out.numel(); ++i) ASSERT_TRUE(std::isfinite(out.data<float>()[i])) << i;
+}
+
+// --- against the formulas in double, within the bounds of attend.h ---------------------------------------------------------------------------------
+
+constexpr double kEpsilon = tolerance::kEpsilon, kSmallest = 0x1p-126;  // below it f32 may be 0
+constexpr float kInfinite = std::numeric_limits<float>::infinity(), kNotANumber = std::numeric_limits<float>::quiet_NaN();
+
+double at(const Tensor& t, int64_t i) { return static_cast<double>(t.data<float>()[i]); }
+
+TEST(Features, EluPlusOneAndItsGradientAreTheFormulaToAFewRoundings) {
+  std::vector<float> values = {0, -0.0F, 1e-30F, -1e-30F, 3e38F, -3e38F, -87, -87.3365F, -87.34F, -88};
+  for (int n = -4500; n < 4500; ++n) values.push_back(static_cast<float>(n) * 0.02F + 1e-4F * static_cast<float>(n % 7));
+  const auto count = static_cast<int64_t>(values.size());
+  const Tensor x = Tensor::from(values, {1, 2, count / 2, 1}), d = normal(2, x.shape());
+  const Tensor y = elu_plus_one(x), d_x = elu_plus_one_gradient(x, d);
+  for (int64_t i = 0; i < count; ++i) {
+    const double e = std::exp(std::min(0.0, at(x, i))), expected = at(x, i) > 0 ? at(x, i) + 1 : e;
+    ASSERT_NEAR(at(y, i), expected, 4 * kEpsilon * expected + kSmallest) << at(x, i);
+    ASSERT_NEAR(at(d_x, i), e * at(d, i), (4 * kEpsilon * e + kSmallest) * std::abs(at(d, i)) + kSmallest) << at(x, i);
+  }
+}
+
+TEST(Features, EluPlusOneOfWhatIsNotFinite) {
+  const Tensor x = Tensor::from<float>({kNotANumber, kInfinite, -kInfinite, 1}, {1, 1, 1, 4}),
+               ones = Tensor::from<float>({1, 1, 1, 1}, {1, 1, 1, 4});
+  const Tensor y = elu_plus_one(x), d_x = elu_plus_one_gradient(x, ones);
+  EXPECT_TRUE(std::isnan(at(y, 0)) && std::isnan(at(d_x, 0)));
+  EXPECT_EQ(at(y, 1), static_cast<double>(kInfinite));
+  EXPECT_EQ(at(d_x, 1), 1);
+  EXPECT_EQ(at(y, 2), 0);
+  EXPECT_EQ(at(d_x, 2), 0);
+  EXPECT_EQ(at(y, 3), 2);
+}
+
+// exp(w·y − ‖y‖²/2 − c)/√m of every row and feature in double, and the sizes that an exponent is made of.
+struct RandomReference {
+  int64_t rows, m, d;
+  double shrink;
+  std::vector<double> exponents{}, sizes{}, values{}, errors{};  // [row, feature]; errors: what f32 may be off by
+
+  RandomReference(const Tensor& x, const Tensor& w, FeatureShift shift)
+      : rows(x.numel() / x.size(3)), m(w.size(0)), d(w.size(1)), shrink(1 / std::sqrt(std::sqrt(static_cast<double>(d)))) {
+    for (int64_t item = 0; item < rows * m; ++item) {
+      double exponent = 0, size = 0;
+      for (int64_t c = 0; c < d; ++c) {
+        const double y = at(x, item / m * d + c) * shrink, weight = at(w, item % m * d + c);
+        exponent += weight * y - y * y / 2;
+        size += std::abs(weight * y) + y * y / 2;
+      }
+      exponents.push_back(exponent), sizes.push_back(size);
+    }
+    const int64_t shared = (shift == FeatureShift::kAllRows ? x.size(2) : 1) * m;  // elements under one shift
+    for (int64_t first = 0; first < rows * m; first += shared) {
+      const auto begin = exponents.begin() + first, begin_sizes = sizes.begin() + first;
+      const bool none = shift == FeatureShift::kNone;
+      const double c = none ? 0 : *std::max_element(begin, begin + shared),
+                   size = none ? 0 : *std::max_element(begin_sizes, begin_sizes + shared);
+      for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(first + shared); ++i) {
+        values.push_back(std::exp(exponents[i] - c) / std::sqrt(static_cast<double>(m)));
+        errors.push_back(values[i] * tolerance::weight(sizes[i] + size) + kSmallest);
+      }
+    }
+  }
+};
+
+void expect_random_features(const Tensor& x, const Tensor& w, FeatureShift shift, const Tensor& of) {
+  const RandomReference expected(x, w, shift);
+  const Tensor features = positive_random_features(of, w, shift);
+  for (int64_t i = 0; i < features.numel(); ++i)
+    ASSERT_NEAR(at(features, i), expected.values[static_cast<size_t>(i)], expected.errors[static_cast<size_t>(i)])
+        << "feature " << i << ", shift " << static_cast<int>(shift);
+}
+
+const std::vector<FeatureShift> kShifts = {FeatureShift::kNone, FeatureShift::kEachRow, FeatureShift::kAllRows};
+
+TEST(Features, RandomFeaturesAreTheFormulaForEveryShiftSizeAndStride) {
+  struct Size {
+    Shape x;
+    int64_t m;
+    float spread;
+  };
+  const std::vector<Size> sizes = {
+      {{1, 1, 1, 1}, 1, 1}, {{1, 2, 7, 5}, 12, 1}, {{2, 3, 53, 17}, 33, 2}, {{1, 1, 97, 64}, 128, 1}, {{1, 2, 20, 16}, 24, 30}};
+  for (const Size& size : sizes) {
+    const Tensor x = normal(3, size.x, size.spread), w = orthogonal_projection(size.m, size.x[3], 4);
+    const Tensor strided = x.permute({3, 2, 0, 1}).contiguous().permute({2, 3, 1, 0}),
+                 turned = w.permute({1, 0}).contiguous().permute({1, 0});
+    on_every_backend([&] {
+      for (const FeatureShift shift : kShifts) {
+        expect_random_features(x, w, shift, x);
+        expect_random_features(x, w, shift, strided);
+        expect_random_features(x, turned.contiguous(), shift, x);
+      }
+    });
+    EXPECT_EQ(positive_random_features(x, turned, FeatureShift::kNone).data<float>()[0],
+              positive_random_features(x, w, FeatureShift::kNone).data<float>()[0]);
+  }
+}
+
+TEST(Features, TheGradientOfRandomFeaturesIsTheFormula) {
+  for (const auto& [shape, m] : std::vector<std::pair<Shape, int64_t>>{{{1, 2, 7, 5}, 12}, {{2, 1, 50, 17}, 33}, {{1, 1, 97, 64}, 1100}}) {
+    const Tensor x = normal(5, shape), w = orthogonal_projection(m, shape[3], 6), d = normal(7, {shape[0], shape[1], shape[2], m});
+    const Tensor strided = d.permute({3, 2, 0, 1}).contiguous().permute({2, 3, 1, 0});
+    for (const FeatureShift shift : kShifts) {
+      const RandomReference of(x, w, shift);
+      on_every_backend([&] {
+        const Tensor features = positive_random_features(x, w, shift), d_x = positive_random_features_gradient(x, w, features, strided);
+        for (int64_t i = 0; i < x.numel(); ++i) {
+          const double y = at(x, i) * of.shrink;
+          double expected = 0, sizes = 0, largest = 0;
+          for (int64_t item = i / of.d * m; item < (i / of.d + 1) * m; ++item) {
+            const double slope = at(d, item) * of.values[static_cast<size_t>(item)] * of.shrink, weight = at(w, item % m * of.d + i % of.d);
+            expected += slope * (weight - y), sizes += std::abs(slope) * (std::abs(weight) + std::abs(y));
+            largest = std::max(largest, of.errors[static_cast<size_t>(item)] / of.values[static_cast<size_t>(item)]);
+          }
+          ASSERT_NEAR(at(d_x, i), expected, (tolerance::kGradientF32 + largest) * sizes + kSmallest) << i;
+        }
+      });
+    }
+  }
+}
+
+TEST(Features, ARowThatIsNotFiniteIsNaNAndMovesNoOther) {
+  const Tensor w = orthogonal_projection(20, 6, 8);
+  Tensor x = normal(9, {1, 2, 11, 6}, 3), clean = x.clone();
+  const std::vector<std::pair<int64_t, float>> bad = {{2, kNotANumber}, {5, kInfinite}, {7, -kInfinite}, {15, kNotANumber}};
+  for (const auto& [row, value] : bad) {
+    x.mutable_data<float>()[row * 6 + 4] = value;
+    for (int64_t c = 0; c < 6; ++c) clean.mutable_data<float>()[row * 6 + c] = clean.data<float>()[(row + 1) * 6 + c];
+  }
+  on_every_backend([&] {
+    for (const FeatureShift shift : kShifts) {
+      const Tensor features = positive_random_features(x, w, shift), expected = positive_random_features(clean, w, shift);
+      for (int64_t i = 0; i < features.numel(); ++i) {
+        const int64_t row = i / 20;
+        const bool is_bad = row == 2 || row == 5 || row == 7 || row == 15;
+        ASSERT_TRUE(is_bad ? std::isnan(at(features, i)) : at(features, i) == at(expected, i)) << row;
+      }
+    }
+  });
+}
+
+TEST(Features, WithoutAShiftALargeExponentIsInfiniteAndASmallOneZero) {
+  const Tensor x = Tensor::from<float>({20}, {1, 1, 1, 1}), w = Tensor::from<float>({20, -20, 14}, {3, 1});
+  on_every_backend([&] {
+    const Tensor features = positive_random_features(x, w, FeatureShift::kNone);
+    EXPECT_EQ(features.data<float>()[0], kInfinite);  // e^200
+    EXPECT_EQ(features.data<float>()[1], 0);          // e^-600
+    EXPECT_NEAR(at(features, 2) / (std::exp(80.0) / std::sqrt(3.0)), 1, 4 * kEpsilon * 480);
+  });
+}
+
+TEST(Features, OfARowAreTheSameBitsWhateverIsBesideItAndForAnyThreads) {
+  const Tensor x = normal(10, {2, 3, 67, 32}), w = orthogonal_projection(48, 32, 9);
+  const Tensor alone = x.slice(0, 1, 2).slice(1, 2, 3).slice(2, 40, 41);
+  const int before = threads();
+  on_every_backend([&] {
+    for (const FeatureShift shift : {FeatureShift::kNone, FeatureShift::kEachRow}) {
+      const Tensor one = positive_random_features(alone, w, shift), d = normal(11, {2, 3, 67, 48});
+      const Tensor d_one = positive_random_features_gradient(alone, w, one, d.slice(0, 1, 2).slice(1, 2, 3).slice(2, 40, 41));
+      for (const int count : {1, 2, 5}) {
+        set_threads(count);
+        const Tensor all = positive_random_features(x, w, shift), d_all = positive_random_features_gradient(x, w, all, d);
+        for (int64_t r = 0; r < 48; ++r) ASSERT_EQ(at(all, ((3 + 2) * 67 + 40) * 48 + r), at(one, r)) << r;
+        for (int64_t c = 0; c < 32; ++c) ASSERT_EQ(at(d_all, ((3 + 2) * 67 + 40) * 32 + c), at(d_one, c)) << c;
+      }
+    }
+  });
+  set_threads(before);
+}
+
+TEST(Features, OfNothingAreNothing) {
+  const Tensor w = orthogonal_projection(3, 4, 1);
+  for (const Shape& shape : {Shape{0, 2, 3, 4}, Shape{1, 0, 3, 4}, Shape{1, 2, 0, 4}}) {
+    const Tensor x = Tensor::empty(shape);
+    EXPECT_EQ(elu_plus_one(x).shape(), shape);
+    EXPECT_EQ(elu_plus_one_gradient(x, x).shape(), shape);
+    for (const FeatureShift shift : kShifts) {
+      const Tensor features = positive_random_features(x, w, shift);
+      EXPECT_EQ(features.shape(), (Shape{shape[0], shape[1], shape[2], 3}));
+      EXPECT_EQ(positive_random_features_gradient(x, w, features, features).shape(), shape);
+    }
+  }
+}
+
+TEST(Features, RefuseOtherShapes) {
+  const Tensor x = normal(1, {1, 1, 2, 4}), w = orthogonal_projection(3, 4, 1), features = normal(1, {1, 1, 2, 3});
+  expect_refused(ErrorCode::kShape, "elu_plus_one: x is f32 [2, 4]; expected f32 [batch, head, length, d]", [&] {
+    (void)elu_plus_one(x.reshape({2, 4}));
+  });
+  expect_refused(ErrorCode::kShape, "d_features is [1, 1, 2, 3]; expected f32 [1, 1, 2, 4]",
+                 [&] { (void)elu_plus_one_gradient(x, features); });
+  expect_refused(ErrorCode::kShape, "the projection is [4, 3]; expected f32 [features, 4]", [&] {
+    (void)positive_random_features(x, w.permute({1, 0}), FeatureShift::kNone);
+  });
+  expect_refused(ErrorCode::kShape, "features is [1, 1, 2, 4]; expected f32 [1, 1, 2, 3]",
+                 [&] { (void)positive_random_features_gradient(x, w, x, features); });
 }
 
 }  // namespace
