@@ -143,15 +143,10 @@ void head_mask() {
 }
 
 // Luong, Pham & Manning 2015, §3.2, eq. 10, local-p: a window of D around a predicted centre, and a Gaussian in it with σ = D / 2.
-// A rule's query is its position: aligned at the start, position and index are one.
 void local_p() {
   const Tokens x;
-  const ch::Tensor centres = ch::Tensor::from<float>({0.4F, 3, 2.5F, 7, 1, 6.3F, 6, 2, 8.2F, 9, 5, 11}, {12});
-  const auto centre = ch::table(centres);
-  const float window = 4;
-  ch::AttentionSpec spec{.topology = {.band = {.align = ch::Align::kStart},
-                                      .visible = ch::visible([&](auto at) { return abs(at.key - centre(at.query)) <= window; })}};
-  spec.after.gaussian = ch::LocalGaussian{.centres = centres.reshape({1, 1, 12}), .sigma = window / 2};
+  const ch::Tensor centres = ch::Tensor::from<float>({0.4F, 3, 2.5F, 7, 1, 6.3F, 6, 2, 8.2F, 9, 5, 11}, {1, 1, 12});
+  const ch::AttentionSpec spec = ch::local_p(centres, /*reach=*/4);
   const ch::Attended done = ch::attend(x.q, x.k, x.v, spec);
   const std::vector<double> p = weights(done, i);
   const double factor = static_cast<double>(ch::AttentionMap(done.record).after().head(0, 0).row(i).weights()[9]) / p[9];

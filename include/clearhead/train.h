@@ -22,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clearhead/attend.h"
 #include "clearhead/spec.h"
 #include "clearhead/tensor.h"
 
@@ -155,6 +156,9 @@ class Training {
   /// As clearhead::attend(); gradients of the description's f32 operands too where they are parameters.
   /// Returns [batch, head, query, d_v] over memory of [batch, query, head, d_v].
   Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {});
+  /// Features of q and k for Linear, as the functions of these names (clearhead/attend.h). The projection is drawn, not trained.
+  Tensor elu_plus_one(const Tensor& x);
+  Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift);
 
   /// The mean of −log softmax(logits)[target] over rows whose target is not −100, as one number.   logits: [rows, classes]
   Tensor cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing = 0);

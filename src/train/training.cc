@@ -228,6 +228,22 @@ Tensor Training::attend(const Tensor& q, const Tensor& k, const Tensor& v, const
   return ops::widened(run, out).permute({0, 2, 1, 3});
 }
 
+Tensor Training::elu_plus_one(const Tensor& x) {
+  Tensor out = state_->run.take(x.shape());
+  ops::elu_plus_one(state_->run, x, out);
+  return out;
+}
+
+Tensor Training::positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift) {
+  if (x.rank() != 4 || projection.rank() != 2) {
+    fail(ErrorCode::kShape, "positive_random_features: x is {}, the projection {}; expected [batch, head, length, d] and [features, d]",
+         to_string(x.shape()), to_string(projection.shape()));
+  }
+  Tensor out = state_->run.take({x.size(0), x.size(1), x.size(2), projection.size(0)});
+  ops::positive_random_features(state_->run, x, projection, shift, out);
+  return out;
+}
+
 Tensor Training::cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing) {
   return ops::cross_entropy(state_->run, logits, targets, {.smoothing = static_cast<float>(smoothing)});
 }

@@ -1,4 +1,4 @@
-// The ops of the public face, by small numbers; and small networks of convolutions and of recurrences that learn.
+// The ops of the public face, by small numbers; and small networks of convolutions, of recurrences and of linear attention that learn.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -167,6 +167,31 @@ TEST(TrainingOps, AnLstmRemembersWhatItReadFirst) {
       training.step(mean, 0.02);
     }
     EXPECT_LT(loss, 0.1F);
+  }
+}
+
+// A query that asks for the key of its own kind among keys whose values say the kind: linear attention learns it through its features.
+TEST(TrainingOps, LinearAttentionLearnsThroughItsFeatures) {
+  const Tensor projection = orthogonal_projection(16, 4, 3);
+  for (const bool random : {false, true}) {
+    Training training(5);
+    const Tensor w_q = training.parameter({4, 3}, 0.5), w_k = training.parameter({4, 3}, 0.5);
+    const Tensor kinds = Tensor::from<float>({1, 0, 0, 0, 1, 0, 0, 0, 1}, {3, 3});
+    const auto features = [&](const Tensor& weight, FeatureShift shift) {
+      const Tensor x = training.linear(kinds, weight).reshape({1, 1, 3, 4});
+      return random ? training.positive_random_features(x, projection, shift) : training.elu_plus_one(x);
+    };
+    double first = 0, last = 0;
+    for (int step = 0; step < 200; ++step) {
+      const Tensor q = features(w_q, FeatureShift::kEachRow), k = features(w_k, FeatureShift::kAllRows);
+      const Tensor seen = training.attend(q, k, kinds.reshape({1, 1, 3, 3}), {.pair = Dot{1}, .normaliser = Linear{}});
+      const Tensor logits = training.multiply(training.contiguous(seen).reshape({3, 3}), Tensor::from<float>({9}, {1, 1}).expand({3, 3}));
+      const Tensor loss = training.cross_entropy(logits, {0, 1, 2});
+      (step == 0 ? first : last) = static_cast<double>(loss.data<float>()[0]);
+      training.step(loss, 0.05);
+    }
+    EXPECT_GT(first, 0.9) << random;
+    EXPECT_LT(last, 0.1) << random;
   }
 }
 
