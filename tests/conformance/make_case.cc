@@ -283,6 +283,11 @@ std::optional<Rule> make_visibility(Random& random, const std::string& value, co
   }
   if (value == "visible dilated") return dilated(3, 20);
   if (value == "visible prefix") return prefix_lm(17);
+  if (value == "visible prefixes") {
+    std::vector<int32_t> prefixes;
+    for (int64_t b = 0; b < shape.batch; ++b) prefixes.push_back(static_cast<int32_t>(random() % 60));
+    return prefix_lm(Tensor::from(prefixes, {shape.batch}));
+  }
   if (value == "visible strided") return strided(13);
   if (value == "visible fixed") return fixed(24, 2);
   if (value == "visible longformer") return longformer(9, Tensor::from(std::vector<int32_t>{1, 0, 0, 0, 0, 1, 0, 0, 0}, {9}));
@@ -350,8 +355,13 @@ Normaliser make_normaliser(Random& random, const std::string& value, const Atten
   if (value == "sparsemax") return Sparsemax{};
   if (value == "entmax15") return Entmax15{};
   if (value == "sigmoid") return Sigmoid{-0.7f};
-  if (value == "hard") return Hard{};
-  if (value == "hard, drawn") return Hard{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = random()};
+  if (has(value, "hard")) {
+    Hard hard;
+    if (has(value, "drawn")) hard = {.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = random()};
+    if (has(value, "through")) hard.gradient = Hard::Gradient::kStraightThrough;
+    if (has(value, "scored")) hard.gradient = Hard::Gradient::kScoreFunction;
+    return hard;
+  }
   if (value == "linear") return Linear{};
   fail(ErrorCode::kInvalidArgument, "there is no \"{}\" among the normalisers of cases", value);
 }
@@ -393,6 +403,14 @@ Values split(const std::string& name) {
   if (values.size() != kFactorCount)
     fail(ErrorCode::kInvalidArgument, "a case has {} values with \" | \" between them; found {}: {}", size_t{kFactorCount}, values.size(),
          name);
+  return values;
+}
+
+Values plain_but(const std::vector<std::pair<Factor, std::string>>& some) {
+  Values values = split(
+      "no terms | full | no segments | no mask | no lists | no visibility | softmax | nothing after | scale null | heads 2/2 | d 16/16 | "
+      "60x90 | contiguous | batch 2 | sizes 1 | f32");
+  for (const auto& [factor, value] : some) values[factor] = value;
   return values;
 }
 

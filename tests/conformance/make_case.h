@@ -6,7 +6,8 @@
 //   mask         "no mask" · "mask FORM [transposed]"
 //   lists        "no lists" · "edges [b][h] [with bias [first]]" · "blocks QxK [b][h] [with bias [first]]"
 //   visibility   "no visibility" · "visible NAME" · "visible expression DEPTH"
-//   normaliser   "softmax" · "sinks" · "sparsemax" · "entmax15" · "sigmoid" · "hard" · "hard, drawn" · "linear"
+//   normaliser   "softmax" · "sinks" · "sparsemax" · "entmax15" · "sigmoid" · "hard" · "hard, drawn" · "linear"; a
+//                hard choice's gradient is "through" the choice or "scored": as told, else "through" of the best key and "scored" of a drawn one
 //   after        "nothing after", or some of "dropout", "head mask", "gaussian"
 //   pair         "scale null|S" · "additive tanh|leaky_relu [h]" · "relative reach N [h] [queries] [query_bias] [values] [all] [scale S]"
 //   sizes        "heads H/K" · "d K/V" · "QxK" · layout · "batch N" · "sizes DEVIATION" of q · "f32|bf16|f16"
@@ -16,6 +17,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cases.h"
@@ -44,6 +46,9 @@ enum Factor : size_t {
 
 /// One value a factor, in Factor's order.
 using Values = std::vector<std::string>;
+
+/// Each factor's plainest value, but for some: {{kTerms, "alibi"}, {kLengths, "200x300"}}.
+Values plain_but(const std::vector<std::pair<Factor, std::string>>& some);
 
 /// "alibi | causal end | … | f32": a case's name.
 std::string joined(const Values& values);
