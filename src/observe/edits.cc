@@ -47,6 +47,35 @@ Rule rule_of(const Edits::Pairs& pairs, bool keep_only, const EditedSite& site) 
   });
 }
 
+bool reads_query(const Rule& rule) {
+  return std::any_of(rule.nodes.begin(), rule.nodes.end(), [](const RuleNode& node) { return node.op == RuleOp::kQuery; });
+}
+
+// Whether where a query stands among the keys changes what it sees or how much.
+bool reads_positions(const AttentionSpec& spec) {
+  const auto does = [](const Term& term) {
+    const Rule* rule = std::get_if<Rule>(&term);
+    return std::holds_alternative<Alibi>(term) || (rule && reads_query(*rule));
+  };
+  const Topology& topology = spec.topology;
+  return std::holds_alternative<Relative>(spec.pair) || std::any_of(spec.terms.begin(), spec.terms.end(), does) || topology.band.back ||
+         topology.band.ahead || (topology.visible && reads_query(*topology.visible));
+}
+
+// Edits of cross-attention count its queries from the first, wherever the keys end. An edit changes what is visible and nothing else, so a description that
+// counts from the end, and whose scores or band would move with its queries, stays as it is.
+void count_from_first(AttentionSpec& spec, const char* what) {
+  if (spec.topology.band.align == Align::kStart) return;
+  if (reads_positions(spec)) {
+    fail(
+        ErrorCode::kUnsupported,
+        "{}: the description of this cross-attention reads positions and aligns the last query with the last key; expected one that counts "
+        "both texts from their beginnings (Align::kStart)",
+        what);
+  }
+  spec.topology.band.align = Align::kStart;
+}
+
 void hide(Topology& topology, const Rule& rule) { topology.visible = topology.visible ? both(*topology.visible, rule) : rule; }
 
 }  // namespace
@@ -73,8 +102,8 @@ AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, const Edited
       if (!is_here(pairs.family)) continue;
       check(what, pairs, site.heads);
       if (pairs.layer && *pairs.layer != site.layer) continue;
+      if (site.cross_queries) count_from_first(out, what);
       hide(out.topology, rule_of(pairs, keep_only, site));
-      if (site.cross_queries) out.topology.band.align = Align::kStart;  // queries count from the first, wherever the keys end
     }
   };
   hide_pairs(edits.cut, "a cut", false);
