@@ -10,6 +10,7 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/cpu/limits.h"
+#include "backends/registry.h"
 #include "base/format.h"
 #include "base/json.h"
 #include "base/parallel.h"
@@ -210,9 +211,29 @@ ComputeTimes time_tile(const AttentionRecord& record, const Backend& backend, co
   return time_compute(backend.isa, options.seconds_per_case, [&] { backend.weights(call); });
 }
 
+// Choosing has no items to be timed one by one: the best whole call is both figures, and bursts come before each call.
+AttentionCase run_choice(const Plan& plan, const Operands& operands, const Backend& backend, const AttentionOptions& options) {
+  ItemTimes bursts(backend.isa, false);
+  double best = 1e9;
+  const auto start = Clock::now();
+  for (int run = 0; run < 2 || (seconds_since(start) < options.seconds_per_case && run < 1000); ++run) {
+    parallel_for(16 * threads(), [&](int64_t item, int thread) { bursts.before(item, thread); });
+    bursts.end_run();
+    const auto begin = Clock::now();
+    plan.choose(operands.q, std::get<Tensor>(operands.keys));
+    best = std::min(best, seconds_since(begin));
+  }
+  AttentionCase out{.name = plan.name, .seconds = best, .wall_seconds = best, .work = plan.choice_flops, .limit = "fma"};
+  out.limit_value = bursts.peak();
+  out.fraction_of_limit = out.wall_fraction_of_limit = out.work / out.seconds / out.limit_value;
+  return out;
+}
+
 AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOptions& options) {
   if (plan.prepare) plan.prepare(plan);
   Operands operands(plan, plan.length, 7);
+  if (plan.kind == Kind::kChoose) return run_choice(plan, operands, backend, options);
+  if (plan.choose) plan.spec.topology.lists = plan.choose(operands.q, std::get<Tensor>(operands.keys));
   AttentionCase out;
   out.name = plan.name;
   const bool of_bf16 = is_narrow(backend, plan.dtype);
@@ -269,6 +290,7 @@ const Backend& table_of(InstructionSet isa) {
 
 AttentionBench run_attention(const AttentionOptions& options) {
   const Backend& backend = table_of(options.isa);
+  choose_backend(to_string(backend.isa));  // what choosing by content computes with
   AttentionBench bench;
   bench.isa = to_string(backend.isa);
   bench.threads = threads();

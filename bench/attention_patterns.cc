@@ -99,9 +99,11 @@ void add_of_length(int64_t length, std::vector<Plan>& plans) {
 }  // namespace
 
 void add_pattern_plans(std::vector<Plan>& plans) {
-  Plan window_plan = forward_plan("window512", 8, 4096, 64, true, false);
-  window_plan.spec.topology = causal(511);
-  plans.push_back(window_plan);
+  for (const auto& [window, length] : {std::pair<int64_t, int64_t>{512, 4096}, {1024, 8192}}) {
+    Plan plan = forward_plan(format("window{}", window), 8, length, 64, true, false);
+    plan.spec.topology = causal(window - 1);
+    plans.push_back(plan);
+  }
   for (const int64_t length : {8192, 32768, 131072}) add_of_length(length, plans);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/format.h"
 #include "bench/bandwidth.h"
+#include "spec/visible.h"
 
 namespace clearhead::bench {
 
@@ -154,7 +155,8 @@ std::vector<Plan> attention_plans() {
     plans.push_back(forward_plan(shape, 1, 4096, 64, is_causal, true));
     plans.push_back(forward_plan(shape, 12, 512, 64, is_causal, true));
     plans.push_back(forward_plan(shape, 12, 128, 64, is_causal, false));
-    for (const int64_t d : {32, 80, 256}) plans.push_back(forward_plan(shape, 8, 4096, d, is_causal, d == 32 && !is_causal));
+    for (const int64_t d : {32, 80, 96, 256}) plans.push_back(forward_plan(shape, 8, 4096, d, is_causal, d == 32 && !is_causal));
+    for (const int64_t length : {2048, 8192}) plans.push_back(forward_plan(shape, 8, length, 64, is_causal, false));
   }
   Plan paged = forward_plan("pages", 8, 4096, 64, false, false);
   paged.in_pages = true;
@@ -165,6 +167,7 @@ std::vector<Plan> attention_plans() {
   add_term_plans(plans);
   add_sum_plans(plans);
   add_pattern_plans(plans);
+  add_choice_plans(plans);
   for (const bool is_causal : {false, true}) {
     for (const int64_t d : {64, 128, 80})
       plans.push_back(in_bf16(forward_plan(is_causal ? "causal" : "full", 8, 4096, d, is_causal, false)));
@@ -201,14 +204,31 @@ std::vector<Plan> attention_plans() {
   return plans;
 }
 
+namespace {
+
+// Of one list for all heads, what the band shows.
+double listed_pairs(const Plan& plan, const Lists& lists) {
+  const int32_t *offsets = lists.offsets.data<int32_t>(), *keys = lists.keys.data<int32_t>();
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < plan.length; ++i) {
+    const Range seen = visible_band(plan.spec.topology.band, i, plan.length);
+    for (int32_t entry = offsets[i / lists.query_block]; entry < offsets[i / lists.query_block + 1]; ++entry) {
+      const int64_t begin = keys[entry] * lists.key_block, end = std::min(begin + lists.key_block, plan.length);
+      pairs += std::max<int64_t>(0, std::min(end, seen.end) - std::max(begin, seen.begin));
+    }
+  }
+  return static_cast<double>(pairs);
+}
+
+}  // namespace
+
 double forward_flops(const Plan& plan) {
   double pairs = 0;
   if (std::holds_alternative<Linear>(plan.spec.normaliser)) {  // a key joins d × d sums, a query meets them
     return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.length) * static_cast<double>(plan.d * plan.d);
   }
-  if (const auto& lists = plan.spec.topology.lists) {  // whole blocks: the last one is full where they are used here
-    pairs = static_cast<double>(lists->keys.size(2) * lists->query_block * lists->key_block);
-    return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * pairs;
+  if (const auto& lists = plan.spec.topology.lists) {
+    return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.d) * listed_pairs(plan, *lists);
   }
   for (int64_t i = 0; i < plan.length; ++i) {
     if (plan.seen) {

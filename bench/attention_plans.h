@@ -1,6 +1,8 @@
 // What `bench attention` runs under the limit of multiplying: each case by name, and what it has to multiply.
 //
-//   forward/ backward/                   full, causal, with a term (against the plain call), and by topology (attention_patterns.cc); linear_attention/…
+//   forward/ backward/                   full, causal, with a term (against the plain call), and by topology (attention_patterns.cc, attention_choices.cc);
+//                                        linear_attention/…
+//   choose/                              keys chosen by content, before they are attended to
 //   sweep/ look/                         statistics of whole maps, against the forward; one tile of weights
 //   normaliser/ rule/ pair/              against softmax, the built-in that says the same, the dot product
 #pragma once
@@ -15,7 +17,7 @@
 
 namespace clearhead::bench {
 
-enum class Kind : uint8_t { kForward, kBackward, kSweep, kTile, kAgainstSoftmax, kAgainstTwin };
+enum class Kind : uint8_t { kForward, kBackward, kSweep, kTile, kAgainstSoftmax, kAgainstTwin, kChoose };
 struct Plan {
   std::string name{};
   Kind kind = Kind::kForward;
@@ -29,9 +31,11 @@ struct Plan {
   AttentionSpec twin{};       // kAgainstTwin
   bool gives_sums = false;    // entropy and distance of every row, beside out: kAgainstTwin, which gives none
   DType dtype = DType::kF32;
-  bool heads_inside = false;               // memory is [batch, length, head, d]
-  std::function<int64_t(int64_t)> seen{};  // keys that a query sees, where the band does not say it
-  std::function<void(Plan&)> prepare{};    // makes operands too large to be made before they are wanted
+  bool heads_inside = false;                                        // memory is [batch, length, head, d]
+  std::function<int64_t(int64_t)> seen{};                           // keys that a query sees, where the band does not say it
+  std::function<void(Plan&)> prepare{};                             // makes operands too large to be made before they are wanted
+  std::function<Lists(const Tensor& q, const Tensor& k)> choose{};  // by content: the lists that are attended to, or that kChoose times
+  double choice_flops = 0;                                          // of kChoose
 };
 inline constexpr int64_t kTileSide = 256;  // of kTile
 
@@ -39,6 +43,7 @@ std::vector<Plan> attention_plans();
 /// forward/f32/SHAPE_NAME/hHEADS/nLENGTH/dD
 Plan forward_plan(const std::string& shape_name, int64_t heads, int64_t length, int64_t d, bool is_causal, bool by_default);
 void add_pattern_plans(std::vector<Plan>& plans);
+void add_choice_plans(std::vector<Plan>& plans);
 /// Multiplications and additions of one forward call: of the pairs that are visible, whatever is computed.
 double forward_flops(const Plan& plan);
 
