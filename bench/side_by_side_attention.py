@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """clearhead's attention beside PyTorch, ONNX Runtime, OpenVINO and ggml: same shapes, same threads, interleaved.
 
-  bench/side_by_side_attention.py [--clearhead build/release/clearhead] [--threads N] [--seconds S] [--rounds R] [--json FILE] [--svg FILE] [case …]
+  bench/side_by_side_attention.py [--clearhead build/release/clearhead] [--threads N] [--seconds S] [--rounds R] [--json FILE] [--svg FILE] [--all] [case …]
+  bench/side_by_side_attention.py --from FILE.json --svg FILE.svg          draws what was measured before, and runs nothing
 
 Each round runs every peer of a case once, clearhead first and last; the best of all rounds counts (decode: the best median). Peers that are not
 installed, or cannot do a case, are left out by name. Needs torch; onnxruntime + onnx, openvino and ggml-python are used where installed:
@@ -13,6 +14,8 @@ import argparse
 import ctypes
 import json
 import math
+import os
+import platform
 import subprocess
 import sys
 import time
@@ -23,19 +26,36 @@ CASES = [
     "decode/f32/rows/h32kv8/n32768/d64", "decode/f32/rows/h8kv8/n32768/d64",
     "forward/bf16/full/h8/n4096/d64", "forward/bf16/full/h8/n4096/d128", "forward/bf16/causal/h8/n4096/d64", "backward/bf16/full/h8/n4096/d64",
 ]
+# With --all: other lengths, a window, and what bf16 and d = 128 have beside those.
+MORE_CASES = [
+    "forward/f32/full/h8/n2048/d64", "forward/f32/causal/h8/n2048/d64", "forward/f32/full/h8/n8192/d64", "forward/f32/causal/h8/n8192/d64",
+    "forward/f32/window1024/h8/n8192/d64", "forward/bf16/causal/h8/n4096/d128", "backward/f32/full/h8/n4096/d128", "backward/f32/causal/h8/n4096/d128",
+    "backward/bf16/full/h8/n4096/d128", "backward/bf16/causal/h8/n4096/d64", "backward/bf16/causal/h8/n4096/d128",
+    "decode/bf16/pages/h32kv8/n32768/d64/bf16",
+]
 
 
 class Case:
-    """kind/dtype/shape/hN[kvM]/nN/dN, as `clearhead bench attention` names them."""
+    """kind/dtype/shape/hN[kvM]/nN/dN[/…], as `clearhead bench attention` names them."""
 
     def __init__(self, name):
         self.name = name
-        self.kind, self.dtype, self.shape, heads, length, width = name.split("/")
+        self.kind, self.dtype, self.shape, heads, length, width = name.split("/")[:6]
         numbers = heads[1:].split("kv")
         self.heads, self.key_heads = int(numbers[0]), int(numbers[-1])
         self.keys, self.d = int(length[1:]), int(width[1:])
         self.queries = 1 if self.kind == "decode" else self.keys
         self.causal = self.shape == "causal"
+        self.window = int(self.shape.removeprefix("window")) if self.shape.startswith("window") else None  # keys a query sees, its own the last
+
+    def seen(self):
+        """bool [query, key] where a mask is all that a peer takes; None where everything is seen."""
+        import numpy
+
+        if self.window is None and not self.causal:
+            return None
+        everything = numpy.ones((self.queries, self.keys), bool)
+        return numpy.tril(everything) & ~numpy.tril(everything, -(self.window or self.keys))
 
 
 def best_of(seconds, action):
@@ -74,6 +94,7 @@ def torch_sdpa(options, case):
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
     grouped = case.heads != case.key_heads
+    mask = None if case.window is None else torch.from_numpy(case.seen())
     if case.kind == "backward":
         q, k, v = torch_inputs(case, grad=True)
         out = sdpa(q, k, v, is_causal=case.causal)
@@ -81,7 +102,7 @@ def torch_sdpa(options, case):
         return best_of(options.seconds, lambda: torch.autograd.grad(out, (q, k, v), upstream, retain_graph=True))
     q, k, v = torch_inputs(case)
     with torch.inference_mode():
-        return best_of(options.seconds, lambda: sdpa(q, k, v, is_causal=case.causal, enable_gqa=grouped))
+        return best_of(options.seconds, lambda: sdpa(q, k, v, attn_mask=mask, is_causal=case.causal, enable_gqa=grouped))
 
 
 def torch_folded(options, case):
@@ -104,7 +125,8 @@ def torch_eager(options, case):
     if case.kind != "forward":
         return None
     q, k, v = torch_inputs(case)
-    hidden = torch.ones(case.queries, case.keys, dtype=torch.bool).triu(1) if case.causal else None
+    seen = case.seen()
+    hidden = None if seen is None else torch.from_numpy(~seen)
 
     def run():
         scores = q @ k.transpose(-1, -2) / math.sqrt(case.d)
@@ -123,7 +145,9 @@ def torch_flex(options, case):
     if case.kind != "forward":
         return None
     q, k, v = torch_inputs(case)
-    mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, case.queries, case.keys, device="cpu") if case.causal else None
+    far = case.window or case.keys
+    sees = (lambda b, h, i, j: i >= j) if case.causal else (lambda b, h, i, j: (i >= j) & (i - j < far))
+    mask = create_block_mask(sees, None, None, case.queries, case.keys, device="cpu") if case.causal or case.window else None
     compiled = torch.compile(flex_attention, dynamic=False)
     with torch.inference_mode():
         return best_of(options.seconds, lambda: compiled(q, k, v, block_mask=mask))
@@ -159,7 +183,7 @@ def onnx_multi_head(options, case):
     import numpy
     from onnx import TensorProto, helper
 
-    if case.kind != "forward" or case.dtype != "f32":
+    if case.kind != "forward" or case.dtype != "f32" or case.window:
         return None
     node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["out"], domain="com.microsoft", num_heads=case.heads, unidirectional=int(case.causal))
     session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"], ["out"], [("", 17), ("com.microsoft", 1)])
@@ -171,11 +195,11 @@ def onnx_grouped(options, case):
     import numpy
     from onnx import TensorProto, helper
 
-    if case.dtype != "f32" or case.kind == "backward" or not (case.causal or case.kind == "decode"):
+    if case.dtype != "f32" or case.kind == "backward" or not (case.causal or case.window or case.kind == "decode"):
         return None
     names = ["q", "k", "v", "past_key", "past_value", "lengths", "total"]
     node = helper.make_node("GroupQueryAttention", names, ["out", "present_key", "present_value"], domain="com.microsoft", num_heads=case.heads,
-                            kv_num_heads=case.key_heads)
+                            kv_num_heads=case.key_heads, local_window_size=case.window or -1)
     kinds = [TensorProto.FLOAT] * 5 + [TensorProto.INT32] * 2
     session = onnx_session(options, [node], list(zip(names, kinds)), ["out", "present_key", "present_value"], [("", 17), ("com.microsoft", 1)])
     random = lambda *shape: numpy.random.randn(*shape).astype(numpy.float32)  # noqa: E731
@@ -193,10 +217,11 @@ def onnx_attention(options, case):
 
     if case.kind == "backward" or case.dtype != "f32":
         return None
-    node = helper.make_node("Attention", ["q", "k", "v"], ["out"], is_causal=int(case.causal))
-    session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"], ["out"], [("", 23)])
+    mask = {"mask": case.seen()} if case.window else {}
+    node = helper.make_node("Attention", ["q", "k", "v", *mask], ["out"], is_causal=int(case.causal))
+    session = onnx_session(options, [node], [(n, TensorProto.FLOAT) for n in "qkv"] + [(n, TensorProto.BOOL) for n in mask], ["out"], [("", 23)])
     random = lambda heads, length: numpy.random.randn(1, heads, length, case.d).astype(numpy.float32)  # noqa: E731
-    feeds = {"q": random(case.heads, case.queries), "k": random(case.key_heads, case.keys), "v": random(case.key_heads, case.keys)}
+    feeds = {"q": random(case.heads, case.queries), "k": random(case.key_heads, case.keys), "v": random(case.key_heads, case.keys)} | mask
     return onnx_run(options, session, feeds)
 
 
@@ -212,30 +237,42 @@ def openvino_sdpa(options, case):
         return None
     sizes = [[1, case.heads, length, case.d] for length in (case.queries, case.keys, case.keys)]
     inputs = [opset13.parameter(size, numpy.float32) for size in sizes]
+    if case.window:
+        inputs.append(opset13.parameter([case.queries, case.keys], numpy.float32))
     model = openvino.Model([opset13.scaled_dot_product_attention(*inputs, causal=case.causal)], inputs)
     settings = {"INFERENCE_NUM_THREADS": options.threads, "INFERENCE_PRECISION_HINT": case.dtype, "NUM_STREAMS": 1}
     request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
     for i, size in enumerate(sizes):
         request.set_input_tensor(i, openvino.Tensor(numpy.random.randn(*size).astype(numpy.float32)))
+    if case.window:
+        request.set_input_tensor(3, openvino.Tensor(numpy.where(case.seen(), 0, -math.inf).astype(numpy.float32)))
     return best_of(options.seconds, request.infer)
 
 
 def ggml_flash(options, case):
     import ggml
+    import numpy
 
-    if case.kind == "backward" or case.dtype != "f32" or case.causal:
+    if case.kind == "backward" or (case.dtype != "f32" and case.kind != "decode"):
         return None
-    bytes_ = 4 * case.d * (2 * case.heads * case.queries + 2 * case.key_heads * case.keys) + (256 << 20)
+    of_keys = ggml.GGML_TYPE_F32 if case.dtype == "f32" else ggml.GGML_TYPE_BF16  # queries are f32 in any case
+    bytes_ = 4 * case.d * (2 * case.heads * case.queries + 2 * case.key_heads * case.keys) + 2 * case.keys * case.queries + (256 << 20)
     context = ggml.ggml_init(ggml.ggml_init_params(mem_size=bytes_, mem_buffer=None, no_alloc=False))
-    new = lambda heads, length: ggml.ggml_new_tensor_4d(context, ggml.GGML_TYPE_F32, case.d, length, heads, 1)  # noqa: E731
-    q, k, v = new(case.heads, case.queries), new(case.key_heads, case.keys), new(case.key_heads, case.keys)
-    for tensor in (q, k, v):
-        count = ggml.ggml_nelements(tensor)
-        values = (ctypes.c_float * count).from_address(ggml.ggml_get_data(tensor))
-        import numpy
 
-        numpy.ctypeslib.as_array(values)[:] = numpy.random.randn(count)
-    out = ggml.ggml_flash_attn_ext(context, q, k, v, None, 1 / math.sqrt(case.d), 0.0, 0.0)
+    def made(kind, values):
+        """A tensor of the numpy array's axes, the last one first."""
+        tensor = ggml.ggml_new_tensor_4d(context, kind, *reversed(values.shape))
+        ctypes.memmove(ggml.ggml_get_data(tensor), numpy.ascontiguousarray(values).ctypes.data, values.nbytes)
+        return tensor
+
+    def random(kind, heads, length):
+        values = numpy.random.randn(1, heads, length, case.d).astype(numpy.float32)
+        return made(kind, values if kind == ggml.GGML_TYPE_F32 else (values.view(numpy.uint32) >> 16).astype(numpy.uint16))
+
+    q, k, v = random(ggml.GGML_TYPE_F32, case.heads, case.queries), random(of_keys, case.key_heads, case.keys), random(of_keys, case.key_heads, case.keys)
+    seen = case.seen()
+    mask = None if seen is None else made(ggml.GGML_TYPE_F16, numpy.where(seen, 0, -math.inf).astype(numpy.float16)[None, None])
+    out = ggml.ggml_flash_attn_ext(context, q, k, v, mask, 1 / math.sqrt(case.d), 0.0, 0.0)
     graph = ggml.ggml_new_graph(context)
     ggml.ggml_build_forward_expand(graph, out)
     try:
@@ -259,6 +296,20 @@ def versions():
         except (ImportError, AttributeError) as error:
             found[module] = str(error)
     return found
+
+
+INSTRUCTION_SETS = ("avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
+
+
+def machine(options):
+    """What a plot must say of where it was measured."""
+    lines = open("/proc/cpuinfo").read().splitlines() if os.path.exists("/proc/cpuinfo") else []
+    told = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
+    flags = told.get("flags", told.get("Features", "")).split()
+    doctor = json.loads(subprocess.run([options.clearhead, "doctor", "--json"], check=True, capture_output=True, text=True).stdout)
+    return {"processor": told.get("model name", platform.processor()), "family": told.get("cpu family"), "model": told.get("model"),
+            "cores": os.cpu_count(), "instruction_sets": [name for name in INSTRUCTION_SETS if name in flags], "system": platform.platform(),
+            "clearhead": {key: doctor[key] for key in ("version", "isa", "bf16")}, "date": time.strftime("%Y-%m-%d")}
 
 
 def run_case(options, case):
@@ -311,33 +362,45 @@ def svg_of(results):
             f'<rect width="720" height="{y}" fill="white"/>{"".join(rows)}</svg>\n')
 
 
+def measured(options):
+    """What --json writes: all that --from needs to draw it."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    done = {"machine": machine(options), "versions": versions(), "threads": options.threads, "cases": []}
+    print(f"{options.threads} threads, {done['machine']['processor']}, {', '.join(done['machine']['instruction_sets'])}\n{done['versions']}")
+    for case in map(Case, options.cases or (CASES + MORE_CASES if options.all else CASES)):
+        best = run_case(options, case)
+        work, what, value = options.limits[case.name]
+        print(text_of(case, best, (work, what, value)), flush=True)
+        done["cases"].append({"name": case.name, "work": work, "limit": what, "limit_value": value, "seconds": best, "left_out": options.missing.get(case.name, {})})
+    return done
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clearhead", default="build/release/clearhead")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each peer in each round")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--json")
-    parser.add_argument("--svg")
-    parser.add_argument("cases", nargs="*", default=CASES)
+    parser.add_argument("--all", action="store_true", help="the long list of cases")
+    parser.add_argument("--json", help="write what was measured, with versions and the machine")
+    parser.add_argument("--from", dest="source", help="take what --json wrote in place of measuring")
+    parser.add_argument("--svg", help="draw it")
+    parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     options.limits, options.missing = {}, {}
-    import torch
-
-    torch.set_num_threads(options.threads)
-    print(f"{options.threads} threads, {versions()}")
-    results = []
-    for case in map(Case, options.cases):
-        best = run_case(options, case)
-        work, what, value = options.limits[case.name]
-        print(text_of(case, best, (work, what, value)), flush=True)
-        results.append({"name": case.name, "work": work, "limit": what, "limit_value": value, "seconds": best, "left_out": options.missing.get(case.name, {})})
+    if options.source:
+        with open(options.source) as file:
+            done = json.load(file)
+    else:
+        done = measured(options)
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"versions": versions(), "threads": options.threads, "cases": results}, file, indent=1)
+            json.dump(done, file, indent=1)
     if options.svg:
         with open(options.svg, "w") as file:
-            file.write(svg_of(results))
+            file.write(svg_of(done["cases"]))
 
 
 if __name__ == "__main__":

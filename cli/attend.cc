@@ -14,8 +14,8 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  std::string in, spec, out, backend;
-  bool weights = false, scores = false, stats = false, gradients = false, json = false, as_used = false;
+  std::string in, spec, out, backend, dtype = "f32";
+  bool weights = false, scores = false, stats = false, gradients = false, json = false;
 };
 
 // Every row of every map, as `of` takes it from a row.
@@ -37,16 +37,17 @@ Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<flo
   return out;
 }
 
-// q, k, v and d_out of 16 bits: as they are, or in f32.
-Tensor operand(const SafeTensors& in, const char* name, bool as_used) {
+// q, k, v are attended in one dtype, whatever the file holds.
+Tensor operand(const SafeTensors& in, const char* name, DType dtype) {
   const Tensor stored = in.get(name);
-  if (stored.dtype() == DType::kF32) return stored;
-  if (stored.dtype() != DType::kBF16 && stored.dtype() != DType::kF16)
+  if (stored.dtype() == dtype) return stored;
+  if (stored.dtype() != DType::kF32 && stored.dtype() != DType::kBF16 && stored.dtype() != DType::kF16)
     fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; expected f32, bf16 or f16", in.where(), name, to_string(stored.dtype()));
-  if (as_used) return stored;
-  notice(format("{} is {}: converted to f32 (--as-used keeps it)", name, to_string(stored.dtype())));
-  return to_f32(stored);
+  notice(format("{} is {}: converted to {}", name, to_string(stored.dtype()), to_string(dtype)));
+  return to_dtype(stored, dtype);
 }
+
+DType dtype_of(const std::string& name) { return name == "bf16" ? DType::kBF16 : name == "f16" ? DType::kF16 : DType::kF32; }
 
 // What is kept of a row, under the name of what it is.
 struct AddRows {
@@ -66,9 +67,9 @@ struct AddRows {
 // d_q, d_k, d_v and d_NAME of every f32 operand, for the loss whose gradient with respect to out is `d_out`.
 void add_gradients(const Attended& done, const Tensor& v, const Tensor& d_out, NamedTensors& to) {
   const AttendGradients gradients = attend_gradients(done.record, v, done.out, d_out);
-  to.emplace_back("d_q", gradients.q);
-  to.emplace_back("d_k", gradients.k);
-  to.emplace_back("d_v", gradients.v);
+  to.emplace_back("d_q", to_f32(gradients.q));
+  to.emplace_back("d_k", to_f32(gradients.k));
+  to.emplace_back("d_v", to_f32(gradients.v));
   auto next = gradients.operands.begin();
   for_each_operand(done.record.spec, [&](const std::string& name, const Tensor&) {
     if (next->defined()) to.emplace_back("d_" + name, *next);
@@ -90,15 +91,15 @@ void run(const Options& options) {
     spec = spec_from_json(read_file(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
   }
   check_writable(options.out);
-  const auto take = [&](const char* name) { return operand(in, name, options.as_used); };
-  const Tensor q = take("q"), k = take("k"), v = take("v");
+  const DType dtype = dtype_of(options.dtype);
+  const Tensor q = operand(in, "q", dtype), k = operand(in, "k", dtype), v = operand(in, "v", dtype);
   const Attended done = attend(q, k, v, spec);
-  const AttentionMap exact(done.record), map = options.as_used ? exact.with(Precision::kAsUsed) : exact;
-  NamedTensors tensors{{"out", done.out}};
+  const AttentionMap map(done.record);
+  NamedTensors tensors{{"out", to_f32(done.out)}};
   std::visit(AddRows{done.record.rows, tensors}, spec.normaliser);
   if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
   if (options.scores) tensors.emplace_back("scores", all_rows(map, "scores", &MapRow::scores));
-  if (options.gradients) add_gradients(done, v, take("d_out"), tensors);
+  if (options.gradients) add_gradients(done, v, operand(in, "d_out", dtype), tensors);
   if (options.stats) {
     SweepRequest request({entropy, received, distance, offsets});
     request.offset_reach = std::max<int64_t>(1, std::min<int64_t>(64, map.shape().keys));
@@ -109,7 +110,6 @@ void run(const Options& options) {
     tensors.emplace_back("distance", result.distance);
     tensors.emplace_back("offsets", result.offsets);
   }
-  for (auto& [name, tensor] : tensors) tensor = tensor.dtype() == DType::kF32 ? tensor : to_f32(tensor);
   write_safetensors(options.out, tensors,
                     {{"spec", to_json(spec)}, {"backend", backend().name}, {"isa", to_string(done.record.stamp.isa)}});
   if (options.json) {
@@ -144,8 +144,8 @@ void add_attend(CLI::App& app) {
   command->add_flag(
       "--gradients", options->gradients,
       "Also write d_q, d_k, d_v and d_NAME of the description's f32 tensors, from the file's d_out [batch, head, query, d_v]");
-  command->add_flag("--as-used", options->as_used,
-                    "Attend q, k, v of 16 bits as they are (default: in f32) and give weights as the kernel rounded them");
+  command->add_option("--dtype", options->dtype, "What q, k, v and d_out are rounded to (default f32); what is written is f32")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   command->add_option("--backend", options->backend, "ref (double, obvious) or cpu (fast)")->check(CLI::IsMember({"ref", "cpu"}));
   command->add_flag("--json", options->json, "Say what was written as JSON");
   command->callback([options] { run(*options); });
