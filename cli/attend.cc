@@ -14,7 +14,7 @@ namespace clearhead::cli {
 namespace {
 
 struct Options {
-  std::string in, spec, out, backend, dtype = "f32";
+  std::string in, spec, out, backend, dtype;
   bool weights = false, scores = false, stats = false, gradients = false, json = false;
 };
 
@@ -37,17 +37,16 @@ Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<flo
   return out;
 }
 
-// q, k, v are attended in one dtype, whatever the file holds.
-Tensor operand(const SafeTensors& in, const char* name, DType dtype) {
+// q, k, v are attended in one dtype, whatever the file holds: in f32 unless another is asked for.
+Tensor operand(const SafeTensors& in, const char* name, const std::string& asked) {
+  const DType dtype = asked == "bf16" ? DType::kBF16 : asked == "f16" ? DType::kF16 : DType::kF32;
   const Tensor stored = in.get(name);
   if (stored.dtype() == dtype) return stored;
   if (stored.dtype() != DType::kF32 && stored.dtype() != DType::kBF16 && stored.dtype() != DType::kF16)
     fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; expected f32, bf16 or f16", in.where(), name, to_string(stored.dtype()));
-  notice(format("{} is {}: converted to {}", name, to_string(stored.dtype()), to_string(dtype)));
+  if (asked.empty()) notice(format("{} is {}: converted to f32", name, to_string(stored.dtype())));
   return to_dtype(stored, dtype);
 }
-
-DType dtype_of(const std::string& name) { return name == "bf16" ? DType::kBF16 : name == "f16" ? DType::kF16 : DType::kF32; }
 
 // What is kept of a row, under the name of what it is.
 struct AddRows {
@@ -91,15 +90,14 @@ void run(const Options& options) {
     spec = spec_from_json(read_file(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
   }
   check_writable(options.out);
-  const DType dtype = dtype_of(options.dtype);
-  const Tensor q = operand(in, "q", dtype), k = operand(in, "k", dtype), v = operand(in, "v", dtype);
+  const Tensor q = operand(in, "q", options.dtype), k = operand(in, "k", options.dtype), v = operand(in, "v", options.dtype);
   const Attended done = attend(q, k, v, spec);
   const AttentionMap map(done.record);
   NamedTensors tensors{{"out", to_f32(done.out)}};
   std::visit(AddRows{done.record.rows, tensors}, spec.normaliser);
   if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
   if (options.scores) tensors.emplace_back("scores", all_rows(map, "scores", &MapRow::scores));
-  if (options.gradients) add_gradients(done, v, operand(in, "d_out", dtype), tensors);
+  if (options.gradients) add_gradients(done, v, operand(in, "d_out", options.dtype), tensors);
   if (options.stats) {
     SweepRequest request({entropy, received, distance, offsets});
     request.offset_reach = std::max<int64_t>(1, std::min<int64_t>(64, map.shape().keys));

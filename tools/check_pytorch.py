@@ -285,8 +285,10 @@ class Case:
         group = self.heads // t["k"].shape[1]
         k, v = (t[name].repeat_interleave(group, 1) for name in ("k", "v"))
         s = self.pair(t, t["q"], k)
+        self.largest_score = float(s.detach().abs().max())
         for term in self.terms:
             s = term(t, s)
+            self.largest_score = max(self.largest_score, float(s.detach().abs().max()))
         some = self.visible.any(-1, keepdim=True)
         s = torch.where(self.visible, s, HIDDEN)
         p = torch.where(some & self.visible, self.normalise(t, torch.where(some, s, 0)), 0)
@@ -375,7 +377,7 @@ def check(options, case, folder, worst):
         told = f"{name}, bf16" if case.narrow else "d_rule.table" if name.startswith("d_rule") else name
         worst[told] = max(worst.get(told, 0.0), off)
         if not off <= (BF16[kind] if case.narrow and kind == "gradient" else TOLERANCE[kind]):
-            print(f"{name} is off by {off:.1e}: {json.dumps(case.spec)} over { {n: tuple(x.shape) for n, x in case.tensors.items()} }")
+            print(f"{name} is off by {off:.1e} (4εS of its scores: {4 * 2**-23 * case.largest_score:.1e}): {json.dumps(case.spec)} over { {n: tuple(x.shape) for n, x in case.tensors.items()} }")
             sys.exit(1)
 
 

@@ -261,6 +261,21 @@ class Attend(Case):
             self.close(found["log_sum_exp"][1], lse)
             self.close(found["weights"][1], [c for row in weights for c in row])
 
+    def test_in_sixteen_bits_it_is_the_formula_over_rounded_numbers_written_as_f32(self):
+        for dtype, ulp in (("bf16", 2**-8), ("f16", 2**-11)):
+            rounded = lambda x, ulp=ulp: math.ldexp(round(math.frexp(x)[0] / ulp) * ulp, math.frexp(x)[1])  # noqa: E731
+            q, k, v = ([[[rounded(c) for c in row] for row in rows] for rows in heads] for heads in (self.q, self.k, self.v))
+            out, lse, _ = attention(q, k, v, True, 3, self.sinks)
+            largest = max(abs(c) for rows in v for row in rows for c in row)
+            to = self.folder / f"{dtype}.safetensors"
+            self.ok("attend", self.into, "--spec", self.spec, "-o", to, "--gradients", "--dtype", dtype)
+            found = read_safetensors(to)
+            self.assertEqual(sorted(found), ["d_k", "d_q", "d_sinks", "d_v", "log_sum_exp", "out"])
+            self.close(found["log_sum_exp"][1], lse)
+            for a, b in zip(found["out"][1], (c for row in out for c in row), strict=True):
+                self.assertEqual(a, rounded(a))
+                self.assertAlmostEqual(a, b, delta=ulp * (largest + 2 * abs(b)))
+
     def test_gradients_are_the_slopes_of_the_formula(self):
         d_out = read_safetensors(self.into)["d_out"][1]
 
