@@ -15,7 +15,7 @@ namespace {
 
 struct Options {
   std::string in, spec, out, backend, dtype;
-  bool weights = false, scores = false, stats = false, gradients = false, json = false;
+  bool weights = false, scores = false, stats = false, gradients = false, json = false, as_used = false;
 };
 
 // Every row of every map, as `of` takes it from a row.
@@ -44,7 +44,7 @@ Tensor operand(const SafeTensors& in, const char* name, const std::string& asked
   if (stored.dtype() == dtype) return stored;
   if (stored.dtype() != DType::kF32 && stored.dtype() != DType::kBF16 && stored.dtype() != DType::kF16)
     fail(ErrorCode::kUnsupported, "{}: tensor \"{}\" is {}; expected f32, bf16 or f16", in.where(), name, to_string(stored.dtype()));
-  if (asked.empty()) notice(format("{} is {}: converted to f32", name, to_string(stored.dtype())));
+  if (asked.empty()) notice(format("{} is {}: converted to f32 (--dtype keeps 16 bits)", name, to_string(stored.dtype())));
   return to_dtype(stored, dtype);
 }
 
@@ -92,7 +92,7 @@ void run(const Options& options) {
   check_writable(options.out);
   const Tensor q = operand(in, "q", options.dtype), k = operand(in, "k", options.dtype), v = operand(in, "v", options.dtype);
   const Attended done = attend(q, k, v, spec);
-  const AttentionMap map(done.record);
+  const AttentionMap exact(done.record), map = options.as_used ? exact.with(Precision::kAsUsed) : exact;
   NamedTensors tensors{{"out", to_f32(done.out)}};
   std::visit(AddRows{done.record.rows, tensors}, spec.normaliser);
   if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
@@ -144,6 +144,7 @@ void add_attend(CLI::App& app) {
       "Also write d_q, d_k, d_v and d_NAME of the description's f32 tensors, from the file's d_out [batch, head, query, d_v]");
   command->add_option("--dtype", options->dtype, "What q, k, v and d_out are rounded to (default f32); what is written is f32")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  command->add_flag("--as-used", options->as_used, "Weights and statistics as a kernel of bf16 rounded them, in place of the exact ones");
   command->add_option("--backend", options->backend, "ref (double, obvious) or cpu (fast)")->check(CLI::IsMember({"ref", "cpu"}));
   command->add_flag("--json", options->json, "Say what was written as JSON");
   command->callback([options] { run(*options); });
