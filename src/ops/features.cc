@@ -189,7 +189,7 @@ Tensor elu_plus_one_gradient(const Tensor& x, const Tensor& d_features) {
   check_features("elu_plus_one_gradient", x);
   check_like("elu_plus_one_gradient", "d_features", d_features, x.shape());
   Tensor out = Tensor::empty(x.shape());
-  element_by_element(x, d_features, out, [](float value, float d) { return std::min(exponential(value), 1.0F) * d; });
+  element_by_element(x, d_features, out, [](float value, float d) { return exponential(std::min(value, 0.0F)) * d; });
   return out;
 }
 

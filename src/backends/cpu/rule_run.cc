@@ -1,10 +1,12 @@
-// One loop per operation over the vectors of a frame; what is passed between steps lies in L1.
+// One loop per operation over the vectors of a frame, without rows where all arguments are one line; what is passed between steps lies in L1.
 #include "backends/cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/rule_run.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+
+#include <utility>
 
 #include "backends/cpu/rule_run.h"
 
@@ -19,6 +21,8 @@ struct Argument {
   const float* base;
   int64_t row, vector;
   HWY_INLINE Floats at(int64_t r, int64_t v) const { return hn::LoadU(F32(), base + r * row + v * vector); }
+  // One line for all rows: neighbours, or a scalar.
+  bool is_flat(int64_t vectors) const { return row == vectors * vector; }
 };
 
 struct Step {
@@ -32,8 +36,11 @@ HWY_INLINE void each(const Step& step, F&& f) {
   const F32 d;
   float* to = step.to;
   const Argument a = step.arguments[0], b = step.arguments[N > 1 ? 1 : 0], c = step.arguments[N > 2 ? 2 : 0];
-  for (int64_t r = 0; r < step.frame.rows; ++r) {
-    for (int64_t v = 0; v < step.frame.vectors; ++v) {
+  int64_t rows = step.frame.rows, vectors = step.frame.vectors;
+  if (a.is_flat(vectors) && b.is_flat(vectors) && c.is_flat(vectors)) vectors *= std::exchange(rows, 1);
+  for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+    for (int64_t v = 0; v < vectors; ++v) {
       Floats out;
       if constexpr (N == 1) out = f(a.at(r, v));
       if constexpr (N == 2) out = f(a.at(r, v), b.at(r, v));
@@ -73,13 +80,28 @@ void look_up(const RuleTableView& table, const Step& step) {
   }
 }
 
+// tanh_of_scores, asked once whether all are near 0.
+void take_tanh(const Step& step) {
+  const F32 d;
+  const Argument& x = step.arguments[0];
+  Floats largest = hn::Zero(d);
+  for (int64_t r = 0; r < step.frame.rows; ++r) {
+    for (int64_t v = 0; v < step.frame.vectors; ++v) largest = larger_magnitude(x.at(r, v), largest);
+  }
+  if (HWY_LIKELY(hn::AllTrue(d, is_near(largest)))) {
+    each<1>(step, [](Floats at) CLEARHEAD_INLINE_LAMBDA { return near_tanh(at, at); });
+  } else {
+    each<1>(step, [](Floats at) CLEARHEAD_INLINE_LAMBDA { return tanh_of_scores(at); });
+  }
+}
+
 void run_step(RuleOp op, const RuleTableView* table, const Step& step) {
   switch (op) {
     case RuleOp::kNegate: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return hn::Neg(x); });
     case RuleOp::kAbs: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return hn::Abs(x); });
     case RuleOp::kExp: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return exp_of(x); });
     case RuleOp::kLog: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return log_of(x); });
-    case RuleOp::kTanh: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return tanh_of_scores(x); });
+    case RuleOp::kTanh: return take_tanh(step);
     case RuleOp::kSqrt: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return hn::Sqrt(x); });
     case RuleOp::kFloor: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return hn::Floor(x); });
     case RuleOp::kNot: return each<1>(step, [](Floats x) CLEARHEAD_INLINE_LAMBDA { return truth(hn::Not(holds(x))); });
