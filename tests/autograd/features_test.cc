@@ -26,10 +26,11 @@ Values features_of(const Values& x, const Tensor& projection) {
   }
   const Values w = values_of(projection);
   const double shrink = 1 / std::sqrt(std::sqrt(static_cast<double>(x.size())));
-  for (size_t r = 0; r < w.size() / x.size(); ++r) {
+  const size_t count = w.size() / x.size();
+  for (size_t r = 0; r < count; ++r) {
     double exponent = 0;
     for (size_t c = 0; c < x.size(); ++c) exponent += shrink * x[c] * (w[r * x.size() + c] - shrink * x[c] / 2);
-    out.push_back(std::exp(exponent) / std::sqrt(static_cast<double>(w.size() / x.size())));
+    out.push_back(std::exp(exponent) / std::sqrt(static_cast<double>(count)));
   }
   return out;
 }
