@@ -3,22 +3,20 @@
 //   elu + 1                x + 1, or e^x                         slope min(φ, 1)
 //   positive random        φ_r = e^{w_r·y − ‖y‖²/2 − c}/√m       d_y = Σ_r d_φ_r φ_r (w_r − y),  y = x/d^¼
 //
-// The products of the second, w_r·y and Σ_r (d_φ φ)_r w_r, are scores: rows meet the projection as queries meet keys. The backend's score kernel takes them, so
-// that the features of a row do not depend on the rows beside it (oneDNN's products do not promise that).
+// The products of the second, w_r·y and Σ_r (d_φ φ)_r w_r, are RowProducts: the features of a row do not depend on the rows beside it.
 // Sources: Katharopoulos et al. 2020, eq. 7; Choromanski et al. 2021, lemma 1, eq. 5 and §2.4.
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <numeric>
 #include <vector>
 
-#include "backends/registry.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "ops/ops.h"
+#include "ops/row_products.h"
 
 namespace clearhead {
 namespace {
@@ -96,27 +94,6 @@ void elu_into(const Tensor& x, Tensor& out) {
 
 double shrink_of(int64_t d) { return 1 / std::sqrt(std::sqrt(static_cast<double>(std::max<int64_t>(1, d)))); }
 
-// out[r][j] = scale·log₂e·x_r·w_j.   x: […, width], contiguous, w: [count, width], out: [rows, count].
-void scores(const Tensor& x, const Tensor& w, double scale, float* out) {
-  const int64_t width = w.size(1), count = w.size(0), rows = x.numel() / std::max<int64_t>(1, width);
-  const Tensor unread = Tensor::zeros({1, 1, 1}).expand({1, 1, rows});  // statistics of rows: of weights
-  AttentionRecord record;
-  record.spec.pair = Dot{static_cast<float>(scale)};
-  record.q = x.reshape({1, 1, rows, width});
-  record.keys = w.contiguous().reshape({1, 1, count, width});
-  record.rows = {.m = unread, .l = unread};
-  record.query_length = rows;
-  std::vector<int64_t> all(static_cast<size_t>(rows));
-  std::iota(all.begin(), all.end(), int64_t{0});
-  backend().weights({.record = record,
-                     .rows = all.data(),
-                     .row_count = rows,
-                     .keys = {0, count},
-                     .quantity = WeightsCall::Quantity::kScore2,
-                     .out = out,
-                     .out_stride = count});
-}
-
 // The largest, NaN left out; −∞ of none.
 double largest(const float* values, int64_t count) {
   float most[8];
@@ -163,7 +140,7 @@ void random_features_into(const Tensor& x, const Tensor& projection, FeatureShif
   const Tensor rows = x.contiguous();
   const int64_t m = projection.size(0), d = projection.size(1), count = out.numel() / m;
   float* to = out.mutable_data<float>();
-  if (d > 0) scores(rows, projection, shrink_of(d), to);
+  if (d > 0) RowProducts(rows, projection, shrink_of(d)).take(0, count, to);
   if (d == 0) std::fill(to, to + out.numel(), 0.0F);
   const std::vector<double> taken = subtrahends(rows, to, m, shift);
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(m)));
@@ -242,7 +219,7 @@ Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projecti
   const float *weights = product.data<float>(), *from = rows.data<float>();
   float* to = out.mutable_data<float>();
   const double shrink = shrink_of(d);
-  scores(product, projection.permute({1, 0}), shrink, to);
+  RowProducts(product, projection.permute({1, 0}), shrink).take(0, count, to);
   parallel_ranges(count, std::max<int64_t>(1, kGrain / (m + d)), [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       double sum = 0;

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "clearhead/attend.h"
 #include "ops/attend_into.h"
+#include "ops/row_products.h"
 #include "spec/lists.h"
 #include "spec/rule_bounds.h"
 #include "spec/rule_math.h"
@@ -221,22 +222,24 @@ class ShownBlocks {
 
 // Bucket of every row of x in one round.   [batch, head, length, d] → [batch·head·length]
 std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t round) {
-  const int64_t width = x.size(3), half = hashing.buckets / 2, rows = x.size(0) * x.size(1) * x.size(2);
-  std::vector<float> rotation(static_cast<size_t>(width * half));  // [d, buckets / 2], normal
-  for (size_t i = 0; i < rotation.size(); ++i) {
-    rotation[i] = static_cast<float>(random_normal(hashing.seed, static_cast<uint64_t>(round) * rotation.size() + i));
+  const int64_t width = x.size(3), half = hashing.buckets / 2;
+  Tensor rotation = Tensor::empty({width, half});  // normal
+  for (int64_t i = 0; i < rotation.numel(); ++i) {
+    rotation.mutable_data<float>()[i] =
+        static_cast<float>(random_normal(hashing.seed, static_cast<uint64_t>(round * rotation.numel() + i)));
   }
-  std::vector<int32_t> out(static_cast<size_t>(rows));
-  parallel_for(rows, [&](int64_t row, int) {
-    const int64_t map = row / x.size(2);
-    const float* from = x.data<float>() + map / x.size(1) * x.stride(0) + map % x.size(1) * x.stride(1) + row % x.size(2) * x.stride(2);
-    std::vector<float> turned(static_cast<size_t>(half), 0);
-    for (int64_t c = 0; c < width; ++c) {
-      for (int64_t b = 0; b < half; ++b)
-        turned[static_cast<size_t>(b)] += from[c * x.stride(3)] * rotation[static_cast<size_t>(c * half + b)];
+  const RowProducts turned(x.contiguous(), rotation.permute({1, 0}), 1);
+  std::vector<int32_t> out(static_cast<size_t>(turned.rows()));
+  constexpr int64_t kTogether = 192;
+  parallel_for((turned.rows() + kTogether - 1) / kTogether, [&](int64_t item, int) {
+    const int64_t first = item * kTogether, some = std::min(kTogether, turned.rows() - first);
+    std::vector<float> products(static_cast<size_t>(some * half));
+    turned.take(first, some, products.data());
+    for (int64_t row = 0; row < some; ++row) {
+      const float* of_row = products.data() + row * half;
+      const auto [low, high] = std::minmax_element(of_row, of_row + half);
+      out[static_cast<size_t>(first + row)] = static_cast<int32_t>(-*low > *high ? half + (low - of_row) : high - of_row);
     }
-    const auto [low, high] = std::minmax_element(turned.begin(), turned.end());
-    out[static_cast<size_t>(row)] = static_cast<int32_t>(-*low > *high ? half + (low - turned.begin()) : high - turned.begin());
   });
   return out;
 }
