@@ -69,13 +69,13 @@ using Term = std::variant<Alibi, Dense, SoftCap, PerEdge, Rule>;
 /// Where the first query stands among the keys: kEnd, the last query sees the last key; kStart, query 0 stands at key 0.
 enum class Align : uint8_t { kEnd, kStart };
 
-/// Query at position p sees keys [p − back, p + ahead]; an absent limit is none.
+/// Query at position p sees keys [p − back, p + ahead]; an absent limit is none (causal: Vaswani et al. 2017, §3.2.3; windows: Beltagy et al. 2020, §3.1).
 struct Band {
   std::optional<int64_t> back{};
   std::optional<int64_t> ahead{};
   Align align = Align::kEnd;
 };
-/// A query sees only keys of its own segment: packed documents, and key padding by a segment that no query has. Negative ids see and are seen by nothing.
+/// A query sees only keys of its own segment: packed documents (Krell et al. 2021), and key padding by a segment that no query has. Negative ids see and are seen by nothing.
 struct Segments {
   Tensor queries{};  ///< i32 [batch|1, query]
   Tensor keys{};     ///< i32 [batch|1, key]
@@ -86,7 +86,7 @@ struct Mask {
 };
 /// Who sees whom, written out: query block b, queries [b·query_block, (b + 1)·query_block), sees the key blocks keys[offsets[b]] … keys[offsets[b + 1] − 1].
 /// Blocks of 1 × 1 are a graph's edges in compressed sparse rows (Veličković et al. 2018, §2.1: j ∈ N_i); larger ones are block-sparse attention (Child et
-/// al. 2019, §5.1; Zaheer et al. 2020, §2). Cost and memory follow the pairs listed.
+/// al. 2019, §5.5; Zaheer et al. 2020, §2). Cost and memory follow the pairs listed.
 struct Lists {
   int64_t query_block = 1, key_block = 1;
   Tensor
@@ -101,7 +101,7 @@ struct Topology {
   std::optional<Rule> visible{};  ///< of ch::visible; hides what band, segments, mask and lists would show
 };
 
-/// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)); without sinks the plain softmax. A sink logit takes mass and has no value, so rows sum to less than one.
+/// P_ij = exp(s_ij) / (Σ_j exp(s_ij) + exp(sink_h)); without sinks the plain softmax. A sink logit takes mass and has no value, so rows sum to less than one (a sink of 0: Xiao et al. 2024, §3.3).
 struct Softmax {
   std::optional<Tensor> sinks{};  ///< f32 [head]
 };
