@@ -39,7 +39,7 @@ Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<flo
 
 // q, k, v are attended in one dtype, whatever the file holds: in f32 unless another is asked for.
 Tensor operand(const SafeTensors& in, const char* name, const std::string& asked) {
-  const DType dtype = asked == "bf16" ? DType::kBF16 : asked == "f16" ? DType::kF16 : DType::kF32;
+  const DType dtype = asked.empty() ? DType::kF32 : dtype_named(asked);
   const Tensor stored = in.get(name);
   if (stored.dtype() == dtype) return stored;
   if (stored.dtype() != DType::kF32 && stored.dtype() != DType::kBF16 && stored.dtype() != DType::kF16)

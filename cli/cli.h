@@ -106,6 +106,8 @@ bool is_trace_file(const std::string& path);
 /// Loads a model; prints first what converting its weights to f32 will take.
 std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptions& options = {});
 
+/// Of "f32", "bf16" or "f16": an option that takes one checks that first.
+DType dtype_named(const std::string& name);
 /// --precision, what linear layers and attention multiply, and --weights, what linear layers are kept as.
 void add_load_options(CLI::App& app, LoadOptions& load);
 

@@ -134,9 +134,11 @@ std::shared_ptr<const Model> load_model(const std::string& name, const LoadOptio
   return load(name, options);
 }
 
+DType dtype_named(const std::string& name) { return name == "bf16" ? DType::kBF16 : name == "f16" ? DType::kF16 : DType::kF32; }
+
 void add_load_options(CLI::App& app, LoadOptions& load) {
   app.add_option_function<std::string>(
-         "--precision", [&load](const std::string& name) { load.precision = name == "bf16" ? DType::kBF16 : DType::kF32; },
+         "--precision", [&load](const std::string& name) { load.precision = dtype_named(name); },
          "Multiply in f32 (default) or bf16: linear layers and attention round what they read; long texts are read several times faster")
       ->check(CLI::IsMember({"f32", "bf16"}));
   app.add_option_function<std::string>(

@@ -202,10 +202,7 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--seed", sampling.seed, "Seed of the sampling")->check(whole_from(0));
   generate_task
       ->add_option_function<std::string>(
-          "--cache",
-          [options](const std::string& name) {
-            options->cache = name == "bf16" ? DType::kBF16 : name == "f16" ? DType::kF16 : DType::kF32;
-          },
+          "--cache", [options](const std::string& name) { options->cache = dtype_named(name); },
           "Keep keys and values as: f32, bf16, f16 (half the memory and reading, rounded keys); by default as --precision says")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");

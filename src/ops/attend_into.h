@@ -1,4 +1,4 @@
-// The fused call for layers: the output goes where the layer wants it, e.g. into [batch, query, head, d_v] in memory.
+// What attend() is made of, for other calls of this room: the fused call with an output where a layer wants it, e.g. in [batch, query, head, d_v], and a check of caches.
 #pragma once
 
 #include "clearhead/attend.h"

@@ -1,7 +1,6 @@
 // A record of rows and columns, whose scores the backend in use is asked for.
 #include "ops/row_products.h"
 
-#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -10,7 +9,7 @@
 namespace clearhead {
 
 RowProducts::RowProducts(const Tensor& x, const Tensor& w, double scale) {
-  const int64_t width = w.size(1), rows = x.numel() / std::max<int64_t>(1, width);
+  const int64_t width = w.size(1), rows = x.numel() / width;
   const Tensor unread = Tensor::zeros({1, 1, 1}).expand({1, 1, rows});  // statistics of rows: of weights
   record_.spec.pair = Dot{static_cast<float>(scale)};
   record_.q = x.reshape({1, 1, rows, width});

@@ -9,7 +9,7 @@ namespace clearhead {
 
 class RowProducts {
  public:
-  /// x: f32 […, width], contiguous; w: f32 [count, width], any strides.
+  /// x: f32 […, width], contiguous, width above 0; w: f32 [count, width], any strides.
   RowProducts(const Tensor& x, const Tensor& w, double scale);
   int64_t rows() const { return record_.query_length; }
   /// to[row][count] = scale·log₂e·x·w of rows [first, first + some). What is below −1e30 counts as hidden: −∞. Thread-safe.

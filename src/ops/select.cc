@@ -14,6 +14,7 @@
 #include "ops/attend_into.h"
 #include "ops/row_products.h"
 #include "spec/lists.h"
+#include "spec/pair_visible.h"
 #include "spec/rule_bounds.h"
 #include "spec/rule_math.h"
 #include "spec/visible.h"
@@ -194,22 +195,9 @@ class ShownBlocks {
   }
 
   // Whether segments, mask and rule do.
-  bool shows(RulePoint at, std::optional<RuleReader>& rule) const {
-    if (const auto& segments = topology_.segments) {
-      const auto id = [&](const Tensor& ids, int64_t i) {
-        return ids.data<int32_t>()[at.batch * broadcast_stride(ids, 0) + i * ids.stride(1)];
-      };
-      const int32_t own = id(segments->queries, at.query);
-      if (own < 0 || own != id(segments->keys, at.key)) return false;
-    }
-    if (topology_.mask) {
-      const Tensor& mask = topology_.mask->visible;
-      if (!mask.data<bool>()[at.batch * broadcast_stride(mask, 0) + at.head * broadcast_stride(mask, 1) +
-                             at.query * broadcast_stride(mask, 2) + at.key * mask.stride(3)])
-        return false;
-    }
-    at.query += first_;
-    return !rule || rule->value(at) != 0;
+  bool shows(const PairAt& at, std::optional<RuleReader>& rule) const {
+    if (!segments_and_mask_show(topology_, at)) return false;
+    return !rule || rule->value({.batch = at.batch, .head = at.head, .query = first_ + at.query, .key = at.key}) != 0;
   }
 
   const Topology& topology_;
@@ -223,10 +211,10 @@ class ShownBlocks {
 // Bucket of every row of x in one round.   [batch, head, length, d] → [batch·head·length]
 std::vector<int32_t> buckets_of(const Tensor& x, const Hashing& hashing, int64_t round) {
   const int64_t width = x.size(3), half = hashing.buckets / 2;
-  Tensor rotation = Tensor::empty({width, half});  // normal
+  Tensor rotation = Tensor::empty({width, half});
+  float* normal = rotation.mutable_data<float>();
   for (int64_t i = 0; i < rotation.numel(); ++i) {
-    rotation.mutable_data<float>()[i] =
-        static_cast<float>(random_normal(hashing.seed, static_cast<uint64_t>(round * rotation.numel() + i)));
+    normal[i] = static_cast<float>(random_normal(hashing.seed, static_cast<uint64_t>(round * rotation.numel() + i)));
   }
   const RowProducts turned(x.contiguous(), rotation.permute({1, 0}), 1);
   std::vector<int32_t> out(static_cast<size_t>(turned.rows()));

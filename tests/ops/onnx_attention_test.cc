@@ -12,19 +12,12 @@
 #include "clearhead/attend.h"
 #include "spec/page_rows.h"
 #include "tolerance.h"
+#include "waves.h"
 
 namespace clearhead {
 namespace {
 
 constexpr int64_t kBatch = 2, kKeyHeads = 2, kHeads = 4, kWidth = 16, kValueWidth = 8;
-
-// In [-1, 1].
-Tensor waves(Shape shape, float step) {
-  Tensor tensor = Tensor::empty(std::move(shape));
-  float* values = tensor.mutable_data<float>();
-  for (int64_t i = 0; i < tensor.numel(); ++i) values[i] = std::sin(static_cast<float>(i) * step);
-  return tensor;
-}
 
 enum class AttentionMask { kNone, kBool, kFloat };
 struct Given {

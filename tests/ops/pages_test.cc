@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -13,18 +12,12 @@
 #include "backends/registry.h"
 #include "clearhead/attend.h"
 #include "on_every_backend.h"
+#include "waves.h"
 
 namespace clearhead {
 namespace {
 
 constexpr int64_t kHeads = 4, kKeyHeads = 2, kWidth = 8, kValues = 12, kBack = 99;
-
-Tensor waves(Shape shape, float step) {
-  Tensor tensor = Tensor::empty(std::move(shape));
-  float* values = tensor.mutable_data<float>();
-  for (int64_t i = 0; i < tensor.numel(); ++i) values[i] = 1.5F * std::sin(static_cast<float>(i % 100'003) * step);
-  return tensor;
-}
 
 Tensor document_ids(int64_t begin, int64_t end) {
   Tensor ids = Tensor::zeros({1, end - begin}, DType::kI32);

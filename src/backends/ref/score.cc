@@ -7,6 +7,7 @@
 
 #include "backends/ref/backward.h"
 #include "backends/ref/pair.h"
+#include "spec/pair_visible.h"
 #include "spec/rule_math.h"
 #include "spec/visible.h"
 
@@ -15,16 +16,7 @@ namespace {
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
-// Element [batch|1, head|1, query|1, key] of an operand that broadcasts.
-template <class T>
-T pair_element(const Tensor& operand, const RowOfScores& at, int64_t key) {
-  return operand.data<T>()[at.batch * broadcast_stride(operand, 0) + at.head * broadcast_stride(operand, 1) +
-                           at.query * broadcast_stride(operand, 2) + key * operand.stride(3)];
-}
-
-int32_t segment(const Tensor& ids, int64_t batch, int64_t index) {
-  return ids.data<int32_t>()[batch * broadcast_stride(ids, 0) + index * ids.stride(1)];
-}
+PairAt pair_of(const RowOfScores& at, int64_t key) { return {.batch = at.batch, .head = at.head, .query = at.query, .key = key}; }
 
 // The rules of a description, ready to be asked about pairs.
 struct Rules {
@@ -54,12 +46,8 @@ int64_t entry_of(const RowOfScores& at, int64_t key) {
 bool visible(const RowOfScores& at, Range band, int64_t position, int64_t key, Rules& rules) {
   const Topology& topology = at.spec.topology;
   if (key < band.begin || key >= band.end) return false;
-  if (topology.segments) {
-    const int32_t own = segment(topology.segments->queries, at.batch, at.query);
-    if (own < 0 || own != segment(topology.segments->keys, at.batch, key)) return false;
-  }
+  if (!segments_and_mask_show(topology, pair_of(at, key))) return false;
   if (topology.lists && entry_of(at, key) < 0) return false;
-  if (topology.mask && !pair_element<bool>(topology.mask->visible, at, key)) return false;
   return !rules.visible || rules.visible->value({.batch = at.batch, .head = at.head, .query = position, .key = key}) != 0;
 }
 
@@ -79,7 +67,7 @@ struct ApplyTerm {
     add(-slope * static_cast<double>(std::abs(position - key)));
   }
   void operator()(const Dense& term) const {
-    const double bias = static_cast<double>(pair_element<float>(term.bias, at, key));
+    const double bias = static_cast<double>(pair_element<float>(term.bias, pair_of(at, key)));
     add(bias);
     if (bias == kHidden) score.value = kHidden;  // also where the product is NaN: a hidden key is never read into a result
   }

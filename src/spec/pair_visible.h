@@ -1,0 +1,35 @@
+// What segments and a mask say of one pair, for those that ask pair by pair: the reference, and what chooses keys. Bands and lists give ranges: spec/visible.h, spec/lists.h.
+#pragma once
+
+#include <cstdint>
+
+#include "clearhead/spec.h"
+#include "spec/visible.h"
+
+namespace clearhead {
+
+/// A pair by its indices: `query` counts the queries given, not positions among the keys.
+struct PairAt {
+  int64_t batch = 0, head = 0, query = 0, key = 0;
+};
+
+/// Element of an operand that broadcasts.   [batch|1, head|1, query|1, key]
+template <class T>
+T pair_element(const Tensor& operand, const PairAt& at) {
+  return operand.data<T>()[at.batch * broadcast_stride(operand, 0) + at.head * broadcast_stride(operand, 1) +
+                           at.query * broadcast_stride(operand, 2) + at.key * operand.stride(3)];
+}
+
+/// Whether segments and mask show a pair. A negative segment is padding: it sees and is seen by nothing.
+inline bool segments_and_mask_show(const Topology& topology, const PairAt& at) {
+  if (const auto& segments = topology.segments) {
+    const auto id = [&](const Tensor& ids, int64_t index) {
+      return ids.data<int32_t>()[at.batch * broadcast_stride(ids, 0) + index * ids.stride(1)];
+    };
+    const int32_t own = id(segments->queries, at.query);
+    if (own < 0 || own != id(segments->keys, at.key)) return false;
+  }
+  return !topology.mask || pair_element<bool>(topology.mask->visible, at);
+}
+
+}  // namespace clearhead
