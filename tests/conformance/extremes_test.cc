@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -357,6 +358,33 @@ TEST_P(Extremes, LargeRandomLogitsStayInsideTheBound) {
     for (size_t c = 0; c < 16; ++c) {
       ASSERT_NEAR(static_cast<double>(row_of(result.out, 0, query)[c]), row.out[c], tolerance::forward(row.largest) * row.absolute[c])
           << query;
+    }
+  }
+}
+
+// By steps of 70 nats, none at the beginning of a key tile: what a block has kept of a tile's earlier keys has to follow.
+TEST_P(Extremes, WhereScoresClimbInsideATileTheHighestStepIsAllThatCounts) {
+  constexpr int64_t kKeys = 600, kWidth = 64;
+  constexpr int64_t kBegins[] = {0, 100, 140, 300, 521};
+  const auto step_of = [&](int64_t key) { return std::upper_bound(std::begin(kBegins), std::end(kBegins), key) - std::begin(kBegins) - 1; };
+  Tensor q = Tensor::zeros({1, 1, kKeys, kWidth}), k = q.clone(), v = q.clone();
+  for (int64_t i = 0; i < kKeys; ++i) {
+    q.mutable_data<float>()[i * kWidth] = 8;  // times the scale: 1
+    k.mutable_data<float>()[i * kWidth] = 70 * static_cast<float>(step_of(i));
+    v.mutable_data<float>()[i * kWidth] = 1 + static_cast<float>(step_of(i));
+  }
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const bool is_causal : {false, true}) {
+      AttentionSpec spec;
+      if (is_causal) spec.topology = causal();
+      const Result result = run(backend_, spec, to_dtype(q, dtype), to_dtype(k, dtype), to_dtype(v, dtype));
+      for (int64_t row = 0; row < kKeys; ++row) {
+        SCOPED_TRACE(std::string(to_string(dtype)) + ", row " + std::to_string(row));
+        const int64_t last = is_causal ? row : kKeys - 1, step = step_of(last);
+        ASSERT_NEAR(row_of(to_f32(result.out), 0, row)[0], 1 + static_cast<float>(step), 1e-5);
+        ASSERT_NEAR(log_sum_exp(result.record.rows).data<float>()[row],
+                    70 * static_cast<double>(step) + std::log(static_cast<double>(last - kBegins[step] + 1)), 1e-4);
+      }
     }
   }
 }

@@ -5,6 +5,7 @@
 //
 // Out is O/ℓ': what P's rounding does to the sum it does to what is divided by it, too. The record keeps ℓ, so that looks show the weights of the given q and k
 // exactly, and ℓ' for looks at weights as used. m is an integer: moving it scales a rounded P without rounding it again. V is interleaved by pairs of keys, out rounded block by block.
+// By pairs, products take half the time that they take in f32, and exponentials as long as ever: groups that every query sees are woven (RoundedBlock::weave).
 #if defined(CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_PAIRS_INL_H_
@@ -26,11 +27,30 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
+// Products of pairs that are added up a channel at a time.
+template <int V>
+struct ProductsOf {
+  const float* HWY_RESTRICT qt;
+  RowMajor keys;
+  Scores<V> s;
+  HWY_INLINE ProductsOf(const float* queries, RowMajor rows) : qt(queries), keys(rows) { clear(s); }
+  template <int kCount>
+  HWY_INLINE void add_channels_of() {
+    unroll<kCount>([&](auto) CLEARHEAD_INLINE_LAMBDA {
+      add_channels<V>(PairStep(), qt, keys, 1, s);
+      qt += kBlock;
+      keys.next_channel();
+    });
+  }
+};
+
 // p: [kKeyTile / 2][kBlock] pairs. Also the epilogue of for_each_group.
 template <bool kMatrices>
 struct RoundedBlock : SoftmaxBlock {
   static constexpr bool kPairsOnly = !kMatrices, kMatricesOnly = kMatrices;
-  alignas(64) float rounded[kBlock];  // ℓ'
+  static constexpr int kHalves = 2, kLeastStep = 2;
+  static constexpr int64_t kLeastWoven = kLeastStep * 2 * kHalves * kVectors;  // channels, in pairs: fewer hide nothing
+  alignas(64) float rounded[kBlock];                                           // ℓ'
   int64_t matrix_step = 0;
 
   void reset() {
@@ -58,6 +78,27 @@ struct RoundedBlock : SoftmaxBlock {
     });
     add_run(static_cast<int32_t>(key - tile), 0, V);
   }
+  // For plain_groups.
+  template <bool kSums>
+  HWY_NOINLINE void take_groups(const ScoreView& view, const float* qt, const TileSight& sight, int64_t begin, int64_t end) {
+    while (begin < end) {
+      int64_t far = begin;
+      while (far < end && (!kSums || is_far(far))) far += kRows;
+      if (begin < far) weave_by_width<kSums>(view, qt, sight, begin, far);
+      if (far < end) {
+        Scores<kVectors> s;
+        pair_products<kVectors>(view, qt, RowMajor(sight.keys + (far - sight.tile) * view.key_stride, view.key_stride), s);
+        take<kSums>(s, far, 0);
+      }
+      begin = far + kRows;
+    }
+  }
+
+  // ℓ' and one more pair.
+  static HWY_INLINE Floats add_rounded(Floats pair, Floats sum) {
+    if constexpr (kMatrices) return sum + even_of(pair) + odd_of(pair);
+    return dot_pairs(pair, hn::BitCast(F32(), hn::Set(I32(), 0x3F803F80)), sum);  // times 1
+  }
   template <bool kSums, int V>
   HWY_INLINE void weigh(Scores<V>& s, int64_t key, int first_vector) {
     const F32 d;
@@ -67,7 +108,8 @@ struct RoundedBlock : SoftmaxBlock {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes);
       Floats sum = hn::Load(d, rounded + first + v * kLanes), surprised = hn::Zero(d);
-      unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      unroll<kRows / 2>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+        constexpr int r = i % 2 * (kRows / 4) + i / 2;  // as Part has them
         Floats &even = s.c[2 * r * V + v], &odd = s.c[(2 * r + 1) * V + v];
         const Floats even_score = even, odd_score = odd;
         even = exp2_shifted<kMatrices>(even, shift);
@@ -75,12 +117,130 @@ struct RoundedBlock : SoftmaxBlock {
         if constexpr (kSums) surprised = hn::MulAdd(odd, odd_score, hn::MulAdd(even, even_score, surprised));
         const Floats pair = to_pairs(even, odd);
         hn::Store(pair, d, to + r * kBlock + v * kLanes);
-        sum = sum + even_of(pair) + odd_of(pair);
+        sum = add_rounded(pair, sum);
       });
       hn::Store(sum, d, rounded + first + v * kLanes);
       add_sums<kSums, V>(s, v, key, first + v * kLanes, surprised);
     });
     if (HWY_UNLIKELY(careful)) mark_hidden_pairs<V>(to);
+  }
+
+  // What `weigh` does to one vector of a group that every query sees, in halves, from products in memory: [key][vector][lane]. The same bits. It looks at sums in
+  // place of maxima: weights that are small enough together come from scores below the threshold.
+  template <bool kSums>
+  struct Part {
+    RoundedBlock& block;
+    const float* products;
+    float* to;
+    int64_t key;
+    int at;  // in the block's lanes
+    Floats even, odd, rounded, surprised, middle, high;
+    Floats first, second;  // of half a half
+
+    HWY_INLINE Part(RoundedBlock& softmax, const float* of_group, int64_t group, int vector)
+        : block(softmax),
+          products(of_group + vector * kLanes),
+          to(softmax.p + (group - softmax.tile) / 2 * kBlock + vector * kLanes),
+          key(group),
+          at(vector * kLanes) {
+      rounded = hn::Load(F32(), block.rounded + at);
+      even = odd = surprised = middle = high = first = second = hn::Zero(F32());
+    }
+    HWY_INLINE void weigh_pair(int pair, float factor, Floats& e, Floats& next) {
+      const F32 d;
+      const float* from = products + 2 * pair * kBlock;
+      const Floats scale = hn::Set(d, factor), shift = hn::Load(d, block.m + at);
+      const Floats score = hn::Load(d, from) * scale, next_score = hn::Load(d, from + kBlock) * scale;
+      e = exp2_shifted(score, shift);
+      next = exp2_shifted(next_score, shift);
+      if constexpr (kSums) surprised = hn::MulAdd(next, next_score, hn::MulAdd(e, score, surprised));
+      const Floats weights = to_pairs(e, next);
+      hn::Store(weights, d, to + pair * kBlock);
+      rounded = add_rounded(weights, rounded);
+    }
+    HWY_INLINE void begin_half(int half, float factor) { weigh_pair(half, factor, first, second); }
+    HWY_INLINE void end_half(int half, float factor) {
+      Floats e, next;
+      weigh_pair(half + 2, factor, e, next);
+      if constexpr (kSums) high = high + (e + next);
+      first = first + e, second = second + next;
+      if constexpr (kSums) middle = first + second;
+      even = even + first, odd = odd + second;
+    }
+    // Some weight may have passed the threshold; NaN too.
+    HWY_INLINE bool is_beyond() const { return !hn::AllTrue(F32(), hn::Lt(even + odd, hn::Set(F32(), kHardWeight))); }
+    HWY_INLINE void end() {
+      const F32 d;
+      const Floats sum = even + odd;
+      hn::Store(hn::Load(d, block.l + at) + sum, d, block.l + at);
+      hn::Store(rounded, d, block.rounded + at);
+      if constexpr (kSums) {
+        const Floats by_row = hn::MulAdd(hn::Set(d, 4.0F), high, hn::MulAdd(hn::Set(d, 2.0F), middle, odd));
+        block.add_far_distance(sum, by_row, key, at);
+        block.add_surprise(sum, surprised, at);
+      }
+    }
+  };
+  template <bool kSums>
+  HWY_NOINLINE void take_beyond(const float* products, float factor, int64_t key, int vector) {
+    const F32 d;
+    Floats largest = hn::Load(d, products + vector * kLanes) * hn::Set(d, factor);
+    for (int r = 1; r < kRows; ++r) largest = hn::Max(largest, hn::Load(d, products + r * kBlock + vector * kLanes) * hn::Set(d, factor));
+    raise_vector(vector, largest);
+    Part<kSums> part(*this, products, key, vector);
+    for (int half = 0; half < kHalves; ++half) part.begin_half(half, factor), part.end_half(half, factor);
+    part.end();
+  }
+
+  // Groups [begin, end), of which none is near where sums are wanted. A group's parts are taken while the next one's products are added up, kStep channels after each
+  // pair of keys: what multiplies and what rounds, adds and scales are different units of the processor, which would wait for each other where one follows the
+  // other. kStep is known here because a loop that short would be left by a wrong guess too often.
+  template <bool kSums, int kStep>
+  HWY_NOINLINE void weave(const ScoreView& view, const float* HWY_RESTRICT qt, const TileSight& sight, int64_t begin, int64_t end) {
+    alignas(64) float products[2][kRows * kBlock];
+    const auto keep = [](const Scores<kVectors>& s, float* to) CLEARHEAD_INLINE_LAMBDA {
+      unroll<kRows * kVectors>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
+    };
+    const auto end_part = [&](auto& part, const float* of_group, int64_t key, int v) CLEARHEAD_INLINE_LAMBDA {
+      if (HWY_LIKELY(!part.is_beyond())) return part.end();
+      take_beyond<kSums>(of_group, view.pair_factor, key, v);
+    };
+    float *now = products[0], *before = products[1];
+    for (int64_t key = begin; key < end; key += kRows) {
+      ProductsOf<kVectors> next(qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride));
+      int64_t left = view.d_k;
+      if (key > begin) {
+        for (int v = 0; v < kVectors; ++v) {
+          Part<kSums> part(*this, before, key - kRows, v);
+          for (int half = 0; half < kHalves; ++half) {
+            part.begin_half(half, view.pair_factor);
+            next.template add_channels_of<kStep>();
+            part.end_half(half, view.pair_factor);
+            next.template add_channels_of<kStep>();
+          }
+          end_part(part, before, key - kRows, v);
+        }
+        add_run(static_cast<int32_t>(key - kRows - tile), 0, kVectors);
+        left -= 2 * kHalves * kVectors * kStep;
+      }
+      for (; left > 0; --left) next.template add_channels_of<1>();
+      keep(next.s, now);
+      std::swap(now, before);
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      Part<kSums> part(*this, before, end - kRows, v);
+      for (int half = 0; half < kHalves; ++half) part.begin_half(half, view.pair_factor), part.end_half(half, view.pair_factor);
+      end_part(part, before, end - kRows, v);
+    }
+    add_run(static_cast<int32_t>(end - kRows - tile), 0, kVectors);
+  }
+
+  template <bool kSums>
+  void weave_by_width(const ScoreView& view, const float* qt, const TileSight& sight, int64_t begin, int64_t end) {
+    const int64_t step = view.d_k / (2 * kHalves * kVectors);
+    if (step >= 5) return weave<kSums, 5>(view, qt, sight, begin, end);
+    if (step >= 3) return weave<kSums, 3>(view, qt, sight, begin, end);
+    weave<kSums, kLeastStep>(view, qt, sight, begin, end);
   }
 
   // TileBlock::mark_hidden for halves.

@@ -2,7 +2,7 @@
 //
 //   scores in registers → stale maximum → e = 2^(s − m), stored once as P → ℓ += e → O[c] += Σ_j P_j·v_jc
 //
-// m is an integer and moves rarely: at once when a score passes m + kHard, at the end of a key tile when the running maximum passes m + kSoft. Because it
+// m is an integer and moves rarely: at once when a score passes m + kHard, at the end of a key tile when ℓ passes kSoftSum. Because it
 // is an integer, moving it multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h): when it moves does not matter to any bit.
 // Invariant between tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen nothing keeps m = kNone, ℓ = 0, O = 0.
 // Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
@@ -39,8 +39,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr float kHard = 64.0F;  // 2^64 in P leaves room for sums and values; below 40 steep ALiBi rescales at every tile
-inline constexpr float kSoft = 16.0F;
+inline constexpr float kHard = 64.0F;          // 2^64 in P leaves room for sums and values; below 40 steep ALiBi rescales at every tile
+inline constexpr float kHardWeight = 0x1p63F;  // below 2^kHard by more than the error of 2^x
+inline constexpr float kSoftSum = 0x1p16F;
 
 // A run of keys of the tile whose P is stored for the same vectors.
 struct Run {
@@ -106,7 +107,7 @@ struct TileBlock {
 // The state of a block's rows, one lane each. Also the epilogue of for_each_group.
 struct SoftmaxBlock : TileBlock {
   static constexpr bool kSums = false;
-  alignas(64) float m[kBlock], hard[kBlock], running[kBlock], l[kBlock];
+  alignas(64) float m[kBlock], hard[kBlock], l[kBlock];
   float* used = nullptr;  // Σ of the weights as the values meet them, where P is kept in pairs of bf16 (forward_pairs-inl.h)
   alignas(64) float surprise[kBlock], distance[kBlock];  // A and D
   bool sums = false;                                     // they are wanted
@@ -115,7 +116,6 @@ struct SoftmaxBlock : TileBlock {
   void reset() {
     std::fill(m, m + kBlock, kNone);
     std::fill(hard, hard + kBlock, kNone);
-    std::fill(running, running + kBlock, kHidden);
     std::fill(l, l + kBlock, 0.0F);
     std::fill(surprise, surprise + kBlock, 0.0F);
     std::fill(distance, distance + kBlock, 0.0F);
@@ -166,19 +166,25 @@ struct SoftmaxBlock : TileBlock {
     for (int v = 0; v < V; ++v) {
       Floats largest = hn::Load(d, raw + v * kLanes);
       for (int r = 1; r < kRows; ++r) largest = hn::Max(largest, hn::Load(d, raw + (r * V + v) * kLanes));
-      const Lanes moves = hn::Gt(largest, hn::Load(d, hard + (first_vector + v) * kLanes));
-      if (!hn::AllFalse(d, moves)) rescale(first_vector + v, moves, hn::Ceil(largest));
+      raise_vector(first_vector + v, largest);
     }
   }
+  void raise_vector(int v, Floats largest) {
+    const F32 d;
+    const Lanes moves = hn::Gt(largest, hn::Load(d, hard + v * kLanes));
+    if (!hn::AllFalse(d, moves)) rescale(v, moves, hn::Ceil(largest));
+  }
 
-  // Between tiles, P being used up: lanes whose maximum has run ahead follow it.
+  // Between tiles, P being used up: lanes whose sum has grown large get one in [1, 2). Where the maximum has run ahead, so has the sum.
   void follow_maximum(int vectors) {
     const F32 d;
     run_count = 0;
     for (int v = 0; v < vectors; ++v) {
-      const Floats largest = hn::Load(d, running + v * kLanes);
-      const Lanes moves = hn::Gt(largest, hn::Load(d, m + v * kLanes) + hn::Set(d, kSoft));
-      if (!hn::AllFalse(d, moves)) rescale(v, moves, hn::Ceil(largest));
+      const Floats sum = hn::Load(d, l + v * kLanes);
+      const Lanes moves = hn::Gt(sum, hn::Set(d, kSoftSum));
+      if (HWY_LIKELY(hn::AllFalse(d, moves))) continue;
+      const Ints exponent = hn::ShiftRight<23>(hn::BitCast(I32(), sum)) - hn::Set(I32(), 127);
+      rescale(v, moves, hn::Load(d, m + v * kLanes) + hn::ConvertTo(d, exponent));
     }
   }
 
@@ -191,7 +197,6 @@ struct SoftmaxBlock : TileBlock {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       Floats largest = s.c[v];
       unroll<kRows - 1>([&](auto r) CLEARHEAD_INLINE_LAMBDA { largest = hn::Max(largest, s.c[(r + 1) * V + v]); });
-      hn::Store(hn::Max(largest, hn::Load(d, running + first + v * kLanes)), d, running + first + v * kLanes);
       above = hn::Or(above, hn::Gt(largest, hn::Load(d, hard + first + v * kLanes)));
     });
     if (HWY_UNLIKELY(!hn::AllFalse(d, above))) {
@@ -231,20 +236,29 @@ struct SoftmaxBlock : TileBlock {
     if constexpr (kRows == 8) {
       by_row = hn::MulAdd(hn::Set(d, 4.0F), (s.c[4 * V + v] + s.c[5 * V + v]) + (s.c[6 * V + v] + s.c[7 * V + v]), by_row);
     }
+    add_far_distance(s.c[v], by_row, key, at);
+  }
+  // Of Σ e and Σ r·e_r.
+  HWY_INLINE void add_far_distance(Floats sum, Floats by_row, int64_t key, int at) {
+    const F32 d;
     const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
-    hn::Store(hn::Load(d, distance + at) + hn::Abs(hn::MulSub(ahead, s.c[v], by_row)), d, distance + at);
+    hn::Store(hn::Load(d, distance + at) + hn::Abs(hn::MulSub(ahead, sum, by_row)), d, distance + at);
+  }
+  // Of Σ e and Σ e·c.
+  HWY_INLINE void add_surprise(Floats sum, Floats surprised, int at) {
+    const F32 d;
+    hn::Store(hn::Load(d, surprise + at) + hn::NegMulAdd(hn::Load(d, m + at), sum, surprised), d, surprise + at);
   }
 
   // A group's e into ℓ, and with its Σ e·c into A and D.
   template <bool kSums, int V>
   HWY_INLINE void add_sums(Scores<V>& s, int v, int64_t key, int at, [[maybe_unused]] Floats surprised) {
     if constexpr (!kSums) return add_to_sum<V>(s, v, l + at);
-    const F32 d;
     const bool far = is_far(key);
     if (HWY_UNLIKELY(!far)) add_near_distance<V>(s, v, key, at);
     add_to_sum<V>(s, v, l + at);
     if (HWY_LIKELY(far)) add_far_distance<V>(s, v, key, at);
-    hn::Store(hn::Load(d, surprise + at) + hn::NegMulAdd(hn::Load(d, m + at), s.c[v], surprised), d, surprise + at);
+    add_surprise(s.c[v], surprised, at);
   }
 
   template <int V>

@@ -442,6 +442,9 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
                                Epilogue& epilogue) {
   const float* qt = block.qt;
   const int64_t d_k = view.d_k;
+  if constexpr (V == kVectors && takes_pairs_only<Epilogue>() && requires { Epilogue::kLeastWoven; }) {
+    if (d_k >= Epilogue::kLeastWoven) return epilogue.template take_groups<Epilogue::kSums>(view, qt, sight, begin, end);
+  }
   if (takes_pairs_only<Epilogue>() || (kHasPairs && view.pairs)) {
     for (int64_t key = begin; key < end; key += kRows) {
       Scores<V> s;
