@@ -106,7 +106,7 @@ struct TileBlock {
 
 // The state of a block's rows, one lane each. Also the epilogue of for_each_group.
 struct SoftmaxBlock : TileBlock {
-  static constexpr bool kSums = false;
+  static constexpr bool kSums = false, kTakesTerm = true;
   alignas(64) float m[kBlock], hard[kBlock], l[kBlock];
   float* used = nullptr;  // Σ of the weights as the values meet them, where P is kept in pairs of bf16 (forward_pairs-inl.h)
   alignas(64) float surprise[kBlock], distance[kBlock];  // A and D
@@ -642,7 +642,9 @@ void for_each_block(const ForwardPlan& plan, int together, F&& f) {
 
 template <class Block = SoftmaxBlock>
 void forward_tiles(const ForwardPlan& plan) {
-  for_each_block(plan, kTogether, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
+  // A tile's biases are as large as its weights: of many blocks that take turns they would not stay in L2 until they are packed.
+  const int together = packed_terms(plan.problem.view(0, 0)) > 0 ? 2 : kTogether;
+  for_each_block(plan, together, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
     JobsTogether<BlockJob<Block>> jobs;
     const int count = static_cast<int>(blocks.size());
     for (int i = 0; i < count; ++i) jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);

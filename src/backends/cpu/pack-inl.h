@@ -204,6 +204,18 @@ inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term,
     if (term.query_stride == 0) {
       for (; key < last; ++key) hn::Store(hn::Set(d, term.bias[key * term.key_stride]), d, to + (key - begin) * kBlock + v * kLanes);
     }
+    for (; term.key_stride == 1 && key + 16 <= last;
+         key += 16) {  // four rows' lines of memory at a time: rows often share a few sets of the cache
+      Floats t[16];
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        unroll<4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { t[i * 4 + r] = load_quarters(from, r, key + i * 4); });
+      });
+      unroll<4>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+        transpose_4x4_blocks(t[i * 4], t[i * 4 + 1], t[i * 4 + 2], t[i * 4 + 3]);
+        unroll<4>([&](auto r)
+                      CLEARHEAD_INLINE_LAMBDA { hn::Store(t[i * 4 + r], d, to + (key - begin + i * 4 + r) * kBlock + v * kLanes); });
+      });
+    }
     for (; term.key_stride == 1 && key + 4 <= last; key += 4) {
       Floats t[4];
       unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = load_quarters(from, r, key); });

@@ -27,6 +27,7 @@
 #include <cstring>
 #include <limits>
 #include <optional>
+#include <type_traits>
 
 #include "backends/cpu/matrix-inl.h"
 #include "backends/cpu/pack-inl.h"
@@ -436,19 +437,106 @@ HWY_INLINE void fetch_rows(const ScoreView& view, const float* rows) {
   }
 }
 
-// Groups [begin, end) that every query of the block sees, in a call of dot products without terms.
-template <int V, class Epilogue>
+// The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself.
+HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int64_t key) {
+  constexpr int64_t kLine = 16;
+  if (key % kLine != 0) return;
+  for (const ScoreTerm& term : *view.terms) {
+    if (term.kind != ScoreTerm::Kind::kDense || term.per_edge || term.query_stride == 0) continue;
+    for (int i = 0; i < block.vectors * kLanes; ++i)
+      __builtin_prefetch(term.bias + block.query[i] * term.query_stride + (key + kKeyTile) * term.key_stride, 0,
+                         2);  // L1 has no room for them
+  }
+}
+
+// --- a call's only term ----------------------------------------------------------------------------------------------------------------------
+
+// What the only term does to the scores of a group that every query sees, in registers: general_group goes from term to term by way of memory. For epilogues with
+// kTakesTerm, whose blocks are done again with `careful` where a result is not finite.
+struct NoTerm {
+  template <int V>
+  HWY_INLINE void operator()(int64_t, Scores<V>&) const {}
+};
+struct AlibiTerm {
+  const float* position;
+  float slope;
+  AlibiTerm(const ScoreView& view, const QueryBlock& block, const TileScratch&)
+      : position(block.position), slope(view.terms->front().slope) {}
+  template <int V>
+  HWY_INLINE void operator()(int64_t key, Scores<V>& s) const {
+    const F32 d;
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const Floats j = hn::Set(d, static_cast<float>(key + r));
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        s.c[r * V + v] = term_alibi(s.c[r * V + v], hn::Set(d, slope), hn::Load(d, position + v * kLanes), j);
+      });
+    });
+  }
+};
+struct SoftCapTerm {
+  float cap, inverse_cap;
+  SoftCapTerm(const ScoreView& view, const QueryBlock&, const TileScratch&)
+      : cap(view.terms->front().cap), inverse_cap(view.terms->front().inverse_cap) {}
+  template <int V>
+  HWY_INLINE void operator()(int64_t, Scores<V>& s) const {
+    soft_cap_group(cap, inverse_cap, s.c);
+  }
+};
+struct DenseTerm {
+  const ScoreView& view;
+  const QueryBlock& block;
+  const TileScratch& scratch;
+  DenseTerm(const ScoreView& of_view, const QueryBlock& of_block, const TileScratch& of_tile)
+      : view(of_view), block(of_block), scratch(of_tile) {}
+  template <int V>
+  HWY_INLINE void operator()(int64_t key, Scores<V>& s) const {
+    const F32 d;
+    fetch_biases(view, block, key);
+    const float* bias = bias_at(scratch, 0, key % kKeyTile);
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const Floats added = hn::MulAdd(hn::Load(d, bias + r * kBlock + v * kLanes), hn::Set(d, kLog2E), s.c[r * V + v]);
+        s.c[r * V + v] = term_floor(added);  // as term_dense has it but where the score was no number
+      });
+    });
+  }
+};
+
+// f(the call's only term, or NoTerm)
+template <class Epilogue, class F>
+HWY_INLINE void with_term(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, F&& f) {
+  if constexpr (requires { Epilogue::kTakesTerm; }) {
+    if (view.terms) {
+      const ScoreTerm::Kind kind = view.terms->front().kind;
+      if (kind == ScoreTerm::Kind::kAlibi) return f(AlibiTerm(view, block, scratch));
+      if (kind == ScoreTerm::Kind::kSoftCap) return f(SoftCapTerm(view, block, scratch));
+      return f(DenseTerm(view, block, scratch));
+    }
+  }
+  f(NoTerm());
+}
+template <class Epilogue>
+inline bool takes_terms(const ScoreView& view, const QueryBlock& block) {
+  if (!view.terms) return true;
+  if (!(requires { Epilogue::kTakesTerm; }) || view.terms->size() != 1 || block.vectors != kVectors || view.matrix_step > 0) return false;
+  const ScoreTerm::Kind kind = view.terms->front().kind;
+  return kind == ScoreTerm::Kind::kAlibi || kind == ScoreTerm::Kind::kSoftCap || kind == ScoreTerm::Kind::kDense;
+}
+
+// Groups [begin, end) that every query of the block sees, in a call of dot products with one term or none.
+template <int V, class Term, class Epilogue>
 HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, const TileSight& sight, int64_t begin, int64_t end,
-                               Epilogue& epilogue) {
+                               const Term& term, Epilogue& epilogue) {
   const float* qt = block.qt;
   const int64_t d_k = view.d_k;
-  if constexpr (V == kVectors && takes_pairs_only<Epilogue>() && requires { Epilogue::kLeastWoven; }) {
+  if constexpr (V == kVectors && takes_pairs_only<Epilogue>() && std::is_same_v<Term, NoTerm> && requires { Epilogue::kLeastWoven; }) {
     if (d_k >= Epilogue::kLeastWoven) return epilogue.template take_groups<Epilogue::kSums>(view, qt, sight, begin, end);
   }
   if (takes_pairs_only<Epilogue>() || (kHasPairs && view.pairs)) {
     for (int64_t key = begin; key < end; key += kRows) {
       Scores<V> s;
       pair_products<V>(view, qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride), s);
+      term(key, s);
       epilogue(s, key, 0);
     }
     return;
@@ -458,6 +546,7 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
     for (int64_t key = begin; key < end; key += kRows) {
       Scores<V> s;
       dot_products<V>(qt, panel_of(view, sight, key), d_k, s);
+      term(key, s);
       epilogue(s, key, 0);
     }
   } else {
@@ -466,6 +555,7 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
       Scores<V> s;
       if (apart) fetch_rows(view, sight.keys + (key + 2 * kRows - sight.tile) * view.key_stride);
       dot_products<V>(qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride), d_k, s);
+      term(key, s);
       epilogue(s, key, 0);
     }
   }
@@ -529,17 +619,6 @@ HWY_INLINE uint64_t lanes_that_see(const TileScratch& scratch, int64_t key) {
   return any;
 }
 
-// The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself.
-HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int64_t key) {
-  constexpr int64_t kLine = 16;
-  if (key % kLine != 0) return;
-  for (const ScoreTerm& term : *view.terms) {
-    if (term.kind != ScoreTerm::Kind::kDense || term.per_edge || term.query_stride == 0) continue;
-    for (int i = 0; i < block.vectors * kLanes; ++i)
-      hwy::Prefetch(term.bias + block.query[i] * term.query_stride + (key + kKeyTile) * term.key_stride);
-  }
-}
-
 template <class Epilogue>
 HWY_INLINE void edge_group(const ScoreView& view, const QueryBlock& block, const TileScratch& scratch, const TileSight& sight, int64_t key,
                            Epilogue& epilogue) {
@@ -568,7 +647,7 @@ HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, c
   int64_t key = sight.begin;
   const bool matrices = by_matrices<Epilogue>(view);
   if (matrices) open_matrices(view, scratch);
-  const bool plain = view.pair.is_dot() && !view.terms && !sight.segments && !sight.mask && !scratch.careful;
+  const bool plain = view.pair.is_dot() && takes_terms<Epilogue>(view, block) && !sight.segments && !sight.mask && !scratch.careful;
   if (plain) {
     int64_t inner_begin = key, inner_end = sight.end;
     for (int v = 0; v < block.vectors; ++v) {
@@ -578,12 +657,20 @@ HWY_INLINE void for_each_group(const ScoreView& view, const QueryBlock& block, c
     inner_begin = (inner_begin + kRows - 1) / kRows * kRows;
     inner_end = inner_end / kRows * kRows;
     if (inner_begin < inner_end) {
-      for (; key < inner_begin; key += kRows) edge_group(view, block, scratch, sight, key, epilogue);
+      for (; key < inner_begin; key += kRows) {
+        if (view.terms) fetch_biases(view, block, key);
+        edge_group(view, block, scratch, sight, key, epilogue);
+      }
       const auto take = [&](auto v) {
         if constexpr (may_take_matrices<Epilogue>()) {
           if (matrices) return plain_matrices<v>(view, block, scratch, inner_begin, inner_end, epilogue);
         }
-        if constexpr (!takes_matrices_only<Epilogue>()) plain_groups<v>(view, block, sight, inner_begin, inner_end, epilogue);
+        if constexpr (!takes_matrices_only<Epilogue>()) {
+          with_term<Epilogue>(view, block, scratch, [&](const auto& term) {
+            if constexpr (v == kVectors || std::is_same_v<decltype(term), const NoTerm&>)
+              plain_groups<v>(view, block, sight, inner_begin, inner_end, term, epilogue);
+          });
+        }
       };
       with_vectors(block.vectors, take);
       key = inner_end;
