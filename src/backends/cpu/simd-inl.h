@@ -242,6 +242,29 @@ HWY_INLINE void transpose_4x4_blocks(Floats& a, Floats& b, Floats& c, Floats& d4
   d4 = hn::BitCast(d, hn::InterleaveUpper(dd, ab_high, cd_high));
 }
 
+// kLanes vectors become their transpose, in registers.
+HWY_INLINE void transpose(Floats (&x)[kLanes]) {
+  unroll<kLanes / 4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { transpose_4x4_blocks(x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]); });
+  // Now block b of x[4·i + r] is row 4·b + r, columns 4·i to 4·i + 3.
+  Floats y[kLanes];
+#if HWY_TARGET == HWY_AVX3
+  unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    const __m512 a = _mm512_shuffle_f32x4(x[r].raw, x[4 + r].raw, 0x44), b = _mm512_shuffle_f32x4(x[8 + r].raw, x[12 + r].raw, 0x44);
+    const __m512 c = _mm512_shuffle_f32x4(x[r].raw, x[4 + r].raw, 0xEE), e = _mm512_shuffle_f32x4(x[8 + r].raw, x[12 + r].raw, 0xEE);
+    y[r] = Floats{_mm512_shuffle_f32x4(a, b, 0x88)};
+    y[4 + r] = Floats{_mm512_shuffle_f32x4(a, b, 0xDD)};
+    y[8 + r] = Floats{_mm512_shuffle_f32x4(c, e, 0x88)};
+    y[12 + r] = Floats{_mm512_shuffle_f32x4(c, e, 0xDD)};
+  });
+#else
+  unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+    y[r] = hn::ConcatLowerLower(F32(), x[4 + r], x[r]);
+    y[4 + r] = hn::ConcatUpperUpper(F32(), x[4 + r], x[r]);
+  });
+#endif
+  unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA { x[i] = y[i]; });
+}
+
 // Sums of kRows vectors, each over its lanes: lane r of the result is the sum of x[r]; only the first kRows lanes count. One fixed tree.
 HWY_INLINE Floats sums_of_rows(Floats* x) {
   const F32 d;

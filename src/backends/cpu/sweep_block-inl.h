@@ -124,7 +124,10 @@ struct SweepBlock {
     }
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes), factor = hn::Load(d, inverse + first + v * kLanes);
-      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = exp2_shifted(term_floor(s.c[r * V + v]), shift) * factor; });
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats c = kLanes == 16 ? s.c[r * V + v] : term_floor(s.c[r * V + v]);  // with AVX-512 2^−∞ is 0 (simd-inl.h)
+        s.c[r * V + v] = exp2_shifted(c, shift) * factor;
+      });
     });
   }
 
@@ -353,15 +356,11 @@ struct SweepBlock {
   // [column][lane] → turned.
   HWY_INLINE void turn(const float* from) {
     const F32 d;
-    float* rows[kBlock];
-    for (int i = 0; i < kBlock; ++i) rows[i] = turned + i * kLanes;
     for (int v = 0; v < kVectors; ++v) {
-      for (int c = 0; c < kLanes; c += 4) {
-        Floats t[4];
-        unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = hn::Load(d, from + (c + r) * kBlock + v * kLanes); });
-        transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
-        unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { store_quarters(t[r], rows + v * kLanes, r, c); });
-      }
+      Floats t[kLanes];
+      unroll<kLanes>([&](auto c) CLEARHEAD_INLINE_LAMBDA { t[c] = hn::Load(d, from + c * kBlock + v * kLanes); });
+      transpose(t);
+      unroll<kLanes>([&](auto lane) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[lane], d, turned + (v * kLanes + lane) * kLanes); });
     }
   }
   // Columns that wait fold into cells: all columns of a lane at once, lanes of a run in order.

@@ -155,11 +155,8 @@ void SweepPlan::write_offsets(int64_t map, const std::vector<StripSums>& all, do
 
 // Strips share at most the cell row between them: it is carried along until a strip begins another one.
 void SweepPlan::write_cells(int64_t map, std::vector<StripSums>& all) {
-  const auto [rows, columns] = call.grid.cells;
-  constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
-  std::fill_n(max_ + map * rows * columns, rows * columns, kNothing);
-  std::fill_n(mean_ + map * rows * columns, rows * columns, kNothing);
-  int64_t carried = -1;
+  const int64_t columns = call.grid.cells[1];
+  int64_t carried = -1, written = 0;
   float* largest = nullptr;
   double *sum = nullptr, *count = nullptr;
   for (StripSums& strip : all) {
@@ -175,22 +172,35 @@ void SweepPlan::write_cells(int64_t map, std::vector<StripSums>& all) {
         }
         continue;
       }
-      if (carried >= 0) write_cell_row(map, carried, largest, sum, count);
+      if (carried >= 0) written = write_cell_row(map, written, carried, largest, sum, count);
       carried = strip.first_cell_row + row;
       largest = row_largest, sum = row_sum, count = row_count;
     }
   }
-  if (carried >= 0) write_cell_row(map, carried, largest, sum, count);
+  if (carried >= 0) written = write_cell_row(map, written, carried, largest, sum, count);
+  leave_cell_rows(map, {written, call.grid.cells[0]});
 }
 
-void SweepPlan::write_cell_row(int64_t map, int64_t row, const float* largest, const double* sum, const double* count) {
+// NaN: nothing is there.
+void SweepPlan::leave_cell_rows(int64_t map, Range of) {
+  const auto [rows, columns] = call.grid.cells;
+  for (float* to : {max_, mean_}) {
+    std::fill_n(to + (map * rows + of.begin) * columns, std::max<int64_t>(0, of.size()) * columns, std::numeric_limits<float>::quiet_NaN());
+  }
+}
+
+// Returns the row after it; those from `written` on that are left out hold nothing.
+int64_t SweepPlan::write_cell_row(int64_t map, int64_t written, int64_t row, const float* largest, const double* sum, const double* count) {
+  constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
+  leave_cell_rows(map, {written, row});
   const auto [rows, columns] = call.grid.cells;
   float *max = max_ + (map * rows + row) * columns, *mean = mean_ + (map * rows + row) * columns;
   for (int64_t c = 0; c < columns; ++c) {
-    if (count[c] <= 0) continue;
-    max[c] = largest[c];
-    mean[c] = static_cast<float>(sum[c] / count[c]);
+    const double of_cell = sum[c] / count[c];
+    max[c] = count[c] > 0 ? largest[c] : kNothing;
+    mean[c] = count[c] > 0 ? static_cast<float>(of_cell) : kNothing;
   }
+  return row + 1;
 }
 
 void SweepPlan::check_cancelled() const {

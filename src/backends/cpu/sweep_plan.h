@@ -84,7 +84,8 @@ class SweepPlan {
   void write_map(int64_t map, std::vector<StripSums>& strips);
   void write_offsets(int64_t map, const std::vector<StripSums>& strips, double scale);
   void write_cells(int64_t map, std::vector<StripSums>& strips);
-  void write_cell_row(int64_t map, int64_t row, const float* largest, const double* sum, const double* count);
+  void leave_cell_rows(int64_t map, Range of);
+  int64_t write_cell_row(int64_t map, int64_t written, int64_t row, const float* largest, const double* sum, const double* count);
 
   Range batches_, heads_;
   int64_t blocks_per_strip_ = 1;
