@@ -338,7 +338,7 @@ void forward_pairs(ForwardPlan& plan) {
       interleave_values<kMatrices>(plan.call.v, batch, of_batch, rows, values);
     JobsTogether<BlockJob<Block>> jobs;
     for (int i = 0; i < count; ++i) {
-      BlockJob<Block>& job = jobs[i].emplace(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
+      BlockJob<Block>& job = jobs.emplace_back(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
       job.values.values = values;
       job.values.stride = stride;
       job.softmax.matrix_step = job.view.matrix_step;

@@ -133,6 +133,15 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
   const Floats scale = hn::Set(d, factor);
   const bool moves_only = factor == 1.0F;  // what is moved may be no f32
   int64_t channel = 0;
+  for (; step == 1 && channel + kLanes <= width; channel += kLanes) {
+    for (int v = 0; v < vectors; ++v) {
+      Floats t[kLanes];
+      unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA { t[i] = hn::LoadU(d, from[v * kLanes + i] + channel); });
+      transpose(t);
+      float* at = to + channel * stride + v * kLanes;
+      unroll<kLanes>([&](auto c) CLEARHEAD_INLINE_LAMBDA { hn::Store(moves_only ? t[c] : t[c] * scale, d, at + c * stride); });
+    }
+  }
   for (; step == 1 && channel + 4 <= width; channel += 4) {
     for (int v = 0; v < vectors; ++v) {
       Floats t[4];
@@ -204,17 +213,14 @@ inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term,
     if (term.query_stride == 0) {
       for (; key < last; ++key) hn::Store(hn::Set(d, term.bias[key * term.key_stride]), d, to + (key - begin) * kBlock + v * kLanes);
     }
-    for (; term.key_stride == 1 && key + 16 <= last;
-         key += 16) {  // four rows' lines of memory at a time: rows often share a few sets of the cache
-      Floats t[16];
-      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-        unroll<4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { t[i * 4 + r] = load_quarters(from, r, key + i * 4); });
-      });
-      unroll<4>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
-        transpose_4x4_blocks(t[i * 4], t[i * 4 + 1], t[i * 4 + 2], t[i * 4 + 3]);
-        unroll<4>([&](auto r)
-                      CLEARHEAD_INLINE_LAMBDA { hn::Store(t[i * 4 + r], d, to + (key - begin + i * 4 + r) * kBlock + v * kLanes); });
-      });
+    for (; term.key_stride == 1 && key + kLanes <= last; key += kLanes) {
+      Floats t[kLanes];
+      unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+        t[i] = hn::LoadU(d, from[i] + key);
+      });  // a line of memory each: often of one set of the cache
+      transpose(t);
+      float* at = to + (key - begin) * kBlock + v * kLanes;
+      unroll<kLanes>([&](auto k) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[k], d, at + k * kBlock); });
     }
     for (; term.key_stride == 1 && key + 4 <= last; key += 4) {
       Floats t[4];
@@ -335,15 +341,22 @@ inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, con
   for (int v = 0; v < block.vectors; ++v) {
     const Floats scale = hn::Load(d, factor + v * kLanes);
     float* const* rows = out.rows + v * kLanes;
-    // x − x is 0 unless x is NaN or infinite; Highway's Ne is false for NaN.
-    Lanes good = hn::Eq(scale - scale, hn::Zero(d));
+    Floats none = scale - scale;  // 0, or NaN once something is NaN or infinite
+    const auto take = [&](int64_t of) CLEARHEAD_INLINE_LAMBDA {
+      const Floats x = hn::Load(d, ot + of * kBlock + v * kLanes) * scale;
+      none = none + (x - x);
+      return x;
+    };
     int64_t channel = 0;
+    for (; out.channel == 1 && channel + kLanes <= d_v; channel += kLanes) {
+      Floats t[kLanes];
+      unroll<kLanes>([&](auto c) CLEARHEAD_INLINE_LAMBDA { t[c] = take(channel + c); });
+      transpose(t);
+      unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::StoreU(t[i], d, rows[i] + channel); });
+    }
     for (; out.channel == 1 && channel + 4 <= d_v; channel += 4) {
       Floats t[4];
-      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-        t[r] = hn::Load(d, ot + (channel + r) * kBlock + v * kLanes) * scale;
-        good = hn::And(good, hn::Eq(t[r] - t[r], hn::Zero(d)));
-      });
+      unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { t[r] = take(channel + r); });
       transpose_4x4_blocks(t[0], t[1], t[2], t[3]);
       unroll<4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { store_quarters(t[r], rows, r, channel); });
     }
@@ -354,7 +367,7 @@ inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, con
         if (v * kLanes + i < block.count) rows[i][channel * out.channel] = x;
       }
     }
-    finite = finite && hn::AllTrue(d, good);
+    finite = finite && hn::AllTrue(d, hn::Eq(none, hn::Zero(d)));
   }
   return finite;
 }

@@ -149,16 +149,13 @@ void sweep_blocks(SweepPlan& plan, int64_t map, const ScoreView& view, Range row
     plan.check_cancelled();
     JobsTogether<BlockSweep> jobs;
     const int64_t first = begin;
-    for (int place = 0; place < kTogether && begin < rows.end; ++place) {
+    while (jobs.count() < kTogether && begin < rows.end) {
       const int count = rows_of_block(rows.end - begin);
-      jobs[static_cast<size_t>(place)].emplace(plan, BlockOfRows{map, begin, count}, view, sums, memory + place * own,
-                                               memory + kTogether * own);
+      jobs.emplace_back(plan, BlockOfRows{map, begin, count}, view, sums, memory + jobs.count() * own, memory + kTogether * own);
       begin += count;
     }
     take_turns(jobs);
-    for (auto& job : jobs) {
-      if (job) job->finish();
-    }
+    for (BlockSweep& job : jobs) job.finish();
     plan.report(begin - first, thread);
   }
 }
