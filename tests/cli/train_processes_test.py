@@ -80,13 +80,14 @@ class Processes(TrainingCase):
         self.assertEqual(self.files("lost"), self.files("alone"))
 
     def test_ctrl_c_saves_and_another_number_goes_on_with_the_bits_of_a_run_that_never_stopped(self):
-        # Seconds: mpirun waits one of them before it asks. It reads nothing meanwhile, so that a process with much to say would wait for it until it is killed.
-        settings = ["steps=800", "report=20", "validate=800", "checkpoint=800"]
+        # Seconds, of a quick machine too: mpirun waits one of them before it asks. It reads nothing meanwhile, so that a process with much to say would wait for it
+        # until it is killed.
+        settings = ["steps=3000", "report=75", "validate=3000", "checkpoint=3000"]
         self.assertEqual(self.train("one", *settings).code, 0)
         run = subprocess.Popen(self.command(2, self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "asked"),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**ALLOWED))
         try:
-            self.assertRegex(run.stdout.readline(), "^step +20 of 800 ")
+            self.assertRegex(run.stdout.readline(), "^step +75 of 3,?000 ")
             run.send_signal(signal.SIGINT)  # to mpirun alone, as from a terminal: its processes have groups of their own
             errors = run.communicate(timeout=40)[1]
         finally:
