@@ -253,11 +253,11 @@ std::vector<MemoryMode> modes_of(const std::vector<MeasuredPair>& pairs) {
 }
 
 // Share of the time needed by whatever takes longer, reading or multiplying.
-double roofline_of(const BandwidthPlan& plan, const Backend& backend, const AttentionCase& done) {
+double roofline_of(const BandwidthPlan& plan, const Backend& backend, bool by_pairs, const AttentionCase& done) {
   double fma = 0;
   for (int burst = 0; burst < 20; ++burst) {
     double flops = 0;
-    const double seconds = cpu::fma_burst(backend.isa, 2'000'000, &flops);
+    const double seconds = by_pairs ? cpu::bf16_burst(&flops) : cpu::fma_burst(backend.isa, 2'000'000, &flops);
     fma = std::max(fma, flops / seconds * threads());
   }
   return std::max(flops_of(plan) / fma, done.work / done.limit_value) / done.wall_seconds;
@@ -351,8 +351,10 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.wall_fraction_of_limit = mode_of(calls).fraction;
   out.fraction_of_limit = mode_of(pairs).fraction;
   out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
-  const bool by_matrices = plan.query_dtype == DType::kBF16 && cpu::bf16_way() == cpu::Bf16Way::kMatrices;  // whose peak is out of reach
-  if (flops_of(plan) > 4 * out.work && !by_matrices) out.roofline = roofline_of(plan, backend, out);
+  const bool in_bf16 = plan.query_dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512;
+  const cpu::Bf16Way way = in_bf16 ? cpu::bf16_way() : cpu::Bf16Way::kWide;  // the peak of matrices is out of reach
+  if (flops_of(plan) > 4 * out.work && way != cpu::Bf16Way::kMatrices)
+    out.roofline = roofline_of(plan, backend, way == cpu::Bf16Way::kPairs, out);
   return out;
 }
 

@@ -156,7 +156,7 @@ bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, co
   if (backend.isa != InstructionSet::kAvx512 || !std::holds_alternative<Softmax>(spec.normaliser)) return false;
   const auto* pages = std::get_if<PagedKeys>(&keys);
   const bool go_as_rows = pages && pages->dtype == DType::kBF16 && q.size(2) > cpu::kDecodeQueries && q.size(2) <= pages->length;
-  return cpu::takes_pairs(spec, q, go_as_rows ? Keys(key_rows(*pages, {0, 0})) : keys) || cpu::decodes_by_matrices(spec, q, keys);
+  return cpu::takes_pairs(spec, q, go_as_rows ? Keys(key_rows(*pages, {0, 0})) : keys) || cpu::decodes_by_pairs(spec, q, keys);
 }
 
 bool keeps_gradients_in_bf16(const Backend& backend, const Case& c) {

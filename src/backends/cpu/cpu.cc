@@ -59,7 +59,7 @@ bool forward_over_rows(const ForwardCall& call) {
 
 void forward_avx512(const ForwardCall& call) {
   if (forward_over_rows(call)) return;
-  if (!decodes_by_matrices(call.spec, call.q, call.keys)) return forward_widened<N_AVX3::forward, takes_pairs>(call);
+  if (!decodes_by_pairs(call.spec, call.q, call.keys)) return forward_widened<N_AVX3::forward, takes_pairs>(call);
   const auto& [spec, q, keys, v, out, rows, _entropy, _distance] = call;
   N_AVX3::forward({spec, q, keys, v, out, rows});
   sweep_rows(call, sweep_widened<N_AVX3::sweep, takes_pairs>);

@@ -10,7 +10,7 @@
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
 #include "backends/cpu/forward_decode-inl.h"
-#include "backends/cpu/forward_decode_matrix-inl.h"
+#include "backends/cpu/forward_decode_pairs-inl.h"
 #include "backends/cpu/forward_each-inl.h"
 #include "backends/cpu/forward_linear-inl.h"
 #include "backends/cpu/forward_list-inl.h"
@@ -65,7 +65,7 @@ void forward_given(ForwardPlan& plan) {
   }
   WideResult out(plan.call.out);
   plan.set_wide(widened(plan.call.v), out.tensor());
-  std::holds_alternative<PagedKeys>(plan.call.keys) ? forward_decode_by_matrices(plan) : forward_wide(plan);
+  std::holds_alternative<PagedKeys>(plan.call.keys) ? forward_decode_by_pairs(plan) : forward_wide(plan);
   out.finish();
 }
 

@@ -49,9 +49,9 @@ bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   return bf16_way() == Bf16Way::kPairs && !std::holds_alternative<Linear>(spec.normaliser);
 }
 
-bool decodes_by_matrices(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
+bool decodes_by_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const PagedKeys* paged = std::get_if<PagedKeys>(&keys);
-  if (!are_narrow_dots(spec, q) || !paged || paged->dtype != DType::kBF16 || bf16_way() != Bf16Way::kMatrices) return false;
+  if (!are_narrow_dots(spec, q) || !paged || paged->dtype != DType::kBF16 || bf16_way() == Bf16Way::kWide) return false;
   return 1 < q.size(2) && q.size(2) <= kDecodeQueries && suit_matrices(spec, q) && !spec.after.dropout && !spec.after.gaussian;
 }
 

@@ -164,7 +164,7 @@ struct ScoreView {
 class ScoreProblem {
  public:
   /// q: [batch, head, row, d_k], row 0 being query `first_query` of `query_length`. Copies row-major keys only if their channels are not adjacent.
-  /// q and keys are f32, or both bf16 where takes_pairs() or decodes_by_matrices() says so; those are copied if their channels are not adjacent pairs.
+  /// q and keys are f32, or both bf16 where takes_pairs() or decodes_by_pairs() says so; those are copied if their channels are not adjacent pairs.
   ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length);
   ScoreProblem(const ScoreProblem&) = delete;
   ScoreProblem& operator=(const ScoreProblem&) = delete;
@@ -226,8 +226,9 @@ class ScoreProblem {
 /// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs or matrices of them, for a dot product
 /// that goes by pairs of queries and keys; by matrices those of softmax without lists whose channels come in sixteens.
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// Whether 2 to kDecodeQueries queries of bf16 are decoded over pages of it by matrices (forward_decode_matrix-inl.h): softmax, without lists, dropout, Gaussian.
-bool decodes_by_matrices(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
+/// Whether 2 to kDecodeQueries queries of bf16 are decoded over pages of it by pairs or matrices (forward_decode_pairs-inl.h): softmax, without lists, dropout,
+/// Gaussian, channels in sixteens.
+bool decodes_by_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
 /// takes_pairs() of gradients: softmax, over tiles, with nothing after it; by matrices of values that come in as many channels. `takes_pairs` is in it.
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
 

@@ -1,17 +1,18 @@
-// Two to sixteen queries of bf16 over pages of it: both products by matrices (matrix-inl.h), every key and value byte read once for all query heads of its group.
+// Two to sixteen queries of bf16 over pages of it: both products by pairs, every key and value byte read once for all query heads of its group.
 // Included once per target.
 //
-//   scores   A: 16 queries' rows                      B: a panel of 16 keys, by pairs of channels   C: s [row][key]
-//   values   A: P = bf16(2^(s − m)) of 16 queries     B: 16 channels of V, by pairs of keys         C: o [row][channel]
+//   scores   A: 16 queries' rows                      B: panels of 16 keys, by pairs of channels   C: s [row][key]
+//   values   A: P = bf16(2^(s − m)) of 16 queries     B: channels of V, by pairs of keys           C: o [row][channel]
 //
+// C += A·B goes by matrices (matrix-inl.h) or, where the machine has none, pair after pair (dot_pairs); A and B lie the same.
 // Keys and values of a sub-block are paired once; then each set of 16 rows goes all the way, so that what it works on stays in L1. Meanwhile the next sub-block is fetched,
 // evenly, because memory takes longer than any of this. Terms, visibility and the merging of chunks are forward_decode-inl.h's. A score has the bits that it has in
-// matrix-inl.h; out is divided by ℓ', the sum of the rounded P, as there (forward_pairs-inl.h).
-#if defined(CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_
-#undef CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_
+// matrix-inl.h or in forward_pairs-inl.h; out is divided by ℓ', the sum of the rounded P, as there (forward_pairs-inl.h).
+#if defined(CLEARHEAD_CPU_FORWARD_DECODE_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_DECODE_PAIRS_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_DECODE_PAIRS_INL_H_
 #else
-#define CLEARHEAD_CPU_FORWARD_DECODE_MATRIX_INL_H_
+#define CLEARHEAD_CPU_FORWARD_DECODE_PAIRS_INL_H_
 #endif
 
 #include <algorithm>
@@ -24,42 +25,103 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int kPanels = 4;                        // of keys, whose scores are computed at once: as many chains
-inline constexpr int64_t kPairedKeys = kPanels * kSide;  // a sub-block's
+inline constexpr int kPanels = 4;                     // of keys, whose scores are computed at once: as many chains
+inline constexpr int64_t kFewKeys = kPanels * kSide;  // a sub-block's by matrices, or of one set of rows
+inline constexpr int64_t kMoreKeys = 2 * kFewKeys;    // of several sets pair after pair, where what each row does by itself counts
+
+// Work, where pairing a line of memory is 1: what comes next is fetched in step with it. By matrices a row's is all that is done for it.
+inline constexpr int64_t kRowWork = 32;     // weighing kFewKeys of a row
+inline constexpr int64_t kProductWork = 3;  // 8 dot_pairs
 
 // All rows of a key head by sets of 16, zeros past the last. s and p are of one set at a time.
-struct MatrixDecodeBlock : DecodeBlock {
+struct PairDecodeBlock : DecodeBlock {
+  bool matrices = false;     // whether the machine multiplies them
   int64_t step = 16;         // pairs of what one multiplication sums
   int64_t sets = 0;          // of 16 rows
   float* k_pairs = nullptr;  // [panel][pair of channels][16 keys]
   float* v_pairs = nullptr;  // [pair of keys][d_v_padded]
   float* p = nullptr;        // [multiplication][16 rows][step pairs of keys]
-  int64_t fetch_every = 1;   // so many lines are paired for one that is fetched
+  int64_t row_work = 0;      // of weighing a row of a sub-block; 1: of pairing a line of memory
+  int64_t work = 1;          // of a sub-block
   float* sums = nullptr;     // [row][ℓ, ℓ'][16 lanes]: parts of them, kept apart until the item's end
+
+  int64_t rows_of(int64_t set) const { return std::min<int64_t>(kSide, row_count() - set * kSide); }
 };
 
-// A sub-block's keys and values in memory: fetched into L2, where they wait for their turn.
+// A sub-block's keys and values in memory: fetched where they wait for their turn, a part beside each piece of work on the sub-block before. L1 if there is room for
+// both, which is where products go pair after pair; by matrices L2 was as fast.
 struct NextBytes {
   static constexpr int64_t kLine = 64;
+  static constexpr int kFraction = 16;  // bits of `pace`
   const std::byte *keys = nullptr, *values = nullptr;
+  bool near = true;                            // into L1
   int64_t key_lines = 0, lines = 0, line = 0;  // line: the next one
+  int64_t pace = 0, due = 0;                   // lines for one of work, and for all that was done
 
-  NextBytes(const std::byte* k, const std::byte* v, int64_t count, const DecodeBlock& block)
-      : keys(k), values(v), key_lines(count * block.view().d_k * 4 / kLine), lines(key_lines + count * block.d_v * 2 / kLine) {}
+  NextBytes(const std::byte* k, const std::byte* v, int64_t count, const PairDecodeBlock& block)
+      : keys(k),
+        values(v),
+        near(!block.matrices),
+        key_lines(count * block.view().d_k * 4 / kLine),
+        lines(key_lines + count * block.d_v * 2 / kLine),
+        pace((lines << kFraction) / block.work) {}
+  HWY_INLINE void beside(int64_t work) {
+    due += work * pace;
+    fetch_to(std::min(lines, due >> kFraction));
+  }
   HWY_INLINE void fetch_to(int64_t last) {
-    for (; line < std::min(last, key_lines); ++line) __builtin_prefetch(keys + line * kLine, 0, 2);
-    for (; line < last; ++line) __builtin_prefetch(values + (line - key_lines) * kLine, 0, 2);
+    for (; line < std::min(last, key_lines); ++line) fetch(keys + line * kLine);
+    for (; line < last; ++line) fetch(values + (line - key_lines) * kLine);
+  }
+  HWY_INLINE void fetch(const std::byte* at) const {
+    if (near) return __builtin_prefetch(at, 0, 3);
+    __builtin_prefetch(at, 0, 2);
   }
 };
+
+// --- pair after pair -----------------------------------------------------------------------------------------------------------------------
+
+// C [N rows][16·V columns] += A·B over `count` multiplications of `step` pairs; with kFresh C begins with 0. A: [multiplication][16 rows][step], from the first of the
+// rows on. B: rows `row` apart, its vectors of columns `vector` apart.
+template <int N, int V, bool kFresh>
+HWY_INLINE void add_pairs_of_rows(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t row, int64_t vector, int64_t count,
+                                  int64_t step, float* HWY_RESTRICT c, int64_t c_row, NextBytes& next) {
+  const F32 d;
+  Floats sum[N * V];
+  unroll<N * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = kFresh ? hn::Zero(d) : hn::Load(d, c + i / V * c_row + i % V * kLanes); });
+  for (; count > 0; --count, a += kSide * step) {
+    next.beside(kProductWork * N * V * step / 8);
+    for (int64_t k = 0; k < step; ++k, b += row) {
+      Floats columns[V];
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { columns[v] = hn::Load(d, b + v * vector); });
+      unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats x = hn::Set(d, a[r * step + k]);
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = dot_pairs(columns[v], x, sum[r * V + v]); });
+      });
+    }
+  }
+  unroll<N * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[i], d, c + i / V * c_row + i % V * kLanes); });
+}
+
+// The same of `rows` ≤ 16 rows.
+template <int V, bool kFresh>
+HWY_INLINE void add_pairs(int64_t rows, const float* a, const float* b, int64_t row, int64_t vector, int64_t count, int64_t step, float* c,
+                          int64_t c_row, NextBytes& next) {
+  for_row_sets<V == 1 ? 8 : 4>(rows, [&](auto n, int64_t first) CLEARHEAD_INLINE_LAMBDA {
+    add_pairs_of_rows<n, V, kFresh>(a + first * step, b, row, vector, count, step, c + first * c_row, c_row, next);
+  });
+}
 
 // --- scores --------------------------------------------------------------------------------------------------------------------------------
 
 // Of P panels, from the sub-block's key `first` on.
 template <int P>
-HWY_INLINE void multiply_panels(const MatrixDecodeBlock& block, int64_t set, int64_t first) {
+HWY_INLINE void multiply_panels(const PairDecodeBlock& block, int64_t set, int64_t first, NextBytes& next) {
   const int64_t words = block.view().d_k, step = block.step;
   const float *rows = block.q + set * kSide * words, *keys = block.k_pairs + first * words;
   float* to = block.s + first;
+  if (!block.matrices)
+    return add_pairs<P, true>(block.rows_of(set), rows, keys, kSide, words * kSide, words / step, step, to, block.sub_block, next);
   unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { clear_matrix<panel>(); });
   for (int64_t at = 0; at < words; at += step) {
     load_matrix<6>(rows + at * kSide, step * 4);
@@ -72,13 +134,13 @@ HWY_INLINE void multiply_panels(const MatrixDecodeBlock& block, int64_t set, int
 }
 
 // Keys [begin, end) by pairs of channels: a line of a panel holds one channel of 16 keys, then the next one.
-HWY_INLINE void pair_keys(const MatrixDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
+HWY_INLINE void pair_keys(const PairDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
   const F32 d;
   const int64_t pairs = (end - begin + kSide - 1) / kSide * block.view().d_k;
   const auto* from = reinterpret_cast<const float*>(panel_at<uint32_t>(block.view(), begin));
   constexpr int kStep = 8;  // widths come in as many
   for (int64_t pair = 0; pair < pairs; pair += kStep) {
-    next.fetch_to(pair / block.fetch_every);
+    next.beside(kStep);
     unroll<kStep>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
       hn::Store(pairs_of_halves(hn::LoadU(d, from + (pair + i) * kSide)), d, block.k_pairs + (pair + i) * kSide);
     });
@@ -86,9 +148,10 @@ HWY_INLINE void pair_keys(const MatrixDecodeBlock& block, int64_t begin, int64_t
 }
 
 // q·k of a set and the sub-block's `count` keys.
-HWY_INLINE void score_set(const MatrixDecodeBlock& block, int64_t set, int64_t count) {
-  if (HWY_LIKELY(count == kPairedKeys)) return multiply_panels<kPanels>(block, set, 0);
-  for (int64_t first = 0; first < count; first += kSide) multiply_panels<1>(block, set, first);
+HWY_INLINE void score_set(const PairDecodeBlock& block, int64_t set, int64_t count, NextBytes& next) {
+  int64_t first = 0;
+  for (; first + kFewKeys <= count; first += kFewKeys) multiply_panels<kPanels>(block, set, first, next);
+  for (; first < count; first += kSide) multiply_panels<1>(block, set, first, next);
 }
 
 // --- weights -------------------------------------------------------------------------------------------------------------------------------
@@ -105,7 +168,7 @@ HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, fl
 }
 
 // What row r keeps of ℓ and ℓ' beside row.l, when its shift moves; o and row.l are the caller's.
-inline void scale_sums(const MatrixDecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
+inline void scale_sums(const PairDecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
   const F32 d;
   const float factor = exp2_scalar(from, to);
   for (float* sum = block.sums + r * 2 * kSide; sum < block.sums + (r + 1) * 2 * kSide; sum += kLanes)
@@ -114,7 +177,7 @@ inline void scale_sums(const MatrixDecodeBlock& block, int64_t r, DecodeRow& row
 }
 
 // Products of row r with keys [begin, end) become P, where everything is visible and nothing is added to a score.
-HWY_INLINE void weigh_plainly(const MatrixDecodeBlock& block, int64_t r, DecodeRow& row, int64_t count) {
+HWY_INLINE void weigh_plainly(const PairDecodeBlock& block, int64_t r, DecodeRow& row, int64_t count) {
   const F32 d;
   const float* s = block.s + r % kSide * block.sub_block;
   float *to = block.p + r % kSide * block.step, *sums = block.sums + r * 2 * kSide;
@@ -143,7 +206,7 @@ HWY_INLINE void weigh_plainly(const MatrixDecodeBlock& block, int64_t r, DecodeR
 }
 
 // The same of any row. Weights past `end`, in the last multiplication, are 0.
-inline HWY_NOINLINE void weigh_to_pairs(MatrixDecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
+inline HWY_NOINLINE void weigh_to_pairs(PairDecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
   const F32 d;
   DecodeRow& row = block.rows[static_cast<size_t>(r)];
   const int64_t count = round_up(end - begin, kSide), whole = round_up(count, 2 * kSide);
@@ -163,13 +226,13 @@ inline HWY_NOINLINE void weigh_to_pairs(MatrixDecodeBlock& block, int64_t r, int
 // --- values --------------------------------------------------------------------------------------------------------------------------------
 
 // Values of keys [begin, end), and up to a whole multiplication, by pairs of keys.
-HWY_INLINE void pair_values(const MatrixDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
+HWY_INLINE void pair_values(const PairDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
   const F32 d;
-  const int64_t d_v = block.d_v, pairs = round_up(end - begin, 2 * block.step) / 2, start = next.line;
+  const int64_t d_v = block.d_v, pairs = round_up(end - begin, 2 * block.step) / 2;
   const auto* row = reinterpret_cast<const uint16_t*>(block.values.values_at(begin));
   float* to = block.v_pairs;
   for (int64_t pair = 0; pair < pairs; ++pair, row += 2 * d_v, to += block.d_v_padded) {
-    next.fetch_to(start + pair * d_v * 4 / NextBytes::kLine / block.fetch_every);
+    next.beside(block.d_v_padded / kSide);
     int64_t c = 0;
     for (; c + 2 * kSide <= d_v; c += 2 * kSide) {
       const Floats even = hn::LoadU(d, reinterpret_cast<const float*>(row + c)),
@@ -185,10 +248,11 @@ HWY_INLINE void pair_values(const MatrixDecodeBlock& block, int64_t begin, int64
 
 // o[16 rows][16·C channels] += P·V over the multiplications of a sub-block.
 template <int C>
-HWY_INLINE void add_channels_of(const MatrixDecodeBlock& block, int64_t set, int64_t count, int64_t channel) {
+HWY_INLINE void add_channels_of(const PairDecodeBlock& block, int64_t set, int64_t count, int64_t channel, NextBytes& next) {
   const int64_t step = block.step, width = block.d_v_padded;
   float* o = block.o + set * kSide * width + channel;
   const float* values = block.v_pairs + channel;
+  if (!block.matrices) return add_pairs<C, false>(block.rows_of(set), block.p, values, width, kSide, count, step, o, width, next);
   unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { load_matrix<c>(o + c * kSide, width * 4); });
   for (int64_t i = 0; i < count; ++i) {
     load_matrix<6>(block.p + i * kSide * step, step * 4);
@@ -201,11 +265,24 @@ HWY_INLINE void add_channels_of(const MatrixDecodeBlock& block, int64_t set, int
 }
 
 // The same of one row and the sub-block's `known` keys, but a value meets only rows that see its key.
-inline HWY_NOINLINE void add_values_of_row_carefully(const MatrixDecodeBlock& block, int64_t r, int64_t known) {
+inline HWY_NOINLINE void add_values_of_row_carefully(const PairDecodeBlock& block, int64_t r, int64_t known) {
   const int64_t keys = 2 * block.step;
   const float* raw = block.raw + r * block.sub_block;
   for (int64_t first = 0; first < known; first += keys) {
-    const auto* p = reinterpret_cast<const uint16_t*>(block.p + (first / keys * kSide + r % kSide) * block.step);
+    const float* weights = block.p + (first / keys * kSide + r % kSide) * block.step;
+    if (!block.matrices) {
+      for (int64_t key = first; key < std::min(first + keys, known); key += 2) {
+        const bool odd = key + 1 < known && raw[key + 1] >= kVisible;
+        const Ints seen = hn::Set(I32(), (raw[key] < kVisible ? 0 : 0xFFFF) | (odd ? -65536 : 0));
+        const float* pairs = block.v_pairs + key / 2 * block.d_v_padded;
+        for (float* o = block.o + r * block.d_v_padded; o < block.o + (r + 1) * block.d_v_padded; o += kLanes, pairs += kLanes) {
+          const Floats value = hn::BitCast(F32(), hn::And(hn::Load(I32(), reinterpret_cast<const int32_t*>(pairs)), seen));
+          hn::Store(dot_pairs(value, hn::Set(F32(), weights[(key - first) / 2]), hn::Load(F32(), o)), F32(), o);
+        }
+      }
+      continue;
+    }
+    const auto* p = reinterpret_cast<const uint16_t*>(weights);
     for (int64_t c = 0; c < block.d_v; ++c) {
       float sums[2] = {0, 0};  // of even keys, of odd ones
       for (int64_t key = first; key < std::min(first + keys, known); ++key) {
@@ -219,7 +296,7 @@ inline HWY_NOINLINE void add_values_of_row_carefully(const MatrixDecodeBlock& bl
 }
 
 // Of a set and the sub-block's `known` keys.
-HWY_INLINE void add_values_of_set(const MatrixDecodeBlock& block, int64_t set, int64_t known) {
+HWY_INLINE void add_values_of_set(const PairDecodeBlock& block, int64_t set, int64_t known, NextBytes& next) {
   if (HWY_UNLIKELY(block.careful)) {
     for (int64_t r = set * kSide; r < std::min((set + 1) * kSide, block.row_count()); ++r) add_values_of_row_carefully(block, r, known);
     return;
@@ -227,17 +304,17 @@ HWY_INLINE void add_values_of_set(const MatrixDecodeBlock& block, int64_t set, i
   constexpr int kMany = 4;
   const int64_t count = (known + 2 * block.step - 1) / (2 * block.step);
   int64_t c = 0;
-  for (; c + kMany * kSide <= block.d_v_padded; c += kMany * kSide) add_channels_of<kMany>(block, set, count, c);
-  for (; c < block.d_v_padded; c += kSide) add_channels_of<1>(block, set, count, c);
+  for (; c + kMany * kSide <= block.d_v_padded; c += kMany * kSide) add_channels_of<kMany>(block, set, count, c, next);
+  for (; c < block.d_v_padded; c += kSide) add_channels_of<1>(block, set, count, c, next);
 }
 
 // --- one item ------------------------------------------------------------------------------------------------------------------------------
 
 // Keys [begin, end) of the item into m, ℓ, ℓ' and O of every row. Returns whether all of it is finite.
-inline bool decode_chunk(MatrixDecodeBlock& block, int64_t begin, int64_t end) {
+inline bool decode_chunk(PairDecodeBlock& block, int64_t begin, int64_t end) {
   clear_sums(block);
   std::fill_n(block.sums, block.row_count() * 2 * kSide, 0.0F);
-  set_matrices(block.step);
+  if (block.matrices) set_matrices(block.step);
   const auto end_of = [&](int64_t sub) { return std::min({end, sub + block.sub_block, (sub / kKeyTile + 1) * kKeyTile}); };  // of one page
   const auto bytes_of = [&](int64_t sub) {
     if (sub == end) return NextBytes(block.after, block.values_after, block.sub_block, block);
@@ -249,15 +326,15 @@ inline bool decode_chunk(MatrixDecodeBlock& block, int64_t begin, int64_t end) {
     NextBytes next = bytes_of(sub_end);
     pair_keys(block, sub, sub_end, next);
     pair_values(block, sub, sub_end, next);
-    const int64_t rows = block.row_count(), each = (next.lines - next.line + rows - 1) / rows;
     for (int64_t set = 0; set < block.sets; ++set) {
-      score_set(block, set, sub_end - sub);
-      for (int64_t r = set * kSide; r < std::min((set + 1) * kSide, rows); ++r) {
-        next.fetch_to(std::min(next.lines, next.line + each));
+      score_set(block, set, sub_end - sub, next);
+      for (int64_t r = set * kSide; r < set * kSide + block.rows_of(set); ++r) {
+        next.beside(block.row_work);
         weigh_to_pairs(block, r, sub, sub_end);
       }
-      add_values_of_set(block, set, sub_end - sub);
+      add_values_of_set(block, set, sub_end - sub, next);
     }
+    next.fetch_to(next.lines);
   }
   const F32 d;
   for (int64_t r = 0; r < block.row_count(); ++r) {
@@ -268,12 +345,13 @@ inline bool decode_chunk(MatrixDecodeBlock& block, int64_t begin, int64_t end) {
   return has_finite_sums(block);
 }
 
-inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, MatrixDecodeBlock& block) {
+inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, PairDecodeBlock& block) {
   add_rows(plan, batch, key_head, block);
   const ScoreView& view = block.view();
-  block.step = view.matrix_step;
+  block.matrices = view.matrix_step > 0;
+  block.step = view.d_k % 16 == 0 ? 16 : 8;
   block.sets = (block.row_count() + kSide - 1) / kSide;
-  block.sub_block = kPairedKeys;
+  block.sub_block = block.matrices || block.sets == 1 ? kFewKeys : kMoreKeys;
   const int64_t rows = block.sets * kSide, words = view.d_k, s_floats = kSide * block.sub_block;
   float* at =
       ThreadScratch::floats(rows * (words + block.d_v_padded + block.sub_block + 2 * kSide) + s_floats + s_floats / 2 +
@@ -281,7 +359,9 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   const auto take = [&](int64_t count) { return std::exchange(at, at + count); };
   block.q = take(rows * words);
   block.s = take(s_floats);
-  block.fetch_every = 1 + 2 * block.sets;  // pairing takes such a part of the time
+  const int64_t lines = block.sub_block * (words + block.d_v_padded / 2) / kSide;
+  block.row_work = block.matrices ? lines / 8 : kRowWork * block.sub_block / kFewKeys;
+  block.work = lines + block.row_count() * (block.row_work + (block.matrices ? 0 : kProductWork * lines / 8));
   block.raw = take(rows * block.sub_block);
   block.o = take(rows * block.d_v_padded);
   block.k_pairs = take(block.sub_block * words);
@@ -299,11 +379,11 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   }
 }
 
-/// A call that decodes_by_matrices(); rows whose sums are not finite are done again carefully, as everywhere (decode_items).
-inline void forward_decode_by_matrices(ForwardPlan& plan) {
+/// A call that decodes_by_pairs(); rows whose sums are not finite are done again carefully, as everywhere (decode_items).
+inline void forward_decode_by_pairs(ForwardPlan& plan) {
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();
-  forward_decode<MatrixDecodeBlock>(plan);
+  forward_decode<PairDecodeBlock>(plan);
 }
 
 }  // namespace clearhead::cpu::HWY_NAMESPACE
