@@ -84,8 +84,11 @@ void SweepPlan::allocate() {
     key_factors_.assign(static_cast<size_t>(looked_keys.size() + 2 * kKeyRoom), 1);
     std::copy(call.key_factors.begin(), call.key_factors.end(), key_factors_.begin() + kKeyRoom);
   }
-  max_ = opened(result_.pooled_max, {batch, heads, rows, columns});
-  mean_ = opened(result_.pooled_mean, {batch, heads, rows, columns});
+  for (Tensor* cells : {&result_.pooled_max, &result_.pooled_mean}) *cells = Tensor::empty({batch, heads, rows, columns});
+  if (result_.pooled_max.numel() == 0) return;
+  max_ = result_.pooled_max.mutable_data<float>();
+  mean_ = result_.pooled_mean.mutable_data<float>();
+  for (int64_t map = 0; looked == 0 && map < maps; ++map) leave_cell_rows(map, {0, rows});  // else a map's last strip writes all of them
 }
 
 void SweepPlan::add_tags() {
@@ -195,11 +198,9 @@ int64_t SweepPlan::write_cell_row(int64_t map, int64_t written, int64_t row, con
   leave_cell_rows(map, {written, row});
   const auto [rows, columns] = call.grid.cells;
   float *max = max_ + (map * rows + row) * columns, *mean = mean_ + (map * rows + row) * columns;
-  for (int64_t c = 0; c < columns; ++c) {
-    const double of_cell = sum[c] / count[c];
-    max[c] = count[c] > 0 ? largest[c] : kNothing;
-    mean[c] = count[c] > 0 ? static_cast<float>(of_cell) : kNothing;
-  }
+  for (int64_t c = 0; c < columns; ++c) max[c] = largest[c] > kNoWeight ? largest[c] : kNothing;
+  for (int64_t c = 0; c < columns; ++c) mean[c] = static_cast<float>(sum[c] / count[c]);
+  for (int64_t c = 0; c < columns; ++c) mean[c] = count[c] > 0 ? mean[c] : kNothing;  // by itself, or no compiler divides several at once
   return row + 1;
 }
 
