@@ -85,18 +85,21 @@ inline constexpr int64_t kHeadsTogether = 8;  // memory is eight bytes a pair fo
 class PairSums {
  public:
   struct Sum {
-    float weight = kUnseen, d_score = 0;
+    float weight, d_score;
   };
-  void resize(int64_t pairs, int64_t heads) {
+  void resize(int64_t pairs, int64_t heads) {  // unset
     heads_ = heads;
-    sums_.resize(static_cast<size_t>(pairs * heads));
+    if (memory_.defined() && memory_.size(0) >= pairs * heads) return;
+    memory_ = Tensor::empty({pairs * heads, 2});
+    sums_ = reinterpret_cast<Sum*>(memory_.mutable_raw());
   }
-  Sum& at(int64_t pair, int64_t head) { return sums_[static_cast<size_t>(pair * heads_ + head)]; }
-  const Sum& at(int64_t pair, int64_t head) const { return sums_[static_cast<size_t>(pair * heads_ + head)]; }
+  Sum& at(int64_t pair, int64_t head) { return sums_[pair * heads_ + head]; }
+  const Sum& at(int64_t pair, int64_t head) const { return sums_[pair * heads_ + head]; }
 
  private:
   int64_t heads_ = 0;
-  std::vector<Sum> sums_{};
+  Tensor memory_{};
+  Sum* sums_ = nullptr;
 };
 
 // One strip of rows of heads that go together.
@@ -118,10 +121,19 @@ class ListedStrip {
 
   void run() {
     const Range of = plan_.rows_of(job_->strip);
+    const auto heads = static_cast<int64_t>(jobs_.size());
+    const auto job_of = [&](int64_t head) -> const StripTerms& { return *jobs_[static_cast<size_t>(head)]; };
+    const int64_t joint_k = joint_width(heads, plan_.d_k, [&](int64_t head) { return job_of(head).view.keys; });
+    const int64_t joint_v = joint_width(heads, plan_.d_v, [&](int64_t head) { return job_of(head).keys.values; });
+    const bool joint = joint_k > 0 && joint_v > 0;
     for (int64_t row = of.begin; row < of.end; ++row) {
       for (size_t head = 0; head < jobs_.size(); ++head) {
         take_head(head);
-        fetch_neighbours(*view_, values_, row + 1);
+        if (head == 0 || !joint) {
+          next_.clear();
+          add_neighbours(*view_, values_, row + 1, joint ? joint_k : plan_.d_k, joint ? joint_v : plan_.d_v, next_);
+          next_.start(joint ? heads : 1, plan_.d_k);
+        }
         work(row, job_->sums + terms_, job_->sums + terms_ + 1);
       }
     }
@@ -154,6 +166,7 @@ class ListedStrip {
 
   void work(int64_t row, double* sink_sum, double* mask_sum) {
     const int64_t d_k = plan_.d_k;
+    next_.fetch_part();
     const RowShift shift = row_shift(plan_.call.record, job_->batch, job_->head, row);
     first_pair_ = turned_.first_pair[static_cast<size_t>(row)];
     for (int64_t pair = first_pair_; pair < turned_.first_pair[static_cast<size_t>(row) + 1]; ++pair)
@@ -162,12 +175,12 @@ class ListedStrip {
     if (!shift.saw_nothing) {
       copy_row(plan_.call.d_out, row, d_out_);
       copy_row(plan_.call.out, row, out_);
-      double mean = 0;
-      for (int64_t c = 0; c < plan_.d_v; ++c) mean += static_cast<double>(d_out_[c]) * static_cast<double>(out_[c]);
+      const double mean = dot(d_out_, out_, plan_.d_v);
       if (view_->sink) *sink_sum -= std::exp2(sink_of(*view_) - static_cast<double>(shift.m)) * static_cast<double>(shift.inverse) * mean;
       ListedRow keys(*view_, row, q_);
       const int64_t begin = keys.entry;
       while (keys.next(listed_)) {
+        next_.fetch_part();
         if (score(keys)) weigh(keys, shift, static_cast<float>(mean), begin, mask_sum);
       }
     }
@@ -183,6 +196,17 @@ class ListedStrip {
     } else {
       for (int64_t c = 0; c < width; ++c) to[c] = at[c * step];
     }
+  }
+
+  // In eight chains.
+  static double dot(const float* a, const float* b, int64_t width) {
+    std::array<double, 8> sums{};
+    int64_t c = 0;
+    for (; c + 8 <= width; c += 8) {
+      for (int i = 0; i < 8; ++i) sums[static_cast<size_t>(i)] += static_cast<double>(a[c + i]) * static_cast<double>(b[c + i]);
+    }
+    for (; c < width; ++c) sums[0] += static_cast<double>(a[c]) * static_cast<double>(b[c]);
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
   }
 
   float* before_of(size_t term) const { return before_ + static_cast<int64_t>(term) * kLine; }
@@ -209,8 +233,10 @@ class ListedStrip {
     const F32 d;
     const int64_t count = round_up(listed_.count, kLanes);
     const float* rows[kLine];
+    next_.fetch_part();
     for (int64_t i = 0; i < count; ++i) rows[i] = values_.values + listed_.key[i] * values_.stride;
     for (int64_t at = 0; at < count; at += kLanes) score_rows<1, false>(DotStep(), rows + at, KeyLines(), d_out_, plan_.d_v, x_ + at, 0);
+    next_.fetch_part();
     const Floats m = hn::Set(d, shift.m), inverse = hn::Set(d, shift.inverse), factor = hn::Set(d, view_->after.factor);
     for (int64_t at = 0; at < count; at += kLanes) {
       const Floats weight = exp2_shifted(hn::Load(d, listed_.score + at), m) * inverse, x = hn::Load(d, x_ + at);
@@ -225,7 +251,7 @@ class ListedStrip {
       pairs_.at(pair, head_) = {listed_.score[i] * view_->after.factor, d_scores_[i]};
       rows[i] = view_->keys + listed_.key[i] * view_->key_stride;
     }
-    add_weighted_rows(d_scores_, rows, listed_.count, plan_.d_k, d_q_);
+    add_weighted_rows(d_scores_, rows, listed_.count, plan_.d_k, d_q_, next_);
   }
 
   void reverse_terms(const ListedRow& row, int64_t count) {
@@ -277,6 +303,7 @@ class ListedStrip {
   ValueView values_{};
   Room room_{};
   ListedKeys listed_;
+  NextRows next_;
   int64_t first_pair_ = 0;
   float *q_ = nullptr, *d_q_ = nullptr, *d_out_ = nullptr, *out_ = nullptr;
   float *x_ = nullptr, *d_scores_ = nullptr, *before_ = nullptr, *copies_ = nullptr, *rule_ = nullptr;
@@ -289,17 +316,15 @@ struct TurnedRows {
   float* sums = nullptr;  // [key][width]
   float factor = 1;
   float PairSums::Sum::*weight = nullptr;
-
-  void fetch(int64_t row) const {
-    for (int64_t c = 0; c < width; c += 16) hwy::Prefetch(rows + row * stride + c);
-  }
 };
 
 // sums[key] += factor·Σ weights·rows over the rows that list `key`.
-inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t head, int64_t key, const TurnedRows& of, float* room) {
+inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t head, int64_t key, const TurnedRows& of, float* room,
+                       NextRows& next) {
   float weight[kListed];
   const float* from[kListed];
   std::fill_n(room, round_up(of.width, 16), 0.0F);
+  next.fetch_part();
   int64_t count = 0;
   for (int64_t at = turned.first[static_cast<size_t>(key)]; at < turned.first[static_cast<size_t>(key) + 1]; ++at) {
     const PairSums::Sum& sum = pairs.at(turned.pair[static_cast<size_t>(at)], head);
@@ -307,26 +332,44 @@ inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t
     weight[count] = sum.*of.weight;
     from[count] = of.rows + turned.row[static_cast<size_t>(at)] * of.stride;
     if (++count < kListed) continue;
-    add_weighted_rows(weight, from, count, of.width, room);
+    add_weighted_rows(weight, from, count, of.width, room, next);
     count = 0;
   }
-  add_weighted_rows(weight, from, count, of.width, room);
+  next.fetch_part();
+  add_weighted_rows(weight, from, count, of.width, room, next);
   float* to = of.sums + key * of.width;
   for (int64_t c = 0; c < of.width; ++c) to[c] += of.factor * room[c];
 }
 
-// dV and dK of the keys of one item, of heads that go together; the next key's rows are fetched meanwhile.
+// What the next key needs: what is known of its pairs, and their queries' rows, of one head or of all side by side (joint_width).
+inline void add_listing_rows(const TurnedLists& turned, const PairSums& pairs, int64_t key, const std::array<TurnedRows, 2>& head,
+                             const std::array<int64_t, 2>& widths, int64_t heads, NextRows& next) {
+  const int64_t begin = turned.first[static_cast<size_t>(key)];
+  const int64_t end = std::min(turned.first[static_cast<size_t>(key) + 1], begin + kNextKeys);
+  for (int64_t at = begin; at < end; ++at) next.add(&pairs.at(turned.pair[static_cast<size_t>(at)], 0), 2 * heads);
+  for (size_t i = 0; i < head.size(); ++i) {
+    for (int64_t at = begin; at < end; ++at) next.add(head[i].rows + turned.row[static_cast<size_t>(at)] * head[i].stride, widths[i]);
+  }
+}
+
+// dV and dK of the keys of one item, of heads that go together; what the next key needs is fetched beside.
 inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, const std::vector<std::array<TurnedRows, 2>>& heads,
                             Range keys, float* room) {
+  const auto count = static_cast<int64_t>(heads.size());
+  std::array<int64_t, 2> widths{};
+  for (size_t i = 0; i < widths.size(); ++i)
+    widths[i] = joint_width(count, heads[0][i].width, [&](int64_t head) { return heads[static_cast<size_t>(head)][i].rows; });
+  const bool joint = widths[0] > 0 && widths[1] > 0;
+  NextRows next;
   for (int64_t key = keys.begin; key < keys.end; ++key) {
     for (size_t head = 0; head < heads.size(); ++head) {
-      const int64_t next = std::min(key + 1, keys.end - 1), begin = turned.first[static_cast<size_t>(next)];
-      const int64_t end = std::min(turned.first[static_cast<size_t>(next) + 1], begin + kNextKeys);
-      for (int64_t at = begin; at < end; ++at) {
-        if (head == 0) hwy::Prefetch(&pairs.at(turned.pair[static_cast<size_t>(at)], 0));
-        for (const TurnedRows& rows : heads[head]) rows.fetch(turned.row[static_cast<size_t>(at)]);
+      if (head == 0 || !joint) {
+        if (!joint) widths = {heads[head][0].width, heads[head][1].width};
+        next.clear();
+        if (key + 1 < keys.end) add_listing_rows(turned, pairs, key + 1, heads[head], widths, count, next);
+        next.start(joint ? count : 1, heads[head][0].width);
       }
-      for (const TurnedRows& rows : heads[head]) add_turned(turned, pairs, static_cast<int64_t>(head), key, rows, room);
+      for (const TurnedRows& rows : heads[head]) add_turned(turned, pairs, static_cast<int64_t>(head), key, rows, room, next);
     }
   }
 }

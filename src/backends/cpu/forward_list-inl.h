@@ -5,7 +5,7 @@
 // A key that the band, the segments, the mask or a bias of −∞ hides is dropped from the list before it is read any further. A score is the chain of
 // score_kernel-inl.h, so a listed score has the bits of the same pair in any other driver; sums follow the list, so they depend on nothing else.
 // A row goes through its heads before the next one comes: heads that share keys find them near, and heads that lie side by side in memory (a layer of nodes
-// leaves them so) are read as whole lines of neighbours, the next row's being fetched meanwhile.
+// leaves them so) are fetched as whole neighbours, the next row's beside this one's work (NextRows).
 #if defined(CLEARHEAD_CPU_FORWARD_LIST_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_LIST_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_LIST_INL_H_
@@ -173,53 +173,99 @@ inline void score_listed(const ListedRow& row, float* copies, ListedKeys& listed
   score_listed(row, copies, listed, Unwatched{}, Unwatched{});
 }
 
+// What the next row reads, in stretches of memory, fetched a part at a time beside each part of this row's work: rows of a list lie anywhere, so memory must be
+// asked long before and without a break (a burst of prefetches would wait for itself).
+class NextRows {
+ public:
+  static constexpr int64_t kParts = 4;  // of a head's work before values are added up, and as many of that by each kAtOnce channels
+  static constexpr int64_t kAtOnce = 8 * kLanes;
+
+  void clear() { count_ = at_ = 0; }
+  void add(const void* from, int64_t floats) {
+    const int64_t lines = std::min((floats + 15) / 16, kMost - count_);
+    for (int64_t i = 0; i < lines; ++i) lines_[count_ + i] = static_cast<const std::byte*>(from) + i * 64;
+    count_ += lines;
+  }
+  // All that was added goes with `heads` of this row, each of which adds up `width` channels. The same number of lines beside each part: loops of changing length would
+  // be left by wrong guesses.
+  void start(int64_t heads, int64_t width) {
+    const int64_t parts = heads * kParts * (1 + (width + kAtOnce - 1) / kAtOnce);
+    each_ = (count_ + parts - 1) / parts;
+  }
+  HWY_INLINE void fetch_part() {
+    const int64_t end = std::min(count_, at_ + each_);
+    for (; at_ + 8 <= end; at_ += 8) unroll<8>([&](auto i) CLEARHEAD_INLINE_LAMBDA { __builtin_prefetch(lines_[at_ + i], 0, 2); });
+    for (; at_ < end; ++at_) __builtin_prefetch(lines_[at_], 0, 2);
+  }
+
+ private:
+  static constexpr int64_t kMost = 1024;  // lines
+  const std::byte* lines_[kMost];
+  int64_t count_ = 0, at_ = 0, each_ = 0;
+};
+
 // o[V vectors] += Σ weights·values over the listed keys.
 template <int V, bool kPartial>
-HWY_INLINE void add_listed(const float* weights, const float* const* values, int64_t keys, int64_t c, Lanes lanes, float* o) {
+HWY_INLINE void add_listed(const float* weights, const float* const* values, int64_t keys, int64_t c, Lanes lanes, float* o,
+                           NextRows& next) {
   const F32 d;
   Floats sum[V];
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[v] = hn::Load(d, o + c + v * kLanes); });
-  for (int64_t j = 0; j < keys; ++j) {
-    const Floats weight = hn::Set(d, weights[j]);
-    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      const float* from = values[j] + c + v * kLanes;
-      sum[v] = hn::MulAdd(kPartial ? hn::MaskedLoad(lanes, d, from) : hn::LoadU(d, from), weight, sum[v]);
-    });
+  const int64_t part = (keys + NextRows::kParts - 1) / NextRows::kParts;
+  for (int64_t begin = 0; begin < keys; begin += part) {
+    next.fetch_part();
+    for (int64_t j = begin; j < std::min(keys, begin + part); ++j) {
+      const Floats weight = hn::Set(d, weights[j]);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const float* from = values[j] + c + v * kLanes;
+        sum[v] = hn::MulAdd(kPartial ? hn::MaskedLoad(lanes, d, from) : hn::LoadU(d, from), weight, sum[v]);
+      });
+    }
   }
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[v], d, o + c + v * kLanes); });
 }
 
 // o[width] += Σ weights·rows over `count` rows.
-inline HWY_NOINLINE void add_weighted_rows(const float* weights, const float* const* rows, int64_t count, int64_t width, float* o) {
+inline HWY_NOINLINE void add_weighted_rows(const float* weights, const float* const* rows, int64_t count, int64_t width, float* o,
+                                           NextRows& next) {
   const F32 d;
   const Lanes all = hn::FirstN(d, kLanes);
   int64_t c = 0;
-  for (; c + 8 * kLanes <= width; c += 8 * kLanes) add_listed<8, false>(weights, rows, count, c, all, o);
-  for (; c + 4 * kLanes <= width; c += 4 * kLanes) add_listed<4, false>(weights, rows, count, c, all, o);
-  for (; c + kLanes <= width; c += kLanes) add_listed<1, false>(weights, rows, count, c, all, o);
-  if (c < width) add_listed<1, true>(weights, rows, count, c, hn::FirstN(d, static_cast<size_t>(width - c)), o);
+  for (; c + NextRows::kAtOnce <= width; c += NextRows::kAtOnce) add_listed<8, false>(weights, rows, count, c, all, o, next);
+  for (; c + 4 * kLanes <= width; c += 4 * kLanes) add_listed<4, false>(weights, rows, count, c, all, o, next);
+  for (; c + kLanes <= width; c += kLanes) add_listed<1, false>(weights, rows, count, c, all, o, next);
+  if (c < width) add_listed<1, true>(weights, rows, count, c, hn::FirstN(d, static_cast<size_t>(width - c)), o, next);
 }
 
-inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const ValueView& values, float* o) {
+inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const ValueView& values, float* o, NextRows& next) {
   const float* rows[kListed];
   float* room = values.is_narrow() ? ThreadScratch::widened_values(kListed * values.d_v) : nullptr;
   for (int64_t i = 0; i < listed.count; ++i) {
     rows[i] = room ? room + i * values.d_v : values.rows(listed.key[i], 1);
     if (room) values.widen_rows(listed.key[i], 1, room + i * values.d_v);
   }
-  add_weighted_rows(listed.score, rows, listed.count, values.d_v, o);
+  add_weighted_rows(listed.score, rows, listed.count, values.d_v, o, next);
 }
 
-// Brings the next row's neighbours near while this one's are worked on.
-inline void fetch_neighbours(const ScoreView& view, const ValueView& values, int64_t row) {
+// Floats that several heads' rows of one key take together; 0: they do not lie side by side.
+template <class RowsOf>
+int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
+  int64_t joint = width;
+  for (int64_t head = 1; head < heads; ++head) {
+    const int64_t offset = rows_of(head) - rows_of(0);
+    if (offset < 0 || offset > joint) return 0;
+    joint = std::max(joint, offset + width);
+  }
+  return joint;
+}
+
+// Keys and values that a row's list names, of one head or of all of them side by side.
+inline void add_neighbours(const ScoreView& view, const ValueView& values, int64_t row, int64_t k_floats, int64_t v_floats,
+                           NextRows& next) {
   if (row >= view.rows || view.lists.key_block != 1 || view.pages) return;
   const int64_t query = view.query_of(row), begin = view.lists.begin_of(query), end = std::min(view.lists.end_of(query), begin + kNextKeys);
-  for (int64_t entry = begin; entry < end; ++entry) {
-    const int64_t key = view.lists.blocks[entry];
-    const float *k = view.keys + key * view.key_stride, *v = values.values + key * values.stride;
-    for (int64_t c = 0; c < view.d_k; c += 16) hwy::Prefetch(k + c);
-    for (int64_t c = 0; c < values.d_v; c += 16) hwy::Prefetch(v + c);
-  }
+  for (int64_t entry = begin; entry < end; ++entry) next.add(view.keys + view.lists.blocks[entry] * view.key_stride, k_floats);
+  for (int64_t entry = begin; entry < end; ++entry) next.add(values.values + view.lists.blocks[entry] * values.stride, v_floats);
 }
 
 // Whether two heads' rows of one query find the same keys in their lists.
@@ -264,16 +310,20 @@ inline bool next_of_row(ListedRow& keys, int64_t row, bool is_alike, ListedMemor
 }
 
 inline void forward_listed_row(const ForwardPlan& plan, const ScoreView& view, const ValueView& values, int64_t at, bool is_alike,
-                               float* out, ListedMemory& memory) {
+                               float* out, ListedMemory& memory, NextRows& next) {
   const int64_t row = at % plan.rows;
   std::fill(memory.o, memory.o + round_up(std::max<int64_t>(1, plan.d_v), 16), 0.0F);
+  next.fetch_part();
   ListedRow keys(view, row, memory.q);
   float m = kNone, l = 0;
   while (next_of_row(keys, row, is_alike, memory)) {
+    next.fetch_part();
     score_listed(keys, memory.copies, memory.listed);
+    next.fetch_part();
     if (memory.listed.count == 0) continue;
     softmax_along_keys(memory.listed.score, round_up(memory.listed.count, kLanes), m, l, memory.o, round_up(plan.d_v, kLanes));
-    add_listed_values(memory.listed, values, memory.o);
+    next.fetch_part();
+    add_listed_values(memory.listed, values, memory.o, next);
   }
   const bool is_empty = l == 0;
   float factor = 1;
@@ -308,13 +358,22 @@ inline void forward_list(const ForwardPlan& plan) {
       is_alike = is_alike && lists_alike(views[0], views.back());
     }
     ListedMemory memory(views[0], plan.d_v);
+    const auto heads = static_cast<int64_t>(views.size());
+    const int64_t joint_k = joint_width(heads, views[0].d_k, [&](int64_t head) { return views[static_cast<size_t>(head)].keys; });
+    const int64_t joint_v = joint_width(heads, plan.d_v, [&](int64_t head) { return values[static_cast<size_t>(head)].values; });
+    const bool joint = is_alike && joint_k > 0 && joint_v > 0;
+    NextRows next;
     const int64_t out_stride = plan.wide.stride(2);
     for (int64_t row = begin; row < end; ++row) {
       for (size_t head = 0; head < views.size(); ++head) {
         const auto of = static_cast<int64_t>(head);
-        fetch_neighbours(views[head], values[head], row + 1);
-        forward_listed_row(plan, views[head], values[head], plan.stats_row(batch, of, row), is_alike, outs[head] + row * out_stride,
-                           memory);
+        if (head == 0 || !joint) {
+          next.clear();
+          add_neighbours(views[head], values[head], row + 1, joint ? joint_k : views[head].d_k, joint ? joint_v : plan.d_v, next);
+          next.start(joint ? heads : 1, plan.d_v);
+        }
+        forward_listed_row(plan, views[head], values[head], plan.stats_row(batch, of, row), is_alike, outs[head] + row * out_stride, memory,
+                           next);
       }
     }
   });
