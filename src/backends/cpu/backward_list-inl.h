@@ -123,16 +123,15 @@ class ListedStrip {
     const Range of = plan_.rows_of(job_->strip);
     const auto heads = static_cast<int64_t>(jobs_.size());
     const auto job_of = [&](int64_t head) -> const StripTerms& { return *jobs_[static_cast<size_t>(head)]; };
-    const int64_t joint_k = joint_width(heads, plan_.d_k, [&](int64_t head) { return job_of(head).view.keys; });
-    const int64_t joint_v = joint_width(heads, plan_.d_v, [&](int64_t head) { return job_of(head).keys.values; });
-    const bool joint = joint_k > 0 && joint_v > 0;
+    const TwoOperands rows_of_heads(heads, plan_.keys, {plan_.d_k, plan_.d_v}, [&](int64_t head, size_t operand) {
+      return operand == 0 ? job_of(head).view.keys : job_of(head).keys.values;
+    });
     for (int64_t row = of.begin; row < of.end; ++row) {
       for (size_t head = 0; head < jobs_.size(); ++head) {
         take_head(head);
-        if (head == 0 || !joint) {
-          next_.clear();
-          add_neighbours(*view_, values_, row + 1, joint ? joint_k : plan_.d_k, joint ? joint_v : plan_.d_v, next_);
-          next_.start(joint ? heads : 1, plan_.d_k);
+        if (head == 0 || !rows_of_heads.joint) {
+          begin_neighbours(*view_, values_, row + 1, rows_of_heads, next_);
+          next_.start(rows_of_heads.joint ? heads : 1, plan_.d_k);
         }
         work(row, job_->sums + terms_, job_->sums + terms_ + 1);
       }
@@ -341,35 +340,28 @@ inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t
   for (int64_t c = 0; c < of.width; ++c) to[c] += of.factor * room[c];
 }
 
-// What the next key needs: what is known of its pairs, and their queries' rows, of one head or of all side by side (joint_width).
-inline void add_listing_rows(const TurnedLists& turned, const PairSums& pairs, int64_t key, const std::array<TurnedRows, 2>& head,
-                             const std::array<int64_t, 2>& widths, int64_t heads, NextRows& next) {
-  const int64_t begin = turned.first[static_cast<size_t>(key)];
-  const int64_t end = std::min(turned.first[static_cast<size_t>(key) + 1], begin + kNextKeys);
-  for (int64_t at = begin; at < end; ++at) next.add(&pairs.at(turned.pair[static_cast<size_t>(at)], 0), 2 * heads);
-  for (size_t i = 0; i < head.size(); ++i) {
-    for (int64_t at = begin; at < end; ++at) next.add(head[i].rows + turned.row[static_cast<size_t>(at)] * head[i].stride, widths[i]);
-  }
-}
-
 // dV and dK of the keys of one item, of heads that go together; what the next key needs is fetched beside.
 inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, const std::vector<std::array<TurnedRows, 2>>& heads,
                             Range keys, float* room) {
-  const auto count = static_cast<int64_t>(heads.size());
-  std::array<int64_t, 2> widths{};
-  for (size_t i = 0; i < widths.size(); ++i)
-    widths[i] = joint_width(count, heads[0][i].width, [&](int64_t head) { return heads[static_cast<size_t>(head)][i].rows; });
-  const bool joint = widths[0] > 0 && widths[1] > 0;
+  const auto count = static_cast<int64_t>(heads.size()), rows = static_cast<int64_t>(turned.first_pair.size()) - 1;
+  const TwoOperands of(count, rows, {heads[0][0].width, heads[0][1].width},
+                       [&](int64_t head, size_t operand) { return heads[static_cast<size_t>(head)][operand].rows; });
   NextRows next;
   for (int64_t key = keys.begin; key < keys.end; ++key) {
     for (size_t head = 0; head < heads.size(); ++head) {
-      if (head == 0 || !joint) {
-        if (!joint) widths = {heads[head][0].width, heads[head][1].width};
-        next.clear();
-        if (key + 1 < keys.end) add_listing_rows(turned, pairs, key + 1, heads[head], widths, count, next);
-        next.start(joint ? count : 1, heads[head][0].width);
+      if (head == 0 || !of.joint) {
+        const auto after = static_cast<size_t>(of.far ? std::min(key + 1, keys.end - 1) : key);
+        const int64_t begin = turned.first[after], end = turned.first[after + 1];
+        next.begin(turned.row.data() + begin, after > static_cast<size_t>(key) ? end - begin : 0);
+        for (size_t i = 0; i < 2; ++i) next.add(heads[head][i].rows, heads[head][i].stride, of.widths[i]);
+        next.start(of.joint ? count : 1, heads[head][0].width);
+        if (head == 0) {
+          for (int64_t at = begin; at < std::min(end, begin + kNextKeys); ++at)
+            hwy::Prefetch(&pairs.at(turned.pair[static_cast<size_t>(at)], 0));
+        }
       }
-      for (const TurnedRows& rows : heads[head]) add_turned(turned, pairs, static_cast<int64_t>(head), key, rows, room, next);
+      for (const TurnedRows& rows_of_head : heads[head])
+        add_turned(turned, pairs, static_cast<int64_t>(head), key, rows_of_head, room, next);
     }
   }
 }

@@ -14,6 +14,7 @@
 #endif
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "backends/cpu/forward_decode-inl.h"
@@ -24,6 +25,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 inline constexpr int64_t kListed = 256;     // keys scored before their values are read
 inline constexpr int64_t kListedRows = 32;  // rows of an item
 inline constexpr int64_t kNextKeys = 64;    // neighbours of the next row that are fetched ahead
+inline constexpr int64_t kFar = 24 << 20;   // bytes of keys and values, or of what is read in their place, that no cache is trusted to hold
 
 // Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
 inline bool goes_by_list(const ScoreView& view, int64_t rows) {
@@ -173,35 +175,59 @@ inline void score_listed(const ListedRow& row, float* copies, ListedKeys& listed
   score_listed(row, copies, listed, Unwatched{}, Unwatched{});
 }
 
-// What the next row reads, in stretches of memory, fetched a part at a time beside each part of this row's work: rows of a list lie anywhere, so memory must be
-// asked long before and without a break (a burst of prefetches would wait for itself).
+// What the next row reads: rows that a list names, of keys and of values, fetched a part at a time beside each part of this row's work. They lie anywhere, so memory
+// must be asked long before, and without a break: a burst of prefetches would wait for itself. (And a function of nothing else the compiler drops, as one that does nothing.)
 class NextRows {
  public:
   static constexpr int64_t kParts = 4;  // of a head's work before values are added up, and as many of that by each kAtOnce channels
   static constexpr int64_t kAtOnce = 8 * kLanes;
 
-  void clear() { count_ = at_ = 0; }
-  void add(const void* from, int64_t floats) {
-    const int64_t lines = std::min((floats + 15) / 16, kMost - count_);
-    for (int64_t i = 0; i < lines; ++i) lines_[count_ + i] = static_cast<const std::byte*>(from) + i * 64;
-    count_ += lines;
+  // Rows `named` of each operand that is added; past kNextKeys of them the processor is left to itself.
+  void begin(const int32_t* named, int64_t count) {
+    named_ = named;
+    count_ = std::min(count, kNextKeys);
+    operands_ = pieces_ = 0;
   }
-  // All that was added goes with `heads` of this row, each of which adds up `width` channels. The same number of lines beside each part: loops of changing length would
-  // be left by wrong guesses.
+  void add(const float* rows, int64_t stride, int64_t floats) {
+    const int64_t lines = count_ > 0 ? (floats + 15) / 16 : 0;
+    if (lines == 0) return;
+    operand_[operands_++] = {reinterpret_cast<const std::byte*>(rows), stride * static_cast<int64_t>(sizeof(float)), lines};
+    pieces_ += count_ * ((lines + kPieceLines - 1) / kPieceLines);
+  }
+  // All that was added goes with `heads` of this row, each of which adds up `width` channels.
   void start(int64_t heads, int64_t width) {
-    const int64_t parts = heads * kParts * (1 + (width + kAtOnce - 1) / kAtOnce);
-    each_ = (count_ + parts - 1) / parts;
+    pace_ = (pieces_ << kFraction) / (heads * kParts * (1 + (width + kAtOnce - 1) / kAtOnce)) + 1;
+    due_ = done_ = at_ = row_ = line_ = 0;
   }
   HWY_INLINE void fetch_part() {
-    const int64_t end = std::min(count_, at_ + each_);
-    for (; at_ + 8 <= end; at_ += 8) unroll<8>([&](auto i) CLEARHEAD_INLINE_LAMBDA { __builtin_prefetch(lines_[at_ + i], 0, 2); });
-    for (; at_ < end; ++at_) __builtin_prefetch(lines_[at_], 0, 2);
+    due_ += pace_;
+    for (const int64_t end = std::min(pieces_, due_ >> kFraction); done_ < end; ++done_) {
+      const auto [rows, stride, lines] = operand_[at_];
+      const std::byte* from = rows + named_[row_] * stride + line_ * 64;
+      if (HWY_LIKELY(line_ + kPieceLines <= lines)) {
+        unroll<kPieceLines>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hwy::Prefetch(from + i * 64); });
+      } else {
+        for (int64_t line = line_; line < lines; ++line, from += 64) hwy::Prefetch(from);
+      }
+      line_ += kPieceLines;
+      if (line_ < lines) continue;
+      line_ = 0;
+      if (++row_ == count_) row_ = 0, ++at_;
+    }
   }
 
  private:
-  static constexpr int64_t kMost = 1024;  // lines
-  const std::byte* lines_[kMost];
-  int64_t count_ = 0, at_ = 0, each_ = 0;
+  static constexpr int64_t kPieceLines = 4;
+  static constexpr int kFraction = 16;
+  struct Operand {
+    const std::byte* rows;
+    int64_t stride, lines;  // in bytes, of a row
+  };
+  Operand operand_[2];
+  const int32_t* named_ = nullptr;
+  int64_t count_ = 0, operands_ = 0, pieces_ = 0;
+  int64_t done_ = 0, at_ = 0, row_ = 0, line_ = 0;  // pieces, and where the next one is
+  int64_t pace_ = 0, due_ = 0;                      // pieces for a part, and by now
 };
 
 // o[V vectors] += Σ weights·values over the listed keys.
@@ -259,13 +285,29 @@ int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
   return joint;
 }
 
-// Keys and values that a row's list names, of one head or of all of them side by side.
-inline void add_neighbours(const ScoreView& view, const ValueView& values, int64_t row, int64_t k_floats, int64_t v_floats,
-                           NextRows& next) {
-  if (row >= view.rows || view.lists.key_block != 1 || view.pages) return;
-  const int64_t query = view.query_of(row), begin = view.lists.begin_of(query), end = std::min(view.lists.end_of(query), begin + kNextKeys);
-  for (int64_t entry = begin; entry < end; ++entry) next.add(view.keys + view.lists.blocks[entry] * view.key_stride, k_floats);
-  for (int64_t entry = begin; entry < end; ++entry) next.add(values.values + view.lists.blocks[entry] * values.stride, v_floats);
+// How a call's heads find rows of two operands, one after the other or side by side.
+struct TwoOperands {
+  bool far = false;    // whether fetching pays: where caches hold all of it the instructions cost more than they save
+  bool joint = false;  // heads lie side by side
+  std::array<int64_t, 2> widths{};
+
+  template <class RowsOf>  // rows_of(head, operand)
+  TwoOperands(int64_t heads, int64_t rows, std::array<int64_t, 2> of_head, RowsOf&& rows_of)
+      : far(heads * rows * (of_head[0] + of_head[1]) * static_cast<int64_t>(sizeof(float)) > kFar) {
+    for (size_t i = 0; i < 2; ++i) widths[i] = joint_width(heads, of_head[i], [&](int64_t head) { return rows_of(head, i); });
+    joint = widths[0] > 0 && widths[1] > 0;
+    if (!joint) widths = of_head;
+  }
+};
+
+// Begins what `row` names; past the last there is nothing.
+inline void begin_neighbours(const ScoreView& view, const ValueView& values, int64_t row, const TwoOperands& of, NextRows& next) {
+  next.begin(nullptr, 0);
+  if (!of.far || row >= view.rows || view.lists.key_block != 1 || view.pages) return;
+  const int64_t query = view.query_of(row), begin = view.lists.begin_of(query);
+  next.begin(view.lists.blocks + begin, view.lists.end_of(query) - begin);
+  next.add(view.keys, view.key_stride, of.widths[0]);
+  next.add(values.values, values.stride, of.widths[1]);
 }
 
 // Whether two heads' rows of one query find the same keys in their lists.
@@ -359,17 +401,17 @@ inline void forward_list(const ForwardPlan& plan) {
     }
     ListedMemory memory(views[0], plan.d_v);
     const auto heads = static_cast<int64_t>(views.size());
-    const int64_t joint_k = joint_width(heads, views[0].d_k, [&](int64_t head) { return views[static_cast<size_t>(head)].keys; });
-    const int64_t joint_v = joint_width(heads, plan.d_v, [&](int64_t head) { return values[static_cast<size_t>(head)].values; });
-    const bool joint = is_alike && joint_k > 0 && joint_v > 0;
+    const TwoOperands rows_of_heads(heads, views[0].key_length, {views[0].d_k, plan.d_v}, [&](int64_t head, size_t operand) {
+      return operand == 0 ? views[static_cast<size_t>(head)].keys : values[static_cast<size_t>(head)].values;
+    });
+    const bool joint = is_alike && rows_of_heads.joint;
     NextRows next;
     const int64_t out_stride = plan.wide.stride(2);
     for (int64_t row = begin; row < end; ++row) {
       for (size_t head = 0; head < views.size(); ++head) {
         const auto of = static_cast<int64_t>(head);
         if (head == 0 || !joint) {
-          next.clear();
-          add_neighbours(views[head], values[head], row + 1, joint ? joint_k : views[head].d_k, joint ? joint_v : plan.d_v, next);
+          begin_neighbours(views[head], values[head], row + 1, rows_of_heads, next);
           next.start(joint ? heads : 1, plan.d_v);
         }
         forward_listed_row(plan, views[head], values[head], plan.stats_row(batch, of, row), is_alike, outs[head] + row * out_stride, memory,
