@@ -56,8 +56,6 @@ struct TileBlock {
   float* o = nullptr;                     // [d_v][kBlock]
   const AfterView* after = nullptr;       // where pairs differ
   const QueryBlock* queries = nullptr;    // the same
-  const float* apart = nullptr;           // the tile's values, where their rows are no stream: fetched while scores are computed
-  int64_t apart_stride = 0;
   int64_t d_v = 0, tile = 0;
   bool careful = false;
   int run_count = 0;
@@ -79,14 +77,6 @@ struct TileBlock {
   template <int V>
   HWY_INLINE void spill(const Scores<V>& s) {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), raw + i * kLanes); });
-  }
-
-  HWY_NOINLINE void fetch_values(int32_t key) const {
-    constexpr int64_t kLine = 16;
-    for (int64_t r = key; r < key + kRows; ++r) {
-      for (int64_t c = 0; c < d_v; c += kLine)
-        __builtin_prefetch(apart + r * apart_stride + c, 0, 2);  // into L2: a tile of them outgrows L1
-    }
   }
 
   // P of hidden pairs becomes −0: not a weight that underflowed, but one that must not meet its value.
@@ -293,7 +283,6 @@ struct SoftmaxBlock : TileBlock {
     });
     if (HWY_UNLIKELY(after != nullptr)) apply_after(*after, *queries, key, first_vector, V, to);
     if (HWY_UNLIKELY(careful)) mark_hidden<V>(to);
-    if (HWY_UNLIKELY(apart != nullptr)) fetch_values(in_tile);
     add_run(in_tile, first_vector, V);
   }
 };
@@ -567,7 +556,6 @@ struct BlockJob {
     const TileSight sight = prepare_tile(view, queries, scratch, tile);
     if (!sight.empty()) {
       softmax.begin_tile(tile);
-      if (HWY_UNLIKELY(values.stands_apart())) softmax.apart = values.rows(tile, 1), softmax.apart_stride = values.stride;
       for_each_group(view, queries, scratch, sight, softmax);
       add_tile_values(softmax, values, view.key_length);
       if (HWY_UNLIKELY(view.relative.values != nullptr)) add_offset_values(view, queries, scratch, softmax);

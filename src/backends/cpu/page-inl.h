@@ -78,7 +78,6 @@ struct ValueView {
   DType page_dtype = DType::kF32;
   int64_t key_head = 0;
 
-  bool stands_apart() const { return !pages && stride != d_v; }
   bool is_narrow() const { return pages && page_dtype != DType::kF32; }
   // Key `key`'s row in its page.
   template <class T>
