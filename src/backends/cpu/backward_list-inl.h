@@ -123,7 +123,7 @@ class ListedStrip {
     const Range of = plan_.rows_of(job_->strip);
     const auto heads = static_cast<int64_t>(jobs_.size());
     const auto job_of = [&](int64_t head) -> const StripTerms& { return *jobs_[static_cast<size_t>(head)]; };
-    const TwoOperands rows_of_heads(heads, plan_.keys, {plan_.d_k, plan_.d_v}, [&](int64_t head, size_t operand) {
+    const TwoOperands rows_of_heads(heads, true, plan_.keys, {plan_.d_k, plan_.d_v}, [&](int64_t head, size_t operand) {
       return operand == 0 ? job_of(head).view.keys : job_of(head).keys.values;
     });
     for (int64_t row = of.begin; row < of.end; ++row) {
@@ -344,7 +344,7 @@ inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t
 inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, const std::vector<std::array<TurnedRows, 2>>& heads,
                             Range keys, float* room) {
   const auto count = static_cast<int64_t>(heads.size()), rows = static_cast<int64_t>(turned.first_pair.size()) - 1;
-  const TwoOperands of(count, rows, {heads[0][0].width, heads[0][1].width},
+  const TwoOperands of(count, true, rows, {heads[0][0].width, heads[0][1].width},
                        [&](int64_t head, size_t operand) { return heads[static_cast<size_t>(head)][operand].rows; });
   NextRows next;
   for (int64_t key = keys.begin; key < keys.end; ++key) {

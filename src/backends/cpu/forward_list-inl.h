@@ -285,17 +285,17 @@ int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
   return joint;
 }
 
-// How a call's heads find rows of two operands, one after the other or side by side.
+// How heads find rows of two operands: each its own, or all of them, which list alike, what lies side by side.
 struct TwoOperands {
   bool far = false;    // whether fetching pays: where caches hold all of it the instructions cost more than they save
   bool joint = false;  // heads lie side by side
   std::array<int64_t, 2> widths{};
 
   template <class RowsOf>  // rows_of(head, operand)
-  TwoOperands(int64_t heads, int64_t rows, std::array<int64_t, 2> of_head, RowsOf&& rows_of)
+  TwoOperands(int64_t heads, bool is_alike, int64_t rows, std::array<int64_t, 2> of_head, RowsOf&& rows_of)
       : far(heads * rows * (of_head[0] + of_head[1]) * static_cast<int64_t>(sizeof(float)) > kFar) {
     for (size_t i = 0; i < 2; ++i) widths[i] = joint_width(heads, of_head[i], [&](int64_t head) { return rows_of(head, i); });
-    joint = widths[0] > 0 && widths[1] > 0;
+    joint = is_alike && widths[0] > 0 && widths[1] > 0;
     if (!joint) widths = of_head;
   }
 };
@@ -401,18 +401,17 @@ inline void forward_list(const ForwardPlan& plan) {
     }
     ListedMemory memory(views[0], plan.d_v);
     const auto heads = static_cast<int64_t>(views.size());
-    const TwoOperands rows_of_heads(heads, views[0].key_length, {views[0].d_k, plan.d_v}, [&](int64_t head, size_t operand) {
+    const TwoOperands rows_of_heads(heads, is_alike, views[0].key_length, {views[0].d_k, plan.d_v}, [&](int64_t head, size_t operand) {
       return operand == 0 ? views[static_cast<size_t>(head)].keys : values[static_cast<size_t>(head)].values;
     });
-    const bool joint = is_alike && rows_of_heads.joint;
     NextRows next;
     const int64_t out_stride = plan.wide.stride(2);
     for (int64_t row = begin; row < end; ++row) {
       for (size_t head = 0; head < views.size(); ++head) {
         const auto of = static_cast<int64_t>(head);
-        if (head == 0 || !joint) {
+        if (head == 0 || !rows_of_heads.joint) {
           begin_neighbours(views[head], values[head], row + 1, rows_of_heads, next);
-          next.start(joint ? heads : 1, plan.d_v);
+          next.start(rows_of_heads.joint ? heads : 1, plan.d_v);
         }
         forward_listed_row(plan, views[head], values[head], plan.stats_row(batch, of, row), is_alike, outs[head] + row * out_stride, memory,
                            next);
