@@ -37,7 +37,7 @@ class Storage {
   explicit Storage(uint64_t of_number) : number(of_number) {}
   std::shared_ptr<const void> keep_alive_;
   std::shared_ptr<StorageShelf> shelf_;
-  size_t capacity_ = 0;  // of what came from the shelf
+  size_t capacity_ = 0;  // bytes asked for when its memory was made, by whoever had it first
 };
 
 }  // namespace clearhead

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <fstream>
+#include <vector>
 
 #include "clearhead/error.h"
 #include "tensor/convert.h"
@@ -71,6 +75,48 @@ TEST(Convert, KeepsShapesAndReadsStridesOfBothSides) {
   EXPECT_EQ(std::vector<float>(back.data<float>(), back.data<float>() + 6), (std::vector<float>{0, 1, 2, 3, 4, 5}));
   EXPECT_THROW(to_dtype(t, DType::kI32), Error);
 }
+
+#ifndef __SANITIZE_ADDRESS__  // under it what is freed is not given out again
+constexpr int64_t kMebi = int64_t{1} << 20;
+
+int64_t page_faults() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_minflt;
+}
+
+void write_tensor(int64_t bytes) {
+  Tensor tensor = Tensor::empty({bytes / 4});
+  std::fill_n(tensor.mutable_data<float>(), tensor.numel(), 1.0F);
+}
+
+// Larger than what the C library keeps.
+TEST(Tensor, WhatIsAsLargeAsTheOneBeforeAsksTheSystemForNoPages) {
+  const int64_t before = page_faults();
+  write_tensor(40 * kMebi);
+  const int64_t first = page_faults() - before;
+  for (int i = 0; i < 8; ++i) write_tensor(40 * kMebi);
+  EXPECT_LT(page_faults() - before - first, 2 * first);
+}
+
+TEST(Tensor, OfThoseThatAreGone64MebibytesStay) {
+  const auto resident = [] {
+    std::ifstream statm("/proc/self/statm");
+    int64_t size = 0, pages = 0;
+    statm >> size >> pages;
+    return pages * sysconf(_SC_PAGESIZE);
+  };
+  const int64_t before = resident();
+  std::vector<Tensor> tensors;
+  for (int i = 0; i < 6; ++i) {
+    tensors.push_back(Tensor::empty({10 * kMebi}));
+    std::fill_n(tensors.back().mutable_data<float>(), tensors.back().numel(), 1.0F);
+  }
+  EXPECT_GT(resident() - before, 170 * kMebi);  // of 240; some were here before
+  tensors.clear();
+  EXPECT_LT(resident() - before, 80 * kMebi);
+}
+#endif
 
 TEST(TensorPool, MemoryThatIsLetGoServesWhatIsUpToHalfAsLarge) {
   const TensorPool pool;

@@ -18,6 +18,8 @@ class ThreadScratch {
   /// A head's values by pairs of keys, and rows of out before they are rounded (forward_pairs-inl.h).
   static float* value_pairs(int64_t count) { return own<3>(count); }
   static float* wide_rows(int64_t count) { return own<4>(count); }
+  /// Sums of the cells of a sweep's strip (sweep_plan.h).
+  static double* cell_sums(int64_t count) { return reinterpret_cast<double*>(own<5>(2 * count)); }
 
  private:
   template <int kPlace>

@@ -45,7 +45,7 @@ void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& vi
       block.tags[match * kBlock + i] = plan.query_tags[static_cast<size_t>(match)][static_cast<size_t>(plan.call.record.first_query + row)];
     }
     if (!plan.pooled || i >= at.count) continue;
-    const int64_t cells = (plan.call.grid.row_of(row) - block.sums->first_cell_row) * plan.call.grid.cells[1];
+    const int64_t cells = (plan.call.grid.row_of(row) - block.sums->cells.first_row) * plan.call.grid.cells[1];
     if (block.run_count == 0 || block.runs[block.run_count - 1].cells != cells) block.runs[block.run_count++] = {i, i, cells};
     block.runs[block.run_count - 1].end = i + 1;
   }
@@ -83,6 +83,26 @@ void write_rows(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& v
       plan.top_keys_of(at.map, at.begin + i)[place] = block.top.keys[place * kBlock + i];
       plan.top_weights_of(at.map, at.begin + i)[place] = weights[i];
     }
+  }
+}
+
+void write_cells(const float* max, const double* sum, const double* count, int64_t columns, float* max_out, float* mean_out) {
+  constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
+  const hn::ScalableTag<double> d;
+  const hn::Rebind<float, decltype(d)> df;
+  const auto nothing = hn::Set(df, kNothing);
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  for (; c + lanes <= columns; c += lanes) {
+    const auto largest = hn::LoadU(df, max + c);
+    const auto pairs = hn::LoadU(d, count + c);
+    const auto mean = hn::DemoteTo(df, hn::LoadU(d, sum + c) / pairs);
+    hn::StoreU(hn::IfThenElse(hn::Gt(largest, hn::Set(df, kNoWeight)), largest, nothing), df, max_out + c);
+    hn::StoreU(hn::IfThenElse(hn::Gt(hn::DemoteTo(df, pairs), hn::Zero(df)), mean, nothing), df, mean_out + c);
+  }
+  for (; c < columns; ++c) {
+    max_out[c] = max[c] > kNoWeight ? max[c] : kNothing;
+    mean_out[c] = count[c] > 0 ? static_cast<float>(sum[c] / count[c]) : kNothing;
   }
 }
 
@@ -182,7 +202,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
 }  // namespace
 
 SweepResult sweep(const SweepCall& call) {
-  SweepPlan plan(call, kBlock);
+  SweepPlan plan(call, kBlock, write_cells);
   read_offsets(plan.problem);
   // Head by head, its last strips first: with a causal band they are the longest.
   for_items(plan.maps * plan.strips,

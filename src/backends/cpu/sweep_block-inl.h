@@ -373,7 +373,7 @@ struct SweepBlock {
       Floats largest = hn::Set(d, kNoWeight);
       for (int lane = runs[i].begin; lane < runs[i].end; ++lane) largest = hn::Max(largest, hn::Load(d, turned + lane * kLanes));
       hn::Store(largest, d, folded);
-      float* to = sums->cell_max.data() + runs[i].cells + first;  // all kLanes: what is not used adds nothing
+      float* to = sums->cells.max + runs[i].cells + first;  // all kLanes: what is not used adds nothing
       for (int c = 0; c < kLanes; ++c) to[c] = std::max(to[c], folded[c]);
     }
     turn(slot_sum);
@@ -381,7 +381,7 @@ struct SweepBlock {
       Floats sum = hn::Zero(d);
       for (int lane = runs[i].begin; lane < runs[i].end; ++lane) sum = sum + hn::Load(d, turned + lane * kLanes);
       hn::Store(sum, d, folded);
-      double *to = sums->cell_sum.data() + runs[i].cells + first, *count = sums->cell_count.data() + runs[i].cells + first;
+      double *to = sums->cells.sum + runs[i].cells + first, *count = sums->cells.count + runs[i].cells + first;
       const float lanes = static_cast<float>(runs[i].end - runs[i].begin);
       for (int c = 0; c < kLanes; ++c) to[c] += static_cast<double>(folded[c]);
       for (int c = 0; c < kLanes; ++c) count[c] += static_cast<double>(lanes * slot_inside[c]);

@@ -101,10 +101,10 @@ class ListedSweep {
     if (factor && std::isnan(*factor)) return;
     weight *= plan_.row_factor(row_) * (factor ? *factor : 1);
     const CellGrid& grid = plan_.call.grid;
-    const auto cell = static_cast<size_t>((grid.row_of(row_) - sums_.first_cell_row) * grid.cells[1] + grid.column_of(key));
-    sums_.cell_max[cell] = std::isnan(weight) ? weight : std::max(sums_.cell_max[cell], weight);
-    sums_.cell_sum[cell] += static_cast<double>(weight);
-    sums_.cell_count[cell] += 1;
+    const int64_t cell = (grid.row_of(row_) - sums_.cells.first_row) * grid.cells[1] + grid.column_of(key);
+    sums_.cells.max[cell] = std::isnan(weight) ? weight : std::max(sums_.cells.max[cell], weight);
+    sums_.cells.sum[cell] += static_cast<double>(weight);
+    sums_.cells.count[cell] += 1;
   }
 
   const SweepPlan& plan_;

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "backends/cpu/scratch.h"
 #include "base/format.h"
 
 namespace clearhead::cpu {
@@ -18,7 +19,7 @@ float* opened(Tensor& tensor, Shape shape) {
 
 }  // namespace
 
-SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block)
+SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block, WriteCells write_row)
     : call(sweep),
       problem(sweep.record.spec, sweep.record.q, sweep.record.keys, sweep.record.first_query, sweep.record.query_length),
       looked(static_cast<int64_t>(sweep.rows.size())),
@@ -27,6 +28,7 @@ SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block)
       reach(std::min(sweep.request.offset_reach, std::max(key_length(sweep.record.keys), sweep.record.query_length))),
       block_rows(rows_of_a_block),
       looked_keys(sweep.grid.empty() ? Range{0, keys} : sweep.grid.keys),
+      write_row_(write_row),
       batches_(sweep.batches.end < 0 ? Range{0, problem.batch()} : sweep.batches),
       heads_(sweep.request.heads.end < 0 ? Range{0, problem.heads()} : sweep.request.heads) {
   maps = batches_.size() * heads_.size();
@@ -110,19 +112,12 @@ StripSums SweepPlan::new_sums(int64_t strip) const {
   StripSums sums;
   if (received) sums.received.assign(static_cast<size_t>(keys + kKeyRoom), 0);
   if (offsets) sums.window.assign(static_cast<size_t>(2 * (reach + kMargin) + 1), 0);
-  if (pooled) {
-    const Range rows = strip_rows(strip);
-    sums.first_cell_row = call.grid.row_of(call.rows[static_cast<size_t>(rows.begin)]);
-    const int64_t last = call.grid.row_of(call.rows[static_cast<size_t>(rows.end - 1)]);
-    const size_t cells = static_cast<size_t>((last + 1 - sums.first_cell_row) * call.grid.cells[1] + kCellRoom);
-    sums.cell_max.assign(cells, kNoWeight);
-    sums.cell_sum.assign(cells, 0);
-    sums.cell_count.assign(cells, 0);
-  }
+  if (pooled) sums.cells = new_cells(strip);
   return sums;
 }
 
 void SweepPlan::finish_strip(int64_t map, int64_t strip, StripSums sums) {
+  if (pooled) write_cells(map, strip, sums);
   std::vector<StripSums>& all = sums_[static_cast<size_t>(map)];
   all[static_cast<size_t>(strip)] = std::move(sums);
   if (--open_strips_[static_cast<size_t>(map)] > 0) return;
@@ -138,7 +133,7 @@ void SweepPlan::write_map(int64_t map, std::vector<StripSums>& all) {
     received_[map * keys + key] = static_cast<float>(sum * scale);
   }
   if (offsets) write_offsets(map, all, scale);
-  if (pooled) write_cells(map, all);
+  if (pooled) write_shared_cells(map, all);
 }
 
 void SweepPlan::write_offsets(int64_t map, const std::vector<StripSums>& all, double scale) {
@@ -156,32 +151,66 @@ void SweepPlan::write_offsets(int64_t map, const std::vector<StripSums>& all, do
   for (const double sum : sums) *out++ = static_cast<float>(sum * scale);
 }
 
-// Strips share at most the cell row between them: it is carried along until a strip begins another one.
-void SweepPlan::write_cells(int64_t map, std::vector<StripSums>& all) {
-  const int64_t columns = call.grid.cells[1];
-  int64_t carried = -1, written = 0;
-  float* largest = nullptr;
-  double *sum = nullptr, *count = nullptr;
-  for (StripSums& strip : all) {
-    const int64_t strip_rows = (static_cast<int64_t>(strip.cell_max.size()) - kCellRoom) / columns;
-    for (int64_t row = 0; row < strip_rows; ++row) {
-      float* const row_largest = strip.cell_max.data() + row * columns;
-      double *const row_sum = strip.cell_sum.data() + row * columns, *const row_count = strip.cell_count.data() + row * columns;
-      if (strip.first_cell_row + row == carried) {
-        for (int64_t c = 0; c < columns; ++c) {
-          largest[c] = std::max(largest[c], row_largest[c]);
-          sum[c] += row_sum[c];
-          count[c] += row_count[c];
-        }
-        continue;
-      }
-      if (carried >= 0) written = write_cell_row(map, written, carried, largest, sum, count);
-      carried = strip.first_cell_row + row;
-      largest = row_largest, sum = row_sum, count = row_count;
+Range SweepPlan::cell_rows_of(int64_t strip) const {
+  const Range rows = strip_rows(strip);
+  const auto row_of = [&](int64_t index) { return call.grid.row_of(call.rows[static_cast<size_t>(index)]); };
+  return {row_of(rows.begin), row_of(rows.end - 1) + 1};
+}
+
+CellSums SweepPlan::new_cells(int64_t strip) const {
+  const Range rows = cell_rows_of(strip);
+  const int64_t room = rows.size() * call.grid.cells[1] + kCellRoom;
+  double* const memory = ThreadScratch::cell_sums(3 * room);
+  CellSums cells{reinterpret_cast<float*>(memory + 2 * room), memory, memory + room, rows.begin, rows.size()};
+  std::fill_n(cells.max, room, kNoWeight);
+  std::fill_n(memory, 2 * room, 0.0);
+  return cells;
+}
+
+void SweepPlan::write_cells(int64_t map, int64_t strip, StripSums& sums) {
+  const CellSums& cells = sums.cells;
+  const int64_t columns = call.grid.cells[1], before = strip > 0 ? cell_rows_of(strip - 1).end : 0;
+  const int64_t after = strip + 1 < strips ? cell_rows_of(strip + 1).begin : call.grid.cells[0];
+  leave_cell_rows(map, {before, cells.first_row});  // no row of theirs is looked at
+  for (int64_t i = 0; i < cells.rows; ++i) {
+    const float* const max = cells.max + i * columns;
+    const double *const sum = cells.sum + i * columns, *const count = cells.count + i * columns;
+    if (const int64_t row = cells.first_row + i; row < before || row == after) {
+      sums.shared.push_back({row, {max, max + columns}, {sum, sum + columns}, {count, count + columns}});
+    } else {
+      write_cell_row(map, row, max, sum, count);
     }
   }
-  if (carried >= 0) written = write_cell_row(map, written, carried, largest, sum, count);
-  leave_cell_rows(map, {written, call.grid.cells[0]});
+  if (strip + 1 == strips) leave_cell_rows(map, {cells.first_row + cells.rows, after});
+}
+
+// In the order of the strips.
+void SweepPlan::write_shared_cells(int64_t map, std::vector<StripSums>& all) {
+  SharedCellRow* whole = nullptr;
+  const auto write = [&] {
+    if (whole) write_cell_row(map, whole->row, whole->max.data(), whole->sum.data(), whole->count.data());
+  };
+  for (StripSums& strip : all) {
+    for (SharedCellRow& part : strip.shared) {
+      if (!whole || part.row != whole->row) {
+        write();
+        whole = &part;
+        continue;
+      }
+      for (size_t c = 0; c < part.max.size(); ++c) {
+        whole->max[c] = std::max(whole->max[c], part.max[c]);
+        whole->sum[c] += part.sum[c];
+        whole->count[c] += part.count[c];
+      }
+    }
+  }
+  write();
+}
+
+void SweepPlan::write_cell_row(int64_t map, int64_t row, const float* max, const double* sum, const double* count) {
+  const auto [rows, columns] = call.grid.cells;
+  const int64_t at = (map * rows + row) * columns;
+  write_row_(max, sum, count, columns, max_ + at, mean_ + at);
 }
 
 // NaN: nothing is there.
@@ -190,18 +219,6 @@ void SweepPlan::leave_cell_rows(int64_t map, Range of) {
   for (float* to : {max_, mean_}) {
     std::fill_n(to + (map * rows + of.begin) * columns, std::max<int64_t>(0, of.size()) * columns, std::numeric_limits<float>::quiet_NaN());
   }
-}
-
-// Returns the row after it; those from `written` on that are left out hold nothing.
-int64_t SweepPlan::write_cell_row(int64_t map, int64_t written, int64_t row, const float* largest, const double* sum, const double* count) {
-  constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
-  leave_cell_rows(map, {written, row});
-  const auto [rows, columns] = call.grid.cells;
-  float *max = max_ + (map * rows + row) * columns, *mean = mean_ + (map * rows + row) * columns;
-  for (int64_t c = 0; c < columns; ++c) max[c] = largest[c] > kNoWeight ? largest[c] : kNothing;
-  for (int64_t c = 0; c < columns; ++c) mean[c] = static_cast<float>(sum[c] / count[c]);
-  for (int64_t c = 0; c < columns; ++c) mean[c] = count[c] > 0 ? mean[c] : kNothing;  // by itself, or no compiler divides several at once
-  return row + 1;
 }
 
 void SweepPlan::check_cancelled() const {

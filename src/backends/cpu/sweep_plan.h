@@ -5,7 +5,7 @@
 // batch nor heads.
 //
 //   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for what is further; margins are folded into the ends
-//   cells    max, sum and count of visible pairs, for the cell rows that the strip touches
+//   cells    max, sum and count of visible pairs, for the cell rows that the strip touches; written when it ends, but for rows that other strips touch too
 #pragma once
 
 #include <array>
@@ -22,14 +22,30 @@ namespace clearhead::cpu {
 // Below every weight, linear ones included.
 inline constexpr float kNoWeight = -3e38F;
 
+// Of cell rows first_row … first_row + rows, [cell row − first_row, cell column].
+struct CellSums {
+  float* max = nullptr;  // kNoWeight has seen nothing
+  double *sum = nullptr, *count = nullptr;
+  int64_t first_row = 0, rows = 0;
+};
+
+// The sums of a cell row that strips share.
+struct SharedCellRow {
+  int64_t row = 0;
+  std::vector<float> max;
+  std::vector<double> sum, count;
+};
+
+// One row: max, mean; NaN of a cell that nothing was added to.
+using WriteCells = void (*)(const float* max, const double* sum, const double* count, int64_t columns, float* max_out, float* mean_out);
+
 struct StripSums {
   std::vector<float> received;  // [key, and room for a group beyond]
   std::vector<float> window;    // [p − j + reach + kMargin]
   double far_before = 0;        // keys before every offset of the window's groups: p − j > reach
   double far_after = 0;
-  std::vector<float> cell_max;               // [cell row − first_cell_row, cell column]; kNoWeight has seen nothing
-  std::vector<double> cell_sum, cell_count;  // the same
-  int64_t first_cell_row = 0;
+  CellSums cells;                     // in the memory of the strip's thread, until the strip ends
+  std::vector<SharedCellRow> shared;  // of the strip's first cell row, of its last one
 };
 
 class SweepPlan {
@@ -38,7 +54,7 @@ class SweepPlan {
   static constexpr int64_t kKeyRoom = 16;   // keys of a group that may lie past those looked at
   static constexpr int64_t kCellRoom = 16;  // cells that may be added nothing to past the last one
 
-  SweepPlan(const SweepCall& call, int64_t block_rows);
+  SweepPlan(const SweepCall& call, int64_t block_rows, WriteCells write_row);
 
   const SweepCall& call;
   ScoreProblem problem;
@@ -83,10 +99,14 @@ class SweepPlan {
   void add_tags();
   void write_map(int64_t map, std::vector<StripSums>& strips);
   void write_offsets(int64_t map, const std::vector<StripSums>& strips, double scale);
-  void write_cells(int64_t map, std::vector<StripSums>& strips);
+  Range cell_rows_of(int64_t strip) const;
+  CellSums new_cells(int64_t strip) const;
+  void write_cells(int64_t map, int64_t strip, StripSums& sums);
+  void write_shared_cells(int64_t map, std::vector<StripSums>& strips);
+  void write_cell_row(int64_t map, int64_t row, const float* max, const double* sum, const double* count);
   void leave_cell_rows(int64_t map, Range of);
-  int64_t write_cell_row(int64_t map, int64_t written, int64_t row, const float* largest, const double* sum, const double* count);
 
+  WriteCells write_row_;
   Range batches_, heads_;
   int64_t blocks_per_strip_ = 1;
   std::vector<int64_t> column_ends_;
