@@ -126,6 +126,28 @@ class Covering {
   Random random_{20240229};
 };
 
+// Plain calls, longer than a block of queries and a tile of keys, but for one value of one factor: kernels have ways of their own for what is plain but for
+// one term, one layout, one normaliser, which a case that differs in every factor never takes.
+std::vector<Values> steps_from_plain_calls() {
+  std::vector<Values> all;
+  for (const std::string type : {"f32", "bf16"}) {
+    for (const std::string band : {"full", "causal end"}) {
+      const Values plain = plain_but(
+          {{kBand, band}, {kHeads, "heads 1/1"}, {kWidths, "d 64/64"}, {kLengths, "100x300"}, {kBatch, "batch 1"}, {kDType, type}});
+      all.push_back(plain);
+      for (const size_t factor : {kTerms, kSegments, kMask, kLists, kVisibility, kNormaliser, kAfter, kPair, kHeads, kWidths, kLengths,
+                                  kLayout, kBatch, kSizes}) {
+        for (const std::string& value : kFactors[factor]) {
+          if (value == plain[factor]) continue;
+          all.push_back(plain);
+          all.back()[factor] = value;
+        }
+      }
+    }
+  }
+  return all;
+}
+
 // All bits set: NaN in every floating dtype, so that whatever is not written is seen.
 Tensor unwritten(Shape shape, DType dtype) {
   Tensor tensor = Tensor::empty(std::move(shape), dtype);
@@ -147,6 +169,7 @@ const std::vector<Case>& cases() {
       for (size_t f = 0; f < choice.size(); ++f) values.push_back(kFactors[f][choice[f]]);
       built.push_back(make_case(values, static_cast<uint32_t>(built.size() + 1)));
     }
+    for (const Values& values : steps_from_plain_calls()) built.push_back(make_case(values, static_cast<uint32_t>(built.size() + 1)));
     return built;
   }();
   return all;

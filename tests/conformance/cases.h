@@ -1,6 +1,6 @@
-// Descriptions, shapes and layouts that every backend must get right: a seeded pairwise covering of the factors below.
+// Descriptions, shapes and layouts that every backend must get right: a seeded pairwise covering of factors, and plain calls but for one of them.
 //
-// Every pair of values of two factors stands in at least one case; a failing case is named by its values, e.g.
+// Every pair of values of two factors stands in at least one case, and every value in calls that are plain otherwise; a failing case is named by its values, e.g.
 // "alibi+soft_cap | causal end | no segments | … | 49x49 | pages".
 #pragma once
 
@@ -25,7 +25,7 @@ struct Case {
   Keys keys{};
 };
 
-/// The covering, always the same.
+/// Always the same.
 const std::vector<Case>& cases();
 
 /// Whether the table's forward may round weights to bf16 before they meet values.
