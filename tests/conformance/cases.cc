@@ -143,6 +143,15 @@ std::vector<Values> steps_from_plain_calls() {
           all.back()[factor] = value;
         }
       }
+      // Several blocks and tiles, keys split into chunks, decoding from every layout.
+      const auto add_long = [&](const std::string& lengths, const std::string& heads, const std::string& layout) {
+        all.push_back(plain);
+        all.back()[kLengths] = lengths, all.back()[kHeads] = heads, all.back()[kLayout] = layout;
+      };
+      for (const std::string lengths : {"300x700", "60x4500"}) add_long(lengths, "heads 1/1", "contiguous");
+      for (const std::string lengths : {"1x5000", "12x5000"}) {
+        for (const std::string& layout : kFactors[kLayout]) add_long(lengths, "heads 2/1", layout);
+      }
     }
   }
   return all;
