@@ -165,6 +165,7 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
       few("13x40", "heads 8/1", "d 96/128", "causal start"),
       few("6x900", "heads 4/2", "d 64/64", "causal end", "alibi+soft_cap"),
       few("6x513", "heads 4/2", "d 32/16", "full", "dense bhqk", "no segments | mask bhqk"),
+      few("5x1100", "heads 4/1", "d 64/96", "full"),
       few("9x600", "heads 4/2", "d 64/32", "causal end", "no terms", "documents | no mask", "sinks"),
       few("9x600", "heads 4/2", "d 64/64", "causal end", "rule pair", "key padding | mask b11k", "sinks", "head mask"),
       few("16x800", "heads 4/2", "d 64/64", "causal end", "no terms", "no segments | no mask", "softmax", "nothing after",

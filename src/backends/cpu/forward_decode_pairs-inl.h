@@ -4,10 +4,11 @@
 //   scores   A: 16 queries' rows                      B: panels of 16 keys, by pairs of channels   C: s [row][key]
 //   values   A: P = bf16(2^(s − m)) of 16 queries     B: channels of V, by pairs of keys           C: o [row][channel]
 //
-// C += A·B goes by matrices (matrix-inl.h) or, where the machine has none, pair after pair (dot_pairs); A and B lie the same.
-// Keys and values of a sub-block are paired once; then each set of 16 rows goes all the way, so that what it works on stays in L1. Meanwhile the next sub-block is fetched,
-// evenly, because memory takes longer than any of this. Terms, visibility and the merging of chunks are forward_decode-inl.h's. A score has the bits that it has in
-// matrix-inl.h or in forward_pairs-inl.h; out is divided by ℓ', the sum of the rounded P, as there (forward_pairs-inl.h).
+// C += A·B goes by matrices (matrix-inl.h), for which keys and values of a sub-block are paired in memory once; or, where the machine has none, pair after pair
+// (dot_pairs): then pages are paired in registers wherever they are read, which costs less beside products than the way through memory, and L1 keeps room for what
+// comes next. Each set of 16 rows goes all the way, so that what it works on stays in L1. Meanwhile the next sub-block is fetched, evenly: memory takes about as long
+// as all of this. Terms, visibility and the merging of chunks are forward_decode-inl.h's. A score has the bits that it has in matrix-inl.h or in forward_pairs-inl.h;
+// out is divided by ℓ', the sum of the rounded P, as there (forward_pairs-inl.h).
 #if defined(CLEARHEAD_CPU_FORWARD_DECODE_PAIRS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_DECODE_PAIRS_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_DECODE_PAIRS_INL_H_
@@ -26,74 +27,107 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr int kPanels = 4;                     // of keys, whose scores are computed at once: as many chains
-inline constexpr int64_t kFewKeys = kPanels * kSide;  // a sub-block's by matrices, or of one set of rows
-inline constexpr int64_t kMoreKeys = 2 * kFewKeys;    // of several sets pair after pair, where what each row does by itself counts
+inline constexpr int64_t kFewKeys = kPanels * kSide;  // a sub-block's by matrices
+inline constexpr int64_t kMoreKeys = 2 * kFewKeys;    // pair after pair, where what each row does by itself counts
 
-// Work, where pairing a line of memory is 1: what comes next is fetched in step with it. By matrices a row's is all that is done for it.
-inline constexpr int64_t kRowWork = 32;     // weighing kFewKeys of a row
+// Work, where pairing a line of memory for matrices is 1: what comes next is fetched in step with it. By matrices a row's is all that is done for it.
+inline constexpr int64_t kRowWork = 64;     // weighing kMoreKeys of a row
 inline constexpr int64_t kProductWork = 3;  // 8 dot_pairs
 
 // All rows of a key head by sets of 16, zeros past the last. s and p are of one set at a time.
 struct PairDecodeBlock : DecodeBlock {
-  bool matrices = false;     // whether the machine multiplies them
-  int64_t step = 16;         // pairs of what one multiplication sums
-  int64_t sets = 0;          // of 16 rows
-  float* k_pairs = nullptr;  // [panel][pair of channels][16 keys]
-  float* v_pairs = nullptr;  // [pair of keys][d_v_padded]
-  float* p = nullptr;        // [multiplication][16 rows][step pairs of keys]
-  int64_t row_work = 0;      // of weighing a row of a sub-block; 1: of pairing a line of memory
-  int64_t work = 1;          // of a sub-block
-  float* sums = nullptr;     // [row][ℓ, ℓ'][16 lanes]: parts of them, kept apart until the item's end
+  bool matrices = false;             // whether the machine multiplies them
+  int64_t step = 16;                 // pairs of what one multiplication sums
+  int64_t sets = 0;                  // of 16 rows
+  const float* k_panels = nullptr;   // of the sub-block, in its page
+  const uint16_t* v_rows = nullptr;  // the same of its values
+  float* k_pairs = nullptr;          // by matrices [panel][pair of channels][16 keys]
+  float* v_pairs = nullptr;          // [pair of keys][d_v_padded], where pairs_values()
+  float* p = nullptr;                // [multiplication][16 rows][step pairs of keys]
+  int64_t row_work = 0;              // of weighing a row of a sub-block; 1: of pairing a line of memory
+  int64_t work = 1;                  // of a sub-block
+  float* sums = nullptr;             // [row][ℓ, ℓ'][16 lanes]: parts of them, kept apart until the item's end
 
   int64_t rows_of(int64_t set) const { return std::min<int64_t>(kSide, row_count() - set * kSide); }
+  // Whether values are paired in memory: for matrices, where rows are no whole vectors, and where each weight is looked at.
+  bool pairs_values() const { return matrices || careful || d_v % (2 * kSide) != 0; }
 };
 
 // A sub-block's keys and values in memory: fetched where they wait for their turn, a part beside each piece of work on the sub-block before. L1 if there is room for
-// both, which is where products go pair after pair; by matrices L2 was as fast.
+// both, which is where products go pair after pair (with L2 four queries take half as long again); by matrices L2 was as fast.
 struct NextBytes {
-  static constexpr int64_t kLine = 64;
-  static constexpr int kFraction = 16;  // bits of `pace`
+  static constexpr int64_t kPart = 256;  // bytes
+  static constexpr int kFraction = 16;   // bits of `pace`
   const std::byte *keys = nullptr, *values = nullptr;
-  bool near = true;                            // into L1
-  int64_t key_lines = 0, lines = 0, line = 0;  // line: the next one
-  int64_t pace = 0, due = 0;                   // lines for one of work, and for all that was done
+  int64_t key_parts = 0, parts = 0, part = 0;  // part: the next one
+  int64_t pace = 0, due = 0;                   // parts for one of work, and for all that was done
 
   NextBytes(const std::byte* k, const std::byte* v, int64_t count, const PairDecodeBlock& block)
       : keys(k),
         values(v),
-        near(!block.matrices),
-        key_lines(count * block.view().d_k * 4 / kLine),
-        lines(key_lines + count * block.d_v * 2 / kLine),
-        pace((lines << kFraction) / block.work) {}
+        key_parts((count * block.view().d_k * 4 + kPart - 1) / kPart),
+        parts(key_parts + (count * block.d_v * 2 + kPart - 1) / kPart),
+        pace((parts << kFraction) / block.work) {}
+  template <bool kNear>
   HWY_INLINE void beside(int64_t work) {
     due += work * pace;
-    fetch_to(std::min(lines, due >> kFraction));
-  }
-  HWY_INLINE void fetch_to(int64_t last) {
-    for (; line < std::min(last, key_lines); ++line) fetch(keys + line * kLine);
-    for (; line < last; ++line) fetch(values + (line - key_lines) * kLine);
-  }
-  HWY_INLINE void fetch(const std::byte* at) const {
-    if (near) return __builtin_prefetch(at, 0, 3);
-    __builtin_prefetch(at, 0, 2);
+    for (const int64_t last = std::min(parts, due >> kFraction); part < last; ++part) {
+      const std::byte* at = part < key_parts ? keys + part * kPart : values + (part - key_parts) * kPart;
+      unroll<kPart / 64>([&](auto i) CLEARHEAD_INLINE_LAMBDA { __builtin_prefetch(at + i * 64, 0, kNear ? 3 : 2); });
+    }
   }
 };
 
 // --- pair after pair -----------------------------------------------------------------------------------------------------------------------
 
+// Columns of B, pair after pair: panels of keys in a page, two rows of values in a page, or pairs in memory.
+struct PanelColumns {
+  const float* at;
+  int64_t panel;  // floats from one to the next
+  template <int V>
+  HWY_INLINE void take(Floats (&columns)[V]) {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { columns[v] = pairs_of_halves(hn::LoadU(F32(), at + v * panel)); });
+    at += kSide;
+  }
+};
+struct ValueColumns {
+  const uint16_t* at;
+  int64_t d_v;
+  template <int V>
+  HWY_INLINE void take(Floats (&columns)[V]) {
+    unroll<V / 2>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+      const uint16_t* row = at + i * 2 * kSide;
+      const Floats even = hn::LoadU(F32(), reinterpret_cast<const float*>(row)),
+                   odd = hn::LoadU(F32(), reinterpret_cast<const float*>(row + d_v));
+      columns[2 * i] = pairs_of_rows<false>(even, odd);
+      columns[2 * i + 1] = pairs_of_rows<true>(even, odd);
+    });
+    at += 2 * d_v;
+  }
+};
+struct PairedColumns {
+  const float* at;
+  int64_t row;
+  template <int V>
+  HWY_INLINE void take(Floats (&columns)[V]) {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { columns[v] = hn::Load(F32(), at + v * kSide); });
+    at += row;
+  }
+};
+
 // C [N rows][16·V columns] += A·B over `count` multiplications of `step` pairs; with kFresh C begins with 0. A: [multiplication][16 rows][step], from the first of the
-// rows on. B: rows `row` apart, its vectors of columns `vector` apart.
-template <int N, int V, bool kFresh>
-HWY_INLINE void add_pairs_of_rows(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t row, int64_t vector, int64_t count,
-                                  int64_t step, float* HWY_RESTRICT c, int64_t c_row, NextBytes& next) {
+// rows on.
+template <int N, int V, bool kFresh, class Columns>
+HWY_INLINE void add_pairs_of_rows(const float* HWY_RESTRICT a, Columns from, int64_t count, int64_t step, float* HWY_RESTRICT c,
+                                  int64_t c_row, NextBytes& next) {
   const F32 d;
   Floats sum[N * V];
   unroll<N * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = kFresh ? hn::Zero(d) : hn::Load(d, c + i / V * c_row + i % V * kLanes); });
   for (; count > 0; --count, a += kSide * step) {
-    next.beside(kProductWork * N * V * step / 8);
-    for (int64_t k = 0; k < step; ++k, b += row) {
+    next.beside<true>(kProductWork * N * V * step / 8);
+    for (int64_t k = 0; k < step; ++k) {
       Floats columns[V];
-      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { columns[v] = hn::Load(d, b + v * vector); });
+      from.template take<V>(columns);
       unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
         const Floats x = hn::Set(d, a[r * step + k]);
         unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = dot_pairs(columns[v], x, sum[r * V + v]); });
@@ -104,11 +138,11 @@ HWY_INLINE void add_pairs_of_rows(const float* HWY_RESTRICT a, const float* HWY_
 }
 
 // The same of `rows` ≤ 16 rows.
-template <int V, bool kFresh>
-HWY_INLINE void add_pairs(int64_t rows, const float* a, const float* b, int64_t row, int64_t vector, int64_t count, int64_t step, float* c,
-                          int64_t c_row, NextBytes& next) {
-  for_row_sets<V == 1 ? 8 : 4>(rows, [&](auto n, int64_t first) CLEARHEAD_INLINE_LAMBDA {
-    add_pairs_of_rows<n, V, kFresh>(a + first * step, b, row, vector, count, step, c + first * c_row, c_row, next);
+template <int V, bool kFresh, class Columns>
+HWY_INLINE void add_pairs(int64_t rows, const float* a, Columns columns, int64_t count, int64_t step, float* c, int64_t c_row,
+                          NextBytes& next) {
+  for_row_sets<V <= 2 ? 8 : 4>(rows, [&](auto n, int64_t first) CLEARHEAD_INLINE_LAMBDA {
+    add_pairs_of_rows<n, V, kFresh>(a + first * step, columns, count, step, c + first * c_row, c_row, next);
   });
 }
 
@@ -120,8 +154,10 @@ HWY_INLINE void multiply_panels(const PairDecodeBlock& block, int64_t set, int64
   const int64_t words = block.view().d_k, step = block.step;
   const float *rows = block.q + set * kSide * words, *keys = block.k_pairs + first * words;
   float* to = block.s + first;
-  if (!block.matrices)
-    return add_pairs<P, true>(block.rows_of(set), rows, keys, kSide, words * kSide, words / step, step, to, block.sub_block, next);
+  if (!block.matrices) {
+    const PanelColumns panels{block.k_panels + first * words, words * kSide};
+    return add_pairs<P, true>(block.rows_of(set), rows, panels, words / step, step, to, block.sub_block, next);
+  }
   unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { clear_matrix<panel>(); });
   for (int64_t at = 0; at < words; at += step) {
     load_matrix<6>(rows + at * kSide, step * 4);
@@ -133,16 +169,15 @@ HWY_INLINE void multiply_panels(const PairDecodeBlock& block, int64_t set, int64
   unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { store_matrix<panel>(to + panel * kSide, block.sub_block * 4); });
 }
 
-// Keys [begin, end) by pairs of channels: a line of a panel holds one channel of 16 keys, then the next one.
-HWY_INLINE void pair_keys(const PairDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
+// The sub-block's `count` keys by pairs of channels: a line of a panel holds one channel of 16 keys, then the next one.
+HWY_INLINE void pair_keys(const PairDecodeBlock& block, int64_t count, NextBytes& next) {
   const F32 d;
-  const int64_t pairs = (end - begin + kSide - 1) / kSide * block.view().d_k;
-  const auto* from = reinterpret_cast<const float*>(panel_at<uint32_t>(block.view(), begin));
+  const int64_t pairs = (count + kSide - 1) / kSide * block.view().d_k;
   constexpr int kStep = 8;  // widths come in as many
   for (int64_t pair = 0; pair < pairs; pair += kStep) {
-    next.beside(kStep);
+    next.beside<false>(kStep);
     unroll<kStep>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
-      hn::Store(pairs_of_halves(hn::LoadU(d, from + (pair + i) * kSide)), d, block.k_pairs + (pair + i) * kSide);
+      hn::Store(pairs_of_halves(hn::LoadU(d, block.k_panels + (pair + i) * kSide)), d, block.k_pairs + (pair + i) * kSide);
     });
   }
 }
@@ -225,14 +260,14 @@ inline HWY_NOINLINE void weigh_to_pairs(PairDecodeBlock& block, int64_t r, int64
 
 // --- values --------------------------------------------------------------------------------------------------------------------------------
 
-// Values of keys [begin, end), and up to a whole multiplication, by pairs of keys.
-HWY_INLINE void pair_values(const PairDecodeBlock& block, int64_t begin, int64_t end, NextBytes& next) {
+// Values of the sub-block's `count` keys, and up to a whole multiplication, by pairs of keys.
+HWY_INLINE void pair_values(const PairDecodeBlock& block, int64_t count, NextBytes& next) {
   const F32 d;
-  const int64_t d_v = block.d_v, pairs = round_up(end - begin, 2 * block.step) / 2;
-  const auto* row = reinterpret_cast<const uint16_t*>(block.values.values_at(begin));
+  const int64_t d_v = block.d_v, pairs = round_up(count, 2 * block.step) / 2;
+  const uint16_t* row = block.v_rows;
   float* to = block.v_pairs;
   for (int64_t pair = 0; pair < pairs; ++pair, row += 2 * d_v, to += block.d_v_padded) {
-    next.beside(block.d_v_padded / kSide);
+    if (block.matrices) next.beside<false>(block.d_v_padded / kSide);
     int64_t c = 0;
     for (; c + 2 * kSide <= d_v; c += 2 * kSide) {
       const Floats even = hn::LoadU(d, reinterpret_cast<const float*>(row + c)),
@@ -252,7 +287,13 @@ HWY_INLINE void add_channels_of(const PairDecodeBlock& block, int64_t set, int64
   const int64_t step = block.step, width = block.d_v_padded;
   float* o = block.o + set * kSide * width + channel;
   const float* values = block.v_pairs + channel;
-  if (!block.matrices) return add_pairs<C, false>(block.rows_of(set), block.p, values, width, kSide, count, step, o, width, next);
+  if constexpr (C % 2 == 0) {
+    if (!block.pairs_values()) {
+      const ValueColumns rows{block.v_rows + channel, block.d_v};
+      return add_pairs<C, false>(block.rows_of(set), block.p, rows, count, step, o, width, next);
+    }
+  }
+  if (!block.matrices) return add_pairs<C, false>(block.rows_of(set), block.p, PairedColumns{values, width}, count, step, o, width, next);
   unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { load_matrix<c>(o + c * kSide, width * 4); });
   for (int64_t i = 0; i < count; ++i) {
     load_matrix<6>(block.p + i * kSide * step, step * 4);
@@ -305,6 +346,7 @@ HWY_INLINE void add_values_of_set(const PairDecodeBlock& block, int64_t set, int
   const int64_t count = (known + 2 * block.step - 1) / (2 * block.step);
   int64_t c = 0;
   for (; c + kMany * kSide <= block.d_v_padded; c += kMany * kSide) add_channels_of<kMany>(block, set, count, c, next);
+  for (; c + 2 * kSide <= block.d_v_padded; c += 2 * kSide) add_channels_of<2>(block, set, count, c, next);
   for (; c < block.d_v_padded; c += kSide) add_channels_of<1>(block, set, count, c, next);
 }
 
@@ -324,17 +366,18 @@ inline bool decode_chunk(PairDecodeBlock& block, int64_t begin, int64_t end) {
     sub_end = end_of(sub);
     if (!look_at_rule(block, sub, sub_end)) continue;
     NextBytes next = bytes_of(sub_end);
-    pair_keys(block, sub, sub_end, next);
-    pair_values(block, sub, sub_end, next);
+    block.k_panels = reinterpret_cast<const float*>(panels_of(block.view(), sub));
+    block.v_rows = reinterpret_cast<const uint16_t*>(block.values.values_at(sub));
+    if (block.matrices) pair_keys(block, sub_end - sub, next);
+    if (block.pairs_values()) pair_values(block, sub_end - sub, next);
     for (int64_t set = 0; set < block.sets; ++set) {
       score_set(block, set, sub_end - sub, next);
       for (int64_t r = set * kSide; r < set * kSide + block.rows_of(set); ++r) {
-        next.beside(block.row_work);
+        block.matrices ? next.beside<false>(block.row_work) : next.beside<true>(block.row_work);
         weigh_to_pairs(block, r, sub, sub_end);
       }
       add_values_of_set(block, set, sub_end - sub, next);
     }
-    next.fetch_to(next.lines);
   }
   const F32 d;
   for (int64_t r = 0; r < block.row_count(); ++r) {
@@ -351,7 +394,7 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   block.matrices = view.matrix_step > 0;
   block.step = view.d_k % 16 == 0 ? 16 : 8;
   block.sets = (block.row_count() + kSide - 1) / kSide;
-  block.sub_block = block.matrices || block.sets == 1 ? kFewKeys : kMoreKeys;
+  block.sub_block = block.matrices ? kFewKeys : kMoreKeys;
   const int64_t rows = block.sets * kSide, words = view.d_k, s_floats = kSide * block.sub_block;
   float* at =
       ThreadScratch::floats(rows * (words + block.d_v_padded + block.sub_block + 2 * kSide) + s_floats + s_floats / 2 +
@@ -360,8 +403,9 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   block.q = take(rows * words);
   block.s = take(s_floats);
   const int64_t lines = block.sub_block * (words + block.d_v_padded / 2) / kSide;
-  block.row_work = block.matrices ? lines / 8 : kRowWork * block.sub_block / kFewKeys;
-  block.work = lines + block.row_count() * (block.row_work + (block.matrices ? 0 : kProductWork * lines / 8));
+  block.row_work = block.matrices ? lines / 8 : kRowWork;
+  block.work =
+      block.matrices ? lines + block.row_count() * block.row_work : block.row_count() * (block.row_work + kProductWork * lines / 8);
   block.raw = take(rows * block.sub_block);
   block.o = take(rows * block.d_v_padded);
   block.k_pairs = take(block.sub_block * words);
