@@ -57,7 +57,6 @@ struct DecodeBlock {
   float* raw = nullptr;    // the same, kept by careful items
   float* rules = nullptr;  // room of a rule over a sub-block
   float* o = nullptr;      // [row][d_v_padded]
-  float* wide = nullptr;   // panels of 16-bit pages that several sets of rows meet, in f32
   bool careful = false;
   int64_t key_end = 0;                                        // of the item
   const std::byte *after = nullptr, *values_after = nullptr;  // pages: where the thread goes on after the item
@@ -114,9 +113,9 @@ HWY_INLINE const T* panel_at(const ScoreView& view, int64_t key) {
 }
 
 // Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Many panels at once are many chains: a few would wait for their own additions (bf16, in
-// cache: 41 GB/s a core with two). As much is fetched meanwhile, at each step what a line's channels take. Page: an element of the page, which T is too unless
-// panels were widened.
-template <int N, int P, class Page, class Step, class T>
+// cache: 41 GB/s a core with two). As much is fetched meanwhile, at each step what a line's channels take. Elements of 16 bits are widened for each set of
+// rows again: beside products that is cheaper than the way through memory.
+template <int N, int P, class Step, class T>
 HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                             int64_t row_stride) {
   const F32 d;
@@ -138,7 +137,7 @@ HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead
   int64_t channel = 0;
 #pragma GCC unroll 2
   for (; channel + kLine <= d_k; channel += kLine) {
-    ahead.fetch<static_cast<int>(sizeof(Page)) * P * kLine * 16>(channel / kLine);
+    ahead.fetch<static_cast<int>(sizeof(T)) * P * kLine * 16>(channel / kLine);
     unroll<kLine>([&](auto c) CLEARHEAD_INLINE_LAMBDA { add_channel(channel + c); });
   }
   for (; channel < d_k; ++channel) add_channel(channel);
@@ -209,20 +208,11 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
   const auto score = [&](auto panels, int64_t key) CLEARHEAD_INLINE_LAMBDA {
     const T* at = panel_at<T>(view, key);
     const T* next = key + keys_ahead < end ? panel_at<T>(view, key + keys_ahead) : values + (key + keys_ahead - end) * d_k;
-    const auto meet_rows = [&](const auto* keys) CLEARHEAD_INLINE_LAMBDA {
-      Ahead ahead{reinterpret_cast<const std::byte*>(next), panels * int64_t{64 * sizeof(T) / sizeof(*keys)}};
-      for_row_sets<kScoreRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
-        ahead.turns = Turns::of<kScoreRows>(row, block.row_count());
-        score_panel<n, panels, T>(DotStep(), keys, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
-      });
-    };
-    if constexpr (!std::is_same_v<T, float>) {
-      if (block.row_count() > kScoreRows) {
-        widen(at, panels * 16 * d_k, block.wide);
-        return meet_rows(static_cast<const float*>(block.wide));
-      }
-    }
-    meet_rows(at);
+    Ahead ahead{reinterpret_cast<const std::byte*>(next), panels * int64_t{64}};
+    for_row_sets<kScoreRows>(block.row_count(), [&](auto n, int64_t row) CLEARHEAD_INLINE_LAMBDA {
+      ahead.turns = Turns::of<kScoreRows>(row, block.row_count());
+      score_panel<n, panels>(DotStep(), at, ahead, block.q + row * d_k, d_k, block.s + row * stride + (key - begin), stride);
+    });
   };
   for (int64_t key = begin; key < end;) {
     const bool many = kMany > 1 && key + 16 * kMany <= end && key % kKeyTile <= kKeyTile - 16 * kMany;  // of one page
@@ -277,7 +267,7 @@ inline HWY_NOINLINE void score_other_pairs(const DecodeBlock& block, int64_t beg
         if (view.pages) {
           with_element(view.page_dtype, [&](auto element) {
             const auto* panel = panel_at<decltype(element)>(view, key);
-            score_panel<1, 1, float>(step, panel, Ahead(), q, d_k, to + (key - begin), 0);
+            score_panel<1, 1>(step, panel, Ahead(), q, d_k, to + (key - begin), 0);
           });
           continue;
         }
@@ -502,9 +492,8 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
   const int64_t key_length = block.view().key_length, row_bytes = static_cast<int64_t>(sizeof(T)) * std::max<int64_t>(1, block.d_v);
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / row_bytes), kValueRows);
   const int64_t most = block.row_count() <= kWeightRows ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
-  // In f32, because the last vector of a row would reach into the next, or because several sets of rows read them.
-  const bool is_widened = block.d_v % kLanes != 0 || block.row_count() > kWeightRows;
-  const T* next = nullptr;  // the keys that are scored next
+  const bool is_widened = block.d_v % kLanes != 0;  // in memory: the last vector of a row would reach into the next
+  const T* next = nullptr;                          // the keys that are scored next
   if (block.values.pages) next = end < block.key_end ? panel_at<T>(block.view(), end) : reinterpret_cast<const T*>(block.after);
   const auto ahead_of = [&](int64_t key) { return key < end ? block.values.in_page<T>(key) : next + (key - end) * block.d_v; };
   for (int64_t key = begin, keys = 0; key < end; key += keys) {
@@ -618,13 +607,12 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   add_rows(plan, batch, key_head, block);
   const ScoreView& view = block.view();
   const int64_t q_floats = round_up(block.row_count() * view.d_k, 16), s_floats = block.row_count() * block.sub_block;
-  const int64_t o_floats = block.row_count() * block.d_v_padded, wide_floats = 2 * 16 * view.d_k;
-  block.q = ThreadScratch::floats(q_floats + 2 * s_floats + o_floats + wide_floats + rule_line_floats(view, block.sub_block));
+  const int64_t o_floats = block.row_count() * block.d_v_padded;
+  block.q = ThreadScratch::floats(q_floats + 2 * s_floats + o_floats + rule_line_floats(view, block.sub_block));
   block.s = block.q + q_floats;
   block.raw = block.s + s_floats;
   block.o = block.raw + s_floats;
-  block.wide = block.o + o_floats;
-  block.rules = block.wide + wide_floats;
+  block.rules = block.o + o_floats;
   const auto pack = [&](auto n, int64_t first) {
     for (int64_t r = 0; r < n; ++r) {
       const DecodeRow& row = block.rows[static_cast<size_t>(first + r)];
