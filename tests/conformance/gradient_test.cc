@@ -36,11 +36,28 @@ const Gradients& expected_once(const Case& c, size_t index) {
   return found != cache.end() ? found->second : cache.emplace(index, expected_of(c, index)).first->second;
 }
 
-// A loss, and a sum over which keys have a weight: normalisers with a threshold have slopes only where that does not change.
+// A loss, and a sum over which keys have a weight and which channels lie above LeakyReLU's kink: there are slopes only where that does not change.
 struct Loss {
   double value = 0;
   uint64_t support = 0;
 };
+
+// Of one row of an additive pair by LeakyReLU.
+uint64_t above_the_kink(const Case& c, int64_t batch, int64_t head, int64_t query) {
+  const auto* additive = std::get_if<Additive>(&c.spec.pair);
+  if (!additive || additive->activation != Additive::Activation::kLeakyRelu) return 0;
+  const float* q = c.q.data<float>() + batch * c.q.stride(0) + head * c.q.stride(1) + query * c.q.stride(2);
+  const float* k = c.k.data<float>() + batch * c.k.stride(0) + head * c.shape.key_heads / c.shape.heads * c.k.stride(1);
+  uint64_t sum = 0;
+  for (int64_t j = 0; j < c.shape.keys; ++j) {
+    for (int64_t ch = 0; ch < c.shape.d_k; ++ch) {
+      const double x = static_cast<double>(q[ch * c.q.stride(3)]) + static_cast<double>(k[j * c.k.stride(2) + ch * c.k.stride(3)]);
+      if (x > 0)
+        sum += mix_bits(static_cast<uint64_t>((head * c.shape.queries + query) * c.shape.keys + j) << 32 | static_cast<uint64_t>(ch));
+    }
+  }
+  return sum;
+}
 
 // Σ out·d_out over all rows of one sequence and one key head's query heads, in double.
 Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads) {
@@ -53,6 +70,7 @@ Loss loss(const Case& c, const Tensor& d_out, int64_t batch, Range heads) {
     const float* upstream = d_out.data<float>() + batch * d_out.stride(0) + head * d_out.stride(1) + query * d_out.stride(2);
     for (int64_t ch = 0; ch < c.shape.d_v; ++ch)
       parts[static_cast<size_t>(row)] += out.out[static_cast<size_t>(ch)] * static_cast<double>(upstream[ch * d_out.stride(3)]);
+    supports[static_cast<size_t>(row)] = above_the_kink(c, batch, head, query);
     if (std::holds_alternative<Softmax>(c.spec.normaliser)) return;
     for (size_t j = 0; j < out.weights.size(); ++j) {
       if (out.weights[j] > 0) supports[static_cast<size_t>(row)] += mix_bits(static_cast<uint64_t>(row) << 32 | j);
