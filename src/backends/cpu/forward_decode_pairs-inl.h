@@ -270,10 +270,10 @@ HWY_INLINE void pair_values(const PairDecodeBlock& block, int64_t count, NextByt
     if (block.matrices) next.beside<false>(block.d_v_padded / kSide);
     int64_t c = 0;
     for (; c + 2 * kSide <= d_v; c += 2 * kSide) {
-      const Floats even = hn::LoadU(d, reinterpret_cast<const float*>(row + c)),
-                   odd = hn::LoadU(d, reinterpret_cast<const float*>(row + d_v + c));
-      hn::Store(pairs_of_rows<false>(even, odd), d, to + c);
-      hn::Store(pairs_of_rows<true>(even, odd), d, to + c + kSide);
+      Floats columns[2];
+      ValueColumns{row + c, d_v}.take<2>(columns);
+      hn::Store(columns[0], d, to + c);
+      hn::Store(columns[1], d, to + c + kSide);
     }
     if (c == block.d_v_padded) continue;
     interleave(row + c, row + d_v + c, 1, d_v - c, to + c);
