@@ -6,14 +6,10 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <mutex>
 
-#ifdef CLEARHEAD_STD_THREADS
-#include <thread>
-#include <vector>
-#else
-#include <omp.h>
-#endif
+#include "base/pool.h"
 
 namespace clearhead {
 namespace {
@@ -41,19 +37,6 @@ class SubnormalsAreZero {
   unsigned before_;
 };
 
-template <class Body>
-void on_threads(int count, const Body& body) {
-#ifdef CLEARHEAD_STD_THREADS
-  std::vector<std::thread> workers;
-  for (int thread = 1; thread < count; ++thread) workers.emplace_back([&body, thread] { body(thread); });
-  body(0);
-  for (std::thread& worker : workers) worker.join();
-#else
-#pragma omp parallel for num_threads(count) schedule(static, 1)
-  for (int thread = 0; thread < count; ++thread) body(thread);
-#endif
-}
-
 }  // namespace
 
 void set_threads(int count) { thread_count = std::max(1, count); }
@@ -67,15 +50,6 @@ int threads() {
 
 bool in_parallel() { return inside; }
 
-bool align_library_threads([[maybe_unused]] int count) {
-#ifdef CLEARHEAD_STD_THREADS
-  return false;
-#else
-  if (omp_get_max_threads() != count) omp_set_num_threads(count);
-  return true;
-#endif
-}
-
 void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) {
   const int count = static_cast<int>(std::min<int64_t>(threads(), items));
   if (count <= 1 || inside) {
@@ -86,7 +60,7 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
   std::atomic<int64_t> next{0};
   std::exception_ptr error;
   std::mutex error_lock;
-  on_threads(count, [&](int thread) {
+  const auto take_items = [&](int thread) {
     const SubnormalsAreZero here;
     inside = true;
     try {
@@ -97,7 +71,8 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
       next = items;
     }
     inside = false;
-  });
+  };
+  run_on_threads(count, std::ref(take_items));
   if (error) std::rethrow_exception(error);
 }
 

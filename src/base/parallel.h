@@ -1,11 +1,11 @@
-// Work shared between threads: the only place that names OpenMP.
+// Work shared between threads (pool.h: those that wait for it).
 //
 //   parallel_for(items, [&](int64_t item, int thread) { … });
 //
 // Items are handed out one by one in ascending order (put long ones first). Results must not depend on which thread takes an item.
 // Bodies compute with subnormal numbers taken and given as zero (in f32 those below 1.2e-38), whatever thread runs them; the caller keeps its own mode.
 // The first exception is carried to the caller after all threads have stopped. A nested call runs in the calling thread.
-// With CLEARHEAD_STD_THREADS (the tsan preset) the same contract is met by std::thread, which the sanitizer understands.
+// An item is not begun before somebody takes it: where one thread is put aside by the system, the others go on with all that it has not begun.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +22,7 @@ void parallel_for(int64_t items, const std::function<void(int64_t item, int thre
 /// Splits [0, count) into ranges of at least `grain` and runs body(begin, end, thread) on them.
 void parallel_ranges(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end, int thread)>& body);
 
-/// True inside a body: dense library calls that start their own threads must not be made there.
+/// True inside a body.
 bool in_parallel();
-
-/// Lets libraries that bring their own OpenMP loops use `count` threads when called from this thread. False where this build's threads are not
-/// OpenMP's: then such libraries are not to be called at all.
-bool align_library_threads(int count = threads());
 
 }  // namespace clearhead

@@ -1,10 +1,16 @@
-// The arithmetic of parallel_for's bodies.
+// What parallel_for promises: every item once, whoever calls and whichever threads come; the arithmetic of its bodies.
 #include "base/parallel.h"
 
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <limits>
+#include <stdexcept>
+#include <thread>
+#include <vector>
 
 namespace clearhead {
 namespace {
@@ -34,6 +40,79 @@ TEST(Parallel, SubnormalsAreZeroInEveryThreadAndTheCallersModeComesBack) {
     EXPECT_GT(product_of_tiny_numbers(), 0);
     EXPECT_GT(doubled(subnormal), 0);
   }
+}
+
+TEST(Parallel, EveryItemIsDoneOnceThoughManyCallAtOnce) {
+  const int before = threads();
+  set_threads(4);
+  std::vector<std::thread> callers;
+  std::atomic<int64_t> wrong{0};
+  for (int caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([&] {
+      for (int region = 0; region < 2000; ++region) {
+        std::vector<std::atomic<int>> done(17);
+        parallel_for(17, [&](int64_t item, int thread) {
+          wrong += thread < 0 || thread >= 4;
+          ++done[static_cast<size_t>(item)];
+        });
+        for (const std::atomic<int>& times : done) wrong += times != 1;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  set_threads(before);
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Parallel, ThreadsThatShareARegionHaveNumbersOfTheirOwn) {
+  const int before = threads();
+  set_threads(4);
+  std::atomic<int> here[4]{};
+  std::atomic<int64_t> wrong{0}, most{0};
+  for (int region = 0; region < 200; ++region) {
+    parallel_for(64, [&](int64_t, int thread) {
+      wrong += ++here[thread] != 1;  // two threads of one number would meet here
+      if (thread > most) most = thread;
+      volatile int work = 0;
+      for (int i = 0; i < 2000; ++i) work = work + i;
+      --here[thread];
+    });
+  }
+  set_threads(before);
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(most, 0) << "no thread came to help in 200 regions";
+}
+
+TEST(Parallel, AnExceptionReachesTheCallerAndTheNextRegionRuns) {
+  EXPECT_THROW(parallel_for(100,
+                            [](int64_t item, int) {
+                              if (item == 40) throw std::runtime_error("item 40");
+                            }),
+               std::runtime_error);
+  std::atomic<int64_t> sum{0};
+  parallel_for(100, [&](int64_t item, int) { sum += item; });
+  EXPECT_EQ(sum, 4950);
+}
+
+TEST(Parallel, AChildOfForkComputesWithThreadsOfItsOwn) {
+  const int before = threads();
+  set_threads(3);
+  parallel_for(8, [](int64_t, int) {});
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);  // a child that waits for its parent's threads would wait for good
+    std::atomic<int> helped{0};
+    const auto work = [&](int64_t, int thread) {
+      helped += thread > 0;
+      ::usleep(50);
+    };
+    while (helped == 0) parallel_for(100, work);
+    ::_exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  set_threads(before);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 }  // namespace

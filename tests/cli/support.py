@@ -30,7 +30,7 @@ class Done:
 
 def environment(**changes):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLEARHEAD", "HF_", "NO_COLOR", "COLUMNS"))}
-    return kept | {"OMP_WAIT_POLICY": "passive", "LC_ALL": "C.UTF-8"} | changes
+    return kept | {"LC_ALL": "C.UTF-8"} | changes
 
 
 def run(*arguments, stdin=b"", folder=None, timeout=60, **changes):

@@ -56,7 +56,7 @@ std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const Weig
   if (storage != WeightStorage::kF32) return prepare_narrow(parts, count, storage);
   auto packed = std::make_shared<Packed>();
   const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
-  packed->layout = align_library_threads() ? wanted_layout(packed->in, packed->out, isa) : rows_layout(packed->in, packed->out);
+  packed->layout = wanted_layout(packed->in, packed->out, isa);
   const WeightLayout& layout = packed->layout;
   packed->bytes = static_cast<size_t>(layout.elements()) * sizeof(float);
   packed->values.reset(static_cast<float*>(::operator new(packed->bytes, kAlignment)));

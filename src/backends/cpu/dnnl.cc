@@ -1,24 +1,26 @@
-// What is asked of oneDNN: one matmul primitive per shape and epilogue, made once, with our scratchpad and our threads.
+// What is asked of oneDNN: one matmul primitive per shape and epilogue, made once, with our scratchpad, in the thread that calls it.
 //
 //   attributes: eltwise (the activation), then sum (the residual), so that  out = f(x·W + b) + out
 //
 // Weights keep one layout for every number of rows. The brgemm kernels of AVX-512 take panels of 64 columns ("BA16a64b"); where the library
 // would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
-// One product runs at a time in a process: it already uses every core.
-//
-// oneDNN may share the inner sums of a product between threads (AVX2's gemm of a small one; AVX-512's of a long one for a weight's gradient), so that their bits
-// would depend on how many there are. In training such a product is cut by its shape alone: AVX-512's into pieces too short to share, added one after
-// another; others into tiles, each of which is one thread's.
+// oneDNN never starts threads here. A product is cut into tiles by its shape alone; each is one thread's whole, and threads take them one by one (parallel_for).
+// So its bits do not depend on the number of threads, a thread that the system puts aside holds up one tile, and there is one pool of threads in a process.
 #include "backends/cpu/dnnl.h"
 
+#include <dlfcn.h>
 #include <oneapi/dnnl/dnnl_version.h>
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -81,11 +83,6 @@ struct Panel {
   Tag tag;
 };
 constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag::BA16a32b}, {16, Tag::BA16a16b}};
-// From this length of inner sums on, AVX-512's kernels may share those of a transposed left matrix (oneDNN's brgemm_matmul_utils.cpp).
-constexpr int64_t kInnerToShare = 2048;
-// So many are not shared, in bf16 either, and x and the weights of so many stay in the second cache.
-constexpr int64_t kInnerAlone = 512;
-static_assert(kInnerAlone < kInnerToShare);
 constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
 
 memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
@@ -99,27 +96,55 @@ memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
 // A primitive, with what its arguments look like.
 struct Made {
   dnnl::matmul primitive{};
-  memory::desc x{}, weights{}, bias{}, out{};
-  memory scratch{};
+  memory::desc x{}, weights{}, bias{}, out{}, scratch{};
   memory::desc given{};  // the weights as they are stored, where the kernel reads them arranged as `weights`: put in order at every call
   bool is_arranged = false;
-  bool is_gemm = false;    // oneDNN's BLAS-like gemm, not a kernel made for the shape
-  bool may_share = false;  // inner sums between threads
+  bool is_gemm = false;  // oneDNN's BLAS-like gemm, not a kernel made for the shape
 };
 
-const float* moved(const Product& product, const float* operand, int64_t elements) {  // of two bytes where they are bf16
-  return product.is_bf16 ? reinterpret_cast<const float*>(reinterpret_cast<const uint16_t*>(operand) + elements) : operand + elements;
+// While one stands, loops of OpenMP that oneDNN brings run in the calling thread alone. Found by name: whether the library uses OpenMP, and whose, is its own affair.
+class OneThread {
+ public:
+  OneThread() : before_(count() ? count()() : 1) { set_to(1); }
+  ~OneThread() { set_to(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  using Count = int (*)();
+  using Set = void (*)(int);
+  static Count count() {
+    static const auto found = reinterpret_cast<Count>(::dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+    return found;
+  }
+  void set_to(int threads) const {
+    static const auto set = reinterpret_cast<Set>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+    if (set && before_ != 1) set(threads);
+  }
+  int before_;
+};
+
+// `operand` and so many elements on; bf16's have two bytes each.
+template <class Float>
+Float* moved(Float* operand, int64_t elements, bool is_bf16) {
+  using Byte = std::conditional_t<std::is_const_v<Float>, const std::byte, std::byte>;
+  return reinterpret_cast<Float*>(reinterpret_cast<Byte*>(operand) + elements * (is_bf16 ? 2 : 4));
 }
 
 // The rows of a product from `row` on and its outputs from `column` on.
 Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
   Product out = whole;
   out.layout.out = out.layout.padded_out = columns;
-  out.weights = moved(whole, whole.weights, column * whole.layout.out_step);
-  out.x = moved(whole, whole.x, row * whole.x_stride);
+  if (const int64_t panel = whole.layout.panel; panel > 0) {  // `column` begins a panel
+    out.layout.padded_out = (columns + panel - 1) / panel * panel;
+    out.weights = whole.weights + column * whole.layout.padded_in;
+  } else {
+    out.weights = moved(whole.weights, column * whole.layout.out_step, whole.is_bf16);
+  }
+  out.x = moved(whole.x, row * whole.x_stride, whole.is_bf16);
   out.rows = rows;
   if (whole.bias) out.bias = whole.bias + column;
-  out.out = whole.out + row * whole.out_stride + column;
+  out.out = moved(whole.out, row * whole.out_stride + column, whole.rounds_out);
   return out;
 }
 
@@ -129,27 +154,48 @@ void for_each_piece(const Product& whole, int64_t depth, const F& f) {
   for (int64_t first = 0; first < whole.layout.in; first += depth) {
     Product piece = whole;
     piece.layout.in = piece.layout.padded_in = std::min(depth, whole.layout.in - first);
-    piece.weights = moved(whole, whole.weights, first * whole.layout.in_step);
-    piece.x = moved(whole, whole.x, first * whole.x_step);
+    piece.weights = moved(whole.weights, first * whole.layout.in_step, whole.is_bf16);
+    piece.x = moved(whole.x, first * whole.x_step, whole.is_bf16);
     if (first != 0) piece.bias = nullptr, piece.accumulate = true;
     f(piece);
   }
 }
 
-std::vector<Product> tiles_of(const Product& p) {
-  constexpr int64_t kLeastSide = 96,
-                    kMost = 16;  // smaller ones are slower by one thread, more of them are not needed by more threads than that
+// One thread's part of a product. Kernels made for a shape write rows without a gap: where a tile is not all columns wide, its part of out goes through memory of its own.
+struct Tile {
+  Product product;
+  bool through_own = false;
+};
+
+// Tiles as small as is worth a call, and no more than kMost of them unless one would take long. gemm's tiles are halved along their longer side; others are rows, or
+// columns where rows are few. Weights of bf16 are arranged anew for every tile, which takes more rows to be worth it.
+std::vector<Tile> tiles_of(const Product& p, bool is_gemm) {
+  constexpr int64_t kLeastSide = 96, kLeastColumns = 128, kMost = 16;
+  constexpr double kLongWork = 64e6;  // multiply-adds: about half a millisecond of one core
+  const auto is_enough = [&](int64_t tiles) {
+    const double work = static_cast<double>(p.rows) * static_cast<double>(p.layout.out) * static_cast<double>(p.layout.in);
+    return 2 * tiles > kMost && work <= kLongWork * static_cast<double>(tiles);
+  };
+  const int64_t step = std::max<int64_t>(16, p.layout.panel);
   int64_t down = 1, across = 1;
-  while (2 * down * across <= kMost) {  // the longer side is halved
+  const int64_t least_rows = p.is_bf16 ? 256 : 32;
+  const bool by_rows = !is_gemm && p.rows >= 2 * least_rows;
+  while (!is_enough(down * across)) {
     const int64_t height = p.rows / down, width = p.layout.out / across;
-    if (std::max(height, width) < 2 * kLeastSide) break;
-    (height >= width ? down : across) *= 2;
+    if (by_rows ? height >= 2 * least_rows : is_gemm && height >= width && height >= 2 * kLeastSide) {
+      down *= 2;
+    } else if (!by_rows && width >= 2 * (is_gemm ? kLeastSide : kLeastColumns)) {
+      across *= 2;
+    } else {
+      break;
+    }
   }
-  std::vector<Product> out;
+  const auto column_of = [&](int64_t c) { return c == across ? p.layout.out : p.layout.out * c / across / step * step; };
+  std::vector<Tile> out;
   for (int64_t at = 0; at < down * across; ++at) {
     const int64_t r = at / across, c = at % across;
-    const int64_t row = p.rows * r / down, column = p.layout.out * c / across;
-    out.push_back(part_of(p, row, p.rows * (r + 1) / down - row, column, p.layout.out * (c + 1) / across - column));
+    const int64_t row = p.rows * r / down, column = column_of(c);
+    out.push_back({part_of(p, row, p.rows * (r + 1) / down - row, column, column_of(c + 1) - column), !is_gemm && across > 1});
   }
   return out;
 }
@@ -219,52 +265,71 @@ class Engine {
   }
 
   void run(const Product& product) {
-    const std::lock_guard<std::mutex> hold(lock_);
-    multiply(product);
+    const std::shared_ptr<const Made> whole = made(product);
+    if (whole->is_gemm && Copies::help(product)) {
+      Copies copies;
+      copies.run(product, [&](const Product& piece) { run_tiles(piece, *whole); });
+    } else {
+      run_tiles(product, *whole);
+    }
   }
 
  private:
-  void multiply(const Product& product) {
-    (void)align_library_threads();
-    const Made& made = find(product, threads());
-    if (!made.may_share || !product.in_training) return run(made, product, stream_, made.scratch);
-    if (made.is_gemm && Copies::help(product)) return copies_.run(product, [&](const Product& piece) { run_tiles(piece); });
-    if (made.is_gemm || product.activation != Activation::kNone) return run_tiles(product);
-    for_each_piece(product, kInnerAlone, [&](const Product& piece) { multiply(piece); });
-  }
-
-  void run_tiles(const Product& product) {
-    (void)align_library_threads(1);
-    const std::vector<Product> tiles = tiles_of(product);
-    if (made_.size() + tiles.size() > kMostPrimitives) made_.clear();  // not while some of them are held
-    std::vector<const Made*> made;
-    for (const Product& tile : tiles) made.push_back(&find(tile, 1));
+  void run_tiles(const Product& product, const Made& whole) {
+    const std::vector<Tile> tiles = tiles_of(product, whole.is_gemm);
     parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t at, int) {
-      dnnl::stream stream(engine_);
-      const Made& shared = *made[static_cast<size_t>(at)];
-      run(shared, tiles[static_cast<size_t>(at)], stream, memory(shared.scratch.get_desc(), engine_));
+      const Tile& tile = tiles[static_cast<size_t>(at)];
+      tile.through_own ? run_through_own(tile.product) : run_here(tile.product);
     });
   }
 
-  void run(const Made& made, const Product& p, dnnl::stream& stream, const memory& scratch) {
+  void run_through_own(const Product& p) {
+    thread_local std::vector<float> own;
+    const int64_t elements = p.rows * p.layout.out, bytes = p.layout.out * (p.rounds_out ? 2 : 4);
+    if (own.size() < static_cast<size_t>(elements)) own.resize(static_cast<size_t>(elements));
+    Product dense = p;
+    dense.out = own.data();
+    dense.out_stride = p.layout.out;
+    const auto copy_rows = [&](const Product& from, const Product& to) {
+      for (int64_t row = 0; row < p.rows; ++row) {
+        std::memcpy(moved(to.out, row * to.out_stride, p.rounds_out), moved(from.out, row * from.out_stride, p.rounds_out),
+                    static_cast<size_t>(bytes));
+      }
+    };
+    if (p.accumulate) copy_rows(p, dense);
+    run_here(dense);
+    copy_rows(dense, p);
+  }
+
+  void run_here(const Product& p) {
+    thread_local dnnl::stream stream(engine_);
+    thread_local Tensor scratch, arranged;
+    const std::shared_ptr<const Made> found = made(p);
+    const OneThread alone;
     const auto at = [&](const memory::desc& like, const float* data) { return memory(like, engine_, const_cast<float*>(data)); };
-    const memory weights = made.is_arranged ? arranged(made, at(made.given, p.weights), stream) : at(made.weights, p.weights);
-    std::unordered_map<int, memory> arguments = {
-        {DNNL_ARG_SRC, at(made.x, p.x)}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, at(made.out, p.out)}, {DNNL_ARG_SCRATCHPAD, scratch}};
-    if (p.bias) arguments.emplace(DNNL_ARG_BIAS, at(made.bias, p.bias));
-    made.primitive.execute(stream, arguments);
+    memory weights = at(found->is_arranged ? found->given : found->weights, p.weights);
+    if (found->is_arranged) {
+      memory in_order = memory_in(arranged, found->weights);
+      dnnl::reorder(weights, in_order).execute(stream, weights, in_order);
+      weights = in_order;
+    }
+    std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, at(found->x, p.x)},
+                                                 {DNNL_ARG_WEIGHTS, weights},
+                                                 {DNNL_ARG_DST, at(found->out, p.out)},
+                                                 {DNNL_ARG_SCRATCHPAD, memory_in(scratch, found->scratch)}};
+    if (p.bias) arguments.emplace(DNNL_ARG_BIAS, at(found->bias, p.bias));
+    found->primitive.execute(stream, arguments);
     stream.wait();
   }
 
-  memory arranged(const Made& made, memory given, dnnl::stream& stream) {
-    const auto bytes = static_cast<int64_t>(made.weights.get_size());
-    if (!arranged_.defined() || arranged_.numel() < bytes) arranged_ = Tensor::empty({bytes}, DType::kU8);
-    memory out(made.weights, engine_, arranged_.mutable_raw());
-    dnnl::reorder(given, out).execute(stream, given, out);
-    return out;
+  // As much of a thread's own memory as the library asks for.
+  memory memory_in(Tensor& own, const memory::desc& like) {
+    const auto bytes = static_cast<int64_t>(like.get_size());
+    if (!own.defined() || own.numel() < bytes) own = Tensor::empty({bytes}, DType::kU8);
+    return memory(like, engine_, own.mutable_raw());
   }
 
-  using Key = std::array<int64_t, 15>;
+  using Key = std::array<int64_t, 14>;
   static constexpr size_t kMostPrimitives = 512;
 
   static bool limit(InstructionSet isa) {
@@ -273,14 +338,18 @@ class Engine {
     return true;
   }
 
-  Made& find(const Product& p, int with_threads) {
-    const Key key = {
-        p.layout.in,  p.layout.out,      p.layout.panel,        p.layout.in_step, p.layout.out_step,     p.rows,    p.x_stride,  p.x_step,
-        p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate,     int64_t{with_threads}, p.is_bf16, p.rounds_out};
-    const auto found = made_.find(key);
-    if (found != made_.end()) return found->second;
-    if (made_.size() >= kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
-    return made_.emplace(key, make(p)).first->second;
+  std::shared_ptr<const Made> made(const Product& p) {
+    const Key key = {p.layout.in, p.layout.out, p.layout.panel,    p.layout.in_step,      p.layout.out_step, p.rows,    p.x_stride,
+                     p.x_step,    p.out_stride, p.bias != nullptr, int64_t(p.activation), p.accumulate,      p.is_bf16, p.rounds_out};
+    const std::lock_guard<std::mutex> hold(lock_);
+    std::shared_ptr<const Made>& out = made_[key];
+    if (!out) {
+      const OneThread alone;
+      auto fresh = std::make_shared<const Made>(make(p));
+      if (made_.size() > kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
+      return made_[key] = std::move(fresh);
+    }
+    return out;
   }
 
   Made make(const Product& p) {
@@ -299,18 +368,14 @@ class Engine {
         describe(engine_, made.x, made.weights, p.bias ? &made.bias : nullptr, made.out, attributes_for(p.activation, p.accumulate));
     made.weights = description.weights_desc();
     made.is_gemm = std::string_view(description.impl_info_str()).find("gemm") == 0;
-    made.may_share = made.is_gemm || (p.x_step != 1 && p.layout.in > (p.is_bf16 ? kInnerAlone : kInnerToShare - 1));
     made.primitive = dnnl::matmul(description);
-    made.scratch = memory(description.scratchpad_desc(), engine_);
+    made.scratch = description.scratchpad_desc();
     return made;
   }
 
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
-  dnnl::stream stream_{engine_};
   std::mutex lock_;
-  std::map<Key, Made> made_;
-  Copies copies_;
-  Tensor arranged_;  // u8: weights of the product that runs
+  std::map<Key, std::shared_ptr<const Made>> made_;
 };
 
 // oneDNN's exception says little; ours names the product.
@@ -331,7 +396,6 @@ WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa) {
 
 void multiply(const Product& product) {
   if (product.rows == 0) return;
-  if (in_parallel()) fail(ErrorCode::kInvalidArgument, "dense product: called inside a parallel region");
   translated(product.rows, product.layout.in, product.layout.out, [&] { Engine::instance(InstructionSet::kAvx512).run(product); });
 }
 
@@ -339,7 +403,6 @@ bool multiply_bf16(const Product& product) {
   static const bool has_instructions = __builtin_cpu_supports("avx512bf16") != 0;
   if (product.rows == 0) return true;
   if (!has_instructions) return false;
-  if (in_parallel()) fail(ErrorCode::kInvalidArgument, "dense product: called inside a parallel region");
   try {
     Engine::instance(InstructionSet::kAvx512).run(product);
     return true;

@@ -39,7 +39,7 @@ struct Product {
   bool rounds_out = false;   // the same of out
 };
 
-/// out = f(x·Wᵀ + bias) (+ out). Uses threads() threads of its own: throws kInvalidArgument inside a parallel region.
+/// out = f(x·Wᵀ + bias) (+ out), by tiles in parallel. Bits do not depend on the number of threads.
 void multiply(const Product& product);
 
 /// The same of bf16 operands, whose products are added in f32; false where the machine or the library has no kernel for it.
