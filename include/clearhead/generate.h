@@ -81,7 +81,7 @@ struct Generated {
 };
 
 /// Continues the prompt. Throws kUnsupported for a model without a causal head, kInvalidArgument for an empty prompt or options outside
-/// their ranges, kTooLong for a prompt longer than the model's positions, and whatever the observer throws.
+/// their ranges, kBudget for beams that the memory of this machine cannot hold, kTooLong for a prompt longer than the model's positions, and whatever the observer throws.
 Generated generate(const Model& model, const Encoding& prompt, const GenerateOptions& options = {});
 /// The same for ids; the model needs no tokenizer.
 Generated generate(const Model& model, const std::vector<int32_t>& prompt, const GenerateOptions& options = {});
@@ -90,7 +90,8 @@ Generated generate(const Model& model, const std::vector<int32_t>& prompt, const
 /// more, whole, so the maps are those of Model::run_from (rows: the first token, then the new ones). Throws as generate(), kUnsupported for other models.
 std::vector<Generated> generate_from(const Model& model, const std::vector<Encoding>& sources, const GenerateOptions& options = {});
 
-/// "num_beams" and "length_penalty" of generation_config.json, else of config.json, as far as they are there.
+/// "num_beams" and "length_penalty" of generation_config.json, else of config.json, as far as they are there. Throws kFormat for what is no number of beams
+/// (1 to 1000), kBudget for more than the memory of this machine can hold.
 Beams default_beams(const Model& model, const Beams& otherwise = {});
 /// Tokens never made: the single ones of "bad_words_ids" in generation_config.json, else in config.json. May be empty.
 std::vector<int32_t> banned_tokens(const Model& model);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "clearhead/tokenizer.h"
 #include "generate/parts.h"
 #include "generate/sampling.h"
@@ -141,6 +142,8 @@ class Generation {
   fail(ErrorCode::kFormat, "{}: \"{}\": expected token ids, found {}", path, field, found.describe());
 }
 
+constexpr int64_t kMostBeams = 1000;  // that a file may ask for: what is searched beyond finds nothing more
+
 /// A field of generation_config.json, else of config.json: the first that is there and not null.
 struct Setting {
   Json value{};
@@ -169,7 +172,17 @@ void spell(const Model& model, Generated& made) {
   made.text += stream.finish();
 }
 
-void check(const GenerateOptions& options) {
+// What the beams of one sentence take at the least: a row of logits, and the first page of keys and values of every layer, each.
+void check_memory(const ModelInfo& info, int64_t beams, DType cache, const std::string& what) {
+  const double page = 256.0 * static_cast<double>(info.layers * info.key_heads * info.head_dim * 2) * static_cast<double>(size_of(cache));
+  const double bytes = static_cast<double>(beams) * (page + 4.0 * static_cast<double>(info.vocabulary));
+  const uint64_t there = physical_memory();
+  if (beams == 1 || bytes <= static_cast<double>(there)) return;
+  fail(ErrorCode::kBudget, "{}: {} beams take at least {} of logits, keys and values; this machine has {}. Search with fewer beams", what,
+       with_commas(beams), human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(there));
+}
+
+void check(const Model& model, const GenerateOptions& options) {
   if (options.max_tokens < 0) fail(ErrorCode::kInvalidArgument, "max_tokens: expected 0 or more, found {}", options.max_tokens);
   for (const std::string& stop : options.stop_texts) {
     if (stop.empty()) fail(ErrorCode::kInvalidArgument, "stop_texts: an empty text would end every generation at once");
@@ -177,6 +190,7 @@ void check(const GenerateOptions& options) {
   if (options.sampling) validate(*options.sampling);
   if (options.beams.count < 1) fail(ErrorCode::kInvalidArgument, "beams: expected 1 or more, found {}", options.beams.count);
   if (options.beams.count == 1) return;
+  check_memory(model.info(), options.beams.count, cache_dtype(model, options), "beams");
   if (options.sampling) fail(ErrorCode::kInvalidArgument, "beams: beam search does not sample; leave one of the two out");
   if (options.on_token || !options.stop_texts.empty())
     fail(ErrorCode::kInvalidArgument, "beams: which text it will be is known at the end; on_token and stop_texts need one beam");
@@ -257,7 +271,14 @@ Beams default_beams(const Model& model, const Beams& otherwise) {
       fail(ErrorCode::kFormat, "{}: \"{}\": expected a number, found {}", setting->path, field, setting->value.describe());
     return setting;
   };
-  if (const auto count = number("num_beams")) beams.count = static_cast<int64_t>(count->value.number());
+  if (const auto count = number("num_beams")) {
+    const Json& found = count->value;
+    if (!found.is_integer() || found.integer() < 1 || found.integer() > kMostBeams) {
+      fail(ErrorCode::kFormat, "{}: \"num_beams\": expected a whole number, 1 to {}, found {}", count->path, kMostBeams, found.describe());
+    }
+    beams.count = found.integer();
+    check_memory(model.info(), beams.count, model.info().precision, count->path + ": \"num_beams\"");
+  }
   if (const auto penalty = number("length_penalty")) beams.length_penalty = penalty->value.number();
   return beams;
 }
@@ -283,7 +304,7 @@ Generated generate(const Model& model, const Encoding& prompt, const GenerateOpt
          model.info().model_type);
   }
   if (prompt.ids.empty()) fail(ErrorCode::kInvalidArgument, "the prompt has no tokens: there is nothing to continue");
-  check(options);
+  check(model, options);
   if (model.info().encoder_layers > 0) return std::move(generate_from(model, {prompt}, options)[0]);
   if (options.beams.count == 1) return Generation(model, prompt, options).run();
   if (options.run.observer)
@@ -309,7 +330,7 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", model.info().name,
          model.info().model_type);
   }
-  check(options);
+  check(model, options);
   if (options.sampling || options.on_token || !options.stop_texts.empty())
     fail(ErrorCode::kUnsupported, "texts written from a source are searched for: sampling, on_token and stop_texts are for causal models");
   if (options.run.observer && sources.size() != 1)
