@@ -1,6 +1,8 @@
 // clearhead tokens MODEL TEXT: how a text becomes tokens.
 #include <cstdio>
+#include <fstream>
 #include <iostream>
+#include <unordered_map>
 
 #include "base/format.h"
 #include "clearhead/tokenizer.h"
@@ -38,7 +40,12 @@ void print_tokens_json(const Tokenizer& tokenizer, const std::string& text, cons
     text::encode_parts(tokenizer, text, special, put);
   };
   list("{\"ids\":[", [](const Encoding& from, size_t i, std::string& out) { out += std::to_string(from.ids[i]); });
-  list("],\"tokens\":[", [&](const Encoding& from, size_t i, std::string& out) { out += Json(tokenizer.token(from.ids[i])).dump(); });
+  std::unordered_map<int32_t, std::string> spelled;  // a text has far more tokens than its vocabulary
+  list("],\"tokens\":[", [&](const Encoding& from, size_t i, std::string& out) {
+    std::string& known = spelled[from.ids[i]];
+    if (known.empty()) known = Json(tokenizer.token(from.ids[i])).dump();
+    out += known;
+  });
   list("],\"offsets\":[", [](const Encoding& from, size_t i, std::string& out) {
     out += '[' + std::to_string(from.offsets[i][0]) + ',' + std::to_string(from.offsets[i][1]) + ']';
   });
@@ -61,7 +68,7 @@ void add_tokens(CLI::App& app) {
   struct Options {
     std::string model, pair;
     TextArguments text;
-    bool json = false, plain = false;
+    bool json = false, plain = false, lines = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("tokens", "How a text becomes tokens");
@@ -74,14 +81,22 @@ void add_tokens(CLI::App& app) {
   options->text.add(*command);
   command->add_option("--pair", options->pair, "A second text");
   command->add_flag("--no-special", options->plain, "Without the tokens the model adds around a text");
+  command->add_flag("--lines", options->lines, "A JSON object for each line of --file, as of standard input");
   command->add_flag("--json", options->json, "{\"ids\", \"tokens\", \"offsets\": [[begin, end] in bytes]}");
   command->callback([options] {
     const auto tokenizer = Tokenizer::load(model_directory(options->model));
-    if (options->text.text == "-") {
-      std::string line;
-      while (std::getline(std::cin, line)) print_tokens_json(*tokenizer, line, options->pair, !options->plain);
+    const bool is_piped = options->text.is_standard_input() && (options->lines || options->text.text == "-");
+    if (is_piped || (options->lines && !options->text.file.empty())) {
+      std::ifstream file;
+      if (!is_piped) {
+        file.open(options->text.file);
+        if (!file) fail(ErrorCode::kNotFound, "{}: cannot be read", options->text.file);
+      }
+      std::istream& from = is_piped ? std::cin : file;
+      for (std::string line; std::getline(from, line);) print_tokens_json(*tokenizer, line, options->pair, !options->plain);
       return;
     }
+    if (options->lines) usage_error("--lines reads the lines of --file, or of standard input");
     if (!options->text.given()) usage_error("give a text, --file, or - for the lines of standard input");
     const std::string text = options->text.read();
     if (options->json) return print_tokens_json(*tokenizer, text, options->pair, !options->plain);

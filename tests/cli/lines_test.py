@@ -87,3 +87,9 @@ class Lines(Case):
         long = run("run", "classify", self.golden("bert/classify"), "-", "--lines", stdin=b"a\n" + b"a b c d e " * 200)
         self.assertEqual(long.code, 1)
         self.assertRegex(long.errors, r"line 2: text has [\d,]+ tokens; this model's positions end at \d+")
+
+    def test_tokens_of_a_files_lines_are_an_object_a_line(self):
+        file = self.folder / "lines.txt"
+        file.write_text("ab\n\nc")
+        told = self.ok("tokens", self.causal, "--file", file, "--lines")
+        self.assertEqual([json.loads(line)["ids"] for line in told.out.splitlines()], [[97, 98], [], [99]])
