@@ -53,6 +53,10 @@ std::vector<std::string> lines_of(const std::string& text);
 void print_json(const Json& json);
 void print(const std::string& text);   ///< to stdout, a line
 void notice(const std::string& text);  ///< to stderr, a line
+/// Lines to stdout, now: an interrupt waits until they are written, a second one does not.
+void print_whole(const std::string& lines);
+/// For the handler of Ctrl-C: true where lines are being written and the interrupt is kept for later. Async-signal-safe.
+bool keep_interrupt(int signal);
 
 /// Text from an argument, --file, or standard input with "-".
 struct TextArguments {

@@ -63,6 +63,23 @@ void print(const std::string& text) {
   std::fputc('\n', stdout);
 }
 
+static volatile std::sig_atomic_t writes_lines = 0, kept_interrupt = 0;
+
+bool keep_interrupt(int signal) {
+  if (!writes_lines || kept_interrupt) return false;
+  kept_interrupt = signal;
+  return true;
+}
+
+void print_whole(const std::string& lines) {
+  clear_progress();
+  writes_lines = 1;
+  std::fwrite(lines.data(), 1, lines.size(), stdout);
+  std::fflush(stdout);
+  writes_lines = 0;
+  if (kept_interrupt) std::raise(static_cast<int>(kept_interrupt));
+}
+
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   for (size_t begin = 0; begin < text.size();) {

@@ -1,12 +1,11 @@
 // clearhead doctor: what this machine and this build can do.
-#include <unistd.h>
-
 #include <cstdlib>
 #include <fstream>
 
 #include "backends/cpu/cpu.h"
 #include "backends/registry.h"
 #include "base/format.h"
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "cli/cli.h"
 
@@ -31,8 +30,6 @@ std::string in_words(const std::string& way) {
   return way == "matrices" ? "multiplies matrices (AMX)" : way == "pairs" ? "multiplies pairs (VDPBF16PS)" : "widens to f32";
 }
 
-uint64_t memory_bytes() { return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
-
 }  // namespace
 
 void add_doctor(CLI::App& app) {
@@ -55,7 +52,7 @@ void add_doctor(CLI::App& app) {
       print_json(Json::object({{"version", CLEARHEAD_VERSION},
                                {"processor", processor()},
                                {"threads", threads()},
-                               {"memory_bytes", memory_bytes()},
+                               {"memory_bytes", physical_memory()},
                                {"backend", chosen.name},
                                {"isa", to_string(chosen.isa)},
                                {"bf16", way},
@@ -64,7 +61,7 @@ void add_doctor(CLI::App& app) {
       return;
     }
     print("clearhead " CLEARHEAD_VERSION);
-    print(format("  processor  {}, {} threads, {}", processor(), threads(), human_bytes(memory_bytes())));
+    print(format("  processor  {}, {} threads, {}", processor(), threads(), human_bytes(physical_memory())));
     print(format("  computes with  {} ({})", chosen.name, to_string(chosen.isa)));
     print("  attention over bf16  " + in_words(way));
     std::string all;

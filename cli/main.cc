@@ -29,6 +29,7 @@ constexpr const char* kExamples =
 
 // Ctrl-C: nothing half-written stays behind.
 void interrupted(int signal) {
+  if (keep_interrupt(signal)) return;
   remove_unfinished_files();
   leave_progress();
   ::_exit(128 + signal);

@@ -9,26 +9,20 @@
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
+#include "cli/run_lines.h"
 
 namespace clearhead::cli {
 namespace {
 
-struct Options {
-  std::string model, pair, trace, budget;
-  std::optional<DType> cache;
-  LoadOptions load;
-  TextArguments text;
-  EditArguments edits;
-  bool json = false, greedy = false;
-  int64_t top = 5, max_tokens = 64;
-  Sampling sampling;
-};
+using Options = RunArguments;
 
 CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& what, const std::shared_ptr<Options>& options) {
   CLI::App* task = run->add_subcommand(name, what);
   task->add_option("model", options->model, "A model (directory, or name in the local cache)")->required();
   options->text.add(*task);
   task->add_flag("--json", options->json, "The answer as JSON");
+  task->add_flag("--lines", options->lines,
+                 "One answer for each line of the text, in its order (with --json an object a line): lines of like length run together");
   options->edits.add(*task);
   add_load_options(*task, options->load);
   return task;
@@ -40,62 +34,46 @@ std::string text_of(const Options& options) {
 }
 
 void embed(const Options& options) {
+  if (!options.out.empty() && !options.lines) usage_error("-o keeps the embeddings of --lines");
+  if (options.lines) return embed_lines(options);
   const auto model = load_model(options.model, options.load);
   const Embedding embedding = model->embed(text_of(options), {.edits = options.edits.edits()});
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
                   embedding.used == model->info().longest ? "the model's positions end there" : "the model's max_seq_length"));
   }
-  if (options.json) {
-    Json values = Json::array();
-    for (const float value : embedding.values) values.push(value);
-    print_json(Json::object({{"embedding", values}}));
-    return;
-  }
-  std::string line;
-  for (const float value : embedding.values) line += format("{}{:.6g}", line.empty() ? "" : " ", value);
-  print(line);
+  if (options.json) return print_json(embedding_json(embedding));
+  print(in_numbers(embedding));
 }
 
 void fill(const Options& options) {
+  if (options.lines) return fill_lines(options);
   const auto model = load_model(options.model, options.load);
-  const std::string text = text_of(options);
-  Json masks = Json::array();
-  for (const auto& candidates : model->fill_mask(text, options.top, options.edits.edits())) {
-    Json list = Json::array();
-    for (const Candidate& candidate : candidates) {
-      list.push(
-          Json::object({{"id", static_cast<int64_t>(candidate.id)}, {"token", candidate.token}, {"probability", candidate.probability}}));
-      if (!options.json) print(format("{:>7.2f} %  {}", candidate.probability * 100, candidate.token));
-    }
-    masks.push(list);
+  const auto masks = model->fill_mask(text_of(options), options.top, options.edits.edits());
+  if (options.json) return print_json(masks_json(masks));
+  for (const auto& candidates : masks) {
+    for (const Candidate& candidate : candidates) print(format("{:>7.2f} %  {}", candidate.probability * 100, candidate.token));
   }
-  if (options.json) print_json(Json::object({{"masks", masks}}));
 }
 
 void classify(const Options& options) {
+  if (options.lines) return classify_lines(options);
   const auto model = load_model(options.model, options.load);
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
-  const std::string text = text_of(options);
-  Json list = Json::array();
-  for (const ClassScore& score : model->classify(text, pair, options.edits.edits())) {
-    list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
-    if (!options.json) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
-  }
-  if (options.json) print_json(Json::object({{"classes", list}}));
+  const std::vector<ClassScore> classes = model->classify(text_of(options), pair, options.edits.edits());
+  if (options.json) return print_json(classes_json(classes));
+  for (const ClassScore& score : classes) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
 }
 
 void generate_text(const Options& options) {
+  if (options.lines && !options.trace.empty()) usage_error("--trace keeps one text; leave out --lines");
+  if (options.lines) return generate_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options);
   if (!options.trace.empty()) check_writable(options.trace);
-  GenerateOptions settings;
-  settings.max_tokens = options.max_tokens;
-  if (!options.greedy) settings.sampling = options.sampling;
-  settings.cache = options.cache;
+  GenerateOptions settings = generate_options(options);
   settings.run.text = text;
-  settings.run.edits = options.edits.edits();
   TraceOptions keep;
   if (!options.budget.empty()) keep.budget_bytes = parse_bytes(options.budget, "--budget");
   Trace trace(keep);
@@ -120,12 +98,7 @@ void generate_text(const Options& options) {
     if (!options.trace.empty()) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
     return;
   }
-  Json ids = Json::array(), probabilities = Json::array();
-  for (const GeneratedToken& token : done.tokens) {
-    ids.push(static_cast<int64_t>(token.id));
-    probabilities.push(token.probability);
-  }
-  print_json(Json::object({{"tokens", ids}, {"text", done.text}, {"probabilities", probabilities}, {"stopped", to_string(done.reason)}}));
+  print_json(generated_json(done));
 }
 
 // A long text in ranges that are four times as long each: does the model read on as well as it began?
@@ -138,6 +111,7 @@ std::vector<Scored> ranges_of(const Encoding& encoding, const std::vector<float>
 }
 
 void score(const Options& options) {
+  if (options.lines) return score_lines(options);
   const auto model = load_model(options.model, options.load);
   const std::string text = text_of(options);
   const Encoding encoding = model->tokenizer().encode(text, {.add_special_tokens = false});
@@ -179,8 +153,11 @@ void add_run(CLI::App& app) {
   CLI::App* run = app.add_subcommand("run", "A model's answer: embed, fill, classify, generate, translate, score");
   run->require_subcommand(1);
   run->footer(
-      "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
-  add_task(run, "embed", "A sentence's vector, as sentence-transformers computes it", options)->callback([options] { embed(*options); });
+      "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
+      "clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
+  CLI::App* embed_task = add_task(run, "embed", "A sentence's vector, as sentence-transformers computes it", options);
+  embed_task->add_option("-o", options->out, "With --lines: a .npy for the vectors, f32 [lines, width]");
+  embed_task->callback([options] { embed(*options); });
   CLI::App* fill_task = add_task(run, "fill", "Candidates for every mask token of the text", options);
   fill_task->add_option("--top", options->top, "How many candidates")->check(whole_from(1));
   fill_task->callback([options] { fill(*options); });

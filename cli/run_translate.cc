@@ -6,6 +6,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
+#include "cli/lines.h"
 #include "cli/look.h"
 #include "cli/word_map.h"
 #include "viewer/source.h"
@@ -24,14 +25,6 @@ struct Options {
   std::string trace, head;
   bool align = false, json = false;
 };
-
-// Whatever a model writes, a line stays one.
-std::string as_line(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  return text;
-}
 
 Json json_of(const std::string& source, const Generated& made) {
   Json ids = Json::array(), probabilities = Json::array();

@@ -1,12 +1,15 @@
 // clearhead tokens MODEL TEXT: how a text becomes tokens.
 #include <cstdio>
+#include <fstream>
 #include <iostream>
+#include <unordered_map>
 
 #include "base/format.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "models/find_model.h"
+#include "text/encode_parts.h"
 
 namespace clearhead::cli {
 namespace {
@@ -18,27 +21,43 @@ Encoding encode(const Tokenizer& tokenizer, const std::string& text, const std::
   return tokenizer.encode(text, options);
 }
 
-// Prints {"ids", "tokens", "offsets"} on a line, as it goes: a book has millions of tokens, and as one Json value they take a thousand bytes each.
-void print_tokens_json(const Tokenizer& tokenizer, const Encoding& encoding) {
+// Prints {"ids", "tokens", "offsets"} on a line, as it goes: a long text is encoded part by part, once for each list.
+void print_tokens_json(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, bool special) {
+  const bool is_long = pair.empty() && text.size() > size_t{1} << 20;
+  const Encoding whole = is_long ? Encoding{} : encode(tokenizer, text, pair, special);
   const auto list = [&](const char* opening, const auto& item) {
     std::fputs(opening, stdout);
-    for (size_t i = 0; i < encoding.size(); ++i) {
-      if (i > 0) std::fputc(',', stdout);
-      std::fputs(item(i).c_str(), stdout);
-    }
+    bool is_first = true;
+    const auto put = [&](const Encoding& encoding) {
+      std::string out;
+      for (size_t i = 0; i < encoding.size(); ++i, is_first = false) {
+        if (!is_first) out += ',';
+        item(encoding, i, out);
+      }
+      std::fwrite(out.data(), 1, out.size(), stdout);
+    };
+    if (!is_long) return put(whole);
+    text::encode_parts(tokenizer, text, special, put);
   };
-  list("{\"ids\":[", [&](size_t i) { return std::to_string(encoding.ids[i]); });
-  list("],\"tokens\":[", [&](size_t i) { return Json(tokenizer.token(encoding.ids[i])).dump(); });
-  list("],\"offsets\":[", [&](size_t i) { return format("[{},{}]", encoding.offsets[i][0], encoding.offsets[i][1]); });
+  list("{\"ids\":[", [](const Encoding& from, size_t i, std::string& out) { out += std::to_string(from.ids[i]); });
+  std::unordered_map<int32_t, std::string> spelled;  // a text has far more tokens than its vocabulary
+  list("],\"tokens\":[", [&](const Encoding& from, size_t i, std::string& out) {
+    std::string& known = spelled[from.ids[i]];
+    if (known.empty()) known = Json(tokenizer.token(from.ids[i])).dump();
+    out += known;
+  });
+  list("],\"offsets\":[", [](const Encoding& from, size_t i, std::string& out) {
+    out += '[' + std::to_string(from.offsets[i][0]) + ',' + std::to_string(from.offsets[i][1]) + ']';
+  });
   std::fputs("]}\n", stdout);
 }
 
-void print_table(const Tokenizer& tokenizer, const Encoding& encoding, const std::string& text, const std::string& pair) {
+void print_table(const Tokenizer& tokenizer, const Encoding& encoding, const std::string& text, const std::string& pair, size_t first) {
   for (size_t i = 0; i < encoding.size(); ++i) {
     const auto [begin, end] = encoding.offsets[i];
     const std::string& from = encoding.segment[i] == 1 ? pair : text;
     const std::string bytes = from.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-    print(format("{:>6}  {:>7}  {:>13}  {}  {}", i, encoding.ids[i], format("{}:{}", begin, end),
+    print(format("{:>6}  {:>7}  {:>13}  {}  {}", first + i, encoding.ids[i], format("{}:{}", begin, end),
                  fit(visible(tokenizer.token(encoding.ids[i])), 20), encoding.is_special(i) ? "" : Json(bytes).dump()));
   }
 }
@@ -49,7 +68,7 @@ void add_tokens(CLI::App& app) {
   struct Options {
     std::string model, pair;
     TextArguments text;
-    bool json = false, plain = false;
+    bool json = false, plain = false, lines = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("tokens", "How a text becomes tokens");
@@ -62,22 +81,32 @@ void add_tokens(CLI::App& app) {
   options->text.add(*command);
   command->add_option("--pair", options->pair, "A second text");
   command->add_flag("--no-special", options->plain, "Without the tokens the model adds around a text");
+  command->add_flag("--lines", options->lines, "A JSON object for each line of --file, as of standard input");
   command->add_flag("--json", options->json, "{\"ids\", \"tokens\", \"offsets\": [[begin, end] in bytes]}");
   command->callback([options] {
     const auto tokenizer = Tokenizer::load(model_directory(options->model));
-    if (options->text.text == "-") {
-      std::string line;
-      while (std::getline(std::cin, line)) print_tokens_json(*tokenizer, encode(*tokenizer, line, options->pair, !options->plain));
+    const bool is_piped = options->text.is_standard_input() && (options->lines || options->text.text == "-");
+    if (is_piped || (options->lines && !options->text.file.empty())) {
+      std::ifstream file;
+      if (!is_piped) {
+        file.open(options->text.file);
+        if (!file) fail(ErrorCode::kNotFound, "{}: cannot be read", options->text.file);
+      }
+      std::istream& from = is_piped ? std::cin : file;
+      for (std::string line; std::getline(from, line);) print_tokens_json(*tokenizer, line, options->pair, !options->plain);
       return;
     }
+    if (options->lines) usage_error("--lines reads the lines of --file, or of standard input");
     if (!options->text.given()) usage_error("give a text, --file, or - for the lines of standard input");
     const std::string text = options->text.read();
-    const Encoding encoding = encode(*tokenizer, text, options->pair, !options->plain);
-    if (options->json) {
-      print_tokens_json(*tokenizer, encoding);
-    } else {
-      print_table(*tokenizer, encoding, text, options->pair);
-    }
+    if (options->json) return print_tokens_json(*tokenizer, text, options->pair, !options->plain);
+    if (!options->pair.empty())
+      return print_table(*tokenizer, encode(*tokenizer, text, options->pair, !options->plain), text, options->pair, 0);
+    size_t first = 0;
+    text::encode_parts(*tokenizer, text, !options->plain, [&](const Encoding& part) {
+      print_table(*tokenizer, part, text, {}, first);
+      first += part.size();
+    });
   });
 }
 

@@ -52,7 +52,7 @@ struct GenerateOptions {
   std::vector<std::string>
       stop_texts{};  ///< ends once the new text holds one; `text` is cut before it (steps may have given out its beginning)
   std::function<bool(const GenerationStep&)> on_token = nullptr;  ///< on the calling thread; false ends the generation
-  std::function<void(double fraction)> progress = nullptr;        ///< of generate_from: called as sources are done
+  std::function<void(double fraction)> progress = nullptr;        ///< of generate_all and generate_from: called as texts are done
   const std::atomic<bool>* cancel = nullptr;                      ///< looked at before every step
   RunOptions run{};  ///< observer, text (an encoder-decoder's: of the source) and segments of the run
   Beams beams{};     ///< more than one: beam search, in place of sampling; nothing is given out before the end
@@ -81,16 +81,21 @@ struct Generated {
 };
 
 /// Continues the prompt. Throws kUnsupported for a model without a causal head, kInvalidArgument for an empty prompt or options outside
-/// their ranges, kTooLong for a prompt longer than the model's positions, and whatever the observer throws.
+/// their ranges, kBudget for beams that the memory of this machine cannot hold, kTooLong for a prompt longer than the model's positions, and whatever the observer throws.
 Generated generate(const Model& model, const Encoding& prompt, const GenerateOptions& options = {});
 /// The same for ids; the model needs no tokenizer.
 Generated generate(const Model& model, const std::vector<int32_t>& prompt, const GenerateOptions& options = {});
+
+/// Many prompts at once, in the order given; each text is the one that generate() makes of its prompt alone, but where two tokens are as probable as makes
+/// no difference. Prompts of one length go on together. One without tokens stays empty. Throws as generate(), kUnsupported with an observer or on_token.
+std::vector<Generated> generate_all(const Model& model, const std::vector<Encoding>& prompts, const GenerateOptions& options = {});
 
 /// Of an encoder-decoder: a text written from each source, many at once. With an observer there must be one source: what was written is then run over once
 /// more, whole, so the maps are those of Model::run_from (rows: the first token, then the new ones). Throws as generate(), kUnsupported for other models.
 std::vector<Generated> generate_from(const Model& model, const std::vector<Encoding>& sources, const GenerateOptions& options = {});
 
-/// "num_beams" and "length_penalty" of generation_config.json, else of config.json, as far as they are there.
+/// "num_beams" and "length_penalty" of generation_config.json, else of config.json, as far as they are there. Throws kFormat for what is no number of beams
+/// (1 to 1000), kBudget for more than the memory of this machine can hold.
 Beams default_beams(const Model& model, const Beams& otherwise = {});
 /// Tokens never made: the single ones of "bad_words_ids" in generation_config.json, else in config.json. May be empty.
 std::vector<int32_t> banned_tokens(const Model& model);
@@ -98,6 +103,10 @@ std::vector<int32_t> banned_tokens(const Model& model);
 /// Throws kUnsupported for a model without a causal head, kTooLong for more tokens than it has positions.
 std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Edits& edits = {},
                                      const std::function<void(double fraction)>& progress = {});
+
+/// The same of many texts, in the order given: short ones run together.
+std::vector<std::vector<float>> log_probabilities_all(const Model& model, const std::vector<Encoding>& texts,
+                                                      const ManyOptions& options = {});
 
 /// The tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else the tokenizer's. May be empty.
 std::vector<int32_t> end_tokens(const Model& model);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,9 +71,11 @@ struct TokenBatch {
 
 /// What a run is asked to compute besides the last hidden state.
 struct RunOptions {
-  Observer* observer = nullptr;         ///< told about every attention; with one, batch must be 1 for its plan to name the text
-  bool logits = true;                   ///< of the heads the model has
-  bool last_logits_only = false;        ///< causal LM: of the last token of each sequence
+  Observer* observer = nullptr;   ///< told about every attention; with one, batch must be 1 for its plan to name the text
+  bool logits = true;             ///< of the heads the model has
+  bool last_logits_only = false;  ///< causal LM: of the last token of each sequence
+  std::optional<std::vector<int32_t>>
+      masked_rows{};                    ///< of masked_logits: only these tokens (row of the batch · length + token); absent: all of them
   bool all_hidden = false;              ///< also the embeddings and every layer's output
   std::optional<std::string> text{};    ///< what the ids came from, for the observer's plan
   std::optional<std::string> source{};  ///< the same of an encoder-decoder's source; `text` is its target's
@@ -87,7 +90,7 @@ struct RunResult {
   std::vector<Tensor>
       all_hidden{};  ///< layers + 1 of them: the embeddings, then each layer's output (the last after the final norm), as transformers has it
   Tensor pooled{};                ///< f32 [batch, width]
-  Tensor masked_logits{};         ///< f32 [batch, token, vocabulary]
+  Tensor masked_logits{};         ///< f32 [batch, token, vocabulary], or [masked row, vocabulary]
   Tensor class_logits{};          ///< f32 [batch, label], or [batch, token, label] for token classifiers
   Tensor next_sentence_logits{};  ///< f32 [batch, 2]
   Tensor causal_logits{};         ///< f32 [batch, token, vocabulary], or [batch, 1, vocabulary] with last_logits_only
@@ -132,6 +135,13 @@ struct ClassScore {
   float probability = 0;
 };
 
+/// Of what is asked of many texts at once.
+struct ManyOptions {
+  Edits edits{};                                    ///< of every text
+  std::function<std::string(size_t index)> name{};  ///< of a text in an error's message; absent: "text 3", counted from 0
+  std::function<void(double fraction)> progress{};
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -164,6 +174,15 @@ class Model {
   /// Probabilities of every label, best first. Throws kUnsupported without a sequence classifier.
   virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
                                            const Edits& edits = {}) const = 0;
+
+  /// The same of many texts, in the order given: texts of like length run together, with next to no padding. Equal to one text at a time but for the order of
+  /// sums in matrix products (1e-5 of a vector of length 1). What is thrown names the text; memory grows with the answers.
+  virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const ManyOptions& options = {}) const = 0;
+  virtual std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count = 5,
+                                                                    const ManyOptions& options = {}) const = 0;
+  virtual std::vector<std::vector<ClassScore>> classify_all(const std::vector<std::string>& texts,
+                                                            std::optional<std::string_view> pair = std::nullopt,
+                                                            const ManyOptions& options = {}) const = 0;
 };
 
 /// Loads a model from a directory, or by the name of one in the local Hugging Face cache. Throws kNotFound listing the places searched,

@@ -181,6 +181,11 @@ void AtomicFile::write(const void* data, size_t size) {
   }
 }
 
+void AtomicFile::overwrite_beginning(std::string_view bytes) {
+  if (::lseek(descriptor_, 0, SEEK_SET) != 0) fail_with("cannot be written over");
+  write(bytes);
+}
+
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with("cannot be written");
   if (!temporary_.empty() && ::rename(temporary_.c_str(), target_.c_str()) != 0) fail_with("cannot be written");

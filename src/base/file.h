@@ -56,6 +56,8 @@ class AtomicFile {
 
   void write(const void* data, size_t size);
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
+  /// Writes over the first bytes: a header that is known at the end. Throws kIo for a pipe, which has no beginning to go back to.
+  void overwrite_beginning(std::string_view bytes);
   void commit();
 
  private:

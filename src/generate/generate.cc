@@ -9,9 +9,11 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "clearhead/tokenizer.h"
 #include "generate/parts.h"
 #include "generate/sampling.h"
+#include "models/batches.h"
 
 namespace clearhead {
 
@@ -40,50 +42,20 @@ void ban(const std::vector<int32_t>& banned, float* logits, int64_t vocabulary) 
 
 namespace {
 
-class Generation {
+// One text as it goes on: what was drawn, what became certain of it, and why it ended.
+class Writing {
  public:
-  Generation(const Model& model, const Encoding& prompt, const GenerateOptions& options)
-      : model_(model),
-        prompt_(prompt),
-        options_(options),
-        stop_ids_(options.stop_ids ? *options.stop_ids : end_tokens(model)),
-        banned_(options.banned_ids ? *options.banned_ids : banned_tokens(model)),
-        seen_(prompt.ids),
-        tokenizer_(tokenizer_of(model)) {
+  Writing(const Model& model, const Encoding& prompt, const GenerateOptions& options, const std::vector<int32_t>& stop_ids,
+          const std::shared_ptr<const Tokenizer>& tokenizer)
+      : longest_(model.info().longest), options_(options), stop_ids_(stop_ids), seen_(prompt.ids), tokenizer_(tokenizer) {
     if (tokenizer_) stream_.emplace(tokenizer_, /*skip_special=*/true);
     made_.prompt_tokens = static_cast<int64_t>(prompt.ids.size());
     made_.reason = StopReason::kMaxTokens;
-    cache_.dtype = cache_dtype(model, options);
   }
 
-  Generated run() {
-    if (options_.max_tokens == 0) return std::move(made_);
-    RunOptions run = options_.run;
-    run.logits = true;
-    run.last_logits_only = true;
-    run.all_hidden = false;
-    if (run.observer != nullptr) run.observer->begin(model_.plan_of(prompt_, run));
-    std::vector<int32_t> next = prompt_.ids;
-    while (!is_cancelled()) {
-      Tensor logits = model_.step(next, cache_, run).causal_logits.contiguous();
-      ban(banned_, logits.mutable_data<float>(), logits.numel());
-      const Drawn drawn = draw_token(logits.data<float>(), logits.numel(), options_.sampling, seen_, made_.ids.size());
-      if (!give_out(drawn, run.observer)) break;
-      next = {drawn.id};
-    }
-    if (stream_ && made_.reason != StopReason::kStopText) made_.text += stream_->finish();
-    return std::move(made_);
-  }
-
- private:
-  bool is_cancelled() {
-    if (options_.cancel == nullptr || !options_.cancel->load()) return false;
-    made_.reason = StopReason::kCancelled;
-    return true;
-  }
-
-  /// Tells everyone who asked; false where the generation ends with this token.
-  bool give_out(const Drawn& drawn, Observer* observer) {
+  /// Draws the next token and tells everyone who asked; false where the text ends with it.
+  bool go_on(const float* logits, int64_t vocabulary) {
+    const Drawn drawn = draw_token(logits, vocabulary, options_.sampling, seen_, made_.ids.size());
     GenerationStep step;
     step.index = static_cast<int64_t>(made_.ids.size());
     step.token = generated_token(tokenizer_.get(), drawn.id, drawn.probability);
@@ -92,11 +64,18 @@ class Generation {
     made_.ids.push_back(drawn.id);
     made_.tokens.push_back(step.token);
     const bool stops_in_text = ends_in_stop_text(step.text);
-    if (observer != nullptr) observer->generated(step.token);
+    if (options_.run.observer != nullptr) options_.run.observer->generated(step.token);
     const bool goes_on = !options_.on_token || options_.on_token(step);
     return !ends(drawn.id, stops_in_text, goes_on);
   }
+  int32_t last() const { return seen_.back(); }
+  void cancel() { made_.reason = StopReason::kCancelled; }
+  Generated finish() {
+    if (stream_ && made_.reason != StopReason::kStopText) made_.text += stream_->finish();
+    return std::move(made_);
+  }
 
+ private:
   bool ends(int32_t id, bool stops_in_text, bool goes_on) {
     const auto because = [&](StopReason reason) {
       made_.reason = reason;
@@ -106,8 +85,7 @@ class Generation {
     if (stops_in_text) return because(StopReason::kStopText);
     if (!goes_on) return because(StopReason::kCallback);
     if (static_cast<int64_t>(made_.ids.size()) >= options_.max_tokens) return because(StopReason::kMaxTokens);
-    const int64_t longest = model_.info().longest;
-    if (longest > 0 && static_cast<int64_t>(seen_.size()) > longest) return because(StopReason::kPositions);
+    if (longest_ > 0 && static_cast<int64_t>(seen_.size()) > longest_) return because(StopReason::kPositions);
     return false;
   }
 
@@ -126,20 +104,64 @@ class Generation {
     return true;
   }
 
-  const Model& model_;
-  const Encoding& prompt_;
+  int64_t longest_;
   const GenerateOptions& options_;
-  std::vector<int32_t> stop_ids_, banned_;
+  const std::vector<int32_t>& stop_ids_;
   std::vector<int32_t> seen_;  // prompt and new tokens
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::optional<TokenStream> stream_;
-  ModelCache cache_;
   Generated made_;
 };
+
+// Goes on from prompts of one length, a step for all of them at a time; texts that end leave the batch.
+std::vector<Generated> write_together(const Model& model, const std::vector<const Encoding*>& prompts, const GenerateOptions& options) {
+  const std::vector<int32_t> stop_ids = options.stop_ids ? *options.stop_ids : end_tokens(model);
+  const std::vector<int32_t> banned = options.banned_ids ? *options.banned_ids : banned_tokens(model);
+  const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_of(model);
+  std::vector<Writing> texts;
+  std::vector<int32_t> next;
+  for (const Encoding* prompt : prompts) {
+    texts.emplace_back(model, *prompt, options, stop_ids, tokenizer);
+    next.insert(next.end(), prompt->ids.begin(), prompt->ids.end());
+  }
+  std::vector<size_t> open(options.max_tokens == 0 ? 0 : prompts.size());
+  std::iota(open.begin(), open.end(), size_t{0});
+  ModelCache cache{.dtype = cache_dtype(model, options), .batch = static_cast<int64_t>(prompts.size())};
+  RunOptions run = options.run;
+  run.logits = run.last_logits_only = true;
+  run.all_hidden = false;
+  if (run.observer != nullptr && !open.empty()) run.observer->begin(model.plan_of(*prompts[0], run));
+  while (!open.empty()) {
+    if (options.cancel != nullptr && options.cancel->load()) {
+      for (const size_t text : open) texts[text].cancel();
+      break;
+    }
+    Tensor logits = model.step(next, cache, run).causal_logits.contiguous();
+    const int64_t vocabulary = logits.size(2);
+    std::vector<size_t> still;
+    std::vector<int64_t> rows;
+    next.clear();
+    for (size_t row = 0; row < open.size(); ++row) {
+      float* values = logits.mutable_data<float>() + static_cast<int64_t>(row) * vocabulary;
+      ban(banned, values, vocabulary);
+      if (!texts[open[row]].go_on(values, vocabulary)) continue;
+      still.push_back(open[row]);
+      rows.push_back(static_cast<int64_t>(row));
+      next.push_back(texts[open[row]].last());
+    }
+    if (still.size() < open.size() && !still.empty()) cache.select(rows);
+    open = std::move(still);
+  }
+  std::vector<Generated> made;
+  for (Writing& text : texts) made.push_back(text.finish());
+  return made;
+}
 
 [[noreturn]] void wrong_ids(const std::string& path, const char* field, const Json& found) {
   fail(ErrorCode::kFormat, "{}: \"{}\": expected token ids, found {}", path, field, found.describe());
 }
+
+constexpr int64_t kMostBeams = 1000;  // that a file may ask for: what is searched beyond finds nothing more
 
 /// A field of generation_config.json, else of config.json: the first that is there and not null.
 struct Setting {
@@ -169,7 +191,23 @@ void spell(const Model& model, Generated& made) {
   made.text += stream.finish();
 }
 
-void check(const GenerateOptions& options) {
+// What the beams of one sentence take at the least: a row of logits, and the first page of keys and values of every layer, each.
+void check_memory(const ModelInfo& info, int64_t beams, DType cache, const std::string& what) {
+  const double page = 256.0 * static_cast<double>(info.layers * info.key_heads * info.head_dim * 2) * static_cast<double>(size_of(cache));
+  const double bytes = static_cast<double>(beams) * (page + 4.0 * static_cast<double>(info.vocabulary));
+  const uint64_t there = physical_memory();
+  if (beams == 1 || bytes <= static_cast<double>(there)) return;
+  fail(ErrorCode::kBudget, "{}: {} beams take at least {} of logits, keys and values; this machine has {}. Search with fewer beams", what,
+       with_commas(beams), human_bytes(static_cast<uint64_t>(std::min(bytes, 1e18))), human_bytes(there));
+}
+
+void check_generates(const Model& model) {
+  if (model.info().has_causal) return;
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head generates no text", model.info().name,
+       model.info().model_type);
+}
+
+void check(const Model& model, const GenerateOptions& options) {
   if (options.max_tokens < 0) fail(ErrorCode::kInvalidArgument, "max_tokens: expected 0 or more, found {}", options.max_tokens);
   for (const std::string& stop : options.stop_texts) {
     if (stop.empty()) fail(ErrorCode::kInvalidArgument, "stop_texts: an empty text would end every generation at once");
@@ -177,6 +215,7 @@ void check(const GenerateOptions& options) {
   if (options.sampling) validate(*options.sampling);
   if (options.beams.count < 1) fail(ErrorCode::kInvalidArgument, "beams: expected 1 or more, found {}", options.beams.count);
   if (options.beams.count == 1) return;
+  check_memory(model.info(), options.beams.count, cache_dtype(model, options), "beams");
   if (options.sampling) fail(ErrorCode::kInvalidArgument, "beams: beam search does not sample; leave one of the two out");
   if (options.on_token || !options.stop_texts.empty())
     fail(ErrorCode::kInvalidArgument, "beams: which text it will be is known at the end; on_token and stop_texts need one beam");
@@ -207,18 +246,6 @@ void read_again(const Model& model, const Encoding& source, const Generated& mad
   options.text = text;
   options.logits = false;
   (void)model.run_from(source, target, options);
-}
-
-TokenBatch padded(const std::vector<Encoding>& sources, const std::vector<size_t>& order, size_t begin, size_t end) {
-  TokenBatch batch{.batch = static_cast<int64_t>(end - begin)};
-  for (size_t at = begin; at < end; ++at) batch.length = std::max(batch.length, static_cast<int64_t>(sources[order[at]].ids.size()));
-  for (size_t at = begin; at < end; ++at) {
-    std::vector<int32_t> ids = sources[order[at]].ids;
-    batch.lengths.push_back(static_cast<int32_t>(ids.size()));
-    ids.resize(static_cast<size_t>(batch.length), 0);
-    batch.ids.insert(batch.ids.end(), ids.begin(), ids.end());
-  }
-  return batch;
 }
 
 }  // namespace
@@ -257,7 +284,14 @@ Beams default_beams(const Model& model, const Beams& otherwise) {
       fail(ErrorCode::kFormat, "{}: \"{}\": expected a number, found {}", setting->path, field, setting->value.describe());
     return setting;
   };
-  if (const auto count = number("num_beams")) beams.count = static_cast<int64_t>(count->value.number());
+  if (const auto count = number("num_beams")) {
+    const Json& found = count->value;
+    if (!found.is_integer() || found.integer() < 1 || found.integer() > kMostBeams) {
+      fail(ErrorCode::kFormat, "{}: \"num_beams\": expected a whole number, 1 to {}, found {}", count->path, kMostBeams, found.describe());
+    }
+    beams.count = found.integer();
+    check_memory(model.info(), beams.count, model.info().precision, count->path + ": \"num_beams\"");
+  }
   if (const auto penalty = number("length_penalty")) beams.length_penalty = penalty->value.number();
   return beams;
 }
@@ -278,14 +312,11 @@ std::vector<int32_t> banned_tokens(const Model& model) {
 }
 
 Generated generate(const Model& model, const Encoding& prompt, const GenerateOptions& options) {
-  if (!model.info().has_causal) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head generates no text", model.info().name,
-         model.info().model_type);
-  }
+  check_generates(model);
   if (prompt.ids.empty()) fail(ErrorCode::kInvalidArgument, "the prompt has no tokens: there is nothing to continue");
-  check(options);
+  check(model, options);
   if (model.info().encoder_layers > 0) return std::move(generate_from(model, {prompt}, options)[0]);
-  if (options.beams.count == 1) return Generation(model, prompt, options).run();
+  if (options.beams.count == 1) return std::move(write_together(model, {&prompt}, options)[0]);
   if (options.run.observer)
     fail(ErrorCode::kUnsupported,
          "beams: a causal model is observed step by step, which needs one beam; run the text it wrote to see its maps");
@@ -309,7 +340,7 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", model.info().name,
          model.info().model_type);
   }
-  check(options);
+  check(model, options);
   if (options.sampling || options.on_token || !options.stop_texts.empty())
     fail(ErrorCode::kUnsupported, "texts written from a source are searched for: sampling, on_token and stop_texts are for causal models");
   if (options.run.observer && sources.size() != 1)
@@ -324,7 +355,8 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
   const size_t at_once = std::max<size_t>(1, kRowsAtOnce / static_cast<size_t>(options.beams.count));
   for (size_t begin = 0; begin < order.size() && options.max_tokens > 0; begin += at_once) {
     const size_t end = std::min(order.size(), begin + at_once);
-    const TokenBatch batch = padded(sources, order, begin, end);
+    const TokenBatch batch =
+        padded(sources, {order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end)});
     std::vector<Generated> part =
         search_beams(model, model.read(batch, cache_dtype(model, options), options.run.edits), {model.info().first_token}, options);
     for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
@@ -335,6 +367,35 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
     spell(model, made[index]);
   }
   if (options.run.observer) read_again(model, sources[0], made[0], options.run);
+  return made;
+}
+
+std::vector<Generated> generate_all(const Model& model, const std::vector<Encoding>& prompts, const GenerateOptions& options) {
+  check_generates(model);
+  if (model.info().encoder_layers > 0) return generate_from(model, prompts, options);
+  check(model, options);
+  if (options.run.observer || options.on_token)
+    fail(ErrorCode::kUnsupported, "generate_all: an observer and on_token follow one text; give them to generate()");
+  std::vector<size_t> order(prompts.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
+  std::vector<Generated> made(prompts.size());
+  for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
+    const size_t length = prompts[order[begin]].size();
+    std::vector<const Encoding*> together;
+    for (; end < order.size() && together.size() < kRowsAtOnce && prompts[order[end]].size() == length; ++end)
+      together.push_back(&prompts[order[end]]);
+    std::vector<Generated> part;
+    if (length == 0) {
+      part.resize(together.size());
+    } else if (options.beams.count == 1) {
+      part = write_together(model, together, options);
+    } else {
+      for (const Encoding* prompt : together) part.push_back(generate(model, *prompt, options));
+    }
+    for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
+    if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
+  }
   return made;
 }
 

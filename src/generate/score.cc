@@ -1,9 +1,11 @@
 // How probable a text is to a causal model, piece by piece over a cache: memory is that of a piece's logits, windows let go of what they passed.
 #include <algorithm>
 #include <functional>
+#include <iterator>
 
 #include "base/format.h"
 #include "clearhead/generate.h"
+#include "models/batches.h"
 #include "models/loaded_model.h"
 #include "ops/ops.h"
 
@@ -11,15 +13,19 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kPieceLogits = int64_t{1} << 22;  // 16 MiB
+constexpr int64_t kBatchLogits = int64_t{1} << 24;  // 64 MiB
+
+void check_foretells(const Model& model) {
+  if (model.info().has_causal) return;
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head says nothing of next tokens", model.info().name,
+       model.info().model_type);
+}
 
 }  // namespace
 
 std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Edits& edits,
                                      const std::function<void(double)>& progress) {
-  if (!model.info().has_causal) {
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" without a causal head says nothing of next tokens", model.info().name,
-         model.info().model_type);
-  }
+  check_foretells(model);
   const int64_t count = static_cast<int64_t>(ids.size()) - 1, classes = model.info().vocabulary;
   if (count > model.info().longest) check_length(count + 1, model.info().longest);  // before any piece is read; the last token never is
   std::vector<float> out(static_cast<size_t>(std::max<int64_t>(0, count)));
@@ -31,6 +37,35 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
     const Tensor losses = ops::losses(logits.reshape({end - begin, classes}), {ids.begin() + begin + 1, ids.begin() + end + 1});
     std::transform(losses.data<float>(), losses.data<float>() + (end - begin), out.begin() + begin, std::negate<>());
     if (progress) progress(static_cast<double>(end) / static_cast<double>(count));
+  }
+  return out;
+}
+
+std::vector<std::vector<float>> log_probabilities_all(const Model& model, const std::vector<Encoding>& texts, const ManyOptions& options) {
+  check_foretells(model);
+  const int64_t classes = model.info().vocabulary;
+  const int64_t most = std::max<int64_t>(64, kBatchLogits / classes);
+  std::vector<std::vector<float>> out(texts.size());
+  size_t done = 0;
+  for (const std::vector<size_t>& which : batches_of(texts, most)) {
+    const auto longest = static_cast<int64_t>(texts[which[0]].size());
+    if (longest > most) {
+      of_text(options, which[0], [&] { out[which[0]] = log_probabilities(model, texts[which[0]].ids, options.edits); });
+    } else if (longest > 1) {
+      of_text(options, which[0], [&] { check_length(longest, model.info().longest); });
+      const TokenBatch batch = padded(texts, which);
+      const Tensor logits = model.run(batch, {.edits = options.edits}).causal_logits;
+      std::vector<int32_t> targets(batch.ids.begin() + 1, batch.ids.end());
+      targets.push_back(0);  // after the last token, and after those that padding follows: nobody asks
+      const Tensor losses = ops::losses(logits.reshape({batch.batch * batch.length, classes}), targets);
+      for (size_t row = 0; row < which.size(); ++row) {
+        const float* from = losses.data<float>() + static_cast<int64_t>(row) * batch.length;
+        const auto count = std::max<int64_t>(0, batch.lengths[row] - 1);
+        std::transform(from, from + count, std::back_inserter(out[which[row]]), std::negate<>());
+      }
+    }
+    done += which.size();
+    if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(texts.size()));
   }
   return out;
 }

@@ -30,13 +30,14 @@ constexpr std::array<Element, 6> kElements = {{
     {DType::kBool, "|b1"},
 }};
 
-std::string header_of(const Shape& shape, DType dtype) {
+// Of at least `least` bytes.
+std::string header_of(const Shape& shape, DType dtype, size_t least = 0) {
   const auto* element = std::find_if(kElements.begin(), kElements.end(), [&](const Element& known) { return known.dtype == dtype; });
   std::string text = format("{{'descr': '{}', 'fortran_order': False, 'shape': (", element->description);
   for (size_t axis = 0; axis < shape.size(); ++axis) text += (axis ? ", " : "") + std::to_string(shape[axis]);
   text += shape.size() == 1 ? ",), }" : "), }";
   const size_t before = kMagic.size() + 4;
-  const size_t total = (before + text.size() + 1 + 63) / 64 * 64;
+  const size_t total = std::max(least, (before + text.size() + 1 + 63) / 64 * 64);
   if (total - before > std::numeric_limits<uint16_t>::max())
     fail(ErrorCode::kUnsupported, "npy: a shape of {} axes does not fit its header", shape.size());
   text.resize(total - before - 1, ' ');
@@ -204,6 +205,22 @@ void write_npy(const std::string& path, const Tensor& tensor) {
   AtomicFile file(path);
   write_to(tensor, [&](const std::byte* bytes, size_t size) { file.write(bytes, size); });
   file.commit();
+}
+
+NpyRows::NpyRows(const std::string& path, int64_t width) : file_(path), width_(width) {
+  file_.write(header_of({std::numeric_limits<int64_t>::max(), width_}, DType::kF32));  // the place of the header to come
+}
+
+void NpyRows::append(const std::vector<float>& row) {
+  if (static_cast<int64_t>(row.size()) != width_) fail(ErrorCode::kShape, "npy: a row of {} values, expected {}", row.size(), width_);
+  file_.write(row.data(), row.size() * sizeof(float));
+  ++rows_;
+}
+
+void NpyRows::commit() {
+  const size_t place = header_of({std::numeric_limits<int64_t>::max(), width_}, DType::kF32).size();
+  file_.overwrite_beginning(header_of({rows_, width_}, DType::kF32, place));
+  file_.commit();
 }
 
 Tensor read_npy(const std::string& path) {

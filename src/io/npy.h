@@ -8,7 +8,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/file.h"
 #include "clearhead/tensor.h"
 
 namespace clearhead {
@@ -17,6 +19,18 @@ namespace clearhead {
 std::string npy_bytes(const Tensor& tensor);
 /// The same, piece by piece to a file that appears whole or not at all. Throws kIo.
 void write_npy(const std::string& path, const Tensor& tensor);
+
+/// An f32 array [rows, width] written row by row; how many there are is known at the end. The file appears, whole, at commit(). Throws kIo.
+class NpyRows {
+ public:
+  NpyRows(const std::string& path, int64_t width);
+  void append(const std::vector<float>& row);
+  void commit();
+
+ private:
+  AtomicFile file_;
+  int64_t width_, rows_ = 0;
+};
 
 /// A view of the mapped file, immutable and kept alive by the tensor; Fortran order comes back as strides. Throws kNotFound, kIo, kFormat,
 /// and kUnsupported for elements this library has not.

@@ -1,15 +1,19 @@
-// From text to answers: plans for observers, sentence vectors, masked words, classes.
+// From text to answers: sentence vectors, masked words, classes; of one text, and of many that run together.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "base/format.h"
-#include "base/utf8.h"
+#include "base/parallel.h"
+#include "models/batches.h"
 #include "models/loaded_model.h"
 #include "ops/ops.h"
 
 namespace clearhead {
 namespace {
+
+// Tokens of a batch: enough that products run at full speed, few enough that their activations stay near the cores.
+constexpr int64_t kBatchTokens = 2048;
 
 // The k largest logits as probabilities of the whole softmax, best first; ties: the earlier id.
 std::vector<std::pair<int64_t, float>> best_of(const float* logits, int64_t count, int64_t k) {
@@ -25,118 +29,12 @@ std::vector<std::pair<int64_t, float>> best_of(const float* logits, int64_t coun
   return best;
 }
 
-// The text as far as its tokens tell: for callers who kept only the encoding.
-std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_t segment) {
-  std::string text;
-  for (size_t token = 0; token < encoding.size(); ++token) {
-    if (encoding.segment[token] != segment) continue;
-    const auto [begin, end] = encoding.offsets[token];
-    if (static_cast<int64_t>(text.size()) < end) text.resize(static_cast<size_t>(end), ' ');
-    const std::string bytes = tokenizer.token_bytes(encoding.ids[token]);
-    const size_t room = std::min(bytes.size(), static_cast<size_t>(end - begin));
-    if (valid_utf8_prefix(std::string_view(bytes).substr(0, room)) == room) std::copy_n(bytes.begin(), room, text.begin() + begin);
-  }
-  return text;
-}
-
 }  // namespace
 
-MapFamily family_of(const Transformer& stack, int64_t tokens) {
-  const Architecture& facts = stack.facts();
-  MapFamily family;
-  family.name = stack.map_family();
-  family.layers = static_cast<int>(facts.layers);
-  family.heads = facts.heads;
-  family.key_heads = facts.key_heads;
-  family.d_k = facts.head_dim;
-  family.queries = family.keys = tokens;
-  family.causal = facts.attention_of(0).causal;
-  return family;
-}
-
-namespace {
-
-int64_t tokens_of(const RunText& text) { return static_cast<int64_t>(text.ids.size()); }
-
-}  // namespace
-
-RunPlan LoadedModel::plan(RunText text) const {
-  MapFamily family = family_of(transformer_, tokens_of(text));
-  family.causal = info_.causal;
-  return {.model = info_.name, .families = {family}, .text = std::move(text)};
-}
-
-// What joins the two texts comes first: it is what a translation is looked at for.
-RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target) {
-  MapFamily decoder = family_of(stack, tokens_of(target)), encoder = family_of(*stack.encoder(), tokens_of(source));
-  decoder.is_part = encoder.is_part = true;
-  decoder.first_query = decoder.first_key = encoder.keys;
-  MapFamily cross = decoder;
-  cross.name = "cross";
-  cross.keys = encoder.keys;
-  cross.first_key = 0;
-  cross.causal = false;
-  RunText text = std::move(source);
-  const auto moved = static_cast<int64_t>(text.text.size()) + 1;
-  text.text += "\n" + target.text;
-  text.ids.insert(text.ids.end(), target.ids.begin(), target.ids.end());
-  text.special.insert(text.special.end(), target.special.begin(), target.special.end());
-  text.pieces.insert(text.pieces.end(), target.pieces.begin(), target.pieces.end());
-  for (const auto& [begin, end] : target.offsets)
-    text.offsets.push_back(begin == end ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
-  text.segments = {{"source", "text", 0, encoder.keys}, {"target", "text", encoder.keys, tokens_of(text)}};
-  return {.model = model, .families = {cross, decoder, encoder}, .text = std::move(text)};
-}
-
-RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {
-  RunText text;
-  text.text = given.value_or("");
-  text.ids.assign(tokens.ids.begin(), tokens.ids.begin() + tokens.length);
-  text.offsets.resize(text.ids.size());
-  text.special.resize(text.ids.size());
-  for (size_t i = 0; i < text.ids.size(); ++i) {
-    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(text.ids[i])) : std::to_string(text.ids[i]));
-    text.special[i] = tokenizer_ && tokenizer_->is_special(text.ids[i]);
-  }
-  return text;
-}
-
-RunText LoadedModel::text_of(const Encoding& encoding, const std::optional<std::string>& given,
-                             const std::optional<std::string>& pair) const {
-  RunText text;
-  const bool has_pair = std::find(encoding.segment.begin(), encoding.segment.end(), uint8_t{1}) != encoding.segment.end();
-  text.text = given ? *given : tokenizer_ ? rebuilt(encoding, *tokenizer_, 0) : "";
-  const int64_t second = static_cast<int64_t>(text.text.size()) + 1;
-  if (has_pair) text.text += "\n" + (pair ? *pair : tokenizer_ ? rebuilt(encoding, *tokenizer_, 1) : "");
-  text.ids = encoding.ids;
-  std::array<TextSegment, 2> of_pair{TextSegment{"first", "text", -1, 0}, TextSegment{"second", "text", -1, 0}};
-  for (size_t i = 0; i < encoding.size(); ++i) {
-    const bool special = encoding.is_special(i);
-    const int64_t shift = encoding.segment[i] == 1 ? second : 0;
-    text.offsets.push_back({encoding.offsets[i][0] + shift, encoding.offsets[i][1] + shift});
-    text.special.push_back(special);
-    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(encoding.ids[i])) : std::to_string(encoding.ids[i]));
-    if (special || encoding.segment[i] > 1) continue;
-    TextSegment& segment = of_pair[encoding.segment[i]];
-    if (segment.begin < 0) segment.begin = static_cast<int64_t>(i);
-    segment.end = static_cast<int64_t>(i) + 1;
-  }
-  if (has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
-  return text;
-}
-
-RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
-  RunPlan out = plan(text_of(encoding, options.text, options.pair));
-  if (!options.segments.empty()) out.text.segments = options.segments;
-  return out;
-}
-
-Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) const {
-  if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
+Encoding LoadedModel::encoded_sentence(std::string_view text, Embedding& result) const {
   Encoding encoding = tokenizer().encode(text);
-  Embedding result;
   result.tokens = static_cast<int64_t>(encoding.size());
-  int64_t longest = sentence_.longest > 0 ? sentence_.longest : info_.longest;  // as sentence-transformers cuts
+  int64_t longest = sentence_.longest > 0 ? sentence_.longest : info_.longest;
   if (info_.longest > 0) longest = std::min(longest, info_.longest);
   if (longest > 0 && result.tokens > longest) {
     // The closing special tokens stay: [CLS] text [SEP] is cut inside.
@@ -151,6 +49,13 @@ Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) c
   }
   result.used = static_cast<int64_t>(encoding.size());
   if (result.used == 0) fail(ErrorCode::kInvalidArgument, "embed: the text has no tokens");
+  return encoding;
+}
+
+Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) const {
+  if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
+  Embedding result;
+  const Encoding encoding = encoded_sentence(text, result);
   RunOptions run_options = options;
   run_options.logits = false;
   if (!run_options.text) run_options.text = std::string(text);
@@ -159,40 +64,147 @@ Embedding LoadedModel::embed(std::string_view text, const RunOptions& options) c
   return result;
 }
 
-std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count, const Edits& edits) const {
+int32_t LoadedModel::checked_mask(int64_t count) const {
   if (!info_.has_masked) fail(ErrorCode::kUnsupported, "{}: the model has no masked-language head to fill masks with", info_.name);
   const std::optional<int32_t> mask = tokenizer().special_tokens().mask;
   if (!mask) fail(ErrorCode::kUnsupported, "{}: the tokenizer has no mask token", info_.name);
   if (count < 1) fail(ErrorCode::kInvalidArgument, "fill: expected at least one candidate, not {}", count);
-  const Encoding encoding = tokenizer().encode(text);
-  if (std::find(encoding.ids.begin(), encoding.ids.end(), *mask) == encoding.ids.end()) {
-    fail(ErrorCode::kInvalidArgument, "fill: the text has no {}; write it where a word is missing", tokenizer().token(*mask));
+  return *mask;
+}
+
+Encoding LoadedModel::encoded_masks(std::string_view text, int32_t mask) const {
+  Encoding encoding = tokenizer().encode(text);
+  if (std::find(encoding.ids.begin(), encoding.ids.end(), mask) == encoding.ids.end()) {
+    fail(ErrorCode::kInvalidArgument, "fill: the text has no {}; write it where a word is missing", tokenizer().token(mask));
   }
-  const Tensor logits = run(encoding, {.edits = edits}).masked_logits;
-  std::vector<std::vector<Candidate>> masks;
+  return encoding;
+}
+
+std::vector<Candidate> LoadedModel::candidates(const float* logits, int64_t count) const {
+  std::vector<Candidate> out;
+  for (const auto& [id, probability] : best_of(logits, info_.vocabulary, count))
+    out.push_back({static_cast<int32_t>(id), std::string(tokenizer().token(static_cast<int32_t>(id))), probability});
+  return out;
+}
+
+std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count, const Edits& edits) const {
+  const int32_t mask = checked_mask(count);
+  const Encoding encoding = encoded_masks(text, mask);
+  std::vector<int32_t> rows;
   for (size_t token = 0; token < encoding.size(); ++token) {
-    if (encoding.ids[token] != *mask) continue;
-    std::vector<Candidate> candidates;
-    for (const auto& [id, probability] :
-         best_of(logits.data<float>() + static_cast<int64_t>(token) * info_.vocabulary, info_.vocabulary, count)) {
-      candidates.push_back({static_cast<int32_t>(id), std::string(tokenizer().token(static_cast<int32_t>(id))), probability});
-    }
-    masks.push_back(std::move(candidates));
+    if (encoding.ids[token] == mask) rows.push_back(static_cast<int32_t>(token));
   }
+  const Tensor logits = run(encoding, {.masked_rows = rows, .edits = edits}).masked_logits;
+  std::vector<std::vector<Candidate>> masks;
+  for (int64_t row = 0; row < logits.size(0); ++row) masks.push_back(candidates(logits.data<float>() + row * info_.vocabulary, count));
   return masks;
 }
 
-std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const {
-  const Encoding encoding = tokenizer().encode(text, {.pair = pair});
-  const Tensor logits = info_.has_classifier ? run(encoding, {.edits = edits}).class_logits : Tensor();
-  if (!logits.defined() || logits.rank() != 2) {
+void LoadedModel::check_classifies() const {
+  if (!info_.has_classifier || !transformer_.classifies_texts())
     fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
-  }
+}
+
+std::vector<ClassScore> LoadedModel::class_scores(const float* logits) const {
+  const auto labels = static_cast<int64_t>(info_.labels.size());
   std::vector<ClassScore> scores;
-  for (const auto& [id, probability] : best_of(logits.data<float>(), logits.size(1), logits.size(1))) {
+  for (const auto& [id, probability] : best_of(logits, labels, labels))
     scores.push_back({info_.labels[static_cast<size_t>(id)], probability});
-  }
   return scores;
+}
+
+std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const {
+  check_classifies();
+  const Tensor logits = run(tokenizer().encode(text, {.pair = pair}), {.edits = edits}).class_logits;
+  return class_scores(logits.data<float>());
+}
+
+// Many texts.
+
+std::vector<Encoding> LoadedModel::encoded(const std::vector<std::string>& texts, const ManyOptions& options,
+                                           const std::function<Encoding(size_t)>& encode) const {
+  std::vector<Encoding> out(texts.size());
+  parallel_ranges(static_cast<int64_t>(texts.size()), 16, [&](int64_t begin, int64_t end, int) {
+    for (auto index = static_cast<size_t>(begin); index < static_cast<size_t>(end); ++index) {
+      of_text(options, index, [&] {
+        out[index] = encode(index);
+        if (out[index].size() == 0) fail(ErrorCode::kInvalidArgument, "the text has no tokens");
+        check_length(static_cast<int64_t>(out[index].size()), info_.longest);
+      });
+    }
+  });
+  return out;
+}
+
+void LoadedModel::run_all(const std::vector<Encoding>& texts, const ManyOptions& options, RunOptions run,
+                          const std::function<void(const std::vector<size_t>&, const TokenBatch&, RunOptions&)>& prepare,
+                          const std::function<void(const std::vector<size_t>&, const TokenBatch&, const RunResult&)>& answer) const {
+  run.edits = options.edits;
+  size_t done = 0;
+  for (const std::vector<size_t>& which : batches_of(texts, kBatchTokens)) {
+    const TokenBatch batch = padded(texts, which, info_.type_count > 0);
+    if (prepare) prepare(which, batch, run);
+    answer(which, batch, compute(checked(batch), run));
+    done += which.size();
+    if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(texts.size()));
+  }
+}
+
+std::vector<Embedding> LoadedModel::embed_all(const std::vector<std::string>& texts, const ManyOptions& options) const {
+  if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
+  std::vector<Embedding> results(texts.size());
+  const std::vector<Encoding> encodings =
+      encoded(texts, options, [&](size_t index) { return encoded_sentence(texts[index], results[index]); });
+  run_all(encodings, options, {.logits = false}, nullptr,
+          [&](const std::vector<size_t>& which, const TokenBatch& batch, const RunResult& made) {
+            parallel_for(batch.batch, [&](int64_t row, int) {
+              const Tensor own = made.hidden.select(0, row).slice(0, 0, batch.lengths[static_cast<size_t>(row)]);
+              results[which[static_cast<size_t>(row)]].values = pool_sentence(sentence_, own);
+            });
+          });
+  return results;
+}
+
+std::vector<std::vector<std::vector<Candidate>>> LoadedModel::fill_all(const std::vector<std::string>& texts, int64_t count,
+                                                                       const ManyOptions& options) const {
+  const int32_t mask = checked_mask(count);
+  const std::vector<Encoding> encodings = encoded(texts, options, [&](size_t index) { return encoded_masks(texts[index], mask); });
+  std::vector<std::vector<std::vector<Candidate>>> results(texts.size());
+  std::vector<std::pair<size_t, size_t>> places;  // text and mask of each masked row
+  const auto prepare = [&](const std::vector<size_t>& which, const TokenBatch& batch, RunOptions& run) {
+    places.clear();
+    run.masked_rows.emplace();
+    for (size_t row = 0; row < which.size(); ++row) {
+      for (int64_t token = 0; token < batch.lengths[row]; ++token) {
+        const int64_t at = static_cast<int64_t>(row) * batch.length + token;
+        if (batch.ids[static_cast<size_t>(at)] != mask) continue;
+        run.masked_rows->push_back(static_cast<int32_t>(at));
+        places.emplace_back(which[row], results[which[row]].size());
+        results[which[row]].emplace_back();
+      }
+    }
+  };
+  run_all(encodings, options, {}, prepare, [&](const std::vector<size_t>&, const TokenBatch&, const RunResult& made) {
+    parallel_for(static_cast<int64_t>(places.size()), [&](int64_t row, int) {
+      const auto [text, place] = places[static_cast<size_t>(row)];
+      results[text][place] = candidates(made.masked_logits.data<float>() + row * info_.vocabulary, count);
+    });
+  });
+  return results;
+}
+
+std::vector<std::vector<ClassScore>> LoadedModel::classify_all(const std::vector<std::string>& texts, std::optional<std::string_view> pair,
+                                                               const ManyOptions& options) const {
+  check_classifies();
+  const std::vector<Encoding> encodings =
+      encoded(texts, options, [&](size_t index) { return tokenizer().encode(texts[index], {.pair = pair}); });
+  std::vector<std::vector<ClassScore>> results(texts.size());
+  run_all(encodings, options, {}, nullptr, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
+    const int64_t labels = made.class_logits.size(1);
+    for (size_t row = 0; row < which.size(); ++row)
+      results[which[row]] = class_scores(made.class_logits.data<float>() + static_cast<int64_t>(row) * labels);
+  });
+  return results;
 }
 
 }  // namespace clearhead

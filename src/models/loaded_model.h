@@ -1,6 +1,7 @@
 // The Model behind clearhead::load(): a Transformer, its tokenizer, and what its folder says about sentences.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -31,8 +32,24 @@ class LoadedModel : public Model {
   Embedding embed(std::string_view text, const RunOptions& options) const override;
   std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Edits& edits) const override;
   std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const override;
+  std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const ManyOptions& options) const override;
+  std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count,
+                                                            const ManyOptions& options) const override;
+  std::vector<std::vector<ClassScore>> classify_all(const std::vector<std::string>& texts, std::optional<std::string_view> pair,
+                                                    const ManyOptions& options) const override;
 
  private:
+  Encoding encoded_sentence(std::string_view text, Embedding& result) const;  // cut as sentence-transformers cuts
+  int32_t checked_mask(int64_t count) const;
+  Encoding encoded_masks(std::string_view text, int32_t mask) const;
+  std::vector<Candidate> candidates(const float* logits, int64_t count) const;
+  void check_classifies() const;
+  std::vector<ClassScore> class_scores(const float* logits) const;
+  std::vector<Encoding> encoded(const std::vector<std::string>& texts, const ManyOptions& options,
+                                const std::function<Encoding(size_t)>& encode) const;
+  void run_all(const std::vector<Encoding>& texts, const ManyOptions& options, RunOptions run,
+               const std::function<void(const std::vector<size_t>& which, const TokenBatch&, RunOptions&)>& prepare,
+               const std::function<void(const std::vector<size_t>& which, const TokenBatch&, const RunResult&)>& answer) const;
   ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }
   ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;  // of the stack that reads them
   ForwardInput checked_source(const TokenBatch& tokens) const;

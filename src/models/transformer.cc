@@ -378,12 +378,17 @@ void Transformer::run_heads(Run& run, const ForwardInput& input, const RunOption
   if (classifier_) result.class_logits = classify(run, *facts_.classifier, classifier_dense_, classifier_, input, hidden);
   if (next_) result.next_sentence_logits = classify(run, *facts_.next_sentence, next_dense_, next_, input, hidden);
   if (masked_transform_) {
-    Tensor transformed = run.take(hidden.shape());
-    masked_transform_(run, hidden, transformed, {.activation = facts_.masked->activation});
+    Tensor read = hidden;
+    if (options.masked_rows) {
+      read = run.take({static_cast<int64_t>(options.masked_rows->size()), facts_.width});
+      ops::gather_rows(run, hidden, *options.masked_rows, read);
+    }
+    Tensor transformed = run.take(read.shape());
+    masked_transform_(run, read, transformed, {.activation = facts_.masked->activation});
     masked_norm_(run, transformed, transformed);
-    Tensor logits = run.result({hidden.size(0), facts_.vocabulary});
+    Tensor logits = run.result({read.size(0), facts_.vocabulary});
     masked_decoder_(run, transformed, logits);
-    result.masked_logits = logits.reshape({input.batch, input.length, facts_.vocabulary});
+    result.masked_logits = options.masked_rows ? logits : logits.reshape({input.batch, input.length, facts_.vocabulary});
   }
   if (causal_) {
     const Tensor x = options.last_logits_only ? picked_rows(run, input, hidden, true) : hidden;

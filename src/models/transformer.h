@@ -57,6 +57,8 @@ class Transformer {
   const Transformer* encoder() const { return encoder_.get(); }
   /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.
   const char* map_family() const;
+  /// A classifier of whole texts is there, not one of tokens.
+  bool classifies_texts() const { return classifier_ && facts_.classifier->where != ClassifierFacts::Where::kEvery; }
   /// Those that its encoder reads under. Throws kInvalidArgument for edits of attention that this model has not.
   Edits source_edits(Edits edits) const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;

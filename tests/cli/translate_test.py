@@ -86,6 +86,13 @@ class Translate(Case):
         (self.model / "generation_config.json").write_text('{"bad_words_ids": [[%d]]}' % greedy["translations"][0]["tokens"][0])
         self.assertNotIn(greedy["translations"][0]["tokens"][0], self.ok(*one, "--beams", 1).json["translations"][0]["tokens"])
 
+    def test_a_file_that_asks_for_absurd_beams_is_refused_at_once(self):
+        for found in ("1000000", "1e300", "0", "-3", "2.5", '"four"', "[4]"):
+            (self.model / "generation_config.json").write_text('{"num_beams": %s}' % found)
+            refused = run("run", "translate", self.model, LINES[0])
+            self.assertEqual((refused.code, refused.out), (1, ""), found)
+            self.assertRegex(refused.errors, r'^clearhead: \S+generation_config\.json: "num_beams": expected a (whole )?number(, 1 to 1000)?, found \S.*\n$')
+
     def test_a_trace_shows_which_source_words_were_looked_at(self):
         trace = self.folder / "t.trace"
         text = "a cat sat on the mat"

@@ -165,5 +165,17 @@ TEST(BeamSearch, WhatCannotBeSearchedForIsRefused) {
   EXPECT_THROW((void)generate_from(*model, {Encoding{}}), Error);
 }
 
+TEST(BeamSearch, BeamsThatTheMemoryCannotHoldAreRefusedBeforeTheFirstStep) {
+  for (const char* family : {"marian", "gpt2"}) {
+    const auto model = load(golden_directory(family, family == std::string("marian") ? "searched" : "plain"), {.tokenizer = false});
+    try {
+      (void)generate(*model, {5}, {.max_tokens = 2, .beams = {.count = 1'000'000'000'000}});
+      FAIL() << "a search of 10^12 beams began";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kBudget) << error.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace clearhead

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Sentences embedded a second: clearhead beside sentence-transformers on ONNX Runtime and OpenVINO, in alternating rounds of one run.
+
+    python3 bench/side_by_side_embedding.py MODEL SENTENCES.txt [--rounds 3] [--binary build/release/clearhead] [--backends onnx openvino]
+
+The packages are the reader's to install: pip install "sentence-transformers[onnx,openvino]". MODEL is what tools/demo-model prints. Loading a model is
+left out on both sides: of clearhead, the time of a file with one line is taken off.
+"""
+
+import argparse
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+
+def clearhead_seconds(binary: str, model: str, lines: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder, "lines.txt")
+        text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        begin = time.perf_counter()
+        subprocess.run([binary, "run", "embed", model, "--file", text, "--lines", "-o", Path(folder, "out.npy")], check=True)
+        return time.perf_counter() - begin
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("sentences")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--binary", default="build/release/clearhead")
+    parser.add_argument("--backends", nargs="*", default=["onnx", "openvino"])
+    arguments = parser.parse_args()
+    lines = Path(arguments.sentences).read_text(encoding="utf-8").splitlines()
+
+    runs = {"clearhead": lambda: clearhead_seconds(arguments.binary, arguments.model, lines) - clearhead_seconds(arguments.binary, arguments.model, lines[:1])}
+    if arguments.backends:
+        from sentence_transformers import SentenceTransformer
+
+        for backend in arguments.backends:
+            peer = SentenceTransformer(arguments.model, backend=backend, device="cpu")
+            peer.encode(lines[:64])  # compiles
+
+            def timed(peer: SentenceTransformer = peer) -> float:
+                begin = time.perf_counter()
+                peer.encode(lines, batch_size=arguments.batch)
+                return time.perf_counter() - begin
+
+            runs[backend] = timed
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(arguments.rounds):
+        for name, run in runs.items():
+            best[name] = min(best[name], run())
+    for name, seconds in best.items():
+        print(f"{name:<10} {len(lines) / seconds:>8.0f} sentences/s   clearhead is {seconds / best['clearhead']:.2f} x as fast")
+
+
+if __name__ == "__main__":
+    main()

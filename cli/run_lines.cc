@@ -1,0 +1,223 @@
+#include "cli/run_lines.h"
+
+#include <cmath>
+
+#include "base/format.h"
+#include "base/parallel.h"
+#include "cli/lines.h"
+#include "cli/measure.h"
+#include "io/npy.h"
+
+namespace clearhead::cli {
+namespace {
+
+// A line of output for each answer: spelling numbers takes as long as a small model does.
+template <class Answer, class Spell>
+std::vector<std::string> spelled(const std::vector<Answer>& answers, const Spell& spell) {
+  std::vector<std::string> out(answers.size());
+  parallel_ranges(static_cast<int64_t>(answers.size()), 16, [&](int64_t begin, int64_t end, int) {
+    for (auto index = static_cast<size_t>(begin); index < static_cast<size_t>(end); ++index) out[index] = spell(answers[index]);
+  });
+  return out;
+}
+
+bool is_blank(const std::string& line) { return line.find_first_not_of(" \t") == std::string::npos; }
+
+// Answers for the lines that hold something; the others keep an empty one. `ask` takes those lines and options that name them as they stand in the text.
+template <class Answer, class Ask>
+std::vector<Answer> of_lines_that_hold(const Window& window, const Ask& ask) {
+  std::vector<std::string> lines;
+  std::vector<size_t> places;
+  for (size_t line = 0; line < window.lines.size(); ++line) {
+    if (is_blank(window.lines[line])) continue;
+    lines.push_back(window.lines[line]);
+    places.push_back(line);
+  }
+  ManyOptions options = window.options;
+  options.name = [&](size_t index) { return window.options.name(places[index]); };
+  std::vector<Answer> found = ask(lines, options), out(window.lines.size());
+  for (size_t index = 0; index < places.size(); ++index) out[places[index]] = std::move(found[index]);
+  return out;
+}
+
+std::vector<Encoding> encoded(const Model& model, const std::vector<std::string>& lines, const EncodeOptions& how) {
+  std::vector<Encoding> out(lines.size());
+  parallel_ranges(static_cast<int64_t>(lines.size()), 16, [&](int64_t begin, int64_t end, int) {
+    for (auto index = static_cast<size_t>(begin); index < static_cast<size_t>(end); ++index)
+      out[index] = model.tokenizer().encode(lines[index], how);
+  });
+  return out;
+}
+
+// A prompt without a place for its first new token is refused with its line, before any is run.
+void check_lengths(const Model& model, const std::vector<Encoding>& texts, const ManyOptions& options) {
+  const int64_t longest = model.info().longest;
+  for (size_t index = 0; index < texts.size(); ++index) {
+    const auto tokens = static_cast<int64_t>(texts[index].size());
+    if (longest > 0 && tokens > longest)
+      fail(ErrorCode::kTooLong, "{} has {} tokens; this model's positions end at {}. Shorten the line", options.name(index),
+           with_commas(tokens), with_commas(longest));
+  }
+}
+
+struct LineScore {
+  int64_t tokens = 0, bytes = 0;
+  Scored all{};
+  std::vector<float> log_probabilities{};
+};
+
+std::string in_words(const LineScore& score) {
+  const std::string size = format("{} tokens, {} bytes", with_commas(score.tokens), with_commas(score.bytes));
+  if (score.tokens < 2) return size + ": nothing to foretell";
+  return size + format(": {:.4f} nats a token (perplexity {:.2f}), {:.4f} bits a byte", score.all.per_token(),
+                       std::exp(score.all.per_token()), score.all.bits_per_byte());
+}
+
+Json score_json(const LineScore& score) {
+  Json out = Json::object({{"tokens", score.tokens}, {"bytes", score.bytes}});
+  const bool has = score.tokens > 1;
+  out["nats_per_token"] = has ? Json(score.all.per_token()) : Json();
+  out["perplexity"] = has ? Json(std::exp(score.all.per_token())) : Json();
+  out["bits_per_byte"] = has ? Json(score.all.bits_per_byte()) : Json();
+  Json each = Json::array();
+  for (const float value : score.log_probabilities) each.push(value);
+  out["log_probabilities"] = each;
+  return out;
+}
+
+}  // namespace
+
+Json embedding_json(const Embedding& embedding) {
+  Json values = Json::array();
+  for (const float value : embedding.values) values.push(value);
+  return Json::object({{"embedding", values}});
+}
+
+std::string in_numbers(const Embedding& embedding) {
+  std::string line;
+  for (const float value : embedding.values) line += format("{}{:.6g}", line.empty() ? "" : " ", value);
+  return line;
+}
+
+Json masks_json(const std::vector<std::vector<Candidate>>& masks) {
+  Json out = Json::array();
+  for (const auto& candidates : masks) {
+    Json list = Json::array();
+    for (const Candidate& candidate : candidates) {
+      list.push(
+          Json::object({{"id", static_cast<int64_t>(candidate.id)}, {"token", candidate.token}, {"probability", candidate.probability}}));
+    }
+    out.push(list);
+  }
+  return Json::object({{"masks", out}});
+}
+
+Json classes_json(const std::vector<ClassScore>& classes) {
+  Json list = Json::array();
+  for (const ClassScore& score : classes) list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
+  return Json::object({{"classes", list}});
+}
+
+Json generated_json(const Generated& made) {
+  Json ids = Json::array(), probabilities = Json::array();
+  for (const GeneratedToken& token : made.tokens) {
+    ids.push(static_cast<int64_t>(token.id));
+    probabilities.push(token.probability);
+  }
+  return Json::object({{"tokens", ids}, {"text", made.text}, {"probabilities", probabilities}, {"stopped", to_string(made.reason)}});
+}
+
+GenerateOptions generate_options(const RunArguments& options) {
+  GenerateOptions settings;
+  settings.max_tokens = options.max_tokens;
+  if (!options.greedy) settings.sampling = options.sampling;
+  settings.cache = options.cache;
+  settings.run.edits = options.edits.edits();
+  return settings;
+}
+
+void embed_lines(const RunArguments& options) {
+  const auto model = load_model(options.model, options.load);
+  std::optional<NpyRows> file;
+  if (!options.out.empty()) file.emplace(options.out, model->info().width);
+  int64_t cut = 0;
+  each_window(options.text, "embedding", options.edits.edits(), [&](const Window& window) {
+    const std::vector<Embedding> embeddings = model->embed_all(window.lines, window.options);
+    for (const Embedding& embedding : embeddings) {
+      cut += embedding.used < embedding.tokens;
+      if (file) file->append(embedding.values);
+    }
+    if (file && !options.json) return std::vector<std::string>();
+    return spelled(embeddings, [&](const Embedding& one) { return options.json ? embedding_json(one).dump() : in_numbers(one); });
+  });
+  if (file) file->commit();
+  if (cut > 0) notice(format("cut: {} lines have more tokens than the model reads of a text", with_commas(cut)));
+}
+
+void fill_lines(const RunArguments& options) {
+  const auto model = load_model(options.model, options.load);
+  using Masks = std::vector<std::vector<Candidate>>;
+  const auto in_words = [](const Masks& masks) {
+    std::string line;
+    for (const auto& candidates : masks) {
+      if (&candidates != masks.data()) line += " | ";
+      for (const Candidate& one : candidates)
+        line += format("{}{:.2f} % {}", &one == candidates.data() ? "" : "\t", one.probability * 100, one.token);
+    }
+    return line;
+  };
+  each_window(options.text, "filling", options.edits.edits(), [&](const Window& window) {
+    const auto masks = of_lines_that_hold<Masks>(
+        window, [&](const auto& lines, const ManyOptions& many) { return model->fill_all(lines, options.top, many); });
+    return spelled(masks, [&](const Masks& one) { return options.json ? masks_json(one).dump() : in_words(one); });
+  });
+}
+
+void classify_lines(const RunArguments& options) {
+  const auto model = load_model(options.model, options.load);
+  std::optional<std::string_view> pair;
+  if (!options.pair.empty()) pair = options.pair;
+  const auto in_words = [](const std::vector<ClassScore>& classes) {
+    std::string line;
+    for (const ClassScore& one : classes)
+      line += format("{}{:.2f} % {}", &one == classes.data() ? "" : "\t", one.probability * 100, one.label);
+    return line;
+  };
+  each_window(options.text, "classifying", options.edits.edits(), [&](const Window& window) {
+    return spelled(model->classify_all(window.lines, pair, window.options),
+                   [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one).dump() : in_words(one); });
+  });
+}
+
+void generate_lines(const RunArguments& options) {
+  const auto model = load_model(options.model, options.load);
+  GenerateOptions settings = generate_options(options);
+  each_window(options.text, "generating", {}, [&](const Window& window) {
+    const auto made = of_lines_that_hold<Generated>(window, [&](const auto& lines, const ManyOptions& many) {
+      const std::vector<Encoding> prompts = encoded(*model, lines, {});
+      check_lengths(*model, prompts, many);
+      settings.progress = many.progress;
+      return generate_all(*model, prompts, settings);
+    });
+    return spelled(made, [&](const Generated& one) { return options.json ? generated_json(one).dump() : as_line(one.text); });
+  });
+}
+
+void score_lines(const RunArguments& options) {
+  const auto model = load_model(options.model, options.load);
+  each_window(options.text, "reading", options.edits.edits(), [&](const Window& window) {
+    const std::vector<Encoding> encodings = encoded(*model, window.lines, {.add_special_tokens = false});
+    std::vector<std::vector<float>> each = log_probabilities_all(*model, encodings, window.options);
+    std::vector<LineScore> scores(encodings.size());
+    for (size_t line = 0; line < scores.size(); ++line) {
+      LineScore& score = scores[line];
+      score.tokens = static_cast<int64_t>(encodings[line].size());
+      score.bytes = static_cast<int64_t>(window.lines[line].size());
+      score.log_probabilities = std::move(each[line]);
+      if (score.tokens > 1) score.all = sum_of(encodings[line], score.log_probabilities, 1, score.tokens);
+    }
+    return spelled(scores, [&](const LineScore& one) { return options.json ? score_json(one).dump() : in_words(one); });
+  });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,40 @@
+// What the tasks of clearhead run share, and their answers to many lines (--lines).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "clearhead/generate.h"
+#include "cli/cli.h"
+
+namespace clearhead::cli {
+
+struct RunArguments {
+  std::string model{}, pair{}, trace{}, budget{};
+  std::optional<DType> cache{};
+  LoadOptions load{};
+  TextArguments text{};
+  EditArguments edits{};
+  bool json = false, greedy = false, lines = false;
+  std::string out{};  ///< a .npy for embeddings
+  int64_t top = 5, max_tokens = 64;
+  Sampling sampling{};
+};
+
+/// One answer for each line of the text; with --json an object a line. An empty line is an empty text: embedded and classified as one; there is nothing in it to
+/// fill, to go on from or to foretell, so its answer is empty.
+void embed_lines(const RunArguments& options);
+void fill_lines(const RunArguments& options);
+void classify_lines(const RunArguments& options);
+void generate_lines(const RunArguments& options);
+void score_lines(const RunArguments& options);
+
+/// The answers as JSON, of a text or of a line.
+Json embedding_json(const Embedding& embedding);
+Json masks_json(const std::vector<std::vector<Candidate>>& masks);
+Json classes_json(const std::vector<ClassScore>& classes);
+Json generated_json(const Generated& made);
+std::string in_numbers(const Embedding& embedding);
+GenerateOptions generate_options(const RunArguments& options);
+
+}  // namespace clearhead::cli

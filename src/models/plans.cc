@@ -1,0 +1,117 @@
+// What an observer is told of a run: the text, its tokens, the families of its maps.
+#include <algorithm>
+
+#include "base/format.h"
+#include "base/utf8.h"
+#include "models/loaded_model.h"
+
+namespace clearhead {
+namespace {
+
+// The text as far as its tokens tell: for callers who kept only the encoding.
+std::string rebuilt(const Encoding& encoding, const Tokenizer& tokenizer, uint8_t segment) {
+  std::string text;
+  for (size_t token = 0; token < encoding.size(); ++token) {
+    if (encoding.segment[token] != segment) continue;
+    const auto [begin, end] = encoding.offsets[token];
+    if (static_cast<int64_t>(text.size()) < end) text.resize(static_cast<size_t>(end), ' ');
+    const std::string bytes = tokenizer.token_bytes(encoding.ids[token]);
+    const size_t room = std::min(bytes.size(), static_cast<size_t>(end - begin));
+    if (valid_utf8_prefix(std::string_view(bytes).substr(0, room)) == room) std::copy_n(bytes.begin(), room, text.begin() + begin);
+  }
+  return text;
+}
+
+}  // namespace
+
+MapFamily family_of(const Transformer& stack, int64_t tokens) {
+  const Architecture& facts = stack.facts();
+  MapFamily family;
+  family.name = stack.map_family();
+  family.layers = static_cast<int>(facts.layers);
+  family.heads = facts.heads;
+  family.key_heads = facts.key_heads;
+  family.d_k = facts.head_dim;
+  family.queries = family.keys = tokens;
+  family.causal = facts.attention_of(0).causal;
+  return family;
+}
+
+namespace {
+
+int64_t tokens_of(const RunText& text) { return static_cast<int64_t>(text.ids.size()); }
+
+}  // namespace
+
+RunPlan LoadedModel::plan(RunText text) const {
+  MapFamily family = family_of(transformer_, tokens_of(text));
+  family.causal = info_.causal;
+  return {.model = info_.name, .families = {family}, .text = std::move(text)};
+}
+
+// What joins the two texts comes first: it is what a translation is looked at for.
+RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target) {
+  MapFamily decoder = family_of(stack, tokens_of(target)), encoder = family_of(*stack.encoder(), tokens_of(source));
+  decoder.is_part = encoder.is_part = true;
+  decoder.first_query = decoder.first_key = encoder.keys;
+  MapFamily cross = decoder;
+  cross.name = "cross";
+  cross.keys = encoder.keys;
+  cross.first_key = 0;
+  cross.causal = false;
+  RunText text = std::move(source);
+  const auto moved = static_cast<int64_t>(text.text.size()) + 1;
+  text.text += "\n" + target.text;
+  text.ids.insert(text.ids.end(), target.ids.begin(), target.ids.end());
+  text.special.insert(text.special.end(), target.special.begin(), target.special.end());
+  text.pieces.insert(text.pieces.end(), target.pieces.begin(), target.pieces.end());
+  for (const auto& [begin, end] : target.offsets)
+    text.offsets.push_back(begin == end ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
+  text.segments = {{"source", "text", 0, encoder.keys}, {"target", "text", encoder.keys, tokens_of(text)}};
+  return {.model = model, .families = {cross, decoder, encoder}, .text = std::move(text)};
+}
+
+RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {
+  RunText text;
+  text.text = given.value_or("");
+  text.ids.assign(tokens.ids.begin(), tokens.ids.begin() + tokens.length);
+  text.offsets.resize(text.ids.size());
+  text.special.resize(text.ids.size());
+  for (size_t i = 0; i < text.ids.size(); ++i) {
+    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(text.ids[i])) : std::to_string(text.ids[i]));
+    text.special[i] = tokenizer_ && tokenizer_->is_special(text.ids[i]);
+  }
+  return text;
+}
+
+RunText LoadedModel::text_of(const Encoding& encoding, const std::optional<std::string>& given,
+                             const std::optional<std::string>& pair) const {
+  RunText text;
+  const bool has_pair = std::find(encoding.segment.begin(), encoding.segment.end(), uint8_t{1}) != encoding.segment.end();
+  text.text = given ? *given : tokenizer_ ? rebuilt(encoding, *tokenizer_, 0) : "";
+  const int64_t second = static_cast<int64_t>(text.text.size()) + 1;
+  if (has_pair) text.text += "\n" + (pair ? *pair : tokenizer_ ? rebuilt(encoding, *tokenizer_, 1) : "");
+  text.ids = encoding.ids;
+  std::array<TextSegment, 2> of_pair{TextSegment{"first", "text", -1, 0}, TextSegment{"second", "text", -1, 0}};
+  for (size_t i = 0; i < encoding.size(); ++i) {
+    const bool special = encoding.is_special(i);
+    const int64_t shift = encoding.segment[i] == 1 ? second : 0;
+    text.offsets.push_back({encoding.offsets[i][0] + shift, encoding.offsets[i][1] + shift});
+    text.special.push_back(special);
+    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(encoding.ids[i])) : std::to_string(encoding.ids[i]));
+    if (special || encoding.segment[i] > 1) continue;
+    TextSegment& segment = of_pair[encoding.segment[i]];
+    if (segment.begin < 0) segment.begin = static_cast<int64_t>(i);
+    segment.end = static_cast<int64_t>(i) + 1;
+  }
+  if (has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
+  return text;
+}
+
+RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
+  RunPlan out = plan(text_of(encoding, options.text, options.pair));
+  if (!options.segments.empty()) out.text.segments = options.segments;
+  return out;
+}
+
+}  // namespace clearhead
