@@ -199,7 +199,7 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     Fields family(item, file.where(), "plan.families");
     MapFamily out;
     out.name = family.string_or("name", "");
-    out.layers = static_cast<int>(family.integer("layers"));
+    const int64_t layers = family.integer("layers");
     out.heads = family.integer("heads");
     out.key_heads = family.integer("key_heads");
     out.d_k = family.integer("d_k");
@@ -210,10 +210,12 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     out.first_query = family.integer_or("first_query", 0);
     out.first_key = family.integer_or("first_key", 0);
     family.refuse_rest();
-    file.expect(out.layers >= 0 && out.layers < 100000 && out.heads > 0 && out.key_heads > 0 && out.heads % out.key_heads == 0 &&
-                    out.d_k > 0 && out.queries >= 0 && out.first_query >= 0 && out.first_query <= tokens &&
-                    out.queries <= tokens - out.first_query && out.keys >= 0 && out.first_key >= 0 && out.first_key <= tokens &&
-                    out.keys <= tokens - out.first_key,
+    constexpr int64_t kMost = 100000;  // of layers, heads and channels: none of them has a sum or a product that overflows
+    out.layers = static_cast<int>(std::clamp<int64_t>(layers, 0, kMost));
+    file.expect(layers == out.layers && out.heads > 0 && out.heads <= kMost && out.key_heads > 0 && out.heads % out.key_heads == 0 &&
+                    layers * out.heads <= 100 * kMost && out.d_k > 0 && out.d_k <= kMost && out.queries >= 0 && out.first_query >= 0 &&
+                    out.first_query <= tokens && out.queries <= tokens - out.first_query && out.keys >= 0 && out.first_key >= 0 &&
+                    out.first_key <= tokens && out.keys <= tokens - out.first_key,
                 format("plan.families: \"{}\" has sizes that do not fit its {} tokens", out.name, tokens));
     plan.families.push_back(out);
   }
@@ -266,14 +268,19 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
   record.first_query = fields.integer("first_query");
   record.query_length = fields.integer("query_length");
   fields.refuse_rest();
+  file.expect(record.q.size(0) == 1, own + ": q is of more than one sequence; a trace holds one text");
   const Shape rows{record.q.size(0), record.q.size(1), record.q.size(2)};
   const bool used_fits = !record.rows.used.defined() || record.rows.used.shape() == rows;
   file.expect(record.rows.m.shape() == rows && record.rows.l.shape() == rows && used_fits && record.q.size(0) == k.size(0) &&
                   k.size(1) > 0 && record.q.size(1) % k.size(1) == 0 && record.q.size(3) == k.size(3) && record.q.size(0) > 0,
               own + ": q, k, m and l have shapes that do not fit each other");
-  file.expect(frame.queries.begin >= 0 && frame.queries.size() == record.q.size(2) && frame.queries.end <= tokens &&
-                  record.first_query >= 0 && record.first_query + record.q.size(2) <= record.query_length && record.query_length <= tokens,
-              own + ": its rows lie outside the text");
+  const auto lies_in = [](Range range, int64_t length) { return range.begin >= 0 && range.begin <= range.end && range.end <= length; };
+  file.expect(lies_in(frame.queries, tokens) && frame.queries.size() == record.q.size(2),
+              format("{}: queries [{}, {}) are not its {} rows of a text of {} tokens", own, frame.queries.begin, frame.queries.end,
+                     record.q.size(2), tokens));
+  file.expect(lies_in({record.first_query, record.query_length}, tokens) && record.q.size(2) <= record.query_length - record.first_query,
+              format("{}: first_query {} and query_length {} do not hold its {} rows in a text of {} tokens", own, record.first_query,
+                     record.query_length, record.q.size(2), tokens));
   if (file.contains(own + ".keys")) frame.keys = values_of<int64_t>(file.get(own + ".keys", DType::kI64, 1));
   file.expect(frame.keys.empty() ? k.size(2) <= tokens : static_cast<int64_t>(frame.keys.size()) == k.size(2), own + ": keys do not fit k");
   for (const int64_t key : frame.keys) file.expect(key >= 0 && key < tokens, own + ": a key lies outside the text");
@@ -321,6 +328,39 @@ SweepResult read_statistics(const Reader& file, const std::string& name, const J
   return out;
 }
 
+// Frames against each other and against the plan: what stands behind (LayerMap, statistics, views) counts by the map's queries and keys and asks no more.
+void check_frames(const Reader& file, const std::string& name, const LayerTrace& layer, const MapFamily& family, int64_t tokens) {
+  file.expect(!layer.frames.empty(), name + ": has no frames");
+  const Frame& last = layer.frames.back();
+  const bool named = !last.keys.empty();
+  int64_t queries = family.is_part ? tokens : family.queries, keys = family.is_part ? tokens : family.keys;
+  if (!named) {  // generated tokens are rows and keys beyond the plan's
+    queries = std::max(queries, last.record.query_length);
+    keys = std::max(keys, key_length(last.record.keys));
+  }
+  for (size_t i = 0; i < layer.frames.size(); ++i) {
+    const Frame& frame = layer.frames[i];
+    const std::string own = name + ".frame" + std::to_string(i);
+    const AttentionRecord& record = frame.record;
+    file.expect(record.q.size(1) == family.heads && key_heads(record.keys) == family.key_heads && record.q.size(3) == family.d_k,
+                own + ": its heads or channels differ from the plan's");
+    file.expect(i == 0 || layer.frames[i - 1].queries.end <= frame.queries.begin,
+                own + ": overlaps the frame before it, or stands before it");
+    file.expect(frame.queries.end <= queries, format("{}: its queries end at {}, the map has {}", own, frame.queries.end, queries));
+    file.expect(frame.keys.empty() != named || key_length(record.keys) == 0, own + ": some frames name their keys, others do not");
+    file.expect(named || key_length(record.keys) <= keys, format("{}: has {} keys, the map {}", own, key_length(record.keys), keys));
+    for (const int64_t key : frame.keys) file.expect(key < keys, format("{}: names key {}, the map has {}", own, key, keys));
+  }
+  for (const auto& [norm, heads] : {std::pair{layer.norms.value, family.key_heads}, std::pair{layer.norms.output, family.heads}}) {
+    file.expect(
+        !norm.defined() || norm.shape() == Shape{1, heads, keys},
+        format("{}: norms are {}, the map has {} heads and {} keys", name, norm.defined() ? to_string(norm.shape()) : "", heads, keys));
+  }
+  if (!layer.statistics) return;
+  const int64_t known = layer.statistics->received.size(2);
+  file.expect(family.is_part ? known == keys : known <= keys, format("{}: statistics are of {} keys, the map has {}", name, known, keys));
+}
+
 LayerTrace read_layer(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
   Fields fields(json, file.where(), name);
   LayerTrace layer;
@@ -331,12 +371,11 @@ LayerTrace read_layer(const Reader& file, const std::string& name, const Json& j
   const Json::Array& frames = fields.require("frames").items();
   for (size_t i = 0; i < frames.size(); ++i) {
     layer.frames.push_back(read_frame(file, name + ".frame" + std::to_string(i), frames[i], spec, isa, tokens));
-    file.expect(layer.frames.back().record.q.size(1) == family.heads, name + ": heads differ from the plan's");
-    file.expect(i == 0 || layer.frames[i - 1].queries.end <= layer.frames[i].queries.begin, name + ": frames overlap or are out of order");
   }
   if (const Json* statistics = fields.take("statistics")) layer.statistics = read_statistics(file, name, *statistics, family, tokens);
   fields.refuse_rest();
   layer.norms = {file.optional(name + ".value_norm", 3), file.optional(name + ".output_norm", 3)};
+  check_frames(file, name, layer, family, tokens);
   return layer;
 }
 
