@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   LookArguments look;
-  std::string from, to, family;
+  std::string from, to, family, sort = "mass";
   int64_t top = 10;
   bool json = false;
 };
@@ -28,12 +28,19 @@ void run(Options& options) {
   const std::string family = family_of(trace, options.family);
   const RunText& text = trace.plan().text;
   const Range rows = find_span(text, options.from), keys = find_span(text, options.to);
-  const std::vector<HeadMass> heads = heads_by_mass(trace, family, trace.layers(family), rows, keys);
+  std::vector<HeadMass> heads = heads_by_mass(trace, family, trace.layers(family), rows, keys);
+  if (options.sort == "ratio")
+    std::stable_sort(heads.begin(), heads.end(), [](const HeadMass& a, const HeadMass& b) { return a.ratio() > b.ratio(); });
   const size_t count = std::min(heads.size(), static_cast<size_t>(options.top));
   if (options.json) {
     Json list = Json::array();
     for (size_t i = 0; i < count; ++i)
-      list.push(Json::object({{"layer", heads[i].layer}, {"head", heads[i].head}, {"mass", heads[i].mass}}));
+      list.push(Json::object({{"layer", heads[i].layer},
+                              {"head", heads[i].head},
+                              {"mass", heads[i].mass},
+                              {"chance", heads[i].chance},
+                              {"ratio", heads[i].ratio()},
+                              {"sink", heads[i].sink}}));
     return print_json(Json::object({{"family", family},
                                     {"from", Json(Json::Array{rows.begin, rows.end})},
                                     {"to", Json(Json::Array{keys.begin, keys.end})},
@@ -42,11 +49,12 @@ void run(Options& options) {
   print(format("from #{}:{} \"{}\" to #{}:{} \"{}\": mass a query sends there, by head", rows.begin, rows.end, quote(text, rows),
                keys.begin, keys.end, quote(text, keys)));
   for (size_t i = 0; i < count; ++i) {
-    print(format("  {:<8} {:>6.2f} %  {}", head_name(heads[i].layer, heads[i].head), heads[i].mass * 100, bar(heads[i].mass)));
+    print(format("  {:<8} {:>6.2f} %  {:>6.1f} × chance ({:.2f} %)   sinks took {:>3.0f} %  {}", head_name(heads[i].layer, heads[i].head),
+                 heads[i].mass * 100, heads[i].ratio(), heads[i].chance * 100, heads[i].sink * 100, bar(heads[i].mass)));
   }
-  const double share =
-      static_cast<double>(keys.size()) / static_cast<double>(std::max<int64_t>(1, trace.map(family, heads[0].layer).keys()));
-  print(format("  (even attention would send {:.2f} %)", share * 100));
+  print("  chance: even attention over all that these queries see");
+  const std::vector<int64_t> sinks = sinks_of(trace, family);
+  if (!sinks.empty()) print(format("  sinks: {}", sink_names(text, sinks)));
 }
 
 }  // namespace
@@ -61,6 +69,8 @@ void add_ask(CLI::App& app) {
   command->add_option("--from", options->from, "The span whose queries look")->required();
   command->add_option("--to", options->to, "The span that is looked at")->required();
   command->add_option("--top", options->top, "How many heads")->check(whole_from(1));
+  command->add_option("--sort", options->sort, "By the mass, or by its ratio to chance: even attention over all that the queries see")
+      ->check(CLI::IsMember({"mass", "ratio"}));
   command->add_option("--family", options->family, "Which maps: enc, dec or cross");
   command->add_flag("--json", options->json, "As JSON");
   command->callback([options] { run(*options); });

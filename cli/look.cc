@@ -6,6 +6,8 @@
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/terminal.h"
+#include "observe/shown.h"
+#include "viewer/source.h"
 
 namespace clearhead::cli {
 
@@ -54,15 +56,36 @@ void check_scored(const LayerMap& map, Range rows, Range keys) {
   }
 }
 
+std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family) {
+  const std::shared_ptr<const Trace> borrowed(&trace, [](const Trace*) {});
+  LiveSource::Options options;
+  LiveSource source(borrowed, std::move(options));
+  return source.facts(family).sinks;
+}
+
+std::string sink_names(const RunText& text, const std::vector<int64_t>& sinks) {
+  constexpr size_t kNamed = 4;
+  std::string out;
+  for (size_t at = 0; at < std::min(kNamed, sinks.size()); ++at)
+    out += (at > 0 ? ", " : "") + format("#{} {}", sinks[at], visible(text.pieces[static_cast<size_t>(sinks[at])]));
+  return sinks.size() > kNamed ? out + format(" and {} more", sinks.size() - kNamed) : out;
+}
+
 std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range rows, Range keys) {
   std::vector<HeadMass> out;
+  const std::vector<int64_t> sinks = sinks_of(trace, family);
   Progress progress("heads");
   const auto report = progress.callback();
   for (size_t at = 0; at < layers.size(); ++at) {
     const LayerMap map = trace.map(family, layers[at]);
     check_scored(map, rows, keys);
-    const std::vector<float> mass = map.mass(rows, keys);
-    for (size_t h = 0; h < mass.size(); ++h) out.push_back({layers[at], static_cast<int64_t>(h), mass[h]});
+    const std::vector<float> mass = map.mass(rows, keys), chance = chance_mass(map, rows, keys);
+    std::vector<float> sink(mass.size(), 0.0f);
+    for (const int64_t key : sinks) {
+      const std::vector<float> part = map.mass(rows, {key, key + 1});
+      for (size_t h = 0; h < sink.size(); ++h) sink[h] += std::isnan(part[h]) ? 0.0f : part[h];
+    }
+    for (size_t h = 0; h < mass.size(); ++h) out.push_back({layers[at], static_cast<int64_t>(h), mass[h], chance[h], sink[h]});
     if (report) report(static_cast<double>(at + 1) / static_cast<double>(layers.size()));
   }
   std::stable_sort(out.begin(), out.end(), [](const HeadMass& a, const HeadMass& b) { return a.mass > b.mass; });
@@ -75,14 +98,24 @@ void print_top_heads(const Trace& trace, const std::string& family, const std::v
     int layer;
     int64_t head;
     Weighted key;
+    double sink;
   };
+  const std::vector<int64_t> sinks = sinks_of(trace, family);
+  const auto is_sink = [&](const Weighted& key) { return std::binary_search(sinks.begin(), sinks.end(), key.key); };
   std::vector<Found> found;
   const RunText& text = trace.plan().text;
   for (const int layer : layers) {
     const LayerMap map = trace.map(family, layer);
     for (int64_t h = 0; h < map.heads(); ++h) {
-      const std::vector<Weighted> best = map.row(h, query.end - 1).top_k(1);
-      if (!best.empty()) found.push_back({layer, h, best[0]});
+      const MapRow row = map.row(h, query.end - 1);
+      const std::vector<Weighted> best = row.top_k(static_cast<int64_t>(sinks.size()) + 1);
+      double sink = 0;
+      for (const int64_t key : sinks) {
+        const float weight = row.weights()[static_cast<size_t>(key)];
+        sink += std::isnan(weight) ? 0.0 : static_cast<double>(weight);
+      }
+      const auto other = std::find_if_not(best.begin(), best.end(), is_sink);
+      if (other != best.end()) found.push_back({layer, h, *other, sink});
     }
   }
   std::stable_sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.key.weight > b.key.weight; });
@@ -93,13 +126,19 @@ void print_top_heads(const Trace& trace, const std::string& family, const std::v
                             {"head", item.head},
                             {"key", item.key.key},
                             {"token", text.pieces[static_cast<size_t>(item.key.key)]},
-                            {"weight", item.key.weight}}));
+                            {"weight", item.key.weight},
+                            {"sink", item.sink}}));
   }
-  if (json) return print_json(Json::object({{"family", family}, {"query", query.end - 1}, {"heads", list}}));
-  print(format("#{} {}: the heads that are surest where to look", query.end - 1, visible(text.pieces[static_cast<size_t>(query.end - 1)])));
+  Json left_out = Json::array();
+  for (const int64_t key : sinks) left_out.push(key);
+  if (json) return print_json(Json::object({{"family", family}, {"query", query.end - 1}, {"sinks", left_out}, {"heads", list}}));
+  print(format("#{} {}: the heads that are surest where to look{}", query.end - 1, visible(text.pieces[static_cast<size_t>(query.end - 1)]),
+               sinks.empty() ? "" : ", attention sinks left out: " + sink_names(text, sinks)));
   for (const Json& item : list.items()) {
-    print(format("  {:<8} {:>6.2f} %  #{:<7} {}", head_name(static_cast<int>(item.find("layer")->integer()), item.find("head")->integer()),
-                 item.find("weight")->number() * 100, item.find("key")->integer(), visible(item.find("token")->string())));
+    const std::string took = sinks.empty() ? "" : format("   (sinks took {:.0f} %)", item.find("sink")->number() * 100);
+    print(format("  {:<8} {:>6.2f} %  #{:<7} {}{}",
+                 head_name(static_cast<int>(item.find("layer")->integer()), item.find("head")->integer()),
+                 item.find("weight")->number() * 100, item.find("key")->integer(), visible(item.find("token")->string()), took));
   }
   if (!found.empty()) {
     print(format("next: {} --head {} --query {}", command, head_name(found[0].layer, found[0].head), query.end - 1));

@@ -21,15 +21,22 @@ void check_head(const Trace& trace, const std::string& family, int layer, int64_
 /// Throws kNotFound, naming what would help, where a row was not kept, or where no window scored a row against a key.
 void check_scored(const LayerMap& map, Range rows, Range keys);
 
+/// Attention sinks of a family (observe/picture.h), ascending; and their first few as "#0 [CLS], #8 [SEP]".
+std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family);
+std::string sink_names(const RunText& text, const std::vector<int64_t>& sinks);
+
 /// Heads by how much of rows → keys they carry.
 struct HeadMass {
   int layer = 0;
   int64_t head = 0;
   float mass = 0;
+  float chance = 0;  ///< what even attention over all that the rows see would send
+  float sink = 0;    ///< what the rows send to attention sinks, those of the span included
+  double ratio() const { return chance > 0 ? static_cast<double>(mass) / static_cast<double>(chance) : 0.0; }
 };
 std::vector<HeadMass> heads_by_mass(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range rows, Range keys);
 
-/// For a query: every head's top key, the most decided heads first.
+/// For a query: every head's top key besides attention sinks, the most decided heads first, and what the sinks took.
 void print_top_heads(const Trace& trace, const std::string& family, const std::vector<int>& layers, Range query, int64_t top, bool json,
                      const std::string& command);
 

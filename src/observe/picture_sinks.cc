@@ -2,13 +2,11 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <numeric>
 
-#include "backends/registry.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "observe/picture.h"
-#include "spec/visible.h"
+#include "observe/shown.h"
 
 namespace clearhead {
 namespace {
@@ -26,49 +24,22 @@ int64_t count_between(const std::vector<int64_t>& positions, int64_t begin, int6
   return std::lower_bound(positions.begin(), positions.end(), end) - std::lower_bound(positions.begin(), positions.end(), begin);
 }
 
-bool names_head(const Rule& rule) {
-  return std::any_of(rule.nodes.begin(), rule.nodes.end(), [](const RuleNode& node) { return node.op == RuleOp::kHead; });
-}
-
-// How many heads may differ in what they hide: all of them, or one that stands for all.
-int64_t heads_that_differ(const Topology& topology, int64_t heads) {
-  const bool by_mask = topology.mask && topology.mask->visible.size(1) > 1;
-  const bool by_lists = topology.lists && (topology.lists->offsets.size(1) > 1 || topology.lists->keys.size(1) > 1);
-  return by_mask || by_lists || (topology.visible && names_head(*topology.visible)) ? heads : 1;
-}
-
-// Asks the backend which pairs are hidden: scores of zeros over zeros, which are −∞ exactly there. The most of all heads.
+// The most of all heads.
 std::vector<int64_t> count_shown(const AttentionRecord& record, int64_t batch) {
-  constexpr int64_t kRows = 64, kKeys = 1024;
-  const AttentionShape shape = record.shape();
-  AttentionRecord zeros{.spec = {.topology = record.spec.topology}, .first_query = record.first_query, .query_length = record.query_length};
-  const Tensor zero = Tensor::zeros({1, 1, 1, 1}), none = Tensor::zeros({1, 1, 1});
-  const int64_t rows = record.rows_kept();
-  zeros.q = zero.expand({shape.batch, shape.heads, rows, 1});
-  zeros.keys = zero.expand({shape.batch, shape.heads, shape.keys, 1});
-  zeros.rows.m = zeros.rows.l = none.expand({shape.batch, shape.heads, rows});
-  std::vector<int64_t> most(static_cast<size_t>(shape.keys), 0);
-  const int64_t heads = heads_that_differ(record.spec.topology, shape.heads);
-  parallel_for((shape.keys + kKeys - 1) / kKeys, [&](int64_t chunk, int) {
-    const Range keys{chunk * kKeys, std::min(shape.keys, (chunk + 1) * kKeys)};
-    std::vector<float> scores(static_cast<size_t>(kRows * keys.size()));
-    std::vector<int64_t> some(kRows), seen(static_cast<size_t>(keys.size()));
-    for (int64_t head = 0; head < heads; ++head) {
+  constexpr int64_t kKeys = 1024;
+  const ShownPairs pairs(record, batch);
+  std::vector<int64_t> most(static_cast<size_t>(pairs.keys()), 0);
+  parallel_for((pairs.keys() + kKeys - 1) / kKeys, [&](int64_t chunk, int) {
+    const Range keys{chunk * kKeys, std::min(pairs.keys(), (chunk + 1) * kKeys)};
+    std::vector<float> shown(static_cast<size_t>(ShownPairs::kRows * keys.size()));
+    std::vector<int64_t> seen(static_cast<size_t>(keys.size()));
+    for (int64_t head = 0; head < pairs.heads(); ++head) {
       std::fill(seen.begin(), seen.end(), 0);
-      for (int64_t row = 0; row < rows; row += kRows) {
-        const int64_t count = std::min(kRows, rows - row);
-        std::iota(some.begin(), some.end(), row);
-        backend().weights({.record = zeros,
-                           .batch = batch,
-                           .head = head,
-                           .rows = some.data(),
-                           .row_count = count,
-                           .keys = keys,
-                           .quantity = WeightsCall::Quantity::kScore2,
-                           .out = scores.data(),
-                           .out_stride = keys.size()});
+      for (int64_t row = 0; row < pairs.rows(); row += ShownPairs::kRows) {
+        const int64_t count = std::min(ShownPairs::kRows, pairs.rows() - row);
+        pairs.take(head, row, count, keys, shown);
         for (int64_t at = 0; at < count * keys.size(); ++at)
-          seen[static_cast<size_t>(at % keys.size())] += scores[static_cast<size_t>(at)] == 0;
+          seen[static_cast<size_t>(at % keys.size())] += shown[static_cast<size_t>(at)] != 0;
       }
       for (size_t j = 0; j < seen.size(); ++j) {
         int64_t& of_key = most[static_cast<size_t>(keys.begin) + j];

@@ -61,7 +61,9 @@ class Looking(Case):
     def test_a_query_without_a_head_names_the_surest_heads_and_the_next_command(self):
         shown = self.ok("show", self.causal, "abcdab", "--query", "5")
         self.assertIn("#5 b: the heads that are surest where to look", shown.out)
-        self.assertRegex(shown.out, r"L0\.H0 +100\.00 %  #4 +a\n")
+        self.assertIn("attention sinks left out: #0 a\n", shown.out)
+        self.assertRegex(shown.out, r"L0\.H0 +100\.00 %  #4 +a   \(sinks took 0 %\)\n")
+        self.assertRegex(shown.out, r"L1\.H1 +0\.00 % .*\(sinks took 100 %\)\nnext")  # it looks at the sink alone: last
         self.assertRegex(shown.out, r"next: clearhead show \S+ abcdab --head L\d\.H\d --query 5\n$")
 
     def test_segments_share_a_querys_attention(self):
@@ -98,6 +100,9 @@ class Looking(Case):
         self.assertEqual((asked["heads"][0]["layer"], asked["heads"][0]["head"]), (1, 0))
         self.assertAlmostEqual(asked["heads"][0]["mass"], 1, places=3)
         self.assertLess(asked["heads"][1]["mass"], 0.01)
+        first = asked["heads"][0]
+        self.assertAlmostEqual(first["chance"], 1 / self.known["question"][1], places=6)  # a causal row sees itself and all before it
+        self.assertAlmostEqual(first["ratio"], first["mass"] / first["chance"], places=3)
 
     def test_ask_takes_spans_as_text_and_as_segments(self):
         parts = self.folder / "parts.json"
@@ -105,7 +110,7 @@ class Looking(Case):
         asked = self.ok("ask", self.causal, "abcdef", "--from", "bcd", "--to", "seg:start", "--segments", parts)
         self.assertIn('from #1:4 "bcd" to #0:3 "abc"', asked.out)
         self.assertRegex(asked.out, r"\n  L0\.H0 +100\.00 %")
-        self.assertIn("(even attention would send 50.00 %)", asked.out)
+        self.assertIn("1.1 × chance (91.67 %)", asked.out)  # queries 1 to 3 see 2, 3 and 4 keys of which 2, 3 and 3 are in the span
         by_name = self.ok("ask", self.causal, "abcdef", "--from", "bcd", "--to", "start", "--segments", parts)
         self.assertEqual(by_name.out, asked.out)
 
