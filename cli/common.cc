@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
+#include "cli/terminal.h"
 #include "io/safetensors.h"
 #include "models/find_model.h"
 
@@ -59,7 +60,8 @@ void leave_progress() {  // for the handler of Ctrl-C
 
 void print(const std::string& text) {
   clear_progress();
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  const std::string safe = escaped(text, terminal().colours != Colours::kNone);
+  std::fwrite(safe.data(), 1, safe.size(), stdout);
   std::fputc('\n', stdout);
 }
 
@@ -73,8 +75,9 @@ bool keep_interrupt(int signal) {
 
 void print_whole(const std::string& lines) {
   clear_progress();
+  const std::string safe = ::isatty(STDOUT_FILENO) ? escaped(lines) : lines;
   writes_lines = 1;
-  std::fwrite(lines.data(), 1, lines.size(), stdout);
+  std::fwrite(safe.data(), 1, safe.size(), stdout);
   std::fflush(stdout);
   writes_lines = 0;
   if (kept_interrupt) std::raise(static_cast<int>(kept_interrupt));
@@ -95,7 +98,7 @@ void print_json(const Json& json) { print(json.dump()); }
 
 void notice(const std::string& text) {
   clear_progress();
-  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fprintf(stderr, "%s\n", escaped(text).c_str());
 }
 
 void TextArguments::add(CLI::App& app) {

@@ -11,6 +11,7 @@
 #include "base/nearest.h"
 #include "base/parallel.h"
 #include "cli/cli.h"
+#include "cli/terminal.h"
 
 namespace clearhead::cli {
 namespace {
@@ -36,7 +37,7 @@ void interrupted(int signal) {
 }
 
 int report(const std::string& message, int code = 1) {
-  std::fprintf(stderr, "clearhead: %s\n", one_line(message).c_str());
+  std::fprintf(stderr, "clearhead: %s\n", escaped(one_line(message)).c_str());
   return code;
 }
 

@@ -1,4 +1,6 @@
 // clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate, score; translate has a file of its own.
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -10,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/measure.h"
 #include "cli/run_lines.h"
+#include "cli/terminal.h"
 
 namespace clearhead::cli {
 namespace {
@@ -86,7 +89,8 @@ void generate_text(const Options& options) {
     };
   } else {
     settings.on_token = [](const GenerationStep& step) {
-      std::fwrite(step.text.data(), 1, step.text.size(), stdout);
+      const std::string text = ::isatty(STDOUT_FILENO) ? escaped(step.text) : step.text;
+      std::fwrite(text.data(), 1, text.size(), stdout);
       std::fflush(stdout);
       return true;
     };

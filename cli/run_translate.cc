@@ -180,7 +180,7 @@ void translate(const Options& options) {
       if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
       translations.push(std::move(item));
     } else {
-      print(as_line(written.made.text));
+      print_whole(as_line(written.made.text) + "\n");
       if (options.align && trace) print_alignment(alignment_of(*trace, options.head));
     }
     if (!options.trace.empty() && trace) trace->save(options.trace);

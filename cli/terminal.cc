@@ -118,6 +118,35 @@ std::string visible(std::string_view text) {
   return out;
 }
 
+// The bytes of a colour that `shaded` sets at the beginning of `text`; 0: there is none.
+static size_t colour_size(std::string_view text) {
+  const bool is_colour = text.rfind("\033[48;", 0) == 0 || text.rfind("\033[38;", 0) == 0 || text.rfind("\033[0m", 0) == 0;
+  const size_t end = is_colour ? text.find_first_not_of("0123456789;", 2) : std::string_view::npos;
+  return end != std::string_view::npos && text[end] == 'm' ? end + 1 : 0;
+}
+
+std::string escaped(std::string_view text, bool keep_colours) {
+  static constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string out;
+  out.reserve(text.size());
+  size_t at = 0, colour_end = 0;
+  for_each_character(text, [&](utf8proc_int32_t code, std::string_view bytes) {
+    if (code == 0x1B && keep_colours) colour_end = std::max(colour_end, at + colour_size(text.substr(at)));
+    const bool is_control = (code >= 0 && code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7F && code < 0xA0);
+    if (code < 0) {
+      out += "\xEF\xBF\xBD";
+    } else if (is_control && at >= colour_end) {
+      out += "\\u00";
+      out += kDigits[code >> 4];
+      out += kDigits[code & 15];
+    } else {
+      out += bytes;
+    }
+    at += bytes.size();
+  });
+  return out;
+}
+
 std::string fit(std::string_view text, int width, bool right) {
   std::string out;
   int used = 0;
