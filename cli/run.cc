@@ -89,8 +89,8 @@ void generate_text(const Options& options) {
     };
   } else {
     settings.on_token = [](const GenerationStep& step) {
-      const std::string text = ::isatty(STDOUT_FILENO) ? escaped(step.text) : step.text;
-      std::fwrite(text.data(), 1, text.size(), stdout);
+      const std::string written = ::isatty(STDOUT_FILENO) ? escaped(step.text) : step.text;
+      std::fwrite(written.data(), 1, written.size(), stdout);
       std::fflush(stdout);
       return true;
     };
