@@ -126,7 +126,7 @@ static size_t colour_size(std::string_view text) {
 }
 
 std::string escaped(std::string_view text, bool keep_colours) {
-  static constexpr char kDigits[] = "0123456789ABCDEF";
+  static constexpr char kDigits[] = "0123456789abcdef";
   std::string out;
   out.reserve(text.size());
   size_t at = 0, colour_end = 0;

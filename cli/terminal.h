@@ -30,7 +30,7 @@ int display_width(std::string_view text);
 std::vector<std::string> graphemes(std::string_view text);
 /// Control characters and line breaks made visible (⏎, ⇥, ␀ …), invalid UTF-8 as U+FFFD.
 std::string visible(std::string_view text);
-/// `text` as a terminal may have it: control characters other than line breaks and tabs as \u001B (valid in JSON, too), invalid UTF-8 as U+FFFD.
+/// `text` as a terminal may have it: control characters other than line breaks and tabs as \u001b (valid in JSON, too), invalid UTF-8 as U+FFFD.
 /// `keep_colours` leaves the colours that `shaded` sets: no other sequence begins with an escape character.
 std::string escaped(std::string_view text, bool keep_colours = false);
 /// Cut to `width` columns with … and padded to exactly `width`; right-aligned when asked.

@@ -19,15 +19,16 @@ NUMBERS = ("F32", [1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])
 class ControlCharacters(Case):
     def test_names_from_files_reach_no_terminal_as_control_sequences(self):
         hostile = "\x1b]52;c;YWJj\x07\x7f\x9b2J"
-        Path("parts.json").write_text(json.dumps([{"name": hostile, "role": "part", "begin": 0, "end": 3}]))
-        trace = hostile + ".trace"
-        self.ok("trace", self.causal, "abcdef", "--segments", "parts.json", "-o", trace)
+        parts = self.folder / "parts.json"
+        parts.write_text(json.dumps([{"name": hostile, "role": "part", "begin": 0, "end": 3}]))
+        trace = self.folder / (hostile + ".trace")
+        self.ok("trace", self.causal, "abcdef", "--segments", parts, "-o", trace)
         for arguments in (("info", trace), ("show", trace), ("show", trace, "--query", "5", "--by", "segment"), ("show", hostile, "abc"),
                           ("info", trace, "--json")):
             done = run(*arguments)
             for sign in "\x1b\x07\x7f\x9b":
                 self.assertNotIn(sign, done.out + done.errors, arguments)
-        self.assertIn("\\u001B]52;c;YWJj\\u0007\\u007F\\u009B2J", run("show", hostile, "abc").errors)
+        self.assertIn("\\x1b]52;c;YWJj\\x07\\x7f\\u009b2J", run("show", hostile, "abc").errors)
         json.loads(run("info", trace, "--json").out)
 
 
