@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "base/parallel.h"
+#include "largest.h"
 #include "tolerance.h"
 
 namespace clearhead::conformance {
@@ -74,10 +75,9 @@ void check_row(const Expected& e, const float* weights, const float* or_nan, con
 }
 
 double largest_of(const Tensor& tensor) {
+  if (tensor.numel() == 0) return 0;
   const Tensor wide = to_f32(tensor);
-  double largest = 0;
-  for (int64_t i = 0; i < wide.numel(); ++i) largest = std::max(largest, std::abs(static_cast<double>(wide.data<float>()[i])));
-  return largest;
+  return largest_magnitude(wide.data<float>(), wide.numel());
 }
 
 // What f16 loses below its normal numbers, whatever their size: 2⁻²⁵ of each gradient, and of each small out_ic, of which D_i = Σ_c dO_ic·out_ic is made; D_i

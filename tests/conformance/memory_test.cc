@@ -6,12 +6,15 @@
 #include <gtest/gtest.h>
 #include <spawn.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -301,13 +304,19 @@ class BoundedMemory : public testing::TestWithParam<const Backend*> {
   void expect_child_passes(const std::string& test) const {
     ASSERT_EQ(::setenv(kTable, table_name(*GetParam()).c_str(), 1), 0);
     std::string self = "/proc/self/exe", filter = "--gtest_filter=MemoryChild.DISABLED_" + test;
-    std::string disabled = "--gtest_also_run_disabled_tests", brief = "--gtest_brief=1";
-    char* arguments[] = {self.data(), filter.data(), disabled.data(), brief.data(), nullptr};
+    const std::string report = testing::TempDir() + "clearhead_memory_" + std::to_string(::getpid()) + ".json";
+    std::string disabled = "--gtest_also_run_disabled_tests", brief = "--gtest_brief=1", output = "--gtest_output=json:" + report;
+    char* arguments[] = {self.data(), filter.data(), disabled.data(), brief.data(), output.data(), nullptr};
     pid_t child = 0;
     ASSERT_EQ(::posix_spawn(&child, self.c_str(), nullptr, nullptr, arguments, environ), 0);
     int status = -1;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the child's own report stands above";
+    std::ifstream file(report);
+    const std::string told((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    EXPECT_EQ(told.find("\"tests\": 1,") != std::string::npos && told.find("\"result\": \"COMPLETED\"") != std::string::npos, true)
+        << "the child ran no test of that name: " << told;
+    std::remove(report.c_str());
   }
 };
 

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "cases.h"
 #include "compare.h"
+#include "largest.h"
 #include "make_case.h"
 #include "tolerance.h"
 
@@ -357,7 +358,7 @@ TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
   const Result result = run(backend_, {}, q, k, v);
   const bool keeps = keeps_weights_in_bf16(backend_, {}, q, Keys(k));
   ASSERT_EQ(result.record.rows.used.defined(), keeps);
-  double worst_exact = 0, worst_used = 0;
+  Largest worst_exact, worst_used;
   const Tensor out = to_f32(result.out);
   for (int64_t row = 0; row < kRowsLooked; ++row) {
     const auto weights = [&](Precision precision) {
@@ -373,13 +374,13 @@ TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
         by_used += static_cast<double>(used[j]) * value;
       }
       const double wrote = static_cast<double>(out.data<float>()[(kRowsLooked + row) * kWidth + c]);
-      worst_exact = std::max(worst_exact, std::abs(by_exact - wrote));
-      worst_used = std::max(worst_used, std::abs(by_used - wrote));
+      worst_exact.add(by_exact - wrote);
+      worst_used.add(by_used - wrote);
       ASSERT_LE(std::abs(by_used - wrote), tolerance::rounding(DType::kBF16, wrote) + tolerance::forward(1))
           << "row " << row << ", channel " << c;
     }
   }
-  EXPECT_TRUE(!keeps || worst_exact > 4 * worst_used) << worst_exact << " and " << worst_used;
+  EXPECT_TRUE(!keeps || worst_exact.value() > 4 * worst_used.value()) << worst_exact.value() << " and " << worst_used.value();
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Narrow, testing::ValuesIn(runnable_backends()),

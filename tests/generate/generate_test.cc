@@ -10,6 +10,7 @@
 #include "clearhead/tokenizer.h"
 #include "clearhead/trace.h"
 #include "io/safetensors.h"
+#include "largest.h"
 #include "models/golden.h"
 #include "models/known_answers.h"
 
@@ -225,13 +226,11 @@ TEST(Generate, Over16BitPagesStaysNearF32AndIsTracedAsItWas) {
     return model->step({5}, cache, {}).causal_logits;
   };
   const Tensor exact = logits(DType::kF32);
-  double largest = 0, before = 0;
-  for (int64_t i = 0; i < exact.numel(); ++i) largest = std::max(largest, std::abs(static_cast<double>(exact.data<float>()[i])));
+  const double largest = largest_magnitude(exact.data<float>(), exact.numel());
+  double before = 0;
   for (const DType dtype : {DType::kF16, DType::kBF16}) {
     const Tensor found = logits(dtype);
-    double off = 0;
-    for (int64_t i = 0; i < exact.numel(); ++i)
-      off = std::max(off, std::abs(static_cast<double>(found.data<float>()[i]) - static_cast<double>(exact.data<float>()[i])));
+    const double off = largest_difference(found.data<float>(), exact.data<float>(), exact.numel());
     EXPECT_GT(off, before) << to_string(dtype);
     EXPECT_LT(off, 0.02 * largest) << to_string(dtype);
     before = off;
@@ -353,15 +352,15 @@ TEST(LogProbabilities, OfAWindowedModelAndWithAHeadKnockedOut) {
   const std::vector<float> whole = log_probabilities(*model, ids), cut = log_probabilities(*model, ids, edits);
   const Tensor logits = model->run(ids, {.edits = edits}).causal_logits;
   const int64_t classes = logits.size(2);
-  double difference = 0;
+  Largest difference;
   for (size_t at = 0; at + 1 < ids.size(); ++at) {
     const float* row = logits.data<float>() + static_cast<int64_t>(at) * classes;
     double sum = 0;
     for (int64_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(row[c]));
     ASSERT_NEAR(static_cast<double>(cut[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), 1e-4) << at;
-    difference = std::max(difference, std::abs(static_cast<double>(cut[at] - whole[at])));
+    difference.add(static_cast<double>(cut[at] - whole[at]));
   }
-  EXPECT_GT(difference, 1e-4);
+  EXPECT_GT(difference.value(), 1e-4);
 }
 
 TEST(LogProbabilities, OfAModelWithoutACausalHeadAreRefused) {

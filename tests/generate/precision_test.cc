@@ -9,6 +9,7 @@
 #include "clearhead/tokenizer.h"
 #include "clearhead/trace.h"
 #include "io/safetensors.h"
+#include "largest.h"
 #include "models/golden.h"
 #include "models/known_answers.h"
 
@@ -21,11 +22,7 @@ std::shared_ptr<const Model> known_model(const LoadOptions& options) {
   return load(directory.string(), options);
 }
 
-double largest(const Tensor& tensor) {
-  double out = 0;
-  for (int64_t i = 0; i < tensor.numel(); ++i) out = std::max(out, std::abs(static_cast<double>(tensor.data<float>()[i])));
-  return out;
-}
+double largest(const Tensor& tensor) { return largest_magnitude(tensor.data<float>(), tensor.numel()); }
 
 TEST(Precision, OfBf16MovesHiddenStatesALittleInEveryFamily) {
   for (const auto& [family, variant] : {std::pair("gpt2", "plain"), std::pair("llama", "gqa"), std::pair("bert", "mlm")}) {

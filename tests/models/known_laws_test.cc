@@ -10,6 +10,7 @@
 
 #include "backends/registry.h"
 #include "golden.h"
+#include "largest.h"
 #include "models/known_answers.h"
 
 namespace clearhead {
@@ -77,9 +78,9 @@ std::vector<int64_t> induction_targets(const std::string& text, int64_t i, int64
 double distance_from_law(const std::vector<float>& row, const std::vector<int64_t>& targets) {
   std::vector<double> expected(row.size());
   for (const int64_t target : targets) expected[static_cast<size_t>(target)] = 1.0 / static_cast<double>(targets.size());
-  double largest = 0;
-  for (size_t key = 0; key < row.size(); ++key) largest = std::max(largest, std::abs(static_cast<double>(row[key]) - expected[key]));
-  return largest;
+  Largest largest;
+  for (size_t key = 0; key < row.size(); ++key) largest.add(static_cast<double>(row[key]) - expected[key]);
+  return largest.value();
 }
 
 std::vector<int64_t> back_targets(int64_t i, int64_t back, int64_t length) {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "golden.h"
+#include "largest.h"
 
 namespace clearhead {
 namespace {
@@ -174,14 +175,11 @@ TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
     return model->run(ids).hidden.contiguous();
   };
   const Tensor exact = hidden(WeightStorage::kF32);
-  double largest = 0;
-  for (int64_t i = 0; i < exact.numel(); ++i) largest = std::max(largest, std::abs(static_cast<double>(exact.data<float>()[i])));
+  const double largest = largest_magnitude(exact.data<float>(), exact.numel());
   double before = 0;
   for (const WeightStorage weights : {WeightStorage::kBF16, WeightStorage::kInt8}) {
     const Tensor found = hidden(weights);
-    double off = 0;
-    for (int64_t i = 0; i < exact.numel(); ++i)
-      off = std::max(off, std::abs(static_cast<double>(found.data<float>()[i]) - static_cast<double>(exact.data<float>()[i])));
+    const double off = largest_difference(found.data<float>(), exact.data<float>(), exact.numel());
     EXPECT_GT(off, before) << to_string(weights);
     EXPECT_LT(off, 0.05 * largest) << to_string(weights);
     before = off;

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "clearhead/error.h"
+#include "largest.h"
 
 namespace clearhead {
 namespace {
@@ -45,9 +46,9 @@ TEST(Codes, EveryKindDecodesWithinTheErrorItStates) {
   for (float& cell : cells) cell = std::pow(10.0f, exponent(random));
   for (const Scale kind : {Scale::kLinear, Scale::kSqrt, Scale::kLog}) {
     const Codes codes = quantise(cells, kind);
-    float largest = 0;
-    for (size_t i = 0; i < cells.size(); ++i) largest = std::max(largest, std::abs(decode(codes, codes.values[i]) - cells[i]));
-    EXPECT_FLOAT_EQ(largest, codes.error);
+    Largest largest;
+    for (size_t i = 0; i < cells.size(); ++i) largest.add(static_cast<double>(decode(codes, codes.values[i]) - cells[i]));
+    EXPECT_FLOAT_EQ(static_cast<float>(largest.value()), codes.error);
     EXPECT_LE(codes.error, kind == Scale::kLinear ? 0.5 / 253 + 1e-6 : 0.03) << static_cast<int>(kind);
   }
 }

@@ -7,6 +7,7 @@
 
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
+#include "largest.h"
 #include "refused.h"
 #include "tolerance.h"
 
@@ -178,16 +179,16 @@ TEST(AttendGradients, OfAllRowsGiveTheProjectionsOfAMemoryWhatTheyLearn) {
     weight = at;
     return (above - below) / (2 * kStep);
   };
-  double most_k = 0, most_v = 0;
+  Largest most_k, most_v;
   for (size_t i = 0; i < kWidth * kHidden; ++i) {
     const double of_k = slope(w_k[i]), of_v = slope(w_v[i]);
     EXPECT_NEAR(d_w_k[i], of_k, tolerance::kGradientF32 * (1 + std::abs(of_k))) << "W_k, element " << i;
     EXPECT_NEAR(d_w_v[i], of_v, tolerance::kGradientF32 * (1 + std::abs(of_v))) << "W_v, element " << i;
-    most_k = std::max(most_k, std::abs(cached_k[i] - of_k));
-    most_v = std::max(most_v, std::abs(cached_v[i] - of_v));
+    most_k.add(cached_k[i] - of_k);
+    most_v.add(cached_v[i] - of_v);
   }
-  EXPECT_GT(most_k, 0.1);
-  EXPECT_GT(most_v, 0.1);
+  EXPECT_GT(most_k.value(), 0.1);
+  EXPECT_GT(most_v.value(), 0.1);
 }
 
 TEST(AttendGradients, RefuseWhatTheyCannotBeTakenOf) {
