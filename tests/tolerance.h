@@ -1,4 +1,4 @@
-// The bounds of DESIGN.md §5, "Numbers", by name. ε = 2⁻²³; S_i = the largest size a visible score of row i was made of
+// The bounds of docs/NUMERICS.md, by name. ε = 2⁻²³; S_i = the largest size a visible score of row i was made of
 // (scale·Σ|q||k| + Σ_terms|value|, and |sink logit|): an f32 chain cannot know its score better than a few ε·S_i.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Attention calls made for tests, and the obvious double loop they are checked against.
+// Attention calls made for tests of the fast tables.
 #pragma once
 
 #include <algorithm>
@@ -94,14 +94,6 @@ inline Result run_paged(const Backend& backend, const Case& c) {
   return result;
 }
 
-/// One row by the definition, in double, reading the operands by index.
-struct ReferenceRow {
-  std::vector<double> scores{};            // natural units; −∞ where hidden
-  std::vector<double> out{};               // [d_v]
-  std::vector<double> magnitude{};         // Σ_j P_ij·|v_jc|
-  double log_sum_exp = 0, score_size = 0;  // score_size is S_i of the tolerance
-};
-
 template <class T>
 T element(const Tensor& t, std::initializer_list<int64_t> index) {
   int64_t offset = 0;
@@ -111,76 +103,6 @@ T element(const Tensor& t, std::initializer_list<int64_t> index) {
     ++axis;
   }
   return reinterpret_cast<const T*>(t.raw())[offset];
-}
-
-inline bool is_visible(const Case& c, int64_t b, int64_t h, int64_t i, int64_t j) {
-  const Topology& t = c.spec.topology;
-  const int64_t position = t.band.align == Align::kEnd ? i + c.shape.keys - c.shape.queries : i;
-  if (t.band.back && j < position - *t.band.back) return false;
-  if (t.band.ahead && j > position + *t.band.ahead) return false;
-  if (t.segments) {
-    const int32_t own = element<int32_t>(t.segments->queries, {b, i}), other = element<int32_t>(t.segments->keys, {b, j});
-    if (own < 0 || own != other) return false;
-  }
-  return !t.mask || element<bool>(t.mask->visible, {b, h, i, j});
-}
-
-inline ReferenceRow reference_row(const Case& c, int64_t b, int64_t h, int64_t i) {
-  const AttentionShape& s = c.shape;
-  const int64_t key_head = h / (s.heads / s.key_heads);
-  const auto given = std::get<Dot>(c.spec.pair).scale;
-  const double scale = given ? *given : 1 / std::sqrt(static_cast<double>(s.d_k));
-  const double position = static_cast<double>(c.spec.topology.band.align == Align::kEnd ? i + s.keys - s.queries : i);
-  ReferenceRow row;
-  row.out.assign(static_cast<size_t>(s.d_v), 0);
-  row.magnitude = row.out;
-  double largest = -std::numeric_limits<double>::infinity();
-  const auto* query = c.q.data<float>() + b * c.q.stride(0) + h * c.q.stride(1) + i * c.q.stride(2);
-  const auto* keys = c.k.data<float>() + b * c.k.stride(0) + key_head * c.k.stride(1);
-  const auto* values = c.v.data<float>() + b * c.v.stride(0) + key_head * c.v.stride(1);
-  for (int64_t j = 0; j < s.keys; ++j) {
-    double score = 0, size = 0;
-    for (int64_t d = 0; d < s.d_k; ++d) {
-      const double product = double{query[d * c.q.stride(3)]} * double{keys[j * c.k.stride(2) + d * c.k.stride(3)]};
-      score += product, size += std::abs(product);
-    }
-    score *= scale, size *= std::abs(scale);
-    for (const Term& term : c.spec.terms) {
-      if (std::isinf(score) && score < 0) break;  // hidden by a bias: stays so
-      double change = 0;
-      if (const auto* alibi = std::get_if<Alibi>(&term))
-        change = -element<float>(alibi->slopes, {h}) * std::abs(position - static_cast<double>(j));
-      if (const auto* dense = std::get_if<Dense>(&term)) change = element<float>(dense->bias, {b, h, i, j});
-      if (const auto* soft_cap = std::get_if<SoftCap>(&term)) change = soft_cap->cap * std::tanh(score / soft_cap->cap) - score;
-      score += change;
-      if (std::isfinite(change)) size += std::abs(change);
-    }
-    if (!is_visible(c, b, h, i, j)) score = -std::numeric_limits<double>::infinity(), size = 0;
-    row.scores.push_back(score);
-    if (score > largest || std::isnan(score)) largest = score;
-    row.score_size = std::max(row.score_size, size);
-  }
-  double sum = 0;
-  const auto& sinks = std::get<Softmax>(c.spec.normaliser).sinks;
-  if (std::isinf(largest) && largest < 0) {
-    row.log_sum_exp = largest;
-    return row;
-  }
-  if (sinks) largest = std::max(largest, double{element<float>(*sinks, {h})});
-  for (const double score : row.scores) sum += std::isinf(score) && score < 0 ? 0 : std::exp(score - largest);
-  if (sinks) sum += std::exp(element<float>(*sinks, {h}) - largest);
-  row.log_sum_exp = largest + std::log(sum);
-  for (int64_t j = 0; j < s.keys; ++j) {
-    const double score = row.scores[static_cast<size_t>(j)];
-    if (std::isinf(score) && score < 0) continue;
-    const double weight = std::exp(score - largest) / sum;
-    for (int64_t d = 0; d < s.d_v; ++d) {
-      const double value = values[j * c.v.stride(2) + d * c.v.stride(3)];
-      row.out[static_cast<size_t>(d)] += weight * value;
-      row.magnitude[static_cast<size_t>(d)] += weight * std::abs(value);
-    }
-  }
-  return row;
 }
 
 /// Every instruction set this machine runs.

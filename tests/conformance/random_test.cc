@@ -1,4 +1,4 @@
-// Descriptions nobody thought of: whole calls drawn at random and shrunk where one fails, every table against the double oracle within DESIGN's bounds.
+// Descriptions nobody thought of: whole calls drawn at random and shrunk where one fails, every table against the double oracle within the bounds of docs/NUMERICS.md.
 //
 // A call is a case in words (make_case.h) and a seed. Every value shrinks towards its factor's plainest one, lengths and widths towards 1. A failure prints
 // what is off, the shrunk case and its JSON.

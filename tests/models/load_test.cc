@@ -230,7 +230,7 @@ TEST(Runs, DocumentsOfOnePackedSequenceAreAsIfAlone) {
   EXPECT_LE(difference(model->run(packed).hidden.slice(1, 0, one.length), model->run(one).hidden), 1e-5);
 }
 
-// DESIGN's bound for maps that are given the golden's own Q and K.
+// The bound for maps (docs/NUMERICS.md) that are given the golden's own Q and K.
 TEST(GoldenMaps, AreWithinAMillionthWhenFedTheGoldensQueriesAndKeys) {
   for (const char* variant : {"mlm", "classify"}) {
     const Golden golden("bert", variant);

@@ -89,7 +89,7 @@ inline Made make(const Case& c) {
   return made;
 }
 
-/// The bound of DESIGN for one weight: P·(1e-6 + 4ε·S).
+/// The bound of docs/NUMERICS.md for one weight: P·(1e-6 + 4ε·S).
 inline double weight_bound(double weight, double largest) { return std::abs(weight) * (1e-6 + 4 * std::ldexp(1.0, -23) * largest) + 1e-37; }
 
 /// Naive double weights of one head, [query][key], NaN where hidden.

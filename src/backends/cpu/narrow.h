@@ -2,7 +2,7 @@
 //
 //   bf16   [out][padded_in] of 16 bits                      int8   [out][padded_in] of 8 bits, and a scale per output
 //
-// One row of weights is one stream (KERNELS.md: several lose). Few inputs: each row of weights is widened once, in cache, for all of them. Many: pieces of
+// One row of weights is one stream (docs/performance.md: several lose). Few inputs: each row of weights is widened once, in cache, for all of them. Many: pieces of
 // the weight are widened and multiplied by oneDNN; or, of inputs in bf16, the weight as it is stored. All of them compute with the same values of the weights.
 #pragma once
 
