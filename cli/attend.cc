@@ -87,7 +87,7 @@ void run(const Options& options) {
   if (options.gradients) check_contains(in, "d_out", "--gradients needs d_out [batch, head, query, d_v], what a loss says of out");
   AttentionSpec spec;
   if (!options.spec.empty()) {
-    spec = spec_from_json(read_file(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
+    spec = spec_from_json(read_config(options.spec), options.spec, [&](const std::string& name) { return in.get(name); });
   }
   check_writable(options.out);
   const Tensor q = operand(in, "q", options.dtype), k = operand(in, "k", options.dtype), v = operand(in, "v", options.dtype);

@@ -59,6 +59,7 @@ void leave_progress() {  // for the handler of Ctrl-C
 }
 
 void print(const std::string& text) {
+  check_mappings();
   clear_progress();
   const std::string safe = escaped(text, terminal().colours != Colours::kNone);
   std::fwrite(safe.data(), 1, safe.size(), stdout);
@@ -74,6 +75,7 @@ bool keep_interrupt(int signal) {
 }
 
 void print_whole(const std::string& lines) {
+  check_mappings();
   clear_progress();
   const std::string safe = ::isatty(STDOUT_FILENO) ? escaped(lines) : lines;
   writes_lines = 1;
@@ -283,7 +285,7 @@ Trace LookArguments::trace() {
     Trace trace = Trace::load(model);
     if (!segments.empty()) {
       std::vector<TextSegment> named;
-      for (const NamedBytes& segment : segments_from_json(read_file(segments), segments)) {
+      for (const NamedBytes& segment : segments_from_json(read_config(segments), segments)) {
         check_bytes(segment, trace.plan().text.text.size());
         const Range tokens = tokens_of_bytes(trace.plan().text, segment.begin, segment.end);
         named.push_back({segment.name, segment.role, tokens.begin, tokens.end});
@@ -305,7 +307,7 @@ Trace LookArguments::trace() {
   request.window = window;
   request.overlap = overlap;
   request.edits = edits.edits();
-  if (!segments.empty()) request.segments = segments_from_json(read_file(segments), segments);
+  if (!segments.empty()) request.segments = segments_from_json(read_config(segments), segments);
   if (!budget.empty()) request.options.budget_bytes = parse_bytes(budget, "--budget");
   if (!layers.empty()) request.options.layers = parse_layers(layers);
   for (const std::string& range : rows) request.options.rows.push_back(parse_range(range, "--rows"));

@@ -144,5 +144,7 @@ int main(int argc, char** argv) {
   std::signal(SIGINT, clearhead::cli::interrupted);
   std::signal(SIGTERM, clearhead::cli::interrupted);
   std::signal(SIGHUP, clearhead::cli::interrupted);
+  std::signal(SIGXFSZ, SIG_IGN);  // a write beyond `ulimit -f` fails like any other
+  clearhead::guard_mappings();
   return clearhead::cli::run(argc, argv);
 }

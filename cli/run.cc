@@ -89,6 +89,7 @@ void generate_text(const Options& options) {
     };
   } else {
     settings.on_token = [](const GenerationStep& step) {
+      check_mappings();
       const std::string written = ::isatty(STDOUT_FILENO) ? escaped(step.text) : step.text;
       std::fwrite(written.data(), 1, written.size(), stdout);
       std::fflush(stdout);

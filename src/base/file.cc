@@ -1,8 +1,8 @@
 #include "base/file.h"
 
 #include <fcntl.h>
-#include <limits.h>
-#include <sys/mman.h>
+#include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,11 +17,6 @@
 
 namespace clearhead {
 namespace {
-
-[[noreturn]] void fail_reading(const std::string& path) {
-  const int reason = errno;
-  fail(reason == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(reason));
-}
 
 // Names of files being written, where a signal handler can read them: fixed memory, a flag that is set last and cleared first.
 struct Unfinished {
@@ -52,55 +47,21 @@ void remove_unfinished_files() {
   }
 }
 
-std::shared_ptr<MappedFile> MappedFile::open(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail_reading(path);
-  struct stat status {};
-  if (::fstat(descriptor, &status) != 0 || S_ISDIR(status.st_mode)) {
-    if (S_ISDIR(status.st_mode)) errno = EISDIR;
-    const int reason = errno;
-    ::close(descriptor);
-    errno = reason;
-    fail_reading(path);
-  }
-  std::shared_ptr<MappedFile> file(new MappedFile);
-  file->path_ = path;
-  file->size_ = static_cast<size_t>(status.st_size);
-  if (file->size_ > 0) {
-    void* address = ::mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    const int reason = errno;
-    ::close(descriptor);
-    if (address == MAP_FAILED) {
-      errno = reason;
-      fail_reading(path);
-    }
-    file->data_ = static_cast<const std::byte*>(address);
-  } else {
-    ::close(descriptor);
-  }
-  return file;
-}
-
-MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
-}
-
-void MappedFile::release(size_t begin, size_t end) const {
-  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  begin = (begin + page - 1) / page * page;
-  end = end / page * page;
-  if (data_ && begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
-}
-
 void make_folder(const std::string& path) {
   std::error_code problem;
   std::filesystem::create_directories(path, problem);
   if (problem) fail(ErrorCode::kIo, "{}: cannot be made: {}", path, problem.message());
 }
 
-std::string read_file(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail_reading(path);
+namespace {
+
+[[noreturn]] void fail_reading(const std::string& path) {
+  const int reason = errno;
+  fail(reason == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(reason));
+}
+
+// All that comes, until its end.
+std::string read_all(int descriptor, const std::string& path) {
   std::string bytes;
   char buffer[1 << 16];
   for (;;) {
@@ -119,6 +80,44 @@ std::string read_file(const std::string& path) {
   return bytes;
 }
 
+}  // namespace
+
+int open_regular(const std::string& path, int64_t& size) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer would block
+  if (descriptor < 0) fail_reading(path);
+  struct stat status {};
+  if (::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) {
+    size = status.st_size;
+    return descriptor;
+  }
+  ::close(descriptor);
+  if (S_ISDIR(status.st_mode)) {
+    errno = EISDIR;
+    fail_reading(path);
+  }
+  fail(ErrorCode::kIo, "{}: expected a regular file, found {}", path,
+       S_ISFIFO(status.st_mode)   ? "a pipe"
+       : S_ISSOCK(status.st_mode) ? "a socket"
+                                  : "a device");
+}
+
+std::string read_config(const std::string& path) {
+  int64_t size = 0;
+  const int descriptor = open_regular(path, size);
+  if (size > kLargestConfig) {
+    ::close(descriptor);
+    fail(ErrorCode::kFormat, "{}: has {}; a file of this kind is read whole and has at most {}", path,
+         human_bytes(static_cast<uint64_t>(size)), human_bytes(static_cast<uint64_t>(kLargestConfig)));
+  }
+  return read_all(descriptor, path);
+}
+
+std::string read_file(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail_reading(path);
+  return read_all(descriptor, path);
+}
+
 void write_file(const std::string& path, std::string_view bytes) {
   AtomicFile file(path);
   file.write(bytes);
@@ -126,6 +125,48 @@ void write_file(const std::string& path, std::string_view bytes) {
 }
 
 void check_writable(const std::string& path) { AtomicFile probe(path); }
+
+namespace {
+
+// Where a link leads, whether something stands there or not; the path itself where it is none. Throws kIo where links lead round in a circle.
+std::string behind_links(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as the system's own limit
+  std::filesystem::path at = path;
+  std::error_code problem;
+  for (int links = 0; links < kMostLinks; ++links) {
+    if (!std::filesystem::is_symlink(at, problem)) return at.string();
+    const std::filesystem::path next = std::filesystem::read_symlink(at, problem);
+    if (problem) break;
+    at = next.is_absolute() ? next : at.parent_path() / next;
+  }
+  fail(ErrorCode::kIo, "{}: cannot be written: too many levels of symbolic links", path);
+}
+
+// The process that made a temporary of this name (NAME.tmpPID-N); 0: it is none.
+pid_t maker_of(const std::string& name) {
+  constexpr std::string_view kDigits = "0123456789";
+  const size_t mark = name.rfind(".tmp"), dash = name.rfind('-');
+  if (mark == std::string::npos || dash == std::string::npos || dash < mark + 5 || dash + 1 == name.size()) return 0;
+  const std::string pid = name.substr(mark + 4, dash - mark - 4), number = name.substr(dash + 1);
+  if (pid.find_first_not_of(kDigits) != std::string::npos || number.find_first_not_of(kDigits) != std::string::npos || pid.size() > 9)
+    return 0;
+  return static_cast<pid_t>(std::stol(pid));
+}
+
+// Removes what killed runs left in a folder. Whoever writes a temporary holds its lock: one that can be locked, and whose process is gone, is nobody's.
+void remove_abandoned(const std::filesystem::path& folder) {
+  std::error_code problem;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, problem)) {
+    const pid_t maker = maker_of(entry.path().filename().string());
+    if (maker <= 0 || ::kill(maker, 0) == 0 || errno != ESRCH || !entry.is_regular_file(problem)) continue;
+    const int descriptor = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0) continue;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(entry.path().c_str());
+    ::close(descriptor);
+  }
+}
+
+}  // namespace
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
   static std::atomic<unsigned> counter{0};
@@ -140,13 +181,14 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(path) {
       if (descriptor_ < 0) fail_with("cannot be written");
       return;
     }
-    char real[PATH_MAX];
-    if (::realpath(path.c_str(), real)) target_ = real;
   }
+  target_ = behind_links(path);
+  remove_abandoned(std::filesystem::path(target_).parent_path());
   temporary_ = target_ + ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   slot_ = unfinished_add(temporary_);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail_with("cannot be written");
+  (void)::flock(descriptor_, LOCK_EX | LOCK_NB);  // where the file system has no locks, the process's number has to do
 }
 
 AtomicFile::~AtomicFile() {
@@ -187,6 +229,13 @@ void AtomicFile::overwrite_beginning(std::string_view bytes) {
 }
 
 void AtomicFile::commit() {
+  try {
+    check_mappings();
+  } catch (...) {
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
+    close_and_forget();
+    throw;
+  }
   if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with("cannot be written");
   if (!temporary_.empty() && ::rename(temporary_.c_str(), target_.c_str()) != 0) fail_with("cannot be written");
   close_and_forget();

@@ -13,7 +13,8 @@
 
 namespace clearhead {
 
-/// A read-only view of a whole file. Throws kNotFound or kIo with the path and the system's reason. Shared by tensors that borrow from it.
+/// A read-only view of a whole regular file. Throws kNotFound or kIo with the path and the system's reason. Shared by tensors that borrow from it.
+/// A file that others cut while it is mapped ends the process (SIGBUS), unless guard_mappings() was called.
 class MappedFile {
  public:
   static std::shared_ptr<MappedFile> open(const std::string& path);
@@ -33,13 +34,26 @@ class MappedFile {
   std::string path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  size_t slot_ = 0;  // among those that guard_mappings() looks after; 0: none was free
 };
+
+/// For a program, once: where a mapped file has been cut, zeros are read from then on in place of a SIGBUS, and check_mappings() throws. So whoever shows or
+/// writes results checks first. Faults elsewhere go to the handler that was there before.
+void guard_mappings();
+/// Throws kIo naming a file that is mapped and was found to be shorter than when it was opened. Costs a load.
+void check_mappings();
 
 /// Removes the temporaries of all files being written. Async-signal-safe: for the handler of Ctrl-C, just before it ends the process.
 void remove_unfinished_files();
 
 /// Makes a folder and those above it; one that is there is left alone. Throws kIo.
 void make_folder(const std::string& path);
+/// Opens a regular file for reading, without waiting for anybody. Throws kNotFound, kIo for pipes, devices and folders.
+int open_regular(const std::string& path, int64_t& size);
+/// All of a file that is read whole and small: a configuration, a recipe, a tokenizer. Throws as open_regular, kFormat beyond kLargestConfig.
+std::string read_config(const std::string& path);
+inline constexpr int64_t kLargestConfig = int64_t{64} << 20;
+/// All of a text: a file, a pipe, a device, until its end.
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 

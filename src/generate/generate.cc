@@ -172,7 +172,7 @@ std::optional<Setting> setting_of(const Model& model, const char* field) {
   for (const char* name : {"generation_config.json", "config.json"}) {
     const std::string path = model.info().directory + "/" + name;
     if (!std::filesystem::exists(path)) continue;
-    const Json config = Json::parse(read_file(path), path);
+    const Json config = Json::parse(read_config(path), path);
     const Json* found = config.find(field);
     if (found && !found->is_null()) return Setting{*found, path};
   }

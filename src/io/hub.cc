@@ -59,7 +59,7 @@ std::string resolve(const fs::path& repository, std::string_view revision) {
   std::error_code ignored;
   if (!fs::is_regular_file(ref, ignored)) return std::string(revision);
   try {
-    std::string hash = read_file(ref.string());
+    std::string hash = read_config(ref.string());
     while (!hash.empty() && (hash.back() == '\n' || hash.back() == '\r' || hash.back() == ' ')) hash.pop_back();
     return is_name(hash) ? hash : std::string(revision);
   } catch (const Error&) {

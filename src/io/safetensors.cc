@@ -139,7 +139,7 @@ SafeTensors SafeTensors::open_model(const std::string& directory) {
   const std::string index_path = in(directory, kIndex);
   if (!exists(index_path)) refuse_directory(directory);
 
-  const Json index = Json::parse(MappedFile::open(index_path)->bytes(), index_path);
+  const Json index = Json::parse(read_config(index_path), index_path);
   auto contents = std::make_shared<Contents>();
   contents->where = index_path;
   for (const std::string& name : shard_names(index, index_path)) {

@@ -77,7 +77,7 @@ Found find(const std::string& name) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
     fail(ErrorCode::kNotFound, "{}: there is no config.json in it; expected a model's directory", directory);
-  const Architecture facts = read_architecture(Json::parse(read_file(path), path), path);
+  const Architecture facts = read_architecture(Json::parse(read_config(path), path), path);
   Found found{{}, facts, SafeTensors::open_model(directory), read_sentence_facts(directory)};
   ModelInfo& info = found.info;
   info.name = name;

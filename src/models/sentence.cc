@@ -19,7 +19,7 @@ bool is_there(const std::string& path) {
 }
 
 void read_pooling(const std::string& path, SentenceFacts& facts) {
-  const Json config = Json::parse(read_file(path), path);
+  const Json config = Json::parse(read_config(path), path);
   struct Mode {
     const char* flag;  // "pooling_mode_…": true
     const char* name;  // "pooling_mode": "…", newer files
@@ -51,7 +51,7 @@ SentenceFacts read_sentence_facts(const std::string& directory) {
   const std::string path = directory + "/modules.json";
   if (!is_there(path)) return facts;
   facts.declared = true;
-  const Json modules = Json::parse(read_file(path), path);
+  const Json modules = Json::parse(read_config(path), path);
   if (!modules.is_array()) fail(ErrorCode::kFormat, "{}: expected a list of modules, found {}", path, modules.describe());
   for (const Json& module : modules.items()) {
     Fields fields(module, path);
@@ -69,7 +69,7 @@ SentenceFacts read_sentence_facts(const std::string& directory) {
   }
   const std::string limits = directory + "/sentence_bert_config.json";
   if (is_there(limits)) {
-    const Json config = Json::parse(read_file(limits), limits);
+    const Json config = Json::parse(read_config(limits), limits);
     facts.longest = Fields(config, limits).integer_or("max_seq_length", 0);
     if (facts.longest < 0) fail(ErrorCode::kFormat, "{}: \"max_seq_length\": expected a positive integer, found {}", limits, facts.longest);
   }

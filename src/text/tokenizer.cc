@@ -2,6 +2,8 @@
 // open.
 #include "clearhead/tokenizer.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -100,7 +102,8 @@ BpeFamily bpe_family(const Json& config, const Vocabulary& vocabulary) {
 
 bool exists(const std::string& path) {
   try {
-    MappedFile::open(path);
+    int64_t size = 0;
+    ::close(open_regular(path, size));
     return true;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNotFound) throw;
@@ -111,7 +114,7 @@ bool exists(const std::string& path) {
 // tokenizer_config.json, or special_tokens_map.json where there is none, or nothing.
 std::string config_bytes(const std::string& folder) {
   for (const char* name : {"/tokenizer_config.json", "/special_tokens_map.json"}) {
-    if (exists(folder + name)) return read_file(folder + name);
+    if (exists(folder + name)) return read_config(folder + name);
   }
   return {};
 }
@@ -210,15 +213,15 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_bpe(std::string_view vocab_json
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& folder) {
   const std::string config = config_bytes(folder);
-  if (exists(folder + "/tokenizer.json")) return from_json(MappedFile::open(folder + "/tokenizer.json")->bytes(), "tokenizer.json", config);
+  if (exists(folder + "/tokenizer.json")) return from_json(read_config(folder + "/tokenizer.json"), "tokenizer.json", config);
   const bool has_vocab_txt = exists(folder + "/vocab.txt");
   if (has_vocab_txt || (exists(folder + "/vocab.json") && exists(folder + "/merges.txt"))) {
     if (exists(folder + "/added_tokens.json")) {
       fail(ErrorCode::kUnsupported,
            "{}/added_tokens.json is not understood without a tokenizer.json; save one with the transformers library", folder);
     }
-    if (has_vocab_txt) return from_wordpiece(MappedFile::open(folder + "/vocab.txt")->bytes(), config);
-    return from_bpe(read_file(folder + "/vocab.json"), read_file(folder + "/merges.txt"), config);
+    if (has_vocab_txt) return from_wordpiece(read_config(folder + "/vocab.txt"), config);
+    return from_bpe(read_config(folder + "/vocab.json"), read_config(folder + "/merges.txt"), config);
   }
   fail(ErrorCode::kNotFound, "{}: no tokenizer here; expected tokenizer.json, or vocab.txt, or vocab.json with merges.txt", folder);
 }

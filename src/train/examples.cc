@@ -96,7 +96,7 @@ std::string tokenizer_json_of(const Recipe& recipe) {
     const std::vector<std::string> texts = vocabulary_texts(recipe);
     return train_vocabulary({texts.begin(), texts.end()}, *recipe.vocabulary).tokenizer_json;
   }
-  return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_file(recipe.tokenizer + "/tokenizer.json");
+  return recipe.tokenizer == "bytes" ? byte_tokenizer_json() : read_config(recipe.tokenizer + "/tokenizer.json");
 }
 
 }  // namespace clearhead

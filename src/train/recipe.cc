@@ -220,13 +220,13 @@ void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   const std::string folder = model_directory(recipe.initial);
   if (!has_tokenizer) recipe.text["tokenizer"] = recipe.tokenizer = folder;
   if (recipe.model.is_null())
-    recipe.text["model"] = recipe.model = Json::parse(read_file(folder + "/config.json"), folder + "/config.json");
+    recipe.text["model"] = recipe.model = Json::parse(read_config(folder + "/config.json"), folder + "/config.json");
 }
 
 }  // namespace
 
 Recipe Recipe::read(const std::string& path, const std::vector<std::string>& overrides) {
-  Json json = Json::parse(read_file(path), path);
+  Json json = Json::parse(read_config(path), path);
   for (const std::string& setting : overrides) set(json, setting);
   return from(json, path);
 }

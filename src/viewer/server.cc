@@ -10,6 +10,7 @@
 #include <deque>
 #include <limits>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "viewer/api.h"
 #include "viewer/bundle.h"
@@ -253,7 +254,9 @@ void ViewServer::Parts::answer_once(const httplib::Request& request, httplib::Re
       if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
       LookOptions options{.cancel = own.token()};
       if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
-      *given = answer(source_of(asked), asked, options);
+      ApiAnswer found = answer(source_of(asked), asked, options);
+      check_mappings();
+      *given = std::move(found);
     } catch (const Error& error) {
       if (stepped_aside(own, error)) return false;
       *given = answer_error(error);
@@ -276,7 +279,12 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
     LookOptions options{.cancel = job.token()};
     if (kind_of(asked) != ApiKind::kEvents) options.progress = [this](double) { engine.yield(); };
     stream(
-        source_of(asked), asked, [&](std::string chunk) { channel.push(std::move(chunk)); }, options);
+        source_of(asked), asked,
+        [&](std::string chunk) {
+          check_mappings();
+          channel.push(std::move(chunk));
+        },
+        options);
     channel.finish();
   } catch (const Error& error) {
     if (stepped_aside(job, error)) return false;

@@ -16,6 +16,35 @@ from support import BINARY, Case, environment, read_safetensors, run, write_safe
 NUMBERS = ("F32", [1, 1, 2, 2], [1.0, 2.0, 3.0, 4.0])
 
 
+class Limits(Case):
+    def test_a_file_beyond_the_shells_limit_is_said_and_nothing_is_left(self):
+        out = self.folder / "kept.trace"
+        done = subprocess.run(["bash", "-c", 'ulimit -f 4; "$@"', "bash", str(BINARY), "trace", str(self.causal), "abcdef" * 60, "-o", str(out)],
+                              capture_output=True, text=True, env=environment(), timeout=60)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"{out}: cannot be written: File too large; nothing was changed", done.stderr)
+        self.assertEqual(list(self.folder.glob("kept*")), [])
+
+
+    def test_what_is_no_file_in_a_models_place_is_refused_at_once(self):
+        for name, made, says in (("config.json", lambda p: os.mkfifo(p), "expected a regular file, found a pipe"),
+                                 ("config.json", lambda p: p.symlink_to("/dev/zero"), "expected a regular file, found a device"),
+                                 ("tokenizer.json", lambda p: os.mkfifo(p), "expected a regular file, found a pipe"),
+                                 ("model.safetensors", lambda p: os.mkfifo(p), "expected a regular file, found a pipe")):
+            model = self.folder / "odd"
+            shutil.rmtree(model, ignore_errors=True)
+            shutil.copytree(self.causal, model)
+            (model / name).unlink()
+            made(model / name)
+            done = run("show", model, "abc", timeout=20)
+            self.assertEqual(done.code, 1)
+            self.assertIn(f"{model / name}: {says}", done.errors)
+        with open(self.folder / "large.json", "w") as large:
+            large.truncate(80 << 20)
+        self.refused(1, f"{self.folder / 'large.json'}: has 80.0 MiB; a file of this kind is read whole and has at most 64.0 MiB", "train",
+                     self.folder / "large.json")
+
+
 class ControlCharacters(Case):
     def test_names_from_files_reach_no_terminal_as_control_sequences(self):
         hostile = "\x1b]52;c;YWJj\x07\x7f\x9b2J"

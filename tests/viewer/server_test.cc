@@ -8,8 +8,10 @@
 
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
+#include "base/file.h"
 #include "looked_at.h"
 #include "viewer/bundle.h"
 #include "viewer/engine.h"
@@ -120,6 +122,32 @@ class SteppedServerTest : public ServerTest {
   }
   Json of(const std::string& target) const { return Json::parse(get(target).body, "answer"); }
 };
+
+// A trace in a file, which others may cut.
+class FileServerTest : public ServerTest {
+ protected:
+  FileServerTest() : ServerTest(saved()) {}
+  ~FileServerTest() override { std::filesystem::remove(path()); }
+  static std::string path() { return testing::TempDir() + "clearhead_served_" + std::to_string(::getpid()) + ".trace"; }
+  static std::vector<LiveSource> saved() {
+    guard_mappings();
+    looked_at::trace_of({.tokens = 1500}).save(path());
+    std::vector<LiveSource> out;
+    out.emplace_back(std::make_shared<const Trace>(Trace::load(path())), LiveSource::Options{});
+    return out;
+  }
+};
+
+TEST_F(FileServerTest, ATraceThatIsCutIsSaidAndTheServerLives) {
+  ASSERT_EQ(get("/api/row?q=50&l=1&h=2&top=1&format=json").status, 200);
+  ASSERT_EQ(::truncate(path().c_str(), 8192), 0);
+  for (const char* question : {"/api/row?q=1400&l=1&h=2&top=1&format=json", "/api/overview?l=1&h=1"}) {
+    const Answer cut = get(question);
+    EXPECT_NE(cut.status, 200) << question;
+    EXPECT_NE(cut.body.find(path() + ": was cut by somebody"), std::string::npos) << cut.body;
+  }
+  EXPECT_EQ(get("/").status, 200);
+}
 
 TEST_F(SteppedServerTest, AQuestionIsAboutTheStepItNames) {
   std::vector<LiveSource> expected = steps();
