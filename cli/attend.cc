@@ -22,6 +22,7 @@ struct Options {
 Tensor all_rows(const AttentionMap& map, const char* what, const std::vector<float>& (MapRow::*of)() const) {
   const AttentionShape shape = map.shape();
   Tensor out = Tensor::empty({shape.batch, shape.heads, shape.queries, shape.keys});
+  if (out.numel() == 0) return out;  // an axis without elements lets the others be of any size
   float* to = out.mutable_data<float>();
   Progress progress(what);
   const auto report = progress.callback();

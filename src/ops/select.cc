@@ -133,7 +133,7 @@ class ShownBlocks {
 
   // [key block]: 1 where shown.
   std::vector<uint8_t> of(int64_t batch, int64_t head, int64_t query_block) const {
-    const int64_t count = (shape_.keys + choice_.key_block - 1) / choice_.key_block;
+    const int64_t count = blocks_of(shape_.keys, choice_.key_block);
     std::vector<uint8_t> shown(static_cast<size_t>(count), 0), open(static_cast<size_t>(count), 0);
     const bool asks = topology_.segments || topology_.mask || topology_.lists || topology_.visible;
     const Range at = positions(query_block);

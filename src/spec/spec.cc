@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "spec/rule_math.h"
+#include "spec/visible.h"
 
 namespace clearhead {
 namespace {
@@ -100,8 +101,8 @@ void check_lists(const Lists& lists, const AttentionShape& shape) {
     fail(ErrorCode::kInvalidArgument, "attention: topology.lists has blocks of {} queries x {} keys; expected 1 or more of each",
          lists.query_block, lists.key_block);
   }
-  const int64_t query_blocks = (shape.queries + lists.query_block - 1) / lists.query_block;
-  const int64_t key_blocks = (shape.keys + lists.key_block - 1) / lists.key_block;
+  const int64_t query_blocks = blocks_of(shape.queries, lists.query_block);
+  const int64_t key_blocks = blocks_of(shape.keys, lists.key_block);
   const Shape leading = {shape.batch, shape.heads};
   check_operand("lists.offsets", "[batch|1, head|1, query block + 1]", lists.offsets, DType::kI32,
                 {leading[0], leading[1], query_blocks + 1}, 2);

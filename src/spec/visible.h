@@ -26,6 +26,9 @@ inline Range visible_band(const Band& band, int64_t position, int64_t keys) {
   return range;
 }
 
+/// How many blocks of so many items cover `length`. Sizes near 2⁶³ do not overflow.
+inline int64_t blocks_of(int64_t length, int64_t block) { return length / block + (length % block != 0); }
+
 /// Step along an axis of an operand, in elements: zero where the axis broadcasts.
 inline int64_t broadcast_stride(const Tensor& operand, int axis) { return operand.size(axis) == 1 ? 0 : operand.stride(axis); }
 

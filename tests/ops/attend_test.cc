@@ -7,8 +7,12 @@
 #include <numeric>
 
 #include "backends/registry.h"
+#include "largest.h"
+#include "on_every_backend.h"
 #include "ops/attend_into.h"
 #include "refused.h"
+#include "tolerance.h"
+#include "waves.h"
 
 namespace clearhead {
 namespace {
@@ -282,6 +286,28 @@ TEST(KeyCache, TheErrorOf16BitPagesIsWithinWhatTheirRoundingAllows) {
       }
     }
     EXPECT_GT(furthest, u / 64) << "the pages are rounded";
+  }
+}
+
+// A block may be longer than any text: what it costs follows the pairs there are.
+TEST(Attend, BlocksBeyondTheTextCostNoMoreThanTheText) {
+  const Tensor k = waves({1, 2, 90, 8}, 0.7F), v = waves({1, 2, 90, 8}, 0.2F);
+  const Tensor offsets = Tensor::from(std::vector<int32_t>{0, 1}, {1, 1, 2}), keys = Tensor::from(std::vector<int32_t>{0}, {1, 1, 1});
+  for (const int64_t queries : {4, 70}) {  // key by key, and by tiles
+    const Tensor q = waves({1, 2, queries, 8}, 0.3F), d_out = waves({1, 2, queries, 8}, 0.9F);
+    on_every_backend([&] {
+      const Attended plain = attend(q, k, v);
+      const AttendGradients expected = attend_gradients(plain.record, v, plain.out, d_out);
+      for (const int64_t block : {int64_t{128}, int64_t{1} << 30, int64_t{1} << 62}) {
+        AttentionSpec spec;
+        spec.topology.lists = Lists{.query_block = block, .key_block = block, .offsets = offsets, .keys = keys};
+        const Attended done = attend(q, k, v, spec);
+        const AttendGradients found = attend_gradients(done.record, v, done.out, d_out);
+        EXPECT_LE(largest_difference(done.out.data<float>(), plain.out.data<float>(), done.out.numel()), tolerance::kGradientF32);
+        EXPECT_LE(largest_difference(found.q.data<float>(), expected.q.data<float>(), found.q.numel()), tolerance::kGradientF32);
+        EXPECT_LE(largest_difference(found.k.data<float>(), expected.k.data<float>(), found.k.numel()), tolerance::kGradientF32);
+      }
+    });
   }
 }
 

@@ -152,8 +152,9 @@ void ScoreProblem::add_lists() {
   if (!spec_.topology.lists) return;
   list_offsets_ = spec_.topology.lists->offsets.contiguous();
   list_keys_ = spec_.topology.lists->keys.contiguous();
-  common_.lists.query_block = spec_.topology.lists->query_block;
-  common_.lists.key_block = spec_.topology.lists->key_block;
+  // Of a block what lies beyond the last query or key is walked by nobody.
+  common_.lists.query_block = std::min(spec_.topology.lists->query_block, std::max<int64_t>(1, common_.query_length));
+  common_.lists.key_block = std::min(spec_.topology.lists->key_block, std::max<int64_t>(1, common_.key_length));
 }
 
 void ScoreProblem::add_rules() {
