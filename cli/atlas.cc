@@ -36,20 +36,24 @@ std::vector<HeadScores> sorted(std::vector<HeadScores> heads, const std::string&
   usage_error(format("--sort {}: expected strength or one of the scores (clearhead atlas --definitions)", by));
 }
 
-// A row a head, a column a score; in a narrow window whole percents under shortened names.
+// A row a head: its strongest scores by name, and a column a score; in a narrow window whole percents under shortened names.
 void print_table(const std::vector<HeadScores>& heads) {
+  constexpr int kNames = 8, kStrongest = 36, kStrongestShort = 20, kScores = static_cast<int>(kHeadScores);
   const Terminal screen = terminal();
-  const int width = screen.is_window ? std::clamp((screen.width - 18) / static_cast<int>(kHeadScores), 6, 11) : 11;
-  std::string header = fit("head", 8) + fit("kind", 10);
+  const bool is_short = screen.is_window && screen.width < kNames + kStrongest + 7 * kScores;
+  const int strongest_width = is_short ? kStrongestShort : kStrongest;
+  const int width = screen.is_window ? std::clamp((screen.width - kNames - strongest_width) / kScores, 5, 11) : 11;
+  std::string header = fit("head", kNames) + fit(is_short ? "strongest, %" : "strongest", strongest_width);
   for (const HeadScoreDefinition& entry : head_score_definitions()) header += " " + fit(entry.id, width - 1, true);
   print(header);
   for (const HeadScores& head : heads) {
-    std::string line = fit(head_name(head.layer, head.head), 8) + fit(head.kind, 10);
+    std::string line = fit(head_name(head.layer, head.head), kNames) + fit(strongest_text(head, is_short), strongest_width);
     for (size_t s = 0; s < kHeadScores; ++s) {
       const float score = head.scores[s];
       const bool is_share = s != static_cast<size_t>(HeadScore::kDistance);
-      const char* pattern = width < 8 ? "{:.0f}{}" : "{:.1f}{}";
-      const std::string number = std::isnan(score) ? "–" : format(pattern, is_share ? score * 100 : score, is_share ? " %" : "");
+      const char* pattern = is_short || width < 8 ? "{:.0f}{}" : "{:.1f}{}";
+      const char* unit = is_share && !is_short ? " %" : "";
+      const std::string number = std::isnan(score) ? "–" : format(pattern, is_share ? score * 100 : score, unit);
       const std::string cell = fit(number, width - 1, true);
       line += " " + (is_share && !std::isnan(score) ? shaded(screen, cell, score) : cell);
     }

@@ -150,8 +150,24 @@ std::vector<HeadScores> by_strength(std::vector<HeadScores> heads) {
   return heads;
 }
 
+std::string strongest_text(const HeadScores& head, bool is_short) {
+  std::string text;
+  for (const NamedScore& score : strongest(head, kNamedScores)) {
+    const double percent = static_cast<double>(score.value) * 100;
+    text += text.empty() ? "" : ", ";
+    text += is_short ? format("{} {:.0f}", std::string_view(score.id).substr(0, 5), percent) : format("{} {:.1f} %", score.id, percent);
+  }
+  return text;
+}
+
 Json head_json(const HeadScores& head) {
-  Json json = Json::object({{"layer", head.layer}, {"head", head.head}, {"name", head_name(head.layer, head.head)}, {"kind", head.kind}});
+  Json names = Json::array();
+  for (const NamedScore& score : strongest(head, kNamedScores)) names.push(score.id);
+  Json json = Json::object({{"layer", head.layer},
+                            {"head", head.head},
+                            {"name", head_name(head.layer, head.head)},
+                            {"kind", head.kind},
+                            {"strongest", std::move(names)}});
   for (size_t s = 0; s < kHeadScores; ++s)
     json[head_score_definitions()[s].id] = std::isnan(head.scores[s]) ? Json() : Json(head.scores[s]);
   return json;
@@ -168,8 +184,7 @@ void print_telling_heads(const Trace& trace, const std::string& family, int64_t 
   }
   print(cut(format("{} · {} · the heads that say most about this text", heading_name(trace), family), terminal().width));
   for (const HeadScores& head : heads) {
-    const std::string what = head.kind == "mixed" ? "mixed" : format("{:<10} {:>5.1f} %", head.kind, head.strength * 100);
-    print(format("  {:<8} {}", head_name(head.layer, head.head), what));
+    print(cut(format("  {:<8} {}", head_name(head.layer, head.head), strongest_text(head)), terminal().width));
   }
   if (!heads.empty()) print(format("next: {} --head {}", command, head_name(heads[0].layer, heads[0].head)));
 }

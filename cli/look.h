@@ -45,6 +45,8 @@ void print_telling_heads(const Trace& trace, const std::string& family, int64_t 
 
 /// Heads, most telling first: called ones by strength, then the mixed.
 std::vector<HeadScores> by_strength(std::vector<HeadScores> heads);
+/// "induction 83.0 %, local 41.2 %": the two strongest scores; whole percents without the sign, and names of at most five letters, where `is_short`.
+std::string strongest_text(const HeadScores& head, bool is_short = false);
 Json head_json(const HeadScores& head);
 
 }  // namespace clearhead::cli

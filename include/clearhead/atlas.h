@@ -53,6 +53,18 @@ inline constexpr float kTellingScore = 0.4f;
 inline constexpr float kTellingLocal = 0.6f;
 inline constexpr float kTellingBroad = 0.75f;
 
+/// One score of a head: HeadScore's definition, and how much it is.
+struct NamedScore {
+  HeadScore score{};
+  const char* id = "";  ///< head_score_definitions()'s
+  float value = 0;      ///< 0 to 1
+};
+
+/// A head's strongest scores, at most `count`, strongest first: by score over the telling score of its own that names a head, so that near tokens and
+/// even rows, which most heads have some of, do not come before what is rare. Distance is no share and never among them, nor is a NaN.
+std::vector<NamedScore> strongest(const HeadScores& head, size_t count);
+inline constexpr size_t kNamedScores = 2;  ///< how many are said of a head, in tables and on thumbnails
+
 /// The sweep the atlas needs: all statistics, its matches, and 64 × 64 thumbnails.
 SweepRequest atlas_request(const RunText& text);
 

@@ -97,6 +97,10 @@ void name_kind(HeadScores& head) {
   }
 }
 
+float telling(HeadScore score) {
+  return score == HeadScore::kLocal ? kTellingLocal : score == HeadScore::kBroad ? kTellingBroad : kTellingScore;
+}
+
 }  // namespace
 
 const std::array<HeadScoreDefinition, kHeadScores>& head_score_definitions() {
@@ -119,6 +123,20 @@ const std::array<HeadScoreDefinition, kHeadScores>& head_score_definitions() {
       {"distance", "Mean distance to what is attended, in tokens: mean of Σ P[i, j]·|i−j|.", "Vig and Belinkov 2019, §4.2"},
   }};
   return kDefinitions;
+}
+
+std::vector<NamedScore> strongest(const HeadScores& head, size_t count) {
+  std::vector<NamedScore> out;
+  for (size_t s = 0; s < static_cast<size_t>(HeadScore::kDistance); ++s) {
+    // Sums of f32 may pass 1 by 1e-6.
+    if (!std::isnan(head.scores[s])) {
+      out.push_back({static_cast<HeadScore>(s), head_score_definitions()[s].id, std::clamp(head.scores[s], 0.0f, 1.0f)});
+    }
+  }
+  std::stable_sort(out.begin(), out.end(),
+                   [](const NamedScore& a, const NamedScore& b) { return a.value / telling(a.score) > b.value / telling(b.score); });
+  out.resize(std::min(out.size(), count));
+  return out;
 }
 
 std::vector<uint8_t> delimiters_of(const RunText& text) {

@@ -148,6 +148,7 @@ std::string json_export(LiveSource& source, const ViewState& state, const LookOp
         }
         item["scores"] = std::move(scores);
         item["kind"] = found.scores.kind;
+        item["strongest"] = strongest_json(found.scores);
         if (!mass.empty()) item["mass"] = reinterpret_cast<const float*>(mass.data())[layer * known.shape.heads + head];
         heads += (heads.size() > 1 ? "," : "") + item.dump();
       }

@@ -91,6 +91,8 @@ struct Cells {
   int64_t sampled_rows = 0;
 };
 
+/// Names of the scores that are said of a head, strongest first; how much each is stands among its scores.
+Json strongest_json(const HeadScores& head);
 /// What a picture's header says of its codes: {"kind", "lo", "hi", "error"}.
 Json codes_json(const Codes& codes);
 

@@ -77,6 +77,12 @@ std::vector<float> binned(const std::vector<float>& values, const std::vector<in
 
 }  // namespace
 
+Json strongest_json(const HeadScores& head) {
+  Json names = Json::array();
+  for (const NamedScore& score : strongest(head, kNamedScores)) names.push(score.id);
+  return names;
+}
+
 std::vector<HeadStatistics> LiveSource::sweep_heads(const std::string& family, int layer, Range heads, int64_t sampled_rows,
                                                     const LookOptions& options) {
   const FamilyFacts& known = facts(family);
@@ -181,6 +187,7 @@ ViewFrame LiveSource::heads_frame(const std::string& family, int layer, const st
                             {"head", head.scores.head},
                             {"scores", score_json(head.scores)},
                             {"kind", head.scores.kind},
+                            {"strongest", strongest_json(head.scores)},
                             {"entropy", mean_of(head.entropy)},
                             {"codes", codes_json(codes)}}));
   }

@@ -115,6 +115,25 @@ test('the atlas sorts and filters by a score, and says what the score means', { 
   assert.ok((await notes()).every((v) => v >= 0.5));
 });
 
+test('every thumbnail says the two scores that the server calls strongest, with their values', { skip }, async () => {
+  const page = await open(`${server.url}#v=atlas&h=2.2`);
+  await page.waitForSelector('[data-testid=atlas-badge] [data-badge=exact]');
+  for (let layer = 0; layer < 3; layer++) {
+    for (let head = 0; head < 4; head++) {
+      const { scores } = server.mock.survey(layer, head, 64);
+      const said = await page.$$eval(`[data-head="${layer}.${head}"] .note .named`, (list) => list.map((n) => n.textContent.split(' ')));
+      assert.equal(said.length, 2, `L${layer}.H${head}`);
+      for (const [name, value] of said) assert.ok(Math.abs(Number(value) - scores[name]) <= 0.0051, `${name} ${value}: ${scores[name]}`);
+      assert.ok(scores[said[0][0]] >= scores[said[1][0]]);
+      const label = await page.getAttribute(`[data-head="${layer}.${head}"]`, 'aria-label');
+      assert.ok(
+        said.every((words) => label.includes(words.join(' '))),
+        label,
+      );
+    }
+  }
+});
+
 test('a span of rows and a span of keys recolour the atlas by mass and list the ten heads', { skip }, async () => {
   const page = await open(`${server.url}#v=atlas&h=2.2`);
   await page.waitForSelector('[data-testid=atlas-badge] .badge');

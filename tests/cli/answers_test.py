@@ -77,7 +77,7 @@ class Looking(Case):
 
     def test_without_a_head_show_prints_the_most_telling_ones_and_what_to_type(self):
         shown = self.ok("show", self.causal, "--file", self.text)
-        self.assertRegex(shown.out, r"L0\.H0 +previous +\d+\.\d %\n")
+        self.assertRegex(shown.out, r"L0\.H0 +previous \d+\.\d %, local \d+\.\d %\n")
         self.assertIn(f"next: clearhead show {self.causal} --file {self.text} --head L", shown.out)
 
     def test_the_next_command_works_as_it_is_printed(self):
@@ -121,6 +121,17 @@ class Looking(Case):
         self.assertGreater(heads["L1.H0"]["induction"], 0.7)  # it matches two bytes, the score one
         by_induction = self.ok("atlas", self.causal, "--file", self.text, "--sort", "induction").out.splitlines()
         self.assertTrue(by_induction[1].startswith("L1.H0"), by_induction[1])
+
+    def test_the_atlas_says_the_two_strongest_scores_of_every_head(self):
+        heads = self.ok("atlas", self.both, "The cat sat on the mat, and then it slept.", "--json").json["heads"]
+        lines = self.ok("atlas", self.both, "The cat sat on the mat, and then it slept.").out.splitlines()[1:]
+        told = self.ok("show", self.both, "The cat sat on the mat, and then it slept.").out
+        for head, line in zip(heads, lines, strict=True):
+            self.assertEqual(len(head["strongest"]), 2)
+            said = ", ".join(f"{score} {100 * head[score]:.1f} %" for score in head["strongest"])
+            self.assertRegex(line, rf"^{head['name']} +{re.escape(said)} ")
+            self.assertNotIn("mixed", line)
+            self.assertIn(said, told)
 
     def test_the_atlas_defines_its_scores_without_a_model(self):
         told = self.ok("atlas", "--definitions", "--json").json["definitions"]
@@ -204,7 +215,7 @@ class Drawing(Case):
         for text in self.texts:
             out = self.ok("show", self.both, text, "--head", "L0.H1").out
             self.assertNotIn("\033", out)
-        self.assertIn("█", self.ok("show", self.both, self.texts[0], "--head", "L0.H1", "--query", "5").out)
+        self.assertIn("█", self.ok("show", self.both, "The cat sat on the mat, and then it slept.", "--head", "L0.H1", "--query", "5").out)
 
     def test_colours_are_24_bit_or_of_256(self):
         for asked, pattern in (("true", "\033\\[48;2;\\d+;\\d+;\\d+m"), ("256", "\033\\[48;5;\\d+m")):

@@ -172,6 +172,44 @@ TEST(Atlas, AScoreThatNoRowCouldEarnIsNaN) {
   EXPECT_EQ(heads[0].kind, "self");
 }
 
+HeadScores scored(float everywhere) {
+  HeadScores head;
+  head.scores.fill(everywhere);
+  return head;
+}
+
+std::string strongest_text(const HeadScores& head, size_t count) {
+  std::string text;
+  for (const NamedScore& score : strongest(head, count)) text += (text.empty() ? "" : ", ") + std::string(score.id);
+  return text;
+}
+
+TEST(Atlas, TheStrongestScoresAreThoseFurthestBeyondTheirOwnTellingScore) {
+  HeadScores head = scored(0.05f);
+  const auto put = [&](HeadScore score, float value) { head.scores[static_cast<size_t>(score)] = value; };
+  put(HeadScore::kPrevious, 0.3f);  // 0.75 of what names a head
+  put(HeadScore::kLocal, 0.5f);     // 0.83
+  put(HeadScore::kBroad, 0.6f);     // 0.80
+  put(HeadScore::kDistance, 400);   // in tokens: no share
+  put(HeadScore::kInduction, std::nanf(""));
+  EXPECT_EQ(strongest_text(head, 2), "local, broad");
+  EXPECT_EQ(strongest_text(head, 3), "local, broad, previous");
+  EXPECT_FLOAT_EQ(strongest(head, 1)[0].value, 0.5f);
+  put(HeadScore::kSelf, 1.000001f);
+  EXPECT_EQ(strongest_text(head, 2), "self, local");
+  EXPECT_EQ(strongest(head, 1)[0].value, 1) << "a share is at most 1";
+  EXPECT_EQ(strongest(head, 99).size(), 8u) << "all but the distance and what is NaN";
+}
+
+TEST(Atlas, TheStrongestScoreOfAPlantedHeadIsWhatItIsCalled) {
+  const RunText text = letters(4);
+  const AttentionMap map(planted(kPlanted, text, true).record);
+  const auto heads = head_scores(map.sweep(atlas_request(text)), text, family_of(true, static_cast<int64_t>(kPlanted.size())), 0);
+  for (size_t h = 0; h < heads.size(); ++h) {
+    EXPECT_EQ(strongest_text(heads[h], 1), kNames[h]) << h;
+  }
+}
+
 TEST(Atlas, PunctuationOfAsciiAndChineseAndSpecialTokensAreDelimiters) {
   RunText text;
   text.text = "a. 。，x、’1 ,\n\n";

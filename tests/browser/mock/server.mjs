@@ -12,6 +12,13 @@ import { prose, tokenize } from './text.mjs';
 const kDist = new URL('../../../src/viewer/web/dist/', import.meta.url);
 export const kScores = ['previous', 'first', 'self', 'local', 'delimiter', 'duplicate', 'induction', 'retrieval', 'broad', 'distance'];
 
+/** Which scores a thumbnail names: the engine's order is its own affair, this one is by size. */
+const strongest = (scores) =>
+  kScores
+    .filter((s) => s !== 'distance' && scores[s] !== null)
+    .sort((a, b) => scores[b] - scores[a])
+    .slice(0, 2);
+
 export class Mock {
   constructor({
     text,
@@ -252,7 +259,7 @@ export class Mock {
         const { max, scores } = this.survey(layer, head, side);
         const { codes, spec } = encode(max, 'sqrt');
         thumbnails.set(codes, heads.length * side * side);
-        heads.push({ layer, head, scores, entropy: 0, codes: spec });
+        heads.push({ layer, head, scores, strongest: strongest(scores), entropy: 0, codes: spec });
       }
     }
     return frame(

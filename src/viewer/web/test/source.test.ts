@@ -3,7 +3,7 @@ import { codeTable, decodeFrame, halfToFloat, kHidden, kUnscored, need, readFram
 import { codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, rowValues } from '../src/source/matrix';
 import { decodeBlob } from '../src/source/offline';
 import { bandOf, rowOf, type HeadQk } from '../src/source/qk';
-import { arrange, kindOf } from '../src/views/atlas/arrange';
+import { arrange } from '../src/views/atlas/arrange';
 import { kScores, type ScoreName } from '../src/source/source';
 
 /** A frame as docs/viewer-api.md lays it out. */
@@ -157,12 +157,6 @@ describe('the atlas', () => {
   const scores = (v: number): Record<ScoreName, number | null> =>
     ({ ...Object.fromEntries(kScores.map((s) => [s, 0])), previous: v, distance: 99 }) as Record<ScoreName, number | null>;
   const rows = [0.1, 0.9, 0.5].map((v, i) => ({ at: { layer: 0, head: i }, scores: scores(v) }));
-  it('names a head by its most telling score, as the engine does', () => {
-    expect(kindOf(scores(0.41))).toBe('previous');
-    expect(kindOf({ ...scores(0.39), broad: 0.9 })).toBe('broad');
-    expect(kindOf({ ...scores(0.39), local: 0.7, broad: 0.9 })).toBe('local');
-    expect(kindOf({ ...scores(0.39), retrieval: null })).toBe(null);
-  });
   it('sorts by a score and filters by it', () => {
     expect(arrange(rows, { by: 'previous', atLeast: 0 }).map((r) => r.at.head)).toEqual([1, 2, 0]);
     expect(arrange(rows, { by: 'previous', atLeast: 0.5 }).map((r) => r.at.head)).toEqual([1, 2]);

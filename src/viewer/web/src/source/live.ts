@@ -58,7 +58,7 @@ export interface PictureHeader {
 export interface HeadsHeader {
   event: string;
   badge: Badge;
-  heads: { layer: number; head: number; scores: Record<ScoreName, number | null>; codes: Codes }[];
+  heads: { layer: number; head: number; scores: Record<ScoreName, number | null>; strongest: ScoreName[]; codes: Codes }[];
   done?: number;
   error?: { code: string; message: string };
 }
@@ -320,6 +320,7 @@ export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
     layer: head.layer,
     head: head.head,
     scores: head.scores,
+    strongest: head.strongest,
     badge: frame.header.badge,
     rows,
     columns,

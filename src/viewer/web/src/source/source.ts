@@ -188,6 +188,7 @@ export type ScoreName = (typeof kScores)[number];
 
 export interface AtlasHead extends HeadId {
   scores: Record<ScoreName, number | null>;
+  strongest: readonly ScoreName[]; // what a thumbnail says of the head
   badge: Badge;
   rows: number;
   columns: number;

@@ -22,14 +22,3 @@ export function arrange(rows: readonly Row[], order: Order): Row[] {
   const kept = rows.filter((r) => order.atLeast === 0 || valueOf(r) >= order.atLeast);
   return by === 'layer' ? kept : [...kept].sort((a, b) => valueOf(b) - valueOf(a) || a.at.layer - b.at.layer || a.at.head - b.at.head);
 }
-
-const kNamed: readonly ScoreName[] = ['previous', 'induction', 'duplicate', 'first', 'delimiter', 'self', 'retrieval'];
-
-/** What a head is called: by its largest telling score, else local or broad, else nothing (mixed). The bounds are clearhead/atlas.h's. */
-export function kindOf(scores: Record<ScoreName, number | null>): ScoreName | null {
-  const of = (name: ScoreName): number => scores[name] ?? 0;
-  const best = kNamed.reduce((a, b) => (of(b) > of(a) ? b : a));
-  if (of(best) >= 0.4) return best;
-  if (of('local') >= 0.6) return 'local';
-  return of('broad') >= 0.75 ? 'broad' : null;
-}

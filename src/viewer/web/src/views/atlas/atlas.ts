@@ -11,7 +11,7 @@ import { type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace } from '../../ui/dom';
 import { codeTable } from '../../source/frame';
-import { type Order, type Row, arrange, kindOf } from './arrange';
+import { type Order, type Row, arrange } from './arrange';
 
 const kTablePage = 96;
 
@@ -251,14 +251,13 @@ export class AtlasView implements View {
     cell.button.setAttribute('aria-label', [headName(cell.at), ...[...cell.note.children].map((c) => c.textContent)].join(' '));
   }
 
-  /** The chosen score, or the strongest kind the head shows. */
+  /** The chosen score, or the strongest ones, which the engine names. */
   private noteOf(head: AtlasHead | null): HTMLElement[] {
     if (!head) return [];
     const { t } = this.ctx;
     const number = (score: ScoreName): HTMLElement => h('span', { class: 'number' }, printScore(head.scores[score]));
     if (this.order.by !== 'layer') return [number(this.order.by)];
-    const kind = kindOf(head.scores);
-    return kind ? [h('span', {}, t(`score.${kind}`)), number(kind)] : [];
+    return head.strongest.map((name) => h('span', { class: 'named' }, t(`score.${name}`), ' ', number(name)));
   }
 
   private print(value: number): string {
