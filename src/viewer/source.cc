@@ -139,6 +139,13 @@ FamilyFacts LiveSource::find_facts(const MapFamily& family) {
     facts.sums_to_one = rows_sum_to_one(spec);
     facts.summary = summary_of(spec, family.d_k);
   }
+  facts.bands.resize(static_cast<size_t>(std::max(family.layers, 0)));
+  for (const int layer : facts.layers) {
+    const LayerMap own = trace_->map(family.name, layer);
+    if (own.frames().empty() || family.first_query != family.first_key) continue;
+    const Band& band = own.frames()[0].record.spec.topology.band;
+    if (band.back && band.ahead) facts.bands[static_cast<size_t>(layer)] = {*band.back, *band.ahead};
+  }
   facts.sinks = find_family_sinks(facts);
   return facts;
 }
@@ -177,6 +184,8 @@ Json LiveSource::family_json(const FamilyFacts& known) const {
   if (known.value) weights.push("value");
   if (known.output) weights.push("output");
   for (const int64_t key : known.sinks) sinks.push(key);
+  Json bands = Json::array();
+  for (const auto& band : known.bands) bands.push(band ? Json(Json::Array{band->first, band->second}) : Json());
   return Json::object(
       {{"id", family.name},
        {"kind", kind_of(family)},
@@ -198,6 +207,7 @@ Json LiveSource::family_json(const FamilyFacts& known) const {
        {"rows", ranges_json(known.rows)},
        {"all_rows", known.all_rows},
        {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
+       {"bands", std::move(bands)},
        {"summary", known.summary}});
 }
 

@@ -121,6 +121,8 @@ struct FamilyFacts {
   std::vector<int64_t> sinks{};
   int64_t sink_rows = 0;  ///< rows the sinks were found from, when not all
   std::string summary{};
+  /// How far every layer's description lets a query see, back and ahead; empty where either way has no end, or the layer was not kept.
+  std::vector<std::optional<std::pair<int64_t, int64_t>>> bands{};
 };
 
 using TakeFrame = std::function<void(ViewFrame)>;

@@ -69,6 +69,32 @@ test('zooming in asks for the tiles in view only, zooming out shows all again', 
   assert.equal(stateOf(page).x, undefined);
 });
 
+test('a map whose description is a band opens about the chosen query, and shows all when asked', { skip }, async () => {
+  const long = await serve(proseMock(3000, { layers: 1, heads: 1, band: [63, 0] }));
+  after(() => long.close());
+  const seen = async (page) => {
+    await page.waitForSelector('[data-testid=map-badge] .badge');
+    await settled(page);
+    return (stateOf(page).x ?? 'all').split(',').map(Number);
+  };
+  const { n } = long.mock.model;
+  const page = await open(`${long.url}#v=map&h=0.0&q=2000`);
+  const [k0, q0, k1, q1] = await seen(page);
+  assert.deepEqual([k1 - k0, q1 - q0], [256, 256], 'four times what a query sees');
+  assert.ok(Math.abs((q0 + q1) / 2 - 2000) <= 1 && k0 <= 2000 - 63 && k1 > 2000, `${[k0, q0, k1, q1]}`);
+  await page.locator('[data-testid=map]').focus();
+  await page.keyboard.press('0');
+  await settled(page);
+  assert.equal(stateOf(page).x, `0,0,${n},${n}`);
+  await page.reload();
+  assert.deepEqual(await seen(page), [0, 0, n, n], 'a link to all of it shows all of it');
+  const last = await open(`${long.url}#v=map&h=0.0&q=${n - 1}`);
+  assert.deepEqual((await seen(last)).slice(2), [n, n], 'at the end of the text, the end of the map');
+  const short = await serve(proseMock(200, { layers: 1, heads: 1, band: [63, 0] }));
+  after(() => short.close());
+  assert.ok(Number.isNaN((await seen(await open(`${short.url}#v=map&h=0.0&q=100`)))[0]), 'a short map is seen whole');
+});
+
 // The answer to api/tile, as if it came from a few rows.
 async function answerSampled(route) {
   const response = await route.fetch();

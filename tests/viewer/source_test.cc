@@ -399,6 +399,17 @@ TEST(Words, AreRunsOfLettersWithApostrophesSingleIdeographsAndMarks) {
   EXPECT_EQ(words_of(text), (std::vector<int32_t>{0, 0, 0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
+TEST(Source, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
+  const auto bands = [](const AttentionSpec& spec) {
+    LiveSource source(looked_at::trace_of({.tokens = 40, .causal = false, .spec = spec}), {});
+    return source.info().find("families")->items()[0].find("bands")->dump();
+  };
+  EXPECT_EQ(bands({.topology = window(7, 2)}), "[[7,2],[7,2]]");
+  EXPECT_EQ(bands({.topology = causal(7)}), "[[7,0],[7,0]]");
+  EXPECT_EQ(bands({.topology = causal()}), "[null,null]") << "no band: a query sees all before it";
+  EXPECT_EQ(bands({}), "[null,null]");
+}
+
 TEST(Summary, SaysADescriptionInWords) {
   EXPECT_EQ(summary_of({}, 32), "softmax(q·k/√32), every token sees every token");
   AttentionSpec spec;

@@ -36,6 +36,7 @@ export class Mock {
       checkpoints: [], // steps of a training run
       traces: [], // those to choose from
       step: null, // which of them this is
+      band: null, // [back, ahead] that the description says; the weights here know of none
       ...more,
       text: Buffer.from(text),
       tokens,
@@ -79,6 +80,7 @@ export class Mock {
           rows: [[0, n]],
           all_rows: true,
           windows: null,
+          bands: Array(model.layers).fill(this.band),
           summary: `softmax(q·k/√${model.d}), ${model.causal ? 'causal' : 'every token sees every token'}`,
         },
       ],

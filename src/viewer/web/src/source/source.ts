@@ -68,6 +68,7 @@ export interface Family {
   rows: [number, number][];
   all_rows: boolean;
   windows: [number, number][] | null;
+  bands: ([number, number] | null)[]; // by layer: how far back and ahead a query sees, where both ways end
   summary: string;
 }
 

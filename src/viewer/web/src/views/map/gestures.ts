@@ -88,7 +88,7 @@ function spanned(
 function onKey(map: MapView, key: string): boolean {
   if (key === '+' || key === '=') map.zoomBy(2);
   else if (key === '-') map.zoomBy(0.5);
-  else if (key === '0') map.ctx.store.set({ rect: null });
+  else if (key === '0') map.fit();
   else if (key.startsWith('Arrow')) {
     const { q, k } = map.ctx.store.now;
     const { k0, q0, k1, q1 } = map.whole;

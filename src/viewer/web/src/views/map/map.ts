@@ -14,6 +14,7 @@ import { h, iconButton, replace, segmented } from '../../ui/dom';
 import { MapStore, kTile } from './store';
 import { listenToMap } from './gestures';
 
+const kBands = 4; // widths of a band that the map opens on, where it is longer
 const kKept = 6; // complete maps kept for going back
 
 export class MapView implements View {
@@ -28,6 +29,7 @@ export class MapView implements View {
   private maps: MapStore | null = null;
   private coming: MapStore | null = null; // of another checkpoint, until its first picture is there
   private wanted = '';
+  private opened = false;
   private readonly bitmaps = new WeakMap<Picture, { key: string; bitmap: HTMLCanvasElement }>();
   private pool: Pool = 'max';
   hover: { query: number; key: number } | null = null;
@@ -66,7 +68,7 @@ export class MapView implements View {
         pools,
         iconButton('minus', t('map.out'), () => this.zoomBy(0.5)),
         iconButton('plus', t('map.in'), () => this.zoomBy(2)),
-        iconButton('fit', t('map.fit'), () => ctx.store.set({ rect: null })),
+        iconButton('fit', t('map.fit'), () => this.fit()),
         this.tableButton,
       ),
       h('div', { class: 'street-frame' }, element, this.table),
@@ -138,13 +140,35 @@ export class MapView implements View {
     const whole = zoomOf(this.whole, this.canvas);
     const next = Math.max(whole, Math.min(64, this.zoom * factor));
     if (next <= whole) {
-      this.ctx.store.set({ rect: null });
+      this.fit();
       return;
     }
     const then = marginsAt(next);
     const key = rect.k0 + (x - now.left) / this.zoom;
     const query = rect.q0 + (y - now.top) / this.zoom;
     this.show(key - (x - then.left) / next, query - (y - then.top) / next, next);
+  }
+
+  /** Shows all of the map. Where it opens on a part of it, all has to be said. */
+  fit(): void {
+    this.ctx.store.set({ rect: this.opening() ? this.whole : null });
+  }
+
+  /** The part that a map opens on whose queries see a band of keys: over a long text that is a line too thin to read. Null: all of it. */
+  private opening(): Rect | null {
+    const { family, store } = this.ctx;
+    const { heads, q, k } = store.now;
+    const band = family.bands[heads[0]?.layer ?? 0];
+    const chosen = q[0] ?? k[0];
+    if (!band || !chosen) return null;
+    const [back, ahead] = band;
+    const side = Math.max(64, kBands * (back + ahead + 1));
+    const { q0, k0, q1, k1 } = this.whole;
+    if (side >= Math.max(q1 - q0, k1 - k0)) return null;
+    const begin = (middle: number, least: number, most: number): number =>
+      Math.max(least, Math.min(Math.round(middle - side / 2), most - side));
+    const rect = { q0: begin(chosen.begin, q0, q1), k0: begin(chosen.begin + (ahead - back) / 2, k0, k1) };
+    return { ...rect, q1: rect.q0 + side, k1: rect.k0 + side };
   }
 
   /** Shows the map from a corner at a zoom, kept inside the map. */
@@ -251,6 +275,11 @@ export class MapView implements View {
 
   private paint(): void {
     if (this.canvas.width < 120 || this.canvas.height < 120) return;
+    if (!this.opened) {
+      this.opened = true;
+      const rect = this.ctx.store.now.rect ?? this.opening();
+      if (rect !== this.ctx.store.now.rect) this.ctx.store.set({ rect });
+    }
     const street = this.street();
     drawStreet(this.canvas.context, this.canvas, street);
     const { left, top } = this.margins;
