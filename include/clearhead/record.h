@@ -81,7 +81,7 @@ struct AttentionRecord {
 
   AttentionShape shape() const;  ///< queries = query_length; d_v is 0 where values are not known
   int64_t rows_kept() const { return q.size(2); }
-  /// Position of query i among the keys: i + (key_length − query_length) for Align::kEnd, i for kStart.
+  /// Position of query i among the keys: i + (key_length − query_length) for Align::kEnd, i for kStart; both + the band's offset.
   int64_t position_of(int64_t query) const;
   /// Throws kStale naming the operand if one was opened for writing since the record was made.
   void check_fresh() const;

@@ -66,7 +66,7 @@ struct PerEdge {
 };
 using Term = std::variant<Alibi, Dense, SoftCap, PerEdge, Rule>;
 
-/// Where the first query stands among the keys: kEnd, the last query sees the last key; kStart, query 0 stands at key 0.
+/// Where queries stand among the keys: kEnd, the last query at the last key; kStart, query 0 at key 0. Band::offset moves them on from there.
 enum class Align : uint8_t { kEnd, kStart };
 
 /// Query at position p sees keys [p − back, p + ahead]; an absent limit is none (causal: Vaswani et al. 2017, §3.2.3; windows: Beltagy et al. 2020, §3.1).
@@ -74,6 +74,9 @@ struct Band {
   std::optional<int64_t> back{};
   std::optional<int64_t> ahead{};
   Align align = Align::kEnd;
+  /// Keys that every query stands after its aligned place; negative: before it. Part of the position: what reads positions (ALiBi, rules, relative
+  /// pairs) reads it, too. At most 2²⁴ either way. ONNX's causal mask after a past of n keys is kStart and n, however many keys are new.
+  int64_t offset = 0;
 };
 /// A query sees only keys of its own segment: packed documents (Krell et al. 2021), and key padding by a segment that no query has. Negative ids see and are seen by nothing.
 struct Segments {

@@ -91,8 +91,8 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
   if (run.drops_attention()) described.after.dropout = Dropout{.rate = run.dropout->attention, .seed = run.dropout->next()};
   Keys keys = k;
   if (cache) {
-    const std::optional<int64_t>& back = spec.topology.band.back;
-    if (back && !wanted) cache->keep_last(*back);
+    const Band& band = spec.topology.band;
+    if (band.back && !wanted) cache->keep_last(*band.back - std::min<int64_t>(0, band.offset));
     if (k.defined()) cache->append(k, v);
     keys = cache->snapshot();
     if (!v.defined()) v = Tensor::empty({sequences.batch, key_heads, 0, head_dim});

@@ -65,7 +65,7 @@ bool reads_positions(const AttentionSpec& spec) {
 // Edits of cross-attention count its queries from the first, wherever the keys end. An edit changes what is visible and nothing else, so a description that
 // counts from the end, and whose scores or band would move with its queries, stays as it is.
 void count_from_first(AttentionSpec& spec, const char* what) {
-  if (spec.topology.band.align == Align::kStart) return;
+  if (spec.topology.band.align == Align::kStart && spec.topology.band.offset == 0) return;
   if (reads_positions(spec)) {
     fail(
         ErrorCode::kUnsupported,
@@ -74,6 +74,7 @@ void count_from_first(AttentionSpec& spec, const char* what) {
         what);
   }
   spec.topology.band.align = Align::kStart;
+  spec.topology.band.offset = 0;
 }
 
 void hide(Topology& topology, const Rule& rule) { topology.visible = topology.visible ? both(*topology.visible, rule) : rule; }

@@ -64,8 +64,8 @@ AttentionSpec pinned_spec(AttentionSpec spec) {
 // are the same in both.
 bool can_join(const AttentionSpec& spec) {
   const Band& band = spec.topology.band;
-  bool plain =
-      band.ahead == int64_t{0} && band.align == Align::kEnd && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists;
+  bool plain = band.ahead == int64_t{0} && band.align == Align::kEnd && band.offset == 0 && !spec.topology.segments &&
+               !spec.topology.mask && !spec.topology.lists;
   const auto of_positions = [](const Term& term) {
     return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term) || std::holds_alternative<Rule>(term);
   };

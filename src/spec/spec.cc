@@ -171,6 +171,13 @@ void check_limit(const char* name, const std::optional<int64_t>& limit) {
   }
 }
 
+// Positions stay exact in f32, and sums with lengths do not overflow.
+void check_offset(int64_t offset) {
+  constexpr int64_t kMost = int64_t{1} << 24;
+  if (offset < -kMost || offset > kMost)
+    fail(ErrorCode::kInvalidArgument, "attention: topology.band.offset is {}; expected −16,777,216 to 16,777,216 keys", offset);
+}
+
 struct CheckPair {
   const AttentionShape& shape;
 
@@ -258,6 +265,7 @@ void validate(const AttentionSpec& spec, const AttentionShape& shape) {
   check_after(spec.after);
   check_limit("back", spec.topology.band.back);
   check_limit("ahead", spec.topology.band.ahead);
+  check_offset(spec.topology.band.offset);
   check_rules(spec, shape);
   if (spec.topology.lists) check_lists(*spec.topology.lists, shape);
   const Shape every_pair = {shape.batch, shape.heads, shape.queries, shape.keys};

@@ -16,9 +16,11 @@ namespace {
 using Operand = std::function<Tensor(const std::string& name)>;
 
 Json band_to_json(const Band& band) {
-  return Json::object({{"back", band.back ? Json(*band.back) : Json()},
-                       {"ahead", band.ahead ? Json(*band.ahead) : Json()},
-                       {"align", band.align == Align::kEnd ? "end" : "start"}});
+  Json json = Json::object({{"back", band.back ? Json(*band.back) : Json()},
+                            {"ahead", band.ahead ? Json(*band.ahead) : Json()},
+                            {"align", band.align == Align::kEnd ? "end" : "start"}});
+  if (band.offset != 0) json["offset"] = band.offset;
+  return json;
 }
 
 struct PairToJson {
@@ -245,6 +247,10 @@ class Reader {
       const std::string align = inner.string_or("align", "end");
       if (align != "end" && align != "start") inner.wrong("align", "\"end\" or \"start\"", align);
       topology.band.align = align == "end" ? Align::kEnd : Align::kStart;
+      if (const Json* offset = present(inner, "offset")) {
+        if (!offset->is_integer()) inner.wrong("offset", "a count of keys, negative or not", *offset);
+        topology.band.offset = offset->integer();
+      }
       inner.refuse_rest();
     }
     if (const Json* segments = present(fields, "segments")) {

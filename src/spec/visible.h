@@ -13,7 +13,9 @@
 namespace clearhead {
 
 /// Position among the keys of query 0: the others follow one by one.
-inline int64_t first_position(const Band& band, int64_t queries, int64_t keys) { return band.align == Align::kEnd ? keys - queries : 0; }
+inline int64_t first_position(const Band& band, int64_t queries, int64_t keys) {
+  return (band.align == Align::kEnd ? keys - queries : 0) + band.offset;
+}
 
 /// Keys that the band alone shows to a query at position p. Empty ranges have begin = end.
 inline Range visible_band(const Band& band, int64_t position, int64_t keys) {

@@ -49,9 +49,10 @@ void check(Comm& comm, const Tensor& q, const Tensor& k, const Tensor& v, const 
   const bool known =
       softmax && !softmax->sinks && std::holds_alternative<Dot>(spec.pair) &&
       std::all_of(spec.terms.begin(), spec.terms.end(), [](const Term& term) { return std::holds_alternative<SoftCap>(term); }) &&
-      !topology.segments && !topology.mask && !topology.lists && !topology.visible && !spec.after.dropout && !spec.after.head_mask &&
-      !spec.after.gaussian;
-  if (!known) fail(ErrorCode::kUnsupported, "ring_attend: expected a softmax over dot products, with soft-caps and a band at most");
+      topology.band.offset == 0 && !topology.segments && !topology.mask && !topology.lists && !topology.visible && !spec.after.dropout &&
+      !spec.after.head_mask && !spec.after.gaussian;
+  if (!known)
+    fail(ErrorCode::kUnsupported, "ring_attend: expected a softmax over dot products, with soft-caps and a band without an offset at most");
   if (q.dtype() != DType::kF32) fail(ErrorCode::kUnsupported, "ring_attend: q is {}; expected f32", to_string(q.dtype()));
   std::vector<double> sizes;
   for (const Tensor* t : {&q, &k, &v}) {

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "observe/trace_state.h"
+#include "spec/visible.h"
 #include "viewer/bundle.h"
 #include "viewer/export.h"
 
@@ -502,7 +503,7 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
   const Dot& dot = std::get<Dot>(spec.pair);
   const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1.0 / std::sqrt(static_cast<double>(stored.d));
   const Band& band = spec.topology.band;
-  const int64_t offset = band.align == Align::kEnd ? known.keys - known.queries : 0;
+  const int64_t offset = first_position(band, known.queries, known.keys);
   // The largest difference to f32, over rows spread evenly.
   double error = 0;
   const size_t count = stored.rows.size(), step = std::max<size_t>(1, count / 64);

@@ -144,7 +144,7 @@ FamilyFacts LiveSource::find_facts(const MapFamily& family) {
     const LayerMap own = trace_->map(family.name, layer);
     if (own.frames().empty() || family.first_query != family.first_key) continue;
     const Band& band = own.frames()[0].record.spec.topology.band;
-    if (band.back && band.ahead) facts.bands[static_cast<size_t>(layer)] = {*band.back, *band.ahead};
+    if (band.back && band.ahead && band.offset == 0) facts.bands[static_cast<size_t>(layer)] = {*band.back, *band.ahead};
   }
   facts.sinks = find_family_sinks(facts);
   return facts;

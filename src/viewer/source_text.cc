@@ -141,6 +141,7 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
     sees = format("a token sees {} before and {} after it", band.back ? with_commas(*band.back) : "all",
                   band.ahead ? with_commas(*band.ahead) : "all");
   }
+  if (band.offset != 0) sees += format(", from {} keys {}", with_commas(std::abs(band.offset)), band.offset > 0 ? "later" : "earlier");
   std::string out = std::visit(NameOf{}, spec.normaliser) + ("(" + score) + "), " + sees;
   if (spec.topology.segments) out += ", of its own segment";
   if (spec.topology.mask) out += ", where the mask allows";

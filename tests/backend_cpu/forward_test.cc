@@ -56,6 +56,7 @@ void describe(Case& c, uint32_t seed) {
   if (chance(3)) band.back = static_cast<int64_t>(random() % 40);
   if (chance(2)) band.ahead = chance(2) ? 0 : static_cast<int64_t>(random() % 30);
   if (chance(4)) band.align = Align::kStart;
+  if (chance(4)) band.offset = static_cast<int64_t>(random() % 21) - 10;
   const int terms = static_cast<int>(random() % 4);
   for (int term = 0; term < terms; ++term) {
     if (chance(3)) {

@@ -73,6 +73,14 @@ TEST(Reference, TheBandShowsWhatItsWordsSay) {
   EXPECT_EQ(picture(window(1, 2), 4, 4), "###./####/.###/..##");
   EXPECT_EQ(picture(window(0, 1, Align::kStart), 3, 2), "##/.#/..");
   EXPECT_EQ(picture(causal(), 4, 2), "../../#./##");
+  const auto moved = [](Topology topology, int64_t offset) {
+    topology.band.offset = offset;
+    return topology;
+  };
+  EXPECT_EQ(picture(moved(causal(std::nullopt, Align::kStart), 2), 2, 6), "###.../####..") << "key ≤ query + 2";
+  EXPECT_EQ(picture(moved(causal(std::nullopt, Align::kStart), -1), 3, 3), ".../#../##.");
+  EXPECT_EQ(picture(moved(causal(1), -1), 3, 5), "##.../.##../..##.");
+  EXPECT_EQ(picture(moved(window(1, 0), 3), 3, 4), "...#/..../....") << "beyond the keys there is nothing to see";
 }
 
 TEST(Reference, SegmentsSeeTheirOwnAndNegativeOnesNothing) {

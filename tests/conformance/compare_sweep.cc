@@ -42,7 +42,8 @@ double surprise(double p, double error, bool of_errors, bool is_linear = false) 
 void add_row(const Looked& looked, const Expected& e, const SweepRequest& request, bool of_errors, Sums& sums) {
   const AttentionShape& shape = looked.c.shape;
   const int64_t query = e.query;
-  const int64_t position = query + (looked.c.spec.topology.band.align == Align::kEnd ? shape.keys - shape.queries : 0);
+  const int64_t position =
+      query + looked.c.spec.topology.band.offset + (looked.c.spec.topology.band.align == Align::kEnd ? shape.keys - shape.queries : 0);
   const OracleRow& row = e.row;
   double h = 0, d = 0, matched[2] = {};
   const bool is_linear = std::holds_alternative<Linear>(looked.c.spec.normaliser);

@@ -145,7 +145,11 @@ Topology make_band(const std::string& value) {
   const auto limit = [](const std::string& word) {
     return word.empty() || word == "-" ? std::nullopt : std::optional<int64_t>(std::stoll(word));
   };
-  if (has(value, "causal")) return causal(limit(after_word(value, "back")), align);
+  if (has(value, "causal")) {
+    Topology topology = causal(limit(after_word(value, "back")), align);
+    topology.band.offset = limit(after_word(value, "offset")).value_or(0);
+    return topology;
+  }
   if (!has(value, "window")) return full();
   const std::string back = after_word(value, "window");
   return {.band = {.back = limit(back), .ahead = limit(words_of(value)[2]), .align = align}};

@@ -2,6 +2,7 @@
 // it is given. What is expected hangs on no alignment: which pairs are visible is written out, key ≤ past + query.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -21,7 +22,7 @@ constexpr int64_t kBatch = 2, kKeyHeads = 2, kHeads = 4, kWidth = 16, kValueWidt
 
 enum class AttentionMask { kNone, kBool, kFloat };
 struct Given {
-  int64_t past = 0, new_keys = 0;
+  int64_t past = 0, new_keys = 0, queries = 0;
   bool is_causal = false, is_capped = false;
   AttentionMask mask = AttentionMask::kNone;
   int64_t keys() const { return past + new_keys; }
@@ -29,11 +30,13 @@ struct Given {
 
 std::vector<Given> everything_given() {
   std::vector<Given> all;
-  for (const auto& [past, new_keys] : {std::pair<int64_t, int64_t>{0, 7}, {5, 1}, {40, 33}, {255, 1}, {256, 20}, {300, 7}}) {
+  using Lengths = std::array<int64_t, 3>;
+  for (const auto& [past, new_keys, queries] :
+       {Lengths{0, 7, 7}, {5, 1, 1}, {40, 33, 33}, {255, 1, 1}, {256, 20, 20}, {300, 7, 7}, {12, 6, 4}, {12, 4, 6}, {300, 40, 1}}) {
     for (const bool is_causal : {false, true}) {
       for (const bool is_capped : {false, true}) {
         for (const AttentionMask mask : {AttentionMask::kNone, AttentionMask::kBool, AttentionMask::kFloat}) {
-          all.push_back({past, new_keys, is_causal, is_capped, mask});
+          all.push_back({past, new_keys, queries, is_causal, is_capped, mask});
         }
       }
     }
@@ -46,9 +49,9 @@ bool is_masked_out(int64_t query, int64_t key) { return (query * 7 + key * 3) % 
 // true where `sees` says so   [1, 1, query, key]
 template <class Sees>
 Tensor visible_pairs(const Given& given, const Sees& sees) {
-  Tensor mask = Tensor::empty({1, 1, given.new_keys, given.keys()}, DType::kBool);
+  Tensor mask = Tensor::empty({1, 1, given.queries, given.keys()}, DType::kBool);
   bool* to = mask.mutable_data<bool>();
-  for (int64_t i = 0; i < given.new_keys; ++i) {
+  for (int64_t i = 0; i < given.queries; ++i) {
     for (int64_t j = 0; j < given.keys(); ++j) *to++ = sees(i, j);
   }
   return mask;
@@ -59,13 +62,13 @@ std::vector<AttentionSpec> stages(const Given& given) {
   AttentionSpec raw, capped;
   if (given.is_capped) capped.terms = {SoftCap{1.5F}};
   AttentionSpec whole = capped;
-  if (given.mask == AttentionMask::kFloat) whole.terms.emplace_back(Dense{waves({1, kHeads, given.new_keys, given.keys()}, 0.23F)});
+  if (given.mask == AttentionMask::kFloat) whole.terms.emplace_back(Dense{waves({1, kHeads, given.queries, given.keys()}, 0.23F)});
   return {raw, capped, whole};
 }
 
 // As docs/onnx.md says it.
 AttentionSpec over_cache(const Given& given, AttentionSpec spec) {
-  if (given.is_causal) spec.topology.band.ahead = 0;
+  if (given.is_causal) spec.topology.band = {.ahead = 0, .align = Align::kStart, .offset = given.past};
   if (given.mask == AttentionMask::kBool)
     spec.topology.mask = Mask{visible_pairs(given, [](int64_t i, int64_t j) { return !is_masked_out(i, j); })};
   return spec;
@@ -100,7 +103,7 @@ std::vector<float> looked_at(const AttentionRecord& record, WeightsCall::Quantit
 struct Inputs {
   Tensor q, k, v;  // k and v: past and new keys, one after the other
   explicit Inputs(const Given& given)
-      : q(waves({kBatch, kHeads, given.new_keys, kWidth}, 0.37F)),
+      : q(waves({kBatch, kHeads, given.queries, kWidth}, 0.37F)),
         k(waves({kBatch, kKeyHeads, given.keys(), kWidth}, 0.11F)),
         v(waves({kBatch, kKeyHeads, given.keys(), kValueWidth}, 0.71F)) {}
   KeyCache cache(const Given& given) const {
@@ -115,8 +118,9 @@ struct Inputs {
 };
 
 std::string told(const Given& given) {
-  return "past " + std::to_string(given.past) + ", new " + std::to_string(given.new_keys) + (given.is_causal ? ", causal" : "") +
-         (given.is_capped ? ", capped" : "") + ", mask " + std::to_string(static_cast<int>(given.mask));
+  return "past " + std::to_string(given.past) + ", new " + std::to_string(given.new_keys) + ", queries " + std::to_string(given.queries) +
+         (given.is_causal ? ", causal" : "") + (given.is_capped ? ", capped" : "") + ", mask " +
+         std::to_string(static_cast<int>(given.mask));
 }
 
 TEST(OnnxAttention, OverACacheIsAttentionOverTheConcatenation) {
@@ -159,7 +163,8 @@ TEST(OnnxAttention, EveryOutputModeOverACacheIsThatOverTheConcatenation) {
 }
 
 TEST(OnnxAttention, ThePresentIsThePastAndTheNewKeysBitForBit) {
-  for (const Given& given : {Given{.past = 5, .new_keys = 1}, Given{.past = 255, .new_keys = 3}, Given{.past = 300, .new_keys = 7}}) {
+  for (const Given& given : {Given{.past = 5, .new_keys = 1, .queries = 1}, Given{.past = 255, .new_keys = 3, .queries = 3},
+                             Given{.past = 300, .new_keys = 7, .queries = 7}}) {
     const Inputs inputs(given);
     const KeyCache cache = inputs.cache(given);
     const Tensor keys = key_rows(cache.snapshot(), {0, given.keys()}), values = value_rows(cache.snapshot(), {0, given.keys()});

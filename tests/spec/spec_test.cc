@@ -171,6 +171,21 @@ TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
             "sigmoid, hard, linear");
 }
 
+TEST(Spec, AnOffsetOfTheBandIsWrittenWhereThereIsOneAndReadBack) {
+  AttentionSpec spec;
+  spec.topology = causal(3, Align::kStart);
+  spec.topology.band.offset = -7;
+  const std::string written = to_json(spec);
+  EXPECT_NE(written.find(R"("band":{"back":3,"ahead":0,"align":"start","offset":-7})"), std::string::npos) << written;
+  EXPECT_EQ(spec_from_json(written, "spec.json", [](const std::string&) { return Tensor(); }).topology.band.offset, -7);
+}
+
+TEST(Spec, AnOffsetBeyondWhatPositionsHoldIsRefused) {
+  AttentionSpec spec = everything();
+  spec.topology.band.offset = (int64_t{1} << 24) + 1;
+  EXPECT_EQ(refusal(spec), "kInvalidArgument: attention: topology.band.offset is 16777217; expected −16,777,216 to 16,777,216 keys");
+}
+
 TEST(Spec, WrongKindsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":-1}}]})"),
             "kFormat: spec.json: \"terms[0].soft_cap.cap\": expected a positive number, found -1");
@@ -183,6 +198,8 @@ TEST(Spec, WrongKindsAreRefusedByTheirPath) {
             "kFormat: spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"align":"left"}}})"),
             "kFormat: spec.json: \"topology.band.align\": expected \"end\" or \"start\", found \"left\"");
+  EXPECT_EQ(reading_error(R"({"topology":{"band":{"offset":0.5}}})"),
+            "kFormat: spec.json: \"topology.band.offset\": expected a count of keys, negative or not, found 0.5");
   EXPECT_EQ(reading_error(R"({"pair":{"dot":{"scale":1e300}}})"),
             "kFormat: spec.json: \"pair.dot.scale\": expected a number that f32 can hold, found 1e+300");
 }

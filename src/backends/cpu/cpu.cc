@@ -49,7 +49,9 @@ bool forward_over_rows(const ForwardCall& call) {
   if (!paged || paged->dtype != DType::kBF16 || queries <= kDecodeQueries || queries > paged->length) return false;
   Range seen{0, paged->length};
   if (counts_from_the_end(call.spec))
-    seen.begin = visible_band(call.spec.topology.band, paged->length - queries, paged->length).begin / kKeyTile * kKeyTile;
+    seen.begin =
+        visible_band(call.spec.topology.band, first_position(call.spec.topology.band, queries, paged->length), paged->length).begin /
+        kKeyTile * kKeyTile;
   if (!takes_pairs(call.spec, call.q, key_rows(*paged, {0, 0}))) return false;
   const Keys keys = key_rows(*paged, seen);
   const auto& [spec, q, _keys, _v, out, rows, entropies, distances] = call;
