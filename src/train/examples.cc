@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/hash.h"
 #include "clearhead/error.h"
 #include "text/tokenizer_json.h"
 #include "text/train_vocabulary.h"
@@ -35,6 +36,12 @@ class Windows : public Examples {
     return out;
   }
   int64_t tokens() const override { return training_.tokens(); }
+  std::string digest() const override {
+    Digest digest;
+    training_.add_to(digest);
+    held_.add_to(digest);
+    return digest.hex();
+  }
   double held_bytes_per_token() const override {
     return held_.tokens() > 0 ? static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens()) : 0;
   }
@@ -55,6 +62,12 @@ class Pairs : public Examples {
   Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
   std::vector<Example> held() const override { return held_.in_order(); }
   int64_t tokens() const override { return training_.tokens(); }
+  std::string digest() const override {
+    Digest digest;
+    training_.add_to(digest);
+    held_.add_to(digest);
+    return digest.hex();
+  }
   double held_bytes_per_token() const override { return 0; }
 
  private:
