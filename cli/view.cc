@@ -86,7 +86,7 @@ void serve(const Options& options, std::vector<LiveSource> sources) {
   notice(
       format("from another machine: ssh -L {0}:127.0.0.1:{0} {1}   then open the address above there. Ctrl-C ends.", server.port(), host));
   std::fflush(stdout);
-  if (!options.no_browser) open_browser(url);
+  if (!options.no_browser) open_browser(server.url_for_once() + (state.empty() ? "" : "#" + state));
   server.serve();
 }
 
