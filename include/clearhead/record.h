@@ -32,8 +32,8 @@ const char* to_string(InstructionSet isa);  ///< "ref", "avx2", "avx512"
 struct KeyPage {
   static constexpr int64_t kLength = 256;
   static constexpr int64_t kPanel = 16;
-  Tensor keys{};    ///< [key_head, length() / kPanel, d_k, kPanel]
-  Tensor values{};  ///< [key_head, length(), d_v]
+  Tensor keys{};                                            ///< [key_head, length() / kPanel, d_k, kPanel]
+  Tensor values{};                                          ///< [key_head, length(), d_v]
   int64_t length() const { return keys.size(1) * kPanel; }  ///< keys there is room for
 };
 
