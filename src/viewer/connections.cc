@@ -74,13 +74,7 @@ class RequestStream : public httplib::Stream {
         is_too_long_(head.body > static_cast<int64_t>(most_body)),
         closes_(head.closes) {}
   /// Whether what comes next is another request.
-  bool goes_on() {
-    char unread[4096];  // a refused body that is short is passed over
-    while (!closes_ && unread_ > 0 && unread_ <= static_cast<int64_t>(GatedServer::kHeadBytes)) {
-      if (read(unread, std::min(sizeof unread, static_cast<size_t>(unread_))) <= 0) return false;
-    }
-    return !closes_ && unread_ <= 0;
-  }
+  bool goes_on() const { return !closes_ && unread_ <= 0; }
 
   bool is_readable() const override { return at_ < head_.size() || is_ready(socket_, POLLIN, deadline_); }
   bool is_writable() const override { return is_ready(socket_, POLLOUT, Clock::now() + GatedServer::kRequestTime); }
@@ -173,11 +167,11 @@ class GatedServer::Gate : public httplib::TaskQueue {
         if (states[at + 1].revents != 0) look(waiting[at]);
         if (!waiting[at].ends && waiting[at].deadline <= Clock::now()) end(waiting[at]);
       }
+      std::erase_if(waiting, [](const Waiting& one) { return one.ends; });
       if (states[0].revents != 0 && !take_added(waiting)) {
         for (Waiting& one : waiting) end(one);
         return;
       }
-      std::erase_if(waiting, [](const Waiting& one) { return one.ends; });
     }
   }
 
@@ -185,17 +179,19 @@ class GatedServer::Gate : public httplib::TaskQueue {
   bool take_added(std::vector<Waiting>& waiting) {
     uint64_t count = 0;
     (void)!::read(wake_, &count, sizeof count);
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (const Waiting& one : std::exchange(added_, {})) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    std::vector<Waiting> added = std::exchange(added_, {});
+    const bool goes_on = !stopping_;
+    lock.unlock();
+    for (Waiting& one : added) {
+      look(one);
+      if (one.ends) continue;
       waiting.push_back(one);
-      look(waiting.back());
-      std::erase_if(waiting, [](const Waiting& there) { return there.ends; });
-      if (waiting.size() > kMostWaiting) {
-        end(waiting.front());
-        waiting.erase(waiting.begin());
-      }
+      if (waiting.size() <= kMostWaiting) continue;
+      end(waiting.front());
+      waiting.erase(waiting.begin());
     }
-    return !stopping_;
+    return goes_on;
   }
 
   static void end(Waiting& one) {
@@ -247,8 +243,6 @@ class GatedServer::Gate : public httplib::TaskQueue {
 GatedServer::GatedServer(std::function<bool(std::string_view target)> is_quick) : is_quick_(std::move(is_quick)) {
   new_task_queue = [this] { return gate_ = new Gate(*this); };
 }
-
-GatedServer::~GatedServer() = default;
 
 void GatedServer::lengthen_queue() { (void)::listen(svr_sock_, static_cast<int>(kMostWaiting)); }
 int GatedServer::current_socket() { return current; }

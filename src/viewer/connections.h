@@ -13,7 +13,6 @@
 
 #include <chrono>
 #include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -30,7 +29,6 @@ class GatedServer : public httplib::Server {
 
   /// `is_quick` says of a request's target whether the quick handlers take it.
   explicit GatedServer(std::function<bool(std::string_view target)> is_quick);
-  ~GatedServer() override;
 
   /// After binding: so many may connect at once that nobody's first packet is dropped and sent again a second later. httplib's queue has five.
   void lengthen_queue();

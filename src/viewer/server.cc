@@ -206,6 +206,8 @@ bool ViewServer::Parts::may_ask(const httplib::Request& request) const {
 
 httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request& request, httplib::Response& response) {
   const auto refuse_as = [&](int status, const char* kind, const char* why) {
+    const bool has_body = request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+    if (has_body) response.set_header("Connection", "close");  // nobody waits for it
     send(response, answer_refusal(status, kind, why));
     return httplib::Server::HandlerResponse::Handled;
   };
@@ -361,7 +363,7 @@ ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : ViewSe
 ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& options)
     : parts_(std::make_unique<Parts>(std::move(sources))) {
   Parts& parts = *parts_;
-  httplib::Server& http = parts.http;
+  GatedServer& http = parts.http;
   parts.token = options.token.empty() ? random_token() : options.token;
   http.set_payload_max_length(kMostBody);
   http.set_socket_options([](socket_t socket) {  // httplib's own would let a second server share the port
@@ -404,7 +406,7 @@ ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& opt
     }
     parts.port = options.port;
   }
-  parts.http.lengthen_queue();
+  http.lengthen_queue();
   auto first = std::make_shared<Job>();  // what every page asks first is found while the browser starts
   first->work = [&parts](Job&) {
     try {

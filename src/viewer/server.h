@@ -1,7 +1,7 @@
 // The live viewer's transport: HTTP on loopback, for one person.
 //
 // Whoever may ask: Host is 127.0.0.1:PORT or localhost:PORT, Origin (if any) one of these, and the cookie that the printed address set, or the
-// token itself as a bearer. Everything else is 403, and costs no thread (viewer/connections.h). Nothing is served but the page's three files and /api/.
+// token itself as a bearer. Everything else is 403 as soon as its head is there (viewer/connections.h). Nothing is served but the page's three files and /api/.
 #pragma once
 
 #include <memory>

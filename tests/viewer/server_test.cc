@@ -313,6 +313,23 @@ TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersSaySlowlyOrNothing) {
   }
 }
 
+// A head is whole, a body is promised and does not come: the answer is there without it.
+TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersKeepTheirBodies) {
+  std::vector<std::unique_ptr<Connection>> others;
+  for (int i = 0; i < 120; ++i) {
+    others.push_back(std::make_unique<Connection>(server_.port()));
+    others.back()->say(std::string("POST ") + (i % 2 == 0 ? "/api/mass" : "/api/info") + " HTTP/1.1\r\nHost: " + host() +
+                       "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n");
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(get("/api/info").status, 200);
+  EXPECT_EQ(get("/api/row?q=5").status, 200);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 200ms);
+  const Answer refused = split(others.back()->hear_all());
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_NE(refused.head.find("Connection: close"), std::string::npos);
+}
+
 TEST_F(ServerTest, HeadsThatDoNotEndAreRefused) {
   Connection connection(server_.port());
   connection.say("GET / HTTP/1.1\r\nHost: " + host() + "\r\n");
