@@ -15,6 +15,14 @@ namespace {
 
 constexpr int64_t kValidationWindows = 64;
 
+template <class Data>
+std::string digest_of(const Data& training, const Data& held) {
+  Digest digest;
+  training.add_to(digest);
+  held.add_to(digest);
+  return digest.hex();
+}
+
 class Windows : public Examples {
  public:
   Windows(const Recipe& recipe, const Tokenizer& tokenizer)
@@ -36,12 +44,7 @@ class Windows : public Examples {
     return out;
   }
   int64_t tokens() const override { return training_.tokens(); }
-  std::string digest() const override {
-    Digest digest;
-    training_.add_to(digest);
-    held_.add_to(digest);
-    return digest.hex();
-  }
+  std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override {
     return held_.tokens() > 0 ? static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens()) : 0;
   }
@@ -62,12 +65,7 @@ class Pairs : public Examples {
   Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
   std::vector<Example> held() const override { return held_.in_order(); }
   int64_t tokens() const override { return training_.tokens(); }
-  std::string digest() const override {
-    Digest digest;
-    training_.add_to(digest);
-    held_.add_to(digest);
-    return digest.hex();
-  }
+  std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override { return 0; }
 
  private:

@@ -1,5 +1,7 @@
 #include "train/footprint.h"
 
+#include <algorithm>
+
 #include "base/format.h"
 #include "base/memory.h"
 #include "clearhead/error.h"
@@ -28,11 +30,10 @@ Footprint least_footprint(const Architecture& facts, const Recipe& recipe) {
     parameters += parameters_of(*facts.encoder);
     layers += of(facts.encoder->layers);
   }
-  const double rows = recipe.pairs ? of(recipe.places) : of(recipe.batch) * of(recipe.length);
   const double element = recipe.precision == DType::kF32 ? 4 : 2;
   // A part of pairs may have fewer places than it is allowed: the data decides.
   return {.held = parameters * (8 + 4 * sums_of(recipe.optimiser)),
-          .part = recipe.pairs ? 0 : rows * (layers * of(facts.width) + of(facts.vocabulary)) * element};
+          .part = recipe.pairs ? 0 : of(recipe.batch) * of(recipe.length) * (layers * of(facts.width) + of(facts.vocabulary)) * element};
 }
 
 void check_fits(const Architecture& facts, const Recipe& recipe) {

@@ -1,9 +1,9 @@
 // What a training run takes at the least, before any of it is allocated.
 //
 //   held      every parameter, its gradient and the optimiser's sums              parameters · (8 + 4·sums) bytes
-//   a part    the residual stream into every layer, and the logits                rows · (layers · width + vocabulary) · 2 or 4 bytes
+//   a part    the residual stream into every layer, and the logits                batch · length · (layers · width + vocabulary) · 2 or 4 bytes
 //
-// rows = batch · length, or the places of a part of pairs. Lower bounds: what fits is never refused; what cannot fit is, in place of being killed an hour later.
+// A part of pairs counts nothing: the data decides how much of its places it fills. Lower bounds: what fits is never refused; what cannot fit is, in place of being killed an hour later.
 #pragma once
 
 #include "models/architecture.h"

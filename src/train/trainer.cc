@@ -102,6 +102,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
       watch_(recipe, facts_, *tokenizer_),
       examples_(examples_of(recipe_, *tokenizer_, facts_)),
+      data_digest_(examples_->digest()),
       held_(examples_->held()),
       optimiser_(recipe.optimiser),
       average_(recipe.average),
@@ -331,13 +332,13 @@ void Trainer::save_checkpoint() const {
                      {"best", format("{:.17g}", best_)},
                      {"loss_sum", format("{:.17g}", loss_sum_)},
                      {"summed", std::to_string(summed_)},
-                     {"data", examples_->digest()},
+                     {"data", data_digest_},
                      {"log", log_}});
 }
 
 void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
   const auto data = file.metadata().find("data");  // checkpoints of earlier versions have none
-  data_has_changed_ = data != file.metadata().end() && data->second != examples_->digest();
+  data_has_changed_ = data != file.metadata().end() && data->second != data_digest_;
   if (data_has_changed_ && !data_changed) {
     fail(
         ErrorCode::kInvalidArgument,

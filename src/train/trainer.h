@@ -97,6 +97,7 @@ class Trainer {
   Transformer transformer_;
   Watch watch_;
   std::unique_ptr<Examples> examples_;
+  std::string data_digest_;  // theirs; every checkpoint has it
   std::vector<Example> held_;
   Optimiser optimiser_;
   WeightAverage average_;

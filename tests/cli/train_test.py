@@ -43,12 +43,20 @@ class TrainingCase(Case):
     def train(self, out, *settings):
         return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out)
 
+    def start(self, *arguments):
+        return subprocess.Popen([BINARY, "train", *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+
+    def stopped(self, process, by):
+        """Sends a signal after the first report; what is said on stderr."""
+        process.stdout.readline()
+        process.send_signal(by)
+        _, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130, errors)
+        return errors.decode()
+
 
 class RunsThatMeet(TrainingCase):
     """Two runs of one folder, data that changed, signals, and sizes that no machine has."""
-
-    def start(self, *arguments, **more):
-        return subprocess.Popen([BINARY, "train", *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), **more)
 
     def test_a_folder_belongs_to_one_process_at_a_time(self):
         self.write(steps=100000)
@@ -64,11 +72,7 @@ class RunsThatMeet(TrainingCase):
         first.kill()
         first.communicate(timeout=30)
         third = self.start("--resume", self.folder / "run")
-        third.stdout.readline()
-        third.send_signal(signal.SIGHUP)
-        _, errors = third.communicate(timeout=30)
-        self.assertEqual(third.returncode, 130)
-        self.assertRegex(errors.decode(), r"stopped after step \d+; go on with")
+        self.assertRegex(self.stopped(third, signal.SIGHUP), r"stopped after step \d+; go on with")
         self.assertFalse((self.folder / "run/lock").exists())
 
     def test_a_resume_over_other_data_is_refused_unless_it_is_asked_for(self):
@@ -285,13 +289,8 @@ class Training(TrainingCase):
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
         self.write(steps=100000)
-        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", "a run"], cwd=self.folder, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, env=environment())
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-        self.assertEqual(process.returncode, 130)
-        self.assertRegex(errors.decode(), r"stopped after step \d+; go on with: clearhead train --resume 'a run'\n$")
+        process = self.start(self.recipe, f"data={self.folder}", "-o", "a run")
+        self.assertRegex(self.stopped(process, signal.SIGINT), r"stopped after step \d+; go on with: clearhead train --resume 'a run'\n$")
         self.assertTrue((self.folder / "a run/checkpoint.safetensors").exists())
 
     def test_a_loss_that_is_no_number_names_the_step_and_the_op(self):
