@@ -1,4 +1,5 @@
 // clearhead — the command line. Each subcommand has its own file; this one parses, runs, and turns errors into one line and an exit code.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -141,6 +142,10 @@ static int run(int argc, char** argv) {
 }  // namespace clearhead::cli
 
 int main(int argc, char** argv) {
+  // A closed stream's number would be given to the next file that is opened, and what is printed would go there.
+  for (int descriptor = 0; descriptor < 3; ++descriptor) {
+    if (::fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)!::open("/dev/null", O_RDWR);
+  }
   std::signal(SIGINT, clearhead::cli::interrupted);
   std::signal(SIGTERM, clearhead::cli::interrupted);
   std::signal(SIGHUP, clearhead::cli::interrupted);

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
@@ -21,19 +22,19 @@ namespace {
 
 std::atomic<bool> asked_to_stop{false};
 
-// The first Ctrl-C ends the run after its step; a second one ends the process.
+// The first Ctrl-C ends the run after the part of a step that it is at; a second one ends the process.
 void stop(int signal) {
-  if (asked_to_stop.exchange(true)) {
-    std::signal(signal, SIG_DFL);
-    std::raise(signal);
-  }
+  if (!asked_to_stop.exchange(true)) return;
+  remove_unfinished_files();
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
 }
 
 struct Options {
   std::string recipe, out, test;
   std::vector<std::string> settings, watch;
   int64_t batches = 0;
-  bool resume = false, json = false;
+  bool resume = false, data_changed = false, json = false;
 };
 
 std::string duration(double seconds) {
@@ -71,7 +72,7 @@ std::unique_ptr<Trainer> trainer_of(const Options& options, const std::shared_pt
   if (options.resume) {
     if (!options.settings.empty() || !options.watch.empty())
       usage_error("--resume goes on with the run's own recipe; settings belong to a new run");
-    return Trainer::resume(options.recipe, comm);
+    return Trainer::resume(options.recipe, comm, options.data_changed);
   }
   std::vector<std::string> settings = options.settings;
   if (!options.watch.empty()) settings.push_back("watch.texts=" + Json(Json::Array(options.watch.begin(), options.watch.end())).dump());
@@ -89,8 +90,8 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   const std::string together = comm->size() > 1 ? format(", by {} processes", comm->size()) : "";
   say(format("{} parameters, {} tokens to train on, steps {} to {}, in {}{}", with_commas(trainer->parameter_count()),
              with_commas(trainer->training_tokens()), trainer->step(), trainer->steps(), trainer->directory(), together));
-  std::signal(SIGINT, stop);
-  std::signal(SIGTERM, stop);
+  if (trainer->data_has_changed()) say("the data has changed since the checkpoint was written: from here on this is another run");
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, stop);
   const int64_t first = trainer->step();
   const auto report = [&](const TrainingReport& now) {
     print_report(now, options.json);
@@ -131,6 +132,7 @@ void run(const Options& options) {
     if (options.resume) usage_error("--batches is given a recipe, with data=DIR where the data is elsewhere");
     return show_batches(Recipe::read(options.recipe, options.settings), options.batches, options.json);
   }
+  if (options.data_changed && !options.resume) usage_error("--data-changed belongs to --resume");
   if (options.resume && !options.out.empty())
     usage_error("--resume is given the run's folder in place of a recipe; -o belongs to a new run");
   if (!train_or_end_all(options, join_processes())) throw CLI::RuntimeError(130);
@@ -151,6 +153,7 @@ void add_train(CLI::App& app) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--resume", options->resume, "Go on from the folder's checkpoint, with the same bits as if it had never stopped");
+  command->add_flag("--data-changed", options->data_changed, "With --resume: go on over data that is no longer the same");
   command->add_option("--test", options->test, "Train nothing: measure this model on the part of the recipe's data that no training saw");
   command->add_option("--batches", options->batches, "Train nothing: print what the first so many parts of steps are shown")
       ->check(CLI::PositiveNumber);

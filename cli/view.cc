@@ -79,14 +79,14 @@ LiveSource::Options source_options(const Options& options, const std::string& co
 void serve(const Options& options, std::vector<LiveSource> sources) {
   const std::string state = state_of(options, first_of(sources).trace());
   ViewServer server(std::move(sources), {.port = options.port});
-  const std::string url = server.url() + (state.empty() ? "" : "#" + state);
-  print(url);
+  const std::string opens_at = state.empty() ? "" : "#" + state;
+  print(server.url() + opens_at);
   char host[256] = "HOST";
   ::gethostname(host, sizeof host - 1);
   notice(
       format("from another machine: ssh -L {0}:127.0.0.1:{0} {1}   then open the address above there. Ctrl-C ends.", server.port(), host));
   std::fflush(stdout);
-  if (!options.no_browser) open_browser(url);
+  if (!options.no_browser) open_browser(server.url_for_once() + opens_at);
   server.serve();
 }
 

@@ -164,6 +164,8 @@ class KeyCache {
   DType dtype() const { return keys_.dtype; }
 
  private:
+  void make_room(size_t sequence, int64_t room, int64_t count);
+
   PagedKeys keys_;
   std::vector<std::vector<std::shared_ptr<KeyPage>>> writable_;  // [batch][page], the same pages as keys_.pages
 };

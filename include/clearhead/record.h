@@ -26,13 +26,15 @@ namespace clearhead {
 enum class InstructionSet : uint8_t { kReference, kAvx2, kAvx512 };
 const char* to_string(InstructionSet isa);  ///< "ref", "avx2", "avx512"
 
-/// 256 keys and values of every key head of one sequence. Keys stand in panels of 16, so that 16 neighbours of one channel are one load.
+/// 256 keys and values of every key head of one sequence, or room for fewer where a short sequence has no other page. Keys stand in panels of 16, so that 16
+/// neighbours of one channel are one load.
 /// Pages are append-only and shared: what a record saw stays true while the cache grows. All pages of a cache have one dtype: f32, bf16 or f16.
 struct KeyPage {
   static constexpr int64_t kLength = 256;
   static constexpr int64_t kPanel = 16;
-  Tensor keys{};    ///< [key_head, kLength / kPanel, d_k, kPanel]
-  Tensor values{};  ///< [key_head, kLength, d_v]
+  Tensor keys{};                                            ///< [key_head, length() / kPanel, d_k, kPanel]
+  Tensor values{};                                          ///< [key_head, length(), d_v]
+  int64_t length() const { return keys.size(1) * kPanel; }  ///< keys there is room for
 };
 
 /// The keys (and values) of a cache as they were at one moment.

@@ -57,6 +57,20 @@ inline constexpr int64_t kLargestConfig = int64_t{64} << 20;
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 
+/// One process at a time in a folder: FOLDER/NAME says which, and is locked while it lives, however it ends.
+class FolderLock {
+ public:
+  /// Throws kInvalidArgument naming the process that holds it, kIo where the file cannot be made.
+  FolderLock(const std::string& folder, const std::string& name);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  std::string path_;
+  int descriptor_ = -1;
+};
+
 /// Throws what writing there would throw for its name: before work whose result would have no place.
 void check_writable(const std::string& path);
 

@@ -72,7 +72,7 @@ void guard_mappings() {
   static const bool done = [] {
     struct sigaction action {};
     action.sa_sigaction = on_bus_error;
-    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     ::sigemptyset(&action.sa_mask);
     return ::sigaction(SIGBUS, &action, &before) == 0;
   }();

@@ -5,7 +5,7 @@
 
 namespace clearhead {
 
-/// Bytes of physical memory.
+/// Bytes that this process may have: the machine's, or fewer where its control group has a limit (cgroup v2).
 uint64_t physical_memory();
 
 }  // namespace clearhead

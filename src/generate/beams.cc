@@ -37,6 +37,20 @@ struct Candidate {
   float probability = 0;
 };
 
+// The first element from `at` on that is not below `bound`, or one before it; the size where there is none. Most of a vocabulary is passed over many at a time.
+int64_t first_above(const std::vector<float>& row, int64_t at, double bound) {
+  constexpr int64_t kTogether = 64;
+  const float rounded = std::nextafter(static_cast<float>(bound), -std::numeric_limits<float>::infinity());
+  const auto size = static_cast<int64_t>(row.size());
+  for (; at + kTogether <= size; at += kTogether) {
+    int above = 0;
+    for (int64_t i = 0; i < kTogether; ++i) above |= static_cast<int>(row[static_cast<size_t>(at + i)] >= rounded);
+    if (above != 0) break;
+  }
+  while (at < size && !(row[static_cast<size_t>(at)] >= rounded)) ++at;
+  return at;
+}
+
 class Search {
  public:
   Search(const Model& model, ModelCache cache, size_t prompt, const GenerateOptions& options)
@@ -132,6 +146,8 @@ class Search {
         fail(ErrorCode::kInvalidArgument, "the model's logits are not finite: its weights, or the sums over them, are not");
       ban(banned_, row.data(), vocabulary);
       for (int64_t id = 0; id < vocabulary; ++id) {
+        if (best.size() == wanted) id = first_above(row, id, best.back().score - shift);
+        if (id == vocabulary) break;
         const double score = static_cast<double>(row[static_cast<size_t>(id)]) + shift;
         if (best.size() == wanted && !(score > best.back().score)) continue;
         if (score == -std::numeric_limits<double>::infinity()) continue;

@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "base/format.h"
+#include "base/hash.h"
 #include "clearhead/atlas.h"
 #include "observe/trace_state.h"
 #include "spec/page_rows.h"
@@ -346,20 +347,17 @@ const SweepResult& Trace::statistics(const std::string& family, int layer, const
 }
 
 std::string Trace::id() const {
-  uint64_t hash = 1469598103934665603ull;  // FNV-1a
-  const auto add = [&](const void* data, size_t bytes) {
-    for (size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211ull;
-  };
-  add(state_->plan.model.data(), state_->plan.model.size());
-  add(state_->plan.text.text.data(), state_->plan.text.text.size());
-  add(state_->plan.text.ids.data(), state_->plan.text.ids.size() * sizeof(int32_t));
+  Digest hash;
+  hash.add(state_->plan.model.data(), state_->plan.model.size());
+  hash.add(state_->plan.text.text.data(), state_->plan.text.text.size());
+  hash.add(state_->plan.text.ids.data(), state_->plan.text.ids.size() * sizeof(int32_t));
   for (auto& [key, layer] : state_->layers) {
     join_steps(layer);
-    add(key.first.data(), key.first.size());
-    add(&key.second, sizeof key.second);
-    for (const Frame& frame : layer.frames) add(frame.record.rows.m.raw(), frame.record.rows.m.bytes());
+    hash.add(key.first.data(), key.first.size());
+    hash.add(&key.second, sizeof key.second);
+    for (const Frame& frame : layer.frames) hash.add(frame.record.rows.m.raw(), frame.record.rows.m.bytes());
   }
-  return format("{:016x}", hash);
+  return hash.hex();
 }
 
 }  // namespace clearhead

@@ -2,6 +2,9 @@
 //
 //   page of key n: n / 256      keys of a page: [key_head, 16 panels, d_k, 16 keys]      values: [key_head, 256, d_v]      f32, or rounded to 16 bits
 //
+// A sequence of at most 64 keys has one page of 4 panels, which moves into a whole one when it is outgrown: sentences of twenty tokens take a quarter of the
+// memory, and their heads do not stand a power of two of kilobytes apart, where caches hold few lines at once.
+//
 // Only elements of keys at or beyond the length are ever written, so a snapshot (shared pages and its own length) stays true. Pages start as zeros:
 // vector code may load a whole panel. A copy of the cache takes the last, partly filled page for itself, and shares the full ones.
 #include <algorithm>
@@ -29,10 +32,11 @@ Tensor in_dtype(const Tensor& tensor, DType dtype) { return tensor.dtype() == dt
 // Pages made together lie side by side: long streams over them stay in large pages of memory. Not more than that at once: memory is given back group by
 // group, when the last page of it is let go.
 constexpr int64_t kGroupBytes = int64_t{8} << 20;
+constexpr int64_t kShort = 64;  // keys: kernels take as many at once
 
-std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t count) {
-  const Tensor all_keys = Tensor::zeros({count, keys.key_heads, KeyPage::kLength / KeyPage::kPanel, keys.d_k, KeyPage::kPanel}, keys.dtype);
-  const Tensor all_values = Tensor::zeros({count, keys.key_heads, KeyPage::kLength, keys.d_v}, keys.dtype);
+std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t count, int64_t length) {
+  const Tensor all_keys = Tensor::zeros({count, keys.key_heads, length / KeyPage::kPanel, keys.d_k, KeyPage::kPanel}, keys.dtype);
+  const Tensor all_values = Tensor::zeros({count, keys.key_heads, length, keys.d_v}, keys.dtype);
   std::vector<std::shared_ptr<KeyPage>> pages;
   for (int64_t page = 0; page < count; ++page) {
     pages.push_back(std::make_shared<KeyPage>());
@@ -54,14 +58,30 @@ void write_page(KeyPage& page, const Tensor& k, const Tensor& v, int64_t batch, 
     const T* from_v = reinterpret_cast<const T*>(v.raw()) + batch * v.stride(0) + head * v.stride(1);
     for (int64_t n = new_keys.begin; n < new_keys.end; ++n) {
       const int64_t inside = (length + n) % KeyPage::kLength;
-      const int64_t panel = head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
+      const int64_t panel = head * (page.length() / KeyPage::kPanel) + inside / KeyPage::kPanel;
       const T *key = from_k + n * k_row, *value = from_v + n * v_row;
       T* column = keys + panel * d_k * KeyPage::kPanel + inside % KeyPage::kPanel;
       for (int64_t c = 0; c < d_k; ++c) column[c * KeyPage::kPanel] = key[c * k_step];
-      T* row = values + (head * KeyPage::kLength + inside) * d_v;
+      T* row = values + (head * page.length() + inside) * d_v;
       for (int64_t c = 0; c < d_v; ++c) row[c] = value[c * v_step];
     }
   }
+}
+
+// The keys before `inside` of a page, which `to` has room for, and the panel they end in.
+void copy_beginning(const KeyPage& from, KeyPage& to, int64_t inside) {
+  const int64_t panels = (inside + KeyPage::kPanel - 1) / KeyPage::kPanel;
+  const auto copy = [](const Tensor& source, Tensor& target, int64_t rows) {  // the first rows of every head
+    if (source.numel() == 0) return;
+    const size_t row = source.bytes() / static_cast<size_t>(source.size(0) * source.size(1));
+    std::byte* bytes = target.mutable_raw();
+    for (int64_t h = 0; h < source.size(0); ++h) {
+      std::memcpy(bytes + static_cast<size_t>(h * target.size(1)) * row, source.raw() + static_cast<size_t>(h * source.size(1)) * row,
+                  static_cast<size_t>(rows) * row);
+    }
+  };
+  copy(from.keys, to.keys, panels);
+  copy(from.values, to.values, inside);
 }
 
 }  // namespace
@@ -89,6 +109,26 @@ KeyCache& KeyCache::operator=(const KeyCache& other) {
   return *this;
 }
 
+// So many pages of a sequence, the first of them with room for so many keys.
+void KeyCache::make_room(size_t sequence, int64_t room, int64_t count) {
+  std::vector<std::shared_ptr<KeyPage>>& pages = writable_[sequence];
+  if (!pages.empty() && pages[0] && pages[0]->length() < room) {
+    const std::shared_ptr<KeyPage> whole = empty_pages(keys_, 1, room)[0];
+    copy_beginning(*pages[0], *whole, keys_.length);
+    pages[0] = whole;
+    keys_.pages[sequence][0] = whole;
+  }
+  const int64_t missing = count - static_cast<int64_t>(pages.size());
+  const int64_t page_bytes = keys_.key_heads * room * std::max<int64_t>(1, keys_.d_k) * static_cast<int64_t>(size_of(keys_.dtype));
+  const int64_t group = std::max<int64_t>(1, (kGroupBytes + page_bytes - 1) / std::max<int64_t>(1, page_bytes));
+  for (int64_t made = 0; made < missing; made += group) {
+    for (const auto& page : empty_pages(keys_, std::min(group, missing - made), room)) {
+      pages.push_back(page);
+      keys_.pages[sequence].push_back(page);
+    }
+  }
+}
+
 void KeyCache::append(const Tensor& new_k, const Tensor& new_v) {
   check_appended("k", "[batch, key_head, new, d_k]", new_k);
   check_appended("v", "[batch, key_head, new, d_v]", new_v);
@@ -111,19 +151,8 @@ void KeyCache::append(const Tensor& new_k, const Tensor& new_v) {
   }
   const int64_t added = k.size(2), length = keys_.length, first = length / KeyPage::kLength;
   const int64_t last = (length + added + KeyPage::kLength - 1) / KeyPage::kLength;  // pages once grown
-  for (size_t b = 0; b < writable_.size(); ++b) {
-    const int64_t missing = last - static_cast<int64_t>(writable_[b].size());
-    if (missing <= 0) continue;
-    const int64_t page_bytes =
-        keys_.key_heads * KeyPage::kLength * std::max<int64_t>(1, keys_.d_k) * static_cast<int64_t>(size_of(keys_.dtype));
-    const int64_t group = std::max<int64_t>(1, (kGroupBytes + page_bytes - 1) / std::max<int64_t>(1, page_bytes));
-    for (int64_t made = 0; made < missing; made += group) {
-      for (const auto& page : empty_pages(keys_, std::min(group, missing - made))) {
-        writable_[b].push_back(page);
-        keys_.pages[b].push_back(page);
-      }
-    }
-  }
+  const int64_t room = length + added <= kShort ? kShort : KeyPage::kLength;        // of the first page
+  parallel_for(batch, [&](int64_t b, int) { make_room(static_cast<size_t>(b), room, last); });
   const int64_t touched = std::max<int64_t>(0, last - first);
   parallel_for(batch * touched, [&](int64_t item, int) {
     const int64_t b = item / touched, page = first + item % touched;
@@ -133,25 +162,6 @@ void KeyCache::append(const Tensor& new_k, const Tensor& new_v) {
   });
   keys_.length += added;
 }
-
-namespace {
-
-// The keys before `inside` of a page, and the panel they end in.
-void copy_beginning(const KeyPage& from, KeyPage& to, int64_t inside) {
-  const int64_t panels = (inside + KeyPage::kPanel - 1) / KeyPage::kPanel;
-  const auto copy = [](const Tensor& source, Tensor& target, int64_t rows) {  // the first rows of every head
-    const size_t row = source.bytes() / static_cast<size_t>(source.size(0) * source.size(1)),
-                 head = row * static_cast<size_t>(source.size(1));
-    std::byte* bytes = target.mutable_raw();
-    for (int64_t h = 0; h < source.size(0); ++h) {
-      std::memcpy(bytes + static_cast<size_t>(h) * head, source.raw() + static_cast<size_t>(h) * head, static_cast<size_t>(rows) * row);
-    }
-  };
-  copy(from.keys, to.keys, panels);
-  copy(from.values, to.values, inside);
-}
-
-}  // namespace
 
 void KeyCache::select(const std::vector<int64_t>& rows) {
   const auto count = static_cast<int64_t>(writable_.size());
@@ -173,7 +183,7 @@ void KeyCache::select(const std::vector<int64_t>& rows) {
     std::shared_ptr<KeyPage>& page = selected.back()[last];
     std::shared_ptr<KeyPage> own;
     if (spare.empty()) {
-      own = empty_pages(keys_, 1)[0];
+      own = empty_pages(keys_, 1, page->length())[0];
     } else {
       own = spare.back();
       spare.pop_back();

@@ -15,7 +15,7 @@ constexpr int64_t kPanel = KeyPage::kPanel, kLength = KeyPage::kLength;
 template <class T>
 void copy_keys(const KeyPage& page, int64_t key_head, int64_t from, int64_t count, int64_t d_k, std::byte* out) {
   T* to = reinterpret_cast<T*>(out);
-  const T* panels = reinterpret_cast<const T*>(page.keys.raw()) + key_head * kLength * d_k;
+  const T* panels = reinterpret_cast<const T*>(page.keys.raw()) + key_head * page.length() * d_k;
   for (int64_t j = from; j < from + count; ++j) {
     const T* key = panels + j / kPanel * kPanel * d_k + j % kPanel;
     for (int64_t c = 0; c < d_k; ++c) *to++ = key[c * kPanel];
@@ -57,7 +57,7 @@ Tensor value_rows(const PagedKeys& paged, Range range) {
   return gathered(paged, range, {0, paged.key_heads}, paged.d_v,
                   [&](const KeyPage& page, int64_t head, int64_t from, int64_t count, std::byte* to) {
                     if (!page.values.defined()) fail(ErrorCode::kInvalidArgument, "cache: its pages keep keys only; values were asked for");
-                    std::memcpy(to, page.values.raw() + (head * kLength + from) * bytes, static_cast<size_t>(count * bytes));
+                    std::memcpy(to, page.values.raw() + (head * page.length() + from) * bytes, static_cast<size_t>(count * bytes));
                   });
 }
 

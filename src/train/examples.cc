@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/format.h"
+#include "base/hash.h"
 #include "clearhead/error.h"
 #include "text/tokenizer_json.h"
 #include "text/train_vocabulary.h"
@@ -13,6 +14,14 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kValidationWindows = 64;
+
+template <class Data>
+std::string digest_of(const Data& training, const Data& held) {
+  Digest digest;
+  training.add_to(digest);
+  held.add_to(digest);
+  return digest.hex();
+}
 
 class Windows : public Examples {
  public:
@@ -35,6 +44,7 @@ class Windows : public Examples {
     return out;
   }
   int64_t tokens() const override { return training_.tokens(); }
+  std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override {
     return held_.tokens() > 0 ? static_cast<double>(held_.bytes()) / static_cast<double>(held_.tokens()) : 0;
   }
@@ -55,6 +65,7 @@ class Pairs : public Examples {
   Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
   std::vector<Example> held() const override { return held_.in_order(); }
   int64_t tokens() const override { return training_.tokens(); }
+  std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override { return 0; }
 
  private:

@@ -40,6 +40,8 @@ class Examples {
   virtual std::vector<Example> held() const = 0;
   /// To train on.
   virtual int64_t tokens() const = 0;
+  /// Of all tokens that it trains and validates on, and how they are parted.
+  virtual std::string digest() const = 0;
   /// Of what validates, where its tokens are all of a text; 0: they are not.
   virtual double held_bytes_per_token() const = 0;
 };

@@ -33,13 +33,21 @@ std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe) 
 }
 
 PairData::PairData(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first) : first_(first) {
+  int64_t read = 0;
   for (const TextPair& pair : read_pairs(file, recipe)) {
+    ++read;
     const std::vector<int32_t> source = tokenizer.encode(pair.source).ids, target = tokenizer.encode(pair.target).ids;
     const auto fits = [&](const std::vector<int32_t>& ids) { return !ids.empty() && static_cast<int64_t>(ids.size()) <= recipe.length; };
     if (!fits(source) || !fits(target)) continue;
     pairs_.push_back({static_cast<int64_t>(ids_.size()), static_cast<int64_t>(source.size()), static_cast<int64_t>(target.size())});
     ids_.insert(ids_.end(), source.begin(), source.end());
     ids_.insert(ids_.end(), target.begin(), target.end());
+  }
+  if (pairs_.empty()) {
+    none_ = format("{}/{}: {}", recipe.source.folder, file,
+                   read == 0 ? "has no pairs"
+                             : format("none of its {} pairs has 1 to {} tokens on both sides (\"length\"); give a larger length",
+                                      with_commas(read), with_commas(recipe.length)));
   }
   std::sort(pairs_.begin(), pairs_.end(),
             [](const Pair& a, const Pair& b) { return std::tie(a.target, a.source, a.begin) < std::tie(b.target, b.source, b.begin); });
@@ -55,8 +63,13 @@ PairData::PairData(const std::string& file, const Recipe& recipe, const Tokenize
   begins_.push_back(static_cast<int64_t>(pairs_.size()));
 }
 
+void PairData::add_to(Digest& digest) const {
+  digest.add(ids_.data(), ids_.size() * sizeof(int32_t));
+  digest.add(pairs_.data(), pairs_.size() * sizeof(Pair));
+}
+
 Example PairData::shuffled(uint64_t seed, int64_t number) const {
-  if (pairs_.empty()) fail(ErrorCode::kInvalidArgument, "there are no pairs to learn from");
+  if (pairs_.empty()) fail(ErrorCode::kInvalidArgument, "{}", none_);
   const int64_t count = static_cast<int64_t>(begins_.size()) - 1, epoch = number / count;
   if (epoch != epoch_) {
     RandomSequence random(random_bits(seed, static_cast<uint64_t>(epoch)));

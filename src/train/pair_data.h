@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/hash.h"
 #include "clearhead/tokenizer.h"
 #include "train/examples.h"
 
@@ -30,7 +31,8 @@ class PairData {
   /// Pairs of which a side has more than the recipe's `length` tokens are left out.   first: what the decoder begins with
   PairData(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
-  /// Batch `number` of the endless sequence. Throws kInvalidArgument where there are no pairs.
+  void add_to(Digest& digest) const;
+  /// Batch `number` of the endless sequence. Throws kInvalidArgument where no pair is left.
   Example shuffled(uint64_t seed, int64_t number) const;
   /// All pairs once.
   std::vector<Example> in_order() const;
@@ -41,6 +43,7 @@ class PairData {
   };
   Example example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end) const;
   int32_t first_;
+  std::string none_{};  // why no pair is left, where none is
   std::vector<int32_t> ids_{};
   std::vector<Pair> pairs_{};                         // sorted by length
   std::vector<int64_t> begins_{};                     // of batches among the sorted pairs, and their end

@@ -268,6 +268,9 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   if (!out.initial.empty()) begin_at_model(out, json.find("tokenizer") != nullptr);
   out.length = at_least(fields, "length", out.length, 1);
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
+  constexpr int64_t kMostParts = int64_t{1} << 20;
+  if (out.accumulate > kMostParts)
+    fields.wrong("accumulate", format("at most {} parts of a step", with_commas(kMostParts)), Json(out.accumulate));
   out.steps = at_least(fields, "steps", out.steps, 1);
   out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
   out.dropout = optional_rate(fields, "dropout");

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
+#include "text/encode_parts.h"
 #include "train/json_lines.h"
 
 namespace clearhead {
@@ -96,10 +97,13 @@ std::vector<std::string> read_part(const TextSource& source, Part part) {
 }
 
 TextData::TextData(const std::vector<std::string>& texts, const Tokenizer& tokenizer) {
+  constexpr size_t kWindow = size_t{1} << 18, kOverlap = size_t{1} << 14;  // bytes that are encoded at once
+  for (const std::string& text : texts) bytes_ += static_cast<int64_t>(text.size());
+  ids_.reserve(static_cast<size_t>(bytes_));  // hardly a token has no byte; pages that are never written take no memory
   for (const std::string& text : texts) {
-    const Encoding encoded = tokenizer.encode(text, {.add_special_tokens = false});
-    ids_.insert(ids_.end(), encoded.ids.begin(), encoded.ids.end());
-    bytes_ += static_cast<int64_t>(text.size());
+    text::encode_parts(
+        tokenizer, text, false, [&](const Encoding& part) { ids_.insert(ids_.end(), part.ids.begin(), part.ids.end()); }, kWindow,
+        kOverlap);
   }
 }
 

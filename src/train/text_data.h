@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "clearhead/tokenizer.h"
 
 namespace clearhead {
@@ -45,10 +46,12 @@ struct Repeats {
 
 class TextData {
  public:
+  /// Holds 4 bytes a token; while it reads, besides them, what a part of a text takes to encode.
   TextData(const std::vector<std::string>& texts, const Tokenizer& tokenizer);
 
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   int64_t bytes() const { return bytes_; }
+  void add_to(Digest& digest) const { digest.add(ids_.data(), ids_.size() * sizeof(int32_t)); }
 
   struct Batch {
     std::vector<int32_t> ids{}, targets{};  // [rows·length]

@@ -15,6 +15,7 @@
 #include "ops/ops.h"
 #include "tensor/convert.h"
 #include "text/tokenizer_json.h"
+#include "train/footprint.h"
 
 namespace clearhead {
 namespace {
@@ -30,6 +31,12 @@ std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory)
     fail(ErrorCode::kInvalidArgument, "{} holds a run already; go on with it by --resume, or give another folder", directory);
   }
   return tokenizer_json_of(recipe);
+}
+
+Architecture facts_that_fit(const Recipe& recipe) {
+  Architecture facts = read_architecture(recipe.model, recipe.where);
+  check_fits(facts, recipe);
+  return facts;
 }
 
 // Heads that a language model trains: the next token's.
@@ -90,11 +97,12 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       dropout_(recipe.dropout_rates()),
       tokenizer_json_(std::move(tokenizer_json)),
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
-      facts_(read_architecture(recipe.model, recipe.where)),
+      facts_(facts_that_fit(recipe)),
       parameters_(recipe.seed),
       transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
       watch_(recipe, facts_, *tokenizer_),
       examples_(examples_of(recipe_, *tokenizer_, facts_)),
+      data_digest_(examples_->digest()),
       held_(examples_->held()),
       optimiser_(recipe.optimiser),
       average_(recipe.average),
@@ -106,14 +114,16 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
     average_.add(leaf.values);
   }
   optimiser_.check_groups();
-  if (writes()) make_folder(directory);
+  if (!writes()) return;
+  make_folder(directory);
+  lock_.emplace(directory, "lock");
 }
 
-std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm) {
+std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm, bool data_changed) {
   const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
   const Recipe recipe = Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where());
   std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), "", std::move(comm)));
-  trainer->read_checkpoint(file);
+  trainer->read_checkpoint(file, data_changed);
   return trainer;
 }
 
@@ -129,6 +139,11 @@ Tensor Trainer::loss_of(Run& run, const Example& example, double smoothing, doub
                             {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
 }
 
+// Processes that wait for each other agree between steps (run).
+void Trainer::check_cancel() const {
+  if (comm_->size() == 1 && cancel_ && cancel_->load()) fail(ErrorCode::kCancelled, "training was stopped");
+}
+
 // The loss of one part of the step, recorded; parts count alike.
 double Trainer::part_loss(int64_t part, bool checks) {
   const int64_t number = step_ * recipe_.accumulate + part;
@@ -141,6 +156,7 @@ double Trainer::part_loss(int64_t part, bool checks) {
   Run run{arena_, nullptr, &tape_, &dropout, recipe_.precision, recipe_.gradient_checkpointing};
   const Tensor loss = loss_of(run, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
   const double value = static_cast<double>(*loss.data<float>());
+  check_cancel();
   if (std::isfinite(value)) {
     tape_.backward(loss);
     return value;
@@ -161,6 +177,7 @@ double Trainer::take_step() {
   const int64_t parts = gradient_.parts();
   std::vector<double> losses;
   for (int64_t part = 0; part < parts; ++part) {
+    check_cancel();
     gradient_.begin(part);
     losses.push_back(part_loss(comm_->rank() * parts + part, false));
   }
@@ -196,8 +213,30 @@ bool Trainer::any(bool here) {
   return std::any_of(said.begin(), said.end(), [](const std::vector<double>& one) { return one.front() > 0; });
 }
 
+// Whether a step was taken, not dropped because it was cancelled.
+bool Trainer::take_step_or_drop() {
+  try {
+    loss_sum_ += take_step();
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCancelled) throw;
+    tape_.forget();
+    tape_.clear_gradients();
+    return false;
+  }
+}
+
+void Trainer::require_best_of_ended() const {
+  const std::string best = directory_ + "/best/model.safetensors";
+  if (std::error_code ignored; !writes() || step_ < recipe_.steps || held_.empty() || std::filesystem::exists(best, ignored)) return;
+  fail(ErrorCode::kNotFound,
+       "{}: the run has ended, and its best model is gone; the checkpoint has the last step's weights. Train again to have it", best);
+}
+
 bool Trainer::run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel) {
   using Clock = std::chrono::steady_clock;
+  cancel_ = cancel;
+  require_best_of_ended();
   auto since = Clock::now();
   int64_t timed = 0;
   tokens_read_ = 0;
@@ -214,7 +253,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       return false;
     }
     TrainingReport now{.steps = recipe_.steps, .rate = recipe_.schedule.at(step_)};
-    loss_sum_ += take_step();
+    if (!take_step_or_drop()) continue;  // nothing of it was kept: the check above ends the run
     ++summed_;
     ++timed;
     now.step = step_;
@@ -293,10 +332,20 @@ void Trainer::save_checkpoint() const {
                      {"best", format("{:.17g}", best_)},
                      {"loss_sum", format("{:.17g}", loss_sum_)},
                      {"summed", std::to_string(summed_)},
+                     {"data", data_digest_},
                      {"log", log_}});
 }
 
-void Trainer::read_checkpoint(const SafeTensors& file) {
+void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
+  const auto data = file.metadata().find("data");  // checkpoints of earlier versions have none
+  data_has_changed_ = data != file.metadata().end() && data->second != data_digest_;
+  if (data_has_changed_ && !data_changed) {
+    fail(
+        ErrorCode::kInvalidArgument,
+        "{}: the data in {} is not what this run was training on; the same bits follow from the same data only. Put it back, or go on with "
+        "--data-changed",
+        file.where(), recipe_.source.folder);
+  }
   const auto read = [&](const char* what, size_t at, Tensor to) {
     const Tensor from = file.get(format("{}.{}", what, at));
     if (from.shape() != to.shape()) {

@@ -4,6 +4,7 @@
 //   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
 //   RUN/log.csv                  step, loss, rate, gradient norm, validation loss
 //   RUN/watch/                   traces of the recipe's texts on the way (train/watch.h)
+//   RUN/lock                     which process trains here now
 //   RUN/events.out.tfevents.…    the same and more, for TensorBoard; a file for each start
 //
 // What a step sees follows from the recipe and the step's number; so a run that was stopped anywhere goes on from its checkpoint with the same bits as one that
@@ -19,6 +20,7 @@
 #include <string>
 
 #include "autograd/tape.h"
+#include "base/file.h"
 #include "comm/comm.h"
 #include "models/parameters.h"
 #include "models/transformer.h"
@@ -47,11 +49,12 @@ class Trainer {
   /// A new run. Throws kInvalidArgument where `directory` already holds a checkpoint, whatever the recipe, data or model refuse otherwise.
   /// Throws kInvalidArgument, too, where the processes cannot share the parts of a step evenly.
   Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm = alone());
-  /// Goes on from RUN/checkpoint.safetensors, with its recipe.
-  static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm = alone());
+  /// Goes on from RUN/checkpoint.safetensors, with its recipe. Throws kInvalidArgument where the data is no longer what the checkpoint was made over, unless
+  /// `data_changed` allows it: then bits are promised no more.
+  static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm = alone(), bool data_changed = false);
 
-  /// Until the recipe's last step, or until `cancel` is set in any of the processes: then a checkpoint is written and false returned. `report` is called in the
-  /// first of them.
+  /// Until the recipe's last step, or until `cancel` is set in any of the processes: then a checkpoint is written and false returned. Alone it is looked at
+  /// before each part of a step, and a step that was begun is dropped. `report` is called in the first of the processes.
   /// Throws kInvalidArgument for a loss that is no number, naming the step and the first op that gave none.
   bool run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel = nullptr);
 
@@ -61,6 +64,8 @@ class Trainer {
   int64_t parameter_count() const { return parameters_.count(); }
   int64_t training_tokens() const { return examples_->tokens(); }
   double best() const { return best_; }
+  /// Whether the data is other than the checkpoint's; false where that does not say.
+  bool data_has_changed() const { return data_has_changed_; }
   bool is_encoder_decoder() const { return facts_.encoder != nullptr; }
 
  private:
@@ -74,7 +79,10 @@ class Trainer {
   double part_loss(int64_t part, bool checks);
   double validation_loss();
   void save_checkpoint() const;
-  void read_checkpoint(const SafeTensors& file);
+  void read_checkpoint(const SafeTensors& file, bool data_changed);
+  void check_cancel() const;
+  bool take_step_or_drop();
+  void require_best_of_ended() const;
   void save_model(const std::string& to) const;
   void log(const TrainingReport& report);
   void watch();
@@ -89,6 +97,7 @@ class Trainer {
   Transformer transformer_;
   Watch watch_;
   std::unique_ptr<Examples> examples_;
+  std::string data_digest_;  // theirs; every checkpoint has it
   std::vector<Example> held_;
   Optimiser optimiser_;
   WeightAverage average_;
@@ -104,6 +113,9 @@ class Trainer {
   int64_t tokens_read_ = 0;            // by either side and this process, since the last report
   std::string log_{};                  // all lines of log.csv
   std::optional<RunEvents> events_{};  // while it runs
+  std::optional<FolderLock> lock_{};   // of the process that writes
+  const std::atomic<bool>* cancel_ = nullptr;
+  bool data_has_changed_ = false;
 };
 
 }  // namespace clearhead

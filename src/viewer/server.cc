@@ -1,7 +1,5 @@
 #include "viewer/server.h"
 
-#include <httplib.h>
-
 #include <poll.h>
 #include <sys/random.h>
 
@@ -14,6 +12,7 @@
 #include "base/format.h"
 #include "viewer/api.h"
 #include "viewer/bundle.h"
+#include "viewer/connections.h"
 #include "viewer/engine.h"
 
 namespace clearhead {
@@ -21,7 +20,6 @@ namespace {
 
 constexpr size_t kMostBody = size_t{16} << 20;
 constexpr size_t kMostQueued = size_t{256} << 20;  // bytes of a stream that nobody has read yet
-constexpr int kHandlers = 32;                      // connections that may be answered at once
 constexpr const char* kPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -41,20 +39,6 @@ bool same_secret(std::string_view a, std::string_view b) {
   unsigned difference = 0;
   for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
   return difference == 0;
-}
-
-// The socket of a connection, by the ports at its ends: httplib 0.11 does not hand it out. −1 when it is not found.
-int socket_of(int local_port, int remote_port) {
-  for (int descriptor = 3; descriptor < 4096; ++descriptor) {
-    sockaddr_in address{};
-    socklen_t size = sizeof address;
-    if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0 || address.sin_family != AF_INET) continue;
-    if (ntohs(address.sin_port) != remote_port) continue;
-    size = sizeof address;
-    if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) == 0 && ntohs(address.sin_port) == local_port)
-      return descriptor;
-  }
-  return -1;
 }
 
 bool is_closed(int descriptor) {
@@ -128,6 +112,22 @@ void send(httplib::Response& response, ApiAnswer answer) {
   send(response, answer.status, answer.type, std::move(answer.body));
 }
 
+// What httplib refuses by itself.
+ApiAnswer refusal_of(int status) {
+  switch (status) {
+    case 413: return answer_refusal(status, "kBudget", "The body is longer than 16 MB.");
+    case 414: return answer_refusal(status, "kInvalidArgument", "The address is longer than 8,192 bytes.");
+    case 404: return answer_refusal(status, "kNotFound", "There is nothing here.");
+    default: return answer_refusal(status, "kInvalidArgument", "This is no request that is understood here.");
+  }
+}
+
+// What a page asks first. It waits behind nothing that takes long.
+bool is_quick(std::string_view target) {
+  const std::string_view path = target.substr(0, target.find('?'));
+  return path == "/" || path == "/app.js" || path == "/app.css" || path == "/api/info";
+}
+
 Job::Kind job_kind_of(ApiKind kind) {
   switch (kind) {
     case ApiKind::kOnce: return Job::Kind::kShort;
@@ -147,22 +147,25 @@ bool stepped_aside(const Job& job, const Error& error) {
 struct ViewServer::Parts {
   std::vector<LiveSource> sources;  // one, or several that are looked at together
   Engine engine;
-  httplib::Server http;
+  GatedServer http{is_quick};
   int port = 0;
   std::string token;
+  std::mutex guard;  // of the next
+  std::string once;  // what the browser is started with, until it has asked
 
   explicit Parts(std::vector<LiveSource> looked_at) : sources(std::move(looked_at)) {}
 
   LiveSource& first_shown();
   LiveSource& source_of(const ApiRequest& asked);
   bool may_ask(const httplib::Request& request) const;
+  bool use_once(const std::string& given);
   bool is_known_host(const std::string& host) const;
   httplib::Server::HandlerResponse admit(const httplib::Request& request, httplib::Response& response);
   void handle_api(const httplib::Request& request, httplib::Response& response);
-  void answer_once(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked);
-  void answer_stream(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked);
+  void answer_once(httplib::Response& response, const ApiRequest& asked);
+  void answer_stream(httplib::Response& response, const ApiRequest& asked);
   std::shared_ptr<Job> job_of(const ApiRequest& asked);
-  bool wait_for(Channel& channel, Job& job, const httplib::Request& request, std::string& chunk);
+  bool wait_for(Channel& channel, Job& job, std::string& chunk);
   bool run_stream(Job& job, Channel& channel, const ApiRequest& asked);
 };
 
@@ -181,7 +184,7 @@ LiveSource& ViewServer::Parts::source_of(const ApiRequest& asked) {
 }
 
 bool ViewServer::Parts::is_known_host(const std::string& host) const {
-  for (const char* name : {"127.0.0.1", "localhost", "[::1]"}) {
+  for (const char* name : {"127.0.0.1", "localhost"}) {
     if (host == format("{}:{}", name, port)) return true;
   }
   return false;
@@ -202,10 +205,13 @@ bool ViewServer::Parts::may_ask(const httplib::Request& request) const {
 }
 
 httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request& request, httplib::Response& response) {
-  const auto refuse = [&](const char* why) {
-    send(response, answer_refusal(403, "forbidden", why));
+  const auto refuse_as = [&](int status, const char* kind, const char* why) {
+    const bool has_body = request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+    if (has_body) response.set_header("Connection", "close");  // nobody waits for it
+    send(response, answer_refusal(status, kind, why));
     return httplib::Server::HandlerResponse::Handled;
   };
+  const auto refuse = [&](const char* why) { return refuse_as(403, "forbidden", why); };
   if (request.get_header_value_count("Host") != 1 || !is_known_host(request.get_header_value("Host"))) {
     return refuse("This server answers to 127.0.0.1 and localhost only.");
   }
@@ -213,16 +219,29 @@ httplib::Server::HandlerResponse ViewServer::Parts::admit(const httplib::Request
     const std::string origin = request.get_header_value("Origin");
     if (origin.rfind("http://", 0) != 0 || !is_known_host(origin.substr(7))) return refuse("Another site may not ask.");
   }
-  if (request.method == "GET" && request.path == "/" && request.has_param("token")) {
-    if (!same_secret(request.get_param_value("token"), token))
+  const bool by_token = request.has_param("token"), by_once = request.has_param("once");
+  if (request.method == "GET" && request.path == "/" && (by_token || by_once)) {
+    if (by_token && !same_secret(request.get_param_value("token"), token))
       return refuse("The token is wrong: open the address that `clearhead view` printed.");
+    if (!by_token && !use_once(request.get_param_value("once")))
+      return refuse("This address opened a page before: open the one that `clearhead view` printed.");
     response.set_header("Set-Cookie", format("clearhead_{}={}; Path=/; HttpOnly; SameSite=Strict", port, token));
     response.set_header("Location", "/");
     send(response, 303, "text/plain", "");
     return httplib::Server::HandlerResponse::Handled;
   }
   if (!may_ask(request)) return refuse("Open the address that `clearhead view` printed: it holds the token.");
+  // What is read is what was sent: its length is known before, and is the limit's.
+  if (request.has_header("Transfer-Encoding")) return refuse_as(411, "kInvalidArgument", "A body comes whole, with its Content-Length.");
+  if (request.has_header("Content-Encoding")) return refuse_as(415, "kInvalidArgument", "A body comes as it is, without Content-Encoding.");
   return httplib::Server::HandlerResponse::Unhandled;
+}
+
+bool ViewServer::Parts::use_once(const std::string& given) {
+  const std::lock_guard<std::mutex> lock(guard);
+  if (once.empty() || !same_secret(given, once)) return false;
+  once.clear();
+  return true;
 }
 
 std::shared_ptr<Job> ViewServer::Parts::job_of(const ApiRequest& asked) {
@@ -235,17 +254,15 @@ std::shared_ptr<Job> ViewServer::Parts::job_of(const ApiRequest& asked) {
 }
 
 // The next chunk; false at the end. A connection that closes cancels its job.
-bool ViewServer::Parts::wait_for(Channel& channel, Job& job, const httplib::Request& request, std::string& chunk) {
-  int descriptor = -2;
+bool ViewServer::Parts::wait_for(Channel& channel, Job& job, std::string& chunk) {
   for (;;) {
     const Channel::State state = channel.take(chunk, std::chrono::milliseconds(50));
     if (state != Channel::State::kWaiting) return state == Channel::State::kChunk;
-    if (descriptor == -2) descriptor = socket_of(port, request.remote_port);
-    if (is_closed(descriptor)) job.cancel();
+    if (is_closed(GatedServer::current_socket())) job.cancel();
   }
 }
 
-void ViewServer::Parts::answer_once(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked) {
+void ViewServer::Parts::answer_once(httplib::Response& response, const ApiRequest& asked) {
   auto channel = std::make_shared<Channel>();
   auto job = job_of(asked);
   auto given = std::make_shared<ApiAnswer>();
@@ -268,7 +285,7 @@ void ViewServer::Parts::answer_once(const httplib::Request& request, httplib::Re
   };
   engine.post(job);
   std::string none;
-  wait_for(*channel, *job, request, none);
+  wait_for(*channel, *job, none);
   send(response, std::move(*given));
 }
 
@@ -297,21 +314,21 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
   return true;
 }
 
-void ViewServer::Parts::answer_stream(const httplib::Request& request, httplib::Response& response, const ApiRequest& asked) {
+void ViewServer::Parts::answer_stream(httplib::Response& response, const ApiRequest& asked) {
   auto channel = std::make_shared<Channel>();
   auto job = job_of(asked);
   job->work = [this, channel, asked](Job& own) { return run_stream(own, *channel, asked); };
   engine.post(job);
   auto first = std::make_shared<std::string>();
-  const bool has_first = wait_for(*channel, *job, request, *first);
+  const bool has_first = wait_for(*channel, *job, *first);
   if (const ApiAnswer failure = channel->failure(); !has_first && failure.status != 0) return send(response, failure);
   response.status = 200;
   response.set_chunked_content_provider(
       stream_type(asked),
-      [this, channel, job, first, request](size_t, httplib::DataSink& sink) {
+      [this, channel, job, first](size_t, httplib::DataSink& sink) {
         std::string chunk = std::move(*first);
         first->clear();
-        if (chunk.empty() && !wait_for(*channel, *job, request, chunk)) {
+        if (chunk.empty() && !wait_for(*channel, *job, chunk)) {
           sink.done();
           return true;
         }
@@ -334,8 +351,8 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
     if (asked.post && request.get_header_value("Content-Type").rfind("application/json", 0) != 0) {
       fail(ErrorCode::kInvalidArgument, "api/{}: expected Content-Type: application/json.", asked.path);
     }
-    if (kind == ApiKind::kOnce || kind == ApiKind::kLong || kind == ApiKind::kPatient) return answer_once(request, response, asked);
-    answer_stream(request, response, asked);
+    if (kind == ApiKind::kOnce || kind == ApiKind::kLong || kind == ApiKind::kPatient) return answer_once(response, asked);
+    answer_stream(response, asked);
   } catch (const std::exception& error) {
     send(response, answer_error(error));
   }
@@ -346,9 +363,8 @@ ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : ViewSe
 ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& options)
     : parts_(std::make_unique<Parts>(std::move(sources))) {
   Parts& parts = *parts_;
-  httplib::Server& http = parts.http;
+  GatedServer& http = parts.http;
   parts.token = options.token.empty() ? random_token() : options.token;
-  http.new_task_queue = [] { return new httplib::ThreadPool(kHandlers); };
   http.set_payload_max_length(kMostBody);
   http.set_socket_options([](socket_t socket) {  // httplib's own would let a second server share the port
     const int yes = 1;
@@ -358,17 +374,13 @@ ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& opt
   http.set_default_headers({{"Cache-Control", "no-store"},
                             {"X-Content-Type-Options", "nosniff"},
                             {"Referrer-Policy", "no-referrer"},
-                            {"Cross-Origin-Resource-Policy", "same-origin"}});
+                            {"Cross-Origin-Resource-Policy", "same-origin"},
+                            {"Accept-Ranges", "none"}});
   http.set_pre_routing_handler(
       [&parts](const httplib::Request& request, httplib::Response& response) { return parts.admit(request, response); });
   http.set_error_handler([](const httplib::Request&, httplib::Response& response) {
     if (response.has_header("Content-Type")) return;  // the answer says itself what was wrong
-    const bool large = response.status == 413;
-    ApiAnswer answer = answer_refusal(response.status,
-                                      large                    ? "kBudget"
-                                      : response.status == 404 ? "kNotFound"
-                                                               : "kInvalidArgument",
-                                      large ? "The body is longer than 16 MB." : "There is nothing here.");
+    const ApiAnswer answer = refusal_of(response.status);
     response.set_content(answer.body, "application/json");
   });
   const auto page = [&http](const char* path, std::string_view bytes, const char* type) {
@@ -394,6 +406,7 @@ ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& opt
     }
     parts.port = options.port;
   }
+  http.lengthen_queue();
   auto first = std::make_shared<Job>();  // what every page asks first is found while the browser starts
   first->work = [&parts](Job&) {
     try {
@@ -408,6 +421,11 @@ ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& opt
 ViewServer::~ViewServer() { stop(); }
 int ViewServer::port() const { return parts_->port; }
 const std::string& ViewServer::token() const { return parts_->token; }
+std::string ViewServer::url_for_once() const {
+  const std::lock_guard<std::mutex> lock(parts_->guard);
+  parts_->once = random_token();
+  return format("http://127.0.0.1:{}/?once={}", parts_->port, parts_->once);
+}
 std::string ViewServer::url() const { return format("http://127.0.0.1:{}/?token={}", parts_->port, parts_->token); }
 void ViewServer::serve() { parts_->http.listen_after_bind(); }
 void ViewServer::stop() { parts_->http.stop(); }

@@ -1,7 +1,7 @@
 // The live viewer's transport: HTTP on loopback, for one person.
 //
 // Whoever may ask: Host is 127.0.0.1:PORT or localhost:PORT, Origin (if any) one of these, and the cookie that the printed address set, or the
-// token itself as a bearer. Everything else is 403. Nothing is served but the page's three files and /api/.
+// token itself as a bearer. Everything else is 403 as soon as its head is there (viewer/connections.h). Nothing is served but the page's three files and /api/.
 #pragma once
 
 #include <memory>
@@ -30,8 +30,10 @@ class ViewServer {
   int port() const;
   const std::string& token() const;
   std::string url() const;  ///< http://127.0.0.1:PORT/?token=HEX
-  void serve();             ///< until stop()
-  void stop();              ///< from any thread
+  /// For another program's command line, which every user of the machine can read: opens the page once, for whoever asks first.
+  std::string url_for_once() const;
+  void serve();  ///< until stop()
+  void stop();   ///< from any thread
 
  private:
   struct Parts;

@@ -1,9 +1,13 @@
 // The dense tables against the reference's loops in double: every op, epilogue, dtype and awkward size.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <random>
+#include <thread>
 
 #include "backends/cpu/dense.h"
 #include "backends/ref/dense.h"
@@ -379,6 +383,44 @@ TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
       for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-5) << "element " << i;
     }
   }
+}
+
+std::atomic<int64_t> signals{0};
+
+// A profiler's timer, Ctrl-C, a host's own: their handlers run on the stack of the thread they interrupt.
+TEST_P(Dense, ProductsWithstandSignals) {
+  struct sigaction ours {
+  }, before{};
+  ours.sa_handler = [](int) { ++signals; };
+  ours.sa_flags = SA_RESTART;
+  ASSERT_EQ(sigaction(SIGUSR1, &ours, &before), 0);
+  std::atomic<bool> done{false};
+  std::thread sender([&done, here = pthread_self()] {
+    for (; !done; std::this_thread::sleep_for(std::chrono::microseconds(20))) pthread_kill(here, SIGUSR1);
+  });
+  signals = 0;
+  for (const int64_t size : {32, 64, 96, 256}) {
+    const std::vector<float> a = random_values(size * size, 31), b = random_values(size * size, 32);
+    std::vector<std::vector<float>> outs(2, std::vector<float>(a.size()));
+    for (int64_t again = 0; again < (int64_t{1} << 26) / (size * size * size); ++again) {
+      const bool first = again == 0;
+      fast().product({.a = {a.data(), 1, size},
+                      .b = {b.data(), size, 1},
+                      .rows = size,
+                      .inner = size,
+                      .columns = size,
+                      .out = outs[first ? 0 : 1].data(),
+                      .out_stride = size});
+      if (!first && outs[0] != outs[1]) {
+        ADD_FAILURE() << "sides of " << size << ", after " << signals << " signals";
+        break;
+      }
+    }
+  }
+  done = true;
+  sender.join();
+  EXPECT_GT(signals, 0);
+  ASSERT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, Dense, testing::ValuesIn(sets_of_this_machine()),

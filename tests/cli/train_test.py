@@ -1,6 +1,7 @@
 """Training from the command line: a run that is killed goes on with the same bits, and what comes of it is a model like any other."""
 
 import json
+import os
 import random
 import signal
 import struct
@@ -41,6 +42,98 @@ class TrainingCase(Case):
 
     def train(self, out, *settings):
         return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out)
+
+    def start(self, *arguments):
+        return subprocess.Popen([BINARY, "train", *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+
+    def stopped(self, process, by):
+        """Sends a signal after the first report; what is said on stderr."""
+        process.stdout.readline()
+        process.send_signal(by)
+        _, errors = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130, errors)
+        return errors.decode()
+
+
+class RunsThatMeet(TrainingCase):
+    """Two runs of one folder, data that changed, signals, and sizes that no machine has."""
+
+    def test_a_folder_belongs_to_one_process_at_a_time(self):
+        self.write(steps=100000)
+        first = self.start(self.recipe, f"data={self.folder}", "-o", "run")
+        first.stdout.readline()
+        for _ in range(100):  # the first checkpoint
+            if (self.folder / "run/checkpoint.safetensors").exists():
+                break
+            time.sleep(0.05)
+        second = run("train", "--resume", self.folder / "run")
+        self.assertEqual(second.code, 1)
+        self.assertRegex(second.errors, rf"/run: is in use by process {first.pid} on \S+, since \d{{4}}-.* UTC; wait for it, or give another folder\n$")
+        first.kill()
+        first.communicate(timeout=30)
+        third = self.start("--resume", self.folder / "run")
+        self.assertRegex(self.stopped(third, signal.SIGHUP), r"stopped after step \d+; go on with")
+        self.assertFalse((self.folder / "run/lock").exists())
+
+    def test_a_resume_over_other_data_is_refused_unless_it_is_asked_for(self):
+        self.assertEqual(self.train("run", "steps=20").code, 0)
+        self.assertEqual(self.train("short", "steps=5").code, 0)
+        text = self.folder / "text.txt"
+        text.write_text(text.read_text(encoding="utf-8").replace("line 7:", "line X:"), encoding="utf-8")
+        self.refused(1, f"{self.folder}/short/checkpoint.safetensors: the data in {self.folder} is not what this run was training on; the same bits follow "
+                     "from the same data only. Put it back, or go on with --data-changed", "train", "--resume", self.folder / "short")
+        done = run("train", "--resume", self.folder / "short", "--data-changed")
+        self.assertEqual(done.code, 0)
+        self.assertIn("the data has changed since the checkpoint was written", done.errors)
+
+    def test_a_step_of_many_parts_ends_between_two_of_them(self):
+        self.write(steps=4, accumulate=1 << 20)
+        process = self.start(self.recipe, f"data={self.folder}", "-o", "run")
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=10)
+        self.assertEqual(process.returncode, 130, errors.decode())
+        self.assertIn("stopped after step 0; go on with", errors.decode())
+
+    def test_a_finished_run_whose_best_model_is_gone_says_so(self):
+        self.assertEqual(self.train("run", "steps=20").code, 0)
+        (self.folder / "run/best/model.safetensors").unlink()
+        done = run("train", "--resume", self.folder / "run")
+        self.assertEqual(done.code, 1)
+        self.assertEqual(done.errors.splitlines()[-1], f"clearhead: {self.folder}/run/best/model.safetensors: the run has ended, and its best model is "
+                         "gone; the checkpoint has the last step's weights. Train again to have it")
+
+    def test_what_is_printed_into_a_closed_stream_is_in_no_file(self):
+        done = subprocess.run(["bash", "-c", 'exec "$@" >&- 2>&-', "bash", BINARY, "train", self.recipe, f"data={self.folder}", "-o", "run", "steps=20"],
+                              cwd=self.folder, env=environment(), timeout=60)
+        self.assertIn(done.returncode, (0, 1))
+        for path in (self.folder / "run").rglob("*"):
+            if path.is_file():
+                self.assertNotIn(b"tokens/s", path.read_bytes(), path)
+        read_safetensors(self.folder / "run/checkpoint.safetensors")
+
+    def test_what_no_memory_holds_is_refused_before_it_begins(self):
+        for setting, names in (("batch=1000000000", "for a part of a step (\"batch\" 1,000,000,000 x \"length\" 32)"),
+                               ("model.intermediate_size=1000000000", "for parameters, gradients and the optimiser's sums (\"model\")")):
+            done = self.train("run", setting)
+            self.assertEqual(done.code, 1)
+            self.assertRegex(done.errors, r"this run takes at least \S+ \S+ for parameters")
+            self.assertIn(names, done.errors)
+            self.assertFalse((self.folder / "run").exists())
+        self.assertIn("\"accumulate\": expected at most 1,048,576 parts of a step", self.train("run", "accumulate=1000000000").errors)
+
+    def test_reading_a_text_takes_few_bytes_a_token(self):
+        def peak(megabytes):
+            (self.folder / "text.txt").write_bytes(b"some words that go on, and on.\n" * (megabytes << 15))
+            process = self.start(self.recipe, f"data={self.folder}", "steps=1", "-o", f"run{megabytes}")
+            process.stdout.read()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stderr.close()
+            process.stdout.close()
+            self.assertEqual(process.returncode, 0)
+            return used.ru_maxrss * 1024
+        self.assertLess(peak(16) - peak(4), 8 * (12 << 20))
 
 
 class Training(TrainingCase):
@@ -196,13 +289,8 @@ class Training(TrainingCase):
 
     def test_ctrl_c_saves_and_says_how_to_go_on(self):
         self.write(steps=100000)
-        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", "a run"], cwd=self.folder, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, env=environment())
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-        self.assertEqual(process.returncode, 130)
-        self.assertRegex(errors.decode(), r"stopped after step \d+; go on with: clearhead train --resume 'a run'\n$")
+        process = self.start(self.recipe, f"data={self.folder}", "-o", "a run")
+        self.assertRegex(self.stopped(process, signal.SIGINT), r"stopped after step \d+; go on with: clearhead train --resume 'a run'\n$")
         self.assertTrue((self.folder / "a run/checkpoint.safetensors").exists())
 
     def test_a_loss_that_is_no_number_names_the_step_and_the_op(self):

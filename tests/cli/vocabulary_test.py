@@ -96,7 +96,7 @@ class Recipes(Case):
         self.write({"bpe": 270}, steps=1_000_000)
         began = self.stopped(self.recipe, "-o", self.folder / "run")
         self.data.write_text(self.data.read_text(encoding="utf-8").replace("lower", "lover"), encoding="utf-8")
-        went_on = self.stopped("--resume", self.folder / "run")
+        went_on = self.stopped("--resume", self.folder / "run", "--data-changed")
         self.assertGreater(int(went_on["step"]), int(began["step"]))
         self.assertIn("Ġlower", went_on["tokenizer"])
         self.assertEqual(went_on["tokenizer"], began["tokenizer"])

@@ -33,8 +33,10 @@ class Connection {
   }
   ~Connection() { close(); }
   bool connected() const { return connected_; }
-  void say(const std::string& text) {
-    EXPECT_EQ(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  void say(const std::string& text) { EXPECT_TRUE(try_to_say(text)); }
+  // False: the other side has ended.
+  bool try_to_say(const std::string& text) {
+    return ::send(socket_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
   }
   std::string hear_all() {
     std::string out;
@@ -293,6 +295,114 @@ TEST_F(ServerTest, ABodyOverTheLimitIsRefused) {
   const Answer answer = raw("POST /api/mass HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() +
                             "Content-Type: application/json\r\nContent-Length: 17000000\r\n\r\n");
   EXPECT_EQ(answer.status, 413);
+}
+
+// Whoever has no token: connections that say little or nothing, slowly.
+TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersSaySlowlyOrNothing) {
+  std::vector<std::unique_ptr<Connection>> others;
+  for (int i = 0; i < 600; ++i) {
+    others.push_back(std::make_unique<Connection>(server_.port()));
+    if (i % 3 == 1) others.back()->try_to_say("GET / HTTP/1.1\r\n");
+    if (i % 3 == 2) others.back()->try_to_say("POST /api/mass HTTP/1.1\r\nHost: " + host() + "\r\nContent-Length: 100\r\nX: ");
+  }
+  for (int again = 0; again < 5; ++again) {
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(get("/api/info").status, 200);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 100ms);
+    for (size_t i = 1; i < others.size(); i += 3) others[i]->try_to_say("X-More: 1\r\n");
+  }
+}
+
+// A head is whole, a body is promised and does not come: the answer is there without it.
+TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersKeepTheirBodies) {
+  std::vector<std::unique_ptr<Connection>> others;
+  for (int i = 0; i < 120; ++i) {
+    others.push_back(std::make_unique<Connection>(server_.port()));
+    others.back()->say(std::string("POST ") + (i % 2 == 0 ? "/api/mass" : "/api/info") + " HTTP/1.1\r\nHost: " + host() +
+                       "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n");
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(get("/api/info").status, 200);
+  EXPECT_EQ(get("/api/row?q=5").status, 200);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 200ms);
+  const Answer refused = split(others.back()->hear_all());
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_NE(refused.head.find("Connection: close"), std::string::npos);
+}
+
+TEST_F(ServerTest, HeadsThatDoNotEndAreRefused) {
+  Connection connection(server_.port());
+  connection.say("GET / HTTP/1.1\r\nHost: " + host() + "\r\n");
+  for (int line = 0; line < 300; ++line) connection.try_to_say("X-" + std::to_string(line) + ": " + std::string(80, 'x') + "\r\n");
+  EXPECT_EQ(split(connection.hear_all()).status, 431);
+}
+
+TEST_F(ServerTest, ARequestThatIsNotWholeInTimeEnds) {
+  const auto begin = std::chrono::steady_clock::now();
+  Connection connection(server_.port());
+  connection.say("GET / HTTP/1.1\r\n");
+  std::atomic<bool> done{false};
+  std::thread dribble([&] {
+    for (int line = 0; line < 40 && !done; ++line, std::this_thread::sleep_for(200ms)) connection.try_to_say("X: 1\r\n");
+  });
+  EXPECT_EQ(connection.hear_all(), "");
+  done = true;
+  dribble.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 7s);
+}
+
+TEST_F(ServerTest, AConnectionAsksManyTimes) {
+  Connection connection(server_.port());
+  const std::string ask = "GET /api/segments?side=0 HTTP/1.1\r\nHost: " + host() + "\r\n" + cookie() + "\r\n";
+  for (int again = 0; again < 200; ++again) connection.say(ask);  // without waiting
+  connection.say("GET /api/segments?side=0 HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "\r\n");
+  const std::string all = connection.hear_all();
+  int answers = 0;
+  for (size_t at = all.find("HTTP/1.1 200"); at != std::string::npos; at = all.find("HTTP/1.1 200", at + 1)) ++answers;
+  EXPECT_EQ(answers, 201);
+}
+
+// A refused body is no next request.
+TEST_F(ServerTest, ABodyThatIsNotReadIsNotARequest) {
+  const std::string inner = "GET /app.js HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "\r\n";
+  Connection connection(server_.port());
+  connection.say("POST /api/mass HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\nContent-Length: " + std::to_string(inner.size()) +
+                 "\r\n\r\n" + inner);
+  const std::string all = connection.hear_all();
+  EXPECT_EQ(split(all).status, 403);
+  EXPECT_EQ(all.find("HTTP/1.1 200"), std::string::npos);
+}
+
+TEST_F(ServerTest, BodiesOfUnknownOrOtherLengthAreRefused) {
+  const std::string begin =
+      "POST /api/mass HTTP/1.1\r\nConnection: close\r\nHost: " + host() + "\r\n" + cookie() + "Content-Type: application/json\r\n";
+  EXPECT_EQ(raw(begin + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n").status, 411);
+  EXPECT_EQ(raw(begin + "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}").status, 415);
+}
+
+TEST_F(ServerTest, RangesAreAnsweredWithTheWhole) {
+  for (const char* range : {"bytes=0-3", "bytes=999999999-", "bytes=5-2", "lines=1-2", "bytes=0-0,2-3"}) {
+    const Answer answer = get("/app.css", "Host: " + host() + "\r\n" + cookie() + "RANGE: " + range + "\r\n");
+    EXPECT_EQ(answer.status, 200) << range;
+    EXPECT_EQ(answer.body, viewer_bundle().style) << range;
+  }
+}
+
+TEST_F(ServerTest, AnAddressThatIsTooLongIsSaid) {
+  const Answer answer = get("/api/" + std::string(9000, 'x'));
+  EXPECT_EQ(answer.status, 414);
+  EXPECT_NE(answer.body.find("The address is longer"), std::string::npos) << answer.body;
+}
+
+TEST_F(ServerTest, AnAddressForOnceOpensOnce) {
+  const std::string url = server_.url_for_once(), target = url.substr(url.find("/?"));
+  EXPECT_EQ(url.find(server_.token()), std::string::npos);
+  EXPECT_EQ(get("/?once=00000000000000000000000000000000", "Host: " + host() + "\r\n").status, 403);
+  const Answer first = get(target, "Host: " + host() + "\r\n");
+  EXPECT_EQ(first.status, 303);
+  EXPECT_NE(first.head.find("Set-Cookie: clearhead_"), std::string::npos);
+  EXPECT_EQ(get(target, "Host: " + host() + "\r\n").status, 403);
+  EXPECT_EQ(get("/?once=", "Host: " + host() + "\r\n").status, 403);
 }
 
 TEST_F(ServerTest, StreamsEndWithDone) {

@@ -10,8 +10,10 @@
 
 #include <dlfcn.h>
 #include <oneapi/dnnl/dnnl_version.h>
+#include <pthread.h>
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstddef>
 #include <cstring>
 #include <map>
@@ -122,6 +124,50 @@ class OneThread {
     if (set && before_ != 1) set(threads);
   }
   int before_;
+};
+
+// While one stands, no signal is handled in the calling thread but those that its own instructions raise, and these on a stack of their own. oneDNN's gemm
+// (seen in 2.6) keeps data below the stack pointer, where the system puts a handler's frame: a Ctrl-C, or a host's timer, would destroy the heap.
+class Undisturbed {
+ public:
+  Undisturbed() {
+    static const sigset_t asynchronous = [] {
+      sigset_t out;
+      ::sigfillset(&out);
+      for (const int signal : {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) ::sigdelset(&out, signal);
+      return out;
+    }();
+    thread_local const OwnStack stack;
+    ::pthread_sigmask(SIG_BLOCK, &asynchronous, &before_);
+  }
+  ~Undisturbed() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  Undisturbed(const Undisturbed&) = delete;
+  Undisturbed& operator=(const Undisturbed&) = delete;
+
+ private:
+  // For handlers that ask for it (SA_ONSTACK), in threads that have none yet.
+  struct OwnStack {
+    OwnStack() {
+      stack_t there{};
+      if (::sigaltstack(nullptr, &there) != 0 || (there.ss_flags & SS_DISABLE) == 0) return;
+      memory.resize(size_t{1} << 16);
+      stack_t own{};
+      own.ss_sp = memory.data();
+      own.ss_size = memory.size();
+      (void)::sigaltstack(&own, nullptr);
+    }
+    ~OwnStack() {
+      if (memory.empty()) return;
+      stack_t none{};
+      none.ss_flags = SS_DISABLE;
+      (void)::sigaltstack(&none, nullptr);
+    }
+    OwnStack(const OwnStack&) = delete;
+    OwnStack& operator=(const OwnStack&) = delete;
+    std::vector<std::byte> memory{};
+  };
+
+  sigset_t before_{};
 };
 
 // `operand` and so many elements on; bf16's have two bytes each.
@@ -306,6 +352,7 @@ class Engine {
     thread_local Tensor scratch, arranged;
     const std::shared_ptr<const Made> found = made(p);
     const OneThread alone;
+    const Undisturbed undisturbed;
     const auto at = [&](const memory::desc& like, const float* data) { return memory(like, engine_, const_cast<float*>(data)); };
     memory weights = at(found->is_arranged ? found->given : found->weights, p.weights);
     if (found->is_arranged) {

@@ -485,6 +485,7 @@ struct ForwardPlan {
     out_view.d_v = out_view.stride = d_v;
     out_view.pages = view.value_pages;
     out_view.page_dtype = view.page_dtype;
+    out_view.page_keys = view.page_keys;
     out_view.key_head = view.key_head;
     if (!values.defined()) return out_view;
     out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);

@@ -76,16 +76,16 @@ struct ValueView {
   int64_t stride = 0, d_v = 0;
   const std::byte* const* pages = nullptr;
   DType page_dtype = DType::kF32;
-  int64_t key_head = 0;
+  int64_t key_head = 0, page_keys = kKeyTile;  // page_keys: as ScoreView's
 
   bool is_narrow() const { return pages && page_dtype != DType::kF32; }
   // Key `key`'s row in its page.
   template <class T>
   const T* in_page(int64_t key) const {
-    return reinterpret_cast<const T*>(pages[key / kKeyTile]) + (key_head * kKeyTile + key % kKeyTile) * d_v;
+    return reinterpret_cast<const T*>(pages[key / kKeyTile]) + (key_head * page_keys + key % kKeyTile) * d_v;
   }
   const std::byte* values_at(int64_t key) const {
-    return pages[key / kKeyTile] + (key_head * kKeyTile + key % kKeyTile) * d_v * static_cast<int64_t>(size_of(page_dtype));
+    return pages[key / kKeyTile] + (key_head * page_keys + key % kKeyTile) * d_v * static_cast<int64_t>(size_of(page_dtype));
   }
   // Rows of keys [key, key + count), all of one key tile; of 16-bit pages in the thread's memory until its next call.
   const float* rows(int64_t key, int64_t count) const {

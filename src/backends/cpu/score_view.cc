@@ -121,6 +121,7 @@ void ScoreProblem::add_pages() {
       const KeyPage* from = sequence[static_cast<size_t>(page)].get();  // null: let go, and hidden
       key_pages_.push_back(from ? from->keys.raw() : nullptr);
       value_pages_.push_back(from && from->values.defined() ? from->values.raw() : nullptr);
+      if (page_count_ == 1 && from) common_.page_keys = from->length();  // a longer sequence's pages are whole
     }
   }
 }

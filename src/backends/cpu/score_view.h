@@ -121,6 +121,7 @@ struct ScoreView {
   const std::byte* const* pages = nullptr;        // [page]: its panels, of all key heads
   const std::byte* const* value_pages = nullptr;  // [page]: its values, of all key heads; null where they are not kept
   DType page_dtype = DType::kF32;
+  int64_t page_keys = kKeyTile;  // that a page has room for: what lies between two of its heads
   int64_t key_head = 0;
   const std::vector<ScoreTerm>* terms = nullptr;  // null: none
   int64_t rule_floats = 0;                        // room of all rules, for a key tile
@@ -153,10 +154,10 @@ struct ScoreView {
     if (!visible) return Shown::kAll;
     return visible_offsets ? visible_offsets->shown(positions, of_keys) : visible_bounds->shown(batch, head, positions, of_keys);
   }
-  /// Panels of 16 keys of a page: [kLength / 16, d_k, 16]; T holds an element of page_dtype.
+  /// Panels of 16 keys of a page: [page_keys / 16, d_k, 16]; T holds an element of page_dtype.
   template <class T>
   const T* panels(int64_t page) const {
-    return reinterpret_cast<const T*>(pages[page]) + key_head * kKeyTile * d_k;
+    return reinterpret_cast<const T*>(pages[page]) + key_head * page_keys * d_k;
   }
 };
 

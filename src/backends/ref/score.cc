@@ -158,15 +158,17 @@ const KeyPage& page_of(const PagedKeys& paged, int64_t batch, int64_t key) {
 Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key) {
   if (const Tensor* k = std::get_if<Tensor>(&keys)) return vector_of(*k, batch, key_head, key);
   const PagedKeys& paged = std::get<PagedKeys>(keys);
+  const KeyPage& page = page_of(paged, batch, key);
   const int64_t inside = key % KeyPage::kLength;
-  const int64_t panel = key_head * (KeyPage::kLength / KeyPage::kPanel) + inside / KeyPage::kPanel;
-  return part_of(page_of(paged, batch, key).keys, panel * paged.d_k * KeyPage::kPanel + inside % KeyPage::kPanel, KeyPage::kPanel);
+  const int64_t panel = key_head * (page.length() / KeyPage::kPanel) + inside / KeyPage::kPanel;
+  return part_of(page.keys, panel * paged.d_k * KeyPage::kPanel + inside % KeyPage::kPanel, KeyPage::kPanel);
 }
 
 Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head, int64_t key) {
   if (std::holds_alternative<Tensor>(keys)) return vector_of(v, batch, key_head, key);
   const PagedKeys& paged = std::get<PagedKeys>(keys);
-  return part_of(page_of(paged, batch, key).values, (key_head * KeyPage::kLength + key % KeyPage::kLength) * paged.d_v, 1);
+  const KeyPage& page = page_of(paged, batch, key);
+  return part_of(page.values, (key_head * page.length() + key % KeyPage::kLength) * paged.d_v, 1);
 }
 
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes) {

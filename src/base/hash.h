@@ -1,0 +1,23 @@
+// A digest that tells things apart, not one that resists an adversary: FNV-1a of 64 bits (Fowler, Noll & Vo).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/format.h"
+
+namespace clearhead {
+
+class Digest {
+ public:
+  void add(const void* data, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i) hash_ = (hash_ ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211ull;
+  }
+  std::string hex() const { return format("{:016x}", hash_); }
+
+ private:
+  uint64_t hash_ = 1469598103934665603ull;
+};
+
+}  // namespace clearhead
