@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "fuzz.h"
 #include "models/architecture.h"
+#include "numbers.h"
 
 using namespace clearhead;
 
@@ -12,4 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     read_architecture(json, "config.json");
   });
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return change_numbers(JsonPlace::kWhole, data, size, max_size, seed);
 }

@@ -1,6 +1,7 @@
 // Any text as JSON: what parses is written and read back as the same value.
 #include "base/json.h"
 #include "fuzz.h"
+#include "numbers.h"
 
 using namespace clearhead;
 
@@ -21,4 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     });
   });
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return change_numbers(JsonPlace::kWhole, data, size, max_size, seed);
 }

@@ -1,6 +1,7 @@
 // The bytes of a safetensors file: what the header check lets pass must be readable to the last byte.
 #include "fuzz.h"
 #include "io/safetensors.h"
+#include "numbers.h"
 
 using namespace clearhead;
 
@@ -26,4 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     allow_errors([&] { file.get("no such tensor"); });
   });
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return change_numbers(JsonPlace::kHeader, data, size, max_size, seed);
 }

@@ -1,6 +1,7 @@
 // The JSON of a description: what is accepted is written and read back as the same description, and validation answers for any shape.
 #include "clearhead/spec.h"
 #include "fuzz.h"
+#include "numbers.h"
 
 using namespace clearhead;
 
@@ -30,4 +31,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     allow_errors([&] { validate(spec, {}); });
   });
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return change_numbers(JsonPlace::kWhole, data, size, max_size, seed);
 }

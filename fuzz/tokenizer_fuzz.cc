@@ -4,6 +4,7 @@
 
 #include "clearhead/tokenizer.h"
 #include "fuzz.h"
+#include "numbers.h"
 
 using namespace clearhead;
 
@@ -52,4 +53,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check(tokenizer, text);
   });
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return change_numbers(JsonPlace::kWhole, data, size, max_size, seed);
 }

@@ -11,6 +11,7 @@
 #include "clearhead/atlas.h"
 #include "clearhead/trace.h"
 #include "fuzz.h"
+#include "numbers.h"
 
 namespace clearhead {
 const Backend& backend() { return ref_backend(); }  // in place of registry.cc, which brings the kernels
@@ -70,4 +71,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   });
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return change_numbers(JsonPlace::kHeader, data, size, max_size, seed);
 }

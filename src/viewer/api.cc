@@ -130,10 +130,10 @@ void run_events(LiveSource& source, const ApiRequest& request, const std::functi
 ApiKind kind_of(const ApiRequest& request) {
   const std::string& path = request.path;
   if (path == "tile") return request.query.count("exact") > 0 ? ApiKind::kLong : ApiKind::kOnce;
-  for (const char* once : {"text", "segments", "row", "col", "mass"}) {
+  for (const char* once : {"info", "text", "segments", "row", "col", "mass"}) {
     if (path == once) return ApiKind::kOnce;
   }
-  for (const char* longer : {"info", "verify", "export"}) {
+  for (const char* longer : {"verify", "export"}) {
     if (path == longer) return ApiKind::kLong;
   }
   if (path == "stats") return ApiKind::kPatient;

@@ -167,8 +167,14 @@ class TraceWriter {
     work_ += work;
     return true;
   }
-  LookOptions looks() const { return {.cancel = options_.look.cancel}; }
-  void tell(double done) const {
+  // What takes long inside says that it goes on: whoever exports may let others in meanwhile.
+  LookOptions looks() const {
+    return {.cancel = options_.look.cancel, .progress = [this](double) {
+              if (options_.look.progress) options_.look.progress(done_);
+            }};
+  }
+  void tell(double done) {
+    done_ = done;
     if (options_.look.cancel && options_.look.cancel->load(std::memory_order_relaxed))
       fail(ErrorCode::kCancelled, "the export was cancelled");
     if (options_.look.progress) options_.look.progress(done);
@@ -184,6 +190,7 @@ class TraceWriter {
   double all_weights_ = 0;  // of all heads that were kept
   uint64_t room_ = 0;       // bytes of blobs that fit
   double work_ = 0;
+  double done_ = 0;  // what was told last
   int64_t heads_held_ = 0;
 };
 

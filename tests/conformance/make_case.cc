@@ -145,14 +145,11 @@ Topology make_band(const std::string& value) {
   const auto limit = [](const std::string& word) {
     return word.empty() || word == "-" ? std::nullopt : std::optional<int64_t>(std::stoll(word));
   };
-  if (has(value, "causal")) {
-    Topology topology = causal(limit(after_word(value, "back")), align);
-    topology.band.offset = limit(after_word(value, "offset")).value_or(0);
-    return topology;
-  }
+  const int64_t offset = limit(after_word(value, "offset")).value_or(0);
+  if (has(value, "causal")) return {.band = {.back = limit(after_word(value, "back")), .ahead = 0, .align = align, .offset = offset}};
   if (!has(value, "window")) return full();
   const std::string back = after_word(value, "window");
-  return {.band = {.back = limit(back), .ahead = limit(words_of(value)[2]), .align = align}};
+  return {.band = {.back = limit(back), .ahead = limit(words_of(value)[2]), .align = align, .offset = offset}};
 }
 
 // Ids that grow along a sequence, one document after another, each of 1 to 40 tokens.

@@ -99,10 +99,13 @@ Text terms() {
 
 Text limit() { return one_of({"-", "0", "1", "2", "3", "7", "16", "40", "48", "64", "100", "255", "256"}); }
 
+Text offset() { return mostly({"", "offset -300", "offset -17", "offset -1", "offset 1", "offset 9", "offset 64", "offset 700"}); }
+
 Text topology(Factor factor) {
   switch (factor) {
     case kBand:
-      return rc::gen::oneOf(one_of({"full", "causal end", "causal start"}), words(only("window"), limit(), limit(), maybe("start")));
+      return rc::gen::oneOf(one_of({"full", "causal end", "causal start"}), words(one_of({"causal end", "causal start"}), offset()),
+                            words(only("window"), limit(), limit(), maybe("start"), offset()));
     case kSegments: return mostly({"no segments", "documents", "documents 1", "key padding", "negative ids"});
     case kMask:
       return rc::gen::oneOf(

@@ -107,6 +107,7 @@ Trace generated() {
 std::vector<Trace> valid_traces() {
   std::vector<Trace> out;
   AttentionSpec all{.terms = {Alibi{random_tensor({kHeads}, 9)}, SoftCap{20}}, .topology = causal(6)};
+  all.topology.band.offset = 1;
   out.push_back(trace_of(plan_of(kTokens), all, {}));
   TraceOptions few{.budget_bytes = 68000, .tail = 3, .statistics_in_run = true};
   few.rows = {{1, 3}};

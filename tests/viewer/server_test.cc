@@ -3,9 +3,11 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -48,6 +50,10 @@ class Connection {
     char buffer[65536];
     const ssize_t got = ::recv(socket_, buffer, sizeof buffer, 0);
     return got > 0 ? std::string(buffer, static_cast<size_t>(got)) : "";
+  }
+  bool is_answered_within(std::chrono::milliseconds time) {
+    pollfd state{socket_, POLLIN, 0};
+    return ::poll(&state, 1, static_cast<int>(time.count())) == 1;
   }
   void close() {
     if (socket_ >= 0) ::close(socket_);
@@ -328,6 +334,18 @@ TEST_F(ServerTest, TheOwnerIsAnsweredWhileOthersKeepTheirBodies) {
   const Answer refused = split(others.back()->hear_all());
   EXPECT_EQ(refused.status, 403);
   EXPECT_NE(refused.head.find("Connection: close"), std::string::npos);
+}
+
+TEST_F(ServerTest, WhatAPageAsksFirstWaitsForNoExports) {
+  std::vector<std::unique_ptr<Connection>> exports;
+  for (int i = 0; i < 16; ++i) {
+    exports.push_back(std::make_unique<Connection>(server_.port()));
+    exports.back()->say("GET /api/export?kind=html HTTP/1.1\r\nHost: " + host() + "\r\n" + cookie() + "\r\n");
+  }
+  const auto is_answered = [](const auto& one) { return one->is_answered_within(0ms); };
+  while (std::none_of(exports.begin(), exports.end(), is_answered)) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(get("/api/info").status, 200);
+  EXPECT_LE(std::count_if(exports.begin(), exports.end(), is_answered), 12);
 }
 
 TEST_F(ServerTest, HeadsThatDoNotEndAreRefused) {

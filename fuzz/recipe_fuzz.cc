@@ -1,0 +1,21 @@
+// Besides: train/recipe.cc
+// A recipe of a training run: it is read or refused in one line, and so are fields given beside it.
+#include "base/json.h"
+#include "fuzz.h"
+#include "numbers.h"
+#include "train/recipe.h"
+
+using namespace clearhead;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  allow_errors([&] {
+    const Json json = Json::parse({reinterpret_cast<const char*>(data), size}, "recipe.json");
+    const Recipe recipe = Recipe::from(json, "recipe.json");
+    must(recipe.batch > 0 && recipe.length > 0 && recipe.accumulate > 0 && recipe.steps >= 0);
+  });
+  return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
+  return change_numbers(JsonPlace::kWhole, data, size, max_size, seed);
+}
