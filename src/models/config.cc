@@ -130,6 +130,13 @@ int64_t Config::size(std::string_view name) {
   return value;
 }
 
+int64_t Config::layers(std::string_view name) {
+  constexpr int64_t kMost = 10'000;
+  const int64_t count = size(name);
+  if (count > kMost) fields_.wrong(name, format("at most {} layers", with_commas(kMost)), Json(count));
+  return count;
+}
+
 int64_t Config::size_or(std::string_view name, int64_t otherwise) { return optional_size(name).value_or(otherwise); }
 
 std::optional<int64_t> Config::optional_size(std::string_view name) {

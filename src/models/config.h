@@ -27,6 +27,7 @@ class Config {
   Config(const Json& object, const std::string& where, const std::string& model_type, Form form = Form::kOneStack);
 
   int64_t size(std::string_view name);                        ///< a required integer in 1 … 2³¹ − 1
+  int64_t layers(std::string_view name);                      ///< a required integer in 1 … 10,000: every layer has its facts
   int64_t size_or(std::string_view name, int64_t otherwise);  ///< absent or null: otherwise
   std::optional<int64_t> optional_size(std::string_view name);
   int64_t integer_or(std::string_view name, int64_t otherwise) { return known(name).integer_or(name, otherwise); }

@@ -27,7 +27,6 @@ void check(const Architecture& facts, const std::string& where) {
   const auto wrong = [&](std::string_view what) {
     fail(ErrorCode::kFormat, "{}: the sizes do not fit each other: {} (model: {})", where, what, facts.model_type);
   };
-  if (facts.layers < 1 || facts.layers > 10'000) wrong(format("{} layers", facts.layers));
   if (facts.width < 1 || facts.heads < 1 || facts.key_heads < 1 || facts.head_dim < 1 || facts.vocabulary < 1) wrong("a size is below 1");
   if (facts.width > (1 << 20) || facts.heads > (1 << 16) || facts.head_dim > (1 << 16)) wrong("a size is absurd");
   if (facts.heads % facts.key_heads != 0) {

@@ -2,7 +2,6 @@
 // looks. Out-of-bounds accesses show under ASan, overflows under UBSan.
 #include <gtest/gtest.h>
 
-#include <cctype>
 #include <filesystem>
 #include <numeric>
 #include <random>
@@ -11,6 +10,7 @@
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "io/safetensors.h"
+#include "numbers.h"
 #include "viewer/source.h"
 
 namespace clearhead {
@@ -155,46 +155,6 @@ void look(const std::string& path) {
   }
 }
 
-struct Number {
-  size_t at = 0, length = 0;
-};
-
-// Whole numbers of a JSON text, strings left out.
-std::vector<Number> numbers_of(const std::string& json) {
-  std::vector<Number> out;
-  bool quoted = false;
-  for (size_t at = 0; at < json.size(); ++at) {
-    if (json[at] == '"' && (at == 0 || json[at - 1] != '\\')) quoted = !quoted;
-    if (quoted || !(std::isdigit(static_cast<unsigned char>(json[at])) || json[at] == '-')) continue;
-    size_t end = at + 1;
-    while (end < json.size() &&
-           (std::isalnum(static_cast<unsigned char>(json[end])) || json[end] == '.' || json[end] == '-' || json[end] == '+'))
-      ++end;
-    out.push_back({at, end - at});
-    at = end - 1;
-  }
-  return out;
-}
-
-std::vector<std::string> edges_of(const std::string& number) {
-  std::vector<std::string> out{"0",
-                               "-1",
-                               "1",
-                               "1000",
-                               "2147483648",
-                               "1099511627776",
-                               "9007199254740992",
-                               "9223372036854775807",
-                               "9223372036854775803",
-                               "-9223372036854775808",
-                               "4611686018427387904"};
-  if (number.find_first_of(".e") == std::string::npos && number.size() < 18) {
-    out.push_back(std::to_string(std::stoll(number) + 1));
-    out.push_back(std::to_string(std::stoll(number) - 1));
-  }
-  return out;
-}
-
 TEST(HostileTraces, WhatLoadsWithANumberAtAnEdgeCanBeLookedAt) {
   const std::string path =
       (std::filesystem::temp_directory_path() / ("clearhead_hostile_" + std::to_string(::getpid()) + ".trace")).string();
@@ -209,15 +169,13 @@ TEST(HostileTraces, WhatLoadsWithANumberAtAnEdgeCanBeLookedAt) {
     const std::map<std::string, std::string> metadata = file.metadata();
     for (const char* which : {"plan", "layers"}) {
       const std::string& json = metadata.at(which);
-      for (const Number& number : numbers_of(json)) {
-        for (const std::string& edge : edges_of(json.substr(number.at, number.length))) {
-          std::map<std::string, std::string> changed = metadata;
-          changed[which].replace(number.at, number.length, edge);
-          SCOPED_TRACE(changed[which]);
-          write_safetensors(path, tensors, changed);
-          look(path);
-          ++tried;
-        }
+      for (const std::string& edged : with_numbers_at_edges(json)) {
+        std::map<std::string, std::string> changed = metadata;
+        changed[which] = edged;
+        SCOPED_TRACE(edged);
+        write_safetensors(path, tensors, changed);
+        look(path);
+        ++tried;
       }
     }
   }

@@ -32,7 +32,7 @@ Architecture encoder(Config& config, const std::string& prefix) {
   Architecture facts;
   facts.architectures = config.architectures();
   facts.width = config.size("hidden_size");
-  facts.layers = config.size("num_hidden_layers");
+  facts.layers = config.layers("num_hidden_layers");
   facts.heads = config.size("num_attention_heads");
   facts.key_heads = facts.heads;
   if (facts.width % facts.heads != 0) config.refuse("num_attention_heads", format("it does not divide hidden_size {}", facts.width));
@@ -117,7 +117,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   Architecture facts;
   facts.architectures = config.architectures();
   facts.width = config.size("dim");
-  facts.layers = config.size("n_layers");
+  facts.layers = config.layers("n_layers");
   facts.heads = config.size("n_heads");
   facts.key_heads = facts.heads;
   if (facts.width % facts.heads != 0) config.refuse("n_heads", format("it does not divide dim {}", facts.width));

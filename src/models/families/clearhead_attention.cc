@@ -50,7 +50,7 @@ Architecture read_clearhead_attention(const Json& json, const std::string& where
   Architecture facts;
   facts.architectures = config.architectures();
   facts.width = config.size("hidden_size");
-  facts.layers = config.size("num_hidden_layers");
+  facts.layers = config.layers("num_hidden_layers");
   facts.heads = config.size("num_attention_heads");
   facts.key_heads = facts.heads;
   facts.head_dim = config.size("head_dim");

@@ -39,7 +39,7 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   Architecture facts;
   facts.architectures = config.architectures();
   facts.width = config.size("n_embd");
-  facts.layers = config.size("n_layer");
+  facts.layers = config.layers("n_layer");
   facts.heads = config.size("n_head");
   facts.key_heads = facts.heads;
   if (facts.width % facts.heads != 0) config.refuse("n_head", format("it does not divide n_embd {}", facts.width));

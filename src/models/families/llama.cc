@@ -127,7 +127,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
   facts.model_type = type;
   facts.architectures = config.architectures();
   facts.width = config.size("hidden_size");
-  facts.layers = config.size("num_hidden_layers");
+  facts.layers = config.layers("num_hidden_layers");
   facts.heads = config.size("num_attention_heads");
   facts.key_heads = config.size_or("num_key_value_heads", type == "mistral" ? 8 : type == "smollm3" ? 4 : facts.heads);
   const std::optional<int64_t> head_dim = config.optional_size("head_dim");

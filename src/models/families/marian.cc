@@ -21,7 +21,7 @@ ProjectionNames projections(const std::string& name) {
 Architecture stack(Config& config, const std::string& side) {
   Architecture facts;
   facts.width = config.size("d_model");
-  facts.layers = config.size(side + "_layers");
+  facts.layers = config.layers(side + "_layers");
   facts.heads = config.size(side + "_attention_heads");
   facts.key_heads = facts.heads;
   if (facts.width % facts.heads != 0) config.refuse(side + "_attention_heads", format("it does not divide d_model {}", facts.width));
