@@ -7,6 +7,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/checked.h"
 #include "base/file.h"
 #include "base/format.h"
 #include "io/pieces.h"
@@ -181,16 +182,9 @@ std::pair<size_t, size_t> header_range(std::string_view bytes, const std::string
 }
 
 size_t bytes_of(const Shape& shape, DType dtype, const std::string& where) {
-  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
-  int64_t bytes = static_cast<int64_t>(size_of(dtype));
-  bool empty = false;
-  for (const int64_t size : shape) {
-    empty = empty || size == 0;
-    const int64_t factor = std::max<int64_t>(1, size);
-    if (bytes > kMost / factor) fail(ErrorCode::kFormat, "{}: shape {} overflows memory", where, to_string(shape));
-    bytes *= factor;
-  }
-  return empty ? 0 : static_cast<size_t>(bytes);
+  const std::optional<int64_t> bytes = checked_product(static_cast<int64_t>(size_of(dtype)), shape);
+  if (!bytes) fail(ErrorCode::kFormat, "{}: shape {} overflows memory", where, to_string(shape));
+  return std::count(shape.begin(), shape.end(), 0) > 0 ? 0 : static_cast<size_t>(*bytes);
 }
 
 }  // namespace

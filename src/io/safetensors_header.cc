@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 
+#include "base/checked.h"
 #include "base/format.h"
 #include "base/json.h"
 #include "base/utf8.h"
@@ -166,19 +166,11 @@ class Reader {
   }
 
   uint64_t bytes_of(const TensorEntry& entry, const Element& element) const {
-    // Sizes of 0 do not excuse the others: strides are made from all of them.
-    constexpr uint64_t kMostBits = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-    uint64_t bits = element.bits;
-    bool empty = false;
-    for (const int64_t size : entry.shape) {
-      empty = empty || size == 0;
-      const uint64_t factor = std::max<uint64_t>(1, static_cast<uint64_t>(size));
-      if (bits > kMostBits / factor) refuse(entry.name, "shape {} of {} overflows memory", to_string(entry.shape), element.spelling);
-      bits *= factor;
-    }
-    if (empty) return 0;
-    if (bits % 8 != 0) refuse(entry.name, "{} {} does not end at a whole byte", element.spelling, to_string(entry.shape));
-    return bits / 8;
+    const std::optional<int64_t> bits = checked_product(element.bits, entry.shape);
+    if (!bits) refuse(entry.name, "shape {} of {} overflows memory", to_string(entry.shape), element.spelling);
+    if (std::count(entry.shape.begin(), entry.shape.end(), 0) > 0) return 0;
+    if (*bits % 8 != 0) refuse(entry.name, "{} {} does not end at a whole byte", element.spelling, to_string(entry.shape));
+    return static_cast<uint64_t>(*bits) / 8;
   }
 
   // Sorted entries must follow one another from the header's end to the file's, without gap or overlap.

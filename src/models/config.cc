@@ -130,6 +130,13 @@ int64_t Config::size(std::string_view name) {
   return value;
 }
 
+int64_t Config::integer_or(std::string_view name, int64_t otherwise) {
+  const int64_t value = known(name).integer_or(name, otherwise);
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  if (value < -kMost || value > kMost) fields_.wrong(name, "an integer from -2147483647 to 2147483647", Json(value));
+  return value;
+}
+
 int64_t Config::layers(std::string_view name) {
   constexpr int64_t kMost = 10'000;
   const int64_t count = size(name);

@@ -30,7 +30,7 @@ class Config {
   int64_t layers(std::string_view name);                      ///< a required integer in 1 … 10,000: every layer has its facts
   int64_t size_or(std::string_view name, int64_t otherwise);  ///< absent or null: otherwise
   std::optional<int64_t> optional_size(std::string_view name);
-  int64_t integer_or(std::string_view name, int64_t otherwise) { return known(name).integer_or(name, otherwise); }
+  int64_t integer_or(std::string_view name, int64_t otherwise);  ///< within ±(2³¹ − 1), so that sums and products of two do not overflow
   double number_or(std::string_view name, double otherwise) { return known(name).number_or(name, otherwise); }
   std::optional<double> optional_number(std::string_view name);
   double positive_or(std::string_view name, double otherwise);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
+#include "base/checked.h"
 #include "base/format.h"
 #include "tensor/pool.h"
 #include "tensor/storage.h"
@@ -22,17 +22,12 @@ std::vector<int64_t> contiguous_strides(const Shape& shape) {
 }
 
 int64_t count_elements(const Shape& shape, DType dtype) {
-  const int64_t limit = std::numeric_limits<int64_t>::max() / static_cast<int64_t>(size_of(dtype));
-  int64_t count = 1;  // sizes of 0 counted as 1, as strides do
-  bool none = false;
-  for (const int64_t size : shape) {
-    if (size < 0) fail(ErrorCode::kShape, "tensor: shape {} has a negative size", to_string(shape));
-    none = none || size == 0;
-    const int64_t factor = std::max<int64_t>(1, size);
-    if (count > limit / factor) fail(ErrorCode::kShape, "tensor: shape {} overflows memory", to_string(shape));
-    count *= factor;
-  }
-  return none ? 0 : count;
+  if (std::any_of(shape.begin(), shape.end(), [](int64_t size) { return size < 0; }))
+    fail(ErrorCode::kShape, "tensor: shape {} has a negative size", to_string(shape));
+  const auto element = static_cast<int64_t>(size_of(dtype));
+  const std::optional<int64_t> bytes = checked_product(element, shape);
+  if (!bytes) fail(ErrorCode::kShape, "tensor: shape {} overflows memory", to_string(shape));
+  return std::count(shape.begin(), shape.end(), 0) > 0 ? 0 : *bytes / element;
 }
 
 // Copies a strided block, innermost axis last. Both sides have the same shape and element size.

@@ -31,9 +31,12 @@ void set(Json& json, const std::string& setting) {
   (*at)[key] = value_of(setting.substr(equals + 1));
 }
 
+// At most 2⁴⁰, so that sums of a few do not overflow.
 int64_t at_least(Fields& fields, const char* name, int64_t otherwise, int64_t least) {
   const int64_t value = fields.integer_or(name, otherwise);
   if (value < least) fields.wrong(name, format("an integer of {} or more", least), Json(value));
+  constexpr int64_t kMost = int64_t{1} << 40;
+  if (value > kMost) fields.wrong(name, format("an integer of at most {}", with_commas(kMost)), Json(value));
   return value;
 }
 
@@ -272,7 +275,9 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
   if (out.accumulate > kMostParts)
     fields.wrong("accumulate", format("at most {} parts of a step", with_commas(kMostParts)), Json(out.accumulate));
   out.steps = at_least(fields, "steps", out.steps, 1);
-  out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
+  const int64_t seed = fields.integer_or("seed", 1);
+  if (seed < 0) fields.wrong("seed", "an integer of 0 or more", Json(seed));
+  out.seed = static_cast<uint64_t>(seed);
   out.dropout = optional_rate(fields, "dropout");
   out.attention_dropout = optional_rate(fields, "attention_dropout");
   out.precision = f32_or_bf16(fields, "precision");

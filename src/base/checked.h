@@ -1,0 +1,19 @@
+// Arithmetic on numbers that a file or a caller gave: nothing where the result does not fit.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace clearhead {
+
+/// unit × the product of all sizes. A size of 0 counts as 1: strides are made from all of them, so that it does not excuse the others.
+inline std::optional<int64_t> checked_product(int64_t unit, std::span<const int64_t> sizes) {
+  for (const int64_t size : sizes) {
+    if (__builtin_mul_overflow(unit, std::max<int64_t>(1, size), &unit)) return std::nullopt;
+  }
+  return unit;
+}
+
+}  // namespace clearhead
