@@ -133,9 +133,11 @@ static int run(int argc, char** argv) {
   } catch (const Error& error) {
     return report(error.what());
   } catch (const std::bad_alloc&) {
-    return report("out of memory; a shorter text, a smaller --budget or fewer --layers need less");
-  } catch (const std::exception& error) {
-    return report(error.what());
+    const bool keeps = innermost(app)->get_option_no_throw("--budget");
+    return report(keeps ? "out of memory; a shorter text, a smaller --budget or fewer --layers need less"
+                        : "out of memory; a shorter text or fewer at a time (a batch, beams) need less");
+  } catch (const std::exception& error) {  // of the standard library: a check of ours is missing
+    return report(format("a fault of clearhead itself: {}; please report it with the command that led here", error.what()));
   }
 }
 

@@ -270,6 +270,33 @@ std::string Fields::string_or(std::string_view name, std::string_view otherwise)
   return value->string();
 }
 
+double Fields::number(std::string_view name) {
+  const Json& value = require(name);
+  if (!value.is_number()) wrong(name, "a number", value);
+  return value.number();
+}
+
+std::string Fields::string(std::string_view name) {
+  const Json& value = require(name);
+  if (!value.is_string()) wrong(name, "a string", value);
+  return value.string();
+}
+
+const Json::Array& Fields::items(std::string_view name) {
+  const Json& value = require(name);
+  if (!value.is_array()) wrong(name, "an array", value);
+  return value.items();
+}
+
+std::vector<std::string> Fields::strings(std::string_view name) {
+  std::vector<std::string> out;
+  for (const Json& item : items(name)) {
+    if (!item.is_string()) wrong(name, "an array of strings", item);
+    out.push_back(item.string());
+  }
+  return out;
+}
+
 void Fields::refuse_rest() const {
   for (const auto& [name, value] : object_.fields()) {
     if (std::find(taken_.begin(), taken_.end(), name) == taken_.end()) {

@@ -88,6 +88,10 @@ class Fields {
   double number_or(std::string_view name, double otherwise);
   bool boolean_or(std::string_view name, bool otherwise);
   std::string string_or(std::string_view name, std::string_view otherwise);
+  double number(std::string_view name);
+  std::string string(std::string_view name);
+  const Json::Array& items(std::string_view name);
+  std::vector<std::string> strings(std::string_view name);  // of an array
   void refuse_rest() const;
   std::string path_of(std::string_view name) const;
   [[noreturn]] void wrong(std::string_view name, std::string_view expected, const Json& found) const;

@@ -27,8 +27,17 @@ void check(const Architecture& facts, const std::string& where) {
   const auto wrong = [&](std::string_view what) {
     fail(ErrorCode::kFormat, "{}: the sizes do not fit each other: {} (model: {})", where, what, facts.model_type);
   };
-  if (facts.width < 1 || facts.heads < 1 || facts.key_heads < 1 || facts.head_dim < 1 || facts.vocabulary < 1) wrong("a size is below 1");
-  if (facts.width > (1 << 20) || facts.heads > (1 << 16) || facts.head_dim > (1 << 16)) wrong("a size is absurd");
+  const struct {
+    const char* name;
+    int64_t value, most;
+  } sizes[] = {{"the width", facts.width, 1 << 20},
+               {"the number of heads", facts.heads, 1 << 16},
+               {"the number of key heads", facts.key_heads, 1 << 16},
+               {"the channels of a head", facts.head_dim, 1 << 16},
+               {"the vocabulary", facts.vocabulary, INT32_MAX}};
+  for (const auto& [name, value, most] : sizes) {
+    if (value < 1 || value > most) wrong(format("{}: expected 1 to {}, found {}", name, most, value));
+  }
   if (facts.heads % facts.key_heads != 0) {
     wrong(format("{} query heads are no multiple of {} key heads", facts.heads, facts.key_heads));
   }
@@ -38,7 +47,8 @@ void check(const Architecture& facts, const std::string& where) {
     const int64_t dims = rotary->dims == 0 ? facts.head_dim : rotary->dims;
     if (dims % 2 != 0 || dims < 2 || dims > facts.head_dim) wrong(format("{} of {} channels rotate", dims, facts.head_dim));
   }
-  if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.inner < 1) wrong("the width of the MLP is below 1");
+  if (facts.layer.mlp.kind != MlpFacts::Kind::kNone && facts.inner < 1)
+    wrong(format("the width of the MLP: expected 1 or more, found {}", facts.inner));
 }
 
 }  // namespace

@@ -144,8 +144,8 @@ std::vector<Range> LayerMap::rows_kept() const {
 
 const Frame& LayerMap::frame_of(int64_t query) const {
   if (query < 0 || query >= queries_) {
-    fail(ErrorCode::kInvalidArgument, "map: there is no query {}; they are 0 to {} (a token generated last was never read, only written)",
-         query, queries_ - 1);
+    fail(ErrorCode::kInvalidArgument, "map: there is no query {}; they are [0, {}) (a token generated last was never read, only written)",
+         query, queries_);
   }
   for (const Frame& frame : frames_) {
     if (query >= frame.queries.begin && query < frame.queries.end) return frame;

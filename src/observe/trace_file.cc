@@ -195,7 +195,7 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
   plan.model = fields.string_or("model", "");
   plan.text = read_text(file);
   const int64_t tokens = static_cast<int64_t>(plan.text.ids.size());
-  for (const Json& item : fields.require("families").items()) {
+  for (const Json& item : fields.items("families")) {
     Fields family(item, file.where(), "plan.families");
     MapFamily out;
     out.name = family.string_or("name", "");
@@ -212,15 +212,15 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
     family.refuse_rest();
     constexpr int64_t kMost = 100000;  // of layers, heads and channels: none of them has a sum or a product that overflows
     out.layers = static_cast<int>(std::clamp<int64_t>(layers, 0, kMost));
-    file.expect(layers == out.layers && out.heads > 0 && out.heads <= kMost && out.key_heads > 0 && out.heads % out.key_heads == 0 &&
-                    layers * out.heads <= 100 * kMost && out.d_k > 0 && out.d_k <= kMost && out.queries >= 0 && out.first_query >= 0 &&
-                    out.first_query <= tokens && out.queries <= tokens - out.first_query && out.keys >= 0 && out.first_key >= 0 &&
-                    out.first_key <= tokens && out.keys <= tokens - out.first_key,
+    file.expect(layers == out.layers && layers > 0 && out.heads > 0 && out.heads <= kMost && out.key_heads > 0 &&
+                    out.heads % out.key_heads == 0 && layers * out.heads <= 100 * kMost && out.d_k > 0 && out.d_k <= kMost &&
+                    out.queries >= 0 && out.first_query >= 0 && out.first_query <= tokens && out.queries <= tokens - out.first_query &&
+                    out.keys >= 0 && out.first_key >= 0 && out.first_key <= tokens && out.keys <= tokens - out.first_key,
                 format("plan.families: \"{}\" has sizes that do not fit its {} tokens", out.name, tokens));
     plan.families.push_back(out);
   }
   file.expect(!plan.families.empty(), "plan.families is empty");
-  for (const Json& item : fields.require("segments").items()) {
+  for (const Json& item : fields.items("segments")) {
     Fields segment(item, file.where(), "plan.segments");
     TextSegment out{segment.string_or("name", ""), segment.string_or("role", ""), segment.integer("begin"), segment.integer("end")};
     segment.refuse_rest();
@@ -228,7 +228,7 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
                 format("plan.segments: \"{}\" lies outside the text", out.name));
     plan.text.segments.push_back(out);
   }
-  const Json::Array& made = fields.require("generated").items();
+  const Json::Array& made = fields.items("generated");
   file.expect(static_cast<int64_t>(made.size()) <= tokens, "plan.generated names more tokens than the text has");
   for (size_t i = 0; i < made.size(); ++i) {
     Fields token(made[i], file.where(), "plan.generated");
@@ -254,8 +254,8 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
                  int64_t tokens) {
   Fields fields(item, file.where(), own);
   Frame frame;
-  const Json::Array& queries = fields.require("queries").items();
-  file.expect(queries.size() == 2, own + ".queries: expected [begin, end]");
+  const Json::Array& queries = fields.items("queries");
+  file.expect(queries.size() == 2 && queries[0].is_integer() && queries[1].is_integer(), own + ".queries: expected [begin, end]");
   frame.queries = {queries[0].integer(), queries[1].integer()};
   AttentionRecord& record = frame.record;
   record.spec = spec;
@@ -368,7 +368,7 @@ LayerTrace read_layer(const Reader& file, const std::string& name, const Json& j
   const std::string spec_text = fields.require("spec").dump();
   const AttentionSpec spec =
       spec_from_json(spec_text, file.where() + ": " + name, [&](const std::string& operand) { return file.any(name + "." + operand); });
-  const Json::Array& frames = fields.require("frames").items();
+  const Json::Array& frames = fields.items("frames");
   for (size_t i = 0; i < frames.size(); ++i) {
     layer.frames.push_back(read_frame(file, name + ".frame" + std::to_string(i), frames[i], spec, isa, tokens));
   }

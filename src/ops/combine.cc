@@ -52,7 +52,7 @@ void scatter_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, T
          to_string(x.shape()), to_string(out.shape()));
   }
   for (const int32_t row : rows) {
-    if (row < 0 || row >= out.size(0)) fail(ErrorCode::kInvalidArgument, "scatter: row {}; expected 0 to {}", row, out.size(0) - 1);
+    if (row < 0 || row >= out.size(0)) fail(ErrorCode::kInvalidArgument, "scatter: row {}; expected a row of [0, {})", row, out.size(0));
   }
   const int64_t count = x.size(0), width = x.size(1);
   if (out.numel() > 0) std::memset(out.mutable_raw(), 0, out.bytes());

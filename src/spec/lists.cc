@@ -41,8 +41,8 @@ Graph graph(const Tensor& edges, int64_t queries) {
   const int32_t *from = both.data<int32_t>(), *to = from + edges.size(1);
   for (int64_t e = 0; e < edges.size(1); ++e) {
     if (from[e] < 0 || from[e] >= queries || to[e] < 0) {
-      fail(ErrorCode::kInvalidArgument, "graph: edge {} goes from {} to {}; expected queries 0 to {} and keys from 0", e, from[e], to[e],
-           queries - 1);
+      fail(ErrorCode::kInvalidArgument, "graph: edge {} goes from {} to {}; expected a query of [0, {}) and a key from 0 on", e, from[e],
+           to[e], queries);
     }
   }
   Graph out;

@@ -18,18 +18,31 @@ namespace {
 
 using namespace text;
 
-constexpr std::string_view kConfigName = "tokenizer_config.json";
+// What a file holds, and how errors name it.
+struct NamedText {
+  std::string_view bytes{}, where{};
+};
 
-Json parse_config(std::string_view bytes) { return bytes.empty() ? Json() : Json::parse(bytes, kConfigName); }
+// tokenizer_config.json, or special_tokens_map.json, as JSON; null if there is neither.
+struct TokenizerConfig {
+  Json json{};
+  std::string where{};
 
-bool flag(const Json& config, std::string_view name, bool otherwise) {
+  explicit TokenizerConfig(NamedText file) : where(file.where) {
+    if (!file.bytes.empty()) json = Json::parse(file.bytes, where);
+    if (!json.is_null() && !json.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, json.describe());
+  }
+  const Json* find(std::string_view name) const { return json.find(name); }
+};
+
+bool flag(const TokenizerConfig& config, std::string_view name, bool otherwise) {
   const Json* value = config.find(name);
   if (!value || value->is_null()) return otherwise;
-  if (!value->is_bool()) fail(ErrorCode::kFormat, "{}: \"{}\": expected true or false, found {}", kConfigName, name, value->describe());
+  if (!value->is_bool()) fail(ErrorCode::kFormat, "{}: \"{}\": expected true or false, found {}", config.where, name, value->describe());
   return value->boolean();
 }
 
-std::string name_of(const Json& config, std::string_view role, std::string_view otherwise) {
+std::string name_of(const TokenizerConfig& config, std::string_view role, std::string_view otherwise) {
   const Json* value = config.find(role);
   if (value && value->is_object()) value = value->find("content");
   return value && value->is_string() ? value->string() : std::string(otherwise);
@@ -43,7 +56,7 @@ int32_t required(const Vocabulary& vocabulary, std::string_view token, std::stri
 }
 
 // The special tokens of files without a list of their own: tokenizer_config.json's, or those with a role.
-std::vector<AddedToken> added_tokens(const Json& config, const Vocabulary& vocabulary, const std::vector<std::string>& usual) {
+std::vector<AddedToken> added_tokens(const TokenizerConfig& config, const Vocabulary& vocabulary, const std::vector<std::string>& usual) {
   std::vector<AddedToken> tokens;
   if (const Json* listed = config.find("added_tokens_decoder"); listed && listed->is_object()) {
     Json::Array array;
@@ -51,13 +64,13 @@ std::vector<AddedToken> added_tokens(const Json& config, const Vocabulary& vocab
       int64_t id = -1;
       const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
       if (error != std::errc() || end != key.data() + key.size() || !value.is_object()) {
-        fail(ErrorCode::kFormat, "{}: \"added_tokens_decoder\": expected tokens by their ids, found \"{}\"", kConfigName, key);
+        fail(ErrorCode::kFormat, "{}: \"added_tokens_decoder\": expected tokens by their ids, found \"{}\"", config.where, key);
       }
       Json item = value;
       item["id"] = Json(id);
       array.push_back(std::move(item));
     }
-    return read_added_tokens(Json(std::move(array)), kConfigName);
+    return read_added_tokens(Json(std::move(array)), config.where);
   }
   for (const std::string& name : usual) {
     const int32_t id = vocabulary.find(name);
@@ -84,7 +97,7 @@ std::string_view trimmed_end(std::string_view line) {
 // The readers of merges.txt's two families differ in what stands around the words, not in the words.
 enum class BpeFamily { kGpt2, kRoberta };
 
-BpeFamily bpe_family(const Json& config, const Vocabulary& vocabulary) {
+BpeFamily bpe_family(const TokenizerConfig& config, const Vocabulary& vocabulary) {
   std::string name = name_of(config, "tokenizer_class", "");
   if (name.empty()) {
     const bool has_roberta_tokens = vocabulary.find("<s>") >= 0 && vocabulary.find("</s>") >= 0 && vocabulary.find("<mask>") >= 0;
@@ -97,7 +110,7 @@ BpeFamily bpe_family(const Json& config, const Vocabulary& vocabulary) {
   fail(ErrorCode::kUnsupported,
        "{}: \"tokenizer_class\" \"{}\" with vocab.json and merges.txt is not understood; GPT2Tokenizer and RobertaTokenizer are. Save the "
        "tokenizer as tokenizer.json with the transformers library",
-       kConfigName, name);
+       config.where, name);
 }
 
 bool exists(const std::string& path) {
@@ -111,19 +124,9 @@ bool exists(const std::string& path) {
   }
 }
 
-// tokenizer_config.json, or special_tokens_map.json where there is none, or nothing.
-std::string config_bytes(const std::string& folder) {
-  for (const char* name : {"/tokenizer_config.json", "/special_tokens_map.json"}) {
-    if (exists(folder + name)) return read_config(folder + name);
-  }
-  return {};
-}
-
-}  // namespace
-
-std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json, std::string_view where,
-                                                      std::string_view tokenizer_config) {
-  const Json json = Json::parse(tokenizer_json, where);
+std::shared_ptr<const Tokenizer> read_tokenizer_json(NamedText tokenizer_json, const TokenizerConfig& config) {
+  const auto& [bytes, where] = tokenizer_json;
+  const Json json = Json::parse(bytes, where);
   Fields fields(json, where);
   for (const char* name : {"version", "truncation", "padding"}) fields.take(name);
   const auto part = [&](const char* name) -> const Json& {
@@ -141,21 +144,20 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string_view tokenizer
   steps.decoder = read_decoder(part("decoder"), where, "decoder");
   steps.added = read_added_tokens(part("added_tokens"), where);
   fields.refuse_rest();
-  return assemble(std::move(steps), parse_config(tokenizer_config));
+  return assemble(std::move(steps), config.json);
 }
 
-std::shared_ptr<const Tokenizer> Tokenizer::from_wordpiece(std::string_view vocab_txt, std::string_view tokenizer_config) {
-  const std::string_view where = "vocab.txt";
-  const Json config = parse_config(tokenizer_config);
-  if (const size_t valid = valid_prefix(vocab_txt); valid != vocab_txt.size()) {
+std::shared_ptr<const Tokenizer> read_vocab_txt(NamedText vocab_txt, const TokenizerConfig& config) {
+  const auto& [bytes, where] = vocab_txt;
+  if (const size_t valid = valid_prefix(bytes); valid != bytes.size()) {
     fail(ErrorCode::kFormat, "{}: byte {} is not valid UTF-8", where, valid);
   }
   Vocabulary vocabulary;
   int32_t id = 0;
-  for (size_t at = 0; at < vocab_txt.size(); ++id) {
-    const size_t end = std::min(vocab_txt.find('\n', at), vocab_txt.size());
+  for (size_t at = 0; at < bytes.size(); ++id) {
+    const size_t end = std::min(bytes.find('\n', at), bytes.size());
     if (id > Vocabulary::kMaximumId) fail(ErrorCode::kFormat, "{}: more than {} lines", where, Vocabulary::kMaximumId + 1);
-    vocabulary.add(trimmed_end(vocab_txt.substr(at, end - at)), id);
+    vocabulary.add(trimmed_end(bytes.substr(at, end - at)), id);
     at = end + 1;
   }
   WordPieceOptions options;
@@ -174,14 +176,12 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_wordpiece(std::string_view voca
   steps.added = added_tokens(config, vocabulary,
                              {name_of(config, "pad_token", "[PAD]"), options.unknown, cls, sep, name_of(config, "mask_token", "[MASK]")});
   steps.model = make_wordpiece(std::move(vocabulary), std::move(options));
-  return assemble(std::move(steps), config);
+  return assemble(std::move(steps), config.json);
 }
 
-std::shared_ptr<const Tokenizer> Tokenizer::from_bpe(std::string_view vocab_json, std::string_view merges_txt,
-                                                     std::string_view tokenizer_config) {
-  const Json config = parse_config(tokenizer_config);
+std::shared_ptr<const Tokenizer> read_vocab_and_merges(NamedText vocab_json, NamedText merges_txt, const TokenizerConfig& config) {
   Vocabulary vocabulary;
-  read_vocabulary(Json::parse(vocab_json, "vocab.json"), "vocab.json", "the whole", vocabulary);
+  read_vocabulary(Json::parse(vocab_json.bytes, vocab_json.where), vocab_json.where, "the whole", vocabulary);
   const BpeFamily family = bpe_family(config, vocabulary);
   const bool adds_space = flag(config, "add_prefix_space", false);
   Steps steps;
@@ -190,11 +190,12 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_bpe(std::string_view vocab_json
   const std::string bos = name_of(config, "bos_token", "<|endoftext|>");
   if (family == BpeFamily::kRoberta) {
     const std::string cls = name_of(config, "cls_token", "<s>"), sep = name_of(config, "sep_token", "</s>");
-    steps.post_processor = make_roberta(required(vocabulary, cls, "vocab.json"), required(vocabulary, sep, "vocab.json"), true, adds_space);
+    steps.post_processor =
+        make_roberta(required(vocabulary, cls, vocab_json.where), required(vocabulary, sep, vocab_json.where), true, adds_space);
     steps.added = added_tokens(config, vocabulary, {cls, "<pad>", sep, "<unk>", "<mask>"});
   } else {
     if (flag(config, "add_bos_token", false)) {
-      const TemplatePiece start{-1, {required(vocabulary, bos, "vocab.json")}, 0}, first{0, {}, 0}, pair_start{-1, start.tokens, 1},
+      const TemplatePiece start{-1, {required(vocabulary, bos, vocab_json.where)}, 0}, first{0, {}, 0}, pair_start{-1, start.tokens, 1},
           pair{1, {}, 1};
       steps.post_processor = make_template({start, first}, {start, first, pair_start, pair});
     }
@@ -207,21 +208,44 @@ std::shared_ptr<const Tokenizer> Tokenizer::from_bpe(std::string_view vocab_json
   }
   BpeOptions options;
   options.is_raw = true;
-  steps.model = make_bpe(std::move(vocabulary), read_merges(merges_txt, "merges.txt"), std::move(options), "merges.txt");
-  return assemble(std::move(steps), config);
+  steps.model = make_bpe(std::move(vocabulary), read_merges(merges_txt.bytes, merges_txt.where), std::move(options), merges_txt.where);
+  return assemble(std::move(steps), config.json);
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json, std::string_view where,
+                                                      std::string_view tokenizer_config) {
+  return read_tokenizer_json({tokenizer_json, where}, TokenizerConfig({tokenizer_config, "tokenizer_config.json"}));
+}
+
+std::shared_ptr<const Tokenizer> Tokenizer::from_wordpiece(std::string_view vocab_txt, std::string_view tokenizer_config) {
+  return read_vocab_txt({vocab_txt, "vocab.txt"}, TokenizerConfig({tokenizer_config, "tokenizer_config.json"}));
+}
+
+std::shared_ptr<const Tokenizer> Tokenizer::from_bpe(std::string_view vocab_json, std::string_view merges_txt,
+                                                     std::string_view tokenizer_config) {
+  return read_vocab_and_merges({vocab_json, "vocab.json"}, {merges_txt, "merges.txt"},
+                               TokenizerConfig({tokenizer_config, "tokenizer_config.json"}));
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& folder) {
-  const std::string config = config_bytes(folder);
-  if (exists(folder + "/tokenizer.json")) return from_json(read_config(folder + "/tokenizer.json"), "tokenizer.json", config);
-  const bool has_vocab_txt = exists(folder + "/vocab.txt");
-  if (has_vocab_txt || (exists(folder + "/vocab.json") && exists(folder + "/merges.txt"))) {
-    if (exists(folder + "/added_tokens.json")) {
+  const auto path = [&](const char* name) { return folder + "/" + name; };
+  const auto has = [&](const char* name) { return exists(path(name)); };
+  std::string beside = path("tokenizer_config.json");
+  if (!exists(beside)) beside = path("special_tokens_map.json");
+  const std::string config_bytes = exists(beside) ? read_config(beside) : std::string();
+  const TokenizerConfig config({config_bytes, beside});
+  if (has("tokenizer.json")) return read_tokenizer_json({read_config(path("tokenizer.json")), path("tokenizer.json")}, config);
+  const bool has_vocab_txt = has("vocab.txt");
+  if (has_vocab_txt || (has("vocab.json") && has("merges.txt"))) {
+    if (has("added_tokens.json")) {
       fail(ErrorCode::kUnsupported,
            "{}/added_tokens.json is not understood without a tokenizer.json; save one with the transformers library", folder);
     }
-    if (has_vocab_txt) return from_wordpiece(read_config(folder + "/vocab.txt"), config);
-    return from_bpe(read_config(folder + "/vocab.json"), read_config(folder + "/merges.txt"), config);
+    if (has_vocab_txt) return read_vocab_txt({read_config(path("vocab.txt")), path("vocab.txt")}, config);
+    return read_vocab_and_merges({read_config(path("vocab.json")), path("vocab.json")},
+                                 {read_config(path("merges.txt")), path("merges.txt")}, config);
   }
   fail(ErrorCode::kNotFound, "{}: no tokenizer here; expected tokenizer.json, or vocab.txt, or vocab.json with merges.txt", folder);
 }

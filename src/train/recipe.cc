@@ -98,7 +98,7 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
 ParameterGroup read_group(const Json& json, const std::string& where) {
   Fields fields(json, where, "optimiser.groups");
   ParameterGroup out;
-  out.match = fields.require("match").string();
+  out.match = fields.string("match");
   if (out.match.empty()) fields.wrong("match", "a regular expression", Json(out.match));
   out.rate = between(fields, "rate", out.rate, 0, 1000);
   if (json.find("decay")) out.decay = between(fields, "decay", 0, 0, 10);
@@ -176,7 +176,7 @@ Repeats read_repeats(const Json& json, const std::string& where) {
 WatchRecipe read_watch(const Json& json, const std::string& where) {
   Fields fields(json, where, "watch");
   WatchRecipe out;
-  for (const Json& text : fields.require("texts").items()) out.texts.push_back(text.string());
+  out.texts = fields.strings("texts");
   out.checkpoints = at_least(fields, "checkpoints", out.checkpoints, 1);
   if (out.checkpoints > 40) fields.wrong("checkpoints", "at most 40", Json(out.checkpoints));
   fields.refuse_rest();
@@ -185,13 +185,13 @@ WatchRecipe read_watch(const Json& json, const std::string& where) {
 
 PairFiles read_pair_files(const Json& json, const std::string& where) {
   Fields fields(json, where, "pairs");
-  PairFiles out{fields.require("train").string(), fields.require("valid").string(), fields.string_or("test", "")};
+  PairFiles out{fields.string("train"), fields.string("valid"), fields.string_or("test", "")};
   fields.refuse_rest();
   return out;
 }
 
 void read_files(Fields& fields, TextSource& to) {
-  for (const Json& file : fields.require("files").items()) to.files.push_back(file.string());
+  to.files = fields.strings("files");
   if (to.files.empty()) fields.wrong("files", "at least one file", Json::array());
   to.splits = fields.string_or("splits", "");
   if (to.splits.empty()) to.held_out = between(fields, "held_out", to.held_out, 0, 0.9);

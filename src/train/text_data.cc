@@ -142,7 +142,11 @@ void TextData::repeat(Batch& in, const Order& order, int64_t window) const {
 
 TextData::Batch TextData::shuffled(const Order& order, int64_t first, int64_t rows) const {
   const int64_t length = order.length, windows = (tokens() - 1) / length;
-  if (windows < 1) fail(ErrorCode::kInvalidArgument, "the text has {} tokens; a window takes {}", tokens(), length + 1);
+  if (windows < 1)
+    fail(ErrorCode::kInvalidArgument,
+         "the text to train on has {} tokens, one window {} (\"length\" and the target of its last token); give a longer text or a smaller "
+         "\"length\"",
+         tokens(), length + 1);
   Batch out;
   for (int64_t at = first; at < first + rows; ++at) {
     const int64_t epoch = at / windows, spare = tokens() - 1 - windows * length;

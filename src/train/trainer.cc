@@ -359,10 +359,13 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
     for (const auto& [what, sum] : optimiser_.sums(at)) read(what, at, sum);
     if (average_) read("mean", at, average_.mean(at));
   }
-  step_ = Json::parse(metadata_of(file, "step"), file.where()).integer();
-  best_ = Json::parse(metadata_of(file, "best"), file.where()).number();
-  loss_sum_ = Json::parse(metadata_of(file, "loss_sum"), file.where()).number();
-  summed_ = Json::parse(metadata_of(file, "summed"), file.where()).integer();
+  Json numbers = Json::object();
+  for (const char* name : {"step", "best", "loss_sum", "summed"}) numbers[name] = Json::parse(metadata_of(file, name), file.where());
+  Fields fields(numbers, file.where(), "metadata");
+  step_ = fields.integer("step");
+  best_ = fields.number("best");
+  loss_sum_ = fields.number("loss_sum");
+  summed_ = fields.integer("summed");
   log_ = metadata_of(file, "log");
   optimiser_.go_on_from(step_);
 }

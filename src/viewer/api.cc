@@ -115,7 +115,7 @@ void run_events(LiveSource& source, const ApiRequest& request, const std::functi
   Fields fields(body, "api/run");
   const std::string text = fields.string_or("text", "");
   std::optional<std::string> pair;
-  if (const Json* second = fields.take("pair"); second && !second->is_null()) pair = second->string();
+  if (const Json* second = body.find("pair"); second && !second->is_null()) pair = fields.string("pair");
   source.run(
       text, pair,
       [&](double done, const std::string& what) {

@@ -231,7 +231,7 @@ TEST(Shapes, WhatDoesNotFitIsRefused) {
   expect_refused(ErrorCode::kShape, "the parts have 2", [&] { ops::concat(run, {x}, 0, four); });
   expect_refused(ErrorCode::kShape, "after 2 of axis 0", [&] { ops::concat(run, {x, Tensor::zeros({3, 3})}, 0, four); });
   expect_refused(ErrorCode::kShape, "3 rows of [2, 3]", [&] { ops::scatter_rows(run, x, {0, 1, 2}, four); });
-  expect_refused(ErrorCode::kInvalidArgument, "row 4; expected 0 to 3", [&] { ops::scatter_rows(run, x, {0, 4}, four); });
+  expect_refused(ErrorCode::kInvalidArgument, "row 4; expected a row of [0, 4)", [&] { ops::scatter_rows(run, x, {0, 4}, four); });
   expect_refused(ErrorCode::kShape, "softmax: x is [2, 3], out [2, 2]", [&] { ops::softmax(run, x, wrong); });
 }
 

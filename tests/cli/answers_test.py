@@ -456,7 +456,7 @@ class Answers(Case):
         self.assertIn("holds text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
         family = self.ok("info", kept, "--json").json["families"][0]
         self.assertEqual((family["queries"], family["keys"], family["rows_kept"]), (11, 11, [[0, 11]]))
-        message = "map: there is no query 11; they are 0 to 10 (a token generated last was never read, only written)"
+        message = "map: there is no query 11; they are [0, 11) (a token generated last was never read, only written)"
         self.refused(1, message, "show", kept, "--head", "L1.H0", "--query", "11")
 
     def test_masks_are_filled_with_candidates_by_probability(self):

@@ -227,9 +227,18 @@ class Models(Case):
 
     def test_garbled_tokenizers_are_named(self):
         self.change("tokenizer.json", lambda data: data[: len(data) // 2])
-        self.fails("tokenizer.json: not valid JSON at byte 1300: unexpected end of input; expected ':'")
+        self.fails("model/tokenizer.json: not valid JSON at byte 1300: unexpected end of input; expected ':'")
         self.change("tokenizer.json", lambda data: b'{"model": {"type": "Unigram2"}}')
-        self.fails('tokenizer.json: field "model.vocab" is missing')
+        self.fails('model/tokenizer.json: field "model.vocab" is missing')
+        (self.model / "tokenizer_config.json").unlink(missing_ok=True)
+        (self.model / "special_tokens_map.json").write_text("[1]")
+        self.fails("model/special_tokens_map.json: expected an object, found an array of 1")
+        (self.model / "special_tokens_map.json").write_text('{"clean_up_tokenization_spaces": ')
+        self.fails("model/special_tokens_map.json: not valid JSON at byte 34: unexpected end of input; expected '[', '{', or a literal")
+
+    def test_sizes_that_no_model_has_are_named_with_their_value(self):
+        self.config(hidden_size=1 << 30)
+        self.fails("model/config.json: the sizes do not fit each other: the width: expected 1 to 1048576, found 1073741824 (model: clearhead-attention)")
 
     def test_a_file_in_place_of_a_model_is_named(self):
         (self.folder / "book.txt").write_text("Once upon a time.")
@@ -366,6 +375,20 @@ class Traces(Case):
     def test_a_trace_of_another_version_is_named(self):
         write_safetensors(self.kept, {"x": NUMBERS}, {"clearhead_trace": "9"})
         self.fails('kept.trace: trace version "9"; this version of clearhead reads version 1')
+
+    def test_a_field_of_another_kind_is_named_with_its_path(self):
+        data = self.kept.read_bytes()
+        (size,) = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8 : 8 + size])
+        whole = header["__metadata__"]["plan"]
+        for name, value, says in (("families", 5, '"plan.families": expected an array, found 5'),
+                                  ("segments", "x", '"plan.segments": expected an array, found "x"'),
+                                  ("generated", {}, '"plan.generated": expected an array, found an object')):
+            header["__metadata__"]["plan"] = json.dumps(json.loads(whole) | {name: value})
+            text = json.dumps(header).encode()
+            text += b" " * (-len(text) % 8)
+            self.kept.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
+            self.fails(f"kept.trace: {says}")
 
     def test_a_trace_without_its_parts_names_the_first(self):
         write_safetensors(self.kept, {"x": NUMBERS}, {"clearhead_trace": "1"})

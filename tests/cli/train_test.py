@@ -253,6 +253,8 @@ class Training(TrainingCase):
                 "\"model.dropout\" is 0.1 and \"model.hidden_dropout_prob\" is 0; both are the rate of one dropout: give one, or the same",
             ("model.activation_dropout=0.1",): "\"model.activation_dropout\" is 0.1; training has no such dropout: set it to 0",
             ("attention_dropout=1",): "\"attention_dropout\": expected a number from 0 to 0.9, found 1",
+            ("files=5",): "\"files\": expected an array, found 5",
+            ("files=[1]",): "\"files\": expected an array of strings, found 1",
         }.items():
             self.refused(1, f"{self.recipe}: {said}", "train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "other")
         self.assertFalse((self.folder / "other").exists())

@@ -136,9 +136,9 @@ TEST(HostileTokenizer, FoldersWithoutATokenizerSayWhatTheyMiss) {
   EXPECT_EQ(none.message, folder.path() + ": no tokenizer here; expected tokenizer.json, or vocab.txt, or vocab.json with merges.txt");
   folder.put("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n");
   EXPECT_EQ(refusal([&] { Tokenizer::load(folder.path()); }).message,
-            "vocab.txt: the special token \"[SEP]\" is not in the vocabulary of 3 tokens");
+            folder.path() + "/vocab.txt: the special token \"[SEP]\" is not in the vocabulary of 3 tokens");
   folder.put("vocab.txt", "[UNK]\n\xFF\n");
-  EXPECT_EQ(refusal([&] { Tokenizer::load(folder.path()); }).message, "vocab.txt: byte 6 is not valid UTF-8");
+  EXPECT_EQ(refusal([&] { Tokenizer::load(folder.path()); }).message, folder.path() + "/vocab.txt: byte 6 is not valid UTF-8");
   folder.put("tokenizer.json", "{\"model\":");
   EXPECT_EQ(refusal([&] { Tokenizer::load(folder.path()); }).code, ErrorCode::kFormat);
 }
@@ -151,7 +151,7 @@ TEST(HostileTokenizer, VocabTxtObeysItsConfiguration) {
   EXPECT_EQ(Tokenizer::load(folder.path())->encode("Étés 猫坐").ids, (std::vector<int32_t>{1, 3, 5, 6, 2}));
   folder.put("tokenizer_config.json", R"({"do_lower_case":"no"})");
   EXPECT_EQ(refusal([&] { Tokenizer::load(folder.path()); }).message,
-            "tokenizer_config.json: \"do_lower_case\": expected true or false, found \"no\"");
+            folder.path() + "/tokenizer_config.json: \"do_lower_case\": expected true or false, found \"no\"");
 }
 
 TEST(HostileTokenizer, MergesTxtIsReadLineByLineInTheFormOfItsFamily) {
@@ -163,7 +163,7 @@ TEST(HostileTokenizer, MergesTxtIsReadLineByLineInTheFormOfItsFamily) {
   EXPECT_EQ(roberta->special_tokens().mask, 8);
   folder.put("merges.txt", "#version: 0.2\na b\nab\n");
   EXPECT_EQ(refusal([&] { Tokenizer::load(folder.path()); }).message,
-            "merges.txt: line 3: expected two tokens and a blank between them, found \"ab\"");
+            folder.path() + "/merges.txt: line 3: expected two tokens and a blank between them, found \"ab\"");
   folder.put("tokenizer_config.json", R"({"tokenizer_class":"MorseTokenizer"})");
   const Refusal family = refusal([&] { Tokenizer::load(folder.path()); });
   EXPECT_EQ(family.code, ErrorCode::kUnsupported);
