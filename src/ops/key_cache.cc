@@ -176,21 +176,27 @@ void KeyCache::select(const std::vector<int64_t>& rows) {
   for (size_t row = 0; row < uses.size() && inside > 0; ++row) {
     if (uses[row] == 0 && writable_[row][last].use_count() == 2) spare.push_back(writable_[row][last]);
   }
+  struct Copy {
+    std::shared_ptr<KeyPage>* page;  // what is shared, and then its copy
+    std::shared_ptr<KeyPage> own{};  // null: to be made
+  };
+  std::vector<Copy> copies;
   std::vector<std::vector<std::shared_ptr<KeyPage>>> selected;
+  selected.reserve(rows.size());
   for (const int64_t row : rows) {
     selected.push_back(writable_[static_cast<size_t>(row)]);
     if (inside == 0 || --uses[static_cast<size_t>(row)] == 0) continue;
-    std::shared_ptr<KeyPage>& page = selected.back()[last];
-    std::shared_ptr<KeyPage> own;
-    if (spare.empty()) {
-      own = empty_pages(keys_, 1, page->length())[0];
-    } else {
-      own = spare.back();
-      spare.pop_back();
-    }
-    copy_beginning(*page, *own, inside);
-    page = own;
+    copies.push_back({&selected.back()[last]});
+    if (spare.empty()) continue;
+    copies.back().own = std::move(spare.back());
+    spare.pop_back();
   }
+  parallel_for(static_cast<int64_t>(copies.size()), [&](int64_t at, int) {
+    auto& [page, own] = copies[static_cast<size_t>(at)];
+    if (!own) own = empty_pages(keys_, 1, (*page)->length())[0];
+    copy_beginning(**page, *own, inside);
+    *page = std::move(own);
+  });
   writable_ = std::move(selected);
   keys_.pages.clear();
   for (const auto& pages : writable_) keys_.pages.emplace_back(pages.begin(), pages.end());
