@@ -47,6 +47,14 @@ class FreedBlocks {
     }
   }
 
+  // All of them, to the system.
+  void let_go() {
+    const std::lock_guard<std::mutex> hold(lock_);
+    for (const Block& block : blocks_) std::free(block.memory);
+    blocks_.clear();
+    held_ = 0;
+  }
+
  private:
 #ifdef __SANITIZE_ADDRESS__
   static constexpr size_t kMostHeld = 0;  // it is to see what is used after it was freed
@@ -73,6 +81,10 @@ std::byte* system_memory(size_t bytes) {
     if (std::byte* memory = freed_blocks().take(rounded)) return memory;
   }
   auto* memory = static_cast<std::byte*>(std::aligned_alloc(unit, rounded));
+  if (!memory) {
+    freed_blocks().let_go();
+    memory = static_cast<std::byte*>(std::aligned_alloc(unit, rounded));
+  }
   if (!memory) fail(ErrorCode::kBudget, "tensor: the system has no {} to give", human_bytes(bytes));
   if (unit == kHugePage) (void)::madvise(memory, rounded, MADV_HUGEPAGE);  // a wish: where it is not granted nothing changes
   return memory;

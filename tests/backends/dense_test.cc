@@ -1,11 +1,16 @@
 // The dense tables against the reference's loops in double: every op, epilogue, dtype and awkward size.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <bit>
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <fstream>
+#include <new>
 #include <random>
 #include <thread>
 
@@ -422,6 +427,47 @@ TEST_P(Dense, ProductsWithstandSignals) {
   EXPECT_GT(signals, 0);
   ASSERT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
 }
+
+#ifndef __SANITIZE_ADDRESS__
+// A product of a new shape asks the library for a kernel.
+TEST_P(Dense, WhereMemoryRunsOutProductsSaySo) {
+  const auto in_a_child = [this](rlim_t more) {
+    const rlim_t pages = [] {
+      std::ifstream sizes("/proc/self/statm");
+      rlim_t out = 0;
+      sizes >> out;
+      return out;
+    }();
+    const rlimit limit{pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + more, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);
+    try {
+      for (int64_t size = 33; size < 200; size += 7) {
+        const std::vector<float> a(static_cast<size_t>(size * size), 1.0F);
+        std::vector<float> out(a.size());
+        fast().product({.a = {a.data(), size, 1},
+                        .b = {a.data(), size, 1},
+                        .rows = size,
+                        .inner = size,
+                        .columns = size,
+                        .out = out.data(),
+                        .out_stride = size});
+      }
+    } catch (const Error& error) {
+      _exit(error.code() == ErrorCode::kBudget ? 0 : 3);
+    } catch (const std::bad_alloc&) {
+      _exit(0);
+    }
+    _exit(0);
+  };
+  for (const rlim_t more : {0, 64 << 10, 200 << 10, 512 << 10, 1 << 20, 2 << 20}) {
+    const pid_t child = fork();
+    if (child == 0) in_a_child(more);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << more << " bytes more: status " << status;
+  }
+}
+#endif
 
 INSTANTIATE_TEST_SUITE_P(Tables, Dense, testing::ValuesIn(sets_of_this_machine()),
                          [](const auto& tested) { return tested.param == InstructionSet::kAvx512 ? "Avx512" : "Avx2"; });

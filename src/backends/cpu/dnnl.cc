@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <oneapi/dnnl/dnnl_version.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <algorithm>
 #include <array>
 #include <csignal>
@@ -288,6 +289,8 @@ class Copies {
   std::vector<float> x_, weights_;
 };
 
+[[noreturn]] void no_memory() { fail(ErrorCode::kBudget, "dense products: the system has no memory to give"); }
+
 class Engine {
  public:
   static Engine& instance(InstructionSet isa) {
@@ -392,11 +395,20 @@ class Engine {
     std::shared_ptr<const Made>& out = made_[key];
     if (!out) {
       const OneThread alone;
+      check_room();
       auto fresh = std::make_shared<const Made>(make(p));
       if (made_.size() > kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
       return made_[key] = std::move(fresh);
     }
     return out;
+  }
+
+  // A kernel is written into pages that the library asks for and, where there are none (seen in 2.6), writes to all the same.
+  static void check_room() {
+    constexpr size_t kRoom = size_t{4} << 20;
+    void* room = ::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) no_memory();
+    ::munmap(room, kRoom);
   }
 
   Made make(const Product& p) {
@@ -431,6 +443,7 @@ auto translated(int64_t rows, int64_t in, int64_t out, const Action& action) {
   try {
     return action();
   } catch (const dnnl::error& error) {
+    if (error.status == dnnl_out_of_memory) no_memory();
     fail(ErrorCode::kUnsupported, "dense product of {} × {} by {} × {}: oneDNN {}: {}", rows, in, in, out, onednn_version(), error.message);
   }
 }
