@@ -53,7 +53,7 @@ void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout
 }
 
 std::shared_ptr<const PreparedWeight> prepare_for(InstructionSet isa, const WeightPart* parts, int64_t count, WeightStorage storage) {
-  if (storage != WeightStorage::kF32) return prepare_narrow(parts, count, storage);
+  if (storage != WeightStorage::kF32) return prepare_narrow(isa, parts, count, storage);
   auto packed = std::make_shared<Packed>();
   const std::vector<PartView> views = views_of(parts, count, packed->in, packed->out);
   packed->layout = wanted_layout(packed->in, packed->out, isa);

@@ -2,8 +2,9 @@
 //
 //   attributes: eltwise (the activation), then sum (the residual), so that  out = f(x·W + b) + out
 //
-// Weights keep one layout for every number of rows. The brgemm kernels of AVX-512 take panels of 64 columns ("BA16a64b"); where the library
-// would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
+// Weights keep one layout for every number of rows. The brgemm kernels of AVX-512 take panels of 64 columns ("BA16a64b", of bf16 "BA16a64b2a"); where
+// the library would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
+// These kernels take no rows of inputs or outputs that stand apart: such go through a thread's own memory.
 // oneDNN never starts threads here. A product is cut into tiles by its shape alone; each is one thread's whole, and threads take them one by one (parallel_for).
 // So its bits do not depend on the number of threads, a thread that the system puts aside holds up one tile, and there is one pool of threads in a process.
 #include "backends/cpu/dnnl.h"
@@ -83,15 +84,20 @@ dnnl::primitive_attr attributes_for(Activation activation, bool accumulate) {
 
 struct Panel {
   int64_t width;
-  Tag tag;
+  Tag wide, narrow;  // of f32, of bf16
+  memory::desc weights(int64_t in, int64_t out, bool is_bf16) const {
+    return {{in, out}, is_bf16 ? memory::data_type::bf16 : memory::data_type::f32, is_bf16 ? narrow : wide};
+  }
 };
-constexpr Panel kPanels[] = {{64, Tag::BA16a64b}, {48, Tag::BA16a48b}, {32, Tag::BA16a32b}, {16, Tag::BA16a16b}};
-constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this
+constexpr Panel kPanels[] = {{64, Tag::BA16a64b, Tag::BA16a64b2a},
+                             {48, Tag::BA16a48b, Tag::BA16a48b2a},
+                             {32, Tag::BA16a32b, Tag::BA16a32b2a},
+                             {16, Tag::BA16a16b, Tag::BA16a16b2a}};
+constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this, of bf16 to twice as many
 
 memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
-  const memory::dims shape = {layout.in, layout.out};
   for (const Panel& panel : kPanels) {
-    if (panel.width == layout.panel) return memory::desc(shape, memory::data_type::f32, panel.tag);
+    if (panel.width == layout.panel) return panel.weights(layout.in, layout.out, is_bf16);
   }
   return matrix_of(layout.in, layout.out, layout.in_step, layout.out_step, is_bf16);
 }
@@ -184,7 +190,7 @@ Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column,
   out.layout.out = out.layout.padded_out = columns;
   if (const int64_t panel = whole.layout.panel; panel > 0) {  // `column` begins a panel
     out.layout.padded_out = (columns + panel - 1) / panel * panel;
-    out.weights = whole.weights + column * whole.layout.padded_in;
+    out.weights = moved(whole.weights, column * whole.layout.padded_in, whole.is_bf16);
   } else {
     out.weights = moved(whole.weights, column * whole.layout.out_step, whole.is_bf16);
   }
@@ -208,15 +214,9 @@ void for_each_piece(const Product& whole, int64_t depth, const F& f) {
   }
 }
 
-// One thread's part of a product. Kernels made for a shape write rows without a gap: where a tile is not all columns wide, its part of out goes through memory of its own.
-struct Tile {
-  Product product;
-  bool through_own = false;
-};
-
 // Tiles as small as is worth a call, and no more than kMost of them unless one would take long. gemm's tiles are halved along their longer side; others are rows, or
-// columns where rows are few. Weights of bf16 are arranged anew for every tile, which takes more rows to be worth it.
-std::vector<Tile> tiles_of(const Product& p, bool is_gemm) {
+// columns where rows are few. Rows of bf16 weights are arranged anew for every tile, which takes more rows to be worth it.
+std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   constexpr int64_t kLeastSide = 96, kLeastColumns = 128, kMost = 16;
   constexpr double kLongWork = 64e6;  // multiply-adds: about half a millisecond of one core
   const auto is_enough = [&](int64_t tiles) {
@@ -225,7 +225,7 @@ std::vector<Tile> tiles_of(const Product& p, bool is_gemm) {
   };
   const int64_t step = std::max<int64_t>(16, p.layout.panel);
   int64_t down = 1, across = 1;
-  const int64_t least_rows = p.is_bf16 ? 256 : 32;
+  const int64_t least_rows = p.is_bf16 && p.layout.panel == 0 ? 256 : 32;
   const bool by_rows = !is_gemm && p.rows >= 2 * least_rows;
   while (!is_enough(down * across)) {
     const int64_t height = p.rows / down, width = p.layout.out / across;
@@ -238,11 +238,11 @@ std::vector<Tile> tiles_of(const Product& p, bool is_gemm) {
     }
   }
   const auto column_of = [&](int64_t c) { return c == across ? p.layout.out : p.layout.out * c / across / step * step; };
-  std::vector<Tile> out;
+  std::vector<Product> out;
   for (int64_t at = 0; at < down * across; ++at) {
     const int64_t r = at / across, c = at % across;
     const int64_t row = p.rows * r / down, column = column_of(c);
-    out.push_back({part_of(p, row, p.rows * (r + 1) / down - row, column, column_of(c + 1) - column), !is_gemm && across > 1});
+    out.push_back(part_of(p, row, p.rows * (r + 1) / down - row, column, column_of(c + 1) - column));
   }
   return out;
 }
@@ -300,15 +300,15 @@ class Engine {
     return engine;
   }
 
-  WeightLayout layout(int64_t in, int64_t out) {
+  WeightLayout layout(int64_t in, int64_t out, bool is_bf16) {
     constexpr int64_t kManyRows = 128;
-    const memory::desc any({in, out}, memory::data_type::f32, Tag::any);
-    const auto made =
-        describe(engine_, rows_of(kManyRows, in, in), any, nullptr, rows_of(kManyRows, out, out), attributes_for(Activation::kNone, false));
+    const memory::desc any({in, out}, is_bf16 ? memory::data_type::bf16 : memory::data_type::f32, Tag::any);
+    const auto made = describe(engine_, matrix_of(kManyRows, in, in, 1, is_bf16), any, nullptr, rows_of(kManyRows, out, out),
+                               attributes_for(Activation::kNone, false));
     for (const Panel& panel : kPanels) {
-      if (made.weights_desc() != memory::desc({in, out}, memory::data_type::f32, panel.tag)) continue;
+      if (made.weights_desc() != panel.weights(in, out, is_bf16)) continue;
       const auto padded = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
-      return {in, out, panel.width, padded(in, kPanelDepth), padded(out, panel.width)};
+      return {in, out, panel.width, padded(in, is_bf16 ? 2 * kPanelDepth : kPanelDepth), padded(out, panel.width)};
     }
     return rows_layout(in, out);
   }
@@ -325,29 +325,43 @@ class Engine {
 
  private:
   void run_tiles(const Product& product, const Made& whole) {
-    const std::vector<Tile> tiles = tiles_of(product, whole.is_gemm);
+    const std::vector<Product> tiles = tiles_of(product, whole.is_gemm);
     parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t at, int) {
-      const Tile& tile = tiles[static_cast<size_t>(at)];
-      tile.through_own ? run_through_own(tile.product) : run_here(tile.product);
+      const Product& tile = tiles[static_cast<size_t>(at)];
+      const bool is_apart = tile.out_stride != tile.layout.out || (tile.layout.panel > 0 && tile.x_stride != tile.layout.in);
+      is_apart && !whole.is_gemm ? run_through_own(tile) : run_here(tile);
     });
   }
 
   void run_through_own(const Product& p) {
-    thread_local std::vector<float> own;
-    const int64_t elements = p.rows * p.layout.out, bytes = p.layout.out * (p.rounds_out ? 2 : 4);
-    if (own.size() < static_cast<size_t>(elements)) own.resize(static_cast<size_t>(elements));
+    thread_local std::vector<float> own_x, own_out;
     Product dense = p;
-    dense.out = own.data();
+    if (p.layout.panel > 0 && p.x_stride != p.layout.in) {
+      float* x = own_rows(own_x, p.rows * p.layout.in);
+      copy_rows(p.x, p.x_stride, x, p.layout.in, {p.rows, p.layout.in}, p.is_bf16);
+      dense.x = x;
+      dense.x_stride = p.layout.in;
+    }
+    dense.out = own_rows(own_out, p.rows * p.layout.out);
     dense.out_stride = p.layout.out;
-    const auto copy_rows = [&](const Product& from, const Product& to) {
-      for (int64_t row = 0; row < p.rows; ++row) {
-        std::memcpy(moved(to.out, row * to.out_stride, p.rounds_out), moved(from.out, row * from.out_stride, p.rounds_out),
-                    static_cast<size_t>(bytes));
-      }
-    };
-    if (p.accumulate) copy_rows(p, dense);
+    const Extent whole{p.rows, p.layout.out};
+    if (p.accumulate) copy_rows(p.out, p.out_stride, dense.out, dense.out_stride, whole, p.rounds_out);
     run_here(dense);
-    copy_rows(dense, p);
+    copy_rows(dense.out, dense.out_stride, p.out, p.out_stride, whole, p.rounds_out);
+  }
+
+  static float* own_rows(std::vector<float>& memory, int64_t elements) {
+    if (memory.size() < static_cast<size_t>(elements)) memory.resize(static_cast<size_t>(elements));
+    return memory.data();
+  }
+
+  struct Extent {
+    int64_t rows, width;
+  };
+  static void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_stride, Extent extent, bool is_bf16) {
+    const auto bytes = static_cast<size_t>(extent.width) * (is_bf16 ? 2 : 4);
+    for (int64_t row = 0; row < extent.rows; ++row)
+      std::memcpy(moved(to, row * to_stride, is_bf16), moved(from, row * from_stride, is_bf16), bytes);
   }
 
   void run_here(const Product& p) {
@@ -418,7 +432,7 @@ class Engine {
     made.bias = rows_of(1, p.layout.out, p.layout.out);
     made.out = matrix_of(p.rows, p.layout.out, p.out_stride, 1, p.rounds_out);
     // oneDNN's kernels for bf16 take no rows that stand apart: its gemm would, at half their speed.
-    made.is_arranged = p.is_bf16 && !p.in_training && p.layout.in_step == 1 && p.layout.out_step != p.layout.in;
+    made.is_arranged = p.is_bf16 && !p.in_training && p.layout.panel == 0 && p.layout.in_step == 1 && p.layout.out_step != p.layout.in;
     if (made.is_arranged) {
       const memory::dims shape = {p.layout.in, p.layout.out};
       made.given = std::exchange(made.weights, memory::desc(shape, memory::data_type::bf16, Tag::any));
@@ -437,6 +451,11 @@ class Engine {
   std::map<Key, std::shared_ptr<const Made>> made_;
 };
 
+bool multiplies_bf16() {
+  static const bool has_instructions = __builtin_cpu_supports("avx512bf16") != 0;
+  return has_instructions;
+}
+
 // oneDNN's exception says little; ours names the product.
 template <class Action>
 auto translated(int64_t rows, int64_t in, int64_t out, const Action& action) {
@@ -450,8 +469,9 @@ auto translated(int64_t rows, int64_t in, int64_t out, const Action& action) {
 
 }  // namespace
 
-WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa) {
-  return translated(1, in, out, [&] { return Engine::instance(isa).layout(in, out); });
+WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa, bool is_bf16) {
+  if (is_bf16 && !multiplies_bf16()) return rows_layout(in, out);
+  return translated(1, in, out, [&] { return Engine::instance(isa).layout(in, out, is_bf16); });
 }
 
 void multiply(const Product& product) {
@@ -460,9 +480,8 @@ void multiply(const Product& product) {
 }
 
 bool multiply_bf16(const Product& product) {
-  static const bool has_instructions = __builtin_cpu_supports("avx512bf16") != 0;
   if (product.rows == 0) return true;
-  if (!has_instructions) return false;
+  if (!multiplies_bf16()) return false;
   try {
     Engine::instance(InstructionSet::kAvx512).run(product);
     return true;

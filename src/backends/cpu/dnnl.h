@@ -8,8 +8,9 @@
 
 namespace clearhead::cpu {
 
-/// How the weights of a product are stored: panels [out / panel][padded_in][panel], zeros where padded, which oneDNN's AVX-512 kernels read as they
-/// are and a matrix-vector product streams; or, where panel is 0, element [i, o] at i·in_step + o·out_step, one of which is 1.
+/// How the weights of a product are stored: panels [out / panel][padded_in][panel] of f32, [out / panel][padded_in / 2][panel][2] of bf16, zeros where
+/// padded, which oneDNN's AVX-512 kernels read as they are and a matrix-vector product streams; or, where panel is 0, element [i, o] at
+/// i·in_step + o·out_step, one of which is 1.
 struct WeightLayout {
   int64_t in = 0, out = 0;
   int64_t panel = 0, padded_in = 0, padded_out = 0;
@@ -20,8 +21,9 @@ struct WeightLayout {
 /// Rows [out][in].
 inline WeightLayout rows_layout(int64_t in, int64_t out) { return {in, out, 0, in, out, 1, in}; }
 
-/// The layout oneDNN chooses here, whatever the number of rows will be. The first call in a process limits oneDNN to `isa` for good.
-WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa);
+/// The layout oneDNN chooses here, whatever the number of rows will be: rows where it has no kernel that reads panels. The first call in a process
+/// limits oneDNN to `isa` for good.
+WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa, bool is_bf16 = false);
 
 struct Product {
   WeightLayout layout{};

@@ -9,6 +9,7 @@
 #include "backends/cpu/weight_parts.h"
 #include "base/parallel.h"
 #include "tensor/convert.h"
+#include "tensor/pool.h"
 
 namespace clearhead::cpu {
 namespace {
@@ -16,16 +17,23 @@ namespace {
 constexpr int64_t kFewRows = 16;                      // up to here each row of weights is widened in cache
 constexpr int64_t kPieceElements = int64_t{1} << 20;  // widened at once for oneDNN: 4 MiB
 constexpr int64_t kGrainBytes = 64 * 1024;            // weights a thread should have before it is worth waking
-constexpr int64_t kOutputs = 64;                      // sums kept before they are finished
+constexpr int64_t kOutputs = 64;                      // sums kept before they are finished; a panel has no more
 
 class Narrow : public PreparedWeight {
  public:
-  int64_t padded_in = 0;
-  Tensor values{};              // u8 [out · row_bytes]: a tensor's memory asks for large pages, without which a stream loses a fifth
+  WeightLayout layout{};  // int8: of rows
+  Tensor values{};        // u8 [elements · element_bytes]: a tensor's memory asks for large pages, without which a stream loses a fifth
   std::vector<float> scales{};  // [out], int8 only
 
-  int64_t row_bytes() const { return padded_in * (storage == WeightStorage::kInt8 ? 1 : 2); }
-  NarrowRows rows(const float* x, int64_t count) const { return {storage, values.data<uint8_t>(), scales.data(), padded_in, x, count}; }
+  bool has_panels() const { return layout.panel > 0; }
+  int64_t padded_in() const { return has_panels() ? layout.padded_in : layout.out_step; }
+  int64_t element_bytes() const { return storage == WeightStorage::kInt8 ? 1 : 2; }
+  int64_t row_bytes() const { return padded_in() * element_bytes(); }
+  int64_t panels() const { return layout.padded_out / layout.panel; }
+  NarrowPanel panel(int64_t at) const {
+    return {values.data<uint8_t>() + at * layout.panel * row_bytes(), layout.panel, layout.padded_in / 2};
+  }
+  NarrowRows rows(const float* x, int64_t count) const { return {storage, values.data<uint8_t>(), scales.data(), padded_in(), x, count}; }
 };
 
 void store_row(const std::vector<float>& row, int64_t in, Narrow& to, uint8_t* values, int64_t output) {
@@ -47,6 +55,14 @@ void store_row(const std::vector<float>& row, int64_t in, Narrow& to, uint8_t* v
   }
 }
 
+// Output `output` of a panel of bf16.
+void store_column(const std::vector<float>& row, const Narrow& weight, int64_t output, uint8_t* values) {
+  const WeightLayout& layout = weight.layout;
+  auto* panel = reinterpret_cast<uint16_t*>(values) + output / layout.panel * layout.panel * layout.padded_in + output % layout.panel * 2;
+  for (int64_t i = 0; i < layout.padded_in; ++i)
+    panel[i / 2 * layout.panel * 2 + i % 2] = i < layout.in ? f32_to_bf16(row[static_cast<size_t>(i)]) : 0;
+}
+
 // Bias, activation and the residual over one row's sums of outputs [first, first + count).
 void finish(const DenseKernels& kernels, const LinearCall& call, int64_t row, int64_t first, int64_t count, float* sums) {
   for (int64_t o = 0; call.bias && o < count; ++o) sums[o] += call.bias[first + o];
@@ -66,15 +82,30 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
   const NarrowKernels& narrow = narrow_kernels(isa);
   Tensor widened;
   const MatrixView rows = wide_rows(call, widened);
-  std::vector<float> x(static_cast<size_t>(call.rows * weight.padded_in), 0);
+  const int64_t width = weight.padded_in();
+  std::vector<float> x(static_cast<size_t>(call.rows * width), 0);
   for (int64_t row = 0; row < call.rows; ++row) {
     const float* from = rows.data + row * rows.row;
-    float* to = x.data() + row * weight.padded_in;
-    if (call.rows == 1) {
-      narrow.arrange(weight.storage, from, weight.in, weight.padded_in, to);
+    float* to = x.data() + row * width;
+    if (call.rows == 1 && !weight.has_panels()) {
+      narrow.arrange(weight.storage, from, weight.in, width, to);
     } else {
       std::copy(from, from + weight.in, to);
     }
+  }
+  if (weight.has_panels()) {
+    const int64_t outputs = weight.layout.panel;
+    parallel_ranges(weight.panels(), std::max<int64_t>(1, kGrainBytes / (outputs * weight.row_bytes())),
+                    [&](int64_t begin, int64_t end, int) {
+                      alignas(64) float sums[kFewRows * kOutputs];
+                      for (int64_t at = begin; at < end; ++at) {
+                        narrow.panel_sums(weight.panel(at), x.data(), width, call.rows, sums);
+                        const int64_t first = at * outputs, count = std::min(outputs, weight.out - first);
+                        for (int64_t row = 0; row < call.rows; ++row)
+                          finish(dense_kernels(isa), call, row, first, count, sums + row * outputs);
+                      }
+                    });
+    return;
   }
   const NarrowRows product = weight.rows(x.data(), call.rows);
   parallel_ranges(weight.out, std::max<int64_t>(1, kGrainBytes / weight.row_bytes()), [&](int64_t begin, int64_t end, int) {
@@ -90,7 +121,7 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
 // Both operands as they are, where the machine multiplies bf16.
 bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
   const auto at = [](const void* bf16) { return static_cast<const float*>(bf16); };
-  return multiply_bf16({.layout = {weight.in, weight.out, 0, weight.in, weight.out, 1, weight.padded_in},
+  return multiply_bf16({.layout = weight.layout,
                         .weights = at(weight.values.raw()),
                         .x = at(call.narrow_x),
                         .rows = call.rows,
@@ -108,20 +139,31 @@ void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call)
   const NarrowKernels& narrow = narrow_kernels(isa);
   Tensor widened;
   const MatrixView x = wide_rows(call, widened);
-  const NarrowRows source = weight.rows(nullptr, 0);
-  const int64_t piece = std::min(weight.out, std::max<int64_t>(64, kPieceElements / weight.padded_in));
-  std::vector<float> wide(static_cast<size_t>(piece * weight.in + weight.padded_in));
+  const int64_t unit = std::max<int64_t>(1, weight.layout.panel);  // outputs that are widened together
+  const int64_t width = weight.has_panels() ? (weight.in + 15) / 16 * 16 : weight.in;
+  const int64_t piece = std::min(weight.out, std::max<int64_t>(64, kPieceElements / width / unit * unit));
+  const auto units_of = [unit](int64_t outputs) { return (outputs + unit - 1) / unit; };
+  static const TensorPool pool;
+  Tensor wide = pool.take({units_of(piece) * unit, width});
+  float* to = wide.mutable_data<float>();
   for (int64_t first = 0; first < weight.out; first += piece) {
     const int64_t count = std::min(piece, weight.out - first);
-    parallel_ranges(count, std::max<int64_t>(1, kGrainBytes / weight.row_bytes()), [&](int64_t begin, int64_t end, int) {
-      std::vector<float> row(static_cast<size_t>(weight.padded_in));
-      for (int64_t o = begin; o < end; ++o) {
-        narrow.widen(source, first + o, row.data());
-        std::copy_n(row.data(), weight.in, wide.data() + o * weight.in);
+    parallel_ranges(units_of(count), std::max<int64_t>(1, kGrainBytes / (unit * weight.row_bytes())), [&](int64_t begin, int64_t end, int) {
+      std::vector<float> row(static_cast<size_t>(weight.has_panels() ? 0 : weight.padded_in()));
+      for (int64_t at = begin; at < end; ++at) {
+        if (weight.has_panels()) {
+          NarrowPanel panel = weight.panel(first / unit + at);
+          panel.pairs = width / 2;
+          narrow.widen_panel(panel, to + at * unit * width);
+        } else {
+          narrow.widen(weight.rows(nullptr, 0), first + at, row.data());
+          std::copy_n(row.data(), width, to + at * width);
+        }
       }
     });
-    const WeightLayout layout = rows_layout(weight.in, count);
-    multiply({layout, wide.data(), x.data, call.rows, x.row, call.bias ? call.bias + first : nullptr, call.activation, call.accumulate,
+    const WeightLayout layout =
+        weight.has_panels() ? WeightLayout{weight.in, count, unit, width, units_of(count) * unit} : rows_layout(weight.in, count);
+    multiply({layout, to, x.data, call.rows, x.row, call.bias ? call.bias + first : nullptr, call.activation, call.accumulate,
               call.out + first, call.out_stride});
   }
 }
@@ -140,14 +182,19 @@ void linear_rounded(InstructionSet isa, const LinearCall& call) {
 
 }  // namespace
 
-std::shared_ptr<const PreparedWeight> prepare_narrow(const WeightPart* parts, int64_t count, WeightStorage storage) {
+std::shared_ptr<const PreparedWeight> prepare_narrow(InstructionSet isa, const WeightPart* parts, int64_t count, WeightStorage storage) {
   auto weight = std::make_shared<Narrow>();
   weight->storage = storage;
   const std::vector<PartView> views = views_of(parts, count, weight->in, weight->out);
-  weight->padded_in = (weight->in + kNarrowStep - 1) / kNarrowStep * kNarrowStep;
+  if (storage == WeightStorage::kBF16 && isa == InstructionSet::kAvx512) weight->layout = wanted_layout(weight->in, weight->out, isa, true);
+  if (!weight->has_panels() || weight->layout.elements() > weight->in * weight->out * 5 / 4) {  // few outputs: a panel would be padding
+    weight->layout = rows_layout(weight->in, weight->out);
+    weight->layout.out_step = (weight->in + kNarrowStep - 1) / kNarrowStep * kNarrowStep;
+  }
   if (storage == WeightStorage::kInt8) weight->scales.resize(static_cast<size_t>(weight->out));
-  weight->bytes = static_cast<size_t>(weight->out * weight->row_bytes()) + weight->scales.size() * sizeof(float);
-  weight->values = Tensor::empty({weight->out * weight->row_bytes()}, DType::kU8);
+  const int64_t outputs = weight->has_panels() ? weight->layout.padded_out : weight->out;
+  weight->bytes = static_cast<size_t>(outputs * weight->row_bytes()) + weight->scales.size() * sizeof(float);
+  weight->values = Tensor::zeros({outputs * weight->row_bytes()}, DType::kU8);
   uint8_t* values = weight->values.mutable_data<uint8_t>();
   int64_t before = 0;
   for (const PartView& part : views) {
@@ -155,7 +202,7 @@ std::shared_ptr<const PreparedWeight> prepare_narrow(const WeightPart* parts, in
       std::vector<float> row(static_cast<size_t>(weight->in));
       for (int64_t o = begin; o < end; ++o) {
         copy_output(part, o, weight->in, row.data(), 1);
-        store_row(row, weight->in, *weight, values, before + o);
+        weight->has_panels() ? store_column(row, *weight, before + o, values) : store_row(row, weight->in, *weight, values, before + o);
       }
     });
     before += part.out;

@@ -1,10 +1,11 @@
-// Rows of 16- and 8-bit weights times vectors, compiled once per instruction set.
+// Rows and panels of 16- and 8-bit weights times vectors, compiled once per instruction set.
 //
 // bf16 comes in pairs, one 32-bit lane each: the even weight is the lane shifted up, the odd one the lane with its low half cleared; x is arranged as
-// [evens | odds] of as many lanes, so that neither is ever shuffled. int8 is widened to 32 bits and converted. Eight chains hide an FMA's latency.
+// [evens | odds] of as many lanes, so that neither is ever shuffled. In a panel outputs lie along lanes, and inputs are broadcast. int8 is widened to 32 bits and converted. Eight chains hide an FMA's latency.
 #include "backends/cpu/narrow.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "backends/cpu/targets.h"
@@ -128,6 +129,65 @@ void sums(const NarrowRows& p, int64_t begin, int64_t end, float* out, int64_t s
   }
 }
 
+// kOutputs vectors of a panel's outputs for kRows rows of x. A single row adds the odd inputs in chains of their own, or it would wait for itself.
+template <int kRows, int kOutputs>
+HWY_INLINE void panel_part(const NarrowPanel& p, int64_t first, const float* HWY_RESTRICT x, int64_t x_stride, float* sums) {
+  const F32 d;
+  constexpr int kOdd = kRows == 1 ? kOutputs : 0;
+  Floats sum[kRows * kOutputs + kOdd];
+  for (Floats& one : sum) one = hn::Zero(d);
+  const uint8_t* weights = p.weights + 4 * first;
+#pragma GCC unroll 2
+  for (int64_t pair = 0; pair < p.pairs; ++pair, weights += 4 * p.width) {
+    for (int line = 0; line < kOutputs * static_cast<int>(kStep) * 4; line += 64) hwy::Prefetch(weights + kAhead + line);
+    Pair both[kOutputs];
+    for (int v = 0; v < kOutputs; ++v) both[v] = load_bf16(weights + 4 * v * kStep);
+    for (int row = 0; row < kRows; ++row) {
+      const Floats even = hn::Set(d, x[row * x_stride + 2 * pair]), odd = hn::Set(d, x[row * x_stride + 2 * pair + 1]);
+      for (int v = 0; v < kOutputs; ++v) {
+        Floats &of_even = sum[row * kOutputs + v], &of_odd = sum[row * kOutputs + v + kOdd];
+        of_even = hn::MulAdd(both[v].even, even, of_even);
+        of_odd = hn::MulAdd(both[v].odd, odd, of_odd);
+      }
+    }
+  }
+  for (int v = 0; v < kOdd; ++v) sum[v] += sum[v + kOdd];
+  for (int row = 0; row < kRows; ++row) {
+    for (int v = 0; v < kOutputs; ++v) hn::StoreU(sum[row * kOutputs + v], d, sums + row * p.width + first + v * kStep);
+  }
+}
+
+// The panel is read once for one row, in one stream; else once for each few rows and outputs, of which registers hold the sums.
+template <int kRows>
+HWY_INLINE void panel_rows(const NarrowPanel& p, const float* x, int64_t x_stride, float* sums) {
+  constexpr int kMost = kRows == 1 ? 64 / static_cast<int>(kStep) : 2;
+  int64_t first = 0;
+  for (; first + kMost * kStep <= p.width; first += kMost * kStep) panel_part<kRows, kMost>(p, first, x, x_stride, sums);
+  for (; first < p.width; first += kStep) panel_part<kRows, 1>(p, first, x, x_stride, sums);
+}
+
+void panel_sums(const NarrowPanel& p, const float* x, int64_t x_stride, int64_t rows, float* sums) {
+  int64_t row = 0;
+  const auto of_rows = [&](auto count) {
+    for (; row + count <= rows; row += count) panel_rows<count>(p, x + row * x_stride, x_stride, sums + row * p.width);
+  };
+  of_rows(std::integral_constant<int, 8>{});
+  of_rows(std::integral_constant<int, 4>{});
+  of_rows(std::integral_constant<int, 2>{});
+  of_rows(std::integral_constant<int, 1>{});
+}
+
+void widen_panel(const NarrowPanel& p, float* to) {
+  const F32 d;
+  for (int64_t pair = 0; pair < p.pairs; ++pair) {
+    for (int64_t o = 0; o < p.width; o += kStep) {
+      const Pair both = load_bf16(p.weights + 4 * (pair * p.width + o));
+      hn::StoreU(both.even, d, to + 2 * pair * p.width + o);
+      hn::StoreU(both.odd, d, to + (2 * pair + 1) * p.width + o);
+    }
+  }
+}
+
 void arrange(WeightStorage storage, const float* x, int64_t in, int64_t padded_in, float* to) {
   if (storage == WeightStorage::kInt8) {
     std::copy(x, x + in, to);
@@ -150,7 +210,7 @@ void arrange(WeightStorage storage, const float* x, int64_t in, int64_t padded_i
 }
 
 const NarrowKernels* narrow_table() {
-  static const NarrowKernels table = {arrange, sums, widen};
+  static const NarrowKernels table = {arrange, sums, widen, panel_sums, widen_panel};
   return &table;
 }
 
