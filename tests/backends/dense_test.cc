@@ -306,21 +306,38 @@ TEST_P(Dense, RotationTurnsHalvesOrNeighbours) {
   }
 }
 
+// How many rows a thread takes at once follows from the number of threads.
 TEST_P(Dense, ProductsDoNotDependOnTheNumberOfThreads) {
-  const Tensor weight = Tensor::from(random_values(200 * 96, 21), {200, 96});
-  const WeightPart part{weight, false};
-  const auto prepared = fast().prepare(&part, 1, WeightStorage::kF32);
-  const std::vector<float> x = random_values(96, 22);
   const int before = threads();
-  std::vector<std::vector<float>> outs;
-  for (const int count : {1, 2, 3}) {
-    set_threads(count);
-    outs.emplace_back(200);
-    fast().linear({*prepared, x.data(), 1, 96, nullptr, Activation::kNone, false, outs.back().data(), 200});
+  for (const auto& [in, out] : {std::pair<int64_t, int64_t>{96, 200}, {768, 192}, {1100, 64}}) {
+    const WeightPart part{Tensor::from(random_values(out * in, 21), {out, in}), false};
+    for (const WeightStorage storage : {WeightStorage::kF32, WeightStorage::kBF16, WeightStorage::kInt8}) {
+      const auto prepared = fast().prepare(&part, 1, storage);
+      for (const int64_t rows : {1, 5, 33, 128, 301, 512}) {
+        const std::vector<float> x = random_values(in * rows, 22);
+        const Tensor narrow = to_dtype(Tensor::from(x, {rows, in}), DType::kBF16);
+        for (const bool narrow_x : {false, true}) {
+          if (narrow_x && storage != WeightStorage::kBF16) continue;
+          std::vector<std::vector<float>> outs;
+          for (const int count : {1, 2, 3, 16}) {
+            set_threads(count);
+            outs.emplace_back(rows * out);
+            fast().linear({.weight = *prepared,
+                           .x = narrow_x ? nullptr : x.data(),
+                           .rows = rows,
+                           .x_stride = in,
+                           .activation = Activation::kGeluErf,
+                           .out = outs.back().data(),
+                           .out_stride = out,
+                           .narrow_x = narrow_x ? reinterpret_cast<const uint16_t*>(narrow.raw()) : nullptr});
+            EXPECT_TRUE(outs.back() == outs.front()) << count << " threads, " << rows << " × " << in << " × " << out << ", storage "
+                                                     << static_cast<int>(storage) << (narrow_x ? ", x in bf16" : "");
+          }
+        }
+      }
+    }
   }
   set_threads(before);
-  EXPECT_EQ(outs[0], outs[1]);
-  EXPECT_EQ(outs[0], outs[2]);
 }
 
 // Gradients of weights: few outputs, long inner sums, which threads would like to share.
@@ -329,7 +346,8 @@ TEST_P(Dense, InnerSumsDoNotDependOnTheNumberOfThreads) {
     int64_t rows, inner, columns;
   };
   const int before = threads();
-  for (const Size& size : {Size{64, 128, 32}, Size{32, 128, 32}, Size{32, 4096, 48}, Size{7, 3000, 500}, Size{256, 2048, 256}}) {
+  for (const Size& size :
+       {Size{64, 128, 32}, Size{32, 128, 32}, Size{32, 4096, 48}, Size{7, 3000, 500}, Size{256, 2048, 256}, Size{512, 768, 192}}) {
     const std::vector<float> a = random_values(size.inner * size.rows, 23), b = random_values(size.inner * size.columns, 24);
     const auto narrow = [](const std::vector<float>& values) {
       return to_dtype(Tensor::from(values, {int64_t(values.size())}), DType::kBF16);

@@ -215,7 +215,8 @@ void for_each_piece(const Product& whole, int64_t depth, const F& f) {
 }
 
 // Tiles as small as is worth a call, and no more than kMost of them unless one would take long. gemm's tiles are halved along their longer side; others are rows, or
-// columns where rows are few. Rows of bf16 weights are arranged anew for every tile, which takes more rows to be worth it.
+// columns where rows are few. A tile of rows reads all weights, from beyond the core's own caches where they are large: 128 rows, where threads find two such tiles
+// each, are 10–15 % quicker than 32 (BERT-base, two Zen 5 cores; how many rows a tile has changes no bit). Rows of bf16 weights are arranged anew for every tile.
 std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   constexpr int64_t kLeastSide = 96, kLeastColumns = 128, kMost = 16;
   constexpr double kLongWork = 64e6;  // multiply-adds: about half a millisecond of one core
@@ -225,7 +226,7 @@ std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   };
   const int64_t step = std::max<int64_t>(16, p.layout.panel);
   int64_t down = 1, across = 1;
-  const int64_t least_rows = p.is_bf16 && p.layout.panel == 0 ? 256 : 32;
+  const int64_t least_rows = p.is_bf16 && p.layout.panel == 0 ? 256 : std::clamp<int64_t>(p.rows / (2 * threads()), 32, 128);
   const bool by_rows = !is_gemm && p.rows >= 2 * least_rows;
   while (!is_enough(down * across)) {
     const int64_t height = p.rows / down, width = p.layout.out / across;
