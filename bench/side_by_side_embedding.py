@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Sentences embedded a second: clearhead beside sentence-transformers on ONNX Runtime and OpenVINO, in alternating rounds of one run.
 
-    python3 bench/side_by_side_embedding.py MODEL SENTENCES.txt [--rounds 3] [--binary build/release/clearhead] [--backends onnx openvino]
+    python3 bench/side_by_side_embedding.py MODEL SENTENCES.txt [--rounds 3] [--binary build/release/clearhead] [--backends onnx openvino openvino-f32]
 
+OpenVINO multiplies bf16 by itself where the machine has it; "openvino-f32" asks it not to. So clearhead runs in both precisions.
 The packages are the reader's to install: pip install "sentence-transformers[onnx,openvino]". MODEL is what tools/demo-model prints. Loading a model is
 left out on both sides: of clearhead, the time of a file with one line is taken off.
 """
@@ -14,12 +15,13 @@ import time
 from pathlib import Path
 
 
-def clearhead_seconds(binary: str, model: str, lines: list[str]) -> float:
+def clearhead_seconds(binary: str, model: str, lines: list[str], precision: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "lines.txt")
         text.write_text("\n".join(lines) + "\n", encoding="utf-8")
         begin = time.perf_counter()
-        subprocess.run([binary, "run", "embed", model, "--file", text, "--lines", "-o", Path(folder, "out.npy")], check=True)
+        subprocess.run([binary, "run", "embed", model, "--file", text, "--lines", "--precision", precision, "-o", Path(folder, "out.npy")],
+                       check=True)
         return time.perf_counter() - begin
 
 
@@ -30,16 +32,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--binary", default="build/release/clearhead")
-    parser.add_argument("--backends", nargs="*", default=["onnx", "openvino"])
+    parser.add_argument("--backends", nargs="*", default=["onnx", "openvino", "openvino-f32"])
     arguments = parser.parse_args()
     lines = Path(arguments.sentences).read_text(encoding="utf-8").splitlines()
 
-    runs = {"clearhead": lambda: clearhead_seconds(arguments.binary, arguments.model, lines) - clearhead_seconds(arguments.binary, arguments.model, lines[:1])}
+    def ours(precision: str) -> float:
+        whole = clearhead_seconds(arguments.binary, arguments.model, lines, precision)
+        return whole - clearhead_seconds(arguments.binary, arguments.model, lines[:1], precision)
+
+    runs = {"clearhead f32": lambda: ours("f32"), "clearhead bf16": lambda: ours("bf16")}
     if arguments.backends:
         from sentence_transformers import SentenceTransformer
 
         for backend in arguments.backends:
-            peer = SentenceTransformer(arguments.model, backend=backend, device="cpu")
+            settings = {"model_kwargs": {"ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}} if backend.endswith("-f32") else {}
+            peer = SentenceTransformer(arguments.model, backend=backend.removesuffix("-f32"), device="cpu", **settings)
             peer.encode(lines[:64])  # compiles
 
             def timed(peer: SentenceTransformer = peer) -> float:
@@ -53,7 +60,8 @@ def main() -> None:
         for name, run in runs.items():
             best[name] = min(best[name], run())
     for name, seconds in best.items():
-        print(f"{name:<10} {len(lines) / seconds:>8.0f} sentences/s   clearhead is {seconds / best['clearhead']:.2f} x as fast")
+        ratios = "  ".join(f"{one.removeprefix('clearhead ')}: {seconds / best[one]:.2f} x as fast" for one in best if one.startswith("clearhead"))
+        print(f"{name:<14} {len(lines) / seconds:>8.0f} sentences/s   clearhead in {ratios}")
 
 
 if __name__ == "__main__":
