@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""clearhead beside PyTorch: the model cases of `clearhead bench model`, same files, same threads, f32 and bf16, alternating.
+"""clearhead beside PyTorch, OpenVINO and ONNX Runtime: the model cases of `clearhead bench model`, same files, same threads, f32 and bf16, alternating.
 
   bench/side_by_side_model.py --models FOLDER [--minilm FOLDER] [--clearhead build/release/clearhead] [--threads N] [--seconds S] [case …]
 
-Needs torch and transformers. FOLDER keeps the random models that the bench writes. Each case runs as clearhead, PyTorch, clearhead; the better of
-clearhead's two runs and the best repetition of PyTorch's are compared (decode: medians). Prints one line a case, or JSON with --json.
+Needs torch and transformers; openvino, and onnxruntime with onnx, where they are to be compared (--peers). FOLDER keeps the random models that the bench
+writes. Each case runs as clearhead, its peers, clearhead; the better of clearhead's two runs and the best repetition of each peer are compared (decode:
+medians). OpenVINO and ONNX Runtime run encoders, ONNX Runtime in f32. Prints one line a case, or JSON with --json.
 """
 
 import argparse
@@ -38,19 +39,26 @@ def repeat(seconds, action, warm=1):
     return times
 
 
-def theirs(options, case, models={}):  # noqa: B006  (models stay loaded from case to case)
+def loaded(options, case, dtype, models={}):  # noqa: B006  (a model stays loaded from case to case)
     import torch
     import transformers
 
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(options.threads)
-    kind, name, shape, *dtype = case.split("/")
+    kind, name, *_ = case.split("/")
     folder = options.minilm if name == "minilm" and options.minilm else f"{options.models}/{name}"
-    if (name, *dtype) not in models:
+    if (name, dtype) not in models:
         models.clear()
         loader = transformers.AutoModel if kind == "run" else transformers.AutoModelForCausalLM
-        models[(name, *dtype)] = loader.from_pretrained(folder, dtype=torch.bfloat16 if dtype else torch.float32).eval()
-    model = models[(name, *dtype)]
+        models[(name, dtype)] = loader.from_pretrained(folder, dtype=dtype).eval()
+    return models[(name, dtype)]
+
+
+def of_torch(options, case):
+    import torch
+
+    kind, _, shape, *dtype = case.split("/")
+    model = loaded(options, case, torch.bfloat16 if dtype else torch.float32)
     with torch.inference_mode():
         if kind == "run":
             batch, length = map(int, shape.split("x"))
@@ -64,6 +72,63 @@ def theirs(options, case, models={}):  # noqa: B006  (models stay loaded from ca
         return 1 / statistics.median(repeat(options.seconds, lambda: model(token, past_key_values=cache, use_cache=True)))
 
 
+def last_hidden(model):
+    """What the other peers are given of an encoder: ids to the last hidden state."""
+    import torch
+
+    class LastHidden(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids):
+            return self.model(ids).last_hidden_state
+
+    return LastHidden().eval()
+
+
+def ids_of(case):
+    import torch
+
+    batch, length = map(int, case.split("/")[2].split("x"))
+    return torch.randint(1000, 20000, (batch, length))
+
+
+def of_openvino(options, case):
+    import openvino
+    import torch
+
+    if not case.startswith("run/"):
+        return None
+    ids = ids_of(case)
+    model = openvino.convert_model(last_hidden(loaded(options, case, torch.float32)), example_input=ids, input=[openvino.PartialShape(list(ids.shape))])
+    settings = {"INFERENCE_PRECISION_HINT": "bf16" if case.endswith("/bf16") else "f32", "INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": 1,
+                "PERFORMANCE_HINT": "LATENCY"}
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    given = ids.numpy()
+    return ids.numel() / min(repeat(options.seconds, lambda: request.infer([given])))
+
+
+def of_onnx(options, case):
+    import io
+
+    import onnxruntime
+    import torch
+
+    if not case.startswith("run/") or case.endswith("/bf16"):
+        return None
+    ids, file = ids_of(case), io.BytesIO()
+    torch.onnx.export(last_hidden(loaded(options, case, torch.float32)), (ids,), file, input_names=["ids"], dynamo=False)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    session = onnxruntime.InferenceSession(file.getvalue(), settings, providers=["CPUExecutionProvider"])
+    given = ids.numpy()
+    return ids.numel() / min(repeat(options.seconds, lambda: session.run(None, {"ids": given})))
+
+
+PEERS = {"torch": of_torch, "openvino": of_openvino, "onnx": of_onnx}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", required=True)
@@ -72,20 +137,21 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--peers", nargs="*", default=["torch"], choices=list(PEERS))
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     rows = []
     for case in [case for case in CASES if not options.cases or any(part in case for part in options.cases)]:
         first = ours(options, case)
-        torch_rate = theirs(options, case)
+        rates = {name: rate for name in options.peers if (rate := PEERS[name](options, case)) is not None}
         again = ours(options, case)
         best = max(first, again, key=lambda item: item["tokens_per_second"])
-        rows.append({"case": case, "clearhead": best["tokens_per_second"], "torch": torch_rate, "ratio": best["tokens_per_second"] / torch_rate,
+        own = best["tokens_per_second"]
+        rows.append({"case": case, "clearhead": own, **rates, "ratios": {name: own / rate for name, rate in rates.items()},
                      "fraction_of_limit": best["fraction_of_limit"], "limit": best["limit"]})
         if not options.json:
-            row = rows[-1]
-            print(f"{case:<26} clearhead {row['clearhead']:>9.0f}  torch {torch_rate:>9.0f} tokens/s   {row['ratio']:.2f}x   "
-                  f"{100 * row['fraction_of_limit']:.0f} % of {row['limit']}", flush=True)
+            beside = "".join(f"   {name} {rate:>7.0f} ({own / rate:.2f}x)" for name, rate in rates.items())
+            print(f"{case:<26} clearhead {own:>7.0f} tokens/s{beside}   {100 * best['fraction_of_limit']:.0f} % of {best['limit']}", flush=True)
     if options.json:
         print(json.dumps(rows))
 
