@@ -54,8 +54,8 @@ struct AddRows {
   const RowStats& rows;
   NamedTensors& to;
   void operator()(const Softmax&) const { to.emplace_back("log_sum_exp", log_sum_exp(rows)); }
-  void operator()(const Sparsemax&) const { to.emplace_back("threshold", rows.m); }
-  void operator()(const Entmax15&) const { to.emplace_back("threshold", rows.m); }
+  void operator()(const Sparsemax& sparse) const { to.emplace_back("threshold", thresholds(rows, sparse)); }
+  void operator()(const Entmax15& sparse) const { to.emplace_back("threshold", thresholds(rows, sparse)); }
   void operator()(const Sigmoid&) const {}
   void operator()(const Hard&) const {
     to.emplace_back("chosen", rows.m);

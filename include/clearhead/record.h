@@ -3,14 +3,14 @@
 //
 //   normaliser    m                        ℓ                           a weight
 //   softmax       shift in base 2          the sum, sink included      2^(s·log₂e − m) / ℓ          L = m·ln 2 + ln ℓ
-//   sparsemax     τ                        keys above τ                max(0, s − τ)
-//   entmax-1.5    τ                        Σ_j √P_ij                   max(0, s/2 − τ)²
+//   sparsemax     the largest, in base 2   τ − m·ln 2                  max(0, s − τ)           = max(0, (s·log₂e − m)·ln 2 − ℓ)
+//   entmax-1.5    the largest, in base 2   τ − m·ln 2/2                max(0, s/2 − τ)²
 //   sigmoid       0                        1                           σ(s + bias)
 //   hard          the chosen key           ln of its softmax weight    1 at the key, 0 elsewhere
 //   linear        0                        Σ_j s_ij                    s / ℓ; 0 where ℓ is 0
 //
-// Two f32 per row hold a softmax weight to 1e-6 where a lone log-sum-exp loses it (4e-6 at scores near 100). A row that saw nothing has m = −∞, ℓ = 0:
-// its weights are zeros.
+// Two f32 per row hold a softmax weight to 1e-6 where a lone log-sum-exp loses it (4e-6 at scores near 100), and a threshold that lies less than 1 below a
+// score of any size. A row that saw nothing has m = −∞, ℓ = 0: its weights are zeros. A sparse row of an earlier version has m = τ, and ℓ > 0.
 #pragma once
 
 #include <cstdint>
@@ -98,5 +98,8 @@ Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, In
 
 /// Natural-log log-sum-exp of every row of a softmax: m·ln 2 + ln ℓ; −∞ where a row saw nothing. f32, shape of rows.m.
 Tensor log_sum_exp(const RowStats& rows);
+
+/// τ of every row of a sparsemax or entmax; −∞ where a row saw nothing. f32, shape of rows.m.
+Tensor thresholds(const RowStats& rows, const Normaliser& normaliser);
 
 }  // namespace clearhead

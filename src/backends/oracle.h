@@ -19,6 +19,7 @@ struct OracleRow {
   double largest = 0;              // S_i: max over visible j of (scale·Σ_c|q_ic k_jc| + Σ_terms|value|), and |sink logit|
   double row_sum = 0;              // Σ_j P_ij: 1, less the share of a sink logit; 0 where nothing is visible
   double m = 0, l = 0;             // what a record keeps of the row (record.h)
+  double threshold = 0;            // τ
   double lead = 0;      // of a hard choice: by how much its score, noise included, is ahead of the next; infinite where there is none
   int64_t visible = 0;  // keys
   bool sees_any = false;

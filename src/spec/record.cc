@@ -131,20 +131,34 @@ Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, In
   return stamp;
 }
 
-Tensor log_sum_exp(const RowStats& rows) {
+namespace {
+
+// Each row's f(m, ℓ), in double.
+template <class F>
+Tensor of_rows(const char* what, const RowStats& rows, F&& f) {
   const Tensor m = rows.m.contiguous(), l = rows.l.contiguous();
   if (m.shape() != l.shape())
-    fail(ErrorCode::kShape, "log_sum_exp: m is {}, l is {}; expected equal shapes", to_string(m.shape()), to_string(l.shape()));
+    fail(ErrorCode::kShape, "{}: m is {}, l is {}; expected equal shapes", what, to_string(m.shape()), to_string(l.shape()));
   Tensor out = Tensor::empty(m.shape());
-  const float* shift = m.data<float>();
-  const float* sum = l.data<float>();
-  float* result = out.mutable_data<float>();
-  constexpr double kLn2 = 0.693147180559945309417;
+  float* to = out.mutable_data<float>();
   for (int64_t row = 0; row < out.numel(); ++row) {
-    const double value = static_cast<double>(shift[row]) * kLn2 + std::log(static_cast<double>(sum[row]));
-    result[row] = sum[row] == 0 ? -std::numeric_limits<float>::infinity() : static_cast<float>(value);
+    to[row] = static_cast<float>(f(static_cast<double>(m.data<float>()[row]), static_cast<double>(l.data<float>()[row])));
   }
   return out;
+}
+
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
+constexpr double kLn2 = 0.693147180559945309417;
+
+}  // namespace
+
+Tensor log_sum_exp(const RowStats& rows) {
+  return of_rows("log_sum_exp", rows, [](double m, double l) { return l == 0 ? kHidden : m * kLn2 + std::log(l); });
+}
+
+Tensor thresholds(const RowStats& rows, const Normaliser& normaliser) {
+  const double unit = std::holds_alternative<Entmax15>(normaliser) ? kLn2 / 2 : kLn2;
+  return of_rows("thresholds", rows, [&](double m, double l) { return m == kHidden || l > 0 ? m : m * unit + l; });
 }
 
 }  // namespace clearhead

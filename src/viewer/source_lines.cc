@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/format.h"
+#include "spec/base2.h"
 #include "viewer/source.h"
 
 namespace clearhead {
@@ -101,8 +102,7 @@ double entropy_of(const float* weights, int64_t count, const KeptRow& kept, int6
   const Softmax* softmax = std::get_if<Softmax>(&kept.record->spec.normaliser);
   if (!softmax || !softmax->sinks) return sum;
   const double logit = static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)]);
-  const double share =
-      std::exp2(logit * 1.44269504088896340736 - stat(kept.record->rows.m, head, kept.row)) / stat(kept.record->rows.l, head, kept.row);
+  const double share = std::exp2(in_base_2(logit) - stat(kept.record->rows.m, head, kept.row)) / stat(kept.record->rows.l, head, kept.row);
   return share > 0 ? sum - share * std::log(share) : sum;
 }
 

@@ -13,7 +13,7 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 struct Row {
-  float out = 0, m = 0, l = 0;
+  float out = 0, m = 0, l = 0, threshold = 0;
   std::vector<float> weights{};
 };
 
@@ -52,13 +52,15 @@ std::vector<float> weights_of(const AttentionRecord& record, int64_t row, bool a
 Row row_of(const std::vector<float>& scores, const AttentionSpec& spec) {
   AttentionRecord record = record_of(scores, spec);
   const Tensor out = run(record, values_of(scores.size()));
-  return {out.data<float>()[0], record.rows.m.data<float>()[0], record.rows.l.data<float>()[0], weights_of(record, 0)};
+  return {out.data<float>()[0], record.rows.m.data<float>()[0], record.rows.l.data<float>()[0],
+          thresholds(record.rows, spec.normaliser).data<float>()[0], weights_of(record, 0)};
 }
 
 TEST(Normalise, SparsemaxProjectsOntoTheSimplex) {
   const Row row = row_of({1, 0.5f, -1, 0.5f}, {.normaliser = Sparsemax{}});  // τ = (1 + 0.5 + 0.5 − 1)/3
-  EXPECT_FLOAT_EQ(row.m, 1.0f / 3);
-  EXPECT_EQ(row.l, 3);
+  EXPECT_FLOAT_EQ(row.m, 1.44269504f);
+  EXPECT_NEAR(row.l, 1.0 / 3 - 1, 1e-6);
+  EXPECT_NEAR(row.threshold, 1.0 / 3, 1e-6);
   EXPECT_NEAR(row.weights[0], 2.0 / 3, 1e-6);
   EXPECT_NEAR(row.weights[3], 1.0 / 6, 1e-6);
   EXPECT_EQ(row.weights[2], 0);
@@ -67,8 +69,9 @@ TEST(Normalise, SparsemaxProjectsOntoTheSimplex) {
 
 TEST(Normalise, EntmaxSquaresWhatIsAboveItsThreshold) {
   const Row row = row_of({2, 2, -9}, {.normaliser = Entmax15{}});  // 2(1 − τ)² = 1
-  EXPECT_NEAR(row.m, 1 - std::sqrt(0.5), 1e-6);
-  EXPECT_NEAR(row.l, std::sqrt(2.0), 1e-6);
+  EXPECT_FLOAT_EQ(row.m, 2.88539008f);
+  EXPECT_NEAR(row.l, -std::sqrt(0.5), 1e-6);
+  EXPECT_NEAR(row.threshold, 1 - std::sqrt(0.5), 1e-6);
   EXPECT_NEAR(row.weights[1], 0.5, 1e-6);
   EXPECT_EQ(row.weights[2], 0);
   const Row two = row_of({1, 0}, {.normaliser = Entmax15{}});  // x = P₀, √P₀ − √(1 − P₀) = 1/2

@@ -14,7 +14,7 @@ struct RowBounds {
   std::vector<double> weights{};  // [key]
   std::vector<double> out{};      // [d_v]; empty where the row has no out
   double row_sum = 0;
-  double m = 0, l = 0;  // of a row with a threshold, or a sum of scores
+  double m = 0, l = 0, threshold = 0;
   double score = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "backends/ref/normalise.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "largest.h"
@@ -50,6 +51,9 @@ void check_row_kept(const Case& c, const RowStats& rows, const Tensor& sums, con
   } else if (std::holds_alternative<Softmax>(c.spec.normaliser)) {
     const double expected = e.row.m * std::log(2.0) + std::log(e.row.l);
     check(at(sums, e), expected, tolerance::log_sum_exp(e.row.largest, expected), Place{"log-sum-exp", e});
+  } else if (reference::has_threshold(c.spec.normaliser)) {
+    check(at(rows.m, e), e.row.m, e.bounds.m, Place{"m", e});
+    check(at(sums, e), e.row.threshold, e.bounds.threshold, Place{"threshold", e});
   } else {
     check(at(rows.m, e), e.row.m, e.bounds.m, Place{"m", e});
     check(at(rows.l, e), e.row.l, e.bounds.l, Place{"l", e});
@@ -131,7 +135,9 @@ std::vector<Expected> expected_of_last_head(const Case& c, int64_t most) {
 }
 
 void check_forward(const Backend& backend, const Case& c, const Result& result, const std::vector<Expected>& expected, Check& check) {
-  const Tensor sums = log_sum_exp(result.record.rows), out = to_f32(result.out);
+  const RowStats& rows = result.record.rows;
+  const bool is_sparse = reference::has_threshold(c.spec.normaliser);
+  const Tensor sums = is_sparse ? thresholds(rows, c.spec.normaliser) : log_sum_exp(rows), out = to_f32(result.out);
   const bool in_bf16 = keeps_weights_in_bf16(backend, c);
   for (const Expected& e : expected) {
     const float* row = out.data<float>() + ((e.batch * c.shape.heads + e.head) * c.shape.queries + e.query) * c.shape.d_v;
@@ -141,7 +147,7 @@ void check_forward(const Backend& backend, const Case& c, const Result& result, 
       if (in_bf16) rounding += tolerance::kForwardBF16 * (e.row.absolute[ch] + std::abs(e.row.out[ch]));
       check(static_cast<double>(row[channel]), e.row.out[ch], e.bounds.out[ch] + rounding, Place{"out", e, channel});
     }
-    check_row_kept(c, result.record.rows, sums, e, check);
+    check_row_kept(c, rows, sums, e, check);
   }
 }
 

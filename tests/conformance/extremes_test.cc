@@ -190,7 +190,6 @@ TEST_P(Extremes, AScoreThatOverflowsToMinusInfinityHidesAlsoWhereARowHasNoOther)
   const float* values = v.data<float>();
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     for (const bool has_fifths : {true, false}) {
-      if (!has_fifths && backend_.isa == InstructionSet::kReference) continue;  // double has room for these products
       std::vector<float> q, k;
       for (int64_t i = 0; i < kKeys * kWidth; ++i) {
         q.push_back(i / kWidth % 3 == 0 ? 0x1p80F : 0);

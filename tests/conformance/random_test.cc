@@ -190,7 +190,8 @@ bool is_steady(const Case& c, const Expected& e) {
   for (size_t j = 0; j < e.row.scores.size(); ++j) {
     if (std::isinf(e.row.scores[j])) continue;
     const double size = std::abs(e.row.weights[j]) * tolerance::weight(e.row.largest);
-    if (std::holds_alternative<Sparsemax>(c.spec.normaliser) && std::abs(e.row.scores[j] - e.row.m) <= 2 * delta + 4 * tolerance::kEpsilon)
+    if (std::holds_alternative<Sparsemax>(c.spec.normaliser) &&
+        std::abs(e.row.scores[j] - e.row.threshold) <= 2 * delta + 4 * tolerance::kEpsilon)
       return false;
     if (std::holds_alternative<Hard>(c.spec.normaliser) && e.bounds.weights[j] >= 1) return false;
     if (std::holds_alternative<Linear>(c.spec.normaliser) && !(e.bounds.weights[j] <= 2 * size)) return false;

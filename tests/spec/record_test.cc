@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "clearhead/error.h"
+#include "spec/base2.h"
 
 namespace clearhead {
 namespace {
@@ -113,6 +114,26 @@ TEST(Record, LogSumExpTakesTheShiftBackToNaturalUnits) {
   EXPECT_FLOAT_EQ(result.data<float>()[0], std::log(16.0f));
   EXPECT_EQ(result.data<float>()[1], -INFINITY);
   EXPECT_FLOAT_EQ(result.data<float>()[2], 69314.718f);
+}
+
+TEST(Record, AThresholdStandsBesideTheLargestScoreAndInRowsOfAnEarlierVersionAlone) {
+  const RowStats rows{.m = Tensor::from<float>({2, -INFINITY, 0.25f, 2e8f}, {1, 1, 4}),
+                      .l = Tensor::from<float>({-0.5f, 0, 3, -1}, {1, 1, 4})};
+  const Tensor sparsemax = thresholds(rows, Sparsemax{}), entmax = thresholds(rows, Entmax15{});
+  EXPECT_FLOAT_EQ(sparsemax.data<float>()[0], 2 * std::log(2.0f) - 0.5f);
+  EXPECT_FLOAT_EQ(entmax.data<float>()[0], std::log(2.0f) - 0.5f);
+  EXPECT_EQ(sparsemax.data<float>()[1], -INFINITY);
+  EXPECT_EQ(sparsemax.data<float>()[2], 0.25f);
+  EXPECT_FLOAT_EQ(sparsemax.data<float>()[3], 138629436.0f);
+}
+
+TEST(Record, ScoresHaveFractionsUntilF32HasNone) {
+  EXPECT_DOUBLE_EQ(in_base_2(1), 1.44269504088896340736);
+  const double large = in_base_2(1e9 + 1);
+  EXPECT_EQ(large, static_cast<double>(static_cast<float>(large)));
+  EXPECT_EQ(large, in_base_2(1e9));
+  EXPECT_EQ(in_base_2(3e38), INFINITY);
+  EXPECT_TRUE(std::isnan(in_base_2(NAN)));
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 //
 // The record's m and ℓ become M, integral, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. The factor is in dO, not in P: rows of dO, their
 // sums D = Σ dO·O and therefore dS and dV come out whole, and no pair is multiplied by it. Lanes past the last query and rows that saw nothing have
-// M = 1e30: P = 0.
+// M = 2e30: P = 0.
 //
 // Softmax over bf16 goes by pairs (kPairs), as its forward does: of channels in S and dP, of keys in dQ, of queries in dV and dK. P and dS meet rows in bf16;
 // terms take dS before it is rounded. There f is 2^−16 and M no integer: dO·f is as exact as dO is. Or by matrices (kMatrices, backward_matrix-inl.h): of the
@@ -66,6 +66,7 @@ struct BlockGradients {
   alignas(64) float products[kRows * kBlock];  // the same of dP, when general; by pairs P of the group, [key][kBlock]
   alignas(64) float d_scores[kRows * kBlock];  // by pairs: dS of the group, the same
   alignas(64) float means[kBlock];             // Σ g·dP of the chunk
+  alignas(64) float slopes[kBlock];            // Σ g
   alignas(64) float mask_chunk[kBlock], centre_chunk[kBlock];
   int64_t products_key = -1;  // by matrices: the first key of what scratch->value_products holds
 
@@ -261,7 +262,7 @@ struct BlockGradients {
           g = hn::NegMulAdd(weight, weight, weight);
           hn::Store(weight, d, to_p + offset);
         } else if constexpr (kind() == WeightKind::kLinear) {
-          const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));  // m of lanes without a row: 1e30
+          const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));  // m of lanes without a row: 2e30
           hn::Store(hn::IfThenZeroElse(none, s * hn::Set(d, kLn2)), d, to_p + offset);
           g = hn::IfThenZeroElse(none, hn::Set(d, 1.0F));
         } else if constexpr (kind() == WeightKind::kHard) {
@@ -269,7 +270,7 @@ struct BlockGradients {
           g = exp2_shifted(s, m) * hn::Load(d, block->share + at + v * kLanes);
           hn::Store(weight_of<kind()>(s, chosen, hn::Set(d, 1.0F), key + offset / kBlock), d, to_p + offset);
         } else {
-          g = excess_of<kind()>(term_floor(s), m);
+          g = excess_of<kind()>(term_floor(s), m, hn::Load(d, block->threshold + at + v * kLanes));
           hn::Store(kind() == WeightKind::kEntmax15 ? g * g : g, d, to_p + offset);
           if (kind() == WeightKind::kSparsemax) g = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(d)), hn::Set(d, 1.0F) + (g - g));  // NaN stays
         }
@@ -277,7 +278,7 @@ struct BlockGradients {
         any = hn::Or(any, hn::Not(hn::Eq(g, hn::Zero(d))));
       });
     });
-    return !has_threshold() || !hn::AllFalse(d, any);
+    return !has_threshold(view->kind) || !hn::AllFalse(d, any);
   }
   // The scores of the chosen keys, in base 2.
   template <int V>
@@ -289,8 +290,6 @@ struct BlockGradients {
       hn::Store(hn::IfThenElse(here, hn::Load(d, raw + index), hn::Load(d, means + lane)), d, means + lane);
     });
   }
-  HWY_INLINE bool has_threshold() const { return view->kind == WeightKind::kSparsemax || view->kind == WeightKind::kEntmax15; }
-
   // What happens after to the pairs of one vector, but for the head's factor.
   HWY_INLINE Floats after_of(int64_t key, int at) const {
     return view->after.is_by_pair() ? after_factor(view->after, block->queries, at, key) : hn::Set(F32(), 1.0F);
@@ -329,8 +328,10 @@ struct BlockGradients {
     const Floats factor = hn::Set(d, view->after.factor);
     for_each_vector<V>([&](int offset, int index, int v) CLEARHEAD_INLINE_LAMBDA {
       const int lane = at + v * kLanes;
-      const Floats product = factor * after_of(key + offset / kBlock, lane) * hn::Load(d, products + index);
-      hn::Store(hn::Load(d, means + lane) + weighted(hn::Load(d, g + offset), product), d, means + lane);
+      const Floats slope = hn::Load(d, g + offset),
+                   product = factor * after_of(key + offset / kBlock, lane) * hn::Load(d, products + index);
+      hn::Store(hn::Load(d, means + lane) + weighted(slope, product), d, means + lane);
+      hn::Store(hn::Load(d, slopes + lane) + slope, d, slopes + lane);
     });
   }
   void begin_after() {
@@ -512,7 +513,7 @@ struct ChunkJob {
       block.wanted = &wanted;
       block.careful = careful;
       block.by_choice = view.kind == WeightKind::kHard && view.by_score_function;
-      block.leaves_zeros = block.has_threshold() || block.by_choice;
+      block.leaves_zeros = has_threshold(view.kind) || block.by_choice;
     }
     scratch.tile.careful = careful;
   }
@@ -546,14 +547,18 @@ struct ChunkJob {
     if (view.pair.is_dot()) add_keys(some, count, keys.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
   }
 
-  // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys).
+  // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys), and Σ g of a threshold's.
   void find_means(StripBlock& block, int64_t chunk) {
     Block& to = blocks[0];
     std::fill(to.means, to.means + kBlock, 0.0F);
+    std::fill(to.slopes, to.slopes + kBlock, 0.0F);
     to.finds_means = true;
     look_through(block, chunk);
     to.finds_means = false;
-    for (int i = 0; i < block.queries.count; ++i) block.mean[i] += static_cast<double>(to.means[i]);
+    for (int i = 0; i < block.queries.count; ++i) {
+      block.mean[i] += static_cast<double>(to.means[i]);
+      if (has_threshold(view.kind)) block.divisor[i] += static_cast<double>(to.slopes[i]);
+    }
   }
 
   // The scores of one block's chosen keys, where they stand in [chunk, chunk + kChunkKeys), to block.m.

@@ -110,7 +110,8 @@ struct StripJob : StripTerms {
       block.mean[i] = block.mask_sum[i] = block.centre_sum[i] = 0;
       block.chosen[i] = -1;
       block.share[i] = 0;
-      block.divisor[i] = 1;
+      block.threshold[i] = 0;
+      block.divisor[i] = has_threshold(view.kind) ? 0 : 1;
     }
     std::fill(block.d_q_t, block.d_q_t + plan.d_k * kBlock, 0.0F);
     if (plan.in_pairs) return pack_pairs(begin, count, block, sink_sum);
@@ -152,16 +153,16 @@ struct StripJob : StripTerms {
     }
     const auto row_of = [&](const Tensor& t) { return t.data<float>() + batch * t.stride(0) + head * t.stride(1) + row * t.stride(2); };
     float factor = shift.inverse, m = shift.m;
-    block.divisor[lane] = view.kind == WeightKind::kHard ? 1 : *row_of(plan.call.record.rows.l);
     if (view.kind == WeightKind::kHard) block.chosen[lane] = shift.m;
     if (view.kind == WeightKind::kSoftmax && factor > 0 && std::isfinite(factor)) {
-      const int power = std::ilogb(factor) + kHeadroom;
+      const int power = std::abs(m) < kWholeScores ? std::ilogb(factor) + kHeadroom : 0;  // beyond, m may not hold it
       factor = std::ldexp(factor, -power);
       m -= static_cast<float>(power);
     }
     if (view.kind == WeightKind::kLinear) factor *= kLog2E;
     copy_row(row_of(d_out), d_out.stride(3), plan.d_v, factor, to);
     block.m[lane] = m;
+    block.threshold[lane] = shift.threshold;
     if (!out_gives_mean()) return;
     copy_row(row_of(out), out.stride(3), plan.d_v, 1.0F, out_row);
     Floats sum = hn::Zero(d);
@@ -204,7 +205,10 @@ struct StripJob : StripTerms {
       }
       std::fill(wide + plan.d_v, wide + round_up(plan.d_v, 16), 0.0F);
     };
-    widen(plan.d_out, std::ldexp(1.0F, -kHeadroom), d_out_row);
+    // Beside a large m there is no room for L and the headroom: 1/ℓ goes to dO then, which is rounded once more.
+    const bool is_large = std::abs(shift.m) >= kWholeScores && std::isfinite(shift.inverse);
+    widen(plan.d_out, is_large ? shift.inverse : std::ldexp(1.0F, -kHeadroom), d_out_row);
+    for (int64_t c = 0; c < plan.d_v && is_large; ++c) d_out_row[c] = bf16_to_f32(f32_to_bf16(d_out_row[c]));
     widen(plan.call.out, 1.0F, out_row);
     Floats sum = hn::Zero(d);
     for (int64_t c = 0; c < round_up(plan.d_v, 16); c += kLanes)
@@ -212,7 +216,7 @@ struct StripJob : StripTerms {
     const float mean = hn::GetLane(hn::SumOfLanes(d, sum));
     auto* halves = reinterpret_cast<uint16_t*>(to);
     for (int64_t c = 0; c < plan.d_v; ++c) halves[c] = static_cast<uint16_t>(std::bit_cast<uint32_t>(d_out_row[c]) >> 16);
-    const double m = shift.log_sum_exp2 - kHeadroom;
+    const double m = is_large ? static_cast<double>(shift.m) : shift.log_sum_exp2 - kHeadroom;
     block.m[lane] = static_cast<float>(m);
     block.minus_mean[lane] = -mean;
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - m) * static_cast<double>(mean);
@@ -225,7 +229,7 @@ struct StripJob : StripTerms {
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
       for (int64_t chunk = chunks.begin; chunk < chunks.end; ++chunk) job.find_means(*block, chunk * kChunkKeys);
       for (int i = 0; i < block->queries.count; ++i)
-        block->minus_mean[i] = -static_cast<float>(block->mean[i] / static_cast<double>(block->divisor[i]));
+        block->minus_mean[i] = block->divisor[i] == 0 ? 0 : -static_cast<float>(block->mean[i] / block->divisor[i]);
     }
   }
   // The softmax's log-sum-exp in base 2: the chosen key's score less its log-probability.
@@ -236,9 +240,10 @@ struct StripJob : StripTerms {
       for (int i = 0; i < block->queries.count; ++i) {
         if (block->chosen[i] == -1) continue;
         const float log = l.data<float>()[batch * l.stride(0) + head * l.stride(1) + block->queries.query[i] * l.stride(2)];
-        const double sum = static_cast<double>(block->m[i]) - static_cast<double>(log) * 1.44269504088896340736, whole = std::floor(sum);
+        const double chosen = static_cast<double>(block->m[i]), log2 = static_cast<double>(log) * 1.44269504088896340736;
+        const double whole = std::abs(block->m[i]) < kWholeScores ? std::floor(chosen - log2) : chosen;
         block->m[i] = static_cast<float>(whole);
-        block->share[i] = static_cast<float>(std::exp2(whole - sum));
+        block->share[i] = static_cast<float>(std::exp2(whole - chosen + log2));
       }
     }
   }

@@ -35,7 +35,8 @@ inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>>*(kWay == Way::kMa
 struct StripBlock {
   QueryBlock queries;
   alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
-  alignas(64) float divisor[kBlock];                // Σ g, where D needs it
+  alignas(64) float threshold[kBlock];              // of normalisers with one, beside M
+  alignas(64) double divisor[kBlock];               // Σ g so far, where D needs it; else 1
   alignas(64) float chosen[kBlock], share[kBlock];  // hard: the key, and what 2^(s − M) takes to be its row's softmax
   alignas(64) double mean[kBlock];                  // Σ g·dP so far
   alignas(64) double mask_sum[kBlock], centre_sum[kBlock];

@@ -4,10 +4,11 @@
 //   a first guess of the thresholds from every eighth key, then Newton's method in all lanes at once over a list of keys that shrinks as it goes:
 //     sparsemax    Σ_j max(0, y_j − t) = 1          t += (Σ max(0, y − t) − 1) / #{y > t}
 //     entmax-1.5   Σ_j max(0, y_j − t)² = 1         t += (Σ max(0, y − t)² − 1) / (2 Σ max(0, y − t))      y = s/2
-//   τ is rounded down to f32, so that the largest weight never goes under; P as every later look takes it (weight-inl.h); values of the listed keys; O / Σ P
+//   P as every later look takes it (weight-inl.h); values of the listed keys; O / Σ P
 //
 // Both sums are convex in t: after the first step t lies below and only rises, so that what falls off the list stays off. y is taken relative to the lane's largest score:
-// t lies in [−1, 0] then, and converges to 6e-8 whatever the scores' size (in base 2 here: scores come so, and one factor at the end is exact enough).
+// t lies in [−1, 0] then, and converges to 6e-8 whatever the scores' size (in base 2 here: scores come so, and one factor at the end is exact enough). So is t
+// kept: a record holds the largest score and t.
 // A lane adds its keys in ascending order, stops by its own steps and gets zeros from keys that only its neighbours listed: no bit depends on them.
 // A weight of zero has no value: where a block is not all finite it is done again with values that no lane has left out (`careful`).
 // Sources: Martins & Astudillo 2016; Peters, Niculae & Martins 2019; Condat 2016 for Newton's method on the simplex.
@@ -38,7 +39,7 @@ inline constexpr int kMostSteps = 64;  // 11 were the most seen
 
 // Scores of all keys of a block of rows, and the keys that still matter. Also the epilogue of for_each_group.
 struct ThresholdBlock {
-  alignas(64) float largest[kBlock], t[kBlock], tau[kBlock], sum[kBlock], l[kBlock];
+  alignas(64) float largest[kBlock], t[kBlock], sum[kBlock];
   float* scores = nullptr;  // [key − first][kBlock]: then P
   float* o = nullptr;       // [d_v][kBlock]
   int32_t* list = nullptr;  // keys − first, ascending; room for the sample after them
@@ -144,12 +145,7 @@ HWY_NOINLINE void guess_thresholds(ThresholdBlock& strip, const Lanes* sees) {
   }
 }
 
-inline float rounded_down(double x) {
-  const float near = static_cast<float>(x);
-  return static_cast<double>(near) > x ? std::nextafter(near, -std::numeric_limits<float>::infinity()) : near;
-}
-
-// Thresholds of all lanes into `tau`, natural units.
+// Thresholds of all lanes into `t`, natural units.
 template <WeightKind kKind, int V>
 HWY_NOINLINE void find_thresholds(ThresholdBlock& strip) {
   const F32 d;
@@ -170,44 +166,37 @@ HWY_NOINLINE void find_thresholds(ThresholdBlock& strip) {
   for (int step = 0; open && step < kMostSteps; ++step)
     open = step_thresholds<kKind, V, false>(strip, kMass<kKind>, kDone, list, sees, strip.t);
   strip.count = list.count;
-  constexpr double kUnit = (kKind == WeightKind::kEntmax15 ? 0.5 : 1.0) * static_cast<double>(kLn2);  // the factor that scores get
-  for (int i = 0; i < V * kLanes; ++i) {
-    strip.tau[i] = rounded_down((static_cast<double>(strip.largest[i]) + static_cast<double>(strip.t[i])) * kUnit);
-  }
+  const Floats unit = hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2);  // the factor that scores get
+  for (int v = 0; v < V; ++v) hn::Store(hn::Load(d, strip.t + v * kLanes) * unit, d, strip.t + v * kLanes);
 }
 
-// Scores of the listed keys become weights, in place; their sums and ℓ. Keys that no lane keeps leave the list.
+// Scores of the listed keys become weights, in place; their sums. Keys that no lane keeps leave the list.
 template <WeightKind kKind, int V>
 HWY_NOINLINE void weigh_list(ThresholdBlock& strip) {
   const F32 d;
-  Floats tau[V], sum[V], l[V];
+  Floats top[V], t[V], sum[V];
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-    tau[v] = hn::Load(d, strip.tau + v * kLanes);
-    sum[v] = l[v] = hn::Zero(d);
+    top[v] = hn::Load(d, strip.largest + v * kLanes);
+    t[v] = hn::Load(d, strip.t + v * kLanes);
+    sum[v] = hn::Zero(d);
   });
-  const Floats one = hn::Set(d, 1.0F);
   int64_t kept = 0;
   for (int64_t i = 0; i < strip.count; ++i) {
     const int32_t key = strip.list[i];
     float* at = strip.scores + int64_t{key} * kBlock;
     Lanes some = hn::FirstN(d, 0);
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-      const Floats excess = excess_of<kKind>(hn::Load(d, at + v * kLanes), tau[v]);
-      const Lanes counts = hn::Not(hn::Le(excess, hn::Zero(d)));
-      some = hn::Or(some, counts);
+      const Floats excess = excess_of<kKind>(hn::Load(d, at + v * kLanes), top[v], t[v]);
+      some = hn::Or(some, hn::Not(hn::Le(excess, hn::Zero(d))));
       const Floats p = kKind == WeightKind::kEntmax15 ? excess * excess : excess;
       sum[v] = sum[v] + p;
-      l[v] = kKind == WeightKind::kEntmax15 ? l[v] + excess : hn::IfThenElse(counts, l[v] + one, l[v]);
       hn::Store(p, d, at + v * kLanes);
     });
     strip.list[kept] = key;
     kept += !hn::AllFalse(d, some);
   }
   strip.count = kept;
-  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-    hn::Store(sum[v], d, strip.sum + v * kLanes);
-    hn::Store(l[v], d, strip.l + v * kLanes);
-  });
+  unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[v], d, strip.sum + v * kLanes); });
 }
 
 // --- values of listed keys -----------------------------------------------------------------------------------------------------------------
@@ -374,11 +363,11 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
     alignas(64) float factor[kBlock];
     const int64_t first_row = plan.stats_row(batch, head, begin);
     for (int i = 0; i < queries.vectors * kLanes; ++i) {
-      const bool is_empty = strip.l[i] == 0;  // a row that sees something keeps its largest score
+      const bool is_empty = strip.sum[i] == 0;  // a row that sees something keeps its largest score
       factor[i] = is_empty ? 0 : view.after.factor / strip.sum[i];
       if (i >= count) continue;
-      plan.m[first_row + i] = is_empty ? -std::numeric_limits<float>::infinity() : strip.tau[i];
-      plan.l[first_row + i] = strip.l[i];
+      plan.m[first_row + i] = is_empty ? -std::numeric_limits<float>::infinity() : strip.largest[i];
+      plan.l[first_row + i] = is_empty ? 0 : strip.t[i];
     }
     if (store_outputs(strip.o, factor, queries, plan.d_v, out, spare)) return;
   }

@@ -133,7 +133,7 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
     if (sums) {
       float* at = surprise + v * kLanes;
-      hn::Store(hn::MulAdd(old - to, hn::Load(d, l + v * kLanes), hn::Load(d, at)), d, at);
+      hn::Store(hn::MulAdd(change, hn::Load(d, l + v * kLanes), hn::Load(d, at)), d, at);
       scale(at);
       scale(distance + v * kLanes);
     }
@@ -414,7 +414,7 @@ inline HWY_NOINLINE void add_offset_values(const ScoreView& view, const QueryBlo
 // --- one block -----------------------------------------------------------------------------------------------------------------------------
 
 // A sink logit in base 2. In double: its rounding is in no bound on the scores' errors.
-inline double sink_of(const ScoreView& view) { return static_cast<double>(*view.sink) * 1.4426950408889634; }
+inline double sink_of(const ScoreView& view) { return in_base_2(static_cast<double>(*view.sink)); }
 inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
 
 // The sink joins each row's sum; rows that saw nothing become m = −∞, ℓ = 0. Leaves 1/ℓ times the head's factor (0 for those) in `hard`.

@@ -17,6 +17,7 @@
 #include "backends/cpu/rule_program.h"
 #include "clearhead/record.h"
 #include "clearhead/spec.h"
+#include "spec/base2.h"
 #include "spec/pair.h"
 #include "spec/rule_bounds.h"
 #include "spec/visible.h"
@@ -27,9 +28,9 @@ inline constexpr int64_t kKeyTile = 256;  // = one page; counted from key 0, in 
 static_assert(kKeyTile == KeyPage::kLength);
 inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
 inline constexpr float kLog2E = 1.44269504088896341F;
-inline constexpr float kNone = -1e30F;     // the shift m of a row that has seen nothing yet
-inline constexpr float kHidden = -4e30F;   // the score of a hidden pair: 2^(kHidden − kNone) is 0
-inline constexpr float kVisible = -2e30F;  // scores above this are visible
+inline constexpr float kVisible = kLowestScore;  // scores from here on are visible
+inline constexpr float kNone = kVisible;         // the shift m of a row that has seen nothing yet
+inline constexpr float kHidden = -4e30F;         // the score of a hidden pair: 2^(kHidden − kNone) is 0
 
 /// How a weight is recomputed from its score: weight-inl.h. kRounded is softmax's in looks at weights as used.
 enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard, kLinear, kRounded };

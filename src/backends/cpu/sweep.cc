@@ -31,6 +31,9 @@ struct BlockOfRows {
   int count;
 };
 
+// Beside an m this large a block leaves log_rest out of −log₂P.
+bool is_large(const RowShift& shift) { return std::abs(shift.m) >= kWholeScores; }
+
 // Shifts, tags and cell rows of the block's lanes.
 void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const QueryBlock& queries, SweepBlock& block) {
   const std::vector<int64_t>& rows = plan.call.rows;
@@ -39,8 +42,9 @@ void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& vi
     const int64_t row = rows[static_cast<size_t>(at.begin + std::min(i, at.count - 1))];
     const RowShift shift = row_shift(plan.call.record, plan.batch_of(at.map), plan.head_of(at.map), row, plan.call.precision);
     block.m[i] = shift.m;
+    block.threshold[i] = shift.threshold;
     block.inverse[i] = i < at.count ? shift.inverse * plan.row_factor(row) * (plan.call.after ? view.after.factor : 1) : 0;
-    block.log_sum[i] = static_cast<float>(shift.log_sum_exp2);
+    block.log_sum[i] = is_large(shift) ? shift.m : static_cast<float>(shift.log_sum_exp2);
     for (int64_t match = 0; match < plan.matches; ++match) {
       block.tags[match * kBlock + i] = plan.query_tags[static_cast<size_t>(match)][static_cast<size_t>(plan.call.record.first_query + row)];
     }
@@ -55,22 +59,20 @@ void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& vi
 }
 
 // A sink logit's share of a row counts as one more outcome.
-double sink_surprise(const ScoreView& view, const RowShift& shift) {
-  if (!view.sink || shift.saw_nothing) return 0;
-  const double log_share = static_cast<double>(*view.sink) / kLn2 - shift.log_sum_exp2;
-  return log_share == -std::numeric_limits<double>::infinity() ? 0 : -std::exp2(log_share) * log_share * kLn2;
-}
-
-void write_entropy(const SweepPlan& plan, int64_t map, int64_t index, const ScoreView& view, double surprise2) {
+void write_entropy(const SweepPlan& plan, int64_t map, int64_t index, const ScoreView& view, double surprise2, bool leaves_rest = false) {
   const int64_t row = plan.call.rows[static_cast<size_t>(index)];
   const RowShift shift = row_shift(plan.call.record, plan.batch_of(map), plan.head_of(map), row, plan.call.precision);
-  const double entropy = sink_surprise(view, shift) + surprise2 * kLn2;
+  const bool has_sink = view.sink && !shift.saw_nothing;
+  const double log_share = has_sink ? in_base_2(static_cast<double>(*view.sink)) - static_cast<double>(shift.m) - shift.log_rest : 0;
+  const double share = has_sink ? std::exp2(log_share) : 0;
+  if (leaves_rest && is_large(shift)) surprise2 += (1 - share) * shift.log_rest;
+  const double entropy = (share > 0 ? -share * log_share * kLn2 : 0) + surprise2 * kLn2;
   plan.entropy_row(map)[index] = static_cast<float>(entropy < 0 && !plan.call.after ? 0 : entropy);
 }
 
 void write_rows(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const SweepBlock& block) {
   for (int i = 0; i < at.count; ++i) {
-    if (plan.entropy) write_entropy(plan, at.map, at.begin + i, view, -block.entropy_total[i]);
+    if (plan.entropy) write_entropy(plan, at.map, at.begin + i, view, -block.entropy_total[i], !block.by_log);
     if (plan.distance) plan.distance_row(at.map)[at.begin + i] = static_cast<float>(block.distance_total[i]);
     for (int64_t match = 0; match < plan.matches; ++match) {
       plan.match_row(match, at.map)[at.begin + i] = static_cast<float>(block.matched_total[match * kBlock + i]);

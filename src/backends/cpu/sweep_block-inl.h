@@ -49,7 +49,7 @@ struct SweepBlock {
   bool by_log = false;  // a weight's logarithm is not its score's difference to L
   StripSums* sums = nullptr;
   // Per lane.
-  alignas(64) float m[kBlock], inverse[kBlock], log_sum[kBlock];
+  alignas(64) float m[kBlock], threshold[kBlock], inverse[kBlock], log_sum[kBlock];
   alignas(64) float entropy[kBlock], distance[kBlock];  // of the tile
   alignas(64) double entropy_total[kBlock], distance_total[kBlock];
   // The open cell column and those that wait to be folded, [column][lane]; what is not used holds kNoWeight, 0, 0.
@@ -150,11 +150,11 @@ struct SweepBlock {
     with_kind_of_look(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
       for (int v = 0; v < vectors; ++v) {
         const int at = first + v * kLanes;
-        const Floats shift = hn::Load(d, m + at), factor = hn::Load(d, inverse + at);
+        const Floats shift = hn::Load(d, m + at), t = hn::Load(d, threshold + at), factor = hn::Load(d, inverse + at);
         Floats sum = hn::Load(d, entropy + at);
         for (int r = 0; r < kRows; ++r) {
           float* to = turned + (r * vectors + v) * kLanes;
-          Floats p = weight_of<k()>(term_floor(hn::Load(d, to)), shift, factor, key + r);
+          Floats p = weight_beside<k()>(term_floor(hn::Load(d, to)), shift, t, factor, key + r);
           if (after) p = p * after_factor(*after, *queries, at, key + r);
           if (plan->entropy) sum = hn::MulAdd(counted<k()>(p), log2_of(p), sum);
           hn::Store(p, d, to);
@@ -171,7 +171,7 @@ struct SweepBlock {
       for (int at = 0; at < queries->vectors * kLanes; at += kLanes) {
         const Floats score = hn::Load(d, top.scores + place * kBlock + at);
         const Ints key = hn::Load(I32(), top.keys + place * kBlock + at);
-        Floats p = weight_of<k()>(score, hn::Load(d, m + at), hn::Load(d, inverse + at), key);
+        Floats p = weight_beside<k()>(score, hn::Load(d, m + at), hn::Load(d, threshold + at), hn::Load(d, inverse + at), key);
         if (after) p = p * after_factor(*after, *queries, at, key);
         const auto none = hn::RebindMask(d, hn::Lt(key, hn::Zero(I32())));
         hn::Store(hn::IfThenZeroElse(none, p), d, to + at);

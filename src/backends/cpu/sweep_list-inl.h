@@ -71,7 +71,7 @@ class ListedSweep {
     for (int64_t i = 0; i < listed.count; ++i) {
       const int64_t key = listed.key[i], before = position_ - key;
       const double weight = static_cast<double>(weights[i]);
-      if (weights[i] != 0) surprise_ -= weight * (static_cast<double>(listed.score[i]) - shift.log_sum_exp2);
+      if (weights[i] != 0) surprise_ -= weight * (static_cast<double>(listed.score[i]) - static_cast<double>(shift.m) - shift.log_rest);
       distance_ += weight * static_cast<double>(std::abs(before));
       if (plan_.received) sums_.received[static_cast<size_t>(key)] += weights[i];
       if (plan_.offsets) add_offset(before, weights[i]);

@@ -1,8 +1,8 @@
 // A weight from its score and what the record keeps of its row, for every kind of normaliser. Included once per target.
 //
 //   softmax      2^(c − m)·(1/ℓ)
-//   sparsemax    max(0, c·ln 2 − τ)
-//   entmax-1.5   max(0, c·ln 2/2 − τ)²
+//   sparsemax    max(0, (c − m)·ln 2 − t)       m the row's largest score, so that nothing is lost at any size of scores; t = τ − m·ln 2
+//   entmax-1.5   max(0, (c − m)·ln 2/2 − t)²
 //   sigmoid      1/(1 + 2^−(c − m))      m = −bias in base 2
 //   hard         1 where the key is m; NaN where m is
 //   linear       c·(ln 2/ℓ); 0 where hidden
@@ -51,15 +51,18 @@ HWY_INLINE Floats nearest_bf16(Floats x) {
   return hn::IfThenElse(hn::Eq(x, x), hn::BitCast(d, rounded), x);
 }
 
+inline constexpr bool has_threshold(WeightKind kind) { return kind == WeightKind::kSparsemax || kind == WeightKind::kEntmax15; }
+
 // By how much the score is above the row's threshold, as the power of the kind counts it. NaN stays NaN (the order of Max's operands).
 template <WeightKind kKind>
-HWY_INLINE Floats excess_of(Floats c, Floats tau) {
+HWY_INLINE Floats excess_of(Floats c, Floats m, Floats t) {
   const F32 d;
-  return hn::Max(hn::Zero(d), hn::MulSub(c, hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2), tau));
+  return hn::Max(hn::Zero(d), hn::MulSub(c - m, hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2), t));
 }
 
 template <WeightKind kKind, class Key = int64_t>
 HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] Key key = 0) {
+  static_assert(!has_threshold(kKind));
   if constexpr (kKind == WeightKind::kSoftmax) {
     return exp2_shifted(c, m) * factor;
   } else if constexpr (kKind == WeightKind::kRounded) {
@@ -73,9 +76,16 @@ HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] 
     return hn::IfThenElse(hn::Eq(hn::ConvertTo(F32(), keys_of(key)), m), hn::Set(F32(), 1.0F), m - m) * factor;
   } else if constexpr (kKind == WeightKind::kLinear) {
     return hn::IfThenZeroElse(hn::Lt(c, hn::Set(F32(), kVisible)), c) * factor;
-  } else {
-    const Floats excess = excess_of<kKind>(c, m);
+  }
+}
+// The same of any kind; t: of those with a threshold.
+template <WeightKind kKind, class Key = int64_t>
+HWY_INLINE Floats weight_beside(Floats c, Floats m, [[maybe_unused]] Floats t, Floats factor, [[maybe_unused]] Key key) {
+  if constexpr (has_threshold(kKind)) {
+    const Floats excess = excess_of<kKind>(c, m, t);
     return (kKind == WeightKind::kEntmax15 ? excess * excess : excess) * factor;
+  } else {
+    return weight_of<kKind>(c, m, factor, key);
   }
 }
 

@@ -33,7 +33,7 @@ constexpr int64_t kChunk = 64;  // keys: 12 KB of scores beside 12 KB of queries
 
 // What becomes of the scores of one chunk. The epilogue of for_each_group.
 struct WeightsBlock {
-  alignas(64) float m[kBlock], inverse[kBlock];
+  alignas(64) float m[kBlock], threshold[kBlock], inverse[kBlock];
   float* chunk = nullptr;  // [kChunk][kBlock]
   int64_t first_key = 0;   // of the chunk
   bool scores = false;     // kScore2
@@ -49,10 +49,11 @@ struct WeightsBlock {
     const Floats visible = hn::Set(d, kVisible), other = hn::Set(d, hidden);
     with_kind_of_look(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
-        const Floats shift = hn::Load(d, m + (first_vector + v) * kLanes), factor = hn::Load(d, inverse + (first_vector + v) * kLanes);
+        const int at = (first_vector + v) * kLanes;
+        const Floats shift = hn::Load(d, m + at), t = hn::Load(d, threshold + at), factor = hn::Load(d, inverse + at);
         unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
           const Floats c = s.c[r * V + v];
-          const Floats value = scores ? c : weight_of<k()>(c, shift, factor, key + r);
+          const Floats value = scores ? c : weight_beside<k()>(c, shift, t, factor, key + r);
           hn::Store(hn::IfThenElse(hn::Lt(c, visible), other, value), d, to + r * kBlock + v * kLanes);
         });
       });
@@ -131,6 +132,7 @@ void weigh_block(const WeightsCall& call, const ScoreView& view, int64_t begin, 
   for (int i = 0; i < kBlock; ++i) {
     const RowShift shift = row_shift(call.record, call.batch, call.head, call.rows[begin + std::min(i, count - 1)], call.precision);
     block.m[i] = shift.m;
+    block.threshold[i] = shift.threshold;
     block.inverse[i] = call.after ? shift.inverse * view.after.factor : shift.inverse;
     if (i < count) out[i] = call.out + (begin + i) * call.out_stride + (keys.begin - call.keys.begin);
   }

@@ -7,12 +7,13 @@
 #include <optional>
 
 #include "backends/ref/backward.h"
+#include "spec/base2.h"
 #include "spec/keep.h"
 
 namespace clearhead::reference {
 namespace {
 
-constexpr double kHidden = -std::numeric_limits<double>::infinity();
+constexpr double kHidden = -std::numeric_limits<double>::infinity(), kLn2 = 0.693147180559945309417;
 
 // To bf16's eight bits, to nearest even.
 double rounded_to_bf16(double x) {
@@ -25,11 +26,28 @@ double rounded_to_bf16(double x) {
 double greater(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 double above(double a, double threshold) { return a <= threshold ? 0 : a - threshold; }
 
-// The head's sink logit, natural units.
+// The head's sink logit, in base 2.
 std::optional<double> sink_of(const AttentionSpec& spec, int64_t head) {
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
   if (!softmax || !softmax->sinks) return std::nullopt;
-  return static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)]);
+  return in_base_2(static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)]));
+}
+
+// Nearest in f32, or next to it.
+double rounded_up(double x) {
+  const float near = static_cast<float>(x);
+  return static_cast<double>(near) < x ? std::nextafter(near, std::numeric_limits<float>::infinity()) : near;
+}
+
+// What a normaliser with a threshold takes a score times: y − τ, in natural units, is a weight, or its root.
+double unit_of(const Sparsemax&) { return 1; }
+double unit_of(const Entmax15&) { return 0.5; }
+
+// y − τ, or 0 below.
+template <class Sparse>
+double excess(const Sparse& sparse, double score, const RecordedRow& row) {
+  if (row.l > 0) return above(unit_of(sparse) * score, row.m);  // of an earlier version: record.h
+  return above(unit_of(sparse) * kLn2 * (in_base_2(score) - row.m), row.l);
 }
 
 // τ with Σ_j max(0, z_j − τ) = 1, or with Σ_j max(0, z_j − τ)² = 1: what the k largest alone would need, for the largest k whose smallest member lies
@@ -59,12 +77,13 @@ double gumbel(uint64_t noise, int64_t key) {
   return -std::log(-std::log(u));
 }
 
-// ln Σ_j e^{s_j}; NaN where a score is NaN or +∞.
-double log_sum_exp_of(const std::vector<double>& scores) {
-  double shift = kHidden, sum = 0;
+// ln Σ_j e^{s_j − shift} beside the largest score, `shift`; NaN where a score is NaN or +∞.
+double log_sum_exp_beside(const std::vector<double>& scores, double& shift) {
+  double sum = 0;
+  shift = kHidden;
   for (const double score : scores) shift = greater(score, shift);
   for (const double score : scores) sum += score == kHidden ? 0 : std::exp(score - shift);
-  return shift + std::log(sum);
+  return std::log(sum);
 }
 
 struct Normalise {
@@ -75,25 +94,20 @@ struct Normalise {
   void operator()(const Softmax&) const {
     const auto sink = sink_of(at.spec, at.head);
     double shift = kHidden;
-    for (const double score : scores) shift = greater(score * kLog2E, shift);
-    if (sink) shift = greater(*sink * kLog2E, shift);
+    for (const double score : scores) shift = greater(in_base_2(score), shift);
+    if (sink) shift = greater(*sink, shift);
     out.m = static_cast<double>(static_cast<float>(shift));
-    out.l = sink ? std::exp2(*sink * kLog2E - out.m) : 0;
-    for (const double score : scores) out.l += score == kHidden ? 0 : std::exp2(score * kLog2E - out.m);
+    out.l = sink ? std::exp2(*sink - out.m) : 0;
+    for (const double score : scores) out.l += score == kHidden ? 0 : std::exp2(in_base_2(score) - out.m);
   }
-  void operator()(const Sparsemax&) const {
-    out.m = threshold_of(visible(1), /*squared=*/false);
-    for (const double score : scores) out.l += std::isnan(out.m) ? out.m : score > out.m ? 1 : 0;
-  }
-  void operator()(const Entmax15&) const {
-    out.m = threshold_of(visible(0.5), /*squared=*/true);
-    for (const double score : scores) out.l += above(score / 2, out.m);
-  }
+  void operator()(const Sparsemax& sparse) const { take_threshold(unit_of(sparse) * kLn2, /*squared=*/false); }
+  void operator()(const Entmax15& sparse) const { take_threshold(unit_of(sparse) * kLn2, /*squared=*/true); }
   void operator()(const Sigmoid&) const { out.l = 1; }
   void operator()(const Hard& hard) const {
-    const double whole = log_sum_exp_of(scores);
-    if (std::isnan(whole)) {
-      out.m = out.l = whole;
+    double shift = 0;
+    const double log_sum = log_sum_exp_beside(scores, shift);
+    if (std::isnan(log_sum)) {
+      out.m = out.l = log_sum;
       return;
     }
     const bool draws = hard.choice == Hard::Choice::kSampled;
@@ -105,18 +119,23 @@ struct Normalise {
       if (score > best) best = score, out.m = static_cast<double>(j);
     }
     out.lead = best - next;
-    out.l = scores[static_cast<size_t>(out.m)] - whole;
+    out.l = scores[static_cast<size_t>(out.m)] - shift - log_sum;
   }
   void operator()(const Linear&) const {
     for (const double score : scores) out.l += score == kHidden ? 0 : score;
     if (std::abs(out.l) < 0x1p-126) out.l = 0;  // f32 cannot divide by it
   }
-  std::vector<double> visible(double factor) const {
-    std::vector<double> z;
+  // `unit`: what a score in base 2 counts times. m is rounded up: the threshold then lies below it.
+  void take_threshold(double unit, bool squared) const {
+    double largest = kHidden;
+    for (const double score : scores) largest = greater(in_base_2(score), largest);
+    out.m = rounded_up(largest);
+    std::vector<double> beside;
     for (const double score : scores) {
-      if (score != kHidden) z.push_back(factor * score);
+      if (score != kHidden) beside.push_back(unit * (in_base_2(score) - out.m));
     }
-    return z;
+    out.l = threshold_of(beside, squared);
+    out.threshold = out.m * unit + out.l;
   }
 };
 
@@ -125,12 +144,12 @@ struct WeightOf {
   int64_t key;
   const RecordedRow& row;
   double operator()(const Softmax&) const {
-    const double e = std::exp2(score * kLog2E - row.m);
+    const double e = std::exp2(in_base_2(score) - row.m);
     return (row.rounds ? rounded_to_bf16(e) : e) / row.l;
   }
-  double operator()(const Sparsemax&) const { return above(score, row.m); }
-  double operator()(const Entmax15&) const {
-    const double root = above(score / 2, row.m);
+  double operator()(const Sparsemax& sparse) const { return excess(sparse, score, row); }
+  double operator()(const Entmax15& sparse) const {
+    const double root = excess(sparse, score, row);
     return root * root;
   }
   double operator()(const Sigmoid& sigmoid) const { return 1 / (1 + std::exp(-score - static_cast<double>(sigmoid.bias))); }
@@ -142,6 +161,10 @@ void fill_weights(const AttentionSpec& spec, int64_t head, const std::vector<dou
   if (!out.sees_any) return;
   for (size_t j = 0; j < scores.size(); ++j) {
     if (scores[j] != kHidden) out.weights[j] = weight_of(spec.normaliser, scores[j], static_cast<int64_t>(j), {out.m, out.l});
+  }
+  const bool is_squared = std::holds_alternative<Entmax15>(spec.normaliser);
+  for (const double weight : out.weights) {
+    if (has_threshold(spec.normaliser)) out.slope_sum += is_squared ? std::sqrt(weight) : weight == 0 ? 0 : 1;
   }
   if (std::holds_alternative<Linear>(spec.normaliser)) {
     out.cancellation = 0;
@@ -172,9 +195,9 @@ struct Slope {
     double g = 0, size = 0, part = 0, part_size = 0;
   };
   Answer operator()(const Softmax&) const { return same(weight); }
-  Answer operator()(const Sparsemax&) const { return weight > 0 ? Answer{1, 1, 1 / row.l, 1 / row.l} : Answer{}; }
+  Answer operator()(const Sparsemax&) const { return weight > 0 ? Answer{1, 1, 1 / row.slope_sum, 1 / row.slope_sum} : Answer{}; }
   Answer operator()(const Entmax15&) const {
-    return weight > 0 ? Answer{std::sqrt(weight), 1, std::sqrt(weight) / row.l, 1 / row.l} : same(weight);
+    return weight > 0 ? Answer{std::sqrt(weight), 1, std::sqrt(weight) / row.slope_sum, 1 / row.slope_sum} : same(weight);
   }
   Answer operator()(const Sigmoid&) const { return {weight * (1 - weight), weight, 0, 0}; }
   Answer operator()(const Hard&) const { return same(share); }
@@ -207,11 +230,7 @@ RowWeights normalise(const RowOfScores& at, const std::vector<double>& scores) {
   return out;
 }
 
-float stored_m(const Normaliser& normaliser, double m) {
-  const float near = static_cast<float>(m);
-  const bool is_above = !std::holds_alternative<Softmax>(normaliser) && static_cast<double>(near) > m;
-  return is_above ? std::nextafter(near, -std::numeric_limits<float>::infinity()) : near;
-}
+float stored_l(const Normaliser& normaliser, double l) { return static_cast<float>(has_threshold(normaliser) ? -rounded_up(-l) : l); }
 
 RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, Precision precision) {
   const auto element = [&](const Tensor& rows) {
@@ -237,7 +256,11 @@ RowWeights weights_of(const AttentionRecord& record, int64_t batch, int64_t head
 
 double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& row) {
   const auto sink = sink_of(spec, head);
-  return sink ? std::exp2(*sink * kLog2E - row.m) / row.l : 0;
+  return sink ? std::exp2(*sink - row.m) / row.l : 0;
+}
+
+bool has_threshold(const Normaliser& normaliser) {
+  return std::holds_alternative<Sparsemax>(normaliser) || std::holds_alternative<Entmax15>(normaliser);
 }
 
 bool leaves_zeros_out(const Normaliser& normaliser) {

@@ -1,8 +1,8 @@
 // From the scores of a row to its weights and back, in double: every kind of normaliser stands here and nowhere else in ref.
 //
 //   softmax      P_j = e^{s_j − L}              m, ℓ: shift in base 2, and the sum
-//   sparsemax    P_j = max(0, s_j − τ)          m, ℓ: τ, and how many keys lie above it
-//   entmax-1.5   P_j = max(0, s_j/2 − τ)²       m, ℓ: τ, and Σ_j √P_j
+//   sparsemax    P_j = max(0, s_j − τ)          m, ℓ: the largest score in base 2, and τ − m·ln 2
+//   entmax-1.5   P_j = max(0, s_j/2 − τ)²       m, ℓ: the largest score in base 2, and τ − m·ln 2/2
 //   sigmoid      P_j = σ(s_j + b)               m, ℓ: 0, 1
 //   hard         P_j = 1 at the chosen key      m, ℓ: that key, and ln of its softmax weight
 //   linear       P_j = s_j / ℓ                  m, ℓ: 0, Σ_j s_j
@@ -31,6 +31,8 @@ namespace clearhead::reference {
 struct RowWeights {
   std::vector<double> weights{};  // [key], 0 where hidden
   double m = 0, l = 0;            // what a record keeps (record.h); −∞ and 0 for a row that saw nothing
+  double threshold = 0;           // τ
+  double slope_sum = 0;           // Σ g of a row with a threshold
   double sink_share = 0;          // of a sink logit
   double lead = 0;                // of a hard choice: how far the next best key is behind
   // Of a linear normaliser, whose sum may cancel: Σ|s|/|ℓ|, by which relative errors grow, and the largest |P|.
@@ -38,11 +40,11 @@ struct RowWeights {
   bool sees_any = false;
 };
 
-/// From the row's scores alone. A shift of softmax is rounded to f32, as it is stored.
+/// From the row's scores alone. m is rounded to f32, as it is stored.
 RowWeights normalise(const RowOfScores& at, const std::vector<double>& scores);
 
-/// m as a record stores it: a threshold is rounded down, so that the largest weight never goes under.
-float stored_m(const Normaliser& normaliser, double m);
+/// ℓ as a record stores it: of a threshold rounded down, so that the largest weight never goes under.
+float stored_l(const Normaliser& normaliser, double l);
 
 /// What a record says of one row.
 struct RecordedRow {
@@ -57,6 +59,8 @@ RowWeights weights_of(const AttentionRecord& record, int64_t batch, int64_t head
 /// A sink logit's share of a row that sees something; 0 without sinks.
 double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& row);
 
+/// Sparsemax and entmax.
+bool has_threshold(const Normaliser& normaliser);
 /// A weight of exactly 0 has no value: what the value holds is not read.
 bool leaves_zeros_out(const Normaliser& normaliser);
 /// The gradient needs dP of such weights none the less.

@@ -31,16 +31,16 @@ int64_t value_width(const Keys& keys, const Tensor& v) {
 
 struct WeightError {
   const OracleRow& row;
-  double score, weight, m, delta;
+  double score, weight, delta;
   double operator()(const Softmax&) const { return weight * delta; }
-  double operator()(const Sparsemax&) const { return score < m - 2 * delta ? 0 : 2 * delta; }
+  double operator()(const Sparsemax&) const { return score < row.threshold - 2 * delta ? 0 : 2 * delta; }
   double operator()(const Sigmoid&) const { return weight * delta; }
   double operator()(const Hard&) const { return 0; }
   double operator()(const Linear&) const {
     const double of_sum = static_cast<double>(row.visible) * delta, least = std::abs(row.l) - of_sum;
     return least > 0 ? (delta + std::abs(weight) * of_sum) / least : std::numeric_limits<double>::infinity();
   }
-  double operator()(const Entmax15&) const { return score / 2 < m - delta ? 0 : (2 * std::sqrt(weight) + delta) * delta; }
+  double operator()(const Entmax15&) const { return score / 2 < row.threshold - delta ? 0 : (2 * std::sqrt(weight) + delta) * delta; }
 };
 
 }  // namespace
@@ -48,7 +48,7 @@ struct WeightError {
 double weight_error(const Normaliser& normaliser, const OracleRow& row, size_t key, double delta) {
   constexpr double kSolved = 0x1p-22;  // 2ε
   const double used = !reference::leaves_zeros_out(normaliser) ? delta : delta + kSolved;
-  return std::visit(WeightError{row, row.scores[key], row.weights[key], row.m, used}, normaliser);
+  return std::visit(WeightError{row, row.scores[key], row.weights[key], used}, normaliser);
 }
 
 OracleRow oracle_row(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v, int64_t batch, int64_t head,
@@ -84,6 +84,7 @@ OracleRow oracle_row(const AttentionRecord& record, const Tensor& v, int64_t bat
   row.weights = std::move(normalised.weights);
   row.m = normalised.m;
   row.l = normalised.l;
+  row.threshold = normalised.threshold;
   row.lead = normalised.lead;
 
   const int64_t width = value_width(keys, v);

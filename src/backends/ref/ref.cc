@@ -57,8 +57,8 @@ void forward_row(const ForwardCall& call, const Outputs& to, int64_t batch, int6
     for (int64_t c = 0; c < width && offset.first; ++c) out[static_cast<size_t>(c)] += used * offset[c];
   }
   const int64_t row = (batch * heads + head) * queries + query;
-  to.m[row] = reference::stored_m(call.spec.normaliser, weighed.m);
-  to.l[row] = static_cast<float>(weighed.l);
+  to.m[row] = static_cast<float>(weighed.m);
+  to.l[row] = reference::stored_l(call.spec.normaliser, weighed.l);
   float* first = to.out + batch * call.out.stride(0) + head * call.out.stride(1) + query * call.out.stride(2);
   for (int64_t c = 0; c < width; ++c) first[c * call.out.stride(3)] = static_cast<float>(out[static_cast<size_t>(c)]);
 }

@@ -7,6 +7,7 @@
 
 #include "backends/ref/backward.h"
 #include "backends/ref/pair.h"
+#include "spec/base2.h"
 #include "spec/pair_visible.h"
 #include "spec/rule_math.h"
 #include "spec/visible.h"
@@ -184,6 +185,7 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
       for (const Term& term : at.spec.terms) {
         if (score.value != kHidden) std::visit(ApplyTerm{at, j, position, score, next_rule}, term);
       }
+      if (in_base_2(score.value) < static_cast<double>(kLowestScore)) score.value = kHidden;
     }
     scores[j - range.begin] = score.value;
     if (magnitudes) magnitudes[j - range.begin] = score.value == kHidden ? 0 : score.magnitude;

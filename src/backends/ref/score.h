@@ -2,7 +2,8 @@
 //
 //   s_ij = pair(q_i, k_j) (pair.h)  →  each term in the order written  →  −∞ where hidden
 //
-// A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair also under a soft-cap that follows. Hidden keys are never read.
+// A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair also under a soft-cap that follows. So does one below f32's room for scores at the end
+// (spec/base2.h). Hidden keys are never read.
 // Keys are read one by one, from a tensor in any strides or from the panels of pages.
 #pragma once
 
