@@ -13,6 +13,7 @@
 #include "largest.h"
 #include "models/golden.h"
 #include "models/known_answers.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -61,6 +62,7 @@ TEST(Generate, AModelOfKnownAnswersCopiesTheNeedle) {
   const Generated made = generate(*model, model->tokenizer().encode(known.text), {.max_tokens = 32, .stop_texts = {">"}});
   EXPECT_EQ(made.text + ">", known.answer_text);
   EXPECT_EQ(made.reason, StopReason::kStopText);
+  ASSERT_EQ(made.tokens.size(), known.answer_text.size());
   for (const GeneratedToken& token : made.tokens) EXPECT_GT(token.probability, 0.999F);
 }
 
@@ -139,6 +141,7 @@ TEST(Generate, TheRecordOfEveryStepIsTheRowOfOnePrefill) {
         const int64_t row = record.query_length - 1;
         for (int64_t head = 0; head < map.shape().heads; ++head) {
           const MapRow of_step = map.head(0, head).row(row), of_whole = whole.head(0, head).row(record.position_of(row));
+          ASSERT_EQ(std::ssize(of_step.scores()), key_length(record.keys));
           for (size_t key = 0; key < of_step.scores().size(); ++key) {
             EXPECT_EQ(of_step.scores()[key], of_whole.scores()[key]) << variant << " layer " << layer << " key " << key;
             EXPECT_NEAR(of_step.weights()[key], of_whole.weights()[key], 1e-6);
@@ -159,6 +162,7 @@ TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
   const Generated made = generate(*model, ids, options);
   ids.insert(ids.end(), made.ids.begin(), made.ids.end() - 1);
   model->run(ids, {.observer = &whole});
+  ASSERT_EQ(std::ssize(steps.taken), 7 * golden.facts.layers);
   for (const KeepAll::Taken& taken : steps.taken) {
     const AttentionMap of_step(taken.record), of_whole(whole.taken[static_cast<size_t>(taken.site.layer)].record);
     const int64_t row = taken.record.query_length - 1;
@@ -195,6 +199,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
   GenerateOptions options{.max_tokens = 700, .stop_ids = std::vector<int32_t>{}};
   const std::vector<int32_t> sliding = generate(*model, {7, 8, 9}, options).ids;
   options.run.observer = &watched;
+  ASSERT_EQ(sliding.size(), 700U);
   EXPECT_EQ(generate(*model, {7, 8, 9}, options).ids, sliding);
   EXPECT_EQ(std::get<PagedKeys>(watched.taken.back().record.keys).first, 0);
   ModelCache cache;
@@ -277,7 +282,8 @@ TEST(Generate, StopsWhereThePositionsEnd) {
   const Generated made = generate(*model, std::vector<int32_t>(38, 5), {.max_tokens = 50, .stop_ids = std::vector<int32_t>{}});
   EXPECT_EQ(made.reason, StopReason::kPositions);
   EXPECT_EQ(made.ids.size(), 3U);  // from rows 37, 38 and 39
-  EXPECT_THROW(generate(*model, std::vector<int32_t>(41, 5), {}), Error);
+  expect_refused(ErrorCode::kTooLong, "text has 41 tokens; this model's positions end at 40",
+                 [&] { generate(*model, std::vector<int32_t>(41, 5), {}); });
 }
 
 TEST(Generate, StreamsTokensAndEndsWhenToldTo) {
@@ -364,7 +370,7 @@ TEST(LogProbabilities, OfAWindowedModelAndWithAHeadKnockedOut) {
 }
 
 TEST(LogProbabilities, OfAModelWithoutACausalHeadAreRefused) {
-  EXPECT_THROW(log_probabilities(*tiny("bert", "mlm"), {1, 2, 3}), Error);
+  expect_refused(ErrorCode::kUnsupported, "says nothing of next tokens", [&] { log_probabilities(*tiny("bert", "mlm"), {1, 2, 3}); });
   EXPECT_TRUE(log_probabilities(*tiny("llama", "gqa"), {1}).empty());
 }
 

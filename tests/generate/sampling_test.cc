@@ -7,6 +7,7 @@
 #include <set>
 
 #include "clearhead/error.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -108,7 +109,7 @@ TEST(Sampling, RefusesWhatCannotBeMeant) {
 
 TEST(Sampling, LogitsThatAreNotNumbersAreRefused) {
   const std::vector<float> broken = {0.0F, std::numeric_limits<float>::quiet_NaN(), 1.0F};
-  EXPECT_THROW(draw_token(broken.data(), 3, std::nullopt, {}, 0), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "logits hold NaN", [&] { draw_token(broken.data(), 3, std::nullopt, {}, 0); });
 }
 
 }  // namespace

@@ -71,7 +71,9 @@ class Golden {
   Golden(const std::string& family, const std::string& variant)
       : directory(golden_directory(family, variant)),
         facts(read_architecture(golden_config(family, variant), directory + "/config.json")),
-        tensors_(SafeTensors::open(directory + "/golden.safetensors")) {}
+        tensors_(SafeTensors::open(directory + "/golden.safetensors")) {
+    EXPECT_GT(sequences() * facts.layers, 0) << directory << ": nothing to compare";
+  }
 
   Tensor tensor(const std::string& name) const { return tensors_.get(name); }
   Tensor tensor(const std::string& name, int64_t layer) const { return tensors_.get(name + "." + std::to_string(layer)); }

@@ -13,6 +13,7 @@
 #include "clearhead/error.h"
 #include "io/safetensors.h"
 #include "models/architecture.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -57,7 +58,7 @@ TEST(KnownText, IsAsLongAsAskedAndEqualForEqualSeeds) {
     EXPECT_EQ(known.text, make_known_text(bytes, 3).text);
     EXPECT_NE(known.text, make_known_text(bytes, 4).text);
   }
-  EXPECT_THROW(make_known_text(599, 1), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "at least 600 bytes, 599 were asked for", [&] { make_known_text(599, 1); });
 }
 
 TEST(KnownText, SaysWhereThePassageComesAgainAndWhereTheAnswerStands) {
