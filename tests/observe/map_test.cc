@@ -11,6 +11,7 @@
 #include "base/parallel.h"
 #include "clearhead/error.h"
 #include "observe/map_cases.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -206,6 +207,7 @@ TEST(AttentionMap, CellsOfAFixedSideCoverTheRectangleAndItsRaggedEnd) {
           const float max = one.max.data<float>()[0], mean = one.mean.data<float>()[0];
           const int64_t at = r * tile.max.size(1) + k;
           ASSERT_TRUE(std::isnan(max) ? std::isnan(tile.max.data<float>()[at]) : tile.max.data<float>()[at] == max) << side << ' ' << at;
+          ASSERT_EQ(std::isnan(tile.mean.data<float>()[at]), std::isnan(mean)) << side << ' ' << at;
           ASSERT_TRUE(std::isnan(mean) || std::abs(tile.mean.data<float>()[at] - mean) <= 1e-6f * mean) << side << ' ' << at;
         }
       }
@@ -291,11 +293,7 @@ TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
               map.sweep(request);
             }),
             ErrorCode::kInvalidArgument);
-  try {
-    map.head(0, 0).row(70);
-  } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "map: queries [70, 71) are not a range inside [0, 70)");
-  }
+  EXPECT_EQ(error_of([&] { map.head(0, 0).row(70); }), "kInvalidArgument: map: queries [70, 71) are not a range inside [0, 70)");
 }
 
 // What rounding does to a weight: tests/conformance/narrow_test.cc.

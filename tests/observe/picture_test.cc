@@ -8,6 +8,7 @@
 
 #include "clearhead/error.h"
 #include "largest.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -96,8 +97,8 @@ TEST(Picture, MarksSinkColumnsAboveTheCells) {
 }
 
 TEST(Picture, RefusesWhatIsNotAGridOfFloats) {
-  EXPECT_THROW(paint(Tensor::zeros({4})), Error);
-  EXPECT_THROW(paint(Tensor::zeros({2, 2}), {.cell_pixels = 0}), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "cells are f32 [4]; expected f32 [rows, columns]", [&] { paint(Tensor::zeros({4})); });
+  expect_refused(ErrorCode::kInvalidArgument, "cells of 0 pixels", [&] { paint(Tensor::zeros({2, 2}), {.cell_pixels = 0}); });
 }
 
 AttentionRecord record_of(Topology topology, int64_t queries, int64_t keys) {
