@@ -97,6 +97,7 @@ class TapeOn : public testing::TestWithParam<const char*> {
     EXPECT_EQ(tape.recorded(), 0);
     for (size_t input = 0; input < inputs.size(); ++input) {
       const Values gradient = values_of(tape.gradient(inputs[input]));
+      ASSERT_EQ(gradient.size(), given[input].size());
       for (size_t i = 0; i < gradient.size(); ++i) {
         const double wanted = difference(formula, given, input, i);
         ASSERT_NEAR(gradient[i], wanted, 3e-5 * std::max(1.0, std::abs(wanted))) << "input " << input << ", element " << i;

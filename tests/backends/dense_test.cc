@@ -13,13 +13,14 @@
 #include "backends/ref/dense.h"
 #include "base/parallel.h"
 #include "clearhead/error.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
 
 constexpr uint32_t kSeed = 20240917;
-constexpr Activation kActivations[] = {Activation::kNone, Activation::kGeluErf, Activation::kGeluTanh,
-                                       Activation::kRelu, Activation::kSilu,    Activation::kTanh};
+constexpr Activation kActivations[] = {Activation::kNone, Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu,
+                                       Activation::kSilu, Activation::kTanh,    Activation::kSigmoid};
 
 std::vector<float> random_values(int64_t count, uint32_t seed, float spread = 1) {
   std::mt19937 generator(kSeed + seed);
@@ -213,8 +214,8 @@ TEST_P(Dense, StackedPartsAreOneProduct) {
 
 TEST_P(Dense, PartsWithDifferentInputsAreRefused) {
   const std::vector<WeightPart> parts = {{Tensor::zeros({4, 3}), false}, {Tensor::zeros({4, 5}), false}};
-  EXPECT_THROW(fast().prepare(parts.data(), 2, WeightStorage::kF32), Error);
-  EXPECT_THROW(slow().prepare(parts.data(), 2, WeightStorage::kF32), Error);
+  expect_refused(ErrorCode::kShape, "part 1 is [4, 5]", [&] { fast().prepare(parts.data(), 2, WeightStorage::kF32); });
+  expect_refused(ErrorCode::kShape, "part 1 is [4, 5]", [&] { slow().prepare(parts.data(), 2, WeightStorage::kF32); });
 }
 
 TEST_P(Dense, NormsAreThoseOfTheReference) {

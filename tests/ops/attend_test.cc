@@ -306,6 +306,7 @@ TEST(Attend, BlocksBeyondTheTextCostNoMoreThanTheText) {
         EXPECT_LE(largest_difference(done.out.data<float>(), plain.out.data<float>(), done.out.numel()), tolerance::kGradientF32);
         EXPECT_LE(largest_difference(found.q.data<float>(), expected.q.data<float>(), found.q.numel()), tolerance::kGradientF32);
         EXPECT_LE(largest_difference(found.k.data<float>(), expected.k.data<float>(), found.k.numel()), tolerance::kGradientF32);
+        EXPECT_LE(largest_difference(found.v.data<float>(), expected.v.data<float>(), found.v.numel()), tolerance::kGradientF32);
       }
     });
   }

@@ -180,6 +180,7 @@ struct RandomReference {
 void expect_random_features(const Tensor& x, const Tensor& w, FeatureShift shift, const Tensor& of) {
   const RandomReference expected(x, w, shift);
   const Tensor features = positive_random_features(of, w, shift);
+  ASSERT_EQ(features.numel(), std::ssize(expected.values));
   for (int64_t i = 0; i < features.numel(); ++i)
     ASSERT_NEAR(at(features, i), expected.values[static_cast<size_t>(i)], expected.errors[static_cast<size_t>(i)])
         << "feature " << i << ", shift " << static_cast<int>(shift);

@@ -90,7 +90,8 @@ TEST(AttendGradients, StopAtTheMemoryOfAnEarlierSegment) {
       EXPECT_EQ(found.q.data<float>()[head * (kAll - kMemory) * 8 + i], all.q.data<float>()[head * (kAll - kMemory) * 8 + i]);
     }
   }
-  EXPECT_THROW((void)attend_gradients(done.record, v, done.out, d_out, nullptr, kAll + 1), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "12 keys of memory; expected 0 to 11",
+                 [&] { (void)attend_gradients(done.record, v, done.out, d_out, nullptr, kAll + 1); });
 }
 
 // One head over hidden states h of which the first `memory` are an earlier segment's: k = h·W_kᵀ, v = h·W_vᵀ, queries of the rest, causal.

@@ -6,6 +6,7 @@
 #include "clearhead/error.h"
 #include "ops/ops.h"
 #include "ops/run.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -85,10 +86,16 @@ TEST(Ops, RefuseShapesThatDoNotFit) {
   Arena arena;
   clearhead::Run run{arena};
   Tensor out = Tensor::zeros({2, 4});
-  EXPECT_THROW(ops::gated(run, Activation::kSilu, Tensor::zeros({2, 7}), out), Error);
-  EXPECT_THROW(ops::norm(run, Tensor::zeros({2, 5}), {false, 1e-5, Tensor::zeros({5}), {}}, out), Error);
+  expect_refused(ErrorCode::kShape, "gated: x is [2, 7], out [2, 4]", [&] {
+    ops::gated(run, Activation::kSilu, Tensor::zeros({2, 7}), out);
+  });
+  expect_refused(ErrorCode::kShape, "norm: x is [2, 5], out [2, 4]", [&] {
+    ops::norm(run, Tensor::zeros({2, 5}), {false, 1e-5, Tensor::zeros({5}), {}}, out);
+  });
   Tensor x = Tensor::zeros({2, 1, 4});
-  EXPECT_THROW(ops::rotary(run, x, {Tensor::zeros({2, 3}), Tensor::zeros({2, 3}), 6, false}), Error);
+  expect_refused(ErrorCode::kShape, "rotary: x is [2, 1, 4], the angles [2, 3]", [&] {
+    ops::rotary(run, x, {Tensor::zeros({2, 3}), Tensor::zeros({2, 3}), 6, false});
+  });
 }
 
 }  // namespace
