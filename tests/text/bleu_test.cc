@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "clearhead/error.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -23,6 +24,7 @@ TEST(Bleu, CountsAndScoresAreSacrebleus) {
   for (const Json& expected : cases.items()) {
     SCOPED_TRACE(expected.dump());
     const std::vector<std::string> hypotheses = strings(*expected.find("hypotheses")), words = strings(*expected.find("words"));
+    ASSERT_EQ(words.size(), hypotheses.size());
     for (size_t i = 0; i < words.size(); ++i) EXPECT_EQ(bleu_words(hypotheses[i]), words[i]);
     const Bleu found = bleu(hypotheses, strings(*expected.find("references")));
     EXPECT_NEAR(found.score, expected.find("score")->number(), 1e-9);
@@ -37,7 +39,9 @@ TEST(Bleu, CountsAndScoresAreSacrebleus) {
   }
 }
 
-TEST(Bleu, ASentenceWithoutAReferenceIsRefused) { EXPECT_THROW(bleu({"a", "b"}, {"a"}), Error); }
+TEST(Bleu, ASentenceWithoutAReferenceIsRefused) {
+  expect_refused(ErrorCode::kInvalidArgument, "2 sentences against 1 references", [&] { bleu({"a", "b"}, {"a"}); });
+}
 
 }  // namespace
 }  // namespace clearhead
