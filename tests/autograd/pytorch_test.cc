@@ -11,6 +11,7 @@
 
 #include "autograd/gradient_case.h"
 #include "io/safetensors.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -30,7 +31,8 @@ std::set<std::string>& cases_run() {
 void expect_close(const Tensor& found, const Tensor& golden, const std::string& what) {
   ASSERT_EQ(found.shape(), golden.shape()) << what;
   const Values a = values_of(found), b = values_of(golden);
-  for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 2e-5 * std::max(1.0, std::abs(b[i]))) << what << ", element " << i;
+  for (size_t i = 0; i < a.size(); ++i)
+    ASSERT_NEAR(a[i], b[i], tolerance::kResult * std::max(1.0, std::abs(b[i]))) << what << ", element " << i;
 }
 
 // The inputs by their names, in this order; what has a gradient in the golden is watched, and its gradient compared.

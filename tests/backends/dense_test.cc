@@ -14,6 +14,7 @@
 #include "base/parallel.h"
 #include "clearhead/error.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -91,7 +92,7 @@ void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std
   fast.linear(call(*fast_weight, found));
   slow.linear(call(*slow_weight, expected));
   for (size_t i = 0; i < found.size(); ++i) {
-    ASSERT_NEAR(found[i], expected[i], 4e-6F * std::sqrt(static_cast<float>(c.in)))
+    ASSERT_NEAR(found[i], expected[i], tolerance::kDense * std::sqrt(static_cast<double>(c.in)))
         << "element " << i << " of " << c.rows << "x" << c.in << "x" << c.out << " " << to_string(c.activation)
         << (c.accumulate ? " +=" : "");
   }
@@ -173,7 +174,7 @@ TEST_P(Dense, OutputsOfBf16AreThoseOfF32RoundedOnce) {
             ASSERT_EQ(narrow[at], 0x4242) << "between rows";
           } else {  // sums of another kernel may round to the other neighbour
             ASSERT_NEAR(bf16_to_f32(narrow[at]), wide[at],
-                        std::abs(wide[at]) * 0x1p-8F * 1.001F + 4e-6F * std::sqrt(static_cast<float>(in)));
+                        0x1p-8 * 1.001 * std::abs(static_cast<double>(wide[at])) + tolerance::kDense * std::sqrt(static_cast<double>(in)));
           }
         }
       }
@@ -228,7 +229,7 @@ TEST_P(Dense, NormsAreThoseOfTheReference) {
       fast().norm(call);
       call.out = expected.data();
       slow().norm(call);
-      for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(found[i], expected[i], 5e-6) << "width " << width << " element " << i;
+      for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(found[i], expected[i], tolerance::kNorm) << "width " << width << " element " << i;
     }
   }
 }
@@ -249,7 +250,7 @@ TEST_P(Dense, ActivationsHoldOverTheWholeRange) {
     fast().activate(activation, x.data(), static_cast<int64_t>(x.size()));
     slow().activate(activation, expected.data(), static_cast<int64_t>(x.size()));
     for (size_t i = 0; i < x.size(); ++i)
-      ASSERT_NEAR(x[i], expected[i], 1e-6F * std::max(1.0F, std::abs(expected[i]))) << to_string(activation);
+      ASSERT_NEAR(x[i], expected[i], tolerance::kFew * std::max(1.0, std::abs(static_cast<double>(expected[i])))) << to_string(activation);
   }
 }
 
@@ -268,7 +269,7 @@ TEST_P(Dense, GatesMultiplyTheOtherHalfOfARow) {
     std::vector<float> found(static_cast<size_t>(7 * width)), expected = found;
     fast().gated({Activation::kSilu, x.data(), found.data(), 7, width});
     slow().gated({Activation::kSilu, x.data(), expected.data(), 7, width});
-    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 5e-6);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], tolerance::kNorm);
   }
 }
 
@@ -285,7 +286,7 @@ TEST_P(Dense, EmbeddingsAddTheirTables) {
     fast().embed(call);
     call.out = expected.data();
     slow().embed(call);
-    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-6);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2 * tolerance::kFew);
   }
 }
 
@@ -298,7 +299,7 @@ TEST_P(Dense, RotationTurnsHalvesOrNeighbours) {
     fast().rotary(call);
     call.x = expected.data();
     slow().rotary(call);
-    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-6);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2 * tolerance::kFew);
   }
 }
 
@@ -381,7 +382,7 @@ TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
       fast().product(call);
       call.out = expected.data();
       slow().product(call);
-      for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-5) << "element " << i;
+      for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], tolerance::kProduct) << "element " << i;
     }
   }
 }

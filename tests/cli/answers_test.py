@@ -9,7 +9,7 @@ import shutil
 import struct
 import subprocess
 
-from support import BINARY, F32_PLACES, LAW_PLACES, ROOT, ROW_PLACES, SHARE_PLACES, SUM, Case, columns, environment, read_safetensors, run, write_safetensors
+from support import BF16, BINARY, F32_PLACES, LAW_PLACES, ROOT, ROW_PLACES, SHARE_PLACES, SUM, Case, columns, environment, read_safetensors, run, write_safetensors
 from translate_test import write_translator
 
 GOLDENS = ROOT / "tests/goldens"
@@ -158,7 +158,7 @@ class Looking(Case):
         for head in ("L0.H0", "L1.H0"):
             first, second = (self.ok("show", kept, "--head", head, "--query", "1199", "--top", "1", "--json").json["keys"][0] for kept in (exact, narrow))
             self.assertEqual(first["key"], second["key"])
-            self.assertAlmostEqual(first["weight"], second["weight"], delta=0.01)
+            self.assertAlmostEqual(first["weight"], second["weight"], delta=BF16)
         live = self.ok("show", self.causal, "--file", self.text, "--precision", "bf16", "--head", "L1.H0", "--query", "1199", "--json").json
         self.assertEqual(live, self.ok("show", narrow, "--head", "L1.H0", "--query", "1199", "--json").json)
         told = self.ok("run", "generate", self.causal, "--file", self.text, "--max-tokens", "9", "--greedy", "--precision", "bf16", "--json").json

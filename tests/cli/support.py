@@ -21,6 +21,7 @@ SUM = 1e-5  # f32 sums and what follows from them
 KEPT = 1e-6  # the same f32, kept in a file and found by another run
 TOTAL = 1e-4  # sums of a tensor's f32
 DOUBLE = 1e-9  # the same double, from two commands
+BF16 = 0.01  # a weight of a model in bf16
 LAW_PLACES = 3  # what the law of a known model says: others take the rest
 SHARE_PLACES = 4  # of a row of f32
 ROW_PLACES = 5  # a row's sum

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "cases.h"
 #include "compare.h"
+#include "tolerance.h"
 
 namespace clearhead::conformance {
 namespace {
@@ -130,7 +131,7 @@ std::vector<Element> some_elements(Tensor& tensor, Random& random, int count) {
 bool expect_slope(const char* what, const std::vector<Sum>& gradient, const Element& element, std::optional<double> slope) {
   if (!std::isfinite(*element.address) || !slope) return false;  // a bias of −∞ hides its pair: there is no slope
   const Sum& found = gradient[element.index];
-  EXPECT_NEAR(found.value, *slope, 2e-6 * found.size + 1e-9) << what << " element " << element.index;
+  EXPECT_NEAR(found.value, *slope, tolerance::kSlopeOfOracle * found.size + 1e-9) << what << " element " << element.index;
   return true;
 }
 

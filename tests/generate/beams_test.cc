@@ -11,6 +11,7 @@
 #include "clearhead/trace.h"
 #include "models/golden.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -52,7 +53,7 @@ class Searches : public testing::TestWithParam<const char*> {
     EXPECT_EQ(made.ids, wanted.ids) << "search " << search << ", text " << index;
     ASSERT_EQ(wanted.score.has_value(), beams(search).count > 1);
     if (wanted.score) {
-      EXPECT_NEAR(made.score, *wanted.score, 1e-4 * std::max(1.0, std::abs(*wanted.score)));
+      EXPECT_NEAR(made.score, *wanted.score, tolerance::kHidden * std::max(1.0, std::abs(*wanted.score)));
     }
     const bool is_full = static_cast<int64_t>(wanted.ids.size()) == options(search).max_tokens;
     EXPECT_TRUE(made.reason == StopReason::kStopToken || (is_full && made.reason == StopReason::kMaxTokens));
@@ -83,7 +84,7 @@ TEST(BeamSearch, SentencesTogetherAreWrittenAsEachAlone) {
   for (size_t at = 0; at < sources.size(); ++at) {
     const Generated alone = generate(*model, sources[at], options);
     EXPECT_EQ(together[at].ids, alone.ids) << at;
-    EXPECT_NEAR(together[at].score, alone.score, 1e-5);
+    EXPECT_NEAR(together[at].score, alone.score, tolerance::kTwoWays);
     EXPECT_EQ(together[at].prompt_tokens, static_cast<int64_t>(sources[at].ids.size()));
   }
 }

@@ -14,6 +14,7 @@
 #include "models/golden.h"
 #include "models/known_answers.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -38,7 +39,7 @@ TEST_P(GenerateGolden, GreedyTokensAreThoseOfTheLibrary) {
     std::vector<int32_t> expected = golden.row("greedy", index);
     const Tensor margins = golden.tensor("greedy_margin").select(0, index).contiguous();
     size_t decided = 0;
-    while (decided < expected.size() && margins.data<float>()[decided] > 1e-3F) ++decided;
+    while (decided < expected.size() && static_cast<double>(margins.data<float>()[decided]) > tolerance::kGreedyMargin) ++decided;
     ASSERT_GT(decided, 0U);
     expected.resize(decided);
     const Generated made =
@@ -144,7 +145,7 @@ TEST(Generate, TheRecordOfEveryStepIsTheRowOfOnePrefill) {
           ASSERT_EQ(std::ssize(of_step.scores()), key_length(record.keys));
           for (size_t key = 0; key < of_step.scores().size(); ++key) {
             EXPECT_EQ(of_step.scores()[key], of_whole.scores()[key]) << variant << " layer " << layer << " key " << key;
-            EXPECT_NEAR(of_step.weights()[key], of_whole.weights()[key], 1e-6);
+            EXPECT_NEAR(of_step.weights()[key], of_whole.weights()[key], tolerance::kDecodeWeight);
           }
         }
       }
@@ -169,7 +170,7 @@ TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
     for (int64_t head = 0; head < of_step.shape().heads; ++head) {
       const std::vector<float> found = of_step.head(0, head).row(row).weights(),
                                expected = of_whole.head(0, head).row(taken.record.position_of(row)).weights();
-      for (size_t key = 0; key < found.size(); ++key) EXPECT_NEAR(found[key], expected[key], 1e-5);
+      for (size_t key = 0; key < found.size(); ++key) EXPECT_NEAR(found[key], expected[key], tolerance::kTwoWays);
     }
   }
 }
@@ -217,7 +218,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
   text.insert(text.end(), sliding.begin(), sliding.end() - 1);
   text.push_back(1);
   const Tensor of_text = model->step(text, alone, {.last_logits_only = true}).causal_logits;
-  for (int64_t i = 0; i < of_text.numel(); ++i) EXPECT_NEAR(of_beam.data<float>()[i], of_text.data<float>()[i], 1e-4);
+  for (int64_t i = 0; i < of_text.numel(); ++i) EXPECT_NEAR(of_beam.data<float>()[i], of_text.data<float>()[i], tolerance::kBeamLogits);
   EXPECT_FALSE(std::equal(of_beam.data<float>(), of_beam.data<float>() + of_beam.numel(), of_other.data<float>()));
 }
 
@@ -346,7 +347,7 @@ TEST(LogProbabilities, AreTheLogSoftmaxOfAWholeRunAtEveryToken) {
     const float* row = logits.data<float>() + at * 256;
     double sum = 0;
     for (int c = 0; c < 256; ++c) sum += std::exp(static_cast<double>(row[c]));
-    ASSERT_NEAR(static_cast<double>(found[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), 1e-4) << at;
+    ASSERT_NEAR(static_cast<double>(found[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), tolerance::kLogProbability) << at;
   }
 }
 
@@ -363,10 +364,10 @@ TEST(LogProbabilities, OfAWindowedModelAndWithAHeadKnockedOut) {
     const float* row = logits.data<float>() + static_cast<int64_t>(at) * classes;
     double sum = 0;
     for (int64_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(row[c]));
-    ASSERT_NEAR(static_cast<double>(cut[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), 1e-4) << at;
+    ASSERT_NEAR(static_cast<double>(cut[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), tolerance::kLogProbability) << at;
     difference.add(static_cast<double>(cut[at] - whole[at]));
   }
-  EXPECT_GT(difference.value(), 1e-4);
+  EXPECT_GT(difference.value(), tolerance::kLogProbability);
 }
 
 TEST(LogProbabilities, OfAModelWithoutACausalHeadAreRefused) {

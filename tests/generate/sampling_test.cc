@@ -8,6 +8,7 @@
 
 #include "clearhead/error.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -41,7 +42,7 @@ TEST(Sampling, GreedyTakesTheLargestAndTiesGoToTheSmallerId) {
 TEST(Sampling, TheProbabilityIsTheModelsOwnWhateverSamplingChanges) {
   const Drawn drawn = draw(Sampling{.temperature = 0.01, .top_k = 1, .seed = 4}, 0);
   EXPECT_EQ(drawn.id, 1);
-  EXPECT_NEAR(drawn.probability, softmax(1)[1], 1e-6);
+  EXPECT_NEAR(drawn.probability, softmax(1)[1], tolerance::kFew);
 }
 
 TEST(Sampling, DrawsFollowTheSoftmaxAtTheTemperature) {

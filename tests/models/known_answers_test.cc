@@ -14,6 +14,7 @@
 #include "io/safetensors.h"
 #include "models/architecture.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -48,7 +49,7 @@ TEST(KnownPositions, NoDistanceUpTo131072ComesNearZero) {
   }
   EXPECT_DOUBLE_EQ(known_position_kernel(0), 1.0);
   EXPECT_LT(largest, 0.75);
-  EXPECT_LT(rest, 1e-3);
+  EXPECT_LT(rest, tolerance::kLaw);
 }
 
 TEST(KnownText, IsAsLongAsAskedAndEqualForEqualSeeds) {

@@ -3,6 +3,7 @@
 
 #include "golden.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -48,19 +49,19 @@ TEST_P(MarianGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) {
       ASSERT_EQ(std::ssize(one), layers + 1) << family;
       for (size_t layer = 0; layer < one.size(); ++layer) {
         const Tensor expected = cut(golden.tensor(std::string(family) + ".hidden", static_cast<int64_t>(layer)), index, length);
-        EXPECT_LE(difference(one[layer], expected), 1e-4) << family << " " << layer;
-        EXPECT_LE(difference(cut(all[layer], index, length), expected), 1e-4) << "batched " << family << " " << layer;
+        EXPECT_LE(difference(one[layer], expected), tolerance::kHidden) << family << " " << layer;
+        EXPECT_LE(difference(cut(all[layer], index, length), expected), tolerance::kHidden) << "batched " << family << " " << layer;
       }
     };
     expect_hidden("enc", golden.facts.encoder->layers, alone.all_source_hidden, together.all_source_hidden, source.length);
     expect_hidden("dec", golden.facts.layers, alone.all_hidden, together.all_hidden, target.length);
     const Tensor expected = cut(golden.tensor("logits"), index, target.length);
-    EXPECT_LE(difference(alone.causal_logits, expected), 1e-4);
-    EXPECT_LE(difference(cut(together.causal_logits, index, target.length), expected), 1e-4) << "batched";
+    EXPECT_LE(difference(alone.causal_logits, expected), tolerance::kHidden);
+    EXPECT_LE(difference(cut(together.causal_logits, index, target.length), expected), tolerance::kHidden) << "batched";
     ASSERT_EQ(static_cast<int64_t>(kept.taken.size()), golden.facts.encoder->layers + 2 * golden.facts.layers);
     for (const KeepAll::Taken& taken : kept.taken) {
       const Tensor map = golden.tensor(taken.site.family + ".attention", taken.site.layer);
-      EXPECT_LE(map_difference(taken.record, map, index), 1e-5) << taken.site.family << " " << taken.site.layer;
+      EXPECT_LE(map_difference(taken.record, map, index), tolerance::kMap) << taken.site.family << " " << taken.site.layer;
       EXPECT_EQ(taken.norms.output.size(2), taken.site.family == "dec" ? target.length : source.length);
     }
   }
@@ -79,7 +80,7 @@ TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
         const Tensor q = unpadded(".q", family == "enc" ? sources : targets), k = unpadded(".k", family == "dec" ? targets : sources);
         AttentionSpec spec{.pair = Dot{golden.tensor(family + ".scale", layer).data<float>()[0]}};
         if (family == "dec") spec.topology = causal();
-        EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor(family + ".attention", layer), index), 1e-6)
+        EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor(family + ".attention", layer), index), tolerance::kMapOfGiven)
             << family << " " << layer;
       }
     }
@@ -95,7 +96,7 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
   ASSERT_GE(target.length, 4);
   const Range places{2, 3}, keys{1, 2};
   const auto differs = [](const Tensor& a, const Tensor& b, int64_t token) {
-    return difference(a.slice(1, token, token + 1), b.slice(1, token, token + 1)) > 1e-6;
+    return difference(a.slice(1, token, token + 1), b.slice(1, token, token + 1)) > tolerance::kUnmoved;
   };
   const RunResult whole = model->run_from(source, target);
   const auto under = [&](const Edits& edits) { return model->run_from(source, target, {.edits = edits}); };
@@ -107,7 +108,7 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
       EXPECT_EQ(differs(cut.hidden, whole.hidden, token), token >= 2) << edits.cut[0].family << " " << token;
   }
   const Edits enc{.knocked_out = {{.layer = 1, .head = 0, .family = "enc"}}};
-  EXPECT_GT(difference(under(enc).source_hidden, whole.source_hidden), 1e-6);
+  EXPECT_GT(difference(under(enc).source_hidden, whole.source_hidden), tolerance::kUnmoved);
   const Edits both{.knocked_out = enc.knocked_out, .cut = cross.cut};
   const Tensor logits = under(both).causal_logits;
   ModelCache cache = model->read(source, DType::kF32, both);
@@ -116,7 +117,8 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
     std::vector<int32_t> ids(target.ids.begin() + begin, target.ids.begin() + begin + 2);
     ids.insert(ids.end(), target.ids.begin() + begin, target.ids.begin() + begin + 2);
     const Tensor step = model->step(ids, cache, {.edits = both}).causal_logits;
-    for (const int64_t row : {0, 1}) EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), 1e-5) << begin;
+    for (const int64_t row : {0, 1})
+      EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), tolerance::kTwoWays) << begin;
   }
   const auto message = [&](const Edits& edits) { return error_of([&] { (void)under(edits); }); };
   EXPECT_EQ(message({.knocked_out = {{0, 0}}}),
@@ -144,7 +146,8 @@ TEST_P(MarianGolden, StepsOverOneMemoryGiveTheLogitsOfTheWholeRun) {
       const auto begin = targets.ids.begin() + row / 2 * targets.length + row % 2;
       const Tensor whole =
           model->run_from(pairs.one("source", row / 2), {.batch = 1, .length = step + 1, .ids = {begin, begin + step + 1}}).causal_logits;
-      EXPECT_LE(difference(logits.slice(0, row, row + 1), whole.slice(1, step, step + 1)), 1e-5) << "row " << row << ", step " << step;
+      EXPECT_LE(difference(logits.slice(0, row, row + 1), whole.slice(1, step, step + 1)), tolerance::kTwoWays)
+          << "row " << row << ", step " << step;
     }
   }
 }

@@ -7,6 +7,7 @@
 #include "ops/ops.h"
 #include "ops/run.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -46,8 +47,8 @@ TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
         output_square += sum * sum;
       }
       for (int64_t c = 0; c < d; ++c) value_square += double(value.data<float>()[c]) * double(value.data<float>()[c]);
-      EXPECT_NEAR(norms.output.data<float>()[head * keys + key], std::sqrt(output_square), 1e-5);
-      EXPECT_NEAR(norms.value.data<float>()[head / 2 * keys + key], std::sqrt(value_square), 1e-6);
+      EXPECT_NEAR(norms.output.data<float>()[head * keys + key], std::sqrt(output_square), tolerance::kSum);
+      EXPECT_NEAR(norms.value.data<float>()[head / 2 * keys + key], std::sqrt(value_square), tolerance::kFew);
     }
   }
 }

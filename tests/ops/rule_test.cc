@@ -10,6 +10,7 @@
 #include "clearhead/error.h"
 #include "refused.h"
 #include "spec/rule_math.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -50,7 +51,7 @@ Tensor written_out(const Rule& rule, DType dtype) {
 void expect_same(const Tensor& found, const Tensor& expected, const std::string& name) {
   ASSERT_EQ(found.shape(), expected.shape()) << name;
   for (int64_t i = 0; i < found.numel(); ++i) {
-    ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-5) << name << " element " << i;
+    ASSERT_NEAR(found.data<float>()[i], expected.data<float>()[i], tolerance::kSum) << name << " element " << i;
   }
 }
 

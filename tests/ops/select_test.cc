@@ -75,7 +75,7 @@ TEST(Select, TheTopKeysOfAQueryAreItsLargestWeights) {
     for (size_t j = 0; j < all.size(); ++j) {
       const auto list = list_of(lists, 1, 3, 99);
       const bool listed = std::binary_search(list.begin(), list.end(), static_cast<int32_t>(j));
-      EXPECT_NEAR(static_cast<double>(few[j]), listed ? static_cast<double>(all[j]) / kept : 0, 1e-6);
+      EXPECT_NEAR(static_cast<double>(few[j]), listed ? static_cast<double>(all[j]) / kept : 0, tolerance::kWeightF32);
     }
   });
 }

@@ -8,6 +8,7 @@
 #include "refused.h"
 #include "spec/rule_bounds.h"
 #include "spec/rule_math.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -21,7 +22,7 @@ void expect_pairs(const Rule& rule, const Formula& formula) {
       for (int64_t i = 0; i < 40; ++i) {
         for (int64_t j = 0; j < 40; ++j) {
           const double found = reader.value({0.75, batch, head, i, j}), expected = static_cast<double>(formula(batch, head, i, j));
-          ASSERT_NEAR(found, expected, 1e-6) << "batch " << batch << " head " << head << " query " << i << " key " << j;
+          ASSERT_NEAR(found, expected, tolerance::kFew) << "batch " << batch << " head " << head << " query " << i << " key " << j;
         }
       }
     }

@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "clearhead/error.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -81,7 +82,7 @@ TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
         for (size_t i = 0; i < expected.size(); ++i) {
           const double found = static_cast<double>(leaf.data<float>()[static_cast<size_t>(named.begin) + i]);
           // A step rounds a few numbers of the weight's size, and of the move's.
-          ASSERT_NEAR(found, expected[i].number(), 2e-6) << "step " << step << ", " << named.name << "[" << i << "]";
+          ASSERT_NEAR(found, expected[i].number(), tolerance::kOptimiser) << "step " << step << ", " << named.name << "[" << i << "]";
         }
       }
     }

@@ -14,6 +14,7 @@
 #include "io/npy.h"
 #include "looked_at.h"
 #include "refused.h"
+#include "tolerance.h"
 #include "viewer/bundle.h"
 #include "viewer/together.h"
 
@@ -257,7 +258,7 @@ TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
     double dot = 0;
     for (size_t c = 0; c < 8; ++c) dot += static_cast<double>(f16_to_f32(q[39 * 8 + c])) * static_cast<double>(f16_to_f32(k[j * 8 + c]));
     const double weight = std::exp2(scale * dot * 1.4426950408889634 - static_cast<double>(shift[39])) / static_cast<double>(norm[39]);
-    ASSERT_NEAR(weight, static_cast<double>(exact[j]), error * 1.01 + 1e-9);
+    ASSERT_NEAR(weight, static_cast<double>(exact[j]), error * 1.01 + tolerance::kDoubleSum);
   }
 }
 
