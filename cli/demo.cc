@@ -64,7 +64,7 @@ const Backend& reference() {
 }
 
 // How far a row's weights are from the double reference, and how far f32 scores of this size may be: |ΔP| ≤ P·(1e-6 + 4εS) with S the largest
-// Σ_c |q_c·k_c|·scale of the row (docs/ARCHITECTURE.md, "What is promised").
+// Σ_c |q_c·k_c|·scale of the row (docs/NUMERICS.md).
 struct Difference {
   double largest = 0, allowed = 0;
   bool holds = true;

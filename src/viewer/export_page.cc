@@ -9,7 +9,9 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <span>
 
+#include "backends/oracle.h"
 #include "base/file.h"
 #include "base/format.h"
 #include "observe/trace_state.h"
@@ -485,6 +487,12 @@ void store_row(const AttentionRecord& record, int64_t head, int64_t row, int64_t
   out.rows.push_back(static_cast<uint32_t>(query));
 }
 
+// f32 [1, heads, rows, d]: what is stored for one head, as that of each.
+Tensor widened_for(std::span<const uint16_t> halves, int64_t heads, int64_t rows) {
+  const int64_t d = static_cast<int64_t>(halves.size()) / rows;
+  return to_f32(Tensor::borrow(halves.data(), {1, 1, rows, d}, DType::kF16)).expand({1, heads, rows, d});
+}
+
 }  // namespace
 
 ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows) {
@@ -501,11 +509,10 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
     }
   }
   Json cap = nullptr, slope = nullptr;
-  double slope_value = 0, cap_value = 0;
   for (const Term& term : spec.terms) {
-    if (const SoftCap* soft = std::get_if<SoftCap>(&term)) cap = cap_value = static_cast<double>(soft->cap);
+    if (const SoftCap* soft = std::get_if<SoftCap>(&term)) cap = static_cast<double>(soft->cap);
     if (const Alibi* alibi = std::get_if<Alibi>(&term))
-      slope = slope_value = static_cast<double>(alibi->slopes.data<float>()[at.head * alibi->slopes.stride(0)]);
+      slope = static_cast<double>(alibi->slopes.data<float>()[at.head * alibi->slopes.stride(0)]);
   }
   const Dot& dot = std::get<Dot>(spec.pair);
   const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1.0 / std::sqrt(static_cast<double>(stored.d));
@@ -513,23 +520,19 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
   const int64_t offset = first_position(band, known.queries, known.keys);
   // The largest difference to f32, over rows spread evenly.
   double error = 0;
+  const AttentionShape shape = any.shape();
+  AttentionRecord rounded{.spec = spec, .keys = widened_for(stored.k, shape.key_heads, known.keys), .query_length = known.queries};
   const size_t count = stored.rows.size(), step = std::max<size_t>(1, count / 64);
   for (size_t n = 0; n < count; n += step) {
-    const int64_t query = stored.rows[n];
-    const std::vector<float> exact = map.row(at.head, query).weights();
-    for (int64_t j = 0; j < known.keys; ++j) {
-      if (!(exact[static_cast<size_t>(j)] > 0)) continue;
-      double sum = 0;
-      for (int64_t c = 0; c < stored.d; ++c) {
-        sum += static_cast<double>(f16_to_f32(stored.q[n * static_cast<size_t>(stored.d) + static_cast<size_t>(c)])) *
-               static_cast<double>(f16_to_f32(stored.k[static_cast<size_t>(j * stored.d + c)]));
-      }
-      double score = scale * sum;
-      if (cap_value > 0) score = cap_value * std::tanh(score / cap_value);
-      score += slope_value * static_cast<double>(j - query - offset);
+    const std::vector<float> exact = map.row(at.head, stored.rows[n]).weights();
+    rounded.q = widened_for({stored.q.data() + n * static_cast<size_t>(stored.d), static_cast<size_t>(stored.d)}, shape.heads, 1);
+    rounded.first_query = stored.rows[n];
+    const std::vector<double> scores = oracle_row(rounded, Tensor(), 0, at.head, 0).scores;
+    for (size_t j = 0; j < scores.size(); ++j) {
+      if (!(exact[j] > 0)) continue;
       const double weight =
-          std::exp2(score * 1.44269504088896340736 - static_cast<double>(stored.shift[n])) / static_cast<double>(stored.scale[n]);
-      error = std::max(error, std::abs(weight - static_cast<double>(exact[static_cast<size_t>(j)])));
+          std::exp2(scores[j] * 1.44269504088896340736 - static_cast<double>(stored.shift[n])) / static_cast<double>(stored.scale[n]);
+      error = std::max(error, std::abs(weight - static_cast<double>(exact[j])));
     }
     tell(0.9);
   }

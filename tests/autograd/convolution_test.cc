@@ -7,6 +7,7 @@
 #include "autograd/gradient_case.h"
 #include "clearhead/error.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -124,8 +125,9 @@ TEST_P(TapeOn, AConvolutionInBlocksIsThatOfItsFormula) {
   choose_backend("ref");
   const std::vector<Values> reference = pass();
   const Values expected = convolved(of, {values_of(in[0]), values_of(in[1]), values_of(in[2])});
-  for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(found[0][i], expected[i], 2e-5) << i;
-  const double bounds[] = {2e-5, 2e-4, 2e-4};  // of the input; of weight and bias, which are sums over 4,000 positions
+  for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(found[0][i], expected[i], tolerance::kResult) << i;
+  const double bounds[] = {tolerance::kResult, tolerance::kLongSum,
+                           tolerance::kLongSum};  // of the input; of weight and bias, which are sums over 4,000 positions
   for (size_t input = 0; input < 3; ++input) {
     for (size_t i = 0; i < found[input + 1].size(); ++i) {
       ASSERT_NEAR(found[input + 1][i], reference[input + 1][i], bounds[input]) << "input " << input << ", element " << i;

@@ -13,6 +13,7 @@
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "ops/ops.h"
+#include "tolerance.h"
 
 namespace clearhead {
 
@@ -92,14 +93,16 @@ class TapeOn : public testing::TestWithParam<const char*> {
     const Values expected = formula(given), found = values_of(out);
     ASSERT_EQ(found.size(), expected.size());
     for (size_t i = 0; i < found.size(); ++i)
-      ASSERT_NEAR(found[i], expected[i], 2e-5 * std::max(1.0, std::abs(expected[i]))) << "result " << i;
+      ASSERT_NEAR(found[i], expected[i], tolerance::kResult * std::max(1.0, std::abs(expected[i]))) << "result " << i;
     tape.backward(weighted_sum(run, out));
     EXPECT_EQ(tape.recorded(), 0);
     for (size_t input = 0; input < inputs.size(); ++input) {
       const Values gradient = values_of(tape.gradient(inputs[input]));
+      ASSERT_EQ(gradient.size(), given[input].size());
       for (size_t i = 0; i < gradient.size(); ++i) {
         const double wanted = difference(formula, given, input, i);
-        ASSERT_NEAR(gradient[i], wanted, 3e-5 * std::max(1.0, std::abs(wanted))) << "input " << input << ", element " << i;
+        ASSERT_NEAR(gradient[i], wanted, tolerance::kSlopeOfResult * std::max(1.0, std::abs(wanted)))
+            << "input " << input << ", element " << i;
       }
     }
   }

@@ -2,6 +2,7 @@
 // tape_test.cc.)
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <set>
@@ -10,6 +11,7 @@
 
 #include "autograd/gradient_case.h"
 #include "io/safetensors.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -29,7 +31,8 @@ std::set<std::string>& cases_run() {
 void expect_close(const Tensor& found, const Tensor& golden, const std::string& what) {
   ASSERT_EQ(found.shape(), golden.shape()) << what;
   const Values a = values_of(found), b = values_of(golden);
-  for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], 2e-5 * std::max(1.0, std::abs(b[i]))) << what << ", element " << i;
+  for (size_t i = 0; i < a.size(); ++i)
+    ASSERT_NEAR(a[i], b[i], tolerance::kResult * std::max(1.0, std::abs(b[i]))) << what << ", element " << i;
 }
 
 // The inputs by their names, in this order; what has a gradient in the golden is watched, and its gradient compared.
@@ -53,10 +56,14 @@ void expect_golden(const std::string& name, const std::vector<std::string>& name
     ops::add_strided(d_out, to.gradient, to.accumulate);
   });
   tape.backward(loss);
+  int compared = 0;
   for (size_t i = 0; i < names.size(); ++i) {
     if (!goldens().contains(name + "/d." + names[i])) continue;
     expect_close(tape.gradient(inputs[i]), goldens().get(name + "/d." + names[i]), "d." + names[i]);
+    ++compared;
   }
+  const std::vector<std::string> kept = goldens().names();
+  EXPECT_EQ(compared, std::count_if(kept.begin(), kept.end(), [&](const std::string& of) { return of.starts_with(name + "/d."); }));
 }
 
 TEST_P(TapeOn, PyTorchAgreesOnProductsTablesAndNorms) {

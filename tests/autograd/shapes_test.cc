@@ -8,6 +8,7 @@
 #include "autograd/gradient_case.h"
 #include "clearhead/error.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -85,7 +86,7 @@ TEST_P(TapeOn, OfEqualElementsTheFirstIsTheLargestAndANaNIsLargerThanNumbers) {
   EXPECT_TRUE(std::isnan(out.data<float>()[1]));
   tape.backward(weighted_sum(run, out));
   const Values found = values_of(tape.gradient(x));
-  for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(found[i], i == 1 ? factor(0) : i == 4 ? factor(1) : 0, 1e-6) << i;
+  for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(found[i], i == 1 ? factor(0) : i == 4 ? factor(1) : 0, tolerance::kFew) << i;
 }
 
 TEST_P(TapeOn, ProductsGoBackToBothSidesAndSumOverWhatIsBroadcast) {

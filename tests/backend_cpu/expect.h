@@ -54,6 +54,14 @@ inline void expect_same_bits(const Tensor& a, const Tensor& b, const char* what)
   EXPECT_EQ(std::memcmp(left.raw(), right.raw(), left.bytes()), 0) << what;
 }
 
+/// Tests of the fast tables, of which a machine may have none.
+class CpuForward : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (tables().empty()) GTEST_SKIP() << "this machine runs no fast table";
+  }
+};
+
 inline void expect_right(const Case& c, int64_t rows = 16) {
   for (const Backend* backend : tables()) {
     SCOPED_TRACE(to_string(backend->isa));

@@ -8,7 +8,7 @@
 namespace clearhead::test {
 namespace {
 
-TEST(CpuForward, EqualsTheDefinitionAtEveryAwkwardSize) {
+TEST_F(CpuForward, EqualsTheDefinitionAtEveryAwkwardSize) {
   uint32_t seed = 1;
   for (const int64_t queries : {1, 2, 8, 9, 16, 17, 33, 48, 49, 64, 65, 97, 257}) {
     for (const int64_t keys : {1, 2, 7, 8, 9, 16, 17, 63, 255, 256, 257, 300, 521}) {
@@ -84,7 +84,7 @@ void describe(Case& c, uint32_t seed) {
   if (chance(3)) c.spec.normaliser = Softmax{random_tensor({s.heads}, random(), chance(3) ? 100.0F : 2.0F)};
 }
 
-TEST(CpuForward, EqualsTheDefinitionForDescriptionsOfEveryPart) {
+TEST_F(CpuForward, EqualsTheDefinitionForDescriptionsOfEveryPart) {
   for (uint32_t seed = 1; seed <= 160; ++seed) {
     std::mt19937 random(seed);
     const auto pick = [&](std::vector<int64_t> from) { return from[random() % from.size()]; };
@@ -103,7 +103,7 @@ TEST(CpuForward, EqualsTheDefinitionForDescriptionsOfEveryPart) {
   }
 }
 
-TEST(CpuForward, ReadsAndWritesAnyStrides) {
+TEST_F(CpuForward, ReadsAndWritesAnyStrides) {
   for (const int64_t queries : {3, 70}) {
     Case c = make_case({.batch = 2, .heads = 4, .key_heads = 2, .queries = queries, .keys = 300, .d_k = 24, .d_v = 20}, 5);
     for (const Backend* backend : tables()) {
@@ -130,7 +130,7 @@ TEST(CpuForward, ReadsAndWritesAnyStrides) {
   }
 }
 
-TEST(CpuForward, GivesTheSameBitsForAnyThreadCountBatchAndNumberOfHeads) {
+TEST_F(CpuForward, GivesTheSameBitsForAnyThreadCountBatchAndNumberOfHeads) {
   const int before = threads();
   for (const int64_t queries : {1, 40, 200}) {
     Case c = make_case({.batch = 3, .heads = 6, .key_heads = 3, .queries = queries, .keys = 4200, .d_k = 16, .d_v = 16}, 11);
@@ -154,7 +154,7 @@ TEST(CpuForward, GivesTheSameBitsForAnyThreadCountBatchAndNumberOfHeads) {
   }
 }
 
-TEST(CpuForward, ARowIsTheSameBitsInBlocksOfAnySize) {
+TEST_F(CpuForward, ARowIsTheSameBitsInBlocksOfAnySize) {
   Case c = make_case({.batch = 1, .heads = 1, .key_heads = 1, .queries = 600, .keys = 600, .d_k = 32, .d_v = 32}, 21,
                      6);  // large scores: the shift moves
   c.spec.topology = causal();
@@ -171,7 +171,7 @@ TEST(CpuForward, ARowIsTheSameBitsInBlocksOfAnySize) {
   }
 }
 
-TEST(CpuForward, HoldsAtLogitsOfTenThousandAndWhenTheMaximumComesLast) {
+TEST_F(CpuForward, HoldsAtLogitsOfTenThousandAndWhenTheMaximumComesLast) {
   for (const int64_t queries : {2, 60}) {
     Case c = make_case({.batch = 1, .heads = 2, .key_heads = 2, .queries = queries, .keys = 700, .d_k = 8, .d_v = 8}, 31);
     c.spec.pair = Dot{1e4F};
@@ -187,7 +187,7 @@ TEST(CpuForward, HoldsAtLogitsOfTenThousandAndWhenTheMaximumComesLast) {
   }
 }
 
-TEST(CpuForward, RowsThatSeeNothingAreZerosWithEmptyStatistics) {
+TEST_F(CpuForward, RowsThatSeeNothingAreZerosWithEmptyStatistics) {
   for (const int64_t queries : {4, 100}) {
     Case c = make_case({.batch = 1, .heads = 2, .key_heads = 2, .queries = queries, .keys = 50, .d_k = 8, .d_v = 8}, 41);
     c.spec.topology.band = {.back = 3, .ahead = 0, .align = Align::kStart};  // queries beyond key 53 see nothing
@@ -203,7 +203,7 @@ TEST(CpuForward, RowsThatSeeNothingAreZerosWithEmptyStatistics) {
   }
 }
 
-TEST(CpuForward, EmptySizesGiveZerosOrNothing) {
+TEST_F(CpuForward, EmptySizesGiveZerosOrNothing) {
   for (const Backend* backend : tables()) {
     for (const AttentionShape& shape :
          {AttentionShape{.batch = 0, .heads = 2, .key_heads = 1, .queries = 3, .keys = 4, .d_k = 5, .d_v = 6},
@@ -220,7 +220,7 @@ TEST(CpuForward, EmptySizesGiveZerosOrNothing) {
   }
 }
 
-TEST(CpuForward, VisibleNaNAndInfinityMakeTheirRowsNaNAndHiddenOnesAreNeverRead) {
+TEST_F(CpuForward, VisibleNaNAndInfinityMakeTheirRowsNaNAndHiddenOnesAreNeverRead) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   for (const int64_t queries : {5, 130}) {
     for (const float poison : {nan, inf, -inf}) {
@@ -241,7 +241,7 @@ TEST(CpuForward, VisibleNaNAndInfinityMakeTheirRowsNaNAndHiddenOnesAreNeverRead)
   }
 }
 
-TEST(CpuForward, MaskedGarbageStaysOutWhateverItIs) {
+TEST_F(CpuForward, MaskedGarbageStaysOutWhateverItIs) {
   for (const int64_t queries : {3, 77}) {
     Case c = make_case({.batch = 1, .heads = 2, .key_heads = 1, .queries = queries, .keys = 290, .d_k = 8, .d_v = 9}, 71);
     Tensor mask = random_mask({1, 2, queries, 290}, 0.7, 72);
@@ -254,7 +254,7 @@ TEST(CpuForward, MaskedGarbageStaysOutWhateverItIs) {
   }
 }
 
-TEST(CpuForward, SomeQueriesOverManyKeysAreSplitOverKeysAndStayRight) {
+TEST_F(CpuForward, SomeQueriesOverManyKeysAreSplitOverKeysAndStayRight) {
   Case c = make_case({.batch = 1, .heads = 4, .key_heads = 2, .queries = 20, .keys = 5000, .d_k = 16, .d_v = 12}, 81, 4);
   expect_right(c, 20);
   c.spec.topology = causal(3000);
@@ -265,7 +265,7 @@ TEST(CpuForward, SomeQueriesOverManyKeysAreSplitOverKeysAndStayRight) {
   expect_right(c, 20);
 }
 
-TEST(CpuForward, AWindowThatBeginsInsideAPageDecodesOverPagesAsOverTensors) {
+TEST_F(CpuForward, AWindowThatBeginsInsideAPageDecodesOverPagesAsOverTensors) {
   for (const int64_t back : {392, 776, 1096}) {  // first keys 816, 432, 112: odd multiples of 16
     Case c = make_case({.batch = 1, .heads = 6, .key_heads = 1, .queries = 2, .keys = 1210, .d_k = 12, .d_v = 20}, 91);
     c.spec.topology = causal(back);

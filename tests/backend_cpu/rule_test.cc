@@ -6,6 +6,7 @@
 
 #include "backends/cpu/cpu.h"
 #include "backends/cpu/rule_run.h"
+#include "tolerance.h"
 
 namespace clearhead::cpu {
 namespace {
@@ -59,7 +60,8 @@ TEST_P(RuleFunctions, AreRightToThreeTenMillionths) {
     const std::vector<float> found = values_of(GetParam(), function.rule, x);
     for (size_t i = 0; i < x.size(); ++i) {
       const double expected = function.exact(static_cast<double>(x[i]));
-      ASSERT_NEAR(static_cast<double>(found[i]), expected, 3e-7 * std::abs(expected) + 1e-37) << function.name << " of " << x[i];
+      ASSERT_NEAR(static_cast<double>(found[i]), expected, tolerance::kFunction * std::abs(expected) + 1e-37)
+          << function.name << " of " << x[i];
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include "backends/ref/backward.h"
 #include "backends/ref/ref.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -59,31 +60,31 @@ Row row_of(const std::vector<float>& scores, const AttentionSpec& spec) {
 TEST(Normalise, SparsemaxProjectsOntoTheSimplex) {
   const Row row = row_of({1, 0.5f, -1, 0.5f}, {.normaliser = Sparsemax{}});  // τ = (1 + 0.5 + 0.5 − 1)/3
   EXPECT_FLOAT_EQ(row.m, 1.44269504f);
-  EXPECT_NEAR(row.l, 1.0 / 3 - 1, 1e-6);
-  EXPECT_NEAR(row.threshold, 1.0 / 3, 1e-6);
-  EXPECT_NEAR(row.weights[0], 2.0 / 3, 1e-6);
-  EXPECT_NEAR(row.weights[3], 1.0 / 6, 1e-6);
+  EXPECT_NEAR(row.l, 1.0 / 3 - 1, tolerance::kFew);
+  EXPECT_NEAR(row.threshold, 1.0 / 3, tolerance::kFew);
+  EXPECT_NEAR(row.weights[0], 2.0 / 3, tolerance::kFew);
+  EXPECT_NEAR(row.weights[3], 1.0 / 6, tolerance::kFew);
   EXPECT_EQ(row.weights[2], 0);
-  EXPECT_NEAR(row.out, 2.0 / 3 + 10.0 / 6 + 1000.0 / 6, 1e-3);
+  EXPECT_NEAR(row.out, 2.0 / 3 + 10.0 / 6 + 1000.0 / 6, 1000 * tolerance::kFew);
 }
 
 TEST(Normalise, EntmaxSquaresWhatIsAboveItsThreshold) {
   const Row row = row_of({2, 2, -9}, {.normaliser = Entmax15{}});  // 2(1 − τ)² = 1
   EXPECT_FLOAT_EQ(row.m, 2.88539008f);
-  EXPECT_NEAR(row.l, -std::sqrt(0.5), 1e-6);
-  EXPECT_NEAR(row.threshold, 1 - std::sqrt(0.5), 1e-6);
-  EXPECT_NEAR(row.weights[1], 0.5, 1e-6);
+  EXPECT_NEAR(row.l, -std::sqrt(0.5), tolerance::kFew);
+  EXPECT_NEAR(row.threshold, 1 - std::sqrt(0.5), tolerance::kFew);
+  EXPECT_NEAR(row.weights[1], 0.5, tolerance::kFew);
   EXPECT_EQ(row.weights[2], 0);
   const Row two = row_of({1, 0}, {.normaliser = Entmax15{}});  // x = P₀, √P₀ − √(1 − P₀) = 1/2
-  EXPECT_NEAR(std::sqrt(two.weights[0]) - std::sqrt(two.weights[1]), 0.5, 1e-6);
-  EXPECT_NEAR(two.weights[0] + two.weights[1], 1, 1e-6);
+  EXPECT_NEAR(std::sqrt(two.weights[0]) - std::sqrt(two.weights[1]), 0.5, tolerance::kFew);
+  EXPECT_NEAR(two.weights[0] + two.weights[1], 1, tolerance::kFew);
 }
 
 TEST(Normalise, SigmoidLooksAtEveryPairByItself) {
   const Row row = row_of({0, 2, -40}, {.normaliser = Sigmoid{.bias = -1}});
-  EXPECT_NEAR(row.weights[0], 1 / (1 + std::exp(1.0)), 1e-7);
-  EXPECT_NEAR(row.weights[1], 1 / (1 + std::exp(-1.0)), 1e-7);
-  EXPECT_NEAR(row.weights[2] / std::exp(-41.0), 1, 1e-6);
+  EXPECT_NEAR(row.weights[0], 1 / (1 + std::exp(1.0)), tolerance::kStored);
+  EXPECT_NEAR(row.weights[1], 1 / (1 + std::exp(-1.0)), tolerance::kStored);
+  EXPECT_NEAR(row.weights[2] / std::exp(-41.0), 1, tolerance::kFew);
   EXPECT_EQ(row.m, 0);
   EXPECT_EQ(row.l, 1);
 }
@@ -101,7 +102,7 @@ TEST(Normalise, AHardChoiceTakesTheEarlierOfEqualKeysAndReadsNoOther) {
   const Row row = row_of({0, 3, 3, 1}, {.normaliser = Hard{}});
   EXPECT_EQ(row.weights, (std::vector<float>{0, 1, 0, 0}));
   EXPECT_EQ(row.m, 1);
-  EXPECT_NEAR(row.l, 3 - std::log(1 + 2 * std::exp(3.0) + std::exp(1.0)), 1e-6);
+  EXPECT_NEAR(row.l, 3 - std::log(1 + 2 * std::exp(3.0) + std::exp(1.0)), tolerance::kFew);
   AttentionRecord record = record_of({0, 3, 3, 1}, {.normaliser = Hard{}});
   EXPECT_EQ(run(record, Tensor::from<float>({kNaN, 7, kNaN, kNaN}, {1, 1, 4, 1})).data<float>()[0], 7);
   EXPECT_TRUE(std::isnan(row_of({0, kNaN, 1}, {.normaliser = Hard{}}).weights[0]));
@@ -137,7 +138,7 @@ TEST(Normalise, StraightThroughIsTheSoftmaxsGradientAndTheScoreFunctionsMeanIsTo
   const std::vector<double> drawn =
       key_gradients(Hard{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = 3}, 40000);
   for (size_t j = 0; j < 3; ++j) {
-    EXPECT_NEAR(straight[j], softmax[j], 1e-6) << j;
+    EXPECT_NEAR(straight[j], softmax[j], tolerance::kFew) << j;
     EXPECT_NEAR(drawn[j], softmax[j], 0.04) << j;
     EXPECT_GT(std::abs(softmax[j]), 0.1) << j;
   }
@@ -153,7 +154,7 @@ TEST(AfterNormalising, DropoutKeepsAsManyAsItsRateSaysAndTheSameOnesAlways) {
   for (int64_t i = 0; i < kQueries; ++i) {
     const std::vector<float> weights = weights_of(record, i, /*after=*/true);
     for (const float weight : weights) {
-      EXPECT_TRUE(weight == 0 || std::abs(weight - 1.0f / 3) < 1e-6f) << weight;
+      EXPECT_TRUE(weight == 0 || std::abs(static_cast<double>(weight) - 1.0 / 3) < tolerance::kFew) << weight;
       dropped += weight == 0;
     }
     EXPECT_EQ(weights, weights_of(record, i, /*after=*/true));
@@ -173,7 +174,7 @@ TEST(AfterNormalising, AMaskedHeadIsSilentAndAGaussianFavoursItsCentre) {
   run(near, values_of(4));
   const std::vector<float> weights = weights_of(near, 0, /*after=*/true);
   EXPECT_FLOAT_EQ(weights[0], weights[1]);
-  EXPECT_NEAR(weights[3], 0.25 * std::exp(-2.5 * 2.5 / 8), 1e-7);
+  EXPECT_NEAR(weights[3], 0.25 * std::exp(-2.5 * 2.5 / 8), tolerance::kStored);
 }
 
 }  // namespace

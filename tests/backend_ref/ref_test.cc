@@ -7,6 +7,7 @@
 
 #include "backends/oracle.h"
 #include "clearhead/error.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -199,7 +200,7 @@ void expect_near(const Tensor& tensor, const std::vector<double>& expected) {
     if (std::isnan(expected[i])) {
       EXPECT_TRUE(std::isnan(found)) << i;
     } else {
-      EXPECT_NEAR(found, expected[i], 1e-6) << i;
+      EXPECT_NEAR(found, expected[i], tolerance::kFew) << i;
     }
   }
 }

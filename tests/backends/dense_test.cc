@@ -18,13 +18,15 @@
 #include "backends/ref/dense.h"
 #include "base/parallel.h"
 #include "clearhead/error.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
 
 constexpr uint32_t kSeed = 20240917;
-constexpr Activation kActivations[] = {Activation::kNone, Activation::kGeluErf, Activation::kGeluTanh,
-                                       Activation::kRelu, Activation::kSilu,    Activation::kTanh};
+constexpr Activation kActivations[] = {Activation::kNone, Activation::kGeluErf, Activation::kGeluTanh, Activation::kRelu,
+                                       Activation::kSilu, Activation::kTanh,    Activation::kSigmoid};
 
 std::vector<float> random_values(int64_t count, uint32_t seed, float spread = 1) {
   std::mt19937 generator(kSeed + seed);
@@ -95,7 +97,7 @@ void expect_equal_products(const DenseOps& fast, const DenseOps& slow, const std
   fast.linear(call(*fast_weight, found));
   slow.linear(call(*slow_weight, expected));
   for (size_t i = 0; i < found.size(); ++i) {
-    ASSERT_NEAR(found[i], expected[i], 4e-6F * std::sqrt(static_cast<float>(c.in)))
+    ASSERT_NEAR(found[i], expected[i], tolerance::kDense * std::sqrt(static_cast<double>(c.in)))
         << "element " << i << " of " << c.rows << "x" << c.in << "x" << c.out << " " << to_string(c.activation)
         << (c.accumulate ? " +=" : "");
   }
@@ -177,7 +179,7 @@ TEST_P(Dense, OutputsOfBf16AreThoseOfF32RoundedOnce) {
             ASSERT_EQ(narrow[at], 0x4242) << "between rows";
           } else {  // sums of another kernel may round to the other neighbour
             ASSERT_NEAR(bf16_to_f32(narrow[at]), wide[at],
-                        std::abs(wide[at]) * 0x1p-8F * 1.001F + 4e-6F * std::sqrt(static_cast<float>(in)));
+                        0x1p-8 * 1.001 * std::abs(static_cast<double>(wide[at])) + tolerance::kDense * std::sqrt(static_cast<double>(in)));
           }
         }
       }
@@ -218,8 +220,8 @@ TEST_P(Dense, StackedPartsAreOneProduct) {
 
 TEST_P(Dense, PartsWithDifferentInputsAreRefused) {
   const std::vector<WeightPart> parts = {{Tensor::zeros({4, 3}), false}, {Tensor::zeros({4, 5}), false}};
-  EXPECT_THROW(fast().prepare(parts.data(), 2, WeightStorage::kF32), Error);
-  EXPECT_THROW(slow().prepare(parts.data(), 2, WeightStorage::kF32), Error);
+  expect_refused(ErrorCode::kShape, "part 1 is [4, 5]", [&] { fast().prepare(parts.data(), 2, WeightStorage::kF32); });
+  expect_refused(ErrorCode::kShape, "part 1 is [4, 5]", [&] { slow().prepare(parts.data(), 2, WeightStorage::kF32); });
 }
 
 TEST_P(Dense, NormsAreThoseOfTheReference) {
@@ -232,7 +234,7 @@ TEST_P(Dense, NormsAreThoseOfTheReference) {
       fast().norm(call);
       call.out = expected.data();
       slow().norm(call);
-      for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(found[i], expected[i], 5e-6) << "width " << width << " element " << i;
+      for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(found[i], expected[i], tolerance::kNorm) << "width " << width << " element " << i;
     }
   }
 }
@@ -253,7 +255,7 @@ TEST_P(Dense, ActivationsHoldOverTheWholeRange) {
     fast().activate(activation, x.data(), static_cast<int64_t>(x.size()));
     slow().activate(activation, expected.data(), static_cast<int64_t>(x.size()));
     for (size_t i = 0; i < x.size(); ++i)
-      ASSERT_NEAR(x[i], expected[i], 1e-6F * std::max(1.0F, std::abs(expected[i]))) << to_string(activation);
+      ASSERT_NEAR(x[i], expected[i], tolerance::kFew * std::max(1.0, std::abs(static_cast<double>(expected[i])))) << to_string(activation);
   }
 }
 
@@ -272,7 +274,7 @@ TEST_P(Dense, GatesMultiplyTheOtherHalfOfARow) {
     std::vector<float> found(static_cast<size_t>(7 * width)), expected = found;
     fast().gated({Activation::kSilu, x.data(), found.data(), 7, width});
     slow().gated({Activation::kSilu, x.data(), expected.data(), 7, width});
-    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 5e-6);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], tolerance::kNorm);
   }
 }
 
@@ -289,7 +291,7 @@ TEST_P(Dense, EmbeddingsAddTheirTables) {
     fast().embed(call);
     call.out = expected.data();
     slow().embed(call);
-    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-6);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2 * tolerance::kFew);
   }
 }
 
@@ -302,7 +304,7 @@ TEST_P(Dense, RotationTurnsHalvesOrNeighbours) {
     fast().rotary(call);
     call.x = expected.data();
     slow().rotary(call);
-    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-6);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2 * tolerance::kFew);
   }
 }
 
@@ -403,7 +405,7 @@ TEST_P(Dense, ProductsOfLinesThatClashAreThoseOfTheReference) {
       fast().product(call);
       call.out = expected.data();
       slow().product(call);
-      for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], 2e-5) << "element " << i;
+      for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], expected[i], tolerance::kProduct) << "element " << i;
     }
   }
 }

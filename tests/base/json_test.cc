@@ -24,7 +24,7 @@ TEST(Json, RoundTripsEveryKindInTheOrderWritten) {
 TEST(Json, RefusesDuplicateFieldsByName) { EXPECT_EQ(error_of(R"({"a":1,"a":2})"), "a.json: field \"a\" is given twice"); }
 
 TEST(Json, RefusesTrailingTextAndDeepNesting) {
-  EXPECT_NE(error_of("{} x"), "");
+  EXPECT_EQ(error_of("{} x"), "a.json: not valid JSON at byte 4: invalid literal");
   EXPECT_EQ(error_of(std::string(100, '[')), "a.json: JSON is nested deeper than 64 levels");
 }
 

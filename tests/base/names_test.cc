@@ -3,6 +3,7 @@
 #include "base/format.h"
 #include "base/nearest.h"
 #include "base/utf8.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -18,11 +19,7 @@ TEST(Errors, SayInOneLineOfUtf8WhatTheyQuote) {
   EXPECT_EQ(one_line("é\n\t\x1B[0m\x7F"), "é\\n\\t\\x1b[0m\\x7f");
   EXPECT_EQ(one_line("a\xFF\xE4\xB8z"), "a\uFFFD\uFFFD\uFFFDz");
   EXPECT_EQ(one_line(""), "");
-  try {
-    fail(ErrorCode::kFormat, "\"{}\" is wrong", "a\nb");
-  } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "\"a\\nb\" is wrong");
-  }
+  EXPECT_EQ(error_of([] { fail(ErrorCode::kFormat, "\"{}\" is wrong", "a\nb"); }), "kFormat: \"a\\nb\" is wrong");
 }
 
 TEST(Errors, KeepTheirBeginningAndTheirEndWhenTheyQuoteTooMuch) {

@@ -40,6 +40,7 @@ test('a token at the left shows what it gives, one at the right what it gets', {
   const given = await page.$$eval('.lines-column.of-query [data-part]', (list) =>
     list.map((e) => [Number(e.dataset.token), e.dataset.part]),
   );
+  assert.ok(given.length >= 1);
   for (const [query, part] of given) assertPrinted(part, column[query]);
 });
 

@@ -220,6 +220,7 @@ test('JSON and NPY hold the numbers shown and the command that makes them again'
     return readFileSync(await download.path());
   };
   const values = await row(server, 150, 1, 0);
+  assert.equal(values.length, 300);
   const exported = JSON.parse((await save('json')).toString());
   assert.match(exported.command, /^clearhead view /);
   assert.deepEqual(exported.heads[0].rows.values, values);

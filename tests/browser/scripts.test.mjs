@@ -111,6 +111,7 @@ test('the interface speaks Chinese when asked, and remembers it in the URL', { s
   const texts = await page.$$eval('button, legend, label, h2, .caption, .status', (list) =>
     list.filter((e) => e.offsetParent && !e.closest('.pins, .heads')).map((e) => e.textContent + (e.title ?? '')),
   );
+  assert.ok(texts.length > 20);
   const english = texts.filter((t) =>
     /[a-z]{4,}/i.test(t.replace(/clearhead|English|Interface in|esc|log|view|state|Shift|seg|known-answers|softmax|L\d+\.H\d+/gi, '')),
   );

@@ -5,7 +5,7 @@ import json
 import shutil
 
 from answers_test import GOLDENS, VOCABULARY
-from support import ROOT, Case, run
+from support import LINE_PLACES, ROOT, SHARE_PLACES, Case, run
 
 LINES = ["ab", "a b c d", "", "e", "a b c d e f g h", "abc de", "b", "f g"]
 
@@ -33,7 +33,7 @@ class Lines(Case):
                 self.close(a[key], b[key], places)
         elif isinstance(a, list):
             self.assertEqual(len(a), len(b))
-            for x, y in zip(a, b):
+            for x, y in zip(a, b, strict=True):
                 self.close(x, y, places)
         elif isinstance(a, float):
             self.assertAlmostEqual(a, b, places=places)
@@ -52,7 +52,7 @@ class Lines(Case):
             for line, answer in zip(lines, answers):
                 alone = run("run", task, model, line, "--json", *more)
                 self.assertEqual(alone.code, 0, alone.errors)
-                self.close(answer, alone.json, 5)
+                self.close(answer, alone.json, LINE_PLACES)
 
     def test_scores_of_lines_are_those_of_each(self):
         lines = ["Once upon a time", "", "x", "The king was in his house.", "He said nothing"]
@@ -63,7 +63,7 @@ class Lines(Case):
                 continue
             alone = run("run", "score", ROOT / "models/book", line, "--json").json
             alone.pop("ranges")
-            self.close(answer, alone, 4)
+            self.close(answer, alone, SHARE_PLACES)
 
     def test_an_empty_line_has_its_empty_answer(self):
         answers = self.together("fill", self.golden("bert/mlm"), lines=["a [MASK]", "", "[MASK] b"])
@@ -78,7 +78,7 @@ class Lines(Case):
         self.assertIn(b"'descr': '<f4', 'fortran_order': False, 'shape': (3, %d), " % width, data[:start])
         rows = array.array("f", data[start:])
         self.assertEqual(len(rows), 3 * width)
-        self.close(list(rows[2 * width :]), self.together("embed", self.golden("bert/pooler"), lines=["last"])[0]["embedding"], 5)
+        self.close(list(rows[2 * width :]), self.together("embed", self.golden("bert/pooler"), lines=["last"])[0]["embedding"], LINE_PLACES)
 
     def test_an_error_names_the_line(self):
         refused = run("run", "fill", self.golden("bert/mlm"), "-", "--lines", stdin=b"a [MASK]\n\nno mask\n")

@@ -16,6 +16,18 @@ BINARY = Path(os.environ.get("CLEARHEAD", ROOT / "build/release/clearhead"))
 KNOWN_MODELS = Path(os.environ.get("CLEARHEAD_KNOWN_MODELS", ROOT / "build/release/clearhead-known-models"))
 KINDS = {"F32": ("f", 4), "BF16": ("H", 2), "I32": ("i", 4), "BOOL": ("B", 1), "I64": ("q", 8)}
 
+# How far numbers may be apart, as tests/tolerance.h has it for C++: of max(1, |value|), or in decimal places.
+SUM = 1e-5  # f32 sums and what follows from them
+KEPT = 1e-6  # the same f32, kept in a file and found by another run
+TOTAL = 1e-4  # sums of a tensor's f32
+DOUBLE = 1e-9  # the same double, from two commands
+BF16 = 0.01  # a weight of a model in bf16
+LAW_PLACES = 3  # what the law of a known model says: others take the rest
+SHARE_PLACES = 4  # of a row of f32
+ROW_PLACES = 5  # a row's sum
+LINE_PLACES = 5  # a line's answer, alone and beside others
+F32_PLACES = 6  # one f32 as it is printed
+
 
 class Done:
     def __init__(self, process):

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 
-from support import BINARY, Case, environment, read_safetensors, run
+from support import BINARY, DOUBLE, Case, environment, read_safetensors, run
 
 MODEL = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64,
@@ -210,8 +210,9 @@ class Training(TrainingCase):
         self.assertEqual(len(shown), 2)
         part = json.loads(shown[1])
         self.assertEqual([len(row) for row in part["ids"]], [32] * 4)
-        for ids, targets in zip(part["ids"], part["targets"]):
+        for ids, targets in zip(part["ids"], part["targets"], strict=True):
             self.assertIn(targets.count(-100), (8, 9))  # random tokens count the second time only
+            self.assertEqual(len(targets), len(ids))
             self.assertTrue(all(target in (-100, after) for target, after in zip(targets, ids[1:])))
         self.write(tokenizer="bytes")
         told = self.ok("train", self.recipe, f"data={self.folder}", "--batches", "1").out.splitlines()
@@ -233,7 +234,7 @@ class Training(TrainingCase):
         for name, (shape, values) in plain.items():
             self.assertEqual(narrow[name][0], shape)
             widened = [struct.unpack("<f", struct.pack("<I", bits << 16))[0] for bits in narrow[name][1]]
-            self.assertTrue(all(abs(a - b) <= abs(a) / 256 for a, b in zip(values, widened)), name)
+            self.assertTrue(all(abs(a - b) <= abs(a) / 256 for a, b in zip(values, widened, strict=True)), name)
         self.assertLess((self.folder / "narrow/best/model.safetensors").stat().st_size, 0.6 * (self.folder / "plain/best/model.safetensors").stat().st_size)
 
     def test_dropout_is_the_recipes_or_the_models_own(self):
@@ -314,7 +315,7 @@ class Training(TrainingCase):
         part = self.folder / "part.txt"
         part.write_text(text[cut:], encoding="utf-8")
         scored = self.ok("run", "score", self.rotary_model(), "--file", part, "--json").json
-        self.assertAlmostEqual(measured["bits_per_byte"], scored["bits_per_byte"], delta=1e-9)
+        self.assertAlmostEqual(measured["bits_per_byte"], scored["bits_per_byte"], delta=DOUBLE)
         self.assertEqual(measured["tokens"], len(text) - cut)
         self.refused(1, f"{self.recipe}: \"splits\" parts nothing off to test on", "train", self.recipe, f"data={self.folder}", "--test", self.folder / "run/best")
 

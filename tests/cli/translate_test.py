@@ -4,7 +4,7 @@ import json
 import random
 import shutil
 
-from support import Case, run, write_safetensors
+from support import ROW_PLACES, Case, run, write_safetensors
 
 WIDTH, INNER, VOCABULARY = 16, 24, 256
 
@@ -37,7 +37,7 @@ def write_translator(folder, known):
             linear(f"{at}.fc1", INNER, WIDTH)
             linear(f"{at}.fc2", WIDTH, INNER)
             norm(f"{at}.final_layer_norm")
-    tensors["final_logits_bias"] = ("F32", [1, VOCABULARY], [2.0 if i == 10 else 0.0 for i in range(VOCABULARY)])
+    tensors["final_logits_bias"] = ("F32", [1, VOCABULARY], [0.8 if i == 10 else 0.0 for i in range(VOCABULARY)])
     folder.mkdir()
     write_safetensors(folder / "model.safetensors", tensors)
     config = {
@@ -66,6 +66,7 @@ class Translate(Case):
         self.assertEqual([made["source"] for made in together], LINES)
         self.assertEqual(together[1]["text"], "")
         self.assertEqual(together[0], together[4])
+        self.assertEqual({made["stopped"] for made in together if made["source"]}, {"stop_token", "max_tokens"})
         for made in together:
             self.assertLessEqual(len(made["tokens"]), 12)
             self.assertEqual(len(made["tokens"]), len(made["probabilities"]))
@@ -95,7 +96,7 @@ class Translate(Case):
 
     def test_a_trace_shows_which_source_words_were_looked_at(self):
         trace = self.folder / "t.trace"
-        text = "a cat sat on the mat"
+        text = "a cat sat"  # the model stops at once after others
         done = run("run", "translate", self.model, text, "--max-tokens", 9, "--json", "--align", "--head", "L1.H1", "--trace", trace)
         self.assertEqual((done.code, done.errors), (0, ""))
         (made,) = done.json["translations"]
@@ -108,12 +109,13 @@ class Translate(Case):
             self.assertEqual((shown["queries"], shown["keys"]), (queries, keys))
             self.assertEqual((len(shown["cells"]), len(shown["cells"][0])), (queries[1] - queries[0], keys[1] - keys[0]))
             for row in shown["cells"]:
-                self.assertAlmostEqual(sum(weight or 0 for weight in row), 1, places=5)
+                self.assertAlmostEqual(sum(weight or 0 for weight in row), 1, places=ROW_PLACES)
         words = {pair["source"] for pair in made["alignment"]}
-        self.assertLessEqual(words, set(text.split()))
+        self.assertTrue(words and words <= set(text.split()), words)
         mass = self.ok("ask", trace, "--from", "seg:target", "--to", "seg:source", "--json").json
+        self.assertEqual(len(mass["heads"]), 4)
         for head in mass["heads"]:
-            self.assertAlmostEqual(head["mass"], 1, places=5)
+            self.assertAlmostEqual(head["mass"], 1, places=ROW_PLACES)
         drawn = self.ok("run", "translate", self.model, text, "--max-tokens", 9, "--align").out
         self.assertIn("cross-attention, layer 1, mean of 2 heads", drawn)
         page = self.folder / "t.html"

@@ -19,15 +19,18 @@ class Check {
   /// place() becomes text only where the value is wrong. A NaN is, unless both are.
   template <class Place>
   void operator()(double found, double wanted, double bound, const Place& place) {
+    ++compared_;
     if (failed() || std::abs(found - wanted) <= bound || (std::isnan(found) && std::isnan(wanted))) return;
     note(found, wanted, bound, place());
   }
   bool failed() const { return !what_.empty(); }
   const std::string& what() const { return what_; }  ///< a sentence; empty where nothing is off
+  int64_t compared() const { return compared_; }
 
  private:
   void note(double found, double wanted, double bound, const std::string& place);
   std::string what_{};
+  int64_t compared_ = 0;
 };
 
 /// What a row must be.

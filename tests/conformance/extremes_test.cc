@@ -175,7 +175,7 @@ TEST_P(Extremes, AScoreOfMinusInfinityHidesAndOnePlusInfinityMakesItsRowNaN) {
   const Result infinite = run(backend_, {}, q, with(k, 60, kInfinity), v);
   for (int64_t query = 0; query < kLength; ++query) {
     for (size_t c = 0; c < 8; ++c)
-      ASSERT_NEAR(row_of(hidden.out, 0, query)[c], row_of(expected.out, 0, query)[c], 1e-6) << "query " << query;
+      ASSERT_NEAR(row_of(hidden.out, 0, query)[c], row_of(expected.out, 0, query)[c], tolerance::kFew) << "query " << query;
     ASSERT_TRUE(all_nan(row_of(infinite.out, 0, query))) << "query " << query;
   }
   EXPECT_EQ(look(backend_, hidden.record, 0, 0, {7}, {60, 61}), std::vector<float>{0});
@@ -201,7 +201,7 @@ TEST_P(Extremes, AScoreThatOverflowsToMinusInfinityHidesAlsoWhereARowHasNoOther)
         const bool overflows = position % 3 == 0;
         const int64_t seen = overflows ? (has_fifths ? position / 5 + 1 : 0) : position + 1;
         const float nats = seen ? static_cast<float>(std::log(seen)) : 0;
-        EXPECT_NEAR(entropies.data<float>()[row], nats, 1e-5 * std::log2(kKeys + 1));
+        EXPECT_NEAR(entropies.data<float>()[row], nats, tolerance::kSweep * std::log2(kKeys + 1));
         EXPECT_EQ(result.record.rows.l.data<float>()[row] != 0, seen != 0);
         double mean = 0;
         for (int64_t j = 0; j <= position; ++j) {
@@ -319,7 +319,7 @@ TEST_P(Extremes, ThresholdsHoldForEqualScoresForLargeOnesAndForInfinity) {
                    v = Tensor::from(std::vector<float>(kKeys, 2), {1, 1, kKeys, 1});
       Tensor k = Tensor::from(std::vector<float>(kKeys, size), {1, 1, kKeys, 1});
       const Result equal = run(backend_, spec, q, k, v);
-      EXPECT_NEAR(row_of(equal.out, 0, 1)[0], 2, 1e-5) << size;
+      EXPECT_NEAR(row_of(equal.out, 0, 1)[0], 2, tolerance::kRowSum) << size;
       k.mutable_data<float>()[2999] = size + 1;  // alone above the others by `size`
       const Result one = run(backend_, spec, q, k, v);
       const auto weights = look(backend_, one.record, 0, 0, {2}, {0, kKeys});
@@ -343,7 +343,7 @@ TEST_P(Extremes, LogitsOfTenThousandAreExact) {
   const Result result = run(backend_, {.pair = Dot{1}}, q, k, v);
   EXPECT_NEAR(row_of(result.out, 0, 49)[0], 300, 1e-4);
   const auto weights = look(backend_, result.record, 0, 0, {49}, {0, kKeys});
-  for (size_t j = 0; j < weights.size(); ++j) ASSERT_NEAR(weights[j], j == 3 || j == 597 ? 0.5 : 0, 1e-6) << "key " << j;
+  for (size_t j = 0; j < weights.size(); ++j) ASSERT_NEAR(weights[j], j == 3 || j == 597 ? 0.5 : 0, tolerance::kWeightF32) << "key " << j;
   EXPECT_NEAR(log_sum_exp(result.record.rows).data<float>()[49], 1e4 + std::log(2.0), 2e-3);
 }
 
@@ -380,7 +380,7 @@ TEST_P(Extremes, WhereScoresClimbInsideATileTheHighestStepIsAllThatCounts) {
       for (int64_t row = 0; row < kKeys; ++row) {
         SCOPED_TRACE(std::string(to_string(dtype)) + ", row " + std::to_string(row));
         const int64_t last = is_causal ? row : kKeys - 1, step = step_of(last);
-        ASSERT_NEAR(row_of(to_f32(result.out), 0, row)[0], 1 + static_cast<float>(step), 1e-5);
+        ASSERT_NEAR(row_of(to_f32(result.out), 0, row)[0], 1 + static_cast<float>(step), tolerance::kSum);
         ASSERT_NEAR(log_sum_exp(result.record.rows).data<float>()[row],
                     70 * static_cast<double>(step) + std::log(static_cast<double>(last - kBegins[step] + 1)), 1e-4);
       }
@@ -393,7 +393,7 @@ TEST_P(Extremes, ASinkLogitOfMinusInfinityIsNoSink) {
   const Result with_none = run(backend_, {}, in.q, in.k, in.v);
   const Result with_absent = run(backend_, {.normaliser = Softmax{Tensor::from<float>({-kInfinity, -kInfinity}, {2})}}, in.q, in.k, in.v);
   for (int64_t i = 0; i < with_none.out.numel(); ++i)
-    ASSERT_NEAR(with_absent.out.data<float>()[i], with_none.out.data<float>()[i], 1e-6) << i;
+    ASSERT_NEAR(with_absent.out.data<float>()[i], with_none.out.data<float>()[i], tolerance::kFew) << i;
 }
 
 TEST_P(Extremes, SizesOfZeroGiveEmptyOrZeroResults) {
@@ -406,7 +406,7 @@ TEST_P(Extremes, SizesOfZeroGiveEmptyOrZeroResults) {
   EXPECT_EQ(shaped(1, 2, 1, 0, 3, 4).out.numel(), 0);
   const Result no_values = shaped(1, 1, 1, 3, 3, 0);
   EXPECT_EQ(no_values.out.numel(), 0);
-  EXPECT_NEAR(look(backend_, no_values.record, 0, 0, {2}, {0, 3})[1], 1.0 / 3, 1e-6);
+  EXPECT_NEAR(look(backend_, no_values.record, 0, 0, {2}, {0, 3})[1], 1.0 / 3, tolerance::kWeightF32);
   const Result no_keys = shaped(2, 2, 1, 3, 0, 4);
   for (int64_t i = 0; i < no_keys.out.numel(); ++i) EXPECT_EQ(no_keys.out.data<float>()[i], 0);
   EXPECT_EQ(no_keys.record.rows.m.data<float>()[5], -kInfinity);

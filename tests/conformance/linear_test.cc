@@ -88,7 +88,7 @@ TEST_P(LinearSums, TheForwardAgreesWithTheOracle) {
     EXPECT_TRUE(same_bits(by_pages.record.rows.l, by_rows.record.rows.l)) << "pages";
     const OracleRow masked = oracle_row(spec, in.q, in.k, in.v, 1, 2, sight.queries - 1);
     const float last = by_rows.out.data<float>()[((1 * 4 + 2) * sight.queries + sight.queries - 1) * 24];
-    EXPECT_NEAR(static_cast<double>(last), masked.out[0], 1e-5);
+    EXPECT_NEAR(static_cast<double>(last), masked.out[0], tolerance::kSum);
   }
 }
 

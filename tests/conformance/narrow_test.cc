@@ -188,8 +188,9 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
     std::iota(all.begin(), all.end(), 0);
     const SweepResult swept = backend_.sweep({.record = result.record, .request = {entropy, distance}, .rows = all});
     for (int64_t i = 0; i < asked.entropy.numel(); ++i) {
-      EXPECT_NEAR(asked.entropy.data<float>()[i], swept.entropy.data<float>()[i], 1e-5F * std::log2(static_cast<float>(c.shape.keys + 1)));
-      EXPECT_NEAR(asked.distance.data<float>()[i], swept.distance.data<float>()[i], 1e-5F * static_cast<float>(c.shape.keys));
+      EXPECT_NEAR(asked.entropy.data<float>()[i], swept.entropy.data<float>()[i],
+                  tolerance::kSweep * std::log2(static_cast<double>(c.shape.keys + 1)));
+      EXPECT_NEAR(asked.distance.data<float>()[i], swept.distance.data<float>()[i], tolerance::kSweep * static_cast<double>(c.shape.keys));
     }
     set_threads(1);
     const Result one = run(backend_, c);

@@ -242,6 +242,7 @@ std::string off_in(const Drawn& drawn) {
     }
     if (gradients) check_gradients(*backend, c, d_out, *gradients, check);
     if (check.failed()) return table_name(*backend) + ": " + check.what();
+    if (check.compared() < std::ssize(expected)) return table_name(*backend) + ": rows were left out";
   }
   return "";
 }

@@ -69,6 +69,7 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
     Check check;
     check_sweep(looked_at(c, index, rows, after), request, result, check);
     ASSERT_FALSE(check.failed()) << check.what();
+    ASSERT_GE(check.compared(), std::ssize(rows));
   }
 }
 
@@ -86,6 +87,7 @@ TEST_P(Sweeps, AForwardsOwnEntropyAndDistanceAreThoseOfTheOraclesWeights) {
     Check check;
     check_row_sums(looked_at(c, index, all), asked, check);
     ASSERT_FALSE(check.failed()) << check.what();
+    ASSERT_EQ(check.compared(), 2 * c.shape.queries);
     if (index % 3 != 0) continue;
     set_threads(1 + static_cast<int>(index % 4));
     const Result other = run(backend_, c, /*asks=*/true);
@@ -211,6 +213,7 @@ TEST_P(Sweeps, MapsShowTheOraclesWeightsByEveryLook) {
       ASSERT_TRUE(expected.row.scores[j] == kHidden ? std::isnan(cell) : cell == row.weights()[j]) << "key " << j;
     }
     const auto top = row.top_k(3);
+    ASSERT_EQ(std::ssize(top), std::min<int64_t>(3, expected.row.visible));
     for (size_t n = 1; n < top.size(); ++n)
       ASSERT_TRUE(top[n - 1].score > top[n].score || (top[n - 1].score == top[n].score && top[n - 1].key < top[n].key));
     set_threads(1 + static_cast<int>(index % 4));

@@ -13,6 +13,8 @@
 #include "largest.h"
 #include "models/golden.h"
 #include "models/known_answers.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -37,7 +39,7 @@ TEST_P(GenerateGolden, GreedyTokensAreThoseOfTheLibrary) {
     std::vector<int32_t> expected = golden.row("greedy", index);
     const Tensor margins = golden.tensor("greedy_margin").select(0, index).contiguous();
     size_t decided = 0;
-    while (decided < expected.size() && margins.data<float>()[decided] > 1e-3F) ++decided;
+    while (decided < expected.size() && static_cast<double>(margins.data<float>()[decided]) > tolerance::kGreedyMargin) ++decided;
     ASSERT_GT(decided, 0U);
     expected.resize(decided);
     const Generated made =
@@ -61,6 +63,7 @@ TEST(Generate, AModelOfKnownAnswersCopiesTheNeedle) {
   const Generated made = generate(*model, model->tokenizer().encode(known.text), {.max_tokens = 32, .stop_texts = {">"}});
   EXPECT_EQ(made.text + ">", known.answer_text);
   EXPECT_EQ(made.reason, StopReason::kStopText);
+  ASSERT_EQ(made.tokens.size(), known.answer_text.size());
   for (const GeneratedToken& token : made.tokens) EXPECT_GT(token.probability, 0.999F);
 }
 
@@ -139,9 +142,10 @@ TEST(Generate, TheRecordOfEveryStepIsTheRowOfOnePrefill) {
         const int64_t row = record.query_length - 1;
         for (int64_t head = 0; head < map.shape().heads; ++head) {
           const MapRow of_step = map.head(0, head).row(row), of_whole = whole.head(0, head).row(record.position_of(row));
+          ASSERT_EQ(std::ssize(of_step.scores()), key_length(record.keys));
           for (size_t key = 0; key < of_step.scores().size(); ++key) {
             EXPECT_EQ(of_step.scores()[key], of_whole.scores()[key]) << variant << " layer " << layer << " key " << key;
-            EXPECT_NEAR(of_step.weights()[key], of_whole.weights()[key], 1e-6);
+            EXPECT_NEAR(of_step.weights()[key], of_whole.weights()[key], tolerance::kDecodeWeight);
           }
         }
       }
@@ -159,13 +163,14 @@ TEST(Generate, MapsOfTheStepsAreThoseOfARunOverTheWholeText) {
   const Generated made = generate(*model, ids, options);
   ids.insert(ids.end(), made.ids.begin(), made.ids.end() - 1);
   model->run(ids, {.observer = &whole});
+  ASSERT_EQ(std::ssize(steps.taken), 7 * golden.facts.layers);
   for (const KeepAll::Taken& taken : steps.taken) {
     const AttentionMap of_step(taken.record), of_whole(whole.taken[static_cast<size_t>(taken.site.layer)].record);
     const int64_t row = taken.record.query_length - 1;
     for (int64_t head = 0; head < of_step.shape().heads; ++head) {
       const std::vector<float> found = of_step.head(0, head).row(row).weights(),
                                expected = of_whole.head(0, head).row(taken.record.position_of(row)).weights();
-      for (size_t key = 0; key < found.size(); ++key) EXPECT_NEAR(found[key], expected[key], 1e-5);
+      for (size_t key = 0; key < found.size(); ++key) EXPECT_NEAR(found[key], expected[key], tolerance::kTwoWays);
     }
   }
 }
@@ -195,6 +200,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
   GenerateOptions options{.max_tokens = 700, .stop_ids = std::vector<int32_t>{}};
   const std::vector<int32_t> sliding = generate(*model, {7, 8, 9}, options).ids;
   options.run.observer = &watched;
+  ASSERT_EQ(sliding.size(), 700U);
   EXPECT_EQ(generate(*model, {7, 8, 9}, options).ids, sliding);
   EXPECT_EQ(std::get<PagedKeys>(watched.taken.back().record.keys).first, 0);
   ModelCache cache;
@@ -212,7 +218,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
   text.insert(text.end(), sliding.begin(), sliding.end() - 1);
   text.push_back(1);
   const Tensor of_text = model->step(text, alone, {.last_logits_only = true}).causal_logits;
-  for (int64_t i = 0; i < of_text.numel(); ++i) EXPECT_NEAR(of_beam.data<float>()[i], of_text.data<float>()[i], 1e-4);
+  for (int64_t i = 0; i < of_text.numel(); ++i) EXPECT_NEAR(of_beam.data<float>()[i], of_text.data<float>()[i], tolerance::kBeamLogits);
   EXPECT_FALSE(std::equal(of_beam.data<float>(), of_beam.data<float>() + of_beam.numel(), of_other.data<float>()));
 }
 
@@ -277,7 +283,8 @@ TEST(Generate, StopsWhereThePositionsEnd) {
   const Generated made = generate(*model, std::vector<int32_t>(38, 5), {.max_tokens = 50, .stop_ids = std::vector<int32_t>{}});
   EXPECT_EQ(made.reason, StopReason::kPositions);
   EXPECT_EQ(made.ids.size(), 3U);  // from rows 37, 38 and 39
-  EXPECT_THROW(generate(*model, std::vector<int32_t>(41, 5), {}), Error);
+  expect_refused(ErrorCode::kTooLong, "text has 41 tokens; this model's positions end at 40",
+                 [&] { generate(*model, std::vector<int32_t>(41, 5), {}); });
 }
 
 TEST(Generate, StreamsTokensAndEndsWhenToldTo) {
@@ -340,7 +347,7 @@ TEST(LogProbabilities, AreTheLogSoftmaxOfAWholeRunAtEveryToken) {
     const float* row = logits.data<float>() + at * 256;
     double sum = 0;
     for (int c = 0; c < 256; ++c) sum += std::exp(static_cast<double>(row[c]));
-    ASSERT_NEAR(static_cast<double>(found[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), 1e-4) << at;
+    ASSERT_NEAR(static_cast<double>(found[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), tolerance::kLogProbability) << at;
   }
 }
 
@@ -357,14 +364,14 @@ TEST(LogProbabilities, OfAWindowedModelAndWithAHeadKnockedOut) {
     const float* row = logits.data<float>() + static_cast<int64_t>(at) * classes;
     double sum = 0;
     for (int64_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(row[c]));
-    ASSERT_NEAR(static_cast<double>(cut[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), 1e-4) << at;
+    ASSERT_NEAR(static_cast<double>(cut[at]), static_cast<double>(row[ids[at + 1]]) - std::log(sum), tolerance::kLogProbability) << at;
     difference.add(static_cast<double>(cut[at] - whole[at]));
   }
-  EXPECT_GT(difference.value(), 1e-4);
+  EXPECT_GT(difference.value(), tolerance::kLogProbability);
 }
 
 TEST(LogProbabilities, OfAModelWithoutACausalHeadAreRefused) {
-  EXPECT_THROW(log_probabilities(*tiny("bert", "mlm"), {1, 2, 3}), Error);
+  expect_refused(ErrorCode::kUnsupported, "says nothing of next tokens", [&] { log_probabilities(*tiny("bert", "mlm"), {1, 2, 3}); });
   EXPECT_TRUE(log_probabilities(*tiny("llama", "gqa"), {1}).empty());
 }
 

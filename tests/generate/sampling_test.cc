@@ -7,6 +7,8 @@
 #include <set>
 
 #include "clearhead/error.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -40,7 +42,7 @@ TEST(Sampling, GreedyTakesTheLargestAndTiesGoToTheSmallerId) {
 TEST(Sampling, TheProbabilityIsTheModelsOwnWhateverSamplingChanges) {
   const Drawn drawn = draw(Sampling{.temperature = 0.01, .top_k = 1, .seed = 4}, 0);
   EXPECT_EQ(drawn.id, 1);
-  EXPECT_NEAR(drawn.probability, softmax(1)[1], 1e-6);
+  EXPECT_NEAR(drawn.probability, softmax(1)[1], tolerance::kFew);
 }
 
 TEST(Sampling, DrawsFollowTheSoftmaxAtTheTemperature) {
@@ -108,7 +110,7 @@ TEST(Sampling, RefusesWhatCannotBeMeant) {
 
 TEST(Sampling, LogitsThatAreNotNumbersAreRefused) {
   const std::vector<float> broken = {0.0F, std::numeric_limits<float>::quiet_NaN(), 1.0F};
-  EXPECT_THROW(draw_token(broken.data(), 3, std::nullopt, {}, 0), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "logits hold NaN", [&] { draw_token(broken.data(), 3, std::nullopt, {}, 0); });
 }
 
 }  // namespace

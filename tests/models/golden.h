@@ -1,7 +1,6 @@
 // Goldens of the model families (tools/goldens/golden_files.py names every tensor), and the one way in which all families are held against them.
 //
-// Bounds, from the float64 run of the real library: hidden states and logits 1e-4·max(1, largest magnitude); maps 1e-5 in the whole run;
-// greedy tokens equal where the two largest logits differ by more than 1e-3.
+// Bounds, from the float64 run of the real library, are those of tolerance.h.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -22,6 +21,7 @@
 #include "io/safetensors.h"
 #include "largest.h"
 #include "models/architecture.h"
+#include "tolerance.h"
 
 namespace clearhead {
 
@@ -71,7 +71,9 @@ class Golden {
   Golden(const std::string& family, const std::string& variant)
       : directory(golden_directory(family, variant)),
         facts(read_architecture(golden_config(family, variant), directory + "/config.json")),
-        tensors_(SafeTensors::open(directory + "/golden.safetensors")) {}
+        tensors_(SafeTensors::open(directory + "/golden.safetensors")) {
+    EXPECT_GT(sequences() * facts.layers, 0) << directory << ": nothing to compare";
+  }
 
   Tensor tensor(const std::string& name) const { return tensors_.get(name); }
   Tensor tensor(const std::string& name, int64_t layer) const { return tensors_.get(name + "." + std::to_string(layer)); }
@@ -152,7 +154,7 @@ inline double map_difference(const AttentionRecord& record, const Tensor& golden
   return largest.value();
 }
 
-/// Fed the golden's own Q and K, maps are within 1e-6 of `output_attentions`.
+/// Fed the golden's own Q and K, maps are those of `output_attentions`.
 inline void expect_maps_of_given_queries(const std::string& family, const std::string& variant) {
   const Golden golden(family, variant);
   for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
@@ -164,7 +166,7 @@ inline void expect_maps_of_given_queries(const std::string& family, const std::s
       const int64_t length = golden.sequence(index).length;
       const auto unpadded = [&](const char* name) { return golden.tensor(name, layer).slice(0, index, index + 1).slice(2, 0, length); };
       const Tensor q = unpadded("q"), k = unpadded("k");
-      EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor("attention", layer), index), 1e-6)
+      EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor("attention", layer), index), tolerance::kMapOfGiven)
           << variant << ", layer " << layer;
     }
   }
@@ -189,34 +191,36 @@ inline void expect_golden(const std::string& family, const std::string& variant)
     ASSERT_EQ(static_cast<int64_t>(kept.taken.size()), golden.facts.layers);
     for (int64_t layer = 0; layer <= golden.facts.layers; ++layer) {
       const Tensor expected = cut(golden.tensor("hidden", layer), index, tokens.length);
-      EXPECT_LE(difference(alone.all_hidden[static_cast<size_t>(layer)], expected), 1e-4) << "hidden state " << layer;
-      EXPECT_LE(difference(cut(together.all_hidden[static_cast<size_t>(layer)], index, tokens.length), expected), 1e-4)
+      EXPECT_LE(difference(alone.all_hidden[static_cast<size_t>(layer)], expected), tolerance::kHidden) << "hidden state " << layer;
+      EXPECT_LE(difference(cut(together.all_hidden[static_cast<size_t>(layer)], index, tokens.length), expected), tolerance::kHidden)
           << "batched, " << layer;
     }
     for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
-      EXPECT_LE(map_difference(kept.taken[static_cast<size_t>(layer)].record, golden.tensor("attention", layer), index), 1e-5)
+      EXPECT_LE(map_difference(kept.taken[static_cast<size_t>(layer)].record, golden.tensor("attention", layer), index), tolerance::kMap)
           << "map " << layer;
     }
     if (golden.has("logits")) {
       const Tensor all = golden.tensor("logits");
       const Tensor expected = per_token ? cut(all, index, tokens.length) : all.slice(0, index, index + 1);
       ASSERT_TRUE(logits_of(alone).defined()) << "the model has no head that gives logits";
-      EXPECT_LE(difference(logits_of(alone), expected), 1e-4) << "logits";
+      EXPECT_LE(difference(logits_of(alone), expected), tolerance::kHidden) << "logits";
       const Tensor batched = logits_of(together);
-      EXPECT_LE(difference(per_token ? cut(batched, index, tokens.length) : batched.slice(0, index, index + 1), expected), 1e-4)
+      EXPECT_LE(difference(per_token ? cut(batched, index, tokens.length) : batched.slice(0, index, index + 1), expected),
+                tolerance::kHidden)
           << "batched logits";
     }
     if (golden.has("pooled")) {
-      EXPECT_LE(difference(alone.pooled, golden.tensor("pooled").slice(0, index, index + 1)), 1e-4) << "pooled";
+      EXPECT_LE(difference(alone.pooled, golden.tensor("pooled").slice(0, index, index + 1)), tolerance::kHidden) << "pooled";
     }
     if (golden.has("seq_relationship_logits")) {
-      EXPECT_LE(difference(alone.next_sentence_logits, golden.tensor("seq_relationship_logits").slice(0, index, index + 1)), 1e-4)
+      EXPECT_LE(difference(alone.next_sentence_logits, golden.tensor("seq_relationship_logits").slice(0, index, index + 1)),
+                tolerance::kHidden)
           << "next sentence";
     }
   }
 }
 
-/// Continues every sequence greedily by Model::step and compares with the golden's tokens up to the first step decided by less than 1e-3.
+/// Continues every sequence greedily by Model::step and compares with the golden's tokens up to the first step decided by less than kGreedyMargin.
 inline void expect_greedy(const std::string& family, const std::string& variant) {
   const Golden golden(family, variant);
   const auto model = load(golden.directory, {.tokenizer = false});
@@ -226,7 +230,7 @@ inline void expect_greedy(const std::string& family, const std::string& variant)
     const Tensor margins = golden.tensor("greedy_margin").select(0, index).contiguous();
     ModelCache cache;
     std::vector<int32_t> next = golden.sequence(index).ids;
-    for (size_t step = 0; step < expected.size() && margins.data<float>()[step] > 1e-3F; ++step) {
+    for (size_t step = 0; step < expected.size() && static_cast<double>(margins.data<float>()[step]) > tolerance::kGreedyMargin; ++step) {
       const Tensor logits = model->step(next, cache, {.last_logits_only = true}).causal_logits.contiguous();
       const float* begin = logits.data<float>();
       next = {static_cast<int32_t>(std::max_element(begin, begin + logits.numel()) - begin)};

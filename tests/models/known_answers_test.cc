@@ -13,6 +13,8 @@
 #include "clearhead/error.h"
 #include "io/safetensors.h"
 #include "models/architecture.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -47,7 +49,7 @@ TEST(KnownPositions, NoDistanceUpTo131072ComesNearZero) {
   }
   EXPECT_DOUBLE_EQ(known_position_kernel(0), 1.0);
   EXPECT_LT(largest, 0.75);
-  EXPECT_LT(rest, 1e-3);
+  EXPECT_LT(rest, tolerance::kLaw);
 }
 
 TEST(KnownText, IsAsLongAsAskedAndEqualForEqualSeeds) {
@@ -57,7 +59,7 @@ TEST(KnownText, IsAsLongAsAskedAndEqualForEqualSeeds) {
     EXPECT_EQ(known.text, make_known_text(bytes, 3).text);
     EXPECT_NE(known.text, make_known_text(bytes, 4).text);
   }
-  EXPECT_THROW(make_known_text(599, 1), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "at least 600 bytes, 599 were asked for", [&] { make_known_text(599, 1); });
 }
 
 TEST(KnownText, SaysWhereThePassageComesAgainAndWhereTheAnswerStands) {

@@ -3,6 +3,7 @@
 
 #include "golden.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -43,22 +44,24 @@ TEST_P(MarianGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) {
     const TokenBatch source = pairs.one("source", index), target = pairs.one("target", index);
     KeepAll kept;
     const RunResult alone = model->run_from(source, target, {.observer = &kept, .all_hidden = true});
-    const auto expect_hidden = [&](const char* family, const std::vector<Tensor>& one, const std::vector<Tensor>& all, int64_t length) {
+    const auto expect_hidden = [&](const char* family, int64_t layers, const std::vector<Tensor>& one, const std::vector<Tensor>& all,
+                                   int64_t length) {
+      ASSERT_EQ(std::ssize(one), layers + 1) << family;
       for (size_t layer = 0; layer < one.size(); ++layer) {
         const Tensor expected = cut(golden.tensor(std::string(family) + ".hidden", static_cast<int64_t>(layer)), index, length);
-        EXPECT_LE(difference(one[layer], expected), 1e-4) << family << " " << layer;
-        EXPECT_LE(difference(cut(all[layer], index, length), expected), 1e-4) << "batched " << family << " " << layer;
+        EXPECT_LE(difference(one[layer], expected), tolerance::kHidden) << family << " " << layer;
+        EXPECT_LE(difference(cut(all[layer], index, length), expected), tolerance::kHidden) << "batched " << family << " " << layer;
       }
     };
-    expect_hidden("enc", alone.all_source_hidden, together.all_source_hidden, source.length);
-    expect_hidden("dec", alone.all_hidden, together.all_hidden, target.length);
+    expect_hidden("enc", golden.facts.encoder->layers, alone.all_source_hidden, together.all_source_hidden, source.length);
+    expect_hidden("dec", golden.facts.layers, alone.all_hidden, together.all_hidden, target.length);
     const Tensor expected = cut(golden.tensor("logits"), index, target.length);
-    EXPECT_LE(difference(alone.causal_logits, expected), 1e-4);
-    EXPECT_LE(difference(cut(together.causal_logits, index, target.length), expected), 1e-4) << "batched";
+    EXPECT_LE(difference(alone.causal_logits, expected), tolerance::kHidden);
+    EXPECT_LE(difference(cut(together.causal_logits, index, target.length), expected), tolerance::kHidden) << "batched";
     ASSERT_EQ(static_cast<int64_t>(kept.taken.size()), golden.facts.encoder->layers + 2 * golden.facts.layers);
     for (const KeepAll::Taken& taken : kept.taken) {
       const Tensor map = golden.tensor(taken.site.family + ".attention", taken.site.layer);
-      EXPECT_LE(map_difference(taken.record, map, index), 1e-5) << taken.site.family << " " << taken.site.layer;
+      EXPECT_LE(map_difference(taken.record, map, index), tolerance::kMap) << taken.site.family << " " << taken.site.layer;
       EXPECT_EQ(taken.norms.output.size(2), taken.site.family == "dec" ? target.length : source.length);
     }
   }
@@ -68,7 +71,7 @@ TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
   const Golden golden("marian", GetParam());
   const Pairs pairs(golden);
   for (const std::string family : {"enc", "dec", "cross"}) {
-    for (int64_t layer = 0; golden.has(family + ".q." + std::to_string(layer)); ++layer) {
+    for (int64_t layer = 0; layer < (family == "enc" ? golden.facts.encoder->layers : golden.facts.layers); ++layer) {
       for (int64_t index = 0; index < golden.sequences(); ++index) {
         const int64_t sources = pairs.one("source", index).length, targets = pairs.one("target", index).length;
         const auto unpadded = [&](const char* name, int64_t length) {
@@ -77,7 +80,7 @@ TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
         const Tensor q = unpadded(".q", family == "enc" ? sources : targets), k = unpadded(".k", family == "dec" ? targets : sources);
         AttentionSpec spec{.pair = Dot{golden.tensor(family + ".scale", layer).data<float>()[0]}};
         if (family == "dec") spec.topology = causal();
-        EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor(family + ".attention", layer), index), 1e-6)
+        EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor(family + ".attention", layer), index), tolerance::kMapOfGiven)
             << family << " " << layer;
       }
     }
@@ -93,7 +96,7 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
   ASSERT_GE(target.length, 4);
   const Range places{2, 3}, keys{1, 2};
   const auto differs = [](const Tensor& a, const Tensor& b, int64_t token) {
-    return difference(a.slice(1, token, token + 1), b.slice(1, token, token + 1)) > 1e-6;
+    return difference(a.slice(1, token, token + 1), b.slice(1, token, token + 1)) > tolerance::kUnmoved;
   };
   const RunResult whole = model->run_from(source, target);
   const auto under = [&](const Edits& edits) { return model->run_from(source, target, {.edits = edits}); };
@@ -105,7 +108,7 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
       EXPECT_EQ(differs(cut.hidden, whole.hidden, token), token >= 2) << edits.cut[0].family << " " << token;
   }
   const Edits enc{.knocked_out = {{.layer = 1, .head = 0, .family = "enc"}}};
-  EXPECT_GT(difference(under(enc).source_hidden, whole.source_hidden), 1e-6);
+  EXPECT_GT(difference(under(enc).source_hidden, whole.source_hidden), tolerance::kUnmoved);
   const Edits both{.knocked_out = enc.knocked_out, .cut = cross.cut};
   const Tensor logits = under(both).causal_logits;
   ModelCache cache = model->read(source, DType::kF32, both);
@@ -114,7 +117,8 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
     std::vector<int32_t> ids(target.ids.begin() + begin, target.ids.begin() + begin + 2);
     ids.insert(ids.end(), target.ids.begin() + begin, target.ids.begin() + begin + 2);
     const Tensor step = model->step(ids, cache, {.edits = both}).causal_logits;
-    for (const int64_t row : {0, 1}) EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), 1e-5) << begin;
+    for (const int64_t row : {0, 1})
+      EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), tolerance::kTwoWays) << begin;
   }
   const auto message = [&](const Edits& edits) { return error_of([&] { (void)under(edits); }); };
   EXPECT_EQ(message({.knocked_out = {{0, 0}}}),
@@ -142,7 +146,8 @@ TEST_P(MarianGolden, StepsOverOneMemoryGiveTheLogitsOfTheWholeRun) {
       const auto begin = targets.ids.begin() + row / 2 * targets.length + row % 2;
       const Tensor whole =
           model->run_from(pairs.one("source", row / 2), {.batch = 1, .length = step + 1, .ids = {begin, begin + step + 1}}).causal_logits;
-      EXPECT_LE(difference(logits.slice(0, row, row + 1), whole.slice(1, step, step + 1)), 1e-5) << "row " << row << ", step " << step;
+      EXPECT_LE(difference(logits.slice(0, row, row + 1), whole.slice(1, step, step + 1)), tolerance::kTwoWays)
+          << "row " << row << ", step " << step;
     }
   }
 }
@@ -156,8 +161,12 @@ TEST(Marian, WhatDoesNotFitIsRefusedByName) {
   EXPECT_NE(refusal_of("marian", "shared", R"({"decoder_attention_heads": 5})").find("it does not divide d_model 24"), std::string::npos);
   EXPECT_NE(refusal_of("marian", "shared", R"({"decoder_start_token_id": 61})").find("outside the vocabulary"), std::string::npos);
   const auto model = load(golden_directory("marian", "shared"), {.tokenizer = false});
-  EXPECT_THROW((void)model->run(std::vector<int32_t>{5, 6}), Error);  // no source
-  EXPECT_THROW((void)model->run_from({.batch = 2, .length = 1, .ids = {5, 6}}, {.batch = 1, .length = 1, .ids = {5}}), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "needs a source to read", [&] {
+    (void)model->run(std::vector<int32_t>{5, 6});
+  });  // no source
+  expect_refused(ErrorCode::kShape, "1 targets for 2 sources", [&] {
+    (void)model->run_from({.batch = 2, .length = 1, .ids = {5, 6}}, {.batch = 1, .length = 1, .ids = {5}});
+  });
 }
 
 }  // namespace

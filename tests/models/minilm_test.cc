@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "golden.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -37,7 +38,7 @@ TEST_F(MiniLm, HiddenStatesAreThoseOfTheLibrary) {
   for (int index = 0; index < 3; ++index) {
     const Encoding encoding = model->tokenizer().encode(sentence(index));
     const Tensor hidden = model->run(encoding).hidden.select(0, 0);
-    EXPECT_LE(difference(hidden, golden("hidden", index)), 1e-4) << sentence(index);
+    EXPECT_LE(difference(hidden, golden("hidden", index)), tolerance::kHidden) << sentence(index);
   }
 }
 
@@ -45,7 +46,7 @@ TEST_F(MiniLm, SentenceVectorsAreThoseOfSentenceTransformers) {
   for (int index = 0; index < 3; ++index) {
     const Embedding embedding = model->embed(sentence(index));
     EXPECT_EQ(embedding.used, embedding.tokens);
-    EXPECT_LE(difference(Tensor::from(embedding.values, {384}), golden("embedding", index)), 1e-5) << sentence(index);
+    EXPECT_LE(difference(Tensor::from(embedding.values, {384}), golden("embedding", index)), tolerance::kEmbedding) << sentence(index);
   }
 }
 
@@ -57,7 +58,8 @@ TEST_F(MiniLm, EveryMapIsThatOfTheLibrary) {
     for (int layer = 0; layer < 6; ++layer) {
       const Tensor expected = golden("attention." + std::to_string(index), layer);
       const Shape batched = {1, expected.size(0), expected.size(1), expected.size(2)};
-      EXPECT_LE(map_difference(kept.taken[static_cast<size_t>(layer)].record, expected.reshape(batched), 0), 1e-5) << "layer " << layer;
+      EXPECT_LE(map_difference(kept.taken[static_cast<size_t>(layer)].record, expected.reshape(batched), 0), tolerance::kMap)
+          << "layer " << layer;
     }
   }
 }
@@ -110,8 +112,8 @@ TEST_F(MiniLm, BatchesGiveTheSameVectorsAsSentencesAlone) {
   batch.ids.insert(batch.ids.end(), two.begin(), two.end());
   batch.lengths = {static_cast<int32_t>(one.size()), static_cast<int32_t>(two.size())};
   const Tensor hidden = model->run(batch).hidden;
-  EXPECT_LE(difference(hidden.select(0, 0).slice(0, 0, static_cast<int64_t>(one.size())), golden("hidden", 0)), 1e-4);
-  EXPECT_LE(difference(hidden.select(0, 1), golden("hidden", 1)), 1e-4);
+  EXPECT_LE(difference(hidden.select(0, 0).slice(0, 0, static_cast<int64_t>(one.size())), golden("hidden", 0)), tolerance::kHidden);
+  EXPECT_LE(difference(hidden.select(0, 1), golden("hidden", 1)), tolerance::kHidden);
 }
 
 int64_t resident_bytes() {

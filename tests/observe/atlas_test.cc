@@ -11,6 +11,7 @@
 #include <string>
 
 #include "observe/map_cases.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -144,7 +145,8 @@ TEST(Atlas, ScoresAreTheDocumentedMeansOverTheWeights) {
       const MapHead head = map.head(0, h);
       const HeadScores& got = scores[static_cast<size_t>(h)];
       const auto expect = [&](HeadScore score, const std::function<bool(int64_t, int64_t)>& counts) {
-        EXPECT_NEAR(got[score], mean_mass(head, is_causal, counts), 2e-6) << head_score_definitions()[static_cast<size_t>(score)].id;
+        EXPECT_NEAR(got[score], mean_mass(head, is_causal, counts), 2 * tolerance::kWeightF32)
+            << head_score_definitions()[static_cast<size_t>(score)].id;
       };
       expect(HeadScore::kPrevious, [](int64_t i, int64_t j) { return j == i - 1; });
       expect(HeadScore::kSelf, [](int64_t i, int64_t j) { return j == i; });

@@ -17,6 +17,7 @@
 #include "clearhead/map.h"
 #include "on_every_backend.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -77,7 +78,8 @@ TEST(Edits, CutPairsLoseTheirWeightsToTheRestOfTheRow) {
       for (int64_t j = 0; j <= i; ++j) left += hidden(j) ? 0 : static_cast<double>(weight(whole, head, i, j));
       for (int64_t j = 0; j <= i; ++j) {
         const double expected = hidden(j) ? 0 : static_cast<double>(weight(whole, head, i, j)) / left;
-        ASSERT_NEAR(static_cast<double>(weight(cut, head, i, j)), expected, 2e-6 * expected) << head << " " << i << " " << j;
+        ASSERT_NEAR(static_cast<double>(weight(cut, head, i, j)), expected, 2 * tolerance::kWeightF32 * expected)
+            << head << " " << i << " " << j;
       }
     }
   }
@@ -144,7 +146,8 @@ void expect_only_hidden(const AttentionRecord& edited, const AttentionRecord& wh
     for (int64_t key = 0; key < keys; ++key) left += hidden(head, query, key) ? 0 : weight_of(before, key);
     for (int64_t key = 0; key < keys; ++key) {
       const double expected = hidden(head, query, key) || left == 0 ? 0 : weight_of(before, key) / left;
-      ASSERT_NEAR(weight_of(found, key), expected, 1e-5 * expected) << "head " << head << " query " << query << " key " << key;
+      ASSERT_NEAR(weight_of(found, key), expected, tolerance::kEdited * expected)
+          << "head " << head << " query " << query << " key " << key;
     }
   }
 }
@@ -216,12 +219,14 @@ TEST(Edits, CutRowsOfTwentyThousand) {
       std::vector<double> expected(kNarrow, 0);
       for (int64_t j = 0; j < kLong; ++j) {
         const double weight = weights[static_cast<size_t>(j)] / sum;
-        ASSERT_NEAR(static_cast<double>(row.weights()[static_cast<size_t>(j)]), weight, 1e-5 * weight) << "query " << query << " key " << j;
+        ASSERT_NEAR(static_cast<double>(row.weights()[static_cast<size_t>(j)]), weight, tolerance::kEdited * weight)
+            << "query " << query << " key " << j;
         for (int64_t c = 0; c < kNarrow; ++c)
           expected[static_cast<size_t>(c)] += weight * static_cast<double>(v.data<float>()[j * kNarrow + c]);
       }
       for (int64_t c = 0; c < kNarrow; ++c) {
-        ASSERT_NEAR(static_cast<double>(out.data<float>()[(query - first) * kNarrow + c]), expected[static_cast<size_t>(c)], 2e-5)
+        ASSERT_NEAR(static_cast<double>(out.data<float>()[(query - first) * kNarrow + c]), expected[static_cast<size_t>(c)],
+                    2 * tolerance::kEdited)
             << "query " << query;
       }
     }

@@ -14,6 +14,7 @@
 #include "clearhead/attend.h"
 #include "clearhead/map.h"
 #include "on_every_backend.h"
+#include "tolerance.h"
 
 namespace clearhead::map_cases {
 
@@ -90,7 +91,7 @@ inline Made make(const Case& c) {
 }
 
 /// The bound of docs/NUMERICS.md for one weight: P·(1e-6 + 4ε·S).
-inline double weight_bound(double weight, double largest) { return std::abs(weight) * (1e-6 + 4 * std::ldexp(1.0, -23) * largest) + 1e-37; }
+inline double weight_bound(double weight, double largest) { return std::abs(weight) * tolerance::weight(largest) + 1e-37; }
 
 /// Naive double weights of one head, [query][key], NaN where hidden.
 inline std::vector<std::vector<double>> eager(const Case& c, const Made& made, int64_t batch, int64_t head,

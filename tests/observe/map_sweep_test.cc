@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "clearhead/error.h"
 #include "observe/map_cases.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -105,16 +106,18 @@ void expect_naive(const Case& c, const Made& made, const SweepRequest& request, 
   ASSERT_EQ(swept.entropy.shape(), (Shape{c.sizes.batch, c.sizes.heads, queries}));
   for (int64_t map = 0; map < maps; ++map) {
     const Naive want = naive(c, made, map / c.sizes.heads, map % c.sizes.heads, request);
-    expect_close("entropy", swept.entropy.data<float>() + map * queries, want.entropy, 3e-5, 0);
-    expect_close("distance", swept.distance.data<float>() + map * queries, want.distance, 1e-6, 5e-6);
-    expect_close("received", swept.received.data<float>() + map * keys, want.received, 1e-7, 5e-6);
-    expect_close("offsets", swept.offsets.data<float>() + map * (2 * request.offset_reach + 1), want.offsets, 1e-7, 5e-6);
+    expect_close("entropy", swept.entropy.data<float>() + map * queries, want.entropy, tolerance::kNaiveEntropy, 0);
+    expect_close("distance", swept.distance.data<float>() + map * queries, want.distance, tolerance::kFew, tolerance::kNaive);
+    expect_close("received", swept.received.data<float>() + map * keys, want.received, tolerance::kStored, tolerance::kNaive);
+    expect_close("offsets", swept.offsets.data<float>() + map * (2 * request.offset_reach + 1), want.offsets, tolerance::kStored,
+                 tolerance::kNaive);
     for (size_t m = 0; m < request.matches.size(); ++m) {
-      expect_close("match", swept.matches.data<float>() + (static_cast<int64_t>(m) * maps + map) * queries, want.matches[m], 1e-7, 5e-6);
+      expect_close("match", swept.matches.data<float>() + (static_cast<int64_t>(m) * maps + map) * queries, want.matches[m],
+                   tolerance::kStored, tolerance::kNaive);
     }
     if (cells == 0) continue;
-    expect_close("max", swept.pooled_max.data<float>() + map * cells, want.max, 1e-30, 5e-6);
-    expect_close("mean", swept.pooled_mean.data<float>() + map * cells, want.mean, 1e-30, 5e-6);
+    expect_close("max", swept.pooled_max.data<float>() + map * cells, want.max, 1e-30, tolerance::kNaive);
+    expect_close("mean", swept.pooled_mean.data<float>() + map * cells, want.mean, 1e-30, tolerance::kNaive);
   }
 }
 
@@ -270,8 +273,8 @@ TEST(Sweep, ASampledSweepSaysSoAndScalesItsSums) {
     double received_all = 0, offsets_all = 0;
     for (int64_t key = 0; key < 400; ++key) received_all += static_cast<double>(some.received.data<float>()[key]);
     for (int64_t offset = 0; offset < 33; ++offset) offsets_all += static_cast<double>(some.offsets.data<float>()[offset]);
-    EXPECT_NEAR(received_all, 400, 1e-2);
-    EXPECT_NEAR(offsets_all, 400, 1e-2);
+    EXPECT_NEAR(received_all, 400, 400 * tolerance::kNaiveTotal);
+    EXPECT_NEAR(offsets_all, 400, 400 * tolerance::kNaiveTotal);
     for (int64_t cell = 0; cell < 100; ++cell) EXPECT_EQ(std::isnan(some.pooled_max.data<float>()[cell]), cell / 10 < cell % 10) << cell;
   });
 }

@@ -11,6 +11,8 @@
 #include "base/parallel.h"
 #include "clearhead/error.h"
 #include "observe/map_cases.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -114,7 +116,7 @@ TEST(AttentionMap, TopKIsOrderedByScoreWithTiesToTheEarlierKeyAndNeverShowsHidde
   std::vector<int64_t> order;
   for (const Weighted& top : row.top_k(100)) order.push_back(top.key);
   EXPECT_EQ(order, (std::vector<int64_t>{1, 2, 5, 0, 4}));
-  EXPECT_NEAR(row.top_k(1)[0].score, 7, 1e-5);
+  EXPECT_NEAR(row.top_k(1)[0].score, 7, tolerance::kSum);
   EXPECT_TRUE(row.top_k(0).empty());
 }
 
@@ -142,7 +144,7 @@ Tile pool_by_hand(const Tensor& weights, const TileRequest& request) {
   return out;
 }
 
-// The largest weights to the bit, the means to 1e-6.
+// The largest weights to the bit, the means as weights are known.
 void expect_cells(const Tile& got, const Tile& expected) {
   ASSERT_EQ(got.max.shape(), expected.max.shape());
   for (int64_t i = 0; i < expected.max.numel(); ++i) {
@@ -152,7 +154,7 @@ void expect_cells(const Tile& got, const Tile& expected) {
     ASSERT_EQ(std::isnan(mean), std::isnan(want_mean)) << i;
     if (std::isnan(want_max)) continue;
     ASSERT_EQ(max, want_max) << i;
-    ASSERT_NEAR(mean, want_mean, 1e-6f * want_mean) << i;
+    ASSERT_NEAR(mean, want_mean, tolerance::kWeightF32 * static_cast<double>(want_mean)) << i;
   }
 }
 
@@ -206,7 +208,9 @@ TEST(AttentionMap, CellsOfAFixedSideCoverTheRectangleAndItsRaggedEnd) {
           const float max = one.max.data<float>()[0], mean = one.mean.data<float>()[0];
           const int64_t at = r * tile.max.size(1) + k;
           ASSERT_TRUE(std::isnan(max) ? std::isnan(tile.max.data<float>()[at]) : tile.max.data<float>()[at] == max) << side << ' ' << at;
-          ASSERT_TRUE(std::isnan(mean) || std::abs(tile.mean.data<float>()[at] - mean) <= 1e-6f * mean) << side << ' ' << at;
+          ASSERT_EQ(std::isnan(tile.mean.data<float>()[at]), std::isnan(mean)) << side << ' ' << at;
+          ASSERT_TRUE(std::isnan(mean) || std::abs(tile.mean.data<float>()[at] - mean) <= static_cast<float>(tolerance::kWeightF32) * mean)
+              << side << ' ' << at;
         }
       }
     }
@@ -256,7 +260,8 @@ TEST(AttentionMap, MassIsTheMeanOverRowsOfTheSumOverKeysInEveryHead) {
               total += std::isnan(weight) ? 0 : weight;
             }
           }
-          EXPECT_NEAR(mass.data<float>()[batch * c.sizes.heads + head], total / static_cast<double>(rows.size()), 2e-6);
+          EXPECT_NEAR(mass.data<float>()[batch * c.sizes.heads + head], total / static_cast<double>(rows.size()),
+                      2 * tolerance::kWeightF32);
         }
       }
     }
@@ -291,11 +296,7 @@ TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
               map.sweep(request);
             }),
             ErrorCode::kInvalidArgument);
-  try {
-    map.head(0, 0).row(70);
-  } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "map: queries [70, 71) are not a range inside [0, 70)");
-  }
+  EXPECT_EQ(error_of([&] { map.head(0, 0).row(70); }), "kInvalidArgument: map: queries [70, 71) are not a range inside [0, 70)");
 }
 
 // What rounding does to a weight: tests/conformance/narrow_test.cc.
@@ -326,7 +327,7 @@ TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
     const Tensor tile = used.head(0, 1).tile({.queries = {70, 71}, .keys = {0, 71}}).max;
     for (int64_t j = 0; j < 71; ++j) EXPECT_EQ(tile.data<float>()[j], row[static_cast<size_t>(j)]);
     EXPECT_EQ(used.head(0, 1).column(33, {70, 71})[0], row[33]);
-    EXPECT_NEAR(static_cast<double>(used.mass({70, 71}, {0, 90}).data<float>()[1]), mass, 1e-6);
+    EXPECT_NEAR(static_cast<double>(used.mass({70, 71}, {0, 90}).data<float>()[1]), mass, tolerance::kWeightF32);
     const float pooled = used.head(0, 1).tile({.queries = {70, 71}, .keys = {0, 71}, .cells = {1, 1}}).max.data<float>()[0];
     EXPECT_EQ(pooled, *std::max_element(row.begin(), row.end()));
     EXPECT_EQ(used.after().head(0, 1).row(70).weights()[33], row[33] / 4);
@@ -384,11 +385,12 @@ TEST(AttentionMap, ACacheOfPagesGivesTheSameScoresAsPlainKeysAndStaysTrueWhileIt
     for (const int64_t query : {0ll, 255ll, 256ll, 299ll}) {
       const MapRow expected = plain.head(0, 3).row(query), row = paged.head(0, 3).row(query);
       EXPECT_EQ(row.scores(), expected.scores()) << query;
-      for (size_t j = 0; j < 300; ++j) ASSERT_NEAR(row.weights()[j], expected.weights()[j], 1e-6f * expected.weights()[j]);
+      for (size_t j = 0; j < 300; ++j)
+        ASSERT_NEAR(row.weights()[j], expected.weights()[j], tolerance::kDecodeWeight * static_cast<double>(expected.weights()[j]));
     }
     const MapRow row = decode.head(0, 1).row(0);
     ASSERT_EQ(row.weights().size(), 301u);
-    EXPECT_NEAR(std::accumulate(row.weights().begin(), row.weights().end(), 0.0), 1, 1e-5);
+    EXPECT_NEAR(std::accumulate(row.weights().begin(), row.weights().end(), 0.0), 1, tolerance::kRowSum);
     EXPECT_EQ(paged.shape().keys, 300);
   });
 }
@@ -405,7 +407,8 @@ TEST(AttentionMap, ScoresOfADecodeStepEqualThePrefillRowBitForBit) {
         const MapRow a = step.head(0, head).row(0), b = prefill.head(0, head).row(query);
         for (size_t j = 0; j <= static_cast<size_t>(query); ++j) {
           ASSERT_EQ(a.scores()[j], b.scores()[j]) << query << " " << j;
-          ASSERT_NEAR(a.weights()[j], b.weights()[j], 1e-6f * b.weights()[j] + 1e-38f) << query << " " << j;
+          ASSERT_NEAR(a.weights()[j], b.weights()[j], tolerance::kDecodeWeight * static_cast<double>(b.weights()[j]) + 1e-38)
+              << query << " " << j;
         }
       }
     }

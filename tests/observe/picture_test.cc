@@ -8,6 +8,8 @@
 
 #include "clearhead/error.h"
 #include "largest.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -49,7 +51,7 @@ TEST(Codes, EveryKindDecodesWithinTheErrorItStates) {
     Largest largest;
     for (size_t i = 0; i < cells.size(); ++i) largest.add(static_cast<double>(decode(codes, codes.values[i]) - cells[i]));
     EXPECT_FLOAT_EQ(static_cast<float>(largest.value()), codes.error);
-    EXPECT_LE(codes.error, kind == Scale::kLinear ? 0.5 / 253 + 1e-6 : 0.03) << static_cast<int>(kind);
+    EXPECT_LE(codes.error, kind == Scale::kLinear ? 0.5 / 253 + tolerance::kFew : 0.03) << static_cast<int>(kind);
   }
 }
 
@@ -62,7 +64,7 @@ TEST(Codes, SaysHiddenNeverScoredAndZeroApart) {
     EXPECT_EQ(decode(codes, 1), -1.0f);
     EXPECT_EQ(decode(codes, 2), 0.0f);
     EXPECT_FLOAT_EQ(decode(codes, 255), 0.5f);
-    EXPECT_NEAR(codes.error, 0.0f, 1e-7);
+    EXPECT_NEAR(codes.error, 0.0f, tolerance::kStored);
   }
 }
 
@@ -96,8 +98,8 @@ TEST(Picture, MarksSinkColumnsAboveTheCells) {
 }
 
 TEST(Picture, RefusesWhatIsNotAGridOfFloats) {
-  EXPECT_THROW(paint(Tensor::zeros({4})), Error);
-  EXPECT_THROW(paint(Tensor::zeros({2, 2}), {.cell_pixels = 0}), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "cells are f32 [4]; expected f32 [rows, columns]", [&] { paint(Tensor::zeros({4})); });
+  expect_refused(ErrorCode::kInvalidArgument, "cells of 0 pixels", [&] { paint(Tensor::zeros({2, 2}), {.cell_pixels = 0}); });
 }
 
 AttentionRecord record_of(Topology topology, int64_t queries, int64_t keys) {
@@ -161,13 +163,13 @@ TEST(Sinks, AreKeysThatHeadsGiveAThirdOfTheirMassAndThatManyRowsSee) {
 TEST(Sinks, HidingLeavesTheirWeightOutAndRenormalisingKeepsTheRowsSum) {
   const std::vector<int64_t> sinks = {0, 2};
   std::vector<float> marked = {0.5f, 0.2f, 0.25f, 0.05f}, hidden = marked, renormalised = marked;
-  EXPECT_NEAR(apply_sink_rule(marked, sinks, SinkRule::kMark), 0.75, 1e-7);
-  EXPECT_NEAR(apply_sink_rule(hidden, sinks, SinkRule::kHide), 0.75, 1e-7);
-  EXPECT_NEAR(apply_sink_rule(renormalised, sinks, SinkRule::kRenormalise), 0.75, 1e-7);
+  EXPECT_NEAR(apply_sink_rule(marked, sinks, SinkRule::kMark), 0.75, tolerance::kStored);
+  EXPECT_NEAR(apply_sink_rule(hidden, sinks, SinkRule::kHide), 0.75, tolerance::kStored);
+  EXPECT_NEAR(apply_sink_rule(renormalised, sinks, SinkRule::kRenormalise), 0.75, tolerance::kStored);
   EXPECT_EQ(marked, (std::vector<float>{0.5f, 0.2f, 0.25f, 0.05f}));
   EXPECT_EQ(hidden, (std::vector<float>{0, 0.2f, 0, 0.05f}));
-  EXPECT_NEAR(renormalised[1], 0.8f, 1e-6);
-  EXPECT_NEAR(renormalised[3], 0.2f, 1e-6);
+  EXPECT_NEAR(renormalised[1], 0.8f, tolerance::kFew);
+  EXPECT_NEAR(renormalised[3], 0.2f, tolerance::kFew);
 }
 
 TEST(Sinks, BecomeKeyFactorsThatLeaveThemOutOfATile) {

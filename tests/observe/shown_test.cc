@@ -7,6 +7,7 @@
 #include <random>
 
 #include "clearhead/attend.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -61,7 +62,7 @@ TEST(ChanceMass, IsTheShareOfVisibleKeysUnderEveryTopology) {
     for (int64_t head = 0; head < kHeads; ++head) {
       const double expected = counted(map, head, rows, keys);
       EXPECT_GT(expected, 0);
-      EXPECT_NEAR(chance[static_cast<size_t>(head)], expected, 1e-6);
+      EXPECT_NEAR(chance[static_cast<size_t>(head)], expected, tolerance::kFew);
     }
   }
 }

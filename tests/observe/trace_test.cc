@@ -11,6 +11,9 @@
 #include "clearhead/atlas.h"
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
+#include "largest.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -210,7 +213,7 @@ TEST(Trace, RefusesBeforeTheRunWhatCannotFit) {
 TEST(Trace, UnwantedLayersAreNotKeptAndSayHowTheyWouldBe) {
   const Trace trace = trace_of(causal_case(20, 4), 20, {.layers = {1}});
   EXPECT_EQ(trace.layers("dec"), std::vector<int>{1});
-  EXPECT_THROW(trace.map(0), Error);
+  expect_refused(ErrorCode::kNotFound, "layer 0 was not kept; trace again with --layers naming it", [&] { trace.map(0); });
 }
 
 TEST(Trace, GeneratedStepsJoinThePrefillIntoOneMap) {
@@ -235,7 +238,7 @@ TEST(Trace, GeneratedStepsJoinThePrefillIntoOneMap) {
     const MapRow got = map.row(2, query), expected = whole.head(0, 2).row(query);
     for (int64_t j = 0; j < map.keys(); ++j) {
       EXPECT_EQ(got.scores()[j], expected.scores()[j]) << query << " " << j;
-      EXPECT_NEAR(got.weights()[j], expected.weights()[j], 1e-6 * expected.weights()[j]);
+      EXPECT_NEAR(got.weights()[j], expected.weights()[j], tolerance::kDecodeWeight * static_cast<double>(expected.weights()[j]));
     }
   }
   EXPECT_EQ(trace.norms("dec", 0).value.size(2), prefill + steps);
@@ -300,20 +303,25 @@ TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
   const LayerMap frames({lower, upper}, tokens, tokens), whole = trace.map(0);
   const TileRequest request{.queries = {3, 127}, .keys = {0, 101}, .cells = {13, 17}};
   const Tensor got = frames.tile(1, request).mean, expected = whole.tile(1, request).mean;
+  ASSERT_EQ(got.shape(), (Shape{13, 17}));
   for (int64_t i = 0; i < got.numel(); ++i) {
     if (std::isnan(expected.data<float>()[i])) {
       EXPECT_TRUE(std::isnan(got.data<float>()[i]));
     } else {
-      EXPECT_NEAR(got.data<float>()[i], expected.data<float>()[i], 1e-6);
+      EXPECT_NEAR(got.data<float>()[i], expected.data<float>()[i], tolerance::kDecodeWeight);
     }
   }
-  EXPECT_NEAR(frames.mass({50, 70}, {10, 40})[2], whole.mass({50, 70}, {10, 40})[2], 1e-6);
+  EXPECT_NEAR(frames.mass({50, 70}, {10, 40})[2], whole.mass({50, 70}, {10, 40})[2], tolerance::kDecodeWeight);
   SweepRequest statistics = atlas_request(trace.plan().text);
   statistics.top_k = 3;
   const SweepResult a = frames.sweep(statistics), b = whole.sweep(statistics);
-  for (int64_t i = 0; i < a.received.numel(); ++i) EXPECT_NEAR(a.received.data<float>()[i], b.received.data<float>()[i], 1e-4);
-  for (int64_t i = 0; i < a.matches.numel(); ++i) EXPECT_NEAR(a.matches.data<float>()[i], b.matches.data<float>()[i], 1e-5);
-  for (int64_t i = 0; i < a.offsets.numel(); ++i) EXPECT_NEAR(a.offsets.data<float>()[i], b.offsets.data<float>()[i], 1e-3);
+  const auto apart = [](const Tensor& one, const Tensor& other) {
+    return largest_difference(one.data<float>(), other.data<float>(), other.numel());
+  };
+  EXPECT_LE(apart(a.received, b.received), tolerance::kTraceReceived);
+  EXPECT_LE(apart(a.matches, b.matches), tolerance::kTraceMatches);
+  EXPECT_LE(apart(a.offsets, b.offsets), tolerance::kTraceOffsets);
+  ASSERT_EQ(a.top_keys.shape(), (Shape{1, kHeads, tokens, 3}));
   for (int64_t i = 0; i < a.top_keys.numel(); ++i) {
     EXPECT_EQ(a.top_keys.data<int32_t>()[i], b.top_keys.data<int32_t>()[i]) << i;
     EXPECT_EQ(a.top_weights.data<float>()[i], b.top_weights.data<float>()[i]) << i;
@@ -407,7 +415,7 @@ TEST(Atlas, NamesPlantedHeads) {
   EXPECT_GT(heads[1][HeadScore::kInduction], 0.99f);
   EXPECT_EQ(heads[2].kind, "self");
   EXPECT_EQ(heads[3].kind, "broad");
-  EXPECT_NEAR(heads[3][HeadScore::kBroad], 1.0f, 1e-4);
+  EXPECT_NEAR(heads[3][HeadScore::kBroad], 1.0f, tolerance::kMass);
 }
 
 }  // namespace

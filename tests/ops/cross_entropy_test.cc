@@ -8,6 +8,7 @@
 #include "on_every_backend.h"
 #include "ops/ops.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -33,11 +34,11 @@ TEST(LogSumExp, IsThatOfDoubleForAnyCountSizeAndShift) {
       for (const float shift : {-300.0F, 0.0F, 300.0F}) {
         for (const float size : {0.0F, 3.0F, 200.0F}) {
           Tensor x = waves({count}, size, shift);
-          ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), 1e-5)
+          ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), tolerance::kSum)
               << count << " of size " << size << " around " << shift;
           if (count == 1) continue;
           x.mutable_data<float>()[0] = -kInfinity;
-          ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), 1e-5) << count;
+          ASSERT_NEAR(ops::log_sum_exp(x.data<float>(), count), exact_log_sum_exp(x.data<float>(), count), tolerance::kSum) << count;
           x.mutable_data<float>()[count - 1] = std::nanf("");
           ASSERT_TRUE(std::isnan(ops::log_sum_exp(x.data<float>(), count))) << count;
           x.mutable_data<float>()[count - 1] = kInfinity;
@@ -55,7 +56,8 @@ TEST(Losses, AreThoseOfEveryRowAlone) {
   ASSERT_EQ(losses.shape(), (Shape{5}));
   for (int64_t row = 0; row < 5; ++row) {
     const float* x = logits.data<float>() + row * 37;
-    EXPECT_NEAR(losses.data<float>()[row], exact_log_sum_exp(x, 37) - static_cast<double>(x[targets[static_cast<size_t>(row)]]), 1e-5);
+    EXPECT_NEAR(losses.data<float>()[row], exact_log_sum_exp(x, 37) - static_cast<double>(x[targets[static_cast<size_t>(row)]]),
+                tolerance::kSum);
   }
 }
 
@@ -79,10 +81,11 @@ TEST(Losses, AndTheirGradientsHoldWhereverTheLogitsAre) {
       const double whole = exact_log_sum_exp(x, 37);
       double mean = 0;
       for (int64_t c = 0; c < 37; ++c) mean += static_cast<double>(x[c]) / 37;
-      EXPECT_NEAR(loss, whole - 0.9 * static_cast<double>(x[5]) - 0.1 * mean, 1e-4) << "at " << shift;
+      EXPECT_NEAR(loss, whole - 0.9 * static_cast<double>(x[5]) - 0.1 * mean, tolerance::kLoss) << "at " << shift;
       for (int64_t c = 0; c < 37; ++c) {
         const double probability = std::exp(static_cast<double>(x[c]) - whole);
-        EXPECT_NEAR(d_logits[static_cast<size_t>(c)], 2 * (probability - 0.1 / 37 - (c == 5 ? 0.9 : 0)), 1e-4) << "at " << shift;
+        EXPECT_NEAR(d_logits[static_cast<size_t>(c)], 2 * (probability - 0.1 / 37 - (c == 5 ? 0.9 : 0)), tolerance::kLoss)
+            << "at " << shift;
       }
     }
   });

@@ -42,7 +42,7 @@ void expect_slopes(const Tensor& x, const Tensor& d_features, const Tensor& d_x,
     above.mutable_data<float>()[i] += 0x1p-7F;
     below.mutable_data<float>()[i] -= 0x1p-7F;
     const double slope = (weighted_sum(map(above), d_features) - weighted_sum(map(below), d_features)) / 0x1p-6;
-    EXPECT_NEAR(static_cast<double>(d_x.data<float>()[i]), slope, 5e-3) << i;
+    EXPECT_NEAR(static_cast<double>(d_x.data<float>()[i]), slope, tolerance::kSlopeF32) << i;
   }
 }
 
@@ -66,7 +66,7 @@ TEST(Features, ProjectionsAreOrthogonalWithinEachBlockAndFollowFromTheirSeed) {
       for (int64_t c = 0; c < 8; ++c)
         product += static_cast<double>(w.data<float>()[a * 8 + c]) * static_cast<double>(w.data<float>()[b * 8 + c]);
       if (a != b && a / 8 == b / 8) {
-        EXPECT_NEAR(product, 0, 1e-5) << a << " " << b;
+        EXPECT_NEAR(product, 0, tolerance::kSum) << a << " " << b;
       }
       if (a == b) squares += product / 20;
     }
@@ -103,7 +103,7 @@ TEST(Features, AttentionOverThemDoesNotKnowTheirShiftAndIsNearSoftmax) {
   const Tensor softmax = attend(q, k, v, {.topology = causal()}).out;
   double error = 0;
   for (int64_t i = 0; i < plain.numel(); ++i) {
-    ASSERT_NEAR(plain.data<float>()[i], shifted.data<float>()[i], 1e-5) << i;
+    ASSERT_NEAR(plain.data<float>()[i], shifted.data<float>()[i], tolerance::kSum) << i;
     error += std::abs(static_cast<double>(plain.data<float>()[i] - softmax.data<float>()[i])) / static_cast<double>(plain.numel());
   }
   EXPECT_LT(error, 0.02);
@@ -180,6 +180,7 @@ struct RandomReference {
 void expect_random_features(const Tensor& x, const Tensor& w, FeatureShift shift, const Tensor& of) {
   const RandomReference expected(x, w, shift);
   const Tensor features = positive_random_features(of, w, shift);
+  ASSERT_EQ(features.numel(), std::ssize(expected.values));
   for (int64_t i = 0; i < features.numel(); ++i)
     ASSERT_NEAR(at(features, i), expected.values[static_cast<size_t>(i)], expected.errors[static_cast<size_t>(i)])
         << "feature " << i << ", shift " << static_cast<int>(shift);

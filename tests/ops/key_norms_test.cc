@@ -6,6 +6,8 @@
 #include "clearhead/error.h"
 #include "ops/ops.h"
 #include "ops/run.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -45,8 +47,8 @@ TEST(KeyNorms, AreTheLengthsOfValuesAndOfWhatTheyBecome) {
         output_square += sum * sum;
       }
       for (int64_t c = 0; c < d; ++c) value_square += double(value.data<float>()[c]) * double(value.data<float>()[c]);
-      EXPECT_NEAR(norms.output.data<float>()[head * keys + key], std::sqrt(output_square), 1e-5);
-      EXPECT_NEAR(norms.value.data<float>()[head / 2 * keys + key], std::sqrt(value_square), 1e-6);
+      EXPECT_NEAR(norms.output.data<float>()[head * keys + key], std::sqrt(output_square), tolerance::kSum);
+      EXPECT_NEAR(norms.value.data<float>()[head / 2 * keys + key], std::sqrt(value_square), tolerance::kFew);
     }
   }
 }
@@ -85,10 +87,16 @@ TEST(Ops, RefuseShapesThatDoNotFit) {
   Arena arena;
   clearhead::Run run{arena};
   Tensor out = Tensor::zeros({2, 4});
-  EXPECT_THROW(ops::gated(run, Activation::kSilu, Tensor::zeros({2, 7}), out), Error);
-  EXPECT_THROW(ops::norm(run, Tensor::zeros({2, 5}), {false, 1e-5, Tensor::zeros({5}), {}}, out), Error);
+  expect_refused(ErrorCode::kShape, "gated: x is [2, 7], out [2, 4]", [&] {
+    ops::gated(run, Activation::kSilu, Tensor::zeros({2, 7}), out);
+  });
+  expect_refused(ErrorCode::kShape, "norm: x is [2, 5], out [2, 4]", [&] {
+    ops::norm(run, Tensor::zeros({2, 5}), {false, 1e-5, Tensor::zeros({5}), {}}, out);
+  });
   Tensor x = Tensor::zeros({2, 1, 4});
-  EXPECT_THROW(ops::rotary(run, x, {Tensor::zeros({2, 3}), Tensor::zeros({2, 3}), 6, false}), Error);
+  expect_refused(ErrorCode::kShape, "rotary: x is [2, 1, 4], the angles [2, 3]", [&] {
+    ops::rotary(run, x, {Tensor::zeros({2, 3}), Tensor::zeros({2, 3}), 6, false});
+  });
 }
 
 }  // namespace

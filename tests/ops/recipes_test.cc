@@ -12,6 +12,7 @@
 
 #include "clearhead/attend.h"
 #include "on_every_backend.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -135,7 +136,7 @@ void expect_formula(const Call& call, const Score& score, const Value& value = n
   std::iota(rows.begin(), rows.end(), int64_t{0});
   on_every_backend([&] {
     const Attended done = call.run();
-    expect_near(out, done.out.data<float>(), 4e-6, "row");
+    expect_near(out, done.out.data<float>(), tolerance::kFormula, "row");
     std::vector<float> map(weights.data.size());
     for (int64_t head = 0; head < call.heads; ++head) {
       backend().weights({.record = done.record,
@@ -146,7 +147,7 @@ void expect_formula(const Call& call, const Score& score, const Value& value = n
                          .out = map.data() + head * queries * keys,
                          .out_stride = keys});
     }
-    expect_near(weights, map.data(), 4e-6, "row of the map");
+    expect_near(weights, map.data(), tolerance::kFormula, "row of the map");
   });
 }
 
@@ -213,7 +214,8 @@ void expect_recipe(const Recipe& recipe) {
     ASSERT_EQ(found.size(), expected.size());
     for (size_t input = 0; input < expected.size(); ++input) {
       for (size_t i = 0; i < expected[input].data.size(); ++i)
-        ASSERT_NEAR(found[input].data[i], expected[input].data[i], 2e-5 * std::max(1.0, std::abs(expected[input].data[i])))
+        ASSERT_NEAR(found[input].data[i], expected[input].data[i],
+                    tolerance::kGradientOfFormula * std::max(1.0, std::abs(expected[input].data[i])))
             << "gradient " << i << " of input " << input;
     }
   });

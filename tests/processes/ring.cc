@@ -6,6 +6,7 @@
 #include <random>
 
 #include "clearhead/error.h"
+#include "tolerance.h"
 #include "train/ring_attention.h"
 
 namespace clearhead {
@@ -62,8 +63,8 @@ int check_all(Comm& comm) {
   int failed = 0;
   for (const Case& one : cases) {
     const double most = apart(comm, one.spec, one.length);
-    failed += most > 2e-5;
-    if (comm.rank() == 0) std::printf("%s: %.1e apart%s\n", one.name, most, most > 2e-5 ? "  FAILED" : "");
+    failed += most > tolerance::kRing;
+    if (comm.rank() == 0) std::printf("%s: %.1e apart%s\n", one.name, most, most > tolerance::kRing ? "  FAILED" : "");
   }
   try {
     ring_attend(comm, Tensor::zeros({1, 1, 2, 4}), Tensor::zeros({1, 1, 2, 4}), Tensor::zeros({1, 1, 2, 4}), {.normaliser = Sparsemax{}});

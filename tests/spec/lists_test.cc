@@ -4,6 +4,7 @@
 
 #include "clearhead/error.h"
 #include "clearhead/spec.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -25,8 +26,8 @@ TEST(Lists, AGraphsEdgesAreSortedAndSayWhichEdgeTheyWere) {
   AttentionSpec spec;
   spec.topology.lists = found.lists;
   validate(spec, {.batch = 1, .heads = 2, .key_heads = 2, .queries = 4, .keys = 5, .d_k = 1, .d_v = 1});
-  EXPECT_THROW(graph(edges, 2), Error);
-  EXPECT_THROW(graph(Tensor::zeros({2, 5}), 4), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "edge 0 goes from 2 to 1; expected queries 0 to 1", [&] { graph(edges, 2); });
+  expect_refused(ErrorCode::kShape, "found f32 [2, 5]", [&] { graph(Tensor::zeros({2, 5}), 4); });
 }
 
 TEST(Lists, BigBirdSeesItsNeighboursTheGlobalBlocksAndAFewMore) {

@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "clearhead/error.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -23,21 +25,24 @@ TEST(Bleu, CountsAndScoresAreSacrebleus) {
   for (const Json& expected : cases.items()) {
     SCOPED_TRACE(expected.dump());
     const std::vector<std::string> hypotheses = strings(*expected.find("hypotheses")), words = strings(*expected.find("words"));
+    ASSERT_EQ(words.size(), hypotheses.size());
     for (size_t i = 0; i < words.size(); ++i) EXPECT_EQ(bleu_words(hypotheses[i]), words[i]);
     const Bleu found = bleu(hypotheses, strings(*expected.find("references")));
-    EXPECT_NEAR(found.score, expected.find("score")->number(), 1e-9);
-    EXPECT_NEAR(found.brevity_penalty, expected.find("brevity_penalty")->number(), 1e-12);
+    EXPECT_NEAR(found.score, expected.find("score")->number(), tolerance::kDoubleSum);
+    EXPECT_NEAR(found.brevity_penalty, expected.find("brevity_penalty")->number(), tolerance::kDouble);
     EXPECT_EQ(found.hypothesis_length, expected.find("hypothesis_length")->integer());
     EXPECT_EQ(found.reference_length, expected.find("reference_length")->integer());
     for (size_t n = 0; n < 4; ++n) {
       EXPECT_EQ(found.matched[n], expected.find("matched")->items()[n].integer());
       EXPECT_EQ(found.total[n], expected.find("total")->items()[n].integer());
-      EXPECT_NEAR(found.precisions[n], expected.find("precisions")->items()[n].number(), 1e-9);
+      EXPECT_NEAR(found.precisions[n], expected.find("precisions")->items()[n].number(), tolerance::kDoubleSum);
     }
   }
 }
 
-TEST(Bleu, ASentenceWithoutAReferenceIsRefused) { EXPECT_THROW(bleu({"a", "b"}, {"a"}), Error); }
+TEST(Bleu, ASentenceWithoutAReferenceIsRefused) {
+  expect_refused(ErrorCode::kInvalidArgument, "2 sentences against 1 references", [&] { bleu({"a", "b"}, {"a"}); });
+}
 
 }  // namespace
 }  // namespace clearhead

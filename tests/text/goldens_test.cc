@@ -70,8 +70,10 @@ TEST(Goldens, EveryStepATokenizerJsonMayNameEqualsThePackage) {
 
 TEST(Goldens, DecodingEqualsThePackageAlsoTokenByToken) {
   const Json decoded = Json::parse(read_file(golden_path("decoded.json")), "decoded.json");
+  ASSERT_EQ(decoded.size(), 3U);
   for (const auto& [name, cases] : decoded.fields()) {
     const auto tokenizer = golden_tokenizer(name);
+    ASSERT_GT(cases.size(), 20U) << name;
     for (const Json& item : cases.items()) {
       std::vector<int32_t> ids;
       for (const Json& id : item.items()[0].items()) ids.push_back(static_cast<int32_t>(id.integer()));

@@ -170,9 +170,10 @@ TEST(HostileTokenizer, MergesTxtIsReadLineByLineInTheFormOfItsFamily) {
   EXPECT_NE(family.message.find("\"MorseTokenizer\""), std::string::npos);
 }
 
-TEST(HostileTokenizer, EveryTruncationOfAFileIsRefusedOrRead) {
+TEST(HostileTokenizer, EveryTruncationOfAFileIsRefused) {
   const std::string json = read_file(golden_path("wordpiece.json")).substr(0, 4000);
-  for (size_t size = 0; size < json.size(); size += 7) EXPECT_THROW(Tokenizer::from_json(json.substr(0, size)), Error);
+  for (size_t size = 0; size < json.size(); size += 7)
+    EXPECT_EQ(refusal([&] { Tokenizer::from_json(json.substr(0, size)); }).code, ErrorCode::kFormat) << size;
 }
 
 }  // namespace

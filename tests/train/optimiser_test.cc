@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "clearhead/error.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -59,6 +60,8 @@ TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
     names.push_back({name, static_cast<int64_t>(start.size()), static_cast<int64_t>(start.size() + of_one.size())});
     start.insert(start.end(), of_one.begin(), of_one.end());
   }
+  ASSERT_GT(golden.find("cases")->size(), 5U);
+  ASSERT_GT(golden.find("gradients")->size(), 2U);
   for (const Json& golden_case : golden.find("cases")->items()) {
     SCOPED_TRACE(golden_case.find("options")->dump());
     Tape tape;
@@ -75,10 +78,11 @@ TEST_P(OptimiserOn, StepsAreThoseOfPyTorch) {
       optimiser.step(tape, rate);
       for (const Optimiser::Named& named : names) {
         const Json::Array expected = golden_case.find("weights")->items()[step].find(named.name)->items();
+        ASSERT_EQ(std::ssize(expected), named.end - named.begin);
         for (size_t i = 0; i < expected.size(); ++i) {
           const double found = static_cast<double>(leaf.data<float>()[static_cast<size_t>(named.begin) + i]);
           // A step rounds a few numbers of the weight's size, and of the move's.
-          ASSERT_NEAR(found, expected[i].number(), 2e-6) << "step " << step << ", " << named.name << "[" << i << "]";
+          ASSERT_NEAR(found, expected[i].number(), tolerance::kOptimiser) << "step " << step << ", " << named.name << "[" << i << "]";
         }
       }
     }

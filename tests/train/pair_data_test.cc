@@ -95,6 +95,7 @@ TEST(PairData, EveryPairComesOnceInEveryEpochInAnotherOrder) {
   const Made made;
   const PairData data("train.tsv", made.recipe, *made.tokenizer, 1);
   const auto all = rows_of(data.in_order());
+  EXPECT_EQ(std::accumulate(all.begin(), all.end(), 0, [](int sum, const auto& row) { return sum + row.second; }), 300);
   const std::vector<Example> first = epoch_of(data, 7, 0), second = epoch_of(data, 7, 1), again = epoch_of(data, 7, 0);
   EXPECT_EQ(rows_of(first), all);
   EXPECT_EQ(rows_of(second), all);

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "clearhead/error.h"
 #include "text/tokenizer_json.h"
+#include "tolerance.h"
 #include "train/average.h"
 
 namespace clearhead {
@@ -120,6 +121,7 @@ TEST(TextData, RepetitionsStandNoFurtherApartThanAsked) {
       first = std::min(first, i - w * 128);
       last = i - w * 128;
     }
+    EXPECT_GT(last, first) << w;
     EXPECT_LT(last - first, 40) << w;  // from the passage's begin to its second end, where all of it was changed
   }
 }
@@ -151,7 +153,7 @@ TEST(WeightAverage, FollowsItsFormulaAndChangesPlacesWithTheWeights) {
   }
   {
     const WeightAverage::Shown shown(average);
-    EXPECT_NEAR(static_cast<double>(w.data<float>()[0]), mean, 1e-4);
+    EXPECT_NEAR(static_cast<double>(w.data<float>()[0]), mean, tolerance::kAverage);
     EXPECT_FLOAT_EQ(average.mean(0).data<float>()[0], 39);
   }
   EXPECT_FLOAT_EQ(w.data<float>()[0], 39);

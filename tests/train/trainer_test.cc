@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/parallel.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -103,7 +104,7 @@ TEST_F(Runs, InBf16LearnAsInF32) {
   ASSERT_EQ(narrow.size(), exact.size());
   EXPECT_NE(narrow, exact);
   EXPECT_LT(exact.back(), exact.front() - 2);
-  for (size_t step = 0; step < exact.size(); ++step) EXPECT_NEAR(narrow[step], exact[step], 0.01) << "step " << step;
+  for (size_t step = 0; step < exact.size(); ++step) EXPECT_NEAR(narrow[step], exact[step], tolerance::kLossBF16) << "step " << step;
 }
 
 TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {

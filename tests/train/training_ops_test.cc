@@ -9,6 +9,7 @@
 #include "clearhead/train.h"
 #include "largest.h"
 #include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -46,10 +47,10 @@ TEST(TrainingOps, BatchNormKeepsStatisticsAndIsTestedByThem) {
   const Tensor x = Tensor::from<float>({1, 3, 5, 7}, {4, 1}), one = Tensor::from<float>({1}, {1}), zero = Tensor::zeros({1});
   RunningStatistics running{.momentum = 0.5};
   training.batch_norm(x, one, zero, running);
-  EXPECT_EQ(values_of(running.mean), (Floats{2}));                       // half of 4
-  EXPECT_NEAR(running.variance.data<float>()[0], 0.5 + 20.0 / 6, 1e-6);  // half of 1 and of 20/3
+  EXPECT_EQ(values_of(running.mean), (Floats{2}));                                  // half of 4
+  EXPECT_NEAR(running.variance.data<float>()[0], 0.5 + 20.0 / 6, tolerance::kFew);  // half of 1 and of 20/3
   const float scale = 1 / std::sqrt(running.variance.data<float>()[0]);
-  EXPECT_NEAR(training.batch_norm(x, one, zero, running, false).data<float>()[3], 5 * scale, 1e-4);
+  EXPECT_NEAR(training.batch_norm(x, one, zero, running, false).data<float>()[3], 5 * scale, 10 * tolerance::kSum);
   EXPECT_EQ(values_of(running.mean), (Floats{2}));
 }
 
@@ -66,7 +67,7 @@ TEST(TrainingOps, OperandsInBf16AreReadRoundedAndResultsStayF32) {
   const Tensor x = waves({5, 12}, 0.7), weight = waves({7, 12}, 1.3);
   const Tensor found = training.linear(x, training.parameter(weight)), expected = plain.linear(to_f32(in_bf16(x)), to_f32(in_bf16(weight))),
                unrounded = plain.linear(x, weight);
-  for (int64_t i = 0; i < found.numel(); ++i) EXPECT_NEAR(found.data<float>()[i], expected.data<float>()[i], 1e-5);
+  for (int64_t i = 0; i < found.numel(); ++i) EXPECT_NEAR(found.data<float>()[i], expected.data<float>()[i], tolerance::kSum);
   EXPECT_GT(largest_difference(found.data<float>(), unrounded.data<float>(), found.numel()), 1e-4) << "nothing was rounded";
 
   const Tensor q = training.parameter(waves({1, 2, 9, 8}, 0.9)), k = waves({1, 2, 9, 8}, 0.4), v = waves({1, 2, 9, 8}, 0.3);

@@ -13,6 +13,8 @@
 #include "clearhead/error.h"
 #include "clearhead/model.h"
 #include "models/transformer.h"
+#include "refused.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -42,14 +44,14 @@ TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
       norm += g.back() * g.back();
     }
     norm = std::sqrt(norm);
-    EXPECT_NEAR(training.step(0.01), norm, 1e-6);
+    EXPECT_NEAR(training.step(0.01), norm, tolerance::kFew);
     for (size_t i = 0; i < 12; ++i) {
       const double clipped = g[i] * std::min(1.0, 0.5 / norm);
       m[i] = 0.9 * m[i] + 0.1 * clipped;
       v[i] = 0.999 * v[i] + 0.001 * clipped * clipped;
       const double move = m[i] / (1 - std::pow(0.9, step)) / (std::sqrt(v[i] / (1 - std::pow(0.999, step))) + 1e-8);
       expected[i] -= 0.01 * (move + 0.1 * expected[i]);
-      EXPECT_NEAR(static_cast<double>(w.data<float>()[i]), expected[i], 1e-5) << "step " << step << ", element " << i;
+      EXPECT_NEAR(static_cast<double>(w.data<float>()[i]), expected[i], tolerance::kStep) << "step " << step << ", element " << i;
     }
   }
 }
@@ -58,7 +60,7 @@ TEST(Schedules, RiseAndFallAsTheirFormulasSay) {
   const Schedule cosine{.kind = Schedule::Kind::kCosine, .rate = 1, .warmup = 10, .steps = 110, .floor = 0.1};
   EXPECT_DOUBLE_EQ(cosine.at(0), 0.1);
   EXPECT_DOUBLE_EQ(cosine.at(9), 1);
-  EXPECT_NEAR(cosine.at(60), 0.55, 1e-12);
+  EXPECT_NEAR(cosine.at(60), 0.55, tolerance::kDouble);
   EXPECT_DOUBLE_EQ(cosine.at(500), 0.1);
   const Schedule linear{.kind = Schedule::Kind::kLinear, .rate = 2, .warmup = 0, .steps = 100};
   EXPECT_DOUBLE_EQ(linear.at(0), 2);
@@ -110,7 +112,7 @@ TEST(Training, ALossThatIsNoNumberChangesNothing) {
   const Tensor w = training.parameter(Tensor::from<float>({1, 2}, {1, 2}));
   const Tensor x = Tensor::from<float>({INFINITY, 1, 1, 1}, {2, 2});
   training.backward(training.cross_entropy(training.linear(x, w), {0, 0}));
-  EXPECT_THROW(training.step(0.1), Error);
+  expect_refused(ErrorCode::kInvalidArgument, "step 0: the gradient is not finite", [&] { training.step(0.1); });
   EXPECT_EQ(w.data<float>()[0], 1);
 }
 
@@ -173,7 +175,7 @@ TEST_P(TrainedFamily, LiveWeightsGiveTheLogitsOfTheLoadedModel) {
       live.facts.encoder ? model->run_from(batch_of(some.source), batch_of(some.target)) : model->run(batch_of(some.target));
   const Tensor &a = logits_of(found), &b = logits_of(expected);
   ASSERT_EQ(a.shape(), b.shape());
-  for (int64_t i = 0; i < a.numel(); ++i) ASSERT_NEAR(a.data<float>()[i], b.data<float>()[i], 2e-5F) << i;
+  for (int64_t i = 0; i < a.numel(); ++i) ASSERT_NEAR(a.data<float>()[i], b.data<float>()[i], tolerance::kTrainedAsRun) << i;
 }
 
 // L(w + h·g/‖g‖) − L(w − h·g/‖g‖) = 2h·‖g‖ + O(h³): the whole model's gradient at once.
@@ -217,7 +219,7 @@ void expect_the_loss_falls(const Family& of, float dropped) {
     return value;
   };
   const double slope = (moved(2e-2) - moved(-2e-2)) / 4e-2, finer = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-  EXPECT_NEAR((4 * finer - slope) / 3, norm, 2e-3 * norm);
+  EXPECT_NEAR((4 * finer - slope) / 3, norm, tolerance::kSlopeOfLoss * norm);
   EXPECT_GT(norm, 0.01);
   choose_backend(runnable_backends().back()->isa == InstructionSet::kAvx512 ? "avx512" : "avx2");
 }
@@ -256,7 +258,7 @@ TEST_P(TrainedFamily, GradientsOfRoundedOperandsAreNearThoseOfF32) {
     off += std::pow(static_cast<double>(narrow[i]) - static_cast<double>(exact[i]), 2);
     all += std::pow(static_cast<double>(exact[i]), 2);
   }
-  EXPECT_LT(std::sqrt(off / all), 0.05);
+  EXPECT_LT(std::sqrt(off / all), tolerance::kModelGradientBF16);
   EXPECT_GT(std::sqrt(off / all), 1e-4) << "nothing was rounded";
 }
 

@@ -1,6 +1,8 @@
 // Traces to look at: random Q and K of a small decoder over made-up words, with norms, sharp enough that keys stand out.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <random>
@@ -112,8 +114,10 @@ std::vector<T> array_of(const ViewFrame& frame, const std::string& name) {
     if (array.name != name) continue;
     std::vector<T> out(array.bytes.size() / sizeof(T));
     std::copy_n(array.bytes.data(), array.bytes.size(), reinterpret_cast<char*>(out.data()));
+    EXPECT_FALSE(out.empty()) << name;
     return out;
   }
+  ADD_FAILURE() << "the frame has no array " << name;
   return {};
 }
 

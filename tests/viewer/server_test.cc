@@ -15,6 +15,7 @@
 
 #include "base/file.h"
 #include "looked_at.h"
+#include "refused.h"
 #include "viewer/bundle.h"
 #include "viewer/engine.h"
 
@@ -573,7 +574,8 @@ TEST(Engine, RefusesMoreThanItCanHold) {
   }));
   wait_until([&] { return engine.waiting() == 0; });
   for (size_t i = 0; i < Engine::kMostWaiting; ++i) engine.post(job_that(Job::Kind::kShort, [](Job&) { return true; }));
-  EXPECT_THROW(engine.post(job_that(Job::Kind::kShort, [](Job&) { return true; })), Error);
+  expect_refused(ErrorCode::kCancelled, "256 questions are waiting",
+                 [&] { engine.post(job_that(Job::Kind::kShort, [](Job&) { return true; })); });
   stop = true;
 }
 

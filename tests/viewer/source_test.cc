@@ -9,6 +9,7 @@
 #include "backends/oracle.h"
 #include "largest.h"
 #include "looked_at.h"
+#include "tolerance.h"
 
 namespace clearhead {
 namespace {
@@ -46,9 +47,9 @@ TEST(LiveSource, ARowSaysItsSumEntropyAndLogSumExp) {
   const MapRow row = map.row(1, 150);
   for (const float score : row.scores()) largest = std::max(largest, static_cast<double>(score));
   for (const float score : row.scores()) sum += std::exp(static_cast<double>(score) - largest);
-  EXPECT_NEAR(number(frame, "total"), 1.0, 1e-5);
-  EXPECT_NEAR(number(frame, "entropy"), entropy, 1e-5);
-  EXPECT_NEAR(number(frame, "log_sum_exp"), largest + std::log(sum), 1e-5);
+  EXPECT_NEAR(number(frame, "total"), 1.0, tolerance::kRowSum);
+  EXPECT_NEAR(number(frame, "entropy"), entropy, tolerance::kSum);
+  EXPECT_NEAR(number(frame, "log_sum_exp"), largest + std::log(sum), tolerance::kSum);
 }
 
 TEST(LiveSource, TopKeysComeHeaviestFirst) {
@@ -77,8 +78,8 @@ TEST(LiveSource, SeveralRowsAddUpAndTheirMeanDivides) {
   for (size_t j = 0; j < sum.size(); ++j) {
     double expected = 0;
     for (const int64_t i : {10, 11, 40}) expected += static_cast<double>(map.row(0, i).weights()[j]);
-    ASSERT_NEAR(static_cast<double>(sum[j]), expected, 1e-7);
-    ASSERT_NEAR(static_cast<double>(mean[j]), expected / 3, 1e-7);
+    ASSERT_NEAR(static_cast<double>(sum[j]), expected, tolerance::kStored);
+    ASSERT_NEAR(static_cast<double>(mean[j]), expected / 3, tolerance::kStored);
   }
 }
 
@@ -94,7 +95,7 @@ TEST(LiveSource, WordsAddUpTheirPieces) {
     double sum = 0;
     for (int64_t j = item.find("begin")->integer(); j < item.find("end")->integer(); ++j)
       sum += static_cast<double>(values[static_cast<size_t>(j)]);
-    ASSERT_NEAR(item.find("weight")->number(), sum, 1e-7);
+    ASSERT_NEAR(item.find("weight")->number(), sum, tolerance::kStored);
     longer += item.find("end")->integer() - item.find("begin")->integer() > 1;
   }
   EXPECT_GT(longer, 50u);
@@ -114,10 +115,11 @@ TEST(LiveSource, SinkRulesLeaveOutOrRenormaliseAndSayTheShare) {
     const ViewFrame frame = source.row(look);
     const std::vector<float> values = array_of<float>(frame, "values");
     const double mass = static_cast<double>(raw[0]), divisor = rule == SinkRule::kRenormalise ? 1 - mass : 1;
-    EXPECT_NEAR(number(frame, "sink_mass"), mass, 1e-7);
+    EXPECT_NEAR(number(frame, "sink_mass"), mass, tolerance::kStored);
     EXPECT_EQ(values[0], rule == SinkRule::kMark ? raw[0] : 0.0f);
-    for (size_t j = 1; j < values.size(); ++j) ASSERT_NEAR(static_cast<double>(values[j]), static_cast<double>(raw[j]) / divisor, 1e-5);
-    EXPECT_NEAR(number(frame, "total"), rule == SinkRule::kHide ? 1 - mass : 1.0, 1e-5);
+    for (size_t j = 1; j < values.size(); ++j)
+      ASSERT_NEAR(static_cast<double>(values[j]), static_cast<double>(raw[j]) / divisor, tolerance::kSum);
+    EXPECT_NEAR(number(frame, "total"), rule == SinkRule::kHide ? 1 - mass : 1.0, tolerance::kRowSum);
   }
 }
 
@@ -144,8 +146,8 @@ TEST(LiveSource, AColumnIsWhatEveryRowGivesToTheKey) {
     ASSERT_EQ(values[static_cast<size_t>(i)], map.row(1, i).weights()[77]) << "query " << i;
     total += static_cast<double>(values[static_cast<size_t>(i)]);
   }
-  EXPECT_NEAR(number(frame, "total"), total, 1e-9);
-  EXPECT_NEAR(number(frame, "mean"), total / (300 - 77), 1e-9);
+  EXPECT_NEAR(number(frame, "total"), total, tolerance::kDoubleSum);
+  EXPECT_NEAR(number(frame, "mean"), total / (300 - 77), tolerance::kDoubleSum);
   EXPECT_EQ(frame.header.find("visible")->dump(), "[[77,300]]");
 }
 
@@ -158,7 +160,7 @@ TEST(LiveSource, ARenormalisedColumnDividesEveryRowByWhatItsSinksLeave) {
   for (int64_t i = 77; i < 300; ++i) {
     const std::vector<float> row = map.row(1, i).weights();
     ASSERT_NEAR(static_cast<double>(values[static_cast<size_t>(i)]), static_cast<double>(row[77]) / (1 - static_cast<double>(row[0])),
-                1e-5);
+                tolerance::kSum);
   }
 }
 
@@ -214,7 +216,7 @@ TEST(LiveSource, PooledTilesHoldMaxAndMeanOfTheirVisibleWeightsToTheRaggedEnd) {
         ASSERT_TRUE(std::isnan(max[at]) && std::isnan(mean[at])) << r << ", " << c;
       } else {
         ASSERT_EQ(static_cast<double>(max[at]), most) << r << ", " << c;
-        ASSERT_NEAR(static_cast<double>(mean[at]), sum / static_cast<double>(count), 1e-7) << r << ", " << c;
+        ASSERT_NEAR(static_cast<double>(mean[at]), sum / static_cast<double>(count), tolerance::kStored) << r << ", " << c;
       }
     }
   }
@@ -239,7 +241,7 @@ TEST(LiveSource, CodesOfATileStayWithinTheErrorTheySay) {
     const double decoded = codes[i] <= 2 ? 0 : lo * std::pow(hi / lo, (codes[i] - 3) / 252.0);
     worst.add(decoded - static_cast<double>(cells[i]));
   }
-  EXPECT_LE(worst.value(), error * 1.001 + 1e-9);
+  EXPECT_LE(worst.value(), error * 1.001 + tolerance::kDoubleSum);
   EXPECT_GT(worst.value(), error * 0.9);
 }
 
@@ -267,9 +269,9 @@ TEST(LiveSource, StatisticsAreMeansOfTheRows) {
       columns[j] += row.weights[j];
       h -= row.weights[j] > 0 ? row.weights[j] * std::log(row.weights[j]) : 0;
     }
-    ASSERT_NEAR(static_cast<double>(entropy[static_cast<size_t>(i)]), h, 1e-4);
+    ASSERT_NEAR(static_cast<double>(entropy[static_cast<size_t>(i)]), h, tolerance::kShownEntropy);
   }
-  for (size_t j = 0; j < 300; ++j) ASSERT_NEAR(static_cast<double>(received[j]), columns[j], 1e-3);
+  for (size_t j = 0; j < 300; ++j) ASSERT_NEAR(static_cast<double>(received[j]), columns[j], tolerance::kShownReceived);
 }
 
 TEST(LiveSource, TheAtlasShowsEveryHeadOnceItIsExact) {
@@ -288,7 +290,9 @@ TEST(LiveSource, TheAtlasShowsEveryHeadOnceItIsExact) {
 
 TEST(LiveSource, ThumbnailsOfShortTextsHaveTheirOwnSide) {
   LiveSource source = looked_at::source_of({.tokens = 9, .layers = 1});
-  source.atlas("dec", [](const ViewFrame& frame) { EXPECT_EQ(frame.arrays[0].shape, (std::vector<int64_t>{4, 9, 9})); });
+  std::vector<std::vector<int64_t>> shapes;
+  source.atlas("dec", [&](const ViewFrame& frame) { shapes.push_back(frame.arrays[0].shape); });
+  EXPECT_EQ(shapes, (std::vector<std::vector<int64_t>>{{4, 9, 9}}));
 }
 
 TEST(LiveSource, MassIsTheMeanOverRowsOfWhatTheyGiveToTheKeys) {
@@ -307,7 +311,7 @@ TEST(LiveSource, MassIsTheMeanOverRowsOfWhatTheyGiveToTheKeys) {
           const std::vector<float> row = array_of<float>(source.row(look), "values");
           double expected = static_cast<double>(row[60]);
           for (size_t j = 0; j < 30; ++j) expected += static_cast<double>(row[j]);
-          ASSERT_NEAR(static_cast<double>(mass[static_cast<size_t>(layer * 4 + head)]), expected, 2e-5);
+          ASSERT_NEAR(static_cast<double>(mass[static_cast<size_t>(layer * 4 + head)]), expected, tolerance::kShownMass);
         }
       }
     }

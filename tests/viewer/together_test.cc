@@ -5,6 +5,7 @@
 
 #include "io/scratch.h"
 #include "looked_at.h"
+#include "refused.h"
 
 namespace clearhead {
 namespace {
@@ -54,7 +55,7 @@ TEST(Checkpoints, AFolderWithoutStepsIsNone) {
   folder.put("model.safetensors", "");
   EXPECT_FALSE(is_watch_folder(folder.path()));
   EXPECT_FALSE(is_watch_folder(folder / "nowhere"));
-  EXPECT_THROW((void)open_checkpoints(folder.path(), {}), Error);
+  expect_refused(ErrorCode::kNotFound, "there is no step-NNNNNN.trace in it", [&] { (void)open_checkpoints(folder.path(), {}); });
 }
 
 TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {

@@ -68,6 +68,7 @@ describe('the minimap', () => {
     const context = { fillRect: () => undefined, strokeRect: (...at: number[]) => drawn.push(at) } as unknown as CanvasRenderingContext2D;
     const theme = { dark: false, paper: [253, 252, 249] as Rgb, ink: [28, 30, 34] as Rgb };
     for (const from of [0, 50_000, 99_990]) paintView(context, 58, 700, { from, to: from + 10 }, 100_000, theme);
+    expect(drawn).toHaveLength(3);
     for (const [, top, , tall] of drawn) expect(top >= 0 && tall >= 4 && top + tall <= 700).toBe(true);
   });
 });

@@ -72,6 +72,7 @@ describe('blocks', () => {
     words.map((w) => w.length),
   );
   it('tile the text and the tokens', () => {
+    expect(m.blocks.length).toBeGreaterThan(10);
     expect(m.blocks[0].begin).toBe(0);
     m.blocks.slice(1).forEach((b, i) => {
       expect(b.begin).toBe(m.blocks[i].end);
@@ -88,7 +89,8 @@ describe('blocks', () => {
   });
   it('never cut a character, even without spaces', () => {
     const solid = model('東'.repeat(1000), Array.from({ length: 1000 }, () => [2, 1]).flat());
-    for (const b of solid.blocks) expect(boxesOf(solid, b.tokens).every((x) => x.to - x.from === 1)).toBe(true);
+    const boxes = solid.blocks.flatMap((b) => boxesOf(solid, b.tokens));
+    expect(boxes.map((x) => x.to - x.from)).toEqual(Array<number>(1000).fill(1));
   });
   it('begin at segments', () => {
     const segment = { name: 'doc', role: null, lang: null, begin: 50, end: 90 };
