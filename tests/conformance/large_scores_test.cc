@@ -82,13 +82,13 @@ void expect_half_at_both(const Backend& backend, const Result& result, int64_t r
   for (int64_t row = 0; row < rows; ++row) {
     ASSERT_NEAR(row_of(out, 0, row)[5], 2, 1e-5) << "out of row " << row;
     for (int64_t j = 0; j < kKeys; ++j) {
-      ASSERT_NEAR(weights[static_cast<size_t>(row * kKeys + j)], j == kFirst || j == kSecond ? 0.5 : 0, 1e-6)
+      ASSERT_NEAR(weights[static_cast<size_t>(row * kKeys + j)], j == kFirst || j == kSecond ? 0.5 : 0, tolerance::kWeightF32)
           << "row " << row << " key " << j;
     }
     ASSERT_NEAR(swept.entropy.data<float>()[row], std::log(2.0), 1e-5) << "row " << row;
   }
   EXPECT_NEAR(swept.received.data<float>()[kFirst], static_cast<double>(rows) / 2, 1e-4);
-  EXPECT_NEAR(swept.received.data<float>()[kFirst + 1], 0, 1e-6);
+  EXPECT_NEAR(swept.received.data<float>()[kFirst + 1], 0, tolerance::kWeightF32);
 }
 
 TEST_P(LargeScores, OnlyTiesAtTheLargestShareARow) {
@@ -150,7 +150,7 @@ TEST_P(LargeScores, AHardChoiceKnowsItsProbabilityAtATie) {
     SCOPED_TRACE("scores of " + std::to_string(size));
     const Result result = run(backend_, {.pair = Dot{1}, .normaliser = Hard{}}, queries_of(20), keys_of(scores_with_a_tie(size)), v);
     EXPECT_EQ(row_of(result.out, 0, 11)[0], 1);
-    EXPECT_NEAR(result.record.rows.l.data<float>()[11], -std::log(2.0), 1e-6);
+    EXPECT_NEAR(result.record.rows.l.data<float>()[11], -std::log(2.0), tolerance::kWeightF32);
     const Tensor d_out = Tensor::from(std::vector<float>(20 * kWidth, 1.0F / kWidth), {1, 1, 20, kWidth});
     EXPECT_NEAR(row_of(run_backward(backend_, result, v, d_out).k, 0, kSecond)[0], 20 * 0.5, 0.01);
   }
@@ -251,7 +251,8 @@ TEST_P(LargeScores, QueriesOf1e30LookAtTheirBestKey) {
         if (score > largest) largest = score, best = j;
       }
       const std::vector<float> weights = look(backend_, result.record, 0, 0, {i}, {0, kFew});
-      for (int64_t j = 0; j < kFew; ++j) ASSERT_NEAR(weights[static_cast<size_t>(j)], j == best ? 1 : 0, 1e-6) << "key " << j;
+      for (int64_t j = 0; j < kFew; ++j)
+        ASSERT_NEAR(weights[static_cast<size_t>(j)], j == best ? 1 : 0, tolerance::kWeightF32) << "key " << j;
       ASSERT_NEAR(row_of(result.out, 0, i)[2], row_of(v, 0, best)[2], 1e-5);
     }
   }
