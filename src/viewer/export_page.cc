@@ -434,10 +434,10 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
   }
 }
 
-// Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, segments, softmax.
+// Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, softmax.
 bool qk_can_say(const AttentionSpec& spec) {
-  bool plain = std::holds_alternative<Dot>(spec.pair) && !spec.topology.mask && !spec.topology.lists && !spec.topology.visible &&
-               std::holds_alternative<Softmax>(spec.normaliser);
+  bool plain = std::holds_alternative<Dot>(spec.pair) && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists &&
+               !spec.topology.visible && std::holds_alternative<Softmax>(spec.normaliser);
   for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
   // The page caps first and adds ALiBi after; its ALiBi counts keys before the query only.
   if (spec.terms.size() == 2)
@@ -453,8 +453,11 @@ bool TraceWriter::add_qk(const HeadLook& at, const FamilyFacts& known, const std
     if (!frame.keys.empty() || !qk_can_say(frame.record.spec)) return false;
   }
   const std::string name = head_path("qk", at);
-  bool added = known.all_rows && blobs_.add_within(name, qk_frame(at, known, known.rows), room_);
-  added = added || blobs_.add_within(name, qk_frame(at, known, watched), room_);
+  const auto add = [&](const std::vector<Range>& rows) {
+    const ViewFrame frame = qk_frame(at, known, rows);
+    return !frame.header.find("error")->is_null() && blobs_.add_within(name, frame, room_);
+  };
+  const bool added = (known.all_rows && add(known.rows)) || add(watched);
   if (added) hold("qk");
   return added;
 }
@@ -465,7 +468,7 @@ namespace {
 struct StoredHead {
   std::vector<uint16_t> q{}, k{};
   std::vector<float> shift{}, scale{};
-  std::vector<uint32_t> rows{}, segments_q{}, segments_k{};
+  std::vector<uint32_t> rows{};
   int64_t d = 0;
 };
 
@@ -518,7 +521,7 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
   const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1.0 / std::sqrt(static_cast<double>(stored.d));
   const Band& band = spec.topology.band;
   const int64_t offset = first_position(band, known.queries, known.keys);
-  // The largest difference to f32, over rows spread evenly.
+  // The largest difference to f32, over rows spread evenly; NaN where f16 has no such number.
   double error = 0;
   const AttentionShape shape = any.shape();
   AttentionRecord rounded{.spec = spec, .keys = widened_for(stored.k, shape.key_heads, known.keys), .query_length = known.queries};
@@ -532,7 +535,8 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
       if (!(exact[j] > 0)) continue;
       const double weight =
           std::exp2(scores[j] * 1.44269504088896340736 - static_cast<double>(stored.shift[n])) / static_cast<double>(stored.scale[n]);
-      error = std::max(error, std::abs(weight - static_cast<double>(exact[j])));
+      const double difference = std::abs(weight - static_cast<double>(exact[j]));
+      if (!std::isnan(error) && !(difference <= error)) error = difference;
     }
     tell(0.9);
   }
@@ -543,7 +547,7 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
        {"layer", at.layer},
        {"head", at.head},
        {"badge", "quantised"},
-       {"error", error},
+       {"error", std::isfinite(error) ? Json(error) : Json()},
        {"spec", Json::object({{"scale", scale},
                               {"soft_cap", cap},
                               {"alibi_slope", slope},

@@ -262,6 +262,25 @@ TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
   }
 }
 
+// What halves cannot hold, and who sees whom by segments, which the page does not know.
+TEST(OfflinePage, KeepsNoQueriesAndKeysThatWouldGiveOtherWeights) {
+  constexpr int64_t kTokens = 4000;
+  const Tensor one = Tensor::zeros({1, kTokens}, DType::kI32);
+  Tensor two = one.clone();
+  std::fill_n(two.mutable_data<int32_t>(), kTokens / 2, 1);
+  TraceOptions kept;
+  kept.budget_bytes = 2'400'000;
+  kept.tail = 40;
+  for (const auto& [keys_times, segments, holds] : {std::tuple{1.0F, std::optional<Segments>{}, true},
+                                                    {1e5F, std::optional<Segments>{}, false},
+                                                    {1.0F, std::optional<Segments>{Segments{one, two}}, false}}) {
+    LiveSource source =
+        looked_at::source_of({.tokens = kTokens, .trace = kept, .spec = {.topology = {.segments = segments}}, .keys_times = keys_times});
+    const ReadPage page = page_of(source, {.state = "h=1.1", .budget_bytes = bundle_bytes() + 600'000});
+    EXPECT_EQ(page.has("qk/dec/1/1"), holds) << keys_times << (segments ? ", segments" : "");
+  }
+}
+
 std::vector<LiveSource> side_by_side_of(const std::vector<int64_t>& lengths) {
   std::vector<ShownTrace> traces;
   for (const int64_t tokens : lengths) {

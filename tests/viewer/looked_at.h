@@ -33,6 +33,7 @@ struct Options {
   bool norms = true;
   std::string word = "";  ///< instead of the made-up words
   AttentionSpec spec{};
+  float keys_times = 1;  ///< keys by so much larger, queries smaller
 };
 
 inline RunPlan plan_of(const Options& options) {
@@ -82,10 +83,12 @@ inline Trace trace_of(const Options& options) {
     Tensor q = random_tensor({1, kHeads, options.tokens, kWidth}, seed + 1, 1.2f);
     float* values = q.mutable_data<float>();
     for (int64_t i = 0; i < q.numel(); i += kWidth) values[i] = std::abs(values[i]) + 1.0f;  // what the sink answers to
-    const Tensor k = keys_with_sink({1, kKeyHeads, options.tokens, kWidth}, seed + 2, q);
+    Tensor k = keys_with_sink({1, kKeyHeads, options.tokens, kWidth}, seed + 2, q);
+    for (int64_t i = 0; i < k.numel(); ++i) k.mutable_data<float>()[i] *= options.keys_times;
+    for (int64_t i = 0; i < q.numel(); ++i) values[i] /= options.keys_times;
     const Tensor v = random_tensor({1, kKeyHeads, options.tokens, kWidth}, seed + 3, 1.0f);
     AttentionSpec spec = options.spec;
-    if (options.causal) spec.topology = causal();
+    if (options.causal) spec.topology.band = causal().band;
     KeyNorms norms;
     if (options.norms) {
       norms.value = random_tensor({1, kKeyHeads, options.tokens}, seed + 4, 1.0f);
