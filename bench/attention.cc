@@ -31,8 +31,8 @@ double median(std::vector<double> values) {
 }
 
 // As a prefill leaves them.
-PagedKeys random_pages(const Plan& plan, uint32_t seed) {
-  KeyCache cache;
+PagedKV random_pages(const Plan& plan, uint32_t seed) {
+  KVCache cache;
   const Shape shape = {plan.batch, plan.key_heads, plan.length, plan.d};
   cache.append(random_tensor(shape, seed), random_tensor(shape, seed + 1000));
   return cache.snapshot();
@@ -174,7 +174,7 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
 
 // The limit is that of bf16's own instruction.
 bool is_narrow(const Backend& backend, DType dtype) {
-  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWide;
+  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWiden;
 }
 
 ComputeTimes time_sweep(const Plan& plan, const AttentionRecord& record, const Backend& backend, const AttentionOptions& options) {
@@ -260,7 +260,7 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
       times = time_tile(record, backend, options);
     } else {
       // Five products of a pair, not two; of linear attention three sums and three uses of them.
-      out.work *= std::holds_alternative<Linear>(plan.spec.normaliser) ? 3 : 2.5;
+      out.work *= std::holds_alternative<LinearAttention>(plan.spec.normaliser) ? 3 : 2.5;
       times = time_backward(operands, record, backend, options);
     }
     out.ratio_to_forward = times.clean / forward_clean;

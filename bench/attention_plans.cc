@@ -39,7 +39,7 @@ Plan backward_plan(int64_t heads, int64_t length, int64_t d, bool is_causal, boo
   return plan;
 }
 
-Plan sweep_plan(const std::string& which, SweepRequest request, int64_t length, int64_t d, bool is_causal, bool by_default) {
+Plan sweep_plan(const std::string& which, ReductionRequest request, int64_t length, int64_t d, bool is_causal, bool by_default) {
   Plan plan = forward_plan("", 8, length, d, is_causal, by_default);
   plan.kind = Kind::kSweep;
   plan.request = std::move(request);
@@ -77,7 +77,7 @@ void add_term_plans(std::vector<Plan>& plans) {
   plans.push_back(twin_plan("forward", "alibi", {.terms = {Alibi{slopes_of_eight()}}, .topology = causal()}, {.topology = causal()}, 64));
   plans.push_back(twin_plan("forward", "soft_cap", {.terms = {SoftCap{30}}}, {}, 64));
   Plan dense = twin_plan("forward", "dense", {}, {}, 64);
-  dense.prepare = [](Plan& plan) { plan.spec.terms = {Dense{random_tensor({1, plan.heads, plan.length, plan.length}, 5)}}; };
+  dense.prepare = [](Plan& plan) { plan.spec.terms = {AttentionBias{random_tensor({1, plan.heads, plan.length, plan.length}, 5)}}; };
   plans.push_back(dense);
 }
 
@@ -115,18 +115,19 @@ void add_pair_plans(std::vector<Plan>& plans) {
   std::vector<float> weight(64);
   for (int c = 0; c < 64; ++c) weight[static_cast<size_t>(c)] = 0.125F * static_cast<float>(c % 5 - 2);
   Additive additive{.weight = Tensor::from(weight, {1, 64})};
-  plans.push_back(twin_plan("pair", "additive_tanh", {.pair = additive}, {}, 64));
+  plans.push_back(twin_plan("pair", "additive_tanh", {.score = additive}, {}, 64));
   additive.activation = Additive::Activation::kLeakyRelu;
-  plans.push_back(twin_plan("pair", "additive_leaky_relu", {.pair = additive}, {}, 64));
+  plans.push_back(twin_plan("pair", "additive_leaky_relu", {.score = additive}, {}, 64));
   const auto table = [](int64_t reach) {
     std::vector<float> rows(static_cast<size_t>((2 * reach + 1) * 64));
     for (size_t i = 0; i < rows.size(); ++i) rows[i] = 0.01F * static_cast<float>(i % 37) - 0.18F;
     return Tensor::from(rows, {1, 2 * reach + 1, 64});
   };
   plans.push_back(
-      twin_plan("pair", "relative16_values", {.pair = Relative{.keys = table(16), .values = table(16)}}, {}, 64));  // Shaw et al.
-  plans.push_back(twin_plan("pair", "relative4096", {.pair = Relative{.keys = table(4096)}}, {}, 64));              // Transformer-XL
-  plans.push_back(twin_plan("pair", "relative256_both", {.pair = Relative{.keys = table(256), .queries = table(256)}}, {}, 64));  // DeBERTa
+      twin_plan("pair", "relative16_values", {.score = Relative{.keys = table(16), .values = table(16)}}, {}, 64));  // Shaw et al.
+  plans.push_back(twin_plan("pair", "relative4096", {.score = Relative{.keys = table(4096)}}, {}, 64));              // Transformer-XL
+  plans.push_back(
+      twin_plan("pair", "relative256_both", {.score = Relative{.keys = table(256), .queries = table(256)}}, {}, 64));  // DeBERTa
 }
 
 // Cost is linear in the length.
@@ -134,7 +135,7 @@ void add_linear_plans(std::vector<Plan>& plans) {
   for (const bool is_causal : {false, true}) {
     for (const int64_t length : {8192, 32768, 131072}) {
       Plan plan = forward_plan(is_causal ? "causal" : "full", 1, length, 64, is_causal, false);
-      plan.spec.normaliser = Linear{};
+      plan.spec.normaliser = LinearAttention{};
       plan.has_features = true;
       plan.name = "linear_attention/" + plan.name;
       plans.push_back(plan);
@@ -190,7 +191,7 @@ std::vector<Plan> attention_plans() {
   }
   plans.push_back(sweep_plan("entropy", {entropy}, 4096, 64, false, false));
   plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 128, false, false));
-  SweepRequest top8, pooled;
+  ReductionRequest top8, pooled;
   top8.top_k = 8;
   pooled.cells = {512, 512};
   for (const bool is_causal : {false, true}) {
@@ -224,7 +225,7 @@ double listed_pairs(const Plan& plan, const Lists& lists) {
 
 double forward_flops(const Plan& plan) {
   double pairs = 0;
-  if (std::holds_alternative<Linear>(plan.spec.normaliser)) {  // a key joins d × d sums, a query meets them
+  if (std::holds_alternative<LinearAttention>(plan.spec.normaliser)) {  // a key joins d × d sums, a query meets them
     return 4.0 * static_cast<double>(plan.batch * plan.heads * plan.length) * static_cast<double>(plan.d * plan.d);
   }
   if (const auto& lists = plan.spec.topology.lists) {

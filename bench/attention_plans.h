@@ -23,7 +23,7 @@ struct Plan {
   Kind kind = Kind::kForward;
   int64_t batch = 1, heads = 8, key_heads = 8, length = 4096, d = 64;
   bool is_causal = false, in_pages = false;
-  SweepRequest request{};
+  ReductionRequest request{};
   bool by_default = true;
   AttentionSpec spec{};
   float query_size = 1;

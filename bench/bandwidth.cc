@@ -78,7 +78,7 @@ class Decode final : public Stream {
     q_ = to_dtype(random_tensor({1, plan.heads, plan.queries, plan.d}, seed), plan.query_dtype);
     Tensor k = random_tensor(shape, seed + 1), v = random_tensor(shape, seed + 2);
     if (plan.in_pages) {  // as a prefill leaves them
-      KeyCache cache(plan.dtype);
+      KVCache cache(plan.dtype);
       cache.append(k, v);
       keys_ = cache.snapshot();
     } else {
@@ -134,7 +134,7 @@ class GraphAttention final : public Stream {
       state = state * 1664525U + 1013904223U;
       edges.push_back(static_cast<int32_t>((uint64_t{state} * static_cast<uint64_t>(plan.length)) >> 32));
     }
-    record_.spec.pair = Dot{1};
+    record_.spec.score = Dot{1};
     record_.spec.terms = {rule([](auto score, auto) { return max(score, 0.2F * score); })};
     record_.spec.topology.lists = graph(Tensor::from(edges, {2, plan.length * plan.neighbours}), plan.length).lists;
     const Shape rows = {1, plan.heads, plan.length};
@@ -352,9 +352,8 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.fraction_of_limit = mode_of(pairs).fraction;
   out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
   const bool in_bf16 = plan.query_dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512;
-  const cpu::Bf16Way way = in_bf16 ? cpu::bf16_way() : cpu::Bf16Way::kWide;  // the peak of matrices is out of reach
-  if (flops_of(plan) > 4 * out.work && way != cpu::Bf16Way::kMatrices)
-    out.roofline = roofline_of(plan, backend, way == cpu::Bf16Way::kPairs, out);
+  const cpu::Bf16Way way = in_bf16 ? cpu::bf16_way() : cpu::Bf16Way::kWiden;  // the peak of matrices is out of reach
+  if (flops_of(plan) > 4 * out.work && way != cpu::Bf16Way::kAmx) out.roofline = roofline_of(plan, backend, way == cpu::Bf16Way::kDot, out);
   return out;
 }
 

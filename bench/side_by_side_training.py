@@ -71,7 +71,7 @@ def clearhead_steps(options, folder, precision):
     (folder / "text.txt").write_text(text, encoding="utf-8")
     recipe = {
         "files": ["text.txt"], "model": GPT, "batch": BATCH, "length": LENGTH, "steps": options.steps, "report": 1, "validate": 10**6, "checkpoint": 10**6,
-        "held_out": 0, "optimiser": {"decay": DECAY, "clip": 1}, "schedule": {"rate": 1e-3},
+        "held_out": 0, "optimiser": {"weight_decay": DECAY, "clip": 1}, "schedule": {"learning_rate": 1e-3},
     }
     if precision == "bf16":
         recipe["precision"] = "bf16"
@@ -208,7 +208,7 @@ def recipe_of(options):
 
 def rate_at(schedule, step, steps):
     """As include/clearhead/train.h says: kinds, warm-up, cool-down."""
-    rate, warmup, floor = schedule.get("rate", 1e-3), schedule.get("warmup", 0), schedule.get("floor", 0)
+    rate, warmup, floor = schedule.get("learning_rate", 1e-3), schedule.get("warmup", 0), schedule.get("min_ratio", 0)
     kind, cooldown = schedule.get("kind", "constant"), schedule.get("cooldown", 0)
     if step < warmup:
         return rate * (step + 1) / warmup
@@ -247,7 +247,7 @@ class TorchTraining:
         self.clip = options.get("clip", 1)
         matrices, others = decay_groups(self.model, torch)
         self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": options.get("decay", 0)}, {"params": others, "weight_decay": 0}],
+            [{"params": matrices, "weight_decay": options.get("weight_decay", 0)}, {"params": others, "weight_decay": 0}],
             betas=(options.get("beta1", 0.9), options.get("beta2", 0.999)), eps=options.get("epsilon", 1e-8))
         self.mean = [p.detach().clone() for p in self.model.parameters()] if average else []
 
@@ -293,7 +293,7 @@ class TorchTraining:
 def first_weights(options, folder):
     """The weights a run of this recipe begins with: it goes one step at rate 0."""
     lines_of([options.clearhead, "--threads", options.threads, "train", options.recipe, *options.settings, "average=0", "save=f32", "steps=1",
-              "schedule.rate=0", "schedule.cooldown=0", "-o", folder, "--json"])
+              "schedule.learning_rate=0", "schedule.cooldown=0", "-o", folder, "--json"])
     return folder / "best"
 
 

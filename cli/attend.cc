@@ -61,7 +61,7 @@ struct AddRows {
     to.emplace_back("chosen", rows.m);
     to.emplace_back("log_probability", rows.l);
   }
-  void operator()(const Linear&) const { to.emplace_back("sum", rows.l); }
+  void operator()(const LinearAttention&) const { to.emplace_back("sum", rows.l); }
 };
 
 // d_q, d_k, d_v and d_NAME of every f32 operand, for the loss whose gradient with respect to out is `d_out`.
@@ -93,17 +93,17 @@ void run(const Options& options) {
   check_writable(options.out);
   const Tensor q = operand(in, "q", options.dtype), k = operand(in, "k", options.dtype), v = operand(in, "v", options.dtype);
   const Attended done = attend(q, k, v, spec);
-  const AttentionMap exact(done.record), map = options.as_used ? exact.with(Precision::kAsUsed) : exact;
+  const AttentionMap exact(done.record), map = options.as_used ? exact.with(LookPrecision::kAsUsed) : exact;
   NamedTensors tensors{{"out", to_f32(done.out)}};
   std::visit(AddRows{done.record.rows, tensors}, spec.normaliser);
   if (options.weights) tensors.emplace_back("weights", all_rows(map, "weights", &MapRow::weights));
   if (options.scores) tensors.emplace_back("scores", all_rows(map, "scores", &MapRow::scores));
   if (options.gradients) add_gradients(done, v, operand(in, "d_out", options.dtype), tensors);
   if (options.stats) {
-    SweepRequest request({entropy, received, distance, offsets});
+    ReductionRequest request({entropy, received, distance, offsets});
     request.offset_reach = std::max<int64_t>(1, std::min<int64_t>(64, map.shape().keys));
     Progress progress("statistics");
-    const SweepResult result = map.sweep(request, {.progress = progress.callback()});
+    const ReductionResult result = map.reduce(request, {.progress = progress.callback()});
     tensors.emplace_back("entropy", result.entropy);
     tensors.emplace_back("received", result.received);
     tensors.emplace_back("distance", result.distance);

@@ -69,10 +69,10 @@ struct TextArguments {
 };
 
 /// --knock-out, --cut, --keep-only.
-struct EditArguments {
+struct InterventionArguments {
   std::vector<std::string> knock_out{}, cut{}, keep_only{};
   void add(CLI::App& app);
-  Edits edits() const;
+  Interventions interventions() const;
   std::string as_typed() const;
   bool given() const { return !knock_out.empty() || !cut.empty() || !keep_only.empty(); }
 };
@@ -83,7 +83,7 @@ struct LookArguments {
   TextArguments text{};
   std::string pair{}, budget{}, layers{}, segments{};
   std::vector<std::string> rows{};
-  EditArguments edits{};
+  InterventionArguments interventions{};
   LoadOptions load{};
   bool truncate = false;
   int64_t window = 0;

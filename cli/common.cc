@@ -129,7 +129,7 @@ void LookArguments::add(CLI::App& app) {
   app.add_option("--layers", layers, "Keep these layers only: 0,3,5:8");
   app.add_option("--rows", rows, "Keep the query vectors of these tokens too: 1200:1300 (repeatable)");
   app.add_option("--budget", budget, "Memory the trace may take: 512M, 4G (default 2G)");
-  edits.add(app);
+  interventions.add(app);
   add_load_options(app, load);
 }
 
@@ -180,7 +180,7 @@ void LookArguments::refuse_run_options() const {
                                     {truncate, "--truncate"},
                                     {!layers.empty(), "--layers"},
                                     {!rows.empty(), "--rows"},
-                                    {edits.given(), "an edit (--knock-out, --cut, --keep-only)"},
+                                    {interventions.given(), "an intervention (--knock-out, --cut, --keep-only)"},
                                     {load.precision != DType::kF32, "--precision"},
                                     {load.weights != WeightStorage::kF32, "--weights"},
                                     {!budget.empty(), "--budget"}}) {
@@ -213,15 +213,17 @@ std::string LookArguments::as_typed(const char* command) const {
   if (!layers.empty()) out += " --layers " + quoted(layers);
   if (load.precision != DType::kF32) out += format(" --precision {}", to_string(load.precision));
   if (load.weights != WeightStorage::kF32) out += format(" --weights {}", to_string(load.weights));
-  return out + edits.as_typed();
+  return out + interventions.as_typed();
 }
 
-void EditArguments::add(CLI::App& app) {
-  app.add_option("--knock-out", knock_out,
-                 "Heads whose output is zero: L3.H5 (repeatable, or L3.H5,L4.H0); of an encoder-decoder cross.L2.H1, enc.L0.H3, dec.L1.H0")
+void InterventionArguments::add(CLI::App& app) {
+  app.add_option("--knock-out,--ablate", knock_out,
+                 "Heads to ablate (their output is zero): L3.H5 (repeatable, or L3.H5,L4.H0); of an encoder-decoder cross.L2.H1, "
+                 "enc.L0.H3, dec.L1.H0")
       ->delimiter(',');
   app.add_option("--cut", cut,
-                 "QUERIES/KEYS: tokens that no longer see those keys, as 10:20/3:5, or 10:20/3:5@L3 or @L3.H5 for one layer or head "
+                 "Attention knockout, QUERIES/KEYS: tokens that no longer see those keys, as 10:20/3:5, or 10:20/3:5@L3 or @L3.H5 for one "
+                 "layer or head "
                  "(repeatable); of an encoder-decoder "
                  "@cross, @cross.L2, @cross.L2.H1, @enc…, @dec…");
   app.add_option("--keep-only", keep_only, "QUERIES/KEYS: tokens that see only those keys; written as --cut (repeatable)");
@@ -236,12 +238,12 @@ static std::string take_family(std::string& place) {
 }
 
 // "10:20/3:5@L3.H5"
-static Edits::Pairs parse_pairs(const std::string& text, const std::string& option) {
+static Interventions::Pairs parse_pairs(const std::string& text, const std::string& option) {
   const size_t at = text.find('@'), slash = text.find('/');
   if (slash == std::string::npos || slash > at)
     usage_error(format("{}: expected QUERIES/KEYS as 10:20/3:5, then @L3 or @L3.H5 for one layer or head, found \"{}\"", option, text));
-  Edits::Pairs out{parse_range(text.substr(0, slash), option),
-                   parse_range(text.substr(slash + 1, at == std::string::npos ? at : at - slash - 1), option)};
+  Interventions::Pairs out{parse_range(text.substr(0, slash), option),
+                           parse_range(text.substr(slash + 1, at == std::string::npos ? at : at - slash - 1), option)};
   if (at == std::string::npos) return out;
   std::string place = text.substr(at + 1);
   out.family = take_family(place);
@@ -257,19 +259,19 @@ static Edits::Pairs parse_pairs(const std::string& text, const std::string& opti
   return out;
 }
 
-Edits EditArguments::edits() const {
-  Edits out;
+Interventions InterventionArguments::interventions() const {
+  Interventions out;
   for (std::string name : knock_out) {
     const std::string family = take_family(name);
     const HeadName head = parse_head(name, "--knock-out");
-    out.knocked_out.push_back({head.layer, head.head, family});
+    out.ablated.push_back({head.layer, head.head, family});
   }
-  for (const std::string& pairs : cut) out.cut.push_back(parse_pairs(pairs, "--cut"));
+  for (const std::string& pairs : cut) out.knockouts.push_back(parse_pairs(pairs, "--cut"));
   for (const std::string& pairs : keep_only) out.keep_only.push_back(parse_pairs(pairs, "--keep-only"));
   return out;
 }
 
-std::string EditArguments::as_typed() const {
+std::string InterventionArguments::as_typed() const {
   std::string out;
   for (const std::string& name : knock_out) out += " --knock-out " + quoted(name);
   for (const std::string& pairs : cut) out += " --cut " + quoted(pairs);
@@ -306,7 +308,7 @@ Trace LookArguments::trace() {
   request.truncate = truncate;
   request.window = window;
   request.overlap = overlap;
-  request.edits = edits.edits();
+  request.interventions = interventions.interventions();
   if (!segments.empty()) request.segments = segments_from_json(read_config(segments), segments);
   if (!budget.empty()) request.options.budget_bytes = parse_bytes(budget, "--budget");
   if (!layers.empty()) request.options.layers = parse_layers(layers);

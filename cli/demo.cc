@@ -92,7 +92,7 @@ Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t qu
                        .out_stride = static_cast<int64_t>(exact.size())});
   const Tensor row_of_q = to_f32(record.q.select(0, 0).select(0, head).select(0, at));
   const float* q = row_of_q.data<float>();
-  const double scale = std::get<Dot>(record.spec.pair).scale.value_or(1.0f / std::sqrt(static_cast<float>(d)));
+  const double scale = std::get<Dot>(record.spec.score).scale.value_or(1.0f / std::sqrt(static_cast<float>(d)));
   Difference out;
   for (size_t j = 0; j < exact.size(); ++j) {
     const float* key = k.data<float>() + key_head * k.stride(1) + static_cast<int64_t>(j) * k.stride(2);

@@ -23,11 +23,11 @@ std::string processor() {
 // How attention multiplies bf16 there.
 std::string way_over_bf16(const Backend& table) {
   const cpu::Bf16Way way = cpu::bf16_way();  // says what is wrong with CLEARHEAD_BF16, whatever computes
-  if (table.isa != InstructionSet::kAvx512) return "wide";
-  return way == cpu::Bf16Way::kMatrices ? "matrices" : way == cpu::Bf16Way::kPairs ? "pairs" : "wide";
+  if (table.isa != InstructionSet::kAvx512) return "widen";
+  return way == cpu::Bf16Way::kAmx ? "amx" : way == cpu::Bf16Way::kDot ? "dot" : "widen";
 }
 std::string in_words(const std::string& way) {
-  return way == "matrices" ? "multiplies matrices (AMX)" : way == "pairs" ? "multiplies pairs (VDPBF16PS)" : "widens to f32";
+  return way == "amx" ? "multiplies matrices (AMX)" : way == "dot" ? "takes dot products of bf16 (VDPBF16PS)" : "widens to f32";
 }
 
 }  // namespace
@@ -37,7 +37,7 @@ void add_doctor(CLI::App& app) {
   CLI::App* command = app.add_subcommand("doctor", "What this machine and this build can do");
   command->footer(
       "Example: clearhead doctor --json\nCLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force what computes; "
-      "CLEARHEAD_BF16=matrices|pairs|wide, how\nAVX-512 multiplies bf16 in attention: by AMX, by VDPBF16PS, or widened to f32.");
+      "CLEARHEAD_BF16=amx|dot|widen, how\nAVX-512 multiplies bf16 in attention: by AMX, by VDPBF16PS, or widened to f32.");
   command->add_flag("--json", *json, "As JSON");
   command->callback([json] {
     Json backends = Json::array();

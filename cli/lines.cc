@@ -58,14 +58,14 @@ class Source {
 
 }  // namespace
 
-void each_window(const TextArguments& text, const char* what, const Edits& edits,
+void each_window(const TextArguments& text, const char* what, const Interventions& interventions,
                  const std::function<std::vector<std::string>(const Window&)>& answer) {
   Source source(text);
   Progress progress(what);
   const std::function<void(double)> shown = source.has_size() ? progress.callback() : nullptr;
   size_t first = 1;
   Window window;
-  window.options.edits = edits;
+  window.options.interventions = interventions;
   window.options.name = [&first](size_t index) { return format("line {}", first + index); };
   if (shown) window.options.progress = [&](double fraction) { shown(source.fraction(fraction)); };
   while (source.next(window.lines)) {

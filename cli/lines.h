@@ -12,12 +12,12 @@ namespace clearhead::cli {
 
 struct Window {
   std::vector<std::string> lines{};  ///< without what ends them
-  ManyOptions options{};             ///< names lines in errors, reports progress
+  BatchOptions options{};            ///< names lines in errors, reports progress
 };
 
 /// Calls `answer` for every window. It returns a line of output for each line, without its end; nothing for nothing to print.
 /// An interrupt leaves whole lines.
-void each_window(const TextArguments& text, const char* what, const Edits& edits,
+void each_window(const TextArguments& text, const char* what, const Interventions& interventions,
                  const std::function<std::vector<std::string>(const Window&)>& answer);
 
 /// Whatever a model writes, a line stays one.

@@ -26,7 +26,7 @@ CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& wh
   task->add_flag("--json", options->json, "The answer as JSON");
   task->add_flag("--lines", options->lines,
                  "One answer for each line of the text, in its order (with --json an object a line): lines of like length run together");
-  options->edits.add(*task);
+  options->interventions.add(*task);
   add_load_options(*task, options->load);
   return task;
 }
@@ -40,7 +40,7 @@ void embed(const Options& options) {
   if (!options.out.empty() && !options.lines) usage_error("-o keeps the embeddings of --lines");
   if (options.lines) return embed_lines(options);
   const auto model = load_model(options.model, options.load);
-  const Embedding embedding = model->embed(text_of(options), {.edits = options.edits.edits()});
+  const Embedding embedding = model->embed(text_of(options), {.interventions = options.interventions.interventions()});
   if (embedding.used < embedding.tokens) {
     notice(format("cut: {} of {} tokens were used ({})", with_commas(embedding.used), with_commas(embedding.tokens),
                   embedding.used == model->info().longest ? "the model's positions end there" : "the model's max_seq_length"));
@@ -52,7 +52,7 @@ void embed(const Options& options) {
 void fill(const Options& options) {
   if (options.lines) return fill_lines(options);
   const auto model = load_model(options.model, options.load);
-  const auto masks = model->fill_mask(text_of(options), options.top, options.edits.edits());
+  const auto masks = model->fill_mask(text_of(options), options.top, options.interventions.interventions());
   if (options.json) return print_json(masks_json(masks));
   for (const auto& candidates : masks) {
     for (const Candidate& candidate : candidates) print(format("{:>7.2f} %  {}", candidate.probability * 100, candidate.token));
@@ -64,7 +64,7 @@ void classify(const Options& options) {
   const auto model = load_model(options.model, options.load);
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
-  const std::vector<ClassScore> classes = model->classify(text_of(options), pair, options.edits.edits());
+  const std::vector<ClassScore> classes = model->classify(text_of(options), pair, options.interventions.interventions());
   if (options.json) return print_json(classes_json(classes));
   for (const ClassScore& score : classes) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
 }
@@ -124,7 +124,7 @@ void score(const Options& options) {
   if (count < 2) usage_error(format("a text of {} tokens leaves nothing to foretell; give a longer one", count));
   std::optional<Progress> progress("reading");
   const std::vector<float> log_probabilities =
-      clearhead::log_probabilities(*model, encoding.ids, options.edits.edits(), progress->callback());
+      clearhead::log_probabilities(*model, encoding.ids, options.interventions.interventions(), progress->callback());
   progress.reset();
   const Scored all = sum_of(encoding, log_probabilities, 1, count);
   Json ranges = Json::array();

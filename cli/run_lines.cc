@@ -33,7 +33,7 @@ std::vector<Answer> of_lines_that_hold(const Window& window, const Ask& ask) {
     lines.push_back(window.lines[line]);
     places.push_back(line);
   }
-  ManyOptions options = window.options;
+  BatchOptions options = window.options;
   options.name = [&](size_t index) { return window.options.name(places[index]); };
   std::vector<Answer> found = ask(lines, options), out(window.lines.size());
   for (size_t index = 0; index < places.size(); ++index) out[places[index]] = std::move(found[index]);
@@ -50,7 +50,7 @@ std::vector<Encoding> encoded(const Model& model, const std::vector<std::string>
 }
 
 // A prompt without a place for its first new token is refused with its line, before any is run.
-void check_lengths(const Model& model, const std::vector<Encoding>& texts, const ManyOptions& options) {
+void check_lengths(const Model& model, const std::vector<Encoding>& texts, const BatchOptions& options) {
   const int64_t longest = model.info().longest;
   for (size_t index = 0; index < texts.size(); ++index) {
     const auto tokens = static_cast<int64_t>(texts[index].size());
@@ -132,7 +132,7 @@ GenerateOptions generate_options(const RunArguments& options) {
   settings.max_tokens = options.max_tokens;
   if (!options.greedy) settings.sampling = options.sampling;
   settings.cache = options.cache;
-  settings.run.edits = options.edits.edits();
+  settings.run.interventions = options.interventions.interventions();
   return settings;
 }
 
@@ -141,7 +141,7 @@ void embed_lines(const RunArguments& options) {
   std::optional<NpyRows> file;
   if (!options.out.empty()) file.emplace(options.out, model->info().width);
   int64_t cut = 0;
-  each_window(options.text, "embedding", options.edits.edits(), [&](const Window& window) {
+  each_window(options.text, "embedding", options.interventions.interventions(), [&](const Window& window) {
     const std::vector<Embedding> embeddings = model->embed_all(window.lines, window.options);
     for (const Embedding& embedding : embeddings) {
       cut += embedding.used < embedding.tokens;
@@ -166,9 +166,9 @@ void fill_lines(const RunArguments& options) {
     }
     return line;
   };
-  each_window(options.text, "filling", options.edits.edits(), [&](const Window& window) {
+  each_window(options.text, "filling", options.interventions.interventions(), [&](const Window& window) {
     const auto masks = of_lines_that_hold<Masks>(
-        window, [&](const auto& lines, const ManyOptions& many) { return model->fill_all(lines, options.top, many); });
+        window, [&](const auto& lines, const BatchOptions& many) { return model->fill_all(lines, options.top, many); });
     return spelled(masks, [&](const Masks& one) { return options.json ? masks_json(one).dump() : in_words(one); });
   });
 }
@@ -183,7 +183,7 @@ void classify_lines(const RunArguments& options) {
       line += format("{}{:.2f} % {}", &one == classes.data() ? "" : "\t", one.probability * 100, one.label);
     return line;
   };
-  each_window(options.text, "classifying", options.edits.edits(), [&](const Window& window) {
+  each_window(options.text, "classifying", options.interventions.interventions(), [&](const Window& window) {
     return spelled(model->classify_all(window.lines, pair, window.options),
                    [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one).dump() : in_words(one); });
   });
@@ -193,7 +193,7 @@ void generate_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
   GenerateOptions settings = generate_options(options);
   each_window(options.text, "generating", {}, [&](const Window& window) {
-    const auto made = of_lines_that_hold<Generated>(window, [&](const auto& lines, const ManyOptions& many) {
+    const auto made = of_lines_that_hold<Generated>(window, [&](const auto& lines, const BatchOptions& many) {
       const std::vector<Encoding> prompts = encoded(*model, lines, {});
       check_lengths(*model, prompts, many);
       settings.progress = many.progress;
@@ -205,7 +205,7 @@ void generate_lines(const RunArguments& options) {
 
 void score_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
-  each_window(options.text, "reading", options.edits.edits(), [&](const Window& window) {
+  each_window(options.text, "reading", options.interventions.interventions(), [&](const Window& window) {
     const std::vector<Encoding> encodings = encoded(*model, window.lines, {.add_special_tokens = false});
     std::vector<std::vector<float>> each = log_probabilities_all(*model, encodings, window.options);
     std::vector<LineScore> scores(encodings.size());

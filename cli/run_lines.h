@@ -14,7 +14,7 @@ struct RunArguments {
   std::optional<DType> cache{};
   LoadOptions load{};
   TextArguments text{};
-  EditArguments edits{};
+  InterventionArguments interventions{};
   bool json = false, greedy = false, lines = false;
   std::string out{};  ///< a .npy for embeddings
   int64_t top = 5, max_tokens = 64;

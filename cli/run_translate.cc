@@ -18,7 +18,7 @@ struct Options {
   std::string model;
   LoadOptions load;
   TextArguments text;
-  EditArguments edits;
+  InterventionArguments interventions;
   std::optional<int64_t> beams{};
   std::optional<double> length_penalty{};
   int64_t max_tokens = 256;
@@ -155,7 +155,7 @@ void translate(const Options& options) {
   GenerateOptions settings = settings_of(*model, options.max_tokens);
   if (options.beams) settings.beams.count = *options.beams;
   if (options.length_penalty) settings.beams.length_penalty = *options.length_penalty;
-  settings.run.edits = options.edits.edits();
+  settings.run.interventions = options.interventions.interventions();
   Progress progress("translating");
   settings.progress = progress.callback();
   std::vector<size_t> of_line;
@@ -203,7 +203,7 @@ void add_run_translate(CLI::App& run) {
   CLI::App* task = run.add_subcommand("translate", "What an encoder-decoder writes from each line of a text");
   task->add_option("model", options->model, "An encoder-decoder (directory, or name in the local cache)")->required();
   options->text.add(*task);
-  options->edits.add(*task);
+  options->interventions.add(*task);
   task->add_option("--beams", options->beams,
                    "Texts searched at once (else as the model's files say, else 4); 1: always the most probable token")
       ->check(whole_from(1, 1000));

@@ -145,7 +145,7 @@ void add_train(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train a model from a recipe");
   command->footer("Example: clearhead train recipes/tiny-shakespeare.json data=DIR steps=2000 -o runs/first");
   command->add_option("recipe", options->recipe, "A recipe's file; with --resume the folder of a run")->required();
-  command->add_option("settings", options->settings, "Fields of the recipe to replace: data=DIR, schedule.rate=1e-3 …");
+  command->add_option("settings", options->settings, "Fields of the recipe to replace: data=DIR, schedule.learning_rate=1e-3 …");
   command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)");
   command
       ->add_option("--watch", options->watch,

@@ -21,7 +21,7 @@ int main() {
   }
   const std::vector<float> v(static_cast<size_t>(words), 1.5F);
   const ch::Tensor q = ch::Tensor::from(asked, {1, 1, words, words}), k = ch::Tensor::from(meant, {1, 1, words, words});
-  auto [context, record] = ch::attend(q, k, k, {.pair = ch::Additive{.weight = ch::Tensor::from(v, {1, words})}});
+  auto [context, record] = ch::attend(q, k, k, {.score = ch::Additive{.weight = ch::Tensor::from(v, {1, words})}});
 
   const ch::AttentionMap map(record);
   bool aligned = true;

@@ -30,7 +30,7 @@ int main() {
       for (int32_t c = 0; c < kFeatures; ++c) values.push_back(static_cast<float>(node == c));
     }
   }
-  ch::AttentionSpec spec{.pair = ch::Dot{1}};
+  ch::AttentionSpec spec{.score = ch::Dot{1}};
   spec.terms = {ch::rule([](auto score, auto) { return max(score, 0.2F * score); })};  // LeakyReLU
   spec.topology.lists = edges.lists;
   auto [out, record] = ch::attend(ch::Tensor::from(queries, {1, kHeads, kNodes, 2}), ch::Tensor::from(keys, {1, kHeads, kNodes, 2}),

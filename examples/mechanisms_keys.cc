@@ -1,4 +1,4 @@
-// The cookbook, page 4: keys that grow, slide and are shared; memory of another sequence or of an earlier segment; edits; and the gradients of q, k and v.
+// The cookbook, page 4: keys that grow, slide and are shared; memory of another sequence or of an earlier segment; interventions; and the gradients of q, k and v.
 #include "mechanisms.h"
 
 namespace {
@@ -17,7 +17,7 @@ ch::Tensor row_of(const ch::Tensor& t, int64_t i) { return t.slice(2, i, i + 1);
 void growing() {
   const Tokens x{.length = 300};
   const ch::Tensor prefill = ch::attend(x.q, x.k, x.v, {.topology = ch::causal()}).out;
-  ch::KeyCache cache;
+  ch::KVCache cache;
   double farthest = 0;
   for (int64_t i = 0; i < x.length; ++i) {
     cache.append(row_of(x.k, i), row_of(x.v, i));
@@ -31,7 +31,7 @@ void growing() {
 void sliding() {
   const Tokens x{.length = 1000};
   const ch::AttentionSpec spec{.topology = ch::causal(/*back=*/99)};
-  ch::KeyCache cache;
+  ch::KVCache cache;
   for (int64_t i = 0; i < x.length; ++i) {
     cache.keep_last(99);
     cache.append(row_of(x.k, i), row_of(x.v, i));
@@ -45,11 +45,11 @@ void sliding() {
 // Beam search: sequence b goes on as sequence rows[b] was. Full pages are shared, not copied.
 void beams() {
   const ch::Tensor k = any(2, {2, 1, 300, 8}), v = any(3, {2, 1, 300, 8}), q = any(1, {2, 1, 1, 8});
-  ch::KeyCache cache;
+  ch::KVCache cache;
   cache.append(k, v);
   cache.select({1, 1});  // both beams go on from the second
   cache.append(any(4, {2, 1, 1, 8}), any(5, {2, 1, 1, 8}));
-  const ch::PagedKeys keys = cache.snapshot();
+  const ch::PagedKV keys = cache.snapshot();
   const ch::Attended done = ch::attend(q, keys, {});
   const double s = static_cast<double>(ch::AttentionMap(done.record).head(0, 0).row(0).scores()[7]);
   const double parent = dot(q, 0, k.slice(0, 1, 2), 7) / std::sqrt(8.0);
@@ -60,9 +60,9 @@ void beams() {
 // A prompt read once, and two answers to it: copies of a cache share its full pages and grow apart.
 void shared_prefix() {
   const Tokens x{.length = 600};
-  ch::KeyCache one;
+  ch::KVCache one;
   one.append(x.k, x.v);
-  ch::KeyCache other = one;
+  ch::KVCache other = one;
   other.append(any(4, {1, 1, 5, 8}), any(5, {1, 1, 5, 8}));
   const auto &a = one.snapshot(), &b = other.snapshot();
   show("shared prefix", a.pages[0][1] == b.pages[0][1] && one.length() == 600 && other.length() == 605,
@@ -72,7 +72,7 @@ void shared_prefix() {
 // Half the memory: keys and values are rounded to nearest even, |Δk| ≤ 2⁻⁸·|k|, and attention is exact for what is stored.
 void pages_of_16_bits() {
   const Tokens x{.length = 300};
-  ch::KeyCache cache(ch::DType::kBF16);
+  ch::KVCache cache(ch::DType::kBF16);
   cache.append(x.k, x.v);
   const std::vector<double> s = scores(ch::attend(row_of(x.q, 299), cache.snapshot(), {}), 0);
   const ch::Tensor rounded = ch::to_f32(ch::to_dtype(x.k, ch::DType::kBF16));
@@ -87,7 +87,7 @@ void pages_of_16_bits() {
 // Vaswani et al. 2017, §3.2.3: the decoder asks the encoder's output, whose keys and values are made once.
 void cross_memory() {
   const ch::Tensor k = any(2, {1, 1, 40, 8}), v = any(3, {1, 1, 40, 8}), q = any(1, {1, 1, 2, 8});
-  ch::KeyCache memory;
+  ch::KVCache memory;
   memory.append(k, v);
   const ch::Tensor both = ch::attend(q, k, v).out;
   const double first = farthest_between(ch::attend(row_of(q, 0), memory.snapshot(), {}).out, row_of(both, 0).contiguous());
@@ -110,13 +110,13 @@ void segment_memory() {
        "%.2f of the first row's weight is in the memory; gradients are of %d keys of 12", in_memory, static_cast<int>(stopped.k.size(2)));
 }
 
-// --- edits: the same call under another description -------------------------------------------------------------------------------------------
+// --- interventions: the same call under another description -------------------------------------------------------------------------------------------
 
 // Michel, Levy & Neubig 2019, eq. 2: what if a head were not there?
 void knock_out() {
   const Tokens x{.heads = 2};
-  const ch::EditedSite layer{.layer = 3, .heads = 2};
-  const ch::Attended done = ch::attend(x.q, x.k, x.v, ch::edited({}, {.knocked_out = {{.layer = 3, .head = 1}}}, layer));
+  const ch::InterventionSite layer{.layer = 3, .heads = 2};
+  const ch::Attended done = ch::attend(x.q, x.k, x.v, ch::with_interventions({}, {.ablated = {{.layer = 3, .head = 1}}}, layer));
   double of_head_1 = 0;
   for (int64_t n = 12 * 8; n < done.out.numel(); ++n) of_head_1 += std::abs(static_cast<double>(done.out.data<float>()[n]));
   show("knock out a head", of_head_1 == 0 && at(done.out, 0, 0) != 0 && near(sum(weights(done, 5, 1)), 1),
@@ -126,9 +126,9 @@ void knock_out() {
 // Geva et al. 2023, §4: what if these tokens did not see those? The rest of the row takes the mass.
 void cut() {
   const Tokens x;
-  const ch::Edits edits{.cut = {{.queries = {5, 6}, .keys = {2, 4}}}};
+  const ch::Interventions interventions{.knockouts = {{.queries = {5, 6}, .keys = {2, 4}}}};
   const std::vector<double> whole = weights(ch::attend(x.q, x.k, x.v), 5),
-                            left = weights(ch::attend(x.q, x.k, x.v, ch::edited({}, edits, {.heads = 1})), 5);
+                            left = weights(ch::attend(x.q, x.k, x.v, ch::with_interventions({}, interventions, {.heads = 1})), 5);
   const double lost = whole[2] + whole[3];
   show("cut a span", left[2] == 0 && left[3] == 0 && near(left[0], whole[0] / (1 - lost)),
        "keys 2 and 3 had %.4f, now 0; key 0 has %.4f = %.4f / (1 − %.4f)", lost, left[0], whole[0], lost);
@@ -137,9 +137,9 @@ void cut() {
 // Those queries see nothing else.
 void keep_only() {
   const Tokens x;
-  const ch::Edits edits{.keep_only = {{.queries = {5, 6}, .keys = {2, 4}}}};
+  const ch::Interventions interventions{.keep_only = {{.queries = {5, 6}, .keys = {2, 4}}}};
   const std::vector<double> whole = weights(ch::attend(x.q, x.k, x.v), 5),
-                            left = weights(ch::attend(x.q, x.k, x.v, ch::edited({}, edits, {.heads = 1})), 5);
+                            left = weights(ch::attend(x.q, x.k, x.v, ch::with_interventions({}, interventions, {.heads = 1})), 5);
   show("keep only", near(left[2] + left[3], 1) && near(left[2], whole[2] / (whole[2] + whole[3])),
        "keys 2 and 3 have %.4f and %.4f: all there is", left[2], left[3]);
 }
@@ -176,7 +176,7 @@ int main() {
   for (const auto entry : {growing, sliding, beams, shared_prefix, pages_of_16_bits}) entry();
   std::puts("Memory");
   for (const auto entry : {cross_memory, segment_memory}) entry();
-  std::puts("Edits");
+  std::puts("Interventions");
   for (const auto entry : {knock_out, cut, keep_only}) entry();
   std::puts("Gradients");
   gradients();

@@ -23,7 +23,7 @@ void dot_scaled() {
 // Luong, Pham & Manning 2015, §3.1, dot.
 void dot_unscaled() {
   const Tokens x;
-  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.pair = ch::Dot{1}});
+  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.score = ch::Dot{1}});
   const double error = off(scores(done, i), [&](int64_t j) { return dot(x.q, i, x.k, j); });
   show("dot, unscaled", error < 2e-6, "s = q·k: a row within %.0e", error);
 }
@@ -45,7 +45,7 @@ ch::Tensor projected(const ch::Tensor& x, const ch::Tensor& w) {
 void bilinear() {
   const Tokens x;
   const ch::Tensor w = any(4, {kWidth, kWidth});
-  const ch::Attended done = ch::attend(projected(x.q, w), x.k, x.v, {.pair = ch::Dot{1}});
+  const ch::Attended done = ch::attend(projected(x.q, w), x.k, x.v, {.score = ch::Dot{1}});
   const double error = off(scores(done, i), [&](int64_t j) {
     double s = 0;
     for (int64_t a = 0; a < kWidth; ++a) {
@@ -69,7 +69,7 @@ ch::Tensor of_unit_length(const ch::Tensor& x) {
 void cosine() {
   const Tokens x;
   const ch::Tensor q = of_unit_length(x.q), k = of_unit_length(x.k);
-  const ch::Attended done = ch::attend(q, q, x.v, {.pair = ch::Dot{3}}), other = ch::attend(q, k, x.v, {.pair = ch::Dot{3}});
+  const ch::Attended done = ch::attend(q, q, x.v, {.score = ch::Dot{3}}), other = ch::attend(q, k, x.v, {.score = ch::Dot{3}});
   const double self = scores(done, i)[i];
   const double error =
       off(scores(other, i), [&](int64_t j) { return 3 * dot(x.q, i, x.k, j) / std::sqrt(dot(x.q, i, x.q, i) * dot(x.k, j, x.k, j)); });
@@ -81,7 +81,7 @@ void query_key_norm() {
   Tokens x{.heads = 2};
   x.q = of_unit_length(x.q), x.k = of_unit_length(x.k);
   const float g = 5;
-  const ch::AttentionSpec spec{.pair = ch::Dot{1}, .terms = {ch::temperature(ch::Tensor::from<float>({1 / g, 1}, {2}))}};
+  const ch::AttentionSpec spec{.score = ch::Dot{1}, .terms = {ch::temperature(ch::Tensor::from<float>({1 / g, 1}, {2}))}};
   const double error = off(scores(ch::attend(x.q, x.k, x.v, spec), i), [&](int64_t j) { return 5 * dot(x.q, i, x.k, j); });
   const Slope slope = slope_of("rule.table", x, spec);
   show("query-key norm", error < 2e-6 && slope.agrees(), "s = g·q̂·k̂, g of each head; ∂L/∂(1/g) = %.4f, by differences %.4f", slope.engine,
@@ -92,7 +92,7 @@ void query_key_norm() {
 void additive() {
   const Tokens x;
   const ch::Tensor v = any(4, {1, kWidth});
-  const ch::AttentionSpec spec{.pair = ch::Additive{.weight = v}};
+  const ch::AttentionSpec spec{.score = ch::Additive{.weight = v}};
   const double error = off(scores(ch::attend(x.q, x.k, x.v, spec), i), [&](int64_t j) {
     double s = 0;
     for (int64_t c = 0; c < kWidth; ++c) s += at(v, 0, c) * std::tanh(at(x.q, i, c) + at(x.k, j, c));
@@ -110,7 +110,7 @@ void gatv2() {
   const Tokens x;
   const ch::Tensor a = any(4, {1, kWidth});
   const ch::Additive pair{.weight = a, .activation = ch::Additive::Activation::kLeakyRelu, .slope = 0.2F};
-  const double error = off(scores(ch::attend(x.q, x.k, x.v, {.pair = pair}), i), [&](int64_t j) {
+  const double error = off(scores(ch::attend(x.q, x.k, x.v, {.score = pair}), i), [&](int64_t j) {
     double s = 0;
     for (int64_t c = 0; c < kWidth; ++c) s += at(a, 0, c) * leaky_relu(at(x.q, i, c) + at(x.k, j, c));
     return s;
@@ -127,7 +127,7 @@ void gat() {
     q.insert(q.end(), {static_cast<float>(a[node]), 1});
     k.insert(k.end(), {1, static_cast<float>(b[node])});
   }
-  ch::AttentionSpec spec{.pair = ch::Dot{1}, .terms = {ch::rule([](auto s, auto) { return max(s, 0.2F * s); })}};
+  ch::AttentionSpec spec{.score = ch::Dot{1}, .terms = {ch::rule([](auto s, auto) { return max(s, 0.2F * s); })}};
   const auto edges = ch::Tensor::from<int32_t>({0, 1, 1, 2, 3, /*to*/ 1, 0, 2, 3, 3}, {2, 5});
   spec.topology.lists = ch::graph(edges, /*queries=*/4).lists;  // compressed sparse rows
   const ch::Attended done = ch::attend(ch::Tensor::from(q, {1, 1, 4, 2}), ch::Tensor::from(k, {1, 1, 4, 2}), x.v, spec);
@@ -144,7 +144,7 @@ int64_t delta(int64_t query, int64_t j, int64_t reach) { return std::clamp(j - q
 void shaw() {
   const Tokens x;
   const ch::Tensor of_keys = any(4, {1, 7, kWidth}), of_values = any(5, {1, 7, kWidth});  // reach 3
-  const ch::AttentionSpec spec{.pair = ch::Relative{.keys = of_keys, .values = of_values}};
+  const ch::AttentionSpec spec{.score = ch::Relative{.keys = of_keys, .values = of_values}};
   const ch::Attended done = ch::attend(x.q, x.k, x.v, spec);
   const double error =
       off(scores(done, i), [&](int64_t j) { return (dot(x.q, i, x.k, j) + dot(x.q, i, of_keys, delta(i, j, 3))) / std::sqrt(8.0); });
@@ -164,7 +164,7 @@ void transformer_xl() {
   ch::Tensor q = x.q.clone(), rest = v.clone();
   for (int64_t n = 0; n < q.numel(); ++n) q.mutable_data<float>()[n] += u.data<float>()[n % kWidth];
   for (int64_t c = 0; c < kWidth; ++c) rest.mutable_data<float>()[c] -= u.data<float>()[c];
-  const ch::Attended done = ch::attend(q, x.k, x.v, {.pair = ch::Relative{.scale = 1, .keys = r, .query_bias = rest}});
+  const ch::Attended done = ch::attend(q, x.k, x.v, {.score = ch::Relative{.scale = 1, .keys = r, .query_bias = rest}});
   const double error = off(scores(done, i), [&](int64_t j) {
     const int64_t distance = delta(i, j, kLength - 1);
     return dot(x.q, i, x.k, j) + dot(x.q, i, r, distance) + dot(u, 0, x.k, j) + dot(v, 0, r, distance);
@@ -177,7 +177,7 @@ void deberta() {
   const Tokens x;
   const ch::Tensor key_r = any(4, {1, 9, kWidth}), query_r = any(5, {1, 9, kWidth});  // reach 4, rows by j − i
   const float scale = 1 / std::sqrt(3.0F * kWidth);
-  const ch::AttentionSpec spec{.pair = ch::Relative{.scale = scale, .keys = key_r, .queries = query_r}};
+  const ch::AttentionSpec spec{.score = ch::Relative{.scale = scale, .keys = key_r, .queries = query_r}};
   const double error = off(scores(ch::attend(x.q, x.k, x.v, spec), i), [&](int64_t j) {
     const int64_t row = delta(i, j, 4);
     return (dot(x.q, i, x.k, j) + dot(x.q, i, key_r, row) + dot(x.k, j, query_r, row)) / std::sqrt(24.0);
@@ -193,7 +193,7 @@ void deberta() {
 void elu_features() {
   const Tokens x;
   const ch::Tensor q = ch::elu_plus_one(x.q), k = ch::elu_plus_one(x.k);
-  const ch::Attended done = ch::attend(q, k, x.v, {.normaliser = ch::Linear{}});
+  const ch::Attended done = ch::attend(q, k, x.v, {.normaliser = ch::LinearAttention{}});
   double above = 0, below = 0;
   for (int64_t c = 0; c < kWidth; ++c) {
     double kv = 0, sum_k = 0;
@@ -211,7 +211,7 @@ void random_features() {
   const ch::Tensor q = ch::positive_random_features(x.q, w, ch::FeatureShift::kEachRow);
   const ch::Tensor k = ch::positive_random_features(x.k, w, ch::FeatureShift::kAllRows);
   const std::vector<double> softmax = weights(ch::attend(x.q, x.k, x.v), i),
-                            linear = weights(ch::attend(q, k, x.v, {.normaliser = ch::Linear{}}), i);
+                            linear = weights(ch::attend(q, k, x.v, {.normaliser = ch::LinearAttention{}}), i);
   const double error = off(linear, [&](int64_t j) { return softmax[static_cast<size_t>(j)]; });
   show("positive random features", error < 0.012 && error > 0, "2,048 of them: weights of softmax within %.3f (the largest is %.3f)", error,
        *std::max_element(softmax.begin(), softmax.end()));
@@ -233,7 +233,7 @@ void alibi() {
 // Raffel et al. 2020, §2.1: near distances have a bucket each, far ones share; the encoder tells before from after. T5 does not scale.
 void t5_encoder() {
   const Tokens x{.length = 300, .k = ch::Tensor::zeros({1, 1, 300, kWidth})};
-  const ch::AttentionSpec spec{.pair = ch::Dot{1}, .terms = {ch::t5_bias(any(4, {32, 1}), /*bidirectional=*/true)}};
+  const ch::AttentionSpec spec{.score = ch::Dot{1}, .terms = {ch::t5_bias(any(4, {32, 1}), /*bidirectional=*/true)}};
   const std::vector<double> s = scores(ch::attend(x.q, x.k, x.v, spec), 150);
   show("T5, both directions", s[280] == s[299] && s[153] != s[154] && s[153] != s[147],
        "keys 130 and 149 after: %.3f, %.3f; 3 and 4 after: %.3f, %.3f; 3 before: %.3f", s[280], s[299], s[153], s[154], s[147]);
@@ -243,7 +243,7 @@ void t5_encoder() {
 void t5_decoder() {
   const Tokens x{.length = 300, .k = ch::Tensor::zeros({1, 1, 300, kWidth})};
   const ch::Tensor w = any(4, {32, 1});
-  const ch::AttentionSpec spec{.pair = ch::Dot{1}, .terms = {ch::t5_bias(w, /*bidirectional=*/false)}, .topology = ch::causal()};
+  const ch::AttentionSpec spec{.score = ch::Dot{1}, .terms = {ch::t5_bias(w, /*bidirectional=*/false)}, .topology = ch::causal()};
   const std::vector<double> s = scores(ch::attend(x.q, x.k, x.v, spec), 299);
   const Slope slope = slope_of("rule.table2", x, spec);  // the first table is the buckets
   show("T5, causal", near(s[286], at(w, 13, 0)) && s[0] == s[100] && slope.agrees(),
@@ -256,7 +256,7 @@ void dense_bias() {
   const Tokens x;
   ch::Tensor bias = any(4, {1, 1, kLength, kLength});
   bias.mutable_data<float>()[i * kLength + 2] = -INFINITY;
-  const ch::AttentionSpec spec{.terms = {ch::Dense{bias}}};
+  const ch::AttentionSpec spec{.terms = {ch::AttentionBias{bias}}};
   const ch::Attended done = ch::attend(x.q, x.k, x.v, spec);
   const double added = scores(done, i)[3] - dot(x.q, i, x.k, 3) / std::sqrt(8.0);
   const Slope slope = slope_of("bias", x, spec);
@@ -271,7 +271,7 @@ void per_edge_bias() {
   const std::vector<float> feature = {0.9F, -0.4F, 0.2F, 0};  // of the edges, as they were given
   std::vector<float> bias;
   for (const int32_t edge : edges.order) bias.push_back(feature[static_cast<size_t>(edge)]);
-  const ch::AttentionSpec spec{.terms = {ch::PerEdge{ch::Tensor::from(bias, {1, 1, 4})}}, .topology = {.lists = edges.lists}};
+  const ch::AttentionSpec spec{.terms = {ch::EdgeBias{ch::Tensor::from(bias, {1, 1, 4})}}, .topology = {.lists = edges.lists}};
   const double added = scores(ch::attend(x.q, x.k, x.v, spec), i)[9] - dot(x.q, i, x.k, 9) / std::sqrt(8.0);
   const Slope slope = slope_of("edges", x, spec);
   show("per-edge bias", near(added, 0.9) && slope.agrees(), "edge 5 → 9 adds %.4f; ∂L/∂bias = %.4f, by differences %.4f", added,
@@ -281,7 +281,7 @@ void per_edge_bias() {
 // Gemma 2, 2024, §2.
 void soft_cap() {
   const Tokens x;
-  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.pair = ch::Dot{100}, .terms = {ch::SoftCap{30}}});
+  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.score = ch::Dot{100}, .terms = {ch::SoftCap{30}}});
   const std::vector<double> s = scores(done, i);
   const double error = off(s, [&](int64_t j) { return 30 * std::tanh(100 * dot(x.q, i, x.k, j) / 30); });
   const double largest = std::abs(*std::max_element(s.begin(), s.end(), [](double a, double b) { return std::abs(a) < std::abs(b); }));

@@ -35,7 +35,7 @@ void sinks() {
 // Martins & Astudillo 2016, proposition 1.
 void sparsemax() {
   const Tokens x;
-  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.pair = ch::Dot{1}, .normaliser = ch::Sparsemax{}});
+  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.score = ch::Dot{1}, .normaliser = ch::Sparsemax{}});
   const std::vector<double> s = scores(done, i), p = weights(done, i);
   const size_t best = static_cast<size_t>(std::max_element(s.begin(), s.end()) - s.begin());
   const double tau = s[best] - p[best];
@@ -47,7 +47,7 @@ void sparsemax() {
 // Peters, Niculae & Martins 2019, §3.2.
 void entmax15() {
   const Tokens x;
-  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.pair = ch::Dot{2}, .normaliser = ch::Entmax15{}});
+  const ch::Attended done = ch::attend(x.q, x.k, x.v, {.score = ch::Dot{2}, .normaliser = ch::Entmax15{}});
   const std::vector<double> s = scores(done, i), p = weights(done, i);
   const size_t best = static_cast<size_t>(std::max_element(s.begin(), s.end()) - s.begin());
   const double tau = s[best] / 2 - std::sqrt(p[best]);
@@ -99,7 +99,7 @@ void sigmoid() {
 void linear_causal() {
   const Tokens x;
   const ch::Tensor q = ch::elu_plus_one(x.q), k = ch::elu_plus_one(x.k);
-  const ch::Attended done = ch::attend(q, k, x.v, {.topology = ch::causal(), .normaliser = ch::Linear{}});
+  const ch::Attended done = ch::attend(q, k, x.v, {.topology = ch::causal(), .normaliser = ch::LinearAttention{}});
   std::vector<double> kv(8, 0), sum_k(8, 0);
   double farthest = 0;
   for (int64_t step = 0; step < x.length; ++step) {
@@ -164,7 +164,7 @@ void as_used() {
   const ch::Attended done =
       ch::attend(ch::to_dtype(x.q, ch::DType::kBF16), ch::to_dtype(x.k, ch::DType::kBF16), ch::to_dtype(x.v, ch::DType::kBF16));
   const std::vector<double> exact = weights(done, i);
-  const std::vector<float> used = ch::AttentionMap(done.record).with(ch::Precision::kAsUsed).head(0, 0).row(i).weights();
+  const std::vector<float> used = ch::AttentionMap(done.record).with(ch::LookPrecision::kAsUsed).head(0, 0).row(i).weights();
   double farthest = 0;
   for (size_t j = 0; j < exact.size(); ++j) farthest = std::max(farthest, std::abs(static_cast<double>(used[j]) / exact[j] - 1));
   const bool rounds = done.record.rows.used.defined();  // this machine's kernel
@@ -180,7 +180,7 @@ int main() {
   for (const auto entry : {softmax, sinks, sparsemax, entmax15, hard_argmax, hard_sampled, sigmoid, linear_causal}) entry();
   std::puts("After");
   for (const auto entry : {dropout, head_mask, local_p}) entry();
-  std::puts("Precision");
+  std::puts("LookPrecision");
   as_used();
   return verdict();
 }

@@ -18,6 +18,6 @@ with safe_open(path, "numpy") as trace:
     k = trace.get_tensor(frames[n]["k"])[0]
 row = int(query) - frames[n]["queries"][0]
 k = k[int(head) * len(k) // plan["families"][0]["heads"]]  # query heads share key heads in groups
-scale = layers[name]["spec"]["pair"]["dot"]["scale"] or q.shape[-1] ** -0.5
+scale = layers[name]["spec"]["score"]["dot"]["scale"] or q.shape[-1] ** -0.5
 score = scale * (q[row].astype("float64") @ k[int(key)].astype("float64"))
 print(json.dumps({"weight": float(2.0 ** (score * numpy.log2(numpy.e) - m[row]) / l[row]), "score": float(score)}))

@@ -25,7 +25,7 @@ struct Translator {
             .input_bias = training.parameter({3 * kHidden}, 0),
             .hidden_bias = training.parameter({3 * kHidden}, 0)};
   }
-  ch::AttentionSpec score() const { return {.pair = ch::Additive{.weight = v}}; }
+  ch::AttentionSpec score() const { return {.score = ch::Additive{.weight = v}}; }
 
   // What has been read, [batch, 1, length, 2·hidden], and its keys U h_j, [batch, 1, length, score].
   struct Source {
@@ -68,7 +68,7 @@ int main() {
   };
   ch::Training training(/*seed=*/3);
   Translator translator{training};
-  const ch::Schedule schedule{.kind = ch::Schedule::Kind::kCosine, .rate = 1e-2, .warmup = 20, .steps = kSteps};
+  const ch::Schedule schedule{.kind = ch::Schedule::Kind::kCosine, .learning_rate = 1e-2, .warmup = 20, .steps = kSteps};
   std::vector<int32_t> digits, reversed;
   float loss = 0;
   for (int64_t step = 0; step < kSteps; ++step) {

@@ -11,7 +11,7 @@ using ch::Tensor;
 constexpr int kBands = 64, kWindow = 256, kHop = 128, kWidth = 64, kHeads = 4, kEpochs = 30;
 
 struct Digits {
-  ch::Training training{/*seed=*/1, {.decay = 0.05}};
+  ch::Training training{/*seed=*/1, {.weight_decay = 0.05}};
   Tensor filters = Tensor::zeros({2 * kBands, 1, kWindow}), mix, bias, norm, project, output, read;
 
   explicit Digits(int64_t digits) {
@@ -26,7 +26,7 @@ struct Digits {
   }
 
   Tensor logits(const ch::SoundBatch& batch) {
-    const Tensor waves = training.convolve(batch.samples, filters, {}, {.stride = {1, kHop}, .padding = {0, kWindow / 2}});
+    const Tensor waves = training.conv(batch.samples, filters, {}, {.stride = {1, kHop}, .padding = {0, kWindow / 2}});
     const int64_t rows = waves.size(0), time = waves.size(2);
     Tensor power = Tensor::zeros({rows, kBands, time}), share = Tensor::zeros({rows, time, 1});
     Tensor segments = Tensor::from(std::vector<int32_t>(rows * time, -1), {rows, time});  // −1 sees nothing and is seen by nothing
@@ -40,7 +40,7 @@ struct Digits {
         power.mutable_data<float>()[row * kBands * time + at] = 0.3F * std::log(1e-8F + *cosine * *cosine + *sine * *sine) + 3;
       }
     }
-    Tensor x = training.activate("relu", training.convolve(power, mix, bias, {.padding = {0, 2}}));
+    Tensor x = training.activate("relu", training.conv(power, mix, bias, {.padding = {0, 2}}));
     x = training.contiguous(x.permute({0, 2, 1})).reshape({rows * time, kWidth});
     const Tensor qkv = training.linear(training.norm(x, norm), project).reshape({rows, time, 3, kHeads, kWidth / kHeads});
     const auto heads = [&](int64_t which) { return qkv.select(2, which).permute({0, 2, 1, 3}); };  // [batch, head, time, d]
@@ -72,7 +72,7 @@ int main(int count, char** arguments) try {
       const Tensor logits = digits.logits(test.sounds({row}));
       const float* first = logits.data<float>();
       right += std::max_element(first, first + logits.numel()) - first == test.rows()[row].label;
-      digits.training.forget();
+      digits.training.clear();
     }
     const double seconds = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;  // of all cores
     std::printf("epoch %d: %d of %d right, %.1f s\n", epoch + 1, right, static_cast<int>(test.size()), seconds);

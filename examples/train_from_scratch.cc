@@ -54,9 +54,9 @@ int main() {
     for (size_t i = 0; i < digits.size(); ++i) backwards[i] = digits[i / kLength * kLength + kLength - 1 - i % kLength];
   };
 
-  ch::Training training(/*seed=*/1, {.decay = 0.01});
+  ch::Training training(/*seed=*/1, {.weight_decay = 0.01});
   const Layer layer(training);
-  const ch::Schedule schedule{.kind = ch::Schedule::Kind::kCosine, .rate = 3e-3, .warmup = 20, .steps = kSteps};
+  const ch::Schedule schedule{.kind = ch::Schedule::Kind::kCosine, .learning_rate = 3e-3, .warmup = 20, .steps = kSteps};
   std::vector<int32_t> digits, backwards;
   float loss = 0;
   for (int64_t step = 0; step < kSteps; ++step) {

@@ -12,7 +12,7 @@ int main() {
   const Tensor w = training.parameter({3 * 32, 8 * 14}, 0.1), u = training.parameter({3 * 32, 32}, 0.1),
                sequence = training.parameter({3, 9, 8 * 14}, 1);
   // [docs/training.md]
-  Tensor x = training.convolve(images, filters, bias, {.padding = {1, 1}});                   // [batch, 16, 28, 28]
+  Tensor x = training.conv(images, filters, bias, {.padding = {1, 1}});                       // [batch, 16, 28, 28]
   x = training.max_pool(training.activate("relu", x), {.kernel = {2, 2}, .stride = {2, 2}});  // [batch, 16, 14, 14]
   Tensor gate = x.slice(1, 0, 8), value = x.slice(1, 8, 16);                                  // splitting needs no op
   Tensor states = training.gru(sequence, {.input_weight = w, .hidden_weight = u, .lengths = {7, 5, 9}});

@@ -73,7 +73,7 @@ def described(case):
             topology["mask"] = "mask"
         else:
             tensors["bias"] = np.ascontiguousarray(mask)
-            terms.append({"dense": {"bias": "bias"}})
+            terms.append({"attention_bias": {"bias": "bias"}})
     left, right = case.get("left_window_size", -1), case.get("right_window_size", -1)
     limits = [right] if right >= 0 else []
     limits += [0] if case["is_causal"] else []
@@ -87,7 +87,7 @@ def described(case):
         tensors["offsets"] = (lengths - case["Q"].shape[2]).astype(np.int32)
         topology["band"] = {"align": "start"}
         topology["visible"] = padded_rule(band)
-    return tensors, {"pair": {"dot": {"scale": case.get("scale")}}, "terms": terms, "topology": topology}
+    return tensors, {"score": {"dot": {"scale": case.get("scale")}}, "terms": terms, "topology": topology}
 
 
 def padded_rule(band):
@@ -108,7 +108,7 @@ def padded_rule(band):
 def ours(binary, case, folder):
     tensors, spec = described(case)
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, folder / "in.safetensors")
-    plain = {"pair": spec["pair"], "topology": {"band": {"align": "start"}}}
+    plain = {"score": spec["score"], "topology": {"band": {"align": "start"}}}
     capped = plain | {"terms": [t for t in spec["terms"] if "soft_cap" in t]}
     results = []
     for description in (plain, capped, spec):

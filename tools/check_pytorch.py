@@ -81,13 +81,13 @@ class Case:
         self.what.append("linear" if self.linear else kind)
         if kind == "dot" or self.linear:
             scale = self.dice.choice([None, None, 0.3, 1.0])
-            self.spec["pair"] = {"dot": {"scale": scale}}
+            self.spec["score"] = {"dot": {"scale": scale}}
             factor = 1 / math.sqrt(self.width) if scale is None else scale
             return lambda t, q, k: factor * q @ k.transpose(2, 3)
         if kind == "additive":
             self.real("weight", self.dice.choice([1, self.heads]), self.width)
             tanh = self.dice.random() < 0.5
-            self.spec["pair"] = {"additive": {"weight": "weight", **({"activation": "tanh"} if tanh else {"activation": "leaky_relu", "slope": 0.25})}}
+            self.spec["score"] = {"additive": {"weight": "weight", **({"activation": "tanh"} if tanh else {"activation": "leaky_relu", "slope": 0.25})}}
             act = torch.tanh if tanh else lambda x: torch.nn.functional.leaky_relu(x, 0.25)
             return lambda t, q, k: (act(q[:, :, :, None] + k[:, :, None]) * t["weight"][None, :, None, None]).sum(-1)
         return self.choose_relative()
@@ -98,7 +98,7 @@ class Case:
         for name, shape in (("queries", (2 * reach + 1, self.width)), ("query_bias", (self.width,)), ("values", (2 * reach + 1, self.tensors["v"].shape[3]))):
             if self.dice.random() < 0.5:
                 body[name] = self.real(f"table.{name}", rows, *shape)
-        self.spec["pair"] = {"relative": body}
+        self.spec["score"] = {"relative": body}
         factor = body["scale"] or 1 / math.sqrt(self.width)
         self.row_of = lambda: (-self.offsets()).clamp(-reach, reach) + reach
 
@@ -183,7 +183,7 @@ class Case:
         return term
 
     def dense(self):
-        self.spec["terms"].append({"dense": {"bias": self.real("biases", *self.broadcast(self.batch, self.heads, self.queries), self.keys)}})
+        self.spec["terms"].append({"attention_bias": {"bias": self.real("biases", *self.broadcast(self.batch, self.heads, self.queries), self.keys)}})
         return lambda t, s: s + t["biases"]
 
     def soft_cap(self):
@@ -191,7 +191,7 @@ class Case:
         return lambda t, s: 3 * torch.tanh(s / 3)
 
     def per_edge(self):
-        self.spec["terms"].append({"per_edge": {"bias": self.real("of edges", 1, 1, int(self.listed.sum()))}})
+        self.spec["terms"].append({"edge_bias": {"bias": self.real("of edges", 1, 1, int(self.listed.sum()))}})
         return lambda t, s: s + self.blocks_of(torch.zeros(self.listed.shape, dtype=s.dtype).masked_scatter(self.listed, t["of edges"]))
 
     def add_rule(self, nodes):
@@ -248,7 +248,7 @@ class Case:
         kind = "linear" if self.linear else self.dice.choice(["softmax", "softmax", "softmax", "sinks", "sigmoid", "sparsemax", "entmax15", "hard"])
         self.what.append(kind)
         self.spec["normaliser"] = {"softmax": {"softmax": {}}, "sinks": {"softmax": {"sinks": "sink"}}, "sigmoid": {"sigmoid": {"bias": -0.5}},
-                                   "sparsemax": {"sparsemax": {}}, "entmax15": {"entmax15": {}}, "linear": {"linear": {}},
+                                   "sparsemax": {"sparsemax": {}}, "entmax15": {"entmax15": {}}, "linear": {"linear_attention": {}},
                                    "hard": {"hard": {"choice": self.dice.choice(["argmax", "sampled"]), "seed": 5}}}[kind]
         if kind == "sinks":
             self.real("sink", self.heads)
@@ -313,7 +313,7 @@ class Case:
         for term in self.terms:
             bias = term(t, bias)
         return torch.nn.functional.scaled_dot_product_attention(
-            t["q"], t["k"], t["v"], attn_mask=torch.where(self.visible, bias, HIDDEN), scale=self.spec["pair"]["dot"]["scale"],
+            t["q"], t["k"], t["v"], attn_mask=torch.where(self.visible, bias, HIDDEN), scale=self.spec["score"]["dot"]["scale"],
             enable_gqa=self.heads != t["k"].shape[1])
 
 

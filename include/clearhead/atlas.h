@@ -66,13 +66,13 @@ std::vector<NamedScore> strongest(const HeadScores& head, size_t count);
 inline constexpr size_t kNamedScores = 2;  ///< how many are said of a head, in tables and on thumbnails
 
 /// The sweep the atlas needs: all statistics, its matches, and 64 × 64 thumbnails.
-SweepRequest atlas_request(const RunText& text);
+ReductionRequest atlas_request(const RunText& text);
 
 /// The text as far as its first tokens: what a map knows of a text that grew since (generated tokens).
 RunText first_tokens(RunText text, int64_t count);
 
 /// Scores of every head of one layer from the result of atlas_request's sweep.
-std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& text, const MapFamily& family, int layer);
+std::vector<HeadScores> head_scores(const ReductionResult& sweep, const RunText& text, const MapFamily& family, int layer);
 
 /// All kept layers of a family. Sweeps those whose statistics were not computed in the run.
 std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family, const LookOptions& options = {});

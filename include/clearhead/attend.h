@@ -28,7 +28,7 @@ struct Attended {
 Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {});
 
 /// The same over a cache: the queries are the last q.size(2) of keys.length positions.
-Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec);
+Attended attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec);
 
 /// What a call is to give of every row beside its output.
 struct RowSums {
@@ -47,16 +47,16 @@ struct AttendedRows {
 /// tiles of keys takes them on its way, at a few percent of a forward (docs/performance.md); other drivers (lists, a few queries over many keys, other
 /// normalisers) sweep once more. Asking changes no bit of out and record.
 AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted);
-AttendedRows attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, const RowSums& wanted);
+AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, const RowSums& wanted);
 
 /// Keys chosen by content, resolved to lists before the call: the record keeps the lists and never decides again, gradients take them as given.
-/// q and k as in attend(). Set as topology.lists, in place of any that are there (a PerEdge term counts the entries of the lists that it was made for).
+/// q and k as in attend(). Set as topology.lists, in place of any that are there (a EdgeBias term counts the entries of the lists that it was made for).
 ///
 /// The `count` best-scoring keys of every query among those that `spec` shows, by the score after all terms (ties: the earlier key); a score of −∞ or NaN is
 /// never chosen. Time O(queries·keys·d_k), memory O(keys) a thread and the lists.
 Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spec, int64_t count);
 /// The same over a cache: the queries are the last q.size(2) of keys.length positions, and a decode step chooses what the prefill's last row does.
-Lists select_top_keys(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, int64_t count);
+Lists select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count);
 
 struct BlockChoice {
   int64_t query_block = 64, key_block = 64;
@@ -83,7 +83,7 @@ struct Hashing {
 /// Time O((queries + keys)·d_k·buckets·rounds), and time and memory of the lists: queries·keys / buckets a head and round where buckets are even.
 Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashing);
 
-/// Feature maps for Linear: φ(q)·φ(k) ≥ 0 stands in for exp(q·k/√d). x: f32 [batch, head, length, d], any strides; results are contiguous. The features of a row
+/// Feature maps for LinearAttention: φ(q)·φ(k) ≥ 0 stands in for exp(q·k/√d). x: f32 [batch, head, length, d], any strides; results are contiguous. The features of a row
 /// are the same bits whatever rows, heads and threads there are. A row of the second map that is not finite gives NaN in its own features alone.
 ///
 /// elu(x) + 1 = x + 1 for x > 0, e^x otherwise (Katharopoulos et al. 2020, eq. 7); and d_x from the gradient of the features. Off by 4ε of itself, ε = 2⁻²³;
@@ -94,7 +94,7 @@ Tensor elu_plus_one_gradient(const Tensor& x, const Tensor& d_features);
 /// f32 [features, d]: rows of normal random vectors' lengths, orthogonal within each d of them (Choromanski et al. 2021, §2.4).
 Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed);
 
-/// What is subtracted before the exponential so that it does not overflow; it cancels in Linear. The largest exponent of each row (queries), or of all rows of
+/// What is subtracted before the exponential so that it does not overflow; it cancels in LinearAttention. The largest exponent of each row (queries), or of all rows of
 /// a head (keys, which must share one shift); kNone for keys that come one by one.
 enum class FeatureShift : uint8_t { kNone, kEachRow, kAllRows };
 /// φ(x) = exp(w·y − ‖y‖²/2 − shift)/√m over the m rows w of the projection, y = x/d^¼: unbiased for exp(q·k/√d), and positive (Choromanski et al. 2021,
@@ -141,15 +141,15 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
 ///
 /// Pages of bf16 or f16 hold keys and values rounded to nearest even in half the bytes: |Δk| ≤ 2⁻⁸·|k| or 2⁻¹¹·|k| (f16: up to 65,504, and to 2⁻²⁵ below
 /// 2⁻¹⁴). Attention over them is f32 attention over the rounded keys, bit for bit; maps are exact for what is stored.
-class KeyCache {
+class KVCache {
  public:
-  KeyCache() = default;
-  explicit KeyCache(DType dtype);  ///< f32, bf16 or f16, else kUnsupported
-  KeyCache(const KeyCache& other);
-  KeyCache& operator=(const KeyCache& other);
-  KeyCache(KeyCache&&) noexcept = default;
-  KeyCache& operator=(KeyCache&&) noexcept = default;
-  ~KeyCache() = default;
+  KVCache() = default;
+  explicit KVCache(DType dtype);  ///< f32, bf16 or f16, else kUnsupported
+  KVCache(const KVCache& other);
+  KVCache& operator=(const KVCache& other);
+  KVCache(KVCache&&) noexcept = default;
+  KVCache& operator=(KVCache&&) noexcept = default;
+  ~KVCache() = default;
   /// k: [batch, key_head, new, d_k], v: [batch, key_head, new, d_v]; f32, bf16 or f16, any strides. The first call fixes batch, heads and widths.
   void append(const Tensor& k, const Tensor& v);
   /// Lets go of whole pages before the last `count` keys. Positions stay absolute, snapshots taken before keep theirs, copies of the cache too; attend()
@@ -159,15 +159,15 @@ class KeyCache {
   /// Sequence i goes on as sequence rows[i] was: beams. One that is named again gets pages of its own from where it is not full. Throws kInvalidArgument for
   /// rows that are not there.
   void select(const std::vector<int64_t>& rows);
-  const PagedKeys& snapshot() const { return keys_; }
+  const PagedKV& snapshot() const { return keys_; }
   int64_t length() const { return keys_.length; }
   DType dtype() const { return keys_.dtype; }
 
  private:
   void make_room(size_t sequence, int64_t room, int64_t count);
 
-  PagedKeys keys_;
-  std::vector<std::vector<std::shared_ptr<KeyPage>>> writable_;  // [batch][page], the same pages as keys_.pages
+  PagedKV keys_;
+  std::vector<std::vector<std::shared_ptr<KVPage>>> writable_;  // [batch][page], the same pages as keys_.pages
 };
 
 }  // namespace clearhead

@@ -58,7 +58,7 @@ struct GenerateOptions {
   Beams beams{};     ///< more than one: beam search, in place of sampling; nothing is given out before the end
   std::optional<std::vector<int32_t>> banned_ids{};  ///< are never made; absent: banned_tokens(model)
   std::optional<DType>
-      cache{};  ///< of the keys and values kept: f32, or bf16 or f16 in half the memory (KeyCache says the error); absent: the model's precision
+      cache{};  ///< of the keys and values kept: f32, or bf16 or f16 in half the memory (KVCache says the error); absent: the model's precision
 };
 
 enum class StopReason : uint8_t {
@@ -101,12 +101,12 @@ Beams default_beams(const Model& model, const Beams& otherwise = {});
 std::vector<int32_t> banned_tokens(const Model& model);
 /// ln p of every token but the first, given those before it, in one pass at any length.   ids: [n] → [n − 1]
 /// Throws kUnsupported for a model without a causal head, kTooLong for more tokens than it has positions.
-std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Edits& edits = {},
+std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Interventions& interventions = {},
                                      const std::function<void(double fraction)>& progress = {});
 
 /// The same of many texts, in the order given: short ones run together.
 std::vector<std::vector<float>> log_probabilities_all(const Model& model, const std::vector<Encoding>& texts,
-                                                      const ManyOptions& options = {});
+                                                      const BatchOptions& options = {});
 
 /// The tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else the tokenizer's. May be empty.
 std::vector<int32_t> end_tokens(const Model& model);

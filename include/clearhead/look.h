@@ -21,7 +21,7 @@ struct Range {
 /// Which weights a look shows.
 ///   kExact   of the stored Q and K (the rounded ones where those are bf16 or f16), in f32
 ///   kAsUsed  what the call multiplied values by: where its kernel kept P in bf16 (RowStats::used), bf16(2^(s·log₂e − m)) / Σ_j bf16(…); kExact elsewhere
-enum class Precision : uint8_t { kExact, kAsUsed };
+enum class LookPrecision : uint8_t { kExact, kAsUsed };
 
 /// For looks that may take long.
 struct LookOptions {
@@ -48,7 +48,7 @@ struct Match {
   std::vector<int32_t> key_tags{};    ///< [key]
 };
 
-struct SweepRequest {
+struct ReductionRequest {
   std::vector<Statistic> statistics{};
   std::vector<Match> matches{};
   int64_t offset_reach = 64;
@@ -58,12 +58,12 @@ struct SweepRequest {
   /// > 0: also the keys that each row scored highest, so many. Meant for a few, up to 16: the cost of a key that comes among them grows with their number.
   int64_t top_k = 0;
   Range heads{0, -1};  ///< −1: all
-  SweepRequest() = default;
-  SweepRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}
+  ReductionRequest() = default;
+  ReductionRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}
 };
 
 /// Undefined tensors are what was not asked for. Heads are those of the request.
-struct SweepResult {
+struct ReductionResult {
   Tensor entropy{};     ///< f32 [batch, head, row]
   Tensor distance{};    ///< f32 [batch, head, row]
   Tensor received{};    ///< f32 [batch, head, key]

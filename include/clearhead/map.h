@@ -71,11 +71,11 @@ class MapHead {
 
  private:
   friend class AttentionMap;
-  MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after, Precision precision);
+  MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after, LookPrecision precision);
   std::shared_ptr<const AttentionRecord> record_;
   int64_t batch_ = 0, head_ = 0;
   bool is_after_ = false;
-  Precision precision_ = Precision::kExact;
+  LookPrecision precision_ = LookPrecision::kExact;
 };
 
 class AttentionMap {
@@ -96,23 +96,23 @@ class AttentionMap {
   /// The same map in another precision; goes with after(). As used, a row sums to one (less the share of a sink logit) as an exact one does: what is rounded is
   /// divided by the sum of what is rounded. The same bits as the call's own on the instruction set that made the record; on another, scores differ by a few ε
   /// and a weight that lies between two bf16 numbers may round to the other one. Scores are the same.
-  AttentionMap with(Precision precision) const;
-  Precision precision() const { return precision_; }
+  AttentionMap with(LookPrecision precision) const;
+  LookPrecision precision() const { return precision_; }
 
   MapHead head(int64_t batch, int64_t head) const;
   /// How much of these queries went to those keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
   Tensor mass(Range rows, Range keys, const LookOptions& options = {}) const;
   /// Several statistics of every row and key in one pass.
-  SweepResult sweep(const SweepRequest& request, const LookOptions& options = {}) const;
+  ReductionResult reduce(const ReductionRequest& request, const LookOptions& options = {}) const;
 
  private:
   std::shared_ptr<const AttentionRecord> record_;
   bool is_after_ = false;
-  Precision precision_ = Precision::kExact;
+  LookPrecision precision_ = LookPrecision::kExact;
 };
 
 /// Changes of a run's attention, to see what depends on what. They are changes of descriptions, so they work at any length and every look shows them.
-struct Edits {
+struct Interventions {
   struct Head {
     int layer = 0;
     int64_t head = 0;
@@ -125,19 +125,20 @@ struct Edits {
     std::optional<int64_t> head{};
     std::string family{};  ///< as of a head
   };
-  std::vector<Head> knocked_out{};  ///< the head's output is zero; nothing renormalises (Michel, Levy & Neubig 2019, eq. 2)
-  std::vector<Pairs> cut{};  ///< those queries no longer see those keys; the rest of each row is normalised anew (Geva et al. 2023, §4)
+  std::vector<Head> ablated{};  ///< the head's output is zero; nothing renormalises (Michel, Levy & Neubig 2019, eq. 2)
+  std::vector<Pairs>
+      knockouts{};  ///< those queries no longer see those keys; the rest of each row is normalised anew (Geva et al. 2023, §4)
   std::vector<Pairs> keep_only{};  ///< those queries see only those keys
-  bool empty() const { return knocked_out.empty() && cut.empty() && keep_only.empty(); }
+  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty(); }
 };
 /// Which attention of a model a description is of.
-struct EditedSite {
+struct InterventionSite {
   int layer = 0;
   int64_t heads = 0;
-  std::string_view family{};             ///< edits that name another one do not touch it
+  std::string_view family{};             ///< interventions that name another one do not touch it
   std::optional<Range> cross_queries{};  ///< of cross-attention: the places of a sequence's queries, which are one sequence after another
 };
-/// The description under the edits. Throws kInvalidArgument, naming the edit, for heads the layer does not have and ranges that run backwards.
-AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, const EditedSite& site);
+/// The description under the interventions. Throws kInvalidArgument, naming the intervention, for heads the layer does not have and ranges that run backwards.
+AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site);
 
 }  // namespace clearhead

@@ -81,7 +81,7 @@ struct RunOptions {
   std::optional<std::string> source{};  ///< the same of an encoder-decoder's source; `text` is its target's
   std::optional<std::string> pair{};    ///< the second text
   std::vector<TextSegment> segments{};  ///< named stretches of tokens, for the observer's plan
-  Edits edits{};                        ///< heads knocked out, pairs cut: of every sequence of the batch
+  Interventions interventions{};        ///< heads ablated, attention knocked out: of every sequence of the batch
 };
 
 /// Undefined tensors are what the model does not have or was not asked for. Rows of padding hold unspecified finite numbers.
@@ -102,8 +102,8 @@ struct RunResult {
 ///
 /// Layers with a window let go of what no later token sees, but where an observer watches them: memory then stays within the window.
 struct ModelCache {
-  DType dtype = DType::kF32;  ///< of the pages: f32, bf16 or f16 (KeyCache says the error); read by the first step
-  std::vector<KeyCache> layers{};
+  DType dtype = DType::kF32;  ///< of the pages: f32, bf16 or f16 (KVCache says the error); read by the first step
+  std::vector<KVCache> layers{};
   int64_t length = 0;  ///< tokens seen
   int64_t step = 0;    ///< calls so far
   int64_t batch = 1;   ///< sequences, all of one length
@@ -111,7 +111,7 @@ struct ModelCache {
   // stand one after another, as many for each.
   Tensor source{};  ///< f32 [source, token, width]
   std::vector<int32_t> source_lengths{};
-  std::vector<KeyCache> memory{};
+  std::vector<KVCache> memory{};
 
   /// Sequence i goes on as sequence rows[i] was (beams); sources that nobody writes from are forgotten. Throws kInvalidArgument for rows that are not there,
   /// or not the same number for each source that stays.
@@ -136,8 +136,8 @@ struct ClassScore {
 };
 
 /// Of what is asked of many texts at once.
-struct ManyOptions {
-  Edits edits{};                                    ///< of every text
+struct BatchOptions {
+  Interventions interventions{};                    ///< of every text
   std::function<std::string(size_t index)> name{};  ///< of a text in an error's message; absent: "text 3", counted from 0
   std::function<void(double fraction)> progress{};
 };
@@ -158,8 +158,8 @@ class Model {
   virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
   virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const = 0;
 
-  /// An encoder-decoder reads its source, under the edits of its encoder; steps of the cache then write a target for each sequence of it, beginning with info().first_token.
-  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Edits& edits = {}) const = 0;
+  /// An encoder-decoder reads its source, under the interventions of its encoder; steps of the cache then write a target for each sequence of it, beginning with info().first_token.
+  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const = 0;
   /// Runs `ids` [cache.batch · new] after what the cache has seen: the prefill, then one or more tokens at a time. The observer's sites carry
   /// cache.step; its begin() is called by whoever drives the steps (plan_of()). Throws kUnsupported for models that are not causal.
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;
@@ -170,19 +170,20 @@ class Model {
   /// Models without modules.json: the mean over all tokens, not normalised.
   virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const = 0;
   /// Candidates for every mask token of the text, best first. Throws kUnsupported without a masked-LM head, kInvalidArgument without a mask.
-  virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5, const Edits& edits = {}) const = 0;
+  virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5,
+                                                        const Interventions& interventions = {}) const = 0;
   /// Probabilities of every label, best first. Throws kUnsupported without a sequence classifier.
   virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
-                                           const Edits& edits = {}) const = 0;
+                                           const Interventions& interventions = {}) const = 0;
 
   /// The same of many texts, in the order given: texts of like length run together, with next to no padding. Equal to one text at a time but for the order of
   /// sums in matrix products (1e-5 of a vector of length 1). What is thrown names the text; memory grows with the answers.
-  virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const ManyOptions& options = {}) const = 0;
+  virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options = {}) const = 0;
   virtual std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count = 5,
-                                                                    const ManyOptions& options = {}) const = 0;
+                                                                    const BatchOptions& options = {}) const = 0;
   virtual std::vector<std::vector<ClassScore>> classify_all(const std::vector<std::string>& texts,
                                                             std::optional<std::string_view> pair = std::nullopt,
-                                                            const ManyOptions& options = {}) const = 0;
+                                                            const BatchOptions& options = {}) const = 0;
 };
 
 /// Loads a model from a directory, or by the name of one in the local Hugging Face cache. Throws kNotFound listing the places searched,

@@ -29,7 +29,7 @@ const char* to_string(InstructionSet isa);  ///< "ref", "avx2", "avx512"
 /// 256 keys and values of every key head of one sequence, or room for fewer where a short sequence has no other page. Keys stand in panels of 16, so that 16
 /// neighbours of one channel are one load.
 /// Pages are append-only and shared: what a record saw stays true while the cache grows. All pages of a cache have one dtype: f32, bf16 or f16.
-struct KeyPage {
+struct KVPage {
   static constexpr int64_t kLength = 256;
   static constexpr int64_t kPanel = 16;
   Tensor keys{};                                            ///< [key_head, length() / kPanel, d_k, kPanel]
@@ -38,16 +38,16 @@ struct KeyPage {
 };
 
 /// The keys (and values) of a cache as they were at one moment.
-struct PagedKeys {
-  std::vector<std::vector<std::shared_ptr<const KeyPage>>> pages{};  ///< [batch][page]
-  int64_t length = 0;                                                ///< keys visible, the same for every sequence
-  int64_t first = 0;  ///< earlier keys were let go (KeyCache::keep_last): their pages are null, and a description must hide them
+struct PagedKV {
+  std::vector<std::vector<std::shared_ptr<const KVPage>>> pages{};  ///< [batch][page]
+  int64_t length = 0;                                               ///< keys visible, the same for every sequence
+  int64_t first = 0;  ///< earlier keys were let go (KVCache::keep_last): their pages are null, and a description must hide them
   int64_t key_heads = 0, d_k = 0, d_v = 0;
   DType dtype = DType::kF32;  ///< what the pages hold; scores and sums are f32 in all of them
 };
 
 /// Keys as one tensor [batch, key_head, key, d_k] in any strides, or as pages.
-using Keys = std::variant<Tensor, PagedKeys>;
+using Keys = std::variant<Tensor, PagedKV>;
 int64_t key_length(const Keys& keys);
 int64_t key_heads(const Keys& keys);
 int64_t key_width(const Keys& keys);  ///< d_k

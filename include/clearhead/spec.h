@@ -46,14 +46,14 @@ struct Relative {
   std::optional<Tensor> query_bias{};  ///< u: f32 [head|1, d_k]
   std::optional<Tensor> values{};      ///< C: f32 [head|1, 2·reach + 1, d_v]; part of what is attended to
 };
-using Pair = std::variant<Dot, Additive, Relative>;
+using Score = std::variant<Dot, Additive, Relative>;
 
 /// s − slope_h·|p_i − j|, with p_i the query's position among the keys (Press et al. 2022, §3; symmetric, as its encoder form).
 struct Alibi {
   Tensor slopes{};  ///< f32 [head]
 };
 /// s + bias, broadcast. −inf hides the pair.
-struct Dense {
+struct AttentionBias {
   Tensor bias{};  ///< f32 [batch|1, head|1, query|1, key]
 };
 /// cap·tanh(s / cap) (Gemma 2, 2024, §2). cap > 0.
@@ -61,10 +61,10 @@ struct SoftCap {
   float cap = 0;
 };
 /// s + the bias of the list entry (Topology::lists) that shows the pair: edge features of a graph, or one number a block.
-struct PerEdge {
+struct EdgeBias {
   Tensor bias{};  ///< f32 [batch|1, head|1, entry]
 };
-using Term = std::variant<Alibi, Dense, SoftCap, PerEdge, Rule>;
+using Term = std::variant<Alibi, AttentionBias, SoftCap, EdgeBias, Rule>;
 
 /// Where queries stand among the keys: kEnd, the last query at the last key; kStart, query 0 at key 0. Band::offset moves them on from there.
 enum class Align : uint8_t { kEnd, kStart };
@@ -137,8 +137,8 @@ struct Hard {
 /// cost is O(length·d_k·d_v), by running sums (eq. 5, 8–9); elsewhere it follows the pairs. The pair's scale cancels unless terms follow.
 /// Scores are meant to be 0 or more. Negative ones are taken as the formula has them: weights may then be negative and beyond one. A row whose scores sum
 /// to 0 (in f32: to less than 2⁻¹²⁶) gives zeros. Features are finite: an infinite one makes the rows that see it NaN.
-struct Linear {};
-using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard, Linear>;
+struct LinearAttention {};
+using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard, LinearAttention>;
 
 /// Each weight becomes 0 with probability `rate`; the others are divided by 1 − rate (Srivastava et al. 2014, §10). Which ones follows from (seed, batch, head,
 /// query, key) alone: forward, gradients and maps agree for any number of threads. 0 ≤ rate < 1.
@@ -160,14 +160,14 @@ struct After {
 };
 
 struct AttentionSpec {
-  Pair pair{};
+  Score score{};
   std::vector<Term> terms{};
   Topology topology{};
   Normaliser normaliser{};
   After after{};
 };
 
-/// Whether every row that sees something sums to one: not under a sink logit, nor with sigmoid; with Linear, unless its scores sum to 0. Before `after`.
+/// Whether every row that sees something sums to one: not under a sink logit, nor with sigmoid; with LinearAttention, unless its scores sum to 0. Before `after`.
 bool rows_sum_to_one(const AttentionSpec& spec);
 
 /// Everything sees everything.
@@ -177,7 +177,7 @@ Topology causal(std::optional<int64_t> back = std::nullopt, Align align = Align:
 /// Each query sees `back` keys before and `ahead` keys after its own.
 Topology window(int64_t back, int64_t ahead, Align align = Align::kEnd);
 
-/// A graph's edges as lists, and which edge each entry was: bias[entry] = feature[order[entry]] carries features of edges to PerEdge.
+/// A graph's edges as lists, and which edge each entry was: bias[entry] = feature[order[entry]] carries features of edges to EdgeBias.
 struct Graph {
   Lists lists{};
   std::vector<int32_t> order{};  ///< [entry]
@@ -196,7 +196,7 @@ Lists big_bird(int64_t length, const BigBird& pattern = {});
 
 /// The one list of a description's tensors, in a fixed order, with the names JSON and traces use: "additive.weight", "relative.keys",
 /// "relative.queries", "relative.query_bias", "relative.values", "slopes", "bias", "segments.queries",
-/// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of PerEdge), "sinks", "head_mask", "centres". A second term of one kind is "slopes2",
+/// "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "edges" (of EdgeBias), "sinks", "head_mask", "centres". A second term of one kind is "slopes2",
 /// "bias2", …. The tables of a rule are "rule.table", "rule.table2", …; those of a second rule "rule2.table", …; those of the visibility rule "visible.table", ….
 void for_each_operand(AttentionSpec& spec, const std::function<void(const std::string& name, Tensor& operand)>& visit);
 void for_each_operand(const AttentionSpec& spec, const std::function<void(const std::string& name, const Tensor& operand)>& visit);

@@ -50,7 +50,7 @@ class LayerMap {
   /// Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows kept among them|, per head.  f32 [head]
   std::vector<float> mass(Range rows, Range keys, const LookOptions& options = {}) const;
   /// Statistics of the kept rows. Result rows are named by `queries`. Tags of matches are indexed by the text.
-  SweepResult sweep(const SweepRequest& request, const LookOptions& options = {}) const;
+  ReductionResult reduce(const ReductionRequest& request, const LookOptions& options = {}) const;
 
  private:
   const Frame& frame_of(int64_t query) const;
@@ -106,7 +106,7 @@ class Trace final : public Observer {
   /// ‖v‖ [batch, key_head, key] and ‖v·W_O‖ [batch, head, key] of a layer.
   const KeyNorms& norms(const std::string& family, int layer) const;
   /// The statistics of every row (atlas.h's request): from the run when they were computed there, otherwise computed now and remembered.
-  const SweepResult& statistics(const std::string& family, int layer, const LookOptions& options = {}) const;
+  const ReductionResult& statistics(const std::string& family, int layer, const LookOptions& options = {}) const;
   bool has_statistics(const std::string& family, int layer) const;
 
   /// Names the parts of the text; replaces what the run gave.

@@ -132,7 +132,7 @@ void Tape::clear_gradients() {
   for (auto& [number, slot] : slots_) slot.filled = false;
 }
 
-void Tape::forget() {
+void Tape::clear() {
   entries_.clear();
   ops_ = 0;
   for (auto at = slots_.begin(); at != slots_.end();) at = at->second.is_leaf ? std::next(at) : slots_.erase(at);

@@ -35,7 +35,7 @@ class Tape : public Recorder, private Gradients {
   /// long as the one before; else at its end. The order follows from what was recorded and from the order of watch().
   void on_settled(std::function<void(uint64_t storage)> heard) { heard_ = std::move(heard); }
   /// Forgets what was recorded.
-  void forget();
+  void clear();
 
   int64_t recorded() const { return static_cast<int64_t>(entries_.size()); }
   /// Most memory that what was taken, and gradients, held at once.

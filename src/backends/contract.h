@@ -61,7 +61,7 @@ struct WeightsCall {
   Range keys{};
   Quantity quantity = Quantity::kWeight;
   bool after = false;  // weights as values meet them: times the description's `after`
-  Precision precision = Precision::kExact;
+  LookPrecision precision = LookPrecision::kExact;
   float* out = nullptr;    // [row_count, keys.size()]
   int64_t out_stride = 0;  // elements between rows of out
 };
@@ -94,10 +94,10 @@ inline CellGrid grid_over(const AttentionRecord& record, std::array<int64_t, 2> 
 }
 
 /// All statistics of a sweep in one pass over every row (or every row of `rows`), never holding more than tiles.
-/// Results are exact sums in a fixed order. Hidden pairs count nowhere. SweepResult's tensors are allocated by the backend.
+/// Results are exact sums in a fixed order. Hidden pairs count nowhere. ReductionResult's tensors are allocated by the backend.
 struct SweepCall {
   const AttentionRecord& record;
-  const SweepRequest& request;       // its `cells` are in `grid`
+  const ReductionRequest& request;   // its `cells` are in `grid`
   const std::vector<int64_t>& rows;  // row indices looked at, ascending; all rows when exact
   // Only a call that asks for nothing else may have cells over a part of the keys, or factors of the weights in them: an empty span is all ones,
   // a NaN of key_factors leaves the key out.
@@ -105,7 +105,7 @@ struct SweepCall {
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all
   bool after = false;                                   // weights as values meet them: times the description's `after`
-  Precision precision = Precision::kExact;
+  LookPrecision precision = LookPrecision::kExact;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;
 };
@@ -118,7 +118,7 @@ struct Backend {
   void (*forward)(const ForwardCall& call) = nullptr;
   void (*backward)(const BackwardCall& call) = nullptr;
   void (*weights)(const WeightsCall& call) = nullptr;
-  SweepResult (*sweep)(const SweepCall& call) = nullptr;
+  ReductionResult (*sweep)(const SweepCall& call) = nullptr;
   DenseOps dense{};
   DenseGradients gradients{};
 };

@@ -9,15 +9,15 @@
 namespace clearhead {
 
 /// After the forward has written its row statistics. Nothing where nothing was asked for.
-inline void sweep_rows(const ForwardCall& call, SweepResult (*sweep)(const SweepCall&)) {
-  SweepRequest request;
+inline void sweep_rows(const ForwardCall& call, ReductionResult (*sweep)(const SweepCall&)) {
+  ReductionRequest request;
   if (call.entropy) request.statistics.push_back(Statistic::kEntropy);
   if (call.distance) request.statistics.push_back(Statistic::kDistance);
   if (request.statistics.empty()) return;
   const AttentionRecord record{.spec = call.spec, .q = call.q, .keys = call.keys, .rows = call.rows, .query_length = call.q.size(2)};
   std::vector<int64_t> rows(static_cast<size_t>(call.q.size(2)));
   std::iota(rows.begin(), rows.end(), 0);
-  const SweepResult result = sweep({.record = record, .request = request, .rows = rows});
+  const ReductionResult result = sweep({.record = record, .request = request, .rows = rows});
   if (call.entropy) *call.entropy = result.entropy;
   if (call.distance) *call.distance = result.distance;
 }

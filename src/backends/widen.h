@@ -103,7 +103,7 @@ void weights_widened(const WeightsCall& call) {
   AttentionRecord record = given;
   record.q = partly_widened(given.q, call.batch, call.head, {call.rows[0], call.rows[call.row_count - 1] + 1});
   if (const Tensor* k = std::get_if<Tensor>(&given.keys)) {
-    constexpr int64_t kAround = KeyPage::kLength;  // kernels take keys in groups
+    constexpr int64_t kAround = KVPage::kLength;  // kernels take keys in groups
     const Range keys{call.keys.begin / kAround * kAround, std::min(k->size(2), (call.keys.end + kAround - 1) / kAround * kAround)};
     record.keys = partly_widened(*k, call.batch, call.head / (given.q.size(1) / k->size(1)), keys);
   }
@@ -112,8 +112,8 @@ void weights_widened(const WeightsCall& call) {
   kWeights({record, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride});
 }
 
-template <SweepResult (*kSweep)(const SweepCall&), TakesNarrow kTakes = takes_none>
-SweepResult sweep_widened(const SweepCall& call) {
+template <ReductionResult (*kSweep)(const SweepCall&), TakesNarrow kTakes = takes_none>
+ReductionResult sweep_widened(const SweepCall& call) {
   if (is_wide(call.record) || kTakes(call.record.spec, call.record.q, call.record.keys)) return kSweep(call);
   const AttentionRecord record = widened(call.record);
   const auto& [_, request, rows, grid, row_factors, key_factors, batches, after, precision, cancel, progress] = call;

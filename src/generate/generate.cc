@@ -358,7 +358,7 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
     const TokenBatch batch =
         padded(sources, {order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end)});
     std::vector<Generated> part =
-        search_beams(model, model.read(batch, cache_dtype(model, options), options.run.edits), {model.info().first_token}, options);
+        search_beams(model, model.read(batch, cache_dtype(model, options), options.run.interventions), {model.info().first_token}, options);
     for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
     if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
   }

@@ -23,7 +23,7 @@ void check_foretells(const Model& model) {
 
 }  // namespace
 
-std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Edits& edits,
+std::vector<float> log_probabilities(const Model& model, const std::vector<int32_t>& ids, const Interventions& interventions,
                                      const std::function<void(double)>& progress) {
   check_foretells(model);
   const int64_t count = static_cast<int64_t>(ids.size()) - 1, classes = model.info().vocabulary;
@@ -33,7 +33,8 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
   ModelCache cache{.dtype = model.info().precision};
   for (int64_t begin = 0; begin < count; begin += piece) {
     const int64_t end = std::min(count, begin + piece);
-    const Tensor logits = model.step({ids.begin() + begin, ids.begin() + end}, cache, {.edits = edits}).causal_logits.contiguous();
+    const Tensor logits =
+        model.step({ids.begin() + begin, ids.begin() + end}, cache, {.interventions = interventions}).causal_logits.contiguous();
     const Tensor losses = ops::losses(logits.reshape({end - begin, classes}), {ids.begin() + begin + 1, ids.begin() + end + 1});
     std::transform(losses.data<float>(), losses.data<float>() + (end - begin), out.begin() + begin, std::negate<>());
     if (progress) progress(static_cast<double>(end) / static_cast<double>(count));
@@ -41,7 +42,7 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
   return out;
 }
 
-std::vector<std::vector<float>> log_probabilities_all(const Model& model, const std::vector<Encoding>& texts, const ManyOptions& options) {
+std::vector<std::vector<float>> log_probabilities_all(const Model& model, const std::vector<Encoding>& texts, const BatchOptions& options) {
   check_foretells(model);
   const int64_t classes = model.info().vocabulary;
   const int64_t most = std::max<int64_t>(64, kBatchLogits / classes);
@@ -50,11 +51,11 @@ std::vector<std::vector<float>> log_probabilities_all(const Model& model, const 
   for (const std::vector<size_t>& which : batches_of(texts, most)) {
     const auto longest = static_cast<int64_t>(texts[which[0]].size());
     if (longest > most) {
-      of_text(options, which[0], [&] { out[which[0]] = log_probabilities(model, texts[which[0]].ids, options.edits); });
+      of_text(options, which[0], [&] { out[which[0]] = log_probabilities(model, texts[which[0]].ids, options.interventions); });
     } else if (longest > 1) {
       of_text(options, which[0], [&] { check_length(longest, model.info().longest); });
       const TokenBatch batch = padded(texts, which);
-      const Tensor logits = model.run(batch, {.edits = options.edits}).causal_logits;
+      const Tensor logits = model.run(batch, {.interventions = options.interventions}).causal_logits;
       std::vector<int32_t> targets(batch.ids.begin() + 1, batch.ids.end());
       targets.push_back(0);  // after the last token, and after those that padding follows: nobody asks
       const Tensor losses = ops::losses(logits.reshape({batch.batch * batch.length, classes}), targets);

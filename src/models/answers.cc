@@ -87,14 +87,14 @@ std::vector<Candidate> LoadedModel::candidates(const float* logits, int64_t coun
   return out;
 }
 
-std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count, const Edits& edits) const {
+std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text, int64_t count, const Interventions& interventions) const {
   const int32_t mask = checked_mask(count);
   const Encoding encoding = encoded_masks(text, mask);
   std::vector<int32_t> rows;
   for (size_t token = 0; token < encoding.size(); ++token) {
     if (encoding.ids[token] == mask) rows.push_back(static_cast<int32_t>(token));
   }
-  const Tensor logits = run(encoding, {.masked_rows = rows, .edits = edits}).masked_logits;
+  const Tensor logits = run(encoding, {.masked_rows = rows, .interventions = interventions}).masked_logits;
   std::vector<std::vector<Candidate>> masks;
   for (int64_t row = 0; row < logits.size(0); ++row) masks.push_back(candidates(logits.data<float>() + row * info_.vocabulary, count));
   return masks;
@@ -113,15 +113,16 @@ std::vector<ClassScore> LoadedModel::class_scores(const float* logits) const {
   return scores;
 }
 
-std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const {
+std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::optional<std::string_view> pair,
+                                              const Interventions& interventions) const {
   check_classifies();
-  const Tensor logits = run(tokenizer().encode(text, {.pair = pair}), {.edits = edits}).class_logits;
+  const Tensor logits = run(tokenizer().encode(text, {.pair = pair}), {.interventions = interventions}).class_logits;
   return class_scores(logits.data<float>());
 }
 
 // Many texts.
 
-std::vector<Encoding> LoadedModel::encoded(const std::vector<std::string>& texts, const ManyOptions& options,
+std::vector<Encoding> LoadedModel::encoded(const std::vector<std::string>& texts, const BatchOptions& options,
                                            const std::function<Encoding(size_t)>& encode) const {
   std::vector<Encoding> out(texts.size());
   parallel_ranges(static_cast<int64_t>(texts.size()), 16, [&](int64_t begin, int64_t end, int) {
@@ -136,10 +137,10 @@ std::vector<Encoding> LoadedModel::encoded(const std::vector<std::string>& texts
   return out;
 }
 
-void LoadedModel::run_all(const std::vector<Encoding>& texts, const ManyOptions& options, RunOptions run,
+void LoadedModel::run_all(const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run,
                           const std::function<void(const std::vector<size_t>&, const TokenBatch&, RunOptions&)>& prepare,
                           const std::function<void(const std::vector<size_t>&, const TokenBatch&, const RunResult&)>& answer) const {
-  run.edits = options.edits;
+  run.interventions = options.interventions;
   size_t done = 0;
   for (const std::vector<size_t>& which : batches_of(texts, kBatchTokens)) {
     const TokenBatch batch = padded(texts, which, info_.type_count > 0);
@@ -150,7 +151,7 @@ void LoadedModel::run_all(const std::vector<Encoding>& texts, const ManyOptions&
   }
 }
 
-std::vector<Embedding> LoadedModel::embed_all(const std::vector<std::string>& texts, const ManyOptions& options) const {
+std::vector<Embedding> LoadedModel::embed_all(const std::vector<std::string>& texts, const BatchOptions& options) const {
   if (!sentence_.refusal.empty()) fail(ErrorCode::kUnsupported, "{}", sentence_.refusal);
   std::vector<Embedding> results(texts.size());
   const std::vector<Encoding> encodings =
@@ -166,7 +167,7 @@ std::vector<Embedding> LoadedModel::embed_all(const std::vector<std::string>& te
 }
 
 std::vector<std::vector<std::vector<Candidate>>> LoadedModel::fill_all(const std::vector<std::string>& texts, int64_t count,
-                                                                       const ManyOptions& options) const {
+                                                                       const BatchOptions& options) const {
   const int32_t mask = checked_mask(count);
   const std::vector<Encoding> encodings = encoded(texts, options, [&](size_t index) { return encoded_masks(texts[index], mask); });
   std::vector<std::vector<std::vector<Candidate>>> results(texts.size());
@@ -194,7 +195,7 @@ std::vector<std::vector<std::vector<Candidate>>> LoadedModel::fill_all(const std
 }
 
 std::vector<std::vector<ClassScore>> LoadedModel::classify_all(const std::vector<std::string>& texts, std::optional<std::string_view> pair,
-                                                               const ManyOptions& options) const {
+                                                               const BatchOptions& options) const {
   check_classifies();
   const std::vector<Encoding> encodings =
       encoded(texts, options, [&](size_t index) { return tokenizer().encode(texts[index], {.pair = pair}); });

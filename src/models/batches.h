@@ -21,7 +21,7 @@ TokenBatch padded(const std::vector<Encoding>& texts, const std::vector<size_t>&
 
 /// Does something for one of the texts: what it throws names the text.
 template <class Work>
-void of_text(const ManyOptions& options, size_t index, const Work& work) {
+void of_text(const BatchOptions& options, size_t index, const Work& work) {
   try {
     work();
   } catch (const Error& error) {

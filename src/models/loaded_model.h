@@ -25,18 +25,19 @@ class LoadedModel : public Model {
   RunResult run(const Encoding& encoding, const RunOptions& options) const override;
   RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
   RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const override;
-  ModelCache read(const TokenBatch& source, DType dtype, const Edits& edits) const override;
+  ModelCache read(const TokenBatch& source, DType dtype, const Interventions& interventions) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
 
   Embedding embed(std::string_view text, const RunOptions& options) const override;
-  std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Edits& edits) const override;
-  std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair, const Edits& edits) const override;
-  std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const ManyOptions& options) const override;
+  std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Interventions& interventions) const override;
+  std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair,
+                                   const Interventions& interventions) const override;
+  std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options) const override;
   std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count,
-                                                            const ManyOptions& options) const override;
+                                                            const BatchOptions& options) const override;
   std::vector<std::vector<ClassScore>> classify_all(const std::vector<std::string>& texts, std::optional<std::string_view> pair,
-                                                    const ManyOptions& options) const override;
+                                                    const BatchOptions& options) const override;
 
  private:
   Encoding encoded_sentence(std::string_view text, Embedding& result) const;  // cut as sentence-transformers cuts
@@ -45,9 +46,9 @@ class LoadedModel : public Model {
   std::vector<Candidate> candidates(const float* logits, int64_t count) const;
   void check_classifies() const;
   std::vector<ClassScore> class_scores(const float* logits) const;
-  std::vector<Encoding> encoded(const std::vector<std::string>& texts, const ManyOptions& options,
+  std::vector<Encoding> encoded(const std::vector<std::string>& texts, const BatchOptions& options,
                                 const std::function<Encoding(size_t)>& encode) const;
-  void run_all(const std::vector<Encoding>& texts, const ManyOptions& options, RunOptions run,
+  void run_all(const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run,
                const std::function<void(const std::vector<size_t>& which, const TokenBatch&, RunOptions&)>& prepare,
                const std::function<void(const std::vector<size_t>& which, const TokenBatch&, const RunResult&)>& answer) const;
   ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }

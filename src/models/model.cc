@@ -137,11 +137,12 @@ RunResult LoadedModel::run_from(const ForwardInput& source, ForwardInput target,
   return compute(target, options);
 }
 
-ModelCache LoadedModel::read(const TokenBatch& source, DType dtype, const Edits& edits) const {
+ModelCache LoadedModel::read(const TokenBatch& source, DType dtype, const Interventions& interventions) const {
   const ForwardInput input = checked_source(source);
   ModelCache cache{.dtype = dtype, .batch = input.batch, .source_lengths = input.lengths};
-  cache.source = compute(*transformer_.encoder(), input, {.logits = false, .edits = transformer_.source_edits(edits)}).hidden;
-  cache.memory.assign(static_cast<size_t>(info_.layers), KeyCache(dtype));
+  cache.source =
+      compute(*transformer_.encoder(), input, {.logits = false, .interventions = transformer_.source_interventions(interventions)}).hidden;
+  cache.memory.assign(static_cast<size_t>(info_.layers), KVCache(dtype));
   return cache;
 }
 
@@ -190,18 +191,18 @@ void ModelCache::select(const std::vector<int64_t>& rows) {
     }
     source = kept;
     source_lengths = std::move(lengths);
-    for (KeyCache& keys : memory) {
+    for (KVCache& keys : memory) {
       if (keys.length() > 0) keys.select(sources);
     }
   }
-  for (KeyCache& keys : layers) keys.select(rows);
+  for (KVCache& keys : layers) keys.select(rows);
   batch = static_cast<int64_t>(rows.size());
 }
 
 RunResult LoadedModel::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
   if (!info_.causal)
     fail(ErrorCode::kUnsupported, "{}: models of type \"{}\" see later tokens; they cannot run step by step", info_.name, info_.model_type);
-  if (cache.layers.empty()) cache.layers.assign(static_cast<size_t>(info_.layers), KeyCache(cache.dtype));
+  if (cache.layers.empty()) cache.layers.assign(static_cast<size_t>(info_.layers), KVCache(cache.dtype));
   if (static_cast<int64_t>(cache.layers.size()) != info_.layers) {
     fail(ErrorCode::kInvalidArgument, "step: the cache has {} layers, the model {}; a cache belongs to one model", cache.layers.size(),
          info_.layers);

@@ -80,7 +80,7 @@ RunOptions options_of(const TextRequest& request, Observer* observer) {
   options.logits = false;
   options.text = request.text;
   options.pair = request.pair;
-  options.edits = request.edits;
+  options.interventions = request.interventions;
   return options;
 }
 

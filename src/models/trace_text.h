@@ -29,7 +29,7 @@ struct TextRequest {
   int64_t window = 0;                ///< tokens of a window, special ones included; 0: no windows
   std::optional<int64_t> overlap{};  ///< tokens shared by neighbours; absent: a quarter of the window
   std::vector<NamedBytes> segments{};
-  Edits edits{};  ///< places count tokens of a run: of each window, where there are windows
+  Interventions interventions{};  ///< places count tokens of a run: of each window, where there are windows
   TraceOptions options{};
   std::function<void(double fraction)> progress = nullptr;  ///< called as layers begin
 };

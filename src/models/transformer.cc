@@ -13,7 +13,7 @@ AttentionSpec describe(const AttentionFacts& facts) {
   AttentionSpec spec;
   Dot dot;
   if (facts.scale) dot.scale = static_cast<float>(*facts.scale);
-  spec.pair = dot;
+  spec.score = dot;
   if (facts.causal) {
     spec.topology = causal(facts.window ? std::optional<int64_t>(*facts.window - 1) : std::nullopt);
   } else if (facts.window) {
@@ -232,12 +232,12 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
     add_to(normed);
   };
   const auto site = [&](const char* family) { return Site{family, static_cast<int>(at), pass.step}; };
-  KeyCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
+  KVCache* own = cache ? &cache->layers[static_cast<size_t>(at)] : nullptr;
   nn::Sequences self = pass.self;
   if (!facts_.attention_of(at).turns) self.rotation = nullptr;
   block(layer.attention_norm, [&](const Tensor& read) { layer.attention(run, site(map_family()), read, self, own, x); });
   if (layer.cross.projection) {
-    KeyCache* memory = cache ? &cache->memory[static_cast<size_t>(at)] : nullptr;
+    KVCache* memory = cache ? &cache->memory[static_cast<size_t>(at)] : nullptr;
     block(layer.cross_norm, [&](const Tensor& read) { layer.cross(run, site(kCross), read, pass.cross, memory, x); });
   }
   if (layer.mlp) block(layer.mlp_norm, [&](const Tensor& read) { layer.mlp(run, read, x); });
@@ -258,7 +258,7 @@ void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<co
   if (run.dropout) run.dropout->drawn = *drawn;
 }
 
-void Transformer::check_edits(const Edits& edits) const {
+void Transformer::check_interventions(const Interventions& interventions) const {
   const auto check = [&](const std::string& family, std::optional<int> layer, const char* what) {
     const bool is_known = family == map_family() || (encoder_ && (family == encoder_->map_family() || family == kCross));
     if (family.empty() ? encoder_ != nullptr : !is_known) {
@@ -270,18 +270,18 @@ void Transformer::check_edits(const Edits& edits) const {
       fail(ErrorCode::kInvalidArgument, "{} names layer {}; this model's layers are 0 to {}", what, *layer, layers - 1);
     }
   };
-  for (const Edits::Head& head : edits.knocked_out) check(head.family, head.layer, "a knocked-out head");
-  for (const Edits::Pairs& pairs : edits.cut) check(pairs.family, pairs.layer, "a cut");
-  for (const Edits::Pairs& pairs : edits.keep_only) check(pairs.family, pairs.layer, "a keep-only");
+  for (const Interventions::Head& head : interventions.ablated) check(head.family, head.layer, "an ablated head");
+  for (const Interventions::Pairs& pairs : interventions.knockouts) check(pairs.family, pairs.layer, "an attention knockout");
+  for (const Interventions::Pairs& pairs : interventions.keep_only) check(pairs.family, pairs.layer, "a keep-only");
 }
 
-Edits Transformer::source_edits(Edits edits) const {
-  check_edits(edits);
+Interventions Transformer::source_interventions(Interventions interventions) const {
+  check_interventions(interventions);
   const auto is_other = [&](const auto& edit) { return edit.family != encoder_->map_family(); };
-  std::erase_if(edits.knocked_out, is_other);
-  std::erase_if(edits.cut, is_other);
-  std::erase_if(edits.keep_only, is_other);
-  return edits;
+  std::erase_if(interventions.ablated, is_other);
+  std::erase_if(interventions.knockouts, is_other);
+  std::erase_if(interventions.keep_only, is_other);
+  return interventions;
 }
 
 // What the encoder makes of the source, or what the cache remembers of that; and how much of it each sequence sees.
@@ -293,7 +293,7 @@ void Transformer::read_source(Run& run, const ForwardInput& input, const RunOpti
   if (source) {
     RunOptions reading = options;
     reading.logits = false;
-    reading.edits = source_edits(options.edits);
+    reading.interventions = source_interventions(options.interventions);
     RunResult read = encoder_->forward(run, *source, reading);
     result.source_hidden = std::move(read.hidden);
     result.all_source_hidden = std::move(read.all_hidden);
@@ -326,19 +326,19 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
     pass.angles = rotary_.angles(run, input.positions);
     pass.self.rotation = &pass.angles;
   }
-  check_edits(options.edits);
+  check_interventions(options.interventions);
   if (encoder_) read_source(run, input, options, pass, result);
   AttentionSpec described, described_cross;
   for (int64_t at = 0; at < facts_.layers; ++at) {
-    if (!options.edits.empty()) {
+    if (!options.interventions.empty()) {
       const Layer& layer = layers_[static_cast<size_t>(at)];
-      EditedSite site{.layer = static_cast<int>(at), .heads = facts_.heads, .family = map_family()};
-      described = edited(layer.attention.spec, options.edits, site);
+      InterventionSite site{.layer = static_cast<int>(at), .heads = facts_.heads, .family = map_family()};
+      described = with_interventions(layer.attention.spec, options.interventions, site);
       pass.self.described = &described;
       const int64_t first = input.cache ? input.cache->length : 0;
       site.family = kCross;
       site.cross_queries = Range{first, first + input.length};
-      if (layer.cross.projection) described_cross = edited(layer.cross.spec, options.edits, site);
+      if (layer.cross.projection) described_cross = with_interventions(layer.cross.spec, options.interventions, site);
       pass.cross.described = &described_cross;
     }
     if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));

@@ -59,8 +59,8 @@ class Transformer {
   const char* map_family() const;
   /// A classifier of whole texts is there, not one of tokens.
   bool classifies_texts() const { return classifier_ && facts_.classifier->where != ClassifierFacts::Where::kEvery; }
-  /// Those that its encoder reads under. Throws kInvalidArgument for edits of attention that this model has not.
-  Edits source_edits(Edits edits) const;
+  /// Those that its encoder reads under. Throws kInvalidArgument for interventions of attention that this model has not.
+  Interventions source_interventions(Interventions interventions) const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
 
  private:
@@ -80,7 +80,7 @@ class Transformer {
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
   double last_narrower() const { return std::sqrt(2.0 * static_cast<double>(facts_.layers)); }  // of the maps that end blocks
-  void check_edits(const Edits& edits) const;
+  void check_interventions(const Interventions& interventions) const;
   nn::Attention load_attention(Weights& weights, const ProjectionNames& names, const AttentionFacts& facts, bool is_cross) const;
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;
   void read_source(Run& run, const ForwardInput& input, const RunOptions& options, Pass& pass, RunResult& result) const;

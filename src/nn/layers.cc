@@ -62,7 +62,7 @@ ops::RotaryAngles Rotary::angles(Run& run, const std::vector<int32_t>& positions
   return out;
 }
 
-Attention::KeysAndValues Attention::keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KeyCache* cache,
+Attention::KeysAndValues Attention::keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KVCache* cache,
                                             bool wanted) const {
   const auto split = [&](const Tensor& rows, int64_t begin) {
     return KeysAndValues{heads_of(rows, sequences.batch, begin, key_heads, head_dim),
@@ -73,7 +73,7 @@ Attention::KeysAndValues Attention::keys_of(Run& run, const Tensor& projected, c
   return split(ops::rounded(run, projected_by(run, memory, *sequences.memory, wanted, ops::linear_dtype(run, *memory.weight))), 0);
 }
 
-void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const {
+void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache, Tensor& to) const {
   const Arena::Scope scope(run.arena);
   const bool wanted = run.wants(site);
   const int64_t rows = x.size(0);

@@ -59,13 +59,13 @@ class Attention {
   AttentionSpec spec{};
 
   /// to += attention(x).   x, to: [rows, width]. With a cache the new keys are appended and the queries see all of it; a memory is appended once.
-  void operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KeyCache* cache, Tensor& to) const;
+  void operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache, Tensor& to) const;
 
  private:
   struct KeysAndValues {
     Tensor k{}, v{};  // [batch, key_head, key, head_dim]; undefined: the cache holds them all
   };
-  KeysAndValues keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KeyCache* cache, bool wanted) const;
+  KeysAndValues keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KVCache* cache, bool wanted) const;
   Tensor gram(Run& run) const;
 
   struct Once {

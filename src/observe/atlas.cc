@@ -158,8 +158,8 @@ RunText first_tokens(RunText text, int64_t count) {
   return text;
 }
 
-SweepRequest atlas_request(const RunText& text) {
-  SweepRequest request({entropy, received, distance, offsets});
+ReductionRequest atlas_request(const RunText& text) {
+  ReductionRequest request({entropy, received, distance, offsets});
   request.offset_reach = kReach;
   request.cells = {64, 64};
   const size_t count = text.ids.size();
@@ -182,10 +182,10 @@ SweepRequest atlas_request(const RunText& text) {
   return request;
 }
 
-std::vector<HeadScores> head_scores(const SweepResult& sweep, const RunText& text, const MapFamily& family, int layer) {
+std::vector<HeadScores> head_scores(const ReductionResult& sweep, const RunText& text, const MapFamily& family, int layer) {
   const int64_t heads = sweep.entropy.size(1), rows = sweep.entropy.size(2), keys = sweep.received.size(2),
                 reach = (sweep.offsets.size(2) - 1) / 2;
-  SweepRequest request = atlas_request(text);
+  ReductionRequest request = atlas_request(text);
   // A family of a part of the text sees that part; and where rows and columns are of two texts, no place in one is a place in the other.
   const Range seen_keys = family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, keys};
   const bool is_across = family.first_query != family.first_key;
@@ -256,7 +256,7 @@ std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family
     if (options.progress) {
       own.progress = [&, at](double part) { options.progress((static_cast<double>(at) + part) / static_cast<double>(layers.size())); };
     }
-    const SweepResult& sweep = trace.statistics(family, layers[at], own);
+    const ReductionResult& sweep = trace.statistics(family, layers[at], own);
     // Statistics of the prefill do not know tokens generated since: their own rows say how far they reach.
     const RunText text = first_tokens(trace.plan().text, sweep.received.size(2));
     for (HeadScores& head : head_scores(sweep, text, *shape, layers[at])) out.push_back(std::move(head));

@@ -243,9 +243,9 @@ std::vector<float> LayerMap::mass(Range rows, Range keys, const LookOptions& opt
   return out;
 }
 
-SweepResult LayerMap::sweep(const SweepRequest& request, const LookOptions& options) const {
-  if (whole()) return AttentionMap(frames_[0].record).sweep(request, options);
-  SweepResult out;
+ReductionResult LayerMap::reduce(const ReductionRequest& request, const LookOptions& options) const {
+  if (whole()) return AttentionMap(frames_[0].record).reduce(request, options);
+  ReductionResult out;
   int64_t rows = 0;
   for (const Frame& frame : frames_) rows += frame.queries.size();
   const int64_t first_head = request.heads.begin, last_head = request.heads.end < 0 ? heads() : request.heads.end,
@@ -264,10 +264,10 @@ SweepResult LayerMap::sweep(const SweepRequest& request, const LookOptions& opti
   }
   int64_t at = 0;
   for (const Frame& frame : frames_) {
-    SweepRequest own = request;
+    ReductionRequest own = request;
     own.cells = {0, 0};
     for (Match& match : own.matches) match = match_of_frame(match, frame);
-    const SweepResult part = AttentionMap(frame.record).sweep(own, {.cancel = options.cancel});
+    const ReductionResult part = AttentionMap(frame.record).reduce(own, {.cancel = options.cancel});
     place_rows(part.entropy, out.entropy, 2, at);
     place_rows(part.distance, out.distance, 2, at);
     place_rows(part.matches, out.matches, 3, at);

@@ -45,7 +45,7 @@ double slice_mass(const WeightsCall& asked) {
   return total;
 }
 
-void check_request(const AttentionRecord& record, const SweepRequest& request) {
+void check_request(const AttentionRecord& record, const ReductionRequest& request) {
   const AttentionShape shape = record.shape();
   if (request.offset_reach < 0) fail(ErrorCode::kInvalidArgument, "sweep: offset_reach is {}; expected 0 or more", request.offset_reach);
   if (request.top_k < 0) fail(ErrorCode::kInvalidArgument, "sweep: top_k is {}; expected 0 or more", request.top_k);
@@ -73,7 +73,7 @@ AttentionMap AttentionMap::after() const {
   return map;
 }
 
-AttentionMap AttentionMap::with(Precision precision) const {
+AttentionMap AttentionMap::with(LookPrecision precision) const {
   AttentionMap map = *this;
   map.precision_ = precision;
   return map;
@@ -121,19 +121,19 @@ Tensor AttentionMap::mass(Range rows, Range keys, const LookOptions& options) co
   return out;
 }
 
-SweepResult AttentionMap::sweep(const SweepRequest& request, const LookOptions& options) const {
+ReductionResult AttentionMap::reduce(const ReductionRequest& request, const LookOptions& options) const {
   check_look(*record_);
   check_request(*record_, request);
   const CellGrid grid = grid_over(*record_, request.cells);
   const std::vector<int64_t> rows = sampled(grid.rows, options.sampled_rows, grid);
-  SweepResult result = backend().sweep({.record = *record_,
-                                        .request = request,
-                                        .rows = rows,
-                                        .grid = grid,
-                                        .after = is_after_,
-                                        .precision = precision_,
-                                        .cancel = options.cancel,
-                                        .progress = options.progress});
+  ReductionResult result = backend().sweep({.record = *record_,
+                                            .request = request,
+                                            .rows = rows,
+                                            .grid = grid,
+                                            .after = is_after_,
+                                            .precision = precision_,
+                                            .cancel = options.cancel,
+                                            .progress = options.progress});
   result.rows_looked_at = static_cast<int64_t>(rows.size());
   result.exact = result.rows_looked_at == record_->rows_kept();
   result.queries.reserve(rows.size());

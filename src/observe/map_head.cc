@@ -30,7 +30,7 @@ void apply_factors(const TileRequest& request, int64_t row, float* weights) {
 struct Place {
   int64_t batch, head;
   bool is_after;
-  Precision precision;
+  LookPrecision precision;
 };
 
 // All cells of a tile in one pass over its pairs, by the backend's sweep.
@@ -40,20 +40,20 @@ Tile pooled(const AttentionRecord& record, const Place& at, const TileRequest& r
         Tensor::from(std::vector<float>(static_cast<size_t>(grid.cells[0] * grid.cells[1]), kNaN), {grid.cells[0], grid.cells[1]});
     return {nothing, nothing, true};
   }
-  SweepRequest sweep;
+  ReductionRequest sweep;
   sweep.heads = {at.head, at.head + 1};
   const std::vector<int64_t> rows = sampled(grid.rows, options.sampled_rows, grid);
-  const SweepResult swept = backend().sweep({.record = record,
-                                             .request = sweep,
-                                             .rows = rows,
-                                             .grid = grid,
-                                             .row_factors = request.row_factors,
-                                             .key_factors = request.key_factors,
-                                             .batches = {at.batch, at.batch + 1},
-                                             .after = at.is_after,
-                                             .precision = at.precision,
-                                             .cancel = options.cancel,
-                                             .progress = options.progress});
+  const ReductionResult swept = backend().sweep({.record = record,
+                                                 .request = sweep,
+                                                 .rows = rows,
+                                                 .grid = grid,
+                                                 .row_factors = request.row_factors,
+                                                 .key_factors = request.key_factors,
+                                                 .batches = {at.batch, at.batch + 1},
+                                                 .after = at.is_after,
+                                                 .precision = at.precision,
+                                                 .cancel = options.cancel,
+                                                 .progress = options.progress});
   const Shape cells{grid.cells[0], grid.cells[1]};
   return {swept.pooled_max.reshape(cells), swept.pooled_mean.reshape(cells), static_cast<int64_t>(rows.size()) == grid.rows.size()};
 }
@@ -123,7 +123,7 @@ std::vector<Weighted> MapRow::top_k(int64_t count) const {
   return top;
 }
 
-MapHead::MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after, Precision precision)
+MapHead::MapHead(std::shared_ptr<const AttentionRecord> record, int64_t batch, int64_t head, bool is_after, LookPrecision precision)
     : record_(std::move(record)), batch_(batch), head_(head), is_after_(is_after), precision_(precision) {}
 
 MapRow MapHead::row(int64_t query) const {

@@ -79,7 +79,7 @@ struct SinkThresholds {
 /// Time O(queries + keys) for bands and segments, O(queries·keys) where masks, lists or rules decide.
 std::vector<int64_t> rows_that_see(const AttentionRecord& record, int64_t batch);
 
-/// layers: one tensor [batch, head, key] per layer (SweepResult::received). seen_by: [key]. delimiters: [key], may be empty: nonzero where the
+/// layers: one tensor [batch, head, key] per layer (ReductionResult::received). seen_by: [key]. delimiters: [key], may be empty: nonzero where the
 /// key's token is special or punctuation. Returns sink keys, ascending.
 std::vector<int64_t> find_sinks(std::span<const Tensor> layers, int64_t batch, std::span<const int64_t> seen_by,
                                 std::span<const uint8_t> delimiters, const SinkThresholds& thresholds = {});

@@ -101,7 +101,7 @@ Tensor concatenate(const std::vector<Tensor>& parts, int axis) {
 }
 
 Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head) {
-  const PagedKeys* paged = std::get_if<PagedKeys>(&keys);
+  const PagedKV* paged = std::get_if<PagedKV>(&keys);
   if (!paged) {
     const Tensor& tensor = std::get<Tensor>(keys);
     return key_head ? tensor.slice(1, *key_head, *key_head + 1) : tensor;
@@ -287,7 +287,7 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
   const MapFamily& family = state_->family(site.family);
   if (family.is_part) return place(layer, family, static_cast<int64_t>(state_->plan.text.ids.size()));
   if (!state_->all_rows || state_->options.statistics_in_run) {
-    layer.statistics = AttentionMap(record).sweep(atlas_request(first_tokens(state_->plan.text, key_length(record.keys))));
+    layer.statistics = AttentionMap(record).reduce(atlas_request(first_tokens(state_->plan.text, key_length(record.keys))));
   }
 }
 
@@ -337,11 +337,11 @@ const KeyNorms& Trace::norms(const std::string& family, int layer) const { retur
 
 bool Trace::has_statistics(const std::string& family, int layer) const { return state_->layer(family, layer).statistics.has_value(); }
 
-const SweepResult& Trace::statistics(const std::string& family, int layer, const LookOptions& options) const {
+const ReductionResult& Trace::statistics(const std::string& family, int layer, const LookOptions& options) const {
   LayerTrace& kept = state_->layer(family, layer);
   if (!kept.statistics) {
     const LayerMap whole = map(family, layer);
-    kept.statistics = whole.sweep(atlas_request(first_tokens(state_->plan.text, whole.keys())), options);
+    kept.statistics = whole.reduce(atlas_request(first_tokens(state_->plan.text, whole.keys())), options);
   }
   return *kept.statistics;
 }

@@ -32,12 +32,12 @@ std::string layer_name(const LayerKey& key) { return key.first + "." + std::to_s
 
 struct NamedStatistic {
   const char* name;
-  Tensor SweepResult::*tensor;
+  Tensor ReductionResult::*tensor;
 };
-constexpr NamedStatistic kStatistics[] = {{"entropy", &SweepResult::entropy},        {"distance", &SweepResult::distance},
-                                          {"received", &SweepResult::received},      {"offset_mass", &SweepResult::offsets},
-                                          {"matches", &SweepResult::matches},        {"pooled_max", &SweepResult::pooled_max},
-                                          {"pooled_mean", &SweepResult::pooled_mean}};
+constexpr NamedStatistic kStatistics[] = {{"entropy", &ReductionResult::entropy},        {"distance", &ReductionResult::distance},
+                                          {"received", &ReductionResult::received},      {"offset_mass", &ReductionResult::offsets},
+                                          {"matches", &ReductionResult::matches},        {"pooled_max", &ReductionResult::pooled_max},
+                                          {"pooled_mean", &ReductionResult::pooled_mean}};
 
 Json plan_to_json(const RunPlan& plan, const std::vector<GeneratedToken>& generated) {
   Json json = Json::object({{"model", plan.model}, {"families", Json::array()}, {"segments", Json::array()}, {"generated", Json::array()}});
@@ -110,7 +110,7 @@ Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& 
   return frames;
 }
 
-Json add_statistics(const std::string& name, const SweepResult& statistics, NamedTensors& tensors) {
+Json add_statistics(const std::string& name, const ReductionResult& statistics, NamedTensors& tensors) {
   for (const auto& [label, member] : kStatistics) {
     if ((statistics.*member).defined()) tensors.emplace_back(name + "." + label, statistics.*member);
   }
@@ -290,14 +290,14 @@ Frame read_frame(const Reader& file, const std::string& own, const Json& item, c
 }
 
 // What head_scores() reads: every statistic of atlas_request(), of the family's heads; cells may be missing.
-SweepResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
+ReductionResult read_statistics(const Reader& file, const std::string& name, const Json& json, const MapFamily& family, int64_t tokens) {
   Fields fields(json, file.where(), name + ".statistics");
-  SweepResult out;
+  ReductionResult out;
   out.exact = fields.boolean_or("exact", true);
   out.rows_looked_at = fields.integer_or("rows_looked_at", 0);
   fields.refuse_rest();
   out.queries = values_of<int64_t>(file.get(name + ".statistics_rows", DType::kI64, 1));
-  const SweepRequest request = atlas_request({});
+  const ReductionRequest request = atlas_request({});
   const int64_t heads = family.heads, rows = static_cast<int64_t>(out.queries.size()),
                 matches = static_cast<int64_t>(request.matches.size());
   const auto [row_cells, key_cells] = request.cells;
@@ -311,7 +311,7 @@ SweepResult read_statistics(const Reader& file, const std::string& name, const J
   static_assert(std::size(shapes) == std::size(kStatistics));
   for (size_t i = 0; i < std::size(kStatistics); ++i) {
     const std::string label = name + "." + kStatistics[i].name;
-    const bool is_cells = kStatistics[i].tensor == &SweepResult::pooled_max || kStatistics[i].tensor == &SweepResult::pooled_mean;
+    const bool is_cells = kStatistics[i].tensor == &ReductionResult::pooled_max || kStatistics[i].tensor == &ReductionResult::pooled_mean;
     if (is_cells && !file.contains(label)) continue;
     const Tensor tensor = file.get(label, DType::kF32, static_cast<int>(shapes[i].size()));
     for (size_t d = 0; d < shapes[i].size(); ++d) {

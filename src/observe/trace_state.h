@@ -14,7 +14,7 @@ namespace clearhead {
 struct LayerTrace {
   std::vector<Frame> frames{};
   KeyNorms norms{};
-  std::optional<SweepResult> statistics{};
+  std::optional<ReductionResult> statistics{};
   // Rows of generated steps not yet joined to the last frame: joining waits until somebody looks, so that n steps cost O(n).
   std::vector<AttentionRecord> steps{};
   std::vector<KeyNorms> step_norms{};

@@ -39,7 +39,7 @@ AttentionShape shape_of(const Tensor& q, const Tensor& k, const Tensor& v) {
   return {q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), v.size(3)};
 }
 
-AttentionShape shape_of(const Tensor& q, const PagedKeys& keys) {
+AttentionShape shape_of(const Tensor& q, const PagedKV& keys) {
   check_axis("the cache", "batch", static_cast<int64_t>(keys.pages.size()), "q", q.size(0));
   check_axis("the cache", "d_k", keys.d_k, "q", q.size(3));
   return {q.size(0), q.size(1), keys.key_heads, q.size(2), keys.length, q.size(3), keys.d_v};
@@ -47,7 +47,7 @@ AttentionShape shape_of(const Tensor& q, const PagedKeys& keys) {
 
 AttentionShape checked(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec) {
   check_tensor("q", "[batch, head, query, d_k]", q, q);
-  const PagedKeys* pages = std::get_if<PagedKeys>(&keys);
+  const PagedKV* pages = std::get_if<PagedKV>(&keys);
   const AttentionShape shape = pages ? shape_of(q, *pages) : shape_of(q, std::get<Tensor>(keys), v);
   validate(spec, shape);
   if (pages) check_kept("attend", *pages, spec, shape);
@@ -106,13 +106,13 @@ Attended attend_over(const Tensor& q, const Keys& keys, const Tensor& v, const A
 
 Attended attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) { return attend_over(q, k, v, spec); }
 
-Attended attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec) { return attend_over(q, keys, Tensor(), spec); }
+Attended attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec) { return attend_over(q, keys, Tensor(), spec); }
 
 AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted) {
   return attend_over(q, k, v, spec, wanted);
 }
 
-AttendedRows attend(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, const RowSums& wanted) {
+AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, const RowSums& wanted) {
   return attend_over(q, keys, Tensor(), spec, wanted);
 }
 
@@ -153,7 +153,7 @@ AttendGradients attend_gradients(const AttentionRecord& record, const Tensor& v,
   return result;
 }
 
-void check_kept(const char* what, const PagedKeys& keys, const AttentionSpec& spec, const AttentionShape& shape) {
+void check_kept(const char* what, const PagedKV& keys, const AttentionSpec& spec, const AttentionShape& shape) {
   if (keys.first == 0 || shape.queries == 0) return;
   const int64_t position = first_position(spec.topology.band, shape.queries, shape.keys);
   const Range seen = visible_band(spec.topology.band, position, shape.keys);

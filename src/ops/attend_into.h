@@ -9,6 +9,6 @@ namespace clearhead {
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out);
 
 /// Throws kInvalidArgument where the description's band shows a key that the cache let go: its page is not there. `what` is the call that asks.
-void check_kept(const char* what, const PagedKeys& keys, const AttentionSpec& spec, const AttentionShape& shape);
+void check_kept(const char* what, const PagedKV& keys, const AttentionSpec& spec, const AttentionShape& shape);
 
 }  // namespace clearhead

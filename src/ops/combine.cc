@@ -45,20 +45,20 @@ void concat(Run& run, const std::vector<Tensor>& parts, int axis, Tensor& out) {
   if (at != out.size(axis)) fail(ErrorCode::kShape, "concat: the parts have {} of axis {} of {}", at, axis, to_string(out.shape()));
 }
 
-void scatter_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out) {
+void index_add(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out) {
   if (x.rank() != 2 || out.rank() != 2 || x.size(1) != out.size(1) || static_cast<int64_t>(rows.size()) != x.size(0) ||
       !x.is_contiguous() || !out.is_contiguous()) {
-    fail(ErrorCode::kShape, "scatter: {} rows of {} into {}; expected contiguous [rows, width] and [entries, width]", rows.size(),
+    fail(ErrorCode::kShape, "index_add: {} rows of {} into {}; expected contiguous [rows, width] and [entries, width]", rows.size(),
          to_string(x.shape()), to_string(out.shape()));
   }
   for (const int32_t row : rows) {
-    if (row < 0 || row >= out.size(0)) fail(ErrorCode::kInvalidArgument, "scatter: row {}; expected a row of [0, {})", row, out.size(0));
+    if (row < 0 || row >= out.size(0)) fail(ErrorCode::kInvalidArgument, "index_add: row {}; expected a row of [0, {})", row, out.size(0));
   }
   const int64_t count = x.size(0), width = x.size(1);
   if (out.numel() > 0) std::memset(out.mutable_raw(), 0, out.bytes());
   if (x.numel() > 0) backend().gradients.embedding({rows.data(), x.data<float>(), 1, out.mutable_data<float>(), count, width});
   if (!run.records({&x})) return;
-  run.recorder->record("scatter", out, {}, [=](Gradients& gradients) {
+  run.recorder->record("index_add", out, {}, [=](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     Gradients::Place to = gradients.place(x);
     if (x.numel() == 0) return;

@@ -115,7 +115,7 @@ void mean(Run& run, const Tensor& x, const WindowShape& w, Tensor& out) {
     }
   });
   if (!run.records({&x})) return;
-  run.recorder->record("mean_pool", out, {}, [=](Gradients& gradients) {
+  run.recorder->record("avg_pool", out, {}, [=](Gradients& gradients) {
     const Tensor d_out = gradients.of(out);
     Gradients::Place place = gradients.place(x);
     const float* d = d_out.data<float>();
@@ -142,7 +142,7 @@ Shape convolved_shape(const Tensor& x, const Tensor& weight, const Convolution& 
   return {shape.batch, weight.size(0), shape.windows.outputs(0), shape.windows.outputs(1)};
 }
 
-void convolve(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out) {
+void conv(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out) {
   const ConvolutionShape shape = shape_of(x, weight, how);
   check_places("convolution", x, out, convolved_shape(x, weight, how));
   if (!weight.is_contiguous() || (bias.defined() && (bias.shape() != Shape{weight.size(0)} || !bias.is_contiguous()))) {

@@ -83,7 +83,7 @@ void reduce(Run& run, Reduction reduction, const Tensor& x, int axis, Tensor& ou
 void concat(Run& run, const std::vector<Tensor>& parts, int axis, Tensor& out);
 
 /// out[rows[r]] += x[r] over zeros, in ascending r.   x: [rows, width], out: [entries, width], contiguous. Throws kInvalidArgument for rows that out has not.
-void scatter_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out);
+void index_add(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out);
 
 /// out = softmax(x) over the last axis.   Contiguous, one shape.
 void softmax(Run& run, const Tensor& x, Tensor& out);
@@ -115,7 +115,7 @@ struct Convolution {
 };
 /// out = x convolved (correlated, as everywhere in this field) with the weight, plus bias.   x: [batch, channels, height, width],
 /// weight: [out, channels / groups, kernel height, kernel width], bias: [out] or undefined; contiguous. out: convolved_shape().
-void convolve(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out);
+void conv(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out);
 Shape convolved_shape(const Tensor& x, const Tensor& weight, const Convolution& how);
 
 struct Pooling {
@@ -162,8 +162,8 @@ struct AttentionCall {
 /// The fused call into out [batch, head, query, d_v], any strides. Tells the observer where wanted.
 void attention(Run& run, const AttentionCall& call, Tensor& out);
 
-/// Features for Linear (attend.h), recorded.   x: [batch, head, length, d], any strides; out: contiguous, [batch, head, length, d] of the first, of the second
-/// [batch, head, length, features]; not in place. The gradient takes the shift as given: it cancels in Linear. The projection, f32 [features, d], is drawn and
+/// Features for LinearAttention (attend.h), recorded.   x: [batch, head, length, d], any strides; out: contiguous, [batch, head, length, d] of the first, of the second
+/// [batch, head, length, features]; not in place. The gradient takes the shift as given: it cancels in LinearAttention. The projection, f32 [features, d], is drawn and
 /// not trained: throws kUnsupported where its gradient is asked for.
 void elu_plus_one(Run& run, const Tensor& x, Tensor& out);
 void positive_random_features(Run& run, const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out);

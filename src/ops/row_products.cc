@@ -11,7 +11,7 @@ namespace clearhead {
 RowProducts::RowProducts(const Tensor& x, const Tensor& w, double scale) {
   const int64_t width = w.size(1), rows = x.numel() / width;
   const Tensor unread = Tensor::zeros({1, 1, 1}).expand({1, 1, rows});  // statistics of rows: of weights
-  record_.spec.pair = Dot{static_cast<float>(scale)};
+  record_.spec.score = Dot{static_cast<float>(scale)};
   record_.q = x.reshape({1, 1, rows, width});
   record_.keys = w.contiguous().reshape({1, 1, w.size(0), width});
   record_.rows = {.m = unread, .l = unread};

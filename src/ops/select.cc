@@ -44,7 +44,7 @@ AttentionShape shape_of(const char* what, const Tensor& q, const Tensor& k) {
   return {q.size(0), q.size(1), k.size(1), q.size(2), k.size(2), q.size(3), 0};
 }
 
-AttentionShape shape_of(const char* what, const Tensor& q, const PagedKeys& keys) {
+AttentionShape shape_of(const char* what, const Tensor& q, const PagedKV& keys) {
   check_tensor(what, q);
   const int64_t batch = static_cast<int64_t>(keys.pages.size());
   if (q.size(0) != batch || q.size(3) != keys.d_k) {
@@ -272,7 +272,7 @@ Lists select_top_keys(const Tensor& q, const Tensor& k, const AttentionSpec& spe
   return top_keys(q, k, spec, count, shape);
 }
 
-Lists select_top_keys(const Tensor& q, const PagedKeys& keys, const AttentionSpec& spec, int64_t count) {
+Lists select_top_keys(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, int64_t count) {
   const AttentionShape shape = shape_of("select_top_keys", q, keys);
   validate(spec, shape);
   check_kept("select_top_keys", keys, spec, shape);

@@ -9,11 +9,11 @@
 namespace clearhead {
 namespace {
 
-constexpr int64_t kPanel = KeyPage::kPanel, kLength = KeyPage::kLength;
+constexpr int64_t kPanel = KVPage::kPanel, kLength = KVPage::kLength;
 
 // Keys [from, from + count) of a page and a key head. T: the bits of an element.
 template <class T>
-void copy_keys(const KeyPage& page, int64_t key_head, int64_t from, int64_t count, int64_t d_k, std::byte* out) {
+void copy_keys(const KVPage& page, int64_t key_head, int64_t from, int64_t count, int64_t d_k, std::byte* out) {
   T* to = reinterpret_cast<T*>(out);
   const T* panels = reinterpret_cast<const T*>(page.keys.raw()) + key_head * page.length() * d_k;
   for (int64_t j = from; j < from + count; ++j) {
@@ -24,7 +24,7 @@ void copy_keys(const KeyPage& page, int64_t key_head, int64_t from, int64_t coun
 
 // Calls copy(page, key head, first key of the page, keys, where they go) for every part of a page, on all threads.   → [batch, heads, key, width]
 template <class Copy>
-Tensor gathered(const PagedKeys& paged, Range range, Range key_heads, int64_t width, const Copy& copy) {
+Tensor gathered(const PagedKV& paged, Range range, Range key_heads, int64_t width, const Copy& copy) {
   const auto batch = static_cast<int64_t>(paged.pages.size());
   Tensor out = Tensor::empty({batch, key_heads.size(), range.size(), width}, paged.dtype);
   if (out.numel() == 0) return out;
@@ -33,7 +33,7 @@ Tensor gathered(const PagedKeys& paged, Range range, Range key_heads, int64_t wi
   const int64_t bytes = width * static_cast<int64_t>(size_of(paged.dtype));
   parallel_for(batch * key_heads.size() * pages, [&](int64_t item, int) {
     const int64_t at = first + item % pages, line = item / pages, head = key_heads.begin + line % key_heads.size();
-    const KeyPage* page = paged.pages[static_cast<size_t>(line / key_heads.size())][static_cast<size_t>(at)].get();
+    const KVPage* page = paged.pages[static_cast<size_t>(line / key_heads.size())][static_cast<size_t>(at)].get();
     const int64_t begin = std::max(range.begin, at * kLength), end = std::min(range.end, (at + 1) * kLength);
     std::byte* to = memory + (line * range.size() + begin - range.begin) * bytes;
     if (page) return copy(*page, head, begin - at * kLength, end - begin, to);
@@ -44,18 +44,18 @@ Tensor gathered(const PagedKeys& paged, Range range, Range key_heads, int64_t wi
 
 }  // namespace
 
-Tensor key_rows(const PagedKeys& paged, Range range, std::optional<int64_t> key_head) {
+Tensor key_rows(const PagedKV& paged, Range range, std::optional<int64_t> key_head) {
   const Range heads = key_head ? Range{*key_head, *key_head + 1} : Range{0, paged.key_heads};
   const auto copy = size_of(paged.dtype) == sizeof(uint32_t) ? copy_keys<uint32_t> : copy_keys<uint16_t>;
-  return gathered(paged, range, heads, paged.d_k, [&](const KeyPage& page, int64_t head, int64_t from, int64_t count, std::byte* to) {
+  return gathered(paged, range, heads, paged.d_k, [&](const KVPage& page, int64_t head, int64_t from, int64_t count, std::byte* to) {
     copy(page, head, from, count, paged.d_k, to);
   });
 }
 
-Tensor value_rows(const PagedKeys& paged, Range range) {
+Tensor value_rows(const PagedKV& paged, Range range) {
   const int64_t bytes = paged.d_v * static_cast<int64_t>(size_of(paged.dtype));
   return gathered(paged, range, {0, paged.key_heads}, paged.d_v,
-                  [&](const KeyPage& page, int64_t head, int64_t from, int64_t count, std::byte* to) {
+                  [&](const KVPage& page, int64_t head, int64_t from, int64_t count, std::byte* to) {
                     if (!page.values.defined()) fail(ErrorCode::kInvalidArgument, "cache: its pages keep keys only; values were asked for");
                     std::memcpy(to, page.values.raw() + (head * page.length() + from) * bytes, static_cast<size_t>(count * bytes));
                   });

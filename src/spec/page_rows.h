@@ -9,8 +9,8 @@
 namespace clearhead {
 
 /// Keys of `range` as [batch, key_head, key, d_k], in the pages' dtype, of one key head or of all. Keys that were let go are zeros.
-Tensor key_rows(const PagedKeys& paged, Range range, std::optional<int64_t> key_head = std::nullopt);
+Tensor key_rows(const PagedKV& paged, Range range, std::optional<int64_t> key_head = std::nullopt);
 /// Their values, [batch, key_head, key, d_v]. Throws kInvalidArgument where the pages keep none.
-Tensor value_rows(const PagedKeys& paged, Range range);
+Tensor value_rows(const PagedKV& paged, Range range);
 
 }  // namespace clearhead

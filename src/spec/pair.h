@@ -10,7 +10,7 @@
 namespace clearhead {
 
 /// The factor on q·k; 1 where the pair is no product.
-inline double scale_of(const Pair& pair, int64_t d_k) {
+inline double scale_of(const Score& pair, int64_t d_k) {
   const Dot* dot = std::get_if<Dot>(&pair);
   const Relative* relative = std::get_if<Relative>(&pair);
   if (!dot && !relative) return 1;

@@ -44,22 +44,22 @@ const char* to_string(InstructionSet isa) {
 
 int64_t key_length(const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  return k ? k->size(2) : std::get<PagedKeys>(keys).length;
+  return k ? k->size(2) : std::get<PagedKV>(keys).length;
 }
 
 int64_t key_heads(const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  return k ? k->size(1) : std::get<PagedKeys>(keys).key_heads;
+  return k ? k->size(1) : std::get<PagedKV>(keys).key_heads;
 }
 
 int64_t key_width(const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  return k ? k->size(3) : std::get<PagedKeys>(keys).d_k;
+  return k ? k->size(3) : std::get<PagedKV>(keys).d_k;
 }
 
 DType key_dtype(const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
-  return k ? k->dtype() : std::get<PagedKeys>(keys).dtype;
+  return k ? k->dtype() : std::get<PagedKV>(keys).dtype;
 }
 
 RowStats RowStats::slice(int64_t begin, int64_t end) const {
@@ -78,7 +78,7 @@ AttentionShape AttentionRecord::shape() const {
   shape.queries = query_length;
   shape.keys = key_length(keys);
   shape.d_k = q.size(3);
-  if (const PagedKeys* pages = std::get_if<PagedKeys>(&keys)) shape.d_v = pages->d_v;
+  if (const PagedKV* pages = std::get_if<PagedKV>(&keys)) shape.d_v = pages->d_v;
   return shape;
 }
 

@@ -22,8 +22,8 @@ void visit_operands(Spec& spec, const Visit& visit) {
     int count = 0;
     for (auto& table : tables) visit(numbered(rule + ".table", count), table);
   };
-  if (auto* additive = std::get_if<Additive>(&spec.pair)) visit("additive.weight", additive->weight);
-  if (auto* relative = std::get_if<Relative>(&spec.pair)) {
+  if (auto* additive = std::get_if<Additive>(&spec.score)) visit("additive.weight", additive->weight);
+  if (auto* relative = std::get_if<Relative>(&spec.score)) {
     visit("relative.keys", relative->keys);
     if (relative->queries) visit("relative.queries", *relative->queries);
     if (relative->query_bias) visit("relative.query_bias", *relative->query_bias);
@@ -31,9 +31,9 @@ void visit_operands(Spec& spec, const Visit& visit) {
   }
   for (auto& term : spec.terms) {
     if (auto* alibi = std::get_if<Alibi>(&term)) visit(numbered("slopes", slopes), alibi->slopes);
-    if (auto* dense = std::get_if<Dense>(&term)) visit(numbered("bias", biases), dense->bias);
+    if (auto* dense = std::get_if<AttentionBias>(&term)) visit(numbered("bias", biases), dense->bias);
     if (auto* rule = std::get_if<Rule>(&term)) visit_tables(numbered("rule", rules), rule->tables);
-    if (auto* edge = std::get_if<PerEdge>(&term)) visit(numbered("edges", edges), edge->bias);
+    if (auto* edge = std::get_if<EdgeBias>(&term)) visit(numbered("edges", edges), edge->bias);
   }
   if (spec.topology.segments) {
     visit("segments.queries", spec.topology.segments->queries);
@@ -184,7 +184,7 @@ struct CheckPair {
   void operator()(const Dot& dot) const { check_scale("dot", dot.scale); }
   void operator()(const Additive& additive) const {
     if (!std::isfinite(additive.slope))
-      fail(ErrorCode::kInvalidArgument, "attention: pair.additive.slope is {}; expected a finite number", additive.slope);
+      fail(ErrorCode::kInvalidArgument, "attention: score.additive.slope is {}; expected a finite number", additive.slope);
     check_operand("additive.weight", "[head|1, d_k]", additive.weight, DType::kF32, {shape.heads, shape.d_k}, 1);
   }
   void operator()(const Relative& relative) const {
@@ -205,9 +205,10 @@ struct CheckPair {
   }
 
  private:
-  static void check_scale(const char* pair, const std::optional<float>& scale) {
+  static void check_scale(const char* score, const std::optional<float>& scale) {
     if (!scale || std::isfinite(*scale)) return;
-    fail(ErrorCode::kInvalidArgument, "attention: pair.{}.scale is {}; expected a finite number, or nothing for 1/sqrt(d_k)", pair, *scale);
+    fail(ErrorCode::kInvalidArgument, "attention: score.{}.scale is {}; expected a finite number, or nothing for 1/sqrt(d_k)", score,
+         *scale);
   }
 };
 
@@ -254,7 +255,7 @@ void for_each_operand(const AttentionSpec& spec, const std::function<void(const 
 
 void validate(const AttentionSpec& spec, const AttentionShape& shape) {
   check_sizes(shape);
-  std::visit(CheckPair{shape}, spec.pair);
+  std::visit(CheckPair{shape}, spec.score);
   for (const Term& term : spec.terms) {
     const auto* soft_cap = std::get_if<SoftCap>(&term);
     if (soft_cap && !(soft_cap->cap > 0 && std::isfinite(soft_cap->cap))) {

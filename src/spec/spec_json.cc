@@ -23,7 +23,7 @@ Json band_to_json(const Band& band) {
   return json;
 }
 
-struct PairToJson {
+struct ScoreToJson {
   Json operator()(const Dot& dot) const {
     return Json::object({{"dot", Json::object({{"scale", dot.scale ? shortest(*dot.scale) : Json()}})}});
   }
@@ -47,12 +47,12 @@ struct PairToJson {
 struct TermToJson {
   std::span<const std::string> operands;  // their names
   Json operator()(const Alibi&) const { return Json::object({{"alibi", Json::object({{"slopes", operands[0]}})}}); }
-  Json operator()(const Dense&) const { return Json::object({{"dense", Json::object({{"bias", operands[0]}})}}); }
-  Json operator()(const PerEdge&) const { return Json::object({{"per_edge", Json::object({{"bias", operands[0]}})}}); }
+  Json operator()(const AttentionBias&) const { return Json::object({{"attention_bias", Json::object({{"bias", operands[0]}})}}); }
+  Json operator()(const EdgeBias&) const { return Json::object({{"edge_bias", Json::object({{"bias", operands[0]}})}}); }
   Json operator()(const SoftCap& term) const { return Json::object({{"soft_cap", Json::object({{"cap", shortest(term.cap)}})}}); }
   Json operator()(const Rule& term) const { return Json::object({{"rule", rule_to_json(term, operands)}}); }
 };
-struct OperandsOfPair {
+struct OperandsOfScore {
   size_t operator()(const Dot&) const { return 0; }
   size_t operator()(const Additive&) const { return 1; }
   size_t operator()(const Relative& relative) const {
@@ -61,8 +61,8 @@ struct OperandsOfPair {
 };
 struct OperandsOfTerm {
   size_t operator()(const Alibi&) const { return 1; }
-  size_t operator()(const Dense&) const { return 1; }
-  size_t operator()(const PerEdge&) const { return 1; }
+  size_t operator()(const AttentionBias&) const { return 1; }
+  size_t operator()(const EdgeBias&) const { return 1; }
   size_t operator()(const SoftCap&) const { return 0; }
   size_t operator()(const Rule& term) const { return term.tables.size(); }
 };
@@ -82,7 +82,7 @@ struct NormaliserToJson {
     if (hard.choice == Hard::Choice::kSampled) body["seed"] = static_cast<int64_t>(hard.seed);
     return Json::object({{"hard", body}});
   }
-  Json operator()(const Linear&) const { return Json::object({{"linear", Json::object()}}); }
+  Json operator()(const LinearAttention&) const { return Json::object({{"linear_attention", Json::object()}}); }
 };
 
 Json after_to_json(const After& after) {
@@ -103,7 +103,8 @@ class Reader {
   AttentionSpec spec(const Json& json) const {
     Fields fields(json, where_);
     AttentionSpec spec;
-    if (const Json* pair = present(fields, "pair")) spec.pair = read_pair(*pair);
+    const char* score = json.find("score") ? "score" : "pair";
+    if (const Json* given = present(fields, score)) spec.score = read_score(*given, score);
     if (const Json* terms = present(fields, "terms")) {
       if (!terms->is_array()) fields.wrong("terms", "an array of terms", *terms);
       for (size_t i = 0; i < terms->size(); ++i) spec.terms.push_back(read_term(terms->items()[i], format("terms[{}]", i)));
@@ -150,24 +151,34 @@ class Reader {
     fail(ErrorCode::kUnsupported, "{}: \"{}.{}\" is not understood; this version knows {}", where_, path, kind, known);
   }
 
-  Pair read_pair(const Json& json) const {
+  // A kind by its present name: descriptions of earlier versions have others.
+  static std::string present_name(const std::string& kind) {
+    constexpr std::pair<const char*, const char*> kEarlier[] = {
+        {"dense", "attention_bias"}, {"per_edge", "edge_bias"}, {"linear", "linear_attention"}};
+    for (const auto& [earlier, now] : kEarlier) {
+      if (kind == earlier) return now;
+    }
+    return kind;
+  }
+
+  Score read_score(const Json& json, const std::string& path) const {
     constexpr const char* kKnown = "dot, additive, relative";
-    const auto& [kind, body] = alternative(json, "pair", kKnown);
-    Fields fields(body, where_, "pair." + kind);
-    Pair pair;
+    const auto& [kind, body] = alternative(json, path, kKnown);
+    Fields fields(body, where_, path + "." + kind);
+    Score score;
     if (kind == "dot") {
       Dot dot;
       if (const Json* scale = present(fields, "scale")) dot.scale = real(fields, "scale", *scale);
-      pair = dot;
+      score = dot;
     } else if (kind == "additive") {
-      pair = read_additive(fields);
+      score = read_additive(fields);
     } else if (kind == "relative") {
-      pair = read_relative(fields);
+      score = read_relative(fields);
     } else {
-      unknown("pair", kind, kKnown);
+      unknown(path, kind, kKnown);
     }
     fields.refuse_rest();
-    return pair;
+    return score;
   }
 
   Relative read_relative(Fields& fields) const {
@@ -192,18 +203,19 @@ class Reader {
   }
 
   Term read_term(const Json& json, const std::string& path) const {
-    constexpr const char* kKnown = "alibi, dense, per_edge, soft_cap, rule";
-    const auto& [kind, body] = alternative(json, path, kKnown);
+    constexpr const char* kKnown = "alibi, attention_bias, edge_bias, soft_cap, rule";
+    const auto& [given, body] = alternative(json, path, kKnown);
+    const std::string kind = present_name(given);
     Term term;
     if (kind == "rule") return read_rule(body, path + ".rule", false);
-    if (kind != "alibi" && kind != "dense" && kind != "per_edge" && kind != "soft_cap") unknown(path, kind, kKnown);
-    Fields fields(body, where_, path + "." + kind);
+    if (kind != "alibi" && kind != "attention_bias" && kind != "edge_bias" && kind != "soft_cap") unknown(path, kind, kKnown);
+    Fields fields(body, where_, path + "." + given);
     if (kind == "alibi") {
       term = Alibi{tensor(fields, "slopes")};
-    } else if (kind == "dense") {
-      term = Dense{tensor(fields, "bias")};
-    } else if (kind == "per_edge") {
-      term = PerEdge{tensor(fields, "bias")};
+    } else if (kind == "attention_bias") {
+      term = AttentionBias{tensor(fields, "bias")};
+    } else if (kind == "edge_bias") {
+      term = EdgeBias{tensor(fields, "bias")};
     } else {
       const Json& cap = fields.require("cap");
       term = SoftCap{real(fields, "cap", cap)};
@@ -274,9 +286,10 @@ class Reader {
   }
 
   Normaliser read_normaliser(const Json& json) const {
-    constexpr const char* kKnown = "softmax, sparsemax, entmax15, sigmoid, hard, linear";
-    const auto& [kind, body] = alternative(json, "normaliser", kKnown);
-    Fields fields(body, where_, "normaliser." + kind);
+    constexpr const char* kKnown = "softmax, sparsemax, entmax15, sigmoid, hard, linear_attention";
+    const auto& [given, body] = alternative(json, "normaliser", kKnown);
+    const std::string kind = present_name(given);
+    Fields fields(body, where_, "normaliser." + given);
     Normaliser normaliser;
     if (kind == "softmax") {
       Softmax softmax;
@@ -292,8 +305,8 @@ class Reader {
       normaliser = sigmoid;
     } else if (kind == "hard") {
       normaliser = read_hard(fields);
-    } else if (kind == "linear") {
-      normaliser = Linear{};
+    } else if (kind == "linear_attention") {
+      normaliser = LinearAttention{};
     } else {
       unknown("normaliser", kind, kKnown);
     }
@@ -349,7 +362,7 @@ std::string to_json(const AttentionSpec& spec) {
   std::vector<std::string> names;  // of the terms' operands after the pair's, in the order of the terms
   for_each_operand(spec, [&](const std::string& name, const Tensor&) { names.push_back(name); });
   Json terms = Json::array();
-  size_t next = std::visit(OperandsOfPair{}, spec.pair);
+  size_t next = std::visit(OperandsOfScore{}, spec.score);
   for (const Term& term : spec.terms) {
     const size_t count = std::visit(OperandsOfTerm{}, term);
     terms.push(std::visit(TermToJson{std::span(names).subspan(next, count)}, term));
@@ -368,7 +381,7 @@ std::string to_json(const AttentionSpec& spec) {
     topology["visible"] = rule_to_json(
         *spec.topology.visible, count > 0 ? std::span(names).subspan(static_cast<size_t>(first), count) : std::span<const std::string>());
   }
-  Json out = Json::object({{"pair", std::visit(PairToJson{}, spec.pair)},
+  Json out = Json::object({{"score", std::visit(ScoreToJson{}, spec.score)},
                            {"terms", terms},
                            {"topology", topology},
                            {"normaliser", std::visit(NormaliserToJson{}, spec.normaliser)}});

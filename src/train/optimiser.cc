@@ -26,11 +26,11 @@ void check(const OptimiserOptions& options) {
   check(options.momentum >= 0 && options.momentum < 1, "momentum", options.momentum, "0 or more, and less than 1");
   check(is_sgd || options.momentum == 0, "momentum", options.momentum, "0: it is of SGD; Adam's is beta1");
   check(!options.nesterov || options.momentum > 0, "momentum", options.momentum, "more than 0 with nesterov, which is of SGD");
-  check(options.decay >= 0, "decay", options.decay, "0 or more");
+  check(options.weight_decay >= 0, "weight_decay", options.weight_decay, "0 or more");
   check(options.clip >= 0, "clip", options.clip, "0 or more");
   for (const ParameterGroup& group : options.groups) {
-    check(group.rate >= 0, "a group's rate", group.rate, "0 or more");
-    check(group.decay.value_or(0) >= 0, "a group's decay", group.decay.value_or(0), "0 or more");
+    check(group.learning_rate_scale >= 0, "a group's learning_rate_scale", group.learning_rate_scale, "0 or more");
+    check(group.weight_decay.value_or(0) >= 0, "a group's weight_decay", group.weight_decay.value_or(0), "0 or more");
   }
 }
 
@@ -54,7 +54,7 @@ Optimiser::Optimiser(const OptimiserOptions& options) : options_(options) {
 }
 
 Optimiser::Stretch Optimiser::stretch_of(const Named& named, bool decays) {
-  Stretch out{named.begin, named.end, 1, decays ? options_.decay : 0};
+  Stretch out{named.begin, named.end, 1, decays ? options_.weight_decay : 0};
   if (named.name.empty()) return out;
   if (valid_utf8_prefix(named.name) != named.name.size()) fail(ErrorCode::kInvalidArgument, "optimiser: a parameter's name is no UTF-8");
   const std::string shown = without_numbers(named.name);
@@ -63,8 +63,8 @@ Optimiser::Stretch Optimiser::stretch_of(const Named& named, bool decays) {
       std::find_if(groups_.begin(), groups_.end(), [&](const Group& one) { return !one.pattern.find_all(named.name).empty(); });
   if (group == groups_.end()) return out;
   group->matched = true;
-  out.rate = group->options.rate;
-  out.decay = group->options.decay.value_or(out.decay);
+  out.rate = group->options.learning_rate_scale;
+  out.decay = group->options.weight_decay.value_or(out.decay);
   return out;
 }
 
@@ -164,13 +164,13 @@ std::vector<std::pair<const char*, Tensor>> Optimiser::sums(size_t at) const {
 
 double Schedule::at(int64_t step) const {
   const double now = static_cast<double>(step), rise = static_cast<double>(warmup);
-  if (now < rise) return rate * (now + 1) / rise;
+  if (now < rise) return learning_rate * (now + 1) / rise;
   const double share = steps > warmup ? std::min(1.0, (now - rise) / (static_cast<double>(steps) - rise)) : 0;
-  if (kind == Kind::kLinear) return rate * (1 - (1 - floor) * share);
-  if (kind == Kind::kCosine) return rate * (floor + (1 - floor) * 0.5 * (1 + std::cos(M_PI * share)));
+  if (kind == Kind::kLinear) return learning_rate * (1 - (1 - min_ratio) * share);
+  if (kind == Kind::kCosine) return learning_rate * (min_ratio + (1 - min_ratio) * 0.5 * (1 + std::cos(M_PI * share)));
   const double left = cooldown > 0 ? std::clamp((static_cast<double>(steps) - now) / static_cast<double>(cooldown), 0.0, 1.0) : 1;
   const double fallen = kind == Kind::kNoam ? std::sqrt(std::max(rise, 1.0) / (now + 1)) : 1;
-  return rate * fallen * (floor + (1 - floor) * left);
+  return learning_rate * fallen * (min_ratio + (1 - min_ratio) * left);
 }
 
 }  // namespace clearhead

@@ -19,6 +19,46 @@ Json value_of(const std::string& text) {
   }
 }
 
+// Fields that recipes of earlier versions have under other names, in recipes, checkpoints and settings alike.
+struct Renamed {
+  std::string_view part, earlier, name;
+};
+constexpr Renamed kRenamed[] = {
+    {"schedule", "rate", "learning_rate"}, {"schedule", "floor", "min_ratio"}, {"optimiser", "decay", "weight_decay"}};
+constexpr Renamed kRenamedInGroups[] = {{"groups", "rate", "learning_rate_scale"}, {"groups", "decay", "weight_decay"}};
+
+void rename(Json* object, const Renamed& field, const std::string& where) {
+  const Json* given = object ? object->find(field.earlier) : nullptr;
+  if (!given) return;
+  if (object->find(field.name)) {
+    fail(ErrorCode::kFormat, "{}: \"{}.{}\" is an earlier name of \"{}\", which is given, too; leave one of them out", where, field.part,
+         field.earlier, field.name);
+  }
+  for (auto& [name, value] : object->fields()) {
+    if (name == field.earlier) name = std::string(field.name);
+  }
+}
+
+Json with_present_names(Json json, const std::string& where) {
+  const auto part = [](Json& of, std::string_view name) -> Json* { return of.find(name) ? &of[name] : nullptr; };
+  for (const Renamed& field : kRenamed) rename(part(json, field.part), field, where);
+  Json* optimiser = part(json, "optimiser");
+  Json* groups = optimiser ? part(*optimiser, "groups") : nullptr;
+  if (!groups || !groups->is_array()) return json;
+  for (Json& group : groups->items()) {
+    for (const Renamed& field : kRenamedInGroups) rename(&group, field, where);
+  }
+  return json;
+}
+
+std::string with_present_name(const std::string& setting) {
+  for (const Renamed& field : kRenamed) {
+    const std::string earlier = format("{}.{}=", field.part, field.earlier);
+    if (setting.starts_with(earlier)) return format("{}.{}={}", field.part, field.name, setting.substr(earlier.size()));
+  }
+  return setting;
+}
+
 void set(Json& json, const std::string& setting) {
   const size_t equals = setting.find('=');
   if (equals == std::string::npos || equals == 0) fail(ErrorCode::kInvalidArgument, "\"{}\": expected key=value", setting);
@@ -100,8 +140,8 @@ ParameterGroup read_group(const Json& json, const std::string& where) {
   ParameterGroup out;
   out.match = fields.string("match");
   if (out.match.empty()) fields.wrong("match", "a regular expression", Json(out.match));
-  out.rate = between(fields, "rate", out.rate, 0, 1000);
-  if (json.find("decay")) out.decay = between(fields, "decay", 0, 0, 10);
+  out.learning_rate_scale = between(fields, "learning_rate_scale", out.learning_rate_scale, 0, 1000);
+  if (json.find("weight_decay")) out.weight_decay = between(fields, "weight_decay", 0, 0, 10);
   fields.refuse_rest();
   return out;
 }
@@ -124,10 +164,10 @@ OptimiserOptions read_optimiser(const Json& json, const std::string& where) {
     out.beta2 = between(fields, "beta2", out.beta2, 0, 0.999999);
     out.epsilon = between(fields, "epsilon", out.epsilon, 1e-12, 1);
   }
-  if (const Json* groups = fields.take("groups")) {
-    for (const Json& group : groups->items()) out.groups.push_back(read_group(group, where));
+  if (json.find("groups")) {
+    for (const Json& group : fields.items("groups")) out.groups.push_back(read_group(group, where));
   }
-  out.decay = between(fields, "decay", out.decay, 0, 10);
+  out.weight_decay = between(fields, "weight_decay", out.weight_decay, 0, 10);
   out.clip = between(fields, "clip", out.clip, 0, 1e9);
   fields.refuse_rest();
   return out;
@@ -146,7 +186,7 @@ Schedule read_schedule(const Json& json, const std::string& where, int64_t steps
   } else if (kind != "constant") {
     fields.wrong("kind", "constant, linear, cosine or noam", Json(kind));
   }
-  out.rate = between(fields, "rate", out.rate, 0, 100);
+  out.learning_rate = between(fields, "learning_rate", out.learning_rate, 0, 100);
   out.warmup = at_least(fields, "warmup", 0, 0);
   out.cooldown = at_least(fields, "cooldown", 0, 0);
   if (out.cooldown > 0 && (kind == "linear" || kind == "cosine"))
@@ -154,7 +194,7 @@ Schedule read_schedule(const Json& json, const std::string& where, int64_t steps
   if (out.cooldown > 0 && out.cooldown + out.warmup > steps)
     fields.wrong("cooldown", format("with the warm-up at most {}, the steps", steps), Json(out.cooldown));
   out.steps = steps;
-  out.floor = between(fields, "floor", 0, 0, 1);
+  out.min_ratio = between(fields, "min_ratio", 0, 0, 1);
   fields.refuse_rest();
   return out;
 }
@@ -229,12 +269,13 @@ void begin_at_model(Recipe& recipe, bool has_tokenizer) {
 }  // namespace
 
 Recipe Recipe::read(const std::string& path, const std::vector<std::string>& overrides) {
-  Json json = Json::parse(read_config(path), path);
-  for (const std::string& setting : overrides) set(json, setting);
+  Json json = with_present_names(Json::parse(read_config(path), path), path);
+  for (const std::string& setting : overrides) set(json, with_present_name(setting));
   return from(json, path);
 }
 
-Recipe Recipe::from(const Json& json, const std::string& where) {
+Recipe Recipe::from(const Json& given, const std::string& where) {
+  const Json json = with_present_names(given, where);
   Fields fields(json, where);
   Recipe out;
   out.where = where;
@@ -257,7 +298,7 @@ Recipe Recipe::from(const Json& json, const std::string& where) {
     }
   }
   read_line_fields(fields, out);
-  if (const Json* given = json.find("tokenizer"); given && given->is_object()) {
+  if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
     out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs.has_value());
   } else {
     out.tokenizer = fields.string_or("tokenizer", out.tokenizer);

@@ -8,9 +8,10 @@
 //     "model": { … a config.json of Hugging Face's form … },     or "from": a model (folder or name) whose weights, config and tokenizer the run begins with
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1, "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
-//     "optimiser": {"kind": "adamw", "beta1": 0.9, "beta2": 0.95, "decay": 0.1, "clip": 1, "groups": [{"match": "norm|bias", "rate": 2, "decay": 0}]},
+//     "optimiser": {"kind": "adamw", "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.1, "clip": 1,
+//                   "groups": [{"match": "norm|bias", "learning_rate_scale": 2, "weight_decay": 0}]},
 //     "precision": "f32", "gradient_checkpointing": false,
-//     "schedule": {"kind": "cosine", "rate": 3e-3, "warmup": 100, "floor": 0.1},
+//     "schedule": {"kind": "cosine", "learning_rate": 3e-3, "warmup": 100, "min_ratio": 0.1},
 //     "report": 10, "validate": 100, "checkpoint": 100,
 //     "watch": {"texts": ["…"], "checkpoints": 40} }             traces of these texts (pairs: "source\ttarget") on the way: train/watch.h
 //
@@ -72,10 +73,10 @@ struct Recipe {
   WatchRecipe watch{};
   Json text{};  // all of it, overrides applied: what a checkpoint remembers
 
-  /// overrides: "schedule.rate=1e-3", "data=DIR". Values are JSON where they parse as such, else strings. Throws kFormat, kUnsupported, kInvalidArgument
+  /// overrides: "schedule.learning_rate=1e-3", "data=DIR". Values are JSON where they parse as such, else strings. Throws kFormat, kUnsupported, kInvalidArgument
   /// naming the field.
   static Recipe read(const std::string& path, const std::vector<std::string>& overrides);
-  static Recipe from(const Json& json, const std::string& where);
+  static Recipe from(const Json& given, const std::string& where);
   /// By the recipe, and where it is silent by the model's own fields of Hugging Face's names. Throws kInvalidArgument where both speak and differ, kUnsupported
   /// for a kind of dropout that is not there.
   DropoutRates dropout_rates() const;

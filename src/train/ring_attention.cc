@@ -47,7 +47,7 @@ void check(Comm& comm, const Tensor& q, const Tensor& k, const Tensor& v, const 
   const auto* softmax = std::get_if<Softmax>(&spec.normaliser);
   const Topology& topology = spec.topology;
   const bool known =
-      softmax && !softmax->sinks && std::holds_alternative<Dot>(spec.pair) &&
+      softmax && !softmax->sinks && std::holds_alternative<Dot>(spec.score) &&
       std::all_of(spec.terms.begin(), spec.terms.end(), [](const Term& term) { return std::holds_alternative<SoftCap>(term); }) &&
       topology.band.offset == 0 && !topology.segments && !topology.mask && !topology.lists && !topology.visible && !spec.after.dropout &&
       !spec.after.head_mask && !spec.after.gaussian;

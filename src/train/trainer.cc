@@ -161,7 +161,7 @@ double Trainer::part_loss(int64_t part, bool checks) {
     tape_.backward(loss);
     return value;
   }
-  tape_.forget();
+  tape_.clear();
   if (!checks) {
     try {
       return part_loss(part, true);
@@ -220,7 +220,7 @@ bool Trainer::take_step_or_drop() {
     return true;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCancelled) throw;
-    tape_.forget();
+    tape_.clear();
     tape_.clear_gradients();
     return false;
   }

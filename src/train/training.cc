@@ -37,11 +37,11 @@ Training::Training(uint64_t seed, const OptimiserOptions& optimiser, DType opera
     : state_(std::make_unique<State>(seed, optimiser, operands)) {}
 Training::~Training() = default;
 
-Tensor Training::parameter(const Shape& shape, double spread, std::string_view name) {
+Tensor Training::parameter(const Shape& shape, double std_dev, std::string_view name) {
   Tensor values = Tensor::zeros(shape);
   float* to = values.mutable_data<float>();
-  for (int64_t i = 0; i < values.numel() && spread != 0; ++i)
-    to[i] = static_cast<float>(spread * random_normal(state_->seed, state_->drawn++));
+  for (int64_t i = 0; i < values.numel() && std_dev != 0; ++i)
+    to[i] = static_cast<float>(std_dev * random_normal(state_->seed, state_->drawn++));
   return state_->adopt(values, name);
 }
 
@@ -119,10 +119,10 @@ Tensor Training::concat(const std::vector<Tensor>& parts, int axis) {
   return out;
 }
 
-Tensor Training::scatter(const Tensor& x, const std::vector<int32_t>& rows, int64_t entries) {
-  if (x.rank() != 2) fail(ErrorCode::kShape, "scatter: x is {}; expected [rows, width]", to_string(x.shape()));
+Tensor Training::index_add(const Tensor& x, const std::vector<int32_t>& rows, int64_t entries) {
+  if (x.rank() != 2) fail(ErrorCode::kShape, "index_add: x is {}; expected [rows, width]", to_string(x.shape()));
   Tensor out = state_->run.take({entries, x.size(1)});
-  ops::scatter_rows(state_->run, x, rows, out);
+  ops::index_add(state_->run, x, rows, out);
   return out;
 }
 
@@ -169,11 +169,11 @@ Shape states_shape(const Tensor& x, const Recurrence& layer) {
 
 }  // namespace
 
-Tensor Training::convolve(const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how) {
+Tensor Training::conv(const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how) {
   const Tensor planes = plane_of("convolution", x), weights = plane_of("convolution's weight", weight);
   const ops::Convolution described{how.stride, how.padding, how.dilation, how.groups};
   Tensor out = state_->run.take(ops::convolved_shape(planes, weights, described));
-  ops::convolve(state_->run, planes, weights, bias, described, out);
+  ops::conv(state_->run, planes, weights, bias, described, out);
   return like(x, out);
 }
 
@@ -184,21 +184,21 @@ Tensor Training::State::pool(const Tensor& x, const ops::Pooling& how) {
   return like(x, out);
 }
 
-Tensor Training::max_pool(const Tensor& x, const Window& window) {
+Tensor Training::max_pool(const Tensor& x, const PoolWindow& window) {
   return state_->pool(x, {true, window.kernel, window.stride, window.padding});
 }
 
-Tensor Training::mean_pool(const Tensor& x, const Window& window) {
+Tensor Training::avg_pool(const Tensor& x, const PoolWindow& window) {
   return state_->pool(x, {false, window.kernel, window.stride, window.padding});
 }
 
-Tensor Training::batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, RunningStatistics& running, bool learns) {
+Tensor Training::batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, RunningStatistics& running, bool training) {
   if (!running.mean.defined() && x.rank() > 1) {
     running.mean = Tensor::zeros({x.size(1)});
     running.variance = Tensor::from(std::vector<float>(static_cast<size_t>(x.size(1)), 1.0F), {x.size(1)});
   }
   Tensor out = state_->run.take(x.shape());
-  ops::batch_norm(state_->run, x, {weight, bias, running.mean, running.variance, learns, running.momentum}, out);
+  ops::batch_norm(state_->run, x, {weight, bias, running.mean, running.variance, training, running.momentum}, out);
   return out;
 }
 
@@ -250,7 +250,7 @@ Tensor Training::cross_entropy(const Tensor& logits, const std::vector<int32_t>&
 
 void Training::backward(const Tensor& loss) { state_->tape.backward(loss); }
 
-void Training::forget() { state_->tape.forget(); }
+void Training::clear() { state_->tape.clear(); }
 
 Tensor Training::gradient(const Tensor& parameter) const { return state_->tape.gradient(parameter); }
 

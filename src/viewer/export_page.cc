@@ -436,7 +436,7 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
 
 // Only descriptions that the page can recompute: a scaled dot, ALiBi, a cap, a band, softmax.
 bool qk_can_say(const AttentionSpec& spec) {
-  bool plain = std::holds_alternative<Dot>(spec.pair) && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists &&
+  bool plain = std::holds_alternative<Dot>(spec.score) && !spec.topology.segments && !spec.topology.mask && !spec.topology.lists &&
                !spec.topology.visible && std::holds_alternative<Softmax>(spec.normaliser);
   for (const Term& term : spec.terms) plain = plain && (std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term));
   // The page caps first and adds ALiBi after; its ALiBi counts keys before the query only.
@@ -517,7 +517,7 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
     if (const Alibi* alibi = std::get_if<Alibi>(&term))
       slope = static_cast<double>(alibi->slopes.data<float>()[at.head * alibi->slopes.stride(0)]);
   }
-  const Dot& dot = std::get<Dot>(spec.pair);
+  const Dot& dot = std::get<Dot>(spec.score);
   const double scale = dot.scale ? static_cast<double>(*dot.scale) : 1.0 / std::sqrt(static_cast<double>(stored.d));
   const Band& band = spec.topology.band;
   const int64_t offset = first_position(band, known.queries, known.keys);

@@ -168,7 +168,7 @@ std::vector<int64_t> LiveSource::find_family_sinks(FamilyFacts& facts) {
     from_run = false;
     LookOptions options;
     if (sample < facts.queries) options.sampled_rows = sample;
-    const SweepResult sweep = trace_->map(shape.name, layer).sweep(SweepRequest{received}, options);
+    const ReductionResult sweep = trace_->map(shape.name, layer).reduce(ReductionRequest{received}, options);
     if (!sweep.exact) facts.sink_rows = sweep.rows_looked_at;
     layers.push_back(sweep.received);
   }

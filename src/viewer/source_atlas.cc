@@ -22,7 +22,7 @@ std::vector<T> line_of(const Tensor& tensor, int64_t line) {
 }
 
 // One head out of a sweep of several.
-HeadStatistics head_of(const SweepResult& sweep, int64_t at, HeadScores scores) {
+HeadStatistics head_of(const ReductionResult& sweep, int64_t at, HeadScores scores) {
   HeadStatistics out;
   out.scores = std::move(scores);
   out.entropy = line_of<float>(sweep.entropy, at);
@@ -88,13 +88,13 @@ std::vector<HeadStatistics> LiveSource::sweep_heads(const std::string& family, i
   const FamilyFacts& known = facts(family);
   const LayerMap map = trace_->map(known.shape.name, layer);
   const RunText text = first_tokens(trace_->plan().text, known.keys);  // without the one generated last, which was never read
-  SweepRequest request = atlas_request(text);
+  ReductionRequest request = atlas_request(text);
   request.heads = heads;
   const bool small = known.queries < kThumbnail || known.keys < kThumbnail;
   if (small || !known.all_rows) request.cells = {0, 0};
   LookOptions own = options;
   own.sampled_rows = sampled_rows;
-  SweepResult sweep = map.sweep(request, own);
+  ReductionResult sweep = map.reduce(request, own);
   const std::vector<HeadScores> scores = head_scores(sweep, text, known.shape, layer);
   std::vector<HeadStatistics> out;
   for (int64_t at = 0; at < heads.size(); ++at) {
@@ -114,7 +114,7 @@ std::vector<HeadStatistics> LiveSource::sweep_heads(const std::string& family, i
 }
 
 HeadStatistics LiveSource::from_run(const std::string& family, int layer, int64_t head) const {
-  const SweepResult& sweep = trace_->statistics(family, layer);
+  const ReductionResult& sweep = trace_->statistics(family, layer);
   const RunText text = first_tokens(trace_->plan().text, sweep.received.size(2));
   for (const MapFamily& shape : trace_->plan().families) {
     if (shape.name == family) return head_of(sweep, head, head_scores(sweep, text, shape, layer)[static_cast<size_t>(head)]);

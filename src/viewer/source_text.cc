@@ -103,7 +103,7 @@ struct NameOf {
   std::string operator()(const Entmax15&) const { return "entmax-1.5"; }
   std::string operator()(const Sigmoid&) const { return "sigmoid"; }
   std::string operator()(const Hard&) const { return "hard choice"; }
-  std::string operator()(const Linear&) const { return "linear"; }
+  std::string operator()(const LinearAttention&) const { return "linear"; }
 };
 
 struct ScoreOfPair {
@@ -124,12 +124,12 @@ struct ScoreOfPair {
 };
 
 std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
-  std::string score = std::visit(ScoreOfPair{d_k}, spec.pair);
+  std::string score = std::visit(ScoreOfPair{d_k}, spec.score);
   for (const Term& term : spec.terms) {
     if (std::holds_alternative<Alibi>(term)) score += " − slope·distance";
-    if (std::holds_alternative<Dense>(term)) score += " + bias";
+    if (std::holds_alternative<AttentionBias>(term)) score += " + bias";
     if (std::holds_alternative<Rule>(term)) score = "rule(" + score + ")";
-    if (std::holds_alternative<PerEdge>(term)) score += " + edge bias";
+    if (std::holds_alternative<EdgeBias>(term)) score += " + edge bias";
     if (const SoftCap* cap = std::get_if<SoftCap>(&term))
       score = format("{}·tanh(({})/{})", number(static_cast<double>(cap->cap)), score, number(static_cast<double>(cap->cap)));
   }

@@ -55,7 +55,7 @@ Values convolved(const Case& of, const std::vector<Values>& in) {
 
 Tensor convolve(clearhead::Run& run, const Case& of, const std::vector<Tensor>& in) {
   Tensor out = run.take(ops::convolved_shape(in[0], in[1], of.how));
-  ops::convolve(run, in[0], in[1], of.bias ? in[2] : Tensor(), of.how, out);
+  ops::conv(run, in[0], in[1], of.bias ? in[2] : Tensor(), of.how, out);
   return out;
 }
 
@@ -260,13 +260,13 @@ TEST(Convolutions, WhatDoesNotFitIsRefused) {
   const auto refused = [](const char* says, const auto& call) { expect_refused(ErrorCode::kShape, says, call); };
   const ops::Convolution two{.groups = 2};
   Tensor out = Tensor::zeros({2, 6, 3, 4}), wrong = Tensor::zeros({2, 6, 3, 3}), six = Tensor::zeros({6}), five = Tensor::zeros({5});
-  ops::convolve(run, x, weight, six, two, out);
-  refused("in 1 groups", [&] { ops::convolve(run, x, weight, six, {}, out); });
-  refused("in 4 groups", [&] { ops::convolve(run, x, weight, six, {.groups = 4}, out); });
-  refused("in 0 groups", [&] { ops::convolve(run, x, weight, six, {.groups = 0}, out); });
-  refused("out [2, 6, 3, 3]", [&] { ops::convolve(run, x, weight, six, two, wrong); });
-  refused("the bias [5]", [&] { ops::convolve(run, x, weight, five, two, out); });
-  refused("strided [2, 4, 5, 6]", [&] { ops::convolve(run, Tensor::zeros({2, 5, 4, 6}).permute({0, 2, 1, 3}), weight, six, two, out); });
+  ops::conv(run, x, weight, six, two, out);
+  refused("in 1 groups", [&] { ops::conv(run, x, weight, six, {}, out); });
+  refused("in 4 groups", [&] { ops::conv(run, x, weight, six, {.groups = 4}, out); });
+  refused("in 0 groups", [&] { ops::conv(run, x, weight, six, {.groups = 0}, out); });
+  refused("out [2, 6, 3, 3]", [&] { ops::conv(run, x, weight, six, two, wrong); });
+  refused("the bias [5]", [&] { ops::conv(run, x, weight, five, two, out); });
+  refused("strided [2, 4, 5, 6]", [&] { ops::conv(run, Tensor::zeros({2, 5, 4, 6}).permute({0, 2, 1, 3}), weight, six, two, out); });
   refused("stride [0, 1]", [&] { ops::convolved_shape(x, weight, {.stride = {0, 1}, .groups = 2}); });
   refused("padding [-1, 0]", [&] { ops::convolved_shape(x, weight, {.padding = {-1, 0}, .groups = 2}); });
   refused("dilated by [3, 1], does not fit into [5, 6]", [&] { ops::convolved_shape(x, weight, {.dilation = {3, 1}, .groups = 2}); });

@@ -91,7 +91,7 @@ Values linear_attention(const std::vector<Values>& in, const Tensor& projection)
 // The shift of the keys is one number a head and that of a query its own: both cancel, so the gradients are those of the formula without any.
 TEST_P(TapeOn, LinearAttentionIsTrainedThroughItsFeatures) {
   const Site site{"dec", 0, 0};
-  const AttentionSpec spec{.topology = causal(), .normaliser = Linear{}};
+  const AttentionSpec spec{.topology = causal(), .normaliser = LinearAttention{}};
   for (const Tensor& projection : {Tensor(), orthogonal_projection(9, kWidth, 5)}) {
     for (const bool shifts : {false, true}) {
       SCOPED_TRACE(std::string(projection.defined() ? "random" : "elu") + (shifts ? ", shifted" : ""));

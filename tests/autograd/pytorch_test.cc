@@ -167,7 +167,7 @@ TEST_P(TapeOn, PyTorchAgreesOnWhatChangesShapes) {
   });
   expect_golden("scatter", {"x"}, [](clearhead::Run& run, Tensors& in) {
     Tensor out = run.take({5, 3});
-    ops::scatter_rows(run, in[0], {4, 0, 4, 2}, out);
+    ops::index_add(run, in[0], {4, 0, 4, 2}, out);
     return out;
   });
   expect_golden("softmax", {"x"}, [](clearhead::Run& run, Tensors& in) {
@@ -180,7 +180,7 @@ TEST_P(TapeOn, PyTorchAgreesOnWhatChangesShapes) {
 TEST_P(TapeOn, PyTorchAgreesOnConvolutionsAndPools) {
   const auto convolve = [](clearhead::Run& run, const Tensors& in, const ops::Convolution& how) {
     Tensor out = run.take(ops::convolved_shape(in[0], in[1], how));
-    ops::convolve(run, in[0], in[1], in.size() > 2 ? in[2] : Tensor(), how, out);
+    ops::conv(run, in[0], in[1], in.size() > 2 ? in[2] : Tensor(), how, out);
     return out;
   };
   expect_golden("conv2d.plain", {"input", "weight", "bias"}, [&](clearhead::Run& run, Tensors& in) { return convolve(run, in, {}); });

@@ -154,8 +154,8 @@ TEST_P(TapeOn, RowsAreAddedWhereTheyBelong) {
       {random_tensor({4, 3}, 39)},
       [&](clearhead::Run& run, std::vector<Tensor>& in) {
         Tensor out = run.take({5, 3}), sum = run.take({5, 3});
-        ops::scatter_rows(run, in[0], rows, out);
-        ops::scatter_rows(run, in[0], rows, sum);
+        ops::index_add(run, in[0], rows, out);
+        ops::index_add(run, in[0], rows, sum);
         ops::add(run, out, sum);  // x is read twice
         return sum;
       },
@@ -212,7 +212,7 @@ TEST_P(TapeOn, ReductionsProductsAndScattersHaveTheSameBitsForAnyThreads) {
                                        [&](clearhead::Run& run, std::vector<Tensor>& in) {
                                          Tensor scaled = run.take({900, 65}), out = run.take({37, 65}), shares = run.take({37, 65});
                                          ops::multiply(run, in[0], in[1].expand({900, 65}), scaled);
-                                         ops::scatter_rows(run, scaled, rows, out);
+                                         ops::index_add(run, scaled, rows, out);
                                          ops::softmax(run, out, shares);
                                          return shares;
                                        });
@@ -231,8 +231,8 @@ TEST(Shapes, WhatDoesNotFitIsRefused) {
   expect_refused(ErrorCode::kShape, "a part is [2, 2]", [&] { ops::concat(run, {x, wrong}, 0, four); });
   expect_refused(ErrorCode::kShape, "the parts have 2", [&] { ops::concat(run, {x}, 0, four); });
   expect_refused(ErrorCode::kShape, "after 2 of axis 0", [&] { ops::concat(run, {x, Tensor::zeros({3, 3})}, 0, four); });
-  expect_refused(ErrorCode::kShape, "3 rows of [2, 3]", [&] { ops::scatter_rows(run, x, {0, 1, 2}, four); });
-  expect_refused(ErrorCode::kInvalidArgument, "row 4; expected a row of [0, 4)", [&] { ops::scatter_rows(run, x, {0, 4}, four); });
+  expect_refused(ErrorCode::kShape, "3 rows of [2, 3]", [&] { ops::index_add(run, x, {0, 1, 2}, four); });
+  expect_refused(ErrorCode::kInvalidArgument, "row 4; expected a row of [0, 4)", [&] { ops::index_add(run, x, {0, 4}, four); });
   expect_refused(ErrorCode::kShape, "softmax: x is [2, 3], out [2, 2]", [&] { ops::softmax(run, x, wrong); });
 }
 

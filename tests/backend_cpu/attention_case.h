@@ -58,27 +58,27 @@ inline Result run(const Backend& backend, const Case& c) {
 }
 
 /// The tensors of a case as pages; whatever lies beyond the last key is NaN, so that reading it shows.
-inline PagedKeys make_pages(const Tensor& k, const Tensor& v) {
-  PagedKeys paged;
+inline PagedKV make_pages(const Tensor& k, const Tensor& v) {
+  PagedKV paged;
   paged.length = k.size(2), paged.key_heads = k.size(1), paged.d_k = k.size(3), paged.d_v = v.size(3);
   const auto at = [](const Tensor& t, int64_t b, int64_t h, int64_t j, int64_t c) {
     return t.data<float>()[b * t.stride(0) + h * t.stride(1) + j * t.stride(2) + c * t.stride(3)];
   };
   for (int64_t b = 0; b < k.size(0); ++b) {
     paged.pages.emplace_back();
-    for (int64_t first = 0; first < paged.length; first += KeyPage::kLength) {
-      auto page = std::make_shared<KeyPage>();
-      page->keys = Tensor::empty({paged.key_heads, KeyPage::kLength / KeyPage::kPanel, paged.d_k, KeyPage::kPanel});
-      page->values = Tensor::empty({paged.key_heads, KeyPage::kLength, paged.d_v});
+    for (int64_t first = 0; first < paged.length; first += KVPage::kLength) {
+      auto page = std::make_shared<KVPage>();
+      page->keys = Tensor::empty({paged.key_heads, KVPage::kLength / KVPage::kPanel, paged.d_k, KVPage::kPanel});
+      page->values = Tensor::empty({paged.key_heads, KVPage::kLength, paged.d_v});
       float *keys = page->keys.mutable_data<float>(), *values = page->values.mutable_data<float>();
       std::fill(keys, keys + page->keys.numel(), std::numeric_limits<float>::quiet_NaN());
       std::fill(values, values + page->values.numel(), std::numeric_limits<float>::quiet_NaN());
       for (int64_t h = 0; h < paged.key_heads; ++h) {
-        for (int64_t j = 0; j < std::min(KeyPage::kLength, paged.length - first); ++j) {
+        for (int64_t j = 0; j < std::min(KVPage::kLength, paged.length - first); ++j) {
           for (int64_t c = 0; c < paged.d_k; ++c) {
             keys[((h * 16 + j / 16) * paged.d_k + c) * 16 + j % 16] = at(k, b, h, first + j, c);
           }
-          for (int64_t c = 0; c < paged.d_v; ++c) values[(h * KeyPage::kLength + j) * paged.d_v + c] = at(v, b, h, first + j, c);
+          for (int64_t c = 0; c < paged.d_v; ++c) values[(h * KVPage::kLength + j) * paged.d_v + c] = at(v, b, h, first + j, c);
         }
       }
       paged.pages.back().push_back(page);

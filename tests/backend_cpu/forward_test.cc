@@ -51,7 +51,7 @@ void describe(Case& c, uint32_t seed) {
   const auto chance = [&](uint32_t of) { return random() % of == 0; };
   const AttentionShape& s = c.shape;
   const auto broadcast = [&](int64_t size) { return chance(2) ? 1 : size; };
-  if (chance(3)) c.spec.pair = Dot{0.3F};
+  if (chance(3)) c.spec.score = Dot{0.3F};
   Band& band = c.spec.topology.band;
   if (chance(3)) band.back = static_cast<int64_t>(random() % 40);
   if (chance(2)) band.ahead = chance(2) ? 0 : static_cast<int64_t>(random() % 30);
@@ -69,7 +69,7 @@ void describe(Case& c, uint32_t seed) {
       if (chance(2)) {
         for (int64_t i = 0; i < bias.numel(); i += 5) data[i] = -std::numeric_limits<float>::infinity();
       }
-      c.spec.terms.push_back(Dense{bias});
+      c.spec.terms.push_back(AttentionBias{bias});
     }
   }
   if (chance(3)) {
@@ -174,13 +174,13 @@ TEST_F(CpuForward, ARowIsTheSameBitsInBlocksOfAnySize) {
 TEST_F(CpuForward, HoldsAtLogitsOfTenThousandAndWhenTheMaximumComesLast) {
   for (const int64_t queries : {2, 60}) {
     Case c = make_case({.batch = 1, .heads = 2, .key_heads = 2, .queries = queries, .keys = 700, .d_k = 8, .d_v = 8}, 31);
-    c.spec.pair = Dot{1e4F};
+    c.spec.score = Dot{1e4F};
     expect_right(c);
     c = make_case({.batch = 1, .heads = 2, .key_heads = 2, .queries = queries, .keys = 700, .d_k = 8, .d_v = 8}, 32);
     Tensor rising = Tensor::empty({1, 1, 1, 700});
     float* data = rising.mutable_data<float>();
     for (int64_t j = 0; j < 700; ++j) data[j] = static_cast<float>(j) * 0.37F - 1e4F;
-    c.spec.terms = {Dense{rising}};
+    c.spec.terms = {AttentionBias{rising}};
     expect_right(c);
     for (int64_t j = 0; j < 700; ++j) data[j] = j % 97 == 0 ? 1e4F : -1e4F;
     expect_right(c);
@@ -198,7 +198,7 @@ TEST_F(CpuForward, RowsThatSeeNothingAreZerosWithEmptyStatistics) {
     c.spec.topology = {};
     Tensor bias = Tensor::empty({1, 1, 1, 50});
     std::fill_n(bias.mutable_data<float>(), 50, -std::numeric_limits<float>::infinity());
-    c.spec.terms = {Dense{bias}};
+    c.spec.terms = {AttentionBias{bias}};
     expect_right(c, 100);
   }
 }

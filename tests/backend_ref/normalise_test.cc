@@ -22,7 +22,7 @@ struct Row {
 AttentionRecord record_of(const std::vector<float>& scores, const AttentionSpec& spec, int64_t queries = 1) {
   AttentionRecord record;
   record.spec = spec;
-  record.spec.pair = Dot{1};
+  record.spec.score = Dot{1};
   record.q = Tensor::from(std::vector<float>(static_cast<size_t>(queries), 1), {1, 1, queries, 1});
   record.keys = Tensor::from(scores, {1, 1, static_cast<int64_t>(scores.size()), 1});
   record.query_length = queries;
@@ -90,12 +90,12 @@ TEST(Normalise, SigmoidLooksAtEveryPairByItself) {
 }
 
 TEST(Normalise, LinearDividesByTheSumOfTheScores) {
-  const Row row = row_of({0, 2, 6}, {.normaliser = Linear{}});
+  const Row row = row_of({0, 2, 6}, {.normaliser = LinearAttention{}});
   EXPECT_EQ(row.weights, (std::vector<float>{0, 0.25f, 0.75f}));
   EXPECT_EQ(row.m, 0);
   EXPECT_EQ(row.l, 8);
-  EXPECT_EQ(row_of({-1, 3}, {.normaliser = Linear{}}).weights, (std::vector<float>{-0.5f, 1.5f})) << "as the formula has it";
-  EXPECT_EQ(row_of({0, 0}, {.normaliser = Linear{}}).weights, (std::vector<float>{0, 0})) << "a sum of 0";
+  EXPECT_EQ(row_of({-1, 3}, {.normaliser = LinearAttention{}}).weights, (std::vector<float>{-0.5f, 1.5f})) << "as the formula has it";
+  EXPECT_EQ(row_of({0, 0}, {.normaliser = LinearAttention{}}).weights, (std::vector<float>{0, 0})) << "a sum of 0";
 }
 
 TEST(Normalise, AHardChoiceTakesTheEarlierOfEqualKeysAndReadsNoOther) {

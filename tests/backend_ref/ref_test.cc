@@ -112,7 +112,8 @@ TEST(Reference, ARowIsTheSoftmaxOfItsScaledProducts) {
 std::vector<float> scores_after(std::vector<float> products, std::vector<Term> terms, Topology topology = {}) {
   const int64_t keys = static_cast<int64_t>(products.size());
   const Tensor k = Tensor::from<float>(products, {1, 1, keys, 1});
-  const Call run = forward(Tensor::from<float>({1}, {1, 1, 1, 1}), k, k, {.pair = Dot{1}, .terms = std::move(terms), .topology = topology});
+  const Call run =
+      forward(Tensor::from<float>({1}, {1, 1, 1, 1}), k, k, {.score = Dot{1}, .terms = std::move(terms), .topology = topology});
   std::vector<float> scores = weights_of(run.record, 0, 0, WeightsCall::Quantity::kScore2);
   for (float& score : scores) score *= 0.69314718f;
   return scores;
@@ -120,9 +121,9 @@ std::vector<float> scores_after(std::vector<float> products, std::vector<Term> t
 
 TEST(Reference, TermsActInTheOrderWritten) {
   const Tensor bias = Tensor::from<float>({3, -3}, {1, 1, 1, 2});
-  EXPECT_FLOAT_EQ(scores_after({5, 1}, {SoftCap{4}, Dense{bias}})[0], static_cast<float>(4 * std::tanh(1.25) + 3));
-  EXPECT_FLOAT_EQ(scores_after({5, 1}, {Dense{bias}, SoftCap{4}})[0], static_cast<float>(4 * std::tanh(2.0)));
-  EXPECT_FLOAT_EQ(scores_after({5, 1}, {Dense{bias}, Dense{bias}})[1], -5);
+  EXPECT_FLOAT_EQ(scores_after({5, 1}, {SoftCap{4}, AttentionBias{bias}})[0], static_cast<float>(4 * std::tanh(1.25) + 3));
+  EXPECT_FLOAT_EQ(scores_after({5, 1}, {AttentionBias{bias}, SoftCap{4}})[0], static_cast<float>(4 * std::tanh(2.0)));
+  EXPECT_FLOAT_EQ(scores_after({5, 1}, {AttentionBias{bias}, AttentionBias{bias}})[1], -5);
 }
 
 TEST(Reference, AlibiCountsFromTheQuerysPositionBothWays) {
@@ -157,7 +158,7 @@ TEST(Reference, AVisibilityRuleHidesWhatItDoesNotShow) {
 
 TEST(Reference, ABiasOfMinusInfinityHidesAlsoUnderASoftCap) {
   const Tensor bias = Tensor::from<float>({0, -kInfinity}, {1, 1, 1, 2});
-  EXPECT_EQ(scores_after({0, 0}, {Dense{bias}, SoftCap{4}})[1], -kInfinity);
+  EXPECT_EQ(scores_after({0, 0}, {AttentionBias{bias}, SoftCap{4}})[1], -kInfinity);
 }
 
 TEST(Reference, ASinkLogitTakesItsShareAndHasNoValue) {
@@ -190,7 +191,7 @@ TEST(Reference, ARowThatSeesNothingIsZerosAndSaysSo) {
 Call known_map() {
   const float third = std::log(3.0f);
   const Tensor bias = Tensor::from<float>({0, third, -kInfinity, 0, -kInfinity, 0, third, 0, third}, {1, 1, 3, 3});
-  return forward(Tensor::zeros({1, 1, 3, 1}), Tensor::zeros({1, 1, 3, 1}), Tensor::zeros({1, 1, 3, 1}), {.terms = {Dense{bias}}});
+  return forward(Tensor::zeros({1, 1, 3, 1}), Tensor::zeros({1, 1, 3, 1}), Tensor::zeros({1, 1, 3, 1}), {.terms = {AttentionBias{bias}}});
 }  // rows: [1/4, 3/4, ·]  [1/2, ·, 1/2]  [3/7, 1/7, 3/7]
 
 void expect_near(const Tensor& tensor, const std::vector<double>& expected) {
@@ -207,11 +208,11 @@ void expect_near(const Tensor& tensor, const std::vector<double>& expected) {
 
 TEST(Reference, ASweepIsTheSumsOfTheMap) {
   const Call run = known_map();
-  SweepRequest request{entropy, received, distance, offsets};
+  ReductionRequest request{entropy, received, distance, offsets};
   request.offset_reach = 1;
   request.cells = {2, 2};
   request.matches = {{.query_tags = {5, -1, 7}, .key_tags = {7, 5, 7}}};
-  const SweepResult result =
+  const ReductionResult result =
       ref_backend().sweep({.record = run.record, .request = request, .rows = {0, 1, 2}, .grid = grid_over(run.record, request.cells)});
   const double h0 = -(0.25 * std::log(0.25) + 0.75 * std::log(0.75)), h2 = -(6.0 / 7 * std::log(3.0 / 7) + 1.0 / 7 * std::log(1.0 / 7));
   expect_near(result.entropy, {h0, std::log(2.0), h2});
@@ -226,9 +227,9 @@ TEST(Reference, ASweepIsTheSumsOfTheMap) {
 
 TEST(Reference, ASweepOfSampledRowsScalesSumsOverRowsOnly) {
   const Call run = known_map();
-  SweepRequest request{entropy, received};
+  ReductionRequest request{entropy, received};
   request.cells = {3, 4};
-  const SweepResult result =
+  const ReductionResult result =
       ref_backend().sweep({.record = run.record, .request = request, .rows = {1}, .grid = grid_over(run.record, request.cells)});
   expect_near(result.entropy, {std::log(2.0)});
   expect_near(result.received, {1.5, 0, 1.5});
@@ -239,16 +240,16 @@ TEST(Reference, ASweepOfSampledRowsScalesSumsOverRowsOnly) {
 TEST(Reference, ASinkLogitIsOneMoreOutcomeOfTheEntropy) {
   const Call run = forward(Tensor::zeros({1, 1, 1, 1}), Tensor::zeros({1, 1, 3, 1}), Tensor::zeros({1, 1, 3, 1}),
                            {.normaliser = Softmax{Tensor::zeros({1})}});
-  const SweepResult result = ref_backend().sweep({.record = run.record, .request = {entropy}, .rows = {0}});
+  const ReductionResult result = ref_backend().sweep({.record = run.record, .request = {entropy}, .rows = {0}});
   expect_near(result.entropy, {std::log(4.0)});
 }
 
 TEST(Reference, ASweepOfSomeHeadsStopsWhenCancelledAndReportsItsEnd) {
   const Call run = forward(Tensor::zeros({1, 3, 2, 1}), Tensor::zeros({1, 1, 2, 1}), Tensor::zeros({1, 1, 2, 1}));
-  SweepRequest request{entropy};
+  ReductionRequest request{entropy};
   request.heads = {1, 3};
   double last = 0;
-  const SweepResult result =
+  const ReductionResult result =
       ref_backend().sweep({.record = run.record, .request = request, .rows = {0, 1}, .progress = [&](double at) { last = at; }});
   EXPECT_EQ(result.entropy.shape(), (Shape{1, 2, 2}));
   EXPECT_EQ(last, 1);
@@ -264,7 +265,8 @@ TEST(Reference, ASweepOfSomeHeadsStopsWhenCancelledAndReportsItsEnd) {
 TEST(Oracle, AgreesWithAHandMadeRowAndNamesItsSizes) {
   const Tensor q = Tensor::from<float>({-2, 1}, {1, 1, 1, 2}), k = Tensor::from<float>({1, 1, 0, 1}, {1, 1, 2, 2}),
                v = Tensor::from<float>({-4, 2}, {1, 1, 2, 1});
-  const OracleRow row = oracle_row({.pair = Dot{0.5f}, .terms = {Dense{Tensor::from<float>({0, -1}, {1, 1, 1, 2})}}}, q, k, v, 0, 0, 0);
+  const OracleRow row =
+      oracle_row({.score = Dot{0.5f}, .terms = {AttentionBias{Tensor::from<float>({0, -1}, {1, 1, 1, 2})}}}, q, k, v, 0, 0, 0);
   EXPECT_EQ(row.scores, (std::vector<double>{-0.5, -0.5}));
   EXPECT_EQ(row.largest, 1.5);
   EXPECT_EQ(row.out[0], -1);

@@ -358,7 +358,7 @@ class Attend(Case):
         exact, used = weights(), weights("--as-used")
         self.assertTrue(all(map(math.isfinite, used)))  # max() passes NaN over
         off = max(abs(a - b) / a for a, b in zip(exact, used, strict=True))
-        if self.ok("doctor", "--json").json["bf16"] == "wide":  # nothing is rounded there
+        if self.ok("doctor", "--json").json["bf16"] == "widen":  # nothing is rounded there
             self.assertEqual(off, 0)
         else:
             self.assertTrue(2**-12 < off < 2**-7, off)
@@ -507,9 +507,10 @@ class Answers(Case):
         told = self.ok("doctor", "--json").json
         self.assertEqual(sorted(told), ["backend", "backends", "bf16", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
         self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_BACKEND="ref").json["backend"], "ref")
-        wide = self.ok("doctor", "--json", CLEARHEAD_BF16="wide").json
-        self.assertEqual((wide["bf16"], wide["forced"]), ("wide", {"CLEARHEAD_BF16": "wide"}))
-        self.assertEqual(run("doctor", CLEARHEAD_BF16="on").errors, 'clearhead: CLEARHEAD_BF16 is "on"; expected matrices, pairs or wide\n')
+        for name in ("widen", "wide"):  # the latter is an earlier version's
+            told = self.ok("doctor", "--json", CLEARHEAD_BF16=name).json
+            self.assertEqual((told["bf16"], told["forced"]), ("widen", {"CLEARHEAD_BF16": name}))
+        self.assertEqual(run("doctor", CLEARHEAD_BF16="on").errors, 'clearhead: CLEARHEAD_BF16 is "on"; expected amx, dot or widen\n')
 
     def test_the_bench_gives_fractions_of_measured_limits(self):
         told = self.ok("bench", "attention", "--filter", "decode/f32", "--seconds", "0.02", "--json", timeout=300).json

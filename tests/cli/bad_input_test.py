@@ -428,7 +428,7 @@ class AttendInput(Case):
         for written, message in (
             ("", "spec.json: not valid JSON: it is empty"),
             ("[]", "spec.json: the whole: expected an object, found an array of 0"),
-            ('{"terms": [{"talking_heads": {}}]}', 'spec.json: "terms[0].talking_heads" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule'),
+            ('{"terms": [{"talking_heads": {}}]}', 'spec.json: "terms[0].talking_heads" is not understood; this version knows alibi, attention_bias, edge_bias, soft_cap, rule'),
             ('{"terms": [{"alibi": {"slopes": "slope"}}]}', 'in.safetensors: no tensor "slope" among 4; nearest: "slopes"'),
             ('{"terms": [{"alibi": {"slopes": "slopes"}}]}', 'attention: operand "slopes": expected f32 [head] = [1], found f32 [3]'),
             ('{"terms": [{"soft_cap": {"cap": -1}}]}', 'spec.json: "terms[0].soft_cap.cap": expected a positive number, found -1'),

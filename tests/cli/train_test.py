@@ -36,7 +36,7 @@ class TrainingCase(Case):
     def write(self, **fields):
         recipe = {
             "files": ["text.txt"], "origin": "The text is made by the test.", "held_out": 0.1, "model": MODEL, "batch": 4, "length": 32, "steps": 60,
-            "accumulate": 2, "schedule": {"kind": "cosine", "rate": 0.01, "warmup": 5}, "report": 7, "validate": 20, "checkpoint": 3,
+            "accumulate": 2, "schedule": {"kind": "cosine", "learning_rate": 0.01, "warmup": 5}, "report": 7, "validate": 20, "checkpoint": 3,
         } | fields
         self.recipe.write_text(json.dumps({name: value for name, value in recipe.items() if value is not None}), encoding="utf-8")
 
@@ -266,7 +266,7 @@ class Training(TrainingCase):
         (self.folder / "valid.tsv").write_text("".join(lines[::10]), encoding="utf-8")
         recipe = {
             "pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "places": 200, "length": 20, "steps": 400,
-            "generation": {"num_beams": 2, "length_penalty": 0.5, "eos_token_id": 0}, "smoothing": 0.1, "dropout": 0.05, "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
+            "generation": {"num_beams": 2, "length_penalty": 0.5, "eos_token_id": 0}, "smoothing": 0.1, "dropout": 0.05, "optimiser": {"beta2": 0.98}, "schedule": {"kind": "noam", "learning_rate": 0.01, "warmup": 30}, "report": 50, "validate": 50,
         }
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
         done = self.train("run", "--json")

@@ -51,7 +51,7 @@ class Watch(TrainingCase):
         for name in ("train.tsv", "valid.tsv"):
             (self.folder / name).write_text("".join(lines), encoding="utf-8")
         recipe = {"pairs": {"train": "train.tsv", "valid": "valid.tsv"}, "tokenizer": {"bpe": 290}, "model": MARIAN, "places": 200, "length": 20,
-                  "steps": 12, "generation": {"num_beams": 1, "eos_token_id": 0}, "schedule": {"rate": 0.01}, "report": 6, "validate": 12, "watch": watch}
+                  "steps": 12, "generation": {"num_beams": 1, "eos_token_id": 0}, "schedule": {"learning_rate": 0.01}, "report": 6, "validate": 12, "watch": watch}
         self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
 
     def test_pairs_are_watched_with_their_cross_attention_each_alone(self):

@@ -131,7 +131,7 @@ class Translate(Case):
         self.ok(*one, "--cut", "1/2:4@cross.L1.H0", "--trace", trace)
         cells = self.ok("show", trace, "--family", "cross", "--head", "L1.H0", "--json").json["cells"]
         self.assertEqual([[not weight for weight in row] for row in cells], [[row == 1 and key in (2, 3) for key in range(5)] for row in range(len(cells))])
-        self.refused(1, 'a knocked-out head names no family; the attention of a model of type "marian" is enc, dec and cross', *one, "--knock-out", "L0.H0")
+        self.refused(1, 'an ablated head names no family; the attention of a model of type "marian" is enc, dec and cross', *one, "--knock-out", "L0.H0")
         self.refused(2, '--knock-out: expected a head like L3.H5, found "L0"', *one, "--knock-out", "cross.L0")
         self.refused(2, '--cut: expected @L3, @L3.H5 or @cross.L3.H5, found "@cross.x"', *one, "--cut", "1/2@cross.x")
 

@@ -26,20 +26,21 @@ std::vector<Text> texts() {
   Random random(11);
   std::vector<Text> all = {
       {"plain", {.topology = causal()}, 64}, {"narrow", {.topology = causal()}, 33}, {"wide", {.topology = causal()}, 128}};
-  AttentionSpec terms{.terms = {Alibi{normal(random, {kHeads}, 0.2f)}, SoftCap{4}, Dense{normal(random, {1, kHeads, kLength, kLength})}},
-                      .topology = causal(70)};
+  AttentionSpec terms{
+      .terms = {Alibi{normal(random, {kHeads}, 0.2f)}, SoftCap{4}, AttentionBias{normal(random, {1, kHeads, kLength, kLength})}},
+      .topology = causal(70)};
   all.push_back({"alibi, soft-cap, bias, window", terms, 80});
   all.push_back({"soft-cap, scores near 0 and beyond", {.terms = {SoftCap{8}}, .topology = causal()}, 64});
   Additive additive{.weight = normal(random, {kHeads, 48}, 0.2f)};
-  all.push_back({"additive, tanh", {.pair = additive, .topology = causal()}, 48});
+  all.push_back({"additive, tanh", {.score = additive, .topology = causal()}, 48});
   additive.activation = Additive::Activation::kLeakyRelu;
   all.push_back(
-      {"additive, leaky ReLU, alibi", {.pair = additive, .terms = {Alibi{normal(random, {kHeads}, 0.1f)}}, .topology = causal()}, 48});
+      {"additive, leaky ReLU, alibi", {.score = additive, .terms = {Alibi{normal(random, {kHeads}, 0.1f)}}, .topology = causal()}, 48});
   Relative relative{.scale = 0.2f, .keys = normal(random, {1, 2 * 90 + 1, 40}), .queries = normal(random, {1, 2 * 90 + 1, 40})};
-  all.push_back({"relative", {.pair = relative, .topology = causal()}, 40});
+  all.push_back({"relative", {.score = relative, .topology = causal()}, 40});
   relative.query_bias = normal(random, {kHeads, 40});
   all.push_back(
-      {"relative, query bias, alibi", {.pair = relative, .terms = {Alibi{normal(random, {kHeads}, 0.1f)}}, .topology = causal()}, 40});
+      {"relative, query bias, alibi", {.score = relative, .terms = {Alibi{normal(random, {kHeads}, 0.1f)}}, .topology = causal()}, 40});
   const RuleTable slopes = table(normal(random, {kHeads}, 0.2f)), near = table(normal(random, {kHeads, 40}));
   const Rule line = rule([&](auto s, auto at) { return s - slopes(at.head) * abs(at.query - at.key); });
   const Rule pair = rule([&](auto s, auto at) {
@@ -50,7 +51,7 @@ std::vector<Text> texts() {
   AttentionSpec ruled{.topology = causal()};
   ruled.topology.visible = visible([](auto at) { return at.query - at.key < 90 || at.key - 7 * floor(at.key / 7) == 2; });
   all.push_back({"visibility rule", ruled, 64});
-  AttentionSpec hidden{.pair = Dot{0.2f}, .topology = causal(), .normaliser = Softmax{normal(random, {kHeads})}};
+  AttentionSpec hidden{.score = Dot{0.2f}, .topology = causal(), .normaliser = Softmax{normal(random, {kHeads})}};
   Tensor visible = Tensor::zeros({kBatch, 1, 1, kLength}, DType::kBool), ids = Tensor::zeros({1, kLength}, DType::kI32);
   for (int64_t j = 0; j < kBatch * kLength; ++j) visible.mutable_data<bool>()[j] = j % 5 != 2;
   for (int64_t j = 0; j < kLength; ++j) ids.mutable_data<int32_t>()[j] = static_cast<int32_t>(j / 130);
@@ -67,7 +68,7 @@ class Bits : public testing::TestWithParam<const Backend*> {
   // The inputs of a text, with keys as a tensor and as pages.
   struct Inputs {
     Tensor q, k, v;
-    PagedKeys pages;
+    PagedKV pages;
   };
   static Inputs inputs(int64_t width) {
     Random random(static_cast<uint32_t>(width));
@@ -173,7 +174,7 @@ TEST_P(Bits, PagesOf16BitsAreF32KeysOfTheRoundedValuesBitForBit) {
         EXPECT_TRUE(
             same_bits(look(backend_, narrow.record, 1, 2, rows, {3, kLength}), look(backend_, wide.record, 1, 2, rows, {3, kLength})))
             << name;
-        const SweepRequest request{.statistics = {entropy, received, distance}};
+        const ReductionRequest request{.statistics = {entropy, received, distance}};
         EXPECT_TRUE(
             same_bits(backend_.sweep({narrow.record, request, rows}).received, backend_.sweep({wide.record, request, rows}).received))
             << name;
@@ -272,7 +273,7 @@ TEST_P(Bits, ADecodeStepDoesNotDependOnThreadsBatchOrHeads) {
   Random random(3);
   constexpr int64_t kKeys = 5000;
   const Tensor q = normal(random, {3, 6, 1, 64}), k = normal(random, {3, 2, kKeys, 64}), v = normal(random, {3, 2, kKeys, 64});
-  const PagedKeys pages = paged(k, v);
+  const PagedKV pages = paged(k, v);
   set_threads(1);
   const Result one = run(backend_, {.topology = causal()}, q, pages, Tensor());
   for (const int count : {2, 3, 4}) {

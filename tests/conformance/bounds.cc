@@ -15,7 +15,7 @@ constexpr double kNoise = 4 * tolerance::kEpsilon * 17;  // of a draw: what is a
 
 // [channel] The largest that a table of offsets may add to a value.
 std::vector<double> largest_beside(const AttentionSpec& spec, size_t channels) {
-  const Relative* pair = std::get_if<Relative>(&spec.pair);
+  const Relative* pair = std::get_if<Relative>(&spec.score);
   std::vector<double> largest(channels, 0);
   if (!pair || !pair->values) return largest;
   const Tensor table = pair->values->contiguous();
@@ -31,7 +31,7 @@ std::vector<double> largest_beside(const AttentionSpec& spec, size_t channels) {
 
 RowBounds bounds_of(const AttentionSpec& spec, const OracleRow& row, const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head) {
   const Tensor values = widened(v);
-  const bool is_linear = std::holds_alternative<Linear>(spec.normaliser);
+  const bool is_linear = std::holds_alternative<LinearAttention>(spec.normaliser);
   const double delta = is_linear ? tolerance::of_features(row.largest, key_width(keys)) : tolerance::of_scores(row.largest);
   RowBounds out;
   out.score = delta;

@@ -187,7 +187,7 @@ const std::vector<Case>& cases() {
 
 bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   if (backend.isa != InstructionSet::kAvx512 || !std::holds_alternative<Softmax>(spec.normaliser)) return false;
-  const auto* pages = std::get_if<PagedKeys>(&keys);
+  const auto* pages = std::get_if<PagedKV>(&keys);
   const bool go_as_rows = pages && pages->dtype == DType::kBF16 && q.size(2) > cpu::kDecodeQueries && q.size(2) <= pages->length;
   return cpu::takes_pairs(spec, q, go_as_rows ? Keys(key_rows(*pages, {0, 0})) : keys) || cpu::decodes_by_pairs(spec, q, keys);
 }
@@ -210,7 +210,7 @@ Tensor normal(Random& random, Shape shape, float deviation) {
 }
 
 Result run(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v, bool asks) {
-  const int64_t width = v.defined() ? v.size(3) : std::get<PagedKeys>(keys).d_v;
+  const int64_t width = v.defined() ? v.size(3) : std::get<PagedKV>(keys).d_v;
   Result result;
   result.out = unwritten({q.size(0), q.size(1), q.size(2), width}, q.dtype());
   AttentionRecord& record = result.record;
@@ -252,7 +252,7 @@ AttendGradients run_backward(const Backend& backend, const Result& forward, cons
 }
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
-                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity, bool after, Precision precision) {
+                        const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity, bool after, LookPrecision precision) {
   std::vector<float> out(rows.size() * static_cast<size_t>(keys.size()), -1);
   if (out.empty()) return out;
   backend.weights({.record = record,
@@ -313,8 +313,8 @@ std::vector<float> row_of(const Tensor& tensor, int64_t head, int64_t row) {
   return {first, first + tensor.size(3)};
 }
 
-PagedKeys paged(const Tensor& k, const Tensor& v, DType dtype) {
-  KeyCache cache(dtype);
+PagedKV paged(const Tensor& k, const Tensor& v, DType dtype) {
+  KVCache cache(dtype);
   int64_t at = 0;
   for (int64_t piece = 1; at < k.size(2); piece = piece * 3 + 1) {
     const int64_t end = std::min(k.size(2), at + piece);

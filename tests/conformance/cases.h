@@ -53,7 +53,7 @@ AttendGradients run_backward(const Backend& backend, const Result& forward, cons
 
 std::vector<float> look(const Backend& backend, const AttentionRecord& record, int64_t batch, int64_t head,
                         const std::vector<int64_t>& rows, Range keys, WeightsCall::Quantity quantity = WeightsCall::Quantity::kWeight,
-                        bool after = false, Precision precision = Precision::kExact);
+                        bool after = false, LookPrecision precision = LookPrecision::kExact);
 
 /// The description as the sequences [batch, batch + 1), query heads `heads` and queries `queries` of the call see it, with keys [0, keys).
 AttentionSpec restricted(const AttentionSpec& spec, int64_t batch, Range heads, Range queries, int64_t keys);
@@ -67,7 +67,7 @@ Tensor with(const Tensor& tensor, int64_t position, float value);
 std::vector<float> row_of(const Tensor& tensor, int64_t head, int64_t row);
 
 /// Pages filled from tensors, in appends of uneven size.
-PagedKeys paged(const Tensor& k, const Tensor& v, DType dtype = DType::kF32);
+PagedKV paged(const Tensor& k, const Tensor& v, DType dtype = DType::kF32);
 
 /// Name of a table for test names and messages: "ref", "cpu_avx512".
 std::string table_name(const Backend& backend);

@@ -62,13 +62,13 @@ struct Looked {
   std::vector<int64_t> queries() const;
 };
 /// Every statistic, cells, and two matches.
-SweepRequest every_statistic(const Case& c);
+ReductionRequest every_statistic(const Case& c);
 /// What a sweep of these rows gives for their head, the last of those it was asked for.
-void check_sweep(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check);
+void check_sweep(const Looked& looked, const ReductionRequest& request, const ReductionResult& result, Check& check);
 /// Those that a forward gave beside its output, [batch, head, query]: the same of them as a sweep's.
 void check_row_sums(const Looked& looked, const Result& result, Check& check);
 /// Entropy, distance and matches alone: of a record that keeps some of the rows.
-void check_statistics_of_rows(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check);
+void check_statistics_of_rows(const Looked& looked, const ReductionRequest& request, const ReductionResult& result, Check& check);
 
 /// A random d_out, in strides of its own.
 Tensor upstream_of(const Case& c, uint32_t seed);

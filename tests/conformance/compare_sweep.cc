@@ -39,14 +39,14 @@ double surprise(double p, double error, bool of_errors, bool is_linear = false) 
 }
 
 // Adds the row's weights, or what they may be off by.
-void add_row(const Looked& looked, const Expected& e, const SweepRequest& request, bool of_errors, Sums& sums) {
+void add_row(const Looked& looked, const Expected& e, const ReductionRequest& request, bool of_errors, Sums& sums) {
   const AttentionShape& shape = looked.c.shape;
   const int64_t query = e.query;
   const int64_t position =
       query + looked.c.spec.topology.band.offset + (looked.c.spec.topology.band.align == Align::kEnd ? shape.keys - shape.queries : 0);
   const OracleRow& row = e.row;
   double h = 0, d = 0, matched[2] = {};
-  const bool is_linear = std::holds_alternative<Linear>(looked.c.spec.normaliser);
+  const bool is_linear = std::holds_alternative<LinearAttention>(looked.c.spec.normaliser);
   const Softmax* softmax = std::get_if<Softmax>(&looked.c.spec.normaliser);
   const double rest = softmax && softmax->sinks ? 1 - row.row_sum : 0;  // the share of a sink logit
   if (row.sees_any) h += surprise(rest, rest * tolerance::weight(row.largest), of_errors);
@@ -77,7 +77,7 @@ void add_row(const Looked& looked, const Expected& e, const SweepRequest& reques
   for (size_t m = 0; m < 2; ++m) sums.matches[m].push_back(matched[m]);
 }
 
-Sums sums_of(const Looked& looked, const SweepRequest& request, bool of_errors = false) {
+Sums sums_of(const Looked& looked, const ReductionRequest& request, bool of_errors = false) {
   Sums sums;
   sums.received.assign(static_cast<size_t>(looked.c.shape.keys), 0);
   sums.offsets.assign(2 * kReach + 1, 0);
@@ -116,7 +116,7 @@ void check_two_sums(const Sums& sums, const Sums& errors, const std::vector<doub
   check_close({"distance"}, distance, sums.distance, errors.distance, check);
 }
 
-void check_per_row(const Sums& sums, const Sums& errors, const SweepResult& result, Check& check) {
+void check_per_row(const Sums& sums, const Sums& errors, const ReductionResult& result, Check& check) {
   const size_t rows = sums.entropy.size();
   check_two_sums(sums, errors, last(result.entropy, rows), last(result.distance, rows), check);
   check_close({"match 1"}, last(result.matches, rows), sums.matches[1], errors.matches[1], check);
@@ -131,8 +131,8 @@ std::vector<int64_t> Looked::queries() const {
   return queries;
 }
 
-SweepRequest every_statistic(const Case& c) {
-  SweepRequest request{entropy, received, distance, offsets};
+ReductionRequest every_statistic(const Case& c) {
+  ReductionRequest request{entropy, received, distance, offsets};
   request.offset_reach = kReach;
   request.cells = {7, 9};
   request.matches = {
@@ -142,7 +142,7 @@ SweepRequest every_statistic(const Case& c) {
 }
 
 void check_row_sums(const Looked& looked, const Result& result, Check& check) {
-  const SweepRequest request = every_statistic(looked.c);
+  const ReductionRequest request = every_statistic(looked.c);
   const size_t queries = static_cast<size_t>(looked.c.shape.queries);
   const auto of_rows = [&](const Tensor& tensor) {
     const std::vector<double> all = last(tensor, queries);
@@ -154,11 +154,11 @@ void check_row_sums(const Looked& looked, const Result& result, Check& check) {
                  check);
 }
 
-void check_statistics_of_rows(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check) {
+void check_statistics_of_rows(const Looked& looked, const ReductionRequest& request, const ReductionResult& result, Check& check) {
   check_per_row(sums_of(looked, request), sums_of(looked, request, /*of_errors=*/true), result, check);
 }
 
-void check_sweep(const Looked& looked, const SweepRequest& request, const SweepResult& result, Check& check) {
+void check_sweep(const Looked& looked, const ReductionRequest& request, const ReductionResult& result, Check& check) {
   const Sums sums = sums_of(looked, request), errors = sums_of(looked, request, /*of_errors=*/true);
   check_per_row(sums, errors, result, check);
   const double rows = static_cast<double>(looked.rows.size()), scale = rows > 0 ? static_cast<double>(looked.c.shape.queries) / rows : 0;

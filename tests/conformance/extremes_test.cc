@@ -51,8 +51,8 @@ std::vector<Hiding> hidings() {
   Hiding mask{"mask", {}, sees_by_mask};
   mask.spec.topology.mask = Mask{visible};
   all.push_back(mask);
-  all.push_back({"bias of -inf", {.terms = {Dense{bias}}}, sees_by_mask});
-  all.push_back({"bias of -inf under a soft-cap", {.terms = {Dense{bias}, SoftCap{20}}}, sees_by_mask});
+  all.push_back({"bias of -inf", {.terms = {AttentionBias{bias}}}, sees_by_mask});
+  all.push_back({"bias of -inf under a soft-cap", {.terms = {AttentionBias{bias}, SoftCap{20}}}, sees_by_mask});
   const auto by_rule = [](auto at) {
     return at.query != 50 && ((at.key != 37 && at.key != 99) || at.query - 3 * floor(at.query / 3) == 0);
   };
@@ -69,14 +69,14 @@ std::vector<Hiding> hidings() {
   all.push_back(segments);
   Random random(8);
   Additive additive{.weight = normal(random, {2, 24}, 0.2f)};
-  all.push_back({"causal, additive tanh", {.pair = additive, .topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }});
+  all.push_back({"causal, additive tanh", {.score = additive, .topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }});
   Relative relative{.keys = normal(random, {1, 41, 24}), .queries = normal(random, {1, 41, 24}), .values = normal(random, {1, 41, 24})};
   mask.name = "mask, relative";
-  mask.spec.pair = relative;
+  mask.spec.score = relative;
   all.push_back(mask);
   additive.activation = Additive::Activation::kLeakyRelu;
   mask.name = "mask, additive leaky ReLU";
-  mask.spec.pair = additive;
+  mask.spec.score = additive;
   all.push_back(mask);
   return all;
 }
@@ -102,7 +102,7 @@ TEST_P(Extremes, WhatAKeyOrValueHoldsReachesOnlyTheRowsThatSeeIt) {
     hiding.spec.normaliser = Sigmoid{-2};
     all.push_back(hiding);
     hiding.name += ", linear";
-    hiding.spec.normaliser = Linear{};
+    hiding.spec.normaliser = LinearAttention{};
     all.push_back(hiding);
     hiding.name += ", gaussian";
     hiding.spec.after.gaussian = LocalGaussian{.centres = Tensor::zeros({1, 1, kLength}), .sigma = 100};
@@ -216,7 +216,7 @@ TEST_P(Extremes, AScoreThatOverflowsToMinusInfinityHidesAlsoWhereARowHasNoOther)
             run(backend_, {.topology = causal()}, queries.slice(2, kKeys - count, kKeys), met, is_paged ? Tensor() : narrow_v, true);
         std::vector<int64_t> all(static_cast<size_t>(count));
         std::iota(all.begin(), all.end(), 0);
-        const SweepResult swept = backend_.sweep({.record = result.record, .request = {entropy}, .rows = all});
+        const ReductionResult swept = backend_.sweep({.record = result.record, .request = {entropy}, .rows = all});
         for (int64_t row = 0; row < count && !HasFailure(); ++row) {
           SCOPED_TRACE("query " + std::to_string(kKeys - count + row) + " of " + std::to_string(count) + ", " +
                        std::string(to_string(dtype)) + (has_fifths ? ", fifths" : ""));
@@ -232,9 +232,9 @@ TEST_P(Extremes, NaNAndInfinityOfABiasReachTheirRowsOnly) {
   const Inputs in = inputs();
   for (const float poison : {kNaN, kInfinity}) {
     Tensor bias = Tensor::zeros({1, 1, kLength, kLength});
-    const Result clean = run(backend_, {.terms = {Dense{bias.clone()}}}, in.q, in.k, in.v);
+    const Result clean = run(backend_, {.terms = {AttentionBias{bias.clone()}}}, in.q, in.k, in.v);
     bias.mutable_data<float>()[49 * kLength + 100] = poison;
-    const Result result = run(backend_, {.terms = {Dense{bias}}}, in.q, in.k, in.v);
+    const Result result = run(backend_, {.terms = {AttentionBias{bias}}}, in.q, in.k, in.v);
     for (int64_t query = 0; query < kLength; ++query) {
       if (query == 49) {
         EXPECT_TRUE(all_nan(row_of(result.out, 1, query))) << poison;
@@ -254,7 +254,7 @@ TEST_P(Extremes, RowsThatSeeNothingAreZerosUnderEveryNormaliser) {
       if (name == std::string("entmax-1.5")) hiding.spec.normaliser = Entmax15{};
       if (name == std::string("sigmoid")) hiding.spec.normaliser = Sigmoid{3};
       if (name == std::string("hard")) hiding.spec.normaliser = Hard{};
-      if (name == std::string("linear")) hiding.spec.normaliser = Linear{};
+      if (name == std::string("linear")) hiding.spec.normaliser = LinearAttention{};
       // Twice as many queries as keys under the causal band: the first ones stand before key 0.
       const bool band = hiding.name.starts_with("causal");
       const Tensor k = band ? in.k.slice(2, 0, 60) : in.k, v = band ? in.v.slice(2, 0, 60) : in.v;
@@ -267,7 +267,7 @@ TEST_P(Extremes, RowsThatSeeNothingAreZerosUnderEveryNormaliser) {
       EXPECT_EQ(result.record.rows.l.data<float>()[kLength + empty], 0);
       const auto weights = look(backend_, result.record, 0, 1, {empty}, {0, k.size(2)});
       EXPECT_TRUE(std::all_of(weights.begin(), weights.end(), [](float p) { return p == 0; }));
-      const SweepResult swept =
+      const ReductionResult swept =
           backend_.sweep({.record = result.record, .request = {entropy, distance, received, offsets}, .rows = {empty}});
       EXPECT_EQ(swept.entropy.data<float>()[1], 0);
       EXPECT_EQ(swept.distance.data<float>()[1], 0);
@@ -313,7 +313,7 @@ TEST_P(Extremes, OfASparseRowOnlyTheSupportIsRead) {
 TEST_P(Extremes, ThresholdsHoldForEqualScoresForLargeOnesAndForInfinity) {
   constexpr int64_t kKeys = 3000;  // many tiles, and a guess from some of the keys
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{})}) {
-    const AttentionSpec spec{.pair = Dot{1}, .normaliser = normaliser};
+    const AttentionSpec spec{.score = Dot{1}, .normaliser = normaliser};
     for (const float size : {0.0f, 1.0f, 100.0f}) {
       const Tensor q = Tensor::from<float>({size, size, size}, {1, 1, 3, 1}),
                    v = Tensor::from(std::vector<float>(kKeys, 2), {1, 1, kKeys, 1});
@@ -340,7 +340,7 @@ TEST_P(Extremes, LogitsOfTenThousandAreExact) {
   k.mutable_data<float>()[597] = k.mutable_data<float>()[3] = 100;
   Tensor v = Tensor::zeros({1, 1, kKeys, 2});
   for (int64_t j = 0; j < kKeys; ++j) v.mutable_data<float>()[2 * j] = static_cast<float>(j);
-  const Result result = run(backend_, {.pair = Dot{1}}, q, k, v);
+  const Result result = run(backend_, {.score = Dot{1}}, q, k, v);
   EXPECT_NEAR(row_of(result.out, 0, 49)[0], 300, 1e-4);
   const auto weights = look(backend_, result.record, 0, 0, {49}, {0, kKeys});
   for (size_t j = 0; j < weights.size(); ++j) ASSERT_NEAR(weights[j], j == 3 || j == 597 ? 0.5 : 0, tolerance::kWeightF32) << "key " << j;
@@ -410,15 +410,15 @@ TEST_P(Extremes, SizesOfZeroGiveEmptyOrZeroResults) {
   const Result no_keys = shaped(2, 2, 1, 3, 0, 4);
   for (int64_t i = 0; i < no_keys.out.numel(); ++i) EXPECT_EQ(no_keys.out.data<float>()[i], 0);
   EXPECT_EQ(no_keys.record.rows.m.data<float>()[5], -kInfinity);
-  SweepRequest everything{entropy, received, distance, offsets};
+  ReductionRequest everything{entropy, received, distance, offsets};
   everything.cells = {2, 2};
-  const SweepResult swept = backend_.sweep(
+  const ReductionResult swept = backend_.sweep(
       {.record = no_keys.record, .request = everything, .rows = {0, 1, 2}, .grid = grid_over(no_keys.record, everything.cells)});
   EXPECT_EQ(swept.entropy.data<float>()[0], 0);
   EXPECT_EQ(swept.received.numel(), 0);
   EXPECT_TRUE(std::isnan(swept.pooled_max.data<float>()[0]));
   const AttentionRecord empty_cache =
-      run(backend_, {}, Tensor::zeros({1, 1, 2, 4}), PagedKeys{.pages = {{}}, .key_heads = 1, .d_k = 4, .d_v = 4}, Tensor()).record;
+      run(backend_, {}, Tensor::zeros({1, 1, 2, 4}), PagedKV{.pages = {{}}, .key_heads = 1, .d_k = 4, .d_v = 4}, Tensor()).record;
   EXPECT_EQ(empty_cache.rows.l.data<float>()[1], 0);
 }
 

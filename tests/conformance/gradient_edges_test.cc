@@ -74,24 +74,25 @@ struct Text {
 std::vector<Text> texts(int64_t batch, int64_t heads, int64_t length, int64_t width) {
   Random random(21);
   std::vector<Text> all = {{"full", {}}, {"causal", {.topology = causal()}}, {"window", {.topology = window(150, 90)}}};
-  AttentionSpec terms{.terms = {Alibi{normal(random, {heads}, 0.02f)}, SoftCap{4}, Dense{normal(random, {batch, heads, 1, length})}},
-                      .topology = causal(),
-                      .normaliser = Softmax{normal(random, {heads})}};
+  AttentionSpec terms{
+      .terms = {Alibi{normal(random, {heads}, 0.02f)}, SoftCap{4}, AttentionBias{normal(random, {batch, heads, 1, length})}},
+      .topology = causal(),
+      .normaliser = Softmax{normal(random, {heads})}};
   all.push_back({"alibi, soft-cap, bias of keys, sinks", terms});
   Tensor ids = Tensor::zeros({1, length}, DType::kI32);
   for (int64_t j = 0; j < length; ++j) ids.mutable_data<int32_t>()[j] = static_cast<int32_t>(j / 170);
-  AttentionSpec shared{.terms = {Dense{normal(random, {1, 1, length, length})}}};
+  AttentionSpec shared{.terms = {AttentionBias{normal(random, {1, 1, length, length})}}};
   shared.topology.segments = Segments{ids, ids};
   all.push_back({"bias of all heads, segments", shared});
   AttentionSpec sparse{.terms = {SoftCap{4}}, .topology = causal(), .normaliser = Entmax15{}};
   all.push_back({"entmax-1.5", sparse});
   // The width of each test's q: an operand of an additive pair has it.
-  all.push_back({"additive tanh", {.pair = Additive{.weight = normal(random, {heads, width}, 0.2f)}, .topology = causal()}});
+  all.push_back({"additive tanh", {.score = Additive{.weight = normal(random, {heads, width}, 0.2f)}, .topology = causal()}});
   const Additive shared_weight{.weight = normal(random, {1, width}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
-  all.push_back({"additive leaky ReLU, one weight", {.pair = shared_weight}});
+  all.push_back({"additive leaky ReLU, one weight", {.score = shared_weight}});
   const Relative relative{
       .keys = normal(random, {heads, 301, width}), .queries = normal(random, {1, 301, width}), .query_bias = normal(random, {1, width})};
-  all.push_back({"relative", {.pair = relative, .topology = causal()}});
+  all.push_back({"relative", {.score = relative, .topology = causal()}});
   return all;
 }
 
@@ -171,10 +172,10 @@ std::vector<Hiding> hidings(int64_t d_k, int64_t d_v) {
   mask.topology.mask = Mask{visible};
   segments.topology.segments = Segments{ids, ids};
   Random random(9);
-  AttentionSpec tanh{.pair = Additive{.weight = normal(random, {2, d_k}, 0.2f)}, .topology = causal()}, leaky = mask;
-  leaky.pair = Additive{.weight = normal(random, {1, d_k}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
+  AttentionSpec tanh{.score = Additive{.weight = normal(random, {2, d_k}, 0.2f)}, .topology = causal()}, leaky = mask;
+  leaky.score = Additive{.weight = normal(random, {1, d_k}, 0.2f), .activation = Additive::Activation::kLeakyRelu};
   AttentionSpec relative = mask;
-  relative.pair =
+  relative.score =
       Relative{.keys = normal(random, {1, 41, d_k}), .queries = normal(random, {2, 41, d_k}), .values = normal(random, {1, 41, d_v})};
   return {{"relative", relative, sees_by_mask},
           {"additive tanh", tanh, [](int64_t i, int64_t j) { return j <= i; }},
@@ -182,12 +183,12 @@ std::vector<Hiding> hidings(int64_t d_k, int64_t d_v) {
           {"causal", {.topology = causal()}, [](int64_t i, int64_t j) { return j <= i; }},
           {"window", {.topology = window(5, 60)}, [](int64_t i, int64_t j) { return j >= i - 5 && j <= i + 60; }},
           {"mask", mask, sees_by_mask},
-          {"bias of -inf", {.terms = {Dense{bias}}}, sees_by_mask},
-          {"bias of -inf under a soft-cap", {.terms = {Dense{bias}, SoftCap{20}}}, sees_by_mask},
+          {"bias of -inf", {.terms = {AttentionBias{bias}}}, sees_by_mask},
+          {"bias of -inf under a soft-cap", {.terms = {AttentionBias{bias}, SoftCap{20}}}, sees_by_mask},
           {"mask under sparsemax", {.topology = mask.topology, .normaliser = Sparsemax{}}, sees_by_mask},
           {"mask under entmax-1.5", {.topology = mask.topology, .normaliser = Entmax15{}}, sees_by_mask},
-          {"mask under linear", {.topology = mask.topology, .normaliser = Linear{}}, sees_by_mask},
-          {"causal under linear", {.topology = causal(), .normaliser = Linear{}}, [](int64_t i, int64_t j) { return j <= i; }},
+          {"mask under linear", {.topology = mask.topology, .normaliser = LinearAttention{}}, sees_by_mask},
+          {"causal under linear", {.topology = causal(), .normaliser = LinearAttention{}}, [](int64_t i, int64_t j) { return j <= i; }},
           {"segments", segments, [](int64_t i, int64_t j) { return i / 45 == j / 45 && i != 70 && j != 70; }}};
 }
 
@@ -303,7 +304,7 @@ TEST_P(GradientEdges, OperandsThatAreNotWantedChangeNothing) {
   Random random(12);
   Inputs in = inputs(of_keys(24), of_values(17));
   for (Tensor* tensor : {&in.q, &in.k, &in.v, &in.d_out}) *tensor = given(*tensor);
-  const AttentionSpec spec{.terms = {Alibi{normal(random, {2}, 0.1f)}, Dense{normal(random, {1, 1, kLength, kLength})}, SoftCap{5}},
+  const AttentionSpec spec{.terms = {Alibi{normal(random, {2}, 0.1f)}, AttentionBias{normal(random, {1, 1, kLength, kLength})}, SoftCap{5}},
                            .normaliser = Softmax{normal(random, {2})}};
   const Result forward = run(backend_, spec, in.q, in.k, in.v);
   const AttendGradients all = run_backward(backend_, forward, in.v, in.d_out);

@@ -45,7 +45,7 @@ struct Loss {
 
 // Of one row of an additive pair by LeakyReLU.
 uint64_t above_the_kink(const Case& c, int64_t batch, int64_t head, int64_t query) {
-  const auto* additive = std::get_if<Additive>(&c.spec.pair);
+  const auto* additive = std::get_if<Additive>(&c.spec.score);
   if (!additive || additive->activation != Additive::Activation::kLeakyRelu) return 0;
   const float* q = c.q.data<float>() + batch * c.q.stride(0) + head * c.q.stride(1) + query * c.q.stride(2);
   const float* k = c.k.data<float>() + batch * c.k.stride(0) + head * c.shape.key_heads / c.shape.heads * c.k.stride(1);

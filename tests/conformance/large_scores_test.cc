@@ -62,7 +62,7 @@ Tensor values_with_a_tie() {
 
 // Every key in one list for all queries.
 AttentionSpec listed(int64_t queries) {
-  AttentionSpec spec{.pair = Dot{1}};
+  AttentionSpec spec{.score = Dot{1}};
   std::vector<int32_t> begins(static_cast<size_t>(queries + 1)), keys;
   for (int64_t i = 0; i < queries; ++i) {
     begins[static_cast<size_t>(i + 1)] = static_cast<int32_t>((i + 1) * kKeys);
@@ -78,7 +78,7 @@ void expect_half_at_both(const Backend& backend, const Result& result, int64_t r
   std::vector<int64_t> all(static_cast<size_t>(rows));
   std::iota(all.begin(), all.end(), 0);
   const std::vector<float> weights = look(backend, result.record, 0, 0, all, {0, kKeys});
-  const SweepResult swept = backend.sweep({.record = result.record, .request = {entropy, received}, .rows = all});
+  const ReductionResult swept = backend.sweep({.record = result.record, .request = {entropy, received}, .rows = all});
   for (int64_t row = 0; row < rows; ++row) {
     ASSERT_NEAR(row_of(out, 0, row)[5], 2, 1e-5) << "out of row " << row;
     for (int64_t j = 0; j < kKeys; ++j) {
@@ -100,7 +100,7 @@ TEST_P(LargeScores, OnlyTiesAtTheLargestShareARow) {
         for (const int64_t count : {1, 50}) {
           SCOPED_TRACE(named.name + " of " + std::to_string(size) + ", " + std::string(to_string(dtype)) + ", queries " +
                        std::to_string(count));
-          const AttentionSpec spec{.pair = Dot{1}, .normaliser = named.normaliser};
+          const AttentionSpec spec{.score = Dot{1}, .normaliser = named.normaliser};
           const Tensor q = to_dtype(queries_of(count), dtype), keys = to_dtype(k, dtype), values = to_dtype(v, dtype);
           EXPECT_NO_FATAL_FAILURE(expect_half_at_both(backend_, run(backend_, spec, q, keys, values), count));
           EXPECT_NO_FATAL_FAILURE(expect_half_at_both(backend_, run(backend_, spec, q, paged(keys, values, dtype), Tensor()), count));
@@ -133,7 +133,7 @@ TEST_P(LargeScores, GradientsAreThoseOfTheTie) {
       const bool is_sparse = named.name == "sparsemax", is_entmax = named.name == "entmax-1.5";
       for (const DType dtype : {DType::kF32, DType::kBF16}) {
         SCOPED_TRACE(named.name + " of " + std::to_string(size) + ", " + std::string(to_string(dtype)));
-        EXPECT_NO_FATAL_FAILURE(check({.pair = Dot{1}, .normaliser = named.normaliser}, k, dtype,
+        EXPECT_NO_FATAL_FAILURE(check({.score = Dot{1}, .normaliser = named.normaliser}, k, dtype,
                                       is_sparse   ? 1
                                       : is_entmax ? std::sqrt(0.5)
                                                   : 0.5));
@@ -148,7 +148,7 @@ TEST_P(LargeScores, AHardChoiceKnowsItsProbabilityAtATie) {
   const Tensor v = values_with_a_tie();
   for (const float size : kSizes) {
     SCOPED_TRACE("scores of " + std::to_string(size));
-    const Result result = run(backend_, {.pair = Dot{1}, .normaliser = Hard{}}, queries_of(20), keys_of(scores_with_a_tie(size)), v);
+    const Result result = run(backend_, {.score = Dot{1}, .normaliser = Hard{}}, queries_of(20), keys_of(scores_with_a_tie(size)), v);
     EXPECT_EQ(row_of(result.out, 0, 11)[0], 1);
     EXPECT_NEAR(result.record.rows.l.data<float>()[11], -std::log(2.0), tolerance::kWeightF32);
     const Tensor d_out = Tensor::from(std::vector<float>(20 * kWidth, 1.0F / kWidth), {1, 1, 20, kWidth});
@@ -163,7 +163,7 @@ TEST_P(LargeScores, SparseRowsSumToOneWhateverTheSizeOfTheirScores) {
     for (int j = 0; j < 40; ++j) scores.push_back(size * (1 - static_cast<float>(j) * 0x1p-23F));
     for (const Named& named : normalisers()) {
       SCOPED_TRACE(named.name + " of " + std::to_string(size));
-      const AttentionSpec spec{.pair = Dot{1}, .normaliser = named.normaliser};
+      const AttentionSpec spec{.score = Dot{1}, .normaliser = named.normaliser};
       const Result result = run(backend_, spec, queries_of(3), keys_of(scores), values_of(ones));
       const std::vector<float> weights = look(backend_, result.record, 0, 0, {1}, {0, 40});
       EXPECT_NEAR(std::accumulate(weights.begin(), weights.end(), 0.0), 1, tolerance::kRowSum);
@@ -203,7 +203,7 @@ TEST_P(LargeScores, ASparseRowOfAnEarlierVersionKeepsItsMeaning) {
 TEST_P(LargeScores, RowsOfLargeNegativeScoresAreAsOthersUntilTheyAreHidden) {
   const Tensor v = values_of(std::vector<float>(kKeys, 4));
   for (const Named& named : normalisers()) {
-    const AttentionSpec spec{.pair = Dot{1}, .normaliser = named.normaliser};
+    const AttentionSpec spec{.score = Dot{1}, .normaliser = named.normaliser};
     for (const float size : {-1e4F, -2e8F, -1e20F, -1e30F, -1.3e30F}) {
       for (const int64_t count : {1, 50}) {
         SCOPED_TRACE(named.name + " of " + std::to_string(size));
@@ -228,7 +228,7 @@ TEST_P(LargeScores, AScoreThatIsInfiniteInBase2MakesItsRowNaN) {
     std::vector<float> scores(kKeys, 0);
     scores[kFirst] = 3e38F;
     const Result result =
-        run(backend_, {.pair = Dot{1}, .normaliser = named.normaliser}, queries_of(5), keys_of(scores), values_with_a_tie());
+        run(backend_, {.score = Dot{1}, .normaliser = named.normaliser}, queries_of(5), keys_of(scores), values_with_a_tie());
     EXPECT_TRUE(std::isnan(row_of(result.out, 0, 2)[0])) << named.name;
     EXPECT_TRUE(std::isnan(look(backend_, result.record, 0, 0, {2}, {kFirst, kFirst + 1})[0])) << named.name;
   }
@@ -265,7 +265,7 @@ TEST_P(LargeScores, ASinkLogitOfAnySizeIsInTheLogSumExp) {
       for (const int64_t count : {1, 50}) {
         for (const bool by_list : {false, true}) {
           SCOPED_TRACE("sink " + std::to_string(logit) + ", scores " + std::to_string(score) + ", queries " + std::to_string(count));
-          AttentionSpec spec = by_list ? listed(count) : AttentionSpec{.pair = Dot{1}};
+          AttentionSpec spec = by_list ? listed(count) : AttentionSpec{.score = Dot{1}};
           spec.normaliser = Softmax{Tensor::from<float>({logit}, {1})};
           const Result result = run(backend_, spec, queries_of(count), keys_of(std::vector<float>(kKeys, score)), v);
           const bool is_sink = logit > score;
@@ -274,7 +274,7 @@ TEST_P(LargeScores, ASinkLogitOfAnySizeIsInTheLogSumExp) {
                       1e-5 + 2 * tolerance::kEpsilon * std::abs(expected));
           EXPECT_NEAR(row_of(result.out, 0, count - 1)[0], is_sink ? 0 : 4, 1e-5);
           EXPECT_NEAR(look(backend_, result.record, 0, 0, {count - 1}, {9, 10})[0], is_sink ? 0 : 1.0 / kKeys, 1e-8);
-          const SweepResult swept = backend_.sweep({.record = result.record, .request = {entropy}, .rows = {count - 1}});
+          const ReductionResult swept = backend_.sweep({.record = result.record, .request = {entropy}, .rows = {count - 1}});
           EXPECT_NEAR(swept.entropy.data<float>()[0], is_sink ? 0 : std::log(kKeys), 1e-4);
           const Tensor d_out = values_of(std::vector<float>(static_cast<size_t>(count), 1));
           const AttendGradients found = run_backward(backend_, result, v, d_out);

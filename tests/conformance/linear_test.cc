@@ -51,7 +51,7 @@ Inputs inputs(const Sight& sight, int64_t d_k = 16, int64_t d_v = 24, int64_t ba
           normal(random, {batch, batch, sight.keys, d_v})};
 }
 
-AttentionSpec linear(const Topology& topology) { return {.topology = topology, .normaliser = Linear{}}; }
+AttentionSpec linear(const Topology& topology) { return {.topology = topology, .normaliser = LinearAttention{}}; }
 
 class LinearSums : public testing::TestWithParam<const Backend*> {
  protected:

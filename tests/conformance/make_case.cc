@@ -55,7 +55,7 @@ Term make_dense(Random& random, const std::string& value, const AttentionShape& 
   for (int64_t i = 0; i < bias.numel(); ++i) {
     if (random() % 8 == 0) values[i] = -kInfinity;
   }
-  return Dense{has(value, "transposed") ? transposed_in_memory(bias) : bias};
+  return AttentionBias{has(value, "transposed") ? transposed_in_memory(bias) : bias};
 }
 
 // At least `least`.
@@ -131,7 +131,7 @@ Relative make_relative(Random& random, const std::string& value, const Attention
   return pair;
 }
 
-Pair make_pair(Random& random, const std::string& value, const AttentionShape& shape) {
+Score make_pair(Random& random, const std::string& value, const AttentionShape& shape) {
   if (value.starts_with("scale")) return value.ends_with("null") ? Dot{} : Dot{std::stof(value.substr(6))};
   const float deviation = 1 / std::sqrt(static_cast<float>(shape.d_k));  // scores as large as those of scaled dots
   if (value.starts_with("relative")) return make_relative(random, value, shape);
@@ -332,7 +332,7 @@ void add_lists(Random& random, const std::string& value, Case& c) {
                                 Tensor::from(all_entries, {batch, heads, count})};
   if (!has(value, "bias")) return;
   auto& terms = c.spec.terms;
-  terms.insert(has(value, "first") ? terms.begin() : terms.end(), PerEdge{normal(random, {batch, heads, count}, 2)});
+  terms.insert(has(value, "first") ? terms.begin() : terms.end(), EdgeBias{normal(random, {batch, heads, count}, 2)});
 }
 
 // [batch, heads, length, d] in memory laid out as the value says.
@@ -363,7 +363,7 @@ Normaliser make_normaliser(Random& random, const std::string& value, const Atten
     if (has(value, "scored")) hard.gradient = Hard::Gradient::kScoreFunction;
     return hard;
   }
-  if (value == "linear") return Linear{};
+  if (value == "linear") return LinearAttention{};
   fail(ErrorCode::kInvalidArgument, "there is no \"{}\" among the normalisers of cases", value);
 }
 
@@ -429,7 +429,7 @@ Case make_case(const Values& values, uint32_t seed) {
     Random random = stream(factor);
     return make(random, values[factor], c.shape);
   };
-  c.spec.pair = made(make_pair, kPair);
+  c.spec.score = made(make_pair, kPair);
   c.spec.terms = made(make_terms, kTerms);
   for (Term& term : c.spec.terms) {  // keys at the cap are equal in f32: which of them a hard choice takes is nobody's promise
     auto* soft_cap = std::get_if<SoftCap>(&term);

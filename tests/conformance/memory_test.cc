@@ -124,11 +124,12 @@ void expect_bounded(const Backend& backend, const std::string& name, const Atten
 void expect_bounded_sweep(const Backend& backend, const Tensor& q, const Keys& keys, const Tensor& v) {
   const int64_t before = memory("VmRSS");
   const AttentionRecord record = run(backend, {.topology = causal()}, q, keys, v).record;
-  SweepRequest request{entropy, received, distance, offsets};
+  ReductionRequest request{entropy, received, distance, offsets};
   request.cells = {64, 64};
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < q.size(2); ++i) rows.push_back(i);
-  const SweepResult result = backend.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
+  const ReductionResult result =
+      backend.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
   double mass = 0;
   for (int64_t j = 0; j < result.received.numel(); ++j) mass += static_cast<double>(result.received.data<float>()[j]);
   EXPECT_NEAR(mass, static_cast<double>(q.size(1) * q.size(2)), 1e-3 * static_cast<double>(q.size(2)));
@@ -164,7 +165,7 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   AttentionSpec mask, segments;
   mask.topology.mask = Mask{one.expand({1, 1, queries, kKeys})};
   segments.topology.segments = Segments{ids.slice(1, kKeys - queries, kKeys), ids};
-  const PagedKeys pages = paged(k, v);
+  const PagedKV pages = paged(k, v);
   expect_bounded(backend, "full", {}, q, k, v);
   expect_bounded(backend, "causal over pages", {.topology = causal()}, q, pages, Tensor());
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
@@ -173,11 +174,11 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
     expect_bounded_sweep(backend, narrow_q, narrow_k, narrow_v);
   }
   expect_bounded(backend, "window", {.topology = window(3000, 100)}, q, k, v);
-  expect_bounded(backend, "additive", {.pair = Additive{.weight = normal(random, {2, 16})}, .topology = causal()}, q, k, v);
-  expect_bounded(backend, "relative", {.pair = Relative{.keys = normal(random, {1, 2 * kKeys + 1, 16})}, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "additive", {.score = Additive{.weight = normal(random, {2, 16})}, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "relative", {.score = Relative{.keys = normal(random, {1, 2 * kKeys + 1, 16})}, .topology = causal()}, q, k, v);
   expect_bounded(backend, "alibi", {.terms = {Alibi{normal(random, {2}, 0.01f)}}}, q, k, v);
   expect_bounded(backend, "soft-cap", {.terms = {SoftCap{3}}, .topology = causal()}, q, k, v);
-  expect_bounded(backend, "bias", {.terms = {Dense{bias}}, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "bias", {.terms = {AttentionBias{bias}}, .topology = causal()}, q, k, v);
   expect_bounded(backend, "t5", {.terms = {t5_bias(normal(random, {32, 2}), true)}}, q, k, v);
   AttentionSpec ruled{.terms = {rule([](auto s, auto at) { return tanh(s) - 0.01 * abs(floor(at.query / 64) - floor(at.key / 100)); })}};
   ruled.topology.visible = strided(128);
@@ -192,8 +193,8 @@ TEST(MemoryChild, DISABLED_EveryDescription) {
   expect_bounded(backend, "entmax-1.5", {.topology = causal(), .normaliser = Entmax15{}}, q, k, v);
   expect_bounded(backend, "sigmoid", {.topology = causal(), .normaliser = Sigmoid{-9}}, q, k, v);
   const Tensor features_of_q = elu_plus_one(q), features_of_k = elu_plus_one(k);
-  expect_bounded(backend, "linear", {.normaliser = Linear{}}, features_of_q, features_of_k, v);
-  expect_bounded(backend, "linear, window", {.topology = causal(500), .normaliser = Linear{}}, features_of_q, features_of_k, v);
+  expect_bounded(backend, "linear", {.normaliser = LinearAttention{}}, features_of_q, features_of_k, v);
+  expect_bounded(backend, "linear, window", {.topology = causal(500), .normaliser = LinearAttention{}}, features_of_q, features_of_k, v);
   expect_bounded(backend, "hard", {.topology = causal(), .normaliser = Hard{}}, q, k, v);
   AttentionSpec after{.topology = causal()};
   after.after = {.dropout = Dropout{.rate = 0.2f, .seed = 1},
@@ -212,7 +213,7 @@ TEST(MemoryChild, DISABLED_EveryOtherPart) {
   const auto with_lists = [&](const Lists& lists, bool bias) {
     AttentionSpec spec;
     spec.topology.lists = lists;
-    if (bias) spec.terms.emplace_back(PerEdge{normal(random, {1, 1, lists.keys.size(2)})});
+    if (bias) spec.terms.emplace_back(EdgeBias{normal(random, {1, 1, lists.keys.size(2)})});
     return spec;
   };
   expect_bounded(backend, "edges with a bias", with_lists(random_edges(random, queries, kKeys), true), q, k, v);
@@ -221,9 +222,9 @@ TEST(MemoryChild, DISABLED_EveryOtherPart) {
   expect_bounded(backend, "blocks", with_lists(big_bird(square.size(2), {.block = 64, .window = 2}), true), square, first_k, first_v);
   const auto offsets_of = [&](int64_t heads) { return normal(random, {heads, 2 * 1000 + 1, 16}); };
   const Relative relative{.keys = offsets_of(1), .queries = offsets_of(2), .query_bias = normal(random, {2, 16}), .values = offsets_of(1)};
-  expect_bounded(backend, "relative, all tables", {.pair = relative, .topology = causal()}, q, k, v);
+  expect_bounded(backend, "relative, all tables", {.score = relative, .topology = causal()}, q, k, v);
   const Additive leaky{.weight = normal(random, {1, 16}), .activation = Additive::Activation::kLeakyRelu};
-  expect_bounded(backend, "additive, leaky ReLU", {.pair = leaky}, q, k, v);
+  expect_bounded(backend, "additive, leaky ReLU", {.score = leaky}, q, k, v);
   const Hard drawn{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = 5};
   expect_bounded(backend, "hard, drawn", {.topology = causal(), .normaliser = drawn}, q, k, v);
   AttentionSpec masked{.topology = causal()};
@@ -258,7 +259,7 @@ TEST(MemoryChild, DISABLED_CacheThatLetsGo) {
   Random random(4);
   const Tensor k = normal(random, {1, 1, kPiece, 256}), v = normal(random, {1, 1, kPiece, 256}), q = normal(random, {1, 1, 2, 256});
   const int64_t before = memory("VmRSS");
-  KeyCache cache;
+  KVCache cache;
   for (int64_t piece = 0; piece < 400; ++piece) {
     cache.keep_last(kBack);
     cache.append(k, v);

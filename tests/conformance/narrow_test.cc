@@ -77,7 +77,7 @@ TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
     bool is_paged = false;
   };
   std::vector<Call> calls = {{kLength}, {5}};
-  if (backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() == cpu::Bf16Way::kMatrices)
+  if (backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() == cpu::Bf16Way::kAmx)
     calls.push_back({5, true});  // the chain of a tensor's keys
   for (const auto& [queries, is_paged] : calls) {
     Inputs in = inputs(DType::kBF16, 64);
@@ -176,7 +176,7 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
     SCOPED_TRACE(name);
     const Case c = make_case(split(name), 7);
     const Result result = run(backend_, c);
-    const bool by_pairs = backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWide;
+    const bool by_pairs = backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWiden;
     EXPECT_EQ(result.record.rows.used.defined(), by_pairs);
     Check check;
     check_forward(backend_, c, result, expected_rows(c, 200), check);
@@ -186,7 +186,7 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
     EXPECT_TRUE(same_bits(asked.out, result.out) && same_bits(asked.record.rows.l, result.record.rows.l)) << "asked for sums";
     std::vector<int64_t> all(static_cast<size_t>(c.shape.queries));
     std::iota(all.begin(), all.end(), 0);
-    const SweepResult swept = backend_.sweep({.record = result.record, .request = {entropy, distance}, .rows = all});
+    const ReductionResult swept = backend_.sweep({.record = result.record, .request = {entropy, distance}, .rows = all});
     for (int64_t i = 0; i < asked.entropy.numel(); ++i) {
       EXPECT_NEAR(asked.entropy.data<float>()[i], swept.entropy.data<float>()[i],
                   tolerance::kSweep * std::log2(static_cast<double>(c.shape.keys + 1)));
@@ -292,7 +292,7 @@ TEST_P(Narrow, WeightsAsUsedAreTheRoundedOnesOverTheSumOfWhatIsRounded) {
   for (const int64_t row : {0, 1, 40, 255, 256, 310}) {
     const double used = static_cast<double>(record.rows.used.data<float>()[2 * kLength + row]);
     const std::vector<float> found =
-        look(backend_, record, 0, 2, {row}, {0, kLength}, WeightsCall::Quantity::kWeight, false, Precision::kAsUsed);
+        look(backend_, record, 0, 2, {row}, {0, kLength}, WeightsCall::Quantity::kWeight, false, LookPrecision::kAsUsed);
     const std::vector<double> e = exponentials(backend_, record, 2, {row});
     double sum = 0, slack = tolerance::kRowSum;
     for (size_t j = 0; j < found.size(); ++j) {
@@ -321,11 +321,11 @@ TEST_P(Narrow, ASweepOfWeightsAsUsedIsTheSumOverThem) {
   spec.normaliser = Softmax{Tensor::from<float>({0.5F, -1, 2, 0}, {4})};
   AttentionRecord record = run(backend_, spec, in.q, in.k, in.v).record;
   keep_used(backend_, record);
-  const SweepRequest request{entropy, received, distance};
+  const ReductionRequest request{entropy, received, distance};
   const std::vector<int64_t> rows = {0, 7, 200, 310};
-  const SweepResult found = backend_.sweep({.record = record, .request = request, .rows = rows, .precision = Precision::kAsUsed});
+  const ReductionResult found = backend_.sweep({.record = record, .request = request, .rows = rows, .precision = LookPrecision::kAsUsed});
   const std::vector<float> weights =
-      look(backend_, record, 0, 2, rows, {0, kLength}, WeightsCall::Quantity::kWeight, false, Precision::kAsUsed);
+      look(backend_, record, 0, 2, rows, {0, kLength}, WeightsCall::Quantity::kWeight, false, LookPrecision::kAsUsed);
   for (size_t r = 0; r < rows.size(); ++r) {
     double surprise = 0, away = 0;
     for (int64_t j = 0; j < kLength; ++j) {
@@ -362,10 +362,10 @@ TEST_P(Narrow, WeightsAsUsedTimesValuesAreTheOutputThatTheKernelWrote) {
   Largest worst_exact, worst_used;
   const Tensor out = to_f32(result.out);
   for (int64_t row = 0; row < kRowsLooked; ++row) {
-    const auto weights = [&](Precision precision) {
+    const auto weights = [&](LookPrecision precision) {
       return look(backend_, result.record, 0, 1, {row}, {0, 512}, WeightsCall::Quantity::kWeight, false, precision);
     };
-    const std::vector<float> exact = weights(Precision::kExact), used = weights(Precision::kAsUsed);
+    const std::vector<float> exact = weights(LookPrecision::kExact), used = weights(LookPrecision::kAsUsed);
     ASSERT_TRUE(keeps || same_bits(exact, used)) << "where values meet P in f32, what is used is exact";
     for (int64_t c = 0; c < kWidth; ++c) {
       double by_exact = 0, by_used = 0;

@@ -77,7 +77,7 @@ struct Everything {
   Result forward{};
   AttendGradients gradients{};
   std::vector<std::vector<float>> looks{};  // of each head of each sequence: weights, after, scores
-  std::vector<SweepResult> sweeps{};
+  std::vector<ReductionResult> sweeps{};
 };
 
 class OneSetOfBits : public testing::TestWithParam<Kind> {
@@ -108,7 +108,7 @@ class OneSetOfBits : public testing::TestWithParam<Kind> {
     std::iota(rows.begin(), rows.end(), 0);
     std::vector<int64_t> some;
     for (int64_t i = 0; i < c.shape.queries; i += 1 + c.shape.queries / 40) some.push_back(i);
-    const SweepRequest request{.statistics = {entropy, received, distance}};
+    const ReductionRequest request{.statistics = {entropy, received, distance}};
     for (int64_t map = 0; map < c.shape.batch * c.shape.heads; ++map) {
       const int64_t batch = map / c.shape.heads, head = map % c.shape.heads;
       const AttentionRecord& record = all.forward.record;

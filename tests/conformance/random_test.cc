@@ -194,7 +194,7 @@ bool is_steady(const Case& c, const Expected& e) {
         std::abs(e.row.scores[j] - e.row.threshold) <= 2 * delta + 4 * tolerance::kEpsilon)
       return false;
     if (std::holds_alternative<Hard>(c.spec.normaliser) && e.bounds.weights[j] >= 1) return false;
-    if (std::holds_alternative<Linear>(c.spec.normaliser) && !(e.bounds.weights[j] <= 2 * size)) return false;
+    if (std::holds_alternative<LinearAttention>(c.spec.normaliser) && !(e.bounds.weights[j] <= 2 * size)) return false;
   }
   return true;
 }
@@ -230,13 +230,13 @@ std::string off_in(const Drawn& drawn) {
     check_weights(*backend, result.record, expected, check);
     check_after(*backend, result.record, expected, check);
     if (!last_head.empty()) {
-      const SweepRequest request = every_statistic(c);
+      const ReductionRequest request = every_statistic(c);
       const std::vector<int64_t> rows = looked.queries();
-      const SweepResult swept = backend->sweep({.record = result.record,
-                                                .request = request,
-                                                .rows = rows,
-                                                .grid = grid_over(result.record, request.cells),
-                                                .after = looked.after});
+      const ReductionResult swept = backend->sweep({.record = result.record,
+                                                    .request = request,
+                                                    .rows = rows,
+                                                    .grid = grid_over(result.record, request.cells),
+                                                    .after = looked.after});
       check_sweep(looked, request, swept, check);
       if (asks && !looked.after) check_row_sums(looked, result, check);
     }

@@ -60,11 +60,11 @@ TEST_P(Sweeps, EveryStatisticIsTheSumOverTheOraclesWeights) {
     const Case& c = cases()[index];
     if (c.shape.queries == 0) continue;
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
-    const SweepRequest request = every_statistic(c);
+    const ReductionRequest request = every_statistic(c);
     const std::vector<int64_t> rows = rows_of(c, index);
     const AttentionRecord record = run(backend_, c).record;
     const bool after = index % 2 == 1;
-    const SweepResult result =
+    const ReductionResult result =
         backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells), .after = after});
     Check check;
     check_sweep(looked_at(c, index, rows, after), request, result, check);
@@ -119,11 +119,11 @@ TEST_P(Sweeps, TheTopKeysOfEveryRowAreThoseOfItsScores) {
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
     const std::vector<int64_t> rows = rows_of(c, index);
     const AttentionRecord record = run(backend_, c).record;
-    SweepRequest request;
+    ReductionRequest request;
     request.top_k = 1 + static_cast<int64_t>(index % 11);
     if (index % 2 == 0) request.statistics = {received};  // beside other statistics, and alone
     const bool after = index % 4 == 1;
-    const SweepResult result = backend_.sweep({.record = record, .request = request, .rows = rows, .after = after});
+    const ReductionResult result = backend_.sweep({.record = record, .request = request, .rows = rows, .after = after});
     const int64_t batch = c.shape.batch - 1, head = c.shape.heads - 1, looked = static_cast<int64_t>(rows.size());
     std::vector<float> scores(static_cast<size_t>(c.shape.keys)), weights(scores.size());
     for (int64_t at = 0; at < looked && !HasFatalFailure(); ++at) {
@@ -149,14 +149,16 @@ TEST_P(Sweeps, ThreadsAndHeadsAskedForChangeNoBits) {
     const Case& c = cases()[index];
     if (c.shape.queries == 0 || c.shape.heads < 2) continue;
     SCOPED_TRACE("case " + std::to_string(index) + ": " + c.name);
-    SweepRequest request = every_statistic(c);
+    ReductionRequest request = every_statistic(c);
     const std::vector<int64_t> rows = rows_of(c, index);
     const AttentionRecord record = run(backend_, c).record;
     set_threads(1);
-    const SweepResult all = backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
+    const ReductionResult all =
+        backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
     set_threads(2 + static_cast<int>(index % 3));
     request.heads = {c.shape.heads - 1, c.shape.heads};
-    const SweepResult one = backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
+    const ReductionResult one =
+        backend_.sweep({.record = record, .request = request, .rows = rows, .grid = grid_over(record, request.cells)});
     const auto same = [&](const Tensor& whole, const Tensor& part, int axis) {
       return same_bits(whole.slice(axis, c.shape.heads - 1, c.shape.heads), part);
     };
@@ -181,9 +183,10 @@ TEST_P(Sweeps, ARecordOfSomeRowsIndexesItsOperandsByQuery) {
     const int64_t batch = c.shape.batch - 1, head = c.shape.heads - 1;
     ASSERT_TRUE(same_bits(look(backend_, part, batch, head, {0, 3}, {0, c.shape.keys}),
                           look(backend_, whole, batch, head, {kept.begin, kept.begin + 3}, {0, c.shape.keys})));
-    const SweepRequest request = every_statistic(c);
+    const ReductionRequest request = every_statistic(c);
     const std::vector<int64_t> rows = {1, 4};
-    const SweepResult found = backend_.sweep({.record = part, .request = request, .rows = rows, .grid = grid_over(part, request.cells)});
+    const ReductionResult found =
+        backend_.sweep({.record = part, .request = request, .rows = rows, .grid = grid_over(part, request.cells)});
     Check check;
     check_statistics_of_rows(looked_at(c, index, {kept.begin + 1, kept.begin + 4}), request, found, check);
     ASSERT_FALSE(check.failed()) << check.what();

@@ -78,15 +78,15 @@ TEST(Generate, AWiderContextCopiesWordsThatShareTheirLastTwoBytes) {
 }
 
 /// The keys of a cache of one page as one tensor [1, key_head, key, d_k].
-Tensor unpaged(const PagedKeys& paged) {
+Tensor unpaged(const PagedKV& paged) {
   const Tensor& panels = paged.pages.at(0).at(0)->keys;
   Tensor keys = Tensor::empty({1, paged.key_heads, paged.length, paged.d_k});
   float* to = keys.mutable_data<float>();
   for (int64_t head = 0; head < paged.key_heads; ++head) {
     for (int64_t key = 0; key < paged.length; ++key) {
       for (int64_t c = 0; c < paged.d_k; ++c) {
-        const Tensor panel = panels.select(0, head).select(0, key / KeyPage::kPanel).select(0, c);
-        *to++ = panel.data<float>()[key % KeyPage::kPanel];
+        const Tensor panel = panels.select(0, head).select(0, key / KVPage::kPanel).select(0, c);
+        *to++ = panel.data<float>()[key % KVPage::kPanel];
       }
     }
   }
@@ -135,7 +135,7 @@ TEST(Generate, TheRecordOfEveryStepIsTheRowOfOnePrefill) {
       const std::vector<AttentionRecord> records = of_layer(kept, layer);
       ASSERT_EQ(records.size(), 9U);
       ASSERT_EQ(key_length(records.back().keys), static_cast<int64_t>(prompt.size()) + 8);
-      const Tensor keys = unpaged(std::get<PagedKeys>(records.back().keys));
+      const Tensor keys = unpaged(std::get<PagedKV>(records.back().keys));
       const AttentionMap whole(attend(queries_of(records), keys, keys, records.back().spec).record);
       for (const AttentionRecord& record : records) {
         const AttentionMap map(record);
@@ -188,7 +188,7 @@ std::shared_ptr<const Model> long_mistral() {
 
 int64_t pages_held(const ModelCache& cache) {
   int64_t count = 0;
-  for (const KeyCache& layer : cache.layers) {
+  for (const KVCache& layer : cache.layers) {
     for (const auto& page : layer.snapshot().pages[0]) count += page != nullptr;
   }
   return count;
@@ -202,7 +202,7 @@ TEST(Generate, PagesOfAWindowAreAsManyAsItNeedsHoweverLongTheText) {
   options.run.observer = &watched;
   ASSERT_EQ(sliding.size(), 700U);
   EXPECT_EQ(generate(*model, {7, 8, 9}, options).ids, sliding);
-  EXPECT_EQ(std::get<PagedKeys>(watched.taken.back().record.keys).first, 0);
+  EXPECT_EQ(std::get<PagedKV>(watched.taken.back().record.keys).first, 0);
   ModelCache cache;
   std::vector<int32_t> next = {7, 8, 9};
   for (const int32_t expected : sliding) {
@@ -355,9 +355,9 @@ TEST(LogProbabilities, OfAWindowedModelAndWithAHeadKnockedOut) {
   const auto model = tiny("llama", "mistral");
   std::vector<int32_t> ids;
   for (int32_t i = 0; i < 40; ++i) ids.push_back(static_cast<int32_t>(i * 7 % model->info().vocabulary));
-  const Edits edits{.knocked_out = {{.layer = 1, .head = 0}}};
-  const std::vector<float> whole = log_probabilities(*model, ids), cut = log_probabilities(*model, ids, edits);
-  const Tensor logits = model->run(ids, {.edits = edits}).causal_logits;
+  const Interventions interventions{.ablated = {{.layer = 1, .head = 0}}};
+  const std::vector<float> whole = log_probabilities(*model, ids), cut = log_probabilities(*model, ids, interventions);
+  const Tensor logits = model->run(ids, {.interventions = interventions}).causal_logits;
   const int64_t classes = logits.size(2);
   Largest difference;
   for (size_t at = 0; at + 1 < ids.size(); ++at) {

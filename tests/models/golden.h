@@ -160,7 +160,7 @@ inline void expect_maps_of_given_queries(const std::string& family, const std::s
   for (int64_t layer = 0; layer < golden.facts.layers; ++layer) {
     const AttentionFacts& facts = golden.facts.attention_of(layer);
     AttentionSpec spec;
-    spec.pair = Dot{golden.tensor("scale", layer).data<float>()[0]};
+    spec.score = Dot{golden.tensor("scale", layer).data<float>()[0]};
     if (facts.causal) spec.topology = causal(facts.window ? std::optional(*facts.window - 1) : std::nullopt);
     for (int64_t index = 0; index < golden.sequences(); ++index) {
       const int64_t length = golden.sequence(index).length;

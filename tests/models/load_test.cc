@@ -192,13 +192,15 @@ TEST(Runs, WithNarrowWeightsStayNearTheOnesInF32) {
 TEST(Runs, EditsChangeWhatDependsOnThem) {
   const auto model = load(golden_directory("llama", "gqa"), {.tokenizer = false});
   const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
-  const auto hidden = [&](const Edits& edits) { return model->run(ids, {.edits = edits}).hidden.contiguous(); };
+  const auto hidden = [&](const Interventions& interventions) {
+    return model->run(ids, {.interventions = interventions}).hidden.contiguous();
+  };
   const auto differs = [&](const Tensor& a, const Tensor& b, int64_t token) {
     return std::memcmp(a.data<float>() + token * a.size(2), b.data<float>() + token * b.size(2), static_cast<size_t>(a.size(2)) * 4) != 0;
   };
   const Tensor whole = hidden({});
-  const Tensor future = hidden({.cut = {{.queries = {0, 5}, .keys = {6, 8}}}});
-  const Tensor cut = hidden({.cut = {{.queries = {5, 6}, .keys = {2, 3}}}}), knocked = hidden({.knocked_out = {{0, 1}}});
+  const Tensor future = hidden({.knockouts = {{.queries = {0, 5}, .keys = {6, 8}}}});
+  const Tensor cut = hidden({.knockouts = {{.queries = {5, 6}, .keys = {2, 3}}}}), knocked = hidden({.ablated = {{0, 1}}});
   for (int64_t token = 0; token < 8; ++token) {
     EXPECT_FALSE(differs(whole, future, token)) << token;
     EXPECT_EQ(differs(whole, cut, token), token >= 5) << token;
@@ -206,11 +208,11 @@ TEST(Runs, EditsChangeWhatDependsOnThem) {
   }
   ModelCache cache;  // the same cut, a token at a time
   for (size_t i = 0; i < ids.size(); ++i) {
-    const RunOptions options{.edits = {.cut = {{.queries = {5, 6}, .keys = {2, 3}}}}};
+    const RunOptions options{.interventions = {.knockouts = {{.queries = {5, 6}, .keys = {2, 3}}}}};
     const Tensor step = model->step({ids[i]}, cache, options).hidden;
     EXPECT_LE(difference(step, cut.slice(1, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1)), tolerance::kTwoWays) << i;
   }
-  expect_refused(ErrorCode::kInvalidArgument, "a knocked-out head names layer 99", [&] { (void)hidden({.knocked_out = {{99, 0}}}); });
+  expect_refused(ErrorCode::kInvalidArgument, "an ablated head names layer 99", [&] { (void)hidden({.ablated = {{99, 0}}}); });
 }
 
 TEST(Runs, BidirectionalModelsDoNotStep) {
@@ -241,7 +243,7 @@ TEST(GoldenMaps, AreWithinAMillionthWhenFedTheGoldensQueriesAndKeys) {
         const int64_t length = golden.sequence(index).length;
         const auto part = [&](const char* name) { return golden.tensor(name, layer).slice(0, index, index + 1).slice(2, 0, length); };
         AttentionSpec spec;
-        spec.pair = Dot{golden.tensor("scale", layer).data<float>()[0]};
+        spec.score = Dot{golden.tensor("scale", layer).data<float>()[0]};
         const Attended attended = attend(part("q"), part("k"), part("k"), spec);
         EXPECT_LE(map_difference(attended.record, golden.tensor("attention", layer), index), tolerance::kMapOfGiven);
       }

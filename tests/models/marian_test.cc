@@ -78,7 +78,7 @@ TEST_P(MarianGolden, MapsOfGivenQueriesAndKeysAreThoseOfTheLibrary) {
           return golden.tensor(family + name, layer).slice(0, index, index + 1).slice(2, 0, length);
         };
         const Tensor q = unpadded(".q", family == "enc" ? sources : targets), k = unpadded(".k", family == "dec" ? targets : sources);
-        AttentionSpec spec{.pair = Dot{golden.tensor(family + ".scale", layer).data<float>()[0]}};
+        AttentionSpec spec{.score = Dot{golden.tensor(family + ".scale", layer).data<float>()[0]}};
         if (family == "dec") spec.topology = causal();
         EXPECT_LE(map_difference(attend(q, k, k, spec).record, golden.tensor(family + ".attention", layer), index), tolerance::kMapOfGiven)
             << family << " " << layer;
@@ -99,32 +99,33 @@ TEST(Marian, EditsNameOneOfThreeFamilies) {
     return difference(a.slice(1, token, token + 1), b.slice(1, token, token + 1)) > tolerance::kUnmoved;
   };
   const RunResult whole = model->run_from(source, target);
-  const auto under = [&](const Edits& edits) { return model->run_from(source, target, {.edits = edits}); };
-  const Edits cross{.cut = {{.queries = places, .keys = keys, .family = "cross"}}};
-  for (const Edits& edits : {cross, Edits{.cut = {{.queries = places, .keys = keys, .family = "dec"}}}}) {
-    const RunResult cut = under(edits);
+  const auto under = [&](const Interventions& interventions) { return model->run_from(source, target, {.interventions = interventions}); };
+  const Interventions cross{.knockouts = {{.queries = places, .keys = keys, .family = "cross"}}};
+  for (const Interventions& interventions : {cross, Interventions{.knockouts = {{.queries = places, .keys = keys, .family = "dec"}}}}) {
+    const RunResult cut = under(interventions);
     EXPECT_EQ(difference(cut.source_hidden, whole.source_hidden), 0);
     for (int64_t token = 0; token < target.length; ++token)
-      EXPECT_EQ(differs(cut.hidden, whole.hidden, token), token >= 2) << edits.cut[0].family << " " << token;
+      EXPECT_EQ(differs(cut.hidden, whole.hidden, token), token >= 2) << interventions.knockouts[0].family << " " << token;
   }
-  const Edits enc{.knocked_out = {{.layer = 1, .head = 0, .family = "enc"}}};
+  const Interventions enc{.ablated = {{.layer = 1, .head = 0, .family = "enc"}}};
   EXPECT_GT(difference(under(enc).source_hidden, whole.source_hidden), tolerance::kUnmoved);
-  const Edits both{.knocked_out = enc.knocked_out, .cut = cross.cut};
+  const Interventions both{.ablated = enc.ablated, .knockouts = cross.knockouts};
   const Tensor logits = under(both).causal_logits;
   ModelCache cache = model->read(source, DType::kF32, both);
   cache.select({0, 0});
   for (int64_t begin = 0; begin < 4; begin += 2) {  // two tokens a step
     std::vector<int32_t> ids(target.ids.begin() + begin, target.ids.begin() + begin + 2);
     ids.insert(ids.end(), target.ids.begin() + begin, target.ids.begin() + begin + 2);
-    const Tensor step = model->step(ids, cache, {.edits = both}).causal_logits;
+    const Tensor step = model->step(ids, cache, {.interventions = both}).causal_logits;
     for (const int64_t row : {0, 1})
       EXPECT_LE(difference(step.slice(0, row, row + 1), logits.slice(1, begin, begin + 2)), tolerance::kTwoWays) << begin;
   }
-  const auto message = [&](const Edits& edits) { return error_of([&] { (void)under(edits); }); };
-  EXPECT_EQ(message({.knocked_out = {{0, 0}}}),
-            "kInvalidArgument: a knocked-out head names no family; the attention of a model of type \"marian\" is enc, dec and cross");
-  EXPECT_EQ(message({.cut = {{.queries = places, .keys = keys, .family = "deck"}}}),
-            "kInvalidArgument: a cut names family \"deck\"; the attention of a model of type \"marian\" is enc, dec and cross");
+  const auto message = [&](const Interventions& interventions) { return error_of([&] { (void)under(interventions); }); };
+  EXPECT_EQ(message({.ablated = {{0, 0}}}),
+            "kInvalidArgument: an ablated head names no family; the attention of a model of type \"marian\" is enc, dec and cross");
+  EXPECT_EQ(
+      message({.knockouts = {{.queries = places, .keys = keys, .family = "deck"}}}),
+      "kInvalidArgument: an attention knockout names family \"deck\"; the attention of a model of type \"marian\" is enc, dec and cross");
   EXPECT_EQ(message({.keep_only = {{.queries = places, .keys = keys, .layer = 9, .family = "cross"}}}),
             "kInvalidArgument: a keep-only names layer 9; this model's layers are 0 to 2");
 }

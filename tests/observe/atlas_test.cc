@@ -49,7 +49,7 @@ Attended planted(const std::vector<Target>& targets, const RunText& text, bool i
     }
   }
   AttentionSpec spec;
-  spec.terms = {Dense{bias}};
+  spec.terms = {AttentionBias{bias}};
   if (is_causal) spec.topology = causal();
   const Tensor q = map_cases::noise({1, heads, kLength, 8}, 1, 0.1f), k = map_cases::noise({1, heads, kLength, 8}, 2, 0.1f);
   return attend(q, k, k, spec);
@@ -89,7 +89,7 @@ TEST(Atlas, CallsPlantedHeadsByTheirNames) {
   on_every_backend([] {
     const RunText text = letters(4);
     const AttentionMap map(planted(kPlanted, text, true).record);
-    const auto heads = head_scores(map.sweep(atlas_request(text)), text, family_of(true, static_cast<int64_t>(kPlanted.size())), 7);
+    const auto heads = head_scores(map.reduce(atlas_request(text)), text, family_of(true, static_cast<int64_t>(kPlanted.size())), 7);
     ASSERT_EQ(heads.size(), kNames.size());
     for (size_t h = 0; h < heads.size(); ++h) {
       EXPECT_EQ(heads[h].kind, kNames[h]) << h;
@@ -106,7 +106,7 @@ TEST(Atlas, CallsPlantedHeadsByTheirNames) {
 TEST(Atlas, NamesTheSameHeadsFromSampledRows) {
   const RunText text = letters(9);
   const AttentionMap map(planted(kPlanted, text, true).record);
-  const SweepResult sampled = map.sweep(atlas_request(text), {.sampled_rows = 80});
+  const ReductionResult sampled = map.reduce(atlas_request(text), {.sampled_rows = 80});
   ASSERT_FALSE(sampled.exact);
   const auto heads = head_scores(sampled, text, family_of(true, static_cast<int64_t>(kPlanted.size())), 0);
   for (size_t h = 0; h < heads.size(); ++h) EXPECT_EQ(heads[h].kind, kNames[h]) << h;
@@ -137,7 +137,7 @@ TEST(Atlas, ScoresAreTheDocumentedMeansOverTheWeights) {
     if (is_causal) spec.topology = causal();
     const Tensor q = map_cases::noise({1, 2, kLength, 16}, 5), k = map_cases::noise({1, 2, kLength, 16}, 6);
     const AttentionMap map(attend(q, k, k, spec).record);
-    const auto scores = head_scores(map.sweep(atlas_request(text)), text, family_of(is_causal, 2), 0);
+    const auto scores = head_scores(map.reduce(atlas_request(text)), text, family_of(is_causal, 2), 0);
     const std::vector<uint8_t> stops = delimiters_of(text);
     const auto plain = [&](int64_t i) { return i >= 0 && i < kLength && !text.special[static_cast<size_t>(i)]; };
     const auto same = [&](int64_t a, int64_t b) { return plain(a) && plain(b) && id_at(text, a) == id_at(text, b); };
@@ -167,7 +167,7 @@ TEST(Atlas, AScoreThatNoRowCouldEarnIsNaN) {
     text.text[i] = 'a';
   }
   const auto heads =
-      head_scores(AttentionMap(planted({itself}, text, true).record).sweep(atlas_request(text)), text, family_of(true, 1), 0);
+      head_scores(AttentionMap(planted({itself}, text, true).record).reduce(atlas_request(text)), text, family_of(true, 1), 0);
   for (const HeadScore score : {HeadScore::kDuplicate, HeadScore::kInduction, HeadScore::kRetrieval, HeadScore::kDelimiter}) {
     EXPECT_TRUE(std::isnan(heads[0][score])) << static_cast<size_t>(score);
   }
@@ -206,7 +206,7 @@ TEST(Atlas, TheStrongestScoresAreThoseFurthestBeyondTheirOwnTellingScore) {
 TEST(Atlas, TheStrongestScoreOfAPlantedHeadIsWhatItIsCalled) {
   const RunText text = letters(4);
   const AttentionMap map(planted(kPlanted, text, true).record);
-  const auto heads = head_scores(map.sweep(atlas_request(text)), text, family_of(true, static_cast<int64_t>(kPlanted.size())), 0);
+  const auto heads = head_scores(map.reduce(atlas_request(text)), text, family_of(true, static_cast<int64_t>(kPlanted.size())), 0);
   for (size_t h = 0; h < heads.size(); ++h) {
     EXPECT_EQ(strongest_text(heads[h], 1), kNames[h]) << h;
   }

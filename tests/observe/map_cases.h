@@ -66,7 +66,7 @@ inline std::vector<Case> all_cases() {
   add("groups of three heads", {.batch = 2, .heads = 6, .key_heads = 2, .queries = 49, .keys = 33, .d_k = 20}, {.topology = causal()});
   add("one query", {.queries = 1, .keys = 257}, {.topology = causal()});
   AttentionSpec rich;
-  rich.terms = {Alibi{Tensor::from<float>({0.5f, 0.0625f}, {2})}, SoftCap{5.0f}, Dense{noise({1, 2, 1, 97}, 5)}};
+  rich.terms = {Alibi{Tensor::from<float>({0.5f, 0.0625f}, {2})}, SoftCap{5.0f}, AttentionBias{noise({1, 2, 1, 97}, 5)}};
   rich.topology = causal();
   rich.topology.segments = Segments{packed_segments(1, 97, 40), packed_segments(1, 97, 40)};
   rich.topology.mask = Mask{random_mask({1, 1, 97, 97}, 11, 0.8)};

@@ -26,8 +26,8 @@ std::vector<int32_t> tags(int64_t count, int32_t kinds, uint32_t seed) {
   return out;
 }
 
-SweepRequest everything(const Case& c, std::array<int64_t, 2> cells, int64_t reach) {
-  SweepRequest request{entropy, received, distance, offsets};
+ReductionRequest everything(const Case& c, std::array<int64_t, 2> cells, int64_t reach) {
+  ReductionRequest request{entropy, received, distance, offsets};
   request.matches = {Match{tags(c.sizes.queries, 4, 1), tags(c.sizes.keys, 4, 2)},
                      Match{tags(c.sizes.queries, 9, 3), tags(c.sizes.keys, 9, 4)}};
   request.cells = cells;
@@ -42,7 +42,7 @@ struct Naive {
   std::vector<double> max, mean;
 };
 
-Naive naive(const Case& c, const Made& made, int64_t batch, int64_t head, const SweepRequest& request) {
+Naive naive(const Case& c, const Made& made, int64_t batch, int64_t head, const ReductionRequest& request) {
   const auto weights = eager(c, made, batch, head);
   const int64_t queries = c.sizes.queries, keys = c.sizes.keys, reach = request.offset_reach;
   Naive out;
@@ -100,7 +100,7 @@ void expect_close(const char* name, const float* got, const std::vector<double>&
   }
 }
 
-void expect_naive(const Case& c, const Made& made, const SweepRequest& request, const SweepResult& swept) {
+void expect_naive(const Case& c, const Made& made, const ReductionRequest& request, const ReductionResult& swept) {
   const int64_t maps = c.sizes.batch * c.sizes.heads, queries = c.sizes.queries, keys = c.sizes.keys,
                 cells = request.cells[0] * request.cells[1];
   ASSERT_EQ(swept.entropy.shape(), (Shape{c.sizes.batch, c.sizes.heads, queries}));
@@ -127,8 +127,8 @@ TEST(Sweep, StatisticsAreThoseOfTheEagerWeightsInDouble) {
       SCOPED_TRACE(c.name);
       const Made made = make(c);
       for (const int64_t reach : {0ll, 5ll, 64ll}) {
-        const SweepRequest request = everything(c, {0, 0}, reach);
-        expect_naive(c, made, request, AttentionMap(made.attended.record).sweep(request));
+        const ReductionRequest request = everything(c, {0, 0}, reach);
+        expect_naive(c, made, request, AttentionMap(made.attended.record).reduce(request));
       }
     }
   });
@@ -140,8 +140,8 @@ TEST(Sweep, BlocksOfAStripThatTakeTurnsAreSummedLikeOthers) {
     for (const Topology& topology : {causal(), causal(300)}) {
       const Case c{"long", {.queries = 2000, .keys = 2000}, {.topology = topology}};
       const Made made = make(c);
-      const SweepRequest request = everything(c, {9, 11}, 24);
-      expect_naive(c, made, request, AttentionMap(made.attended.record).sweep(request));
+      const ReductionRequest request = everything(c, {9, 11}, 24);
+      expect_naive(c, made, request, AttentionMap(made.attended.record).reduce(request));
     }
   });
 }
@@ -152,8 +152,8 @@ TEST(Sweep, CellsCutTheMapAtAnyBoundary) {
       SCOPED_TRACE(c.name);
       const Made made = make(c);
       for (const std::array<int64_t, 2> cells : {std::array<int64_t, 2>{1, 1}, {3, 7}, {13, 40}, {400, 3}}) {
-        const SweepRequest request = everything(c, cells, 8);
-        expect_naive(c, made, request, AttentionMap(made.attended.record).sweep(request));
+        const ReductionRequest request = everything(c, cells, 8);
+        expect_naive(c, made, request, AttentionMap(made.attended.record).reduce(request));
       }
     }
   });
@@ -163,18 +163,18 @@ TEST(Sweep, EachStatisticAloneIsTheSameAsTogether) {
   on_every_backend([] {
     const Case c{"causal", {.queries = 200, .keys = 200}, {.topology = causal()}};
     const AttentionMap map(make(c).attended.record);
-    const SweepRequest request = everything(c, {9, 11}, 16);
-    const SweepResult all = map.sweep(request);
-    EXPECT_TRUE(same_bits(map.sweep({entropy}).entropy, all.entropy));
-    EXPECT_TRUE(same_bits(map.sweep({distance}).distance, all.distance));
-    EXPECT_TRUE(same_bits(map.sweep({received}).received, all.received));
-    SweepRequest alone{offsets};
+    const ReductionRequest request = everything(c, {9, 11}, 16);
+    const ReductionResult all = map.reduce(request);
+    EXPECT_TRUE(same_bits(map.reduce({entropy}).entropy, all.entropy));
+    EXPECT_TRUE(same_bits(map.reduce({distance}).distance, all.distance));
+    EXPECT_TRUE(same_bits(map.reduce({received}).received, all.received));
+    ReductionRequest alone{offsets};
     alone.offset_reach = 16;
-    EXPECT_TRUE(same_bits(map.sweep(alone).offsets, all.offsets));
-    alone = SweepRequest();
+    EXPECT_TRUE(same_bits(map.reduce(alone).offsets, all.offsets));
+    alone = ReductionRequest();
     alone.matches = request.matches;
     alone.cells = request.cells;
-    const SweepResult rest = map.sweep(alone);
+    const ReductionResult rest = map.reduce(alone);
     EXPECT_TRUE(same_bits(rest.matches, all.matches));
     EXPECT_TRUE(same_bits(rest.pooled_max, all.pooled_max));
     EXPECT_TRUE(same_bits(rest.pooled_mean, all.pooled_mean));
@@ -190,9 +190,9 @@ TEST(Sweep, TheTopKeysOfEveryRowAreTheRowsOwnAndTiesKeepTheEarlierKey) {
     float* k = twins.mutable_data<float>();
     for (int64_t j = 0; j < twins.numel(); j += 16) std::copy_n(k + j / 16 / 3 * 3 * 16, 16, k + j);
     const AttentionMap map(attend(made.q, twins, made.v, c.spec).record);
-    SweepRequest request{entropy};
+    ReductionRequest request{entropy};
     request.top_k = 7;
-    const SweepResult all = map.sweep(request), some = map.sweep(request, {.sampled_rows = 50});
+    const ReductionResult all = map.reduce(request), some = map.reduce(request, {.sampled_rows = 50});
     ASSERT_EQ(all.top_keys.shape(), (Shape{1, 4, 333, 7}));
     for (size_t at = 0; at < some.queries.size(); ++at) {
       const int64_t query = some.queries[at], head = query % 4;
@@ -214,12 +214,12 @@ TEST(Sweep, BitsDependOnNeitherThreadsNorHeadsNorBatch) {
     const Case c{"causal", {.batch = 2, .heads = 4, .key_heads = 2, .queries = 1200, .keys = 1200}, {.topology = causal()}};
     const Made made = make(c);
     const AttentionMap map(made.attended.record);
-    SweepRequest request = everything(c, {17, 19}, 32);
+    ReductionRequest request = everything(c, {17, 19}, 32);
     set_threads(1);
-    const SweepResult one = map.sweep(request);
+    const ReductionResult one = map.reduce(request);
     for (int count = 2; count <= 4; ++count) {
       set_threads(count);
-      const SweepResult many = map.sweep(request);
+      const ReductionResult many = map.reduce(request);
       EXPECT_TRUE(same_bits(many.entropy, one.entropy) && same_bits(many.distance, one.distance) && same_bits(many.received, one.received))
           << count;
       EXPECT_TRUE(same_bits(many.offsets, one.offsets) && same_bits(many.matches, one.matches)) << count;
@@ -227,7 +227,7 @@ TEST(Sweep, BitsDependOnNeitherThreadsNorHeadsNorBatch) {
     }
     set_threads(2);
     request.heads = {3, 4};
-    const SweepResult last = map.sweep(request);
+    const ReductionResult last = map.reduce(request);
     ASSERT_EQ(last.received.shape(), (Shape{2, 1, 1200}));
     for (int64_t batch = 0; batch < 2; ++batch) {
       EXPECT_TRUE(same_bits(last.received.data<float>() + batch * 1200, one.received.data<float>() + (batch * 4 + 3) * 1200, 1200));
@@ -241,16 +241,16 @@ TEST(Sweep, PagesAndDecodeStepsAreSweptLikePlainKeys) {
   on_every_backend([] {
     const Case c{"pages", {.heads = 4, .key_heads = 2, .queries = 300, .keys = 300}, {.topology = causal()}};
     const Made made = make(c);
-    KeyCache cache;
+    KVCache cache;
     cache.append(made.k, made.v);
-    const SweepRequest request = everything(c, {7, 7}, 20);
+    const ReductionRequest request = everything(c, {7, 7}, 20);
     const Attended paged = attend(made.q, cache.snapshot(), c.spec);
-    expect_naive(c, made, request, AttentionMap(paged.record).sweep(request));
+    expect_naive(c, made, request, AttentionMap(paged.record).reduce(request));
     const Case step{"step", {.heads = 4, .key_heads = 2, .queries = 1, .keys = 300}, {.topology = causal()}};
     Made last{made.q.slice(2, 299, 300), made.k, made.v, {}};
     last.attended = attend(last.q, cache.snapshot(), step.spec);
-    const SweepRequest of_step = everything(step, {1, 5}, 20);
-    expect_naive(step, last, of_step, AttentionMap(last.attended.record).sweep(of_step));
+    const ReductionRequest of_step = everything(step, {1, 5}, 20);
+    expect_naive(step, last, of_step, AttentionMap(last.attended.record).reduce(of_step));
   });
 }
 
@@ -258,8 +258,8 @@ TEST(Sweep, ASampledSweepSaysSoAndScalesItsSums) {
   on_every_backend([] {
     const Case c{"causal", {.queries = 400, .keys = 400}, {.topology = causal()}};
     const AttentionMap map(make(c).attended.record);
-    const SweepRequest request = everything(c, {10, 10}, 16);
-    const SweepResult exact = map.sweep(request), some = map.sweep(request, {.sampled_rows = 100});
+    const ReductionRequest request = everything(c, {10, 10}, 16);
+    const ReductionResult exact = map.reduce(request), some = map.reduce(request, {.sampled_rows = 100});
     EXPECT_TRUE(exact.exact);
     EXPECT_FALSE(some.exact);
     ASSERT_GE(some.rows_looked_at, 100);
@@ -290,8 +290,8 @@ TEST(Sweep, ARowThatSeesNothingHasZerosAndHiddenCellsAreNaN) {
     spec.topology.mask = Mask{visible};
     const Case c{"half hidden", {.queries = 60, .keys = 40}, spec};
     const Made made = make(c);
-    const SweepRequest request = everything(c, {2, 4}, 4);
-    const SweepResult swept = AttentionMap(made.attended.record).sweep(request);
+    const ReductionRequest request = everything(c, {2, 4}, 4);
+    const ReductionResult swept = AttentionMap(made.attended.record).reduce(request);
     expect_naive(c, made, request, swept);
     for (int64_t row = 0; row < 30; ++row) EXPECT_EQ(swept.entropy.data<float>()[row], 0) << row;
     for (int64_t cell = 0; cell < 8; ++cell) EXPECT_EQ(std::isnan(swept.pooled_mean.data<float>()[cell]), cell != 4) << cell;
@@ -302,8 +302,8 @@ TEST(Sweep, ARecordMadeByOneBackendIsSweptByEveryOther) {
   const Case c{"causal", {.queries = 120, .keys = 120}, {.topology = causal()}};
   choose_backend("ref");
   const Made made = make(c);  // its m are no integers
-  const SweepRequest request = everything(c, {5, 5}, 8);
-  on_every_backend([&] { expect_naive(c, made, request, AttentionMap(made.attended.record).sweep(request)); });
+  const ReductionRequest request = everything(c, {5, 5}, 8);
+  on_every_backend([&] { expect_naive(c, made, request, AttentionMap(made.attended.record).reduce(request)); });
   choose_backend("cpu");
 }
 

@@ -278,7 +278,7 @@ TEST(AttentionMap, ALookAtAnOperandThatChangedIsRefused) {
   EXPECT_EQ(code_of([&] { map.head(0, 0).column(0, {0, 1}); }), ErrorCode::kStale);
   EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 1}, .keys = {0, 1}}); }), ErrorCode::kStale);
   EXPECT_EQ(code_of([&] { map.mass({0, 1}, {0, 1}); }), ErrorCode::kStale);
-  EXPECT_EQ(code_of([&] { map.sweep({entropy}); }), ErrorCode::kStale);
+  EXPECT_EQ(code_of([&] { map.reduce({entropy}); }), ErrorCode::kStale);
 }
 
 TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
@@ -291,9 +291,9 @@ TEST(AttentionMap, RangesOutsideTheMapAreRefusedAndNamed) {
   EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 4}, .keys = {0, 4}, .cells = {2, 0}}); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code_of([&] { map.mass({4, 4}, {0, 1}); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code_of([&] {
-              SweepRequest request;
+              ReductionRequest request;
               request.matches = {Match{std::vector<int32_t>(70), std::vector<int32_t>(3)}};
-              map.sweep(request);
+              map.reduce(request);
             }),
             ErrorCode::kInvalidArgument);
   EXPECT_EQ(error_of([&] { map.head(0, 0).row(70); }), "kInvalidArgument: map: queries [70, 71) are not a range inside [0, 70)");
@@ -305,13 +305,14 @@ TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
     const Case c{"causal", {.queries = 90, .keys = 90}, {.topology = causal()}};
     const Made made = make(c);
     AttentionRecord record = made.attended.record;
-    EXPECT_EQ(AttentionMap(record).with(Precision::kAsUsed).head(0, 1).row(70).weights(), AttentionMap(record).head(0, 1).row(70).weights())
+    EXPECT_EQ(AttentionMap(record).with(LookPrecision::kAsUsed).head(0, 1).row(70).weights(),
+              AttentionMap(record).head(0, 1).row(70).weights())
         << "P was f32";
     record.rows.used = Tensor::empty(record.rows.l.shape());
     for (int64_t i = 0; i < record.rows.l.numel(); ++i) record.rows.used.mutable_data<float>()[i] = 2 * record.rows.l.data<float>()[i];
     record.spec.after.head_mask = Tensor::from<float>({1, 0.25F}, {2});
     record.stamp = stamp_now(record.spec, record.q, record.keys, record.stamp.isa);
-    const AttentionMap exact(record), used = exact.with(Precision::kAsUsed);
+    const AttentionMap exact(record), used = exact.with(LookPrecision::kAsUsed);
     const std::vector<float> row = used.head(0, 1).row(70).weights(), unrounded = exact.head(0, 1).row(70).weights();
     double mass = 0;
     for (size_t j = 0; j < row.size(); ++j) {
@@ -331,11 +332,11 @@ TEST(AttentionMap, EveryLookAtWeightsAsUsedShowsTheSameOnes) {
     const float pooled = used.head(0, 1).tile({.queries = {70, 71}, .keys = {0, 71}, .cells = {1, 1}}).max.data<float>()[0];
     EXPECT_EQ(pooled, *std::max_element(row.begin(), row.end()));
     EXPECT_EQ(used.after().head(0, 1).row(70).weights()[33], row[33] / 4);
-    EXPECT_EQ(exact.after().with(Precision::kAsUsed).head(0, 1).row(70).weights()[33], row[33] / 4);
-    EXPECT_NEAR(static_cast<double>(used.sweep({received}).received.data<float>()[90]),
-                static_cast<double>(exact.sweep({received}).received.data<float>()[90]) / 2, 0.05);
+    EXPECT_EQ(exact.after().with(LookPrecision::kAsUsed).head(0, 1).row(70).weights()[33], row[33] / 4);
+    EXPECT_NEAR(static_cast<double>(used.reduce({received}).received.data<float>()[90]),
+                static_cast<double>(exact.reduce({received}).received.data<float>()[90]) / 2, 0.05);
     AttentionRecord pinned = record.pin();
-    EXPECT_EQ(AttentionMap(pinned).with(Precision::kAsUsed).head(0, 1).row(70).weights(), row);
+    EXPECT_EQ(AttentionMap(pinned).with(LookPrecision::kAsUsed).head(0, 1).row(70).weights(), row);
   });
 }
 
@@ -362,8 +363,8 @@ TEST(AttentionMap, ARecordOfSomeRowsAnswersForThemAndSaysWhichWereNotKept) {
     EXPECT_TRUE(same_bits(part.mass({61, 83}, {3, 50}), whole.mass({61, 83}, {3, 50})));
     EXPECT_EQ(code_of([&] { part.head(0, 0).row(60); }), ErrorCode::kNotFound);
     EXPECT_EQ(code_of([&] { part.mass({0, 90}, {0, 90}); }), ErrorCode::kNotFound);
-    const SweepResult swept = part.sweep({entropy, received});
-    const Tensor entropies = whole.sweep({entropy}).entropy;
+    const ReductionResult swept = part.reduce({entropy, received});
+    const Tensor entropies = whole.reduce({entropy}).entropy;
     ASSERT_EQ(swept.rows_looked_at, 22);
     EXPECT_EQ(swept.queries.front(), 61);
     EXPECT_TRUE(swept.exact);
@@ -375,7 +376,7 @@ TEST(AttentionMap, ACacheOfPagesGivesTheSameScoresAsPlainKeysAndStaysTrueWhileIt
   on_every_backend([] {
     const Case c{"pages", {.heads = 4, .key_heads = 2, .queries = 300, .keys = 300}, {.topology = causal()}};
     const Made made = make(c);
-    KeyCache cache;
+    KVCache cache;
     cache.append(made.k, made.v);
     const AttentionMap plain(made.attended.record), paged(attend(made.q, cache.snapshot(), c.spec).record);
     const Tensor step = map_cases::noise({1, 4, 1, 16}, 9), more = map_cases::noise({1, 2, 1, 16}, 10),
@@ -424,7 +425,7 @@ TEST(AttentionMap, ACancelledLookThrowsAndProgressEndsAtOne) {
   EXPECT_EQ(code_of([&] { map.head(0, 0).tile(tile, cancelled); }), ErrorCode::kCancelled);
   EXPECT_EQ(code_of([&] { map.head(0, 0).tile({.queries = {0, 700}, .keys = {0, 700}}, cancelled); }), ErrorCode::kCancelled);
   EXPECT_EQ(code_of([&] { map.mass({0, 700}, {0, 700}, cancelled); }), ErrorCode::kCancelled);
-  on_every_backend([&] { EXPECT_EQ(code_of([&] { map.sweep({entropy}, cancelled); }), ErrorCode::kCancelled); });
+  on_every_backend([&] { EXPECT_EQ(code_of([&] { map.reduce({entropy}, cancelled); }), ErrorCode::kCancelled); });
   set_threads(1);
   double last = 0;
   const LookOptions watched{.progress = [&](double fraction) {
@@ -438,7 +439,7 @@ TEST(AttentionMap, ACancelledLookThrowsAndProgressEndsAtOne) {
   EXPECT_EQ(last, 1);
   on_every_backend([&] {
     last = 0;
-    map.sweep({entropy}, watched);
+    map.reduce({entropy}, watched);
     EXPECT_EQ(last, 1);
   });
   set_threads(2);

@@ -123,14 +123,14 @@ TEST(Trace, WeightsAsUsedTravelWithTheFile) {
   trace_of(data, 70).save(path);
   const Trace loaded = Trace::load(path);
   std::filesystem::remove(path);
-  const std::vector<float> expected = AttentionMap(data.record).with(Precision::kAsUsed).head(0, 3).row(50).weights();
+  const std::vector<float> expected = AttentionMap(data.record).with(LookPrecision::kAsUsed).head(0, 3).row(50).weights();
   EXPECT_NE(expected, AttentionMap(data.record).head(0, 3).row(50).weights());
-  EXPECT_EQ(AttentionMap(loaded.map(1).frames()[0].record).with(Precision::kAsUsed).head(0, 3).row(50).weights(), expected);
+  EXPECT_EQ(AttentionMap(loaded.map(1).frames()[0].record).with(LookPrecision::kAsUsed).head(0, 3).row(50).weights(), expected);
 }
 
 TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-1}),
-                                       Normaliser(Hard{.choice = Hard::Choice::kSampled, .seed = 4}), Normaliser(Linear{})}) {
+                                       Normaliser(Hard{.choice = Hard::Choice::kSampled, .seed = 4}), Normaliser(LinearAttention{})}) {
     Case data = causal_case(40, 21);
     AttentionSpec spec = data.record.spec;
     spec.normaliser = normaliser;
@@ -153,7 +153,7 @@ TEST(Trace, NormalisersAndWhatComesAfterTravelWithTheFile) {
       EXPECT_EQ(expected.after().head(0, 2).row(query).weights(), std::vector<float>(40, 0)) << "a head that is knocked out";
     }
     EXPECT_GT(differ, 20);
-    EXPECT_NE(expected.after().sweep({received}).received.data<float>()[3], expected.sweep({received}).received.data<float>()[3]);
+    EXPECT_NE(expected.after().reduce({received}).received.data<float>()[3], expected.reduce({received}).received.data<float>()[3]);
     EXPECT_EQ(expected.after().mass({30, 40}, {0, 40}).data<float>()[2], 0);
   }
 }
@@ -220,7 +220,7 @@ TEST(Trace, GeneratedStepsJoinThePrefillIntoOneMap) {
   const int64_t prefill = 300, steps = 5;
   const Case all = causal_case(prefill + steps, 7);
   const AttentionSpec& spec = all.record.spec;
-  KeyCache cache;
+  KVCache cache;
   Trace trace;
   trace.begin(plan_of(prefill, 1));
   for (int64_t step = 0; step <= steps; ++step) {
@@ -250,7 +250,7 @@ TEST(Trace, FramesHoldRowsWhoseWeightsWereRoundedApartFromOthers) {
   const std::vector<int64_t> ends = {300, 305, 306, 307, 310, 311};
   const Case all = causal_case(ends.back(), 7);
   const auto narrow = [](const Tensor& t) { return to_dtype(t, DType::kBF16); };
-  KeyCache cache(DType::kBF16);
+  KVCache cache(DType::kBF16);
   Trace trace;
   trace.begin(plan_of(ends[0], 1));
   std::vector<AttentionRecord> pieces;
@@ -312,9 +312,9 @@ TEST(LayerMap, TilesMassesAndSweepsOfFramesAgreeWithTheWholeMap) {
     }
   }
   EXPECT_NEAR(frames.mass({50, 70}, {10, 40})[2], whole.mass({50, 70}, {10, 40})[2], tolerance::kDecodeWeight);
-  SweepRequest statistics = atlas_request(trace.plan().text);
+  ReductionRequest statistics = atlas_request(trace.plan().text);
   statistics.top_k = 3;
-  const SweepResult a = frames.sweep(statistics), b = whole.sweep(statistics);
+  const ReductionResult a = frames.reduce(statistics), b = whole.reduce(statistics);
   const auto apart = [](const Tensor& one, const Tensor& other) {
     return largest_difference(one.data<float>(), other.data<float>(), other.numel());
   };
@@ -408,7 +408,7 @@ TEST(Atlas, NamesPlantedHeads) {
   }
   const AttentionRecord record = attend(q, k, k, {.topology = causal()}).record;
   const std::vector<HeadScores> heads =
-      head_scores(AttentionMap(record).sweep(atlas_request(plan.text)), plan.text, {.name = "dec", .heads = kHeads, .causal = true}, 0);
+      head_scores(AttentionMap(record).reduce(atlas_request(plan.text)), plan.text, {.name = "dec", .heads = kHeads, .causal = true}, 0);
   EXPECT_EQ(heads[0].kind, "previous");
   EXPECT_GT(heads[0][HeadScore::kPrevious], 0.99f);
   EXPECT_EQ(heads[1].kind, "induction");

@@ -27,17 +27,17 @@ Tensor counting(Shape shape, float step = 0.37f) {
 // The bounds of both: tests/conformance/sweep_test.cc.
 TEST(Attend, GivesTheEntropyAndDistanceOfEveryRowThatAreAskedFor) {
   const Tensor q = counting({2, 4, 300, 16}), k = counting({2, 2, 300, 16}, 0.11F), v = counting({2, 2, 300, 8}, 0.7F);
-  KeyCache cache;
+  KVCache cache;
   cache.append(k, v);
   for (const AttentionSpec& spec : {AttentionSpec{.topology = causal()}, AttentionSpec{.normaliser = Sigmoid{}}}) {
     const Attended plain = attend(q, k, v, spec);
     const AttendedRows one = attend(q, k, v, spec, {.distance = true}), both = attend(q, k, v, spec, {.entropy = true, .distance = true}),
                        paged = attend(q, cache.snapshot(), spec, {.entropy = true});
     EXPECT_FALSE(one.entropy.defined() || paged.distance.defined());
-    const SweepRequest request{entropy, distance};
+    const ReductionRequest request{entropy, distance};
     std::vector<int64_t> rows(300);
     std::iota(rows.begin(), rows.end(), 0);
-    const SweepResult swept = backend().sweep({.record = plain.record, .request = request, .rows = rows});
+    const ReductionResult swept = backend().sweep({.record = plain.record, .request = request, .rows = rows});
     ASSERT_EQ(both.entropy.shape(), (Shape{2, 4, 300}));
     for (int64_t i = 0; i < both.entropy.numel(); ++i) {
       ASSERT_NEAR(both.entropy.data<float>()[i], swept.entropy.data<float>()[i],
@@ -158,9 +158,9 @@ TEST(Attend, WritesWhereALayerWantsIt) {
   EXPECT_EQ(error_of([&] { attend_into(q, k, v, {}, narrow); }), "kShape: attend: out: expected f32 [2, 3, 4, 6], found f32 [2, 3, 4, 5]");
 }
 
-TEST(KeyCache, HoldsWhatWasAppendedInAnyPieces) {
+TEST(KVCache, HoldsWhatWasAppendedInAnyPieces) {
   const Tensor k = counting({2, 2, 700, 5}), v = counting({2, 2, 700, 3}, 0.11f), q = counting({2, 4, 9, 5});
-  KeyCache cache;
+  KVCache cache;
   int64_t at = 0;
   for (const int64_t piece : {0, 1, 254, 1, 1, 300, 143}) {
     cache.append(k.slice(2, at, at + piece), v.slice(2, at, at + piece));
@@ -173,29 +173,29 @@ TEST(KeyCache, HoldsWhatWasAppendedInAnyPieces) {
     ASSERT_NEAR(paged.out.data<float>()[i], whole.out.data<float>()[i], tolerance::kForwardF32) << i;
 }
 
-TEST(KeyCache, AMapOfAnEarlierStepStaysTrueWhileTheCacheGrows) {
+TEST(KVCache, AMapOfAnEarlierStepStaysTrueWhileTheCacheGrows) {
   const Tensor k = counting({1, 1, 600, 4}), v = counting({1, 1, 600, 4});
-  KeyCache cache;
+  KVCache cache;
   cache.append(k.slice(2, 0, 250), v.slice(2, 0, 250));
   const AttentionRecord record = attend(counting({1, 1, 2, 4}), cache.snapshot(), {.topology = causal()}).record;
   const std::vector<float> before = all_weights(record);
   cache.append(k.slice(2, 250, 600), v.slice(2, 250, 600));
   EXPECT_EQ(key_length(record.keys), 250);
   EXPECT_EQ(all_weights(record), before);
-  EXPECT_EQ(cache.snapshot().pages[0][0], std::get<PagedKeys>(record.keys).pages[0][0]) << "the page is shared, not copied";
+  EXPECT_EQ(cache.snapshot().pages[0][0], std::get<PagedKV>(record.keys).pages[0][0]) << "the page is shared, not copied";
 }
 
-TEST(KeyCache, CopiesShareFullPagesAndGrowApart) {
+TEST(KVCache, CopiesShareFullPagesAndGrowApart) {
   const Tensor k = counting({1, 1, 300, 4}), other = counting({1, 1, 300, 4}, 0.9f);
-  KeyCache beam;
+  KVCache beam;
   beam.append(k, k);
-  KeyCache copy = beam;
+  KVCache copy = beam;
   const AttentionRecord record = attend(counting({1, 1, 1, 4}), beam.snapshot(), {}).record;
   beam.append(k.slice(2, 0, 5), k.slice(2, 0, 5));
   copy.append(other.slice(2, 0, 5), other.slice(2, 0, 5));
   EXPECT_EQ(beam.snapshot().pages[0][0], copy.snapshot().pages[0][0]);
   const Tensor q = counting({1, 1, 1, 4});
-  KeyCache fresh;
+  KVCache fresh;
   fresh.append(k, k);
   fresh.append(k.slice(2, 0, 5), k.slice(2, 0, 5));
   EXPECT_EQ(all_weights(attend(q, beam.snapshot(), {}).record), all_weights(attend(q, fresh.snapshot(), {}).record));
@@ -203,10 +203,10 @@ TEST(KeyCache, CopiesShareFullPagesAndGrowApart) {
 }
 
 // Sequences of unlike keys that are permuted, doubled and dropped, with and without somebody who still looks at the earlier ones.
-TEST(KeyCache, SelectedSequencesGoOnByThemselves) {
+TEST(KVCache, SelectedSequencesGoOnByThemselves) {
   const Tensor k = counting({3, 2, 300, 4}), more = counting({4, 2, 30, 4}, 0.9f), q = counting({4, 2, 1, 4});
   const std::vector<int64_t> rows = {1, 1, 0, 1};
-  KeyCache expected;
+  KVCache expected;
   std::vector<float> parents;
   for (const int64_t row : rows) {
     const Tensor of_row = k.select(0, row).contiguous();
@@ -216,7 +216,7 @@ TEST(KeyCache, SelectedSequencesGoOnByThemselves) {
   expected.append(selected, selected);
   expected.append(more, more);
   for (const bool looked_at : {false, true}) {
-    KeyCache cache;
+    KVCache cache;
     cache.append(k, k);
     std::optional<AttentionRecord> record;
     if (looked_at) record = attend(counting({3, 2, 1, 4}), cache.snapshot(), {}).record;
@@ -232,42 +232,42 @@ TEST(KeyCache, SelectedSequencesGoOnByThemselves) {
       EXPECT_EQ(all_weights(*record), before);
     }
   }
-  KeyCache cache;
+  KVCache cache;
   cache.append(k, k);
   EXPECT_EQ(error_of([&] { cache.select({0, 3}); }), "kInvalidArgument: cache: row 3 of 3");
 }
 
-TEST(KeyCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
+TEST(KVCache, PagesOf16BitsHoldTheNearestOfWhatIsAppendedWhateverItsType) {
   const Tensor k = counting({1, 2, 300, 5}), v = counting({1, 2, 300, 3}, 0.11f), q = counting({1, 4, 2, 5});
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    KeyCache from_f32(dtype), from_narrow(dtype), widened;
+    KVCache from_f32(dtype), from_narrow(dtype), widened;
     const Tensor narrow_k = to_dtype(k, dtype), narrow_v = to_dtype(v, dtype);
     from_f32.append(k, v);
     from_narrow.append(narrow_k, narrow_v);
     widened.append(narrow_k, narrow_v);
-    const KeyPage& page = *from_f32.snapshot().pages[0][1];
+    const KVPage& page = *from_f32.snapshot().pages[0][1];
     EXPECT_EQ(page.keys.dtype(), dtype);
-    EXPECT_EQ(page.values.bytes(), 2u * KeyPage::kLength * 3 * 2);
+    EXPECT_EQ(page.values.bytes(), 2u * KVPage::kLength * 3 * 2);
     const Attended expected = attend(q, to_f32(narrow_k), to_f32(narrow_v), {.topology = causal()});
-    for (const KeyCache* cache : {&from_f32, &from_narrow, &widened}) {
+    for (const KVCache* cache : {&from_f32, &from_narrow, &widened}) {
       const Attended found = attend(q, cache->snapshot(), {.topology = causal()});
       EXPECT_EQ(all_weights(found.record), all_weights(expected.record));
       EXPECT_EQ(key_dtype(found.record.keys), cache->dtype());
       EXPECT_EQ(found.record.stamp.dtype, DType::kF32) << "the queries' type";
     }
   }
-  EXPECT_EQ(error_of([] { KeyCache whole(DType::kI32); }), "kUnsupported: cache: pages of i32; expected f32, bf16 or f16");
+  EXPECT_EQ(error_of([] { KVCache whole(DType::kI32); }), "kUnsupported: cache: pages of i32; expected f32, bf16 or f16");
 }
 
 // With u the rounding of a type and S the largest scale·Σ|q||k| of a row, scores move by δ ≤ u·S and weights by a factor within e^±2δ, so
 // |Δout| ≤ (e^2δ·u + e^2δ − 1)·Σ P|v|, and f32's own error beside it.
-TEST(KeyCache, TheErrorOf16BitPagesIsWithinWhatTheirRoundingAllows) {
+TEST(KVCache, TheErrorOf16BitPagesIsWithinWhatTheirRoundingAllows) {
   const int64_t keys = 400, width = 16;
   const Tensor q = counting({1, 1, 8, width}, 1.7f), k = counting({1, 1, keys, width}, 0.93f), v = counting({1, 1, keys, width}, 0.71f);
   const Attended exact = attend(q, k, v, {});
   const std::vector<float> weights = all_weights(exact.record);
   for (const auto& [dtype, u] : {std::pair{DType::kBF16, 0x1p-8}, std::pair{DType::kF16, 0x1p-11}}) {
-    KeyCache cache(dtype);
+    KVCache cache(dtype);
     cache.append(k, v);
     const Tensor out = attend(q, cache.snapshot(), {}).out;
     double furthest = 0;
@@ -318,18 +318,18 @@ TEST(Attend, BlocksBeyondTheTextCostNoMoreThanTheText) {
   }
 }
 
-int64_t pages_held(const PagedKeys& keys) {
+int64_t pages_held(const PagedKV& keys) {
   int64_t count = 0;
   for (const auto& page : keys.pages[0]) count += page != nullptr;
   return count;
 }
 
-TEST(KeyCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
+TEST(KVCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
   const Tensor k = counting({1, 2, 2000, 8}), v = counting({1, 2, 2000, 8}, 0.11f), q = counting({1, 4, 2000, 8}, 0.53f);
   const AttentionSpec spec{.topology = causal(/*back=*/99)};
   const Attended whole = attend(q, k, v, spec);
-  KeyCache cache;
-  std::weak_ptr<const KeyPage> first_page;
+  KVCache cache;
+  std::weak_ptr<const KVPage> first_page;
   std::vector<std::pair<AttentionRecord, std::vector<float>>> earlier;
   for (int64_t step = 0; step < 2000; ++step) {
     cache.keep_last(99);
@@ -353,41 +353,41 @@ TEST(KeyCache, LetsGoOfKeysThatNoLaterQuerySeesAndStaysTrueAboutTheRest) {
       "no more than what keep_last() kept, or a cache that keeps all keys.");
 }
 
-TEST(KeyCache, ACopyKeepsWhatTheOriginalLetsGo) {
+TEST(KVCache, ACopyKeepsWhatTheOriginalLetsGo) {
   const Tensor k = counting({1, 1, 600, 4}), q = counting({1, 1, 1, 4});
-  KeyCache prefix;
+  KVCache prefix;
   prefix.append(k, k);
-  KeyCache beam = prefix;
+  KVCache beam = prefix;
   const std::vector<float> before = all_weights(attend(q, prefix.snapshot(), {}).record);
   beam.keep_last(10);
   EXPECT_EQ(beam.snapshot().first, 512);
   EXPECT_EQ(all_weights(attend(q, prefix.snapshot(), {}).record), before);
   beam.append(k.slice(2, 0, 300), k.slice(2, 0, 300));
-  KeyCache third = beam;
+  KVCache third = beam;
   third.keep_last(0);
   EXPECT_EQ(pages_held(beam.snapshot()), 2);
   EXPECT_EQ(pages_held(third.snapshot()), 1) << "the last page is not full";
 }
 
-TEST(KeyCache, MemoryForCrossAttentionIsMadeOnceAndReadByEveryStep) {
+TEST(KVCache, MemoryForCrossAttentionIsMadeOnceAndReadByEveryStep) {
   const Tensor k = counting({1, 2, 300, 8}), v = counting({1, 2, 300, 8}, 0.11f);
-  KeyCache memory;
+  KVCache memory;
   memory.append(k, v);
-  const KeyPage* page = memory.snapshot().pages[0][1].get();
+  const KVPage* page = memory.snapshot().pages[0][1].get();
   const uint64_t keys_written = page->keys.version(), values_written = page->values.version();
   for (int64_t step = 0; step < 3; ++step) {
     const Tensor q = counting({1, 4, 1, 8}, 0.3f + 0.1f * static_cast<float>(step));
     const Attended over_pages = attend(q, memory.snapshot(), {}), over_tensors = attend(q, k, v);
     EXPECT_EQ(all_weights(over_pages.record), all_weights(over_tensors.record));
-    EXPECT_EQ(std::get<PagedKeys>(over_pages.record.keys).pages[0][1].get(), page);
+    EXPECT_EQ(std::get<PagedKV>(over_pages.record.keys).pages[0][1].get(), page);
     EXPECT_TRUE(std::get<Tensor>(over_tensors.record.keys).shares_storage_with(k));
   }
   EXPECT_EQ(page->keys.version(), keys_written) << "no step wrote to it";
   EXPECT_EQ(page->values.version(), values_written);
 }
 
-TEST(KeyCache, RefusesKeysOfAnotherShape) {
-  KeyCache cache;
+TEST(KVCache, RefusesKeysOfAnotherShape) {
+  KVCache cache;
   cache.append(counting({1, 2, 3, 4}), counting({1, 2, 3, 6}));
   EXPECT_EQ(error_of([&] {
               cache.append(counting({1, 2, 3, 5}), counting({1, 2, 3, 6}));

@@ -95,7 +95,7 @@ TEST(Features, RandomFeaturesEstimateTheExponentialAndHaveTheirSlope) {
 TEST(Features, AttentionOverThemDoesNotKnowTheirShiftAndIsNearSoftmax) {
   const Tensor q = normal(7, {1, 2, 200, 16}, 0.5F), k = normal(8, {1, 2, 200, 16}, 0.5F), v = normal(9, {1, 2, 200, 8});
   const Tensor w = orthogonal_projection(1024, 16, 3);
-  const AttentionSpec spec{.topology = causal(), .normaliser = Linear{}};
+  const AttentionSpec spec{.topology = causal(), .normaliser = LinearAttention{}};
   const auto over = [&](FeatureShift queries, FeatureShift keys) {
     return attend(positive_random_features(q, w, queries), positive_random_features(k, w, keys), v, spec).out;
   };

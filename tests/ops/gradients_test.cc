@@ -24,7 +24,7 @@ Tensor numbers(Shape shape, uint32_t seed) {
 
 struct Made {
   Tensor q = numbers({2, 4, 9, 8}, 1), k = numbers({2, 2, 11, 8}, 2), v = numbers({2, 2, 11, 6}, 3), d_out = numbers({2, 4, 9, 6}, 4);
-  AttentionSpec spec{.terms = {Alibi{numbers({4}, 5)}, Dense{numbers({1, 1, 9, 11}, 6)}}};
+  AttentionSpec spec{.terms = {Alibi{numbers({4}, 5)}, AttentionBias{numbers({1, 1, 9, 11}, 6)}}};
 };
 
 std::string refusal(const AttentionRecord& record, const Tensor& v, const Tensor& out, const Tensor& d_out) {
@@ -205,7 +205,7 @@ TEST(AttendGradients, RefuseWhatTheyCannotBeTakenOf) {
   part.first_query = 3;
   EXPECT_EQ(refusal(part, made.v, done.out, made.d_out),
             "kUnsupported: attend_gradients: the record keeps 6 of 9 queries; expected all of them");
-  KeyCache cache;
+  KVCache cache;
   cache.append(made.k, made.v);
   const Attended paged = attend(made.q, cache.snapshot(), AttentionSpec{});
   EXPECT_NE(refusal(paged.record, Tensor(), paged.out, made.d_out).find("kUnsupported: attend_gradients: the keys are pages"),

@@ -45,7 +45,7 @@ struct Case {
          centres = centres_among(keys, 5, {batches, heads, queries});
   AttentionSpec spec() const {
     AttentionSpec local = local_p(centres, reach);
-    local.pair = Dot{1};  // Luong's dot is not scaled
+    local.score = Dot{1};  // Luong's dot is not scaled
     return local;
   }
 };

@@ -62,7 +62,7 @@ std::vector<AttentionSpec> stages(const Given& given) {
   AttentionSpec raw, capped;
   if (given.is_capped) capped.terms = {SoftCap{1.5F}};
   AttentionSpec whole = capped;
-  if (given.mask == AttentionMask::kFloat) whole.terms.emplace_back(Dense{waves({1, kHeads, given.queries, given.keys()}, 0.23F)});
+  if (given.mask == AttentionMask::kFloat) whole.terms.emplace_back(AttentionBias{waves({1, kHeads, given.queries, given.keys()}, 0.23F)});
   return {raw, capped, whole};
 }
 
@@ -106,8 +106,8 @@ struct Inputs {
       : q(waves({kBatch, kHeads, given.queries, kWidth}, 0.37F)),
         k(waves({kBatch, kKeyHeads, given.keys(), kWidth}, 0.11F)),
         v(waves({kBatch, kKeyHeads, given.keys(), kValueWidth}, 0.71F)) {}
-  KeyCache cache(const Given& given) const {
-    KeyCache cache;
+  KVCache cache(const Given& given) const {
+    KVCache cache;
     if (given.past > 1) {  // a past that came in two pieces
       cache.append(k.slice(2, 0, given.past / 2), v.slice(2, 0, given.past / 2));
       cache.append(k.slice(2, given.past / 2, given.past), v.slice(2, given.past / 2, given.past));
@@ -127,7 +127,7 @@ TEST(OnnxAttention, OverACacheIsAttentionOverTheConcatenation) {
   const double score = 0.25 * kWidth + 1;  // the largest size that a score is made of: 1/√16 times the products, and the float mask
   for (const Given& given : everything_given()) {
     const Inputs inputs(given);
-    const KeyCache cache = inputs.cache(given);
+    const KVCache cache = inputs.cache(given);
     const AttentionSpec whole = stages(given).back();
     const Tensor out = attend(inputs.q, cache.snapshot(), over_cache(given, whole)).out,
                  expected = attend(inputs.q, inputs.k, inputs.v, over_concatenation(given, whole)).out;
@@ -141,7 +141,7 @@ TEST(OnnxAttention, EveryOutputModeOverACacheIsThatOverTheConcatenation) {
   using Quantity = WeightsCall::Quantity;
   for (const Given& given : everything_given()) {
     const Inputs inputs(given);
-    const KeyCache cache = inputs.cache(given);
+    const KVCache cache = inputs.cache(given);
     const std::vector<AttentionSpec> modes = stages(given);
     for (size_t mode = 0; mode < 4; ++mode) {
       const AttentionSpec& spec = modes[std::min<size_t>(mode, 2)];
@@ -166,7 +166,7 @@ TEST(OnnxAttention, ThePresentIsThePastAndTheNewKeysBitForBit) {
   for (const Given& given : {Given{.past = 5, .new_keys = 1, .queries = 1}, Given{.past = 255, .new_keys = 3, .queries = 3},
                              Given{.past = 300, .new_keys = 7, .queries = 7}}) {
     const Inputs inputs(given);
-    const KeyCache cache = inputs.cache(given);
+    const KVCache cache = inputs.cache(given);
     const Tensor keys = key_rows(cache.snapshot(), {0, given.keys()}), values = value_rows(cache.snapshot(), {0, given.keys()});
     ASSERT_EQ(keys.shape(), inputs.k.shape());
     ASSERT_EQ(values.shape(), inputs.v.shape());

@@ -50,7 +50,7 @@ std::vector<Described> described() {
           {"sparsemax", always({.topology = causal(kBack), .normaliser = Sparsemax{}})},
           {"hard", always({.topology = causal(kBack), .normaliser = Hard{}})},
           {"rules", always(ruled)},
-          {"relative", always({.pair = Relative{.keys = offsets}, .topology = causal(kBack)})}};
+          {"relative", always({.score = Relative{.keys = offsets}, .topology = causal(kBack)})}};
 }
 
 // The same without its band: of a cache that let nothing go.
@@ -85,7 +85,7 @@ bool same(const Tensor& a, const Tensor& b) {
 }
 
 // Over the cache as over the tensors that it must hold.
-AttentionRecord expect_as_tensors(const KeyCache& cache, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
+AttentionRecord expect_as_tensors(const KVCache& cache, const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec) {
   const auto held = [&](const Tensor& t) { return to_f32(to_dtype(t, cache.dtype())); };
   const Attended found = attend(q, cache.snapshot(), spec), wanted = attend(q, held(k), held(v), spec);
   EXPECT_TRUE(same(found.out, wanted.out)) << "out";
@@ -104,7 +104,7 @@ void for_each_description(const std::function<void(const Described& is, DType dt
   });
 }
 
-int64_t pages_held(const PagedKeys& keys) {
+int64_t pages_held(const PagedKV& keys) {
   return std::count_if(keys.pages[0].begin(), keys.pages[0].end(), [](const auto& page) { return page != nullptr; });
 }
 
@@ -112,7 +112,7 @@ TEST(Pages, ThatSlideGiveWhatTheWholeTextGives) {
   const Tensor k = waves({1, kKeyHeads, 700, kWidth}, 0.37F), v = waves({1, kKeyHeads, 700, kValues}, 0.11F),
                q = waves({1, kHeads, 700, kWidth}, 0.53F);
   for_each_description([&](const Described& is, DType dtype) {
-    KeyCache cache(dtype);
+    KVCache cache(dtype);
     std::vector<std::pair<AttentionRecord, std::vector<float>>> earlier;
     int64_t at = 0;
     for (const int64_t piece : {200, 1, 55, 1, 3, 17, 235, 1, 180, 2, 4, 1}) {
@@ -120,7 +120,7 @@ TEST(Pages, ThatSlideGiveWhatTheWholeTextGives) {
       const int64_t end = at + piece;
       cache.keep_last(kBack);
       cache.append(k.slice(2, at, end), v.slice(2, at, end));
-      ASSERT_LE(pages_held(cache.snapshot()), (piece + kBack) / KeyPage::kLength + 2);
+      ASSERT_LE(pages_held(cache.snapshot()), (piece + kBack) / KVPage::kLength + 2);
       const AttentionRecord record =
           expect_as_tensors(cache, q.slice(2, at, end), k.slice(2, 0, end), v.slice(2, 0, end), is.spec(piece, end));
       if (piece < 20) earlier.emplace_back(record, weights_of(record));
@@ -147,7 +147,7 @@ TEST(Pages, OfBeamsGoOnByThemselves) {
   };
   const Tensor all_k = followed_by(k, more_k), all_v = followed_by(v, more_v);
   for_each_description([&](const Described& is, DType dtype) {
-    KeyCache cache(dtype);
+    KVCache cache(dtype);
     cache.append(k, v);
     const AttentionRecord record = attend(waves({3, kHeads, 2, kWidth}, 0.2F), cache.snapshot(), is.spec(2, 300)).record;
     const std::vector<float> before = weights_of(record);
@@ -175,9 +175,9 @@ TEST(Pages, OfACopyGrowApart) {
   };
   const Tensor branch_k = first_then(k, other_k), branch_v = first_then(v, other_v);
   for_each_description([&](const Described& is, DType dtype) {
-    KeyCache cache(dtype);
+    KVCache cache(dtype);
     cache.append(k.slice(2, 0, 280), v.slice(2, 0, 280));
-    KeyCache copy = cache;
+    KVCache copy = cache;
     for (int64_t at = 280; at < 300; at += 5) {  // by turns
       cache.append(k.slice(2, at, at + 5), v.slice(2, at, at + 5));
       copy.append(other_k.slice(2, at, at + 5), other_v.slice(2, at, at + 5));
@@ -197,7 +197,7 @@ TEST(Pages, OfACopyGrowApart) {
 TEST(Pages, OfAMemoryServeEveryStep) {
   const Tensor k = waves({2, kKeyHeads, 300, kWidth}, 0.37F), v = waves({2, kKeyHeads, 300, kValues}, 0.11F);
   for_each_description([&](const Described& is, DType dtype) {
-    KeyCache memory(dtype);
+    KVCache memory(dtype);
     memory.append(k, v);
     const uint64_t written = memory.snapshot().pages[0][1]->keys.version();
     for (const int64_t queries : {1, 4, 40}) {

@@ -228,7 +228,7 @@ double leaky_relu(double x) { return x > 0 ? x : 0.2 * x; }
 TEST(Recipes, BahdanausAlignmentIsTheAdditivePair) {
   const Matrix s = any(1, kQueries, kStates), h = any(2, kKeys, kStates), w = any(3, kStates, kUnits), u = any(4, kStates, kUnits),
                weight = any(5, 1, kUnits), v = any(6, kKeys, kValues);
-  expect_formula({.pair = Additive{.weight = tensor_of(weight, {1, kUnits})}}, product(s, w), product(h, u), v, [&](int64_t i, int64_t j) {
+  expect_formula({.score = Additive{.weight = tensor_of(weight, {1, kUnits})}}, product(s, w), product(h, u), v, [&](int64_t i, int64_t j) {
     double e = 0;
     for (int64_t unit = 0; unit < kUnits; ++unit) {
       double inside = 0;
@@ -243,7 +243,7 @@ TEST(Recipes, GATv2IsTheAdditivePairWithALeakyReLU) {
   const Matrix h = any(1, kKeys, kStates), left = any(3, kStates, kUnits), right = any(4, kStates, kUnits), a = any(5, 1, kUnits),
                v = any(6, kKeys, kValues);
   const Additive pair{.weight = tensor_of(a, {1, kUnits}), .activation = Additive::Activation::kLeakyRelu};
-  expect_formula({.pair = pair}, product(h, left), product(h, right), v, [&](int64_t i, int64_t j) {
+  expect_formula({.score = pair}, product(h, left), product(h, right), v, [&](int64_t i, int64_t j) {
     double e = 0;
     for (int64_t unit = 0; unit < kUnits; ++unit) {  // W·[h_i ‖ h_j]
       double both = 0;
@@ -261,7 +261,7 @@ TEST(Recipes, ShawsRelativePositionsAreTablesOfKeysAndValues) {
                of_keys = any(4, 2 * kReach + 1, kUnits), of_values = any(5, 2 * kReach + 1, kValues);
   const auto clip = [&](int64_t i, int64_t j) { return std::clamp(j - i, -kReach, kReach) + kReach; };
   expect_formula(
-      {.pair = Relative{.keys = table_of(of_keys), .values = table_of(of_values)}}, q, k, v,
+      {.score = Relative{.keys = table_of(of_keys), .values = table_of(of_values)}}, q, k, v,
       [&](int64_t i, int64_t j) {
         double e = 0;
         for (int64_t c = 0; c < kUnits; ++c) e += q.at(i, c) * (k.at(j, c) + of_keys.at(clip(i, j), c));
@@ -281,7 +281,7 @@ TEST(Recipes, TransformerXLsFourTermsAreOneTableAndTwoBiases) {
     for (int64_t row = 0; row < r.rows; ++row) table.at(row, c) = r.at(r.rows - 1 - row, c);
   }
   const Relative pair{.scale = 1, .keys = table_of(table), .query_bias = tensor_of(rest, {1, kUnits})};
-  expect_formula({.pair = pair}, shifted, k, v, [&](int64_t i, int64_t j) {
+  expect_formula({.score = pair}, shifted, k, v, [&](int64_t i, int64_t j) {
     const int64_t distance = i - j + kKeys - 1;
     return dot(q, i, k, j) + dot(q, i, r, distance) + dot(u, 0, k, j) + dot(bias, 0, r, distance);
   });
@@ -303,7 +303,7 @@ TEST(Recipes, DeBERTasDisentangledTermsAreTwoTablesOfACheckpointsRows) {
   }
   const double scale = 1 / std::sqrt(3.0 * static_cast<double>(kUnits));
   const Relative pair{.scale = static_cast<float>(scale), .keys = table_of(a), .queries = table_of(b)};
-  expect_formula({.pair = pair}, q, k, v, [&](int64_t i, int64_t j) {
+  expect_formula({.score = pair}, q, k, v, [&](int64_t i, int64_t j) {
     return scale * (dot(q, i, k, j) + dot(q, i, key_of, delta(i, j)) + dot(k, j, query_of, delta(j, i)));
   });
 }
@@ -314,7 +314,7 @@ TEST(Recipes, LuongsGeneralTransformsTheQueries) {
       .inputs = {any(1, kQueries, kStates), any(2, kKeys, kStates), any(4, kStates, kStates)},
       .call =
           [&](const auto& in) {
-            return Call{{.pair = Dot{1}}, product(in[0], in[2]), in[1], v};
+            return Call{{.score = Dot{1}}, product(in[0], in[2]), in[1], v};
           },
       .score =
           [](const auto& in) {
@@ -336,7 +336,7 @@ TEST(Recipes, LuongsGeneralTransformsTheQueries) {
 TEST(Recipes, LuongsConcatAndLocationTransformTheQueries) {
   const Matrix q = any(1, kQueries, kStates), k = any(2, kKeys, kStates), v = any(3, kKeys, kValues);
   const Matrix left = any(5, kStates, kUnits), right = any(6, kStates, kUnits), weight = any(7, 1, kUnits);
-  expect_formula({.pair = Additive{.weight = tensor_of(weight, {1, kUnits})}}, product(q, left), product(k, right), v,
+  expect_formula({.score = Additive{.weight = tensor_of(weight, {1, kUnits})}}, product(q, left), product(k, right), v,
                  [&](int64_t i, int64_t j) {
                    double e = 0;
                    for (int64_t unit = 0; unit < kUnits; ++unit) {
@@ -349,7 +349,7 @@ TEST(Recipes, LuongsConcatAndLocationTransformTheQueries) {
   const Matrix location = any(8, kStates, kKeys);
   Matrix identity = zeros(kKeys, kKeys);
   for (int64_t j = 0; j < kKeys; ++j) identity.at(j, j) = 1;
-  expect_formula({.pair = Dot{1}}, product(q, location), identity, v, [&](int64_t i, int64_t j) {
+  expect_formula({.score = Dot{1}}, product(q, location), identity, v, [&](int64_t i, int64_t j) {
     double sum = 0;
     for (int64_t c = 0; c < kStates; ++c) sum += location.at(c, j) * q.at(i, c);
     return sum;
@@ -365,7 +365,7 @@ TEST(Recipes, CosineIsADotOfUnitRows) {
         .inputs = {any(1, kQueries, kUnits), any(2, kKeys, kUnits)},
         .call =
             [&](const auto& in) {
-              return Call{{.pair = Dot{static_cast<float>(sharpness)}}, unit_rows(in[0]), unit_rows(in[1]), v};
+              return Call{{.score = Dot{static_cast<float>(sharpness)}}, unit_rows(in[0]), unit_rows(in[1]), v};
             },
         .score = [=](const auto& in) { return [=](int64_t i, int64_t j) { return sharpness * cosine(in[0], i, in[1], j); }; },
         .through =
@@ -386,7 +386,7 @@ TEST(Recipes, QueryKeyNormWithALearnedFactorIsATemperatureOfUnitRows) {
       .call =
           [&](const auto& in) {
             const Matrix t{1, kHeads, {1 / in[2].at(0, 0), 1 / in[2].at(0, 1)}};
-            return Call{{.pair = Dot{1}, .terms = {temperature(tensor_of(t, {kHeads}))}}, unit_rows(in[0]), unit_rows(in[1]), v, kHeads};
+            return Call{{.score = Dot{1}, .terms = {temperature(tensor_of(t, {kHeads}))}}, unit_rows(in[0]), unit_rows(in[1]), v, kHeads};
           },
       .score = [](const auto& in) { return [=](int64_t i, int64_t j) { return in[2].at(0, i / kQueries) * cosine(in[0], i, in[1], j); }; },
       .through =
@@ -414,7 +414,7 @@ TEST(Recipes, SwinV2sScaledCosineIsATemperatureOfUnitRowsAndATableOfTwoDimension
       .inputs = {any(1, kHeads * kQueries, kUnits), any(2, kHeads * kKeys, kUnits), tau, any(5, kHeads, kEntries)},
       .call =
           [&](const auto& in) {
-            const AttentionSpec spec{.pair = Dot{1}, .terms = {temperature(tensor_of(in[2], {kHeads})), bias(in[3])}};
+            const AttentionSpec spec{.score = Dot{1}, .terms = {temperature(tensor_of(in[2], {kHeads})), bias(in[3])}};
             return Call{spec, unit_rows(in[0]), unit_rows(in[1]), v, kHeads};
           },
       .score =
@@ -428,7 +428,7 @@ TEST(Recipes, SwinV2sScaledCosineIsATemperatureOfUnitRowsAndATableOfTwoDimension
   };
   expect_recipe(recipe);
   const Matrix &q = recipe.inputs[0], &k = recipe.inputs[1], &table = recipe.inputs[3];  // one τ for all heads: the scale
-  expect_formula(Call{{.pair = Dot{4}, .terms = {bias(table)}}, unit_rows(q), unit_rows(k), v, kHeads},
+  expect_formula(Call{{.score = Dot{4}, .terms = {bias(table)}}, unit_rows(q), unit_rows(k), v, kHeads},
                  [&](int64_t i, int64_t j) { return cosine(q, i, k, j) / 0.25 + biased(table, i, j); });
 }
 
@@ -447,7 +447,7 @@ TEST(Recipes, GATsPairSumIsADotOfWidthTwoUnderARule) {
             Matrix q = zeros(kQueries, 2), k = zeros(kKeys, 2);
             for (int64_t i = 0; i < kQueries; ++i) q.at(i, 0) = in[0].at(i, 0), q.at(i, 1) = 1;
             for (int64_t j = 0; j < kKeys; ++j) k.at(j, 0) = 1, k.at(j, 1) = in[1].at(j, 0);
-            return Call{{.pair = Dot{1}, .terms = {rule([](auto s, auto) { return max(s, 0.2F * s); })}}, q, k, v};
+            return Call{{.score = Dot{1}, .terms = {rule([](auto s, auto) { return max(s, 0.2F * s); })}}, q, k, v};
           },
       .score = [](const auto& in) { return [=](int64_t i, int64_t j) { return leaky_relu(in[0].at(i, 0) + in[1].at(j, 0)); }; },
       .through =

@@ -72,7 +72,7 @@ TEST(AttendByRule, ABiasOfTheLiteratureIsThatBiasWrittenOut) {
                                                            {"relative in two dimensions", relative_2d(noise({kHeads, 29, 39}, 7), 15, 20)}};
   for (const auto& [name, of] : rules) {
     const AttentionSpec ruled{.terms = {of}};
-    const Tensor expected = attend(in.q, in.k, in.v, {.terms = {Dense{written_out<float>(of, DType::kF32)}}}).out;
+    const Tensor expected = attend(in.q, in.k, in.v, {.terms = {AttentionBias{written_out<float>(of, DType::kF32)}}}).out;
     expect_same(attend(in.q, in.k, in.v, ruled).out, expected, name);
     expect_same(attend(in.q, in.k, in.v, read_back(ruled)).out, expected, name + " from JSON");
   }
@@ -155,10 +155,10 @@ TEST(AttendByRule, WhatDistancesShowIsTheSameForwardsBackwardsAndSwept) {
 
 TEST(AttendByRule, TemperatureIsAnotherScale) {
   const Inputs in;
-  const Tensor expected = attend(in.q, in.k, in.v, {.pair = Dot{0.5f}}).out;
-  expect_same(attend(in.q, in.k, in.v, {.pair = Dot{1}, .terms = {temperature(2.0f)}}).out, expected, "one temperature");
+  const Tensor expected = attend(in.q, in.k, in.v, {.score = Dot{0.5f}}).out;
+  expect_same(attend(in.q, in.k, in.v, {.score = Dot{1}, .terms = {temperature(2.0f)}}).out, expected, "one temperature");
   const Tensor each = Tensor::from<float>({2, 2}, {kHeads});
-  expect_same(attend(in.q, in.k, in.v, {.pair = Dot{1}, .terms = {temperature(each)}}).out, expected, "a temperature per head");
+  expect_same(attend(in.q, in.k, in.v, {.score = Dot{1}, .terms = {temperature(each)}}).out, expected, "a temperature per head");
 }
 
 TEST(AttendByRule, ItsTablesAreStampedLikeEveryOperand) {

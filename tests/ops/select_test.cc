@@ -232,10 +232,10 @@ TEST(Select, ADecodeStepOverACacheChoosesWhatThePrefillsLastRowsDo) {
   on_every_backend([&] {
     for (const bool slides : {false, true}) {
       AttentionSpec spec{.topology = slides ? causal(39) : causal()};
-      KeyCache cache;
+      KVCache cache;
       cache.append(k, v);
       if (slides) cache.keep_last(kRows + 39);
-      EXPECT_EQ(cache.snapshot().first, slides ? KeyPage::kLength : 0);
+      EXPECT_EQ(cache.snapshot().first, slides ? KVPage::kLength : 0);
       const Lists rows = select_top_keys(q, k, spec, 6), paged = select_top_keys(q, cache.snapshot(), spec, 6);
       const Tensor last = q.slice(2, kRows - 1, kRows);
       const Lists step = select_top_keys(last, cache.snapshot(), spec, 6);
@@ -370,7 +370,7 @@ TEST(Select, ImpossibleChoicesAreRefused) {
   EXPECT_EQ(select_top_blocks(x, x, listed, {.query_block = 2, .key_block = 4}).key_block, 4);
   expect_refused(ErrorCode::kUnsupported, "blocks of 4 queries x 4 keys, which blocks of 2 x 3 do not divide",
                  [&] { select_top_blocks(x, x, listed, {.query_block = 2, .key_block = 3}); });
-  KeyCache cache;
+  KVCache cache;
   cache.append(random_tensor({1, 1, 300, 4}, 9), random_tensor({1, 1, 300, 4}, 9));
   expect_refused(ErrorCode::kShape, "the cache holds 1 sequences of keys of 4 channels", [&] {
     select_top_keys(random_tensor({2, 1, 1, 4}, 9), cache.snapshot(), {}, 2);

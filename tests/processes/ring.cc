@@ -59,7 +59,7 @@ int check_all(Comm& comm) {
                         {"causal, of 1 key each", {.topology = causal()}, 1},
                         {"window over three stretches", {.topology = window(50, 11)}, 20},
                         {"causal window within one", {.topology = causal(6)}, 40},
-                        {"soft-cap, scale", {.pair = Dot{.scale = 0.7F}, .terms = {SoftCap{2}}, .topology = causal(90)}, 33}};
+                        {"soft-cap, scale", {.score = Dot{.scale = 0.7F}, .terms = {SoftCap{2}}, .topology = causal(90)}, 33}};
   int failed = 0;
   for (const Case& one : cases) {
     const double most = apart(comm, one.spec, one.length);

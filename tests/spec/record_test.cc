@@ -36,7 +36,7 @@ TEST(Record, WritingAnyOperandMakesItStaleByName) {
   Tensor q = Tensor::zeros({1, 2, 3, 4}), k = Tensor::zeros({1, 1, 5, 4}), sinks = Tensor::zeros({2}), bias = Tensor::zeros({1, 1, 1, 5});
   const std::vector<std::pair<std::string, Tensor*>> operands = {{"q", &q}, {"k", &k}, {"sinks", &sinks}, {"bias", &bias}};
   for (const auto& [name, operand] : operands) {
-    AttentionSpec spec{.terms = {Dense{bias}}, .normaliser = Softmax{sinks}};
+    AttentionSpec spec{.terms = {AttentionBias{bias}}, .normaliser = Softmax{sinks}};
     const AttentionRecord record = record_over(q, k, spec);
     EXPECT_EQ(stale_message(record), "");
     operand->mutable_data<float>()[0] = 1;
@@ -104,7 +104,7 @@ TEST(Record, ItsShapeIsTheCallsAndNotTheRowsKept) {
   EXPECT_EQ(shape.keys, 10);
   EXPECT_EQ(shape.d_k, 8);
   EXPECT_EQ(record.rows_kept(), 2);
-  record.keys = PagedKeys{.pages = {}, .length = 300, .key_heads = 2, .d_k = 8, .d_v = 5};
+  record.keys = PagedKV{.pages = {}, .length = 300, .key_heads = 2, .d_k = 8, .d_v = 5};
   EXPECT_EQ(record.shape().keys, 300);
   EXPECT_EQ(record.shape().d_v, 5);
 }

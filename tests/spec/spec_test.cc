@@ -30,10 +30,13 @@ Lists lists_of(const std::vector<int32_t>& offsets, const std::vector<int32_t>& 
 
 AttentionSpec everything() {
   AttentionSpec spec;
-  spec.pair = Dot{0.1f};
-  spec.terms = {Alibi{Tensor::zeros({4})},          SoftCap{30},
-                Dense{Tensor::zeros({1, 4, 5, 7})}, Alibi{Tensor::zeros({4})},
-                Dense{Tensor::zeros({2, 1, 1, 7})}, PerEdge{Tensor::zeros({2, 1, 3})}};
+  spec.score = Dot{0.1f};
+  spec.terms = {Alibi{Tensor::zeros({4})},
+                SoftCap{30},
+                AttentionBias{Tensor::zeros({1, 4, 5, 7})},
+                Alibi{Tensor::zeros({4})},
+                AttentionBias{Tensor::zeros({2, 1, 1, 7})},
+                EdgeBias{Tensor::zeros({2, 1, 3})}};
   spec.topology = causal(3);
   spec.topology.segments = Segments{Tensor::zeros({1, 5}, DType::kI32), Tensor::zeros({2, 7}, DType::kI32)};
   spec.topology.mask = Mask{Tensor::zeros({2, 1, 5, 7}, DType::kBool)};
@@ -50,16 +53,17 @@ TEST(Spec, OperandsAreListedOnceEachInAFixedOrder) {
 
 TEST(Spec, JsonHasTheDocumentedForm) {
   AttentionSpec spec;
-  spec.terms = {Alibi{}, SoftCap{30}, Dense{}};
+  spec.terms = {Alibi{}, SoftCap{30}, AttentionBias{}};
   spec.topology = causal();
   spec.topology.mask = Mask{};
   spec.normaliser = Softmax{Tensor()};
-  EXPECT_EQ(to_json(spec),
-            R"({"pair":{"dot":{"scale":null}},"terms":[{"alibi":{"slopes":"slopes"}},{"soft_cap":{"cap":30.0}},{"dense":{"bias":"bias"}}],)"
-            R"("topology":{"band":{"back":null,"ahead":0,"align":"end"},"mask":"mask"},"normaliser":{"softmax":{"sinks":"sinks"}}})");
+  EXPECT_EQ(
+      to_json(spec),
+      R"({"score":{"dot":{"scale":null}},"terms":[{"alibi":{"slopes":"slopes"}},{"soft_cap":{"cap":30.0}},{"attention_bias":{"bias":"bias"}}],)"
+      R"("topology":{"band":{"back":null,"ahead":0,"align":"end"},"mask":"mask"},"normaliser":{"softmax":{"sinks":"sinks"}}})");
   EXPECT_EQ(
       to_json({}),
-      R"({"pair":{"dot":{"scale":null}},"terms":[],"topology":{"band":{"back":null,"ahead":null,"align":"end"}},"normaliser":{"softmax":{}}})");
+      R"({"score":{"dot":{"scale":null}},"terms":[],"topology":{"band":{"back":null,"ahead":null,"align":"end"}},"normaliser":{"softmax":{}}})");
 }
 
 TEST(Spec, JsonReadsBackToTheSameDescription) {
@@ -73,7 +77,7 @@ TEST(Spec, JsonReadsBackToTheSameDescription) {
   EXPECT_EQ(asked, "slopes bias slopes2 bias2 edges segments.queries segments.keys mask lists.offsets lists.keys sinks ");
   EXPECT_EQ(back.topology.lists->query_block, 2);
   EXPECT_EQ(back.topology.lists->key_block, 3);
-  EXPECT_EQ(std::get<Dot>(back.pair).scale, 0.1f);
+  EXPECT_EQ(std::get<Dot>(back.score).scale, 0.1f);
   EXPECT_EQ(back.topology.band.back, 3);
 }
 
@@ -82,9 +86,9 @@ TEST(Spec, PairsReadBackAsTheyWereWritten) {
        {std::pair(Additive::Activation::kTanh, R"({"additive":{"weight":"additive.weight","activation":"tanh"}})"),
         std::pair(Additive::Activation::kLeakyRelu,
                   R"({"additive":{"weight":"additive.weight","activation":"leaky_relu","slope":0.3}})")}) {
-    const AttentionSpec spec{.pair = Additive{.weight = Tensor::zeros({1, 8}), .activation = activation, .slope = 0.3f},
+    const AttentionSpec spec{.score = Additive{.weight = Tensor::zeros({1, 8}), .activation = activation, .slope = 0.3f},
                              .terms = {Alibi{Tensor::zeros({4})}}};
-    EXPECT_NE(to_json(spec).find(std::string(R"({"pair":)") + text), std::string::npos) << to_json(spec);
+    EXPECT_NE(to_json(spec).find(std::string(R"({"score":)") + text), std::string::npos) << to_json(spec);
     std::string asked;
     const AttentionSpec back = spec_from_json(to_json(spec), "spec.json", [&](const std::string& name) {
       asked += name + " ";
@@ -94,25 +98,25 @@ TEST(Spec, PairsReadBackAsTheyWereWritten) {
     EXPECT_EQ(asked, "additive.weight slopes ");
   }
   const Relative relative{.keys = Tensor::zeros({1, 5, 8}), .query_bias = Tensor::zeros({4, 8}), .values = Tensor::zeros({4, 5, 6})};
-  EXPECT_EQ(refusal({.pair = relative}), "no error");
-  const std::string text = to_json({.pair = relative});
+  EXPECT_EQ(refusal({.score = relative}), "no error");
+  const std::string text = to_json({.score = relative});
   EXPECT_NE(
       text.find(
-          R"("pair":{"relative":{"scale":null,"keys":"relative.keys","query_bias":"relative.query_bias","values":"relative.values"}})"),
+          R"("score":{"relative":{"scale":null,"keys":"relative.keys","query_bias":"relative.query_bias","values":"relative.values"}})"),
       std::string::npos)
       << text;
   EXPECT_EQ(to_json(spec_from_json(text, "spec.json", [](const std::string&) { return Tensor::zeros({1, 5, 8}); })), text);
-  EXPECT_EQ(refusal({.pair = Relative{.keys = Tensor::zeros({1, 4, 8})}}),
+  EXPECT_EQ(refusal({.score = Relative{.keys = Tensor::zeros({1, 4, 8})}}),
             "kShape: attention: operand \"relative.keys\" has 4 rows; expected 2*reach + 1: offsets from -reach to reach");
-  EXPECT_EQ(refusal({.pair = Relative{.keys = Tensor::zeros({1, 5, 8}), .queries = Tensor::zeros({1, 3, 8})}}),
+  EXPECT_EQ(refusal({.score = Relative{.keys = Tensor::zeros({1, 5, 8}), .queries = Tensor::zeros({1, 3, 8})}}),
             "kShape: attention: operand \"relative.queries\": expected f32 [head|1, 2*reach + 1, d_k] = [4|1, 5, 8], found f32 [1, 3, 8]");
-  EXPECT_EQ(reading_error(R"({"pair":{"relative":{}}})"), "kFormat: spec.json: field \"pair.relative.keys\" is missing");
-  EXPECT_EQ(reading_error(R"({"pair":{"additive":{"weight":"w","activation":"relu"}}})"),
-            "kFormat: spec.json: \"pair.additive.activation\": expected \"tanh\" or \"leaky_relu\", found \"relu\"");
-  EXPECT_EQ(refusal({.pair = Additive{.weight = Tensor::zeros({3, 8})}}),
+  EXPECT_EQ(reading_error(R"({"score":{"relative":{}}})"), "kFormat: spec.json: field \"score.relative.keys\" is missing");
+  EXPECT_EQ(reading_error(R"({"score":{"additive":{"weight":"w","activation":"relu"}}})"),
+            "kFormat: spec.json: \"score.additive.activation\": expected \"tanh\" or \"leaky_relu\", found \"relu\"");
+  EXPECT_EQ(refusal({.score = Additive{.weight = Tensor::zeros({3, 8})}}),
             "kShape: attention: operand \"additive.weight\": expected f32 [head|1, d_k] = [4|1, 8], found f32 [3, 8]");
-  EXPECT_EQ(refusal({.pair = Additive{.weight = Tensor::zeros({4, 8}), .slope = std::numeric_limits<float>::infinity()}}),
-            "kInvalidArgument: attention: pair.additive.slope is inf; expected a finite number");
+  EXPECT_EQ(refusal({.score = Additive{.weight = Tensor::zeros({4, 8}), .slope = std::numeric_limits<float>::infinity()}}),
+            "kInvalidArgument: attention: score.additive.slope is inf; expected a finite number");
 }
 
 TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
@@ -122,7 +126,7 @@ TEST(Spec, NormalisersAndWhatComesAfterReadBackAsTheyWereWritten) {
   spec.after.gaussian = LocalGaussian{.centres = Tensor::zeros({1, 4, 5}), .sigma = 2.5f};
   const Hard drawn{.choice = Hard::Choice::kSampled, .gradient = Hard::Gradient::kScoreFunction, .seed = 9};
   for (const Normaliser& normaliser : {Normaliser(Sparsemax{}), Normaliser(Entmax15{}), Normaliser(Sigmoid{-3}), Normaliser(Hard{}),
-                                       Normaliser(drawn), Normaliser(Linear{})}) {
+                                       Normaliser(drawn), Normaliser(LinearAttention{})}) {
     spec.normaliser = normaliser;
     EXPECT_EQ(refusal(spec), "no error");
     const std::string text = to_json(spec);
@@ -158,17 +162,34 @@ TEST(Spec, AnEmptyObjectIsPlainFullAttention) {
   EXPECT_EQ(to_json(spec), to_json(AttentionSpec{}));
 }
 
+TEST(Spec, DescriptionsOfEarlierVersionsAreRead) {
+  const auto read = [](const std::string& text) {
+    return to_json(spec_from_json(text, "spec.json", [](const std::string&) { return Tensor::zeros({1, 1, 1, 1}); }));
+  };
+  for (const auto& [earlier, now] :
+       {std::pair{R"({"pair":{"dot":{"scale":2}}})", R"({"score":{"dot":{"scale":2}}})"},
+        std::pair{R"({"terms":[{"dense":{"bias":"bias"}}]})", R"({"terms":[{"attention_bias":{"bias":"bias"}}]})"},
+        std::pair{R"({"terms":[{"per_edge":{"bias":"edges"}}]})", R"({"terms":[{"edge_bias":{"bias":"edges"}}]})"},
+        std::pair{R"({"normaliser":{"linear":{}}})", R"({"normaliser":{"linear_attention":{}}})"}}) {
+    EXPECT_EQ(read(earlier), read(now));
+  }
+  EXPECT_NE(read(R"({"pair":{"dot":{"scale":2}}})"), read("{}"));
+  EXPECT_EQ(reading_error(R"({"pair":{"dot":{}},"score":{"dot":{}}})"),
+            "kUnsupported: spec.json: field \"pair\" is not understood; remove it, or use a version of clearhead that knows it");
+}
+
 TEST(Spec, UnknownFieldsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":1,"dilation":2}}})"),
             "kUnsupported: spec.json: field \"topology.band.dilation\" is not understood; remove it, or use a version of clearhead that "
             "knows it");
-  EXPECT_EQ(reading_error(R"({"pair":{"stick_breaking":{}}})"),
-            "kUnsupported: spec.json: \"pair.stick_breaking\" is not understood; this version knows dot, additive, relative");
+  EXPECT_EQ(reading_error(R"({"score":{"stick_breaking":{}}})"),
+            "kUnsupported: spec.json: \"score.stick_breaking\" is not understood; this version knows dot, additive, relative");
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":1}},{"bucketed":{}}]})"),
-            "kUnsupported: spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, dense, per_edge, soft_cap, rule");
+            "kUnsupported: spec.json: \"terms[1].bucketed\" is not understood; this version knows alibi, attention_bias, edge_bias, "
+            "soft_cap, rule");
   EXPECT_EQ(reading_error(R"({"normaliser":{"stick_breaking":{}}})"),
             "kUnsupported: spec.json: \"normaliser.stick_breaking\" is not understood; this version knows softmax, sparsemax, entmax15, "
-            "sigmoid, hard, linear");
+            "sigmoid, hard, linear_attention");
 }
 
 TEST(Spec, AnOffsetOfTheBandIsWrittenWhereThereIsOneAndReadBack) {
@@ -189,10 +210,11 @@ TEST(Spec, AnOffsetBeyondWhatPositionsHoldIsRefused) {
 TEST(Spec, WrongKindsAreRefusedByTheirPath) {
   EXPECT_EQ(reading_error(R"({"terms":[{"soft_cap":{"cap":-1}}]})"),
             "kFormat: spec.json: \"terms[0].soft_cap.cap\": expected a positive number, found -1");
-  EXPECT_EQ(reading_error(R"({"terms":[{"dense":{"bias":3}}]})"),
-            "kFormat: spec.json: \"terms[0].dense.bias\": expected the name of a tensor, found 3");
+  EXPECT_EQ(reading_error(R"({"terms":[{"attention_bias":{"bias":3}}]})"),
+            "kFormat: spec.json: \"terms[0].attention_bias.bias\": expected the name of a tensor, found 3");
   EXPECT_EQ(reading_error(R"({"terms":[{}]})"),
-            "kFormat: spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, dense, per_edge, soft_cap, rule), found "
+            "kFormat: spec.json: \"terms[0]\": expected an object with one field, its kind (alibi, attention_bias, edge_bias, soft_cap, "
+            "rule), found "
             "no field");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"back":-1}}})"),
             "kFormat: spec.json: \"topology.band.back\": expected a count of keys, 0 or more, or null for no limit, found -1");
@@ -200,15 +222,15 @@ TEST(Spec, WrongKindsAreRefusedByTheirPath) {
             "kFormat: spec.json: \"topology.band.align\": expected \"end\" or \"start\", found \"left\"");
   EXPECT_EQ(reading_error(R"({"topology":{"band":{"offset":0.5}}})"),
             "kFormat: spec.json: \"topology.band.offset\": expected a count of keys, negative or not, found 0.5");
-  EXPECT_EQ(reading_error(R"({"pair":{"dot":{"scale":1e300}}})"),
-            "kFormat: spec.json: \"pair.dot.scale\": expected a number that f32 can hold, found 1e+300");
+  EXPECT_EQ(reading_error(R"({"score":{"dot":{"scale":1e300}}})"),
+            "kFormat: spec.json: \"score.dot.scale\": expected a number that f32 can hold, found 1e+300");
 }
 
 TEST(Spec, AFittingDescriptionIsAccepted) { EXPECT_EQ(refusal(everything()), "no error"); }
 
 TEST(Spec, OperandsThatDoNotFitAreRefusedByName) {
   AttentionSpec spec = everything();
-  spec.terms[4] = Dense{Tensor::zeros({2, 3, 1, 7})};
+  spec.terms[4] = AttentionBias{Tensor::zeros({2, 3, 1, 7})};
   EXPECT_EQ(
       refusal(spec),
       "kShape: attention: operand \"bias2\": expected f32 [batch|1, head|1, query|1, key] = [2|1, 4|1, 5|1, 7], found f32 [2, 3, 1, 7]");
@@ -228,8 +250,8 @@ TEST(Spec, ValuesOutsideTheirRangeAreRefused) {
   EXPECT_EQ(
       refusal({.topology = window(-1, 0)}),
       "kInvalidArgument: attention: topology.band.back is -1; expected 0 or more keys besides the query's own, or nothing for no limit");
-  EXPECT_EQ(refusal({.pair = Dot{std::numeric_limits<float>::infinity()}}),
-            "kInvalidArgument: attention: pair.dot.scale is inf; expected a finite number, or nothing for 1/sqrt(d_k)");
+  EXPECT_EQ(refusal({.score = Dot{std::numeric_limits<float>::infinity()}}),
+            "kInvalidArgument: attention: score.dot.scale is inf; expected a finite number, or nothing for 1/sqrt(d_k)");
 }
 
 TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
@@ -247,7 +269,7 @@ TEST(Spec, ListsThatLeadOutsideOrFallBackAreRefused) {
   EXPECT_NE(of(lists_of({0, 2, 3, 3}, {2, 0, 1})).find("ascending within a list"), std::string::npos);
   EXPECT_NE(of(lists_of({0, 2, 3, 3}, {-1, 0, 1})).find("is -1; expected 0"), std::string::npos);
   AttentionSpec spec;
-  spec.terms = {PerEdge{Tensor::zeros({1, 1, 3})}};
+  spec.terms = {EdgeBias{Tensor::zeros({1, 1, 3})}};
   EXPECT_NE(refusal(spec).find("topology.lists, which is absent"), std::string::npos);
 }
 

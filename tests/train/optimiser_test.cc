@@ -25,11 +25,11 @@ OptimiserOptions options_of(const Json& json) {
   out.epsilon = number(json, "epsilon", out.epsilon);
   out.momentum = number(json, "momentum", 0);
   out.nesterov = json.find("nesterov") != nullptr;
-  out.decay = number(json, "decay", 0);
+  out.weight_decay = number(json, "decay", 0);
   if (const Json* groups = json.find("groups")) {
     for (const Json& group : groups->items()) {
       out.groups.push_back({group.find("match")->string(), number(group, "rate", 1)});
-      if (const Json* decay = group.find("decay")) out.groups.back().decay = decay->number();
+      if (const Json* decay = group.find("decay")) out.groups.back().weight_decay = decay->number();
     }
   }
   return out;
@@ -118,7 +118,7 @@ TEST(Optimisers, OptionsThatDoNotGoTogetherAreRefused) {
             "optimiser: momentum is 0; expected more than 0 with nesterov, which is of SGD");
   EXPECT_EQ(refusal_of({.kind = Kind::kSgd, .momentum = 1}), "optimiser: momentum is 1; expected 0 or more, and less than 1");
   EXPECT_EQ(refusal_of({.beta2 = 1}), "optimiser: beta2 is 1; expected 0 or more, and less than 1");
-  EXPECT_EQ(refusal_of({.groups = {{"bias", -1}}}), "optimiser: a group's rate is -1; expected 0 or more");
+  EXPECT_EQ(refusal_of({.groups = {{"bias", -1}}}), "optimiser: a group's learning_rate_scale is -1; expected 0 or more");
 }
 
 TEST(Optimisers, KeepWhatTheirKindNeeds) {

@@ -17,7 +17,7 @@ namespace {
 
 constexpr const char* kRecipe = R"({
   "files": ["text.txt"], "held_out": 0.1, "batch": 3, "length": 24, "steps": 14, "accumulate": 2, "report": 1, "validate": 6, "checkpoint": 5,
-  "schedule": {"rate": 0.01, "warmup": 3},
+  "schedule": {"learning_rate": 0.01, "warmup": 3},
   "model": {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 256, "hidden_size": 32, "intermediate_size": 48,
             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
             "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": true}
@@ -71,7 +71,8 @@ const std::vector<std::vector<std::string>> kKinds = {
     {"precision=bf16", "attention_dropout=0.1"},
     {"gradient_checkpointing=true", "dropout=0.1", "attention_dropout=0.1"},
     {"gradient_checkpointing=true", "dropout=0.1", "precision=bf16"},
-    {"optimiser.kind=adam", "optimiser.decay=0.1", R"(optimiser.groups=[{"match":"k_proj|norm","rate":0.5,"decay":0}])"},
+    {"optimiser.kind=adam", "optimiser.weight_decay=0.1",
+     R"(optimiser.groups=[{"match":"k_proj|norm","learning_rate_scale":0.5,"weight_decay":0}])"},
 };
 
 TEST_F(Runs, EndWithTheSameBitsStoppedOrNotAndForAnyThreads) {
@@ -97,7 +98,7 @@ TEST_F(Runs, AreTheSameWhereLayersAreComputedAgain) {
 
 // A loss near 3 of logits whose operands are off by 2⁻⁹ of themselves is off by less than 0.01, and at this rate weights part by no more; another seed makes 0.4.
 TEST_F(Runs, InBf16LearnAsInF32) {
-  const std::vector<std::string> settings = {"steps=40", "schedule.rate=0.003", "validate=1000", "checkpoint=1000"};
+  const std::vector<std::string> settings = {"steps=40", "schedule.learning_rate=0.003", "validate=1000", "checkpoint=1000"};
   std::vector<std::string> in_bf16 = settings;
   in_bf16.emplace_back("precision=bf16");
   const std::vector<double> exact = train("f32", settings), narrow = train("bf16", in_bf16);
@@ -119,10 +120,31 @@ TEST_F(Runs, CheckpointsHoldTheSumsOfTheirOptimiser) {
   EXPECT_EQ(sums("plain", {"steps=1", "optimiser.kind=sgd"}), "");
 }
 
+// In recipes, in settings, and in the recipe that a checkpoint keeps.
+TEST_F(Runs, RecipesOfEarlierVersionsAreRead) {
+  const Recipe now = recipe({"schedule.kind=cosine", "schedule.learning_rate=0.02", "schedule.min_ratio=0.1", "optimiser.weight_decay=0.3",
+                             R"(optimiser.groups=[{"match":"norm","learning_rate_scale":0.5,"weight_decay":0}])"});
+  const std::string groups = R"(optimiser.groups=[{"match":"norm","rate":0.5,"decay":0}])";
+  const Recipe earlier = recipe({"schedule.kind=cosine", "schedule.rate=0.02", "schedule.floor=0.1", "optimiser.decay=0.3", groups});
+  EXPECT_EQ(earlier.text.dump(), now.text.dump());
+  EXPECT_EQ(earlier.schedule.learning_rate, 0.02);
+  EXPECT_EQ(earlier.schedule.min_ratio, 0.1);
+  EXPECT_EQ(earlier.optimiser.groups.at(0).learning_rate_scale, 0.5);
+  Json both = now.text;
+  both["schedule"]["rate"] = Json(0.5);
+  try {
+    (void)Recipe::from(both, "recipe.json");
+    ADD_FAILURE() << "was read";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "recipe.json: \"schedule.rate\" is an earlier name of \"learning_rate\", which is given, too; leave one of them out");
+  }
+}
+
 // q, k and v stand in one tensor: a group of one of them moves or keeps these rows alone.
 TEST_F(Runs, AGroupKeepsItsParametersAndNoOthers) {
-  train("none", {"steps=1", "schedule.rate=0"});
-  train("one", {"steps=1", R"(optimiser.groups=[{"match":"layers.0.self_attn.k_proj","rate":0}])"});
+  train("none", {"steps=1", "schedule.learning_rate=0"});
+  train("one", {"steps=1", R"(optimiser.groups=[{"match":"layers.0.self_attn.k_proj","learning_rate_scale":0}])"});
   const SafeTensors before = SafeTensors::open_model(folder_ + "/none/best"), after = SafeTensors::open_model(folder_ + "/one/best");
   const auto changed = [&](const char* part) {
     const std::string name = format("model.layers.0.self_attn.{}_proj.weight", part);

@@ -31,15 +31,14 @@ TEST(TrainingOps, DoWhatTheirNamesSay) {
   EXPECT_EQ(values_of(training.concat({x, row}, 0)), (Floats{1, 5, 2, 4, 3, 9, 1, 0, -1}));
   EXPECT_EQ(values_of(training.concat({x.slice(1, 2, 3), x.slice(1, 0, 1)}, -1)), (Floats{2, 1, 9, 4}));
   EXPECT_EQ(values_of(training.contiguous(x.permute({1, 0})).reshape({6})), (Floats{1, 4, 5, 3, 2, 9}));
-  EXPECT_EQ(values_of(training.scatter(x, {2, 2}, 3)), (Floats{0, 0, 0, 0, 0, 0, 5, 8, 11}));
+  EXPECT_EQ(values_of(training.index_add(x, {2, 2}, 3)), (Floats{0, 0, 0, 0, 0, 0, 5, 8, 11}));
   EXPECT_EQ(values_of(training.softmax(Tensor::from<float>({7, 7, -INFINITY, -INFINITY}, {1, 4}))), (Floats{0.5, 0.5, 0, 0}));
   const Tensor sequence = x.reshape({1, 1, 6});
-  EXPECT_EQ(
-      values_of(training.convolve(sequence, Tensor::from<float>({1, -1}, {1, 1, 2}), Tensor::from<float>({10}, {1}), {.stride = {1, 2}})),
-      (Floats{6, 8, 4}));
-  EXPECT_EQ(training.convolve(sequence, Tensor::zeros({4, 1, 3})).shape(), (Shape{1, 4, 4}));
+  EXPECT_EQ(values_of(training.conv(sequence, Tensor::from<float>({1, -1}, {1, 1, 2}), Tensor::from<float>({10}, {1}), {.stride = {1, 2}})),
+            (Floats{6, 8, 4}));
+  EXPECT_EQ(training.conv(sequence, Tensor::zeros({4, 1, 3})).shape(), (Shape{1, 4, 4}));
   EXPECT_EQ(values_of(training.max_pool(sequence, {.kernel = {1, 3}, .stride = {1, 3}})), (Floats{5, 9}));
-  EXPECT_EQ(values_of(training.mean_pool(x.reshape({1, 1, 2, 3}), {.kernel = {2, 2}})), (Floats{3.25, 4.75}));
+  EXPECT_EQ(values_of(training.avg_pool(x.reshape({1, 1, 2, 3}), {.kernel = {2, 2}})), (Floats{3.25, 4.75}));
 }
 
 TEST(TrainingOps, BatchNormKeepsStatisticsAndIsTestedByThem) {
@@ -94,8 +93,8 @@ TEST(TrainingOps, WhatDoesNotFitIsRefused) {
   refused("axis -3 of shape [2, 3]", [&] { training.concat({x, x}, -3); });
   refused("no parts", [&] { training.concat({}, 0); });
   refused("multiply: [2, 3] by [3, 2]", [&] { training.multiply(x, Tensor::zeros({3, 2})); });
-  refused("scatter: x is [6]", [&] { training.scatter(x.reshape({6}), {0}, 1); });
-  refused("convolution: found [2, 3]", [&] { training.convolve(x, x); });
+  refused("index_add: x is [6]", [&] { training.index_add(x.reshape({6}), {0}, 1); });
+  refused("convolution: found [2, 3]", [&] { training.conv(x, x); });
   refused("pooling: found [2, 3]", [&] { training.max_pool(x, {}); });
   refused("batch norm: x is [6]", [&] { training.batch_norm(x.reshape({6}), x, x, running); });
   refused("recurrence: x is [2, 3]", [&] { training.gru(x, {}); });
@@ -123,7 +122,7 @@ TEST(TrainingOps, AConvolutionalNetworkLearnsWhichWayABarLies) {
   const Tensor read = training.parameter({2, 6}, 0.3);
   RunningStatistics running;
   const auto logits = [&](const Tensor& images, bool learns) {
-    const Tensor found = training.batch_norm(training.convolve(images, filters, bias, {.padding = {1, 1}}), gain, shift, running, learns);
+    const Tensor found = training.batch_norm(training.conv(images, filters, bias, {.padding = {1, 1}}), gain, shift, running, learns);
     const Tensor pooled = training.max_pool(training.activate("relu", found), {.kernel = {2, 2}, .stride = {2, 2}});
     return training.linear(training.mean(pooled.reshape({images.size(0), 6, 16}), 2), read);
   };
@@ -182,7 +181,7 @@ TEST(TrainingOps, LinearAttentionLearnsThroughItsFeatures) {
     double first = 0, last = 0;
     for (int step = 0; step < 200; ++step) {
       const Tensor q = features(w_q, FeatureShift::kEachRow), k = features(w_k, FeatureShift::kAllRows);
-      const Tensor seen = training.attend(q, k, kinds.reshape({1, 1, 3, 3}), {.pair = Dot{1}, .normaliser = Linear{}});
+      const Tensor seen = training.attend(q, k, kinds.reshape({1, 1, 3, 3}), {.score = Dot{1}, .normaliser = LinearAttention{}});
       const Tensor logits = training.multiply(training.contiguous(seen).reshape({3, 3}), Tensor::from<float>({9}, {1, 1}).expand({3, 3}));
       const Tensor loss = training.cross_entropy(logits, {0, 1, 2});
       (step == 0 ? first : last) = static_cast<double>(loss.data<float>()[0]);

@@ -27,7 +27,7 @@ Tensor random_tensor(Shape shape, uint64_t seed, double spread = 1) {
 }
 
 TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
-  const OptimiserOptions options{.decay = 0.1, .clip = 0.5};
+  const OptimiserOptions options{.weight_decay = 0.1, .clip = 0.5};
   Training training(1, options);
   Tensor w = training.parameter(random_tensor({3, 4}, 2));
   const Tensor x = random_tensor({5, 4}, 3);
@@ -57,20 +57,20 @@ TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
 }
 
 TEST(Schedules, RiseAndFallAsTheirFormulasSay) {
-  const Schedule cosine{.kind = Schedule::Kind::kCosine, .rate = 1, .warmup = 10, .steps = 110, .floor = 0.1};
+  const Schedule cosine{.kind = Schedule::Kind::kCosine, .learning_rate = 1, .warmup = 10, .steps = 110, .min_ratio = 0.1};
   EXPECT_DOUBLE_EQ(cosine.at(0), 0.1);
   EXPECT_DOUBLE_EQ(cosine.at(9), 1);
   EXPECT_NEAR(cosine.at(60), 0.55, tolerance::kDouble);
   EXPECT_DOUBLE_EQ(cosine.at(500), 0.1);
-  const Schedule linear{.kind = Schedule::Kind::kLinear, .rate = 2, .warmup = 0, .steps = 100};
+  const Schedule linear{.kind = Schedule::Kind::kLinear, .learning_rate = 2, .warmup = 0, .steps = 100};
   EXPECT_DOUBLE_EQ(linear.at(0), 2);
   EXPECT_DOUBLE_EQ(linear.at(25), 1.5);
-  const Schedule noam{.kind = Schedule::Kind::kNoam, .rate = 1, .warmup = 100};
+  const Schedule noam{.kind = Schedule::Kind::kNoam, .learning_rate = 1, .warmup = 100};
   EXPECT_DOUBLE_EQ(noam.at(49), 0.5);
   EXPECT_DOUBLE_EQ(noam.at(99), 1);
   EXPECT_DOUBLE_EQ(noam.at(399), 0.5);
-  EXPECT_DOUBLE_EQ((Schedule{.rate = 3}).at(1000), 3);
-  const Schedule cooled{.kind = Schedule::Kind::kNoam, .rate = 1, .warmup = 100, .steps = 600, .cooldown = 200, .floor = 0.2};
+  EXPECT_DOUBLE_EQ((Schedule{.learning_rate = 3}).at(1000), 3);
+  const Schedule cooled{.kind = Schedule::Kind::kNoam, .learning_rate = 1, .warmup = 100, .steps = 600, .cooldown = 200, .min_ratio = 0.2};
   for (const int64_t step : {0, 99, 250, 400}) EXPECT_DOUBLE_EQ(cooled.at(step), noam.at(step));
   EXPECT_DOUBLE_EQ(cooled.at(500), noam.at(500) * 0.6);
   EXPECT_DOUBLE_EQ(cooled.at(600), noam.at(600) * 0.2);

@@ -142,7 +142,7 @@ bool look(const std::string& path) {
       allow_errors([&] { map.column(0, map.keys() - 1, {0, map.queries()}); });
       allow_errors([&] { map.tile(1, {.queries = {0, map.queries()}, .keys = {0, map.keys()}, .cells = {3, 2}}); });
       allow_errors([&] { map.mass({0, map.queries()}, {0, map.keys()}); });
-      allow_errors([&] { map.sweep(atlas_request(first_tokens(trace->plan().text, map.keys()))); });
+      allow_errors([&] { map.reduce(atlas_request(first_tokens(trace->plan().text, map.keys()))); });
       for (int64_t query = 0; query < map.queries(); ++query) allow_errors([&] { map.row(0, query).top_k(3); });
       const HeadLook at{family.name, layer, 0, WeightKind::kOutput, SinkRule::kRenormalise};
       allow_errors([&] { source.row({.at = at, .ranges = {{0, 2}}}); });

@@ -121,7 +121,7 @@ class SteppedServerTest : public ServerTest {
     std::vector<std::shared_ptr<const Trace>> traces;
     for (const float scale : {0.1F, 0.2F, 0.3F}) {
       looked_at::Options of{.tokens = 60};
-      of.spec.pair = Dot{scale};
+      of.spec.score = Dot{scale};
       traces.push_back(std::make_shared<const Trace>(looked_at::trace_of(of)));
       options.together.push_back({.number = 10 * static_cast<int64_t>(traces.size()), .id = traces.back()->id()});
     }

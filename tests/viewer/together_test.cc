@@ -12,7 +12,7 @@ namespace {
 
 void put(const ScratchFolder& folder, const char* name, float scale, int64_t tokens = 40) {
   looked_at::Options options{.tokens = tokens};
-  options.spec.pair = Dot{scale};
+  options.spec.score = Dot{scale};
   looked_at::trace_of(options).save(folder / name);
 }
 

@@ -47,7 +47,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 // P and dS of one block and the groups of a chunk. The epilogue of for_each_group.
 template <Way kWay>
 struct BlockGradients {
-  static constexpr bool kGeneral = kWay == Way::kGeneral, kPairsOnly = kWay == Way::kPairs, kMatricesOnly = kWay == Way::kMatrices;
+  static constexpr bool kGeneral = kWay == Way::kGeneral, kPairsOnly = kWay == Way::kBf16Dot, kMatricesOnly = kWay == Way::kAmx;
   static constexpr bool kNarrow = kIsNarrow<kWay>, kSums = false;
   const ScoreView* view = nullptr;
   const KeySide* keys = nullptr;
@@ -494,7 +494,7 @@ struct BlockGradients {
 
 template <Way kWay>
 struct ChunkJob {
-  static constexpr bool kPairsOnly = kWay == Way::kPairs, kMatricesOnly = kWay == Way::kMatrices;
+  static constexpr bool kPairsOnly = kWay == Way::kBf16Dot, kMatricesOnly = kWay == Way::kAmx;
   static constexpr int kTogether = kParts<StepOf<kWay>>;
   using Block = BlockGradients<kWay>;
   const ScoreView& view;

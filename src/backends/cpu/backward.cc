@@ -323,8 +323,8 @@ class BackwardRun {
  private:
   void run_strip(int64_t at, int64_t number) {
     if constexpr (kHasPairs) {
-      if (plan_.problem.takes_matrices()) return run_strip_as<Way::kMatrices>(at, number);
-      if (plan_.in_pairs) return run_strip_as<Way::kPairs>(at, number);
+      if (plan_.problem.takes_matrices()) return run_strip_as<Way::kAmx>(at, number);
+      if (plan_.in_pairs) return run_strip_as<Way::kBf16Dot>(at, number);
     }
     plan_.is_general ? run_strip_as<Way::kGeneral>(at, number) : run_strip_as<Way::kSoftmax>(at, number);
   }

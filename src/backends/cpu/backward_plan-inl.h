@@ -48,7 +48,7 @@ struct BackwardPlan {
   ScoreProblem problem;
   Tensor values, d_out;  // row-major with adjacent channels; d_out in pairs only
   int64_t rows, keys, d_k, d_v, strip_rows, strips, chunks;
-  bool in_pairs;  // bf16 (Way::kPairs, Way::kMatrices)
+  bool in_pairs;  // bf16 (Way::kBf16Dot, Way::kAmx)
   float scale;
   float *d_q = nullptr, *d_k_data = nullptr, *d_v_data = nullptr;
   std::vector<Tensor*> d_terms;  // [term]: the gradient of its operand; null where none is wanted
@@ -109,7 +109,7 @@ inline BackwardPlan::BackwardPlan(const BackwardCall& backward)
       strips((rows + strip_rows - 1) / strip_rows),
       chunks((keys + kChunkKeys - 1) / kChunkKeys),
       in_pairs(problem.is_in_pairs()) {
-  scale = static_cast<float>(scale_of(call.record.spec.pair, d_k));
+  scale = static_cast<float>(scale_of(call.record.spec.score, d_k));
   values = in_pairs ? cpu::in_pairs(call.v) : d_v <= 1 || call.v.stride(3) == 1 ? call.v : call.v.contiguous();
   if (in_pairs) d_out = cpu::in_pairs(call.d_out);
   d_q = call.d_q.mutable_data<float>();
@@ -129,18 +129,18 @@ inline BackwardPlan::BackwardPlan(const BackwardCall& backward)
 }
 
 inline void BackwardPlan::find_operands() {
-  const Additive* additive = std::get_if<Additive>(&call.record.spec.pair);
+  const Additive* additive = std::get_if<Additive>(&call.record.spec.score);
   is_additive = additive != nullptr;
   if (additive) d_weight = gradient_of(additive->weight);
   has_weight = is_additive;
-  if (const auto* relative = std::get_if<Relative>(&call.record.spec.pair)) find_offset_tables(*relative);
+  if (const auto* relative = std::get_if<Relative>(&call.record.spec.score)) find_offset_tables(*relative);
   for (const Term& term : call.record.spec.terms) {
     Tensor* gradient = nullptr;
     if (const auto* alibi = std::get_if<Alibi>(&term)) gradient = gradient_of(alibi->slopes);
-    if (const auto* dense = std::get_if<Dense>(&term)) {
+    if (const auto* dense = std::get_if<AttentionBias>(&term)) {
       gradient = gradient_of(dense->bias);
     }
-    if (const auto* edges = std::get_if<PerEdge>(&term)) gradient = gradient_of(edges->bias);
+    if (const auto* edges = std::get_if<EdgeBias>(&term)) gradient = gradient_of(edges->bias);
     if (gradient && gradient->rank() > 1) {
       if (gradient->size(1) == 1) chain_heads = std::max(chain_heads, heads());
       if (gradient->size(0) == 1) chain_heads = heads() * problem.batch();

@@ -21,14 +21,14 @@ inline constexpr int kGroups = kChunkKeys / kRows;
 static_assert(kKeyTile % kChunkKeys == 0);
 
 // How a block's weights are had: softmax alone; any normaliser, and what happens after; softmax alone by pairs of bf16, or by matrices of them.
-enum class Way : uint8_t { kSoftmax, kGeneral, kPairs, kMatrices };
+enum class Way : uint8_t { kSoftmax, kGeneral, kBf16Dot, kAmx };
 template <Way kWay>
-inline constexpr bool kIsNarrow = kWay == Way::kPairs || kWay == Way::kMatrices;
+inline constexpr bool kIsNarrow = kWay == Way::kBf16Dot || kWay == Way::kAmx;
 template <Way kWay>
 using StepOf = std::conditional_t<kIsNarrow<kWay>, PairStep, DotStep>;
 // Words from one key's P to the next one's: those of a block; by matrices those of the blocks that go together.
 template <Way kWay>
-inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>>*(kWay == Way::kMatrices ? kParts<PairStep> : 1);
+inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>>*(kWay == Way::kAmx ? kParts<PairStep> : 1);
 
 // 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
 // By pairs: words of two channels in lanes, rows of two lanes; but d_q_t in f32 as ever.

@@ -44,7 +44,7 @@ bool counts_from_the_end(const AttentionSpec& spec) {
 
 // Many queries in bf16 over pages of it, a prompt or a piece of one: the keys that they may see as rows, which kernels of bf16 multiply as they are.
 bool forward_over_rows(const ForwardCall& call) {
-  const auto* paged = std::get_if<PagedKeys>(&call.keys);
+  const auto* paged = std::get_if<PagedKV>(&call.keys);
   const int64_t queries = call.q.size(2);
   if (!paged || paged->dtype != DType::kBF16 || queries <= kDecodeQueries || queries > paged->length) return false;
   Range seen{0, paged->length};
@@ -90,17 +90,19 @@ const Backend kAvx512Table{.name = "cpu",
 
 Bf16Way bf16_way() {
   static const Bf16Way way = [] {
-    const bool pairs = __builtin_cpu_supports("avx512bf16") != 0, matrices = pairs && has_bf16_matrices();
+    const bool dot = __builtin_cpu_supports("avx512bf16") != 0, amx = dot && has_bf16_matrices();
     const char* asked = std::getenv("CLEARHEAD_BF16");
-    const std::string_view wanted = asked ? asked : "";
-    if (wanted.empty()) return matrices ? Bf16Way::kMatrices : pairs && !__builtin_cpu_is("intel") ? Bf16Way::kPairs : Bf16Way::kWide;
-    if (wanted == "wide") return Bf16Way::kWide;
-    if (wanted != "pairs" && wanted != "matrices")
-      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected matrices, pairs or wide", wanted);
-    if (!(wanted == "pairs" ? pairs : matrices))
+    std::string_view wanted = asked ? asked : "";
+    for (const auto& [earlier, now] : {std::pair{"matrices", "amx"}, std::pair{"pairs", "dot"}, std::pair{"wide", "widen"}}) {
+      if (wanted == earlier) wanted = now;  // earlier versions' names
+    }
+    if (wanted.empty()) return amx ? Bf16Way::kAmx : dot && !__builtin_cpu_is("intel") ? Bf16Way::kDot : Bf16Way::kWiden;
+    if (wanted == "widen") return Bf16Way::kWiden;
+    if (wanted != "dot" && wanted != "amx") fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected amx, dot or widen", wanted);
+    if (!(wanted == "dot" ? dot : amx))
       fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave it unset", wanted,
-           wanted == "pairs" ? "VDPBF16PS" : "TDPBF16PS");
-    return wanted == "pairs" ? Bf16Way::kPairs : Bf16Way::kMatrices;
+           wanted == "dot" ? "VDPBF16PS" : "TDPBF16PS");
+    return wanted == "dot" ? Bf16Way::kDot : Bf16Way::kAmx;
   }();
   return way;
 }

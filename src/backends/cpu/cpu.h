@@ -41,10 +41,10 @@ const Backend* cpu_backend(InstructionSet isa);
 
 namespace cpu {
 
-/// How attention over bf16 multiplies with AVX-512: matrices of it (AMX) where the machine has them, else pairs (VDPBF16PS, VCVTNE2PS2BF16) where they are
-/// faster than FMAs, else FMAs of what is widened to f32. On a Sapphire Rapids VDPBF16PS takes the time of 3.5 FMAs and does the work of two.
-/// CLEARHEAD_BF16=matrices|pairs|wide decides otherwise; throws kUnsupported for other values, or for what the machine has not.
-enum class Bf16Way : uint8_t { kWide, kPairs, kMatrices };
+/// How attention over bf16 multiplies with AVX-512: AMX's matrix products where the machine has them, else bf16 dot products (VDPBF16PS, VCVTNE2PS2BF16) where
+/// they are faster than FMAs, else FMAs of what is widened to f32. On a Sapphire Rapids VDPBF16PS takes the time of 3.5 FMAs and does the work of two.
+/// CLEARHEAD_BF16=amx|dot|widen decides otherwise; throws kUnsupported for other values, or for what the machine has not.
+enum class Bf16Way : uint8_t { kWiden, kDot, kAmx };
 Bf16Way bf16_way();
 
 /// Told about every work item of the backend's parallel loops, on the thread that runs it: benches measure a limit before each and the item itself.
@@ -66,14 +66,14 @@ void for_items(int64_t items, const std::function<void(int64_t item, int thread)
 namespace N_AVX2 {
 void forward(const ForwardCall& call);
 void weights(const WeightsCall& call);
-SweepResult sweep(const SweepCall& call);
+ReductionResult sweep(const SweepCall& call);
 void backward(const BackwardCall& call);
 void backward_linear(const BackwardCall& call);
 }  // namespace N_AVX2
 namespace N_AVX3 {
 void forward(const ForwardCall& call);
 void weights(const WeightsCall& call);
-SweepResult sweep(const SweepCall& call);
+ReductionResult sweep(const SweepCall& call);
 void backward(const BackwardCall& call);
 void backward_linear(const BackwardCall& call);
 }  // namespace N_AVX3

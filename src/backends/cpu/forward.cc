@@ -65,7 +65,7 @@ void forward_given(ForwardPlan& plan) {
   }
   WideResult out(plan.call.out);
   plan.set_wide(widened(plan.call.v), out.tensor());
-  std::holds_alternative<PagedKeys>(plan.call.keys) ? forward_decode_by_pairs(plan) : forward_wide(plan);
+  std::holds_alternative<PagedKV>(plan.call.keys) ? forward_decode_by_pairs(plan) : forward_wide(plan);
   out.finish();
 }
 

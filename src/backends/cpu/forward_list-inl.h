@@ -102,8 +102,8 @@ inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copi
     float* to = copies + i * view.d_k;
     with_element(view.page_dtype, [&](auto element) {
       const auto* from = view.panels<decltype(element)>(key[i] / kKeyTile) +
-                         key[i] % kKeyTile / KeyPage::kPanel * KeyPage::kPanel * view.d_k + key[i] % KeyPage::kPanel;
-      for (int64_t c = 0; c < view.d_k; ++c) to[c] = widened(from[c * KeyPage::kPanel]);
+                         key[i] % kKeyTile / KVPage::kPanel * KVPage::kPanel * view.d_k + key[i] % KVPage::kPanel;
+      for (int64_t c = 0; c < view.d_k; ++c) to[c] = widened(from[c * KVPage::kPanel]);
     });
     rows[i] = to;
   }

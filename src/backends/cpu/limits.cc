@@ -95,9 +95,9 @@ void matrix_chains(int64_t steps) {
 double bf16_burst(double* flops) {
   *flops = 0;
   const Bf16Way way = bf16_way();
-  if (way == Bf16Way::kWide) return 0;
+  if (way == Bf16Way::kWiden) return 0;
   const auto start = std::chrono::steady_clock::now();
-  if (way == Bf16Way::kMatrices) {
+  if (way == Bf16Way::kAmx) {
     constexpr int64_t kSteps = 300, kOfStep = 6, kFlops = 2 * 16 * 16 * 32;
     matrix_chains(kSteps);
     *flops = static_cast<double>(kSteps * kOfStep * kFlops);

@@ -62,7 +62,7 @@ inline bool goes_by_state(const AttentionSpec& spec, int64_t rows, int64_t keys,
   const Topology& topology = spec.topology;
   const bool prefix = !topology.band.back && !topology.segments && !topology.mask && !topology.lists && !topology.visible;
   const bool by_pair = spec.after.gaussian || (spec.after.dropout && spec.after.dropout->rate > 0);
-  if (!std::holds_alternative<Linear>(spec.normaliser) || !std::holds_alternative<Dot>(spec.pair)) return false;
+  if (!std::holds_alternative<LinearAttention>(spec.normaliser) || !std::holds_alternative<Dot>(spec.score)) return false;
   if (!prefix || by_pair || !spec.terms.empty()) return false;
   return rows * keys * (d_k + d_v) > 2 * (2 * keys + rows) * d_k * d_v;
 }
@@ -159,9 +159,9 @@ struct ChunkRows {
   // Channels of a page's key lie a panel apart.
   template <class T>
   static void copy(const ScoreView& view, const ValueView& of, int64_t key, float* to_key, float* to_value) {
-    const int64_t in_page = key % kKeyTile, in_panel = in_page % KeyPage::kPanel;
+    const int64_t in_page = key % kKeyTile, in_panel = in_page % KVPage::kPanel;
     const T* from = view.panels<T>(key / kKeyTile) + (in_page - in_panel) * view.d_k + in_panel;
-    for (int64_t c = 0; c < view.d_k; ++c) to_key[c] = widened(from[c * KeyPage::kPanel]);
+    for (int64_t c = 0; c < view.d_k; ++c) to_key[c] = widened(from[c * KVPage::kPanel]);
     widen(of.in_page<T>(key), of.d_v, to_value);
   }
   static void to_rows(const float* const* from, int count, int64_t width, float* to) {

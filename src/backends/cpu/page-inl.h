@@ -63,8 +63,8 @@ inline void widen(const T* from, int64_t count, float* to) {
 inline const float* tile_panels(const ScoreView& view, int64_t tile, int64_t begin, int64_t end) {
   if (view.page_dtype == DType::kF32) return view.panels<float>(tile / kKeyTile);
   float* room = ThreadScratch::widened_keys(kKeyTile * view.d_k);
-  const int64_t first = (begin - tile) / KeyPage::kPanel * KeyPage::kPanel * view.d_k;
-  const int64_t last = (end - tile + KeyPage::kPanel - 1) / KeyPage::kPanel * KeyPage::kPanel * view.d_k;
+  const int64_t first = (begin - tile) / KVPage::kPanel * KVPage::kPanel * view.d_k;
+  const int64_t last = (end - tile + KVPage::kPanel - 1) / KVPage::kPanel * KVPage::kPanel * view.d_k;
   with_element(view.page_dtype,
                [&](auto element) { widen(view.panels<decltype(element)>(tile / kKeyTile) + first, last - first, room + first); });
   return room;

@@ -197,9 +197,9 @@ inline HWY_NOINLINE void pack_far_offsets(const ScoreView& view, const QueryBloc
   const int lanes = block.vectors * kLanes;
   for (int64_t key = keys.begin; key < keys.end; ++key, to += kBlock) {
     const int64_t known = std::min(key, view.key_length - 1);
-    const int64_t inside = known - sight.tile, in_panel = inside % KeyPage::kPanel;
+    const int64_t inside = known - sight.tile, in_panel = inside % KVPage::kPanel;
     const float* k = sight.keys + (view.pages ? (inside - in_panel) * view.d_k + in_panel : inside * view.key_stride);
-    const int64_t step = view.pages ? KeyPage::kPanel : 1;
+    const int64_t step = view.pages ? KVPage::kPanel : 1;
     for (int i = 0; i < block.count; ++i) {
       const int64_t row = offset_row(key, span.position[i], view.relative.reach) * view.d_k;
       float of_query = 0, of_key = 0;

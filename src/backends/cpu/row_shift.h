@@ -30,12 +30,12 @@ struct RowShift {
 };
 
 /// Whether a look shows weights that were rounded.
-inline bool shows_rounded(const AttentionRecord& record, Precision precision) {
-  return precision == Precision::kAsUsed && record.rows.used.defined();
+inline bool shows_rounded(const AttentionRecord& record, LookPrecision precision) {
+  return precision == LookPrecision::kAsUsed && record.rows.used.defined();
 }
 
 inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row,
-                          Precision precision = Precision::kExact) {
+                          LookPrecision precision = LookPrecision::kExact) {
   const Tensor &m = record.rows.m, &l = shows_rounded(record, precision) ? record.rows.used : record.rows.l;
   const double shift = static_cast<double>(m.data<float>()[batch * m.stride(0) + head * m.stride(1) + row * m.stride(2)]);
   const double sum = static_cast<double>(l.data<float>()[batch * l.stride(0) + head * l.stride(1) + row * l.stride(2)]);
@@ -44,7 +44,7 @@ inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t 
   RowShift out{.saw_nothing = false};
   if (const Sigmoid* sigmoid = std::get_if<Sigmoid>(&normaliser)) {
     out.m = -sigmoid->bias * kLog2E, out.inverse = 1;
-  } else if (std::holds_alternative<Linear>(normaliser)) {
+  } else if (std::holds_alternative<LinearAttention>(normaliser)) {
     out.inverse = sum == 0 ? 0 : static_cast<float>(0.69314718055994530942 / sum);
   } else if (std::holds_alternative<Hard>(normaliser)) {
     out.m = static_cast<float>(shift), out.inverse = 1;

@@ -233,7 +233,7 @@ struct Panel {
   HWY_INLINE const float* at() const {
     return p + R;
   }
-  HWY_INLINE void next_channel() { p += KeyPage::kPanel; }
+  HWY_INLINE void next_channel() { p += KVPage::kPanel; }
 };
 
 // --- the pair ------------------------------------------------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ HWY_INLINE void hide(const ScoreView& view, const QueryBlock& block, const TileS
 
 // Address of the group of kRows keys from `key`.
 HWY_INLINE Panel panel_of(const ScoreView& view, const TileSight& sight, int64_t key) {
-  const uint64_t in_page = static_cast<uint64_t>(key - sight.tile), in_panel = in_page % KeyPage::kPanel;
+  const uint64_t in_page = static_cast<uint64_t>(key - sight.tile), in_panel = in_page % KVPage::kPanel;
   return Panel{sight.keys + (in_page - in_panel) * static_cast<uint64_t>(view.d_k) + in_panel};
 }
 

@@ -18,7 +18,7 @@ struct KindOf {
   WeightKind operator()(const Entmax15&) const { return WeightKind::kEntmax15; }
   WeightKind operator()(const Sigmoid&) const { return WeightKind::kSigmoid; }
   WeightKind operator()(const Hard&) const { return WeightKind::kHard; }
-  WeightKind operator()(const Linear&) const { return WeightKind::kLinear; }
+  WeightKind operator()(const LinearAttention&) const { return WeightKind::kLinear; }
 };
 
 }  // namespace
@@ -32,7 +32,7 @@ Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? in_pairs
 int64_t matrix_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0 ? 8 : 0; }
 
 bool are_narrow_dots(const AttentionSpec& spec, const Tensor& q) {
-  return q.dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.pair) && q.size(3) > 0;
+  return q.dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.score) && q.size(3) > 0;
 }
 
 // Of narrow dots, whatever holds the keys.
@@ -45,19 +45,19 @@ bool suit_matrices(const AttentionSpec& spec, const Tensor& q) {
 bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
   if (!are_narrow_dots(spec, q) || !k || k->dtype() != DType::kBF16) return false;
-  if (bf16_way() == Bf16Way::kMatrices) return suit_matrices(spec, q);
-  return bf16_way() == Bf16Way::kPairs && !std::holds_alternative<Linear>(spec.normaliser);
+  if (bf16_way() == Bf16Way::kAmx) return suit_matrices(spec, q);
+  return bf16_way() == Bf16Way::kDot && !std::holds_alternative<LinearAttention>(spec.normaliser);
 }
 
 bool decodes_by_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
-  const PagedKeys* paged = std::get_if<PagedKeys>(&keys);
-  if (!are_narrow_dots(spec, q) || !paged || paged->dtype != DType::kBF16 || bf16_way() == Bf16Way::kWide) return false;
+  const PagedKV* paged = std::get_if<PagedKV>(&keys);
+  if (!are_narrow_dots(spec, q) || !paged || paged->dtype != DType::kBF16 || bf16_way() == Bf16Way::kWiden) return false;
   return 1 < q.size(2) && q.size(2) <= kDecodeQueries && suit_matrices(spec, q) && !spec.after.dropout && !spec.after.gaussian;
 }
 
 bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {
   const After& after = spec.after;
-  if (bf16_way() == Bf16Way::kMatrices && (v.size(3) == 0 || matrix_step_of(v.size(3)) < matrix_step_of(q.size(3)))) return false;
+  if (bf16_way() == Bf16Way::kAmx && (v.size(3) == 0 || matrix_step_of(v.size(3)) < matrix_step_of(q.size(3)))) return false;
   return takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && !after.dropout &&
          !after.head_mask && !after.gaussian;
 }
@@ -85,7 +85,7 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.query_channel = q.stride(3);
   if (q.dtype() == DType::kBF16) {
     common_.pairs = true;
-    if (bf16_way() == Bf16Way::kMatrices) common_.matrix_step = matrix_step_of(q_.size(3));
+    if (bf16_way() == Bf16Way::kAmx) common_.matrix_step = matrix_step_of(q_.size(3));
     common_.d_k = q_.size(3) / 2;
     common_.query_stride = q_.stride(2) / 2;
     common_.query_channel = 1;
@@ -112,13 +112,13 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
 
 // Pointers once: asking a tensor for its data is a call, and decode crosses a page every few microseconds.
 void ScoreProblem::add_pages() {
-  const auto* paged = std::get_if<PagedKeys>(&keys_);
+  const auto* paged = std::get_if<PagedKV>(&keys_);
   if (!paged) return;
   common_.page_dtype = paged->dtype;
-  page_count_ = (paged->length + KeyPage::kLength - 1) / KeyPage::kLength;
+  page_count_ = (paged->length + KVPage::kLength - 1) / KVPage::kLength;
   for (const auto& sequence : paged->pages) {
     for (int64_t page = 0; page < page_count_; ++page) {
-      const KeyPage* from = sequence[static_cast<size_t>(page)].get();  // null: let go, and hidden
+      const KVPage* from = sequence[static_cast<size_t>(page)].get();  // null: let go, and hidden
       key_pages_.push_back(from ? from->keys.raw() : nullptr);
       value_pages_.push_back(from && from->values.defined() ? from->values.raw() : nullptr);
       if (page_count_ == 1 && from) common_.page_keys = from->length();  // a longer sequence's pages are whole
@@ -127,10 +127,10 @@ void ScoreProblem::add_pages() {
 }
 
 void ScoreProblem::add_pair() {
-  const Additive* additive = std::get_if<Additive>(&spec_.pair);
-  common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.pair, key_width(keys_)) * 1.4426950408889634);
+  const Additive* additive = std::get_if<Additive>(&spec_.score);
+  common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.score, key_width(keys_)) * 1.4426950408889634);
   if (common_.pairs) std::swap(common_.query_factor, common_.pair_factor);
-  if (const auto* relative = std::get_if<Relative>(&spec_.pair)) {
+  if (const auto* relative = std::get_if<Relative>(&spec_.score)) {
     common_.relative.reach = reach_of(*relative);
     offset_keys_ = relative->keys.contiguous();
     if (relative->queries) offset_queries_ = relative->queries->contiguous();
@@ -199,7 +199,7 @@ bool ScoreProblem::hides_by_offset() const {
 void ScoreProblem::add_terms() {
   if (spec_.terms.empty() && !offset_keys_.defined()) return;
   for (const Term& term : spec_.terms) {
-    if (const auto* edges = std::get_if<PerEdge>(&term)) edge_biases_.push_back(edges->bias.contiguous());
+    if (const auto* edges = std::get_if<EdgeBias>(&term)) edge_biases_.push_back(edges->bias.contiguous());
   }
   terms_.resize(static_cast<size_t>(batch_ * heads_));
   for (int64_t index = 0; index < batch_ * heads_; ++index) {
@@ -216,12 +216,12 @@ void ScoreProblem::add_terms() {
         out.kind = ScoreTerm::Kind::kSoftCap;
         out.cap = soft_cap->cap * kLog2E;
         out.inverse_cap = 1.0F / out.cap;
-      } else if (const auto* dense = std::get_if<Dense>(&term)) {
+      } else if (const auto* dense = std::get_if<AttentionBias>(&term)) {
         out.kind = ScoreTerm::Kind::kDense;
         out.bias = dense->bias.data<float>() + batch * broadcast_stride(dense->bias, 0) + head * broadcast_stride(dense->bias, 1);
         out.query_stride = broadcast_stride(dense->bias, 2);
         out.key_stride = dense->bias.stride(3);
-      } else if (std::holds_alternative<PerEdge>(term)) {
+      } else if (std::holds_alternative<EdgeBias>(term)) {
         const Tensor& bias = edge_biases_[edge_terms++];
         out.kind = ScoreTerm::Kind::kDense;
         out.per_edge = true;
@@ -286,7 +286,7 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   };
   out.queries = from(q_, head);
   out.key_head = head / group();
-  if (std::holds_alternative<PagedKeys>(keys_)) {
+  if (std::holds_alternative<PagedKV>(keys_)) {
     out.pages = key_pages_.data() + batch * page_count_;
     out.value_pages = value_pages_.data() + batch * page_count_;
   } else {
@@ -302,7 +302,7 @@ ScoreView ScoreProblem::view(int64_t batch, int64_t head) const {
   out.relative.query_bias = table(offset_bias_);
   out.relative.values = table(offset_values_);
   if (!pair_weights_.empty()) {
-    const Tensor& weight = std::get<Additive>(spec_.pair).weight;
+    const Tensor& weight = std::get<Additive>(spec_.score).weight;
     out.pair.weight = pair_weights_.data() + (weight.size(0) == 1 ? 0 : head) * 2 * out.d_k;
     out.pair.natural_weight = out.pair.weight + out.d_k;
   }

@@ -25,7 +25,7 @@
 namespace clearhead::cpu {
 
 inline constexpr int64_t kKeyTile = 256;  // = one page; counted from key 0, in tensors and pages alike
-static_assert(kKeyTile == KeyPage::kLength);
+static_assert(kKeyTile == KVPage::kLength);
 inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
 inline constexpr float kLog2E = 1.44269504088896341F;
 inline constexpr float kVisible = kLowestScore;  // scores from here on are visible

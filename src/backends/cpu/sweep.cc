@@ -203,7 +203,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
 
 }  // namespace
 
-SweepResult sweep(const SweepCall& call) {
+ReductionResult sweep(const SweepCall& call) {
   SweepPlan plan(call, kBlock, write_cells);
   read_offsets(plan.problem);
   // Head by head, its last strips first: with a causal band they are the longest.

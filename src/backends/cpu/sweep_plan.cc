@@ -46,7 +46,7 @@ SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block, WriteCells
 }
 
 void SweepPlan::allocate() {
-  const SweepRequest& request = call.request;
+  const ReductionRequest& request = call.request;
   const int64_t batch = batches_.size(), heads = heads_.size();
   for (const Statistic statistic : request.statistics) {
     switch (statistic) {
@@ -230,7 +230,7 @@ void SweepPlan::report(int64_t rows, int thread) {
   if (thread == 0 && call.progress) call.progress(static_cast<double>(done) / static_cast<double>(maps * looked));
 }
 
-SweepResult SweepPlan::take_result() {
+ReductionResult SweepPlan::take_result() {
   result_.rows_looked_at = looked;
   result_.exact = looked == kept;
   if (call.progress) call.progress(1);

@@ -92,7 +92,7 @@ class SweepPlan {
   /// Throws kCancelled when the token is set.
   void check_cancelled() const;
   void report(int64_t rows_done, int thread);
-  SweepResult take_result();
+  ReductionResult take_result();
 
  private:
   void allocate();
@@ -111,7 +111,7 @@ class SweepPlan {
   int64_t blocks_per_strip_ = 1;
   std::vector<int64_t> column_ends_;
   std::vector<float> key_factors_;  // [kKeyRoom, key of looked_keys, kKeyRoom]
-  SweepResult result_;
+  ReductionResult result_;
   float *entropies_ = nullptr, *distances_ = nullptr, *received_ = nullptr, *offsets_ = nullptr, *matched_ = nullptr, *max_ = nullptr,
         *mean_ = nullptr, *top_weights_ = nullptr;
   int32_t* top_keys_ = nullptr;

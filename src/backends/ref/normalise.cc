@@ -121,7 +121,7 @@ struct Normalise {
     out.lead = best - next;
     out.l = scores[static_cast<size_t>(out.m)] - shift - log_sum;
   }
-  void operator()(const Linear&) const {
+  void operator()(const LinearAttention&) const {
     for (const double score : scores) out.l += score == kHidden ? 0 : score;
     if (std::abs(out.l) < 0x1p-126) out.l = 0;  // f32 cannot divide by it
   }
@@ -154,7 +154,7 @@ struct WeightOf {
   }
   double operator()(const Sigmoid& sigmoid) const { return 1 / (1 + std::exp(-score - static_cast<double>(sigmoid.bias))); }
   double operator()(const Hard&) const { return std::isnan(row.m) ? row.m : static_cast<double>(key) == row.m ? 1 : 0; }
-  double operator()(const Linear&) const { return row.l == 0 ? 0 : score / row.l; }
+  double operator()(const LinearAttention&) const { return row.l == 0 ? 0 : score / row.l; }
 };
 
 void fill_weights(const AttentionSpec& spec, int64_t head, const std::vector<double>& scores, RowWeights& out) {
@@ -166,7 +166,7 @@ void fill_weights(const AttentionSpec& spec, int64_t head, const std::vector<dou
   for (const double weight : out.weights) {
     if (has_threshold(spec.normaliser)) out.slope_sum += is_squared ? std::sqrt(weight) : weight == 0 ? 0 : 1;
   }
-  if (std::holds_alternative<Linear>(spec.normaliser)) {
+  if (std::holds_alternative<LinearAttention>(spec.normaliser)) {
     out.cancellation = 0;
     for (const double weight : out.weights) {
       out.cancellation += std::abs(weight);
@@ -184,7 +184,7 @@ struct SizeOfWeight {
   double operator()(const Entmax15&) const { return 2 * std::sqrt(weight); }
   double operator()(const Sigmoid&) const { return weight; }
   double operator()(const Hard&) const { return weight; }
-  double operator()(const Linear&) const { return row.cancellation * (std::abs(weight) + row.largest); }
+  double operator()(const LinearAttention&) const { return row.cancellation * (std::abs(weight) + row.largest); }
 };
 
 // g of one key and its size; its part in D and that one's size.
@@ -201,7 +201,7 @@ struct Slope {
   }
   Answer operator()(const Sigmoid&) const { return {weight * (1 - weight), weight, 0, 0}; }
   Answer operator()(const Hard&) const { return same(share); }
-  Answer operator()(const Linear& linear) const {
+  Answer operator()(const LinearAttention& linear) const {
     return row.l == 0 ? Answer{} : Answer{1 / row.l, row.cancellation / std::abs(row.l), weight, SizeOfWeight{row, weight}(linear)};
   }
   static Answer same(double g) { return {g, g, g, g}; }
@@ -232,11 +232,11 @@ RowWeights normalise(const RowOfScores& at, const std::vector<double>& scores) {
 
 float stored_l(const Normaliser& normaliser, double l) { return static_cast<float>(has_threshold(normaliser) ? -rounded_up(-l) : l); }
 
-RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, Precision precision) {
+RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, LookPrecision precision) {
   const auto element = [&](const Tensor& rows) {
     return static_cast<double>(rows.data<float>()[batch * rows.stride(0) + head * rows.stride(1) + row * rows.stride(2)]);
   };
-  const bool rounds = precision == Precision::kAsUsed && record.rows.used.defined();
+  const bool rounds = precision == LookPrecision::kAsUsed && record.rows.used.defined();
   return {element(record.rows.m), element(rounds ? record.rows.used : record.rows.l), rounds};
 }
 
@@ -265,7 +265,7 @@ bool has_threshold(const Normaliser& normaliser) {
 
 bool leaves_zeros_out(const Normaliser& normaliser) {
   const bool reads_all = std::holds_alternative<Softmax>(normaliser) || std::holds_alternative<Sigmoid>(normaliser);
-  return !reads_all && !std::holds_alternative<Linear>(normaliser);
+  return !reads_all && !std::holds_alternative<LinearAttention>(normaliser);
 }
 
 bool has_gradients_of_zeros(const Normaliser& normaliser) {

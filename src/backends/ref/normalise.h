@@ -51,7 +51,8 @@ struct RecordedRow {
   double m = 0, l = 0;
   bool rounds = false;  // P was kept in bf16: l is the sum of what was rounded
 };
-RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, Precision precision = Precision::kExact);
+RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row,
+                         LookPrecision precision = LookPrecision::kExact);
 /// The weight of a visible pair.
 double weight_of(const Normaliser& normaliser, double score, int64_t key, const RecordedRow& row);
 /// All of a row's weights.

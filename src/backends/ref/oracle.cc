@@ -19,7 +19,7 @@ namespace {
 
 // 0 where values are not known: a trace may keep none.
 int64_t value_width(const Keys& keys, const Tensor& v) {
-  const PagedKeys* pages = std::get_if<PagedKeys>(&keys);
+  const PagedKV* pages = std::get_if<PagedKV>(&keys);
   if (!pages) return v.defined() ? v.size(3) : 0;
   for (const auto& sequence : pages->pages) {
     for (const auto& page : sequence) {
@@ -36,7 +36,7 @@ struct WeightError {
   double operator()(const Sparsemax&) const { return score < row.threshold - 2 * delta ? 0 : 2 * delta; }
   double operator()(const Sigmoid&) const { return weight * delta; }
   double operator()(const Hard&) const { return 0; }
-  double operator()(const Linear&) const {
+  double operator()(const LinearAttention&) const {
     const double of_sum = static_cast<double>(row.visible) * delta, least = std::abs(row.l) - of_sum;
     return least > 0 ? (delta + std::abs(weight) * of_sum) / least : std::numeric_limits<double>::infinity();
   }

@@ -44,7 +44,7 @@ struct ScorePair {
   int64_t width, j;
 
   Sum operator()(const Dot&) const {
-    const double scale = scale_of(at.spec.pair, width);
+    const double scale = scale_of(at.spec.score, width);
     Sum out;
     for (int64_t c = 0; c < width; ++c) {
       const double product = query[c] * key[c];
@@ -61,7 +61,7 @@ struct ScorePair {
     return out;
   }
   Sum operator()(const Relative& pair) const {
-    const double scale = scale_of(at.spec.pair, width);
+    const double scale = scale_of(at.spec.score, width);
     const int64_t row = row_of(at, pair, j);
     const Vector a = table_row(pair.keys, at.head, row);
     Sum out;
@@ -83,7 +83,7 @@ struct ReversePair {
   OperandSums& operands;
 
   void operator()(const Dot&) const {
-    const double scale = scale_of(at.spec.pair, width);
+    const double scale = scale_of(at.spec.score, width);
     for (int64_t c = 0; c < width; ++c) {
       add(d_q[c], scale * key[c]);
       add(d_k[c], scale * query[c]);
@@ -99,7 +99,7 @@ struct ReversePair {
     }
   }
   void operator()(const Relative& pair) const {
-    const double scale = scale_of(at.spec.pair, width);
+    const double scale = scale_of(at.spec.score, width);
     const int64_t row = row_of(at, pair, j);
     const Vector a = table_row(pair.keys, at.head, row);
     for (int64_t c = 0; c < width; ++c) {
@@ -123,21 +123,21 @@ Vector key_of(const RowOfScores& at, int64_t key) { return key_vector(at.keys, a
 }  // namespace
 
 Sum score_pair(const RowOfScores& at, int64_t key) {
-  return std::visit(ScorePair{at, query_vector(at), key_of(at, key), at.q.size(3), key}, at.spec.pair);
+  return std::visit(ScorePair{at, query_vector(at), key_of(at, key), at.q.size(3), key}, at.spec.score);
 }
 
 void reverse_pair(const RowOfScores& at, int64_t key, const Sum& d_score, Sum* d_q, Sum* d_k, OperandSums& operands) {
-  std::visit(ReversePair{at, query_vector(at), key_of(at, key), at.q.size(3), key, d_score, d_q, d_k, operands}, at.spec.pair);
+  std::visit(ReversePair{at, query_vector(at), key_of(at, key), at.q.size(3), key, d_score, d_q, d_k, operands}, at.spec.score);
 }
 
 Vector value_offset(const RowOfScores& at, int64_t key) {
-  const Relative* pair = std::get_if<Relative>(&at.spec.pair);
+  const Relative* pair = std::get_if<Relative>(&at.spec.score);
   if (!pair || !pair->values) return {};
   return table_row(*pair->values, at.head, row_of(at, *pair, key));
 }
 
 void reverse_value_offset(const RowOfScores& at, int64_t key, const Sum& weight, const Vector& d_out, OperandSums& operands) {
-  const Relative* pair = std::get_if<Relative>(&at.spec.pair);
+  const Relative* pair = std::get_if<Relative>(&at.spec.score);
   if (!pair || !pair->values) return;
   for (int64_t c = 0; c < pair->values->size(2); ++c) {
     const double upstream = d_out[c];

@@ -67,12 +67,12 @@ struct ApplyTerm {
     const double slope = static_cast<double>(term.slopes.data<float>()[at.head * term.slopes.stride(0)]);
     add(-slope * static_cast<double>(std::abs(position - key)));
   }
-  void operator()(const Dense& term) const {
+  void operator()(const AttentionBias& term) const {
     const double bias = static_cast<double>(pair_element<float>(term.bias, pair_of(at, key)));
     add(bias);
     if (bias == kHidden) score.value = kHidden;  // also where the product is NaN: a hidden key is never read into a result
   }
-  void operator()(const PerEdge& term) const {
+  void operator()(const EdgeBias& term) const {
     const double bias =
         static_cast<double>(term.bias.data<float>()[at.batch * broadcast_stride(term.bias, 0) + at.head * broadcast_stride(term.bias, 1) +
                                                     entry_of(at, key) * term.bias.stride(2)]);
@@ -113,8 +113,10 @@ struct ReverseTerm {
     const double distance = static_cast<double>(std::abs(position - key));
     operands.at(term.slopes, at.head).add(-distance * d_score.value, distance * d_score.size);
   }
-  void operator()(const Dense& term) const { operands.at(term.bias, pair_index(term.bias, at, key)).add(d_score.value, d_score.size); }
-  void operator()(const PerEdge& term) const {
+  void operator()(const AttentionBias& term) const {
+    operands.at(term.bias, pair_index(term.bias, at, key)).add(d_score.value, d_score.size);
+  }
+  void operator()(const EdgeBias& term) const {
     const int64_t batch = term.bias.size(0) == 1 ? 0 : at.batch, head = term.bias.size(1) == 1 ? 0 : at.head;
     operands.at(term.bias, (batch * term.bias.size(1) + head) * term.bias.size(2) + entry_of(at, key)).add(d_score.value, d_score.size);
   }
@@ -150,26 +152,26 @@ Vector vector_of(const Tensor& t, int64_t batch, int64_t key_head, int64_t key) 
 Vector part_of(const Tensor& t, int64_t at, int64_t step) {
   return {t.raw() + at * static_cast<int64_t>(size_of(t.dtype())), step, t.dtype()};
 }
-const KeyPage& page_of(const PagedKeys& paged, int64_t batch, int64_t key) {
-  return *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(key / KeyPage::kLength)];
+const KVPage& page_of(const PagedKV& paged, int64_t batch, int64_t key) {
+  return *paged.pages[static_cast<size_t>(batch)][static_cast<size_t>(key / KVPage::kLength)];
 }
 
 }  // namespace
 
 Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key) {
   if (const Tensor* k = std::get_if<Tensor>(&keys)) return vector_of(*k, batch, key_head, key);
-  const PagedKeys& paged = std::get<PagedKeys>(keys);
-  const KeyPage& page = page_of(paged, batch, key);
-  const int64_t inside = key % KeyPage::kLength;
-  const int64_t panel = key_head * (page.length() / KeyPage::kPanel) + inside / KeyPage::kPanel;
-  return part_of(page.keys, panel * paged.d_k * KeyPage::kPanel + inside % KeyPage::kPanel, KeyPage::kPanel);
+  const PagedKV& paged = std::get<PagedKV>(keys);
+  const KVPage& page = page_of(paged, batch, key);
+  const int64_t inside = key % KVPage::kLength;
+  const int64_t panel = key_head * (page.length() / KVPage::kPanel) + inside / KVPage::kPanel;
+  return part_of(page.keys, panel * paged.d_k * KVPage::kPanel + inside % KVPage::kPanel, KVPage::kPanel);
 }
 
 Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head, int64_t key) {
   if (std::holds_alternative<Tensor>(keys)) return vector_of(v, batch, key_head, key);
-  const PagedKeys& paged = std::get<PagedKeys>(keys);
-  const KeyPage& page = page_of(paged, batch, key);
-  return part_of(page.values, (key_head * page.length() + key % KeyPage::kLength) * paged.d_v, 1);
+  const PagedKV& paged = std::get<PagedKV>(keys);
+  const KVPage& page = page_of(paged, batch, key);
+  return part_of(page.values, (key_head * page.length() + key % KVPage::kLength) * paged.d_v, 1);
 }
 
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes) {

@@ -112,7 +112,7 @@ class HeadSweep {
  private:
   // Of linear weights, which may be negative or beyond one, those that are shares.
   double surprise(double weight) const {
-    const bool is_linear = std::holds_alternative<Linear>(record_.spec.normaliser);
+    const bool is_linear = std::holds_alternative<LinearAttention>(record_.spec.normaliser);
     return weight == 0 || (is_linear && (weight < 0 || weight > 1)) ? 0 : -weight * std::log(weight);
   }
 
@@ -157,8 +157,8 @@ class HeadSweep {
   std::vector<Seen> seen_;  // of the row, where its top keys are wanted
 };
 
-Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, SweepResult& result) {
-  const SweepRequest& request = call.request;
+Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, ReductionResult& result) {
+  const ReductionRequest& request = call.request;
   const int64_t looked = static_cast<int64_t>(call.rows.size());
   Pointers to;
   for (const Statistic statistic : request.statistics) {
@@ -186,12 +186,12 @@ Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, SweepResu
 
 }  // namespace
 
-SweepResult sweep(const SweepCall& call) {
+ReductionResult sweep(const SweepCall& call) {
   const AttentionRecord& record = call.record;
   const Range batches{call.batches.begin, call.batches.end < 0 ? record.q.size(0) : call.batches.end};
   const Range heads{call.request.heads.begin, call.request.heads.end < 0 ? record.q.size(1) : call.request.heads.end};
   const int64_t maps = batches.size() * heads.size(), looked = static_cast<int64_t>(call.rows.size());
-  SweepResult result;
+  ReductionResult result;
   result.rows_looked_at = looked;
   result.exact = looked == record.rows_kept();
   const Pointers to = allocate(call, batches.size(), heads.size(), result);

@@ -5,6 +5,6 @@
 
 namespace clearhead::reference {
 
-SweepResult sweep(const SweepCall& call);
+ReductionResult sweep(const SweepCall& call);
 
 }  // namespace clearhead::reference

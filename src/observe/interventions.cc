@@ -1,4 +1,4 @@
-// Edits as changes of a description: a head's mask becomes 0, pairs leave the visibility rule.
+// Interventions as changes of a description: a head's mask becomes 0, pairs leave the visibility rule.
 #include <algorithm>
 
 #include "base/format.h"
@@ -21,7 +21,7 @@ Rule both(const Rule& a, const Rule& b) {
   return out;
 }
 
-void check(const char* what, const Edits::Pairs& pairs, int64_t heads) {
+void check(const char* what, const Interventions::Pairs& pairs, int64_t heads) {
   for (const auto& [axis, range] : {std::pair{"queries", pairs.queries}, std::pair{"keys", pairs.keys}}) {
     if (range.begin < 0 || range.end < range.begin) {
       fail(ErrorCode::kInvalidArgument, "{}: {} {} to {}; expected a range that begins at 0 or later and does not run backwards", what,
@@ -32,7 +32,7 @@ void check(const char* what, const Edits::Pairs& pairs, int64_t heads) {
     fail(ErrorCode::kInvalidArgument, "{}: head {}; heads are 0 to {}", what, *pairs.head, heads - 1);
 }
 
-Rule rule_of(const Edits::Pairs& pairs, bool keep_only, const EditedSite& site) {
+Rule rule_of(const Interventions::Pairs& pairs, bool keep_only, const InterventionSite& site) {
   return visible([&](RulePair at) {
     const auto inside = [](RuleValue x, Range range) { return x >= range.begin && x < range.end; };
     RuleValue query = at.query;
@@ -58,11 +58,11 @@ bool reads_positions(const AttentionSpec& spec) {
     return std::holds_alternative<Alibi>(term) || (rule && reads_query(*rule));
   };
   const Topology& topology = spec.topology;
-  return std::holds_alternative<Relative>(spec.pair) || std::any_of(spec.terms.begin(), spec.terms.end(), does) || topology.band.back ||
+  return std::holds_alternative<Relative>(spec.score) || std::any_of(spec.terms.begin(), spec.terms.end(), does) || topology.band.back ||
          topology.band.ahead || (topology.visible && reads_query(*topology.visible));
 }
 
-// Edits of cross-attention count its queries from the first, wherever the keys end. An edit changes what is visible and nothing else, so a description that
+// Interventions of cross-attention count its queries from the first, wherever the keys end. An edit changes what is visible and nothing else, so a description that
 // counts from the end, and whose scores or band would move with its queries, stays as it is.
 void count_from_first(AttentionSpec& spec, const char* what) {
   if (spec.topology.band.align == Align::kStart && spec.topology.band.offset == 0) return;
@@ -81,7 +81,7 @@ void hide(Topology& topology, const Rule& rule) { topology.visible = topology.vi
 
 }  // namespace
 
-AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, const EditedSite& site) {
+AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site) {
   AttentionSpec out = spec;
   std::vector<float> mask(static_cast<size_t>(site.heads), 1);
   for (int64_t head = 0; spec.after.head_mask && head < site.heads; ++head) {
@@ -89,17 +89,17 @@ AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, const Edited
   }
   const auto is_here = [&](const std::string& family) { return family.empty() || family == site.family; };
   bool masked = false;
-  for (const Edits::Head& head : edits.knocked_out) {
+  for (const Interventions::Head& head : interventions.ablated) {
     if (head.layer != site.layer || !is_here(head.family)) continue;
     if (head.head < 0 || head.head >= site.heads) {
-      fail(ErrorCode::kInvalidArgument, "knocked-out head L{}.H{}; heads are 0 to {}", head.layer, head.head, site.heads - 1);
+      fail(ErrorCode::kInvalidArgument, "ablated head L{}.H{}; heads are 0 to {}", head.layer, head.head, site.heads - 1);
     }
     mask[static_cast<size_t>(head.head)] = 0;
     masked = true;
   }
   if (masked) out.after.head_mask = Tensor::from(mask, {site.heads});
-  const auto hide_pairs = [&](const std::vector<Edits::Pairs>& all, const char* what, bool keep_only) {
-    for (const Edits::Pairs& pairs : all) {
+  const auto hide_pairs = [&](const std::vector<Interventions::Pairs>& all, const char* what, bool keep_only) {
+    for (const Interventions::Pairs& pairs : all) {
       if (!is_here(pairs.family)) continue;
       check(what, pairs, site.heads);
       if (pairs.layer && *pairs.layer != site.layer) continue;
@@ -107,8 +107,8 @@ AttentionSpec edited(const AttentionSpec& spec, const Edits& edits, const Edited
       hide(out.topology, rule_of(pairs, keep_only, site));
     }
   };
-  hide_pairs(edits.cut, "a cut", false);
-  hide_pairs(edits.keep_only, "a keep-only", true);
+  hide_pairs(interventions.knockouts, "an attention knockout", false);
+  hide_pairs(interventions.keep_only, "a keep-only", true);
   return out;
 }
 

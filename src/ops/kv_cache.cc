@@ -34,12 +34,12 @@ Tensor in_dtype(const Tensor& tensor, DType dtype) { return tensor.dtype() == dt
 constexpr int64_t kGroupBytes = int64_t{8} << 20;
 constexpr int64_t kShort = 64;  // keys: kernels take as many at once
 
-std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t count, int64_t length) {
-  const Tensor all_keys = Tensor::zeros({count, keys.key_heads, length / KeyPage::kPanel, keys.d_k, KeyPage::kPanel}, keys.dtype);
+std::vector<std::shared_ptr<KVPage>> empty_pages(const PagedKV& keys, int64_t count, int64_t length) {
+  const Tensor all_keys = Tensor::zeros({count, keys.key_heads, length / KVPage::kPanel, keys.d_k, KVPage::kPanel}, keys.dtype);
   const Tensor all_values = Tensor::zeros({count, keys.key_heads, length, keys.d_v}, keys.dtype);
-  std::vector<std::shared_ptr<KeyPage>> pages;
+  std::vector<std::shared_ptr<KVPage>> pages;
   for (int64_t page = 0; page < count; ++page) {
-    pages.push_back(std::make_shared<KeyPage>());
+    pages.push_back(std::make_shared<KVPage>());
     pages.back()->keys = all_keys.select(0, page);
     pages.back()->values = all_values.select(0, page);
   }
@@ -48,7 +48,7 @@ std::vector<std::shared_ptr<KeyPage>> empty_pages(const PagedKeys& keys, int64_t
 
 // Writes new keys [begin, end), counted from the first appended one, which stands at `length`, into the page that holds them all. T: the bits of an element.
 template <class T>
-void write_page(KeyPage& page, const Tensor& k, const Tensor& v, int64_t batch, int64_t length, Range new_keys) {
+void write_page(KVPage& page, const Tensor& k, const Tensor& v, int64_t batch, int64_t length, Range new_keys) {
   const int64_t heads = k.size(1), d_k = k.size(3), d_v = v.size(3), k_row = k.stride(2), v_row = v.stride(2), k_step = k.stride(3),
                 v_step = v.stride(3);
   T* keys = reinterpret_cast<T*>(page.keys.mutable_raw());
@@ -57,11 +57,11 @@ void write_page(KeyPage& page, const Tensor& k, const Tensor& v, int64_t batch, 
     const T* from_k = reinterpret_cast<const T*>(k.raw()) + batch * k.stride(0) + head * k.stride(1);
     const T* from_v = reinterpret_cast<const T*>(v.raw()) + batch * v.stride(0) + head * v.stride(1);
     for (int64_t n = new_keys.begin; n < new_keys.end; ++n) {
-      const int64_t inside = (length + n) % KeyPage::kLength;
-      const int64_t panel = head * (page.length() / KeyPage::kPanel) + inside / KeyPage::kPanel;
+      const int64_t inside = (length + n) % KVPage::kLength;
+      const int64_t panel = head * (page.length() / KVPage::kPanel) + inside / KVPage::kPanel;
       const T *key = from_k + n * k_row, *value = from_v + n * v_row;
-      T* column = keys + panel * d_k * KeyPage::kPanel + inside % KeyPage::kPanel;
-      for (int64_t c = 0; c < d_k; ++c) column[c * KeyPage::kPanel] = key[c * k_step];
+      T* column = keys + panel * d_k * KVPage::kPanel + inside % KVPage::kPanel;
+      for (int64_t c = 0; c < d_k; ++c) column[c * KVPage::kPanel] = key[c * k_step];
       T* row = values + (head * page.length() + inside) * d_v;
       for (int64_t c = 0; c < d_v; ++c) row[c] = value[c * v_step];
     }
@@ -69,8 +69,8 @@ void write_page(KeyPage& page, const Tensor& k, const Tensor& v, int64_t batch, 
 }
 
 // The keys before `inside` of a page, which `to` has room for, and the panel they end in.
-void copy_beginning(const KeyPage& from, KeyPage& to, int64_t inside) {
-  const int64_t panels = (inside + KeyPage::kPanel - 1) / KeyPage::kPanel;
+void copy_beginning(const KVPage& from, KVPage& to, int64_t inside) {
+  const int64_t panels = (inside + KVPage::kPanel - 1) / KVPage::kPanel;
   const auto copy = [](const Tensor& source, Tensor& target, int64_t rows) {  // the first rows of every head
     if (source.numel() == 0) return;
     const size_t row = source.bytes() / static_cast<size_t>(source.size(0) * source.size(1));
@@ -86,17 +86,17 @@ void copy_beginning(const KeyPage& from, KeyPage& to, int64_t inside) {
 
 }  // namespace
 
-KeyCache::KeyCache(DType dtype) {
+KVCache::KVCache(DType dtype) {
   if (!is_real(dtype)) fail(ErrorCode::kUnsupported, "cache: pages of {}; expected f32, bf16 or f16", to_string(dtype));
   keys_.dtype = dtype;
 }
 
-KeyCache::KeyCache(const KeyCache& other) : keys_(other.keys_), writable_(other.writable_) {
-  if (keys_.length % KeyPage::kLength == 0) return;
-  const size_t last = static_cast<size_t>(keys_.length / KeyPage::kLength);
+KVCache::KVCache(const KVCache& other) : keys_(other.keys_), writable_(other.writable_) {
+  if (keys_.length % KVPage::kLength == 0) return;
+  const size_t last = static_cast<size_t>(keys_.length / KVPage::kLength);
   for (size_t batch = 0; batch < writable_.size(); ++batch) {
-    const KeyPage& shared = *writable_[batch][last];
-    auto own = std::make_shared<KeyPage>();
+    const KVPage& shared = *writable_[batch][last];
+    auto own = std::make_shared<KVPage>();
     own->keys = shared.keys.clone();
     own->values = shared.values.clone();
     writable_[batch][last] = own;
@@ -104,16 +104,16 @@ KeyCache::KeyCache(const KeyCache& other) : keys_(other.keys_), writable_(other.
   }
 }
 
-KeyCache& KeyCache::operator=(const KeyCache& other) {
-  if (this != &other) *this = KeyCache(other);
+KVCache& KVCache::operator=(const KVCache& other) {
+  if (this != &other) *this = KVCache(other);
   return *this;
 }
 
 // So many pages of a sequence, the first of them with room for so many keys.
-void KeyCache::make_room(size_t sequence, int64_t room, int64_t count) {
-  std::vector<std::shared_ptr<KeyPage>>& pages = writable_[sequence];
+void KVCache::make_room(size_t sequence, int64_t room, int64_t count) {
+  std::vector<std::shared_ptr<KVPage>>& pages = writable_[sequence];
   if (!pages.empty() && pages[0] && pages[0]->length() < room) {
-    const std::shared_ptr<KeyPage> whole = empty_pages(keys_, 1, room)[0];
+    const std::shared_ptr<KVPage> whole = empty_pages(keys_, 1, room)[0];
     copy_beginning(*pages[0], *whole, keys_.length);
     pages[0] = whole;
     keys_.pages[sequence][0] = whole;
@@ -129,7 +129,7 @@ void KeyCache::make_room(size_t sequence, int64_t room, int64_t count) {
   }
 }
 
-void KeyCache::append(const Tensor& new_k, const Tensor& new_v) {
+void KVCache::append(const Tensor& new_k, const Tensor& new_v) {
   check_appended("k", "[batch, key_head, new, d_k]", new_k);
   check_appended("v", "[batch, key_head, new, d_v]", new_v);
   const Tensor k = in_dtype(new_k, keys_.dtype), v = in_dtype(new_v, keys_.dtype);
@@ -149,39 +149,39 @@ void KeyCache::append(const Tensor& new_k, const Tensor& new_v) {
     fail(ErrorCode::kShape, "cache: holds [{}, {}, {}, d_k {}, d_v {}]; k is {}, v is {}", batch, keys_.key_heads, keys_.length, keys_.d_k,
          keys_.d_v, to_string(k.shape()), to_string(v.shape()));
   }
-  const int64_t added = k.size(2), length = keys_.length, first = length / KeyPage::kLength;
-  const int64_t last = (length + added + KeyPage::kLength - 1) / KeyPage::kLength;  // pages once grown
-  const int64_t room = length + added <= kShort ? kShort : KeyPage::kLength;        // of the first page
+  const int64_t added = k.size(2), length = keys_.length, first = length / KVPage::kLength;
+  const int64_t last = (length + added + KVPage::kLength - 1) / KVPage::kLength;  // pages once grown
+  const int64_t room = length + added <= kShort ? kShort : KVPage::kLength;       // of the first page
   parallel_for(batch, [&](int64_t b, int) { make_room(static_cast<size_t>(b), room, last); });
   const int64_t touched = std::max<int64_t>(0, last - first);
   parallel_for(batch * touched, [&](int64_t item, int) {
     const int64_t b = item / touched, page = first + item % touched;
-    const Range new_keys{std::max<int64_t>(0, page * KeyPage::kLength - length), std::min(added, (page + 1) * KeyPage::kLength - length)};
+    const Range new_keys{std::max<int64_t>(0, page * KVPage::kLength - length), std::min(added, (page + 1) * KVPage::kLength - length)};
     const auto write = keys_.dtype == DType::kF32 ? write_page<uint32_t> : write_page<uint16_t>;
     write(*writable_[static_cast<size_t>(b)][static_cast<size_t>(page)], k, v, b, length, new_keys);
   });
   keys_.length += added;
 }
 
-void KeyCache::select(const std::vector<int64_t>& rows) {
+void KVCache::select(const std::vector<int64_t>& rows) {
   const auto count = static_cast<int64_t>(writable_.size());
   std::vector<int64_t> uses(writable_.size(), 0);
   for (const int64_t row : rows) {
     if (row < 0 || row >= count) fail(ErrorCode::kInvalidArgument, "cache: row {} of {}", row, count);
     ++uses[static_cast<size_t>(row)];
   }
-  const int64_t inside = keys_.length % KeyPage::kLength;
-  const auto last = static_cast<size_t>(keys_.length / KeyPage::kLength);
-  std::vector<std::shared_ptr<KeyPage>> spare;  // of sequences that end here, and of nobody's snapshot
+  const int64_t inside = keys_.length % KVPage::kLength;
+  const auto last = static_cast<size_t>(keys_.length / KVPage::kLength);
+  std::vector<std::shared_ptr<KVPage>> spare;  // of sequences that end here, and of nobody's snapshot
   for (size_t row = 0; row < uses.size() && inside > 0; ++row) {
     if (uses[row] == 0 && writable_[row][last].use_count() == 2) spare.push_back(writable_[row][last]);
   }
   struct Copy {
-    std::shared_ptr<KeyPage>* page;  // what is shared, and then its copy
-    std::shared_ptr<KeyPage> own{};  // null: to be made
+    std::shared_ptr<KVPage>* page;  // what is shared, and then its copy
+    std::shared_ptr<KVPage> own{};  // null: to be made
   };
   std::vector<Copy> copies;
-  std::vector<std::vector<std::shared_ptr<KeyPage>>> selected;
+  std::vector<std::vector<std::shared_ptr<KVPage>>> selected;
   selected.reserve(rows.size());
   for (const int64_t row : rows) {
     selected.push_back(writable_[static_cast<size_t>(row)]);
@@ -202,16 +202,16 @@ void KeyCache::select(const std::vector<int64_t>& rows) {
   for (const auto& pages : writable_) keys_.pages.emplace_back(pages.begin(), pages.end());
 }
 
-void KeyCache::keep_last(int64_t count) {
+void KVCache::keep_last(int64_t count) {
   if (count < 0) fail(ErrorCode::kInvalidArgument, "cache: keep_last({}): expected 0 or more keys", count);
-  const int64_t gone = std::max<int64_t>(keys_.first / KeyPage::kLength, (keys_.length - std::min(count, keys_.length)) / KeyPage::kLength);
+  const int64_t gone = std::max<int64_t>(keys_.first / KVPage::kLength, (keys_.length - std::min(count, keys_.length)) / KVPage::kLength);
   for (size_t b = 0; b < writable_.size(); ++b) {
-    for (int64_t page = keys_.first / KeyPage::kLength; page < gone; ++page) {
+    for (int64_t page = keys_.first / KVPage::kLength; page < gone; ++page) {
       keys_.pages[b][static_cast<size_t>(page)].reset();
       writable_[b][static_cast<size_t>(page)].reset();
     }
   }
-  keys_.first = gone * KeyPage::kLength;
+  keys_.first = gone * KVPage::kLength;
 }
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// What an edit does to one layer: the head that is knocked out gives zeros and keeps its weights; pairs that are cut lose theirs to the rest of the row.
+// What an intervention does to one layer: the head that is ablated gives zeros and keeps its weights; pairs that are cut lose theirs to the rest of the row.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -36,9 +36,9 @@ struct Seen {
   std::vector<float> weights{};  // [head, query, key]
 };
 
-Seen seen_under(const Edits& edits, int layer = 2) {
+Seen seen_under(const Interventions& interventions, int layer = 2) {
   const Tensor q = random_tensor(1), k = random_tensor(2), v = random_tensor(3);
-  const Attended done = attend(q, k, v, edited({.topology = causal()}, edits, {layer, kHeads}));
+  const Attended done = attend(q, k, v, with_interventions({.topology = causal()}, interventions, {layer, kHeads}));
   Seen seen{.out = done.out, .weights = std::vector<float>(static_cast<size_t>(kHeads * kLength * kLength))};
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < kLength; ++i) rows.push_back(i);
@@ -58,8 +58,8 @@ float weight(const Seen& seen, int64_t head, int64_t query, int64_t key) {
   return seen.weights[static_cast<size_t>((head * kLength + query) * kLength + key)];
 }
 
-TEST(Edits, AKnockedOutHeadGivesZerosAndKeepsItsWeights) {
-  const Seen whole = seen_under({}), edited = seen_under({.knocked_out = {{2, 1}, {0, 2}}});
+TEST(Interventions, AKnockedOutHeadGivesZerosAndKeepsItsWeights) {
+  const Seen whole = seen_under({}), edited = seen_under({.ablated = {{2, 1}, {0, 2}}});
   EXPECT_EQ(whole.weights, edited.weights);
   for (int64_t i = 0; i < whole.out.numel(); ++i) {
     const bool knocked = i / (kLength * kWidth) == 1;  // L0.H2 is of another layer
@@ -67,10 +67,10 @@ TEST(Edits, AKnockedOutHeadGivesZerosAndKeepsItsWeights) {
   }
 }
 
-TEST(Edits, CutPairsLoseTheirWeightsToTheRestOfTheRow) {
+TEST(Interventions, CutPairsLoseTheirWeightsToTheRestOfTheRow) {
   const Seen whole = seen_under({});
   const Seen cut =
-      seen_under({.cut = {{.queries = {40, 60}, .keys = {10, 20}, .head = 1}, {.queries = {65, 66}, .keys = {0, 5}, .layer = 2}}});
+      seen_under({.knockouts = {{.queries = {40, 60}, .keys = {10, 20}, .head = 1}, {.queries = {65, 66}, .keys = {0, 5}, .layer = 2}}});
   for (int64_t head = 0; head < kHeads; ++head) {
     for (int64_t i = 0; i < kLength; ++i) {
       const auto hidden = [&](int64_t key) { return (head == 1 && i >= 40 && i < 60 && key >= 10 && key < 20) || (i == 65 && key < 5); };
@@ -83,10 +83,10 @@ TEST(Edits, CutPairsLoseTheirWeightsToTheRestOfTheRow) {
       }
     }
   }
-  EXPECT_EQ(seen_under({.cut = {{.queries = {65, 66}, .keys = {0, 5}, .layer = 2}}}, 1).weights, whole.weights);
+  EXPECT_EQ(seen_under({.knockouts = {{.queries = {65, 66}, .keys = {0, 5}, .layer = 2}}}, 1).weights, whole.weights);
 }
 
-TEST(Edits, KeepOnlyHidesEverythingElse) {
+TEST(Interventions, KeepOnlyHidesEverythingElse) {
   const Seen kept = seen_under({.keep_only = {{.queries = {30, 32}, .keys = {3, 4}}}});
   for (int64_t head = 0; head < kHeads; ++head) {
     EXPECT_EQ(weight(kept, head, 30, 3), 1);
@@ -96,13 +96,14 @@ TEST(Edits, KeepOnlyHidesEverythingElse) {
 }
 
 // Two sequences' queries one after another, of places 4 to 6, over the keys of another sequence.
-TEST(Edits, PlacesOfCrossAttentionAreThoseOfEachSequence) {
+TEST(Interventions, PlacesOfCrossAttentionAreThoseOfEachSequence) {
   const int64_t queries = 6;
   const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);
-  const EditedSite site{.layer = 0, .heads = kHeads, .family = "cross", .cross_queries = Range{4, 7}};
-  const Edits edits{.knocked_out = {{0, 0, "dec"}},
-                    .cut = {{.queries = {5, 6}, .keys = {0, 3}, .family = "cross"}, {.queries = {0, 9}, .keys = {3, 4}, .family = "enc"}}};
-  const Attended done = attend(q, k, v, edited({}, edits, site));
+  const InterventionSite site{.layer = 0, .heads = kHeads, .family = "cross", .cross_queries = Range{4, 7}};
+  const Interventions interventions{
+      .ablated = {{0, 0, "dec"}},
+      .knockouts = {{.queries = {5, 6}, .keys = {0, 3}, .family = "cross"}, {.queries = {0, 9}, .keys = {3, 4}, .family = "enc"}}};
+  const Attended done = attend(q, k, v, with_interventions({}, interventions, site));
   for (int64_t row = 0; row < queries; ++row) {
     std::vector<float> weights(static_cast<size_t>(kLength));
     backend().weights(
@@ -153,26 +154,26 @@ void expect_only_hidden(const AttentionRecord& edited, const AttentionRecord& wh
 }
 
 // The edit's rule goes behind one that has tables of its own, and constants, and a term with tables stands beside it.
-TEST(Edits, OfADescriptionWithAVisibilityRuleHideFromWhatThatShows) {
+TEST(Interventions, OfADescriptionWithAVisibilityRuleHideFromWhatThatShows) {
   const Tensor q = random_tensor(1), k = random_tensor(2), v = random_tensor(3);
   const RuleTable reach = table(Tensor::from(std::vector<float>{9, 30, 50}, {kHeads})),
                   is_global = table(Tensor::from(std::vector<int32_t>{1, 0, 0, 0, 1, 0, 0}, {7}));
   AttentionSpec spec{.terms = {t5_bias(random_tensor(4).select(0, 0).select(0, 0).slice(0, 0, 8).slice(1, 0, kHeads).clone(), true)}};
   spec.topology.visible = visible([&](auto at) { return abs(at.query - at.key) <= reach(at.head) || is_global(at.key) != 0; });
-  const Edits edits{.cut = {{.queries = {20, 60}, .keys = {0, 40}, .head = 1}, {.queries = {5, 6}, .keys = {0, 3}}},
-                    .keep_only = {{.queries = {64, 70}, .keys = {30, 70}, .head = 2}}};
+  const Interventions interventions{.knockouts = {{.queries = {20, 60}, .keys = {0, 40}, .head = 1}, {.queries = {5, 6}, .keys = {0, 3}}},
+                                    .keep_only = {{.queries = {64, 70}, .keys = {30, 70}, .head = 2}}};
   const Hidden hidden = [](int64_t head, int64_t query, int64_t key) {
     return (head == 1 && query >= 20 && query < 60 && key < 40) || (query == 5 && key < 3) || (head == 2 && query >= 64 && key < 30);
   };
   on_every_backend([&] {
-    const AttentionSpec under = edited(spec, edits, {0, kHeads});
+    const AttentionSpec under = with_interventions(spec, interventions, {0, kHeads});
     ASSERT_EQ(under.topology.visible->tables.size(), 2U);
     expect_only_hidden(attend(q, k, v, under).record, attend(q, k, v, spec).record, hidden);
   });
 }
 
 // At any length: no operand grows with it, time does not grow by it, and rows are the formula's.
-TEST(Edits, CutRowsOfTwentyThousand) {
+TEST(Interventions, CutRowsOfTwentyThousand) {
   constexpr int64_t kLong = 20'000, kNarrow = 8;
   const auto drawn = [](int64_t length, uint64_t seed) {
     Tensor tensor = Tensor::empty({1, 1, length, kNarrow});
@@ -181,13 +182,14 @@ TEST(Edits, CutRowsOfTwentyThousand) {
     return tensor;
   };
   const Tensor all_queries = drawn(kLong, 1), k = drawn(kLong, 2), v = drawn(kLong, 3);
-  const Edits edits{.cut = {{.queries = {7'000, 19'990}, .keys = {100, 6'500}}, {.queries = {19'995, 19'996}, .keys = {0, 19'995}}},
-                    .keep_only = {{.queries = {19'997, 19'998}, .keys = {300, 302}}}};
+  const Interventions interventions{
+      .knockouts = {{.queries = {7'000, 19'990}, .keys = {100, 6'500}}, {.queries = {19'995, 19'996}, .keys = {0, 19'995}}},
+      .keep_only = {{.queries = {19'997, 19'998}, .keys = {300, 302}}}};
   const auto shows = [](int64_t query, int64_t key) {
     if (key > query || (query >= 7'000 && query < 19'990 && key >= 100 && key < 6'500)) return false;
     return query == 19'995 ? key >= 19'995 : query != 19'997 || (key >= 300 && key < 302);
   };
-  const AttentionSpec spec{.topology = causal()}, under = edited(spec, edits, {0, 1});
+  const AttentionSpec spec{.topology = causal()}, under = with_interventions(spec, interventions, {0, 1});
   for_each_operand(under, [](const std::string& name, const Tensor&) { ADD_FAILURE() << "an operand: " << name; });
   on_every_backend([&] {
     const bool is_reference = backend().isa == InstructionSet::kReference;
@@ -230,18 +232,18 @@ TEST(Edits, CutRowsOfTwentyThousand) {
             << "query " << query;
       }
     }
-    if (!is_reference) {  // whole blocks are shown or hidden: it takes no longer than without the edit, 0.8 of the time here
+    if (!is_reference) {  // whole blocks are shown or hidden: it takes no longer than without it, 0.8 of the time here
       EXPECT_LT(seconds_of(under), 2 * seconds_of(spec));
     }
   });
 }
 
-// Descriptions whose scores or band go by position, of fewer queries than keys: an edit hides pairs and moves nothing.
-TEST(Edits, OfCrossAttentionChangeNothingButVisibility) {
+// Descriptions whose scores or band go by position, of fewer queries than keys: an intervention hides pairs and moves nothing.
+TEST(Interventions, OfCrossAttentionChangeNothingButVisibility) {
   const int64_t queries = 24;
   const Tensor q = random_tensor(1).slice(2, 0, queries), k = random_tensor(2), v = random_tensor(3);
-  const EditedSite site{.layer = 0, .heads = kHeads, .family = "cross", .cross_queries = Range{4, 12}};
-  const Edits edits{.cut = {{.queries = {5, 7}, .keys = {0, 9}, .family = "cross"}}};
+  const InterventionSite site{.layer = 0, .heads = kHeads, .family = "cross", .cross_queries = Range{4, 12}};
+  const Interventions interventions{.knockouts = {{.queries = {5, 7}, .keys = {0, 9}, .family = "cross"}}};
   const Hidden hidden = [](int64_t, int64_t query, int64_t key) { return (query % 8 == 1 || query % 8 == 2) && key < 9; };
   const Tensor slopes = Tensor::from(std::vector<float>{0.5F, 0.1F, 0.02F}, {kHeads}),
                by_offset = random_tensor(5).select(1, 0).slice(1, 0, 61).clone();
@@ -249,7 +251,7 @@ TEST(Edits, OfCrossAttentionChangeNothingButVisibility) {
   ruled.topology.visible = dilated(2, 60);
   const std::vector<std::pair<std::string, AttentionSpec>> specs = {
       {"alibi", {.terms = {Alibi{slopes}}}},
-      {"relative", {.pair = Relative{.keys = by_offset}}},
+      {"relative", {.score = Relative{.keys = by_offset}}},
       {"window", {.topology = window(6, 50)}},
       {"rule", {.terms = {rule([](auto s, auto at) { return s - 0.1 * abs(at.query - at.key); })}}},
       {"visibility rule", ruled},
@@ -259,33 +261,34 @@ TEST(Edits, OfCrossAttentionChangeNothingButVisibility) {
     AttentionSpec from_start = from_end;
     from_start.topology.band.align = Align::kStart;
     on_every_backend([&, &spec = from_start] {
-      const AttentionSpec under = edited(spec, edits, site);
+      const AttentionSpec under = with_interventions(spec, interventions, site);
       expect_only_hidden(attend(q, k, v, under).record, attend(q, k, v, spec).record, hidden);
     });
-    EXPECT_EQ(error_of([&, &spec = from_end] { (void)edited(spec, edits, site); }),
-              "kUnsupported: a cut: the description of this cross-attention reads positions and aligns the last query with the last key; "
+    EXPECT_EQ(error_of([&, &spec = from_end] { (void)with_interventions(spec, interventions, site); }),
+              "kUnsupported: an attention knockout: the description of this cross-attention reads positions and aligns the last query with "
+              "the last key; "
               "expected one that counts both texts from their beginnings (Align::kStart)");
-    const EditedSite other{.layer = 0, .heads = kHeads, .family = "dec"};
-    EXPECT_EQ(to_json(edited(from_end, edits, other)), to_json(from_end)) << "of another family";
+    const InterventionSite other{.layer = 0, .heads = kHeads, .family = "dec"};
+    EXPECT_EQ(to_json(with_interventions(from_end, interventions, other)), to_json(from_end)) << "of another family";
   }
   // Where nothing reads positions, where queries stand is nobody's business.
   const AttentionSpec plain{.terms = {SoftCap{5}}};
-  expect_only_hidden(attend(q, k, v, edited(plain, edits, site)).record, attend(q, k, v, plain).record, hidden);
+  expect_only_hidden(attend(q, k, v, with_interventions(plain, interventions, site)).record, attend(q, k, v, plain).record, hidden);
 }
 
-TEST(Edits, ThatAreNonsenseAreRefusedByName) {
-  const auto message = [](const Edits& edits) -> std::string {
+TEST(Interventions, ThatAreNonsenseAreRefusedByName) {
+  const auto message = [](const Interventions& interventions) -> std::string {
     try {
-      (void)edited({}, edits, {0, kHeads});
+      (void)with_interventions({}, interventions, {0, kHeads});
     } catch (const Error& error) {
       return error.what();
     }
     return "";
   };
-  EXPECT_EQ(message({.knocked_out = {{0, 3}}}), "knocked-out head L0.H3; heads are 0 to 2");
-  EXPECT_NE(message({.cut = {{.queries = {5, 4}, .keys = {0, 1}}}}).find("a cut: queries 5 to 4"), std::string::npos);
+  EXPECT_EQ(message({.ablated = {{0, 3}}}), "ablated head L0.H3; heads are 0 to 2");
+  EXPECT_NE(message({.knockouts = {{.queries = {5, 4}, .keys = {0, 1}}}}).find("an attention knockout: queries 5 to 4"), std::string::npos);
   EXPECT_NE(message({.keep_only = {{.queries = {0, 1}, .keys = {-1, 1}}}}).find("a keep-only: keys -1 to 1"), std::string::npos);
-  EXPECT_NE(message({.cut = {{.queries = {0, 1}, .keys = {0, 1}, .head = 9}}}).find("head 9"), std::string::npos);
+  EXPECT_NE(message({.knockouts = {{.queries = {0, 1}, .keys = {0, 1}, .head = 9}}}).find("head 9"), std::string::npos);
 }
 
 }  // namespace
