@@ -1,7 +1,7 @@
 // Matrix times one vector, norms and activations.
 //
 // The matrix-vector product of decode reads every weight once, so it is a stream: one panel (or row) at a time per thread, its lines in order,
-// prefetched 4 KB ahead. Several streams a thread lose 15 % of the bandwidth (docs/performance.md). Accumulators are enough to hide an FMA's latency.
+// prefetched 4 KB ahead. Several streams a thread lose 15 % of the bandwidth (docs/measurements/tried.md). Accumulators are enough to hide an FMA's latency.
 #include "backends/cpu/dense_kernels.h"
 
 #include <algorithm>

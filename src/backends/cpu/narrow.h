@@ -4,9 +4,9 @@
 //          else rows [out][padded_in]
 //   int8   rows [out][padded_in], and a scale per output
 //
-// A row or a panel of weights is one stream (docs/performance.md: several lose). Few inputs: weights are widened in registers, or once in cache, for all of them.
-// Many: pieces of the weight are widened and multiplied by oneDNN; or, of inputs in bf16, the weight as it is stored. All of them compute with the same values of
-// the weights.
+// A row or a panel of weights is one stream (docs/measurements/tried.md: several lose). Few inputs: weights are widened in registers, or
+// once in cache, for all of them. Many: pieces of the weight are widened and multiplied by oneDNN; or, of inputs in bf16, the weight as it
+// is stored. All of them compute with the same values of the weights.
 #pragma once
 
 #include <cstdint>
