@@ -21,7 +21,7 @@ struct Options {
   LookArguments look;
   int port = 0;
   bool no_browser = false;
-  std::string html, state, query, head, trace_budget;
+  std::string html, state, query, head, page_size;
   std::vector<std::string> traces;  // beside the first
 };
 
@@ -50,7 +50,7 @@ void write_page(const Options& options, std::vector<LiveSource> sources) {
   ExportOptions page;
   page.command = sources[0].options().command + " --html " + quoted(options.html);
   page.state = state_of(options, first_of(sources).trace());
-  if (!options.look.budget.empty()) page.budget_bytes = parse_budget(options.look.budget);
+  if (!options.page_size.empty()) page.budget_bytes = parse_budget(options.page_size);
   Progress progress("page");
   page.look.progress = progress.callback();
   const ExportedPage written = export_html(sources, options.html, page);
@@ -72,7 +72,7 @@ LiveSource::Options source_options(const Options& options, const std::string& co
   source.command = command;
   source.model = options.look.loaded;
   source.version = CLEARHEAD_VERSION;
-  if (!options.trace_budget.empty()) source.trace.budget_bytes = parse_bytes(options.trace_budget, "--trace-budget");
+  if (!options.look.budget.empty()) source.trace.budget_bytes = parse_bytes(options.look.budget, "--budget");
   return source;
 }
 
@@ -90,12 +90,13 @@ void serve(const Options& options, std::vector<LiveSource> sources) {
   server.serve();
 }
 
-void check_budget(const std::string& budget) {
-  if (budget.empty()) return;
+void check_page_size(const Options& options) {
+  if (options.page_size.empty()) return;
+  if (options.html.empty()) usage_error("--page-size is the size of the page that --html writes");
   try {
-    parse_budget(budget);
+    parse_budget(options.page_size);
   } catch (const Error&) {
-    usage_error(format("--budget: expected a size like 20MB or 1GiB, found \"{}\"", budget));
+    usage_error(format("--page-size: expected a size like 20MB or 1GiB, found \"{}\"", options.page_size));
   }
 }
 
@@ -127,22 +128,13 @@ std::vector<LiveSource> sources_without_run(const Options& options, const std::s
 void run(Options& options) {
   std::string command = options.look.as_typed("view");
   for (const std::string& trace : options.traces) command += " " + quoted(trace);
-  const std::string page_budget = options.look.budget;
-  if (!options.html.empty()) {  // --budget is the page's then
-    check_budget(page_budget);
-    check_writable(options.html);
-    options.look.budget = options.trace_budget;
-  } else if (!options.trace_budget.empty()) {
-    options.look.budget = options.trace_budget;
-  } else {
-    options.trace_budget = page_budget;
-  }
+  check_page_size(options);
+  if (!options.html.empty()) check_writable(options.html);
   std::vector<LiveSource> sources = sources_without_run(options, command);
   if (sources.empty()) {
     Trace trace = options.look.trace();
     sources.emplace_back(std::move(trace), source_options(options, command));
   }
-  options.look.budget = page_budget;
   if (!options.html.empty()) return write_page(options, std::move(sources));
   serve(options, std::move(sources));
 }
@@ -155,7 +147,7 @@ void add_view(CLI::App& app) {
   command->footer(
       "Examples:\n"
       "  clearhead view MODEL \"The cat sat on the mat.\"        opens the browser\n"
-      "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--budget 60MB for more)\n"
+      "  clearhead view MODEL --file book.txt --html book.html  one page, no network, 20 MB (--page-size 60MB for more)\n"
       "  clearhead view prompt.trace --head L5.H3 --query 1204\n"
       "  clearhead view A.trace B.trace --html both.html        several traces in one page, to choose from\n"
       "  clearhead view RUN/watch                               how heads formed, step by step (train --watch)");
@@ -163,8 +155,8 @@ void add_view(CLI::App& app) {
   command->add_option("traces", options->traces, "Further traces: those given are shown side by side");
   command->add_option("--port", options->port, "Port on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
   command->add_flag("--no-browser", options->no_browser, "Only print the address");
-  command->add_option("--html", options->html, "Write a page that works offline; --budget is then its size (default 20MB)");
-  command->add_option("--trace-budget", options->trace_budget, "Memory the trace may take, where --budget is the page's size");
+  command->add_option("--html", options->html, "Write a page that works offline");
+  command->add_option("--page-size", options->page_size, "With --html: how large the page may become (default 20MB)");
   command->add_option("--state", options->state, "What to show first, as in the page's address: v=map&h=5.3");
   command->add_option("--head", options->head, "Show this head first: L5.H3");
   command->add_option("--query", options->query, "Show this token first: a number, #12:20, or text that occurs");

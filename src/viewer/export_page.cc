@@ -567,7 +567,7 @@ Json TraceWriter::manifest() {
   info["can_run"] = false;
   info["command"] = options_.command;
   Json missing = Json::array();
-  const std::string larger = options_.command.empty() ? "" : options_.command + " --budget 200MB";
+  const std::string larger = options_.command.empty() ? "" : options_.command + " --page-size 200MB";
   const auto lacks = [&](const char* feature, const char* code, const std::string& command, const std::string& detail) {
     missing.push(
         Json::object({{"feature", feature}, {"code", code}, {"command", command.empty() ? Json() : Json(command)}, {"detail", detail}}));
@@ -671,7 +671,7 @@ std::string offline_page(std::span<LiveSource> sources, const ExportOptions& opt
     if (const uint64_t more = writer.write(left / (order.size() - n)); more > 0) {
       const uint64_t needed = std::max(used, options.budget_bytes) + more * (order.size() - n);
       fail(ErrorCode::kBudget,
-           "export: the page itself, the text and the statistics need {}; the budget is {}. Allow more with --budget {}MB.",
+           "export: the page itself, the text and the statistics need {}; the budget is {}. Allow more with --page-size {}MB.",
            human_bytes(needed), human_bytes(options.budget_bytes), needed / 1'000'000 + 1);
     }
     Json manifest = writer.manifest();

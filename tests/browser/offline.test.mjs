@@ -140,14 +140,14 @@ test('it opens by saying what it lacks, and what is off says why and how to get 
   await answers(p, 40);
   const banner = await p.textContent('[data-testid=banner]');
   assert.match(banner, /offline page, which holds .*thumbnails of every head.*top eight keys of all rows.*Not in it: .*verification/i);
-  assert.match(banner, /For the rest: clearhead view known-answers --html page\.html --budget 60MB/);
+  assert.match(banner, /For the rest: clearhead view known-answers --html page\.html --page-size 60MB/);
   const verify = p.locator('[data-action=verify]');
   assert.ok(await verify.isDisabled());
-  assert.match(await verify.getAttribute('title'), /clearhead view .*--budget/);
+  assert.match(await verify.getAttribute('title'), /clearhead view .*--page-size/);
   for (const value of ['value', 'output']) assert.ok(await p.locator(`[data-control=weight] input[value=${value}]`).isDisabled());
   assert.match(await p.getAttribute('[data-control=direction] [data-value=in]', 'title'), /does not hold/);
   await p.keyboard.press('?');
-  assert.match(await p.textContent('dialog[open] .missing'), /--html page\.html --budget 60MB/);
+  assert.match(await p.textContent('dialog[open] .missing'), /--html page\.html --page-size 60MB/);
 });
 
 test('without the weights of a head the map falls back to its thumbnail, badged', { skip }, async () => {

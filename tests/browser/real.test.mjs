@@ -238,7 +238,7 @@ test('the offline page the program writes opens from a file and asks for nothing
   ]) {
     const { path } = knownText(bytes);
     const html = join(folder, `page-${bytes}.html`);
-    execFileSync(binary, ['view', model, '--file', path, '--html', html, '--budget', budget, '--state', `h=0.0&q=${bytes - 20}`], {
+    execFileSync(binary, ['view', model, '--file', path, '--html', html, '--page-size', budget, '--state', `h=0.0&q=${bytes - 20}`], {
       stdio: 'pipe',
     });
     assert.ok(readFileSync(html).length <= parseFloat(budget) * 1e6, 'within its budget');

@@ -442,7 +442,7 @@ class Answers(Case):
         kept, other, page = self.folder / "kept.trace", self.folder / "other.trace", self.folder / "page.html"
         told = self.ok("trace", self.causal, "--file", self.text, "-o", kept, "--json").json
         self.ok("trace", self.causal, "abcabc", "-o", other)
-        self.ok("view", kept, other, kept, "--html", page, "--query", "3", "--budget", "5MB")
+        self.ok("view", kept, other, kept, "--html", page, "--query", "3", "--page-size", "5MB")
         first, second, third = self.manifests(page)
         self.assertEqual(first["state"], "q=3")
         self.assertEqual((first["info"]["id"], third["info"]["id"]), (told["id"], told["id"]))

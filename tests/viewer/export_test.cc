@@ -227,7 +227,7 @@ TEST(OfflinePage, NamesTheCommandThatGivesTheRest) {
       const std::string feature = item.find("feature")->string(), command = item.find("command")->string();
       ++named[feature];
       if (feature == "weights") {
-        EXPECT_EQ(command, tokens == 1200 ? page.manifest.find("command")->string() + " --budget 200MB" : live);
+        EXPECT_EQ(command, tokens == 1200 ? page.manifest.find("command")->string() + " --page-size 200MB" : live);
       } else if (feature == "verify" || feature == "value") {
         EXPECT_EQ(command, live) << feature;
       }

@@ -10,7 +10,7 @@ const dist = (name) => readFileSync(new URL(`../../../src/viewer/web/dist/${name
 const missing = (feature, code = 'not-in-page') => ({
   feature,
   code,
-  command: 'clearhead view known-answers --html page.html --budget 60MB',
+  command: 'clearhead view known-answers --html page.html --page-size 60MB',
   detail: null,
 });
 
