@@ -1,3 +1,5 @@
+// Windows of lines: at most 8192 lines or 8 MiB, read from a text, a file or standard input, answered together and printed in the text's order.
+// A line ends at \n or \r\n. The fraction done is known where the text has a size.
 #include "cli/lines.h"
 
 #include <algorithm>

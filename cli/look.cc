@@ -1,3 +1,5 @@
+// Heads ranked for show, ask and atlas: by mass on a range of keys, by the strength of their best statistic, and what an answer prints of them.
+// Layers, heads and ranges that the trace does not hold are refused by name.
 #include "cli/look.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams.
 #include "cli/measure.h"
 
 #include <chrono>

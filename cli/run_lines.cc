@@ -1,3 +1,5 @@
+// The tasks of clearhead run over many lines: embed, fill, classify, generate and score. Lines without text get an empty answer; a line that is too long is
+// refused before any is run.
 #include "cli/run_lines.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// The parts a run would see, decoded for people or as a line of JSON each (ids, targets, how many count). Padding is left out.
 #include "cli/show_batches.h"
 
 #include "base/format.h"

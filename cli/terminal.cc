@@ -1,3 +1,5 @@
+// Text measured in columns: characters → graphemes → columns, cut and padded by graphemes.
+// Shades are cividis in 24 bits or the nearest of the 256 colours, or block characters. Control characters are shown, never sent.
 #include "cli/terminal.h"
 
 #include <sys/ioctl.h>

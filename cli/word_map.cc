@@ -1,3 +1,5 @@
+// Words × words as shaded cells: weights of tokens are gathered to words, column labels stand upright, as many letters of labels as the width leaves.
+// Shade √(weight / largest); hidden cells stay empty, cells that were never scored are hatched.
 #include "cli/word_map.h"
 
 #include <algorithm>

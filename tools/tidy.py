@@ -4,9 +4,11 @@
   tools/tidy.py            all checks but the slow one
   tools/tidy.py --headers  also compiles every header alone (each must be self-contained)
 
-Checks: who may include whom (docs/ARCHITECTURE.md's house); file and function sizes; public headers name their room and carry no build
-flags; the library never prints, exits or aborts; each wrapped library stands in one file; what a document quotes of an
-example stands in both; formatting by clang-format when it is installed. Prints `file:line: what` per finding and exits 1 when there is one.
+Checks: who may include whom (docs/ARCHITECTURE.md's house), and no circle of modules in the page; file and function sizes; public headers
+name their room and carry no build flags; every source file opens with its idea; the library never prints, exits or aborts; each wrapped
+library stands in one file; no file is dead; what a document quotes of an example stands in both, the files and options it names exist, its
+lines and paragraphs are short; formatting by clang-format when it is installed. Prints `file:line: what` per finding and exits 1 when there
+is one.
 """
 
 import concurrent.futures
@@ -41,8 +43,10 @@ HOUSE = {
     "train": ["models", "autograd", "comm"],
     "viewer": ["observe", "generate"],
 }
-MAXIMUM_FILE = 800
+MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}
 MAXIMUM_FUNCTION = 70
+MAXIMUM_COLUMNS = 120  # of a document, tables and code left out
+MAXIMUM_PARAGRAPH = 6  # lines
 MAXIMUM_PUBLIC_HEADERS = 17
 ONE_FILE_ONLY = {  # what → the files that may say it
     r"#include <nlohmann/": {"src/base/json.cc"},
@@ -52,6 +56,19 @@ ONE_FILE_ONLY = {  # what → the files that may say it
     r"#include <turbojpeg\.h>": {"src/io/jpeg.cc"},
     r"#include <sndfile\.h>": {"src/io/sound.cc"},
     r"#include <CLI/": None,  # only in cli/
+}
+PAGE = ROOT / "src/viewer/web/src"
+# Documents whose lines or paragraphs are still longer. Whoever rewrites one takes it out; a new document never comes in.
+LONG_DOCUMENTS = {
+    "CONTRIBUTING.md",
+    "README.md",
+    "README.zh-CN.md",
+    "docs/ARCHITECTURE.md",
+    "docs/NUMERICS.md",
+    "docs/performance.md",
+    "docs/spec.md",
+    "docs/training.md",
+    "docs/viewer-api.md",
 }
 QUOTED_BY = {"readme": ["README.md", "README.zh-CN.md"]}  # mark in an example → documents; any other mark is a document's path
 findings = []
@@ -182,10 +199,8 @@ def check_public_header(path, text):
 
 def check_opening(path, text):
     first = next((line for line in text.split("\n") if line.strip()), "")
-    if not first.startswith(("//", "#include \"", "#pragma once")):
+    if not first.startswith("//"):
         complain(path, 1, "a file opens with its idea")
-    if path.suffix == ".h" and not first.startswith("//"):
-        complain(path, 1, "a header opens with its idea")
     if path.suffix == ".h" and "#pragma once" not in text and not path.name.endswith("-inl.h"):
         complain(path, 1, "a header says #pragma once")
 
@@ -204,6 +219,120 @@ def check_quotes(path, text):
                 complain(path, line, f"{name} is marked as quoting this and does not exist")
             elif f"\n```cpp\n{textwrap.dedent(block)}```\n" not in document.read_text(encoding="utf-8"):
                 complain(path, line, f"{name} does not quote this block as it is now")
+
+
+def check_page_functions(path, text):
+    """Functions and methods as prettier lays them out: one begins on a line that opens a bracket and ends where its indentation closes one."""
+    lines = text.split("\n")
+    words = r"(?:export |private |protected |static |async |override |get |set )*"
+    for at, line in enumerate(lines):
+        match = re.match(rf"( {{2}})?{words}(?:function\b|[\w#]+[(<].*[{{(]$|const \w+ = .*(?:=>|\())", line)
+        if not match or line[-1:] not in "{(":
+            continue
+        indent = match.group(1) or ""
+        end = next((i for i in range(at + 1, len(lines)) if re.match(indent + r"[})]", lines[i]) and lines[i][-1] not in "{("), at)
+        if end - at + 1 > MAXIMUM_FUNCTION:
+            complain(path, at + 1, f"function of {end - at + 1} lines; at most {MAXIMUM_FUNCTION}")
+
+
+def check_page_modules(modules):
+    """No module of the page reaches itself through what it imports (types alone are no import: they are gone when it runs), none is dead."""
+    imports, named = {}, {PAGE / "main.ts"}
+    for path in modules:
+        imports[path] = {}
+        statement = r"(?ms)^(?:import|export)\b(\s+type\b)?[^;'\"]*?['\"](\.[^'\"]+)['\"]"
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(statement, text):
+            target = (path.parent / (match.group(2) + ".ts")).resolve()
+            named.add(target)
+            if target in modules and not match.group(1):
+                imports[path].setdefault(target, text.count("\n", 0, match.start()) + 1)
+    for path in modules:
+        if path not in named and not path.name.endswith(".d.ts"):
+            complain(path, 1, "no module imports this one")
+        for first, line in imports[path].items():
+            seen, todo = set(), [first]
+            while todo:
+                at = todo.pop()
+                if at not in seen:
+                    seen.add(at)
+                    todo += imports[at]
+            if path in seen:
+                complain(path, line, f"a circle: {first.relative_to(PAGE)} leads back here")
+
+
+def check_dead_files(names):
+    """A header that nothing includes; a file of bench/, tools/ or examples/ that no other file names (what a pattern of CMake builds is named)."""
+    texts = {}
+    for name in names:
+        path = ROOT / name
+        if path.exists() and not name.startswith(("tests/goldens/", "src/viewer/web/dist/", "models/")) and path.suffix not in (".svg", ".png"):
+            texts[name] = path.read_text(encoding="utf-8", errors="replace")
+    included = set()
+    for name, text in texts.items():
+        for wanted in re.findall(r'(?m)^\s*#\s*(?:include|define HWY_TARGET_INCLUDE)\s+["<]([^">]+)[">]', text):
+            roots = (ROOT / "include", ROOT / "src", ROOT, ROOT / "tests", ROOT / "tests/conformance", (ROOT / name).parent)
+            included |= {os.path.normpath(root / wanted) for root in roots}
+    modules = {module for text in texts.values() for module in re.findall(r"(?m)^\s*(?:import|from) (\w+)", text)}
+    for name in texts:
+        path = Path(name)
+        if path.suffix == ".h" and os.path.normpath(ROOT / name) not in included:
+            complain(ROOT / name, 1, "nothing includes this header")
+        if path.parts[0] not in ("bench", "tools", "examples") or path.name in ("CMakeLists.txt", "README.md") or path.suffix == ".h":
+            continue
+        if path.match("examples/*.cc") or (path.suffix == ".py" and path.stem in modules):
+            continue
+        named = re.compile(r"(?<![\w-])" + re.escape(path.name if path.suffix else name) + r"(?![\w-])")
+        if not any(named.search(text) for other, text in texts.items() if other != name):
+            complain(ROOT / name, 1, "no other file names this one")
+
+
+def prose(text):
+    """(number, line) of a document's lines outside blocks of code."""
+    fence = None
+    for number, line in enumerate(text.split("\n"), 1):
+        mark = re.match(r"\s*(```+|~~~+)", line)
+        if mark:
+            fence = None if fence else mark.group(1)
+        elif not fence:
+            yield number, line
+
+
+def check_names(path, text, options):
+    """Files that inline code or a link names exist, and so do the options of our command line. What may be a placeholder is let pass."""
+    folders = {"src", "include", "cli", "tests", "tools", "bench", "examples", "docs", "fuzz", "recipes", "cmake", ".ci", ".github"}
+    roots = [ROOT, ROOT / "include", ROOT / "src", ROOT / "src/backends", PAGE, path.parent]
+    for number, line in prose(text):
+        for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", line):
+            if not re.match(r"[a-z]+:", target) and not (path.parent / target).exists():
+                complain(path, number, f"the link to {target} leads nowhere")
+        codes = re.findall(r"`([^`]+)`", line) if line.count("`") % 2 == 0 else []
+        for code in codes:
+            for word in re.findall(r"(?<!\S)[\w.-]+(?:/[\w.-]+)+(?=/?(?:[\s,;:]|$))", code):
+                parts = word.split("/")
+                is_file = re.search(r"\.(cc|h|py|ts|mjs|css|md)$", word)
+                is_placeholder = parts[0] == "build" or any(re.search(r"(?<![a-z])[A-Z]{2,}", part) for part in parts)
+                if (is_file or parts[0] in folders) and not is_placeholder and not any((root / word).exists() for root in roots):
+                    complain(path, number, f"there is no {word}")
+            if code.startswith(("--", "clearhead ")):
+                for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", code):
+                    if option not in options:
+                        complain(path, number, f"no command has the option {option}")
+
+
+def check_widths(path, text):
+    paragraph, last = 0, 0
+    for number, line in prose(text):
+        is_table = line.lstrip().startswith("|")
+        # A link cannot be broken: what stands alone on its line may be longer.
+        if len(line) > MAXIMUM_COLUMNS and not is_table and not line.startswith("    ") and " " in line.strip():
+            complain(path, number, f"line of {len(line)} columns; at most {MAXIMUM_COLUMNS}")
+        ends = not line.strip() or is_table or line.startswith(("#", "    "))
+        begins = number != last + 1 or re.match(r"\s*([-*+]|\d+\.)\s", line)
+        paragraph = 0 if ends else 1 if begins else paragraph + 1
+        last = number
+        if paragraph == MAXIMUM_PARAGRAPH + 1:
+            complain(path, number, f"paragraph of more than {MAXIMUM_PARAGRAPH} lines")
 
 
 def check_header_compiles(path):
@@ -225,15 +354,25 @@ def check_format(paths):
 
 
 def main():
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "*.cc", "*.h", "*.ts", "*.py"], capture_output=True, text=True)
-    names = listed.stdout.split() if listed.returncode == 0 else [str(p.relative_to(ROOT)) for e in ("*.cc", "*.h") for p in ROOT.rglob(e) if "build" not in p.parts]
-    paths = [ROOT / name for name in names if (ROOT / name).exists() and "/dist/" not in name]
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True)
+    out_of_git = [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and not {"build", "node_modules"} & set(p.parts)]
+    names = listed.stdout.splitlines() if listed.returncode == 0 else out_of_git
+    endings = (".cc", ".h", ".ts", ".css", ".py", ".md")
+    paths = [ROOT / name for name in names if name.endswith(endings) and (ROOT / name).exists() and "/dist/" not in name]
     sources = [path for path in paths if path.suffix in (".cc", ".h")]
+    options = set(re.findall(r"--[a-z][a-z0-9-]*", "".join(path.read_text(encoding="utf-8") for path in sources if path.parts[len(ROOT.parts)] == "cli")))
     for path in paths:
         text = path.read_text(encoding="utf-8")
         lines = text.count("\n")
-        if lines > MAXIMUM_FILE:
-            complain(path, lines, f"file of {lines} lines; at most {MAXIMUM_FILE}")
+        most = MAXIMUM_FILE.get(path.suffix)
+        if most and lines > most:
+            complain(path, lines, f"file of {lines} lines; at most {most}")
+        if path.suffix == ".md":
+            check_names(path, text, options)
+            if str(path.relative_to(ROOT)) not in LONG_DOCUMENTS:
+                check_widths(path, text)
+        if path.suffix == ".ts" and PAGE in path.parents:
+            check_page_functions(path, text)
         if path.suffix not in (".cc", ".h"):
             continue
         check_functions(path, text)
@@ -242,6 +381,7 @@ def main():
         if top in ("src", "include"):
             check_includes(path, text)
             check_library_manners(path, text)
+        if top in ("src", "include", "cli"):
             check_opening(path, text)
         if top == "examples":
             check_quotes(path, text)
@@ -250,6 +390,8 @@ def main():
     public = [path for path in sources if path.relative_to(ROOT).parts[0] == "include"]
     if len(public) > MAXIMUM_PUBLIC_HEADERS:
         complain(public[0], 1, f"{len(public)} public headers; at most {MAXIMUM_PUBLIC_HEADERS}")
+    check_page_modules([path for path in paths if path.suffix == ".ts" and PAGE in path.parents])
+    check_dead_files(names)
     check_format(sources)
     if "--headers" in sys.argv:
         headers = [path for path in sources if path.suffix == ".h" and not path.name.endswith("-inl.h") and path.relative_to(ROOT).parts[0] in ("src", "include")]

@@ -1,3 +1,5 @@
+// Backward: from a loss of one element, entries are reversed last to first, and a gradient goes back to the pool when the op that first wrote it is reversed.
+// What a checkpoint records while it runs again takes its place on the tape.
 #include "autograd/tape.h"
 
 #include <algorithm>

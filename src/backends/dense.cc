@@ -1,3 +1,4 @@
+// Names of activations, and a live weight rounded to bf16 once for each of its versions.
 #include "backends/dense.h"
 
 #include "tensor/convert.h"

@@ -1,3 +1,4 @@
+// The best whole table that runs here: cpu with AVX-512, cpu with AVX2, ref. A name that is unknown or cannot run here is refused with what can.
 #include "backends/registry.h"
 
 #include <atomic>

@@ -1,3 +1,4 @@
+// Error codes as text, spelled like their identifiers.
 #include "clearhead/error.h"
 
 namespace clearhead {

@@ -1,3 +1,6 @@
+// Files by POSIX calls: mmap to read; temporary, fsync, rename to write.
+// A temporary is NAME.tmpPID-N and locked while it is written: one without a lock and without its process was abandoned, and is removed. Signal handlers find
+// the unfinished ones in fixed memory.
 #include "base/file.h"
 
 #include <fcntl.h>

@@ -1,3 +1,5 @@
+// Formatting by libfmt over erased arguments; text as one line for messages (control characters escaped, the middle of long ones cut); numbers with commas;
+// bytes in units.
 #include "base/format.h"
 
 #include <fmt/args.h>

@@ -1,3 +1,5 @@
+// Json from nlohmann's SAX events and back to its dump. Limits (depth, number of values, duplicate keys) are checked while events come, so a hostile file costs
+// no more than its limit.
 #include "base/json.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The smaller of physical memory and the cgroup's limit.
 #include "base/memory.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// Names by Levenshtein distance, one row of memory a name; a distance beyond the limit ends its comparison early.
 #include "base/nearest.h"
 
 #include <algorithm>

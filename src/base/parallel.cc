@@ -1,3 +1,5 @@
+// parallel_for: threads of the pool count one atomic number up to the last item. MXCSR's DAZ and FTZ are set around the bodies. The first exception is rethrown
+// in the caller.
 #include "base/parallel.h"
 
 #include <immintrin.h>

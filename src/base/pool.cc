@@ -1,3 +1,5 @@
+// The pool's protocol: take a seat by counting down, run, count `left` up, wait for the next generation: spin for kSpin, then a futex.
+// One region at a time: a second caller runs its body alone.
 #include "base/pool.h"
 
 #include <immintrin.h>

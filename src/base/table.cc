@@ -1,3 +1,4 @@
+// Lines end at \n or \r\n and count from 1; cells are views between tabs.
 #include "base/table.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Well-formed sequences by the ranges of their first two bytes (Unicode 15, table 3-7).
 #include "base/utf8.h"
 
 #include <cstdint>

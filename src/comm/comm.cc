@@ -1,3 +1,5 @@
+// The process that is alone, and tree_sum: part `at` is merged with one level for every one at the end of its binary number, and the last part with all
+// levels that are left: the order of additions is that of a binary counter.
 #include "comm/comm.h"
 
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// Events as protobuf fields in TFRecords. A histogram counts floats by their sign and the 11 bits below it.
 #include "io/events.h"
 
 #include <algorithm>

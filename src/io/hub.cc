@@ -1,3 +1,4 @@
+// Repository id → snapshot folder of the cache. A name without an organisation is found where exactly one has it; names that leave the cache are never looked up.
 #include "io/hub.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// PNG or JPEG by the first bytes, as f32 [channel, height, width] in 0 … 1.
 #include "io/image.h"
 
 #include "base/file.h"

@@ -1,3 +1,4 @@
+// JPEG by libjpeg-turbo, grey or RGB. CMYK is refused, and so is a file that was cut off.
 #include "io/jpeg.h"
 
 #include <turbojpeg.h>

@@ -1,3 +1,5 @@
+// The header of a .npy as a Python dict of three fields; other fields and other literals are refused.
+// NpyRows appends rows to a file whose count of rows is not known yet: the header is padded, and written over at the end.
 #include "io/npy.h"
 
 #include <algorithm>

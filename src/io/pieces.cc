@@ -1,3 +1,4 @@
+// Contiguous tensors are one piece; others are copied by as many outermost rows as fit in a buffer.
 #include "io/pieces.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// PNG by libpng. Its longjmp leaves only functions without destructors: what has one stands in a Job outside. Notes are tEXt in Latin-1, else iTXt.
 #include "io/png.h"
 
 #include <png.h>

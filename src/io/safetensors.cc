@@ -1,3 +1,5 @@
+// One file, or the shards of an index as one. Every name comes from the one shard that the index gives; bytes stay in the mapping until they are asked for.
+// Bools other than 0 and 1 are refused.
 #include "io/safetensors.h"
 
 #include <algorithm>

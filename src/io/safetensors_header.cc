@@ -1,3 +1,4 @@
+// The header read and checked: JSON within the file, known dtypes, sizes = shape · dtype, entries that follow one another without gap or overlap.
 #include "io/safetensors_header.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Texts from long to short, so that a batch's first text is its length; a batch ends where it is full or its padding exceeds a sixteenth.
 #include "models/batches.h"
 
 #include <algorithm>

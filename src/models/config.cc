@@ -1,3 +1,4 @@
+// Fields of a config.json by type and range, the list of names that are harmless in every model, and the words that make an unknown name suspicious.
 #include "models/config.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Leaves of the tape, each with the names that are views of it. A name asked for twice is one tensor: tied embeddings share their leaf.
 #include "models/parameters.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Rows [cos ωp, sin ωp, …] by given frequencies; and sin | cos halves of p / 10000^(2i/width), the fixed table of encoder-decoders.
 #include "models/phases.h"
 
 #include <cmath>

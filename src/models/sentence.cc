@@ -1,3 +1,5 @@
+// Pooling as sentence-transformers has it: mean, first, max, Σ/√n or last token, in double; then x / max(‖x‖, 1e-12) where the modules say so.
+// What is not supported is kept as a refusal, for those who ask for a sentence.
 #include "models/sentence.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Windows over a long text: each is run on its own, and a token's row is taken from the window where it sees most around it.
+// Windows keep all of their rows or none, within the budget together.
 #include "models/trace_text.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Names → tensors: a layer's number for {}, the prefix or none, aliases by their endings. Shape, dtype and finiteness are checked before a weight is packed.
 #include "models/weights.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Forward passes of Linear, Norm, Rotary, Attention and Mlp over ops. An MLP runs in pieces of rows whose inner activations stay in cache, unless it is recorded.
 #include "nn/layers.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Checks and ranges of a look at a record: stale records, refusals of the backend, rows that were not kept. Sampled rows are spread evenly, at least one for each
+// row of cells.
 #include "observe/map_look.h"
 
 #include <algorithm>

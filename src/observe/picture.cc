@@ -1,3 +1,4 @@
+// Levels, codes and pixels: linear, √ or log scale to 3 … 255, cividis by linear interpolation, hatching for pairs that were never scored.
 #include "observe/picture.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Visibility read off scores: with q = k = 0 and no terms, a pair's score is 0 where it is shown and −∞ where it is hidden.
+// Heads share one answer unless a mask, lists or a rule tells them apart.
 #include "observe/shown.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Reverse of out[i] = x[chosen[i]] by planes: d_x[chosen[i]] += d_out[i], one thread a plane. An index is i32, so a plane has less than 2^31 elements.
 #include "ops/choice.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The arena: a stack of blocks of at least 1 MiB; elements are handed out in cache lines, and a scope's end sets the place back.
 #include "ops/run.h"
 
 #include <algorithm>

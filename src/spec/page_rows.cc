@@ -1,3 +1,4 @@
+// Panels [d_k, 16 keys] transposed to rows, pages in parallel.
 #include "spec/page_rows.h"
 
 #include <algorithm>

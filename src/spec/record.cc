@@ -1,3 +1,5 @@
+// Stamps of operands' versions (a record is stale once one has changed), copies that nobody can write, and what row statistics say: log-sum-exp L = m·ln 2 + ln ℓ,
+// thresholds τ.
 #include "clearhead/record.h"
 
 #include <cmath>

@@ -1,3 +1,5 @@
+// Intervals of a rule's nodes over a block of pairs, each widened by the rounding of f32. Tables answer by minima and maxima over runs of 16 entries.
+// Invariant: the value of every pair of the block, in double or f32, lies inside.
 #include "spec/rule_bounds.h"
 
 #include <algorithm>

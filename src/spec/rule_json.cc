@@ -1,3 +1,4 @@
+// Rules written entry by entry and parsed back. A parsed rule has at most 1024 entries and refers only to earlier ones; equal leaves are one node.
 #include "spec/rule_json.h"
 
 #include <algorithm>

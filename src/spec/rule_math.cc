@@ -1,3 +1,4 @@
+// One table of facts for every operation (name, arguments, what it takes and gives), its value in double, its reverse, and the canonical form of rules.
 #include "spec/rule_math.h"
 
 #include <algorithm>

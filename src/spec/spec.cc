@@ -1,3 +1,4 @@
+// Validation of a description against the sizes of a call, operand by operand with its name; and the one list of operands that every walk over them uses.
 #include "clearhead/spec.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Memory of storages: aligned, a cache line longer than asked, in huge pages where it is large. Large blocks that were freed last wait for a tensor of exactly
+// their size; a shelf lends blocks of up to twice the size.
 #include "tensor/storage.h"
 
 #include <sys/mman.h>

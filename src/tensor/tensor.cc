@@ -1,3 +1,4 @@
+// Views by arithmetic on offset and strides; copies walk the innermost axis last. Only contiguous tensors are reshaped.
 #include "clearhead/tensor.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// A trie of spellings over bytes, and the longest match at each place, with the file's rules for blanks and word ends around it.
 #include "text/added_tokens.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Edits that carry origins along: transform (characters in and out, as the `tokenizers` package counts changes), prepend, replace, lower case in place.
 #include "text/aligned.h"
 
 #include <utility>

@@ -1,3 +1,5 @@
+// encode: added tokens → normalize → added tokens once more → words → model → post-process → offsets in the text given. decode: tokens → decoder → text.
+// Offsets point into the bytes that came in, also where invalid UTF-8 was replaced.
 #include "text/assembled.h"
 
 #include <algorithm>

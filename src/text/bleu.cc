@@ -1,3 +1,4 @@
+// mteval-v13a's words, n-grams of 1 to 4 words as sorted arrays, and their clipped matches.
 #include "text/bleu.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The decoders of tokenizer.json: ByteLevel, WordPiece, Metaspace, BPEDecoder, Replace, ByteFallback, Fuse, Strip, Sequence.
+// contribution() gives the bytes of one token alone where they do not depend on its neighbours.
 #include "text/decoder.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Windows joined in the middle half of their overlap, where ids and offsets of both agree; without agreement the earlier window doubles.
 #include "text/encode_parts.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The normalizers of tokenizer.json: normal forms, Lowercase, StripAccents, BertNormalizer, Replace, Prepend, Strip, ByteLevel, Sequence.
+// ASCII takes a short way where the result is the same.
 #include "text/normalizer.h"
 
 #include <vector>

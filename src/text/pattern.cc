@@ -1,3 +1,4 @@
+// A literal is found by search, from left to right without overlap; an expression by the regex engine.
 #include "text/pattern.h"
 
 #include "base/format.h"

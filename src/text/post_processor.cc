@@ -1,3 +1,5 @@
+// Post-processors over the parts of an encoding: BertProcessing, RobertaProcessing, TemplateProcessing and ByteLevel's trim become the steps Trim, ZeroTypes and
+// Template.
 #include "text/post_processor.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The pre-tokenizers of tokenizer.json as cuts of a text. A pattern gives stretches, and one of five behaviours makes words of them: removed, isolated,
+// merged with the previous, merged with the next, contiguous.
 #include "text/pre_tokenizer.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Oniguruma's \s \w \d \h spelled out as PCRE2's classes; compiled once, run by the JIT under limits on time and depth.
 #include "text/regex.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -1,3 +1,4 @@
+// Each rule as a function from a word's begin to its end, over classes of characters; patterns are recognised by their text.
 #include "text/splitter.h"
 
 #include "text/unicode.h"

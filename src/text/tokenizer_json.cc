@@ -1,3 +1,4 @@
+// tokenizer.json of learned vocabularies: BPE over bytes, WordPiece with BERT's template, and the tokenizer whose tokens are the 256 bytes.
 #include "text/tokenizer_json.h"
 
 #include <algorithm>

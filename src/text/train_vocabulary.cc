@@ -1,3 +1,5 @@
+// The trainers' loop: a heap of pairs by (count, lower ids); an entry whose count has changed is put back with the new one.
+// Words are counted in pieces of the texts on all threads; a piece ends where a word ends in any case.
 #include "text/train_vocabulary.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Classes of planes 0 to 3 in one table made at the first use, later planes looked up one by one; decomposition, canonical order and composition over
+// utf8proc, with what each step changed.
 #include "text/unicode.h"
 
 #include <utf8proc.h>

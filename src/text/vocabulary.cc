@@ -1,3 +1,4 @@
+// Hash by words of 8 bytes; linear probing in a table that doubles.
 #include "text/vocabulary.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// mean += (1 − min(keep, (1 + step)/(10 + step)))·(weights − mean); exchange() swaps both, to validate and save with the mean.
 #include "train/average.h"
 
 #include <algorithm>

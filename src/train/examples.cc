@@ -1,3 +1,4 @@
+// Two sources of batches behind one interface: windows of texts and pairs of texts. The digest of their tokens tells a resumed run whether its data changed.
 #include "train/examples.h"
 
 #include "base/file.h"

@@ -1,3 +1,4 @@
+// Parameters of the attention and MLP maps and of the token table, from the architecture's sizes; the rest is small and not counted.
 #include "train/footprint.h"
 
 #include <algorithm>

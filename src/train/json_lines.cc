@@ -1,3 +1,4 @@
+// Lines of a .jsonl parsed one by one; an error names the file, the line and the fields that are there.
 #include "train/json_lines.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// A step: the norm of all gradients, clipping, then each stretch with its group's rate and decay. A gradient that is not finite is refused before anything moves.
+// Schedule: linear warmup, then constant, linear, cosine or 1/√step, and a cooldown.
 #include "train/optimiser.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Pairs sorted by length and cut into batches within `places`. An epoch shuffles the pairs, sorts them stably by length, and shuffles the batches.
 #include "train/pair_data.h"
 
 #include <algorithm>

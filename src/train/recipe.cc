@@ -1,3 +1,4 @@
+// Recipes from JSON, every field read or refused by name; key=value settings; names of earlier versions renamed on the way in.
 #include "train/recipe.h"
 
 #include <algorithm>

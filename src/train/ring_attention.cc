@@ -1,3 +1,5 @@
+// A turn of the ring: keys and values travel on while they are attended to, and (out, rows) are merged.
+// The band is moved by how far the queries stand from those keys.
 #include "train/ring_attention.h"
 
 #include <algorithm>

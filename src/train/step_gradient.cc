@@ -1,3 +1,4 @@
+// A leaf's gradient is merged as soon as the tape is done with it (tree_sum over parts), and sent in messages of at least 1 MiB while the pass goes on.
 #include "train/step_gradient.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// Files of a part joined to one row of tokens; windows by (seed, number) alone; passages that are repeated inside a window.
 #include "train/text_data.h"
 
 #include <algorithm>

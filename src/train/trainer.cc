@@ -1,3 +1,5 @@
+// The loop of a run: step, average, report, watch, validate, checkpoint. A step is parts of a batch, whose gradients are added in a fixed order.
+// Cancelling drops the step that is under way: a checkpoint stands between steps.
 #include "train/trainer.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Paths to looks: info, text, rows, columns, tiles, mass, statistics, checks and exports as one answer; overview, atlas and run as streams.
+// Progress is told at most ten times a second.
 #include "viewer/api.h"
 
 #include <chrono>

@@ -1,3 +1,4 @@
+// The gate's poll loop, handlers' queues, and a request's stream with one deadline for all of its bytes.
 #include "viewer/connections.h"
 
 #include <poll.h>

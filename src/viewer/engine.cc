@@ -1,3 +1,4 @@
+// The queue of jobs: the shortest kind first, then as they came. A survey steps aside for a long job that is waiting; yield() runs the short ones in between.
 #include "viewer/engine.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Frames as bytes and as JSON. Numbers are written by to_chars, the fewest digits that read back; what is not finite is null.
 #include "viewer/frame.h"
 
 #include <bit>

@@ -1,3 +1,5 @@
+// Routes, admission (host, origin, cookie or bearer) and the channel between the engine's thread and a connection.
+// Secrets are compared in constant time; a closed connection cancels its job.
 #include "viewer/server.h"
 
 #include <poll.h>

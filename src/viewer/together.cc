@@ -1,3 +1,4 @@
+// step-NNNNNN.trace files of a folder in the order of their steps, of one text; or traces side by side, named by model and by how their texts begin.
 #include "viewer/together.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// The tables for AVX2 and AVX-512, what they refuse (2^31 keys, queries or table entries), and CLEARHEAD_BF16's choice of amx, dot or widen.
+// A prompt in bf16 over a paged cache reads the keys it may see as rows first.
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/dense.h"

@@ -1,3 +1,4 @@
+// AMX by CPUID and by Linux's permission for the tile state; a thread's tiles are configured for a product's size and released after an item.
 #include "backends/cpu/matrix.h"
 
 #include <cpuid.h>

@@ -1,3 +1,4 @@
+// Weights rounded to bf16 or int8 and stored as panels or rows; products by few inputs (widen in registers or cache) and by many (oneDNN on pieces).
 #include "backends/cpu/narrow.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The compiler of rules: fold constants, move base-2 factors to the ends, deal nodes out to phases by what they depend on, then give slots by liveness.
 #include "backends/cpu/rule_program.h"
 
 #include <algorithm>

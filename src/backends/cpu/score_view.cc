@@ -1,3 +1,4 @@
+// A description's operands as pointers and strides of one head; which products of bf16 a call may use; blocks, lists and segments cut to what exists.
 #include "backends/cpu/score_view.h"
 
 #include <algorithm>

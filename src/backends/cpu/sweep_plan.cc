@@ -1,3 +1,4 @@
+// Strips of rows, the sums each keeps, and their addition in strip order once a head's last strip is done.
 #include "backends/cpu/sweep_plan.h"
 
 #include <algorithm>

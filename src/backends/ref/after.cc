@@ -1,3 +1,4 @@
+// Dropout's factor, head mask and Gaussian of one pair, and their reverse with the sizes errors are measured in.
 #include "backends/ref/after.h"
 
 #include <cmath>

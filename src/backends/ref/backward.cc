@@ -1,3 +1,4 @@
+// Row by row: weights again from the record, dP = dO·vᵀ, through the normaliser, the terms and the pair. All sums in double, beside their sizes.
 #include "backends/ref/backward.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Linear layers, products, norms, embeddings, rotary positions, gated units and softmax as loops with sums in double; weights rounded as they would be
+// stored.
 #include "backends/ref/dense.h"
 
 #include <algorithm>

@@ -1,3 +1,5 @@
+// Each kind's weights, row statistics, error sizes and reverse, one visitor a question. τ comes from the largest scores, sorted; the noise of a hard choice
+// is Gumbel's.
 #include "backends/ref/normalise.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// One row by the formula: scores and their sizes, weights, out = Σ_j P_ij a_ij (v_j + offset_ij) and Σ_j |P_ij a_ij|·(|v_j| + |offset_ij|), all in double.
 #include "backends/oracle.h"
 
 #include <algorithm>

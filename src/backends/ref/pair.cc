@@ -1,3 +1,4 @@
+// The three pairs as visitors: score with its size, reverse into q, k and operands, and the relative offset beside a value.
 #include "backends/ref/pair.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Visibility (band, segments, mask, lists, rule), then the terms in order, each with the size of what it was made of; and the terms' reverse.
 #include "backends/ref/score.h"
 
 #include <algorithm>

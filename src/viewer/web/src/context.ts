@@ -2,7 +2,7 @@
 
 import type { Focus } from './focus';
 import type { Badge, Direction, Family, Feature, HeadId, Info, Missing, Segment, Source, Span } from './source/source';
-import { kMostPins, sameHead, type State, type Store } from './state';
+import { formatState, kMostPins, sameHead, type State, type Store } from './state';
 import type { Strings } from './strings';
 import type { TextModel } from './text/model';
 import type { Theme } from './paint/ramp';
@@ -132,3 +132,6 @@ export function visibleSpace(text: string): string {
     .replace(/\r/g, '␍')
     .replace(/\u00a0/g, '⍽');
 }
+
+/** The command that shows this again. */
+export const commandOf = (ctx: Context): string => `${ctx.info.command} --state '${formatState({ ...ctx.store.now, id: ctx.info.id })}'`;

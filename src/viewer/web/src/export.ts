@@ -1,8 +1,7 @@
 // JSON and NPY of the numbers behind what is shown, made by the page itself: for offline pages, where no server can.
 
-import type { Context } from './context';
+import { type Context, commandOf } from './context';
 import type { ExportKind, LineRequest } from './source/source';
-import { commandOf } from './ui/dialogs';
 
 export async function exportHere(ctx: Context, kind: ExportKind): Promise<{ blob: Blob; name: string }> {
   const { store, focus, source, info, family } = ctx;

@@ -1,7 +1,7 @@
 // Dialogs: help, export, verify, run.
 
 import type { Context } from '../context';
-import { absent, reasonOf } from '../context';
+import { absent, commandOf, reasonOf } from '../context';
 import { head as headName, power, whole } from '../format';
 import { isAbort, type ExportKind, type Missing, type Span } from '../source/source';
 import { formatState } from '../state';
@@ -100,9 +100,6 @@ export function exportDialog(ctx: Context, root: HTMLElement): void {
     h('p', {}, commandText(commandOf(ctx), { 'data-testid': 'export-command' })),
   );
 }
-
-/** The command that shows this again. */
-export const commandOf = (ctx: Context): string => `${ctx.info.command} --state '${formatState({ ...ctx.store.now, id: ctx.info.id })}'`;
 
 function save(blob: Blob, name: string): void {
   const url = URL.createObjectURL(blob);

@@ -1,10 +1,9 @@
 // PNG of exactly what is shown: walks the visible panel and paints backgrounds, canvases and text onto one canvas, with a caption, and
 // writes the command that makes it again into the file (a tEXt chunk).
 
-import type { Context } from '../context';
+import { type Context, commandOf } from '../context';
 import { head as headName } from '../format';
 import { withComment } from '../png';
-import { commandOf } from './dialogs';
 
 const kCaption = 40;
 const kFrames = { read: '.prose', lines: '.lines-frame', map: '.street-frame', atlas: '.heads-frame' };
