@@ -14,6 +14,7 @@
 #include "backends/oracle.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/parallel.h"
 #include "observe/trace_state.h"
 #include "spec/visible.h"
 #include "viewer/bundle.h"
@@ -156,6 +157,7 @@ class TraceWriter {
   ViewFrame weights_frame(const HeadLook& at, const FamilyFacts& known, bool exact);
   void add_heads(const FamilyFacts& known);
   ViewFrame top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top);
+  ViewFrame top_frame_of_all(const HeadLook& at, const FamilyFacts& known, int64_t top);
   ViewFrame qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows);
   bool add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched);
   std::vector<HeadLook> heads_in_order(const FamilyFacts& known);
@@ -340,52 +342,110 @@ std::vector<Range> TraceWriter::watched_rows(const FamilyFacts& known) const {
   return out;
 }
 
-ViewFrame TraceWriter::top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top) {
+namespace {
+
+// The heaviest keys of rows, as many of each.
+struct TopKeys {
+  std::vector<uint32_t> rows{}, keys{};
+  std::vector<float> weights{}, sink_mass{};
+
+  void add(float weight, int64_t key) {
+    keys.push_back(weight > 0 ? static_cast<uint32_t>(key) : 0);
+    weights.push_back(weight);
+  }
+  ViewFrame frame(const HeadLook& at, int64_t top) const {
+    const auto count = static_cast<int64_t>(rows.size());
+    ViewFrame out;
+    out.header = Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", "top-k"}, {"top", top}});
+    out.add("rows", rows);
+    out.add("keys", keys, {count, top});
+    out.add("weights", weights, {count, top});
+    out.add("sink_mass", sink_mass);
+    return out;
+  }
+};
+
+}  // namespace
+
+// One reduction of the head: no weight but those that are kept is computed.
+ViewFrame TraceWriter::top_frame_of_all(const HeadLook& at, const FamilyFacts& known, int64_t top) {
   const LayerMap map = source_.map(at.family, at.layer);
-  std::vector<uint32_t> row_names, keys;
-  std::vector<float> weights, sink_mass;
-  std::vector<std::pair<float, int64_t>> best;
+  ReductionRequest request;
+  request.top_k = top;
+  request.heads = {at.head, at.head + 1};
+  const ReductionResult found = map.reduce(request, looks());
+  tell(0.75);
+  TopKeys out;
+  const int32_t* keys = found.top_keys.data<int32_t>();
+  const float* weights = found.top_weights.data<float>();
+  for (const int64_t row : found.queries) {
+    out.rows.push_back(static_cast<uint32_t>(row));
+    for (int64_t place = 0; place < top; ++place) out.add(*weights++, *keys++);
+  }
+  std::vector<double> at_sinks(found.queries.size(), 0.0);
+  for (const int64_t sink : known.sinks) {
+    const std::vector<float> column = map.column(at.head, sink, {0, known.queries});
+    for (size_t i = 0; i < found.queries.size(); ++i) {
+      const float weight = column[static_cast<size_t>(found.queries[i])];
+      at_sinks[i] += weight > 0 ? static_cast<double>(weight) : 0.0;
+    }
+  }
+  out.sink_mass.assign(at_sinks.begin(), at_sinks.end());
+  return out.frame(at, top);
+}
+
+namespace {
+
+using WeightOfKey = std::pair<float, int64_t>;
+
+// The `top` heaviest keys of a row, equal ones by their place; filled up with keys of weight 0.
+std::vector<WeightOfKey> heaviest(const float* row, int64_t keys, int64_t top) {
+  const auto heavier = [](const WeightOfKey& a, const WeightOfKey& b) {
+    return a.first > b.first || (a.first == b.first && a.second < b.second);
+  };
+  std::vector<WeightOfKey> best;  // a heap: the lightest is in front
+  float least = 0;
+  for (int64_t j = 0; j < keys; ++j) {
+    if (!(row[j] > least)) continue;
+    best.emplace_back(row[j], j);
+    std::push_heap(best.begin(), best.end(), heavier);
+    if (static_cast<int64_t>(best.size()) > top) {
+      std::pop_heap(best.begin(), best.end(), heavier);
+      best.pop_back();
+    }
+    if (static_cast<int64_t>(best.size()) == top) least = best.front().first;
+  }
+  std::sort(best.begin(), best.end(), heavier);
+  best.resize(static_cast<size_t>(top));
+  return best;
+}
+
+}  // namespace
+
+// Some rows at a time: enough for every thread, 64 MiB of weights at most.
+ViewFrame TraceWriter::top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top) {
+  constexpr int64_t kBlock = 48, kMostWeightsAtOnce = int64_t{16} << 20;
+  const int64_t blocks = std::clamp<int64_t>(kMostWeightsAtOnce / std::max<int64_t>(1, kBlock * known.keys), 1, 4 * threads());
+  const LayerMap map = source_.map(at.family, at.layer);
+  TopKeys out;
   for (const Range& range : rows) {
-    for (int64_t begin = range.begin; begin < range.end; begin += 48) {
-      const Range some{begin, std::min(range.end, begin + 48)};
+    for (int64_t begin = range.begin; begin < range.end; begin += blocks * kBlock) {
+      const Range some{begin, std::min(range.end, begin + blocks * kBlock)};
       const Tile tile = map.tile(at.head, {.queries = some, .keys = {0, known.keys}}, looks());
       tell(0.75);
+      const auto row_of = [&](int64_t r) { return tile.max.data<float>() + r * known.keys; };
+      std::vector<std::vector<WeightOfKey>> best(static_cast<size_t>(some.size()));
+      parallel_for(some.size(), [&](int64_t r, int) { best[static_cast<size_t>(r)] = heaviest(row_of(r), known.keys, top); });
       for (int64_t r = 0; r < some.size(); ++r) {
-        const float* row = tile.max.data<float>() + r * known.keys;
-        best.clear();  // ascending by (weight, later key): the first is the one to go
-        const auto lighter = [](const auto& a, const auto& b) { return a.first > b.first || (a.first == b.first && a.second < b.second); };
-        float least = 0;
-        for (int64_t j = 0; j < known.keys; ++j) {
-          if (!(row[j] > least)) continue;
-          best.emplace_back(row[j], j);
-          std::push_heap(best.begin(), best.end(), lighter);
-          if (static_cast<int64_t>(best.size()) > top) {
-            std::pop_heap(best.begin(), best.end(), lighter);
-            best.pop_back();
-          }
-          if (static_cast<int64_t>(best.size()) == top) least = best.front().first;
-        }
-        std::sort(best.begin(), best.end(), lighter);
-        best.resize(static_cast<size_t>(top));
-        row_names.push_back(static_cast<uint32_t>(some.begin + r));
-        for (const auto& [weight, key] : best) {
-          keys.push_back(static_cast<uint32_t>(key));
-          weights.push_back(weight);
-        }
+        out.rows.push_back(static_cast<uint32_t>(some.begin + r));
+        for (const auto& [weight, key] : best[static_cast<size_t>(r)]) out.add(weight, key);
         double at_sinks = 0;
-        for (const int64_t sink : known.sinks) at_sinks += row[sink] > 0 ? static_cast<double>(row[sink]) : 0.0;
-        sink_mass.push_back(static_cast<float>(at_sinks));
+        for (const int64_t sink : known.sinks) at_sinks += row_of(r)[sink] > 0 ? static_cast<double>(row_of(r)[sink]) : 0.0;
+        out.sink_mass.push_back(static_cast<float>(at_sinks));
       }
     }
   }
-  ViewFrame frame;
-  const int64_t count = static_cast<int64_t>(row_names.size());
-  frame.header = Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", "top-k"}, {"top", top}});
-  frame.add("rows", row_names);
-  frame.add("keys", keys, {count, top});
-  frame.add("weights", weights, {count, top});
-  frame.add("sink_mass", sink_mass);
-  return frame;
+  return out.frame(at, top);
 }
 
 std::vector<HeadLook> TraceWriter::heads_in_order(const FamilyFacts& known) {
@@ -426,7 +486,7 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
     bool all_rows = false;
     const double smallest = static_cast<double>(known.queries) * static_cast<double>(kTopOfAll) * 8 * 0.5;
     if (known.all_rows && smallest < static_cast<double>(room_ - blobs_.size()) && affordable(known)) {
-      all_rows = blobs_.add_within(head_path("top8", at), top_frame(at, known, known.rows, kTopOfAll), room_);
+      all_rows = blobs_.add_within(head_path("top8", at), top_frame_of_all(at, known, kTopOfAll), room_);
       if (all_rows) hold("top8");
     }
     if (!all_rows && i < pinned && add_qk(at, known, watched)) tier_ = 'C';
