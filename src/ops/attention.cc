@@ -14,16 +14,31 @@
 namespace clearhead::ops {
 namespace {
 
-// v·G·vᵀ in double: the sum of squares may be small against its terms.
-double quadratic(const std::vector<double>& v, const float* gram) {
-  double total = 0;
-  for (size_t a = 0; a < v.size(); ++a) {
-    double sum = 0;
-    for (size_t b = 0; b < v.size(); ++b) sum += static_cast<double>(gram[a * v.size() + b]) * v[b];
-    total += v[a] * sum;
+// v·G·vᵀ in double: the sum of squares may be small against its terms. Columns of G are added up: sums of all rows at once.
+class Quadratic {
+ public:
+  Quadratic(const float* gram, int64_t width) : width_(static_cast<size_t>(width)), columns_(width_ * width_) {
+    for (size_t row = 0; row < width_; ++row) {
+      for (size_t column = 0; column < width_; ++column) columns_[column * width_ + row] = static_cast<double>(gram[row * width_ + column]);
+    }
   }
-  return std::max(total, 0.0);
-}
+  // product: room for [width]
+  double operator()(const std::vector<double>& v, std::vector<double>& product) const {
+    std::fill(product.begin(), product.end(), 0.0);
+    for (size_t column = 0; column < width_; ++column) {
+      const double* from = columns_.data() + column * width_;
+      const double factor = v[column];
+      for (size_t row = 0; row < width_; ++row) product[row] += from[row] * factor;
+    }
+    double total = 0;
+    for (size_t row = 0; row < width_; ++row) total += v[row] * product[row];
+    return std::max(total, 0.0);
+  }
+
+ private:
+  size_t width_;
+  std::vector<double> columns_;  // [column][row]
+};
 
 }  // namespace
 
@@ -35,9 +50,10 @@ KeyNorms key_norms(const Tensor& v, const Tensor& gram) {
   const int64_t heads = gram.defined() ? gram.size(0) : 0, group = heads / key_heads;
   if (gram.defined()) norms.output = Tensor::empty({batch, heads, keys});
   float* of_output = gram.defined() ? norms.output.mutable_data<float>() : nullptr;
-  const float* grams = gram.defined() ? gram.data<float>() : nullptr;
+  std::vector<Quadratic> lengths;
+  for (int64_t head = 0; head < heads; ++head) lengths.emplace_back(gram.data<float>() + head * width * width, width);
   parallel_ranges(batch * key_heads * keys, 64, [&](int64_t begin, int64_t end, int) {
-    std::vector<double> value(static_cast<size_t>(width));
+    std::vector<double> value(static_cast<size_t>(width)), product(value.size());
     for (int64_t item = begin; item < end; ++item) {
       const int64_t key = item % keys, key_head = item / keys % key_heads, b = item / keys / key_heads;
       const float* from = v.data<float>() + b * v.stride(0) + key_head * v.stride(1) + key * v.stride(2);
@@ -48,7 +64,7 @@ KeyNorms key_norms(const Tensor& v, const Tensor& gram) {
       }
       of_value[item] = static_cast<float>(std::sqrt(square));
       for (int64_t head = key_head * group; head < (key_head + 1) * group; ++head) {
-        of_output[(b * heads + head) * keys + key] = static_cast<float>(std::sqrt(quadratic(value, grams + head * width * width)));
+        of_output[(b * heads + head) * keys + key] = static_cast<float>(std::sqrt(lengths[static_cast<size_t>(head)](value, product)));
       }
     }
   });
