@@ -1,6 +1,7 @@
 // Looks at one head: a row, a column, a tile of weights one by one or pooled.
 #include <algorithm>
 #include <limits>
+#include <numbers>
 
 #include "backends/registry.h"
 #include "base/format.h"
@@ -149,7 +150,7 @@ MapRow MapHead::row(int64_t query) const {
   call.quantity = WeightsCall::Quantity::kScore2;
   call.out = out.scores_.data();
   backend().weights(call);
-  for (float& score : out.scores_) score *= 0.69314718f;  // base 2 → natural; ln 2
+  for (float& score : out.scores_) score *= std::numbers::ln2_v<float>;  // base 2 → natural
   return out;
 }
 

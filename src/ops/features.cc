@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "base/format.h"
@@ -21,7 +22,6 @@
 namespace clearhead {
 namespace {
 
-constexpr double kLog2E = 1.4426950408889634074, kLn2 = 0.69314718055994530942;
 constexpr double kInfinity = std::numeric_limits<double>::infinity(), kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kGrain = 1 << 14;  // elements
 
@@ -71,7 +71,7 @@ void element_by_element(const Tensor& x, const Tensor& other, Tensor& out, const
 // e^x = 2^n·e^r, n next to x·log₂e, ln 2 in two pieces of which the first has ten bits, so that its products are exact.
 float exponential(float x) {
   constexpr float kRound = 12582912;  // 1.5·2²³: adding it leaves the integer next to a number
-  const float shifted = x * 1.44269504F + kRound, n = shifted - kRound;
+  const float shifted = x * std::numbers::log2e_v<float> + kRound, n = shifted - kRound;
   const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
   float p = 1.0F / 5040;
   p = p * r + 1.0F / 720;
@@ -110,7 +110,7 @@ double largest(const float* values, int64_t count) {
 double half_square(const float* x, int64_t d) {
   double sum = 0;
   for (int64_t c = 0; c < d; ++c) sum += static_cast<double>(x[c]) * static_cast<double>(x[c]);
-  return std::isfinite(sum) ? sum * shrink_of(d) * shrink_of(d) / 2 * kLog2E : kNaN;
+  return std::isfinite(sum) ? sum * shrink_of(d) * shrink_of(d) / 2 * std::numbers::log2e : kNaN;
 }
 
 // What is subtracted from the scores of each row: ‖y‖²/2 and the shift, base 2. Of the largest exponents what is not finite is no shift.
@@ -148,7 +148,7 @@ void random_features_into(const Tensor& x, const Tensor& projection, FeatureShif
     for (int64_t row = begin; row < end; ++row) {
       const double less = taken[static_cast<size_t>(row)];
       for (int64_t i = row * m; i < (row + 1) * m; ++i)
-        to[i] = exponential(static_cast<float>((static_cast<double>(to[i]) - less) * kLn2)) * scale;
+        to[i] = exponential(static_cast<float>((static_cast<double>(to[i]) - less) * std::numbers::ln2)) * scale;
     }
   });
 }
@@ -225,7 +225,7 @@ Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projecti
       double sum = 0;
       for (int64_t r = 0; r < m; ++r) sum += static_cast<double>(weights[row * m + r]);
       for (int64_t i = row * d; i < (row + 1) * d; ++i)
-        to[i] = static_cast<float>(static_cast<double>(to[i]) * kLn2 - sum * static_cast<double>(from[i]) * shrink * shrink);
+        to[i] = static_cast<float>(static_cast<double>(to[i]) * std::numbers::ln2 - sum * static_cast<double>(from[i]) * shrink * shrink);
     }
   });
   return out;

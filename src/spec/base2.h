@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cmath>
+#include <numbers>
 
 namespace clearhead {
 
@@ -13,7 +14,7 @@ inline constexpr float kLowestScore = -2e30F;   // in base 2: what lies below is
 
 /// A score, or a sink logit, in natural units → base 2.
 inline double in_base_2(double score) {
-  const double c = score * 1.44269504088896340736;
+  const double c = score * std::numbers::log2e;
   return std::abs(c) < static_cast<double>(kWholeScores) ? c : static_cast<double>(static_cast<float>(c));
 }
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <string>
 #include <utility>
 
@@ -150,16 +151,15 @@ Tensor of_rows(const char* what, const RowStats& rows, F&& f) {
 }
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
-constexpr double kLn2 = 0.693147180559945309417;
 
 }  // namespace
 
 Tensor log_sum_exp(const RowStats& rows) {
-  return of_rows("log_sum_exp", rows, [](double m, double l) { return l == 0 ? kHidden : m * kLn2 + std::log(l); });
+  return of_rows("log_sum_exp", rows, [](double m, double l) { return l == 0 ? kHidden : m * std::numbers::ln2 + std::log(l); });
 }
 
 Tensor thresholds(const RowStats& rows, const Normaliser& normaliser) {
-  const double unit = std::holds_alternative<Entmax15>(normaliser) ? kLn2 / 2 : kLn2;
+  const double unit = std::holds_alternative<Entmax15>(normaliser) ? std::numbers::ln2 / 2 : std::numbers::ln2;
   return of_rows("thresholds", rows, [&](double m, double l) { return m == kHidden || l > 0 ? m : m * unit + l; });
 }
 

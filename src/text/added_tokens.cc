@@ -20,9 +20,7 @@ std::vector<AddedToken> read_added_tokens(const Json& json, std::string_view whe
     const int64_t id = fields.integer("id");
     if (id < 0 || id > Vocabulary::kMaximumId) fields.wrong("id", format("an integer of 0..{}", Vocabulary::kMaximumId), Json(id));
     token.id = static_cast<int32_t>(id);
-    const Json& content = fields.require("content");
-    if (!content.is_string()) fields.wrong("content", "a string", content);
-    token.content = content.string();
+    token.content = fields.string("content");
     if (token.content.size() > 4096) fields.wrong("content", "at most 4096 bytes", Json(static_cast<int64_t>(token.content.size())));
     token.is_special = fields.boolean_or("special", false);
     token.is_single_word = fields.boolean_or("single_word", false);

@@ -7,6 +7,7 @@
 
 #include "base/format.h"
 #include "text/byte_alphabet.h"
+#include "text/parts.h"
 #include "text/pattern.h"
 #include "text/unicode.h"
 
@@ -219,22 +220,9 @@ class Sequence : public Decoder {
   std::vector<std::unique_ptr<Decoder>> steps_;
 };
 
-std::string text_of(Fields& fields, std::string_view name) {
-  const Json& value = fields.require(name);
-  if (!value.is_string()) fields.wrong(name, "a string", value);
-  return value.string();
-}
-
 std::unique_ptr<Decoder> read_sequence(Fields& fields, std::string_view where) {
-  const Json& list = fields.require("decoders");
-  if (!list.is_array()) fields.wrong("decoders", "an array", list);
-  std::vector<std::unique_ptr<Decoder>> steps;
-  for (const Json& item : list.items()) {
-    auto step = read_decoder(item, where, format("{}[{}]", fields.path_of("decoders"), steps.size()));
-    if (!step) fields.wrong("decoders", "objects", item);
-    steps.push_back(std::move(step));
-  }
-  return std::make_unique<Sequence>(std::move(steps));
+  return std::make_unique<Sequence>(
+      read_parts<Decoder>(fields, "decoders", [&](const Json& item, const std::string& path) { return read_decoder(item, where, path); }));
 }
 
 std::unique_ptr<Decoder> read_metaspace(Fields& fields) {
@@ -242,11 +230,11 @@ std::unique_ptr<Decoder> read_metaspace(Fields& fields) {
   fields.take("split");
   fields.take("str_rep");
   const std::string scheme = fields.string_or("prepend_scheme", adds_space ? "always" : "never");
-  return std::make_unique<Metaspace>(text_of(fields, "replacement"), scheme != "never");
+  return std::make_unique<Metaspace>(fields.string("replacement"), scheme != "never");
 }
 
 std::unique_ptr<Decoder> read_strip(Fields& fields) {
-  const std::string content = text_of(fields, "content");
+  const std::string content = fields.string("content");
   if (content.empty()) fields.wrong("content", "one character", Json(content));
   const int64_t start = fields.integer_or("start", 0);
   return std::make_unique<Strip>(content, start, fields.integer_or("stop", 0));
@@ -267,7 +255,7 @@ std::unique_ptr<Decoder> make_byte_level_decoder() { return std::make_unique<Byt
 std::unique_ptr<Decoder> read_decoder(const Json& json, std::string_view where, std::string_view path) {
   if (json.is_null()) return nullptr;
   Fields fields(json, where, path);
-  const std::string type = text_of(fields, "type");
+  const std::string type = fields.string("type");
   std::unique_ptr<Decoder> made;
   if (type == "ByteLevel") {
     for (const char* name : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.take(name);  // of its namesakes alone
@@ -281,7 +269,7 @@ std::unique_ptr<Decoder> read_decoder(const Json& json, std::string_view where, 
     made = std::make_unique<BpeSuffix>(fields.string_or("suffix", "</w>"));
   } else if (type == "Replace") {
     Pattern pattern(fields.require("pattern"), where, fields.path_of("pattern"));
-    made = std::make_unique<ReplaceStep>(std::move(pattern), text_of(fields, "content"));
+    made = std::make_unique<ReplaceStep>(std::move(pattern), fields.string("content"));
   } else if (type == "ByteFallback") {
     made = std::make_unique<ByteFallback>();
   } else if (type == "Fuse") {

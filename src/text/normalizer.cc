@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "text/byte_alphabet.h"
+#include "text/parts.h"
 #include "text/pattern.h"
 
 namespace clearhead::text {
@@ -231,22 +232,9 @@ std::unique_ptr<Normalizer> read_bert(Fields& fields) {
   return make_bert_normalizer(options);
 }
 
-const std::string& text_of(Fields& fields, std::string_view name) {
-  const Json& value = fields.require(name);
-  if (!value.is_string()) fields.wrong(name, "a string", value);
-  return value.string();
-}
-
 std::unique_ptr<Normalizer> read_sequence(Fields& fields, std::string_view where) {
-  const Json& list = fields.require("normalizers");
-  if (!list.is_array()) fields.wrong("normalizers", "an array", list);
-  std::vector<std::unique_ptr<Normalizer>> parts;
-  for (const Json& item : list.items()) {
-    auto part = read_normalizer(item, where, format("{}[{}]", fields.path_of("normalizers"), parts.size()));
-    if (!part) fields.wrong("normalizers", "objects", item);
-    parts.push_back(std::move(part));
-  }
-  return std::make_unique<Sequence>(std::move(parts));
+  return std::make_unique<Sequence>(read_parts<Normalizer>(
+      fields, "normalizers", [&](const Json& item, const std::string& path) { return read_normalizer(item, where, path); }));
 }
 
 }  // namespace
@@ -256,7 +244,7 @@ std::unique_ptr<Normalizer> make_bert_normalizer(const BertNormalizerOptions& op
 std::unique_ptr<Normalizer> read_normalizer(const Json& json, std::string_view where, std::string_view path) {
   if (json.is_null()) return nullptr;
   Fields fields(json, where, path);
-  const std::string type = text_of(fields, "type");
+  const std::string type = fields.string("type");
   std::unique_ptr<Normalizer> made;
   if (type == "BertNormalizer") {
     made = read_bert(fields);
@@ -276,10 +264,10 @@ std::unique_ptr<Normalizer> read_normalizer(const Json& json, std::string_view w
     const bool left = fields.boolean_or("strip_left", true);
     made = std::make_unique<Strip>(left, fields.boolean_or("strip_right", true));
   } else if (type == "Prepend") {
-    made = std::make_unique<Prepend>(text_of(fields, "prepend"));
+    made = std::make_unique<Prepend>(fields.string("prepend"));
   } else if (type == "Replace") {
     Pattern pattern(fields.require("pattern"), where, fields.path_of("pattern"));
-    made = std::make_unique<Replace>(std::move(pattern), text_of(fields, "content"));
+    made = std::make_unique<Replace>(std::move(pattern), fields.string("content"));
   } else if (type == "ByteLevel") {
     made = std::make_unique<ByteLevel>();
   } else if (type == "Sequence") {

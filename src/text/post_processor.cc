@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/format.h"
+#include "text/parts.h"
 #include "text/unicode.h"
 #include "text/vocabulary.h"
 
@@ -107,10 +108,8 @@ std::vector<NamedTokens> read_named_tokens(Fields& fields, std::string_view wher
     Fields entry(value, where, fields.path_of("special_tokens") + "." + name);
     entry.take("id");
     entry.take("tokens");
-    const Json& ids = entry.require("ids");
-    if (!ids.is_array()) entry.wrong("ids", "an array", ids);
     named.push_back({name, {}});
-    for (const Json& id : ids.items()) named.back().ids.push_back(token_id(id, entry, "ids"));
+    for (const Json& id : entry.items("ids")) named.back().ids.push_back(token_id(id, entry, "ids"));
     entry.refuse_rest();
   }
   return named;
@@ -118,10 +117,8 @@ std::vector<NamedTokens> read_named_tokens(Fields& fields, std::string_view wher
 
 std::vector<TemplatePiece> read_pieces(Fields& fields, std::string_view name, const std::vector<NamedTokens>& named,
                                        std::string_view where) {
-  const Json& list = fields.require(name);
-  if (!list.is_array()) fields.wrong(name, "an array", list);
   std::vector<TemplatePiece> pieces;
-  for (const Json& item : list.items()) {
+  for (const Json& item : fields.items(name)) {
     Fields outer(item, where, format("{}[{}]", fields.path_of(name), pieces.size()));
     const Json* special = outer.take("SpecialToken");
     const Json* sequence = outer.take("Sequence");
@@ -150,20 +147,14 @@ std::vector<TemplatePiece> read_pieces(Fields& fields, std::string_view name, co
 }
 
 std::unique_ptr<PostProcessor> read_sequence(Fields& fields, std::string_view where) {
-  const Json& list = fields.require("processors");
-  if (!list.is_array()) fields.wrong("processors", "an array", list);
-  std::vector<std::unique_ptr<PostProcessor>> steps;
   size_t templates = 0;
-  for (const Json& item : list.items()) {
+  return std::make_unique<Sequence>(read_parts<PostProcessor>(fields, "processors", [&](const Json& item, const std::string& path) {
     const Json* type = item.find("type");
     templates += type && type->is_string() && type->string() != "ByteLevel";
     if (templates > 1)
       fail(ErrorCode::kUnsupported, "{}: \"{}\": more than one template is not understood", where, fields.path_of("processors"));
-    auto step = read_post_processor(item, where, format("{}[{}]", fields.path_of("processors"), steps.size()));
-    if (!step) fields.wrong("processors", "objects", item);
-    steps.push_back(std::move(step));
-  }
-  return std::make_unique<Sequence>(std::move(steps));
+    return read_post_processor(item, where, path);
+  }));
 }
 
 }  // namespace
@@ -189,9 +180,7 @@ std::unique_ptr<PostProcessor> make_roberta(int32_t cls, int32_t sep, bool trim_
 std::unique_ptr<PostProcessor> read_post_processor(const Json& json, std::string_view where, std::string_view path) {
   if (json.is_null()) return nullptr;
   Fields fields(json, where, path);
-  const Json& name = fields.require("type");
-  if (!name.is_string()) fields.wrong("type", "a string", name);
-  const std::string& type = name.string();
+  const std::string type = fields.string("type");
   std::unique_ptr<PostProcessor> made;
   if (type == "TemplateProcessing") {
     const std::vector<NamedTokens> named = read_named_tokens(fields, where);

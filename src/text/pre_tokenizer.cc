@@ -8,6 +8,7 @@
 
 #include "base/format.h"
 #include "text/byte_alphabet.h"
+#include "text/parts.h"
 #include "text/pattern.h"
 #include "text/splitter.h"
 
@@ -307,16 +308,10 @@ Behavior read_behavior(Fields& fields, std::string_view otherwise) {
 }
 
 std::unique_ptr<PreTokenizer> read_sequence(Fields& fields, std::string_view where, bool spells) {
-  const Json& list = fields.require("pretokenizers");
-  if (!list.is_array()) fields.wrong("pretokenizers", "an array", list);
-  std::vector<std::unique_ptr<PreTokenizer>> parts;
-  for (const Json& item : list.items()) {
-    const bool is_last = parts.size() + 1 == list.size();
-    auto part = read_pre_tokenizer(item, where, format("{}[{}]", fields.path_of("pretokenizers"), parts.size()), spells || !is_last);
-    if (!part) fields.wrong("pretokenizers", "objects", item);
-    parts.push_back(std::move(part));
-  }
-  return std::make_unique<Sequence>(std::move(parts));
+  const Json::Array& list = fields.items("pretokenizers");
+  return std::make_unique<Sequence>(read_parts<PreTokenizer>(fields, "pretokenizers", [&](const Json& item, const std::string& path) {
+    return read_pre_tokenizer(item, where, path, spells || &item != &list.back());
+  }));
 }
 
 std::unique_ptr<PreTokenizer> read_metaspace(Fields& fields) {
@@ -348,9 +343,7 @@ bool ends_in_bytes(const Json& json) {
 std::unique_ptr<PreTokenizer> read_pre_tokenizer(const Json& json, std::string_view where, std::string_view path, bool spells) {
   if (json.is_null()) return nullptr;
   Fields fields(json, where, path);
-  const Json& name = fields.require("type");
-  if (!name.is_string()) fields.wrong("type", "a string", name);
-  const std::string& type = name.string();
+  const std::string type = fields.string("type");
   std::unique_ptr<PreTokenizer> made;
   if (type == "BertPreTokenizer") {
     made = make_bert_pre_tokenizer();

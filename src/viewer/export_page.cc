@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <numeric>
 #include <span>
 
@@ -594,7 +595,7 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
     for (size_t j = 0; j < scores.size(); ++j) {
       if (!(exact[j] > 0)) continue;
       const double weight =
-          std::exp2(scores[j] * 1.44269504088896340736 - static_cast<double>(stored.shift[n])) / static_cast<double>(stored.scale[n]);
+          std::exp2(scores[j] * std::numbers::log2e - static_cast<double>(stored.shift[n])) / static_cast<double>(stored.scale[n]);
       const double difference = std::abs(weight - static_cast<double>(exact[j]));
       if (!std::isnan(error) && !(difference <= error)) error = difference;
     }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "base/format.h"
 #include "spec/base2.h"
@@ -165,7 +166,7 @@ LiveSource::Line LiveSource::row_line(const LineLook& look, const LookOptions& o
         const KeptRow kept = kept_row(map, begin);
         line.entropy = entropy_of(weights, keys, kept, look.at.head);
         if (!std::holds_alternative<Softmax>(kept.record->spec.normaliser)) continue;
-        line.log_sum_exp = stat(kept.record->rows.m, look.at.head, kept.row) * 0.69314718055994530942 +
+        line.log_sum_exp = stat(kept.record->rows.m, look.at.head, kept.row) * std::numbers::ln2 +
                            std::log(stat(kept.record->rows.l, look.at.head, kept.row));
       }
     }

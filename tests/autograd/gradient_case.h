@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <functional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "ops/ops.h"
+#include "random_tensor.h"
 #include "tolerance.h"
 
 namespace clearhead {
@@ -20,15 +20,6 @@ namespace clearhead {
 using Values = std::vector<double>;
 using Formula = std::function<Values(const std::vector<Values>&)>;              // inputs → outputs
 using Recorded = std::function<Tensor(clearhead::Run&, std::vector<Tensor>&)>;  // the same by ops
-
-inline Tensor random_tensor(Shape shape, uint32_t seed, double spread = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<double> normal(0, spread);
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = static_cast<float>(normal(generator));
-  return out;
-}
 
 inline Values values_of(const Tensor& t) {
   const Tensor whole = t.contiguous();

@@ -7,12 +7,12 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <random>
 #include <vector>
 
 #include "backends/contract.h"
 #include "backends/cpu/cpu.h"
 #include "clearhead/spec.h"
+#include "random_tensor.h"
 
 namespace clearhead::test {
 
@@ -26,15 +26,6 @@ struct Result {
   Tensor out{};
   RowStats rows{};
 };
-
-inline Tensor random_tensor(Shape shape, uint32_t seed, float size = 1) {
-  Tensor tensor = Tensor::empty(std::move(shape));
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, size);
-  float* data = tensor.mutable_data<float>();
-  for (int64_t i = 0; i < tensor.numel(); ++i) data[i] = normal(random);
-  return tensor;
-}
 
 inline Case make_case(AttentionShape shape, uint32_t seed, float query_size = 1) {
   Case c;

@@ -3,23 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 
 #include "backends/registry.h"
 #include "largest.h"
+#include "random_tensor.h"
 #include "tolerance.h"
 
 namespace clearhead {
 namespace {
-
-Tensor random_tensor(Shape shape, uint32_t seed, float spread = 1) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0, spread);
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(generator);
-  return out;
-}
 
 nn::Linear random_linear(int64_t in, int64_t out, uint32_t seed) {
   const WeightPart part{random_tensor({out, in}, seed, 0.3F), false};

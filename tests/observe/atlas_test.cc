@@ -51,7 +51,7 @@ Attended planted(const std::vector<Target>& targets, const RunText& text, bool i
   AttentionSpec spec;
   spec.terms = {AttentionBias{bias}};
   if (is_causal) spec.topology = causal();
-  const Tensor q = map_cases::noise({1, heads, kLength, 8}, 1, 0.1f), k = map_cases::noise({1, heads, kLength, 8}, 2, 0.1f);
+  const Tensor q = random_tensor({1, heads, kLength, 8}, 1, 0.1f), k = random_tensor({1, heads, kLength, 8}, 2, 0.1f);
   return attend(q, k, k, spec);
 }
 
@@ -135,7 +135,7 @@ TEST(Atlas, ScoresAreTheDocumentedMeansOverTheWeights) {
     const RunText text = letters(21, /*special_first=*/true);
     AttentionSpec spec;
     if (is_causal) spec.topology = causal();
-    const Tensor q = map_cases::noise({1, 2, kLength, 16}, 5), k = map_cases::noise({1, 2, kLength, 16}, 6);
+    const Tensor q = random_tensor({1, 2, kLength, 16}, 5), k = random_tensor({1, 2, kLength, 16}, 6);
     const AttentionMap map(attend(q, k, k, spec).record);
     const auto scores = head_scores(map.reduce(atlas_request(text)), text, family_of(is_causal, 2), 0);
     const std::vector<uint8_t> stops = delimiters_of(text);

@@ -14,6 +14,7 @@
 #include "clearhead/attend.h"
 #include "clearhead/map.h"
 #include "on_every_backend.h"
+#include "random_tensor.h"
 #include "tolerance.h"
 
 namespace clearhead::map_cases {
@@ -27,15 +28,6 @@ struct Case {
   Sizes sizes;
   AttentionSpec spec;
 };
-
-inline Tensor noise(Shape shape, uint32_t seed, float size = 1) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, size);
-  Tensor out = Tensor::empty(std::move(shape));
-  float* values = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) values[i] = normal(random);
-  return out;
-}
 
 inline Tensor random_mask(Shape shape, uint32_t seed, double visible) {
   std::mt19937 random(seed);
@@ -66,7 +58,7 @@ inline std::vector<Case> all_cases() {
   add("groups of three heads", {.batch = 2, .heads = 6, .key_heads = 2, .queries = 49, .keys = 33, .d_k = 20}, {.topology = causal()});
   add("one query", {.queries = 1, .keys = 257}, {.topology = causal()});
   AttentionSpec rich;
-  rich.terms = {Alibi{Tensor::from<float>({0.5f, 0.0625f}, {2})}, SoftCap{5.0f}, AttentionBias{noise({1, 2, 1, 97}, 5)}};
+  rich.terms = {Alibi{Tensor::from<float>({0.5f, 0.0625f}, {2})}, SoftCap{5.0f}, AttentionBias{random_tensor({1, 2, 1, 97}, 5)}};
   rich.topology = causal();
   rich.topology.segments = Segments{packed_segments(1, 97, 40), packed_segments(1, 97, 40)};
   rich.topology.mask = Mask{random_mask({1, 1, 97, 97}, 11, 0.8)};
@@ -82,9 +74,9 @@ struct Made {
 
 inline Made make(const Case& c) {
   const Sizes& s = c.sizes;
-  Made made{noise({s.batch, s.heads, s.queries, s.d_k}, 1),
-            noise({s.batch, s.key_heads, s.keys, s.d_k}, 2),
-            noise({s.batch, s.key_heads, s.keys, s.d_v}, 3),
+  Made made{random_tensor({s.batch, s.heads, s.queries, s.d_k}, 1),
+            random_tensor({s.batch, s.key_heads, s.keys, s.d_k}, 2),
+            random_tensor({s.batch, s.key_heads, s.keys, s.d_v}, 3),
             {}};
   made.attended = attend(made.q, made.k, made.v, c.spec);
   return made;

@@ -379,8 +379,7 @@ TEST(AttentionMap, ACacheOfPagesGivesTheSameScoresAsPlainKeysAndStaysTrueWhileIt
     KVCache cache;
     cache.append(made.k, made.v);
     const AttentionMap plain(made.attended.record), paged(attend(made.q, cache.snapshot(), c.spec).record);
-    const Tensor step = map_cases::noise({1, 4, 1, 16}, 9), more = map_cases::noise({1, 2, 1, 16}, 10),
-                 value = map_cases::noise({1, 2, 1, 8}, 11);
+    const Tensor step = random_tensor({1, 4, 1, 16}, 9), more = random_tensor({1, 2, 1, 16}, 10), value = random_tensor({1, 2, 1, 8}, 11);
     cache.append(more, value);
     const AttentionMap decode(attend(step, cache.snapshot(), c.spec).record);
     for (const int64_t query : {0ll, 255ll, 256ll, 299ll}) {

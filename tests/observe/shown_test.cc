@@ -4,22 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 
 #include "clearhead/attend.h"
+#include "random_tensor.h"
 #include "tolerance.h"
 
 namespace clearhead {
 namespace {
-
-Tensor random_tensor(Shape shape, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal;
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(engine);
-  return out;
-}
 
 constexpr int64_t kHeads = 2, kTokens = 150;
 

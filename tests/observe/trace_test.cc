@@ -5,13 +5,13 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <random>
 
 #include "base/file.h"
 #include "clearhead/atlas.h"
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "largest.h"
+#include "random_tensor.h"
 #include "refused.h"
 #include "tolerance.h"
 
@@ -19,15 +19,6 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kHeads = 4, kKeyHeads = 2, kWidth = 16;
-
-Tensor random_tensor(Shape shape, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal;
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(engine);
-  return out;
-}
 
 RunPlan plan_of(int64_t tokens, int layers = 2) {
   RunPlan plan;
@@ -58,7 +49,7 @@ struct Case {
   AttentionRecord record;
 };
 
-Case causal_case(int64_t tokens, uint64_t seed, DType dtype = DType::kF32) {
+Case causal_case(int64_t tokens, uint32_t seed, DType dtype = DType::kF32) {
   Case out{to_dtype(random_tensor({1, kHeads, tokens, kWidth}, seed), dtype),
            to_dtype(random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 1), dtype),
            to_dtype(random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 2), dtype),

@@ -14,18 +14,12 @@
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "on_every_backend.h"
+#include "random_tensor.h"
 #include "refused.h"
 #include "tolerance.h"
 
 namespace clearhead {
 namespace {
-
-Tensor random_tensor(Shape shape, uint64_t seed) {
-  Tensor tensor = Tensor::empty(std::move(shape));
-  float* values = tensor.mutable_data<float>();
-  for (int64_t i = 0; i < tensor.numel(); ++i) values[i] = static_cast<float>(4 * random_unit(seed, static_cast<uint64_t>(i)) - 2);
-  return tensor;
-}
 
 std::vector<float> weights_of(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row) {
   std::vector<float> out(static_cast<size_t>(key_length(record.keys)));

@@ -3,22 +3,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <random>
 
 #include "clearhead/error.h"
+#include "random_tensor.h"
 #include "tolerance.h"
 #include "train/ring_attention.h"
 
 namespace clearhead {
 namespace {
-
-Tensor random_tensor(const Shape& shape, uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  Tensor out = Tensor::empty(shape);
-  std::generate_n(out.mutable_data<float>(), out.numel(), [&] { return normal(generator); });
-  return out;
-}
 
 double distance(const Tensor& a, const Tensor& b) {
   const Tensor x = a.contiguous(), y = b.contiguous();

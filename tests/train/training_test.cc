@@ -9,22 +9,15 @@
 #include "backends/registry.h"
 #include "base/file.h"
 #include "base/parallel.h"
-#include "base/random.h"
 #include "clearhead/error.h"
 #include "clearhead/model.h"
 #include "models/transformer.h"
+#include "random_tensor.h"
 #include "refused.h"
 #include "tolerance.h"
 
 namespace clearhead {
 namespace {
-
-Tensor random_tensor(Shape shape, uint64_t seed, double spread = 1) {
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = static_cast<float>(spread * random_normal(seed, static_cast<uint64_t>(i)));
-  return out;
-}
 
 TEST(Training, AStepIsAdamsWithDecayApartAndTheNormClipped) {
   const OptimiserOptions options{.weight_decay = 0.1, .clip = 0.5};

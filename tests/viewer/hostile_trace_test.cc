@@ -4,28 +4,19 @@
 
 #include <filesystem>
 #include <numeric>
-#include <random>
 
 #include "clearhead/atlas.h"
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "io/safetensors.h"
 #include "numbers.h"
+#include "random_tensor.h"
 #include "viewer/source.h"
 
 namespace clearhead {
 namespace {
 
 constexpr int64_t kHeads = 2, kKeyHeads = 1, kWidth = 4, kTokens = 12;
-
-Tensor random_tensor(Shape shape, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal;
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(engine);
-  return out;
-}
 
 RunPlan plan_of(int64_t tokens) {
   RunPlan plan;
@@ -52,7 +43,7 @@ RunPlan plan_of(int64_t tokens) {
 
 KeyNorms norms_of(int64_t tokens) { return {random_tensor({1, kKeyHeads, tokens}, 5), random_tensor({1, kHeads, tokens}, 6)}; }
 
-AttentionRecord record_of(int64_t tokens, const AttentionSpec& spec, uint64_t seed = 1) {
+AttentionRecord record_of(int64_t tokens, const AttentionSpec& spec, uint32_t seed = 1) {
   return attend(random_tensor({1, kHeads, tokens, kWidth}, seed), random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 1),
                 random_tensor({1, kKeyHeads, tokens, kWidth}, seed + 2), spec)
       .record;
@@ -67,7 +58,7 @@ Trace trace_of(RunPlan plan, const AttentionSpec& spec, TraceOptions options) {
 }
 
 Trace windowed() {
-  const auto window = [](uint64_t seed) {
+  const auto window = [](uint32_t seed) {
     Trace trace;
     trace.begin(plan_of(8));
     trace.take({"dec", 0, 0}, record_of(8, {}, seed), norms_of(8));

@@ -5,25 +5,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "clearhead/attend.h"
+#include "random_tensor.h"
 #include "viewer/source.h"
 
 namespace clearhead::looked_at {
 
 constexpr int64_t kHeads = 4, kKeyHeads = 2, kWidth = 8;
-
-inline Tensor random_tensor(Shape shape, uint64_t seed, float size) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal(0, size);
-  Tensor out = Tensor::empty(std::move(shape));
-  float* to = out.mutable_data<float>();
-  for (int64_t i = 0; i < out.numel(); ++i) to[i] = normal(engine);
-  return out;
-}
 
 struct Options {
   int64_t tokens = 300;
@@ -65,7 +56,7 @@ inline RunPlan plan_of(const Options& options) {
 }
 
 /// The first key draws every query a little: an attention sink.
-inline Tensor keys_with_sink(Shape shape, uint64_t seed, const Tensor& q) {
+inline Tensor keys_with_sink(Shape shape, uint32_t seed, const Tensor& q) {
   Tensor k = random_tensor(shape, seed, 1.5f);
   float* values = k.mutable_data<float>();
   (void)q;
@@ -79,7 +70,7 @@ inline Trace trace_of(const Options& options) {
   Trace trace(options.trace);
   trace.begin(plan_of(options));
   for (int layer = 0; layer < options.layers; ++layer) {
-    const uint64_t seed = static_cast<uint64_t>(layer) * 10;
+    const uint32_t seed = static_cast<uint32_t>(layer) * 10;
     Tensor q = random_tensor({1, kHeads, options.tokens, kWidth}, seed + 1, 1.2f);
     float* values = q.mutable_data<float>();
     for (int64_t i = 0; i < q.numel(); i += kWidth) values[i] = std::abs(values[i]) + 1.0f;  // what the sink answers to

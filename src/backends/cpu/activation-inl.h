@@ -10,6 +10,8 @@
 
 #include <hwy/highway.h>
 
+#include <numbers>
+
 #include "backends/dense.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,7 +26,7 @@ constexpr int64_t kStep = HWY_LANES(float);
 // e^x with a relative error of 2e-7·max(1, |x|): 2^(x·log₂e) by its whole and fractional parts. NaN stays NaN (the order of Max and Min).
 HWY_INLINE Floats exponential(Floats x) {
   const F32 d;
-  const Floats c = hn::Min(hn::Set(d, 127.0F), hn::Max(hn::Set(d, -126.0F), x * hn::Set(d, 1.442695041F)));
+  const Floats c = hn::Min(hn::Set(d, 127.0F), hn::Max(hn::Set(d, -126.0F), x * hn::Set(d, std::numbers::log2e_v<float>)));
   const Floats whole = hn::Floor(c), f = c - whole;
   Floats p = hn::Set(d, 1.877576695e-3F);
   p = hn::MulAdd(p, f, hn::Set(d, 8.989339694e-3F));

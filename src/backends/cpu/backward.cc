@@ -23,6 +23,7 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <numbers>
 #include <thread>
 #include <vector>
 
@@ -240,7 +241,7 @@ struct StripJob : StripTerms {
       for (int i = 0; i < block->queries.count; ++i) {
         if (block->chosen[i] == -1) continue;
         const float log = l.data<float>()[batch * l.stride(0) + head * l.stride(1) + block->queries.query[i] * l.stride(2)];
-        const double chosen = static_cast<double>(block->m[i]), log2 = static_cast<double>(log) * 1.44269504088896340736;
+        const double chosen = static_cast<double>(block->m[i]), log2 = static_cast<double>(log) * std::numbers::log2e;
         const double whole = std::abs(block->m[i]) < kWholeScores ? std::floor(chosen - log2) : chosen;
         block->m[i] = static_cast<float>(whole);
         block->share[i] = static_cast<float>(std::exp2(whole - chosen + log2));

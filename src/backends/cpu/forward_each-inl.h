@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "backends/cpu/forward_tile-inl.h"
 #include "backends/cpu/weight-inl.h"
@@ -149,7 +150,7 @@ inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const V
     return;
   }
   plan.m[at] = static_cast<float>(key);
-  plan.l[at] = static_cast<float>((static_cast<double>(hard.score[lane]) - static_cast<double>(hard.m[lane])) * 0.69314718055994530942 -
+  plan.l[at] = static_cast<float>((static_cast<double>(hard.score[lane]) - static_cast<double>(hard.m[lane])) * std::numbers::ln2 -
                                   std::log(static_cast<double>(l)));
   float factor = view.after.factor;
   if (view.after.is_by_pair()) {

@@ -25,6 +25,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -579,7 +580,7 @@ struct BlockJob {
     bool finite = true;
     for (int i = 0; i < queries.count; ++i) {
       const double l = static_cast<double>(softmax.l[i]), share = l == 0 ? 0 : 1 / l;  // a row that saw nothing gets zeros
-      const double nats = l == 0 ? 0 : 0.69314718055994530942 * (std::log2(l) - static_cast<double>(softmax.surprise[i]) * share);
+      const double nats = l == 0 ? 0 : std::numbers::ln2 * (std::log2(l) - static_cast<double>(softmax.surprise[i]) * share);
       if (plan.entropy) plan.entropy[first_row + i] = static_cast<float>(nats < 0 ? 0 : nats);
       if (plan.distance) plan.distance[first_row + i] = static_cast<float>(static_cast<double>(softmax.distance[i]) * share);
       finite = finite && nats - nats == 0;

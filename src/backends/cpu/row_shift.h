@@ -13,6 +13,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "backends/cpu/score_view.h"
 #include "clearhead/look.h"
@@ -45,7 +46,7 @@ inline RowShift row_shift(const AttentionRecord& record, int64_t batch, int64_t 
   if (const Sigmoid* sigmoid = std::get_if<Sigmoid>(&normaliser)) {
     out.m = -sigmoid->bias * kLog2E, out.inverse = 1;
   } else if (std::holds_alternative<LinearAttention>(normaliser)) {
-    out.inverse = sum == 0 ? 0 : static_cast<float>(0.69314718055994530942 / sum);
+    out.inverse = sum == 0 ? 0 : static_cast<float>(std::numbers::ln2 / sum);
   } else if (std::holds_alternative<Hard>(normaliser)) {
     out.m = static_cast<float>(shift), out.inverse = 1;
   } else if (!std::holds_alternative<Softmax>(normaliser)) {

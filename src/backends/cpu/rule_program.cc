@@ -5,14 +5,13 @@
 #include <bit>
 #include <cmath>
 #include <map>
+#include <numbers>
 #include <tuple>
 
 #include "spec/rule_math.h"
 
 namespace clearhead::cpu {
 namespace {
-
-constexpr double kLn2 = 0.69314718055994530942, kLog2OfE = 1.44269504088896340736;
 
 // What a node changes with. kPair: with the score, or with query and key in another way than their difference.
 enum class Kind : uint8_t { kScalar, kLane, kKey, kOffset, kPair };
@@ -45,11 +44,11 @@ class RuleCompiler {
       if (node.op == RuleOp::kConstant) {
         at[n] = constant(static_cast<double>(node.value));
       } else {
-        at[n] = node.op == RuleOp::kScore ? add(RuleOp::kMultiply, {score, constant(kLn2)})
+        at[n] = node.op == RuleOp::kScore ? add(RuleOp::kMultiply, {score, constant(std::numbers::ln2)})
                                           : add(node.op, {arguments[0], arguments[1], arguments[2], arguments[3]}, node.table);
       }
     }
-    const int32_t result = is_visibility ? at.back() : scaled(at.back(), kLog2OfE);
+    const int32_t result = is_visibility ? at.back() : scaled(at.back(), std::numbers::log2e);
     emit_result(result, score);
     reuse_slots(to.pair);
   }

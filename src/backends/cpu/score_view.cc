@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "backends/cpu/cpu.h"
 #include "base/format.h"
@@ -129,7 +130,7 @@ void ScoreProblem::add_pages() {
 
 void ScoreProblem::add_pair() {
   const Additive* additive = std::get_if<Additive>(&spec_.score);
-  common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.score, key_width(keys_)) * 1.4426950408889634);
+  common_.query_factor = additive ? 1 : static_cast<float>(scale_of(spec_.score, key_width(keys_)) * std::numbers::log2e);
   if (common_.pairs) std::swap(common_.query_factor, common_.pair_factor);
   if (const auto* relative = std::get_if<Relative>(&spec_.score)) {
     common_.relative.reach = reach_of(*relative);
@@ -274,7 +275,7 @@ AfterView ScoreProblem::after_view(int64_t batch, int64_t head) const {
     const double sigma = static_cast<double>(after.gaussian->sigma);
     out.centres = centres.data<float>() + batch * broadcast_stride(centres, 0) + head * broadcast_stride(centres, 1);
     out.centre_stride = centres.stride(2);
-    out.narrowness = static_cast<float>(1.4426950408889634 / (2 * sigma * sigma));
+    out.narrowness = static_cast<float>(std::numbers::log2e / (2 * sigma * sigma));
   }
   return out;
 }

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numbers>
 #include <optional>
 #include <vector>
 
@@ -27,7 +28,7 @@ namespace clearhead::cpu {
 inline constexpr int64_t kKeyTile = 256;  // = one page; counted from key 0, in tensors and pages alike
 static_assert(kKeyTile == KVPage::kLength);
 inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
-inline constexpr float kLog2E = 1.44269504088896341F;
+inline constexpr float kLog2E = std::numbers::log2e_v<float>;
 inline constexpr float kVisible = kLowestScore;  // scores from here on are visible
 inline constexpr float kNone = kVisible;         // the shift m of a row that has seen nothing yet
 inline constexpr float kHidden = -4e30F;         // the score of a hidden pair: 2^(kHidden − kNone) is 0

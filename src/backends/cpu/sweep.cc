@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <utility>
 
 #include "backends/cpu/row_shift.h"
@@ -23,8 +24,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 namespace {
-
-constexpr double kLn2 = 0.69314718055994530942;
 
 struct BlockOfRows {
   int64_t map, begin;  // index into call.rows
@@ -66,7 +65,7 @@ void write_entropy(const SweepPlan& plan, int64_t map, int64_t index, const Scor
   const double log_share = has_sink ? in_base_2(static_cast<double>(*view.sink)) - static_cast<double>(shift.m) - shift.log_rest : 0;
   const double share = has_sink ? std::exp2(log_share) : 0;
   if (leaves_rest && is_large(shift)) surprise2 += (1 - share) * shift.log_rest;
-  const double entropy = (share > 0 ? -share * log_share * kLn2 : 0) + surprise2 * kLn2;
+  const double entropy = (share > 0 ? -share * log_share * std::numbers::ln2 : 0) + surprise2 * std::numbers::ln2;
   plan.entropy_row(map)[index] = static_cast<float>(entropy < 0 && !plan.call.after ? 0 : entropy);
 }
 

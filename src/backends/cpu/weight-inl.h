@@ -16,6 +16,7 @@
 #define CLEARHEAD_CPU_WEIGHT_INL_H_
 #endif
 
+#include <numbers>
 #include <type_traits>
 
 #include "backends/cpu/simd-inl.h"
@@ -40,7 +41,7 @@ HWY_INLINE Floats log2_of(Floats x) {
   return hn::MulAdd(p, z, hn::ConvertTo(d, exponent));
 }
 
-inline constexpr float kLn2 = 0.693147180559945309F;
+inline constexpr float kLn2 = std::numbers::ln2_v<float>;
 
 // To bf16's eight bits, to nearest even. NaN stays NaN.
 HWY_INLINE Floats nearest_bf16(Floats x) {

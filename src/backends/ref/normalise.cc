@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numbers>
 #include <optional>
 
 #include "backends/ref/backward.h"
@@ -15,7 +16,7 @@
 namespace clearhead::reference {
 namespace {
 
-constexpr double kHidden = -std::numeric_limits<double>::infinity(), kLn2 = 0.693147180559945309417;
+constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
 // To bf16's eight bits, to nearest even.
 double rounded_to_bf16(double x) {
@@ -49,7 +50,7 @@ double unit_of(const Entmax15&) { return 0.5; }
 template <class Sparse>
 double excess(const Sparse& sparse, double score, const RecordedRow& row) {
   if (row.l > 0) return above(unit_of(sparse) * score, row.m);  // of an earlier version: record.h
-  return above(unit_of(sparse) * kLn2 * (in_base_2(score) - row.m), row.l);
+  return above(unit_of(sparse) * std::numbers::ln2 * (in_base_2(score) - row.m), row.l);
 }
 
 // τ with Σ_j max(0, z_j − τ) = 1, or with Σ_j max(0, z_j − τ)² = 1: what the k largest alone would need, for the largest k whose smallest member lies
@@ -102,8 +103,8 @@ struct Normalise {
     out.l = sink ? std::exp2(*sink - out.m) : 0;
     for (const double score : scores) out.l += score == kHidden ? 0 : std::exp2(in_base_2(score) - out.m);
   }
-  void operator()(const Sparsemax& sparse) const { take_threshold(unit_of(sparse) * kLn2, /*squared=*/false); }
-  void operator()(const Entmax15& sparse) const { take_threshold(unit_of(sparse) * kLn2, /*squared=*/true); }
+  void operator()(const Sparsemax& sparse) const { take_threshold(unit_of(sparse) * std::numbers::ln2, /*squared=*/false); }
+  void operator()(const Entmax15& sparse) const { take_threshold(unit_of(sparse) * std::numbers::ln2, /*squared=*/true); }
   void operator()(const Sigmoid&) const { out.l = 1; }
   void operator()(const Hard& hard) const {
     double shift = 0;

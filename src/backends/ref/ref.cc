@@ -6,6 +6,7 @@
 #include "backends/ref/ref.h"
 
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "backends/ref/after.h"
@@ -21,7 +22,6 @@
 namespace clearhead {
 namespace {
 
-using reference::kLog2E;
 using reference::RecordedRow;
 using reference::RowOfScores;
 using reference::RowWeights;
@@ -74,7 +74,7 @@ void forward(const ForwardCall& call) {
 
 float answer(const WeightsCall& call, const RowOfScores& at, int64_t key, double score, const RecordedRow& row) {
   using Quantity = WeightsCall::Quantity;
-  if (call.quantity == Quantity::kScore2) return static_cast<float>(score * kLog2E);
+  if (call.quantity == Quantity::kScore2) return static_cast<float>(score * std::numbers::log2e);
   if (score == kHidden) return call.quantity == Quantity::kWeightOrNaN ? std::numeric_limits<float>::quiet_NaN() : 0;
   const double weight = reference::weight_of(call.record.spec.normaliser, score, key, row);
   return static_cast<float>(call.after ? weight * reference::after_of(at, key) : weight);

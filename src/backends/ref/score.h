@@ -18,8 +18,6 @@ namespace clearhead::reference {
 struct Sum;  // backward.h
 class OperandSums;
 
-inline constexpr double kLog2E = 1.44269504088896340736;
-
 /// One key or one value, of any real dtype.
 struct Vector {
   const std::byte* first = nullptr;

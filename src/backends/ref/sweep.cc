@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
@@ -77,7 +78,7 @@ class HeadSweep {
         const int32_t tag = match.query_tags[static_cast<size_t>(query)];
         if (j != position && tag >= 0 && tag == match.key_tags[static_cast<size_t>(j)]) matched[t] += weight;
       }
-      if (call_.request.top_k > 0 && !std::isnan(score)) seen_.push_back({static_cast<float>(score * kLog2E), j, weight});
+      if (call_.request.top_k > 0 && !std::isnan(score)) seen_.push_back({static_cast<float>(score * std::numbers::log2e), j, weight});
       if (!sums_.cell_sum.empty() && j >= call_.grid.keys.begin && j < call_.grid.keys.end) pool(row, j, weight);
     }
     write_top(index);

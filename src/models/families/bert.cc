@@ -3,24 +3,17 @@
 //   BERT        Devlin et al. 2019. MiniLM and most sentence encoders are BERTs with other sizes.
 //   DistilBERT  Sanh et al. 2019: half the layers, no token types, no pooler.
 //   RoBERTa     Liu et al. 2019: positions start at padding_idx + 1.
-#include <algorithm>
-
-#include "base/format.h"
-#include "models/architecture.h"
-#include "models/config.h"
+#include "models/families/facts.h"
 
 namespace clearhead {
 namespace {
 
-LinearNames linear(const std::string& name) { return {name + ".weight", name + ".bias"}; }
-
-NormFacts layer_norm(const std::string& name, double epsilon) {
-  return {NormFacts::Kind::kLayer, epsilon, name + ".weight", name + ".bias"};
-}
-
-bool is_for(const Architecture& facts, std::string_view task) {
-  return std::any_of(facts.architectures.begin(), facts.architectures.end(),
-                     [&](const std::string& name) { return name.find(task) != std::string::npos; });
+// Of every token where the model is for that, else of the first.
+ClassifierFacts classifier(const Architecture& facts, const LinearNames& dense, Activation activation, const std::string& out) {
+  if (is_for(facts, "ForTokenClassification")) {
+    return {ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
+  }
+  return {ClassifierFacts::Where::kFirst, dense, activation, linear(out)};
 }
 
 // Old checkpoints call the gains gamma and beta, as TensorFlow did.
@@ -33,10 +26,7 @@ Architecture encoder(Config& config, const std::string& prefix) {
   facts.architectures = config.architectures();
   facts.width = config.size("hidden_size");
   facts.layers = config.layers("num_hidden_layers");
-  facts.heads = config.size("num_attention_heads");
-  facts.key_heads = facts.heads;
-  if (facts.width % facts.heads != 0) config.refuse("num_attention_heads", format("it does not divide hidden_size {}", facts.width));
-  facts.head_dim = facts.width / facts.heads;
+  read_heads(config, "num_attention_heads", "hidden_size", facts);
   facts.inner = config.size("intermediate_size");
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size("max_position_embeddings");
@@ -80,11 +70,7 @@ Architecture read_bert(const Json& json, const std::string& where) {
   facts.masked =
       MaskedHeadFacts{linear("cls.predictions.transform.dense"), facts.layer.mlp.activation,
                       layer_norm("cls.predictions.transform.LayerNorm", epsilon), "cls.predictions.decoder.weight", "cls.predictions.bias"};
-  if (is_for(facts, "ForTokenClassification")) {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
-  } else {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kFirst, linear("pooler.dense"), Activation::kTanh, linear("classifier")};
-  }
+  facts.classifier = classifier(facts, linear("pooler.dense"), Activation::kTanh, "classifier");
   facts.next_sentence =
       ClassifierFacts{ClassifierFacts::Where::kFirst, linear("pooler.dense"), Activation::kTanh, linear("cls.seq_relationship")};
   config.done();
@@ -101,12 +87,7 @@ Architecture read_roberta(const Json& json, const std::string& where) {
   facts.longest -= offset;
   facts.masked = MaskedHeadFacts{linear("lm_head.dense"), Activation::kGeluErf, layer_norm("lm_head.layer_norm", epsilon),
                                  "lm_head.decoder.weight", "lm_head.bias"};
-  if (is_for(facts, "ForTokenClassification")) {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
-  } else {
-    facts.classifier =
-        ClassifierFacts{ClassifierFacts::Where::kFirst, linear("classifier.dense"), Activation::kTanh, linear("classifier.out_proj")};
-  }
+  facts.classifier = classifier(facts, linear("classifier.dense"), Activation::kTanh, "classifier.out_proj");
   config.done();
   return facts;
 }
@@ -118,10 +99,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.architectures = config.architectures();
   facts.width = config.size("dim");
   facts.layers = config.layers("n_layers");
-  facts.heads = config.size("n_heads");
-  facts.key_heads = facts.heads;
-  if (facts.width % facts.heads != 0) config.refuse("n_heads", format("it does not divide dim {}", facts.width));
-  facts.head_dim = facts.width / facts.heads;
+  read_heads(config, "n_heads", "dim", facts);
   facts.inner = config.size("hidden_dim");
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size("max_position_embeddings");
@@ -148,11 +126,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.masked = MaskedHeadFacts{linear("vocab_transform"), activation, layer_norm("vocab_layer_norm", kEpsilon), "vocab_projector.weight",
                                  "vocab_projector.bias"};
   facts.labels = config.labels();
-  if (is_for(facts, "ForTokenClassification")) {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
-  } else {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kFirst, linear("pre_classifier"), Activation::kRelu, linear("classifier")};
-  }
+  facts.classifier = classifier(facts, linear("pre_classifier"), Activation::kRelu, "classifier");
   config.done();
   return facts;
 }

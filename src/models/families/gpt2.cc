@@ -2,21 +2,14 @@
 //
 // scale_attn_weights = false leaves the dot product as it is; scale_attn_by_inverse_layer_idx divides it by the layer's number from 1 (Mistral's
 // GPT-2 runs). reorder_and_upcast_attn changes the order of a multiplication, nothing else.
-#include <algorithm>
 #include <cmath>
 
-#include "base/format.h"
-#include "models/architecture.h"
-#include "models/config.h"
+#include "models/families/facts.h"
 
 namespace clearhead {
 namespace {
 
 LinearNames conv1d(const std::string& name) { return {name + ".weight", name + ".bias", true}; }
-
-NormFacts layer_norm(const std::string& name, double epsilon) {
-  return {NormFacts::Kind::kLayer, epsilon, name + ".weight", name + ".bias"};
-}
 
 std::vector<AttentionFacts> attention(Config& config, const Architecture& facts) {
   const bool scaled = config.flag_or("scale_attn_weights", true);
@@ -40,10 +33,7 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   facts.architectures = config.architectures();
   facts.width = config.size("n_embd");
   facts.layers = config.layers("n_layer");
-  facts.heads = config.size("n_head");
-  facts.key_heads = facts.heads;
-  if (facts.width % facts.heads != 0) config.refuse("n_head", format("it does not divide n_embd {}", facts.width));
-  facts.head_dim = facts.width / facts.heads;
+  read_heads(config, "n_head", "n_embd", facts);
   facts.inner = config.size_or("n_inner", 4 * facts.width);
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size("n_positions");
@@ -67,13 +57,7 @@ Architecture read_gpt2(const Json& json, const std::string& where) {
   facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, conv1d(layer + "mlp.c_fc"), conv1d(layer + "mlp.c_proj")};
   facts.final_norm = layer_norm("ln_f", epsilon);
   facts.labels = config.labels();
-  const bool classifies = std::any_of(facts.architectures.begin(), facts.architectures.end(),
-                                      [](const std::string& name) { return name.ends_with("Classification"); });
-  if (classifies) {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kLast, {}, Activation::kNone, {"score.weight", ""}};
-  } else {
-    facts.causal = CausalHeadFacts{{tied ? "" : "lm_head.weight", ""}};
-  }
+  set_decoder_head(facts, is_for(facts, "Classification"), tied);
   config.done();
   return facts;
 }

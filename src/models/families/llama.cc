@@ -9,13 +9,10 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "models/architecture.h"
-#include "models/config.h"
+#include "models/families/facts.h"
 
 namespace clearhead {
 namespace {
-
-LinearNames linear(const std::string& name, bool bias) { return {name + ".weight", bias ? name + ".bias" : ""}; }
 
 NormFacts rms_norm(const std::string& name, double epsilon) { return {NormFacts::Kind::kRms, epsilon, name + ".weight", ""}; }
 
@@ -168,13 +165,7 @@ Architecture read_llama(const Json& json, const std::string& where) {
                      linear(layer + "mlp.down_proj", mlp_bias)};
   facts.final_norm = rms_norm("norm", epsilon);
   facts.labels = config.labels();
-  const bool classifies = std::any_of(facts.architectures.begin(), facts.architectures.end(),
-                                      [](const std::string& name) { return name.ends_with("ForSequenceClassification"); });
-  if (classifies) {
-    facts.classifier = ClassifierFacts{ClassifierFacts::Where::kLast, {}, Activation::kNone, {"score.weight", ""}};
-  } else {
-    facts.causal = CausalHeadFacts{{tied ? "" : "lm_head.weight", ""}};
-  }
+  set_decoder_head(facts, is_for(facts, "ForSequenceClassification"), tied);
   config.done();
   return facts;
 }

@@ -2,16 +2,12 @@
 // sinusoidal positions, and a bias of the logits. Source and target share one embedding, unless the config says otherwise.
 #include <cmath>
 
-#include "base/format.h"
-#include "models/architecture.h"
-#include "models/config.h"
+#include "models/families/facts.h"
 
 namespace clearhead {
 namespace {
 
-LinearNames linear(const std::string& name) { return {name + ".weight", name + ".bias"}; }
-
-NormFacts layer_norm(const std::string& name) { return {NormFacts::Kind::kLayer, 1e-5, name + ".weight", name + ".bias"}; }
+constexpr double kEpsilon = 1e-5;  // fixed in the architecture
 
 ProjectionNames projections(const std::string& name) {
   return {linear(name + ".q_proj"), linear(name + ".k_proj"), linear(name + ".v_proj"), {}, linear(name + ".out_proj")};
@@ -22,10 +18,7 @@ Architecture stack(Config& config, const std::string& side) {
   Architecture facts;
   facts.width = config.size("d_model");
   facts.layers = config.layers(side + "_layers");
-  facts.heads = config.size(side + "_attention_heads");
-  facts.key_heads = facts.heads;
-  if (facts.width % facts.heads != 0) config.refuse(side + "_attention_heads", format("it does not divide d_model {}", facts.width));
-  facts.head_dim = facts.width / facts.heads;
+  read_heads(config, side + "_attention_heads", "d_model", facts);
   facts.inner = config.size(side + "_ffn_dim");
   facts.vocabulary = config.size("vocab_size");
   facts.longest = config.size_or("max_position_embeddings", 1024);
@@ -35,13 +28,13 @@ Architecture stack(Config& config, const std::string& side) {
   const std::string layer = side + ".layers.{}.";
   facts.layer.placement = LayerFacts::NormPlacement::kPost;
   facts.layer.projections = projections(layer + "self_attn");
-  facts.layer.attention_norm = layer_norm(layer + "self_attn_layer_norm");
+  facts.layer.attention_norm = layer_norm(layer + "self_attn_layer_norm", kEpsilon);
   facts.layer.mlp = {MlpFacts::Kind::kPlain,
                      config.activation_or("activation_function", Activation::kGeluErf),
                      {},
                      linear(layer + "fc1"),
                      linear(layer + "fc2")};
-  facts.layer.mlp_norm = layer_norm(layer + "final_layer_norm");
+  facts.layer.mlp_norm = layer_norm(layer + "final_layer_norm", kEpsilon);
   return facts;
 }
 
@@ -67,7 +60,7 @@ Architecture read_marian(const Json& json, const std::string& where) {
   decoder.architectures = config.architectures();
   decoder.attention = {AttentionFacts{.causal = true}};
   const std::string layer = "decoder.layers.{}.";
-  decoder.layer.cross = CrossFacts{layer_norm(layer + "encoder_attn_layer_norm"), projections(layer + "encoder_attn")};
+  decoder.layer.cross = CrossFacts{layer_norm(layer + "encoder_attn_layer_norm", kEpsilon), projections(layer + "encoder_attn")};
   const bool is_tied = config.flag_or("tie_word_embeddings", true);
   name_tables(config, encoder, decoder, is_tied);
   decoder.causal = CausalHeadFacts{{is_tied ? "" : "lm_head.weight", "final_logits_bias", false, true}};
