@@ -97,15 +97,16 @@ TEST(Parallel, AnExceptionReachesTheCallerAndTheNextRegionRuns) {
 TEST(Parallel, AChildOfForkComputesWithThreadsOfItsOwn) {
   const int before = threads();
   set_threads(3);
-  parallel_for(8, [](int64_t, int) {});
+  std::atomic<int> helped{0};
+  const auto work = [&](int64_t, int thread) {
+    helped += thread > 0;
+    ::usleep(50);
+  };
+  while (helped < 100) parallel_for(100, work);  // the parent's threads run: one that is just being made holds locks of a sanitizer
   const pid_t child = ::fork();
   if (child == 0) {
     ::alarm(20);  // a child that waits for its parent's threads would wait for good
-    std::atomic<int> helped{0};
-    const auto work = [&](int64_t, int thread) {
-      helped += thread > 0;
-      ::usleep(50);
-    };
+    helped = 0;
     while (helped == 0) parallel_for(100, work);
     ::_exit(0);
   }
