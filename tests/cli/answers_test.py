@@ -503,6 +503,14 @@ class Answers(Case):
         self.assertEqual(done.code, 0)
         self.assertRegex(done.errors, r"^model: bf16 weights are converted to f32: \S+ KiB in the file, \S+ KiB in memory\n$")
 
+    def test_a_library_without_kernels_for_bf16_does_not_keep_a_model_from_bf16(self):
+        known = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json").json
+        for limit in ("AVX2", "SSE41"):  # what oneDNN may use, as its users set it
+            told = self.ok("run", "embed", self.both, "abc", "--precision", "bf16", "--json", DNNL_MAX_CPU_ISA=limit, ONEDNN_MAX_CPU_ISA=limit).json
+            self.assertEqual(len(told["embedding"]), len(known["embedding"]))
+            for here, there in zip(told["embedding"], known["embedding"]):
+                self.assertAlmostEqual(here, there, delta=BF16)
+
     def test_the_doctor_says_what_computes(self):
         told = self.ok("doctor", "--json").json
         self.assertEqual(sorted(told), ["backend", "backends", "bf16", "forced", "isa", "memory_bytes", "processor", "threads", "version"])

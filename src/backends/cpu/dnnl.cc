@@ -5,8 +5,8 @@
 // Weights keep one layout for every number of rows. The brgemm kernels of AVX-512 take panels of 64 columns ("BA16a64b", of bf16 "BA16a64b2a"); where
 // the library would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
 // These kernels take no rows of inputs or outputs that stand apart: such go through a thread's own memory.
-// oneDNN never starts threads here. A product is cut into tiles by its shape alone; each is one thread's whole, and threads take them one by one (parallel_for).
-// So its bits do not depend on the number of threads, a thread that the system puts aside holds up one tile, and there is one pool of threads in a process.
+// oneDNN never starts threads here. A product is cut into tiles, columns by its shape alone, rows in any number, which changes no bit; each is one thread's whole,
+// and threads take them one by one (parallel_for). So its bits do not depend on the number of threads, a thread that the system puts aside holds up one tile, and there is one pool of threads in a process.
 #include "backends/cpu/dnnl.h"
 
 #include <dlfcn.h>
@@ -93,7 +93,6 @@ constexpr Panel kPanels[] = {{64, Tag::BA16a64b, Tag::BA16a64b2a},
                              {48, Tag::BA16a48b, Tag::BA16a48b2a},
                              {32, Tag::BA16a32b, Tag::BA16a32b2a},
                              {16, Tag::BA16a16b, Tag::BA16a16b2a}};
-constexpr int64_t kPanelDepth = 16;  // the inputs of a panel are padded to this, of bf16 to twice as many
 
 memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
   for (const Panel& panel : kPanels) {
@@ -189,7 +188,7 @@ Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column,
   Product out = whole;
   out.layout.out = out.layout.padded_out = columns;
   if (const int64_t panel = whole.layout.panel; panel > 0) {  // `column` begins a panel
-    out.layout.padded_out = (columns + panel - 1) / panel * panel;
+    out.layout = panels_layout(whole.layout.in, columns, panel, whole.is_bf16);
     out.weights = moved(whole.weights, column * whole.layout.padded_in, whole.is_bf16);
   } else {
     out.weights = moved(whole.weights, column * whole.layout.out_step, whole.is_bf16);
@@ -307,9 +306,7 @@ class Engine {
     const auto made = describe(engine_, matrix_of(kManyRows, in, in, 1, is_bf16), any, nullptr, rows_of(kManyRows, out, out),
                                attributes_for(Activation::kNone, false));
     for (const Panel& panel : kPanels) {
-      if (made.weights_desc() != panel.weights(in, out, is_bf16)) continue;
-      const auto padded = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
-      return {in, out, panel.width, padded(in, is_bf16 ? 2 * kPanelDepth : kPanelDepth), padded(out, panel.width)};
+      if (made.weights_desc() == panel.weights(in, out, is_bf16)) return panels_layout(in, out, panel.width, is_bf16);
     }
     return rows_layout(in, out);
   }
@@ -329,15 +326,17 @@ class Engine {
     const std::vector<Product> tiles = tiles_of(product, whole.is_gemm);
     parallel_for(static_cast<int64_t>(tiles.size()), [&](int64_t at, int) {
       const Product& tile = tiles[static_cast<size_t>(at)];
-      const bool is_apart = tile.out_stride != tile.layout.out || (tile.layout.panel > 0 && tile.x_stride != tile.layout.in);
-      is_apart && !whole.is_gemm ? run_through_own(tile) : run_here(tile);
+      !whole.is_gemm && (has_inputs_apart(tile) || tile.out_stride != tile.layout.out) ? run_through_own(tile) : run_here(tile);
     });
   }
+
+  // Where weights are rows, the library finds a kernel for any rows of inputs.
+  static bool has_inputs_apart(const Product& p) { return p.layout.panel > 0 && p.x_stride != p.layout.in; }
 
   void run_through_own(const Product& p) {
     thread_local std::vector<float> own_x, own_out;
     Product dense = p;
-    if (p.layout.panel > 0 && p.x_stride != p.layout.in) {
+    if (has_inputs_apart(p)) {
       float* x = own_rows(own_x, p.rows * p.layout.in);
       copy_rows(p.x, p.x_stride, x, p.layout.in, {p.rows, p.layout.in}, p.is_bf16);
       dense.x = x;
@@ -457,40 +456,37 @@ bool multiplies_bf16() {
   return has_instructions;
 }
 
-// oneDNN's exception says little; ours names the product.
+// Whether the library has a kernel for it. Its other exceptions say little; ours names the product.
 template <class Action>
-auto translated(int64_t rows, int64_t in, int64_t out, const Action& action) {
+bool is_there(int64_t rows, int64_t in, int64_t out, bool may_lack, const Action& action) {
   try {
-    return action();
+    action();
+    return true;
   } catch (const dnnl::error& error) {
+    if (may_lack && error.status == dnnl_unimplemented) return false;
     if (error.status == dnnl_out_of_memory) no_memory();
     fail(ErrorCode::kUnsupported, "dense product of {} × {} by {} × {}: oneDNN {}: {}", rows, in, in, out, onednn_version(), error.message);
   }
 }
 
+bool run_product(const Product& product, bool may_lack) {
+  if (product.rows == 0) return true;
+  return is_there(product.rows, product.layout.in, product.layout.out, may_lack,
+                  [&] { Engine::instance(InstructionSet::kAvx512).run(product); });
+}
+
 }  // namespace
 
 WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa, bool is_bf16) {
-  if (is_bf16 && !multiplies_bf16()) return rows_layout(in, out);
-  return translated(1, in, out, [&] { return Engine::instance(isa).layout(in, out, is_bf16); });
+  WeightLayout found = rows_layout(in, out);
+  if (is_bf16 && !multiplies_bf16()) return found;
+  (void)is_there(1, in, out, is_bf16, [&] { found = Engine::instance(isa).layout(in, out, is_bf16); });
+  return found;
 }
 
-void multiply(const Product& product) {
-  if (product.rows == 0) return;
-  translated(product.rows, product.layout.in, product.layout.out, [&] { Engine::instance(InstructionSet::kAvx512).run(product); });
-}
+void multiply(const Product& product) { (void)run_product(product, /*may_lack=*/false); }
 
-bool multiply_bf16(const Product& product) {
-  if (product.rows == 0) return true;
-  if (!multiplies_bf16()) return false;
-  try {
-    Engine::instance(InstructionSet::kAvx512).run(product);
-    return true;
-  } catch (const dnnl::error& error) {
-    if (error.status == dnnl_unimplemented) return false;
-    return translated(product.rows, product.layout.in, product.layout.out, [&]() -> bool { throw error; });
-  }
-}
+bool multiply_bf16(const Product& product) { return multiplies_bf16() && run_product(product, /*may_lack=*/true); }
 
 const char* onednn_version() {
   static const std::string version = [] {

@@ -21,6 +21,12 @@ struct WeightLayout {
 /// Rows [out][in].
 inline WeightLayout rows_layout(int64_t in, int64_t out) { return {in, out, 0, in, out, 1, in}; }
 
+/// Panels so many outputs wide: the inputs of f32 are padded to 16, those of bf16 to twice as many.
+inline WeightLayout panels_layout(int64_t in, int64_t out, int64_t panel, bool is_bf16) {
+  const auto padded = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
+  return {in, out, panel, padded(in, is_bf16 ? 32 : 16), padded(out, panel)};
+}
+
 /// The layout oneDNN chooses here, whatever the number of rows will be: rows where it has no kernel that reads panels. The first call in a process
 /// limits oneDNN to `isa` for good.
 WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa, bool is_bf16 = false);

@@ -136,34 +136,39 @@ bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
                         .rounds_out = call.narrow_out != nullptr});
 }
 
+// How so many outputs stand once they are widened to f32.
+WeightLayout wide_layout(const Narrow& weight, int64_t outputs) {
+  return weight.has_panels() ? panels_layout(weight.in, outputs, weight.layout.panel, /*is_bf16=*/false) : rows_layout(weight.in, outputs);
+}
+
+// A panel, or the row of an output, to the padded_in inputs a piece has of it.   row: room for an output, padding included
+void widen_unit(const NarrowKernels& narrow, const Narrow& weight, int64_t at, int64_t padded_in, std::vector<float>& row, float* to) {
+  if (weight.has_panels()) {
+    NarrowPanel panel = weight.panel(at);
+    panel.pairs = padded_in / 2;
+    return narrow.widen_panel(panel, to);
+  }
+  narrow.widen(weight.rows(nullptr, 0), at, row.data());
+  std::copy_n(row.data(), padded_in, to);
+}
+
 void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) {
   const NarrowKernels& narrow = narrow_kernels(isa);
   Tensor widened;
   const MatrixView x = wide_rows(call, widened);
   const int64_t unit = std::max<int64_t>(1, weight.layout.panel);  // outputs that are widened together
-  const int64_t width = weight.has_panels() ? (weight.in + 15) / 16 * 16 : weight.in;
-  const int64_t piece = std::min(weight.out, std::max<int64_t>(64, kPieceElements / width / unit * unit));
-  const auto units_of = [unit](int64_t outputs) { return (outputs + unit - 1) / unit; };
+  const int64_t piece = std::min(weight.out, std::max<int64_t>(64, kPieceElements / weight.padded_in()) / unit * unit);
   static const TensorPool pool;
-  Tensor wide = pool.take({units_of(piece) * unit, width});
+  Tensor wide = pool.take({wide_layout(weight, piece).elements()});
   float* to = wide.mutable_data<float>();
   for (int64_t first = 0; first < weight.out; first += piece) {
-    const int64_t count = std::min(piece, weight.out - first);
-    parallel_ranges(units_of(count), std::max<int64_t>(1, kGrainBytes / (unit * weight.row_bytes())), [&](int64_t begin, int64_t end, int) {
-      std::vector<float> row(static_cast<size_t>(weight.has_panels() ? 0 : weight.padded_in()));
-      for (int64_t at = begin; at < end; ++at) {
-        if (weight.has_panels()) {
-          NarrowPanel panel = weight.panel(first / unit + at);
-          panel.pairs = width / 2;
-          narrow.widen_panel(panel, to + at * unit * width);
-        } else {
-          narrow.widen(weight.rows(nullptr, 0), first + at, row.data());
-          std::copy_n(row.data(), width, to + at * width);
-        }
-      }
-    });
-    const WeightLayout layout =
-        weight.has_panels() ? WeightLayout{weight.in, count, unit, width, units_of(count) * unit} : rows_layout(weight.in, count);
+    const WeightLayout layout = wide_layout(weight, std::min(piece, weight.out - first));
+    parallel_ranges(layout.padded_out / unit, std::max<int64_t>(1, kGrainBytes / (unit * weight.row_bytes())),
+                    [&](int64_t begin, int64_t end, int) {
+                      std::vector<float> row(static_cast<size_t>(weight.padded_in()));
+                      for (int64_t at = begin; at < end; ++at)
+                        widen_unit(narrow, weight, first / unit + at, layout.padded_in, row, to + at * unit * layout.padded_in);
+                    });
     multiply({layout, to, x.data, call.rows, x.row, call.bias ? call.bias + first : nullptr, call.activation, call.accumulate,
               call.out + first, call.out_stride});
   }
