@@ -73,13 +73,14 @@ def complain(path, line, what):
     findings.append(f"{path.relative_to(ROOT)}:{line}: {what}")
 
 
-def reach(room):
-    seen, todo = set(), [room]
+def reach(first, graph=HOUSE):
+    """What `first` leads to, itself among it."""
+    seen, todo = set(), [first]
     while todo:
         at = todo.pop()
         if at not in seen:
             seen.add(at)
-            todo += HOUSE[at]
+            todo += graph[at]
     return seen
 
 
@@ -246,13 +247,7 @@ def check_page_modules(modules):
         if path not in named and not path.name.endswith(".d.ts"):
             complain(path, 1, "no module imports this one")
         for first, line in imports[path].items():
-            seen, todo = set(), [first]
-            while todo:
-                at = todo.pop()
-                if at not in seen:
-                    seen.add(at)
-                    todo += imports[at]
-            if path in seen:
+            if path in reach(first, imports):
                 complain(path, line, f"a circle: {first.relative_to(PAGE)} leads back here")
 
 
