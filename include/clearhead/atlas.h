@@ -1,5 +1,5 @@
 // Room: observe.
-// What kind of head is each head, on this text: ten scores from one sweep.
+// What kind of head is each head, on this text: ten scores from one reduction.
 //
 // Scores are means over the text's rows. Those that need a candidate (a previous token, an earlier occurrence) average over rows that can see one; a
 // score is NaN when no row can. Definitions and sources: head_score_definitions(), printed by `clearhead atlas --definitions`.
@@ -65,16 +65,16 @@ struct NamedScore {
 std::vector<NamedScore> strongest(const HeadScores& head, size_t count);
 inline constexpr size_t kNamedScores = 2;  ///< how many are said of a head, in tables and on thumbnails
 
-/// The sweep the atlas needs: all statistics, its matches, and 64 × 64 thumbnails.
+/// The reduction the atlas needs: all statistics, its matches, and 64 × 64 thumbnails.
 ReductionRequest atlas_request(const RunText& text);
 
 /// The text as far as its first tokens: what a map knows of a text that grew since (generated tokens).
 RunText first_tokens(RunText text, int64_t count);
 
-/// Scores of every head of one layer from the result of atlas_request's sweep.
-std::vector<HeadScores> head_scores(const ReductionResult& sweep, const RunText& text, const MapFamily& family, int layer);
+/// Scores of every head of one layer from the result of atlas_request's reduction.
+std::vector<HeadScores> head_scores(const ReductionResult& found, const RunText& text, const MapFamily& family, int layer);
 
-/// All kept layers of a family. Sweeps those whose statistics were not computed in the run.
+/// All kept layers of a family. Reduces those whose statistics were not computed in the run.
 std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family, const LookOptions& options = {});
 
 /// Delimiters of a text: special tokens, and tokens of punctuation, blanks beside it allowed. [token] 0 or 1.

@@ -43,14 +43,14 @@ struct AttendedRows {
   Tensor distance{};  ///< f32 [batch, head, query]; undefined unless asked for
 };
 
-/// Both of the above, with sums over the weights of every row: of the weights before the description's `after`, within the bounds of a sweep's. Softmax over
+/// Both of the above, with sums over the weights of every row: of the weights before the description's `after`, within the bounds of a reduction's. Softmax over
 /// tiles of keys takes them on its way, at a few percent of a forward (docs/performance.md); other drivers (lists, a few queries over many keys, other
-/// normalisers) sweep once more. Asking changes no bit of out and record.
+/// normalisers) go over all pairs once more. Asking changes no bit of out and record.
 AttendedRows attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec, const RowSums& wanted);
 AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& spec, const RowSums& wanted);
 
 /// Keys chosen by content, resolved to lists before the call: the record keeps the lists and never decides again, gradients take them as given.
-/// q and k as in attend(). Set as topology.lists, in place of any that are there (a EdgeBias term counts the entries of the lists that it was made for).
+/// q and k as in attend(). Set as topology.lists, in place of any that are there (an EdgeBias term counts the entries of the lists that it was made for).
 ///
 /// The `count` best-scoring keys of every query among those that `spec` shows, by the score after all terms (ties: the earlier key); a score of −∞ or NaN is
 /// never chosen. Time O(queries·keys·d_k), memory O(keys) a thread and the lists.
@@ -65,7 +65,7 @@ struct BlockChoice {
 };
 /// The `count` key blocks whose mean key has the largest product with the query block's mean query (block gating by means: Lu et al. 2025, §2.2).
 ///
-/// Chosen from are the blocks of which the topology shows one pair at least: band, segments, mask, lists and visibility rule. Pair and terms are not asked: a
+/// Chosen from are the blocks of which the topology shows one pair at least: band, segments, mask, lists and visibility rule. Score and terms are not asked: a
 /// block that only a bias of −∞ hides is chosen from. A mean is of all rows of its block, shown or not; a product of −∞ or NaN is chosen as own only.
 /// Set beside the rest of the topology, which goes on hiding pairs inside the blocks.
 /// Time O(blocks²·d_k) a head; where there are segments, a mask, lists or a rule also a look at the pairs of blocks that ranges of ids and the rule's bounds
@@ -109,7 +109,7 @@ Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projecti
 /// weights, normalised over these, are multiplied by exp(−(j − c_i)²/(2σ²)), σ = reach/2. Nothing renormalises, as there. Their local-m, which has the window
 /// around the query's own place and no Gaussian, is window(reach, reach, Align::kStart), and window(reach, 0, Align::kStart) where it is causal.
 ///
-/// centres: f32 [batch or 1, head or 1, query], in keys; position i is query i (Align::kStart), whatever the number of keys. The pair is yours to set. The
+/// centres: f32 [batch or 1, head or 1, query], in keys; position i is query i (Align::kStart), whatever the number of keys. The score function is yours to set. The
 /// centres' gradient, "centres", is that of the Gaussian: the window's step has none.
 /// Throws kShape for other centres, kInvalidArgument for a reach below 1.
 AttentionSpec local_p(Tensor centres, int64_t reach);

@@ -1,5 +1,5 @@
 // Room: spec.
-// What can be asked of a record, and what comes back: ranges, statistics, sweeps. Plain data; map.h asks, backends answer.
+// What can be asked of a record, and what comes back: ranges, statistics, reductions. Plain data; map.h asks, backends answer.
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // Room: spec.
-// Attention, described once by a value: pair → terms → topology → normaliser → after.
+// Attention, described once by a value: score → terms → topology → normaliser → after.
 //
-//   s_ij = pair(q_i, k_j)  →  each term in the order written  →  hidden pairs dropped  →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j
+//   s_ij = score(q_i, k_j)  →  each term in the order written  →  hidden pairs dropped  →  P_i = normaliser(s_i)  →  out_i = Σ_j P_ij a_ij v_j
 //
 // The same value travels with the fused call, the reference, the record, the trace file and every later look at the weights. An alternative
 // of a variant exists only once it works end to end; alternatives are visited without a default, so a new one does not compile until
@@ -134,7 +134,7 @@ struct Hard {
 };
 /// P_ij = s_ij / Σ_j s_ij: no exponential. Over features of q and k, s_ij = φ(q_i)·φ(k_j) (elu_plus_one, positive_random_features in attend.h), it is linear
 /// attention (Katharopoulos et al. 2020, eq. 4; Choromanski et al. 2021, eq. 4). Where every query sees all keys up to one of its own (full, causal; no terms)
-/// cost is O(length·d_k·d_v), by running sums (eq. 5, 8–9); elsewhere it follows the pairs. The pair's scale cancels unless terms follow.
+/// cost is O(length·d_k·d_v), by running sums (eq. 5, 8–9); elsewhere it follows the pairs. A score's scale cancels unless terms follow.
 /// Scores are meant to be 0 or more. Negative ones are taken as the formula has them: weights may then be negative and beyond one. A row whose scores sum
 /// to 0 (in f32: to less than 2⁻¹²⁶) gives zeros. Features are finite: an infinite one makes the rows that see it NaN.
 struct LinearAttention {};

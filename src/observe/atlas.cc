@@ -1,7 +1,7 @@
-// Scores of heads from one sweep.
+// Scores of heads from one reduction.
 //
 //   previous    mean over rows that have a key before them of P[i, p_i − 1]           offsets at −1
-//   matches     mean over rows that can see a candidate of Σ_{j candidate} P_ij       sweep's Match sums
+//   matches     mean over rows that can see a candidate of Σ_{j candidate} P_ij       its Match sums
 //   broad       mean over rows that see n > 1 keys of H_i / ln n
 //
 // Candidates are counted here from the tags alone, so that a row which cannot attend to one does not speak against the head.
@@ -182,9 +182,9 @@ ReductionRequest atlas_request(const RunText& text) {
   return request;
 }
 
-std::vector<HeadScores> head_scores(const ReductionResult& sweep, const RunText& text, const MapFamily& family, int layer) {
-  const int64_t heads = sweep.entropy.size(1), rows = sweep.entropy.size(2), keys = sweep.received.size(2),
-                reach = (sweep.offsets.size(2) - 1) / 2;
+std::vector<HeadScores> head_scores(const ReductionResult& found, const RunText& text, const MapFamily& family, int layer) {
+  const int64_t heads = found.entropy.size(1), rows = found.entropy.size(2), keys = found.received.size(2),
+                reach = (found.offsets.size(2) - 1) / 2;
   ReductionRequest request = atlas_request(text);
   // A family of a part of the text sees that part; and where rows and columns are of two texts, no place in one is a place in the other.
   const Range seen_keys = family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, keys};
@@ -196,9 +196,9 @@ std::vector<HeadScores> head_scores(const ReductionResult& sweep, const RunText&
     }
   }
   std::vector<std::vector<uint8_t>> candidates;
-  for (const Match& match : request.matches) candidates.push_back(rows_with_candidates(match, sweep.queries, family.causal));
+  for (const Match& match : request.matches) candidates.push_back(rows_with_candidates(match, found.queries, family.causal));
   int64_t with_previous = 0;
-  for (const int64_t i : sweep.queries) with_previous += i > family.first_query;
+  for (const int64_t i : found.queries) with_previous += i > family.first_query;
   constexpr std::array<HeadScore, kMatchCount> kMatchScore{HeadScore::kDuplicate, HeadScore::kInduction, HeadScore::kDelimiter,
                                                            HeadScore::kRetrieval};
 
@@ -206,28 +206,28 @@ std::vector<HeadScores> head_scores(const ReductionResult& sweep, const RunText&
   for (int64_t h = 0; h < heads; ++h) {
     HeadScores head{.layer = layer, .head = h};
     const auto put = [&](HeadScore score, double value) { head.scores[static_cast<size_t>(score)] = static_cast<float>(value); };
-    const float* offset = sweep.offsets.data<float>() + h * (2 * reach + 1) + reach;
+    const float* offset = found.offsets.data<float>() + h * (2 * reach + 1) + reach;
     const double all_rows =
         static_cast<double>(std::max<int64_t>(1, rows)) *
-        (sweep.exact ? 1.0 : static_cast<double>(family.is_part ? family.queries : keys) / static_cast<double>(std::max<int64_t>(1, rows)));
+        (found.exact ? 1.0 : static_cast<double>(family.is_part ? family.queries : keys) / static_cast<double>(std::max<int64_t>(1, rows)));
     put(HeadScore::kPrevious,
         with_previous > 0 ? offset[-1] / (all_rows * static_cast<double>(with_previous) / static_cast<double>(rows)) : std::nan(""));
     put(HeadScore::kSelf, offset[0] / all_rows);
     double local = 0;
     for (int64_t o = -kLocalReach; o <= kLocalReach; ++o) local += offset[o];
     put(HeadScore::kLocal, local / all_rows);
-    put(HeadScore::kFirst, keys > 0 ? sweep.received.data<float>()[h * keys + seen_keys.begin] / all_rows : std::nan(""));
+    put(HeadScore::kFirst, keys > 0 ? found.received.data<float>()[h * keys + seen_keys.begin] / all_rows : std::nan(""));
     Mean broad, far;
     for (int64_t r = 0; r < rows; ++r) {
-      const int64_t n = seen(sweep.queries[static_cast<size_t>(r)]);
-      if (n > 1) broad.add(static_cast<double>(sweep.entropy.data<float>()[h * rows + r]) / std::log(static_cast<double>(n)));
-      far.add(sweep.distance.data<float>()[h * rows + r]);
+      const int64_t n = seen(found.queries[static_cast<size_t>(r)]);
+      if (n > 1) broad.add(static_cast<double>(found.entropy.data<float>()[h * rows + r]) / std::log(static_cast<double>(n)));
+      far.add(found.distance.data<float>()[h * rows + r]);
     }
     put(HeadScore::kBroad, broad.value());
     put(HeadScore::kDistance, far.value());
     for (size_t m = 0; m < kMatchCount; ++m) {
       Mean mean;
-      const float* sums = sweep.matches.data<float>() + (static_cast<int64_t>(m) * heads + h) * rows;
+      const float* sums = found.matches.data<float>() + (static_cast<int64_t>(m) * heads + h) * rows;
       for (int64_t r = 0; r < rows; ++r) {
         if (candidates[m][static_cast<size_t>(r)]) mean.add(sums[r]);
       }
@@ -256,10 +256,10 @@ std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family
     if (options.progress) {
       own.progress = [&, at](double part) { options.progress((static_cast<double>(at) + part) / static_cast<double>(layers.size())); };
     }
-    const ReductionResult& sweep = trace.statistics(family, layers[at], own);
+    const ReductionResult& found = trace.statistics(family, layers[at], own);
     // Statistics of the prefill do not know tokens generated since: their own rows say how far they reach.
-    const RunText text = first_tokens(trace.plan().text, sweep.received.size(2));
-    for (HeadScores& head : head_scores(sweep, text, *shape, layers[at])) out.push_back(std::move(head));
+    const RunText text = first_tokens(trace.plan().text, found.received.size(2));
+    for (HeadScores& head : head_scores(found, text, *shape, layers[at])) out.push_back(std::move(head));
   }
   return out;
 }

@@ -62,7 +62,7 @@ bool reads_positions(const AttentionSpec& spec) {
          topology.band.ahead || (topology.visible && reads_query(*topology.visible));
 }
 
-// Interventions of cross-attention count its queries from the first, wherever the keys end. An edit changes what is visible and nothing else, so a description that
+// Interventions of cross-attention count its queries from the first, wherever the keys end. An intervention changes what is visible and nothing else, so a description that
 // counts from the end, and whose scores or band would move with its queries, stays as it is.
 void count_from_first(AttentionSpec& spec, const char* what) {
   if (spec.topology.band.align == Align::kStart && spec.topology.band.offset == 0) return;

@@ -35,6 +35,9 @@ struct TokenizerConfig {
   const Json* find(std::string_view name) const { return json.find(name); }
 };
 
+// Of bytes without a folder.
+TokenizerConfig given_config(std::string_view bytes) { return TokenizerConfig({bytes, "tokenizer_config.json"}); }
+
 bool flag(const TokenizerConfig& config, std::string_view name, bool otherwise) {
   const Json* value = config.find(name);
   if (!value || value->is_null()) return otherwise;
@@ -216,17 +219,16 @@ std::shared_ptr<const Tokenizer> read_vocab_and_merges(NamedText vocab_json, Nam
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_json(std::string_view tokenizer_json, std::string_view where,
                                                       std::string_view tokenizer_config) {
-  return read_tokenizer_json({tokenizer_json, where}, TokenizerConfig({tokenizer_config, "tokenizer_config.json"}));
+  return read_tokenizer_json({tokenizer_json, where}, given_config(tokenizer_config));
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_wordpiece(std::string_view vocab_txt, std::string_view tokenizer_config) {
-  return read_vocab_txt({vocab_txt, "vocab.txt"}, TokenizerConfig({tokenizer_config, "tokenizer_config.json"}));
+  return read_vocab_txt({vocab_txt, "vocab.txt"}, given_config(tokenizer_config));
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::from_bpe(std::string_view vocab_json, std::string_view merges_txt,
                                                      std::string_view tokenizer_config) {
-  return read_vocab_and_merges({vocab_json, "vocab.json"}, {merges_txt, "merges.txt"},
-                               TokenizerConfig({tokenizer_config, "tokenizer_config.json"}));
+  return read_vocab_and_merges({vocab_json, "vocab.json"}, {merges_txt, "merges.txt"}, given_config(tokenizer_config));
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::string& folder) {
