@@ -67,7 +67,8 @@ struct Operands {
     rows = {.m = Tensor::zeros({plan.batch, plan.heads, queries}), .l = Tensor::zeros({plan.batch, plan.heads, queries})};
     entropy = rows.m.clone(), distance = rows.m.clone();
   }
-  void forward(const Backend& backend, const AttentionSpec& spec) { backend.forward({spec, q, keys, v, out, rows}); }
+  ForwardCall call(const AttentionSpec& spec) { return {spec, q, keys, v, out, rows}; }
+  void forward(const Backend& backend, const AttentionSpec& spec) { backend.forward(call(spec)); }
   void forward_with_sums(const Backend& backend, const AttentionSpec& spec) {
     backend.forward({spec, q, keys, v, out, rows, &entropy, &distance});
   }
@@ -174,7 +175,7 @@ ComputeTimes time_compute(InstructionSet isa, double budget, const std::function
 
 // The limit is that of bf16's own instruction.
 bool is_narrow(const Backend& backend, DType dtype) {
-  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWiden;
+  return dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512 && cpu::bf16_products() != cpu::Products::kF32;
 }
 
 ComputeTimes time_sweep(const Plan& plan, const AttentionRecord& record, const Backend& backend, const AttentionOptions& options) {
@@ -236,6 +237,8 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
   if (plan.choose) plan.spec.topology.lists = plan.choose(operands.q, std::get<Tensor>(operands.keys));
   AttentionCase out;
   out.name = plan.name;
+  const cpu::Machine machine = cpu::this_machine(backend.isa);
+  out.driver = describe(choose_forward(cpu::facts_of(operands.call(plan.spec), machine)));
   const bool of_bf16 = is_narrow(backend, plan.dtype);
   out.limit = of_bf16 ? "bf16" : "fma";
   out.work = forward_flops(plan);
@@ -252,13 +255,18 @@ AttentionCase run_compute(Plan plan, const Backend& backend, const AttentionOpti
     AttentionRecord record{.spec = plan.spec, .q = operands.q, .keys = operands.keys, .rows = operands.rows};
     record.query_length = plan.length;
     record.stamp = stamp_now(record.spec, record.q, record.keys, backend.isa);
+    cpu::CallFacts facts = cpu::facts_of(record, machine);
+    facts.d_v = operands.v.size(3);
     if (plan.kind == Kind::kSweep) {
+      out.driver = describe(choose_reduction(facts));
       out.work /= 2;  // scores only
       times = time_sweep(plan, record, backend, options);
     } else if (plan.kind == Kind::kTile) {
+      out.driver = format("weights ({})", to_string(choose_look(facts)));
       out.work = 2.0 * static_cast<double>(kTileSide * kTileSide * plan.d);
       times = time_tile(record, backend, options);
     } else {
+      out.driver = describe(choose_backward(facts));
       // Five products of a pair, not two; of linear attention three sums and three uses of them.
       out.work *= std::holds_alternative<LinearAttention>(plan.spec.normaliser) ? 3 : 2.5;
       times = time_backward(operands, record, backend, options);
@@ -321,6 +329,7 @@ std::string to_json(const AttentionBench& bench) {
   Json cases = Json::array();
   for (const AttentionCase& c : bench.cases) {
     Json line = Json::object({{"name", c.name},
+                              {"driver", c.driver},
                               {"seconds", c.seconds},
                               {"wall_seconds", c.wall_seconds},
                               {"work", c.work},
@@ -354,6 +363,7 @@ std::string to_text(const AttentionBench& bench) {
     if (c.roofline > 0) text += format("  {:.1f} % of the roofline", c.roofline * 100);
     if (c.ratio_to_forward > 0) text += format("  {:.2f} of a forward", c.ratio_to_forward);
     if (c.ratio_to_twin > 0) text += format("  {:.3f} of its twin", c.ratio_to_twin);
+    if (!c.driver.empty()) text += "  " + c.driver;
     text += '\n';
   }
   return text;

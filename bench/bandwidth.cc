@@ -68,6 +68,8 @@ class Stream {
  public:
   virtual ~Stream() = default;
   virtual void run(const Backend& backend) = 0;
+  /// What is chosen for it; empty: no attention.
+  virtual std::string driver(cpu::Machine) { return {}; }
 };
 
 class Decode final : public Stream {
@@ -88,9 +90,11 @@ class Decode final : public Stream {
     out_ = Tensor::zeros({1, plan.heads, plan.queries, plan.d}, plan.query_dtype);
     rows_ = {Tensor::zeros(rows), Tensor::zeros(rows)};
   }
-  void run(const Backend& backend) override { backend.forward({spec_, q_, keys_, v_, out_, rows_}); }
+  void run(const Backend& backend) override { backend.forward(call()); }
+  std::string driver(cpu::Machine machine) override { return describe(choose_forward(cpu::facts_of(call(), machine))); }
 
  private:
+  ForwardCall call() { return {spec_, q_, keys_, v_, out_, rows_}; }
   AttentionSpec spec_{};
   Tensor q_{}, v_{}, out_{};
   Keys keys_{};
@@ -149,6 +153,10 @@ class GraphAttention final : public Stream {
   void run(const Backend& backend) override {
     if (!is_gradient_) return forward(backend);
     backend.backward({record_, v_, out_, d_out_, d_q_, d_k_, d_v_, d_operands_});
+  }
+  std::string driver(cpu::Machine machine) override {
+    const cpu::CallFacts facts = cpu::facts_of(record_, machine);
+    return is_gradient_ ? describe(choose_backward(facts)) : describe(choose_forward(facts));
   }
 
  private:
@@ -322,6 +330,7 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   for (int64_t copy = 0; copy < copies; ++copy) {
     streams.push_back(stream_of(plan, backend, static_cast<uint32_t>(copy * 10'000)));
   }
+  out.driver = streams[0]->driver(cpu::this_machine(backend.isa));
   const int64_t stretch = std::min(bytes, int64_t{256} << 20);  // of a plain read
   const Tensor other = random_tensor({copies * stretch / 4}, 3);
   ItemPairs items(backend.isa, other, bytes / plan.key_heads * std::min<int64_t>(1024, plan.length) / plan.length);  // 1,024 keys of a head
@@ -352,8 +361,8 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.fraction_of_limit = mode_of(pairs).fraction;
   out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
   const bool in_bf16 = plan.query_dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512;
-  const cpu::Bf16Way way = in_bf16 ? cpu::bf16_way() : cpu::Bf16Way::kWiden;  // the peak of matrices is out of reach
-  if (flops_of(plan) > 4 * out.work && way != cpu::Bf16Way::kAmx) out.roofline = roofline_of(plan, backend, way == cpu::Bf16Way::kDot, out);
+  const cpu::Products products = in_bf16 ? cpu::bf16_products() : cpu::Products::kF32;  // the peak of matrices is out of reach
+  if (flops_of(plan) > 4 * out.work && products != cpu::Products::kAmx) out.roofline = roofline_of(plan, backend, products == cpu::Products::kBf16Dot, out);
   return out;
 }
 

@@ -138,7 +138,7 @@ InstructionSet limit_isa() { return backend().isa == InstructionSet::kAvx2 ? Ins
 
 // The limit is that of bf16's own instruction where the machine has it.
 bool is_of_bf16(const Plan& plan) {
-  return plan.precision == DType::kBF16 && backend().isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWiden;
+  return plan.precision == DType::kBF16 && backend().isa == InstructionSet::kAvx512 && cpu::bf16_products() != cpu::Products::kF32;
 }
 
 double peak(bool of_bf16) {

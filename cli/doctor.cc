@@ -2,7 +2,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/dispatch.h"
 #include "backends/registry.h"
 #include "base/format.h"
 #include "base/memory.h"
@@ -22,12 +22,39 @@ std::string processor() {
 
 // How attention multiplies bf16 there.
 std::string way_over_bf16(const Backend& table) {
-  const cpu::Bf16Way way = cpu::bf16_way();  // says what is wrong with CLEARHEAD_BF16, whatever computes
+  const cpu::Products products = cpu::bf16_products();  // says what is wrong with CLEARHEAD_BF16, whatever computes
   if (table.isa != InstructionSet::kAvx512) return "widen";
-  return way == cpu::Bf16Way::kAmx ? "amx" : way == cpu::Bf16Way::kDot ? "dot" : "widen";
+  return products == cpu::Products::kAmx ? "amx" : products == cpu::Products::kBf16Dot ? "dot" : "widen";
 }
 std::string in_words(const std::string& way) {
   return way == "amx" ? "multiplies matrices (AMX)" : way == "dot" ? "takes dot products of bf16 (VDPBF16PS)" : "widens to f32";
+}
+
+// Calls that people make, and the driver that computes each here.
+std::vector<std::pair<std::string, std::string>> drivers_here(InstructionSet isa) {
+  std::vector<std::pair<std::string, std::string>> out;
+  const auto add = [&](std::string name, const AttentionSpec& spec, int64_t queries, int64_t keys, DType dtype, std::optional<DType> pages) {
+    cpu::CallFacts facts{.spec = spec, .machine = cpu::this_machine(isa)};
+    facts.queries = facts.query_length = queries;
+    facts.keys = keys;
+    facts.d_k = facts.d_v = 64;
+    facts.dtype = dtype, facts.pages = pages;
+    out.emplace_back(std::move(name), describe(cpu::choose_forward(facts)));
+  };
+  AttentionSpec linear{.normaliser = LinearAttention{}}, sparsemax{.normaliser = Sparsemax{}}, graph;
+  linear.topology = causal();
+  graph.topology.lists = Lists{};
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const std::string in = std::string(", ") + to_string(dtype);
+    add("prompt of 2,048 tokens" + in, {}, 2048, 2048, dtype, std::nullopt);
+    add("4 beams over a KV cache" + in, {}, 4, 2048, dtype, dtype);
+    add("one token over a KV cache" + in, {}, 1, 2048, dtype, dtype);
+  }
+  add("100 rows of a long prompt, f32", {}, 100, 32768, DType::kF32, std::nullopt);
+  add("graph of single nodes, f32", graph, 2048, 2048, DType::kF32, std::nullopt);
+  add("linear attention, f32", linear, 2048, 2048, DType::kF32, std::nullopt);
+  add("sparsemax, f32", sparsemax, 2048, 2048, DType::kF32, std::nullopt);
+  return out;
 }
 
 }  // namespace
@@ -44,7 +71,10 @@ void add_doctor(CLI::App& app) {
     for (const Backend* table : runnable_backends()) backends.push(format("{} ({})", table->name, to_string(table->isa)));
     const Backend& chosen = backend();
     const std::string way = way_over_bf16(chosen);
-    Json forced = Json::object();
+    std::vector<std::pair<std::string, std::string>> drivers;
+    if (chosen.isa != InstructionSet::kReference) drivers = drivers_here(chosen.isa);
+    Json forced = Json::object(), chosen_drivers = Json::object();
+    for (const auto& [call, driver] : drivers) chosen_drivers[call] = driver;
     for (const char* name : {"CLEARHEAD_BACKEND", "CLEARHEAD_ISA", "CLEARHEAD_BF16"}) {
       if (const char* value = std::getenv(name)) forced[name] = value;
     }
@@ -56,6 +86,7 @@ void add_doctor(CLI::App& app) {
                                {"backend", chosen.name},
                                {"isa", to_string(chosen.isa)},
                                {"bf16", way},
+                               {"drivers", chosen_drivers},
                                {"backends", backends},
                                {"forced", forced}}));
       return;
@@ -67,6 +98,8 @@ void add_doctor(CLI::App& app) {
     std::string all;
     for (const Json& item : backends.items()) all += (all.empty() ? "" : ", ") + item.string();
     print("  can compute with  " + all);
+    if (!drivers.empty()) print("  drivers of attention (8 heads, d = 64):");
+    for (const auto& [call, driver] : drivers) print(format("    {:<34} {}", call, driver));
     for (const auto& [name, value] : forced.fields()) print(format("  forced by {}={}", name, value.string()));
     if (chosen.isa == InstructionSet::kReference) print("  this processor has no AVX2: everything works, slowly");
   });

@@ -1,9 +1,27 @@
 // clearhead info MODEL|TRACE: what it is, before anything is computed.
+#include <algorithm>
+
+#include "backends/cpu/dispatch.h"
 #include "base/format.h"
 #include "cli/cli.h"
 
 namespace clearhead::cli {
 namespace {
+
+// The forward drivers of a layer's frames, in the order they first ran: a prompt's, then a step's.
+Json drivers_of(const LayerMap& map) {
+  std::vector<std::string> seen;
+  Json out = Json::array();
+  for (const Frame& frame : map.frames()) {
+    const AttentionRecord& record = frame.record;
+    const bool is_fast = record.stamp.isa != InstructionSet::kReference;
+    const std::string driver = format("{} on {}", is_fast ? to_string(cpu::driver_of(record)) : "definition", to_string(record.stamp.isa));
+    if (std::find(seen.begin(), seen.end(), driver) != seen.end()) continue;
+    seen.push_back(driver);
+    out.push(driver);
+  }
+  return out;
+}
 
 void print_trace(const std::string& path, bool json) {
   const Trace trace = Trace::load(path);
@@ -13,10 +31,12 @@ void print_trace(const std::string& path, bool json) {
   for (const MapFamily& family : plan.families) {
     Json rows = Json::array(), layers = Json::array();
     int64_t queries = family.queries, keys = family.keys;
+    Json drivers = Json::array();
     for (const int layer : trace.layers(family.name)) layers.push(layer);
     if (layers.size() > 0) {
       const LayerMap map = trace.map(family.name, trace.layers(family.name)[0]);
       for (const Range& range : map.rows_kept()) rows.push(Json::Array{range.begin, range.end});
+      drivers = drivers_of(map);
       queries = map.queries();  // generation adds to those of the plan
       keys = map.keys();
     }
@@ -28,7 +48,8 @@ void print_trace(const std::string& path, bool json) {
                                        {"queries", queries},
                                        {"keys", keys},
                                        {"layers_kept", layers},
-                                       {"rows_kept", rows}}));
+                                       {"rows_kept", rows},
+                                       {"drivers", drivers}}));
   }
   if (json) return print_json(out);
   print(format("trace of {} on {} tokens", plan.model, with_commas(static_cast<int64_t>(plan.text.ids.size()))));
@@ -36,6 +57,7 @@ void print_trace(const std::string& path, bool json) {
     print(format("  {}: {} of {} layers kept, {} heads on {} key heads, d_k {}, query vectors of rows {}", family.find("name")->string(),
                  family.find("layers_kept")->size(), family.find("layers")->integer(), family.find("heads")->integer(),
                  family.find("key_heads")->integer(), family.find("d_k")->integer(), family.find("rows_kept")->dump()));
+    for (const Json& driver : family.find("drivers")->items()) print("    computed by " + driver.string());
   }
   for (const TextSegment& segment : plan.text.segments)
     print(format("  segment {} ({}): tokens {}:{}", segment.name, segment.role, segment.begin, segment.end));

@@ -50,6 +50,17 @@ struct BackwardCall {
   std::vector<Tensor>& d_operands;
 };
 
+/// Where the gradient of this operand of the description goes; null: it is not wanted, or no operand of this call.
+inline Tensor* gradient_of(const BackwardCall& call, const Tensor& operand) {
+  size_t at = 0;
+  Tensor* found = nullptr;
+  for_each_operand(call.record.spec, [&](const std::string&, const Tensor& candidate) {
+    if (&candidate == &operand && call.d_operands[at].defined()) found = &call.d_operands[at];
+    ++at;
+  });
+  return found;
+}
+
 /// Weights or scores of some rows of one head against a range of keys, by the same chain of operations as the forward: same bits of s.
 struct WeightsCall {
   // kScore2: base 2 (natural·log₂e) after all terms, −∞ where hidden. kWeight: 0 where hidden. kWeightOrNaN: the same bits, NaN where hidden.

@@ -2,8 +2,8 @@
 //
 //   q, keys, v, out, d_out of bf16 or f16 → f32, exactly → the kernel → out, d_q, d_k, d_v → 16 bits, to nearest even
 //
-// The same step stands before every table: a kernel of a table sees f32, or what it said that it takes as it is (`kTakes`). Cost and memory are
-// O(length·d); a look at some rows and keys widens no others. The record that a caller holds keeps what it was given.
+// The same step stands before every table: its kernels see f32, or what the table's choice of a driver leaves as it is. Cost and memory are O(length·d); a look
+// at some rows and keys widens no others. The record that a caller holds keeps what it was given.
 #pragma once
 
 #include <algorithm>
@@ -51,40 +51,43 @@ class WideResult {
   Tensor wide_;
 };
 
-/// Says which 16-bit records the kernels behind a step take as they are.
-using TakesNarrow = bool (*)(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-inline bool takes_none(const AttentionSpec&, const Tensor&, const Keys&) { return false; }
-
-template <void (*kForward)(const ForwardCall&), TakesNarrow kTakes = takes_none>
-void forward_widened(const ForwardCall& call) {
-  if (kTakes(call.spec, call.q, call.keys)) return kForward(call);
+/// kernel(call) in f32: operands widened, out rounded.
+template <class F>
+void forward_widened(const ForwardCall& call, F&& kernel) {
   const Tensor q = widened(call.q), v = widened(call.v);
   const Keys keys = widened(call.keys);
   WideResult out(call.out);
   // Every field by name: a new one does not compile until it stands here too.
   const auto& [spec, _q, _keys, _v, _out, rows, entropies, distances] = call;
-  kForward({spec, q, keys, v, out.tensor(), rows, entropies, distances});
+  kernel(ForwardCall{spec, q, keys, v, out.tensor(), rows, entropies, distances});
   out.finish();
 }
 
-using TakesNarrowBackward = bool (*)(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
-inline bool takes_none_backward(const AttentionSpec&, const Tensor&, const Keys&, const Tensor&) { return false; }
+/// The same of values and out alone: for kernels that multiply q and keys as they are.
+template <class F>
+void forward_with_wide_values(const ForwardCall& call, F&& kernel) {
+  const Tensor v = widened(call.v);
+  WideResult out(call.out);
+  const auto& [spec, q, keys, _v, _out, rows, entropies, distances] = call;
+  kernel(ForwardCall{spec, q, keys, v, out.tensor(), rows, entropies, distances});
+  out.finish();
+}
 
-template <void (*kBackward)(const BackwardCall&), TakesNarrowBackward kTakes = takes_none_backward>
-void backward_widened(const BackwardCall& call) {
-  const bool as_it_is = kTakes(call.record.spec, call.record.q, call.record.keys, call.v);
-  const auto given = [&](const auto& operand) { return as_it_is ? operand : widened(operand); };
+/// kernel(call) in f32, or over 16-bit operands as they are (`as_given`): gradients are f32 there, and rounded here.
+template <class F>
+void backward_widened(const BackwardCall& call, bool as_given, F&& kernel) {
+  const auto given = [&](const auto& operand) { return as_given ? operand : widened(operand); };
   const AttentionRecord record = given(call.record);
   const Tensor v = given(call.v), out = given(call.out), d_out = given(call.d_out);
   WideResult d_q(call.d_q), d_k(call.d_k), d_v(call.d_v);
-  kBackward({.record = record,
-             .v = v,
-             .out = out,
-             .d_out = d_out,
-             .d_q = d_q.tensor(),
-             .d_k = d_k.tensor(),
-             .d_v = d_v.tensor(),
-             .d_operands = call.d_operands});
+  kernel(BackwardCall{.record = record,
+                      .v = v,
+                      .out = out,
+                      .d_out = d_out,
+                      .d_q = d_q.tensor(),
+                      .d_k = d_k.tensor(),
+                      .d_v = d_v.tensor(),
+                      .d_operands = call.d_operands});
   for (WideResult* result : {&d_q, &d_k, &d_v}) result->finish();
 }
 
@@ -96,10 +99,11 @@ inline Tensor partly_widened(const Tensor& tensor, int64_t batch, int64_t head, 
   return wide.expand({tensor.size(0), tensor.size(1), tensor.size(2), tensor.size(3)});
 }
 
-template <void (*kWeights)(const WeightsCall&), TakesNarrow kTakes = takes_none>
-void weights_widened(const WeightsCall& call) {
+/// kernel(call) in f32.
+template <class F>
+void weights_widened(const WeightsCall& call, F&& kernel) {
   const AttentionRecord& given = call.record;
-  if (is_wide(given) || call.row_count <= 0 || call.keys.size() <= 0 || kTakes(given.spec, given.q, given.keys)) return kWeights(call);
+  if (is_wide(given) || call.row_count <= 0 || call.keys.size() <= 0) return kernel(call);
   AttentionRecord record = given;
   record.q = partly_widened(given.q, call.batch, call.head, {call.rows[0], call.rows[call.row_count - 1] + 1});
   if (const Tensor* k = std::get_if<Tensor>(&given.keys)) {
@@ -109,15 +113,16 @@ void weights_widened(const WeightsCall& call) {
   }
   // Every field by name: a new one does not compile until it stands here too.
   const auto& [_, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride] = call;
-  kWeights({record, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride});
+  kernel(WeightsCall{record, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride});
 }
 
-template <ReductionResult (*kSweep)(const SweepCall&), TakesNarrow kTakes = takes_none>
-ReductionResult sweep_widened(const SweepCall& call) {
-  if (is_wide(call.record) || kTakes(call.record.spec, call.record.q, call.record.keys)) return kSweep(call);
+/// kernel(call) in f32.
+template <class F>
+ReductionResult sweep_widened(const SweepCall& call, F&& kernel) {
+  if (is_wide(call.record)) return kernel(call);
   const AttentionRecord record = widened(call.record);
   const auto& [_, request, rows, grid, row_factors, key_factors, batches, after, precision, cancel, progress] = call;
-  return kSweep({record, request, rows, grid, row_factors, key_factors, batches, after, precision, cancel, progress});
+  return kernel(SweepCall{record, request, rows, grid, row_factors, key_factors, batches, after, precision, cancel, progress});
 }
 
 }  // namespace clearhead

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "backends/cpu/score_view.h"
+#include "backends/cpu/dispatch.h"
 #include "make_case.h"
 #include "spec/page_rows.h"
 
@@ -187,13 +187,16 @@ const std::vector<Case>& cases() {
 
 bool keeps_weights_in_bf16(const Backend& backend, const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
   if (backend.isa != InstructionSet::kAvx512 || !std::holds_alternative<Softmax>(spec.normaliser)) return false;
-  const auto* pages = std::get_if<PagedKV>(&keys);
-  const bool go_as_rows = pages && pages->dtype == DType::kBF16 && q.size(2) > cpu::kDecodeQueries && q.size(2) <= pages->length;
-  return cpu::takes_pairs(spec, q, go_as_rows ? Keys(key_rows(*pages, {0, 0})) : keys) || cpu::decodes_by_pairs(spec, q, keys);
+  const AttentionRecord record{.spec = spec, .q = q, .keys = keys, .rows = {}, .query_length = q.size(2)};
+  return cpu::choose_forward(cpu::facts_of(record, cpu::this_machine(backend.isa))).products != cpu::Products::kF32;
 }
 
 bool keeps_gradients_in_bf16(const Backend& backend, const Case& c) {
-  return backend.isa == InstructionSet::kAvx512 && cpu::takes_pairs_backward(c.spec, c.q, c.keys, c.v);
+  if (backend.isa != InstructionSet::kAvx512) return false;
+  const AttentionRecord record{.spec = c.spec, .q = c.q, .keys = c.keys, .rows = {}, .query_length = c.q.size(2)};
+  cpu::CallFacts facts = cpu::facts_of(record, cpu::this_machine(backend.isa));
+  facts.d_v = c.v.size(3);
+  return cpu::choose_backward(facts).products != cpu::Products::kF32;
 }
 
 Tensor normal(Random& random, Shape shape, float deviation) {

@@ -77,7 +77,7 @@ TEST_P(Narrow, TheForwardsOwnScoresAreTheOnesThatLooksShow) {
     bool is_paged = false;
   };
   std::vector<Call> calls = {{kLength}, {5}};
-  if (backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() == cpu::Bf16Way::kAmx)
+  if (backend_.isa == InstructionSet::kAvx512 && cpu::bf16_products() == cpu::Products::kAmx)
     calls.push_back({5, true});  // the chain of a tensor's keys
   for (const auto& [queries, is_paged] : calls) {
     Inputs in = inputs(DType::kBF16, 64);
@@ -176,7 +176,7 @@ TEST_P(Narrow, AFewQueriesOverPagesAgreeWithTheOracle) {
     SCOPED_TRACE(name);
     const Case c = make_case(split(name), 7);
     const Result result = run(backend_, c);
-    const bool by_pairs = backend_.isa == InstructionSet::kAvx512 && cpu::bf16_way() != cpu::Bf16Way::kWiden;
+    const bool by_pairs = backend_.isa == InstructionSet::kAvx512 && cpu::bf16_products() != cpu::Products::kF32;
     EXPECT_EQ(result.record.rows.used.defined(), by_pairs);
     Check check;
     check_forward(backend_, c, result, expected_rows(c, 200), check);

@@ -292,8 +292,8 @@ struct StripJob : StripTerms {
 // Runs some chains. The order of a chain's strips is that of their numbers: heads ascending, strips of a head descending.
 class BackwardRun {
  public:
-  BackwardRun(BackwardPlan& plan, std::vector<int64_t> chains, bool careful)
-      : plan_(plan), chains_(std::move(chains)), careful_(careful), left_by_(chains_.size() * static_cast<size_t>(plan.chunks)) {
+  BackwardRun(BackwardPlan& plan, const BackwardChoice& choice, std::vector<int64_t> chains, bool careful)
+      : plan_(plan), choice_(choice), chains_(std::move(chains)), careful_(careful), left_by_(chains_.size() * static_cast<size_t>(plan.chunks)) {
     per_head_.assign(static_cast<size_t>(plan.chunks), 0);
     for (const Range& of : plan.seen) {
       for (int64_t chunk = of.begin; chunk < of.end; ++chunk) ++per_head_[static_cast<size_t>(chunk)];
@@ -324,10 +324,10 @@ class BackwardRun {
  private:
   void run_strip(int64_t at, int64_t number) {
     if constexpr (kHasPairs) {
-      if (plan_.problem.takes_matrices()) return run_strip_as<Way::kAmx>(at, number);
-      if (plan_.in_pairs) return run_strip_as<Way::kBf16Dot>(at, number);
+      if (choice_.products == Products::kAmx) return run_strip_as<Way::kAmx>(at, number);
+      if (choice_.products == Products::kBf16Dot) return run_strip_as<Way::kBf16Dot>(at, number);
     }
-    plan_.is_general ? run_strip_as<Way::kGeneral>(at, number) : run_strip_as<Way::kSoftmax>(at, number);
+    choice_.driver == BackwardDriver::kFlash ? run_strip_as<Way::kSoftmax>(at, number) : run_strip_as<Way::kGeneral>(at, number);
   }
   template <Way kWay>
   void run_strip_as(int64_t at, int64_t number) {
@@ -375,6 +375,7 @@ class BackwardRun {
   }
 
   BackwardPlan& plan_;
+  const BackwardChoice& choice_;
   std::vector<int64_t> chains_;
   bool careful_;
   std::vector<std::atomic<int32_t>> left_by_;  // [chain][chunk]
@@ -524,16 +525,13 @@ void store_sums(BackwardPlan& plan) {
 
 }  // namespace
 
-void backward(const BackwardCall& call) {
-  const AttentionRecord& record = call.record;
-  const int64_t keys = key_length(record.keys), heads = record.q.size(0) * record.q.size(1);
-  const bool has_after = record.spec.after.head_mask || record.spec.after.dropout;
-  if (heads > 0 && !has_after && goes_by_state(record.spec, record.q.size(2), keys, record.q.size(3), call.v.size(3)))
-    return backward_linear(call);
-  BackwardPlan plan(call);
+void backward(const BackwardCall& call, const BackwardChoice& choice) {
+  const bool is_empty = call.record.q.size(0) * call.record.q.size(1) * call.record.query_length == 0;
+  if (choice.driver == BackwardDriver::kChunkLinear && !is_empty) return backward_linear(call);
+  BackwardPlan plan(call, choice);
   std::vector<int64_t> chains;
   for (int64_t chain = 0; chain < plan.chains; ++chain) chains.push_back(chain);
-  if (goes_by_list_backward(plan)) {
+  if (choice.driver == BackwardDriver::kGather && !is_empty) {
     clear(plan, chains);
     backward_by_list(plan);
     return store_sums(plan);
@@ -541,7 +539,7 @@ void backward(const BackwardCall& call) {
   for (const bool careful : {false, true}) {
     clear(plan, chains);
     if (chains.empty() || plan.strips == 0) break;
-    BackwardRun(plan, chains, careful).run();
+    BackwardRun(plan, choice, chains, careful).run();
     chains = chains_with_gaps(plan);
   }
   store_sums(plan);

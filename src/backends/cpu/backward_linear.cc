@@ -40,7 +40,7 @@ struct LinearPlan {
 
   explicit LinearPlan(const BackwardCall& backward)
       : call(backward),
-        problem(backward.record.spec, backward.record.q, backward.record.keys, 0, backward.record.query_length),
+        problem(backward.record.spec, backward.record.q, backward.record.keys, 0, backward.record.query_length, Products::kF32),
         values(backward.v.size(3) <= 1 || backward.v.stride(3) == 1 ? backward.v : backward.v.contiguous()),
         rows(backward.record.query_length),
         d_k(backward.record.q.size(3)),

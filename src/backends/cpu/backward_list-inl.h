@@ -368,13 +368,6 @@ inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, co
 
 // --- the call ------------------------------------------------------------------------------------------------------------------------------
 
-// A dense bias's gradient may be shared by rows of two strips.
-inline bool goes_by_list_backward(const BackwardPlan& plan) {
-  if (plan.is_additive || plan.problem.batch() * plan.heads() == 0 || plan.rows == 0 || !goes_by_list(plan.problem.view(0, 0), plan.rows))
-    return false;
-  return std::none_of(plan.d_terms.begin(), plan.d_terms.end(), [](const Tensor* gradient) { return gradient && gradient->rank() == 4; });
-}
-
 // Strips that must not go abreast: entries of a table or of the lists may belong to two of them.
 inline bool strips_share_entries(const BackwardPlan& plan) {
   const int64_t query_block = plan.call.record.spec.topology.lists->query_block;

@@ -68,7 +68,6 @@ struct BackwardPlan {
   };
   std::array<OffsetTable, 3> offset_tables{};
   Tensor *d_sinks = nullptr, *d_mask = nullptr, *d_centres = nullptr;
-  bool is_general = false;          // not softmax alone
   std::vector<double> centre_sums;  // [batch·head][row], where wanted
   std::vector<Range> seen;          // [strip]: chunks that its band shows
   bool abreast = true;              // false: two threads of a chain might add to one entry of the lists, so that it is one thread's
@@ -76,20 +75,12 @@ struct BackwardPlan {
   std::vector<double> sums;         // [batch·head][strip][term, then the sink and the head's mask]
   std::vector<uint8_t> finite;      // [batch·head][strip]: its dQ
 
-  explicit BackwardPlan(const BackwardCall& backward);
+  BackwardPlan(const BackwardCall& backward, const BackwardChoice& choice);
   int64_t heads() const { return problem.heads(); }
   int64_t strips_of_chain() const { return chain_heads * strips; }
   Range rows_of(int64_t strip) const { return {strip * strip_rows, std::min(rows, (strip + 1) * strip_rows)}; }
   int64_t sums_of(int64_t index, int64_t strip) const { return (index * strips + strip) * static_cast<int64_t>(d_terms.size() + 2); }
-  Tensor* gradient_of(const Tensor& operand) const {
-    size_t at = 0;
-    Tensor* found = nullptr;
-    for_each_operand(call.record.spec, [&](const std::string&, const Tensor& candidate) {
-      if (&candidate == &operand && call.d_operands[at].defined()) found = &call.d_operands[at];
-      ++at;
-    });
-    return found;
-  }
+  Tensor* gradient_of(const Tensor& operand) const { return clearhead::gradient_of(call, operand); }
 
  private:
   void find_operands();
@@ -98,9 +89,9 @@ struct BackwardPlan {
   void find_seen();
 };
 
-inline BackwardPlan::BackwardPlan(const BackwardCall& backward)
+inline BackwardPlan::BackwardPlan(const BackwardCall& backward, const BackwardChoice& choice)
     : call(backward),
-      problem(backward.record.spec, backward.record.q, backward.record.keys, 0, backward.record.query_length),
+      problem(backward.record.spec, backward.record.q, backward.record.keys, 0, backward.record.query_length, choice.products),
       rows(backward.record.query_length),
       keys(key_length(backward.record.keys)),
       d_k(backward.record.q.size(3)),
@@ -161,7 +152,6 @@ inline void BackwardPlan::find_operands() {
   const After& after = call.record.spec.after;
   if (after.head_mask) d_mask = gradient_of(*after.head_mask);
   if (after.gaussian) d_centres = gradient_of(after.gaussian->centres);
-  is_general = problem.kind() != WeightKind::kSoftmax || after.dropout || after.head_mask || after.gaussian;
 }
 
 // Their term is the first of a view's.

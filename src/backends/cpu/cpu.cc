@@ -1,10 +1,9 @@
-// The tables for AVX2 and AVX-512, what they refuse (2^31 keys, queries or table entries), and CLEARHEAD_BF16's choice of amx, dot or widen.
-// A prompt in bf16 over a paged cache reads the keys it may see as rows first.
+// The tables for AVX2 and AVX-512: what they refuse (2^31 keys, queries or table entries), and the way of every call, which is chosen once (dispatch.h): its
+// operands are widened where the driver wants f32, and a paged cache is copied to rows where it wants those.
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/dense.h"
 #include "backends/cpu/matrix.h"
-#include "backends/cpu/score_view.h"
 #include "backends/cpu/targets.h"
 #include "backends/sweep_rows.h"
 #include "backends/widen.h"
@@ -12,13 +11,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
+#include <optional>
 
-#include "base/format.h"
 #include "base/parallel.h"
 #include "spec/page_rows.h"
-#include "spec/visible.h"
 
 namespace clearhead {
 namespace cpu {
@@ -36,78 +32,75 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
   return std::nullopt;
 }
 
-// Whether a description means the same over fewer keys, when those that are left out stand before all that its band shows.
-bool counts_from_the_end(const AttentionSpec& spec) {
-  const Topology& topology = spec.topology;
-  const auto counts = [](const Term& term) { return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term); };
-  return topology.band.align == Align::kEnd && !topology.segments && !topology.mask && !topology.lists && !topology.visible &&
-         std::all_of(spec.terms.begin(), spec.terms.end(), counts) && !spec.after.dropout && !spec.after.gaussian;
+// The functions of one instruction set's pass.
+struct Kernels {
+  InstructionSet isa;
+  void (*forward)(const ForwardCall&, const ForwardChoice&);
+  void (*backward)(const BackwardCall&, const BackwardChoice&);
+  void (*weights)(const WeightsCall&, Products);
+  ReductionResult (*sweep)(const SweepCall&, const ReductionChoice&);
+};
+constexpr Kernels kAvx2{InstructionSet::kAvx2, N_AVX2::forward, N_AVX2::backward, N_AVX2::weights, N_AVX2::sweep};
+constexpr Kernels kAvx512{InstructionSet::kAvx512, N_AVX3::forward, N_AVX3::backward, N_AVX3::weights, N_AVX3::sweep};
+
+template <const Kernels& kKernels>
+void weights(const WeightsCall& call) {
+  const Products products = choose_look(facts_of(call.record, this_machine(kKernels.isa)));
+  const auto kernel = [&](const WeightsCall& of) { kKernels.weights(of, products); };
+  products == Products::kF32 ? weights_widened(call, kernel) : kernel(call);
 }
 
-// Many queries in bf16 over pages of it, a prompt or a piece of one: the keys that they may see as rows, which kernels of bf16 multiply as they are.
-bool forward_over_rows(const ForwardCall& call) {
-  const auto* paged = std::get_if<PagedKV>(&call.keys);
-  const int64_t queries = call.q.size(2);
-  if (!paged || paged->dtype != DType::kBF16 || queries <= kDecodeQueries || queries > paged->length) return false;
-  Range seen{0, paged->length};
-  if (counts_from_the_end(call.spec))
-    seen.begin =
-        visible_band(call.spec.topology.band, first_position(call.spec.topology.band, queries, paged->length), paged->length).begin /
-        kKeyTile * kKeyTile;
-  if (!takes_pairs(call.spec, call.q, key_rows(*paged, {0, 0}))) return false;
-  const Keys keys = key_rows(*paged, seen);
+template <const Kernels& kKernels>
+ReductionResult sweep(const SweepCall& call) {
+  const ReductionChoice choice = choose_reduction(facts_of(call, this_machine(kKernels.isa)));
+  const auto kernel = [&](const SweepCall& of) { return kKernels.sweep(of, choice); };
+  return choice.products == Products::kF32 ? sweep_widened(call, kernel) : kernel(call);
+}
+
+// Operands as the driver takes them.
+template <const Kernels& kKernels>
+void forward_chosen(const ForwardCall& call, const ForwardChoice& choice) {
+  const auto kernel = [&](const ForwardCall& of) {
+    kKernels.forward(of, choice);
+    if (!sums_rows(choice.driver)) sweep_rows(of, sweep<kKernels>);
+  };
+  if (choice.products == Products::kF32) return forward_widened(call, kernel);
+  takes_bf16_values(choice.driver) ? kernel(call) : forward_with_wide_values(call, kernel);
+}
+
+template <const Kernels& kKernels>
+void forward(const ForwardCall& call) {
+  if (call.q.size(0) * call.q.size(1) * call.q.size(2) == 0) return;
+  const ForwardChoice choice = choose_forward(facts_of(call, this_machine(kKernels.isa)));
+  if (!choice.page_rows) return forward_chosen<kKernels>(call, choice);
+  const auto& paged = std::get<PagedKV>(call.keys);
+  const Keys keys = key_rows(paged, *choice.page_rows);
+  const Tensor values = value_rows(paged, *choice.page_rows);
   const auto& [spec, q, _keys, _v, out, rows, entropies, distances] = call;
-  N_AVX3::forward({spec, q, keys, value_rows(*paged, seen), out, rows, entropies, distances});
-  return true;
+  forward_chosen<kKernels>({spec, q, keys, values, out, rows, entropies, distances}, choice);
 }
 
-void forward_avx512(const ForwardCall& call) {
-  if (forward_over_rows(call)) return;
-  if (!decodes_by_pairs(call.spec, call.q, call.keys)) return forward_widened<N_AVX3::forward, takes_pairs>(call);
-  const auto& [spec, q, keys, v, out, rows, _entropy, _distance] = call;
-  N_AVX3::forward({spec, q, keys, v, out, rows});
-  sweep_rows(call, sweep_widened<N_AVX3::sweep, takes_pairs>);
+template <const Kernels& kKernels>
+void backward(const BackwardCall& call) {
+  const BackwardChoice choice = choose_backward(facts_of(call, this_machine(kKernels.isa)));
+  backward_widened(call, choice.products != Products::kF32, [&](const BackwardCall& of) { kKernels.backward(of, choice); });
 }
 
-const Backend kAvx2Table{.name = "cpu",
-                         .isa = InstructionSet::kAvx2,
-                         .refusal = refusal,
-                         .forward = forward_widened<N_AVX2::forward>,
-                         .backward = backward_widened<N_AVX2::backward>,
-                         .weights = weights_widened<N_AVX2::weights>,
-                         .sweep = sweep_widened<N_AVX2::sweep>,
-                         .dense = dense_ops(InstructionSet::kAvx2),
-                         .gradients = dense_gradients(InstructionSet::kAvx2)};
-const Backend kAvx512Table{.name = "cpu",
-                           .isa = InstructionSet::kAvx512,
-                           .refusal = refusal,
-                           .forward = forward_avx512,
-                           .backward = backward_widened<N_AVX3::backward, takes_pairs_backward>,
-                           .weights = weights_widened<N_AVX3::weights, takes_pairs>,
-                           .sweep = sweep_widened<N_AVX3::sweep, takes_pairs>,
-                           .dense = dense_ops(InstructionSet::kAvx512),
-                           .gradients = dense_gradients(InstructionSet::kAvx512)};
+template <const Kernels& kKernels>
+Backend table() {
+  return {.name = "cpu",
+          .isa = kKernels.isa,
+          .refusal = refusal,
+          .forward = forward<kKernels>,
+          .backward = backward<kKernels>,
+          .weights = weights<kKernels>,
+          .sweep = sweep<kKernels>,
+          .dense = dense_ops(kKernels.isa),
+          .gradients = dense_gradients(kKernels.isa)};
+}
+const Backend kAvx2Table = table<kAvx2>(), kAvx512Table = table<kAvx512>();
 
 }  // namespace
-
-Bf16Way bf16_way() {
-  static const Bf16Way way = [] {
-    const bool dot = __builtin_cpu_supports("avx512bf16") != 0, amx = dot && has_bf16_matrices();
-    const char* asked = std::getenv("CLEARHEAD_BF16");
-    std::string_view wanted = asked ? asked : "";
-    for (const auto& [earlier, now] : {std::pair{"matrices", "amx"}, std::pair{"pairs", "dot"}, std::pair{"wide", "widen"}}) {
-      if (wanted == earlier) wanted = now;  // earlier versions' names
-    }
-    if (wanted.empty()) return amx ? Bf16Way::kAmx : dot && !__builtin_cpu_is("intel") ? Bf16Way::kDot : Bf16Way::kWiden;
-    if (wanted == "widen") return Bf16Way::kWiden;
-    if (wanted != "dot" && wanted != "amx") fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected amx, dot or widen", wanted);
-    if (!(wanted == "dot" ? dot : amx))
-      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave it unset", wanted,
-           wanted == "dot" ? "VDPBF16PS" : "TDPBF16PS");
-    return wanted == "dot" ? Bf16Way::kDot : Bf16Way::kAmx;
-  }();
-  return way;
-}
 
 void observe_items(ItemObserver* observer) { item_observer = observer; }
 

@@ -33,6 +33,7 @@
 #include <functional>
 
 #include "backends/contract.h"
+#include "backends/cpu/dispatch.h"
 
 namespace clearhead {
 
@@ -40,12 +41,6 @@ namespace clearhead {
 const Backend* cpu_backend(InstructionSet isa);
 
 namespace cpu {
-
-/// How attention over bf16 multiplies with AVX-512: AMX's matrix products where the machine has them, else bf16 dot products (VDPBF16PS, VCVTNE2PS2BF16) where
-/// they are faster than FMAs, else FMAs of what is widened to f32. On a Sapphire Rapids VDPBF16PS takes the time of 3.5 FMAs and does the work of two.
-/// CLEARHEAD_BF16=amx|dot|widen decides otherwise; throws kUnsupported for other values, or for what the machine has not.
-enum class Bf16Way : uint8_t { kWiden, kDot, kAmx };
-Bf16Way bf16_way();
 
 /// Told about every work item of the backend's parallel loops, on the thread that runs it: benches measure a limit before each and the item itself.
 class ItemObserver {
@@ -63,19 +58,20 @@ void observe_item(int64_t item, int thread, const std::function<void()>& body);
 /// parallel_for under the observer, if there is one.
 void for_items(int64_t items, const std::function<void(int64_t item, int thread)>& body);
 
+// What the passes of the kernels give cpu.cc. Operands are those that the choice's products take.
 namespace N_AVX2 {
-void forward(const ForwardCall& call);
-void weights(const WeightsCall& call);
-ReductionResult sweep(const SweepCall& call);
-void backward(const BackwardCall& call);
+void forward(const ForwardCall& call, const ForwardChoice& choice);
+void backward(const BackwardCall& call, const BackwardChoice& choice);
 void backward_linear(const BackwardCall& call);
+void weights(const WeightsCall& call, Products products);
+ReductionResult sweep(const SweepCall& call, const ReductionChoice& choice);
 }  // namespace N_AVX2
 namespace N_AVX3 {
-void forward(const ForwardCall& call);
-void weights(const WeightsCall& call);
-ReductionResult sweep(const SweepCall& call);
-void backward(const BackwardCall& call);
+void forward(const ForwardCall& call, const ForwardChoice& choice);
+void backward(const BackwardCall& call, const BackwardChoice& choice);
 void backward_linear(const BackwardCall& call);
+void weights(const WeightsCall& call, Products products);
+ReductionResult sweep(const SweepCall& call, const ReductionChoice& choice);
 }  // namespace N_AVX3
 
 }  // namespace cpu

@@ -27,12 +27,6 @@ inline constexpr int64_t kListedRows = 32;  // rows of an item
 inline constexpr int64_t kNextKeys = 64;    // neighbours of the next row that are fetched ahead
 inline constexpr int64_t kFar = 24 << 20;   // bytes of keys and values, or of what is read in their place, that no cache is trusted to hold
 
-// Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
-inline bool goes_by_list(const ScoreView& view, int64_t rows) {
-  return view.lists && !view.relative && view.kind == WeightKind::kSoftmax && !view.after.is_by_pair() &&
-         (view.lists.query_block < kLanes || rows <= kDecodeQueries);
-}
-
 // Up to kListed visible keys of one row; unset past `count`, but for scores and keys up to the next vector.
 struct ListedKeys {
   int64_t count = 0;

@@ -312,13 +312,6 @@ inline void round_rows(const ForwardPlan& plan, int64_t batch, int64_t head, con
   }
 }
 
-/// Whether a call whose scores are of pairs takes its values so too: softmax over tiles. Others meet values in f32.
-inline bool goes_by_pairs(const ForwardPlan& plan) {
-  const ScoreView view = plan.problem.view(0, 0);
-  return kHasPairs && view.kind == WeightKind::kSoftmax && !view.after.is_by_pair() && plan.rows > kDecodeQueries &&
-         !goes_by_list(view, plan.rows) && split_of(plan.rows * plan.problem.group(), view.key_length) == 0;
-}
-
 // A thread interleaves the values of the head that it works on for itself: 0.2 % of a head's time, and no memory of the call's size.
 template <class Block>
 void forward_pairs(ForwardPlan& plan) {

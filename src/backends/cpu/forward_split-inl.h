@@ -2,7 +2,7 @@
 //
 //   (m, ℓ, O) per block and chunk  →  m* = max m,  ℓ = Σ ℓ·2^(m − m*),  O = Σ O·2^(m − m*)  in chunk order
 //
-// Whether and where keys are split follows from query length, key length and the heads of a group: never from batch, heads or threads.
+// Where keys are split follows from query length, key length and the heads of a group (dispatch.cc).
 #if defined(CLEARHEAD_CPU_FORWARD_SPLIT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_SPLIT_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_SPLIT_INL_H_
@@ -18,16 +18,6 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
-
-inline constexpr int64_t kSplitRows = 192;   // rows of a group up to which keys are split
-inline constexpr int64_t kSplitKeys = 2048;  // least keys of a chunk: packing and merging stay below 2 %
-inline constexpr int64_t kMostChunks = 8;    // bounds what partial results take
-
-/// Keys per chunk; 0: the call is not split.
-inline int64_t split_of(int64_t rows_of_group, int64_t keys) {
-  if (rows_of_group > kSplitRows || keys < 2 * kSplitKeys) return 0;
-  return std::max(kSplitKeys, round_up((keys + kMostChunks - 1) / kMostChunks, kKeyTile));
-}
 
 // One block's state after one chunk: m, ℓ [kBlock], then O [d_v][kBlock].
 struct ChunkState {

@@ -461,12 +461,12 @@ struct ForwardPlan {
   float *entropy = nullptr, *distance = nullptr;  // set by a driver that sums them on the way
   std::byte* narrow_out = nullptr;                // bf16, in place of `wide`
 
-  explicit ForwardPlan(const ForwardCall& forward)
+  ForwardPlan(const ForwardCall& forward, const ForwardChoice& choice)
       : call(forward),
-        problem(forward.spec, forward.q, forward.keys, 0, forward.q.size(2)),
+        problem(forward.spec, forward.q, forward.keys, 0, forward.q.size(2), choice.products),
         rows(forward.q.size(2)),
         d_v(forward.out.size(3)) {
-    if (!problem.is_in_pairs()) set_wide(forward.v, forward.out);
+    if (!takes_bf16_values(choice.driver)) set_wide(forward.v, forward.out);
     m = forward.rows.m.mutable_data<float>();
     l = forward.rows.l.mutable_data<float>();
   }

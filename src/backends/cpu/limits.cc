@@ -94,10 +94,10 @@ void matrix_chains(int64_t steps) {
 
 double bf16_burst(double* flops) {
   *flops = 0;
-  const Bf16Way way = bf16_way();
-  if (way == Bf16Way::kWiden) return 0;
+  const Products products = bf16_products();
+  if (products == Products::kF32) return 0;
   const auto start = std::chrono::steady_clock::now();
-  if (way == Bf16Way::kAmx) {
+  if (products == Products::kAmx) {
     constexpr int64_t kSteps = 300, kOfStep = 6, kFlops = 2 * 16 * 16 * 32;
     matrix_chains(kSteps);
     *flops = static_cast<double>(kSteps * kOfStep * kFlops);

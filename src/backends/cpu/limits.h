@@ -10,7 +10,7 @@ namespace clearhead::cpu {
 /// Runs about `fmas` fused multiply-adds of the instruction set on this thread, in registers; returns the seconds they took. *flops gets their number.
 double fma_burst(InstructionSet isa, int64_t fmas, double* flops);
 
-/// The same of bf16 as attention multiplies it (bf16_way), for about 15 µs: matrices (TDPBF16PS) or pairs (VDPBF16PS, four flops a lane). 0 where it widens.
+/// The same of bf16 as attention multiplies it (bf16_products), for about 15 µs: matrices (TDPBF16PS) or pairs (VDPBF16PS, four flops a lane). 0 where it widens.
 double bf16_burst(double* flops);
 
 /// Reads `bytes` bytes (a multiple of 4,096) on this thread with a software prefetch 2 KiB ahead. Returns a sum, so that reading cannot be left out.

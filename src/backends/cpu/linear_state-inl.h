@@ -57,16 +57,6 @@ struct PrefixLayout {
   Range keys_of(int64_t chunk) const { return {chunk * kBlock, std::min(keys, (chunk + 1) * kBlock)}; }
 };
 
-/// Whether running sums say what the description asks, and cost less than its pairs.
-inline bool goes_by_state(const AttentionSpec& spec, int64_t rows, int64_t keys, int64_t d_k, int64_t d_v) {
-  const Topology& topology = spec.topology;
-  const bool prefix = !topology.band.back && !topology.segments && !topology.mask && !topology.lists && !topology.visible;
-  const bool by_pair = spec.after.gaussian || (spec.after.dropout && spec.after.dropout->rate > 0);
-  if (!std::holds_alternative<LinearAttention>(spec.normaliser) || !std::holds_alternative<Dot>(spec.score)) return false;
-  if (!prefix || by_pair || !spec.terms.empty()) return false;
-  return rows * keys * (d_k + d_v) > 2 * (2 * keys + rows) * d_k * d_v;
-}
-
 inline hwy::AlignedFreeUniquePtr<float[]> aligned_floats(int64_t count) {
   return hwy::AllocateAligned<float>(static_cast<size_t>(std::max<int64_t>(count, 16)));
 }

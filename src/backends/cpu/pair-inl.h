@@ -54,7 +54,7 @@ HWY_INLINE void with_step(const PairView& pair, F&& f) {
 inline constexpr bool kHasPairs = HWY_TARGET == HWY_AVX3;
 
 // Assembly, because an intrinsic would have to be compiled for a target of its own, and with it every kernel around it: this way the pass of AVX3 holds both,
-// and a test of the machine (`bf16_way`) chooses between them. Only that pass has these.
+// and a test of the machine (`bf16_products`) chooses between them. Only that pass has these.
 
 // s + a_even·b_even + a_odd·b_odd, one after the other (VDPBF16PS): products exact, sums rounded to nearest, subnormals taken and given as zero.
 HWY_INLINE Floats dot_pairs(Floats a, Floats b, Floats s) {

@@ -1,11 +1,10 @@
-// A description's operands as pointers and strides of one head; which products of bf16 a call may use; blocks, lists and segments cut to what exists.
+// A description's operands as pointers and strides of one head; blocks, lists and segments cut to what exists.
 #include "backends/cpu/score_view.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
-#include "backends/cpu/cpu.h"
 #include "base/format.h"
 #include "spec/keep.h"
 #include "tensor/convert.h"
@@ -33,36 +32,7 @@ Tensor queries_of(const Tensor& q) { return q.dtype() == DType::kBF16 ? in_pairs
 // Pairs of channels of a multiplication of matrices, over d channels; 0: they do not come in sixteens.
 int64_t matrix_step_of(int64_t d) { return d % 32 == 0 ? 16 : d % 16 == 0 ? 8 : 0; }
 
-bool are_narrow_dots(const AttentionSpec& spec, const Tensor& q) {
-  return q.dtype() == DType::kBF16 && std::holds_alternative<Dot>(spec.score) && q.size(3) > 0;
-}
-
-// Of narrow dots, whatever holds the keys.
-bool suit_matrices(const AttentionSpec& spec, const Tensor& q) {
-  return std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && matrix_step_of(q.size(3)) > 0;
-}
-
 }  // namespace
-
-bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
-  const Tensor* k = std::get_if<Tensor>(&keys);
-  if (!are_narrow_dots(spec, q) || !k || k->dtype() != DType::kBF16) return false;
-  if (bf16_way() == Bf16Way::kAmx) return suit_matrices(spec, q);
-  return bf16_way() == Bf16Way::kDot && !std::holds_alternative<LinearAttention>(spec.normaliser);
-}
-
-bool decodes_by_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys) {
-  const PagedKV* paged = std::get_if<PagedKV>(&keys);
-  if (!are_narrow_dots(spec, q) || !paged || paged->dtype != DType::kBF16 || bf16_way() == Bf16Way::kWiden) return false;
-  return 1 < q.size(2) && q.size(2) <= kDecodeQueries && suit_matrices(spec, q) && !spec.after.dropout && !spec.after.gaussian;
-}
-
-bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v) {
-  const After& after = spec.after;
-  if (bf16_way() == Bf16Way::kAmx && (v.size(3) == 0 || matrix_step_of(v.size(3)) < matrix_step_of(q.size(3)))) return false;
-  return takes_pairs(spec, q, keys) && std::holds_alternative<Softmax>(spec.normaliser) && !spec.topology.lists && !after.dropout &&
-         !after.head_mask && !after.gaussian;
-}
 
 Tensor in_pairs(const Tensor& tensor) {
   bool as_it_is = tensor.size(3) % 2 == 0 && tensor.stride(3) == 1 && reinterpret_cast<uintptr_t>(tensor.raw()) % 4 == 0;
@@ -76,7 +46,8 @@ Tensor in_pairs(const Tensor& tensor) {
 
 WeightKind kind_of(const Normaliser& normaliser) { return std::visit(KindOf{}, normaliser); }
 
-ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length)
+ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length,
+                           Products products)
     : spec_(spec), q_(queries_of(q)), keys_(keys), batch_(q.size(0)), heads_(q.size(1)), key_heads_(std::max<int64_t>(1, key_heads(keys))) {
   common_.d_k = q.size(3);
   common_.key_length = key_length(keys);
@@ -85,9 +56,9 @@ ScoreProblem::ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Key
   common_.rows = q.size(2);
   common_.query_stride = q.stride(2);
   common_.query_channel = q.stride(3);
-  if (q.dtype() == DType::kBF16) {
+  if (products != Products::kF32) {
     common_.pairs = true;
-    if (bf16_way() == Bf16Way::kAmx) common_.matrix_step = matrix_step_of(q_.size(3));
+    if (products == Products::kAmx) common_.matrix_step = matrix_step_of(q_.size(3));
     common_.d_k = q_.size(3) / 2;
     common_.query_stride = q_.stride(2) / 2;
     common_.query_channel = 1;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "backends/cpu/dispatch.h"
 #include "backends/cpu/offset_bits.h"
 #include "backends/cpu/rule_program.h"
 #include "clearhead/record.h"
@@ -27,7 +28,6 @@ namespace clearhead::cpu {
 
 inline constexpr int64_t kKeyTile = 256;  // = one page; counted from key 0, in tensors and pages alike
 static_assert(kKeyTile == KVPage::kLength);
-inline constexpr int64_t kDecodeQueries = 16;  // up to here a call is decoded; beyond, lanes full of queries are faster
 inline constexpr float kLog2E = std::numbers::log2e_v<float>;
 inline constexpr float kVisible = kLowestScore;  // scores from here on are visible
 inline constexpr float kNone = kVisible;         // the shift m of a row that has seen nothing yet
@@ -167,8 +167,8 @@ struct ScoreView {
 class ScoreProblem {
  public:
   /// q: [batch, head, row, d_k], row 0 being query `first_query` of `query_length`. Copies row-major keys only if their channels are not adjacent.
-  /// q and keys are f32, or both bf16 where takes_pairs() or decodes_by_pairs() says so; those are copied if their channels are not adjacent pairs.
-  ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length);
+  /// q and keys are f32, or both bf16 where products are of those; bf16 is copied if its channels are not adjacent pairs.
+  ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length, Products products);
   ScoreProblem(const ScoreProblem&) = delete;
   ScoreProblem& operator=(const ScoreProblem&) = delete;
 
@@ -225,15 +225,6 @@ class ScoreProblem {
   Tensor list_offsets_, list_keys_;                                 // contiguous
   std::vector<Tensor> edge_biases_;                                 // [term with entries], contiguous
 };
-
-/// Whether kernels of AVX-512 read these 16-bit operands as they are: bf16, on a machine that multiplies pairs or matrices of them, for a dot product
-/// that goes by pairs of queries and keys; by matrices those of softmax without lists whose channels come in sixteens.
-bool takes_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// Whether 2 to kDecodeQueries queries of bf16 are decoded over pages of it by pairs or matrices (forward_decode_pairs-inl.h): softmax, without lists, dropout,
-/// Gaussian, channels in sixteens.
-bool decodes_by_pairs(const AttentionSpec& spec, const Tensor& q, const Keys& keys);
-/// takes_pairs() of gradients: softmax, over tiles, with nothing after it; by matrices of values that come in as many channels. `takes_pairs` is in it.
-bool takes_pairs_backward(const AttentionSpec& spec, const Tensor& q, const Keys& keys, const Tensor& v);
 
 /// bf16 [batch, head, length, d] so that its rows are 32-bit pairs of channels: itself where channels are adjacent, d, strides and address even; else a copy,
 /// zeros where d is odd.

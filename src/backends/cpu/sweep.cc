@@ -185,8 +185,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
   const ScoreView view = plan.problem.view(plan.batch_of(map), plan.head_of(map));
   StripSums sums = plan.new_sums(strip);
   const Range rows = plan.strip_rows(strip);
-  const bool rounded = shows_rounded(plan.call.record, plan.call.precision);
-  if (goes_by_list(view, view.rows) && !rounded && !(plan.call.after && view.after.any())) {
+  if (plan.choice.driver == ReductionDriver::kGather) {
     ListedSweep listed(plan, map, view, sums);
     for (int64_t index = rows.begin; index < rows.end; ++index) {
       if (index % kBlock == 0) plan.check_cancelled();
@@ -202,8 +201,8 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
 
 }  // namespace
 
-ReductionResult sweep(const SweepCall& call) {
-  SweepPlan plan(call, kBlock, write_cells);
+ReductionResult sweep(const SweepCall& call, const ReductionChoice& choice) {
+  SweepPlan plan(call, choice, kBlock, write_cells);
   read_offsets(plan.problem);
   // Head by head, its last strips first: with a causal band they are the longest.
   for_items(plan.maps * plan.strips,

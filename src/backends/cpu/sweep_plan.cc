@@ -20,9 +20,10 @@ float* opened(Tensor& tensor, Shape shape) {
 
 }  // namespace
 
-SweepPlan::SweepPlan(const SweepCall& sweep, int64_t rows_of_a_block, WriteCells write_row)
+SweepPlan::SweepPlan(const SweepCall& sweep, const ReductionChoice& chosen, int64_t rows_of_a_block, WriteCells write_row)
     : call(sweep),
-      problem(sweep.record.spec, sweep.record.q, sweep.record.keys, sweep.record.first_query, sweep.record.query_length),
+      choice(chosen),
+      problem(sweep.record.spec, sweep.record.q, sweep.record.keys, sweep.record.first_query, sweep.record.query_length, chosen.products),
       looked(static_cast<int64_t>(sweep.rows.size())),
       keys(key_length(sweep.record.keys)),
       kept(sweep.record.rows_kept()),

@@ -54,9 +54,10 @@ class SweepPlan {
   static constexpr int64_t kKeyRoom = 16;   // keys of a group that may lie past those looked at
   static constexpr int64_t kCellRoom = 16;  // cells that may be added nothing to past the last one
 
-  SweepPlan(const SweepCall& call, int64_t block_rows, WriteCells write_row);
+  SweepPlan(const SweepCall& call, const ReductionChoice& choice, int64_t block_rows, WriteCells write_row);
 
   const SweepCall& call;
+  const ReductionChoice& choice;
   ScoreProblem problem;
   bool entropy = false, distance = false, received = false, offsets = false, pooled = false;
   bool weighs = false;  // some statistic is of weights: top keys alone are of scores

@@ -150,10 +150,10 @@ void weigh_block(const WeightsCall& call, const ScoreView& view, int64_t begin, 
 
 }  // namespace
 
-void weights(const WeightsCall& call) {
+void weights(const WeightsCall& call, Products products) {
   if (call.row_count <= 0 || call.keys.size() <= 0) return;
   const AttentionRecord& record = call.record;
-  const ScoreProblem problem(record.spec, record.q, record.keys, record.first_query, record.query_length);
+  const ScoreProblem problem(record.spec, record.q, record.keys, record.first_query, record.query_length, products);
   const ScoreView view = problem.view(call.batch, call.head);
   const int64_t blocks = (call.row_count + kBlock - 1) / kBlock;
   const int64_t first_tile = call.keys.begin / kKeyTile, tiles = (call.keys.end + kKeyTile - 1) / kKeyTile - first_tile;

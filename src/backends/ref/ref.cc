@@ -103,10 +103,10 @@ const Backend& ref_backend() {
     backend.name = "ref";
     backend.isa = InstructionSet::kReference;
     backend.refusal = refusal;
-    backend.forward = forward_widened<forward>;
-    backend.backward = backward_widened<reference::backward>;
-    backend.weights = weights_widened<weights>;
-    backend.sweep = sweep_widened<reference::sweep>;
+    backend.forward = [](const ForwardCall& call) { forward_widened(call, forward); };
+    backend.backward = [](const BackwardCall& call) { backward_widened(call, /*as_given=*/false, reference::backward); };
+    backend.weights = [](const WeightsCall& call) { weights_widened(call, weights); };
+    backend.sweep = [](const SweepCall& call) { return sweep_widened(call, reference::sweep); };
     backend.dense = ref_dense_ops();
     backend.gradients = ref_dense_gradients();
     return backend;

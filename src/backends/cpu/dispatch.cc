@@ -1,0 +1,285 @@
+// The tables of drivers. A driver's condition says why it may compute the call, or why it is the fastest that may.
+#include "backends/cpu/dispatch.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
+#include "backends/cpu/matrix.h"
+#include "base/format.h"
+#include "spec/visible.h"
+
+namespace clearhead::cpu {
+namespace {
+
+template <class T>
+bool is(const Normaliser& normaliser) {
+  return std::holds_alternative<T>(normaliser);
+}
+
+// --- what descriptions say ------------------------------------------------------------------------------------------------------------------
+
+bool drops(const AttentionSpec& spec) { return spec.after.dropout && spec.after.dropout->rate > 0; }
+
+// What comes after the normaliser differs from pair to pair: drivers with queries in lanes do that.
+bool is_after_by_pair(const AttentionSpec& spec) { return drops(spec) || spec.after.gaussian; }
+
+bool is_relative(const CallFacts& facts) { return std::holds_alternative<Relative>(facts.spec.score) && facts.d_k > 0; }
+
+// Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
+bool gathers(const CallFacts& facts) {
+  const auto& lists = facts.spec.topology.lists;
+  const int64_t lanes = facts.machine.isa == InstructionSet::kAvx512 ? 16 : 8;
+  return lists && is<Softmax>(facts.spec.normaliser) && !is_relative(facts) && !is_after_by_pair(facts.spec) &&
+         (std::min(lists->query_block, std::max<int64_t>(1, facts.query_length)) < lanes || facts.queries <= kDecodeQueries);
+}
+
+// Running sums say what the description asks, and cost less than its pairs.
+bool has_running_sums(const CallFacts& facts) {
+  const auto& [band, segments, mask, lists, visible] = facts.spec.topology;
+  if (!is<LinearAttention>(facts.spec.normaliser) || !std::holds_alternative<Dot>(facts.spec.score) || !facts.spec.terms.empty()) return false;
+  if (band.back || segments || mask || lists || visible || is_after_by_pair(facts.spec)) return false;
+  return facts.queries * facts.keys * (facts.d_k + facts.d_v) > 2 * (2 * facts.keys + facts.queries) * facts.d_k * facts.d_v;
+}
+
+// Keys of a chunk where rows are too few to keep threads busy; 0: keys are not split. Chunks are long enough that packing and merging stay below 2 %, and few
+// enough to bound what partial results take.
+int64_t split_of(const CallFacts& facts) {
+  constexpr int64_t kRows = 192, kLeastKeys = 2048, kMostChunks = 8;
+  if (facts.queries * facts.group > kRows || facts.keys < 2 * kLeastKeys) return 0;
+  const int64_t even = (facts.keys + kMostChunks - 1) / kMostChunks;
+  return std::max(kLeastKeys, (even + KVPage::kLength - 1) / KVPage::kLength * KVPage::kLength);
+}
+
+// The description means the same over fewer keys, when those that are left out stand before all that its band shows.
+bool counts_from_the_end(const AttentionSpec& spec) {
+  const auto& [band, segments, mask, lists, visible] = spec.topology;
+  const auto counts = [](const Term& term) { return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term); };
+  return band.align == Align::kEnd && !segments && !mask && !lists && !visible &&
+         std::all_of(spec.terms.begin(), spec.terms.end(), counts) && !spec.after.dropout && !spec.after.gaussian;
+}
+
+Range seen_keys(const CallFacts& facts) {
+  if (!counts_from_the_end(facts.spec)) return {0, facts.keys};
+  const Band& band = facts.spec.topology.band;
+  const int64_t begin = visible_band(band, first_position(band, facts.queries, facts.keys), facts.keys).begin;
+  return {begin / KVPage::kLength * KVPage::kLength, facts.keys};
+}
+
+// --- what multiplies -------------------------------------------------------------------------------------------------------------------------
+
+// Channels of one AMX multiplication, of d: 32 or 16; 0: d does not come in sixteens.
+int64_t amx_channels(int64_t d) { return d % 32 == 0 ? 32 : d % 16 == 0 ? 16 : 0; }
+
+// Dot products of bf16, on a machine with products for it.
+bool may_multiply_bf16(const CallFacts& facts) {
+  return facts.machine.isa == InstructionSet::kAvx512 && facts.machine.bf16 != Products::kF32 && facts.dtype == DType::kBF16 &&
+         std::holds_alternative<Dot>(facts.spec.score) && facts.d_k > 0;
+}
+
+bool suits_amx(const CallFacts& facts) {
+  return is<Softmax>(facts.spec.normaliser) && !facts.spec.topology.lists && amx_channels(facts.d_k) > 0;
+}
+
+// Of scores over keys in rows. Linear attention's weights are its scores: f32 shows them unrounded.
+Products products_over_rows(const CallFacts& facts) {
+  if (!may_multiply_bf16(facts)) return Products::kF32;
+  const bool fits = facts.machine.bf16 == Products::kAmx ? suits_amx(facts) : !is<LinearAttention>(facts.spec.normaliser);
+  return fits ? facts.machine.bf16 : Products::kF32;
+}
+
+// Of a few queries over pages: both products have channels in sixteens, by AMX or not.
+Products products_over_pages(const CallFacts& facts) {
+  const bool fits = may_multiply_bf16(facts) && facts.pages == DType::kBF16 && suits_amx(facts) && 1 < facts.queries &&
+                    facts.queries <= kDecodeQueries && !is_after_by_pair(facts.spec);
+  return fits ? facts.machine.bf16 : Products::kF32;
+}
+
+// --- forward ---------------------------------------------------------------------------------------------------------------------------------
+
+ForwardDriver forward_driver(const CallFacts& facts, Products products) {
+  const Normaliser& normaliser = facts.spec.normaliser;
+  const bool by_pair = is_after_by_pair(facts.spec), is_bf16 = products != Products::kF32;
+  if (has_running_sums(facts)) return ForwardDriver::kChunkLinear;
+  if (is<Sigmoid>(normaliser) || is<Hard>(normaliser) || is<LinearAttention>(normaliser)) return ForwardDriver::kOnePass;
+  if (is<Sparsemax>(normaliser) || is<Entmax15>(normaliser)) return ForwardDriver::kSparsemax;
+  if (is_bf16 && facts.pages) return ForwardDriver::kDecodeBf16;
+  if (gathers(facts)) return ForwardDriver::kGather;
+  if (facts.queries <= kDecodeQueries && !is_relative(facts) && !by_pair) return ForwardDriver::kDecode;
+  if (split_of(facts) > 0) return ForwardDriver::kSplitKv;
+  if (is_bf16 && !by_pair) return ForwardDriver::kFlashBf16;
+  return ForwardDriver::kFlash;
+}
+
+// Many bf16 queries over bf16 pages, a prompt or a piece of one: the keys that they may see as rows, which bf16 products take as they are.
+std::optional<CallFacts> over_rows(const CallFacts& facts) {
+  if (facts.pages != DType::kBF16 || facts.queries <= kDecodeQueries || facts.queries > facts.keys) return std::nullopt;
+  if (products_over_rows(facts) == Products::kF32) return std::nullopt;
+  CallFacts out = facts;
+  out.pages.reset();
+  out.keys = seen_keys(facts).size();
+  return out;
+}
+
+}  // namespace
+
+ForwardChoice choose_forward(const CallFacts& facts) {
+  if (const std::optional<CallFacts> rows = over_rows(facts)) {
+    ForwardChoice choice = choose_forward(*rows);
+    choice.page_rows = seen_keys(facts);
+    return choice;
+  }
+  ForwardChoice choice;
+  choice.products = facts.pages ? products_over_pages(facts) : products_over_rows(facts);
+  choice.driver = forward_driver(facts, choice.products);
+  if (choice.driver == ForwardDriver::kSplitKv) choice.split_keys = split_of(facts);
+  return choice;
+}
+
+bool takes_bf16_values(ForwardDriver driver) { return driver == ForwardDriver::kFlashBf16; }
+bool sums_rows(ForwardDriver driver) { return driver == ForwardDriver::kFlashBf16 || driver == ForwardDriver::kFlash; }
+
+// --- backward --------------------------------------------------------------------------------------------------------------------------------
+
+BackwardChoice choose_backward(const CallFacts& facts) {
+  const After& after = facts.spec.after;
+  const bool is_plain = is<Softmax>(facts.spec.normaliser) && !drops(facts.spec) && !after.head_mask && !after.gaussian;
+  if (has_running_sums(facts) && !after.head_mask) return {BackwardDriver::kChunkLinear, Products::kF32};
+  // A dense bias's gradient may be shared by rows of two strips.
+  if (gathers(facts) && !std::holds_alternative<Additive>(facts.spec.score) && !facts.wants_bias_gradient)
+    return {BackwardDriver::kGather, Products::kF32};
+  if (!is_plain) return {BackwardDriver::kFlashGeneral, Products::kF32};
+  const Products products = facts.spec.topology.lists ? Products::kF32 : products_over_rows(facts);
+  // AMX multiplies dO by V in steps of as many channels as Q by K.
+  const bool fits = products != Products::kAmx || (facts.d_v > 0 && amx_channels(facts.d_v) >= amx_channels(facts.d_k));
+  if (products == Products::kF32 || !fits) return {BackwardDriver::kFlash, Products::kF32};
+  return {BackwardDriver::kFlashBf16, products};
+}
+
+// --- looks -----------------------------------------------------------------------------------------------------------------------------------
+
+Products choose_look(const CallFacts& facts) { return facts.pages ? Products::kF32 : products_over_rows(facts); }
+
+ReductionChoice choose_reduction(const CallFacts& facts) {
+  const bool is_after = facts.after && (is_after_by_pair(facts.spec) || facts.spec.after.head_mask);
+  const bool by_list = gathers(facts) && !facts.rounded && !is_after;
+  return {by_list ? ReductionDriver::kGather : ReductionDriver::kTiles, choose_look(facts)};
+}
+
+// --- facts -----------------------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+CallFacts facts_of(const AttentionSpec& spec, const Tensor& q, const Keys& keys, Machine machine) {
+  CallFacts facts{.spec = spec, .machine = machine};
+  facts.queries = facts.query_length = q.size(2);
+  facts.keys = key_length(keys);
+  facts.d_k = q.size(3);
+  facts.group = q.size(1) / std::max<int64_t>(1, key_heads(keys));
+  facts.dtype = q.dtype();
+  if (const auto* paged = std::get_if<PagedKV>(&keys)) facts.pages = paged->dtype;
+  return facts;
+}
+
+}  // namespace
+
+CallFacts facts_of(const ForwardCall& call, Machine machine) {
+  CallFacts facts = facts_of(call.spec, call.q, call.keys, machine);
+  facts.d_v = call.out.size(3);
+  return facts;
+}
+
+CallFacts facts_of(const AttentionRecord& record, Machine machine) {
+  CallFacts facts = facts_of(record.spec, record.q, record.keys, machine);
+  facts.query_length = record.query_length;
+  return facts;
+}
+
+CallFacts facts_of(const BackwardCall& call, Machine machine) {
+  CallFacts facts = facts_of(call.record, machine);
+  facts.d_v = call.v.size(3);
+  for (const Term& term : call.record.spec.terms) {
+    const auto* bias = std::get_if<AttentionBias>(&term);
+    facts.wants_bias_gradient = facts.wants_bias_gradient || (bias && gradient_of(call, bias->bias));
+  }
+  return facts;
+}
+
+CallFacts facts_of(const SweepCall& call, Machine machine) {
+  CallFacts facts = facts_of(call.record, machine);
+  facts.after = call.after;
+  facts.rounded = call.record.rows.used.defined() && call.precision == LookPrecision::kAsUsed;
+  return facts;
+}
+
+ForwardDriver driver_of(const AttentionRecord& record) {
+  // Where P was not rounded, it does not matter to the driver how scores were multiplied.
+  const Products products = record.rows.used.defined() ? Products::kBf16Dot : Products::kF32;
+  CallFacts facts = facts_of(record, {record.stamp.isa, record.stamp.isa == InstructionSet::kAvx512 ? products : Products::kF32});
+  facts.queries = record.query_length;
+  facts.d_v = facts.d_k;
+  return choose_forward(facts).driver;
+}
+
+// --- machines and names ------------------------------------------------------------------------------------------------------------------------
+
+Products bf16_products() {
+  static const Products products = [] {
+    const bool dot = __builtin_cpu_supports("avx512bf16") != 0, amx = dot && has_bf16_matrices();
+    const char* asked = std::getenv("CLEARHEAD_BF16");
+    std::string_view wanted = asked ? asked : "";
+    for (const auto& [earlier, now] : {std::pair{"matrices", "amx"}, std::pair{"pairs", "dot"}, std::pair{"wide", "widen"}}) {
+      if (wanted == earlier) wanted = now;  // earlier versions' names
+    }
+    if (wanted.empty()) return amx ? Products::kAmx : dot && !__builtin_cpu_is("intel") ? Products::kBf16Dot : Products::kF32;
+    if (wanted == "widen") return Products::kF32;
+    if (wanted != "dot" && wanted != "amx") fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16 is \"{}\"; expected amx, dot or widen", wanted);
+    if (!(wanted == "dot" ? dot : amx))
+      fail(ErrorCode::kUnsupported, "CLEARHEAD_BF16={}: this machine has no {}; leave it unset", wanted,
+           wanted == "dot" ? "VDPBF16PS" : "TDPBF16PS");
+    return wanted == "dot" ? Products::kBf16Dot : Products::kAmx;
+  }();
+  return products;
+}
+
+Machine this_machine(InstructionSet isa) { return {isa, isa == InstructionSet::kAvx512 ? bf16_products() : Products::kF32}; }
+
+const char* to_string(Products products) {
+  switch (products) {
+    case Products::kF32: return "f32";
+    case Products::kBf16Dot: return "bf16 dot";
+    case Products::kAmx: return "AMX";
+  }
+  return "";
+}
+
+const char* to_string(ForwardDriver driver) {
+  switch (driver) {
+    case ForwardDriver::kChunkLinear: return "chunk_linear";
+    case ForwardDriver::kOnePass: return "one_pass";
+    case ForwardDriver::kSparsemax: return "sparsemax";
+    case ForwardDriver::kDecodeBf16: return "decode_bf16";
+    case ForwardDriver::kGather: return "gather";
+    case ForwardDriver::kDecode: return "decode";
+    case ForwardDriver::kSplitKv: return "split_kv";
+    case ForwardDriver::kFlashBf16: return "flash_bf16";
+    case ForwardDriver::kFlash: return "flash";
+  }
+  return "";
+}
+
+const char* to_string(BackwardDriver driver) {
+  switch (driver) {
+    case BackwardDriver::kChunkLinear: return "chunk_linear";
+    case BackwardDriver::kGather: return "gather";
+    case BackwardDriver::kFlashBf16: return "flash_bf16";
+    case BackwardDriver::kFlashGeneral: return "flash_general";
+    case BackwardDriver::kFlash: return "flash";
+  }
+  return "";
+}
+
+const char* to_string(ReductionDriver driver) { return driver == ReductionDriver::kGather ? "gather" : "tiles"; }
+
+}  // namespace clearhead::cpu
