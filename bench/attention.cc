@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "backends/cpu/cpu.h"
+#include "backends/cpu/dispatch.h"
 #include "backends/cpu/limits.h"
+#include "backends/cpu/simd/items.h"
 #include "backends/registry.h"
 #include "base/format.h"
 #include "base/json.h"

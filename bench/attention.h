@@ -35,7 +35,7 @@ struct MemoryMode {
 struct AttentionCase {
   std::string name{};    ///< forward/f32/full/h8/n4096/d64
   std::string driver{};  ///< "flash (f32)": what was chosen for it; empty where several calls are timed together
-  double seconds = 0;  ///< clean time of one call
+  double seconds = 0;    ///< clean time of one call
   double wall_seconds = 0;
   double work = 0;               ///< flops or bytes of one call
   std::string limit{};           ///< "fma", "bf16" (its dot product) or "read"

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "backends/cpu/cpu.h"
+#include "backends/cpu/dispatch.h"
 #include "backends/cpu/limits.h"
+#include "backends/cpu/simd/items.h"
 #include "base/format.h"
 #include "base/parallel.h"
 #include "clearhead/attend.h"
@@ -362,7 +364,8 @@ AttentionCase run_bandwidth(const BandwidthPlan& plan, const Backend& backend, c
   out.seconds = out.work / (out.fraction_of_limit * out.limit_value);
   const bool in_bf16 = plan.query_dtype == DType::kBF16 && backend.isa == InstructionSet::kAvx512;
   const cpu::Products products = in_bf16 ? cpu::bf16_products() : cpu::Products::kF32;  // the peak of matrices is out of reach
-  if (flops_of(plan) > 4 * out.work && products != cpu::Products::kAmx) out.roofline = roofline_of(plan, backend, products == cpu::Products::kBf16Dot, out);
+  if (flops_of(plan) > 4 * out.work && products != cpu::Products::kAmx)
+    out.roofline = roofline_of(plan, backend, products == cpu::Products::kBf16Dot, out);
   return out;
 }
 

@@ -33,7 +33,8 @@ std::string in_words(const std::string& way) {
 // Calls that people make, and the driver that computes each here.
 std::vector<std::pair<std::string, std::string>> drivers_here(InstructionSet isa) {
   std::vector<std::pair<std::string, std::string>> out;
-  const auto add = [&](std::string name, const AttentionSpec& spec, int64_t queries, int64_t keys, DType dtype, std::optional<DType> pages) {
+  const auto add = [&](std::string name, const AttentionSpec& spec, int64_t queries, int64_t keys, DType dtype,
+                       std::optional<DType> pages) {
     cpu::CallFacts facts{.spec = spec, .machine = cpu::this_machine(isa)};
     facts.queries = facts.query_length = queries;
     facts.keys = keys;

@@ -29,7 +29,14 @@ HOUSE = {
     "spec": ["tensor"],
     "contract": ["spec"],
     "backend_ref": ["contract"],
-    "backend_cpu": ["contract"],
+    "cpu_simd": ["contract"],
+    "cpu_dispatch": ["cpu_simd"],
+    "cpu_score": ["cpu_dispatch"],
+    "cpu_forward": ["cpu_score"],
+    "cpu_backward": ["cpu_forward"],
+    "cpu_inspect": ["cpu_forward"],
+    "cpu_dense": ["cpu_simd"],
+    "backend_cpu": ["cpu_backward", "cpu_inspect", "cpu_dense"],
     "backends": ["backend_ref", "backend_cpu"],
     "ops": ["contract"],
     "autograd": ["ops"],
@@ -94,6 +101,8 @@ def room_of(path):
     if parts[0] != "src" or len(parts) < 3:
         return None
     if parts[1] == "backends":
+        if parts[2] == "cpu" and (len(parts) == 5 or path.stem in ("dispatch", "kernels")):
+            return "cpu_" + (parts[3] if len(parts) == 5 else "dispatch")
         if len(parts) == 4:
             return "backend_" + parts[2]
         return "contract" if path.suffix == ".h" else "backends"

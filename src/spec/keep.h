@@ -3,7 +3,7 @@
 //   noise of a row: 64 bits from (seed, batch, head, query)      bits of a pair: 32 from its row's noise and its key
 //   kept where bits ≥ ⌊rate·2³²⌋
 //
-// The last step is 32-bit integer arithmetic, which vectors do as scalars do (backends/cpu/after-inl.h). mix_pair is Wellons' lowbias32 (hash-prospector, 2018).
+// The last step is 32-bit integer arithmetic, which vectors do as scalars do (backends/cpu/score/after-inl.h). mix_pair is Wellons' lowbias32 (hash-prospector, 2018).
 #pragma once
 
 #include <cstdint>

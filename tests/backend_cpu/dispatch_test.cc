@@ -43,7 +43,8 @@ AttentionSpec with(After after) { return {.after = std::move(after)}; }
 
 Topology lists_of(int64_t query_block) {
   Topology out;
-  out.lists = Lists{.query_block = query_block, .offsets = Tensor::zeros({1, 1, 2}, DType::kI32), .keys = Tensor::zeros({1, 1, 1}, DType::kI32)};
+  out.lists =
+      Lists{.query_block = query_block, .offsets = Tensor::zeros({1, 1, 2}, DType::kI32), .keys = Tensor::zeros({1, 1, 1}, DType::kI32)};
   return out;
 }
 Topology with_segments() {
@@ -68,44 +69,41 @@ void PrintTo(const Row& row, std::ostream* out) { *out << row.why; }
 
 class ForwardDispatch : public testing::TestWithParam<Row> {};
 
-TEST_P(ForwardDispatch, GivesTheDriverOfTheTable) {
-  EXPECT_EQ(describe(choose_forward(GetParam().call.facts())), GetParam().driver);
-}
+TEST_P(ForwardDispatch, GivesTheDriverOfTheTable) { EXPECT_EQ(describe(choose_forward(GetParam().call.facts())), GetParam().driver); }
 
-INSTANTIATE_TEST_SUITE_P(
-    Normalisers, ForwardDispatch,
-    testing::Values(Row{"softmax", {kDot}, "flash (f32)"}, Row{"softmax, AVX2", {kAvx2}, "flash (f32)"},
-                    Row{"sigmoid", {kDot, with(Normaliser(Sigmoid{}))}, "one_pass (f32)"},
-                    Row{"hard", {kDot, with(Normaliser(Hard{}))}, "one_pass (f32)"},
-                    Row{"sparsemax", {kDot, with(Normaliser(Sparsemax{}))}, "sparsemax (f32)"},
-                    Row{"entmax, one query", {kDot, with(Normaliser(Entmax15{})), 1}, "sparsemax (f32)"},
-                    Row{"linear over a prefix", {kDot, linear()}, "chunk_linear (f32)"},
-                    Row{"linear, few pairs: they cost less than sums", {kDot, linear(), 20, 20}, "one_pass (f32)"},
-                    Row{"linear, a window", {kDot, linear(causal(10))}, "one_pass (f32)"},
-                    Row{"linear, segments", {kDot, linear(with_segments())}, "one_pass (f32)"},
-                    Row{"linear of bf16 is widened", {kDot, linear(), 1000, 1000, kBF16}, "chunk_linear (f32)"}));
+INSTANTIATE_TEST_SUITE_P(Normalisers, ForwardDispatch,
+                         testing::Values(Row{"softmax", {kDot}, "flash (f32)"}, Row{"softmax, AVX2", {kAvx2}, "flash (f32)"},
+                                         Row{"sigmoid", {kDot, with(Normaliser(Sigmoid{}))}, "one_pass (f32)"},
+                                         Row{"hard", {kDot, with(Normaliser(Hard{}))}, "one_pass (f32)"},
+                                         Row{"sparsemax", {kDot, with(Normaliser(Sparsemax{}))}, "sparsemax (f32)"},
+                                         Row{"entmax, one query", {kDot, with(Normaliser(Entmax15{})), 1}, "sparsemax (f32)"},
+                                         Row{"linear over a prefix", {kDot, linear()}, "chunk_linear (f32)"},
+                                         Row{"linear, few pairs: they cost less than sums", {kDot, linear(), 20, 20}, "one_pass (f32)"},
+                                         Row{"linear, a window", {kDot, linear(causal(10))}, "one_pass (f32)"},
+                                         Row{"linear, segments", {kDot, linear(with_segments())}, "one_pass (f32)"},
+                                         Row{"linear of bf16 is widened", {kDot, linear(), 1000, 1000, kBF16}, "chunk_linear (f32)"}));
 
-INSTANTIATE_TEST_SUITE_P(
-    Lengths, ForwardDispatch,
-    testing::Values(Row{"one query", {kDot, {}, 1}, "decode (f32)"}, Row{"sixteen queries", {kDot, {}, 16}, "decode (f32)"},
-                    Row{"seventeen", {kDot, {}, 17}, "flash (f32)"}, Row{"seventeen over many keys", {kDot, {}, 17, 4096}, "split_kv (f32)"},
-                    Row{"of a group of 12", {kDot, {}, 17, 4096, kF32, {}, 64, 64, 12}, "flash (f32)"},
-                    Row{"few queries with dropout", {kDot, with(dropout()), 4}, "flash (f32)"},
-                    Row{"few queries with dropout over many keys", {kDot, with(dropout()), 4, 4096}, "split_kv (f32)"},
-                    Row{"few queries with a head mask", {kDot, with(head_mask()), 4}, "decode (f32)"},
-                    Row{"few queries, relative", {kDot, relative(), 4}, "flash (f32)"},
-                    Row{"one query, additive", {kDot, additive(), 1}, "decode (f32)"}));
+INSTANTIATE_TEST_SUITE_P(Lengths, ForwardDispatch,
+                         testing::Values(Row{"one query", {kDot, {}, 1}, "decode (f32)"},
+                                         Row{"sixteen queries", {kDot, {}, 16}, "decode (f32)"},
+                                         Row{"seventeen", {kDot, {}, 17}, "flash (f32)"},
+                                         Row{"seventeen over many keys", {kDot, {}, 17, 4096}, "split_kv (f32)"},
+                                         Row{"of a group of 12", {kDot, {}, 17, 4096, kF32, {}, 64, 64, 12}, "flash (f32)"},
+                                         Row{"few queries with dropout", {kDot, with(dropout()), 4}, "flash (f32)"},
+                                         Row{"few queries with dropout over many keys", {kDot, with(dropout()), 4, 4096}, "split_kv (f32)"},
+                                         Row{"few queries with a head mask", {kDot, with(head_mask()), 4}, "decode (f32)"},
+                                         Row{"few queries, relative", {kDot, relative(), 4}, "flash (f32)"},
+                                         Row{"one query, additive", {kDot, additive(), 1}, "decode (f32)"}));
 
-INSTANTIATE_TEST_SUITE_P(
-    Lists, ForwardDispatch,
-    testing::Values(Row{"of single queries", {kDot, with(lists_of(1))}, "gather (f32)"},
-                    Row{"of 16 queries fill AVX-512's lanes", {kDot, with(lists_of(16))}, "flash (f32)"},
-                    Row{"of 15 do not", {kDot, with(lists_of(15))}, "gather (f32)"},
-                    Row{"of 8 fill AVX2's", {kAvx2, with(lists_of(8))}, "flash (f32)"},
-                    Row{"of 7 do not", {kAvx2, with(lists_of(7))}, "gather (f32)"},
-                    Row{"of many, few queries", {kDot, with(lists_of(16)), 16}, "gather (f32)"},
-                    Row{"bf16 by dot products", {kDot, with(lists_of(1)), 1000, 1000, kBF16}, "gather (bf16 dot)"},
-                    Row{"bf16 on AMX is widened", {kAmx, with(lists_of(1)), 1000, 1000, kBF16}, "gather (f32)"}));
+INSTANTIATE_TEST_SUITE_P(Lists, ForwardDispatch,
+                         testing::Values(Row{"of single queries", {kDot, with(lists_of(1))}, "gather (f32)"},
+                                         Row{"of 16 queries fill AVX-512's lanes", {kDot, with(lists_of(16))}, "flash (f32)"},
+                                         Row{"of 15 do not", {kDot, with(lists_of(15))}, "gather (f32)"},
+                                         Row{"of 8 fill AVX2's", {kAvx2, with(lists_of(8))}, "flash (f32)"},
+                                         Row{"of 7 do not", {kAvx2, with(lists_of(7))}, "gather (f32)"},
+                                         Row{"of many, few queries", {kDot, with(lists_of(16)), 16}, "gather (f32)"},
+                                         Row{"bf16 by dot products", {kDot, with(lists_of(1)), 1000, 1000, kBF16}, "gather (bf16 dot)"},
+                                         Row{"bf16 on AMX is widened", {kAmx, with(lists_of(1)), 1000, 1000, kBF16}, "gather (f32)"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Bf16, ForwardDispatch,
@@ -123,19 +121,18 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"sparsemax on AMX", {kAmx, with(Normaliser(Sparsemax{})), 1000, 1000, kBF16}, "sparsemax (f32)"},
                     Row{"additive", {kDot, additive(), 1000, 1000, kBF16}, "flash (f32)"}));
 
-INSTANTIATE_TEST_SUITE_P(
-    Pages, ForwardDispatch,
-    testing::Values(Row{"a query over f32", {kDot, {}, 1, 1000, kF32, kF32}, "decode (f32)"},
-                    Row{"a bf16 query", {kDot, {}, 1, 1000, kBF16, kBF16}, "decode (f32)"},
-                    Row{"two bf16 queries", {kDot, {}, 2, 1000, kBF16, kBF16}, "decode_bf16 (bf16 dot)"},
-                    Row{"by AMX", {kAmx, {}, 16, 1000, kBF16, kBF16}, "decode_bf16 (AMX)"},
-                    Row{"f32 queries over bf16", {kDot, {}, 4, 1000, kF32, kBF16}, "decode (f32)"},
-                    Row{"bf16 queries over f16", {kDot, {}, 4, 1000, kBF16, kF16}, "decode (f32)"},
-                    Row{"with dropout", {kDot, with(dropout()), 4, 1000, kBF16, kBF16}, "flash (f32)"},
-                    Row{"channels not in sixteens", {kDot, {}, 4, 1000, kBF16, kBF16, 40}, "decode (f32)"},
-                    Row{"a prompt goes over rows", {kDot, {}, 500, 1000, kBF16, kBF16}, "flash_bf16 (bf16 dot)"},
-                    Row{"a prompt longer than its keys does not", {kDot, {}, 1001, 1000, kBF16, kBF16}, "flash (f32)"},
-                    Row{"nor one over f32", {kDot, {}, 500, 1000, kBF16, kF32}, "flash (f32)"}));
+INSTANTIATE_TEST_SUITE_P(Pages, ForwardDispatch,
+                         testing::Values(Row{"a query over f32", {kDot, {}, 1, 1000, kF32, kF32}, "decode (f32)"},
+                                         Row{"a bf16 query", {kDot, {}, 1, 1000, kBF16, kBF16}, "decode (f32)"},
+                                         Row{"two bf16 queries", {kDot, {}, 2, 1000, kBF16, kBF16}, "decode_bf16 (bf16 dot)"},
+                                         Row{"by AMX", {kAmx, {}, 16, 1000, kBF16, kBF16}, "decode_bf16 (AMX)"},
+                                         Row{"f32 queries over bf16", {kDot, {}, 4, 1000, kF32, kBF16}, "decode (f32)"},
+                                         Row{"bf16 queries over f16", {kDot, {}, 4, 1000, kBF16, kF16}, "decode (f32)"},
+                                         Row{"with dropout", {kDot, with(dropout()), 4, 1000, kBF16, kBF16}, "flash (f32)"},
+                                         Row{"channels not in sixteens", {kDot, {}, 4, 1000, kBF16, kBF16, 40}, "decode (f32)"},
+                                         Row{"a prompt goes over rows", {kDot, {}, 500, 1000, kBF16, kBF16}, "flash_bf16 (bf16 dot)"},
+                                         Row{"a prompt longer than its keys does not", {kDot, {}, 1001, 1000, kBF16, kBF16}, "flash (f32)"},
+                                         Row{"nor one over f32", {kDot, {}, 500, 1000, kBF16, kF32}, "flash (f32)"}));
 
 std::pair<int64_t, int64_t> page_rows(const Call& call) {
   const Range rows = choose_forward(call.facts()).page_rows.value_or(Range{-1, -1});
@@ -169,40 +166,38 @@ TEST(ForwardRows, ChunksOfKeysAreWholeTilesAndAtMostEight) {
 
 class BackwardDispatch : public testing::TestWithParam<Row> {};
 
-TEST_P(BackwardDispatch, GivesTheDriverOfTheTable) {
-  EXPECT_EQ(describe(choose_backward(GetParam().call.facts())), GetParam().driver);
-}
+TEST_P(BackwardDispatch, GivesTheDriverOfTheTable) { EXPECT_EQ(describe(choose_backward(GetParam().call.facts())), GetParam().driver); }
 
 INSTANTIATE_TEST_SUITE_P(
     Table, BackwardDispatch,
-    testing::Values(Row{"softmax", {kDot}, "flash (f32)"}, Row{"one query", {kDot, {}, 1}, "flash (f32)"},
-                    Row{"additive", {kDot, additive()}, "flash (f32)"}, Row{"sigmoid", {kDot, with(Normaliser(Sigmoid{}))}, "flash_general (f32)"},
-                    Row{"dropout", {kDot, with(dropout()), 1000, 1000, kBF16}, "flash_general (f32)"},
-                    Row{"head mask", {kDot, with(head_mask()), 1000, 1000, kBF16}, "flash_general (f32)"},
-                    Row{"linear", {kDot, linear()}, "chunk_linear (f32)"}, Row{"linear, a window", {kDot, linear(causal(9))}, "flash_general (f32)"},
-                    Row{"lists", {kDot, with(lists_of(1))}, "gather (f32)"}, Row{"lists of 16", {kDot, with(lists_of(16))}, "flash (f32)"},
-                    Row{"lists, with a dense bias's gradient", {kDot, with(lists_of(1)), 1000, 1000, kF32, {}, 64, 64, 1, true}, "flash (f32)"},
-                    Row{"bf16", {kDot, {}, 1000, 1000, kBF16}, "flash_bf16 (bf16 dot)"}, Row{"AMX", {kAmx, {}, 1000, 1000, kBF16}, "flash_bf16 (AMX)"},
-                    Row{"AMX takes values in steps of q's", {kAmx, {}, 1000, 1000, kBF16, {}, 64, 48}, "flash (f32)"},
-                    Row{"dot products take any", {kDot, {}, 1000, 1000, kBF16, {}, 64, 48}, "flash_bf16 (bf16 dot)"},
-                    Row{"bf16 lists", {kDot, with(lists_of(1)), 1000, 1000, kBF16}, "gather (f32)"},
-                    Row{"AVX2", {kAvx2, {}, 1000, 1000, kBF16}, "flash (f32)"}));
+    testing::Values(
+        Row{"softmax", {kDot}, "flash (f32)"}, Row{"one query", {kDot, {}, 1}, "flash (f32)"},
+        Row{"additive", {kDot, additive()}, "flash (f32)"}, Row{"sigmoid", {kDot, with(Normaliser(Sigmoid{}))}, "flash_general (f32)"},
+        Row{"dropout", {kDot, with(dropout()), 1000, 1000, kBF16}, "flash_general (f32)"},
+        Row{"head mask", {kDot, with(head_mask()), 1000, 1000, kBF16}, "flash_general (f32)"},
+        Row{"linear", {kDot, linear()}, "chunk_linear (f32)"}, Row{"linear, a window", {kDot, linear(causal(9))}, "flash_general (f32)"},
+        Row{"lists", {kDot, with(lists_of(1))}, "gather (f32)"}, Row{"lists of 16", {kDot, with(lists_of(16))}, "flash (f32)"},
+        Row{"lists, with a dense bias's gradient", {kDot, with(lists_of(1)), 1000, 1000, kF32, {}, 64, 64, 1, true}, "flash (f32)"},
+        Row{"bf16", {kDot, {}, 1000, 1000, kBF16}, "flash_bf16 (bf16 dot)"}, Row{"AMX", {kAmx, {}, 1000, 1000, kBF16}, "flash_bf16 (AMX)"},
+        Row{"AMX takes values in steps of q's", {kAmx, {}, 1000, 1000, kBF16, {}, 64, 48}, "flash (f32)"},
+        Row{"dot products take any", {kDot, {}, 1000, 1000, kBF16, {}, 64, 48}, "flash_bf16 (bf16 dot)"},
+        Row{"bf16 lists", {kDot, with(lists_of(1)), 1000, 1000, kBF16}, "gather (f32)"},
+        Row{"AVX2", {kAvx2, {}, 1000, 1000, kBF16}, "flash (f32)"}));
 
 // --- looks -----------------------------------------------------------------------------------------------------------------------------------
 
 class ReductionDispatch : public testing::TestWithParam<Row> {};
 
-TEST_P(ReductionDispatch, GivesTheDriverOfTheTable) {
-  EXPECT_EQ(describe(choose_reduction(GetParam().call.facts())), GetParam().driver);
-}
+TEST_P(ReductionDispatch, GivesTheDriverOfTheTable) { EXPECT_EQ(describe(choose_reduction(GetParam().call.facts())), GetParam().driver); }
 
 INSTANTIATE_TEST_SUITE_P(
     Table, ReductionDispatch,
-    testing::Values(Row{"softmax", {kDot}, "tiles (f32)"}, Row{"bf16", {kDot, {}, 1000, 1000, kBF16}, "tiles (bf16 dot)"},
-                    Row{"bf16 pages are widened", {kDot, {}, 2, 1000, kBF16, kBF16}, "tiles (f32)"},
-                    Row{"lists", {kDot, with(lists_of(1))}, "gather (f32)"},
-                    Row{"lists, as used by a bf16 driver", {kDot, with(lists_of(1)), 9, 9, kF32, {}, 64, 64, 1, false, false, true}, "tiles (f32)"},
-                    Row{"lists, after nothing", {kDot, with(lists_of(1)), 9, 9, kF32, {}, 64, 64, 1, false, true}, "gather (f32)"}));
+    testing::Values(
+        Row{"softmax", {kDot}, "tiles (f32)"}, Row{"bf16", {kDot, {}, 1000, 1000, kBF16}, "tiles (bf16 dot)"},
+        Row{"bf16 pages are widened", {kDot, {}, 2, 1000, kBF16, kBF16}, "tiles (f32)"},
+        Row{"lists", {kDot, with(lists_of(1))}, "gather (f32)"},
+        Row{"lists, as used by a bf16 driver", {kDot, with(lists_of(1)), 9, 9, kF32, {}, 64, 64, 1, false, false, true}, "tiles (f32)"},
+        Row{"lists, after nothing", {kDot, with(lists_of(1)), 9, 9, kF32, {}, 64, 64, 1, false, true}, "gather (f32)"}));
 
 TEST(ReductionDispatch, OfListsAfterAHeadMaskTakesTiles) {
   Call call{kDot, with(lists_of(1))};

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "backends/cpu/cpu.h"
-#include "backends/cpu/rule_run.h"
+#include "backends/cpu/score/rule_run.h"
 #include "tolerance.h"
 
 namespace clearhead::cpu {

@@ -14,7 +14,7 @@
 #include <random>
 #include <thread>
 
-#include "backends/cpu/dense.h"
+#include "backends/cpu/dense/dense.h"
 #include "backends/ref/dense.h"
 #include "base/parallel.h"
 #include "clearhead/error.h"

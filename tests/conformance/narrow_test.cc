@@ -5,7 +5,7 @@
 #include <limits>
 #include <numeric>
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/dispatch.h"
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "cases.h"

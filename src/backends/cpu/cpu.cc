@@ -2,9 +2,10 @@
 // operands are widened where the driver wants f32, and a paged cache is copied to rows where it wants those.
 #include "backends/cpu/cpu.h"
 
-#include "backends/cpu/dense.h"
-#include "backends/cpu/matrix.h"
-#include "backends/cpu/targets.h"
+#include "backends/cpu/dense/dense.h"
+#include "backends/cpu/dispatch.h"
+#include "backends/cpu/kernels.h"
+#include "backends/cpu/simd/targets.h"
 #include "backends/sweep_rows.h"
 #include "backends/widen.h"
 // After targets.h, which says what Highway compiles.
@@ -13,14 +14,11 @@
 #include <algorithm>
 #include <optional>
 
-#include "base/parallel.h"
 #include "spec/page_rows.h"
 
 namespace clearhead {
 namespace cpu {
 namespace {
-
-ItemObserver* item_observer = nullptr;
 
 std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionShape& shape) {
   const auto is_large = [](const Tensor& table) { return table.numel() >= INT32_MAX; };
@@ -101,27 +99,6 @@ Backend table() {
 const Backend kAvx2Table = table<kAvx2>(), kAvx512Table = table<kAvx512>();
 
 }  // namespace
-
-void observe_items(ItemObserver* observer) { item_observer = observer; }
-
-void observe_item(int64_t item, int thread, const std::function<void()>& body) {
-  ItemObserver* observer = item_observer;
-  if (observer) observer->before(item, thread);
-  body();
-  if (observer) observer->after(item, thread);
-}
-
-void for_items(int64_t items, const std::function<void(int64_t item, int thread)>& body) {
-  ItemObserver* observer = item_observer;
-  parallel_for(items, [&](int64_t item, int thread) {
-    if (observer) observer->before(item, thread);
-    {
-      const MatricesOfAnItem matrices;
-      body(item, thread);
-    }
-    if (observer) observer->after(item, thread);
-  });
-}
 
 }  // namespace cpu
 

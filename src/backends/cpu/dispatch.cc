@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "backends/cpu/matrix.h"
+#include "backends/cpu/simd/amx.h"
 #include "base/format.h"
 #include "spec/visible.h"
 
@@ -38,7 +38,8 @@ bool gathers(const CallFacts& facts) {
 // Running sums say what the description asks, and cost less than its pairs.
 bool has_running_sums(const CallFacts& facts) {
   const auto& [band, segments, mask, lists, visible] = facts.spec.topology;
-  if (!is<LinearAttention>(facts.spec.normaliser) || !std::holds_alternative<Dot>(facts.spec.score) || !facts.spec.terms.empty()) return false;
+  if (!is<LinearAttention>(facts.spec.normaliser) || !std::holds_alternative<Dot>(facts.spec.score) || !facts.spec.terms.empty())
+    return false;
   if (band.back || segments || mask || lists || visible || is_after_by_pair(facts.spec)) return false;
   return facts.queries * facts.keys * (facts.d_k + facts.d_v) > 2 * (2 * facts.keys + facts.queries) * facts.d_k * facts.d_v;
 }
@@ -226,7 +227,7 @@ ForwardDriver driver_of(const AttentionRecord& record) {
 
 Products bf16_products() {
   static const Products products = [] {
-    const bool dot = __builtin_cpu_supports("avx512bf16") != 0, amx = dot && has_bf16_matrices();
+    const bool dot = __builtin_cpu_supports("avx512bf16") != 0, amx = dot && has_amx_bf16();
     const char* asked = std::getenv("CLEARHEAD_BF16");
     std::string_view wanted = asked ? asked : "";
     for (const auto& [earlier, now] : {std::pair{"matrices", "amx"}, std::pair{"pairs", "dot"}, std::pair{"wide", "widen"}}) {

@@ -38,12 +38,13 @@ struct CallFacts {
   const AttentionSpec& spec;
   Machine machine{};
   int64_t queries = 0, keys = 0, d_k = 0, d_v = 0;
-  int64_t query_length = 0;            // of the call, of which `queries` rows are here
-  int64_t group = 1;                   // query heads of one key head
-  DType dtype = DType::kF32;           // of q
-  std::optional<DType> pages{};        // of a paged cache; empty: keys are a tensor of q's dtype
-  bool wants_bias_gradient = false;    // backward: of an AttentionBias
-  bool after = false, rounded = false;  // reduction: of weights after dropout, head mask and Gaussian; of weights as a bf16 driver rounded them
+  int64_t query_length = 0;          // of the call, of which `queries` rows are here
+  int64_t group = 1;                 // query heads of one key head
+  DType dtype = DType::kF32;         // of q
+  std::optional<DType> pages{};      // of a paged cache; empty: keys are a tensor of q's dtype
+  bool wants_bias_gradient = false;  // backward: of an AttentionBias
+  bool after = false,
+       rounded = false;  // reduction: of weights after dropout, head mask and Gaussian; of weights as a bf16 driver rounded them
 };
 CallFacts facts_of(const ForwardCall& call, Machine machine);
 CallFacts facts_of(const BackwardCall& call, Machine machine);
@@ -77,7 +78,7 @@ bool takes_bf16_values(ForwardDriver driver);
 bool sums_rows(ForwardDriver driver);
 
 enum class BackwardDriver : uint8_t {
-  kChunkLinear,   // linear attention by running sums (backward_linear.cc)
+  kChunkLinear,   // linear attention by running sums (chunk_linear.cc)
   kGather,        // lists of single queries, key by key (gather-inl.h)
   kFlashBf16,     // softmax of bf16, over tiles
   kFlashGeneral,  // any normaliser, dropout, head mask, Gaussian, over tiles

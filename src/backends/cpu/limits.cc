@@ -3,9 +3,9 @@
 
 #include <chrono>
 
-#include "backends/cpu/cpu.h"
-#include "backends/cpu/matrix.h"
-#include "backends/cpu/targets.h"
+#include "backends/cpu/dispatch.h"
+#include "backends/cpu/simd/amx.h"
+#include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "backends/cpu/limits.cc"
@@ -13,7 +13,7 @@
 #include <hwy/highway.h>
 
 #if CLEARHEAD_TARGET_HAS_KERNELS
-#include "backends/cpu/pair-inl.h"
+#include "backends/cpu/simd/bf16-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
@@ -34,13 +34,13 @@ float fma_chains(int64_t steps) {
 }
 
 #if HWY_TARGET == HWY_AVX3
-float pair_chains(int64_t steps) {
+float bf16_dot_chains(int64_t steps) {
   const F32 d;
   Floats sum[kChains];
   const Floats ones = hn::BitCast(d, hn::Set(I32(), 0x3F803F80)), small = hn::BitCast(d, hn::Set(I32(), 0x38003800));  // 1 and 2⁻¹⁵
   unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Set(d, 1.0F + static_cast<float>(i)); });
   for (int64_t step = 0; step < steps; ++step) {
-    unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = dot_pairs(ones, small, sum[i]); });
+    unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = dot_bf16(ones, small, sum[i]); });
   }
   unroll<kChains - 1>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[0] = sum[0] + sum[i + 1]; });
   return hn::GetLane(sum[0]);
@@ -79,15 +79,15 @@ double fma_burst(InstructionSet isa, int64_t fmas, double* flops) {
 
 namespace {
 
-// Independent chains on all registers that hold sums (matrix-inl.h). Zeros take as long as other numbers.
-void matrix_chains(int64_t steps) {
-  set_matrices(16);
+// Independent chains on all registers that hold sums (amx-inl.h). Zeros take as long as other numbers.
+void amx_chains(int64_t steps) {
+  configure_amx(16);
   for (int64_t step = 0; step < steps; ++step) {
     asm volatile(
         "tdpbf16ps %tmm7, %tmm6, %tmm0\n\ttdpbf16ps %tmm7, %tmm6, %tmm1\n\ttdpbf16ps %tmm7, %tmm6, %tmm2\n\t"
         "tdpbf16ps %tmm7, %tmm6, %tmm3\n\ttdpbf16ps %tmm7, %tmm6, %tmm4\n\ttdpbf16ps %tmm7, %tmm6, %tmm5");
   }
-  release_matrices();
+  release_amx();
 }
 
 }  // namespace
@@ -99,11 +99,11 @@ double bf16_burst(double* flops) {
   const auto start = std::chrono::steady_clock::now();
   if (products == Products::kAmx) {
     constexpr int64_t kSteps = 300, kOfStep = 6, kFlops = 2 * 16 * 16 * 32;
-    matrix_chains(kSteps);
+    amx_chains(kSteps);
     *flops = static_cast<double>(kSteps * kOfStep * kFlops);
   } else {
     constexpr int64_t kSteps = 5000, kOfStep = 16 * 24, kFlops = 4;  // lanes and chains
-    volatile float keep = N_AVX3::pair_chains(kSteps);
+    volatile float keep = N_AVX3::bf16_dot_chains(kSteps);
     static_cast<void>(keep);
     *flops = static_cast<double>(kSteps * kOfStep * kFlops);
   }

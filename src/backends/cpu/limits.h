@@ -22,7 +22,7 @@ float read_all(const float* data, int64_t bytes);
 }  // namespace N_AVX2
 namespace N_AVX3 {
 float fma_chains(int64_t steps);
-float pair_chains(int64_t steps);
+float bf16_dot_chains(int64_t steps);
 float read_all(const float* data, int64_t bytes);
 }  // namespace N_AVX3
 

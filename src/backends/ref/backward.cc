@@ -7,7 +7,7 @@
 
 #include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
-#include "backends/ref/pair.h"
+#include "backends/ref/score_function.h"
 #include "backends/widen.h"
 
 namespace clearhead::reference {
@@ -64,7 +64,7 @@ class Backward {
     const std::vector<Sum> d_scores = reverse_weights(record_.spec.normaliser, row, scores, d_weights, mean);
     for (int64_t j = 0; j < keys_; ++j) {
       if (scores[static_cast<size_t>(j)] == kHidden) continue;
-      add_pair(at, key_head, j, reverse_terms(at, j, d_scores[static_cast<size_t>(j)], to_.operands));
+      add_score_function(at, key_head, j, reverse_terms(at, j, d_scores[static_cast<size_t>(j)], to_.operands));
     }
     const Softmax* softmax = std::get_if<Softmax>(&record_.spec.normaliser);
     if (softmax && softmax->sinks) {
@@ -75,11 +75,11 @@ class Backward {
  private:
   int64_t key_heads_of() const { return key_heads(record_.keys); }
 
-  void add_pair(const RowOfScores& at, int64_t key_head, int64_t key, const Sum& d_score) {
+  void add_score_function(const RowOfScores& at, int64_t key_head, int64_t key, const Sum& d_score) {
     const int64_t heads = record_.q.size(1);
     Sum* d_q = to_.q.data() + ((at.batch * heads + at.head) * record_.query_length + at.query) * d_k_;
     Sum* d_k = to_.k.data() + ((at.batch * key_heads_of() + key_head) * keys_ + key) * d_k_;
-    reverse_pair(at, key, d_score, d_q, d_k, to_.operands);
+    reverse_score_function(at, key, d_score, d_q, d_k, to_.operands);
   }
 
   const AttentionRecord& record_;

@@ -8,7 +8,7 @@
 
 #include "backends/ref/after.h"
 #include "backends/ref/normalise.h"
-#include "backends/ref/pair.h"
+#include "backends/ref/score_function.h"
 #include "backends/widen.h"
 
 namespace clearhead {

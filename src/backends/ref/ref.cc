@@ -13,7 +13,7 @@
 #include "backends/ref/backward.h"
 #include "backends/ref/dense.h"
 #include "backends/ref/normalise.h"
-#include "backends/ref/pair.h"
+#include "backends/ref/score_function.h"
 #include "backends/ref/sweep.h"
 #include "backends/sweep_rows.h"
 #include "backends/widen.h"

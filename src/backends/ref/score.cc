@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "backends/ref/backward.h"
-#include "backends/ref/pair.h"
+#include "backends/ref/score_function.h"
 #include "spec/base2.h"
 #include "spec/pair_visible.h"
 #include "spec/rule_math.h"
@@ -182,7 +182,7 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
   for (int64_t j = range.begin; j < range.end; ++j) {
     Score score{kHidden, 0};
     if (visible(at, shown, position, j, rules)) {
-      const Sum of_pair = score_pair(at, j);
+      const Sum of_pair = score_function(at, j);
       score = {of_pair.value, of_pair.size};
       RuleReader* next_rule = rules.terms.data();
       for (const Term& term : at.spec.terms) {
@@ -198,7 +198,7 @@ void score_row(const RowOfScores& at, Range range, double* scores, double* magni
 Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands) {
   if (at.spec.terms.empty()) return d_score;
   const int64_t position = position_of(at);
-  Score score{score_pair(at, key).value, 0};
+  Score score{score_function(at, key).value, 0};
   Rules rules(at.spec);
   RuleReader* next_rule = rules.terms.data();
   std::vector<double> before;  // [term]: the score it was given

@@ -1,0 +1,96 @@
+// What q, k and the weights of an additive pair take of dS. Included once per target.
+//
+//   x = q_ic + k_jc      dq_ic += Σ_j dS_ij·w_c·φ'(x)      dk_jc += Σ_i dS_ij·w_c·φ'(x)      dw_c += Σ_ij dS_ij·φ(x)
+//
+// Queries in lanes; φ is computed again. dq over ascending keys; dk over a block's lanes by one fixed tree, then blocks and strips in the order of
+// backward.cc; dw group by group into the strip's double.
+#if defined(CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
+#undef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
+#else
+#define CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "backends/cpu/score/score_view.h"
+#include "backends/cpu/score/steps-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// One group of keys against some vectors of a block.
+struct AdditiveGroup {
+  const float* qt = nullptr;    // [d_k][kBlock], from the first vector
+  const float* ds = nullptr;    // [key][kBlock], from the first vector
+  const float* keys = nullptr;  // row-major, of the group's first key
+  int64_t key_stride = 0;
+  int rows = 0, vectors = 0;   // keys that exist; vectors that hold dS
+  float* d_qt = nullptr;       // as qt
+  float* d_keys = nullptr;     // [key][d_k]
+  double* d_weight = nullptr;  // [d_k]
+};
+
+// φ(x) and its slope.
+template <ScoreFunction::Kind kKind>
+HWY_INLINE void activate(Floats x, Floats slope_below, Floats& value, Floats& slope) {
+  const F32 d;
+  if constexpr (kKind == ScoreFunction::Kind::kTanh) {
+    value = tanh_of(x);
+    slope = tanh_slope(x);
+  } else {
+    value = leaky_relu(x, slope_below);
+    slope = hn::IfThenElse(hn::Gt(x, hn::Zero(d)), hn::Set(d, 1.0F), slope_below);
+  }
+}
+
+// kCareful: where dS is −0 the pair is hidden, and what q and k hold is not read into a sum.
+template <ScoreFunction::Kind kKind, bool kCareful>
+HWY_NOINLINE void reverse_additive(const ScoreFunction& pair, int64_t d_k, const AdditiveGroup& of) {
+  const F32 d;
+  const I32 di;
+  const Floats slope_below = hn::Set(d, pair.slope);
+  alignas(64) float sums[kLanes];
+  for (int64_t c = 0; c < d_k; ++c) {
+    const Floats weight = hn::Set(d, pair.natural_weight[c]);
+    Floats of_key[kRows], of_weight = hn::Zero(d);
+    for (int r = 0; r < kRows; ++r) of_key[r] = hn::Zero(d);
+    for (int v = 0; v < of.vectors; ++v) {
+      const int64_t at = c * kBlock + v * kLanes;
+      const Floats q = hn::Load(d, of.qt + at);
+      Floats of_query = hn::Load(d, of.d_qt + at);
+      for (int r = 0; r < of.rows; ++r) {
+        const Floats ds = hn::Load(d, of.ds + r * kBlock + v * kLanes);
+        Floats value, slope;
+        activate<kKind>(q + hn::Set(d, of.keys[r * of.key_stride + c]), slope_below, value, slope);
+        if (kCareful) {
+          const Lanes hidden = hn::RebindMask(d, hn::Eq(hn::BitCast(di, ds), hn::Set(di, INT32_MIN)));
+          value = hn::IfThenZeroElse(hidden, value);
+          slope = hn::IfThenZeroElse(hidden, slope);
+        }
+        const Floats g = ds * (weight * slope);
+        of_query = of_query + g;
+        of_key[r] = of_key[r] + g;
+        of_weight = hn::MulAdd(ds, value, of_weight);
+      }
+      hn::Store(of_query, d, of.d_qt + at);
+    }
+    hn::Store(sums_of_rows(of_key), d, sums);
+    for (int r = 0; r < of.rows; ++r) of.d_keys[r * d_k + c] += sums[r];
+    of.d_weight[c] += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, of_weight)));
+  }
+}
+
+inline void reverse_additive(const ScoreFunction& pair, int64_t d_k, bool careful, const AdditiveGroup& of) {
+  using Kind = ScoreFunction::Kind;
+  if (pair.kind == Kind::kTanh) {
+    (careful ? reverse_additive<Kind::kTanh, true> : reverse_additive<Kind::kTanh, false>)(pair, d_k, of);
+  } else {
+    (careful ? reverse_additive<Kind::kLeakyRelu, true> : reverse_additive<Kind::kLeakyRelu, false>)(pair, d_k, of);
+  }
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

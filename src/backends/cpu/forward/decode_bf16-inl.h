@@ -1,0 +1,436 @@
+// Two to sixteen queries of bf16 over pages of it: both products by pairs, every key and value byte read once for all query heads of its group.
+// Included once per target.
+//
+//   scores   A: 16 queries' rows                      B: panels of 16 keys, by pairs of channels   C: s [row][key]
+//   values   A: P = bf16(2^(s − m)) of 16 queries     B: channels of V, by pairs of keys           C: o [row][channel]
+//
+// C += A·B goes by matrices (amx-inl.h), for which keys and values of a sub-block are paired in memory once; or, where the machine has none, pair after pair
+// (dot_bf16): then pages are paired in registers wherever they are read, which costs less beside products than the way through memory, and L1 keeps room for what
+// comes next. Each set of 16 rows goes all the way, so that what it works on stays in L1. Meanwhile the next sub-block is fetched, evenly: memory takes about as long
+// as all of this. Terms, visibility and the merging of chunks are decode-inl.h's. A score has the bits that it has in amx-inl.h or in flash_bf16-inl.h;
+// out is divided by ℓ', the sum of the rounded P, as there (flash_bf16-inl.h).
+#if defined(CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_
+#else
+#define CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "backends/cpu/forward/decode-inl.h"
+#include "backends/cpu/score/amx-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr int kPanels = 4;                     // of keys, whose scores are computed at once: as many chains
+inline constexpr int64_t kFewKeys = kPanels * kSide;  // a sub-block's by matrices
+inline constexpr int64_t kMoreKeys = 2 * kFewKeys;    // pair after pair, where what each row does by itself counts
+
+// Work, where pairing a line of memory for matrices is 1: what comes next is fetched in step with it. By matrices a row's is all that is done for it.
+inline constexpr int64_t kRowWork = 64;     // weighing kMoreKeys of a row
+inline constexpr int64_t kProductWork = 3;  // 8 dot_bf16
+
+// All rows of a key head by sets of 16, zeros past the last. s and p are of one set at a time.
+struct Bf16DecodeBlock : DecodeBlock {
+  bool by_amx = false;               // whether the machine multiplies them
+  int64_t step = 16;                 // pairs of what one multiplication sums
+  int64_t sets = 0;                  // of 16 rows
+  const float* k_panels = nullptr;   // of the sub-block, in its page
+  const uint16_t* v_rows = nullptr;  // the same of its values
+  float* k_words = nullptr;          // by matrices [panel][pair of channels][16 keys]
+  float* v_words = nullptr;          // [pair of keys][d_v_padded], where interleaves_values()
+  float* p = nullptr;                // [multiplication][16 rows][step pairs of keys]
+  int64_t row_work = 0;              // of weighing a row of a sub-block; 1: of pairing a line of memory
+  int64_t work = 1;                  // of a sub-block
+  float* sums = nullptr;             // [row][ℓ, ℓ'][16 lanes]: parts of them, kept apart until the item's end
+
+  int64_t rows_of(int64_t set) const { return std::min<int64_t>(kSide, row_count() - set * kSide); }
+  // Whether values are paired in memory: for matrices, where rows are no whole vectors, and where each weight is looked at.
+  bool interleaves_values() const { return by_amx || careful || d_v % (2 * kSide) != 0; }
+};
+
+// A sub-block's keys and values in memory: fetched where they wait for their turn, a part beside each piece of work on the sub-block before. L1 if there is room for
+// both, which is where products go pair after pair (with L2 four queries take half as long again); by matrices L2 was as fast.
+struct NextBytes {
+  static constexpr int64_t kPart = 256;  // bytes
+  static constexpr int kFraction = 16;   // bits of `pace`
+  const std::byte *keys = nullptr, *values = nullptr;
+  int64_t key_parts = 0, parts = 0, part = 0;  // part: the next one
+  int64_t pace = 0, due = 0;                   // parts for one of work, and for all that was done
+
+  NextBytes(const std::byte* k, const std::byte* v, int64_t count, const Bf16DecodeBlock& block)
+      : keys(k),
+        values(v),
+        key_parts((count * block.view().d_k * 4 + kPart - 1) / kPart),
+        parts(key_parts + (count * block.d_v * 2 + kPart - 1) / kPart),
+        pace((parts << kFraction) / block.work) {}
+  template <bool kNear>
+  HWY_INLINE void beside(int64_t work) {
+    due += work * pace;
+    for (const int64_t last = std::min(parts, due >> kFraction); part < last; ++part) {
+      const std::byte* at = part < key_parts ? keys + part * kPart : values + (part - key_parts) * kPart;
+      unroll<kPart / 64>([&](auto i) CLEARHEAD_INLINE_LAMBDA { __builtin_prefetch(at + i * 64, 0, kNear ? 3 : 2); });
+    }
+  }
+};
+
+// --- pair after pair -----------------------------------------------------------------------------------------------------------------------
+
+// Columns of B, pair after pair: panels of keys in a page, two rows of values in a page, or pairs in memory.
+struct PanelColumns {
+  const float* at;
+  int64_t panel;  // floats from one to the next
+  template <int V>
+  HWY_INLINE void take(Floats (&columns)[V]) {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { columns[v] = words_of_halves(hn::LoadU(F32(), at + v * panel)); });
+    at += kSide;
+  }
+};
+struct ValueColumns {
+  const uint16_t* at;
+  int64_t d_v;
+  template <int V>
+  HWY_INLINE void take(Floats (&columns)[V]) {
+    unroll<V / 2>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+      const uint16_t* row = at + i * 2 * kSide;
+      const Floats even = hn::LoadU(F32(), reinterpret_cast<const float*>(row)),
+                   odd = hn::LoadU(F32(), reinterpret_cast<const float*>(row + d_v));
+      columns[2 * i] = words_of_rows<false>(even, odd);
+      columns[2 * i + 1] = words_of_rows<true>(even, odd);
+    });
+    at += 2 * d_v;
+  }
+};
+struct InterleavedColumns {
+  const float* at;
+  int64_t row;
+  template <int V>
+  HWY_INLINE void take(Floats (&columns)[V]) {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { columns[v] = hn::Load(F32(), at + v * kSide); });
+    at += row;
+  }
+};
+
+// C [N rows][16·V columns] += A·B over `count` multiplications of `step` pairs; with kFresh C begins with 0. A: [multiplication][16 rows][step], from the first of the
+// rows on.
+template <int N, int V, bool kFresh, class Columns>
+HWY_INLINE void add_words_of_rows(const float* HWY_RESTRICT a, Columns from, int64_t count, int64_t step, float* HWY_RESTRICT c,
+                                  int64_t c_row, NextBytes& next) {
+  const F32 d;
+  Floats sum[N * V];
+  unroll<N * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = kFresh ? hn::Zero(d) : hn::Load(d, c + i / V * c_row + i % V * kLanes); });
+  for (; count > 0; --count, a += kSide * step) {
+    next.beside<true>(kProductWork * N * V * step / 8);
+    for (int64_t k = 0; k < step; ++k) {
+      Floats columns[V];
+      from.template take<V>(columns);
+      unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats x = hn::Set(d, a[r * step + k]);
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[r * V + v] = dot_bf16(columns[v], x, sum[r * V + v]); });
+      });
+    }
+  }
+  unroll<N * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[i], d, c + i / V * c_row + i % V * kLanes); });
+}
+
+// The same of `rows` ≤ 16 rows.
+template <int V, bool kFresh, class Columns>
+HWY_INLINE void add_words(int64_t rows, const float* a, Columns columns, int64_t count, int64_t step, float* c, int64_t c_row,
+                          NextBytes& next) {
+  for_row_sets<V <= 2 ? 8 : 4>(rows, [&](auto n, int64_t first) CLEARHEAD_INLINE_LAMBDA {
+    add_words_of_rows<n, V, kFresh>(a + first * step, columns, count, step, c + first * c_row, c_row, next);
+  });
+}
+
+// --- scores --------------------------------------------------------------------------------------------------------------------------------
+
+// Of P panels, from the sub-block's key `first` on.
+template <int P>
+HWY_INLINE void multiply_panels(const Bf16DecodeBlock& block, int64_t set, int64_t first, NextBytes& next) {
+  const int64_t words = block.view().d_k, step = block.step;
+  const float *rows = block.q + set * kSide * words, *keys = block.k_words + first * words;
+  float* to = block.s + first;
+  if (!block.by_amx) {
+    const PanelColumns panels{block.k_panels + first * words, words * kSide};
+    return add_words<P, true>(block.rows_of(set), rows, panels, words / step, step, to, block.sub_block, next);
+  }
+  unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { amx_zero<panel>(); });
+  for (int64_t at = 0; at < words; at += step) {
+    amx_load<6>(rows + at * kSide, step * 4);
+    unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA {
+      amx_load<7>(keys + (panel * words + at) * kSide, kSide * 4);
+      amx_dot<panel>();
+    });
+  }
+  unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { amx_store<panel>(to + panel * kSide, block.sub_block * 4); });
+}
+
+// The sub-block's `count` keys by pairs of channels: a line of a panel holds one channel of 16 keys, then the next one.
+HWY_INLINE void interleave_keys(const Bf16DecodeBlock& block, int64_t count, NextBytes& next) {
+  const F32 d;
+  const int64_t pairs = (count + kSide - 1) / kSide * block.view().d_k;
+  constexpr int kStep = 8;  // widths come in as many
+  for (int64_t pair = 0; pair < pairs; pair += kStep) {
+    next.beside<false>(kStep);
+    unroll<kStep>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
+      hn::Store(words_of_halves(hn::LoadU(d, block.k_panels + (pair + i) * kSide)), d, block.k_words + (pair + i) * kSide);
+    });
+  }
+}
+
+// q·k of a set and the sub-block's `count` keys.
+HWY_INLINE void score_set(const Bf16DecodeBlock& block, int64_t set, int64_t count, NextBytes& next) {
+  int64_t first = 0;
+  for (; first + kFewKeys <= count; first += kFewKeys) multiply_panels<kPanels>(block, set, first, next);
+  for (; first < count; first += kSide) multiply_panels<1>(block, set, first, next);
+}
+
+// --- weights -------------------------------------------------------------------------------------------------------------------------------
+
+// Weights j and on of a row, two vectors, to where multiplications read them; ℓ' takes their sum.
+HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, float* to, Floats& sum) {
+  const F32 d;
+  const Floats halves = to_halves(low, high);
+  sum = sum + even_of(halves) + odd_of(halves);
+  if (HWY_LIKELY(step == kSide)) return hn::StoreU(halves, d, to + j / 2 * kSide);
+  const hn::Half<F32> half;
+  hn::StoreU(hn::LowerHalf(half, halves), half, to + j / 2 * kSide);
+  hn::StoreU(hn::UpperHalf(half, halves), half, to + (j / 2 + step) * kSide);
+}
+
+// What row r keeps of ℓ and ℓ' beside row.l, when its shift moves; o and row.l are the caller's.
+inline void scale_sums(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
+  const F32 d;
+  const float factor = exp2_scalar(from, to);
+  for (float* sum = block.sums + r * 2 * kSide; sum < block.sums + (r + 1) * 2 * kSide; sum += kLanes)
+    hn::Store(hn::Load(d, sum) * hn::Set(d, factor), d, sum);
+  row.rounded *= factor;
+}
+
+// Products of row r with keys [begin, end) become P, where everything is visible and nothing is added to a score.
+HWY_INLINE void weigh_plainly(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, int64_t count) {
+  const F32 d;
+  const float* s = block.s + r % kSide * block.sub_block;
+  float *to = block.p + r % kSide * block.step, *sums = block.sums + r * 2 * kSide;
+  const Floats factor = hn::Set(d, block.view().product_factor);
+  Floats largest = hn::Set(d, kHidden);
+  for (int64_t j = 0; j < count; j += kLanes) largest = hn::Max(largest, hn::Load(d, s + j) * factor);
+  if (HWY_UNLIKELY(!hn::AllTrue(d, hn::Le(largest, hn::Set(d, row.m + 8.0F))))) {
+    const float before = row.m, top = hn::GetLane(hn::MaxOfLanes(d, largest));
+    row.m = std::ceil(top);
+    const Floats scale = hn::Set(d, exp2_scalar(before, row.m));
+    float* o = block.o + r * block.d_v_padded;
+    for (int64_t c = 0; c < block.d_v_padded; c += kLanes) hn::Store(hn::Load(d, o + c) * scale, d, o + c);
+    row.l *= hn::GetLane(scale);
+    scale_sums(block, r, row, before, row.m);
+  }
+  const Floats shift = hn::Set(d, row.m);
+  Floats l = hn::Load(d, sums), rounded = hn::Load(d, sums + kSide);
+  for (int64_t j = 0; j < count; j += 2 * kLanes) {
+    const Floats low = exp2_shifted<true>(hn::Load(d, s + j) * factor, shift);
+    const Floats high = exp2_shifted<true>(hn::Load(d, s + j + kLanes) * factor, shift);
+    l = l + low + high;
+    put_weights(low, high, block.step, j, to, rounded);
+  }
+  hn::Store(l, d, sums);
+  hn::Store(rounded, d, sums + kSide);
+}
+
+// The same of any row. Weights past `end`, in the last multiplication, are 0.
+inline HWY_NOINLINE void weigh_to_words(Bf16DecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
+  const F32 d;
+  DecodeRow& row = block.rows[static_cast<size_t>(r)];
+  const int64_t count = round_up(end - begin, kSide), whole = round_up(count, 2 * kSide);
+  if (HWY_LIKELY(is_plain(block, row, begin, count) && count == whole)) return weigh_plainly(block, r, row, count);
+  float *s = block.s + r % kSide * block.sub_block, *to = block.p + r % kSide * block.step;
+  for (int64_t j = 0; j < count; j += kLanes) hn::Store(hn::Load(d, s + j) * hn::Set(d, block.view().product_factor), d, s + j);
+  const float before = row.m;
+  weigh(block, r, s, begin, end);
+  if (row.m != before) scale_sums(block, r, row, before, row.m);
+  std::fill(s + count, s + whole, 0.0F);
+  float* sums = block.sums + r * 2 * kSide + kSide;
+  Floats rounded = hn::Load(d, sums);
+  for (int64_t j = 0; j < whole; j += 2 * kLanes) put_weights(hn::Load(d, s + j), hn::Load(d, s + j + kLanes), block.step, j, to, rounded);
+  hn::Store(rounded, d, sums);
+}
+
+// --- values --------------------------------------------------------------------------------------------------------------------------------
+
+// Values of the sub-block's `count` keys, and up to a whole multiplication, by pairs of keys.
+HWY_INLINE void interleave_values_of(const Bf16DecodeBlock& block, int64_t count, NextBytes& next) {
+  const F32 d;
+  const int64_t d_v = block.d_v, pairs = round_up(count, 2 * block.step) / 2;
+  const uint16_t* row = block.v_rows;
+  float* to = block.v_words;
+  for (int64_t pair = 0; pair < pairs; ++pair, row += 2 * d_v, to += block.d_v_padded) {
+    if (block.by_amx) next.beside<false>(block.d_v_padded / kSide);
+    int64_t c = 0;
+    for (; c + 2 * kSide <= d_v; c += 2 * kSide) {
+      Floats columns[2];
+      ValueColumns{row + c, d_v}.take<2>(columns);
+      hn::Store(columns[0], d, to + c);
+      hn::Store(columns[1], d, to + c + kSide);
+    }
+    if (c == block.d_v_padded) continue;
+    interleave(row + c, row + d_v + c, 1, d_v - c, to + c);
+    std::fill(to + d_v, to + block.d_v_padded, 0.0F);
+  }
+}
+
+// o[16 rows][16·C channels] += P·V over the multiplications of a sub-block.
+template <int C>
+HWY_INLINE void add_channels_of(const Bf16DecodeBlock& block, int64_t set, int64_t count, int64_t channel, NextBytes& next) {
+  const int64_t step = block.step, width = block.d_v_padded;
+  float* o = block.o + set * kSide * width + channel;
+  const float* values = block.v_words + channel;
+  if constexpr (C % 2 == 0) {
+    if (!block.interleaves_values()) {
+      const ValueColumns rows{block.v_rows + channel, block.d_v};
+      return add_words<C, false>(block.rows_of(set), block.p, rows, count, step, o, width, next);
+    }
+  }
+  if (!block.by_amx)
+    return add_words<C, false>(block.rows_of(set), block.p, InterleavedColumns{values, width}, count, step, o, width, next);
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { amx_load<c>(o + c * kSide, width * 4); });
+  for (int64_t i = 0; i < count; ++i) {
+    amx_load<6>(block.p + i * kSide * step, step * 4);
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      amx_load<7>(values + i * step * width + c * kSide, width * 4);
+      amx_dot<c>();
+    });
+  }
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { amx_store<c>(o + c * kSide, width * 4); });
+}
+
+// The same of one row and the sub-block's `known` keys, but a value meets only rows that see its key.
+inline HWY_NOINLINE void add_values_of_row_carefully(const Bf16DecodeBlock& block, int64_t r, int64_t known) {
+  const int64_t keys = 2 * block.step;
+  const float* raw = block.raw + r * block.sub_block;
+  for (int64_t first = 0; first < known; first += keys) {
+    const float* weights = block.p + (first / keys * kSide + r % kSide) * block.step;
+    if (!block.by_amx) {
+      for (int64_t key = first; key < std::min(first + keys, known); key += 2) {
+        const bool odd = key + 1 < known && raw[key + 1] >= kVisible;
+        const Ints seen = hn::Set(I32(), (raw[key] < kVisible ? 0 : 0xFFFF) | (odd ? -65536 : 0));
+        const float* pairs = block.v_words + key / 2 * block.d_v_padded;
+        for (float* o = block.o + r * block.d_v_padded; o < block.o + (r + 1) * block.d_v_padded; o += kLanes, pairs += kLanes) {
+          const Floats value = hn::BitCast(F32(), hn::And(hn::Load(I32(), reinterpret_cast<const int32_t*>(pairs)), seen));
+          hn::Store(dot_bf16(value, hn::Set(F32(), weights[(key - first) / 2]), hn::Load(F32(), o)), F32(), o);
+        }
+      }
+      continue;
+    }
+    const auto* p = reinterpret_cast<const uint16_t*>(weights);
+    for (int64_t c = 0; c < block.d_v; ++c) {
+      float sums[2] = {0, 0};  // of even keys, of odd ones
+      for (int64_t key = first; key < std::min(first + keys, known); ++key) {
+        if (raw[key] < kVisible) continue;
+        const auto* pair = reinterpret_cast<const uint16_t*>(block.v_words + key / 2 * block.d_v_padded + c);
+        sums[key % 2] = std::fma(bf16_to_f32(p[key - first]), bf16_to_f32(pair[key % 2]), sums[key % 2]);
+      }
+      block.o[r * block.d_v_padded + c] += sums[0] + sums[1];
+    }
+  }
+}
+
+// Of a set and the sub-block's `known` keys.
+HWY_INLINE void add_values_of_set(const Bf16DecodeBlock& block, int64_t set, int64_t known, NextBytes& next) {
+  if (HWY_UNLIKELY(block.careful)) {
+    for (int64_t r = set * kSide; r < std::min((set + 1) * kSide, block.row_count()); ++r) add_values_of_row_carefully(block, r, known);
+    return;
+  }
+  constexpr int kMany = 4;
+  const int64_t count = (known + 2 * block.step - 1) / (2 * block.step);
+  int64_t c = 0;
+  for (; c + kMany * kSide <= block.d_v_padded; c += kMany * kSide) add_channels_of<kMany>(block, set, count, c, next);
+  for (; c + 2 * kSide <= block.d_v_padded; c += 2 * kSide) add_channels_of<2>(block, set, count, c, next);
+  for (; c < block.d_v_padded; c += kSide) add_channels_of<1>(block, set, count, c, next);
+}
+
+// --- one item ------------------------------------------------------------------------------------------------------------------------------
+
+// Keys [begin, end) of the item into m, ℓ, ℓ' and O of every row. Returns whether all of it is finite.
+inline bool decode_chunk(Bf16DecodeBlock& block, int64_t begin, int64_t end) {
+  clear_sums(block);
+  std::fill_n(block.sums, block.row_count() * 2 * kSide, 0.0F);
+  if (block.by_amx) configure_amx(block.step);
+  const auto end_of = [&](int64_t sub) { return std::min({end, sub + block.sub_block, (sub / kKeyTile + 1) * kKeyTile}); };  // of one page
+  const auto bytes_of = [&](int64_t sub) {
+    if (sub == end) return NextBytes(block.after, block.values_after, block.sub_block, block);
+    return NextBytes(panels_of(block.view(), sub), block.values.values_at(sub), end_of(sub) - sub, block);
+  };
+  for (int64_t sub = begin, sub_end = 0; sub < end; sub = sub_end) {
+    sub_end = end_of(sub);
+    if (!look_at_rule(block, sub, sub_end)) continue;
+    NextBytes next = bytes_of(sub_end);
+    block.k_panels = reinterpret_cast<const float*>(panels_of(block.view(), sub));
+    block.v_rows = reinterpret_cast<const uint16_t*>(block.values.values_at(sub));
+    if (block.by_amx) interleave_keys(block, sub_end - sub, next);
+    if (block.interleaves_values()) interleave_values_of(block, sub_end - sub, next);
+    for (int64_t set = 0; set < block.sets; ++set) {
+      score_set(block, set, sub_end - sub, next);
+      for (int64_t r = set * kSide; r < set * kSide + block.rows_of(set); ++r) {
+        block.by_amx ? next.beside<false>(block.row_work) : next.beside<true>(block.row_work);
+        weigh_to_words(block, r, sub, sub_end);
+      }
+      add_values_of_set(block, set, sub_end - sub, next);
+    }
+  }
+  const F32 d;
+  for (int64_t r = 0; r < block.row_count(); ++r) {
+    DecodeRow& row = block.rows[static_cast<size_t>(r)];
+    row.l += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, block.sums + r * 2 * kSide)));
+    row.rounded += hn::GetLane(hn::SumOfLanes(d, hn::Load(d, block.sums + r * 2 * kSide + kSide)));
+  }
+  return has_finite_sums(block);
+}
+
+inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, Bf16DecodeBlock& block) {
+  add_rows(plan, batch, key_head, block);
+  const ScoreView& view = block.view();
+  block.by_amx = view.amx_step > 0;
+  block.step = view.d_k % 16 == 0 ? 16 : 8;
+  block.sets = (block.row_count() + kSide - 1) / kSide;
+  block.sub_block = block.by_amx ? kFewKeys : kMoreKeys;
+  const int64_t rows = block.sets * kSide, words = view.d_k, s_floats = kSide * block.sub_block;
+  float* at =
+      ThreadScratch::floats(rows * (words + block.d_v_padded + block.sub_block + 2 * kSide) + s_floats + s_floats / 2 +
+                            block.sub_block * words + block.sub_block / 2 * block.d_v_padded + rule_line_floats(view, block.sub_block));
+  const auto take = [&](int64_t count) { return std::exchange(at, at + count); };
+  block.q = take(rows * words);
+  block.s = take(s_floats);
+  const int64_t lines = block.sub_block * (words + block.d_v_padded / 2) / kSide;
+  block.row_work = block.by_amx ? lines / 8 : kRowWork;
+  block.work = block.by_amx ? lines + block.row_count() * block.row_work : block.row_count() * (block.row_work + kProductWork * lines / 8);
+  block.raw = take(rows * block.sub_block);
+  block.o = take(rows * block.d_v_padded);
+  block.k_words = take(block.sub_block * words);
+  block.v_words = take(block.sub_block / 2 * block.d_v_padded);
+  block.p = take(s_floats / 2);
+  block.sums = take(rows * 2 * kSide);
+  block.rules = at;
+  std::fill_n(block.q, rows * words, 0.0F);
+  std::fill_n(block.p, s_floats / 2, 0.0F);
+  for (int64_t r = 0; r < block.row_count(); ++r) {
+    const DecodeRow& row = block.rows[static_cast<size_t>(r)];
+    const float* from = row.view->queries + row.query * row.view->query_stride;
+    for (int64_t c = 0; c < words; ++c)
+      block.q[r / kSide * kSide * words + c / block.step * kSide * block.step + r % kSide * block.step + c % block.step] = from[c];
+  }
+}
+
+/// A call that decodes_by_pairs(); rows whose sums are not finite are done again carefully, as everywhere (decode_items).
+inline void forward_decode_bf16(ForwardPlan& plan) {
+  plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
+  plan.used = plan.call.rows.used.template mutable_data<float>();
+  forward_decode<Bf16DecodeBlock>(plan);
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,654 @@
+// Softmax that never sees a whole row: blocks of queries in lanes over key tiles. Included once per target.
+//
+//   scores in registers → stale maximum → e = 2^(s − m), stored once as P → ℓ += e → O[c] += Σ_j P_j·v_jc
+//
+// m is an integer and moves rarely: at once when a score passes m + kHard, at the end of a key tile when ℓ passes kSoftSum. Because it
+// is an integer, moving it multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h): when it moves does not matter to any bit.
+// Invariant between tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen nothing keeps m = kNone, ℓ = 0, O = 0.
+// Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
+//
+// Some neighbouring blocks take turns at each key tile (interleave_key_tiles in score_kernel-inl.h): over long texts its keys and values outgrow the caches.
+//
+// Where a call asks for them (Summing), entropy and distance come from two more sums, while e is in registers:
+//   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), a sink being one more e;  m → m' makes it (A + (m − m')·ℓ)·2^(m − m')
+//   D = Σ e·|position − j|    distance = D/ℓ; of a group on one side of all queries ±((position − j₀)·Σ e − Σ r·e_r), j₀ its first key
+//
+// ±inf and NaN: the fast path may turn −inf scores or non-finite values of hidden keys into NaN. A block whose results are not all finite is done again
+// with `careful` set, which floors scores, marks hidden P with −0 and keeps non-finite values from lanes that do not see them. Finite rows get the same bits.
+#if defined(CLEARHEAD_CPU_FORWARD_FLASH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_FORWARD_FLASH_INL_H_
+#undef CLEARHEAD_CPU_FORWARD_FLASH_INL_H_
+#else
+#define CLEARHEAD_CPU_FORWARD_FLASH_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "backends/contract.h"
+#include "backends/cpu/score/after-inl.h"
+#include "backends/cpu/score/score_kernel-inl.h"
+#include "backends/cpu/simd/items.h"
+#include "backends/cpu/simd/scratch.h"
+#include "base/parallel.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+inline constexpr float kHard = 64.0F;          // 2^64 in P leaves room for sums and values; below 40 steep ALiBi rescales at every tile
+inline constexpr float kHardWeight = 0x1p63F;  // below 2^kHard by more than the error of 2^x
+inline constexpr float kSoftSum = 0x1p16F;
+
+// A run of keys of the tile whose P is stored for the same vectors.
+struct Run {
+  int32_t begin, end;  // keys, relative to the tile
+  int32_t first_vector, vectors;
+};
+
+// P of a key tile and the outputs it goes into: what normalisers that go tile by tile share.
+struct TileBlock {
+  alignas(64) float raw[kRows * kBlock];  // [key][vector][lane]: scores of the group, during a rescale and when careful
+  float* p = nullptr;                     // [kKeyTile][kBlock]
+  float* o = nullptr;                     // [d_v][kBlock]
+  const AfterView* after = nullptr;       // where pairs differ
+  const QueryBlock* queries = nullptr;    // the same
+  int64_t d_v = 0, tile = 0;
+  bool careful = false;
+  int run_count = 0;
+  Run runs[kKeyTile / kRows];
+
+  void begin_tile(int64_t first_key) {
+    tile = first_key;
+    run_count = 0;
+  }
+  HWY_INLINE void add_run(int32_t key, int first_vector, int vectors) {
+    if (run_count > 0 && runs[run_count - 1].first_vector == first_vector && runs[run_count - 1].vectors == vectors &&
+        runs[run_count - 1].end == key) {
+      runs[run_count - 1].end = key + kRows;
+    } else {
+      runs[run_count++] = {key, key + kRows, first_vector, vectors};
+    }
+  }
+
+  template <int V>
+  HWY_INLINE void spill(const Scores<V>& s) {
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), raw + i * kLanes); });
+  }
+
+  // P of hidden pairs becomes −0: not a weight that underflowed, but one that must not meet its value.
+  template <int V>
+  HWY_NOINLINE void mark_hidden(float* to) {
+    const F32 d;
+    for (int r = 0; r < kRows; ++r) {
+      for (int v = 0; v < V; ++v) {
+        const Lanes hidden = hn::Lt(hn::Load(d, raw + (r * V + v) * kLanes), hn::Set(d, kVisible));
+        float* at = to + r * kBlock + v * kLanes;
+        hn::Store(hn::IfThenElse(hidden, hn::Set(d, -0.0F), hn::Load(d, at)), d, at);
+      }
+    }
+  }
+  void follow_maximum(int) {}
+};
+
+// The state of a block's rows, one lane each. Also the epilogue of for_each_group.
+struct SoftmaxBlock : TileBlock {
+  static constexpr bool kSums = false, kTakesTerm = true;
+  alignas(64) float m[kBlock], hard[kBlock], l[kBlock];
+  float* used = nullptr;  // Σ of the weights as the values meet them, where P is kept in pairs of bf16 (flash_bf16-inl.h)
+  alignas(64) float surprise[kBlock], distance[kBlock];  // A and D
+  bool sums = false;                                     // they are wanted
+  int64_t first_position = 0, last_position = 0;         // of the block's queries, where they are
+
+  void reset() {
+    std::fill(m, m + kBlock, kNone);
+    std::fill(hard, hard + kBlock, kNone);
+    std::fill(l, l + kBlock, 0.0F);
+    std::fill(surprise, surprise + kBlock, 0.0F);
+    std::fill(distance, distance + kBlock, 0.0F);
+    for (float* at = o; at < o + d_v * kBlock; at += kLanes) {
+      hn::Store(hn::Zero(F32()), F32(), at);
+      asm volatile("" ::: "memory");  // else a call of memset, which takes several times as long for 12 KB
+    }
+  }
+  // Moves the shift of lanes of vector v to `to` where `moves`; everything kept so far follows.
+  HWY_NOINLINE void rescale(int v, Lanes moves, Floats to) {
+    const F32 d;
+    const Floats old = hn::Load(d, m + v * kLanes);
+    to = hn::IfThenElse(moves, to, old);
+    if (hn::AllTrue(d, hn::Or(hn::Not(moves), hn::Eq(old, hn::Set(d, kNone))))) {  // the first keys that they see: all is 0 yet
+      hn::Store(to, d, m + v * kLanes);
+      hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
+      return;
+    }
+    // In two halves, because what is scaled may be large where the whole factor would underflow.
+    const Floats change = hn::Max(hn::Set(d, -250.0F), old - to), half = hn::Floor(change * hn::Set(d, 0.5F)), one = hn::Set(d, 1.0F);
+    const Floats f = hn::IfThenElse(moves, scale_by_power(one, half), one);
+    const Floats g = hn::IfThenElse(moves, scale_by_power(one, change - half), one);
+    const auto scale = [&](float* at) CLEARHEAD_INLINE_LAMBDA { hn::Store(hn::Load(d, at) * f * g, d, at); };
+    hn::Store(to, d, m + v * kLanes);
+    hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
+    if (sums) {
+      float* at = surprise + v * kLanes;
+      hn::Store(hn::MulAdd(change, hn::Load(d, l + v * kLanes), hn::Load(d, at)), d, at);
+      scale(at);
+      scale(distance + v * kLanes);
+    }
+    scale(l + v * kLanes);
+    if (used) scale(used + v * kLanes);
+    for (int64_t c = 0; c < d_v; ++c) scale(o + c * kBlock + v * kLanes);
+    for (int i = 0; i < run_count; ++i) {
+      if (v < runs[i].first_vector || v >= runs[i].first_vector + runs[i].vectors) continue;
+      if (used) {
+        for (int64_t j = runs[i].begin; j < runs[i].end; j += 2) scale_words(p + j / 2 * kBlock + v * kLanes, f, g);
+      } else {
+        for (int64_t j = runs[i].begin; j < runs[i].end; ++j) scale(p + j * kBlock + v * kLanes);
+      }
+    }
+  }
+  // By powers of two: exact.
+  static void scale_words(float* at, Floats f, Floats g) {
+    const F32 d;
+    const Ints pairs = hn::BitCast(I32(), hn::Load(d, at));
+    const Floats even = hn::BitCast(d, hn::ShiftLeft<16>(pairs)), odd = hn::BitCast(d, hn::And(pairs, hn::Set(I32(), -65536)));
+    hn::Store(to_bf16_words(even * f * g, odd * f * g), d, at);
+  }
+
+  // A score in `raw` passed the hard threshold. Only lanes that crossed move: rows do not depend on their neighbours.
+  template <int V>
+  HWY_NOINLINE void raise(int first_vector) {
+    const F32 d;
+    for (int v = 0; v < V; ++v) {
+      Floats largest = hn::Load(d, raw + v * kLanes);
+      for (int r = 1; r < kRows; ++r) largest = hn::Max(largest, hn::Load(d, raw + (r * V + v) * kLanes));
+      raise_vector(first_vector + v, largest);
+    }
+  }
+  void raise_vector(int v, Floats largest) {
+    const F32 d;
+    const Lanes moves = hn::Gt(largest, hn::Load(d, hard + v * kLanes));
+    if (!hn::AllFalse(d, moves)) rescale(v, moves, hn::Ceil(largest));
+  }
+
+  // Between tiles, P being used up: lanes whose sum has grown large get one in [1, 2). Where the maximum has run ahead, so has the sum.
+  void follow_maximum(int vectors) {
+    const F32 d;
+    run_count = 0;
+    for (int v = 0; v < vectors; ++v) {
+      const Floats sum = hn::Load(d, l + v * kLanes);
+      const Lanes moves = hn::Gt(sum, hn::Set(d, kSoftSum));
+      if (HWY_LIKELY(hn::AllFalse(d, moves))) continue;
+      const Ints exponent = hn::ShiftRight<23>(hn::BitCast(I32(), sum)) - hn::Set(I32(), 127);
+      rescale(v, moves, hn::Load(d, m + v * kLanes) + hn::ConvertTo(d, exponent));
+    }
+  }
+
+  // Keeps up with the maximum.
+  template <int V>
+  HWY_INLINE void follow_scores(Scores<V>& s, int first_vector) {
+    const F32 d;
+    const int first = first_vector * kLanes;
+    Lanes above = hn::FirstN(d, 0);
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      Floats largest = s.c[v];
+      unroll<kRows - 1>([&](auto r) CLEARHEAD_INLINE_LAMBDA { largest = hn::Max(largest, s.c[(r + 1) * V + v]); });
+      above = hn::Or(above, hn::Gt(largest, hn::Load(d, hard + first + v * kLanes)));
+    });
+    if (HWY_UNLIKELY(!hn::AllFalse(d, above))) {
+      spill(s);
+      raise<V>(first_vector);
+      unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(d, raw + i * kLanes); });
+    }
+    if (HWY_UNLIKELY(careful)) spill(s);
+  }
+  // One fixed tree over the group's keys, into ℓ.
+  template <int V>
+  HWY_INLINE void add_to_sum(Scores<V>& s, int v, float* sum) {
+    const F32 d;
+    unroll<kRows / 2>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 2) * V + v]; });
+    unroll<kRows / 4>([&](auto r) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + s.c[(r + kRows / 4) * V + v]; });
+    if constexpr (kRows == 8) s.c[v] = s.c[v] + s.c[V + v];
+    hn::Store(hn::Load(d, sum) + s.c[v], d, sum);
+  }
+
+  // Far from every query of the block: there the closed form of a group's distances cancels nothing.
+  bool is_far(int64_t key) const { return key + 2 * kRows <= first_position || key >= last_position + kRows; }
+  // Of the weights of a near group, before they are added up.
+  template <int V>
+  HWY_INLINE void add_near_distance(const Scores<V>& s, int v, int64_t key, int at) {
+    const F32 d;
+    const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
+    Floats sum = hn::Load(d, distance + at);
+    unroll<kRows>(
+        [&](auto r) CLEARHEAD_INLINE_LAMBDA { sum = hn::MulAdd(s.c[r * V + v], hn::Abs(ahead - hn::Set(d, static_cast<float>(r))), sum); });
+    hn::Store(sum, d, distance + at);
+  }
+  // Of a far one, from what add_to_sum leaves: Σ e in row 0, Σ over odd r in row 1, further ones as they were before the last two steps of its tree.
+  template <int V>
+  HWY_INLINE void add_far_distance(const Scores<V>& s, int v, int64_t key, int at) {
+    const F32 d;
+    Floats by_row = hn::MulAdd(hn::Set(d, 2.0F), s.c[2 * V + v] + s.c[3 * V + v], s.c[V + v]);
+    if constexpr (kRows == 8) {
+      by_row = hn::MulAdd(hn::Set(d, 4.0F), (s.c[4 * V + v] + s.c[5 * V + v]) + (s.c[6 * V + v] + s.c[7 * V + v]), by_row);
+    }
+    add_far_distance(s.c[v], by_row, key, at);
+  }
+  // Of Σ e and Σ r·e_r.
+  HWY_INLINE void add_far_distance(Floats sum, Floats by_row, int64_t key, int at) {
+    const F32 d;
+    const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
+    hn::Store(hn::Load(d, distance + at) + hn::Abs(hn::MulSub(ahead, sum, by_row)), d, distance + at);
+  }
+  // Of Σ e and Σ e·c.
+  HWY_INLINE void add_surprise(Floats sum, Floats surprised, int at) {
+    const F32 d;
+    hn::Store(hn::Load(d, surprise + at) + hn::NegMulAdd(hn::Load(d, m + at), sum, surprised), d, surprise + at);
+  }
+
+  // A group's e into ℓ, and with its Σ e·c into A and D.
+  template <bool kSums, int V>
+  HWY_INLINE void add_sums(Scores<V>& s, int v, int64_t key, int at, [[maybe_unused]] Floats surprised) {
+    if constexpr (!kSums) return add_to_sum<V>(s, v, l + at);
+    const bool far = is_far(key);
+    if (HWY_UNLIKELY(!far)) add_near_distance<V>(s, v, key, at);
+    add_to_sum<V>(s, v, l + at);
+    if (HWY_LIKELY(far)) add_far_distance<V>(s, v, key, at);
+    add_surprise(s.c[v], surprised, at);
+  }
+
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    take<false>(s, key, first_vector);
+  }
+  template <bool kSums, int V>
+  HWY_INLINE void take(Scores<V>& s, int64_t key, int first_vector) {
+    const F32 d;
+    const int first = first_vector * kLanes;
+    follow_scores(s, first_vector);
+    const int32_t in_tile = static_cast<int32_t>(key - tile);
+    float* to = p + in_tile * kBlock + first;
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Floats shift = hn::Load(d, m + first + v * kLanes);
+      Floats surprised = hn::Zero(d);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats c = s.c[r * V + v];
+        s.c[r * V + v] = exp2_shifted(c, shift);
+        hn::Store(s.c[r * V + v], d, to + r * kBlock + v * kLanes);
+        if constexpr (kSums) surprised = hn::MulAdd(s.c[r * V + v], c, surprised);
+      });
+      add_sums<kSums, V>(s, v, key, first + v * kLanes, surprised);
+    });
+    if (HWY_UNLIKELY(after != nullptr)) apply_after(*after, *queries, key, first_vector, V, to);
+    if (HWY_UNLIKELY(careful)) mark_hidden<V>(to);
+    add_run(in_tile, first_vector, V);
+  }
+};
+
+// A block that takes the sums of entropy and distance too.
+template <class Block>
+struct Summing : Block {
+  static constexpr bool kSums = true;
+  template <int V>
+  HWY_INLINE void operator()(Scores<V>& s, int64_t key, int first_vector) {
+    this->template take<true>(s, key, first_vector);
+  }
+};
+
+// --- values --------------------------------------------------------------------------------------------------------------------------------
+
+// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending; or with Bf16DotStep pairs of keys.
+template <int C, int V, class Step>
+HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRICT values, int64_t stride, int64_t keys,
+                           float* HWY_RESTRICT o) {
+  const F32 d;
+  Floats sum[C * V];
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[c * V + v] = hn::Load(d, o + c * kBlock + v * kLanes); });
+  });
+#pragma GCC unroll 2
+  for (int64_t j = 0; j < keys; ++j) {
+    Floats weight[V];
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { weight[v] = hn::Load(d, p + v * kLanes); });
+    unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+      const Floats value = hn::Set(d, values[c]);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { sum[c * V + v] = Step()(value, weight[v], sum[c * V + v]); });
+    });
+    p += kBlock;
+    values += stride;
+  }
+  unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[c * V + v], d, o + c * kBlock + v * kLanes); });
+  });
+}
+
+// All channels of one run; the last ones in fours, twos and ones.
+template <int V, class Step = DotStep>
+HWY_NOINLINE void add_run_values(const float* p, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o) {
+  int64_t c = 0;
+  for (; c + kColumns <= d_v; c += kColumns) add_values<kColumns, V, Step>(p, values + c, stride, keys, o + c * kBlock);
+  if constexpr (kColumns == 8) {
+    for (; c + 4 <= d_v; c += 4) add_values<4, V, Step>(p, values + c, stride, keys, o + c * kBlock);
+  }
+  for (; c + 2 <= d_v; c += 2) add_values<2, V, Step>(p, values + c, stride, keys, o + c * kBlock);
+  for (; c < d_v; ++c) add_values<1, V, Step>(p, values + c, stride, keys, o + c * kBlock);
+}
+
+template <class Step = DotStep>
+HWY_INLINE void add_run_values_of(int vectors, const float* p, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o) {
+  if (vectors == 3) return add_run_values<3, Step>(p, values, stride, keys, d_v, o);
+  if (vectors == 2) return add_run_values<2, Step>(p, values, stride, keys, d_v, o);
+  add_run_values<1, Step>(p, values, stride, keys, d_v, o);
+}
+
+// The same chain, but a value that is not finite meets only lanes that see its key.
+inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t keys,
+                                                  int64_t d_v, float* o) {
+  const F32 d;
+  for (int64_t j = 0; j < keys; ++j) {
+    for (int v = 0; v < run.vectors; ++v) {
+      const Floats weight = hn::Load(d, p + j * kBlock + v * kLanes);
+      const Lanes seen = hn::RebindMask(d, hn::Ne(hn::BitCast(I32(), weight), hn::Set(I32(), INT32_MIN)));  // not −0
+      for (int64_t c = 0; c < d_v; ++c) {
+        const float value = values[j * stride + c];
+        float* at = o + c * kBlock + v * kLanes;
+        const Floats old = hn::Load(d, at), sum = hn::MulAdd(hn::Set(d, value), weight, old);
+        hn::Store(std::isfinite(value) ? sum : hn::IfThenElse(seen, sum, old), d, at);
+      }
+    }
+  }
+}
+
+// The same of pairs.
+inline HWY_NOINLINE void add_run_words_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t pairs,
+                                                 int64_t d_v, float* o) {
+  const F32 d;
+  const I32 di;
+  for (int64_t j = 0; j < pairs; ++j) {
+    for (int v = 0; v < run.vectors; ++v) {
+      const Floats weight = hn::Load(d, p + j * kBlock + v * kLanes);
+      const Ints seen = seen_halves(weight);
+      for (int64_t c = 0; c < d_v; ++c) {
+        float* at = o + c * kBlock + v * kLanes;
+        const Ints value = hn::BitCast(di, hn::Set(d, values[j * stride + c]));
+        hn::Store(dot_bf16(hn::BitCast(d, hn::And(value, seen)), weight, hn::Load(d, at)), d, at);
+      }
+    }
+  }
+}
+
+inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t key_length) {
+  if (block.run_count == 0) return;
+  const float* rows = values.rows(block.tile, std::min<int64_t>(kKeyTile, key_length - block.tile));
+  for (int i = 0; i < block.run_count; ++i) {
+    const Run& run = block.runs[i];
+    const int64_t keys = std::min<int64_t>(run.end, key_length - block.tile) - run.begin;
+    const float* p = block.p + run.begin * kBlock + run.first_vector * kLanes;
+    const float* from = rows + run.begin * values.stride;
+    float* o = block.o + run.first_vector * kLanes;
+    if (HWY_UNLIKELY(block.careful)) {
+      add_run_values_carefully(run, p, from, values.stride, keys, values.d_v, o);
+    } else {
+      add_run_values_of(run.vectors, p, from, values.stride, keys, values.d_v, o);
+    }
+  }
+}
+
+// o += Σ_j P_j·C[δ]: the tile's weights by offset, then the table's rows as values.
+inline HWY_NOINLINE void add_offset_values(const TileContext& in, TileBlock& block) {
+  if (block.run_count == 0) return;
+  const auto keys_of = [&](const Run& run) {
+    return Range{block.tile + run.begin, std::min<int64_t>(block.tile + run.end, in.view.key_length)};
+  };
+  const OffsetSpan span(in.view, in.block, {keys_of(block.runs[0]).begin, keys_of(block.runs[block.run_count - 1]).end});
+  const float* sums = weights_by_offset(in.view, span, in.scratch, [&](auto take) {
+    for (const Run* run = block.runs; run < block.runs + block.run_count; ++run) {
+      take(keys_of(*run), run->first_vector * kLanes, (run->first_vector + run->vectors) * kLanes, block.p + run->begin * kBlock);
+    }
+  });
+  add_run_values<kVectors>(sums, in.view.relative.values + span.first * block.d_v, block.d_v, span.count, block.d_v, block.o);
+}
+
+// --- one block -----------------------------------------------------------------------------------------------------------------------------
+
+// A sink logit in base 2. In double: its rounding is in no bound on the scores' errors.
+inline double sink_of(const ScoreView& view) { return in_base_2(static_cast<double>(*view.sink)); }
+inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
+
+// The sink joins each row's sum; rows that saw nothing become m = −∞, ℓ = 0. Leaves 1/ℓ times the head's factor (0 for those) in `hard`.
+inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softmax) {
+  const F32 d;
+  softmax.run_count = 0;
+  for (int v = 0; v < vectors; ++v) {
+    const int at = v * kLanes;
+    const Floats zero = hn::Zero(d);
+    const Lanes empty = hn::Eq(hn::Load(d, softmax.l + at), zero);  // the largest score of a row adds about 1; NaN is not empty
+    if (view.sink) {
+      const double sink = sink_of(view);
+      const Floats top = hn::Set(d, static_cast<float>(std::ceil(sink)));
+      const Lanes moves = hn::AndNot(empty, hn::Gt(top, hn::Load(d, softmax.m + at) + hn::Set(d, kHard)));
+      if (!hn::AllFalse(d, moves)) softmax.rescale(v, moves, top);
+      for (int i = at; i < at + kLanes; ++i) {
+        const float share = sink_share(sink, softmax.m[i]);
+        softmax.l[i] += share;
+        softmax.surprise[i] += share == 0 ? 0 : share * static_cast<float>(sink - static_cast<double>(softmax.m[i]));
+        if (softmax.used) softmax.used[i] += share;
+      }
+    }
+    const Floats divisor = hn::Load(d, (softmax.used ? softmax.used : softmax.l) + at);
+    const Floats l = hn::IfThenElse(empty, zero, hn::Load(d, softmax.l + at));
+    const Floats minus_infinity = hn::Set(d, -std::numeric_limits<float>::infinity());
+    hn::Store(l, d, softmax.l + at);
+    if (softmax.used) hn::Store(hn::IfThenElse(empty, zero, divisor), d, softmax.used + at);
+    hn::Store(hn::IfThenElse(empty, minus_infinity, hn::Load(d, softmax.m + at)), d, softmax.m + at);
+    hn::Store(hn::IfThenElse(empty, zero, hn::Set(d, view.after.factor) / divisor), d, softmax.hard + at);
+  }
+}
+
+// --- the call ------------------------------------------------------------------------------------------------------------------------------
+
+/// Everything a forward call resolves before its parallel loop.
+struct ForwardPlan {
+  const ForwardCall& call;
+  ScoreProblem problem;
+  Tensor values;  // f32, row-major with adjacent channels; undefined for pages, and where a thread makes its own (flash_bf16-inl.h)
+  Tensor wide;    // out in f32, any strides; undefined where blocks round their rows
+  int64_t rows = 0, d_v = 0;
+  float *out = nullptr, *m = nullptr, *l = nullptr, *used = nullptr;
+  float *entropy = nullptr, *distance = nullptr;  // set by a driver that sums them on the way
+  std::byte* narrow_out = nullptr;                // bf16, in place of `wide`
+
+  ForwardPlan(const ForwardCall& forward, const ForwardChoice& choice)
+      : call(forward),
+        problem(forward.spec, forward.q, forward.keys, 0, forward.q.size(2), choice.products),
+        rows(forward.q.size(2)),
+        d_v(forward.out.size(3)) {
+    if (!takes_bf16_values(choice.driver)) set_wide(forward.v, forward.out);
+    m = forward.rows.m.mutable_data<float>();
+    l = forward.rows.l.mutable_data<float>();
+  }
+  bool wants_sums() const { return call.entropy || call.distance; }
+  void take_sums() {
+    if (call.entropy) entropy = call.entropy->mutable_data<float>();
+    if (call.distance) distance = call.distance->mutable_data<float>();
+  }
+  bool has_sums() const { return entropy || distance; }
+  void set_wide(const Tensor& v, Tensor& to) {
+    if (v.defined()) values = d_v <= 1 || v.stride(3) == 1 ? v : v.contiguous();
+    wide = to;
+    out = to.mutable_data<float>();
+  }
+  ValueView value_view(int64_t batch, const ScoreView& view) const {
+    ValueView out_view;
+    out_view.d_v = out_view.stride = d_v;
+    out_view.pages = view.value_pages;
+    out_view.page_dtype = view.page_dtype;
+    out_view.page_keys = view.page_keys;
+    out_view.key_head = view.key_head;
+    if (!values.defined()) return out_view;
+    out_view.values = values.data<float>() + batch * values.stride(0) + view.key_head * values.stride(1);
+    out_view.stride = values.stride(2);
+    return out_view;
+  }
+  float* out_row(int64_t batch, int64_t head, int64_t row) const {
+    return out + batch * wide.stride(0) + head * wide.stride(1) + row * wide.stride(2);
+  }
+  int64_t out_channel() const { return d_v <= 1 ? 1 : wide.stride(3); }
+  int64_t stats_row(int64_t batch, int64_t head, int64_t row) const { return (batch * problem.heads() + head) * rows + row; }
+};
+
+// Rows [begin, begin + count) of one head on one thread, in the thread's memory: what blocks need while they are at a tile is shared between those that take
+// turns, the rest is at `place`.
+template <class Block = SoftmaxBlock>
+struct BlockJob {
+  ScoreView view;
+  ValueView values;
+  QueryBlock queries;
+  Block softmax;
+  TileScratch scratch;
+  OutputRows out;
+  float* spare = nullptr;
+  int64_t first_row = 0;  // of the statistics
+  int64_t tile = 0;       // the next one
+  int64_t last = 0;       // keys end here
+
+  BlockJob(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count, int place = 0, int places = 1)
+      : view(plan.problem.view(batch, head)), values(plan.value_view(batch, view)), first_row(plan.stats_row(batch, head, begin)) {
+    const int64_t qt_floats = view.d_k * kBlock, p_floats = kKeyTile * kBlock, o_floats = round_up(plan.d_v, 16) * kBlock;
+    const int64_t own_floats = qt_floats + o_floats, shared_floats = p_floats + round_up(plan.d_v, 16) + tile_scratch_floats(view);
+    float* memory = ThreadScratch::floats(places * own_floats + shared_floats);
+    queries.qt = memory + place * own_floats;
+    softmax.o = queries.qt + qt_floats;
+    softmax.p = memory + places * own_floats;
+    softmax.d_v = plan.d_v;
+    spare = softmax.p + p_floats;
+    scratch = make_tile_scratch(view, spare + round_up(plan.d_v, 16));
+    int64_t rows[kBlock];
+    for (int i = 0; i < count; ++i) rows[i] = begin + i;
+    if (plan.out) out.channel = plan.out_channel();
+    for (int i = 0; i < count && plan.out; ++i) out.rows[i] = plan.out_row(batch, head, begin + i);
+    pack_queries(view, rows, count, queries);
+    if (view.after.is_by_pair()) softmax.after = &view.after;
+    softmax.queries = &queries;
+    if constexpr (std::is_base_of_v<SoftmaxBlock, Block>) {
+      softmax.sums = plan.has_sums();
+      softmax.first_position = static_cast<int64_t>(queries.position[0]);
+      softmax.last_position = static_cast<int64_t>(queries.position[count - 1]);
+    }
+  }
+  BlockJob(const BlockJob&) = delete;  // its parts point at each other
+  BlockJob& operator=(const BlockJob&) = delete;
+
+  /// The keys of `keys` that the block sees; keys.begin is a multiple of kKeyTile.
+  void attend(Range keys, bool careful) {
+    open(keys, careful);
+    while (tile < last) take_tile();
+  }
+  /// The same tile by tile: while tile < last, take_tile().
+  void open(Range keys, bool careful) {
+    scratch.careful = softmax.careful = careful;
+    softmax.reset();
+    last = std::min<int64_t>(queries.last_key(), keys.end);
+    tile = next_tile(view, queries, std::max(keys.begin, queries.first_key() / kKeyTile * kKeyTile), last);
+  }
+  void take_tile() {
+    const TileSight sight = prepare_tile({view, queries, scratch}, tile);
+    if (!sight.empty()) {
+      softmax.begin_tile(tile);
+      for_each_group({view, queries, scratch}, sight, softmax);
+      add_tile_values(softmax, values, view.key_length);
+      if (HWY_UNLIKELY(view.relative.values != nullptr)) add_offset_values({view, queries, scratch}, softmax);
+      softmax.follow_maximum(queries.vectors);
+    }
+    tile = next_tile(view, queries, tile + kKeyTile, last);
+  }
+
+  // Writes what the state says; returns whether all of it is finite.
+  bool finish(const ForwardPlan& plan) {
+    finish_rows(view, queries.vectors, softmax);
+    std::copy(softmax.m, softmax.m + queries.count, plan.m + first_row);
+    std::copy(softmax.l, softmax.l + queries.count, plan.l + first_row);
+    if (plan.used) std::copy(softmax.used, softmax.used + queries.count, plan.used + first_row);
+    const bool finite = !plan.has_sums() || write_sums(plan);
+    return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare) && finite;
+  }
+  // Returns whether all of them are finite: a score of −∞ may show in A alone.
+  bool write_sums(const ForwardPlan& plan) const {
+    bool finite = true;
+    for (int i = 0; i < queries.count; ++i) {
+      const double l = static_cast<double>(softmax.l[i]), share = l == 0 ? 0 : 1 / l;  // a row that saw nothing gets zeros
+      const double nats = l == 0 ? 0 : std::numbers::ln2 * (std::log2(l) - static_cast<double>(softmax.surprise[i]) * share);
+      if (plan.entropy) plan.entropy[first_row + i] = static_cast<float>(nats < 0 ? 0 : nats);
+      if (plan.distance) plan.distance[first_row + i] = static_cast<float>(static_cast<double>(softmax.distance[i]) * share);
+      finite = finite && nats - nats == 0;
+    }
+    return finite;
+  }
+};
+
+// No row's bits depend on which blocks take turns.
+template <class Block>
+void forward_blocks(const ForwardPlan& plan, JobsTogether<BlockJob<Block>>& jobs) {
+  for (BlockJob<Block>& job : jobs) job.open({0, job.view.key_length}, false);
+  interleave_key_tiles(jobs);
+  for (BlockJob<Block>& job : jobs) {
+    if (job.finish(plan)) continue;
+    job.attend({0, job.view.key_length}, true);
+    job.finish(plan);
+  }
+}
+
+struct BlockRange {
+  int64_t begin;
+  int count;
+  int64_t work;  // pairs that the band shows
+};
+
+// The longest first.
+inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
+  std::vector<BlockRange> blocks;
+  for (int64_t begin = 0; begin < rows;) {
+    const int count = rows_of_block(rows - begin);
+    int64_t work = 0;
+    for (const int64_t row : {begin, begin + count - 1}) work += view.band_of(view.query_of(row)).size();
+    blocks.push_back({begin, count, work * count / 2});
+    begin += count;
+  }
+  std::stable_sort(blocks.begin(), blocks.end(), [](const BlockRange& a, const BlockRange& b) { return a.work > b.work; });
+  return blocks;
+}
+
+// f(batch, head, blocks, thread): up to `together` neighbouring blocks, fewer where threads would run out of work to share.
+template <class F>
+void for_each_block(const ForwardPlan& plan, int together, F&& f) {
+  constexpr int64_t kItems = 16;  // a thread, to end at about the same time as the others
+  const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
+  const int64_t heads = plan.problem.batch() * plan.problem.heads(), per_head = static_cast<int64_t>(blocks.size());
+  const int64_t step = std::clamp<int64_t>(heads * per_head / (kItems * threads()), 1, together), items = (per_head + step - 1) / step;
+  // Head by head, so that a head's keys stay in cache; within it the longest blocks first, so that the last head ends in short ones.
+  for_items(heads * items, [&](int64_t item, int thread) {
+    const int64_t head = item / items, begin = item % items * step;
+    const std::span<const BlockRange> taken(blocks.data() + begin, static_cast<size_t>(std::min(step, per_head - begin)));
+    f(head / plan.problem.heads(), head % plan.problem.heads(), taken, thread);
+  });
+}
+
+template <class Block = SoftmaxBlock>
+void forward_flash(const ForwardPlan& plan) {
+  // A tile's biases are as large as its weights: of many blocks that take turns they would not stay in L2 until they are packed.
+  const int together = packed_terms(plan.problem.view(0, 0)) > 0 ? 2 : kTogether;
+  for_each_block(plan, together, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
+    JobsTogether<BlockJob<Block>> jobs;
+    const int count = static_cast<int>(blocks.size());
+    for (int i = 0; i < count; ++i) jobs.emplace_back(plan, batch, head, blocks[i].begin, blocks[i].count, i, count);
+    forward_blocks(plan, jobs);
+  });
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,86 @@
+// The keys that each row of a block scored highest, while its scores are in registers. Included once per target.
+//
+//   largest of a group's keys > the least that a lane keeps?   rare: 8 ln(N / 8) times a row for eight keys of N in no order
+//   then each such key takes its place, in all lanes at once:  what it passes moves down by one
+//
+// A key passes only scores below its own, and keys come in ascending order: ties keep the earlier key. NaN passes nothing.
+#if defined(CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_
+#undef CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_
+#else
+#define CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "backends/cpu/score/score_kernel-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+struct TopKeys {
+  int64_t count = 0;
+  float* scores = nullptr;                  // [count][kBlock], descending; kVisible where there is none yet
+  int32_t* keys = nullptr;                  // [count][kBlock], −1 there
+  alignas(64) float group[kRows * kBlock];  // [key][vector][lane]
+
+  void reset() {
+    std::fill(scores, scores + count * kBlock, kVisible);
+    std::fill(keys, keys + count * kBlock, -1);
+  }
+
+  template <int V>
+  HWY_INLINE void follow(const Scores<V>& s, int64_t key, int first) {
+    const F32 d;
+    const float* least = scores + (count - 1) * kBlock + first;
+    Lanes above = hn::FirstN(d, 0);
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Floats bar = hn::Load(d, least + v * kLanes);
+      Floats largest = bar;
+      unroll<kRows>([&](auto r)
+                        CLEARHEAD_INLINE_LAMBDA { largest = hn::Max(s.c[r * V + v], largest); });  // not NaN (the order of operands)
+      above = hn::Or(above, hn::Gt(largest, bar));
+    });
+    if (HWY_LIKELY(hn::AllFalse(d, above))) return;
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], d, group + i * kLanes); });
+    insert_group(V, key, first);
+  }
+
+  HWY_NOINLINE void insert_group(int vectors, int64_t key, int first) {
+    const F32 d;
+    for (int v = 0; v < vectors; ++v) {
+      const int lane = first + v * kLanes;
+      for (int r = 0; r < kRows; ++r) {
+        const Floats score = hn::Load(d, group + (r * vectors + v) * kLanes);
+        if (!hn::AllFalse(d, hn::Gt(score, hn::Load(d, scores + (count - 1) * kBlock + lane)))) insert(score, keys_of(key + r), lane);
+      }
+    }
+  }
+
+  // From the last place up: a place holds on, takes the newcomer, or what stood above it.
+  HWY_INLINE void insert(Floats score, Ints key, int lane) {
+    const F32 d;
+    const I32 di;
+    float* to = scores + (count - 1) * kBlock + lane;
+    int32_t* to_key = keys + (count - 1) * kBlock + lane;
+    Floats here = hn::Load(d, to);
+    Ints here_key = hn::Load(di, to_key);
+    Lanes passed = hn::Gt(score, here);
+    for (int64_t place = count - 1; place > 0; --place, to -= kBlock, to_key -= kBlock) {
+      const Floats above = hn::Load(d, to - kBlock);
+      const Ints above_key = hn::Load(di, to_key - kBlock);
+      const Lanes passes = hn::Gt(score, above);
+      hn::Store(hn::IfThenElse(passes, above, hn::IfThenElse(passed, score, here)), d, to);
+      hn::Store(hn::IfThenElse(hn::RebindMask(di, passes), above_key, hn::IfThenElse(hn::RebindMask(di, passed), key, here_key)), di,
+                to_key);
+      here = above, here_key = above_key, passed = passes;
+    }
+    hn::Store(hn::IfThenElse(passed, score, here), d, to);
+    hn::Store(hn::IfThenElse(hn::RebindMask(di, passed), key, here_key), di, to_key);
+  }
+};
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,700 @@
+// Scores in registers: the one place where q·k, the terms and visibility become numbers. Included once per target.
+//
+//   pack_queries → QueryBlock         queries in lanes, pre-multiplied by scale·log₂e: Qt [d_k][kBlock]
+//   prepare_tile → TileSight          which keys of a key tile are worth computing; bias and mask of the tile in lane order
+//   for_each_group(…, epilogue)       epilogue(Scores<V>& s, key, first_vector): s.c[r·V + v] is the score of key `key + r` for the queries of
+//                                     vector first_vector + v; all terms applied, hidden pairs kHidden; still in registers
+//
+// Forward, weights and sweep differ only in their epilogue, so a score has the same bits in all of them: one FMA chain over ascending channels, from 0,
+// whatever the address rule, tile or lane; then the same element-wise operations (term_alibi, term_soft_cap, term_dense), which decode applies with
+// keys in lanes instead. Groups of kRows keys start at multiples of kRows. Vectors none of whose queries sees a key of the group are
+// left out (V < block.vectors, first_vector > 0), groups that no query sees are not computed, groups that every query sees skip masking, and a call
+// without terms takes the plain kernel, which has neither.
+//
+// Two address rules: row-major keys (base, stride) and panels of 16 keys [d_k][16]. Scores of bf16 may be products of amx instead of chains of
+// multiply-adds (amx-inl.h): whose chain it is, too, follows from the call alone.
+#if defined(CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_
+#undef CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_
+#else
+#define CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "backends/cpu/score/amx-inl.h"
+#include "backends/cpu/score/pack-inl.h"
+#include "backends/cpu/score/page-inl.h"
+#include "backends/cpu/score/rule-inl.h"
+#include "backends/cpu/score/score_view.h"
+#include "backends/cpu/score/steps-inl.h"
+#include "backends/cpu/simd/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace clearhead::cpu::HWY_NAMESPACE {
+
+// The part of a key tile that is computed, and what hides pairs in it besides the band.
+struct TileSight {
+  int64_t tile = 0;             // first key of the tile
+  int64_t begin = 0, end = 0;   // keys, begin a multiple of kRows; empty: nothing is visible
+  const float* keys = nullptr;  // of the tile's first key: its row, or the page's panels
+  bool segments = false, mask = false;
+  bool floors = true;  // scores may be −∞ after the terms; else as in a call without terms, for careful blocks to find
+  bool empty() const { return begin >= end; }
+};
+
+// --- what of a tile is visible ---------------------------------------------------------------------------------------------------------------
+
+// Narrows `sight` to the keys whose segments the block's queries may have, by the bounds of the tile first.
+inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBlock& block, TileSight& sight) {
+  const size_t tile = static_cast<size_t>(sight.begin / kKeyTile);
+  const int32_t low = std::max(0, block.segment_low), high = block.segment_high;
+  const int32_t tile_low = view.segment_bounds->low[tile], tile_high = view.segment_bounds->high[tile];
+  if (high < low || tile_high < low || high < tile_low) {
+    sight.end = sight.begin;
+    return;
+  }
+  sight.segments = block.segment_low < 0 || tile_low != tile_high || low != high;
+  if (!sight.segments) return;
+  const auto outside = [&](int64_t key) {
+    const int32_t id = view.key_segments[key * view.key_segment_stride];
+    return id < low || id > high;
+  };
+  while (sight.begin < sight.end && outside(sight.begin)) ++sight.begin;
+  while (sight.begin < sight.end && outside(sight.end - 1)) --sight.end;
+  if (block.segment_low == low && low == high) {
+    bool all = true;
+    for (int64_t key = sight.begin; all && key < sight.end; ++key) all = !outside(key);
+    // Groups start at multiples of kRows: only a range that does is free of other segments' keys.
+    sight.segments = !all || sight.begin % kRows != 0 || (sight.end % kRows != 0 && sight.end != view.key_length);
+  }
+}
+
+// What the visibility rule shows of the groups of `sight`.
+inline Shown shown_by_rule(const ScoreView& view, const QueryBlock& block, const TileSight& sight) {
+  if (!view.visible) return Shown::kAll;
+  return view.shown(positions_of(block), {sight.begin / kRows * kRows, std::min(round_up(sight.end, kRows), view.key_length)});
+}
+
+// The first tile from `tile` on that the lists and the visibility rule may show the block anything of, `end` or more if there is none before it.
+// Stretches that the rule hides as a whole are stepped over, twice as far each time: a window costs the logarithm of what lies outside it.
+inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t tile, int64_t end) {
+  if (tile < end && view.lists) {
+    const int64_t key = next_listed(view, block, tile);
+    tile = key < end ? key / kKeyTile * kKeyTile : end;
+  }
+  if (!view.visible) return tile;
+  const Range positions = positions_of(block);
+  int64_t stretch = kKeyTile;
+  for (bool grows = true; tile < end;) {
+    if (view.shown(positions, {tile, std::min(tile + stretch, end)}) == Shown::kNone) {
+      tile += stretch;
+      if (grows) stretch *= 2;
+    } else if (stretch == kKeyTile) {
+      break;
+    } else {
+      stretch /= 2, grows = false;
+    }
+  }
+  return tile;
+}
+
+// Unpacks the bits of mask, lists and rule, and narrows `sight` to keys that some lane may see.
+inline HWY_NOINLINE void look_at_bits(const TileContext& in, bool ruled, TileSight& sight) {
+  const int64_t tile = sight.begin / kKeyTile * kKeyTile;
+  const int64_t begin = sight.begin / kRows * kRows;
+  const int64_t end = std::min({round_up(sight.end, kRows), tile + kKeyTile, in.view.key_length});
+  std::fill(in.scratch.visible + (end - tile), in.scratch.visible + std::min<int64_t>(round_up(end - tile, kRows), kKeyTile), uint64_t{0});
+  pack_mask(in.view, in.block, begin, end, in.scratch.visible + (begin - tile));
+  if (in.view.lists) keep_listed(in.view, in.block, begin, end, in.scratch.visible + (begin - tile));
+  if (ruled) keep_ruled(in, begin, end, in.scratch.visible + (begin - tile));
+  const int lanes = in.block.vectors * kLanes;
+  const uint64_t every = ~uint64_t{0} >> (64 - lanes);
+  uint64_t all = every;
+  for (int64_t key = begin; key < end; ++key) all &= in.scratch.visible[key - tile];
+  sight.mask = all != every;
+  while (sight.begin < sight.end && in.scratch.visible[sight.begin - tile] == 0) ++sight.begin;
+  while (sight.begin < sight.end && in.scratch.visible[sight.end - 1 - tile] == 0) --sight.end;
+}
+
+inline void pack_offsets(const TileContext& in, const TileSight& sight, Range keys,
+                         float* to);  // relative-inl.h
+
+/// What the block can see of the keys `of` (from a multiple of kRows) of the key tile that begins at key `tile` (a multiple of kKeyTile); fills the
+/// biases and mask bits of what it sees.
+inline TileSight prepare_tile(const TileContext& in, int64_t tile, Range of) {
+  TileSight sight;
+  sight.begin = std::max(of.begin, in.block.first_key());
+  sight.end = std::min({of.end, in.view.key_length, in.block.last_key()});
+  if (!sight.empty() && in.view.key_segments) look_at_segments(in.view, in.block, sight);
+  if (!sight.empty() && in.view.lists && next_listed(in.view, in.block, sight.begin) >= sight.end) sight.end = sight.begin;
+  const Shown shown = sight.empty() ? Shown::kNone : shown_by_rule(in.view, in.block, sight);
+  if (shown == Shown::kNone) sight.end = sight.begin;
+  const bool ruled = shown == Shown::kMixed;
+  if (!sight.empty() && (in.view.mask || in.view.lists || ruled)) look_at_bits(in, ruled, sight);
+  if (sight.empty()) return sight;
+  sight.begin = sight.begin / kRows * kRows;
+  sight.tile = tile;
+  sight.keys = in.view.pages ? tile_panels(in.view, tile, sight.begin, sight.end) : in.view.keys + tile * in.view.key_stride;
+  if (!in.view.terms) return sight;
+  sight.floors = in.scratch.careful || terms_may_hide(in.view);
+  int64_t packed = 0;
+  for (const ScoreTerm& term : *in.view.terms) {
+    if (term.kind == ScoreTerm::Kind::kRule) prepare_rule(term.rule, in.block, in.scratch, sight.begin, round_up(sight.end, kRows));
+    if (!is_packed(term)) continue;
+    float* to = in.scratch.bias + (packed++ * kKeyTile + sight.begin - tile) * kBlock;
+    if (term.kind == ScoreTerm::Kind::kOffsets) {
+      pack_offsets(in, sight, {sight.begin, round_up(sight.end, kRows)}, to);
+      continue;
+    }
+    (term.per_edge ? pack_edges : pack_bias)(in.view, term, in.block, sight.begin, round_up(sight.end, kRows), to);
+  }
+  return sight;
+}
+/// The same of the whole tile.
+inline TileSight prepare_tile(const TileContext& in, int64_t tile) { return prepare_tile(in, tile, {tile, tile + kKeyTile}); }
+
+// --- blocks of rows ------------------------------------------------------------------------------------------------------------------------
+
+/// Rows of the next block where `left` are left: kBlock. A tail that would need one vector borrows from the block before it, because one vector alone is
+/// bound by loads.
+inline int rows_of_block(int64_t left) {
+  const int64_t vectors = (left + kLanes - 1) / kLanes;
+  return static_cast<int>(std::min<int64_t>(left, vectors == kVectors + 1 ? 2 * kLanes : kBlock));
+}
+
+/// Blocks of a head that take turns at its key tiles, so that a tile comes from memory once for all of them.
+inline constexpr int kTogether = 8;
+
+/// Up to kTogether jobs, made in place: an array of std::optional would be zeroed first, 50 KB for blocks that take 6 µs.
+template <class Job>
+class JobsTogether {
+ public:
+  JobsTogether() = default;
+  JobsTogether(const JobsTogether&) = delete;
+  JobsTogether& operator=(const JobsTogether&) = delete;
+  ~JobsTogether() { std::destroy(begin(), end()); }
+  template <class... Arguments>
+  Job& emplace_back(Arguments&&... arguments) {
+    Job* job = std::construct_at(begin() + count_, std::forward<Arguments>(arguments)...);
+    ++count_;
+    return *job;
+  }
+  Job* begin() { return std::launder(reinterpret_cast<Job*>(room_)); }
+  Job* end() { return begin() + count_; }
+  int count() const { return count_; }
+
+ private:
+  alignas(Job) std::byte room_[kTogether * sizeof(Job)];
+  int count_ = 0;
+};
+
+/// job.take_tile() until none is left: it does what there is to do at job.tile and sets it to the job's next one, job.last or more after the last.
+template <class Job>
+void interleave_key_tiles(JobsTogether<Job>& jobs) {
+  constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+  for (int64_t tile = 0; tile < kNone;) {
+    int64_t next = kNone;
+    for (Job& job : jobs) {
+      if (job.tile == tile && tile < job.last) job.take_tile();
+      if (job.tile < job.last) next = std::min(next, job.tile);
+    }
+    tile = next;
+  }
+}
+
+// --- address rules -------------------------------------------------------------------------------------------------------------------------
+
+struct RowMajor {
+  const float *p0, *p3, *p6;  // keys 0, 3, 6: the others are one and two strides further, which addresses can hold
+  int64_t stride;
+  RowMajor(const float* base, int64_t key_stride) : p0(base), p3(base + 3 * key_stride), p6(base + 6 * key_stride), stride(key_stride) {}
+  template <int R>
+  HWY_INLINE const float* at() const {
+    return (R < 3 ? p0 : R < 6 ? p3 : p6) + (R % 3) * stride;
+  }
+  HWY_INLINE void next_channel() { ++p0, ++p3, ++p6; }
+};
+
+struct Panel {
+  const float* p;
+  template <int R>
+  HWY_INLINE const float* at() const {
+    return p + R;
+  }
+  HWY_INLINE void next_channel() { p += KVPage::kPanel; }
+};
+
+// --- the pair ------------------------------------------------------------------------------------------------------------------------------
+
+// s becomes the chain of `step` over ascending channels, on from what it is. qt: [d_k][kBlock] from the first of V vectors.
+template <int V, class Step, class Address>
+HWY_INLINE void add_channels(Step step, const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+  const F32 d;
+#pragma GCC unroll 2
+  for (int64_t channel = 0; channel < d_k; ++channel) {
+    Floats q[V];
+    step.enter(channel);
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { q[v] = hn::Load(d, qt + v * kLanes); });
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const Floats k = hn::Set(d, *keys.template at<r>());
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = step(k, q[v], s.c[r * V + v]); });
+    });
+    qt += kBlock;
+    keys.next_channel();
+  }
+}
+template <int V>
+HWY_INLINE void clear(Scores<V>& s) {
+  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Zero(F32()); });
+}
+// s += keys·qt
+template <int V, class Address>
+HWY_INLINE void add_dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+  add_channels<V>(DotStep(), qt, keys, d_k, s);
+}
+template <int V, class Address>
+HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
+  clear(s);
+  add_dot_products<V>(qt, keys, d_k, s);
+}
+
+// The same of pairs of bf16, which are scaled last.
+template <int V, class Address>
+HWY_INLINE void bf16_dot_products(const ScoreView& view, const float* HWY_RESTRICT qt, Address keys, Scores<V>& s) {
+  clear(s);
+  add_channels<V>(Bf16DotStep(), qt, keys, view.d_k, s);
+  const Floats factor = hn::Set(F32(), view.product_factor);
+  unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = s.c[i] * factor; });
+}
+
+// An epilogue may say that it is only ever given scores of one kind.
+template <class Epilogue>
+constexpr bool is_bf16_dot_only() {
+  if constexpr (requires { Epilogue::kBf16DotOnly; }) return Epilogue::kBf16DotOnly;
+  return false;
+}
+template <class Epilogue>
+constexpr bool is_amx_only() {
+  if constexpr (requires { Epilogue::kAmxOnly; }) return Epilogue::kAmxOnly;
+  return false;
+}
+template <class Epilogue>
+constexpr bool may_use_amx() {
+  return kHasAmx && !is_bf16_dot_only<Epilogue>();
+}
+template <class Epilogue>
+HWY_INLINE bool by_amx(const ScoreView& view) {
+  return may_use_amx<Epilogue>() && (is_amx_only<Epilogue>() || view.amx_step > 0);
+}
+
+// --- terms, one vector of pairs at a time: lanes may be queries or keys ----------------------------------------------------------------------
+
+HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key) {
+  return hn::NegMulAdd(slope, hn::Abs(position - key), s);
+}
+// What is hidden already stays so: −∞ does not become −cap. Few scores reach a cap: those far below it take no division.
+HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
+  const Floats x = s * inverse_cap;
+  const Lanes near = is_near(x);
+  const Floats inner = near_tanh(s, x);
+  if (HWY_LIKELY(hn::AllTrue(F32(), near))) return inner;
+  return hn::IfThenElse(hn::Or(near, hn::Lt(s, hn::Set(F32(), kVisible))), hn::IfThenElse(near, inner, s), cap * tanh_of(x));
+}
+// The same of a group, [key][vector]. Rounding is monotone: where the largest product with inverse_cap is near, all are.
+template <int N>
+HWY_INLINE void soft_cap_group(float cap, float inverse_cap, Floats (&s)[N]) {
+  const F32 d;
+  const Floats inverse = hn::Set(d, inverse_cap);
+  Floats largest[4];
+  unroll<4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { largest[i] = s[i]; });
+  unroll<N - 4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { largest[i % 4] = larger_magnitude(s[i + 4], largest[i % 4]); });
+  const auto is_low = [&](int i) CLEARHEAD_INLINE_LAMBDA { return is_near(largest[i] * inverse); };
+  if (HWY_LIKELY(hn::AllTrue(d, hn::And(hn::And(is_low(0), is_low(1)), hn::And(is_low(2), is_low(3)))))) {
+    unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s[i] = near_tanh(s[i], s[i] * inverse); });
+    return;
+  }
+  alignas(64) float room[N * kLanes];
+  unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s[i], d, room + i * kLanes); });
+  for (int i = 0; i < N * kLanes; i += kLanes) hn::Store(term_soft_cap(hn::Load(d, room + i), hn::Set(d, cap), inverse), d, room + i);
+  unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s[i] = hn::Load(d, room + i * kLanes); });
+}
+// A bias of −∞ hides whatever the score is, NaN too.
+HWY_INLINE Floats term_dense(Floats s, Floats bias) {
+  const F32 d;
+  const Lanes hides = hn::Eq(bias, hn::Set(d, -std::numeric_limits<float>::infinity()));
+  return hn::IfThenElse(hides, hn::Set(d, kHidden), hn::MulAdd(bias, hn::Set(d, kLog2E), s));
+}
+// −∞ hides: brought to kHidden, which 2^x survives. NaN stays NaN (the order of Max's operands).
+HWY_INLINE Floats term_floor(Floats s) { return hn::Max(hn::Set(F32(), kHidden), s); }
+
+// Where the bias of packed term `index` lies for tile-relative key `key`.
+HWY_INLINE const float* bias_at(const TileScratch& scratch, int64_t index, int64_t key) {
+  return scratch.bias + (index * kKeyTile + key) * kBlock;
+}
+
+// An epilogue that reverses the terms later has before_term(term, s): it is shown the scores that each term is given.
+template <int V, class Epilogue>
+HWY_INLINE void apply_terms(const TileContext& in, int64_t key, int first_vector, Scores<V>& s, Epilogue& epilogue) {
+  const F32 d;
+  int64_t packed = 0;
+  for (const ScoreTerm& term : *in.view.terms) {
+    if constexpr (requires { epilogue.before_term(term, s); }) epilogue.before_term(term, s);
+    if (term.kind == ScoreTerm::Kind::kAlibi) {
+      const Floats slope = hn::Set(d, term.slope);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Floats j = hn::Set(d, static_cast<float>(key + r));
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+          const Floats position = hn::Load(d, in.block.position + (first_vector + v) * kLanes);
+          s.c[r * V + v] = term_alibi(s.c[r * V + v], slope, position, j);
+        });
+      });
+    } else if (term.kind == ScoreTerm::Kind::kSoftCap) {
+      soft_cap_group(term.cap, term.inverse_cap, s.c);
+    } else if (term.kind == ScoreTerm::Kind::kRule) {
+      apply_rule<V>(term.rule, in.block, in.scratch, key, first_vector, s);
+    } else {
+      const float* bias = bias_at(in.scratch, packed++, key % kKeyTile) + first_vector * kLanes;
+      if (term.kind == ScoreTerm::Kind::kOffsets) {
+        unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+          unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { s.c[r * V + v] = s.c[r * V + v] + hn::Load(d, bias + r * kBlock + v * kLanes); });
+        });
+        continue;
+      }
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+          s.c[r * V + v] = term_dense(s.c[r * V + v], hn::Load(d, bias + r * kBlock + v * kLanes));
+        });
+      });
+    }
+  }
+}
+
+// --- visibility ----------------------------------------------------------------------------------------------------------------------------
+
+// What may hide pairs of one group.
+struct Hiding {
+  bool band = false, segments = false, mask = false;
+};
+
+template <int V>
+HWY_INLINE void hide(const TileContext& in, int64_t key, int first_vector, const Hiding& hiding, Scores<V>& s) {
+  const F32 d;
+  const I32 di;
+  const Floats hidden = hn::Set(d, kHidden);
+  if (hiding.band) {
+    unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+      const Ints low = hn::Load(di, in.block.low + (first_vector + v) * kLanes),
+                 high = hn::Load(di, in.block.high + (first_vector + v) * kLanes);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+        const Ints j = hn::Set(di, static_cast<int32_t>(key + r));
+        const auto outside = hn::Or(hn::Lt(j, low), hn::Not(hn::Lt(j, high)));
+        s.c[r * V + v] = hn::IfThenElse(hn::RebindMask(d, outside), hidden, s.c[r * V + v]);
+      });
+    });
+  }
+  if (hiding.segments) {
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      // Past the end the band hides; negative ids match nothing, and query ids below 0 are stored as −1, key ids here as −2.
+      const int64_t j = std::min<int64_t>(key + r, in.view.key_length - 1);
+      const int32_t id = in.view.key_segments[j * in.view.key_segment_stride];
+      const Ints own = hn::Set(di, id < 0 ? -2 : id);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const auto same = hn::Eq(own, hn::Load(di, in.block.segment + (first_vector + v) * kLanes));
+        s.c[r * V + v] = hn::IfThenElse(hn::RebindMask(d, same), s.c[r * V + v], hidden);
+      });
+    });
+  }
+  if (hiding.mask) {
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const uint8_t* bits = reinterpret_cast<const uint8_t*>(&in.scratch.visible[key % kKeyTile + r]) + first_vector * (kLanes / 8);
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const Lanes visible = hn::LoadMaskBits(d, bits + v * (kLanes / 8));
+        s.c[r * V + v] = hn::IfThenElse(visible, s.c[r * V + v], hidden);
+      });
+    });
+  }
+}
+
+// --- one group, one tile -------------------------------------------------------------------------------------------------------------------
+
+// Address of the group of kRows keys from `key`.
+HWY_INLINE Panel panel_of(const ScoreView& view, const TileSight& sight, int64_t key) {
+  const uint64_t in_page = static_cast<uint64_t>(key - sight.tile), in_panel = in_page % KVPage::kPanel;
+  return Panel{sight.keys + (in_page - in_panel) * static_cast<uint64_t>(view.d_k) + in_panel};
+}
+
+// Row-major groups that reach past the last key are copied, its row repeated: those scores are hidden.
+inline HWY_NOINLINE RowMajor copied_tail(const ScoreView& view, const TileScratch& scratch, int64_t key) {
+  for (int64_t r = 0; r < kRows; ++r) {
+    const float* from = view.keys + std::min(key + r, view.key_length - 1) * view.key_stride;
+    std::copy(from, from + view.d_k, scratch.tail + r * view.d_k);
+  }
+  return RowMajor(scratch.tail, view.d_k);
+}
+
+HWY_INLINE RowMajor rows_of(const ScoreView& view, const TileScratch& scratch, const TileSight& sight, int64_t key) {
+  if (HWY_UNLIKELY(key + kRows > view.key_length)) return copied_tail(view, scratch, key);
+  return RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride);
+}
+
+// Rows that stand apart (heads inside rows) are no stream that the machine would fetch by itself: those two groups ahead are asked for.
+HWY_INLINE void fetch_rows(const ScoreView& view, const float* rows) {
+  constexpr int64_t kLine = 16;
+  for (int64_t r = 0; r < kRows; ++r) {
+    for (int64_t c = 0; c < view.d_k; c += kLine) hwy::Prefetch(rows + r * view.key_stride + c);
+  }
+}
+
+// The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself.
+HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int64_t key) {
+  constexpr int64_t kLine = 16;
+  if (key % kLine != 0) return;
+  for (const ScoreTerm& term : *view.terms) {
+    if (term.kind != ScoreTerm::Kind::kDense || term.per_edge || term.query_stride == 0) continue;
+    for (int i = 0; i < block.vectors * kLanes; ++i)
+      __builtin_prefetch(term.bias + block.query[i] * term.query_stride + (key + kKeyTile) * term.key_stride, 0,
+                         2);  // L1 has no room for them
+  }
+}
+
+// --- a call's only term ----------------------------------------------------------------------------------------------------------------------
+
+// What the only term does to the scores of a group that every query sees, in registers: general_group goes from term to term by way of memory. For epilogues with
+// kTakesTerm, whose blocks are done again with `careful` where a result is not finite.
+struct NoTerm {
+  template <int V>
+  HWY_INLINE void operator()(int64_t, Scores<V>&) const {}
+};
+struct AlibiTerm {
+  const float* position;
+  float slope;
+  explicit AlibiTerm(const TileContext& of) : position(of.block.position), slope(of.view.terms->front().slope) {}
+  template <int V>
+  HWY_INLINE void operator()(int64_t key, Scores<V>& s) const {
+    const F32 d;
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      const Floats j = hn::Set(d, static_cast<float>(key + r));
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        s.c[r * V + v] = term_alibi(s.c[r * V + v], hn::Set(d, slope), hn::Load(d, position + v * kLanes), j);
+      });
+    });
+  }
+};
+struct SoftCapTerm {
+  float cap, inverse_cap;
+  explicit SoftCapTerm(const TileContext& of) : cap(of.view.terms->front().cap), inverse_cap(of.view.terms->front().inverse_cap) {}
+  template <int V>
+  HWY_INLINE void operator()(int64_t, Scores<V>& s) const {
+    soft_cap_group(cap, inverse_cap, s.c);
+  }
+};
+struct DenseTerm {
+  const TileContext& of;
+  explicit DenseTerm(const TileContext& in) : of(in) {}
+  template <int V>
+  HWY_INLINE void operator()(int64_t key, Scores<V>& s) const {
+    const F32 d;
+    fetch_biases(of.view, of.block, key);
+    const float* bias = bias_at(of.scratch, 0, key % kKeyTile);
+    unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
+      unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
+        const Floats added = hn::MulAdd(hn::Load(d, bias + r * kBlock + v * kLanes), hn::Set(d, kLog2E), s.c[r * V + v]);
+        s.c[r * V + v] = term_floor(added);  // as term_dense has it but where the score was no number
+      });
+    });
+  }
+};
+
+// f(the call's only term, or NoTerm)
+template <class Epilogue, class F>
+HWY_INLINE void with_term(const TileContext& in, F&& f) {
+  if constexpr (requires { Epilogue::kTakesTerm; }) {
+    if (in.view.terms) {
+      const ScoreTerm::Kind kind = in.view.terms->front().kind;
+      if (kind == ScoreTerm::Kind::kAlibi) return f(AlibiTerm(in));
+      if (kind == ScoreTerm::Kind::kSoftCap) return f(SoftCapTerm(in));
+      return f(DenseTerm(in));
+    }
+  }
+  f(NoTerm());
+}
+template <class Epilogue>
+inline bool takes_terms(const ScoreView& view, const QueryBlock& block) {
+  if (!view.terms) return true;
+  if (!(requires { Epilogue::kTakesTerm; }) || view.terms->size() != 1 || block.vectors != kVectors || view.amx_step > 0) return false;
+  const ScoreTerm::Kind kind = view.terms->front().kind;
+  return kind == ScoreTerm::Kind::kAlibi || kind == ScoreTerm::Kind::kSoftCap || kind == ScoreTerm::Kind::kDense;
+}
+
+// Groups [begin, end) that every query of the block sees, in a call of dot products with one term or none.
+template <int V, class Term, class Epilogue>
+HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, const TileSight& sight, int64_t begin, int64_t end,
+                               const Term& term, Epilogue& epilogue) {
+  const float* qt = block.qt;
+  const int64_t d_k = view.d_k;
+  if constexpr (V == kVectors && is_bf16_dot_only<Epilogue>() && std::is_same_v<Term, NoTerm> && requires { Epilogue::kLeastWoven; }) {
+    if (d_k >= Epilogue::kLeastWoven) return epilogue.template take_groups<Epilogue::kSums>(view, qt, sight, begin, end);
+  }
+  if (is_bf16_dot_only<Epilogue>() || (kHasBf16Dot && view.is_bf16)) {
+    for (int64_t key = begin; key < end; key += kRows) {
+      Scores<V> s;
+      bf16_dot_products<V>(view, qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride), s);
+      term(key, s);
+      epilogue(s, key, 0);
+    }
+    return;
+  }
+  if constexpr (is_bf16_dot_only<Epilogue>()) return;
+  if (view.pages) {
+    for (int64_t key = begin; key < end; key += kRows) {
+      Scores<V> s;
+      dot_products<V>(qt, panel_of(view, sight, key), d_k, s);
+      term(key, s);
+      epilogue(s, key, 0);
+    }
+  } else {
+    const bool apart = view.key_stride != d_k;
+    for (int64_t key = begin; key < end; key += kRows) {
+      Scores<V> s;
+      if (apart) fetch_rows(view, sight.keys + (key + 2 * kRows - sight.tile) * view.key_stride);
+      dot_products<V>(qt, RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride), d_k, s);
+      term(key, s);
+      epilogue(s, key, 0);
+    }
+  }
+}
+
+// Scores of a group whose pair is no product, to[key][vector]: a vector of queries at a time, since φ needs the registers.
+inline HWY_NOINLINE void other_scores(const ScoreView& view, const float* qt, int vectors, const TileScratch& scratch,
+                                      const TileSight& sight, int64_t key, float* to) {
+  const F32 d;
+  const auto score = [&](auto step, auto keys) CLEARHEAD_INLINE_LAMBDA {
+    for (int v = 0; v < vectors; ++v) {
+      Scores<1> s;
+      clear(s);
+      add_channels<1>(step, qt + v * kLanes, keys, view.d_k, s);
+      unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[r], d, to + (r * vectors + v) * kLanes); });
+    }
+  };
+  with_step(view.function, [&](auto step) CLEARHEAD_INLINE_LAMBDA {
+    view.pages ? score(step, panel_of(view, sight, key)) : score(step, rows_of(view, scratch, sight, key));
+  });
+}
+
+// What the pair gives for the group of kRows keys from `key`, whatever the pair and wherever the group.
+template <int V, class Epilogue>
+HWY_INLINE void group_products(const TileContext& in, const TileSight& sight, int64_t key, int first_vector, Scores<V>& s) {
+  const float* qt = in.block.qt + first_vector * kLanes;
+  if constexpr (may_use_amx<Epilogue>()) {
+    if (by_amx<Epilogue>(in.view)) return amx_products<V>(in, key, first_vector, s);
+  }
+  if constexpr (is_amx_only<Epilogue>()) return;
+  if (is_bf16_dot_only<Epilogue>() || (kHasBf16Dot && in.view.is_bf16)) {
+    bf16_dot_products<V>(in.view, qt, rows_of(in.view, in.scratch, sight, key), s);
+  } else if (HWY_UNLIKELY(!in.view.function.is_dot())) {
+    alignas(64) float scores[kRows * V * kLanes];
+    other_scores(in.view, qt, V, in.scratch, sight, key, scores);
+    unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), scores + i * kLanes); });
+  } else if (in.view.pages) {
+    dot_products<V>(qt, panel_of(in.view, sight, key), in.view.d_k, s);
+  } else {
+    dot_products<V>(qt, rows_of(in.view, in.scratch, sight, key), in.view.d_k, s);
+  }
+}
+
+// A group with terms, with another pair than the dot product, or at the edge of what is visible.
+template <int V, class Epilogue>
+HWY_NOINLINE void general_group(const TileContext& in, const TileSight& sight, int64_t key, int first_vector, const Hiding& hiding,
+                                Epilogue& epilogue) {
+  Scores<V> s;
+  group_products<V, Epilogue>(in, sight, key, first_vector, s);
+  if (in.view.terms) apply_terms<V>(in, key, first_vector, s, epilogue);
+  if (sight.floors) unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = term_floor(s.c[i]); });
+  hide<V>(in, key, first_vector, hiding, s);
+  epilogue(s, key, first_vector);
+}
+
+// Of a tile with bits: lanes that see any of the kRows keys from `key`.
+HWY_INLINE uint64_t lanes_that_see(const TileScratch& scratch, int64_t key) {
+  uint64_t any = 0;
+  for (int64_t r = 0; r < kRows; ++r) any |= scratch.visible[key % kKeyTile + r];
+  return any;
+}
+
+template <class Epilogue>
+HWY_INLINE void edge_group(const TileContext& in, const TileSight& sight, int64_t key, Epilogue& epilogue) {
+  int first = 0, last = in.block.vectors;
+  while (first < last && !in.block.may_see(first, key, key + kRows)) ++first;
+  while (last > first && !in.block.may_see(last - 1, key, key + kRows)) --last;
+  if (sight.mask) {
+    constexpr uint64_t kVector = (uint64_t{1} << kLanes) - 1;
+    const uint64_t any = lanes_that_see(in.scratch, key);
+    while (first < last && (any >> first * kLanes & kVector) == 0) ++first;
+    while (last > first && (any >> (last - 1) * kLanes & kVector) == 0) --last;
+  }
+  if (first == last) return;
+  bool inside = true;
+  for (int v = first; v < last; ++v) inside = inside && in.block.all_low[v] <= key && key + kRows <= in.block.all_high[v];
+  const Hiding hiding{!inside, sight.segments, sight.mask};
+  if (last - first == 3) return general_group<3>(in, sight, key, first, hiding, epilogue);
+  if (last - first == 2) return general_group<2>(in, sight, key, first, hiding, epilogue);
+  general_group<1>(in, sight, key, first, hiding, epilogue);
+}
+
+/// Calls epilogue(Scores<V>&, key, first_vector) for the groups of a tile in ascending order.
+template <class Epilogue>
+HWY_INLINE void for_each_group(const TileContext& in, const TileSight& sight, Epilogue& epilogue) {
+  int64_t key = sight.begin;
+  const bool amx = by_amx<Epilogue>(in.view);
+  if (amx) open_amx(in.view, in.scratch);
+  const bool plain =
+      in.view.function.is_dot() && takes_terms<Epilogue>(in.view, in.block) && !sight.segments && !sight.mask && !in.scratch.careful;
+  if (plain) {
+    int64_t inner_begin = key, inner_end = sight.end;
+    for (int v = 0; v < in.block.vectors; ++v) {
+      inner_begin = std::max<int64_t>(inner_begin, in.block.all_low[v]);
+      inner_end = std::min<int64_t>(inner_end, in.block.all_high[v]);
+    }
+    inner_begin = (inner_begin + kRows - 1) / kRows * kRows;
+    inner_end = inner_end / kRows * kRows;
+    if (inner_begin < inner_end) {
+      for (; key < inner_begin; key += kRows) {
+        if (in.view.terms) fetch_biases(in.view, in.block, key);
+        edge_group(in, sight, key, epilogue);
+      }
+      const auto take = [&](auto v) {
+        if constexpr (may_use_amx<Epilogue>()) {
+          if (amx) return plain_amx<v>(in, inner_begin, inner_end, epilogue);
+        }
+        if constexpr (!is_amx_only<Epilogue>()) {
+          with_term<Epilogue>(in, [&](const auto& term) {
+            if constexpr (v == kVectors || std::is_same_v<decltype(term), const NoTerm&>)
+              plain_groups<v>(in.view, in.block, sight, inner_begin, inner_end, term, epilogue);
+          });
+        }
+      };
+      with_vectors(in.block.vectors, take);
+      key = inner_end;
+    }
+  }
+  for (; key < sight.end; key += kRows) {
+    if (in.view.terms) fetch_biases(in.view, in.block, key);
+    edge_group(in, sight, key, epilogue);
+  }
+}
+
+}  // namespace clearhead::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#include "backends/cpu/score/relative-inl.h"
+
+#endif  // per-target include guard

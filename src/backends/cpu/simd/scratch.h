@@ -1,0 +1,46 @@
+// Memory that a thread keeps between calls: grown when needed, never shrunk, aligned for vectors.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+namespace clearhead::cpu {
+
+class ThreadScratch {
+ public:
+  /// `count` floats of this thread, 64-byte aligned, unset. Valid until the thread's next call.
+  static float* floats(int64_t count) { return own<0>(count); }
+  /// The same, beside it: for keys and for values of 16-bit pages (page-inl.h).
+  static float* widened_keys(int64_t count) { return own<1>(count); }
+  static float* widened_values(int64_t count) { return own<2>(count); }
+  /// A head's values by pairs of keys, and rows of out before they are rounded (flash_bf16-inl.h).
+  static float* value_words(int64_t count) { return own<3>(count); }
+  static float* wide_rows(int64_t count) { return own<4>(count); }
+  /// Sums of the cells of a sweep's strip (sweep_plan.h).
+  static double* cell_sums(int64_t count) { return reinterpret_cast<double*>(own<5>(2 * count)); }
+
+ private:
+  template <int kPlace>
+  static float* own(int64_t count) {
+    thread_local ThreadScratch memory;
+    return memory.at_least(count);
+  }
+  float* at_least(int64_t count) {
+    if (count > size_) {
+      memory_.reset(static_cast<float*>(::operator new[](static_cast<size_t>(count) * sizeof(float), kAlign)));
+      size_ = count;
+    }
+    return memory_.get();
+  }
+
+  static constexpr std::align_val_t kAlign{64};
+  struct Free {
+    void operator()(float* memory) const { ::operator delete[](memory, kAlign); }
+  };
+  std::unique_ptr<float[], Free> memory_;
+  int64_t size_ = 0;
+};
+
+}  // namespace clearhead::cpu
