@@ -61,18 +61,21 @@ void run(Options& options) {
 
 void add_ask(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("ask", "Which heads link two spans of the text, and how much");
+  CLI::App* command = app.add_subcommand("ask", "Find the heads that link two spans of the text, and how much");
   command->footer(
       "Example: clearhead ask prompt.trace --from \"the answer\" --to \"seg:doc 3\" --segments parts.json\n"
-      "A span is text that occurs in the text, tokens (#12:20), or a segment (seg:NAME).");
+      "A span is text that occurs in the text, tokens (#12:20 is 12 to 19), or a segment (seg:NAME).");
   options->look.add(*command);
-  command->add_option("--from", options->from, "The span whose queries look")->required();
-  command->add_option("--to", options->to, "The span that is looked at")->required();
-  command->add_option("--top", options->top, "How many heads")->check(whole_from(1));
-  command->add_option("--sort", options->sort, "By the mass, or by its ratio to chance: even attention over all that the queries see")
+  command->add_option("--from", options->from, "The span whose queries attend")->required()->type_name("SPAN");
+  command->add_option("--to", options->to, "The span whose keys are attended to")->required()->type_name("SPAN");
+  command->add_option("--top", options->top, "How many heads to print (default: 10)")->check(whole_from(1));
+  command
+      ->add_option("--sort", options->sort,
+                   "Order by the weight between the spans (mass), or by its ratio to what uniform attention\nover all that the queries see "
+                   "would give (default: mass)")
       ->check(CLI::IsMember({"mass", "ratio"}));
-  command->add_option("--family", options->family, "Which maps: enc, dec or cross");
-  command->add_flag("--json", options->json, "As JSON");
+  command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
+  command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }
 

@@ -82,14 +82,14 @@ void run(Options& options) {
 
 void add_atlas(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("atlas", "What kind of head each head is, on a text");
+  CLI::App* command = app.add_subcommand("atlas", "Say what kind of head each head is, on a text");
   command->footer("Example: clearhead atlas MODEL --file corpus.txt --sort induction");
   options->look.add(*command);
   command->get_option("model")->required(false);
-  command->add_option("--sort", options->sort, "By strength or by one score");
-  command->add_option("--family", options->family, "Which maps: enc, dec or cross");
-  command->add_flag("--definitions", options->definitions, "What the scores mean, and where they come from");
-  command->add_flag("--json", options->json, "As JSON");
+  command->add_option("--sort", options->sort, "Order by strength, or by one score: induction, previous … (default: by layer and head)");
+  command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
+  command->add_flag("--definitions", options->definitions, "Print what the scores mean and which papers they come from; needs no model");
+  command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }
 

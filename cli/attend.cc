@@ -130,24 +130,31 @@ void run(const Options& options) {
 
 void add_attend(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("attend", "One call of attention on the tensors q, k, v of a safetensors file");
+  CLI::App* command = app.add_subcommand("attend", "Compute one call of attention on the tensors q, k and v of a safetensors file");
   command->footer(
       "Example: clearhead attend qkv.safetensors --spec spec.json -o out.safetensors --weights\n"
-      "Tensors the description names (slopes, bias, mask, sinks, …) come from the same file. docs/spec.md says every field.");
-  command->add_option("in", options->in, "safetensors with q [batch, head, query, d_k], k, v [batch, key_head, key, …]")->required();
-  command->add_option("--spec", options->spec, "The description, as JSON (default: plain scaled dot product)");
-  command->add_option("-o,--out", options->out, "Where to write out and log_sum_exp (threshold where rows are sparse)")->required();
+      "Tensors that the description names (slopes, bias, mask, sinks, …) come from the same file.\n"
+      "docs/spec.md explains every field of the description and every tensor that is written.");
+  command->add_option("in", options->in, "safetensors file with q [batch, head, query, d_k], k and v [batch, key_head, key, …]")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--spec", options->spec, "JSON file with the description of the call (default: plain scaled dot product)")
+      ->type_name("FILE");
+  command->add_option("-o,--out", options->out, "safetensors file to write: out and log_sum_exp (threshold where rows are sparse)")
+      ->required()
+      ->type_name("FILE");
   command->add_flag("--weights", options->weights, "Also write weights [batch, head, query, key]");
-  command->add_flag("--scores", options->scores, "Also write scores after all terms [batch, head, query, key], -inf where hidden");
-  command->add_flag("--stats", options->stats, "Also write entropy, received, distance and offsets");
-  command->add_flag(
-      "--gradients", options->gradients,
-      "Also write d_q, d_k, d_v and d_NAME of the description's f32 tensors, from the file's d_out [batch, head, query, d_v]");
-  command->add_option("--dtype", options->dtype, "What q, k, v and d_out are rounded to (default f32); what is written is f32")
+  command->add_flag("--scores", options->scores, "Also write scores after all terms [batch, head, query, key]; -inf where hidden");
+  command->add_flag("--stats", options->stats, "Also write entropy, received weight, distance and offsets");
+  command->add_flag("--gradients", options->gradients,
+                    "Also write d_q, d_k, d_v, and d_NAME of the description's f32 tensors. They need d_out\n"
+                    "[batch, head, query, d_v] in the input, the gradient of the loss with respect to out");
+  command->add_option("--dtype", options->dtype, "Round q, k, v and d_out to this and attend in it (default: f32); what is written is f32")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
-  command->add_flag("--as-used", options->as_used, "Weights and statistics as a kernel of bf16 rounded them, in place of the exact ones");
-  command->add_option("--backend", options->backend, "ref (double, obvious) or cpu (fast)")->check(CLI::IsMember({"ref", "cpu"}));
-  command->add_flag("--json", options->json, "Say what was written as JSON");
+  command->add_flag("--as-used", options->as_used, "Write weights and statistics as a bf16 kernel rounded them, instead of the exact ones");
+  command->add_option("--backend", options->backend, "ref (plain loops in double, slow) or cpu (fast); default: the best this machine has")
+      ->check(CLI::IsMember({"ref", "cpu"}));
+  command->add_flag("--json", options->json, "Print what was written as JSON");
   command->callback([options] { run(*options); });
 }
 

@@ -35,28 +35,31 @@ void run_model(const Options& options) {
 
 void add_bench(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("bench", "Fractions of this machine's measured limits");
+  CLI::App* command = app.add_subcommand("bench", "Measure speed, as fractions of this machine's own limits");
   command->footer("Examples:\n  clearhead bench attention --json\n  clearhead bench attention --filter forward/f32/causal");
   command->require_subcommand(1);
-  CLI::App* attention = command->add_subcommand("attention", "Forward, decode and sweeps against FMA peak and read bandwidth");
-  attention->add_option("--filter", options->attention.filters, "Only cases whose name contains this (repeatable)");
-  attention->add_flag("--all", options->attention.all, "The long list");
-  attention->add_option("--isa", options->isa, "Force an instruction set")->check(CLI::IsMember({"avx2", "avx512"}));
-  attention->add_option("--seconds", options->attention.seconds_per_case, "Seconds for each case")->check(above_zero());
-  attention->add_flag("--json", options->json, "As JSON");
+  CLI::App* attention = command->add_subcommand("attention", "Forward, decode and sweeps, against FMA peak and read bandwidth");
+  attention->add_option("--filter", options->attention.filters, "Run only cases whose name contains this (repeatable)");
+  attention->add_flag("--all", options->attention.all, "Run the long list of cases");
+  attention->add_option("--isa", options->isa, "Use this instruction set (default: the best of this machine)")
+      ->check(CLI::IsMember({"avx2", "avx512"}));
+  attention->add_option("--seconds", options->attention.seconds_per_case, "Seconds for each case (default: 2)")->check(above_zero());
+  attention->add_flag("--json", options->json, "Print JSON");
   attention->callback([options] { run_attention(*options); });
   CLI::App* decode = command->add_subcommand("decode", "The decode cases of `bench attention`");
-  decode->add_flag("--json", options->json, "As JSON");
+  decode->add_flag("--json", options->json, "Print JSON");
   decode->callback([options] {
     options->attention.filters = {"decode/"};
     run_attention(*options);
   });
-  CLI::App* model = command->add_subcommand("model", "Encoders and a causal model: tokens per second against FMA peak and read bandwidth");
-  model->add_option("--filter", options->model.filters, "Only cases whose name contains this (repeatable)");
-  model->add_option("--minilm", options->model.minilm, "Folder of the real MiniLM; otherwise random weights of its shape");
-  model->add_option("--models", options->model.models, "Folder in which the random models (1 GB) are kept; otherwise a temporary one");
-  model->add_option("--seconds", options->model.seconds_per_case, "Seconds for each case")->check(above_zero());
-  model->add_flag("--json", options->json, "As JSON");
+  CLI::App* model = command->add_subcommand("model", "Encoders and a causal model: tokens per second, against FMA peak and read bandwidth");
+  model->add_option("--filter", options->model.filters, "Run only cases whose name contains this (repeatable)");
+  model->add_option("--minilm", options->model.minilm, "Folder of the real MiniLM (default: random weights of its shape)")
+      ->type_name("DIR");
+  model->add_option("--models", options->model.models, "Folder to keep the random models in, 1 GB (default: a temporary one)")
+      ->type_name("DIR");
+  model->add_option("--seconds", options->model.seconds_per_case, "Seconds for each case (default: 2)")->check(above_zero());
+  model->add_flag("--json", options->json, "Print JSON");
   model->callback([options] { run_model(*options); });
 }
 

@@ -48,13 +48,18 @@ void add_bleu(CLI::App& app) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("bleu", "Score translations against a reference, as sacrebleu does");
+  CLI::App* command = app.add_subcommand("bleu", "Score translations against a reference by BLEU, as sacrebleu does");
   command->footer(
       "Example: clearhead bleu translated.txt reference.txt\n"
       "Corpus BLEU by sacrebleu's default: one reference, case kept, 13a words, exponential smoothing. Lines are sentences.");
-  command->add_option("hypotheses", options->hypotheses, "Translations, one a line; - is standard input")->required();
-  command->add_option("references", options->references, "What they are compared with, in the same order")->required();
-  command->add_flag("--json", options->json, "Score, signature, precisions, brevity penalty, n-grams matched and in all, lengths");
+  command->add_option("hypotheses", options->hypotheses, "File of translations, one a line; - is standard input")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("references", options->references, "File of reference translations, in the same order")
+      ->required()
+      ->type_name("FILE");
+  command->add_flag("--json", options->json,
+                    "Print JSON: score, signature, precisions, brevity penalty, n-grams matched\nand in all, lengths");
   command->callback([options] { run(options->hypotheses, options->references, options->json); });
 }
 

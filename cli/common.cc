@@ -103,13 +103,19 @@ void notice(const std::string& text) {
   std::fprintf(stderr, "%s\n", escaped(text).c_str());
 }
 
+// Under which heading of --help an option stands; a command's own options come first.
+static constexpr const char* kText = "The text";
+static constexpr const char* kKept = "What is kept";
+static constexpr const char* kInterventions = "Interventions";
+static constexpr const char* kPrecision = "Precision";
+
 void TextArguments::add(CLI::App& app) {
   const auto take = [this](const std::string& value) {
     text = value;
     has_text = true;
   };
-  app.add_option_function<std::string>("text", take, "The text; - reads standard input");
-  app.add_option("--file,-f", file, "Read the text from a file; - is standard input");
+  app.add_option_function<std::string>("text", take, "The text; - reads it from standard input");
+  app.add_option("--file,-f", file, "Read the text from this file; - is standard input")->type_name("FILE")->group(kText);
 }
 
 std::string TextArguments::read() const {
@@ -119,16 +125,25 @@ std::string TextArguments::read() const {
 }
 
 void LookArguments::add(CLI::App& app) {
-  app.add_option("model", model, "A model (directory, or name in the local cache) or a trace file")->required();
+  app.add_option("model", model,
+                 "A model (its directory, or its name in the local Hugging Face cache), or a trace file,\n"
+                 "which has its text already")
+      ->required();
   text.add(app);
-  app.add_option("--pair", pair, "A second text, for models that read two");
-  app.add_option("--window", window, "Slide windows of so many tokens over a text longer than the model's positions")->check(whole_from(1));
-  app.add_option("--overlap", overlap, "Tokens that neighbouring windows share (default: a quarter)")->check(whole_from(0));
-  app.add_flag("--truncate", truncate, "Cut a text that is longer than the model's positions");
-  app.add_option("--segments", segments, "A JSON file naming parts of the text: [{\"name\", \"role\", \"begin\", \"end\"}], in bytes");
-  app.add_option("--layers", layers, "Keep these layers only: 0,3,5:8");
-  app.add_option("--rows", rows, "Keep the query vectors of these tokens too: 1200:1300 (repeatable)");
-  app.add_option("--budget", budget, "Memory the trace may take: 512M, 4G (default 2G)");
+  app.add_option("--pair", pair, "A second text, for models that read pairs")->group(kText);
+  app.add_option("--segments", segments, "JSON file that names parts of the text, in bytes:\n[{\"name\", \"role\", \"begin\", \"end\"}]")
+      ->type_name("FILE")
+      ->group(kText);
+  app.add_flag("--truncate", truncate, "Cut a text that is longer than the model's positions")->group(kText);
+  app.add_option("--window", window, "Read a text longer than the model's positions in sliding windows of this many tokens")
+      ->check(whole_from(1))
+      ->group(kText);
+  app.add_option("--overlap", overlap, "Tokens that neighbouring windows share (default: a quarter of --window)")
+      ->check(whole_from(0))
+      ->group(kText);
+  app.add_option("--layers", layers, "Keep only these layers: 0,3,5:8 is 0, 3, 5, 6 and 7 (default: all)")->group(kKept);
+  app.add_option("--rows", rows, "Keep query vectors of these tokens even beyond the budget: 1200:1300 (repeatable)")->group(kKept);
+  app.add_option("--budget", budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE")->group(kKept);
   interventions.add(app);
   add_load_options(app, load);
 }
@@ -161,15 +176,19 @@ DType dtype_named(const std::string& name) { return name == "bf16" ? DType::kBF1
 void add_load_options(CLI::App& app, LoadOptions& load) {
   app.add_option_function<std::string>(
          "--precision", [&load](const std::string& name) { load.precision = dtype_named(name); },
-         "Multiply in f32 (default) or bf16: linear layers and attention round what they read; long texts are read several times faster")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+         "What linear layers and attention multiply in (default: f32). bf16 rounds what they read;\n"
+         "long texts are then read several times faster")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->group(kPrecision);
   app.add_option_function<std::string>(
          "--weights",
          [&load](const std::string& name) {
            load.weights = name == "bf16" ? WeightStorage::kBF16 : name == "int8" ? WeightStorage::kInt8 : WeightStorage::kF32;
          },
-         "Keep linear layers as: f32 (default), bf16, int8 (fewer bytes, faster decoding, rounded weights)")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+         "What linear layers keep their weights in (default: f32). bf16 and int8 round them, take\n"
+         "fewer bytes and decode faster")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}))
+      ->group(kPrecision);
 }
 
 void LookArguments::refuse_run_options() const {
@@ -218,15 +237,20 @@ std::string LookArguments::as_typed(const char* command) const {
 
 void InterventionArguments::add(CLI::App& app) {
   app.add_option("--knock-out,--ablate", knock_out,
-                 "Heads to ablate (their output is zero): L3.H5 (repeatable, or L3.H5,L4.H0); of an encoder-decoder cross.L2.H1, "
-                 "enc.L0.H3, dec.L1.H0")
-      ->delimiter(',');
+                 "Ablate heads (their output is zero): L3.H5, or L3.H5,L4.H0 (repeatable).\n"
+                 "Of an encoder-decoder: cross.L2.H1, enc.L0.H3, dec.L1.H0")
+      ->delimiter(',')
+      ->type_name("HEAD")
+      ->group(kInterventions);
   app.add_option("--cut", cut,
-                 "Attention knockout, QUERIES/KEYS: tokens that no longer see those keys, as 10:20/3:5, or 10:20/3:5@L3 or @L3.H5 for one "
-                 "layer or head "
-                 "(repeatable); of an encoder-decoder "
-                 "@cross, @cross.L2, @cross.L2.H1, @enc…, @dec…");
-  app.add_option("--keep-only", keep_only, "QUERIES/KEYS: tokens that see only those keys; written as --cut (repeatable)");
+                 "Attention knockout: 10:20/3:5 hides tokens 3 and 4 from tokens 10 to 19 (repeatable).\n"
+                 "In one layer or head: 10:20/3:5@L3, 10:20/3:5@L3.H5. Of an encoder-decoder: @cross,\n"
+                 "@cross.L2, @cross.L2.H1, and the same with enc and dec")
+      ->type_name("QUERIES/KEYS")
+      ->group(kInterventions);
+  app.add_option("--keep-only", keep_only, "These queries see only these keys; written as for --cut (repeatable)")
+      ->type_name("QUERIES/KEYS")
+      ->group(kInterventions);
 }
 
 // The family that "cross.L2.H1" begins with, which is taken off; "" of "L2.H1".

@@ -84,9 +84,9 @@ std::string fish(const CLI::App& app) {
 
 void add_completion(CLI::App& app) {
   auto shell = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("completion", "Shell completion: eval \"$(clearhead completion bash)\"");
-  command->footer("Example: eval \"$(clearhead completion bash)\"      (in ~/.bashrc, to keep it)");
-  command->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  CLI::App* command = app.add_subcommand("completion", "Print a script for shell completion: eval \"$(clearhead completion bash)\"");
+  command->footer("Example: eval \"$(clearhead completion bash)\"      (put this line in ~/.bashrc to keep it)");
+  command->add_option("shell", *shell, "Which shell: bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command->callback([shell, &app] {
     if (*shell == "fish") return print(fish(app));
     if (*shell == "zsh") print("autoload -U +X bashcompinit && bashcompinit");

@@ -303,10 +303,12 @@ void add_demo(CLI::App& app) {
     std::string model, out = "build/demo";
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("demo", "The main job on real input, every claim checked (what `make demo` runs)");
+  CLI::App* command = app.add_subcommand("demo", "Do the main job on real input and check every claim (what `make demo` runs)");
   command->footer("Example: clearhead demo --model ~/.cache/clearhead/models/all-MiniLM-L6-v2 --out build/demo");
-  command->add_option("--model", options->model, "A real model's directory");
-  command->add_option("--out", options->out, "Where to write the page and the models with known answers");
+  command->add_option("--model", options->model, "Directory of a real model (default: the models with known answers only)")
+      ->type_name("DIR");
+  command->add_option("--out", options->out, "Folder for the page and the models with known answers (default: build/demo)")
+      ->type_name("DIR");
   command->callback([options] {
     const int code = run(options->model, options->out);
     if (code != 0) throw CLI::RuntimeError(code);

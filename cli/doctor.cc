@@ -62,11 +62,14 @@ std::vector<std::pair<std::string, std::string>> drivers_here(InstructionSet isa
 
 void add_doctor(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
-  CLI::App* command = app.add_subcommand("doctor", "What this machine and this build can do");
+  CLI::App* command = app.add_subcommand("doctor", "Report what this machine and this build can do");
   command->footer(
-      "Example: clearhead doctor --json\nCLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force what computes; "
-      "CLEARHEAD_BF16=amx|dot|widen, how\nAVX-512 multiplies bf16 in attention: by AMX, by VDPBF16PS, or widened to f32.");
-  command->add_flag("--json", *json, "As JSON");
+      "Example: clearhead doctor --json\n"
+      "Environment variables, of every command:\n"
+      "  CLEARHEAD_BACKEND=ref|cpu          which backend computes\n"
+      "  CLEARHEAD_ISA=avx2|avx512          which instruction set it uses\n"
+      "  CLEARHEAD_BF16=amx|dot|widen       how AVX-512 multiplies bf16 in attention: AMX, VDPBF16PS, or widened to f32");
+  command->add_flag("--json", *json, "Print JSON");
   command->callback([json] {
     Json backends = Json::array();
     for (const Backend* table : runnable_backends()) backends.push(format("{} ({})", table->name, to_string(table->isa)));

@@ -119,10 +119,10 @@ void add_info(CLI::App& app) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("info", "What a model or a trace is");
+  CLI::App* command = app.add_subcommand("info", "Describe a model or a trace");
   command->footer("Example: clearhead info MODEL --json");
   command->add_option("model", options->model, "A model or a trace")->required();
-  command->add_flag("--json", options->json, "As JSON");
+  command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] {
     if (is_trace_file(options->model)) {
       print_trace(options->model, options->json);

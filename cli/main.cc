@@ -19,13 +19,13 @@ namespace {
 
 constexpr const char* kAbout =
     "clearhead — attention you can see through: fused, exact, at any length.\n"
-    "Give it a model and a text of any length; it runs the model with fused attention and shows exactly what every head attended to.";
+    "Give it a model and a text of any length. It runs the model with fused attention and shows exactly what every head\nattended to.";
 
 constexpr const char* kExamples =
     "Examples:\n"
     "  clearhead show MODEL \"The cat sat on the mat.\"            a map with words, in the terminal\n"
     "  clearhead view MODEL --file book.txt                      the viewer, in the browser\n"
-    "  clearhead ask MODEL --file prompt.txt --from ANSWER --to \"doc 3\"   which heads link two spans\n"
+    "  clearhead ask MODEL --file prompt.txt --from A --to B     which heads link two spans\n"
     "  clearhead run embed MODEL \"text\" --json                   a sentence's vector\n"
     "MODEL is a trace, a directory, a shipped model, or a name in the local Hugging Face cache. Nothing is downloaded.";
 

@@ -21,11 +21,12 @@ using Options = RunArguments;
 
 CLI::App* add_task(CLI::App* run, const std::string& name, const std::string& what, const std::shared_ptr<Options>& options) {
   CLI::App* task = run->add_subcommand(name, what);
-  task->add_option("model", options->model, "A model (directory, or name in the local cache)")->required();
+  task->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*task);
-  task->add_flag("--json", options->json, "The answer as JSON");
+  task->add_flag("--json", options->json, "Print JSON");
   task->add_flag("--lines", options->lines,
-                 "One answer for each line of the text, in its order (with --json an object a line): lines of like length run together");
+                 "One answer for each line of the text, in its order (with --json one object a line);\n"
+                 "lines of similar length run in one batch");
   options->interventions.add(*task);
   add_load_options(*task, options->load);
   return task;
@@ -155,40 +156,44 @@ void score(const Options& options) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* run = app.add_subcommand("run", "A model's answer: embed, fill, classify, generate, translate, score");
+  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, generate, translate, score");
   run->require_subcommand(1);
   run->footer(
       "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
       "clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
-  CLI::App* embed_task = add_task(run, "embed", "A sentence's vector, as sentence-transformers computes it", options);
-  embed_task->add_option("-o", options->out, "With --lines: a .npy for the vectors, f32 [lines, width]");
+  CLI::App* embed_task = add_task(run, "embed", "Print a sentence's vector, as sentence-transformers computes it", options);
+  embed_task->add_option("-o", options->out, "With --lines: write the vectors to this .npy file, f32 [lines, width]")->type_name("FILE");
   embed_task->callback([options] { embed(*options); });
-  CLI::App* fill_task = add_task(run, "fill", "Candidates for every mask token of the text", options);
-  fill_task->add_option("--top", options->top, "How many candidates")->check(whole_from(1));
+  CLI::App* fill_task = add_task(run, "fill", "Print candidates for every mask token of the text", options);
+  fill_task->add_option("--top", options->top, "How many candidates to print for each (default: 5)")->check(whole_from(1));
   fill_task->callback([options] { fill(*options); });
-  CLI::App* classify_task = add_task(run, "classify", "Probabilities of a classifier's labels", options);
-  classify_task->add_option("--pair", options->pair, "A second text");
+  CLI::App* classify_task = add_task(run, "classify", "Print the probabilities of a classifier's labels", options);
+  classify_task->add_option("--pair", options->pair, "A second text, for classifiers of pairs");
   classify_task->callback([options] { classify(*options); });
-  add_task(run, "score", "How well a causal model foretells a text: bits a byte, also by how far in", options)->callback([options] {
-    score(*options);
-  });
-  CLI::App* generate_task = add_task(run, "generate", "Text that goes on", options);
-  generate_task->add_option("--max-tokens", options->max_tokens, "At most so many tokens")->check(whole_from(1));
-  generate_task->add_flag("--greedy", options->greedy, "Always the most probable token");
+  add_task(run, "score", "Print how well a causal model predicts a text, in bits a byte, also by how far into the text", options)
+      ->callback([options] { score(*options); });
+  CLI::App* generate_task = add_task(run, "generate", "Print how a causal model continues a text", options);
+  generate_task->add_option("--max-tokens", options->max_tokens, "Stop after this many new tokens (default: 64)")->check(whole_from(1));
+  generate_task->add_flag("--greedy", options->greedy, "Take the most probable token every time, instead of sampling");
   Sampling& sampling = options->sampling;
-  generate_task->add_option("--temperature", sampling.temperature, "Divides the logits before sampling")->check(above_zero());
-  generate_task->add_option("--top-k", sampling.top_k, "Sample from the k most probable (0: all)")->check(whole_from(0));
-  generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set with this probability")->check(above_zero(1));
-  generate_task->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1: tokens seen before become less probable")
+  generate_task->add_option("--temperature", sampling.temperature, "Softmax temperature of the sampling: divides the logits (default: 1)")
       ->check(above_zero());
-  generate_task->add_option("--seed", sampling.seed, "Seed of the sampling")->check(whole_from(0));
+  generate_task->add_option("--top-k", sampling.top_k, "Sample from this many most probable tokens (default: 0, all)")
+      ->check(whole_from(0));
+  generate_task->add_option("--top-p", sampling.top_p, "Sample from the smallest set of tokens that has this probability (default: 1, all)")
+      ->check(above_zero(1));
+  generate_task
+      ->add_option("--repetition-penalty", sampling.repetition_penalty, "Above 1, tokens seen before become less probable (default: 1)")
+      ->check(above_zero());
+  generate_task->add_option("--seed", sampling.seed, "Seed of the sampling (default: 0)")->check(whole_from(0));
   generate_task
       ->add_option_function<std::string>(
           "--cache", [options](const std::string& name) { options->cache = dtype_named(name); },
-          "Keep keys and values as: f32, bf16, f16 (half the memory and reading, rounded keys); by default as --precision says")
+          "What the KV cache keeps keys and values in (default: as --precision). bf16 and f16 round\n"
+          "them and halve memory and reading")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
-  generate_task->add_option("--trace", options->trace, "Keep the run's attention in a trace file");
-  generate_task->add_option("--budget", options->budget, "Memory the trace may take");
+  generate_task->add_option("--trace", options->trace, "Write the run's attention to this trace file")->type_name("FILE");
+  generate_task->add_option("--budget", options->budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE");
   generate_task->callback([options] { generate_text(*options); });
   add_run_translate(*run);
 }

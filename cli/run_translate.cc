@@ -200,22 +200,23 @@ Trace print_translation(const Model& model, const std::string& line) {
 
 void add_run_translate(CLI::App& run) {
   auto options = std::make_shared<Options>();
-  CLI::App* task = run.add_subcommand("translate", "What an encoder-decoder writes from each line of a text");
-  task->add_option("model", options->model, "An encoder-decoder (directory, or name in the local cache)")->required();
+  CLI::App* task = run.add_subcommand("translate", "Print what an encoder-decoder writes for each line of a text");
+  task->add_option("model", options->model, "An encoder-decoder (its directory, or its name in the local Hugging Face cache)")->required();
   options->text.add(*task);
   options->interventions.add(*task);
   task->add_option("--beams", options->beams,
-                   "Texts searched at once (else as the model's files say, else 4); 1: always the most probable token")
+                   "Beams of the search (default: as the model's files say, else 4). 1 takes the most\nprobable token every time")
       ->check(whole_from(1, 1000));
   task->add_option("--length-penalty", options->length_penalty,
-                   "A text is rated by its log-probability over length^penalty (else as the model's files say, else 1)");
-  task->add_option("--max-tokens", options->max_tokens, "At most so many tokens a line")->check(whole_from(1));
+                   "Beams are rated by log-probability / length^penalty (default: as the model's files say,\nelse 1)");
+  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens a line (default: 256)")->check(whole_from(1));
   add_load_options(*task, options->load);
-  CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words each word was chosen by");
-  task->add_option("--head", options->head, "With --align: a head of cross-attention, like L2.H0 (else the mean of the last layer's)")
+  CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words led to each word");
+  task->add_option("--head", options->head,
+                   "With --align: of this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
       ->needs(align);
-  task->add_option("--trace", options->trace, "Keep the attention of reading and writing one line in a trace file");
-  task->add_flag("--json", options->json, "The translations as JSON, with tokens and ratings");
+  task->add_option("--trace", options->trace, "Write the attention of one line's translation to this trace file")->type_name("FILE");
+  task->add_flag("--json", options->json, "Print the translations as JSON, with tokens and ratings");
   task->callback([options] { translate(*options); });
 }
 

@@ -301,20 +301,21 @@ void run(Options& options) {
 
 void add_show(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("show", "What heads attended to, in the terminal");
+  CLI::App* command = app.add_subcommand("show", "Draw in the terminal what heads attend to");
   command->footer(
       "Examples:\n"
       "  clearhead show MODEL \"The cat sat on the mat.\" --layer 3 --head L3.H5\n"
       "  clearhead show MODEL --file prompt.txt --query \"answer\" --top 8 --by head\n"
-      "Without --head and --layer: the atlas' ten most telling heads.");
+      "Without --head, --layer and --query: the atlas' ten most telling heads.");
   options->look.add(*command);
-  command->add_option("--head", options->head, "A head, like L3.H5");
-  command->add_option("--layer", options->layer, "A layer: the mean of its heads")->check(whole_from(0));
-  command->add_option("--query", options->query, "A token (1204) or text that occurs in the text: what it attends to");
-  command->add_option("--top", options->top, "How many keys, heads or segments")->check(whole_from(1));
-  command->add_option("--by", options->by, "With --query: by head or by segment")->check(CLI::IsMember({"head", "segment"}));
-  command->add_option("--family", options->family, "Which maps: enc, dec or cross");
-  command->add_flag("--json", options->json, "As JSON");
+  command->add_option("--head", options->head, "Draw the map of this head, like L3.H5");
+  command->add_option("--layer", options->layer, "Draw the map of this layer: the mean of its heads")->check(whole_from(0));
+  command->add_option("--query", options->query, "Print what this token attends to: its number (1204), or text that occurs in the text");
+  command->add_option("--top", options->top, "How many keys, heads or segments to print (default: 8)")->check(whole_from(1));
+  command->add_option("--by", options->by, "With --query: list heads, or segments (default: head)")
+      ->check(CLI::IsMember({"head", "segment"}));
+  command->add_option("--family", options->family, "Which maps of a model with several: enc, dec or cross (default: its first)");
+  command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }
 

@@ -71,7 +71,7 @@ void add_tokens(CLI::App& app) {
     bool json = false, plain = false, lines = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("tokens", "How a text becomes tokens");
+  CLI::App* command = app.add_subcommand("tokens", "Print the tokens of a text");
   command->footer(
       "Examples:\n"
       "  clearhead tokens MODEL \"The cat sat.\" --json\n"
@@ -79,10 +79,10 @@ void add_tokens(CLI::App& app) {
       "Offsets are bytes of the text.");
   command->add_option("model", options->model, "A model, or a folder with tokenizer files only")->required();
   options->text.add(*command);
-  command->add_option("--pair", options->pair, "A second text");
-  command->add_flag("--no-special", options->plain, "Without the tokens the model adds around a text");
-  command->add_flag("--lines", options->lines, "A JSON object for each line of --file, as of standard input");
-  command->add_flag("--json", options->json, "{\"ids\", \"tokens\", \"offsets\": [[begin, end] in bytes]}");
+  command->add_option("--pair", options->pair, "A second text, encoded as a pair with the first");
+  command->add_flag("--no-special", options->plain, "Leave out the special tokens that the model adds around a text");
+  command->add_flag("--lines", options->lines, "Print one JSON object for each line of --file, as for standard input");
+  command->add_flag("--json", options->json, "Print JSON: {\"ids\", \"tokens\", \"offsets\": [[begin, end] in bytes]}");
   command->callback([options] {
     const auto tokenizer = Tokenizer::load(model_directory(options->model));
     const bool is_piped = options->text.is_standard_input() && (options->lines || options->text.text == "-");

@@ -18,9 +18,9 @@ void add_trace(CLI::App& app) {
   command->footer(
       "Example: clearhead trace MODEL --file prompt.txt -o prompt.trace\nview, show, ask and atlas take the trace in place of a model.");
   options->look.add(*command);
-  command->add_option("-o,--out", options->out, "Where to write the trace")->required();
-  command->add_flag("--statistics", options->look.statistics_in_run, "Compute the atlas' statistics now and keep them");
-  command->add_flag("--json", options->json, "Say what was kept as JSON");
+  command->add_option("-o,--out", options->out, "Trace file to write")->required()->type_name("FILE");
+  command->add_flag("--statistics", options->look.statistics_in_run, "Compute the atlas' statistics in this run and keep them");
+  command->add_flag("--json", options->json, "Print what was kept as JSON");
   command->callback([options] {
     check_writable(options->out);
     const Trace trace = options->look.trace();

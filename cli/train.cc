@@ -144,20 +144,23 @@ void add_train(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("train", "Train a model from a recipe");
   command->footer("Example: clearhead train recipes/tiny-shakespeare.json data=DIR steps=2000 -o runs/first");
-  command->add_option("recipe", options->recipe, "A recipe's file; with --resume the folder of a run")->required();
-  command->add_option("settings", options->settings, "Fields of the recipe to replace: data=DIR, schedule.learning_rate=1e-3 …");
-  command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)");
+  command->add_option("recipe", options->recipe, "A recipe (JSON file, docs/training.md); with --resume the folder of a run")->required();
+  command->add_option("settings", options->settings,
+                      "Fields of the recipe to replace: data=DIR, steps=2000, schedule.learning_rate=1e-3 …");
+  command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)")->type_name("DIR");
   command
       ->add_option("--watch", options->watch,
-                   "Keep traces of this text (or source, tab, target) on the way, in RUN/watch: how heads form (may be given again)")
+                   "Keep traces of this text during training, in RUN/watch: how heads form (repeatable).\n"
+                   "Of an encoder-decoder: source, tab, target")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_flag("--resume", options->resume, "Go on from the folder's checkpoint, with the same bits as if it had never stopped");
-  command->add_flag("--data-changed", options->data_changed, "With --resume: go on over data that is no longer the same");
-  command->add_option("--test", options->test, "Train nothing: measure this model on the part of the recipe's data that no training saw");
-  command->add_option("--batches", options->batches, "Train nothing: print what the first so many parts of steps are shown")
-      ->check(CLI::PositiveNumber);
-  command->add_flag("--json", options->json, "Reports as JSON, one a line");
+  command->add_flag("--resume", options->resume,
+                    "Continue from the folder's last checkpoint, with the same bits as if it had never stopped");
+  command->add_flag("--data-changed", options->data_changed, "With --resume: continue although the data is no longer the same");
+  command->add_option("--test", options->test, "Train nothing: measure this model on the recipe's test data, which no training saw")
+      ->type_name("MODEL");
+  command->add_option("--batches", options->batches, "Train nothing: print the first so many batches")->check(CLI::PositiveNumber);
+  command->add_flag("--json", options->json, "Print reports as JSON, one a line");
   command->callback([options] { run(*options); });
 }
 

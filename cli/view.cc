@@ -143,7 +143,7 @@ void run(Options& options) {
 
 void add_view(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("view", "See every head on a text: in the browser, or as one page that works offline");
+  CLI::App* command = app.add_subcommand("view", "Show every head on a text, in the browser or as one page that works offline");
   command->footer(
       "Examples:\n"
       "  clearhead view MODEL \"The cat sat on the mat.\"        opens the browser\n"
@@ -152,14 +152,14 @@ void add_view(CLI::App& app) {
       "  clearhead view A.trace B.trace --html both.html        several traces in one page, to choose from\n"
       "  clearhead view RUN/watch                               how heads formed, step by step (train --watch)");
   options->look.add(*command);
-  command->add_option("traces", options->traces, "Further traces: those given are shown side by side");
-  command->add_option("--port", options->port, "Port on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
-  command->add_flag("--no-browser", options->no_browser, "Only print the address");
-  command->add_option("--html", options->html, "Write a page that works offline");
-  command->add_option("--page-size", options->page_size, "With --html: how large the page may become (default 20MB)");
-  command->add_option("--state", options->state, "What to show first, as in the page's address: v=map&h=5.3");
-  command->add_option("--head", options->head, "Show this head first: L5.H3");
-  command->add_option("--query", options->query, "Show this token first: a number, #12:20, or text that occurs");
+  command->add_option("traces", options->traces, "More traces, to choose from in the page")->type_name("FILE");
+  command->add_option("--port", options->port, "Port of the server on 127.0.0.1 (default: any free one)")->check(whole_from(1, 65535));
+  command->add_flag("--no-browser", options->no_browser, "Print the address only, and open no browser");
+  command->add_option("--html", options->html, "Write a page that works offline to this file, and serve nothing")->type_name("FILE");
+  command->add_option("--page-size", options->page_size, "With --html: how large the page may become (default: 20MB)")->type_name("SIZE");
+  command->add_option("--state", options->state, "What to show first, as in the page's address after #: v=map&h=5.3");
+  command->add_option("--head", options->head, "Show this head first, like L5.H3");
+  command->add_option("--query", options->query, "Show this token first: its number, tokens (#12:20), or text that occurs in the text");
   command->callback([options] { run(*options); });
 }
 

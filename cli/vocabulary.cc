@@ -72,20 +72,24 @@ void add_vocabulary(CLI::App& app) {
       "Examples:\n"
       "  clearhead vocabulary bpe books/*.txt --size 8000 --special \"<|endoftext|>\" -o my-tokenizer\n"
       "  clearhead tokens my-tokenizer \"The cat sat.\"\n"
-      "bpe: byte-level, words cut as GPT-2's. wordpiece: lower case, words cut as BERT's. The files are those of the tokenizers package.");
-  command->add_option("kind", options->kind, "bpe or wordpiece")->required()->check(CLI::IsMember({"bpe", "wordpiece"}));
-  command->add_option("files", options->files, "Texts; - is standard input")->required();
-  command->add_option("-o,--out", options->out, "Folder that gets the tokenizer.json")->required();
-  command->add_option("--size", options->training.size, "Tokens in all (default: 4096)")->check(whole_from(1, (1 << 24) - 1));
-  command->add_option("--special", options->special, "A special token; may be given again (wordpiece: BERT's five if none is given)")
+      "bpe: byte-level, words cut as GPT-2's. wordpiece: lower case, words cut as BERT's.\n"
+      "tokenizer.json is in the format of the tokenizers package.");
+  command->add_option("kind", options->kind, "bpe (byte-level, as GPT-2's) or wordpiece (as BERT's)")
+      ->required()
+      ->check(CLI::IsMember({"bpe", "wordpiece"}));
+  command->add_option("files", options->files, "Text files to learn from; - is standard input")->required()->type_name("FILE");
+  command->add_option("-o,--out", options->out, "Folder to write tokenizer.json to")->required()->type_name("DIR");
+  command->add_option("--size", options->training.size, "Tokens of the vocabulary (default: 4096)")->check(whole_from(1, (1 << 24) - 1));
+  command->add_option("--special", options->special, "A special token (repeatable; default: none for bpe, BERT's five for wordpiece)")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--minimum-count", options->training.minimum_count, "Pairs that stand less often are left alone (default: 2)")
+  command->add_option("--minimum-count", options->training.minimum_count, "Merge only pairs that occur at least this often (default: 2)")
       ->check(whole_from(1));
   command
-      ->add_option("--alphabet", options->training.alphabet, "wordpiece: the most frequent characters, no more than these (default: 1000)")
+      ->add_option("--alphabet", options->training.alphabet,
+                   "wordpiece: keep only this many characters, the most frequent ones (default: 1000)")
       ->check(whole_from(1));
-  command->add_flag("--json", options->json, "{\"tokens\", \"words\", \"different_words\", \"file\"}");
+  command->add_flag("--json", options->json, "Print JSON: {\"tokens\", \"words\", \"different_words\", \"file\"}");
   command->callback([options] { run(*options); });
 }
 

@@ -1,5 +1,7 @@
-// Bahdanau's alignment by hand: which French word each English word looks at, e_ij = vᵀ tanh(W s_i + U h_j) (Bahdanau, Cho & Bengio 2015, A.1.2; the
-// sentence is their figure 3). Here a hidden unit is a meaning; it fires where the decoder asks for what the source word has.
+// Bahdanau's alignment by hand: which French word each English word attends to, e_ij = vᵀ tanh(W s_i + U h_j)
+// (Bahdanau, Cho & Bengio 2015, A.1.2; the sentence is their figure 3).
+//
+// Here a hidden unit is a meaning. It fires where the decoder asks for what the source word has.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-// What a caller of PyTorch writes, and what is written here: docs/from-pytorch.md quotes these lines. Each is checked against the eager formula.
+// What a caller of PyTorch writes, and what is written here. docs/from-pytorch.md quotes these lines. Each is checked
+// against the eager formula.
 #include "mechanisms.h"
 
 namespace {

@@ -1,6 +1,9 @@
-// Graph attention (Veličković et al. 2018) without a kernel of its own: edges are lists, e_ij = LeakyReLU(a_i + b_j) is a dot product of width two and a rule.
+// Graph attention (Veličković et al. 2018) without a kernel of its own. Edges are lists; e_ij = LeakyReLU(a_i + b_j) is
+// a dot product of width two and a rule.
 //
-//   a_i + b_j = (a_i, 1)·(1, b_j)          cost follows the edges; what a node looked at is one look at the record
+//   a_i + b_j = (a_i, 1)·(1, b_j)
+//
+// Cost follows the edges. What a node attended to is one look at the record.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

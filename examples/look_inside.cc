@@ -1,4 +1,4 @@
-// The five lines of the README: fused attention, then any exact weight.
+// The lines of the README: fused attention, then any exact weight.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

@@ -1,4 +1,7 @@
-// The cookbook, page 4: keys that grow, slide and are shared; memory of another sequence or of an earlier segment; interventions; and the gradients of q, k and v.
+// The cookbook, page 4: keys and interventions.
+//
+// Keys that grow, slide and are shared; memory of another sequence or of an earlier segment; interventions; and the
+// gradients of q, k and v.
 #include "mechanisms.h"
 
 namespace {

@@ -1,8 +1,9 @@
-// The cookbook, page 1: scores. What q and k give (pairs, and what is said by transforming them first), and what is done to it (terms).
+// The cookbook, page 1: scores. What q and k give, directly or after a transform, and the terms that change it.
 //
-//   s_ij = pair(q_i, k_j), then each term in the order written
+//   s_ij = score(q_i, k_j), then each term in the order written
 //
-// Each entry says a mechanism of the literature as a description, and holds one thing that is true of it against a line of arithmetic.
+// Each entry says a mechanism of the literature as a description, and checks one thing that is true of it by a line of
+// arithmetic.
 #include "mechanisms.h"
 
 namespace {

@@ -1,8 +1,9 @@
-// The cookbook, page 2: topology. Who sees whom.
+// The cookbook, page 2: topology. Which keys a query sees.
 //
 //   a pair is visible if the band, the segments, the mask, the lists and the visibility rule all show it
 //
-// Each entry prints what one query sees: # a key with weight, . a key without. What no query of a block sees is not computed.
+// Each entry prints what one query sees: # is a key with weight, . a key without. What no query of a block sees is not
+// computed.
 #include "mechanisms.h"
 
 namespace {

@@ -1,4 +1,5 @@
-// The cookbook, page 3: weights. How scores become weights (the normaliser), what happens to weights afterwards, and in which precision they are seen.
+// The cookbook, page 3: weights. How scores become weights (the normaliser), what happens to weights afterwards, and
+// the precision in which a look shows them.
 //
 //   P_i = normaliser(s_i)          out_i = Σ_j P_ij a_ij v_j
 #include "mechanisms.h"

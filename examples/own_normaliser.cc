@@ -1,6 +1,7 @@
-// Another normaliser than softmax, and what happens to weights after it.
+// A normaliser other than softmax, and what happens to weights after it.
 //
-// Sparsemax gives most keys exactly nothing. Dropout acts on the values' side: the map shows the weights before it, map.after() as the values met them.
+// Sparsemax gives most keys a weight of exactly zero. Dropout acts on what the values are multiplied by: the map shows
+// the weights before it, map.after() the weights after it.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

@@ -1,6 +1,9 @@
-"""Recomputes one weight of a trace from nothing but its tensors: python3 examples/read_trace.py FILE [LAYER HEAD QUERY KEY].
+"""Recomputes one weight of a trace from nothing but its tensors.
 
-Needs numpy and safetensors. Covers scaled dot product with causal or full visibility, as most models have; docs/trace.md says the rest.
+    python3 examples/read_trace.py FILE [LAYER HEAD QUERY KEY]
+
+Needs numpy and safetensors. Covers scaled dot products with causal or full visibility, as most models have;
+docs/trace.md says the rest.
 """
 import json
 import sys

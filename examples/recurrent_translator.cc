@@ -1,7 +1,9 @@
-// Where attention began: a recurrent encoder and decoder with an additive score between them (Bahdanau, Cho & Bengio 2015, A.1 and A.2), trained from nothing.
+// Where attention began: a recurrent encoder and decoder with an additive score between them, trained from nothing
+// (Bahdanau, Cho & Bengio 2015, A.1 and A.2).
 //
-// The task: say a row of digits backwards. The encoder reads it in both directions; before each digit that it says, the decoder's state asks which of the
-// read ones to look at, e_ij = vᵀ tanh(W s_i + U h_j). The map of the trained model shows that it learned to look from the end.
+// The task: say a row of digits backwards. The encoder reads the row in both directions. Before each digit that it
+// says, the decoder's state asks which of the digits read to look at, e_ij = vᵀ tanh(W s_i + U h_j). The map of the
+// trained model shows that it learned to look from the end.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

@@ -1,9 +1,11 @@
-// A long text, segment by segment: each attends over the hidden states of the one before it and its own (Transformer-XL: Dai et al. 2019, §3.2).
+// A long text, segment by segment. Each segment attends over the hidden states of the one before it and its own
+// (Transformer-XL: Dai et al. 2019, §3.2).
 //
-//   h̃ = [SG(h_old) ∘ h]      q = h·W_qᵀ   k = h̃·W_kᵀ   v = h̃·W_vᵀ      causal(): query i sees all of the memory and its segment up to itself
+//   h̃ = [SG(h_old) ∘ h]      q = h·W_qᵀ   k = h̃·W_kᵀ   v = h̃·W_vᵀ
+//   causal(): query i sees all of the memory, and its segment up to itself
 //
-// Gradients stop at h_old, and not at W_k and W_v, which learn from the memory's rows too. Over a cache of keys, whose rows are constants, they do not:
-// that is attend_gradients' `memory`.
+// Gradients stop at h_old, but not at W_k and W_v, which learn from the memory's rows too. Over a cache of keys, whose
+// rows are constants, W_k and W_v do not learn from them: that is attend_gradients' `memory`.
 #include <clearhead/clearhead.h>
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// Spoken digits from a table (columns file, digit, split; docs/training.md): spectrogram, convolution, attention that sees no padding.
+// Spoken digits from a table (columns file, digit, split; docs/training.md): a spectrogram, a convolution, and
+// attention that does not see the padding.
 #include <clearhead/clearhead.h>
 
 #include <algorithm>

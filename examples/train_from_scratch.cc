@@ -1,7 +1,7 @@
-// A Transformer layer from nothing: parameters, attention, cross-entropy, AdamW, and a look at what its heads have become.
+// A Transformer layer from nothing: parameters, attention, cross-entropy, AdamW, and a look at what its heads learned.
 //
-// The task: write a row of digits backwards. Nothing says where to look; the position embeddings learn it, and the map of the trained head shows the
-// anti-diagonal. Vaswani et al. 2017, §3, with norms before the blocks.
+// The task: write a row of digits backwards. Nothing says where to look; the position embeddings learn it, and the map
+// of the trained head shows the anti-diagonal. Vaswani et al. 2017, §3, with norms before the blocks.
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

@@ -1,4 +1,5 @@
-// Layers of other kinds beside attention: convolution, pooling, a gate and a recurrent layer, recorded op by op (docs/training.md).
+// Layers other than attention: convolution, pooling, a gate and a recurrent layer, recorded op by op
+// (docs/training.md).
 #include <clearhead/clearhead.h>
 
 #include <cstdio>

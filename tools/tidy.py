@@ -65,13 +65,6 @@ ONE_FILE_ONLY = {  # what → the files that may say it
     r"#include <CLI/": None,  # only in cli/
 }
 PAGE = ROOT / "src/viewer/web/src"
-# Documents whose lines or paragraphs are still longer. Whoever rewrites one takes it out; a new document never comes in.
-LONG_DOCUMENTS = {
-    "docs/NUMERICS.md",
-    "docs/spec.md",
-    "docs/training.md",
-    "docs/viewer-api.md",
-}
 QUOTED_BY = {"readme": ["README.md", "README.zh-CN.md"]}  # mark in an example → documents; any other mark is a document's path
 findings = []
 
@@ -368,8 +361,7 @@ def main():
             complain(path, lines, f"file of {lines} lines; at most {most}")
         if path.suffix == ".md":
             check_names(path, text, options)
-            if str(path.relative_to(ROOT)) not in LONG_DOCUMENTS:
-                check_widths(path, text)
+            check_widths(path, text)
         if path.suffix == ".ts" and PAGE in path.parents:
             check_page_functions(path, text)
         if path.suffix not in (".cc", ".h"):
