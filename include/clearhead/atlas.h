@@ -84,8 +84,8 @@ std::vector<HeadScores> head_scores(const ReductionResult& found, const RunText&
 /// reduced now. Throws kNotFound for an unknown family.
 std::vector<HeadScores> head_atlas(const Trace& trace, const std::string& family, const LookOptions& options = {});
 
-/// Marks delimiters of a text: special tokens, and tokens of punctuation (with blanks around it). Returns [token] 0 or
-/// 1.
+/// Marks delimiters of a text: special tokens, and tokens of punctuation (with blanks around it).
+/// Returns [token] 0 or 1.
 std::vector<uint8_t> delimiters_of(const RunText& text);
 
 }  // namespace clearhead

@@ -58,8 +58,8 @@ AttendedRows attend(const Tensor& q, const PagedKV& keys, const AttentionSpec& s
 /// Selects for each query the `count` keys with the highest scores, and returns them as lists to set as topology.lists.
 ///
 /// The selection happens before the call. The record keeps the lists, later looks reuse them, and gradients
-/// treat them as constants. The lists replace any lists in `spec`; an EdgeBias term counts the entries of
-/// the lists it was made for.
+/// treat them as constants. The lists replace any lists in `spec`; an EdgeBias term counts the entries of the
+/// lists it was made for.
 ///
 /// q and k: as in attend(). A key can be selected if `spec` shows it to the query and its score, after all terms, is
 /// neither −∞ nor NaN. Ties go to the earlier key.
@@ -85,8 +85,8 @@ struct BlockChoice {
 /// Combine the lists with the rest of the topology, which still hides pairs inside the selected blocks.
 /// Time: O(blocks²·d_k) per head. With segments, a mask, lists or a rule, block pairs that id ranges and rule bounds
 /// cannot decide are searched for a shown pair: at most O(queries·keys) per head.
-/// Throws kUnsupported if the blocks of `choice` do not divide those of the lists in `spec`, kInvalidArgument for
-/// sizes or a count below 1.
+/// Throws kUnsupported if the blocks of `choice` do not divide those of the lists in `spec`, kInvalidArgument for sizes
+/// or a count below 1.
 Lists select_top_blocks(const Tensor& q, const Tensor& k, const AttentionSpec& spec, const BlockChoice& choice);
 
 struct Hashing {
@@ -129,12 +129,12 @@ enum class FeatureShift : uint8_t { kNone, kEachRow, kAllRows };
 /// Error at most φ·(1e-6 + 4εE), where E = Σ_c|w_c y_c| + ‖y‖²/2 is taken at the element and at the row that gave the
 /// shift. Results below 2⁻¹²⁶ may be 0. With kNone an exponent of 88.7 or more gives infinity.
 Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift);
-/// d_x, treating the shift as a constant. Error at most (1e-5 + 4εE)·Σ_r|d_φ_r|φ_r(|w_rc| + |y_c|)/d^¼
-/// with the row's largest E.
+/// d_x, treating the shift as a constant. Error at most (1e-5 + 4εE)·Σ_r|d_φ_r|φ_r(|w_rc| + |y_c|)/d^¼ with
+/// the row's largest E.
 Tensor positive_random_features_gradient(const Tensor& x, const Tensor& projection, const Tensor& features, const Tensor& d_features);
 
-/// Local attention around a predicted centre (local-p of Luong, Pham & Manning 2015, §3.2 and
-/// eq. 10; `reach` is their D).
+/// Local attention around a predicted centre (local-p of Luong, Pham & Manning 2015, §3.2 and eq. 10;
+/// `reach` is their D).
 ///
 /// Query i sees the keys j with |j − c_i| ≤ reach. Weights are normalised over these and then multiplied by
 /// exp(−(j − c_i)²/(2σ²)), σ = reach/2. As in the paper, they are not normalised again. The paper's local-m, a window

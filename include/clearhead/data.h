@@ -1,6 +1,6 @@
 // Room: io.
-// Reads sounds and pictures from files as tensors for models and Training: one file, or batches from a
-// table of files and labels.
+// Reads sounds and pictures from files as tensors for models and Training: one file, or batches from a table
+// of files and labels.
 //
 //   Sound sound = read_sound("seven.wav");                       // [channels, frames] at sound.rate frames per second
 //   Tensor photo = read_image("cat.jpg");                        // [3, height, width]

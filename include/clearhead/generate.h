@@ -54,8 +54,8 @@ struct GenerateOptions {
   int64_t max_tokens = 128;
   std::optional<Sampling> sampling{};              ///< absent: greedy decoding; ties go to the smaller id
   std::optional<std::vector<int32_t>> stop_ids{};  ///< token ids that end the text; absent: end_tokens(model)
-  /// Ends once the new text contains one of these. `text` is cut before it; on_token may already
-  /// have received its start.
+  /// Ends once the new text contains one of these. `text` is cut before it; on_token may already have
+  /// received its start.
   std::vector<std::string> stop_texts{};
   /// Called on the calling thread after each token. Return false to stop.
   std::function<bool(const GenerationStep&)> on_token = nullptr;
@@ -67,8 +67,8 @@ struct GenerateOptions {
   /// count > 1: beam search. sampling, on_token and stop_texts must then be absent.
   Beams beams{};
   std::optional<std::vector<int32_t>> banned_ids{};  ///< ids that are never generated; absent: banned_tokens(model)
-  /// dtype of the KV cache: f32, or bf16 or f16 in half the memory (errors: see KVCache); absent: the model's
-  /// precision.
+  /// dtype of the KV cache: f32, or bf16 or f16 in half the memory (errors: see KVCache); absent: the
+  /// model's precision.
   std::optional<DType> cache{};
 };
 

@@ -32,13 +32,13 @@ struct LookOptions {
 };
 
 enum class Statistic : uint8_t {
-  /// −Σ_j P ln P in nats, per query. A sink logit's share counts as one more outcome; linear weights
-  /// outside [0, 1] do not count.
+  /// −Σ_j P ln P in nats, per query. A sink logit's share counts as one more outcome; linear weights outside
+  /// [0, 1] do not count.
   kEntropy,
   kReceived,  ///< Σ_i P_ij, per key
   kDistance,  ///< Σ_j P_ij·|p_i − j|, per query
-  /// Σ_i P_{i, p_i+o}, per relative position o in [−offset_reach, offset_reach]; larger distances are added to the
-  /// ends.
+  /// Σ_i P_{i, p_i+o}, per relative position o in [−offset_reach, offset_reach]; larger distances are
+  /// added to the ends.
   kOffsets,
 };
 inline constexpr Statistic entropy = Statistic::kEntropy;
@@ -61,8 +61,8 @@ struct ReductionRequest {
   /// mean. Cells divide the kept rows, not the sampled ones: row t of the record belongs to cell row r of R with
   /// ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋, where n is the number of rows kept.
   std::array<int64_t, 2> cells{0, 0};
-  /// > 0: also return for each row its top_k keys by score. Meant for at most about 16; the cost of
-  /// inserting a key grows with top_k.
+  /// > 0: also return for each row its top_k keys by score. Meant for at most about 16; the cost of inserting a
+  /// key grows with top_k.
   int64_t top_k = 0;
   Range heads{0, -1};  ///< [0, −1): all heads
   ReductionRequest() = default;

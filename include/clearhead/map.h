@@ -29,8 +29,8 @@ struct TileRequest {
   /// > 0, only with cells {0, 0}: a cell covers cell_side × cell_side weights, fewer at the end of the range.
   int64_t cell_side = 0;
   /// Each weight is multiplied by the factor of its key and of its row, for example to show value norms or
-  /// to renormalise. Empty: no factors. Factors must not be negative (kInvalidArgument); a NaN factor
-  /// leaves its key or row out.
+  /// to renormalise. Empty: no factors. Factors must not be negative (kInvalidArgument); a NaN factor leaves
+  /// its key or row out.
   std::vector<float> key_factors{};  ///< [keys.size()]
   std::vector<float> row_factors{};  ///< [queries.size()]
 };
@@ -145,8 +145,8 @@ struct InterventionSite {
   int layer = 0;
   int64_t heads = 0;
   std::string_view family{};  ///< interventions that name another family are skipped
-  /// Cross-attention only: places of the queries within their sequence. A call has the queries of all sequences in a
-  /// row.
+  /// Cross-attention only: places of the queries within their sequence. A call has the queries of all
+  /// sequences in a row.
   std::optional<Range> cross_queries{};
 };
 /// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads

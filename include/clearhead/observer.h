@@ -61,8 +61,8 @@ struct MapFamily {
 struct RunPlan {
   std::string model{};  ///< as the caller named it
   std::vector<MapFamily> families{};
-  /// Of an encoder-decoder: the source, a line break, the target. Both are segments, and the
-  /// families are parts of the text.
+  /// Of an encoder-decoder: the source, a line break, the target. Both are segments, and the families are
+  /// parts of the text.
   RunText text{};
 };
 
@@ -79,12 +79,12 @@ class Observer {
   virtual ~Observer() = default;
   /// May throw kBudget; nothing has been computed then.
   virtual void begin(const RunPlan& plan) = 0;
-  /// Called before each layer: is anything of this site wanted? A layer that is not wanted keeps no
-  /// record and computes no norms.
+  /// Called before each layer: is anything of this site wanted? A layer that is not wanted keeps no record and
+  /// computes no norms.
   virtual bool wants(const Site& site) = 0;
-  /// Called after the layer's attention, on the thread that runs the model. The record shares the layer's
-  /// tensors: pin() a copy to keep it, or look at it and let it go. `norms` cover the keys that are new in this
-  /// step (in the prefill: all).
+  /// Called after the layer's attention, on the thread that runs the model. The record shares the layer's tensors:
+  /// pin() a copy to keep it, or look at it and let it go. `norms` cover the keys that are new in this step (in
+  /// the prefill: all).
   virtual void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) = 0;
   virtual void generated(const GeneratedToken&) {}
 };

@@ -11,8 +11,8 @@
 //
 // Two f32 numbers give a softmax weight to 1e-6; a single log-sum-exp would lose it (4e-6 at scores near 100). They
 // also hold a sparse threshold, which lies less than 1 below the largest score, exactly enough for scores of any
-// size. A row that sees no key has m = −∞, ℓ = 0; its weights are zeros. In files of an earlier version a sparse
-// row has m = τ and ℓ > 0.
+// size. A row that sees no key has m = −∞, ℓ = 0; its weights are zeros. In files of an earlier version a sparse row
+// has m = τ and ℓ > 0.
 #pragma once
 
 #include <cstdint>
@@ -76,8 +76,8 @@ struct Stamp {
   std::vector<uint64_t> versions{};
 };
 
-/// Everything needed to recompute any weight of one attention call exactly. Shares Q and the keys, and is cheap to
-/// copy.
+/// Everything needed to recompute any weight of one attention call exactly. Shares Q and the keys,
+/// and is cheap to copy.
 struct AttentionRecord {
   AttentionSpec spec{};
   /// [batch, head, row, d_k] in the dtype given. Row r is query first_query + r of the call's query_length queries.
@@ -91,8 +91,8 @@ struct AttentionRecord {
 
   AttentionShape shape() const;  ///< queries = query_length; d_v is 0 if the values are not known
   int64_t rows_kept() const { return q.size(2); }
-  /// Position of query i among the keys: i + (key_length − query_length) for Align::kEnd, i for
-  /// Align::kStart; plus the band's offset.
+  /// Position of query i among the keys: i + (key_length − query_length) for Align::kEnd, i for Align::kStart; plus
+  /// the band's offset.
   int64_t position_of(int64_t query) const;
   /// Throws kStale, naming the operand, if one was opened for writing since the record was made.
   void check_fresh() const;

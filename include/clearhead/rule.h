@@ -88,8 +88,8 @@ class RuleValue {
   float constant_ = 0;
 };
 
-/// A symbolic truth value inside a rule's lambda: a comparison, or an expression of them. `where(truth, a,
-/// b)` turns it into a number.
+/// A symbolic truth value inside a rule's lambda: a comparison, or an expression of them. `where(truth, a, b)`
+/// turns it into a number.
 class RuleTruth {
  public:
   RuleTruth(bool constant) : value_(constant ? 1 : 0) {}
@@ -144,8 +144,8 @@ struct RulePair {
   RuleValue batch, head, query, key;
 };
 
-/// Records a score term, from the score (natural units, after the terms before it) and the pair to the new
-/// score. Calls `body` once.
+/// Records a score term, from the score (natural units, after the terms before it) and the pair to the new score.
+/// Calls `body` once.
 Rule rule(const std::function<RuleValue(RuleValue score, RulePair at)>& body);
 /// Records a visibility rule for Topology::visible.
 Rule visible(const std::function<RuleTruth(RulePair at)>& body);
@@ -171,8 +171,8 @@ Rule relative_2d(Tensor table, int64_t height, int64_t width);
 
 // --- rules from the literature: visibility ---
 
-/// Shows the query's own key and `back` keys before it, `step` apart (dilated sliding window;
-/// Beltagy et al. 2020, §3.1).
+/// Shows the query's own key and `back` keys before it, `step` apart (dilated sliding window; Beltagy
+/// et al. 2020, §3.1).
 Rule dilated(int64_t step, int64_t back);
 /// Shows the first `prefix` keys, the query's own key and all keys before it (Raffel et al. 2020, §3.2.1).
 Rule prefix_lm(int64_t prefix);

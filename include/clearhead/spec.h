@@ -26,8 +26,8 @@ namespace clearhead {
 struct Dot {
   std::optional<float> scale{};
 };
-/// s_ij = Σ_c w_hc·φ(q_ic + k_jc), not scaled: the score of a layer with d_k hidden units. q and k are already
-/// projected.
+/// s_ij = Σ_c w_hc·φ(q_ic + k_jc), not scaled: the score of a layer with d_k hidden units. q and k are
+/// already projected.
 ///   Bahdanau, Cho & Bengio 2015, appendix A.1.2: e_ij = v_aᵀ tanh(W_a s_{i−1} + U_a h_j):
 ///     q = W_a s_{i−1}, k = U_a h_j, weight = v_a, kTanh
 ///   Brody, Alon & Yahav 2022, eq. 7 (GATv2): e(h_i, h_j) = aᵀ LeakyReLU(W·[h_i ‖ h_j]):
@@ -55,8 +55,8 @@ struct Relative {
 };
 using Score = std::variant<Dot, Additive, Relative>;
 
-/// s − slope_h·|p_i − j|, where p_i is the query's position among the keys (Press et al. 2022, §3; symmetric,
-/// as in its encoder form).
+/// s − slope_h·|p_i − j|, where p_i is the query's position among the keys (Press et al. 2022, §3; symmetric, as in
+/// its encoder form).
 struct Alibi {
   Tensor slopes{};  ///< f32 [head]
 };
@@ -68,8 +68,8 @@ struct AttentionBias {
 struct SoftCap {
   float cap = 0;
 };
-/// s + the bias of the list entry (Topology::lists) that shows the pair: edge features of a graph,
-/// or one number per block.
+/// s + the bias of the list entry (Topology::lists) that shows the pair: edge features of a graph, or
+/// one number per block.
 struct EdgeBias {
   Tensor bias{};  ///< f32 [batch|1, head|1, entry]
 };
@@ -79,8 +79,8 @@ using Term = std::variant<Alibi, AttentionBias, SoftCap, EdgeBias, Rule>;
 /// Band::offset is added to that.
 enum class Align : uint8_t { kEnd, kStart };
 
-/// The query at position p sees keys [p − back, p + ahead]; an absent limit does not restrict (causal mask: Vaswani
-/// et al. 2017, §3.2.3; windows: Beltagy et al. 2020, §3.1).
+/// The query at position p sees keys [p − back, p + ahead]. An absent limit shows all keys on that side (causal mask:
+/// Vaswani et al. 2017, §3.2.3; windows: Beltagy et al. 2020, §3.1).
 struct Band {
   std::optional<int64_t> back{};
   std::optional<int64_t> ahead{};
@@ -103,13 +103,13 @@ struct Mask {
 /// Lists of visible key blocks. Query block b is the queries [b·query_block, (b + 1)·query_block). It sees the key
 /// blocks keys[offsets[b]] … keys[offsets[b + 1] − 1].
 ///
-/// Blocks of 1 × 1 are the edges of a graph in compressed sparse rows (Veličković et al. 2018, §2.1: j ∈ N_i).
-/// Larger blocks are block-sparse attention (Child et al. 2019, §5.5; Zaheer et al. 2020, §2). Cost and memory grow
-/// with the number of listed pairs.
+/// Blocks of 1 × 1 are the edges of a graph in compressed sparse rows (Veličković et al. 2018, §2.1: j ∈ N_i). Larger
+/// blocks are block-sparse attention (Child et al. 2019, §5.5; Zaheer et al. 2020, §2). Cost and memory grow with the
+/// number of listed pairs.
 struct Lists {
   int64_t query_block = 1, key_block = 1;
-  /// i32 [batch|1, head|1, ⌈queries / query_block⌉ + 1]: start of each query block's list; the last
-  /// number ends the last list.
+  /// i32 [batch|1, head|1, ⌈queries / query_block⌉ + 1]: start of each query block's list; the last number
+  /// ends the last list.
   Tensor offsets{};
   Tensor keys{};  ///< i32 [batch|1, head|1, entry]: key blocks, ascending within a list, without repeats
 };
@@ -126,9 +126,9 @@ struct Topology {
 struct Softmax {
   std::optional<Tensor> sinks{};  ///< f32 [head]
 };
-/// P_i is the point of the simplex nearest to s_i: P_ij = max(0, s_ij − τ_i), with τ_i such that the row sums to
-/// one (Martins & Astudillo 2016, eq. 2 and proposition 1). Weights below the threshold are exactly zero, and
-/// their values are not read.
+/// P_i is the point of the simplex nearest to s_i: P_ij = max(0, s_ij − τ_i), with τ_i such that the row sums to one
+/// (Martins & Astudillo 2016, eq. 2 and proposition 1). Weights below the threshold are exactly zero, and their
+/// values are not read.
 struct Sparsemax {};
 /// α-entmax at α = 1.5, between softmax and sparsemax: P_ij = max(0, s_ij / 2 − τ_i)², with τ_i such that the row sums
 /// to one (Peters, Niculae & Martins 2019, eq. 10 and §3.2). Sparse like sparsemax, but smooth.
@@ -142,8 +142,8 @@ struct Sigmoid {
 /// equal. kSampled: a key drawn from the row's softmax, exactly, by Gumbel noise. The noise depends on (seed, batch,
 /// head, query, key) only, so forward, gradients and maps agree for any number of threads.
 ///
-/// Gradients, where p is the row's softmax, c its chosen key, and r_i = d_out_i·out_i the
-/// first-order cost of the choice:
+/// Gradients, where p is the row's softmax, c its chosen key, and r_i = d_out_i·out_i the first-order
+/// cost of the choice:
 ///   kStraightThrough   dS_ij = p_ij·(dP_ij − Σ_j p_ij dP_ij), as if softmax had been used
 ///                      (Bengio, Léonard & Courville 2013, §4)
 ///   kScoreFunction     dS_ij = r_i·(1[j = c] − p_ij), unbiased over draws
@@ -169,9 +169,9 @@ struct Hard {
 struct LinearAttention {};
 using Normaliser = std::variant<Softmax, Sparsemax, Entmax15, Sigmoid, Hard, LinearAttention>;
 
-/// Each weight becomes 0 with probability `rate`; the others are divided by 1 − rate (Srivastava et al. 2014, §10).
-/// The choice depends on (seed, batch, head, query, key) only, so forward, gradients and maps agree for any number
-/// of threads. 0 ≤ rate < 1.
+/// Each weight becomes 0 with probability `rate`; the others are divided by 1 − rate (Srivastava et al. 2014, §10). The
+/// choice depends on (seed, batch, head, query, key) only, so forward, gradients and maps agree for any number of
+/// threads. 0 ≤ rate < 1.
 struct Dropout {
   float rate = 0;
   uint64_t seed = 0;
@@ -224,18 +224,18 @@ Graph graph(const Tensor& edges, int64_t queries);
 
 /// Block-sparse self-attention of one sequence (Zaheer et al. 2020, §2). Each block sees `window` blocks on either
 /// side, the first `global` blocks and `random` more blocks; the global blocks see all. With random = 0 it is
-/// Longformer's pattern in blocks (Beltagy et al. 2020, §3.1). big_bird() throws kInvalidArgument for a block
-/// below 1 or negative numbers.
+/// Longformer's pattern in blocks (Beltagy et al. 2020, §3.1). big_bird() throws kInvalidArgument for a block below 1
+/// or negative numbers.
 struct BigBird {
   int64_t block = 64, window = 1, global = 1, random = 3;
   uint64_t seed = 0;
 };
 Lists big_bird(int64_t length, const BigBird& pattern = {});
 
-/// Visits the tensors of a description in a fixed order, with the names that JSON and traces use:
-/// "additive.weight", "relative.keys", "relative.queries", "relative.query_bias", "relative.values", "slopes",
-/// "bias", "edges" (of EdgeBias), "segments.queries", "segments.keys", "mask", "lists.offsets", "lists.keys",
-/// "visible.table", "sinks", "head_mask", "centres".
+/// Visits the tensors of a description in a fixed order, with the names that JSON and traces use: "additive.weight",
+/// "relative.keys", "relative.queries", "relative.query_bias", "relative.values", "slopes", "bias", "edges" (of
+/// EdgeBias), "segments.queries", "segments.keys", "mask", "lists.offsets", "lists.keys", "visible.table", "sinks",
+/// "head_mask", "centres".
 ///
 /// A second term of one kind is "slopes2", "bias2", …. Tables of a rule are "rule.table", "rule.table2", …; those of a
 /// second rule "rule2.table", …; those of the visibility rule "visible.table", "visible.table2", ….

@@ -51,8 +51,8 @@ class Tensor {
  public:
   Tensor() = default;  ///< undefined: defined() is false, numel() is 0
 
-  /// A new contiguous tensor, 64-byte aligned; `empty` does not initialise the elements. Throws kShape for a
-  /// negative or overflowing size.
+  /// A new contiguous tensor, 64-byte aligned; `empty` does not initialise the elements. Throws kShape for a negative
+  /// or overflowing size, kBudget if the system has no memory.
   static Tensor empty(Shape shape, DType dtype = DType::kF32);
   static Tensor zeros(Shape shape, DType dtype = DType::kF32);
   template <class T>
@@ -84,8 +84,8 @@ class Tensor {
   size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
   bool is_contiguous() const;
 
-  /// Pointer to element [0, …, 0]. Throws kShape if T does not match the dtype; mutable_data throws
-  /// kInvalidArgument for immutable memory.
+  /// Pointer to element [0, …, 0]. Throws kShape if T does not match the dtype; mutable_data throws kInvalidArgument
+  /// for immutable memory.
   template <class T>
   const T* data() const {
     check_dtype(dtype_of<T>());
@@ -109,9 +109,9 @@ class Tensor {
   Tensor contiguous() const;  ///< this tensor if it is contiguous, else a copy
   Tensor clone() const;       ///< a contiguous copy that owns its memory
 
-  /// A view with this tensor's offset, shape and strides on the storage of `base`, with the dtype of `base`.
-  /// `base` must be contiguous and start at the beginning of its storage. Throws kShape if it is too short.
-  /// (Gradients of views are found so.)
+  /// A view with this tensor's offset, shape and strides on the storage of `base`, with the dtype of `base`. `base`
+  /// must be contiguous and start at the beginning of its storage. Throws kShape if it is too short. (Gradients of
+  /// views are found so.)
   Tensor beside(const Tensor& base) const;
   uint64_t storage_number() const;   ///< the same for all views of a storage, never reused; 0 if undefined
   int64_t storage_elements() const;  ///< elements of this dtype in an owned storage; 0 for borrowed memory

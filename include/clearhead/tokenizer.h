@@ -1,7 +1,7 @@
 // Room: text.
 // Converts text to token ids and back, using a model's own tokenizer files. Ids, types and offsets equal those of
-// the Hugging Face `tokenizers` package (0.23), bit for bit, for every supported configuration. An unsupported
-// field is refused, by name.
+// the Hugging Face `tokenizers` package (0.23), bit for bit, for every supported configuration. An unsupported field
+// is refused, by name.
 //
 //   auto tokenizer = clearhead::Tokenizer::load("models/minilm");
 //   clearhead::Encoding encoding = tokenizer->encode("The cat sat.", {.pair = "On the mat."});
@@ -78,8 +78,8 @@ class Tokenizer {
 
   /// The token as its vocabulary spells it ("##ing", "Ġcat", "<|endoftext|>"); empty for an unknown id.
   virtual std::string_view token(int32_t id) const = 0;
-  /// The bytes that the token stands for: byte alphabet decoded, "##" removed, "▁" as a space. May end
-  /// inside a UTF-8 character.
+  /// The bytes that the token stands for: byte alphabet decoded, "##" removed, "▁" as a space. May end inside
+  /// a UTF-8 character.
   virtual std::string token_bytes(int32_t id) const = 0;
   virtual std::optional<int32_t> id(std::string_view token) const = 0;
   /// Largest id plus one.
@@ -91,8 +91,8 @@ class Tokenizer {
  protected:
   friend class TokenStream;
   Tokenizer() = default;
-  /// What the token adds to a text, if this depends only on whether it is the first token; absent if it
-  /// depends on its neighbours.
+  /// What the token adds to a text, if this depends only on whether it is the first token; absent if it depends
+  /// on its neighbours.
   virtual std::optional<std::string> contribution(int32_t id, bool is_first) const = 0;
 };
 

@@ -1,15 +1,15 @@
 // Room: observe.
-// What a run keeps for later looks: the text, and for each wanted layer K, row statistics, norms and as much
-// of Q as the budget allows.
+// What a run keeps for later looks: the text, and for each wanted layer K, row statistics, norms and as much of Q as
+// the budget allows.
 //
 // K, row statistics and norms of the wanted layers are always kept. Q of all rows is kept if everything fits the
-// budget. Otherwise Q is kept for watched rows only (the last 1,024, all generated ones, those asked for), and
-// the statistics of every row are computed during the run. A run is refused before it starts if K, statistics
-// and watched rows exceed the budget; a run of an encoder-decoder also if not all rows fit. What a trace keeps
-// does not change under it.
+// budget. Otherwise Q is kept for watched rows only (the last 1,024, all generated ones, those asked for), and the
+// statistics of every row are computed during the run. A run is refused before it starts if K, statistics and
+// watched rows exceed the budget; a run of an encoder-decoder also if not all rows fit. What a trace keeps does
+// not change under it.
 //
-// File format: safetensors (docs/trace.md) with metadata `clearhead_trace: 1` and the descriptions; every
-// safetensors reader can open it.
+// File format: safetensors (docs/trace.md) with metadata `clearhead_trace: 1` and the descriptions; every safetensors
+// reader can open it.
 #pragma once
 
 #include <cstdint>
@@ -55,11 +55,11 @@ class LayerMap {
   /// Weights of one key. NaN for rows that are not kept or never scored.
   std::vector<float> column(int64_t head, int64_t key, Range queries) const;
   Tile tile(int64_t head, const TileRequest& request, const LookOptions& options = {}) const;
-  /// Mean weight that these rows give to these keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows kept among
-  /// them|, per head. f32 [head]
+  /// Mean weight that these rows give to these keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows kept among them|,
+  /// per head. f32 [head]
   std::vector<float> mass(Range rows, Range keys, const LookOptions& options = {}) const;
-  /// Statistics of the kept rows. ReductionResult::queries says which query each row is. Tags of matches are
-  /// indexed by tokens of the text.
+  /// Statistics of the kept rows. ReductionResult::queries says which query each row is. Tags of matches are indexed by
+  /// tokens of the text.
   ReductionResult reduce(const ReductionRequest& request, const LookOptions& options = {}) const;
 
  private:
@@ -73,8 +73,8 @@ struct TraceOptions {
   std::vector<Range> rows{};  ///< rows to watch, besides the last `tail`
   int64_t tail = 1024;        ///< number of last rows that are watched
   std::vector<int> layers{};  ///< layers to keep; empty: all
-  /// Compute statistics during the run even if every row is kept, for callers that want them at
-  /// once (`atlas`, the demo).
+  /// Compute statistics during the run even if every row is kept, for callers that want them at once
+  /// (`atlas`, the demo).
   bool statistics_in_run = false;
 };
 
@@ -117,8 +117,8 @@ class Trace final : public Observer {
   LayerMap map(const std::string& family, int layer) const;
   /// ‖v‖ [batch, key_head, key] and ‖v·W_O‖ [batch, head, key] of a layer.
   const KeyNorms& norms(const std::string& family, int layer) const;
-  /// Statistics of every row, as requested by atlas_request (atlas.h). Computed during the run, or on the
-  /// first call and then kept.
+  /// Statistics of every row, as requested by atlas_request (atlas.h). Computed during the run, or on the first
+  /// call and then kept.
   const ReductionResult& statistics(const std::string& family, int layer, const LookOptions& options = {}) const;
   bool has_statistics(const std::string& family, int layer) const;
 

@@ -66,8 +66,8 @@ struct Schedule {
   Kind kind = Kind::kConstant;
   double learning_rate = 1e-3;
   int64_t warmup = 0, steps = 0;
-  /// kConstant and kNoam: over the last `cooldown` steps the rate falls linearly to `min_ratio` of itself
-  /// (Zhai et al. 2022, §3.5).
+  /// kConstant and kNoam: over the last `cooldown` steps the rate falls linearly to `min_ratio` of itself (Zhai
+  /// et al. 2022, §3.5).
   int64_t cooldown = 0;
   double min_ratio = 0;
   double at(int64_t step) const;
@@ -85,15 +85,15 @@ struct PoolWindow {
   std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0};  ///< padding < kernel
 };
 
-/// Running statistics per channel of batch_norm, used in evaluation. Undefined tensors start as zeros
-/// (mean) and ones (variance).
+/// Running statistics per channel of batch_norm, used in evaluation. Undefined tensors start as zeros (mean)
+/// and ones (variance).
 struct RunningStatistics {
   Tensor mean{}, variance{};  ///< [channels]; the variance divides by n − 1
   double momentum = 0.1;      ///< weight of the newest batch
 };
 
-/// One direction of a recurrent layer in PyTorch's layout: gates r, z, n of a GRU, or i, f, g, o of
-/// an LSTM, stacked by rows.
+/// One direction of a recurrent layer in PyTorch's layout: gates r, z, n of a GRU, or i, f, g, o of an
+/// LSTM, stacked by rows.
 struct Recurrence {
   Tensor input_weight{};               ///< [gates·hidden, in]
   Tensor hidden_weight{};              ///< [gates·hidden, hidden]
@@ -133,8 +133,8 @@ class Training {
   /// a + b, a ⊙ b, for equal shapes. Broadcast a row or a column with Tensor::expand.
   Tensor add(const Tensor& a, const Tensor& b);
   Tensor multiply(const Tensor& a, const Tensor& b);
-  /// Sum, mean or maximum over an axis, which is removed. Of equal maxima the first gets the gradient. max()
-  /// throws kShape for a strided x.
+  /// Sum, mean or maximum over an axis, which is removed. Of equal maxima the first gets the gradient. max() throws
+  /// kShape for a strided x.
   Tensor sum(const Tensor& x, int axis);
   Tensor mean(const Tensor& x, int axis);
   Tensor max(const Tensor& x, int axis);
@@ -180,8 +180,8 @@ class Training {
   /// label_smoothing.   logits: [rows, classes]
   Tensor cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing = 0);
 
-  /// Backward pass: adds the gradients of a loss to those already there (gradient accumulation), then clears the
-  /// record.
+  /// Backward pass: adds the gradients of a loss to those already there (gradient accumulation), then
+  /// clears the record.
   void backward(const Tensor& loss);
   /// Clears the record without a backward pass, for example after an evaluation.
   void clear();

@@ -9,8 +9,8 @@
 //
 // An activation checkpoint is an entry that holds the input of several ops and runs them again. They are recorded in
 // its place, and the pass continues with them.
-// Invariant: a storage's gradient exists from the first reverse that reaches it until the reverse of the op that
-// first wrote the storage.
+// Invariant: a storage's gradient exists from the first reverse that reaches it until the reverse of the op that first
+// wrote the storage.
 #pragma once
 
 #include <cstdint>

@@ -56,8 +56,8 @@ struct BackwardCall {
 /// Weights or scores of some rows of one head over a range of keys. Scores are computed by the same chain of operations
 /// as in the forward call, so they have the same bits.
 struct WeightsCall {
-  // kScore2: in base 2 (natural·log₂e), after all terms, −∞ if hidden. kWeight: 0 if hidden. kWeightOrNaN: the
-  // same bits, NaN if hidden.
+  // kScore2: in base 2 (natural·log₂e), after all terms, −∞ if hidden. kWeight: 0 if hidden. kWeightOrNaN: the same
+  // bits, NaN if hidden.
   enum class Quantity : uint8_t { kScore2, kWeight, kWeightOrNaN };
   const AttentionRecord& record;
   int64_t batch = 0, head = 0;

@@ -1,8 +1,8 @@
 // Shapes of windows over planes, and convolutions over them.
 //
-// Buffers are f32; planes [height, width] are row-major and contiguous. Along each axis output o of tap t
-// reads input o·stride + t·dilation − padding, or nothing if that lies outside. Results have the same bits
-// for any number of threads.
+// Buffers are f32; planes [height, width] are row-major and contiguous. Along each axis output o of tap t reads
+// input o·stride + t·dilation − padding, or nothing if that lies outside. Results have the same bits for any
+// number of threads.
 #pragma once
 
 #include <algorithm>

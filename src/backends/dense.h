@@ -1,8 +1,8 @@
 // The dense ops of a backend's table: what a Transformer computes besides attention.
 //
 // Buffers are f32. Rows are contiguous and `stride` elements apart. Weights are prepared once, in the layout the
-// backend wants for any number of rows, and are read-only afterwards. Functions may use parallel_for and must
-// not be called inside it.
+// backend wants for any number of rows, and are read-only afterwards. Functions may use parallel_for and must not
+// be called inside it.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +56,8 @@ class LiveWeight : public PreparedWeight {
   mutable uint64_t version_ = 0;  // of the values that rounded_ was made from
 };
 
-/// A range of a weight's outputs as stored in a file: [out, in], or [in, out] if input_first; f32,
-/// bf16 or f16, any strides.
+/// A range of a weight's outputs as stored in a file: [out, in], or [in, out] if input_first; f32, bf16
+/// or f16, any strides.
 struct WeightPart {
   Tensor values{};
   bool input_first = false;

@@ -1,7 +1,7 @@
 // Gradients of the dense ops, losses, and optimiser steps: what training computes besides products and attention.
 //
-// Buffers are f32, rows contiguous. Sums over rows are added in a fixed order for any number of threads.
-// Functions may use parallel_for.
+// Buffers are f32, rows contiguous. Sums over rows are added in a fixed order for any number of threads. Functions
+// may use parallel_for.
 #pragma once
 
 #include <cmath>
@@ -65,8 +65,8 @@ struct EmbeddingGradientCall {
 };
 
 /// losses[r] = −Σ_c target_c·log softmax(logits[r])_c, with
-/// target = (1 − smoothing)·[c = targets[r]] + smoothing/classes (Szegedy et al. 2016, §7). Rows with the
-/// target `ignored` have loss 0.
+/// target = (1 − smoothing)·[c = targets[r]] + smoothing/classes (Szegedy et al. 2016, §7). Rows with the target
+/// `ignored` have loss 0.
 struct CrossEntropyCall {
   const float* logits = nullptr;     // [rows, classes]
   const int32_t* targets = nullptr;  // [rows]
@@ -80,8 +80,8 @@ struct CrossEntropyCall {
   bool accumulate = false;
 };
 
-/// Dropout keeps element i if 16 bits of a counter-based random number are not below rate·2¹⁶. One
-/// number serves four elements.
+/// Dropout keeps element i if 16 bits of a counter-based random number are not below rate·2¹⁶. One number
+/// serves four elements.
 inline uint32_t dropout_threshold(float rate) { return static_cast<uint32_t>(std::lround(rate * 65536.0F)); }
 inline bool keeps(uint64_t number, int64_t i, uint32_t threshold) { return ((number >> (i % 4 * 16)) & 0xFFFF) >= threshold; }
 

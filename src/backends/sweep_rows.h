@@ -1,5 +1,5 @@
-// Entropy and distance of the rows of a forward call, by a separate sweep: for drivers that do not sum
-// them in the forward pass.
+// Entropy and distance of the rows of a forward call, by a separate sweep: for drivers that do not sum them
+// in the forward pass.
 #pragma once
 
 #include <numeric>

@@ -2,9 +2,9 @@
 //
 //   q, keys, v, out, d_out of bf16 or f16 → f32, exactly → the kernel → out, d_q, d_k, d_v → 16 bits, to nearest even
 //
-// Every table uses this step, so its kernels see f32, except for the operands they accept unchanged
-// (`kTakes`). Cost and memory are O(length·d). A look at some rows and keys widens only those. The caller's
-// record keeps the original operands.
+// Every table uses this step, so its kernels see f32, except for the operands they accept unchanged (`kTakes`).
+// Cost and memory are O(length·d). A look at some rows and keys widens only those. The caller's record keeps the
+// original operands.
 #pragma once
 
 #include <algorithm>
@@ -89,8 +89,8 @@ void backward_widened(const BackwardCall& call) {
   for (WideResult* result : {&d_q, &d_k, &d_v}) result->finish();
 }
 
-/// A tensor of the same shape as `tensor` [batch, head, length, d] in f32. Only positions [begin,
-/// end) of one head are set.
+/// A tensor of the same shape as `tensor` [batch, head, length, d] in f32. Only positions [begin, end)
+/// of one head are set.
 inline Tensor partly_widened(const Tensor& tensor, int64_t batch, int64_t head, Range positions) {
   Tensor wide = Tensor::empty({1, 1, tensor.size(2), tensor.size(3)});
   Tensor part = wide.slice(2, positions.begin, positions.end);

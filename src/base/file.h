@@ -44,8 +44,8 @@ void guard_mappings();
 /// Throws kIo, naming a mapped file that was found to be shorter than when it was opened. Costs one load.
 void check_mappings();
 
-/// Removes the temporaries of all files being written. Async-signal-safe: called by the Ctrl-C handler
-/// before it ends the process.
+/// Removes the temporaries of all files being written. Async-signal-safe: called by the Ctrl-C handler before
+/// it ends the process.
 void remove_unfinished_files();
 
 /// Creates a folder and its parents. An existing folder is left as it is. Throws kIo.

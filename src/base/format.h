@@ -46,12 +46,12 @@ struct Formatter {
     }
   }
 };
-/// An object and not a function, so that arguments of namespace std do not find std::format by lookup.
+/// An object, not a function: a call with an argument of namespace std would otherwise also find std::format.
 inline constexpr Formatter format{};
 
 /// Makes text of unknown origin fit for an error message: one line of valid UTF-8, at most about 2,000 bytes.
-/// Control characters become \n, \t or \x1b, ill-formed bytes U+FFFD. Longer text loses its middle, since the
-/// end often says what to do.
+/// Control characters become \n, \t or \x1b, ill-formed bytes U+FFFD. Longer text loses its middle, since the end
+/// often says what to do.
 std::string one_line(std::string_view text);
 
 /// Throws Error(code) with a formatted message, made one_line().

@@ -1,8 +1,8 @@
 // JSON values: null, bool, integer, real, string, array, object (fields in the order written).
 //
-// Only json.cc includes nlohmann-json. Parsing throws kFormat for duplicate keys, trailing text, nesting
-// beyond 64 and invalid UTF-8. Readers take fields by name through `Fields`, which remembers them and can
-// refuse unknown fields by name.
+// Only json.cc includes nlohmann-json. Parsing throws kFormat for duplicate keys, trailing text, nesting beyond
+// 64 and invalid UTF-8. Readers take fields by name through `Fields`, which remembers them and can refuse
+// unknown fields by name.
 #pragma once
 
 #include <cstdint>

@@ -8,8 +8,8 @@
 
 namespace clearhead {
 
-/// Up to `count` names of `known`, by edit distance to `name` (ties in the order given). Names with
-/// little in common are left out.
+/// Up to `count` names of `known`, by edit distance to `name` (ties in the order given). Names with little in
+/// common are left out.
 std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string_view>& known, size_t count = 3);
 
 /// `; nearest: "a", "b"` for the end of a message; empty if no name is close.

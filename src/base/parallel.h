@@ -5,8 +5,8 @@
 // Items are handed out one by one in ascending order, so put long ones first. Results must not depend on which thread
 // runs an item. If the system suspends one thread, the others continue with all items that have not started.
 // Bodies treat subnormal numbers as zero (in f32: below 1.2e-38) on every thread; the caller's own mode is
-// restored. The first exception is rethrown in the caller after all threads have stopped. A nested call
-// runs in the calling thread.
+// restored. The first exception is rethrown in the caller after all threads have stopped. A nested call runs in
+// the calling thread.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
-// Counter-based random numbers: number n of a seed is a function of both, the same on every machine, in any
-// order and on any thread.
+// Counter-based random numbers: number n of a seed is a function of both, the same on every machine, in any order
+// and on any thread.
 //
-// The bits are splitmix64's finaliser (Steele, Lea & Flood 2014), applied twice to the counter, with
-// the seed mixed in between.
+// The bits are splitmix64's finaliser (Steele, Lea & Flood 2014), applied twice to the counter, with the
+// seed mixed in between.
 #pragma once
 
 #include <cmath>

@@ -6,8 +6,8 @@
 //   summary  values of 1 tag and 2 a number f32, 4 an image (height, width, colours, PNG), or 5 a histogram
 //
 // A resumed run starts another file, with a SessionLog START at the first step it will report. Readers then discard
-// that step and later ones from earlier files. Each write() is one record and reaches the file at once; a reader
-// stops at a truncated record.
+// that step and later ones from earlier files. Each write() is one record and reaches the file at once; a reader stops
+// at a truncated record.
 // Sources: tensorflow/core/util/event.proto, framework/summary.proto, lib/io/record_writer.h.
 #pragma once
 
@@ -21,8 +21,8 @@
 
 namespace clearhead {
 
-/// Counts of values in buckets, by the upper bits of the floats: eight buckets per factor of 2.
-/// Non-finite values are left out.
+/// Counts of values in buckets, by the upper bits of the floats: eight buckets per factor of 2. Non-finite
+/// values are left out.
 struct Histogram {
   double least = 0, most = 0, count = 0, sum = 0, sum_of_squares = 0;
   std::vector<double> limits{}, counts{};     // ascending: bucket i lies between limits[i − 1] and limits[i]

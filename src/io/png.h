@@ -1,5 +1,5 @@
-// PNG files, written and read. A written picture carries its description in text chunks (tEXt, or iTXt if
-// the text is not Latin-1).
+// PNG files, written and read. A written picture carries its description in text chunks (tEXt, or iTXt if the
+// text is not Latin-1).
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,7 @@ struct TensorEntry {
   std::string file_dtype;      ///< as in the file: "F32", "BF16", "F8_E4M3"
   std::optional<DType> dtype;  ///< empty: an element type that this library does not have; get() refuses it
   Shape shape;
-  size_t begin = 0, end = 0;  ///< bytes of its file
+  size_t begin = 0, end = 0;  ///< [begin, end) in bytes of its file
   size_t shard = 0;           ///< index of the file in a sharded model
   bool aligned = true;        ///< false: the file stores it at an unaligned address; get() copies it
 };
@@ -40,9 +40,9 @@ class SafeTensors {
  public:
   /// Throws kNotFound or kIo as MappedFile does, kFormat for an invalid header.
   static SafeTensors open(const std::string& path);
-  /// Opens model.safetensors of a directory, or the shards in model.safetensors.index.json. Throws
-  /// kNotFound with the name of a missing shard, kUnsupported, with the conversion command, for a directory
-  /// that has pytorch_model.bin only.
+  /// Opens model.safetensors of a directory, or the shards in model.safetensors.index.json. Throws kNotFound with
+  /// the name of a missing shard, kUnsupported, with the conversion command, for a directory that has
+  /// pytorch_model.bin only.
   static SafeTensors open_model(const std::string& directory);
   /// From bytes that stay valid while `keep_alive` is held; `where` names them in error messages.
   static SafeTensors from_bytes(std::string_view bytes, std::shared_ptr<const void> keep_alive, const std::string& where);
@@ -51,14 +51,14 @@ class SafeTensors {
   std::vector<std::string> names() const;           ///< in the same order
   const TensorEntry* find(std::string_view name) const;
   bool contains(std::string_view name) const { return find(name) != nullptr; }
-  /// An immutable view of the file's bytes, kept alive by the tensor; a copy if `aligned` is false. Throws
-  /// kNotFound with the nearest names, kUnsupported for element types that this library does not have, kFormat for
-  /// a bool other than 0 and 1.
+  /// An immutable view of the file's bytes, kept alive by the tensor; a copy if `aligned` is false. Throws kNotFound
+  /// with the nearest names, kUnsupported for element types that this library does not have, kFormat for a bool
+  /// other than 0 and 1.
   Tensor get(std::string_view name) const;
   /// The __metadata__ of all shards.
   const std::map<std::string, std::string>& metadata() const;
-  /// Tells the system that a tensor's pages are not needed for now. Resident memory falls; bytes are
-  /// read again when touched.
+  /// Tells the system that a tensor's pages are not needed for now. Resident memory falls; bytes are read
+  /// again when touched.
   void release(std::string_view name) const;
   /// The path that was opened, for messages.
   const std::string& where() const;

@@ -18,8 +18,8 @@ struct Header {
   std::vector<TensorEntry> entries;  // in the order of their bytes; begin and end count from the start of the file
 };
 
-/// Reads and checks the header of `file`; `where` names it in error messages. Throws kFormat, or kUnsupported for
-/// more than kMostAxes axes.
+/// Reads and checks the header of `file`; `where` names it in error messages. Throws kFormat, or kUnsupported for more
+/// than kMostAxes axes.
 Header read_header(std::string_view file, std::string_view where);
 
 /// The format's name of a dtype, and its rank in the writing order (wider is higher).

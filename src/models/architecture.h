@@ -73,8 +73,8 @@ struct PhasePositions {
   std::vector<double> frequencies{};
   std::string weight{};  ///< [2·frequencies, width]
 };
-/// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5; all sines
-/// first, as Marian has it).
+/// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5; all sines first,
+/// as Marian has it).
 struct SinusoidalPositions {};
 using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions, SinusoidalPositions>;
 

@@ -1,8 +1,8 @@
 // Batches of texts of similar length, to bound the cost of padding.
 //
-// Texts are sorted by their number of tokens. A batch takes the next text if its tokens, with padding, stay
-// within `most_tokens`. A batch that already has enough rows for fast matrix products also requires that padding
-// stays a small share of it.
+// Texts are sorted by their number of tokens. A batch takes the next text if its tokens, with padding, stay within
+// `most_tokens`. A batch that already has enough rows for fast matrix products also requires that padding stays a
+// small share of it.
 #pragma once
 
 #include <cstdint>

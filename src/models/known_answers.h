@@ -9,8 +9,8 @@
 //   p(i)     code of position i: (cos ω_f·i, sin ω_f·i) for 16 frequencies ω_f = π(f + frac √(prime f))/16, so that
 //            p(i)·p(j)/16 = K(i − j) with K(0) = 1; over all distances up to 200,000 the largest other K is 0.70
 //
-// The residual stream has one part per writer: [byte 16 | position 32 | one 1 | before₁ 16 | … | before_h 16 | next
-// 16].
+// The residual stream has one part per writer: [byte 16 | position 32 | one 1 | before₁ 16 | … |
+// before_h 16 | next 16].
 //
 // causal, two layers of h heads (h = `context`, default 2), head width 16·max(h, 2):
 //   L0.Hm   attends m + 1 tokens back: q_i = (s/16)·p(i − m − 1), k_j = p(j). If there is no such token, a sink logit

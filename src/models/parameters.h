@@ -1,5 +1,5 @@
-// The weights of a model in training: f32 tensors that layers read in place, with the names and shapes that
-// a file of the family has.
+// The weights of a model in training: f32 tensors that layers read in place, with the names and shapes that a file
+// of the family has.
 //
 //   q, k and v of one projection are one tensor [q | k | v, in]; each name is a view of it. Names that the file stores
 //   as [in, out] are transposed views.

@@ -16,7 +16,7 @@ namespace clearhead {
 struct SentenceFacts {
   enum class Pooling : uint8_t { kMean, kFirst, kMax, kMeanSqrtLength, kLast };
   bool declared = false;  ///< modules.json exists
-  std::string refusal{};  ///< the setting that is not supported; empty: none
+  std::string refusal{};  ///< message about a setting that is not supported; empty: none
   Pooling pooling = Pooling::kMean;
   bool normalise = false;
   int64_t longest = 0;  ///< in tokens; 0: the model's limit

@@ -29,8 +29,8 @@ struct ForwardInput {
   const ForwardInput* source = nullptr;
 };
 
-/// Sequences padded at the end, with positions from 0.   ids: [batch·length], lengths: [batch], or empty if none is
-/// padded
+/// Sequences padded at the end, with positions from 0.   ids: [batch·length], lengths: [batch], or
+/// empty if none is padded
 ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths = {});
 
 /// Documents and padding as segments; absent if all tokens see each other.   documents: [batch·length] or empty
@@ -62,8 +62,8 @@ class Transformer {
   const char* map_family() const;
   /// True if there is a classifier of whole texts, not one of tokens.
   bool classifies_texts() const { return classifier_ && facts_.classifier->where != ClassifierFacts::Where::kEvery; }
-  /// The interventions on the encoder. Throws kInvalidArgument for interventions on attention that
-  /// this model does not have.
+  /// The interventions on the encoder. Throws kInvalidArgument for interventions on attention that this
+  /// model does not have.
   Interventions source_interventions(Interventions interventions) const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
 

@@ -1,5 +1,5 @@
-// Layers: weights, and the ops that use them in order. Each is a small struct that is called with a Run.
-// None knows a model family.
+// Layers: weights, and the ops that use them in order. Each is a small struct that is called with a Run. None
+// knows a model family.
 //
 // Activations are [rows, width] with rows = batch·length, one sequence after another.
 #pragma once

@@ -20,23 +20,23 @@ void check_look(const AttentionRecord& record);
 /// Throws kInvalidArgument unless the range lies in [0, count); `what` names it in the message.
 void check_range(std::string_view what, Range range, int64_t count);
 
-/// Converts queries to rows of the record. Throws kInvalidArgument outside the call's queries,
-/// kNotFound if Q was not kept.
+/// Converts queries to rows of the record. Throws kInvalidArgument outside the call's queries, kNotFound
+/// if Q was not kept.
 Range rows_of(const AttentionRecord& record, Range queries);
 
 /// begin, begin + 1 … end − 1.
 std::vector<int64_t> every(Range rows);
 
-/// The rows to look at: all, or `wanted` evenly spaced ones. Adds a row for every cell row of the
-/// grid that would have none.
+/// The rows to look at: all, or `wanted` evenly spaced ones. Adds a row for every cell row of the grid
+/// that would have none.
 std::vector<int64_t> sampled(Range rows, int64_t wanted, const CellGrid& grid = {});
 
 /// The cells of a tile whose queries are `rows`. One cell per weight is a side of 1. Throws kInvalidArgument for counts
 /// and sides that contradict each other.
 CellGrid grid_of(const TileRequest& request, Range rows);
 
-/// Counts the finished tasks of a look. Throws kCancelled at the next task after the token is set; reports
-/// progress on the calling thread.
+/// Counts the finished tasks of a look. Throws kCancelled at the next task after the token is set; reports progress on
+/// the calling thread.
 class LookProgress {
  public:
   LookProgress(const LookOptions& options, int64_t tasks) : options_(options), tasks_(tasks) {}

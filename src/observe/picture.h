@@ -1,5 +1,5 @@
-// From a map to pixels: quantised codes for tiles sent to a page, RGB pictures for PNG and terminal, and
-// the attention-sink rule.
+// From a map to pixels: quantised codes for tiles sent to a page, RGB pictures for PNG and terminal, and the
+// attention-sink rule.
 //
 //   cells (f32)  →  sink rule  →  scale (linear | √ | log)  →  level 0 … 255  →  cividis
 //
@@ -28,8 +28,8 @@ struct Rgb {
 /// vision (Nuñez, Anderton & Renslow 2018).
 Rgb cividis(uint8_t level);
 
-/// The level of a value between 0 and `high`: v/high, √(v/high), or 1 + log₁₀(v/high)/6, clamped to [0, 1]. 0
-/// if high is not positive.
+/// The level of a value between 0 and `high`: v/high, √(v/high), or 1 + log₁₀(v/high)/6, clamped to [0, 1]. 0 if
+/// high is not positive.
 float level_of(float value, float high, Scale scale);
 
 struct Codes {

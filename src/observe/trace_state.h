@@ -15,8 +15,8 @@ struct LayerTrace {
   std::vector<Frame> frames{};
   KeyNorms norms{};
   std::optional<ReductionResult> statistics{};
-  // Rows of generated steps that are not joined to the last frame yet. They are joined when somebody
-  // looks, so n steps cost O(n).
+  // Rows of generated steps that are not joined to the last frame yet. They are joined when somebody looks, so
+  // n steps cost O(n).
   std::vector<AttentionRecord> steps{};
   std::vector<KeyNorms> step_norms{};
 };
@@ -34,8 +34,8 @@ struct Trace::State {
   LayerTrace& layer(const std::string& family, int layer) const;  // throws kNotFound, saying how to keep the layer
 };
 
-/// Joins the pending steps of a causal layer to its last frame: one record over the final keys, with the
-/// same scores and weights.
+/// Joins the pending steps of a causal layer to its last frame: one record over the final keys, with the same
+/// scores and weights.
 void join_steps(LayerTrace& layer);
 
 /// Concatenates tensors along `axis`. A single part is returned as it is; undefined parts give an undefined result.

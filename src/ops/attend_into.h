@@ -6,8 +6,8 @@
 
 namespace clearhead {
 
-/// As attend(), but writes to out: [batch, head, query, d_v], in q's dtype, any strides without overlap. v is
-/// undefined if keys are pages.
+/// As attend(), but writes to out: [batch, head, query, d_v], in q's dtype, any strides without overlap. v is undefined
+/// if keys are pages.
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out);
 
 /// Throws kInvalidArgument if the description's band shows a key that the cache has released (KVCache::keep_last).

@@ -42,12 +42,12 @@ struct EmbeddingIds {
   const std::vector<int32_t>& positions;  // rows of the position table
   const std::vector<int32_t>& types;
 };
-/// out[r] = scale·tokens[id] + positions[p] + types[t].   out: [rows, width]. Throws kInvalidArgument for
-/// ids outside their tables.
+/// out[r] = scale·tokens[id] + positions[p] + types[t].   out: [rows, width]. Throws kInvalidArgument for ids
+/// outside their tables.
 void embed(Run& run, const EmbeddingTables& tables, const EmbeddingIds& ids, Tensor& out);
 
-/// out[r] = x[rows[r]].   x: [entries, width], out: [rows, width], contiguous. Throws
-/// kInvalidArgument for rows out of range.
+/// out[r] = x[rows[r]].   x: [entries, width], out: [rows, width], contiguous. Throws kInvalidArgument for
+/// rows out of range.
 void gather_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out);
 
 /// Cosines and sines of a rotary embedding for the rows of a batch, [rows, dims / 2] each.
@@ -107,8 +107,8 @@ void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out);
 struct CrossEntropyOptions {
   float smoothing = 0;     // label smoothing (Szegedy et al. 2016, §7)
   int32_t ignored = -100;  // rows with this target are left out
-  // The sum of losses is divided by this; 0: by the number of rows that count. Gradient accumulation passes the
-  // number of the whole batch.
+  // The sum of losses is divided by this; 0: by the number of rows that count. Gradient accumulation passes the number
+  // of the whole batch.
   double divisor = 0;
 };
 /// The mean loss [1].   logits: [rows, classes], contiguous.
@@ -134,8 +134,8 @@ struct Pooling {
   bool largest = true;
   std::array<int64_t, 2> kernel{1, 1}, stride{1, 1}, padding{0, 0};  // padding < kernel
 };
-/// Maximum (of equal ones the first) or mean of each window.   x: [batch, channels, height, width],
-/// contiguous. out: pooled_shape().
+/// Maximum (of equal ones the first) or mean of each window.   x: [batch, channels, height, width], contiguous.
+/// out: pooled_shape().
 void pool(Run& run, const Tensor& x, const Pooling& how, Tensor& out);
 Shape pooled_shape(const Tensor& x, const Pooling& how);
 
@@ -149,8 +149,8 @@ struct BatchNorm {
 /// place. Throws kShape in training if a channel has fewer than two elements.
 void batch_norm(Run& run, const Tensor& x, const BatchNorm& norm, Tensor& out);
 
-/// One direction of a recurrent layer in PyTorch's layout: gates r, z, n of a GRU, or i, f, g, o of
-/// an LSTM, stacked by rows.
+/// One direction of a recurrent layer in PyTorch's layout: gates r, z, n of a GRU, or i, f, g, o of an
+/// LSTM, stacked by rows.
 struct Recurrence {
   Tensor input_weight{};               // [gates·hidden, in]
   Tensor hidden_weight{};              // [gates·hidden, hidden]

@@ -81,8 +81,8 @@ struct Run {
     if (recorder) return recorder->take(shape, dtype);
     return dtype == DType::kF32 ? arena.take(shape) : arena.take_narrow(shape, dtype);
   }
-  /// Memory for a result that outlives the scope, not initialised. If gradients are recorded it is
-  /// reused from step to step.
+  /// Memory for a result that outlives the scope, not initialised. If gradients are recorded it is reused
+  /// from step to step.
   Tensor result(const Shape& shape) const { return recorder ? recorder->take(shape) : Tensor::empty(shape); }
   bool drops() const { return dropout && dropout->rate > 0; }
   bool drops_attention() const { return dropout && dropout->attention > 0; }

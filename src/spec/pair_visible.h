@@ -14,7 +14,7 @@ struct PairAt {
   int64_t batch = 0, head = 0, query = 0, key = 0;
 };
 
-/// Element of an operand with broadcast axes.   [batch|1, head|1, query|1, key]
+/// The element of an operand for a pair; axes of size 1 broadcast.   [batch|1, head|1, query|1, key]
 template <class T>
 T pair_element(const Tensor& operand, const PairAt& at) {
   return operand.data<T>()[at.batch * broadcast_stride(operand, 0) + at.head * broadcast_stride(operand, 1) +

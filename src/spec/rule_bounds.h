@@ -1,5 +1,5 @@
-// Bounds a rule over a block of pairs by interval arithmetic: a visibility rule shows all pairs, shows none, or must
-// be evaluated pair by pair.
+// Bounds a rule over a block of pairs by interval arithmetic: a visibility rule shows all pairs, shows none, or must be
+// evaluated pair by pair.
 //
 //   [a] + [b] = [a₀ + b₀, a₁ + b₁] …    a < b is certain if a₁ < b₀, impossible if a₀ ≥ b₁
 //   a table gives the extremes of the entries that its indices can reach
@@ -24,7 +24,7 @@ enum class Shown : uint8_t { kNone, kAll, kMixed };
 struct RuleBound {
   double low = 0, high = 0;
   bool may_be_nan = false;
-  bool integral = false;  // always an integer that f32 represents exactly, or NaN
+  bool integral = false;  // every value is an integer that f32 represents exactly, or NaN
 };
 
 // Extremes of a table's entries. Also kept for aligned runs of 16, 256, 4,096 … entries along the last axis, so that
@@ -32,8 +32,8 @@ struct RuleBound {
 class TableBounds {
  public:
   explicit TableBounds(const Tensor& table);
-  /// Bounds of the entries within these ranges, one range per axis. If they span too many lines,
-  /// bounds of the whole table.
+  /// Bounds of the entries within these ranges, one range per axis. If they span many rows of the last axis, bounds
+  /// of the whole table.
   RuleBound over(const std::array<Range, 4>& reach) const;
 
  private:
@@ -50,7 +50,8 @@ class RuleBounds {
  public:
   explicit RuleBounds(const Rule& rule);
 
-  /// Visibility rule: bounds over query positions × keys, both [begin, end) and not empty. Thread-safe.
+  /// Whether a visibility rule shows all, none or some pairs of positions × keys. Both ranges are [begin, end), not
+  /// empty. Thread-safe.
   Shown shown(int64_t batch, int64_t head, Range positions, Range keys) const;
   /// Bounds of the result for any scores.
   RuleBound bound(int64_t batch, int64_t head, Range positions, Range keys) const;

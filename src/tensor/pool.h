@@ -1,5 +1,5 @@
-// Reuses the memory of tensors that are created and freed in the same sizes at every step, without
-// new pages from the system.
+// Reuses the memory of tensors that are created and freed in the same sizes at every step, without new
+// pages from the system.
 #pragma once
 
 #include <memory>

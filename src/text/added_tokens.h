@@ -1,5 +1,5 @@
-// Added tokens, beside the model's vocabulary: found in the text by their spelling, before the text is split into
-// words.
+// Added tokens, beside the model's vocabulary: found in the text by their spelling, before the text
+// is split into words.
 //
 // Matching goes from left to right and takes the longest token at each place, by a trie. Tokens marked `normalized` are
 // searched after normalization, in their normalized spelling.
@@ -22,8 +22,8 @@ struct AddedToken {
 
 std::vector<AddedToken> read_added_tokens(const Json& json, std::string_view where);
 
-/// A range of the text: an added token, or the text between two of them (id −1). Never empty;
-/// together they cover the text.
+/// A range of the text: an added token, or the text between two of them (id −1). Never empty; together
+/// they cover the text.
 struct Found {
   size_t begin, end;
   int32_t id;

@@ -25,8 +25,8 @@ struct Steps {
   std::vector<AddedToken> added{};
 };
 
-/// `config`: tokenizer_config.json or special_tokens_map.json, null if absent. It names bos_token and
-/// the other special tokens.
+/// `config`: tokenizer_config.json or special_tokens_map.json, null if absent. It names bos_token and the
+/// other special tokens.
 std::shared_ptr<const Tokenizer> assemble(Steps steps, const Json& config);
 
 }  // namespace clearhead::text

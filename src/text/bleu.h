@@ -1,5 +1,5 @@
-// Corpus BLEU (Papineni et al. 2002), equal to sacrebleu's default in every digit: one reference, case kept,
-// words as in mteval-v13a.
+// Corpus BLEU (Papineni et al. 2002), equal to sacrebleu's default in every digit: one reference, case kept, words
+// as in mteval-v13a.
 //
 //   BLEU = BP · exp(¼ Σ_n ln p_n)      p_n = 100 · matched_n / total_n, n = 1 … 4
 //   BP = min(1, e^(1 − reference length / hypothesis length))
@@ -28,8 +28,8 @@ struct Bleu {
   int64_t hypothesis_length = 0, reference_length = 0;  // words
 };
 
-/// Scores hypothesis i against reference i. Invalid UTF-8 is read as U+FFFD. Throws kInvalidArgument if the
-/// numbers of sentences differ.
+/// Scores hypothesis i against reference i. Invalid UTF-8 is read as U+FFFD. Throws kInvalidArgument if the numbers
+/// of sentences differ.
 Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references);
 
 /// The words of a sentence as BLEU counts them, joined with blanks.

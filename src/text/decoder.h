@@ -16,8 +16,8 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual std::vector<std::string> apply(std::vector<std::string> tokens) const = 0;
-  /// The bytes that a token adds to the text, if they depend only on whether it is the first. They
-  /// may end inside a character.
+  /// The bytes that a token adds to the text, if they depend only on whether it is the first. They may end
+  /// inside a character.
   virtual std::optional<std::string> contribution(std::string_view token, bool is_first) const;
   /// The bytes of the token on its own.
   virtual std::string bytes(std::string_view token) const;

@@ -1,7 +1,7 @@
 // The model step of encoding: splits a word into tokens of the vocabulary.
 //
-// A model is immutable. Its working memory, and a cache of words already seen in this text, are in the caller's
-// Scratch.
+// A model is immutable. Its working memory, and a cache of words already seen in this text, are in
+// the caller's Scratch.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +54,8 @@ struct Scratch {
 class Model {
  public:
   virtual ~Model() = default;
-  /// Writes the tokens of `word` (not empty) to scratch.pieces. `word` must stay valid while the
-  /// scratch is used with this text.
+  /// Writes the tokens of `word` (not empty) to scratch.pieces. `word` must stay valid while the scratch is
+  /// used with this text.
   virtual void tokenize(std::string_view word, Scratch& scratch) const = 0;
   const Vocabulary& vocabulary() const { return vocabulary_; }
   std::string unknown{};  // spelling of the unknown token, if any
@@ -76,8 +76,8 @@ std::unique_ptr<Model> make_wordpiece(Vocabulary vocabulary, WordPieceOptions op
 struct BpeOptions {
   std::string unknown, prefix, suffix;
   bool has_unknown = false, fuses_unknown = false, falls_back_to_bytes = false, ignores_merges = false;
-  /// The model receives raw bytes and its tokens are spelled in the byte alphabet, so encoding need not spell the
-  /// bytes.
+  /// The model receives raw bytes and its tokens are spelled in the byte alphabet, so encoding need
+  /// not spell the bytes.
   bool is_raw = false;
 };
 struct Merge {

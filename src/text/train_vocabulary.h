@@ -1,5 +1,5 @@
-// Trains a vocabulary on texts, with the same tokens and the same merges in the same order as the
-// `tokenizers` package's trainers.
+// Trains a vocabulary on texts, with the same tokens and the same merges in the same order as the `tokenizers`
+// package's trainers.
 //
 // Texts become words with counts, split as the tokenizer will split them. A word starts as its characters (or bytes).
 // The most frequent pair of neighbours over all words becomes a token, repeatedly, until the vocabulary is full; ties

@@ -6,9 +6,9 @@
 //    frozen_classes.h has complete tables (made by tools/goldens/tokenizer_tables.py).
 //  - Its letters, numbers and lower case follow Unicode 16. Additions after 15.0 are listed beside them.
 //
-// Known differences: numbers of Unicode 17 (U+11DE0..11DE9, U+16FF4..16FF6), for the Digits pre-tokenizer only;
-// and regular expressions of a tokenizer.json other than the well-known ones, which PCRE2 runs with its own
-// version of Unicode (10.42: 14.0).
+// Known differences: numbers of Unicode 17 (U+11DE0..11DE9, U+16FF4..16FF6), for the Digits pre-tokenizer only; and
+// regular expressions of a tokenizer.json other than the well-known ones, which PCRE2 runs with its own version of
+// Unicode (10.42: 14.0).
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // A map between token strings and ids, both ways: one arena of bytes and an open-addressing hash table.
 //
-// A token has one id. Several tokens with the same id occur only in hostile files; the last one added is
-// then the token of that id.
+// A token has one id. Several tokens with the same id occur only in hostile files; the last one added is then
+// the token of that id.
 #pragma once
 
 #include <cstdint>

@@ -42,12 +42,12 @@ class Examples {
   virtual int64_t tokens() const = 0;
   /// A digest of all training and validation tokens and of how they are split.
   virtual std::string digest() const = 0;
-  /// Bytes per token of the validation text, if its tokens are all of a text; else 0.
+  /// Bytes per token of the validation text; 0 for pairs, and without validation.
   virtual double held_bytes_per_token() const = 0;
 };
 
-/// Throws what reading the recipe's files throws, and kInvalidArgument if model and data are of different
-/// kinds or sizes do not fit.
+/// Throws what reading the recipe's files throws, and kInvalidArgument if model and data are of different kinds
+/// or sizes do not fit.
 std::unique_ptr<Examples> examples_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts);
 /// The texts to train a vocabulary on.
 std::vector<std::string> vocabulary_texts(const Recipe& recipe);

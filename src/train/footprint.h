@@ -19,8 +19,8 @@ struct Footprint {
 };
 Footprint least_footprint(const Architecture& facts, const Recipe& recipe);
 
-/// Throws kBudget if the sum is more than physical_memory(). The message names both sizes and the
-/// recipe fields they depend on.
+/// Throws kBudget if the sum is more than physical_memory(). The message names both sizes and the recipe
+/// fields they depend on.
 void check_fits(const Architecture& facts, const Recipe& recipe);
 
 }  // namespace clearhead

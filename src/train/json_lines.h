@@ -1,5 +1,5 @@
-// JSON lines: one object per line; some of its fields are texts. A text is a string, or a list of strings,
-// which are joined with blanks.
+// JSON lines: one object per line; some of its fields are texts. A text is a string, or a list of strings, which are
+// joined with blanks.
 //
 // Lines are parsed one at a time, so no more than one line is in memory.
 #pragma once

@@ -1,7 +1,7 @@
 // AdamW, Adam or SGD on the leaves of a tape, with parameter groups.
 //
-// A leaf may hold several parameters one after another (q | k | v). A stretch is a range of its
-// elements with the same settings.
+// A leaf may hold several parameters one after another (q | k | v). A stretch is a range of its elements with
+// the same settings.
 #pragma once
 
 #include <cstdint>

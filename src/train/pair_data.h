@@ -23,15 +23,15 @@ struct TextPair {
   std::string source{}, target{};
 };
 
-/// Reads a file in the recipe's folder: per line two texts separated by a tab; anything after a second tab is
-/// ignored. From JSON lines (json_lines.h) it reads the recipe's two fields. Throws kNotFound with the file and its
-/// origin, kFormat with the line.
+/// Reads a file in the recipe's folder: per line two texts separated by a tab; anything after a second tab is ignored.
+/// From JSON lines (json_lines.h) it reads the recipe's two fields. Throws kNotFound with the file and its origin,
+/// kFormat with the line.
 std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe);
 
 class PairData {
  public:
-  /// Pairs with more than the recipe's `length` tokens on a side are left out.   first: the token the decoder starts
-  /// with
+  /// Pairs with more than the recipe's `length` tokens on a side are left out.   first: the token the
+  /// decoder starts with
   PairData(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   void add_to(Digest& digest) const;

@@ -72,8 +72,8 @@ struct Recipe {
   bool gradient_checkpointing = false;                   // keep only each layer's input for the backward pass
   double smoothing = 0;                                  // label smoothing in training
   std::vector<Repeats> repeats{};                        // ordered by first step; empty: nothing repeats
-  // Exponential average of the weights that are validated and saved: the share of the average that a step keeps;
-  // 0: the weights themselves.
+  // Exponential average of the weights that are validated and saved: the share of the average that a step keeps; 0: the
+  // weights themselves.
   double average = 0;
   DType save = DType::kF32;  // dtype of best/
   Json generation{};         // best/generation_config.json; null: none

@@ -16,8 +16,8 @@ namespace clearhead {
 
 class StepGradient {
  public:
-  /// `parts`: number of the step's parts on this process. The tape must watch the leaves. Sets the
-  /// tape's on_settled callback.
+  /// `parts`: number of the step's parts on this process. The tape must watch the leaves. Sets the tape's
+  /// on_settled callback.
   StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t parts);
 
   int64_t parts() const { return parts_; }

@@ -1,8 +1,8 @@
 // Texts as one sequence of tokens, cut into windows. The windows of a step depend on the seed and the step's number
 // only, so a checkpoint stores no reader state.
 //
-// Each epoch shuffles windows of length + 1 tokens that start at a random offset; the last token of a window
-// is the first of the next.
+// Each epoch shuffles windows of length + 1 tokens that start at a random offset; the last token of a window is the
+// first of the next.
 //
 // Repeats teach the model to copy: in a share of the windows, a passage is followed later by a copy of itself. Some of
 // these passages are random tokens, which can be predicted only from their first occurrence. So they count as targets
