@@ -1,5 +1,5 @@
 // Room: umbrella.
-// Everything at once, for programs that use the library. The library itself includes the headers it needs.
+// Includes every public header, for programs that use the library. The library itself includes single headers.
 #pragma once
 
 #include "clearhead/atlas.h"

@@ -1,8 +1,8 @@
 // Room: base.
-// The one exception of the library, and the closed list of reasons it is thrown for.
+// The library's only exception, and the complete list of error codes.
 //
-// A message says what was wrong, where (file, tensor, field), what was expected, and what to do about it, in one line.
-// The library never prints, exits or aborts; commands turn an Error into one line on stderr and exit code 1.
+// A message is one line. It says what is wrong, where (file, tensor, field), what was expected, and what to do about
+// it. The library never prints, exits or aborts. Commands print an Error as one line on stderr and exit with code 1.
 #pragma once
 
 #include <stdexcept>
@@ -12,21 +12,21 @@ namespace clearhead {
 
 enum class ErrorCode {
   kInvalidArgument,  ///< a value outside its documented range
-  kShape,            ///< tensors whose shapes or dtypes do not fit each other
-  kUnsupported,      ///< a well-formed request this build or backend cannot honour; never silently approximated
-  kFormat,           ///< a file or message whose bytes are malformed
-  kNotFound,         ///< a model, file, tensor or name that is not there
+  kShape,            ///< tensor shapes or dtypes that do not fit together
+  kUnsupported,      ///< a valid request that this build or backend cannot run; it is never approximated silently
+  kFormat,           ///< malformed bytes in a file or message
+  kNotFound,         ///< a model, file, tensor or name that does not exist
   kIo,               ///< the operating system refused a read or a write
   kStale,            ///< an operand changed after a record of it was made
-  kBudget,           ///< more memory would be needed than the caller allows; nothing was started
-  kTooLong,          ///< text longer than the model's positions
+  kBudget,           ///< more memory needed than the caller allows; nothing was started
+  kTooLong,          ///< a text with more tokens than the model has positions
   kCancelled,        ///< the caller's cancel token was set
 };
 
-/// The identifier of a code as documentation and JSON spell it, e.g. "kShape".
+/// Name of the code, as in documentation and JSON, e.g. "kShape".
 const char* to_string(ErrorCode code);
 
-/// The library's only exception. Thread-safe to copy. what() is a single line of UTF-8.
+/// The library's only exception. Thread-safe to copy. what() is one line of UTF-8.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

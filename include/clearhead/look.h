@@ -1,5 +1,5 @@
 // Room: spec.
-// What can be asked of a record, and what comes back: ranges, statistics, reductions. Plain data; map.h asks, backends answer.
+// Requests for weights and statistics of a record, and their results, as plain data. map.h asks, backends answer.
 #pragma once
 
 #include <array>
@@ -19,30 +19,35 @@ struct Range {
 };
 
 /// Which weights a look shows.
-///   kExact   of the stored Q and K (the rounded ones where those are bf16 or f16), in f32
-///   kAsUsed  what the call multiplied values by: where its kernel kept P in bf16 (RowStats::used), bf16(2^(s·log₂e − m)) / Σ_j bf16(…); kExact elsewhere
+///   kExact   f32 weights from the stored Q and K (if those are bf16 or f16: from the rounded numbers)
+///   kAsUsed  the weights that the call multiplied the values by. If its kernel rounded P to bf16 (RowStats::used):
+///            bf16(2^(s·log₂e − m)) / Σ_j bf16(…). Otherwise the same as kExact.
 enum class LookPrecision : uint8_t { kExact, kAsUsed };
 
-/// For looks that may take long.
+/// Options for looks that may take long.
 struct LookOptions {
-  const std::atomic<bool>* cancel = nullptr;                ///< set to true to stop with kCancelled
-  std::function<void(double fraction)> progress = nullptr;  ///< called from the calling thread, now and then
-  int64_t sampled_rows = 0;                                 ///< > 0: only so many rows, evenly spaced; the result says so (`exact` = false)
+  const std::atomic<bool>* cancel = nullptr;                ///< set to true to stop the look with kCancelled
+  std::function<void(double fraction)> progress = nullptr;  ///< called now and then on the calling thread
+  int64_t sampled_rows = 0;  ///< > 0: look at this many evenly spaced rows only; the result then has exact = false
 };
 
 enum class Statistic : uint8_t {
-  kEntropy,  ///< −Σ_j P ln P in nats, per query; the share of a sink logit counts as one more outcome, and linear weights outside [0, 1] do not count
+  /// −Σ_j P ln P in nats, per query. A sink logit's share counts as one more outcome; linear weights outside
+  /// [0, 1] do not count.
+  kEntropy,
   kReceived,  ///< Σ_i P_ij, per key
   kDistance,  ///< Σ_j P_ij·|p_i − j|, per query
-  kOffsets,   ///< Σ_i P_{i, p_i+o}, per relative position o in [−offset_reach, offset_reach]; further ones are added to the ends
+  /// Σ_i P_{i, p_i+o}, per relative position o in [−offset_reach, offset_reach]; larger distances are
+  /// added to the ends.
+  kOffsets,
 };
 inline constexpr Statistic entropy = Statistic::kEntropy;
 inline constexpr Statistic received = Statistic::kReceived;
 inline constexpr Statistic distance = Statistic::kDistance;
 inline constexpr Statistic offsets = Statistic::kOffsets;
 
-/// Σ_j P_ij over keys j ≠ p_i whose tag equals the query's: duplicate tokens, induction (tag of key j = token j − 1), delimiters.
-/// Negative tags match nothing.
+/// Σ_j P_ij over keys j ≠ p_i whose tag equals the query's tag. Serves duplicate tokens, induction (the tag of key j is
+/// token j − 1) and delimiters. Negative tags match nothing.
 struct Match {
   std::vector<int32_t> query_tags{};  ///< [query_length]
   std::vector<int32_t> key_tags{};    ///< [key]
@@ -52,31 +57,35 @@ struct ReductionRequest {
   std::vector<Statistic> statistics{};
   std::vector<Match> matches{};
   int64_t offset_reach = 64;
-  /// With both > 0, also the whole map (all kept rows × all keys) pooled to this many rows and columns, max and mean. Cells cut the kept rows,
-  /// not the sampled ones: row t of the record falls into the cell r with ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋, n = rows kept.
+  /// Both > 0: also pool the whole map (all kept rows × all keys) to this many rows and columns, by maximum and by
+  /// mean. Cells divide the kept rows, not the sampled ones: row t of the record belongs to cell row r of R with
+  /// ⌊rn/R⌋ ≤ t < ⌊(r+1)n/R⌋, where n is the number of rows kept.
   std::array<int64_t, 2> cells{0, 0};
-  /// > 0: also the keys that each row scored highest, so many. Meant for a few, up to 16: the cost of a key that comes among them grows with their number.
+  /// > 0: also return for each row its top_k keys by score. Meant for at most about 16; the cost of inserting a
+  /// key grows with top_k.
   int64_t top_k = 0;
-  Range heads{0, -1};  ///< −1: all
+  Range heads{0, -1};  ///< [0, −1): all heads
   ReductionRequest() = default;
   ReductionRequest(std::initializer_list<Statistic> wanted) : statistics(wanted) {}
 };
 
-/// Undefined tensors are what was not asked for. Heads are those of the request.
+/// Results of a reduction. Tensors that were not asked for are undefined. Heads are those of the request.
 struct ReductionResult {
   Tensor entropy{};     ///< f32 [batch, head, row]
   Tensor distance{};    ///< f32 [batch, head, row]
   Tensor received{};    ///< f32 [batch, head, key]
   Tensor offsets{};     ///< f32 [batch, head, 2·offset_reach + 1]
   Tensor matches{};     ///< f32 [match, batch, head, row]
-  Tensor pooled_max{};  ///< f32 [batch, head, rows, columns]; NaN where nothing is visible
+  Tensor pooled_max{};  ///< f32 [batch, head, rows, columns]; NaN if no pair of the cell is visible
   Tensor pooled_mean{};
-  /// i32 [batch, head, row, top_k]: by score, ties: the earlier key; −1 past the keys that a row sees (scores of NaN are in no order).
+  /// i32 [batch, head, row, top_k], by descending score; ties go to the earlier key. −1 after the last key that a row
+  /// sees. The order of NaN scores is undefined.
   Tensor top_keys{};
-  Tensor top_weights{};  ///< f32, the same shape; 0 where there is no key
-  bool exact = true;     ///< false: from sampled rows. Per-key and per-offset sums are then scaled by rows / sampled rows
+  Tensor top_weights{};  ///< f32 [batch, head, row, top_k]; 0 where there is no key
+  /// False if rows were sampled. Sums per key and per offset are then scaled by rows / sampled rows.
+  bool exact = true;
   int64_t rows_looked_at = 0;
-  std::vector<int64_t> queries{};  ///< which query each row of the result is, ascending; filled by AttentionMap
+  std::vector<int64_t> queries{};  ///< query of each row of the result, ascending; filled in by AttentionMap
 };
 
 }  // namespace clearhead

@@ -1,11 +1,11 @@
 // Room: observe.
-// The exact weights of a fused call, recomputed on demand in O(what is asked for).
+// Recomputes the exact weights of an attention call, at a cost of O(what is asked for).
 //
-//   P_ij from its score and the two numbers kept of its row (record.h)
+//   P_ij from its score and the two numbers kept per row (record.h)
 //
-// Nothing here ever holds an N×N buffer. Two looks at one record give the same bits, for any thread count. All functions throw kStale when an
-// operand has been opened for writing since the record was made, kInvalidArgument for ranges outside the map, kNotFound for rows whose Q was not kept,
-// kCancelled when the token is set.
+// No N×N buffer is ever allocated. Two looks at one record give the same bits, for any number of threads.
+// Every function throws kStale if an operand was opened for writing since the record was made, kInvalidArgument for
+// ranges outside the map, kNotFound for rows whose Q was not kept, and kCancelled when the cancel token is set.
 #pragma once
 
 #include <array>
@@ -24,35 +24,38 @@ namespace clearhead {
 
 struct TileRequest {
   Range queries{}, keys{};
-  /// Rows and columns of the result; cell r of R over n items covers [⌊rn/R⌋, ⌊(r+1)n/R⌋). {0, 0}: one cell a weight.
+  /// Rows and columns of the result. Cell r of R over n items covers [⌊rn/R⌋, ⌊(r+1)n/R⌋). {0, 0}: one cell per weight.
   std::array<int64_t, 2> cells{0, 0};
-  /// > 0, with cells {0, 0}: a cell covers cell_side × cell_side weights, fewer at the rectangle's end.
+  /// > 0, only with cells {0, 0}: a cell covers cell_side × cell_side weights, fewer at the end of the range.
   int64_t cell_side = 0;
-  /// Each weight is multiplied by its key's and its row's factor (none when empty): value norms, renormalising. Not negative; NaN leaves a key out.
+  /// Each weight is multiplied by the factor of its key and of its row, for example to show value norms or
+  /// to renormalise. Empty: no factors. Factors must not be negative (kInvalidArgument); a NaN factor leaves
+  /// its key or row out.
   std::vector<float> key_factors{};  ///< [keys.size()]
   std::vector<float> row_factors{};  ///< [queries.size()]
 };
 
-/// Cells of weights: the largest and the mean of those visible, NaN where none is.
+/// Pooled weights: maximum and mean over the visible pairs of each cell, NaN if there are none.
 struct Tile {
-  Tensor max{}, mean{};  ///< f32 [rows, columns]; one and the same tensor where a cell is one weight
-  bool exact = true;     ///< false: from sampled rows
+  Tensor max{}, mean{};  ///< f32 [rows, columns]; the same tensor twice if each cell is one weight
+  bool exact = true;     ///< false if rows were sampled
 };
 
 struct Weighted {
   int64_t key = 0;
-  float score = 0;  ///< natural units, after all terms
+  float score = 0;  ///< in natural units, after all terms
   float weight = 0;
 };
 
-/// One row: the weights of one query over all keys.
+/// The weights of one query over all keys.
 class MapRow {
  public:
   MapRow() = default;
   MapRow(std::vector<float> weights, std::vector<float> scores) : weights_(std::move(weights)), scores_(std::move(scores)) {}
-  std::vector<Weighted> top_k(int64_t count) const;               ///< by score, ties: the earlier key; hidden keys never
+  /// The `count` keys of highest score, in descending order; ties go to the earlier key, hidden keys are left out.
+  std::vector<Weighted> top_k(int64_t count) const;
   const std::vector<float>& weights() const { return weights_; }  ///< [key]
-  const std::vector<float>& scores() const { return scores_; }    ///< [key], natural units, −∞ where hidden
+  const std::vector<float>& scores() const { return scores_; }    ///< [key], natural units; −∞ for hidden keys
 
  private:
   friend class MapHead;
@@ -61,11 +64,11 @@ class MapRow {
 
 class AttentionMap;
 
-/// One head of one sequence.
+/// One head of one sequence of a map.
 class MapHead {
  public:
   MapRow row(int64_t query) const;
-  /// Weights of one key over the queries [begin, end) whose Q is kept.
+  /// Weights of one key over the queries [begin, end), whose Q must have been kept.
   std::vector<float> column(int64_t key, Range queries) const;
   Tile tile(const TileRequest& request, const LookOptions& options = {}) const;
 
@@ -80,7 +83,7 @@ class MapHead {
 
 class AttentionMap {
  public:
-  /// Shares the record. Throws nothing; a stale record is refused at the first look.
+  /// Shares the record. Never throws; a stale record is reported by the first look.
   explicit AttentionMap(AttentionRecord record);
 
   AttentionShape shape() const { return record_->shape(); }
@@ -88,21 +91,24 @@ class AttentionMap {
   bool unpinned() const { return record_->unpinned(); }
   const AttentionRecord& record() const { return *record_; }
 
-  /// The same map with weights as values meet them: times the description's `after` (dropout, head mask, Gaussian). A map shows P before it; statistics of
-  /// an after map are of what it shows, which need not sum to one. Scores are the same.
+  /// The same map, but showing the weights that multiply the values: P times the description's `after` (dropout, head
+  /// mask, Gaussian). Without after() a map shows P. Statistics of an after map describe what it shows; its rows need
+  /// not sum to one. Scores are the same.
   AttentionMap after() const;
   bool is_after() const { return is_after_; }
 
-  /// The same map in another precision; goes with after(). As used, a row sums to one (less the share of a sink logit) as an exact one does: what is rounded is
-  /// divided by the sum of what is rounded. The same bits as the call's own on the instruction set that made the record; on another, scores differ by a few ε
-  /// and a weight that lies between two bf16 numbers may round to the other one. Scores are the same.
+  /// The same map in another precision; can be combined with after(). Scores are the same.
+  ///
+  /// kAsUsed rounds the exponentials as the call did and divides by their rounded sum, so rows still sum to one (less a
+  /// sink logit's share). It gives the call's own bits on the instruction set that made the record. On another one
+  /// scores differ by a few ε, and a weight between two bf16 numbers may round to the other of them.
   AttentionMap with(LookPrecision precision) const;
   LookPrecision precision() const { return precision_; }
 
   MapHead head(int64_t batch, int64_t head) const;
-  /// How much of these queries went to those keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
+  /// Mean weight that these rows give to these keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
   Tensor mass(Range rows, Range keys, const LookOptions& options = {}) const;
-  /// Several statistics of every row and key in one pass.
+  /// Computes several statistics of every row and key in one pass.
   ReductionResult reduce(const ReductionRequest& request, const LookOptions& options = {}) const;
 
  private:
@@ -111,34 +117,41 @@ class AttentionMap {
   LookPrecision precision_ = LookPrecision::kExact;
 };
 
-/// Changes of a run's attention, to see what depends on what. They are changes of descriptions, so they work at any length and every look shows them.
+/// Changes to the attention of one run, to test what the output depends on. They edit descriptions, so they work at any
+/// length, and every look shows their effect.
 struct Interventions {
   struct Head {
     int layer = 0;
     int64_t head = 0;
-    std::string family{};  ///< "enc", "dec" or "cross": to be named of an encoder-decoder, else its only one
+    std::string family{};  ///< "enc", "dec" or "cross"; required for an encoder-decoder, else optional
   };
-  /// Queries and keys by their places in their sequences, which are two in cross-attention; of all layers and heads unless named.
+  /// Pairs of queries and keys, by their places in their sequences (in cross-attention two different ones). Applies to
+  /// all layers and heads that are not restricted here.
   struct Pairs {
     Range queries{}, keys{};
     std::optional<int> layer{};
     std::optional<int64_t> head{};
-    std::string family{};  ///< as of a head
+    std::string family{};  ///< as in Head
   };
-  std::vector<Head> ablated{};  ///< the head's output is zero; nothing renormalises (Michel, Levy & Neubig 2019, eq. 2)
-  std::vector<Pairs>
-      knockouts{};  ///< those queries no longer see those keys; the rest of each row is normalised anew (Geva et al. 2023, §4)
-  std::vector<Pairs> keep_only{};  ///< those queries see only those keys
+  /// The head's output becomes zero; nothing is renormalised (Michel, Levy & Neubig 2019, eq. 2).
+  std::vector<Head> ablated{};
+  /// These queries no longer see these keys; the rest of each row is renormalised (Geva et al. 2023, §4).
+  std::vector<Pairs> knockouts{};
+  std::vector<Pairs> keep_only{};  ///< these queries see only these keys
   bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty(); }
 };
-/// Which attention of a model a description is of.
+/// Identifies the attention of a model that a description belongs to.
 struct InterventionSite {
   int layer = 0;
   int64_t heads = 0;
-  std::string_view family{};             ///< interventions that name another one do not touch it
-  std::optional<Range> cross_queries{};  ///< of cross-attention: the places of a sequence's queries, which are one sequence after another
+  std::string_view family{};  ///< interventions that name another family are skipped
+  /// Cross-attention only: places of the queries within their sequence. A call has the queries of all
+  /// sequences in a row.
+  std::optional<Range> cross_queries{};
 };
-/// The description under the interventions. Throws kInvalidArgument, naming the intervention, for heads the layer does not have and ranges that run backwards.
+/// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads
+/// the layer does not have and for invalid ranges; kUnsupported for cross-attention that reads positions and is
+/// aligned at the last key.
 AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site);
 
 }  // namespace clearhead

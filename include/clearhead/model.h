@@ -1,12 +1,14 @@
 // Room: models.
-// A model from its files to its answers: hidden states, sentence embeddings, masked words, classes, next tokens; every attention of it observable.
+// A model, loaded from files: hidden states, sentence embeddings, masked words, classes, next tokens. Every attention
+// call in it can be observed.
 //
 //   auto model = clearhead::load("all-MiniLM-L6-v2");
 //   auto result = model->run(model->tokenizer().encode("The cat sat on the mat."), {.observer = &trace});
 //   result.hidden;                                       // f32 [1, 9, 384]
 //
-// Weights are read once, kept in f32 (or LoadOptions::weights) as this machine likes them; the file's pages are given back. A model is immutable after loading and may be
-// shared; runs of one model take turns (one engine computes at a time in a process: the cores are its own).
+// Weights are read once and kept in memory in the layout this machine computes fastest with, as f32 or as
+// LoadOptions::weights says; the mapped pages of the file are released. A loaded model is immutable and can be shared
+// between threads. Runs take turns: only one run at a time computes in a process, and it uses all cores.
 #pragma once
 
 #include <cstdint>
@@ -25,103 +27,114 @@
 
 namespace clearhead {
 
-/// What is known of a model from its configuration and the headers of its files, before a weight is read.
+/// What is known about a model from config.json and the headers of its files, before any weight is read.
 struct ModelInfo {
-  std::string name{};       ///< as the user named it
-  std::string directory{};  ///< where its files are
+  std::string name{};       ///< as the caller named it
+  std::string directory{};  ///< directory of its files
   std::string model_type{};
   std::vector<std::string> architectures{};
   int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
-  int64_t longest = 0;         ///< most tokens of one sequence; 0: no limit
-  int64_t type_count = 0;      ///< token types (segments); 0: the model has none
-  bool causal = false;         ///< every layer is: of an encoder-decoder, the decoder's
-  int64_t encoder_layers = 0;  ///< of an encoder-decoder, of which the other sizes are the decoder's; 0: there is no encoder
-  int32_t first_token = 0;     ///< of an encoder-decoder: what its decoder begins with
-  int64_t parameters = 0;      ///< elements of all tensors in the file
-  uint64_t file_bytes = 0;     ///< of those tensors
-  uint64_t memory_bytes = 0;   ///< of the weights once loaded, in f32
-  std::string file_dtype{};    ///< "f32", "bf16", "f16", or "mixed"
+  int64_t longest = 0;     ///< maximum number of tokens in a sequence; 0: no limit
+  int64_t type_count = 0;  ///< number of token types (segments); 0: the model has none
+  bool causal = false;     ///< true if every layer (of an encoder-decoder: every decoder layer) is causal
+  /// Layers of the encoder; 0: the model has none. The other sizes of an encoder-decoder are those of its decoder.
+  int64_t encoder_layers = 0;
+  int32_t first_token = 0;    ///< encoder-decoder: the token that the decoder starts with
+  int64_t parameters = 0;     ///< elements of all weight tensors in the file
+  uint64_t file_bytes = 0;    ///< bytes of these tensors in the file
+  uint64_t memory_bytes = 0;  ///< bytes of these tensors in memory as f32
+  std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
-  std::vector<std::string> labels{};  ///< of the classifier
-  DType precision = DType::kF32;      ///< of a loaded model: LoadOptions::precision
+  std::vector<std::string> labels{};  ///< labels of the classifier
+  DType precision = DType::kF32;      ///< LoadOptions::precision of a loaded model
 };
 
-/// Reads config.json and headers only. Throws as load() does.
+/// Reads config.json and file headers only. Throws as load() does.
 ModelInfo describe_model(const std::string& path_or_name);
 
 struct LoadOptions {
-  bool tokenizer = true;  ///< false: ids only; a directory without tokenizer files is then enough
-  /// Of the linear layers. bf16 and int8 make decoding as much faster as they are smaller, at the error stated there.
+  bool tokenizer = true;  ///< false: token ids only; the directory then needs no tokenizer files
+  /// How the weights of linear layers are stored. bf16 and int8 speed up decoding in proportion to their size; for
+  /// their errors see WeightStorage.
   WeightStorage weights = WeightStorage::kF32;
-  /// What linear layers and attention multiply: f32, or bf16. In bf16 inputs and weights of linear layers (which are kept so, unless `weights` says int8, whose
-  /// layers go on reading f32) and q, k and v are rounded to nearest even, 2⁻⁹ each; sums, norms, activations, softmax and the residual stream stay f32
-  /// (docs/NUMERICS.md). Long texts are read several times faster where the machine multiplies bf16. Throws kUnsupported for another dtype.
+  /// What linear layers and attention multiply: f32 or bf16. Throws kUnsupported for another dtype.
+  ///
+  /// With bf16, q, k, v and the inputs and weights of linear layers are rounded to nearest even (2⁻⁹ each). The weights
+  /// are then stored as bf16. If `weights` is kInt8, linear layers keep int8 weights and f32 inputs. Sums, norms,
+  /// activations, softmax and the residual stream stay f32 (docs/NUMERICS.md). Where the machine multiplies bf16, long
+  /// texts run several times faster.
   DType precision = DType::kF32;
 };
 
-/// Sequences of one length, padded at their ends. [batch, length] each, row-major.
+/// A batch of sequences, padded at the end. All vectors are [batch, length], row-major, unless noted.
 struct TokenBatch {
   int64_t batch = 0, length = 0;
   std::vector<int32_t> ids{};
   std::vector<int32_t> type_ids{};      ///< empty: zeros
-  std::vector<int32_t> lengths{};       ///< [batch] tokens that are not padding; empty: all
-  std::vector<int32_t> position_ids{};  ///< empty: 0, 1, …
-  std::vector<int32_t> document_ids{};  ///< empty: one document; else tokens see only their own (−1: padding)
+  std::vector<int32_t> lengths{};       ///< [batch] number of tokens that are not padding; empty: all tokens
+  std::vector<int32_t> position_ids{};  ///< empty: 0, 1, … in every sequence
+  /// Tokens see only tokens with their own document id; −1: padding. Empty: one document.
+  std::vector<int32_t> document_ids{};
 };
 
-/// What a run is asked to compute besides the last hidden state.
+/// What a run computes besides the last hidden state, and who observes it.
 struct RunOptions {
-  Observer* observer = nullptr;   ///< told about every attention; with one, batch must be 1 for its plan to name the text
-  bool logits = true;             ///< of the heads the model has
-  bool last_logits_only = false;  ///< causal LM: of the last token of each sequence
-  std::optional<std::vector<int32_t>>
-      masked_rows{};                    ///< of masked_logits: only these tokens (row of the batch · length + token); absent: all of them
-  bool all_hidden = false;              ///< also the embeddings and every layer's output
-  std::optional<std::string> text{};    ///< what the ids came from, for the observer's plan
-  std::optional<std::string> source{};  ///< the same of an encoder-decoder's source; `text` is its target's
-  std::optional<std::string> pair{};    ///< the second text
-  std::vector<TextSegment> segments{};  ///< named stretches of tokens, for the observer's plan
-  Interventions interventions{};        ///< heads ablated, attention knocked out: of every sequence of the batch
+  /// Is told about every attention call. Its plan describes the first sequence of a batch only.
+  Observer* observer = nullptr;
+  bool logits = true;             ///< compute the logits of all heads the model has
+  bool last_logits_only = false;  ///< causal LM: only logits of each sequence's last token
+  /// Compute masked_logits for these tokens only; a token is row of the batch · length + place. Absent: for all tokens.
+  std::optional<std::vector<int32_t>> masked_rows{};
+  bool all_hidden = false;              ///< also return the embeddings and every layer's output
+  std::optional<std::string> text{};    ///< the text of the ids, for the observer's plan
+  std::optional<std::string> source{};  ///< encoder-decoder: the text of the source; `text` is that of the target
+  std::optional<std::string> pair{};    ///< the second text of a pair
+  std::vector<TextSegment> segments{};  ///< named ranges of tokens, for the observer's plan
+  Interventions interventions{};        ///< ablated heads and attention knockouts, applied to every sequence
 };
 
-/// Undefined tensors are what the model does not have or was not asked for. Rows of padding hold unspecified finite numbers.
+/// Tensors that the model does not have or that were not asked for are undefined. Rows of padding hold
+/// unspecified finite numbers.
 struct RunResult {
   Tensor hidden{};  ///< f32 [batch, token, width], after the final norm
-  std::vector<Tensor>
-      all_hidden{};  ///< layers + 1 of them: the embeddings, then each layer's output (the last after the final norm), as transformers has it
+  /// layers + 1 tensors: the embeddings, then each layer's output, the last after the final norm (as in transformers).
+  std::vector<Tensor> all_hidden{};
   Tensor pooled{};                ///< f32 [batch, width]
   Tensor masked_logits{};         ///< f32 [batch, token, vocabulary], or [masked row, vocabulary]
-  Tensor class_logits{};          ///< f32 [batch, label], or [batch, token, label] for token classifiers
+  Tensor class_logits{};          ///< f32 [batch, label]; of a token classifier [batch, token, label]
   Tensor next_sentence_logits{};  ///< f32 [batch, 2]
-  Tensor causal_logits{};         ///< f32 [batch, token, vocabulary], or [batch, 1, vocabulary] with last_logits_only
-  Tensor source_hidden{};         ///< of an encoder-decoder: f32 [batch, source token, width], what its encoder made of the source
-  std::vector<Tensor> all_source_hidden{};  ///< encoder layers + 1 of them, as all_hidden
+  /// f32 [batch, token, vocabulary]; [batch, 1, vocabulary] with last_logits_only.
+  Tensor causal_logits{};
+  Tensor source_hidden{};                   ///< encoder-decoder: f32 [batch, source token, width], the encoder's output
+  std::vector<Tensor> all_source_hidden{};  ///< encoder layers + 1 tensors, as all_hidden
 };
 
-/// The keys and values of a causal model's layers, for running on where the last call ended. A copy goes on by itself: beams and shared prefixes.
+/// The KV caches of a causal model's layers, to continue after the last call. Copies continue independently: use them
+/// for beams and shared prefixes.
 ///
-/// Layers with a window let go of what no later token sees, but where an observer watches them: memory then stays within the window.
+/// Layers with a sliding window release the keys that no later token can see, so their memory stays within the window.
+/// Layers that an observer wants keep all keys.
 struct ModelCache {
-  DType dtype = DType::kF32;  ///< of the pages: f32, bf16 or f16 (KVCache says the error); read by the first step
+  DType dtype = DType::kF32;  ///< of the pages: f32, bf16 or f16 (errors: see KVCache); read by the first step
   std::vector<KVCache> layers{};
-  int64_t length = 0;  ///< tokens seen
+  int64_t length = 0;  ///< tokens seen so far
   int64_t step = 0;    ///< calls so far
-  int64_t batch = 1;   ///< sequences, all of one length
-  // Of an encoder-decoder (Model::read): the encoder's output, and its keys in every layer, shared by the sequences that are written from one source. Those
-  // stand one after another, as many for each.
+  int64_t batch = 1;   ///< number of sequences, all of one length
+  // Encoder-decoder only (Model::read): the encoder's output, and its keys and values in every layer. All sequences
+  // written from one source share them. Sequences of one source are adjacent, and every source has equally many.
   Tensor source{};  ///< f32 [source, token, width]
   std::vector<int32_t> source_lengths{};
   std::vector<KVCache> memory{};
 
-  /// Sequence i goes on as sequence rows[i] was (beams); sources that nobody writes from are forgotten. Throws kInvalidArgument for rows that are not there,
-  /// or not the same number for each source that stays.
+  /// Makes sequence i continue as sequence rows[i] was (beam search). Sources without a sequence are dropped.
+  /// Throws kInvalidArgument for rows that do not exist, or if the remaining sources do not have equally many rows.
   void select(const std::vector<int64_t>& rows);
 };
 
 struct Embedding {
   std::vector<float> values{};  ///< [width]
-  int64_t tokens = 0;           ///< of the text, special ones included
-  int64_t used = 0;             ///< fewer than tokens: the text was cut at the model's max_seq_length
+  int64_t tokens = 0;           ///< tokens of the text, special tokens included
+  int64_t used = 0;             ///< less than `tokens` if the text was cut at the model's max_seq_length
 };
 
 struct Candidate {
@@ -135,10 +148,11 @@ struct ClassScore {
   float probability = 0;
 };
 
-/// Of what is asked of many texts at once.
+/// Options of functions that take many texts.
 struct BatchOptions {
-  Interventions interventions{};                    ///< of every text
-  std::function<std::string(size_t index)> name{};  ///< of a text in an error's message; absent: "text 3", counted from 0
+  Interventions interventions{};  ///< applied to every text
+  /// Name of a text in error messages; absent: "text 3", counted from 0
+  std::function<std::string(size_t index)> name{};
   std::function<void(double fraction)> progress{};
 };
 
@@ -146,38 +160,44 @@ class Model {
  public:
   virtual ~Model() = default;
   virtual const ModelInfo& info() const = 0;
-  /// Throws kNotFound if the model was loaded without one.
+  /// Throws kNotFound if the model was loaded without a tokenizer.
   virtual const Tokenizer& tokenizer() const = 0;
   virtual std::shared_ptr<const Tokenizer> shared_tokenizer() const = 0;
 
-  /// Throws kTooLong for more tokens than the model has positions, naming the ways out; kInvalidArgument for ids outside the vocabulary.
+  /// Runs the model. Throws kTooLong, with ways out, for more tokens than the model has positions; kInvalidArgument for
+  /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit.
   virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const = 0;
   virtual RunResult run(const Encoding& encoding, const RunOptions& options = {}) const = 0;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
-  /// An encoder-decoder: reads each sequence of `source`, runs the decoder over that of `target`. Throws kUnsupported for other models.
+  /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over that of `target`.
+  /// Throws kUnsupported for other models, otherwise as run().
   virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
   virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const = 0;
 
-  /// An encoder-decoder reads its source, under the interventions of its encoder; steps of the cache then write a target for each sequence of it, beginning with info().first_token.
+  /// Encoder-decoder: runs the encoder, with the interventions on it. Steps on the returned cache then write a target
+  /// for each source; the first step starts with info().first_token. Throws kUnsupported for other models.
   virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const = 0;
-  /// Runs `ids` [cache.batch · new] after what the cache has seen: the prefill, then one or more tokens at a time. The observer's sites carry
-  /// cache.step; its begin() is called by whoever drives the steps (plan_of()). Throws kUnsupported for models that are not causal.
+  /// Runs `ids` [cache.batch · new] after the tokens in the cache: first the prefill, then one or more tokens at a
+  /// time. The observer's sites carry cache.step. The caller that drives the steps calls the observer's begin() with
+  /// plan_of(). Throws kUnsupported for models that are not causal, kTooLong beyond the model's positions.
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;
-  /// What an observer is told before a run.
+  /// The plan that an observer receives before a run.
   virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const = 0;
 
-  /// The sentence's vector as sentence-transformers computes it (modules.json: pooling, normalising, max_seq_length).
-  /// Models without modules.json: the mean over all tokens, not normalised.
+  /// The sentence embedding as sentence-transformers computes it (modules.json: pooling, normalisation,
+  /// max_seq_length). Models without modules.json: the mean over all tokens, not normalised.
   virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const = 0;
-  /// Candidates for every mask token of the text, best first. Throws kUnsupported without a masked-LM head, kInvalidArgument without a mask.
+  /// The `count` most probable tokens for every mask token of the text, best first.
+  /// Throws kUnsupported without a masked-LM head, kInvalidArgument if the text has no mask token or count < 1.
   virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5,
                                                         const Interventions& interventions = {}) const = 0;
-  /// Probabilities of every label, best first. Throws kUnsupported without a sequence classifier.
+  /// Probability of every label, best first. Throws kUnsupported without a classifier of whole texts.
   virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
                                            const Interventions& interventions = {}) const = 0;
 
-  /// The same of many texts, in the order given: texts of like length run together, with next to no padding. Equal to one text at a time but for the order of
-  /// sums in matrix products (1e-5 of a vector of length 1). What is thrown names the text; memory grows with the answers.
+  /// The same for many texts, in the order given. Texts of similar length run in one batch, with almost no padding.
+  /// Results equal those of single texts up to the order of sums in matrix products (1e-5 for a vector of length 1).
+  /// Error messages name the text.
   virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options = {}) const = 0;
   virtual std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count = 5,
                                                                     const BatchOptions& options = {}) const = 0;
@@ -186,8 +206,9 @@ class Model {
                                                             const BatchOptions& options = {}) const = 0;
 };
 
-/// Loads a model from a directory, or by the name of one in the local Hugging Face cache. Throws kNotFound listing the places searched,
-/// kFormat for broken files, kUnsupported for what this library cannot do, naming it. Nothing is downloaded.
+/// Loads a model from a directory, or by its name in the local Hugging Face cache. Nothing is downloaded.
+/// Throws kNotFound with the places searched, kFormat for broken files, kUnsupported, by name, for features that this
+/// library does not have.
 std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOptions& options = {});
 
 }  // namespace clearhead

@@ -1,16 +1,18 @@
 // Room: spec.
-// What a fused call keeps so that its weights can be looked at later: Q, K, two numbers per row, and the description.
+// What an attention call keeps so that its weights can be recomputed: Q, K, two numbers per row, and the description.
 //
 //   normaliser    m                        ℓ                           a weight
-//   softmax       shift in base 2          the sum, sink included      2^(s·log₂e − m) / ℓ          L = m·ln 2 + ln ℓ
-//   sparsemax     the largest, in base 2   τ − m·ln 2                  max(0, s − τ)           = max(0, (s·log₂e − m)·ln 2 − ℓ)
+//   softmax       shift in base 2          the sum, sink included      2^(s·log₂e − m) / ℓ,  L = m·ln 2 + ln ℓ
+//   sparsemax     the largest, in base 2   τ − m·ln 2                  max(0, s − τ) = max(0, (s·log₂e − m)·ln 2 − ℓ)
 //   entmax-1.5    the largest, in base 2   τ − m·ln 2/2                max(0, s/2 − τ)²
 //   sigmoid       0                        1                           σ(s + bias)
 //   hard          the chosen key           ln of its softmax weight    1 at the key, 0 elsewhere
 //   linear        0                        Σ_j s_ij                    s / ℓ; 0 where ℓ is 0
 //
-// Two f32 per row hold a softmax weight to 1e-6 where a lone log-sum-exp loses it (4e-6 at scores near 100), and a threshold that lies less than 1 below a
-// score of any size. A row that saw nothing has m = −∞, ℓ = 0: its weights are zeros. A sparse row of an earlier version has m = τ, and ℓ > 0.
+// Two f32 numbers give a softmax weight to 1e-6; a single log-sum-exp would lose it (4e-6 at scores near 100). They
+// also hold a sparse threshold, which lies less than 1 below the largest score, exactly enough for scores of any
+// size. A row that sees no key has m = −∞, ℓ = 0; its weights are zeros. In files of an earlier version a sparse row
+// has m = τ and ℓ > 0.
 #pragma once
 
 #include <cstdint>
@@ -26,27 +28,29 @@ namespace clearhead {
 enum class InstructionSet : uint8_t { kReference, kAvx2, kAvx512 };
 const char* to_string(InstructionSet isa);  ///< "ref", "avx2", "avx512"
 
-/// 256 keys and values of every key head of one sequence, or room for fewer where a short sequence has no other page. Keys stand in panels of 16, so that 16
-/// neighbours of one channel are one load.
-/// Pages are append-only and shared: what a record saw stays true while the cache grows. All pages of a cache have one dtype: f32, bf16 or f16.
+/// One page of a KV cache: 256 keys and values of every key head of one sequence. A short sequence that has no other
+/// page may have a smaller one. Keys lie in panels of 16, so that one channel of 16 neighbouring keys is one vector
+/// load. Pages are shared and append-only, so a record stays valid while the cache grows. All pages of a cache have one
+/// dtype: f32, bf16 or f16.
 struct KVPage {
   static constexpr int64_t kLength = 256;
   static constexpr int64_t kPanel = 16;
   Tensor keys{};                                            ///< [key_head, length() / kPanel, d_k, kPanel]
   Tensor values{};                                          ///< [key_head, length(), d_v]
-  int64_t length() const { return keys.size(1) * kPanel; }  ///< keys there is room for
+  int64_t length() const { return keys.size(1) * kPanel; }  ///< number of keys the page has room for
 };
 
-/// The keys (and values) of a cache as they were at one moment.
+/// The keys and values of a KV cache at one moment (KVCache::snapshot).
 struct PagedKV {
   std::vector<std::vector<std::shared_ptr<const KVPage>>> pages{};  ///< [batch][page]
-  int64_t length = 0;                                               ///< keys visible, the same for every sequence
-  int64_t first = 0;  ///< earlier keys were let go (KVCache::keep_last): their pages are null, and a description must hide them
+  int64_t length = 0;                                               ///< visible keys, the same for every sequence
+  /// Keys before this one were released (KVCache::keep_last). Their pages are null; a description must hide them.
+  int64_t first = 0;
   int64_t key_heads = 0, d_k = 0, d_v = 0;
-  DType dtype = DType::kF32;  ///< what the pages hold; scores and sums are f32 in all of them
+  DType dtype = DType::kF32;  ///< dtype of the pages; scores and sums are always f32
 };
 
-/// Keys as one tensor [batch, key_head, key, d_k] in any strides, or as pages.
+/// Keys as a tensor [batch, key_head, key, d_k] in any strides, or as pages.
 using Keys = std::variant<Tensor, PagedKV>;
 int64_t key_length(const Keys& keys);
 int64_t key_heads(const Keys& keys);
@@ -56,50 +60,55 @@ DType key_dtype(const Keys& keys);
 struct RowStats {
   Tensor m{};  ///< f32 [batch, head, query]
   Tensor l{};  ///< f32 [batch, head, query]
-  /// Of a softmax whose kernel kept P in bf16: Σ_j bf16(2^(s·log₂e − m)), sink included, by which out was divided. f32 [batch, head, query]; undefined where
-  /// values met P in f32.
+  /// Only for a softmax whose kernel rounded P to bf16: Σ_j bf16(2^(s·log₂e − m)), sink included. `out` was divided by
+  /// this sum. f32 [batch, head, query]; undefined if P stayed in f32.
   Tensor used{};
 
-  RowStats slice(int64_t begin, int64_t end) const;  ///< of queries [begin, end), sharing memory
+  RowStats slice(int64_t begin, int64_t end) const;  ///< rows of queries [begin, end), sharing memory
   RowStats clone() const;
 };
 
-/// On which machine and over which versions of the operands (q, then k, then for_each_operand's order) a record was made.
+/// The instruction set, dtype and operand versions that a record was made with. Order of versions: q, then k if it is a
+/// tensor, then the operands of for_each_operand. Pages are append-only and have no entry.
 struct Stamp {
   InstructionSet isa = InstructionSet::kReference;
   DType dtype = DType::kF32;
   std::vector<uint64_t> versions{};
 };
 
-/// Everything needed to recompute any weight of one call exactly. Shares Q and the keys; copies nothing. Cheap to copy.
+/// Everything needed to recompute any weight of one attention call exactly. Shares Q and the keys,
+/// and is cheap to copy.
 struct AttentionRecord {
   AttentionSpec spec{};
-  Tensor q{};  ///< [batch, head, row, d_k] in the dtype it was given; rows first_query … of the call's query_length queries
+  /// [batch, head, row, d_k] in the dtype given. Row r is query first_query + r of the call's query_length queries.
+  Tensor q{};
   Keys keys{};
-  RowStats rows{};           ///< of the same rows as q
-  int64_t first_query = 0;   ///< which query row 0 of q is; operands with a query axis are indexed by query, not by row
+  RowStats rows{};  ///< of the same rows as q
+  /// Query of row 0. Operands with a query axis are indexed by query, not by row.
+  int64_t first_query = 0;
   int64_t query_length = 0;  ///< queries of the call
   Stamp stamp{};
 
-  AttentionShape shape() const;  ///< queries = query_length; d_v is 0 where values are not known
+  AttentionShape shape() const;  ///< queries = query_length; d_v is 0 if the values are not known
   int64_t rows_kept() const { return q.size(2); }
-  /// Position of query i among the keys: i + (key_length − query_length) for Align::kEnd, i for kStart; both + the band's offset.
+  /// Position of query i among the keys: i + (key_length − query_length) for Align::kEnd, i for Align::kStart; plus
+  /// the band's offset.
   int64_t position_of(int64_t query) const;
-  /// Throws kStale naming the operand if one was opened for writing since the record was made.
+  /// Throws kStale, naming the operand, if one was opened for writing since the record was made.
   void check_fresh() const;
-  /// True when some operand is borrowed memory whose changes cannot be seen.
+  /// True if an operand is borrowed memory, whose changes cannot be detected.
   bool unpinned() const;
-  /// A record over copies of whatever is not certain to stay unchanged.
+  /// A record over copies of all operands whose memory could still change. Throws kStale as check_fresh().
   AttentionRecord pin() const;
 };
 
-/// The stamp of operands as they are now.
+/// A stamp with the operands' present versions.
 Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, InstructionSet isa);
 
-/// Natural-log log-sum-exp of every row of a softmax: m·ln 2 + ln ℓ; −∞ where a row saw nothing. f32, shape of rows.m.
+/// Natural log-sum-exp of every row of a softmax: m·ln 2 + ln ℓ; −∞ for a row that sees no key. f32, shape of rows.m.
 Tensor log_sum_exp(const RowStats& rows);
 
-/// τ of every row of a sparsemax or entmax; −∞ where a row saw nothing. f32, shape of rows.m.
+/// Threshold τ of every row of a sparsemax or entmax; −∞ for a row that sees no key. f32, shape of rows.m.
 Tensor thresholds(const RowStats& rows, const Normaliser& normaliser);
 
 }  // namespace clearhead

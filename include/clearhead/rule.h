@@ -1,15 +1,18 @@
 // Room: spec.
-// One's own score term or visibility: a lambda, called once with symbols and kept as data.
+// Custom score terms and visibility rules (FlexAttention's score_mod and mask_mod): a lambda, called once with symbols,
+// whose expression is kept as data.
 //
-//   ch::rule([](auto s, auto at) { return s - 0.1f * (at.query - at.key); })        s' of every pair, natural units
-//   ch::visible([](auto at) { return at.key <= at.query; })                         which pairs are seen
+//   ch::rule([](auto s, auto at) { return s - 0.1f * (at.query - at.key); })      the new score of a pair
+//   ch::visible([](auto at) { return at.key <= at.query; })                       which pairs are visible
 //
-// What is recorded is a small expression over (score, batch, head, query, key): nodes in order, the last is the result. Being data it runs in
-// every backend, is written to JSON and traces, and a visibility rule can be bounded over a block: all, none, or mixed. `at.query` is the
-// query's position among the keys (p_i of ALiBi), so that a rule means the same in a prefill and in a decode step.
+// The recorded expression has the inputs score, batch, head, query and key; its nodes are in order, the last is the
+// result. Because it is data, every backend runs it, JSON and traces store it, and a visibility rule can be bounded
+// over a block of pairs (all, none or mixed). `at.query` is the query's position among the keys (p_i of ALiBi), so a
+// rule means the same in a prefill and in a decode step.
 //
-// Numbers are f32 in the kernels (positions are exact below 2^24; longer calls are refused). A comparison of a score, or floor of a number that is no
-// integer, may fall to either side where rounding decides. −∞ as a result hides the pair; a hidden pair never reaches a rule.
+// Kernels compute in f32. Positions are exact below 2^24; longer calls are refused. Where rounding decides, a
+// comparison of a score, or floor of a non-integer, may fall to either side. A result of −∞ hides the pair. Rules are
+// not evaluated for pairs that are already hidden.
 #pragma once
 
 #include <array>
@@ -23,7 +26,7 @@
 
 namespace clearhead {
 
-/// What a node computes. Truth is 1 or 0. JSON spells the names without k: "less_equal" (docs/spec.md).
+/// What a node computes. A truth value is 1 or 0. JSON spells the names without k: "less_equal" (docs/spec.md).
 // clang-format off
 enum class RuleOp : uint8_t {
   kConstant, kScore, kBatch, kHead, kQuery, kKey,         // leaves
@@ -40,17 +43,19 @@ struct RuleNode {
   RuleOp op = RuleOp::kConstant;
   float value = 0;                                   ///< kConstant; never NaN
   int32_t table = -1;                                ///< kTable: index into Rule::tables
-  std::array<int32_t, 4> arguments{-1, -1, -1, -1};  ///< indices of earlier nodes, −1 where there is none
+  std::array<int32_t, 4> arguments{-1, -1, -1, -1};  ///< indices of earlier nodes; −1: unused
 };
 
-/// A recorded expression. Tables are operands of the description ("rule.table", "rule.table2", …): f32 ones are parameters and have gradients.
+/// A recorded expression. Its tables are operands of the description ("rule.table", "rule.table2", …). f32 tables are
+/// parameters and have gradients.
 struct Rule {
-  std::vector<RuleNode> nodes{};  ///< topological order; the last is the result
-  std::vector<Tensor> tables{};   ///< f32 or i32, 1 to 4 axes, none empty; in the order of first use
+  std::vector<RuleNode> nodes{};  ///< in topological order; the last is the result
+  std::vector<Tensor> tables{};   ///< f32 or i32, 1 to 4 axes, none empty; in order of first use
 };
 
 class RuleTruth;
-/// A number while a rule is being recorded: a leaf of the pair, a constant, or what was computed of them. Only to be used inside the lambda.
+/// A symbolic number inside a rule's lambda: an input of the pair, a constant, or an expression of them.
+/// Using it outside the lambda throws kInvalidArgument.
 class RuleValue {
  public:
   template <class T>
@@ -83,7 +88,8 @@ class RuleValue {
   float constant_ = 0;
 };
 
-/// A truth while a rule is being recorded: a comparison, or what was made of them. `where(truth, a, b)` turns it into a number.
+/// A symbolic truth value inside a rule's lambda: a comparison, or an expression of them. `where(truth, a, b)`
+/// turns it into a number.
 class RuleTruth {
  public:
   RuleTruth(bool constant) : value_(constant ? 1 : 0) {}
@@ -111,11 +117,12 @@ RuleTruth operator>(RuleValue a, RuleValue b);
 RuleTruth operator>=(RuleValue a, RuleValue b);
 RuleTruth operator==(RuleValue a, RuleValue b);
 RuleTruth operator!=(RuleValue a, RuleValue b);
-/// `yes` where the condition holds, else `no`.
+/// `yes` if the condition holds, else `no`.
 RuleValue where(RuleTruth condition, RuleValue yes, RuleValue no);
 
-/// A tensor to be looked up inside rules: t(at.head), t(at.head, bucket). An index is floored, then clamped into the axis (Shaw et al. 2018, eq. 4–5, clip
-/// so); a NaN counts as 0. i32 tables are read as numbers. Sharing one RuleTable between rules shares the tensor, not a copy.
+/// A tensor that rules can index: t(at.head), t(at.head, bucket). An index is floored, then clamped to the axis (as
+/// the clip of Shaw et al. 2018, eq. 4–5); a NaN index is 0. i32 entries are read as numbers. Rules that share a
+/// RuleTable share one tensor.
 class RuleTable {
  public:
   explicit RuleTable(Tensor values);
@@ -132,45 +139,53 @@ class RuleTable {
 /// values: f32 or i32, 1 to 4 axes. Throws kShape otherwise.
 RuleTable table(Tensor values);
 
-/// The pair a rule is asked about. query: the query's position among the keys; batch, head, key: indices.
+/// The pair that a rule is evaluated for. query: the query's position among the keys; batch, head, key: indices.
 struct RulePair {
   RuleValue batch, head, query, key;
 };
 
-/// Records a score term: the score (natural units, after the terms before it) and the pair to the new score. Calls `body` once.
+/// Records a score term, from the score (natural units, after the terms before it) and the pair to the new score.
+/// Calls `body` once.
 Rule rule(const std::function<RuleValue(RuleValue score, RulePair at)>& body);
 /// Records a visibility rule for Topology::visible.
 Rule visible(const std::function<RuleTruth(RulePair at)>& body);
 
-// --- rules of the literature: score terms ---------------------------------------------------------------------------------------------------
+// --- rules from the literature: score terms ---
 
-/// s + w[bucket(j − p_i), head] (Raffel et al. 2020, §2.1; the buckets of its reference code: half of them one per distance, the rest logarithmic up to
-/// max_distance, beyond which all share the last; `bidirectional` splits them between keys after and keys before). weights: f32 [bucket, head], as T5
-/// stores them. T5 does not scale q·k: Dot{1}.
+/// s + w[bucket(j − p_i), head] (Raffel et al. 2020, §2.1). weights: f32 [bucket, head], as T5 stores them.
+///
+/// Buckets follow the paper's reference code: half of them hold one distance each, the rest grow logarithmically up to
+/// max_distance, and all larger distances share the last. `bidirectional` divides the buckets between keys before and
+/// keys after the query. T5 does not scale q·k: use Dot{1}.
 Rule t5_bias(Tensor weights, bool bidirectional, int64_t max_distance = 128);
-/// s / t (Hinton et al. 2015, eq. 1). t > 0.
+/// s / t (Hinton et al. 2015, eq. 1). t > 0 and finite (kInvalidArgument).
 Rule temperature(float t);
 /// s / t_head. temperatures: f32 [head], learned or given.
 Rule temperature(Tensor temperatures);
-/// s − slope_head·‖(row, column)_i − (row, column)_j‖₂ of an image `width` wide, read row by row (Fuller et al. 2023, §3, ALiBi in two dimensions).
-/// slopes: f32 [head].
+/// s − slope_head·‖(row, column)_i − (row, column)_j‖₂ for an image of this width, read row by row (two-dimensional
+/// ALiBi; Fuller et al. 2023, §3). slopes: f32 [head].
 Rule alibi_2d(Tensor slopes, int64_t width);
-/// s + B[head, row_i − row_j + height − 1, column_i − column_j + width − 1] (Liu et al. 2021, eq. 4). table: f32 [head, 2·height − 1, 2·width − 1].
+/// s + B[head, row_i − row_j + height − 1, column_i − column_j + width − 1] (Liu et al. 2021, eq. 4).
+/// table: f32 [head, 2·height − 1, 2·width − 1].
 Rule relative_2d(Tensor table, int64_t height, int64_t width);
 
-// --- rules of the literature: visibility ----------------------------------------------------------------------------------------------------
+// --- rules from the literature: visibility ---
 
-/// The query's own key and `back` keys before it, `step` apart (Beltagy et al. 2020, §3.1, dilated sliding window).
+/// Shows the query's own key and `back` keys before it, `step` apart (dilated sliding window; Beltagy
+/// et al. 2020, §3.1).
 Rule dilated(int64_t step, int64_t back);
-/// All of the first `prefix` keys, and itself and what is before (Raffel et al. 2020, §3.2.1).
+/// Shows the first `prefix` keys, the query's own key and all keys before it (Raffel et al. 2020, §3.2.1).
 Rule prefix_lm(int64_t prefix);
-/// The same with a prefix per sequence: i32 [batch].
+/// The same with one prefix per sequence: i32 [batch].
 Rule prefix_lm(Tensor prefixes);
-/// Itself, the `stride` keys before, and every stride-th before those (Child et al. 2019, §4.3, strided; both heads' keys).
+/// Shows the query's own key, the `stride` keys before it, and every stride-th key before that: the union of both heads
+/// of the strided pattern (Child et al. 2019, §4.3).
 Rule strided(int64_t stride);
-/// Of what is not after it: the keys of its own block of `stride`, and the last `summary` keys of every block (Child et al. 2019, §4.3, fixed).
+/// Causal. Shows the keys in the query's own block of `stride` keys, and the last `summary` keys of every block (the
+/// fixed pattern of Child et al. 2019, §4.3).
 Rule fixed(int64_t stride, int64_t summary);
-/// `side` keys on both sides; global positions see everything and are seen by everything (Beltagy et al. 2020, §3.1). global: i32 [key], not 0 where global.
+/// Shows `side` keys on both sides. Global positions see all keys and are seen by all queries (Beltagy et al. 2020,
+/// §3.1). global: i32 [key], not 0 for global positions.
 Rule longformer(int64_t side, Tensor global);
 
 }  // namespace clearhead

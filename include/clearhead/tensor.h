@@ -1,9 +1,9 @@
 // Room: tensor.
-// Arrays as views with strides over shared storage. No mathematics lives here.
+// Arrays: strided views over shared storage. No arithmetic is defined here.
 //
-// A Tensor is a small value: copying one shares the storage. Elements are reached through data<T>() (read) or mutable_data<T>() (write);
-// every call of the latter counts up the storage's version, which is how a record notices that what it looks at has changed.
-// Strides are in elements and may be zero (broadcast) or of any order; they are never negative.
+// A Tensor is a small value; copying it shares the storage. Elements are read through data<T>() and written through
+// mutable_data<T>(). Each call of mutable_data increments the version of the storage; that is how a record detects that
+// an operand has changed. Strides count elements. They can be zero (broadcast) and in any order, but never negative.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +21,11 @@ enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kU8, kBool };
 size_t size_of(DType dtype);
 const char* to_string(DType dtype);  ///< "f32", "bf16", "f16", "i32", "i64", "u8", "bool"
 
-/// How the weights of linear layers are kept in memory. Inputs, sums and outputs are f32 in all of them.
+/// How the weights of linear layers are stored. Inputs, sums and outputs are f32 in all cases.
 enum class WeightStorage : uint8_t {
   kF32,
-  kBF16,  ///< each weight to nearest even: |Δw| ≤ 2⁻⁸·|w|
-  kInt8,  ///< w ≈ q·s with q in −127 … 127 and one s = max|w|/127 per output: |Δw| ≤ s/2
+  kBF16,  ///< rounded to nearest even: |Δw| ≤ 2⁻⁸·|w|
+  kInt8,  ///< w ≈ q·s, q an integer in −127 … 127, s = max|w|/127 per output: |Δw| ≤ s/2
 };
 const char* to_string(WeightStorage storage);  ///< "f32", "bf16", "int8"
 
@@ -44,14 +44,15 @@ constexpr DType dtype_of() {
   return DType::kBool;
 }
 
-class Storage;  // src/tensor/storage.h: bytes, their owner, and how often they were opened for writing
+class Storage;  // src/tensor/storage.h: the bytes, their owner and their version
 class TensorPool;
 
 class Tensor {
  public:
   Tensor() = default;  ///< undefined: defined() is false, numel() is 0
 
-  /// Contiguous and 64-byte aligned; `empty` leaves the elements unset. Throws kShape for a negative or overflowing size.
+  /// A new contiguous tensor, 64-byte aligned; `empty` does not initialise the elements. Throws kShape for a negative
+  /// or overflowing size, kBudget if the system has no memory.
   static Tensor empty(Shape shape, DType dtype = DType::kF32);
   static Tensor zeros(Shape shape, DType dtype = DType::kF32);
   template <class T>
@@ -65,8 +66,9 @@ class Tensor {
     }
     return out;
   }
-  /// A view of memory somebody else owns. `keep_alive` is held as long as any view is; without one the caller keeps the memory valid.
-  /// Changes made behind the library's back cannot be counted: records over borrowed memory are marked unpinned unless `immutable`.
+  /// A view of memory owned by somebody else. `keep_alive` is held as long as any view exists; without it the caller
+  /// must keep the memory valid. Writes that bypass mutable_data cannot be detected, so a record over borrowed memory
+  /// reports unpinned(), unless the memory is declared `immutable`.
   static Tensor borrow(const void* data, Shape shape, DType dtype, std::shared_ptr<const void> keep_alive = nullptr, bool immutable = false,
                        std::vector<int64_t> strides = {});
 
@@ -75,13 +77,15 @@ class Tensor {
   const Shape& shape() const { return shape_; }
   const std::vector<int64_t>& strides() const { return strides_; }  ///< in elements
   int rank() const { return static_cast<int>(shape_.size()); }
-  int64_t size(int axis) const { return shape_[place_of(axis)]; }  ///< negative axes count from the end; throws kShape out of range
+  /// Negative axes count from the end. Throws kShape for an axis out of range.
+  int64_t size(int axis) const { return shape_[place_of(axis)]; }
   int64_t stride(int axis) const { return strides_[place_of(axis)]; }
   int64_t numel() const;
   size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
   bool is_contiguous() const;
 
-  /// Pointer to element [0, …, 0]. Throws kShape if T is not the dtype.
+  /// Pointer to element [0, …, 0]. Throws kShape if T does not match the dtype; mutable_data throws kInvalidArgument
+  /// for immutable memory.
   template <class T>
   const T* data() const {
     check_dtype(dtype_of<T>());
@@ -93,27 +97,28 @@ class Tensor {
     return reinterpret_cast<T*>(mutable_raw());
   }
   const std::byte* raw() const;
-  std::byte* mutable_raw();  ///< counts one mutable access; throws kInvalidArgument for immutable memory
+  std::byte* mutable_raw();  ///< increments the version; throws kInvalidArgument for immutable memory
 
-  // Views: no element is copied. All throw kShape when the axes or sizes do not fit.
+  // Views: no element is copied. All throw kShape if axes or sizes do not fit.
   Tensor slice(int axis, int64_t begin, int64_t end) const;
-  Tensor select(int axis, int64_t index) const;  ///< drops the axis
+  Tensor select(int axis, int64_t index) const;  ///< removes the axis
   Tensor permute(const std::vector<int>& order) const;
-  Tensor reshape(Shape shape) const;  ///< one size may be -1; only where no copy is needed
+  Tensor reshape(Shape shape) const;  ///< one size may be −1; the tensor must be contiguous
   Tensor expand(Shape shape) const;   ///< broadcasts axes of size 1
 
-  Tensor contiguous() const;  ///< itself when already so, else a copy
+  Tensor contiguous() const;  ///< this tensor if it is contiguous, else a copy
   Tensor clone() const;       ///< a contiguous copy that owns its memory
 
-  /// The same offset, shape and strides over another storage, in that one's dtype: what stands beside this view there. `base` begins its storage and is
-  /// contiguous; throws kShape where it is too short.
+  /// A view with this tensor's offset, shape and strides on the storage of `base`, with the dtype of `base`. `base`
+  /// must be contiguous and start at the beginning of its storage. Throws kShape if it is too short. (Gradients of
+  /// views are found so.)
   Tensor beside(const Tensor& base) const;
-  uint64_t storage_number() const;   ///< one for all views of a storage, never used twice; 0 where undefined
-  int64_t storage_elements() const;  ///< that an owned storage holds of this dtype; 0 for borrowed memory
+  uint64_t storage_number() const;   ///< the same for all views of a storage, never reused; 0 if undefined
+  int64_t storage_elements() const;  ///< elements of this dtype in an owned storage; 0 for borrowed memory
 
-  uint64_t version() const;   ///< mutable accesses so far
-  bool is_borrowed() const;   ///< memory that can change uncounted
-  bool is_immutable() const;  ///< memory that nobody can open for writing
+  uint64_t version() const;   ///< number of mutable accesses so far
+  bool is_borrowed() const;   ///< true if the memory can change without being counted
+  bool is_immutable() const;  ///< true if the memory can never be opened for writing
   bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
 
  private:
@@ -134,12 +139,13 @@ class Tensor {
   DType dtype_ = DType::kF32;
 };
 
-/// Value conversion between f32, bf16 and f16, to nearest even; a clone when the dtype is already right. Throws kUnsupported for other dtypes.
+/// Converts values between f32, bf16 and f16, rounding to nearest even. Returns a clone if the dtype is already right.
+/// Throws kUnsupported for other dtypes.
 Tensor to_dtype(const Tensor& tensor, DType dtype);
-Tensor to_f32(const Tensor& tensor);  ///< exact: bf16 and f16 are subsets of f32
+Tensor to_f32(const Tensor& tensor);  ///< exact: every bf16 or f16 number is an f32 number
 float bf16_to_f32(uint16_t bits);
 uint16_t f32_to_bf16(float value);  ///< to nearest even; NaN stays NaN
 float f16_to_f32(uint16_t bits);
-uint16_t f32_to_f16(float value);  ///< to nearest even; 65,520 and more become infinity, NaN stays NaN
+uint16_t f32_to_f16(float value);  ///< to nearest even; 65,520 and above become infinity, NaN stays NaN
 
 }  // namespace clearhead

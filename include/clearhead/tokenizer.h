@@ -1,17 +1,19 @@
 // Room: text.
-// Text to token ids and back, by the files that travel with a model; ids, types and offsets equal those of the Hugging Face `tokenizers`
-// package (0.23), bit for bit, on every configuration that is understood. What is not understood is refused by name.
+// Converts text to token ids and back, using a model's own tokenizer files. Ids, types and offsets equal those of
+// the Hugging Face `tokenizers` package (0.23), bit for bit, for every supported configuration. An unsupported field
+// is refused, by name.
 //
 //   auto tokenizer = clearhead::Tokenizer::load("models/minilm");
 //   clearhead::Encoding encoding = tokenizer->encode("The cat sat.", {.pair = "On the mat."});
 //   encoding.offsets[1];                       // {0, 3}: bytes of "The" in the first text
 //
-// Understood: tokenizer.json with WordPiece and BPE models; else vocab.txt (WordPiece, options from tokenizer_config.json);
-// else vocab.json + merges.txt (GPT-2, RoBERTa). A file's "truncation" and "padding" are not applied: cutting is the caller's decision.
+// Supported: tokenizer.json with WordPiece and BPE models; else vocab.txt (WordPiece, options from
+// tokenizer_config.json); else vocab.json + merges.txt (GPT-2, RoBERTa). The "truncation" and "padding" settings of a
+// file are not applied: the caller decides where to cut.
 //
-// Offsets are byte ranges in the text as given, on character boundaries (a token that holds part of a character covers all of it).
-// Invalid UTF-8: each maximal invalid subpart (Unicode 15, table 3-8; Python's errors="replace") is read as one U+FFFD, and offsets still
-// count the bytes given. A byte order mark is text.
+// Offsets are byte ranges of the text as given, on character boundaries. A token that holds a part of a character
+// covers the whole character. In invalid UTF-8 each maximal invalid subpart (Unicode 15, table 3-8; Python's
+// errors="replace") is read as one U+FFFD; offsets still count the bytes given. A byte order mark is ordinary text.
 #pragma once
 
 #include <array>
@@ -29,32 +31,36 @@ struct Encoding {
   static constexpr uint8_t kSpecial = 255;
 
   std::vector<int32_t> ids{};
-  std::vector<int32_t> type_ids{};                ///< segment ids as the model wants them (0 or 1)
-  std::vector<std::array<int64_t, 2>> offsets{};  ///< [begin, end) in bytes of the text named by `segment`; {0, 0} for added special tokens
-  std::vector<uint8_t> segment{};                 ///< 0: the text, 1: the pair, kSpecial: added by the model's template, in neither
+  std::vector<int32_t> type_ids{};  ///< segment ids for the model (0 or 1)
+  /// [begin, end) in bytes of the text that `segment` names; {0, 0} for added special tokens
+  std::vector<std::array<int64_t, 2>> offsets{};
+  /// 0: the text, 1: the pair, kSpecial: added by the model's template and part of neither
+  std::vector<uint8_t> segment{};
 
   size_t size() const { return ids.size(); }
   bool is_special(size_t token) const { return segment[token] == kSpecial; }
 };
 
 struct EncodeOptions {
-  std::optional<std::string_view> pair{};  ///< a second text
-  bool add_special_tokens = true;          ///< [CLS] … [SEP], <s> … </s>, as the model's template says
+  std::optional<std::string_view> pair{};  ///< the second text
+  bool add_special_tokens = true;          ///< add the template's special tokens: [CLS] … [SEP], <s> … </s>
 };
 
-/// Ids of the tokens with a role; absent where the model has none.
+/// Ids of tokens with a special role; absent if the model has none.
 struct SpecialTokens {
   std::optional<int32_t> bos{}, eos{}, cls{}, sep{}, mask{}, pad{}, unk{};
 };
 
-/// Immutable after loading; every member is thread-safe.
+/// Immutable after loading. All members are thread-safe.
 class Tokenizer {
  public:
-  /// Reads tokenizer.json, else vocab.txt, else vocab.json + merges.txt of a folder, with tokenizer_config.json and
-  /// special_tokens_map.json where they stand beside it. Throws kNotFound (nothing to read), kFormat, kUnsupported (the field by name).
+  /// Loads a tokenizer from a folder: tokenizer.json, else vocab.txt, else vocab.json + merges.txt; with
+  /// tokenizer_config.json and special_tokens_map.json if present. Throws kNotFound if there is nothing to read,
+  /// kFormat for malformed files, kUnsupported with the name of the field.
   static std::shared_ptr<const Tokenizer> load(const std::string& folder);
 
-  /// From bytes. `where` names the source in errors. The optional bytes of tokenizer_config.json name the special tokens.
+  /// The same from bytes. `where` names the source in error messages. tokenizer_config (optional: the bytes of
+  /// tokenizer_config.json) names the special tokens.
   static std::shared_ptr<const Tokenizer> from_json(std::string_view tokenizer_json, std::string_view where = "tokenizer.json",
                                                     std::string_view tokenizer_config = {});
   static std::shared_ptr<const Tokenizer> from_wordpiece(std::string_view vocab_txt, std::string_view tokenizer_config = {});
@@ -63,38 +69,42 @@ class Tokenizer {
 
   virtual ~Tokenizer() = default;
 
-  /// Time and memory are linear in the text (up to a logarithm for one giant word). Texts are below 2 GiB (kTooLong).
+  /// Splits a text, or a pair, into tokens. Time and memory are linear in the length of the text, up to a logarithmic
+  /// factor for a single huge word. Throws kTooLong for a text of 2 GiB or more.
   virtual Encoding encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
 
-  /// Valid UTF-8; ids without a token are skipped, as the `tokenizers` package does.
+  /// Returns valid UTF-8. Ids without a token are skipped, as in the `tokenizers` package.
   virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special = false) const = 0;
 
-  /// The token as its vocabulary file spells it ("##ing", "Ġcat", "<|endoftext|>"); empty if there is none of that id.
+  /// The token as its vocabulary spells it ("##ing", "Ġcat", "<|endoftext|>"); empty for an unknown id.
   virtual std::string_view token(int32_t id) const = 0;
-  /// The bytes the token stands for in a text: the byte alphabet undone, "##" taken off, "▁" a space. May end inside a UTF-8 character.
+  /// The bytes that the token stands for: byte alphabet decoded, "##" removed, "▁" as a space. May end inside
+  /// a UTF-8 character.
   virtual std::string token_bytes(int32_t id) const = 0;
   virtual std::optional<int32_t> id(std::string_view token) const = 0;
-  /// One past the largest id.
+  /// Largest id plus one.
   virtual int64_t vocabulary_size() const = 0;
-  /// True for tokens the file declares special: what decode(…, true) leaves out.
+  /// True for tokens that the file declares special; decode(…, true) leaves them out.
   virtual bool is_special(int32_t id) const = 0;
   virtual const SpecialTokens& special_tokens() const = 0;
 
  protected:
   friend class TokenStream;
   Tokenizer() = default;
-  /// What the token adds to a text where that depends on nothing but whether it is the first; absent where it depends on its neighbours.
+  /// What the token adds to a text, if this depends only on whether it is the first token; absent if it depends
+  /// on its neighbours.
   virtual std::optional<std::string> contribution(int32_t id, bool is_first) const = 0;
 };
 
-/// Decodes tokens as they are generated. The texts returned, joined, are decode() of all ids. One per generation; not thread-safe.
+/// Decodes a growing sequence of tokens. The returned texts, concatenated, equal decode() of all ids. Use one stream
+/// per generation. Not thread-safe.
 ///   TokenStream stream(tokenizer);  for (…) print(stream.push(id));  print(stream.finish());
 class TokenStream {
  public:
   explicit TokenStream(std::shared_ptr<const Tokenizer> tokenizer, bool skip_special = false);
-  /// The text that became certain with this token: empty while a character is incomplete.
+  /// The text completed by this token; empty while a character is incomplete.
   std::string push(int32_t id);
-  /// What was held back: an incomplete character becomes U+FFFD.
+  /// The text held back so far. An incomplete character becomes U+FFFD. The stream can then be used again.
   std::string finish();
 
  private:
@@ -102,9 +112,10 @@ class TokenStream {
   std::shared_ptr<const Tokenizer> tokenizer_;
   bool skip_special_ = false;
   bool is_first_ = true;
-  std::string held_{};             // bytes of an incomplete character
-  std::vector<int32_t> window_{};  // where tokens depend on neighbours: the last ids given out, then those held back
-  size_t given_ = 0;               // how many of the window were given out
+  std::string held_{};  // bytes of an incomplete character
+  // for tokens that depend on their neighbours: the last ids already returned as text, then the ids held back
+  std::vector<int32_t> window_{};
+  size_t given_ = 0;  // number of leading ids in window_ that were returned
 };
 
 }  // namespace clearhead

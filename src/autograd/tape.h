@@ -1,13 +1,16 @@
-// The tape: what ops were run, in order, and how to go back.
+// The tape: records ops in order and runs the backward pass.
 //
 //   Tape tape;  tape.watch(weight);                 run.recorder = &tape;  loss = f(run, …);
 //   tape.backward(loss);                            tape.gradient(weight)
 //
-// Gradients stand beside storages, one f32 for each element; a view's gradient is the same view. What was computed on the way is let go as the tape
-// unwinds; what is watched keeps its gradient, and further passes add to it until clear_gradients(). Memory comes back to one pool, so that a step of the
-// same sizes asks the system for none.
-// A checkpoint is an entry that holds the input of a stretch of ops and runs them again: they are recorded in its place, and the pass goes on with them.
-// Invariant: a storage's gradient is alive from the first reverse that reaches it to the reverse of the op that first wrote it.
+// Each storage has one f32 gradient per element; the gradient of a view is the same view of it. Memory of intermediate
+// results is freed as the tape unwinds. Watched tensors keep their gradients, and further passes add to them until
+// clear_gradients(). All memory returns to one pool, so a step of the same sizes allocates nothing.
+//
+// An activation checkpoint is an entry that holds the input of several ops and runs them again. They are recorded in
+// its place, and the pass continues with them.
+// Invariant: a storage's gradient exists from the first reverse that reaches it until the reverse of the op that first
+// wrote the storage.
 #pragma once
 
 #include <cstdint>
@@ -23,24 +26,26 @@ namespace clearhead {
 
 class Tape : public Recorder, private Gradients {
  public:
-  /// A leaf: f32, owned, contiguous and whole, or a view of such a one. Throws kUnsupported otherwise.
+  /// Declares a leaf: an f32 tensor that owns its memory, or a view of one. Throws kUnsupported otherwise.
   void watch(const Tensor& leaf);
-  /// Reverses all that was recorded, last first, and forgets it. loss: one element. Throws kInvalidArgument where nothing of it was recorded, kStale where
-  /// something kept was written since.
+  /// Reverses all recorded ops, last first, and clears the record. loss: one element. Throws kInvalidArgument if
+  /// nothing that is watched led to it, kStale if a tensor that an op keeps was written since.
   void backward(const Tensor& loss);
-  /// Of what is watched, as the same view; zeros where no loss reached it.
+  /// The gradient of a watched tensor, as the same view; zeros if no loss reached it. Throws
+  /// kInvalidArgument for others.
   Tensor gradient(const Tensor& leaf);
   void clear_gradients();
-  /// Heard once in every pass for each watched storage, by its number, when nothing of the pass will touch its gradient any more: while it goes on, for passes as
-  /// long as the one before; else at its end. The order follows from what was recorded and from the order of watch().
+  /// Sets a callback. Each pass calls it once for each watched storage, with its number, when the pass will not touch
+  /// the storage's gradient any more: during the pass if it has as many entries as the one before, else at the end. The
+  /// order depends on the record and on the order of watch() only.
   void on_settled(std::function<void(uint64_t storage)> heard) { heard_ = std::move(heard); }
-  /// Forgets what was recorded.
+  /// Clears the record.
   void clear();
 
   int64_t recorded() const { return static_cast<int64_t>(entries_.size()); }
-  /// Most memory that what was taken, and gradients, held at once.
+  /// Peak memory of tensors from take() and of gradients.
   size_t most_bytes() const { return pool_.most_bytes(); }
-  /// From now on, whether each op's results are looked through: the first that is not finite throws kInvalidArgument with the op's name.
+  /// If on, each op's result is checked: the first value that is not finite throws kInvalidArgument with the op's name.
   void check_finite(bool on) { checks_ = on; }
 
   // Recorder
@@ -51,9 +56,10 @@ class Tape : public Recorder, private Gradients {
 
  private:
   struct Slot {
-    Tensor gradient{};  // [elements of the storage]; undefined: nothing came yet
+    Tensor gradient{};  // [elements of the storage]; undefined: not allocated yet
     bool is_leaf = false;
-    size_t touched = 0, settles = 0;  // of a leaf: entries that were reversed when this pass, the one before last touched it
+    // Of a leaf: how many entries were reversed when this pass, and the pass before, last touched it.
+    size_t touched = 0, settles = 0;
     bool filled = false;
   };
   struct Kept {
@@ -62,10 +68,10 @@ class Tape : public Recorder, private Gradients {
   };
   struct Entry {
     const char* op;
-    Tensor out;  // a shadow
+    Tensor out;  // a shadow: no values
     std::vector<Kept> kept;
     Reverse reverse;
-    bool first = false;  // the first op that wrote the storage
+    bool first = false;  // true: the first op that wrote the storage
   };
   Tensor of(const Tensor& t) override;
   Place place(const Tensor& t) override;
@@ -77,15 +83,17 @@ class Tape : public Recorder, private Gradients {
 
   TensorPool pool_;
   std::vector<Entry> entries_;
-  int64_t ops_ = 0;                                 // of this pass, those that a checkpoint let go too
-  std::optional<std::vector<uint64_t>> passing_{};  // inside a checkpoint's first run: storages that ops wrote first, which go with it
-  size_t reversed_ = 0;                             // entries of this backward pass
-  std::unordered_map<uint64_t, Slot> slots_;        // by storage
+  int64_t ops_ = 0;  // ops recorded in this pass, those run inside checkpoints included
+  // During a checkpoint's first run: storages first written by its ops, whose slots are removed after it.
+  std::optional<std::vector<uint64_t>> passing_{};
+  size_t reversed_ = 0;                       // entries reversed in this pass
+  std::unordered_map<uint64_t, Slot> slots_;  // by storage number
   bool checks_ = false;
   std::function<void(uint64_t)> heard_{};
-  std::vector<uint64_t> leaves_;    // in the order of watch()
-  std::vector<uint64_t> settling_;  // in a pass as long as the one before: leaves that are still to be heard, the next one last
-  size_t length_ = 0;               // entries of the pass before
+  std::vector<uint64_t> leaves_;  // in the order of watch()
+  // Leaves that the callback has not been called for, the next one last; used in a pass as long as the one before.
+  std::vector<uint64_t> settling_;
+  size_t length_ = 0;  // entries of the pass before
 };
 
 }  // namespace clearhead

@@ -1,10 +1,12 @@
-// What a backend is: one table of functions. A process uses one whole table (registry.h); tests hold several against each other.
+// A backend is one table of functions. A process uses one complete table (registry.h); tests compare several tables.
 //
-// Calls arrive validated (spec.h's validate) and with outputs allocated. A function may use parallel_for and must give the same bits for any
-// number of threads, batch size and number of heads. q, k, v, out and what is of their shape are f32, bf16 or f16, all of one call alike; scores and sums
-// are f32. widen.h lets a kernel see f32 alone. Inside kernels "none yet" is −1e30; stored rows that saw nothing have m = −∞, ℓ = 0.
+// Calls arrive validated (spec.h's validate), with outputs allocated. A function may use parallel_for. It must give the
+// same bits for any number of threads, batch size and number of heads. q, k, v, out and their gradients are f32, bf16
+// or f16, all alike in one call; scores and sums are f32. widen.h lets a kernel see f32 only. Inside kernels the
+// maximum of an empty row is −1e30; in stored rows a row that saw no key has m = −∞, ℓ = 0.
 //
-// To add a backend: a folder beside ref/ and cpu/, a function returning its table, a line in registry.cc; the conformance tests take it from there.
+// To add a backend: a folder beside ref/ and cpu/, a function that returns its table, and a line in registry.cc. The
+// conformance tests then include it.
 #pragma once
 
 #include <algorithm>
@@ -30,27 +32,28 @@ struct ForwardCall {
   const AttentionSpec& spec;
   const Tensor& q;   // [batch, head, query, d_k], any strides
   const Keys& keys;  // [batch, key_head, key, d_k], any strides; or pages
-  const Tensor& v;   // [batch, key_head, key, d_v], any strides; undefined when keys are pages (they hold the values)
-  Tensor& out;       // [batch, head, query, d_v], any strides: a layer may ask for [batch, query, head, d_v] in memory
-  RowStats& rows;    // f32 [batch, head, query], contiguous; `used` is made by the table whose kernel keeps P in bf16
+  const Tensor& v;   // [batch, key_head, key, d_v], any strides; undefined if keys are pages, which hold the values
+  Tensor& out;       // [batch, head, query, d_v], any strides; in memory it may be [batch, query, head, d_v]
+  RowStats& rows;    // f32 [batch, head, query], contiguous; a kernel that rounds P to bf16 allocates `used`
   // As Statistic::kEntropy and kDistance, f32 [batch, head, query], contiguous; null: not asked for.
   Tensor* entropy = nullptr;
   Tensor* distance = nullptr;
 };
 
-/// The gradients of one forward call: for a loss of which d_out is the gradient with respect to out.
+/// The gradients of one forward call; d_out is the gradient of the loss with respect to out.
 struct BackwardCall {
-  const AttentionRecord& record;  // of the forward, with all of its rows; the keys are a tensor
+  const AttentionRecord& record;  // of the forward call, with all its rows; the keys are a tensor
   const Tensor& v;                // [batch, key_head, key, d_v], any strides
-  const Tensor& out;              // [batch, head, query, d_v], any strides: what the forward wrote
+  const Tensor& out;              // [batch, head, query, d_v], any strides: the result of the forward call
   const Tensor& d_out;            // shape of out, any strides
-  // Contiguous, in the shapes of q, k and v; written whole.
+  // Contiguous, in the shapes of q, k and v; must be written in full.
   Tensor &d_q, &d_k, &d_v;
-  // In for_each_operand's order, f32, contiguous, in the operand's shape; written whole. Undefined: not wanted, or no f32 operand.
+  // In the order of for_each_operand: f32, contiguous, shape of the operand; must be written in full. Undefined: not
+  // wanted, or not an f32 operand.
   std::vector<Tensor>& d_operands;
 };
 
-/// Where the gradient of this operand of the description goes; null: it is not wanted, or no operand of this call.
+/// The gradient tensor of this operand of the description; null if it is not wanted or not an operand of this call.
 inline Tensor* gradient_of(const BackwardCall& call, const Tensor& operand) {
   size_t at = 0;
   Tensor* found = nullptr;
@@ -61,9 +64,11 @@ inline Tensor* gradient_of(const BackwardCall& call, const Tensor& operand) {
   return found;
 }
 
-/// Weights or scores of some rows of one head against a range of keys, by the same chain of operations as the forward: same bits of s.
+/// Weights or scores of some rows of one head over a range of keys. Scores are computed by the same chain of operations
+/// as in the forward call, so they have the same bits.
 struct WeightsCall {
-  // kScore2: base 2 (natural·log₂e) after all terms, −∞ where hidden. kWeight: 0 where hidden. kWeightOrNaN: the same bits, NaN where hidden.
+  // kScore2: in base 2 (natural·log₂e), after all terms, −∞ if hidden. kWeight: 0 if hidden. kWeightOrNaN: the same
+  // bits, NaN if hidden.
   enum class Quantity : uint8_t { kScore2, kWeight, kWeightOrNaN };
   const AttentionRecord& record;
   int64_t batch = 0, head = 0;
@@ -71,17 +76,18 @@ struct WeightsCall {
   int64_t row_count = 0;
   Range keys{};
   Quantity quantity = Quantity::kWeight;
-  bool after = false;  // weights as values meet them: times the description's `after`
+  bool after = false;  // multiply by the description's `after`
   LookPrecision precision = LookPrecision::kExact;
   float* out = nullptr;    // [row_count, keys.size()]
   int64_t out_stride = 0;  // elements between rows of out
 };
 
-/// Cells laid over a rectangle of a map. No cells: nothing is pooled.
+/// A grid of cells over a rectangle of a map. No cells: nothing is pooled.
 struct CellGrid {
-  Range rows{}, keys{};  // rows of the record, keys
+  Range rows{}, keys{};  // rows of the record; keys
   std::array<int64_t, 2> cells{0, 0};
-  int64_t side = 0;  // > 0: cells of side × side from the rectangle's first pair; else cell r of R over n items covers [⌊rn/R⌋, ⌊(r+1)n/R⌋)
+  // > 0: cells of side × side from the rectangle's first pair. 0: cell r of R over n items covers [⌊rn/R⌋, ⌊(r+1)n/R⌋).
+  int64_t side = 0;
 
   bool empty() const { return cells[0] <= 0 || cells[1] <= 0; }
   int64_t row_begin(int64_t cell) const { return begin_of(rows, cells[0], cell); }
@@ -99,23 +105,23 @@ struct CellGrid {
   }
 };
 
-/// Cells over everything that a record keeps.
+/// Cells over all rows and keys of a record.
 inline CellGrid grid_over(const AttentionRecord& record, std::array<int64_t, 2> cells) {
   return {.rows = {0, record.rows_kept()}, .keys = {0, key_length(record.keys)}, .cells = cells};
 }
 
-/// All statistics of a sweep in one pass over every row (or every row of `rows`), never holding more than tiles.
-/// Results are exact sums in a fixed order. Hidden pairs count nowhere. ReductionResult's tensors are allocated by the backend.
+/// All requested statistics in one pass over all rows (or those in `rows`), with memory for tiles only. Results are
+/// exact sums in a fixed order; hidden pairs do not count. The backend allocates the tensors of ReductionResult.
 struct SweepCall {
   const AttentionRecord& record;
   const ReductionRequest& request;   // its `cells` are in `grid`
-  const std::vector<int64_t>& rows;  // row indices looked at, ascending; all rows when exact
-  // Only a call that asks for nothing else may have cells over a part of the keys, or factors of the weights in them: an empty span is all ones,
-  // a NaN of key_factors leaves the key out.
+  const std::vector<int64_t>& rows;  // row indices to look at, ascending; all rows if exact
+  // Cells over a part of the keys, and factors on their weights, are allowed only in a call that requests nothing else.
+  // An empty span means ones; a NaN in key_factors leaves the key out.
   CellGrid grid{};
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all
-  bool after = false;                                   // weights as values meet them: times the description's `after`
+  bool after = false;                                   // multiply by the description's `after`
   LookPrecision precision = LookPrecision::kExact;
   const std::atomic<bool>* cancel = nullptr;
   std::function<void(double)> progress = nullptr;
@@ -124,7 +130,7 @@ struct SweepCall {
 struct Backend {
   const char* name = "";  // "ref", "cpu"
   InstructionSet isa = InstructionSet::kReference;
-  /// Empty when the description can be run; otherwise what is missing, for a kUnsupported message.
+  /// Empty if the description can be run; else what is missing, for the kUnsupported message.
   std::optional<std::string> (*refusal)(const AttentionSpec& spec, const AttentionShape& shape) = nullptr;
   void (*forward)(const ForwardCall& call) = nullptr;
   void (*backward)(const BackwardCall& call) = nullptr;

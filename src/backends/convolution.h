@@ -1,7 +1,8 @@
-// WindowShape over planes, and convolutions by them.
+// Shapes of windows over planes, and convolutions over them.
 //
-// Buffers are f32, planes [height, width], row-major and contiguous. Along each axis output o of tap t reads input o·stride + t·dilation − padding, or nothing
-// where that lies outside. Results have the same bits for any number of threads.
+// Buffers are f32; planes [height, width] are row-major and contiguous. Along each axis output o of tap t reads
+// input o·stride + t·dilation − padding, or nothing if that lies outside. Results have the same bits for any
+// number of threads.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,7 @@
 
 namespace clearhead {
 
-/// Arrays are of [height, width].
+/// Arrays are [height, width].
 struct WindowShape {
   std::array<int64_t, 2> size{}, kernel{1, 1}, stride{1, 1}, padding{0, 0}, dilation{1, 1};
 
@@ -20,7 +21,7 @@ struct WindowShape {
     return (size[axis] + 2 * padding[axis] - dilation[axis] * (kernel[axis] - 1) - 1) / stride[axis] + 1;
   }
   int64_t offset(size_t axis, int64_t tap) const { return tap * dilation[axis] - padding[axis]; }
-  /// The outputs for which a tap reads something.
+  /// The outputs for which a tap reads an input.
   Range inside(size_t axis, int64_t tap) const {
     const int64_t from = offset(axis, tap), step = stride[axis];
     const int64_t begin = std::max<int64_t>(0, (step - 1 - from) / step);

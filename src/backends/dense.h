@@ -1,7 +1,8 @@
-// The dense half of a backend's table: what a Transformer computes besides attention.
+// The dense ops of a backend's table: what a Transformer computes besides attention.
 //
-// Buffers are f32. A row is contiguous; rows are `stride` elements apart. Weights are prepared once (reordered as the backend likes them, for any
-// number of rows) and are read-only afterwards. Functions may use parallel_for and must not be called inside it.
+// Buffers are f32. Rows are contiguous and `stride` elements apart. Weights are prepared once, in the layout the
+// backend wants for any number of rows, and are read-only afterwards. Functions may use parallel_for and must not
+// be called inside it.
 #pragma once
 
 #include <cstdint>
@@ -26,19 +27,19 @@ enum class Activation : uint8_t {
   kSigmoid,
 };
 const char* to_string(Activation activation);
-/// By Hugging Face's names; empty if there is none.
+/// By the Hugging Face name; empty for an unknown one.
 std::optional<Activation> activation_from(std::string_view name);
 
-/// W of y = x·Wᵀ as one backend wants it. Immutable, shared between threads.
+/// W of y = x·Wᵀ in the layout of one backend. Immutable and shared between threads.
 class PreparedWeight {
  public:
   virtual ~PreparedWeight() = default;
   int64_t in = 0, out = 0;
-  size_t bytes = 0;  // resident
+  size_t bytes = 0;  // resident bytes
   WeightStorage storage = WeightStorage::kF32;
 };
 
-/// A weight that changes between calls, as it stands: nothing is prepared. What is trained is of this kind.
+/// A weight that changes between calls, such as one in training. It is read in place; nothing is prepared.
 class LiveWeight : public PreparedWeight {
  public:
   explicit LiveWeight(Tensor rows) : values(std::move(rows)) {
@@ -47,36 +48,38 @@ class LiveWeight : public PreparedWeight {
     bytes = values.bytes();
   }
   Tensor values{};  // f32 [out, in]
-  /// In bf16, to nearest even: rounded once for each state of the values. Not for several threads at once.
+  /// The values in bf16, rounded to nearest even; rounded again only after they have changed. Not thread-safe.
   const Tensor& rounded() const;
 
  private:
   mutable Tensor rounded_{};
-  mutable uint64_t version_ = 0;  // of the values that it was made of
+  mutable uint64_t version_ = 0;  // of the values that rounded_ was made from
 };
 
-/// One stretch of a weight's outputs as a file has it: [out, in], or [in, out] where input_first; f32, bf16 or f16, any strides.
+/// A range of a weight's outputs as stored in a file: [out, in], or [in, out] if input_first; f32, bf16
+/// or f16, any strides.
 struct WeightPart {
   Tensor values{};
   bool input_first = false;
 };
 
-/// out = f(x·Wᵀ + bias), added to what out held where `accumulate`. x and out do not overlap.
+/// out = f(x·Wᵀ + bias), or out += … if `accumulate`. x and out must not overlap.
 struct LinearCall {
   const PreparedWeight& weight;
-  const float* x = nullptr;  // [rows, in]; null: bf16, at narrow_x, and the weight is stored in bf16
+  // [rows, in]. Null: the input is bf16, at narrow_x, and the weight is stored in bf16.
+  const float* x = nullptr;
   int64_t rows = 0;
   int64_t x_stride = 0;
   const float* bias = nullptr;  // [out]
   Activation activation = Activation::kNone;
-  bool accumulate = false;  // out += …: the residual sum
+  bool accumulate = false;  // out += …: the residual stream
   float* out = nullptr;     // [rows, out]
   int64_t out_stride = 0;
   const uint16_t* narrow_x = nullptr;
-  uint16_t* narrow_out = nullptr;  // with narrow_x, in place of out: each sum rounded once, nothing added to
+  uint16_t* narrow_out = nullptr;  // used instead of out with narrow_x: each sum is rounded once; no accumulate
 };
 
-/// A matrix in place: element [r, c] at data[r·row + c·column]; one of the two steps is 1.
+/// A matrix in place: element [r, c] is data[r·row + c·column]; row or column is 1.
 template <class Element>
 struct MatrixOf {
   const Element* data = nullptr;
@@ -85,7 +88,7 @@ struct MatrixOf {
 };
 using MatrixView = MatrixOf<float>;
 
-/// out = f(a·b + bias), added to what out held where `accumulate`. out does not overlap a or b. Sums are f32.
+/// out = f(a·b + bias), or out += … if `accumulate`. out must not overlap a or b. Sums are f32.
 template <class Element>
 struct ProductOf {
   MatrixOf<Element> a{};  // [rows, inner]
@@ -99,9 +102,9 @@ struct ProductOf {
 };
 
 using ProductCall = ProductOf<float>;
-using NarrowProductCall = ProductOf<uint16_t>;  // of bf16
+using NarrowProductCall = ProductOf<uint16_t>;  // for bf16
 
-/// y = norm(x): layer norm with its mean taken off, or rms norm. In place is allowed.
+/// y = norm(x): layer norm, or RMS norm (no mean). May run in place.
 struct NormCall {
   bool rms = false;
   double epsilon = 1e-5;
@@ -110,13 +113,14 @@ struct NormCall {
   const float* x = nullptr;       // [rows, width], contiguous
   float* out = nullptr;
   int64_t rows = 0, width = 0;
-  // What its gradient needs, or null: x̂ = (x − mean)·scale, and scale.
+  // For the gradient, or null: x̂ = (x − mean)·scale, and scale.
   float* normalised = nullptr;  // [rows, width]
   float* scales = nullptr;      // [rows]
 };
 
-/// out[r] = scale·tokens[ids[r]] + positions[position_ids[r]] + types[type_ids[r]]. Tables are f32, bf16 or f16, [entries, width], contiguous;
-/// undefined ones are left out. Only rows that are asked for are touched: a mapped file stays on disk. Ids are checked by the caller.
+/// out[r] = scale·tokens[ids[r]] + positions[position_ids[r]] + types[type_ids[r]]. Tables are f32, bf16 or f16,
+/// [entries, width], contiguous; undefined tables are left out. Only the rows asked for are read, so a mapped file
+/// stays on disk. The caller has checked the ids.
 struct EmbeddingCall {
   const Tensor& tokens;
   const Tensor& positions;
@@ -129,7 +133,7 @@ struct EmbeddingCall {
   int64_t rows = 0, width = 0;
 };
 
-/// Turns `dims` channels of every head in place: x[r, h, ·] by cosine and sine of row r.
+/// Rotates `dims` channels of every head in place: x[r, h, ·] by the cosines and sines of row r.
 struct RotaryCall {
   float* x = nullptr;  // [rows, heads, head_dim], head_dim contiguous
   int64_t rows = 0, heads = 0, head_dim = 0, row_stride = 0, head_stride = 0;
@@ -137,7 +141,7 @@ struct RotaryCall {
   bool interleaved = false;
   const float* cosine = nullptr;  // [rows, dims / 2]
   const float* sine = nullptr;
-  bool inverse = false;  // turns back: the gradient
+  bool inverse = false;  // rotate back, for the gradient
 };
 
 /// out = f(gate) ⊙ up, where a row of x is [gate | up].
@@ -148,7 +152,7 @@ struct GatedCall {
   int64_t rows = 0, width = 0;
 };
 
-/// out[r] = exp(x[r] − max x[r])/Σ.   Contiguous; out may be x.
+/// out[r] = exp(x[r] − max x[r])/Σ.   Contiguous; may run in place.
 struct SoftmaxCall {
   const float* x = nullptr;  // [rows, width]
   float* out = nullptr;
@@ -156,7 +160,7 @@ struct SoftmaxCall {
 };
 
 struct DenseOps {
-  /// Parts are stacked along their outputs: q, k and v become one product. Throws kShape if their inputs differ.
+  /// Parts are stacked along their outputs, so q, k and v become one product. Throws kShape if their inputs differ.
   std::shared_ptr<const PreparedWeight> (*prepare)(const WeightPart* parts, int64_t count, WeightStorage storage) = nullptr;
   void (*linear)(const LinearCall& call) = nullptr;
   void (*product)(const ProductCall& call) = nullptr;

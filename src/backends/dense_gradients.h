@@ -1,6 +1,7 @@
-// The gradients of the dense half, losses, and the steps of optimisers: what training computes besides products and attention.
+// Gradients of the dense ops, losses, and optimiser steps: what training computes besides products and attention.
 //
-// Buffers are f32, rows contiguous. Sums over rows are added in one order whatever the threads. Functions may use parallel_for.
+// Buffers are f32, rows contiguous. Sums over rows are added in a fixed order for any number of threads. Functions
+// may use parallel_for.
 #pragma once
 
 #include <cmath>
@@ -14,14 +15,14 @@ namespace clearhead {
 /// d_x (+)= f'(x)·d_out.
 struct ActivationGradientCall {
   Activation activation = Activation::kNone;
-  const float* x = nullptr;  // what f was given
+  const float* x = nullptr;  // input of f
   const float* d_out = nullptr;
   float* d_x = nullptr;  // may be d_out
   int64_t count = 0;
   bool accumulate = false;
 };
 
-/// Of f(gate) ⊙ up: d_x[r] (+)= [f'(gate)·up·d_out | f(gate)·d_out].
+/// Gradient of f(gate) ⊙ up: d_x[r] (+)= [f'(gate)·up·d_out | f(gate)·d_out].
 struct GatedGradientCall {
   Activation activation = Activation::kSilu;
   const float* x = nullptr;      // [rows, gate | up]
@@ -31,7 +32,9 @@ struct GatedGradientCall {
   bool accumulate = false;
 };
 
-/// With y = x̂·w + b and g = d_out·w:  d_x (+)= scale·(g − mean g − x̂·mean(g·x̂)), without `mean g` for rms;  d_w += Σ_r d_out·x̂,  d_b += Σ_r d_out.
+/// Gradient of y = x̂·w + b, with g = d_out·w:
+///   d_x (+)= scale·(g − mean g − x̂·mean(g·x̂)), without `mean g` for RMS norm
+///   d_w += Σ_r d_out·x̂,  d_b += Σ_r d_out
 struct NormGradientCall {
   bool rms = false;
   const float* weight = nullptr;      // [width]
@@ -39,7 +42,7 @@ struct NormGradientCall {
   const float* scales = nullptr;      // [rows]
   const float* d_out = nullptr;       // [rows, width]
   float* d_x = nullptr;               // [rows, width], may be d_out; null: not wanted
-  bool accumulate = false;            // of d_x
+  bool accumulate = false;            // for d_x
   float* d_weight = nullptr;          // [width]; null: not wanted
   float* d_bias = nullptr;            // [width]; null: not wanted
   int64_t rows = 0, width = 0;
@@ -52,7 +55,7 @@ struct ColumnSumCall {
   float* sums = nullptr;
 };
 
-/// d_table[ids[r]] += scale·d_out[r], in ascending r for each entry.
+/// d_table[ids[r]] += scale·d_out[r], for each entry in ascending r.
 struct EmbeddingGradientCall {
   const int32_t* ids = nullptr;  // [rows]
   const float* d_out = nullptr;  // [rows, width]
@@ -61,8 +64,9 @@ struct EmbeddingGradientCall {
   int64_t rows = 0, width = 0;
 };
 
-/// losses[r] = −Σ_c target_c·log softmax(logits[r])_c, target = (1 − smoothing)·[c = targets[r]] + smoothing/classes (Szegedy et al. 2016, §7).
-/// Rows whose target is `ignored` lose nothing.
+/// losses[r] = −Σ_c target_c·log softmax(logits[r])_c, with
+/// target = (1 − smoothing)·[c = targets[r]] + smoothing/classes (Szegedy et al. 2016, §7). Rows with the target
+/// `ignored` have loss 0.
 struct CrossEntropyCall {
   const float* logits = nullptr;     // [rows, classes]
   const int32_t* targets = nullptr;  // [rows]
@@ -70,18 +74,19 @@ struct CrossEntropyCall {
   float smoothing = 0;
   int32_t ignored = -100;
   float* losses = nullptr;          // [rows]
-  float* log_sum_exp = nullptr;     // [rows]: written by the forward, read by the gradient
-  const float* d_losses = nullptr;  // [rows]: of the gradient
-  float* d_logits = nullptr;        // [rows, classes]: (softmax − target)·d_loss, added where `accumulate`
+  float* log_sum_exp = nullptr;     // [rows]: written by the forward call, read by the gradient
+  const float* d_losses = nullptr;  // [rows], for the gradient
+  float* d_logits = nullptr;        // [rows, classes]: (softmax − target)·d_loss, added if `accumulate`
   bool accumulate = false;
 };
 
-/// Where dropout keeps element i: 16 bits of a counter-based number are not below rate·2¹⁶. One number serves four elements.
+/// Dropout keeps element i if 16 bits of a counter-based random number are not below rate·2¹⁶. One number
+/// serves four elements.
 inline uint32_t dropout_threshold(float rate) { return static_cast<uint32_t>(std::lround(rate * 65536.0F)); }
 inline bool keeps(uint64_t number, int64_t i, uint32_t threshold) { return ((number >> (i % 4 * 16)) & 0xFFFF) >= threshold; }
 
-/// out[i] = x[i]·65536/(65536 − threshold) where kept, 0 elsewhere; added where `accumulate`. Which are kept follows from seed and i alone: the gradient
-/// is the same call.
+/// out[i] = x[i]·65536/(65536 − threshold) if kept, else 0; added if `accumulate`. Which elements are kept depends on
+/// seed and i only, so the gradient is the same call.
 struct DropoutCall {
   const float* x = nullptr;
   float* out = nullptr;  // may be x
@@ -91,8 +96,10 @@ struct DropoutCall {
   bool accumulate = false;
 };
 
-/// One step of Adam with decoupled decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2) over the gradient g' = g·gradient_scale + l2·w:
-///   m = β₁m + (1 − β₁)g'    v = β₂v + (1 − β₂)g'²    w −= rate·(m/(1 − β₁ᵗ)/(√(v/(1 − β₂ᵗ)) + ε) + decay·w)
+/// One step of Adam with decoupled weight decay (Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2),
+/// with the gradient g' = g·gradient_scale + l2·w:
+///   m = β₁m + (1 − β₁)g'    v = β₂v + (1 − β₂)g'²
+///   w −= rate·(m/(1 − β₁ᵗ)/(√(v/(1 − β₂ᵗ)) + ε) + decay·w)
 struct AdamCall {
   float *weights = nullptr, *m = nullptr, *v = nullptr;
   const float* gradients = nullptr;
@@ -101,7 +108,7 @@ struct AdamCall {
   float correction1 = 1, correction2 = 1;  // 1 − β₁ᵗ, 1 − β₂ᵗ
 };
 
-/// Of p = softmax(x):  d_x[r] (+)= p ⊙ (d_out − Σ_c p_c·d_out_c).
+/// Gradient of p = softmax(x):  d_x[r] (+)= p ⊙ (d_out − Σ_c p_c·d_out_c).
 struct SoftmaxGradientCall {
   const float* p = nullptr;      // [rows, width]
   const float* d_out = nullptr;  // [rows, width]
@@ -110,11 +117,11 @@ struct SoftmaxGradientCall {
   bool accumulate = false;
 };
 
-/// One step of stochastic gradient descent over the gradient g' = g·gradient_scale + l2·w:
-///   b = momentum·b + g'    w −= rate·b, or w −= rate·(g' + momentum·b) where `nesterov`
+/// One step of stochastic gradient descent with the gradient g' = g·gradient_scale + l2·w:
+///   b = momentum·b + g'    w −= rate·b, or w −= rate·(g' + momentum·b) if `nesterov`
 struct SgdCall {
   float* weights = nullptr;
-  float* momentum_sum = nullptr;  // b; null without momentum: b is g'
+  float* momentum_sum = nullptr;  // b; null without momentum, when b is g'
   const float* gradients = nullptr;
   int64_t count = 0;
   float rate = 0, momentum = 0;
@@ -133,7 +140,7 @@ struct DenseGradients {
   void (*dropout)(const DropoutCall& call) = nullptr;
   void (*adam)(const AdamCall& call) = nullptr;
   void (*sgd)(const SgdCall& call) = nullptr;
-  /// Σ x², in one order whatever the threads.
+  /// Σ x², in a fixed order for any number of threads.
   double (*sum_of_squares)(const float* x, int64_t count) = nullptr;
   void (*softmax)(const SoftmaxGradientCall& call) = nullptr;
   void (*convolution)(const ConvolutionGradientCall& call) = nullptr;

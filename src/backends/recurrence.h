@@ -1,11 +1,14 @@
-// One step of recurrent layers, after the products: gates, and the state they let through. σ is the logistic function, products are element by element.
+// One step of a recurrent layer after its matrix products: gates, and the new state. σ is the logistic function;
+// products are elementwise.
 //
-//   GRU (Cho et al. 2014), the reset gate after the product, as PyTorch and cuDNN have it:
-//     r = σ(a_r + b_r)   z = σ(a_z + b_z)   n = tanh(a_n + r·b_n)   h' = (1 − z)·n + z·h          a = W_ih·x + b_ih,  b = W_hh·h + b_hh
+//   GRU (Cho et al. 2014), with the reset gate after the product, as in PyTorch and cuDNN:
+//     r = σ(a_r + b_r)   z = σ(a_z + b_z)   n = tanh(a_n + r·b_n)   h' = (1 − z)·n + z·h
+//     a = W_ih·x + b_ih,  b = W_hh·h + b_hh
 //   LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000):
-//     i, f, o = σ(a_i), σ(a_f), σ(a_o)   g = tanh(a_g)   c' = f·c + i·g   h' = o·tanh c'          a = W_ih·x + b_ih + W_hh·h + b_hh
+//     i, f, o = σ(a_i), σ(a_f), σ(a_o)   g = tanh(a_g)   c' = f·c + i·g   h' = o·tanh c'
+//     a = W_ih·x + b_ih + W_hh·h + b_hh
 //
-// Gates stand side by side in a row: r, z, n and i, f, g, o. A sequence that has ended keeps its state.
+// A row holds the gates r, z, n or i, f, g, o side by side. A sequence that has ended keeps its state.
 #pragma once
 
 #include <cstdint>
@@ -25,25 +28,25 @@ struct StridedRows {
 struct GateCall {
   RecurrentKind kind = RecurrentKind::kGru;
   int64_t rows = 0, width = 0;               // sequences, hidden units
-  const uint8_t* runs = nullptr;             // [rows]: 0 where the sequence has ended; null: none has
-  StridedRows<float> gates{};                // [rows, gates·width]: a, then r, z, n or i, f, g, o in its place
-  StridedRows<const float> hidden{};         // [rows, 3·width]: b of a GRU
+  const uint8_t* runs = nullptr;             // [rows]: 0 if the sequence has ended; null: none has
+  StridedRows<float> gates{};                // [rows, gates·width]: input a, overwritten by r, z, n or i, f, g, o
+  StridedRows<const float> hidden{};         // [rows, 3·width]: b, for a GRU
   StridedRows<const float> state{}, cell{};  // [rows, width]: h, c
   StridedRows<float> next{}, next_cell{};    // h', c'
 };
 
-/// The same step backwards.
+/// The gradient of the same step.
 struct GateGradientCall {
   RecurrentKind kind = RecurrentKind::kGru;
   int64_t rows = 0, width = 0;
   const uint8_t* runs = nullptr;
-  StridedRows<const float> gates{}, hidden{};  // as the forward left them
+  StridedRows<const float> gates{}, hidden{};  // as the forward call left them
   StridedRows<const float> state{}, cell{}, next_cell{};
-  StridedRows<const float> d_next{}, d_next_cell{};  // of h' and c', from outside
-  float *d_state = nullptr,
-        *d_cell = nullptr;        // [rows, width]: of h' and c' from the steps after; then of h, without W_hh's part, and of c
+  StridedRows<const float> d_next{}, d_next_cell{};  // of h' and c', from outside the layer
+  // [rows, width]. In: gradients of h' and c' from later steps. Out: of h, without the part through W_hh, and of c.
+  float *d_state = nullptr, *d_cell = nullptr;
   StridedRows<float> d_gates{};   // of a
-  StridedRows<float> d_hidden{};  // of b of a GRU
+  StridedRows<float> d_hidden{};  // of b, for a GRU
 };
 
 }  // namespace clearhead

@@ -1,4 +1,5 @@
-// Which backend this process computes with. CLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force one; otherwise the fastest that runs here.
+// Chooses the backend of this process. CLEARHEAD_BACKEND=ref|cpu and CLEARHEAD_ISA=avx2|avx512 force one; otherwise it
+// is the fastest that runs here.
 #pragma once
 
 #include <string_view>
@@ -8,11 +9,12 @@
 
 namespace clearhead {
 
-/// The table in use. The first call decides; throws kUnsupported if what the environment forces cannot run here.
+/// The table in use, chosen by the first call. Throws kUnsupported if the environment forces one that cannot run here.
 const Backend& backend();
-/// Chooses by name ("ref", "cpu", or an instruction set of cpu: "avx2", "avx512") before or between computations. Throws kUnsupported.
+/// Chooses by name ("ref", "cpu", or an instruction set of cpu: "avx2", "avx512"). Call it before or between
+/// computations. Throws kUnsupported.
 void choose_backend(std::string_view name);
-/// Every table that can run on this machine (ref, then each instruction set of cpu), for tests and `doctor`.
+/// All tables that can run on this machine (ref, then each instruction set of cpu), for tests and `doctor`.
 std::vector<const Backend*> runnable_backends();
 
 }  // namespace clearhead

@@ -1,4 +1,5 @@
-// Entropy and distance of a forward's rows by a sweep of their own: for drivers that do not sum them on the way.
+// Entropy and distance of the rows of a forward call, by a separate sweep: for drivers that do not sum them
+// in the forward pass.
 #pragma once
 
 #include <numeric>
@@ -8,7 +9,7 @@
 
 namespace clearhead {
 
-/// After the forward has written its row statistics. Nothing where nothing was asked for.
+/// Call after the forward pass has written its row statistics. Does nothing if neither sum was asked for.
 inline void sweep_rows(const ForwardCall& call, ReductionResult (*sweep)(const SweepCall&)) {
   ReductionRequest request;
   if (call.entropy) request.statistics.push_back(Statistic::kEntropy);

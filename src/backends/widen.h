@@ -1,9 +1,11 @@
-// 16-bit operands in front of kernels that compute in f32: widened once per call, results rounded once at the end.
+// Runs f32 kernels on 16-bit operands: operands are widened once per call, results are rounded once at the end.
 //
 //   q, keys, v, out, d_out of bf16 or f16 → f32, exactly → the kernel → out, d_q, d_k, d_v → 16 bits, to nearest even
 //
-// The same step stands before every table: its kernels see f32, or what the table's choice of a driver leaves as it is. Cost and memory are O(length·d); a look
-// at some rows and keys widens no others. The record that a caller holds keeps what it was given.
+// Every table uses this step, so its kernels see f32, except for operands that the table's
+// dispatch leaves unchanged.
+// Cost and memory are O(length·d). A look at some rows and keys widens only those. The caller's record keeps the
+// original operands.
 #pragma once
 
 #include <algorithm>
@@ -15,10 +17,10 @@ namespace clearhead {
 
 inline bool is_wide(const Tensor& tensor) { return !tensor.defined() || tensor.dtype() == DType::kF32; }
 
-/// Itself where it is f32 (or undefined) already.
+/// Returns `tensor` unchanged if it is f32 or undefined.
 inline Tensor widened(const Tensor& tensor) { return is_wide(tensor) ? tensor : to_f32(tensor); }
 
-/// Pages are the kernels' own matter.
+/// Paged caches are read by the kernels directly; they are not widened.
 inline Keys widened(const Keys& keys) {
   const Tensor* k = std::get_if<Tensor>(&keys);
   return k && !is_wide(*k) ? Keys(to_f32(*k)) : keys;
@@ -29,7 +31,7 @@ inline bool is_wide(const AttentionRecord& record) {
   return is_wide(record.q) && (!k || is_wide(*k));
 }
 
-/// For one call: its stamp is no longer that of its operands.
+/// For use within one call: the record's stamp no longer matches its operands.
 inline AttentionRecord widened(const AttentionRecord& record) {
   AttentionRecord wide = record;
   wide.q = widened(record.q);
@@ -37,7 +39,7 @@ inline AttentionRecord widened(const AttentionRecord& record) {
   return wide;
 }
 
-/// Where a kernel writes in f32 what the caller wants in `wanted`'s dtype.
+/// A result that a kernel writes in f32 and the caller wants in the dtype of `wanted`.
 class WideResult {
  public:
   explicit WideResult(Tensor& wanted) : wanted_(wanted), wide_(is_wide(wanted) ? wanted : Tensor::empty(wanted.shape())) {}
@@ -57,7 +59,7 @@ void forward_widened(const ForwardCall& call, F&& kernel) {
   const Tensor q = widened(call.q), v = widened(call.v);
   const Keys keys = widened(call.keys);
   WideResult out(call.out);
-  // Every field by name: a new one does not compile until it stands here too.
+  // All fields by name: a new field does not compile until it is passed on here.
   const auto& [spec, _q, _keys, _v, _out, rows, entropies, distances] = call;
   kernel(ForwardCall{spec, q, keys, v, out.tensor(), rows, entropies, distances});
   out.finish();
@@ -91,7 +93,8 @@ void backward_widened(const BackwardCall& call, bool as_given, F&& kernel) {
   for (WideResult* result : {&d_q, &d_k, &d_v}) result->finish();
 }
 
-/// Room for all of `tensor` [batch, head, length, d] in f32, of which one head's elements are set: those of positions [begin, end).
+/// A tensor of the same shape as `tensor` [batch, head, length, d] in f32. Only positions [begin, end)
+/// of one head are set.
 inline Tensor partly_widened(const Tensor& tensor, int64_t batch, int64_t head, Range positions) {
   Tensor wide = Tensor::empty({1, 1, tensor.size(2), tensor.size(3)});
   Tensor part = wide.slice(2, positions.begin, positions.end);
@@ -107,11 +110,11 @@ void weights_widened(const WeightsCall& call, F&& kernel) {
   AttentionRecord record = given;
   record.q = partly_widened(given.q, call.batch, call.head, {call.rows[0], call.rows[call.row_count - 1] + 1});
   if (const Tensor* k = std::get_if<Tensor>(&given.keys)) {
-    constexpr int64_t kAround = KVPage::kLength;  // kernels take keys in groups
+    constexpr int64_t kAround = KVPage::kLength;  // kernels read keys in groups
     const Range keys{call.keys.begin / kAround * kAround, std::min(k->size(2), (call.keys.end + kAround - 1) / kAround * kAround)};
     record.keys = partly_widened(*k, call.batch, call.head / (given.q.size(1) / k->size(1)), keys);
   }
-  // Every field by name: a new one does not compile until it stands here too.
+  // All fields by name: a new field does not compile until it is passed on here.
   const auto& [_, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride] = call;
   kernel(WeightsCall{record, batch, head, rows, row_count, keys, quantity, after, precision, out, out_stride});
 }

@@ -1,4 +1,4 @@
-// Arithmetic on numbers that a file or a caller gave: nothing where the result does not fit.
+// Overflow-checked arithmetic on numbers from files or callers.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,8 @@
 
 namespace clearhead {
 
-/// unit × the product of all sizes. A size of 0 counts as 1: strides are made from all of them, so that it does not excuse the others.
+/// unit × the product of all sizes, or nullopt on overflow. A size of 0 counts as 1: strides are computed from all
+/// sizes, so the others must not overflow either.
 inline std::optional<int64_t> checked_product(int64_t unit, std::span<const int64_t> sizes) {
   for (const int64_t size : sizes) {
     if (__builtin_mul_overflow(unit, std::max<int64_t>(1, size), &unit)) return std::nullopt;

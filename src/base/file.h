@@ -1,8 +1,8 @@
-// Files: mapped for reading, written whole or not at all.
+// Files: mapped for reading, written completely or not at all.
 //
-// A written file appears under its name only after its bytes are on disk: temporary name beside it, fsync, rename. If anything fails,
-// Ctrl-C included (remove_unfinished_files), the temporary is removed and what stood under the name before is untouched. A link is followed, not replaced;
-// a device or a pipe (/dev/stdout) is written to as it is.
+// A written file appears under its name only after its bytes are on disk: temporary name beside it, fsync, rename. If
+// anything fails, Ctrl-C included (remove_unfinished_files), the temporary is removed and an existing file is
+// unchanged. Links are followed, not replaced. A device or a pipe (/dev/stdout) is written to directly.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,9 @@
 
 namespace clearhead {
 
-/// A read-only view of a whole regular file. Throws kNotFound or kIo with the path and the system's reason. Shared by tensors that borrow from it.
-/// A file that others cut while it is mapped ends the process (SIGBUS), unless guard_mappings() was called.
+/// A read-only mapping of a whole regular file. Throws kNotFound or kIo with the path and the system's reason. Tensors
+/// that borrow from it share it. If another process truncates the file while it is mapped, this process ends by SIGBUS,
+/// unless guard_mappings() was called.
 class MappedFile {
  public:
   static std::shared_ptr<MappedFile> open(const std::string& path);
@@ -26,7 +27,7 @@ class MappedFile {
   size_t size() const { return size_; }
   std::string_view bytes() const { return {reinterpret_cast<const char*>(data_), size_}; }
   const std::string& path() const { return path_; }
-  /// Tells the system that these bytes will not be needed soon; they are read again from the file if touched.
+  /// Tells the system that these bytes are not needed soon. They are read from the file again when touched.
   void release(size_t begin, size_t end) const;
 
  private:
@@ -34,33 +35,36 @@ class MappedFile {
   std::string path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
-  size_t slot_ = 0;  // among those that guard_mappings() looks after; 0: none was free
+  size_t slot_ = 0;  // index among the mappings that guard_mappings() protects; 0: unprotected, no index was free
 };
 
-/// For a program, once: where a mapped file has been cut, zeros are read from then on in place of a SIGBUS, and check_mappings() throws. So whoever shows or
-/// writes results checks first. Faults elsewhere go to the handler that was there before.
+/// Call once per program. If a mapped file is truncated, reads give zeros instead of a SIGBUS, and check_mappings()
+/// throws. Call check_mappings() before results are shown or written. Other faults go to the handler installed before.
 void guard_mappings();
-/// Throws kIo naming a file that is mapped and was found to be shorter than when it was opened. Costs a load.
+/// Throws kIo, naming a mapped file that was found to be shorter than when it was opened. Costs one load.
 void check_mappings();
 
-/// Removes the temporaries of all files being written. Async-signal-safe: for the handler of Ctrl-C, just before it ends the process.
+/// Removes the temporaries of all files being written. Async-signal-safe: called by the Ctrl-C handler before
+/// it ends the process.
 void remove_unfinished_files();
 
-/// Makes a folder and those above it; one that is there is left alone. Throws kIo.
+/// Creates a folder and its parents. An existing folder is left as it is. Throws kIo.
 void make_folder(const std::string& path);
-/// Opens a regular file for reading, without waiting for anybody. Throws kNotFound, kIo for pipes, devices and folders.
+/// Opens a regular file for reading, without blocking. Throws kNotFound, or kIo for pipes, devices and folders.
 int open_regular(const std::string& path, int64_t& size);
-/// All of a file that is read whole and small: a configuration, a recipe, a tokenizer. Throws as open_regular, kFormat beyond kLargestConfig.
+/// Reads a small file as a whole: a configuration, a recipe, a tokenizer. Throws as open_regular, and kFormat for more
+/// than kLargestConfig bytes.
 std::string read_config(const std::string& path);
 inline constexpr int64_t kLargestConfig = int64_t{64} << 20;
-/// All of a text: a file, a pipe, a device, until its end.
+/// Reads a text to its end: a file, a pipe or a device.
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);
 
-/// One process at a time in a folder: FOLDER/NAME says which, and is locked while it lives, however it ends.
+/// A lock that admits one process at a time to a folder. FOLDER/NAME holds the process id and is locked while the
+/// process lives, however it ends.
 class FolderLock {
  public:
-  /// Throws kInvalidArgument naming the process that holds it, kIo where the file cannot be made.
+  /// Throws kInvalidArgument, naming the process that holds the lock, or kIo if the file cannot be created.
   FolderLock(const std::string& folder, const std::string& name);
   ~FolderLock();
   FolderLock(const FolderLock&) = delete;
@@ -71,10 +75,10 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
-/// Throws what writing there would throw for its name: before work whose result would have no place.
+/// Throws the error that writing to `path` would throw. Call it before work whose result is written there.
 void check_writable(const std::string& path);
 
-/// A file being written piece by piece. Nothing stands under `path` until commit().
+/// A file that is written piece by piece. Nothing appears under `path` before commit().
 class AtomicFile {
  public:
   explicit AtomicFile(const std::string& path);
@@ -84,16 +88,17 @@ class AtomicFile {
 
   void write(const void* data, size_t size);
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
-  /// Writes over the first bytes: a header that is known at the end. Throws kIo for a pipe, which has no beginning to go back to.
+  /// Overwrites the first bytes, for a header that is known only at the end. Throws kIo for a pipe.
   void overwrite_beginning(std::string_view bytes);
   void commit();
 
  private:
   [[noreturn]] void fail_with(const char* what);
   void close_and_forget();
-  std::string path_, target_, temporary_;  // as named; behind links; what is written, empty for a device
+  // The path as given, the file behind links, and the file being written (empty for a device).
+  std::string path_, target_, temporary_;
   int descriptor_ = -1;
-  int slot_ = -1;  // in the list that remove_unfinished_files() walks
+  int slot_ = -1;  // in the list of remove_unfinished_files()
 };
 
 }  // namespace clearhead

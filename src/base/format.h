@@ -1,8 +1,8 @@
-// Text from values: fmt's format language behind a header that costs nothing to include.
+// Text from values in fmt's format language, with a header that is cheap to include.
 //
 //   format("{}: expected {} bytes, found {}", name, 8, found)
 //
-// Arguments are erased to five kinds (signed, unsigned, double, bool, text); format.cc alone includes libfmt.
+// Arguments are converted to five kinds (signed, unsigned, double, bool, text). Only format.cc includes libfmt.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ FormatValue format_value(const T& value) {
   }
 }
 
-/// Formats `count` erased values by libfmt's format string. Throws kInvalidArgument if the pattern does not fit them.
+/// Formats `count` values with libfmt's format string. Throws kInvalidArgument if the pattern does not fit them.
 std::string format_values(std::string_view pattern, const FormatValue* values, size_t count);
 
 struct Formatter {
@@ -46,11 +46,12 @@ struct Formatter {
     }
   }
 };
-/// An object, not a function: arguments of namespace std then bring no std::format into the call.
+/// An object, not a function: a call with an argument of namespace std would otherwise also find std::format.
 inline constexpr Formatter format{};
 
-/// What an error may say of text it did not choose: one line of valid UTF-8, at most about 2,000 bytes. Control characters become \n, \t or
-/// \x1b, ill-formed bytes U+FFFD, and the middle of what is longer an ellipsis (the end often says what to do).
+/// Makes text of unknown origin fit for an error message: one line of valid UTF-8, at most about 2,000 bytes.
+/// Control characters become \n, \t or \x1b, ill-formed bytes U+FFFD. Longer text loses its middle, since the end
+/// often says what to do.
 std::string one_line(std::string_view text);
 
 /// Throws Error(code) with a formatted message, made one_line().
@@ -59,10 +60,10 @@ template <class... Args>
   throw Error(code, one_line(format(pattern, args...)));
 }
 
-/// An integer with thousands separators, for people: 9214 → "9,214".
+/// An integer with thousands separators: 9214 → "9,214".
 std::string with_commas(int64_t value);
 
-/// A byte count for people: 1536 → "1.5 KiB".
+/// A byte count to read: 1536 → "1.5 KiB".
 std::string human_bytes(uint64_t bytes);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// How much work is worth a thread.
+// The amount of work that is worth a thread.
 #pragma once
 
 #include <algorithm>
@@ -6,9 +6,9 @@
 
 namespace clearhead {
 
-constexpr int64_t kGrain = 16384;  // elements a thread should have before it is worth waking
+constexpr int64_t kGrain = 16384;  // elements per thread that justify waking it
 
-/// The same in items of so many elements each: the grain of parallel_ranges.
+/// The same in items of this many elements each: the grain of parallel_ranges.
 inline int64_t grain_of(int64_t elements) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements)); }
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// A digest that tells things apart, not one that resists an adversary: FNV-1a of 64 bits (Fowler, Noll & Vo).
+// A digest for telling data apart, not secure against an adversary: 64-bit FNV-1a (Fowler, Noll & Vo).
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,8 @@
-// JSON as a value: null, bool, integer, real, string, array, object (in the order written).
+// JSON values: null, bool, integer, real, string, array, object (fields in the order written).
 //
-// json.cc alone includes nlohmann-json. Parsing refuses duplicate keys, trailing text, nesting beyond 64 and invalid UTF-8 with kFormat;
-// readers take fields by name through `Fields`, which remembers what was read so that unknown fields can be refused by name.
+// Only json.cc includes nlohmann-json. Parsing throws kFormat for duplicate keys, trailing text, nesting beyond
+// 64 and invalid UTF-8. Readers take fields by name through `Fields`, which remembers them and can refuse
+// unknown fields by name.
 #pragma once
 
 #include <cstdint>
@@ -45,9 +46,9 @@ class Json {
   bool is_array() const { return std::holds_alternative<Array>(value_); }
   bool is_object() const { return std::holds_alternative<Object>(value_); }
 
-  // Accessors throw kFormat naming the expected and the found kind.
+  // Accessors throw kFormat, naming the expected and the found kind.
   bool boolean() const;
-  int64_t integer() const;  // also a real with an integral value, as Python writes 1e-5's neighbours
+  int64_t integer() const;  // also accepts a real with an integral value
   double number() const;
   const std::string& string() const;
   const Array& items() const;
@@ -55,33 +56,33 @@ class Json {
   const Object& fields() const;
   Object& fields();
 
-  /// The field of that name, or null if this is no object or has none.
+  /// The field of that name; null if there is none or this is not an object.
   const Json* find(std::string_view name) const;
-  /// Sets or replaces a field; a null value becomes an object first.
+  /// Sets or replaces a field; a null value first becomes an object.
   Json& operator[](std::string_view name);
   void push(Json item);
-  size_t size() const;  // of an array or object; 0 otherwise
+  size_t size() const;  // of an array or object; otherwise 0
 
   /// "null", "true", "12", "\"text\"", "an array of 3": for error messages.
   std::string describe() const;
-  /// Compact when indent < 0. Non-finite numbers are written as null. Invalid UTF-8 becomes U+FFFD.
+  /// Compact if indent < 0. Non-finite numbers become null, invalid UTF-8 becomes U+FFFD.
   std::string dump(int indent = -1) const;
 
-  /// `where` names the source in errors, e.g. "config.json".
+  /// `where` names the source in error messages, e.g. "config.json".
   static Json parse(std::string_view text, std::string_view where);
 
  private:
   std::variant<std::monostate, bool, int64_t, double, std::string, Array, Object> value_;
 };
 
-/// Reads the fields of one object and refuses what nobody asked for.
+/// Reads the fields of one object and refuses fields that nobody read.
 ///   Fields fields(json, "spec.json", "topology.band");
 ///   band.back = fields.optional_integer("back");
-///   fields.refuse_rest();                       // kUnsupported: spec.json: "topology.band.dilation" is not understood …
+///   fields.refuse_rest();                     // kUnsupported: spec.json: "topology.band.dilation" is not understood …
 class Fields {
  public:
   Fields(const Json& object, std::string_view where, std::string_view path = "");
-  const Json* take(std::string_view name);  // null when absent
+  const Json* take(std::string_view name);  // null if absent
   const Json& require(std::string_view name);
   int64_t integer(std::string_view name);
   int64_t integer_or(std::string_view name, int64_t otherwise);
@@ -91,7 +92,7 @@ class Fields {
   double number(std::string_view name);
   std::string string(std::string_view name);
   const Json::Array& items(std::string_view name);
-  std::vector<std::string> strings(std::string_view name);  // of an array
+  std::vector<std::string> strings(std::string_view name);  // elements of an array
   void refuse_rest() const;
   std::string path_of(std::string_view name) const;
   [[noreturn]] void wrong(std::string_view name, std::string_view expected, const Json& found) const;

@@ -1,11 +1,11 @@
-// The memory of this machine: what a run will take is compared with it before the run begins.
+// The memory of this machine, to compare with the needs of a run before it starts.
 #pragma once
 
 #include <cstdint>
 
 namespace clearhead {
 
-/// Bytes that this process may have: the machine's, or fewer where its control group has a limit (cgroup v2).
+/// Bytes that this process can use: the machine's memory, or less if its control group has a limit (cgroup v2).
 uint64_t physical_memory();
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// "Did you mean …": the known names closest to one that is not there.
+// "Did you mean …": the known names closest to an unknown one.
 #pragma once
 
 #include <cstddef>
@@ -8,10 +8,11 @@
 
 namespace clearhead {
 
-/// Up to `count` of `known`, by edit distance to `name` (ties: in the order given). Names that have little in common are left out.
+/// Up to `count` names of `known`, by edit distance to `name` (ties in the order given). Names with little in
+/// common are left out.
 std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string_view>& known, size_t count = 3);
 
-/// `; nearest: "a", "b"` for the end of a message, or nothing when nothing is near.
+/// `; nearest: "a", "b"` for the end of a message; empty if no name is close.
 std::string nearest_hint(std::string_view name, const std::vector<std::string_view>& known, size_t count = 3);
 
 }  // namespace clearhead

@@ -1,23 +1,23 @@
 // Threads that wait for work: they spin for a moment, then sleep.
 //
-//   run(count, body)   body(0) in the caller, body(1) … body(count − 1) in threads that come before the caller is done
+//   run(count, body)   body(0) in the caller, body(1) … body(count − 1) in threads that arrive while the caller runs
 //
-// Between two regions of a model lie microseconds: a thread that sleeps would come too late for the next one, so it spins first. But only for
-// kSpin: on a machine with other work a spinning thread takes the core from the one that it waits for. A region needs no thread but its caller.
-// Who comes late finds no seat, and the caller waits for those only who took one. So a thread that the system has put aside holds up what it has
-// begun, and nothing else.
+// Regions of a model follow one another within microseconds. A sleeping thread would wake too late for the next region,
+// so it spins first, but only for kSpin: on a busy machine a spinning thread takes the core from the thread it waits
+// for. A region needs only its caller. A late thread finds no seat, and the caller waits only for threads that took
+// one. So a thread that the system suspended delays only the work it has begun.
 //
-//   seats       count − 1 at the beginning; a thread takes one by counting down, the caller takes the rest when its own body is done
-//   generation  counts regions: what threads without a seat wait for
-//   left        threads that are done with this region: what the caller waits for
+//   seats       starts at count − 1; a thread takes one by counting down, the caller takes the rest after its body
+//   generation  number of the region; threads without a seat wait for it to change
+//   left        number of threads that finished this region; the caller waits for it
 #pragma once
 
 #include <functional>
 
 namespace clearhead {
 
-/// Bodies must share their work among as many of them as are called: 1 to `count`. They must not throw. Where another thread's region is running, or inside one,
-/// body(0) alone is called. Safe after fork().
+/// Runs body on 1 to `count` threads. Bodies must divide the work among as many of them as are called, and must not
+/// throw. Inside a region, or while another thread's region runs, only body(0) is called. Safe after fork().
 void run_on_threads(int count, const std::function<void(int thread)>& body);
 
 }  // namespace clearhead

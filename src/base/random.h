@@ -1,6 +1,8 @@
-// Random numbers by counter: number n of a seed is a function of both, the same on every machine, in any order, from any thread.
+// Counter-based random numbers: number n of a seed is a function of both, the same on every machine, in any order
+// and on any thread.
 //
-// The bits are splitmix64's finaliser (Steele, Lea & Flood 2014) over the counter, twice, the seed's between.
+// The bits are splitmix64's finaliser (Steele, Lea & Flood 2014), applied twice to the counter, with the
+// seed mixed in between.
 #pragma once
 
 #include <cmath>
@@ -30,7 +32,7 @@ inline double random_normal(uint64_t seed, uint64_t counter) {
   return radius * std::cos(2 * M_PI * random_unit(seed, 2 * counter + 1));
 }
 
-/// The numbers of one seed in order.
+/// The random numbers of one seed, in order.
 class RandomSequence {
  public:
   explicit RandomSequence(uint64_t seed) : seed_(seed) {}

@@ -1,4 +1,4 @@
-// Tables as text: a row a line, a tab between cells, no quotes.
+// Tables as text: one row per line, cells separated by tabs, no quotes.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,11 @@
 
 namespace clearhead {
 
-/// Calls take(line, number) for each line, counted from 1, without its end ("\n" or "\r\n"). What follows the last end is a line where it is not empty.
+/// Calls take(line, number) for each line, counted from 1, without "\n" or "\r\n". Text after the last line end is a
+/// line if it is not empty.
 void for_each_line(std::string_view text, const std::function<void(std::string_view line, int64_t number)>& take);
 
-/// What stands between tabs: one cell more than there are tabs, empty ones too.
+/// The cells between tabs, empty ones included.
 std::vector<std::string_view> cells_of(std::string_view line);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// UTF-8 as bytes: where it stops being valid. Decoding for text lives in the text room.
+// UTF-8 validation. Decoding is in the text room.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,8 @@
 
 namespace clearhead {
 
-/// Length of the longest prefix that is valid UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF); bytes.size() if all is.
+/// Length of the longest prefix that is valid UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF);
+/// bytes.size() if all of it is valid.
 size_t valid_utf8_prefix(std::string_view bytes);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// What every way of generating shares.
+// Shared by sampling and beam search.
 #pragma once
 
 #include <cstdint>
@@ -10,19 +10,20 @@
 
 namespace clearhead {
 
-/// Null for a model loaded without one.
+/// Null for a model loaded without a tokenizer.
 std::shared_ptr<const Tokenizer> tokenizer_of(const Model& model);
 
-/// The token as it is given out.
+/// The token with its piece and bytes; both stay empty without a tokenizer.
 GeneratedToken generated_token(const Tokenizer* tokenizer, int32_t id, float probability);
 
-/// What the cache of a generation holds.
+/// Dtype of the KV cache of a generation.
 inline DType cache_dtype(const Model& model, const GenerateOptions& options) { return options.cache.value_or(model.info().precision); }
 
-/// Logits of banned tokens become −∞.
+/// Sets the logits of banned tokens to −∞.
 void ban(const std::vector<int32_t>& banned, float* logits, int64_t vocabulary);
 
-/// Beams over what a cache holds: `prompt` is read after it, by each of its sequences; then each is gone on with. Texts are ids, without their pieces.
+/// Beam search over a batch. Every sequence in the cache reads `prompt` after what the cache holds, and is then
+/// continued by its beams. Results have token ids and probabilities, without pieces.
 std::vector<Generated> search_beams(const Model& model, ModelCache cache, const std::vector<int32_t>& prompt,
                                     const GenerateOptions& options);
 

@@ -1,4 +1,4 @@
-// The next token from logits.
+// Chooses the next token from logits.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,11 @@ struct Drawn {
   float probability = 0;  ///< softmax of the logits as given
 };
 
-/// Throws kInvalidArgument for values outside the ranges of generate.h.
+/// Throws kInvalidArgument for values outside the ranges in generate.h.
 void validate(const Sampling& sampling);
 
-/// `seen`: every token so far. `index`: which number of the seed is used. Throws kInvalidArgument where a logit is NaN.
+/// `seen`: all tokens so far, for the repetition penalty. `index`: which random number of the seed to use. Throws
+/// kInvalidArgument if a logit is NaN.
 Drawn draw_token(const float* logits, int64_t vocabulary, const std::optional<Sampling>& sampling, const std::vector<int32_t>& seen,
                  uint64_t index);
 

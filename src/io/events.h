@@ -1,11 +1,13 @@
-// TensorBoard's event files: what a run reports, for its plots.
+// TensorBoard event files: the metrics of a run, for TensorBoard's plots.
 //
-//   file     events.out.tfevents.SECONDS.NUMBER: records of u64 length · u32 masked CRC of it · data · u32 masked CRC of the data (little-endian)
+//   file     events.out.tfevents.SECONDS.NUMBER: records of u64 length · u32 masked CRC of it · data · u32 masked CRC
+//            of the data (little-endian)
 //   data     the protobuf Event: 1 wall_time f64 · 2 step · 3 file_version "brain.Event:2" | 5 summary | 7 session_log
 //   summary  values of 1 tag and 2 a number f32, 4 an image (height, width, colours, PNG), or 5 a histogram
 //
-// A run that is started again begins another file, with a SessionLog START at the first step it will report: readers forget what earlier files say of
-// that step and later ones. Each write() is one record and reaches the file at once; a reader stops at a record that was cut off.
+// A resumed run starts another file, with a SessionLog START at the first step it will report. Readers then discard
+// that step and later ones from earlier files. Each write() is one record and reaches the file at once; a reader stops
+// at a truncated record.
 // Sources: tensorflow/core/util/event.proto, framework/summary.proto, lib/io/record_writer.h.
 #pragma once
 
@@ -19,23 +21,24 @@
 
 namespace clearhead {
 
-/// Counts of values in buckets an eighth of a factor 2 wide, by the upper bits of the floats. What is not finite is left out.
+/// Counts of values in buckets, by the upper bits of the floats: eight buckets per factor of 2. Non-finite
+/// values are left out.
 struct Histogram {
   double least = 0, most = 0, count = 0, sum = 0, sum_of_squares = 0;
-  std::vector<double> limits{}, counts{};     // ascending: bucket i ends at limits[i] and begins where i − 1 ends
+  std::vector<double> limits{}, counts{};     // ascending: bucket i lies between limits[i − 1] and limits[i]
   static Histogram of(const Tensor& values);  // f32, any strides
 };
 
 class EventWriter {
  public:
-  /// Begins a file that comes after those in `directory`. Throws kIo.
+  /// Creates a file that sorts after those in `directory`. Throws kIo.
   EventWriter(const std::string& directory, int64_t first_step);
 
   void add_number(std::string_view tag, double value);
   void add_histogram(std::string_view tag, const Histogram& histogram);
-  /// png: a whole file of RGB pixels.
+  /// png: a complete PNG file of RGB pixels.
   void add_image(std::string_view tag, int64_t width, int64_t height, std::string_view png);
-  /// Everything added since the last write, if anything. Throws kIo.
+  /// Writes everything added since the last write, if anything. Throws kIo.
   void write(int64_t step);
 
  private:

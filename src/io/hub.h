@@ -1,9 +1,9 @@
-// The local Hugging Face cache: models already downloaded by other tools, found by repository id. Nothing is ever downloaded here.
+// Finds models in the local Hugging Face cache by repository id. Nothing is downloaded.
 //
 //   CACHE/models--ORG--NAME/refs/main            holds a revision
 //   CACHE/models--ORG--NAME/snapshots/REVISION/  holds the files (links into blobs/)
 //
-// CACHE is the first of these that is set, as huggingface_hub has it: $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub,
+// CACHE is the first of these that is set, as in huggingface_hub: $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub,
 // $XDG_CACHE_HOME/huggingface/hub, ~/.cache/huggingface/hub.
 #pragma once
 
@@ -14,12 +14,13 @@
 namespace clearhead {
 
 struct HubSearch {
-  std::string directory;              ///< the snapshot's folder; empty if there is none
-  std::vector<std::string> searched;  ///< every place looked at, in order, for the error
+  std::string directory;              ///< folder of the snapshot; empty: not found
+  std::vector<std::string> searched;  ///< places searched, in order, for the error message
 };
 
-/// Looks for "org/name" or "name"; a name without org is also found under the only org that has it. What cannot be an id (a path, "..",
-/// letters outside A-Z a-z 0-9 . _ -) is not looked for: nothing searched. Reads the environment; throws nothing.
+/// Looks for "org/name" or "name". A name without an organisation also matches if exactly one organisation has it. A
+/// string that cannot be an id (a path, "..", characters outside A-Z a-z 0-9 . _ -) is not searched for. Reads the
+/// environment; never throws.
 HubSearch find_in_hub(std::string_view repository, std::string_view revision = "main");
 
 }  // namespace clearhead

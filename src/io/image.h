@@ -1,4 +1,4 @@
-// Pictures as bytes, and from strangers' files.
+// Pictures as bytes, and decoding of untrusted files.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,15 @@ namespace clearhead {
 
 struct Image {
   int64_t width = 0, height = 0;
-  int channels = 4;             ///< 1: grey, only read; 3: RGB; 4: RGB and straight (not premultiplied) alpha, only written
-  std::vector<uint8_t> pixels;  // [height, width, channels]   sRGB
+  /// 1: grey, read only; 3: RGB; 4: RGB and straight (not premultiplied) alpha, written only.
+  int channels = 4;
+  std::vector<uint8_t> pixels;  // [height, width, channels], sRGB
 };
 
-/// As read_image, of a file's bytes; `where` names them in errors.
+/// As read_image, from the bytes of a file; `where` names them in error messages.
 Tensor image_from(std::string_view bytes, const std::string& where, int64_t most_pixels = int64_t{1} << 28);
 
-/// Before memory is asked for. Throws kBudget, naming `where`, for a picture of more than most_pixels.
+/// Call before allocating. Throws kBudget, naming `where`, for more than most_pixels pixels.
 void check_pixels(int64_t width, int64_t height, const std::string& where, int64_t most_pixels);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// JPEG pictures, decoded.
+// JPEG decoding.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace clearhead {
 
-/// A picture of 1 or 3 channels from the bytes of a JPEG file. Throws kFormat, naming `where`, for damaged ones and those of four inks (CMYK), kBudget for more
-/// than most_pixels.
+/// Decodes a JPEG file to 1 or 3 channels. Throws, naming `where`, kFormat for damaged and CMYK files, kBudget for more
+/// than most_pixels pixels.
 Image decode_jpeg(std::string_view bytes, const std::string& where, int64_t most_pixels);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// The table of labelled files, from strangers' bytes.
+// Parses the table of LabelledFiles from untrusted bytes.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace clearhead {
 
-/// The rows of a part, and in `labels` the labels of all parts, sorted. `where` names the table in errors; paths begin at `folder`.
-/// Throws as LabelledFiles does when it is opened.
+/// Returns the rows of the chosen part, and in `labels` the sorted labels of all parts. `where` names the table in
+/// error messages; paths are relative to `folder`. Throws as the constructor of LabelledFiles.
 std::vector<LabelledFile> labelled_files_from(std::string_view table, const std::string& where, const std::string& folder,
                                               const LabelledColumns& columns, std::vector<std::string>& labels);
 

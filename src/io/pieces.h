@@ -1,4 +1,4 @@
-// A tensor's bytes in row-major order, piece by piece, whatever its strides. Internal to the room.
+// The bytes of a tensor in row-major order, in pieces, for any strides. Internal to the room.
 #pragma once
 
 #include <functional>
@@ -9,8 +9,8 @@ namespace clearhead {
 
 inline constexpr size_t kLargestPiece = size_t{16} << 20;
 
-/// Calls put(bytes, size) for consecutive pieces. A contiguous tensor is one piece and not copied; of a strided one at most kLargestPiece
-/// is copied at a time.
+/// Calls put(bytes, size) for consecutive pieces. A contiguous tensor is one piece and not copied; a strided one is
+/// copied, at most kLargestPiece bytes at a time.
 void for_each_piece(const Tensor& tensor, const std::function<void(const std::byte*, size_t)>& put);
 
 }  // namespace clearhead

@@ -1,12 +1,13 @@
-// safetensors: named tensors in one file, mapped into memory when read and written whole or not at all.
+// safetensors: named tensors in one file. Files are memory-mapped for reading, and written completely or not at all.
 //
-//   8 bytes   n, the header's length, little-endian
-//   n bytes   JSON: {"__metadata__": {text: text}, NAME: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, …}, spaces at the
-//   end the rest  the tensors' bytes, row-major, little-endian; offsets count from here, leave no gap and never overlap
+//   8 bytes   n, the length of the header, little-endian
+//   n bytes   JSON, padded with spaces: {"__metadata__": {text: text},
+//             NAME: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, …}
+//   the rest  the bytes of the tensors, row-major, little-endian; offsets count from here, without gaps or overlaps
 //
-// A header is believed only after every number in it has been checked against the file: sizes against shapes, offsets against each other,
-// the last byte against the end. What passes can be looked at without further checks. Source of the rules:
-// github.com/huggingface/safetensors.
+// Every number of a header is checked against the file before it is used: sizes against shapes, offsets against each
+// other, the last byte against the end. After that, reading needs no further checks.
+// Source of the rules: github.com/huggingface/safetensors.
 #pragma once
 
 #include <cstdint>
@@ -22,41 +23,44 @@
 
 namespace clearhead {
 
-/// What the header says of one tensor.
+/// The header entry of one tensor.
 struct TensorEntry {
   std::string name;
-  std::string file_dtype;      ///< as the file spells it: "F32", "BF16", "F8_E4M3"
-  std::optional<DType> dtype;  ///< empty where this library has no such elements: get() refuses it
+  std::string file_dtype;      ///< as in the file: "F32", "BF16", "F8_E4M3"
+  std::optional<DType> dtype;  ///< empty: an element type that this library does not have; get() refuses it
   Shape shape;
-  size_t begin = 0, end = 0;  ///< bytes of its file
-  size_t shard = 0;           ///< which file of a sharded model
-  bool aligned = true;        ///< false where the file puts it at an address its elements cannot be read at: get() copies it
+  size_t begin = 0, end = 0;  ///< [begin, end) in bytes of its file
+  size_t shard = 0;           ///< index of the file in a sharded model
+  bool aligned = true;        ///< false: the file stores it at an unaligned address; get() copies it
 };
 
-/// The tensors of one file, or of all shards of a model. A cheap value: copies share the mapping. Thread-safe.
-/// A file must not be truncated by others while it is mapped (replacing it by rename is safe).
+/// The tensors of one file, or of all shards of a model. Cheap to copy: copies share the mapping. Thread-safe. Other
+/// processes must not truncate a mapped file; replacing it by rename is safe.
 class SafeTensors {
  public:
-  /// Throws kNotFound or kIo as MappedFile does, kFormat for a header that is not believed.
+  /// Throws kNotFound or kIo as MappedFile does, kFormat for an invalid header.
   static SafeTensors open(const std::string& path);
-  /// model.safetensors of a directory, or the shards named by model.safetensors.index.json. Throws kNotFound naming the missing shard,
-  /// kUnsupported for a directory of pytorch_model.bin with the command that converts it.
+  /// Opens model.safetensors of a directory, or the shards in model.safetensors.index.json. Throws kNotFound with
+  /// the name of a missing shard, kUnsupported, with the conversion command, for a directory that has
+  /// pytorch_model.bin only.
   static SafeTensors open_model(const std::string& directory);
-  /// From bytes that stay valid as long as `keep_alive` is held; `where` names them in errors.
+  /// From bytes that stay valid while `keep_alive` is held; `where` names them in error messages.
   static SafeTensors from_bytes(std::string_view bytes, std::shared_ptr<const void> keep_alive, const std::string& where);
 
-  const std::vector<TensorEntry>& entries() const;  ///< in the order of their bytes, shard after shard
+  const std::vector<TensorEntry>& entries() const;  ///< in the order of their bytes, shard by shard
   std::vector<std::string> names() const;           ///< in the same order
   const TensorEntry* find(std::string_view name) const;
   bool contains(std::string_view name) const { return find(name) != nullptr; }
-  /// A view of the file's bytes, immutable and kept alive by the tensor itself; a copy where `aligned` is false.
-  /// Throws kNotFound with the nearest names, kUnsupported for elements this library has not, kFormat for a bool that is neither 0 nor 1.
+  /// An immutable view of the file's bytes, kept alive by the tensor; a copy if `aligned` is false. Throws kNotFound
+  /// with the nearest names, kUnsupported for element types that this library does not have, kFormat for a bool
+  /// other than 0 and 1.
   Tensor get(std::string_view name) const;
   /// The __metadata__ of all shards.
   const std::map<std::string, std::string>& metadata() const;
-  /// Tells the system that a tensor's pages are not needed for now: resident memory falls, bytes are read again if touched.
+  /// Tells the system that a tensor's pages are not needed for now. Resident memory falls; bytes are read
+  /// again when touched.
   void release(std::string_view name) const;
-  /// The path opened, for messages.
+  /// The path that was opened, for messages.
   const std::string& where() const;
 
  private:
@@ -68,9 +72,9 @@ class SafeTensors {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-/// Writes the tensors as the format's own library does: widest elements first, then by name, so that everything is aligned. Strided tensors
-/// are written piece by piece; nothing larger than 16 MiB is copied. Either the whole file stands under `path` afterwards or what stood
-/// before. Throws kInvalidArgument for a name given twice, not valid UTF-8, or "__metadata__"; kIo as AtomicFile does.
+/// Writes tensors in the order of the reference library: widest elements first, then by name, so that all are aligned.
+/// Strided tensors are written in pieces of at most 16 MiB. Afterwards `path` is the complete new file, or unchanged.
+/// Throws kInvalidArgument for a name that is repeated, invalid UTF-8 or "__metadata__"; kIo as AtomicFile.
 void write_safetensors(const std::string& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// The header of a safetensors file, checked. Internal to the room.
+// Reads and checks the header of a safetensors file. Internal to the room.
 #pragma once
 
 #include <map>
@@ -10,18 +10,19 @@
 
 namespace clearhead::safetensors {
 
-inline constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own bound
-inline constexpr size_t kMostAxes = 64;                  // as numpy; a shape of a million ones is not data
+inline constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own limit
+inline constexpr size_t kMostAxes = 64;                  // numpy's limit
 
 struct Header {
   std::map<std::string, std::string> metadata;
-  std::vector<TensorEntry> entries;  // in the order of their bytes; begin and end count from the file's first byte
+  std::vector<TensorEntry> entries;  // in the order of their bytes; begin and end count from the start of the file
 };
 
-/// Reads and checks the header of `file`. Throws kFormat (kUnsupported for more axes than kMostAxes); `where` names the file.
+/// Reads and checks the header of `file`; `where` names it in error messages. Throws kFormat, or kUnsupported for more
+/// than kMostAxes axes.
 Header read_header(std::string_view file, std::string_view where);
 
-/// The format's name for a dtype, and its rank in the order tensors are written in (wider is higher).
+/// The format's name of a dtype, and its rank in the writing order (wider is higher).
 const char* spelling(DType dtype);
 int write_rank(DType dtype);
 

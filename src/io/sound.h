@@ -1,4 +1,4 @@
-// What a sound file says of itself before anything is decoded.
+// The header of a sound file, read without decoding.
 #pragma once
 
 #include <cstdint>
@@ -6,12 +6,12 @@
 
 namespace clearhead {
 
-constexpr int64_t kMostSamples = int64_t{1} << 31;  // that are read at once
+constexpr int64_t kMostSamples = int64_t{1} << 31;  // most samples read at once
 
 struct SoundHeader {
   int64_t channels = 0, frames = 0, rate = 0;
 };
-/// Throws kNotFound, kFormat for what is no sound.
+/// Throws kNotFound, kFormat if the file is not a sound.
 SoundHeader sound_header(const std::string& path);
 
 }  // namespace clearhead

@@ -1,14 +1,16 @@
-// A family of models as data: everything transformer.cc needs to know, and nothing it does.
+// A model family as data: everything that transformer.cc needs to know about it.
 //
 //   x  = tokens[id] (· scale) + positions[p + offset] (or phases of p) + types[t]        → norm?
 //   per layer, pre:   x += attention(norm(x));   x += mlp(norm(x))      → final norm
 //              post:  x  = norm(x + attention(x));  x = norm(x + mlp(x))
 //   heads read x: pooler, masked LM, classifier, causal LM
 //
-// An encoder-decoder is the decoder's Architecture, with a cross-attention between the two blocks of a layer, and the encoder's beside it.
+// An encoder-decoder is the Architecture of its decoder, with a cross-attention between the two blocks of each layer,
+// and the encoder's Architecture in `encoder`.
 //
-// A family reads a config.json into one Architecture (src/models/families/*.cc). Names of weights are data too: "{}" is the layer's number, and a
-// name is looked up with `prefix` before it, then without. What the facts below cannot say is refused by the family, by name.
+// A family reads config.json into one Architecture (src/models/families/*.cc). Names of weights are data too: "{}" is
+// the layer number, and a name is looked up with `prefix`, then without. A family refuses, by name, any setting that
+// these facts cannot express.
 #pragma once
 
 #include <array>
@@ -25,12 +27,12 @@
 
 namespace clearhead {
 
-/// y = x·Wᵀ + b. The file holds W as [out, in], or as [in, out] where `input_first` (GPT-2's Conv1D).
+/// y = x·Wᵀ + b. The file stores W as [out, in], or as [in, out] if `input_first` (GPT-2's Conv1D).
 struct LinearNames {
-  std::string weight{};  ///< empty: there is no such map
+  std::string weight{};  ///< empty: no such layer
   std::string bias{};    ///< empty: no bias
   bool input_first = false;
-  bool bias_is_row = false;  ///< the file holds the bias as [1, out] (Marian's final_logits_bias)
+  bool bias_is_row = false;  ///< the file stores the bias as [1, out] (Marian's final_logits_bias)
 };
 
 /// y = (x − mean)/√(var + ε)·g + b, or x/√(mean x² + ε)·g.
@@ -39,64 +41,67 @@ struct NormFacts {
   Kind kind = Kind::kNone;
   double epsilon = 1e-5;
   std::string weight{};
-  std::string bias{};  ///< empty: none
+  std::string bias{};  ///< empty: no bias
 };
 
 struct NoPositions {};
-/// A table added to the embeddings; position p is row p + offset (RoBERTa: padding_idx + 1, OPT: 2).
+/// A learned table that is added to the embeddings. Position p is row p + offset (RoBERTa: padding_idx + 1, OPT: 2).
 struct LearnedPositions {
   std::string weight{};
   int64_t offset = 0;
 };
-/// Q and K turned by an angle p·θ^(−2i/dims) (Su et al. 2021). The first `dims` channels of a head turn, the rest stay.
+/// RoPE: rotates Q and K by the angles p·θ^(−2i/dims) (Su et al. 2021). Only the first `dims`
+/// channels of a head rotate.
 struct RotaryPositions {
   double theta = 10000;
   int64_t dims = 0;  ///< 0: the whole head
-  /// Pairs are (i, i + dims/2) (Llama as Hugging Face stores it), or (2i, 2i + 1) where interleaved (GPT-J).
+  /// Rotated pairs are (i, i + dims/2), as Hugging Face stores Llama, or (2i, 2i + 1) if interleaved (GPT-J).
   bool interleaved = false;
   struct Linear {
-    double factor = 1;  ///< positions / factor
+    double factor = 1;  ///< positions are divided by it
   };
-  /// Llama 3.1: low frequencies / factor, high ones unchanged, between them a blend by wavelength.
+  /// Llama 3.1: low frequencies are divided by factor, high ones unchanged, those between blended by wavelength.
   struct Llama3 {
     double factor = 8, low_frequency_factor = 1, high_frequency_factor = 4;
     int64_t original_positions = 8192;
   };
   std::variant<std::monostate, Linear, Llama3> scaling{};
 };
-/// Positions by formula, without an end: x_p += [cos ω₀p, sin ω₀p, cos ω₁p, …]·W (phases.h makes the row; angles are reduced in double).
+/// Positions computed by a formula, without a limit: x_p += [cos ω₀p, sin ω₀p, cos ω₁p, …]·W. phases.h makes the row;
+/// angles are computed in double.
 struct PhasePositions {
   std::vector<double> frequencies{};
   std::string weight{};  ///< [2·frequencies, width]
 };
-/// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5; Marian keeps the sines together).
+/// x_p += [sin ω₀p, …, sin ω_{d/2−1}p | cos ω₀p, …], ω_i = 10000^(−2i/d) (Vaswani et al. 2017, §3.5; all sines first,
+/// as Marian has it).
 struct SinusoidalPositions {};
 using Positions = std::variant<NoPositions, LearnedPositions, RotaryPositions, PhasePositions, SinusoidalPositions>;
 
 struct EmbeddingFacts {
   std::string tokens{};  ///< [vocabulary, width]
-  double scale = 1;      ///< tokens are multiplied by it (Gemma: √width)
+  double scale = 1;      ///< token embeddings are multiplied by it (Gemma: √width)
   std::string types{};   ///< [type_count, width]; empty: none
   int64_t type_count = 0;
-  NormFacts norm{};  ///< after the sum (BERT)
+  NormFacts norm{};  ///< applied to the sum (BERT)
 };
 
-/// What becomes the layer's AttentionSpec.
+/// The facts that become a layer's AttentionSpec.
 struct AttentionFacts {
   bool causal = false;
   std::optional<double> scale{};  ///< absent: 1/√head_dim
-  std::optional<int64_t>
-      window{};  ///< causal: keys seen, the query's own among them (Hugging Face's sliding_window); else half on each side
+  /// Causal: visible keys, the query's own included (Hugging Face's sliding_window). Else half of it on each side.
+  std::optional<int64_t> window{};
   std::optional<double> soft_cap{};  ///< cap·tanh(s / cap)
-  std::string sinks{};               ///< pattern of a weight [heads]: one sink logit a head; empty: none
-  bool turns = true;                 ///< by RotaryPositions, where the model has them
-  std::string slopes{};              ///< pattern of a weight [heads]: ALiBi; empty: none
+  std::string sinks{};               ///< name pattern of a weight [heads] with one sink logit per head; empty: none
+  bool turns = true;                 ///< rotate by RotaryPositions, if the model has them
+  std::string slopes{};              ///< name pattern of a weight [heads] with ALiBi slopes; empty: none
 };
 
-/// Where Q, K, V and the output projection are. Either three maps, or one whose outputs are q, k, v one after the other.
+/// Names of the projections of Q, K, V and of the output: three layers, or one fused layer.
 struct ProjectionNames {
   LinearNames query{}, key{}, value{};
-  LinearNames fused{};  ///< [q | k | v] when its weight is not empty: GPT-2's c_attn
+  LinearNames fused{};  ///< [q | k | v] if its weight is not empty: GPT-2's c_attn
   LinearNames output{};
 };
 
@@ -107,16 +112,16 @@ struct MlpFacts {
   LinearNames gate{}, up{}, down{};
 };
 
-/// A decoder's look at what an encoder read: queries from x, keys and values from the encoder's output.
+/// Cross-attention of a decoder: queries from x, keys and values from the encoder's output.
 struct CrossFacts {
-  NormFacts norm{};  ///< placed as the layer's others
+  NormFacts norm{};  ///< placed like the layer's other norms
   ProjectionNames projections{};
 };
 
 struct LayerFacts {
   enum class NormPlacement : uint8_t { kPre, kPost };
   NormPlacement placement = NormPlacement::kPost;
-  NormFacts attention_norm{}, mlp_norm{};  ///< pre: of the block's input; post: of the sum
+  NormFacts attention_norm{}, mlp_norm{};  ///< pre: on the input of the block; post: on the sum
   ProjectionNames projections{};
   std::optional<CrossFacts> cross{};
   MlpFacts mlp{};
@@ -132,12 +137,13 @@ struct MaskedHeadFacts {
   LinearNames transform{};
   Activation activation = Activation::kGeluErf;
   NormFacts norm{};
-  std::string decoder{};  ///< [vocabulary, width]; empty, or absent from the file: the token embedding
+  std::string decoder{};  ///< [vocabulary, width]; empty or not in the file: the token embedding is used
   std::string bias{};
 };
 /// logits = out(f(dense(x[where]))). Without a dense weight: out(x[where]).
 struct ClassifierFacts {
-  enum class Where : uint8_t { kFirst, kLast, kEvery };  ///< kLast: the last token of each sequence (GPT-2); kEvery: token classification
+  /// kLast: the last token of each sequence (GPT-2); kEvery: token classification.
+  enum class Where : uint8_t { kFirst, kLast, kEvery };
   Where where = Where::kFirst;
   LinearNames dense{};
   Activation activation = Activation::kTanh;
@@ -145,18 +151,19 @@ struct ClassifierFacts {
 };
 /// logits = x·Wᵀ + b.
 struct CausalHeadFacts {
-  LinearNames out{};  ///< weight empty: the token embedding; a bias that is not in the file is left out
+  LinearNames out{};  ///< empty weight: the token embedding is used; a bias that is not in the file is ignored
 };
 
 struct Architecture {
   std::string model_type{};                  ///< as config.json spells it
-  std::vector<std::string> architectures{};  ///< config.json's list, e.g. "BertForMaskedLM"
+  std::vector<std::string> architectures{};  ///< the list in config.json, e.g. "BertForMaskedLM"
 
   int64_t layers = 0, width = 0, heads = 0, key_heads = 0, head_dim = 0, inner = 0, vocabulary = 0;
-  int64_t longest = 0;  ///< most tokens of one sequence (positions that exist, after `offset`); 0: no limit
+  /// Maximum number of tokens in a sequence (positions that exist, without `offset`); 0: no limit.
+  int64_t longest = 0;
 
-  std::string prefix{};  ///< "bert.": names may stand in the file with it or without
-  /// Other spellings of the ends of names: {".LayerNorm.weight", ".LayerNorm.gamma"}. Tried where the first is not in the file.
+  std::string prefix{};  ///< "bert."; names in the file may have it or not
+  /// Alternative name endings, {".LayerNorm.weight", ".LayerNorm.gamma"}: tried if the first is not in the file.
   std::vector<std::pair<std::string, std::string>> aliases{};
 
   EmbeddingFacts embedding{};
@@ -164,31 +171,34 @@ struct Architecture {
   std::vector<AttentionFacts> attention{};  ///< one for all layers, or one per layer
   LayerFacts layer{};
   NormFacts final_norm{};
-  std::shared_ptr<const Architecture> encoder{};  ///< of an encoder-decoder: the stack that reads the source, of the same width
-  int32_t first_token = 0;                        ///< of an encoder-decoder: what the decoder begins with
+  /// Encoder-decoder: the stack that reads the source, of the same width.
+  std::shared_ptr<const Architecture> encoder{};
+  int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
 
-  /// Heads the family knows. Those whose own weights are not in the file are left out at load.
+  /// Heads that the family can have. Heads whose own weights are not in the file are left out when loading.
   std::optional<PoolerFacts> pooler{};
   std::optional<MaskedHeadFacts> masked{};
   std::optional<ClassifierFacts> classifier{};
-  std::optional<ClassifierFacts> next_sentence{};  ///< BERT's second pretraining head
+  std::optional<ClassifierFacts> next_sentence{};  ///< BERT's next-sentence head
   std::optional<CausalHeadFacts> causal{};
-  std::vector<std::string> labels{};  ///< config's id2label in order of id; "LABEL_0" … where it is absent
+  std::vector<std::string> labels{};  ///< id2label of config.json in order of id; "LABEL_0", … if absent
 
   const AttentionFacts& attention_of(int64_t at) const { return attention[attention.size() == 1 ? 0 : static_cast<size_t>(at)]; }
 };
 
-/// One file in families/ defines one. `read` gets the parsed config.json and its path for messages; it throws kFormat for values that are wrong,
-/// kUnsupported for what an Architecture cannot say.
+/// A family and its model types; each file in families/ defines one. `read` gets the parsed config.json and
+/// its path for error messages. It throws kFormat for wrong values, kUnsupported for settings that an
+/// Architecture cannot express.
 struct Family {
   std::vector<const char*> model_types{};
   Architecture (*read)(const Json& config, const std::string& where) = nullptr;
 };
 
-/// The list of families is in families.cc: one line each.
+/// All families; families.cc has one line for each.
 const std::vector<Family>& families();
 
-/// Finds the family of config.json's "model_type" and reads it; checks that the facts fit each other (heads divide, sizes are positive and not absurd).
+/// Reads config.json by the family of its "model_type". Checks that the facts fit together: heads divide, sizes are
+/// positive and within limits.
 Architecture read_architecture(const Json& config, const std::string& where);
 
 }  // namespace clearhead

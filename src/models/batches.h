@@ -1,7 +1,8 @@
-// Texts of like length side by side: what padding costs is bounded, and no order is lost since a batch names its texts.
+// Batches of texts of similar length, to bound the cost of padding.
 //
-// Texts are sorted by their tokens. A batch takes the next text while its tokens, padding included, stay within `most_tokens`; and, once it holds enough for
-// a product to read its weights for many rows, only while padding stays a small share.
+// Texts are sorted by their number of tokens. A batch takes the next text if its tokens, with padding, stay within
+// `most_tokens`. A batch that already has enough rows for fast matrix products also requires that padding stays a
+// small share of it.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +14,13 @@
 
 namespace clearhead {
 
-/// Indices of `texts`, batch by batch, long texts first. A text longer than `most_tokens` is a batch of its own.
+/// Indices of `texts` for each batch, long texts first. A text longer than `most_tokens` gets its own batch.
 std::vector<std::vector<size_t>> batches_of(const std::vector<Encoding>& texts, int64_t most_tokens);
 
-/// These texts padded at their ends; type ids where `typed`.
+/// The chosen texts, padded at the end; with type ids if `typed`.
 TokenBatch padded(const std::vector<Encoding>& texts, const std::vector<size_t>& which, bool typed = false);
 
-/// Does something for one of the texts: what it throws names the text.
+/// Runs `work` for one text, and adds the text's name to the message of an Error that it throws.
 template <class Work>
 void of_text(const BatchOptions& options, size_t index, const Work& work) {
   try {

@@ -5,8 +5,9 @@
 
 namespace clearhead {
 
-/// The directory a name stands for, looked for in this order: a directory, a shipped model (models/NAME), the demo's cache, the local Hugging Face cache.
-/// Throws kNotFound listing the places searched and the command that downloads it, kInvalidArgument for a file.
+/// The directory of a model name. Searched in this order: the name as a directory, a shipped model (models/NAME), the
+/// demo's cache, the local Hugging Face cache. Throws kNotFound with the places searched and the download command,
+/// kInvalidArgument for a file.
 std::string model_directory(const std::string& name);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// The Model behind clearhead::load(): a Transformer, its tokenizer, and what its folder says about sentences.
+// The Model that clearhead::load() returns: a Transformer, its tokenizer, and the sentence settings of its folder.
 #pragma once
 
 #include <functional>
@@ -40,7 +40,7 @@ class LoadedModel : public Model {
                                                     const BatchOptions& options) const override;
 
  private:
-  Encoding encoded_sentence(std::string_view text, Embedding& result) const;  // cut as sentence-transformers cuts
+  Encoding encoded_sentence(std::string_view text, Embedding& result) const;  // cut as sentence-transformers cuts it
   int32_t checked_mask(int64_t count) const;
   Encoding encoded_masks(std::string_view text, int32_t mask) const;
   std::vector<Candidate> candidates(const float* logits, int64_t count) const;
@@ -52,7 +52,8 @@ class LoadedModel : public Model {
                const std::function<void(const std::vector<size_t>& which, const TokenBatch&, RunOptions&)>& prepare,
                const std::function<void(const std::vector<size_t>& which, const TokenBatch&, const RunResult&)>& answer) const;
   ForwardInput checked(const TokenBatch& tokens) const { return checked(tokens, transformer_.facts()); }
-  ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;  // of the stack that reads them
+  // With the facts of the stack that reads the tokens.
+  ForwardInput checked(const TokenBatch& tokens, const Architecture& facts) const;
   ForwardInput checked_source(const TokenBatch& tokens) const;
   RunPlan plan(RunText text) const;
   RunText text_of(const TokenBatch& tokens, const std::optional<std::string>& text) const;
@@ -67,7 +68,7 @@ class LoadedModel : public Model {
   SentenceFacts sentence_;
 };
 
-/// Throws kTooLong for a text of more tokens than a model has positions; 0: it has no end of them.
+/// Throws kTooLong if `tokens` is more than `longest`; longest = 0: no limit.
 void check_length(int64_t tokens, int64_t longest);
 
 }  // namespace clearhead

@@ -1,8 +1,11 @@
-// The weights of a model that is trained: f32 tensors that layers read in place, under the names and in the shapes that a file of the family has.
+// The weights of a model in training: f32 tensors that layers read in place, with the names and shapes that a file
+// of the family has.
 //
-//   q, k and v of one projection are stacked in one tensor [q | k | v, in]; each name is a view of it. [in, out] files are transposed views.
+//   q, k and v of one projection are one tensor [q | k | v, in]; each name is a view of it. Names that the file stores
+//   as [in, out] are transposed views.
 //
-// What is made new is drawn from N(0, spread²), the last maps of blocks from N(0, spread²/(2·layers)) (Radford et al. 2019, §2.3); norms begin at 1, biases at 0.
+// New weights are drawn from N(0, spread²), the last layer of each block from N(0, spread²/(2·layers)) (Radford et al.
+// 2019, §2.3). Norm weights start at 1, biases at 0.
 #pragma once
 
 #include <cstdint>
@@ -19,33 +22,33 @@ class ModelParameters {
  public:
   explicit ModelParameters(uint64_t seed, double spread = 0.02) : seed_(seed), spread_(spread) {}
 
-  /// One tensor that is stepped as a whole. Matrices decay, vectors and tables do not.
+  /// One tensor for the optimiser. Weight decay applies to matrices, not to vectors and embedding tables.
   struct Leaf {
     Tensor values{};
     bool decays = false;
   };
   const std::vector<Leaf>& leaves() const { return leaves_; }
-  /// By name, in the order they were made: views of leaves.
+  /// Views of the leaves, by name, in the order of creation.
   const NamedTensors& named() const { return named_; }
   int64_t count() const;
 
-  /// Values of a file under the same names. Throws kNotFound for a name that the file has not, kShape.
+  /// Copies values from a file by name. Throws kNotFound for a name that is not in the file, kShape.
   void read(const SafeTensors& file);
 
   struct Part {
-    std::string weight{}, bias{};  // bias: empty for none
+    std::string weight{}, bias{};  // empty bias: none
     int64_t out = 0;
     bool input_first = false;
-    bool bias_is_row = false;  // named as [1, out]
+    bool bias_is_row = false;  // the file names it as [1, out]
   };
-  // Each makes what it names, or finds it: a name is made once.
+  // Each function creates the tensor of a name, or returns the one created before.
   Tensor table(const std::string& name, int64_t entries, int64_t width);
   Tensor vector(const std::string& name, int64_t size, float value);
   struct Linear {
     std::shared_ptr<const LiveWeight> weight{};
-    Tensor bias{};  // undefined where no part has one
+    Tensor bias{};  // undefined if no part has one
   };
-  /// `narrower`: the spread is divided by it.
+  /// The standard deviation is divided by `narrower`.
   Linear linear(const std::vector<Part>& parts, int64_t in, double narrower = 1);
 
  private:

@@ -1,4 +1,5 @@
-// Positions by formula: rows of PhasePositions [cos ω₀p, sin ω₀p, cos ω₁p, sin ω₁p, …], the table of SinusoidalPositions.
+// Positions by formula: the rows of PhasePositions, [cos ω₀p, sin ω₀p, cos ω₁p, sin ω₁p, …], and the table of
+// SinusoidalPositions.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +9,10 @@
 
 namespace clearhead {
 
-/// f32 [positions, 2·frequencies]; each entry is right to half a unit in the last place for positions below 2³¹.
+/// f32 [positions, 2·frequencies]; entries are accurate to half a unit in the last place for positions below 2³¹.
 Tensor phase_rows(const std::vector<double>& frequencies, const std::vector<int32_t>& positions);
 
-/// f32 [positions, width]: [sin ω₀p, sin ω₁p, … | cos ω₀p, …], one sine more where the width is odd.
+/// f32 [positions, width]: [sin ω₀p, sin ω₁p, … | cos ω₀p, …], with one more sine if the width is odd.
 Tensor sinusoidal_table(int64_t positions, int64_t width);
 
 }  // namespace clearhead

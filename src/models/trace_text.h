@@ -1,8 +1,8 @@
-// From a text to a trace of it: what show, view, trace, ask and atlas do first.
+// From a text to its trace: the first step of show, view, trace, ask and atlas.
 //
-// A text within the model's positions is one run. A longer one is an error unless the caller asks to cut it, or to slide a window over it: then every
-// window is a run of its own, framed by the model's own special tokens, and each token's row comes from the window where it sees most around it
-// (causal models: the one with the longest past).
+// A text within the model's positions is one run. A longer text is an error, unless the caller asks to cut it or to
+// slide a window over it. Each window is then its own run, with the model's special tokens around it. A token's row
+// comes from the window that has the most context around it (causal models: the longest past).
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@
 
 namespace clearhead {
 
-/// A named stretch of the text, in bytes of it.
+/// A named range of the text, in bytes.
 struct NamedBytes {
   std::string name{};
   std::string role{};
@@ -26,34 +26,36 @@ struct TextRequest {
   std::string text{};
   std::optional<std::string> pair{};
   bool truncate = false;
-  int64_t window = 0;                ///< tokens of a window, special ones included; 0: no windows
-  std::optional<int64_t> overlap{};  ///< tokens shared by neighbours; absent: a quarter of the window
+  int64_t window = 0;                ///< tokens per window, special tokens included; 0: no windows
+  std::optional<int64_t> overlap{};  ///< tokens shared by neighbouring windows; absent: a quarter of the window
   std::vector<NamedBytes> segments{};
-  Interventions interventions{};  ///< places count tokens of a run: of each window, where there are windows
+  Interventions interventions{};  ///< places are tokens of a run, that is of each window
   TraceOptions options{};
-  std::function<void(double fraction)> progress = nullptr;  ///< called as layers begin
+  std::function<void(double fraction)> progress = nullptr;  ///< called when layers begin
 };
 
 struct TracedText {
   Trace trace{};
   int64_t tokens = 0;  ///< of the whole text
-  int64_t cut = 0;     ///< tokens that --truncate left out
+  int64_t cut = 0;     ///< tokens that `truncate` left out
   int64_t windows = 1;
 };
 
-/// Throws kTooLong naming the limit and the ways out, kInvalidArgument for empty text or windows that do not fit, kBudget before running.
+/// Throws kTooLong with the limit and the ways out, kInvalidArgument for an empty text or windows that do not fit,
+/// kUnsupported for an encoder-decoder or for windows over a pair, kBudget before the run.
 TracedText trace_text(const Model& model, const TextRequest& request);
 
-/// The plan that trace_text would hand to the observer: for naming sizes before a long run.
+/// The plan that trace_text would give to the observer, to report sizes before a long run.
 RunPlan plan_text(const Model& model, const TextRequest& request);
 
-/// Throws kInvalidArgument, with the segment's name, unless it lies inside a text of `size` bytes.
+/// Throws kInvalidArgument, with the segment's name, unless the segment lies inside a text of `size` bytes.
 void check_bytes(const NamedBytes& segment, size_t size);
 
-/// Tokens of a text that overlap bytes [begin, end) of it.
+/// The tokens that overlap bytes [begin, end) of the text.
 Range tokens_of_bytes(const RunText& text, int64_t begin, int64_t end);
 
-/// Segments from JSON: [{"name": "doc 1", "role": "document", "begin": 0, "end": 812}, …], bytes of the text. Throws kFormat naming the field.
+/// Parses segments from JSON: [{"name": "doc 1", "role": "document", "begin": 0, "end": 812}, …], in bytes of the text.
+/// Throws kFormat, naming the field.
 std::vector<NamedBytes> segments_from_json(const std::string& json, const std::string& where);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// One Transformer for every family: assembled from an Architecture, run over a batch or over a cache.
+// The one Transformer for all families: built from an Architecture, run over a batch or over a KV cache.
 #pragma once
 
 #include <cmath>
@@ -15,31 +15,34 @@ namespace clearhead {
 
 class Transformer;
 
-/// What a forward pass is given, after checks: rows = batch·length.
+/// The checked input of a forward pass; rows = batch·length.
 struct ForwardInput {
   int64_t batch = 0, length = 0;
-  std::vector<int32_t> ids{}, type_ids{}, positions{};  // [rows]; positions counted from 0
+  std::vector<int32_t> ids{}, type_ids{}, positions{};  // [rows]; positions count from 0
   std::vector<int32_t> lengths{};                       // [batch]
   std::optional<Segments> segments{};
-  std::optional<Segments> of_source{};  // which keys of the source each token sees; absent: all of its sequence's source
+  // Which keys of the source each token sees; absent: all keys of its sequence's source.
+  std::optional<Segments> of_source{};
   ModelCache* cache = nullptr;
   int64_t step = 0;
-  const ForwardInput* source = nullptr;  // of an encoder-decoder: what its encoder reads; absent: `cache` remembers it
+  // Encoder-decoder: the input of the encoder; absent: `cache` has the encoder's output.
+  const ForwardInput* source = nullptr;
 };
 
-/// Sequences of one length, padded at their ends, positions from 0.   ids: [batch·length], lengths: [batch] or empty: all are whole
+/// Sequences padded at the end, with positions from 0.   ids: [batch·length], lengths: [batch], or
+/// empty if none is padded
 ForwardInput plain_input(int64_t batch, int64_t length, const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths = {});
 
-/// Documents and padding as segments; absent where every token sees every other.   documents: [batch·length] or empty
+/// Documents and padding as segments; absent if all tokens see each other.   documents: [batch·length] or empty
 std::optional<Segments> segments_of(int64_t batch, int64_t length, const std::vector<int32_t>& lengths,
                                     std::vector<int32_t> documents = {});
 
-/// The maps of one stack over so many tokens.
+/// The map family of one stack for this number of tokens.
 MapFamily family_of(const Transformer& stack, int64_t tokens);
-/// What a run over a source and its target tells its observer: one text, of which each family is a part.
+/// The observer's plan of a run over source and target: one text, of which each family is a part.
 RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target);
 
-/// Which of a family's heads a file holds weights of.
+/// Which heads of a family have weights in a file.
 struct HeadsInFile {
   bool pooler = false, masked = false, classifier = false, next_sentence = false, causal = false;
 };
@@ -49,17 +52,18 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
 class Transformer {
  public:
   Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage);
-  /// To be trained: weights are made by, and read in place from, `parameters`.
+  /// For training: weights are created by `parameters` and read in place.
   Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
 
   const Architecture& facts() const { return facts_; }
-  /// Of an encoder-decoder; else null.
+  /// The encoder of an encoder-decoder; else null.
   const Transformer* encoder() const { return encoder_.get(); }
-  /// What the observer's sites are called: "enc" for bidirectional models, "dec" for causal ones.
+  /// Family name of the observer's sites: "enc" for bidirectional stacks, "dec" for causal ones.
   const char* map_family() const;
-  /// A classifier of whole texts is there, not one of tokens.
+  /// True if there is a classifier of whole texts, not one of tokens.
   bool classifies_texts() const { return classifier_ && facts_.classifier->where != ClassifierFacts::Where::kEvery; }
-  /// Those that its encoder reads under. Throws kInvalidArgument for interventions of attention that this model has not.
+  /// The interventions on the encoder. Throws kInvalidArgument for interventions on attention that this
+  /// model does not have.
   Interventions source_interventions(Interventions interventions) const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
 
@@ -67,10 +71,10 @@ class Transformer {
   struct Layer {
     nn::Norm attention_norm{}, cross_norm{}, mlp_norm{};
     nn::Attention attention{};
-    nn::Attention cross{};  // without a projection where there is none
+    nn::Attention cross{};  // no projection: no cross-attention
     nn::Mlp mlp{};
   };
-  struct Pass;  // what the layers of one forward pass share
+  struct Pass;  // shared by the layers of one forward pass
   void load(Weights& weights, const HeadsInFile& heads);
   void load_positions(const Weights& weights, const NoPositions& none);
   void load_positions(const Weights& weights, const LearnedPositions& learned);
@@ -79,7 +83,8 @@ class Transformer {
   void load_positions(const Weights& weights, const SinusoidalPositions& sinusoidal);
   void load_layer(Weights& weights, int64_t at);
   void load_heads(Weights& weights, const HeadsInFile& present);
-  double last_narrower() const { return std::sqrt(2.0 * static_cast<double>(facts_.layers)); }  // of the maps that end blocks
+  // For the last layer of each block.
+  double last_narrower() const { return std::sqrt(2.0 * static_cast<double>(facts_.layers)); }
   void check_interventions(const Interventions& interventions) const;
   nn::Attention load_attention(Weights& weights, const ProjectionNames& names, const AttentionFacts& facts, bool is_cross) const;
   void embed(Run& run, const ForwardInput& input, Tensor& x) const;
@@ -97,7 +102,7 @@ class Transformer {
   nn::Norm embedding_norm_{}, final_norm_{};
   std::vector<Layer> layers_{};
   nn::Rotary rotary_{};
-  nn::Linear phases_{};  // of PhasePositions: W of architecture.h
+  nn::Linear phases_{};  // for PhasePositions: W of architecture.h
   std::vector<double> phase_frequencies_{};
 
   nn::Linear pooler_{}, classifier_dense_{}, classifier_{}, next_dense_{}, next_{}, causal_{};
@@ -105,7 +110,7 @@ class Transformer {
   nn::Norm masked_norm_{};
 };
 
-/// Radians a position for every pair of channels.
+/// Radians per position for every pair of channels.
 std::vector<double> rotary_frequencies(const RotaryPositions& facts, int64_t head_dim);
 
 }  // namespace clearhead

@@ -1,9 +1,10 @@
-// The weights of one model, taken out of its files by the names an Architecture gives, checked, and handed to the backend.
+// The weights of a model, read from its files by the names in its Architecture, checked, and passed to the backend.
 //
-// A name is tried with the family's prefix and without, then in its other spellings. Every value is checked to be finite. Pages of the file are given
-// back once a weight has been packed: resident memory is the packed weights, not twice that. Embedding tables stay in the file and are read row by row.
+// A name is looked up with the family's prefix and without, then with its aliases. All values are checked to be finite.
+// Pages of the file are released once a weight is packed, so only the packed weights stay in memory. Embedding tables
+// stay in the file and are read row by row.
 //
-// A model that is trained takes them from ModelParameters instead, which makes what is asked for.
+// A model in training takes its weights from ModelParameters, which creates them.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +26,13 @@ class Weights {
       : file_(std::move(file)), facts_(facts), storage_(storage) {}
   Weights(ModelParameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
-  /// Whether what follows belongs to the body, whose names have the family's prefix in a file, or to a head, whose have not.
+  /// Marks the end of the body: names after this belong to heads, whose names have no prefix when they are created.
   void enter_heads() { in_heads_ = true; }
-  /// "{}" in a name is this layer from now on.
+  /// Sets the layer number that replaces "{}" in names.
   void set_layer(int64_t layer) { layer_ = layer; }
 
   bool has(const std::string& name) const { return !name.empty() && (parameters_ || !find(name).empty()); }
-  /// Whether a file holds what it could share with another weight. What is made is shared.
+  /// Whether a file has its own copy of a weight that can be shared (tied). In training such weights are always shared.
   bool has_own(const std::string& name) const { return !parameters_ && has(name); }
   /// A table that stays in the file: [entries, width] in the file's dtype.
   Tensor table(const std::string& name, int64_t entries, int64_t width) const;
@@ -42,8 +43,8 @@ class Weights {
     const LinearNames& names;
     int64_t out = 0;
   };
-  /// The parts stacked along their outputs. A bias exists if any part has one.
-  /// `narrower` divides the spread of what is made new.
+  /// A linear layer of parts stacked along their outputs. It has a bias if any part has one. `narrower` divides the
+  /// standard deviation of newly created weights.
   nn::Linear linear(const std::vector<Part>& parts, int64_t in, double narrower = 1) const;
   nn::Linear linear(const LinearNames& names, int64_t in, int64_t out, double narrower = 1) const {
     return linear({{names, out}}, in, narrower);
@@ -51,18 +52,18 @@ class Weights {
   nn::Norm norm(const NormFacts& facts, int64_t width) const;
 
  private:
-  std::string find(const std::string& name) const;     // as the file has it; empty if it has not
+  std::string find(const std::string& name) const;     // name in the file; empty if it is not there
   std::string require(const std::string& name) const;  // throws kNotFound
-  /// A view of the file, after its shape, dtype and values have been checked.
+  /// A view of the file, with shape, dtype and values checked.
   Tensor checked(const std::string& name_in_file, const Shape& shape) const;
   std::string filled(const std::string& name) const;
 
-  std::string name_for(const std::string& pattern) const;  // that a new parameter gets
+  std::string name_for(const std::string& pattern) const;  // name for a new parameter
 
   std::optional<SafeTensors> file_{};
   ModelParameters* parameters_ = nullptr;
   const Architecture& facts_;
-  WeightStorage storage_ = WeightStorage::kF32;  // of linear layers
+  WeightStorage storage_ = WeightStorage::kF32;  // for linear layers
   int64_t layer_ = 0;
   bool in_heads_ = false;
 };

@@ -1,6 +1,7 @@
-// Layers: weights and the order in which ops use them. Each is a small struct that is called with a Run; none knows a model family.
+// Layers: weights, and the ops that use them in order. Each is a small struct that is called with a Run. None
+// knows a model family.
 //
-// Activations are [rows, width] with rows = batch·length, sequence after sequence.
+// Activations are [rows, width] with rows = batch·length, one sequence after another.
 #pragma once
 
 #include <cstdint>
@@ -28,28 +29,28 @@ struct Norm {
   std::optional<ops::Normalisation> normalisation{};
 
   explicit operator bool() const { return normalisation.has_value(); }
-  /// to = norm(x); to may be x. Without a norm: a copy, unless to is x.
+  /// to = norm(x); to may be x. Without a norm x is copied, unless to is x.
   void operator()(Run& run, const Tensor& x, Tensor& to) const;
 };
 
-/// The rotation of Q and K: which channels, at which speeds.
+/// A rotary embedding of Q and K: the rotated channels and their frequencies.
 struct Rotary {
-  std::vector<double> frequencies{};  // [dims / 2] radians a position
+  std::vector<double> frequencies{};  // [dims / 2] radians per position
   bool interleaved = false;
 
   ops::RotaryAngles angles(Run& run, const std::vector<int32_t>& positions) const;
 };
 
-/// The sequences of one call, as attention sees them.
+/// The sequences of one attention call.
 struct Sequences {
-  int64_t batch = 0;                            // rows of x are shared out evenly
+  int64_t batch = 0;                            // rows of x are divided evenly
   std::optional<Segments> segments{};           // padding and packed documents
-  const ops::RotaryAngles* rotation = nullptr;  // of every row
-  const AttentionSpec* described = nullptr;     // in place of the layer's own description
-  const Tensor* memory = nullptr;               // [batch·memory length, width]: what cross-attention looks at
+  const ops::RotaryAngles* rotation = nullptr;  // rotary angles of every row
+  const AttentionSpec* described = nullptr;     // used in place of the layer's own description
+  const Tensor* memory = nullptr;               // [batch·memory length, width]: what cross-attention attends to
 };
 
-/// x·W_q, memory·W_kv → heads → fused attention → W_O, added to the residual. The memory of self-attention is x itself.
+/// x·W_q, memory·W_kv → heads → attention → W_O, added to the residual stream. In self-attention the memory is x.
 class Attention {
  public:
   int64_t heads = 0, key_heads = 0, head_dim = 0;
@@ -58,12 +59,13 @@ class Attention {
   Linear output{};
   AttentionSpec spec{};
 
-  /// to += attention(x).   x, to: [rows, width]. With a cache the new keys are appended and the queries see all of it; a memory is appended once.
+  /// to += attention(x).   x, to: [rows, width]. With a cache the new keys are appended and the queries attend to all
+  /// keys. In cross-attention the keys of the memory are appended once, on the first call.
   void operator()(Run& run, const Site& site, const Tensor& x, const Sequences& sequences, KVCache* cache, Tensor& to) const;
 
  private:
   struct KeysAndValues {
-    Tensor k{}, v{};  // [batch, key_head, key, head_dim]; undefined: the cache holds them all
+    Tensor k{}, v{};  // [batch, key_head, key, head_dim]; undefined: the cache already holds all keys
   };
   KeysAndValues keys_of(Run& run, const Tensor& projected, const Sequences& sequences, const KVCache* cache, bool wanted) const;
   Tensor gram(Run& run) const;
@@ -71,13 +73,14 @@ class Attention {
   struct Once {
     std::mutex lock;
     Tensor gram;
-    uint64_t version = 0;  // of the weight it was made from
+    uint64_t version = 0;  // of the weight it was computed from
   };
-  std::shared_ptr<Once> once_ =
-      std::make_shared<Once>();  // W_O^h·W_O^hᵀ [head, d_v, d_v], made when first watched, and again where training moved the weight
+  // W_O^h·W_O^hᵀ [head, d_v, d_v]: computed when first needed, and again if training has changed the weight.
+  std::shared_ptr<Once> once_ = std::make_shared<Once>();
 };
 
-/// down(f(up x)), or down(f(gate x) ⊙ up x) with `up` holding [gate | up]. Long inputs go through in pieces: the inner activations stay in cache.
+/// down(f(up x)), or down(f(gate x) ⊙ up x) with `up` holding [gate | up]. Long inputs run in pieces of rows, so the
+/// inner activations stay in cache.
 struct Mlp {
   Linear up{}, down{};
   Activation activation = Activation::kGeluErf;

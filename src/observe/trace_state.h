@@ -1,4 +1,4 @@
-// What a trace holds: shared by trace.cc (policy), trace_file.cc (bytes) and trace_windows.cc (windows).
+// The contents of a trace, shared by trace.cc (policy), trace_file.cc (bytes) and trace_windows.cc (windows).
 #pragma once
 
 #include <map>
@@ -15,7 +15,8 @@ struct LayerTrace {
   std::vector<Frame> frames{};
   KeyNorms norms{};
   std::optional<ReductionResult> statistics{};
-  // Rows of generated steps not yet joined to the last frame: joining waits until somebody looks, so that n steps cost O(n).
+  // Rows of generated steps that are not joined to the last frame yet. They are joined when somebody looks, so
+  // n steps cost O(n).
   std::vector<AttentionRecord> steps{};
   std::vector<KeyNorms> step_norms{};
 };
@@ -30,16 +31,17 @@ struct Trace::State {
   mutable std::map<LayerKey, LayerTrace> layers{};
 
   const MapFamily& family(const std::string& name) const;
-  LayerTrace& layer(const std::string& family, int layer) const;  // throws kNotFound saying what would keep it
+  LayerTrace& layer(const std::string& family, int layer) const;  // throws kNotFound, saying how to keep the layer
 };
 
-/// Adds the pending steps of a causal layer to its last frame: one record over the final keys, same scores, same weights.
+/// Joins the pending steps of a causal layer to its last frame: one record over the final keys, with the same
+/// scores and weights.
 void join_steps(LayerTrace& layer);
 
-/// Tensors side by side along `axis`; a lone part is returned as it is, undefined parts give an undefined whole.
+/// Concatenates tensors along `axis`. A single part is returned as it is; undefined parts give an undefined result.
 Tensor concatenate(const std::vector<Tensor>& parts, int axis);
 
-/// Keys as one tensor [batch, key_head, key, d_k] of their dtype, or those of one key head: pages are gathered.
+/// Keys as one tensor [batch, key_head, key, d_k] in their dtype, of one key head or of all; pages are copied.
 Tensor gather_keys(const Keys& keys, std::optional<int64_t> key_head = std::nullopt);
 
 }  // namespace clearhead

@@ -1,14 +1,17 @@
-// What attend() is made of, for other calls of this room: the fused call with an output where a layer wants it, e.g. in [batch, query, head, d_v], and a check of caches.
+// Parts of attend() for other calls of this room: attention into an output that the caller allocated (e.g. laid out as
+// [batch, query, head, d_v]), and a check of KV caches.
 #pragma once
 
 #include "clearhead/attend.h"
 
 namespace clearhead {
 
-/// As attend(), into out: [batch, head, query, d_v], in q's dtype, any strides, no element shared by two indices. v is undefined when keys are pages.
+/// As attend(), but writes to out: [batch, head, query, d_v], in q's dtype, any strides without overlap. v is undefined
+/// if keys are pages.
 AttentionRecord attend_into(const Tensor& q, const Keys& keys, const Tensor& v, const AttentionSpec& spec, Tensor& out);
 
-/// Throws kInvalidArgument where the description's band shows a key that the cache let go: its page is not there. `what` is the call that asks.
+/// Throws kInvalidArgument if the description's band shows a key that the cache has released (KVCache::keep_last).
+/// `what` names the call in the message.
 void check_kept(const char* what, const PagedKV& keys, const AttentionSpec& spec, const AttentionShape& shape);
 
 }  // namespace clearhead

@@ -1,4 +1,4 @@
-// Ops that pick elements: out[i] = x[chosen[i]]. What comes back is added where it was taken from.
+// Gradients of ops that pick elements, out[i] = x[chosen[i]]: each gradient is added to the element that was picked.
 #pragma once
 
 #include <cmath>
@@ -9,10 +9,11 @@
 
 namespace clearhead::ops {
 
-/// Of equals the first is the best; a NaN is better than any number, as in PyTorch.
+/// Of equal values the first is the best. NaN is better than any number, as in PyTorch.
 inline bool is_better(float value, float best) { return value > best || (std::isnan(value) && !std::isnan(best)); }
 
-/// x and out fall into `planes` equal parts; `chosen` counts within its plane of x. Both are contiguous.
+/// Records the op. x and out are contiguous and divided into `planes` equal parts; `chosen` holds indices within the
+/// plane of x. Throws kUnsupported for planes of 2³¹ elements or more.
 void record_choice(Run& run, const char* op, const Tensor& x, const Tensor& out, const std::shared_ptr<const std::vector<int32_t>>& chosen,
                    int64_t planes);
 

@@ -1,5 +1,5 @@
-// The ops of a forward pass. Each checks shapes (kShape), then lets the backend in use compute. One .cc an op; a gradient stands beside its forward, and is
-// recorded where the run has a recorder.
+// The ops of a forward pass. Each op checks shapes (kShape) and calls the backend in use. There is one .cc per op. It
+// also holds the gradient, which is recorded if the run has a recorder.
 #pragma once
 
 #include <array>
@@ -16,10 +16,12 @@ struct LinearOptions {
   Activation activation = Activation::kNone;
   bool accumulate = false;  // out += …
 };
-/// out[r] = f(x[r]·Wᵀ + bias).   x: [rows, in], out: [rows, out], rows contiguous; bias: [out] or undefined. Where the run's operands are bf16, x (unless it is
-/// bf16 already), a live W and, backwards, d_out are rounded to bf16 first; sums, results and gradients are f32, the bias and its gradient too.
+/// out[r] = f(x[r]·Wᵀ + bias).   x: [rows, in], out: [rows, out], contiguous rows; bias: [out] or undefined.
+/// If Run::operands is bf16, x, a live W and (in the backward pass) d_out are rounded to bf16 first. Sums, results,
+/// bias and all gradients are f32. Throws kUnsupported for gradients through a prepared weight that is not live.
 void linear(Run& run, const Tensor& x, const PreparedWeight& weight, const Tensor& bias, Tensor& out, const LinearOptions& options = {});
-/// What out of `linear` may be where only products read it: bf16, rounded once, in a run in bf16 without gradients through a weight of bf16; else f32.
+/// The dtype to use for a result of `linear` that only products read. bf16, rounded once, if the run computes in bf16
+/// without gradients and the weight is stored as bf16; else f32.
 DType linear_dtype(const Run& run, const PreparedWeight& weight);
 
 struct Normalisation {
@@ -28,64 +30,69 @@ struct Normalisation {
   Tensor weight{};  // [width]
   Tensor bias{};    // [width] or undefined
 };
-/// out = norm(x).   [rows, width], contiguous; out may be x.
+/// out = norm(x).   [rows, width], contiguous; may run in place.
 void norm(Run& run, const Tensor& x, const Normalisation& normalisation, Tensor& out);
 
 struct EmbeddingTables {
-  Tensor tokens{}, positions{}, types{};  // [entries, width], f32, bf16 or f16; undefined: left out
+  Tensor tokens{}, positions{}, types{};  // [entries, width], f32, bf16 or f16; undefined: not added
   float scale = 1;
 };
 struct EmbeddingIds {
   const std::vector<int32_t>& tokens;
-  const std::vector<int32_t>& positions;  // rows of the table
+  const std::vector<int32_t>& positions;  // rows of the position table
   const std::vector<int32_t>& types;
 };
-/// out[r] = scale·tokens[id] + positions[p] + types[t].   out: [rows, width]. Throws kInvalidArgument for ids outside their tables.
+/// out[r] = scale·tokens[id] + positions[p] + types[t].   out: [rows, width]. Throws kInvalidArgument for ids
+/// outside their tables.
 void embed(Run& run, const EmbeddingTables& tables, const EmbeddingIds& ids, Tensor& out);
 
-/// out[r] = x[rows[r]].   x: [entries, width], out: [rows, width], contiguous. Throws kInvalidArgument for rows that x has not.
+/// out[r] = x[rows[r]].   x: [entries, width], out: [rows, width], contiguous. Throws kInvalidArgument for
+/// rows out of range.
 void gather_rows(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out);
 
-/// Angles of a rotary embedding for the rows of a batch: cosine and sine, [rows, dims / 2].
+/// Cosines and sines of a rotary embedding for the rows of a batch, [rows, dims / 2] each.
 struct RotaryAngles {
   Tensor cosine{}, sine{};
   int64_t dims = 0;
   bool interleaved = false;
 };
-/// Turns the heads of x in place.   x: [rows, heads, head_dim], head_dim contiguous.
+/// Applies a rotary embedding to the heads of x, in place.   x: [rows, heads, head_dim], head_dim contiguous.
 void rotary(Run& run, Tensor& x, const RotaryAngles& angles);
 
-/// out = f(x).   Contiguous, one shape; not in place.
+/// out = f(x).   Contiguous, equal shapes; not in place.
 void activate(Run& run, Activation activation, const Tensor& x, Tensor& out);
 
 /// out = f(gate) ⊙ up.   x: [rows, gate | up], out: [rows, width]; contiguous.
 void gated(Run& run, Activation activation, const Tensor& x, Tensor& out);
 
-/// out += x.   One shape, any strides: a row or a column takes part as Tensor::expand broadcasts it, here and below.
+/// out += x.   Equal shapes, any strides; broadcast with Tensor::expand. The same holds for the ops below.
 void add(Run& run, const Tensor& x, Tensor& out);
-/// out = x.   One shape, any strides.
+/// out = x.   Equal shapes, any strides.
 void copy(Run& run, const Tensor& x, Tensor& out);
-/// x in the dtype that attention and products read (Run::operands): itself, or rounded to bf16. Any strides.
+/// x in the dtype that attention and products read (Run::operands): x itself, or a copy rounded to bf16. Any strides.
 Tensor rounded(Run& run, const Tensor& x);
-/// x in f32: itself, or widened. Any strides.
+/// x in f32: x itself, or a widened copy. Any strides.
 Tensor widened(Run& run, const Tensor& x);
-/// out (+)= scale·x ⊙ factor without a record; an undefined factor is ones. An out that is broadcast gets the sum over what it stands still along.
+/// out = scale·x ⊙ factor, or out += … if accumulate; not recorded. An undefined factor means ones. If out is broadcast
+/// (stride 0) along an axis, it gets the sum over that axis.
 void add_strided(const Tensor& x, Tensor& out, bool accumulate, const Tensor& factor = {}, float scale = 1);
-/// out = a ⊙ b.   One shape, any strides; out contiguous.
+/// out = a ⊙ b.   Equal shapes, any strides; out contiguous.
 void multiply(Run& run, const Tensor& a, const Tensor& b, Tensor& out);
 
 enum class Reduction : uint8_t { kSum, kMean, kMax };
-/// Sums (in double), means or largest elements over an axis that is not empty. Of equals the first is the largest: the gradient is its alone; NaN is larger
-/// than numbers. x: any strides for sums and means, else contiguous. out: x's shape without the axis, contiguous.
+/// Sum (in double), mean or maximum over an axis, which must not be empty. Of equal maxima the first is chosen and gets
+/// the whole gradient; NaN is larger than any number. x: any strides for sum and mean, contiguous for the maximum.
+/// out: x's shape without the axis, contiguous.
 void reduce(Run& run, Reduction reduction, const Tensor& x, int axis, Tensor& out);
 
-/// out = the parts one after another along an axis; any strides. What splits is Tensor::slice.
+/// Concatenates the parts along an axis; any strides. The inverse is Tensor::slice.
 void concat(Run& run, const std::vector<Tensor>& parts, int axis, Tensor& out);
 
-/// out[rows[r]] += x[r] over zeros, in ascending r.   x: [rows, width], out: [entries, width], contiguous. Throws kInvalidArgument for rows that out has not.
+/// out[rows[r]] += x[r], starting from zeros, in ascending r.   x: [rows, width], out: [entries, width], contiguous.
+/// Throws kInvalidArgument for rows out of range.
 void index_add(Run& run, const Tensor& x, const std::vector<int32_t>& rows, Tensor& out);
 
-/// out = softmax(x) over the last axis.   Contiguous, one shape.
+/// out = softmax(x) over the last axis.   Contiguous, equal shapes.
 void softmax(Run& run, const Tensor& x, Tensor& out);
 
 struct Dropping {
@@ -93,78 +100,90 @@ struct Dropping {
   uint64_t seed = 0;
   bool accumulate = false;  // out += …
 };
-/// out = x/(1 − rate) where kept, 0 elsewhere (Srivastava et al. 2014). Who is kept follows from the seed and the element's place. May be in place.
+/// out = x/(1 − rate) where kept, 0 elsewhere (Srivastava et al. 2014). Which elements are kept depends on the seed and
+/// the element's index only. May run in place.
 void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out);
 
 struct CrossEntropyOptions {
-  float smoothing = 0;     // of labels: Szegedy et al. 2016, §7
-  int32_t ignored = -100;  // rows with this target do not count
-  double divisor = 0;      // of the sum of losses; 0: the rows that count. Parts of one batch share the batch's
+  float smoothing = 0;     // label smoothing (Szegedy et al. 2016, §7)
+  int32_t ignored = -100;  // rows with this target are left out
+  // The sum of losses is divided by this; 0: by the number of rows that count. Gradient accumulation passes the number
+  // of the whole batch.
+  double divisor = 0;
 };
-/// The mean loss [1] of rows of logits [rows, classes], contiguous.
+/// The mean loss [1].   logits: [rows, classes], contiguous.
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});
-/// −log softmax(logits[r])[targets[r]] of each row: [rows]. Of logits as above; no gradient.
+/// −log softmax(logits[r])[targets[r]] of each row: [rows]. No gradient.
 Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets);
-/// ln Σ_c e^(x_c), count ≥ 1, off by 1e-5 at most. NaN where one is, or where the largest is infinite.
+/// ln Σ_c e^(x_c) for count ≥ 1, with an error of at most 1e-5. NaN if an x_c is NaN or the largest is infinite.
 double log_sum_exp(const float* x, int64_t count);
 
-/// Over [height, width].
+/// Each pair is [height, width].
 struct Convolution {
   std::array<int64_t, 2> stride{1, 1}, padding{0, 0}, dilation{1, 1};
   int64_t groups = 1;
 };
-/// out = x convolved (correlated, as everywhere in this field) with the weight, plus bias.   x: [batch, channels, height, width],
-/// weight: [out, channels / groups, kernel height, kernel width], bias: [out] or undefined; contiguous. out: convolved_shape().
+/// Convolution of x with the weight (a cross-correlation, as in PyTorch), plus bias.
+/// x: [batch, channels, height, width], weight: [out, channels / groups, kernel height, kernel width], bias: [out] or
+/// undefined; contiguous. out: convolved_shape().
 void conv(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out);
 Shape convolved_shape(const Tensor& x, const Tensor& weight, const Convolution& how);
 
 struct Pooling {
-  bool largest = true;                                               // else the mean, in which padding counts as zeros
+  // True: maximum. False: mean, in which padding counts as zeros.
+  bool largest = true;
   std::array<int64_t, 2> kernel{1, 1}, stride{1, 1}, padding{0, 0};  // padding < kernel
 };
-/// out = the largest element (of equals the first) or the mean of every window.   x: [batch, channels, height, width], contiguous. out: pooled_shape().
+/// Maximum (of equal ones the first) or mean of each window.   x: [batch, channels, height, width], contiguous.
+/// out: pooled_shape().
 void pool(Run& run, const Tensor& x, const Pooling& how, Tensor& out);
 Shape pooled_shape(const Tensor& x, const Pooling& how);
 
 struct BatchNorm {
   Tensor weight{}, bias{};                    // [channels]
-  Tensor running_mean{}, running_variance{};  // [channels]: moved along in training, used in evaluation
+  Tensor running_mean{}, running_variance{};  // [channels]: updated in training, used in evaluation
   bool training = true;
   double momentum = 0.1, epsilon = 1e-5;
 };
-/// out = x, normalised by channel over everything else (Ioffe & Szegedy 2015).   x: [batch, channels, …], contiguous; not in place. Throws kShape in training
-/// for less than two elements a channel.
+/// Normalises x per channel over all other axes (Ioffe & Szegedy 2015).   x: [batch, channels, …], contiguous; not in
+/// place. Throws kShape in training if a channel has fewer than two elements.
 void batch_norm(Run& run, const Tensor& x, const BatchNorm& norm, Tensor& out);
 
-/// One direction of a recurrent layer, in PyTorch's layout: gates r, z, n of a GRU and i, f, g, o of an LSTM, one below the other.
+/// One direction of a recurrent layer in PyTorch's layout: gates r, z, n of a GRU, or i, f, g, o of an
+/// LSTM, stacked by rows.
 struct Recurrence {
   Tensor input_weight{};               // [gates·hidden, in]
   Tensor hidden_weight{};              // [gates·hidden, hidden]
   Tensor input_bias{}, hidden_bias{};  // [gates·hidden] or undefined
-  Tensor state{}, cell{};              // [batch, hidden]: before the first step; undefined: zeros
-  std::vector<int32_t> lengths{};      // [batch]: steps past them keep the state; empty: all of time
-  bool backwards = false;              // from the last step to the first
+  Tensor state{}, cell{};              // [batch, hidden] before the first step; undefined: zeros
+  // [batch] lengths of the sequences; later steps keep the state. Empty: all steps are used.
+  std::vector<int32_t> lengths{};
+  bool backwards = false;  // run from the last step to the first
 };
-/// The states of all steps (GRU: Cho et al. 2014, its reset gate after the product, as in PyTorch; LSTM: Hochreiter & Schmidhuber 1997).
-/// x: [batch, time, in], out: [batch, time, hidden]; of an LSTM [2, batch, time, hidden]: states, cells. Contiguous. Throws kInvalidArgument for lengths that
-/// time has not.
+/// States at all steps (GRU: Cho et al. 2014, with the reset gate after the product, as in PyTorch; LSTM: Hochreiter &
+/// Schmidhuber 1997).   x: [batch, time, in]. out: [batch, time, hidden]; of an LSTM [2, batch, time, hidden], states
+/// then cells. Contiguous. Throws kInvalidArgument for lengths out of range.
 void recurrent(Run& run, RecurrentKind kind, const Tensor& x, const Recurrence& given, Tensor& out);
 
 struct AttentionCall {
   const Site& site;
   const Tensor& q;   // [batch, head, query, d_k]
   const Keys& keys;  // [batch, key_head, key, d_k], or pages
-  const Tensor& v;   // [batch, key_head, key, d_v]: of the new keys where keys are pages
+  const Tensor& v;   // [batch, key_head, key, d_v]; of the new keys only, if keys are pages
   const AttentionSpec& spec;
-  const Tensor& gram;  // f32 [head, d_v, d_v]: W_O^h·W_O^hᵀ, read only when wanted; undefined: no output norms
+  // f32 [head, d_v, d_v]: W_O^h·W_O^hᵀ. Read only if wanted; undefined: no output norms.
+  const Tensor& gram;
   bool wanted = false;
 };
-/// The fused call into out [batch, head, query, d_v], any strides. Tells the observer where wanted.
+/// Attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted.
 void attention(Run& run, const AttentionCall& call, Tensor& out);
 
-/// Features for LinearAttention (attend.h), recorded.   x: [batch, head, length, d], any strides; out: contiguous, [batch, head, length, d] of the first, of the second
-/// [batch, head, length, features]; not in place. The gradient takes the shift as given: it cancels in LinearAttention. The projection, f32 [features, d], is drawn and
-/// not trained: throws kUnsupported where its gradient is asked for.
+/// Features for LinearAttention (attend.h), with gradients.   x: [batch, head, length, d], any strides; out:
+/// contiguous, [batch, head, length, d] of elu_plus_one, [batch, head, length, features] of
+/// positive_random_features; not in place.
+///
+/// The gradient treats the shift as a constant; it cancels in LinearAttention. The projection, f32 [features, d], is
+/// not trained: throws kUnsupported if its gradient is asked for.
 void elu_plus_one(Run& run, const Tensor& x, Tensor& out);
 void positive_random_features(Run& run, const Tensor& x, const Tensor& projection, FeatureShift shift, Tensor& out);
 

@@ -1,10 +1,12 @@
-// How gradients find their way back through what was computed.
+// The interface through which ops record themselves for the backward pass.
 //
-//   An op that is recorded says what it wrote, what it keeps, and how the gradient of the one becomes gradients of what it read.
-//   Views need no op: the gradient of a view is the same view of its storage's gradient, so slices, heads and transposes come for nothing.
-//   An element is written once, or added to (the residual stream), or changed in place by an op that reverses in place: its gradient is one number throughout.
+//   A recorded op says what it wrote, what it keeps, and how gradients of the result become gradients of its inputs.
+//   Views need no op: the gradient of a view is the same view of its storage's gradient. So slices, heads and
+//   transposes cost nothing.
+//   An element is written once, or added to (the residual stream), or changed in place by an op whose reverse also
+//   works in place. So each element needs one gradient number.
 //
-// Ops know this page and nothing of the tape behind it (autograd/tape.h).
+// Ops see only this interface, not the tape behind it (autograd/tape.h).
 #pragma once
 
 #include <functional>
@@ -14,20 +16,22 @@
 
 namespace clearhead {
 
-/// What a reverse knows a tensor by whose values it does not read: they are let go as soon as nobody else needs them.
+/// A tensor without its values, for a reverse that needs its storage and view only. The memory of the values can then
+/// be freed as soon as nothing else needs it.
 inline Tensor shadow_of(const Tensor& t) { return TensorPool::shadow(t); }
 
-/// The gradients of a backward pass. All are f32.
+/// The gradients of a backward pass, all f32.
 class Gradients {
  public:
   virtual ~Gradients() = default;
-  /// Whether anybody asks for the gradient of t: it was watched, or computed from what was.
+  /// Whether the gradient of t is needed: t was watched, or computed from something that was.
   virtual bool wants(const Tensor& t) const = 0;
-  /// The gradient of t, as that view; zeros where nothing came.
+  /// The gradient of t, as the same view; zeros if nothing has contributed to it.
   virtual Tensor of(const Tensor& t) = 0;
   struct Place {
     Tensor gradient{};
-    bool accumulate = false;  ///< false: nothing was there, the contents are unset and are to be written whole
+    /// False: no gradient is there yet; the contents are not initialised and must be written in full.
+    bool accumulate = false;
   };
   virtual Place place(const Tensor& t) = 0;
 };
@@ -36,13 +40,15 @@ class Recorder {
  public:
   using Reverse = std::function<void(Gradients&)>;
   virtual ~Recorder() = default;
-  /// Memory that lives as long as somebody holds it, contents unset.
+  /// Memory that lives as long as somebody holds it; not initialised.
   virtual Tensor take(const Shape& shape, DType dtype = DType::kF32) = 0;
   virtual bool wants(const Tensor& t) const = 0;
-  /// `kept` must not be written until the reverse has run: it throws kStale then. Undefined tensors are left out.
+  /// Records an op. `kept` must not be written until the reverse has run, which throws kStale otherwise. Undefined
+  /// tensors in `kept` are ignored.
   virtual void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) = 0;
-  /// Runs `body`, which changes x in place, and keeps nothing of it but what x held before. The backward pass puts that back into x and runs `body` again,
-  /// recorded this time, from there; so it must do the same each time, and what else it reads must stay.
+  /// Activation checkpoint: runs `body`, which changes x in place, and keeps only the earlier contents of x. The
+  /// backward pass restores them and runs `body` again, recorded this time. `body` must therefore compute the same each
+  /// time, and everything else it reads must stay unchanged.
   virtual void checkpoint(Tensor& x, const std::function<void()>& body) = 0;
 };
 

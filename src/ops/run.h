@@ -1,10 +1,10 @@
-// What travels through a forward pass: who watches, where scratch memory comes from, and who records for the gradients.
+// The context of a forward pass: its observer, its scratch memory, and its recorder of gradients.
 //
-//   ops::linear(run, x, weight, …)        every op takes the run first; a layer written for inference trains without a change
+//   ops::linear(run, x, weight, …)        every op takes the run first; layers written for inference also train
 //
-// Scratch is handed out from blocks that stay from run to run, and taken back by scope:
+// Scratch memory comes from blocks that are kept between runs. A scope frees what was taken inside it:
 //   Arena::Scope scope(run.arena);
-//   Tensor hidden = run.arena.take({rows, width});     // f32, contents unset, valid until the scope ends
+//   Tensor hidden = run.arena.take({rows, width});     // f32, not initialised, valid until the scope ends
 #pragma once
 
 #include <algorithm>
@@ -22,9 +22,10 @@ namespace clearhead {
 
 class Arena {
  public:
-  /// A view of a block the arena owns: writing it counts up the version of everything in the block, so a record over scratch goes stale by itself.
+  /// A view of a block that the arena owns. Writing it increments the version of the whole block, so a record that
+  /// shares scratch memory becomes stale.
   Tensor take(const Shape& shape);
-  /// Of 16 bits: not by scope, but until the last view of it goes.
+  /// 16-bit memory. It is freed with its last view, not by scope.
   Tensor take_narrow(const Shape& shape, DType dtype) { return narrow_.take(shape, dtype); }
 
   class Scope {
@@ -44,20 +45,20 @@ class Arena {
   };
 
   int64_t bytes() const;
-  /// Gives memory back if more than `keep_bytes` is held. Only outside scopes.
+  /// Frees all memory if more than `keep_bytes` is held. Call it outside scopes only.
   void trim(int64_t keep_bytes);
 
  private:
   TensorPool narrow_;
   std::vector<Tensor> blocks_;  // f32 [elements]
-  size_t block_ = 0;            // the one being handed out
-  int64_t used_ = 0;            // elements of it
+  size_t block_ = 0;            // the block in use
+  int64_t used_ = 0;            // elements of it that are taken
 };
 
-/// Dropout of a forward pass: every place that drops draws a seed of its own, in the order of the pass. 0 ≤ rate < 1.
+/// Dropout in a forward pass. Every dropout op draws its own seed, in the order of the pass. 0 ≤ rate < 1.
 struct RunDropout {
-  float rate = 0;       ///< of embeddings and of what blocks add (Vaswani et al. 2017, §5.4)
-  float attention = 0;  ///< of the weights of attention
+  float rate = 0;       ///< of embeddings and of what blocks add to the residual stream (Vaswani et al. 2017, §5.4)
+  float attention = 0;  ///< of attention weights
   uint64_t seed = 0;
   uint64_t drawn = 0;
   uint64_t next() { return random_bits(seed, drawn++); }
@@ -66,23 +67,26 @@ struct RunDropout {
 struct Run {
   Arena& arena;
   Observer* observer = nullptr;
-  Recorder* recorder = nullptr;   ///< the tape when gradients are wanted; null in inference
+  Recorder* recorder = nullptr;   ///< the tape; null in inference
   RunDropout* dropout = nullptr;  ///< null in inference
-  DType operands =
-      DType::kF32;  ///< of attention and of products with live or bf16 weights: kBF16 rounds what they read (Micikevicius et al. 2018)
-  bool checkpoints = false;  ///< where gradients are recorded: of a layer its input is kept, the rest computed again (Chen et al. 2016)
+  /// kBF16: attention and products with live or bf16 weights round what they read (Micikevicius et al. 2018).
+  DType operands = DType::kF32;
+  /// Activation checkpoints: keep only each layer's input and compute the rest again (Chen et al. 2016).
+  bool checkpoints = false;
 
   bool wants(const Site& site) const { return observer && observer->wants(site); }
-  /// Contents unset: the arena's until the scope ends; where gradients are recorded, memory that stays while they need it.
+  /// Memory for an intermediate result, not initialised: from the arena until the scope ends, or, if gradients are
+  /// recorded, memory that lives as long as they need it.
   Tensor take(const Shape& shape, DType dtype = DType::kF32) const {
     if (recorder) return recorder->take(shape, dtype);
     return dtype == DType::kF32 ? arena.take(shape) : arena.take_narrow(shape, dtype);
   }
-  /// What outlives the scope, contents unset. Where gradients are recorded its memory comes back, step after step.
+  /// Memory for a result that outlives the scope, not initialised. If gradients are recorded it is reused
+  /// from step to step.
   Tensor result(const Shape& shape) const { return recorder ? recorder->take(shape) : Tensor::empty(shape); }
   bool drops() const { return dropout && dropout->rate > 0; }
   bool drops_attention() const { return dropout && dropout->attention > 0; }
-  /// Whether an op that reads these is to be recorded.
+  /// Whether an op that reads these tensors must be recorded.
   bool records(std::initializer_list<const Tensor*> read) const {
     return recorder && std::any_of(read.begin(), read.end(), [&](const Tensor* t) { return t->defined() && recorder->wants(*t); });
   }

@@ -1,9 +1,11 @@
-// Which weights a dropout keeps: a function of (seed, batch, head, query, key) alone, so that forward, gradient and every look agree for any threading.
+// Which weights dropout keeps: a function of (seed, batch, head, query, key) only, so that forward, gradient and every
+// look agree for any number of threads.
 //
 //   noise of a row: 64 bits from (seed, batch, head, query)      bits of a pair: 32 from its row's noise and its key
-//   kept where bits ≥ ⌊rate·2³²⌋
+//   kept if bits ≥ ⌊rate·2³²⌋
 //
-// The last step is 32-bit integer arithmetic, which vectors do as scalars do (backends/cpu/score/after-inl.h). mix_pair is Wellons' lowbias32 (hash-prospector, 2018).
+// The last step is 32-bit integer arithmetic, which gives the same in vector code (backends/cpu/score/after-inl.h). mix_pair
+// is Wellons' lowbias32 (hash-prospector, 2018).
 #pragma once
 
 #include <cstdint>
@@ -30,7 +32,7 @@ inline uint32_t pair_bits(uint64_t noise, int64_t key) {
   return mix_pair(mix_pair(static_cast<uint32_t>(key) + static_cast<uint32_t>(noise)) ^ static_cast<uint32_t>(noise >> 32));
 }
 
-/// Pairs whose bits lie below are dropped.
+/// Pairs with bits below this number are dropped.
 inline uint32_t dropped_below(const Dropout& dropout) { return static_cast<uint32_t>(static_cast<double>(dropout.rate) * 0x1p32); }
 
 inline bool keeps(const Dropout& dropout, uint64_t noise, int64_t key) { return pair_bits(noise, key) >= dropped_below(dropout); }

@@ -1,4 +1,4 @@
-// Lists put together from what each query block sees.
+// Builds Lists from the key blocks that each query block sees.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace clearhead {
 
-/// lists[(batch·heads + head)·query blocks + query block]: ascending key blocks. One tensor of each kind, padded to the longest head.
-/// Throws kUnsupported where a head has 2^31 entries or more.
+/// lists[(batch·heads + head)·query blocks + query block]: ascending key blocks. The tensors are padded to the head
+/// with the most entries. Throws kUnsupported if a head has 2^31 entries or more.
 Lists gathered(const std::vector<std::vector<int32_t>>& lists, int64_t batch, int64_t heads, int64_t query_block, int64_t key_block);
 
 }  // namespace clearhead

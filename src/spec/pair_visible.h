@@ -1,4 +1,5 @@
-// What segments and a mask say of one pair, for those that ask pair by pair: the reference, and what chooses keys. Bands and lists give ranges: spec/visible.h, spec/lists.h.
+// Whether segments and mask show a single pair. Used by code that works pair by pair: the reference and the selection
+// of keys. Bands and lists are handled as ranges: spec/visible.h, spec/lists.h.
 #pragma once
 
 #include <cstdint>
@@ -8,19 +9,19 @@
 
 namespace clearhead {
 
-/// A pair by its indices: `query` counts the queries given, not positions among the keys.
+/// A pair by its indices. `query` is the query's index, not its position among the keys.
 struct PairAt {
   int64_t batch = 0, head = 0, query = 0, key = 0;
 };
 
-/// Element of an operand that broadcasts.   [batch|1, head|1, query|1, key]
+/// The element of an operand for a pair; axes of size 1 broadcast.   [batch|1, head|1, query|1, key]
 template <class T>
 T pair_element(const Tensor& operand, const PairAt& at) {
   return operand.data<T>()[at.batch * broadcast_stride(operand, 0) + at.head * broadcast_stride(operand, 1) +
                            at.query * broadcast_stride(operand, 2) + at.key * operand.stride(3)];
 }
 
-/// Whether segments and mask show a pair. A negative segment is padding: it sees and is seen by nothing.
+/// Whether segments and mask show a pair. A negative segment id is padding: it sees nothing and nothing sees it.
 inline bool segments_and_mask_show(const Topology& topology, const PairAt& at) {
   if (const auto& segments = topology.segments) {
     const auto id = [&](const Tensor& ids, int64_t index) {

@@ -1,9 +1,12 @@
-// What a rule can be over a block of pairs, by interval arithmetic: a visibility rule shows all of them, none, or must be asked pair by pair.
+// Bounds a rule over a block of pairs by interval arithmetic: a visibility rule shows all pairs, shows none, or must be
+// evaluated pair by pair.
 //
-//   [a] + [b] = [a₀ + b₀, a₁ + b₁] …    a < b is sure where a₁ < b₀, impossible where a₀ ≥ b₁    a table gives the extremes of the entries in reach
+//   [a] + [b] = [a₀ + b₀, a₁ + b₁] …    a < b is certain if a₁ < b₀, impossible if a₀ ≥ b₁
+//   a table gives the extremes of the entries that its indices can reach
 //
-// Bounds hold for the rule in double and for every f32 evaluation of it in the kernels: what is not made of integers is widened by its rounding.
-// They may be wider than needed (query and key are taken to be independent), never narrower: `mixed` is always a right answer, only a slow one.
+// Bounds hold for the rule in double and for every f32 evaluation in the kernels: values that are not integers are
+// widened by their rounding. Bounds may be wider than necessary, because query and key are treated as independent, but
+// never narrower. So `mixed` is always correct, only slow.
 #pragma once
 
 #include <array>
@@ -17,18 +20,20 @@ namespace clearhead {
 
 enum class Shown : uint8_t { kNone, kAll, kMixed };
 
-/// Where a node's values lie. Truths are 0 and 1.
+/// Range of a node's values. Truth values are 0 and 1.
 struct RuleBound {
   double low = 0, high = 0;
   bool may_be_nan = false;
-  bool integral = false;  // an integer that f32 holds, or NaN
+  bool integral = false;  // every value is an integer that f32 represents exactly, or NaN
 };
 
-// Extremes of a table's entries; of aligned runs of 16, 256, 4,096 … along its last axis too, so that any stretch of that is a few of them.
+// Extremes of a table's entries. Also kept for aligned runs of 16, 256, 4,096 … entries along the last axis, so that
+// any range along it is covered by a few runs.
 class TableBounds {
  public:
   explicit TableBounds(const Tensor& table);
-  /// Of the entries in reach, a range along each axis. Of too many along the others, of the whole table.
+  /// Bounds of the entries within these ranges, one range per axis. If they span many rows of the last axis, bounds
+  /// of the whole table.
   RuleBound over(const std::array<Range, 4>& reach) const;
 
  private:
@@ -45,9 +50,10 @@ class RuleBounds {
  public:
   explicit RuleBounds(const Rule& rule);
 
-  /// Of a visibility rule over query positions × keys, as [begin, end), none empty. Thread-safe.
+  /// Whether a visibility rule shows all, none or some pairs of positions × keys. Both ranges are [begin, end), not
+  /// empty. Thread-safe.
   Shown shown(int64_t batch, int64_t head, Range positions, Range keys) const;
-  /// Of the result; scores are anything.
+  /// Bounds of the result for any scores.
   RuleBound bound(int64_t batch, int64_t head, Range positions, Range keys) const;
 
  private:

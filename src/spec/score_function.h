@@ -1,4 +1,4 @@
-// What the pair of a description says in numbers.
+// Numbers from the score of a description.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace clearhead {
 
-/// The factor on q·k; 1 where the pair is no product.
+/// The factor on q·k; 1 if the score is not a dot product.
 inline double scale_of(const Score& pair, int64_t d_k) {
   const Dot* dot = std::get_if<Dot>(&pair);
   const Relative* relative = std::get_if<Relative>(&pair);
@@ -18,9 +18,9 @@ inline double scale_of(const Score& pair, int64_t d_k) {
   return given ? static_cast<double>(*given) : 1 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
 }
 
-/// The farthest offset that tables of a relative pair tell apart.
+/// The largest offset that the tables of a relative score distinguish.
 inline int64_t reach_of(const Relative& pair) { return (pair.keys.size(1) - 1) / 2; }
-/// The row of the tables for key `key` seen from `position`.
+/// The row of the tables for key `key` and a query at `position`.
 inline int64_t offset_row(int64_t key, int64_t position, int64_t reach) { return std::clamp(key - position, -reach, reach) + reach; }
 
 }  // namespace clearhead

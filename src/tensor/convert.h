@@ -1,4 +1,4 @@
-// Values between floating dtypes, into memory that is there already.
+// Conversion between floating dtypes into existing memory.
 #pragma once
 
 #include <bit>
@@ -8,16 +8,17 @@
 
 namespace clearhead {
 
-/// to = from, element by element; f32, bf16 or f16 each, any strides, equal shapes. Opens `to` for writing once. Throws kShape, kUnsupported.
+/// to = from, element by element; f32, bf16 or f16 each, any strides, equal shapes. Increments the version of `to`
+/// once. Throws kShape, kUnsupported.
 void convert(const Tensor& from, Tensor& to);
 
-/// bf16_to_f32 and f32_to_bf16, inline in loops and without a branch: compilers take many at a time.
+/// bf16_to_f32 and f32_to_bf16, inline and without a branch, so that loops over them vectorise.
 inline float widened_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
 inline uint16_t rounded_to_bf16(float value) {
   const uint32_t word = std::bit_cast<uint32_t>(value);
   const uint32_t quiet = word >> 16 | 0x40u, rounded = (word + 0x7FFFu + (word >> 16 & 1u)) >> 16;
-  return static_cast<uint16_t>((word & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);  // NaN, kept quiet
+  return static_cast<uint16_t>((word & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);  // NaN: quiet
 }
 
 }  // namespace clearhead

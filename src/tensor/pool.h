@@ -1,4 +1,5 @@
-// Memory for tensors that come and go in the same sizes, step after step: what one lets go the next one gets, without asking the system for pages.
+// Reuses the memory of tensors that are created and freed in the same sizes at every step, without new
+// pages from the system.
 #pragma once
 
 #include <memory>
@@ -15,9 +16,10 @@ class TensorPool {
   TensorPool();
   /// As Tensor::empty.
   Tensor take(const Shape& shape, DType dtype = DType::kF32) const;
-  /// Most bytes that tensors from here held at once.
+  /// Peak bytes held by tensors of this pool.
   size_t most_bytes() const;
-  /// The same view of the same storage by its number and size, without its memory: gradients stand beside it, its elements are not to be read.
+  /// The same view of a storage with the same number and size, but without memory: for looking up gradients. Its
+  /// elements must not be read.
   static Tensor shadow(const Tensor& of);
 
  private:

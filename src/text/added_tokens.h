@@ -1,7 +1,8 @@
-// Tokens beside the model's vocabulary: found in the text as they are spelled, before any word is cut.
+// Added tokens, beside the model's vocabulary: found in the text by their spelling, before the text
+// is split into words.
 //
-// Of the tokens that begin at a place the longest is taken, from left to right; `normalized` ones are looked for after normalization,
-// in their own normalized spelling. Matching walks a trie from each place where some token begins.
+// Matching goes from left to right and takes the longest token at each place, by a trie. Tokens marked `normalized` are
+// searched after normalization, in their normalized spelling.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ struct AddedToken {
 
 std::vector<AddedToken> read_added_tokens(const Json& json, std::string_view where);
 
-/// A stretch of the text: an added token, or what lies between (id −1). Never empty; together they cover the text.
+/// A range of the text: an added token, or the text between two of them (id −1). Never empty; together
+/// they cover the text.
 struct Found {
   size_t begin, end;
   int32_t id;

@@ -1,8 +1,9 @@
-// A text under transformation that remembers where every byte came from.
+// A text that can be transformed and remembers the origin of every byte.
 //
-// `bytes` is valid UTF-8. Byte i came from the characters [origin[i].begin, origin[i].end) of the text given; while nothing was changed
-// the origins are not stored: byte i came from the character at base + i. A range of bytes maps to [origin of its first byte's begin,
-// origin of its last byte's end): what was inserted shares the origin of what stands before it, what was removed belongs to nobody.
+// `bytes` is valid UTF-8. Byte i came from the characters [origin[i].begin, origin[i].end) of the text given. While
+// nothing has changed, origins are not stored: byte i came from the character at base + i. A range of bytes maps to
+// [begin of the first byte's origin, end of the last byte's origin). Inserted text shares the origin of what precedes
+// it; removed text has no origin.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ struct Origin {
 class Aligned {
  public:
   Aligned() = default;
-  /// A view of [base, base + bytes.size()) of the text given; the text must outlive this.
+  /// A view of [base, base + bytes.size()) of the text given, which must outlive this object.
   Aligned(std::string_view bytes, uint32_t base) : view_(bytes), base_(base) {}
-  Aligned(const Aligned& from, size_t begin, size_t end);  // a copy of a part
+  Aligned(const Aligned& from, size_t begin, size_t end);  // copies a part
   Aligned(Aligned&&) noexcept = default;
   Aligned& operator=(Aligned&&) noexcept = default;
   Aligned(const Aligned&) = delete;
@@ -34,20 +35,20 @@ class Aligned {
   bool empty() const { return bytes().empty(); }
   Origin origin(size_t begin, size_t end) const;  // begin < end
 
-  /// Replaces all bytes; origins follow the changes as `Change` says.
+  /// Replaces all bytes; origins follow `changes` (Change in unicode.h).
   void transform(const std::vector<Change>& changes, size_t removed_first = 0);
-  /// Replaces every character by what write(c, out) appends, which takes the character's origin. write returns false to give up: nothing
-  /// is changed then, and the answer is false.
+  /// Replaces every character by what write(c, out) appends, which gets the character's origin. If write returns false,
+  /// nothing is changed and map returns false.
   template <class Write>
   bool map(const Write& write);
-  /// Puts `text` in front; it shares the origin of the first character. Nothing happens to an empty text.
+  /// Inserts `text` at the front, with the origin of the first character. An empty text stays empty.
   void prepend(std::string_view text);
-  /// Replaces characters one by one, same length in bytes each.
+  /// Lower-cases ASCII letters in place.
   void lower_ascii();
-  /// Keeps the characters for which keep(c) holds.
+  /// Keeps the characters for which keep(c) is true.
   template <class Keep>
   void filter(const Keep& keep);
-  /// Replaces the ranges (ascending, apart) by `content`, which gets the origin of the last byte replaced.
+  /// Replaces the ranges (ascending, not overlapping) by `content`, which gets the origin of the last byte replaced.
   void replace(const std::vector<std::pair<size_t, size_t>>& ranges, std::string_view content);
 
  private:

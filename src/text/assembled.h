@@ -1,4 +1,4 @@
-// A tokenizer put together from its five steps. The files' readers fill `Steps`; everything a Tokenizer answers follows from them.
+// A tokenizer, assembled from its five steps. The readers of tokenizer files fill `Steps`.
 #pragma once
 
 #include <memory>
@@ -17,15 +17,16 @@
 namespace clearhead::text {
 
 struct Steps {
-  std::unique_ptr<Normalizer> normalizer{};       // null: nothing
+  std::unique_ptr<Normalizer> normalizer{};       // null: no change
   std::unique_ptr<PreTokenizer> pre_tokenizer{};  // null: the text is one word
   std::unique_ptr<Model> model{};
-  std::unique_ptr<PostProcessor> post_processor{};  // null: nothing is put in
-  std::unique_ptr<Decoder> decoder{};               // null: tokens joined with blanks
+  std::unique_ptr<PostProcessor> post_processor{};  // null: nothing is inserted
+  std::unique_ptr<Decoder> decoder{};               // null: tokens are joined with blanks
   std::vector<AddedToken> added{};
 };
 
-/// `config`: tokenizer_config.json (or special_tokens_map.json) as JSON, null if absent: the names of bos_token and so on.
+/// `config`: tokenizer_config.json or special_tokens_map.json, null if absent. It names bos_token and the
+/// other special tokens.
 std::shared_ptr<const Tokenizer> assemble(Steps steps, const Json& config);
 
 }  // namespace clearhead::text

@@ -1,9 +1,12 @@
-// Corpus BLEU (Papineni et al. 2002) to the digit of sacrebleu's default: one reference, case kept, words cut as mteval-v13a cuts them.
+// Corpus BLEU (Papineni et al. 2002), equal to sacrebleu's default in every digit: one reference, case kept, words
+// as in mteval-v13a.
 //
-//   BLEU = BP · exp(¼ Σ_n ln p_n)      p_n = 100 · matched_n / total_n, n = 1 … 4      BP = min(1, e^(1 − reference length / hypothesis length))
+//   BLEU = BP · exp(¼ Σ_n ln p_n)      p_n = 100 · matched_n / total_n, n = 1 … 4
+//   BP = min(1, e^(1 − reference length / hypothesis length))
 //
-// matched_n counts the n-grams of a sentence that its reference holds, each as often as it does at most; sums go over all sentences. An order without a
-// match has p_n = 100 / (2^k · total_n), k its place among such orders (smoothing method 3 of Chen & Cherry 2014); without any match the score is 0.
+// matched_n counts the n-grams of a sentence that also occur in its reference, each at most as often as there; sums are
+// over all sentences. An order without a match has p_n = 100 / (2^k · total_n), where k counts such orders (smoothing
+// method 3 of Chen & Cherry 2014). Without any match the score is 0.
 // Source: Post 2018, "A Call for Clarity in Reporting BLEU Scores".
 #pragma once
 
@@ -25,10 +28,11 @@ struct Bleu {
   int64_t hypothesis_length = 0, reference_length = 0;  // words
 };
 
-/// Sentence i of the hypotheses against reference i. Invalid UTF-8 is read as U+FFFD. Throws kInvalidArgument where their numbers differ.
+/// Scores hypothesis i against reference i. Invalid UTF-8 is read as U+FFFD. Throws kInvalidArgument if the numbers
+/// of sentences differ.
 Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references);
 
-/// The words that BLEU counts of a sentence, a blank between.
+/// The words of a sentence as BLEU counts them, joined with blanks.
 std::string bleu_words(std::string_view sentence);
 
 }  // namespace clearhead

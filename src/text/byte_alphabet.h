@@ -1,4 +1,4 @@
-// GPT-2's alphabet of bytes: every byte spelled as one printable character, U+0021..U+017F.
+// GPT-2's byte alphabet: every byte is spelled as one printable character, U+0021..U+017F.
 #pragma once
 
 #include <array>
@@ -10,13 +10,14 @@
 
 namespace clearhead::text {
 
-/// The character that spells a byte: itself where printable in Latin-1, else 256 + how many unprintable ones come before.
+/// The character of a byte: the byte itself if printable in Latin-1, else 256 + the number of
+/// unprintable bytes before it.
 char32_t spelled(unsigned char byte);
-/// The byte a character spells, or −1.
+/// The byte of a character, or −1.
 int byte_of(char32_t c);
-/// The bytes a token spells; absent if it has a character outside the alphabet.
+/// The bytes that a token spells; absent if it has a character outside the alphabet.
 std::optional<std::string> bytes_of(std::string_view token);
-/// Spells every byte; each takes the origin of its character.
+/// Spells every byte; each character gets the origin of the character that its byte belongs to.
 void spell_bytes(Aligned& text);
 
 }  // namespace clearhead::text

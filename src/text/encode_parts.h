@@ -1,7 +1,8 @@
-// A long text encoded part by part: the tokens of Tokenizer::encode, in the memory of a part.
+// Encodes a long text in parts: the same tokens as Tokenizer::encode, with memory for one part only.
 //
-// Windows of the text overlap. A tokenizer forgets what stands far before: where two windows agree on every token in the middle of their overlap, the text goes on
-// in the later one. Where they do not (one word without an end), the window grows, up to the whole text.
+// Windows of the text overlap. A tokenizer does not depend on text far before, so if two windows agree on every token
+// in the middle of their overlap, encoding continues in the later one. If they disagree (one very long word), the
+// window grows, up to the whole text.
 #pragma once
 
 #include <functional>
@@ -11,7 +12,7 @@
 
 namespace clearhead::text {
 
-/// Calls `take` with consecutive parts of the text's encoding; offsets count in the whole text.
+/// Calls `take` with consecutive parts of the encoding; offsets count from the start of the whole text.
 void encode_parts(const Tokenizer& tokenizer, std::string_view text, bool add_special_tokens,
                   const std::function<void(const Encoding& part)>& take, size_t window = size_t{1} << 20, size_t overlap = size_t{1} << 16);
 

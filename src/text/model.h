@@ -1,6 +1,7 @@
-// The last step of encoding: a word becomes tokens of the vocabulary.
+// The model step of encoding: splits a word into tokens of the vocabulary.
 //
-// A model is immutable; what it needs while it works (and a cache of words met in this text) lives in a Scratch of the caller.
+// A model is immutable. Its working memory, and a cache of words already seen in this text, are in
+// the caller's Scratch.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 
 namespace clearhead::text {
 
-/// A token and the bytes of the word it covers.
+/// A token and the bytes of the word that it covers.
 struct Piece {
   int32_t id = 0;
   uint32_t begin = 0, end = 0;
@@ -26,8 +27,8 @@ struct Scratch {
     int32_t id;              // −1: merged into its left neighbour
     uint32_t begin, end;     // bytes of the word
     int32_t previous, next;  // −1 at the ends
-    uint32_t rank;           // of merging this with the next; kNoMerge if they do not
-    int32_t merged;          // the id they would become
+    uint32_t rank;           // of merging this symbol with the next; kNoMerge: they do not merge
+    int32_t merged;          // id of the merged token
   };
   struct Candidate {
     uint32_t rank, position;
@@ -40,11 +41,11 @@ struct Scratch {
   static constexpr size_t kKnownWords = 8192;
 
   explicit Scratch(size_t text_size) {
-    if (text_size > 4096) known.resize(kKnownWords);  // below that a cache costs more than it saves
+    if (text_size > 4096) known.resize(kKnownWords);  // for shorter texts the cache costs more than it saves
   }
   std::vector<Symbol> symbols;
   std::vector<Candidate> queue;
-  std::vector<Known> known;   // direct-mapped by the word's hash
+  std::vector<Known> known;   // direct-mapped by the hash of the word
   std::vector<Piece> memory;  // pieces of known words
   std::vector<Piece> pieces;  // the result
   std::string buffer;
@@ -53,16 +54,17 @@ struct Scratch {
 class Model {
  public:
   virtual ~Model() = default;
-  /// Puts the tokens of `word` (not empty) into scratch.pieces. `word` must live as long as the scratch is used with this text.
+  /// Writes the tokens of `word` (not empty) to scratch.pieces. `word` must stay valid while the scratch is
+  /// used with this text.
   virtual void tokenize(std::string_view word, Scratch& scratch) const = 0;
   const Vocabulary& vocabulary() const { return vocabulary_; }
-  std::string unknown{};  // the unk token's spelling, if any
+  std::string unknown{};  // spelling of the unknown token, if any
 
  protected:
   Vocabulary vocabulary_;
 };
 
-/// Reads {"token": id, …}. `where` names the source in errors, `path` the field.
+/// Reads {"token": id, …}. For error messages `where` names the source and `path` the field.
 void read_vocabulary(const Json& json, std::string_view where, std::string_view path, Vocabulary& vocabulary);
 
 struct WordPieceOptions {
@@ -74,18 +76,20 @@ std::unique_ptr<Model> make_wordpiece(Vocabulary vocabulary, WordPieceOptions op
 struct BpeOptions {
   std::string unknown, prefix, suffix;
   bool has_unknown = false, fuses_unknown = false, falls_back_to_bytes = false, ignores_merges = false;
-  /// Words come as the raw bytes of the text, and tokens are spelled in the byte alphabet: nothing has to be spelled out while encoding.
+  /// The model receives raw bytes and its tokens are spelled in the byte alphabet, so encoding need
+  /// not spell the bytes.
   bool is_raw = false;
 };
 struct Merge {
   std::string_view left, right;
 };
-/// Throws kFormat (named `where`) if a merge uses what the vocabulary has not.
+/// Throws kFormat, naming `where`, if a merge uses a token that is not in the vocabulary.
 std::unique_ptr<Model> make_bpe(Vocabulary vocabulary, const std::vector<Merge>& merges, BpeOptions options, std::string_view where);
 
-/// The model of tokenizer.json. `is_raw`: the pre-tokenizer ends in the byte alphabet and leaves it to the model (only if `may_be_raw`).
+/// Reads the model of tokenizer.json. Sets `is_raw` if the pre-tokenizer ends in the byte alphabet and leaves that step
+/// to the model; only if `may_be_raw`.
 std::unique_ptr<Model> read_model(const Json& json, std::string_view where, bool may_be_raw, bool* is_raw);
-/// merges.txt as pairs into `merges_txt`.
+/// Parses merges.txt to pairs that point into `merges_txt`.
 std::vector<Merge> read_merges(std::string_view merges_txt, std::string_view where);
 
 }  // namespace clearhead::text

@@ -1,5 +1,5 @@
-// The first step of encoding: the text becomes what the vocabulary was made from (lower case, no accents, a normal form …), aligned with
-// the text given. "normalizer" of tokenizer.json; null changes nothing.
+// The normalizer step of encoding: changes the text as the vocabulary expects it (lower case, no accents, a Unicode
+// normal form …) and keeps it aligned with the text given. "normalizer" of tokenizer.json; null changes nothing.
 #pragma once
 
 #include <memory>
@@ -21,7 +21,7 @@ struct BertNormalizerOptions {
 };
 std::unique_ptr<Normalizer> make_bert_normalizer(const BertNormalizerOptions& options);
 
-/// Null for null. Refuses what is not understood with kUnsupported, by name.
+/// Returns null for null. Throws kUnsupported, by name, for unknown settings.
 std::unique_ptr<Normalizer> read_normalizer(const Json& json, std::string_view where, std::string_view path);
 
 }  // namespace clearhead::text

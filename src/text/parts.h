@@ -1,4 +1,4 @@
-// The parts of a "Sequence" of tokenizer.json.
+// Reads the parts of a "Sequence" in tokenizer.json.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 namespace clearhead::text {
 
-/// What read(item, path) makes of each object in the array `name`.
+/// Calls read(item, path) on each object in the array `name` and returns the results.
 template <class Part, class Read>
 std::vector<std::unique_ptr<Part>> read_parts(Fields& fields, std::string_view name, const Read& read) {
   std::vector<std::unique_ptr<Part>> parts;

@@ -1,4 +1,4 @@
-// {"String": …} or {"Regex": …} of a tokenizer.json: where it occurs in a text.
+// {"String": …} or {"Regex": …} of a tokenizer.json, and its matches in a text.
 #pragma once
 
 #include <optional>
@@ -16,7 +16,7 @@ class Pattern {
  public:
   Pattern(const Json& json, std::string_view where, std::string_view path);
   std::vector<std::pair<size_t, size_t>> find_all(std::string_view text) const;
-  /// The regular expression as written, or nothing for a string.
+  /// The regular expression as written; absent for a string.
   const std::optional<std::string>& expression() const { return expression_; }
 
  private:

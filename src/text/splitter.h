@@ -1,7 +1,9 @@
-// The well-known word splits of byte-level tokenizers, written out by hand: equal to their regular expressions, several times faster.
+// Hand-written word splitters for the well-known patterns of byte-level tokenizers: same results as the regular
+// expressions, several times faster.
 //
 //   GPT-2     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-//   Llama-3   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+//   Llama-3   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
+//             |\s+(?!\S)|\s+
 //   Qwen      as Llama-3 with \p{N} in place of \p{N}{1,3}
 //
 // Every character belongs to exactly one word.
@@ -15,13 +17,13 @@ namespace clearhead::text {
 
 struct WordRule {
   bool is_gpt2 = true;
-  uint32_t digits = 0;  // Llama-3's form: how many digits a word may have
+  uint32_t digits = 0;  // for Llama-3's form: maximum number of digits in a word
 };
 
-/// The rule a regular expression stands for, if it is one of the well-known ones.
+/// The rule of a regular expression, if it is one of the well-known ones.
 std::optional<WordRule> known_rule(std::string_view pattern);
 
-/// The end of the word that begins at `at` (< text.size(), a boundary of valid UTF-8).
+/// The end of the word that starts at `at` (< text.size(), a boundary of valid UTF-8).
 size_t word_end(const WordRule& rule, std::string_view text, size_t at);
 
 extern const std::string_view kGpt2Pattern;

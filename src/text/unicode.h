@@ -1,12 +1,14 @@
-// What tokenizers ask of Unicode: UTF-8 in and out, classes of characters, lower case, normal forms.
+// Unicode for tokenizers: UTF-8, character classes, lower case, normal forms.
 //
-// utf8proc answers, with two corrections that make the answers equal to the `tokenizers` package on every code point, whatever version
-// of utf8proc a distribution carries (2.8: Unicode 15.0, 2.9: 15.1):
-//  - BERT's classes, combining marks and compatibility decompositions are frozen there at old versions of Unicode (8 and 9): complete
-//    tables stand in frozen_classes.h (made by tools/goldens/tokenizer_tables.py);
-//  - letters, numbers and lower case follow Unicode 16 there: what came after 15.0 is listed beside them.
-// Known to differ: numbers of Unicode 17 (U+11DE0..11DE9, U+16FF4..16FF6) for the Digits pre-tokenizer alone; and regular expressions of
-// a tokenizer.json other than the well-known ones, which PCRE2 runs with its own version of Unicode (10.42: 14.0).
+// The answers come from utf8proc, with two corrections. With them they equal those of the `tokenizers` package on every
+// code point, for any version of utf8proc (2.8: Unicode 15.0, 2.9: 15.1):
+//  - BERT's classes, combining marks and compatibility decompositions are frozen in that package at Unicode 8 and 9.
+//    frozen_classes.h has complete tables (made by tools/goldens/tokenizer_tables.py).
+//  - Its letters, numbers and lower case follow Unicode 16. Additions after 15.0 are listed beside them.
+//
+// Known differences: numbers of Unicode 17 (U+11DE0..11DE9, U+16FF4..16FF6), for the Digits pre-tokenizer only; and
+// regular expressions of a tokenizer.json other than the well-known ones, which PCRE2 runs with its own version of
+// Unicode (10.42: 14.0).
 #pragma once
 
 #include <cstdint>
@@ -25,12 +27,12 @@ enum Class : uint16_t {
   kBertRemoved = 1 << 5,      // NUL, U+FFFD, Cc (but tab, line feed, carriage return), Cf, Co
   kNonspacingMark = 1 << 6,   // Mn, as BertNormalizer strips it
   kCombiningMark = 1 << 7,    // M, as StripAccents strips it
-  kChinese = 1 << 8,          // the blocks BertNormalizer puts blanks around
+  kChinese = 1 << 8,          // the blocks that BertNormalizer surrounds with blanks
   kLineBreak = 1 << 9,        // \r or \n
-  kApart = 1 << 10,           // not below U+0300 and not known to be inert: normal forms must look at it
+  kApart = 1 << 10,           // U+0300 or above and not known to be inert: normal forms must handle it
 };
 
-/// The classes of a code point, or-ed. Any 32-bit value is allowed.
+/// The classes of a code point, combined by or. Accepts any 32-bit value.
 uint16_t classes(char32_t c);
 
 inline bool is(char32_t c, uint16_t any_of) { return (classes(c) & any_of) != 0; }
@@ -47,14 +49,14 @@ size_t previous_boundary(std::string_view text, size_t at);
 void append_utf8(std::string& out, char32_t c);
 inline uint32_t utf8_length(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
 
-/// Length of the longest valid prefix. `incomplete` (if given) tells whether the rest is a character cut off at the end.
+/// Length of the longest valid prefix. `incomplete` (optional) is set if the rest is a character cut off at the end.
 size_t valid_prefix(std::string_view text, bool* incomplete = nullptr);
 
-/// A stretch of given bytes that was read as one U+FFFD.
+/// A range of given bytes that was read as one U+FFFD.
 struct Replaced {
-  uint64_t read_at;   // byte offset of its U+FFFD in the text read
-  uint64_t given_at;  // byte offset of its first byte in the text given
-  uint32_t length;    // bytes given, 1..3
+  uint64_t read_at;   // byte offset of the U+FFFD in the text read
+  uint64_t given_at;  // byte offset of the first byte in the text given
+  uint32_t length;    // given bytes, 1..3
 };
 /// `text` with every maximal invalid subpart replaced by U+FFFD.
 std::string replace_invalid(std::string_view text, std::vector<Replaced>* replaced = nullptr);
@@ -65,18 +67,18 @@ struct Lower {
 };
 Lower to_lower(char32_t c);
 
-/// A character of a text being transformed, and how it came to be: 0 in place of the next old character, 1 inserted, −n in place of the
-/// next and the n after it are gone.
+/// A character of a transformed text, and its relation to the old one: 0 replaces the next old character, 1 is
+/// inserted, −n replaces the next old character and removes the n after it.
 struct Change {
   char32_t c;
   int32_t change;
 };
-/// The canonical decomposition of one character into `parts` (room for 8); how many.
+/// Writes the canonical decomposition of a character to `parts` (room for 8) and returns its length.
 size_t decompose(char32_t c, char32_t* parts);
-/// Canonical combining class, 0 for marks that Unicode 9 did not know.
+/// Canonical combining class; 0 for marks that Unicode 9 does not have.
 uint8_t combining_class(char32_t c);
 enum class NormalForm { kNfd, kNfkd, kNfc, kNfkc };
-/// The normal form of a valid text as changes.
+/// The normal form of a valid text, as changes.
 std::vector<Change> normal_form(std::string_view text, NormalForm form);
 
 }  // namespace clearhead::text

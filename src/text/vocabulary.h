@@ -1,6 +1,7 @@
-// Token strings and their ids, both ways: one arena of bytes and an open-addressing table of slots.
+// A map between token strings and ids, both ways: one arena of bytes and an open-addressing hash table.
 //
-// Several ids may not share a token; several tokens may share an id only in hostile files, where the last one added names the id.
+// A token has one id. Several tokens with the same id occur only in hostile files; the last one added is then
+// the token of that id.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,13 @@ uint64_t hash_bytes(std::string_view bytes);
 
 class Vocabulary {
  public:
-  static constexpr int64_t kMaximumId = (int64_t{1} << 24) - 1;  // far above any model; bounds what a hostile id can make us allocate
+  // Far above any model; limits what a hostile id can make us allocate.
+  static constexpr int64_t kMaximumId = (int64_t{1} << 24) - 1;
 
   void reserve(size_t tokens);
-  /// Adds or renames. The caller has checked 0 ≤ id ≤ kMaximumId.
+  /// Adds or renames. The caller must have checked 0 ≤ id ≤ kMaximumId.
   void add(std::string_view token, int32_t id);
-  /// −1 if there is none.
+  /// −1 if not found.
   int32_t find(std::string_view token) const { return find_hashed(token, hash_bytes(token)); }
   int32_t find_hashed(std::string_view token, uint64_t hash) const;
   bool contains(int32_t id) const {

@@ -1,5 +1,6 @@
-// The running mean of weights (Polyak & Juditsky 1992; exponential, as Kingma & Ba 2015, §7.2): mean += (1 − keep)·(weights − mean) after each step, with a smaller
-// `keep` in the first steps, (1 + step)/(10 + step), so that the beginning is soon forgotten.
+// A running average of the weights (Polyak & Juditsky 1992; exponential, as in Kingma & Ba 2015, §7.2):
+// mean += (1 − keep)·(weights − mean) after each step. In the first steps keep is at most (1 + step)/(10 + step), so
+// the initial weights are soon forgotten.
 #pragma once
 
 #include <cstdint>
@@ -11,18 +12,18 @@ namespace clearhead {
 
 class WeightAverage {
  public:
-  /// keep 0: there is no mean, and nothing below does anything.
+  /// keep = 0: no average; all functions do nothing.
   explicit WeightAverage(double keep) : keep_(keep) {}
   explicit operator bool() const { return keep_ > 0; }
 
   /// values: f32, contiguous.
   void add(const Tensor& values);
-  /// After step number `step`, from 0.
+  /// Updates the average after step number `step`, which counts from 0.
   void follow(int64_t step);
-  /// Of what was added as number `at`; for checkpoints.
+  /// The average of tensor number `at`, in the order of add(); for checkpoints.
   Tensor mean(size_t at) const { return parts_[at].mean; }
 
-  /// While it lives the weights hold their mean, and the mean the weights.
+  /// While it lives, the weights hold their average and the average holds the weights.
   class Shown {
    public:
     explicit Shown(WeightAverage& average) : average_(average) { average_.exchange(); }

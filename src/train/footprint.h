@@ -1,9 +1,12 @@
-// What a training run takes at the least, before any of it is allocated.
+// The minimum memory of a training run, computed before anything is allocated.
 //
-//   held      every parameter, its gradient and the optimiser's sums              parameters · (8 + 4·sums) bytes
-//   a part    the residual stream into every layer, and the logits                batch · length · (layers · width + vocabulary) · 2 or 4 bytes
+//   held      the large parameters, their gradients and the optimiser's sums    parameters · (8 + 4·sums) bytes
+//   a part    input of every layer in the residual stream, and the logits
+//             batch · length · (layers · width + vocabulary) · 2 or 4 bytes
 //
-// A part of pairs counts nothing: the data decides how much of its places it fills. Lower bounds: what fits is never refused; what cannot fit is, in place of being killed an hour later.
+// The large parameters are the token table and the weights of attention and MLP. A part of pairs counts as 0, because
+// the data decides how much of it is filled. These are lower bounds: a run that fits is never refused, and a run that
+// cannot fit is refused at once and not killed an hour later.
 #pragma once
 
 #include "models/architecture.h"
@@ -16,7 +19,8 @@ struct Footprint {
 };
 Footprint least_footprint(const Architecture& facts, const Recipe& recipe);
 
-/// Throws kBudget naming both sizes and the fields they follow from, where they are more than physical_memory().
+/// Throws kBudget if the sum is more than physical_memory(). The message names both sizes and the recipe
+/// fields they depend on.
 void check_fits(const Architecture& facts, const Recipe& recipe);
 
 }  // namespace clearhead

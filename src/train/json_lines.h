@@ -1,6 +1,7 @@
-// JSON lines: an object a line, of which some fields are texts. A text is a string, or a list of strings, which a blank joins.
+// JSON lines: one object per line; some of its fields are texts. A text is a string, or a list of strings, which are
+// joined with blanks.
 //
-// One line is parsed at a time; no more of a file than that is ever held.
+// Lines are parsed one at a time, so no more than one line is in memory.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +12,16 @@
 
 namespace clearhead {
 
-/// By the file's name, which ends in ".jsonl".
+/// True if the name ends in ".jsonl".
 bool is_json_lines(std::string_view name);
 
-/// Bytes [begin, end) of a file, which are whole lines.
+/// Bytes [begin, end) of a file; they must be whole lines.
 struct LineRange {
   size_t begin = 0, end = std::string_view::npos;
 };
-/// Calls `take` with the texts of these fields, in this order, for each line of the range.   path: of the file, for messages
-/// Throws kFormat naming the line where it is no object, a field is missing or no text, or the range begins or ends inside it.
+/// Calls `take` for each line of the range with the texts of these fields, in this order. path: of the file, for
+/// messages. Throws kFormat, naming the line, if it is not an object, if a field is missing or not a text, or if the
+/// range starts or ends inside the line.
 void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
                         const std::function<void(const std::vector<std::string>&)>& take);
 

@@ -1,6 +1,7 @@
-// AdamW, Adam or SGD over the leaves of a tape, in groups.
+// AdamW, Adam or SGD on the leaves of a tape, with parameter groups.
 //
-// A leaf may hold several parameters, one after the other (q | k | v); what is stepped alike is one stretch of its elements.
+// A leaf may hold several parameters one after another (q | k | v). A stretch is a range of its elements with
+// the same settings.
 #pragma once
 
 #include <cstdint>
@@ -16,22 +17,23 @@ namespace clearhead {
 
 class Optimiser {
  public:
-  /// Throws kInvalidArgument for options that are out of range or do not go together, kUnsupported for a group's pattern that is none.
+  /// Throws kInvalidArgument for options out of range or in conflict, kUnsupported for an invalid pattern of a group.
   explicit Optimiser(const OptimiserOptions& options);
 
-  /// What elements [begin, end) of a leaf are called.
+  /// The name of elements [begin, end) of a leaf.
   struct Named {
     std::string name{};
     int64_t begin = 0, end = 0;
   };
-  /// values: f32, contiguous, whole; watched by the tape that step() is given. names: in order of their begins; what is between them follows no group.
+  /// Adds a leaf. values: f32, contiguous, whole, watched by the tape that is passed to step(). names: ordered by
+  /// begin; elements without a name belong to no group.
   void add(const Tensor& values, bool decays, const std::vector<Named>& names);
-  /// Throws kInvalidArgument for a group that matches nothing of what was added, with the names there are.
+  /// Throws kInvalidArgument for a group that matches no name, and lists the names.
   void check_groups() const;
-  /// Moves all by their gradients, clears these, and returns their norm before clipping. Throws kInvalidArgument where the norm is no number: nothing
-  /// has moved then.
+  /// Moves all parameters by their gradients, clears the gradients, and returns their norm before clipping. Throws
+  /// kInvalidArgument if the norm is not finite; nothing has moved then.
   double step(Tape& tape, double rate);
-  /// For checkpoints: what is kept from step to step of the leaf that was added as number `at`, by name, and the steps it is of.
+  /// For checkpoints: the optimiser state of leaf number `at`, by name; and the number of steps it belongs to.
   std::vector<std::pair<const char*, Tensor>> sums(size_t at) const;
   void go_on_from(int64_t steps) { steps_ = steps; }
 
@@ -42,7 +44,7 @@ class Optimiser {
   };
   struct Leaf {
     Tensor values{};
-    Tensor first{}, second{};  // m and v of Adam; the momentum's sum; undefined where the kind keeps none
+    Tensor first{}, second{};  // Adam's m and v, or the sum of momentum; undefined if not used
     std::vector<Stretch> stretches{};
   };
   struct Group {
@@ -56,7 +58,7 @@ class Optimiser {
   OptimiserOptions options_;
   std::vector<Group> groups_;
   std::vector<Leaf> leaves_;
-  std::vector<std::string> names_;  // as the refusal of a group tells them: numbers are *
+  std::vector<std::string> names_;  // for the error message of check_groups, with * for numbers
   int64_t steps_ = 0;
 };
 

@@ -1,10 +1,10 @@
-// What TensorBoard shows of a run (io/events.h): numbers at every report, histograms of weights and gradients at validation steps, the heads of each layer
-// side by side where the run is watched.
+// Metrics of a run for TensorBoard (io/events.h): numbers at every report, histograms of weights and gradients at
+// validation steps, and, if the run is watched, the attention maps of each layer's heads side by side.
 //
-//   loss/training, loss/validation (nats a token) · rate · gradient_norm · tokens_per_second · weights/NAME, gradients/NAME (before clipping) ·
-//   attention/FAMILY/LAYER
+//   loss/training, loss/validation (nats per token) · rate · gradient_norm · tokens_per_second · weights/NAME,
+//   gradients/NAME (before clipping) · attention/FAMILY/LAYER
 //
-// Steps count what has been done: step n stands behind the n-th update.
+// Step n is the state after the n-th update.
 #pragma once
 
 #include "autograd/tape.h"

@@ -1,7 +1,8 @@
-// The gradient of a step, added up over its parts and over the processes that share them.
+// The gradient of a step, summed over its parts (gradient accumulation) and over the processes that share them.
 //
-// Parts are added in a binary tree over their numbers (comm/comm.h), so that the sum's bits are the same whichever process computed which of them. A parameter's
-// sum over the processes begins when the last part's backward pass is done with it, and goes on while the pass does.
+// Parts are added in a binary tree over their numbers (comm/comm.h), so the sum has the same bits whichever process
+// computed which part. The sum of a parameter over the processes starts as soon as the last part's backward pass is
+// done with the parameter, and overlaps with the rest of the pass.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,14 @@ namespace clearhead {
 
 class StepGradient {
  public:
-  /// `parts` of the step are this process's. The leaves are watched by the tape, whose settling is heard from now on.
+  /// `parts`: number of the step's parts on this process. The tape must watch the leaves. Sets the tape's
+  /// on_settled callback.
   StepGradient(Tape& tape, Comm& comm, std::vector<Tensor> leaves, int64_t parts);
 
   int64_t parts() const { return parts_; }
-  /// Before the backward pass of part `at` of this process's.
+  /// Call before the backward pass of this process's part `at`.
   void begin(int64_t at);
-  /// After the last one: the tape's gradients are the step's.
+  /// Call after the last part. The tape's gradients are then those of the step.
   void finish();
 
  private:
@@ -33,8 +35,8 @@ class StepGradient {
   std::vector<Tensor> leaves_;
   int64_t parts_, part_ = 0;
   std::unordered_map<uint64_t, size_t> by_storage_;
-  std::vector<std::vector<Tensor>> levels_;  // [level of the tree][leaf]: sums that wait for their other half
-  std::vector<Tensor> ready_;                // for the other processes, not sent yet
+  std::vector<std::vector<Tensor>> levels_;  // [level of the tree][leaf]: partial sums that wait for their other half
+  std::vector<Tensor> ready_;                // gradients to be sent to the other processes
   size_t ready_bytes_ = 0;
 };
 

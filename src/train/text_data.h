@@ -1,9 +1,12 @@
-// Texts as one row of tokens, cut into windows. Which windows a step sees follows from the seed and the step's number alone: there is no state to lose.
+// Texts as one sequence of tokens, cut into windows. The windows of a step depend on the seed and the step's number
+// only, so a checkpoint stores no reader state.
 //
-// Each epoch shuffles windows of length + 1 tokens that start at a random offset of their own; the last token of one is the first of the next.
+// Each epoch shuffles windows of length + 1 tokens that start at a random offset; the last token of a window is the
+// first of the next.
 //
-// Repeats teach to copy: in a share of the windows a passage is followed, somewhere later, by itself. Some of these passages are random tokens, which nothing
-// but their repetition foretells: they count as targets only where they come again.
+// Repeats teach the model to copy: in a share of the windows, a passage is followed later by a copy of itself. Some of
+// these passages are random tokens, which can be predicted only from their first occurrence. So they count as targets
+// only where they occur again.
 #pragma once
 
 #include <cstdint>
@@ -19,34 +22,35 @@ namespace clearhead {
 
 enum class Part : uint8_t { kTrain, kValid, kTest };
 
-/// Text files and how each is parted. With `splits`, a table in the folder: after a line of headings, a file's name and six byte positions, the begins and ends of
-/// its three parts, between tabs. Without: the last `held_out` of each file validates, from a line's begin on, and nothing tests. Of a file of JSON lines
-/// (json_lines.h) whole lines go into a part; its text is theirs, each with a line's end after it.
+/// Text files, and how each is split into parts. With `splits`, a table in the folder: after a heading line, each line
+/// has a file's name and six byte positions, the begins and ends of its three parts, separated by tabs. Without it, the
+/// last `held_out` of each file, from the start of a line, is for validation, and there is no test part.
+/// A JSON lines file (json_lines.h) is split at whole lines; its text is the texts of the lines, each with a line end.
 struct TextSource {
   std::string folder{};
   std::vector<std::string> files{};
-  std::string origin{};  // told where a file is missing
+  std::string origin{};  // named in the error message if a file is missing
   std::string splits{};
   double held_out = 0.05;
-  std::vector<std::string> fields{};  // of JSON lines: those that are read
+  std::vector<std::string> fields{};  // fields to read from JSON lines
 };
-/// A file of the folder. Throws kNotFound naming it and its origin.
+/// Opens a file of the folder. Throws kNotFound with its name and origin.
 std::shared_ptr<MappedFile> open_source(const TextSource& source, const std::string& name);
-/// One part of each file. Throws kNotFound naming a file and its origin, kFormat for a table or a line that is wrong.
+/// One part of each file. Throws kNotFound with the file and its origin, kFormat for an invalid table or line.
 std::vector<std::string> read_part(const TextSource& source, Part part);
 
 struct Repeats {
-  int64_t from = 0;                    // the first step
-  double share = 0;                    // of the windows
-  int64_t shortest = 8, longest = 64;  // tokens of a passage
-  int64_t apart = 0;                   // tokens from where it begins to where it begins again, at most; 0: as many as there are
-  bool fills = false;                  // it comes again and again, to the window's end
-  double random = 0.5;                 // the share of passages that are random tokens
+  int64_t from = 0;                    // first step with repeats
+  double share = 0;                    // share of the windows
+  int64_t shortest = 8, longest = 64;  // length of a passage in tokens
+  int64_t apart = 0;                   // maximum distance in tokens between the starts of passage and copy; 0: no limit
+  bool fills = false;                  // repeat the passage up to the end of the window
+  double random = 0.5;                 // share of passages that are random tokens
 };
 
 class TextData {
  public:
-  /// Holds 4 bytes a token; while it reads, besides them, what a part of a text takes to encode.
+  /// Stores 4 bytes per token. While it reads it also needs the memory to encode one part of a text.
   TextData(const std::vector<std::string>& texts, const Tokenizer& tokenizer);
 
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
@@ -61,9 +65,10 @@ class TextData {
     int64_t length = 0;  // of a window
     Repeats repeats{};
   };
-  /// Windows [first, first + rows) of the endless shuffled sequence. Throws kInvalidArgument where the text is shorter than one window.
+  /// Windows [first, first + rows) of the endless shuffled sequence. Throws kInvalidArgument if the text is
+  /// shorter than one window.
   Batch shuffled(const Order& order, int64_t first, int64_t rows) const;
-  /// Windows of the text in order, one after another; at most `most` of them.
+  /// The windows of the text in order; at most `most` of them.
   std::vector<Batch> in_order(int64_t length, int64_t most) const;
 
  private:

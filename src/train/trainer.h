@@ -1,16 +1,18 @@
-// A run: from a recipe to a model that every command accepts.
+// A training run: from a recipe to a model that every command accepts.
 //
-//   RUN/checkpoint.safetensors   parameters, the optimiser's sums, the tokenizer and the step: all that the next step depends on
+//   RUN/checkpoint.safetensors   parameters, optimiser state, tokenizer and step: all that the next step depends on
 //   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
-//   RUN/log.csv                  step, loss, rate, gradient norm, validation loss
-//   RUN/watch/                   traces of the recipe's texts on the way (train/watch.h)
-//   RUN/lock                     which process trains here now
-//   RUN/events.out.tfevents.…    the same and more, for TensorBoard; a file for each start
+//   RUN/log.csv                  step, loss, learning rate, gradient norm, validation loss
+//   RUN/watch/                   traces of the recipe's texts during the run (train/watch.h)
+//   RUN/lock                     the process that trains here now
+//   RUN/events.out.tfevents.…    the same metrics and more, for TensorBoard; one file per start
 //
-// What a step sees follows from the recipe and the step's number; so a run that was stopped anywhere goes on from its checkpoint with the same bits as one that
-// was not. Files are written whole or not at all (events record by record).
+// The data of a step depends on the recipe and the step's number only. So a run that was stopped anywhere resumes
+// from its checkpoint with the same bits as an uninterrupted run. Files are written completely or not at all,
+// events record by record.
 //
-// Processes share the parts of a step (comm/comm.h): as many as the recipe accumulates, or fewer. The bits are those of one process. The first one writes.
+// Processes share the parts of a step (comm/comm.h); there can be as many as the recipe accumulates, or fewer. The
+// result has the bits of a single process. The first process writes the files.
 #pragma once
 
 #include <atomic>
@@ -34,28 +36,29 @@
 
 namespace clearhead {
 
-/// Of the steps since the last report.
+/// Metrics of the steps since the last report.
 struct TrainingReport {
-  int64_t step = 0, steps = 0;  // done, in all
-  double loss = 0;              // nats a token, mean
+  int64_t step = 0, steps = 0;  // steps done; steps in all
+  double loss = 0;              // mean, in nats per token
   double rate = 0, gradient_norm = 0;
   double tokens_per_second = 0, seconds_per_step = 0;
-  std::optional<double> validation{};  // nats a token
-  double bytes_per_token = 0;          // of the validation text; 0: not known
+  std::optional<double> validation{};  // in nats per token
+  double bytes_per_token = 0;          // of the validation text; 0: unknown
 };
 
 class Trainer {
  public:
-  /// A new run. Throws kInvalidArgument where `directory` already holds a checkpoint, whatever the recipe, data or model refuse otherwise.
-  /// Throws kInvalidArgument, too, where the processes cannot share the parts of a step evenly.
+  /// A new run. Throws kInvalidArgument if `directory` already holds a checkpoint or if the processes cannot share the
+  /// parts of a step evenly, and whatever errors the recipe, data or model cause.
   Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm = alone());
-  /// Goes on from RUN/checkpoint.safetensors, with its recipe. Throws kInvalidArgument where the data is no longer what the checkpoint was made over, unless
-  /// `data_changed` allows it: then bits are promised no more.
+  /// Resumes from RUN/checkpoint.safetensors, with its recipe. Throws kInvalidArgument if the data differs from the
+  /// checkpoint's, unless `data_changed` allows it; results are then not bit-equal any more.
   static std::unique_ptr<Trainer> resume(const std::string& directory, std::shared_ptr<Comm> comm = alone(), bool data_changed = false);
 
-  /// Until the recipe's last step, or until `cancel` is set in any of the processes: then a checkpoint is written and false returned. Alone it is looked at
-  /// before each part of a step, and a step that was begun is dropped. `report` is called in the first of the processes.
-  /// Throws kInvalidArgument for a loss that is no number, naming the step and the first op that gave none.
+  /// Runs to the recipe's last step, or until `cancel` is set in any of the processes. Then it writes a checkpoint and
+  /// returns false. A single process checks `cancel` before each part of a step and drops an unfinished step. `report`
+  /// is called in the first process.
+  /// Throws kInvalidArgument for a loss that is not finite, naming the step and the first op with such a result.
   bool run(const std::function<void(const TrainingReport&)>& report, const std::atomic<bool>* cancel = nullptr);
 
   const std::string& directory() const { return directory_; }
@@ -64,7 +67,7 @@ class Trainer {
   int64_t parameter_count() const { return parameters_.count(); }
   int64_t training_tokens() const { return examples_->tokens(); }
   double best() const { return best_; }
-  /// Whether the data is other than the checkpoint's; false where that does not say.
+  /// Whether the data differs from the checkpoint's; false if the checkpoint does not say.
   bool data_has_changed() const { return data_has_changed_; }
   bool is_encoder_decoder() const { return facts_.encoder != nullptr; }
 
@@ -97,7 +100,7 @@ class Trainer {
   Transformer transformer_;
   Watch watch_;
   std::unique_ptr<Examples> examples_;
-  std::string data_digest_;  // theirs; every checkpoint has it
+  std::string data_digest_;  // of the data; stored in every checkpoint
   std::vector<Example> held_;
   Optimiser optimiser_;
   WeightAverage average_;
@@ -110,10 +113,10 @@ class Trainer {
   double best_ = 1e30;
   double loss_sum_ = 0;  // of the steps since the last report
   int64_t summed_ = 0;
-  int64_t tokens_read_ = 0;            // by either side and this process, since the last report
+  int64_t tokens_read_ = 0;            // by either side, on this process, since the last report
   std::string log_{};                  // all lines of log.csv
   std::optional<RunEvents> events_{};  // while it runs
-  std::optional<FolderLock> lock_{};   // of the process that writes
+  std::optional<FolderLock> lock_{};   // held by the process that writes
   const std::atomic<bool>* cancel_ = nullptr;
   bool data_has_changed_ = false;
 };

@@ -1,10 +1,12 @@
-// How heads form: traces of the same texts, taken at steps of a run.
+// Shows how heads form: traces of the same texts, taken at several steps of a run.
 //
-//   RUN/watch/step-NNNNNN.trace     after n of n_max updates, n = n_max · (i/(c − 1))², i = 0 … c − 1: early steps are close together, the last is the last
+//   RUN/watch/step-NNNNNN.trace     after n of n_max updates, n = n_max · (i/(c − 1))², i = 0 … c − 1: dense at the
+//                                   start, and the last trace at the last step
 //
-// All texts go through the model in one run, side by side: a token sees none of another text, and positions begin again with each. The texts are the
-// trace's segments. An encoder-decoder is watched on pairs, source and target with a tab between as in its data: the sources stand side by side, behind
-// them the targets, each led by the model's first token. What a trace holds follows from the weights and the recipe alone.
+// All texts go through the model in one run, side by side: a token sees only its own text, and positions restart with
+// each text. The texts are the segments of the trace. An encoder-decoder is watched on pairs, source and target
+// separated by a tab as in its data. The sources are side by side, then the targets, each after the model's first
+// token. A trace depends on the weights and the recipe only.
 #pragma once
 
 #include <memory>
@@ -20,8 +22,8 @@ namespace clearhead {
 
 class Watch {
  public:
-  /// Throws kInvalidArgument for a text that is empty or longer than the model's positions, for what is no pair where pairs are wanted, and for more than
-  /// 512 tokens in all.
+  /// Throws kInvalidArgument for a text that is empty or longer than the model's positions, for a text that is not a
+  /// pair if pairs are needed, and for more than 512 tokens in all.
   Watch(const Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer);
 
   bool is_due(int64_t step) const;
@@ -33,11 +35,11 @@ class Watch {
   /// Texts side by side, as one stack reads them.
   struct Side {
     RunText text{};
-    std::vector<int32_t> positions{}, documents{};  // [token] in its text, of which text
+    std::vector<int32_t> positions{}, documents{};  // [token] place in its text; number of its text
     int64_t tokens() const { return static_cast<int64_t>(documents.size()); }
     ForwardInput input() const;
   };
-  /// first: a token that leads each text, or none   where: the recipe, for messages
+  /// first: a token put before each text, or none.   where: the recipe, for messages
   static Side side_of(const std::vector<std::string>& texts, const char* name, std::optional<int32_t> first, const Tokenizer& tokenizer);
   static void check_lengths(const Side& side, const Architecture& facts, const std::string& where);
   RunPlan plan_of(const Transformer& transformer) const;
