@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +38,9 @@ struct ViewFrame {
   std::string binary() const;
   std::string json() const;
 };
+
+/// Whoever takes the frames of a stream.
+using TakeFrame = std::function<void(ViewFrame)>;
 
 /// One frame of a stream: its length as u32, then the frame.
 std::string with_length(const std::string& frame);
