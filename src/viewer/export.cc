@@ -9,6 +9,7 @@
 #include "base/format.h"
 #include "io/npy.h"
 #include "io/png.h"
+#include "viewer/json_text.h"
 #include "viewer/parameters.h"
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/lines.h"
@@ -21,13 +22,6 @@ namespace {
 
 constexpr int64_t kMostCells = 2048;  // on a side of an exported rectangle: above, cells are pooled
 constexpr int64_t kPictureSide = 1024;
-
-// JSON with f32 in the fewest digits; NaN is null.
-std::string list_of(std::span<const float> values) {
-  std::string out = "[";
-  for (size_t i = 0; i < values.size(); ++i) out += (i > 0 ? "," : "") + shortest(values[i]);
-  return out + "]";
-}
 
 HeadLook look_of(LoadedTrace& loaded, const ViewState& state, size_t index) {
   HeadLook at;
@@ -69,23 +63,14 @@ std::vector<ExportedLine> lines_of(LoadedTrace& loaded, const ViewState& state, 
   return out;
 }
 
-std::string tokens_json(const RunText& text) {
-  std::string out = "[";
+Json tokens_json(const RunText& text) {
+  Json out = Json::array();
   for (size_t i = 0; i < text.ids.size(); ++i) {
     const auto [begin, end] = text.offsets[i];
     const std::string bytes = end > begin ? text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)) : text.pieces[i];
-    out += (i > 0 ? "," : "") +
-           Json::object({{"begin", begin}, {"end", end}, {"id", static_cast<int64_t>(text.ids[i])}, {"text", bytes}}).dump();
+    out.push(Json::object({{"begin", begin}, {"end", end}, {"id", static_cast<int64_t>(text.ids[i])}, {"text", bytes}}));
   }
-  return out + "]";
-}
-
-// `fields` with further ones given as JSON text.
-std::string object_with(const Json& fields, const std::vector<std::pair<std::string, std::string>>& more) {
-  std::string out = fields.dump();
-  out.pop_back();
-  for (const auto& [name, json] : more) out += (out.size() > 1 ? "," : "") + Json(name).dump() + ":" + json;
-  return out + "}";
+  return out;
 }
 
 // The rectangle of the map that is shown, and its cells.
@@ -111,58 +96,77 @@ ExportedMap map_of(LoadedTrace& loaded, const ViewState& state, int64_t most, co
   return out;
 }
 
-std::string json_export(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
-  const std::string family = state.family.empty() ? loaded.trace().main_family() : state.family;
-  Json top = Json::object({{"command", loaded.options().command},
-                           {"clearhead", loaded.options().version},
-                           {"id", loaded.id()},
-                           {"name", model_name(loaded.trace().plan())},
-                           {"family", family},
-                           {"view", state.view},
-                           {"weight", state.weight},
-                           {"sink", state.sink}});
-  std::string heads = "[";
-  std::vector<std::pair<std::string, std::string>> more;
-  const auto head_json = [](const HeadLook& at) { return Json::object({{"layer", at.layer}, {"head", at.head}, {"badge", "exact"}}); };
-  if (state.view == "map") {
-    const ExportedMap map = map_of(loaded, state, kMostCells, options);
-    const Json rectangle(Json::Array{map.cells.queries.begin, map.cells.queries.end, map.cells.keys.begin, map.cells.keys.end});
-    heads += object_with(head_json(map.at), {{"rectangle", rectangle.dump()},
-                                             {"cells", object_with(Json::object({{"rows", map.cells.rows}, {"columns", map.cells.columns}}),
-                                                                   {{"max", list_of(map.cells.max)}, {"mean", list_of(map.cells.mean)}})}});
-  } else if (state.view == "atlas") {
-    const FamilyFacts& known = loaded.facts(family);
-    std::string mass;
-    if (!state.queries.empty() && !state.keys.empty()) {
-      const MassLook asked{family, state.queries, state.keys, weight_kind_of(state.weight), sink_rule_of(state.sink)};
-      mass = questions::mass(loaded, asked, options).arrays[0].bytes;
-    }
-    for (const int layer : known.layers) {
-      for (int64_t head = 0; head < known.shape.heads; ++head) {
-        const HeadStatistics& found = questions::head_statistics(loaded, family, layer, head, options);
-        Json item = head_json({family, layer, head});
-        Json scores = Json::object();
-        for (size_t s = 0; s < kHeadScores; ++s) {
-          scores[head_score_definitions()[s].id] = std::isnan(found.scores.scores[s]) ? Json() : Json(found.scores.scores[s]);
-        }
-        item["scores"] = std::move(scores);
-        item["kind"] = found.scores.kind;
-        item["strongest"] = questions::strongest_json(found.scores);
-        if (!mass.empty()) item["mass"] = reinterpret_cast<const float*>(mass.data())[layer * known.shape.heads + head];
-        heads += (heads.size() > 1 ? "," : "") + item.dump();
-      }
-    }
-  } else {
-    for (const ExportedLine& item : lines_of(loaded, state, options)) {
-      const std::string line = object_with(
-          Json::object({{"of", questions::ranges_json(item.look.ranges)}, {"total", item.line.total}, {"sink_mass", item.line.sink_mass}}),
-          {{"values", list_of(item.line.values)}});
-      heads += (heads.size() > 1 ? "," : "") + object_with(head_json(item.at), {{state.direction == "in" ? "columns" : "rows", line}});
-    }
-    more.emplace_back("tokens", tokens_json(loaded.trace().plan().text));
+Json head_json(const HeadLook& at) { return Json::object({{"layer", at.layer}, {"head", at.head}, {"badge", "exact"}}); }
+
+// What the map view shows: one head's rectangle.
+std::string map_text(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  const ExportedMap map = map_of(loaded, state, kMostCells, options);
+  Json head = head_json(map.at);
+  head["rectangle"] = Json(Json::Array{map.cells.queries.begin, map.cells.queries.end, map.cells.keys.begin, map.cells.keys.end});
+  ObjectText cells(Json::object({{"rows", map.cells.rows}, {"columns", map.cells.columns}}));
+  cells.add("max", numbers_text(map.cells.max)).add("mean", numbers_text(map.cells.mean));
+  return array_text({std::move(ObjectText(head).add("cells", std::move(cells).text())).text()});
+}
+
+// What the atlas shows: scores of every head, and mass where a question for it stands.
+Json atlas_json(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  const FamilyFacts& known = loaded.facts(state.family);
+  std::string mass;
+  if (!state.queries.empty() && !state.keys.empty()) {
+    const MassLook asked{state.family, state.queries, state.keys, weight_kind_of(state.weight), sink_rule_of(state.sink)};
+    mass = questions::mass(loaded, asked, options).arrays[0].bytes;
   }
-  more.insert(more.begin(), {"heads", heads + "]"});
-  return object_with(top, more) + "\n";
+  Json heads = Json::array();
+  for (const int layer : known.layers) {
+    for (int64_t head = 0; head < known.shape.heads; ++head) {
+      const HeadStatistics& found = questions::head_statistics(loaded, state.family, layer, head, options);
+      Json item = head_json({state.family, layer, head});
+      Json scores = Json::object();
+      for (size_t s = 0; s < kHeadScores; ++s) {
+        scores[head_score_definitions()[s].id] = std::isnan(found.scores.scores[s]) ? Json() : Json(found.scores.scores[s]);
+      }
+      item["scores"] = std::move(scores);
+      item["kind"] = found.scores.kind;
+      item["strongest"] = questions::strongest_json(found.scores);
+      if (!mass.empty()) item["mass"] = reinterpret_cast<const float*>(mass.data())[layer * known.shape.heads + head];
+      heads.push(std::move(item));
+    }
+  }
+  return heads;
+}
+
+// What the other views show: a line of every pinned head.
+std::string lines_text(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  std::vector<std::string> heads;
+  for (const ExportedLine& item : lines_of(loaded, state, options)) {
+    ObjectText line(
+        Json::object({{"of", questions::ranges_json(item.look.ranges)}, {"total", item.line.total}, {"sink_mass", item.line.sink_mass}}));
+    line.add("values", numbers_text(item.line.values));
+    ObjectText head(head_json(item.at));
+    head.add(state.direction == "in" ? "columns" : "rows", std::move(line).text());
+    heads.push_back(std::move(head).text());
+  }
+  return array_text(heads);
+}
+
+std::string json_export(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  ObjectText out(Json::object({{"command", loaded.options().command},
+                               {"clearhead", loaded.options().version},
+                               {"id", loaded.id()},
+                               {"name", model_name(loaded.trace().plan())},
+                               {"family", state.family},
+                               {"view", state.view},
+                               {"weight", state.weight},
+                               {"sink", state.sink}}));
+  if (state.view == "map") {
+    out.add("heads", map_text(loaded, state, options));
+  } else if (state.view == "atlas") {
+    out.add("heads", atlas_json(loaded, state, options).dump());
+  } else {
+    out.add("heads", lines_text(loaded, state, options));
+    out.add("tokens", tokens_json(loaded.trace().plan().text).dump());
+  }
+  return std::move(out).text() + "\n";
 }
 
 Tensor numbers_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {

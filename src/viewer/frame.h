@@ -45,7 +45,4 @@ using TakeFrame = std::function<void(ViewFrame)>;
 /// One frame of a stream: its length as u32, then the frame.
 std::string with_length(const std::string& frame);
 
-/// The fewest digits that read back to the same float; null for NaN and infinities, which JSON has not.
-std::string shortest(float value);
-
 }  // namespace clearhead
