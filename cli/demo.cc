@@ -266,9 +266,9 @@ ShownTrace translate(const std::string& directory, Checks& checks) {
 void write_page(const std::vector<ShownTrace>& traces, const std::string& path) {
   const Clock clock;
   print("\n6. these in one page, to choose from");
-  std::vector<LiveSource> sources = side_by_side(traces, {});
+  std::vector<LoadedTrace> loaded = side_by_side(traces, {});
   // Of the long text one overview: the whole takes a minute.
-  const ExportedPage page = export_html(sources, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
+  const ExportedPage page = export_html(loaded, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
   print(format("  {:.1f} s; {} ({}) works offline", clock.seconds(), path, human_bytes(page.bytes)));
 }
 

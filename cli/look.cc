@@ -9,7 +9,7 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "observe/shown.h"
-#include "viewer/source.h"
+#include "viewer/family_facts.h"
 
 namespace clearhead::cli {
 
@@ -58,12 +58,7 @@ void check_scored(const LayerMap& map, Range rows, Range keys) {
   }
 }
 
-std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family) {
-  const std::shared_ptr<const Trace> borrowed(&trace, [](const Trace*) {});
-  LiveSource::Options options;
-  LiveSource source(borrowed, std::move(options));
-  return source.facts(family).sinks;
-}
+std::vector<int64_t> sinks_of(const Trace& trace, const std::string& family) { return find_facts(trace, family).sinks; }
 
 std::string sink_names(const RunText& text, const std::vector<int64_t>& sinks) {
   constexpr size_t kNamed = 4;

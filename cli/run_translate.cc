@@ -9,7 +9,7 @@
 #include "cli/lines.h"
 #include "cli/look.h"
 #include "cli/word_map.h"
-#include "viewer/source.h"
+#include "viewer/words.h"
 
 namespace clearhead::cli {
 namespace {

@@ -26,9 +26,7 @@ struct Options {
 };
 
 // What is shown first: of a run its last step.
-const LiveSource& first_of(const std::vector<LiveSource>& sources) {
-  return sources[0].options().is_run ? sources.back() : sources.front();
-}
+const LoadedTrace& first_of(const std::vector<LoadedTrace>& traces) { return traces[0].options().is_run ? traces.back() : traces.front(); }
 
 std::string state_of(const Options& options, const Trace& trace) {
   std::string state = options.state;
@@ -46,14 +44,14 @@ std::string state_of(const Options& options, const Trace& trace) {
   return state;
 }
 
-void write_page(const Options& options, std::vector<LiveSource> sources) {
+void write_page(const Options& options, std::vector<LoadedTrace> traces) {
   ExportOptions page;
-  page.command = sources[0].options().command + " --html " + quoted(options.html);
-  page.state = state_of(options, first_of(sources).trace());
+  page.command = traces[0].options().command + " --html " + quoted(options.html);
+  page.state = state_of(options, first_of(traces).trace());
   if (!options.page_size.empty()) page.budget_bytes = parse_budget(options.page_size);
   Progress progress("page");
   page.look.progress = progress.callback();
-  const ExportedPage written = export_html(sources, options.html, page);
+  const ExportedPage written = export_html(traces, options.html, page);
   std::string holds;
   for (const std::string& what : written.holds) holds += (holds.empty() ? "" : ", ") + what;
   print(format("{}: {} (holds {})", options.html, human_bytes(written.bytes), holds));
@@ -67,18 +65,18 @@ void open_browser(const std::string& url) {
   ::posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments, environ);  // where it fails, the address stands on the screen
 }
 
-LiveSource::Options source_options(const Options& options, const std::string& command) {
-  LiveSource::Options source;
-  source.command = command;
-  source.model = options.look.loaded;
-  source.version = CLEARHEAD_VERSION;
-  if (!options.look.budget.empty()) source.trace.budget_bytes = parse_bytes(options.look.budget, "--budget");
-  return source;
+LoadedTrace::Options loaded_options(const Options& options, const std::string& command) {
+  LoadedTrace::Options loaded;
+  loaded.command = command;
+  loaded.model = options.look.loaded;
+  loaded.version = CLEARHEAD_VERSION;
+  if (!options.look.budget.empty()) loaded.trace.budget_bytes = parse_bytes(options.look.budget, "--budget");
+  return loaded;
 }
 
-void serve(const Options& options, std::vector<LiveSource> sources) {
-  const std::string state = state_of(options, first_of(sources).trace());
-  ViewServer server(std::move(sources), {.port = options.port});
+void serve(const Options& options, std::vector<LoadedTrace> traces) {
+  const std::string state = state_of(options, first_of(traces).trace());
+  ViewServer server(std::move(traces), {.port = options.port});
   const std::string opens_at = state.empty() ? "" : "#" + state;
   print(server.url() + opens_at);
   char host[256] = "HOST";
@@ -101,7 +99,7 @@ void check_page_size(const Options& options) {
 }
 
 // What needs no run: the steps of a training run that was watched, or traces side by side; empty: it is one trace, or a model and a text.
-std::vector<LiveSource> sources_without_run(const Options& options, const std::string& command) {
+std::vector<LoadedTrace> traces_without_run(const Options& options, const std::string& command) {
   LookArguments look = options.look;
   const bool is_watched = is_watch_folder(look.model);
   std::vector<std::string> files = options.traces;
@@ -114,7 +112,7 @@ std::vector<LiveSource> sources_without_run(const Options& options, const std::s
   if (!is_watched && files.empty()) return {};
   look.refuse_run_options();
   if (!look.segments.empty()) usage_error("--segments names parts of one text; here are several traces");
-  if (is_watched) return open_checkpoints(look.model, source_options(options, command));
+  if (is_watched) return open_checkpoints(look.model, loaded_options(options, command));
   std::vector<ShownTrace> traces;
   for (const std::string& file : files) {
     if (!is_trace_file(file))
@@ -122,7 +120,7 @@ std::vector<LiveSource> sources_without_run(const Options& options, const std::s
     traces.push_back({std::make_shared<const Trace>(Trace::load(file))});
   }
   traces[0].state = state_of(options, *traces[0].trace);
-  return side_by_side(traces, source_options(options, command));
+  return side_by_side(traces, loaded_options(options, command));
 }
 
 void run(Options& options) {
@@ -130,13 +128,13 @@ void run(Options& options) {
   for (const std::string& trace : options.traces) command += " " + quoted(trace);
   check_page_size(options);
   if (!options.html.empty()) check_writable(options.html);
-  std::vector<LiveSource> sources = sources_without_run(options, command);
-  if (sources.empty()) {
-    Trace trace = options.look.trace();
-    sources.emplace_back(std::move(trace), source_options(options, command));
+  std::vector<LoadedTrace> traces = traces_without_run(options, command);
+  if (traces.empty()) {
+    auto trace = std::make_shared<const Trace>(options.look.trace());  // first: it loads the model that the options name
+    traces.emplace_back(std::move(trace), loaded_options(options, command));
   }
-  if (!options.html.empty()) return write_page(options, std::move(sources));
-  serve(options, std::move(sources));
+  if (!options.html.empty()) return write_page(options, std::move(traces));
+  serve(options, std::move(traces));
 }
 
 }  // namespace

@@ -6,6 +6,13 @@
 
 #include "base/format.h"
 #include "viewer/export.h"
+#include "viewer/questions/atlas.h"
+#include "viewer/questions/info.h"
+#include "viewer/questions/lines.h"
+#include "viewer/questions/mass.h"
+#include "viewer/questions/text.h"
+#include "viewer/questions/tiles.h"
+#include "viewer/questions/verify.h"
 
 namespace clearhead {
 namespace {
@@ -49,24 +56,22 @@ TileLook tile_of(const Parameters& query) {
   look.x = query.integer("x", 0, 0, kLongest);
   look.y = query.integer("y", 0, 0, kLongest);
   const size_t pool = query.choice("pool", {"both", "max", "mean"});
-  look.max = pool != 2;
-  look.mean = pool != 1;
-  look.f32 = query.choice("dtype", {"u8", "f32"}) == 1;
+  look.planes = {.max = pool != 2, .mean = pool != 1, .f32 = query.choice("dtype", {"u8", "f32"}) == 1};
   look.exact = query.flag("exact");
   return look;
 }
 
-ApiAnswer text_answer(LiveSource& source, const ApiRequest& request, const Parameters& query) {
+ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const Parameters& query) {
   const int side = static_cast<int>(query.integer("side", 0, 0, 1'000));
-  const int64_t tokens = static_cast<int64_t>(source.trace().plan().text.ids.size());
+  const int64_t tokens = static_cast<int64_t>(loaded.trace().plan().text.ids.size());
   const Range range{query.integer("from", 0, 0, tokens), query.integer("to", tokens, 0, tokens)};
-  return frame_answer(source.text(side, range), request);
+  return frame_answer(questions::text(loaded, side, range), request);
 }
 
 // A page that shows another text than the one here must not get this one's numbers.
-void check_text(const LiveSource& source, const Parameters& query) {
+void check_text(const LoadedTrace& loaded, const Parameters& query) {
   const std::string id = query.text("id");
-  if (!id.empty() && id != source.id())
+  if (!id.empty() && id != loaded.id())
     fail(ErrorCode::kStale, "This page shows another text than the server holds now (another window ran one): load it again.");
 }
 
@@ -112,19 +117,19 @@ class Teller {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-void run_events(LiveSource& source, const ApiRequest& request, const std::function<void(std::string)>& emit, const LookOptions& options) {
+void run_events(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string)>& emit, const LookOptions& options) {
   const Json body = Json::parse(request.body, "api/run");
   Fields fields(body, "api/run");
   const std::string text = fields.string_or("text", "");
   std::optional<std::string> pair;
   if (const Json* second = body.find("pair"); second && !second->is_null()) pair = fields.string("pair");
-  source.run(
+  loaded.run(
       text, pair,
       [&](double done, const std::string& what) {
         emit(sse("progress", Json::object({{"done", done}, {"what", what}})));
       },
       options.cancel);
-  emit(sse("done", Json::object({{"id", source.id()}})));
+  emit(sse("done", Json::object({{"id", loaded.id()}})));
 }
 
 }  // namespace
@@ -147,21 +152,21 @@ ApiKind kind_of(const ApiRequest& request) {
 
 bool wants_post(const std::string& path) { return path == "mass" || path == "verify" || path == "run"; }
 
-ApiAnswer answer(LiveSource& source, const ApiRequest& request, const LookOptions& options) {
+ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options) {
   const Parameters query(request.query);
   const std::string& path = request.path;
-  check_text(source, query);
-  if (path == "info") return json_answer(source.info());
-  if (path == "text") return text_answer(source, request, query);
-  if (path == "segments") return json_answer(source.segments(static_cast<int>(query.integer("side", 0, 0, 1'000))));
-  if (path == "row") return frame_answer(source.row(line_of(query, "q"), options), request);
-  if (path == "col") return frame_answer(source.column(line_of(query, "k"), options), request);
-  if (path == "stats") return frame_answer(source.stats(query.head(), query.integer("bins", 512, 1, 65'536), options), request);
-  if (path == "tile") return frame_answer(source.tile(tile_of(query), options), request);
-  if (path == "mass") return frame_answer(source.mass(mass_look_of(Json::parse(request.body, "api/mass")), options), request);
-  if (path == "verify") return json_answer(source.verify(verify_look_of(Json::parse(request.body, "api/verify")), options));
+  check_text(loaded, query);
+  if (path == "info") return json_answer(questions::info(loaded));
+  if (path == "text") return text_answer(loaded, request, query);
+  if (path == "segments") return json_answer(questions::segments(loaded, static_cast<int>(query.integer("side", 0, 0, 1'000))));
+  if (path == "row") return frame_answer(questions::row(loaded, line_of(query, "q"), options), request);
+  if (path == "col") return frame_answer(questions::column(loaded, line_of(query, "k"), options), request);
+  if (path == "stats") return frame_answer(questions::stats(loaded, query.head(), query.integer("bins", 512, 1, 65'536), options), request);
+  if (path == "tile") return frame_answer(questions::tile(loaded, tile_of(query), options), request);
+  if (path == "mass") return frame_answer(questions::mass(loaded, mass_look_of(Json::parse(request.body, "api/mass")), options), request);
+  if (path == "verify") return json_answer(questions::verify(loaded, verify_look_of(Json::parse(request.body, "api/verify")), options));
   if (path == "export") {
-    ExportedFile file = export_file(source, query.text("kind"), query.text("state"), query.text("budget"), options);
+    ExportedFile file = export_file(loaded, query.text("kind"), query.text("state"), query.text("budget"), options);
     return {.type = file.type, .body = std::move(file.bytes), .filename = file.name};
   }
   fail(ErrorCode::kNotFound, "api/{}: no such question.", path);
@@ -172,16 +177,17 @@ const char* stream_type(const ApiRequest& request) {
   return as_json(request) ? "application/x-ndjson" : kFrames;
 }
 
-void stream(LiveSource& source, const ApiRequest& request, const std::function<void(std::string chunk)>& emit, const LookOptions& options) {
-  if (kind_of(request) == ApiKind::kEvents) return run_events(source, request, emit, options);
+void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
+            const LookOptions& options) {
+  if (kind_of(request) == ApiKind::kEvents) return run_events(loaded, request, emit, options);
   const Parameters query(request.query);
-  check_text(source, query);
+  check_text(loaded, query);
   const auto take = [&](const ViewFrame& frame) { emit(chunk_of(request, frame)); };
   Teller teller(options, [&](double done) { take(event_frame(Json::object({{"event", "progress"}, {"done", done}}))); });
   if (request.path == "overview") {
-    source.overview(query.head(), take, teller.watched());
+    questions::overview(loaded, query.head(), take, teller.watched());
   } else if (request.path == "atlas") {
-    source.atlas(query.text("f"), take, teller.watched());
+    questions::atlas(loaded, query.text("f"), take, teller.watched());
   } else {
     fail(ErrorCode::kNotFound, "api/{}: no such stream.", request.path);
   }

@@ -6,8 +6,9 @@
 #include <functional>
 #include <string>
 
+#include "clearhead/look.h"
+#include "viewer/loaded_trace.h"
 #include "viewer/parameters.h"
-#include "viewer/source.h"
 
 namespace clearhead {
 
@@ -38,10 +39,10 @@ ApiKind kind_of(const ApiRequest& request);
 bool wants_post(const std::string& path);
 
 /// kOnce, kLong and kPatient. Throws what answer_error() understands.
-ApiAnswer answer(LiveSource& source, const ApiRequest& request, const LookOptions& options = {});
+ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {});
 
 /// kStream, kSurvey and kEvents: hands out chunks in order, the last of them `done`. Throws as answer(); `options.progress` is called now and then.
-void stream(LiveSource& source, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
+void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
             const LookOptions& options = {});
 const char* stream_type(const ApiRequest& request);
 /// The chunk that ends a stream which failed after it began.

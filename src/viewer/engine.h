@@ -1,4 +1,4 @@
-// One thread owns compute and the source; everybody else posts jobs to it and waits.
+// One thread owns compute and the loaded traces; everybody else posts jobs to it and waits.
 //
 //   kShort     a row, a tile: runs before anything longer, and between the tasks of a longer job (yield)
 //   kLong      an overview, an export

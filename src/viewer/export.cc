@@ -9,7 +9,13 @@
 #include "base/format.h"
 #include "io/npy.h"
 #include "io/png.h"
+#include "viewer/json_text.h"
 #include "viewer/parameters.h"
+#include "viewer/questions/atlas.h"
+#include "viewer/questions/lines.h"
+#include "viewer/questions/mass.h"
+#include "viewer/questions/ranges.h"
+#include "viewer/questions/tiles.h"
 
 namespace clearhead {
 namespace {
@@ -17,20 +23,13 @@ namespace {
 constexpr int64_t kMostCells = 2048;  // on a side of an exported rectangle: above, cells are pooled
 constexpr int64_t kPictureSide = 1024;
 
-// JSON with f32 in the fewest digits; NaN is null.
-std::string list_of(std::span<const float> values) {
-  std::string out = "[";
-  for (size_t i = 0; i < values.size(); ++i) out += (i > 0 ? "," : "") + shortest(values[i]);
-  return out + "]";
-}
-
-HeadLook look_of(LiveSource& source, const ViewState& state, size_t index) {
+HeadLook look_of(LoadedTrace& loaded, const ViewState& state, size_t index) {
   HeadLook at;
-  at.family = state.family.empty() ? source.main_family() : state.family;
+  at.family = state.family.empty() ? loaded.trace().main_family() : state.family;
   if (index < state.heads.size()) {
     at.layer = state.heads[index].first;
     at.head = state.heads[index].second;
-  } else if (const FamilyFacts& known = source.facts(at.family); !known.layers.empty()) {
+  } else if (const FamilyFacts& known = loaded.facts(at.family); !known.layers.empty()) {
     at.layer = known.layers[0];
   }
   at.weight = weight_kind_of(state.weight);
@@ -42,51 +41,36 @@ HeadLook look_of(LiveSource& source, const ViewState& state, size_t index) {
 struct ExportedLine {
   HeadLook at{};
   LineLook look{};
-  LiveSource::Line line{};
+  Line line{};
 };
 
-std::vector<ExportedLine> lines_of(LiveSource& source, const ViewState& state, const LookOptions& options) {
+std::vector<ExportedLine> lines_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
   const bool in = state.direction == "in";
   std::vector<ExportedLine> out;
   for (size_t i = 0; i < std::max<size_t>(1, state.heads.size()); ++i) {
     ExportedLine item;
-    item.at = look_of(source, state, i);
+    item.at = look_of(loaded, state, i);
     item.look.at = item.at;
     item.look.ranges = in && !state.keys.empty() ? state.keys : state.queries;
     if (item.look.ranges.empty()) {
-      const FamilyFacts& known = source.facts(item.at.family);
+      const FamilyFacts& known = loaded.facts(item.at.family);
       if (known.rows.empty()) fail(ErrorCode::kNotFound, "export: this trace keeps no rows.");
       item.look.ranges = {{known.rows.back().end - 1, known.rows.back().end}};
     }
-    item.line = in ? source.column_line(item.look, options) : source.row_line(item.look, options);
+    item.line = in ? questions::column_line(loaded, item.look, options) : questions::row_line(loaded, item.look, options);
     out.push_back(std::move(item));
   }
   return out;
 }
 
-std::string tokens_json(const RunText& text) {
-  std::string out = "[";
+Json tokens_json(const RunText& text) {
+  Json out = Json::array();
   for (size_t i = 0; i < text.ids.size(); ++i) {
     const auto [begin, end] = text.offsets[i];
     const std::string bytes = end > begin ? text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)) : text.pieces[i];
-    out += (i > 0 ? "," : "") +
-           Json::object({{"begin", begin}, {"end", end}, {"id", static_cast<int64_t>(text.ids[i])}, {"text", bytes}}).dump();
+    out.push(Json::object({{"begin", begin}, {"end", end}, {"id", static_cast<int64_t>(text.ids[i])}, {"text", bytes}}));
   }
-  return out + "]";
-}
-
-Json ranges_json(const std::vector<Range>& ranges) {
-  Json out = Json::array();
-  for (const Range& range : ranges) out.push(Json(Json::Array{range.begin, range.end}));
   return out;
-}
-
-// `fields` with further ones given as JSON text.
-std::string object_with(const Json& fields, const std::vector<std::pair<std::string, std::string>>& more) {
-  std::string out = fields.dump();
-  out.pop_back();
-  for (const auto& [name, json] : more) out += (out.size() > 1 ? "," : "") + Json(name).dump() + ":" + json;
-  return out + "}";
 }
 
 // The rectangle of the map that is shown, and its cells.
@@ -95,11 +79,11 @@ struct ExportedMap {
   Cells cells{};
 };
 
-ExportedMap map_of(LiveSource& source, const ViewState& state, int64_t most, const LookOptions& options) {
+ExportedMap map_of(LoadedTrace& loaded, const ViewState& state, int64_t most, const LookOptions& options) {
   ExportedMap out;
-  out.at = look_of(source, state, 0);
-  const FamilyFacts& known = source.facts(out.at.family);
-  if (!known.all_rows) source.tile({.at = out.at}, options);  // says what was not kept
+  out.at = look_of(loaded, state, 0);
+  const FamilyFacts& known = loaded.facts(out.at.family);
+  if (!known.all_rows) questions::tile(loaded, {.at = out.at}, options);  // says what was not kept
   Range keys{0, known.keys}, queries{0, known.queries};
   if (state.rectangle.size() == 4) {
     keys = {std::clamp<int64_t>(state.rectangle[0], 0, known.keys), std::clamp<int64_t>(state.rectangle[2], 0, known.keys)};
@@ -108,78 +92,97 @@ ExportedMap map_of(LiveSource& source, const ViewState& state, int64_t most, con
   if (keys.size() <= 0 || queries.size() <= 0) fail(ErrorCode::kInvalidArgument, "x: the rectangle holds nothing of the map.");
   int z = 0;
   while (((std::max(keys.size(), queries.size()) + (int64_t{1} << z) - 1) >> z) > most) ++z;
-  out.cells = source.cells(out.at, z, queries, keys, 0, options);
+  out.cells = questions::cells(loaded, {.at = out.at, .z = z, .queries = queries, .keys = keys}, options);
   return out;
 }
 
-std::string json_export(LiveSource& source, const ViewState& state, const LookOptions& options) {
-  const std::string family = state.family.empty() ? source.main_family() : state.family;
-  Json top = Json::object({{"command", source.options().command},
-                           {"clearhead", source.options().version},
-                           {"id", source.id()},
-                           {"name", source.name()},
-                           {"family", family},
-                           {"view", state.view},
-                           {"weight", state.weight},
-                           {"sink", state.sink}});
-  std::string heads = "[";
-  std::vector<std::pair<std::string, std::string>> more;
-  const auto head_json = [](const HeadLook& at) { return Json::object({{"layer", at.layer}, {"head", at.head}, {"badge", "exact"}}); };
-  if (state.view == "map") {
-    const ExportedMap map = map_of(source, state, kMostCells, options);
-    const Json rectangle(Json::Array{map.cells.queries.begin, map.cells.queries.end, map.cells.keys.begin, map.cells.keys.end});
-    heads += object_with(head_json(map.at), {{"rectangle", rectangle.dump()},
-                                             {"cells", object_with(Json::object({{"rows", map.cells.rows}, {"columns", map.cells.columns}}),
-                                                                   {{"max", list_of(map.cells.max)}, {"mean", list_of(map.cells.mean)}})}});
-  } else if (state.view == "atlas") {
-    const FamilyFacts& known = source.facts(family);
-    std::string mass;
-    if (!state.queries.empty() && !state.keys.empty()) {
-      mass =
-          source.mass({family, state.queries, state.keys, weight_kind_of(state.weight), sink_rule_of(state.sink)}, options).arrays[0].bytes;
-    }
-    for (const int layer : known.layers) {
-      for (int64_t head = 0; head < known.shape.heads; ++head) {
-        const HeadStatistics& found = source.statistics(family, layer, head, options);
-        Json item = head_json({family, layer, head});
-        Json scores = Json::object();
-        for (size_t s = 0; s < kHeadScores; ++s) {
-          scores[head_score_definitions()[s].id] = std::isnan(found.scores.scores[s]) ? Json() : Json(found.scores.scores[s]);
-        }
-        item["scores"] = std::move(scores);
-        item["kind"] = found.scores.kind;
-        item["strongest"] = strongest_json(found.scores);
-        if (!mass.empty()) item["mass"] = reinterpret_cast<const float*>(mass.data())[layer * known.shape.heads + head];
-        heads += (heads.size() > 1 ? "," : "") + item.dump();
-      }
-    }
-  } else {
-    for (const ExportedLine& item : lines_of(source, state, options)) {
-      const std::string line =
-          object_with(Json::object({{"of", ranges_json(item.look.ranges)}, {"total", item.line.total}, {"sink_mass", item.line.sink_mass}}),
-                      {{"values", list_of(item.line.values)}});
-      heads += (heads.size() > 1 ? "," : "") + object_with(head_json(item.at), {{state.direction == "in" ? "columns" : "rows", line}});
-    }
-    more.emplace_back("tokens", tokens_json(source.trace().plan().text));
-  }
-  more.insert(more.begin(), {"heads", heads + "]"});
-  return object_with(top, more) + "\n";
+Json head_json(const HeadLook& at) { return Json::object({{"layer", at.layer}, {"head", at.head}, {"badge", "exact"}}); }
+
+// What the map view shows: one head's rectangle.
+std::string map_text(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  const ExportedMap map = map_of(loaded, state, kMostCells, options);
+  Json head = head_json(map.at);
+  head["rectangle"] = Json(Json::Array{map.cells.queries.begin, map.cells.queries.end, map.cells.keys.begin, map.cells.keys.end});
+  ObjectText cells(Json::object({{"rows", map.cells.rows}, {"columns", map.cells.columns}}));
+  cells.add("max", numbers_text(map.cells.max)).add("mean", numbers_text(map.cells.mean));
+  return array_text({std::move(ObjectText(head).add("cells", std::move(cells).text())).text()});
 }
 
-Tensor numbers_of(LiveSource& source, const ViewState& state, const LookOptions& options) {
+// What the atlas shows: scores of every head, and mass where a question for it stands.
+Json atlas_json(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  const FamilyFacts& known = loaded.facts(state.family);
+  std::string mass;
+  if (!state.queries.empty() && !state.keys.empty()) {
+    const MassLook asked{state.family, state.queries, state.keys, weight_kind_of(state.weight), sink_rule_of(state.sink)};
+    mass = questions::mass(loaded, asked, options).arrays[0].bytes;
+  }
+  Json heads = Json::array();
+  for (const int layer : known.layers) {
+    for (int64_t head = 0; head < known.shape.heads; ++head) {
+      const HeadStatistics& found = questions::head_statistics(loaded, state.family, layer, head, options);
+      Json item = head_json({state.family, layer, head});
+      Json scores = Json::object();
+      for (size_t s = 0; s < kHeadScores; ++s) {
+        scores[head_score_definitions()[s].id] = std::isnan(found.scores.scores[s]) ? Json() : Json(found.scores.scores[s]);
+      }
+      item["scores"] = std::move(scores);
+      item["kind"] = found.scores.kind;
+      item["strongest"] = questions::strongest_json(found.scores);
+      if (!mass.empty()) item["mass"] = reinterpret_cast<const float*>(mass.data())[layer * known.shape.heads + head];
+      heads.push(std::move(item));
+    }
+  }
+  return heads;
+}
+
+// What the other views show: a line of every pinned head.
+std::string lines_text(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  std::vector<std::string> heads;
+  for (const ExportedLine& item : lines_of(loaded, state, options)) {
+    ObjectText line(
+        Json::object({{"of", questions::ranges_json(item.look.ranges)}, {"total", item.line.total}, {"sink_mass", item.line.sink_mass}}));
+    line.add("values", numbers_text(item.line.values));
+    ObjectText head(head_json(item.at));
+    head.add(state.direction == "in" ? "columns" : "rows", std::move(line).text());
+    heads.push_back(std::move(head).text());
+  }
+  return array_text(heads);
+}
+
+std::string json_export(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
+  ObjectText out(Json::object({{"command", loaded.options().command},
+                               {"clearhead", loaded.options().version},
+                               {"id", loaded.id()},
+                               {"name", model_name(loaded.trace().plan())},
+                               {"family", state.family},
+                               {"view", state.view},
+                               {"weight", state.weight},
+                               {"sink", state.sink}}));
+  if (state.view == "map") {
+    out.add("heads", map_text(loaded, state, options));
+  } else if (state.view == "atlas") {
+    out.add("heads", atlas_json(loaded, state, options).dump());
+  } else {
+    out.add("heads", lines_text(loaded, state, options));
+    out.add("tokens", tokens_json(loaded.trace().plan().text).dump());
+  }
+  return std::move(out).text() + "\n";
+}
+
+Tensor numbers_of(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
   std::vector<float> values;
   Shape shape;
   if (state.view == "map") {
-    const ExportedMap map = map_of(source, state, kMostCells, options);
+    const ExportedMap map = map_of(loaded, state, kMostCells, options);
     values = map.cells.max;
     values.insert(values.end(), map.cells.mean.begin(), map.cells.mean.end());
     shape = {2, map.cells.rows, map.cells.columns};
   } else if (state.view == "atlas") {
-    const FamilyFacts& known = source.facts(state.family);
+    const FamilyFacts& known = loaded.facts(state.family);
     values.assign(static_cast<size_t>(known.shape.layers * known.shape.heads) * kHeadScores, std::numeric_limits<float>::quiet_NaN());
     for (const int layer : known.layers) {
       for (int64_t head = 0; head < known.shape.heads; ++head) {
-        const HeadStatistics& found = source.statistics(state.family, layer, head, options);
+        const HeadStatistics& found = questions::head_statistics(loaded, state.family, layer, head, options);
         std::copy(found.scores.scores.begin(), found.scores.scores.end(),
                   values.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(layer * known.shape.heads + head) * kHeadScores));
       }
@@ -187,7 +190,7 @@ Tensor numbers_of(LiveSource& source, const ViewState& state, const LookOptions&
     shape = {known.shape.layers, known.shape.heads, static_cast<int64_t>(kHeadScores)};
   } else {
     int64_t count = 0;
-    for (const ExportedLine& item : lines_of(source, state, options)) {
+    for (const ExportedLine& item : lines_of(loaded, state, options)) {
       values.insert(values.end(), item.line.values.begin(), item.line.values.end());
       ++count;
     }
@@ -196,11 +199,11 @@ Tensor numbers_of(LiveSource& source, const ViewState& state, const LookOptions&
   return Tensor::from(values, shape);
 }
 
-std::string png_export(LiveSource& source, const ViewState& state, const LookOptions& options) {
+std::string png_export(LoadedTrace& loaded, const ViewState& state, const LookOptions& options) {
   if (state.view != "map")
     fail(ErrorCode::kUnsupported, "export: a picture of the view \"{}\" is painted by the page; kind=png is for v=map.", state.view);
-  const ExportedMap map = map_of(source, state, kPictureSide, options);
-  const FamilyFacts& known = source.facts(map.at.family);
+  const ExportedMap map = map_of(loaded, state, kPictureSide, options);
+  const FamilyFacts& known = loaded.facts(map.at.family);
   PictureOptions painted;
   painted.scale = state.scale == "linear" ? Scale::kLinear : state.scale == "log" ? Scale::kLog : Scale::kSqrt;
   painted.cell_pixels = std::max<int64_t>(1, 512 / std::max(map.cells.rows, map.cells.columns));
@@ -211,15 +214,15 @@ std::string png_export(LiveSource& source, const ViewState& state, const LookOpt
   const Picture picture = paint(Tensor::from(map.cells.max, {map.cells.rows, map.cells.columns}), painted);
   const std::string caption =
       format("{} · {} L{}.H{} · queries {} to {} down, keys {} to {} across · {} weights, {} scale, sinks: {} · cell = max of {}² weights",
-             source.name(), map.at.family, map.at.layer, map.at.head, map.cells.queries.begin, map.cells.queries.end, map.cells.keys.begin,
-             map.cells.keys.end, state.weight, state.scale, state.sink, int64_t{1} << map.cells.z);
+             model_name(loaded.trace().plan()), map.at.family, map.at.layer, map.at.head, map.cells.queries.begin, map.cells.queries.end,
+             map.cells.keys.begin, map.cells.keys.end, state.weight, state.scale, state.sink, int64_t{1} << map.cells.z);
   return png_bytes({.width = picture.width, .height = picture.height, .channels = 3, .pixels = picture.rgb},
-                   {{"Title", caption}, {"Software", "clearhead " + source.options().version}, {"Comment", source.options().command}});
+                   {{"Title", caption}, {"Software", "clearhead " + loaded.options().version}, {"Comment", loaded.options().command}});
 }
 
-std::string file_name(const LiveSource& source, const ViewState& state, const char* extension) {
+std::string file_name(const LoadedTrace& loaded, const ViewState& state, const char* extension) {
   std::string name;
-  for (const char c : source.name()) {
+  for (const char c : model_name(loaded.trace().plan())) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
     name += plain ? c : '-';
   }
@@ -274,22 +277,22 @@ uint64_t parse_budget(const std::string& text) {
   fail(ErrorCode::kInvalidArgument, "budget: expected a size such as 20MB or 1GiB, found \"{}\".", text);
 }
 
-ExportedFile export_file(LiveSource& source, const std::string& kind, const std::string& state, const std::string& budget,
+ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std::string& state, const std::string& budget,
                          const LookOptions& options) {
   ViewState shown = parse_state(state);
-  if (shown.family.empty()) shown.family = source.main_family();
-  if (kind == "json") return {file_name(source, shown, "json"), "application/json", json_export(source, shown, options)};
+  if (shown.family.empty()) shown.family = loaded.trace().main_family();
+  if (kind == "json") return {file_name(loaded, shown, "json"), "application/json", json_export(loaded, shown, options)};
   if (kind == "npy") {
     // numpy.load reads one array and leaves what follows: the command stands behind it.
-    return {file_name(source, shown, "npy"), "application/octet-stream",
-            npy_bytes(numbers_of(source, shown, options)) + "\n# " + source.options().command + "\n"};
+    return {file_name(loaded, shown, "npy"), "application/octet-stream",
+            npy_bytes(numbers_of(loaded, shown, options)) + "\n# " + loaded.options().command + "\n"};
   }
-  if (kind == "png") return {file_name(source, shown, "png"), "image/png", png_export(source, shown, options)};
+  if (kind == "png") return {file_name(loaded, shown, "png"), "image/png", png_export(loaded, shown, options)};
   if (kind == "html") {
-    ExportOptions page_options{.command = source.options().command + " --html OUT.html", .state = state, .look = options};
+    ExportOptions page_options{.command = loaded.options().command + " --html OUT.html", .state = state, .look = options};
     if (!budget.empty()) page_options.budget_bytes = parse_budget(budget);
     ExportedPage page;
-    return {file_name(source, shown, "html"), "text/html; charset=utf-8", offline_page({&source, 1}, page_options, page)};
+    return {file_name(loaded, shown, "html"), "text/html; charset=utf-8", offline_page({&loaded, 1}, page_options, page)};
   }
   fail(ErrorCode::kInvalidArgument, "kind: expected one of html, json, npy, png, found \"{}\".", kind);
 }

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "clearhead/trace.h"
-#include "viewer/source.h"
+#include "viewer/loaded_trace.h"
 
 namespace clearhead {
 
@@ -33,18 +33,18 @@ struct ExportedPage {
   std::vector<std::string> holds{};
 };
 
-/// One source, or several that know of each other. Throws kBudget when not even the text and the statistics fit, kIo as files do.
-ExportedPage export_html(std::span<LiveSource> sources, const std::string& path, const ExportOptions& options = {});
+/// One trace, or several that know of each other. Throws kBudget when not even the text and the statistics fit, kIo as files do.
+ExportedPage export_html(std::span<LoadedTrace> traces, const std::string& path, const ExportOptions& options = {});
 
 /// The page's bytes.
-std::string offline_page(std::span<LiveSource> sources, const ExportOptions& options, ExportedPage& page);
+std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& options, ExportedPage& page);
 
 struct ExportedFile {
   std::string name{}, type{}, bytes{};
 };
 
 /// kind: html, json, npy, png. `state` as in the page's address, without '#'; `budget` for html: "20MB", or empty.
-ExportedFile export_file(LiveSource& source, const std::string& kind, const std::string& state, const std::string& budget,
+ExportedFile export_file(LoadedTrace& loaded, const std::string& kind, const std::string& state, const std::string& budget,
                          const LookOptions& options = {});
 
 /// "20MB", "1.5 GiB", "4096": bytes. Throws kInvalidArgument.

@@ -20,6 +20,11 @@
 #include "spec/visible.h"
 #include "viewer/bundle.h"
 #include "viewer/export.h"
+#include "viewer/questions/atlas.h"
+#include "viewer/questions/info.h"
+#include "viewer/questions/mass.h"
+#include "viewer/questions/text.h"
+#include "viewer/questions/tiles.h"
 
 namespace clearhead {
 namespace {
@@ -141,8 +146,8 @@ std::string head_path(const char* what, const HeadLook& at) { return format("{}/
 // What one page holds of one trace.
 class TraceWriter {
  public:
-  TraceWriter(LiveSource& source, const ExportOptions& options, std::string state, size_t first_blob)
-      : source_(source), options_(options), opens_with_(std::move(state)), state_(parse_state(opens_with_)), blobs_(first_blob) {}
+  TraceWriter(LoadedTrace& loaded, const ExportOptions& options, std::string state, size_t first_blob)
+      : loaded_(loaded), options_(options), opens_with_(std::move(state)), state_(parse_state(opens_with_)), blobs_(first_blob) {}
   /// Returns how many bytes it needs beyond `most` where not even the text and the statistics fit; else 0, and `most` is kept.
   uint64_t write(uint64_t most);
   Json manifest();
@@ -163,6 +168,7 @@ class TraceWriter {
   bool add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched);
   std::vector<HeadLook> heads_in_order(const FamilyFacts& known);
   std::vector<Range> watched_rows(const FamilyFacts& known) const;
+  bool has_all_statistics(const FamilyFacts& known, int layer);
   void hold(const std::string& what) {
     if (std::find(holds_.begin(), holds_.end(), what) == holds_.end()) holds_.push_back(what);
   }
@@ -185,7 +191,7 @@ class TraceWriter {
     if (options_.look.progress) options_.look.progress(done);
   }
 
-  LiveSource& source_;
+  LoadedTrace& loaded_;
   const ExportOptions& options_;
   std::string opens_with_;
   ViewState state_;
@@ -199,6 +205,13 @@ class TraceWriter {
   int64_t heads_held_ = 0;
 };
 
+bool TraceWriter::has_all_statistics(const FamilyFacts& known, int layer) {
+  for (int64_t head = 0; head < known.shape.heads; ++head) {
+    if (!loaded_.find_statistics(known.shape.name, layer, head)) return false;
+  }
+  return true;
+}
+
 void TraceWriter::add_statistics(const FamilyFacts& known) {
   const MapFamily& shape = known.shape;
   const int64_t heads = shape.layers * shape.heads;
@@ -209,15 +222,14 @@ void TraceWriter::add_statistics(const FamilyFacts& known) {
   constexpr const char* kNames[] = {"entropy", "received", "distance"};
   for (int layer = 0; layer < shape.layers; ++layer) {
     const bool kept = std::find(known.layers.begin(), known.layers.end(), layer) != known.layers.end();
-    if (kept && source_.has_all_statistics(shape.name, layer) == false)
-      source_.compute_statistics(shape.name, layer, {0, shape.heads}, looks());
+    if (kept && !has_all_statistics(known, layer)) loaded_.compute_statistics(shape.name, layer, {0, shape.heads}, looks());
     for (int64_t head = 0; head < shape.heads; ++head) {
       if (!kept) {
         for (size_t i = 0; i < 3; ++i) lines[i].insert(lines[i].end(), static_cast<size_t>(bins[i]), 0.0f);
         continue;
       }
-      all.push_back(source_.statistics(shape.name, layer, head, looks()));
-      const ViewFrame frame = source_.stats({shape.name, layer, head}, most, looks());
+      all.push_back(questions::head_statistics(loaded_, shape.name, layer, head, looks()));
+      const ViewFrame frame = questions::stats(loaded_, {shape.name, layer, head}, most, looks());
       for (size_t i = 0; i < 3; ++i) {
         const std::string& bytes = frame.arrays[i].bytes;
         std::vector<float> line(static_cast<size_t>(bins[i]), 0.0f);
@@ -228,7 +240,7 @@ void TraceWriter::add_statistics(const FamilyFacts& known) {
     tell(0.5 * static_cast<double>(layer + 1) / static_cast<double>(shape.layers));
   }
   if (all.empty()) return;
-  blobs_.add("atlas/" + shape.name, source_.heads_frame(shape.name, -1, all));
+  blobs_.add("atlas/" + shape.name, questions::heads_frame(shape.name, -1, all));
   ViewFrame stats;
   stats.header = Json::object({{"family", shape.name}, {"badge", "exact"}});
   for (size_t i = 0; i < 3; ++i) stats.add(kNames[i], lines[i], {shape.layers, shape.heads, bins[i]});
@@ -238,7 +250,7 @@ void TraceWriter::add_statistics(const FamilyFacts& known) {
 }
 
 void TraceWriter::add_segment_masses(const FamilyFacts& known) {
-  const Json named = source_.segments(0);
+  const Json named = questions::segments(loaded_, 0);
   std::vector<Range> segments;
   for (const Json& item : named.find("segments")->items()) segments.push_back({item.find("begin")->integer(), item.find("end")->integer()});
   const int64_t count = static_cast<int64_t>(segments.size()), heads = known.shape.layers * known.shape.heads;
@@ -250,7 +262,7 @@ void TraceWriter::add_segment_masses(const FamilyFacts& known) {
   for (int64_t from = 0; from < count; ++from) {
     for (int64_t to = 0; to < count; ++to) {
       const ViewFrame frame =
-          source_.mass({known.shape.name, {segments[static_cast<size_t>(from)]}, {segments[static_cast<size_t>(to)]}}, looks());
+          questions::mass(loaded_, {known.shape.name, {segments[static_cast<size_t>(from)]}, {segments[static_cast<size_t>(to)]}}, looks());
       const float* values = reinterpret_cast<const float*>(frame.arrays[0].bytes.data());
       for (int64_t h = 0; h < heads; ++h) mass[static_cast<size_t>((h * count + from) * count + to)] = values[h];
     }
@@ -264,7 +276,8 @@ void TraceWriter::add_segment_masses(const FamilyFacts& known) {
 }
 
 ViewFrame TraceWriter::weights_frame(const HeadLook& at, const FamilyFacts& known, bool exact) {
-  const Tile tile = source_.map(at.family, at.layer).tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
+  const Tile tile =
+      loaded_.trace().map(at.family, at.layer).tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
   const std::span<const float> weights(tile.max.data<float>(), static_cast<size_t>(tile.max.numel()));
   ViewFrame frame;
   frame.header = Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", exact ? "exact" : "quantised"}});
@@ -272,7 +285,7 @@ ViewFrame TraceWriter::weights_frame(const HeadLook& at, const FamilyFacts& know
     frame.add("weights", weights, {known.queries, known.keys});
   } else {
     const Codes codes = quantise(weights, Scale::kLog);
-    frame.header["codes"] = codes_json(codes);
+    frame.header["codes"] = questions::codes_json(codes);
     frame.add("weights", codes.values, {known.queries, known.keys});
   }
   return frame;
@@ -294,13 +307,13 @@ double visible_pairs(const LayerMap& map) {
 // Tier A: all weights of all heads, as they are or else as codes, or nothing of them.
 bool TraceWriter::add_all_weights() {
   double weights = 0, visible = 0;
-  for (const MapFamily& family : source_.trace().plan().families) {
-    const FamilyFacts& known = source_.facts(family.name);
+  for (const MapFamily& family : loaded_.trace().plan().families) {
+    const FamilyFacts& known = loaded_.facts(family.name);
     all_weights_ = std::numeric_limits<double>::infinity();  // where Q was not kept for all rows
     if (!known.all_rows) return false;
     const double heads = static_cast<double>(known.layers.size()) * static_cast<double>(family.heads);
     weights += heads * static_cast<double>(known.queries) * static_cast<double>(known.keys);
-    if (!known.layers.empty()) visible += heads * visible_pairs(source_.map(family.name, known.layers[0]));
+    if (!known.layers.empty()) visible += heads * visible_pairs(loaded_.trace().map(family.name, known.layers[0]));
   }
   all_weights_ = weights;
   if (weights > static_cast<double>(kMostWeights)) return false;
@@ -312,8 +325,8 @@ bool TraceWriter::add_all_weights() {
 bool TraceWriter::add_weights(bool exact) {
   const char* name = exact ? "exact" : "weights";
   const Blobs::Mark before = blobs_.mark();
-  for (const MapFamily& family : source_.trace().plan().families) {
-    const FamilyFacts& known = source_.facts(family.name);
+  for (const MapFamily& family : loaded_.trace().plan().families) {
+    const FamilyFacts& known = loaded_.facts(family.name);
     for (const int layer : known.layers) {
       for (int64_t head = 0; head < family.heads; ++head) {
         const HeadLook at{family.name, layer, head};
@@ -370,7 +383,7 @@ struct TopKeys {
 
 // One reduction of the head: no weight but those that are kept is computed.
 ViewFrame TraceWriter::top_frame_of_all(const HeadLook& at, const FamilyFacts& known, int64_t top) {
-  const LayerMap map = source_.map(at.family, at.layer);
+  const LayerMap map = loaded_.trace().map(at.family, at.layer);
   ReductionRequest request;
   request.top_k = top;
   request.heads = {at.head, at.head + 1};
@@ -427,7 +440,7 @@ std::vector<WeightOfKey> heaviest(const float* row, int64_t keys, int64_t top) {
 ViewFrame TraceWriter::top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top) {
   constexpr int64_t kBlock = 48, kMostWeightsAtOnce = int64_t{16} << 20;
   const int64_t blocks = std::clamp<int64_t>(kMostWeightsAtOnce / std::max<int64_t>(1, kBlock * known.keys), 1, 4 * threads());
-  const LayerMap map = source_.map(at.family, at.layer);
+  const LayerMap map = loaded_.trace().map(at.family, at.layer);
   TopKeys out;
   for (const Range& range : rows) {
     for (int64_t begin = range.begin; begin < range.end; begin += blocks * kBlock) {
@@ -440,9 +453,7 @@ ViewFrame TraceWriter::top_frame(const HeadLook& at, const FamilyFacts& known, c
       for (int64_t r = 0; r < some.size(); ++r) {
         out.rows.push_back(static_cast<uint32_t>(some.begin + r));
         for (const auto& [weight, key] : best[static_cast<size_t>(r)]) out.add(weight, key);
-        double at_sinks = 0;
-        for (const int64_t sink : known.sinks) at_sinks += row_of(r)[sink] > 0 ? static_cast<double>(row_of(r)[sink]) : 0.0;
-        out.sink_mass.push_back(static_cast<float>(at_sinks));
+        out.sink_mass.push_back(static_cast<float>(questions::mass_at_sinks(row_of(r), known)));
       }
     }
   }
@@ -461,7 +472,7 @@ std::vector<HeadLook> TraceWriter::heads_in_order(const FamilyFacts& known) {
   std::vector<HeadScores> scores;
   for (const int layer : known.layers) {
     for (int64_t head = 0; head < known.shape.heads; ++head)
-      scores.push_back(source_.statistics(known.shape.name, layer, head, looks()).scores);
+      scores.push_back(questions::head_statistics(loaded_, known.shape.name, layer, head, looks()).scores);
   }
   std::stable_sort(scores.begin(), scores.end(), [](const HeadScores& a, const HeadScores& b) { return a.strength > b.strength; });
   for (const HeadScores& head : scores) add(head.layer, head.head);
@@ -479,8 +490,9 @@ void TraceWriter::add_heads(const FamilyFacts& known) {
     hold("top");
     ++heads_held_;
     if (known.all_rows && affordable(known)) {
-      const Cells cells = source_.cells(at, source_.overview_level(known, kOverviewSide), {0, known.queries}, {0, known.keys}, 0, looks());
-      ViewFrame frame = source_.picture_frame(at, cells, true, true, false);
+      const CellsLook whole{
+          .at = at, .z = questions::overview_level(known, kOverviewSide), .queries = {0, known.queries}, .keys = {0, known.keys}};
+      ViewFrame frame = questions::picture_frame(loaded_, at, questions::cells(loaded_, whole, looks()));
       frame.header["event"] = "picture";
       if (blobs_.add_within(head_path("overview", at), frame, room_)) hold("overview");
     }
@@ -509,7 +521,7 @@ bool qk_can_say(const AttentionSpec& spec) {
 }
 
 bool TraceWriter::add_qk(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& watched) {
-  const LayerMap map = source_.map(at.family, at.layer);
+  const LayerMap map = loaded_.trace().map(at.family, at.layer);
   for (const Frame& frame : map.frames()) {
     if (!frame.keys.empty() || !qk_can_say(frame.record.spec)) return false;
   }
@@ -560,7 +572,7 @@ Tensor widened_for(std::span<const uint16_t> halves, int64_t heads, int64_t rows
 }  // namespace
 
 ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows) {
-  const LayerMap map = source_.map(at.family, at.layer);
+  const LayerMap map = loaded_.trace().map(at.family, at.layer);
   StoredHead stored;
   const AttentionRecord& any = map.frames().back().record;
   store_keys(any, at.head, stored);
@@ -623,17 +635,16 @@ ViewFrame TraceWriter::qk_frame(const HeadLook& at, const FamilyFacts& known, co
 }
 
 Json TraceWriter::manifest() {
-  Json info = source_.info();
+  Json info = questions::info(loaded_);
   info["source"] = "offline";
   info["can_run"] = false;
   info["command"] = options_.command;
   Json missing = Json::array();
   const std::string larger = options_.command.empty() ? "" : options_.command + " --page-size 200MB";
   const auto lacks = [&](const char* feature, const char* code, const std::string& command, const std::string& detail) {
-    missing.push(
-        Json::object({{"feature", feature}, {"code", code}, {"command", command.empty() ? Json() : Json(command)}, {"detail", detail}}));
+    missing.push(questions::missing_json(feature, code, command.empty() ? Json() : Json(command), detail));
   };
-  const std::string live = source_.options().command;
+  const std::string live = loaded_.options().command;
   if (tier_ != 'A') {
     const bool could = all_weights_ <= static_cast<double>(kMostWeights);  // with a larger budget
     const std::string detail = could ? format("All weights of all heads do not fit {}.", human_bytes(options_.budget_bytes))
@@ -654,7 +665,7 @@ Json TraceWriter::manifest() {
   for (const std::string& what : holds_) holds.push(what);
   return Json::object({{"protocol", kViewerProtocol},
                        {"info", info},
-                       {"segments", Json(Json::Array{*source_.segments(0).find("segments")})},
+                       {"segments", Json(Json::Array{*questions::segments(loaded_, 0).find("segments")})},
                        {"blobs", blobs_.names()},
                        {"tier", std::string(1, tier_)},
                        {"budget", options_.budget_bytes},
@@ -689,11 +700,11 @@ std::string filled(std::string_view text, const std::vector<std::pair<std::strin
 }  // namespace
 
 uint64_t TraceWriter::write(uint64_t most) {
-  blobs_.add("text/0", source_.text(0));
+  blobs_.add("text/0", questions::text(loaded_, 0));
   hold("text");
   uint64_t heads = 0;
-  for (const MapFamily& family : source_.trace().plan().families) {
-    const FamilyFacts& known = source_.facts(family.name);
+  for (const MapFamily& family : loaded_.trace().plan().families) {
+    const FamilyFacts& known = loaded_.facts(family.name);
     heads += static_cast<uint64_t>(family.layers * family.heads);
     if (!known.layers.empty() && known.queries > 0) {
       add_statistics(known);
@@ -705,29 +716,29 @@ uint64_t TraceWriter::write(uint64_t most) {
   room_ = most - beside;
   if (!add_all_weights()) {
     tier_ = 'B';
-    for (const MapFamily& family : source_.trace().plan().families) {
-      const FamilyFacts& known = source_.facts(family.name);
+    for (const MapFamily& family : loaded_.trace().plan().families) {
+      const FamilyFacts& known = loaded_.facts(family.name);
       if (!known.layers.empty() && known.queries > 0) add_heads(known);
     }
   }
   return 0;
 }
 
-std::string offline_page(std::span<LiveSource> sources, const ExportOptions& options, ExportedPage& page) {
+std::string offline_page(std::span<LoadedTrace> traces, const ExportOptions& options, ExportedPage& page) {
   const ViewerBundle& bundle = viewer_bundle();
-  const bool alone = sources.size() == 1;
-  std::vector<size_t> order(sources.size());  // shortest first: what it leaves is for the longer ones
+  const bool alone = traces.size() == 1;
+  std::vector<size_t> order(traces.size());  // shortest first: what it leaves is for the longer ones
   std::iota(order.begin(), order.end(), size_t{0});
-  const auto tokens = [&](size_t at) { return sources[at].trace().plan().text.ids.size(); };
+  const auto tokens = [&](size_t at) { return traces[at].trace().plan().text.ids.size(); };
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return tokens(a) < tokens(b); });
   uint64_t used = bundle.offline.size() + bundle.style.size() + bundle.script.size() + 2048;
   page = {};
-  Json::Array manifests(sources.size());
+  Json::Array manifests(traces.size());
   std::string blobs;
   size_t blob = 0;
   for (size_t n = 0; n < order.size(); ++n) {
-    LiveSource& source = sources[order[n]];
-    TraceWriter writer(source, options, alone ? options.state : source.options().together[order[n]].state, blob);
+    LoadedTrace& loaded = traces[order[n]];
+    TraceWriter writer(loaded, options, alone ? options.state : loaded.options().together[order[n]].state, blob);
     const uint64_t left = options.budget_bytes > used ? options.budget_bytes - used : 0;
     if (const uint64_t more = writer.write(left / (order.size() - n)); more > 0) {
       const uint64_t needed = std::max(used, options.budget_bytes) + more * (order.size() - n);
@@ -751,7 +762,7 @@ std::string offline_page(std::span<LiveSource> sources, const ExportOptions& opt
   }
   const std::string data = "<script type=\"application/json\" id=\"clearhead-manifest\">" + script_safe(Json(std::move(manifests)).dump()) +
                            "</script>\n" + blobs;
-  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", html_escaped(sources[0].name())},
+  std::string out = filled(bundle.offline, {{"<!--clearhead:title-->", html_escaped(model_name(traces[0].trace().plan()))},
                                             {"/*clearhead:style*/", std::string(bundle.style)},
                                             {"<!--clearhead:data-->", data},
                                             {"/*clearhead:script*/", std::string(bundle.script)}});
@@ -759,9 +770,9 @@ std::string offline_page(std::span<LiveSource> sources, const ExportOptions& opt
   return out;
 }
 
-ExportedPage export_html(std::span<LiveSource> sources, const std::string& path, const ExportOptions& options) {
+ExportedPage export_html(std::span<LoadedTrace> traces, const std::string& path, const ExportOptions& options) {
   ExportedPage page;
-  write_file(path, offline_page(sources, options, page));
+  write_file(path, offline_page(traces, options, page));
   return page;
 }
 

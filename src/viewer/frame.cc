@@ -1,10 +1,11 @@
-// Frames as bytes and as JSON. Numbers are written by to_chars, the fewest digits that read back; what is not finite is null.
+// Frames as bytes, and as JSON with every array in place (viewer/json_text.h).
 #include "viewer/frame.h"
 
 #include <bit>
-#include <charconv>
-#include <cmath>
 #include <cstring>
+#include <utility>
+
+#include "viewer/json_text.h"
 
 namespace clearhead {
 namespace {
@@ -32,30 +33,9 @@ std::string u32_bytes(size_t value) {
   return out;
 }
 
-template <class T>
-void append_numbers(std::string& out, const std::string& bytes) {
-  for (size_t at = 0; at + sizeof(T) <= bytes.size(); at += sizeof(T)) {
-    T value;
-    std::memcpy(&value, bytes.data() + at, sizeof(T));
-    if (at > 0) out += ',';
-    if constexpr (std::is_same_v<T, float>) {
-      out += shortest(value);
-    } else {
-      out += std::to_string(value);
-    }
-  }
-}
-
 // The elements of an array as JSON: a list, or a string for text.
-std::string data_json(const FrameArray& array) {
-  if (array.dtype == "utf8") return Json(array.bytes).dump();
-  std::string out = "[";
-  if (array.dtype == "u8") append_numbers<uint8_t>(out, array.bytes);
-  if (array.dtype == "u32") append_numbers<uint32_t>(out, array.bytes);
-  if (array.dtype == "i32") append_numbers<int32_t>(out, array.bytes);
-  if (array.dtype == "f16") append_numbers<uint16_t>(out, array.bytes);
-  if (array.dtype == "f32") append_numbers<float>(out, array.bytes);
-  return out + "]";
+std::string data_text(const FrameArray& array) {
+  return array.dtype == "utf8" ? Json(array.bytes).dump() : numbers_text(array.dtype, array.bytes);
 }
 
 }  // namespace
@@ -104,24 +84,14 @@ std::string ViewFrame::binary() const {
 }
 
 std::string ViewFrame::json() const {
-  std::string out = header.dump();
-  out.pop_back();  // the closing brace
-  out += out.size() > 1 ? ",\"arrays\":{" : "\"arrays\":{";
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    if (i > 0) out += ',';
-    out += Json(arrays[i].name).dump() + ":{\"dtype\":\"" + arrays[i].dtype + "\",\"shape\":" + shape_json(arrays[i].shape).dump() +
-           ",\"data\":" + data_json(arrays[i]) + "}";
+  ObjectText in_place(Json::object());
+  for (const FrameArray& array : arrays) {
+    ObjectText one(Json::object({{"dtype", array.dtype}, {"shape", shape_json(array.shape)}}));
+    in_place.add(array.name, std::move(one.add("data", data_text(array))).text());
   }
-  return out + "}}";
+  return std::move(ObjectText(header).add("arrays", std::move(in_place).text())).text();
 }
 
 std::string with_length(const std::string& frame) { return u32_bytes(frame.size()) + frame; }
-
-std::string shortest(float value) {
-  if (!std::isfinite(value)) return "null";
-  char text[32];
-  const auto [end, error] = std::to_chars(text, text + sizeof text, value);
-  return error == std::errc() ? std::string(text, end) : "null";
-}
 
 }  // namespace clearhead

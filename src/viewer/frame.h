@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,10 +39,10 @@ struct ViewFrame {
   std::string json() const;
 };
 
+/// Whoever takes the frames of a stream.
+using TakeFrame = std::function<void(ViewFrame)>;
+
 /// One frame of a stream: its length as u32, then the frame.
 std::string with_length(const std::string& frame);
-
-/// The fewest digits that read back to the same float; null for NaN and infinities, which JSON has not.
-std::string shortest(float value);
 
 }  // namespace clearhead

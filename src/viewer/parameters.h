@@ -10,7 +10,9 @@
 
 #include "base/json.h"
 #include "clearhead/look.h"
-#include "viewer/source.h"
+#include "viewer/questions/head.h"
+#include "viewer/questions/mass.h"
+#include "viewer/questions/verify.h"
 
 namespace clearhead {
 

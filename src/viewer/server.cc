@@ -16,6 +16,7 @@
 #include "viewer/bundle.h"
 #include "viewer/connections.h"
 #include "viewer/engine.h"
+#include "viewer/questions/info.h"
 
 namespace clearhead {
 namespace {
@@ -147,7 +148,7 @@ bool stepped_aside(const Job& job, const Error& error) {
 }  // namespace
 
 struct ViewServer::Parts {
-  std::vector<LiveSource> sources;  // one, or several that are looked at together
+  std::vector<LoadedTrace> traces;  // one, or several that are looked at together
   Engine engine;
   GatedServer http{is_quick};
   int port = 0;
@@ -155,10 +156,10 @@ struct ViewServer::Parts {
   std::mutex guard;  // of the next
   std::string once;  // what the browser is started with, until it has asked
 
-  explicit Parts(std::vector<LiveSource> looked_at) : sources(std::move(looked_at)) {}
+  explicit Parts(std::vector<LoadedTrace> looked_at) : traces(std::move(looked_at)) {}
 
-  LiveSource& first_shown();
-  LiveSource& source_of(const ApiRequest& asked);
+  LoadedTrace& first_shown();
+  LoadedTrace& trace_of(const ApiRequest& asked);
   bool may_ask(const httplib::Request& request) const;
   bool use_once(const std::string& given);
   bool is_known_host(const std::string& host) const;
@@ -172,15 +173,15 @@ struct ViewServer::Parts {
 };
 
 // What is shown first: of a run its last step.
-LiveSource& ViewServer::Parts::first_shown() { return sources[0].options().is_run ? sources.back() : sources.front(); }
+LoadedTrace& ViewServer::Parts::first_shown() { return traces[0].options().is_run ? traces.back() : traces.front(); }
 
-// The source a question is about: the one that `t` names.
-LiveSource& ViewServer::Parts::source_of(const ApiRequest& asked) {
+// The trace a question is about: the one that `t` names.
+LoadedTrace& ViewServer::Parts::trace_of(const ApiRequest& asked) {
   const Parameters query(asked.query);
-  if (sources.size() == 1 || query.text("t").empty()) return first_shown();
+  if (traces.size() == 1 || query.text("t").empty()) return first_shown();
   const int64_t number = query.integer("t", 0, 0, std::numeric_limits<int64_t>::max());
-  for (LiveSource& source : sources) {
-    if (source.options().together[source.options().at].number == number) return source;
+  for (LoadedTrace& loaded : traces) {
+    if (loaded.options().together[loaded.options().at].number == number) return loaded;
   }
   fail(ErrorCode::kNotFound, "t={}: there is no such trace.", number);
 }
@@ -273,7 +274,7 @@ void ViewServer::Parts::answer_once(httplib::Response& response, const ApiReques
       if (own.cancelled()) fail(ErrorCode::kCancelled, "a newer question took this one's place.");
       LookOptions options{.cancel = own.token()};
       if (own.kind != Job::Kind::kShort) options.progress = [this](double) { engine.yield(); };
-      ApiAnswer found = answer(source_of(asked), asked, options);
+      ApiAnswer found = answer(trace_of(asked), asked, options);
       check_mappings();
       *given = std::move(found);
     } catch (const Error& error) {
@@ -298,7 +299,7 @@ bool ViewServer::Parts::run_stream(Job& job, Channel& channel, const ApiRequest&
     LookOptions options{.cancel = job.token()};
     if (kind_of(asked) != ApiKind::kEvents) options.progress = [this](double) { engine.yield(); };
     stream(
-        source_of(asked), asked,
+        trace_of(asked), asked,
         [&](std::string chunk) {
           check_mappings();
           channel.push(std::move(chunk));
@@ -360,10 +361,10 @@ void ViewServer::Parts::handle_api(const httplib::Request& request, httplib::Res
   }
 }
 
-ViewServer::ViewServer(LiveSource source, const ServerOptions& options) : ViewServer(std::vector<LiveSource>{std::move(source)}, options) {}
+ViewServer::ViewServer(LoadedTrace loaded, const ServerOptions& options)
+    : ViewServer(std::vector<LoadedTrace>{std::move(loaded)}, options) {}
 
-ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& options)
-    : parts_(std::make_unique<Parts>(std::move(sources))) {
+ViewServer::ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& options) : parts_(std::make_unique<Parts>(std::move(traces))) {
   Parts& parts = *parts_;
   GatedServer& http = parts.http;
   parts.token = options.token.empty() ? random_token() : options.token;
@@ -412,7 +413,7 @@ ViewServer::ViewServer(std::vector<LiveSource> sources, const ServerOptions& opt
   auto first = std::make_shared<Job>();  // what every page asks first is found while the browser starts
   first->work = [&parts](Job&) {
     try {
-      (void)parts.first_shown().info();
+      (void)questions::info(parts.first_shown());
     } catch (const std::exception&) {  // whoever asks is told
     }
     return true;

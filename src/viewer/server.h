@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "viewer/source.h"
+#include "viewer/loaded_trace.h"
 
 namespace clearhead {
 
@@ -20,9 +20,9 @@ struct ServerOptions {
 class ViewServer {
  public:
   /// Binds 127.0.0.1. Throws kIo when the port is in use.
-  explicit ViewServer(LiveSource source, const ServerOptions& options = {});
-  /// Several sources that are looked at together (viewer/together.h): a question says by `t` which one it is about.
-  explicit ViewServer(std::vector<LiveSource> sources, const ServerOptions& options = {});
+  explicit ViewServer(LoadedTrace loaded, const ServerOptions& options = {});
+  /// Several traces that are looked at together (viewer/together.h): a question says by `t` which one it is about.
+  explicit ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& options = {});
   ~ViewServer();
   ViewServer(const ViewServer&) = delete;
   ViewServer& operator=(const ViewServer&) = delete;

@@ -50,11 +50,11 @@ std::string name_of(const RunPlan& plan) {
 
 bool is_watch_folder(const std::string& path) { return !files_of(path).empty(); }
 
-std::vector<LiveSource> open_checkpoints(const std::string& folder, const LiveSource::Options& options) {
+std::vector<LoadedTrace> open_checkpoints(const std::string& folder, const LoadedTrace::Options& options) {
   const auto files = files_of(folder);
   if (files.empty()) fail(ErrorCode::kNotFound, "{}: there is no step-NNNNNN.trace in it; expected RUN/watch of a training run", folder);
   std::vector<std::shared_ptr<const Trace>> traces;
-  LiveSource::Options all = options;
+  LoadedTrace::Options all = options;
   all.is_run = true;
   for (const auto& [step, path] : files) {
     traces.push_back(std::make_shared<const Trace>(Trace::load(path)));
@@ -64,26 +64,26 @@ std::vector<LiveSource> open_checkpoints(const std::string& folder, const LiveSo
     }
     all.together.push_back({.number = step, .id = traces.back()->id()});
   }
-  std::vector<LiveSource> sources;
-  for (all.at = 0; all.at < traces.size(); ++all.at) sources.emplace_back(traces[all.at], all);
-  return sources;
+  std::vector<LoadedTrace> loaded;
+  for (all.at = 0; all.at < traces.size(); ++all.at) loaded.emplace_back(traces[all.at], all);
+  return loaded;
 }
 
-std::vector<LiveSource> side_by_side(const std::vector<ShownTrace>& traces, const LiveSource::Options& options) {
-  LiveSource::Options all = options;
+std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, const LoadedTrace::Options& options) {
+  LoadedTrace::Options all = options;
   for (const ShownTrace& shown : traces) {
     all.together.push_back({.number = static_cast<int64_t>(all.together.size()),
                             .id = shown.trace->id(),
                             .name = name_of(shown.trace->plan()),
                             .state = shown.state});
   }
-  std::vector<LiveSource> sources;
+  std::vector<LoadedTrace> loaded;
   for (all.at = 0; all.at < traces.size(); ++all.at) {
     const ShownTrace& shown = traces[all.at];
     all.command = shown.command.empty() ? options.command : shown.command;
-    sources.emplace_back(shown.trace, all);
+    loaded.emplace_back(shown.trace, all);
   }
-  return sources;
+  return loaded;
 }
 
 }  // namespace clearhead

@@ -16,6 +16,7 @@
 #include "refused.h"
 #include "tolerance.h"
 #include "viewer/bundle.h"
+#include "viewer/questions/mass.h"
 #include "viewer/together.h"
 
 namespace clearhead {
@@ -127,10 +128,10 @@ struct ReadPage {
   }
 };
 
-ReadPage page_of(LiveSource& source, ExportOptions options, ExportedPage* told = nullptr) {
+ReadPage page_of(LoadedTrace& loaded, ExportOptions options, ExportedPage* told = nullptr) {
   options.command = "clearhead view made-up";
   ExportedPage page;
-  ReadPage read(offline_page({&source, 1}, options, page));
+  ReadPage read(offline_page({&loaded, 1}, options, page));
   EXPECT_EQ(page.bytes, read.html.size());
   EXPECT_LE(read.html.size(), options.budget_bytes);
   if (told) *told = page;
@@ -140,9 +141,9 @@ ReadPage page_of(LiveSource& source, ExportOptions options, ExportedPage* told =
 uint64_t bundle_bytes() { return viewer_bundle().offline.size() + viewer_bundle().script.size() + viewer_bundle().style.size(); }
 
 TEST(OfflinePage, HoldsAllWeightsOfAllHeadsAsTheyAreWhileTheyFit) {
-  LiveSource source = looked_at::source_of();
+  LoadedTrace loaded = looked_at::loaded_of();
   ExportedPage told;
-  const ReadPage page = page_of(source, {}, &told);
+  const ReadPage page = page_of(loaded, {}, &told);
   EXPECT_EQ(told.tier, 'A');
   EXPECT_NE(std::find(told.holds.begin(), told.holds.end(), "exact"), told.holds.end());
   for (int layer = 0; layer < 2; ++layer) {
@@ -151,7 +152,7 @@ TEST(OfflinePage, HoldsAllWeightsOfAllHeadsAsTheyAreWhileTheyFit) {
       EXPECT_FALSE(page.has("weights/" + where));
       const std::vector<float> weights = page.array<float>("exact/" + where, "weights");
       for (int64_t i = 0; i < 300; i += 37) {
-        const std::vector<float> row = source.map("dec", layer).row(head, i).weights();
+        const std::vector<float> row = loaded.trace().map("dec", layer).row(head, i).weights();
         for (int64_t j = 0; j < 300; ++j) {
           const float held = weights[static_cast<size_t>(i * 300 + j)];
           ASSERT_TRUE(j > i ? std::isnan(held) : held == row[static_cast<size_t>(j)]) << i << ", " << j;
@@ -162,8 +163,8 @@ TEST(OfflinePage, HoldsAllWeightsOfAllHeadsAsTheyAreWhileTheyFit) {
 }
 
 TEST(OfflinePage, HoldsAllWeightsInAByteEachWhereTheyDoNotFitAsTheyAre) {
-  LiveSource source = looked_at::source_of();
-  const ReadPage page = page_of(source, {.budget_bytes = bundle_bytes() + 900'000});
+  LoadedTrace loaded = looked_at::loaded_of();
+  const ReadPage page = page_of(loaded, {.budget_bytes = bundle_bytes() + 900'000});
   EXPECT_EQ(page.manifest.find("tier")->string(), "A");
   EXPECT_FALSE(page.has("exact/dec/1/2"));
   const Json header = page.header("weights/dec/1/2");
@@ -171,7 +172,7 @@ TEST(OfflinePage, HoldsAllWeightsInAByteEachWhereTheyDoNotFitAsTheyAre) {
   const double lo = codes.find("lo")->number(), hi = codes.find("hi")->number(), error = codes.find("error")->number();
   const std::vector<uint8_t> weights = page.array<uint8_t>("weights/dec/1/2", "weights");
   for (int64_t i = 0; i < 300; i += 37) {
-    const std::vector<float> row = source.map("dec", 1).row(2, i).weights();
+    const std::vector<float> row = loaded.trace().map("dec", 1).row(2, i).weights();
     for (int64_t j = 0; j < 300; ++j) {
       const uint8_t code = weights[static_cast<size_t>(i * 300 + j)];
       ASSERT_EQ(code == 0, j > i);
@@ -182,22 +183,22 @@ TEST(OfflinePage, HoldsAllWeightsInAByteEachWhereTheyDoNotFitAsTheyAre) {
 }
 
 TEST(OfflinePage, AlwaysHoldsTextSegmentsStatisticsAndThumbnails) {
-  LiveSource source = looked_at::source_of();
-  const ReadPage page = page_of(source, {.state = "v=map&h=1.2"});
+  LoadedTrace loaded = looked_at::loaded_of();
+  const ReadPage page = page_of(loaded, {.state = "v=map&h=1.2"});
   for (const char* name : {"text/0", "atlas/dec", "stats/dec", "segmass/dec"}) EXPECT_TRUE(page.has(name)) << name;
   EXPECT_EQ(page.array<uint8_t>("atlas/dec", "thumbnails").size(), 8u * 64 * 64);
   EXPECT_EQ(page.manifest.find("state")->string(), "v=map&h=1.2");
   EXPECT_EQ(page.manifest.find("segments")->items()[0].size(), 2u);
   EXPECT_EQ(page.manifest.find("info")->find("source")->string(), "offline");
   const std::vector<float> mass = page.array<float>("segmass/dec", "mass");
-  const std::vector<float> asked = array_of<float>(source.mass({"dec", {{150, 300}}, {{0, 150}}}), "mass");
+  const std::vector<float> asked = array_of<float>(questions::mass(loaded, {"dec", {{150, 300}}, {{0, 150}}}), "mass");
   EXPECT_FLOAT_EQ(mass[(1 * 4 + 3) * 4 + 2], asked[7]);
 }
 
 TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
-  LiveSource source = looked_at::source_of({.tokens = 1200});
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 1200});
   ExportedPage told;
-  const ReadPage page = page_of(source, {.state = "h=1.3", .budget_bytes = bundle_bytes() + 900'000}, &told);
+  const ReadPage page = page_of(loaded, {.state = "h=1.3", .budget_bytes = bundle_bytes() + 900'000}, &told);
   EXPECT_EQ(told.tier, 'B');
   EXPECT_TRUE(page.has("top/dec/1/3")) << "the pinned head comes first";
   EXPECT_TRUE(page.has("top8/dec/1/3"));
@@ -207,7 +208,7 @@ TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
   const std::vector<float> weights = page.array<float>("top/dec/1/3", "weights");
   ASSERT_EQ(rows.size(), 1024u);
   ASSERT_EQ(rows.back(), 1199u);
-  const std::vector<Weighted> best = source.map("dec", 1).row(3, 1199).top_k(32);
+  const std::vector<Weighted> best = loaded.trace().map("dec", 1).row(3, 1199).top_k(32);
   for (size_t n = 0; n < 32; ++n) {
     ASSERT_EQ(keys[1023 * 32 + n], static_cast<uint32_t>(best[n].key));
     ASSERT_EQ(weights[1023 * 32 + n], best[n].weight);
@@ -219,9 +220,9 @@ TEST(OfflinePage, FallsBackToTheHeaviestKeysOfTheHeadsThatMatterMost) {
 
 TEST(OfflinePage, NamesTheCommandThatGivesTheRest) {
   for (const int64_t tokens : {int64_t{1200}, int64_t{5200}}) {  // all weights of the latter are beyond any budget
-    LiveSource source = looked_at::source_of({.tokens = tokens});
-    const std::string live = source.options().command;
-    const ReadPage page = page_of(source, {.budget_bytes = bundle_bytes() + 900'000, .most_work = 1});
+    LoadedTrace loaded = looked_at::loaded_of({.tokens = tokens});
+    const std::string live = loaded.options().command;
+    const ReadPage page = page_of(loaded, {.budget_bytes = bundle_bytes() + 900'000, .most_work = 1});
     std::map<std::string, int> named;
     for (const Json& item : page.manifest.find("info")->find("missing")->items()) {
       const std::string feature = item.find("feature")->string(), command = item.find("command")->string();
@@ -241,10 +242,10 @@ TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
   TraceOptions kept;
   kept.budget_bytes = 2'400'000;
   kept.tail = 40;
-  LiveSource source = looked_at::source_of({.tokens = 4000, .trace = kept});
-  ASSERT_FALSE(source.facts("dec").all_rows);
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 4000, .trace = kept});
+  ASSERT_FALSE(loaded.facts("dec").all_rows);
   ExportedPage told;
-  const ReadPage page = page_of(source, {.state = "h=1.1", .budget_bytes = bundle_bytes() + 600'000}, &told);
+  const ReadPage page = page_of(loaded, {.state = "h=1.1", .budget_bytes = bundle_bytes() + 600'000}, &told);
   EXPECT_EQ(told.tier, 'C');
   ASSERT_TRUE(page.has("qk/dec/1/1"));
   const Json header = page.header("qk/dec/1/1");
@@ -253,7 +254,7 @@ TEST(OfflinePage, KeepsQueriesAndKeysOfThePinnedHeadWhenThatIsWhatFits) {
   const std::vector<uint16_t> q = page.array<uint16_t>("qk/dec/1/1", "q"), k = page.array<uint16_t>("qk/dec/1/1", "k");
   const std::vector<float> shift = page.array<float>("qk/dec/1/1", "shift"), norm = page.array<float>("qk/dec/1/1", "scale");
   ASSERT_EQ(rows.size(), 40u);
-  const std::vector<float> exact = source.map("dec", 1).row(1, rows[39]).weights();
+  const std::vector<float> exact = loaded.trace().map("dec", 1).row(1, rows[39]).weights();
   for (size_t j = 0; j < 4000; ++j) {
     double dot = 0;
     for (size_t c = 0; c < 8; ++c) dot += static_cast<double>(f16_to_f32(q[39 * 8 + c])) * static_cast<double>(f16_to_f32(k[j * 8 + c]));
@@ -274,14 +275,14 @@ TEST(OfflinePage, KeepsNoQueriesAndKeysThatWouldGiveOtherWeights) {
   for (const auto& [keys_times, segments, holds] : {std::tuple{1.0F, std::optional<Segments>{}, true},
                                                     {1e5F, std::optional<Segments>{}, false},
                                                     {1.0F, std::optional<Segments>{Segments{one, two}}, false}}) {
-    LiveSource source =
-        looked_at::source_of({.tokens = kTokens, .trace = kept, .spec = {.topology = {.segments = segments}}, .keys_times = keys_times});
-    const ReadPage page = page_of(source, {.state = "h=1.1", .budget_bytes = bundle_bytes() + 600'000});
+    LoadedTrace loaded =
+        looked_at::loaded_of({.tokens = kTokens, .trace = kept, .spec = {.topology = {.segments = segments}}, .keys_times = keys_times});
+    const ReadPage page = page_of(loaded, {.state = "h=1.1", .budget_bytes = bundle_bytes() + 600'000});
     EXPECT_EQ(page.has("qk/dec/1/1"), holds) << keys_times << (segments ? ", segments" : "");
   }
 }
 
-std::vector<LiveSource> side_by_side_of(const std::vector<int64_t>& lengths) {
+std::vector<LoadedTrace> side_by_side_of(const std::vector<int64_t>& lengths) {
   std::vector<ShownTrace> traces;
   for (const int64_t tokens : lengths) {
     traces.push_back({std::make_shared<const Trace>(looked_at::trace_of({.tokens = tokens})), "q=" + std::to_string(tokens - 1)});
@@ -290,10 +291,10 @@ std::vector<LiveSource> side_by_side_of(const std::vector<int64_t>& lengths) {
 }
 
 TEST(OfflinePage, OfSeveralTracesHoldsEachUnderItsOwnManifest) {
-  std::vector<LiveSource> sources = side_by_side_of({900, 20});
+  std::vector<LoadedTrace> traces = side_by_side_of({900, 20});
   ExportedPage told;
   const uint64_t budget = bundle_bytes() + 3'000'000;
-  const std::string html = offline_page(sources, {.command = "both", .budget_bytes = budget}, told);
+  const std::string html = offline_page(traces, {.command = "both", .budget_bytes = budget}, told);
   EXPECT_EQ(told.bytes, html.size());
   EXPECT_LE(html.size(), budget);
   const ReadPage long_one(html, 0), short_one(html, 1);
@@ -309,19 +310,19 @@ TEST(OfflinePage, OfSeveralTracesHoldsEachUnderItsOwnManifest) {
 TEST(OfflinePage, WhatAShortTraceLeavesIsForTheLongOne) {
   // Half of the budget would not hold the weights of 600 tokens.
   const uint64_t budget = bundle_bytes() + 2'600'000;
-  std::vector<LiveSource> sources = side_by_side_of({600, 12});
+  std::vector<LoadedTrace> traces = side_by_side_of({600, 12});
   ExportedPage told;
-  const ReadPage page(offline_page(sources, {.budget_bytes = budget}, told));
+  const ReadPage page(offline_page(traces, {.budget_bytes = budget}, told));
   EXPECT_EQ(page.manifest.find("tier")->string(), "A");
-  LiveSource alone = looked_at::source_of({.tokens = 600});
+  LoadedTrace alone = looked_at::loaded_of({.tokens = 600});
   offline_page({&alone, 1}, {.budget_bytes = bundle_bytes() + 1'300'000}, told);
   EXPECT_NE(told.tier, 'A');
 }
 
 TEST(OfflinePage, OfOneOfSeveralTracesIsOfThatOneAlone) {
-  std::vector<LiveSource> sources = side_by_side_of({20, 30});
+  std::vector<LoadedTrace> traces = side_by_side_of({20, 30});
   ExportedPage told;
-  const ReadPage page(offline_page({&sources[1], 1}, {.state = "v=map"}, told));
+  const ReadPage page(offline_page({&traces[1], 1}, {.state = "v=map"}, told));
   const Json& info = *page.manifest.find("info");
   EXPECT_EQ(info.find("traces")->size(), 0u);
   EXPECT_TRUE(info.find("step")->is_null());
@@ -329,10 +330,10 @@ TEST(OfflinePage, OfOneOfSeveralTracesIsOfThatOneAlone) {
 }
 
 TEST(OfflinePage, RefusesABudgetThatNotEvenTheTextFits) {
-  LiveSource source = looked_at::source_of();
+  LoadedTrace loaded = looked_at::loaded_of();
   ExportedPage page;
   try {
-    offline_page({&source, 1}, {.budget_bytes = 1000}, page);
+    offline_page({&loaded, 1}, {.budget_bytes = 1000}, page);
     FAIL() << "a page of 1,000 bytes was made";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kBudget);
@@ -345,11 +346,11 @@ TEST(OfflinePage, HostileTextEndsNoScript) {
     looked_at::Options options{.tokens = 12, .layers = 1, .word = word};
     Trace trace = looked_at::trace_of(options);
     trace.set_segments({{word, word, 0, 12}});
-    LiveSource::Options own;
+    LoadedTrace::Options own;
     own.command = word;
-    LiveSource source(std::move(trace), own);
+    LoadedTrace loaded(std::make_shared<const Trace>(std::move(trace)), own);
     ExportedPage told;
-    const ReadPage page(offline_page({&source, 1}, {.command = word, .state = word}, told));
+    const ReadPage page(offline_page({&loaded, 1}, {.command = word, .state = word}, told));
     const std::string frame_of_page = std::string(viewer_bundle().offline);
     size_t ends = 0;
     for (size_t at = page.html.find("</script"); at != std::string::npos; at = page.html.find("</script", at + 1)) ++ends;
@@ -362,14 +363,14 @@ TEST(OfflinePage, HostileTextEndsNoScript) {
 
 TEST(OfflinePage, ATokenOfAMegabyteIsOneToken) {
   looked_at::Options options{.tokens = 4, .layers = 1, .word = std::string(1 << 20, '<')};
-  LiveSource source(looked_at::trace_of(options), {});
-  const ReadPage page = page_of(source, {});
+  LoadedTrace loaded = looked_at::loaded_of(options);
+  const ReadPage page = page_of(loaded, {});
   EXPECT_EQ(page.array<uint32_t>("text/0", "end")[3], 3u << 20);
 }
 
 TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
-  LiveSource source = looked_at::source_of({.tokens = 12});
-  const ReadPage page = page_of(source, {});
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 12});
+  const ReadPage page = page_of(loaded, {});
   for (const std::string_view part : {viewer_bundle().script, viewer_bundle().style}) {
     const size_t at = page.html.find(part);
     ASSERT_NE(at, std::string::npos);
@@ -386,38 +387,38 @@ TEST(OfflinePage, InsertsTheBundleUnchangedSoThatItsHashesHold) {
 TEST(OfflinePage, IsWrittenWholeOrNotAtAll) {
   const std::filesystem::path folder = std::filesystem::path(CLEARHEAD_BUILD_DIR) / "export_test";
   std::filesystem::create_directories(folder);
-  LiveSource source = looked_at::source_of({.tokens = 30});
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 30});
   const std::string path = (folder / "page.html").string();
-  const ExportedPage page = export_html({&source, 1}, path, {.command = "make demo"});
+  const ExportedPage page = export_html({&loaded, 1}, path, {.command = "make demo"});
   EXPECT_EQ(std::filesystem::file_size(path), page.bytes);
   EXPECT_NE(read_file(path).find("make demo"), std::string::npos);
   expect_refused(ErrorCode::kIo, "cannot be written: No such file or directory", [&] {
-    export_html({&source, 1}, (folder / "none" / "page.html").string(), {});
+    export_html({&loaded, 1}, (folder / "none" / "page.html").string(), {});
   });
   EXPECT_FALSE(std::filesystem::exists(folder / "none"));
   std::filesystem::remove_all(folder);
 }
 
 TEST(ExportedNumbers, AsJsonAreTheRowsThatAreShown) {
-  LiveSource source = looked_at::source_of({.tokens = 20});
-  const ExportedFile file = export_file(source, "json", "v=read&f=dec&h=1.3,0.0&q=7&sink=hide", "");
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
+  const ExportedFile file = export_file(loaded, "json", "v=read&f=dec&h=1.3,0.0&q=7&sink=hide", "");
   const Json json = Json::parse(file.bytes, "export");
   EXPECT_EQ(json.find("command")->string(), "clearhead view made-up 'text'");
   ASSERT_EQ(json.find("heads")->size(), 2u);
   const Json& rows = *json.find("heads")->items()[0].find("rows");
   EXPECT_EQ(rows.find("of")->dump(), "[[7,8]]");
-  const std::vector<float> exact = source.map("dec", 1).row(3, 7).weights();
+  const std::vector<float> exact = loaded.trace().map("dec", 1).row(3, 7).weights();
   for (size_t j = 0; j < 20; ++j) {
     EXPECT_EQ(static_cast<float>(rows.find("values")->items()[j].number()),
-              source.facts("dec").sinks == std::vector<int64_t>{int64_t(j)} ? 0 : exact[j]);
+              loaded.facts("dec").sinks == std::vector<int64_t>{int64_t(j)} ? 0 : exact[j]);
   }
   EXPECT_EQ(json.find("tokens")->size(), 20u);
 }
 
 TEST(ExportedNumbers, AsNpyHaveTheShapeOfTheirView) {
-  LiveSource source = looked_at::source_of({.tokens = 20});
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
   const auto shape_of = [&](const char* state) {
-    const ExportedFile file = export_file(source, "npy", state, "");
+    const ExportedFile file = export_file(loaded, "npy", state, "");
     EXPECT_NE(file.bytes.find("\n# clearhead view made-up"), std::string::npos);
     const size_t end = file.bytes.rfind("\n# ");
     return parse_npy(std::string_view(file.bytes).substr(0, end), nullptr, "export").shape();
@@ -428,11 +429,11 @@ TEST(ExportedNumbers, AsNpyHaveTheShapeOfTheirView) {
 }
 
 TEST(ExportedNumbers, APictureHoldsItsCommand) {
-  LiveSource source = looked_at::source_of({.tokens = 20});
-  const ExportedFile file = export_file(source, "png", "v=map&h=0.1", "");
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 20});
+  const ExportedFile file = export_file(loaded, "png", "v=map&h=0.1", "");
   EXPECT_EQ(file.bytes.substr(1, 3), "PNG");
   EXPECT_NE(file.bytes.find("clearhead view made-up 'text'"), std::string::npos);
-  expect_refused(ErrorCode::kInvalidArgument, "found \"gif\"", [&] { export_file(source, "gif", "", ""); });
+  expect_refused(ErrorCode::kInvalidArgument, "found \"gif\"", [&] { export_file(loaded, "gif", "", ""); });
 }
 
 }  // namespace

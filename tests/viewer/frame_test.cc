@@ -8,6 +8,7 @@
 #include <random>
 
 #include "clearhead/tensor.h"
+#include "viewer/json_text.h"
 
 namespace clearhead {
 namespace {
@@ -66,7 +67,11 @@ TEST(ViewFrame, StreamsPrefixEveryFrameByItsLength) {
   EXPECT_EQ(with_length(frame).substr(4), frame);
 }
 
-TEST(Shortest, ReadsBackToTheSameFloat) {
+TEST(NumbersText, ReadsBackToTheSameFloat) {
+  const auto shortest = [](float value) {
+    const std::string list = numbers_text({&value, 1});
+    return list.substr(1, list.size() - 2);
+  };
   std::mt19937 random(7);
   for (int i = 0; i < 20'000; ++i) {
     const uint32_t bits = static_cast<uint32_t>(random());

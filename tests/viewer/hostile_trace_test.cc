@@ -11,7 +11,11 @@
 #include "io/safetensors.h"
 #include "numbers.h"
 #include "random_tensor.h"
-#include "viewer/source.h"
+#include "viewer/questions/atlas.h"
+#include "viewer/questions/info.h"
+#include "viewer/questions/lines.h"
+#include "viewer/questions/mass.h"
+#include "viewer/questions/tiles.h"
 
 namespace clearhead {
 namespace {
@@ -124,8 +128,8 @@ bool look(const std::string& path) {
     } catch (const Error&) {
     }
   };
-  LiveSource source(trace, {});
-  allow_errors([&] { (void)source.info().dump(); });
+  LoadedTrace loaded(trace, {});
+  allow_errors([&] { (void)questions::info(loaded).dump(); });
   for (const MapFamily& family : trace->plan().families) {
     allow_errors([&] { head_atlas(*trace, family.name); });
     for (const int layer : trace->layers(family.name)) {
@@ -136,12 +140,12 @@ bool look(const std::string& path) {
       allow_errors([&] { map.reduce(atlas_request(first_tokens(trace->plan().text, map.keys()))); });
       for (int64_t query = 0; query < map.queries(); ++query) allow_errors([&] { map.row(0, query).top_k(3); });
       const HeadLook at{family.name, layer, 0, WeightKind::kOutput, SinkRule::kRenormalise};
-      allow_errors([&] { source.row({.at = at, .ranges = {{0, 2}}}); });
-      allow_errors([&] { source.column({.at = at, .ranges = {{0, 2}}}); });
-      allow_errors([&] { source.tile({.at = at}); });
-      allow_errors([&] { source.overview(at, [](ViewFrame) {}); });
-      allow_errors([&] { source.atlas(family.name, [](ViewFrame) {}); });
-      allow_errors([&] { source.mass({.family = family.name, .rows = {{0, 2}}, .keys = {{0, 2}}}); });
+      allow_errors([&] { questions::row(loaded, {.at = at, .ranges = {{0, 2}}}); });
+      allow_errors([&] { questions::column(loaded, {.at = at, .ranges = {{0, 2}}}); });
+      allow_errors([&] { questions::tile(loaded, {.at = at}); });
+      allow_errors([&] { questions::overview(loaded, at, [](ViewFrame) {}); });
+      allow_errors([&] { questions::atlas(loaded, family.name, [](ViewFrame) {}); });
+      allow_errors([&] { questions::mass(loaded, {.family = family.name, .rows = {{0, 2}}, .keys = {{0, 2}}}); });
     }
   }
   return true;

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "clearhead/attend.h"
 #include "random_tensor.h"
-#include "viewer/source.h"
+#include "viewer/frame.h"
+#include "viewer/loaded_trace.h"
 
 namespace clearhead::looked_at {
 
@@ -96,10 +98,10 @@ inline Trace trace_of(const Options& options) {
   return trace;
 }
 
-inline LiveSource source_of(const Options& options = {}) {
-  LiveSource::Options own;
+inline LoadedTrace loaded_of(const Options& options = {}) {
+  LoadedTrace::Options own;
   own.command = "clearhead view made-up 'text'";
-  return LiveSource(trace_of(options), own);
+  return LoadedTrace(std::make_shared<const Trace>(trace_of(options)), own);
 }
 
 template <class T>

@@ -18,6 +18,8 @@
 #include "refused.h"
 #include "viewer/bundle.h"
 #include "viewer/engine.h"
+#include "viewer/questions/lines.h"
+#include "viewer/questions/mass.h"
 
 namespace clearhead {
 namespace {
@@ -79,9 +81,9 @@ Answer split(const std::string& text) {
 
 class ServerTest : public ::testing::Test {
  protected:
-  ServerTest() : ServerTest({looked_at::source_of({.tokens = 120})}) {}
-  explicit ServerTest(std::vector<LiveSource> sources)
-      : server_(std::move(sources), {.token = "0123456789abcdef0123456789abcdef"}), thread_([this] { server_.serve(); }) {
+  ServerTest() : ServerTest({looked_at::loaded_of({.tokens = 120})}) {}
+  explicit ServerTest(std::vector<LoadedTrace> traces)
+      : server_(std::move(traces), {.token = "0123456789abcdef0123456789abcdef"}), thread_([this] { server_.serve(); }) {
     for (int i = 0; i < 100 && !Connection(server_.port()).connected(); ++i) std::this_thread::sleep_for(10ms);
     std::this_thread::sleep_for(20ms);
   }
@@ -115,9 +117,9 @@ class ServerTest : public ::testing::Test {
 class SteppedServerTest : public ServerTest {
  protected:
   SteppedServerTest() : ServerTest(steps()) {}
-  static std::vector<LiveSource> steps() {
-    LiveSource::Options options;
-    std::vector<LiveSource> out;
+  static std::vector<LoadedTrace> steps() {
+    LoadedTrace::Options options;
+    std::vector<LoadedTrace> out;
     std::vector<std::shared_ptr<const Trace>> traces;
     for (const float scale : {0.1F, 0.2F, 0.3F}) {
       looked_at::Options of{.tokens = 60};
@@ -138,11 +140,11 @@ class FileServerTest : public ServerTest {
   FileServerTest() : ServerTest(saved()) {}
   ~FileServerTest() override { std::filesystem::remove(path()); }
   static std::string path() { return testing::TempDir() + "clearhead_served_" + std::to_string(::getpid()) + ".trace"; }
-  static std::vector<LiveSource> saved() {
+  static std::vector<LoadedTrace> saved() {
     guard_mappings();
     looked_at::trace_of({.tokens = 1500}).save(path());
-    std::vector<LiveSource> out;
-    out.emplace_back(std::make_shared<const Trace>(Trace::load(path())), LiveSource::Options{});
+    std::vector<LoadedTrace> out;
+    out.emplace_back(std::make_shared<const Trace>(Trace::load(path())), LoadedTrace::Options{});
     return out;
   }
 };
@@ -159,7 +161,7 @@ TEST_F(FileServerTest, ATraceThatIsCutIsSaidAndTheServerLives) {
 }
 
 TEST_F(SteppedServerTest, AQuestionIsAboutTheStepItNames) {
-  std::vector<LiveSource> expected = steps();
+  std::vector<LoadedTrace> expected = steps();
   for (size_t at = 0; at < 3; ++at) {
     const std::string t = "t=" + std::to_string(10 * (at + 1));
     EXPECT_EQ(of("/api/info?" + t).find("step")->integer(), static_cast<int64_t>(10 * (at + 1)));
@@ -167,9 +169,9 @@ TEST_F(SteppedServerTest, AQuestionIsAboutTheStepItNames) {
     look.ranges = {{50, 51}};
     look.top = 1;
     EXPECT_EQ(of("/api/row?q=50&top=1&format=json&id=" + expected[at].id() + "&" + t).find("top")->dump(),
-              expected[at].row(look).header.find("top")->dump());
+              questions::row(expected[at], look).header.find("top")->dump());
     const Answer massed = post("/api/mass?format=json&" + t, R"({"f": "dec", "rows": [[50, 51]], "keys": [[0, 20]]})");
-    EXPECT_EQ(massed.body, expected[at].mass({"dec", {{50, 51}}, {{0, 20}}}).json());
+    EXPECT_EQ(massed.body, questions::mass(expected[at], {"dec", {{50, 51}}, {{0, 20}}}).json());
   }
   EXPECT_EQ(of("/api/info").find("step")->integer(), 30);
   EXPECT_EQ(get("/api/info?t=11").status, 404);
@@ -463,7 +465,7 @@ TEST_F(ServerTest, ExportsCarryTheirNameAndCommand) {
 
 TEST_F(ServerTest, APortInUseIsSaidInOneLine) {
   try {
-    ViewServer second(looked_at::source_of({.tokens = 5}), {.port = server_.port()});
+    ViewServer second(looked_at::loaded_of({.tokens = 5}), {.port = server_.port()});
     FAIL() << "two servers share a port";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kIo);

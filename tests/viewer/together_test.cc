@@ -6,6 +6,7 @@
 #include "io/scratch.h"
 #include "looked_at.h"
 #include "refused.h"
+#include "viewer/questions/info.h"
 
 namespace clearhead {
 namespace {
@@ -23,19 +24,19 @@ TEST(Checkpoints, AreTheFoldersStepsInTheirOrder) {
   put(folder, "step-000000.trace", 0.1F);
   for (const char* other : {"step-.trace", "step-12.trace.tmp", "step-1x.trace", "readme.txt"}) folder.put(other, "");
   EXPECT_TRUE(is_watch_folder(folder.path()));
-  std::vector<LiveSource> sources = open_checkpoints(folder.path(), {});
-  ASSERT_EQ(sources.size(), 3U);
+  std::vector<LoadedTrace> traces = open_checkpoints(folder.path(), {});
+  ASSERT_EQ(traces.size(), 3U);
   const int64_t steps[] = {0, 7, 1000000};
   for (size_t at = 0; at < 3; ++at) {
-    const Json info = sources[at].info();
+    const Json info = questions::info(traces[at]);
     EXPECT_EQ(info.find("step")->integer(), steps[at]);
     ASSERT_EQ(info.find("checkpoints")->size(), 3U);
     const Json& own = info.find("checkpoints")->items()[at];
     EXPECT_EQ(own.find("step")->integer(), steps[at]);
     EXPECT_EQ(own.find("id")->string(), info.find("id")->string());
-    EXPECT_EQ(info.find("id")->string(), sources[at].id());
+    EXPECT_EQ(info.find("id")->string(), traces[at].id());
   }
-  EXPECT_NE(sources[0].id(), sources[1].id());
+  EXPECT_NE(traces[0].id(), traces[1].id());
 }
 
 TEST(Checkpoints, OfAnotherTextAreRefused) {
@@ -64,16 +65,16 @@ TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
     traces.push_back({std::make_shared<const Trace>(looked_at::trace_of({.tokens = tokens})), "q=" + std::to_string(tokens - 1)});
   }
   traces[1].command = "clearhead view the second";
-  std::vector<LiveSource> sources = side_by_side(traces, {.command = "clearhead view both"});
-  ASSERT_EQ(sources.size(), 2U);
+  std::vector<LoadedTrace> loaded = side_by_side(traces, {.command = "clearhead view both"});
+  ASSERT_EQ(loaded.size(), 2U);
   for (size_t at = 0; at < 2; ++at) {
-    const Json info = sources[at].info();
+    const Json info = questions::info(loaded[at]);
     EXPECT_EQ(info.find("step")->integer(), static_cast<int64_t>(at));
     EXPECT_EQ(info.find("checkpoints")->size(), 0U);
     ASSERT_EQ(info.find("traces")->size(), 2U);
     const Json& own = info.find("traces")->items()[at];
     EXPECT_EQ(own.find("number")->integer(), static_cast<int64_t>(at));
-    EXPECT_EQ(own.find("id")->string(), sources[at].id());
+    EXPECT_EQ(own.find("id")->string(), loaded[at].id());
     EXPECT_EQ(own.find("state")->string(), at == 0 ? "q=19" : "q=29");
     EXPECT_EQ(own.find("name")->string(), "made-up: w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 …") << "the model, and forty bytes of the text";
     EXPECT_EQ(info.find("command")->string(), at == 0 ? "clearhead view both" : "clearhead view the second");
@@ -83,7 +84,7 @@ TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
 TEST(SideBySide, ANameIsNeverCutInsideACharacter) {
   const auto name_of = [](const std::string& word) {
     const ShownTrace shown{std::make_shared<const Trace>(looked_at::trace_of({.tokens = 60, .layers = 1, .word = word}))};
-    return side_by_side({shown}, {})[0].info().find("traces")->items()[0].find("name")->string();
+    return questions::info(side_by_side({shown}, {})[0]).find("traces")->items()[0].find("name")->string();
   };
   std::string cats;
   for (int i = 0; i < 13; ++i) cats += "猫";

@@ -1,8 +1,6 @@
-#include "viewer/source.h"
-
 #include <gtest/gtest.h>
-#include <algorithm>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -10,6 +8,15 @@
 #include "largest.h"
 #include "looked_at.h"
 #include "tolerance.h"
+#include "viewer/questions/atlas.h"
+#include "viewer/questions/info.h"
+#include "viewer/questions/lines.h"
+#include "viewer/questions/mass.h"
+#include "viewer/questions/text.h"
+#include "viewer/questions/tiles.h"
+#include "viewer/questions/verify.h"
+#include "viewer/summary.h"
+#include "viewer/words.h"
 
 namespace clearhead {
 namespace {
@@ -27,20 +34,20 @@ LineLook line_at(int layer, int64_t head, std::vector<Range> ranges) {
 
 double number(const ViewFrame& frame, const char* name) { return frame.header.find(name)->number(); }
 
-TEST(LiveSource, ARowIsTheMapsRowBitForBit) {
-  LiveSource source = looked_at::source_of();
-  const ViewFrame frame = source.row(line_at(1, 3, {{217, 218}}));
-  const std::vector<float> values = array_of<float>(frame, "values"), exact = source.map("dec", 1).row(3, 217).weights();
+TEST(Questions, ARowIsTheMapsRowBitForBit) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  const ViewFrame frame = questions::row(loaded, line_at(1, 3, {{217, 218}}));
+  const std::vector<float> values = array_of<float>(frame, "values"), exact = loaded.trace().map("dec", 1).row(3, 217).weights();
   ASSERT_EQ(values.size(), 300u);
   for (size_t j = 0; j < values.size(); ++j) ASSERT_EQ(values[j], exact[j]) << "key " << j;
   EXPECT_EQ(frame.header.find("visible")->dump(), "[[0,218]]");
   EXPECT_EQ(frame.header.find("badge")->string(), "exact");
 }
 
-TEST(LiveSource, ARowSaysItsSumEntropyAndLogSumExp) {
-  LiveSource source = looked_at::source_of();
-  const LayerMap map = source.map("dec", 0);
-  const ViewFrame frame = source.row(line_at(0, 1, {{150, 151}}));
+TEST(Questions, ARowSaysItsSumEntropyAndLogSumExp) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  const LayerMap map = loaded.trace().map("dec", 0);
+  const ViewFrame frame = questions::row(loaded, line_at(0, 1, {{150, 151}}));
   const OracleRow eager = oracle_row(map.frames()[0].record, Tensor(), 0, 1, 150);
   double entropy = 0, largest = -1e30, sum = 0;
   for (const double p : eager.weights) entropy -= p > 0 ? p * std::log(p) : 0;
@@ -52,11 +59,11 @@ TEST(LiveSource, ARowSaysItsSumEntropyAndLogSumExp) {
   EXPECT_NEAR(number(frame, "log_sum_exp"), largest + std::log(sum), tolerance::kSum);
 }
 
-TEST(LiveSource, TopKeysComeHeaviestFirst) {
-  LiveSource source = looked_at::source_of();
+TEST(Questions, TopKeysComeHeaviestFirst) {
+  LoadedTrace loaded = looked_at::loaded_of();
   LineLook look = line_at(0, 2, {{299, 300}});
   look.top = 5;
-  const ViewFrame frame = source.row(look);
+  const ViewFrame frame = questions::row(loaded, look);
   std::vector<float> values = array_of<float>(frame, "values");
   const Json::Array& top = frame.header.find("top")->items();
   ASSERT_EQ(top.size(), 5u);
@@ -68,13 +75,13 @@ TEST(LiveSource, TopKeysComeHeaviestFirst) {
   }
 }
 
-TEST(LiveSource, SeveralRowsAddUpAndTheirMeanDivides) {
-  LiveSource source = looked_at::source_of();
-  const std::vector<float> sum = array_of<float>(source.row(line_at(0, 0, {{10, 12}, {40, 41}})), "values");
+TEST(Questions, SeveralRowsAddUpAndTheirMeanDivides) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  const std::vector<float> sum = array_of<float>(questions::row(loaded, line_at(0, 0, {{10, 12}, {40, 41}})), "values");
   LineLook look = line_at(0, 0, {{10, 12}, {40, 41}});
   look.mean = true;
-  const std::vector<float> mean = array_of<float>(source.row(look), "values");
-  const LayerMap map = source.map("dec", 0);
+  const std::vector<float> mean = array_of<float>(questions::row(loaded, look), "values");
+  const LayerMap map = loaded.trace().map("dec", 0);
   for (size_t j = 0; j < sum.size(); ++j) {
     double expected = 0;
     for (const int64_t i : {10, 11, 40}) expected += static_cast<double>(map.row(0, i).weights()[j]);
@@ -83,12 +90,12 @@ TEST(LiveSource, SeveralRowsAddUpAndTheirMeanDivides) {
   }
 }
 
-TEST(LiveSource, WordsAddUpTheirPieces) {
-  LiveSource source = looked_at::source_of();
+TEST(Questions, WordsAddUpTheirPieces) {
+  LoadedTrace loaded = looked_at::loaded_of();
   LineLook look = line_at(0, 0, {{299, 300}});
   look.words = true;
   look.top = 1024;
-  const ViewFrame frame = source.row(look);
+  const ViewFrame frame = questions::row(loaded, look);
   const std::vector<float> values = array_of<float>(frame, "values");
   size_t longer = 0;
   for (const Json& item : frame.header.find("top")->items()) {
@@ -101,18 +108,18 @@ TEST(LiveSource, WordsAddUpTheirPieces) {
   EXPECT_GT(longer, 50u);
 }
 
-TEST(LiveSource, TheFirstKeyIsFoundToBeASink) {
-  LiveSource source = looked_at::source_of();
-  EXPECT_EQ(source.facts("dec").sinks, std::vector<int64_t>{0});
+TEST(Questions, TheFirstKeyIsFoundToBeASink) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  EXPECT_EQ(loaded.facts("dec").sinks, std::vector<int64_t>{0});
 }
 
-TEST(LiveSource, SinkRulesLeaveOutOrRenormaliseAndSayTheShare) {
-  LiveSource source = looked_at::source_of();
-  const std::vector<float> raw = source.map("dec", 0).row(2, 280).weights();
+TEST(Questions, SinkRulesLeaveOutOrRenormaliseAndSayTheShare) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  const std::vector<float> raw = loaded.trace().map("dec", 0).row(2, 280).weights();
   for (const SinkRule rule : {SinkRule::kMark, SinkRule::kHide, SinkRule::kRenormalise}) {
     LineLook look = line_at(0, 2, {{280, 281}});
     look.at.sink = rule;
-    const ViewFrame frame = source.row(look);
+    const ViewFrame frame = questions::row(loaded, look);
     const std::vector<float> values = array_of<float>(frame, "values");
     const double mass = static_cast<double>(raw[0]), divisor = rule == SinkRule::kRenormalise ? 1 - mass : 1;
     EXPECT_NEAR(number(frame, "sink_mass"), mass, tolerance::kStored);
@@ -123,25 +130,25 @@ TEST(LiveSource, SinkRulesLeaveOutOrRenormaliseAndSayTheShare) {
   }
 }
 
-TEST(LiveSource, ValueAndOutputWeightsMultiplyByTheNormsOfTheirHead) {
-  LiveSource source = looked_at::source_of();
-  const std::vector<float> raw = source.map("dec", 1).row(3, 200).weights();
-  const KeyNorms& norms = source.trace().norms("dec", 1);
+TEST(Questions, ValueAndOutputWeightsMultiplyByTheNormsOfTheirHead) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  const std::vector<float> raw = loaded.trace().map("dec", 1).row(3, 200).weights();
+  const KeyNorms& norms = loaded.trace().norms("dec", 1);
   for (const WeightKind kind : {WeightKind::kValue, WeightKind::kOutput}) {
     LineLook look = line_at(1, 3, {{200, 201}});
     look.at.weight = kind;
-    const std::vector<float> values = array_of<float>(source.row(look), "values");
+    const std::vector<float> values = array_of<float>(questions::row(loaded, look), "values");
     const float* norm = kind == WeightKind::kValue ? norms.value.data<float>() + 1 * 300 : norms.output.data<float>() + 3 * 300;
     for (size_t j = 0; j < values.size(); ++j) ASSERT_FLOAT_EQ(values[j], raw[j] * norm[j]);
   }
 }
 
-TEST(LiveSource, AColumnIsWhatEveryRowGivesToTheKey) {
-  LiveSource source = looked_at::source_of();
-  const ViewFrame frame = source.column(line_at(1, 1, {{77, 78}}));
+TEST(Questions, AColumnIsWhatEveryRowGivesToTheKey) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  const ViewFrame frame = questions::column(loaded, line_at(1, 1, {{77, 78}}));
   const std::vector<float> values = array_of<float>(frame, "values");
   double total = 0;
-  const LayerMap map = source.map("dec", 1);
+  const LayerMap map = loaded.trace().map("dec", 1);
   for (int64_t i = 0; i < 300; ++i) {
     ASSERT_EQ(values[static_cast<size_t>(i)], map.row(1, i).weights()[77]) << "query " << i;
     total += static_cast<double>(values[static_cast<size_t>(i)]);
@@ -151,12 +158,12 @@ TEST(LiveSource, AColumnIsWhatEveryRowGivesToTheKey) {
   EXPECT_EQ(frame.header.find("visible")->dump(), "[[77,300]]");
 }
 
-TEST(LiveSource, ARenormalisedColumnDividesEveryRowByWhatItsSinksLeave) {
-  LiveSource source = looked_at::source_of();
+TEST(Questions, ARenormalisedColumnDividesEveryRowByWhatItsSinksLeave) {
+  LoadedTrace loaded = looked_at::loaded_of();
   LineLook look = line_at(1, 1, {{77, 78}});
   look.at.sink = SinkRule::kRenormalise;
-  const std::vector<float> values = array_of<float>(source.column(look), "values");
-  const LayerMap map = source.map("dec", 1);
+  const std::vector<float> values = array_of<float>(questions::column(loaded, look), "values");
+  const LayerMap map = loaded.trace().map("dec", 1);
   for (int64_t i = 77; i < 300; ++i) {
     const std::vector<float> row = map.row(1, i).weights();
     ASSERT_NEAR(static_cast<double>(values[static_cast<size_t>(i)]), static_cast<double>(row[77]) / (1 - static_cast<double>(row[0])),
@@ -164,19 +171,19 @@ TEST(LiveSource, ARenormalisedColumnDividesEveryRowByWhatItsSinksLeave) {
   }
 }
 
-TEST(LiveSource, TilesOfOneWeightACellAreTheRows) {
-  LiveSource source = looked_at::source_of();
+TEST(Questions, TilesOfOneWeightACellAreTheRows) {
+  LoadedTrace loaded = looked_at::loaded_of();
   TileLook look;
   look.at = {"dec", 0, 1};
   look.x = 1;
   look.y = 1;
-  look.f32 = true;
-  const ViewFrame frame = source.tile(look);
+  look.planes.f32 = true;
+  const ViewFrame frame = questions::tile(loaded, look);
   const std::vector<float> cells = array_of<float>(frame, "max");
   ASSERT_EQ(cells.size(), 44u * 44u);
   EXPECT_EQ(frame.header.find("queries")->dump(), "[256,300]");
   for (int64_t r = 0; r < 44; ++r) {
-    const std::vector<float> row = source.map("dec", 0).row(1, 256 + r).weights();
+    const std::vector<float> row = loaded.trace().map("dec", 0).row(1, 256 + r).weights();
     for (int64_t c = 0; c < 44; ++c) {
       const float cell = cells[static_cast<size_t>(r * 44 + c)];
       if (c > r) {
@@ -188,18 +195,18 @@ TEST(LiveSource, TilesOfOneWeightACellAreTheRows) {
   }
 }
 
-TEST(LiveSource, PooledTilesHoldMaxAndMeanOfTheirVisibleWeightsToTheRaggedEnd) {
-  LiveSource source = looked_at::source_of({.tokens = 301});
+TEST(Questions, PooledTilesHoldMaxAndMeanOfTheirVisibleWeightsToTheRaggedEnd) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 301});
   TileLook look;
   look.at = {"dec", 1, 2};
   look.z = 2;
-  look.f32 = true;
-  const ViewFrame frame = source.tile(look);
+  look.planes.f32 = true;
+  const ViewFrame frame = questions::tile(loaded, look);
   const std::vector<float> max = array_of<float>(frame, "max"), mean = array_of<float>(frame, "mean");
   const int64_t side = 76;  // ⌈301 / 4⌉: the last cell is one weight wide
   ASSERT_EQ(frame.header.find("rows")->integer(), side);
   std::vector<std::vector<float>> rows;
-  for (int64_t i = 0; i < 301; ++i) rows.push_back(source.map("dec", 1).row(2, i).weights());
+  for (int64_t i = 0; i < 301; ++i) rows.push_back(loaded.trace().map("dec", 1).row(2, i).weights());
   for (int64_t r = 0; r < side; ++r) {
     for (int64_t c = 0; c < side; ++c) {
       double most = -1, sum = 0;
@@ -222,13 +229,13 @@ TEST(LiveSource, PooledTilesHoldMaxAndMeanOfTheirVisibleWeightsToTheRaggedEnd) {
   }
 }
 
-TEST(LiveSource, CodesOfATileStayWithinTheErrorTheySay) {
-  LiveSource source = looked_at::source_of();
+TEST(Questions, CodesOfATileStayWithinTheErrorTheySay) {
+  LoadedTrace loaded = looked_at::loaded_of();
   TileLook look;
   look.at = {"dec", 0, 0};
-  const ViewFrame coded = source.tile(look);
-  look.f32 = true;
-  const std::vector<float> cells = array_of<float>(source.tile(look), "max");
+  const ViewFrame coded = questions::tile(loaded, look);
+  look.planes.f32 = true;
+  const std::vector<float> cells = array_of<float>(questions::tile(loaded, look), "max");
   const std::vector<uint8_t> codes = array_of<uint8_t>(coded, "max");
   const Json& say = *coded.header.find("codes")->find("max");
   const double lo = say.find("lo")->number(), hi = say.find("hi")->number(), error = say.find("error")->number();
@@ -245,10 +252,10 @@ TEST(LiveSource, CodesOfATileStayWithinTheErrorTheySay) {
   EXPECT_GT(worst.value(), error * 0.9);
 }
 
-TEST(LiveSource, AnOverviewIsTheWholeMapInAtMost512Cells) {
-  LiveSource source = looked_at::source_of({.tokens = 600, .layers = 1});
+TEST(Questions, AnOverviewIsTheWholeMapInAtMost512Cells) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 600, .layers = 1});
   std::vector<ViewFrame> frames;
-  source.overview({"dec", 0, 0}, [&](ViewFrame frame) { frames.push_back(std::move(frame)); });
+  questions::overview(loaded, {"dec", 0, 0}, [&](ViewFrame frame) { frames.push_back(std::move(frame)); });
   ASSERT_EQ(frames.size(), 1u);
   EXPECT_EQ(frames[0].header.find("z")->integer(), 1);
   EXPECT_EQ(frames[0].header.find("rows")->integer(), 300);
@@ -256,14 +263,14 @@ TEST(LiveSource, AnOverviewIsTheWholeMapInAtMost512Cells) {
   EXPECT_EQ(frames[0].header.find("event")->string(), "picture");
 }
 
-TEST(LiveSource, StatisticsAreMeansOfTheRows) {
-  LiveSource source = looked_at::source_of();
-  const ViewFrame frame = source.stats({"dec", 1, 0}, 300);
+TEST(Questions, StatisticsAreMeansOfTheRows) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  const ViewFrame frame = questions::stats(loaded, {"dec", 1, 0}, 300);
   const std::vector<float> entropy = array_of<float>(frame, "entropy"), received = array_of<float>(frame, "received");
   ASSERT_EQ(entropy.size(), 300u);
   std::vector<double> columns(300, 0.0);
   for (int64_t i = 0; i < 300; ++i) {
-    const OracleRow row = oracle_row(source.map("dec", 1).frames()[0].record, Tensor(), 0, 0, i);
+    const OracleRow row = oracle_row(loaded.trace().map("dec", 1).frames()[0].record, Tensor(), 0, 0, i);
     double h = 0;
     for (size_t j = 0; j < 300; ++j) {
       columns[j] += row.weights[j];
@@ -274,10 +281,19 @@ TEST(LiveSource, StatisticsAreMeansOfTheRows) {
   for (size_t j = 0; j < 300; ++j) ASSERT_NEAR(static_cast<double>(received[j]), columns[j], tolerance::kShownReceived);
 }
 
-TEST(LiveSource, TheAtlasShowsEveryHeadOnceItIsExact) {
-  LiveSource source = looked_at::source_of();
+TEST(LoadedTrace, RemembersTheStatisticsOfHeadsThatWereAskedFor) {
+  LoadedTrace loaded = looked_at::loaded_of();
+  EXPECT_EQ(loaded.find_statistics("dec", 1, 2), nullptr);
+  const HeadStatistics& found = questions::head_statistics(loaded, "dec", 1, 2, {});
+  EXPECT_EQ(found.scores.head, 2);
+  EXPECT_EQ(loaded.find_statistics("", 1, 2), &found) << "an empty name is the main family's";
+  EXPECT_EQ(loaded.find_statistics("dec", 1, 3), nullptr);
+}
+
+TEST(Questions, TheAtlasShowsEveryHeadOnceItIsExact) {
+  LoadedTrace loaded = looked_at::loaded_of();
   std::vector<std::pair<int64_t, int64_t>> heads;
-  source.atlas("dec", [&](const ViewFrame& frame) {
+  questions::atlas(loaded, "dec", [&](const ViewFrame& frame) {
     EXPECT_EQ(frame.header.find("badge")->string(), "exact");
     const int64_t count = static_cast<int64_t>(frame.header.find("heads")->size());
     EXPECT_EQ(array_of<uint8_t>(frame, "thumbnails").size(), static_cast<size_t>(count * 64 * 64));
@@ -288,19 +304,19 @@ TEST(LiveSource, TheAtlasShowsEveryHeadOnceItIsExact) {
   for (int64_t i = 0; i < 8; ++i) EXPECT_EQ(heads[static_cast<size_t>(i)], (std::pair<int64_t, int64_t>(i / 4, i % 4)));
 }
 
-TEST(LiveSource, ThumbnailsOfShortTextsHaveTheirOwnSide) {
-  LiveSource source = looked_at::source_of({.tokens = 9, .layers = 1});
+TEST(Questions, ThumbnailsOfShortTextsHaveTheirOwnSide) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 9, .layers = 1});
   std::vector<std::vector<int64_t>> shapes;
-  source.atlas("dec", [&](const ViewFrame& frame) { shapes.push_back(frame.arrays[0].shape); });
+  questions::atlas(loaded, "dec", [&](const ViewFrame& frame) { shapes.push_back(frame.arrays[0].shape); });
   EXPECT_EQ(shapes, (std::vector<std::vector<int64_t>>{{4, 9, 9}}));
 }
 
-TEST(LiveSource, MassIsTheMeanOverRowsOfWhatTheyGiveToTheKeys) {
-  LiveSource source = looked_at::source_of();
+TEST(Questions, MassIsTheMeanOverRowsOfWhatTheyGiveToTheKeys) {
+  LoadedTrace loaded = looked_at::loaded_of();
   for (const WeightKind kind : {WeightKind::kRaw, WeightKind::kOutput}) {
     for (const SinkRule rule : {SinkRule::kMark, SinkRule::kHide, SinkRule::kRenormalise}) {
       const std::vector<float> mass =
-          array_of<float>(source.mass({"dec", {{100, 120}, {250, 251}}, {{0, 30}, {60, 61}}, kind, rule}), "mass");
+          array_of<float>(questions::mass(loaded, {"dec", {{100, 120}, {250, 251}}, {{0, 30}, {60, 61}}, kind, rule}), "mass");
       ASSERT_EQ(mass.size(), 8u);
       for (int layer = 0; layer < 2; ++layer) {
         for (int64_t head = 0; head < 4; ++head) {
@@ -308,7 +324,7 @@ TEST(LiveSource, MassIsTheMeanOverRowsOfWhatTheyGiveToTheKeys) {
           look.at.weight = kind;
           look.at.sink = rule;
           look.mean = true;
-          const std::vector<float> row = array_of<float>(source.row(look), "values");
+          const std::vector<float> row = array_of<float>(questions::row(loaded, look), "values");
           double expected = static_cast<double>(row[60]);
           for (size_t j = 0; j < 30; ++j) expected += static_cast<double>(row[j]);
           ASSERT_NEAR(static_cast<double>(mass[static_cast<size_t>(layer * 4 + head)]), expected, tolerance::kShownMass);
@@ -318,71 +334,71 @@ TEST(LiveSource, MassIsTheMeanOverRowsOfWhatTheyGiveToTheKeys) {
   }
 }
 
-TEST(LiveSource, VerifyFindsShownWeightsWithinTheirBound) {
+TEST(Questions, VerifyFindsShownWeightsWithinTheirBound) {
   AttentionSpec spec;
   spec.terms = {Alibi{Tensor::from<float>({0.5f, 0.25f, 0.125f, 0.0625f}, {4})}, SoftCap{20.0f}};
   spec.normaliser = Softmax{Tensor::from<float>({0.3f, -1.0f, 2.0f, 0.0f}, {4})};
-  LiveSource source = looked_at::source_of({.spec = spec});
+  LoadedTrace loaded = looked_at::loaded_of({.spec = spec});
   for (const WeightKind kind : {WeightKind::kRaw, WeightKind::kValue}) {
-    const Json found = source.verify({"dec", {{0, 1}, {1, 3}}, {{0, 200}}, {{0, 300}}, kind});
+    const Json found = questions::verify(loaded, {"dec", {{0, 1}, {1, 3}}, {{0, 200}}, {{0, 300}}, kind});
     EXPECT_TRUE(found.find("within")->boolean()) << found.dump();
     EXPECT_EQ(found.find("checked")->integer(), 2 * 64 * 300);
     EXPECT_EQ(found.find("of")->integer(), 2 * 200 * 300);
   }
 }
 
-TEST(LiveSource, VerifyFindsAWeightThatIsWrong) {
+TEST(Questions, VerifyFindsAWeightThatIsWrong) {
   Trace trace = looked_at::trace_of({});
   // The row statistics of what is shown are off by a thousandth; Q and K are as they were.
   Tensor l = trace.map("dec", 0).frames()[0].record.rows.l;
   for (int64_t i = 0; i < l.numel(); ++i) l.mutable_data<float>()[i] *= 1.001f;
-  LiveSource source(std::move(trace), {});
-  const Json found = source.verify({"dec", {{0, 1}}, {{100, 101}}, {{0, 300}}, WeightKind::kRaw});
+  LoadedTrace loaded(std::make_shared<const Trace>(std::move(trace)), {});
+  const Json found = questions::verify(loaded, {"dec", {{0, 1}}, {{100, 101}}, {{0, 300}}, WeightKind::kRaw});
   EXPECT_FALSE(found.find("within")->boolean());
   EXPECT_GT(found.find("largest_difference")->number(), found.find("bound")->number() * 10);
 }
 
-TEST(LiveSource, WhatATraceDidNotKeepIsRefusedWithTheCommandThatWould) {
+TEST(Questions, WhatATraceDidNotKeepIsRefusedWithTheCommandThatWould) {
   TraceOptions options;
   options.budget_bytes = 440'000;
   options.tail = 20;
-  LiveSource source = looked_at::source_of({.trace = options});
-  ASSERT_FALSE(source.facts("dec").all_rows);
-  EXPECT_NO_THROW(source.row(line_at(0, 0, {{290, 291}})));
+  LoadedTrace loaded = looked_at::loaded_of({.trace = options});
+  ASSERT_FALSE(loaded.facts("dec").all_rows);
+  EXPECT_NO_THROW(questions::row(loaded, line_at(0, 0, {{290, 291}})));
   try {
-    source.row(line_at(0, 0, {{5, 6}}));
+    questions::row(loaded, line_at(0, 0, {{5, 6}}));
     FAIL() << "a row that was not kept was shown";
   } catch (const NotKept& error) {
     EXPECT_NE(error.command().find("--rows 5:6"), std::string::npos) << error.command();
   }
-  EXPECT_THROW(source.column(line_at(0, 0, {{5, 6}})), NotKept);
-  EXPECT_THROW(source.tile({.at = {"dec", 0, 0}}), NotKept);
+  EXPECT_THROW(questions::column(loaded, line_at(0, 0, {{5, 6}})), NotKept);
+  EXPECT_THROW(questions::tile(loaded, {.at = {"dec", 0, 0}}), NotKept);
   std::string missing;
-  const Json info = source.info();
+  const Json info = questions::info(loaded);
   for (const Json& item : info.find("missing")->items()) missing += item.find("feature")->string() + " ";
   EXPECT_NE(missing.find("column tile overview"), std::string::npos) << missing;
   EXPECT_EQ(missing.find("atlas"), std::string::npos) << "statistics were computed in the run";
   int64_t heads = 0;
-  source.atlas("dec", [&](const ViewFrame& frame) { heads += static_cast<int64_t>(frame.header.find("heads")->size()); });
+  questions::atlas(loaded, "dec", [&](const ViewFrame& frame) { heads += static_cast<int64_t>(frame.header.find("heads")->size()); });
   EXPECT_EQ(heads, 8);
 }
 
-TEST(LiveSource, TextTravelsAsItsBytesWithWordsAndSpecials) {
-  LiveSource source = looked_at::source_of({.tokens = 8});
-  const ViewFrame frame = source.text(0);
-  EXPECT_EQ(frame.arrays[0].bytes, source.trace().plan().text.text);
+TEST(Questions, TextTravelsAsItsBytesWithWordsAndSpecials) {
+  LoadedTrace loaded = looked_at::loaded_of({.tokens = 8});
+  const ViewFrame frame = questions::text(loaded, 0);
+  EXPECT_EQ(frame.arrays[0].bytes, loaded.trace().plan().text.text);
   EXPECT_EQ(array_of<uint8_t>(frame, "flags"), (std::vector<uint8_t>{1, 0, 0, 0, 0, 0, 0, 0}));
   EXPECT_EQ(array_of<int32_t>(frame, "word"), (std::vector<int32_t>{-1, 0, 0, 1, 2, 2, 3, 4}));
-  const ViewFrame part = source.text(0, Range{2, 5});
+  const ViewFrame part = questions::text(loaded, 0, Range{2, 5});
   EXPECT_EQ(part.arrays[0].bytes, "b2 w3 w4");
   EXPECT_EQ(part.header.find("byte_begin")->integer(), 3);
 }
 
-TEST(LiveSource, CancelledLooksStop) {
-  LiveSource source = looked_at::source_of();
+TEST(Questions, CancelledLooksStop) {
+  LoadedTrace loaded = looked_at::loaded_of();
   const std::atomic<bool> cancel{true};
   try {
-    source.overview({"dec", 0, 0}, [](const ViewFrame&) {}, {.cancel = &cancel});
+    questions::overview(loaded, {"dec", 0, 0}, [](const ViewFrame&) {}, {.cancel = &cancel});
     FAIL() << "a cancelled look went on";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kCancelled);
@@ -403,10 +419,10 @@ TEST(Words, AreRunsOfLettersWithApostrophesSingleIdeographsAndMarks) {
   EXPECT_EQ(words_of(text), (std::vector<int32_t>{0, 0, 0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
-TEST(Source, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
+TEST(Questions, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
   const auto bands = [](const AttentionSpec& spec) {
-    LiveSource source(looked_at::trace_of({.tokens = 40, .causal = false, .spec = spec}), {});
-    return source.info().find("families")->items()[0].find("bands")->dump();
+    LoadedTrace loaded = looked_at::loaded_of({.tokens = 40, .causal = false, .spec = spec});
+    return questions::info(loaded).find("families")->items()[0].find("bands")->dump();
   };
   EXPECT_EQ(bands({.topology = window(7, 2)}), "[[7,2],[7,2]]");
   EXPECT_EQ(bands({.topology = causal(7)}), "[[7,0],[7,0]]");

@@ -1,0 +1,35 @@
+// What is known of a family of maps before anybody looks at a weight: which layers and rows were kept, whether rows sum to one, where
+// attention sinks are.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clearhead/trace.h"
+
+namespace clearhead {
+
+/// What is known of a family of maps of a trace.
+struct FamilyFacts {
+  MapFamily shape{};
+  int64_t queries = 0, keys = 0;
+  std::vector<int> layers{};  ///< kept
+  std::vector<Range> rows{};  ///< queries whose row can be recomputed, in every kept layer
+  bool all_rows = true;
+  bool value = false, output = false;  ///< norms were kept
+  bool sums_to_one = true;
+  std::vector<Range> windows{};  ///< empty: one run
+  std::vector<int64_t> sinks{};
+  int64_t sink_rows = 0;  ///< rows the sinks were found from, when not all
+  std::string summary{};
+  /// How far every layer's description lets a query see, back and ahead; empty where either way has no end, or the layer was not kept.
+  std::vector<std::optional<std::pair<int64_t, int64_t>>> bands{};
+};
+
+/// Of the family of that name. Throws kNotFound naming those there are.
+FamilyFacts find_facts(const Trace& trace, const std::string& name);
+
+}  // namespace clearhead

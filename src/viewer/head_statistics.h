@@ -1,0 +1,32 @@
+// A head's statistics on a text, as the atlas and the margins of the map need them: scores, entropy, distance and mass received, and a
+// thumbnail of its map. Heads of a layer come from one sweep.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "clearhead/atlas.h"
+#include "clearhead/trace.h"
+#include "viewer/family_facts.h"
+
+namespace clearhead {
+
+struct HeadStatistics {
+  HeadScores scores{};
+  std::vector<float> entropy{}, distance{};  // [row looked at]
+  std::vector<float> received{};             // [key]
+  std::vector<int64_t> queries{};            // which query each row is
+  std::vector<float> thumbnail{};            // [thumbnail rows, thumbnail columns], max
+  int64_t thumbnail_rows = 0, thumbnail_columns = 0;
+  bool exact = true;
+  int64_t rows = 0;
+};
+
+/// Exact statistics of heads [begin, end), from the run where it took them.
+std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFacts& known, int layer, Range heads,
+                                             const LookOptions& options);
+/// From so many rows, evenly spaced.
+std::vector<HeadStatistics> sampled_statistics(const Trace& trace, const FamilyFacts& known, int layer, int64_t rows,
+                                               const LookOptions& options);
+
+}  // namespace clearhead

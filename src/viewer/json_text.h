@@ -1,0 +1,36 @@
+// JSON around numbers in bulk: everything by Json but the numbers, which are written as text.
+//
+// Json keeps a number as a double, and would print an f32 with a double's digits. Measured on the cells of an exported map, max and mean of
+// 2048 × 2048: as text 0.8 s and 105 MB of JSON, as Json 2.2 s, 178 MB of JSON and 480 MB more memory.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+
+namespace clearhead {
+
+/// "[0.25,1,null]": f32 in the fewest digits that read back to the same f32; NaN and infinities, which JSON has not, are null.
+std::string numbers_text(std::span<const float> values);
+/// Of little-endian numbers of a frame's dtype: u8, u32, i32, f16 (its bits), f32.
+std::string numbers_text(std::string_view dtype, std::string_view bytes);
+
+/// "[…,…]" of items that are JSON text.
+std::string array_text(const std::vector<std::string>& items);
+
+/// An object of fields, and behind them further ones whose values are JSON text.
+class ObjectText {
+ public:
+  explicit ObjectText(const Json& fields);
+  ObjectText& add(std::string_view name, std::string_view json);
+  std::string text() &&;
+
+ private:
+  std::string text_;  // without the closing brace
+};
+
+}  // namespace clearhead

@@ -1,0 +1,111 @@
+// What is found of a trace is kept in maps by family, layer and head, and found once; a run of the model puts another trace in its place.
+#include "viewer/loaded_trace.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+#include "clearhead/tokenizer.h"
+#include "viewer/words.h"
+
+namespace clearhead {
+
+LoadedTrace::LoadedTrace(std::shared_ptr<const Trace> trace, Options options)
+    : trace_(std::move(trace)), options_(std::move(options)), id_(trace_->id()), words_(words_of(trace_->plan().text)) {}
+
+const FamilyFacts& LoadedTrace::facts(const std::string& family) {
+  const std::string wanted = family.empty() ? trace_->main_family() : family;
+  const auto found = facts_.find(wanted);
+  if (found != facts_.end()) return found->second;
+  return facts_[wanted] = find_facts(*trace_, wanted);
+}
+
+void LoadedTrace::compute_statistics(const std::string& family, int layer, Range heads, const LookOptions& options) {
+  const FamilyFacts& known = facts(family);
+  for (HeadStatistics& head : exact_statistics(*trace_, known, layer, heads, options)) {
+    const int64_t index = head.scores.head;
+    statistics_[{known.shape.name, layer, index}] = std::move(head);
+  }
+}
+
+const HeadStatistics* LoadedTrace::find_statistics(const std::string& family, int layer, int64_t head) {
+  const auto found = statistics_.find({facts(family).shape.name, layer, head});
+  return found == statistics_.end() ? nullptr : &found->second;
+}
+
+const std::vector<float>& LoadedTrace::sink_masses(const std::string& family, int layer, int64_t head) {
+  const FamilyFacts& known = facts(family);
+  const HeadKey key_of_head{known.shape.name, layer, head};
+  const auto found = sink_masses_.find(key_of_head);
+  if (found != sink_masses_.end()) return found->second;
+  std::vector<double> sums(static_cast<size_t>(known.queries), 0.0);
+  const LayerMap map = trace_->map(known.shape.name, layer);
+  for (const int64_t key : known.sinks) {
+    const std::vector<float> column = map.column(head, key, {0, known.queries});
+    for (size_t i = 0; i < column.size(); ++i) sums[i] += column[i] > 0 ? static_cast<double>(column[i]) : 0.0;
+  }
+  return sink_masses_[key_of_head] = std::vector<float>(sums.begin(), sums.end());
+}
+
+std::string model_name(const RunPlan& plan) {
+  std::string name = plan.model;
+  while (name.size() > 1 && name.back() == '/') name.pop_back();
+  const size_t slash = name.rfind('/');
+  if (slash != std::string::npos && (name[0] == '/' || name[0] == '.' || name.find('/') != slash)) name = name.substr(slash + 1);
+  return name;
+}
+
+namespace {
+
+// Hands everything on to a trace, reports each layer and stops where the token is set.
+class WatchedRun final : public Observer {
+ public:
+  WatchedRun(Trace& trace, const std::function<void(double, const std::string&)>& progress, const std::atomic<bool>* cancel)
+      : trace_(trace), progress_(progress), cancel_(cancel) {}
+  void begin(const RunPlan& plan) override {
+    layers_ = 0;
+    for (const MapFamily& family : plan.families) layers_ += family.layers;
+    trace_.begin(plan);
+  }
+  bool wants(const Site& site) override {
+    if (cancel_ && cancel_->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "the run was cancelled");
+    ++done_;
+    if (progress_) {
+      progress_(static_cast<double>(done_ - 1) / static_cast<double>(std::max<int64_t>(1, layers_)),
+                format("layer {} of {}", done_, layers_));
+    }
+    return trace_.wants(site);
+  }
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override { trace_.take(site, record, norms); }
+
+ private:
+  Trace& trace_;
+  const std::function<void(double, const std::string&)>& progress_;
+  const std::atomic<bool>* cancel_;
+  int64_t layers_ = 0, done_ = 0;
+};
+
+}  // namespace
+
+void LoadedTrace::run(const std::string& text, const std::optional<std::string>& pair,
+                      const std::function<void(double, const std::string&)>& progress, const std::atomic<bool>* cancel) {
+  if (!options_.model)
+    throw NotKept("This is a trace: no model is loaded.", format("clearhead view {} \"your text\"", trace_->plan().model));
+  if (text.empty()) fail(ErrorCode::kInvalidArgument, "text: is empty; expected some text.");
+  EncodeOptions encode;
+  if (pair) encode.pair = *pair;
+  const Encoding encoding = options_.model->tokenizer().encode(text, encode);
+  Trace trace(options_.trace);
+  WatchedRun watched(trace, progress, cancel);
+  RunOptions run;
+  run.observer = &watched;
+  run.logits = false;
+  run.text = text;
+  run.pair = pair;
+  options_.model->run(encoding, run);
+  Options options = options_;
+  const std::string quoted = text.size() <= 80 && text.find_first_of("'\n") == std::string::npos ? format("'{}'", text) : "--file TEXT";
+  options.command = format("clearhead view {} {}{}", trace.plan().model, quoted, pair ? " --pair TEXT" : "");
+  *this = LoadedTrace(std::make_shared<const Trace>(std::move(trace)), std::move(options));
+}
+
+}  // namespace clearhead

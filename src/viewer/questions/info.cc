@@ -1,0 +1,175 @@
+// Families with their facts, what this trace lacks and which command would keep it, and the traces beside it.
+#include "viewer/questions/info.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "viewer/questions/head.h"
+#include "viewer/questions/ranges.h"
+
+namespace clearhead::questions {
+namespace {
+
+const char* kind_of(const MapFamily& family) {
+  if (family.name == "enc") return "encoder";
+  if (family.name == "cross") return "cross";
+  return "decoder";
+}
+
+Json family_json(const FamilyFacts& known) {
+  const MapFamily& family = known.shape;
+  Json weights(Json::Array{"raw"}), sinks = Json::array();
+  if (known.value) weights.push("value");
+  if (known.output) weights.push("output");
+  for (const int64_t key : known.sinks) sinks.push(key);
+  Json bands = Json::array();
+  for (const auto& band : known.bands) bands.push(band ? Json(Json::Array{band->first, band->second}) : Json());
+  return Json::object(
+      {{"id", family.name},
+       {"kind", kind_of(family)},
+       {"layers", family.layers},
+       {"heads", family.heads},
+       {"key_heads", family.key_heads},
+       {"d_k", family.d_k},
+       {"queries", known.queries},
+       {"keys", known.keys},
+       {"query_range",
+        range_json(family.is_part ? Range{family.first_query, family.first_query + family.queries} : Range{0, known.queries})},
+       {"key_range", range_json(family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, known.keys})},
+       {"query_side", 0},
+       {"key_side", 0},
+       {"causal", family.causal},
+       {"sums_to_one", known.sums_to_one},
+       {"sinks", sinks},
+       {"weights", weights},
+       {"rows", ranges_json(known.rows)},
+       {"all_rows", known.all_rows},
+       {"windows", known.windows.empty() ? Json() : ranges_json(known.windows)},
+       {"bands", std::move(bands)},
+       {"summary", known.summary}});
+}
+
+// What this trace cannot say of one family, and what a reader of its numbers should know.
+void add_limits(const Trace& trace, const FamilyFacts& known, Json& missing, Json& notes) {
+  const auto lacks = [&](const char* feature, const char* code, Json command, std::string detail) {
+    missing.push(missing_json(feature, code, std::move(command), std::move(detail)));
+  };
+  if (known.layers.empty()) return;
+  if (known.sink_rows > 0) {
+    notes.push(format("Attention sinks were found from {} of {} rows.", with_commas(known.sink_rows), with_commas(known.queries)));
+  }
+  if (known.layers.size() < static_cast<size_t>(known.shape.layers)) {
+    notes.push(format("Of {} layers, these were kept: {}. Trace again with --layers naming others.", known.shape.layers,
+                      layers_text(known.layers)));
+  }
+  if (!known.all_rows) {
+    int64_t rows = 0;
+    for (const Range& range : known.rows) rows += range.size();
+    const std::string detail = format("The query vectors of {} of {} tokens were kept.", with_commas(rows), with_commas(known.queries));
+    const std::string command = keep_command(trace, "--budget 64G");
+    for (const char* feature : {"column", "tile", "overview"}) lacks(feature, "q-not-kept", command, detail);
+    if (!trace.has_statistics(known.shape.name, known.layers[0])) lacks("atlas", "q-not-kept", command, detail);
+  }
+  if (!known.value) lacks("value", "v-not-kept", nullptr, "This run did not measure its values.");
+  if (!known.output) lacks("output", "v-not-kept", nullptr, "This run did not measure its values.");
+}
+
+// Instruction set and dtype that weights were made with: the last family's that kept a layer.
+struct Versions {
+  std::string isa = "ref", dtype = "f32";
+
+  void take(const Trace& trace, const FamilyFacts& known) {
+    if (known.layers.empty()) return;
+    const LayerMap first = trace.map(known.shape.name, known.layers[0]);
+    if (first.frames().empty()) return;
+    const Stamp& stamp = first.frames()[0].record.stamp;
+    isa = to_string(stamp.isa);
+    dtype = to_string(stamp.dtype);
+  }
+};
+
+bool has_pair(const RunText& text) {
+  return std::any_of(text.segments.begin(), text.segments.end(),
+                     [](const TextSegment& segment) { return segment.name == "second" && segment.role == "text"; });
+}
+
+// Names of special token ids.
+Json special_json(const RunText& text) {
+  Json out = Json::object();
+  for (size_t i = 0; i < text.ids.size(); ++i) {
+    if (text.special[i]) out[std::to_string(text.ids[i])] = text.pieces[i];
+  }
+  return out;
+}
+
+Json side_json(const RunText& text) {
+  return Json::object({{"kind", "text"},
+                       {"tokens", static_cast<int64_t>(text.ids.size())},
+                       {"bytes", static_cast<int64_t>(text.text.size())},
+                       {"lang", nullptr}});
+}
+
+Json checkpoints_json(const LoadedTrace::Options& options) {
+  Json out = Json::array();
+  for (const LoadedTrace::Options::Member& one : options.together) {
+    if (options.is_run) out.push(Json::object({{"step", one.number}, {"id", one.id}}));
+  }
+  return out;
+}
+
+Json traces_json(const LoadedTrace::Options& options) {
+  Json out = Json::array();
+  for (const LoadedTrace::Options::Member& one : options.together) {
+    if (!options.is_run) out.push(Json::object({{"number", one.number}, {"id", one.id}, {"name", one.name}, {"state", one.state}}));
+  }
+  return out;
+}
+
+}  // namespace
+
+Json missing_json(const char* feature, const char* code, Json command, std::string detail) {
+  return Json::object({{"feature", feature}, {"code", code}, {"command", std::move(command)}, {"detail", std::move(detail)}});
+}
+
+Json info(LoadedTrace& loaded) {
+  const RunPlan& plan = loaded.trace().plan();
+  const LoadedTrace::Options& options = loaded.options();
+  Json families = Json::array(), missing = Json::array(), notes = Json::array(), chances = Json::array();
+  Versions versions;
+  for (const MapFamily& family : plan.families) {
+    const FamilyFacts& known = loaded.facts(family.name);
+    families.push(family_json(known));
+    add_limits(loaded.trace(), known, missing, notes);
+    versions.take(loaded.trace(), known);
+  }
+  notes.push(format("Weights are exact for the stored Q and K ({}, {}).", versions.dtype, versions.isa));
+  if (!options.model) {
+    Json command;  // the model of a step of a run is nowhere else
+    if (!options.is_run) command = format("clearhead view {} \"your text\"", plan.model.empty() ? "MODEL" : plan.model);
+    missing.push(missing_json("run", "no-model", std::move(command), "A trace holds no model."));
+  }
+  for (const GeneratedToken& token : loaded.trace().generated_tokens()) chances.push(token.probability);
+  const int64_t longest = options.model ? options.model->info().longest : 0;
+  return Json::object({{"protocol", kViewerProtocol},
+                       {"clearhead", options.version},
+                       {"source", options.model ? "live" : "trace"},
+                       {"id", loaded.id()},
+                       {"name", model_name(plan)},
+                       {"command", options.command},
+                       {"sides", Json(Json::Array{side_json(plan.text)})},
+                       {"families", families},
+                       {"special", special_json(plan.text)},
+                       {"notes", notes},
+                       {"missing", missing},
+                       {"can_run", options.model != nullptr},
+                       {"pair", has_pair(plan.text)},
+                       {"max_tokens", longest > 0 ? Json(longest) : Json()},
+                       {"generated", chances},
+                       {"checkpoints", checkpoints_json(options)},
+                       {"traces", traces_json(options)},
+                       {"step", options.together.empty() ? Json() : Json(options.together[options.at].number)},
+                       {"versions", Json::object({{"isa", versions.isa}, {"dtype", versions.dtype}})}});
+}
+
+}  // namespace clearhead::questions

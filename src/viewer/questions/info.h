@@ -1,0 +1,21 @@
+// What is here to look at (api/info): families, notes, what is missing.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "viewer/loaded_trace.h"
+
+namespace clearhead {
+
+inline constexpr int kViewerProtocol = 1;
+
+namespace questions {
+
+Json info(LoadedTrace& loaded);
+
+/// An item of `missing`, shared with the offline page: {"feature", "code", "command", "detail"}.
+Json missing_json(const char* feature, const char* code, Json command, std::string detail);
+
+}  // namespace questions
+}  // namespace clearhead

@@ -1,0 +1,44 @@
+// Rows and columns (api/row, api/col): one line of a map, or several added up, under a weight kind and the attention-sink rule.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "viewer/frame.h"
+#include "viewer/questions/head.h"
+
+namespace clearhead {
+
+/// A row (or several, added up) or a column.
+struct LineLook {
+  HeadLook at{};
+  std::vector<Range> ranges{};  ///< queries of a row, keys of a column
+  bool mean = false;            ///< over the rows or columns, instead of their sum
+  int64_t top = 8;
+  int64_t profile = 0;  ///< bins
+  bool words = false;   ///< top over words
+  static constexpr int64_t kAll = -1;
+  Range values{0, 0};  ///< of the other side; {0, kAll}: all
+};
+
+/// The sum (or mean) of rows or columns under kind and rule. Hidden and never-scored entries are 0 in `values`.
+struct Line {
+  std::vector<float> values{};   // [key] or [query]
+  std::vector<uint8_t> state{};  // 0 hidden, 1 visible, 2 never scored
+  double total = 0, sink_mass = 0;
+  int64_t count = 0;  ///< rows or columns added up
+  std::optional<double> entropy{}, log_sum_exp{};
+};
+
+namespace questions {
+
+ViewFrame row(LoadedTrace& loaded, const LineLook& look, const LookOptions& options = {});
+ViewFrame column(LoadedTrace& loaded, const LineLook& look, const LookOptions& options = {});
+
+// What the exports share with them.
+Line row_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options);
+Line column_line(LoadedTrace& loaded, const LineLook& look, const LookOptions& options);
+
+}  // namespace questions
+}  // namespace clearhead

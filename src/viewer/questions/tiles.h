@@ -1,0 +1,63 @@
+// Pictures of a map: tiles of 256² cells at any level (api/tile), and the overview of the whole (api/overview).
+//
+// A cell of level z covers 2^z × 2^z weights, fewer at the map's end, and is the max and the mean over its visible pairs.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/json.h"
+#include "observe/picture.h"
+#include "viewer/frame.h"
+#include "viewer/questions/head.h"
+
+namespace clearhead {
+
+/// What a picture holds.
+struct Planes {
+  bool max = true, mean = true;
+  bool f32 = false;  ///< as they are, in place of codes
+};
+
+struct TileLook {
+  HeadLook at{};
+  int z = 0;
+  int64_t x = 0, y = 0;
+  Planes planes{};
+  bool exact = false;
+};
+
+/// A rectangle of a map in cells of 2^z × 2^z weights, from a corner.
+struct CellsLook {
+  HeadLook at{};
+  int z = 0;
+  Range queries{}, keys{};
+  int64_t sampled_rows = 0;  ///< 0: all
+};
+
+/// Max and mean of each cell. NaN: hidden, −1: never scored.
+struct Cells {
+  int z = 0;
+  Range queries{}, keys{};
+  int64_t rows = 0, columns = 0;
+  std::vector<float> max{}, mean{};  // [rows, columns]
+  bool exact = true;
+  int64_t sampled_rows = 0;
+};
+
+namespace questions {
+
+ViewFrame tile(LoadedTrace& loaded, const TileLook& look, const LookOptions& options = {});
+/// Events "picture": sampled first where the map is large, exact last.
+void overview(LoadedTrace& loaded, const HeadLook& at, const TakeFrame& take, const LookOptions& options = {});
+
+// What the atlas and the exports share with them.
+Cells cells(LoadedTrace& loaded, const CellsLook& look, const LookOptions& options);
+/// The level at which the whole map is at most `side` cells wide and high.
+int overview_level(const FamilyFacts& known, int64_t side);
+ViewFrame picture_frame(LoadedTrace& loaded, const HeadLook& at, const Cells& cells, const Planes& planes = {});
+/// What a picture's header says of its codes: {"kind", "lo", "hi", "error"}.
+Json codes_json(const Codes& codes);
+
+}  // namespace questions
+}  // namespace clearhead

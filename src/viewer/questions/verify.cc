@@ -1,0 +1,115 @@
+// Rows are spread over those asked for; a shown weight may be off by (4 + d/2)·ε·S of its scores (docs/ARCHITECTURE.md, "viewer").
+#include "viewer/questions/verify.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "backends/oracle.h"
+#include "base/format.h"
+#include "viewer/questions/ranges.h"
+
+namespace clearhead::questions {
+namespace {
+
+constexpr int64_t kMostVerifiedRows = 64;
+
+// One row of the oracle by the text's keys. [key]
+struct EagerRow {
+  std::vector<double> weights{};  // NaN: hidden or never scored
+  std::vector<double> errors{};   // what rounding of scores may change a weight by
+
+  EagerRow(const Frame& frame, const FamilyFacts& known, int64_t head, int64_t query)
+      : weights(static_cast<size_t>(known.keys), std::numeric_limits<double>::quiet_NaN()), errors(weights.size(), 0) {
+    const OracleRow eager = oracle_row(frame.record, Tensor(), 0, head, query - frame.queries.begin);
+    // A chain of d multiply-adds is off by at most d·ε/2·S (Higham 2002, §3.1): usually 4εS suffices, but equal terms round the same way.
+    const double delta = (4 + static_cast<double>(known.shape.d_k) / 2) * 0x1p-23 * eager.largest;
+    for (size_t j = 0; j < eager.weights.size(); ++j) {
+      const size_t key = frame.keys.empty() ? j : static_cast<size_t>(frame.keys[j]);
+      weights[key] = eager.weights[j];
+      if (eager.scores[j] > -std::numeric_limits<double>::infinity())
+        errors[key] = weight_error(frame.record.spec.normaliser, eager, j, delta);
+    }
+  }
+};
+
+// The largest difference found so far.
+struct Verdict {
+  int64_t checked = 0;
+  double largest = 0, bound = 0;
+  bool within = true;
+  Json at = nullptr;
+
+  // A row as it is shown, of the keys that were asked for.
+  void take_row(const HeadLook& look, int64_t query, const EagerRow& row, const std::vector<float>& shown, const std::vector<float>& norm,
+                const std::vector<Range>& keys) {
+    for (const Range& range : keys) {
+      for (int64_t key = range.begin; key < range.end; ++key) {
+        const size_t j = static_cast<size_t>(key);
+        const double factor = norm.empty() ? 1.0 : static_cast<double>(norm[j]);
+        const double allowed = factor * (std::abs(row.weights[j]) * 1.2e-6 + row.errors[j]) + 1e-37;
+        const double used =
+            norm.empty() ? static_cast<double>(shown[j]) : static_cast<double>(static_cast<float>(static_cast<double>(shown[j]) * factor));
+        take(look, query, key, used, row.weights[j] * factor, allowed);
+      }
+    }
+  }
+
+  void take(const HeadLook& look, int64_t query, int64_t key, double shown, double eager, double allowed) {
+    ++checked;
+    const double difference = std::abs(shown - eager);
+    const bool holds = difference <= allowed || (std::isnan(shown) && std::isnan(eager));
+    bound = std::max(bound, allowed);
+    if (!holds) within = false;
+    if (!at.is_null() && !(difference > largest)) return;
+    largest = std::max(largest, std::isnan(difference) ? 0.0 : difference);
+    at = Json::object({{"layer", look.layer}, {"head", look.head}, {"query", query}, {"key", key}, {"shown", shown}, {"eager", eager}});
+  }
+};
+
+// Entries of ascending ranges, at most `most` of them, spread evenly.
+std::vector<int64_t> spread(const std::vector<Range>& ranges, int64_t most) {
+  std::vector<int64_t> all, out;
+  for (const Range& range : ranges) {
+    for (int64_t i = range.begin; i < range.end; ++i) all.push_back(i);
+  }
+  const int64_t count = static_cast<int64_t>(all.size()), kept = std::min(count, most);
+  for (int64_t k = 0; k < kept; ++k) out.push_back(all[static_cast<size_t>(kept == 1 ? 0 : k * (count - 1) / (kept - 1))]);
+  return out;
+}
+
+}  // namespace
+
+Json verify(LoadedTrace& loaded, const VerifyLook& look, const LookOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  const FamilyFacts& known = loaded.facts(look.family);
+  check_ranges(look.rows, known.queries, "rows");
+  check_ranges(look.keys, known.keys, "keys");
+  if (look.heads.empty()) fail(ErrorCode::kInvalidArgument, "heads: none given; expected [[layer, head], …].");
+  const std::vector<Range> rows = united(look.rows), keys = united(look.keys);
+  check_rows(loaded, look.family, rows);
+  Verdict verdict;
+  for (const auto& [layer, head] : look.heads) {
+    const HeadLook at{known.shape.name, layer, head, look.weight, SinkRule::kMark};
+    check_head(loaded, at);
+    const LayerMap map = loaded.trace().map(known.shape.name, layer);
+    const std::vector<float> norm = norms(loaded, at);
+    for (const int64_t query : spread(rows, kMostVerifiedRows)) {
+      if (options.cancel && options.cancel->load(std::memory_order_relaxed)) fail(ErrorCode::kCancelled, "verify was cancelled");
+      if (options.progress) options.progress(0);
+      const EagerRow eager(*frame_of(map, query), known, head, query);
+      verdict.take_row(at, query, eager, map.row(head, query).weights(), norm, keys);
+    }
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return Json::object({{"checked", verdict.checked},
+                       {"of", static_cast<int64_t>(look.heads.size()) * count_of(rows) * count_of(keys)},
+                       {"largest_difference", verdict.largest},
+                       {"bound", verdict.bound},
+                       {"within", verdict.within},
+                       {"at", verdict.at},
+                       {"seconds", seconds}});
+}
+
+}  // namespace clearhead::questions

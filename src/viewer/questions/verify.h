@@ -1,0 +1,26 @@
+// Whether what is shown is true: weights against the oracle in double (api/verify).
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "viewer/questions/head.h"
+
+namespace clearhead {
+
+struct VerifyLook {
+  std::string family{};
+  std::vector<std::pair<int, int64_t>> heads{};
+  std::vector<Range> rows{}, keys{};
+  WeightKind weight = WeightKind::kRaw;
+};
+
+namespace questions {
+
+/// The largest difference and what a correct f32 computation may be off by, over at most 64 rows of each head.
+Json verify(LoadedTrace& loaded, const VerifyLook& look, const LookOptions& options = {});
+
+}  // namespace questions
+}  // namespace clearhead

@@ -1,0 +1,75 @@
+// The score of a pair with its terms around it, in the normaliser, then whom a token sees.
+#include "viewer/summary.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/format.h"
+
+namespace clearhead {
+namespace {
+
+std::string number(double value) { return format("{:.4g}", value); }
+
+struct NameOf {
+  std::string operator()(const Softmax&) const { return "softmax"; }
+  std::string operator()(const Sparsemax&) const { return "sparsemax"; }
+  std::string operator()(const Entmax15&) const { return "entmax-1.5"; }
+  std::string operator()(const Sigmoid&) const { return "sigmoid"; }
+  std::string operator()(const Hard&) const { return "hard choice"; }
+  std::string operator()(const LinearAttention&) const { return "linear"; }
+};
+
+struct ScoreOfPair {
+  int64_t d_k;
+  std::string operator()(const Dot& dot) const {
+    const double usual = 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
+    if (!dot.scale || std::abs(static_cast<double>(*dot.scale) - usual) <= 1e-6 * usual) return format("q·k/√{}", d_k);
+    return number(static_cast<double>(*dot.scale)) + "·q·k";
+  }
+  std::string operator()(const Additive& additive) const {
+    return additive.activation == Additive::Activation::kTanh ? "w·tanh(q + k)" : "w·LeakyReLU(q + k)";
+  }
+  std::string operator()(const Relative& relative) const {
+    std::string score = relative.query_bias ? "q·k + (q + u)·A[j − i]" : "q·k + q·A[j − i]";
+    if (relative.queries) score += " + k·B[j − i]";
+    return relative.scale ? number(static_cast<double>(*relative.scale)) + "·(" + score + ")" : format("({})/√{}", score, d_k);
+  }
+};
+
+// "a token sees itself and all before it".
+std::string sight_of(const Band& band) {
+  std::string sees = "every token sees every token";
+  if (band.ahead && *band.ahead == 0) {
+    sees = band.back ? format("a token sees itself and {} before it", with_commas(*band.back)) : "a token sees itself and all before it";
+  } else if (band.back || band.ahead) {
+    sees = format("a token sees {} before and {} after it", band.back ? with_commas(*band.back) : "all",
+                  band.ahead ? with_commas(*band.ahead) : "all");
+  }
+  if (band.offset != 0) sees += format(", from {} keys {}", with_commas(std::abs(band.offset)), band.offset > 0 ? "later" : "earlier");
+  return sees;
+}
+
+}  // namespace
+
+std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
+  std::string score = std::visit(ScoreOfPair{d_k}, spec.score);
+  for (const Term& term : spec.terms) {
+    if (std::holds_alternative<Alibi>(term)) score += " − slope·distance";
+    if (std::holds_alternative<AttentionBias>(term)) score += " + bias";
+    if (std::holds_alternative<Rule>(term)) score = "rule(" + score + ")";
+    if (std::holds_alternative<EdgeBias>(term)) score += " + edge bias";
+    if (const SoftCap* cap = std::get_if<SoftCap>(&term))
+      score = format("{}·tanh(({})/{})", number(static_cast<double>(cap->cap)), score, number(static_cast<double>(cap->cap)));
+  }
+  std::string out = std::visit(NameOf{}, spec.normaliser) + ("(" + score) + "), " + sight_of(spec.topology.band);
+  if (spec.topology.segments) out += ", of its own segment";
+  if (spec.topology.mask) out += ", where the mask allows";
+  if (spec.topology.visible) out += ", where the rule allows";
+  if (spec.topology.lists) out += ", of its own list";
+  const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
+  if (softmax && softmax->sinks) out += "; a sink logit takes part of every row";
+  return out;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,14 @@
+// A description of attention said in one sentence.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "clearhead/spec.h"
+
+namespace clearhead {
+
+/// "softmax(q·k/√32), every token sees every token": one sentence of a description.
+std::string summary_of(const AttentionSpec& spec, int64_t d_k);
+
+}  // namespace clearhead
