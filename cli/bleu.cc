@@ -21,7 +21,7 @@ void run(const std::string& hypotheses_path, const std::string& references_path,
   if (hypotheses.empty())
     fail(ErrorCode::kInvalidArgument, "{} and {} are empty: there is nothing to compare", hypotheses_path, references_path);
   const Bleu found = bleu(hypotheses, references);
-  const std::string signature = format("{}|version:clearhead-{}", kBleuSignature, CLEARHEAD_VERSION);
+  const std::string signature = format("{}|version:clearhead-{}", bleu_signature(), CLEARHEAD_VERSION);
   const auto list = [](const auto& values) { return Json(Json::Array(values.begin(), values.end())); };
   if (json) {
     return print_json(Json::object({{"score", found.score},

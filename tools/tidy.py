@@ -42,6 +42,7 @@ HOUSE = {
     "autograd": ["ops"],
     "io": ["tensor"],
     "text": ["base"],
+    "metrics": ["text"],
     "observe": ["ops", "io"],
     "nn": ["ops"],
     "models": ["nn", "observe", "io", "text"],

@@ -1,4 +1,4 @@
-// mteval-v13a's words, n-grams of 1 to 4 words as sorted arrays, and their clipped matches.
+// Words as sacrebleu's tokenisers cut them, n-grams of 1 to 4 words as sorted arrays, and their clipped matches.
 #include "text/bleu.h"
 
 #include <algorithm>
@@ -8,15 +8,13 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "text/strings.h"
 #include "text/unicode.h"
 
 namespace clearhead {
 namespace {
 
 constexpr size_t kOrders = 4;
-
-// What separates words where Python's str.split() does: White_Space, and the four information separators besides.
-bool is_blank(char32_t c) { return text::is(c, text::kSpace) || (c >= 0x1C && c <= 0x1F); }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_stop(char c) { return c == '.' || c == ','; }
@@ -49,21 +47,9 @@ std::string set_apart(const std::string& text, bool around_second, First first, 
   return out;
 }
 
-// The sentence as mteval-v13a prepares it: words are what stands between blanks.
-std::string prepared(std::string_view sentence) {
-  std::string text = text::replace_invalid(sentence);
-  while (!text.empty()) {
-    const size_t last = text::previous_boundary(text, text.size());
-    if (!is_blank(text::decode_valid(text, last).c)) break;
-    text.resize(last);
-  }
-  replace_all(text, "<skipped>", "");
-  replace_all(text, "-\n", "");
-  replace_all(text, "&quot;", "\"");
-  replace_all(text, "&amp;", "&");
-  replace_all(text, "&lt;", "<");
-  replace_all(text, "&gt;", ">");
-  std::string spaced = " ";
+// Punctuation stands apart. Stops, commas and hyphens beside a digit may stay, so what a sentence begins or ends with matters: a blank or nothing.
+std::string tokenised(std::string_view text) {
+  std::string spaced;
   for (const char c : text) {
     if (is_apart(c)) {
       spaced += {' ', c, ' '};
@@ -71,26 +57,57 @@ std::string prepared(std::string_view sentence) {
       spaced += c;
     }
   }
-  spaced += ' ';
   const auto no_digit = [](char c) { return !is_digit(c); };
   spaced = set_apart(spaced, true, no_digit, is_stop);
   spaced = set_apart(spaced, false, is_stop, no_digit);
   return set_apart(spaced, true, is_digit, [](char c) { return c == '-'; });
 }
 
-std::vector<std::string_view> split(std::string_view text) {
-  std::vector<std::string_view> words;
-  size_t begin = 0;
+std::string mteval(std::string_view sentence) {
+  std::string text(sentence);
+  replace_all(text, "<skipped>", "");
+  replace_all(text, "-\n", "");
+  replace_all(text, "&quot;", "\"");
+  replace_all(text, "&amp;", "&");
+  replace_all(text, "&lt;", "<");
+  replace_all(text, "&gt;", ">");
+  return tokenised(' ' + text + ' ');
+}
+
+// What sacrebleu's `zh` takes for a Chinese character. U+2001..U+2A6D is its range of the ideographs above U+20000, written as strings of five digits and
+// compared as such: typographic quotes and dashes fall into it, those ideographs do not.
+bool is_chinese(char32_t c) {
+  constexpr char32_t kRanges[][2] = {{0x2001, 0x2A6D}, {0x2E80, 0x2FDF}, {0x2FF0, 0x303F}, {0x3100, 0x312F}, {0x31A0, 0x31BF},
+                                     {0x31C0, 0x31EF}, {0x3200, 0x4DB5}, {0x4E00, 0x9FBB}, {0xF900, 0xFA2D}, {0xFA30, 0xFA6A},
+                                     {0xFE10, 0xFE1F}, {0xFE30, 0xFE4F}, {0xFF00, 0xFFEF}};
+  return std::any_of(std::begin(kRanges), std::end(kRanges), [c](const auto& range) { return c >= range[0] && c <= range[1]; });
+}
+
+// Blanks around the characters that `is_alone` says.
+template <class IsAlone>
+std::string set_alone(std::string_view text, const IsAlone& is_alone) {
+  std::string out;
   for (size_t at = 0; at < text.size();) {
     const text::Decoded next = text::decode_valid(text, at);
-    if (is_blank(next.c)) {
-      if (at > begin) words.push_back(text.substr(begin, at - begin));
-      begin = at + next.length;
-    }
+    const bool alone = is_alone(next.c);
+    if (alone) out += ' ';
+    out += text.substr(at, next.length);
+    if (alone) out += ' ';
     at += next.length;
   }
-  if (begin < text.size()) words.push_back(text.substr(begin));
-  return words;
+  return out;
+}
+
+// The sentence such that words are what stands between blanks.
+std::string prepared(std::string_view sentence, BleuWords words) {
+  const std::string valid = text::replace_invalid(sentence);
+  const std::string_view text = text::strip_end(valid);
+  switch (words) {
+    case BleuWords::kChinese: return tokenised(set_alone(text::strip(text), is_chinese));
+    case BleuWords::kCharacters: return set_alone(text, [](char32_t) { return true; });
+    case BleuWords::kMteval13a: break;
+  }
+  return mteval(text);
 }
 
 using Gram = std::array<int32_t, kOrders>;
@@ -106,12 +123,12 @@ std::vector<Gram> grams(const std::vector<int32_t>& words, size_t order) {
   return out;
 }
 
-void count_sentence(const std::string& hypothesis, const std::string& reference, Bleu& sums) {
-  const std::string texts[2] = {prepared(hypothesis), prepared(reference)};
+void count_sentence(const std::string& hypothesis, const std::string& reference, BleuWords kind, Bleu& sums) {
+  const std::string texts[2] = {prepared(hypothesis, kind), prepared(reference, kind)};
   std::unordered_map<std::string_view, int32_t> numbers;
   std::vector<int32_t> words[2];
   for (int side = 0; side < 2; ++side) {
-    for (const std::string_view word : split(texts[side])) {
+    for (const std::string_view word : text::split_at_blanks(texts[side])) {
       words[side].push_back(numbers.try_emplace(word, static_cast<int32_t>(numbers.size())).first->second);
     }
   }
@@ -128,23 +145,28 @@ void count_sentence(const std::string& hypothesis, const std::string& reference,
 
 }  // namespace
 
-std::string bleu_words(std::string_view sentence) {
+std::string bleu_signature(BleuWords words) {
+  const std::string_view name = words == BleuWords::kChinese ? "zh" : words == BleuWords::kCharacters ? "char" : "13a";
+  return format("nrefs:1|case:mixed|eff:no|tok:{}|smooth:exp", name);
+}
+
+std::string bleu_words(std::string_view sentence, BleuWords words) {
   std::string out;
-  const std::string text = prepared(sentence);
-  for (const std::string_view word : split(text)) {
+  const std::string text = prepared(sentence, words);
+  for (const std::string_view word : text::split_at_blanks(text)) {
     if (!out.empty()) out += ' ';
     out += word;
   }
   return out;
 }
 
-Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references) {
+Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references, BleuWords words) {
   if (hypotheses.size() != references.size()) {
     fail(ErrorCode::kInvalidArgument, "BLEU of {} sentences against {} references; expected one for each", hypotheses.size(),
          references.size());
   }
   Bleu out;
-  for (size_t at = 0; at < hypotheses.size(); ++at) count_sentence(hypotheses[at], references[at], out);
+  for (size_t at = 0; at < hypotheses.size(); ++at) count_sentence(hypotheses[at], references[at], words, out);
   const double ours = static_cast<double>(out.hypothesis_length), theirs = static_cast<double>(out.reference_length);
   out.brevity_penalty = ours >= theirs ? 1 : ours > 0 ? std::exp(1 - theirs / ours) : 0;
   if (out.matched[0] == 0) return out;

@@ -1,5 +1,5 @@
-// Corpus BLEU (Papineni et al. 2002), equal to sacrebleu's default in every digit: one reference, case kept, words
-// as in mteval-v13a.
+// Corpus BLEU (Papineni et al. 2002), equal to sacrebleu's in every digit: one reference, case kept, words as in
+// mteval-v13a (the default), or as sacrebleu's tokenisers `zh` and `char` cut them.
 //
 //   BLEU = BP · exp(¼ Σ_n ln p_n)      p_n = 100 · matched_n / total_n, n = 1 … 4
 //   BP = min(1, e^(1 − reference length / hypothesis length))
@@ -18,7 +18,15 @@
 
 namespace clearhead {
 
-inline constexpr std::string_view kBleuSignature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp";
+/// What a word is, by sacrebleu's names of its tokenisers.
+enum class BleuWords {
+  kMteval13a,   ///< 13a: what blanks and punctuation of western languages separate
+  kChinese,     ///< zh: each Chinese character (and full-width sign, typographic quote and dash), the rest as 13a's rules separate it
+  kCharacters,  ///< char: each character but blanks
+};
+
+/// How a score was made, in sacrebleu's form: "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp".
+std::string bleu_signature(BleuWords words = BleuWords::kMteval13a);
 
 struct Bleu {
   double score = 0;                           // 0 … 100
@@ -30,9 +38,10 @@ struct Bleu {
 
 /// Scores hypothesis i against reference i. Invalid UTF-8 is read as U+FFFD. Throws kInvalidArgument if the numbers
 /// of sentences differ.
-Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references);
+Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references,
+          BleuWords words = BleuWords::kMteval13a);
 
 /// The words of a sentence as BLEU counts them, joined with blanks.
-std::string bleu_words(std::string_view sentence);
+std::string bleu_words(std::string_view sentence, BleuWords words = BleuWords::kMteval13a);
 
 }  // namespace clearhead

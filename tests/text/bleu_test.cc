@@ -18,16 +18,16 @@ std::vector<std::string> strings(const Json& list) {
   return out;
 }
 
-TEST(Bleu, CountsAndScoresAreSacrebleus) {
-  const std::string path = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/bleu/cases.json";
+void expect_goldens(const std::string& name, size_t at_least, BleuWords kind) {
+  const std::string path = std::string(CLEARHEAD_SOURCE_DIR) + "/tests/goldens/bleu/" + name + ".json";
   const Json cases = Json::parse(read_file(path), path);
-  ASSERT_GT(cases.size(), 50U);
+  ASSERT_GE(cases.size(), at_least);
   for (const Json& expected : cases.items()) {
     SCOPED_TRACE(expected.dump());
     const std::vector<std::string> hypotheses = strings(*expected.find("hypotheses")), words = strings(*expected.find("words"));
     ASSERT_EQ(words.size(), hypotheses.size());
-    for (size_t i = 0; i < words.size(); ++i) EXPECT_EQ(bleu_words(hypotheses[i]), words[i]);
-    const Bleu found = bleu(hypotheses, strings(*expected.find("references")));
+    for (size_t i = 0; i < words.size(); ++i) EXPECT_EQ(bleu_words(hypotheses[i], kind), words[i]);
+    const Bleu found = bleu(hypotheses, strings(*expected.find("references")), kind);
     EXPECT_NEAR(found.score, expected.find("score")->number(), tolerance::kDoubleSum);
     EXPECT_NEAR(found.brevity_penalty, expected.find("brevity_penalty")->number(), tolerance::kDouble);
     EXPECT_EQ(found.hypothesis_length, expected.find("hypothesis_length")->integer());
@@ -38,6 +38,16 @@ TEST(Bleu, CountsAndScoresAreSacrebleus) {
       EXPECT_NEAR(found.precisions[n], expected.find("precisions")->items()[n].number(), tolerance::kDoubleSum);
     }
   }
+}
+
+TEST(Bleu, CountsAndScoresAreSacrebleus) { expect_goldens("cases", 61, BleuWords::kMteval13a); }
+TEST(Bleu, ChineseIsCutAsSacrebleusZhCutsIt) { expect_goldens("zh", 26, BleuWords::kChinese); }
+TEST(Bleu, CharactersAreSacrebleusChar) { expect_goldens("char", 26, BleuWords::kCharacters); }
+
+TEST(Bleu, TheSignatureNamesTheTokeniser) {
+  EXPECT_EQ(bleu_signature(), "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp");
+  EXPECT_EQ(bleu_signature(BleuWords::kChinese), "nrefs:1|case:mixed|eff:no|tok:zh|smooth:exp");
+  EXPECT_EQ(bleu_signature(BleuWords::kCharacters), "nrefs:1|case:mixed|eff:no|tok:char|smooth:exp");
 }
 
 TEST(Bleu, ASentenceWithoutAReferenceIsRefused) {

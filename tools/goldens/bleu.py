@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/goldens/bleu/cases.json: what sacrebleu's corpus BLEU says of odd sentences put together at random.
+"""Makes tests/goldens/bleu/{cases,zh,char}.json: what sacrebleu's corpus BLEU says of odd sentences put together at random, by tokeniser (cases: 13a).
 
 Usage: python3 tools/goldens/bleu.py                   (needs `pip install sacrebleu`, made with 2.6.0)
        python3 tools/goldens/bleu.py CLEARHEAD COUNT   compares that many other corpora with what the program says, writes nothing
@@ -15,7 +15,7 @@ import tempfile
 
 from sacrebleu.metrics import BLEU
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/bleu/cases.json"
+OUT = pathlib.Path(__file__).resolve().parents[2] / "tests/goldens/bleu"
 PIECES = [
     "the", "The", "cat", "sat", "on", "mat", "l'été", "aujourd'hui", "qu'il", "C’est", "«", "»", "«\u00a0oui\u00a0»", "1,000.5", "1.000,5", "3.", ".5", ",5",
     "10-12", "2-3-4", "1990-", "-5", "state-of-the-art", "a-b", "&quot;", "&amp;", "&lt;b&gt;", "&amp;lt;", "&amp;amp;", "&nbsp;", "<skipped>", "<skip", "...", "…",
@@ -25,30 +25,38 @@ PIECES = [
 ]
 
 
-def sentence(rng):
+CHINESE = [
+    "猫", "坐", "在", "垫子上", "。", "，猫", "“好”", "—", "…", "《书》", "１２", "Ａ", "ｶ", "3月", "1,000元", "5.", ",5", "A股", "-", "10-12", "\u2000", "\u2001", "\u2a6d", "\u2a6e", "\u2e7f",
+    "\u2e80", "\u2fdf", "\u2fe0", "\u2fef", "\u2ff0", "\u3040", "あ", "\u30ff", "\u3100", "\u312f", "\u3130", "\u319f", "\u31a0", "\u31bf", "\u31c0", "\u31ef", "\u31f0", "\u3200",
+    "\u33ff", "\u3400", "\u4db5", "\u4db6", "\u9fa5", "\u9fbb", "\u9fbc", "\ufa2d", "\ufa2e", "\ufa6a", "\ufa6b", "\ufe0f", "\ufe10", "\ufe20", "\ufe30", "\ufe4f", "\ufe50", "\uff00",
+    "\uffef", "\ufff0", "\U00020000", "\U0002f800", "한", "\u2028",
+]
+
+
+def sentence(rng, pieces=PIECES):
     length = rng.choice([0, 1, 2, 3, 4, 5, 8, 12, 20])
-    return "".join(rng.choice(PIECES) + rng.choice([" ", " ", " ", "", "  "]) for _ in range(length))
+    return "".join(rng.choice(pieces) + rng.choice([" ", " ", " ", "", "  "]) for _ in range(length))
 
 
-def changed(rng, text):
+def changed(rng, text, pieces=PIECES):
     words = text.split(" ")
     for _ in range(rng.choice([0, 0, 1, 2, 4, 8])):
         at = rng.randrange(len(words))
-        words[at : at + rng.choice([0, 1, 1, 2])] = [rng.choice(PIECES)] * rng.choice([0, 1, 1])
+        words[at : at + rng.choice([0, 1, 1, 2])] = [rng.choice(pieces)] * rng.choice([0, 1, 1])
         words = words or [""]
     return " ".join(words)
 
 
-def corpus(rng):
-    references = [sentence(rng) for _ in range(rng.choice([1, 1, 2, 5]))]
-    return [changed(rng, text) for text in references], references
+def corpus(rng, pieces=PIECES):
+    references = [sentence(rng, pieces) for _ in range(rng.choice([1, 1, 2, 5]))]
+    return [changed(rng, text, pieces) for text in references], references
 
 
-def answer(hypotheses, references):
-    metric = BLEU()
+def answer(hypotheses, references, tokenize="13a"):
+    metric = BLEU(tokenize=tokenize)
     found = metric.corpus_score(hypotheses, [references])
     return {
-        "hypotheses": hypotheses, "references": references, "words": [metric.tokenizer(text.rstrip()) for text in hypotheses], "score": found.score,
+        "hypotheses": hypotheses, "references": references, "words": [" ".join(metric.tokenizer(text.rstrip()).split()) for text in hypotheses], "score": found.score,
         "precisions": found.precisions, "brevity_penalty": found.bp, "matched": found.counts, "total": found.totals, "hypothesis_length": found.sys_len,
         "reference_length": found.ref_len,
     }
@@ -70,6 +78,12 @@ def compare(program, count):
     print(f"{count} corpora: all counts equal, scores within {worst:.1e}")
 
 
+def write(name, cases):
+    OUT.mkdir(exist_ok=True)
+    lines = [json.dumps(case, ensure_ascii=True, separators=(",", ":")) for case in cases]
+    (OUT / f"{name}.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+
+
 def main():
     if len(sys.argv) > 1:
         compare(sys.argv[1], int(sys.argv[2]))
@@ -77,8 +91,12 @@ def main():
     rng = random.Random(5)
     cases = [answer(*corpus(rng)) for _ in range(60)]
     cases.append(answer(["a\nb-\nc 5 -\n"], ["a b c 5 -"]))
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text("[\n" + ",\n".join(json.dumps(case, ensure_ascii=True, separators=(",", ":")) for case in cases) + "\n]\n", encoding="utf-8")
+    write("cases", cases)
+    for name in ("zh", "char"):
+        rng = random.Random(6)
+        cases = [answer(*corpus(rng, rng.choice([CHINESE, CHINESE, PIECES])), name) for _ in range(25)]
+        apart = [f"a{piece}b" for piece in CHINESE] + [" .5 猫", "\u3000,5"]  # each piece between letters; a stop behind a blank
+        write(name, [*cases, answer(apart, apart, name)])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+// What metrics refuse: sides of different lengths, nothing at all, and numbers that are none.
+#pragma once
+
+#include <cmath>
+#include <span>
+#include <string_view>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+
+namespace clearhead::metrics {
+
+/// Throws kInvalidArgument unless both sides have as many items, at least one. `metric` and `items` name them: "ROUGE", "texts".
+inline void check_sides(std::string_view metric, std::string_view items, size_t predicted, size_t expected) {
+  if (predicted != expected) {
+    fail(ErrorCode::kInvalidArgument, "{}: {} {} against {}; expected as many on both sides", metric, predicted, items, expected);
+  }
+  if (expected == 0) fail(ErrorCode::kInvalidArgument, "{}: no {}; expected at least one", metric, items);
+}
+
+inline void check_finite(std::string_view metric, std::string_view side, std::span<const double> values) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i]))
+      fail(ErrorCode::kInvalidArgument, "{}: {}[{}] is {}; expected a finite number", metric, side, i, values[i]);
+  }
+}
+
+}  // namespace clearhead::metrics

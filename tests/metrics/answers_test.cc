@@ -1,0 +1,78 @@
+// Answers against SQuAD's evaluations: 2.0 as transformers carries it, 1.1 as published.
+#include "metrics/answers.h"
+
+#include "metrics/goldens.h"
+#include "refused.h"
+
+namespace clearhead::metrics {
+namespace {
+
+std::vector<AnsweredQuestion> questions_of(const Json& list) {
+  std::vector<AnsweredQuestion> out;
+  for (const Json& item : list.items()) {
+    out.push_back({field(item, "prediction").string(), strings(field(item, "answers")), field(item, "no_answer_probability").number()});
+  }
+  return out;
+}
+
+std::vector<double> flat(const AnswerScores& scores) {
+  std::vector<double> out;
+  for (const AnswerScore& score : {scores.all, scores.has_answer, scores.no_answer}) {
+    for (const double value : {score.exact, score.f1, static_cast<double>(score.total)}) out.push_back(value);
+  }
+  return out;
+}
+
+TEST(Answers, ScoresAreThoseOfSquad2) {
+  for_each_case("answers", [](const Json& expected) {
+    const auto questions = questions_of(field(expected, "questions"));
+    expect_numbers(flat(squad2(questions)), field(expected, "squad2"));
+    expect_numbers(flat(squad2(questions, 0.5)), field(expected, "squad2_half"));
+  });
+}
+
+TEST(Answers, ScoresAreThoseOfSquad1) {
+  int compared = 0;
+  for_each_case("answers", [&](const Json& expected) {
+    if (expected.find("squad1") == nullptr) return;
+    ++compared;
+    const AnswerScore found = squad1(questions_of(field(expected, "questions")));
+    expect_numbers({found.exact, found.f1}, field(expected, "squad1"));
+  });
+  EXPECT_GT(compared, 10);
+}
+
+TEST(Answers, AreNormalisedAsTheScriptsDo) {
+  for_each_case("answers", [](const Json& expected) {
+    const auto questions = questions_of(field(expected, "questions"));
+    for (size_t i = 0; i < questions.size(); ++i) {
+      EXPECT_EQ(normalised_answer(questions[i].prediction), field(expected, "normalised").items()[i].string());
+    }
+  });
+  EXPECT_EQ(normalised_answer("The U.S.-led  force!"), "usled force");
+}
+
+TEST(Answers, NothingAgainstNothingIsRightInVersion2AndHasNoWordsInVersion1) {
+  const std::vector<AnsweredQuestion> none{{"", {}}}, articles{{"the", {"An"}}};
+  EXPECT_EQ(flat(squad2(none)), (std::vector<double>{100, 100, 1, 0, 0, 0, 100, 100, 1}));
+  EXPECT_EQ(squad2(articles).has_answer.f1, 100);
+  EXPECT_EQ(squad1(articles).exact, 100);
+  EXPECT_EQ(squad1(articles).f1, 0);
+}
+
+TEST(Answers, AWordCountsAsOftenAsBothHoldIt) {
+  const std::vector<AnsweredQuestion> repeated{{"cat cat", {"cat dog"}}};
+  EXPECT_EQ(squad2(repeated).all.f1, 50);
+}
+
+TEST(Answers, RefusesNoQuestionsAndVersion1WithoutAnAnswer) {
+  const std::vector<AnsweredQuestion> unanswerable{{"a", {"b"}}, {"a", {}}};
+  expect_refused(ErrorCode::kInvalidArgument, "SQuAD 1.1: question 1 has no gold answer; expected one, or SQuAD 2.0",
+                 [&] { squad1(unanswerable); });
+  expect_refused(ErrorCode::kInvalidArgument, "SQuAD 2.0: no questions; expected at least one", [] { squad2({}); });
+}
+
+TEST(Answers, BytesThatAreNoTextAreReadAsReplacements) { EXPECT_EQ(normalised_answer("\xff the"), "\xEF\xBF\xBD"); }
+
+}  // namespace
+}  // namespace clearhead::metrics

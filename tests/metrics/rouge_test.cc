@@ -1,0 +1,62 @@
+// ROUGE against Google's rouge-score without its stemmer.
+#include "metrics/rouge.h"
+
+#include "metrics/goldens.h"
+#include "refused.h"
+
+namespace clearhead::metrics {
+namespace {
+
+void expect_rouge(const Rouge& found, const Json& expected) {
+  const RougeScore scores[] = {found.rouge1, found.rouge2, found.rouge_l, found.rouge_l_sum};
+  ASSERT_EQ(expected.size(), std::size(scores));
+  for (size_t kind = 0; kind < std::size(scores); ++kind) {
+    SCOPED_TRACE(kind);
+    expect_numbers({scores[kind].precision, scores[kind].recall, scores[kind].f}, expected.items()[kind]);
+  }
+}
+
+TEST(Rouge, ScoresWordsAndMeansAreRougeScores) {
+  for_each_case("rouge", [](const Json& expected) {
+    const auto summaries = strings(field(expected, "summaries")), references = strings(field(expected, "references"));
+    for (size_t i = 0; i < summaries.size(); ++i) {
+      EXPECT_EQ(rouge_words(summaries[i]), strings(field(expected, "words").items()[i]));
+      expect_rouge(rouge(summaries[i], references[i]), field(expected, "scores").items()[i]);
+    }
+    expect_rouge(mean_rouge(summaries, references), field(expected, "mean"));
+    expect_rouge(best_rouge(summaries[0], references), field(expected, "best_of_references"));
+  });
+}
+
+TEST(Rouge, OfReferencesWithEqualFTheFirstIsTaken) {
+  EXPECT_EQ(best_rouge("a b", {"a x", "a b x x x x"}).rouge1.precision, 0.5);
+  EXPECT_EQ(best_rouge("a b", {"a b x x x x", "a x"}).rouge1.precision, 1);
+}
+
+TEST(Rouge, OneWordHasNoBigramAndNoWordNothing) {
+  EXPECT_EQ(rouge("cat", "cat").rouge1.f, 1);
+  EXPECT_EQ(rouge("cat", "cat").rouge2.f, 0);
+  for (const Rouge& found : {rouge("", "cat"), rouge("cat", ""), rouge("", ""), rouge("\xff", "猫")}) {
+    EXPECT_EQ(found.rouge1.f + found.rouge_l.f + found.rouge_l_sum.f, 0);
+  }
+}
+
+TEST(Rouge, TakesWordsOfOneKindOrAnother) {
+  const auto bytes = [](std::string_view text) {
+    std::vector<std::string> out;
+    for (const char c : text) out.emplace_back(1, c);
+    return out;
+  };
+  EXPECT_NEAR(rouge("猫", "狗", bytes).rouge1.f, 1.0 / 3, tolerance::kDouble);  // E7 8C AB, E7 8B 97
+}
+
+TEST(Rouge, RefusesSidesThatDoNotFit) {
+  expect_refused(ErrorCode::kInvalidArgument, "ROUGE: 1 texts against 2; expected as many on both sides", [] {
+    mean_rouge({"a"}, {"a", "b"});
+  });
+  expect_refused(ErrorCode::kInvalidArgument, "ROUGE: no texts", [] { mean_rouge({}, {}); });
+  expect_refused(ErrorCode::kInvalidArgument, "ROUGE: no references", [] { best_rouge("a", {}); });
+}
+
+}  // namespace
+}  // namespace clearhead::metrics
