@@ -38,8 +38,7 @@ struct Bleu {
 
 /// Scores hypothesis i against reference i. Invalid UTF-8 is read as U+FFFD. Throws kInvalidArgument if the numbers
 /// of sentences differ.
-Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references,
-          BleuWords words = BleuWords::kMteval13a);
+Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references, BleuWords words = BleuWords::kMteval13a);
 
 /// The words of a sentence as BLEU counts them, joined with blanks.
 std::string bleu_words(std::string_view sentence, BleuWords words = BleuWords::kMteval13a);
