@@ -16,10 +16,11 @@
 
 namespace clearhead {
 
-/// Adds items that come one after the other, in the order of a binary tree over their numbers: ((0 1)(2
-/// 3))((4 5)(6 7)). A subtree of 2^n items whose first number is a multiple of 2^n gives the same bits
-/// wherever it is added up. For item `at` of `count`: calls merge(level) for each earlier sum that must be
-/// added to it, then keep(level), except for the last item.
+/// Adds items that come one after the other, in the order of a binary tree over their numbers:
+/// ((0 1)(2 3))((4 5)(6 7)). A subtree of 2^n items whose first number is a multiple of 2^n gives the same bits
+/// wherever it is added up.
+/// For item `at` of `count`: calls merge(level) for each earlier sum that must be added to it, then keep(level), except
+/// for the last item.
 void tree_sum(int64_t at, int64_t count, const std::function<void(int level)>& merge, const std::function<void(int level)>& keep);
 
 class Comm {

@@ -13,6 +13,16 @@
 //   inspect/    scores and weights of any rows and keys; statistics of whole maps
 //   dense/      linear layers, norms, convolutions, recurrences and their gradients; oneDNN
 //
+// Words used in all rooms:
+//
+//   pair       a (query, key) pair; hidden, if the query does not see the key
+//   word       a 32-bit lane that holds two bf16
+//   block      up to 48 queries (AVX2: 24), one per lane
+//   group      8 keys (AVX2: 4) whose scores against a block are in registers together
+//   key tile   256 keys, one KV page; an AMX tile is a tile register, 16 rows of up to 64 bytes
+//   look       recomputing scores, weights or statistics from a record
+//   careful    set while a block is computed again because a result was not finite
+//
 // limits.h measures the machine's peak multiply-add rate and read bandwidth, which benches compare kernels with.
 #pragma once
 

@@ -8,7 +8,7 @@
 //   dV, dK    P, dS of 16 keys, words of two queries      rows of dO, q, words of two queries     [key][channel]
 //
 // For dV and dK, the queries of the blocks that are worked on together are one row of words: 96 queries take three
-// multiplications. P and dS that no group has written are set to those of hidden pairs.
+// multiplications. P and dS that no group has written are set to those of hidden (query, key) pairs.
 #if defined(CLEARHEAD_CPU_BACKWARD_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_AMX_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_AMX_INL_H_

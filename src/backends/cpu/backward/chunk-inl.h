@@ -4,12 +4,12 @@
 //   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = g·(dP − D) → terms in reverse
 //   dQt += K·dS   over the chunk's keys      dV += P·dO,  dK += dS·Q   over the blocks' queries
 //   factors a after the normaliser: dS = g·(a·dP − D), P·a for dV; head mask: Σ P·(a/mask)·dP; centre:
-//   Σ P·a·dP·(j − c)/σ². g = P for softmax. Other normalisers have their own g, and D = Σ g·dP/Σ g takes an earlier pass
-//   over all keys (find_means). linear: P = s, g = 1, 1/ℓ is in dO and D, and out gives D as for softmax. hard: g is the
-//   softmax that the key was chosen by, from the chosen key's score (find_choices) and the log-probability in the record.
+//   Σ P·a·dP·(j − c)/σ². g = P for softmax. Other normalisers have their own g; their D = Σ g·dP/Σ g takes an earlier
+//   pass over all keys (find_means). linear: P = s, g = 1; 1/ℓ is in dO and D; out gives D as for softmax. hard: g is
+//   the softmax that the key was chosen by, from the chosen score (find_choices) and the log-probability in the record.
 //
-// The record's m and ℓ become M, an integer, and a factor f near 2^−16: the row's weights are 2^(s −
-// M)·f. f is multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV come out
+// The record's m and ℓ become M, an integer, and a factor f near 2^−16: the row's weights are
+// 2^(s − M)·f. f is multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV come out
 // complete, and no (query, key) pair is multiplied by it. Lanes past the last query, and rows that saw
 // nothing, have M = 2e30, so P = 0. bf16: see Way.
 //
@@ -58,10 +58,10 @@ struct BlockGradients {
   int64_t chunk = 0;
   bool careful = false, finds_means = false, finds_choices = false;
   bool leaves_zeros = false;  // without a weight a (query, key) pair has no part in any sum, whatever its value
-  bool by_choice = false;     // hard by score function: dS = r·(1[j = c] − p); minus_mean holds −r
+  bool by_choice = false;     // hard, score-function estimator: dS = r·(1[j = c] − p); minus_mean is −r
   int run_count = 0;
   Run runs[kGroups];
-  uint8_t first[kGroups], last[kGroups];       // per group, the vectors that hold P and dS; equal: none
+  uint8_t first[kGroups], last[kGroups];       // per group: vectors [first, last) hold P and dS
   alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: the group's scores, when careful or kGeneral
   alignas(64) float products[kRows * kBlock];  // kGeneral: dP, as raw; bf16: P, [key][kBlock]
   alignas(64) float d_scores[kRows * kBlock];  // bf16: dS, [key][kBlock]

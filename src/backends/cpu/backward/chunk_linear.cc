@@ -171,8 +171,8 @@ class ValueKeySums {
   float *lanes_ = nullptr, *rows_ = nullptr, *sum_ = nullptr;
 };
 
-// Sums over blocks of rows (the pieces, the last block first) and the heads of a group: R
-// [d_v][d_k], U·log₂e [d_k][d_v], r [d_k].
+// Sums over the heads of a group and over blocks of rows (the pieces, the last block first):
+// R [d_v][d_k], U·log₂e [d_k][d_v], r [d_k].
 class QuerySums {
  public:
   explicit QuerySums(const LinearPlan& plan) : plan_(plan), rows_(plan) {
@@ -273,7 +273,7 @@ class LinearRun {
     }
   }
 
-  // Adds the rest: dQ of the chunks' rows, and dK and dV of their own chunk's keys.
+  // Writes dQ of the chunks' rows, and adds what these rows contribute to dK and dV of their own chunk's keys.
   void of_rows(int64_t map, Range chunks) {
     KeyCursor cursor(key_sums_, map, ValueKeySums(plan_));
     LinearRows rows(plan_);

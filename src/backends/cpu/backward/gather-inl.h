@@ -82,7 +82,7 @@ struct TurnedLists {
   }
 };
 
-// For each head of these, memory takes eight bytes per pair.
+// Heads that are computed together. Each takes eight bytes of memory per pair.
 inline constexpr int64_t kHeadsTogether = 8;
 
 // P·a and dS of all pairs of the heads that are computed together: [pair][head][2].

@@ -44,7 +44,7 @@ HWY_INLINE void activate(Floats x, Floats slope_below, Floats& value, Floats& sl
   }
 }
 
-// kCareful: dS = −0 marks a hidden pair, whose q and k add nothing to any sum.
+// kCareful: dS = −0 marks a hidden (query, key) pair, whose q and k add nothing to any sum.
 template <ScoreFunction::Kind kKind, bool kCareful>
 HWY_NOINLINE void reverse_additive(const ScoreFunction& pair, int64_t d_k, const AdditiveGroup& of) {
   const F32 d;

@@ -6,8 +6,8 @@
 //
 // A score is the same chain over ascending channels as in score_kernel-inl.h, followed by the same element-wise
 // operations: the same bits. m is an integer here too, so merging multiplies by exact powers of two. Chunks begin at
-// multiples of 1,024 keys; nothing else decides where keys are split. Row-major keys are transposed in registers, 16
-// keys at a time; pages hold them transposed.
+// multiples of 1,024 keys; nothing else decides where keys are split. Row-major keys are transposed in registers,
+// kLanes keys at a time; pages hold them transposed.
 #if defined(CLEARHEAD_CPU_FORWARD_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
@@ -308,8 +308,8 @@ struct Unwatched {
 };
 
 // Applies the terms to the scores of one query over `count` keys (whole vectors). along.keys(i) returns the keys of the
-// vector at i; along.copy_bias(term, query, i, to) copies a bias along them. `rule_room` holds rule_line_floats(view,
-// count). before(term, scores) receives the scores that go into each term.
+// vector at i; along.copy_bias(term, query, i, to) copies a bias along them. `rule_room` holds
+// rule_line_floats(view, count). before(term, scores) receives the scores that go into each term.
 template <class Along, class Before>
 HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Along& along, int64_t count, float* scores, float* rule_room,
                                  Before&& before) {
@@ -379,8 +379,8 @@ inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
 
 // --- one sub-block --------------------------------------------------------------------------------------------------
 
-// Turns `count` scores of one row (whole vectors) into weights 2^(s − m) in place, and updates m, ℓ and o [width, whole
-// vectors]. With kFetch prefetches one cache line from `fetch` on per vector.
+// Turns `count` scores of one row (whole vectors) into weights 2^(s − m) in place, and updates m, ℓ and o
+// [width, whole vectors]. With kFetch prefetches one cache line from `fetch` on per vector.
 template <bool kFetch = false>
 HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& m, float& l, float* HWY_RESTRICT o, int64_t width,
                                    const std::byte* fetch = nullptr) {

@@ -20,7 +20,7 @@
 //
 // ±inf and NaN: the fast path may turn scores of −inf, or values of hidden keys that are not finite, into
 // NaN. A block whose results are not all finite is computed again with `careful` set. It then raises −inf
-// to kHidden, marks P of hidden pairs with −0, and adds values that are not finite only in lanes that see
+// to kHidden, marks P of hidden (query, key) pairs with −0, and adds values that are not finite only in lanes that see
 // their key. Finite rows get the same bits.
 #if defined(CLEARHEAD_CPU_FORWARD_FLASH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_FLASH_INL_H_

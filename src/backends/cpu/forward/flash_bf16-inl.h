@@ -100,7 +100,7 @@ struct RoundedBlock : SoftmaxBlock {
     }
   }
 
-  // ℓ' plus one word.
+  // Adds the two weights of a word to ℓ'.
   static HWY_INLINE Floats add_rounded(Floats pair, Floats sum) {
     if constexpr (kByAmx) return sum + even_of(pair) + odd_of(pair);
     return dot_bf16(pair, hn::BitCast(F32(), hn::Set(I32(), 0x3F803F80)), sum);  // times (1, 1)

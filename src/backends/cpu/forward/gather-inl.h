@@ -30,7 +30,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 inline constexpr int64_t kListed = 256;     // keys that are scored before their values are read
 inline constexpr int64_t kListedRows = 32;  // rows of a work item
 inline constexpr int64_t kNextKeys = 64;    // keys of the next row that are prefetched
-// With more bytes of keys and values, or of what is read in their place, no cache is assumed to hold them.
+// Above this many bytes of keys and values (or of what is read in their place), no cache is assumed to hold them.
 inline constexpr int64_t kFar = 24 << 20;
 
 // Up to kListed visible keys of one row. Past `count` only the rest of the last vector is set, in scores and keys.

@@ -83,7 +83,7 @@ struct SweepBlock {
     const int first = first_vector * kLanes;
     if (top.count > 0) top.follow(s, key, first);
     if (!plan->weighs) return;
-    // The cell column ends inside the group, or some of its pairs may be hidden.
+    // The cell column ends inside the group, or some of its (query, key) pairs may be hidden.
     bool cut = false;
     if (plan->pooled) {
       if (HWY_UNLIKELY(key >= column_end)) enter_column(std::max(key, plan->looked_keys.begin));

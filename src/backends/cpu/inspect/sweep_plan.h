@@ -6,8 +6,8 @@
 //
 //   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for farther offsets; the result
 //            adds the margins to its ends
-//   cells    max, sum and count of visible pairs, for the cell rows that the strip touches. They are written when the
-//            strip ends, except for rows that other strips touch too.
+//   cells    max, sum and count of visible (query, key) pairs, for the cell rows that the strip touches. They are
+//            written when the strip ends, except for rows that other strips touch too.
 #pragma once
 
 #include <array>

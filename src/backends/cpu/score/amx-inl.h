@@ -11,7 +11,7 @@
 // One TDPBF16PS adds e + o to each c. e is the chain of fused multiply-adds over the even halves of the words, from 0,
 // and o the chain over the odd halves; products are exact, subnormals count as zero. The processor's documentation
 // defines it so. The code here computes the same chains without AMX in decoding (AmxStep), and where a tile would
-// multiply numbers by weights of hidden pairs: the bits are equal.
+// multiply numbers by weights of hidden (query, key) pairs: the bits are equal.
 #if defined(CLEARHEAD_CPU_SCORE_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_AMX_INL_H_
 #undef CLEARHEAD_CPU_SCORE_AMX_INL_H_

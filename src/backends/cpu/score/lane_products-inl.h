@@ -90,7 +90,7 @@ HWY_NOINLINE void add_group_products(const LanePart* parts, int64_t width, float
 }
 
 // The same chains, except that a number which is not finite is multiplied only with weights of
-// visible pairs (weight not −0).
+// visible (query, key) pairs (weight not −0).
 inline HWY_NOINLINE void add_group_products_carefully(const LanePart* parts, int64_t width, float* to, int64_t stride) {
   const int64_t padded = round_up(width, 16);
   for (int r = 0; r < kRows; ++r) {

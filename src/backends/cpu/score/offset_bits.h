@@ -1,6 +1,6 @@
 // Visibility that depends on position − key alone, as a bit set over offsets. A visibility rule of this kind is
 // evaluated once per offset of the call (rule-inl.h) instead of for every key tile. What it shows of a block of
-// pairs is the difference of two bit counts.
+// (query, key) pairs is the difference of two bit counts.
 #pragma once
 
 #include <bit>
@@ -15,8 +15,8 @@ namespace clearhead::cpu {
 
 class OffsetBits {
  public:
-  /// offsets: every position − key of the call. shows: bit i of word w is offset offsets.begin +
-  /// 64·w + i; bits past the end are 0.
+  /// offsets: every position − key of the call. shows: bit i of word w is offset
+  /// offsets.begin + 64·w + i; bits past the end are 0.
   OffsetBits(Range offsets, std::vector<uint64_t> shows) : first_(offsets.begin), shows_(std::move(shows)) {
     // So that `from` can always read the word after the one it needs.
     shows_.resize(static_cast<size_t>(offsets.size() / 64 + 2), 0);

@@ -31,7 +31,7 @@ struct QueryBlock {
   alignas(64) int32_t low[kBlock], high[kBlock];  // the band: keys [low, high)
   alignas(64) int32_t segment[kBlock];            // segment id; −1: sees nothing
   int32_t segment_low = 0, segment_high = 0;
-  // Set only if the description has dropout or a Gaussian, whose factors differ between pairs.
+  // Set only if the description has dropout or a Gaussian, whose factors differ between (query, key) pairs.
   alignas(64) float centre[kBlock];
   alignas(64) uint32_t noise_low[kBlock], noise_high[kBlock];
   // Per vector, by the band alone: the keys that some lane sees, and the keys that all lanes see.
@@ -275,8 +275,8 @@ inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& bloc
 
 // --- lists ----------------------------------------------------------------------------------------------------------
 
-// Calls f(first lane, lanes, entry, keys) for each entry of the lists of the block's queries that shows keys of [begin,
-// end). Lanes of the same query block, and lanes past the last query, share a call.
+// Calls f(first lane, lanes, entry, keys) for each entry of the lists of the block's queries that shows keys of
+// [begin, end). Lanes of the same query block, and lanes past the last query, share a call.
 template <class F>
 inline void for_each_entry(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, F&& f) {
   const ListView& lists = view.lists;

@@ -7,7 +7,7 @@
 // The key line has one number per key, beginning at the tile's first key. The offset line has one number
 // per offset, beginning at offset position[0] − (tile + kKeyTile − 1). Neighbouring queries are
 // neighbours in it, so the vector of key j begins at tile + kKeyTile − 1 − j. Blocks whose queries are
-// not neighbours compute the offset of each pair instead.
+// not neighbours compute the offset of each (query, key) pair instead.
 #if defined(CLEARHEAD_CPU_SCORE_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_RULE_INL_H_
 #undef CLEARHEAD_CPU_SCORE_RULE_INL_H_
@@ -83,7 +83,7 @@ inline HWY_NOINLINE void prepare_rule(const RuleUse& use, const QueryBlock& bloc
   }
 }
 
-// The offset line as the pairs of a group read it: one row per key, shifted by one.
+// Where a group reads the offset line: each next key begins one element earlier.
 HWY_INLINE RuleBankView offset_bank(const RuleRoom& room, int64_t key, int first_vector) {
   return {room.offset + (kKeyTile - 1 - key % kKeyTile) + first_vector * kLanes, RuleProgram::kOffsetFloats, -1, kLanes};
 }
@@ -264,8 +264,8 @@ inline int64_t rule_line_floats(const ScoreView& view, int64_t count) {
 /// Where the caller writes the key indices, as floats.
 HWY_INLINE float* rule_keys(const RuleUse& use, float* room) { return room + use.program->lane.slots * RuleProgram::kScalarFloats; }
 
-// Runs a rule for one query at `position` over `count` keys (whole vectors) whose indices stand in rule_keys(use,
-// room). s: their scores; null for a visibility rule.
+// Runs a rule for one query at `position` over `count` keys (whole vectors) whose indices stand in
+// rule_keys(use, room). s: their scores; null for a visibility rule.
 inline HWY_NOINLINE RuleBankView run_along_keys(const RuleUse& use, float position, int64_t count, const float* s, float* room) {
   const F32 d;
   const RuleProgram& program = *use.program;

@@ -9,8 +9,8 @@
 // All but the scalars are arrays of f32, computed by run_rule (rule_run.h) with the same operations in the
 // same order for every kernel: the same bits.
 //
-// A node is of the offset kind if query and key enter it only as c·query − c·key. It is computed at (query =
-// position − key, key = 0) everywhere, also where lanes are not neighbours. So ALiBi, T5's buckets and soft
+// A node is of the offset kind if query and key enter it only as c·query − c·key. It is computed at
+// (query = position − key, key = 0) everywhere, also where lanes are not neighbours. So ALiBi, T5's buckets and soft
 // windows cost one load per vector of pairs.
 //
 // Kernels hold scores in base 2. The rule sees s₂·ln 2, and its result is multiplied by log₂e. Both factors are

@@ -11,8 +11,8 @@
 
 namespace clearhead::cpu {
 
-/// Where arguments lie: element (row, vector, lane) of a slot is at base + slot·slot_step +
-/// row·row_step + vector·vector_step + lane, unaligned.
+/// Where arguments lie: element (row, vector, lane) of a slot is at
+/// base + slot·slot_step + row·row_step + vector·vector_step + lane, unaligned.
 struct RuleBankView {
   const float* base = nullptr;
   int64_t slot_step = 0, row_step = 0, vector_step = 0;

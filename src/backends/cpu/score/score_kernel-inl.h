@@ -4,7 +4,7 @@
 //   prepare_tile → TileSight      which keys of a key tile are worth computing; bias and mask of the tile in lane order
 //   for_each_group(…, epilogue)   calls epilogue(Scores<V>& s, key, first_vector) for each group of kRows keys.
 //                                 s.c[r·V + v] is the score of key `key + r` and the queries of vector first_vector+v:
-//                                 all terms applied, hidden pairs kHidden, still in registers.
+//                                 all terms applied, hidden (query, key) pairs kHidden, still in registers.
 //
 // Forward, weights and sweep differ only in their epilogue, so a score has the same bits in all of them. It is one
 // chain of multiply-adds over ascending channels, from 0, whatever the address rule, key tile or lane. Element-wise
@@ -12,7 +12,8 @@
 //
 // Groups start at multiples of kRows. Work is skipped where nothing is visible: groups that no query sees, and vectors
 // none of whose queries sees a key of the group (V < block.vectors, first_vector > 0). Groups that every query sees
-// skip masking. Calls of dot products without terms take a kernel without terms and masking (plain_groups).
+// skip masking. In calls of dot products without terms, and with one term if the epilogue has kTakesTerm, such groups
+// take a kernel without masking (plain_groups).
 //
 // Two address rules for keys: row-major (base, stride) and panels of 16 keys [d_k][16]. Scores of bf16 may come from
 // AMX instead of chains of multiply-adds (amx-inl.h); which of the two depends on the call alone.
@@ -607,8 +608,8 @@ inline HWY_NOINLINE void other_scores(const ScoreView& view, const float* qt, in
   });
 }
 
-// What the score function gives for the group of kRows keys from `key`, for every score function
-// and at the end of the keys too.
+// Computes the score function, of any kind, for the group of kRows keys from `key`, also where
+// the group reaches past the last key.
 template <int V, class Epilogue>
 HWY_INLINE void group_products(const TileContext& in, const TileSight& sight, int64_t key, int first_vector, Scores<V>& s) {
   const float* qt = in.block.qt + first_vector * kLanes;

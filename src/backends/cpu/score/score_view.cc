@@ -154,8 +154,8 @@ void ScoreProblem::add_rule(const Rule& rule, bool is_visibility) {
   for (int64_t map = 0; map < batch_ * heads_; ++map) program.write_scalars(map / heads_, map % heads_, scalars.data() + map * floats);
 }
 
-// Whether the rule must keep hidden pairs hidden: a bias or rule before it may have hidden some. It need not, if it is
-// the first such term and adds to the score or subtracts from it.
+// Whether the rule must keep hidden (query, key) pairs hidden: a bias or rule before it may have hidden some. It need
+// not, if it is the first such term and adds to the score or subtracts from it.
 RuleUse ScoreProblem::rule_use(size_t rule, int64_t map, bool may_hide) const {
   const RuleProgram& program = *rules_[rule];
   const float* scalars = rule_scalars_[rule].data() + map * program.scalar_count() * RuleProgram::kScalarFloats;

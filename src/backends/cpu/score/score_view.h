@@ -100,7 +100,7 @@ struct AfterView {
   const float* centres = nullptr;  // of this head
   int64_t centre_stride = 0;
   float narrowness = 0;  // log₂e / (2σ²)
-  // On all weights of the head: head mask and 1/(1 − rate) of dropout.
+  // A factor on all weights of the head: head mask and 1/(1 − rate) of dropout.
   float factor = 1;
 
   /// Whether factors differ between pairs. Only drivers with queries in lanes apply such factors.

@@ -27,8 +27,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// log₂ of x > 0; −126 below 2⁻¹²⁶. Sum of the exponent and 2·log₂e·atanh((f − 1)/(f + 1)) for the mantissa f in [1/√2,
-// √2). Error 1e-7, absolute near 1, relative elsewhere.
+// log₂ of x > 0; −126 below 2⁻¹²⁶. Sum of the exponent and 2·log₂e·atanh((f − 1)/(f + 1)) for the mantissa f in
+// [1/√2, √2). Error 1e-7, absolute near 1, relative elsewhere.
 HWY_INLINE Floats log2_of(Floats x) {
   const F32 d;
   const I32 di;

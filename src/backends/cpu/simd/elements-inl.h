@@ -16,8 +16,8 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 #if CLEARHEAD_TARGET_HAS_KERNELS
 
-// Calls f(load, store) for every vector of [0, count). load(p) reads the elements of array p at this vector, store(v,
-// p) writes them. In the last, partial vector the lanes past the end read as `past` and are not written.
+// Calls f(load, store) for every vector of [0, count). load(p) reads the elements of array p at this vector,
+// store(v, p) writes them. In the last, partial vector the lanes past the end read as `past` and are not written.
 template <class F>
 HWY_INLINE void for_each_vector(int64_t count, const F& f, float past = 0) {
   const F32 d;
