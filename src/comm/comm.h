@@ -1,10 +1,10 @@
-// Processes that work on one thing, numbered from 0: what they say to each other.
+// Communication between the processes of a distributed run, numbered from 0 (their ranks).
 //
-//   std::shared_ptr<Comm> comm = join_processes();     // those that mpirun started together; alone otherwise
-//   comm->sum({gradient});  …;  comm->wait();          // added while this process goes on
+//   std::shared_ptr<Comm> comm = join_processes();     // the processes started by mpirun; otherwise this one alone
+//   comm->sum({gradient});  …;  comm->wait();          // summed while this process goes on
 //
-// All processes make the same calls in the same order. Sums are added in an order that follows from the ranks alone (tree_sum), so their bits do not depend on
-// who was first.
+// All processes must make the same calls in the same order. The order of additions follows from the ranks alone
+// (tree_sum), so the bits of a sum do not depend on which process arrives first.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,11 @@
 
 namespace clearhead {
 
-/// Adds things that come one after the other in the order of a binary tree over their numbers: ((0 1)(2 3))((4 5)(6 7)). Parts of a tree whose numbers begin at a
-/// multiple of a power of two, as many of them, give the same bits wherever they are added up.
-/// For number `at` of `count`: calls merge(level) for each earlier sum that is to be added to it, then, unless it is the last, keep(level).
+/// Adds items that come one after the other, in the order of a binary tree over their numbers:
+/// ((0 1)(2 3))((4 5)(6 7)). A subtree of 2^n items whose first number is a multiple of 2^n gives the same bits
+/// wherever it is added up.
+/// For item `at` of `count`: calls merge(level) for each earlier sum that must be added to it, then keep(level), except
+/// for the last item.
 void tree_sum(int64_t at, int64_t count, const std::function<void(int level)>& merge, const std::function<void(int level)>& keep);
 
 class Comm {
@@ -26,22 +28,24 @@ class Comm {
   virtual ~Comm() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  /// Begins to make each tensor (f32, contiguous) the sum of what the processes hold of it. They belong to the sum until wait() returns.
+  /// Starts an all-reduce: each tensor (f32, contiguous) becomes the sum of the processes'
+  /// tensors. Do not touch them until wait() returns.
   virtual void sum(std::vector<Tensor> values) = 0;
   virtual void wait() = 0;
-  /// What each process gave, by rank.
+  /// Returns what each process passed, by rank.
   virtual std::vector<std::vector<double>> gather(const std::vector<double>& mine) = 0;
-  /// Begins a turn of the ring: `out` goes to the next rank (the last one's to the first), `in` is what the previous one sent; f32, contiguous, of one shape
-  /// everywhere. Both belong to it until wait() returns.
+  /// Starts a ring shift: `out` goes to the next rank (from the last to the first), `in` receives what the previous
+  /// rank sent. f32, contiguous, the same shape in all processes. Do not touch either until wait() returns.
   virtual void shift(const Tensor& out, Tensor in) = 0;
-  /// Sent by this process so far.
+  /// Number of bytes that this process has sent so far.
   virtual int64_t bytes_sent() const = 0;
 };
 
-/// One process.
+/// A Comm of one process.
 std::shared_ptr<Comm> alone();
-/// The processes that mpirun (or srun) started with this one, or alone(). Throws kUnsupported where there are such processes and this build has no MPI.
-/// Once a process. A process that ends without having let go of it ends all of them.
+/// Returns the processes that mpirun (or srun) started with this one; alone() if there are none. Throws
+/// kUnsupported if there are some and this build has no MPI. Call once per process. A process that ends
+/// without releasing the Comm ends all of them.
 std::shared_ptr<Comm> join_processes();
 
 }  // namespace clearhead

@@ -1,5 +1,5 @@
-// The questions of docs/viewer-api.md as a function: path and parameters in, bytes out. No sockets here: the server is transport around it, and
-// tests ask it directly.
+// The requests of docs/viewer-api.md as a function: path and parameters in, bytes out. There are no sockets here: the
+// server adds transport, and tests call these functions directly.
 #pragma once
 
 #include <exception>
@@ -13,7 +13,7 @@
 namespace clearhead {
 
 struct ApiRequest {
-  std::string path{};  ///< "row", what follows /api/
+  std::string path{};  ///< what follows /api/, for example "row"
   bool post = false;
   QueryString query{};
   std::string body{};
@@ -23,34 +23,36 @@ struct ApiAnswer {
   int status = 200;
   std::string type = "application/json";
   std::string body{};
-  std::string filename{};  ///< of an attachment
+  std::string filename{};  ///< set if the answer is an attachment
 };
 
 enum class ApiKind : uint8_t {
-  kNone,     ///< no such path
-  kOnce,     ///< one answer, short enough to be given between the tasks of a longer one
-  kLong,     ///< one answer that may take long
-  kPatient,  ///< one answer that may take long and that the page can do without for a while: it steps aside for others and is taken up again
-  kStream,   ///< frames, one behind the other
-  kSurvey,   ///< a stream that may take minutes and can be interrupted and taken up again
-  kEvents,   ///< server-sent events
+  kNone,  ///< no such path
+  kOnce,  ///< one answer, short enough to be given between the tasks of a longer job
+  kLong,  ///< one answer that may take long
+  /// One answer that may take long and that the page can wait for: it makes way for other jobs and is resumed.
+  kPatient,
+  kStream,  ///< frames, one after the other
+  kSurvey,  ///< a stream that may take minutes, and can be interrupted and resumed
+  kEvents,  ///< server-sent events
 };
 ApiKind kind_of(const ApiRequest& request);
 bool wants_post(const std::string& path);
 
-/// kOnce, kLong and kPatient. Throws what answer_error() understands.
+/// For kOnce, kLong and kPatient. Throws what answer_error() understands.
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options = {});
 
-/// kStream, kSurvey and kEvents: hands out chunks in order, the last of them `done`. Throws as answer(); `options.progress` is called now and then.
+/// For kStream, kSurvey and kEvents: emits chunks in order, the last of them `done`. Throws as answer() does.
+/// Calls `options.progress` from time to time.
 void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
             const LookOptions& options = {});
 const char* stream_type(const ApiRequest& request);
-/// The chunk that ends a stream which failed after it began.
+/// The chunk that ends a stream which failed after its start.
 std::string error_chunk(const ApiRequest& request, const std::exception& error);
 
-/// Status and body of an error.
+/// The status and body for an error.
 ApiAnswer answer_error(const std::exception& error);
-/// {"error": {"code", "message"}} for refusals that are no Error.
+/// {"error": {"code", "message"}} for refusals that do not come from an Error.
 ApiAnswer answer_refusal(int status, const std::string& code, const std::string& message);
 
 }  // namespace clearhead

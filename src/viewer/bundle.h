@@ -1,4 +1,4 @@
-// The page's files, built from web/ and committed as web/dist/, inside the program.
+// The files of the page, compiled into the program: built from web/, committed as web/dist/.
 #pragma once
 
 #include <string_view>

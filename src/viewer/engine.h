@@ -1,10 +1,12 @@
-// One thread owns compute and the loaded traces; everybody else posts jobs to it and waits.
+// One thread owns computation and the loaded traces. All other threads post jobs to it and wait.
 //
 //   kShort     a row, a tile: runs before anything longer, and between the tasks of a longer job (yield)
 //   kLong      an overview, an export
-//   kSurvey    what a page can wait for (the atlas, a head's statistics): when another job is waiting its token is set, it stops, the other one runs, and it is taken up again
+//   kSurvey    what a page can wait for (the atlas, a head's statistics): if another job is waiting, the survey's token
+//              is set, it stops, the other job runs, and the survey is run again
 //
-// A job carries a token that its look watches. A job of the same slot with a higher number cancels it, and so does whoever waits for it.
+// Each job has a token that its look watches. A job is cancelled by a later job of the same slot (a higher
+// number), and by the thread that waits for it.
 #pragma once
 
 #include <atomic>
@@ -25,10 +27,11 @@ class Job {
   Kind kind = Kind::kShort;
   std::string slot{};  ///< empty: none
   int64_t number = 0;
-  /// Runs on the engine's thread. For kSurvey: false says that it stopped half-way because it was asked to, and wants to be run again.
+  /// Runs on the engine's thread. A kSurvey returns false if it stopped half-way because it was
+  /// asked to and must run again.
   std::function<bool(Job& job)> work{};
 
-  /// What a look watches: set by cancel() for good, and for a survey while others wait.
+  /// The token that a look watches. cancel() sets it for good; for a survey it is also set while others wait.
   const std::atomic<bool>* token() const { return &stop_; }
   bool cancelled() const { return cancelled_.load(); }
   void cancel() {
@@ -44,13 +47,13 @@ class Job {
 class Engine {
  public:
   Engine();
-  ~Engine();  ///< cancels what is unfinished and waits for it
+  ~Engine();  ///< cancels unfinished jobs and waits for them
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Throws kBudget when too many jobs are waiting. A cancelled job's work still runs, to say so.
+  /// Throws kBudget if too many jobs are waiting. The work of a cancelled job still runs, so that it can say so.
   void post(std::shared_ptr<Job> job);
-  /// Called by a longer job on the engine's thread, between its tasks: runs the short jobs that are waiting.
+  /// A longer job calls this on the engine's thread, between its tasks: it runs the short jobs that are waiting.
   void yield();
   size_t waiting() const;
 
@@ -62,8 +65,8 @@ class Engine {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::list<std::shared_ptr<Job>> queue_;    // waiting, in the order they came
-  std::list<std::shared_ptr<Job>> running_;  // the innermost last
+  std::list<std::shared_ptr<Job>> queue_;    // waiting, in order of arrival
+  std::list<std::shared_ptr<Job>> running_;  // the innermost job is last
   bool stopping_ = false;
   std::thread thread_;
 };

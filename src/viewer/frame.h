@@ -1,8 +1,11 @@
-// Frames: how numbers in bulk travel to the page, live and in the offline file (docs/viewer-api.md, "Frames").
+// Frames: the format in which arrays of numbers reach the page, live and in the offline file
+// (docs/viewer-api.md, "Frames").
 //
-//   "CHF1" · u32 length H of the header · H bytes of JSON, padded with spaces to a multiple of 8 · arrays, each at a multiple of 8
+//   "CHF1" · u32 length H of the header · H bytes of JSON, padded with spaces to a multiple of 8 · arrays, each at a
+//   multiple of 8
 //
-// The same frame as JSON text has every array in place; an f32 is printed with the fewest digits that read back to the same f32.
+// The same frame as JSON text has every array in place. An f32 is printed with the fewest digits
+// that read back as the same f32.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +30,7 @@ struct ViewFrame {
   Json header = Json::object();
   std::vector<FrameArray> arrays{};
 
-  /// An empty shape is one axis.
+  /// Adds an array. An empty shape means one axis.
   void add(std::string_view name, std::span<const float> values, std::vector<int64_t> shape = {});
   void add(std::string_view name, std::span<const uint8_t> values, std::vector<int64_t> shape = {});
   void add(std::string_view name, std::span<const uint32_t> values, std::vector<int64_t> shape = {});
@@ -39,10 +42,10 @@ struct ViewFrame {
   std::string json() const;
 };
 
-/// Whoever takes the frames of a stream.
+/// Takes the frames of a stream.
 using TakeFrame = std::function<void(ViewFrame)>;
 
-/// One frame of a stream: its length as u32, then the frame.
+/// A frame of a stream: its length as u32, then the frame.
 std::string with_length(const std::string& frame);
 
 }  // namespace clearhead

@@ -1,4 +1,5 @@
-// What a query string says, checked: every refusal names the parameter, what was found and what was expected (kInvalidArgument).
+// Parses and checks query strings. Every refusal (kInvalidArgument) names the parameter, what
+// was found and what was expected.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,10 @@ namespace clearhead {
 
 using QueryString = std::multimap<std::string, std::string>;
 
-/// "1204,1210-1220": ranges [begin, end), a lone number n is [n, n + 1).
+/// "1204,1210-1220": ranges [begin, end). A single number n is [n, n + 1).
 std::vector<Range> parse_ranges(std::string_view text, std::string_view name);
 
-/// "a=1&b=%20": percent-decoded pairs, in order of appearance for equal names.
+/// "a=1&b=%20": names and values, percent-decoded; equal names stay in order of appearance.
 QueryString parse_query(std::string_view text);
 std::string percent_decoded(std::string_view text);
 
@@ -32,11 +33,11 @@ class Parameters {
   std::string text(const std::string& name, std::string_view otherwise = "") const;
   int64_t integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most) const;
   bool flag(const std::string& name) const;  ///< "1" or "0"; absent: false
-  /// Index of the value among the choices; absent: 0.
+  /// Returns the index of the value among the choices; 0 if absent.
   size_t choice(const std::string& name, const std::vector<std::string_view>& choices) const;
   std::vector<Range> ranges(const std::string& name) const;  ///< required
 
-  /// f, l, h, w, sink.
+  /// Reads f, l, h, w and sink.
   HeadLook head() const;
 
  private:

@@ -1,7 +1,8 @@
-// The live viewer's transport: HTTP on loopback, for one person.
+// The transport of the live viewer: HTTP on the loopback interface, for one person.
 //
-// Whoever may ask: Host is 127.0.0.1:PORT or localhost:PORT, Origin (if any) one of these, and the cookie that the printed address set, or the
-// token itself as a bearer. Everything else is 403 as soon as its head is there (viewer/connections.h). Nothing is served but the page's three files and /api/.
+// A request is answered if Host is 127.0.0.1:PORT or localhost:PORT, Origin (if any) is one of these, and it carries
+// the cookie that the printed address set, or the token as a bearer token. All others get 403 as soon as their head has
+// arrived (viewer/connections.h). Only the three files of the page and /api/ are served.
 #pragma once
 
 #include <memory>
@@ -13,15 +14,16 @@
 namespace clearhead {
 
 struct ServerOptions {
-  int port = 0;         ///< 0: any free one
+  int port = 0;         ///< 0: any free port
   std::string token{};  ///< empty: 128 random bits
 };
 
 class ViewServer {
  public:
-  /// Binds 127.0.0.1. Throws kIo when the port is in use.
+  /// Binds 127.0.0.1. Throws kIo if the port is in use.
   explicit ViewServer(LoadedTrace loaded, const ServerOptions& options = {});
-  /// Several traces that are looked at together (viewer/together.h): a question says by `t` which one it is about.
+  /// Several traces that are looked at together (viewer/together.h). The parameter `t` of a
+  /// request says which one it is about.
   explicit ViewServer(std::vector<LoadedTrace> traces, const ServerOptions& options = {});
   ~ViewServer();
   ViewServer(const ViewServer&) = delete;
@@ -30,9 +32,10 @@ class ViewServer {
   int port() const;
   const std::string& token() const;
   std::string url() const;  ///< http://127.0.0.1:PORT/?token=HEX
-  /// For another program's command line, which every user of the machine can read: opens the page once, for whoever asks first.
+  /// An address for the command line of another program, which every user of the machine can read: it
+  /// opens the page once, for the first who asks.
   std::string url_for_once() const;
-  void serve();  ///< until stop()
+  void serve();  ///< returns after stop()
   void stop();   ///< from any thread
 
  private:

@@ -1,5 +1,5 @@
-// Several traces in one viewer that know of each other: the traces that a training run left of one text (train/watch.h), which are steps of
-// a timeline, or any traces, to choose from.
+// Several traces in one viewer, which know one another: the traces of one text that a training run left
+// (train/watch.h), shown as steps of a timeline; or any traces, to choose from.
 #pragma once
 
 #include <memory>
@@ -10,19 +10,19 @@
 
 namespace clearhead {
 
-/// Does the folder hold step-NNNNNN.trace files?
+/// Whether the folder contains step-NNNNNN.trace files.
 bool is_watch_folder(const std::string& path);
 
-/// One a file, ascending; each knows all steps. Throws kNotFound where there is none, kFormat where two are not of the same text, and what
-/// Trace::load() throws.
+/// Returns one loaded trace per file, in ascending order; each knows all steps. Throws kNotFound if there are no files,
+/// kFormat if two are not of the same text, and what Trace::load() throws.
 std::vector<LoadedTrace> open_checkpoints(const std::string& folder, const LoadedTrace::Options& options);
 
 struct ShownTrace {
   std::shared_ptr<const Trace> trace{};
-  std::string state{};    ///< what it opens with, as in the page's address
-  std::string command{};  ///< that shows it alone; empty: the options'
+  std::string state{};    ///< the state it opens with, as in the page's address
+  std::string command{};  ///< the command that shows it alone; empty: that of the options
 };
-/// One a trace, in their order.
+/// Returns one loaded trace per trace, in the same order.
 std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, const LoadedTrace::Options& options);
 
 }  // namespace clearhead

@@ -1,5 +1,6 @@
-// The tables for AVX2 and AVX-512: what they refuse (2^31 keys, queries or table entries), and the way of every call, which is chosen once (dispatch.h): its
-// operands are widened where the driver wants f32, and a paged cache is copied to rows where it wants those.
+// The tables for AVX2 and AVX-512. Refuses lengths and rule tables of 2^31 or more. Each call asks
+// dispatch.h once for its driver; its operands are widened if the driver computes in f32, and a paged cache
+// is copied to rows if the driver needs rows.
 #include "backends/cpu/cpu.h"
 
 #include "backends/cpu/dense/dense.h"
@@ -8,7 +9,7 @@
 #include "backends/cpu/simd/targets.h"
 #include "backends/sweep_rows.h"
 #include "backends/widen.h"
-// After targets.h, which says what Highway compiles.
+// After targets.h, which chooses the targets that Highway compiles.
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -30,7 +31,7 @@ std::optional<std::string> refusal(const AttentionSpec& spec, const AttentionSha
   return std::nullopt;
 }
 
-// The functions of one instruction set's pass.
+// The entry points of one instruction set.
 struct Kernels {
   InstructionSet isa;
   void (*forward)(const ForwardCall&, const ForwardChoice&);
@@ -55,7 +56,7 @@ ReductionResult sweep(const SweepCall& call) {
   return choice.products == Products::kF32 ? sweep_widened(call, kernel) : kernel(call);
 }
 
-// Operands as the driver takes them.
+// Calls the driver with operands in the dtype that it takes.
 template <const Kernels& kKernels>
 void forward_chosen(const ForwardCall& call, const ForwardChoice& choice) {
   const auto kernel = [&](const ForwardCall& of) {

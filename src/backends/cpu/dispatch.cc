@@ -1,4 +1,4 @@
-// The tables of drivers. A driver's condition says why it may compute the call, or why it is the fastest that may.
+// The tables of drivers. Each condition says when a driver can compute a call, or when it is the fastest that can.
 #include "backends/cpu/dispatch.h"
 
 #include <algorithm>
@@ -18,16 +18,18 @@ bool is(const Normaliser& normaliser) {
   return std::holds_alternative<T>(normaliser);
 }
 
-// --- what descriptions say ------------------------------------------------------------------------------------------------------------------
+// --- facts about descriptions ---------------------------------------------------------------------------------------
 
 bool drops(const AttentionSpec& spec) { return spec.after.dropout && spec.after.dropout->rate > 0; }
 
-// What comes after the normaliser differs from pair to pair: drivers with queries in lanes do that.
+// Dropout and the Gaussian give every (query, key) pair its own factor. Only drivers with
+// queries in lanes apply such factors.
 bool is_after_by_pair(const AttentionSpec& spec) { return drops(spec) || spec.after.gaussian; }
 
 bool is_relative(const CallFacts& facts) { return std::holds_alternative<Relative>(facts.spec.score) && facts.d_k > 0; }
 
-// Lists of single queries, or too few queries to fill lanes, go key by key; lists of many queries go through tiles.
+// Lists of single queries, or of too few queries to fill the lanes, are computed key by key.
+// Lists of many queries go through key tiles.
 bool gathers(const CallFacts& facts) {
   const auto& lists = facts.spec.topology.lists;
   const int64_t lanes = facts.machine.isa == InstructionSet::kAvx512 ? 16 : 8;
@@ -35,7 +37,7 @@ bool gathers(const CallFacts& facts) {
          (std::min(lists->query_block, std::max<int64_t>(1, facts.query_length)) < lanes || facts.queries <= kDecodeQueries);
 }
 
-// Running sums say what the description asks, and cost less than its pairs.
+// Whether running sums can express the description and cost less than computing its (query, key) pairs.
 bool has_running_sums(const CallFacts& facts) {
   const auto& [band, segments, mask, lists, visible] = facts.spec.topology;
   if (!is<LinearAttention>(facts.spec.normaliser) || !std::holds_alternative<Dot>(facts.spec.score) || !facts.spec.terms.empty())
@@ -44,8 +46,8 @@ bool has_running_sums(const CallFacts& facts) {
   return facts.queries * facts.keys * (facts.d_k + facts.d_v) > 2 * (2 * facts.keys + facts.queries) * facts.d_k * facts.d_v;
 }
 
-// Keys of a chunk where rows are too few to keep threads busy; 0: keys are not split. Chunks are long enough that packing and merging stay below 2 %, and few
-// enough to bound what partial results take.
+// Keys per chunk where there are too few rows to keep the threads busy; 0: keys are not split. Chunks are long enough
+// that packing and merging take less than 2 % of the time, and few enough to bound the memory of partial results.
 int64_t split_of(const CallFacts& facts) {
   constexpr int64_t kRows = 192, kLeastKeys = 2048, kMostChunks = 8;
   if (facts.queries * facts.group > kRows || facts.keys < 2 * kLeastKeys) return 0;
@@ -53,7 +55,7 @@ int64_t split_of(const CallFacts& facts) {
   return std::max(kLeastKeys, (even + KVPage::kLength - 1) / KVPage::kLength * KVPage::kLength);
 }
 
-// The description means the same over fewer keys, when those that are left out stand before all that its band shows.
+// Whether the description means the same over fewer keys, if the keys left out lie before all that its band shows.
 bool counts_from_the_end(const AttentionSpec& spec) {
   const auto& [band, segments, mask, lists, visible] = spec.topology;
   const auto counts = [](const Term& term) { return std::holds_alternative<Alibi>(term) || std::holds_alternative<SoftCap>(term); };
@@ -68,12 +70,12 @@ Range seen_keys(const CallFacts& facts) {
   return {begin / KVPage::kLength * KVPage::kLength, facts.keys};
 }
 
-// --- what multiplies -------------------------------------------------------------------------------------------------------------------------
+// --- products -------------------------------------------------------------------------------------------------------
 
-// Channels of one AMX multiplication, of d: 32 or 16; 0: d does not come in sixteens.
+// bf16 channels of d that one TDPBF16PS multiplies: 32 or 16; 0: d is not a multiple of 16.
 int64_t amx_channels(int64_t d) { return d % 32 == 0 ? 32 : d % 16 == 0 ? 16 : 0; }
 
-// Dot products of bf16, on a machine with products for it.
+// Dot-product scores of bf16 operands, on a machine that uses bf16 products.
 bool may_multiply_bf16(const CallFacts& facts) {
   return facts.machine.isa == InstructionSet::kAvx512 && facts.machine.bf16 != Products::kF32 && facts.dtype == DType::kBF16 &&
          std::holds_alternative<Dot>(facts.spec.score) && facts.d_k > 0;
@@ -83,21 +85,22 @@ bool suits_amx(const CallFacts& facts) {
   return is<Softmax>(facts.spec.normaliser) && !facts.spec.topology.lists && amx_channels(facts.d_k) > 0;
 }
 
-// Of scores over keys in rows. Linear attention's weights are its scores: f32 shows them unrounded.
+// For scores of keys in rows. Linear attention stays in f32: its weights are its scores, so a
+// look would show their rounding.
 Products products_over_rows(const CallFacts& facts) {
   if (!may_multiply_bf16(facts)) return Products::kF32;
   const bool fits = facts.machine.bf16 == Products::kAmx ? suits_amx(facts) : !is<LinearAttention>(facts.spec.normaliser);
   return fits ? facts.machine.bf16 : Products::kF32;
 }
 
-// Of a few queries over pages: both products have channels in sixteens, by AMX or not.
+// For few queries over KV pages. d_k must be a multiple of 16 with dot products too, not only with AMX.
 Products products_over_pages(const CallFacts& facts) {
   const bool fits = may_multiply_bf16(facts) && facts.pages == DType::kBF16 && suits_amx(facts) && 1 < facts.queries &&
                     facts.queries <= kDecodeQueries && !is_after_by_pair(facts.spec);
   return fits ? facts.machine.bf16 : Products::kF32;
 }
 
-// --- forward ---------------------------------------------------------------------------------------------------------------------------------
+// --- forward --------------------------------------------------------------------------------------------------------
 
 ForwardDriver forward_driver(const CallFacts& facts, Products products) {
   const Normaliser& normaliser = facts.spec.normaliser;
@@ -113,7 +116,8 @@ ForwardDriver forward_driver(const CallFacts& facts, Products products) {
   return ForwardDriver::kFlash;
 }
 
-// Many bf16 queries over bf16 pages, a prompt or a piece of one: the keys that they may see as rows, which bf16 products take as they are.
+// Many bf16 queries over bf16 pages (a prompt or a part of one): the keys that they can see are copied to rows, which
+// the bf16 products read as they are. Returns the facts of the call over those rows.
 std::optional<CallFacts> over_rows(const CallFacts& facts) {
   if (facts.pages != DType::kBF16 || facts.queries <= kDecodeQueries || facts.queries > facts.keys) return std::nullopt;
   if (products_over_rows(facts) == Products::kF32) return std::nullopt;
@@ -141,13 +145,13 @@ ForwardChoice choose_forward(const CallFacts& facts) {
 bool takes_bf16_values(ForwardDriver driver) { return driver == ForwardDriver::kFlashBf16; }
 bool sums_rows(ForwardDriver driver) { return driver == ForwardDriver::kFlashBf16 || driver == ForwardDriver::kFlash; }
 
-// --- backward --------------------------------------------------------------------------------------------------------------------------------
+// --- backward -------------------------------------------------------------------------------------------------------
 
 BackwardChoice choose_backward(const CallFacts& facts) {
   const After& after = facts.spec.after;
   const bool is_plain = is<Softmax>(facts.spec.normaliser) && !drops(facts.spec) && !after.head_mask && !after.gaussian;
   if (has_running_sums(facts) && !after.head_mask) return {BackwardDriver::kChunkLinear, Products::kF32};
-  // A dense bias's gradient may be shared by rows of two strips.
+  // Rows of two strips may share one entry of a dense bias's gradient.
   if (gathers(facts) && !std::holds_alternative<Additive>(facts.spec.score) && !facts.wants_bias_gradient)
     return {BackwardDriver::kGather, Products::kF32};
   if (!is_plain) return {BackwardDriver::kFlashGeneral, Products::kF32};
@@ -158,7 +162,7 @@ BackwardChoice choose_backward(const CallFacts& facts) {
   return {BackwardDriver::kFlashBf16, products};
 }
 
-// --- looks -----------------------------------------------------------------------------------------------------------------------------------
+// --- looks ----------------------------------------------------------------------------------------------------------
 
 Products choose_look(const CallFacts& facts) { return facts.pages ? Products::kF32 : products_over_rows(facts); }
 
@@ -168,7 +172,7 @@ ReductionChoice choose_reduction(const CallFacts& facts) {
   return {by_list ? ReductionDriver::kGather : ReductionDriver::kTiles, choose_look(facts)};
 }
 
-// --- facts -----------------------------------------------------------------------------------------------------------------------------------
+// --- facts of a call ------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -215,7 +219,7 @@ CallFacts facts_of(const SweepCall& call, Machine machine) {
 }
 
 ForwardDriver driver_of(const AttentionRecord& record) {
-  // Where P was not rounded, it does not matter to the driver how scores were multiplied.
+  // If P was not rounded, the driver does not depend on how scores were multiplied.
   const Products products = record.rows.used.defined() ? Products::kBf16Dot : Products::kF32;
   CallFacts facts = facts_of(record, {record.stamp.isa, record.stamp.isa == InstructionSet::kAvx512 ? products : Products::kF32});
   facts.queries = record.query_length;
@@ -223,7 +227,7 @@ ForwardDriver driver_of(const AttentionRecord& record) {
   return choose_forward(facts).driver;
 }
 
-// --- machines and names ------------------------------------------------------------------------------------------------------------------------
+// --- machines and names ---------------------------------------------------------------------------------------------
 
 Products bf16_products() {
   static const Products products = [] {
@@ -231,7 +235,7 @@ Products bf16_products() {
     const char* asked = std::getenv("CLEARHEAD_BF16");
     std::string_view wanted = asked ? asked : "";
     for (const auto& [earlier, now] : {std::pair{"matrices", "amx"}, std::pair{"pairs", "dot"}, std::pair{"wide", "widen"}}) {
-      if (wanted == earlier) wanted = now;  // earlier versions' names
+      if (wanted == earlier) wanted = now;  // names that earlier versions used
     }
     if (wanted.empty()) return amx ? Products::kAmx : dot && !__builtin_cpu_is("intel") ? Products::kBf16Dot : Products::kF32;
     if (wanted == "widen") return Products::kF32;

@@ -1,5 +1,5 @@
-// What each pass of the kernels is compiled to, once per instruction set: forward/, backward/ and inspect/ define it, cpu.cc calls it with the choice it made.
-// Operands are those that the choice's products take.
+// The entry points that forward/, backward/ and inspect/ define, compiled once per instruction set. cpu.cc calls them
+// with the driver it chose. Operands must have the dtype that the chosen products take.
 #pragma once
 
 #include "backends/contract.h"

@@ -1,4 +1,4 @@
-// Bursts of multiply-adds and plain reads, once per instruction set.
+// Measures peak rates with long runs of independent multiply-adds and of plain reads, once per instruction set.
 #include "backends/cpu/limits.h"
 
 #include <chrono>
@@ -18,7 +18,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Enough independent chains to hide the latency of a multiply-add on two pipes, few enough for the registers.
+// As many independent chains as hide the latency of a multiply-add on two ports and still fit in registers.
 inline constexpr int kChains = kLanes == 16 ? 24 : 12;
 
 float fma_chains(int64_t steps) {
@@ -37,7 +37,8 @@ float fma_chains(int64_t steps) {
 float bf16_dot_chains(int64_t steps) {
   const F32 d;
   Floats sum[kChains];
-  const Floats ones = hn::BitCast(d, hn::Set(I32(), 0x3F803F80)), small = hn::BitCast(d, hn::Set(I32(), 0x38003800));  // 1 and 2⁻¹⁵
+  // Words of two bf16: (1, 1) and (2⁻¹⁵, 2⁻¹⁵).
+  const Floats ones = hn::BitCast(d, hn::Set(I32(), 0x3F803F80)), small = hn::BitCast(d, hn::Set(I32(), 0x38003800));
   unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Set(d, 1.0F + static_cast<float>(i)); });
   for (int64_t step = 0; step < steps; ++step) {
     unroll<kChains>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = dot_bf16(ones, small, sum[i]); });
@@ -79,7 +80,8 @@ double fma_burst(InstructionSet isa, int64_t fmas, double* flops) {
 
 namespace {
 
-// Independent chains on all registers that hold sums (amx-inl.h). Zeros take as long as other numbers.
+// Independent chains on the six AMX accumulator tiles (amx-inl.h). The time does not depend on
+// the data, so zeros will do.
 void amx_chains(int64_t steps) {
   configure_amx(16);
   for (int64_t step = 0; step < steps; ++step) {
@@ -102,7 +104,7 @@ double bf16_burst(double* flops) {
     amx_chains(kSteps);
     *flops = static_cast<double>(kSteps * kOfStep * kFlops);
   } else {
-    constexpr int64_t kSteps = 5000, kOfStep = 16 * 24, kFlops = 4;  // lanes and chains
+    constexpr int64_t kSteps = 5000, kOfStep = 16 * 24, kFlops = 4;  // lanes × chains; flops per lane
     volatile float keep = N_AVX3::bf16_dot_chains(kSteps);
     static_cast<void>(keep);
     *flops = static_cast<double>(kSteps * kOfStep * kFlops);

@@ -1,4 +1,5 @@
-// The limits that speed is a fraction of, measured where and when the work runs.
+// Peak rates of this machine, measured at the place and time of the work: multiply-adds and memory reads.
+// Benches report kernels as fractions of them.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +8,16 @@
 
 namespace clearhead::cpu {
 
-/// Runs about `fmas` fused multiply-adds of the instruction set on this thread, in registers; returns the seconds they took. *flops gets their number.
+/// Runs about `fmas` fused multiply-adds of the instruction set in registers, on this thread. Returns the seconds they
+/// took and sets *flops to their number of operations.
 double fma_burst(InstructionSet isa, int64_t fmas, double* flops);
 
-/// The same of bf16 as attention multiplies it (bf16_products), for about 15 µs: matrices (TDPBF16PS) or pairs (VDPBF16PS, four flops a lane). 0 where it widens.
+/// The same for bf16, for about 15 µs, with the products that attention uses (bf16_products): AMX (TDPBF16PS) or bf16
+/// dot products (VDPBF16PS, four flops per lane). Returns 0 if attention widens bf16 to f32.
 double bf16_burst(double* flops);
 
-/// Reads `bytes` bytes (a multiple of 4,096) on this thread with a software prefetch 2 KiB ahead. Returns a sum, so that reading cannot be left out.
+/// Reads `bytes` bytes (a multiple of 4,096) on this thread, with a software prefetch 2 KiB ahead. Returns their sum,
+/// so that the compiler cannot drop the reads.
 float read_bytes(InstructionSet isa, const float* data, int64_t bytes);
 
 namespace N_AVX2 {

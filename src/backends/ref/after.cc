@@ -1,4 +1,5 @@
-// Dropout's factor, head mask and Gaussian of one pair, and their reverse with the sizes errors are measured in.
+// Dropout, head mask and Gaussian of one (query, key) pair, and their reverse. Sums carry the
+// sizes that errors are measured in.
 #include "backends/ref/after.h"
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// What happens to a weight once normalised, in double: P_ij·a_ij,  a_ij = keep_ij/(1 − rate) · mask_h · e^{−(j − c_i)²/(2σ²)}.
+// Factors on a weight after normalisation, in double: P_ij·a_ij,
+// a_ij = keep_ij/(1 − rate) · mask_h · e^{−(j − c_i)²/(2σ²)}.
 //
 //   d mask_h = Σ dA_ij P_ij a_ij/mask_h      d c_i = Σ_j dA_ij P_ij a_ij·(j − c_i)/σ²      dP_ij = a_ij dA_ij
 //
@@ -14,7 +15,7 @@ namespace clearhead::reference {
 /// a_ij.
 double after_of(const RowOfScores& at, int64_t key);
 
-/// dP from dA, the gradient of the weight P_ij·a_ij; the operands take their parts.
+/// Returns dP from dA, the gradient of P_ij·a_ij, and adds to the operands' gradients.
 Sum reverse_after(const RowOfScores& at, int64_t key, double weight, double weight_size, Sum d_after, OperandSums& operands);
 
 }  // namespace clearhead::reference

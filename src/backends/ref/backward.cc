@@ -1,4 +1,5 @@
-// Row by row: weights again from the record, dP = dO·vᵀ, through the normaliser, the terms and the pair. All sums in double, beside their sizes.
+// Row by row: recomputes weights from the record, computes dP = dO·vᵀ, and goes back through normaliser, terms and
+// score function. All sums are in double, with their sizes.
 #include "backends/ref/backward.h"
 
 #include <algorithm>

@@ -1,9 +1,10 @@
 // Gradients of attention by the chain rule, one row of double weights at a time.
 //
 //   dP_ij = dO_i·v_j     dS_ij = g_ij·(dP_ij − D_i) (normalise.h)     dV_j = Σ_i P_ij dO_i
-//   dS → through the terms in reverse, each operand taking its share → through the pair (pair.h), for the dot: dQ_i = scale Σ_j dS_ij k_j, dK_j alike
+//   dS → through the terms in reverse, adding to their operands' gradients → through the score function
+//        (score_function.h); for the dot product: dQ_i = scale Σ_j dS_ij k_j, and dK_j likewise
 //
-// Every sum is kept a second time over absolute values: its size, which errors are measured in.
+// Every sum is kept a second time over absolute values: its size. Errors are measured relative to it.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +24,12 @@ struct Sum {
   }
 };
 
-/// Gradients of a description's operands, each [numel] in row-major order of the operand's shape; empty where an operand is not f32.
+/// Gradients of a description's operands, each [numel] in row-major order of the operand's
+/// shape. Empty for operands that are not f32.
 class OperandSums {
  public:
   explicit OperandSums(const AttentionSpec& spec);
-  /// Of an operand of that very spec; the index counts row-major elements.
+  /// `operand` must be an operand of the same spec object; `index` counts row-major elements.
   Sum& at(const Tensor& operand, int64_t index) { return sums_[places_.at(&operand)][static_cast<size_t>(index)]; }
   /// In for_each_operand's order.
   const std::vector<std::vector<Sum>>& all() const { return sums_; }
@@ -40,11 +42,13 @@ class OperandSums {
 struct Gradients {
   std::vector<Sum> q{}, k{}, v{};  // row-major in the shapes of q, k, v
   OperandSums operands;
-  double largest = 0;  // S: what the largest visible score was made of (oracle.h)
+  // S: the largest magnitude that a visible score was made of (oracle.h)
+  double largest = 0;
   explicit Gradients(const AttentionSpec& spec) : operands(spec) {}
 };
 
-/// q, k, v and d_out of one dtype. Weights from the record's row statistics; `exact` takes them from the scores themselves, sharing nothing with the record's rows.
+/// q, k, v and d_out have one dtype. Weights come from the record's row statistics. With `exact` they come from the
+/// scores alone, independent of the record's rows.
 Gradients gradients(const AttentionRecord& record, const Tensor& v, const Tensor& d_out, bool exact);
 
 void backward(const BackwardCall& call);

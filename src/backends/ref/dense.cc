@@ -1,5 +1,5 @@
-// Linear layers, products, norms, embeddings, rotary positions, gated units and softmax as loops with sums in double; weights rounded as they would be
-// stored.
+// Linear layers, products, norms, embeddings, rotary positions, gated units and softmax as plain loops with sums in
+// double. Weights are rounded as if stored.
 #include "backends/ref/dense.h"
 
 #include <algorithm>
@@ -17,7 +17,7 @@ class RowMajor : public PreparedWeight {
   std::vector<float> values{};  // [out, in]
 };
 
-// What a row of one output's weights becomes once stored.
+// Rounds a row of one output's weights as storing it would.
 void round_as_stored(WeightStorage storage, float* row, int64_t in) {
   float largest = 0;
   for (int64_t i = 0; i < in; ++i) largest = std::max(largest, std::abs(row[i]));

@@ -1,4 +1,4 @@
-// The dense half of the reference: obvious loops, sums in double.
+// The dense operations of the reference: plain loops, sums in double.
 #pragma once
 
 #include "backends/dense.h"

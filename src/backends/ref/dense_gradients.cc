@@ -1,4 +1,4 @@
-// Gradients of the dense half, losses and optimiser steps: obvious loops, arithmetic in double.
+// Gradients of the dense operations, losses and optimiser steps: plain loops, arithmetic in double.
 #include "backends/dense_gradients.h"
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Each kind's weights, row statistics, error sizes and reverse, one visitor a question. τ comes from the largest scores, sorted; the noise of a hard choice
-// is Gumbel's.
+// Weights, row statistics, error sizes and reverse of each kind of normaliser: one visitor per question. τ comes from
+// the largest scores, sorted; the noise of a sampled hard choice is Gumbel's.
 #include "backends/ref/normalise.h"
 
 #include <algorithm>
@@ -18,50 +18,51 @@ namespace {
 
 constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
-// To bf16's eight bits, to nearest even.
+// Rounds to bf16, to nearest even.
 double rounded_to_bf16(double x) {
   int exponent = 0;
   const double mantissa = std::frexp(x, &exponent);
   return std::ldexp(std::nearbyint(std::ldexp(mantissa, 8)), exponent - 8);
 }
 
-// max(a, b) that keeps a NaN of either.
+// max(a, b), or NaN if either is NaN.
 double greater(double a, double b) { return std::isnan(a) || a > b ? a : b; }
 double above(double a, double threshold) { return a <= threshold ? 0 : a - threshold; }
 
-// The head's sink logit, in base 2.
+// The head's sink logit in base 2.
 std::optional<double> sink_of(const AttentionSpec& spec, int64_t head) {
   const Softmax* softmax = std::get_if<Softmax>(&spec.normaliser);
   if (!softmax || !softmax->sinks) return std::nullopt;
   return in_base_2(static_cast<double>(softmax->sinks->data<float>()[head * softmax->sinks->stride(0)]));
 }
 
-// Nearest in f32, or next to it.
+// The f32 nearest to x if that is not below x, else the next one above.
 double rounded_up(double x) {
   const float near = static_cast<float>(x);
   return static_cast<double>(near) < x ? std::nextafter(near, std::numeric_limits<float>::infinity()) : near;
 }
 
-// What a normaliser with a threshold takes a score times: y − τ, in natural units, is a weight, or its root.
+// The factor on a score for normalisers with a threshold: y = factor·score, and y − τ, in
+// natural units, is the weight or its root.
 double unit_of(const Sparsemax&) { return 1; }
 double unit_of(const Entmax15&) { return 0.5; }
 
-// y − τ, or 0 below.
+// max(0, y − τ).
 template <class Sparse>
 double excess(const Sparse& sparse, double score, const RecordedRow& row) {
-  if (row.l > 0) return above(unit_of(sparse) * score, row.m);  // of an earlier version: record.h
+  if (row.l > 0) return above(unit_of(sparse) * score, row.m);  // a record of an earlier version: record.h
   return above(unit_of(sparse) * std::numbers::ln2 * (in_base_2(score) - row.m), row.l);
 }
 
-// τ with Σ_j max(0, z_j − τ) = 1, or with Σ_j max(0, z_j − τ)² = 1: what the k largest alone would need, for the largest k whose smallest member lies
-// above it. NaN and +∞ give NaN.
+// τ with Σ_j max(0, z_j − τ) = 1, or Σ_j max(0, z_j − τ)² = 1. It is the τ that the k largest z alone would need, for
+// the largest k whose smallest member lies above it. NaN and +∞ give NaN.
 double threshold_of(std::vector<double> z, bool squared) {
   for (const double x : z) {
     if (!(x < std::numeric_limits<double>::infinity())) return std::numeric_limits<double>::quiet_NaN();
   }
   std::sort(z.begin(), z.end(), std::greater<>());
   const double top = z[0];
-  double tau = 0, sum = 0, squares = 0;  // relative to the largest
+  double tau = 0, sum = 0, squares = 0;  // relative to the largest z
   for (size_t k = 0; k < z.size(); ++k) {
     const double x = z[k] - top, count = static_cast<double>(k + 1);
     sum += x, squares += x * x;
@@ -74,13 +75,13 @@ double threshold_of(std::vector<double> z, bool squared) {
   return top + tau;
 }
 
-// What a draw adds to a score: −ln(−ln u), u uniform from the pair's bits.
+// The noise added to a score for sampling: −ln(−ln u), u uniform from the random bits of the (query, key) pair.
 double gumbel(uint64_t noise, int64_t key) {
   const double u = (static_cast<double>(pair_bits(noise, key) >> 9) + 0.5) * 0x1p-23;
   return -std::log(-std::log(u));
 }
 
-// ln Σ_j e^{s_j − shift} beside the largest score, `shift`; NaN where a score is NaN or +∞.
+// ln Σ_j e^{s_j − shift}, where `shift` is set to the largest score. NaN if a score is NaN or +∞.
 double log_sum_exp_beside(const std::vector<double>& scores, double& shift) {
   double sum = 0;
   shift = kHidden;
@@ -126,9 +127,9 @@ struct Normalise {
   }
   void operator()(const LinearAttention&) const {
     for (const double score : scores) out.l += score == kHidden ? 0 : score;
-    if (std::abs(out.l) < 0x1p-126) out.l = 0;  // f32 cannot divide by it
+    if (std::abs(out.l) < 0x1p-126) out.l = 0;  // too small for f32 to divide by
   }
-  // `unit`: what a score in base 2 counts times. m is rounded up: the threshold then lies below it.
+  // `unit` is the factor on scores in base 2. m is rounded up, so the threshold lies below it.
   void take_threshold(double unit, bool squared) const {
     double largest = kHidden;
     for (const double score : scores) largest = greater(in_base_2(score), largest);
@@ -190,9 +191,9 @@ struct SizeOfWeight {
   double operator()(const LinearAttention&) const { return row.cancellation * (std::abs(weight) + row.largest); }
 };
 
-// g of one key and its size; its part in D and that one's size.
+// g of one key and its size; then the key's share in D and the size of that share.
 struct Slope {
-  double weight, share;  // share: of the row's softmax, where the kind asks for it
+  double weight, share;  // share: its softmax weight, for kinds that need it
   const RowWeights& row;
   struct Answer {
     double g = 0, size = 0, part = 0, part_size = 0;
@@ -210,7 +211,7 @@ struct Slope {
   static Answer same(double g) { return {g, g, g, g}; }
 };
 
-// The score function's gradient: what the choice cost, times the slope of its log-probability.
+// The score-function estimator: the gradient of the chosen weight times the gradient of the choice's log-probability.
 std::vector<Sum> reverse_choice(const RowWeights& row, const std::vector<double>& scores, const std::vector<Sum>& d_weights) {
   const size_t chosen = static_cast<size_t>(row.m);
   std::vector<Sum> d_scores(scores.size());

@@ -1,4 +1,4 @@
-// From the scores of a row to its weights and back, in double: every kind of normaliser stands here and nowhere else in ref.
+// From the scores of a row to its weights and back, in double. Nothing else in ref knows the kinds of normalisers.
 //
 //   softmax      P_j = e^{s_j − L}              m, ℓ: shift in base 2, and the sum
 //   sparsemax    P_j = max(0, s_j − τ)          m, ℓ: the largest score in base 2, and τ − m·ln 2
@@ -32,46 +32,46 @@ struct RowWeights {
   std::vector<double> weights{};  // [key], 0 where hidden
   double m = 0, l = 0;            // what a record keeps (record.h); −∞ and 0 for a row that saw nothing
   double threshold = 0;           // τ
-  double slope_sum = 0;           // Σ g of a row with a threshold
-  double sink_share = 0;          // of a sink logit
-  double lead = 0;                // of a hard choice: how far the next best key is behind
-  // Of a linear normaliser, whose sum may cancel: Σ|s|/|ℓ|, by which relative errors grow, and the largest |P|.
+  double slope_sum = 0;           // Σ g, for normalisers with a threshold
+  double sink_share = 0;          // share of a sink logit
+  double lead = 0;                // hard: how far the next best key is behind the chosen one
+  // Linear, whose sum may cancel: Σ|s|/|ℓ|, by which relative errors grow, and the largest |P|.
   double cancellation = 1, largest = 0;
   bool sees_any = false;
 };
 
-/// From the row's scores alone. m is rounded to f32, as it is stored.
+/// Normalises a row from its scores alone. m is rounded to f32, as it is stored.
 RowWeights normalise(const RowOfScores& at, const std::vector<double>& scores);
 
-/// ℓ as a record stores it: of a threshold rounded down, so that the largest weight never goes under.
+/// ℓ as a record stores it. A threshold is rounded down, so that the largest weight is never lost.
 float stored_l(const Normaliser& normaliser, double l);
 
-/// What a record says of one row.
+/// A row's statistics as a record has them.
 struct RecordedRow {
   double m = 0, l = 0;
-  bool rounds = false;  // P was kept in bf16: l is the sum of what was rounded
+  bool rounds = false;  // P was rounded to bf16: l is the sum of the rounded weights
 };
 RecordedRow recorded_row(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row,
                          LookPrecision precision = LookPrecision::kExact);
-/// The weight of a visible pair.
+/// The weight of a visible (query, key) pair.
 double weight_of(const Normaliser& normaliser, double score, int64_t key, const RecordedRow& row);
 /// All of a row's weights.
 RowWeights weights_of(const AttentionRecord& record, int64_t batch, int64_t head, int64_t row, const std::vector<double>& scores);
-/// A sink logit's share of a row that sees something; 0 without sinks.
+/// The share of a sink logit in a row that sees something; 0 without sinks.
 double sink_share(const AttentionSpec& spec, int64_t head, const RecordedRow& row);
 
-/// Sparsemax and entmax.
+/// Whether it is sparsemax or entmax.
 bool has_threshold(const Normaliser& normaliser);
-/// A weight of exactly 0 has no value: what the value holds is not read.
+/// Whether the value of a weight of exactly 0 is ignored, whatever it holds.
 bool leaves_zeros_out(const Normaliser& normaliser);
-/// The gradient needs dP of such weights none the less.
+/// Whether the gradient needs dP of weights that are 0 nevertheless.
 bool has_gradients_of_zeros(const Normaliser& normaliser);
 
-/// How large the parts of a weight and of its g are, which errors of gradients are relative to: a threshold's error is absolute, so that a weight near
-/// it is known no better than a large one.
+/// The size of the parts of a weight and of its g, which errors of gradients are relative to. With a threshold the
+/// error is absolute: a weight near it is known no better than a large one.
 double size_of_weight(const Normaliser& normaliser, const RowWeights& row, double weight);
 
-/// dS from dP; both [key]. `mean` gets D.
+/// dS from dP, both [key]. Sets `mean` to D.
 std::vector<Sum> reverse_weights(const Normaliser& normaliser, const RowWeights& row, const std::vector<double>& scores,
                                  const std::vector<Sum>& d_weights, Sum& mean);
 

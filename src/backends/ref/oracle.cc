@@ -1,4 +1,5 @@
-// One row by the formula: scores and their sizes, weights, out = Σ_j P_ij a_ij (v_j + offset_ij) and Σ_j |P_ij a_ij|·(|v_j| + |offset_ij|), all in double.
+// One row by the formula, in double: scores and their sizes, weights, out = Σ_j P_ij a_ij (v_j + offset_ij)
+// and Σ_j |P_ij a_ij|·(|v_j| + |offset_ij|).
 #include "backends/oracle.h"
 
 #include <algorithm>
@@ -18,7 +19,7 @@ using reference::Vector;
 
 namespace {
 
-// 0 where values are not known: a trace may keep none.
+// 0 if values are not known: a trace need not keep them.
 int64_t value_width(const Keys& keys, const Tensor& v) {
   const PagedKV* pages = std::get_if<PagedKV>(&keys);
   if (!pages) return v.defined() ? v.size(3) : 0;

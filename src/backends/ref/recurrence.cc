@@ -1,4 +1,4 @@
-// Gates as their formulas stand, in double.
+// The gates of recurrent layers by their formulas, in double.
 #include "backends/recurrence.h"
 
 #include <cmath>

@@ -1,8 +1,9 @@
-// The table of obvious loops: fused in its results (out, m, ℓ), eager in its arithmetic.
+// The reference table: plain loops whose results (out, m, ℓ) have the form of a fused backend's.
 //
 //   s_i  →  P_i, m_i, ℓ_i (normalise.h)  →  out_i = Σ_j P_ij·v_j      m_i and ℓ_i are stored in f32
 //
-// One row of scores in double is all the memory taken. Weights and sweeps start from the record's m and ℓ, never from the scores alone.
+// It needs memory for one row of scores in double. Weights and sweeps start from the record's m
+// and ℓ, never from the scores alone.
 #include "backends/ref/ref.h"
 
 #include <limits>
@@ -32,7 +33,7 @@ constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
 std::optional<std::string> refusal(const AttentionSpec&, const AttentionShape&) { return std::nullopt; }
 
-// Where a forward writes: opened once, so that the versions of its outputs do not depend on threads.
+// Where a forward pass writes. Opened once, so that the versions of its outputs do not depend on threads.
 struct Outputs {
   float* out = nullptr;  // [batch, head, query, d_v] by the strides of call.out
   float* m = nullptr;    // [batch, head, query]

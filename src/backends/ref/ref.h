@@ -1,4 +1,5 @@
-// The reference: the formulas of docs/spec.md as obvious loops in double. Nothing is fast here; everything else is measured against it.
+// The reference backend: the formulas of docs/spec.md as plain loops in double. It is not fast;
+// everything else is measured against it.
 #pragma once
 
 #include "backends/contract.h"

@@ -1,4 +1,5 @@
-// Visibility (band, segments, mask, lists, rule), then the terms in order, each with the size of what it was made of; and the terms' reverse.
+// Visibility (band, segments, mask, lists, rule), then the terms in order, each with the size of
+// its parts; and the terms in reverse.
 #include "backends/ref/score.h"
 
 #include <algorithm>
@@ -20,7 +21,7 @@ constexpr double kHidden = -std::numeric_limits<double>::infinity();
 
 PairAt pair_of(const RowOfScores& at, int64_t key) { return {.batch = at.batch, .head = at.head, .query = at.query, .key = key}; }
 
-// The rules of a description, ready to be asked about pairs.
+// The rules of a description, ready to be evaluated for pairs.
 struct Rules {
   std::vector<RuleReader> terms{};  // those of the terms, in order
   std::optional<RuleReader> visible{};
@@ -32,7 +33,7 @@ struct Rules {
   }
 };
 
-// The entry of the lists that shows a pair, or −1.
+// The list entry that shows a (query, key) pair, or −1.
 int64_t entry_of(const RowOfScores& at, int64_t key) {
   const Lists& lists = *at.spec.topology.lists;
   const int32_t* begin = lists.offsets.data<int32_t>() + at.batch * broadcast_stride(lists.offsets, 0) +
@@ -53,7 +54,7 @@ bool visible(const RowOfScores& at, Range band, int64_t position, int64_t key, R
   return !rules.visible || rules.visible->value({.batch = at.batch, .head = at.head, .query = position, .key = key}) != 0;
 }
 
-// A score on its way through the terms, and the size of what it was made of.
+// A score on its way through the terms, and the size of its parts.
 struct Score {
   double value = 0, magnitude = 0;
 };
@@ -71,7 +72,8 @@ struct ApplyTerm {
   void operator()(const AttentionBias& term) const {
     const double bias = static_cast<double>(pair_element<float>(term.bias, pair_of(at, key)));
     add(bias);
-    if (bias == kHidden) score.value = kHidden;  // also where the product is NaN: a hidden key is never read into a result
+    // Also if the product is NaN: a hidden key must not reach a result.
+    if (bias == kHidden) score.value = kHidden;
   }
   void operator()(const EdgeBias& term) const {
     const double bias =
@@ -96,13 +98,13 @@ struct ApplyTerm {
   }
 };
 
-// Row-major index of a pair in an operand [batch|1, head|1, query|1, key].
+// Row-major index of a (query, key) pair in an operand [batch|1, head|1, query|1, key].
 int64_t pair_index(const Tensor& operand, const RowOfScores& at, int64_t key) {
   const auto along = [&](int axis, int64_t index) { return operand.size(axis) == 1 ? 0 : index; };
   return ((along(0, at.batch) * operand.size(1) + along(1, at.head)) * operand.size(2) + along(2, at.query)) * operand.size(3) + key;
 }
 
-// The reverse of ApplyTerm: `before` is the score that the term was given.
+// The reverse of ApplyTerm. `before` is the score that went into the term.
 struct ReverseTerm {
   const RowOfScores& at;
   int64_t key, position;
@@ -122,7 +124,8 @@ struct ReverseTerm {
     operands.at(term.bias, (batch * term.bias.size(1) + head) * term.bias.size(2) + entry_of(at, key)).add(d_score.value, d_score.size);
   }
   void operator()(const SoftCap& term) const {
-    const double secant = 1 / std::cosh(before / static_cast<double>(term.cap)), slope = secant * secant;  // 1 − tanh² would cancel
+    // Computed this way because 1 − tanh² would cancel.
+    const double secant = 1 / std::cosh(before / static_cast<double>(term.cap)), slope = secant * secant;
     d_score = {d_score.value * slope, d_score.size * slope};
   }
   void operator()(const Rule& term) const {
@@ -145,7 +148,7 @@ int64_t position_of(const RowOfScores& at) {
 
 namespace {
 
-// Row [batch, key_head, key] of a tensor, or element `at` of a page's keys or values on, spaced by `step`.
+// Row [batch, key_head, key] of a tensor; or elements of a page's keys or values, `step` apart from element `at` on.
 Vector vector_of(const Tensor& t, int64_t batch, int64_t key_head, int64_t key) {
   const int64_t at = batch * t.stride(0) + key_head * t.stride(1) + key * t.stride(2);
   return {t.raw() + at * static_cast<int64_t>(size_of(t.dtype())), t.stride(3), t.dtype()};
@@ -201,7 +204,7 @@ Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& 
   Score score{score_function(at, key).value, 0};
   Rules rules(at.spec);
   RuleReader* next_rule = rules.terms.data();
-  std::vector<double> before;  // [term]: the score it was given
+  std::vector<double> before;  // [term]: the score that goes into it
   for (const Term& term : at.spec.terms) {
     before.push_back(score.value);
     std::visit(ApplyTerm{at, key, position, score, next_rule}, term);

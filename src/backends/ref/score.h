@@ -1,10 +1,10 @@
-// The score of a pair as the formula says it, in double.
+// The score of a (query, key) pair as the formula says it, in double.
 //
-//   s_ij = pair(q_i, k_j) (pair.h)  →  each term in the order written  →  −∞ where hidden
+//   s_ij = score function of q_i and k_j (score_function.h)  →  each term in the order written  →  −∞ where hidden
 //
-// A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair also under a soft-cap that follows. So does one below f32's room for scores at the end
-// (spec/base2.h). Hidden keys are never read.
-// Keys are read one by one, from a tensor in any strides or from the panels of pages.
+// A score that is −∞ after any step stays −∞: a bias of −∞ hides its pair even if a soft cap follows. At the end, so
+// does a score below the range that f32 has for scores (spec/base2.h). Hidden keys are never read. Keys are read one at
+// a time, from a tensor of any strides or from the panels of pages.
 #pragma once
 
 #include <cstdint>
@@ -35,27 +35,27 @@ Vector key_vector(const Keys& keys, int64_t batch, int64_t key_head, int64_t key
 /// From v, or from the pages when the keys are pages.
 Vector value_vector(const Keys& keys, const Tensor& v, int64_t batch, int64_t key_head, int64_t key);
 
-/// What the scores of one row depend on.
+/// The facts that the scores of one row depend on.
 struct RowOfScores {
   const AttentionSpec& spec;
   const Tensor& q;  // f32 [batch, head, row, d_k]
   const Keys& keys;
   int64_t batch = 0, head = 0;
   int64_t row = 0;           // of q
-  int64_t query = 0;         // which query of the call that is
-  int64_t query_length = 0;  // queries of the call
+  int64_t query = 0;         // index of the row's query in the call
+  int64_t query_length = 0;  // number of queries in the call
 };
 
-/// Where the query stands among the keys.
+/// The position of the query among the keys.
 int64_t position_of(const RowOfScores& at);
 int64_t key_head_of(const RowOfScores& at);
 
-/// Natural-log scores of keys [keys.begin, keys.end), −∞ where hidden. With `magnitudes`, also scale·Σ|q||k| + Σ_terms|value|: how large the
-/// numbers were that a score was made of (0 where hidden).
+/// Natural-log scores of keys [range.begin, range.end), −∞ where hidden. With `magnitudes` also
+/// scale·Σ|q||k| + Σ_terms|value|: how large the numbers were that a score was made of (0 where hidden).
 void score_row(const RowOfScores& at, Range range, double* scores, double* magnitudes = nullptr);
 
-/// The gradient of the pair's score before the terms, given that of the score after them; the terms' operands take their parts.
-/// The pair is visible.
+/// Returns the gradient of a visible pair's score before the terms, given that of the score after them.
+/// Adds to the gradients of the terms' operands.
 Sum reverse_terms(const RowOfScores& at, int64_t key, Sum d_score, OperandSums& operands);
 
 }  // namespace clearhead::reference

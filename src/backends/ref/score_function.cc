@@ -1,4 +1,5 @@
-// The three pairs as visitors: score with its size, reverse into q, k and operands, and the relative offset beside a value.
+// The three score functions: the score with its size, the reverse into q, k and operands, and a
+// relative score's offset on values.
 #include "backends/ref/score_function.h"
 
 #include <cmath>
@@ -20,7 +21,7 @@ double channel_of(const Tensor& operand, int64_t head, int64_t c) {
   return static_cast<double>(operand.data<float>()[broadcast_stride(operand, 0) * head + c * operand.stride(1)]);
 }
 
-// Row δ of a table [head|1, offset, width], and its place among row-major elements.
+// The row δ of a table [head|1, offset, width]; and that row of a table.
 int64_t row_of(const RowOfScores& at, const Relative& pair, int64_t key) { return offset_row(key, position_of(at), reach_of(pair)); }
 Vector table_row(const Tensor& table, int64_t head, int64_t row) {
   return {reinterpret_cast<const std::byte*>(table.data<float>() + head * broadcast_stride(table, 0) + row * table.stride(1)),
@@ -30,7 +31,7 @@ int64_t table_index(const Tensor& table, int64_t head, int64_t row, int64_t c) {
   return ((table.size(0) == 1 ? 0 : head) * table.size(1) + row) * table.size(2) + c;
 }
 
-// φ and its slope.
+// φ and its derivative.
 Sum activation(const Additive& pair, double x) {
   if (pair.activation == Additive::Activation::kTanh) {
     const double secant = 1 / std::cosh(x);  // 1 − tanh² would cancel

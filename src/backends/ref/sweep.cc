@@ -1,7 +1,7 @@
 // Statistics of whole maps, one row of double weights at a time: P_ij from its score and the record's m and ℓ.
 //
-// One head of one sequence is one item of work and is summed in the order of its rows, so threads, batch and heads change no bits.
-// Per-key, per-offset sums of sampled rows are scaled by rows kept / rows looked at.
+// One head of one sequence is one work item, summed in the order of its rows, so threads, batch and heads change no
+// bits. Sums per key and per offset over sampled rows are scaled by rows kept / rows looked at.
 #include "backends/ref/sweep.h"
 
 #include <algorithm>
@@ -111,13 +111,13 @@ class HeadSweep {
   }
 
  private:
-  // Of linear weights, which may be negative or beyond one, those that are shares.
+  // Linear weights may be negative or above one; only those in [0, 1] count.
   double surprise(double weight) const {
     const bool is_linear = std::holds_alternative<LinearAttention>(record_.spec.normaliser);
     return weight == 0 || (is_linear && (weight < 0 || weight > 1)) ? 0 : -weight * std::log(weight);
   }
 
-  // By the score that a look gives: in f32, base 2.
+  // Orders keys by the score that a look shows: f32, base 2.
   void write_top(int64_t index) {
     std::stable_sort(seen_.begin(), seen_.end(), [](const Seen& a, const Seen& b) { return a.score > b.score; });
     const int64_t wanted = call_.request.top_k, count = std::min(wanted, static_cast<int64_t>(seen_.size()));
@@ -155,7 +155,7 @@ class HeadSweep {
   int64_t batch_, head_, map_, maps_, keys_;
   Sums sums_;
   std::vector<double> scores_;
-  std::vector<Seen> seen_;  // of the row, where its top keys are wanted
+  std::vector<Seen> seen_;  // of the row, if its top keys are asked for
 };
 
 Pointers allocate(const SweepCall& call, int64_t batch, int64_t heads, ReductionResult& result) {

@@ -1,4 +1,4 @@
-// The processes of MPI_COMM_WORLD. mpi.cc is the only file that knows MPI, and is built where an MPI is installed.
+// The processes of MPI_COMM_WORLD. Only mpi.cc knows MPI; it is built where an MPI is installed.
 #pragma once
 
 #include <memory>

@@ -1,10 +1,14 @@
-// What gradients multiply by matrices (amx-inl.h), over the operands that they have by pairs. Included once per target.
+// The products of gradients by AMX (score/amx-inl.h), over the operands that the bf16 dot
+// products have. Included once per target.
 //
-//   dP − D   A: 16 values' rows as they lie in memory        B: dO in lanes, by pairs of channels    C: [key][query], from −D
-//   dQt      A: 16 channels of the chunk's keys, by pairs    B: dS, by pairs of keys                 C: [channel][query]
-//   dV, dK   A: P, dS of 16 keys, by pairs of queries        B: rows of dO, q, by pairs of queries   C: [key][channel]
+//             A                                           B                                       C
+//   dP − D    16 values' rows as they lie in memory       dO in lanes, words of two channels      [key][query], from −D
+//   dQt       16 channels of the chunk's keys,            dS, words of two keys                   [channel][query]
+//             words of two keys
+//   dV, dK    P, dS of 16 keys, words of two queries      rows of dO, q, words of two queries     [key][channel]
 //
-// In dV and dK the blocks that go together are one row of queries: 96 are three multiplications. P and dS that no group has written are those of hidden pairs.
+// For dV and dK, the queries of the blocks that are worked on together are one row of words: 96 queries take three
+// multiplications. P and dS that no group has written are set to those of hidden (query, key) pairs.
 #if defined(CLEARHEAD_CPU_BACKWARD_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_AMX_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_AMX_INL_H_
@@ -20,7 +24,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-/// dP − D of kAmxKeys keys from `key` to scratch.value_products.
+/// Computes dP − D of kAmxKeys keys from `key` on, into scratch.value_products.
 inline void multiply_values(const ScoreView& view, const KeySide& keys, const StripBlock& block, const BackwardScratch& scratch,
                             int64_t key) {
   const WordRows values{keys.values, keys.value_stride, keys.value_words, view.key_length, scratch.value_tail};
@@ -29,14 +33,14 @@ inline void multiply_values(const ScoreView& view, const KeySide& keys, const St
   });
 }
 
-/// The chunk's keys to scratch.key_words.
+/// Packs the chunk's keys into scratch.key_words.
 inline void lay_out_keys(const ScoreView& view, int64_t chunk, const BackwardScratch& scratch) {
   const auto* rows = reinterpret_cast<const uint16_t*>(view.keys + chunk * view.key_stride);
   const int64_t keys = std::min(kChunkKeys, view.key_length - chunk);
   lay_out_for_amx(rows, 2 * view.key_stride, 1, keys, 2 * view.d_k, scratch.sum_tail, scratch.key_words);
 }
 
-/// Of kRows keys' words of one block, `stride` apart: vectors outside [first, last) become those of hidden pairs.
+/// Marks the words of one block outside vectors [first, last) as hidden pairs, for kRows keys, `stride` apart.
 inline void fill_around(float* words, int64_t stride, int first, int last) {
   if (first == 0 && last == kVectors) return;
   const hn::Half<F32> half;
@@ -48,9 +52,9 @@ inline void fill_around(float* words, int64_t stride, int first, int last) {
   }
 }
 
-/// to[kSide keys][width] += Σ over `pairs` pairs of queries.
+/// to[kSide keys][width] += the sum over `pairs` words of two queries.
 struct KeyProducts {
-  int64_t step, pairs, weight_stride, keys;  // keys: those from the first on that there are
+  int64_t step, pairs, weight_stride, keys;  // keys: how many exist from the first on
   bool careful;
   float* tail;  // [kSide][width]
 
@@ -87,7 +91,7 @@ struct KeyProducts {
     unroll<N>([&](auto n) CLEARHEAD_INLINE_LAMBDA { amx_store<n>(to + n * kSide, row_bytes); });
   }
 
-  // The same chains, but a row meets only keys that it sees.
+  // The same chains, but a row is multiplied only for keys that it sees.
   HWY_NOINLINE void add_carefully(const float* weights, const float* rows, int64_t width, float* to) const {
     const F32 d;
     for (int64_t key = 0; key < kSide; ++key, weights += weight_stride, to += width) {

@@ -1,14 +1,17 @@
-// Gradients of attention without a weight kept: strips of queries, one after another, over chunks of keys. Compiled once per instruction set.
+// Gradients of attention, with no stored weights: strips of queries, one after another, over chunks
+// of keys. Compiled once per instruction set.
 //
-// A strip (some blocks of rows, as many as stay in L2 with their gradients) belongs to one thread, which takes it over all chunks of keys that its
-// band shows, in ascending order: dQ never leaves the thread. Strips of a head go from the last to the first (the longest first under a causal band),
-// then comes the next head of the key head's group. A chunk's dK and dV are summed in that order whatever the threads: a strip waits at a chunk until
-// the strips before it have left it. `left_by` counts them. No two strips write one chunk at a time; nothing is atomic but the counters; memory beyond
-// the results is one strip per thread.
+// A strip is some blocks of rows of one head, as many as stay in L2 with their gradients. One thread takes a strip over
+// all chunks of keys that its band shows, in ascending order, so dQ never leaves the thread. Strips of a head go from
+// the last to the first (under a causal band the longest first); then comes the next head of the same key head. The dK
+// and dV of a chunk are summed in this order, whatever the threads: a strip waits at a chunk until the strips before it
+// have left it. `left_by` counts those. No two strips write a chunk at the same time, and only the counters are atomic.
+// Beyond the results, memory holds one strip per thread.
 //
-// A chain is what must keep one order: the strips of a key head's query heads; or of all heads that share one gradient of a bias. Threads follow each
-// other through one chain, whose keys stay in cache, a chunk apart; chains go abreast only where they are too short for that. Bits follow from lengths
-// and widths alone.
+// A chain is a sequence of strips that must keep one order: those of a key head's query heads, or those
+// of all heads that share the gradient of a bias. Threads follow one another through a chain, a chunk
+// apart, and its keys stay in cache. Several chains run side by side only if one is too short for the
+// threads. Bits depend on lengths and widths alone.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -39,15 +42,16 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 namespace {
 
-constexpr int kHeadroom = 16;  // P is kept times 2^this, dO by as much smaller: a weight below 2^−126 still counts
+// P is scaled up by 2^kHeadroom and dO down by as much, so weights below 2^−126 still count.
+constexpr int kHeadroom = 16;
 
-// One strip of one head on one thread, through tiles.
+// One strip of one head on one thread, by tiles of blocks and keys.
 struct StripJob : StripTerms {
   BackwardScratch scratch;
   StripBlock blocks[kMostBlocks];
   int block_count = 0;
-  float *out_row = nullptr, *d_out_row = nullptr;  // [padded d_v]; the second of pairs only
-  float* words = nullptr;                          // [kBlock][value words]: rows of dO·f, of pairs
+  float *out_row = nullptr, *d_out_row = nullptr;  // [padded d_v] each; d_out_row for bf16 only
+  float* words = nullptr;                          // bf16: [kBlock][value words]: rows of dO·f
   double *mask_sum = nullptr, *centre_sums = nullptr;
 
   StripJob(BackwardPlan& backward, int64_t head_index, int64_t which) : StripTerms(backward, head_index, which) {
@@ -66,11 +70,11 @@ struct StripJob : StripTerms {
     block_count = static_cast<int>((of.size() + kBlock - 1) / kBlock);
     int64_t rule_floats = 0;
     for (const auto& rule : plan.rules) rule_floats = std::max(rule_floats, rule ? rule->reverse.group_floats() : 0);
-    const int64_t blocks_of_rows = block_count + block_count % 2;  // matrices take them in twos
+    const int64_t blocks_of_rows = block_count + block_count % 2;  // AMX takes blocks in twos
     const int64_t row_floats = blocks_of_rows * (wide_k + wide_v) * steps;
     float* memory =
         ThreadScratch::floats(row_floats + block_count * per_block + rows + BackwardScratch::floats(view, d_k, d_v, rule_floats));
-    if (plan.is_bf16) std::fill_n(memory, row_floats, 0.0F);  // rows that there are not
+    if (plan.is_bf16) std::fill_n(memory, row_floats, 0.0F);  // zeros for rows that do not exist
     float *q_rows = memory, *d_out_rows = memory + blocks_of_rows * wide_k * steps;
     memory += row_floats;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
@@ -89,7 +93,7 @@ struct StripJob : StripTerms {
     scratch.lay_out(view, d_k, d_v, memory + rows);
   }
 
-  // A tail that would need one vector borrows from the block before it, as in the forward.
+  // A last block that would have one vector takes one from the block before it, as in the forward pass (rows_of_block).
   void pack(double* sink_sum) {
     const Range of = plan.rows_of(strip);
     int64_t begin = of.begin;
@@ -126,7 +130,7 @@ struct StripJob : StripTerms {
     }
   }
 
-  // to[channel] = factor·from[channel·step], zeros up to a multiple of 16.
+  // to[channel] = factor·from[channel·step], then zeros up to a multiple of 16.
   static void copy_row(const float* from, int64_t step, int64_t width, float factor, float* to) {
     if (step == 1) {
       for (int64_t c = 0; c < width; ++c) to[c] = from[c] * factor;
@@ -136,13 +140,13 @@ struct StripJob : StripTerms {
     std::fill(to + width, to + round_up(width, 16), 0.0F);
   }
 
-  // D = dO·O.
+  // Whether D = dO·O, so that out gives it.
   bool out_gives_mean() const {
     return view.kind == WeightKind::kSoftmax || view.kind == WeightKind::kLinear ||
            (view.kind == WeightKind::kHard && view.by_score_function);
   }
 
-  // M, dO·f and, where out gives it, −D·f of one row.
+  // Packs M, dO·f and, if out gives it, −D·f of one row.
   void pack_row(int64_t row, int lane, StripBlock& block, double* sink_sum) const {
     const F32 d;
     const Tensor &d_out = plan.call.d_out, &out = plan.call.out;
@@ -156,7 +160,8 @@ struct StripJob : StripTerms {
     float factor = shift.inverse, m = shift.m;
     if (view.kind == WeightKind::kHard) block.chosen[lane] = shift.m;
     if (view.kind == WeightKind::kSoftmax && factor > 0 && std::isfinite(factor)) {
-      const int power = std::abs(m) < kWholeScores ? std::ilogb(factor) + kHeadroom : 0;  // beyond, m may not hold it
+      // Beyond, f32 may not hold m − power.
+      const int power = std::abs(m) < kWholeScores ? std::ilogb(factor) + kHeadroom : 0;
       factor = std::ldexp(factor, -power);
       m -= static_cast<float>(power);
     }
@@ -173,7 +178,7 @@ struct StripJob : StripTerms {
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - static_cast<double>(m)) * static_cast<double>(mean);
   }
 
-  // dO·2^−16 and q: words of two channels in lanes, and words of two rows; M and −D·2^−16.
+  // Packs dO·2^−16 and q as words of two channels in lanes and as words of two rows; M; and −D·2^−16.
   void pack_words(int64_t begin, int count, StripBlock& block, double* sink_sum) const {
     const int64_t wide_k = round_up(plan.d_k, 16), wide_v = round_up(plan.d_v, 16), value_words = round_up(keys.value_words, 16);
     const float* from[kBlock];
@@ -206,7 +211,8 @@ struct StripJob : StripTerms {
       }
       std::fill(wide + plan.d_v, wide + round_up(plan.d_v, 16), 0.0F);
     };
-    // Beside a large m there is no room for L and the headroom: 1/ℓ goes to dO then, which is rounded once more.
+    // Next to a large m, log₂ℓ and the headroom would be lost in f32. 1/ℓ is multiplied into dO instead,
+    // which is then rounded to bf16 once more.
     const bool is_large = std::abs(shift.m) >= kWholeScores && std::isfinite(shift.inverse);
     widen(plan.d_out, is_large ? shift.inverse : std::ldexp(1.0F, -kHeadroom), d_out_row);
     for (int64_t c = 0; c < plan.d_v && is_large; ++c) d_out_row[c] = bf16_to_f32(f32_to_bf16(d_out_row[c]));
@@ -223,7 +229,7 @@ struct StripJob : StripTerms {
     if (view.sink) *sink_sum -= std::exp2(sink_of(view) - m) * static_cast<double>(mean);
   }
 
-  // What the passes before need to have found: hard's shifts, and D of a normaliser that out does not give it for.
+  // Extra passes over all keys: the shifts of hard, and D where out does not give it.
   void look_before(ChunkJob<Way::kGeneral>& job, Range chunks) {
     if (view.kind == WeightKind::kHard) find_choices(job, chunks);
     if (out_gives_mean() || view.kind == WeightKind::kSigmoid) return;
@@ -233,7 +239,7 @@ struct StripJob : StripTerms {
         block->minus_mean[i] = block->divisor[i] == 0 ? 0 : -static_cast<float>(block->mean[i] / block->divisor[i]);
     }
   }
-  // The softmax's log-sum-exp in base 2: the chosen key's score less its log-probability.
+  // Sets M and `share` from the softmax's log-sum-exp in base 2: the chosen key's score minus its log-probability.
   void find_choices(ChunkJob<Way::kGeneral>& job, Range chunks) {
     const Tensor& l = plan.call.record.rows.l;
     for (StripBlock* block = blocks; block < blocks + block_count; ++block) {
@@ -255,14 +261,14 @@ struct StripJob : StripTerms {
     job.begin_chunk(chunk);
     for (int first = 0; first < block_count; first += kTogether) job.work(blocks + first, std::min(kTogether, block_count - first), chunk);
   }
-  // After the last strip of a key head at a chunk: q had no scale.
+  // After the last strip of a key head at a chunk: multiplies dK by the scale, which bf16 rows of q do not contain.
   void scale_keys(int64_t chunk) const {
     float* first = keys.d_keys + chunk * plan.d_k;
     const int64_t floats = std::min(kChunkKeys, plan.keys - chunk) * plan.d_k;
     for (int64_t i = 0; i < floats; ++i) first[i] *= plan.scale;
   }
 
-  // What the head's mask and the centres take.
+  // Adds to the gradients of the head mask and of the centres.
   void store_after(const StripBlock& block) const {
     for (int i = 0; i < block.queries.count; ++i) {
       if (plan.d_mask) *mask_sum += block.mask_sum[i];
@@ -270,7 +276,7 @@ struct StripJob : StripTerms {
     }
   }
 
-  // Returns whether all of dQ, and of what the pair's weights take, is finite.
+  // Writes dQ. Returns whether dQ and the gradient of the score function's weights are finite.
   bool store() {
     alignas(64) float factor[kBlock];
     std::fill(factor, factor + kBlock, plan.scale);
@@ -287,9 +293,9 @@ struct StripJob : StripTerms {
   }
 };
 
-// --- the order -----------------------------------------------------------------------------------------------------------------------------
+// --- the order ------------------------------------------------------------------------------------------------------
 
-// Runs some chains. The order of a chain's strips is that of their numbers: heads ascending, strips of a head descending.
+// Runs some chains. Strips of a chain are numbered in their order: heads ascending, strips of a head descending.
 class BackwardRun {
  public:
   BackwardRun(BackwardPlan& plan, const BackwardChoice& choice, std::vector<int64_t> chains, bool careful)
@@ -306,7 +312,8 @@ class BackwardRun {
 
   void run() {
     const int64_t all = static_cast<int64_t>(chains_.size()), length = plan_.strips_of_chain();
-    const int64_t abreast = std::clamp<int64_t>(2 * threads() / length, 1, all);  // strips of two chains at a time cost 6 % at d = 128
+    // Chains side by side. Strips of two chains at a time cost 6 % at d = 128.
+    const int64_t abreast = std::clamp<int64_t>(2 * threads() / length, 1, all);
     if (!plan_.abreast) {
       for_items(all, [&](int64_t at, int) {
         for (int64_t number = 0; number < length; ++number) run_strip(at, number);
@@ -319,7 +326,7 @@ class BackwardRun {
       try {
         run_strip(first + inside % side_by_side, inside / side_by_side);
       } catch (...) {
-        failed_.store(true, std::memory_order_relaxed);  // whoever waits for this strip stops waiting
+        failed_.store(true, std::memory_order_relaxed);  // strips that wait for this one stop waiting
         throw;
       }
     });
@@ -355,7 +362,7 @@ class BackwardRun {
     plan_.finite[static_cast<size_t>(index * plan_.strips + strip)] = strip_job.store();
   }
 
-  // Strips of the same head that come to the chunk earlier.
+  // The number of strips of the same head that visit the chunk before this one.
   int64_t strips_before(int64_t strip, int64_t chunk) const {
     int64_t count = 0;
     for (int64_t other = strip + 1; other < plan_.strips; ++other) {
@@ -365,7 +372,8 @@ class BackwardRun {
     return count;
   }
 
-  // Strips are taken in order, so what is waited for is being worked on. False: it never comes.
+  // Waits until `count` strips have left a chunk. Strips are started in order, so those strips are
+  // running. Returns false if one of them failed.
   bool wait(const std::atomic<int32_t>& left_by, int32_t count) const {
     for (int spins = 0; left_by.load(std::memory_order_acquire) != count; ++spins) {
       if (failed_.load(std::memory_order_relaxed)) return false;
@@ -383,11 +391,11 @@ class BackwardRun {
   std::vector<int64_t> chains_;
   bool careful_;
   std::vector<std::atomic<int32_t>> left_by_;  // [chain][chunk]
-  std::vector<int64_t> per_head_;              // [chunk]: strips that come to it
+  std::vector<int64_t> per_head_;              // [chunk]: number of strips of a head that visit it
   std::atomic<bool> failed_{false};
 };
 
-// Heads [first, first + count) of batch·heads own these parts of the results; f(data, count of floats).
+// Calls f(data, number of floats) for dK and for dV of a chain.
 template <class F>
 void for_each_sum(const BackwardPlan& plan, int64_t chain, F&& f) {
   const int64_t group = plan.problem.group(), first = chain * plan.chain_heads, key_heads = plan.chain_heads / group;
@@ -431,7 +439,7 @@ std::vector<int64_t> chains_with_gaps(const BackwardPlan& plan) {
   return out;
 }
 
-// Centres: one number a row, summed over the heads and sequences that share it.
+// Gradients of centres: one number per row, summed over the heads and sequences that share it.
 void store_centres(BackwardPlan& plan) {
   if (!plan.d_centres || plan.d_centres->numel() == 0) return;
   Tensor& to = *plan.d_centres;
@@ -447,7 +455,7 @@ void store_centres(BackwardPlan& plan) {
   for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
 }
 
-// A table's gradient: the sums of the chains in their order.
+// The gradient of a rule's table: the sums of all chains, in chain order.
 void store_entries(const BackwardPlan& plan, Tensor* to, int64_t first) {
   if (!to || to->numel() == 0) return;
   float* data = to->mutable_data<float>();
@@ -458,7 +466,8 @@ void store_entries(const BackwardPlan& plan, Tensor* to, int64_t first) {
   }
 }
 
-// Weights of an additive pair or the query bias of a relative one, by head or shared: strips in one order, then heads, then sequences.
+// The gradient of additive weights or of a relative score's query bias, per head or shared:
+// summed over strips, then heads, then sequences.
 void store_weights(const BackwardPlan& plan) {
   if (!plan.d_weight || plan.d_weight->numel() == 0) return;
   float* data = plan.d_weight->mutable_data<float>();
@@ -473,7 +482,7 @@ void store_weights(const BackwardPlan& plan) {
   for (size_t i = 0; i < sums.size(); ++i) data[i] = static_cast<float>(sums[i]);
 }
 
-// Tables of a relative pair: the sums of heads and sequences in their order.
+// The gradients of a relative score's tables, summed over heads and sequences in order.
 void store_offset_tables(BackwardPlan& plan) {
   for (BackwardPlan::OffsetTable& table : plan.offset_tables) {
     if (!table.gradient || table.gradient->numel() == 0) continue;
@@ -487,7 +496,8 @@ void store_offset_tables(BackwardPlan& plan) {
   }
 }
 
-// Slopes and sinks: one number a head, summed over batch and strips in one order.
+// Gradients of ALiBi slopes, sinks and head mask: one number per head, summed over sequences and strips in order. Then
+// all other gradients that are sums over strips or chains.
 void store_sums(BackwardPlan& plan) {
   const auto store = [&](Tensor* to, size_t slot) {
     if (!to || to->numel() == 0) return;
@@ -507,7 +517,8 @@ void store_sums(BackwardPlan& plan) {
   }
   store(plan.d_sinks, plan.d_terms.size());
   store(plan.d_mask, plan.d_terms.size() + 1);
-  if (plan.d_mask && plan.call.record.spec.after.dropout) {  // sums are of weights after dropout but for its factor
+  // These sums contain the weights after dropout, but without its factor 1/(1 − rate).
+  if (plan.d_mask && plan.call.record.spec.after.dropout) {
     float* data = plan.d_mask->numel() > 0 ? plan.d_mask->mutable_data<float>() : nullptr;
     const double kept = 1 / (1 - static_cast<double>(plan.call.record.spec.after.dropout->rate));
     for (int64_t head = 0; head < plan.d_mask->numel(); ++head) data[head] = static_cast<float>(static_cast<double>(data[head]) * kept);
@@ -521,7 +532,8 @@ void store_sums(BackwardPlan& plan) {
     }
   }
   const auto& visible = plan.call.record.spec.topology.visible;
-  for (size_t i = 0; visible && i < visible->tables.size(); ++i) {  // who is seen is a step: it has no slope
+  // Visibility is a step function of its tables: the gradient is zero.
+  for (size_t i = 0; visible && i < visible->tables.size(); ++i) {
     Tensor* zeros = plan.gradient_of(visible->tables[i]);
     if (zeros) std::fill_n(zeros->mutable_data<float>(), zeros->numel(), 0.0F);
   }

@@ -1,25 +1,25 @@
-// Gradients of one chunk of keys and a pair of blocks of queries. Included once per target.
+// Gradients of one chunk of keys and of the blocks of queries that are worked on together: two in
+// f32, four in bf16. Included once per target.
 //
 //   S = K·Qt → terms → P = 2^(S − M)      dP − D = V·dOt − D      dS = g·(dP − D) → terms in reverse
-//   what happens to weights after, a: dS = g·(a·dP − D), and P·a for dV; the head's mask takes Σ P·(a/mask)·dP, a centre Σ P·a·dP·(j − c)/σ²
-//   g = P for softmax; other normalisers have a g of their own, and D = Σ g·dP/Σ g takes a pass over all keys before (find_means)
-//   linear: P = s, g = 1, and 1/ℓ is in dO and D, which out gives as it does softmax's
-//   hard: g is the softmax that the key was chosen by, from the chosen key's score (find_choices) and the log-probability that the record keeps
-//   dQt += K·dS     over the chunk's keys          dV += P·dO,  dK += dS·Q     over the pair's queries
+//   dQt += K·dS   over the chunk's keys      dV += P·dO,  dK += dS·Q   over the blocks' queries
+//   factors a after the normaliser: dS = g·(a·dP − D), P·a for dV; head mask: Σ P·(a/mask)·dP; centre:
+//   Σ P·a·dP·(j − c)/σ². g = P for softmax. Other normalisers have their own g; their D = Σ g·dP/Σ g takes an earlier
+//   pass over all keys (find_means). linear: P = s, g = 1; 1/ℓ is in dO and D; out gives D as for softmax. hard: g is
+//   the softmax that the key was chosen by, from the chosen score (find_choices) and the log-probability in the record.
 //
-// The record's m and ℓ become M, integral, and a factor f near 2^−16: the row's weights are 2^(s − M)·f. The factor is in dO, not in P: rows of dO, their
-// sums D = Σ dO·O and therefore dS and dV come out whole, and no pair is multiplied by it. Lanes past the last query and rows that saw nothing have
-// M = 2e30: P = 0.
+// The record's m and ℓ become M, an integer, and a factor f near 2^−16: the row's weights are
+// 2^(s − M)·f. f is multiplied into dO instead of P: dO and D = Σ dO·O contain it, so dS and dV come out
+// complete, and no (query, key) pair is multiplied by it. Lanes past the last query, and rows that saw
+// nothing, have M = 2e30, so P = 0. bf16: see Way.
 //
-// Softmax over bf16 goes by pairs (kPairs), as its forward does: of channels in S and dP, of keys in dQ, of queries in dV and dK. P and dS meet rows in bf16;
-// terms take dS before it is rounded. There f is 2^−16 and M no integer: dO·f is as exact as dO is. Or by matrices (kByAmx, amx-inl.h): of the
-// same operands.
+// Scores are those of the forward pass (score_kernel-inl.h). All sums are chains of multiply-adds:
+// dQ of a row over ascending keys, dK and dV of a key over queries in the order of backward.cc.
+// Neither depends on how keys and queries are cut.
 //
-// Scores are the forward's own (score_kernel-inl.h). All sums are chains of multiply-adds: dQ of a row over ascending keys, dK and dV of a key over
-// the queries in the order that backward.cc fixes; neither depends on how keys and queries are cut.
-//
-// ±inf and NaN: 0·NaN of a hidden pair is NaN. What is not finite then is done again with `careful` set: P and dS of hidden pairs are −0, and what is
-// not finite meets only pairs without it. Finite results get the same bits. Source: Dao 2023, algorithm 2.
+// ±inf and NaN: a hidden pair's 0·NaN is NaN. Results that are not finite are computed again with `careful`: P and dS
+// of hidden pairs are −0, and numbers that are not finite are multiplied only for visible pairs. Finite results get the
+// same bits. Source: Dao 2023, algorithm 2.
 #if defined(CLEARHEAD_CPU_BACKWARD_CHUNK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_CHUNK_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_CHUNK_INL_H_
@@ -44,7 +44,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// P and dS of one block and the groups of a chunk. The epilogue of for_each_group.
+// P and dS of one block over the groups of a chunk. An epilogue of for_each_group.
 template <Way kWay>
 struct BlockGradients {
   static constexpr bool kGeneral = kWay == Way::kGeneral, kBf16DotOnly = kWay == Way::kBf16Dot, kAmxOnly = kWay == Way::kAmx;
@@ -57,18 +57,18 @@ struct BlockGradients {
   float *p = nullptr, *ds = nullptr;                  // [kChunkKeys][kStepsOfBlock]
   int64_t chunk = 0;
   bool careful = false, finds_means = false, finds_choices = false;
-  bool leaves_zeros = false;  // pairs without a weight have no part in any sum, whatever their values hold
-  bool by_choice = false;     // hard, by the score function: dS = r·(1[j = c] − p), −r in minus_mean
+  bool leaves_zeros = false;  // without a weight a (query, key) pair has no part in any sum, whatever its value
+  bool by_choice = false;     // hard, score-function estimator: dS = r·(1[j = c] − p); minus_mean is −r
   int run_count = 0;
   Run runs[kGroups];
-  uint8_t first[kGroups], last[kGroups];       // vectors of each group that hold P and dS; equal: none
-  alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: scores of the group, when careful or general
-  alignas(64) float products[kRows * kBlock];  // the same of dP, when general; by pairs P of the group, [key][kBlock]
-  alignas(64) float d_scores[kRows * kBlock];  // by pairs: dS of the group, the same
+  uint8_t first[kGroups], last[kGroups];       // per group: vectors [first, last) hold P and dS
+  alignas(64) float raw[kRows * kBlock];       // [key][vector][lane]: the group's scores, when careful or kGeneral
+  alignas(64) float products[kRows * kBlock];  // kGeneral: dP, as raw; bf16: P, [key][kBlock]
+  alignas(64) float d_scores[kRows * kBlock];  // bf16: dS, [key][kBlock]
   alignas(64) float means[kBlock];             // Σ g·dP of the chunk
   alignas(64) float slopes[kBlock];            // Σ g
   alignas(64) float mask_chunk[kBlock], centre_chunk[kBlock];
-  int64_t products_key = -1;  // by matrices: the first key of what scratch->value_products holds
+  int64_t products_key = -1;  // AMX: the first key of what scratch->value_products holds
 
   void begin(int64_t first_key, int slot) {
     chunk = first_key;
@@ -92,7 +92,7 @@ struct BlockGradients {
     }
   }
 
-  // dP − D of the group of kRows keys, [key][kBlock], as amx_products.
+  // dP − D of the group of kRows keys, [key][kBlock]; computed for kAmxKeys keys at a time, as in amx_products.
   HWY_INLINE const float* value_products_of(int64_t key) {
     const int64_t first = key / kAmxKeys * kAmxKeys;
     if (products_key != first) {
@@ -102,7 +102,7 @@ struct BlockGradients {
     return scratch->value_products + (key - first) * kBlock;
   }
 
-  // Row-major values; groups that reach past the last key repeat its row: their P is 0.
+  // Row-major values of a group. Past the last key its row is repeated; P is 0 there.
   HWY_INLINE RowMajor values_of(int64_t key) const {
     if (HWY_UNLIKELY(key + kRows > view->key_length)) return copied_value_tail(key);
     return RowMajor(keys->values + key * keys->value_stride, keys->value_stride);
@@ -145,7 +145,8 @@ struct BlockGradients {
       add_channels<V>(StepOf<kWay>(), block->d_out_t + at, values_of(key), keys->value_words, g);
     }
     if (HWY_UNLIKELY(!kNarrow && view->relative.values != nullptr)) {
-      Scores<V> all = g;  // g itself has no address: it stays in registers
+      // A copy, so that g's address is not taken and g stays in registers.
+      Scores<V> all = g;
       add_offset_values(in_chunk, at, all);
       g = all;
     }
@@ -166,7 +167,7 @@ struct BlockGradients {
     if constexpr (kNarrow) keep_words<V>(in_chunk, first_vector);
     note(in_chunk, first_vector, V);
   }
-  // The same of a group of plain_amx: what the epilogue makes of it, two keys at a time and no vector stored but in halves.
+  // The same for a group of plain_amx: two keys at a time, storing only bf16.
   template <int V, bool>
   HWY_NOINLINE void take_products(const float* scores, float factor, int64_t key) {
     const F32 d;
@@ -187,7 +188,8 @@ struct BlockGradients {
     note(in_chunk, 0, V);
   }
 
-  // P and dS of the group to where pairs of queries lie, and dS to where pairs of keys do. Not inline: its tables would take registers of the products.
+  // Stores P and dS as words of two queries, and dS as words of two keys. Not inlined: its
+  // tables would take registers from the products.
   template <int V>
   HWY_NOINLINE void keep_words(int32_t in_chunk, int first_vector) {
     const F32 d;
@@ -212,7 +214,7 @@ struct BlockGradients {
     store_halves<V, true>(gradients, ds + at, ds + at + kRow, scratch->turned + in_chunk / 2 * kBlock + first_vector * kLanes);
   }
 
-  // dO·C[δ] of the chunk, and its part of a group's dP.
+  // dO·C[δ] for the chunk; then what it adds to a group's dP.
   HWY_NOINLINE void pack_offset_values() const {
     const Range of{chunk, chunk + kChunkKeys};
     const OffsetSpan span(*view, block->queries, of);
@@ -235,9 +237,9 @@ struct BlockGradients {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
   }
 
-  // --- normalisers -----------------------------------------------------------------------------------------------------------------------
+  // --- normalisers --------------------------------------------------------------------------------------------------
 
-  // f(offset in p and ds, index in raw and products, vector)
+  // Calls f(offset in p and ds, index in raw and products, vector).
   template <int V, class F>
   HWY_INLINE void for_each_vector(F&& f) const {
     for (int r = 0; r < kRows; ++r) {
@@ -245,7 +247,7 @@ struct BlockGradients {
     }
   }
 
-  // P and g of the scores in `raw`. False when all g are zero: such a group has no part in any sum.
+  // P and g from the scores in `raw`. Returns false if all g are zero: then the group adds nothing to any sum.
   template <int V>
   HWY_NOINLINE bool weigh(float* to_p, float* to_g, int64_t key, int at) {
     const F32 d;
@@ -262,7 +264,8 @@ struct BlockGradients {
           g = hn::NegMulAdd(weight, weight, weight);
           hn::Store(weight, d, to_p + offset);
         } else if constexpr (kind() == WeightKind::kLinear) {
-          const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));  // m of lanes without a row: 2e30
+          // M is 2e30 in lanes without a row.
+          const Lanes none = hn::Or(hn::Lt(s, hn::Set(d, kVisible)), hn::Gt(m, hn::Zero(d)));
           hn::Store(hn::IfThenZeroElse(none, s * hn::Set(d, kLn2)), d, to_p + offset);
           g = hn::IfThenZeroElse(none, hn::Set(d, 1.0F));
         } else if constexpr (kind() == WeightKind::kHard) {
@@ -272,7 +275,8 @@ struct BlockGradients {
         } else {
           g = excess_of<kind()>(term_floor(s), m, hn::Load(d, block->threshold + at + v * kLanes));
           hn::Store(kind() == WeightKind::kEntmax15 ? g * g : g, d, to_p + offset);
-          if (kind() == WeightKind::kSparsemax) g = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(d)), hn::Set(d, 1.0F) + (g - g));  // NaN stays
+          // NaN stays.
+          if (kind() == WeightKind::kSparsemax) g = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(d)), hn::Set(d, 1.0F) + (g - g));
         }
         hn::Store(g, d, to_g + offset);
         any = hn::Or(any, hn::Not(hn::Eq(g, hn::Zero(d))));
@@ -280,7 +284,7 @@ struct BlockGradients {
     });
     return !has_threshold(view->kind) || !hn::AllFalse(d, any);
   }
-  // The scores of the chosen keys, in base 2.
+  // Keeps the scores of the chosen keys, in base 2.
   template <int V>
   HWY_NOINLINE void keep_choices(int64_t key, int at) {
     const F32 d;
@@ -290,12 +294,12 @@ struct BlockGradients {
       hn::Store(hn::IfThenElse(here, hn::Load(d, raw + index), hn::Load(d, means + lane)), d, means + lane);
     });
   }
-  // What happens after to the pairs of one vector, but for the head's factor.
+  // Dropout and Gaussian factors of one vector of pairs, without the head's factor.
   HWY_INLINE Floats after_of(int64_t key, int at) const {
     return view->after.is_by_pair() ? after_factor(view->after, block->queries, at, key) : hn::Set(F32(), 1.0F);
   }
 
-  // g·x; where g is 0, of a sparse normaliser, the value was not read.
+  // g·x. Where a sparse normaliser's g is 0, the value does not count.
   HWY_INLINE Floats weighted(Floats g, Floats product) const {
     const Floats x = g * product;
     return leaves_zeros ? hn::IfThenZeroElse(hn::Eq(g, hn::Zero(F32())), x) : x;
@@ -345,7 +349,7 @@ struct BlockGradients {
     }
   }
 
-  // What is hidden, or has no weight under a sparse normaliser, becomes −0, and nothing else does.
+  // Sets what is hidden, or has no weight under a sparse normaliser, to −0, and turns any other −0 into +0.
   template <int V>
   HWY_NOINLINE void mark_hidden(float* to) {
     const F32 d;
@@ -357,7 +361,7 @@ struct BlockGradients {
     });
   }
 
-  // --- terms -----------------------------------------------------------------------------------------------------------------------------
+  // --- terms --------------------------------------------------------------------------------------------------------
 
   float* before_of(const ScoreTerm& term) const { return scratch->before + (&term - view->terms->data()) * kRows * kBlock; }
 
@@ -368,7 +372,7 @@ struct BlockGradients {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), to + i * kLanes); });
   }
 
-  // d: [kRows][kBlock], the gradient of the scores after all terms, becomes that before them.
+  // Turns d_scores [kRows][kBlock], the gradient of the scores after all terms, into the gradient before them.
   template <int V>
   HWY_NOINLINE void reverse_terms(float* d_scores, int32_t in_chunk, int64_t key, int first_vector) {
     const F32 d;
@@ -399,7 +403,7 @@ struct BlockGradients {
     }
   }
 
-  // The rule is run again from the scores it was given, then backwards.
+  // Runs the rule again on the scores it was given, then in reverse.
   HWY_NOINLINE void reverse_rule_term(const ScoreTerm& term, const TermGradient& to, int vectors, float* d_scores, int64_t key,
                                       int first_vector) const {
     const F32 d;
@@ -429,7 +433,7 @@ struct BlockGradients {
     }
   }
 
-  // After the groups of a chunk: what the terms' operands take of it.
+  // What the terms' operands collect from a chunk: cleared before its groups, added up after them.
   void begin_terms() {
     if (!view->terms) return;
     std::fill(scratch->d_slopes, scratch->d_slopes + view->terms->size() * kBlock, 0.0F);
@@ -459,7 +463,7 @@ struct BlockGradients {
     });
   }
 
-  // The run's dS to the rows of the bias's gradient, or summed to its one row.
+  // Adds the run's dS to the rows of the bias's gradient, or sums it into the gradient's only row.
   HWY_NOINLINE void add_bias(const Run& run, const float* d_scores, const TermGradient& to) const {
     const F32 d;
     const int64_t end = std::min<int64_t>(run.end, view->key_length - chunk);
@@ -490,7 +494,7 @@ struct BlockGradients {
   }
 };
 
-// --- some blocks and a chunk of keys ------------------------------------------------------------------------------------------------------------
+// --- some blocks and a chunk of keys --------------------------------------------------------------------------------
 
 template <Way kWay>
 struct ChunkJob {
@@ -518,7 +522,7 @@ struct ChunkJob {
     scratch.tile.careful = careful;
   }
 
-  // Before the blocks of a chunk.
+  // Call before the blocks of a chunk.
   void begin_chunk(int64_t chunk) {
     if constexpr (kAmxOnly) lay_out_keys(view, chunk, scratch);
     if constexpr (!kBf16DotOnly) return;
@@ -529,7 +533,7 @@ struct ChunkJob {
     }
   }
 
-  // `count` ≤ kTogether blocks against keys [chunk, chunk + kChunkKeys).
+  // Computes `count` ≤ kTogether blocks against keys [chunk, chunk + kChunkKeys).
   void work(StripBlock* some, int count, int64_t chunk) {
     int runs = 0;
     for (int slot = 0; slot < kTogether; ++slot) {
@@ -547,7 +551,7 @@ struct ChunkJob {
     if (view.function.is_dot()) add_keys(some, count, keys.d_k, keys.d_keys, &StripBlock::q_rows, &Block::ds);
   }
 
-  // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys), and Σ g of a threshold's.
+  // Σ g·dP of one block over keys [chunk, chunk + kChunkKeys), and Σ g for normalisers with a threshold.
   void find_means(StripBlock& block, int64_t chunk) {
     Block& to = blocks[0];
     std::fill(to.means, to.means + kBlock, 0.0F);
@@ -561,7 +565,7 @@ struct ChunkJob {
     }
   }
 
-  // The scores of one block's chosen keys, where they stand in [chunk, chunk + kChunkKeys), to block.m.
+  // Writes the scores of chosen keys in [chunk, chunk + kChunkKeys) to block.m.
   void find_choices(StripBlock& block, int64_t chunk) {
     const auto is_here = [&](float key) { return static_cast<float>(chunk) <= key && key < static_cast<float>(chunk + kChunkKeys); };
     if (std::none_of(block.chosen, block.chosen + block.queries.count, is_here)) return;
@@ -611,14 +615,15 @@ struct ChunkJob {
     const Range of = fill_between_runs(from.runs, from.run_count, vectors, step, scratch.turned);
     add_amx_values(scratch.turned, scratch.key_words, step, of, keys.d_k, vectors, careful, block.d_q_t);
   }
-  // dV += P·dO and dK += dS·Q, 16 keys at a time; one after the other, so that rows of dO, then of q, stay in the first cache.
+  // dV += P·dO, then dK += dS·Q, each by 16 keys at a time: first the rows of dO stay in L1, then those of q.
   void add_keys_by_amx(const StripBlock* some, int count, int64_t chunk) {
     add_by_amx(&Block::p, some[0].d_out_rows, count, chunk, keys.d_v, keys.d_values);
     add_by_amx(&Block::ds, some[0].q_rows, count, chunk, keys.d_k, keys.d_keys);
   }
   void add_by_amx(float* Block::*words, const float* rows, int count, int64_t chunk, int64_t width, float* sums) {
     constexpr int kRow = kWordsOfKey<kWay>;
-    const int used = (count + 1) / 2 * 2;  // words of two blocks are whole multiplications
+    // So that the words of two blocks make whole multiplications.
+    const int used = (count + 1) / 2 * 2;
     for (int group = 0; group < kGroups; group += 2) {
       const auto has = [&](const Block& block) {
         return block.first[group] < block.last[group] || block.first[group + 1] < block.last[group + 1];
@@ -634,7 +639,7 @@ struct ChunkJob {
     }
   }
 
-  // A relative pair: what queries, keys and tables take of a block's dS and P.
+  // A relative score: adds a block's dS and P to the gradients of queries, keys and tables.
   void reverse_offsets(const Block& from, StripBlock& block) const {
     if (from.run_count == 0) return;
     const int64_t d_k = view.d_k;
@@ -656,7 +661,7 @@ struct ChunkJob {
     if (keys.d_offset_values) add_rows(by_offset(from.p), block.d_out_rows, keys.d_v, span, block.queries.count, keys.d_offset_values);
   }
 
-  // table[x] += Σ over lanes of sums[x]·rows
+  // table[x] += Σ over lanes of sums[x]·rows.
   void add_rows(const float* sums, const float* rows, int64_t width, const OffsetSpan& span, int count, float* table) const {
     for (int64_t x = 0; x < span.count; x += kRows) {
       LanePart parts[kTwoBlocks];
@@ -688,7 +693,7 @@ struct ChunkJob {
     }
   }
 
-  // dk_j += scale·dS·B[δ] and dB[δ] += scale·dS·k_j, pair by pair.
+  // dk_j += scale·dS·B[δ] and dB[δ] += scale·dS·k_j, one (query, key) pair at a time.
   void reverse_key_offsets(const Block& from, const OffsetSpan& span, int count) const {
     for (int64_t in_chunk = 0; in_chunk < std::min(kChunkKeys, view.key_length - from.chunk); ++in_chunk) {
       const int64_t group = in_chunk / kRows, key = from.chunk + in_chunk;
@@ -696,7 +701,7 @@ struct ChunkJob {
       float* d_key = keys.d_keys + key * view.d_k;
       for (int i = from.first[group] * kLanes; i < std::min<int>(from.last[group] * kLanes, count); ++i) {
         const float ds = keys.scale * from.ds[in_chunk * kBlock + i];
-        if (ds == 0) continue;  // hidden: k is not read
+        if (ds == 0) continue;  // hidden: k must not be read
         const int64_t row = offset_row(key, span.position[i], view.relative.reach) * view.d_k;
         for (int64_t c = 0; c < view.d_k; ++c) d_key[c] += ds * view.relative.queries[row + c];
         if (!keys.d_offset_queries) continue;
@@ -705,7 +710,7 @@ struct ChunkJob {
     }
   }
 
-  // An additive pair: what queries, keys and weights take of a block's dS.
+  // An additive score: adds a block's dS to the gradients of queries, keys and weights.
   void reverse_score_function(const Block& from, StripBlock& block) const {
     for (int group = 0; group < kGroups; ++group) {
       const int64_t first = from.first[group] * kLanes, in_chunk = group * kRows, key = from.chunk + in_chunk;
@@ -724,7 +729,6 @@ struct ChunkJob {
     }
   }
 
-  // dQt += K·dS
   void add_queries(const Block& from, const Run& run, StripBlock& block) const {
     if constexpr (kBf16DotOnly) return add_queries_of_words(from, run, block);
     const int64_t count = std::min<int64_t>(run.end, view.key_length - from.chunk) - run.begin;
@@ -750,7 +754,7 @@ struct ChunkJob {
     }
   }
 
-  // sums[key] += Σ over the blocks' queries of weights·rows
+  // sums[key] += Σ over the blocks' queries of weights·rows.
   void add_keys(const StripBlock* some, int count, int64_t width, float* sums, float* StripBlock::*rows, float* Block::*weights) {
     for (int group = 0; group < kGroups; ++group) {
       constexpr int kSteps = kStepsOfBlock<StepOf<kWay>>, kOfStep = kBlock / kSteps;
@@ -777,7 +781,7 @@ struct ChunkJob {
     if (HWY_LIKELY(!careful)) return add_group_products<StepOf<kWay>>(parts, width, to, stride);
     kBf16DotOnly ? add_word_products_carefully(parts, width, to, stride) : add_group_products_carefully(parts, width, to, stride);
   }
-  // A group that reaches past the last key is summed beside the result.
+  // A group that reaches past the last key is summed in scratch.
   void add_last_keys(const LanePart* parts, int64_t width, float* sums, int64_t key) const {
     const int64_t count = (view.key_length - key) * width;
     std::fill(scratch.sum_tail, scratch.sum_tail + kRows * width, 0.0F);

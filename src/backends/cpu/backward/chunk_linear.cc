@@ -1,13 +1,17 @@
-// Gradients of linear attention by running sums: time O(length·d_k·d_v), as forward. Compiled once per instruction set.
+// Gradients of linear attention by running sums, in time O(length·d_k·d_v) as in the forward
+// pass. Compiled once per instruction set.
 //
-//   g_i = dO_i/ℓ_i,  D_i = g_i·O_i        dS_ij = g_i·v_j − D_i        dQ_i = scale·Σ_j dS_ij k_j,  dK_j = scale·Σ_i dS_ij q_i,  dV_j = Σ_i s_ij g_i
+//   g_i = dO_i/ℓ_i,  D_i = g_i·O_i        dS_ij = g_i·v_j − D_i
+//   dQ_i = scale·Σ_j dS_ij k_j,  dK_j = scale·Σ_i dS_ij q_i,  dV_j = Σ_i s_ij g_i
 //
-//   over keys before the row's chunk:      dQ_i = scale·(g_i·T − D_i z)        T = Σ_j v_j·k_jᵀ,  z = Σ_j k_j
-//   over rows of later chunks:             dK_j = v_j·R + r,  dV_j = k_j·U     R = Σ_i g_i·(scale·q_i)ᵀ,  r = −Σ_i D_i scale·q_i,  U = Rᵀ
+//   over keys before the row's chunk:    dQ_i = scale·(g_i·T − D_i z)        T = Σ_j v_j·k_jᵀ,  z = Σ_j k_j
+//   over rows of later chunks:           dK_j = v_j·R + r,  dV_j = k_j·U
+//                                        R = Σ_i g_i·(scale·q_i)ᵀ,  r = −Σ_i D_i scale·q_i,  U = Rᵀ
 //
-// and pairs of a row's own chunk as they go everywhere (ChunkJob). Chunks and rows by chunk: running_sums-inl.h. A span of chunks of one key head is one
-// thread's: its rows' dQ, its keys' dK and dV, the heads of the group one after another. Rows that see everything have no pairs and are items of their own.
-// Source: Katharopoulos et al. 2020, §3.3.1 and eq. 13–15.
+// The (query, key) pairs of a row's own chunk are computed by ChunkJob. running_sums-inl.h defines chunks and which
+// rows belong to them. One work item covers a span of chunks of one key head: dQ of its rows, dK and dV of its keys,
+// one head of the group after another. Rows that see all keys have no such pairs and are items of their own. Source:
+// Katharopoulos et al. 2020, §3.3.1 and eq. 13–15.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -55,7 +59,7 @@ struct LinearPlan {
   int64_t group() const { return problem.group(); }
   int64_t key_heads() const { return heads() / group(); }
   int64_t blocks() const { return static_cast<int64_t>(layout.blocks.size()); }
-  // Of a key head (map) of a sequence, or of a head of its group.
+  // The view of a key head (map) of a sequence, or of one head of its group.
   ScoreView view(int64_t map, int64_t in_group = 0) const {
     return problem.view(map / key_heads(), map % key_heads() * group() + in_group);
   }
@@ -78,7 +82,7 @@ struct LinearPlan {
   }
 };
 
-// 48 rows of q and dO both ways round, in memory of their own.
+// 48 rows of q and dO in the layouts of StripBlock, with their own memory.
 class LinearRows {
  public:
   explicit LinearRows(const LinearPlan& plan) : plan_(plan), wide_k_(round_up(plan.d_k, 16)), wide_v_(round_up(plan.d_v, 16)) {
@@ -112,7 +116,7 @@ class LinearRows {
   }
 
  private:
-  // dO/ℓ and −D of one row.
+  // Packs q, dO/ℓ and −D of one row.
   void pack_row(const ScoreView& view, int64_t row, int lane) {
     const Tensor &d_out = plan_.call.d_out, &out = plan_.call.out;
     float *upstream = block.d_out_rows + lane * wide_v_, *q = block.q_rows + lane * wide_k_;
@@ -141,7 +145,7 @@ class LinearRows {
   hwy::AlignedFreeUniquePtr<float[]> memory_;
 };
 
-// T [d_v][d_k], then z [d_k]: a piece is a chunk of keys.
+// Sums over chunks of keys (the pieces): T [d_v][d_k], then z [d_k].
 class ValueKeySums {
  public:
   explicit ValueKeySums(const LinearPlan& plan) : plan_(plan) {
@@ -167,7 +171,8 @@ class ValueKeySums {
   float *lanes_ = nullptr, *rows_ = nullptr, *sum_ = nullptr;
 };
 
-// R [d_v][d_k], U·log₂e [d_k][d_v], r [d_k] over the heads of a group: a piece is a block of rows, the last block first.
+// Sums over the heads of a group and over blocks of rows (the pieces, the last block first):
+// R [d_v][d_k], U·log₂e [d_k][d_v], r [d_k].
 class QuerySums {
  public:
   explicit QuerySums(const LinearPlan& plan) : plan_(plan), rows_(plan) {
@@ -232,7 +237,7 @@ class LinearRun {
   }
 
  private:
-  // dK and dV of the chunks' keys from rows of later chunks: written.
+  // Writes what the chunks' keys receive from rows of later chunks: dK and dV.
   void from_later_rows(int64_t map, Range chunks) {
     const int64_t d_k = plan_.d_k, d_v = plan_.d_v;
     const ScoreView view = plan_.view(map);
@@ -268,7 +273,7 @@ class LinearRun {
     }
   }
 
-  // dQ of the chunks' rows, and what their own chunk's keys take of them: added.
+  // Writes dQ of the chunks' rows, and adds what these rows contribute to dK and dV of their own chunk's keys.
   void of_rows(int64_t map, Range chunks) {
     KeyCursor cursor(key_sums_, map, ValueKeySums(plan_));
     LinearRows rows(plan_);
@@ -290,7 +295,7 @@ class LinearRun {
     }
   }
 
-  // The block's rows, and dQ from the keys before its chunk.
+  // Packs the block's rows and computes dQ from the keys before their chunk.
   void start_block(int64_t map, int64_t in_group, const PrefixBlock& at, KeyCursor& cursor, LinearRows& rows) {
     rows.pack(map, in_group, at);
     if (at.chunk == 0) return;

@@ -1,13 +1,16 @@
-// Gradients where queries see the keys of a list: a graph's edges, or keys chosen query by query. Cost and memory follow the pairs listed. Included once
-// per target.
+// Gradients for queries that see the keys of a list: the edges of a graph, or keys selected per query. Cost and memory
+// follow the listed (query, key) pairs. Included once per target.
 //
-//   rows    P = 2^(s − m)/ℓ → x = dO·V → dS = P·(a·x − D), D = dO·O → terms in reverse → dQ += dS·K;   P·a and dS of every pair are kept
-//   keys    the lists turned round: dV += P·a·dO,  dK += dS·Q over the queries that list a key, ascending
+//   rows    P = 2^(s − m)/ℓ → x = dO·V → dS = P·(a·x − D), D = dO·O → terms in reverse → dQ += dS·K
+//           P·a and dS of every pair are kept
+//   keys    over the transposed lists: dV += P·a·dO,  dK += dS·Q over the queries that list a key, ascending
 //
-// Up to eight heads that list the same keys go together: strips of rows, then runs of keys, go to threads, and a row or a key goes through the heads before
-// the next one comes, for what heads have of a node often lies side by side. Every sum belongs to one row or one key and follows the lists: bits depend on
-// nothing else. Pairs that band, segments, mask, rule or a bias of −∞ hide are dropped before anything of theirs is read; they keep kUnseen.
-// Scores are the forward's own (gather-inl.h).
+// Up to eight heads with the same lists are computed together: threads take strips of rows, then runs of keys. A row
+// (or key) goes through all of these heads before the next one, because the heads' parts of a node are often adjacent
+// in memory. Every sum belongs to one row or one key and follows the lists; bits depend on nothing else.
+//
+// Pairs hidden by band, segments, mask, rule or a bias of −∞ are dropped before any operand of theirs is read; they
+// keep kUnseen. Scores are those of the forward pass (forward/gather-inl.h).
 #if defined(CLEARHEAD_CPU_BACKWARD_GATHER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_GATHER_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_GATHER_INL_H_
@@ -31,14 +34,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr float kUnseen = -1;        // in place of a weight
-inline constexpr int64_t kTurnedKeys = 64;  // keys of an item
+inline constexpr float kUnseen = -1;        // in place of a weight: the pair is hidden
+inline constexpr int64_t kTurnedKeys = 64;  // keys of a work item
 
-// Who lists each key. A pair is numbered by its row, then by its place in the row's list.
+// The transposed lists: which rows list each key. Pairs are numbered by row, then by their place in the row's list.
 struct TurnedLists {
   ListView of{};
-  std::vector<int64_t> first_pair{};  // [row + 1]
-  std::vector<int64_t> first{};       // [key + 1]: of the two below
+  std::vector<int64_t> first_pair{};  // [row + 1]: number of the row's first pair
+  std::vector<int64_t> first{};       // [key + 1]: where the key begins in `row` and `pair`
   std::vector<int32_t> row{};         // ascending within a key
   std::vector<int64_t> pair{};
 
@@ -79,15 +82,16 @@ struct TurnedLists {
   }
 };
 
-inline constexpr int64_t kHeadsTogether = 8;  // memory is eight bytes a pair for each
+// Heads that are computed together. Each takes eight bytes of memory per pair.
+inline constexpr int64_t kHeadsTogether = 8;
 
-// P·a and dS of the pairs of heads that go together, a pair's side by side: [pair][head][2].
+// P·a and dS of all pairs of the heads that are computed together: [pair][head][2].
 class PairSums {
  public:
   struct Sum {
     float weight, d_score;
   };
-  void resize(int64_t pairs, int64_t heads) {  // unset
+  void resize(int64_t pairs, int64_t heads) {  // leaves them uninitialised
     heads_ = heads;
     if (memory_.defined() && memory_.size(0) >= pairs * heads) return;
     memory_ = Tensor::empty({pairs * heads, 2});
@@ -102,7 +106,7 @@ class PairSums {
   Sum* sums_ = nullptr;
 };
 
-// One strip of rows of heads that go together.
+// One strip of rows, for the heads that are computed together.
 class ListedStrip {
  public:
   ListedStrip(const BackwardPlan& plan, const std::vector<std::unique_ptr<StripTerms>>& jobs, const TurnedLists& turned, PairSums& pairs)
@@ -140,7 +144,7 @@ class ListedStrip {
 
  private:
   static constexpr int64_t kLine = kListed + kLanes;
-  // One thread's floats, dealt out in pieces of whole vectors.
+  // One thread's floats, handed out in whole vectors.
   struct Room {
     float* next = nullptr;
     std::vector<float> memory{};
@@ -153,7 +157,7 @@ class ListedStrip {
     float* take(int64_t floats) { return std::exchange(next, next + round_up(floats, 16)); }
   };
 
-  // What follows is of this one of the heads.
+  // Selects the head that the functions below work on.
   void take_head(size_t head) {
     head_ = static_cast<int64_t>(head);
     job_ = jobs_[head].get();
@@ -197,7 +201,7 @@ class ListedStrip {
     }
   }
 
-  // In eight chains.
+  // Sums in eight chains.
   static double dot(const float* a, const float* b, int64_t width) {
     std::array<double, 8> sums{};
     int64_t c = 0;
@@ -210,7 +214,8 @@ class ListedStrip {
 
   float* before_of(size_t term) const { return before_ + static_cast<int64_t>(term) * kLine; }
 
-  // The forward's scores, and what soft-caps and rules were given. False: all are hidden.
+  // Computes the forward's scores and keeps those that go into soft caps and rules. Returns
+  // false if all pairs are hidden.
   bool score(const ListedRow& row) {
     score_listed(
         row, copies_, listed_,
@@ -295,7 +300,7 @@ class ListedStrip {
   const TurnedLists& turned_;
   PairSums& pairs_;
   size_t terms_ = 0;
-  // Of the head that is worked on.
+  // Of the selected head.
   int64_t head_ = 0;
   StripTerms* job_ = nullptr;
   const ScoreView* view_ = nullptr;
@@ -308,7 +313,7 @@ class ListedStrip {
   float *x_ = nullptr, *d_scores_ = nullptr, *before_ = nullptr, *copies_ = nullptr, *rule_ = nullptr;
 };
 
-// Queries and what comes back for them, of one head: [row], channels adjacent.
+// The rows of q or dO of one head, [row] with adjacent channels, and the gradient that keys receive from them.
 struct TurnedRows {
   const float* rows = nullptr;
   int64_t stride = 0, width = 0;
@@ -340,7 +345,7 @@ inline void add_turned(const TurnedLists& turned, const PairSums& pairs, int64_t
   for (int64_t c = 0; c < of.width; ++c) to[c] += of.factor * room[c];
 }
 
-// dV and dK of the keys of one item, of heads that go together; what the next key needs is fetched beside.
+// dV and dK of one item's keys, for the heads that are computed together. Prefetches what the next key needs.
 inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, const std::vector<std::array<TurnedRows, 2>>& heads,
                             Range keys, float* room) {
   const auto count = static_cast<int64_t>(heads.size()), rows = static_cast<int64_t>(turned.first_pair.size()) - 1;
@@ -366,9 +371,9 @@ inline void add_turned_keys(const TurnedLists& turned, const PairSums& pairs, co
   }
 }
 
-// --- the call ------------------------------------------------------------------------------------------------------------------------------
+// --- the call -------------------------------------------------------------------------------------------------------
 
-// Strips that must not go abreast: entries of a table or of the lists may belong to two of them.
+// Whether strips must not run in parallel, because two of them may add to the same entry of a table or of the lists.
 inline bool strips_share_entries(const BackwardPlan& plan) {
   const int64_t query_block = plan.call.record.spec.topology.lists->query_block;
   for (size_t t = 0; t < plan.d_terms.size(); ++t) {

@@ -1,8 +1,9 @@
-// What a gradient call resolves before its parallel loop, and one strip of one head: what it reads, and where the gradients of terms go. Included once
-// per target.
+// What a gradient call resolves before its parallel loop; and one strip of one head: what it reads, and where the
+// gradients of its terms go. Included once per target.
 //
-// A strip is rows of one head, cut by the widths alone; a chain is the strips that must keep one order (backward.cc). Sums that strips and chains share have a
-// place for each, and are added in order at the end.
+// A strip is some rows of one head; its length depends on the widths alone. A chain is the strips that
+// must keep one order (backward.cc). Sums to which several strips or chains add have one place for each;
+// the places are added in order at the end.
 #if defined(CLEARHEAD_CPU_BACKWARD_PLAN_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_PLAN_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_PLAN_INL_H_
@@ -21,12 +22,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Of a strip's rows and their gradients: half of L2, beside a chunk's keys and P; and its blocks. Processors with matrices have twice the L2, and wait for the
-// gradients of keys from beyond it.
+// Bytes for a strip's rows and their gradients: half of L2, next to a chunk's keys and P. Processors with AMX have
+// twice the L2, and the gradients of keys come from beyond it. Then the most blocks of a strip.
 inline constexpr int64_t kStripBytes = 480 * 1024, kAmxStripBytes = 2 * kStripBytes;
 inline constexpr int64_t kMostBlocks = 24, kMostBlocksWithoutAmx = 12;
 
-// Blocks of a strip: as many as go together or a multiple of it, by the widths.
+// Blocks of a strip: a multiple of the number that is worked on together; depends on the widths alone.
 inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool is_bf16, bool by_amx) {
   const int64_t floats = is_bf16 ? 2 * d_k + d_v : 3 * d_k + 2 * d_v, bytes = floats * kBlock * static_cast<int64_t>(sizeof(float));
   const int64_t together = is_bf16 ? kParts<Bf16DotStep> : kParts<DotStep>;
@@ -34,32 +35,33 @@ inline int64_t strip_blocks(int64_t d_k, int64_t d_v, bool is_bf16, bool by_amx)
   return std::clamp<int64_t>(room / bytes / together * together, together, most);
 }
 
-// A rule that does not pass dS on as it is. Its tables' entries may be looked up by any pair: where their gradients are wanted, a chain is one thread's
-// and has sums of its own.
+// A rule that does not pass dS through unchanged. Any (query, key) pair may look up any entry of its tables. If their
+// gradients are wanted, a chain runs on one thread and has its own sums.
 struct RulePlan {
   RuleReverse reverse;
-  std::vector<Tensor*> d_tables;     // [table]: null where not wanted
-  std::vector<int64_t> first_entry;  // [table]: of its sums among a chain's
+  std::vector<Tensor*> d_tables;     // [table]: null if not wanted
+  std::vector<int64_t> first_entry;  // [table]: where its sums begin among a chain's
 };
 
-// Everything a call resolves before its parallel loop.
+// What a call resolves before its parallel loop.
 struct BackwardPlan {
   const BackwardCall& call;
   ScoreProblem problem;
-  Tensor values, d_out;  // row-major with adjacent channels; d_out in pairs only
+  Tensor values, d_out;  // row-major with adjacent channels; d_out for bf16 only
   int64_t rows, keys, d_k, d_v, strip_rows, strips, chunks;
-  bool is_bf16;  // bf16 (Way::kBf16Dot, Way::kAmx)
+  bool is_bf16;  // Way::kBf16Dot or Way::kAmx
   float scale;
   float *d_q = nullptr, *d_k_data = nullptr, *d_v_data = nullptr;
-  std::vector<Tensor*> d_terms;  // [term]: the gradient of its operand; null where none is wanted
+  std::vector<Tensor*> d_terms;  // [term]: gradient of its operand; null if not wanted
   std::vector<float*> d_terms_data;
   std::vector<std::unique_ptr<RulePlan>> rules;  // [term]
-  int64_t entries = 0;                           // of all wanted tables
+  int64_t entries = 0;                           // of all tables whose gradients are wanted
   std::vector<double> entry_sums;                // [chain][entry]
   bool is_additive = false, has_weight = false;
-  Tensor* d_weight = nullptr;       // of an additive pair's weight, or of a relative one's query bias
+  Tensor* d_weight = nullptr;       // of additive weights, or of a relative score's query bias
   std::vector<double> weight_sums;  // [batch·head][strip][d_k]
-  // A relative pair's tables: keys, queries, values. Where their gradients are wanted a chain is one thread's, and each head has sums of its own.
+  // The tables of a relative score: keys, queries, values. If their gradients are wanted, a chain runs on
+  // one thread, and each head has its own sums.
   struct OffsetTable {
     Tensor* gradient = nullptr;
     int64_t floats = 0;
@@ -68,12 +70,14 @@ struct BackwardPlan {
   };
   std::array<OffsetTable, 3> offset_tables{};
   Tensor *d_sinks = nullptr, *d_mask = nullptr, *d_centres = nullptr;
-  std::vector<double> centre_sums;  // [batch·head][row], where wanted
-  std::vector<Range> seen;          // [strip]: chunks that its band shows
-  bool abreast = true;              // false: two threads of a chain might add to one entry of the lists, so that it is one thread's
-  int64_t chain_heads, chains;      // heads of a chain; chain c holds heads [c·chain_heads, …) of batch·heads
-  std::vector<double> sums;         // [batch·head][strip][term, then the sink and the head's mask]
-  std::vector<uint8_t> finite;      // [batch·head][strip]: its dQ
+  std::vector<double> centre_sums;  // [batch·head][row], if wanted
+  std::vector<Range> seen;          // [strip]: the chunks that its band shows
+  // Whether several threads may run a chain. False if two of them might add to the same entry.
+  bool abreast = true;
+  // A chain has chain_heads heads; chain c has heads [c·chain_heads, …) of batch·heads.
+  int64_t chain_heads, chains;
+  std::vector<double> sums;     // [batch·head][strip][term, then sink and head mask]
+  std::vector<uint8_t> finite;  // [batch·head][strip]: whether its dQ is finite
 
   BackwardPlan(const BackwardCall& backward, const BackwardChoice& choice);
   int64_t heads() const { return problem.heads(); }
@@ -137,7 +141,8 @@ inline void BackwardPlan::find_operands() {
       if (gradient->size(0) == 1) chain_heads = heads() * problem.batch();
     }
     if (gradient && gradient->rank() == 3) {
-      // An entry is one chunk's, whose strips and heads come in turn, or one strip's, which heads that share the entry would work on at once.
+      // Threads may share a chain if an entry belongs to one chunk, which strips and heads visit in turn, or to one
+      // strip of one head. An entry of one strip that several heads share does not do: they would work on it at once.
       const Lists& lists = *call.record.spec.topology.lists;
       const bool is_shared = gradient->size(0) < problem.batch() || gradient->size(1) < heads();
       abreast = abreast && (kChunkKeys % lists.key_block == 0 || (strip_rows % lists.query_block == 0 && !is_shared));
@@ -154,7 +159,7 @@ inline void BackwardPlan::find_operands() {
   if (after.gaussian) d_centres = gradient_of(after.gaussian->centres);
 }
 
-// Their term is the first of a view's.
+// The term of the tables is the first of a view's terms.
 inline void BackwardPlan::find_offset_tables(const Relative& pair) {
   d_terms.push_back(nullptr);
   d_terms_data.push_back(nullptr);
@@ -173,7 +178,7 @@ inline void BackwardPlan::find_offset_tables(const Relative& pair) {
 }
 
 inline void BackwardPlan::find_rule(const Rule& rule) {
-  constexpr int64_t kMostSums = int64_t{1} << 24;  // doubles: beyond, all heads are one chain
+  constexpr int64_t kMostSums = int64_t{1} << 24;  // doubles; with more, all heads are one chain
   std::vector<Tensor*> d_tables;
   std::vector<int64_t> first_entry;
   std::vector<bool> wanted;
@@ -196,18 +201,18 @@ inline void BackwardPlan::find_seen() {
   const ScoreView view = problem.view(0, 0);
   for (int64_t strip = 0; strip < strips; ++strip) {
     const Range of = rows_of(strip);
-    // Bands move with the query: the first row's begins first, the last one's ends last.
+    // Bands move with the query: the first row's band begins first, the last row's ends last.
     const int64_t begin = view.band_of(of.begin).begin, end = view.band_of(of.end - 1).end;
     seen.push_back({begin / kChunkKeys, std::max(begin / kChunkKeys, (end + kChunkKeys - 1) / kChunkKeys)});
   }
 }
 
-// --- a strip -------------------------------------------------------------------------------------------------------------------------------
+// --- a strip --------------------------------------------------------------------------------------------------------
 
-// One strip of one head: what it reads, and where the gradients of terms go.
+// One strip of one head: what it reads, and where the gradients of its terms go.
 struct StripTerms {
   const BackwardPlan& plan;
-  int64_t batch, head, index, strip;  // index: of batch·heads
+  int64_t batch, head, index, strip;  // index: in batch·heads
   ScoreView view;
   KeySide keys;
   std::vector<TermGradient> wanted;
@@ -217,7 +222,7 @@ struct StripTerms {
     std::vector<double*> d_tables{};
   };
   std::vector<RuleRoom> rules;  // [term]
-  double* sums;                 // [term, then the sink and the head's mask]
+  double* sums;                 // [term, then sink and head mask]
 
   StripTerms(BackwardPlan& backward, int64_t head_index, int64_t which)
       : plan(backward),
@@ -267,7 +272,8 @@ struct StripTerms {
     out.d_tables = room.d_tables.data();
     return out;
   }
-  // After the strip's last chunk: what the head's scalars were made of.
+  // After the strip's last chunk: continues from the gradients of a rule's scalars to the table
+  // entries they were computed from.
   void finish_rules() const {
     for (size_t t = 0; t < rules.size(); ++t) {
       if (plan.rules[t]) plan.rules[t]->reverse.add_scalar_gradients(batch, head, rules[t].d_scalars.data(), rules[t].d_tables.data());

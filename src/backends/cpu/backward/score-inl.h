@@ -1,9 +1,9 @@
-// What q, k and the weights of an additive pair take of dS. Included once per target.
+// Gradients of an additive score: what q, k and the weights receive from dS. Included once per target.
 //
 //   x = q_ic + k_jc      dq_ic += Σ_j dS_ij·w_c·φ'(x)      dk_jc += Σ_i dS_ij·w_c·φ'(x)      dw_c += Σ_ij dS_ij·φ(x)
 //
-// Queries in lanes; φ is computed again. dq over ascending keys; dk over a block's lanes by one fixed tree, then blocks and strips in the order of
-// backward.cc; dw group by group into the strip's double.
+// Queries are in lanes; φ is computed again. dq is summed over ascending keys; dk over a block's lanes by a fixed tree,
+// then over blocks and strips in the order of backward.cc; dw group by group, into the strip's double.
 #if defined(CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_SCORE_INL_H_
@@ -31,7 +31,7 @@ struct AdditiveGroup {
   double* d_weight = nullptr;  // [d_k]
 };
 
-// φ(x) and its slope.
+// φ(x) and its derivative.
 template <ScoreFunction::Kind kKind>
 HWY_INLINE void activate(Floats x, Floats slope_below, Floats& value, Floats& slope) {
   const F32 d;
@@ -44,7 +44,7 @@ HWY_INLINE void activate(Floats x, Floats slope_below, Floats& value, Floats& sl
   }
 }
 
-// kCareful: where dS is −0 the pair is hidden, and what q and k hold is not read into a sum.
+// kCareful: dS = −0 marks a hidden (query, key) pair, whose q and k add nothing to any sum.
 template <ScoreFunction::Kind kKind, bool kCareful>
 HWY_NOINLINE void reverse_additive(const ScoreFunction& pair, int64_t d_k, const AdditiveGroup& of) {
   const F32 d;

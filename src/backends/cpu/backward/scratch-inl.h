@@ -1,4 +1,5 @@
-// What gradients keep: of 48 rows of a strip, of a head's keys and values, and of a thread. Included once per target.
+// The data of the backward pass: of a block of up to 48 rows, of a head's keys and values, and
+// of a thread. Included once per target.
 #if defined(CLEARHEAD_CPU_BACKWARD_SCRATCH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_SCRATCH_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_SCRATCH_INL_H_
@@ -16,60 +17,73 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kChunkKeys = 128;  // P and dS of a pair of blocks: 96 KB, in L2 beside the strip
+// P and dS of the blocks that are worked on together take 96 KB, in L2 next to the strip.
+inline constexpr int64_t kChunkKeys = 128;
 inline constexpr int kGroups = kChunkKeys / kRows;
 static_assert(kKeyTile % kChunkKeys == 0);
 
-// How a block's weights are had: softmax alone; any normaliser, and what happens after; softmax alone by pairs of bf16, or by matrices of them.
+// How weights are computed, and in which type. kSoftmax: softmax alone. kGeneral: any normaliser, and factors after it.
+//
+// kBf16Dot, kAmx: softmax alone over bf16, with words of two as in the forward pass: two channels in S and dP, two keys
+// in dQ, two queries in dV and dK. P and dS are rounded to bf16 for the products; terms receive dS before it is
+// rounded. Here f is 2^−16, and M is not an integer: dO·f is as exact as dO. AMX takes the same operands (amx-inl.h).
 enum class Way : uint8_t { kSoftmax, kGeneral, kBf16Dot, kAmx };
 template <Way kWay>
 inline constexpr bool kIsNarrow = kWay == Way::kBf16Dot || kWay == Way::kAmx;
 template <Way kWay>
 using StepOf = std::conditional_t<kIsNarrow<kWay>, Bf16DotStep, DotStep>;
-// Words from one key's P to the next one's: those of a block; by matrices those of the blocks that go together.
+// Floats from one key's P to the next key's: the words of a block; with AMX those of all blocks
+// that are worked on together.
 template <Way kWay>
 inline constexpr int kWordsOfKey = kStepsOfBlock<StepOf<kWay>>*(kWay == Way::kAmx ? kParts<Bf16DotStep> : 1);
 
-// 48 rows of q and of dO, both ways round. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros to the right.
-// By pairs: words of two channels in lanes, rows of two lanes; but d_q_t in f32 as ever.
+// Up to 48 rows of q and dO in two layouts. Queries in lanes: [channel][kBlock]. Rows: [lane][padded width], zeros past
+// the width. In bf16 the first holds words of two channels, the second words of two rows; d_q_t is always f32.
 struct StripBlock {
   QueryBlock queries;
   alignas(64) float m[kBlock], minus_mean[kBlock];  // M and −D
-  alignas(64) float threshold[kBlock];              // of normalisers with one, beside M
-  alignas(64) double divisor[kBlock];               // Σ g so far, where D needs it; else 1
-  alignas(64) float chosen[kBlock], share[kBlock];  // hard: the key, and what 2^(s − M) takes to be its row's softmax
-  alignas(64) double mean[kBlock];                  // Σ g·dP so far
+  alignas(64) float threshold[kBlock];              // of normalisers that have one
+  alignas(64) double divisor[kBlock];               // Σ g so far, if D needs it; else 1
+  // Hard: the key, and the factor that makes 2^(s − M) the row's softmax.
+  alignas(64) float chosen[kBlock], share[kBlock];
+  alignas(64) double mean[kBlock];  // Σ g·dP so far
   alignas(64) double mask_sum[kBlock], centre_sum[kBlock];
   float *d_out_t = nullptr, *d_q_t = nullptr;
-  float *q_rows = nullptr, *d_out_rows = nullptr;  // q·scale, by pairs q; dO·f. Those of a strip's blocks follow one another
+  // q·scale (in bf16 q) and dO·f; the rows of a strip's blocks follow one another.
+  float *q_rows = nullptr, *d_out_rows = nullptr;
 };
 
 // The head's keys and values, and where their gradients are summed.
 struct KeySide {
-  const float* values = nullptr;  // row-major, adjacent channels; by pairs words of them, as value_stride and value_words count
+  // row-major, adjacent channels; in bf16 words of two, which value_stride and value_words count.
+  const float* values = nullptr;
   int64_t value_stride = 0, value_words = 0;
   int64_t d_k = 0, d_v = 0;
   float *d_keys = nullptr, *d_values = nullptr;  // [key][d_k], [key][d_v]
-  double* d_weight = nullptr;                    // [d_k]: of an additive pair's weight or a relative one's query bias, the strip's
-  // Of a relative pair's tables, the head's; null where not wanted.
+  // [d_k]: the strip's gradient of additive weights or of a relative score's query bias.
+  double* d_weight = nullptr;
+  // The head's gradients of a relative score's tables; null if not wanted.
   float *d_offset_keys = nullptr, *d_offset_queries = nullptr, *d_offset_values = nullptr;
   float scale = 1;
 };
 
-// Memory of one thread. Sizes: BackwardScratch::floats.
+// One thread's memory. Its size is BackwardScratch::floats().
 struct BackwardScratch {
   float *p = nullptr, *ds = nullptr;  // [kParts][kChunkKeys][kStepsOfBlock]
-  float* turned = nullptr;            // by pairs: dS of one block, [kChunkKeys / 2][kBlock] pairs of keys
-  float* key_words = nullptr;         // the same of the chunk's keys, [kChunkKeys / 2][d_k]; by matrices as lay_out_for_amx has them
-  float* value_products = nullptr;    // by matrices: dP − D, [kAmxKeys][kBlock]
-  float* value_tail = nullptr;        // [kAmxKeys][d_v]: the last values
-  float* sum_tail = nullptr;          // [kSide][padded width]: gradients of the last keys; also what lay_out_for_amx needs
-  float* spare = nullptr;             // a row that nobody reads
-  float* before = nullptr;            // [term][kRows·kBlock]: scores that soft-caps were given
-  float* d_bias = nullptr;            // [term][kChunkKeys][kBlock]
-  float* d_slopes = nullptr;          // [term][kBlock]
-  float* rule = nullptr;              // a group of one rule, run backwards
-  float* offset_values = nullptr;     // [kChunkKeys][kBlock]: dO·C[δ]
+  // bf16: dS of one block as words of two keys, [kChunkKeys / 2][kBlock]
+  float* turned = nullptr;
+  // bf16: the chunk's keys as words of two keys, [kChunkKeys / 2][d_k]; for AMX in the layout of lay_out_for_amx.
+  float* key_words = nullptr;
+  float* value_products = nullptr;  // AMX: dP − D, [kAmxKeys][kBlock]
+  float* value_tail = nullptr;      // [kAmxKeys][d_v]: copies of the last values
+  // [kSide][padded width]: gradients of the last keys; also scratch of lay_out_for_amx.
+  float* sum_tail = nullptr;
+  float* spare = nullptr;          // a row for results that nobody reads
+  float* before = nullptr;         // [term][kRows·kBlock]: scores that went into soft caps and rules
+  float* d_bias = nullptr;         // [term][kChunkKeys][kBlock]
+  float* d_slopes = nullptr;       // [term][kBlock]
+  float* rule = nullptr;           // a group of one rule, run in reverse
+  float* offset_values = nullptr;  // [kChunkKeys][kBlock]: dO·C[δ]
   TileScratch tile;
 
   static int64_t bf16_floats(const ScoreView& view, int64_t d_k) {

@@ -1,4 +1,4 @@
-// Where the gradients of a score's operands go, and rules run backwards. Included once per target.
+// Where the gradients of terms' operands go, and rules run in reverse. Included once per target.
 #if defined(CLEARHEAD_CPU_BACKWARD_TERMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_BACKWARD_TERMS_INL_H_
 #undef CLEARHEAD_CPU_BACKWARD_TERMS_INL_H_
@@ -13,24 +13,26 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Where the gradient of a score's operand goes. Null pointers: not wanted.
+// Where the gradient of a term's operand goes. Null pointers: not wanted.
 struct TermGradient {
-  float* bias = nullptr;          // at [query 0, key 0] of this head, or at its entry 0
+  float* bias = nullptr;          // at [query 0, key 0] of this head; for an EdgeBias at its entry 0
   int64_t bias_query_stride = 0;  // 0: one row for all queries
-  bool per_edge = false;          // one number an entry of the lists
+  bool per_edge = false;          // one number per entry of the lists
   double* slope = nullptr;
-  // Of a rule, unless it passes dS on as it is.
+  // For a rule, unless it passes dS through unchanged.
   const RuleReverse* rule = nullptr;
   const float* rule_scalars = nullptr;  // [scalar slot][kScalarFloats]
   double* d_scalars = nullptr;          // [scalar slot]
   double* const* d_tables = nullptr;    // [table][entry]
 };
 
-// Some pairs of a rule that is run again, then backwards. `room`: RuleReverse::group_floats().
+// Some (query, key) pairs of a rule that is run again, then in reverse. `room` holds
+// RuleReverse::group_floats() floats.
 struct RuleGroup {
   const RuleReverse& rule;
   RuleFrame frame;
-  float *scores, *gradients, *keys_of_rows, *sums;  // scores: natural units, filled by the caller
+  // Scores: in natural units, filled by the caller.
+  float *scores, *gradients, *keys_of_rows, *sums;
 
   RuleGroup(const RuleReverse& of, float* room, int64_t rows, int64_t vectors) : rule(of), scores(room) {
     const int64_t step = RuleProgram::kGroupFloats;
@@ -44,7 +46,7 @@ struct RuleGroup {
   }
   RuleBankView& bank(RuleBank which) { return frame.banks[static_cast<size_t>(which)]; }
 
-  // *at(row, vector), the gradient of what the rule gave, becomes that of the scores.
+  // Turns *at(row, vector), the gradient of the rule's result, into the gradient of the scores.
   template <class At>
   void reverse(const ScoreTerm& term, const TermGradient& to, At&& at) {
     const F32 d;

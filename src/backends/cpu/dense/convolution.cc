@@ -1,13 +1,15 @@
-// Convolutions by dense products over unfolded windows.
+// Convolutions as dense products over unfolded windows (im2col).
 //
-//   out [out, positions] = W [out, in·taps] · U [in·taps, positions],   U = x as each tap sees it, in blocks of at most 4 MiB, never as a whole
-//   d_W += d_out · Uᵀ        d_U = Wᵀ · d_out, folded back into d_x: every place gets its taps in one order
+//   out [out, positions] = W [out, in·taps] · U [in·taps, positions]     U = x as each tap sees it, made in blocks of
+//                                                                        at most 4 MiB, never as a whole
+//   d_W += d_out · Uᵀ        d_U = Wᵀ · d_out, added back into d_x: every element receives its taps in one order
 //
-// Why not oneDNN's convolutions: planes stay row-major here, for which its AVX2 kernels unfold as well (the direct ones want channels in blocks of 8 or 16, so
-// both sides would be reordered around every call); and its gradient of the weights shares images between threads, so that its bits would depend on how many
-// there are. The product beneath is cut by its shape alone (dnnl.cc), images follow in order: one set of bits, forward and back.
+// Why not oneDNN's convolutions: planes are row-major here, for which its AVX2 kernels unfold too (its direct kernels
+// want channels in blocks of 8 or 16, so both operands would be reordered around every call). And its weight gradient
+// splits images between threads, so its bits would depend on their number. The products used here are cut by shape
+// alone (dnnl.cc) and images follow in order: one set of bits, forward and backward.
 //
-// Where a group has next to no channels (depthwise) there is no product to speak of: rows are added to rows, tap by tap.
+// A group with very few channels (depthwise) is too small for a product: rows are added to rows, tap by tap.
 #include "backends/convolution.h"
 
 #include <cstring>
@@ -21,17 +23,18 @@ namespace clearhead::cpu {
 namespace {
 
 constexpr int64_t kMostUnfolded = int64_t{1} << 20;  // elements
-constexpr int64_t kFewChannels = 16;                 // pairs of channels in a group; below, a product's call costs more than its work
+// (input, output) pairs of channels in a group; with fewer, calling a product costs more than its work.
+constexpr int64_t kFewChannels = 16;
 
 bool is_direct(const ConvolutionShape& s) { return s.groups > 1 && s.in * s.out <= kFewChannels; }
 
-// Nothing to unfold: every position reads itself.
+// Nothing to unfold: every position reads only itself.
 bool is_pointwise(const WindowShape& w) {
   using Pair = std::array<int64_t, 2>;
   return w.kernel == Pair{1, 1} && w.stride == Pair{1, 1} && w.padding == Pair{0, 0};
 }
 
-// f(y, begin, end): the parts of rows that positions [from, to) are.
+// Calls f(y, begin, end) for the parts of rows that `positions` covers.
 template <class F>
 void for_each_row(Range positions, int64_t width, const F& f) {
   for (int64_t at = positions.begin; at < positions.end;) {
@@ -46,7 +49,7 @@ struct Tap {
 };
 Tap tap_of(const WindowShape& w, int64_t at) { return {at / w.taps(), at / w.kernel[1] % w.kernel[0], at % w.kernel[1]}; }
 
-// columns[in·taps][positions] from one group's planes x [in, height, width].
+// Unfolds one group's planes x [in, height, width] into columns [in·taps][positions].
 void unfold(const ConvolutionShape& s, const float* x, Range positions, float* columns) {
   const WindowShape& w = s.windows;
   parallel_ranges(s.inner(), grain_of(positions.size()), [&](int64_t first, int64_t last, int) {
@@ -71,7 +74,7 @@ void unfold(const ConvolutionShape& s, const float* x, Range positions, float* c
   });
 }
 
-// The way back: added to the planes d_x, taps of a channel in order.
+// The reverse: adds columns to the planes d_x, the taps of a channel in order.
 void fold(const ConvolutionShape& s, const float* columns, Range positions, float* d_x) {
   const WindowShape& w = s.windows;
   parallel_for(s.in, [&](int64_t channel, int) {
@@ -90,7 +93,7 @@ void fold(const ConvolutionShape& s, const float* columns, Range positions, floa
   });
 }
 
-// f(x's group number, positions) of every product; blocks of one size, none of which is a single column.
+// Calls f(group number in x, positions) for every product. Blocks have one size, and none is a single column.
 template <class F>
 void for_each_product(const ConvolutionShape& s, const F& f) {
   const int64_t positions = s.windows.outputs();
@@ -102,7 +105,7 @@ void for_each_product(const ConvolutionShape& s, const F& f) {
   }
 }
 
-// Columns of a group's planes as the product reads them, unfolded into scratch where needed.
+// The columns of a group's planes as the product reads them, unfolded into scratch if necessary.
 MatrixView columns_of(const ConvolutionShape& s, const float* planes, Range positions, float* scratch) {
   if (is_pointwise(s.windows)) return {planes, s.windows.inputs(), 1};
   unfold(s, planes, positions, scratch);
@@ -115,9 +118,10 @@ Tensor scratch_for(const ConvolutionShape& s) {
   return Tensor::empty({most * s.inner()});
 }
 
-// --- next to no channels: rows added to rows ---------------------------------------------------------------------------------------------
+// --- very few channels: rows added to rows -------------------------------------------------------------------------
 
-// f(place among a plane's outputs, place among its inputs, count) of the rows that a tap reads; inputs lie stride apart.
+// Calls f(index in a plane's outputs, index in its inputs, count) for the rows that a tap reads.
+// Inputs are a stride apart.
 template <class F>
 void for_each_read(const WindowShape& w, int64_t i, int64_t j, const F& f) {
   const Range rows = w.inside(0, i), across = w.inside(1, j);
@@ -128,7 +132,7 @@ void for_each_read(const WindowShape& w, int64_t i, int64_t j, const F& f) {
   }
 }
 
-// f(output channel, input channel, i, j, place of the weight) of one group.
+// Calls f(output channel, input channel, i, j, index of the weight) for the weights of one group.
 template <class F>
 void for_each_weight(const ConvolutionShape& s, const F& f) {
   for (int64_t at = 0; at < s.out * s.inner(); ++at) {
@@ -177,7 +181,7 @@ void input_gradient_direct(InstructionSet isa, const ConvolutionGradientCall& ca
 }
 
 double product_of(const float* a, const float* b, int64_t step, int64_t count) {
-  double lanes[8] = {};  // of a fixed number, so that they become vectors
+  double lanes[8] = {};  // a fixed number, so that they become vectors
   int64_t n = 0;
   for (; n + 8 <= count; n += 8) {
     for (int64_t lane = 0; lane < 8; ++lane) lanes[lane] += static_cast<double>(a[n + lane]) * static_cast<double>(b[(n + lane) * step]);
@@ -186,7 +190,7 @@ double product_of(const float* a, const float* b, int64_t step, int64_t count) {
   return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
-// A weight is one thread's; images follow in order.
+// One thread computes a weight's gradient; images follow in order.
 void weight_gradient_direct(const ConvolutionGradientCall& call) {
   const ConvolutionShape& s = call.shape;
   const WindowShape& w = s.windows;

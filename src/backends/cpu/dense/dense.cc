@@ -1,5 +1,6 @@
-// Who computes what: products of many rows are oneDNN's, of one row ours, everything else ours. Weights are packed once, straight from the file's
-// dtype into the layout both read; no second copy of a weight is ever held.
+// Chooses who computes what. oneDNN computes products of many rows; everything else, products of one row
+// included, is computed here. Weights are packed once, from the dtype of the file straight to the layout that
+// both read; no second copy of a weight is held.
 #include "backends/cpu/dense/dense.h"
 
 #include <algorithm>
@@ -34,7 +35,7 @@ class Packed : public PreparedWeight {
   std::unique_ptr<float[], Release> values{};
 };
 
-// Outputs [first, first + count) of the stacked parts; columns of one panel.
+// Packs outputs [first, first + count) of the stacked parts, or columns of one panel.
 void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout, int64_t first, int64_t count, float* to) {
   const bool panel = layout.panel != 0;
   const int64_t step = panel ? layout.panel : 1, next = panel ? 1 : layout.in;
@@ -42,7 +43,8 @@ void pack_outputs(const std::vector<PartView>& parts, const WeightLayout& layout
   for (const PartView& part : parts) {
     const int64_t begin = std::max(first, before), end = std::min(first + count, before + part.out);
     if (part.dtype == DType::kF32 && part.out_stride == 1 && panel &&
-        begin < end) {  // input-first: rows of the panel are contiguous in the file
+        // Stored input-first: a panel's row is contiguous in the file.
+        begin < end) {
       const float* from = reinterpret_cast<const float*>(part.first) + (begin - before);
       for (int64_t i = 0; i < layout.in; ++i) std::copy_n(from + i * part.in_stride, end - begin, to + i * step + (begin - first));
     } else {
@@ -84,7 +86,8 @@ void linear_for(InstructionSet isa, const LinearCall& call) {
   const Product product{layout,    weight.values.get(), call.x,          call.rows, call.x_stride,
                         call.bias, call.activation,     call.accumulate, call.out,  call.out_stride};
   const DenseKernels& kernels = dense_kernels(isa);
-  if (layout.out == 1) {  // oneDNN 3.7 writes one column as if its rows lay side by side, whatever their stride
+  // oneDNN 3.7 writes a single column as if its rows were adjacent, whatever their stride.
+  if (layout.out == 1) {
     parallel_ranges(call.rows, grain_of(layout.in), [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
         Product one = product;
@@ -112,7 +115,7 @@ void product_for(const ProductCall& call) {
             call.a.column, true});
 }
 
-// In f32, its lines side by side; `memory` holds it.
+// The matrix in f32, with adjacent lines; `memory` holds it.
 MatrixView widened(const MatrixOf<uint16_t>& matrix, int64_t rows, int64_t columns, Tensor& memory) {
   static const TensorPool pool;
   const bool by_rows = matrix.column == 1;
@@ -124,7 +127,8 @@ MatrixView widened(const MatrixOf<uint16_t>& matrix, int64_t rows, int64_t colum
   return by_rows ? out : out.transposed();
 }
 
-// Where bf16 cannot be multiplied as it is, f32's product of the same numbers: each product of two is exact there, too.
+// Multiplies bf16 as it is or, where that is not possible, the same numbers in f32. A product of
+// two bf16 is exact in both.
 void narrow_product_for(InstructionSet isa, const NarrowProductCall& call) {
   const WeightLayout layout = layout_of(call.inner, call.columns, call.b.row, call.b.column);
   const Product as_it_is{layout,

@@ -1,4 +1,5 @@
-// Who does which part: elements and rows are dealt to threads; sums over rows are made of a fixed number of parts, added in their order.
+// Divides gradients among threads: elements and rows. A sum over rows has a fixed number of
+// parts, which are added in order.
 #include <algorithm>
 #include <vector>
 
@@ -11,7 +12,7 @@
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kParts = 16;  // of a sum over rows
+constexpr int64_t kParts = 16;  // parts of a sum over rows
 
 void activation_for(InstructionSet isa, const ActivationGradientCall& call) {
   parallel_ranges(call.count, kGrain, [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).activation(call, begin, end); });
@@ -21,7 +22,8 @@ void gated_for(InstructionSet isa, const GatedGradientCall& call) {
   parallel_ranges(call.rows, grain_of(call.width), [&](int64_t begin, int64_t end, int) { gradient_kernels(isa).gated(call, begin, end); });
 }
 
-// run(begin, end, sums) of every part's rows, into `wide` zeros of its own; then they are added to `to` in order.
+// Calls run(begin, end, sums) for the rows of each part; `sums` are `wide` zeros of its own.
+// Then adds the parts to `to` in order.
 template <class Run>
 void sum_of_parts(InstructionSet isa, int64_t rows, int64_t wide, const Run& run, const std::vector<std::pair<float*, int64_t>>& to) {
   const int64_t parts = std::clamp<int64_t>(rows * wide / kGrain, 1, kParts), each = (rows + parts - 1) / parts;
@@ -58,7 +60,7 @@ void column_sums_for(InstructionSet isa, const ColumnSumCall& call) {
   sum_of_parts(isa, call.rows, call.width, run, {{call.sums, call.width}});
 }
 
-// An entry is one part's: rows of one id are added in their order.
+// Each entry belongs to one part, so rows of the same id are added in order.
 void embedding_for(InstructionSet isa, const EmbeddingGradientCall& call) {
   parallel_for(kParts, [&](int64_t part, int) {
     for (int64_t row = 0; row < call.rows; ++row) {

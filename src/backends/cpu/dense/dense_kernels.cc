@@ -1,7 +1,8 @@
 // Matrix times one vector, norms and activations.
 //
-// The matrix-vector product of decode reads every weight once, so it is a stream: one panel (or row) at a time per thread, its lines in order,
-// prefetched 4 KB ahead. Several streams a thread lose 15 % of the bandwidth (docs/measurements/tried.md). Accumulators are enough to hide an FMA's latency.
+// In decoding, the matrix-vector product reads every weight once, so it is a stream: each thread reads one panel (or
+// row) at a time, its cache lines in order, prefetching 4 KB ahead. With several streams per thread, 15 % of the
+// bandwidth is lost (docs/measurements/tried.md). There are enough accumulators to hide the latency of an FMA.
 #include "backends/cpu/dense/dense_kernels.h"
 
 #include <algorithm>
@@ -35,7 +36,7 @@ void activate(Activation activation, float* x, int64_t count) {
   std::copy(tail, tail + (count - i), x + i);
 }
 
-// sums[0 … width) becomes outputs [first, first + width) of the product.
+// Turns sums[0 … width) into outputs [first, first + width) of the product.
 HWY_INLINE void finish(const Product& p, int64_t first, int64_t width, float* sums) {
   if (p.bias) {
     for (int64_t c = 0; c < width; ++c) sums[c] += p.bias[first + c];
@@ -45,7 +46,7 @@ HWY_INLINE void finish(const Product& p, int64_t first, int64_t width, float* su
   for (int64_t c = 0; c < width; ++c) out[c] = p.accumulate ? out[c] + sums[c] : sums[c];
 }
 
-// One panel [padded_in][kVectors vectors] times x; two chains a vector.
+// One panel [padded_in][kVectors vectors] times x, with two chains per vector.
 template <int kVectors>
 HWY_INLINE void panel_sums(const float* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t in, float* HWY_RESTRICT sums) {
   const F32 d;
@@ -108,7 +109,7 @@ void product(const Product& p, int64_t begin, int64_t end) {
   }
 }
 
-// Sum of f(x[c], c) over a row: four chains, then the rest one by one.
+// Sums f(x[c], c) over a row: four chains of vectors, then the rest one by one.
 template <class Vector, class Scalar>
 HWY_INLINE float sum_over(int64_t width, const Vector& vector, const Scalar& scalar) {
   const F32 d;

@@ -1,12 +1,16 @@
-// What is asked of oneDNN: one matmul primitive per shape and epilogue, made once, with our scratchpad, in the thread that calls it.
+// Dense products by oneDNN: one matmul primitive per shape and epilogue, created once, run with
+// our scratchpad in the calling thread.
 //
 //   attributes: eltwise (the activation), then sum (the residual), so that  out = f(x·W + b) + out
 //
-// Weights keep one layout for every number of rows. The brgemm kernels of AVX-512 take panels of 64 columns ("BA16a64b", of bf16 "BA16a64b2a"); where
-// the library would choose anything we cannot also read by ourselves (AVX2's gemm: none), weights are rows and it multiplies by the transpose.
-// These kernels take no rows of inputs or outputs that stand apart: such go through a thread's own memory.
-// oneDNN never starts threads here. A product is cut into tiles, columns by its shape alone, rows in any number, which changes no bit; each is one thread's whole,
-// and threads take them one by one (parallel_for). So its bits do not depend on the number of threads, a thread that the system puts aside holds up one tile, and there is one pool of threads in a process.
+// Weights have one layout for every number of rows. oneDNN's AVX-512 brgemm kernels read panels of 64 columns
+// ("BA16a64b", in bf16 "BA16a64b2a"). Where the library would choose a layout that our own kernels cannot read (in AVX2
+// its gemm uses none), weights are rows, and it multiplies by the transpose. The brgemm kernels cannot read or write
+// rows that are not adjacent; such rows are copied through a thread's own memory.
+//
+// oneDNN never starts threads here. A product is cut into tiles, each computed by one thread: columns are cut by shape
+// alone, rows anywhere, which changes no bit. Threads take tiles one at a time (parallel_for). So bits do not depend on
+// the number of threads, a descheduled thread delays only its tile, and a process has one thread pool.
 #include "backends/cpu/dense/dnnl.h"
 
 #include <dlfcn.h>
@@ -84,7 +88,7 @@ dnnl::primitive_attr attributes_for(Activation activation, bool accumulate) {
 
 struct Panel {
   int64_t width;
-  Tag wide, narrow;  // of f32, of bf16
+  Tag wide, narrow;  // tags for f32, for bf16
   memory::desc weights(int64_t in, int64_t out, bool is_bf16) const {
     return {{in, out}, is_bf16 ? memory::data_type::bf16 : memory::data_type::f32, is_bf16 ? narrow : wide};
   }
@@ -101,16 +105,18 @@ memory::desc weights_of(const WeightLayout& layout, bool is_bf16) {
   return matrix_of(layout.in, layout.out, layout.in_step, layout.out_step, is_bf16);
 }
 
-// A primitive, with what its arguments look like.
+// A primitive and the descriptions of its arguments.
 struct Made {
   dnnl::matmul primitive{};
   memory::desc x{}, weights{}, bias{}, out{}, scratch{};
-  memory::desc given{};  // the weights as they are stored, where the kernel reads them arranged as `weights`: put in order at every call
+  // The weights as stored, if the kernel wants them arranged as `weights`; they are then reordered at every call.
+  memory::desc given{};
   bool is_arranged = false;
-  bool is_gemm = false;  // oneDNN's BLAS-like gemm, not a kernel made for the shape
+  bool is_gemm = false;  // oneDNN's BLAS-like gemm, not a kernel generated for the shape
 };
 
-// While one stands, loops of OpenMP that oneDNN brings run in the calling thread alone. Found by name: whether the library uses OpenMP, and whose, is its own affair.
+// While an object exists, OpenMP loops inside oneDNN run on the calling thread alone. The functions are found by name,
+// because whether the library uses OpenMP, and which one, is its own affair.
 class OneThread {
  public:
   OneThread() : before_(count() ? count()() : 1) { set_to(1); }
@@ -132,8 +138,9 @@ class OneThread {
   int before_;
 };
 
-// While one stands, no signal is handled in the calling thread but those that its own instructions raise, and these on a stack of their own. oneDNN's gemm
-// (seen in 2.6) keeps data below the stack pointer, where the system puts a handler's frame: a Ctrl-C, or a host's timer, would destroy the heap.
+// While an object exists, the calling thread handles no signals except those that its own instructions raise, and those
+// on a separate stack. oneDNN's gemm (seen in 2.6) keeps data below the stack pointer, where the kernel puts a
+// handler's frame: a Ctrl-C or a host's timer would corrupt the heap.
 class Undisturbed {
  public:
   Undisturbed() {
@@ -151,7 +158,7 @@ class Undisturbed {
   Undisturbed& operator=(const Undisturbed&) = delete;
 
  private:
-  // For handlers that ask for it (SA_ONSTACK), in threads that have none yet.
+  // A stack for handlers that ask for one (SA_ONSTACK), in threads that have none yet.
   struct OwnStack {
     OwnStack() {
       stack_t there{};
@@ -176,18 +183,18 @@ class Undisturbed {
   sigset_t before_{};
 };
 
-// `operand` and so many elements on; bf16's have two bytes each.
+// `operand` advanced by so many elements, of two bytes in bf16.
 template <class Float>
 Float* moved(Float* operand, int64_t elements, bool is_bf16) {
   using Byte = std::conditional_t<std::is_const_v<Float>, const std::byte, std::byte>;
   return reinterpret_cast<Float*>(reinterpret_cast<Byte*>(operand) + elements * (is_bf16 ? 2 : 4));
 }
 
-// The rows of a product from `row` on and its outputs from `column` on.
+// The part of a product with rows from `row` on and outputs from `column` on.
 Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
   Product out = whole;
   out.layout.out = out.layout.padded_out = columns;
-  if (const int64_t panel = whole.layout.panel; panel > 0) {  // `column` begins a panel
+  if (const int64_t panel = whole.layout.panel; panel > 0) {  // `column` is the first of a panel
     out.layout = panels_layout(whole.layout.in, columns, panel, whole.is_bf16);
     out.weights = moved(whole.weights, column * whole.layout.padded_in, whole.is_bf16);
   } else {
@@ -200,7 +207,8 @@ Product part_of(const Product& whole, int64_t row, int64_t rows, int64_t column,
   return out;
 }
 
-// Calls f(piece) for at most `depth` inputs after others, which adds to what those before it left in out. Without panels and activation.
+// Calls f(piece) for pieces of at most `depth` inputs. Each piece adds to what the ones before it left
+// in out. Only without panels and activation.
 template <class F>
 void for_each_piece(const Product& whole, int64_t depth, const F& f) {
   for (int64_t first = 0; first < whole.layout.in; first += depth) {
@@ -213,9 +221,11 @@ void for_each_piece(const Product& whole, int64_t depth, const F& f) {
   }
 }
 
-// Tiles as small as is worth a call, and no more than kMost of them unless one would take long. gemm's tiles are halved along their longer side; others are rows, or
-// columns where rows are few. A tile of rows reads all weights, from beyond the core's own caches where they are large: 128 rows, where threads find two such tiles
-// each, are 10–15 % quicker than 32 (BERT-base, two Zen 5 cores; how many rows a tile has changes no bit). Rows of bf16 weights are arranged anew for every tile.
+// Cuts a product into tiles: as small as is worth a call, but at most kMost unless one would take long. Tiles of gemm
+// are halved along their longer side. Others are blocks of rows, or of columns if there are few rows. A tile of rows
+// reads all weights, which come from beyond the core's own caches if they are large: 128 rows, if every thread gets two
+// such tiles, are 10–15 % faster than 32 (BERT-base, two Zen 5 cores). The number of rows changes no bit. bf16 weights
+// stored as rows are reordered again for every tile.
 std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   constexpr int64_t kLeastSide = 96, kLeastColumns = 128, kMost = 16;
   constexpr double kLongWork = 64e6;  // multiply-adds: about half a millisecond of one core
@@ -247,8 +257,9 @@ std::vector<Product> tiles_of(const Product& p, bool is_gemm) {
   return out;
 }
 
-// oneDNN's gemm walks down a matrix by lines, and lines a multiple of 256 bytes apart share few sets of the cache: 39–72 of a core's 104 Gflop/s. An operand of
-// such lines (a weight's gradient has two, its inputs' one) is copied to lines a little longer, a piece of the inner sums at a time: 84–88.
+// oneDNN's gemm walks down a matrix line by line. Lines a multiple of 256 bytes apart share few cache sets: 39–72 of a
+// core's 104 Gflop/s. Such an operand (a weight's gradient has two, its inputs' gradient one) is copied to slightly
+// longer lines, some inputs at a time: 84–88 Gflop/s.
 class Copies {
  public:
   static bool help(const Product& p) {
@@ -330,7 +341,7 @@ class Engine {
     });
   }
 
-  // Where weights are rows, the library finds a kernel for any rows of inputs.
+  // With weights stored as rows, the library has a kernel for inputs of any row stride.
   static bool has_inputs_apart(const Product& p) { return p.layout.panel > 0 && p.x_stride != p.layout.in; }
 
   void run_through_own(const Product& p) {
@@ -386,7 +397,7 @@ class Engine {
     stream.wait();
   }
 
-  // As much of a thread's own memory as the library asks for.
+  // A thread's own memory, as much as the library asks for.
   memory memory_in(Tensor& own, const memory::desc& like) {
     const auto bytes = static_cast<int64_t>(like.get_size());
     if (!own.defined() || own.numel() < bytes) own = Tensor::empty({bytes}, DType::kU8);
@@ -397,7 +408,7 @@ class Engine {
   static constexpr size_t kMostPrimitives = 512;
 
   static bool limit(InstructionSet isa) {
-    // Refused once the library has been used by somebody else in this process: then it keeps what it chose.
+    // Fails if something else in this process has used the library; it then keeps its choice.
     if (isa == InstructionSet::kAvx2) (void)dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
     return true;
   }
@@ -411,13 +422,15 @@ class Engine {
       const OneThread alone;
       check_room();
       auto fresh = std::make_shared<const Made>(make(p));
-      if (made_.size() > kMostPrimitives) made_.clear();  // a new length a run, thousands of runs: start again rather than grow
+      // With a new length per run, thousands of runs would fill memory: start over.
+      if (made_.size() > kMostPrimitives) made_.clear();
       return made_[key] = std::move(fresh);
     }
     return out;
   }
 
-  // A kernel is written into pages that the library asks for and, where there are none (seen in 2.6), writes to all the same.
+  // oneDNN generates a kernel into pages that it maps, and (seen in 2.6) writes to them even if the mapping failed.
+  // So this fails first if memory is exhausted.
   static void check_room() {
     constexpr size_t kRoom = size_t{4} << 20;
     void* room = ::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -431,7 +444,7 @@ class Engine {
     made.weights = weights_of(p.layout, p.is_bf16);
     made.bias = rows_of(1, p.layout.out, p.layout.out);
     made.out = matrix_of(p.rows, p.layout.out, p.out_stride, 1, p.rounds_out);
-    // oneDNN's kernels for bf16 take no rows that stand apart: its gemm would, at half their speed.
+    // oneDNN's bf16 kernels cannot read rows that are not adjacent; its gemm can, at half their speed.
     made.is_arranged = p.is_bf16 && !p.in_training && p.layout.panel == 0 && p.layout.in_step == 1 && p.layout.out_step != p.layout.in;
     if (made.is_arranged) {
       const memory::dims shape = {p.layout.in, p.layout.out};
@@ -456,7 +469,8 @@ bool multiplies_bf16() {
   return has_instructions;
 }
 
-// Whether the library has a kernel for it. Its other exceptions say little; ours names the product.
+// Runs `action`. Returns false if the library has no kernel for it and may_lack is set. Other exceptions of
+// oneDNN say little; ours name the product.
 template <class Action>
 bool is_there(int64_t rows, int64_t in, int64_t out, bool may_lack, const Action& action) {
   try {

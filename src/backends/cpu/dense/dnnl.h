@@ -1,4 +1,4 @@
-// Dense products by oneDNN. dnnl.cc is the one file that knows the library, in both of its interfaces (2.x and 3.x).
+// Dense products by oneDNN. Only dnnl.cc knows the library, in both of its interfaces (2.x and 3.x).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,9 @@
 
 namespace clearhead::cpu {
 
-/// How the weights of a product are stored: panels [out / panel][padded_in][panel] of f32, [out / panel][padded_in / 2][panel][2] of bf16, zeros where
-/// padded, which oneDNN's AVX-512 kernels read as they are and a matrix-vector product streams; or, where panel is 0, element [i, o] at
+/// How the weights of a product are stored. With panels: [out / panel][padded_in][panel] in f32,
+/// [out / panel][padded_in / 2][panel][2] in bf16, zeros where padded. oneDNN's AVX-512 kernels read panels as they
+/// are, and a matrix-vector product streams them. Without panels (panel 0): element [i, o] at
 /// i·in_step + o·out_step, one of which is 1.
 struct WeightLayout {
   int64_t in = 0, out = 0;
@@ -21,14 +22,14 @@ struct WeightLayout {
 /// Rows [out][in].
 inline WeightLayout rows_layout(int64_t in, int64_t out) { return {in, out, 0, in, out, 1, in}; }
 
-/// Panels so many outputs wide: the inputs of f32 are padded to 16, those of bf16 to twice as many.
+/// Panels of `panel` outputs. Inputs are padded to multiples of 16 in f32, of 32 in bf16.
 inline WeightLayout panels_layout(int64_t in, int64_t out, int64_t panel, bool is_bf16) {
   const auto padded = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
   return {in, out, panel, padded(in, is_bf16 ? 32 : 16), padded(out, panel)};
 }
 
-/// The layout oneDNN chooses here, whatever the number of rows will be: rows where it has no kernel that reads panels. The first call in a process
-/// limits oneDNN to `isa` for good.
+/// Returns the layout that oneDNN prefers here for any number of rows; plain rows where it has no kernel that reads
+/// panels. The first call in a process limits oneDNN to `isa` for good.
 WeightLayout wanted_layout(int64_t in, int64_t out, InstructionSet isa, bool is_bf16 = false);
 
 struct Product {
@@ -41,19 +42,19 @@ struct Product {
   bool accumulate = false;
   float* out = nullptr;  // [rows, out]
   int64_t out_stride = 0;
-  int64_t x_step = 1;        // between inputs; where it is not 1, x_stride is
-  bool in_training = false;  // its bits must not depend on the number of threads
-  bool is_bf16 = false;      // weights and x: their pointers are to 16-bit elements
-  bool rounds_out = false;   // the same of out
+  int64_t x_step = 1;        // between inputs; if it is not 1, x_stride is
+  bool in_training = false;  // the bits must not depend on the number of threads
+  bool is_bf16 = false;      // weights and x point to bf16 elements
+  bool rounds_out = false;   // out points to bf16 elements
 };
 
-/// out = f(x·Wᵀ + bias) (+ out), by tiles in parallel. Bits do not depend on the number of threads.
+/// out = f(x·Wᵀ + bias) (+ out), in parallel by tiles. Bits do not depend on the number of threads.
 void multiply(const Product& product);
 
-/// The same of bf16 operands, whose products are added in f32; false where the machine or the library has no kernel for it.
+/// The same for bf16 operands, summed in f32. Returns false if the machine or the library has no kernel for it.
 bool multiply_bf16(const Product& product);
 
-/// "2.6.3": for `doctor`.
+/// The library's version for `doctor`: "2.6.3".
 const char* onednn_version();
 
 }  // namespace clearhead::cpu

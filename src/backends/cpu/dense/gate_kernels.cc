@@ -1,4 +1,4 @@
-// Gates in vectors: every array is read and written once. The formulas: backends/recurrence.h.
+// The gates of recurrent layers in vectors; every array is read and written once. Formulas: backends/recurrence.h.
 #include "backends/cpu/dense/gate_kernels.h"
 
 #include <algorithm>

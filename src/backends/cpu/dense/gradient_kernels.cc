@@ -1,4 +1,5 @@
-// Slopes, norms backwards, losses and the steps of optimisers in vectors. Each array is read once; what does not fill a vector goes through a padded one.
+// Derivatives of activations, norms in reverse, losses and optimiser steps, in vectors. Each array is read once. What
+// does not fill a vector goes through a padded one.
 #include "backends/cpu/dense/gradient_kernels.h"
 
 #include <algorithm>
@@ -92,7 +93,8 @@ float largest_of(const float* x, int64_t count) {
   return largest;
 }
 
-// sum = add(sum, x) over all x, lanes past the end reading `past`: pieces in f32, over pieces in double.
+// Applies sum = add(sum, x) to all x; lanes past the end read `past`. Pieces are summed in f32,
+// the pieces' sums in double.
 template <class F>
 HWY_INLINE double sum_of(const float* x, int64_t count, const F& add, float past = 0) {
   constexpr int64_t kPiece = 1024;
@@ -119,7 +121,7 @@ void cross_entropy(const CrossEntropyCall& call, int64_t begin, int64_t end) {
     call.log_sum_exp[row] = static_cast<float>(log_sum_exp);
     call.losses[row] = 0;
     if (call.targets[row] == call.ignored) continue;
-    double smoothed = 0;  // a logit of −∞ may stand where nothing is smoothed
+    double smoothed = 0;  // without smoothing, a logit of −∞ is allowed
     if (smoothing > 0)
       smoothed = smoothing * sum_of(logits, call.classes, [](Floats all, Floats x) HWY_ATTR { return all + x; }) /
                  static_cast<double>(call.classes);
@@ -179,7 +181,7 @@ double sum_of_squares(const float* x, int64_t count) {
   return sum_of(x, count, [](Floats all, Floats v) HWY_ATTR { return hn::MulAdd(v, v, all); });
 }
 
-// e^(x − largest); below f32's normal numbers 0, as where x is −∞.
+// e^(x − largest). Below f32's normal numbers, and at x = −∞, the result is 0.
 HWY_INLINE Floats shifted_exponential(Floats x, Floats largest) {
   const Floats below = x - largest;
   return hn::IfThenZeroElse(below < hn::Set(F32(), -87.0F), exponential(below));

@@ -1,4 +1,5 @@
-// Weights rounded to bf16 or int8 and stored as panels or rows; products by few inputs (widen in registers or cache) and by many (oneDNN on pieces).
+// Weights rounded to bf16 or int8, stored as panels or rows. Products with few inputs widen them in registers or cache;
+// products with many use oneDNN on widened pieces.
 #include "backends/cpu/dense/narrow.h"
 
 #include <algorithm>
@@ -15,15 +16,18 @@
 namespace clearhead::cpu {
 namespace {
 
-constexpr int64_t kFewRows = 16;                      // up to here each row of weights is widened in cache
-constexpr int64_t kPieceElements = int64_t{1} << 20;  // widened at once for oneDNN: 4 MiB
-constexpr int64_t kGrainBytes = 64 * 1024;            // weights a thread should have before it is worth waking
-constexpr int64_t kOutputs = 64;                      // sums kept before they are finished; a panel has no more
+// Up to this many inputs, each row of weights is widened in cache.
+constexpr int64_t kFewRows = 16;
+constexpr int64_t kPieceElements = int64_t{1} << 20;  // widened at a time for oneDNN: 4 MiB
+constexpr int64_t kGrainBytes = 64 * 1024;            // least bytes of weights per thread that are worth waking it
+constexpr int64_t kOutputs = 64;                      // sums that are kept before they are finished; no panel has more
 
 class Narrow : public PreparedWeight {
  public:
-  WeightLayout layout{};  // int8: of rows
-  Tensor values{};        // u8 [elements · element_bytes]: a tensor's memory asks for large pages, without which a stream loses a fifth
+  WeightLayout layout{};  // int8: rows
+  // u8 [elements · element_bytes]. A tensor, because its memory asks for large pages; without
+  // them a stream is a fifth slower.
+  Tensor values{};
   std::vector<float> scales{};  // [out], int8 only
 
   bool has_panels() const { return layout.panel > 0; }
@@ -56,7 +60,7 @@ void store_row(const std::vector<float>& row, int64_t in, Narrow& to, uint8_t* v
   }
 }
 
-// Output `output` of a panel of bf16.
+// Stores output `output` as a column of its bf16 panel.
 void store_column(const std::vector<float>& row, const Narrow& weight, int64_t output, uint8_t* values) {
   const WeightLayout& layout = weight.layout;
   auto* panel = reinterpret_cast<uint16_t*>(values) + output / layout.panel * layout.panel * layout.padded_in + output % layout.panel * 2;
@@ -64,7 +68,7 @@ void store_column(const std::vector<float>& row, const Narrow& weight, int64_t o
     panel[i / 2 * layout.panel * 2 + i % 2] = i < layout.in ? f32_to_bf16(row[static_cast<size_t>(i)]) : 0;
 }
 
-// Bias, activation and the residual over one row's sums of outputs [first, first + count).
+// Adds bias, activation and residual to one row's sums of outputs [first, first + count).
 void finish(const DenseKernels& kernels, const LinearCall& call, int64_t row, int64_t first, int64_t count, float* sums) {
   for (int64_t o = 0; call.bias && o < count; ++o) sums[o] += call.bias[first + o];
   if (call.activation != Activation::kNone) kernels.activate(call.activation, sums, count);
@@ -72,7 +76,7 @@ void finish(const DenseKernels& kernels, const LinearCall& call, int64_t row, in
   for (int64_t o = 0; o < count; ++o) out[o] = call.accumulate ? out[o] + sums[o] : sums[o];
 }
 
-// The call's x in f32. Rows of it, or what was widened, of which `memory` is the owner.
+// The call's x in f32: its own rows, or widened rows that `memory` owns.
 MatrixView wide_rows(const LinearCall& call, Tensor& memory) {
   if (call.x) return {call.x, call.x_stride, 1};
   memory = to_f32(Tensor::borrow(call.narrow_x, {call.rows, call.weight.in}, DType::kBF16, nullptr, true, {call.x_stride, 1}));
@@ -119,7 +123,7 @@ void few_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call) 
   });
 }
 
-// Both operands as they are, where the machine multiplies bf16.
+// Multiplies both operands as stored, if the machine multiplies bf16.
 bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
   const auto at = [](const void* bf16) { return static_cast<const float*>(bf16); };
   return multiply_bf16({.layout = weight.layout,
@@ -136,12 +140,13 @@ bool multiply_as_stored(const Narrow& weight, const LinearCall& call) {
                         .rounds_out = call.narrow_out != nullptr});
 }
 
-// How so many outputs stand once they are widened to f32.
+// The layout of `outputs` outputs once widened to f32.
 WeightLayout wide_layout(const Narrow& weight, int64_t outputs) {
   return weight.has_panels() ? panels_layout(weight.in, outputs, weight.layout.panel, /*is_bf16=*/false) : rows_layout(weight.in, outputs);
 }
 
-// A panel, or the row of an output, to the padded_in inputs a piece has of it.   row: room for an output, padding included
+// Widens a panel, or the row of one output, for the padded_in inputs of a piece. row: room for
+// an output with its padding.
 void widen_unit(const NarrowKernels& narrow, const Narrow& weight, int64_t at, int64_t padded_in, std::vector<float>& row, float* to) {
   if (weight.has_panels()) {
     NarrowPanel panel = weight.panel(at);
@@ -174,7 +179,7 @@ void many_rows(InstructionSet isa, const Narrow& weight, const LinearCall& call)
   }
 }
 
-// Sums in f32 first.
+// Computes sums in f32, then rounds them to bf16.
 void linear_rounded(InstructionSet isa, const LinearCall& call) {
   Tensor sums = Tensor::empty({call.rows, call.weight.out});
   LinearCall wide = call;
@@ -193,7 +198,8 @@ std::shared_ptr<const PreparedWeight> prepare_narrow(InstructionSet isa, const W
   weight->storage = storage;
   const std::vector<PartView> views = views_of(parts, count, weight->in, weight->out);
   if (storage == WeightStorage::kBF16 && isa == InstructionSet::kAvx512) weight->layout = wanted_layout(weight->in, weight->out, isa, true);
-  if (!weight->has_panels() || weight->layout.elements() > weight->in * weight->out * 5 / 4) {  // few outputs: a panel would be padding
+  // With few outputs, a panel would be mostly padding.
+  if (!weight->has_panels() || weight->layout.elements() > weight->in * weight->out * 5 / 4) {
     weight->layout = rows_layout(weight->in, weight->out);
     weight->layout.out_step = (weight->in + kNarrowStep - 1) / kNarrowStep * kNarrowStep;
   }

@@ -1,7 +1,9 @@
 // Rows and panels of 16- and 8-bit weights times vectors, compiled once per instruction set.
 //
-// bf16 comes in pairs, one 32-bit lane each: the even weight is the lane shifted up, the odd one the lane with its low half cleared; x is arranged as
-// [evens | odds] of as many lanes, so that neither is ever shuffled. In a panel outputs lie along lanes, and inputs are broadcast. int8 is widened to 32 bits and converted. Eight chains hide an FMA's latency.
+// A 32-bit lane holds two bf16: the even weight is the lane shifted up, the odd one the lane with its low
+// half cleared. For rows, x is arranged as [evens | odds] of a vector's lanes each, so nothing is
+// shuffled. In a panel outputs lie along lanes, and inputs are broadcast. int8 is widened to 32 bits and
+// converted. Eight chains hide the latency of an FMA.
 #include "backends/cpu/dense/narrow.h"
 
 #include <algorithm>
@@ -26,7 +28,7 @@ using U32 = hn::ScalableTag<uint32_t>;
 using Floats = hn::Vec<F32>;
 constexpr int64_t kStep = HWY_LANES(float);
 constexpr int kChains = 8;
-constexpr int64_t kAhead = 8192;  // bytes
+constexpr int64_t kAhead = 8192;  // prefetch distance in bytes
 
 struct Pair {
   Floats even, odd;
@@ -99,7 +101,7 @@ void widen(const NarrowRows& p, int64_t output, float* to) {
   }
 }
 
-// One row of f32 weights, in cache, times one x.
+// One row of f32 weights (in cache) times one x.
 HWY_INLINE float wide_sum(const float* HWY_RESTRICT w, const float* HWY_RESTRICT x, int64_t padded_in) {
   const F32 d;
   Floats sums[kChains];
@@ -129,7 +131,8 @@ void sums(const NarrowRows& p, int64_t begin, int64_t end, float* out, int64_t s
   }
 }
 
-// kOutputs vectors of a panel's outputs for kRows rows of x. A single row adds the odd inputs in chains of their own, or it would wait for itself.
+// kOutputs vectors of a panel's outputs for kRows rows of x. With a single row, the odd inputs have their own chains;
+// otherwise each FMA would wait for the one before.
 template <int kRows, int kOutputs>
 HWY_INLINE void panel_part(const NarrowPanel& p, int64_t first, const float* HWY_RESTRICT x, int64_t x_stride, float* sums) {
   const F32 d;
@@ -157,7 +160,8 @@ HWY_INLINE void panel_part(const NarrowPanel& p, int64_t first, const float* HWY
   }
 }
 
-// The panel is read once for one row, in one stream; else once for each few rows and outputs, of which registers hold the sums.
+// For one row of x the panel is read once, as one stream. For more, it is read once per set of
+// rows and outputs whose sums fit in registers.
 template <int kRows>
 HWY_INLINE void panel_rows(const NarrowPanel& p, const float* x, int64_t x_stride, float* sums) {
   constexpr int kMost = kRows == 1 ? 64 / static_cast<int>(kStep) : 2;

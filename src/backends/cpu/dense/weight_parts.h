@@ -1,4 +1,4 @@
-// The parts of a weight as a file has them, read element by element or output by output in f32.
+// The parts of a weight as a file stores them, read in f32 by element or by output.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace clearhead::cpu {
 
-// Element (o, i) of a part, whatever its strides and dtype.
+// Reads element (o, i) of a part of any strides and dtype.
 struct PartView {
   const std::byte* first = nullptr;
   int64_t out_stride = 0, in_stride = 0, out = 0;
@@ -37,7 +37,7 @@ inline std::vector<PartView> views_of(const WeightPart* parts, int64_t count, in
   return views;
 }
 
-// The f32 values of output o, inputs [0, in), to to[i·step].
+// Copies the f32 values of output o, inputs [0, in), to to[i·step].
 inline void copy_output(const PartView& part, int64_t o, int64_t in, float* to, int64_t step) {
   if (part.dtype == DType::kF32) {
     const float* from = reinterpret_cast<const float*>(part.first) + o * part.out_stride;

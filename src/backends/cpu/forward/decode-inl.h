@@ -1,11 +1,13 @@
-// Few queries over many keys: every key and value byte is read once for all query heads of its group. Included once per target.
+// Decoding: few queries over many keys. Every byte of keys and values is read once for all query heads
+// of its key head. Included once per target.
 //
-//   chunk of 1,024 keys → sub-blocks: all scores (keys in lanes) → terms, visibility, maximum → 2^(s − m) → values (channels in lanes)
-//   → partial (m, ℓ, O) per chunk → merged in chunk order
+//   chunk of 1,024 keys → sub-blocks: all scores (keys in lanes) → terms, visibility, maximum → 2^(s − m)
+//     → values (channels in lanes) → partial (m, ℓ, O) per chunk → merged in chunk order
 //
-// A score is the same chain over ascending channels as in score_kernel-inl.h, followed by the same element-wise operations: the same bits. m is an
-// integer here too, so merging multiplies by exact powers of two. Chunks start at multiples of 1,024 keys: where keys are split depends on nothing else.
-// Row-major keys are transposed in registers, 16 keys at a time; pages hold them so already.
+// A score is the same chain over ascending channels as in score_kernel-inl.h, followed by the same element-wise
+// operations: the same bits. m is an integer here too, so merging multiplies by exact powers of two. Chunks begin at
+// multiples of 1,024 keys; nothing else decides where keys are split. Row-major keys are transposed in registers,
+// kLanes keys at a time; pages hold them transposed.
 #if defined(CLEARHEAD_CPU_FORWARD_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_DECODE_INL_H_
@@ -27,45 +29,49 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kChunk = 1024;      // keys of an item
-inline constexpr int64_t kSubBlock = 256;    // keys scored before their values are read: short phases, or memory runs dry
-inline constexpr int64_t kValueRows = 32;    // values that meet all rows while they are near
-inline constexpr int64_t kAhead = 8192;      // bytes of prefetch
-inline constexpr int64_t kFetchingRows = 4;  // rows whose exponentials fetch values: 1 KB each
+inline constexpr int64_t kChunk = 1024;  // keys of a work item
+// Keys that are scored before their values are read; with longer phases memory would idle.
+inline constexpr int64_t kSubBlock = 256;
+inline constexpr int64_t kValueRows = 32;    // rows of values that all query rows use while they are in cache
+inline constexpr int64_t kAhead = 8192;      // prefetch distance in bytes
+inline constexpr int64_t kFetchingRows = 4;  // rows whose exponentials prefetch values: 1 KB each
 inline constexpr int kPanelVectors = 16 / kLanes;
-inline constexpr int kScoreRows = kLanes == 16 ? 8 : 4;  // rows that share what is loaded of a key, as registers allow
-inline constexpr int kWeightRows = 4;                    // and of a value
+// Rows that share a loaded key, as many as registers allow.
+inline constexpr int kScoreRows = kLanes == 16 ? 8 : 4;
+inline constexpr int kWeightRows = 4;  // the same for a loaded value
 
 // One query of one query head of the group.
 struct DecodeRow {
   const ScoreView* view = nullptr;
   int64_t query = 0, head = 0;
   Range band{};
-  int32_t segment = 0;                  // −1 sees nothing
-  Shown shown = Shown::kAll;            // of the sub-block, by the visibility rule
-  float m = kNone, l = 0, rounded = 0;  // rounded: ℓ', where P is bf16
+  int32_t segment = 0;                  // −1: sees nothing
+  Shown shown = Shown::kAll;            // what the visibility rule shows of the sub-block
+  float m = kNone, l = 0, rounded = 0;  // rounded: ℓ', if P is bf16
 };
 
-// All rows of a key head, and room for one item.
+// All rows of a key head, and the memory of one item.
 struct DecodeBlock {
   std::vector<ScoreView> views{};  // [query head of the group]
   std::vector<DecodeRow> rows{};
   ValueView values{};
   int64_t sub_block = kSubBlock, d_v = 0, d_v_padded = 0;
-  float* q = nullptr;      // [row set][d_k][rows of the set]: sets of kScoreRows; of another pair than the dot product [row][d_k]
+  // [row set][d_k][rows of the set], in sets of kScoreRows; for additive scores [row][d_k]
+  float* q = nullptr;
   float* s = nullptr;      // [row][sub_block]: scores, then weights
-  float* raw = nullptr;    // the same, kept by careful items
-  float* rules = nullptr;  // room of a rule over a sub-block
+  float* raw = nullptr;    // a copy of the scores, for careful items
+  float* rules = nullptr;  // scratch of a rule over a sub-block
   float* o = nullptr;      // [row][d_v_padded]
   bool careful = false;
-  int64_t key_end = 0;                                        // of the item
-  const std::byte *after = nullptr, *values_after = nullptr;  // pages: where the thread goes on after the item
+  int64_t key_end = 0;  // of the item
+  // Pages: the keys and values that the thread reads after this item.
+  const std::byte *after = nullptr, *values_after = nullptr;
 
   const ScoreView& view() const { return views[0]; }
   int64_t row_count() const { return static_cast<int64_t>(rows.size()); }
 };
 
-// Calls f(integral constant N, first row) for the sets of kMost rows, or what is left of them, that are worked at once.
+// Calls f(integral constant N, first row) for sets of kMost rows, then for the rest in sets of smaller powers of two.
 template <int kMost, class F>
 HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
   int64_t row = 0;
@@ -75,10 +81,12 @@ HWY_INLINE void for_row_sets(int64_t rows, F&& f) {
   }
 }
 
-// What comes next in memory is fetched beside the arithmetic, a part at each step of it, the sets of rows taking turns. A burst of prefetches would wait for itself, and
-// where one set fetched for all, memory would be idle while the others work.
+// Schedules prefetches among the sets of rows that work on the same keys. Memory needed next is prefetched a part at a
+// time, one part per step of the arithmetic, by each set in turn. In a burst, prefetches would wait for one another;
+// and if one set prefetched for all, memory would idle while the other sets compute.
 struct Turns {
-  int64_t next = -1, sets = 1;  // this set's steps: every sets-th from `next` on; none
+  // This set prefetches at every sets-th step, beginning with `next`; −1: at none.
+  int64_t next = -1, sets = 1;
 
   template <int kMost>
   static Turns of(int64_t row, int64_t rows) {
@@ -92,7 +100,7 @@ struct Turns {
   }
 };
 
-// Neighbouring parts of memory, of `part` bytes.
+// Consecutive parts of memory, `part` bytes each.
 struct Ahead {
   const std::byte* at = nullptr;
   int64_t part = 0;
@@ -105,21 +113,22 @@ struct Ahead {
   }
 };
 
-// --- scores --------------------------------------------------------------------------------------------------------------------------------
+// --- scores ---------------------------------------------------------------------------------------------------------
 
 template <class T>
 HWY_INLINE const T* panel_at(const ScoreView& view, int64_t key) {
   return view.panels<T>(key / kKeyTile) + key % kKeyTile * view.d_k;
 }
 
-// Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Many panels at once are many chains: a few would wait for their own additions (bf16, in
-// cache: 41 GB/s a core with two). As much is fetched meanwhile, at each step what a line's channels take. Elements of 16 bits are widened for each set of
-// rows again: beside products that is cheaper than the way through memory.
+// Scores of the 16·P keys of P panels for N rows. q: [d_k][N]. Several panels make many independent chains; few would
+// be bound by the latency of additions (bf16 in cache: 41 GB/s per core with two). Each step prefetches as much
+// memory as it reads: one cache line's channels. 16-bit elements are widened again for each set of rows: among the
+// products that is cheaper than a copy in memory.
 template <int N, int P, class Step, class T>
 HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                             int64_t row_stride) {
   const F32 d;
-  constexpr int64_t kLine = 64 / (16 * sizeof(T));  // channels of a line of memory
+  constexpr int64_t kLine = 64 / (16 * sizeof(T));  // channels per cache line
   constexpr int kVectors = P * kPanelVectors;
   Floats sum[N * kVectors];
   unroll<N * kVectors>([&](auto i) CLEARHEAD_INLINE_LAMBDA { sum[i] = hn::Zero(d); });
@@ -146,8 +155,9 @@ HWY_INLINE void score_panel(Step step, const T* HWY_RESTRICT panels, Ahead ahead
   });
 }
 
-// Lines of row-major keys in the order of memory, fetched kAhead bytes before they are used: into L1 at once, since a second distance for L2 takes load slots that
-// the keys themselves need (87 % of the bandwidth, with one distance 95).
+// Prefetches lines of row-major keys in memory order, kAhead bytes before their use, straight into
+// L1. A second prefetch distance for L2 would take load slots that the keys need: 87 % of the
+// bandwidth, against 95 % with one distance.
 struct KeyLines {
   const float* at = nullptr;
   int64_t line = 0, lines = 0, jump = 0;
@@ -169,7 +179,7 @@ struct KeyLines {
   }
 };
 
-// The same for kLanes row-major keys: four channels of all of them are transposed, then used.
+// Scores of kLanes row-major keys for N rows: four channels of all keys are transposed, then used.
 template <int N, bool kFetch, class Step>
 HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, const float* HWY_RESTRICT q, int64_t d_k, float* to,
                            int64_t row_stride) {
@@ -197,12 +207,14 @@ HWY_INLINE void score_rows(Step step, const float* const* keys, KeyLines ahead, 
   unroll<N>([&](auto r) CLEARHEAD_INLINE_LAMBDA { hn::Store(value_of(sum[r]), d, to + r * row_stride); });
 }
 
-// The scores of a sub-block over pages. Memory is never left idle: the end of each phase fetches what the next one begins with.
+// The scores of a sub-block of pages. The end of each phase prefetches what the next phase reads
+// first, so that memory does not idle.
 template <class T>
 HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t end) {
   const ScoreView& view = block.view();
   const int64_t d_k = view.d_k, stride = block.sub_block;
-  constexpr int64_t kMany = kLanes == 16 ? 2 : 1;  // four are faster in cache and slower beyond: the streams are then 8 KB wide
+  // Four would be faster in cache and slower beyond it, where the streams would be 8 KB wide.
+  constexpr int64_t kMany = kLanes == 16 ? 2 : 1;
   const int64_t keys_ahead = 16 * std::max<int64_t>(kMany, kAhead / (d_k * 16 * static_cast<int64_t>(sizeof(T))));
   const T* values = block.values.in_page<T>(begin);
   const auto score = [&](auto panels, int64_t key) CLEARHEAD_INLINE_LAMBDA {
@@ -215,7 +227,8 @@ HWY_NOINLINE void score_panels(const DecodeBlock& block, int64_t begin, int64_t 
     });
   };
   for (int64_t key = begin; key < end;) {
-    const bool many = kMany > 1 && key + 16 * kMany <= end && key % kKeyTile <= kKeyTile - 16 * kMany;  // of one page
+    // Within one page.
+    const bool many = kMany > 1 && key + 16 * kMany <= end && key % kKeyTile <= kKeyTile - 16 * kMany;
     if (many) {
       score(std::integral_constant<int, kMany>{}, key);
     } else {
@@ -246,7 +259,7 @@ HWY_NOINLINE void score_rows_of(Step step, const DecodeBlock& block, int64_t beg
   }
 }
 
-// Scores of keys [begin, end), begin a multiple of 16, for every row.
+// Scores of keys [begin, end) for every row; begin is a multiple of 16.
 inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin, int64_t end) {
   const ScoreView& view = block.view();
   if (view.pages) return with_element(view.page_dtype, [&](auto element) { score_panels<decltype(element)>(block, begin, end); });
@@ -255,7 +268,7 @@ inline HWY_NOINLINE void score_sub_block(const DecodeBlock& block, int64_t begin
   score_rows_of(DotStep(), block, begin, end);
 }
 
-// The same where the pair is no product: row by row, because heads have weights of their own.
+// The same for additive scores, row by row, because each head has its own weights.
 inline HWY_NOINLINE void score_additive(const DecodeBlock& block, int64_t begin, int64_t end) {
   const int64_t d_k = block.view().d_k;
   for (int64_t r = 0; r < block.row_count(); ++r) {
@@ -281,20 +294,22 @@ inline HWY_NOINLINE void score_additive(const DecodeBlock& block, int64_t begin,
   }
 }
 
-// kLanes elements from `from`, spaced by `stride`; past `count` of them the last is repeated. For operands that lie along the keys.
+// Copies kLanes elements from `from`, `stride` apart, for operands that lie along the keys. Past
+// `count` elements the last one is repeated.
 template <class T>
 HWY_INLINE void copy_lanes(const T* from, int64_t stride, int64_t count, T* to) {
   for (int64_t i = 0; i < kLanes; ++i) to[i] = from[std::min(i, count - 1) * stride];
 }
 
-// Watches nothing.
+// A callback that does nothing.
 struct Unwatched {
   template <class... Any>
   HWY_INLINE void operator()(const Any&...) const {}
 };
 
-// The terms on scores of one query along `count` keys, whole vectors. along.keys(i) are the keys of the vector at i, along.copy_bias(term, query, i, to)
-// copies a bias along them; `rule_room` holds rule_line_floats(view, count). before(term, scores) is shown what each term is given.
+// Applies the terms to the scores of one query over `count` keys (whole vectors). along.keys(i) returns the keys of the
+// vector at i; along.copy_bias(term, query, i, to) copies a bias along them. `rule_room` holds
+// rule_line_floats(view, count). before(term, scores) receives the scores that go into each term.
 template <class Along, class Before>
 HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Along& along, int64_t count, float* scores, float* rule_room,
                                  Before&& before) {
@@ -324,7 +339,7 @@ HWY_INLINE void terms_along_keys(const ScoreView& view, int64_t query, const Alo
   }
 }
 
-// Keys from `first` on; past the last of all, it is repeated.
+// Consecutive keys from `first` on. Past the last key, its bias is repeated.
 struct NeighbouringKeys {
   int64_t first, key_length;
   HWY_INLINE Ints keys(int64_t i) const { return hn::Iota(I32(), static_cast<int32_t>(first + i)); }
@@ -334,7 +349,7 @@ struct NeighbouringKeys {
   }
 };
 
-// Visibility of one vector of keys of one row.
+// Sets the scores of one row to kHidden where the row does not see the key, one vector of keys at a time.
 inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
   const F32 d;
   const I32 di;
@@ -362,10 +377,10 @@ inline Floats hide_scores(const DecodeRow& row, int64_t key, Floats s) {
   return s;
 }
 
-// --- one sub-block -------------------------------------------------------------------------------------------------------------------------
+// --- one sub-block --------------------------------------------------------------------------------------------------
 
-// `count` scores of one row, whole vectors, become weights 2^(s − m) in place; m, ℓ and o [width, whole vectors] follow.
-// `fetch`: a line of memory for each vector, wanted soon.
+// Turns `count` scores of one row (whole vectors) into weights 2^(s − m) in place, and updates m, ℓ and o
+// [width, whole vectors]. With kFetch prefetches one cache line from `fetch` on per vector.
 template <bool kFetch = false>
 HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& m, float& l, float* HWY_RESTRICT o, int64_t width,
                                    const std::byte* fetch = nullptr) {
@@ -391,14 +406,15 @@ HWY_INLINE void softmax_along_keys(float* HWY_RESTRICT s, int64_t count, float& 
   l += hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-// Whether scores of `count` keys from `begin` on are all visible as they are.
+// Whether the scores of `count` keys from `begin` on are all visible and need no terms.
 inline bool is_plain(const DecodeBlock& block, const DecodeRow& row, int64_t begin, int64_t count) {
   const ScoreView& view = *row.view;
   return !view.terms && !view.key_segments && !view.mask && row.shown == Shown::kAll && !block.careful && row.band.begin <= begin &&
          begin + count <= row.band.end;
 }
 
-// Scores s of row r and keys [begin, end) become weights 2^(s − m), in place; m, ℓ and O follow. `fetch`, or null: memory that is wanted soon.
+// Turns the scores s of row r for keys [begin, end) into weights 2^(s − m) in place, and updates m, ℓ
+// and O. `fetch`: memory to prefetch, or null.
 inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, float* s, int64_t begin, int64_t end, const std::byte* fetch = nullptr) {
   const F32 d;
   DecodeRow& row = block.rows[static_cast<size_t>(r)];
@@ -422,7 +438,8 @@ inline HWY_NOINLINE void weigh(DecodeBlock& block, int64_t r, float* s, int64_t 
   }
 }
 
-// o[N rows][V vectors] += weights·values over `keys` rows; with kPartial only `lanes` of the vector are read. As many rows are fetched, one at a step.
+// o[N rows][V vectors] += weights·values over `keys` rows of values. With kPartial only `lanes` of the vector are read.
+// Each step prefetches one row of values to come.
 template <int N, int V, bool kPartial, class Page, class T>
 HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_stride, const T* HWY_RESTRICT values, Ahead ahead,
                             int64_t stride, int64_t keys, Lanes lanes, float* HWY_RESTRICT o, int64_t o_stride) {
@@ -452,7 +469,8 @@ HWY_INLINE void add_decoded(const float* HWY_RESTRICT weights, int64_t weight_st
   });
 }
 
-// All channels of one set of rows; a vector that reaches past d_v is loaded with a mask, since what follows may not be ours to read.
+// All channels of one set of rows. A vector that reaches past d_v is loaded with a mask, since
+// the memory after it may not be readable.
 template <int N, class Page, class T>
 HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, const T* values, const Ahead& ahead, int64_t stride,
                                  int64_t keys, int64_t d_v, float* o, int64_t o_stride) {
@@ -467,14 +485,14 @@ HWY_INLINE void add_decoded_rows(const float* weights, int64_t weight_stride, co
   for (; c + kLanes <= d_v; c += kLanes) {
     add_decoded<N, 1, false, Page>(weights, weight_stride, values + c, from(), stride, keys, all, o + c, o_stride);
   }
-  if constexpr (std::is_same_v<T, float>) {  // others come here in whole vectors
+  if constexpr (std::is_same_v<T, float>) {  // 16-bit values are whole vectors here
     if (c == d_v) return;
     const Lanes rest = hn::FirstN(d, static_cast<size_t>(d_v - c));
     add_decoded<N, 1, true, Page>(weights, weight_stride, values + c, from(), stride, keys, rest, o + c, o_stride);
   }
 }
 
-// Rows of `keys` ≤ 2·kValueRows values from `key` on, all of one tile.
+// Adds the values of `keys` ≤ 2·kValueRows keys from `key` on, all in one key tile.
 template <class Page, class T>
 HWY_INLINE void add_value_rows(const DecodeBlock& block, int64_t begin, int64_t key, int64_t keys, const T* values, const Page* next,
                                int64_t stride) {
@@ -492,8 +510,9 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
   const int64_t key_length = block.view().key_length, row_bytes = static_cast<int64_t>(sizeof(T)) * std::max<int64_t>(1, block.d_v);
   const int64_t rows_ahead = round_up(std::max<int64_t>(1, kAhead / row_bytes), kValueRows);
   const int64_t most = block.row_count() <= kWeightRows ? std::clamp(rows_ahead, kValueRows, 2 * kValueRows) : kValueRows;
-  const bool is_widened = block.d_v % kLanes != 0;  // in memory: the last vector of a row would reach into the next
-  const T* next = nullptr;                          // the keys that are scored next
+  // Widen in memory: a load of a row's last vector would reach into the next row.
+  const bool is_widened = block.d_v % kLanes != 0;
+  const T* next = nullptr;  // the keys that are scored next
   if (block.values.pages) next = end < block.key_end ? panel_at<T>(block.view(), end) : reinterpret_cast<const T*>(block.after);
   const auto ahead_of = [&](int64_t key) { return key < end ? block.values.in_page<T>(key) : next + (key - end) * block.d_v; };
   for (int64_t key = begin, keys = 0; key < end; key += keys) {
@@ -511,7 +530,7 @@ HWY_NOINLINE void add_sub_block_values(const DecodeBlock& block, int64_t begin, 
   }
 }
 
-// The same chain; keys that a row does not see are left out, whatever their values hold.
+// The same chain without the keys that a row does not see, whatever their values are.
 inline HWY_NOINLINE void add_sub_block_values_carefully(const DecodeBlock& block, int64_t begin, int64_t end) {
   for (int64_t key = begin; key < end; ++key) {
     const float* values = block.values.rows(key, 1);
@@ -526,7 +545,7 @@ inline HWY_NOINLINE void add_sub_block_values_carefully(const DecodeBlock& block
   }
 }
 
-// What the visibility rule shows each row of keys [begin, end); returns whether any row sees any.
+// Asks the visibility rule what it shows each row of keys [begin, end). Returns whether any row sees any key.
 inline bool look_at_rule(DecodeBlock& block, int64_t begin, int64_t end) {
   if (!block.view().visible) return true;
   bool any = false;
@@ -538,7 +557,7 @@ inline bool look_at_rule(DecodeBlock& block, int64_t begin, int64_t end) {
   return any;
 }
 
-// Of every row, before an item.
+// Clears the sums of every row, before an item.
 inline void clear_sums(DecodeBlock& block) {
   std::fill(block.o, block.o + block.row_count() * block.d_v_padded, 0.0F);
   for (DecodeRow& row : block.rows) row.m = kNone, row.l = row.rounded = 0;
@@ -549,7 +568,7 @@ inline bool has_finite_sums(const DecodeBlock& block) {
   return finite;
 }
 
-// Keys [begin, end) of the item into m, ℓ and O of every row. Returns whether all of it is finite.
+// Attends to keys [begin, end) of the item: m, ℓ and O of every row. Returns whether all of them are finite.
 inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
   clear_sums(block);
   for (int64_t sub = begin; sub < end; sub += block.sub_block) {
@@ -571,9 +590,9 @@ inline bool decode_chunk(DecodeBlock& block, int64_t begin, int64_t end) {
   return has_finite_sums(block);
 }
 
-// --- one key head --------------------------------------------------------------------------------------------------------------------------
+// --- one key head ---------------------------------------------------------------------------------------------------
 
-// Where the partial results of an item lie: [row][m, ℓ, ℓ', O…].
+// The partial results of all items: [row][m, ℓ, ℓ', O…].
 struct Partials {
   static constexpr int64_t kNumbers = 3;  // before O
   std::vector<float> data{};
@@ -581,7 +600,7 @@ struct Partials {
   float* at(int64_t key_head, int64_t chunk, int64_t row) { return data.data() + ((key_head * chunks + chunk) * rows + row) * row_floats; }
 };
 
-// What all blocks hold.
+// Fills what DecodeBlock and Bf16DecodeBlock have in common.
 inline void add_rows(const ForwardPlan& plan, int64_t batch, int64_t key_head, DecodeBlock& block) {
   const int64_t group = plan.problem.group();
   for (int64_t g = 0; g < group; ++g) block.views.push_back(plan.problem.view(batch, key_head * group + g));
@@ -600,7 +619,7 @@ inline void add_rows(const ForwardPlan& plan, int64_t batch, int64_t key_head, D
       block.rows.push_back(row);
     }
   }
-  if (block.row_count() > 32) block.sub_block = 128;  // scores of many rows stay in L2
+  if (block.row_count() > 32) block.sub_block = 128;  // so that the scores of many rows stay in L2
 }
 
 inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head, DecodeBlock& block) {
@@ -624,7 +643,7 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   for (int64_t row = 0; row < block.row_count(); ++row) pack(std::integral_constant<int, 1>{}, row);
 }
 
-// Keys that any row of the call may see by its band.
+// The keys that some row of the call can see, by the band alone.
 inline Range band_of_all(const ScoreView& view) {
   Range out{view.key_length, 0};
   for (int64_t i = 0; i < view.query_length; ++i) {
@@ -636,7 +655,7 @@ inline Range band_of_all(const ScoreView& view) {
   return out.begin < out.end ? out : Range{0, 0};
 }
 
-// Everything that items of one call share.
+// What the items of a call share.
 struct DecodeCall {
   const ForwardPlan& plan;
   Range keys{};
@@ -650,7 +669,7 @@ struct DecodeCall {
   ScoreView view_of(int64_t head) const { return plan.problem.view(head / key_heads, head % key_heads * plan.problem.group()); }
 };
 
-// Where the panels of `key` lie in pages.
+// The address of the panels of `key` in its page; null if keys are not paged.
 inline const std::byte* panels_of(const ScoreView& view, int64_t key) {
   if (!view.pages) return nullptr;
   if (view.is_bf16) return reinterpret_cast<const std::byte*>(panel_at<uint32_t>(view, key));
@@ -658,7 +677,7 @@ inline const std::byte* panels_of(const ScoreView& view, int64_t key) {
                       [&](auto element) { return reinterpret_cast<const std::byte*>(panel_at<decltype(element)>(view, key)); });
 }
 
-// Items [begin, end) on one thread, in the order of memory; what they share of a key head is made once.
+// Computes items [begin, end) on one thread, in the order of memory. What they share of a key head is made once.
 template <class Block>
 void decode_items(DecodeCall& call, Range items, int thread) {
   const ForwardPlan& plan = call.plan;
@@ -693,7 +712,8 @@ void decode_items(DecodeCall& call, Range items, int thread) {
   }
 }
 
-// Long runs of items first, so that memory is read in long streams; short ones last, so that threads end together.
+// Splits items into runs: long runs first, so that memory is read in long streams; short ones
+// last, so that threads end together.
 inline std::vector<Range> runs_of_items(int64_t items) {
   std::vector<Range> runs;
   for (int64_t begin = 0; begin < items;) {
@@ -706,7 +726,7 @@ inline std::vector<Range> runs_of_items(int64_t items) {
 
 inline float exp2_scalar(float c, float m) { return hn::GetLane(exp2_shifted(hn::Set(F32(), c), hn::Set(F32(), m))); }
 
-// Row `row` of a key head: partials in chunk order, then the sink, then out, m and ℓ.
+// Merges row `row` of a key head: partial results in chunk order, then the sink, then out, m and ℓ.
 inline void merge_row(const ForwardPlan& plan, Partials& partials, int64_t head_index, int64_t row) {
   const int64_t key_heads = plan.problem.heads() / plan.problem.group();
   const int64_t batch = head_index / key_heads, head = head_index % key_heads * plan.problem.group() + row / plan.rows,

@@ -1,14 +1,18 @@
-// Two to sixteen queries of bf16 over pages of it: both products by pairs, every key and value byte read once for all query heads of its group.
-// Included once per target.
+// Decoding of 2 to 16 bf16 queries over bf16 pages. Both products take words of two bf16; every byte of keys and values
+// is read once for all query heads of its key head. Included once per target.
 //
-//   scores   A: 16 queries' rows                      B: panels of 16 keys, by pairs of channels   C: s [row][key]
-//   values   A: P = bf16(2^(s − m)) of 16 queries     B: channels of V, by pairs of keys           C: o [row][channel]
+//             A                                    B                                         C
+//   scores    16 queries' rows                     panels of 16 keys, words of two channels  s [row][key]
+//   values    P = bf16(2^(s − m)) of 16 queries    channels of V, words of two keys          o [row][channel]
 //
-// C += A·B goes by matrices (amx-inl.h), for which keys and values of a sub-block are paired in memory once; or, where the machine has none, pair after pair
-// (dot_bf16): then pages are paired in registers wherever they are read, which costs less beside products than the way through memory, and L1 keeps room for what
-// comes next. Each set of 16 rows goes all the way, so that what it works on stays in L1. Meanwhile the next sub-block is fetched, evenly: memory takes about as long
-// as all of this. Terms, visibility and the merging of chunks are decode-inl.h's. A score has the bits that it has in amx-inl.h or in flash_bf16-inl.h;
-// out is divided by ℓ', the sum of the rounded P, as there (flash_bf16-inl.h).
+// With AMX (amx-inl.h) the keys and values of a sub-block are first interleaved into words in memory. Without it, words
+// are multiplied one by one (dot_bf16) and pages are interleaved in registers at every use. Among the products that
+// costs less than going through memory, and it leaves L1 free for data to come.
+//
+// Each set of 16 rows does scores, weights and values in turn, so its data stay in L1. Meanwhile the next sub-block is
+// prefetched at an even pace, because reading it takes about as long as all this work. Terms, visibility and merging
+// are those of decode-inl.h. A score has the same bits as in flash_bf16-inl.h with the same products; out is divided
+// by ℓ', the sum of the rounded P, as there.
 #if defined(CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_DECODE_BF16_INL_H_
@@ -26,41 +30,47 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int kPanels = 4;                     // of keys, whose scores are computed at once: as many chains
-inline constexpr int64_t kFewKeys = kPanels * kSide;  // a sub-block's by matrices
-inline constexpr int64_t kMoreKeys = 2 * kFewKeys;    // pair after pair, where what each row does by itself counts
+// Panels of keys scored together: as many independent chains.
+inline constexpr int kPanels = 4;
+inline constexpr int64_t kFewKeys = kPanels * kSide;  // keys of a sub-block with AMX
+// Without AMX, where the work per row and sub-block counts more.
+inline constexpr int64_t kMoreKeys = 2 * kFewKeys;
 
-// Work, where pairing a line of memory for matrices is 1: what comes next is fetched in step with it. By matrices a row's is all that is done for it.
-inline constexpr int64_t kRowWork = 64;     // weighing kMoreKeys of a row
-inline constexpr int64_t kProductWork = 3;  // 8 dot_bf16
+// Units of work, which pace the prefetches: interleaving one cache line for AMX is 1. With AMX the work of
+// a row stands for all that is done for it.
+inline constexpr int64_t kRowWork = 64;     // computing the weights of a row over kMoreKeys
+inline constexpr int64_t kProductWork = 3;  // eight dot_bf16
 
-// All rows of a key head by sets of 16, zeros past the last. s and p are of one set at a time.
+// All rows of a key head in sets of 16, padded with zeros. s and p hold one set at a time.
 struct Bf16DecodeBlock : DecodeBlock {
-  bool by_amx = false;               // whether the machine multiplies them
-  int64_t step = 16;                 // pairs of what one multiplication sums
-  int64_t sets = 0;                  // of 16 rows
-  const float* k_panels = nullptr;   // of the sub-block, in its page
-  const uint16_t* v_rows = nullptr;  // the same of its values
-  float* k_words = nullptr;          // by matrices [panel][pair of channels][16 keys]
-  float* v_words = nullptr;          // [pair of keys][d_v_padded], where interleaves_values()
-  float* p = nullptr;                // [multiplication][16 rows][step pairs of keys]
-  int64_t row_work = 0;              // of weighing a row of a sub-block; 1: of pairing a line of memory
-  int64_t work = 1;                  // of a sub-block
-  float* sums = nullptr;             // [row][ℓ, ℓ'][16 lanes]: parts of them, kept apart until the item's end
+  bool by_amx = false;               // whether the products use AMX
+  int64_t step = 16;                 // words that one multiplication sums
+  int64_t sets = 0;                  // number of sets of 16 rows
+  const float* k_panels = nullptr;   // the sub-block's keys in their page
+  const uint16_t* v_rows = nullptr;  // the sub-block's values in their page
+  float* k_words = nullptr;          // AMX: [panel][word of two channels][16 keys]
+  float* v_words = nullptr;          // [word of two keys][d_v_padded], if interleaves_values()
+  float* p = nullptr;                // [multiplication][16 rows][step words of two keys]
+  int64_t row_work = 0;              // units of work for the weights of a row over a sub-block
+  int64_t work = 1;                  // units of work for a sub-block
+  // [row][ℓ, ℓ'][16 lanes]: partial sums per lane, added up at the end of the item
+  float* sums = nullptr;
 
   int64_t rows_of(int64_t set) const { return std::min<int64_t>(kSide, row_count() - set * kSide); }
-  // Whether values are paired in memory: for matrices, where rows are no whole vectors, and where each weight is looked at.
+  // Whether values are interleaved in memory: for AMX, for rows that are not whole vectors, and
+  // where each weight is examined (careful).
   bool interleaves_values() const { return by_amx || careful || d_v % (2 * kSide) != 0; }
 };
 
-// A sub-block's keys and values in memory: fetched where they wait for their turn, a part beside each piece of work on the sub-block before. L1 if there is room for
-// both, which is where products go pair after pair (with L2 four queries take half as long again); by matrices L2 was as fast.
+// Prefetches the keys and values of the next sub-block, some with each piece of work on the
+// present one. Into L1 without AMX, where L1 has room for both (prefetching into L2, four queries
+// take 1.5 times as long). With AMX L2 is as fast.
 struct NextBytes {
   static constexpr int64_t kPart = 256;  // bytes
-  static constexpr int kFraction = 16;   // bits of `pace`
+  static constexpr int kFraction = 16;   // fraction bits of `pace` and `due`
   const std::byte *keys = nullptr, *values = nullptr;
-  int64_t key_parts = 0, parts = 0, part = 0;  // part: the next one
-  int64_t pace = 0, due = 0;                   // parts for one of work, and for all that was done
+  int64_t key_parts = 0, parts = 0, part = 0;  // part: the next one to prefetch
+  int64_t pace = 0, due = 0;                   // parts per unit of work; parts due by now
 
   NextBytes(const std::byte* k, const std::byte* v, int64_t count, const Bf16DecodeBlock& block)
       : keys(k),
@@ -78,12 +88,13 @@ struct NextBytes {
   }
 };
 
-// --- pair after pair -----------------------------------------------------------------------------------------------------------------------
+// --- without AMX -----------------------------------------------------------------------------------------------------
 
-// Columns of B, pair after pair: panels of keys in a page, two rows of values in a page, or pairs in memory.
+// Columns of B, one row of words at a time: from panels of keys in a page, from two rows of values in a
+// page, or from interleaved words in memory.
 struct PanelColumns {
   const float* at;
-  int64_t panel;  // floats from one to the next
+  int64_t panel;  // floats from one panel to the next
   template <int V>
   HWY_INLINE void take(Floats (&columns)[V]) {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { columns[v] = words_of_halves(hn::LoadU(F32(), at + v * panel)); });
@@ -115,8 +126,8 @@ struct InterleavedColumns {
   }
 };
 
-// C [N rows][16·V columns] += A·B over `count` multiplications of `step` pairs; with kFresh C begins with 0. A: [multiplication][16 rows][step], from the first of the
-// rows on.
+// C [N rows][16·V columns] += A·B over `count` multiplications of `step` words. With kFresh, C begins at 0. A:
+// [multiplication][16 rows][step], from the first of these rows on.
 template <int N, int V, bool kFresh, class Columns>
 HWY_INLINE void add_words_of_rows(const float* HWY_RESTRICT a, Columns from, int64_t count, int64_t step, float* HWY_RESTRICT c,
                                   int64_t c_row, NextBytes& next) {
@@ -137,7 +148,7 @@ HWY_INLINE void add_words_of_rows(const float* HWY_RESTRICT a, Columns from, int
   unroll<N * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[i], d, c + i / V * c_row + i % V * kLanes); });
 }
 
-// The same of `rows` ≤ 16 rows.
+// The same for `rows` ≤ 16 rows.
 template <int V, bool kFresh, class Columns>
 HWY_INLINE void add_words(int64_t rows, const float* a, Columns columns, int64_t count, int64_t step, float* c, int64_t c_row,
                           NextBytes& next) {
@@ -146,9 +157,9 @@ HWY_INLINE void add_words(int64_t rows, const float* a, Columns columns, int64_t
   });
 }
 
-// --- scores --------------------------------------------------------------------------------------------------------------------------------
+// --- scores ---------------------------------------------------------------------------------------------------------
 
-// Of P panels, from the sub-block's key `first` on.
+// Scores of P panels, from key `first` of the sub-block on.
 template <int P>
 HWY_INLINE void multiply_panels(const Bf16DecodeBlock& block, int64_t set, int64_t first, NextBytes& next) {
   const int64_t words = block.view().d_k, step = block.step;
@@ -169,11 +180,12 @@ HWY_INLINE void multiply_panels(const Bf16DecodeBlock& block, int64_t set, int64
   unroll<P>([&](auto panel) CLEARHEAD_INLINE_LAMBDA { amx_store<panel>(to + panel * kSide, block.sub_block * 4); });
 }
 
-// The sub-block's `count` keys by pairs of channels: a line of a panel holds one channel of 16 keys, then the next one.
+// Interleaves the sub-block's `count` keys into words of two channels. A cache line of a bf16 panel holds one
+// channel of 16 keys, then the next channel.
 HWY_INLINE void interleave_keys(const Bf16DecodeBlock& block, int64_t count, NextBytes& next) {
   const F32 d;
   const int64_t pairs = (count + kSide - 1) / kSide * block.view().d_k;
-  constexpr int kStep = 8;  // widths come in as many
+  constexpr int kStep = 8;  // the number of words is a multiple of it
   for (int64_t pair = 0; pair < pairs; pair += kStep) {
     next.beside<false>(kStep);
     unroll<kStep>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
@@ -182,16 +194,17 @@ HWY_INLINE void interleave_keys(const Bf16DecodeBlock& block, int64_t count, Nex
   }
 }
 
-// q·k of a set and the sub-block's `count` keys.
+// q·k of a set of rows and the sub-block's `count` keys.
 HWY_INLINE void score_set(const Bf16DecodeBlock& block, int64_t set, int64_t count, NextBytes& next) {
   int64_t first = 0;
   for (; first + kFewKeys <= count; first += kFewKeys) multiply_panels<kPanels>(block, set, first, next);
   for (; first < count; first += kSide) multiply_panels<1>(block, set, first, next);
 }
 
-// --- weights -------------------------------------------------------------------------------------------------------------------------------
+// --- weights --------------------------------------------------------------------------------------------------------
 
-// Weights j and on of a row, two vectors, to where multiplications read them; ℓ' takes their sum.
+// Rounds two vectors of weights of a row, from weight j on, and stores them where the
+// multiplications read them. Adds them to ℓ'.
 HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, float* to, Floats& sum) {
   const F32 d;
   const Floats halves = to_halves(low, high);
@@ -202,7 +215,7 @@ HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, fl
   hn::StoreU(hn::UpperHalf(half, halves), half, to + (j / 2 + step) * kSide);
 }
 
-// What row r keeps of ℓ and ℓ' beside row.l, when its shift moves; o and row.l are the caller's.
+// Rescales a row's partial sums of ℓ and ℓ' when its shift moves. The caller rescales o and row.l.
 inline void scale_sums(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
   const F32 d;
   const float factor = exp2_scalar(from, to);
@@ -211,7 +224,7 @@ inline void scale_sums(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, 
   row.rounded *= factor;
 }
 
-// Products of row r with keys [begin, end) become P, where everything is visible and nothing is added to a score.
+// Turns row r's products with `count` keys into P, if all keys are visible and there are no terms.
 HWY_INLINE void weigh_plainly(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, int64_t count) {
   const F32 d;
   const float* s = block.s + r % kSide * block.sub_block;
@@ -240,7 +253,7 @@ HWY_INLINE void weigh_plainly(const Bf16DecodeBlock& block, int64_t r, DecodeRow
   hn::Store(rounded, d, sums + kSide);
 }
 
-// The same of any row. Weights past `end`, in the last multiplication, are 0.
+// The same for any row. Weights past `end`, in the last multiplication, are 0.
 inline HWY_NOINLINE void weigh_to_words(Bf16DecodeBlock& block, int64_t r, int64_t begin, int64_t end) {
   const F32 d;
   DecodeRow& row = block.rows[static_cast<size_t>(r)];
@@ -258,9 +271,9 @@ inline HWY_NOINLINE void weigh_to_words(Bf16DecodeBlock& block, int64_t r, int64
   hn::Store(rounded, d, sums);
 }
 
-// --- values --------------------------------------------------------------------------------------------------------------------------------
+// --- values ---------------------------------------------------------------------------------------------------------
 
-// Values of the sub-block's `count` keys, and up to a whole multiplication, by pairs of keys.
+// Interleaves the values of the sub-block's `count` keys, rounded up to whole multiplications, into words of two keys.
 HWY_INLINE void interleave_values_of(const Bf16DecodeBlock& block, int64_t count, NextBytes& next) {
   const F32 d;
   const int64_t d_v = block.d_v, pairs = round_up(count, 2 * block.step) / 2;
@@ -306,7 +319,7 @@ HWY_INLINE void add_channels_of(const Bf16DecodeBlock& block, int64_t set, int64
   unroll<C>([&](auto c) CLEARHEAD_INLINE_LAMBDA { amx_store<c>(o + c * kSide, width * 4); });
 }
 
-// The same of one row and the sub-block's `known` keys, but a value meets only rows that see its key.
+// The same for one row and the sub-block's `known` keys, but without the keys that the row does not see.
 inline HWY_NOINLINE void add_values_of_row_carefully(const Bf16DecodeBlock& block, int64_t r, int64_t known) {
   const int64_t keys = 2 * block.step;
   const float* raw = block.raw + r * block.sub_block;
@@ -326,7 +339,7 @@ inline HWY_NOINLINE void add_values_of_row_carefully(const Bf16DecodeBlock& bloc
     }
     const auto* p = reinterpret_cast<const uint16_t*>(weights);
     for (int64_t c = 0; c < block.d_v; ++c) {
-      float sums[2] = {0, 0};  // of even keys, of odd ones
+      float sums[2] = {0, 0};  // over even keys, over odd keys
       for (int64_t key = first; key < std::min(first + keys, known); ++key) {
         if (raw[key] < kVisible) continue;
         const auto* pair = reinterpret_cast<const uint16_t*>(block.v_words + key / 2 * block.d_v_padded + c);
@@ -337,7 +350,7 @@ inline HWY_NOINLINE void add_values_of_row_carefully(const Bf16DecodeBlock& bloc
   }
 }
 
-// Of a set and the sub-block's `known` keys.
+// The values of a set of rows over the sub-block's `known` keys.
 HWY_INLINE void add_values_of_set(const Bf16DecodeBlock& block, int64_t set, int64_t known, NextBytes& next) {
   if (HWY_UNLIKELY(block.careful)) {
     for (int64_t r = set * kSide; r < std::min((set + 1) * kSide, block.row_count()); ++r) add_values_of_row_carefully(block, r, known);
@@ -351,14 +364,15 @@ HWY_INLINE void add_values_of_set(const Bf16DecodeBlock& block, int64_t set, int
   for (; c < block.d_v_padded; c += kSide) add_channels_of<1>(block, set, count, c, next);
 }
 
-// --- one item ------------------------------------------------------------------------------------------------------------------------------
+// --- one item -------------------------------------------------------------------------------------------------------
 
-// Keys [begin, end) of the item into m, ℓ, ℓ' and O of every row. Returns whether all of it is finite.
+// Attends to keys [begin, end) of the item: m, ℓ, ℓ' and O of every row. Returns whether all of them are finite.
 inline bool decode_chunk(Bf16DecodeBlock& block, int64_t begin, int64_t end) {
   clear_sums(block);
   std::fill_n(block.sums, block.row_count() * 2 * kSide, 0.0F);
   if (block.by_amx) configure_amx(block.step);
-  const auto end_of = [&](int64_t sub) { return std::min({end, sub + block.sub_block, (sub / kKeyTile + 1) * kKeyTile}); };  // of one page
+  // Within one page.
+  const auto end_of = [&](int64_t sub) { return std::min({end, sub + block.sub_block, (sub / kKeyTile + 1) * kKeyTile}); };
   const auto bytes_of = [&](int64_t sub) {
     if (sub == end) return NextBytes(block.after, block.values_after, block.sub_block, block);
     return NextBytes(panels_of(block.view(), sub), block.values.values_at(sub), end_of(sub) - sub, block);
@@ -423,7 +437,8 @@ inline void fill_block(const ForwardPlan& plan, int64_t batch, int64_t key_head,
   }
 }
 
-/// A call that decodes_by_pairs(); rows whose sums are not finite are done again carefully, as everywhere (decode_items).
+/// Runs a call of the driver kDecodeBf16. Items whose sums are not finite are computed again
+/// with `careful` (decode_items).
 inline void forward_decode_bf16(ForwardPlan& plan) {
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();

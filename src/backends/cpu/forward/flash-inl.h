@@ -1,20 +1,27 @@
-// Softmax that never sees a whole row: blocks of queries in lanes over key tiles. Included once per target.
+// Online softmax: blocks of queries in lanes over key tiles. No row of scores is ever stored
+// whole. Included once per target.
 //
-//   scores in registers → stale maximum → e = 2^(s − m), stored once as P → ℓ += e → O[c] += Σ_j P_j·v_jc
+//   scores in registers → stale maximum m → e = 2^(s − m), stored once as P → ℓ += e → O[c] += Σ_j P_j·v_jc
 //
-// m is an integer and moves rarely: at once when a score passes m + kHard, at the end of a key tile when ℓ passes kSoftSum. Because it
-// is an integer, moving it multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h): when it moves does not matter to any bit.
-// Invariant between tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen nothing keeps m = kNone, ℓ = 0, O = 0.
-// Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
+// m is an integer and moves rarely: at once when a score exceeds m + kHard, at the end of a key tile when ℓ exceeds
+// kSoftSum. Moving it multiplies ℓ, O and the tile's P by exact powers of two (simd-inl.h), so the moment when it moves
+// changes no bit. Invariant between key tiles: O/ℓ is the exact output over the keys seen so far. A row that has seen
+// nothing keeps m = kNone, ℓ = 0, O = 0. Sources: Milakov & Gimelshein 2018; Dao 2023, algorithm 1.
 //
-// Some neighbouring blocks take turns at each key tile (interleave_key_tiles in score_kernel-inl.h): over long texts its keys and values outgrow the caches.
+// Several neighbouring blocks are interleaved by key tile (interleave_key_tiles in score_kernel-inl.h), because the
+// keys and values of long texts do not fit in the caches.
 //
-// Where a call asks for them (Summing), entropy and distance come from two more sums, while e is in registers:
-//   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), a sink being one more e;  m → m' makes it (A + (m − m')·ℓ)·2^(m − m')
-//   D = Σ e·|position − j|    distance = D/ℓ; of a group on one side of all queries ±((position − j₀)·Σ e − Σ r·e_r), j₀ its first key
+// If a call asks for row sums (Summing), entropy and distance come from two more sums, added up
+// while e is in registers:
+//   A = Σ e·(c − m)           entropy = ln 2·(log₂ℓ − A/ℓ), where a sink is one more e. Moving m to m' makes it
+//                             (A + (m − m')·ℓ)·2^(m − m').
+//   D = Σ e·|position − j|    distance = D/ℓ. A group whose keys j₀, j₀ + 1, … lie on one side of all queries adds
+//                             ±((position − j₀)·Σ e − Σ r·e_r).
 //
-// ±inf and NaN: the fast path may turn −inf scores or non-finite values of hidden keys into NaN. A block whose results are not all finite is done again
-// with `careful` set, which floors scores, marks hidden P with −0 and keeps non-finite values from lanes that do not see them. Finite rows get the same bits.
+// ±inf and NaN: the fast path may turn scores of −inf, or values of hidden keys that are not finite, into
+// NaN. A block whose results are not all finite is computed again with `careful` set. It then raises −inf
+// to kHidden, marks P of hidden (query, key) pairs with −0, and adds values that are not finite only in lanes that see
+// their key. Finite rows get the same bits.
 #if defined(CLEARHEAD_CPU_FORWARD_FLASH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_FLASH_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_FLASH_INL_H_
@@ -40,23 +47,26 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr float kHard = 64.0F;          // 2^64 in P leaves room for sums and values; below 40 steep ALiBi rescales at every tile
-inline constexpr float kHardWeight = 0x1p63F;  // below 2^kHard by more than the error of 2^x
+// 2^64 in P leaves room for sums and values; below 40, steep ALiBi would rescale at every tile.
+inline constexpr float kHard = 64.0F;
+// Less than 2^kHard by more than the error of 2^x.
+inline constexpr float kHardWeight = 0x1p63F;
 inline constexpr float kSoftSum = 0x1p16F;
 
-// A run of keys of the tile whose P is stored for the same vectors.
+// Consecutive keys of the tile whose P is stored for the same vectors.
 struct Run {
   int32_t begin, end;  // keys, relative to the tile
   int32_t first_vector, vectors;
 };
 
-// P of a key tile and the outputs it goes into: what normalisers that go tile by tile share.
+// P of a key tile and the outputs it is added to: the part that all normalisers working by key tile share.
 struct TileBlock {
-  alignas(64) float raw[kRows * kBlock];  // [key][vector][lane]: scores of the group, during a rescale and when careful
-  float* p = nullptr;                     // [kKeyTile][kBlock]
-  float* o = nullptr;                     // [d_v][kBlock]
-  const AfterView* after = nullptr;       // where pairs differ
-  const QueryBlock* queries = nullptr;    // the same
+  // [key][vector][lane]: the group's scores, during a rescale and when careful
+  alignas(64) float raw[kRows * kBlock];
+  float* p = nullptr;                   // [kKeyTile][kBlock]
+  float* o = nullptr;                   // [d_v][kBlock]
+  const AfterView* after = nullptr;     // set if factors differ between pairs
+  const QueryBlock* queries = nullptr;  // set with `after`
   int64_t d_v = 0, tile = 0;
   bool careful = false;
   int run_count = 0;
@@ -80,7 +90,8 @@ struct TileBlock {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), raw + i * kLanes); });
   }
 
-  // P of hidden pairs becomes −0: not a weight that underflowed, but one that must not meet its value.
+  // Sets P of hidden pairs to −0. Unlike a weight that underflowed to 0, it must not be
+  // multiplied with a value that is not finite.
   template <int V>
   HWY_NOINLINE void mark_hidden(float* to) {
     const F32 d;
@@ -95,14 +106,15 @@ struct TileBlock {
   void follow_maximum(int) {}
 };
 
-// The state of a block's rows, one lane each. Also the epilogue of for_each_group.
+// The state of a block's rows, one lane each. Also an epilogue of for_each_group.
 struct SoftmaxBlock : TileBlock {
   static constexpr bool kSums = false, kTakesTerm = true;
   alignas(64) float m[kBlock], hard[kBlock], l[kBlock];
-  float* used = nullptr;  // Σ of the weights as the values meet them, where P is kept in pairs of bf16 (flash_bf16-inl.h)
+  // Σ of the weights as rounded to bf16, if P is rounded (flash_bf16-inl.h); else null
+  float* used = nullptr;
   alignas(64) float surprise[kBlock], distance[kBlock];  // A and D
-  bool sums = false;                                     // they are wanted
-  int64_t first_position = 0, last_position = 0;         // of the block's queries, where they are
+  bool sums = false;                                     // A and D are wanted
+  int64_t first_position = 0, last_position = 0;         // of the block's queries, which are neighbours
 
   void reset() {
     std::fill(m, m + kBlock, kNone);
@@ -112,20 +124,22 @@ struct SoftmaxBlock : TileBlock {
     std::fill(distance, distance + kBlock, 0.0F);
     for (float* at = o; at < o + d_v * kBlock; at += kLanes) {
       hn::Store(hn::Zero(F32()), F32(), at);
-      asm volatile("" ::: "memory");  // else a call of memset, which takes several times as long for 12 KB
+      // Keeps this from becoming a memset call, which takes several times as long for 12 KB.
+      asm volatile("" ::: "memory");
     }
   }
-  // Moves the shift of lanes of vector v to `to` where `moves`; everything kept so far follows.
+  // Moves the shift of vector v to `to` in the lanes `moves`, and rescales all that is kept for them.
   HWY_NOINLINE void rescale(int v, Lanes moves, Floats to) {
     const F32 d;
     const Floats old = hn::Load(d, m + v * kLanes);
     to = hn::IfThenElse(moves, to, old);
-    if (hn::AllTrue(d, hn::Or(hn::Not(moves), hn::Eq(old, hn::Set(d, kNone))))) {  // the first keys that they see: all is 0 yet
+    // So far the row saw no key; all is 0.
+    if (hn::AllTrue(d, hn::Or(hn::Not(moves), hn::Eq(old, hn::Set(d, kNone))))) {
       hn::Store(to, d, m + v * kLanes);
       hn::Store(to + hn::Set(d, kHard), d, hard + v * kLanes);
       return;
     }
-    // In two halves, because what is scaled may be large where the whole factor would underflow.
+    // Scales in two steps: a single factor could underflow where the number scaled is large.
     const Floats change = hn::Max(hn::Set(d, -250.0F), old - to), half = hn::Floor(change * hn::Set(d, 0.5F)), one = hn::Set(d, 1.0F);
     const Floats f = hn::IfThenElse(moves, scale_by_power(one, half), one);
     const Floats g = hn::IfThenElse(moves, scale_by_power(one, change - half), one);
@@ -150,7 +164,7 @@ struct SoftmaxBlock : TileBlock {
       }
     }
   }
-  // By powers of two: exact.
+  // Scales bf16 words by powers of two, which is exact.
   static void scale_words(float* at, Floats f, Floats g) {
     const F32 d;
     const Ints pairs = hn::BitCast(I32(), hn::Load(d, at));
@@ -158,7 +172,8 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(to_bf16_words(even * f * g, odd * f * g), d, at);
   }
 
-  // A score in `raw` passed the hard threshold. Only lanes that crossed move: rows do not depend on their neighbours.
+  // Moves the shift of lanes in which a score in `raw` exceeds the hard threshold. Other lanes stay,
+  // so a row does not depend on its neighbours.
   template <int V>
   HWY_NOINLINE void raise(int first_vector) {
     const F32 d;
@@ -174,7 +189,8 @@ struct SoftmaxBlock : TileBlock {
     if (!hn::AllFalse(d, moves)) rescale(v, moves, hn::Ceil(largest));
   }
 
-  // Between tiles, P being used up: lanes whose sum has grown large get one in [1, 2). Where the maximum has run ahead, so has the sum.
+  // Between tiles, when P has been used: brings sums that have grown large back to [1, 2). Where the maximum has
+  // grown beyond m, the sum has grown with it.
   void follow_maximum(int vectors) {
     const F32 d;
     run_count = 0;
@@ -187,7 +203,7 @@ struct SoftmaxBlock : TileBlock {
     }
   }
 
-  // Keeps up with the maximum.
+  // Moves the shift where the group's scores exceed it too far.
   template <int V>
   HWY_INLINE void follow_scores(Scores<V>& s, int first_vector) {
     const F32 d;
@@ -205,7 +221,7 @@ struct SoftmaxBlock : TileBlock {
     }
     if (HWY_UNLIKELY(careful)) spill(s);
   }
-  // One fixed tree over the group's keys, into ℓ.
+  // Adds the group's e to ℓ, in the order of a fixed tree over its keys.
   template <int V>
   HWY_INLINE void add_to_sum(Scores<V>& s, int v, float* sum) {
     const F32 d;
@@ -215,9 +231,10 @@ struct SoftmaxBlock : TileBlock {
     hn::Store(hn::Load(d, sum) + s.c[v], d, sum);
   }
 
-  // Far from every query of the block: there the closed form of a group's distances cancels nothing.
+  // Whether the group is far enough from every query of the block that the closed form of its
+  // distances does not cancel.
   bool is_far(int64_t key) const { return key + 2 * kRows <= first_position || key >= last_position + kRows; }
-  // Of the weights of a near group, before they are added up.
+  // Adds a near group to D. Call before its weights are added up.
   template <int V>
   HWY_INLINE void add_near_distance(const Scores<V>& s, int v, int64_t key, int at) {
     const F32 d;
@@ -227,7 +244,8 @@ struct SoftmaxBlock : TileBlock {
         [&](auto r) CLEARHEAD_INLINE_LAMBDA { sum = hn::MulAdd(s.c[r * V + v], hn::Abs(ahead - hn::Set(d, static_cast<float>(r))), sum); });
     hn::Store(sum, d, distance + at);
   }
-  // Of a far one, from what add_to_sum leaves: Σ e in row 0, Σ over odd r in row 1, further ones as they were before the last two steps of its tree.
+  // Adds a far group to D, from what add_to_sum leaves: Σ e in row 0, Σ over odd r in row 1, the other rows
+  // as before the last two levels of its tree.
   template <int V>
   HWY_INLINE void add_far_distance(const Scores<V>& s, int v, int64_t key, int at) {
     const F32 d;
@@ -237,19 +255,19 @@ struct SoftmaxBlock : TileBlock {
     }
     add_far_distance(s.c[v], by_row, key, at);
   }
-  // Of Σ e and Σ r·e_r.
+  // The same from Σ e and Σ r·e_r.
   HWY_INLINE void add_far_distance(Floats sum, Floats by_row, int64_t key, int at) {
     const F32 d;
     const Floats ahead = hn::Load(d, queries->position + at) - hn::Set(d, static_cast<float>(key));
     hn::Store(hn::Load(d, distance + at) + hn::Abs(hn::MulSub(ahead, sum, by_row)), d, distance + at);
   }
-  // Of Σ e and Σ e·c.
+  // Adds to A, from Σ e and Σ e·c.
   HWY_INLINE void add_surprise(Floats sum, Floats surprised, int at) {
     const F32 d;
     hn::Store(hn::Load(d, surprise + at) + hn::NegMulAdd(hn::Load(d, m + at), sum, surprised), d, surprise + at);
   }
 
-  // A group's e into ℓ, and with its Σ e·c into A and D.
+  // Adds a group's e to ℓ and, given its Σ e·c, to A and D.
   template <bool kSums, int V>
   HWY_INLINE void add_sums(Scores<V>& s, int v, int64_t key, int at, [[maybe_unused]] Floats surprised) {
     if constexpr (!kSums) return add_to_sum<V>(s, v, l + at);
@@ -288,7 +306,7 @@ struct SoftmaxBlock : TileBlock {
   }
 };
 
-// A block that takes the sums of entropy and distance too.
+// A block that also adds up entropy and distance.
 template <class Block>
 struct Summing : Block {
   static constexpr bool kSums = true;
@@ -298,9 +316,10 @@ struct Summing : Block {
   }
 };
 
-// --- values --------------------------------------------------------------------------------------------------------------------------------
+// --- values ---------------------------------------------------------------------------------------------------------
 
-// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending; or with Bf16DotStep pairs of keys.
+// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels], keys ascending. With Bf16DotStep,
+// j counts words of two keys.
 template <int C, int V, class Step>
 HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRICT values, int64_t stride, int64_t keys,
                            float* HWY_RESTRICT o) {
@@ -325,7 +344,7 @@ HWY_INLINE void add_values(const float* HWY_RESTRICT p, const float* HWY_RESTRIC
   });
 }
 
-// All channels of one run; the last ones in fours, twos and ones.
+// All channels of one run. The last ones are taken by fours, twos and ones.
 template <int V, class Step = DotStep>
 HWY_NOINLINE void add_run_values(const float* p, const float* values, int64_t stride, int64_t keys, int64_t d_v, float* o) {
   int64_t c = 0;
@@ -344,7 +363,7 @@ HWY_INLINE void add_run_values_of(int vectors, const float* p, const float* valu
   add_run_values<1, Step>(p, values, stride, keys, d_v, o);
 }
 
-// The same chain, but a value that is not finite meets only lanes that see its key.
+// The same chain, but a value that is not finite is added only in lanes that see its key.
 inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t keys,
                                                   int64_t d_v, float* o) {
   const F32 d;
@@ -362,7 +381,7 @@ inline HWY_NOINLINE void add_run_values_carefully(const Run& run, const float* p
   }
 }
 
-// The same of pairs.
+// The same for words of two keys.
 inline HWY_NOINLINE void add_run_words_carefully(const Run& run, const float* p, const float* values, int64_t stride, int64_t pairs,
                                                  int64_t d_v, float* o) {
   const F32 d;
@@ -397,7 +416,7 @@ inline void add_tile_values(TileBlock& block, const ValueView& values, int64_t k
   }
 }
 
-// o += Σ_j P_j·C[δ]: the tile's weights by offset, then the table's rows as values.
+// o += Σ_j P_j·C[δ]: sums the tile's weights by offset, then multiplies by the table's rows as if they were values.
 inline HWY_NOINLINE void add_offset_values(const TileContext& in, TileBlock& block) {
   if (block.run_count == 0) return;
   const auto keys_of = [&](const Run& run) {
@@ -412,20 +431,22 @@ inline HWY_NOINLINE void add_offset_values(const TileContext& in, TileBlock& blo
   add_run_values<kVectors>(sums, in.view.relative.values + span.first * block.d_v, block.d_v, span.count, block.d_v, block.o);
 }
 
-// --- one block -----------------------------------------------------------------------------------------------------------------------------
+// --- one block ------------------------------------------------------------------------------------------------------
 
-// A sink logit in base 2. In double: its rounding is in no bound on the scores' errors.
+// The sink logit in base 2. In double, because the error bound of scores does not cover its rounding.
 inline double sink_of(const ScoreView& view) { return in_base_2(static_cast<double>(*view.sink)); }
 inline float sink_share(double sink, float m) { return static_cast<float>(std::exp2(sink - static_cast<double>(m))); }
 
-// The sink joins each row's sum; rows that saw nothing become m = −∞, ℓ = 0. Leaves 1/ℓ times the head's factor (0 for those) in `hard`.
+// Adds the sink to each row's sum. Rows that saw nothing become m = −∞, ℓ = 0. Leaves in `hard` the factor
+// for O: 1/ℓ times the head's factor, or 0.
 inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softmax) {
   const F32 d;
   softmax.run_count = 0;
   for (int v = 0; v < vectors; ++v) {
     const int at = v * kLanes;
     const Floats zero = hn::Zero(d);
-    const Lanes empty = hn::Eq(hn::Load(d, softmax.l + at), zero);  // the largest score of a row adds about 1; NaN is not empty
+    // The largest score of a row adds about 1, so ℓ is not 0; nor is NaN.
+    const Lanes empty = hn::Eq(hn::Load(d, softmax.l + at), zero);
     if (view.sink) {
       const double sink = sink_of(view);
       const Floats top = hn::Set(d, static_cast<float>(std::ceil(sink)));
@@ -448,18 +469,19 @@ inline void finish_rows(const ScoreView& view, int vectors, SoftmaxBlock& softma
   }
 }
 
-// --- the call ------------------------------------------------------------------------------------------------------------------------------
+// --- the call -------------------------------------------------------------------------------------------------------
 
-/// Everything a forward call resolves before its parallel loop.
+/// What a forward call resolves before its parallel loop.
 struct ForwardPlan {
   const ForwardCall& call;
   ScoreProblem problem;
-  Tensor values;  // f32, row-major with adjacent channels; undefined for pages, and where a thread makes its own (flash_bf16-inl.h)
-  Tensor wide;    // out in f32, any strides; undefined where blocks round their rows
+  // f32, row-major with adjacent channels. Undefined for pages, and where each thread makes its own (flash_bf16-inl.h).
+  Tensor values;
+  Tensor wide;  // out in f32, any strides; undefined where blocks round their rows
   int64_t rows = 0, d_v = 0;
   float *out = nullptr, *m = nullptr, *l = nullptr, *used = nullptr;
-  float *entropy = nullptr, *distance = nullptr;  // set by a driver that sums them on the way
-  std::byte* narrow_out = nullptr;                // bf16, in place of `wide`
+  float *entropy = nullptr, *distance = nullptr;  // set by a driver that adds them up itself
+  std::byte* narrow_out = nullptr;                // out in bf16, in place of `wide`
 
   ForwardPlan(const ForwardCall& forward, const ForwardChoice& choice)
       : call(forward),
@@ -500,8 +522,8 @@ struct ForwardPlan {
   int64_t stats_row(int64_t batch, int64_t head, int64_t row) const { return (batch * problem.heads() + head) * rows + row; }
 };
 
-// Rows [begin, begin + count) of one head on one thread, in the thread's memory: what blocks need while they are at a tile is shared between those that take
-// turns, the rest is at `place`.
+// Rows [begin, begin + count) of one head, computed on one thread in its memory. Scratch for one key tile is shared by
+// the blocks that are interleaved; the rest is separate, at `place`.
 template <class Block = SoftmaxBlock>
 struct BlockJob {
   ScoreView view;
@@ -511,9 +533,9 @@ struct BlockJob {
   TileScratch scratch;
   OutputRows out;
   float* spare = nullptr;
-  int64_t first_row = 0;  // of the statistics
-  int64_t tile = 0;       // the next one
-  int64_t last = 0;       // keys end here
+  int64_t first_row = 0;  // in the statistics
+  int64_t tile = 0;       // the next key tile
+  int64_t last = 0;       // end of the keys
 
   BlockJob(const ForwardPlan& plan, int64_t batch, int64_t head, int64_t begin, int count, int place = 0, int places = 1)
       : view(plan.problem.view(batch, head)), values(plan.value_view(batch, view)), first_row(plan.stats_row(batch, head, begin)) {
@@ -539,15 +561,15 @@ struct BlockJob {
       softmax.last_position = static_cast<int64_t>(queries.position[count - 1]);
     }
   }
-  BlockJob(const BlockJob&) = delete;  // its parts point at each other
+  BlockJob(const BlockJob&) = delete;  // its parts point to one another
   BlockJob& operator=(const BlockJob&) = delete;
 
-  /// The keys of `keys` that the block sees; keys.begin is a multiple of kKeyTile.
+  /// Attends to the keys of `keys` that the block sees. keys.begin is a multiple of kKeyTile.
   void attend(Range keys, bool careful) {
     open(keys, careful);
     while (tile < last) take_tile();
   }
-  /// The same tile by tile: while tile < last, take_tile().
+  /// The same tile by tile: after open(), call take_tile() while tile < last.
   void open(Range keys, bool careful) {
     scratch.careful = softmax.careful = careful;
     softmax.reset();
@@ -566,7 +588,7 @@ struct BlockJob {
     tile = next_tile(view, queries, tile + kKeyTile, last);
   }
 
-  // Writes what the state says; returns whether all of it is finite.
+  // Writes the results. Returns whether all of them are finite.
   bool finish(const ForwardPlan& plan) {
     finish_rows(view, queries.vectors, softmax);
     std::copy(softmax.m, softmax.m + queries.count, plan.m + first_row);
@@ -575,11 +597,12 @@ struct BlockJob {
     const bool finite = !plan.has_sums() || write_sums(plan);
     return store_outputs(softmax.o, softmax.hard, queries, plan.d_v, out, spare) && finite;
   }
-  // Returns whether all of them are finite: a score of −∞ may show in A alone.
+  // Returns whether all are finite. A score of −∞ may show up in A only.
   bool write_sums(const ForwardPlan& plan) const {
     bool finite = true;
     for (int i = 0; i < queries.count; ++i) {
-      const double l = static_cast<double>(softmax.l[i]), share = l == 0 ? 0 : 1 / l;  // a row that saw nothing gets zeros
+      // A row that saw nothing gets zeros.
+      const double l = static_cast<double>(softmax.l[i]), share = l == 0 ? 0 : 1 / l;
       const double nats = l == 0 ? 0 : std::numbers::ln2 * (std::log2(l) - static_cast<double>(softmax.surprise[i]) * share);
       if (plan.entropy) plan.entropy[first_row + i] = static_cast<float>(nats < 0 ? 0 : nats);
       if (plan.distance) plan.distance[first_row + i] = static_cast<float>(static_cast<double>(softmax.distance[i]) * share);
@@ -589,7 +612,7 @@ struct BlockJob {
   }
 };
 
-// No row's bits depend on which blocks take turns.
+// Attends with interleaved blocks. No row's bits depend on which blocks are interleaved.
 template <class Block>
 void forward_blocks(const ForwardPlan& plan, JobsTogether<BlockJob<Block>>& jobs) {
   for (BlockJob<Block>& job : jobs) job.open({0, job.view.key_length}, false);
@@ -604,10 +627,10 @@ void forward_blocks(const ForwardPlan& plan, JobsTogether<BlockJob<Block>>& jobs
 struct BlockRange {
   int64_t begin;
   int count;
-  int64_t work;  // pairs that the band shows
+  int64_t work;  // (query, key) pairs that the band shows
 };
 
-// The longest first.
+// Splits rows into blocks, most work first.
 inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   std::vector<BlockRange> blocks;
   for (int64_t begin = 0; begin < rows;) {
@@ -621,14 +644,16 @@ inline std::vector<BlockRange> split_rows(const ScoreView& view, int64_t rows) {
   return blocks;
 }
 
-// f(batch, head, blocks, thread): up to `together` neighbouring blocks, fewer where threads would run out of work to share.
+// Calls f(batch, head, blocks, thread) with up to `together` neighbouring blocks; with fewer if
+// threads would run out of items.
 template <class F>
 void for_each_block(const ForwardPlan& plan, int together, F&& f) {
-  constexpr int64_t kItems = 16;  // a thread, to end at about the same time as the others
+  constexpr int64_t kItems = 16;  // items per thread, so that threads end at about the same time
   const std::vector<BlockRange> blocks = split_rows(plan.problem.view(0, 0), plan.rows);
   const int64_t heads = plan.problem.batch() * plan.problem.heads(), per_head = static_cast<int64_t>(blocks.size());
   const int64_t step = std::clamp<int64_t>(heads * per_head / (kItems * threads()), 1, together), items = (per_head + step - 1) / step;
-  // Head by head, so that a head's keys stay in cache; within it the longest blocks first, so that the last head ends in short ones.
+  // Heads follow one another, so that a head's keys stay in cache. Within a head the longest blocks come first,
+  // so that the last head ends with short ones.
   for_items(heads * items, [&](int64_t item, int thread) {
     const int64_t head = item / items, begin = item % items * step;
     const std::span<const BlockRange> taken(blocks.data() + begin, static_cast<size_t>(std::min(step, per_head - begin)));
@@ -638,7 +663,8 @@ void for_each_block(const ForwardPlan& plan, int together, F&& f) {
 
 template <class Block = SoftmaxBlock>
 void forward_flash(const ForwardPlan& plan) {
-  // A tile's biases are as large as its weights: of many blocks that take turns they would not stay in L2 until they are packed.
+  // A tile's packed biases are as large as its P. Those of many interleaved blocks would not
+  // stay in L2 until they are packed.
   const int together = packed_terms(plan.problem.view(0, 0)) > 0 ? 2 : kTogether;
   for_each_block(plan, together, [&](int64_t batch, int64_t head, std::span<const BlockRange> blocks, int) {
     JobsTogether<BlockJob<Block>> jobs;

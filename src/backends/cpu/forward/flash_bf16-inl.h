@@ -1,11 +1,15 @@
-// Softmax over tiles where q, k and v are bf16: both products multiply pairs, of channels in the scores, of keys in the values; or matrices of such pairs
-// (amx-inl.h). Included once per target.
+// Online softmax over key tiles with q, k and v in bf16. Both products take words of two bf16: two channels in scores,
+// two keys in values. They use VDPBF16PS, or AMX (amx-inl.h). Included once per target.
 //
-//   scores of pairs (steps-inl.h) → m, e = 2^(s − m) and ℓ += e as in flash-inl.h → P = bf16(e) by pairs of keys, ℓ' += P → O[c] += Σ P_j·v_jc by pairs
+//   scores (steps-inl.h) → m, e = 2^(s − m) and ℓ += e as in flash-inl.h
+//                        → P = bf16(e) in words of two keys, ℓ' += P → O[c] += Σ P_j·v_jc
 //
-// Out is O/ℓ': what P's rounding does to the sum it does to what is divided by it, too. The record keeps ℓ, so that looks show the weights of the given q and k
-// exactly, and ℓ' for looks at weights as used. m is an integer: moving it scales a rounded P without rounding it again. V is interleaved by pairs of keys, out rounded block by block.
-// By pairs, products take half the time that they take in f32, and exponentials as long as ever: groups that every query sees are woven (RoundedBlock::weave).
+// The output is O/ℓ', so the rounding of P changes numerator and divisor alike. The record keeps ℓ, so that looks show
+// the exact weights of the given q and k, and ℓ' for looks at weights as used. m is an integer: moving it scales a
+// rounded P without rounding it again. V is interleaved in words of two keys; out is rounded block by block.
+//
+// VDPBF16PS halves the time of the products; the exponentials take as long as in f32. So for groups that every query
+// sees, the exponentials of one group are interleaved with the products of the next (RoundedBlock::weave).
 #if defined(CLEARHEAD_CPU_FORWARD_FLASH_BF16_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_FLASH_BF16_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_FLASH_BF16_INL_H_
@@ -27,7 +31,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Products of pairs that are added up a channel at a time.
+// A group's bf16 dot products, added up some channels at a time.
 template <int V>
 struct ProductsOf {
   const float* HWY_RESTRICT qt;
@@ -44,13 +48,14 @@ struct ProductsOf {
   }
 };
 
-// p: [kKeyTile / 2][kBlock] pairs. Also the epilogue of for_each_group.
+// p: [kKeyTile / 2][kBlock] words of two keys. Also an epilogue of for_each_group.
 template <bool kByAmx>
 struct RoundedBlock : SoftmaxBlock {
   static constexpr bool kBf16DotOnly = !kByAmx, kAmxOnly = kByAmx;
   static constexpr int kHalves = 2, kLeastStep = 2;
-  static constexpr int64_t kLeastWoven = kLeastStep * 2 * kHalves * kVectors;  // channels, in pairs: fewer hide nothing
-  alignas(64) float rounded[kBlock];                                           // ℓ'
+  // In words of two channels: with fewer there is nothing to hide exponentials behind.
+  static constexpr int64_t kLeastWoven = kLeastStep * 2 * kHalves * kVectors;
+  alignas(64) float rounded[kBlock];  // ℓ'
   int64_t amx_step = 0;
 
   void reset() {
@@ -68,7 +73,8 @@ struct RoundedBlock : SoftmaxBlock {
     weigh<kSums>(s, key, first_vector);
     add_run(static_cast<int32_t>(key - tile), first_vector, V);
   }
-  // For plain_amx: V vectors' products in memory, a vector at a time, which is as much as the registers hold beside the constants.
+  // For plain_amx: takes the products of V vectors from memory, one vector at a time. More would
+  // not fit in registers beside the constants.
   template <int V, bool kSums>
   HWY_INLINE void take_products(const float* products, float factor, int64_t key) {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
@@ -94,10 +100,10 @@ struct RoundedBlock : SoftmaxBlock {
     }
   }
 
-  // ℓ' and one more pair.
+  // Adds the two weights of a word to ℓ'.
   static HWY_INLINE Floats add_rounded(Floats pair, Floats sum) {
     if constexpr (kByAmx) return sum + even_of(pair) + odd_of(pair);
-    return dot_bf16(pair, hn::BitCast(F32(), hn::Set(I32(), 0x3F803F80)), sum);  // times 1
+    return dot_bf16(pair, hn::BitCast(F32(), hn::Set(I32(), 0x3F803F80)), sum);  // times (1, 1)
   }
   template <bool kSums, int V>
   HWY_INLINE void weigh(Scores<V>& s, int64_t key, int first_vector) {
@@ -109,7 +115,7 @@ struct RoundedBlock : SoftmaxBlock {
       const Floats shift = hn::Load(d, m + first + v * kLanes);
       Floats sum = hn::Load(d, rounded + first + v * kLanes), surprised = hn::Zero(d);
       unroll<kRows / 2>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
-        constexpr int r = i % 2 * (kRows / 4) + i / 2;  // as Part has them
+        constexpr int r = i % 2 * (kRows / 4) + i / 2;  // the order of Part::begin_half and end_half
         Floats &even = s.c[2 * r * V + v], &odd = s.c[(2 * r + 1) * V + v];
         const Floats even_score = even, odd_score = odd;
         even = exp2_shifted<kByAmx>(even, shift);
@@ -125,17 +131,18 @@ struct RoundedBlock : SoftmaxBlock {
     if (HWY_UNLIKELY(careful)) mark_hidden_words<V>(to);
   }
 
-  // What `weigh` does to one vector of a group that every query sees, in halves, from products in memory: [key][vector][lane]. The same bits. It looks at sums in
-  // place of maxima: weights that are small enough together come from scores below the threshold.
+  // What `weigh` does to one vector of a group that every query sees, in two halves, with the same bits. Products
+  // come from memory, [key][vector][lane]. It checks sums instead of maxima: if the sum of weights is small
+  // enough, all scores are below the threshold.
   template <bool kSums>
   struct Part {
     RoundedBlock& block;
     const float* products;
     float* to;
     int64_t key;
-    int at;  // in the block's lanes
+    int at;  // first lane in the block
     Floats even, odd, rounded, surprised, middle, high;
-    Floats first, second;  // of half a half
+    Floats first, second;  // of the half that has begun
 
     HWY_INLINE Part(RoundedBlock& softmax, const float* of_group, int64_t group, int vector)
         : block(softmax),
@@ -167,7 +174,7 @@ struct RoundedBlock : SoftmaxBlock {
       if constexpr (kSums) middle = first + second;
       even = even + first, odd = odd + second;
     }
-    // Some weight may have passed the threshold; NaN too.
+    // Whether a weight may have passed the threshold; true for NaN.
     HWY_INLINE bool is_beyond() const { return !hn::AllTrue(F32(), hn::Lt(even + odd, hn::Set(F32(), kHardWeight))); }
     HWY_INLINE void end() {
       const F32 d;
@@ -192,9 +199,10 @@ struct RoundedBlock : SoftmaxBlock {
     part.end();
   }
 
-  // Groups [begin, end), of which none is near where sums are wanted. A group's parts are taken while the next one's products are added up, kStep channels after each
-  // pair of keys: what multiplies and what rounds, adds and scales are different units of the processor, which would wait for each other where one follows the
-  // other. kStep is known here because a loop that short would be left by a wrong guess too often.
+  // Takes groups [begin, end), all of them far if sums are wanted. Exponentials of one group are interleaved with the
+  // products of the next: kStep channels after each two keys. Multiplying, and exponentials with rounding, adding and
+  // scaling, use different execution units, which would idle in turn if one phase followed the other. kStep is a
+  // template argument, because a loop of so few steps would mispredict its end too often.
   template <bool kSums, int kStep>
   HWY_NOINLINE void weave(const ScoreView& view, const float* HWY_RESTRICT qt, const TileSight& sight, int64_t begin, int64_t end) {
     alignas(64) float products[2][kRows * kBlock];
@@ -243,7 +251,7 @@ struct RoundedBlock : SoftmaxBlock {
     weave<kSums, kLeastStep>(view, qt, sight, begin, end);
   }
 
-  // TileBlock::mark_hidden for halves.
+  // TileBlock::mark_hidden for words of two keys.
   template <int V>
   HWY_NOINLINE void mark_hidden_words(float* to) {
     const F32 d;
@@ -288,7 +296,8 @@ inline void add_tile_values(AmxBlock& block, const ValueView& values, int64_t) {
   add_amx_values(block.p, from, block.amx_step, of, values.d_v, vectors, block.careful, block.o);
 }
 
-// One head's values: (v[2j][c], v[2j + 1][c]) as one word, past the last key 0.   bf16 [key, d_v] → [⌈key / 2⌉][d_v], for matrices as lay_out_for_amx has them
+// Packs one head's values, bf16 [key, d_v], as words (v[2j][c], v[2j + 1][c]), 0 past the last key: [⌈key / 2⌉][d_v],
+// or for AMX in the layout of lay_out_for_amx.
 template <bool kByAmx>
 void interleave_values(const Tensor& v, int64_t batch, int64_t key_head, float* spare, float* to) {
   const auto* row = reinterpret_cast<const uint16_t*>(v.raw()) + batch * v.stride(0) + key_head * v.stride(1);
@@ -298,7 +307,7 @@ void interleave_values(const Tensor& v, int64_t batch, int64_t key_head, float* 
   }
 }
 
-// Rows of f32 to where the call wants them in bf16.
+// Rounds rows of f32 to bf16, at the place the call wants them.
 inline void round_rows(const ForwardPlan& plan, int64_t batch, int64_t head, const BlockRange& block, const float* rows) {
   const Tensor& out = plan.call.out;
   auto* to = reinterpret_cast<uint16_t*>(plan.narrow_out) + batch * out.stride(0) + head * out.stride(1) + block.begin * out.stride(2);
@@ -312,13 +321,14 @@ inline void round_rows(const ForwardPlan& plan, int64_t batch, int64_t head, con
   }
 }
 
-// A thread interleaves the values of the head that it works on for itself: 0.2 % of a head's time, and no memory of the call's size.
+// Each thread interleaves the values of the head it works on itself. That takes 0.2 % of a head's time
+// and needs no memory of the size of the call.
 template <class Block>
 void forward_flash_bf16(ForwardPlan& plan) {
   const int64_t key_heads = plan.problem.heads() / plan.problem.group(), keys = plan.call.v.size(2);
   constexpr bool kByAmx = Block::kAmxOnly;
-  const int64_t stride = kByAmx ? round_up(plan.d_v, kSide) : plan.d_v;  // of a pair of keys
-  std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);        // [thread]: the key head
+  const int64_t stride = kByAmx ? round_up(plan.d_v, kSide) : plan.d_v;  // floats from one word of two keys to the next
+  std::vector<int64_t> holds(static_cast<size_t>(threads()), -1);        // [thread]: key head whose values it holds
   plan.narrow_out = plan.call.out.mutable_raw();
   plan.call.rows.used = Tensor::empty(plan.call.rows.m.shape());
   plan.used = plan.call.rows.used.template mutable_data<float>();

@@ -1,4 +1,4 @@
-// The forward, compiled once per instruction set: the driver that was chosen (dispatch.h) runs.
+// The forward pass, compiled once per instruction set. Runs the driver that dispatch.h chose.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE

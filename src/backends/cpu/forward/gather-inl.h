@@ -1,11 +1,16 @@
-// Queries that see the keys of a list: a graph's edges, or keys chosen query by query. Cost follows the pairs listed. Included once per target.
+// Queries that see the keys of a list: the edges of a graph, or keys selected per query. The cost follows the listed
+// (query, key) pairs. Included once per target.
 //
-//   the row's visible keys, 256 at a time → scores (keys in lanes) → terms → maximum → 2^(s − m) → values (channels in lanes) → m, ℓ, O
+//   the row's visible keys, 256 at a time → scores (keys in lanes) → terms → maximum → 2^(s − m)
+//     → values (channels in lanes) → m, ℓ, O
 //
-// A key that the band, the segments, the mask or a bias of −∞ hides is dropped from the list before it is read any further. A score is the chain of
-// score_kernel-inl.h, so a listed score has the bits of the same pair in any other driver; sums follow the list, so they depend on nothing else.
-// A row goes through its heads before the next one comes: heads that share keys find them near, and heads that lie side by side in memory (a layer of nodes
-// leaves them so) are fetched as whole neighbours, the next row's beside this one's work (NextRows).
+// A key that band, segments, mask or a bias of −∞ hide leaves the list before more of it is read. A score is the
+// chain of score_kernel-inl.h, so it has the bits that the same (query, key) pair has in any other driver. Sums
+// follow the list and depend on nothing else.
+//
+// All heads of a row are computed before the next row: heads that share keys find them in cache. If the heads'
+// rows of a key are adjacent in memory (as a layer over nodes leaves them), they are prefetched together; the next
+// row's while this row is computed (NextRows).
 #if defined(CLEARHEAD_CPU_FORWARD_GATHER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_GATHER_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_GATHER_INL_H_
@@ -22,12 +27,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kListed = 256;     // keys scored before their values are read
-inline constexpr int64_t kListedRows = 32;  // rows of an item
-inline constexpr int64_t kNextKeys = 64;    // neighbours of the next row that are fetched ahead
-inline constexpr int64_t kFar = 24 << 20;   // bytes of keys and values, or of what is read in their place, that no cache is trusted to hold
+inline constexpr int64_t kListed = 256;     // keys that are scored before their values are read
+inline constexpr int64_t kListedRows = 32;  // rows of a work item
+inline constexpr int64_t kNextKeys = 64;    // keys of the next row that are prefetched
+// Above this many bytes of keys and values (or of what is read in their place), no cache is assumed to hold them.
+inline constexpr int64_t kFar = 24 << 20;
 
-// Up to kListed visible keys of one row; unset past `count`, but for scores and keys up to the next vector.
+// Up to kListed visible keys of one row. Past `count` only the rest of the last vector is set, in scores and keys.
 struct ListedKeys {
   int64_t count = 0;
   alignas(64) int32_t key[kListed + kLanes];
@@ -35,7 +41,7 @@ struct ListedKeys {
   alignas(64) float score[kListed + kLanes];  // after all terms, base 2; later 2^(s − m)
 };
 
-// One row of one head, and where its list has been read to.
+// One row of one head, and how far its list has been read.
 struct ListedRow {
   const ScoreView* view = nullptr;
   int64_t query = 0;
@@ -43,7 +49,7 @@ struct ListedRow {
   int32_t segment = 0;
   const float* q = nullptr;  // [d_k], times scale·log₂e
   int64_t entry = 0, end = 0;
-  int64_t inside = 0;  // keys of the entry's block already taken
+  int64_t inside = 0;  // keys of the entry's block that have been taken
 
   ListedRow(const ScoreView& of, int64_t row, float* to) : view(&of), query(of.query_of(row)), band(of.band_of(of.query_of(row))), q(to) {
     segment = of.query_segments ? std::max(-1, of.query_segments[query * of.query_segment_stride]) : 0;
@@ -59,7 +65,7 @@ struct ListedRow {
     return !view->mask || view->mask[query * view->mask_query_stride + key * view->mask_key_stride] != 0;
   }
 
-  // The next keys of the list that the rest of the topology shows; false when there are no more.
+  // Takes the next keys of the list that the rest of the topology shows. Returns false if there are none.
   bool next(ListedKeys& to) {
     const int64_t block = view->lists.key_block;
     to.count = 0;
@@ -75,7 +81,7 @@ struct ListedRow {
   }
 };
 
-// The terms' operands along listed keys.
+// Operands of terms along listed keys.
 struct AlongListedKeys {
   const ListedKeys& listed;
   HWY_INLINE Ints keys(int64_t i) const { return hn::Load(I32(), listed.key + i); }
@@ -86,7 +92,7 @@ struct AlongListedKeys {
   }
 };
 
-// Row-major keys of the lanes' keys; those of pages are copied out of their panels into `copies` [kLanes][d_k].
+// Points at the row-major keys of kLanes lanes. Keys in pages are copied from their panels to `copies` [kLanes][d_k].
 inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copies, const float** rows) {
   for (int64_t i = 0; i < kLanes; ++i) {
     if (!view.pages) {
@@ -103,7 +109,7 @@ inline void point_at_keys(const ScoreView& view, const int32_t* key, float* copi
   }
 }
 
-// Keys from listed.count to the next whole vector repeat the last.
+// Fills the rest of the last vector with copies of the last key.
 inline void fill_vector(ListedKeys& listed) {
   for (int64_t i = listed.count; i < round_up(listed.count, kLanes); ++i) {
     listed.key[i] = listed.key[listed.count - 1];
@@ -111,7 +117,7 @@ inline void fill_vector(ListedKeys& listed) {
   }
 }
 
-// Keys that the visibility rule hides leave the list.
+// Drops keys that the visibility rule hides.
 inline HWY_NOINLINE void keep_ruled(const ListedRow& row, float* room, ListedKeys& listed) {
   const F32 d;
   const RuleUse& use = *row.view->visible;
@@ -129,8 +135,9 @@ inline HWY_NOINLINE void keep_ruled(const ListedRow& row, float* room, ListedKey
   fill_vector(listed);
 }
 
-// Scores of the listed keys; those that a term hides leave the list. `copies`: [kLanes][d_k], then room for a rule. before(term, scores) is shown what
-// each term is given, moved(from, to) where a key goes when those before it leave.
+// Computes the scores of the listed keys and drops keys that a term hides. `copies`: [kLanes][d_k], then scratch
+// for a rule. before(term, scores) receives the scores that go into each term; moved(from, to) reports the new
+// place of a key when keys before it are dropped.
 template <class Before, class Moved>
 HWY_NOINLINE void score_listed(const ListedRow& row, float* copies, ListedKeys& listed, Before&& before, Moved&& moved) {
   const F32 d;
@@ -169,14 +176,17 @@ inline void score_listed(const ListedRow& row, float* copies, ListedKeys& listed
   score_listed(row, copies, listed, Unwatched{}, Unwatched{});
 }
 
-// What the next row reads: rows that a list names, of keys and of values, fetched a part at a time beside each part of this row's work. They lie anywhere, so memory
-// must be asked long before, and without a break: a burst of prefetches would wait for itself. (And a function of nothing else the compiler drops, as one that does nothing.)
+// Prefetches what the next row reads: the rows of keys and values that its list names, a part with each
+// part of this row's work. The rows are scattered, so prefetches must be issued early and evenly: in a
+// burst they would wait for one another. (The prefetch must not be a function of its own: the compiler
+// drops calls of a function that does nothing else.)
 class NextRows {
  public:
-  static constexpr int64_t kParts = 4;  // of a head's work before values are added up, and as many of that by each kAtOnce channels
+  // Parts of a head's work before values are added, and parts of each kAtOnce channels of adding them.
+  static constexpr int64_t kParts = 4;
   static constexpr int64_t kAtOnce = 8 * kLanes;
 
-  // Rows `named` of each operand that is added; past kNextKeys of them the processor is left to itself.
+  // Begins with the rows `named` of each operand that is added. Past kNextKeys of them nothing is prefetched.
   void begin(const int32_t* named, int64_t count) {
     named_ = named;
     count_ = std::min(count, kNextKeys);
@@ -188,7 +198,7 @@ class NextRows {
     operand_[operands_++] = {reinterpret_cast<const std::byte*>(rows), stride * static_cast<int64_t>(sizeof(float)), lines};
     pieces_ += count_ * ((lines + kPieceLines - 1) / kPieceLines);
   }
-  // All that was added goes with `heads` of this row, each of which adds up `width` channels.
+  // Spreads what was added over the work of `heads` heads of this row, each of which adds up `width` channels.
   void start(int64_t heads, int64_t width) {
     pace_ = (pieces_ << kFraction) / (heads * kParts * (1 + (width + kAtOnce - 1) / kAtOnce)) + 1;
     due_ = done_ = at_ = row_ = line_ = 0;
@@ -215,13 +225,13 @@ class NextRows {
   static constexpr int kFraction = 16;
   struct Operand {
     const std::byte* rows;
-    int64_t stride, lines;  // in bytes, of a row
+    int64_t stride, lines;  // stride in bytes; cache lines of a row
   };
   Operand operand_[2];
   const int32_t* named_ = nullptr;
   int64_t count_ = 0, operands_ = 0, pieces_ = 0;
-  int64_t done_ = 0, at_ = 0, row_ = 0, line_ = 0;  // pieces, and where the next one is
-  int64_t pace_ = 0, due_ = 0;                      // pieces for a part, and by now
+  int64_t done_ = 0, at_ = 0, row_ = 0, line_ = 0;  // pieces done, and where the next one is
+  int64_t pace_ = 0, due_ = 0;                      // pieces per part of the work; pieces due by now
 };
 
 // o[V vectors] += Σ weights·values over the listed keys.
@@ -267,7 +277,7 @@ inline HWY_NOINLINE void add_listed_values(const ListedKeys& listed, const Value
   add_weighted_rows(listed.score, rows, listed.count, values.d_v, o, next);
 }
 
-// Floats that several heads' rows of one key take together; 0: they do not lie side by side.
+// Floats that several heads' rows of one key span together; 0: they are not adjacent.
 template <class RowsOf>
 int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
   int64_t joint = width;
@@ -279,10 +289,12 @@ int64_t joint_width(int64_t heads, int64_t width, RowsOf&& rows_of) {
   return joint;
 }
 
-// How heads find rows of two operands: each its own, or all of them, which list alike, what lies side by side.
+// How the heads' rows of two operands are prefetched: each head its own, or, if all heads have
+// the same lists, adjacent rows together.
 struct TwoOperands {
-  bool far = false;    // whether fetching pays: where caches hold all of it the instructions cost more than they save
-  bool joint = false;  // heads lie side by side
+  // Whether prefetching pays; if caches hold all of it, the instructions cost more than they save.
+  bool far = false;
+  bool joint = false;  // the heads' rows are adjacent
   std::array<int64_t, 2> widths{};
 
   template <class RowsOf>  // rows_of(head, operand)
@@ -294,7 +306,7 @@ struct TwoOperands {
   }
 };
 
-// Begins what `row` names; past the last there is nothing.
+// Begins prefetching what `row` names. Past the last row there is nothing.
 inline void begin_neighbours(const ScoreView& view, const ValueView& values, int64_t row, const TwoOperands& of, NextRows& next) {
   next.begin(nullptr, 0);
   if (!of.far || row >= view.rows || view.lists.key_block != 1 || view.pages) return;
@@ -309,12 +321,12 @@ inline bool lists_alike(const ScoreView& one, const ScoreView& other) {
   return one.lists.offsets == other.lists.offsets && one.lists.blocks == other.lists.blocks && one.mask == other.mask;
 }
 
-// Room of one thread.
+// One thread's memory.
 struct ListedMemory {
   float *q, *copies, *o;
   ListedKeys listed;
-  ListedKeys found;        // of a short list, for heads that list alike
-  int64_t found_row = -1;  // −1: none
+  ListedKeys found;        // the keys of a short list, for the other heads with the same list
+  int64_t found_row = -1;  // row of `found`; −1: none
   ListedMemory(const ScoreView& view, int64_t d_v) {
     const int64_t q_floats = round_up(view.d_k, 16), copy_floats = kLanes * q_floats + rule_line_floats(view, kListed + kLanes);
     q = ThreadScratch::floats(q_floats + copy_floats + round_up(std::max<int64_t>(1, d_v), 16));
@@ -323,7 +335,7 @@ struct ListedMemory {
   }
 };
 
-// keys.next(memory.listed), which heads that list alike need not do again.
+// keys.next(memory.listed). Heads with the same list reuse what the first of them found.
 inline bool next_of_row(ListedRow& keys, int64_t row, bool is_alike, ListedMemory& memory) {
   const auto copy = [](const ListedKeys& from, ListedKeys& to) {
     to.count = from.count;

@@ -1,12 +1,14 @@
-// Normalisers that need nothing of a row but its scores as they come: sigmoid, linear, and one key chosen. Included once per target.
+// Normalisers that need no more of a row than each score as it comes: sigmoid, linear, and hard
+// (one key chosen). Included once per target.
 //
-//   sigmoid   P = σ(s + b), tile by tile into values as softmax's weights go; there is no ℓ
-//   linear    the scores themselves go into values; ℓ = Σ s divides at the end
-//   hard      per lane the best score so far and its key, and Σ 2^(s − m) for the choice's log-probability; then one value row is copied
-//             drawn: the best of s + noise, noise = −log₂(−ln u) for a u of (seed, batch, head, query, key): exact, in the same pass
+//   sigmoid   P = σ(s + b), added to values tile by tile as softmax's weights are; there is no ℓ
+//   linear    the scores themselves weight the values; the output is divided by ℓ = Σ s at the end
+//   hard      per lane the best score so far and its key, and Σ 2^(s − m) for the log-probability of the choice; then
+//             one value row is copied. A sampled choice takes the best of s + noise, noise = −log₂(−ln u) for a u that
+//             follows from (seed, batch, head, query, key): exact, in the same pass.
 //
-// Ties go to the earlier key: keys come in ascending order. Sources: Ramapuram et al. 2024; Xu et al. 2015; Maddison, Tarlow &
-// Minka 2014 (Gumbel-max); Katharopoulos et al. 2020.
+// Ties go to the earlier key, because keys come in ascending order. Sources: Ramapuram et al. 2024; Xu et al. 2015;
+// Maddison, Tarlow & Minka 2014 (Gumbel-max); Katharopoulos et al. 2020.
 #if defined(CLEARHEAD_CPU_FORWARD_ONE_PASS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_ONE_PASS_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_ONE_PASS_INL_H_
@@ -25,14 +27,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// --- sigmoid, linear -----------------------------------------------------------------------------------------------------------------------
+// --- sigmoid, linear ------------------------------------------------------------------------------------------------
 
-// The epilogue of for_each_group.
+// Sigmoid and linear as an epilogue of for_each_group.
 template <WeightKind kKind>
 struct EachBlock : TileBlock {
-  alignas(64) float sees[kBlock];  // 1 once a pair is visible
-  alignas(64) float l[kBlock];     // of kLinear: the sum of the scores, base 2
-  float shift = 0;                 // of kSigmoid: −bias in base 2
+  alignas(64) float sees[kBlock];  // 1 once the row has seen a key
+  alignas(64) float l[kBlock];     // kLinear: the sum of the scores, base 2
+  float shift = 0;                 // kSigmoid: −bias in base 2
 
   void reset() {
     std::fill(sees, sees + kBlock, 0.0F);
@@ -68,14 +70,14 @@ struct EachBlock : TileBlock {
   }
 };
 
-// --- hard ----------------------------------------------------------------------------------------------------------------------------------
+// --- hard -----------------------------------------------------------------------------------------------------------
 
-// The epilogue of for_each_group.
+// The hard choice as an epilogue of for_each_group.
 struct HardBlock {
-  alignas(64) float m[kBlock], l[kBlock];         // of the softmax: Σ 2^(s − m)
-  alignas(64) float best[kBlock], score[kBlock];  // with its noise, and without
+  alignas(64) float m[kBlock], l[kBlock];         // of the softmax: its shift and Σ 2^(s − m)
+  alignas(64) float best[kBlock], score[kBlock];  // of the best key: score with noise, and without
   alignas(64) int32_t chosen[kBlock];
-  alignas(64) uint32_t low[kBlock], high[kBlock];  // noise of a drawn choice
+  alignas(64) uint32_t low[kBlock], high[kBlock];  // noise of a sampled choice
   bool draws = false;
 
   void reset() {
@@ -125,7 +127,7 @@ struct HardBlock {
     hn::Store(sum, d, l + at);
   }
 
-  // −log₂(−ln u), u = (23 bits of the pair + ½)·2⁻²³.
+  // −log₂(−ln u), u = (23 random bits of the (query, key) pair + ½)·2⁻²³.
   HWY_NOINLINE Floats noise(int at, int64_t key) const {
     const F32 d;
     const U32 du;
@@ -136,7 +138,7 @@ struct HardBlock {
   }
 };
 
-// One row: what is kept of it, and the value of its key.
+// Writes one row: its statistics, and the value of its key.
 inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const ValueView& values, const QueryBlock& queries,
                          const HardBlock& hard, int lane, int64_t at, float* out) {
   const F32 d;
@@ -165,9 +167,9 @@ inline void write_choice(const ForwardPlan& plan, const ScoreView& view, const V
   }
 }
 
-// --- one block -----------------------------------------------------------------------------------------------------------------------------
+// --- one block ------------------------------------------------------------------------------------------------------
 
-// Writes what the state says; returns whether all of it is finite.
+// Writes the results of a block. Returns whether all of them are finite.
 template <WeightKind kKind>
 bool finish_each(const ForwardPlan& plan, BlockJob<EachBlock<kKind>>& job) {
   alignas(64) float factor[kBlock];
@@ -175,7 +177,7 @@ bool finish_each(const ForwardPlan& plan, BlockJob<EachBlock<kKind>>& job) {
   for (int i = 0; i < kBlock; ++i) {
     const bool sees = block.sees[i] != 0, is_linear = kKind == WeightKind::kLinear;
     float sum = is_linear ? block.l[i] * kLn2 : 1;
-    if (std::abs(sum) < 0x1p-126F) sum = 0;  // f32 cannot divide by it
+    if (std::abs(sum) < 0x1p-126F) sum = 0;  // too small for f32 to divide by
     factor[i] = !sees || sum == 0 ? 0 : is_linear ? job.view.after.factor / block.l[i] : job.view.after.factor;
     if (i >= job.queries.count) continue;
     plan.m[job.first_row + i] = sees ? 0 : -std::numeric_limits<float>::infinity();

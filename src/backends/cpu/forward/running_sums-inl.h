@@ -1,10 +1,14 @@
-// Linear attention where every query sees the keys before one of its own: running sums in place of pairs. Included once per target.
+// Running sums over keys for linear attention where every query sees a prefix of the keys. They replace most
+// (query, key) pairs. Included once per target.
 //
-//   keys in chunks of C, the last one shorter; row i sees keys [0, e_i), e never falls; its chunk is ⌊e_i/C⌋, or past the last where it sees all
-//   S_c = Σ_{j < cC} k_j·v_jᵀ,  z_c = Σ_{j < cC} k_j        Σ_j s_ij v_j = q_i·S_c + (pairs of the row's own chunk),  Σ_j s_ij = q_i·z_c + (the same)
+//   Keys come in chunks of C, the last one shorter. Row i sees keys [0, e_i), and e_i never falls as i grows. Its own
+//   chunk is ⌊e_i/C⌋, or one past the last if it sees all keys.
+//     S_c = Σ_{j < cC} k_j·v_jᵀ          Σ_j s_ij v_j = q_i·S_c + (the same over pairs of the row's own chunk)
+//     z_c = Σ_{j < cC} k_j               Σ_j s_ij     = q_i·z_c + (the same)
 //
-// A running sum over n pieces is kept at every kSpan-th of them, and any other is at most kSpan − 1 pieces away. A piece is summed by itself before it joins, so
-// that a sum over N keys is made of chains of C, kSpan and N/(C·kSpan) additions. Where pieces lie follows from lengths alone.
+// A running sum over n pieces (chunks) is kept at every kSpan-th piece, so every other one is at most
+// kSpan − 1 pieces away. A piece is summed by itself before it is added, so a sum over N keys consists
+// of chains of C, kSpan and N/(C·kSpan) additions. The bounds of pieces follow from lengths alone.
 // Source: Katharopoulos et al. 2020, eq. 5, 8–12.
 #if defined(CLEARHEAD_CPU_FORWARD_RUNNING_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_RUNNING_SUMS_INL_H_
@@ -26,9 +30,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kSpan = 42;  // pieces between two sums that are kept: 2,016 keys of C = 48 each
+inline constexpr int64_t kSpan = 42;  // pieces between two kept sums: 2,016 keys at C = 48
 
-// Rows by the chunk in which what they see ends.
+// Rows of one chunk, the chunk in which the keys that they see end.
 struct PrefixBlock {
   int64_t chunk = 0, begin = 0;
   int count = 0;
@@ -36,7 +40,7 @@ struct PrefixBlock {
 struct PrefixLayout {
   int64_t keys = 0, chunks = 0;
   std::vector<PrefixBlock> blocks{};   // rows ascending
-  std::vector<int64_t> first_block{};  // [chunk], and past the last; then where all end
+  std::vector<int64_t> first_block{};  // [chunk]; then of rows that see all keys; then the number of blocks
 
   PrefixLayout(const ScoreView& view, int64_t rows) : keys(view.key_length), chunks((view.key_length + kBlock - 1) / kBlock) {
     first_block.assign(static_cast<size_t>(chunks + 2), 0);
@@ -61,8 +65,8 @@ inline hwy::AlignedFreeUniquePtr<float[]> aligned_floats(int64_t count) {
   return hwy::AllocateAligned<float>(static_cast<size_t>(std::max<int64_t>(count, 16)));
 }
 
-// A matrix [a][round_up(b, 16)] += lanesᵀ·rows: lanes [round_up(a, kRows)][kBlock], rows [count][round_up(b, 16)]. `sum` is as large as the matrix, whose
-// rows are rounded up to kRows.
+// to += lanesᵀ·rows. to: [a][round_up(b, 16)], lanes: [round_up(a, kRows)][kBlock], rows: [count][round_up(b, 16)].
+// `sum` is scratch of the size of `to`; both have their rows rounded up to kRows.
 inline HWY_NOINLINE void add_outer(const float* lanes, int64_t a, const float* rows, int64_t b, int count, float* sum, float* to) {
   const int64_t stride = round_up(b, 16), floats = round_up(a, kRows) * stride;
   std::fill(sum, sum + floats, 0.0F);
@@ -74,7 +78,8 @@ inline HWY_NOINLINE void add_outer(const float* lanes, int64_t a, const float* r
 }
 inline int64_t outer_floats(int64_t a, int64_t b) { return round_up(a, kRows) * round_up(b, 16); }
 
-/// Sums over pieces 0 … n − 1 of some maps. Pieces::add(map, piece, state) adds one piece; an object of Pieces is one thread's.
+/// Running sums over pieces 0 … n − 1 of several maps. Pieces::add(map, piece, state) adds one
+/// piece; each thread has its own Pieces.
 template <class Pieces>
 class RunningSums {
  public:
@@ -98,12 +103,12 @@ class RunningSums {
     });
   }
 
-  /// Walks over the pieces of one map; cheapest forwards.
+  /// Visits running sums of one map. Cheapest in ascending order.
   class Cursor {
    public:
     Cursor(RunningSums& sums, int64_t map, Pieces pieces)
         : sums_(sums), map_(map), own_(std::move(pieces)), state_(static_cast<size_t>(sums.floats_), 0) {}
-    /// The sum of pieces [0, count).
+    /// Returns the sum of pieces [0, count).
     const float* at(int64_t count) {
       const int64_t span = count == sums_.pieces_ ? sums_.spans_ : count / kSpan, kept = sums_.position(span);
       if (at_ > count || kept > at_) {
@@ -129,12 +134,12 @@ class RunningSums {
   std::vector<float> kept_;  // [map][span]: the sum of all pieces before it
 };
 
-// Keys and values of one chunk, row by row; lanes past the last key repeat it.
+// Keys and values of one chunk as rows. Rows past the last key repeat it.
 struct ChunkRows {
   int count = 0;
   const float *keys[kBlock], *values[kBlock];
 
-  // `room` [kBlock][d_k + d_v] takes copies of what lies in pages.
+  // `room` [kBlock][d_k + d_v] takes copies of keys and values that lie in pages.
   ChunkRows(const ScoreView& view, const ValueView& of, Range range, float* room) : count(static_cast<int>(range.size())) {
     float* value_room = view.pages ? room + kBlock * view.d_k : nullptr;
     for (int i = 0; i < kBlock; ++i) {
@@ -146,7 +151,7 @@ struct ChunkRows {
                      [&](auto element) { copy<decltype(element)>(view, of, key, room + i * view.d_k, value_room + i * of.d_v); });
     }
   }
-  // Channels of a page's key lie a panel apart.
+  // Channels of a key in a page are KVPage::kPanel apart.
   template <class T>
   static void copy(const ScoreView& view, const ValueView& of, int64_t key, float* to_key, float* to_value) {
     const int64_t in_page = key % kKeyTile, in_panel = in_page % KVPage::kPanel;

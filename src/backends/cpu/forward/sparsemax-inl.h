@@ -1,17 +1,22 @@
-// Normalisers with a threshold: blocks of queries in lanes against all of their keys at once. Included once per target.
+// Sparsemax and entmax-1.5: blocks of queries in lanes, with the scores of all of their keys in
+// scratch. Included once per target.
 //
-//   scores of all keys → [key][lane] in scratch, and the largest of each lane
-//   a first guess of the thresholds from every eighth key, then Newton's method in all lanes at once over a list of keys that shrinks as it goes:
+//   scores of all keys → [key][lane] in scratch, and the largest per lane
+//   a first guess of the thresholds from every eighth key, then Newton's method in all lanes at once, over a list of
+//   keys that shrinks:
 //     sparsemax    Σ_j max(0, y_j − t) = 1          t += (Σ max(0, y − t) − 1) / #{y > t}
 //     entmax-1.5   Σ_j max(0, y_j − t)² = 1         t += (Σ max(0, y − t)² − 1) / (2 Σ max(0, y − t))      y = s/2
-//   P as every later look takes it (weight-inl.h); values of the listed keys; O / Σ P
+//   P as every later look computes it (weight-inl.h); values of the listed keys; O / Σ P
 //
-// Both sums are convex in t: after the first step t lies below and only rises, so that what falls off the list stays off. y is taken relative to the lane's largest score:
-// t lies in [−1, 0] then, and converges to 6e-8 whatever the scores' size (in base 2 here: scores come so, and one factor at the end is exact enough). So is t
-// kept: a record holds the largest score and t.
-// A lane adds its keys in ascending order, stops by its own steps and gets zeros from keys that only its neighbours listed: no bit depends on them.
-// A weight of zero has no value: where a block is not all finite it is done again with values that no lane has left out (`careful`).
-// Sources: Martins & Astudillo 2016; Peters, Niculae & Martins 2019; Condat 2016 for Newton's method on the simplex.
+// Both sums are convex in t. After the first step t lies below the solution and only rises, so a key that has left the
+// list never returns. y is taken relative to the lane's largest score; t then lies in [−1, 0] and converges to 6e-8 at
+// any size of scores. (Here y is in base 2 as the scores are; one factor at the end is accurate enough.) t is stored in
+// this form: a record holds the largest score and t.
+//
+// A lane adds its keys in ascending order, stops by its own steps, and gets zeros from keys that only its neighbours
+// listed. So no bit depends on the neighbours. The value of a weight that is zero does not count: a block that is not
+// all finite is computed again, adding values only in lanes with a weight that is not zero (`careful`). Sources:
+// Martins & Astudillo 2016; Peters, Niculae & Martins 2019; Condat 2016 for Newton's method on the simplex.
 #if defined(CLEARHEAD_CPU_FORWARD_SPARSEMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_SPARSEMAX_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_SPARSEMAX_INL_H_
@@ -29,20 +34,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// What Σ max(0, y − t)^power must be, for y in base 2: (log₂e)¹ or (2·log₂e)².
+// What Σ max(0, y − t)^power must equal for y in base 2: (log₂e)¹ or (2·log₂e)².
 template <WeightKind kKind>
 inline constexpr float kMass = kKind == WeightKind::kEntmax15 ? 4 * kLog2E* kLog2E : kLog2E;
 // The threshold lies less than this below the largest score.
 template <WeightKind kKind>
 inline constexpr float kDepth = kKind == WeightKind::kEntmax15 ? 2 * kLog2E : kLog2E;
-inline constexpr int kMostSteps = 64;  // 11 were the most seen
+inline constexpr int kMostSteps = 64;  // the most that were seen are 11
 
-// Scores of all keys of a block of rows, and the keys that still matter. Also the epilogue of for_each_group.
+// The scores of a block of rows against all their keys, and the keys that still matter. Also an
+// epilogue of for_each_group.
 struct ThresholdBlock {
   alignas(64) float largest[kBlock], t[kBlock], sum[kBlock];
-  float* scores = nullptr;  // [key − first][kBlock]: then P
+  float* scores = nullptr;  // [key − first][kBlock]; later P
   float* o = nullptr;       // [d_v][kBlock]
-  int32_t* list = nullptr;  // keys − first, ascending; room for the sample after them
+  int32_t* list = nullptr;  // keys − first, ascending; behind them room for the sample
   int64_t d_v = 0, first = 0, count = 0;
   int vectors = 0;
   bool guesses = false;
@@ -78,19 +84,20 @@ struct ThresholdBlock {
   }
 };
 
-// A list of keys that gets shorter.
+// A list of keys that only gets shorter.
 struct KeyList {
   int32_t* keys = nullptr;
   int64_t count = 0;
 };
 
-// One step of Newton's method in every lane that `open` has, towards `mass`; a lane whose step is below `done` mean excesses leaves `open`. Returns whether any
-// is left. Keys at or below every lane's t leave the list, or with kFirst, where t may be too high, those that no t can reach. NaN stays listed.
+// One step of Newton's method, towards `mass`, in every `open` lane. A lane leaves `open` when its step is smaller than
+// `done` times its mean excess. Keys at or below the t of every lane leave the list; with kFirst, where t may be too
+// high, only keys that no t can reach. NaN stays on the list. Returns whether any lane is still open.
 template <WeightKind kKind, int V, bool kFirst>
 HWY_NOINLINE bool step_thresholds(const ThresholdBlock& strip, float mass, float done, KeyList& list, Lanes* open, float* thresholds) {
   const F32 d;
   constexpr bool kSquared = kKind == WeightKind::kEntmax15;
-  Floats top[V], t[V], sum[V], second[V];  // second: how many, or Σ max(0, y − t)
+  Floats top[V], t[V], sum[V], second[V];  // second: number of keys above t, or Σ max(0, y − t)
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
     top[v] = hn::Load(d, strip.largest + v * kLanes);
     t[v] = hn::Load(d, thresholds + v * kLanes);
@@ -132,7 +139,8 @@ HWY_NOINLINE bool step_thresholds(const ThresholdBlock& strip, float mass, float
   return any;
 }
 
-// A first guess from every eighth key, good to a few hundredths of the mean excess: saves five passes over all of them.
+// A first guess from every eighth key, accurate to a few hundredths of the mean excess. It saves
+// five passes over all keys.
 template <WeightKind kKind, int V>
 HWY_NOINLINE void guess_thresholds(ThresholdBlock& strip, const Lanes* sees) {
   Lanes open[V];
@@ -145,7 +153,7 @@ HWY_NOINLINE void guess_thresholds(ThresholdBlock& strip, const Lanes* sees) {
   }
 }
 
-// Thresholds of all lanes into `t`, natural units.
+// Finds the thresholds `t` of all lanes, in natural units.
 template <WeightKind kKind, int V>
 HWY_NOINLINE void find_thresholds(ThresholdBlock& strip) {
   const F32 d;
@@ -153,24 +161,27 @@ HWY_NOINLINE void find_thresholds(ThresholdBlock& strip) {
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
     const Floats top = hn::Load(d, strip.largest + v * kLanes), depth = hn::Set(d, kDepth<kKind>);
     sees[v] = hn::Not(hn::Lt(top, hn::Set(d, kVisible)));
-    // +∞ has no threshold: NaN. A lane that sees nothing lists nothing.
+    // With a score of +∞ there is no threshold: NaN. A lane that sees nothing lists no keys.
     hn::Store(hn::IfThenElse(sees[v], hn::Zero(d) - depth - (top - top), hn::Zero(d)), d, strip.t + v * kLanes);
     hn::Store(hn::IfThenElse(sees[v], top, hn::Zero(d)), d, strip.largest + v * kLanes);
   });
-  // By the call's length alone: no row's bits depend on which rows share its block.
+  // Depends on the call's length alone, so no row's bits depend on the other rows of its block.
   if (strip.guesses) guess_thresholds<kKind, V>(strip, sees);
   constexpr float kDone =
-      kKind == WeightKind::kEntmax15 ? 3e-5F : 1e-6F;  // convergence is quadratic: of an error that small nothing is left
+      // Convergence is quadratic: nothing is left of so small an error.
+      kKind == WeightKind::kEntmax15 ? 3e-5F : 1e-6F;
   KeyList list{strip.list, strip.count};
   bool open = step_thresholds<kKind, V, true>(strip, kMass<kKind>, kDone, list, sees, strip.t);
   for (int step = 0; open && step < kMostSteps; ++step)
     open = step_thresholds<kKind, V, false>(strip, kMass<kKind>, kDone, list, sees, strip.t);
   strip.count = list.count;
-  const Floats unit = hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2);  // the factor that scores get
+  // The factor on scores in weight-inl.h.
+  const Floats unit = hn::Set(d, kKind == WeightKind::kEntmax15 ? kLn2 / 2 : kLn2);
   for (int v = 0; v < V; ++v) hn::Store(hn::Load(d, strip.t + v * kLanes) * unit, d, strip.t + v * kLanes);
 }
 
-// Scores of the listed keys become weights, in place; their sums. Keys that no lane keeps leave the list.
+// Turns the scores of the listed keys into weights in place, and sums them. Keys without a
+// weight in any lane leave the list.
 template <WeightKind kKind, int V>
 HWY_NOINLINE void weigh_list(ThresholdBlock& strip) {
   const F32 d;
@@ -199,9 +210,10 @@ HWY_NOINLINE void weigh_list(ThresholdBlock& strip) {
   unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { hn::Store(sum[v], d, strip.sum + v * kLanes); });
 }
 
-// --- values of listed keys -----------------------------------------------------------------------------------------------------------------
+// --- values of listed keys ------------------------------------------------------------------------------------------
 
-// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels] over the listed keys j, relative to `base`.
+// o[C channels][V vectors] += Σ_j p[j]·values[j][C channels] over the listed keys j. `values`
+// begins at key 0 of the list's numbering.
 template <int C, int V>
 HWY_INLINE void add_kept(const int32_t* HWY_RESTRICT list, int64_t count, const float* HWY_RESTRICT p, const float* HWY_RESTRICT values,
                          int64_t stride, float* HWY_RESTRICT o) {
@@ -235,7 +247,7 @@ HWY_NOINLINE void add_kept_values(const int32_t* list, int64_t count, const floa
   for (; c < d_v; ++c) add_kept<1, V>(list, count, p, values + c, stride, o + c * kBlock);
 }
 
-// The same sums, where a lane's weight is not zero.
+// The same sums, only in lanes whose weight is not zero.
 inline HWY_NOINLINE void add_kept_carefully(const int32_t* list, int64_t count, const float* p, const float* values, int64_t stride,
                                             const ThresholdBlock& strip) {
   const F32 d;
@@ -252,14 +264,14 @@ inline HWY_NOINLINE void add_kept_carefully(const int32_t* list, int64_t count, 
   }
 }
 
-// Key tile by key tile, because values may lie in pages.
+// Adds values key tile by key tile, because values may lie in pages.
 inline void add_strip_values(const ValueView& values, bool careful, ThresholdBlock& strip) {
   for (int64_t begin = 0, end = 0; begin < strip.count; begin = end) {
     const int64_t tile = (strip.first + strip.list[begin]) / kKeyTile * kKeyTile;
     const int32_t last = static_cast<int32_t>(tile + kKeyTile - strip.first);
     end = std::lower_bound(strip.list + begin, strip.list + strip.count, last) - strip.list;
     const int64_t keys = strip.first + strip.list[end - 1] + 1 - tile;
-    const float* from = values.rows(tile, keys) - (tile - strip.first) * values.stride;  // of key `first`
+    const float* from = values.rows(tile, keys) - (tile - strip.first) * values.stride;  // row of key `first`
     const int32_t* list = strip.list + begin;
     if (HWY_UNLIKELY(careful)) {
       add_kept_carefully(list, end - begin, strip.scores, from, values.stride, strip);
@@ -273,7 +285,7 @@ inline void add_strip_values(const ValueView& values, bool careful, ThresholdBlo
   }
 }
 
-// The same for a table of offsets beside the values.
+// The same with a table of offsets in place of values.
 inline HWY_NOINLINE void add_strip_offsets(const TileContext& in, ThresholdBlock& strip) {
   for (int64_t begin = 0, end = 0; begin < strip.count; begin = end) {
     const int64_t tile = (strip.first + strip.list[begin]) / kKeyTile * kKeyTile;
@@ -290,7 +302,7 @@ inline HWY_NOINLINE void add_strip_offsets(const TileContext& in, ThresholdBlock
   }
 }
 
-// --- one block -----------------------------------------------------------------------------------------------------------------------------
+// --- one block ------------------------------------------------------------------------------------------------------
 
 template <WeightKind kKind>
 inline void normalise_strip(ThresholdBlock& strip) {
@@ -299,7 +311,7 @@ inline void normalise_strip(ThresholdBlock& strip) {
   find_thresholds<kKind, 1>(strip), weigh_list<kKind, 1>(strip);
 }
 
-// Dropout and the Gaussian on the weights of listed keys.
+// Applies dropout and the Gaussian to the weights of the listed keys.
 inline HWY_NOINLINE void change_kept(const AfterView& after, const QueryBlock& queries, ThresholdBlock& strip) {
   const F32 d;
   for (int64_t i = 0; i < strip.count; ++i) {
@@ -336,7 +348,7 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
     const Range band = view.band_of(view.query_of(begin + i));
     if (band.size() > 0) keys = {std::min(keys.begin, band.begin), std::max(keys.end, band.end)};
   }
-  constexpr int64_t kGuesses = 512;  // keys from which a guess pays
+  constexpr int64_t kGuesses = 512;  // keys from which on a first guess pays
   const int64_t room = round_up(std::max<int64_t>(1, keys.end - keys.begin / kKeyTile * kKeyTile), 16);
   const int64_t qt_floats = view.d_k * kBlock, o_floats = plan.d_v * kBlock, spare_floats = round_up(plan.d_v, 16);
   float* memory = ThreadScratch::floats(qt_floats + o_floats + spare_floats + room * (kBlock + 2) + tile_scratch_floats(view));
@@ -362,7 +374,7 @@ inline void strip_block(const ForwardPlan& plan, int64_t batch, int64_t head, in
     alignas(64) float factor[kBlock];
     const int64_t first_row = plan.stats_row(batch, head, begin);
     for (int i = 0; i < queries.vectors * kLanes; ++i) {
-      const bool is_empty = strip.sum[i] == 0;  // a row that sees something keeps its largest score
+      const bool is_empty = strip.sum[i] == 0;  // a row that sees something has Σ P > 0
       factor[i] = is_empty ? 0 : view.after.factor / strip.sum[i];
       if (i >= count) continue;
       plan.m[first_row + i] = is_empty ? -std::numeric_limits<float>::infinity() : strip.largest[i];

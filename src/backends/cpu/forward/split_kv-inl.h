@@ -1,8 +1,9 @@
-// Some queries over many keys: too few blocks to keep threads busy, so keys are split into chunks too. Included once per target.
+// Few rows over many keys: there are too few blocks to keep the threads busy, so keys are split
+// into chunks too. Included once per target.
 //
 //   (m, ℓ, O) per block and chunk  →  m* = max m,  ℓ = Σ ℓ·2^(m − m*),  O = Σ O·2^(m − m*)  in chunk order
 //
-// Where keys are split follows from query length, key length and the heads of a group (dispatch.cc).
+// Where keys are split follows from query length, key length and the heads per key head (dispatch.cc).
 #if defined(CLEARHEAD_CPU_FORWARD_SPLIT_KV_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_FORWARD_SPLIT_KV_INL_H_
 #undef CLEARHEAD_CPU_FORWARD_SPLIT_KV_INL_H_
@@ -19,7 +20,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// One block's state after one chunk: m, ℓ [kBlock], then O [d_v][kBlock].
+// A block's state after one chunk: m and ℓ [kBlock] each, then O [d_v][kBlock].
 struct ChunkState {
   float* data = nullptr;
   float* m() const { return data; }
@@ -36,7 +37,7 @@ inline void attend_chunk(BlockJob<>& job, Range keys, const ChunkState& state) {
   std::copy(job.softmax.o, job.softmax.o + o_floats, state.o());
 }
 
-// All chunks of a block into its state, in chunk order.
+// Merges the states of all chunks of a block, in chunk order.
 inline void merge_chunks(const float* first, int64_t chunks, int64_t stride, SoftmaxBlock& softmax) {
   const F32 d;
   softmax.reset();

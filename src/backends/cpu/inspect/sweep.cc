@@ -1,5 +1,6 @@
-// All statistics of a sweep in one pass over the weights: blocks of rows that take turns at key tiles, by the forward's score kernel. What is kept of a
-// weight is in sweep_block-inl.h, the order of sums in sweep_plan.h. Compiled once per instruction set.
+// All statistics of a sweep, in one pass over the weights: the forward's score kernel over blocks of rows that are
+// interleaved by key tile. sweep_block-inl.h says what is kept of a weight, sweep_plan.h in which order sums are
+// added. Compiled once per instruction set.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -31,10 +32,11 @@ struct BlockOfRows {
   int count;
 };
 
-// Beside an m this large a block leaves log_rest out of −log₂P.
+// Whether m is so large that log_rest would be lost next to it. A block then leaves log_rest out
+// of −log₂P, and write_entropy adds it.
 bool is_large(const RowShift& shift) { return std::abs(shift.m) >= kWholeScores; }
 
-// Shifts, tags and cell rows of the block's lanes.
+// Sets shifts, tags and cell rows of the block's lanes.
 void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& view, const QueryBlock& queries, SweepBlock& block) {
   const std::vector<int64_t>& rows = plan.call.rows;
   block.run_count = 0;
@@ -58,7 +60,7 @@ void set_lanes(const SweepPlan& plan, const BlockOfRows& at, const ScoreView& vi
   block.consecutive = block.last_position - block.first_position == at.count - 1;
 }
 
-// A sink logit's share of a row counts as one more outcome.
+// Writes a row's entropy. A sink logit's share counts as one more outcome.
 void write_entropy(const SweepPlan& plan, int64_t map, int64_t index, const ScoreView& view, double surprise2, bool leaves_rest = false) {
   const int64_t row = plan.call.rows[static_cast<size_t>(index)];
   const RowShift shift = row_shift(plan.call.record, plan.batch_of(map), plan.head_of(map), row, plan.call.precision);
@@ -108,7 +110,8 @@ void write_cells(const float* max, const double* sum, const double* count, int64
   }
 }
 
-// One block on one thread, in the thread's memory: what blocks need while they are at a tile is shared between those that take turns.
+// One block on one thread, in the thread's memory. Scratch for one key tile is shared by the
+// blocks that are interleaved.
 struct BlockSweep {
   const SweepPlan& plan;
   const BlockOfRows at;
@@ -117,7 +120,7 @@ struct BlockSweep {
   SweepBlock block;
   TileScratch scratch;
   bool biased = false;
-  int64_t tile = 0, last = 0;  // the next one; keys end here
+  int64_t tile = 0, last = 0;  // the next key tile; end of the keys
 
   static int64_t own_floats(const SweepPlan& plan, const ScoreView& view) { return (view.d_k + 4 * plan.matches + 2 * plan.top) * kBlock; }
 
@@ -143,7 +146,7 @@ struct BlockSweep {
     last = std::min(queries.last_key(), plan.looked_keys.end);
     tile = next_tile(view, queries, std::max(queries.first_key(), plan.looked_keys.begin) / kKeyTile * kKeyTile, last);
   }
-  BlockSweep(const BlockSweep&) = delete;  // its parts point at each other
+  BlockSweep(const BlockSweep&) = delete;  // its parts point to one another
   BlockSweep& operator=(const BlockSweep&) = delete;
 
   void take_tile() {
@@ -163,7 +166,7 @@ struct BlockSweep {
   }
 };
 
-// Rows of a strip in blocks, as in the forward.
+// Computes the rows of a strip in blocks cut as in the forward pass.
 void sweep_blocks(SweepPlan& plan, int64_t map, const ScoreView& view, Range rows, StripSums& sums, int thread) {
   const int64_t own = BlockSweep::own_floats(plan, view);
   float* memory = ThreadScratch::floats(kTogether * own + tile_scratch_floats(view));
@@ -205,7 +208,7 @@ void sweep_strip(SweepPlan& plan, int64_t map, int64_t strip, int thread) {
 ReductionResult sweep(const SweepCall& call, const ReductionChoice& choice) {
   SweepPlan plan(call, choice, kBlock, write_cells);
   read_offsets(plan.problem);
-  // Head by head, its last strips first: with a causal band they are the longest.
+  // Head by head, last strips first: with a causal band they are the longest.
   for_items(plan.maps * plan.strips,
             [&](int64_t item, int thread) { sweep_strip(plan, item / plan.strips, plan.strips - 1 - item % plan.strips, thread); });
   return plan.take_result();

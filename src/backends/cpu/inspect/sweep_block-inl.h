@@ -1,15 +1,18 @@
-// Statistics of a block of rows while its weights are in registers. Included once per target.
+// Statistics of a block of rows, computed while its weights are in registers. Included once per target.
 //
-//   p = 2^(s − m)·(1/ℓ)                          the record's own shift: no maximum, and P is stored only where a statistic needs its neighbours
-//   entropy  E += p·(s − L)                      base 2, L = m + log₂ℓ; −E·ln 2 is the row's entropy
-//   distance D += p·|position − j|
-//   received the three vectors of each key are added, eight keys reduced together, one update of eight floats
-//   offsets  groups beyond the reach add to two far sums; near ones, [key][lane], are added along their diagonals
-//   matches  M += p where the tags are equal and j ≠ position
-//   cells    maxima and sums in lanes until the cell column ends; kLanes columns are turned together and lanes fold into cell rows
-//   top      sweep_top-inl.h, by score: asked for alone, it needs no weights
+//   p = 2^(s − m)·(1/ℓ)   with the record's own shift, so no maximum is needed. P is stored only where a statistic
+//                         needs neighbouring weights.
+//   entropy   E += p·(s − L)     base 2, L = m + log₂ℓ; −E·ln 2 is the row's entropy
+//   distance  D += p·|position − j|
+//   received  the three vectors of each key are added, then eight keys reduced together: one update of eight floats
+//   offsets   groups beyond the reach add to two far sums; near ones, as [key][lane], are added along their diagonals
+//   matches   M += p where the tags are equal and j ≠ position
+//   cells     maxima and sums per lane until the cell column ends; then kLanes columns are transposed together and
+//             their lanes are added into cell rows
+//   top       by score (sweep_top-inl.h); if nothing else is requested, no weights are computed
 //
-// Row sums are f32 within a key tile and double across tiles; cells within kTilesAdded of them. Lanes past the last query have 1/ℓ = 0.
+// Row sums are f32 within a key tile and double across tiles; cells are f32 within kTilesAdded
+// tiles. Lanes past the last query have 1/ℓ = 0.
 #if defined(CLEARHEAD_CPU_INSPECT_SWEEP_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_INSPECT_SWEEP_BLOCK_INL_H_
 #undef CLEARHEAD_CPU_INSPECT_SWEEP_BLOCK_INL_H_
@@ -35,7 +38,7 @@ struct LaneRun {
   int64_t cells;  // where the row's cells begin in StripSums
 };
 
-// The state of a block. Also the epilogue of for_each_group.
+// The state of a block. Also an epilogue of for_each_group.
 struct SweepBlock {
   static constexpr int kPad = kLanes;                 // zeros on both sides of a row of weights
   static constexpr int kStride = kBlock + 2 * kPad;   // of `weights`
@@ -44,32 +47,34 @@ struct SweepBlock {
 
   const SweepPlan* plan = nullptr;
   const QueryBlock* queries = nullptr;
-  const AfterView* after = nullptr;  // of looks at weights after, where pairs differ
+  const AfterView* after = nullptr;  // looks at weights after dropout and Gaussian; else null
   WeightKind kind = WeightKind::kSoftmax;
-  bool by_log = false;  // a weight's logarithm is not its score's difference to L
+  // Entropy takes the logarithm of each weight, because it is not the score minus L.
+  bool by_log = false;
   StripSums* sums = nullptr;
   // Per lane.
   alignas(64) float m[kBlock], threshold[kBlock], inverse[kBlock], log_sum[kBlock];
-  alignas(64) float entropy[kBlock], distance[kBlock];  // of the tile
+  alignas(64) float entropy[kBlock], distance[kBlock];  // of the key tile
   alignas(64) double entropy_total[kBlock], distance_total[kBlock];
-  // The open cell column and those that wait to be folded, [column][lane]; what is not used holds kNoWeight, 0, 0.
+  // The open cell column and those waiting to be added to cells, [column][lane]. Unused places hold kNoWeight, 0, 0.
   alignas(64) float slot_max[kLanes * kBlock], slot_sum[kLanes * kBlock], slot_count[kLanes * kBlock];
   alignas(64) float turned[kBlock * kLanes];  // [lane][column]
   float slot_inside[kLanes];
   bool slot_counted[kLanes];
-  alignas(64) float far_before[kLanes], far_after[kLanes];  // of the tile
-  alignas(64) float weights[kRows * kStride];               // [key][pad, lane, pad]: of the group, for near offsets and cut cells
-  alignas(64) float scores[kRows * kBlock];                 // [key][lane]: of the group, where visibility must be known
-  int32_t* tags = nullptr;                                  // [match][kBlock]
-  float* matched = nullptr;                                 // [match][kBlock], of the tile
-  double* matched_total = nullptr;                          // [match][kBlock]
+  alignas(64) float far_before[kLanes], far_after[kLanes];  // of the key tile
+  // [key][pad, lane, pad]: the group's weights, for near offsets and for groups cut by a cell border.
+  alignas(64) float weights[kRows * kStride];
+  alignas(64) float scores[kRows * kBlock];  // [key][lane]: the group's scores, where visibility must be known
+  int32_t* tags = nullptr;                   // [match][kBlock]
+  float* matched = nullptr;                  // [match][kBlock], of the key tile
+  double* matched_total = nullptr;           // [match][kBlock]
   TopKeys top;
-  // Of the block.
-  bool consecutive = false, hides = false;  // hides: the tile's mask, segments or biases may hide pairs inside the band
+  // The block.
+  bool consecutive = false, hides = false;  // hides: mask, segments or biases may hide pairs inside the band
   int64_t first_position = 0, last_position = 0;
-  int64_t column = 0, column_end = 0;  // of cells; column_end 0: none is open
-  int slots = 0;                       // columns that wait; the open one is the next slot
-  int tiles = 0;                       // that have ended
+  int64_t column = 0, column_end = 0;  // of cells; column_end 0: no column is open
+  int slots = 0;                       // columns that wait; the open column is the next slot
+  int tiles = 0;                       // key tiles that have ended
   int run_count = 0;
   LaneRun runs[kBlock];
 
@@ -78,7 +83,8 @@ struct SweepBlock {
     const int first = first_vector * kLanes;
     if (top.count > 0) top.follow(s, key, first);
     if (!plan->weighs) return;
-    bool cut = false;  // the cell column ends inside the group, or pairs of it may be hidden
+    // The cell column ends inside the group, or some of its (query, key) pairs may be hidden.
+    bool cut = false;
     if (plan->pooled) {
       if (HWY_UNLIKELY(key >= column_end)) enter_column(std::max(key, plan->looked_keys.begin));
       cut = key + kRows > column_end || key < plan->looked_keys.begin || !inside(key) || leaves_some_out(key);
@@ -102,7 +108,7 @@ struct SweepBlock {
     if (plan->pooled && HWY_LIKELY(!cut)) pool_group(s, first);
   }
 
-  // Scores → weights, and entropy on the way.
+  // Turns scores into weights, and adds up entropy.
   template <int V>
   HWY_INLINE void weigh(Scores<V>& s, int64_t key, int first) {
     const F32 d;
@@ -125,20 +131,23 @@ struct SweepBlock {
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
       const Floats shift = hn::Load(d, m + first + v * kLanes), factor = hn::Load(d, inverse + first + v * kLanes);
       unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-        const Floats c = kLanes == 16 ? s.c[r * V + v] : term_floor(s.c[r * V + v]);  // with AVX-512 2^−∞ is 0 (simd-inl.h)
+        // With AVX-512, 2^−∞ is 0 (simd-inl.h)
+        const Floats c = kLanes == 16 ? s.c[r * V + v] : term_floor(s.c[r * V + v]);
         s.c[r * V + v] = exp2_shifted(c, shift) * factor;
       });
     });
   }
 
-  // The same where a weight's logarithm is not its score: E += p·log₂p. By way of memory, so that it costs the other path no register.
+  // The same if entropy takes the logarithm of each weight: E += p·log₂p. Goes through memory, so that
+  // it takes no registers from the other path.
   template <int V>
   HWY_INLINE void weigh_other(Scores<V>& s, int64_t key, int first) {
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { hn::Store(s.c[i], F32(), turned + i * kLanes); });
     weigh_turned(V, key, first);
     unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = hn::Load(F32(), turned + i * kLanes); });
   }
-  // What of a weight is in the entropy: of linear ones, which may be negative or beyond one, those that are shares. NaN stays NaN.
+  // The part of a weight that counts in the entropy. Linear weights may be negative or above one;
+  // only those in [0, 1] count. NaN stays NaN.
   template <WeightKind kKind>
   static HWY_INLINE Floats counted(Floats p) {
     const F32 d;
@@ -164,7 +173,7 @@ struct SweepBlock {
     });
   }
 
-  // to[lane] = the weight of what stands at `place` of each row's top keys, 0 where there is none.
+  // Sets to[lane] to the weight of the key at `place` of each row's top keys, 0 if there is none.
   void weigh_top(int64_t place, float* to) const {
     const F32 d;
     with_kind_of_look(kind, [&](auto k) CLEARHEAD_INLINE_LAMBDA {
@@ -198,7 +207,8 @@ struct SweepBlock {
     const F32 d;
     const I32 di;
     const int32_t* key_tags = plan->key_tags[static_cast<size_t>(match)].data() + key;
-    const bool own = key <= last_position && first_position < key + kRows;  // some query of the block stands in the group
+    // Some query of the block is at the position of a key of the group.
+    const bool own = key <= last_position && first_position < key + kRows;
     Ints tag[kRows];
     unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA { tag[r] = hn::Set(di, key_tags[r]); });
     unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
@@ -216,7 +226,7 @@ struct SweepBlock {
     });
   }
 
-  // Received mass and far offsets. True when some pair of the group is within the reach.
+  // Adds received weight and far offsets. Returns whether some pair of the group is within the reach.
   template <int V>
   HWY_INLINE bool add_columns(const Scores<V>& s, int64_t key) {
     const F32 d;
@@ -284,7 +294,7 @@ struct SweepBlock {
     });
   }
 
-  // A factor of the group says that its key does not count.
+  // Whether a factor leaves out a key of the group.
   HWY_INLINE bool leaves_some_out(int64_t key) const {
     const float* factors = plan->key_factors(key);
     if (!factors) return false;
@@ -293,7 +303,7 @@ struct SweepBlock {
     return some;
   }
 
-  // Every query of the block sees every key of the group.
+  // Whether every query of the block sees every key of the group.
   HWY_INLINE bool inside(int64_t key) const {
     if (hides) return false;
     bool all = true;
@@ -301,7 +311,7 @@ struct SweepBlock {
     return all;
   }
 
-  // The group in `weights`, added along its diagonals p − j: lane − r is one of kWindow.
+  // Adds the group in `weights` along its diagonals p − j: lane − r has kWindow values.
   HWY_NOINLINE void add_near_offsets(int64_t key) {
     const F32 d;
     const int64_t reach = plan->reach, base = reach + SweepPlan::kMargin;
@@ -322,7 +332,7 @@ struct SweepBlock {
     }
   }
 
-  // --- cells -----------------------------------------------------------------------------------------------------------------------------
+  // --- cells --------------------------------------------------------------------------------------------------------
 
   void clear_slots() {
     std::fill(slot_max, slot_max + kLanes * kBlock, kNoWeight);
@@ -353,7 +363,7 @@ struct SweepBlock {
     if (slots > 0) fold_slots();
   }
 
-  // [column][lane] → turned.
+  // Transposes [column][lane] into `turned`.
   HWY_INLINE void turn(const float* from) {
     const F32 d;
     for (int v = 0; v < kVectors; ++v) {
@@ -363,17 +373,17 @@ struct SweepBlock {
       unroll<kLanes>([&](auto lane) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[lane], d, turned + (v * kLanes + lane) * kLanes); });
     }
   }
-  // Columns that wait fold into cells: all columns of a lane at once, lanes of a run in order.
+  // Adds the waiting columns to cells: all columns of a lane at once, the lanes of a run in order.
   HWY_NOINLINE void fold_slots() {
     const F32 d;
-    const int64_t first = column + 1 - slots;  // the last of those that wait is `column`
+    const int64_t first = column + 1 - slots;  // the last waiting column is `column`
     alignas(64) float folded[kLanes];
     turn(slot_max);
     for (int i = 0; i < run_count; ++i) {
       Floats largest = hn::Set(d, kNoWeight);
       for (int lane = runs[i].begin; lane < runs[i].end; ++lane) largest = hn::Max(largest, hn::Load(d, turned + lane * kLanes));
       hn::Store(largest, d, folded);
-      float* to = sums->cells.max + runs[i].cells + first;  // all kLanes: what is not used adds nothing
+      float* to = sums->cells.max + runs[i].cells + first;  // all kLanes columns; unused ones add nothing
       for (int c = 0; c < kLanes; ++c) to[c] = std::max(to[c], folded[c]);
     }
     turn(slot_sum);
@@ -412,7 +422,7 @@ struct SweepBlock {
     }
   }
 
-  // --- a block, a tile -------------------------------------------------------------------------------------------------------------------
+  // --- a block, a tile ----------------------------------------------------------------------------------------------
 
   void begin_block() {
     std::fill(entropy_total, entropy_total + kBlock, 0.0);

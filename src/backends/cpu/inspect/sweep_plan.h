@@ -1,11 +1,13 @@
-// What a sweep collects and in which order it is added up; nothing here is vectorised.
+// What a sweep collects, and in which order it is added up. No vector code.
 //
-// The looked-at rows of a head are cut into strips, by their number alone. A strip is one item of work: it keeps sums of its own over keys, offsets and
-// cells, to which its blocks add in fixed turns; the last strip of a head to finish adds them in the order of the strips. So bits depend on neither threads,
-// batch nor heads.
+// The selected rows of a head are cut into strips, by their number alone. A strip is one work item. It has its own sums
+// over keys, offsets and cells, to which its blocks add in a fixed order; the last strip of a head to finish adds the
+// strips' sums, in strip order. So bits do not depend on threads, batch or heads.
 //
-//   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for what is further; margins are folded into the ends
-//   cells    max, sum and count of visible pairs, for the cell rows that the strip touches; written when it ends, but for rows that other strips touch too
+//   offsets  a window over p − j ∈ [−reach − kMargin, reach + kMargin], and two sums for farther offsets; the result
+//            adds the margins to its ends
+//   cells    max, sum and count of visible (query, key) pairs, for the cell rows that the strip touches. They are
+//            written when the strip ends, except for rows that other strips touch too.
 #pragma once
 
 #include <array>
@@ -19,40 +21,42 @@
 
 namespace clearhead::cpu {
 
-// Below every weight, linear ones included.
+// Below every weight, also below linear ones.
 inline constexpr float kNoWeight = -3e38F;
 
-// Of cell rows first_row … first_row + rows, [cell row − first_row, cell column].
+// Sums of cell rows first_row … first_row + rows: [cell row − first_row, cell column].
 struct CellSums {
-  float* max = nullptr;  // kNoWeight has seen nothing
+  float* max = nullptr;  // kNoWeight: nothing seen
   double *sum = nullptr, *count = nullptr;
   int64_t first_row = 0, rows = 0;
 };
 
-// The sums of a cell row that strips share.
+// The sums of a cell row that several strips touch.
 struct SharedCellRow {
   int64_t row = 0;
   std::vector<float> max;
   std::vector<double> sum, count;
 };
 
-// One row: max, mean; NaN of a cell that nothing was added to.
+// Writes one cell row: max and mean; NaN for cells to which nothing was added.
 using WriteCells = void (*)(const float* max, const double* sum, const double* count, int64_t columns, float* max_out, float* mean_out);
 
 struct StripSums {
-  std::vector<float> received;  // [key, and room for a group beyond]
+  std::vector<float> received;  // [key, plus room for a group past the end]
   std::vector<float> window;    // [p − j + reach + kMargin]
-  double far_before = 0;        // keys before every offset of the window's groups: p − j > reach
+  // Weight on keys farther back than the reach: p − j > reach.
+  double far_before = 0;
   double far_after = 0;
   CellSums cells;                     // in the memory of the strip's thread, until the strip ends
-  std::vector<SharedCellRow> shared;  // of the strip's first cell row, of its last one
+  std::vector<SharedCellRow> shared;  // of the strip's first and last cell row
 };
 
 class SweepPlan {
  public:
-  static constexpr int64_t kMargin = 128;   // a group that touches the reach spills at most a block's lanes and keys beyond it
-  static constexpr int64_t kKeyRoom = 16;   // keys of a group that may lie past those looked at
-  static constexpr int64_t kCellRoom = 16;  // cells that may be added nothing to past the last one
+  // The most by which a group that touches the reach extends beyond it: a block's lanes and a group's keys.
+  static constexpr int64_t kMargin = 128;
+  static constexpr int64_t kKeyRoom = 16;   // keys of a group that may lie past the selected ones
+  static constexpr int64_t kCellRoom = 16;  // unused cells past the last one, to which a store may add nothing
 
   SweepPlan(const SweepCall& call, const ReductionChoice& choice, int64_t block_rows, WriteCells write_row);
 
@@ -60,20 +64,21 @@ class SweepPlan {
   const ReductionChoice& choice;
   ScoreProblem problem;
   bool entropy = false, distance = false, received = false, offsets = false, pooled = false;
-  bool weighs = false;  // some statistic is of weights: top keys alone are of scores
+  bool weighs = false;  // some statistic needs weights; top keys need only scores
   int64_t matches = 0, top = 0;
   int64_t looked = 0, keys = 0, kept = 0, reach = 0, block_rows = 0;
-  Range looked_keys{};  // all, or those of the grid
-  int64_t maps = 0;     // sequences · heads that are asked for
+  Range looked_keys{};  // all keys, or those of the grid
+  int64_t maps = 0;     // requested sequences · heads
   int64_t strips = 0;
-  std::vector<std::vector<int32_t>> query_tags, key_tags;  // [match][query], [match][key + room]; negative ones never match
+  // [match][query], [match][key, plus room]; negative tags never match.
+  std::vector<std::vector<int32_t>> query_tags, key_tags;
 
   int64_t batch_of(int64_t map) const { return batches_.begin + map / heads_.size(); }
   int64_t head_of(int64_t map) const { return heads_.begin + map % heads_.size(); }
-  /// Indices into call.rows: whole blocks, but for the last strip.
+  /// Indices into call.rows. All strips except the last consist of whole blocks.
   Range strip_rows(int64_t strip) const;
   const int64_t* column_ends() const { return column_ends_.data(); }  // [cell column]
-  /// Of keys beginning with `key`; nullptr: all ones. A group may read past the grid's ends.
+  /// The factors of keys from `key` on; nullptr: all ones. A group may read past the grid's ends.
   const float* key_factors(int64_t key) const {
     return key_factors_.empty() ? nullptr : key_factors_.data() + kKeyRoom + key - looked_keys.begin;
   }
@@ -87,10 +92,10 @@ class SweepPlan {
   float* match_row(int64_t match, int64_t map) const { return matched_ + (match * maps + map) * looked; }
   int32_t* top_keys_of(int64_t map, int64_t index) const { return top_keys_ + (map * looked + index) * call.request.top_k; }
   float* top_weights_of(int64_t map, int64_t index) const { return top_weights_ + (map * looked + index) * call.request.top_k; }
-  /// Hands in a strip's sums; the map's last one writes its share of the result.
+  /// Hands in a strip's sums. The last strip of a map writes the map's part of the result.
   void finish_strip(int64_t map, int64_t strip, StripSums sums);
 
-  /// Throws kCancelled when the token is set.
+  /// Throws kCancelled if the token is set.
   void check_cancelled() const;
   void report(int64_t rows_done, int thread);
   ReductionResult take_result();

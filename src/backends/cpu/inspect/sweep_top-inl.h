@@ -1,9 +1,11 @@
-// The keys that each row of a block scored highest, while its scores are in registers. Included once per target.
+// The keys that each row of a block scores highest, found while its scores are in registers. Included once per target.
 //
-//   largest of a group's keys > the least that a lane keeps?   rare: 8 ln(N / 8) times a row for eight keys of N in no order
-//   then each such key takes its place, in all lanes at once:  what it passes moves down by one
+//   is the largest score of a group's keys above the least score that a lane keeps?
+//       rare: about 8 ln(N / 8) times per row, for eight keys of N in random order
+//   if so, each such key is inserted in all lanes at once, and the keys that it passes move down by one
 //
-// A key passes only scores below its own, and keys come in ascending order: ties keep the earlier key. NaN passes nothing.
+// A key passes only keys with lower scores, and keys come in ascending order, so ties keep the
+// earlier key. NaN passes nothing.
 #if defined(CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_
 #undef CLEARHEAD_CPU_INSPECT_SWEEP_TOP_INL_H_
@@ -21,7 +23,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 struct TopKeys {
   int64_t count = 0;
   float* scores = nullptr;                  // [count][kBlock], descending; kVisible where there is none yet
-  int32_t* keys = nullptr;                  // [count][kBlock], −1 there
+  int32_t* keys = nullptr;                  // [count][kBlock], −1 where there is none yet
   alignas(64) float group[kRows * kBlock];  // [key][vector][lane]
 
   void reset() {
@@ -38,7 +40,8 @@ struct TopKeys {
       const Floats bar = hn::Load(d, least + v * kLanes);
       Floats largest = bar;
       unroll<kRows>([&](auto r)
-                        CLEARHEAD_INLINE_LAMBDA { largest = hn::Max(s.c[r * V + v], largest); });  // not NaN (the order of operands)
+                    // Never NaN, by the order of operands.
+                    CLEARHEAD_INLINE_LAMBDA { largest = hn::Max(s.c[r * V + v], largest); });
       above = hn::Or(above, hn::Gt(largest, bar));
     });
     if (HWY_LIKELY(hn::AllFalse(d, above))) return;
@@ -57,7 +60,7 @@ struct TopKeys {
     }
   }
 
-  // From the last place up: a place holds on, takes the newcomer, or what stood above it.
+  // From the last place up, each place keeps its key, takes the new one, or takes the one above it.
   HWY_INLINE void insert(Floats score, Ints key, int lane) {
     const F32 d;
     const I32 di;

@@ -1,10 +1,12 @@
-// Weights and scores of any rows of a head against a range of keys: the forward's score kernel with an epilogue that keeps what it sees.
+// Weights and scores of any rows of a head over a range of keys: the forward's score kernel,
+// with an epilogue that stores its results.
 //
 //   kScore2: s      kWeight: P (weight-inl.h)      hidden: −∞, 0 or NaN
 //
-// Up to kBlock rows at a time; scores of kChunk keys stay in L1, [key][lane], and are transposed to rows from there. Every weight stands alone, so
-// work may be cut anywhere: by rows, and by keys where rows are few. A shift m that is no integer (a record made elsewhere) is split into ⌊m⌋ and a
-// factor that joins 1/ℓ. Compiled once per instruction set.
+// Computes up to kBlock rows at a time. The scores of kChunk keys stay in L1 as [key][lane] and are transposed
+// to rows from there. Every weight is computed by itself, so work may be cut anywhere: by rows, and by keys if
+// there are few rows. A shift m that is not an integer (a record of another backend) is split into ⌊m⌋ and a
+// factor on 1/ℓ. Compiled once per instruction set.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -30,16 +32,16 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 namespace {
 
-constexpr int64_t kChunk = 64;  // keys: 12 KB of scores beside 12 KB of queries at d = 64
+constexpr int64_t kChunk = 64;  // keys: 12 KB of scores, next to 12 KB of queries at d = 64
 
-// What becomes of the scores of one chunk. The epilogue of for_each_group.
+// Turns the scores of one chunk into what was asked for. An epilogue of for_each_group.
 struct WeightsBlock {
   alignas(64) float m[kBlock], threshold[kBlock], inverse[kBlock];
   float* chunk = nullptr;  // [kChunk][kBlock]
   int64_t first_key = 0;   // of the chunk
   bool scores = false;     // kScore2
   WeightKind kind = WeightKind::kSoftmax;
-  const AfterView* after = nullptr;  // of looks at weights after, where pairs differ
+  const AfterView* after = nullptr;  // looks at weights after dropout and Gaussian; else null
   const QueryBlock* queries = nullptr;
   float hidden = 0;
 
@@ -63,7 +65,7 @@ struct WeightsBlock {
   }
 };
 
-// Leaves the block no keys but [begin, end): what is outside was not asked for.
+// Restricts the block's band to keys [begin, end). Keys outside were not asked for.
 void narrow(QueryBlock& block, int64_t begin, int64_t end) {
   const int32_t low = static_cast<int32_t>(begin), high = static_cast<int32_t>(end);
   for (int i = 0; i < block.vectors * kLanes; ++i) {
@@ -78,7 +80,7 @@ void narrow(QueryBlock& block, int64_t begin, int64_t end) {
   }
 }
 
-// Keys [begin, end) of the chunk, counted from its first, to rows[lane][key].
+// Transposes keys [begin, end) of the chunk, counted from its first key, to rows[lane][key].
 void store_rows(const float* chunk, int64_t begin, int64_t end, const QueryBlock& block, float* const* rows) {
   const F32 d;
   if (block.count == 1) {
@@ -100,7 +102,7 @@ void store_rows(const float* chunk, int64_t begin, int64_t end, const QueryBlock
   }
 }
 
-// The keys of one tile that the block may see, chunk by chunk.
+// Computes the keys of one key tile that the block may see, chunk by chunk.
 void weigh_tile(const TileContext& in, const Range keys, int64_t tile, float* const* out, float* spare, WeightsBlock& block) {
   const TileSight sight = prepare_tile(in, tile);
   for (int64_t first = std::max(tile, keys.begin / kChunk * kChunk); first < std::min(tile + kKeyTile, keys.end); first += kChunk) {
@@ -116,7 +118,7 @@ void weigh_tile(const TileContext& in, const Range keys, int64_t tile, float* co
   }
 }
 
-// `count` ≤ kBlock rows against keys [keys.begin, keys.end) of the call.
+// Computes `count` ≤ kBlock rows for the keys of `keys`.
 void weigh_block(const WeightsCall& call, const ScoreView& view, int64_t begin, int count, Range keys) {
   const int64_t qt_floats = view.d_k * kBlock, chunk_floats = kChunk * kBlock;
   float* memory = ThreadScratch::floats(qt_floats + chunk_floats + kChunk + tile_scratch_floats(view));

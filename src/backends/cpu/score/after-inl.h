@@ -1,9 +1,11 @@
-// What happens to weights once they are normalised, pair by pair: dropout and the Gaussian around a centre. Included once per target.
+// Factors on normalised weights that differ between (query, key) pairs: dropout and the Gaussian
+// around a centre. Included once per target.
 //
 //   P·keep·2^(−(j − c)²·log₂e/(2σ²))
 //
-// The head's mask and the 1/(1 − rate) of what dropout keeps are one factor of the row, ScoreView::after.factor, which joins 1/ℓ. Lanes may be queries or keys.
-// Which pairs are kept is spec/keep.h's integer arithmetic, the same bits.
+// The head mask and the 1/(1 − rate) of dropout are the same for a whole head:
+// ScoreView::after.factor, multiplied into 1/ℓ. Lanes may hold queries or keys. Which pairs are kept
+// follows from the integer arithmetic of spec/keep.h, to the bit.
 #if defined(CLEARHEAD_CPU_SCORE_AFTER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_AFTER_INL_H_
 #undef CLEARHEAD_CPU_SCORE_AFTER_INL_H_
@@ -27,13 +29,13 @@ HWY_INLINE Words mix_pairs(Words x) {
   return hn::Xor(x, hn::ShiftRight<16>(x));
 }
 
-// spec/keep.h's pair_bits of a vector of rows and their key, or keys.
+// spec/keep.h's pair_bits for a vector of rows against one key, or against a vector of keys.
 template <class Key>
 HWY_INLINE Words pair_bits_of(Words low, Words high, Key key) {
   return mix_pairs(hn::Xor(mix_pairs(low + hn::BitCast(U32(), keys_of(key))), high));
 }
 
-// What one vector of pairs of a block is multiplied by. `at` is the vector's first lane.
+// The factors of one vector of pairs. `at` is the vector's first lane in the block.
 template <class Key>
 HWY_INLINE Floats after_factor(const AfterView& after, const QueryBlock& block, int at, Key key) {
   const F32 d;
@@ -53,7 +55,7 @@ HWY_INLINE Floats after_factor(const AfterView& after, const QueryBlock& block, 
   return out;
 }
 
-// Weights [key][kBlock lanes] of kRows keys, from vector first_vector on.
+// Multiplies the weights p [key][kBlock lanes] of kRows keys by their factors, from vector first_vector on.
 inline HWY_NOINLINE void apply_after(const AfterView& after, const QueryBlock& block, int64_t key, int first_vector, int vectors,
                                      float* p) {
   const F32 d;

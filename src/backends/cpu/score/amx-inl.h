@@ -1,13 +1,17 @@
-// Products of 16 × 16 numbers at a time (AMX): scores and values where q, k and v are bf16. Included once per target.
+// AMX: scores and values as products of 16 × 16 tiles, where q, k and v are bf16. Included once per target.
 //
-//   C[16 × 16] += A[16 × 2·step]·B[2·step × 16]        step: pairs of what is summed, 16 or 8 (ScoreView::amx_step)
+//   C[16 × 16] += A[16 × 2·step]·B[2·step × 16]   step: words of two bf16 in a row of A, 16 or 8 (ScoreView::amx_step)
 //
-//   scores   A: 16 keys' rows as they lie in memory                 B: queries in lanes, by pairs of channels (pack_queries)   C: [key][query]
-//   values   A: 16 channels of V, by pairs of keys (lay_out_for_amx)  B: P, by pairs of keys (RoundedBlock)                      C: o [channel][query]
+//            A                                     B                                            C
+//   scores   16 keys' rows as they lie in memory   queries in lanes, words of two channels      [key][query]
+//                                                  (pack_queries)
+//   values   16 channels of V, words of two keys   P, words of two keys (RoundedBlock)          o [channel][query]
+//            (lay_out_for_amx)
 //
-// One multiplication adds e + o to each c: e is the chain of fused multiply-adds over the even numbers of its pairs from 0, o that over the odd ones, products exact,
-// subnormals zero. That is the processor's definition (TDPBF16PS), and what the code here computes where the registers would meet what a lane must not see, and in
-// decoding (AmxStep): bits are equal.
+// One TDPBF16PS adds e + o to each c. e is the chain of fused multiply-adds over the even halves of the words, from 0,
+// and o the chain over the odd halves; products are exact, subnormals count as zero. The processor's documentation
+// defines it so. The code here computes the same chains without AMX in decoding (AmxStep), and where a tile would
+// multiply numbers by weights of hidden (query, key) pairs: the bits are equal.
 #if defined(CLEARHEAD_CPU_SCORE_AMX_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_AMX_INL_H_
 #undef CLEARHEAD_CPU_SCORE_AMX_INL_H_
@@ -28,11 +32,11 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
 inline constexpr bool kHasAmx = HWY_TARGET == HWY_AVX3;
-inline constexpr int kSide = 16;  // of a matrix
+inline constexpr int kSide = 16;  // rows of an AMX tile
 static_assert(kAmxKeys == 2 * kSide);
 
-// Assembly for the reason that dot_bf16 (steps-inl.h) gives. Registers 0 to 5 are C, of three vectors of queries twice: six chains hide what one multiplication waits
-// for the one before it. 6 is A, 7 is B.
+// Inline assembly, for the reason given at dot_bf16 (bf16-inl.h). Tiles 0 to 5 are C, for three vectors of queries and
+// two tiles of keys or channels: six independent chains hide the latency of TDPBF16PS. Tile 6 is A, tile 7 is B.
 #if HWY_TARGET == HWY_AVX3
 template <int kRegister>
 HWY_INLINE void amx_load(const void* from, int64_t row_bytes) {
@@ -62,7 +66,7 @@ HWY_INLINE void amx_dot() {}
 #endif
 inline constexpr int64_t kBlockBytes = kBlock * static_cast<int64_t>(sizeof(float));
 
-// C of V vectors, of one or two A: `pairs` [pair][kBlock] are the B of all of them.
+// Adds to C of V vectors the product of one A, or with kTwo of two. `pairs` [word][kBlock] holds the B of all vectors.
 template <int V, bool kTwo>
 HWY_INLINE void add_products(const float* first, const float* second, int64_t row_bytes, const float* pairs) {
   amx_load<6>(first, row_bytes);
@@ -72,7 +76,7 @@ HWY_INLINE void add_products(const float* first, const float* second, int64_t ro
   });
   if constexpr (!kTwo) return;
   amx_load<6>(second, row_bytes);
-  unroll<V>([&](auto i) CLEARHEAD_INLINE_LAMBDA {  // backwards: one B is there already
+  unroll<V>([&](auto i) CLEARHEAD_INLINE_LAMBDA {  // in reverse order: the last B is still loaded
     constexpr int v = V - 1 - i;
     if constexpr (v < V - 1) amx_load<7>(pairs + v * kLanes, kBlockBytes);
     amx_dot<3 + v>();
@@ -84,9 +88,9 @@ HWY_INLINE void store_products(float* first, float* second) {
   if constexpr (kTwo) unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA { amx_store<3 + v>(second + v * kLanes, kBlockBytes); });
 }
 
-// --- scores --------------------------------------------------------------------------------------------------------------------------------
+// --- scores ---------------------------------------------------------------------------------------------------------
 
-// f(std::integral_constant<int, vectors>)
+// Calls f(std::integral_constant<int, vectors>).
 template <class F>
 HWY_INLINE void with_vectors(int vectors, F&& f) {
   if (vectors == 3) return f(std::integral_constant<int, 3>{});
@@ -94,14 +98,15 @@ HWY_INLINE void with_vectors(int vectors, F&& f) {
   f(std::integral_constant<int, 1>{});
 }
 
-// Rows of pairs: a head's keys, or its values.
+// Rows of bf16 words: a head's keys, or its values.
 struct WordRows {
   const float* first;
   int64_t stride, words, count;
   float* tail;  // [kAmxKeys][words]
 };
 
-// Products of kAmxKeys rows with V vectors of queries, qt [words][kBlock]: to[row][kBlock]. `from`: what each query's begin with, null: 0.
+// Products of kAmxKeys rows with V vectors of queries, qt [words][kBlock]: to[row][kBlock]. Each query's sums start
+// at from[query], or at 0 if `from` is null.
 template <int V>
 HWY_NOINLINE void multiply_whole_rows(const float* rows, int64_t stride, const float* qt, int64_t words, int64_t step, const float* from,
                                       float* to) {
@@ -120,7 +125,7 @@ HWY_NOINLINE void multiply_whole_rows(const float* rows, int64_t stride, const f
   store_products<V, true>(to, to + kSide * kBlock);
 }
 
-// The same of rows [begin, begin + kAmxKeys), the last one repeated past the end: what comes of those is hidden.
+// The same for rows [begin, begin + kAmxKeys). Past the end the last row is repeated; those scores are hidden.
 template <int V>
 HWY_INLINE void multiply_rows(const WordRows& rows, int64_t begin, const float* qt, int64_t step, const float* from, float* to) {
   if (HWY_LIKELY(begin + kAmxKeys <= rows.count))
@@ -134,13 +139,13 @@ HWY_INLINE WordRows key_rows(const ScoreView& view, const TileScratch& scratch) 
   return {view.keys, view.key_stride, view.d_k, view.key_length, scratch.amx_tail};
 }
 
-// Before the groups of a tile.
+// Call before the groups of a key tile.
 HWY_INLINE void open_amx(const ScoreView& view, const TileScratch& scratch) {
   configure_amx(view.amx_step);
   *scratch.amx_key = -1;
 }
 
-// kRows scores of V vectors from [key][kBlock].
+// Loads kRows scores of V vectors from [key][kBlock], times `factor`.
 template <int V>
 HWY_INLINE void load_products(const float* from, float factor, Scores<V>& s) {
   const F32 d;
@@ -150,7 +155,8 @@ HWY_INLINE void load_products(const float* from, float factor, Scores<V>& s) {
   });
 }
 
-// The group of kRows keys from `key`: matrices hold several groups, which follow one another.
+// The scores of the group of kRows keys from `key`. One AMX product covers kAmxKeys keys, that is several groups, which
+// are visited in order; it is computed at the first of them.
 template <int V>
 HWY_INLINE void amx_products(const TileContext& in, int64_t key, int first_vector, Scores<V>& s) {
   const int64_t first = key / kAmxKeys * kAmxKeys;
@@ -163,7 +169,8 @@ HWY_INLINE void amx_products(const TileContext& in, int64_t key, int first_vecto
   load_products(in.scratch.amx + (key - first) * kBlock + first_vector * kLanes, in.view.product_factor, s);
 }
 
-// plain_groups of matrices. An epilogue of matrices alone reads the products where they are, in take_products; kSums: it sums entropy and distance on its way.
+// plain_groups with AMX. An epilogue that has take_products, one that works with AMX only, reads the products from
+// memory itself. kSums: the epilogue also adds up entropy and distance.
 template <int V, class Epilogue>
 HWY_NOINLINE void plain_amx(const TileContext& in, int64_t begin, int64_t end, Epilogue& epilogue) {
   const WordRows keys = key_rows(in.view, in.scratch);
@@ -183,12 +190,13 @@ HWY_NOINLINE void plain_amx(const TileContext& in, int64_t begin, int64_t end, E
   *in.scratch.amx_key = -1;
 }
 
-// --- the same chain, keys in lanes -----------------------------------------------------------------------------------------------------------
+// --- the same chain, keys in lanes ----------------------------------------------------------------------------------
 
 HWY_INLINE Floats even_of(Floats pairs) { return hn::BitCast(F32(), hn::ShiftLeft<16>(hn::BitCast(I32(), pairs))); }
 HWY_INLINE Floats odd_of(Floats pairs) { return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), pairs), hn::Set(I32(), -65536))); }
 
-// Of a value's pair, what lanes see whose weights are these (mark_hidden).
+// The halves of a value's word that the weights in these lanes may be multiplied with: those of
+// visible pairs (mark_hidden).
 HWY_INLINE Floats seen_of(Floats value, Floats weights) {
   return hn::BitCast(F32(), hn::And(hn::BitCast(I32(), value), seen_halves(weights)));
 }
@@ -206,7 +214,7 @@ HWY_INLINE Floats value_of(const AmxSum& s) { return s.total; }
 struct AmxStep {
   using Sum = AmxSum;
   int64_t step;
-  bool last = false;  // of a multiplication
+  bool last = false;  // this word is the last of a TDPBF16PS
 
   HWY_INLINE void enter(int64_t channel) { last = (channel + 1) % step == 0; }
   HWY_INLINE Sum operator()(Floats k, Floats q, Sum s) const {
@@ -216,12 +224,13 @@ struct AmxStep {
   }
 };
 
-// --- values --------------------------------------------------------------------------------------------------------------------------------
+// --- values ---------------------------------------------------------------------------------------------------------
 
-/// Floats that lay_out_for_amx fills.
+/// The number of floats that lay_out_for_amx fills.
 inline int64_t laid_out_floats(int64_t rows, int64_t width) { return round_up(rows, 2 * kSide) / 2 * round_up(width, kSide); }
 
-/// Rows of bf16 by pairs of them: [32 rows][channel, up to a multiple of 16][16 pairs], zero past the last row and channel. `spare` has room for 16·width.
+/// Packs rows of bf16 as words of two rows: [32 rows][channel, up to a multiple of 16][16 words], zero past the last
+/// row and channel. `spare` holds 16·width floats.
 inline void lay_out_for_amx(const uint16_t* from, int64_t row_stride, int64_t channel_stride, int64_t rows, int64_t width, float* spare,
                             float* to) {
   const int64_t channels = round_up(width, kSide);
@@ -242,11 +251,12 @@ inline void lay_out_for_amx(const uint16_t* from, int64_t row_stride, int64_t ch
   }
 }
 
-/// A pair that is hidden, and so is its neighbour: −0 twice (mark_hidden).
+/// A word of two hidden pairs: −0 twice (mark_hidden).
 inline constexpr int32_t kHiddenPair = INT32_MIN | 0x8000;
 
-/// Multiplications take rows of `words` [pair of keys][kBlock] in twos of `step`: those between runs and around them, of all vectors, become hidden pairs.
-/// Returns which multiplications there are.
+/// A TDPBF16PS takes 2·step rows, that is `step` words, of `words` [word of two keys][kBlock]. Marks as
+/// hidden, in all vectors, what lies between the runs, before the first and after the last. Returns the
+/// range of multiplications that cover the runs.
 template <class Run>
 Range fill_between_runs(const Run* runs, int run_count, int vectors, int64_t step, float* words) {
   const Range keys{runs[0].begin / (2 * step) * (2 * step), round_up(runs[run_count - 1].end, 2 * step)};
@@ -267,13 +277,13 @@ Range fill_between_runs(const Run* runs, int run_count, int vectors, int64_t ste
   return {keys.begin / (2 * step), keys.end / (2 * step)};
 }
 
-// The values of multiplication `i` of a tile, from those of the first 32 keys.
+// The values of multiplication `i` of a key tile; `values` begins at its first 32 keys.
 HWY_INLINE const float* values_at(const float* values, int64_t step, int64_t i, int64_t channels) {
   const int64_t pair = i * step;
   return values + pair / kSide * channels * kSide + pair % kSide;
 }
 
-// o[16 channels, or 32][V vectors] += Σ over multiplications [begin, end) of a tile.
+// o[16 channels, or 32][V vectors] += the sum over multiplications `of` of a key tile.
 template <int V, bool kTwo>
 HWY_INLINE void add_amx_channels(const float* p, const float* values, int64_t step, Range of, int64_t channels, float* o) {
   float* second = o + kSide * kBlock;
@@ -296,7 +306,7 @@ HWY_NOINLINE void add_amx_values_of(const float* p, const float* values, int64_t
   if (c < channels) add_amx_channels<V, false>(p, values + c * kSide, step, of, channels, o + c * kBlock);
 }
 
-// The same chain, but a value meets only lanes that see its key.
+// The same chain, but a value is multiplied only in lanes that see its key.
 inline HWY_NOINLINE void add_amx_values_carefully(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors,
                                                   float* o) {
   const F32 d;
@@ -317,8 +327,8 @@ inline HWY_NOINLINE void add_amx_values_carefully(const float* p, const float* v
   }
 }
 
-/// o[d_v, up to a multiple of 16][kBlock] += the values of multiplications `of`, times p [pair of keys][kBlock]. `values`: as lay_out_for_amx has them. `careful`: a
-/// value meets only lanes that see its key.
+/// o[d_v, up to a multiple of 16][kBlock] += the values of multiplications `of`, times p [word of two keys][kBlock].
+/// `values` is laid out by lay_out_for_amx. With `careful` a value is multiplied only in lanes that see its key.
 inline void add_amx_values(const float* p, const float* values, int64_t step, Range of, int64_t d_v, int vectors, bool careful, float* o) {
   if (HWY_UNLIKELY(careful)) return add_amx_values_carefully(p, values, step, of, d_v, vectors, o);
   with_vectors(vectors, [&](auto count) { add_amx_values_of<count>(p, values, step, of, d_v, o); });

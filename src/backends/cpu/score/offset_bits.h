@@ -1,5 +1,6 @@
-// Who sees whom where position − key alone decides, as bits: a visibility rule of offsets is asked once for each of a call's offsets (rule-inl.h), not once
-// for every tile, and what it shows of a block of pairs is a difference of two counts.
+// Visibility that depends on position − key alone, as a bit set over offsets. A visibility rule of this kind is
+// evaluated once per offset of the call (rule-inl.h) instead of for every key tile. What it shows of a block of
+// (query, key) pairs is the difference of two bit counts.
 #pragma once
 
 #include <bit>
@@ -14,32 +15,34 @@ namespace clearhead::cpu {
 
 class OffsetBits {
  public:
-  /// offsets: every position − key of the call. shows: bit i of word w is offsets.begin + 64·w + i; what lies past the end is 0.
+  /// offsets: every position − key of the call. shows: bit i of word w is offset
+  /// offsets.begin + 64·w + i; bits past the end are 0.
   OffsetBits(Range offsets, std::vector<uint64_t> shows) : first_(offsets.begin), shows_(std::move(shows)) {
-    shows_.resize(static_cast<size_t>(offsets.size() / 64 + 2), 0);  // of every word that `from` reads there is a next one
+    // So that `from` can always read the word after the one it needs.
+    shows_.resize(static_cast<size_t>(offsets.size() / 64 + 2), 0);
     int32_t count = 0;
     for (const uint64_t word : shows_) before_.push_back(count), count += std::popcount(word);
   }
-  /// Of query positions × keys, neither empty. Exact.
+  /// What is shown of query positions × keys, neither empty. Exact.
   Shown shown(Range positions, Range keys) const {
     const int64_t low = positions.begin - (keys.end - 1), end = positions.end - keys.begin, count = count_to(end) - count_to(low);
     return count == 0 ? Shown::kNone : count == end - low ? Shown::kAll : Shown::kMixed;
   }
-  /// Bit i: offset + i is shown.
+  /// 64 bits from `offset` on: bit i says whether offset + i is shown.
   uint64_t from(int64_t offset) const {
     const auto at = static_cast<uint64_t>(offset - first_), word = at / 64, bit = at % 64;
     return bit == 0 ? shows_[word] : shows_[word] >> bit | shows_[word + 1] << (64 - bit);
   }
 
  private:
-  int64_t count_to(int64_t offset) const {  // how many are shown before it
+  int64_t count_to(int64_t offset) const {  // number of shown offsets below `offset`
     const auto at = static_cast<uint64_t>(offset - first_), word = at / 64, bit = at % 64;
     return before_[word] + std::popcount(shows_[word] & ((uint64_t{1} << bit) - 1));
   }
 
   int64_t first_;
   std::vector<uint64_t> shows_;
-  std::vector<int32_t> before_;  // [word]: how many are shown in the words before
+  std::vector<int32_t> before_;  // [word]: number of shown offsets in earlier words
 };
 
 }  // namespace clearhead::cpu

@@ -1,6 +1,7 @@
-// Moving tensors into lane order and back: queries, biases and masks in, outputs out. Included once per target.
+// Moves tensors into lane order and back: packs queries, biases and masks, stores outputs. Included once per target.
 //
-// A block is up to kBlock queries, one per lane, in `vectors` vectors. Lanes past the last query repeat it: they cost nothing and are not stored.
+// A block is up to kBlock queries, one per lane, in `vectors` vectors. Lanes past the last query
+// repeat it; their results are not stored.
 #if defined(CLEARHEAD_CPU_SCORE_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_PACK_INL_H_
 #undef CLEARHEAD_CPU_SCORE_PACK_INL_H_
@@ -19,39 +20,39 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Queries in lanes, and what their visibility and terms need to know of them.
+// Queries in lanes, and what visibility and terms need to know about them.
 struct QueryBlock {
-  float* qt = nullptr;       // [d_k][kBlock], pre-multiplied by scale·log₂e; 64-byte aligned, owned by the caller
+  float* qt = nullptr;       // [d_k][kBlock], times scale·log₂e; 64-byte aligned, owned by the caller
   int count = 0;             // queries
   int vectors = 0;           // of kLanes lanes
-  bool consecutive = false;  // positions follow one by one over all lanes of all vectors
+  bool consecutive = false;  // the queries of all lanes are neighbours, in ascending order
   alignas(64) int64_t query[kBlock];
   alignas(64) float position[kBlock];
   alignas(64) int32_t low[kBlock], high[kBlock];  // the band: keys [low, high)
-  alignas(64) int32_t segment[kBlock];            // −1: sees nothing
+  alignas(64) int32_t segment[kBlock];            // segment id; −1: sees nothing
   int32_t segment_low = 0, segment_high = 0;
-  // Set where the description has an `after` that differs by pair.
+  // Set only if the description has dropout or a Gaussian, whose factors differ between (query, key) pairs.
   alignas(64) float centre[kBlock];
   alignas(64) uint32_t noise_low[kBlock], noise_high[kBlock];
-  // Of each vector: keys that some lane sees, and keys that every lane sees, by the band alone.
+  // Per vector, by the band alone: the keys that some lane sees, and the keys that all lanes see.
   int32_t any_low[kVectors], any_high[kVectors], all_low[kVectors], all_high[kVectors];
 
   bool may_see(int v, int64_t begin, int64_t end) const { return any_low[v] < end && begin < any_high[v]; }
-  // Keys of any query, by the band.
+  // The keys that some query sees, by the band alone.
   int64_t first_key() const { return *std::min_element(any_low, any_low + vectors); }
   int64_t last_key() const { return *std::max_element(any_high, any_high + vectors); }
 };
 
-// Per-thread room for one key tile. Sizes in floats: tile_scratch_floats().
+// One thread's scratch for one key tile. Its size in floats is tile_scratch_floats().
 struct TileScratch {
-  float* bias = nullptr;        // [dense term][kKeyTile][kBlock]
-  float* tail = nullptr;        // [kRows][d_k]: the last keys of row-major K
-  uint64_t* visible = nullptr;  // [kKeyTile]: bit i is lane i
-  float* rules = nullptr;       // room of the rules (rule-inl.h)
-  float* offsets = nullptr;     // room of a relative pair (relative-inl.h)
-  float* amx = nullptr;         // [32][kBlock]: products of keys and queries by matrices (amx-inl.h)
-  float* amx_tail = nullptr;    // [32][d_k]: as `tail`
-  int64_t* amx_key = nullptr;   // the first key of what `matrix` holds, −1: nothing
+  float* bias = nullptr;        // [packed term][kKeyTile][kBlock]
+  float* tail = nullptr;        // [kRows][d_k]: copies of the last keys of row-major K
+  uint64_t* visible = nullptr;  // [kKeyTile]: bit i says whether lane i sees the key
+  float* rules = nullptr;       // scratch of rules (rule-inl.h)
+  float* offsets = nullptr;     // scratch of a relative score (relative-inl.h)
+  float* amx = nullptr;         // [32][kBlock]: AMX products of keys and queries (amx-inl.h)
+  float* amx_tail = nullptr;    // [32][d_k]: as `tail`, for AMX
+  int64_t* amx_key = nullptr;   // the first key of the products in `amx`; −1: none
   bool careful = false;         // rows may meet ±inf or NaN: every group takes the general kernel
 };
 
@@ -62,24 +63,25 @@ struct TileContext {
   const TileScratch& scratch;
 };
 
-// Terms that a tile is packed for.
+// Terms whose numbers are packed once per key tile.
 inline bool is_packed(const ScoreTerm& term) { return term.kind == ScoreTerm::Kind::kDense || term.kind == ScoreTerm::Kind::kOffsets; }
 inline int64_t packed_terms(const ScoreView& view) {
   return view.terms ? std::count_if(view.terms->begin(), view.terms->end(), is_packed) : 0;
 }
-inline constexpr int64_t kOffsetRows = kKeyTile + kBlock + kRows;  // rows of a table of offsets that a tile may meet
+// Table rows of a relative score that a key tile can touch.
+inline constexpr int64_t kOffsetRows = kKeyTile + kBlock + kRows;
 inline int64_t offset_floats(const ScoreView& view) {
   if (!view.relative) return 0;
   constexpr int64_t kWindow = 4 * kLanes;
   return view.d_k * kBlock + kOffsetRows * kBlock + view.d_k * (kKeyTile + kWindow) + kRows * kWindow;
 }
-// A bias or a rule of −∞ hides its pair.
+// A bias of −∞ hides its pair, and so does a rule that gives −∞.
 inline bool terms_may_hide(const ScoreView& view) {
   const auto hides = [](const ScoreTerm& t) { return t.kind == ScoreTerm::Kind::kDense || t.kind == ScoreTerm::Kind::kRule; };
   return view.terms && std::any_of(view.terms->begin(), view.terms->end(), hides);
 }
 inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-inline constexpr int64_t kAmxKeys = 32;  // whose products with queries are computed together (amx-inl.h)
+inline constexpr int64_t kAmxKeys = 32;  // keys of one AMX product with queries (amx-inl.h)
 inline int64_t amx_floats(const ScoreView& view) {
   constexpr int64_t kLine = 16;
   return view.amx_step > 0 ? kAmxKeys * (kBlock + view.d_k) + kLine : 0;
@@ -88,7 +90,7 @@ inline int64_t tile_scratch_floats(const ScoreView& view) {
   return packed_terms(view) * kKeyTile * kBlock + round_up(kRows * view.d_k, 16) + 2 * kKeyTile + amx_floats(view) + offset_floats(view) +
          view.rule_floats;
 }
-// `memory` is 64-byte aligned and holds tile_scratch_floats.
+// `memory` is 64-byte aligned and holds tile_scratch_floats(view) floats.
 inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
   TileScratch scratch;
   scratch.bias = memory;
@@ -102,7 +104,7 @@ inline TileScratch make_tile_scratch(const ScoreView& view, float* memory) {
   return scratch;
 }
 
-// --- queries -------------------------------------------------------------------------------------------------------------------------------
+// --- queries --------------------------------------------------------------------------------------------------------
 
 inline void describe_lanes(const ScoreView& view, QueryBlock& block) {
   const int lanes = block.vectors * kLanes;
@@ -138,7 +140,7 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
                                   int64_t stride = kBlock) {
   const F32 d;
   const Floats scale = hn::Set(d, factor);
-  const bool moves_only = factor == 1.0F;  // what is moved may be no f32
+  const bool moves_only = factor == 1.0F;  // bits that are no f32 (bf16 words) must not be multiplied
   int64_t channel = 0;
   for (; step == 1 && channel + kLanes <= width; channel += kLanes) {
     for (int v = 0; v < vectors; ++v) {
@@ -166,7 +168,7 @@ inline HWY_NOINLINE void to_lanes(const float* const* from, int64_t step, int64_
   }
 }
 
-/// to[c] = (even[c·step], odd[c·step]) of bf16 as one word, even low; without `odd` 0 in its place.
+/// to[c] = one word of two bf16: even[c·step] in the low half, odd[c·step] in the high half, 0 if there is no `odd`.
 inline void interleave(const uint16_t* even, const uint16_t* odd, int64_t step, int64_t width, float* to) {
   const auto put = [&](int64_t c, uint32_t low, uint32_t high) {
     const uint32_t word = low | high << 16;
@@ -179,7 +181,7 @@ inline void interleave(const uint16_t* even, const uint16_t* odd, int64_t step, 
   }
 }
 
-// Centres and noise of the block's lanes.
+// Sets the Gaussian's centres and the dropout noise of the block's lanes.
 inline void describe_after(const AfterView& after, QueryBlock& block) {
   for (int i = 0; i < block.vectors * kLanes; ++i) {
     const int64_t query = block.query[i];
@@ -191,7 +193,7 @@ inline void describe_after(const AfterView& after, QueryBlock& block) {
   }
 }
 
-/// Fills a block with `count` ≤ kBlock rows of q; block.qt must point to d_k·kBlock floats.
+/// Fills a block with `count` ≤ kBlock rows of q. block.qt must point to d_k·kBlock floats.
 inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows, int count, QueryBlock& block) {
   block.count = count;
   block.vectors = (count + kLanes - 1) / kLanes;
@@ -206,9 +208,10 @@ inline HWY_NOINLINE void pack_queries(const ScoreView& view, const int64_t* rows
   to_lanes(from, view.query_channel, view.d_k, block.vectors, view.query_factor, block.qt);
 }
 
-// --- biases and masks of a tile --------------------------------------------------------------------------------------------------------------
+// --- biases and masks of a key tile ---------------------------------------------------------------------------------
 
-// bias of keys [begin, end) for every lane → to[key − begin][lane]; keys from view.key_length on get 0 (they are hidden).
+// Packs the bias of keys [begin, end) for every lane: to[key − begin][lane]. Keys from
+// view.key_length on get 0; they are hidden.
 inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term, const QueryBlock& block, int64_t begin, int64_t end,
                                    float* to) {
   const F32 d;
@@ -224,7 +227,7 @@ inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term,
       Floats t[kLanes];
       unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
         t[i] = hn::LoadU(d, from[i] + key);
-      });  // a line of memory each: often of one set of the cache
+      });  // each load is a cache line, often all in one cache set
       transpose(t);
       float* at = to + (key - begin) * kBlock + v * kLanes;
       unroll<kLanes>([&](auto k) CLEARHEAD_INLINE_LAMBDA { hn::Store(t[k], d, at + k * kBlock); });
@@ -241,8 +244,9 @@ inline HWY_NOINLINE void pack_bias(const ScoreView& view, const ScoreTerm& term,
   }
 }
 
-// Bits of the mask for keys [begin, end), end ≤ key_length: visible[key − begin] has bit i set where lane i may see the key; without a mask, all.
-// Eight neighbouring bytes of eight rows, each 0 or 1, shifted by their row and or-ed, are the eight keys' bits of those rows.
+// Computes the mask bits of keys [begin, end), end ≤ key_length: bit i of visible[key − begin] says whether lane i sees
+// the key. Without a mask all bits are set. Eight neighbouring mask bytes of eight rows become the eight keys' bits of
+// these rows: each byte is reduced to 0 or 1, shifted by its row, and or-ed.
 inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
   std::fill(visible, visible + (end - begin), view.mask ? uint64_t{0} : ~uint64_t{0} >> (64 - block.vectors * kLanes));
   if (!view.mask) return;
@@ -256,7 +260,7 @@ inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& bloc
         uint64_t bytes;
         std::memcpy(&bytes, from[i] + key, 8);
         constexpr uint64_t kLow7 = 0x7f7f7f7f7f7f7f7f;
-        const uint64_t ones = ((((bytes & kLow7) + kLow7) | bytes) >> 7) & 0x0101010101010101;  // 1 for every byte that is not 0
+        const uint64_t ones = ((((bytes & kLow7) + kLow7) | bytes) >> 7) & 0x0101010101010101;  // 1 in each byte ≠ 0
         bits |= ones << i;
       }
       for (int k = 0; k < 8; ++k) visible[key - begin + k] |= ((bits >> (8 * k)) & 0xff) << group;
@@ -269,10 +273,10 @@ inline HWY_NOINLINE void pack_mask(const ScoreView& view, const QueryBlock& bloc
   }
 }
 
-// --- lists -------------------------------------------------------------------------------------------------------------------------------------
+// --- lists ----------------------------------------------------------------------------------------------------------
 
-// Calls f(first lane, lanes, entry, keys) for each entry of the lists of the block's queries that shows keys of [begin, end). Lanes past the last query, and
-// neighbours of one query block, go together.
+// Calls f(first lane, lanes, entry, keys) for each entry of the lists of the block's queries that shows keys of
+// [begin, end). Lanes of the same query block, and lanes past the last query, share a call.
 template <class F>
 inline void for_each_entry(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, F&& f) {
   const ListView& lists = view.lists;
@@ -288,7 +292,7 @@ inline void for_each_entry(const ScoreView& view, const QueryBlock& block, int64
   }
 }
 
-// The first key from `key` on for which a query of the block has an entry; INT64_MAX: none.
+// Returns the first key from `key` on for which some query of the block has an entry; INT64_MAX: none.
 inline int64_t next_listed(const ScoreView& view, const QueryBlock& block, int64_t key) {
   int64_t next = INT64_MAX, last_block = -1;
   for (int lane = 0; lane < block.vectors * kLanes; ++lane) {
@@ -301,7 +305,7 @@ inline int64_t next_listed(const ScoreView& view, const QueryBlock& block, int64
   return next;
 }
 
-// Clears the bits of visible[key − begin] whose lane has no entry for the key.
+// Clears bits of visible[key − begin] in lanes that have no list entry for the key.
 inline HWY_NOINLINE void keep_listed(const ScoreView& view, const QueryBlock& block, int64_t begin, int64_t end, uint64_t* visible) {
   uint64_t listed[kKeyTile] = {};
   for_each_entry(view, block, begin, end, [&](int first, int lanes, int64_t, Range keys) {
@@ -311,7 +315,7 @@ inline HWY_NOINLINE void keep_listed(const ScoreView& view, const QueryBlock& bl
   for (int64_t key = begin; key < end; ++key) visible[key - begin] &= listed[key - begin];
 }
 
-// pack_bias for a bias per entry; pairs without one get 0 (they are hidden).
+// pack_bias for a bias per list entry. Pairs without an entry get 0; they are hidden.
 inline HWY_NOINLINE void pack_edges(const ScoreView& view, const ScoreTerm& term, const QueryBlock& block, int64_t begin, int64_t end,
                                     float* to) {
   std::fill(to, to + (end - begin) * kBlock, 0.0F);
@@ -320,11 +324,11 @@ inline HWY_NOINLINE void pack_edges(const ScoreView& view, const ScoreTerm& term
   });
 }
 
-// --- outputs -------------------------------------------------------------------------------------------------------------------------------
+// --- outputs --------------------------------------------------------------------------------------------------------
 
 inline bool is_finite(const float* data, int64_t count) {
   const F32 d;
-  Floats sum = hn::Zero(d);  // of x − x, which is 0 or NaN
+  Floats sum = hn::Zero(d);  // sums x − x, which is 0, or NaN if x is not finite
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) sum = sum + (hn::LoadU(d, data + i) - hn::LoadU(d, data + i));
   bool finite = hn::AllTrue(d, hn::Eq(sum, hn::Zero(d)));
@@ -332,14 +336,14 @@ inline bool is_finite(const float* data, int64_t count) {
   return finite;
 }
 
-// Where rows of the output go: row of lane i at rows[i], channel c at + c·channel.
+// Where output rows go: lane i's row begins at rows[i], its channels are `channel` apart.
 struct OutputRows {
   float* rows[kBlock];
   int64_t channel = 1;
 };
 
-/// Writes ot[channel][lane]·factor[lane] to the rows of the block. `spare` (d_v floats) takes what lanes past the last query hold.
-/// Returns false if anything written is not finite.
+/// Writes ot[channel][lane]·factor[lane] to the block's rows. Lanes past the last query write to `spare` (d_v floats).
+/// Returns false if a number written is not finite.
 inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, const QueryBlock& block, int64_t d_v, OutputRows& out,
                                        float* spare) {
   const F32 d;
@@ -348,7 +352,7 @@ inline HWY_NOINLINE bool store_outputs(const float* ot, const float* factor, con
   for (int v = 0; v < block.vectors; ++v) {
     const Floats scale = hn::Load(d, factor + v * kLanes);
     float* const* rows = out.rows + v * kLanes;
-    Floats none = scale - scale;  // 0, or NaN once something is NaN or infinite
+    Floats none = scale - scale;  // stays 0 while all numbers are finite, else becomes NaN
     const auto take = [&](int64_t of) CLEARHEAD_INLINE_LAMBDA {
       const Floats x = hn::Load(d, ot + of * kBlock + v * kLanes) * scale;
       none = none + (x - x);

@@ -1,11 +1,14 @@
-// Tables of offsets between key and query: what a relative pair adds to scores, and to the values. Included once per target, by score_kernel-inl.h.
+// Relative scores and values: tables indexed by the clipped offset between key and query.
+// Included once per target, by score_kernel-inl.h.
 //
-//   products   T[x][lane] = Σ_c q_c·table[first + x][c]      rows of the table in place of keys: the score kernel's own chain
-//   scores     + T[δ][lane]·scale + scale·Σ_c k_jc·B[δ][c]   δ = clip(j − p, −reach, reach) + reach, gathered
-//   sums       W[x][lane] = Σ_{j: δ = first + x} w_j[lane]   back again: then Σ_x W[x]·table[first + x] goes the way of values
+//   products   T[x][lane] = Σ_c q_c·table[first + x][c]      the score kernel's own chain, table rows in place of keys
+//   scores     + T[δ][lane]·scale + scale·Σ_c k_jc·B[δ][c]   δ = clip(j − p, −reach, reach) + reach, gathered from T
+//   sums       W[x][lane] = Σ_{j: δ = first + x} w_j[lane]   the reverse; then Σ_x W[x]·table[first + x], computed like
+//                                                            weights times values
 //
-// A block of neighbouring queries and a key tile meet at most kBlock + kKeyTile rows of a table. Queries that are no neighbours (looks at some rows) take
-// the same chains pair by pair. One order everywhere: the bits of a score do not depend on which of the two made it.
+// A block of neighbouring queries and a key tile touch at most kBlock + kKeyTile rows of a table. Queries that are not
+// neighbours (looks at single rows) compute the same chains for each (query, key) pair. The order of operations is the
+// same everywhere, so the bits of a score do not depend on which of the two computed it.
 #if defined(CLEARHEAD_CPU_SCORE_RELATIVE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_RELATIVE_INL_H_
 #undef CLEARHEAD_CPU_SCORE_RELATIVE_INL_H_
@@ -23,12 +26,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-inline constexpr int64_t kOffsetWindow = 4 * kLanes;  // offsets that a group of keys and a block meet: fewer than kBlock + kRows
+// Offsets between a group of keys and a block: fewer than kBlock + kRows.
+inline constexpr int64_t kOffsetWindow = 4 * kLanes;
 static_assert(kOffsetWindow >= kBlock + kRows);
 
-// Room of relative pairs in a TileScratch.
+// Scratch for a relative score, inside a TileScratch.
 struct OffsetRoom {
-  float *shifted, *products, *turned, *window;  // [d_k][kBlock]; [row][kBlock]; [d_k][kKeyTile + kOffsetWindow]; [kRows][kOffsetWindow]
+  // shifted: [d_k][kBlock]; products: [row][kBlock]; turned: [d_k][kKeyTile + kOffsetWindow];
+  // window: [kRows][kOffsetWindow].
+  float *shifted, *products, *turned, *window;
   OffsetRoom(const ScoreView& view, const TileScratch& scratch)
       : shifted(scratch.offsets),
         products(shifted + view.d_k * kBlock),
@@ -36,11 +42,11 @@ struct OffsetRoom {
         window(turned + view.d_k * (kKeyTile + kOffsetWindow)) {}
 };
 
-// The lanes of a block as positions, and the rows of a table that they and some keys meet.
+// The positions of a block's lanes, and the table rows that they and some keys touch.
 struct OffsetSpan {
   alignas(64) int32_t position[kBlock];
-  int64_t lowest = 0, highest = 0;  // positions
-  int64_t first = 0, count = 0;     // rows
+  int64_t lowest = 0, highest = 0;  // lowest and highest position
+  int64_t first = 0, count = 0;     // table rows
 
   OffsetSpan(const ScoreView& view, const QueryBlock& block, Range keys) {
     const int lanes = block.vectors * kLanes;
@@ -55,7 +61,7 @@ struct OffsetSpan {
     count = offset_row(keys.end - 1, lowest, view.relative.reach) + 1 - first;
   }
   bool is_near() const { return highest - lowest < kBlock; }
-  // Rows of the lanes of vector v for one key, from `first`.
+  // For one key and the lanes of vector v: table rows, counted from `first`.
   HWY_INLINE Ints rows(const RelativeView& relative, int64_t key, int v) const {
     const I32 di;
     const Ints far = hn::Set(di, static_cast<int32_t>(relative.reach));
@@ -64,7 +70,8 @@ struct OffsetSpan {
   }
 };
 
-// to[x][lane] = Σ_c qt[c][lane]·table[c], rows x of the span; table: of the span's first row. `tail` holds [kRows][width].
+// to[x][lane] = Σ_c qt[c][lane]·table[x][c] for `count` rows x of the span. `table` begins at the span's first
+// row; `tail` is scratch of [kRows][width].
 inline HWY_NOINLINE void offset_products(const float* qt, int vectors, const float* table, int64_t width, int64_t count, float* tail,
                                          float* to) {
   const F32 d;
@@ -105,7 +112,8 @@ inline HWY_NOINLINE void spread_products(const RelativeView& relative, const Off
   }
 }
 
-// sums[x][lane] += weights[key][lane] over keys, x the pair's row. weights: of key keys.begin.
+// sums[x][lane] += weights[key][lane] over keys, where x is the table row of (lane, key).
+// `weights` begins at key keys.begin.
 inline HWY_NOINLINE void gather_weights(const RelativeView& relative, const OffsetSpan& span, Range keys, int first_lane, int last_lane,
                                         const float* weights, float* sums) {
   for (int64_t key = keys.begin; key < keys.end; ++key, weights += kBlock) {
@@ -115,9 +123,10 @@ inline HWY_NOINLINE void gather_weights(const RelativeView& relative, const Offs
   }
 }
 
-// --- the keys' own table ---------------------------------------------------------------------------------------------------------------------
+// --- the table that keys are multiplied by --------------------------------------------------------------------------
 
-// window[key][x] = Σ_c k_c·turned[c][x] for a group of keys; turned: from the group's first offset.
+// window[key][x] = Σ_c k_c·turned[c][x] for a group of keys. `turned` (the transposed table)
+// begins at the group's first offset.
 template <class Address>
 HWY_INLINE void window_products(const float* turned, Address keys, int64_t d_k, float* window) {
   const F32 d;
@@ -143,7 +152,8 @@ HWY_INLINE void window_products(const float* turned, Address keys, int64_t d_k, 
   }
 }
 
-// to[key][lane] += scale·Σ_c k_c·B[δ][c]. Column x of the turned table is the offset (last key − lowest position) − x.
+// to[key][lane] += scale·Σ_c k_c·B[δ][c]. Column x of the transposed table belongs to the offset
+// (last key − lowest position) − x.
 inline HWY_NOINLINE void add_key_products(const ScoreView& view, const OffsetSpan& span, const TileScratch& scratch, const TileSight& sight,
                                           int vectors, Range keys, float* to) {
   const F32 d;
@@ -176,9 +186,9 @@ inline HWY_NOINLINE void add_key_products(const ScoreView& view, const OffsetSpa
   }
 }
 
-// --- a tile ------------------------------------------------------------------------------------------------------------------------------------
+// --- a key tile -----------------------------------------------------------------------------------------------------
 
-// Queries with their bias, times scale·log₂e: [d_k][kBlock].
+// Queries plus their bias, times scale·log₂e: [d_k][kBlock].
 inline const float* shifted_queries(const ScoreView& view, const QueryBlock& block, float* to) {
   if (!view.relative.query_bias) return block.qt;
   const F32 d;
@@ -191,7 +201,7 @@ inline const float* shifted_queries(const ScoreView& view, const QueryBlock& blo
   return to;
 }
 
-// The same pair by pair, for queries that are no neighbours.
+// The same for each (query, key) pair by itself, for queries that are not neighbours.
 inline HWY_NOINLINE void pack_far_offsets(const ScoreView& view, const QueryBlock& block, const OffsetSpan& span, const TileSight& sight,
                                           const float* qt, Range keys, float* to) {
   const int lanes = block.vectors * kLanes;
@@ -214,7 +224,7 @@ inline HWY_NOINLINE void pack_far_offsets(const ScoreView& view, const QueryBloc
   }
 }
 
-// What the offsets of keys [begin, end) add to scores, base 2: to[key − begin][lane].
+// What the tables add to scores of `keys`, in base 2: to[key − keys.begin][lane].
 inline HWY_NOINLINE void pack_offsets(const TileContext& in, const TileSight& sight, Range keys, float* to) {
   const OffsetRoom room(in.view, in.scratch);
   const OffsetSpan span(in.view, in.block, keys);
@@ -226,8 +236,8 @@ inline HWY_NOINLINE void pack_offsets(const TileContext& in, const TileSight& si
   if (in.view.relative.queries) add_key_products(in.view, span, in.scratch, sight, in.block.vectors, keys, to);
 }
 
-// What the weights of some keys are, row by row of the table: [row][kBlock], in the room of products. f(take) calls take(keys, first lane, last lane, weights)
-// for the keys that have weights; weights: [key][kBlock] of the first of them.
+// Sums weights by table row: [row][kBlock], in the scratch of `products`. f(take) must call take(keys, first lane, last
+// lane, weights) for the keys that have weights; weights: [key][kBlock] from the first of them.
 template <class F>
 inline const float* weights_by_offset(const ScoreView& view, const OffsetSpan& span, const TileScratch& scratch, F&& f) {
   float* sums = OffsetRoom(view, scratch).products;

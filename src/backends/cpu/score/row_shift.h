@@ -1,14 +1,15 @@
-// A row's two numbers in the form the kernels use.
+// A row's two numbers (RowStats), in the form that kernels use.
 //
 //   softmax      P = 2^(s − m)/ℓ = 2^(s − ⌊m⌋)·inverse,   inverse = 2^(⌊m⌋ − m)/ℓ
 //   sigmoid      m is −bias·log₂e; inverse is 1
 //   linear       inverse is ln 2/ℓ, 0 where ℓ is 0
-//   thresholds   m is the largest score, threshold τ beside it; inverse is 1. Of an earlier version's record (record.h) 0 and τ
+//   thresholds   (sparsemax, entmax) m is the largest score, `threshold` how far below it τ lies; inverse is 1.
+//                Records of earlier versions (record.h) give m = 0 and threshold = τ.
 //   hard         m is the record's; inverse is 1
 //
-// Of a look at weights as used, ℓ is the sum of what was rounded (RowStats::used).
+// In a look at weights as used, ℓ is the sum of the rounded weights (RowStats::used).
 //
-// The cpu backend's own shifts are integers, so that inverse is 1/ℓ; a record made by another backend has any m.
+// The cpu backend's own shifts are integers, so inverse is 1/ℓ. A record of another backend may have any m.
 #pragma once
 
 #include <cmath>
@@ -22,15 +23,16 @@
 namespace clearhead::cpu {
 
 struct RowShift {
-  float m = 0;              // softmax: integral
-  float threshold = 0;      // natural units
-  float inverse = 0;        // 0 for a row that saw nothing
-  double log_sum_exp2 = 0;  // softmax: the record's m + log₂ℓ; 0 for a row that saw nothing
-  double log_rest = 0;      // softmax: log_sum_exp2 − m, which is lost where m is large
+  float m = 0;          // softmax: integral
+  float threshold = 0;  // natural units
+  float inverse = 0;    // 0 for a row that saw nothing
+  // Softmax: the record's m + log₂ℓ; 0 for a row that saw nothing.
+  double log_sum_exp2 = 0;
+  double log_rest = 0;  // softmax: log_sum_exp2 − m; f32 would lose it if m is large
   bool saw_nothing = true;
 };
 
-/// Whether a look shows weights that were rounded.
+/// Whether a look shows the weights that a bf16 kernel rounded.
 inline bool shows_rounded(const AttentionRecord& record, LookPrecision precision) {
   return precision == LookPrecision::kAsUsed && record.rows.used.defined();
 }

@@ -1,9 +1,13 @@
-// Rules inside kernels: lines before a key tile, then pairs group by group; or runs of keys for decode. Included once per target.
+// Rules inside kernels. With queries in lanes: some parts once per key tile, the rest per group of keys. With keys in
+// lanes (decode): over runs of keys. Included once per target.
 //
-//   room of a rule in TileScratch::rules, [slot][…] each: lane kLaneFloats · key kKeyFloats · offset kOffsetFloats · expanded keys · group offsets · pairs
+//   scratch of a rule in TileScratch::rules, each part [slot][…]:
+//   lane kLaneFloats · key kKeyFloats · offset kOffsetFloats · expanded keys · group offsets · pair
 //
-// The key line begins at the tile's first key. The offset line holds offset position[0] − (tile + kKeyTile − 1) first, so that lanes of neighbouring queries
-// are neighbours in it: the vector of key j begins at tile + kKeyTile − 1 − j. Blocks whose queries are not neighbours compute offsets pair by pair.
+// The key line has one number per key, beginning at the tile's first key. The offset line has one number
+// per offset, beginning at offset position[0] − (tile + kKeyTile − 1). Neighbouring queries are
+// neighbours in it, so the vector of key j begins at tile + kKeyTile − 1 − j. Blocks whose queries are
+// not neighbours compute the offset of each (query, key) pair instead.
 #if defined(CLEARHEAD_CPU_SCORE_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_RULE_INL_H_
 #undef CLEARHEAD_CPU_SCORE_RULE_INL_H_
@@ -18,7 +22,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// Scores of kRows keys for V vectors of queries. Always indexed by constants, so that it lives in registers.
+// Scores of kRows keys for V vectors of queries. Index it by constants only, so that it stays in registers.
 template <int V>
 struct Scores {
   Floats c[kRows * V];  // [key][vector]
@@ -37,7 +41,7 @@ struct RuleRoom {
   }
 };
 
-// first, first + step, first + 2·step, … ; whole vectors.
+// Writes first, first + step, first + 2·step, …, in whole vectors.
 HWY_INLINE void fill_line(float* to, int64_t count, float first, float step) {
   const F32 d;
   Floats x = hn::MulAdd(hn::Iota(d, 0.0F), hn::Set(d, step), hn::Set(d, first));
@@ -48,7 +52,7 @@ HWY_INLINE void fill_line(float* to, int64_t count, float first, float step) {
   }
 }
 
-// A program over a line of `count` elements whose slot 0 is filled.
+// Runs a program over a line of `count` elements whose slot 0 is filled.
 inline void run_line(const RuleUse& use, const RuleCode& code, float* line, int64_t slot_step, int64_t count) {
   if (code.steps.empty()) return;
   RuleFrame frame;
@@ -59,7 +63,7 @@ inline void run_line(const RuleUse& use, const RuleCode& code, float* line, int6
   run_rule(*use.program, code, frame);
 }
 
-/// The lines of keys [begin, end) of one tile.
+/// Computes the lines for keys [begin, end) of one key tile.
 inline HWY_NOINLINE void prepare_rule(const RuleUse& use, const QueryBlock& block, const TileScratch& scratch, int64_t begin, int64_t end) {
   const RuleRoom room(use, scratch);
   const RuleProgram& program = *use.program;
@@ -79,12 +83,12 @@ inline HWY_NOINLINE void prepare_rule(const RuleUse& use, const QueryBlock& bloc
   }
 }
 
-// Where a group's pairs find what does not depend on the score.
+// Where a group reads the offset line: each next key begins one element earlier.
 HWY_INLINE RuleBankView offset_bank(const RuleRoom& room, int64_t key, int first_vector) {
   return {room.offset + (kKeyTile - 1 - key % kKeyTile) + first_vector * kLanes, RuleProgram::kOffsetFloats, -1, kLanes};
 }
 
-// Offsets of every pair of a group whose queries are not neighbours.
+// Computes the offset of every pair of a group whose queries are not neighbours.
 inline HWY_NOINLINE RuleBankView group_offsets(const RuleUse& use, const QueryBlock& block, const RuleRoom& room, int64_t key,
                                                int first_vector, int vectors) {
   const F32 d;
@@ -98,14 +102,14 @@ inline HWY_NOINLINE RuleBankView group_offsets(const RuleUse& use, const QueryBl
   return {room.group_offset, RuleProgram::kGroupFloats, vectors * kLanes, kLanes};
 }
 
-// Where the result of a program that ran lies.
+// The result of a program that has run.
 HWY_INLINE RuleBankView result_of(const RuleProgram& program, const RuleFrame& frame) {
   RuleBankView result = frame.banks[static_cast<size_t>(program.result.bank)];
   result.base += program.result.slot * result.slot_step;
   return result;
 }
 
-// Runs the pair program of a group; its slot 0 is filled. Returns where the result lies.
+// Runs the pair program for a group; slot 0 is filled. Returns its result.
 inline HWY_NOINLINE RuleBankView run_pairs(const RuleUse& use, const QueryBlock& block, const TileScratch& scratch, int64_t key,
                                            int first_vector, int vectors) {
   const F32 d;
@@ -132,23 +136,23 @@ inline HWY_NOINLINE RuleBankView run_pairs(const RuleUse& use, const QueryBlock&
   return result_of(program, frame);
 }
 
-// What is hidden stays so, where something may have been hidden before.
+// Keeps hidden scores hidden, if something before the rule may have hidden pairs.
 HWY_INLINE Floats kept_hidden(bool guards, Floats before, Floats after) {
   return guards ? hn::IfThenElse(hn::Lt(before, hn::Set(F32(), kVisible)), before, after) : after;
 }
 
-// s + f, s − f, or f alone.
+// The score after the rule: s + f, s − f, or f alone.
 HWY_INLINE Floats term_rule(const RuleProgram& program, bool guards, Floats s, Floats f) {
   return kept_hidden(guards, s, program.adds ? s + f : program.subtracts ? s - f : f);
 }
 
-// Positions of the block's queries.
+// The range of positions of the block's queries.
 inline Range positions_of(const QueryBlock& block) {
   const auto [low, high] = std::minmax_element(block.position, block.position + block.vectors * kLanes);
   return {static_cast<int64_t>(*low), static_cast<int64_t>(*high) + 1};
 }
 
-// The rule of a view, which is one of offsets, asked about all of them.
+// Evaluates a visibility rule that depends on the offset alone, at every offset of the call.
 inline OffsetBits ask_offsets(const ScoreView& view) {
   constexpr int64_t kPiece = 512;  // a multiple of 64
   const RuleUse& use = *view.visible;
@@ -165,12 +169,12 @@ inline OffsetBits ask_offsets(const ScoreView& view) {
   }
   return OffsetBits(offsets, std::move(shows));
 }
-/// Asks a rule of offsets once and for all, before a call's loop over blocks.
+/// Evaluates a visibility rule of offsets once, before a call's loop over blocks.
 inline void read_offsets(ScoreProblem& problem) {
   if (problem.hides_by_offset()) problem.set_visible_offsets(ask_offsets);
 }
 
-// keep_ruled, pair by pair.
+// keep_ruled, evaluated for each (query, key) pair.
 inline void keep_ruled_pairs(const TileContext& in, int64_t begin, int64_t end, uint64_t* visible) {
   const F32 d;
   for (int64_t key = begin; key < end; key += kRows) {
@@ -187,8 +191,8 @@ inline void keep_ruled_pairs(const TileContext& in, int64_t begin, int64_t end, 
   }
 }
 
-/// Clears the bits of visible[key − begin] that the visibility rule hides, for keys [begin, end) of one tile; begin is a multiple of kRows. A piece of the
-/// tile that the bounds decide is not asked pair by pair.
+/// Clears bits of visible[key − begin] that the visibility rule hides, for keys [begin, end) of one key tile; begin is
+/// a multiple of kRows. Where the rule's bounds decide for a piece of the tile, the rule is not evaluated.
 inline HWY_NOINLINE void keep_ruled(const TileContext& in, int64_t begin, int64_t end, uint64_t* visible) {
   if (in.view.visible_offsets && in.block.consecutive) {
     const int64_t first = static_cast<int64_t>(in.block.position[0]);
@@ -220,7 +224,8 @@ HWY_NOINLINE void general_rule(const RuleUse& use, const QueryBlock& block, cons
   }
 }
 
-/// Of the group of kRows keys from `key`. A line added to the score is one load and one addition.
+/// Applies a rule to the group of kRows keys from `key`. A rule that only adds its offset line
+/// to the score costs a load and an addition.
 template <int V>
 HWY_INLINE void apply_rule(const RuleUse& use, const QueryBlock& block, const TileScratch& scratch, int64_t key, int first_vector,
                            Scores<V>& s) {
@@ -244,9 +249,9 @@ HWY_INLINE void apply_rule(const RuleUse& use, const QueryBlock& block, const Ti
   general_rule<V>(use, block, scratch, key, first_vector, s);
 }
 
-// --- keys in lanes -------------------------------------------------------------------------------------------------------------------------
+// --- keys in lanes --------------------------------------------------------------------------------------------------
 
-/// What apply_rule_along_keys needs for `count` keys, of the rule that needs most.
+/// Floats that apply_rule_along_keys needs for `count` keys, with the rule that needs the most.
 inline int64_t rule_line_floats(const ScoreView& view, int64_t count) {
   int64_t most = 0;
   for (size_t t = 0; view.terms && t < view.terms->size(); ++t) {
@@ -256,10 +261,11 @@ inline int64_t rule_line_floats(const ScoreView& view, int64_t count) {
   if (view.visible) most = std::max(most, view.visible->program->line_floats(count));
   return most;
 }
-/// Where the keys are to be put, as floats.
+/// Where the caller writes the key indices, as floats.
 HWY_INLINE float* rule_keys(const RuleUse& use, float* room) { return room + use.program->lane.slots * RuleProgram::kScalarFloats; }
 
-// One query at `position` against `count` keys, whole vectors, that stand in rule_keys(use, room); s are their scores, if the rule is one of scores.
+// Runs a rule for one query at `position` over `count` keys (whole vectors) whose indices stand in
+// rule_keys(use, room). s: their scores; null for a visibility rule.
 inline HWY_NOINLINE RuleBankView run_along_keys(const RuleUse& use, float position, int64_t count, const float* s, float* room) {
   const F32 d;
   const RuleProgram& program = *use.program;
@@ -287,7 +293,8 @@ inline HWY_NOINLINE RuleBankView run_along_keys(const RuleUse& use, float positi
   return result_of(program, frame);
 }
 
-/// Of one query at `position` and `count` keys, whole vectors, that stand in rule_keys(use, room). s: their scores, in place.
+/// Applies a rule in place to the scores s of one query at `position` and `count` keys (whole vectors)
+/// whose indices stand in rule_keys(use, room).
 inline void apply_rule_along_keys(const RuleUse& use, float position, int64_t count, float* s, float* room) {
   const F32 d;
   const RuleBankView f = run_along_keys(use, position, count, s, room);
@@ -297,7 +304,7 @@ inline void apply_rule_along_keys(const RuleUse& use, float position, int64_t co
   }
 }
 
-/// Likewise by the visibility rule: scores of keys that it hides become kHidden.
+/// The same with the visibility rule: scores of keys that it hides become kHidden.
 inline void hide_along_keys(const RuleUse& use, float position, int64_t count, float* s, float* room) {
   const F32 d;
   const RuleBankView f = run_along_keys(use, position, count, nullptr, room);

@@ -1,4 +1,5 @@
-// The compiler of rules: fold constants, move base-2 factors to the ends, deal nodes out to phases by what they depend on, then give slots by liveness.
+// The compiler of rules. It folds constants, moves the factors of base 2 to the ends, assigns nodes to programs by what
+// they depend on, and reuses slots by liveness.
 #include "backends/cpu/score/rule_program.h"
 
 #include <algorithm>
@@ -13,8 +14,9 @@
 namespace clearhead::cpu {
 namespace {
 
-// What a node changes with. kTwoBlocks: with the score, or with query and key in another way than their difference.
-enum class Kind : uint8_t { kScalar, kLane, kKey, kOffset, kTwoBlocks };
+// What a node depends on. kPair: on the score, or on query and key otherwise than through their
+// difference. Such nodes belong to the pair program.
+enum class Kind : uint8_t { kScalar, kLane, kKey, kOffset, kPair };
 
 struct Node {
   RuleOp op = RuleOp::kConstant;
@@ -22,8 +24,8 @@ struct Node {
   int32_t table = -1;
   std::array<int32_t, 4> arguments{-1, -1, -1, -1};
   Kind kind = Kind::kScalar;
-  bool scored = false;  // the score enters
-  bool linear = false;  // query_part·query + key_part·key + what changes with neither
+  bool scored = false;  // depends on the score
+  bool linear = false;  // equals query_part·query + key_part·key + a scalar
   double query_part = 0, key_part = 0;
 };
 
@@ -31,12 +33,12 @@ using NodeKey = std::tuple<RuleOp, uint64_t, int32_t, std::array<int32_t, 4>>;
 
 }  // namespace
 
-// Rewrites a rule for base 2, then deals its nodes out to programs.
+// Rewrites a rule for scores in base 2, then assigns its nodes to programs.
 class RuleCompiler {
  public:
   RuleCompiler(RuleProgram& to, bool is_visibility) : to_(to) {
     const int32_t score = add(RuleOp::kScore, {});
-    std::vector<int32_t> at(to.rule_.nodes.size());  // [rule's node]: ours
+    std::vector<int32_t> at(to.rule_.nodes.size());  // [node of the rule]: node of the compiler
     for (size_t n = 0; n < at.size(); ++n) {
       const RuleNode& node = to.rule_.nodes[n];
       std::array<int32_t, 4> arguments{-1, -1, -1, -1};
@@ -69,7 +71,8 @@ class RuleCompiler {
     return at->second;
   }
 
-  // A node, simplified where that costs no accuracy: constants are folded; scores are divided by a constant by multiplying.
+  // Adds a node, simplified where that costs no accuracy. Constants are folded. Division of a score-dependent node by a
+  // constant or scalar becomes multiplication by its inverse.
   int32_t add(RuleOp op, std::initializer_list<int32_t> of_these, int32_t table = -1) {
     std::array<int32_t, 4> arguments{-1, -1, -1, -1};
     std::copy(of_these.begin(), of_these.end(), arguments.begin());
@@ -109,7 +112,7 @@ class RuleCompiler {
 
   void find_kind(Node& node, size_t count) const {
     switch (node.op) {
-      case RuleOp::kScore: node.kind = Kind::kTwoBlocks; return;
+      case RuleOp::kScore: node.kind = Kind::kPair; return;
       case RuleOp::kQuery: node.kind = Kind::kLane, node.linear = true, node.query_part = 1; return;
       case RuleOp::kKey: node.kind = Kind::kKey, node.linear = true, node.key_part = 1; return;
       default: break;
@@ -117,10 +120,10 @@ class RuleCompiler {
     for (size_t i = 0; i < count; ++i) {
       const Kind kind = of(node.arguments[i]).kind;
       if (kind == Kind::kScalar) continue;
-      node.kind = node.kind == Kind::kScalar || node.kind == kind ? kind : Kind::kTwoBlocks;
+      node.kind = node.kind == Kind::kScalar || node.kind == kind ? kind : Kind::kPair;
     }
     find_linear(node);
-    if (node.kind == Kind::kTwoBlocks && node.linear && !node.scored && node.query_part == -node.key_part) node.kind = Kind::kOffset;
+    if (node.kind == Kind::kPair && node.linear && !node.scored && node.query_part == -node.key_part) node.kind = Kind::kOffset;
   }
 
   void find_linear(Node& node) const {
@@ -139,7 +142,7 @@ class RuleCompiler {
     }
   }
 
-  // Ends in the score through operations that a factor passes through.
+  // Whether a factor on the node can be moved through its operations to the score.
   bool absorbs(int32_t n) const {
     const Node& node = of(n);
     if (!node.scored) return false;
@@ -157,7 +160,7 @@ class RuleCompiler {
     }
   }
 
-  // The node times a positive factor.
+  // Returns the node times a positive factor.
   int32_t scaled(int32_t n, double factor) {
     const Node node = of(n);
     const auto& a = node.arguments;
@@ -172,7 +175,7 @@ class RuleCompiler {
         return add(node.op, {left, right});
       }
       case RuleOp::kMultiply:
-        if (is_constant(a[1])) break;  // folds
+        if (is_constant(a[1])) break;  // folds into one constant
         if (absorbs(a[0])) return add(node.op, {scaled(a[0], factor), a[1]});
         return add(node.op, {a[0], scaled(a[1], factor)});
       case RuleOp::kDivide: return add(node.op, {scaled(a[0], factor), a[1]});
@@ -185,22 +188,22 @@ class RuleCompiler {
     return add(RuleOp::kMultiply, {n, constant(factor)});
   }
 
-  // --- programs ----------------------------------------------------------------------------------------------------------------------------
+  // --- programs -----------------------------------------------------------------------------------------------------
 
   void emit_result(int32_t result, int32_t score) {
     const Node node = of(result);
-    const auto adds = [&](int32_t other) { return !of(other).scored && of(other).kind != Kind::kTwoBlocks; };
+    const auto adds = [&](int32_t other) { return !of(other).scored && of(other).kind != Kind::kPair; };
     if (node.op == RuleOp::kAdd && node.arguments[0] == score && adds(node.arguments[1])) {
       to_.adds = true;
-      to_.result = operand(Kind::kTwoBlocks, node.arguments[1]);
+      to_.result = operand(Kind::kPair, node.arguments[1]);
     } else if (node.op == RuleOp::kAdd && node.arguments[1] == score && adds(node.arguments[0])) {
       to_.adds = true;
-      to_.result = operand(Kind::kTwoBlocks, node.arguments[0]);
+      to_.result = operand(Kind::kPair, node.arguments[0]);
     } else if (node.op == RuleOp::kSubtract && node.arguments[0] == score && adds(node.arguments[1])) {
       to_.subtracts = true;
-      to_.result = operand(Kind::kTwoBlocks, node.arguments[1]);
+      to_.result = operand(Kind::kPair, node.arguments[1]);
     } else {
-      to_.result = operand(Kind::kTwoBlocks, result);
+      to_.result = operand(Kind::kPair, result);
     }
   }
 
@@ -208,7 +211,7 @@ class RuleCompiler {
     return phase == Kind::kLane ? to_.lane : phase == Kind::kKey ? to_.key : phase == Kind::kOffset ? to_.offset : to_.pair;
   }
 
-  // A node as an argument inside the program of `phase`.
+  // Returns how the program of `phase` reads a node.
   RuleOperand operand(Kind phase, int32_t n) {
     const Node& node = of(n);
     if (node.kind == Kind::kScalar) return {RuleBank::kScalar, scalar_slot(n)};
@@ -266,7 +269,7 @@ class RuleCompiler {
     return scalar_nodes_[n] = static_cast<int32_t>(to_.scalar_nodes_.size()) - 1;
   }
 
-  // Slots whose last reader has run hold later results: a group's work stays in L1.
+  // Reuses the slots of results that no later step reads, so that a group's work stays in L1.
   void reuse_slots(RuleCode& code) {
     std::vector<size_t> last(static_cast<size_t>(code.slots), 0);
     for (size_t n = 0; n < code.steps.size(); ++n) {

@@ -1,16 +1,21 @@
-// A rule made ready for vectors: what depends on little is computed seldom.
+// A rule compiled for vectors. Each node is computed only as often as what it depends on changes.
 //
-//   scalar   of batch and head: once per (batch, head), in double                       ┐
-//   lane     of the query's position: once per block of queries                         │ arrays of f32 computed by run_rule (rule_run.h),
-//   key      of the key: once per key tile, a line over its keys                         │ the same operations in the same order for every
-//   offset   of position − key: once per key tile, a line over the offsets in it         │ kernel: the same bits
-//   pair     of the score, or of what mixes the above: for every pair                   ┘
+//   scalar   depends on batch and head: once per (batch, head), in double
+//   lane     depends on the query's position: once per block of queries
+//   key      depends on the key: once per key tile, a line over its keys
+//   offset   depends on position − key: once per key tile, a line over the offsets in it
+//   pair     depends on the score or mixes the above: for every (query, key) pair
 //
-// A node is of the offset kind when query and key enter it only as c·query − c·key; it is computed at (query = position − key, key = 0) everywhere, also
-// where lanes are not neighbours. So ALiBi, T5's buckets and soft windows cost one load per vector of pairs.
+// All but the scalars are arrays of f32, computed by run_rule (rule_run.h) with the same operations in the
+// same order for every kernel: the same bits.
 //
-// Kernels hold scores in base 2. The rule sees s·ln 2 and gives log₂e times what it says; both factors are moved to where they cost nothing:
-// s₂·ln2 − f becomes, times log₂e, s₂ − (f·log₂e), and cap·tanh(s₂·ln2/cap) is tanh between two multiplications.
+// A node is of the offset kind if query and key enter it only as c·query − c·key. It is computed at
+// (query = position − key, key = 0) everywhere, also where lanes are not neighbours. So ALiBi, T5's buckets and soft
+// windows cost one load per vector of pairs.
+//
+// Kernels hold scores in base 2. The rule sees s₂·ln 2, and its result is multiplied by log₂e. Both factors are
+// moved to where they cost nothing: s₂·ln 2 − f, times log₂e, becomes s₂ − f·log₂e; cap·tanh(s₂·ln 2/cap)
+// becomes tanh between two multiplications.
 #pragma once
 
 #include <array>
@@ -32,12 +37,12 @@ struct RuleOperand {
 
 struct RuleStep {
   RuleOp op = RuleOp::kConstant;
-  int32_t to = 0;     // slot
+  int32_t to = 0;     // slot of the result
   int32_t table = 0;  // kTable
   std::array<RuleOperand, 4> arguments{};
 };
 
-/// Steps over arrays. Slot 0 is the input: the score (base 2), the position, the key or the offset.
+/// A program: steps over arrays. Slot 0 is the input: the score (base 2), the position, the key or the offset.
 struct RuleCode {
   std::vector<RuleStep> steps{};
   int64_t slots = 1;
@@ -52,28 +57,29 @@ struct RuleTableView {
 
 class RuleProgram {
  public:
-  // Room per slot, in floats, for the widest target: 48 lanes of queries, groups of 8 keys, tiles of 256.
+  // Floats per slot for the widest target: 48 lanes of queries, groups of 8 keys, tiles of 256 keys.
   static constexpr int64_t kLaneFloats = 48, kKeyFloats = 256 + 16, kOffsetFloats = 256 + 48 + 16, kGroupFloats = 8 * 48,
                            kExpandedFloats = 8 * 16;
-  static constexpr int64_t kScalarFloats = 16;  // a scalar fills a vector
+  static constexpr int64_t kScalarFloats = 16;  // a scalar is stored as a full vector
 
-  /// A score term (scores in base 2), or a visibility rule.
+  /// Compiles a score term (scores in base 2) or a visibility rule.
   RuleProgram(const Rule& rule, bool is_visibility);
   RuleProgram(const RuleProgram&) = delete;
   RuleProgram& operator=(const RuleProgram&) = delete;
 
   RuleCode lane{}, key{}, offset{}, pair{};
-  RuleOperand result{};  // in the pair program's words
-  /// The result is the score plus `result`, which does not depend on it, or minus: no pair program at all.
+  RuleOperand result{};  // as the pair program would name it
+  /// The term is the score plus (or minus) `result`, which does not depend on the score. There is no pair program then.
   bool adds = false, subtracts = false;
   bool uses_lane = false, uses_offset = false;
-  std::vector<int32_t> key_slots{};  // of the key program, that the pair program or the result reads
+  // Slots of the key program that the pair program or the result reads.
+  std::vector<int32_t> key_slots{};
   std::vector<RuleTableView> tables{};
 
   int64_t scalar_count() const { return static_cast<int64_t>(scalars_.size()); }
-  /// scalar_count() · kScalarFloats numbers of one head.
+  /// Writes the scalars of one head: scalar_count()·kScalarFloats numbers.
   void write_scalars(int64_t batch, int64_t head, float* to) const;
-  /// Floats that a key tile needs, and a run of `length` keys of one query.
+  /// Floats needed for a key tile, and for a run of `length` keys of one query.
   int64_t tile_floats() const;
   int64_t line_floats(int64_t length) const { return lane.slots * kScalarFloats + (key.slots + offset.slots + pair.slots) * length; }
 
@@ -87,28 +93,29 @@ class RuleProgram {
   };
   const Rule& rule_;
   std::vector<ScalarNode> scalar_nodes_;
-  std::vector<int32_t> scalars_;  // [slot]: its node
+  std::vector<int32_t> scalars_;  // [slot]: index into scalar_nodes_
   std::vector<std::vector<float>> copies_;
 };
 
-/// A rule as it was written, in natural units, with a slot for every node: to be run again and then backwards, group by group.
-/// The score is slot 0; positions and keys are slot 0 of the lane and key banks.
+/// A rule as written, in natural units, with a slot for every node. Gradients run it forward again and then in reverse,
+/// group by group. The score is slot 0; positions and keys are slot 0 of the lane and key banks.
 class RuleReverse {
  public:
-  /// entries[table]: gradients of its entries are wanted.
+  /// entries[table]: whether gradients of the table's entries are wanted.
   RuleReverse(const Rule& rule, std::vector<bool> entries);
 
   RuleCode code{};
   RuleOperand result{};
   std::vector<bool> active{};         // [slot]: its gradient reaches the score or a wanted entry
-  std::vector<bool> active_scalar{};  // [slot of the scalar bank]
+  std::vector<bool> active_scalar{};  // [slot of the scalar bank]: the same
   std::vector<bool> entries{};
 
   int64_t scalar_count() const { return static_cast<int64_t>(scalars_.size()); }
   void write_scalars(int64_t batch, int64_t head, float* to) const;
-  /// Takes d_scalars [scalar slot] of one head on to the entries that they were computed from; sums[table][row-major entry].
+  /// Continues from the gradients of one head's scalars, d_scalars [scalar slot], to the table entries they were
+  /// computed from. Adds to sums[table][row-major entry].
   void add_scalar_gradients(int64_t batch, int64_t head, const double* d_scalars, double* const* sums) const;
-  /// Floats of a group: values, gradients, expanded keys, scalars and their sums.
+  /// Floats for a group: values, gradients, expanded keys, scalars and their sums.
   int64_t group_floats() const {
     return 2 * code.slots * RuleProgram::kGroupFloats + RuleProgram::kExpandedFloats + 2 * scalar_count() * RuleProgram::kScalarFloats;
   }
@@ -118,12 +125,12 @@ class RuleReverse {
   std::vector<int32_t> scalars_;  // [scalar slot]: node
 };
 
-/// One rule of one head.
+/// One rule as applied to one head.
 struct RuleUse {
   const RuleProgram* program = nullptr;
-  bool guards = true;              // pairs may be hidden already: they stay so
+  bool guards = true;              // pairs may be hidden already and must stay so
   const float* scalars = nullptr;  // [slot][kScalarFloats]
-  int64_t scratch = 0;             // where its room begins in TileScratch::rules
+  int64_t scratch = 0;             // where its scratch begins in TileScratch::rules
 };
 
 }  // namespace clearhead::cpu

@@ -1,4 +1,5 @@
-// One loop per operation over the vectors of a frame, without rows where all arguments are one line; what is passed between steps lies in L1.
+// Runs one loop per operation over the vectors of a frame. Rows are merged into one loop if all arguments lie
+// in a line. Intermediate results stay in L1.
 #include "backends/cpu/simd/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -21,7 +22,7 @@ struct Argument {
   const float* base;
   int64_t row, vector;
   HWY_INLINE Floats at(int64_t r, int64_t v) const { return hn::LoadU(F32(), base + r * row + v * vector); }
-  // One line for all rows: neighbours, or a scalar.
+  // Whether all rows lie in one line: they follow one another, or are a scalar.
   bool is_flat(int64_t vectors) const { return row == vectors * vector; }
 };
 
@@ -51,11 +52,11 @@ HWY_INLINE void each(const Step& step, F&& f) {
   }
 }
 
-// 1 where the lanes hold, else 0.
+// 1 where the mask is set, else 0.
 HWY_INLINE Floats truth(Lanes lanes) { return hn::IfThenElseZero(lanes, hn::Set(F32(), 1.0F)); }
 HWY_INLINE Lanes holds(Floats x) { return hn::Not(hn::Eq(x, hn::Zero(F32()))); }
 
-// Row-major indices of the entries that a vector looks up.
+// Row-major indices of the table entries that a vector looks up.
 HWY_INLINE Ints entries_of(const RuleTableView& table, const Step& step, int64_t r, int64_t v) {
   const F32 d;
   const I32 di;
@@ -63,7 +64,7 @@ HWY_INLINE Ints entries_of(const RuleTableView& table, const Step& step, int64_t
   for (int axis = 0; axis < table.axes; ++axis) {
     const size_t at = static_cast<size_t>(axis);
     const Floats last = hn::Set(d, static_cast<float>(table.sizes[at] - 1));
-    // NaN → 0: Max gives its second operand.
+    // NaN → 0, because Max returns its second operand then.
     const Floats along = hn::Min(hn::Floor(hn::Max(step.arguments[at].at(r, v), hn::Zero(d))), last);
     index = index + hn::ConvertTo(di, along) * hn::Set(di, table.strides[at]);
   }
@@ -80,7 +81,7 @@ void look_up(const RuleTableView& table, const Step& step) {
   }
 }
 
-// tanh_of_scores, asked once whether all are near 0.
+// tanh_of_scores, testing only once whether all arguments are near 0.
 void take_tanh(const Step& step) {
   const F32 d;
   const Argument& x = step.arguments[0];
@@ -120,7 +121,7 @@ void run_step(RuleOp op, const RuleTableView* table, const Step& step) {
     case RuleOp::kWhere:
       return each<3>(step, [](Floats c, Floats x, Floats y) CLEARHEAD_INLINE_LAMBDA { return hn::IfThenElse(holds(c), x, y); });
     case RuleOp::kTable: return look_up(*table, step);
-    case RuleOp::kConstant:
+    case RuleOp::kConstant:  // leaves are inputs and scalars; they have no step
     case RuleOp::kScore:
     case RuleOp::kBatch:
     case RuleOp::kHead:
@@ -129,9 +130,9 @@ void run_step(RuleOp op, const RuleTableView* table, const Step& step) {
   }
 }
 
-// --- backwards -----------------------------------------------------------------------------------------------------------------------------
+// --- backwards ------------------------------------------------------------------------------------------------------
 
-// One step: `to` are its values, `gradient` theirs.
+// One step in reverse: `step.to` holds its values, `gradient` their gradients.
 struct Reversal {
   const Step& step;
   const RuleStep& from;
@@ -141,7 +142,7 @@ struct Reversal {
   const float* gradient;
 };
 
-// gradient·slope(x, y, z, value) to argument `i`, if it leads anywhere.
+// Adds gradient·slope(x, y, z, value) to the gradient of argument `i`, if that argument's gradient is wanted.
 template <class F>
 HWY_INLINE void pass(const Reversal& at, size_t i, F&& slope) {
   const F32 d;
@@ -206,7 +207,7 @@ void reverse_step(const Reversal& at, const RuleTableView* table) {
 }
 #undef CLEARHEAD_SLOPE
 
-// A step's values and arguments, as they stand in the frame.
+// A step with the addresses of its result and arguments in the frame.
 Step step_of(const RuleFrame& frame, const RuleStep& from) {
   Step step{frame, frame.own + from.to * frame.own_step, {}};
   for (size_t i = 0; i < 4; ++i) {

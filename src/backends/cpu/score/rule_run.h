@@ -1,6 +1,7 @@
-// Runs the steps of a rule over arrays of f32, a vector at a time. Compiled once per instruction set (rule_run.cc).
+// Runs the steps of a rule over arrays of f32, one vector at a time. Compiled once per instruction set (rule_run.cc).
 //
-// Everything is element by element: the same inputs give the same bits, whatever the array and wherever in it.
+// Every operation is element-wise: the same inputs give the same bits, whichever array they
+// stand in and wherever in it.
 #pragma once
 
 #include <array>
@@ -10,29 +11,32 @@
 
 namespace clearhead::cpu {
 
-/// Where arguments lie: element (row, vector, lane) of a slot at base + slot·slot_step + row·row_step + vector·vector_step + lane, unaligned.
+/// Where arguments lie: element (row, vector, lane) of a slot is at
+/// base + slot·slot_step + row·row_step + vector·vector_step + lane, unaligned.
 struct RuleBankView {
   const float* base = nullptr;
   int64_t slot_step = 0, row_step = 0, vector_step = 0;
 };
 
 struct RuleFrame {
-  int64_t rows = 0, vectors = 1;                 // vectors of lanes of every row
-  int64_t own_step = 0;                          // floats from slot to slot of `own`
-  float* own = nullptr;                          // [slot][row][vector][lane]; slot 0 is filled by the caller
-  std::array<RuleBankView, kRuleBanks> banks{};  // of programs that ran before; kOwn is set by run_rule
+  int64_t rows = 0, vectors = 1;                 // vectors per row
+  int64_t own_step = 0;                          // floats between slots of `own`
+  float* own = nullptr;                          // [slot][row][vector][lane]; the caller fills slot 0
+  std::array<RuleBankView, kRuleBanks> banks{};  // results of programs that ran before; run_rule sets kOwn
 };
 
-/// Where gradients go while a rule is run backwards.
+/// Where gradients go when a rule is run in reverse.
 struct RuleAdjoint {
-  float* own = nullptr;             // as RuleFrame::own: the result's is given, those of active slots are zero
-  float* scalars = nullptr;         // [scalar slot][kScalarFloats]: sums over pairs, lane by lane
+  // Laid out as RuleFrame::own. The caller sets the gradient of the result and clears those of the other active slots.
+  float* own = nullptr;
+  float* scalars = nullptr;         // [scalar slot][kScalarFloats]: sums over (query, key) pairs, lane by lane
   double* const* tables = nullptr;  // [table][row-major entry]
 };
 
 namespace N_AVX2 {
 void run_rule(const RuleProgram& program, const RuleCode& code, RuleFrame& frame);
-/// After run_rule of reverse.code. A gradient of 0 stays 0, whatever the slope: pairs that are hidden may have any.
+/// Call after run_rule of reverse.code. A gradient of 0 stays 0 whatever the derivative is, because at hidden pairs the
+/// derivative may be anything, also infinite or NaN.
 void reverse_rule(const RuleProgram& program, const RuleReverse& reverse, const RuleFrame& frame, const RuleAdjoint& to);
 }  // namespace N_AVX2
 namespace N_AVX3 {

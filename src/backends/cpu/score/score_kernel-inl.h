@@ -1,18 +1,22 @@
 // Scores in registers: the one place where q·k, the terms and visibility become numbers. Included once per target.
 //
-//   pack_queries → QueryBlock         queries in lanes, pre-multiplied by scale·log₂e: Qt [d_k][kBlock]
-//   prepare_tile → TileSight          which keys of a key tile are worth computing; bias and mask of the tile in lane order
-//   for_each_group(…, epilogue)       epilogue(Scores<V>& s, key, first_vector): s.c[r·V + v] is the score of key `key + r` for the queries of
-//                                     vector first_vector + v; all terms applied, hidden pairs kHidden; still in registers
+//   pack_queries → QueryBlock     queries in lanes, multiplied by scale·log₂e: Qt [d_k][kBlock]
+//   prepare_tile → TileSight      which keys of a key tile are worth computing; bias and mask of the tile in lane order
+//   for_each_group(…, epilogue)   calls epilogue(Scores<V>& s, key, first_vector) for each group of kRows keys.
+//                                 s.c[r·V + v] is the score of key `key + r` and the queries of vector first_vector+v:
+//                                 all terms applied, hidden (query, key) pairs kHidden, still in registers.
 //
-// Forward, weights and sweep differ only in their epilogue, so a score has the same bits in all of them: one FMA chain over ascending channels, from 0,
-// whatever the address rule, tile or lane; then the same element-wise operations (term_alibi, term_soft_cap, term_dense), which decode applies with
-// keys in lanes instead. Groups of kRows keys start at multiples of kRows. Vectors none of whose queries sees a key of the group are
-// left out (V < block.vectors, first_vector > 0), groups that no query sees are not computed, groups that every query sees skip masking, and a call
-// without terms takes the plain kernel, which has neither.
+// Forward, weights and sweep differ only in their epilogue, so a score has the same bits in all of them. It is one
+// chain of multiply-adds over ascending channels, from 0, whatever the address rule, key tile or lane. Element-wise
+// terms follow (term_alibi, term_soft_cap, term_dense); decode applies the same functions with keys in lanes.
 //
-// Two address rules: row-major keys (base, stride) and panels of 16 keys [d_k][16]. Scores of bf16 may be products of amx instead of chains of
-// multiply-adds (amx-inl.h): whose chain it is, too, follows from the call alone.
+// Groups start at multiples of kRows. Work is skipped where nothing is visible: groups that no query sees, and vectors
+// none of whose queries sees a key of the group (V < block.vectors, first_vector > 0). Groups that every query sees
+// skip masking. In calls of dot products without terms, and with one term if the epilogue has kTakesTerm, such groups
+// take a kernel without masking (plain_groups).
+//
+// Two address rules for keys: row-major (base, stride) and panels of 16 keys [d_k][16]. Scores of bf16 may come from
+// AMX instead of chains of multiply-adds (amx-inl.h); which of the two depends on the call alone.
 #if defined(CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_
 #undef CLEARHEAD_CPU_SCORE_SCORE_KERNEL_INL_H_
@@ -44,16 +48,18 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 // The part of a key tile that is computed, and what hides pairs in it besides the band.
 struct TileSight {
   int64_t tile = 0;             // first key of the tile
-  int64_t begin = 0, end = 0;   // keys, begin a multiple of kRows; empty: nothing is visible
-  const float* keys = nullptr;  // of the tile's first key: its row, or the page's panels
+  int64_t begin = 0, end = 0;   // begin is a multiple of kRows; begin ≥ end: nothing is visible
+  const float* keys = nullptr;  // of the tile's first key: its row, or the panels of its page
   bool segments = false, mask = false;
-  bool floors = true;  // scores may be −∞ after the terms; else as in a call without terms, for careful blocks to find
+  // Scores may be −∞ after the terms and are raised to kHidden. Otherwise they are checked as in a call without terms:
+  // a result that is not finite sends the block through the careful kernels.
+  bool floors = true;
   bool empty() const { return begin >= end; }
 };
 
-// --- what of a tile is visible ---------------------------------------------------------------------------------------------------------------
+// --- visible part of a key tile -------------------------------------------------------------------------------------
 
-// Narrows `sight` to the keys whose segments the block's queries may have, by the bounds of the tile first.
+// Narrows `sight` to the keys whose segments the block's queries can have. Checks the tile's bounds first.
 inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBlock& block, TileSight& sight) {
   const size_t tile = static_cast<size_t>(sight.begin / kKeyTile);
   const int32_t low = std::max(0, block.segment_low), high = block.segment_high;
@@ -73,7 +79,7 @@ inline HWY_NOINLINE void look_at_segments(const ScoreView& view, const QueryBloc
   if (block.segment_low == low && low == high) {
     bool all = true;
     for (int64_t key = sight.begin; all && key < sight.end; ++key) all = !outside(key);
-    // Groups start at multiples of kRows: only a range that does is free of other segments' keys.
+    // Groups start at multiples of kRows. Unless the range does so too, its groups contain keys of other segments.
     sight.segments = !all || sight.begin % kRows != 0 || (sight.end % kRows != 0 && sight.end != view.key_length);
   }
 }
@@ -84,8 +90,9 @@ inline Shown shown_by_rule(const ScoreView& view, const QueryBlock& block, const
   return view.shown(positions_of(block), {sight.begin / kRows * kRows, std::min(round_up(sight.end, kRows), view.key_length)});
 }
 
-// The first tile from `tile` on that the lists and the visibility rule may show the block anything of, `end` or more if there is none before it.
-// Stretches that the rule hides as a whole are stepped over, twice as far each time: a window costs the logarithm of what lies outside it.
+// Returns the first key tile from `tile` on of which the lists and the visibility rule may show the block anything, or
+// at least `end` if there is none. Tiles that the rule hides are skipped in stretches that double, then halve. So
+// finding a window costs the logarithm of the distance to it.
 inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t tile, int64_t end) {
   if (tile < end && view.lists) {
     const int64_t key = next_listed(view, block, tile);
@@ -107,7 +114,7 @@ inline int64_t next_tile(const ScoreView& view, const QueryBlock& block, int64_t
   return tile;
 }
 
-// Unpacks the bits of mask, lists and rule, and narrows `sight` to keys that some lane may see.
+// Computes the visibility bits of mask, lists and rule, and narrows `sight` to keys that some lane may see.
 inline HWY_NOINLINE void look_at_bits(const TileContext& in, bool ruled, TileSight& sight) {
   const int64_t tile = sight.begin / kKeyTile * kKeyTile;
   const int64_t begin = sight.begin / kRows * kRows;
@@ -128,8 +135,8 @@ inline HWY_NOINLINE void look_at_bits(const TileContext& in, bool ruled, TileSig
 inline void pack_offsets(const TileContext& in, const TileSight& sight, Range keys,
                          float* to);  // relative-inl.h
 
-/// What the block can see of the keys `of` (from a multiple of kRows) of the key tile that begins at key `tile` (a multiple of kKeyTile); fills the
-/// biases and mask bits of what it sees.
+/// Returns what the block can see of the keys `of` (beginning at a multiple of kRows) in the key tile that begins at
+/// key `tile` (a multiple of kKeyTile). Packs biases and visibility bits for what it can see.
 inline TileSight prepare_tile(const TileContext& in, int64_t tile, Range of) {
   TileSight sight;
   sight.begin = std::max(of.begin, in.block.first_key());
@@ -159,22 +166,24 @@ inline TileSight prepare_tile(const TileContext& in, int64_t tile, Range of) {
   }
   return sight;
 }
-/// The same of the whole tile.
+/// The same for the whole key tile.
 inline TileSight prepare_tile(const TileContext& in, int64_t tile) { return prepare_tile(in, tile, {tile, tile + kKeyTile}); }
 
-// --- blocks of rows ------------------------------------------------------------------------------------------------------------------------
+// --- blocks of rows -------------------------------------------------------------------------------------------------
 
-/// Rows of the next block where `left` are left: kBlock. A tail that would need one vector borrows from the block before it, because one vector alone is
-/// bound by loads.
+/// Rows of the next block if `left` rows remain: kBlock, or fewer at the end. If the last block would have only one
+/// vector, this block takes two and leaves it two, because a kernel with one vector is bound by loads.
 inline int rows_of_block(int64_t left) {
   const int64_t vectors = (left + kLanes - 1) / kLanes;
   return static_cast<int>(std::min<int64_t>(left, vectors == kVectors + 1 ? 2 * kLanes : kBlock));
 }
 
-/// Blocks of a head that take turns at its key tiles, so that a tile comes from memory once for all of them.
+/// Query blocks of a head that are computed together, interleaved by key tile: a tile comes from
+/// memory once for all of them.
 inline constexpr int kTogether = 8;
 
-/// Up to kTogether jobs, made in place: an array of std::optional would be zeroed first, 50 KB for blocks that take 6 µs.
+/// Up to kTogether jobs, constructed in place. An array of std::optional would first zero 50 KB,
+/// for blocks that take 6 µs.
 template <class Job>
 class JobsTogether {
  public:
@@ -197,7 +206,8 @@ class JobsTogether {
   int count_ = 0;
 };
 
-/// job.take_tile() until none is left: it does what there is to do at job.tile and sets it to the job's next one, job.last or more after the last.
+/// Runs jobs interleaved: all jobs do one key tile before any goes on to the next. job.take_tile() does the work at key
+/// tile job.tile and sets job.tile to the job's next tile, at least job.last when it is done.
 template <class Job>
 void interleave_key_tiles(JobsTogether<Job>& jobs) {
   constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
@@ -211,10 +221,11 @@ void interleave_key_tiles(JobsTogether<Job>& jobs) {
   }
 }
 
-// --- address rules -------------------------------------------------------------------------------------------------------------------------
+// --- address rules --------------------------------------------------------------------------------------------------
 
 struct RowMajor {
-  const float *p0, *p3, *p6;  // keys 0, 3, 6: the others are one and two strides further, which addresses can hold
+  // Keys 0, 3 and 6; the other keys lie one or two strides further, which x86 addresses can express.
+  const float *p0, *p3, *p6;
   int64_t stride;
   RowMajor(const float* base, int64_t key_stride) : p0(base), p3(base + 3 * key_stride), p6(base + 6 * key_stride), stride(key_stride) {}
   template <int R>
@@ -233,9 +244,9 @@ struct Panel {
   HWY_INLINE void next_channel() { p += KVPage::kPanel; }
 };
 
-// --- the pair ------------------------------------------------------------------------------------------------------------------------------
+// --- score functions ------------------------------------------------------------------------------------------------
 
-// s becomes the chain of `step` over ascending channels, on from what it is. qt: [d_k][kBlock] from the first of V vectors.
+// Extends the sums s by the chain of `step` over ascending channels. qt: [d_k][kBlock] from the first of V vectors.
 template <int V, class Step, class Address>
 HWY_INLINE void add_channels(Step step, const float* HWY_RESTRICT qt, Address keys, int64_t d_k, Scores<V>& s) {
   const F32 d;
@@ -267,7 +278,7 @@ HWY_INLINE void dot_products(const float* HWY_RESTRICT qt, Address keys, int64_t
   add_dot_products<V>(qt, keys, d_k, s);
 }
 
-// The same of pairs of bf16, which are scaled last.
+// The same for bf16 words. Their factor is applied after the chain.
 template <int V, class Address>
 HWY_INLINE void bf16_dot_products(const ScoreView& view, const float* HWY_RESTRICT qt, Address keys, Scores<V>& s) {
   clear(s);
@@ -276,7 +287,8 @@ HWY_INLINE void bf16_dot_products(const ScoreView& view, const float* HWY_RESTRI
   unroll<kRows * V>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s.c[i] = s.c[i] * factor; });
 }
 
-// An epilogue may say that it is only ever given scores of one kind.
+// An epilogue may declare that its scores come from one kind of products only; then the other
+// kernels are not compiled for it.
 template <class Epilogue>
 constexpr bool is_bf16_dot_only() {
   if constexpr (requires { Epilogue::kBf16DotOnly; }) return Epilogue::kBf16DotOnly;
@@ -296,12 +308,13 @@ HWY_INLINE bool by_amx(const ScoreView& view) {
   return may_use_amx<Epilogue>() && (is_amx_only<Epilogue>() || view.amx_step > 0);
 }
 
-// --- terms, one vector of pairs at a time: lanes may be queries or keys ----------------------------------------------------------------------
+// --- terms, one vector of (query, key) pairs at a time: lanes may be queries or keys --------------------------------
 
 HWY_INLINE Floats term_alibi(Floats s, Floats slope, Floats position, Floats key) {
   return hn::NegMulAdd(slope, hn::Abs(position - key), s);
 }
-// What is hidden already stays so: −∞ does not become −cap. Few scores reach a cap: those far below it take no division.
+// Pairs that are hidden already stay hidden: −∞ does not become −cap. Few scores come near the
+// cap; the others need no division.
 HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
   const Floats x = s * inverse_cap;
   const Lanes near = is_near(x);
@@ -309,7 +322,8 @@ HWY_INLINE Floats term_soft_cap(Floats s, Floats cap, Floats inverse_cap) {
   if (HWY_LIKELY(hn::AllTrue(F32(), near))) return inner;
   return hn::IfThenElse(hn::Or(near, hn::Lt(s, hn::Set(F32(), kVisible))), hn::IfThenElse(near, inner, s), cap * tanh_of(x));
 }
-// The same of a group, [key][vector]. Rounding is monotone: where the largest product with inverse_cap is near, all are.
+// The same for a group, [key][vector]. Rounding is monotone: if the largest magnitude times
+// inverse_cap is near 0, all are.
 template <int N>
 HWY_INLINE void soft_cap_group(float cap, float inverse_cap, Floats (&s)[N]) {
   const F32 d;
@@ -327,21 +341,21 @@ HWY_INLINE void soft_cap_group(float cap, float inverse_cap, Floats (&s)[N]) {
   for (int i = 0; i < N * kLanes; i += kLanes) hn::Store(term_soft_cap(hn::Load(d, room + i), hn::Set(d, cap), inverse), d, room + i);
   unroll<N>([&](auto i) CLEARHEAD_INLINE_LAMBDA { s[i] = hn::Load(d, room + i * kLanes); });
 }
-// A bias of −∞ hides whatever the score is, NaN too.
+// A bias of −∞ hides the pair whatever its score is, also if the score is NaN.
 HWY_INLINE Floats term_dense(Floats s, Floats bias) {
   const F32 d;
   const Lanes hides = hn::Eq(bias, hn::Set(d, -std::numeric_limits<float>::infinity()));
   return hn::IfThenElse(hides, hn::Set(d, kHidden), hn::MulAdd(bias, hn::Set(d, kLog2E), s));
 }
-// −∞ hides: brought to kHidden, which 2^x survives. NaN stays NaN (the order of Max's operands).
+// Raises −∞ to kHidden, for which 2^x is 0 rather than NaN. NaN stays NaN, by the order of the operands of Max.
 HWY_INLINE Floats term_floor(Floats s) { return hn::Max(hn::Set(F32(), kHidden), s); }
 
-// Where the bias of packed term `index` lies for tile-relative key `key`.
+// Where packed term `index` keeps its bias for tile-relative key `key`.
 HWY_INLINE const float* bias_at(const TileScratch& scratch, int64_t index, int64_t key) {
   return scratch.bias + (index * kKeyTile + key) * kBlock;
 }
 
-// An epilogue that reverses the terms later has before_term(term, s): it is shown the scores that each term is given.
+// An epilogue that later reverses the terms has before_term(term, s), which receives the scores that go into each term.
 template <int V, class Epilogue>
 HWY_INLINE void apply_terms(const TileContext& in, int64_t key, int first_vector, Scores<V>& s, Epilogue& epilogue) {
   const F32 d;
@@ -378,9 +392,9 @@ HWY_INLINE void apply_terms(const TileContext& in, int64_t key, int first_vector
   }
 }
 
-// --- visibility ----------------------------------------------------------------------------------------------------------------------------
+// --- visibility -----------------------------------------------------------------------------------------------------
 
-// What may hide pairs of one group.
+// What may hide pairs in one group.
 struct Hiding {
   bool band = false, segments = false, mask = false;
 };
@@ -403,7 +417,8 @@ HWY_INLINE void hide(const TileContext& in, int64_t key, int first_vector, const
   }
   if (hiding.segments) {
     unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
-      // Past the end the band hides; negative ids match nothing, and query ids below 0 are stored as −1, key ids here as −2.
+      // Keys past the end are hidden by the band. Negative ids match nothing: query ids below 0
+      // are stored as −1, key ids as −2.
       const int64_t j = std::min<int64_t>(key + r, in.view.key_length - 1);
       const int32_t id = in.view.key_segments[j * in.view.key_segment_stride];
       const Ints own = hn::Set(di, id < 0 ? -2 : id);
@@ -424,15 +439,15 @@ HWY_INLINE void hide(const TileContext& in, int64_t key, int first_vector, const
   }
 }
 
-// --- one group, one tile -------------------------------------------------------------------------------------------------------------------
+// --- one group, one key tile ----------------------------------------------------------------------------------------
 
-// Address of the group of kRows keys from `key`.
+// The panel address of the group of kRows keys from `key`.
 HWY_INLINE Panel panel_of(const ScoreView& view, const TileSight& sight, int64_t key) {
   const uint64_t in_page = static_cast<uint64_t>(key - sight.tile), in_panel = in_page % KVPage::kPanel;
   return Panel{sight.keys + (in_page - in_panel) * static_cast<uint64_t>(view.d_k) + in_panel};
 }
 
-// Row-major groups that reach past the last key are copied, its row repeated: those scores are hidden.
+// A row-major group that reaches past the last key is copied, repeating the last row. The extra scores are hidden.
 inline HWY_NOINLINE RowMajor copied_tail(const ScoreView& view, const TileScratch& scratch, int64_t key) {
   for (int64_t r = 0; r < kRows; ++r) {
     const float* from = view.keys + std::min(key + r, view.key_length - 1) * view.key_stride;
@@ -446,7 +461,8 @@ HWY_INLINE RowMajor rows_of(const ScoreView& view, const TileScratch& scratch, c
   return RowMajor(sight.keys + (key - sight.tile) * view.key_stride, view.key_stride);
 }
 
-// Rows that stand apart (heads inside rows) are no stream that the machine would fetch by itself: those two groups ahead are asked for.
+// Prefetches the rows of a group. Rows that are not adjacent (heads interleaved in a row) are no stream that the
+// hardware prefetcher follows, so the kernel fetches two groups ahead.
 HWY_INLINE void fetch_rows(const ScoreView& view, const float* rows) {
   constexpr int64_t kLine = 16;
   for (int64_t r = 0; r < kRows; ++r) {
@@ -454,22 +470,23 @@ HWY_INLINE void fetch_rows(const ScoreView& view, const float* rows) {
   }
 }
 
-// The next tile's biases, a line of each query's row every 16 keys: 48 rows are more streams than the machine follows by itself.
+// Prefetches the biases of the next key tile: every 16 keys, one cache line of each query's row, into L2 (L1 has no
+// room for them). 48 rows are more streams than the hardware prefetcher follows.
 HWY_INLINE void fetch_biases(const ScoreView& view, const QueryBlock& block, int64_t key) {
   constexpr int64_t kLine = 16;
   if (key % kLine != 0) return;
   for (const ScoreTerm& term : *view.terms) {
     if (term.kind != ScoreTerm::Kind::kDense || term.per_edge || term.query_stride == 0) continue;
     for (int i = 0; i < block.vectors * kLanes; ++i)
-      __builtin_prefetch(term.bias + block.query[i] * term.query_stride + (key + kKeyTile) * term.key_stride, 0,
-                         2);  // L1 has no room for them
+      __builtin_prefetch(term.bias + block.query[i] * term.query_stride + (key + kKeyTile) * term.key_stride, 0, 2);
   }
 }
 
-// --- a call's only term ----------------------------------------------------------------------------------------------------------------------
+// --- a call's only term ---------------------------------------------------------------------------------------------
 
-// What the only term does to the scores of a group that every query sees, in registers: general_group goes from term to term by way of memory. For epilogues with
-// kTakesTerm, whose blocks are done again with `careful` where a result is not finite.
+// A call's only term, applied in registers to groups that every query sees. general_group, in
+// contrast, goes from term to term by way of memory. For epilogues with kTakesTerm, which recompute a
+// block with `careful` if a result is not finite.
 struct NoTerm {
   template <int V>
   HWY_INLINE void operator()(int64_t, Scores<V>&) const {}
@@ -508,13 +525,13 @@ struct DenseTerm {
     unroll<kRows>([&](auto r) CLEARHEAD_INLINE_LAMBDA {
       unroll<V>([&](auto v) CLEARHEAD_INLINE_LAMBDA {
         const Floats added = hn::MulAdd(hn::Load(d, bias + r * kBlock + v * kLanes), hn::Set(d, kLog2E), s.c[r * V + v]);
-        s.c[r * V + v] = term_floor(added);  // as term_dense has it but where the score was no number
+        s.c[r * V + v] = term_floor(added);  // equals term_dense, except where the score is NaN
       });
     });
   }
 };
 
-// f(the call's only term, or NoTerm)
+// Calls f with the call's only term, or with NoTerm.
 template <class Epilogue, class F>
 HWY_INLINE void with_term(const TileContext& in, F&& f) {
   if constexpr (requires { Epilogue::kTakesTerm; }) {
@@ -535,7 +552,7 @@ inline bool takes_terms(const ScoreView& view, const QueryBlock& block) {
   return kind == ScoreTerm::Kind::kAlibi || kind == ScoreTerm::Kind::kSoftCap || kind == ScoreTerm::Kind::kDense;
 }
 
-// Groups [begin, end) that every query of the block sees, in a call of dot products with one term or none.
+// Groups [begin, end), seen by every query of the block, in a call of dot products with at most one term.
 template <int V, class Term, class Epilogue>
 HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, const TileSight& sight, int64_t begin, int64_t end,
                                const Term& term, Epilogue& epilogue) {
@@ -573,7 +590,8 @@ HWY_NOINLINE void plain_groups(const ScoreView& view, const QueryBlock& block, c
   }
 }
 
-// Scores of a group whose pair is no product, to[key][vector]: a vector of queries at a time, since φ needs the registers.
+// Scores of a group whose score function is not a dot product: to[key][vector]. One vector of
+// queries at a time, since φ needs the registers.
 inline HWY_NOINLINE void other_scores(const ScoreView& view, const float* qt, int vectors, const TileScratch& scratch,
                                       const TileSight& sight, int64_t key, float* to) {
   const F32 d;
@@ -590,7 +608,8 @@ inline HWY_NOINLINE void other_scores(const ScoreView& view, const float* qt, in
   });
 }
 
-// What the pair gives for the group of kRows keys from `key`, whatever the pair and wherever the group.
+// Computes the score function, of any kind, for the group of kRows keys from `key`, also where
+// the group reaches past the last key.
 template <int V, class Epilogue>
 HWY_INLINE void group_products(const TileContext& in, const TileSight& sight, int64_t key, int first_vector, Scores<V>& s) {
   const float* qt = in.block.qt + first_vector * kLanes;
@@ -611,7 +630,7 @@ HWY_INLINE void group_products(const TileContext& in, const TileSight& sight, in
   }
 }
 
-// A group with terms, with another pair than the dot product, or at the edge of what is visible.
+// A group with several terms, with a score function other than the dot product, or at the edge of what is visible.
 template <int V, class Epilogue>
 HWY_NOINLINE void general_group(const TileContext& in, const TileSight& sight, int64_t key, int first_vector, const Hiding& hiding,
                                 Epilogue& epilogue) {
@@ -623,7 +642,7 @@ HWY_NOINLINE void general_group(const TileContext& in, const TileSight& sight, i
   epilogue(s, key, first_vector);
 }
 
-// Of a tile with bits: lanes that see any of the kRows keys from `key`.
+// In a key tile with visibility bits: the lanes that see any of the kRows keys from `key`.
 HWY_INLINE uint64_t lanes_that_see(const TileScratch& scratch, int64_t key) {
   uint64_t any = 0;
   for (int64_t r = 0; r < kRows; ++r) any |= scratch.visible[key % kKeyTile + r];
@@ -650,7 +669,7 @@ HWY_INLINE void edge_group(const TileContext& in, const TileSight& sight, int64_
   general_group<1>(in, sight, key, first, hiding, epilogue);
 }
 
-/// Calls epilogue(Scores<V>&, key, first_vector) for the groups of a tile in ascending order.
+/// Calls epilogue(Scores<V>&, key, first_vector) for the groups of a key tile in ascending order.
 template <class Epilogue>
 HWY_INLINE void for_each_group(const TileContext& in, const TileSight& sight, Epilogue& epilogue) {
   int64_t key = sight.begin;

@@ -1,9 +1,10 @@
-// One head's scores as addresses and numbers: a description resolved for the kernels, in base 2.
+// A description resolved for one head: its operands as addresses, strides and numbers, in base 2.
 //
-//   s_ij = (q_i·scale·log₂e)·k_j, or another pair  →  terms in the order written, each times log₂e  →  hidden pairs dropped
+//   s_ij = (q_i·scale·log₂e)·k_j, or another score function  →  terms in the order written, each times log₂e
+//                                                            →  hidden pairs dropped
 //
-// A ScoreProblem holds what all heads of a call share; view(batch, head) is what a kernel reads. Rows are row indices of q; a row's query is
-// first_query + row. Nothing here is vectorised: the vector code over it is score_kernel-inl.h.
+// A ScoreProblem holds what all heads of a call share. Kernels read the ScoreView that view(batch, head) returns. A row
+// is a row of q; its query is first_query + row. This file has no vector code; score_kernel-inl.h has.
 #pragma once
 
 #include <algorithm>
@@ -26,28 +27,30 @@
 
 namespace clearhead::cpu {
 
-inline constexpr int64_t kKeyTile = 256;  // = one page; counted from key 0, in tensors and pages alike
+// One KV page; tiles are counted from key 0, for tensors and pages alike.
+inline constexpr int64_t kKeyTile = 256;
 static_assert(kKeyTile == KVPage::kLength);
 inline constexpr float kLog2E = std::numbers::log2e_v<float>;
-inline constexpr float kVisible = kLowestScore;  // scores from here on are visible
-inline constexpr float kNone = kVisible;         // the shift m of a row that has seen nothing yet
-inline constexpr float kHidden = -4e30F;         // the score of a hidden pair: 2^(kHidden − kNone) is 0
+inline constexpr float kVisible = kLowestScore;  // lower scores are hidden
+inline constexpr float kNone = kVisible;         // the running maximum m of a row that has seen no key
+inline constexpr float kHidden = -4e30F;         // the score of a hidden pair; 2^(kHidden − kNone) is 0
 
-/// How a weight is recomputed from its score: weight-inl.h. kRounded is softmax's in looks at weights as used.
+/// Which formula recomputes a weight from its score (weight-inl.h). kRounded is softmax, in looks at weights as used.
 enum class WeightKind : uint8_t { kSoftmax, kSparsemax, kEntmax15, kSigmoid, kHard, kLinear, kRounded };
 WeightKind kind_of(const Normaliser& normaliser);
 
-/// What q and k give (steps-inl.h).
+/// The score function of q and k (steps-inl.h).
 struct ScoreFunction {
   enum class Kind : uint8_t { kDot, kTanh, kLeakyRelu };
   Kind kind = Kind::kDot;
-  const float* weight = nullptr;          // [d_k], times log₂e: of sums of φ(q + k)
-  const float* natural_weight = nullptr;  // [d_k]
+  // Additive scores: weights of φ(q + k), times log₂e: [d_k].
+  const float* weight = nullptr;
+  const float* natural_weight = nullptr;  // the same without log₂e: [d_k]
   float slope = 0;                        // of kLeakyRelu
   bool is_dot() const { return kind == Kind::kDot; }
 };
 
-/// Tables of a relative pair (relative-inl.h), natural units, of one head. Null: absent.
+/// One head's tables of a relative score (relative-inl.h), in natural units. Null: absent.
 struct RelativeView {
   int64_t reach = 0;
   const float *keys = nullptr, *queries = nullptr;  // [2·reach + 1, d_k]
@@ -57,22 +60,23 @@ struct RelativeView {
 };
 
 struct ScoreTerm {
-  enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule, kOffsets };  // kOffsets: of a relative pair, before the description's terms
+  // kOffsets: the tables of a relative score; applied before the description's terms
+  enum class Kind : uint8_t { kAlibi, kSoftCap, kDense, kRule, kOffsets };
   Kind kind = Kind::kAlibi;
-  bool per_edge = false;           // kDense: the bias is [entry] of the view's lists
+  bool per_edge = false;           // kDense: the bias is indexed by the entries of the view's lists
   float slope = 0;                 // kAlibi: slope·log₂e
-  float cap = 0, inverse_cap = 0;  // kSoftCap: cap·log₂e and 1 / that
-  const float* bias = nullptr;     // kDense: natural units, at [query 0, key 0] of this head
+  float cap = 0, inverse_cap = 0;  // kSoftCap: cap·log₂e and its inverse
+  const float* bias = nullptr;     // kDense: at [query 0, key 0] of this head, natural units
   int64_t query_stride = 0, key_stride = 0;
   RuleUse rule{};  // kRule
 };
 
-/// Lowest and highest segment id of each key tile.
+/// The lowest and the highest segment id in each key tile.
 struct SegmentBounds {
   std::vector<int32_t> low{}, high{};
 };
 
-/// Who sees whom by lists, of one head.
+/// One head's lists: which key blocks each query block sees.
 struct ListView {
   int64_t query_block = 1, key_block = 1;
   const int32_t* offsets = nullptr;  // [query block + 1]; null: no lists
@@ -81,13 +85,13 @@ struct ListView {
   explicit operator bool() const { return offsets != nullptr; }
   int64_t begin_of(int64_t query) const { return offsets[query / query_block]; }
   int64_t end_of(int64_t query) const { return offsets[query / query_block + 1]; }
-  /// The first entry of the query's list that reaches key `key` or beyond.
+  /// Returns the first entry of the query's list whose block reaches key `key` or beyond.
   int64_t first_entry(int64_t query, int64_t key) const {
     return std::lower_bound(blocks + begin_of(query), blocks + end_of(query), key / key_block) - blocks;
   }
 };
 
-/// What happens to one head's weights once normalised (after-inl.h).
+/// What one head's weights are multiplied by after normalisation (after-inl.h).
 struct AfterView {
   bool drops = false;
   uint32_t dropped_below = 0;
@@ -96,39 +100,43 @@ struct AfterView {
   const float* centres = nullptr;  // of this head
   int64_t centre_stride = 0;
   float narrowness = 0;  // log₂e / (2σ²)
-  float factor = 1;      // of all weights: the head's mask, and 1/(1 − rate)
+  // A factor on all weights of the head: head mask and 1/(1 − rate) of dropout.
+  float factor = 1;
 
-  /// Pairs differ: by drivers that have queries in lanes.
+  /// Whether factors differ between pairs. Only drivers with queries in lanes apply such factors.
   bool is_by_pair() const { return drops || centres; }
   bool any() const { return is_by_pair() || factor != 1; }
 };
 
-/// What one (batch, head) needs to compute scores. Pointers are borrowed from the call's tensors and from the ScoreProblem.
+/// What kernels need to compute the scores of one (batch, head). Pointers are borrowed from the
+/// call's tensors and from the ScoreProblem.
 struct ScoreView {
   int64_t d_k = 0, key_length = 0, query_length = 0, first_query = 0, rows = 0;
-  // Queries: row r at queries + r·query_stride, channel c at + c·query_channel.
+  // Row r of the queries begins at queries + r·query_stride; channels are query_channel apart.
   const float* queries = nullptr;
   int64_t query_stride = 0, query_channel = 0;
-  float query_factor = 0;  // scale·log₂e; 1 where the pair is no product
+  float query_factor = 0;  // scale·log₂e; 1 if the score is not a product
   ScoreFunction function{};
-  // bf16 as it is: queries and keys are 32-bit pairs of channels, d_k and the strides count those, and scores are multiplied by product_factor after the
-  // chain, query_factor being 1.
+  // bf16 operands, not widened: a channel is a 32-bit word of two bf16, and d_k and the strides count words. Scores are
+  // multiplied by product_factor after the chain; query_factor is 1.
   bool is_bf16 = false;
   float product_factor = 1;
-  int64_t amx_step = 0;  // pairs of channels that one multiplication of matrices takes (amx-inl.h); 0: scores are no such products
+  // Words that one TDPBF16PS takes from each row (amx-inl.h): 16 or 8; 0: scores are not computed by AMX.
+  int64_t amx_step = 0;
   RelativeView relative{};
-  // Keys: row-major (channels adjacent) when pages is null.
+  // Keys of a tensor, row-major with adjacent channels; used if pages is null.
   const float* keys = nullptr;
   int64_t key_stride = 0;
-  const std::byte* const* pages = nullptr;        // [page]: its panels, of all key heads
-  const std::byte* const* value_pages = nullptr;  // [page]: its values, of all key heads; null where they are not kept
+  const std::byte* const* pages = nullptr;  // [page]: panels of all key heads
+  // [page]: values of all key heads; null for a page whose values are not kept
+  const std::byte* const* value_pages = nullptr;
   DType page_dtype = DType::kF32;
-  int64_t page_keys = kKeyTile;  // that a page has room for: what lies between two of its heads
+  int64_t page_keys = kKeyTile;  // keys that a page has room for: the distance between its heads
   int64_t key_head = 0;
   const std::vector<ScoreTerm>* terms = nullptr;  // null: none
-  int64_t rule_floats = 0;                        // room of all rules, for a key tile
+  int64_t rule_floats = 0;                        // floats that all rules need for one key tile
   const Band* band = nullptr;
-  int64_t position_offset = 0;  // of query 0 among the keys
+  int64_t position_offset = 0;  // position of query 0 among the keys
   const int32_t* query_segments = nullptr;
   const int32_t* key_segments = nullptr;
   int64_t query_segment_stride = 0, key_segment_stride = 0;
@@ -137,37 +145,38 @@ struct ScoreView {
   int64_t mask_query_stride = 0, mask_key_stride = 0;
   ListView lists{};
   WeightKind kind = WeightKind::kSoftmax;
-  bool by_score_function = false;  // kHard: how its gradient is had
+  bool by_score_function = false;  // kHard: which gradient was asked for
   AfterView after{};
   int64_t batch = 0, head = 0;
   const RuleUse* visible = nullptr;  // the visibility rule; null: none
   const RuleBounds* visible_bounds = nullptr;
-  const OffsetBits* visible_offsets = nullptr;  // of a rule of offsets, once read_offsets has asked it
+  const OffsetBits* visible_offsets = nullptr;  // for a visibility rule of offsets, once read_offsets has evaluated it
   const float* sink = nullptr;                  // this head's sink logit, natural units; null: none
 
   int64_t query_of(int64_t row) const { return first_query + row; }
   int64_t position_of(int64_t query) const { return query + position_offset; }
-  /// Keys that the band lets a query see.
+  /// The keys that the band shows to a query.
   Range band_of(int64_t query) const { return visible_band(*band, position_of(query), key_length); }
-  /// What a kernel has of a channel (or a pair of them) of a query.
+  /// A channel of a query as kernels hold it: an f32 times query_factor, or a word of two bf16 unchanged.
   float query_at(const float* at) const { return is_bf16 ? *at : *at * query_factor; }
   /// What the visibility rule shows of positions × keys, neither empty.
   Shown shown(Range positions, Range of_keys) const {
     if (!visible) return Shown::kAll;
     return visible_offsets ? visible_offsets->shown(positions, of_keys) : visible_bounds->shown(batch, head, positions, of_keys);
   }
-  /// Panels of 16 keys of a page: [page_keys / 16, d_k, 16]; T holds an element of page_dtype.
+  /// A page's panels of 16 keys: [page_keys / 16, d_k, 16]. T is the element type of page_dtype.
   template <class T>
   const T* panels(int64_t page) const {
     return reinterpret_cast<const T*>(pages[page]) + key_head * page_keys * d_k;
   }
 };
 
-/// All heads of one call or record.
+/// What all heads of one call or record share.
 class ScoreProblem {
  public:
-  /// q: [batch, head, row, d_k], row 0 being query `first_query` of `query_length`. Copies row-major keys only if their channels are not adjacent.
-  /// q and keys are f32, or both bf16 where products are of those; bf16 is copied if its channels are not adjacent pairs.
+  /// q: [batch, head, row, d_k]; row 0 is query `first_query` of `query_length`. q and keys are f32, or both bf16 if
+  /// `products` are bf16 products. Row-major f32 keys are copied only if their channels are not adjacent; bf16 operands
+  /// only if their rows are not whole words (bf16_words).
   ScoreProblem(const AttentionSpec& spec, const Tensor& q, const Keys& keys, int64_t first_query, int64_t query_length, Products products);
   ScoreProblem(const ScoreProblem&) = delete;
   ScoreProblem& operator=(const ScoreProblem&) = delete;
@@ -177,14 +186,17 @@ class ScoreProblem {
   WeightKind kind() const { return common_.kind; }
   bool is_bf16() const { return common_.is_bf16; }
   bool uses_amx() const { return common_.amx_step > 0; }
-  int64_t group() const { return heads_ / key_heads_; }  // query heads of one key head
+  int64_t group() const { return heads_ / key_heads_; }  // query heads per key head
   ScoreView view(int64_t batch, int64_t head) const;
-  /// Whether the visibility rule is one of offsets, and each of them pays: decoding asks about few pairs.
+  /// Whether the visibility rule depends on position − key alone and the call has enough rows to evaluate every offset
+  /// once. Decoding visits too few pairs for that to pay.
   bool hides_by_offset() const;
-  /// What ask(view) says of every head's offsets; heads that the rule does not tell apart share it.
+  /// Calls ask(view) once per head for the visible offsets. Neighbouring heads for which the
+  /// rule has the same scalars share the result.
   template <class F>
   void set_visible_offsets(F&& ask) {
-    std::vector<std::shared_ptr<const OffsetBits>> asked;  // kept once complete: views read them
+    // Assigned to the member only when complete, because `view` reads the member.
+    std::vector<std::shared_ptr<const OffsetBits>> asked;
     for (int64_t map = 0; map < batch_ * heads_; ++map) {
       const bool is_same = map > 0 && has_scalars_of(map, map - 1);
       asked.push_back(is_same ? asked.back() : std::make_shared<OffsetBits>(ask(view(map / heads_, map % heads_))));
@@ -212,22 +224,22 @@ class ScoreProblem {
   ScoreView common_;
   int64_t page_count_ = 0;
   std::vector<const std::byte*> key_pages_, value_pages_;              // [batch · page]
-  Tensor offset_keys_, offset_queries_, offset_bias_, offset_values_;  // of a relative pair, contiguous
-  std::vector<float> additive_weights_;                                // of an additive pair: [head|1][2][d_k], times log₂e and natural
-  std::vector<std::unique_ptr<RuleProgram>> rules_;                    // of the terms that are rules, in order; then that of visibility
+  Tensor offset_keys_, offset_queries_, offset_bias_, offset_values_;  // tables of a relative score, contiguous
+  std::vector<float> additive_weights_;                                // [head|1][2][d_k]: times log₂e, and natural
+  std::vector<std::unique_ptr<RuleProgram>> rules_;                    // of the terms in order; then of visibility
   std::vector<int64_t> rule_scratch_;                                  // [rule]
   std::vector<std::vector<float>> rule_scalars_;                       // [rule]: [batch · head][slot][kScalarFloats]
   std::vector<std::vector<ScoreTerm>> terms_;                          // [batch · head]
   std::vector<RuleUse> visible_;                                       // [batch · head]
   std::optional<RuleBounds> visible_bounds_;
-  std::vector<std::shared_ptr<const OffsetBits>> visible_offsets_;  // [batch · head]; empty: not asked for
+  std::vector<std::shared_ptr<const OffsetBits>> visible_offsets_;  // [batch · head]; empty: not evaluated
   std::vector<SegmentBounds> segment_bounds_;                       // [batch|1]
   Tensor list_offsets_, list_keys_;                                 // contiguous
-  std::vector<Tensor> edge_biases_;                                 // [term with entries], contiguous
+  std::vector<Tensor> edge_biases_;                                 // [EdgeBias term], contiguous
 };
 
-/// bf16 [batch, head, length, d] so that its rows are 32-bit pairs of channels: itself where channels are adjacent, d, strides and address even; else a copy,
-/// zeros where d is odd.
+/// Returns bf16 [batch, head, length, d] with rows of whole 32-bit words of two channels: the tensor itself if its
+/// channels are adjacent and d, strides and address are even; else a copy, with a zero channel added if d is odd.
 Tensor bf16_words(const Tensor& tensor);
 
 }  // namespace clearhead::cpu

@@ -1,8 +1,9 @@
-// What one channel of q and k adds to a score: the step of the one chain that every kernel goes along. Included once per target.
+// What one channel of q and k adds to a score: one step of the chain that every kernel computes.
+// Included once per target.
 //
 //   s ← step(k_c, q_c, s)      c = 0, 1, …, from s = 0
 //
-// Lanes may be queries or keys: a step treats q and k alike, so the bits of a score do not depend on which kernel made it.
+// Lanes may hold queries or keys. A step treats q and k alike, so the bits of a score do not depend on the kernel.
 #if defined(CLEARHEAD_CPU_SCORE_STEPS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_STEPS_INL_H_
 #undef CLEARHEAD_CPU_SCORE_STEPS_INL_H_
@@ -17,7 +18,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// A chain's state, where it is a number: AmxStep's is more.
+// The state of a chain that is a plain number. The state of AmxStep is AmxSum.
 HWY_INLINE void start_sum(Floats& s) { s = hn::Zero(F32()); }
 HWY_INLINE Floats value_of(Floats s) { return s; }
 
@@ -44,7 +45,7 @@ struct AdditiveStep {
   }
 };
 
-// f(the pair's step)
+// Calls f(step) with the step of the f32 score function.
 template <class F>
 HWY_INLINE void with_step(const ScoreFunction& function, F&& f) {
   if (HWY_LIKELY(function.is_dot())) return f(DotStep());
@@ -52,7 +53,8 @@ HWY_INLINE void with_step(const ScoreFunction& function, F&& f) {
   f(AdditiveStep<ScoreFunction::Kind::kLeakyRelu>(function));
 }
 
-/// q·k of bf16, a channel being a pair of them. Scale and log₂e come after the chain (ScoreView::product_factor): in bf16 they would round q.
+/// q·k of bf16: a channel is a word of two. Scale and log₂e are applied after the chain (ScoreView::product_factor),
+/// because multiplying q by them in bf16 would round q.
 struct Bf16DotStep {
   using Sum = Floats;
   HWY_INLINE void enter(int64_t) {}

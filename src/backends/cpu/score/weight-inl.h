@@ -1,14 +1,17 @@
 // A weight from its score and what the record keeps of its row, for every kind of normaliser. Included once per target.
 //
 //   softmax      2^(c − m)·(1/ℓ)
-//   sparsemax    max(0, (c − m)·ln 2 − t)       m the row's largest score, so that nothing is lost at any size of scores; t = τ − m·ln 2
+//   sparsemax    max(0, (c − m)·ln 2 − t)       m: the row's largest score, so that no precision is lost at any size of
+//                                               scores; t = τ − m·ln 2
 //   entmax-1.5   max(0, (c − m)·ln 2/2 − t)²
-//   sigmoid      1/(1 + 2^−(c − m))      m = −bias in base 2
-//   hard         1 where the key is m; NaN where m is
+//   sigmoid      1/(1 + 2^−(c − m))             m = −bias in base 2
+//   hard         1 where the key is m; NaN where m is NaN
 //   linear       c·(ln 2/ℓ); 0 where hidden
-//   rounded      bf16(2^(c − m))·(1/Σ bf16(…)): softmax as a kernel in bf16 used it. m is whole: where the kernel's shift stood then changes no bit
+//   rounded      bf16(2^(c − m))·(1/Σ bf16(…))  softmax as a bf16 kernel used it. m is an integer, so the rounding does
+//                                               not depend on the shift that the kernel had when it rounded
 //
-// c is the score in base 2. Forward, weights and sweep take weights from here, so that the forward's support is that of every later look.
+// c is the score in base 2. Forward, weights and sweep all take weights from here, so the support (the keys with a
+// weight above zero) is the same in all of them.
 #if defined(CLEARHEAD_CPU_SCORE_WEIGHT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SCORE_WEIGHT_INL_H_
 #undef CLEARHEAD_CPU_SCORE_WEIGHT_INL_H_
@@ -24,7 +27,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 
-// log₂ of x > 0 (below 2⁻¹²⁶: −126): exponent and 2·atanh of the mantissa's (f − 1)/(f + 1), f in [1/√2, √2). Error 1e-7 absolute near 1, relative elsewhere.
+// log₂ of x > 0; −126 below 2⁻¹²⁶. Sum of the exponent and 2·log₂e·atanh((f − 1)/(f + 1)) for the mantissa f in
+// [1/√2, √2). Error 1e-7, absolute near 1, relative elsewhere.
 HWY_INLINE Floats log2_of(Floats x) {
   const F32 d;
   const I32 di;
@@ -43,7 +47,7 @@ HWY_INLINE Floats log2_of(Floats x) {
 
 inline constexpr float kLn2 = std::numbers::ln2_v<float>;
 
-// To bf16's eight bits, to nearest even. NaN stays NaN.
+// Rounds to bf16, to nearest even. NaN stays NaN.
 HWY_INLINE Floats nearest_bf16(Floats x) {
   const F32 d;
   const I32 di;
@@ -54,7 +58,8 @@ HWY_INLINE Floats nearest_bf16(Floats x) {
 
 inline constexpr bool has_threshold(WeightKind kind) { return kind == WeightKind::kSparsemax || kind == WeightKind::kEntmax15; }
 
-// By how much the score is above the row's threshold, as the power of the kind counts it. NaN stays NaN (the order of Max's operands).
+// max(0, score − threshold), in natural units for sparsemax and half of them for entmax-1.5. NaN stays NaN, by the
+// order of the operands of Max.
 template <WeightKind kKind>
 HWY_INLINE Floats excess_of(Floats c, Floats m, Floats t) {
   const F32 d;
@@ -71,7 +76,8 @@ HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] 
   } else if constexpr (kKind == WeightKind::kSigmoid) {
     const F32 d;
     const Floats x = c - m, one = hn::Set(d, 1.0F);
-    const Floats e = exp2_shifted(hn::Max(hn::Set(d, kNone), hn::Zero(d) - hn::Abs(x)), hn::Zero(d));  // no overflow; NaN stays NaN
+    // Cannot overflow; NaN stays NaN.
+    const Floats e = exp2_shifted(hn::Max(hn::Set(d, kNone), hn::Zero(d) - hn::Abs(x)), hn::Zero(d));
     return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one) / (one + e) * factor;
   } else if constexpr (kKind == WeightKind::kHard) {
     return hn::IfThenElse(hn::Eq(hn::ConvertTo(F32(), keys_of(key)), m), hn::Set(F32(), 1.0F), m - m) * factor;
@@ -79,7 +85,7 @@ HWY_INLINE Floats weight_of(Floats c, Floats m, Floats factor, [[maybe_unused]] 
     return hn::IfThenZeroElse(hn::Lt(c, hn::Set(F32(), kVisible)), c) * factor;
   }
 }
-// The same of any kind; t: of those with a threshold.
+// The same for every kind; `t` is used by kinds with a threshold.
 template <WeightKind kKind, class Key = int64_t>
 HWY_INLINE Floats weight_beside(Floats c, Floats m, [[maybe_unused]] Floats t, Floats factor, [[maybe_unused]] Key key) {
   if constexpr (has_threshold(kKind)) {
@@ -90,7 +96,7 @@ HWY_INLINE Floats weight_beside(Floats c, Floats m, [[maybe_unused]] Floats t, F
   }
 }
 
-// f(integral constant of the kind).
+// Calls f with the kind as an integral constant.
 template <class F>
 HWY_INLINE void with_kind(WeightKind kind, F&& f) {
   if (HWY_LIKELY(kind == WeightKind::kSoftmax)) return f(std::integral_constant<WeightKind, WeightKind::kSoftmax>{});
@@ -100,7 +106,7 @@ HWY_INLINE void with_kind(WeightKind kind, F&& f) {
   if (kind == WeightKind::kLinear) return f(std::integral_constant<WeightKind, WeightKind::kLinear>{});
   f(std::integral_constant<WeightKind, WeightKind::kHard>{});
 }
-// The same of a look.
+// The same for looks, where the kind may be kRounded.
 template <class F>
 HWY_INLINE void with_kind_of_look(WeightKind kind, F&& f) {
   if (HWY_UNLIKELY(kind == WeightKind::kRounded)) return f(std::integral_constant<WeightKind, WeightKind::kRounded>{});

@@ -1,4 +1,4 @@
-// Activations and their slopes, in vectors. Included once per target.
+// Activation functions and their derivatives, in vectors. Included once per target.
 //
 //   gelu:  x/2·(1 + erf(x/√2)),  erf by Abramowitz & Stegun 7.1.26 (absolute error 1.5e-7)
 #if defined(CLEARHEAD_CPU_SIMD_ACTIVATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -23,7 +23,8 @@ using F32 = hn::ScalableTag<float>;
 using Floats = hn::Vec<F32>;
 constexpr int64_t kStep = HWY_LANES(float);
 
-// e^x with a relative error of 2e-7·max(1, |x|): 2^(x·log₂e) by its whole and fractional parts. NaN stays NaN (the order of Max and Min).
+// e^x with relative error 2e-7·max(1, |x|): 2^(x·log₂e) by whole and fractional part. NaN stays NaN, by
+// the order of the operands of Max and Min.
 HWY_INLINE Floats exponential(Floats x) {
   const F32 d;
   const Floats c = hn::Min(hn::Set(d, 127.0F), hn::Max(hn::Set(d, -126.0F), x * hn::Set(d, std::numbers::log2e_v<float>)));
@@ -57,7 +58,7 @@ HWY_INLINE Floats logistic(Floats x) {
   return hn::Set(d, 1.0F) / (hn::Set(d, 1.0F) + exponential(hn::Neg(x)));
 }
 
-// tanh x = 2·logistic(2x) − 1: absolute error 2e-7.
+// tanh x = 2·logistic(2x) − 1, absolute error 2e-7.
 HWY_INLINE Floats hyperbolic_tangent(Floats x) {
   const F32 d;
   return hn::MulSub(hn::Set(d, 2.0F), logistic(x + x), hn::Set(d, 1.0F));

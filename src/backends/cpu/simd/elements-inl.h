@@ -1,4 +1,4 @@
-// Loops over elements in vectors. Included once per target.
+// Vector loops over arrays. Included once per target.
 #if defined(CLEARHEAD_CPU_SIMD_ELEMENTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SIMD_ELEMENTS_INL_H_
 #undef CLEARHEAD_CPU_SIMD_ELEMENTS_INL_H_
@@ -16,7 +16,8 @@ HWY_BEFORE_NAMESPACE();
 namespace clearhead::cpu::HWY_NAMESPACE {
 #if CLEARHEAD_TARGET_HAS_KERNELS
 
-// f(load, store) at every vector of [0, count): load(p) and store(v, p) are of p's elements there; past the end `past` is read and nothing written.
+// Calls f(load, store) for every vector of [0, count). load(p) reads the elements of array p at this vector,
+// store(v, p) writes them. In the last, partial vector the lanes past the end read as `past` and are not written.
 template <class F>
 HWY_INLINE void for_each_vector(int64_t count, const F& f, float past = 0) {
   const F32 d;

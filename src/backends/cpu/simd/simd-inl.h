@@ -2,8 +2,9 @@
 //
 //   2^c·2^−m with m an integer:  f = c − ⌊c⌋,  p(f)·2^(⌊c⌋ − m)
 //
-// p is a degree-5 polynomial on [0, 1), relative error 1.5e-7 in float. Because c is split before m is subtracted, 2^(c − m) for two integers m
-// differs by an exact power of two: when a kernel moves its shift, no bit of the result moves (short of underflow).
+// p is a polynomial of degree 5 on [0, 1) with relative error 1.5e-7 in float. c is split before m is subtracted, so
+// 2^(c − m) for two integers m differs by an exact power of two. A kernel can therefore move its shift m without
+// changing the bits of a result (short of underflow).
 #if defined(CLEARHEAD_CPU_SIMD_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CLEARHEAD_CPU_SIMD_SIMD_INL_H_
 #undef CLEARHEAD_CPU_SIMD_SIMD_INL_H_
@@ -35,10 +36,12 @@ inline constexpr int kLanes = HWY_LANES(float);   // 16 with AVX-512, 8 with AVX
 inline constexpr int kVectors = 3;                // vectors of queries in a block
 inline constexpr int kBlock = kVectors * kLanes;  // queries in a block: 48, 24
 inline constexpr int kRows =
-    kLanes == 16 ? 8 : 4;               // keys per group: kRows·kVectors accumulators, three loads and a broadcast fill the registers
+    // Keys per group. kRows·kVectors accumulators, three vectors of queries and one broadcast key fill the registers.
+    kLanes == 16 ? 8 : 4;
 inline constexpr int kColumns = kRows;  // channels of the values per pass, for the same reason
 
-// f(std::integral_constant<int, 0>) … f(<N − 1>), written out: arrays indexed so live in registers.
+// Calls f(std::integral_constant<int, 0>) … f(<N − 1>) as straight-line code, so that arrays
+// indexed by the argument live in registers.
 template <int... I, class F>
 HWY_INLINE void unroll_over(std::integer_sequence<int, I...>, F&& f) {
   (f(std::integral_constant<int, I>{}), ...);
@@ -48,11 +51,11 @@ HWY_INLINE void unroll(F&& f) {
   unroll_over(std::make_integer_sequence<int, N>{}, f);
 }
 
-// A key for all lanes, or one for each.
+// Key indices as a vector: one key for all lanes, or one per lane.
 HWY_INLINE Ints keys_of(int64_t key) { return hn::Set(I32(), static_cast<int32_t>(key)); }
 HWY_INLINE Ints keys_of(Ints keys) { return keys; }
 
-// sum + x where `chosen`: one masked addition, or what AVX2 has cheapest.
+// sum + x in the `chosen` lanes, sum in the others: a masked addition, or the cheapest equivalent in AVX2.
 HWY_INLINE Floats add_where(Lanes chosen, Floats x, Floats sum) {
 #if HWY_TARGET == HWY_AVX3
   return hn::IfThenElse(chosen, sum + x, sum);
@@ -65,19 +68,21 @@ HWY_INLINE Floats add_where(Lanes chosen, Floats x, Floats sum) {
 inline constexpr int kRoundDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
 #endif
 
-// p·2^n for integral n; of any n, with AVX-512, p·2^⌊n⌋.
+// p·2^n for integral n. With AVX-512 n may be fractional: p·2^⌊n⌋.
 HWY_INLINE Floats scale_by_power(Floats p, Floats n) {
 #if HWY_TARGET == HWY_AVX3
   return Floats{_mm512_scalef_ps(p.raw, n.raw)};
 #else
-  // Below 2^−126 the result is 0; callers keep n ≤ 127. n is integral: the cast needs no care for overflow, as Highway's takes.
+  // Gives 0 below 2^−126. Callers keep n ≤ 127. n is integral, so the cast does not need the
+  // overflow check of Highway's conversion.
   const Ints exponent = Ints{_mm256_cvttps_epi32(hn::Max(hn::Set(F32(), -127.0F), n).raw)} + hn::Set(I32(), 127);
   return p * hn::BitCast(F32(), hn::ShiftLeft<23>(exponent));
 #endif
 }
 
-// c − ⌊c⌋. With AVX-512 rounded down (just below 0 it is no float), as VREDUCEPS has it, which `kReduces` asks for: two operations fewer where it is quick, on
-// Intel's processors (Zen 5 takes five cycles). The same bits, but of −∞.
+// c − ⌊c⌋. AVX-512 rounds down, because just below 0 the difference is not a float. kReduces uses VREDUCEPS,
+// which does the same and saves two operations; it is fast on Intel processors (on Zen 5 it takes five
+// cycles). Both give the same bits, except for −∞.
 template <bool kReduces>
 HWY_INLINE Floats fraction_of(Floats c) {
 #if HWY_TARGET == HWY_AVX3
@@ -91,14 +96,15 @@ HWY_INLINE Floats fraction_of(Floats c) {
 // p·2^(⌊c⌋ − m) for integral m.
 HWY_INLINE Floats scale_by_whole_power(Floats p, Floats c, Floats m) {
 #if HWY_TARGET == HWY_AVX3
-  return Floats{
-      _mm512_scalef_ps(p.raw, _mm512_sub_round_ps(c.raw, m.raw, kRoundDown))};  // c − m is less than 1 above it: VSCALEFPS takes the floor
+  return Floats{// VSCALEFPS takes the floor of its exponent, and c − m lies less than 1 above ⌊c⌋ − m
+                _mm512_scalef_ps(p.raw, _mm512_sub_round_ps(c.raw, m.raw, kRoundDown))};
 #else
   return scale_by_power(p, hn::Floor(c) - m);
 #endif
 }
 
-// 2^(c − m) for integral m. kHidden gives 0 and NaN NaN; −∞ gives 0 with AVX-512 (VSCALEFPS, whatever the fraction), NaN without.
+// 2^(c − m) for integral m. kHidden gives 0, NaN gives NaN. −∞ gives 0 with AVX-512 (VSCALEFPS,
+// whatever the fraction), NaN with AVX2.
 template <bool kReduces = false>
 HWY_INLINE Floats exp2_shifted(Floats c, Floats m) {
   const F32 d;
@@ -112,7 +118,7 @@ HWY_INLINE Floats exp2_shifted(Floats c, Floats m) {
   return scale_by_whole_power(p, c, m);
 }
 
-// 2^x, relative error 8e-5, for weights that are rounded to bf16 next. NaN and −∞ as in exp2_shifted.
+// 2^x with relative error 8e-5, for weights that are rounded to bf16 next. NaN and −∞ as in exp2_shifted.
 template <bool kReduces = false>
 HWY_INLINE Floats exp2_coarse(Floats x) {
   const F32 d;
@@ -128,7 +134,8 @@ HWY_INLINE Floats exp2_coarse(Floats x) {
 #endif
 }
 
-// tanh, relative error 3e-7: an odd rational fitted on [0, 8.7], beyond which tanh is 1 in float. NaN stays NaN (the order of Max and Min's operands).
+// tanh with relative error 3e-7: an odd rational function fitted on [0, 8.7], beyond which tanh is 1 in float. NaN
+// stays NaN, by the order of the operands of Max and Min.
 HWY_INLINE Floats tanh_of(Floats x) {
   const F32 d;
   x = hn::Min(hn::Set(d, 8.7F), hn::Max(hn::Set(d, -8.7F), x));
@@ -147,7 +154,8 @@ HWY_INLINE Floats tanh_of(Floats x) {
   return x * p / q;
 }
 
-// s·tanh(x)/x for |x| < kTanhNear: an odd polynomial fitted there, relative error 1.1e-7, without a division. NaN stays NaN.
+// s·tanh(x)/x for |x| < kTanhNear, without a division: an odd polynomial fitted on that range,
+// relative error 1.1e-7. NaN stays NaN.
 inline constexpr float kTanhNear = 0.75F;
 HWY_INLINE Floats near_tanh(Floats s, Floats x) {
   const F32 d;
@@ -161,14 +169,14 @@ HWY_INLINE Floats near_tanh(Floats s, Floats x) {
 }
 HWY_INLINE Lanes is_near(Floats x) { return hn::Lt(hn::Abs(x), hn::Set(F32(), kTanhNear)); }
 
-// tanh as scores take it: lanes near 0 by near_tanh, others by tanh_of. Quick where all are near.
+// tanh for scores: near_tanh in lanes near 0, tanh_of in the others. Fast if all lanes are near 0.
 HWY_INLINE Floats tanh_of_scores(Floats x) {
   const Lanes near = is_near(x);
   const Floats inner = near_tanh(x, x);
   return HWY_LIKELY(hn::AllTrue(F32(), near)) ? inner : hn::IfThenElse(near, inner, tanh_of(x));
 }
 
-// The larger magnitude: of a NaN and a number the number, or NaN.
+// The larger magnitude of two lanes. If one is NaN, the result is the other or NaN.
 HWY_INLINE Floats larger_magnitude(Floats a, Floats b) {
 #if HWY_TARGET == HWY_AVX3
   return Floats{_mm512_range_ps(a.raw, b.raw, 0b1011)};
@@ -177,7 +185,7 @@ HWY_INLINE Floats larger_magnitude(Floats a, Floats b) {
 #endif
 }
 
-// The slope of tanh at x: sech² by one exponential, good where 1 − tanh² cancels. Large |x| gives 0.
+// The derivative of tanh at x, sech²: one exponential, accurate also where 1 − tanh² cancels. Large |x| gives 0.
 HWY_INLINE Floats tanh_slope(Floats x) {
   const F32 d;
   const Floats one = hn::Set(d, 1.0F);
@@ -185,12 +193,13 @@ HWY_INLINE Floats tanh_slope(Floats x) {
   return hn::Set(d, 4.0F) * t / ((one + t) * (one + t));
 }
 
-// e^x, relative error 2e-7: e^r·2^n with n = ⌊x·log₂e + ½⌋ and r = x − n·ln 2 in two pieces; 0 below 2^−126. NaN stays NaN.
+// e^x with relative error 2e-7: e^r·2^n with n = ⌊x·log₂e + ½⌋ and r = x − n·ln 2, with ln 2 in two parts.
+// Results below 2^−126 are 0. NaN stays NaN.
 HWY_INLINE Floats exp_of(Floats x) {
   const F32 d;
   x = hn::Min(hn::Set(d, 89.0F), hn::Max(hn::Set(d, -104.0F), x));
   const Floats n = hn::Floor(hn::MulAdd(x, hn::Set(d, std::numbers::log2e_v<float>), hn::Set(d, 0.5F)));
-  Floats r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);  // ten bits: exact products
+  Floats r = hn::NegMulAdd(n, hn::Set(d, 0.693359375F), x);  // ten bits: n times them is exact
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4F), r);
   Floats p = hn::Set(d, 1.381446685e-3F);
   p = hn::MulAdd(p, r, hn::Set(d, 8.368780418e-3F));
@@ -198,11 +207,12 @@ HWY_INLINE Floats exp_of(Floats x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.666652011e-1F));
   p = hn::MulAdd(p, r, hn::Set(d, 4.999999341e-1F));
   p = hn::MulAdd(p, r * r, r) + hn::Set(d, 1.0F);
-  const Floats half = hn::Floor(n * hn::Set(d, 0.5F));  // 2^128 is no float, two halves of it are
+  const Floats half = hn::Floor(n * hn::Set(d, 0.5F));  // 2^128 is not a float; its two halves are
   return scale_by_power(scale_by_power(p, n - half), half);
 }
 
-// ln x, relative error 2e-7: x = 2^e·(1 + f) with 1 + f in [√½, √2). ln 0 = −∞, of negative numbers and NaN NaN, of ∞ ∞.
+// ln x with relative error 2e-7: x = 2^e·(1 + f) with 1 + f in [√½, √2). ln 0 = −∞, ln ∞ = ∞; a
+// negative number or NaN gives NaN.
 HWY_INLINE Floats log_of(Floats x) {
   const F32 d;
   const I32 di;
@@ -229,7 +239,7 @@ HWY_INLINE Floats log_of(Floats x) {
   return hn::IfThenElse(hn::Or(hn::Lt(x, hn::Zero(d)), hn::Not(hn::Eq(x, x))), hn::Set(d, __builtin_nanf("")), y);
 }
 
-// Four lanes a, b, c, d of each 128-bit block become rows of a 4×4 transpose, block by block.
+// Transposes 4×4 within each 128-bit block: lane j of the i-th vector becomes lane i of the j-th.
 HWY_INLINE void transpose_4x4_blocks(Floats& a, Floats& b, Floats& c, Floats& d4) {
   const hn::Repartition<double, F32> dd;
   const F32 d;
@@ -241,7 +251,7 @@ HWY_INLINE void transpose_4x4_blocks(Floats& a, Floats& b, Floats& c, Floats& d4
   d4 = hn::BitCast(d, hn::InterleaveUpper(dd, ab_high, cd_high));
 }
 
-// kLanes vectors become their transpose, in registers.
+// Transposes kLanes vectors in registers.
 HWY_INLINE void transpose(Floats (&x)[kLanes]) {
   unroll<kLanes / 4>([&](auto i) CLEARHEAD_INLINE_LAMBDA { transpose_4x4_blocks(x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]); });
   // Now block b of x[4·i + r] is row 4·b + r, columns 4·i to 4·i + 3.
@@ -264,19 +274,20 @@ HWY_INLINE void transpose(Floats (&x)[kLanes]) {
   unroll<kLanes>([&](auto i) CLEARHEAD_INLINE_LAMBDA { x[i] = y[i]; });
 }
 
-// Sums of kRows vectors, each over its lanes: lane r of the result is the sum of x[r]; only the first kRows lanes count. One fixed tree.
+// Sums each of kRows vectors over its lanes: lane r of the result is the sum of x[r]. Only the first kRows lanes
+// count. The order of additions is a fixed tree.
 HWY_INLINE Floats sums_of_rows(Floats* x) {
   const F32 d;
   const hn::Repartition<double, F32> dd;
   constexpr int kHalf = kRows / 2;
-  // Halves of vectors: [x_r, x_{r+1}] hold kLanes / 2 partial sums each.
+  // Each half vector holds kLanes / 2 partial sums: pair[i] = [x_2i, x_2i+1].
   Floats pair[kHalf];
   unroll<kHalf>([&](auto i) CLEARHEAD_INLINE_LAMBDA {
     pair[i] = hn::ConcatLowerLower(d, x[2 * i + 1], x[2 * i]) + hn::ConcatUpperUpper(d, x[2 * i + 1], x[2 * i]);
   });
   Floats a = pair[0], b = pair[1];
 #if HWY_TARGET == HWY_AVX3
-  // Blocks of four: a = [x0, x2, x1, x3], b = [x4, x6, x5, x7].
+  // Blocks of four lanes: a = [x0, x2, x1, x3], b = [x4, x6, x5, x7].
   const auto fold = [&](Floats low, Floats high) CLEARHEAD_INLINE_LAMBDA {
     return hn::OddEvenBlocks(high, low) + hn::SwapAdjacentBlocks(hn::OddEvenBlocks(low, high));
   };
@@ -293,7 +304,7 @@ HWY_INLINE Floats sums_of_rows(Floats* x) {
   return hn::TableLookupLanes(quads, hn::SetTableIndices(d, kOrder));
 }
 
-// One vector from kLanes / 4 pieces of four floats at rows[r], rows[r + 4], rows[r + 8], …, each + offset.
+// One vector from kLanes / 4 groups of four floats, at rows[r], rows[r + 4], rows[r + 8], …, each plus `offset`.
 HWY_INLINE Floats load_quarters(const float* const* rows, int r, int64_t offset) {
   const hn::FixedTag<float, 4> quarter;
 #if HWY_TARGET == HWY_AVX3
@@ -306,7 +317,7 @@ HWY_INLINE Floats load_quarters(const float* const* rows, int r, int64_t offset)
 #endif
 }
 
-// The inverse: four floats to each of rows[r], rows[r + 4], … + offset.
+// The inverse: stores four floats each to rows[r], rows[r + 4], …, plus `offset`.
 HWY_INLINE void store_quarters(Floats x, float* const* rows, int r, int64_t offset) {
   const hn::FixedTag<float, 4> quarter;
 #if HWY_TARGET == HWY_AVX3
