@@ -148,7 +148,11 @@ class Looking(Case):
             live = self.ok(question[0], self.causal, "--file", self.text, *question[1:], "--json").json
             self.assertEqual(self.ok(question[0], kept, *question[1:], "--json").json, live)
         about = self.ok("info", kept, "--json").json
-        self.assertEqual((about["tokens"], about["families"][0]["name"], about["families"][0]["rows_kept"]), (1200, "dec", [[0, 1200]]))
+        family = about["families"][0]
+        self.assertEqual((about["tokens"], family["name"], family["rows_kept"]), (1200, "dec", [[0, 1200]]))
+        if self.ok("doctor", "--json").json["backend"] == "cpu":
+            self.assertRegex(" ".join(family["drivers"]), r"^flash on avx(2|512)$")
+            self.assertIn("    computed by flash on avx", self.ok("info", kept).out)
 
     def test_in_bf16_the_same_is_found_and_the_trace_holds_what_was_multiplied(self):
         exact, narrow = self.folder / "exact.trace", self.folder / "narrow.trace"
@@ -463,6 +467,8 @@ class Answers(Case):
         self.assertIn("holds text, atlas, stats, exact", self.ok("view", kept, "--html", page).out)
         family = self.ok("info", kept, "--json").json["families"][0]
         self.assertEqual((family["queries"], family["keys"], family["rows_kept"]), (11, 11, [[0, 11]]))
+        if self.ok("doctor", "--json").json["backend"] == "cpu":
+            self.assertEqual([driver.split(" ")[0] for driver in family["drivers"]], ["decode"])
         message = "map: there is no query 11; they are [0, 11) (a token generated last was never read, only written)"
         self.refused(1, message, "show", kept, "--head", "L1.H0", "--query", "11")
 
@@ -513,8 +519,13 @@ class Answers(Case):
 
     def test_the_doctor_says_what_computes(self):
         told = self.ok("doctor", "--json").json
-        self.assertEqual(sorted(told), ["backend", "backends", "bf16", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
-        self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_BACKEND="ref").json["backend"], "ref")
+        self.assertEqual(sorted(told), ["backend", "backends", "bf16", "drivers", "forced", "isa", "memory_bytes", "processor", "threads", "version"])
+        here = self.ok("doctor", "--json", CLEARHEAD_BACKEND="ref").json
+        self.assertEqual((here["backend"], here["drivers"]), ("ref", {}))
+        if told["isa"] == "avx512":
+            widened = self.ok("doctor", "--json", CLEARHEAD_BF16="widen").json["drivers"]
+            self.assertEqual((widened["prompt of 2,048 tokens, bf16"], widened["one token over a KV cache, f32"]), ("flash (f32)", "decode (f32)"))
+            self.assertEqual(self.ok("doctor", "--json", CLEARHEAD_ISA="avx2").json["drivers"]["graph of single nodes, f32"], "gather (f32)")
         for name in ("widen", "wide"):  # the latter is an earlier version's
             told = self.ok("doctor", "--json", CLEARHEAD_BF16=name).json
             self.assertEqual((told["bf16"], told["forced"]), ("widen", {"CLEARHEAD_BF16": name}))
@@ -526,7 +537,8 @@ class Answers(Case):
         self.assertGreater(len(told["cases"]), 0)
         for case in told["cases"]:
             self.assertTrue(case["name"].startswith("decode/f32/"))
-            self.assertTrue({"name", "seconds", "work", "limit", "fraction_of_limit"} <= set(case))
+            self.assertTrue({"name", "driver", "seconds", "work", "limit", "fraction_of_limit"} <= set(case))
+            self.assertRegex(case["driver"], r"^decode \(f32\)$")
             self.assertGreater(case["seconds"], 0)
             self.assertGreater(case["fraction_of_limit"], 0)
 
