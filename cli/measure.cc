@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "text/bleu.h"
 #include "train/pair_data.h"
+#include "train/task.h"
 
 namespace clearhead::cli {
 namespace {
@@ -65,6 +66,35 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
                with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty));
 }
 
+void measure_task(const Recipe& recipe, const Model& model, bool json) {
+  const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), read_architecture(recipe.model, recipe.where));
+  if (model.info().labels != recipe.task->labels) {
+    fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
+         model.info().name);
+  }
+  const std::vector<Example> examples = task->test();
+  std::vector<std::vector<double>> predictions;
+  std::optional<Progress> progress("measuring");
+  for (const Example& example : examples) {
+    const Rows& rows = example.input;
+    const TokenBatch batch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
+    predictions.push_back(task->predictions(model.run(batch), example));
+    if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
+  }
+  progress.reset();
+  const std::vector<double> values = task->metrics(examples, predictions);
+  Json line = Json::object();
+  std::string text;
+  for (size_t at = 0; at < values.size(); ++at) {
+    line[task->metric_names()[at]] = values[at];
+    text += format("{}{} {:.2f} %", at == 0 ? "" : "  ", task->metric_names()[at], values[at] * 100);
+  }
+  int64_t counted = 0;
+  for (const Example& example : examples) counted += example.counted;
+  line["counted"] = counted;
+  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(counted), recipe.task->kind == "tag" ? "words" : "texts"));
+}
+
 }  // namespace
 
 double bits_per_byte(double nats, double bytes) { return nats / std::log(2.0) / bytes; }
@@ -78,6 +108,7 @@ Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilit
 
 void measure(const Recipe& recipe, const std::string& name, bool json) {
   const auto model = load_model(name);
+  if (recipe.task) return measure_task(recipe, *model, json);
   if (recipe.pairs) return measure_pairs(recipe, *model, json);
   measure_texts(recipe, *model, json);
 }

@@ -1,4 +1,4 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, generate, score; translate has a file of its own.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, generate, score; translate has a file of its own.
 #include <unistd.h>
 
 #include <cmath>
@@ -68,6 +68,26 @@ void classify(const Options& options) {
   const std::vector<ClassScore> classes = model->classify(text_of(options), pair, options.interventions.interventions());
   if (options.json) return print_json(classes_json(classes));
   for (const ClassScore& score : classes) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
+}
+
+void tag(const Options& options) {
+  if (options.lines) usage_error("tag answers one text; leave out --lines");
+  const auto model = load_model(options.model, options.load);
+  const std::string text = text_of(options);
+  const std::vector<TaggedSpan> spans = model->tag(text, options.interventions.interventions());
+  const auto words = [&](const TaggedSpan& span) {
+    return text.substr(static_cast<size_t>(span.begin), static_cast<size_t>(span.end - span.begin));
+  };
+  if (options.json) {
+    Json out = Json::array();
+    for (const TaggedSpan& span : spans) {
+      out.push(Json::object(
+          {{"type", span.type}, {"text", words(span)}, {"begin", span.begin}, {"end", span.end}, {"probability", span.probability}}));
+    }
+    return print_json(out);
+  }
+  for (const TaggedSpan& span : spans) print(format("{:>7.2f} %  {:<16} {}", span.probability * 100, span.type, escaped(words(span))));
+  if (spans.empty()) notice("no entity in this text");
 }
 
 void generate_text(const Options& options) {
@@ -156,7 +176,7 @@ void score(const Options& options) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, generate, translate, score");
+  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, generate, translate, score");
   run->require_subcommand(1);
   run->footer(
       "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
@@ -170,6 +190,7 @@ void add_run(CLI::App& app) {
   CLI::App* classify_task = add_task(run, "classify", "Print the probabilities of a classifier's labels", options);
   classify_task->add_option("--pair", options->pair, "A second text, for classifiers of pairs");
   classify_task->callback([options] { classify(*options); });
+  add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });
   add_task(run, "score", "Print how well a causal model predicts a text, in bits a byte, also by how far into the text", options)
       ->callback([options] { score(*options); });
   CLI::App* generate_task = add_task(run, "generate", "Print how a causal model continues a text", options);

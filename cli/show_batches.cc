@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "models/config.h"
-#include "train/examples.h"
+#include "train/task.h"
 
 namespace clearhead::cli {
 namespace {
@@ -48,9 +48,9 @@ void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer)
 void show_batches(const Recipe& recipe, int64_t count, bool json) {
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
   const Architecture facts = read_architecture(recipe.model, recipe.where);
-  const std::unique_ptr<Examples> examples = examples_of(recipe, *tokenizer, facts);
+  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, facts);
   for (int64_t number = 0; number < count; ++number) {
-    const Example part = examples->part(number);
+    const Example part = task->part(number);
     if (json) {
       print_json_of(part);
     } else {

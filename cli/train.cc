@@ -54,6 +54,7 @@ void print_report(const TrainingReport& report, bool json) {
     if (report.validation) {
       line["validation_loss"] = *report.validation;
       if (report.bytes_per_token > 0) line["bits_per_byte"] = bits_per_byte(*report.validation, report.bytes_per_token);
+      for (const auto& [name, value] : report.metrics) line[name] = value;
     }
     return print_json(line);
   }
@@ -64,6 +65,7 @@ void print_report(const TrainingReport& report, bool json) {
   if (report.validation) {
     line += format("  validation {:.4f}", *report.validation);
     if (report.bytes_per_token > 0) line += format(" ({:.3f} bits/byte)", bits_per_byte(*report.validation, report.bytes_per_token));
+    for (const auto& [name, value] : report.metrics) line += format("  {} {:.2f} %", name, value * 100);
   }
   print(line);
 }
@@ -106,7 +108,11 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   if (!finished) {
     say(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
   } else {
-    say(format("done: clearhead run {} {} \"…\"", trainer->is_encoder_decoder() ? "translate" : "generate",
+    const std::optional<TaskRecipe>& task = trainer->recipe().task;
+    say(format("done: clearhead run {} {} \"…\"",
+               task                            ? task->kind
+               : trainer->is_encoder_decoder() ? "translate"
+                                               : "generate",
                quoted(trainer->directory() + "/best")));
   }
   return finished;

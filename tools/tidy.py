@@ -48,7 +48,7 @@ HOUSE = {
     "models": ["nn", "observe", "io", "text"],
     "generate": ["models"],
     "comm": ["tensor"],
-    "train": ["models", "autograd", "comm"],
+    "train": ["models", "autograd", "comm", "metrics"],
     "viewer": ["observe", "generate"],
 }
 MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}

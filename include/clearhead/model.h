@@ -148,6 +148,13 @@ struct ClassScore {
   float probability = 0;
 };
 
+/// A stretch of a text to which a token classifier gives a type.
+struct TaggedSpan {
+  std::string type{};          ///< "person", if the tags are "B-person" and "I-person"
+  int64_t begin = 0, end = 0;  ///< bytes of the text
+  float probability = 0;       ///< of its tags: the mean over its words
+};
+
 /// Options of functions that take many texts.
 struct BatchOptions {
   Interventions interventions{};  ///< applied to every text
@@ -194,6 +201,9 @@ class Model {
   /// Probability of every label, best first. Throws kUnsupported without a classifier of whole texts.
   virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
                                            const Interventions& interventions = {}) const = 0;
+  /// The entities of a text, in its order. A word has the tag of its first token; B-TYPE starts an entity, I-TYPE goes on with one of its type, O is none; a tag
+  /// without a prefix is a type. Throws kUnsupported without a classifier of tokens.
+  virtual std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions = {}) const = 0;
 
   /// The same for many texts, in the order given. Texts of similar length run in one batch, with almost no padding.
   /// Results equal those of single texts up to the order of sums in matrix products (1e-5 for a vector of length 1).

@@ -1,5 +1,6 @@
 // From text to answers: sentence vectors, masked words, classes; of one text, and of many that run together.
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <numeric>
 
@@ -118,6 +119,60 @@ std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::option
   check_classifies();
   const Tensor logits = run(tokenizer().encode(text, {.pair = pair}), {.interventions = interventions}).class_logits;
   return class_scores(logits.data<float>());
+}
+
+namespace {
+
+// Whether a token goes on with the word of the token before it: by the vocabulary's mark, or by letters and digits without anything between.
+bool continues_word(const Tokenizer& tokenizer, std::string_view text, const Encoding& encoding, size_t token) {
+  if (token == 0 || encoding.is_special(token - 1)) return false;
+  const auto [begin, end] = encoding.offsets[token];
+  if (begin != encoding.offsets[token - 1][1] || begin >= end) return false;
+  if (tokenizer.token(encoding.ids[token]).starts_with("##")) return true;
+  const auto is_word = [&](int64_t at) {
+    const auto byte = static_cast<unsigned char>(text[static_cast<size_t>(at)]);
+    return byte >= 0x80 || std::isalnum(byte);
+  };
+  return is_word(begin - 1) && is_word(begin);
+}
+
+// "B-person" → 'B', "person"; a tag without a prefix starts an entity of its name.
+std::pair<char, std::string> parts_of_tag(const std::string& tag) {
+  if (tag == "O") return {'O', ""};
+  if (tag.size() > 2 && tag[1] == '-') return {tag[0], tag.substr(2)};
+  return {'I', tag};
+}
+
+}  // namespace
+
+std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventions& interventions) const {
+  if (!info_.has_classifier || transformer_.classifies_texts())
+    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info_.name);
+  const Encoding encoding = tokenizer().encode(text);
+  const Tensor logits = run(encoding, {.interventions = interventions}).class_logits;
+  const auto labels = static_cast<int64_t>(info_.labels.size());
+  std::vector<TaggedSpan> out;
+  std::vector<int> words;  // of each span
+  bool is_open = false;
+  for (size_t token = 0; token < encoding.size(); ++token) {
+    if (encoding.is_special(token)) continue;
+    const auto [begin, end] = encoding.offsets[token];
+    if (continues_word(tokenizer(), text, encoding, token)) {
+      if (is_open) out.back().end = end;
+      continue;
+    }
+    const auto [id, probability] = best_of(logits.data<float>() + static_cast<int64_t>(token) * labels, labels, 1).front();
+    const auto [prefix, type] = parts_of_tag(info_.labels[static_cast<size_t>(id)]);
+    const bool goes_on = is_open && prefix != 'B' && type == out.back().type;
+    is_open = prefix != 'O';
+    if (!is_open) continue;
+    if (!goes_on) out.push_back({type, begin, end, 0}), words.push_back(0);
+    out.back().end = end;
+    out.back().probability += probability;
+    ++words.back();
+  }
+  for (size_t at = 0; at < out.size(); ++at) out[at].probability /= static_cast<float>(words[at]);
+  return out;
 }
 
 // Many texts.

@@ -33,6 +33,7 @@ struct LinearNames {
   std::string bias{};    ///< empty: no bias
   bool input_first = false;
   bool bias_is_row = false;  ///< the file stores the bias as [1, out] (Marian's final_logits_bias)
+  bool in_body = false;      ///< a head reads it, and its name has the family's prefix as the body's have (BERT's pooler)
 };
 
 /// y = (x − mean)/√(var + ε)·g + b, or x/√(mean x² + ε)·g.

@@ -17,7 +17,13 @@ int64_t ModelParameters::count() const {
 }
 
 void ModelParameters::read(const SafeTensors& file) {
-  for (auto& [name, values] : named_) {
+  read(file, [](const std::string& name, const Shape&) { return name; });
+}
+
+void ModelParameters::read(const SafeTensors& file, const NameInFile& name_in_file) {
+  for (auto& [own, values] : named_) {
+    const std::string name = name_in_file(own, values.shape());
+    if (name.empty()) continue;
     const Tensor from = file.get(name);
     if (from.shape() != values.shape()) {
       fail(ErrorCode::kShape, "{}: tensor \"{}\": the model has {}, found {}", file.where(), name, to_string(values.shape()),

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +35,9 @@ class ModelParameters {
 
   /// Copies values from a file by name. Throws kNotFound for a name that is not in the file, kShape.
   void read(const SafeTensors& file);
+  /// The same, under the names that `name_in_file` gives; a parameter with an empty one keeps what it was drawn as.
+  using NameInFile = std::function<std::string(const std::string& name, const Shape& shape)>;
+  void read(const SafeTensors& file, const NameInFile& name_in_file);
 
   struct Part {
     std::string weight{}, bias{};  // empty bias: none

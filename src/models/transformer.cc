@@ -363,6 +363,11 @@ Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::L
     dense(run, x, pooled, {.activation = facts.activation});
     x = pooled;
   }
+  if (run.drops()) {
+    Tensor dropped = run.take(x.shape());
+    ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, dropped);
+    x = dropped;
+  }
   Tensor logits = run.result({x.size(0), out.out()});
   out(run, x, logits);
   return every ? logits.reshape({input.batch, input.length, out.out()}) : logits;

@@ -44,21 +44,23 @@ std::string Weights::filled(const std::string& name) const {
   return at == std::string::npos ? name : name.substr(0, at) + std::to_string(layer_) + name.substr(at + 2);
 }
 
-std::string Weights::name_for(const std::string& pattern) const { return (in_heads_ ? "" : facts_.prefix) + filled(pattern); }
+std::string Weights::name_for(const std::string& pattern, bool in_body) const {
+  return (in_heads_ && !in_body ? "" : facts_.prefix) + filled(pattern);
+}
 
-std::string Weights::find(const std::string& pattern) const {
-  const std::string name = filled(pattern);
+std::string name_in(const SafeTensors& file, const Architecture& facts, const std::string& name) {
   std::vector<std::string> spellings = {name};
-  for (const auto& [usual, other] : facts_.aliases) {
-    const bool ends = name.size() >= usual.size() && name.compare(name.size() - usual.size(), usual.size(), usual) == 0;
-    if (ends) spellings.push_back(name.substr(0, name.size() - usual.size()) + other);
+  for (const auto& [usual, other] : facts.aliases) {
+    if (name.ends_with(usual)) spellings.push_back(name.substr(0, name.size() - usual.size()) + other);
   }
   for (const std::string& spelling : spellings) {
-    if (!facts_.prefix.empty() && file_->contains(facts_.prefix + spelling)) return facts_.prefix + spelling;
-    if (file_->contains(spelling)) return spelling;
+    if (!facts.prefix.empty() && file.contains(facts.prefix + spelling)) return facts.prefix + spelling;
+    if (file.contains(spelling)) return spelling;
   }
   return "";
 }
+
+std::string Weights::find(const std::string& pattern) const { return name_in(*file_, facts_, filled(pattern)); }
 
 std::string Weights::require(const std::string& name) const {
   const std::string found = find(name);
@@ -102,9 +104,10 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
     std::vector<ModelParameters::Part> made;
     for (const Part& part : parts) {
       const bool is_table = part.names.weight == facts_.embedding.tokens;  // shared with the body
-      const std::string weight = is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight);
-      made.push_back(
-          {weight, part.names.bias.empty() ? "" : name_for(part.names.bias), part.out, part.names.input_first, part.names.bias_is_row});
+      const bool in_body = part.names.in_body;
+      const std::string weight = is_table ? facts_.prefix + part.names.weight : name_for(part.names.weight, in_body);
+      made.push_back({weight, part.names.bias.empty() ? "" : name_for(part.names.bias, in_body), part.out, part.names.input_first,
+                      part.names.bias_is_row});
     }
     const ModelParameters::Linear live = parameters_->linear(made, in, narrower);
     layer.weight = live.weight;

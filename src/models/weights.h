@@ -20,6 +20,9 @@
 
 namespace clearhead {
 
+/// The name under which a file holds a weight: with the family's prefix or without, or in another spelling; empty if it does not.
+std::string name_in(const SafeTensors& file, const Architecture& facts, const std::string& name);
+
 class Weights {
  public:
   Weights(SafeTensors file, const Architecture& facts, WeightStorage storage = WeightStorage::kF32)
@@ -58,7 +61,7 @@ class Weights {
   Tensor checked(const std::string& name_in_file, const Shape& shape) const;
   std::string filled(const std::string& name) const;
 
-  std::string name_for(const std::string& pattern) const;  // name for a new parameter
+  std::string name_for(const std::string& pattern, bool in_body = false) const;  // name for a new parameter
 
   std::optional<SafeTensors> file_{};
   ModelParameters* parameters_ = nullptr;

@@ -14,7 +14,7 @@
 
 #include "base/hash.h"
 #include "clearhead/tokenizer.h"
-#include "train/examples.h"
+#include "train/task.h"
 
 namespace clearhead {
 

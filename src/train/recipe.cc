@@ -8,6 +8,8 @@
 #include "clearhead/error.h"
 #include "models/find_model.h"
 #include "train/json_lines.h"
+#include "train/tasks/classify.h"
+#include "train/tasks/tag.h"
 
 namespace clearhead {
 namespace {
@@ -231,6 +233,65 @@ PairFiles read_pair_files(const Json& json, const std::string& where) {
   return out;
 }
 
+// A column, counted from 1, or a field's name.
+std::string column(Fields& fields, const char* name, bool is_needed) {
+  const Json* given = is_needed ? &fields.require(name) : fields.take(name);
+  if (!given) return "";
+  if (given->is_string() && !given->string().empty()) return given->string();
+  if (!given->is_integer() || given->integer() < 1) fields.wrong(name, "a column, counted from 1, or the name of a field", *given);
+  return std::to_string(given->integer());
+}
+
+TaskRecipe read_task(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task");
+  TaskRecipe out;
+  out.kind = fields.string("kind");
+  if (out.kind != "classify" && out.kind != "tag") fields.wrong("kind", "classify or tag", Json(out.kind));
+  out.train = fields.string("train");
+  out.valid = fields.string("valid");
+  out.test = fields.string_or("test", "");
+  if (out.kind == "classify") {
+    out.text = column(fields, "text", true);
+    out.pair = column(fields, "pair", false);
+    out.label = column(fields, "label", true);
+    if (json.find("skip")) out.skip = fields.strings("skip");
+  }
+  if (json.find("labels")) out.labels = fields.strings("labels");
+  out.best = fields.string_or("best", "");
+  out.patience = at_least(fields, "patience", 0, 0);
+  fields.refuse_rest();
+  return out;
+}
+
+// Encoders whose heads Hugging Face names so: "bert" → "BertForSequenceClassification".
+std::string architecture_of(const TaskRecipe& task, const std::string& model_type, const std::string& where) {
+  static const std::pair<const char*, const char*> kKinds[] = {
+      {"bert", "Bert"}, {"distilbert", "DistilBert"}, {"roberta", "Roberta"}, {"xlm-roberta", "XLMRoberta"}, {"camembert", "Camembert"}};
+  for (const auto& [type, name] : kKinds) {
+    if (model_type == type) return std::string(name) + (task.kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification");
+  }
+  fail(ErrorCode::kUnsupported,
+       "{}: \"task.{}\" fine-tunes bert, distilbert, roberta, xlm-roberta and camembert, not a model of type \"{}\"", where, task.kind,
+       model_type);
+}
+
+// The model becomes one of the task: its head and its labels. The text says so from now on.
+void fit_model_to_task(Recipe& recipe) {
+  TaskRecipe& task = *recipe.task;
+  if (task.labels.empty()) task.labels = task.kind == "tag" ? tags_of(recipe) : classes_of(recipe);
+  recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
+  const Json* type = recipe.model.find("model_type");
+  recipe.model["architectures"] = Json::Array{architecture_of(task, type && type->is_string() ? type->string() : "", recipe.where)};
+  Json names = Json::object(), ids = Json::object();
+  for (size_t id = 0; id < task.labels.size(); ++id) {
+    names[std::to_string(id)] = task.labels[id];
+    ids[task.labels[id]] = static_cast<int64_t>(id);
+  }
+  recipe.model["id2label"] = names;
+  recipe.model["label2id"] = ids;
+  recipe.text["model"] = recipe.model;
+}
+
 void read_files(Fields& fields, TextSource& to) {
   to.files = fields.strings("files");
   if (to.files.empty()) fields.wrong("files", "at least one file", Json::array());
@@ -286,6 +347,10 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   if (const Json* pairs = fields.take("pairs")) {
     out.pairs = read_pair_files(*pairs, where);
     out.places = at_least(fields, "places", out.places, 1);
+  } else if (const Json* task = fields.take("task")) {
+    out.task = read_task(*task, where);
+    out.batch = at_least(fields, "batch", 32, 1);
+    out.length = 128;
   } else {
     read_files(fields, out.source);
     out.batch = at_least(fields, "batch", out.batch, 1);
@@ -298,7 +363,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
       }
     }
   }
-  read_line_fields(fields, out);
+  if (!out.task) read_line_fields(fields, out);
   if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
     out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs.has_value());
   } else {
@@ -337,7 +402,17 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.checkpoint = at_least(fields, "checkpoint", out.checkpoint, 1);
   if (const Json* watch = fields.take("watch")) out.watch = read_watch(*watch, where);
   fields.refuse_rest();
+  if (out.task) fit_model_to_task(out);
   return out;
+}
+
+int32_t TaskRecipe::id_of(const std::string& name, const std::string& where) const {
+  const auto found = std::find(labels.begin(), labels.end(), name);
+  if (found != labels.end()) return static_cast<int32_t>(found - labels.begin());
+  std::string known;
+  for (size_t at = 0; at < std::min<size_t>(labels.size(), 20); ++at) known += (at == 0 ? "" : ", ") + Json(labels[at]).describe();
+  fail(ErrorCode::kInvalidArgument, "{}: \"{}\" is a label that training has not; expected {}{}", where, name, known,
+       labels.size() > 20 ? ", ..." : "");
 }
 
 DropoutRates Recipe::dropout_rates() const {

@@ -4,7 +4,10 @@
 //                                      or "splits": "splits.tsv" (text_data.h),
 //                                      or, for an encoder-decoder, two texts per line (pair_data.h):
 //                                      "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"},
-//                                      "places": 4096
+//                                      "places": 4096,
+//                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tasks/tag.cc):
+//                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
+//                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
@@ -43,6 +46,20 @@ struct WatchRecipe {
   int64_t checkpoints = 40;          // at most this many traces
 };
 
+/// What is to be learned from labelled texts, in place of files of texts and pairs.
+struct TaskRecipe {
+  std::string kind{};                    // "classify" or "tag"
+  std::string train{}, valid{}, test{};  // test: may be empty
+  std::string text{}, pair{}, label{};   // classify: columns of a table, counted from 1, or fields of JSON lines; pair: may be empty
+  std::vector<std::string> skip{};       // classify: lines with these labels are left out
+  std::vector<std::string> labels{};     // in order of id; those of the training file unless given
+  std::string best{};                    // the metric that decides which model is best; empty: the task's first
+  int64_t patience = 0;                  // validations without a better one before the run ends; 0: it goes on
+
+  /// The id of a label. Throws kInvalidArgument with `where` for one that training does not have.
+  int32_t id_of(const std::string& name, const std::string& where) const;
+};
+
 struct PairFiles {
   std::string train{}, valid{}, test{};  // test: may be empty
 };
@@ -57,6 +74,7 @@ struct Recipe {
   std::string where{};  // path of the file, for messages
   TextSource source{};
   std::optional<PairFiles> pairs{};  // used in place of the source's files
+  std::optional<TaskRecipe> task{};  // in place of both
   std::string initial{};             // a model with the initial weights; empty: new weights
   std::string tokenizer = "bytes";
   std::optional<VocabularyOptions> vocabulary{};  // used in place of `tokenizer`: a vocabulary to be trained

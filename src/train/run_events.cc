@@ -35,6 +35,7 @@ Image heads_of(const LayerMap& map, Range queries, Range keys) {
 void RunEvents::add(const TrainingReport& report) {
   writer_.add_number("loss/training", report.loss);
   if (report.validation) writer_.add_number("loss/validation", *report.validation);
+  for (const auto& [name, value] : report.metrics) writer_.add_number("validation/" + name, value);
   writer_.add_number("rate", report.rate);
   writer_.add_number("gradient_norm", report.gradient_norm);
   writer_.add_number("tokens_per_second", report.tokens_per_second);

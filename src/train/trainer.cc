@@ -23,7 +23,6 @@ namespace clearhead {
 namespace {
 
 constexpr uint64_t kDropoutSeed = 0x64726F70;
-constexpr const char* kLogHeader = "step,loss,rate,gradient_norm,validation_loss\n";
 
 std::string checkpoint_of(const std::string& directory) { return directory + "/checkpoint.safetensors"; }
 
@@ -41,12 +40,17 @@ Architecture facts_that_fit(const Recipe& recipe) {
   return facts;
 }
 
-// Heads that a language model trains: the next token's.
-HeadsInFile heads_of(const Architecture& facts, const std::string& where) {
-  if (!facts.causal) fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no causal head to train", where, facts.model_type);
-  HeadsInFile heads;
-  heads.causal = true;
-  return heads;
+// The weights of the model that the run starts with. What its file does not have of the task's head is new.
+void begin_at(const Recipe& recipe, const Architecture& facts, ModelParameters& parameters) {
+  const SafeTensors file = SafeTensors::open_model(model_directory(recipe.initial));
+  if (!recipe.task) return parameters.read(file);
+  parameters.read(file, [&](const std::string& name, const Shape& shape) {
+    const bool has_prefix = !facts.prefix.empty() && name.starts_with(facts.prefix);
+    const std::string bare = has_prefix ? name.substr(facts.prefix.size()) : name, found = name_in(file, facts, bare);
+    const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler");
+    if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
+    return found.empty() ? name : found;
+  });
 }
 
 // Of a step's parts, those of one process.
@@ -101,21 +105,22 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
       facts_(facts_that_fit(recipe)),
       parameters_(recipe.seed),
-      transformer_(facts_, parameters_, heads_of(facts_, recipe.where)),
+      transformer_(facts_, parameters_, heads_of(recipe_, facts_)),
       watch_(recipe, facts_, *tokenizer_),
-      examples_(examples_of(recipe_, *tokenizer_, facts_)),
-      data_digest_(examples_->digest()),
-      held_(examples_->held()),
+      task_(task_of(recipe_, *tokenizer_, facts_)),
+      data_digest_(task_->digest()),
+      held_(task_->held()),
       optimiser_(recipe.optimiser),
       average_(recipe.average),
       comm_(std::move(comm)),
       gradient_(tape_, *comm_, watched(tape_, parameters_), parts_of_one(recipe, *comm_)) {
-  if (!initial.empty()) parameters_.read(SafeTensors::open_model(model_directory(initial)));
+  if (!initial.empty()) begin_at(recipe_, facts_, parameters_);
   for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
     optimiser_.add(leaf.values, leaf.decays, names_in(parameters_, leaf.values));
     average_.add(leaf.values);
   }
   optimiser_.check_groups();
+  static_cast<void>(deciding_metric());  // throws
   if (!writes()) return;
   make_folder(directory);
   lock_.emplace(directory, "lock");
@@ -129,16 +134,13 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shar
   return trainer;
 }
 
-Tensor Trainer::loss_of(Run& run, const Example& example, double smoothing, double divisor) const {
-  const auto input_of = [](const Rows& rows) { return plain_input(rows.batch, rows.length, rows.ids, rows.lengths); };
+RunResult Trainer::forward(Run& run, const Example& example) const {
   ForwardInput source, input = input_of(example.input);
   if (example.source) {
     source = input_of(*example.source);
     input.source = &source;
   }
-  const Tensor logits = transformer_.forward(run, input, {}).causal_logits;
-  return ops::cross_entropy(run, logits.reshape({logits.size(0) * logits.size(1), facts_.vocabulary}), example.targets,
-                            {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+  return transformer_.forward(run, input, {});
 }
 
 // Processes that wait for each other agree between steps (run).
@@ -149,14 +151,16 @@ void Trainer::check_cancel() const {
 // The loss of one part of the step, recorded; parts count alike.
 double Trainer::part_loss(int64_t part, bool checks) {
   const int64_t number = step_ * recipe_.accumulate + part;
-  const Example example = examples_->part(number);
-  tokens_read_ += example.counted;
+  const Example example = task_->part(number);
+  const std::vector<int32_t>& lengths = example.input.lengths;
+  tokens_read_ = recipe_.task ? std::accumulate(lengths.begin(), lengths.end(), tokens_read_) : tokens_read_ + example.counted;
   if (example.source) tokens_read_ = std::accumulate(example.source->lengths.begin(), example.source->lengths.end(), tokens_read_);
   tape_.check_finite(checks);
   RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
   Run run{arena_, nullptr, &tape_, &dropout, recipe_.precision, recipe_.gradient_checkpointing};
-  const Tensor loss = loss_of(run, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
+  const RunResult result = forward(run, example);
+  const Tensor loss = task_->loss(run, result, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
   const double value = static_cast<double>(*loss.data<float>());
   check_cancel();
   if (std::isfinite(value)) {
@@ -193,21 +197,48 @@ double Trainer::take_step() {
   return loss;
 }
 
-double Trainer::validation_loss() {
+Trainer::Validation Trainer::validate() {
   const auto processes = static_cast<size_t>(comm_->size());
-  std::vector<double> losses;
+  std::vector<double> losses, said;  // said: of each example how many predictions, then those
   for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
     Run run{arena_};
-    losses.push_back(static_cast<double>(*loss_of(run, held_[at], 0, 1).data<float>()));
+    const RunResult result = forward(run, held_[at]);
+    losses.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
+    const std::vector<double> predictions = task_->predictions(result, held_[at]);
+    said.push_back(static_cast<double>(predictions.size()));
+    said.insert(said.end(), predictions.begin(), predictions.end());
   }
-  const std::vector<std::vector<double>> gathered = comm_->gather(losses);
+  const std::vector<std::vector<double>> gathered = comm_->gather(losses), all = comm_->gather(said);
   double sum = 0;
   int64_t counted = 0;
+  std::vector<std::vector<double>> predictions;
+  std::vector<size_t> next(processes, 0);
   for (size_t at = 0; at < held_.size(); ++at) {
-    sum += gathered[at % processes][at / processes];
+    const size_t process = at % processes;
+    sum += gathered[process][at / processes];
     counted += held_[at].counted;
+    const auto first = all[process].begin() + static_cast<int64_t>(next[process]) + 1,
+               last = first + static_cast<int64_t>(all[process][next[process]]);
+    predictions.emplace_back(first, last);
+    next[process] += predictions.back().size() + 1;
   }
-  return sum / static_cast<double>(counted);
+  return {sum / static_cast<double>(counted), task_->metrics(held_, predictions)};
+}
+
+// Which of the task's metrics decides; absent: the loss does. Throws kInvalidArgument for a metric that the task does not have.
+std::optional<size_t> Trainer::deciding_metric() const {
+  const std::vector<std::string> names = task_->metric_names();
+  const std::string wanted = recipe_.task ? recipe_.task->best : "";
+  if (names.empty() || wanted == "loss") return std::nullopt;
+  const auto found = wanted.empty() ? names.begin() : std::find(names.begin(), names.end(), wanted);
+  if (found != names.end()) return static_cast<size_t>(found - names.begin());
+  std::string known = "loss";
+  for (const std::string& name : names) known += ", " + name;
+  fail(ErrorCode::kInvalidArgument, "{}: \"task.best\" is \"{}\"; expected one of: {}", recipe_.where, wanted, known);
+}
+
+bool Trainer::has_ended() const {
+  return step_ >= recipe_.steps || (recipe_.task && recipe_.task->patience > 0 && waited_ >= recipe_.task->patience);
 }
 
 bool Trainer::any(bool here) {
@@ -230,7 +261,7 @@ bool Trainer::take_step_or_drop() {
 
 void Trainer::require_best_of_ended() const {
   const std::string best = directory_ + "/best/model.safetensors";
-  if (std::error_code ignored; !writes() || step_ < recipe_.steps || held_.empty() || std::filesystem::exists(best, ignored)) return;
+  if (std::error_code ignored; !writes() || !has_ended() || held_.empty() || std::filesystem::exists(best, ignored)) return;
   fail(ErrorCode::kNotFound,
        "{}: the run has ended, and its best model is gone; the checkpoint has the last step's weights. Train again to have it", best);
 }
@@ -243,13 +274,14 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
   int64_t timed = 0;
   tokens_read_ = 0;
   const bool validates = !held_.empty();
-  if (log_.empty()) log_ = kLogHeader;
+  const std::optional<size_t> deciding = deciding_metric();
+  if (log_.empty()) log_ = log_header();
   if (writes()) events_.emplace(directory_, step_ == 0 ? 0 : step_ + 1);
   if (writes() && step_ == 0) {
     watch();
     events_->write(step_);
   }
-  while (step_ < recipe_.steps) {
+  while (!has_ended()) {
     if (any(cancel && cancel->load())) {
       if (writes()) save_checkpoint();
       return false;
@@ -264,10 +296,14 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
     const bool is_validated = validates && due(recipe_.validate);
     if (is_validated) {
       const WeightAverage::Shown averaged(average_);
-      now.validation = validation_loss();
-      now.bytes_per_token = examples_->held_bytes_per_token();
-      if (*now.validation < best_) {
-        best_ = *now.validation;
+      const Validation found = validate();
+      now.validation = found.loss;
+      for (size_t at = 0; at < found.metrics.size(); ++at) now.metrics.emplace_back(task_->metric_names()[at], found.metrics[at]);
+      now.bytes_per_token = task_->held_bytes_per_token();
+      ++waited_;
+      if (const double figure = deciding ? -found.metrics[*deciding] : found.loss; figure < best_) {
+        best_ = figure;
+        waited_ = 0;
         if (writes()) save_model(directory_ + "/best");
       }
     }
@@ -301,10 +337,19 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
   return true;
 }
 
+std::string Trainer::log_header() const {
+  std::string out = "step,loss,rate,gradient_norm,validation_loss";
+  for (const std::string& name : task_->metric_names()) out += "," + name;
+  return out + "\n";
+}
+
 // Lines after the checkpoint that a run goes on from are written again.
 void Trainer::log(const TrainingReport& report) {
-  log_ += format("{},{:.6f},{:.6g},{:.6g},{}\n", report.step, report.loss, report.rate, report.gradient_norm,
+  log_ += format("{},{:.6f},{:.6g},{:.6g},{}", report.step, report.loss, report.rate, report.gradient_norm,
                  report.validation ? format("{:.6f}", *report.validation) : "");
+  for (size_t at = 0; at < task_->metric_names().size(); ++at)
+    log_ += report.metrics.empty() ? "," : format(",{:.6f}", report.metrics[at].second);
+  log_ += '\n';
   write_file(directory_ + "/log.csv", log_);
 }
 
@@ -332,6 +377,7 @@ void Trainer::save_checkpoint() const {
                      {"tokenizer", tokenizer_json_},
                      {"step", std::to_string(step_)},
                      {"best", format("{:.17g}", best_)},
+                     {"waited", std::to_string(waited_)},
                      {"loss_sum", format("{:.17g}", loss_sum_)},
                      {"summed", std::to_string(summed_)},
                      {"data", data_digest_},
@@ -368,6 +414,8 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
   best_ = fields.number("best");
   loss_sum_ = fields.number("loss_sum");
   summed_ = fields.integer("summed");
+  if (const auto waited = file.metadata().find("waited"); waited != file.metadata().end())  // checkpoints of earlier versions have none
+    waited_ = std::stoll(waited->second);
   log_ = metadata_of(file, "log");
   optimiser_.go_on_from(step_);
 }

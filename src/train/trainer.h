@@ -1,7 +1,8 @@
 // A training run: from a recipe to a model that every command accepts.
 //
 //   RUN/checkpoint.safetensors   parameters, optimiser state, tokenizer and step: all that the next step depends on
-//   RUN/best/                    the model with the lowest validation loss, in Hugging Face's form
+//   RUN/best/                    the model with the lowest validation loss, or the best metric of a task, in Hugging
+//                                Face's form
 //   RUN/log.csv                  step, loss, learning rate, gradient norm, validation loss
 //   RUN/watch/                   traces of the recipe's texts during the run (train/watch.h)
 //   RUN/lock                     the process that trains here now
@@ -20,6 +21,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "autograd/tape.h"
 #include "base/file.h"
@@ -27,11 +30,11 @@
 #include "models/parameters.h"
 #include "models/transformer.h"
 #include "train/average.h"
-#include "train/examples.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
 #include "train/run_events.h"
 #include "train/step_gradient.h"
+#include "train/task.h"
 #include "train/watch.h"
 
 namespace clearhead {
@@ -42,8 +45,9 @@ struct TrainingReport {
   double loss = 0;              // mean, in nats per token
   double rate = 0, gradient_norm = 0;
   double tokens_per_second = 0, seconds_per_step = 0;
-  std::optional<double> validation{};  // in nats per token
-  double bytes_per_token = 0;          // of the validation text; 0: unknown
+  std::optional<double> validation{};                     // in nats per token
+  std::vector<std::pair<std::string, double>> metrics{};  // of the validation data, by name
+  double bytes_per_token = 0;                             // of the validation text; 0: unknown
 };
 
 class Trainer {
@@ -65,8 +69,8 @@ class Trainer {
   int64_t step() const { return step_; }
   int64_t steps() const { return recipe_.steps; }
   int64_t parameter_count() const { return parameters_.count(); }
-  int64_t training_tokens() const { return examples_->tokens(); }
-  double best() const { return best_; }
+  int64_t training_tokens() const { return task_->tokens(); }
+  const Recipe& recipe() const { return recipe_; }
   /// Whether the data differs from the checkpoint's; false if the checkpoint does not say.
   bool data_has_changed() const { return data_has_changed_; }
   bool is_encoder_decoder() const { return facts_.encoder != nullptr; }
@@ -78,9 +82,16 @@ class Trainer {
   bool any(bool here);
   bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }
   double take_step();
-  Tensor loss_of(Run& run, const Example& example, double smoothing, double divisor) const;
+  struct Validation {
+    double loss = 0;
+    std::vector<double> metrics{};  // of task_->metric_names()
+  };
+  RunResult forward(Run& run, const Example& example) const;
+  Validation validate();
+  std::optional<size_t> deciding_metric() const;
+  std::string log_header() const;
+  bool has_ended() const;
   double part_loss(int64_t part, bool checks);
-  double validation_loss();
   void save_checkpoint() const;
   void read_checkpoint(const SafeTensors& file, bool data_changed);
   void check_cancel() const;
@@ -99,7 +110,7 @@ class Trainer {
   ModelParameters parameters_;
   Transformer transformer_;
   Watch watch_;
-  std::unique_ptr<Examples> examples_;
+  std::unique_ptr<Task> task_;
   std::string data_digest_;  // of the data; stored in every checkpoint
   std::vector<Example> held_;
   Optimiser optimiser_;
@@ -110,6 +121,7 @@ class Trainer {
   StepGradient gradient_;
   int64_t step_ = 0;
   double gradient_norm_ = 0;
+  int64_t waited_ = 0;  // validations since the best one
   double best_ = 1e30;
   double loss_sum_ = 0;  // of the steps since the last report
   int64_t summed_ = 0;

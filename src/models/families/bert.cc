@@ -21,6 +21,12 @@ const std::vector<std::pair<std::string, std::string>> kTensorFlowNames = {{"Lay
                                                                            {"LayerNorm.bias", "LayerNorm.beta"}};
 
 // What BERT and RoBERTa share: the same fields and the same names of weights below `prefix`.
+LinearNames pooler() {
+  LinearNames names = linear("pooler.dense");
+  names.in_body = true;
+  return names;
+}
+
 Architecture encoder(Config& config, const std::string& prefix) {
   Architecture facts;
   facts.architectures = config.architectures();
@@ -58,7 +64,7 @@ Architecture encoder(Config& config, const std::string& prefix) {
   facts.layer.attention_norm = layer_norm(layer + "attention.output.LayerNorm", epsilon);
   facts.layer.mlp = {MlpFacts::Kind::kPlain, activation, {}, linear(layer + "intermediate.dense"), linear(layer + "output.dense")};
   facts.layer.mlp_norm = layer_norm(layer + "output.LayerNorm", epsilon);
-  facts.pooler = PoolerFacts{linear("pooler.dense"), Activation::kTanh};
+  facts.pooler = PoolerFacts{pooler(), Activation::kTanh};
   facts.labels = config.labels();
   return facts;
 }
@@ -70,9 +76,8 @@ Architecture read_bert(const Json& json, const std::string& where) {
   facts.masked =
       MaskedHeadFacts{linear("cls.predictions.transform.dense"), facts.layer.mlp.activation,
                       layer_norm("cls.predictions.transform.LayerNorm", epsilon), "cls.predictions.decoder.weight", "cls.predictions.bias"};
-  facts.classifier = classifier(facts, linear("pooler.dense"), Activation::kTanh, "classifier");
-  facts.next_sentence =
-      ClassifierFacts{ClassifierFacts::Where::kFirst, linear("pooler.dense"), Activation::kTanh, linear("cls.seq_relationship")};
+  facts.classifier = classifier(facts, pooler(), Activation::kTanh, "classifier");
+  facts.next_sentence = ClassifierFacts{ClassifierFacts::Where::kFirst, pooler(), Activation::kTanh, linear("cls.seq_relationship")};
   config.done();
   return facts;
 }

@@ -1,14 +1,17 @@
-// Two sources of batches behind one interface: windows of texts and pairs of texts. The digest of their tokens tells a resumed run whether its data changed.
-#include "train/examples.h"
+// Which task a recipe means; windows of texts and pairs of texts behind its interface. The digest of their tokens tells a resumed run whether its data changed.
+#include "train/task.h"
 
 #include "base/file.h"
 #include "base/format.h"
 #include "base/hash.h"
 #include "clearhead/error.h"
+#include "ops/ops.h"
 #include "text/tokenizer_json.h"
 #include "text/train_vocabulary.h"
 #include "train/pair_data.h"
 #include "train/recipe.h"
+#include "train/tasks/classify.h"
+#include "train/tasks/tag.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -24,7 +27,7 @@ std::string digest_of(const Data& training, const Data& held) {
   return digest.hex();
 }
 
-class Windows : public Examples {
+class Windows : public Task {
  public:
   Windows(const Recipe& recipe, const Tokenizer& tokenizer)
       : recipe_(recipe),
@@ -59,7 +62,7 @@ class Windows : public Examples {
   TextData training_, held_;
 };
 
-class Pairs : public Examples {
+class Pairs : public Task {
  public:
   Pairs(const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
       : recipe_(recipe), training_(recipe.pairs->train, recipe, tokenizer, first), held_(recipe.pairs->valid, recipe, tokenizer, first) {}
@@ -76,7 +79,7 @@ class Pairs : public Examples {
 
 }  // namespace
 
-std::unique_ptr<Examples> examples_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts) {
+std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts) {
   if (tokenizer.vocabulary_size() > facts.vocabulary) {
     fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
          tokenizer.vocabulary_size(), facts.vocabulary);
@@ -84,6 +87,7 @@ std::unique_ptr<Examples> examples_of(const Recipe& recipe, const Tokenizer& tok
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
+  if (recipe.task) return recipe.task->kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer);
   if (recipe.pairs.has_value() != (facts.encoder != nullptr)) {
     fail(ErrorCode::kInvalidArgument, "{}: a model of type \"{}\" {}", recipe.where, facts.model_type,
          facts.encoder ? "reads a source: expected \"pairs\" in place of \"files\""
@@ -91,6 +95,33 @@ std::unique_ptr<Examples> examples_of(const Recipe& recipe, const Tokenizer& tok
   }
   if (recipe.pairs) return std::make_unique<Pairs>(recipe, tokenizer, facts.first_token);
   return std::make_unique<Windows>(recipe, tokenizer);
+}
+
+ForwardInput input_of(const Rows& rows) {
+  ForwardInput input = plain_input(rows.batch, rows.length, rows.ids, rows.lengths);
+  if (!rows.type_ids.empty()) input.type_ids = rows.type_ids;
+  return input;
+}
+
+std::vector<Example> Task::test() const {
+  fail(ErrorCode::kUnsupported, "texts and pairs are measured by a model that writes, not by batches");
+}
+
+Tensor Task::loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const {
+  const Tensor& logits = result.causal_logits;
+  return ops::cross_entropy(run, logits.reshape({logits.size(0) * logits.size(1), logits.size(2)}), example.targets,
+                            {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+}
+
+HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts) {
+  HeadsInFile heads;
+  if (recipe.task && !facts.classifier)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no classifier to train", recipe.where, facts.model_type);
+  if (!recipe.task && !facts.causal)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no causal head to train", recipe.where, facts.model_type);
+  heads.classifier = recipe.task.has_value();
+  heads.causal = !recipe.task;
+  return heads;
 }
 
 std::vector<std::string> vocabulary_texts(const Recipe& recipe) {

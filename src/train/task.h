@@ -1,0 +1,81 @@
+// What a run learns, as the trainer sees it: batches by number, the loss of one, and metrics of the validation batches.
+//
+//   texts      windows of one row of tokens (text_data.h)          models with a causal head
+//   pairs      sources and targets (pair_data.h)                   encoder-decoders
+//   classify   one class per text, or pair of texts                encoders, fine-tuned (tasks/classify.cc)
+//   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
+//
+// A task is one file: it reads its data, makes batches, and says what the loss and the metrics are.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "clearhead/tokenizer.h"
+#include "models/architecture.h"
+#include "models/transformer.h"
+#include "ops/run.h"
+
+namespace clearhead {
+
+struct Recipe;
+
+/// Sequences of one length, padded at their ends.
+struct Rows {
+  int64_t batch = 0, length = 0;
+  std::vector<int32_t> ids{};       // [batch·length]
+  std::vector<int32_t> lengths{};   // [batch], or empty: all sequences have full length
+  std::vector<int32_t> type_ids{};  // [batch·length], or empty: zeros
+};
+
+struct Example {
+  std::optional<Rows> source{};    // what an encoder reads
+  Rows input{};                    // what the stack with the head reads
+  std::vector<int32_t> targets{};  // [batch·length] per token, or [batch] per sequence; −100 does not count
+  int64_t counted = 0;             // the sum of losses is divided by this
+};
+
+/// Sequences as a model takes them.
+ForwardInput input_of(const Rows& rows);
+
+class Task {
+ public:
+  virtual ~Task() = default;
+  /// Part `number` of the endless sequence. It depends on the recipe and the number only.
+  virtual Example part(int64_t number) const = 0;
+  /// Validation batches; empty if nothing validates.
+  virtual std::vector<Example> held() const = 0;
+  /// The batches of the recipe's test file. Throws kInvalidArgument if the recipe names none, kUnsupported for texts and pairs, which are measured by generating.
+  virtual std::vector<Example> test() const;
+  /// Number of training tokens.
+  virtual int64_t tokens() const = 0;
+  /// Digest of all training and validation tokens, and of the split.
+  virtual std::string digest() const = 0;
+  /// Bytes of validation text per token if the tokens cover a whole text, else 0.
+  virtual double held_bytes_per_token() const = 0;
+
+  /// Σ of the example's losses / divisor, as one number; recorded if the run records.
+  virtual Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const;
+  /// What the metrics are computed from, as numbers that processes can exchange; empty if there are no metrics.
+  virtual std::vector<double> predictions(const RunResult&, const Example&) const { return {}; }
+  /// Higher is better. The first decides which model is best, unless the recipe names another.
+  virtual std::vector<std::string> metric_names() const { return {}; }
+  /// predictions: of each example. The values of metric_names(), in that order.
+  virtual std::vector<double> metrics(const std::vector<Example>&, const std::vector<std::vector<double>>&) const { return {}; }
+};
+
+/// The heads that the recipe's task trains. Throws kUnsupported if the model has no such head.
+HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts);
+/// Throws what reading the recipe's files throws, and kInvalidArgument if the model and the data are not of one kind or
+/// sizes do not fit.
+std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts);
+/// The texts that a vocabulary is learned from.
+std::vector<std::string> vocabulary_texts(const Recipe& recipe);
+/// The recipe's tokenizer.json, read or learned now. Throws what either throws.
+std::string tokenizer_json_of(const Recipe& recipe);
+
+}  // namespace clearhead

@@ -1,0 +1,185 @@
+// Columns and fields to lines, lines to items, items to padded batches.
+#include "train/tasks/labelled_data.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/format.h"
+#include "base/random.h"
+#include "base/table.h"
+#include "clearhead/error.h"
+#include "train/json_lines.h"
+#include "train/recipe.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kStretch = 32;  // batches that are sorted by length together
+
+// A column of a table, counted from 1.
+size_t column_of(const std::string& name, const std::string& what, const std::string& where) {
+  const bool is_number =
+      !name.empty() && name.size() < 7 && std::all_of(name.begin(), name.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
+  if (is_number && std::stoul(name) > 0) return std::stoul(name);
+  fail(ErrorCode::kFormat, "{}: \"task.{}\" is \"{}\"; expected a column of the table, counted from 1 (a field's name belongs to .jsonl)",
+       where, what, name);
+}
+
+}  // namespace
+
+std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe) {
+  const TaskRecipe& task = *recipe.task;
+  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
+  std::vector<LabelledLine> out;
+  const auto add = [&](std::string text, std::string pair, std::string label, std::string where) {
+    if (std::find(task.skip.begin(), task.skip.end(), label) != task.skip.end()) return;
+    out.push_back({std::move(text), std::move(pair), std::move(label), std::move(where)});
+  };
+  if (is_json_lines(file)) {
+    std::vector<std::string> fields = {task.text, task.label};
+    if (!task.pair.empty()) fields.push_back(task.pair);
+    int64_t number = 0;
+    for_each_json_line(opened->bytes(), opened->path(), fields, {}, [&](const std::vector<std::string>& texts) {
+      add(texts[0], task.pair.empty() ? "" : texts[2], texts[1], format("{}, line {}", opened->path(), ++number));
+    });
+    return out;
+  }
+  const size_t text = column_of(task.text, "text", recipe.where), label = column_of(task.label, "label", recipe.where);
+  const size_t pair = task.pair.empty() ? 0 : column_of(task.pair, "pair", recipe.where), most = std::max({text, label, pair});
+  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+    const std::vector<std::string_view> cells = cells_of(line);
+    const std::string where = format("{}, line {}", opened->path(), number);
+    if (cells.size() < most) fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, most, cells.size());
+    const auto cell = [&](size_t column) { return column == 0 ? std::string() : std::string(cells[column - 1]); };
+    add(cell(text), cell(pair), cell(label), where);
+  });
+  return out;
+}
+
+Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length) {
+  EncodeOptions options;
+  if (!pair.empty()) options.pair = pair;
+  Encoding encoding = tokenizer.encode(text, options);
+  int64_t of_side[2] = {0, 0};
+  for (const uint8_t segment : encoding.segment) {
+    if (segment != Encoding::kSpecial) ++of_side[segment];
+  }
+  for (int64_t over = static_cast<int64_t>(encoding.size()) - length; over > 0 && of_side[0] + of_side[1] > 0; --over)
+    --of_side[of_side[1] > of_side[0]];
+  Encoding out;
+  for (size_t token = 0; token < encoding.size(); ++token) {
+    if (!encoding.is_special(token) && of_side[encoding.segment[token]]-- <= 0) continue;
+    out.ids.push_back(encoding.ids[token]);
+    out.type_ids.push_back(encoding.type_ids[token]);
+    out.offsets.push_back(encoding.offsets[token]);
+    out.segment.push_back(encoding.segment[token]);
+  }
+  return out;
+}
+
+ItemBatches::ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bool per_token)
+    : items_(std::move(items)), batch_(batch), pad_(pad), per_token_(per_token) {
+  for (const Item& item : items_) tokens_ += static_cast<int64_t>(item.ids.size());
+}
+
+void ItemBatches::add_to(Digest& digest) const {
+  for (const Item& item : items_) {
+    for (const std::vector<int32_t>* part : {&item.ids, &item.type_ids, &item.targets}) {
+      const uint64_t size = part->size();
+      digest.add(&size, sizeof size);
+      digest.add(part->data(), part->size() * sizeof(int32_t));
+    }
+  }
+}
+
+Example ItemBatches::shuffled(uint64_t seed, int64_t number) const {
+  if (items_.empty()) fail(ErrorCode::kInvalidArgument, "the task's training file has no items");
+  const auto size = static_cast<int64_t>(items_.size());
+  const int64_t count = (size + batch_ - 1) / batch_, epoch = number / count;
+  if (epoch != epoch_) {
+    RandomSequence random(random_bits(seed, static_cast<uint64_t>(epoch)));
+    order_.resize(items_.size());
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    random.shuffle(order_);
+    for (int64_t begin = 0; begin < size; begin += kStretch * batch_) {
+      std::stable_sort(order_.begin() + begin, order_.begin() + std::min(size, begin + kStretch * batch_), [&](int64_t a, int64_t b) {
+        return items_[static_cast<size_t>(a)].ids.size() < items_[static_cast<size_t>(b)].ids.size();
+      });
+    }
+    batches_.resize(static_cast<size_t>(count));
+    std::iota(batches_.begin(), batches_.end(), int64_t{0});
+    random.shuffle(batches_);
+    epoch_ = epoch;
+  }
+  const int64_t begin = batches_[static_cast<size_t>(number % count)] * batch_;
+  return example_of(order_, begin, std::min(size, begin + batch_));
+}
+
+std::vector<Example> ItemBatches::in_order() const {
+  const auto size = static_cast<int64_t>(items_.size());
+  std::vector<int64_t> order(items_.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return items_[static_cast<size_t>(a)].ids.size() < items_[static_cast<size_t>(b)].ids.size();
+  });
+  std::vector<Example> out;
+  for (int64_t begin = 0; begin < size; begin += batch_) out.push_back(example_of(order, begin, std::min(size, begin + batch_)));
+  return out;
+}
+
+Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin, int64_t end) const {
+  Example out;
+  Rows& rows = out.input;
+  rows.batch = end - begin;
+  const auto item_at = [&](int64_t at) -> const Item& { return items_[static_cast<size_t>(items[static_cast<size_t>(at)])]; };
+  for (int64_t at = begin; at < end; ++at) rows.length = std::max(rows.length, static_cast<int64_t>(item_at(at).ids.size()));
+  for (int64_t at = begin; at < end; ++at) {
+    const Item& item = item_at(at);
+    const auto append = [&](std::vector<int32_t>& to, const std::vector<int32_t>& values, int32_t fill) {
+      to.insert(to.end(), values.begin(), values.end());
+      to.resize(to.size() + static_cast<size_t>(rows.length) - values.size(), fill);
+    };
+    append(rows.ids, item.ids, pad_);
+    append(rows.type_ids, item.type_ids, 0);
+    rows.lengths.push_back(static_cast<int32_t>(item.ids.size()));
+    if (per_token_) {
+      append(out.targets, item.targets, -100);
+    } else {
+      out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
+    }
+    out.counted += std::count_if(item.targets.begin(), item.targets.end(), [](int32_t target) { return target != -100; });
+  }
+  return out;
+}
+
+std::vector<double> largest_of_rows(const Tensor& logits) {
+  std::vector<double> out;
+  const int64_t classes = logits.size(1);
+  const float* row = logits.data<float>();
+  for (int64_t r = 0; r < logits.size(0); ++r, row += classes)
+    out.push_back(static_cast<double>(std::max_element(row, row + classes) - row));
+  return out;
+}
+
+ItemTask::ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
+                   const std::function<std::vector<Item>(const std::string&)>& read)
+    : seed_(recipe.seed),
+      where_(recipe.where),
+      training_(read(recipe.task->train), recipe.batch, tokenizer.special_tokens().pad.value_or(0), per_token),
+      held_(read(recipe.task->valid), recipe.batch, tokenizer.special_tokens().pad.value_or(0), per_token),
+      test_(recipe.task->test.empty() ? std::vector<Item>() : read(recipe.task->test), recipe.batch,
+            tokenizer.special_tokens().pad.value_or(0), per_token) {}
+
+std::vector<Example> ItemTask::test() const {
+  if (test_.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"task\" names no \"test\" file, or one without items", where_);
+  return test_.in_order();
+}
+
+std::string ItemTask::digest() const {
+  Digest digest;
+  training_.add_to(digest);
+  held_.add_to(digest);
+  return digest.hex();
+}
+
+}  // namespace clearhead

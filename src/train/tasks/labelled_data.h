@@ -1,0 +1,82 @@
+// Texts with labels: read from a table or JSON lines, encoded, and made into batches of similar length.
+//
+// An epoch shuffles all items, sorts by length within stretches of 32 batches, cuts them into batches and shuffles those: little padding, and batches that differ
+// from epoch to epoch. A batch depends on the seed and its number only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "clearhead/tokenizer.h"
+#include "train/task.h"
+
+namespace clearhead {
+
+/// One line of a file: its texts and its label, and where it stands, for messages.
+struct LabelledLine {
+  std::string text{}, pair{}, label{};
+  std::string where{};  // "sst_train.tsv, line 3"
+};
+/// The lines of a file of the recipe's task, without those whose label the recipe skips. Throws kNotFound with the file and its origin, kFormat with file, line
+/// and column.
+std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe);
+
+/// Ids of a text, or of a pair, of at most `length` tokens: the longer text loses tokens at its end, special tokens stay.
+Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length);
+
+/// A sequence and what is to be said of it.
+struct Item {
+  std::vector<int32_t> ids{}, type_ids{};
+  std::vector<int32_t> targets{};  // one, or one per token
+};
+
+class ItemBatches {
+ public:
+  /// batch: items of a batch.   pad: the token that fills the ends.   per_token: targets are padded as tokens are
+  ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bool per_token);
+  int64_t tokens() const { return tokens_; }
+  bool empty() const { return items_.empty(); }
+  void add_to(Digest& digest) const;
+  /// Batch `number` of the endless sequence. Throws kInvalidArgument if there are no items.
+  Example shuffled(uint64_t seed, int64_t number) const;
+  /// Every item once, sorted by length.
+  std::vector<Example> in_order() const;
+
+ private:
+  Example example_of(const std::vector<int64_t>& items, int64_t begin, int64_t end) const;
+  std::vector<Item> items_;
+  int64_t batch_, tokens_ = 0;
+  int32_t pad_;
+  bool per_token_;
+  mutable std::vector<int64_t> order_{}, batches_{};  // of one epoch
+  mutable int64_t epoch_ = -1;
+};
+
+/// The index of the largest element of each row of [rows, classes]; of equals the first.
+std::vector<double> largest_of_rows(const Tensor& logits);
+
+/// What tasks over labelled items share: their batches.
+class ItemTask : public Task {
+ public:
+  Example part(int64_t number) const override { return training_.shuffled(seed_, number); }
+  std::vector<Example> held() const override { return held_.in_order(); }
+  std::vector<Example> test() const override;
+  int64_t tokens() const override { return training_.tokens(); }
+  std::string digest() const override;
+  double held_bytes_per_token() const override { return 0; }
+
+ protected:
+  /// read: the items of a file.
+  ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
+           const std::function<std::vector<Item>(const std::string& file)>& read);
+
+ private:
+  uint64_t seed_;
+  std::string where_;
+  ItemBatches training_, held_, test_;
+};
+
+}  // namespace clearhead

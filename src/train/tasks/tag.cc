@@ -1,0 +1,117 @@
+// CoNLL's form: a word, a tab (or blanks), its tag; an empty line ends a sentence. A word's first token has its tag, the others do not count (Devlin et al. 2019,
+// section 5.3). Sentences are joined with blanks before they are tokenized, so any tokenizer serves. Scores are those of entities (metrics/tagging.h).
+#include "train/tasks/tag.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "base/table.h"
+#include "clearhead/error.h"
+#include "metrics/tagging.h"
+#include "ops/ops.h"
+#include "train/recipe.h"
+#include "train/tasks/labelled_data.h"
+
+namespace clearhead {
+namespace {
+
+struct Sentence {
+  std::vector<std::string> words{}, tags{};
+  std::vector<std::string> where{};  // [word]
+};
+
+// A word and its tag: the first and the last of a line's columns.
+void add_word(std::string_view line, const std::string& where, Sentence& to) {
+  const size_t first = line.find_first_of("\t "), last = line.find_last_of("\t ");
+  if (first == std::string_view::npos || first == 0 || last + 1 == line.size())
+    fail(ErrorCode::kFormat, "{}: expected a word and its tag with a tab between, found \"{}\"", where, line);
+  to.words.emplace_back(line.substr(0, first));
+  to.tags.emplace_back(line.substr(last + 1));
+  to.where.push_back(where);
+}
+
+std::vector<Sentence> read_sentences(const std::string& file, const Recipe& recipe) {
+  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
+  std::vector<Sentence> out(1);
+  for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+    if (line.find_first_not_of("\t ") != std::string_view::npos)
+      return add_word(line, format("{}, line {}", opened->path(), number), out.back());
+    if (!out.back().words.empty()) out.emplace_back();
+  });
+  if (out.back().words.empty()) out.pop_back();
+  return out;
+}
+
+class TagTask final : public ItemTask {
+ public:
+  TagTask(const Recipe& recipe, const Tokenizer& tokenizer)
+      : ItemTask(recipe, tokenizer, /*per_token=*/true, [&](const std::string& file) { return items_of(file, recipe, tokenizer); }),
+        tags_(recipe.task->labels) {}
+
+  Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
+    return ops::cross_entropy(run, by_token(result.class_logits), example.targets,
+                              {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+  }
+  std::vector<std::string> metric_names() const override { return {"f1", "precision", "recall"}; }
+  std::vector<double> predictions(const RunResult& result, const Example&) const override {
+    return largest_of_rows(by_token(result.class_logits));
+  }
+  // Words that were cut off with their sentence's end do not count; `--test` says how many tokens a sentence may have.
+  std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
+    std::vector<metrics::Tags> predicted, expected;
+    for (size_t at = 0; at < examples.size(); ++at) {
+      const auto length = static_cast<size_t>(examples[at].input.length);
+      for (size_t place = 0; place < examples[at].targets.size(); ++place) {
+        if (place % length == 0) predicted.emplace_back(), expected.emplace_back();
+        const int32_t target = examples[at].targets[place];
+        if (target == -100) continue;
+        expected.back().push_back(tags_[static_cast<size_t>(target)]);
+        predicted.back().push_back(tags_[static_cast<size_t>(predictions[at][place])]);
+      }
+    }
+    const metrics::Tagging scores = metrics::tagging(predicted, expected);
+    return {scores.average.micro.f1, scores.average.micro.precision, scores.average.micro.recall};
+  }
+
+ private:
+  static Tensor by_token(const Tensor& logits) { return logits.reshape({logits.size(0) * logits.size(1), logits.size(2)}); }
+  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer) {
+    std::vector<Item> out;
+    for (const Sentence& sentence : read_sentences(file, recipe)) {
+      std::string text;
+      std::vector<int64_t> begins;
+      for (const std::string& word : sentence.words) {
+        if (!text.empty()) text += ' ';
+        begins.push_back(static_cast<int64_t>(text.size()));
+        text += word;
+      }
+      const Encoding encoding = encoded_within(tokenizer, text, "", recipe.length);
+      Item item{encoding.ids, encoding.type_ids, std::vector<int32_t>(encoding.size(), -100)};
+      size_t next = 0;  // word
+      for (size_t token = 0; token < encoding.size() && next < begins.size(); ++token) {
+        if (encoding.is_special(token) || encoding.offsets[token][1] <= begins[next]) continue;
+        item.targets[token] = recipe.task->id_of(sentence.tags[next], sentence.where[next]);
+        while (next < begins.size() && begins[next] < encoding.offsets[token][1]) ++next;
+      }
+      out.push_back(std::move(item));
+    }
+    return out;
+  }
+  std::vector<std::string> tags_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> tag_task(const Recipe& recipe, const Tokenizer& tokenizer) { return std::make_unique<TagTask>(recipe, tokenizer); }
+
+std::vector<std::string> tags_of(const Recipe& recipe) {
+  std::set<std::string> tags;
+  for (const Sentence& sentence : read_sentences(recipe.task->train, recipe)) tags.insert(sentence.tags.begin(), sentence.tags.end());
+  std::vector<std::string> out(tags.begin(), tags.end());
+  std::stable_partition(out.begin(), out.end(), [](const std::string& tag) { return tag == "O"; });
+  return out;
+}
+
+}  // namespace clearhead

@@ -1,0 +1,164 @@
+"""Fine-tuning from the command line: classes of texts and of pairs, tags of words, their metrics, and the models that come of it."""
+
+import json
+import random
+import subprocess
+
+from support import BINARY, Case, environment, read_safetensors, run
+
+BERT = {
+    "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "max_position_embeddings": 64, "type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
+    "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+}
+COLOURS, ANIMALS, FILLERS = ("red", "blue", "green"), ("cat", "dog", "hen"), ("we", "saw", "it", "on", "a", "road")
+
+
+class TaskCase(Case):
+    """Small made-up files, and a recipe for them."""
+
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(7)
+        self.recipe = self.folder / "small.json"
+        for part, count in (("train", 300), ("valid", 60), ("test", 60)):
+            (self.folder / f"{part}.tsv").write_text("".join(self.line() for _ in range(count)), encoding="utf-8")
+            (self.folder / f"{part}.conll").write_text("".join(self.sentence() for _ in range(count)), encoding="utf-8")
+        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1, "skip": ["-"]})
+
+    def words(self, kind):
+        words = [self.random.choice(FILLERS) for _ in range(self.random.randint(2, 6))]
+        words.insert(self.random.randint(0, len(words)), self.random.choice(kind))
+        return words
+
+    def line(self):
+        label, kind = self.random.choice((("colour", COLOURS), ("animal", ANIMALS), ("-", FILLERS)))
+        return f"{label}\t{' '.join(self.words(kind))}\n"
+
+    def sentence(self):
+        words = self.words(self.random.choice((COLOURS, ANIMALS)))
+        tags = ["B-colour" if word in COLOURS else "B-animal" if word in ANIMALS else "O" for word in words]
+        return "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags)) + "\n"
+
+    def write(self, task, **fields):
+        recipe = {
+            "task": task, "origin": "The texts are made by the test.", "model": BERT, "batch": 16, "length": 64, "steps": 120,
+            "schedule": {"kind": "linear", "learning_rate": 0.005, "warmup": 10}, "report": 20, "validate": 20, "checkpoint": 20,
+        } | fields
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+
+    def train(self, out, *settings):
+        return run("train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / out, "--json", timeout=120)
+
+    def measured(self, out):
+        return run("train", self.recipe, f"data={self.folder}", "--test", self.folder / out / "best", "--json").json
+
+
+class Classification(TaskCase):
+    def test_classes_are_learned_measured_and_answered(self):
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        last = [json.loads(line) for line in done.out.splitlines()][-1]
+        self.assertGreater(last["accuracy"], 0.95)
+        self.assertGreater(last["macro_f1"], 0.95)
+        self.assertIn(f'clearhead run classify {self.folder}/run/best', done.errors)
+        tested = self.measured("run")
+        self.assertGreater(tested["accuracy"], 0.95)
+        lines = [line for line in (self.folder / "test.tsv").read_text(encoding="utf-8").splitlines() if not line.startswith("-")]
+        self.assertEqual(tested["counted"], len(lines))
+        right = 0
+        for line in lines:
+            label, text = line.split("\t")
+            right += run("run", "classify", self.folder / "run/best", text, "--json").json["classes"][0]["label"] == label
+        self.assertAlmostEqual(right / len(lines), tested["accuracy"], places=9)
+        header, *rows = (self.folder / "run/log.csv").read_text(encoding="utf-8").splitlines()
+        self.assertEqual(header, "step,loss,rate,gradient_norm,validation_loss,accuracy,macro_f1,matthews")
+        self.assertTrue(all(len(row.split(",")) == 8 for row in rows))
+
+    def test_what_is_saved_has_the_names_and_fields_of_transformers(self):
+        self.assertEqual(self.train("run", "steps=20").code, 0)
+        config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
+        self.assertEqual(config["architectures"], ["BertForSequenceClassification"])
+        self.assertEqual(config["id2label"], {"0": "animal", "1": "colour"})
+        self.assertEqual(config["label2id"], {"animal": 0, "colour": 1})
+        names = read_safetensors(self.folder / "run/best/model.safetensors")
+        for name in ("bert.embeddings.word_embeddings.weight", "bert.encoder.layer.1.attention.self.query.weight", "bert.pooler.dense.weight", "classifier.bias"):
+            self.assertIn(name, names)
+        self.assertEqual(names["classifier.weight"][0], [2, 32])
+
+    def test_a_run_goes_on_with_the_same_bits(self):
+        self.assertEqual(self.train("whole", "steps=60").code, 0)
+        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "steps=60", "checkpoint=1", "-o", "parts"], cwd=self.folder,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process.stdout.readline()  # the first report
+        process.kill()
+        process.communicate(timeout=30)
+        done = run("train", "--resume", self.folder / "parts")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertRegex(done.errors, r"steps [1-5]\d to 60")
+        for name in ("best/model.safetensors", "log.csv"):
+            self.assertEqual((self.folder / "whole" / name).read_bytes(), (self.folder / "parts" / name).read_bytes(), name)
+
+    def test_an_encoder_is_fine_tuned_from_its_own_file_and_gets_a_new_head(self):
+        self.assertEqual(self.train("first", "steps=20", "schedule.learning_rate=0.001").code, 0)
+        (self.folder / "train.tsv").write_text("".join(f"{label}\t{label} is the road\n" for label in ("x", "y", "z")) * 20, encoding="utf-8")
+        (self.folder / "valid.tsv").write_text("x\tx is the road\nz\tz is the road\n", encoding="utf-8")
+        recipe = json.loads(self.recipe.read_text(encoding="utf-8"))
+        del recipe["model"], recipe["task"]["test"]
+        self.recipe.write_text(json.dumps(recipe | {"from": str(self.folder / "first/best"), "steps": 160, "schedule": {"kind": "linear", "learning_rate": 0.002, "warmup": 10}}), encoding="utf-8")
+        done = self.train("second")
+        self.assertEqual(done.code, 0, done.errors)
+        first, second = (read_safetensors(self.folder / name / "best/model.safetensors") for name in ("first", "second"))
+        self.assertEqual((first["classifier.weight"][0], second["classifier.weight"][0]), ([2, 32], [3, 32]))
+        self.assertEqual(run("run", "classify", self.folder / "second/best", "z is the road", "--json").json["classes"][0]["label"], "z")
+
+    def test_pairs_are_two_segments(self):
+        pairs = "".join(f"{'same' if a == b else 'other'}\t{a}\t{b}\n" for a in COLOURS for b in COLOURS) * 10
+        for part in ("train", "valid"):
+            (self.folder / f"{part}.tsv").write_text(pairs, encoding="utf-8")
+        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "pair": 3, "label": 1, "best": "macro_f1"}, steps=200)
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertGreater(json.loads(done.out.splitlines()[-1])["macro_f1"], 0.9)
+
+    def test_patience_ends_a_run_that_no_longer_gets_better(self):
+        self.write({"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "skip": ["-"], "patience": 2}, steps=100000)
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        accuracies = [json.loads(line).get("accuracy") for line in done.out.splitlines()]
+        self.assertEqual(max(accuracies), max(accuracies[:-2]))
+        again = run("train", "--resume", self.folder / "run")
+        self.assertEqual((again.code, again.out), (0, ""))
+
+    def test_bad_data_is_named_with_its_line(self):
+        with (self.folder / "valid.tsv").open("a", encoding="utf-8") as file:
+            file.write("plant\ta tree\n")
+        count = len((self.folder / "valid.tsv").read_text(encoding="utf-8").splitlines())
+        task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
+        self.refused(1, f'{self.folder}/valid.tsv, line {count}: "plant" is a label that training has not; expected "animal", "colour"', *task)
+        self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
+        self.refused(1, f'{self.recipe}: "task.text" is "sentence"; expected a column of the table, counted from 1 (a field\'s name belongs to .jsonl)',
+                     *task, "task.text=sentence")
+        self.refused(1, f'{self.recipe}: "task.kind": expected classify or tag, found "sort"', *task, "task.kind=sort")
+        (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
+        self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
+
+
+class Tagging(TaskCase):
+    def test_entities_are_learned_measured_and_answered(self):
+        self.write({"kind": "tag", "train": "train.conll", "valid": "valid.conll", "test": "test.conll"}, steps=200)
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertGreater(json.loads(done.out.splitlines()[-1])["f1"], 0.95)
+        self.assertGreater(self.measured("run")["f1"], 0.95)
+        self.assertEqual(json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))["id2label"]["0"], "O")
+        spans = run("run", "tag", self.folder / "run/best", "we saw a blue hen on it", "--json").json
+        self.assertEqual([(span["type"], span["text"], span["begin"], span["end"]) for span in spans],
+                         [("colour", "blue", 9, 13), ("animal", "hen", 14, 17)])
+        self.refused(1, f"{self.folder}/run/best: the model has no head that classifies whole texts", "run", "classify", self.folder / "run/best", "a hen")
+
+    def test_a_line_without_a_tag_is_named(self):
+        (self.folder / "train.conll").write_text("we\tO\nsaw\n", encoding="utf-8")
+        self.write({"kind": "tag", "train": "train.conll", "valid": "valid.conll"})
+        self.refused(1, f'{self.folder}/train.conll, line 2: expected a word and its tag with a tab between, found "saw"',
+                     "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run")
