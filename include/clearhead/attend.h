@@ -114,7 +114,7 @@ Lists select_same_bucket(const Tensor& q, const Tensor& k, const Hashing& hashin
 Tensor elu_plus_one(const Tensor& x);
 Tensor elu_plus_one_gradient(const Tensor& x, const Tensor& d_features);
 
-/// A random projection, f32 [features, d]. Every d rows are orthogonal to each other; each row has the length of a
+/// A random projection, f32 [features, d]. The rows of each block of d are orthogonal to each other; each row has the length of a
 /// vector of d normal random numbers (Choromanski et al. 2021, §2.4).
 Tensor orthogonal_projection(int64_t features, int64_t d, uint64_t seed);
 

@@ -127,13 +127,13 @@ class Trace final : public Observer {
   /// A hash of the model's name, the text, the ids and the rows' m: 16 hex digits. Two traces of the same run agree.
   std::string id() const;
 
-  /// Combines runs over overlapping windows of a long text into one trace. Throws kInvalidArgument if a window's trace
-  /// does not keep all its rows.
+  /// The run over one window of a long text, for from_windows().
   struct Window {
     const Trace* trace = nullptr;
     std::vector<int64_t> tokens{};  ///< window token → text token
-    Range owned{};                  ///< rows of the window that are shown
+    Range owned{};                  ///< rows that the combined trace takes from this window; windows overlap
   };
+  /// Combines such runs into one trace. Throws kInvalidArgument if a window's trace does not keep all its rows.
   static Trace from_windows(RunPlan whole, const std::vector<Window>& windows);
 
  private:

@@ -32,7 +32,8 @@ struct GatedGradientCall {
   bool accumulate = false;
 };
 
-/// Gradient of y = x̂·w + b, with g = d_out·w:
+/// Gradient of y = x̂·w + b, where x̂ = (x − mean)·scale with scale = 1/√(var + ε) (RMS norm: 1/√(mean x² + ε)), and
+/// g = d_out·w. d_x is added to, not set, if `accumulate`:
 ///   d_x (+)= scale·(g − mean g − x̂·mean(g·x̂)), without `mean g` for RMS norm
 ///   d_w += Σ_r d_out·x̂,  d_b += Σ_r d_out
 struct NormGradientCall {

@@ -1,6 +1,7 @@
-// The pairs that a description shows, whatever their scores, and the weight that uniform attention would give.
+// Which (query, key) pairs a description leaves visible, whatever their scores, and from that the weight that attention
+// spread evenly over them would give: the chance level of a mass.
 //
-//   chance of rows → keys = mean over the rows of (keys of the range that the row sees) / (keys that it sees)
+//   chance of rows → keys = mean over the rows of (visible keys of the row in the range) / (its visible keys)
 //
 // A bias of −∞ is not considered: it is part of the score, not of visibility.
 #pragma once

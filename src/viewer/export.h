@@ -1,11 +1,11 @@
-// Files to take away: the offline page, and the numbers or the picture of what is on the screen.
+// Exports: the offline page, and what is on the screen as numbers or as a picture.
 //
 // The offline page holds what fits a budget (docs/viewer-api.md, "The offline page"):
-//   always   text, segments, statistics and 64 × 64 thumbnails of every head, state, versions
+//   always   text, segments, state and versions; statistics and a 64 × 64 thumbnail of every head
 //   tier A   all weights of all heads: in f32 if that fits, else in one byte each
 //   tier B   overviews, the 32 heaviest keys of watched rows and the 8 heaviest of all rows, for as many heads as fit,
 //            the most important ones first
-//   tier C   in place of the 8 heaviest: Q and K in f16 of the pinned heads; the page recomputes rows
+//   tier C   for pinned heads Q and K in f16, from which the page recomputes rows, in place of the 8 heaviest keys
 // It may hold several traces (viewer/together.h), which share the budget. The file is written completely or not at all.
 #pragma once
 

@@ -22,10 +22,10 @@ struct HeadStatistics {
   int64_t rows = 0;
 };
 
-/// Exact statistics of heads [begin, end), from the run where it took them.
+/// Exact statistics of these heads: those that the run collected on its way, or computed now.
 std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFacts& known, int layer, Range heads,
                                              const LookOptions& options);
-/// From so many rows, evenly spaced.
+/// Estimates of them from `rows` evenly spaced rows.
 std::vector<HeadStatistics> sampled_statistics(const Trace& trace, const FamilyFacts& known, int layer, int64_t rows,
                                                const LookOptions& options);
 

@@ -215,7 +215,8 @@ HWY_INLINE void put_weights(Floats low, Floats high, int64_t step, int64_t j, fl
   hn::StoreU(hn::UpperHalf(half, halves), half, to + (j / 2 + step) * kSide);
 }
 
-// Rescales a row's partial sums of ℓ and ℓ' when its shift moves. The caller rescales o and row.l.
+// Rescales the lanes of a row's two sums, ℓ over exact and ℓ' over bf16-rounded weights, when its shift m moves. They are
+// added into row.l and row.rounded at the chunk's end; those and o, the caller rescales.
 inline void scale_sums(const Bf16DecodeBlock& block, int64_t r, DecodeRow& row, float from, float to) {
   const F32 d;
   const float factor = exp2_scalar(from, to);

@@ -37,7 +37,7 @@ namespace clearhead::cpu::HWY_NAMESPACE {
 // What Σ max(0, y − t)^power must equal for y in base 2: (log₂e)¹ or (2·log₂e)².
 template <WeightKind kKind>
 inline constexpr float kMass = kKind == WeightKind::kEntmax15 ? 4 * kLog2E* kLog2E : kLog2E;
-// The threshold lies less than this below the largest score.
+// τ > largest score − kDepth, in base-2 scores: keys further below cannot have a weight.
 template <WeightKind kKind>
 inline constexpr float kDepth = kKind == WeightKind::kEntmax15 ? 2 * kLog2E : kLog2E;
 inline constexpr int kMostSteps = 64;  // the most that were seen are 11
@@ -168,7 +168,7 @@ HWY_NOINLINE void find_thresholds(ThresholdBlock& strip) {
   // Depends on the call's length alone, so no row's bits depend on the other rows of its block.
   if (strip.guesses) guess_thresholds<kKind, V>(strip, sees);
   constexpr float kDone =
-      // Convergence is quadratic: nothing is left of so small an error.
+      // Stop here: each step squares the error, so the step just taken has left none that f32 shows.
       kKind == WeightKind::kEntmax15 ? 3e-5F : 1e-6F;
   KeyList list{strip.list, strip.count};
   bool open = step_thresholds<kKind, V, true>(strip, kMass<kKind>, kDone, list, sees, strip.t);

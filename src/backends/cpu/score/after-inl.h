@@ -35,7 +35,8 @@ HWY_INLINE Words pair_bits_of(Words low, Words high, Key key) {
   return mix_pairs(hn::Xor(mix_pairs(low + hn::BitCast(U32(), keys_of(key))), high));
 }
 
-// The factors of one vector of pairs. `at` is the vector's first lane in the block.
+// What follows the normaliser (dropout, Gaussian), as a factor for each weight of one vector: the (query, key) pairs of
+// one key, queries in lanes. `at` is the vector's first lane in the block.
 template <class Key>
 HWY_INLINE Floats after_factor(const AfterView& after, const QueryBlock& block, int at, Key key) {
   const F32 d;

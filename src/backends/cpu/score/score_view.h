@@ -191,8 +191,8 @@ class ScoreProblem {
   /// Whether the visibility rule depends on position − key alone and the call has enough rows to evaluate every offset
   /// once. Decoding visits too few pairs for that to pay.
   bool hides_by_offset() const;
-  /// Calls ask(view) once per head for the visible offsets. Neighbouring heads for which the
-  /// rule has the same scalars share the result.
+  /// Sets the offsets that the visibility rule shows. ask(view) is called once per run of
+  /// neighbouring heads for which the rule has the same scalars.
   template <class F>
   void set_visible_offsets(F&& ask) {
     // Assigned to the member only when complete, because `view` reads the member.
