@@ -11,9 +11,6 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -116,42 +113,5 @@ class AttentionMap {
   bool is_after_ = false;
   LookPrecision precision_ = LookPrecision::kExact;
 };
-
-/// Changes to the attention of one run, to test what the output depends on. They edit descriptions, so they work at any
-/// length, and every look shows their effect.
-struct Interventions {
-  struct Head {
-    int layer = 0;
-    int64_t head = 0;
-    std::string family{};  ///< "enc", "dec" or "cross"; required for an encoder-decoder, else optional
-  };
-  /// Pairs of queries and keys, by their places in their sequences (in cross-attention two different ones). Applies to
-  /// all layers and heads that are not restricted here.
-  struct Pairs {
-    Range queries{}, keys{};
-    std::optional<int> layer{};
-    std::optional<int64_t> head{};
-    std::string family{};  ///< as in Head
-  };
-  /// The head's output becomes zero; nothing is renormalised (Michel, Levy & Neubig 2019, eq. 2).
-  std::vector<Head> ablated{};
-  /// These queries no longer see these keys; the rest of each row is renormalised (Geva et al. 2023, §4).
-  std::vector<Pairs> knockouts{};
-  std::vector<Pairs> keep_only{};  ///< these queries see only these keys
-  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty(); }
-};
-/// Identifies the attention of a model that a description belongs to.
-struct InterventionSite {
-  int layer = 0;
-  int64_t heads = 0;
-  std::string_view family{};  ///< interventions that name another family are skipped
-  /// Cross-attention only: places of the queries within their sequence. A call has the queries of all
-  /// sequences in a row.
-  std::optional<Range> cross_queries{};
-};
-/// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads
-/// the layer does not have and for invalid ranges; kUnsupported for cross-attention that reads positions and is
-/// aligned at the last key.
-AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site);
 
 }  // namespace clearhead
