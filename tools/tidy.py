@@ -54,7 +54,7 @@ MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}
 MAXIMUM_FUNCTION = 70
 MAXIMUM_COLUMNS = 120  # of a document, tables and code left out
 MAXIMUM_PARAGRAPH = 6  # lines
-MAXIMUM_PUBLIC_HEADERS = 17
+MAXIMUM_PUBLIC_HEADERS = 18
 ONE_FILE_ONLY = {  # what → the files that may say it
     r"#include <nlohmann/": {"src/base/json.cc"},
     r"#include <fmt/": {"src/base/format.cc"},

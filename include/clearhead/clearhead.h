@@ -4,6 +4,7 @@
 
 #include "clearhead/atlas.h"
 #include "clearhead/attend.h"
+#include "clearhead/compute.h"
 #include "clearhead/data.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
