@@ -11,10 +11,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "clearhead/look.h"
+#include "clearhead/observer.h"
 #include "clearhead/record.h"
 
 namespace clearhead {
@@ -112,6 +114,32 @@ class AttentionMap {
   std::shared_ptr<const AttentionRecord> record_;
   bool is_after_ = false;
   LookPrecision precision_ = LookPrecision::kExact;
+};
+
+/// An observer that keeps the record of every attention call of a run, for a look at any model. (A Trace keeps the text
+/// too, within a budget, and can be saved.)
+///   Maps maps;
+///   Compute compute({.observer = &maps});
+///   model(compute, ids);
+///   maps.at("enc", 3).head(0, 5).row(20)
+class Maps final : public Observer {
+ public:
+  void begin(const RunPlan&) override {}
+  bool wants(const Site&) override { return true; }
+  /// Keeps a pinned copy of the record, in place of an earlier one of this site.
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override;
+
+  struct Kept {
+    Site site{};
+    AttentionMap map;
+    KeyNorms norms{};
+  };
+  const std::vector<Kept>& all() const { return kept_; }  ///< in the order of the calls
+  /// Throws kNotFound, naming the sites there are, for a site that no call had.
+  const AttentionMap& at(const std::string& family, int layer, int64_t step = 0) const;
+
+ private:
+  std::vector<Kept> kept_{};
 };
 
 }  // namespace clearhead
