@@ -12,6 +12,7 @@
 #include "clearhead/map.h"
 #include "clearhead/model.h"
 #include "clearhead/observer.h"
+#include "clearhead/parts.h"
 #include "clearhead/record.h"
 #include "clearhead/rule.h"
 #include "clearhead/spec.h"

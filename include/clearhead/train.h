@@ -25,6 +25,8 @@
 
 namespace clearhead {
 
+class Parameters;
+
 /// Parameters with their own learning rate and weight decay (a param_group of torch.optim).
 struct ParameterGroup {
   /// Regular expression, searched anywhere in a parameter's name. A parameter belongs to the first group that matches.
@@ -88,6 +90,10 @@ class Training : public Compute {
   Tensor parameter(const Shape& shape, double std_dev, std::string_view name = {});
   /// A new parameter with a copy of these values.
   Tensor parameter(const Tensor& values, std::string_view name = {});
+
+  /// Trains all parameters that are not buffers; ParameterGroup::match is tested on their names. Those that are trained
+  /// already are left as they are. Throws as Parameters::check_all_used().
+  void train(const Parameters& parameters);
 
   /// Backward pass: adds the gradients of a loss to those already there (gradient accumulation), then
   /// clears the record.

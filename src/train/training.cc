@@ -3,6 +3,7 @@
 
 #include "autograd/tape.h"
 #include "base/random.h"
+#include "clearhead/parts.h"
 #include "clearhead/train.h"
 #include "ops/compute_state.h"
 #include "train/optimiser.h"
@@ -38,6 +39,13 @@ Tensor Training::parameter(const Shape& shape, double std_dev, std::string_view 
 }
 
 Tensor Training::parameter(const Tensor& values, std::string_view name) { return learning_->adopt(values.clone(), name); }
+
+void Training::train(const Parameters& parameters) {
+  parameters.check_all_used();
+  for (const Parameters::Named& one : parameters.named()) {
+    if (one.is_trained && !learning_->tape.wants(one.values)) learning_->adopt(one.values, one.name);
+  }
+}
 
 void Training::backward(const Tensor& loss) { learning_->tape.backward(loss); }
 

@@ -1,4 +1,4 @@
-// The ops without a tape: results that last, attention that is reported and changed at its site, rotations; what acts in training only rests.
+// The ops without a tape: results that last, attention that is reported and changed at its site, rotations.
 #include "clearhead/compute.h"
 
 #include <gtest/gtest.h>
