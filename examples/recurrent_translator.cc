@@ -10,89 +10,70 @@
 #include <random>
 
 namespace ch = clearhead;
-
-constexpr int64_t kLength = 8, kDigits = 10, kStart = 10, kEmbedding = 16, kHidden = 32, kScore = 32, kBatch = 48, kSteps = 300;
+namespace parts = ch::parts;
+constexpr int64_t kLength = 8, kDigits = 10, kStart = 10, kEmbedding = 16, kHidden = 32, kScore = 32, kSteps = 300;
 
 struct Translator {
-  ch::Training& training;
-  ch::Tensor source = training.parameter({kDigits, kEmbedding}, 0.5), target = training.parameter({kDigits + 1, kEmbedding}, 0.5);
-  ch::Recurrence forwards = layer(kEmbedding), backwards = layer(kEmbedding), decoder = layer(kEmbedding + 2 * kHidden);
-  ch::Tensor begin = training.parameter({kHidden, kHidden}, 0.2), read = training.parameter({kDigits, kHidden}, 0.2);
-  ch::Tensor w = training.parameter({kScore, kHidden}, 0.2), u = training.parameter({kScore, 2 * kHidden}, 0.2);
-  ch::Tensor v = training.parameter({1, kScore}, 0.2);
+  ch::Scope scope;
+  parts::Embedding source{scope / "source", kDigits, kEmbedding, ch::Init::normal(0.5)};
+  parts::Embedding target{scope / "target", kDigits + 1, kEmbedding, ch::Init::normal(0.5)};
+  parts::Gru encoder{scope / "encoder", kEmbedding, kHidden, {.bidirectional = true}};
+  parts::Gru decoder{scope / "decoder", kEmbedding + 2 * kHidden, kHidden};
+  parts::Linear begin{scope / "begin", kHidden, kHidden}, read{scope / "read", kHidden, kDigits};
+  parts::Linear w{scope / "w", kHidden, kScore, {.bias = false}}, u{scope / "u", 2 * kHidden, kScore, {.bias = false}};
+  ch::AttentionSpec score{.score = ch::Additive{.weight = scope.parameter("v", {1, kScore}, ch::Init::normal(0.2))}};
 
-  ch::Recurrence layer(int64_t in) {
-    return {.input_weight = training.parameter({3 * kHidden, in}, 0.2),
-            .hidden_weight = training.parameter({3 * kHidden, kHidden}, 0.2),
-            .input_bias = training.parameter({3 * kHidden}, 0),
-            .hidden_bias = training.parameter({3 * kHidden}, 0)};
-  }
-  ch::AttentionSpec score() const { return {.score = ch::Additive{.weight = v}}; }
-
-  // What has been read, [batch, 1, length, 2·hidden], and its keys U h_j, [batch, 1, length, score].
-  struct Source {
-    ch::Tensor states, keys, last;
-  };
-  Source encode(const std::vector<int32_t>& digits) {
-    const int64_t batch = static_cast<int64_t>(digits.size()) / kLength;
-    const ch::Tensor x = training.embed(source, digits).reshape({batch, kLength, kEmbedding});
-    backwards.backwards = true;
-    const ch::Tensor back = training.gru(x, backwards), states = training.concat({training.gru(x, forwards), back}, 2);
-    const ch::Tensor keys = training.linear(states.reshape({batch * kLength, 2 * kHidden}), u);
-    return {states.reshape({batch, 1, kLength, 2 * kHidden}), keys.reshape({batch, 1, kLength, kScore}), back.slice(1, 0, 1)};
-  }
-
-  // Logits of every digit given those said before it; `asked` gets what the decoder asked, [batch, 1, length, score].
-  ch::Tensor decode(const Source& from, const std::vector<int32_t>& said, ch::Tensor* asked = nullptr) {
-    const int64_t batch = from.keys.size(0);
-    ch::Tensor state = training.activate("tanh", training.linear(training.contiguous(from.last).reshape({batch, kHidden}), begin));
-    std::vector<ch::Tensor> states, questions;
+  // Logits of every digit, given those that were read and those said before it.
+  ch::Tensor operator()(ch::Compute& compute, const std::vector<int32_t>& digits, const std::vector<int32_t>& said,
+                        const ch::Layout& layout) const {
+    const int64_t batch = layout.batch;
+    const auto [rows, ends] = encoder(compute, source(compute, digits), layout);
+    const ch::Tensor h = rows.reshape({batch, 1, kLength, 2 * kHidden}), keys = u(compute, rows).reshape({batch, 1, kLength, kScore});
+    parts::RecurrentState s{.state = {compute.activate("tanh", begin(compute, ends.state[1]))}};  // what was read backwards
+    std::vector<ch::Tensor> states;
     for (int64_t step = 0; step < kLength; ++step) {
       std::vector<int32_t> before;
       for (int64_t b = 0; b < batch; ++b) before.push_back(step == 0 ? kStart : said[static_cast<size_t>(b * kLength + step - 1)]);
-      questions.push_back(training.linear(state, w).reshape({batch, 1, 1, kScore}));
-      const ch::Tensor context = training.attend(questions.back(), from.keys, from.states, score()).reshape({batch, 2 * kHidden});
-      decoder.state = state;
-      states.push_back(training.gru(training.concat({training.embed(target, before), context}, 1).reshape({batch, 1, -1}), decoder));
-      state = states.back().reshape({batch, kHidden});
+      const ch::Tensor asked = w(compute, s.state[0]).reshape({batch, 1, 1, kScore});
+      const ch::Tensor context = compute.attend(asked, keys, h, score, ch::Site{"cross", 0, step}).reshape({batch, 2 * kHidden});
+      s = decoder(compute, compute.concat({target(compute, before), context}, 1), {.batch = batch, .length = 1}, s).last;
+      states.push_back(s.state[0].reshape({batch, 1, kHidden}));
     }
-    if (asked) *asked = training.concat(questions, 2);
-    return training.linear(training.concat(states, 1).reshape({batch * kLength, kHidden}), read);
+    return read(compute, compute.concat(states, 1).reshape({batch * kLength, kHidden}));
   }
 };
 
 int main() {
   std::mt19937 random(7);
-  const auto draw = [&](int64_t rows, std::vector<int32_t>& digits, std::vector<int32_t>& reversed) {
-    digits.resize(static_cast<size_t>(rows * kLength)), reversed.resize(digits.size());
-    for (int32_t& digit : digits) digit = static_cast<int32_t>(random() % kDigits);
-    for (size_t i = 0; i < digits.size(); ++i) reversed[i] = digits[i / kLength * kLength + kLength - 1 - i % kLength];
+  const ch::Layout layout{.batch = 48, .length = kLength};
+  std::vector<int32_t> digits(layout.rows()), reversed(digits);
+  const auto draw = [&] {
+    for (size_t i = 0; i < digits.size(); ++i) {
+      reversed[i + kLength - 1 - i % kLength * 2] = digits[i] = static_cast<int32_t>(random() % kDigits);
+    }
   };
-  ch::Training training(/*seed=*/3);
-  Translator translator{training};
+  ch::Parameters parameters(/*seed=*/3);
+  const Translator translator{parameters};
+  ch::Training training;
+  training.train(parameters);
   const ch::Schedule schedule{.kind = ch::Schedule::Kind::kCosine, .learning_rate = 1e-2, .warmup = 20, .steps = kSteps};
-  std::vector<int32_t> digits, reversed;
-  float loss = 0;
   for (int64_t step = 0; step < kSteps; ++step) {
-    draw(kBatch, digits, reversed);
-    const ch::Tensor mean = training.cross_entropy(translator.decode(translator.encode(digits), reversed), reversed);
-    loss = *mean.data<float>();
-    training.step(mean, schedule.at(step));
-    if (step % 50 == 0) std::printf("step %3lld  loss %.3f\n", static_cast<long long>(step), static_cast<double>(loss));
+    draw();
+    const ch::Tensor loss = training.cross_entropy(translator(training, digits, reversed, layout), reversed);
+    if (step % 50 == 0) std::printf("step %3d  loss %.3f\n", static_cast<int>(step), static_cast<double>(*loss.data<float>()));
+    training.step(loss, schedule.at(step));
   }
-
-  draw(1, digits, reversed);
-  ch::Tensor asked;
-  const Translator::Source read = translator.encode(digits);
-  translator.decode(read, reversed, &asked);
-  const ch::AttentionMap map(ch::attend(asked, read.keys, read.states, translator.score()).record);
-  std::printf("loss %.4f; where each digit was looked up:", static_cast<double>(loss));
+  draw();
+  ch::Maps maps;
+  ch::Compute compute({.observer = &maps});
+  const double loss = *compute.cross_entropy(translator(compute, digits, reversed, layout), reversed).data<float>();
+  std::printf("loss %.4f; where each digit was looked up:", loss);
   int64_t from_the_end = 0;
   for (int64_t i = 0; i < kLength; ++i) {
-    const int64_t seen = map.head(0, 0).row(i).top_k(1).front().key;
+    const int64_t seen = maps.at("cross", 0, i).head(0, 0).row(0).top_k(1).front().key;
     from_the_end += seen == kLength - 1 - i;
-    std::printf(" %lld", static_cast<long long>(seen));
+    std::printf(" %d", static_cast<int>(seen));
   }
   std::printf("\n");
-  return loss < 0.1F && from_the_end >= kLength - 2 ? 0 : 1;
+  return loss < 0.1 && from_the_end >= kLength - 2 ? 0 : 1;
 }

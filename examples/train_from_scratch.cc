@@ -1,4 +1,4 @@
-// A Transformer layer from nothing: parameters, attention, cross-entropy, AdamW, and a look at what its heads learned.
+// A Transformer layer from nothing: parts with names, cross-entropy, AdamW, and a look at what its heads learned.
 //
 // The task: write a row of digits backwards. Nothing says where to look; the position embeddings learn it, and the map
 // of the trained head shows the anti-diagonal. Vaswani et al. 2017, §3, with norms before the blocks.
@@ -8,73 +8,52 @@
 #include <random>
 
 namespace ch = clearhead;
+namespace parts = ch::parts;
+constexpr int64_t kLength = 12, kWidth = 32, kHeads = 2, kSteps = 400;
 
-constexpr int64_t kLength = 12, kDigits = 10, kWidth = 32, kHeads = 2, kBatch = 64, kSteps = 400;
+// [readme]
+struct Reverser {
+  ch::Scope scope;
+  parts::Embedding digits{scope / "digits", 10, kWidth, ch::Init::normal(0.5)};
+  parts::Positions places{scope / "places", kLength, kWidth, ch::Init::normal(0.5)};
+  parts::LayerNorm norm1{scope / "norm1", kWidth}, norm2{scope / "norm2", kWidth};
+  parts::Attention attention{scope / "attention", kWidth, kHeads};
+  parts::FeedForward inner{scope / "inner", kWidth, 4 * kWidth};
+  parts::Linear read{scope / "read", kWidth, 10};
 
-struct Layer {
-  ch::Tensor tokens, positions, norm1, shift1, project, output, norm2, shift2, up, down, read;
-
-  explicit Layer(ch::Training& training) {
-    tokens = training.parameter({kDigits, kWidth}, 0.5);
-    positions = training.parameter({kLength, kWidth}, 0.5);
-    norm1 = training.parameter(ones()), norm2 = training.parameter(ones());
-    shift1 = training.parameter({kWidth}, 0), shift2 = training.parameter({kWidth}, 0);
-    project = training.parameter({3 * kWidth, kWidth}, 0.18);  // [q | k | v]
-    output = training.parameter({kWidth, kWidth}, 0.18);
-    up = training.parameter({4 * kWidth, kWidth}, 0.18);
-    down = training.parameter({kWidth, 4 * kWidth}, 0.09);
-    read = training.parameter({kDigits, kWidth}, 0.18);
-  }
-  static ch::Tensor ones() { return ch::Tensor::from(std::vector<float>(kWidth, 1.0F), {kWidth}); }
-
-  // Heads are views of one projection: [batch·length, q | k | v] as [batch, head, length, d].
-  static ch::Tensor heads(const ch::Tensor& qkv, int64_t which) {
-    const int64_t batch = qkv.size(0) / kLength;
-    return qkv.reshape({batch, kLength, 3 * kHeads, kWidth / kHeads}).slice(2, which * kHeads, (which + 1) * kHeads).permute({0, 2, 1, 3});
-  }
-
-  ch::Tensor logits(ch::Training& training, const std::vector<int32_t>& digits, ch::Tensor* qkv_seen = nullptr) const {
-    std::vector<int32_t> places;
-    for (size_t i = 0; i < digits.size(); ++i) places.push_back(static_cast<int32_t>(i % kLength));
-    ch::Tensor x = training.add(training.embed(tokens, digits), training.embed(positions, places));
-    const ch::Tensor qkv = training.linear(training.norm(x, norm1, shift1), project);
-    const ch::Tensor seen = training.attend(heads(qkv, 0), heads(qkv, 1), heads(qkv, 2));
-    x = training.add(x, training.linear(seen.permute({0, 2, 1, 3}).reshape({x.size(0), kWidth}), output));
-    const ch::Tensor inner = training.activate("gelu", training.linear(training.norm(x, norm2, shift2), up));
-    if (qkv_seen) *qkv_seen = qkv;
-    return training.linear(training.add(x, training.linear(inner, down)), read);
+  ch::Tensor operator()(ch::Compute& compute, const std::vector<int32_t>& ids, const ch::Layout& layout) const {
+    ch::Tensor x = places(compute, digits(compute, ids), layout);
+    x = compute.add(x, attention(compute, norm1(compute, x), layout));
+    return read(compute, compute.add(x, inner(compute, norm2(compute, x))));
   }
 };
+// [/readme]
 
 int main() {
   std::mt19937 random(7);
-  const auto draw = [&](int64_t rows, std::vector<int32_t>& digits, std::vector<int32_t>& backwards) {
-    digits.resize(static_cast<size_t>(rows * kLength)), backwards.resize(digits.size());
-    for (int32_t& digit : digits) digit = static_cast<int32_t>(random() % kDigits);
-    for (size_t i = 0; i < digits.size(); ++i) backwards[i] = digits[i / kLength * kLength + kLength - 1 - i % kLength];
+  const ch::Layout layout{.batch = 64, .length = kLength};
+  std::vector<int32_t> row(layout.rows()), backwards(row);
+  const auto draw = [&] {
+    for (size_t i = 0; i < row.size(); ++i) backwards[i + kLength - 1 - i % kLength * 2] = row[i] = static_cast<int32_t>(random() % 10);
   };
-
+  ch::Parameters parameters(/*seed=*/1);
+  const Reverser model{parameters};
   ch::Training training(/*seed=*/1, {.weight_decay = 0.01});
-  const Layer layer(training);
+  training.train(parameters);
   const ch::Schedule schedule{.kind = ch::Schedule::Kind::kCosine, .learning_rate = 3e-3, .warmup = 20, .steps = kSteps};
-  std::vector<int32_t> digits, backwards;
-  float loss = 0;
   for (int64_t step = 0; step < kSteps; ++step) {
-    draw(kBatch, digits, backwards);
-    const ch::Tensor mean = training.cross_entropy(layer.logits(training, digits), backwards);
-    loss = *mean.data<float>();
-    training.step(mean, schedule.at(step));
-    if (step % 50 == 0) std::printf("step %3lld  loss %.3f\n", static_cast<long long>(step), static_cast<double>(loss));
+    draw();
+    training.step(training.cross_entropy(model(training, row, layout), backwards), schedule.at(step));
   }
-
-  draw(1, digits, backwards);
-  ch::Tensor qkv;
-  layer.logits(training, digits, &qkv);
-  const ch::AttentionMap map(ch::attend(Layer::heads(qkv, 0), Layer::heads(qkv, 1), Layer::heads(qkv, 2)).record);
-  std::printf("loss %.4f; what each query of the two heads sees most:\n", static_cast<double>(loss));
-  for (int64_t head = 0; head < kHeads; ++head) {
-    for (int64_t i = 0; i < kLength; ++i) std::printf(" %2lld", static_cast<long long>(map.head(0, head).row(i).top_k(1).front().key));
-    std::printf("\n");
+  draw();
+  ch::Maps maps;
+  ch::Compute compute({.observer = &maps});  // runs the same model without a tape
+  const double loss = *compute.cross_entropy(model(compute, row, layout), backwards).data<float>();
+  std::printf("loss %.4f; what each query of the two heads sees most:", loss);
+  for (int64_t i = 0; i < kHeads * kLength; ++i) {
+    const ch::Weighted most = maps.at("enc", 0).head(0, i / kLength).row(i % kLength).top_k(1).front();
+    std::printf("%s %2d", i % kLength == 0 ? "\n" : "", static_cast<int>(most.key));
   }
-  return loss < 0.05F ? 0 : 1;
+  std::printf("\n");
+  return loss < 0.05 ? 0 : 1;
 }

@@ -45,17 +45,18 @@ HOUSE = {
     "metrics": ["text"],
     "observe": ["ops", "io"],
     "nn": ["ops"],
+    "parts": ["ops", "io"],
     "models": ["nn", "observe", "io", "text"],
     "generate": ["models"],
     "comm": ["tensor"],
-    "train": ["models", "autograd", "comm", "metrics"],
+    "train": ["models", "autograd", "parts", "comm", "metrics"],
     "viewer": ["observe", "generate"],
 }
 MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}
 MAXIMUM_FUNCTION = 70
 MAXIMUM_COLUMNS = 120  # of a document, tables and code left out
 MAXIMUM_PARAGRAPH = 6  # lines
-MAXIMUM_PUBLIC_HEADERS = 17
+MAXIMUM_PUBLIC_HEADERS = 19
 ONE_FILE_ONLY = {  # what → the files that may say it
     r"#include <nlohmann/": {"src/base/json.cc"},
     r"#include <fmt/": {"src/base/format.cc"},

@@ -4,6 +4,7 @@
 
 #include "clearhead/atlas.h"
 #include "clearhead/attend.h"
+#include "clearhead/compute.h"
 #include "clearhead/data.h"
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
@@ -11,6 +12,7 @@
 #include "clearhead/map.h"
 #include "clearhead/model.h"
 #include "clearhead/observer.h"
+#include "clearhead/parts.h"
 #include "clearhead/record.h"
 #include "clearhead/rule.h"
 #include "clearhead/spec.h"

@@ -11,13 +11,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "clearhead/look.h"
+#include "clearhead/observer.h"
 #include "clearhead/record.h"
 
 namespace clearhead {
@@ -117,41 +116,30 @@ class AttentionMap {
   LookPrecision precision_ = LookPrecision::kExact;
 };
 
-/// Changes to the attention of one run, to test what the output depends on. They edit descriptions, so they work at any
-/// length, and every look shows their effect.
-struct Interventions {
-  struct Head {
-    int layer = 0;
-    int64_t head = 0;
-    std::string family{};  ///< "enc", "dec" or "cross"; required for an encoder-decoder, else optional
+/// An observer that keeps the record of every attention call of a run, for a look at any model. (A Trace keeps the text
+/// too, within a budget, and can be saved.)
+///   Maps maps;
+///   Compute compute({.observer = &maps});
+///   model(compute, ids);
+///   maps.at("enc", 3).head(0, 5).row(20)
+class Maps final : public Observer {
+ public:
+  void begin(const RunPlan&) override {}
+  bool wants(const Site&) override { return true; }
+  /// Keeps a pinned copy of the record, in place of an earlier one of this site.
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override;
+
+  struct Kept {
+    Site site{};
+    AttentionMap map;
+    KeyNorms norms{};
   };
-  /// Pairs of queries and keys, by their places in their sequences (in cross-attention two different ones). Applies to
-  /// all layers and heads that are not restricted here.
-  struct Pairs {
-    Range queries{}, keys{};
-    std::optional<int> layer{};
-    std::optional<int64_t> head{};
-    std::string family{};  ///< as in Head
-  };
-  /// The head's output becomes zero; nothing is renormalised (Michel, Levy & Neubig 2019, eq. 2).
-  std::vector<Head> ablated{};
-  /// These queries no longer see these keys; the rest of each row is renormalised (Geva et al. 2023, §4).
-  std::vector<Pairs> knockouts{};
-  std::vector<Pairs> keep_only{};  ///< these queries see only these keys
-  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty(); }
+  const std::vector<Kept>& all() const { return kept_; }  ///< in the order of the calls
+  /// Throws kNotFound, naming the sites there are, for a site that no call had.
+  const AttentionMap& at(const std::string& family, int layer, int64_t step = 0) const;
+
+ private:
+  std::vector<Kept> kept_{};
 };
-/// Which attention of a model a description (AttentionSpec) is for: interventions apply where they name it.
-struct InterventionSite {
-  int layer = 0;
-  int64_t heads = 0;
-  std::string_view family{};  ///< interventions that name another family are skipped
-  /// Cross-attention only: places of the queries within their sequence. A call has the queries of all
-  /// sequences in a row.
-  std::optional<Range> cross_queries{};
-};
-/// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads
-/// the layer does not have and for invalid ranges; kUnsupported for cross-attention that reads positions and is
-/// aligned at the last key.
-AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site);
 
 }  // namespace clearhead

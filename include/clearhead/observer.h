@@ -1,5 +1,6 @@
 // Room: ops.
-// The interface through which a run reports its attention calls. A run without an observer pays nothing for it.
+// How a run's attention is watched and changed: the interface through which it reports its attention calls, and
+// interventions on them. A run without an observer pays nothing for it.
 //
 //   begin(plan)                          once, before anything is computed: throw here if the run would not fit
 //   wants(site) → take(site, record)     for every wanted layer; step 0 is the prefill, then one per generated token
@@ -8,9 +9,12 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "clearhead/look.h"
 #include "clearhead/record.h"
 
 namespace clearhead {
@@ -88,5 +92,42 @@ class Observer {
   virtual void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) = 0;
   virtual void generated(const GeneratedToken&) {}
 };
+
+/// Changes to the attention of one run, to test what the output depends on. They edit descriptions, so they work at any
+/// length, and every look shows their effect.
+struct Interventions {
+  struct Head {
+    int layer = 0;
+    int64_t head = 0;
+    std::string family{};  ///< "enc", "dec" or "cross"; required for an encoder-decoder, else optional
+  };
+  /// Pairs of queries and keys, by their places in their sequences (in cross-attention two different ones). Applies to
+  /// all layers and heads that are not restricted here.
+  struct Pairs {
+    Range queries{}, keys{};
+    std::optional<int> layer{};
+    std::optional<int64_t> head{};
+    std::string family{};  ///< as in Head
+  };
+  /// The head's output becomes zero; nothing is renormalised (Michel, Levy & Neubig 2019, eq. 2).
+  std::vector<Head> ablated{};
+  /// These queries no longer see these keys; the rest of each row is renormalised (Geva et al. 2023, §4).
+  std::vector<Pairs> knockouts{};
+  std::vector<Pairs> keep_only{};  ///< these queries see only these keys
+  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty(); }
+};
+/// Identifies the attention of a model that a description belongs to.
+struct InterventionSite {
+  int layer = 0;
+  int64_t heads = 0;
+  std::string_view family{};  ///< interventions that name another family are skipped
+  /// Cross-attention only: places of the queries within their sequence. A call has the queries of all
+  /// sequences in a row.
+  std::optional<Range> cross_queries{};
+};
+/// Returns the description changed by the interventions. Throws kInvalidArgument, naming the intervention, for heads
+/// the layer does not have and for invalid ranges; kUnsupported for cross-attention that reads positions and is
+/// aligned at the last key.
+AttentionSpec with_interventions(const AttentionSpec& spec, const Interventions& interventions, const InterventionSite& site);
 
 }  // namespace clearhead

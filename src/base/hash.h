@@ -14,6 +14,7 @@ class Digest {
   void add(const void* data, size_t bytes) {
     for (size_t i = 0; i < bytes; ++i) hash_ = (hash_ ^ static_cast<const unsigned char*>(data)[i]) * 1099511628211ull;
   }
+  uint64_t value() const { return hash_; }
   std::string hex() const { return format("{:016x}", hash_); }
 
  private:

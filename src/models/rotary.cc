@@ -24,11 +24,8 @@ double stretched(double f, const RotaryPositions::Llama3& llama3) {
 
 std::vector<double> rotary_frequencies(const RotaryPositions& facts, int64_t head_dim) {
   const int64_t dims = facts.dims == 0 ? head_dim : facts.dims;
-  std::vector<double> frequencies;
-  for (int64_t i = 0; i < dims / 2; ++i) {
-    const double f = std::pow(facts.theta, -2.0 * static_cast<double>(i) / static_cast<double>(dims));
-    frequencies.push_back(std::visit([&](const auto& scaling) { return stretched(f, scaling); }, facts.scaling));
-  }
+  std::vector<double> frequencies = ops::rotary_frequencies(facts.theta, dims);
+  for (double& f : frequencies) f = std::visit([&](const auto& scaling) { return stretched(f, scaling); }, facts.scaling);
   return frequencies;
 }
 

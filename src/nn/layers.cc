@@ -2,7 +2,6 @@
 #include "nn/layers.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -51,15 +50,7 @@ void Norm::operator()(Run& run, const Tensor& x, Tensor& to) const {
 ops::RotaryAngles Rotary::angles(Run& run, const std::vector<int32_t>& positions) const {
   const int64_t rows = static_cast<int64_t>(positions.size()), half = static_cast<int64_t>(frequencies.size());
   ops::RotaryAngles out{run.take({rows, half}), run.take({rows, half}), 2 * half, interleaved};
-  float* cosine = out.cosine.mutable_data<float>();
-  float* sine = out.sine.mutable_data<float>();
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(positions[static_cast<size_t>(row)]) * frequencies[static_cast<size_t>(i)];
-      cosine[row * half + i] = static_cast<float>(std::cos(angle));
-      sine[row * half + i] = static_cast<float>(std::sin(angle));
-    }
-  }
+  ops::fill_angles(frequencies, positions, out);
   return out;
 }
 
@@ -105,34 +96,14 @@ void Attention::operator()(Run& run, const Site& site, const Tensor& x, const Se
   add_to_residual(run, output, attended, to);
 }
 
-// The output projection is read back through itself: unit vectors in, its columns out.
 Tensor Attention::gram(Run& run) const {
   const std::lock_guard<std::mutex> hold(once_->lock);
   const LiveWeight* live = dynamic_cast<const LiveWeight*>(output.weight.get());
   const uint64_t version = live ? live->values.version() : 0;
   if (once_->gram.defined() && once_->version == version) return once_->gram;
-  const Arena::Scope scope(run.arena);
-  const int64_t width = output.out();
-  Tensor unit = run.arena.take({head_dim, heads * head_dim}), columns = run.arena.take({head_dim, width});
-  Tensor gram = Tensor::zeros({heads, head_dim, head_dim});
-  float* to = gram.mutable_data<float>();
-  for (int64_t head = 0; head < heads; ++head) {
-    float* ones = unit.mutable_data<float>();
-    std::fill(ones, ones + unit.numel(), 0.0F);
-    for (int64_t c = 0; c < head_dim; ++c) ones[c * heads * head_dim + head * head_dim + c] = 1;
-    ops::linear(run, unit, *output.weight, Tensor(), columns);
-    const float* w = columns.data<float>();
-    for (int64_t a = 0; a < head_dim; ++a) {
-      for (int64_t b = 0; b <= a; ++b) {
-        double sum = 0;
-        for (int64_t o = 0; o < width; ++o) sum += static_cast<double>(w[a * width + o]) * static_cast<double>(w[b * width + o]);
-        to[(head * head_dim + a) * head_dim + b] = to[(head * head_dim + b) * head_dim + a] = static_cast<float>(sum);
-      }
-    }
-  }
-  once_->gram = gram;
+  once_->gram = ops::output_gram(run, *output.weight, heads, head_dim);
   once_->version = version;
-  return gram;
+  return once_->gram;
 }
 
 void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {

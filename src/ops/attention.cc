@@ -71,6 +71,31 @@ KeyNorms key_norms(const Tensor& v, const Tensor& gram) {
   return norms;
 }
 
+// The projection is read through itself: unit vectors in, its columns out.
+Tensor output_gram(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v) {
+  const Arena::Scope scope(run.arena);
+  Run unrecorded{.arena = run.arena, .operands = run.operands};
+  const int64_t width = output.out;
+  Tensor unit = run.arena.take({d_v, heads * d_v}), columns = run.arena.take({d_v, width});
+  Tensor gram = Tensor::zeros({heads, d_v, d_v});
+  float* to = gram.mutable_data<float>();
+  for (int64_t head = 0; head < heads; ++head) {
+    float* ones = unit.mutable_data<float>();
+    std::fill(ones, ones + unit.numel(), 0.0F);
+    for (int64_t c = 0; c < d_v; ++c) ones[c * heads * d_v + head * d_v + c] = 1;
+    linear(unrecorded, unit, output, Tensor(), columns);
+    const float* w = columns.data<float>();
+    for (int64_t a = 0; a < d_v; ++a) {
+      for (int64_t b = 0; b <= a; ++b) {
+        double sum = 0;
+        for (int64_t o = 0; o < width; ++o) sum += static_cast<double>(w[a * width + o]) * static_cast<double>(w[b * width + o]);
+        to[(head * d_v + a) * d_v + b] = to[(head * d_v + b) * d_v + a] = static_cast<float>(sum);
+      }
+    }
+  }
+  return gram;
+}
+
 namespace {
 
 // Keys and values of a fused projection stand far apart. Every block of queries reads all of them: once they no longer fit the caches near a core, rows that

@@ -48,7 +48,7 @@ ConvolutionShape shape_of(const Tensor& x, const Tensor& weight, const Convoluti
   return shape;
 }
 
-WindowShape windows_of(const Tensor& x, const Pooling& how) {
+WindowShape windows_of(const Tensor& x, const PoolWindow& how) {
   if (x.rank() != 4) fail(ErrorCode::kShape, "pooling: x is {}; expected [batch, channels, height, width]", to_string(x.shape()));
   const WindowShape windows{{x.size(2), x.size(3)}, how.kernel, how.stride, how.padding};
   check("pooling", windows);
@@ -169,15 +169,19 @@ void conv(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, c
   });
 }
 
-Shape pooled_shape(const Tensor& x, const Pooling& how) {
-  const WindowShape windows = windows_of(x, how);
+Shape pooled_shape(const Tensor& x, const PoolWindow& window) {
+  const WindowShape windows = windows_of(x, window);
   return {x.size(0), x.size(1), windows.outputs(0), windows.outputs(1)};
 }
 
-void pool(Run& run, const Tensor& x, const Pooling& how, Tensor& out) {
-  const WindowShape windows = windows_of(x, how);
-  check_places("pooling", x, out, pooled_shape(x, how));
-  how.largest ? largest(run, x, windows, out) : mean(run, x, windows, out);
+void max_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out) {
+  check_places("pooling", x, out, pooled_shape(x, window));
+  largest(run, x, windows_of(x, window), out);
+}
+
+void avg_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out) {
+  check_places("pooling", x, out, pooled_shape(x, window));
+  mean(run, x, windows_of(x, window), out);
 }
 
 }  // namespace clearhead::ops

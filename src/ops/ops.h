@@ -2,12 +2,13 @@
 // also holds the gradient, which is recorded if the run has a recorder.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "backends/dense.h"
 #include "clearhead/attend.h"
+#include "clearhead/compute.h"
 #include "ops/run.h"
 
 namespace clearhead::ops {
@@ -56,6 +57,10 @@ struct RotaryAngles {
   int64_t dims = 0;
   bool interleaved = false;
 };
+/// base^(−2i/dims) of each pair i, in radians per position (Su et al. 2021, §3.2.2).
+std::vector<double> rotary_frequencies(double base, int64_t dims);
+/// The angles position·frequency.   angles.cosine, angles.sine: [positions, frequencies]
+void fill_angles(const std::vector<double>& frequencies, const std::vector<int32_t>& positions, RotaryAngles& angles);
 /// Applies a rotary embedding to the heads of x, in place.   x: [rows, heads, head_dim], head_dim contiguous.
 void rotary(Run& run, Tensor& x, const RotaryAngles& angles);
 
@@ -118,26 +123,17 @@ Tensor losses(const Tensor& logits, const std::vector<int32_t>& targets);
 /// ln Σ_c e^(x_c) for count ≥ 1, with an error of at most 1e-5. NaN if an x_c is NaN or the largest is infinite.
 double log_sum_exp(const float* x, int64_t count);
 
-/// Each pair is [height, width].
-struct Convolution {
-  std::array<int64_t, 2> stride{1, 1}, padding{0, 0}, dilation{1, 1};
-  int64_t groups = 1;
-};
 /// Convolution of x with the weight (a cross-correlation, as in PyTorch), plus bias.
 /// x: [batch, channels, height, width], weight: [out, channels / groups, kernel height, kernel width], bias: [out] or
 /// undefined; contiguous. out: convolved_shape().
 void conv(Run& run, const Tensor& x, const Tensor& weight, const Tensor& bias, const Convolution& how, Tensor& out);
 Shape convolved_shape(const Tensor& x, const Tensor& weight, const Convolution& how);
 
-struct Pooling {
-  // True: maximum. False: mean, in which padding counts as zeros.
-  bool largest = true;
-  std::array<int64_t, 2> kernel{1, 1}, stride{1, 1}, padding{0, 0};  // padding < kernel
-};
-/// Maximum (of equal ones the first) or mean of each window.   x: [batch, channels, height, width], contiguous.
+/// Maximum (of equal ones the first), or mean, of each window.   x: [batch, channels, height, width], contiguous.
 /// out: pooled_shape().
-void pool(Run& run, const Tensor& x, const Pooling& how, Tensor& out);
-Shape pooled_shape(const Tensor& x, const Pooling& how);
+void max_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out);
+void avg_pool(Run& run, const Tensor& x, const PoolWindow& window, Tensor& out);
+Shape pooled_shape(const Tensor& x, const PoolWindow& window);
 
 struct BatchNorm {
   Tensor weight{}, bias{};                    // [channels]
@@ -149,17 +145,6 @@ struct BatchNorm {
 /// place. Throws kShape in training if a channel has fewer than two elements.
 void batch_norm(Run& run, const Tensor& x, const BatchNorm& norm, Tensor& out);
 
-/// One direction of a recurrent layer in PyTorch's layout: gates r, z, n of a GRU, or i, f, g, o of an
-/// LSTM, stacked by rows.
-struct Recurrence {
-  Tensor input_weight{};               // [gates·hidden, in]
-  Tensor hidden_weight{};              // [gates·hidden, hidden]
-  Tensor input_bias{}, hidden_bias{};  // [gates·hidden] or undefined
-  Tensor state{}, cell{};              // [batch, hidden] before the first step; undefined: zeros
-  // [batch] lengths of the sequences; later steps keep the state. Empty: all steps are used.
-  std::vector<int32_t> lengths{};
-  bool backwards = false;  // run from the last step to the first
-};
 /// States at all steps (GRU: Cho et al. 2014, with the reset gate after the product, as in PyTorch; LSTM: Hochreiter &
 /// Schmidhuber 1997).   x: [batch, time, in]. out: [batch, time, hidden]; of an LSTM [2, batch, time, hidden], states
 /// then cells. Contiguous. Throws kInvalidArgument for lengths out of range.
@@ -171,12 +156,14 @@ struct AttentionCall {
   const Keys& keys;  // [batch, key_head, key, d_k], or pages
   const Tensor& v;   // [batch, key_head, key, d_v]; of the new keys only, if keys are pages
   const AttentionSpec& spec;
-  // f32 [head, d_v, d_v]: W_O^h·W_O^hᵀ. Read only if wanted; undefined: no output norms.
-  const Tensor& gram;
+  const Tensor& gram;  // output_gram(). Read only if wanted; undefined: no output norms.
   bool wanted = false;
 };
 /// Attention into out: [batch, head, query, d_v], any strides. Calls the observer's take() if wanted.
 void attention(Run& run, const AttentionCall& call, Tensor& out);
+
+/// W_O^h·W_O^hᵀ of each head of an output projection: f32 [head, d_v, d_v]. Not recorded.   output.in: heads·d_v
+Tensor output_gram(Run& run, const PreparedWeight& output, int64_t heads, int64_t d_v);
 
 /// Features for LinearAttention (attend.h), with gradients.   x: [batch, head, length, d], any strides; out:
 /// contiguous, [batch, head, length, d] of elu_plus_one, [batch, head, length, features] of

@@ -1,9 +1,29 @@
 // Pairs of channels turned by an angle; the gradient turns back.
+#include <cmath>
+
 #include "backends/registry.h"
 #include "base/format.h"
 #include "ops/ops.h"
 
 namespace clearhead::ops {
+
+std::vector<double> rotary_frequencies(double base, int64_t dims) {
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < dims / 2; ++i) frequencies.push_back(std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(dims)));
+  return frequencies;
+}
+
+void fill_angles(const std::vector<double>& frequencies, const std::vector<int32_t>& positions, RotaryAngles& angles) {
+  float* cosine = angles.cosine.mutable_data<float>();
+  float* sine = angles.sine.mutable_data<float>();
+  for (const int32_t position : positions) {
+    for (const double frequency : frequencies) {
+      const double angle = static_cast<double>(position) * frequency;
+      *cosine++ = static_cast<float>(std::cos(angle));
+      *sine++ = static_cast<float>(std::sin(angle));
+    }
+  }
+}
 
 void rotary(Run& run, Tensor& x, const RotaryAngles& angles) {
   const bool fits = x.rank() == 3 && x.stride(2) == 1 && angles.dims <= x.size(2) && angles.cosine.shape() == angles.sine.shape() &&

@@ -21,7 +21,7 @@ constexpr const char* kFrame = "application/vnd.clearhead.frame";
 constexpr const char* kFrames = "application/vnd.clearhead.frames";
 constexpr int64_t kLongest = int64_t{1} << 40;
 
-bool as_json(const ApiRequest& request) { return Parameters(request.query).choice("format", {"frame", "json"}) == 1; }
+bool as_json(const ApiRequest& request) { return QueryParameters(request.query).choice("format", {"frame", "json"}) == 1; }
 
 ApiAnswer frame_answer(const ViewFrame& frame, const ApiRequest& request) {
   if (as_json(request)) return {.body = frame.json()};
@@ -30,7 +30,7 @@ ApiAnswer frame_answer(const ViewFrame& frame, const ApiRequest& request) {
 
 ApiAnswer json_answer(const Json& json) { return {.body = json.dump()}; }
 
-LineLook line_of(const Parameters& query, const char* ranges) {
+LineLook line_of(const QueryParameters& query, const char* ranges) {
   LineLook look;
   look.at = query.head();
   look.ranges = query.ranges(ranges);
@@ -49,7 +49,7 @@ LineLook line_of(const Parameters& query, const char* ranges) {
   return look;
 }
 
-TileLook tile_of(const Parameters& query) {
+TileLook tile_of(const QueryParameters& query) {
   TileLook look;
   look.at = query.head();
   look.z = static_cast<int>(query.integer("z", 0, 0, 40));
@@ -61,7 +61,7 @@ TileLook tile_of(const Parameters& query) {
   return look;
 }
 
-ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const Parameters& query) {
+ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const QueryParameters& query) {
   const int side = static_cast<int>(query.integer("side", 0, 0, 1'000));
   const int64_t tokens = static_cast<int64_t>(loaded.trace().plan().text.ids.size());
   const Range range{query.integer("from", 0, 0, tokens), query.integer("to", tokens, 0, tokens)};
@@ -69,7 +69,7 @@ ApiAnswer text_answer(LoadedTrace& loaded, const ApiRequest& request, const Para
 }
 
 // A page that shows another text than the one here must not get this one's numbers.
-void check_text(const LoadedTrace& loaded, const Parameters& query) {
+void check_text(const LoadedTrace& loaded, const QueryParameters& query) {
   const std::string id = query.text("id");
   if (!id.empty() && id != loaded.id())
     fail(ErrorCode::kStale, "This page shows another text than the server holds now (another window ran one): load it again.");
@@ -153,7 +153,7 @@ ApiKind kind_of(const ApiRequest& request) {
 bool wants_post(const std::string& path) { return path == "mass" || path == "verify" || path == "run"; }
 
 ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptions& options) {
-  const Parameters query(request.query);
+  const QueryParameters query(request.query);
   const std::string& path = request.path;
   check_text(loaded, query);
   if (path == "info") return json_answer(questions::info(loaded));
@@ -180,7 +180,7 @@ const char* stream_type(const ApiRequest& request) {
 void stream(LoadedTrace& loaded, const ApiRequest& request, const std::function<void(std::string chunk)>& emit,
             const LookOptions& options) {
   if (kind_of(request) == ApiKind::kEvents) return run_events(loaded, request, emit, options);
-  const Parameters query(request.query);
+  const QueryParameters query(request.query);
   check_text(loaded, query);
   const auto take = [&](const ViewFrame& frame) { emit(chunk_of(request, frame)); };
   Teller teller(options, [&](double done) { take(event_frame(Json::object({{"event", "progress"}, {"done", done}}))); });

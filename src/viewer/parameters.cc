@@ -95,17 +95,17 @@ std::vector<Range> parse_ranges(std::string_view text, std::string_view name) {
   return out;
 }
 
-const std::string* Parameters::find(const std::string& name) const {
+const std::string* QueryParameters::find(const std::string& name) const {
   const auto found = query_.find(name);
   return found == query_.end() ? nullptr : &found->second;
 }
 
-std::string Parameters::text(const std::string& name, std::string_view otherwise) const {
+std::string QueryParameters::text(const std::string& name, std::string_view otherwise) const {
   const std::string* found = find(name);
   return found ? *found : std::string(otherwise);
 }
 
-int64_t Parameters::integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most) const {
+int64_t QueryParameters::integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most) const {
   const std::string* found = find(name);
   if (!found) return otherwise;
   const auto value = integer_of(*found);
@@ -115,9 +115,9 @@ int64_t Parameters::integer(const std::string& name, int64_t otherwise, int64_t 
   return *value;
 }
 
-bool Parameters::flag(const std::string& name) const { return choice(name, {"0", "1"}) == 1; }
+bool QueryParameters::flag(const std::string& name) const { return choice(name, {"0", "1"}) == 1; }
 
-size_t Parameters::choice(const std::string& name, const std::vector<std::string_view>& choices) const {
+size_t QueryParameters::choice(const std::string& name, const std::vector<std::string_view>& choices) const {
   const std::string* found = find(name);
   if (!found) return 0;
   std::string known;
@@ -128,13 +128,13 @@ size_t Parameters::choice(const std::string& name, const std::vector<std::string
   fail(ErrorCode::kInvalidArgument, "{}: expected one of {}, found \"{}\".", name, known, *found);
 }
 
-std::vector<Range> Parameters::ranges(const std::string& name) const {
+std::vector<Range> QueryParameters::ranges(const std::string& name) const {
   const std::string* found = find(name);
   if (!found) fail(ErrorCode::kInvalidArgument, "{}: is missing; expected ranges like 1204,1210-1220.", name);
   return parse_ranges(*found, name);
 }
 
-HeadLook Parameters::head() const {
+HeadLook QueryParameters::head() const {
   HeadLook at;
   at.family = text("f");
   at.layer = static_cast<int>(integer("l", 0, 0, 100'000));

@@ -26,9 +26,9 @@ std::vector<Range> parse_ranges(std::string_view text, std::string_view name);
 QueryString parse_query(std::string_view text);
 std::string percent_decoded(std::string_view text);
 
-class Parameters {
+class QueryParameters {
  public:
-  explicit Parameters(const QueryString& query) : query_(query) {}
+  explicit QueryParameters(const QueryString& query) : query_(query) {}
   const std::string* find(const std::string& name) const;
   std::string text(const std::string& name, std::string_view otherwise = "") const;
   int64_t integer(const std::string& name, int64_t otherwise, int64_t least, int64_t most) const;

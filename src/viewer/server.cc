@@ -177,7 +177,7 @@ LoadedTrace& ViewServer::Parts::first_shown() { return traces[0].options().is_ru
 
 // The trace a question is about: the one that `t` names.
 LoadedTrace& ViewServer::Parts::trace_of(const ApiRequest& asked) {
-  const Parameters query(asked.query);
+  const QueryParameters query(asked.query);
   if (traces.size() == 1 || query.text("t").empty()) return first_shown();
   const int64_t number = query.integer("t", 0, 0, std::numeric_limits<int64_t>::max());
   for (LoadedTrace& loaded : traces) {
@@ -249,7 +249,7 @@ bool ViewServer::Parts::use_once(const std::string& given) {
 
 std::shared_ptr<Job> ViewServer::Parts::job_of(const ApiRequest& asked) {
   auto job = std::make_shared<Job>();
-  const Parameters query(asked.query);
+  const QueryParameters query(asked.query);
   job->kind = job_kind_of(kind_of(asked));
   job->slot = query.text("slot");
   job->number = query.integer("seq", 0, 0, int64_t{1} << 52);

@@ -15,7 +15,7 @@ namespace {
 struct Case {
   const char* name;
   Shape x, weight;
-  ops::Convolution how{};
+  Convolution how{};
   bool bias = true;
 };
 
@@ -153,15 +153,15 @@ TEST_P(TapeOn, ConvolutionsPoolsAndBatchNormsHaveTheSameBitsForAnyThreads) {
                                            Tensor normed = run.take(mid.shape()), mean = Tensor::zeros({mid.size(1)}),
                                                   variance = Tensor::zeros({mid.size(1)});
                                            ops::batch_norm(run, mid, {in[2], in[2], mean, variance}, normed);
-                                           const ops::Pooling pooling{.largest = of.how.groups > 1, .kernel = {1, 2}, .stride = {1, 1}};
-                                           Tensor out = run.take(ops::pooled_shape(mid, pooling));
-                                           ops::pool(run, normed, pooling, out);
+                                           const PoolWindow window{.kernel = {1, 2}};
+                                           Tensor out = run.take(ops::pooled_shape(mid, window));
+                                           (of.how.groups > 1 ? ops::max_pool : ops::avg_pool)(run, normed, window, out);
                                            return out;
                                          });
   }
 }
 
-Values pooled(const Shape& x, const ops::Pooling& how, const Values& in) {
+Values pooled(const Shape& x, const PoolWindow& how, bool largest, const Values& in) {
   const int64_t height = outputs(x[2], how.kernel[0], how.stride[0], how.padding[0]);
   const int64_t width = outputs(x[3], how.kernel[1], how.stride[1], how.padding[1]);
   Values out;
@@ -176,7 +176,7 @@ Values pooled(const Shape& x, const ops::Pooling& how, const Values& in) {
         most = std::max(most, value);
         sum += value;
       }
-      out.push_back(how.largest ? most : sum / static_cast<double>(how.kernel[0] * how.kernel[1]));
+      out.push_back(largest ? most : sum / static_cast<double>(how.kernel[0] * how.kernel[1]));
     }
   }
   return out;
@@ -185,25 +185,25 @@ Values pooled(const Shape& x, const ops::Pooling& how, const Values& in) {
 TEST_P(TapeOn, PoolsGoBackToTheLargestOrToAllOfAWindow) {
   struct {
     Shape x;
-    ops::Pooling how;
+    PoolWindow how;
   } cases[] = {{{2, 3, 6, 7}, {.kernel = {2, 2}, .stride = {2, 2}}},
                {{2, 2, 7, 5}, {.kernel = {3, 2}, .stride = {2, 1}, .padding = {1, 1}}},
                {{1, 3, 1, 12}, {.kernel = {1, 4}, .stride = {1, 3}, .padding = {0, 2}}},
                {{1, 2, 5, 5}, {.kernel = {3, 3}, .stride = {1, 1}, .padding = {2, 2}}}};
   for (auto& of : cases) {
     for (const bool largest : {true, false}) {
-      of.how.largest = largest;
+      const auto pool = largest ? ops::max_pool : ops::avg_pool;
       expect_gradients(
           {random_tensor(of.x, 63)},
           [&](clearhead::Run& run, std::vector<Tensor>& in) {  // twice, so that gradients are added
             Tensor out = run.take(ops::pooled_shape(in[0], of.how)), again = run.take(out.shape());
-            ops::pool(run, in[0], of.how, out);
-            ops::pool(run, in[0], of.how, again);
+            pool(run, in[0], of.how, out);
+            pool(run, in[0], of.how, again);
             ops::add(run, again, out);
             return out;
           },
           [&](const std::vector<Values>& in) {
-            Values out = pooled(of.x, of.how, in[0]);
+            Values out = pooled(of.x, of.how, largest, in[0]);
             for (double& value : out) value *= 2;
             return out;
           });
@@ -258,7 +258,7 @@ TEST(Convolutions, WhatDoesNotFitIsRefused) {
   clearhead::Run run{arena};
   const auto x = Tensor::zeros({2, 4, 5, 6}), weight = Tensor::zeros({6, 2, 3, 3});
   const auto refused = [](const char* says, const auto& call) { expect_refused(ErrorCode::kShape, says, call); };
-  const ops::Convolution two{.groups = 2};
+  const Convolution two{.groups = 2};
   Tensor out = Tensor::zeros({2, 6, 3, 4}), wrong = Tensor::zeros({2, 6, 3, 3}), six = Tensor::zeros({6}), five = Tensor::zeros({5});
   ops::conv(run, x, weight, six, two, out);
   refused("in 1 groups", [&] { ops::conv(run, x, weight, six, {}, out); });

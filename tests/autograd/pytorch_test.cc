@@ -178,7 +178,7 @@ TEST_P(TapeOn, PyTorchAgreesOnWhatChangesShapes) {
 }
 
 TEST_P(TapeOn, PyTorchAgreesOnConvolutionsAndPools) {
-  const auto convolve = [](clearhead::Run& run, const Tensors& in, const ops::Convolution& how) {
+  const auto convolve = [](clearhead::Run& run, const Tensors& in, const Convolution& how) {
     Tensor out = run.take(ops::convolved_shape(in[0], in[1], how));
     ops::conv(run, in[0], in[1], in.size() > 2 ? in[2] : Tensor(), how, out);
     return out;
@@ -195,18 +195,16 @@ TEST_P(TapeOn, PyTorchAgreesOnConvolutionsAndPools) {
     const Tensor out = convolve(run, planes, {.stride = {1, 2}, .padding = {0, 2}});
     return out.reshape({out.size(0), out.size(1), out.size(3)});
   });
-  const auto pool = [](clearhead::Run& run, const Tensor& x, const ops::Pooling& how) {
-    Tensor out = run.take(ops::pooled_shape(x, how));
-    ops::pool(run, x, how, out);
-    return out;
-  };
   for (const bool largest : {true, false}) {
     const std::string kind = largest ? "max_pool" : "mean_pool";
-    expect_golden(kind + "2d", {"x"}, [&](clearhead::Run& run, Tensors& in) {
-      return pool(run, in[0], {largest, {3, 2}, {2, 1}, {1, 1}});
-    });
+    const auto pool = [&](clearhead::Run& run, const Tensor& x, const PoolWindow& window) {
+      Tensor out = run.take(ops::pooled_shape(x, window));
+      (largest ? ops::max_pool : ops::avg_pool)(run, x, window, out);
+      return out;
+    };
+    expect_golden(kind + "2d", {"x"}, [&](clearhead::Run& run, Tensors& in) { return pool(run, in[0], {{3, 2}, {2, 1}, {1, 1}}); });
     expect_golden(kind + "1d", {"x"}, [&](clearhead::Run& run, Tensors& in) {
-      const Tensor out = pool(run, in[0].reshape({1, 3, 1, 12}), {largest, {1, 4}, {1, 3}, {0, 2}});
+      const Tensor out = pool(run, in[0].reshape({1, 3, 1, 12}), {{1, 4}, {1, 3}, {0, 2}});
       return out.reshape({1, 3, out.size(3)});
     });
   }
@@ -239,14 +237,14 @@ Tensor directions(clearhead::Run& run, RecurrentKind kind, const std::vector<std
   Tensors parts;
   for (const bool backwards : {false, true}) {
     const std::string way = backwards ? ".back" : "";
-    const ops::Recurrence given{input("input_weight" + way),
-                                input("hidden_weight" + way),
-                                input("input_bias" + way),
-                                input("hidden_bias" + way),
-                                input("state" + way),
-                                input("cell" + way),
-                                lengths,
-                                backwards};
+    const Recurrence given{input("input_weight" + way),
+                           input("hidden_weight" + way),
+                           input("input_bias" + way),
+                           input("hidden_bias" + way),
+                           input("state" + way),
+                           input("cell" + way),
+                           lengths,
+                           backwards};
     const bool lstm = kind == RecurrentKind::kLstm;
     Tensor all = run.take(lstm ? Shape{2, 3, 5, 6} : Shape{3, 5, 6}), padded = run.take({3, 5, 6});
     ops::recurrent(run, kind, in[0], given, all);

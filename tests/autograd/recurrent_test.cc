@@ -138,7 +138,7 @@ TEST(Recurrences, WhatDoesNotFitIsRefused) {
   clearhead::Run run{arena};
   const std::vector<Tensor> in = random_layer(RecurrentKind::kGru, 2, 3, 4, 5, 1);
   const auto refused = [&](ErrorCode code, const char* says, const auto& change, RecurrentKind kind = RecurrentKind::kGru) {
-    ops::Recurrence given{in[1], in[2], in[3], in[4], in[5]};
+    Recurrence given{in[1], in[2], in[3], in[4], in[5]};
     Tensor x = in[0], out = Tensor::zeros({2, 3, 5});
     change(x, given, out);
     expect_refused(code, says, [&] { ops::recurrent(run, kind, x, given, out); });

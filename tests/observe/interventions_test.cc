@@ -15,6 +15,7 @@
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "clearhead/map.h"
+#include "clearhead/observer.h"
 #include "on_every_backend.h"
 #include "refused.h"
 #include "tolerance.h"

@@ -17,7 +17,7 @@ std::string refusal(const std::function<void()>& ask) {
   return "";
 }
 
-TEST(Parameters, RangesAreListsOfNumbersAndHalfOpenPairs) {
+TEST(QueryParameters, RangesAreListsOfNumbersAndHalfOpenPairs) {
   const std::vector<Range> ranges = parse_ranges("1204,1210-1220", "q");
   ASSERT_EQ(ranges.size(), 2u);
   EXPECT_EQ(ranges[0].begin, 1204);
@@ -26,16 +26,16 @@ TEST(Parameters, RangesAreListsOfNumbersAndHalfOpenPairs) {
   EXPECT_EQ(ranges[1].end, 1220);
 }
 
-TEST(Parameters, MalformedRangesAreRefusedByName) {
+TEST(QueryParameters, MalformedRangesAreRefusedByName) {
   for (const char* text : {"", "a", "1-", "-1", "5-5", "7-3", "1,,2", "1,", "1.5", "99999999999999999999", "1 -2"}) {
     const std::string message = refusal([&] { parse_ranges(text, "q"); });
     EXPECT_EQ(message.substr(0, 2), "q:") << "\"" << text << "\": " << message;
   }
 }
 
-TEST(Parameters, NumbersAndChoicesAreRefusedByNameWithWhatWasExpected) {
+TEST(QueryParameters, NumbersAndChoicesAreRefusedByNameWithWhatWasExpected) {
   const QueryString query = parse_query("l=-1&z=x&pool=maximum&sink=mark");
-  const Parameters parameters(query);
+  const QueryParameters parameters(query);
   EXPECT_EQ(refusal([&] { parameters.integer("l", 0, 0, 10); }), "l: expected a whole number from 0 to 10, found \"-1\".");
   EXPECT_EQ(refusal([&] { parameters.integer("z", 0, 0, 40); }), "z: expected a whole number from 0 to 40, found \"x\".");
   EXPECT_EQ(refusal([&] { parameters.choice("pool", {"both", "max"}); }), "pool: expected one of both, max, found \"maximum\".");
@@ -43,7 +43,7 @@ TEST(Parameters, NumbersAndChoicesAreRefusedByNameWithWhatWasExpected) {
   EXPECT_EQ(parameters.choice("sink", {"mark", "hide"}), 0u);
 }
 
-TEST(Parameters, QueryStringsArePercentDecodedOnce) {
+TEST(QueryParameters, QueryStringsArePercentDecodedOnce) {
   const QueryString query = parse_query("a=1%2520&b=x+y&c&=z&d=%zz");
   EXPECT_EQ(query.find("a")->second, "1%20");
   EXPECT_EQ(query.find("b")->second, "x y");

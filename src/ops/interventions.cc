@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "clearhead/map.h"
+#include "clearhead/observer.h"
 
 namespace clearhead {
 namespace {

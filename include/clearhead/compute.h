@@ -1,0 +1,169 @@
+// Room: ops.
+// The ops of a network, computed without recording: for running what Training (train.h) trained.
+//
+//   Tensor logits(Compute& compute, const Tensor& x) { return compute.linear(compute.activate("gelu", x), weight); }
+//
+//   Compute compute({.observer = &trace});
+//   logits(compute, x);                                     // runs; attention is reported to the observer
+//   Training training;
+//   training.step(training.cross_entropy(logits(training, x), targets), learning_rate);   // the same code, recorded
+//
+// Training is a Compute that records every op. Both give the same bits. Only dropout() and batch_norm() act otherwise:
+// outside training nothing is dropped, and running statistics are used.
+//
+// Tensors are f32. An op returns new memory. Use from one thread at a time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "clearhead/attend.h"
+#include "clearhead/observer.h"
+#include "clearhead/spec.h"
+#include "clearhead/tensor.h"
+
+namespace clearhead {
+
+/// Geometry of a convolution over [height, width]. Convolutions over sequences use the second number of each pair.
+struct Convolution {
+  std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
+  int64_t groups = 1;  ///< groups of channels; as many groups as channels: depthwise
+};
+
+/// Geometry of pooling over [height, width]. Pooling over sequences uses the second number of each pair.
+struct PoolWindow {
+  std::array<int64_t, 2> kernel = {1, 1};
+  std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0};  ///< padding < kernel
+};
+
+/// Running statistics per channel of batch_norm, used in evaluation. Undefined tensors start as zeros (mean)
+/// and ones (variance).
+struct RunningStatistics {
+  Tensor mean{}, variance{};  ///< [channels]; the variance divides by n − 1
+  double momentum = 0.1;      ///< weight of the newest batch
+};
+
+/// One direction of a recurrent layer in PyTorch's layout: gates r, z, n of a GRU, or i, f, g, o of an
+/// LSTM, stacked by rows.
+struct Recurrence {
+  Tensor input_weight{};               ///< [gates·hidden, in]
+  Tensor hidden_weight{};              ///< [gates·hidden, hidden]
+  Tensor input_bias{}, hidden_bias{};  ///< [gates·hidden], or undefined
+  Tensor state{}, cell{};              ///< [batch, hidden] before the first step; undefined: zeros
+  /// [batch] lengths of the sequences. Later steps keep the state and read nothing. Empty: all steps are used.
+  std::vector<int32_t> lengths{};
+  bool backwards = false;  ///< run from the last step to the first
+};
+
+/// A rotary embedding: channel pair i of a head is turned by position·base^(−2i/dims) (Su et al. 2021, §3.2.2).
+struct Rotary {
+  double base = 10000;
+  int64_t dims = 0;          ///< channels that are turned, the first of each head; 0: all. Even
+  bool interleaved = false;  ///< pairs are channels (2i, 2i + 1), as in the paper; else (i, i + dims / 2), as in Llama
+};
+
+struct ComputeOptions {
+  /// Is told about every attention call that has a site. An observer that needs the plan of a run first (a Trace does)
+  /// gets it from the caller: observer.begin(plan).
+  Observer* observer = nullptr;
+  /// With kBF16, linear() and attend() round x, weights, q, k and v to bf16; sums, results and all other ops stay f32
+  /// (Micikevicius et al. 2018, §3.1).
+  DType operands = DType::kF32;
+  Interventions interventions{};  ///< ablated heads and attention knockouts, applied where attend() is given a site
+};
+
+class Compute {
+ public:
+  /// Throws kUnsupported for operands other than f32 and bf16.
+  explicit Compute(const ComputeOptions& options = {});
+  virtual ~Compute();
+  Compute(const Compute&) = delete;
+  Compute& operator=(const Compute&) = delete;
+
+  /// True if ops are recorded for a backward pass.
+  virtual bool is_training() const { return false; }
+
+  /// Looks up rows of a table (embedding).   table: [entries, width] → [ids, width]
+  Tensor embed(const Tensor& table, const std::vector<int32_t>& ids);
+  /// x·Wᵀ + b.   x: [rows, in], weight: [out, in], bias: [out] or undefined → [rows, out]
+  Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+  /// Layer norm of each row: (x − mean)/√(var + ε)·weight + bias. Without a bias RMS norm: x/√(mean
+  /// x² + ε)·weight. x: [rows, width]
+  Tensor norm(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, double epsilon = 1e-5);
+  /// Applies an activation, by its Hugging Face name: "relu", "gelu", "gelu_new", "silu", "tanh", "sigmoid". Throws
+  /// kInvalidArgument for other names.
+  Tensor activate(std::string_view name, const Tensor& x);
+  /// a + b, a ⊙ b, for equal shapes. Broadcast a row or a column with Tensor::expand.
+  Tensor add(const Tensor& a, const Tensor& b);
+  Tensor multiply(const Tensor& a, const Tensor& b);
+  /// Sum, mean or maximum over an axis, which is removed. Of equal maxima the first gets the gradient. max() throws
+  /// kShape for a strided x.
+  Tensor sum(const Tensor& x, int axis);
+  Tensor mean(const Tensor& x, int axis);
+  Tensor max(const Tensor& x, int axis);
+  /// Concatenates parts along an axis. The inverse is Tensor::slice.
+  Tensor concat(const std::vector<Tensor>& parts, int axis);
+  /// A copy in row-major order, for example to reshape a permuted view.
+  Tensor contiguous(const Tensor& x) { return concat({x}, 0); }
+  /// out[rows[r]] += x[r], starting from zeros.   x: [rows, width] → [entries, width]
+  Tensor index_add(const Tensor& x, const std::vector<int32_t>& rows, int64_t entries);
+  /// Softmax over the last axis.
+  Tensor softmax(const Tensor& x);
+  /// In training x/(1 − rate) where kept, 0 elsewhere (Srivastava et al. 2014); else x itself. 0 ≤ rate < 1.
+  Tensor dropout(const Tensor& x, double rate);
+
+  /// Convolution over images or sequences.   x: [batch, channels, height, width] or [batch, channels, length],
+  /// contiguous; weight: [out, channels / groups, kernel …]; bias: [out] or undefined → [batch, out, …]
+  Tensor conv(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Convolution& how = {});
+  /// Maximum (of equal ones the first) or mean of each window; padding counts as zeros in a mean.   x: as in conv()
+  Tensor max_pool(const Tensor& x, const PoolWindow& window);
+  Tensor avg_pool(const Tensor& x, const PoolWindow& window);
+  /// (x − mean)/√(variance + 1e-5)·weight + bias per channel (Ioffe & Szegedy 2015). In training, unless `training` is
+  /// false, mean and variance are those of the batch, and the running statistics are updated. Otherwise the running
+  /// statistics are used.   x: [batch, channels, …], contiguous
+  Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, RunningStatistics& running, bool training = true);
+
+  /// States of a GRU at all steps (Cho et al. 2014; the reset gate acts after the product, as in PyTorch). The final
+  /// state is at the last step, or at the first step if layer.backwards.   x: [batch, time, in],
+  /// contiguous → [batch, time, hidden]
+  Tensor gru(const Tensor& x, const Recurrence& layer);
+  struct LstmStates {
+    Tensor state{}, cell{};  ///< [batch, time, hidden] each
+  };
+  /// The same for an LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+  LstmStates lstm(const Tensor& x, const Recurrence& layer);
+
+  /// clearhead::attend(), in training with gradients for q, k, v and for those f32 operands of the description that are
+  /// parameters. Returns [batch, head, query, d_v] in memory order [batch, query, head, d_v].
+  ///
+  /// With a site, the interventions apply, and an observer that wants the site gets the record and the norms of the
+  /// values; those after the output projection only if its weight is given.   output_weight: [width, head·d_v]
+  /// Interventions on a site of family "cross" count its queries from site.step.
+  Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {}, const std::optional<Site>& site = {},
+                const Tensor& output_weight = {});
+  /// Turns the heads of x by the position of their row.   x: [rows, head, d], positions: [rows]. Throws kShape where
+  /// these differ, kInvalidArgument for an odd number of dims or more than d.
+  Tensor rotate(const Tensor& x, const std::vector<int32_t>& positions, const Rotary& how = {});
+  /// Features of q and k for LinearAttention; see the functions of these names in clearhead/attend.h. The projection is
+  /// a constant, not a parameter.
+  Tensor elu_plus_one(const Tensor& x);
+  Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift);
+
+  /// Mean of −log softmax(logits)[target] over rows whose target is not −100, as one number. `smoothing` is PyTorch's
+  /// label_smoothing.   logits: [rows, classes]
+  Tensor cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing = 0);
+
+  /// A seed for one more op that drops: a function of Training's seed and of how many were asked for before. The seed
+  /// of Dropout in a description, for example.
+  uint64_t dropout_seed();
+
+ protected:
+  struct State;  // src/ops/compute_state.h
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace clearhead

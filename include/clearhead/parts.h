@@ -1,0 +1,340 @@
+// Room: parts.
+// Parts of a network, and the named parameters they are made of. A model is a struct of parts and a function of a
+// Compute: the same code trains, runs, is observed, saved and read back.
+//
+//   struct Layer {                                          // norms before the blocks
+//     Scope scope;
+//     int at = 0;
+//     parts::LayerNorm norm1{scope / "norm1", 64}, norm2{scope / "norm2", 64};
+//     parts::Attention attention{scope / "attention", 64, /*heads=*/4, {.site = {"enc", at}}};
+//     parts::FeedForward inner{scope / "inner", 64, 256};
+//     Tensor operator()(Compute& compute, Tensor x, const Layout& layout) const {
+//       x = compute.add(x, attention(compute, norm1(compute, x), layout));
+//       return compute.add(x, inner(compute, norm2(compute, x)));
+//     }
+//   };
+//
+//   Parameters parameters(/*seed=*/1);                        // new values
+//   Layer layer{Scope(parameters) / "layers" / 0};            // "layers.0.attention.query.weight", …
+//   Training training;
+//   training.train(parameters);                               // then steps (train.h)
+//   parameters.save("layer.safetensors");
+//
+//   Parameters saved = Parameters::read("layer.safetensors"); // the same constructors, values from the file
+//   Layer again{Scope(saved) / "layers" / 0};
+//   Maps maps;
+//   Compute compute({.observer = &maps});                     // the same bits, without a tape
+//   again(compute, x, {.batch = 8, .length = 128});
+//
+// Sequences are rows, [batch·length, width], one sequence after another. Every part throws kShape where an input does
+// not fit it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "clearhead/compute.h"
+
+namespace clearhead {
+
+class SafeTensors;
+
+/// How a new parameter is drawn.
+struct Init {
+  enum class Kind : uint8_t { kValue, kNormal, kUniform, kXavier };
+  Kind kind = Kind::kValue;
+  double number = 0;  ///< the value, the standard deviation, the bound, or the gain
+
+  static Init zeros() { return value(0); }
+  static Init ones() { return value(1); }
+  static Init value(double value) { return {Kind::kValue, value}; }
+  static Init normal(double std_dev) { return {Kind::kNormal, std_dev}; }
+  static Init uniform(double bound) { return {Kind::kUniform, bound}; }  ///< in [−bound, bound)
+  /// Uniform with bound gain·√(6/(fan in + fan out)), for [out, in, kernel …] (Glorot & Bengio 2010, eq. 16).
+  static Init xavier(double gain = 1) { return {Kind::kXavier, gain}; }
+};
+
+struct ReadOptions {
+  bool allow_more = false;  ///< the file may hold tensors that the model does not have
+};
+
+/// Named tensors: all values of a model. Either drawn anew or read from a safetensors file.
+class Parameters {
+ public:
+  /// New parameters. A value depends on the seed, the parameter's name and its place, not on the other parameters.
+  explicit Parameters(uint64_t seed = 1) : seed_(seed) {}
+  /// Parameters with the values of a file (f32, bf16 or f16; in memory f32). Throws kNotFound or kIo if it cannot be
+  /// read, kFormat for an invalid one. Each parameter is looked up when a part asks for it; check_all_used() finds what
+  /// no part has asked for.
+  static Parameters read(const std::string& path, const ReadOptions& options = {});
+  Parameters(Parameters&&) = default;
+  Parameters& operator=(Parameters&&) = default;
+
+  struct Named {
+    std::string name{};
+    Tensor values{};          ///< f32, contiguous
+    bool is_trained = false;  ///< false: a buffer, such as running statistics
+  };
+  /// Makes the parameter of this name. Throws kInvalidArgument for a name that is there already. When reading, also
+  /// kNotFound for a name that the file does not have, kShape for another shape, kUnsupported for elements that are no
+  /// floats.
+  Tensor parameter(const std::string& name, const Shape& shape, const Init& init);
+  /// The same for values that are saved, but not trained.
+  Tensor buffer(const std::string& name, const Shape& shape, const Init& init);
+
+  const std::vector<Named>& named() const { return named_; }  ///< in the order they were made
+  int64_t count() const;                                      ///< numbers in trained parameters
+  /// Throws kNotFound, naming them, if the file holds tensors that no part asked for, unless ReadOptions allow it.
+  /// save() and Training::train() call it; a program that only runs a model calls it once the model is made.
+  void check_all_used() const;
+  /// Writes all values to a safetensors file, f32. Afterwards the file is complete, or unchanged. Throws kIo.
+  void save(const std::string& path) const;
+
+ private:
+  Tensor make(const std::string& name, const Shape& shape, const Init& init, bool is_trained);
+  Tensor read_values(const std::string& name, const Shape& shape) const;
+
+  uint64_t seed_ = 0;
+  std::shared_ptr<const SafeTensors> file_{};  // null: values are drawn
+  ReadOptions options_{};
+  std::vector<Named> named_{};
+};
+
+/// A place among parameters: what is made here has this path in front of its name.
+class Scope {
+ public:
+  /// The whole is a scope, too. The parameters must outlive it, at the same address.
+  Scope(Parameters& parameters, std::string path = {}) : parameters_(&parameters), path_(std::move(path)) {}
+  /// "encoder" / 0 is "encoder.0".
+  Scope operator/(std::string_view name) const { return {*parameters_, name_of(name)}; }
+  Scope operator/(int64_t index) const { return *this / std::to_string(index); }
+  Tensor parameter(std::string_view name, const Shape& shape, const Init& init) const {
+    return parameters_->parameter(name_of(name), shape, init);
+  }
+  Tensor buffer(std::string_view name, const Shape& shape, const Init& init) const {
+    return parameters_->buffer(name_of(name), shape, init);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string name_of(std::string_view name) const { return path_.empty() ? std::string(name) : path_ + "." + std::string(name); }
+  Parameters* parameters_;
+  std::string path_;
+};
+
+/// Where the sequences of a batch stand in rows [batch·length, width]: one after another, padded at the end.
+struct Layout {
+  int64_t batch = 1, length = 0;
+  std::vector<int32_t> lengths{};  ///< [batch] steps that are not padding, 0 … length; empty: all steps
+
+  int64_t rows() const { return batch * length; }
+  std::vector<int32_t> positions() const;  ///< [rows] 0, 1, … length − 1 in each sequence
+  Tensor segments() const;                 ///< i32 [batch, length]: 0, and −1 for padding (Segments, spec.h)
+  /// Throws kShape if x does not have as many rows, or `lengths` not as many numbers; kInvalidArgument for a length out
+  /// of range. `part` is named in the message.
+  void check(const char* part, const Tensor& x) const;
+};
+
+namespace parts {
+
+struct LinearOptions {
+  bool bias = true;  ///< starting at 0
+  Init init = Init::xavier();
+};
+/// x·Wᵀ + b.   x: [rows, in] → [rows, out]. Parameters: weight [out, in], bias [out].
+struct Linear {
+  Tensor weight{}, bias{};
+  Linear() = default;
+  Linear(const Scope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
+  Tensor operator()(Compute& compute, const Tensor& x) const { return compute.linear(x, weight, bias); }
+};
+
+/// Rows of a table.   ids → [ids, width]. Parameter: weight [entries, width].
+/// The same table as output projection (tied weights): compute.linear(x, embedding.weight).
+struct Embedding {
+  Tensor weight{};
+  Embedding() = default;
+  Embedding(const Scope& scope, int64_t entries, int64_t width, const Init& init = Init::normal(0.02))
+      : weight(scope.parameter("weight", {entries, width}, init)) {}
+  Tensor operator()(Compute& compute, const std::vector<int32_t>& ids) const { return compute.embed(weight, ids); }
+};
+
+/// Adds a vector to each row by its position in its sequence. (Rotary positions: AttentionOptions::rotary.)
+struct Positions {
+  Tensor weight{};  ///< [longest, width]
+  Positions() = default;
+  /// Learned.   Parameter: weight [longest, width].
+  Positions(const Scope& scope, int64_t longest, int64_t width, const Init& init = Init::normal(0.02))
+      : weight(scope.parameter("weight", {longest, width}, init)) {}
+  /// Constants: sin(p·10000^(−2i/width)) in channel 2i, the cosine in channel 2i + 1 (Vaswani et al. 2017, §3.5).
+  static Positions sinusoidal(int64_t longest, int64_t width);
+  /// [rows, width] → [rows, width]. Throws kTooLong for sequences longer than the table.
+  Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
+};
+
+/// Layer norm of each row (Ba, Kiros & Hinton 2016).   x: [rows, width]. Parameters: weight [width], starting at 1, and
+/// bias [width], starting at 0.
+struct LayerNorm {
+  Tensor weight{}, bias{};
+  double epsilon = 1e-5;
+  LayerNorm() = default;
+  LayerNorm(const Scope& scope, int64_t width, double epsilon = 1e-5);
+  Tensor operator()(Compute& compute, const Tensor& x) const { return compute.norm(x, weight, bias, epsilon); }
+};
+
+/// RMS norm of each row (Zhang & Sennrich 2019).   x: [rows, width]. Parameter: weight [width], starting at 1.
+struct RmsNorm {
+  Tensor weight{};
+  double epsilon = 1e-5;
+  RmsNorm() = default;
+  RmsNorm(const Scope& scope, int64_t width, double epsilon = 1e-5);
+  Tensor operator()(Compute& compute, const Tensor& x) const { return compute.norm(x, weight, {}, epsilon); }
+};
+
+/// Batch norm (Compute::batch_norm). Training updates the running statistics, and Compute uses them.
+/// x: [batch, channels, …], contiguous. Parameters: weight, starting at 1, and bias, starting at 0; buffers:
+/// running_mean and running_var; each [channels].
+struct BatchNorm {
+  Tensor weight{}, bias{};
+  RunningStatistics running{};
+  BatchNorm() = default;
+  BatchNorm(const Scope& scope, int64_t channels, double momentum = 0.1);
+  Tensor operator()(Compute& compute, const Tensor& x) const;
+};
+
+struct ConvOptions {
+  Convolution how{};
+  bool bias = true;  ///< starting at 0
+  Init init = Init::xavier();
+};
+/// Convolution over images (kernel {height, width}) or sequences (kernel {length}).
+/// x: [batch, in, …], contiguous → [batch, out, …]. Parameters: weight [out, in / groups, kernel …], bias [out].
+struct Conv {
+  Tensor weight{}, bias{};
+  Convolution how{};
+  Conv() = default;
+  Conv(const Scope& scope, int64_t in, int64_t out, const Shape& kernel, const ConvOptions& options = {});
+  Tensor operator()(Compute& compute, const Tensor& x) const { return compute.conv(x, weight, bias, how); }
+};
+
+struct RecurrentOptions {
+  int64_t layers = 1;
+  bool bidirectional = false;  ///< a layer backwards beside each (Schuster & Paliwal 1997); its states follow in a row
+  bool bias = true;
+  double dropout = 0;  ///< of what a layer hands to the next, in training
+};
+/// States between steps, one [batch, hidden] for each layer and direction: l0, l0 reverse, l1, …
+struct RecurrentState {
+  std::vector<Tensor> state{}, cell{};  ///< cell: LSTM only
+};
+struct RecurrentResult {
+  /// States of the last layer, [batch·length, directions·hidden]. Rows of padding repeat the last state.
+  Tensor rows{};
+  RecurrentState last{};  ///< at each sequence's end (backwards: its beginning)
+};
+/// GRU or LSTM over whole sequences, or over one step at a time (a layout of length 1, with the state before).
+/// Parameters, as in PyTorch: weight_ih_l0 [gates·hidden, in], weight_hh_l0 [gates·hidden, hidden], bias_ih_l0,
+/// bias_hh_l0 [gates·hidden]; then l1, …; `_reverse` for backwards. All from U(±1/√hidden).
+class Recurrent {
+ public:
+  /// x: [batch·length, in]. An empty `before` means zeros.
+  RecurrentResult operator()(Compute& compute, const Tensor& x, const Layout& layout, const RecurrentState& before = {}) const;
+
+ protected:
+  Recurrent() = default;
+  Recurrent(const Scope& scope, bool has_cell, int64_t in, int64_t hidden, const RecurrentOptions& options);
+
+ private:
+  Tensor run(Compute& compute, const Tensor& x, size_t at, Recurrence layer, RecurrentResult& result) const;
+
+  std::vector<Recurrence> layers_{};  // l0, l0 reverse, l1, …
+  bool has_cell_ = false, bidirectional_ = false;
+  double dropout_ = 0;
+};
+struct Gru : Recurrent {
+  Gru() = default;
+  Gru(const Scope& scope, int64_t in, int64_t hidden, const RecurrentOptions& options = {})
+      : Recurrent(scope, false, in, hidden, options) {}
+};
+struct Lstm : Recurrent {
+  Lstm() = default;
+  Lstm(const Scope& scope, int64_t in, int64_t hidden, const RecurrentOptions& options = {})
+      : Recurrent(scope, true, in, hidden, options) {}
+};
+
+struct AttentionOptions {
+  /// Any description (spec.h). Its operands may be parameters. Padding is added to it as segments.
+  AttentionSpec spec{};
+  int64_t key_heads = 0;     ///< heads of k and v, a divisor of the heads (Ainslie et al. 2023); 0: as many
+  int64_t head_dim = 0;      ///< 0: width / heads
+  int64_t memory_width = 0;  ///< width of what cross-attention reads; 0: width
+  bool bias = true;
+  std::optional<Rotary> rotary{};  ///< self-attention only
+  double dropout = 0;              ///< of attention weights, in training
+  Site site{.family = "enc"};      ///< family and layer of its map
+  Init init = Init::xavier();
+};
+/// Multi-head attention (Vaswani et al. 2017, §3.2.2): the heads of query(x) attend to key and value of x, or of a
+/// memory; output() of all heads. Parameters: query, key, value, output, each a Linear.
+class Attention {
+ public:
+  Linear query{}, key{}, value{}, output{};
+  Attention() = default;
+  /// Throws kInvalidArgument where width, heads and key heads do not divide.
+  Attention(const Scope& scope, int64_t width, int64_t heads, const AttentionOptions& options = {});
+  /// Self-attention.   x: [rows, width] → [rows, width]
+  Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
+  /// Cross-attention.   memory: [rows of its own layout, memory_width]; of as many sequences
+  Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout) const;
+
+ private:
+  Tensor attend(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout,
+                bool rotates) const;
+
+  int64_t heads_ = 0, key_heads_ = 0;
+  AttentionSpec spec_{};
+  std::optional<Rotary> rotary_{};
+  double dropout_ = 0;
+  Site site_{};
+};
+
+struct FeedForwardOptions {
+  std::string activation = "gelu";
+  bool gated = false;  ///< down(f(gate x) ⊙ up x) (Shazeer 2020)
+  bool bias = true;
+  double dropout = 0;  ///< of the inner activations, in training
+  Init init = Init::xavier();
+};
+/// down(f(up x)).   x: [rows, width] → [rows, width]. Parameters: up, down, and gate if gated; each a Linear.
+struct FeedForward {
+  Linear up{}, gate{}, down{};
+  std::string activation{};
+  double dropout = 0;
+  FeedForward() = default;
+  FeedForward(const Scope& scope, int64_t width, int64_t inner, const FeedForwardOptions& options = {});
+  Tensor operator()(Compute& compute, const Tensor& x) const;
+};
+
+/// One vector for each sequence, by attention of a learned query (Yang et al. 2016, eq. 5–7):
+///   u_t = tanh(W·x_t + b)      α = softmax(u·c)      Σ_t α_t·x_t
+/// Padding is left out; a sequence of length 0 gives zeros.
+/// x: [rows, width] → [batch, width]. Parameters: hidden (a Linear), query [1, hidden].
+struct Pooling {
+  Linear hidden{};
+  Tensor query{};
+  Site site{};
+  Pooling() = default;
+  Pooling(const Scope& scope, int64_t width, int64_t hidden, const Site& site = {.family = "pool"});
+  Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
+};
+
+/// Mean of each sequence's rows, padding left out; zeros for length 0.   x: [rows, width] → [batch, width]
+Tensor mean(Compute& compute, const Tensor& x, const Layout& layout);
+
+}  // namespace parts
+}  // namespace clearhead
