@@ -116,7 +116,7 @@ struct Interventions {
   std::vector<Pairs> keep_only{};  ///< these queries see only these keys
   bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty(); }
 };
-/// Identifies the attention of a model that a description belongs to.
+/// Which attention of a model a description (AttentionSpec) is for: interventions apply where they name it.
 struct InterventionSite {
   int layer = 0;
   int64_t heads = 0;
