@@ -117,10 +117,11 @@ MultiLabel multi_label(std::span<const uint8_t> predicted, std::span<const uint8
     }
     right += is_right;
   }
+  const size_t examples = expected.size() / labels;
   MultiLabel out;
   for (const Counts& of_label : counts) out.labels.push_back(score_of(of_label));
   out.average = averages_of(counts);
-  out.accuracy = static_cast<double>(right) / static_cast<double>(expected.size() / labels);
+  out.accuracy = static_cast<double>(right) / static_cast<double>(examples);
   return out;
 }
 

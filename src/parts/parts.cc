@@ -16,8 +16,8 @@ Positions Positions::sinusoidal(int64_t longest, int64_t width) {
   out.weight = Tensor::zeros({longest, width});
   float* to = out.weight.mutable_data<float>();
   for (int64_t i = 0; i < longest * width; ++i) {
-    const int64_t channel = i % width, pair = channel / 2;
-    const double angle = static_cast<double>(i / width) * std::pow(10000.0, -2.0 * static_cast<double>(pair) / static_cast<double>(width));
+    const int64_t position = i / width, channel = i % width, pair = channel / 2;
+    const double angle = static_cast<double>(position) * std::pow(10000.0, -2.0 * static_cast<double>(pair) / static_cast<double>(width));
     to[i] = static_cast<float>(channel % 2 == 0 ? std::sin(angle) : std::cos(angle));
   }
   return out;
