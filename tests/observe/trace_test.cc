@@ -100,7 +100,7 @@ TEST(Trace, SixteenBitQueriesAndKeysTravelAsTheyAre) {
     trace_of(data, 70).save(path);
     const Trace loaded = Trace::load(path);
     std::filesystem::remove(path);
-    const AttentionRecord& record = loaded.map(1).frames()[0].record;
+    const AttentionRecord record = loaded.map(1).frames()[0].record;
     EXPECT_EQ(record.stamp.dtype, dtype);
     EXPECT_EQ(std::get<Tensor>(record.keys).dtype(), dtype);
     EXPECT_EQ(loaded.map(1).row(3, 50).weights(), AttentionMap(data.record).head(0, 3).row(50).weights());
