@@ -66,7 +66,8 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
                with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty));
 }
 
-void measure_task(const Recipe& recipe, const Model& model, bool json) {
+void measure_task(const Recipe& given, const Model& model, bool json) {
+  const Recipe recipe = fitted_to_task(given);
   const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), read_architecture(recipe.model, recipe.where));
   if (model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",

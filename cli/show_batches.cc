@@ -45,7 +45,8 @@ void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer)
 
 }  // namespace
 
-void show_batches(const Recipe& recipe, int64_t count, bool json) {
+void show_batches(const Recipe& given, int64_t count, bool json) {
+  const Recipe recipe = fitted_to_task(given);
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
   const Architecture facts = read_architecture(recipe.model, recipe.where);
   const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, facts);

@@ -193,6 +193,9 @@ struct Architecture {
 struct Family {
   std::vector<const char*> model_types{};
   Architecture (*read)(const Json& config, const std::string& where) = nullptr;
+  /// Of each model type the class name that Hugging Face puts before "ForSequenceClassification"; empty: the family is
+  /// not fine-tuned.
+  std::vector<const char*> class_names{};
 };
 
 /// All families; families.cc has one line for each.

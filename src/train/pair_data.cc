@@ -6,7 +6,6 @@
 #include <tuple>
 
 #include "base/format.h"
-#include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "train/json_lines.h"
@@ -72,23 +71,15 @@ void PairData::add_to(Digest& digest) const {
 Example PairData::shuffled(uint64_t seed, int64_t number) const {
   if (pairs_.empty()) fail(ErrorCode::kInvalidArgument, "{}", none_);
   const int64_t count = static_cast<int64_t>(begins_.size()) - 1, epoch = number / count;
-  if (epoch != epoch_) {
-    RandomSequence random(random_bits(seed, static_cast<uint64_t>(epoch)));
-    order_.resize(pairs_.size());
-    std::iota(order_.begin(), order_.end(), int64_t{0});
-    random.shuffle(order_);
+  order_.open(seed, epoch, static_cast<int64_t>(pairs_.size()), count, [&](std::vector<int64_t>& pairs) {
     const auto length = [&](int64_t at) {
       const Pair& pair = pairs_[static_cast<size_t>(at)];
       return std::tie(pair.target, pair.source);
     };
-    std::stable_sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) { return length(a) < length(b); });
-    batches_.resize(static_cast<size_t>(count));
-    std::iota(batches_.begin(), batches_.end(), int64_t{0});
-    random.shuffle(batches_);
-    epoch_ = epoch;
-  }
-  const size_t batch = static_cast<size_t>(batches_[static_cast<size_t>(number % count)]);
-  return example_of(order_, begins_[batch], begins_[batch + 1]);
+    std::stable_sort(pairs.begin(), pairs.end(), [&](int64_t a, int64_t b) { return length(a) < length(b); });
+  });
+  const size_t batch = static_cast<size_t>(order_.batches[static_cast<size_t>(number % count)]);
+  return example_of(order_.items, begins_[batch], begins_[batch + 1]);
 }
 
 std::vector<Example> PairData::in_order() const {

@@ -14,6 +14,7 @@
 
 #include "base/hash.h"
 #include "clearhead/tokenizer.h"
+#include "train/epoch_order.h"
 #include "train/task.h"
 
 namespace clearhead {
@@ -49,10 +50,9 @@ class PairData {
   int32_t first_;
   std::string none_{};  // why no pair is left, if so
   std::vector<int32_t> ids_{};
-  std::vector<Pair> pairs_{};                         // sorted by length
-  std::vector<int64_t> begins_{};                     // starts of the batches among the sorted pairs, and the end
-  mutable std::vector<int64_t> order_{}, batches_{};  // of one epoch
-  mutable int64_t epoch_ = -1;
+  std::vector<Pair> pairs_{};      // sorted by length
+  std::vector<int64_t> begins_{};  // starts of the batches among the sorted pairs, and the end
+  mutable EpochOrder order_{};
 };
 
 }  // namespace clearhead

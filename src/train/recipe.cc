@@ -8,8 +8,6 @@
 #include "clearhead/error.h"
 #include "models/find_model.h"
 #include "train/json_lines.h"
-#include "train/tasks/classify.h"
-#include "train/tasks/tag.h"
 
 namespace clearhead {
 namespace {
@@ -263,35 +261,6 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   return out;
 }
 
-// Encoders whose heads Hugging Face names so: "bert" → "BertForSequenceClassification".
-std::string architecture_of(const TaskRecipe& task, const std::string& model_type, const std::string& where) {
-  static const std::pair<const char*, const char*> kKinds[] = {
-      {"bert", "Bert"}, {"distilbert", "DistilBert"}, {"roberta", "Roberta"}, {"xlm-roberta", "XLMRoberta"}, {"camembert", "Camembert"}};
-  for (const auto& [type, name] : kKinds) {
-    if (model_type == type) return std::string(name) + (task.kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification");
-  }
-  fail(ErrorCode::kUnsupported,
-       "{}: \"task.{}\" fine-tunes bert, distilbert, roberta, xlm-roberta and camembert, not a model of type \"{}\"", where, task.kind,
-       model_type);
-}
-
-// The model becomes one of the task: its head and its labels. The text says so from now on.
-void fit_model_to_task(Recipe& recipe) {
-  TaskRecipe& task = *recipe.task;
-  if (task.labels.empty()) task.labels = task.kind == "tag" ? tags_of(recipe) : classes_of(recipe);
-  recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
-  const Json* type = recipe.model.find("model_type");
-  recipe.model["architectures"] = Json::Array{architecture_of(task, type && type->is_string() ? type->string() : "", recipe.where)};
-  Json names = Json::object(), ids = Json::object();
-  for (size_t id = 0; id < task.labels.size(); ++id) {
-    names[std::to_string(id)] = task.labels[id];
-    ids[task.labels[id]] = static_cast<int64_t>(id);
-  }
-  recipe.model["id2label"] = names;
-  recipe.model["label2id"] = ids;
-  recipe.text["model"] = recipe.model;
-}
-
 void read_files(Fields& fields, TextSource& to) {
   to.files = fields.strings("files");
   if (to.files.empty()) fields.wrong("files", "at least one file", Json::array());
@@ -402,7 +371,6 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.checkpoint = at_least(fields, "checkpoint", out.checkpoint, 1);
   if (const Json* watch = fields.take("watch")) out.watch = read_watch(*watch, where);
   fields.refuse_rest();
-  if (out.task) fit_model_to_task(out);
   return out;
 }
 

@@ -97,6 +97,42 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   return std::make_unique<Windows>(recipe, tokenizer);
 }
 
+namespace {
+
+// "bert" → "BertForSequenceClassification".
+std::string architecture_of(const Recipe& recipe, const std::string& model_type) {
+  std::string known;
+  for (const Family& family : families()) {
+    for (size_t at = 0; at < family.class_names.size(); ++at) {
+      if (model_type == family.model_types[at])
+        return std::string(family.class_names[at]) + (recipe.task->kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification");
+      known += (known.empty() ? "" : ", ") + std::string(family.model_types[at]);
+    }
+  }
+  fail(ErrorCode::kUnsupported, "{}: \"task.{}\" fine-tunes a model of type {}, not \"{}\"", recipe.where, recipe.task->kind, known,
+       model_type);
+}
+
+}  // namespace
+
+Recipe fitted_to_task(Recipe recipe) {
+  if (!recipe.task) return recipe;
+  TaskRecipe& task = *recipe.task;
+  if (task.labels.empty()) task.labels = task.kind == "tag" ? tags_of(recipe) : classes_of(recipe);
+  recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
+  const Json* type = recipe.model.find("model_type");
+  recipe.model["architectures"] = Json::Array{architecture_of(recipe, type && type->is_string() ? type->string() : "")};
+  Json names = Json::object(), ids = Json::object();
+  for (size_t id = 0; id < task.labels.size(); ++id) {
+    names[std::to_string(id)] = task.labels[id];
+    ids[task.labels[id]] = static_cast<int64_t>(id);
+  }
+  recipe.model["id2label"] = names;
+  recipe.model["label2id"] = ids;
+  recipe.text["model"] = recipe.model;
+  return recipe;
+}
+
 ForwardInput input_of(const Rows& rows) {
   ForwardInput input = plain_input(rows.batch, rows.length, rows.ids, rows.lengths);
   if (!rows.type_ids.empty()) input.type_ids = rows.type_ids;

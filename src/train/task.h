@@ -68,6 +68,10 @@ class Task {
   virtual std::vector<double> metrics(const std::vector<Example>&, const std::vector<std::vector<double>>&) const { return {}; }
 };
 
+/// The recipe of a task with its labels, and with the model that Hugging Face has for it: "BertForSequenceClassification",
+/// "id2label". Reads the training file unless the recipe says the labels. Other recipes are returned as they are.
+/// Throws kUnsupported for a family that has no such model, and what reading the file throws.
+Recipe fitted_to_task(Recipe recipe);
 /// The heads that the recipe's task trains. Throws kUnsupported if the model has no such head.
 HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts);
 /// Throws what reading the recipe's files throws, and kInvalidArgument if the model and the data are not of one kind or

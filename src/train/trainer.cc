@@ -94,7 +94,7 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
 }  // namespace
 
 Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
-    : Trainer(recipe, directory, tokenizer_of_new(recipe, directory), recipe.initial, std::move(comm)) {}
+    : Trainer(fitted_to_task(recipe), directory, tokenizer_of_new(recipe, directory), recipe.initial, std::move(comm)) {}
 
 Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, const std::string& initial,
                  std::shared_ptr<Comm> comm)
@@ -128,7 +128,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
 
 std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm, bool data_changed) {
   const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
-  const Recipe recipe = Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where());
+  const Recipe recipe = fitted_to_task(Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where()));
   std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), "", std::move(comm)));
   trainer->read_checkpoint(file, data_changed);
   return trainer;
@@ -199,28 +199,26 @@ double Trainer::take_step() {
 
 Trainer::Validation Trainer::validate() {
   const auto processes = static_cast<size_t>(comm_->size());
-  std::vector<double> losses, said;  // said: of each example how many predictions, then those
+  std::vector<double> said;  // of each example: its loss, how many predictions, then those
   for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
     Run run{arena_};
     const RunResult result = forward(run, held_[at]);
-    losses.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
+    said.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
     const std::vector<double> predictions = task_->predictions(result, held_[at]);
     said.push_back(static_cast<double>(predictions.size()));
     said.insert(said.end(), predictions.begin(), predictions.end());
   }
-  const std::vector<std::vector<double>> gathered = comm_->gather(losses), all = comm_->gather(said);
+  const std::vector<std::vector<double>> all = comm_->gather(said);
   double sum = 0;
   int64_t counted = 0;
   std::vector<std::vector<double>> predictions;
   std::vector<size_t> next(processes, 0);
   for (size_t at = 0; at < held_.size(); ++at) {
-    const size_t process = at % processes;
-    sum += gathered[process][at / processes];
+    const double* of = all[at % processes].data() + next[at % processes];
+    sum += of[0];
     counted += held_[at].counted;
-    const auto first = all[process].begin() + static_cast<int64_t>(next[process]) + 1,
-               last = first + static_cast<int64_t>(all[process][next[process]]);
-    predictions.emplace_back(first, last);
-    next[process] += predictions.back().size() + 1;
+    predictions.emplace_back(of + 2, of + 2 + static_cast<int64_t>(of[1]));
+    next[at % processes] += 2 + predictions.back().size();
   }
   return {sum / static_cast<double>(counted), task_->metrics(held_, predictions)};
 }

@@ -139,17 +139,17 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
 }  // namespace
 
 const Family& bert_family() {
-  static const Family family{{"bert"}, read_bert};
+  static const Family family{{"bert"}, read_bert, {"Bert"}};
   return family;
 }
 
 const Family& distilbert_family() {
-  static const Family family{{"distilbert"}, read_distilbert};
+  static const Family family{{"distilbert"}, read_distilbert, {"DistilBert"}};
   return family;
 }
 
 const Family& roberta_family() {
-  static const Family family{{"roberta", "xlm-roberta", "camembert"}, read_roberta};
+  static const Family family{{"roberta", "xlm-roberta", "camembert"}, read_roberta, {"Roberta", "XLMRoberta", "Camembert"}};
   return family;
 }
 

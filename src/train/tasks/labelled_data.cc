@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "base/format.h"
-#include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "train/json_lines.h"
@@ -96,32 +95,24 @@ Example ItemBatches::shuffled(uint64_t seed, int64_t number) const {
   if (items_.empty()) fail(ErrorCode::kInvalidArgument, "the task's training file has no items");
   const auto size = static_cast<int64_t>(items_.size());
   const int64_t count = (size + batch_ - 1) / batch_, epoch = number / count;
-  if (epoch != epoch_) {
-    RandomSequence random(random_bits(seed, static_cast<uint64_t>(epoch)));
-    order_.resize(items_.size());
-    std::iota(order_.begin(), order_.end(), int64_t{0});
-    random.shuffle(order_);
-    for (int64_t begin = 0; begin < size; begin += kStretch * batch_) {
-      std::stable_sort(order_.begin() + begin, order_.begin() + std::min(size, begin + kStretch * batch_), [&](int64_t a, int64_t b) {
-        return items_[static_cast<size_t>(a)].ids.size() < items_[static_cast<size_t>(b)].ids.size();
-      });
-    }
-    batches_.resize(static_cast<size_t>(count));
-    std::iota(batches_.begin(), batches_.end(), int64_t{0});
-    random.shuffle(batches_);
-    epoch_ = epoch;
-  }
-  const int64_t begin = batches_[static_cast<size_t>(number % count)] * batch_;
-  return example_of(order_, begin, std::min(size, begin + batch_));
+  order_.open(seed, epoch, size, count, [&](std::vector<int64_t>& items) {
+    for (int64_t begin = 0; begin < size; begin += kStretch * batch_)
+      sort_by_length(items.begin() + begin, items.begin() + std::min(size, begin + kStretch * batch_));
+  });
+  const int64_t begin = order_.batches[static_cast<size_t>(number % count)] * batch_;
+  return example_of(order_.items, begin, std::min(size, begin + batch_));
+}
+
+void ItemBatches::sort_by_length(std::vector<int64_t>::iterator begin, std::vector<int64_t>::iterator end) const {
+  const auto length = [&](int64_t at) { return items_[static_cast<size_t>(at)].ids.size(); };
+  std::stable_sort(begin, end, [&](int64_t a, int64_t b) { return length(a) < length(b); });
 }
 
 std::vector<Example> ItemBatches::in_order() const {
   const auto size = static_cast<int64_t>(items_.size());
   std::vector<int64_t> order(items_.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return items_[static_cast<size_t>(a)].ids.size() < items_[static_cast<size_t>(b)].ids.size();
-  });
+  sort_by_length(order.begin(), order.end());
   std::vector<Example> out;
   for (int64_t begin = 0; begin < size; begin += batch_) out.push_back(example_of(order, begin, std::min(size, begin + batch_)));
   return out;
@@ -162,23 +153,30 @@ std::vector<double> largest_of_rows(const Tensor& logits) {
 }
 
 ItemTask::ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
-                   const std::function<std::vector<Item>(const std::string&)>& read)
-    : seed_(recipe.seed),
+                   std::function<std::vector<Item>(const std::string&)> read)
+    : files_(*recipe.task),
+      seed_(recipe.seed),
       where_(recipe.where),
-      training_(read(recipe.task->train), recipe.batch, tokenizer.special_tokens().pad.value_or(0), per_token),
-      held_(read(recipe.task->valid), recipe.batch, tokenizer.special_tokens().pad.value_or(0), per_token),
-      test_(recipe.task->test.empty() ? std::vector<Item>() : read(recipe.task->test), recipe.batch,
-            tokenizer.special_tokens().pad.value_or(0), per_token) {}
+      batch_(recipe.batch),
+      pad_(tokenizer.special_tokens().pad.value_or(0)),
+      per_token_(per_token),
+      read_(std::move(read)) {}
+
+const ItemBatches& ItemTask::batches(std::optional<ItemBatches>& kept, const std::string& file) const {
+  if (!kept) kept.emplace(read_(file), batch_, pad_, per_token_);
+  return *kept;
+}
 
 std::vector<Example> ItemTask::test() const {
-  if (test_.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"task\" names no \"test\" file, or one without items", where_);
-  return test_.in_order();
+  if (files_.test.empty() || batches(test_, files_.test).empty())
+    fail(ErrorCode::kInvalidArgument, "{}: \"task\" names no \"test\" file, or one without items", where_);
+  return test_->in_order();
 }
 
 std::string ItemTask::digest() const {
   Digest digest;
-  training_.add_to(digest);
-  held_.add_to(digest);
+  batches(training_, files_.train).add_to(digest);
+  batches(held_, files_.valid).add_to(digest);
   return digest.hex();
 }
 

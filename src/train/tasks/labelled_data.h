@@ -6,11 +6,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/hash.h"
 #include "clearhead/tokenizer.h"
+#include "train/epoch_order.h"
+#include "train/recipe.h"
 #include "train/task.h"
 
 namespace clearhead {
@@ -46,37 +49,44 @@ class ItemBatches {
   std::vector<Example> in_order() const;
 
  private:
+  void sort_by_length(std::vector<int64_t>::iterator begin, std::vector<int64_t>::iterator end) const;
   Example example_of(const std::vector<int64_t>& items, int64_t begin, int64_t end) const;
   std::vector<Item> items_;
   int64_t batch_, tokens_ = 0;
   int32_t pad_;
   bool per_token_;
-  mutable std::vector<int64_t> order_{}, batches_{};  // of one epoch
-  mutable int64_t epoch_ = -1;
+  mutable EpochOrder order_{};
 };
 
 /// The index of the largest element of each row of [rows, classes]; of equals the first.
 std::vector<double> largest_of_rows(const Tensor& logits);
 
-/// What tasks over labelled items share: their batches.
+/// What tasks over labelled items share: their batches. A file is read when its batches are first asked for, so training
+/// does not read the test file, and measuring reads no other.
 class ItemTask : public Task {
  public:
-  Example part(int64_t number) const override { return training_.shuffled(seed_, number); }
-  std::vector<Example> held() const override { return held_.in_order(); }
+  Example part(int64_t number) const override { return batches(training_, files_.train).shuffled(seed_, number); }
+  std::vector<Example> held() const override { return batches(held_, files_.valid).in_order(); }
   std::vector<Example> test() const override;
-  int64_t tokens() const override { return training_.tokens(); }
+  int64_t tokens() const override { return batches(training_, files_.train).tokens(); }
   std::string digest() const override;
   double held_bytes_per_token() const override { return 0; }
 
  protected:
-  /// read: the items of a file.
+  /// read: the items of a file; what it refers to must outlive the task.   per_token: as of ItemBatches
   ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
-           const std::function<std::vector<Item>(const std::string& file)>& read);
+           std::function<std::vector<Item>(const std::string& file)> read);
 
  private:
+  const ItemBatches& batches(std::optional<ItemBatches>& kept, const std::string& file) const;
+  const TaskRecipe& files_;
   uint64_t seed_;
   std::string where_;
-  ItemBatches training_, held_, test_;
+  int64_t batch_;
+  int32_t pad_;
+  bool per_token_;
+  std::function<std::vector<Item>(const std::string&)> read_;
+  mutable std::optional<ItemBatches> training_{}, held_{}, test_{};
 };
 
 }  // namespace clearhead
