@@ -39,6 +39,19 @@ struct TextSegment {
   int64_t begin = 0, end = 0;  ///< [begin, end) in tokens
 };
 
+/// Rows or columns of maps that are no tokens: a range of the ids of a text, behind its tokens.
+///
+/// Sentences, turns and slots of a memory are stretches of the text: their offsets are the bytes that they cover, and
+/// these overlap with those of tokens. Patches and frames have no text: their offsets are empty.
+struct ItemRange {
+  std::string kind{};          ///< "sentence", "turn", "slot", "document", "patch", "frame", "query": what one of them is
+  int64_t begin = 0, end = 0;  ///< [begin, end) in ids
+  int64_t rows = 0;            ///< patches: how many stand above each other, row by row; else 0
+  /// What they are cut from, over its whole extent. u8 [height, width, 3]: a picture, or a spectrogram with time from
+  /// left to right; undefined: nothing.
+  Tensor picture{};
+};
+
 /// The text of a run and the place of each token in it.
 struct RunText {
   /// UTF-8 as given. The second text of a pair follows after a line break.
@@ -48,6 +61,7 @@ struct RunText {
   std::vector<uint8_t> special{};                 ///< [token] 1 for tokens that the tokenizer added
   std::vector<std::string> pieces{};              ///< [token] spelling in the vocabulary
   std::vector<TextSegment> segments{};
+  std::vector<ItemRange> items{};  ///< ids that are no tokens; each is −1 and has its name as piece
 };
 
 /// One family of attention maps in a run.
