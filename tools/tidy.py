@@ -46,7 +46,7 @@ HOUSE = {
     "observe": ["ops", "io"],
     "nn": ["ops"],
     "parts": ["ops", "io"],
-    "models": ["nn", "observe", "io", "text"],
+    "models": ["nn", "parts", "observe", "io", "text"],
     "generate": ["models"],
     "comm": ["tensor"],
     "train": ["models", "autograd", "parts", "comm", "metrics"],

@@ -86,6 +86,8 @@ class Compute {
 
   /// True if ops are recorded for a backward pass.
   virtual bool is_training() const { return false; }
+  /// True if an observer wants the attention of this site.
+  bool observes(const Site& site) const;
 
   /// Looks up rows of a table (embedding).   table: [entries, width] → [ids, width]
   Tensor embed(const Tensor& table, const std::vector<int32_t>& ids);

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "clearhead/attend.h"
+#include "clearhead/data.h"
 #include "clearhead/map.h"
 #include "clearhead/observer.h"
 #include "clearhead/tensor.h"
@@ -39,7 +40,10 @@ struct ModelInfo {
   bool causal = false;     ///< true if every layer (of an encoder-decoder: every decoder layer) is causal
   /// Layers of the encoder; 0: the model has none. The other sizes of an encoder-decoder are those of its decoder.
   int64_t encoder_layers = 0;
-  int32_t first_token = 0;    ///< encoder-decoder: the token that the decoder starts with
+  int32_t first_token = 0;  ///< encoder-decoder: the token that the decoder starts with
+  /// What the model reads: "text"; "pair", a source and the target that it writes; or, as ModelInput says, "document",
+  /// "story", "picture", "scene" or "sound".
+  std::string reads = "text";
   int64_t parameters = 0;     ///< elements of all weight tensors in the file
   uint64_t file_bytes = 0;    ///< bytes of these tensors in the file
   uint64_t memory_bytes = 0;  ///< bytes of these tensors in memory as f32
@@ -125,6 +129,7 @@ struct ModelCache {
   Tensor source{};  ///< f32 [source, token, width]
   std::vector<int32_t> source_lengths{};
   std::vector<KVCache> memory{};
+  std::vector<Tensor> states{};  ///< recurrent networks: f32 [sequence, width] of each layer
 
   /// Makes sequence i continue as sequence rows[i] was (beam search). Sources without a sequence are dropped.
   /// Throws kInvalidArgument for rows that do not exist, or if the remaining sources do not have equally many rows.
@@ -155,6 +160,15 @@ struct TaggedSpan {
   float probability = 0;       ///< of its tags: the mean over its words
 };
 
+/// What a model reads that does not read one text; ModelInfo::reads says which fields.
+struct ModelInput {
+  /// "document": its sentences; "story": its statements; else one string. Of a "scene" the question.
+  std::vector<std::string> texts{};
+  std::string question{};  ///< "story"
+  Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
+  Sound sound{};           ///< "sound"
+};
+
 /// Options of functions that take many texts.
 struct BatchOptions {
   Interventions interventions{};  ///< applied to every text
@@ -171,49 +185,58 @@ class Model {
   virtual const Tokenizer& tokenizer() const = 0;
   virtual std::shared_ptr<const Tokenizer> shared_tokenizer() const = 0;
 
+  // What a model does not do throws kUnsupported: a translator embeds nothing, a network of pictures reads no tokens.
+
   /// Runs the model. Throws kTooLong, with ways out, for more tokens than the model has positions; kInvalidArgument for
   /// ids outside the vocabulary or an empty batch; kShape if the vectors' sizes do not fit.
-  virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const = 0;
-  virtual RunResult run(const Encoding& encoding, const RunOptions& options = {}) const = 0;
+  virtual RunResult run(const TokenBatch& tokens, const RunOptions& options = {}) const;
+  virtual RunResult run(const Encoding& encoding, const RunOptions& options = {}) const;
   RunResult run(const std::vector<int32_t>& ids, const RunOptions& options = {}) const;
   /// Encoder-decoder: runs the encoder over each sequence of `source` and the decoder over that of `target`.
   /// Throws kUnsupported for other models, otherwise as run().
-  virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const = 0;
-  virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const = 0;
+  virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const;
+  virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const;
 
   /// Encoder-decoder: runs the encoder, with the interventions on it. Steps on the returned cache then write a target
   /// for each source; the first step starts with info().first_token. Throws kUnsupported for other models.
-  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const = 0;
+  virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const;
   /// Runs `ids` [cache.batch · new] after the tokens in the cache: first the prefill, then one or more tokens at a
   /// time. The observer's sites carry cache.step. The caller that drives the steps calls the observer's begin() with
   /// plan_of(). Throws kUnsupported for models that are not causal, kTooLong beyond the model's positions.
-  virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const = 0;
+  virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const;
   /// The plan that an observer receives before a run.
-  virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const = 0;
+  virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const;
 
   /// The sentence embedding as sentence-transformers computes it (modules.json: pooling, normalisation,
   /// max_seq_length). Models without modules.json: the mean over all tokens, not normalised.
-  virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const = 0;
+  virtual Embedding embed(std::string_view text, const RunOptions& options = {}) const;
   /// The `count` most probable tokens for every mask token of the text, best first.
   /// Throws kUnsupported without a masked-LM head, kInvalidArgument if the text has no mask token or count < 1.
   virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5,
-                                                        const Interventions& interventions = {}) const = 0;
+                                                        const Interventions& interventions = {}) const;
   /// Probability of every label, best first. Throws kUnsupported without a classifier of whole texts.
   virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
-                                           const Interventions& interventions = {}) const = 0;
+                                           const Interventions& interventions = {}) const;
   /// The entities of a text, in its order. A word has the tag of its first token; B-TYPE starts an entity, I-TYPE goes on with one of its type, O is none; a tag
   /// without a prefix is a type. Throws kUnsupported without a classifier of tokens.
-  virtual std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions = {}) const = 0;
+  virtual std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions = {}) const;
+
+  /// Probability of every label, best first, for each input. Throws kUnsupported for a model that reads something else,
+  /// and what reading it throws.
+  virtual std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
+                                                               const Interventions& interventions = {}) const;
+  /// Runs the model on one input and reports its attention. Throws as classify_inputs.
+  virtual void observe(const ModelInput& input, Observer& observer, const Interventions& interventions = {}) const;
 
   /// The same for many texts, in the order given. Texts of similar length run in one batch, with almost no padding.
   /// Results equal those of single texts up to the order of sums in matrix products (1e-5 for a vector of length 1).
   /// Error messages name the text.
-  virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options = {}) const = 0;
+  virtual std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options = {}) const;
   virtual std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count = 5,
-                                                                    const BatchOptions& options = {}) const = 0;
+                                                                    const BatchOptions& options = {}) const;
   virtual std::vector<std::vector<ClassScore>> classify_all(const std::vector<std::string>& texts,
                                                             std::optional<std::string_view> pair = std::nullopt,
-                                                            const BatchOptions& options = {}) const = 0;
+                                                            const BatchOptions& options = {}) const;
 };
 
 /// Loads a model from a directory, or by its name in the local Hugging Face cache. Nothing is downloaded.

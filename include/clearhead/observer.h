@@ -24,6 +24,10 @@ struct Site {
   std::string family{};
   int layer = 0;
   int64_t step = 0;  ///< 0 for the prefill, then 1, 2, … for generated tokens
+  /// What the queries and the keys are: a segment of the run's text ("source", "question"), or the kind of its items
+  /// ("sentence", "patch": RunText::items). Empty: the tokens of the text.
+  std::string queries{}, keys{};
+  bool reported = true;  ///< false: interventions apply, but another call reports these rows to the observer
 };
 
 /// Norms of the values behind the keys; undefined if they were not computed.

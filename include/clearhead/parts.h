@@ -331,6 +331,10 @@ struct Pooling {
   Pooling() = default;
   Pooling(const Scope& scope, int64_t width, int64_t hidden, const Site& site = {.family = "pool"});
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
+  /// The same where sequences stand in groups, as sentences do in documents: one call for each group, so that its map
+  /// has the group's sequences as queries, and all their rows as keys, padding left out.
+  /// groups: groups.rows() sequences; → [groups.rows(), width]
+  Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const;
 };
 
 /// Mean of each sequence's rows, padding left out; zeros for length 0.   x: [rows, width] → [batch, width]

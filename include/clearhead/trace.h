@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -140,5 +141,14 @@ class Trace final : public Observer {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// The plan of a run over a network of parts (parts.h), found by running it once. The sites of its attention calls say
+/// what their queries and keys are.
+///
+///   RunPlan plan = plan_of_run("mine", text, [&](Observer& observer) { Compute compute({.observer = &observer}); … });
+///
+/// Of a batch, the first sequence is described. Throws kInvalidArgument, naming the family, for a site that names no
+/// segment or items of the text, or has more or fewer queries or keys than these.
+RunPlan plan_of_run(const std::string& model, RunText text, const std::function<void(Observer&)>& run);
 
 }  // namespace clearhead

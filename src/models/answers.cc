@@ -106,11 +106,10 @@ void LoadedModel::check_classifies() const {
     fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
 }
 
-std::vector<ClassScore> LoadedModel::class_scores(const float* logits) const {
-  const auto labels = static_cast<int64_t>(info_.labels.size());
+std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels) {
+  const auto count = static_cast<int64_t>(labels.size());
   std::vector<ClassScore> scores;
-  for (const auto& [id, probability] : best_of(logits, labels, labels))
-    scores.push_back({info_.labels[static_cast<size_t>(id)], probability});
+  for (const auto& [id, probability] : best_of(logits, count, count)) scores.push_back({labels[static_cast<size_t>(id)], probability});
   return scores;
 }
 
@@ -118,7 +117,7 @@ std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::option
                                               const Interventions& interventions) const {
   check_classifies();
   const Tensor logits = run(tokenizer().encode(text, {.pair = pair}), {.interventions = interventions}).class_logits;
-  return class_scores(logits.data<float>());
+  return class_scores(logits.data<float>(), info_.labels);
 }
 
 namespace {
@@ -258,7 +257,7 @@ std::vector<std::vector<ClassScore>> LoadedModel::classify_all(const std::vector
   run_all(encodings, options, {}, nullptr, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
     const int64_t labels = made.class_logits.size(1);
     for (size_t row = 0; row < which.size(); ++row)
-      results[which[row]] = class_scores(made.class_logits.data<float>() + static_cast<int64_t>(row) * labels);
+      results[which[row]] = class_scores(made.class_logits.data<float>() + static_cast<int64_t>(row) * labels, info_.labels);
   });
   return results;
 }

@@ -3,6 +3,7 @@
 
 #include "base/format.h"
 #include "models/architecture.h"
+#include "models/network.h"
 
 namespace clearhead {
 
@@ -69,7 +70,8 @@ Architecture read_architecture(const Json& config, const std::string& where) {
       known += (known.empty() ? "" : ", ") + std::string(name);
     }
   }
-  fail(ErrorCode::kUnsupported, "{}: \"model_type\": \"{}\" is not supported; known are {}", where, type->string(), known);
+  fail(ErrorCode::kUnsupported, "{}: \"model_type\": \"{}\" is not supported; known are {}, {}", where, type->string(), known,
+       network_types());
 }
 
 }  // namespace clearhead

@@ -9,6 +9,8 @@
 #include "io/hub.h"
 #include "models/find_model.h"
 #include "models/loaded_model.h"
+#include "models/loaded_network.h"
+#include "models/network.h"
 
 namespace clearhead {
 namespace {
@@ -51,6 +53,8 @@ std::string model_directory(const std::string& name) {
 namespace {
 
 struct Found {
+  Json config{};
+  bool is_network = false;  // then the facts are empty
   ModelInfo info{};
   Architecture facts{};
   SafeTensors file;
@@ -72,13 +76,41 @@ void describe_file(const SafeTensors& file, ModelInfo& info) {
   info.file_dtype = dtypes.size() == 1 ? *dtypes.begin() : "mixed";
 }
 
+// What a network says of itself; its parameters are made here for their number only.
+Found find_network(const std::string& name, const std::string& directory, const Json& config) {
+  Found found{config, true, {}, {}, SafeTensors::open_model(directory), {}};
+  Parameters parameters;
+  const NetworkFacts facts = network_of(config, directory + "/config.json", parameters)->facts();
+  ModelInfo& info = found.info;
+  info.name = name;
+  info.directory = directory;
+  info.model_type = config.find("model_type")->string();
+  info.reads = facts.reads;
+  info.layers = facts.layers;
+  info.heads = info.key_heads = facts.heads;
+  info.width = facts.width;
+  info.head_dim = facts.width / facts.heads;
+  info.vocabulary = facts.vocabulary;
+  info.longest = facts.longest;
+  info.first_token = facts.first_token;
+  info.labels = facts.labels;
+  info.has_causal = facts.labels.empty();
+  info.encoder_layers = info.has_causal ? 1 : 0;
+  info.causal = info.has_causal;
+  info.has_classifier = !facts.labels.empty();
+  describe_file(found.file, info);
+  return found;
+}
+
 Found find(const std::string& name) {
   const std::string directory = model_directory(name), path = directory + "/config.json";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
     fail(ErrorCode::kNotFound, "{}: there is no config.json in it; expected a model's directory", directory);
-  const Architecture facts = read_architecture(Json::parse(read_config(path), path), path);
-  Found found{{}, facts, SafeTensors::open_model(directory), read_sentence_facts(directory)};
+  const Json config = Json::parse(read_config(path), path);
+  if (is_network(config)) return find_network(name, directory, config);
+  const Architecture facts = read_architecture(config, path);
+  Found found{config, false, {}, facts, SafeTensors::open_model(directory), read_sentence_facts(directory)};
   ModelInfo& info = found.info;
   info.name = name;
   info.directory = directory;
@@ -115,10 +147,16 @@ std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOpt
   if (options.precision != DType::kF32 && options.precision != DType::kBF16)
     fail(ErrorCode::kUnsupported, "load: a precision of {}; expected f32 or bf16", to_string(options.precision));
   Found found = find(path_or_name);
-  std::shared_ptr<const Tokenizer> tokenizer = options.tokenizer ? Tokenizer::load(found.info.directory) : nullptr;
+  const bool reads_words = options.tokenizer && found.info.vocabulary > 0;
+  std::shared_ptr<const Tokenizer> tokenizer = reads_words ? Tokenizer::load(found.info.directory) : nullptr;
   const bool rounds_weights = options.precision == DType::kBF16 && options.weights == WeightStorage::kF32;
   const WeightStorage weights = rounds_weights ? WeightStorage::kBF16 : options.weights;
   found.info.precision = options.precision;
+  if (found.is_network) {
+    if (options.weights != WeightStorage::kF32)
+      fail(ErrorCode::kUnsupported, "{}: weights of a model of type \"{}\" are kept as f32", found.info.name, found.info.model_type);
+    return std::make_shared<LoadedNetwork>(std::move(found.info), found.config, std::move(tokenizer));
+  }
   return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file, weights), std::move(tokenizer),
                                        std::move(found.sentence));
 }

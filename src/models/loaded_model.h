@@ -46,7 +46,6 @@ class LoadedModel : public Model {
   Encoding encoded_masks(std::string_view text, int32_t mask) const;
   std::vector<Candidate> candidates(const float* logits, int64_t count) const;
   void check_classifies() const;
-  std::vector<ClassScore> class_scores(const float* logits) const;
   std::vector<Encoding> encoded(const std::vector<std::string>& texts, const BatchOptions& options,
                                 const std::function<Encoding(size_t)>& encode) const;
   void run_all(const std::vector<Encoding>& texts, const BatchOptions& options, RunOptions run,
@@ -58,7 +57,6 @@ class LoadedModel : public Model {
   ForwardInput checked_source(const TokenBatch& tokens) const;
   RunPlan plan(RunText text) const;
   RunText text_of(const TokenBatch& tokens, const std::optional<std::string>& text) const;
-  RunText text_of(const Encoding& encoding, const std::optional<std::string>& given, const std::optional<std::string>& pair) const;
   RunResult run_from(const ForwardInput& source, ForwardInput target, const RunOptions& options) const;
   RunResult compute(const ForwardInput& input, const RunOptions& options) const { return compute(transformer_, input, options); }
   RunResult compute(const Transformer& stack, const ForwardInput& input, const RunOptions& options) const;
@@ -71,5 +69,12 @@ class LoadedModel : public Model {
 
 /// Throws kTooLong if `tokens` is more than `longest`; longest = 0: no limit.
 void check_length(int64_t tokens, int64_t longest);
+/// Throws as Model::run() for tokens that do not fit: their number, ids, lengths.
+void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest);
+TokenBatch batch_of(const std::vector<int32_t>& ids);
+/// Held while a model computes: runs of a process take turns.
+std::unique_lock<std::recursive_mutex> take_turn();
+/// Probabilities of the labels, best first.   logits: [labels]
+std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels);
 
 }  // namespace clearhead

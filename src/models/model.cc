@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "models/loaded_model.h"
+#include "models/reading.h"
 
 namespace clearhead {
 namespace {
@@ -23,20 +24,16 @@ struct Engine {
   }
 };
 
-TokenBatch batch_of(const std::vector<int32_t>& ids) {
-  TokenBatch batch;
-  batch.batch = 1;
-  batch.length = static_cast<int64_t>(ids.size());
-  batch.ids = ids;
-  return batch;
-}
-
 void check_size(const char* what, const std::vector<int32_t>& values, int64_t expected) {
   if (values.empty() || static_cast<int64_t>(values.size()) == expected) return;
   fail(ErrorCode::kShape, "run: {} {} were given for {} tokens", values.size(), what, expected);
 }
 
 }  // namespace
+
+TokenBatch batch_of(const std::vector<int32_t>& ids) { return {.batch = 1, .length = static_cast<int64_t>(ids.size()), .ids = ids}; }
+
+std::unique_lock<std::recursive_mutex> take_turn() { return std::unique_lock(Engine::instance().turn); }
 
 void check_length(int64_t tokens, int64_t longest) {
   if (longest == 0 || tokens <= longest) return;
@@ -52,7 +49,7 @@ std::shared_ptr<const Tokenizer> LoadedModel::shared_tokenizer() const {
   return tokenizer_;
 }
 
-ForwardInput LoadedModel::checked(const TokenBatch& tokens, const Architecture& facts) const {
+void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest) {
   const int64_t rows = tokens.batch * tokens.length;
   if (tokens.batch < 1 || tokens.length < 1) fail(ErrorCode::kInvalidArgument, "run: there are no tokens; expected at least one");
   if (static_cast<int64_t>(tokens.ids.size()) != rows) {
@@ -62,17 +59,26 @@ ForwardInput LoadedModel::checked(const TokenBatch& tokens, const Architecture& 
   check_size("position ids", tokens.position_ids, rows);
   check_size("document ids", tokens.document_ids, rows);
   check_size("lengths", tokens.lengths, tokens.batch);
-  check_length(tokens.length, facts.longest);
+  check_length(tokens.length, longest);
+  for (const int32_t id : tokens.ids) {
+    if (id < 0 || id >= vocabulary) {
+      fail(ErrorCode::kInvalidArgument, "run: token id {} is outside the model's {} words; is the tokenizer another model's?", id,
+           with_commas(vocabulary));
+    }
+  }
+  for (const int32_t length : tokens.lengths) {
+    if (length < 0 || length > tokens.length)
+      fail(ErrorCode::kInvalidArgument, "run: a length of {} in a batch of {}", length, tokens.length);
+  }
+}
+
+ForwardInput LoadedModel::checked(const TokenBatch& tokens, const Architecture& facts) const {
+  check_tokens(tokens, facts.vocabulary, facts.longest);
+  const int64_t rows = tokens.batch * tokens.length;
   ForwardInput input;
   input.batch = tokens.batch;
   input.length = tokens.length;
   input.ids = tokens.ids;
-  for (const int32_t id : input.ids) {
-    if (id < 0 || id >= facts.vocabulary) {
-      fail(ErrorCode::kInvalidArgument, "run: token id {} is outside the model's {} words; is the tokenizer another model's?", id,
-           with_commas(facts.vocabulary));
-    }
-  }
   input.type_ids = tokens.type_ids;
   input.type_ids.resize(static_cast<size_t>(rows), 0);
   input.positions = tokens.position_ids;
@@ -87,10 +93,6 @@ ForwardInput LoadedModel::checked(const TokenBatch& tokens, const Architecture& 
   }
   input.lengths = tokens.lengths;
   input.lengths.resize(static_cast<size_t>(tokens.batch), static_cast<int32_t>(tokens.length));
-  for (const int32_t length : input.lengths) {
-    if (length < 0 || length > tokens.length)
-      fail(ErrorCode::kInvalidArgument, "run: a length of {} in a batch of {}", length, tokens.length);
-  }
   input.segments = segments_of(tokens.batch, tokens.length, input.lengths, tokens.document_ids);
   return input;
 }
@@ -128,7 +130,8 @@ RunResult LoadedModel::run_from(const TokenBatch& source, const TokenBatch& targ
 RunResult LoadedModel::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
   const ForwardInput read = checked_source(batch_of(source.ids)), input = checked(batch_of(target.ids));
   if (options.observer)
-    options.observer->begin(plan_of_pair(transformer_, info_.name, text_of(source, options.source, {}), text_of(target, options.text, {})));
+    options.observer->begin(plan_of_pair(transformer_, info_.name, run_text(source, tokenizer_.get(), options.source),
+                                         run_text(target, tokenizer_.get(), options.text)));
   return run_from(read, input, options);
 }
 
@@ -167,6 +170,48 @@ RunResult LoadedModel::run(const Encoding& encoding, const RunOptions& options) 
 
 RunResult Model::run(const std::vector<int32_t>& ids, const RunOptions& options) const { return run(batch_of(ids), options); }
 
+namespace {
+
+[[noreturn]] void refuse(const Model& model, const char* what) {
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, {}", model.info().name, model.info().model_type,
+       model.info().reads, what);
+}
+
+}  // namespace
+
+// What a kind of model does not override, it does not do.
+RunResult Model::run(const TokenBatch&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
+RunResult Model::run(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
+RunResult Model::run_from(const TokenBatch&, const TokenBatch&, const RunOptions&) const { refuse(*this, "writes no text"); }
+RunResult Model::run_from(const Encoding&, const Encoding&, const RunOptions&) const { refuse(*this, "writes no text"); }
+ModelCache Model::read(const TokenBatch&, DType, const Interventions&) const { refuse(*this, "writes no text"); }
+RunResult Model::step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const { refuse(*this, "writes no text"); }
+RunPlan Model::plan_of(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
+Embedding Model::embed(std::string_view, const RunOptions&) const { refuse(*this, "embeds no sentences"); }
+std::vector<std::vector<Candidate>> Model::fill_mask(std::string_view, int64_t, const Interventions&) const {
+  refuse(*this, "fills no masks");
+}
+std::vector<ClassScore> Model::classify(std::string_view, std::optional<std::string_view>, const Interventions&) const {
+  refuse(*this, "does not classify one text");
+}
+std::vector<TaggedSpan> Model::tag(std::string_view, const Interventions&) const { refuse(*this, "tags no words"); }
+std::vector<std::vector<ClassScore>> Model::classify_inputs(const std::vector<ModelInput>&, const Interventions&) const {
+  refuse(*this, "is given texts, not inputs of other kinds");
+}
+void Model::observe(const ModelInput&, Observer&, const Interventions&) const {
+  refuse(*this, "is given texts, not inputs of other kinds");
+}
+std::vector<Embedding> Model::embed_all(const std::vector<std::string>&, const BatchOptions&) const {
+  refuse(*this, "embeds no sentences");
+}
+std::vector<std::vector<std::vector<Candidate>>> Model::fill_all(const std::vector<std::string>&, int64_t, const BatchOptions&) const {
+  refuse(*this, "fills no masks");
+}
+std::vector<std::vector<ClassScore>> Model::classify_all(const std::vector<std::string>&, std::optional<std::string_view>,
+                                                         const BatchOptions&) const {
+  refuse(*this, "does not classify one text");
+}
+
 void ModelCache::select(const std::vector<int64_t>& rows) {
   std::vector<int64_t> sources, shares;  // that stay, and how many rows each has
   const int64_t each = source.defined() ? batch / source.size(0) : 1;
@@ -196,6 +241,12 @@ void ModelCache::select(const std::vector<int64_t>& rows) {
     }
   }
   for (KVCache& keys : layers) keys.select(rows);
+  for (Tensor& state : states) {
+    const Tensor from = state.contiguous();
+    state = Tensor::empty({static_cast<int64_t>(rows.size()), from.size(1)});
+    for (size_t i = 0; i < rows.size(); ++i)
+      std::memcpy(state.select(0, static_cast<int64_t>(i)).mutable_raw(), from.select(0, rows[i]).raw(), from.bytes() / from.size(0));
+  }
   batch = static_cast<int64_t>(rows.size());
 }
 

@@ -4,6 +4,7 @@
 #include "base/format.h"
 #include "base/utf8.h"
 #include "models/loaded_model.h"
+#include "models/reading.h"
 
 namespace clearhead {
 namespace {
@@ -49,6 +50,44 @@ RunPlan LoadedModel::plan(RunText text) const {
   return {.model = info_.name, .families = {family}, .text = std::move(text)};
 }
 
+RunText run_text(const Encoding& encoding, const Tokenizer* tokenizer, const std::optional<std::string>& given,
+                 const std::optional<std::string>& pair) {
+  RunText text;
+  const bool has_pair = std::find(encoding.segment.begin(), encoding.segment.end(), uint8_t{1}) != encoding.segment.end();
+  text.text = given ? *given : tokenizer ? rebuilt(encoding, *tokenizer, 0) : "";
+  const int64_t second = static_cast<int64_t>(text.text.size()) + 1;
+  if (has_pair) text.text += "\n" + (pair ? *pair : tokenizer ? rebuilt(encoding, *tokenizer, 1) : "");
+  text.ids = encoding.ids;
+  std::array<TextSegment, 2> of_pair{TextSegment{"first", "text", -1, 0}, TextSegment{"second", "text", -1, 0}};
+  for (size_t i = 0; i < encoding.size(); ++i) {
+    const bool special = encoding.is_special(i);
+    const int64_t shift = encoding.segment[i] == 1 ? second : 0;
+    text.offsets.push_back({encoding.offsets[i][0] + shift, encoding.offsets[i][1] + shift});
+    text.special.push_back(special);
+    text.pieces.push_back(tokenizer ? std::string(tokenizer->token(encoding.ids[i])) : std::to_string(encoding.ids[i]));
+    if (special || encoding.segment[i] > 1) continue;
+    TextSegment& segment = of_pair[encoding.segment[i]];
+    if (segment.begin < 0) segment.begin = static_cast<int64_t>(i);
+    segment.end = static_cast<int64_t>(i) + 1;
+  }
+  if (has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
+  return text;
+}
+
+RunText joined(RunText source, const RunText& target) {
+  RunText text = std::move(source);
+  const auto moved = static_cast<int64_t>(text.text.size()) + 1;
+  const int64_t first = tokens_of(text);
+  text.text += "\n" + target.text;
+  text.ids.insert(text.ids.end(), target.ids.begin(), target.ids.end());
+  text.special.insert(text.special.end(), target.special.begin(), target.special.end());
+  text.pieces.insert(text.pieces.end(), target.pieces.begin(), target.pieces.end());
+  for (const auto& [begin, end] : target.offsets)
+    text.offsets.push_back(begin == end ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
+  text.segments = {{"source", "text", 0, first}, {"target", "text", first, tokens_of(text)}};
+  return text;
+}
+
 // What joins the two texts comes first: it is what a translation is looked at for.
 RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText source, RunText target) {
   MapFamily decoder = family_of(stack, tokens_of(target)), encoder = family_of(*stack.encoder(), tokens_of(source));
@@ -59,16 +98,7 @@ RunPlan plan_of_pair(const Transformer& stack, const std::string& model, RunText
   cross.keys = encoder.keys;
   cross.first_key = 0;
   cross.causal = false;
-  RunText text = std::move(source);
-  const auto moved = static_cast<int64_t>(text.text.size()) + 1;
-  text.text += "\n" + target.text;
-  text.ids.insert(text.ids.end(), target.ids.begin(), target.ids.end());
-  text.special.insert(text.special.end(), target.special.begin(), target.special.end());
-  text.pieces.insert(text.pieces.end(), target.pieces.begin(), target.pieces.end());
-  for (const auto& [begin, end] : target.offsets)
-    text.offsets.push_back(begin == end ? std::array<int64_t, 2>{} : std::array{begin + moved, end + moved});
-  text.segments = {{"source", "text", 0, encoder.keys}, {"target", "text", encoder.keys, tokens_of(text)}};
-  return {.model = model, .families = {cross, decoder, encoder}, .text = std::move(text)};
+  return {.model = model, .families = {cross, decoder, encoder}, .text = joined(std::move(source), target)};
 }
 
 RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::string>& given) const {
@@ -84,32 +114,8 @@ RunText LoadedModel::text_of(const TokenBatch& tokens, const std::optional<std::
   return text;
 }
 
-RunText LoadedModel::text_of(const Encoding& encoding, const std::optional<std::string>& given,
-                             const std::optional<std::string>& pair) const {
-  RunText text;
-  const bool has_pair = std::find(encoding.segment.begin(), encoding.segment.end(), uint8_t{1}) != encoding.segment.end();
-  text.text = given ? *given : tokenizer_ ? rebuilt(encoding, *tokenizer_, 0) : "";
-  const int64_t second = static_cast<int64_t>(text.text.size()) + 1;
-  if (has_pair) text.text += "\n" + (pair ? *pair : tokenizer_ ? rebuilt(encoding, *tokenizer_, 1) : "");
-  text.ids = encoding.ids;
-  std::array<TextSegment, 2> of_pair{TextSegment{"first", "text", -1, 0}, TextSegment{"second", "text", -1, 0}};
-  for (size_t i = 0; i < encoding.size(); ++i) {
-    const bool special = encoding.is_special(i);
-    const int64_t shift = encoding.segment[i] == 1 ? second : 0;
-    text.offsets.push_back({encoding.offsets[i][0] + shift, encoding.offsets[i][1] + shift});
-    text.special.push_back(special);
-    text.pieces.push_back(tokenizer_ ? std::string(tokenizer_->token(encoding.ids[i])) : std::to_string(encoding.ids[i]));
-    if (special || encoding.segment[i] > 1) continue;
-    TextSegment& segment = of_pair[encoding.segment[i]];
-    if (segment.begin < 0) segment.begin = static_cast<int64_t>(i);
-    segment.end = static_cast<int64_t>(i) + 1;
-  }
-  if (has_pair && of_pair[0].begin >= 0) text.segments.assign(of_pair.begin(), of_pair.end());
-  return text;
-}
-
 RunPlan LoadedModel::plan_of(const Encoding& encoding, const RunOptions& options) const {
-  RunPlan out = plan(text_of(encoding, options.text, options.pair));
+  RunPlan out = plan(run_text(encoding, tokenizer_.get(), options.text, options.pair));
   if (!options.segments.empty()) out.text.segments = options.segments;
   return out;
 }

@@ -71,6 +71,8 @@ Compute::Compute(const ComputeOptions& options) : state_(std::make_unique<State>
 }
 Compute::~Compute() = default;
 
+bool Compute::observes(const Site& site) const { return state_->run.wants(site); }
+
 Tensor Compute::embed(const Tensor& table, const std::vector<int32_t>& ids) {
   if (table.rank() != 2) fail(ErrorCode::kShape, "embed: the table is {}; expected [entries, width]", to_string(table.shape()));
   Tensor out = state_->run.result({static_cast<int64_t>(ids.size()), table.size(1)});
@@ -204,7 +206,7 @@ Tensor Compute::attend(const Tensor& q, const Tensor& k, const Tensor& v, const 
     if (site->family == "cross") at.cross_queries = Range{site->step, site->step + q.size(2)};
     edited = with_interventions(spec, state_->interventions, at);
   }
-  const bool is_narrow = run.operands != DType::kF32, wanted = site && run.wants(*site);
+  const bool is_narrow = run.operands != DType::kF32, wanted = site && site->reported && run.wants(*site);
   const Shape shape = {q.size(0), q.size(2), q.size(1), v.size(3)};
   const Tensor out = is_narrow ? run.take(shape, run.operands) : run.result(shape);
   Tensor by_head = out.permute({0, 2, 1, 3});

@@ -90,4 +90,37 @@ Tensor Pooling::operator()(Compute& compute, const Tensor& x, const Layout& layo
   return compute.attend(q, k, heads_of(x, layout, 1), spec, site).reshape({layout.batch, x.size(1)});
 }
 
+Tensor Pooling::operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const {
+  layout.check("pooling", x);
+  if (groups.rows() != layout.batch)
+    fail(ErrorCode::kShape, "pooling: {} groups of {} sequences; there are {}", groups.batch, groups.length, layout.batch);
+  // The rows of a group without padding, one after another, and which sequence each is of.
+  std::vector<std::vector<int32_t>> rows(static_cast<size_t>(groups.batch)), of(rows);
+  size_t longest = 1;
+  for (int64_t sequence = 0; sequence < layout.batch; ++sequence) {
+    const auto group = static_cast<size_t>(sequence / groups.length);
+    const int64_t length = layout.lengths.empty() ? layout.length : layout.lengths[static_cast<size_t>(sequence)];
+    for (int64_t t = 0; t < length; ++t) {
+      rows[group].push_back(static_cast<int32_t>(sequence * layout.length + t));
+      of[group].push_back(static_cast<int32_t>(sequence % groups.length));
+    }
+    longest = std::max(longest, rows[group].size());
+  }
+  std::vector<int32_t> packed, key_ids, query_ids;
+  for (size_t group = 0; group < rows.size(); ++group) {
+    rows[group].resize(longest, 0);
+    of[group].resize(longest, -1);
+    packed.insert(packed.end(), rows[group].begin(), rows[group].end());
+    key_ids.insert(key_ids.end(), of[group].begin(), of[group].end());
+    for (int64_t at = 0; at < groups.length; ++at) query_ids.push_back(static_cast<int32_t>(at));
+  }
+  const Layout all{groups.batch, static_cast<int64_t>(longest)};
+  const Tensor values = compute.embed(x, packed);
+  const Tensor k = heads_of(compute.activate("tanh", hidden(compute, values)), all, 1);
+  const Tensor q = query.reshape({1, 1, 1, query.size(1)}).expand({groups.batch, 1, groups.length, query.size(1)});
+  AttentionSpec spec{.score = Dot{1}};
+  spec.topology.segments = Segments{Tensor::from(query_ids, {groups.batch, groups.length}), Tensor::from(key_ids, {all.batch, all.length})};
+  return compute.attend(q, k, heads_of(values, all, 1), spec, site).reshape({groups.rows(), x.size(1)});
+}
+
 }  // namespace clearhead::parts

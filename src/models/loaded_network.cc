@@ -1,0 +1,143 @@
+// Running a network: what is given becomes rows, an observer gets the plan, and a Compute runs the parts.
+#include "models/loaded_network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "clearhead/tokenizer.h"
+#include "clearhead/trace.h"
+#include "models/loaded_model.h"
+#include "models/reading.h"
+
+namespace clearhead {
+namespace {
+
+constexpr size_t kInputsAtOnce = 32;
+
+Encoding encoding_of(const TokenBatch& tokens) {
+  Encoding out{.ids = {tokens.ids.begin(), tokens.ids.begin() + tokens.length}};
+  out.type_ids.resize(out.ids.size());
+  out.offsets.resize(out.ids.size());
+  out.segment.resize(out.ids.size(), Encoding::kSpecial);
+  return out;
+}
+
+}  // namespace
+
+LoadedNetwork::LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr<const Tokenizer> tokenizer)
+    : info_(std::move(info)),
+      parameters_(Parameters::read(info_.directory + "/model.safetensors")),
+      network_(network_of(config, info_.directory + "/config.json", parameters_)),
+      tokenizer_(std::move(tokenizer)) {
+  parameters_.check_all_used();
+}
+
+std::shared_ptr<const Tokenizer> LoadedNetwork::shared_tokenizer() const {
+  if (!tokenizer_) fail(ErrorCode::kNotFound, "{}: the model was loaded without a tokenizer", info_.name);
+  return tokenizer_;
+}
+
+void LoadedNetwork::check_writes() const {
+  if (!info_.has_causal)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, writes no text", info_.name, info_.model_type, info_.reads);
+}
+
+Rows LoadedNetwork::checked(const TokenBatch& tokens) const {
+  check_writes();
+  check_tokens(tokens, info_.vocabulary, info_.longest);
+  return {.batch = tokens.batch, .length = tokens.length, .ids = tokens.ids, .lengths = tokens.lengths};
+}
+
+RunResult LoadedNetwork::written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const {
+  if (source.batch != target.batch)
+    fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", target.batch, source.batch);
+  const auto turn = take_turn();
+  const auto run = [&](Observer* observer) {
+    Compute compute({.observer = observer, .operands = info_.precision, .interventions = options.interventions});
+    return network_->logits(compute, target, &source);
+  };
+  if (options.observer) options.observer->begin(plan_of_run(info_.name, text, [&](Observer& observer) { run(&observer); }));
+  return {.causal_logits = run(options.observer).reshape({target.batch, target.length, info_.vocabulary})};
+}
+
+RunResult LoadedNetwork::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
+  const Tokenizer* tokenizer = tokenizer_.get();
+  const Rows read = checked(source), input = checked(target);
+  const RunText text =
+      joined(run_text(encoding_of(source), tokenizer, options.source.value_or("")), run_text(encoding_of(target), tokenizer, options.text.value_or("")));
+  return written(read, input, options, text);
+}
+
+RunResult LoadedNetwork::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
+  const Tokenizer* tokenizer = tokenizer_.get();
+  const RunText text = joined(run_text(source, tokenizer, options.source), run_text(target, tokenizer, options.text));
+  return written(checked(batch_of(source.ids)), checked(batch_of(target.ids)), options, text);
+}
+
+ModelCache LoadedNetwork::read(const TokenBatch& source, DType dtype, const Interventions& interventions) const {
+  const Rows rows = checked(source);
+  const auto turn = take_turn();
+  ModelCache cache{.dtype = dtype, .batch = source.batch};
+  Compute compute({.operands = info_.precision, .interventions = interventions});
+  network_->read(compute, rows, cache);
+  cache.source_lengths.resize(static_cast<size_t>(source.batch), static_cast<int32_t>(source.length));
+  return cache;
+}
+
+RunResult LoadedNetwork::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
+  check_writes();
+  if (static_cast<int64_t>(ids.size()) != cache.batch || cache.states.empty())
+    fail(ErrorCode::kShape, "step: {} ids for {} sequences; expected one for each, and a cache that read() made", ids.size(), cache.batch);
+  check_tokens({.batch = cache.batch, .length = 1, .ids = ids}, info_.vocabulary, 0);
+  check_length(cache.length + 1, info_.longest);
+  const auto turn = take_turn();
+  // As many states as sequences: beams start from one.
+  Compute compute({.observer = options.observer, .operands = info_.precision, .interventions = options.interventions});
+  RunResult result{.causal_logits = network_->step(compute, ids, cache).reshape({cache.batch, 1, info_.vocabulary})};
+  ++cache.length;
+  ++cache.step;
+  return result;
+}
+
+std::vector<std::vector<ClassScore>> LoadedNetwork::classify_inputs(const std::vector<ModelInput>& inputs,
+                                                                    const Interventions& interventions) const {
+  if (info_.labels.empty())
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no labels to choose from", info_.name, info_.model_type);
+  const auto labels = static_cast<int64_t>(info_.labels.size());
+  const auto turn = take_turn();
+  std::vector<std::vector<ClassScore>> out;
+  for (size_t begin = 0; begin < inputs.size(); begin += kInputsAtOnce) {
+    const size_t end = std::min(inputs.size(), begin + kInputsAtOnce);
+    std::vector<ReadInput> read;
+    for (size_t at = begin; at < end; ++at) read.push_back(read_input(network_->facts(), tokenizer_.get(), inputs[at]));
+    std::vector<const Reading*> input, source;
+    for (const ReadInput& one : read) {
+      input.push_back(&one.input);
+      if (one.source) source.push_back(&*one.source);
+    }
+    Compute compute({.operands = info_.precision, .interventions = interventions});
+    const Rows rows = rows_of(input, network_->facts().pad), sources = rows_of(source, network_->facts().pad);
+    const Tensor logits = network_->logits(compute, rows, source.empty() ? nullptr : &sources);
+    for (size_t at = 0; at < read.size(); ++at)
+      out.push_back(class_scores(logits.data<float>() + static_cast<int64_t>(at) * labels, info_.labels));
+  }
+  return out;
+}
+
+void LoadedNetwork::observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const {
+  const NetworkFacts& facts = network_->facts();
+  const ReadInput read = read_input(facts, tokenizer_.get(), input);
+  const Rows rows = rows_of({&read.input}, facts.pad);
+  const std::optional<Rows> source = read.source ? std::optional(rows_of({&*read.source}, facts.pad)) : std::nullopt;
+  const auto turn = take_turn();
+  const auto run = [&](Observer& watching) {
+    Compute compute({.observer = &watching, .operands = info_.precision, .interventions = interventions});
+    network_->logits(compute, rows, source ? &*source : nullptr);
+  };
+  observer.begin(plan_of_run(info_.name, run_text_of(facts, tokenizer_.get(), input), run));
+  run(observer);
+}
+
+}  // namespace clearhead

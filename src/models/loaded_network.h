@@ -1,0 +1,42 @@
+// The Model that load() returns for a network of parts: what it reads, and what it answers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "models/network.h"
+
+namespace clearhead {
+
+class LoadedNetwork final : public Model {
+ public:
+  /// Throws what reading the config and the weights throws.
+  LoadedNetwork(ModelInfo info, const Json& config, std::shared_ptr<const Tokenizer> tokenizer);
+
+  const ModelInfo& info() const override { return info_; }
+  const Tokenizer& tokenizer() const override { return *shared_tokenizer(); }
+  std::shared_ptr<const Tokenizer> shared_tokenizer() const override;
+
+  // Writers.
+  RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
+  RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const override;
+  ModelCache read(const TokenBatch& source, DType dtype, const Interventions& interventions) const override;
+  RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
+  // Classifiers.
+  std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs, const Interventions& interventions) const override;
+  void observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const override;
+
+ private:
+  void check_writes() const;
+  Rows checked(const TokenBatch& tokens) const;
+  RunResult written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const;
+
+  ModelInfo info_;
+  Parameters parameters_;  // of network_
+  std::unique_ptr<Network> network_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
+
+}  // namespace clearhead

@@ -1,0 +1,95 @@
+// The list of networks, and the fields that all their configs share.
+#include "models/network.h"
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "models/networks/networks.h"
+
+namespace clearhead {
+namespace {
+
+// ★ One line here and one file in networks/ for one more.
+const NetworkKind* const kKinds[] = {&kRecurrentTranslator};
+
+const NetworkKind* kind_of(const Json& config) {
+  const Json* type = config.find("model_type");
+  for (const NetworkKind* kind : kKinds) {
+    if (type && type->is_string() && type->string() == kind->model_type) return kind;
+  }
+  return nullptr;
+}
+
+int32_t token_or(Fields& fields, const char* name, int64_t otherwise, int64_t vocabulary) {
+  const int64_t id = fields.integer_or(name, otherwise);
+  if (id < 0 || (vocabulary > 0 && id >= vocabulary)) fields.wrong(name, format("a token below {}", vocabulary), Json(id));
+  return static_cast<int32_t>(id);
+}
+
+// "id2label": {"0": "no", "1": "yes"}
+std::vector<std::string> labels_of(Fields& fields) {
+  std::vector<std::string> labels;
+  const Json* named = fields.take("id2label");
+  if (!named) return labels;
+  for (size_t id = 0; id < named->size(); ++id) {
+    const Json* label = named->find(std::to_string(id));
+    if (!label || !label->is_string()) fields.wrong("id2label", format("a label for {}", id), *named);
+    labels.push_back(label->string());
+  }
+  return labels;
+}
+
+}  // namespace
+
+bool is_network(const Json& config) { return kind_of(config) != nullptr; }
+
+std::string network_types() {
+  std::string known;
+  for (const NetworkKind* kind : kKinds) known += (known.empty() ? "" : ", ") + std::string(kind->model_type);
+  return known;
+}
+
+std::unique_ptr<Network> network_of(const Json& config, const std::string& where, Parameters& parameters) {
+  const NetworkKind* kind = kind_of(config);
+  if (!kind) return nullptr;
+  Fields fields(config, where);
+  NetworkFacts facts{.reads = kind->reads};
+  // What does not change what the network computes: provenance, tokens of generation, names of labels.
+  for (const char* name : {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "eos_token_id", "forced_eos_token_id", "is_encoder_decoder"})
+    fields.take(name);
+  facts.vocabulary = fields.integer_or("vocab_size", 0);
+  facts.longest = fields.integer_or("max_position_embeddings", 0);
+  facts.pad = token_or(fields, "pad_token_id", 0, facts.vocabulary);
+  facts.first_token = token_or(fields, "decoder_start_token_id", facts.pad, facts.vocabulary);
+  facts.labels = labels_of(fields);
+  std::unique_ptr<Network> network = kind->make(fields, std::move(facts), parameters);
+  fields.refuse_rest();
+  return network;
+}
+
+int64_t size_of(Fields& fields, const char* name, int64_t most) {
+  const int64_t size = fields.integer(name);
+  if (size < 1 || size > most) fields.wrong(name, format("a whole number from 1 to {}", most), Json(size));
+  return size;
+}
+
+double rate_of(Fields& fields, const char* name) {
+  const double rate = fields.number_or(name, 0);
+  if (!(rate >= 0 && rate <= 0.9)) fields.wrong(name, "a number from 0 to 0.9", Json(rate));
+  return rate;
+}
+
+std::string choice_of(Fields& fields, const char* name, const std::vector<std::string>& choices) {
+  std::string chosen = fields.string_or(name, choices.front()), known;
+  for (const std::string& choice : choices) {
+    if (choice == chosen) return chosen;
+    known += (known.empty() ? "" : ", ") + choice;
+  }
+  fields.wrong(name, "one of: " + known, Json(chosen));
+}
+
+void Network::read(Compute&, const Rows&, ModelCache&) const { fail(ErrorCode::kUnsupported, "read: this network writes no text"); }
+Tensor Network::step(Compute&, const std::vector<int32_t>&, ModelCache&) const {
+  fail(ErrorCode::kUnsupported, "step: this network writes no text");
+}
+
+}  // namespace clearhead

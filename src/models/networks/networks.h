@@ -1,0 +1,28 @@
+// What a file of this folder shows: a kind of network, and how its config makes one. And how configs are read.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "models/network.h"
+
+namespace clearhead {
+
+struct NetworkKind {
+  const char* model_type;
+  const char* reads;  // as ModelInfo::reads
+  std::unique_ptr<Network> (*make)(Fields& config, NetworkFacts facts, const Scope& scope);
+};
+
+extern const NetworkKind kRecurrentTranslator;
+
+// Fields of a config. Each throws kFormat, naming the field.
+int64_t size_of(Fields& fields, const char* name, int64_t most = 1 << 20);
+/// 0 if absent.
+double rate_of(Fields& fields, const char* name);
+/// The first if absent.
+std::string choice_of(Fields& fields, const char* name, const std::vector<std::string>& choices);
+
+}  // namespace clearhead

@@ -1,0 +1,198 @@
+// Where attention began: a bidirectional GRU reads a text, another writes one from it, and before each word asks which of the words
+// read to look at.
+//
+//   "score": "additive"   Bahdanau, Cho & Bengio 2015, A.1 and A.2: the state s_{t−1} looks, e_tj = vᵀ tanh(W s_{t−1} + U h_j);
+//                         the context goes into the next state
+//            "dot", "general", "concat"   Luong, Pham & Manning 2015, eq. 8: the state s_t looks, and s̃_t = tanh(W [c_t; s_t])
+//            "none"       no attention: what was read is in the first state only (Sutskever, Vinyals & Le 2014)
+//   "where": "global"     all words
+//            "local-m"    2·"reach" + 1 words around word t (§3.2)
+//            "local-p"    words around a predicted centre p_t = S·σ(vᵀ tanh(W s_t)), weighted by a Gaussian (eq. 9 and 10)
+//   "choice": "soft", or "hard": one word, drawn in training by its weight, the best one otherwise (Xu et al. 2015, §4.1)
+//
+// Source and target share a vocabulary and its table, which is the output projection too (Press & Wolf 2017).
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "models/networks/networks.h"
+
+namespace clearhead {
+namespace {
+
+const Site kCross{.family = "cross", .queries = "target", .keys = "source"};
+
+class RecurrentTranslator final : public Network {
+ public:
+  RecurrentTranslator(Fields& config, NetworkFacts facts, const Scope& scope)
+      : embedding_size_(size_of(config, "embedding_size")),
+        hidden_(size_of(config, "hidden_size")),
+        reach_(config.integer_or("reach", 4)),
+        dropout_(rate_of(config, "dropout")),
+        score_(choice_of(config, "score", {"additive", "dot", "general", "concat", "none"})),
+        where_(choice_of(config, "where", {"global", "local-m", "local-p"})),
+        is_hard_(choice_of(config, "choice", {"soft", "hard"}) == "hard") {
+    if (hidden_ % 2 != 0) config.wrong("hidden_size", "an even number: half for each direction of the encoder", Json(hidden_));
+    if (reach_ < 1) config.wrong("reach", "1 or more words", Json(reach_));
+    if (where_ != "global" && (is_fed() || score_ == "none"))
+      config.wrong("where", "global with this \"score\"; local attention is Luong's", Json(where_));
+    facts_ = std::move(facts);
+    facts_.width = hidden_;
+    embedding_ = {scope / "embedding", size_of_vocabulary(config), embedding_size_, Init::normal(0.05)};
+    encoder_ = {scope / "encoder", embedding_size_, hidden_ / 2, {.bidirectional = true}};
+    begin_ = {scope / "begin", hidden_ / 2, hidden_};
+    decoder_ = {scope / "decoder", embedding_size_ + (is_fed() ? hidden_ : 0), hidden_};
+    if (score_ != "dot" && score_ != "none") query_ = {scope / "query", hidden_, hidden_, {.bias = false}};
+    if (is_additive()) {
+      key_ = {scope / "key", hidden_, hidden_, {.bias = false}};
+      spec_.score = Additive{.weight = scope.parameter("score", {1, hidden_}, Init::normal(0.1))};
+    } else {
+      spec_.score = Dot{1};
+    }
+    if (where_ == "local-p") {
+      centre_ = {scope / "centre", hidden_, hidden_, {.bias = false}};
+      place_ = {scope / "place", hidden_, 1, {.bias = false}};
+    }
+    read_ = {scope / "read", hidden_ + (score_ == "none" ? 0 : hidden_), embedding_size_};
+    bias_ = scope.parameter("bias", {facts_.vocabulary}, Init::zeros());
+  }
+
+  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
+    const Memory memory = encode(compute, *source);
+    const Tensor words = compute.dropout(embedding_(compute, input.ids), dropout_);
+    parts::RecurrentState state{.state = {memory.begin}};
+    if (!is_fed()) {
+      const Tensor states = decoder_(compute, words, {input.batch, input.length}, state).rows;
+      return written(compute, states, score_ == "none" ? Tensor() : context(compute, memory, states, 0));
+    }
+    const Tensor by_text = words.reshape({input.batch, input.length, embedding_size_});
+    std::vector<Tensor> asking, states, contexts;
+    const auto as_step = [&](const Tensor& rows) { return rows.reshape({input.batch, 1, hidden_}); };
+    const auto as_rows = [&](const std::vector<Tensor>& steps) {
+      return compute.concat(steps, 1).reshape({input.batch * input.length, hidden_});
+    };
+    for (int64_t t = 0; t < input.length; ++t) {
+      asking.push_back(as_step(state.state[0]));
+      contexts.push_back(as_step(context(compute, memory, state.state[0], t, false)));
+      state = next(compute, by_text.select(1, t), contexts.back().reshape({input.batch, hidden_}), state);
+      states.push_back(as_step(state.state[0]));
+    }
+    if (compute.observes(kCross)) context(compute, memory, as_rows(asking), 0);  // all rows as one map
+    return written(compute, as_rows(states), as_rows(contexts));
+  }
+
+  void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
+    const Memory memory = encode(compute, source);
+    cache.source = memory.rows.reshape({source.batch, source.length, hidden_});
+    cache.source_lengths = source.lengths;
+    cache.states = {memory.begin};
+  }
+
+  Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
+    const Memory memory = memory_of(compute, cache);
+    const Tensor words = embedding_(compute, ids);
+    parts::RecurrentState state{.state = {cache.states.at(0)}};
+    Tensor seen;
+    if (is_fed()) seen = context(compute, memory, state.state[0], cache.length);
+    state = next(compute, words, seen, state);
+    if (!is_fed() && score_ != "none") seen = context(compute, memory, state.state[0], cache.length);
+    cache.states = {state.state[0]};
+    return written(compute, state.state[0], seen);
+  }
+
+ private:
+  struct Memory {
+    Layout layout{};
+    Tensor rows{}, keys{}, begin{};  // [rows, hidden], and [batch, hidden]
+  };
+
+  bool is_additive() const { return score_ == "additive" || score_ == "concat"; }
+  bool is_fed() const { return score_ == "additive"; }
+  int64_t size_of_vocabulary(Fields& config) const {
+    if (facts_.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts_.vocabulary));
+    return facts_.vocabulary;
+  }
+
+  // One copy of what was read for each sequence that is written from it.
+  Memory memory_of(Compute& compute, const ModelCache& cache) const {
+    const int64_t sources = cache.source.size(0), length = cache.source.size(1);
+    Memory memory{.layout = {cache.batch, length}};
+    std::vector<int32_t> of;
+    for (int64_t row = 0; row < cache.batch; ++row) {
+      of.push_back(static_cast<int32_t>(row * sources / cache.batch));
+      if (!cache.source_lengths.empty()) memory.layout.lengths.push_back(cache.source_lengths[static_cast<size_t>(of.back())]);
+    }
+    memory.rows = compute.embed(cache.source.reshape({sources, length * hidden_}), of).reshape({cache.batch * length, hidden_});
+    memory.keys = is_additive() ? key_(compute, memory.rows) : memory.rows;
+    return memory;
+  }
+
+  Memory encode(Compute& compute, const Rows& source) const {
+    Memory memory{.layout = source.layout()};
+    const auto [rows, last] = encoder_(compute, compute.dropout(embedding_(compute, source.ids), dropout_), memory.layout);
+    memory.rows = rows;
+    memory.keys = is_additive() ? key_(compute, rows) : rows;
+    memory.begin = compute.activate("tanh", begin_(compute, last.state[1]));  // what was read backwards
+    return memory;
+  }
+
+  parts::RecurrentState next(Compute& compute, const Tensor& words, const Tensor& context, const parts::RecurrentState& before) const {
+    const Tensor x = is_fed() ? compute.concat({words, context}, 1) : compute.contiguous(words);
+    return decoder_(compute, x, {.batch = words.size(0), .length = 1}, before).last;
+  }
+
+  // Contexts of states [texts·n, hidden], n of each text that was read, where word `first` is written by the first of them.
+  Tensor context(Compute& compute, const Memory& memory, const Tensor& states, int64_t first, bool reported = true) const {
+    const Layout& layout = memory.layout;
+    const int64_t n = states.size(0) / layout.batch, keys = layout.length;
+    const Tensor q = query_.weight.defined() ? query_(compute, states) : states;
+    AttentionSpec spec = spec_;
+    if (where_ == "local-m") spec.topology.band = {.back = reach_, .ahead = reach_, .align = Align::kStart, .offset = first};
+    if (where_ == "local-p") spec = around_centres(compute, layout, states, n);
+    if (!layout.lengths.empty()) spec.topology.segments = Segments{Tensor::zeros({layout.batch, n}, DType::kI32), layout.segments()};
+    if (is_hard_) {
+      using Choice = Hard::Choice;
+      spec.normaliser = Hard{.choice = compute.is_training() ? Choice::kSampled : Choice::kArgmax,
+                             .gradient = Hard::Gradient::kStraightThrough,
+                             .seed = compute.is_training() ? compute.dropout_seed() : 0};
+    }
+    Site site = kCross;
+    site.step = first;
+    site.reported = reported;
+    const Tensor seen = compute.attend(q.reshape({layout.batch, 1, n, hidden_}), memory.keys.reshape({layout.batch, 1, keys, hidden_}),
+                                       memory.rows.reshape({layout.batch, 1, keys, hidden_}), spec, site);
+    return seen.reshape({states.size(0), hidden_});
+  }
+
+  // p_t = S·σ(vᵀ tanh(W s_t))
+  AttentionSpec around_centres(Compute& compute, const Layout& layout, const Tensor& states, int64_t n) const {
+    const Tensor share = compute.activate("sigmoid", place_(compute, compute.activate("tanh", centre_(compute, states))));
+    std::vector<float> lengths;
+    for (int64_t b = 0; b < layout.batch; ++b)
+      lengths.insert(lengths.end(), static_cast<size_t>(n),
+                     static_cast<float>(layout.lengths.empty() ? layout.length : layout.lengths[static_cast<size_t>(b)]));
+    const Tensor centres = compute.multiply(share, Tensor::from(lengths, {layout.batch * n, 1}));
+    return local_p(centres.reshape({layout.batch, 1, n}), reach_);
+  }
+
+  Tensor written(Compute& compute, const Tensor& states, const Tensor& context) const {
+    const Tensor x = context.defined() ? compute.concat({states, context}, 1) : states;
+    return compute.linear(compute.dropout(compute.activate("tanh", read_(compute, x)), dropout_), embedding_.weight, bias_);
+  }
+
+  int64_t embedding_size_, hidden_, reach_;
+  double dropout_;
+  std::string score_, where_;
+  bool is_hard_;
+  parts::Embedding embedding_{};
+  parts::Gru encoder_{}, decoder_{};
+  parts::Linear begin_{}, query_{}, key_{}, centre_{}, place_{}, read_{};
+  Tensor bias_{};
+  AttentionSpec spec_{};
+};
+
+}  // namespace
+
+const NetworkKind kRecurrentTranslator{"recurrent_translator", "pair", [](Fields& config, NetworkFacts facts, const Scope& scope) {
+                                         return std::unique_ptr<Network>(std::make_unique<RecurrentTranslator>(config, std::move(facts), scope));
+                                       }};
+
+}  // namespace clearhead

@@ -1,0 +1,51 @@
+// From what a network reads to the rows of a batch, and to the text that an observer is told of. One case for each value of
+// NetworkFacts::reads; training and answers read alike.
+//
+//   "document"   input: the sentences of a document, grouped
+//   "story"      source: its statements, grouped; input: the question
+//   "picture"    input: the picture
+//   "scene"      source: the picture; input: the question
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "clearhead/tokenizer.h"
+#include "models/network.h"
+#include "models/rows.h"
+
+namespace clearhead {
+
+/// One side of an input, before it stands in a batch: sequences of ids, or features.
+struct Reading {
+  std::vector<std::vector<int32_t>> sequences{};
+  bool is_group = false;  // the sequences belong together
+  Tensor features{};      // [channels, height, width]
+  int64_t size() const;   // places that it takes: tokens, or 1
+};
+struct ReadInput {
+  Reading input{};
+  std::optional<Reading> source{};
+};
+
+/// Throws kInvalidArgument for an input without what the network reads, kShape for a picture of another size, kTooLong.
+ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
+/// What is read, with its words, and the items of its maps: sentences, statements ("slot"), patches, and the one item that asks
+/// ("document", "query").
+RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
+/// Readings of one kind as a batch, padded.
+Rows rows_of(const std::vector<const Reading*>& readings, int32_t pad);
+
+/// Sentences of a text: a line each, and cut where ., ! or ? is followed by a blank. For texts that come without them.
+std::vector<std::string> sentences_of(const std::string& text);
+
+/// A text's tokens as the observer is told of them.   given: the text, if known; pair: the second one
+RunText run_text(const Encoding& encoding, const Tokenizer* tokenizer, const std::optional<std::string>& given = {},
+                 const std::optional<std::string>& pair = {});
+/// Two texts as one, with the segments "source" and "target".
+RunText joined(RunText source, const RunText& target);
+
+}  // namespace clearhead
