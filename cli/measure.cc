@@ -8,7 +8,9 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
+#include "models/reading.h"
 #include "text/bleu.h"
+#include "train/learner.h"
 #include "train/pair_data.h"
 #include "train/task.h"
 
@@ -68,7 +70,7 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
 
 void measure_task(const Recipe& given, const Model& model, bool json) {
   const Recipe recipe = fitted_to_task(given);
-  const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), read_architecture(recipe.model, recipe.where));
+  const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), task_facts(recipe));
   if (model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
          model.info().name);
@@ -77,9 +79,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   std::vector<std::vector<double>> predictions;
   std::optional<Progress> progress("measuring");
   for (const Example& example : examples) {
-    const Rows& rows = example.input;
-    const TokenBatch batch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
-    predictions.push_back(task->predictions(model.run(batch), example));
+    predictions.push_back(task->predictions(run_rows(model, example.input, example.source ? &*example.source : nullptr), example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/terminal.h"
 #include "models/config.h"
+#include "train/learner.h"
 #include "train/task.h"
 
 namespace clearhead::cli {
@@ -48,8 +49,7 @@ void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer)
 void show_batches(const Recipe& given, int64_t count, bool json) {
   const Recipe recipe = fitted_to_task(given);
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
-  const Architecture facts = read_architecture(recipe.model, recipe.where);
-  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, facts);
+  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
   for (int64_t number = 0; number < count; ++number) {
     const Example part = task->part(number);
     if (json) {

@@ -165,6 +165,7 @@ class Compute {
 
  protected:
   struct State;  // src/ops/compute_state.h
+  explicit Compute(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

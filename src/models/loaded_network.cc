@@ -41,7 +41,8 @@ std::shared_ptr<const Tokenizer> LoadedNetwork::shared_tokenizer() const {
 
 void LoadedNetwork::check_writes() const {
   if (!info_.has_causal)
-    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, writes no text", info_.name, info_.model_type, info_.reads);
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, writes no text", info_.name, info_.model_type,
+         info_.reads);
 }
 
 Rows LoadedNetwork::checked(const TokenBatch& tokens) const {
@@ -65,8 +66,8 @@ RunResult LoadedNetwork::written(const Rows& source, const Rows& target, const R
 RunResult LoadedNetwork::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
   const Tokenizer* tokenizer = tokenizer_.get();
   const Rows read = checked(source), input = checked(target);
-  const RunText text =
-      joined(run_text(encoding_of(source), tokenizer, options.source.value_or("")), run_text(encoding_of(target), tokenizer, options.text.value_or("")));
+  const RunText text = joined(run_text(encoding_of(source), tokenizer, options.source.value_or("")),
+                              run_text(encoding_of(target), tokenizer, options.text.value_or("")));
   return written(read, input, options, text);
 }
 
@@ -124,6 +125,22 @@ std::vector<std::vector<ClassScore>> LoadedNetwork::classify_inputs(const std::v
       out.push_back(class_scores(logits.data<float>() + static_cast<int64_t>(at) * labels, info_.labels));
   }
   return out;
+}
+
+RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source) const {
+  const auto turn = take_turn();
+  Compute compute({.operands = info_.precision});
+  const Tensor logits = network_->logits(compute, input, source);
+  if (info_.has_classifier) return {.class_logits = logits};
+  return {.causal_logits = logits.reshape({input.batch, input.length, info_.vocabulary})};
+}
+
+RunResult run_rows(const Model& model, const Rows& input, const Rows* source) {
+  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_rows(input, source);
+  const auto tokens = [](const Rows& rows) {
+    return TokenBatch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
+  };
+  return source ? model.run_from(tokens(*source), tokens(input)) : model.run(tokens(input));
 }
 
 void LoadedNetwork::observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const {

@@ -25,7 +25,10 @@ class LoadedNetwork final : public Model {
   ModelCache read(const TokenBatch& source, DType dtype, const Interventions& interventions) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   // Classifiers.
-  std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs, const Interventions& interventions) const override;
+  std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
+                                                       const Interventions& interventions) const override;
+  /// class_logits or causal_logits.
+  RunResult run_rows(const Rows& input, const Rows* source) const;
   void observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const override;
 
  private:

@@ -9,7 +9,7 @@ namespace clearhead {
 namespace {
 
 // ★ One line here and one file in networks/ for one more.
-const NetworkKind* const kKinds[] = {&kRecurrentTranslator};
+const NetworkKind* const kKinds[] = {&kHierarchicalAttention, &kRecurrentTranslator};
 
 const NetworkKind* kind_of(const Json& config) {
   const Json* type = config.find("model_type");
@@ -42,6 +42,11 @@ std::vector<std::string> labels_of(Fields& fields) {
 
 bool is_network(const Json& config) { return kind_of(config) != nullptr; }
 
+std::string what_is_read(const Json& config) {
+  const NetworkKind* kind = kind_of(config);
+  return kind ? kind->reads : "text";
+}
+
 std::string network_types() {
   std::string known;
   for (const NetworkKind* kind : kKinds) known += (known.empty() ? "" : ", ") + std::string(kind->model_type);
@@ -54,7 +59,8 @@ std::unique_ptr<Network> network_of(const Json& config, const std::string& where
   Fields fields(config, where);
   NetworkFacts facts{.reads = kind->reads};
   // What does not change what the network computes: provenance, tokens of generation, names of labels.
-  for (const char* name : {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "eos_token_id", "forced_eos_token_id", "is_encoder_decoder"})
+  for (const char* name :
+       {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "eos_token_id", "forced_eos_token_id", "is_encoder_decoder"})
     fields.take(name);
   facts.vocabulary = fields.integer_or("vocab_size", 0);
   facts.longest = fields.integer_or("max_position_embeddings", 0);

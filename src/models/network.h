@@ -59,6 +59,8 @@ class Network {
 /// Throws kFormat and kUnsupported, naming the field of the config.
 std::unique_ptr<Network> network_of(const Json& config, const std::string& where, Parameters& parameters);
 bool is_network(const Json& config);
+/// ModelInfo::reads of a config: that of its network; "text" for all others.
+std::string what_is_read(const Json& config);
 /// The model types of all networks, for messages.
 std::string network_types();
 

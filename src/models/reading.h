@@ -36,6 +36,8 @@ ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, cons
 /// What is read, with its words, and the items of its maps: sentences, statements ("slot"), patches, and the one item that asks
 /// ("document", "query").
 RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
+/// Runs a loaded model over rows as training makes them.
+RunResult run_rows(const Model& model, const Rows& input, const Rows* source);
 /// Readings of one kind as a batch, padded.
 Rows rows_of(const std::vector<const Reading*>& readings, int32_t pad);
 

@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "base/random.h"
 #include "ops/compute_state.h"
+#include "ops/run_compute.h"
 
 namespace clearhead {
 namespace {
@@ -69,7 +70,13 @@ Compute::Compute(const ComputeOptions& options) : state_(std::make_unique<State>
   state_->run.operands = options.operands;
   state_->interventions = options.interventions;
 }
+Compute::Compute(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Compute::~Compute() = default;
+
+RunCompute::RunCompute(const Run& run) : Compute(std::make_unique<State>(run)) {
+  if (run.dropout) state_->seed = run.dropout->seed;
+}
+bool RunCompute::is_training() const { return state_->run.recorder != nullptr; }
 
 bool Compute::observes(const Site& site) const { return state_->run.wants(site); }
 

@@ -10,6 +10,9 @@
 namespace clearhead {
 
 struct Compute::State {
+  State() = default;
+  explicit State(const Run& given) : run(given) {}  // over the arena of another
+
   Arena arena{};
   Run run{arena};
   Interventions interventions{};

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
+
 namespace clearhead {
 
 /// True if the name ends in ".jsonl".
@@ -24,5 +26,8 @@ struct LineRange {
 /// range starts or ends inside the line.
 void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
                         const std::function<void(const std::vector<std::string>&)>& take);
+/// The same with the whole object of each line, and where it stands ("train.jsonl, line 3").
+void for_each_json_object(std::string_view bytes, const std::string& path, LineRange range,
+                          const std::function<void(const Json& object, const std::string& where)>& take);
 
 }  // namespace clearhead

@@ -41,12 +41,12 @@ void RunEvents::add(const TrainingReport& report) {
   writer_.add_number("tokens_per_second", report.tokens_per_second);
 }
 
-void RunEvents::add_gradients(const ModelParameters& parameters, Tape& tape) {
-  for (const auto& [name, values] : parameters.named()) writer_.add_histogram("gradients/" + name, Histogram::of(tape.gradient(values)));
+void RunEvents::add_gradients(const NamedTensors& parameters, Tape& tape) {
+  for (const auto& [name, values] : parameters) writer_.add_histogram("gradients/" + name, Histogram::of(tape.gradient(values)));
 }
 
-void RunEvents::add_weights(const ModelParameters& parameters) {
-  for (const auto& [name, values] : parameters.named()) writer_.add_histogram("weights/" + name, Histogram::of(values));
+void RunEvents::add_weights(const NamedTensors& parameters) {
+  for (const auto& [name, values] : parameters) writer_.add_histogram("weights/" + name, Histogram::of(values));
 }
 
 void RunEvents::add_maps(const Trace& trace) {

@@ -10,7 +10,7 @@
 #include "autograd/tape.h"
 #include "clearhead/trace.h"
 #include "io/events.h"
-#include "models/parameters.h"
+#include "io/safetensors.h"
 
 namespace clearhead {
 
@@ -20,8 +20,8 @@ class RunEvents {
  public:
   RunEvents(const std::string& directory, int64_t first_step) : writer_(directory, first_step) {}
   void add(const TrainingReport& report);
-  void add_gradients(const ModelParameters& parameters, Tape& tape);
-  void add_weights(const ModelParameters& parameters);
+  void add_gradients(const NamedTensors& parameters, Tape& tape);
+  void add_weights(const NamedTensors& parameters);
   void add_maps(const Trace& trace);
   void write(int64_t step) { writer_.write(step); }
 

@@ -11,6 +11,8 @@
 #include "train/pair_data.h"
 #include "train/recipe.h"
 #include "train/tasks/classify.h"
+#include "train/tasks/input_data.h"
+#include "train/tasks/labelled_data.h"
 #include "train/tasks/tag.h"
 #include "train/text_data.h"
 
@@ -79,19 +81,20 @@ class Pairs : public Task {
 
 }  // namespace
 
-std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts) {
-  if (tokenizer.vocabulary_size() > facts.vocabulary) {
+std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts) {
+  if (facts.vocabulary > 0 && tokenizer.vocabulary_size() > facts.vocabulary) {
     fail(ErrorCode::kInvalidArgument, "{}: the tokenizer has {} tokens, the model's vocabulary {}", recipe.where,
          tokenizer.vocabulary_size(), facts.vocabulary);
   }
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
-  if (recipe.task) return recipe.task->kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer);
-  if (recipe.pairs.has_value() != (facts.encoder != nullptr)) {
+  if (recipe.task) return recipe.task->kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
+  const bool reads_pairs = facts.reads == "pair";
+  if (recipe.pairs.has_value() != reads_pairs) {
     fail(ErrorCode::kInvalidArgument, "{}: a model of type \"{}\" {}", recipe.where, facts.model_type,
-         facts.encoder ? "reads a source: expected \"pairs\" in place of \"files\""
-                       : "reads no source: expected \"files\" in place of \"pairs\"");
+         reads_pairs ? "reads a source: expected \"pairs\" in place of \"files\""
+                     : "reads no source: expected \"files\" in place of \"pairs\"");
   }
   if (recipe.pairs) return std::make_unique<Pairs>(recipe, tokenizer, facts.first_token);
   return std::make_unique<Windows>(recipe, tokenizer);
@@ -121,7 +124,8 @@ Recipe fitted_to_task(Recipe recipe) {
   if (task.labels.empty()) task.labels = task.kind == "tag" ? tags_of(recipe) : classes_of(recipe);
   recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
   const Json* type = recipe.model.find("model_type");
-  recipe.model["architectures"] = Json::Array{architecture_of(recipe, type && type->is_string() ? type->string() : "")};
+  if (!is_network(recipe.model))
+    recipe.model["architectures"] = Json::Array{architecture_of(recipe, type && type->is_string() ? type->string() : "")};
   Json names = Json::object(), ids = Json::object();
   for (size_t id = 0; id < task.labels.size(); ++id) {
     names[std::to_string(id)] = task.labels[id];
@@ -160,7 +164,31 @@ HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts) {
   return heads;
 }
 
+namespace {
+
+// What the training file of a task says.
+std::vector<std::string> task_texts(const Recipe& recipe) {
+  std::vector<std::string> out;
+  const std::string reads = what_is_read(recipe.model);
+  if (recipe.task->kind == "classify" && reads == "text") {
+    for (const LabelledLine& line : read_labelled(recipe.task->train, recipe)) out.push_back(line.text + "\n" + line.pair);
+  } else if (recipe.task->kind == "classify") {
+    for (const LabelledInput& one : read_inputs(recipe.task->train, recipe, reads)) {
+      out.insert(out.end(), one.input.texts.begin(), one.input.texts.end());
+      if (!one.input.question.empty()) out.push_back(one.input.question);
+    }
+  } else {
+    fail(ErrorCode::kUnsupported,
+         "{}: \"tokenizer\": a vocabulary is not learned for \"task.{}\"; expected a tokenizer that is there, or \"from\"", recipe.where,
+         recipe.task->kind);
+  }
+  return out;
+}
+
+}  // namespace
+
 std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
+  if (recipe.task) return task_texts(recipe);
   if (!recipe.pairs) return read_part(recipe.source, Part::kTrain);
   std::vector<std::string> out(2);
   for (const TextPair& pair : read_pairs(recipe.pairs->train, recipe)) {

@@ -17,6 +17,8 @@
 #include "clearhead/model.h"
 #include "clearhead/tokenizer.h"
 #include "models/architecture.h"
+#include "models/network.h"
+#include "models/rows.h"
 #include "models/transformer.h"
 #include "ops/run.h"
 
@@ -24,12 +26,13 @@ namespace clearhead {
 
 struct Recipe;
 
-/// Sequences of one length, padded at their ends.
-struct Rows {
-  int64_t batch = 0, length = 0;
-  std::vector<int32_t> ids{};       // [batch·length]
-  std::vector<int32_t> lengths{};   // [batch], or empty: all sequences have full length
-  std::vector<int32_t> type_ids{};  // [batch·length], or empty: zeros
+/// What a task must know of the model that learns it.
+struct TaskFacts {
+  std::string model_type{};
+  std::string reads = "text";  // as ModelInfo::reads
+  int64_t vocabulary = 0, longest = 0;
+  int32_t first_token = 0;
+  std::optional<NetworkFacts> network{};  // of a network of parts
 };
 
 struct Example {
@@ -76,7 +79,7 @@ Recipe fitted_to_task(Recipe recipe);
 HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts);
 /// Throws what reading the recipe's files throws, and kInvalidArgument if the model and the data are not of one kind or
 /// sizes do not fit.
-std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const Architecture& facts);
+std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, const TaskFacts& facts);
 /// The texts that a vocabulary is learned from.
 std::vector<std::string> vocabulary_texts(const Recipe& recipe);
 /// The recipe's tokenizer.json, read or learned now. Throws what either throws.

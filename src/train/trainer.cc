@@ -17,7 +17,7 @@
 #include "ops/ops.h"
 #include "tensor/convert.h"
 #include "text/tokenizer_json.h"
-#include "train/footprint.h"
+#include "train/watch.h"
 
 namespace clearhead {
 namespace {
@@ -34,25 +34,6 @@ std::string tokenizer_of_new(const Recipe& recipe, const std::string& directory)
   return tokenizer_json_of(recipe);
 }
 
-Architecture facts_that_fit(const Recipe& recipe) {
-  Architecture facts = read_architecture(recipe.model, recipe.where);
-  check_fits(facts, recipe);
-  return facts;
-}
-
-// The weights of the model that the run starts with. What its file does not have of the task's head is new.
-void begin_at(const Recipe& recipe, const Architecture& facts, ModelParameters& parameters) {
-  const SafeTensors file = SafeTensors::open_model(model_directory(recipe.initial));
-  if (!recipe.task) return parameters.read(file);
-  parameters.read(file, [&](const std::string& name, const Shape& shape) {
-    const bool has_prefix = !facts.prefix.empty() && name.starts_with(facts.prefix);
-    const std::string bare = has_prefix ? name.substr(facts.prefix.size()) : name, found = name_in(file, facts, bare);
-    const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler");
-    if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
-    return found.empty() ? name : found;
-  });
-}
-
 // Of a step's parts, those of one process.
 int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
   const int64_t parts = recipe.accumulate / comm.size();
@@ -63,25 +44,13 @@ int64_t parts_of_one(const Recipe& recipe, const Comm& comm) {
        recipe.where, recipe.accumulate, comm.size(), comm.size());
 }
 
-std::vector<Tensor> watched(Tape& tape, const ModelParameters& parameters) {
+std::vector<Tensor> watched(Tape& tape, const Learner& learner) {
   std::vector<Tensor> leaves;
-  for (const ModelParameters::Leaf& leaf : parameters.leaves()) {
+  for (const Learner::Leaf& leaf : learner.leaves()) {
     tape.watch(leaf.values);
     leaves.push_back(leaf.values);
   }
   return leaves;
-}
-
-// What a leaf holds, in order: names are views of whole stretches of it.
-std::vector<Optimiser::Named> names_in(const ModelParameters& parameters, const Tensor& leaf) {
-  std::vector<Optimiser::Named> out;
-  for (const auto& [name, values] : parameters.named()) {
-    if (!values.shares_storage_with(leaf)) continue;
-    const int64_t begin = reinterpret_cast<const float*>(values.raw()) - leaf.data<float>();
-    out.push_back({name, begin, begin + values.numel()});
-  }
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-  return out;
 }
 
 std::string metadata_of(const SafeTensors& file, const std::string& name) {
@@ -103,20 +72,17 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       dropout_(recipe.dropout_rates()),
       tokenizer_json_(std::move(tokenizer_json)),
       tokenizer_(Tokenizer::from_json(tokenizer_json_)),
-      facts_(facts_that_fit(recipe)),
-      parameters_(recipe.seed),
-      transformer_(facts_, parameters_, heads_of(recipe_, facts_)),
-      watch_(recipe, facts_, *tokenizer_),
-      task_(task_of(recipe_, *tokenizer_, facts_)),
+      learner_(learner_of(recipe_, *tokenizer_)),
+      task_(task_of(recipe_, *tokenizer_, learner_->facts())),
       data_digest_(task_->digest()),
       held_(task_->held()),
       optimiser_(recipe.optimiser),
       average_(recipe.average),
       comm_(std::move(comm)),
-      gradient_(tape_, *comm_, watched(tape_, parameters_), parts_of_one(recipe, *comm_)) {
-  if (!initial.empty()) begin_at(recipe_, facts_, parameters_);
-  for (const ModelParameters::Leaf& leaf : parameters_.leaves()) {
-    optimiser_.add(leaf.values, leaf.decays, names_in(parameters_, leaf.values));
+      gradient_(tape_, *comm_, watched(tape_, *learner_), parts_of_one(recipe, *comm_)) {
+  if (!initial.empty()) learner_->begin_at(initial);
+  for (const Learner::Leaf& leaf : learner_->leaves()) {
+    optimiser_.add(leaf.values, leaf.decays, leaf.names);
     average_.add(leaf.values);
   }
   optimiser_.check_groups();
@@ -132,15 +98,6 @@ std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shar
   std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), "", std::move(comm)));
   trainer->read_checkpoint(file, data_changed);
   return trainer;
-}
-
-RunResult Trainer::forward(Run& run, const Example& example) const {
-  ForwardInput source, input = input_of(example.input);
-  if (example.source) {
-    source = input_of(*example.source);
-    input.source = &source;
-  }
-  return transformer_.forward(run, input, {});
 }
 
 // Processes that wait for each other agree between steps (run).
@@ -159,7 +116,7 @@ double Trainer::part_loss(int64_t part, bool checks) {
   RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
   Run run{arena_, nullptr, &tape_, &dropout, recipe_.precision, recipe_.gradient_checkpointing};
-  const RunResult result = forward(run, example);
+  const RunResult result = learner_->forward(run, example);
   const Tensor loss = task_->loss(run, result, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
   const double value = static_cast<double>(*loss.data<float>());
   check_cancel();
@@ -190,7 +147,7 @@ double Trainer::take_step() {
   gradient_.finish();
   double loss = 0;
   for (const std::vector<double>& of_process : comm_->gather(losses)) loss = std::accumulate(of_process.begin(), of_process.end(), loss);
-  if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(parameters_, tape_);
+  if (writes() && is_due(recipe_.validate, step_ + 1)) events_->add_gradients(learner_->named(), tape_);
   gradient_norm_ = optimiser_.step(tape_, recipe_.schedule.at(step_));
   average_.follow(step_);
   ++step_;
@@ -202,7 +159,7 @@ Trainer::Validation Trainer::validate() {
   std::vector<double> said;  // of each example: its loss, how many predictions, then those
   for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
     Run run{arena_};
-    const RunResult result = forward(run, held_[at]);
+    const RunResult result = learner_->forward(run, held_[at]);
     said.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
     const std::vector<double> predictions = task_->predictions(result, held_[at]);
     said.push_back(static_cast<double>(predictions.size()));
@@ -322,7 +279,7 @@ bool Trainer::run(const std::function<void(const TrainingReport&)>& report, cons
       since = Clock::now();
     }
     if (!writes()) continue;
-    if (due(recipe_.validate)) events_->add_weights(parameters_);
+    if (due(recipe_.validate)) events_->add_weights(learner_->named());
     watch();
     events_->write(step_);
     if (reports && report) report(now);  // what is told is in the files
@@ -353,10 +310,10 @@ void Trainer::log(const TrainingReport& report) {
 
 // Before the step's checkpoint: a run that goes on from it has all traces up to it.
 void Trainer::watch() {
-  if (!watch_.is_due(step_)) return;
+  if (!learner_->is_watched(step_)) return;
   make_folder(Watch::folder_of(directory_));
   const WeightAverage::Shown averaged(average_);
-  const Trace trace = watch_.look(transformer_, arena_, step_);
+  const Trace trace = learner_->look(arena_, step_);
   trace.save(Watch::file_of(directory_, step_));
   events_->add_maps(trace);
 }
@@ -364,11 +321,12 @@ void Trainer::watch() {
 void Trainer::save_checkpoint() const {
   NamedTensors tensors;
   const auto name = [](const char* what, size_t at) { return format("{}.{}", what, at); };
-  for (size_t at = 0; at < parameters_.leaves().size(); ++at) {
-    tensors.emplace_back(name("values", at), parameters_.leaves()[at].values);
+  for (size_t at = 0; at < learner_->leaves().size(); ++at) {
+    tensors.emplace_back(name("values", at), learner_->leaves()[at].values);
     for (const auto& [what, sum] : optimiser_.sums(at)) tensors.emplace_back(name(what, at), sum);
     if (average_) tensors.emplace_back(name("mean", at), average_.mean(at));
   }
+  for (size_t at = 0; at < learner_->buffers().size(); ++at) tensors.emplace_back(name("buffer", at), learner_->buffers()[at].second);
   write_safetensors(checkpoint_of(directory_), tensors,
                     {{"clearhead_checkpoint", "1"},
                      {"recipe", recipe_.text.dump()},
@@ -400,11 +358,12 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
     }
     convert(from, to);
   };
-  for (size_t at = 0; at < parameters_.leaves().size(); ++at) {
-    read("values", at, parameters_.leaves()[at].values);
+  for (size_t at = 0; at < learner_->leaves().size(); ++at) {
+    read("values", at, learner_->leaves()[at].values);
     for (const auto& [what, sum] : optimiser_.sums(at)) read(what, at, sum);
     if (average_) read("mean", at, average_.mean(at));
   }
+  for (size_t at = 0; at < learner_->buffers().size(); ++at) read("buffer", at, learner_->buffers()[at].second);
   Json numbers = Json::object();
   for (const char* name : {"step", "best", "loss_sum", "summed"}) numbers[name] = Json::parse(metadata_of(file, name), file.where());
   Fields fields(numbers, file.where(), "metadata");
@@ -420,7 +379,8 @@ void Trainer::read_checkpoint(const SafeTensors& file, bool data_changed) {
 
 void Trainer::save_model(const std::string& to) const {
   make_folder(to);
-  NamedTensors saved = parameters_.named();
+  NamedTensors saved = learner_->named();
+  saved.insert(saved.end(), learner_->buffers().begin(), learner_->buffers().end());
   Json config = recipe_.model;
   if (recipe_.save != DType::kF32) {
     for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);

@@ -27,15 +27,13 @@
 #include "autograd/tape.h"
 #include "base/file.h"
 #include "comm/comm.h"
-#include "models/parameters.h"
-#include "models/transformer.h"
 #include "train/average.h"
+#include "train/learner.h"
 #include "train/optimiser.h"
 #include "train/recipe.h"
 #include "train/run_events.h"
 #include "train/step_gradient.h"
 #include "train/task.h"
-#include "train/watch.h"
 
 namespace clearhead {
 
@@ -68,12 +66,12 @@ class Trainer {
   const std::string& directory() const { return directory_; }
   int64_t step() const { return step_; }
   int64_t steps() const { return recipe_.steps; }
-  int64_t parameter_count() const { return parameters_.count(); }
+  int64_t parameter_count() const { return learner_->count(); }
   int64_t training_tokens() const { return task_->tokens(); }
   const Recipe& recipe() const { return recipe_; }
   /// Whether the data differs from the checkpoint's; false if the checkpoint does not say.
   bool data_has_changed() const { return data_has_changed_; }
-  bool is_encoder_decoder() const { return facts_.encoder != nullptr; }
+  bool is_encoder_decoder() const { return learner_->facts().reads == "pair"; }
 
  private:
   Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, const std::string& initial,
@@ -86,7 +84,6 @@ class Trainer {
     double loss = 0;
     std::vector<double> metrics{};  // of task_->metric_names()
   };
-  RunResult forward(Run& run, const Example& example) const;
   Validation validate();
   std::optional<size_t> deciding_metric() const;
   std::string log_header() const;
@@ -106,10 +103,7 @@ class Trainer {
   DropoutRates dropout_;
   std::string tokenizer_json_;
   std::shared_ptr<const Tokenizer> tokenizer_;
-  Architecture facts_;
-  ModelParameters parameters_;
-  Transformer transformer_;
-  Watch watch_;
+  std::unique_ptr<Learner> learner_;
   std::unique_ptr<Task> task_;
   std::string data_digest_;  // of the data; stored in every checkpoint
   std::vector<Example> held_;

@@ -13,7 +13,9 @@ namespace {
 
 constexpr int64_t kMostTokens = 512;
 
-std::vector<int64_t> steps_of(int64_t checkpoints, int64_t last) {
+}  // namespace
+
+std::vector<int64_t> watched_steps(int64_t checkpoints, int64_t last) {
   std::vector<int64_t> steps{last};
   for (int64_t i = 0; i + 1 < checkpoints; ++i) {
     const double share = static_cast<double>(i) / static_cast<double>(checkpoints - 1);
@@ -24,12 +26,10 @@ std::vector<int64_t> steps_of(int64_t checkpoints, int64_t last) {
   return steps;
 }
 
-}  // namespace
-
 Watch::Watch(const Recipe& recipe, const Architecture& facts, const Tokenizer& tokenizer) {
   std::vector<std::string> texts = recipe.watch.texts, sources;
   if (texts.empty()) return;
-  steps_ = steps_of(recipe.watch.checkpoints, recipe.steps);
+  steps_ = watched_steps(recipe.watch.checkpoints, recipe.steps);
   const auto wrong = [&](size_t at, const char* what) {
     fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": text {} {}", recipe.where, at + 1, what);
   };

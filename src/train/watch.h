@@ -20,6 +20,9 @@
 
 namespace clearhead {
 
+/// The steps at which traces are taken, ascending.   last: the run's last step
+std::vector<int64_t> watched_steps(int64_t checkpoints, int64_t last);
+
 class Watch {
  public:
   /// Throws kInvalidArgument for a text that is empty or longer than the model's positions, for a text that is not a

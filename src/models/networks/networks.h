@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -16,7 +17,12 @@ struct NetworkKind {
   std::unique_ptr<Network> (*make)(Fields& config, NetworkFacts facts, const Scope& scope);
 };
 
-extern const NetworkKind kRecurrentTranslator;
+template <class One>
+std::unique_ptr<Network> make_network(Fields& config, NetworkFacts facts, const Scope& scope) {
+  return std::make_unique<One>(config, std::move(facts), scope);
+}
+
+extern const NetworkKind kHierarchicalAttention, kRecurrentTranslator;
 
 // Fields of a config. Each throws kFormat, naming the field.
 int64_t size_of(Fields& fields, const char* name, int64_t most = 1 << 20);

@@ -191,8 +191,6 @@ class RecurrentTranslator final : public Network {
 
 }  // namespace
 
-const NetworkKind kRecurrentTranslator{"recurrent_translator", "pair", [](Fields& config, NetworkFacts facts, const Scope& scope) {
-                                         return std::unique_ptr<Network>(std::make_unique<RecurrentTranslator>(config, std::move(facts), scope));
-                                       }};
+const NetworkKind kRecurrentTranslator{"recurrent_translator", "pair", &make_network<RecurrentTranslator>};
 
 }  // namespace clearhead

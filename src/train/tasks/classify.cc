@@ -9,6 +9,7 @@
 #include "metrics/classification.h"
 #include "ops/ops.h"
 #include "train/recipe.h"
+#include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
 
 namespace clearhead {
@@ -16,8 +17,11 @@ namespace {
 
 class Classify final : public ItemTask {
  public:
-  Classify(const Recipe& recipe, const Tokenizer& tokenizer)
-      : ItemTask(recipe, tokenizer, /*per_token=*/false, [&](const std::string& file) { return items_of(file, recipe, tokenizer); }),
+  Classify(const Recipe& recipe, const Tokenizer& tokenizer, const std::optional<NetworkFacts>& network)
+      : ItemTask(recipe, tokenizer, /*per_token=*/false,
+                 [&, network](const std::string& file) {
+                   return network ? items_of(file, recipe, tokenizer, *network) : items_of(file, recipe, tokenizer);
+                 }),
         classes_(static_cast<int32_t>(recipe.task->labels.size())) {}
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
@@ -44,18 +48,34 @@ class Classify final : public ItemTask {
     }
     return out;
   }
+  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer,
+                                    const NetworkFacts& network) {
+    std::vector<Item> out;
+    for (const LabelledInput& one : read_inputs(file, recipe, network.reads)) {
+      try {
+        out.push_back({.targets = {recipe.task->id_of(one.label, one.where)}, .read = read_input(network, &tokenizer, one.input)});
+      } catch (const Error& error) {
+        fail(error.code(), "{}: {}", one.where, error.what());
+      }
+    }
+    return out;
+  }
   int32_t classes_;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> classify_task(const Recipe& recipe, const Tokenizer& tokenizer) {
-  return std::make_unique<Classify>(recipe, tokenizer);
+std::unique_ptr<Task> classify_task(const Recipe& recipe, const Tokenizer& tokenizer, const std::optional<NetworkFacts>& network) {
+  return std::make_unique<Classify>(recipe, tokenizer, network);
 }
 
 std::vector<std::string> classes_of(const Recipe& recipe) {
   std::set<std::string> classes;
-  for (const LabelledLine& line : read_labelled(recipe.task->train, recipe)) classes.insert(line.label);
+  if (const std::string reads = what_is_read(recipe.model); reads == "text") {
+    for (const LabelledLine& line : read_labelled(recipe.task->train, recipe)) classes.insert(line.label);
+  } else {
+    for (const LabelledInput& one : read_inputs(recipe.task->train, recipe, reads)) classes.insert(one.label);
+  }
   if (classes.size() < 2) {
     fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected two or more (\"task.label\" is {})", recipe.source.folder,
          recipe.task->train, classes.size(), classes.size() == 1 ? ", \"" + *classes.begin() + "\"" : "es", recipe.task->label);

@@ -76,9 +76,27 @@ Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, con
   return out;
 }
 
+int64_t Item::size() const {
+  if (!read) return static_cast<int64_t>(ids.size());
+  return read->input.size() + (read->source ? read->source->size() : 0);
+}
+
+namespace {
+
+void add_side(const Reading& side, Digest& digest) {
+  for (const std::vector<int32_t>& ids : side.sequences) {
+    const uint64_t size = ids.size();
+    digest.add(&size, sizeof size);
+    digest.add(ids.data(), ids.size() * sizeof(int32_t));
+  }
+  if (side.features.defined()) digest.add(side.features.raw(), side.features.bytes());
+}
+
+}  // namespace
+
 ItemBatches::ItemBatches(std::vector<Item> items, int64_t batch, int32_t pad, bool per_token)
     : items_(std::move(items)), batch_(batch), pad_(pad), per_token_(per_token) {
-  for (const Item& item : items_) tokens_ += static_cast<int64_t>(item.ids.size());
+  for (const Item& item : items_) tokens_ += item.size();
 }
 
 void ItemBatches::add_to(Digest& digest) const {
@@ -88,6 +106,9 @@ void ItemBatches::add_to(Digest& digest) const {
       digest.add(&size, sizeof size);
       digest.add(part->data(), part->size() * sizeof(int32_t));
     }
+    if (!item.read) continue;
+    add_side(item.read->input, digest);
+    if (item.read->source) add_side(*item.read->source, digest);
   }
 }
 
@@ -104,7 +125,7 @@ Example ItemBatches::shuffled(uint64_t seed, int64_t number) const {
 }
 
 void ItemBatches::sort_by_length(std::vector<int64_t>::iterator begin, std::vector<int64_t>::iterator end) const {
-  const auto length = [&](int64_t at) { return items_[static_cast<size_t>(at)].ids.size(); };
+  const auto length = [&](int64_t at) { return items_[static_cast<size_t>(at)].size(); };
   std::stable_sort(begin, end, [&](int64_t a, int64_t b) { return length(a) < length(b); });
 }
 
@@ -123,6 +144,19 @@ Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin
   Rows& rows = out.input;
   rows.batch = end - begin;
   const auto item_at = [&](int64_t at) -> const Item& { return items_[static_cast<size_t>(items[static_cast<size_t>(at)])]; };
+  if (item_at(begin).read) {
+    std::vector<const Reading*> inputs, sources;
+    for (int64_t at = begin; at < end; ++at) {
+      const Item& item = item_at(at);
+      inputs.push_back(&item.read->input);
+      if (item.read->source) sources.push_back(&*item.read->source);
+      out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
+    }
+    out.input = rows_of(inputs, pad_);
+    if (!sources.empty()) out.source = rows_of(sources, pad_);
+    out.counted = static_cast<int64_t>(out.targets.size());
+    return out;
+  }
   for (int64_t at = begin; at < end; ++at) rows.length = std::max(rows.length, static_cast<int64_t>(item_at(at).ids.size()));
   for (int64_t at = begin; at < end; ++at) {
     const Item& item = item_at(at);

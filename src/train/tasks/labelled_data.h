@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "clearhead/tokenizer.h"
+#include "models/reading.h"
 #include "train/epoch_order.h"
 #include "train/recipe.h"
 #include "train/task.h"
@@ -30,10 +31,13 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
 /// Ids of a text, or of a pair, of at most `length` tokens: the longer text loses tokens at its end, special tokens stay.
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length);
 
-/// A sequence and what is to be said of it.
+/// An input and what is to be said of it.
 struct Item {
   std::vector<int32_t> ids{}, type_ids{};
-  std::vector<int32_t> targets{};  // one, or one per token
+  std::vector<int32_t> targets{};   // one, or one per token
+  std::optional<ReadInput> read{};  // of a network that reads no text; then there are no ids
+
+  int64_t size() const;  // tokens, or places that it takes
 };
 
 class ItemBatches {

@@ -1,0 +1,52 @@
+// Hierarchical attention network (Yang et al. 2016, §2.2): words make sentences, sentences make a document, each by a bidirectional
+// GRU and a learned query that weighs what it read.
+//
+//   h_it = GRU(words of sentence i)        u_it = tanh(W_w h_it + b_w)    α_it = softmax(u_it·u_w)    s_i = Σ_t α_it h_it     (eq. 5–7)
+//   h_i  = GRU(sentences)                  u_i  = tanh(W_s h_i + b_s)     α_i  = softmax(u_i·u_s)     v   = Σ_i α_i h_i       (eq. 8–10)
+//   logits = W_c v + b_c                                                                                                      (eq. 11)
+#include "base/format.h"
+#include "models/networks/networks.h"
+
+namespace clearhead {
+namespace {
+
+class HierarchicalAttention final : public Network {
+ public:
+  HierarchicalAttention(Fields& config, NetworkFacts facts, const Scope& scope)
+      : embedding_size_(size_of(config, "embedding_size")), hidden_(size_of(config, "hidden_size")), dropout_(rate_of(config, "dropout")) {
+    if (hidden_ % 2 != 0) config.wrong("hidden_size", "an even number: half for each direction", Json(hidden_));
+    if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
+    if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
+    facts_ = std::move(facts);
+    facts_.width = hidden_;
+    facts_.layers = 2;
+    embedding_ = {scope / "embedding", facts_.vocabulary, embedding_size_, Init::normal(0.1)};
+    words_ = {scope / "words", embedding_size_, hidden_ / 2, {.bidirectional = true}};
+    sentences_ = {scope / "sentences", hidden_, hidden_ / 2, {.bidirectional = true}};
+    word_pool_ = {scope / "word_attention", hidden_, hidden_, {.family = "words", .queries = "sentence"}};
+    sentence_pool_ = {scope / "sentence_attention", hidden_, hidden_, {.family = "sentences", .queries = "document", .keys = "sentence"}};
+    classifier_ = {scope / "classifier", hidden_, static_cast<int64_t>(facts_.labels.size())};
+  }
+
+  Tensor logits(Compute& compute, const Rows& input, const Rows*) const override {
+    const Tensor embedded = compute.dropout(embedding_(compute, input.ids), dropout_);
+    const Tensor words = words_(compute, embedded, input.layout()).rows;
+    const Tensor sentences = word_pool_(compute, words, input.layout(), input.groups);
+    const Tensor read = sentences_(compute, compute.dropout(sentences, dropout_), input.groups).rows;
+    return classifier_(compute, compute.dropout(sentence_pool_(compute, read, input.groups), dropout_));
+  }
+
+ private:
+  int64_t embedding_size_, hidden_;
+  double dropout_;
+  parts::Embedding embedding_{};
+  parts::Gru words_{}, sentences_{};
+  parts::Pooling word_pool_{}, sentence_pool_{};
+  parts::Linear classifier_{};
+};
+
+}  // namespace
+
+const NetworkKind kHierarchicalAttention{"hierarchical_attention", "document", &make_network<HierarchicalAttention>};
+
+}  // namespace clearhead

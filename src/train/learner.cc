@@ -1,0 +1,208 @@
+// The two kinds of learners, and the order of their leaves: that of their making.
+#include "train/learner.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "clearhead/parts.h"
+#include "io/safetensors.h"
+#include "models/find_model.h"
+#include "models/network.h"
+#include "models/parameters.h"
+#include "models/reading.h"
+#include "ops/run_compute.h"
+#include "tensor/convert.h"
+#include "train/footprint.h"
+#include "train/watch.h"
+
+namespace clearhead {
+namespace {
+
+// What a leaf holds, in order: names are views of whole stretches of it.
+std::vector<Optimiser::Named> names_in(const ModelParameters& parameters, const Tensor& leaf) {
+  std::vector<Optimiser::Named> out;
+  for (const auto& [name, values] : parameters.named()) {
+    if (!values.shares_storage_with(leaf)) continue;
+    const int64_t begin = reinterpret_cast<const float*>(values.raw()) - leaf.data<float>();
+    out.push_back({name, begin, begin + values.numel()});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  return out;
+}
+
+Architecture facts_that_fit(const Recipe& recipe) {
+  Architecture facts = read_architecture(recipe.model, recipe.where);
+  check_fits(facts, recipe);
+  return facts;
+}
+
+TaskFacts facts_of(const Architecture& of) {
+  return {.model_type = of.model_type,
+          .reads = of.encoder ? "pair" : "text",
+          .vocabulary = of.vocabulary,
+          .longest = of.longest,
+          .first_token = of.first_token};
+}
+
+TaskFacts facts_of(const Network& network, const Recipe& recipe) {
+  const NetworkFacts& of = network.facts();
+  return {.model_type = recipe.model.find("model_type")->string(),
+          .reads = of.reads,
+          .vocabulary = of.vocabulary,
+          .longest = of.longest,
+          .first_token = of.first_token,
+          .network = of};
+}
+
+class TransformerLearner final : public Learner {
+ public:
+  TransformerLearner(const Recipe& recipe, const Tokenizer& tokenizer)
+      : recipe_(recipe),
+        architecture_(facts_that_fit(recipe)),
+        parameters_(recipe.seed),
+        transformer_(architecture_, parameters_, heads_of(recipe, architecture_)),
+        watch_(recipe, architecture_, tokenizer) {
+    for (const ModelParameters::Leaf& leaf : parameters_.leaves())
+      leaves_.push_back({leaf.values, leaf.decays, names_in(parameters_, leaf.values)});
+    named_ = parameters_.named();
+    facts_ = facts_of(architecture_);
+  }
+
+  RunResult forward(Run& run, const Example& example) const override {
+    ForwardInput source, input = input_of(example.input);
+    if (example.source) {
+      source = input_of(*example.source);
+      input.source = &source;
+    }
+    return transformer_.forward(run, input, {});
+  }
+
+  void begin_at(const std::string& model) override {
+    const SafeTensors file = SafeTensors::open_model(model_directory(model));
+    if (!recipe_.task) return parameters_.read(file);
+    parameters_.read(file, [&](const std::string& name, const Shape& shape) {
+      const std::string& prefix = architecture_.prefix;
+      const std::string bare = !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+      const std::string found = name_in(file, architecture_, bare);
+      const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler");
+      if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
+      return found.empty() ? name : found;
+    });
+  }
+
+  bool is_watched(int64_t step) const override { return watch_.is_due(step); }
+  Trace look(Arena& arena, int64_t step) const override { return watch_.look(transformer_, arena, step); }
+
+ private:
+  const Recipe& recipe_;
+  Architecture architecture_;
+  ModelParameters parameters_;
+  Transformer transformer_;
+  Watch watch_;
+};
+
+class NetworkLearner final : public Learner {
+ public:
+  NetworkLearner(const Recipe& recipe, const Tokenizer& tokenizer)
+      : recipe_(recipe), parameters_(recipe.seed), network_(network_of(with_dropout(recipe), recipe.where, parameters_)) {
+    for (const Parameters::Named& one : parameters_.named()) {
+      (one.is_trained ? named_ : buffers_).emplace_back(one.name, one.values);
+      if (one.is_trained) leaves_.push_back({one.values, one.values.rank() > 1, {{one.name, 0, one.values.numel()}}});
+    }
+    facts_ = facts_of(*network_, recipe);
+    if (!recipe.watch.texts.empty()) watch(tokenizer);
+  }
+
+  RunResult forward(Run& run, const Example& example) const override {
+    RunCompute compute(run);
+    const Rows* source = example.source ? &*example.source : nullptr;
+    Tensor logits = network_->logits(compute, example.input, source);
+    if (!network_->facts().labels.empty()) return {.class_logits = logits};
+    return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
+  }
+
+  void begin_at(const std::string& model) override {
+    const SafeTensors file = SafeTensors::open_model(model_directory(model));
+    for (const Parameters::Named& one : parameters_.named()) {
+      const Tensor from = file.get(one.name);
+      if (from.shape() != one.values.shape())
+        fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's model has {}", file.where(), one.name, to_string(from.shape()),
+             to_string(one.values.shape()));
+      Tensor to = one.values;
+      convert(from, to);
+    }
+  }
+
+  bool is_watched(int64_t step) const override { return std::binary_search(watched_steps_.begin(), watched_steps_.end(), step); }
+
+  Trace look(Arena& arena, int64_t step) const override {
+    const auto run = [&](Observer& observer) { forward(arena, observer); };
+    Trace trace;
+    trace.begin(plan_of_run(format("{} after {} steps", facts_.model_type, step), watched_text_, run));
+    run(trace);
+    return trace;
+  }
+
+ private:
+  // The recipe's rate is the config's, so that a network reads one.
+  static Json with_dropout(const Recipe& recipe) {
+    Json config = recipe.model;
+    if (recipe.dropout) config["dropout"] = recipe.dropout_rates().residual;
+    return config;
+  }
+
+  void forward(Arena& arena, Observer& observer) const {
+    Run run{arena, &observer};
+    forward(run, watched_);
+  }
+
+  // One text: what this kind of network reads. A pair is source, tab, target.
+  void watch(const Tokenizer& tokenizer) {
+    const std::vector<std::string>& texts = recipe_.watch.texts;
+    if (facts_.reads != "pair")
+      fail(ErrorCode::kUnsupported, "{}: \"watch.texts\": a model that reads a {} is not watched in training", recipe_.where, facts_.reads);
+    const size_t tab = texts[0].find('\t');
+    if (texts.size() != 1 || tab == std::string::npos || tab == 0 || tab + 1 == texts[0].size())
+      fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": a network is watched on one pair; expected a source and its target with a tab between",
+           recipe_.where);
+    const Encoding source = tokenizer.encode(texts[0].substr(0, tab));
+    Encoding target{.ids = {facts_.first_token}, .type_ids = {0}, .offsets = {{0, 0}}, .segment = {Encoding::kSpecial}};
+    const Encoding words = tokenizer.encode(texts[0].substr(tab + 1));
+    target.ids.insert(target.ids.end(), words.ids.begin(), words.ids.end());
+    target.offsets.insert(target.offsets.end(), words.offsets.begin(), words.offsets.end());
+    target.segment.insert(target.segment.end(), words.segment.begin(), words.segment.end());
+    target.type_ids.resize(target.ids.size());
+    watched_text_ = joined(run_text(source, &tokenizer, texts[0].substr(0, tab)), run_text(target, &tokenizer, texts[0].substr(tab + 1)));
+    const auto rows = [](const Encoding& side) { return Rows{.batch = 1, .length = static_cast<int64_t>(side.size()), .ids = side.ids}; };
+    watched_ = {.source = rows(source), .input = rows(target)};
+    watched_steps_ = watched_steps(recipe_.watch.checkpoints, recipe_.steps);
+  }
+
+  const Recipe& recipe_;
+  Parameters parameters_;
+  std::unique_ptr<Network> network_;
+  std::vector<int64_t> watched_steps_{};  // ascending
+  RunText watched_text_{};
+  Example watched_{};
+};
+
+}  // namespace
+
+int64_t Learner::count() const {
+  return std::accumulate(leaves_.begin(), leaves_.end(), int64_t{0}, [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
+}
+
+std::unique_ptr<Learner> learner_of(const Recipe& recipe, const Tokenizer& tokenizer) {
+  if (is_network(recipe.model)) return std::make_unique<NetworkLearner>(recipe, tokenizer);
+  return std::make_unique<TransformerLearner>(recipe, tokenizer);
+}
+
+TaskFacts task_facts(const Recipe& recipe) {
+  Parameters parameters;
+  if (const auto network = network_of(recipe.model, recipe.where, parameters)) return facts_of(*network, recipe);
+  return facts_of(read_architecture(recipe.model, recipe.where));
+}
+
+}  // namespace clearhead

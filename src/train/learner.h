@@ -1,0 +1,53 @@
+// What a run trains: a Transformer in Hugging Face's form, or a network of parts; with its parameters. The trainer knows it by this
+// interface only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "clearhead/trace.h"
+#include "models/transformer.h"
+#include "ops/run.h"
+#include "train/optimiser.h"
+#include "train/recipe.h"
+#include "train/task.h"
+
+namespace clearhead {
+
+class Learner {
+ public:
+  /// One tensor for the optimiser, and the parameters that stand in it one after another.
+  struct Leaf {
+    Tensor values{};
+    bool decays = false;  // weight decay applies, unless a group says otherwise
+    std::vector<Optimiser::Named> names{};
+  };
+  virtual ~Learner() = default;
+  const std::vector<Leaf>& leaves() const { return leaves_; }
+  /// Trained parameters by name, as their file has them: views of the leaves.
+  const NamedTensors& named() const { return named_; }
+  /// Values that training changes without gradients (running statistics).
+  const NamedTensors& buffers() const { return buffers_; }
+  int64_t count() const;
+  const TaskFacts& facts() const { return facts_; }
+
+  virtual RunResult forward(Run& run, const Example& example) const = 0;
+  /// Copies the weights of the model that the recipe starts from. What its file does not have of the task's head stays new.
+  virtual void begin_at(const std::string& model) = 0;
+  virtual bool is_watched(int64_t step) const = 0;
+  /// A trace of the recipe's texts with the present weights.
+  virtual Trace look(Arena& arena, int64_t step) const = 0;
+
+ protected:
+  std::vector<Leaf> leaves_{};
+  NamedTensors named_{}, buffers_{};
+  TaskFacts facts_{};
+};
+
+/// Throws what the recipe's model config causes, and kBudget for a run that this machine's memory cannot hold.
+std::unique_ptr<Learner> learner_of(const Recipe& recipe, const Tokenizer& tokenizer);
+/// What learner_of(…)->facts() says, without weights for a step.
+TaskFacts task_facts(const Recipe& recipe);
+
+}  // namespace clearhead

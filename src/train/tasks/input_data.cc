@@ -1,0 +1,53 @@
+// One reader for each kind of input.
+#include "train/tasks/input_data.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "models/reading.h"
+#include "train/json_lines.h"
+#include "train/tasks/labelled_data.h"
+#include "train/text_data.h"
+
+namespace clearhead {
+namespace {
+
+std::vector<LabelledInput> read_documents(const std::string& file, const Recipe& recipe) {
+  std::vector<LabelledInput> out;
+  const TaskRecipe& task = *recipe.task;
+  if (!is_json_lines(file)) {
+    for (LabelledLine& line : read_labelled(file, recipe)) out.push_back({{.texts = sentences_of(line.text)}, line.label, line.where});
+    return out;
+  }
+  const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
+  for_each_json_object(opened->bytes(), opened->path(), {}, [&](const Json& object, const std::string& where) {
+    Fields fields(object, where);
+    const Json& text = fields.require(task.text);
+    LabelledInput one{.where = where};
+    if (text.is_string()) {
+      one.input.texts = sentences_of(text.string());
+    } else {
+      one.input.texts = fields.strings(task.text);
+    }
+    const Json& label = fields.require(task.label);
+    one.label = label.is_string() ? label.string() : label.dump();
+    out.push_back(std::move(one));
+  });
+  return out;
+}
+
+}  // namespace
+
+std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads) {
+  std::vector<LabelledInput> out;
+  if (reads == "document") out = read_documents(file, recipe);
+  else fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
+  std::erase_if(out, [&](const LabelledInput& one) {
+    const std::vector<std::string>& skip = recipe.task->skip;
+    return std::find(skip.begin(), skip.end(), one.label) != skip.end();
+  });
+  return out;
+}
+
+}  // namespace clearhead

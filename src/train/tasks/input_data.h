@@ -1,0 +1,24 @@
+// Labelled inputs of networks that do not read one text: documents, stories, pictures. What a file may look like follows from what
+// the model reads.
+//
+//   "document"   JSON lines: the field "text" is a list of sentences, or one text that is cut into them; or a table
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "train/recipe.h"
+
+namespace clearhead {
+
+struct LabelledInput {
+  ModelInput input{};
+  std::string label{};
+  std::string where{};  // "train.jsonl, line 3"
+};
+/// The inputs of a file of the recipe's task, without those whose label the recipe skips. reads: as ModelInfo::reads. Throws
+/// kNotFound with the file and its origin, kFormat with file, line and column, kUnsupported for a kind that has no reader.
+std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads);
+
+}  // namespace clearhead
