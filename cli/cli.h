@@ -99,6 +99,9 @@ struct LookArguments {
   std::string as_typed(const char* command) const;
   /// The model, when one was run.
   std::shared_ptr<const Model> loaded{};
+
+ private:
+  Trace trace_of_input(const TextRequest& request);
 };
 
 /// A whole number from `least` to `most`; and a number above 0 and up to `most`.

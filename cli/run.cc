@@ -10,6 +10,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/measure.h"
 #include "cli/run_lines.h"
 #include "cli/terminal.h"
@@ -63,9 +64,15 @@ void fill(const Options& options) {
 void classify(const Options& options) {
   if (options.lines) return classify_lines(options);
   const auto model = load_model(options.model, options.load);
-  std::optional<std::string_view> pair;
-  if (!options.pair.empty()) pair = options.pair;
-  const std::vector<ClassScore> classes = model->classify(text_of(options), pair, options.interventions.interventions());
+  const Interventions interventions = options.interventions.interventions();
+  std::vector<ClassScore> classes;
+  if (reads_inputs(model->info())) {
+    classes = model->classify_inputs({input_of(model->info(), text_of(options), options.pair)}, interventions)[0];
+  } else {
+    std::optional<std::string_view> pair;
+    if (!options.pair.empty()) pair = options.pair;
+    classes = model->classify(text_of(options), pair, interventions);
+  }
   if (options.json) return print_json(classes_json(classes));
   for (const ClassScore& score : classes) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
 }
@@ -179,7 +186,8 @@ void add_run(CLI::App& app) {
   CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, generate, translate, score");
   run->require_subcommand(1);
   run->footer(
-      "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
+      "Without a task, the model answers with its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
+      "--json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
       "clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
   CLI::App* embed_task = add_task(run, "embed", "Print a sentence's vector, as sentence-transformers computes it", options);
   embed_task->add_option("-o", options->out, "With --lines: write the vectors to this .npy file, f32 [lines, width]")->type_name("FILE");
@@ -188,7 +196,8 @@ void add_run(CLI::App& app) {
   fill_task->add_option("--top", options->top, "How many candidates to print for each (default: 5)")->check(whole_from(1));
   fill_task->callback([options] { fill(*options); });
   CLI::App* classify_task = add_task(run, "classify", "Print the probabilities of a classifier's labels", options);
-  classify_task->add_option("--pair", options->pair, "A second text, for classifiers of pairs");
+  classify_task->add_option("--pair,--question", options->pair,
+                            "A second text, for classifiers of pairs; the question, for models that are asked one");
   classify_task->callback([options] { classify(*options); });
   add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });
   add_task(run, "score", "Print how well a causal model predicts a text, in bits a byte, also by how far into the text", options)

@@ -2,6 +2,8 @@
 // refused before any is run.
 #include "cli/run_lines.h"
 
+#include "cli/input.h"
+
 #include <cmath>
 
 #include "base/format.h"
@@ -175,6 +177,17 @@ void fill_lines(const RunArguments& options) {
   });
 }
 
+namespace {
+
+std::vector<std::vector<ClassScore>> classes_of_lines(const Model& model, const Window& window, std::optional<std::string_view> pair) {
+  if (!reads_inputs(model.info())) return model.classify_all(window.lines, pair, window.options);
+  std::vector<ModelInput> inputs;
+  for (const std::string& line : window.lines) inputs.push_back(input_of(model.info(), line, std::string(pair.value_or(""))));
+  return model.classify_inputs(inputs, window.options.interventions);
+}
+
+}  // namespace
+
 void classify_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
   std::optional<std::string_view> pair;
@@ -186,7 +199,7 @@ void classify_lines(const RunArguments& options) {
     return line;
   };
   each_window(options.text, "classifying", options.interventions.interventions(), [&](const Window& window) {
-    return spelled(model->classify_all(window.lines, pair, window.options),
+    return spelled(classes_of_lines(*model, window, pair),
                    [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one).dump() : in_words(one); });
   });
 }

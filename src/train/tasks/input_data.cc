@@ -41,8 +41,10 @@ std::vector<LabelledInput> read_documents(const std::string& file, const Recipe&
 
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads) {
   std::vector<LabelledInput> out;
-  if (reads == "document") out = read_documents(file, recipe);
-  else fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
+  if (reads == "document")
+    out = read_documents(file, recipe);
+  else
+    fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
   std::erase_if(out, [&](const LabelledInput& one) {
     const std::vector<std::string>& skip = recipe.task->skip;
     return std::find(skip.begin(), skip.end(), one.label) != skip.end();
