@@ -18,7 +18,8 @@ namespace clearhead {
 namespace {
 
 Json translator(const std::string& more) {
-  return Json::parse(R"({"model_type": "recurrent_translator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16)" + more + "}", "config");
+  return Json::parse(R"({"model_type": "recurrent_translator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16)" + more + "}",
+                     "config");
 }
 
 struct Made {
@@ -40,10 +41,12 @@ TEST_P(EveryTranslator, WritesStepByStepWhatItWritesAtOnce) {
   ModelCache cache{.batch = 2};
   made.network->read(compute, kSource, cache);
   for (int64_t t = 0; t < 4; ++t) {
-    const Tensor logits = made.network->step(compute, {kTarget.ids[static_cast<size_t>(t)], kTarget.ids[static_cast<size_t>(4 + t)]}, cache);
+    const Tensor logits =
+        made.network->step(compute, {kTarget.ids[static_cast<size_t>(t)], kTarget.ids[static_cast<size_t>(4 + t)]}, cache);
     for (int64_t row = 0; row < 2; ++row) {
       for (int64_t id = 0; id < 20; ++id)
-        EXPECT_NEAR(logits.data<float>()[row * 20 + id], whole.data<float>()[(row * 4 + t) * 20 + id], 2e-6) << "step " << t << ", row " << row;
+        EXPECT_NEAR(logits.data<float>()[row * 20 + id], whole.data<float>()[(row * 4 + t) * 20 + id], 2e-6)
+            << "step " << t << ", row " << row;
     }
     ++cache.length;
   }
@@ -73,8 +76,8 @@ TEST_P(EveryTranslator, BeamsOfOneSourceGoOnFromTheirOwnStates) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, EveryTranslator,
-                         testing::Values("", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")", R"(, "score": "none")",
-                                         R"(, "score": "general", "where": "local-m", "reach": 1)",
+                         testing::Values("", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")",
+                                         R"(, "score": "none")", R"(, "score": "general", "where": "local-m", "reach": 1)",
                                          R"(, "score": "general", "where": "local-p", "reach": 1)", R"(, "choice": "hard")"));
 
 TEST(Networks, ATranslatorsMapHasARowForEachWordThatItWrites) {

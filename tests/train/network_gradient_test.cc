@@ -49,8 +49,9 @@ TEST(NetworkGradients, OfEveryTranslatorButTheOneThatDraws) {
   for (const char* more : {"", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")", R"(, "score": "none")",
                            R"(, "score": "general", "where": "local-m")", R"(, "score": "general", "where": "local-p")"}) {
     SCOPED_TRACE(more);
-    expect_gradients(std::string(R"({"model_type": "recurrent_translator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16)") + more + "}",
-                     target, &source, {11, 12, 13, 1, 14, 15, 16, 1});
+    expect_gradients(
+        std::string(R"({"model_type": "recurrent_translator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16)") + more + "}",
+        target, &source, {11, 12, 13, 1, 14, 15, 16, 1});
   }
 }
 

@@ -52,8 +52,9 @@ class Classify final : public ItemTask {
                                     const NetworkFacts& network) {
     std::vector<Item> out;
     for (const LabelledInput& one : read_inputs(file, recipe, network.reads)) {
+      const int32_t label = recipe.task->id_of(one.label, one.where);
       try {
-        out.push_back({.targets = {recipe.task->id_of(one.label, one.where)}, .read = read_input(network, &tokenizer, one.input)});
+        out.push_back({.targets = {label}, .read = read_input(network, &tokenizer, one.input)});
       } catch (const Error& error) {
         fail(error.code(), "{}: {}", one.where, error.what());
       }
