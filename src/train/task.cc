@@ -162,12 +162,7 @@ HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts) {
 
 std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
   if (!recipe.pairs) return read_part(recipe.source, Part::kTrain);
-  std::vector<std::string> out(2);
-  for (const TextPair& pair : read_pairs(recipe.pairs->train, recipe)) {
-    out[0] += pair.source + "\n";
-    out[1] += pair.target + "\n";
-  }
-  return out;
+  return vocabulary_texts_of_pairs(recipe);
 }
 
 std::string tokenizer_json_of(const Recipe& recipe) {
