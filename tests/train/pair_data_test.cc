@@ -123,5 +123,28 @@ TEST(PairData, LongPairsAreLeftOutAndALineWithoutATabIsNamed) {
   }
 }
 
+TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt) {
+  Made made;
+  write_file(made.recipe.source.folder + "/a.jsonl", R"({"turns": ["one", "two\r\nlines", "three", "four"]})"
+                                                     "\n"
+                                                     R"({"turns": ["alone"]})"
+                                                     "\n");
+  write_file(made.recipe.source.folder + "/b.jsonl", R"({"turns": ["five", "six"]})"
+                                                     "\n");
+  made.recipe.pairs = PairFiles{.train = {"a.jsonl", "b.jsonl"}, .turns = "turns", .turns_before = 2};
+  const auto pairs_of = [&] {
+    std::vector<std::string> out;
+    for (const TextPair& pair : read_pairs(made.recipe.pairs->train, made.recipe)) out.push_back(pair.source + " | " + pair.target);
+    return out;
+  };
+  EXPECT_EQ(pairs_of(),
+            (std::vector<std::string>{"one | two  lines", "one\ntwo  lines | three", "two  lines\nthree | four", "five | six"}));
+  const std::vector<std::string> vocabulary = vocabulary_texts_of_pairs(made.recipe);
+  made.recipe.pairs->turns_before = 0;
+  EXPECT_EQ(pairs_of(), (std::vector<std::string>{" | two  lines", " | three", " | four", " | six"}));
+  EXPECT_EQ(vocabulary_texts_of_pairs(made.recipe), vocabulary);
+  EXPECT_EQ(vocabulary[0], "one\ntwo  lines\nthree\nfour\nalone\nfive\nsix\n");
+}
+
 }  // namespace
 }  // namespace clearhead
