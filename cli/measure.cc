@@ -1,4 +1,4 @@
-// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams.
+// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams (dialogues: dialogue.cc).
 #include "cli/measure.h"
 
 #include <chrono>
@@ -8,6 +8,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
+#include "cli/dialogue.h"
 #include "models/reading.h"
 #include "text/bleu.h"
 #include "train/learner.h"
@@ -44,6 +45,7 @@ void measure_texts(const Recipe& recipe, const Model& model, bool json) {
 
 void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
   if (recipe.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe.where);
+  if (!recipe.pairs->turns.empty()) return measure_dialogues(recipe, model, json);
   std::vector<Encoding> sources;
   std::vector<std::string> references, hypotheses;
   for (const TextPair& pair : read_pairs(recipe.pairs->test, recipe)) {
@@ -56,16 +58,18 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
        generate_from(model, sources, {.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = beams}))
     hypotheses.push_back(made.text);
   progress.reset();
-  const Bleu score = bleu(hypotheses, references);
+  const Bleu score = bleu(hypotheses, references, recipe.pairs->bleu);
+  const std::string signature = bleu_signature(recipe.pairs->bleu);
   if (json) {
     return print_json(Json::object({{"bleu", score.score},
+                                    {"signature", signature},
                                     {"brevity_penalty", score.brevity_penalty},
                                     {"pairs", static_cast<int64_t>(references.size())},
                                     {"beams", beams.count},
                                     {"length_penalty", beams.length_penalty}}));
   }
-  print(format("BLEU {:.2f} on {} pairs ({} beams, length penalty {}; brevity penalty {:.3f})", score.score,
-               with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty));
+  print(format("BLEU {:.2f} on {} pairs ({} beams, length penalty {}; brevity penalty {:.3f}; {})", score.score,
+               with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty, signature));
 }
 
 void measure_task(const Recipe& given, const Model& model, bool json) {

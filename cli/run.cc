@@ -1,4 +1,4 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, generate, score; translate has a file of its own.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, generate, score; translate and chat have files of their own.
 #include <unistd.h>
 
 #include <cmath>
@@ -183,7 +183,7 @@ void score(const Options& options) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, generate, translate, score");
+  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, generate, translate, chat, score");
   run->require_subcommand(1);
   run->footer(
       "Without a task, the model answers with its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
@@ -226,6 +226,7 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--budget", options->budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE");
   generate_task->callback([options] { generate_text(*options); });
   add_run_translate(*run);
+  add_run_chat(*run);
 }
 
 }  // namespace clearhead::cli

@@ -11,6 +11,7 @@
 #include "cli/lines.h"
 #include "cli/measure.h"
 #include "io/npy.h"
+#include "text/turns.h"
 
 namespace clearhead::cli {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "base/format.h"
 #include "base/json.h"
+#include "base/table.h"
 #include "clearhead/error.h"
 
 namespace clearhead {
@@ -18,9 +19,14 @@ std::string names_of(const Json& object) {
   return object.size() > kMost ? out + ", ..." : out;
 }
 
-std::string text_of(const Json& line, const std::string& field, const std::string& where) {
+const Json& value_of(const Json& line, const std::string& field, const std::string& where) {
   const Json* value = line.find(field);
   if (!value) fail(ErrorCode::kFormat, "{}: expected a field \"{}\", found {}", where, field, names_of(line));
+  return *value;
+}
+
+std::string text_of(const Json& line, const std::string& field, const std::string& where) {
+  const Json* value = &value_of(line, field, where);
   if (value->is_string()) return value->string();
   const auto wrong = [&](const std::string& found) {
     fail(ErrorCode::kFormat, "{}: \"{}\": expected a string or a list of strings, found {}", where, field, found);
@@ -33,6 +39,12 @@ std::string text_of(const Json& line, const std::string& field, const std::strin
     out += part.string();
   }
   return out;
+}
+
+Json object_of(std::string_view line, const std::string& where) {
+  Json object = Json::parse(line, where);
+  if (!object.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, object.describe());
+  return object;
 }
 
 }  // namespace
@@ -61,10 +73,23 @@ void for_each_json_object(std::string_view bytes, const std::string& path, LineR
       fail(ErrorCode::kFormat, "{}: is cut at byte {}; expected a part to begin and to end with a line", where,
            begin < range.begin ? range.begin : last);
     }
-    const Json line = Json::parse(bytes.substr(begin, stop - begin), where);
-    if (!line.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, line.describe());
-    take(line, where);
+    take(object_of(bytes.substr(begin, stop - begin), where), where);
   }
+}
+
+void for_each_json_list(std::string_view bytes, const std::string& path, const std::string& field,
+                        const std::function<void(std::vector<std::string>)>& take) {
+  for_each_json_object(bytes, path, {}, [&](const Json& line, const std::string& where) {
+    const Json& list = value_of(line, field, where);
+    if (!list.is_array()) fail(ErrorCode::kFormat, "{}: \"{}\": expected a list of strings, found {}", where, field, list.describe());
+    std::vector<std::string> texts;
+    for (const Json& item : list.items()) {
+      if (!item.is_string())
+        fail(ErrorCode::kFormat, "{}: \"{}\": expected a list of strings, found {} in it", where, field, item.describe());
+      texts.push_back(item.string());
+    }
+    take(std::move(texts));
+  });
 }
 
 }  // namespace clearhead

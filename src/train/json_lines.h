@@ -30,4 +30,9 @@ void for_each_json_line(std::string_view bytes, const std::string& path, const s
 void for_each_json_object(std::string_view bytes, const std::string& path, LineRange range,
                           const std::function<void(const Json& object, const std::string& where)>& take);
 
+/// Calls `take` for each line with the texts of a field that is a list of strings, such as the turns of a dialogue.
+/// Throws kFormat, naming the line, if it is not an object, or the field is missing or not such a list.
+void for_each_json_list(std::string_view bytes, const std::string& path, const std::string& field,
+                        const std::function<void(std::vector<std::string>)>& take);
+
 }  // namespace clearhead

@@ -4,7 +4,9 @@
 //                                      or "splits": "splits.tsv" (text_data.h),
 //                                      or, for an encoder-decoder, two texts per line (pair_data.h):
 //                                      "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"},
-//                                      "places": 4096,
+//                                      "places": 4096; each may be a list of files, or made (made_dates.h),
+//                                      or dialogues, to learn the next turn from the turns before it:
+//                                      "pairs": {"train": "a.jsonl", …, "turns": "turns", "turns_before": 4},
 //                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tasks/tag.cc):
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
 //                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5}
@@ -36,6 +38,7 @@
 
 #include "base/json.h"
 #include "clearhead/train.h"
+#include "text/bleu.h"
 #include "text/train_vocabulary.h"
 #include "train/text_data.h"
 
@@ -61,7 +64,10 @@ struct TaskRecipe {
 };
 
 struct PairFiles {
-  std::string train{}, valid{}, test{};  // test: may be empty
+  std::vector<std::string> train{}, valid{}, test{};  // test: may be empty
+  std::string turns{};                                // dialogues: the field of JSON lines with the list of turns; empty: pairs
+  int64_t turns_before = 4;                           // dialogues: the source of a turn is so many turns before it, at most
+  BleuWords bleu = BleuWords::kMteval13a;             // what --test counts as words
 };
 
 /// Dropout rates in training.

@@ -190,12 +190,7 @@ std::vector<std::string> task_texts(const Recipe& recipe) {
 std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
   if (recipe.task) return task_texts(recipe);
   if (!recipe.pairs) return read_part(recipe.source, Part::kTrain);
-  std::vector<std::string> out(2);
-  for (const TextPair& pair : read_pairs(recipe.pairs->train, recipe)) {
-    out[0] += pair.source + "\n";
-    out[1] += pair.target + "\n";
-  }
-  return out;
+  return vocabulary_texts_of_pairs(recipe);
 }
 
 std::string tokenizer_json_of(const Recipe& recipe) {
