@@ -68,7 +68,8 @@ void print_model(const std::string& name, bool json) {
   Json heads = Json::array();
   for (const auto& [has, label] : {std::pair{info.has_embedding, "embed"},
                                    {info.has_masked, "fill"},
-                                   {info.has_classifier, "classify"},
+                                   {info.has_classifier && !info.answers, "classify"},
+                                   {info.answers.has_value(), "answer"},
                                    {info.has_causal && info.encoder_layers == 0, "generate"},
                                    {info.encoder_layers > 0, "translate"}}) {
     if (has) heads.push(label);

@@ -1,4 +1,4 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, generate, score; translate has a file of its own.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, answer, generate, score; translate has a file of its own.
 #include <unistd.h>
 
 #include <cmath>
@@ -90,6 +90,27 @@ void tag(const Options& options) {
   if (spans.empty()) notice("no entity in this text");
 }
 
+void answer(const Options& options) {
+  if (options.lines) usage_error("answer reads one text; leave out --lines");
+  const auto model = load_model(options.model, options.load);
+  const std::string text = text_of(options);
+  const TextAnswer found = model->answer(options.question, text, std::nullopt, options.interventions.interventions());
+  const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
+  if (options.json) {
+    const bool has_span = found.begin < found.end;
+    return print_json(Json::object({{"answer", found.found ? Json(span) : Json()},
+                                    {"span", has_span ? Json(span) : Json()},
+                                    {"begin", found.begin},
+                                    {"end", found.end},
+                                    {"score", has_span ? Json(found.score) : Json()},
+                                    {"probability", found.probability},
+                                    {"null_score", found.null_score},
+                                    {"null_probability", found.null_probability}}));
+  }
+  if (found.found) return print(format("{:>7.2f} %  {}", found.probability * 100, escaped(span)));
+  notice(format("the text does not say ({:.2f} %)", found.null_probability * 100));
+}
+
 void generate_text(const Options& options) {
   if (options.lines && !options.trace.empty()) usage_error("--trace keeps one text; leave out --lines");
   if (options.lines) return generate_lines(options);
@@ -176,7 +197,7 @@ void score(const Options& options) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, generate, translate, score");
+  CLI::App* run = app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, answer, generate, translate, score");
   run->require_subcommand(1);
   run->footer(
       "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
@@ -191,6 +212,9 @@ void add_run(CLI::App& app) {
   classify_task->add_option("--pair", options->pair, "A second text, for classifiers of pairs");
   classify_task->callback([options] { classify(*options); });
   add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });
+  CLI::App* answer_task = add_task(run, "answer", "Print the words of a text that answer a question, or that there are none", options);
+  answer_task->add_option("--question", options->question, "The question")->required();
+  answer_task->callback([options] { answer(*options); });
   add_task(run, "score", "Print how well a causal model predicts a text, in bits a byte, also by how far into the text", options)
       ->callback([options] { score(*options); });
   CLI::App* generate_task = add_task(run, "generate", "Print how a causal model continues a text", options);

@@ -10,7 +10,7 @@
 namespace clearhead::cli {
 
 struct RunArguments {
-  std::string model{}, pair{}, trace{}, budget{};
+  std::string model{}, pair{}, question{}, trace{}, budget{};
   std::optional<DType> cache{};
   LoadOptions load{};
   TextArguments text{};

@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "models/batches.h"
 #include "models/loaded_model.h"
+#include "models/spans.h"
 #include "ops/ops.h"
 
 namespace clearhead {
@@ -102,15 +103,19 @@ std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text
 }
 
 void LoadedModel::check_classifies() const {
-  if (!info_.has_classifier || !transformer_.classifies_texts())
-    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
+  if (!transformer_.classifies_texts()) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
 }
 
 std::vector<ClassScore> LoadedModel::class_scores(const float* logits) const {
   const auto labels = static_cast<int64_t>(info_.labels.size());
   std::vector<ClassScore> scores;
-  for (const auto& [id, probability] : best_of(logits, labels, labels))
-    scores.push_back({info_.labels[static_cast<size_t>(id)], probability});
+  for (const auto& [id, probability] : best_of(logits, labels, labels)) {
+    const double logit = static_cast<double>(logits[id]);
+    scores.push_back({info_.labels[static_cast<size_t>(id)], info_.problem == ProblemType::kSingleLabel ? probability
+                                                             : info_.problem == ProblemType::kRegression
+                                                                 ? logits[id]
+                                                                 : static_cast<float>(1 / (1 + std::exp(-logit)))});
+  }
   return scores;
 }
 
@@ -146,8 +151,7 @@ std::pair<char, std::string> parts_of_tag(const std::string& tag) {
 }  // namespace
 
 std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventions& interventions) const {
-  if (!info_.has_classifier || transformer_.classifies_texts())
-    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info_.name);
+  if (!transformer_.classifies_tokens()) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info_.name);
   const Encoding encoding = tokenizer().encode(text);
   const Tensor logits = run(encoding, {.interventions = interventions}).class_logits;
   const auto labels = static_cast<int64_t>(info_.labels.size());
@@ -173,6 +177,22 @@ std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventi
   }
   for (size_t at = 0; at < out.size(); ++at) out[at].probability /= static_cast<float>(words[at]);
   return out;
+}
+
+TextAnswer LoadedModel::answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings,
+                               const Interventions& interventions) const {
+  if (!transformer_.finds_answers()) fail(ErrorCode::kUnsupported, "{}: the model has no head that finds answers", info_.name);
+  AnswerSettings how = settings ? *settings : *info_.answers;
+  if (info_.longest > 0) how.window = std::min(how.window, info_.longest);
+  const std::vector<Encoding> windows = answer_windows(tokenizer(), question, text, how);
+  std::vector<WindowAnswer> answers(windows.size());
+  run_all(windows, {.interventions = interventions}, {}, nullptr,
+          [&](const std::vector<size_t>& which, const TokenBatch& batch, const RunResult& made) {
+            const float* logits = made.class_logits.data<float>();
+            for (size_t row = 0; row < which.size(); ++row)
+              answers[which[row]] = best_span(windows[which[row]], logits + static_cast<int64_t>(row) * batch.length * 2, how.longest);
+          });
+  return together(answers, how.threshold);
 }
 
 // Many texts.

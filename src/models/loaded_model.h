@@ -34,6 +34,8 @@ class LoadedModel : public Model {
   std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair,
                                    const Interventions& interventions) const override;
   std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions) const override;
+  TextAnswer answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings,
+                    const Interventions& interventions) const override;
   std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options) const override;
   std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count,
                                                             const BatchOptions& options) const override;

@@ -244,7 +244,7 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   Fields fields(json, where, "task");
   TaskRecipe out;
   out.kind = fields.string("kind");
-  if (out.kind != "classify" && out.kind != "tag") fields.wrong("kind", "classify or tag", Json(out.kind));
+  if (out.kind != "classify" && out.kind != "tag" && out.kind != "answer") fields.wrong("kind", "classify, tag or answer", Json(out.kind));
   out.train = fields.string("train");
   out.valid = fields.string("valid");
   out.test = fields.string_or("test", "");
@@ -253,6 +253,12 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
     out.pair = column(fields, "pair", false);
     out.label = column(fields, "label", true);
     if (json.find("skip")) out.skip = fields.strings("skip");
+  }
+  if (out.kind == "answer") {
+    if (json.find("contexts")) out.contexts = fields.strings("contexts");
+    out.overlap = at_least(fields, "overlap", out.overlap, 0);
+    out.longest = at_least(fields, "longest", out.longest, 1);
+    if (json.find("threshold")) out.threshold = fields.number("threshold");
   }
   if (json.find("labels")) out.labels = fields.strings("labels");
   out.best = fields.string_or("best", "");
@@ -319,7 +325,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   } else if (const Json* task = fields.take("task")) {
     out.task = read_task(*task, where);
     out.batch = at_least(fields, "batch", 32, 1);
-    out.length = 128;
+    out.length = out.task->kind == "answer" ? 256 : 128;
   } else {
     read_files(fields, out.source);
     out.batch = at_least(fields, "batch", out.batch, 1);

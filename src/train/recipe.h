@@ -5,7 +5,7 @@
 //                                      or, for an encoder-decoder, two texts per line (pair_data.h):
 //                                      "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"},
 //                                      "places": 4096,
-//                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tasks/tag.cc):
+//                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tag.cc, answer.cc):
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
 //                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
@@ -48,10 +48,13 @@ struct WatchRecipe {
 
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
-  std::string kind{};                    // "classify" or "tag"
+  std::string kind{};                    // "classify", "tag" or "answer"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // classify: columns of a table, counted from 1, or fields of JSON lines; pair: may be empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out
+  std::vector<std::string> contexts{};   // answer: files of texts that questions name; none: questions hold their text
+  int64_t overlap = 64, longest = 30;    // answer: AnswerSettings, in tokens
+  std::optional<double> threshold{};     // answer: the same; absent: the one with the best F1 on the validation file
   std::vector<std::string> labels{};     // in order of id; those of the training file unless given
   std::string best{};                    // the metric that decides which model is best; empty: the task's first
   int64_t patience = 0;                  // validations without a better one before the run ends; 0: it goes on

@@ -47,7 +47,8 @@ void begin_at(const Recipe& recipe, const Architecture& facts, ModelParameters& 
   parameters.read(file, [&](const std::string& name, const Shape& shape) {
     const bool has_prefix = !facts.prefix.empty() && name.starts_with(facts.prefix);
     const std::string bare = has_prefix ? name.substr(facts.prefix.size()) : name, found = name_in(file, facts, bare);
-    const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler");
+    const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler") ||
+                         bare.starts_with("qa_outputs");
     if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
     return found.empty() ? name : found;
   });
@@ -422,6 +423,7 @@ void Trainer::save_model(const std::string& to) const {
   make_folder(to);
   NamedTensors saved = parameters_.named();
   Json config = recipe_.model;
+  task_->describe(config);
   if (recipe_.save != DType::kF32) {
     for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);
     config["torch_dtype"] = "bfloat16";

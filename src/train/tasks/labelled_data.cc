@@ -133,6 +133,7 @@ Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin
     append(rows.ids, item.ids, pad_);
     append(rows.type_ids, item.type_ids, 0);
     rows.lengths.push_back(static_cast<int32_t>(item.ids.size()));
+    if (item.number >= 0) out.numbers.push_back(item.number);
     if (per_token_) {
       append(out.targets, item.targets, -100);
     } else {

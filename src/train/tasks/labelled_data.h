@@ -33,7 +33,8 @@ Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, con
 /// A sequence and what is to be said of it.
 struct Item {
   std::vector<int32_t> ids{}, type_ids{};
-  std::vector<int32_t> targets{};  // one, or one per token
+  std::vector<int32_t> targets{};  // equally many of every item, or one per token
+  int64_t number = -1;             // by which a task knows it again; −1: it need not
 };
 
 class ItemBatches {
