@@ -66,8 +66,9 @@ void classify(const Options& options) {
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
   const std::vector<ClassScore> classes = model->classify(text_of(options), pair, options.interventions.interventions());
-  if (options.json) return print_json(classes_json(classes));
-  for (const ClassScore& score : classes) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
+  const ProblemType problem = model->info().problem;
+  if (options.json) return print_json(classes_json(classes, problem));
+  for (const ClassScore& score : classes) print(format("{:>9}  {}", in_words(score, problem), score.label));
 }
 
 void tag(const Options& options) {
@@ -208,7 +209,8 @@ void add_run(CLI::App& app) {
   CLI::App* fill_task = add_task(run, "fill", "Print candidates for every mask token of the text", options);
   fill_task->add_option("--top", options->top, "How many candidates to print for each (default: 5)")->check(whole_from(1));
   fill_task->callback([options] { fill(*options); });
-  CLI::App* classify_task = add_task(run, "classify", "Print the probabilities of a classifier's labels", options);
+  CLI::App* classify_task =
+      add_task(run, "classify", "Print the probabilities of a classifier's labels, or the value of a regression", options);
   classify_task->add_option("--pair", options->pair, "A second text, for classifiers of pairs");
   classify_task->callback([options] { classify(*options); });
   add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });

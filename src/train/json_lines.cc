@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "base/json.h"
 #include "clearhead/error.h"
 
 namespace clearhead {
@@ -17,6 +16,8 @@ std::string names_of(const Json& object) {
   if (object.size() == 0) return "no field";
   return object.size() > kMost ? out + ", ..." : out;
 }
+
+}  // namespace
 
 std::string text_of(const Json& line, const std::string& field, const std::string& where) {
   const Json* value = line.find(field);
@@ -35,14 +36,11 @@ std::string text_of(const Json& line, const std::string& field, const std::strin
   return out;
 }
 
-}  // namespace
-
 bool is_json_lines(std::string_view name) { return name.ends_with(".jsonl"); }
 
-void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
-                        const std::function<void(const std::vector<std::string>&)>& take) {
+void for_each_json_object(std::string_view bytes, const std::string& path, LineRange range,
+                          const std::function<void(const Json& line, const std::string& where)>& take) {
   const size_t last = std::min(range.end, bytes.size());
-  std::vector<std::string> texts(fields.size());
   int64_t number = 1;
   for (size_t begin = 0, end = 0; begin < last; begin = end, ++number) {
     const size_t found = bytes.find('\n', begin), stop = std::min(found, bytes.size());
@@ -55,9 +53,17 @@ void for_each_json_line(std::string_view bytes, const std::string& path, const s
     }
     const Json line = Json::parse(bytes.substr(begin, stop - begin), where);
     if (!line.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, line.describe());
+    take(line, where);
+  }
+}
+
+void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
+                        const std::function<void(const std::vector<std::string>&)>& take) {
+  std::vector<std::string> texts(fields.size());
+  for_each_json_object(bytes, path, range, [&](const Json& line, const std::string& where) {
     std::transform(fields.begin(), fields.end(), texts.begin(), [&](const std::string& field) { return text_of(line, field, where); });
     take(texts);
-  }
+  });
 }
 
 }  // namespace clearhead

@@ -135,6 +135,7 @@ Recipe fitted_to_task(Recipe recipe) {
   recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
   const Json* type = recipe.model.find("model_type");
   recipe.model["architectures"] = Json::Array{architecture_of(recipe, type && type->is_string() ? type->string() : "")};
+  if (task.kind == "classify") recipe.model["problem_type"] = task.problem_type;
   Json names = Json::object(), ids = Json::object();
   for (size_t id = 0; id < task.labels.size(); ++id) {
     names[std::to_string(id)] = task.labels[id];

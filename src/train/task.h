@@ -2,7 +2,7 @@
 //
 //   texts      windows of one row of tokens (text_data.h)          models with a causal head
 //   pairs      sources and targets (pair_data.h)                   encoder-decoders
-//   classify   one class per text, or pair of texts                encoders, fine-tuned (tasks/classify.cc)
+//   classify   one class, several labels or a number per text      encoders, fine-tuned (tasks/classify.cc)
 //   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
 //   answer     a span of a text, or none, for a question           encoders, fine-tuned (tasks/answer.cc)
 //
@@ -37,6 +37,7 @@ struct Example {
   std::optional<Rows> source{};    // what an encoder reads
   Rows input{};                    // what the stack with the head reads
   std::vector<int32_t> targets{};  // [batch·length] per token, or equally many per sequence; −100 does not count
+  std::vector<float> values{};     // numbers to be said, equally many per sequence
   std::vector<int64_t> numbers{};  // [batch], by which a task knows its sequences again; empty where it need not
   int64_t counted = 0;             // the sum of losses is divided by this
 };

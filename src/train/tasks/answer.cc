@@ -243,7 +243,7 @@ class Answer final : public ItemTask {
     std::vector<Item> out;
     for (Question& question : files_.questions(file)) {
       for (Encoding& window : answer_windows(tokenizer_, question.text, *question.context, settings_)) {
-        out.push_back({window.ids, window.type_ids, targets_of(window, question.span), static_cast<int64_t>(windows_.size())});
+        out.push_back({window.ids, window.type_ids, targets_of(window, question.span), {}, static_cast<int64_t>(windows_.size())});
         windows_.push_back({std::move(window), questions_.size()});
       }
       questions_.push_back(std::move(question));
