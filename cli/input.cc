@@ -37,7 +37,8 @@ std::vector<std::string> tasks_of(const ModelInfo& info) {
   std::vector<std::string> out;
   for (const auto& [has, task] : {std::pair{info.has_embedding, "embed"},
                                   {info.has_masked, "fill"},
-                                  {info.has_classifier, "classify"},
+                                  {info.has_classifier && !info.answers, "classify"},
+                                  {info.answers.has_value(), "answer"},
                                   {info.has_causal && info.encoder_layers == 0, "generate"},
                                   {info.encoder_layers > 0 && info.reads != "sound", "translate"},
                                   {info.reads == "sound", "transcribe"}}) {

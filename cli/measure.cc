@@ -73,7 +73,8 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
 }
 
 void measure_task(const Recipe& given, const Model& model, bool json) {
-  const Recipe recipe = fitted_to_task(given);
+  Recipe recipe = fitted_to_task(given);
+  if (model.info().answers) recipe.task->threshold = model.info().answers->threshold;
   const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), task_facts(recipe));
   if (model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
@@ -94,10 +95,9 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
     line[task->metric_names()[at]] = values[at];
     text += format("{}{} {:.2f} %", at == 0 ? "" : "  ", task->metric_names()[at], values[at] * 100);
   }
-  int64_t counted = 0;
-  for (const Example& example : examples) counted += example.counted;
-  line["counted"] = counted;
-  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(counted), recipe.task->kind == "tag" ? "words" : "texts"));
+  const Measured measured = task->measured(examples);
+  line["counted"] = measured.count;
+  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(measured.count), measured.of));
 }
 
 }  // namespace

@@ -117,9 +117,14 @@ Json masks_json(const std::vector<std::vector<Candidate>>& masks) {
   return Json::object({{"masks", out}});
 }
 
-Json classes_json(const std::vector<ClassScore>& classes) {
+std::string in_words(const ClassScore& score, ProblemType problem) {
+  return problem == ProblemType::kRegression ? format("{:.4f}", score.probability) : format("{:.2f} %", score.probability * 100);
+}
+
+Json classes_json(const std::vector<ClassScore>& classes, ProblemType problem) {
+  const char* said = problem == ProblemType::kRegression ? "value" : "probability";
   Json list = Json::array();
-  for (const ClassScore& score : classes) list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
+  for (const ClassScore& score : classes) list.push(Json::object({{"label", score.label}, {said, score.probability}}));
   return Json::object({{"classes", list}});
 }
 
@@ -193,15 +198,15 @@ void classify_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
-  const auto in_words = [](const std::vector<ClassScore>& classes) {
+  const ProblemType problem = model->info().problem;
+  const auto line_of = [&](const std::vector<ClassScore>& classes) {
     std::string line;
-    for (const ClassScore& one : classes)
-      line += format("{}{:.2f} % {}", &one == classes.data() ? "" : "\t", one.probability * 100, one.label);
+    for (const ClassScore& one : classes) line += format("{}{} {}", &one == classes.data() ? "" : "\t", in_words(one, problem), one.label);
     return line;
   };
   each_window(options.text, "classifying", options.interventions.interventions(), [&](const Window& window) {
     return spelled(classes_of_lines(*model, window, pair),
-                   [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one).dump() : in_words(one); });
+                   [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one, problem).dump() : line_of(one); });
   });
 }
 

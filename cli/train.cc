@@ -111,12 +111,13 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   } else {
     const std::optional<TaskRecipe>& task = trainer->recipe().task;
     const bool is_dialogue = trainer->recipe().pairs && !trainer->recipe().pairs->turns.empty();
+    const char* asks = is_dialogue ? "" : task && task->kind == "answer" ? " --question \"…\" \"…\"" : " \"…\"";
     say(format("done: clearhead run {} {}{}",
                task                            ? task->kind
                : is_dialogue                   ? "chat"
                : trainer->is_encoder_decoder() ? "translate"
                                                : "generate",
-               quoted(trainer->directory() + "/best"), is_dialogue ? "" : " \"…\""));
+               quoted(trainer->directory() + "/best"), asks));
   }
   return finished;
 }

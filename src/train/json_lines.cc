@@ -4,8 +4,6 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "base/json.h"
-#include "base/table.h"
 #include "clearhead/error.h"
 
 namespace clearhead {
@@ -25,6 +23,8 @@ const Json& value_of(const Json& line, const std::string& field, const std::stri
   return *value;
 }
 
+}  // namespace
+
 std::string text_of(const Json& line, const std::string& field, const std::string& where) {
   const Json* value = &value_of(line, field, where);
   if (value->is_string()) return value->string();
@@ -41,27 +41,10 @@ std::string text_of(const Json& line, const std::string& field, const std::strin
   return out;
 }
 
-Json object_of(std::string_view line, const std::string& where) {
-  Json object = Json::parse(line, where);
-  if (!object.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, object.describe());
-  return object;
-}
-
-}  // namespace
-
 bool is_json_lines(std::string_view name) { return name.ends_with(".jsonl"); }
 
-void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
-                        const std::function<void(const std::vector<std::string>&)>& take) {
-  std::vector<std::string> texts(fields.size());
-  for_each_json_object(bytes, path, range, [&](const Json& line, const std::string& where) {
-    std::transform(fields.begin(), fields.end(), texts.begin(), [&](const std::string& field) { return text_of(line, field, where); });
-    take(texts);
-  });
-}
-
 void for_each_json_object(std::string_view bytes, const std::string& path, LineRange range,
-                          const std::function<void(const Json& object, const std::string& where)>& take) {
+                          const std::function<void(const Json& line, const std::string& where)>& take) {
   const size_t last = std::min(range.end, bytes.size());
   int64_t number = 1;
   for (size_t begin = 0, end = 0; begin < last; begin = end, ++number) {
@@ -73,8 +56,19 @@ void for_each_json_object(std::string_view bytes, const std::string& path, LineR
       fail(ErrorCode::kFormat, "{}: is cut at byte {}; expected a part to begin and to end with a line", where,
            begin < range.begin ? range.begin : last);
     }
-    take(object_of(bytes.substr(begin, stop - begin), where), where);
+    const Json line = Json::parse(bytes.substr(begin, stop - begin), where);
+    if (!line.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, line.describe());
+    take(line, where);
   }
+}
+
+void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
+                        const std::function<void(const std::vector<std::string>&)>& take) {
+  std::vector<std::string> texts(fields.size());
+  for_each_json_object(bytes, path, range, [&](const Json& line, const std::string& where) {
+    std::transform(fields.begin(), fields.end(), texts.begin(), [&](const std::string& field) { return text_of(line, field, where); });
+    take(texts);
+  });
 }
 
 void for_each_json_list(std::string_view bytes, const std::string& path, const std::string& field,

@@ -86,7 +86,8 @@ class TransformerLearner final : public Learner {
       const std::string& prefix = architecture_.prefix;
       const std::string bare = !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
       const std::string found = name_in(file, architecture_, bare);
-      const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler");
+      const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler") ||
+                           bare.starts_with("qa_outputs");
       if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
       return found.empty() ? name : found;
     });

@@ -61,15 +61,16 @@ std::optional<std::vector<TextPair>> made_dates(const std::string& name) {
   while (part < kParts.size() && name.substr(0, colon) != std::string(kPrefix) + std::string(kParts[part])) ++part;
   const auto [end, error] = std::from_chars(name.data() + colon + 1, name.data() + name.size(), count);
   if (part == kParts.size() || error != std::errc() || end != name.data() + name.size() || count < 1 || count > 10'000'000)
-    fail(ErrorCode::kFormat, "\"{}\": expected made:dates:PART:COUNT, where PART is train, valid or test, and COUNT a number of pairs", name);
+    fail(ErrorCode::kFormat, "\"{}\": expected made:dates:PART:COUNT, where PART is train, valid or test, and COUNT a number of pairs",
+         name);
   RandomSequence random(part);
   std::vector<TextPair> out;
   while (out.size() < count) {
     const sys_days when = kFirst + days(random.roll(static_cast<size_t>((kLast - kFirst).count()) + 1));
     if (part_of(when) != part) continue;
     const year_month_day date(when);
-    out.push_back({written(when, random.roll(kWays)),
-                   format("{:04}-{:02}-{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()))});
+    out.push_back({written(when, random.roll(kWays)), format("{:04}-{:02}-{:02}", static_cast<int>(date.year()),
+                                                             static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()))});
   }
   return out;
 }

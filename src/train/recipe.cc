@@ -274,11 +274,28 @@ std::string column(Fields& fields, const char* name, bool is_needed) {
   return std::to_string(given->integer());
 }
 
+void read_problem(Fields& fields, TaskRecipe& to) {
+  to.problem_type = fields.string_or("problem_type", to.problem_type);
+  const bool is_known = to.problem_type == to.kOneLabel || to.problem_type == to.kManyLabels || to.problem_type == to.kRegression;
+  if (!is_known) fields.wrong("problem_type", format("{}, {} or {}", to.kOneLabel, to.kManyLabels, to.kRegression), Json(to.problem_type));
+  const Json* weights = fields.take("class_weights");
+  if (!weights) return;
+  const std::string expected = "\"balanced\", or a weight above 0 of each label that has not 1, as in {\"rare\": 5}";
+  if (to.problem_type != to.kOneLabel) fields.wrong("class_weights", format("none: \"problem_type\" is {}", to.problem_type), *weights);
+  to.balances_classes = weights->is_string() && weights->string() == "balanced";
+  if (to.balances_classes) return;
+  if (!weights->is_object()) fields.wrong("class_weights", expected, *weights);
+  for (const auto& [label, weight] : weights->fields()) {
+    if (!weight.is_number() || !(weight.number() > 0 && weight.number() <= 1e6)) fields.wrong("class_weights", expected, weight);
+    to.class_weights.emplace_back(label, weight.number());
+  }
+}
+
 TaskRecipe read_task(const Json& json, const std::string& where) {
   Fields fields(json, where, "task");
   TaskRecipe out;
   out.kind = fields.string("kind");
-  if (out.kind != "classify" && out.kind != "tag") fields.wrong("kind", "classify or tag", Json(out.kind));
+  if (out.kind != "classify" && out.kind != "tag" && out.kind != "answer") fields.wrong("kind", "classify, tag or answer", Json(out.kind));
   out.train = fields.string("train");
   out.valid = fields.string("valid");
   out.test = fields.string_or("test", "");
@@ -287,6 +304,13 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
     out.pair = column(fields, "pair", false);
     out.label = column(fields, "label", true);
     if (json.find("skip")) out.skip = fields.strings("skip");
+    read_problem(fields, out);
+  }
+  if (out.kind == "answer") {
+    if (json.find("contexts")) out.contexts = fields.strings("contexts");
+    out.overlap = at_least(fields, "overlap", out.overlap, 0);
+    out.longest = at_least(fields, "longest", out.longest, 1);
+    if (json.find("threshold")) out.threshold = fields.number("threshold");
   }
   if (json.find("labels")) out.labels = fields.strings("labels");
   out.best = fields.string_or("best", "");
@@ -357,7 +381,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   } else if (const Json* task = fields.take("task")) {
     out.task = read_task(*task, where);
     out.batch = at_least(fields, "batch", 32, 1);
-    out.length = 128;
+    out.length = out.task->kind == "answer" ? 256 : 128;
   } else {
     read_files(fields, out.source);
     out.batch = at_least(fields, "batch", out.batch, 1);

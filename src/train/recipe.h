@@ -7,9 +7,10 @@
 //                                      "places": 4096; each may be a list of files, or made (made_dates.h),
 //                                      or dialogues, to learn the next turn from the turns before it:
 //                                      "pairs": {"train": "a.jsonl", …, "turns": "turns", "turns_before": 4},
-//                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tasks/tag.cc):
+//                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tag.cc, answer.cc):
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
-//                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5}
+//                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5,
+//                                      "problem_type": "single_label_classification", "class_weights": "balanced"}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
@@ -51,13 +52,23 @@ struct WatchRecipe {
 
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
-  std::string kind{};                    // "classify" or "tag"
+  static constexpr const char* kOneLabel = "single_label_classification";
+  static constexpr const char* kManyLabels = "multi_label_classification";
+  static constexpr const char* kRegression = "regression";
+  std::string kind{};                    // "classify", "tag" or "answer"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // classify: columns of a table, counted from 1, or fields of JSON lines; pair: may be empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out
-  std::vector<std::string> labels{};     // in order of id; those of the training file unless given
-  std::string best{};                    // the metric that decides which model is best; empty: the task's first
-  int64_t patience = 0;                  // validations without a better one before the run ends; 0: it goes on
+  std::string problem_type = kOneLabel;  // classify: one of the three, as Hugging Face's configs name them
+  // classify, of one label: factors of the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it)
+  std::vector<std::pair<std::string, double>> class_weights{};
+  bool balances_classes = false;
+  std::vector<std::string> contexts{};  // answer: files of texts that questions name; none: questions hold their text
+  int64_t overlap = 64, longest = 30;   // answer: AnswerSettings, in tokens
+  std::optional<double> threshold{};    // answer: the same; absent: the one with the best F1 on the validation file
+  std::vector<std::string> labels{};    // in order of id; those of the training file unless given
+  std::string best{};                   // the metric that decides which model is best; empty: the task's first
+  int64_t patience = 0;                 // validations without a better one before the run ends; 0: it goes on
 
   /// The id of a label. Throws kInvalidArgument with `where` for one that training does not have.
   int32_t id_of(const std::string& name, const std::string& where) const;
