@@ -57,8 +57,10 @@ std::vector<std::optional<std::pair<int64_t, int64_t>>> bands_of(const Trace& tr
 
 // From what its keys receive, in every kept layer; where that would take long, of sampled rows.
 std::vector<int64_t> find_family_sinks(const Trace& trace, FamilyFacts& facts) {
-  if (facts.queries == 0 || facts.keys == 0) return {};
   const MapFamily& shape = facts.shape;
+  const int64_t tokens = trace.plan().text.tokens();
+  if (facts.queries == 0 || facts.keys == 0) return {};
+  if (shape.is_part && std::max(shape.first_query + shape.queries, shape.first_key + shape.keys) > tokens) return {};  // sinks are tokens
   const double a_row =
       static_cast<double>(facts.layers.size()) * static_cast<double>(shape.heads * shape.d_k) * static_cast<double>(facts.keys);
   int64_t sample = static_cast<int64_t>(kSinkWork / a_row);

@@ -50,7 +50,10 @@ export class Focus {
     this.listeners.push(events);
   }
 
-  previewToken(token: number | null): void {
+  /** What has no line of its own in this direction leaves the line in place. */
+  previewToken(wanted: number | null): void {
+    const range = rangeOf(this.family, askedSide(this.store.now));
+    const token = wanted !== null && range.begin <= wanted && wanted < range.end ? wanted : null;
     if (token === this.preview.token) return;
     this.preview = { ...this.preview, token };
     this.refresh();

@@ -3,19 +3,28 @@ import { boxesOf } from '../src/text/boxes';
 import { languageOf } from '../src/text/language';
 import { TextModel, decodeUtf8 } from '../src/text/model';
 import { findHits, parseQuery } from '../src/text/search';
-import type { Segment } from '../src/source/source';
+import type { Items, Segment } from '../src/source/source';
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** A model whose tokens are the given byte lengths in order. */
-function model(text: string | Uint8Array, lengths: number[], segments: Segment[] = []): TextModel {
+function model(text: string | Uint8Array, lengths: number[], segments: Segment[] = [], items: Items[] = []): TextModel {
   const bytes = typeof text === 'string' ? encode(text) : text;
   let at = 0;
   const begin = Uint32Array.from(lengths, (n) => (at += n) - n);
   const end = Uint32Array.from(begin, (b, i) => b + lengths[i]);
   const flags = Uint8Array.from(lengths, (n) => (n === 0 ? 1 : 0));
   return new TextModel(
-    { bytes, byteBegin: 0, begin, end, id: Int32Array.from(lengths, (_, i) => i), word: Int32Array.from(lengths, (_, i) => i), flags },
+    {
+      bytes,
+      byteBegin: 0,
+      begin,
+      end,
+      id: Int32Array.from(lengths, (_, i) => i),
+      word: Int32Array.from(lengths, (_, i) => i),
+      flags,
+      items,
+    },
     segments,
     { 0: '[CLS]' },
   );

@@ -33,6 +33,7 @@ export interface Street {
   keySegments: readonly (Span & { name: string })[];
   querySegments: readonly (Span & { name: string })[];
   label(token: number): string;
+  tick(token: number): string; // where labels have no room
   select: Rect | null;
   theme: Theme;
 }
@@ -187,14 +188,14 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
     c.translate(at, top - (labels ? 11 : 8));
     c.rotate(labels ? -Math.PI / 2.6 : 0);
     c.textAlign = labels ? 'left' : 'center';
-    c.fillText(labels ? fitted(c, street.label(k), top - 19) : String(k), 0, labels ? 0 : -4);
+    c.fillText(labels ? fitted(c, street.label(k), top - 19) : street.tick(k), 0, labels ? 0 : -4);
     c.restore();
     if (!labels) stroke(c, at, top - 5, at, top);
   }
   for (let q = Math.ceil(rect.q0 / step) * step; q < street.queries && y(q) < bottom; q += step) {
     const at = y(q) + (labels ? zoom / 2 : 0);
     c.textAlign = 'right';
-    c.fillText(labels ? fitted(c, street.label(q), left - 16) : String(q), left - 9, at);
+    c.fillText(labels ? fitted(c, street.label(q), left - 16) : street.tick(q), left - 9, at);
     if (!labels) stroke(c, left - 5, at, left, at);
   }
   for (const s of street.sinks) {

@@ -1,7 +1,7 @@
 // The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
 
 import type { Context, View } from '../../context';
-import { absent, badgeTitle, isShare, printWeight, quoted } from '../../context';
+import { absent, badgeTitle, isShare, placed, printWeight, quoted } from '../../context';
 import { head as headName, share, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
@@ -206,7 +206,7 @@ export class MapView implements View {
     const at = this.maps?.request.at;
     if (!at) return;
     const span = (token: number): Span => ({ begin: token, end: token + 1 });
-    const where = `#${whole(hover.query)} ${quoted(ctx, span(hover.query))} → #${whole(hover.key)} ${quoted(ctx, span(hover.key))}`;
+    const where = `${placed(ctx, hover.query)} → ${placed(ctx, hover.key)}`;
     const base = {
       family: ctx.family.id,
       at,
@@ -319,6 +319,7 @@ export class MapView implements View {
       keySegments: ctx.segments,
       querySegments: ctx.segments,
       label: (token) => quoted(ctx, { begin: token, end: token + 1 }),
+      tick: (token) => (ctx.text.itemsOf(token) ? ctx.text.label(token) : String(token)),
       select: this.select,
       theme: ctx.theme(),
     };
@@ -405,7 +406,10 @@ export class MapView implements View {
       }
       return most;
     };
-    const name = (i: number, of: number, s: Span): string => `#${Math.round(from(i, of, s) * cell)}`;
+    const name = (i: number, of: number, s: Span): string => {
+      const id = Math.round(from(i, of, s) * cell);
+      return this.ctx.text.itemsOf(id) ? this.ctx.text.label(id) : `#${id}`;
+    };
     const print = (v: number): string => (Number.isFinite(v) ? (isShare(this.ctx) ? share(v, true) : printNumber(v, true)) : '·');
     replace(
       this.table,

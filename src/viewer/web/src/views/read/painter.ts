@@ -14,6 +14,8 @@ export interface BoxStyle {
 export interface Paint {
   /** 0…1 of a box under the front head; NaN without a line. */
   intensity(box: Box): number;
+  /** Weight of a box under the front head; NaN without a line. */
+  weight(box: Box): number;
   /** 0…1 of a box under each pinned head, empty when fewer than two are pinned. */
   bars(box: Box): readonly number[];
   top: readonly (TopItem & { label: string })[];
