@@ -222,8 +222,8 @@ inline Trace patches() {
   };
   Trace trace;
   trace.begin(plan);
-  trace.take({"patches", 0, 0}, record_of(65, 65, {bright, near}), {});
-  trace.take({"patches", 1, 0}, record_of(65, 65, {near, bright}), {});
+  trace.take({"patches", 0, 0}, record_of(65, 65, {near, bright}), {});
+  trace.take({"patches", 1, 0}, record_of(65, 65, {bright, near}), {});
   return trace;
 }
 
@@ -282,7 +282,7 @@ inline Trace scene() {
   const auto at = [&](int64_t j, double column, double row) { return bell(std::hypot(static_cast<double>(j % kSide) - column, static_cast<double>(j / kSide) - row), 1.0); };
   const auto looks = [&](int64_t i, int64_t j) {
     const double lit = 0.1 + brightness(picture, kSide, j);
-    if (i == 8 || i == 9) return 0.002 + lit * at(j, 1, 4);  // the 7
+    if (i >= 7) return 0.002 + lit * at(j, 1, 4);  // the 7
     if (i == 5 || i == 1) return 0.002 + lit * at(j, 4, 4);  // what stands to its right
     return 0.05 + lit * 0.4;
   };

@@ -152,7 +152,8 @@ export function described(ctx: Context, id: number): string {
 export function familyName(ctx: Context, family: Family): string {
   if (family.kind !== 'other') return ctx.t(`family.${family.kind}`);
   const kind = ([begin]: [number, number]): string => ctx.t.kind(ctx.text.itemsOf(begin)?.kind ?? 'token');
-  return `${family.id}: ${kind(family.query_range)} → ${kind(family.key_range)}`;
+  const sides = `${kind(family.query_range)} → ${kind(family.key_range)}`;
+  return sides.split(' ').includes(family.id) ? sides : `${family.id}: ${sides}`;
 }
 
 /** The command that shows this again. */

@@ -18,6 +18,10 @@ const kTable = {
     '全文缩略：段落、命中、权重与当前位置。拖动以滚动。',
   ],
   'status.how': ['Point at a word to preview, click to pin, Shift+click for a span.', '指向词语预览，点击固定；Shift+点击选取一段。'],
+  'status.how.items': [
+    'Point at a word or an item to see its weight, click to choose it, Shift+click for several.',
+    '指向词语或条目查看权重，点击选定；Shift+点击选取多个。',
+  ],
   'answers.label': ['What it attends to', '注意到的内容'],
   'answers.none': ['Choose a word', '请选择一个词'],
   'answers.failed': ['Not to be had', '无法获取'],

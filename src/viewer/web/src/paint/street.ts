@@ -254,7 +254,8 @@ export function tick(atLeast: number): number {
 
 function fitted(c: CanvasRenderingContext2D, text: string, width: number): string {
   if (c.measureText(text).width <= width) return text;
-  let cut = [...text.slice(0, 60)];
-  while (cut.length > 1 && c.measureText(`${cut.join('')}…`).width > width) cut = cut.slice(0, -1);
-  return `${cut.join('')}…`;
+  const tail = /\s\S{1,5}$/.exec(text)?.[0] ?? ''; // “sentence 12” and “sentence 13” differ at their ends
+  let cut = [...text.slice(0, Math.min(60, text.length - tail.length))];
+  while (cut.length > 1 && c.measureText(`${cut.join('')}…${tail}`).width > width) cut = cut.slice(0, -1);
+  return `${cut.join('')}…${tail}`;
 }

@@ -184,7 +184,7 @@ export class TopBar implements View {
     if (readable.length < 2) return null;
     const select = h(
       'select',
-      { 'aria-label': t('family'), onchange: () => actions.family(select.value) },
+      { class: 'families', 'aria-label': t('family'), title: t('family'), onchange: () => actions.family(select.value) },
       ...readable.map((f) => h('option', { value: f.id, selected: f.id === family.id }, familyName(ctx, f))),
     );
     return select;

@@ -172,7 +172,7 @@ export class LinesView implements View {
           },
           swatch(ctx, begin + i),
           quoted(ctx, { begin: begin + i, end: begin + i + 1 }, text),
-          text.itemsOf(begin + i) ? h('span', { class: 'line-excerpt' }, ` ${text.excerpt(begin + i)}`) : null,
+          text.inMargin.includes(begin + i) ? h('span', { class: 'line-excerpt' }, ` ${text.excerpt(begin + i)}`) : null,
         ),
       );
       this.columns[side].replaceChildren(...this.tokens[side]);

@@ -1,7 +1,7 @@
 // The answer list: the heaviest keys as lines of context, each with its share, position and segment. A click scrolls there; ← goes back.
 
 import type { Context } from '../../context';
-import { anchor, described, printWeight, quoted } from '../../context';
+import { anchor, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
 import { swatch } from '../../paint/pixels';
 import { SourceError, type Span, type TopItem } from '../../source/source';
@@ -114,7 +114,6 @@ export class Answers {
           'span',
           { class: 'answer-where' },
           items ? '' : `#${whole(item.begin)}`,
-          items?.rows ? described(ctx, item.begin) : '',
           segment >= 0 ? ` · ${ctx.segments[segment].name}` : '',
           sink ? ` · ${ctx.t('sink')}` : '',
         ),

@@ -26,7 +26,7 @@ export class Beside {
     const { text } = ctx;
     this.inside = new Int32Array(text.tokens).fill(-1);
     for (const id of text.inMargin)
-      for (let t = 0; t < text.tokens; t++) if (text.begin[id] <= text.begin[t] && text.begin[t] < text.end[id]) this.inside[t] = id;
+      for (let t = text.tokenAt(text.begin[id]); t < text.tokens && text.begin[t] < text.end[id]; t++) this.inside[t] = id;
   }
 
   follow(shown: Shown | null): void {

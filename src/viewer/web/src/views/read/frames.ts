@@ -165,7 +165,7 @@ export class FrameSide implements Side {
     for (let id = this.items.begin; id < this.items.end; id++) {
       const box = itemBox(id);
       const t = paint.intensity(box);
-      if (!(t > 0) || paint.visibility(box) !== 'visible') continue;
+      if (!(t > 0) || paint.visibility(box) !== 'visible' || !paint.isPart(box)) continue;
       drawn++;
       c.fillStyle = css(mix(shade(t, theme), theme.ink, 0.12));
       const tall = Math.max(1, (kBars - 14) * t);

@@ -65,7 +65,8 @@ export class Margin {
     this.nameColumns(columns);
     for (const [id, cell] of this.cells) {
       const box = itemBox(id);
-      const t = paint.visibility(box) === 'visible' ? paint.intensity(box) : NaN;
+      const isPart = paint.isPart(box);
+      const t = isPart && paint.visibility(box) === 'visible' ? paint.intensity(box) : NaN;
       const chosen = isChosen(paint.anchors, id);
       cell.element.classList.toggle('query', chosen);
       cell.element.classList.toggle('other', isChosen(paint.others, id));
@@ -75,8 +76,9 @@ export class Margin {
         const print = isShare(ctx) ? shortShare(value) : printNumber(value);
         return h('span', { class: front ? 'margin-weight front' : 'margin-weight', style }, value >= 0 ? print : '');
       };
-      const own =
-        columns.length > 0
+      const own = !isPart
+        ? []
+        : columns.length > 0
           ? columns.map((c) => shaded(c.values?.[id] ?? NaN, intensity(c.values?.[id] ?? 0, most, scale), sameHead(c.at, heads[0])))
           : t >= 0
             ? [shaded(paint.weight(box), t, true)]
@@ -96,6 +98,7 @@ export class Margin {
     const front = ctx.store.now.heads[0];
     replace(
       this.head,
+      h('span', { class: 'margin-family' }, ctx.family.id),
       ...columns.map(({ at, name }) =>
         h(
           'button',

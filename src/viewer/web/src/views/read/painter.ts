@@ -25,6 +25,8 @@ export interface Paint {
   hideSinks: boolean;
   special(token: number): boolean;
   visibility(box: Box): 'visible' | 'hidden' | 'unscored';
+  /** Whether a box may have a weight in the direction looked in. Where a text has items, others are plain and not hatched. */
+  isPart(box: Box): boolean;
   hits: readonly Span[];
   hit: Span | null;
   theme: Theme;

@@ -161,7 +161,12 @@ export class TextPane {
       { class: 'block-text', dir: 'auto', lang: languageOf(plain, segment?.lang ?? this.ctx.info.sides[0]?.lang ?? null) },
       plain,
     );
-    const estimate = 37 * plain.split('\n').reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / 68)), 0);
+    const estimate =
+      37 *
+      plain
+        .trimEnd()
+        .split('\n')
+        .reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / 68)), 0);
     const element = h('div', { class: 'block', 'data-block': index, style: `contain-intrinsic-size: auto ${estimate}px` });
     if (segment && block.opensSegment) {
       element.append(

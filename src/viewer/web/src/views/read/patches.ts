@@ -50,7 +50,7 @@ export class PatchSide implements Side {
       return element;
     };
     const lit = canvas('lit', ctx.t('picture.label', { rows, columns }));
-    const plain = items.picture ? canvas('plain', ctx.t('picture.plain')) : null;
+    const plain = items.picture ? canvas('as-is', ctx.t('picture.plain')) : null;
     this.lit = surface(lit, this.draw);
     if (plain) this.plain = surface(plain, this.draw);
     this.element = h(
@@ -109,7 +109,7 @@ export class PatchSide implements Side {
       const box = itemBox(id);
       const t = paint.intensity(box);
       const seen = paint.visibility(box);
-      if (!Number.isFinite(t) || seen === 'unscored') continue;
+      if (!Number.isFinite(t) || seen === 'unscored' || !paint.isPart(box)) continue;
       const { left, top, width, height } = patchArea(this.items, id, area);
       c.globalAlpha = this.picture ? 0.58 + 0.2 * t : 1;
       c.fillStyle = seen === 'hidden' ? css(mix([0, 0, 0], cividis(0), 0.5)) : css(cividis(0.06 + 0.94 * t));

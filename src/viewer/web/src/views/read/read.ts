@@ -20,6 +20,8 @@ import { itemBox, type Side, type SideEvents } from './side';
 import { sidesOf } from './sides';
 import { painted, topOf } from './top';
 
+const kShort = 600; // UTF-16 units of a text under figures that needs no strip beside it
+
 export class ReadView implements View {
   readonly element: HTMLElement;
   readonly pane: TextPane;
@@ -27,6 +29,7 @@ export class ReadView implements View {
   private readonly sides: readonly Side[];
   private readonly beside: Beside;
   private readonly status: HTMLElement;
+  private readonly how: string; // what can be done here
   private readonly repaint: () => void;
   private values: Float32Array | null = null;
   private most = 0;
@@ -53,16 +56,25 @@ export class ReadView implements View {
       () => this.pane.visibleRange(),
       (token) => this.pane.reveal(token),
     );
-    this.status = h('p', { class: 'status', 'data-testid': 'status' }, ctx.t('status.how'));
+    const figures = this.sides.some((side) => side.element.matches('figure'));
+    const isShort = figures && ctx.text.text.length < kShort;
+    this.how = ctx.t(ctx.text.tokens < ctx.text.count ? 'status.how.items' : 'status.how');
+    this.status = h('p', { class: 'status', 'data-testid': 'status' }, this.how);
     this.element = h(
       'section',
       { class: 'panel text-panel', 'aria-label': ctx.t('text.label') },
       h('h2', { class: 'visually-hidden' }, ctx.t('text.label')),
       h(
         'div',
-        { class: this.sides.length > 0 ? 'read-frame with-sides' : 'read-frame' },
-        this.sides.length > 0 ? h('div', { class: 'sides', tabindex: 0 }, ...this.sides.map((side) => side.element)) : null,
-        h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element, this.minimap.element),
+        { class: figures ? 'read-frame with-sides with-figures' : this.sides.length > 0 ? 'read-frame with-sides' : 'read-frame' },
+        this.sides.length > 0
+          ? h(
+              'div',
+              { class: 'sides', tabindex: 0, role: 'group', 'aria-label': ctx.t('items.label') },
+              ...this.sides.map((side) => side.element),
+            )
+          : null,
+        h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element, isShort ? null : this.minimap.element),
       ),
       this.status,
     );
@@ -174,13 +186,13 @@ export class ReadView implements View {
       hideSinks: state.sink !== 'mark',
       special: (token) => ctx.text.isSpecial(token),
       visibility: (box) => (isWord(box) || !this.isPart(box) ? 'visible' : visibility(shown, box)),
+      isPart: (box) => this.isPart(box),
       hits: this.hits,
       hit: this.hit,
       theme: ctx.theme(),
     };
   }
 
-  /** Whether an id may have a weight in the direction looked in. Where a text has items, the others are plain and not hatched. */
   private isPart(box: Box): boolean {
     const { ctx } = this;
     if (ctx.text.tokens === ctx.text.count) return true;
@@ -192,7 +204,7 @@ export class ReadView implements View {
     const { ctx } = this;
     ctx.focus.previewToken(token);
     if (token === null) {
-      this.status.textContent = ctx.t('status.how');
+      this.status.textContent = this.how;
       return;
     }
     const box = this.pane.boxOf(token)?.box ?? itemBox(token);
