@@ -240,7 +240,8 @@ export class AtlasView implements View {
       const { family } = this.ctx;
       const part = (side: Side, cells: number, of: number): [number, number] => {
         const { begin, end } = rangeOf(family, side);
-        return [Math.floor((begin * cells) / of), Math.max(1, Math.ceil((end * cells) / of) - Math.floor((begin * cells) / of))];
+        const first = Math.ceil(((begin + 1) * cells) / of) - 1; // cell c covers [⌊c·of/cells⌋, ⌊(c + 1)·of/cells⌋)
+        return [first, Math.max(1, Math.ceil((end * cells) / of) - first)];
       };
       const [left, width] = part('key', head.columns, family.keys);
       const [top, height] = part('query', head.rows, family.queries);
