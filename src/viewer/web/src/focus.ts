@@ -69,6 +69,10 @@ export class Focus {
     return this.preview;
   }
 
+  private get isPreview(): boolean {
+    return this.preview.token !== null || this.preview.head !== null;
+  }
+
   refresh(): void {
     const state = this.store.now;
     this.refreshFront(state);
@@ -103,16 +107,19 @@ export class Focus {
     const at = this.preview.head ?? state.heads[0];
     const request = at ? this.requestFor(state, at, this.preview.token) : null;
     const key = JSON.stringify(request);
-    if (key === this.wanted) return;
+    if (key === this.wanted) {
+      const { shown, isPreview } = this; // what was previewed may be chosen now
+      if (shown && shown.preview !== isPreview && JSON.stringify(shown.request) === key) this.deliver({ ...shown, preview: isPreview });
+      return;
+    }
     this.wanted = key;
     if (!request) {
       this.deliver(null);
       return;
     }
-    const preview = this.preview.token !== null || this.preview.head !== null;
     this.source.line(request, 'front').then(
       (line) => {
-        if (this.wanted === key) this.deliver({ request, line, preview });
+        if (this.wanted === key) this.deliver({ request, line, preview: this.isPreview });
       },
       (error: unknown) => {
         if (this.wanted !== key || isAbort(error)) return;

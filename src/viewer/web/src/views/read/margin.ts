@@ -13,6 +13,7 @@ import type { Paint } from './painter';
 import { isChosen, itemBox } from './side';
 
 const kTint = 0.34; // of a line's weight over its text, which must stay readable
+const kFaintest = 0.02; // what is less cannot be seen
 
 export interface Column {
   at: HeadId;
@@ -85,7 +86,7 @@ export class Margin {
             : [];
       replace(cell.weights, ...own);
       if (!cell.line) continue;
-      const tinted = tints && t > 0;
+      const tinted = tints && t > kFaintest;
       cell.line.style.background = tinted ? css(mix(theme.paper, shade(t, theme), kTint)) : '';
       cell.line.classList.toggle('tinted', tinted);
     }
