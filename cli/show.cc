@@ -138,9 +138,9 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   const bool all = words_fit(screen, words) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == area.queries.size();
   const bool is_of_tokens = trace.plan().text.items.empty();
   const std::string tokens = map.queries() == 1 ? "1 token" : with_commas(map.queries()) + " tokens";
-  const std::string size =
-      is_of_tokens ? tokens : format("{} {} × {} keys", with_commas(area.queries.size()), area.queries.size() == 1 ? "query" : "queries",
-                                    with_commas(area.keys.size()));
+  const std::string size = is_of_tokens ? tokens
+                                        : format("{} {} × {} keys", with_commas(area.queries.size()),
+                                                 area.queries.size() == 1 ? "query" : "queries", with_commas(area.keys.size()));
   print(cut(format("{} · {} · {} · {} · exact", heading_name(trace), family, name, size), screen.width));
   int64_t kept = 0;
   for (const Range& rows : map.rows_kept()) kept += rows.size();

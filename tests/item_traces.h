@@ -89,15 +89,13 @@ inline double bell(double distance, double width) { return std::exp(-distance * 
 
 /// What sentences weigh, and which words in them.
 inline Trace hierarchy() {
-  const std::vector<std::string> sentences{"We came here for a late dinner on a rainy Tuesday .",
-                                           "The room is small and the tables stand close together .",
-                                           "The lamb was absolutely delicious and the bread came warm .",
-                                           "Our waiter was kind but forgot the wine twice .",
-                                           "I would not order the soup again : it was bland .",
-                                           "Still , this is the best kitchen in the street and we loved it !"};
+  const std::vector<std::string> sentences{
+      "We came here for a late dinner on a rainy Tuesday .",         "The room is small and the tables stand close together .",
+      "The lamb was absolutely delicious and the bread came warm .", "Our waiter was kind but forgot the wine twice .",
+      "I would not order the soup again : it was bland .",           "Still , this is the best kitchen in the street and we loved it !"};
   const std::vector<double> share{0.04, 0.03, 0.38, 0.09, 0.12, 0.34};
-  const std::vector<std::pair<std::string, double>> telling{{"delicious", 12}, {"absolutely", 5}, {"best", 12},  {"loved", 9},
-                                                            {"bland", 10},     {"not", 4},        {"kind", 6},   {"forgot", 8},
+  const std::vector<std::pair<std::string, double>> telling{{"delicious", 12}, {"absolutely", 5}, {"best", 12}, {"loved", 9},
+                                                            {"bland", 10},     {"not", 4},        {"kind", 6},  {"forgot", 8},
                                                             {"warm", 3},       {"small", 4},      {"rainy", 3}, {"dinner", 3}};
   RunPlan plan;
   plan.model = "hierarchical-attention";
@@ -134,10 +132,11 @@ inline Trace hierarchy() {
 
 /// Two hops find the two facts that the answer needs; the third stays at the second of them.
 inline Trace memory() {
-  const std::vector<std::string> story{"Mary moved to the bathroom .",     "John went to the hallway .",      "Mary picked up the football .",
-                                       "Sandra went to the bedroom .",     "Daniel moved to the garden .",    "Mary went to the kitchen .",
-                                       "John picked up the apple .",       "Sandra journeyed to the office .", "Mary dropped the football .",
-                                       "Daniel went back to the hallway ."};
+  const std::vector<std::string> story{"Mary moved to the bathroom .",  "John went to the hallway .",
+                                       "Mary picked up the football .", "Sandra went to the bedroom .",
+                                       "Daniel moved to the garden .",  "Mary went to the kitchen .",
+                                       "John picked up the apple .",    "Sandra journeyed to the office .",
+                                       "Mary dropped the football .",   "Daniel went back to the hallway ."};
   RunPlan plan;
   plan.model = "memory-network";
   RunText& text = plan.text;
@@ -179,7 +178,8 @@ inline void draw(Tensor& picture, int digit, int64_t left, int64_t top, int64_t 
       const double column = (static_cast<double>(x) + 0.5) / cell - 2, row = (static_cast<double>(y) + 0.5) / cell - 1;
       double most = 0;
       for (int i = 0; i < 35; ++i) {
-        if (numeral(digit)[i] == '1') most = std::max(most, bell(std::hypot(column - i % 5 - 0.5, row - static_cast<double>(i / 5) - 0.5), 0.55));
+        if (numeral(digit)[i] == '1')
+          most = std::max(most, bell(std::hypot(column - i % 5 - 0.5, row - static_cast<double>(i / 5) - 0.5), 0.55));
       }
       const uint8_t grey = static_cast<uint8_t>(std::min(255.0, 22 + 280 * most));
       for (int64_t c = 0; c < 3; ++c) to[((top + y) * width + left + x) * 3 + c] = grey;
@@ -279,10 +279,12 @@ inline Trace scene() {
   add_patches(plan.text, kSide, picture);
   const int64_t all = static_cast<int64_t>(plan.text.ids.size());
   plan.families = {part("cross", 2, 2, {0, words}, {words, all})};
-  const auto at = [&](int64_t j, double column, double row) { return bell(std::hypot(static_cast<double>(j % kSide) - column, static_cast<double>(j / kSide) - row), 1.0); };
+  const auto at = [&](int64_t j, double column, double row) {
+    return bell(std::hypot(static_cast<double>(j % kSide) - column, static_cast<double>(j / kSide) - row), 1.0);
+  };
   const auto looks = [&](int64_t i, int64_t j) {
     const double lit = 0.1 + brightness(picture, kSide, j);
-    if (i >= 7) return 0.002 + lit * at(j, 1, 4);  // the 7
+    if (i >= 7) return 0.002 + lit * at(j, 1, 4);            // the 7
     if (i == 5 || i == 1) return 0.002 + lit * at(j, 4, 4);  // what stands to its right
     return 0.05 + lit * 0.4;
   };

@@ -26,7 +26,8 @@ std::string problem_with_ids(const RunText& text, const ItemRange& range) {
   const bool has_text = range.kind != "patch" && range.kind != "frame";
   for (int64_t id = range.begin; id < range.end; ++id) {
     const size_t at = static_cast<size_t>(id);
-    if (text.ids[at] != -1 || text.special[at] != 0) return format("id {} has the number {} of a token; expected -1, not special", id, text.ids[at]);
+    if (text.ids[at] != -1 || text.special[at] != 0)
+      return format("id {} has the number {} of a token; expected -1, not special", id, text.ids[at]);
     if (text.pieces[at].empty()) return format("id {} has no name", id);
     const auto [begin, end] = text.offsets[at];
     if (begin < 0 || begin > end || end > static_cast<int64_t>(text.text.size()))
@@ -56,7 +57,8 @@ std::string problem_with_items(const RunText& text) {
   if (text.items.empty()) return "";
   const size_t count = text.ids.size();
   if (text.offsets.size() != count || text.special.size() != count || text.pieces.size() != count)
-    return format("{} ids have {} offsets, {} special flags and {} pieces", count, text.offsets.size(), text.special.size(), text.pieces.size());
+    return format("{} ids have {} offsets, {} special flags and {} pieces", count, text.offsets.size(), text.special.size(),
+                  text.pieces.size());
   int64_t begin = text.items.front().begin;
   if (begin < 0) return format("they begin at id {}", begin);
   for (size_t i = 0; i < text.items.size(); ++i) {

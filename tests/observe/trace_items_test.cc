@@ -115,19 +115,29 @@ TEST(TraceItems, WhatDoesNotFitIsRefusedByName) {
     std::function<void(RunText&)> change;
   };
   const Wrong wrongs[] = {
-      {"items[0], \"sentence\": they are ids [2, 9); expected a range that begins at 2 and ends by 8", [](RunText& t) { t.items[0].end = 9; }},
-      {"items[1], \"patch\": they are ids [5, 8); expected a range that begins at 4 and ends by 8", [](RunText& t) { t.items[1].begin = 5; }},
+      {"items[0], \"sentence\": they are ids [2, 9); expected a range that begins at 2 and ends by 8",
+       [](RunText& t) { t.items[0].end = 9; }},
+      {"items[1], \"patch\": they are ids [5, 8); expected a range that begins at 4 and ends by 8",
+       [](RunText& t) { t.items[1].begin = 5; }},
       {"they end at id 4; expected at the last one, 8", [](RunText& t) { t.items.pop_back(); }},
       {"items[1], \"patch\": 4 of them do not stand in 3 rows", [](RunText& t) { t.items[1].rows = 3; }},
       {"items[0], \"sentence\": 2 of them do not stand in 1 rows", [](RunText& t) { t.items[0].rows = 1; }},
       {"items[0], \"\": their kind must be a word in lower case", [](RunText& t) { t.items[0].kind = ""; }},
       {"items[1], \"patch\": its picture is f32 [2, 2, 3]; expected u8 [height, width, 3], sides of 1 to 4096",
-       [](RunText& t) { t.items[1].picture = Tensor::zeros({2, 2, 3}); }},
+       [](RunText& t) {
+         t.items[1].picture = Tensor::zeros({2, 2, 3});
+       }},
       {"items[0], \"sentence\": only patches and frames have a picture", [](RunText& t) { t.items[0].picture = t.items[1].picture; }},
       {"items[0], \"sentence\": id 3 has the number 7 of a token; expected -1, not special", [](RunText& t) { t.ids[3] = 7; }},
       {"items[1], \"patch\": id 6 has no name", [](RunText& t) { t.pieces[6] = ""; }},
-      {"items[1], \"patch\": id 5 covers bytes [0, 1); a patch has no text", [](RunText& t) { t.offsets[5] = {0, 1}; }},
-      {"items[0], \"sentence\": id 2 is bytes [0, 4) of a text of 3", [](RunText& t) { t.offsets[2] = {0, 4}; }},
+      {"items[1], \"patch\": id 5 covers bytes [0, 1); a patch has no text",
+       [](RunText& t) {
+         t.offsets[5] = {0, 1};
+       }},
+      {"items[0], \"sentence\": id 2 is bytes [0, 4) of a text of 3",
+       [](RunText& t) {
+         t.offsets[2] = {0, 4};
+       }},
       {"8 ids have 7 offsets, 8 special flags and 8 pieces", [](RunText& t) { t.offsets.pop_back(); }},
   };
   for (const Wrong& wrong : wrongs) {
@@ -153,8 +163,9 @@ TEST(TraceItems, OfAFileAreCheckedAsThoseOfARun) {
     return error_of([&] { Trace::load(path); });
   };
   EXPECT_EQ(says("\"rows\":9", "\"rows\":8"), "kFormat: " + path + ": plan.items: items[0], \"patch\": 81 of them do not stand in 8 rows");
-  EXPECT_EQ(says("\"end\":91", "\"end\":92"),
-            "kFormat: " + path + ": plan.items: items[0], \"patch\": they are ids [10, 92); expected a range that begins at 10 and ends by 91");
+  EXPECT_EQ(
+      says("\"end\":91", "\"end\":92"),
+      "kFormat: " + path + ": plan.items: items[0], \"patch\": they are ids [10, 92); expected a range that begins at 10 and ends by 91");
   EXPECT_NE(says("\"picture\":\"picture0\"", "\"picture\":\"ids\"").find("its picture is i32 [91]"), std::string::npos);
   EXPECT_NE(says("\"picture\":\"picture0\"", "\"picture\":\"no\"").find("\"no\""), std::string::npos);
   EXPECT_NE(says("\"rows\":9", "\"rows\":9,\"more\":1").find("more"), std::string::npos);
@@ -172,13 +183,15 @@ TEST(TraceItems, ABudgetTooSmallForAllRowsNamesWhatAllRowsNeed) {
   plan.families[0].d_k = 4096;
   const TraceSize whole = Trace::size_of(plan, {.budget_bytes = 1ull << 40});
   const uint64_t budget = whole.keys + whole.statistics + whole.queries - 1;
-  expect_refused(ErrorCode::kBudget, "all rows of 1 families of maps need", [&] { Trace({.budget_bytes = budget, .tail = 1}).begin(plan); });
+  expect_refused(ErrorCode::kBudget, "all rows of 1 families of maps need",
+                 [&] { Trace({.budget_bytes = budget, .tail = 1}).begin(plan); });
   EXPECT_NO_THROW(Trace({.budget_bytes = budget + 1, .tail = 1}).begin(plan));
 }
 
 TEST(TraceItems, AreEqualToNoToken) {
   for (const HeadScores& head : head_atlas(item_traces::scene(), "cross")) {
-    for (const HeadScore score : {HeadScore::kDuplicate, HeadScore::kInduction, HeadScore::kRetrieval}) EXPECT_TRUE(std::isnan(head[score]));
+    for (const HeadScore score : {HeadScore::kDuplicate, HeadScore::kInduction, HeadScore::kRetrieval})
+      EXPECT_TRUE(std::isnan(head[score]));
   }
 }
 
