@@ -8,6 +8,7 @@
 #include "refused.h"
 #include "viewer/api.h"
 #include "viewer/export.h"
+#include "viewer/questions/atlas.h"
 #include "viewer/questions/info.h"
 #include "viewer/questions/text.h"
 
@@ -81,6 +82,16 @@ TEST(Items, RowsAndMassesAreOfTheirIds) {
   EXPECT_EQ(row.find("visible")->dump(), "[[65,75]]");
   const Json column = asked(memory, "col", {{"f", "hop"}, {"l", "0"}, {"k", "73"}, {"format", "json"}});
   EXPECT_NEAR(column.find("total")->number(), 0.69, 1e-4);
+}
+
+TEST(Items, ThumbnailsShowAFamilysOwnPart) {
+  LoadedTrace hierarchy = loaded(item_traces::hierarchy());
+  std::vector<ViewFrame> frames;
+  questions::atlas(hierarchy, "sentences", [&](ViewFrame frame) { frames.push_back(std::move(frame)); });
+  ASSERT_FALSE(frames.empty());
+  EXPECT_EQ(frames.back().header.find("queries")->dump(), "[77,78]");
+  EXPECT_EQ(frames.back().header.find("keys")->dump(), "[71,77]");
+  EXPECT_EQ(frames.back().arrays[0].shape, (std::vector<int64_t>{1, 1, 6}));
 }
 
 TEST(Items, ExportedNumbersNameThem) {

@@ -60,6 +60,8 @@ export interface PictureHeader {
 export interface HeadsHeader {
   event: string;
   badge: Badge;
+  queries?: [number, number];
+  keys?: [number, number];
   heads: { layer: number; head: number; scores: Record<ScoreName, number | null>; strongest: ScoreName[]; codes: Codes }[];
   done?: number;
   error?: { code: string; message: string };
@@ -335,6 +337,8 @@ export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
     scores: head.scores,
     strongest: head.strongest,
     badge: frame.header.badge,
+    queries: frame.header.queries ?? null,
+    keys: frame.header.keys ?? null,
     rows,
     columns,
     codes: head.codes,

@@ -138,15 +138,18 @@ class HeldTrace {
     const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
     const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
     if (!head) throw this.absent('overview');
-    // The thumbnail stands in: its cells are no powers of two, so its level is fractional.
+    // The thumbnail stands in where its cells are square: they are no powers of two, so its level is fractional.
+    const [queries, keys] = [head.queries ?? [0, family.queries], head.keys ?? [0, family.keys]];
+    const cell = (keys[1] - keys[0]) / head.columns;
+    if (Math.abs((queries[1] - queries[0]) / head.rows - cell) > 0.01 * cell) throw this.absent('overview');
     take({
       badge: 'quantised',
       sampledRows: null,
-      z: Math.log2(family.keys / head.columns),
+      z: Math.log2(cell),
       rows: head.rows,
       columns: head.columns,
-      queryBegin: 0,
-      keyBegin: 0,
+      queryBegin: queries[0],
+      keyBegin: keys[0],
       max: head.thumbnail,
       mean: head.thumbnail,
       maxCodes: head.codes,

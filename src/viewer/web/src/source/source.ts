@@ -207,6 +207,8 @@ export interface AtlasHead extends HeadId {
   scores: Record<ScoreName, number | null>;
   strongest: readonly ScoreName[]; // what a thumbnail says of the head
   badge: Badge;
+  queries: [number, number] | null; // what the thumbnail shows; null: all
+  keys: [number, number] | null;
   rows: number;
   columns: number;
   codes: Codes;
