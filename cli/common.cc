@@ -441,8 +441,12 @@ Range find_span(const RunText& text, const std::string& span) {
   for (const TextSegment& segment : text.segments) {
     if (at == std::string::npos && segment.name == span) return {segment.begin, segment.end};
   }
-  if (span.empty() || at == std::string::npos)
+  if (span.empty() || at == std::string::npos) {
+    for (int64_t id = text.tokens(); id < count; ++id) {
+      if (text.pieces[static_cast<size_t>(id)] == span) return {id, id + 1};
+    }
     usage_error(format("span \"{}\" does not occur in the text; #12:20 names tokens, seg:NAME a segment", span));
+  }
   const size_t again = text.text.find(span, at + 1);
   const Range first = tokens_of_bytes(text, static_cast<int64_t>(at), static_cast<int64_t>(at + span.size()));
   if (again != std::string::npos) {
