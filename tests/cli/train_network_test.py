@@ -72,7 +72,7 @@ class Document(NetworkCase):
         model, trace = self.trained() / "best", self.folder / "one.trace"
         self.done("trace", model, "We met it. A dog on a road.", "-o", trace)
         told = self.done("info", trace, "--json").json
-        self.assertEqual([family["name"] for family in told["families"]], ["words", "sentences"])
+        self.assertEqual([family["name"] for family in told["families"]], ["sentences", "words"])
         whole, cut = (self.done("run", model, "We met it. A dog on a road.", "--json", *more).json["classes"][0]["probability"]
                       for more in ((), ("--cut", "0:1/1:2@sentences.L0")))
         self.assertNotEqual(whole, cut)  # the document without its second sentence
