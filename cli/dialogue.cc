@@ -43,7 +43,7 @@ NextTurns next_turns_of(const Recipe& recipe, const Model& model) {
   return out;
 }
 
-double sum_of(const std::vector<float>& values) {
+double total_of(const std::vector<float>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0, [](double sum, float value) { return sum + static_cast<double>(value); });
 }
 
@@ -59,24 +59,30 @@ std::vector<size_t> drawn_beside(const NextTurns& all, size_t right, RandomSeque
 }
 
 // The share of turns that are rated above all that stand beside them.
-double share_chosen(const NextTurns& all, const std::vector<double>& right, const Model& model, uint64_t seed,
-                    const BatchOptions& options) {
+double share_chosen(const NextTurns& all, const Model& model, uint64_t seed, const BatchOptions& options) {
   RandomSequence random(seed);
+  const std::vector<double> prior_of = priors_of(model, all.targets);
   std::vector<Encoding> sources, turns;
-  std::vector<size_t> of;
+  std::vector<double> priors;
+  std::vector<size_t> begins = {0};  // of each turn's candidates, the right one first; and the end
   for (size_t at = 0; at < all.texts.size(); ++at) {
-    for (const size_t other : drawn_beside(all, at, random)) {
+    std::vector<size_t> candidates = drawn_beside(all, at, random);
+    candidates.insert(candidates.begin(), at);
+    for (const size_t candidate : candidates) {
       sources.push_back(all.sources[at]);
-      turns.push_back(all.targets[other]);
-      of.push_back(at);
+      turns.push_back(all.targets[candidate]);
+      priors.push_back(prior_of[candidate]);
     }
+    begins.push_back(turns.size());
   }
-  std::vector<bool> is_best(all.texts.size(), true);
-  const std::vector<double> ratings = ratings_of(model, sources, turns, options);
-  for (size_t index = 0; index < ratings.size(); ++index) {
-    if (ratings[index] >= right[of[index]]) is_best[of[index]] = false;
+  const std::vector<double> ratings = ratings_of(model, sources, turns, priors, options);
+  int64_t chosen = 0;
+  for (size_t at = 0; at < all.texts.size(); ++at) {
+    const double right = ratings[begins[at]];
+    chosen += std::all_of(ratings.begin() + static_cast<int64_t>(begins[at]) + 1, ratings.begin() + static_cast<int64_t>(begins[at + 1]),
+                          [&](double other) { return other < right; });
   }
-  return static_cast<double>(std::count(is_best.begin(), is_best.end(), true)) / static_cast<double>(is_best.size());
+  return static_cast<double>(chosen) / static_cast<double>(all.texts.size());
 }
 
 }  // namespace
@@ -95,11 +101,20 @@ ReadTurns encoded_turns(const Model& model, std::string joined) {
   }
 }
 
+std::vector<double> priors_of(const Model& model, const std::vector<Encoding>& turns, const BatchOptions& options) {
+  const Encoding none = model.tokenizer().encode("");
+  std::vector<double> out(turns.size());
+  if (none.ids.empty()) return out;
+  const auto found = log_probabilities_from(model, std::vector<Encoding>(turns.size(), none), turns, options);
+  std::transform(found.begin(), found.end(), out.begin(), total_of);
+  return out;
+}
+
 std::vector<double> ratings_of(const Model& model, const std::vector<Encoding>& sources, const std::vector<Encoding>& turns,
-                               const BatchOptions& options) {
+                               const std::vector<double>& priors, const BatchOptions& options) {
   std::vector<double> out;
   for (const std::vector<float>& turn : log_probabilities_from(model, sources, turns, options))
-    out.push_back(sum_of(turn) / static_cast<double>(turn.size()));
+    out.push_back((total_of(turn) - priors[out.size()]) / static_cast<double>(turn.size()));
   return out;
 }
 
@@ -115,18 +130,14 @@ void measure_dialogues(const Recipe& recipe, const Model& model, bool json) {
   const double share = 1.0 / static_cast<double>(kCandidates);
   double nats = 0;
   int64_t tokens = 0, words = 0, bytes = 0;
-  std::vector<double> right;
   const auto log_probabilities = log_probabilities_from(model, all.sources, all.targets, {.progress = part(0, share)});
   for (size_t at = 0; at < all.texts.size(); ++at) {
-    const double sum = sum_of(log_probabilities[at]);
-    const auto count = static_cast<int64_t>(log_probabilities[at].size());
-    right.push_back(sum / static_cast<double>(count));
-    nats -= sum;
-    tokens += count;
+    nats -= total_of(log_probabilities[at]);
+    tokens += static_cast<int64_t>(log_probabilities[at].size());
     words += static_cast<int64_t>(text::split_at_blanks(all.texts[at]).size()) + 1;
     bytes += static_cast<int64_t>(all.texts[at].size()) + 1;
   }
-  const double chosen = share_chosen(all, right, model, recipe.seed, {.progress = part(share, 1)});
+  const double chosen = share_chosen(all, model, recipe.seed, {.progress = part(share, 1)});
   const double per_token = metrics::perplexity(nats, tokens), per_word = metrics::perplexity(nats, words);
   const double bits = bits_per_byte(nats, static_cast<double>(bytes));
   if (json) {

@@ -28,8 +28,9 @@ struct Options : WriteArguments {
 struct Candidates {
   std::vector<std::string> texts{};
   std::vector<Encoding> encodings{};
+  std::vector<double> priors{};
 };
-Candidates candidates_of(const std::string& path, const Model& model) {
+Candidates candidates_of(const std::string& path, const Model& model, const Interventions& interventions) {
   Candidates out;
   for (const std::string& line : lines_of(read_file(path))) {
     if (line.empty()) continue;
@@ -37,6 +38,7 @@ Candidates candidates_of(const std::string& path, const Model& model) {
     out.encodings.push_back(model.tokenizer().encode(line));
   }
   if (out.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: holds no line to choose from", path);
+  out.priors = priors_of(model, out.encodings, {.interventions = interventions, .name = [&](size_t index) { return out.texts[index]; }});
   return out;
 }
 
@@ -51,7 +53,7 @@ class Chat {
            "dialogues; --turns gives a number",
            model.info().name);
     }
-    if (!options.choose.empty()) candidates_ = candidates_of(options.choose, model);
+    if (!options.choose.empty()) candidates_ = candidates_of(options.choose, model, settings_.run.interventions);
   }
 
   void begin_anew() { turns_.clear(); }
@@ -86,7 +88,7 @@ class Chat {
 
   std::string chosen(const ReadTurns& read, Json& line) {
     const std::vector<double> ratings =
-        ratings_of(model_, std::vector<Encoding>(candidates_.texts.size(), read.encoding), candidates_.encodings,
+        ratings_of(model_, std::vector<Encoding>(candidates_.texts.size(), read.encoding), candidates_.encodings, candidates_.priors,
                    {.interventions = settings_.run.interventions, .name = [&](size_t index) { return candidates_.texts[index]; }});
     std::vector<size_t> order(ratings.size());
     std::iota(order.begin(), order.end(), size_t{0});

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import Case, run
+from support import SUM, Case, run
 
 NAMES = ("ada", "bob", "cid", "dot", "eve", "fay")
 GREETINGS = ("good day", "hello", "nice to see you")
@@ -90,12 +90,19 @@ class Dialogues(Case):
     def test_the_next_turn_is_chosen_among_lines(self):
         lines = self.folder / "lines.txt"
         lines.write_text("".join(f"you are {name}\n" for name in NAMES) + "hello\n", encoding="utf-8")
+        ratings = {}  # of each line behind what each name said
         for name in NAMES:
             done = self.chat(f"i am {name}\nwho am i\n", "--choose", lines, "--json")
-            answers = [json.loads(line) for line in done.out.splitlines()]
-            self.assertEqual([answer["text"] for answer in answers], ["hello", f"you are {name}"])
-            ratings = [candidate["rating"] for candidate in answers[1]["candidates"]]
-            self.assertEqual((len(ratings), ratings), (7, sorted(ratings, reverse=True)))
+            first, second = [json.loads(line) for line in done.out.splitlines()]
+            self.assertEqual(first["text"], "hello")
+            self.assertEqual((len(second["candidates"]), second["text"]), (7, second["candidates"][0]["text"]))
+            ratings[name] = {candidate["text"]: candidate["rating"] for candidate in second["candidates"]}
+            self.assertEqual(max(ratings[name], key=ratings[name].get), second["text"])
+        for name in NAMES:  # a turn fits nowhere better than where it belongs
+            self.assertEqual(max(NAMES, key=lambda other: ratings[other][f"you are {name}"]), name)
+        alone = json.loads(self.chat("who am i\n", "--choose", lines, "--turns", "0", "--json").out)
+        for candidate in alone["candidates"]:  # without turns nothing fits better than by itself
+            self.assertAlmostEqual(candidate["rating"], 0, delta=SUM)
 
     def test_a_trace_has_the_turns_as_segments(self):
         trace = self.folder / "chat.trace"

@@ -89,6 +89,36 @@ TEST(BeamSearch, SentencesTogetherAreWrittenAsEachAlone) {
   }
 }
 
+TEST(LogProbabilitiesFrom, OfWhatASearchWroteAreThoseThatItFoundOnItsWay) {
+  const auto model = load(golden_directory("marian", "searched"), {.tokenizer = false});
+  std::vector<Encoding> sources, targets;
+  std::vector<Generated> written;
+  for (int32_t at = 0; at < 40; ++at) {  // of different lengths, so that batches are padded on both sides
+    std::vector<int32_t> ids;
+    for (int32_t i = 0; i < 2 + at % 9; ++i) ids.push_back(5 + (at * 7 + i * 11) % 50);
+    sources.push_back({.ids = ids});
+    written.push_back(generate(*model, sources.back(), {.max_tokens = 3 + at % 7, .beams = {.count = 2}}));
+    targets.push_back({.ids = written.back().ids});
+  }
+  const std::vector<std::vector<float>> found = log_probabilities_from(*model, sources, targets);
+  ASSERT_EQ(found.size(), sources.size());
+  for (size_t at = 0; at < found.size(); ++at) {
+    ASSERT_EQ(found[at].size(), targets[at].size());
+    for (size_t token = 0; token < found[at].size(); ++token) {
+      EXPECT_NEAR(static_cast<double>(found[at][token]), std::log(static_cast<double>(written[at].tokens[token].probability)),
+                  tolerance::kLogProbability);
+    }
+  }
+  expect_refused(ErrorCode::kInvalidArgument, "1 sources and 2 targets", [&] {
+    log_probabilities_from(*model, {sources[0]}, {targets[0], targets[1]});
+  });
+  expect_refused(ErrorCode::kInvalidArgument, "text 1: the target has no tokens", [&] {
+    log_probabilities_from(*model, {sources[0], sources[1]}, {targets[0], Encoding{}});
+  });
+  const auto causal = load(golden_directory("gpt2", "plain"), {.tokenizer = false});
+  expect_refused(ErrorCode::kUnsupported, "reads no source", [&] { log_probabilities_from(*causal, sources, targets); });
+}
+
 TEST(BeamSearch, BannedTokensAndTheEndOfPositionsAreKept) {
   const Golden golden("marian", "searched");
   const auto model = load(golden.directory, {.tokenizer = false});
