@@ -70,7 +70,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   Recipe recipe = fitted_to_task(given);
   if (model.info().answers) recipe.task->threshold = model.info().answers->threshold;
   const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), read_architecture(recipe.model, recipe.where));
-  if (model.info().labels != recipe.task->labels) {
+  if (!recipe.task->labels.empty() && model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
          model.info().name);
   }
@@ -80,7 +80,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   for (const Example& example : examples) {
     const Rows& rows = example.input;
     const TokenBatch batch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
-    predictions.push_back(task->predictions(model.run(batch), example));
+    predictions.push_back(task->predictions(model.run(batch, {.masked_rows = example.masked_rows}), example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();
@@ -90,6 +90,10 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   for (size_t at = 0; at < values.size(); ++at) {
     line[task->metric_names()[at]] = values[at];
     text += format("{}{} {:.2f} %", at == 0 ? "" : "  ", task->metric_names()[at], values[at] * 100);
+  }
+  for (const auto& [name, value] : task->figures(examples, predictions)) {
+    line[name] = value;
+    text += format("  {} {:.2f}", name, value);
   }
   const Measured measured = task->measured(examples);
   line["counted"] = measured.count;

@@ -110,7 +110,8 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   } else {
     const std::optional<TaskRecipe>& task = trainer->recipe().task;
     say(format("done: clearhead run {} {} {}\"…\"",
-               task                            ? task->kind
+               task && task->kind == "mask"    ? "fill"
+               : task                          ? task->kind
                : trainer->is_encoder_decoder() ? "translate"
                                                : "generate",
                quoted(trainer->directory() + "/best"), task && task->kind == "answer" ? "--question \"…\" " : ""));

@@ -47,8 +47,8 @@ void begin_at(const Recipe& recipe, const Architecture& facts, ModelParameters& 
   parameters.read(file, [&](const std::string& name, const Shape& shape) {
     const bool has_prefix = !facts.prefix.empty() && name.starts_with(facts.prefix);
     const std::string bare = has_prefix ? name.substr(facts.prefix.size()) : name, found = name_in(file, facts, bare);
-    const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler") ||
-                         bare.starts_with("qa_outputs");
+    constexpr const char* kHeads[] = {"classifier", "pre_classifier", "pooler", "qa_outputs", "cls.", "lm_head.", "vocab_"};
+    const bool is_head = std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return bare.starts_with(head); });
     if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
     return found.empty() ? name : found;
   });
@@ -141,7 +141,7 @@ RunResult Trainer::forward(Run& run, const Example& example) const {
     source = input_of(*example.source);
     input.source = &source;
   }
-  return transformer_.forward(run, input, {});
+  return transformer_.forward(run, input, {.masked_rows = example.masked_rows});
 }
 
 // Processes that wait for each other agree between steps (run).
