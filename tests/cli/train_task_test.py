@@ -76,6 +76,13 @@ class Classification(TaskCase):
         self.assertEqual(header, "step,loss,rate,gradient_norm,validation_loss,accuracy,macro_f1,matthews")
         self.assertTrue(all(len(row.split(",")) == 8 for row in rows))
 
+    def test_batches_show_what_is_to_be_said_of_each_text(self):
+        part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
+        self.assertEqual((len(part["ids"]), len(part["targets"]), part["counted"]), (16, 16, 16))
+        for ids, targets in zip(part["ids"], part["targets"]):  # bytes are tokens
+            words = bytes(ids).decode().split()
+            self.assertEqual(targets, [0 if set(words) & set(ANIMALS) else 1])
+
     def test_what_is_saved_has_the_names_and_fields_of_transformers(self):
         self.assertEqual(self.train("run", "steps=20").code, 0)
         config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
@@ -294,6 +301,10 @@ class Masks(TaskCase):
     def test_masks_are_the_same_when_a_run_goes_on(self):
         write_wordpiece(self.folder / "words", [*COLOURS, *ANIMALS, *FILLERS])
         self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, steps=60, tokenizer=str(self.folder / "words"))
+        part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
+        for ids, targets in zip(part["ids"], part["targets"]):
+            self.assertEqual(len(ids), len(targets))
+            self.assertEqual(sum(target != -100 for target in targets), 1)  # of at most 9 words
         self.assertEqual(self.train("whole").code, 0)
         process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "checkpoint=1", "-o", "parts"], cwd=self.folder,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
