@@ -76,7 +76,7 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   Recipe recipe = fitted_to_task(given);
   if (model.info().answers) recipe.task->threshold = model.info().answers->threshold;
   const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), task_facts(recipe));
-  if (model.info().labels != recipe.task->labels) {
+  if (!recipe.task->labels.empty() && model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
          model.info().name);
   }
@@ -84,7 +84,8 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   std::vector<std::vector<double>> predictions;
   std::optional<Progress> progress("measuring");
   for (const Example& example : examples) {
-    predictions.push_back(task->predictions(run_rows(model, example.input, example.source ? &*example.source : nullptr), example));
+    const Rows* source = example.source ? &*example.source : nullptr;
+    predictions.push_back(task->predictions(run_rows(model, example.input, source, {.masked_rows = example.masked_rows}), example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();
@@ -94,6 +95,10 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   for (size_t at = 0; at < values.size(); ++at) {
     line[task->metric_names()[at]] = values[at];
     text += format("{}{} {:.2f} %", at == 0 ? "" : "  ", task->metric_names()[at], values[at] * 100);
+  }
+  for (const auto& [name, value] : task->figures(examples, predictions)) {
+    line[name] = value;
+    text += format("  {} {:.2f}", name, value);
   }
   const Measured measured = task->measured(examples);
   line["counted"] = measured.count;

@@ -27,11 +27,31 @@ Json json_of(const Rows& rows) {
   return out;
 }
 
-// Of one part: a line of JSON.
-void print_json_of(const Example& part) {
+// Equally many of each sequence.
+template <class Value>
+Json by_sequence(const std::vector<Value>& values, int64_t batch) {
+  Json out = Json::array();
+  const auto each = static_cast<int64_t>(values.size()) / batch;
+  for (auto begin = values.begin(); begin != values.end(); begin += each) out.push(Json(Json::Array(begin, begin + each)));
+  return out;
+}
+
+// Per token, −100 where nothing is to be said, or what is to be said of each sequence.
+Json targets_of(const Example& part, bool of_sequences) {
+  if (of_sequences) return by_sequence(part.targets, part.input.batch);
   Rows targets = part.input;
   targets.ids = part.targets;
-  Json line = Json::object({{"ids", json_of(part.input)}, {"targets", json_of(targets)}, {"counted", part.counted}});
+  if (part.masked_rows) {
+    targets.ids.assign(part.input.ids.size(), -100);
+    for (size_t at = 0; at < part.targets.size(); ++at) targets.ids[static_cast<size_t>((*part.masked_rows)[at])] = part.targets[at];
+  }
+  return json_of(targets);
+}
+
+// Of one part: a line of JSON.
+void print_json_of(const Example& part, bool of_sequences) {
+  Json line = Json::object({{"ids", json_of(part.input)}, {"targets", targets_of(part, of_sequences)}, {"counted", part.counted}});
+  if (!part.values.empty()) line["values"] = by_sequence(part.values, part.input.batch);
   if (part.source) line["source_ids"] = json_of(*part.source);
   print_json(line);
 }
@@ -50,10 +70,11 @@ void show_batches(const Recipe& given, int64_t count, bool json) {
   const Recipe recipe = fitted_to_task(given);
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
   const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
+  const bool of_sequences = recipe.task && (recipe.task->kind == "classify" || recipe.task->kind == "answer");
   for (int64_t number = 0; number < count; ++number) {
     const Example part = task->part(number);
     if (json) {
-      print_json_of(part);
+      print_json_of(part, of_sequences);
     } else {
       print_part(part, number, *tokenizer);
     }

@@ -135,12 +135,12 @@ RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source) const {
   return {.causal_logits = logits.reshape({input.batch, input.length, info_.vocabulary})};
 }
 
-RunResult run_rows(const Model& model, const Rows& input, const Rows* source) {
+RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options) {
   if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_rows(input, source);
   const auto tokens = [](const Rows& rows) {
     return TokenBatch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
   };
-  return source ? model.run_from(tokens(*source), tokens(input)) : model.run(tokens(input));
+  return source ? model.run_from(tokens(*source), tokens(input), options) : model.run(tokens(input), options);
 }
 
 void LoadedNetwork::observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const {

@@ -37,7 +37,7 @@ ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, cons
 /// ("document", "query").
 RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 /// Runs a loaded model over rows as training makes them.
-RunResult run_rows(const Model& model, const Rows& input, const Rows* source);
+RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options = {});
 /// Readings of one kind as a batch, padded.
 Rows rows_of(const std::vector<const Reading*>& readings, int32_t pad);
 

@@ -76,7 +76,7 @@ class TransformerLearner final : public Learner {
       source = input_of(*example.source);
       input.source = &source;
     }
-    return transformer_.forward(run, input, {});
+    return transformer_.forward(run, input, {.masked_rows = example.masked_rows});
   }
 
   void begin_at(const std::string& model) override {
@@ -86,8 +86,8 @@ class TransformerLearner final : public Learner {
       const std::string& prefix = architecture_.prefix;
       const std::string bare = !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
       const std::string found = name_in(file, architecture_, bare);
-      const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler") ||
-                           bare.starts_with("qa_outputs");
+      constexpr const char* kHeads[] = {"classifier", "pre_classifier", "pooler", "qa_outputs", "cls.", "lm_head.", "vocab_"};
+      const bool is_head = std::any_of(std::begin(kHeads), std::end(kHeads), [&](const char* head) { return bare.starts_with(head); });
       if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
       return found.empty() ? name : found;
     });

@@ -295,18 +295,20 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   Fields fields(json, where, "task");
   TaskRecipe out;
   out.kind = fields.string("kind");
-  if (out.kind != "classify" && out.kind != "tag" && out.kind != "answer") fields.wrong("kind", "classify, tag or answer", Json(out.kind));
+  const auto is = [&](const char* kind) { return out.kind == kind; };
+  if (!is("classify") && !is("tag") && !is("answer") && !is("mask")) fields.wrong("kind", "classify, tag, answer or mask", Json(out.kind));
   out.train = fields.string("train");
   out.valid = fields.string("valid");
   out.test = fields.string_or("test", "");
-  if (out.kind == "classify") {
+  if (is("mask")) out.text = column(fields, "text", true);
+  if (is("classify")) {
     out.text = column(fields, "text", true);
     out.pair = column(fields, "pair", false);
     out.label = column(fields, "label", true);
     if (json.find("skip")) out.skip = fields.strings("skip");
     read_problem(fields, out);
   }
-  if (out.kind == "answer") {
+  if (is("answer")) {
     if (json.find("contexts")) out.contexts = fields.strings("contexts");
     out.overlap = at_least(fields, "overlap", out.overlap, 0);
     out.longest = at_least(fields, "longest", out.longest, 1);

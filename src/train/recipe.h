@@ -55,9 +55,9 @@ struct TaskRecipe {
   static constexpr const char* kOneLabel = "single_label_classification";
   static constexpr const char* kManyLabels = "multi_label_classification";
   static constexpr const char* kRegression = "regression";
-  std::string kind{};                    // "classify", "tag" or "answer"
+  std::string kind{};                    // "classify", "tag", "answer" or "mask"
   std::string train{}, valid{}, test{};  // test: may be empty
-  std::string text{}, pair{}, label{};   // classify: columns of a table, counted from 1, or fields of JSON lines; pair: may be empty
+  std::string text{}, pair{}, label{};   // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out
   std::string problem_type = kOneLabel;  // classify: one of the three, as Hugging Face's configs name them
   // classify, of one label: factors of the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it)

@@ -14,6 +14,7 @@
 #include "train/tasks/classify.h"
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/mask.h"
 #include "train/tasks/tag.h"
 #include "train/text_data.h"
 
@@ -90,10 +91,12 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
-  if (recipe.task)
-    return recipe.task->kind == "answer" ? answer_task(recipe, tokenizer)
-           : recipe.task->kind == "tag"  ? tag_task(recipe, tokenizer)
-                                         : classify_task(recipe, tokenizer, facts.network);
+  if (recipe.task) {
+    const std::string& kind = recipe.task->kind;
+    if (kind == "mask") return mask_task(recipe, tokenizer);
+    if (kind == "answer") return answer_task(recipe, tokenizer);
+    return kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
+  }
   const bool reads_pairs = facts.reads == "pair";
   if (recipe.pairs.has_value() != reads_pairs) {
     fail(ErrorCode::kInvalidArgument, "{}: a model of type \"{}\" {}", recipe.where, facts.model_type,
@@ -107,11 +110,13 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
 namespace {
 
 const char* head_of(const TaskRecipe& task) {
+  if (task.kind == "mask") return "ForMaskedLM";
   if (task.kind == "answer") return "ForQuestionAnswering";
   return task.kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification";
 }
 
 std::vector<std::string> labels_of(const Recipe& recipe) {
+  if (recipe.task->kind == "mask") return {};
   if (recipe.task->kind == "answer") return {"start", "end"};
   return recipe.task->kind == "tag" ? tags_of(recipe) : classes_of(recipe);
 }
@@ -146,8 +151,10 @@ Recipe fitted_to_task(Recipe recipe) {
     names[std::to_string(id)] = task.labels[id];
     ids[task.labels[id]] = static_cast<int64_t>(id);
   }
-  recipe.model["id2label"] = names;
-  recipe.model["label2id"] = ids;
+  if (!task.labels.empty()) {
+    recipe.model["id2label"] = names;
+    recipe.model["label2id"] = ids;
+  }
   recipe.text["model"] = recipe.model;
   return recipe;
 }
@@ -176,12 +183,15 @@ Tensor Task::loss(Run& run, const RunResult& result, const Example& example, dou
 
 HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts) {
   HeadsInFile heads;
-  if (recipe.task && !facts.classifier)
+  heads.masked = recipe.task && recipe.task->kind == "mask";
+  heads.classifier = recipe.task && !heads.masked;
+  heads.causal = !recipe.task;
+  if (heads.masked && !facts.masked)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no masked-language head to train", recipe.where, facts.model_type);
+  if (heads.classifier && !facts.classifier)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no classifier to train", recipe.where, facts.model_type);
   if (!recipe.task && !facts.causal)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no causal head to train", recipe.where, facts.model_type);
-  heads.classifier = recipe.task.has_value();
-  heads.causal = !recipe.task;
   return heads;
 }
 

@@ -5,6 +5,7 @@
 //   classify   one class, several labels or a number per text      encoders, fine-tuned (tasks/classify.cc)
 //   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
 //   answer     a span of a text, or none, for a question           encoders, fine-tuned (tasks/answer.cc)
+//   mask       hidden tokens of a text                             encoders (tasks/mask.cc)
 //
 // A task is one file: it reads its data, makes batches, and says what the loss and the metrics are.
 #pragma once
@@ -13,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clearhead/model.h"
@@ -40,6 +42,8 @@ struct Example {
   std::optional<Rows> source{};    // what an encoder reads
   Rows input{};                    // what the stack with the head reads
   std::vector<int32_t> targets{};  // [batch·length] per token, or equally many per sequence; −100 does not count
+  // Of which places, row·length + place, masked tokens are foretold: targets are theirs; absent: not a task of masked tokens.
+  std::optional<std::vector<int32_t>> masked_rows{};
   std::vector<float> values{};     // numbers to be said, equally many per sequence
   std::vector<int64_t> numbers{};  // [batch], by which a task knows its sequences again; empty where it need not
   int64_t counted = 0;             // the sum of losses is divided by this
@@ -78,6 +82,10 @@ class Task {
   virtual std::vector<std::string> metric_names() const { return {}; }
   /// predictions: of each example. The values of metric_names(), in that order.
   virtual std::vector<double> metrics(const std::vector<Example>&, const std::vector<std::vector<double>>&) const { return {}; }
+  /// Other figures of the same, for people: "perplexity".
+  virtual std::vector<std::pair<std::string, double>> figures(const std::vector<Example>&, const std::vector<std::vector<double>>&) const {
+    return {};
+  }
   virtual Measured measured(const std::vector<Example>& examples) const;
   /// Adds to the config of a model that is saved what the last metrics() found and running the model needs.
   virtual void describe(Json&) const {}

@@ -552,6 +552,7 @@ class Readme(Case):
     def test_its_commands_work_as_they_are_printed(self):
         shutil.copytree(self.both, self.folder / "MODEL")
         write_translator(self.folder / "TRANSLATOR", self.causal)
+        (self.folder / "TRANSLATOR/generation_config.json").write_text('{"turns_before": 4}')
         for name in ("book.txt", "corpus.txt", "prompt.txt", "lines.txt"):
             (self.folder / name).write_text("Doc three holds the answer: 42.")
         for name in ("A.trace", "B.trace"):
@@ -566,7 +567,7 @@ class Readme(Case):
         for words in commands:
             if words[0] == "view" and "--html" not in words:
                 continue  # serves until it is ended
-            model = "TRANSLATOR" if words[1] == "translate" else "MODEL"
+            model = "TRANSLATOR" if words[1] in ("translate", "chat") else "MODEL"
             done = run(*(model if word == "MODEL" else word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
             self.assertEqual(done.code, 0, f"{words}: {done.errors}")
             ran += 1

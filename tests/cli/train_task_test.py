@@ -4,7 +4,7 @@ import json
 import random
 import subprocess
 
-from support import BINARY, Case, environment, read_safetensors, run
+from support import BINARY, Case, environment, read_safetensors, run, write_wordpiece
 
 BERT = {
     "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 256, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -28,7 +28,8 @@ class TaskCase(Case):
 
     def words(self, kind):
         words = [self.random.choice(FILLERS) for _ in range(self.random.randint(2, 6))]
-        words.insert(self.random.randint(0, len(words)), self.random.choice(kind))
+        if kind:
+            words.insert(self.random.randint(0, len(words)), self.random.choice(kind))
         return words
 
     def line(self):
@@ -74,6 +75,13 @@ class Classification(TaskCase):
         header, *rows = (self.folder / "run/log.csv").read_text(encoding="utf-8").splitlines()
         self.assertEqual(header, "step,loss,rate,gradient_norm,validation_loss,accuracy,macro_f1,matthews")
         self.assertTrue(all(len(row.split(",")) == 8 for row in rows))
+
+    def test_batches_show_what_is_to_be_said_of_each_text(self):
+        part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
+        self.assertEqual((len(part["ids"]), len(part["targets"]), part["counted"]), (16, 16, 16))
+        for ids, targets in zip(part["ids"], part["targets"]):  # bytes are tokens
+            words = bytes(ids).decode().split()
+            self.assertEqual(targets, [0 if set(words) & set(ANIMALS) else 1])
 
     def test_what_is_saved_has_the_names_and_fields_of_transformers(self):
         self.assertEqual(self.train("run", "steps=20").code, 0)
@@ -139,7 +147,7 @@ class Classification(TaskCase):
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         self.refused(1, f'{self.recipe}: "task.text" is "sentence"; expected a column of the table, counted from 1 (a field\'s name belongs to .jsonl)',
                      *task, "task.text=sentence")
-        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag or answer, found "sort"', *task, "task.kind=sort")
+        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer or mask, found "sort"', *task, "task.kind=sort")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
         self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
 
@@ -259,3 +267,53 @@ class Tagging(TaskCase):
         self.write({"kind": "tag", "train": "train.conll", "valid": "valid.conll"})
         self.refused(1, f'{self.folder}/train.conll, line 2: expected a word and its tag with a tab between, found "saw"',
                      "train", self.recipe, f"data={self.folder}", "-o", self.folder / "run")
+
+
+class Masks(TaskCase):
+    def test_masked_words_are_learned_measured_and_filled(self):
+        write_wordpiece(self.folder / "words", [*COLOURS, *ANIMALS, *FILLERS])
+        pairs = dict(zip(COLOURS, ANIMALS))  # a colour says which animal follows
+
+        def line():
+            colour = self.random.choice(COLOURS)
+            return f"we saw a {colour} {pairs[colour]} on a {colour} road\n"
+
+        for part, count in (("train", 400), ("valid", 80), ("test", 80)):
+            (self.folder / f"{part}.txt").write_text("".join(line() for _ in range(count)), encoding="utf-8")
+        self.write({"kind": "mask", "train": "train.txt", "valid": "valid.txt", "test": "test.txt", "text": 1}, steps=700, tokenizer=str(self.folder / "words"),
+                   schedule={"kind": "linear", "learning_rate": 0.003, "warmup": 20})
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertIn(f"clearhead run fill {self.folder}/run/best", done.errors)
+        self.assertGreater(json.loads(done.out.splitlines()[-1])["accuracy"], 0.9)
+        tested = self.measured("run")
+        self.assertGreater(tested["accuracy"], 0.9)
+        self.assertLess(tested["perplexity"], 1.5)
+        for colour, animal in pairs.items():
+            filled = run("run", "fill", self.folder / "run/best", f"we saw a {colour} [MASK] on a {colour} road", "--json").json["masks"][0]
+            self.assertEqual(filled[0]["token"], animal)
+        config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
+        self.assertEqual(config["architectures"], ["BertForMaskedLM"])
+        names = read_safetensors(self.folder / "run/best/model.safetensors")
+        self.assertIn("cls.predictions.transform.dense.weight", names)
+        self.assertNotIn("cls.predictions.decoder.weight", names)  # tied
+
+    def test_masks_are_the_same_when_a_run_goes_on(self):
+        write_wordpiece(self.folder / "words", [*COLOURS, *ANIMALS, *FILLERS])
+        self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2}, steps=60, tokenizer=str(self.folder / "words"))
+        part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
+        for ids, targets in zip(part["ids"], part["targets"]):
+            self.assertEqual(len(ids), len(targets))
+            self.assertEqual(sum(target != -100 for target in targets), 1)  # of at most 9 words
+        self.assertEqual(self.train("whole").code, 0)
+        process = subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "checkpoint=1", "-o", "parts"], cwd=self.folder,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        process.stdout.readline()  # the first report
+        process.kill()
+        process.communicate(timeout=30)
+        done = run("train", "--resume", self.folder / "parts")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertEqual((self.folder / "whole/log.csv").read_bytes(), (self.folder / "parts/log.csv").read_bytes())
+        self.write({"kind": "mask", "train": "train.tsv", "valid": "valid.tsv", "text": 2})
+        self.refused(1, f'{self.recipe}: the tokenizer has no mask token such as [MASK], which "task.mask" puts in the place of words',
+                     "train", self.recipe, f"data={self.folder}", "-o", self.folder / "other")

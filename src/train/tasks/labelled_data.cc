@@ -63,17 +63,18 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
   if (is_json_lines(file)) {
     for_each_json_object(opened->bytes(), opened->path(), {}, [&](const Json& line, const std::string& where) {
       add({text_of(line, task.text, where), task.pair.empty() ? "" : text_of(line, task.pair, where),
-           labels_of_field(line, task.label, are_many, where), where});
+           task.label.empty() ? std::vector<std::string>() : labels_of_field(line, task.label, are_many, where), where});
     });
     return out;
   }
-  const size_t text = column_of(task.text, "text", recipe.where), label = column_of(task.label, "label", recipe.where);
-  const size_t pair = task.pair.empty() ? 0 : column_of(task.pair, "pair", recipe.where), most = std::max({text, label, pair});
+  const auto column = [&](const std::string& name, const char* what) { return name.empty() ? 0 : column_of(name, what, recipe.where); };
+  const size_t text = column(task.text, "text"), label = column(task.label, "label"), pair = column(task.pair, "pair"),
+               most = std::max({text, label, pair});
   for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
     const std::string where = format("{}, line {}", opened->path(), number);
     if (cells.size() < most) fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, most, cells.size());
-    const auto cell = [&](size_t column) { return column == 0 ? std::string() : std::string(cells[column - 1]); };
+    const auto cell = [&](size_t at) { return at == 0 ? std::string() : std::string(cells[at - 1]); };
     add({cell(text), cell(pair), are_many ? parts_of(cell(label)) : std::vector<std::string>{cell(label)}, where});
   });
   return out;
