@@ -72,9 +72,18 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
                with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty, signature));
 }
 
+const char* counted_as(const TaskRecipe& task) {
+  if (task.kind == "tag") return "words";
+  if (task.scenes) return "questions";
+  return task.pictures ? "pictures" : "texts";
+}
+
 void measure_task(const Recipe& given, const Model& model, bool json) {
   const Recipe recipe = fitted_to_task(given);
-  const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), task_facts(recipe));
+  const bool reads_words = model.info().vocabulary > 0;  // a model of pictures is loaded without a tokenizer
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      reads_words ? model.shared_tokenizer() : Tokenizer::from_json(tokenizer_json_of(recipe));
+  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
   if (model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
          model.info().name);
@@ -88,16 +97,19 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   }
   progress.reset();
   const std::vector<double> values = task->metrics(examples, predictions);
+  std::vector<std::pair<std::string, double>> named;
+  for (size_t at = 0; at < values.size(); ++at) named.emplace_back(task->metric_names()[at], values[at]);
+  for (const auto& look : task->looks(model)) named.push_back(look);
   Json line = Json::object();
   std::string text;
-  for (size_t at = 0; at < values.size(); ++at) {
-    line[task->metric_names()[at]] = values[at];
-    text += format("{}{} {:.2f} %", at == 0 ? "" : "  ", task->metric_names()[at], values[at] * 100);
+  for (const auto& [name, value] : named) {
+    line[name] = value;
+    text += format("{}{} {:.2f} %", text.empty() ? "" : "  ", name, value * 100);
   }
   int64_t counted = 0;
   for (const Example& example : examples) counted += example.counted;
   line["counted"] = counted;
-  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(counted), recipe.task->kind == "tag" ? "words" : "texts"));
+  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(counted), counted_as(*recipe.task)));
 }
 
 }  // namespace

@@ -69,6 +69,8 @@ class Task {
   virtual std::vector<std::string> metric_names() const { return {}; }
   /// predictions: of each example. The values of metric_names(), in that order.
   virtual std::vector<double> metrics(const std::vector<Example>&, const std::vector<std::vector<double>>&) const { return {}; }
+  /// What a trained model looks at in the test file: names and shares, from 0 to 1.
+  virtual std::vector<std::pair<std::string, double>> looks(const Model&) const { return {}; }
 };
 
 /// The recipe of a task with its labels, and with the model that Hugging Face has for it: "BertForSequenceClassification",

@@ -11,6 +11,7 @@
 #include "train/recipe.h"
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/scene_data.h"
 
 namespace clearhead {
 namespace {
@@ -22,6 +23,7 @@ class Classify final : public ItemTask {
                  [&, network](const std::string& file) {
                    return network ? items_of(file, recipe, tokenizer, *network) : items_of(file, recipe, tokenizer);
                  }),
+        recipe_(recipe),
         classes_(static_cast<int32_t>(recipe.task->labels.size())) {}
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
@@ -37,6 +39,11 @@ class Classify final : public ItemTask {
     }
     const metrics::Classification scores = metrics::classification(predicted, expected, classes_);
     return {scores.accuracy, scores.average.macro.f1, scores.matthews};
+  }
+
+  std::vector<std::pair<std::string, double>> looks(const Model& model) const override {
+    if (!recipe_.task->scenes) return {};
+    return {{"asked_holds_most", share_of_asked(model, recipe_)}};
   }
 
  private:
@@ -61,6 +68,7 @@ class Classify final : public ItemTask {
     }
     return out;
   }
+  const Recipe& recipe_;
   int32_t classes_;
 };
 

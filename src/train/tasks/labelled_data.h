@@ -24,6 +24,8 @@ struct LabelledLine {
   std::string text{}, pair{}, label{};
   std::string where{};  // "sst_train.tsv, line 3"
 };
+/// A column of a table, counted from 1. Throws kFormat, naming the recipe's field, for what is no number.
+size_t column_of(const std::string& name, const std::string& field, const std::string& where);
 /// The lines of a file of the recipe's task, without those whose label the recipe skips. Throws kNotFound with the file and its origin, kFormat with file, line
 /// and column.
 std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe);
@@ -69,7 +71,7 @@ std::vector<double> largest_of_rows(const Tensor& logits);
 /// does not read the test file, and measuring reads no other.
 class ItemTask : public Task {
  public:
-  Example part(int64_t number) const override { return batches(training_, files_.train).shuffled(seed_, number); }
+  Example part(int64_t number) const override;
   std::vector<Example> held() const override { return batches(held_, files_.valid).in_order(); }
   std::vector<Example> test() const override;
   int64_t tokens() const override { return batches(training_, files_.train).tokens(); }
