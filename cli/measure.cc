@@ -75,7 +75,10 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
 void measure_task(const Recipe& given, const Model& model, bool json) {
   Recipe recipe = fitted_to_task(given);
   if (model.info().answers) recipe.task->threshold = model.info().answers->threshold;
-  const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), task_facts(recipe));
+  const bool reads_words = model.info().vocabulary > 0;  // a model of pictures is loaded without a tokenizer
+  const std::shared_ptr<const Tokenizer> tokenizer =
+      reads_words ? model.shared_tokenizer() : Tokenizer::from_json(tokenizer_json_of(recipe));
+  const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
   if (!recipe.task->labels.empty() && model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
          model.info().name);
@@ -90,11 +93,14 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   }
   progress.reset();
   const std::vector<double> values = task->metrics(examples, predictions);
+  std::vector<std::pair<std::string, double>> named;
+  for (size_t at = 0; at < values.size(); ++at) named.emplace_back(task->metric_names()[at], values[at]);
+  for (const auto& look : task->looks(model)) named.push_back(look);
   Json line = Json::object();
   std::string text;
-  for (size_t at = 0; at < values.size(); ++at) {
-    line[task->metric_names()[at]] = values[at];
-    text += format("{}{} {:.2f} %", at == 0 ? "" : "  ", task->metric_names()[at], values[at] * 100);
+  for (const auto& [name, value] : named) {
+    line[name] = value;
+    text += format("{}{} {:.2f} %", text.empty() ? "" : "  ", name, value * 100);
   }
   for (const auto& [name, value] : task->figures(examples, predictions)) {
     line[name] = value;

@@ -13,6 +13,7 @@ namespace clearhead::cli {
 namespace {
 
 std::vector<int32_t> row_of(const Rows& rows, int64_t row) {
+  if (rows.ids.empty()) return {};
   const int64_t length = rows.lengths.empty() ? rows.length : rows.lengths[static_cast<size_t>(row)];
   const auto begin = rows.ids.begin() + row * rows.length;
   return {begin, begin + length};
@@ -56,11 +57,16 @@ void print_json_of(const Example& part, bool of_sequences) {
   print_json(line);
 }
 
+std::string text_of(const Rows& rows, int64_t row, const Tokenizer& tokenizer) {
+  if (rows.features.defined()) return format("features {}", to_string(rows.features.select(0, row).shape()));
+  return visible(tokenizer.decode(row_of(rows, row)));
+}
+
 void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer) {
   print(format("part {}: {} sequences of at most {} tokens, {} targets", number, part.input.batch, part.input.length, part.counted));
   for (int64_t row = 0; row < part.input.batch; ++row) {
-    if (part.source) print("  from  " + visible(tokenizer.decode(row_of(*part.source, row))));
-    print((part.source ? "  to    " : "  ") + visible(tokenizer.decode(row_of(part.input, row))));
+    if (part.source) print("  from  " + text_of(*part.source, row, tokenizer));
+    print((part.source ? "  to    " : "  ") + text_of(part.input, row, tokenizer));
   }
 }
 

@@ -320,6 +320,31 @@ struct FeedForward {
   Tensor operator()(Compute& compute, const Tensor& x) const;
 };
 
+struct TransformerLayerOptions {
+  AttentionOptions attention{};
+  int64_t inner = 0;  ///< width of the feed-forward block; 0: 4·width
+  std::string activation = "gelu";
+  double dropout = 0;  ///< of what each block adds, in training
+};
+/// A Transformer layer with norms before its blocks (Xiong et al. 2020, figure 1b):
+///   x' = x + attention(norm1(x))      x'' = x' + inner(norm2(x'))
+/// Parameters: norm1, norm2, attention, inner.
+struct TransformerLayer {
+  LayerNorm norm1{}, norm2{};
+  Attention attention{};
+  FeedForward inner{};
+  double dropout = 0;
+  TransformerLayer() = default;
+  TransformerLayer(const Scope& scope, int64_t width, int64_t heads, const TransformerLayerOptions& options = {});
+  /// x: [rows, width] → [rows, width]
+  Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout) const;
+  /// The same with cross-attention to a memory, in place of self-attention.   memory: as of Attention
+  Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& memory, const Layout& memory_layout) const;
+
+ private:
+  Tensor after(Compute& compute, const Tensor& x, const Tensor& seen) const;
+};
+
 /// One vector for each sequence, by attention of a learned query (Yang et al. 2016, eq. 5–7):
 ///   u_t = tanh(W·x_t + b)      α = softmax(u·c)      Σ_t α_t·x_t
 /// Padding is left out; a sequence of length 0 gives zeros.

@@ -9,7 +9,8 @@ namespace clearhead {
 namespace {
 
 // ★ One line here and one file in networks/ for one more.
-const NetworkKind* const kKinds[] = {&kHierarchicalAttention, &kRecurrentTranslator};
+const NetworkKind* const kKinds[] = {&kConvolutionalAttention, &kHierarchicalAttention, &kRecurrentTranslator, &kSceneQuestion,
+                                     &kVisionTransformer};
 
 const NetworkKind* kind_of(const Json& config) {
   const Json* type = config.find("model_type");
@@ -67,9 +68,28 @@ std::unique_ptr<Network> network_of(const Json& config, const std::string& where
   facts.pad = token_or(fields, "pad_token_id", 0, facts.vocabulary);
   facts.first_token = token_or(fields, "decoder_start_token_id", facts.pad, facts.vocabulary);
   facts.labels = labels_of(fields);
+  if (facts.reads == "picture" || facts.reads == "scene") facts.picture = picture_of(fields);
   std::unique_ptr<Network> network = kind->make(fields, std::move(facts), parameters);
   fields.refuse_rest();
   return network;
+}
+
+PictureFacts picture_of(Fields& config) {
+  PictureFacts out{.channels = size_of(config, "num_channels", 4)};
+  constexpr int64_t kMostPixels = 4096;
+  if (const Json& size = config.require("image_size"); size.is_array()) {
+    const auto is_side = [](const Json& side) { return side.is_integer() && side.integer() >= 1 && side.integer() <= kMostPixels; };
+    if (size.size() != 2 || !is_side(size.items()[0]) || !is_side(size.items()[1]))
+      config.wrong("image_size", format("a side, or [height, width], of 1 to {} pixels", kMostPixels), size);
+    out.height = size.items()[0].integer();
+    out.width = size.items()[1].integer();
+  } else {
+    out.height = out.width = size_of(config, "image_size", kMostPixels);
+  }
+  out.patch = size_of(config, "patch_size", kMostPixels);
+  if (out.height % out.patch != 0 || out.width % out.patch != 0)
+    config.wrong("patch_size", format("a divisor of {} and {}, the picture's sides", out.height, out.width), Json(out.patch));
+  return out;
 }
 
 int64_t size_of(Fields& fields, const char* name, int64_t most) {

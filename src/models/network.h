@@ -23,6 +23,10 @@ namespace clearhead {
 struct PictureFacts {
   int64_t channels = 0, height = 0, width = 0;
   int64_t patch = 1;  // pixels on a side of a patch; a divisor of both
+
+  int64_t rows() const { return height / patch; }
+  int64_t columns() const { return width / patch; }
+  int64_t patches() const { return rows() * columns(); }
 };
 
 struct NetworkFacts {
@@ -61,6 +65,9 @@ std::unique_ptr<Network> network_of(const Json& config, const std::string& where
 bool is_network(const Json& config);
 /// ModelInfo::reads of a config: that of its network; "text" for all others.
 std::string what_is_read(const Json& config);
+/// The pictures that a config says: "num_channels", "image_size" (a side, or [height, width]) and "patch_size", a divisor of
+/// both. Throws kFormat, naming the field.
+PictureFacts picture_of(Fields& config);
 /// The model types of all networks, for messages.
 std::string network_types();
 

@@ -79,11 +79,11 @@ void add_items(RunText& text, const std::string& kind, const std::vector<std::ar
 
 void add_patches(RunText& text, const PictureFacts& facts, const Tensor& picture) {
   const auto begin = static_cast<int64_t>(text.ids.size());
-  const int64_t rows = facts.height / facts.patch, columns = facts.width / facts.patch;
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t column = 0; column < columns; ++column) add_item(text, format("patch {},{}", row + 1, column + 1), {});
+  for (int64_t row = 0; row < facts.rows(); ++row) {
+    for (int64_t column = 0; column < facts.columns(); ++column) add_item(text, format("patch {},{}", row + 1, column + 1), {});
   }
-  text.items.push_back({.kind = "patch", .begin = begin, .end = begin + rows * columns, .rows = rows, .picture = as_bytes(picture)});
+  text.items.push_back(
+      {.kind = "patch", .begin = begin, .end = begin + facts.patches(), .rows = facts.rows(), .picture = as_bytes(picture)});
 }
 
 void append(RunText& text, const NetworkFacts& facts, const Tokenizer& tokenizer, const std::string& more) {
@@ -155,7 +155,7 @@ RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const
       text.segments = {{"question", "text", 0, static_cast<int64_t>(text.ids.size())}};
     }
     add_patches(text, facts.picture, picture_of(facts, input.picture).features);
-    if (facts.reads == "picture") add_items(text, "query", {{}});
+    add_items(text, "query", {{}});
   }
   if (!text.text.empty()) text.text.pop_back();  // the last line break
   return text;

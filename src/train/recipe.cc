@@ -291,6 +291,46 @@ void read_problem(Fields& fields, TaskRecipe& to) {
   }
 }
 
+Distortion read_distortion(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task.pictures.distort");
+  Distortion out;
+  out.shift = between(fields, "shift", 0, 0, 4096);
+  out.rotate = between(fields, "rotate", 0, 0, 180);
+  out.zoom = between(fields, "zoom", 0, 0, 0.5);
+  out.flip = fields.boolean_or("flip", false);
+  fields.refuse_rest();
+  return out;
+}
+
+PictureRecipe read_picture_recipe(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task.pictures");
+  PictureRecipe out{.form = fields.string("form")};
+  if (out.form == "cifar10") {
+    out.names = fields.string("names");
+  } else if (out.form == "bits" || out.form == "files") {
+    out.column = column(fields, "column", true);
+  } else {
+    fields.wrong("form", "bits, cifar10 or files", Json(out.form));
+  }
+  if (const Json* distortion = fields.take("distort")) out.distortion = read_distortion(*distortion, where);
+  fields.refuse_rest();
+  return out;
+}
+
+SceneRecipe read_scenes(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task.scenes");
+  SceneRecipe out;
+  out.side = at_least(fields, "side", out.side, 2);
+  if (out.side > 5) fields.wrong("side", "a whole number from 2 to 5", Json(out.side));
+  out.shrink = at_least(fields, "shrink", out.shrink, 1);
+  for (const auto& [name, count] :
+       {std::pair{"train", &out.train}, {"valid", &out.valid}, {"test", &out.test}, {"questions", &out.questions}})
+    *count = at_least(fields, name, 1, 1);
+  out.seed = static_cast<uint64_t>(at_least(fields, "seed", 1, 0));
+  fields.refuse_rest();
+  return out;
+}
+
 TaskRecipe read_task(const Json& json, const std::string& where) {
   Fields fields(json, where, "task");
   TaskRecipe out;
@@ -302,9 +342,14 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   out.test = fields.string_or("test", "");
   if (is("mask")) out.text = column(fields, "text", true);
   if (is("classify")) {
-    out.text = column(fields, "text", true);
-    out.pair = column(fields, "pair", false);
-    out.label = column(fields, "label", true);
+    if (const Json* pictures = fields.take("pictures")) {
+      out.pictures = read_picture_recipe(*pictures, where);
+      if (const Json* scenes = fields.take("scenes")) out.scenes = read_scenes(*scenes, where);
+    } else {
+      out.text = column(fields, "text", true);
+      out.pair = column(fields, "pair", false);
+    }
+    if (!out.pictures || out.pictures->form != "cifar10") out.label = column(fields, "label", true);
     if (json.find("skip")) out.skip = fields.strings("skip");
     read_problem(fields, out);
   }

@@ -11,6 +11,11 @@
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
 //                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5,
 //                                      "problem_type": "single_label_classification", "class_weights": "balanced"}
+//                                      or, for a network that reads pictures (tasks/picture_data.h):
+//                                      "task": {"kind": "classify", "train": "a.tsv", …, "label": 1, "pictures": {"form":
+//                                      "bits", "column": 2, "distort": {"shift": 2, "rotate": 10, "zoom": 0.1}}}
+//                                      and, for questions about scenes made of these pictures (tasks/scene_data.h):
+//                                      "scenes": {"side": 3, "train": 3000, "valid": 150, "test": 150, "questions": 6}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
@@ -50,6 +55,32 @@ struct WatchRecipe {
   int64_t checkpoints = 40;          // at most this many traces
 };
 
+/// How far pictures are moved at random in training.
+struct Distortion {
+  double shift = 0;   // pixels, in each direction
+  double rotate = 0;  // degrees, either way
+  double zoom = 0;    // a share of the size, larger or smaller
+  bool flip = false;  // left and right change places, and so do above and below, each in every other picture
+  bool any() const { return shift > 0 || rotate > 0 || zoom > 0 || flip; }
+};
+
+/// How a file holds pictures.
+struct PictureRecipe {
+  std::string form{};    // "bits", "cifar10" or "files" (tasks/picture_data.h)
+  std::string column{};  // bits and files: the table's column of pictures, counted from 1
+  std::string names{};   // cifar10: a table of number and label
+  Distortion distortion{};
+};
+
+/// Questions about scenes of side × side pictures that are put together (tasks/scene_data.h).
+struct SceneRecipe {
+  int64_t side = 3;
+  int64_t shrink = 1;                      // pixels of a picture on a side of a scene's pixel
+  int64_t train = 0, valid = 0, test = 0;  // scenes
+  int64_t questions = 1;                   // about each scene
+  uint64_t seed = 1;
+};
+
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
   static constexpr const char* kOneLabel = "single_label_classification";
@@ -63,12 +94,14 @@ struct TaskRecipe {
   // classify, of one label: factors of the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it)
   std::vector<std::pair<std::string, double>> class_weights{};
   bool balances_classes = false;
-  std::vector<std::string> contexts{};  // answer: files of texts that questions name; none: questions hold their text
-  int64_t overlap = 64, longest = 30;   // answer: AnswerSettings, in tokens
-  std::optional<double> threshold{};    // answer: the same; absent: the one with the best F1 on the validation file
-  std::vector<std::string> labels{};    // in order of id; those of the training file unless given
-  std::string best{};                   // the metric that decides which model is best; empty: the task's first
-  int64_t patience = 0;                 // validations without a better one before the run ends; 0: it goes on
+  std::vector<std::string> contexts{};      // answer: files of texts that questions name; none: questions hold their text
+  int64_t overlap = 64, longest = 30;       // answer: AnswerSettings, in tokens
+  std::optional<double> threshold{};        // answer: the same; absent: the one with the best F1 on the validation file
+  std::vector<std::string> labels{};        // in order of id; those of the training file unless given
+  std::optional<PictureRecipe> pictures{};  // classify: pictures, in place of texts
+  std::optional<SceneRecipe> scenes{};      // classify: scenes of them
+  std::string best{};                       // the metric that decides which model is best; empty: the task's first
+  int64_t patience = 0;                     // validations without a better one before the run ends; 0: it goes on
 
   /// The id of a label. Throws kInvalidArgument with `where` for one that training does not have.
   int32_t id_of(const std::string& name, const std::string& where) const;

@@ -89,6 +89,8 @@ class Task {
   virtual Measured measured(const std::vector<Example>& examples) const;
   /// Adds to the config of a model that is saved what the last metrics() found and running the model needs.
   virtual void describe(Json&) const {}
+  /// What a trained model looks at in the test file: names and shares, from 0 to 1.
+  virtual std::vector<std::pair<std::string, double>> looks(const Model&) const { return {}; }
 };
 
 /// The recipe of a task with its labels, and with the model that Hugging Face has for it: "BertForSequenceClassification",

@@ -6,39 +6,48 @@
 #include "clearhead/train.h"
 #include "models/network.h"
 #include "models/reading.h"
+#include "random_tensor.h"
 
 namespace clearhead {
 namespace {
 
+struct Differences {
+  double step = 2e-3, tolerance = 0.03;
+};
+// Where relu and maxima turn, differences are not the gradient.
+constexpr Differences kWithTurns{2e-4, 0.1};
+
 // Along a random direction of each parameter, the loss rises as its gradient says. A draw, and the edge of a window, have none.
-void expect_gradients(const std::string& config, const Rows& input, const Rows* source, const std::vector<int32_t>& targets) {
+void expect_gradients(const std::string& config, const Rows& input, const Rows* source, const std::vector<int32_t>& targets,
+                      Differences by = {}) {
   Parameters parameters(7);
   const std::unique_ptr<Network> network = network_of(Json::parse(config, "config"), "config.json", parameters);
   Training training;
   training.train(parameters);
   training.backward(training.cross_entropy(network->logits(training, input, source), targets));
   const auto loss = [&] {
-    Compute compute;
-    return static_cast<double>(*compute.cross_entropy(network->logits(compute, input, source), targets).data<float>());
+    Training again;  // batch norm by the batch's statistics
+    return static_cast<double>(*again.cross_entropy(network->logits(again, input, source), targets).data<float>());
   };
   for (const Parameters::Named& one : parameters.named()) {
+    if (!one.is_trained) continue;
     const Tensor gradient = training.gradient(one.values).clone();
     Tensor values = one.values;
     const Tensor kept = values.clone();
     double slope = 0;
-    const auto moved = [&](double by) {
+    const auto moved = [&](double along) {
       slope = 0;
       float* to = values.mutable_data<float>();
       for (int64_t i = 0; i < values.numel(); ++i) {
         const double direction = std::sin(static_cast<double>(3 * i + 1));
-        to[i] = kept.data<float>()[i] + static_cast<float>(by * direction);
+        to[i] = kept.data<float>()[i] + static_cast<float>(along * direction);
         slope += direction * static_cast<double>(gradient.data<float>()[i]);
       }
       return loss();
     };
-    const double step = 2e-3, differences = (moved(step) - moved(-step)) / (2 * step);
+    const double differences = (moved(by.step) - moved(-by.step)) / (2 * by.step);
     moved(0);
-    EXPECT_NEAR(slope, differences, 1e-3 + 0.03 * std::abs(differences)) << one.name;
+    EXPECT_NEAR(slope, differences, 1e-3 + by.tolerance * std::abs(differences)) << one.name;
     EXPECT_NE(slope, 0) << one.name;
   }
 }
@@ -60,6 +69,29 @@ TEST(NetworkGradients, OfAHierarchy) {
   expect_gradients(
       R"({"model_type": "hierarchical_attention", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12, "id2label": {"0": "no", "1": "yes"}})",
       rows_of({&one, &other}, 0), nullptr, {0, 1});
+}
+
+const char* const kTwoLabels = R"(, "id2label": {"0": "no", "1": "yes"}})";
+
+TEST(NetworkGradients, OfPictures) {
+  const Rows input{.batch = 3, .length = 1, .features = random_tensor({3, 2, 8, 8}, 1)};
+  for (const char* config :
+       {R"({"model_type": "vision_transformer", "num_channels": 2, "image_size": 8, "patch_size": 4, "hidden_size": 8,
+                                 "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12)",
+        R"({"model_type": "convolutional_attention", "num_channels": 2, "image_size": 8, "patch_size": 2, "hidden_size": 8,
+                                 "num_stages": 2, "blocks_per_stage": 1)"}) {
+    SCOPED_TRACE(config);
+    expect_gradients(std::string(config) + kTwoLabels, input, nullptr, {0, 1, 1}, kWithTurns);
+  }
+}
+
+TEST(NetworkGradients, OfAQuestionAboutAScene) {
+  const Rows scene{.batch = 3, .length = 1, .features = random_tensor({3, 1, 16, 16}, 1)};
+  const Rows question{.batch = 3, .length = 4, .ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {4, 4, 2}};
+  expect_gradients(std::string(R"({"model_type": "scene_question", "vocab_size": 12, "num_channels": 1, "image_size": 16, "patch_size": 8,
+                                   "hidden_size": 8, "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 1)") +
+                       kTwoLabels,
+                   question, &scene, {0, 1, 1}, kWithTurns);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include "train/recipe.h"
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/scene_data.h"
 
 namespace clearhead {
 namespace {
@@ -31,13 +32,16 @@ using Judge = std::function<void(const LabelledLine&, Item&)>;
 class Texts : public ItemTask {
  protected:
   Texts(const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network, const Judge& judge)
-      : ItemTask(recipe, tokenizer, /*per_token=*/false, [&recipe, &tokenizer, network, judge](const std::string& file) {
-          return items_of(file, recipe, tokenizer, network, judge);
-        }) {}
+      : ItemTask(
+            recipe, tokenizer, /*per_token=*/false,
+            [&recipe, &tokenizer, network, judge](const std::string& file) { return items_of(file, recipe, tokenizer, network, judge); }),
+        counted_(recipe.task->scenes     ? "questions"
+                 : recipe.task->pictures ? "pictures"
+                                         : "texts") {}
 
   Measured measured(const std::vector<Example>& examples) const final {
-    Measured out;
-    for (const Example& example : examples) out.count += example.input.batch;
+    Measured out{.of = counted_};
+    for (const Example& example : examples) out.count += example.input.groups.batch > 0 ? example.input.groups.batch : example.input.batch;
     return out;
   }
 
@@ -63,6 +67,7 @@ class Texts : public ItemTask {
       fail(error.code(), "{}: {}", line.where, error.what());
     }
   }
+  const char* counted_;
 };
 
 class OneLabel final : public Texts {
@@ -97,6 +102,11 @@ class OneLabel final : public Texts {
     return {scores.accuracy, scores.average.macro.f1, scores.matthews};
   }
 
+  std::vector<std::pair<std::string, double>> looks(const Model& model) const override {
+    if (!recipe_.task->scenes) return {};
+    return {{"asked_holds_most", share_of_asked(model, recipe_)}};
+  }
+
  private:
   // To balance classes, the training file is counted when a loss is first asked for.
   const std::vector<float>& class_weights() const {
@@ -111,7 +121,6 @@ class OneLabel final : public Texts {
     }
     return weights_;
   }
-
   const Recipe& recipe_;
   int32_t classes_;
   mutable std::vector<float> weights_{};  // [class]; empty: ones

@@ -8,6 +8,8 @@
 #include "models/reading.h"
 #include "train/json_lines.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/picture_data.h"
+#include "train/tasks/scene_data.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -52,8 +54,21 @@ std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& reci
 
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads) {
   std::vector<LabelledInput> out;
+  const bool has_pictures = reads == "picture" || reads == "scene";
+  if (has_pictures != recipe.task->pictures.has_value()) {
+    fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
+         has_pictures ? "\"task.pictures\"" : "\"task.text\" in place of \"task.pictures\"");
+  }
+  if (has_pictures && (reads == "scene") != recipe.task->scenes.has_value()) {
+    fail(ErrorCode::kInvalidArgument, "{}: the model reads a {}: expected {}", recipe.where, reads,
+         reads == "scene" ? "\"task.scenes\"" : "no \"task.scenes\"");
+  }
   if (reads == "document")
     out = read_documents(file, recipe);
+  else if (reads == "picture")
+    out = read_pictures(file, recipe, pictures_of(recipe));
+  else if (reads == "scene")
+    out = read_scenes(file, recipe);
   else
     fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
   std::erase_if(out, [&](const LabelledInput& one) {

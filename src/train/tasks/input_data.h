@@ -2,6 +2,8 @@
 // the model reads.
 //
 //   "document"   JSON lines: the field "text" is a list of sentences, or one text that is cut into them; or a table
+//   "picture"    a table or a file of records (picture_data.h)
+//   "scene"      made of such pictures, with questions (scene_data.h)
 #pragma once
 
 #include <string>

@@ -5,17 +5,21 @@
 #include <numeric>
 
 #include "base/format.h"
+#include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "train/json_lines.h"
 #include "train/recipe.h"
+#include "train/tasks/picture_data.h"
 
 namespace clearhead {
 namespace {
 
+constexpr uint64_t kDistortionSeed = 0x6D6F7665;
 constexpr int64_t kStretch = 32;  // batches that are sorted by length together
 
-// A column of a table, counted from 1.
+}  // namespace
+
 size_t column_of(const std::string& name, const std::string& what, const std::string& where) {
   const bool is_number =
       !name.empty() && name.size() < 7 && std::all_of(name.begin(), name.end(), [](unsigned char c) { return c >= '0' && c <= '9'; });
@@ -23,6 +27,8 @@ size_t column_of(const std::string& name, const std::string& what, const std::st
   fail(ErrorCode::kFormat, "{}: \"task.{}\" is \"{}\"; expected a column of the table, counted from 1 (a field's name belongs to .jsonl)",
        where, what, name);
 }
+
+namespace {
 
 // "comedy, drama" → "comedy", "drama"; nothing → none.
 std::vector<std::string> parts_of(std::string_view cell) {
@@ -228,6 +234,13 @@ ItemTask::ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_to
 const ItemBatches& ItemTask::batches(std::optional<ItemBatches>& kept, const std::string& file) const {
   if (!kept) kept.emplace(read_(file), batch_, pad_, per_token_);
   return *kept;
+}
+
+Example ItemTask::part(int64_t number) const {
+  Example out = batches(training_, files_.train).shuffled(seed_, number);
+  if (files_.pictures && !files_.scenes)
+    distort(out.input.features, files_.pictures->distortion, random_bits(seed_, kDistortionSeed), static_cast<uint64_t>(number));
+  return out;
 }
 
 std::vector<Example> ItemTask::test() const {

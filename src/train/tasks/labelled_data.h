@@ -26,6 +26,8 @@ struct LabelledLine {
   std::string where{};                // "sst_train.tsv, line 3"
   std::optional<ModelInput> input{};  // of a network that reads no text, in place of the text
 };
+/// A column of a table, counted from 1. Throws kFormat, naming the recipe's field, for what is no number.
+size_t column_of(const std::string& name, const std::string& field, const std::string& where);
 /// The lines of a file of the recipe's task, without those that have a label the recipe skips. Several labels of a text have commas between them in a table,
 /// and are a list in JSON lines. Throws kNotFound with the file and its origin, kFormat with file, line
 /// and column.
@@ -74,7 +76,7 @@ std::vector<double> largest_of_rows(const Tensor& logits);
 /// does not read the test file, and measuring reads no other.
 class ItemTask : public Task {
  public:
-  Example part(int64_t number) const override { return batches(training_, files_.train).shuffled(seed_, number); }
+  Example part(int64_t number) const override;
   std::vector<Example> held() const override { return batches(held_, files_.valid).in_order(); }
   std::vector<Example> test() const override;
   int64_t tokens() const override { return batches(training_, files_.train).tokens(); }

@@ -1,0 +1,89 @@
+// A question about a picture, answered by looking at it: the words of the question attend to the patches of the picture, as in visual
+// question answering with co-attention (Yu et al. 2019, §3.2, guided attention).
+//
+//   P = patches of three convolutions + their positions      P ← layers of self-attention ("enc")
+//   W = GRU of the question's words in both directions       W ← layers of cross-attention to P ("cross": words × patches)
+//   answer = W_c Σ_t α_t W_t                                 α: attention of a learned query over the words
+#include "base/format.h"
+#include "models/networks/networks.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int kConvolutions = 3;  // each halves the sides
+
+class SceneQuestion final : public Network {
+ public:
+  SceneQuestion(Fields& config, NetworkFacts facts, const Scope& scope) : dropout_(rate_of(config, "dropout")) {
+    if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
+    if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
+    facts_ = std::move(facts);
+    const int64_t width = facts_.width = size_of(config, "hidden_size"),
+                  heads = facts_.heads = size_of(config, "num_attention_heads", width);
+    if (width % heads != 0 || width % 4 != 0)
+      config.wrong("hidden_size", format("a multiple of 4 and of {}, the heads", heads), Json(width));
+    const PictureFacts& picture = facts_.picture;
+    if (picture.patch != int64_t{1} << kConvolutions) config.wrong("patch_size", "8", Json(picture.patch));
+    const int64_t widths[] = {picture.channels, width / 4, width / 2, width};
+    for (int at = 0; at < kConvolutions; ++at) {
+      convolutions_.emplace_back(scope / "convolutions" / at, widths[at], widths[at + 1], Shape{3, 3},
+                                 parts::ConvOptions{.how = {.stride = {2, 2}, .padding = {1, 1}}, .bias = false});
+      conv_norms_.emplace_back(scope / "convolution_norms" / at, widths[at + 1]);
+    }
+    positions_ = {scope / "positions", picture.patches(), width, Init::normal(0.1)};
+    embedding_ = {scope / "embedding", facts_.vocabulary, width, Init::normal(0.1)};
+    words_ = {scope / "words", width, width / 2, {.bidirectional = true}};
+    const auto layers = [&](const char* field, const Site& site, std::vector<parts::TransformerLayer>& to) {
+      const int64_t count = size_of(config, field, 1000);
+      for (int64_t at = 0; at < count; ++at) {
+        parts::TransformerLayerOptions options{.attention = {.site = site}, .inner = 2 * width, .dropout = dropout_};
+        options.attention.site.layer = static_cast<int>(at);
+        to.emplace_back(scope / site.family / at, width, heads, options);
+      }
+    };
+    layers("encoder_layers", {.family = "enc", .queries = "patch", .keys = "patch"}, encoder_);
+    layers("num_hidden_layers", {.family = "cross", .queries = "question", .keys = "patch"}, cross_);
+    facts_.layers = static_cast<int64_t>(cross_.size());
+    patch_norm_ = {scope / "patch_norm", width};
+    word_norm_ = {scope / "word_norm", width};
+    pool_ = {scope / "pool", width, width, {.family = "pool", .queries = "query", .keys = "question"}};
+    classifier_ = {scope / "classifier", width, static_cast<int64_t>(facts_.labels.size())};
+  }
+
+  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
+    const Layout patches{source->batch, facts_.picture.patches()}, words = input.layout();
+    const Tensor seen = picture(compute, *source, patches);
+    Tensor asked = words_(compute, compute.dropout(embedding_(compute, input.ids), dropout_), words).rows;
+    for (const parts::TransformerLayer& layer : cross_) asked = layer(compute, asked, words, seen, patches);
+    return classifier_(compute, compute.dropout(pool_(compute, word_norm_(compute, asked), words), dropout_));
+  }
+
+ private:
+  // [batch·patches, width]
+  Tensor picture(Compute& compute, const Rows& source, const Layout& patches) const {
+    Tensor x = source.features;
+    for (size_t at = 0; at < convolutions_.size(); ++at)
+      x = compute.activate("relu", conv_norms_[at](compute, convolutions_[at](compute, x)));
+    x = compute.contiguous(x.permute({0, 2, 3, 1})).reshape({patches.rows(), facts_.width});
+    x = positions_(compute, x, patches);
+    for (const parts::TransformerLayer& layer : encoder_) x = layer(compute, x, patches);
+    return patch_norm_(compute, x);
+  }
+
+  double dropout_;
+  std::vector<parts::Conv> convolutions_{};
+  std::vector<parts::BatchNorm> conv_norms_{};
+  parts::Positions positions_{};
+  parts::Embedding embedding_{};
+  parts::Gru words_{};
+  std::vector<parts::TransformerLayer> encoder_{}, cross_{};
+  parts::LayerNorm patch_norm_{}, word_norm_{};
+  parts::Pooling pool_{};
+  parts::Linear classifier_{};
+};
+
+}  // namespace
+
+const NetworkKind kSceneQuestion{"scene_question", "scene", &make_network<SceneQuestion>};
+
+}  // namespace clearhead

@@ -1,0 +1,60 @@
+// Vision Transformer (Dosovitskiy et al. 2021, §3.1): a picture is a sequence of patches.
+//
+//   z_0 = [x_1 E; …; x_N E] + E_pos        x_p: the pixels of patch p; E is a convolution whose stride is its kernel   (eq. 1)
+//   z'_l = z_{l−1} + MSA(LN(z_{l−1}))      z_l = z'_l + MLP(LN(z'_l))                                                  (eq. 2, 3)
+//   y = Σ_p α_p LN(z_L,p)                  α: attention of a learned query over patches, in place of a class token     (eq. 4)
+//
+// So the keys of every map are the patches, and the family "pool" says what the answer was read from.
+#include "base/format.h"
+#include "models/networks/networks.h"
+
+namespace clearhead {
+namespace {
+
+class VisionTransformer final : public Network {
+ public:
+  VisionTransformer(Fields& config, NetworkFacts facts, const Scope& scope) : dropout_(rate_of(config, "dropout")) {
+    if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
+    facts_ = std::move(facts);
+    const int64_t width = facts_.width = size_of(config, "hidden_size"),
+                  layers = facts_.layers = size_of(config, "num_hidden_layers", 1000);
+    const int64_t heads = facts_.heads = size_of(config, "num_attention_heads", width), inner = size_of(config, "intermediate_size");
+    if (width % heads != 0) config.wrong("num_attention_heads", format("a divisor of {}, the hidden size", width), Json(heads));
+    const PictureFacts& picture = facts_.picture;
+    embedding_ = {
+        scope / "embedding", picture.channels, width, {picture.patch, picture.patch}, {.how = {.stride = {picture.patch, picture.patch}}}};
+    positions_ = {scope / "positions", picture.patches(), width};
+    for (int64_t at = 0; at < layers; ++at) {
+      const Site site{.family = "enc", .layer = static_cast<int>(at), .queries = "patch", .keys = "patch"};
+      layers_.emplace_back(scope / "layers" / at, width, heads,
+                           parts::TransformerLayerOptions{.attention = {.site = site}, .inner = inner, .dropout = dropout_});
+    }
+    norm_ = {scope / "norm", width};
+    pool_ = {scope / "pool", width, width, {.family = "pool", .queries = "query", .keys = "patch"}};
+    classifier_ = {scope / "classifier", width, static_cast<int64_t>(facts_.labels.size())};
+  }
+
+  Tensor logits(Compute& compute, const Rows& input, const Rows*) const override {
+    const Layout patches{input.batch, facts_.picture.patches()};
+    const Tensor embedded = compute.contiguous(embedding_(compute, input.features).permute({0, 2, 3, 1}));
+    Tensor z = positions_(compute, embedded.reshape({patches.rows(), facts_.width}), patches);
+    z = compute.dropout(z, dropout_);
+    for (const parts::TransformerLayer& layer : layers_) z = layer(compute, z, patches);
+    return classifier_(compute, compute.dropout(pool_(compute, norm_(compute, z), patches), dropout_));
+  }
+
+ private:
+  double dropout_;
+  parts::Conv embedding_{};
+  parts::Positions positions_{};
+  std::vector<parts::TransformerLayer> layers_{};
+  parts::LayerNorm norm_{};
+  parts::Pooling pool_{};
+  parts::Linear classifier_{};
+};
+
+}  // namespace
+
+const NetworkKind kVisionTransformer{"vision_transformer", "picture", &make_network<VisionTransformer>};
+
+}  // namespace clearhead
