@@ -83,7 +83,10 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   std::vector<std::vector<double>> predictions;
   std::optional<Progress> progress("measuring");
   for (const Example& example : examples) {
-    predictions.push_back(task->predictions(run_rows(model, example.input, example.source ? &*example.source : nullptr), example));
+    Maps maps;
+    const Rows* source = example.source ? &*example.source : nullptr;
+    const RunResult result = run_rows(model, example.input, source, task->reads_maps() ? &maps : nullptr);
+    predictions.push_back(task->predictions(result, maps, example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();
@@ -97,7 +100,11 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   int64_t counted = 0;
   for (const Example& example : examples) counted += example.counted;
   line["counted"] = counted;
-  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(counted), recipe.task->kind == "tag" ? "words" : "texts"));
+  const auto details = task->test_details(examples, predictions);
+  for (const auto& [name, value] : details) line["details"][name] = value;
+  if (json) return print_json(line);
+  print(format("{}  ({} {})", text, with_commas(counted), recipe.task->kind == "tag" ? "words" : "texts"));
+  for (const auto& [name, value] : details) print(format("{:>8.2f} %  {}", value * 100, name));
 }
 
 }  // namespace

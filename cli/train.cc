@@ -112,7 +112,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
     const std::optional<TaskRecipe>& task = trainer->recipe().task;
     const bool is_dialogue = trainer->recipe().pairs && !trainer->recipe().pairs->turns.empty();
     say(format("done: clearhead run {} {}{}",
-               task                            ? task->kind
+               task                            ? (task->kind == "stories" ? "classify" : task->kind)
                : is_dialogue                   ? "chat"
                : trainer->is_encoder_decoder() ? "translate"
                                                : "generate",

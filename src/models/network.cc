@@ -9,7 +9,7 @@ namespace clearhead {
 namespace {
 
 // ★ One line here and one file in networks/ for one more.
-const NetworkKind* const kKinds[] = {&kHierarchicalAttention, &kRecurrentTranslator};
+const NetworkKind* const kKinds[] = {&kHierarchicalAttention, &kMemoryNetwork, &kRecurrentTranslator};
 
 const NetworkKind* kind_of(const Json& config) {
   const Json* type = config.find("model_type");

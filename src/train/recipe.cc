@@ -278,7 +278,8 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   Fields fields(json, where, "task");
   TaskRecipe out;
   out.kind = fields.string("kind");
-  if (out.kind != "classify" && out.kind != "tag") fields.wrong("kind", "classify or tag", Json(out.kind));
+  if (out.kind != "classify" && out.kind != "tag" && out.kind != "stories")
+    fields.wrong("kind", "classify, tag or stories", Json(out.kind));
   out.train = fields.string("train");
   out.valid = fields.string("valid");
   out.test = fields.string_or("test", "");

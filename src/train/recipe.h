@@ -51,7 +51,7 @@ struct WatchRecipe {
 
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
-  std::string kind{};                    // "classify" or "tag"
+  std::string kind{};                    // "classify", "tag" or "stories"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // classify: columns of a table, counted from 1, or fields of JSON lines; pair: may be empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out

@@ -13,6 +13,7 @@
 #include "train/tasks/classify.h"
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/stories.h"
 #include "train/tasks/tag.h"
 #include "train/text_data.h"
 
@@ -89,6 +90,11 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
+  if (recipe.task && (recipe.task->kind == "stories") != (facts.reads == "story")) {
+    fail(ErrorCode::kInvalidArgument, "{}: \"task.kind\" is \"{}\", and a model of type \"{}\" reads a {}; a story belongs to \"stories\"",
+         recipe.where, recipe.task->kind, facts.model_type, facts.reads);
+  }
+  if (recipe.task && recipe.task->kind == "stories") return stories_task(recipe, tokenizer, *facts.network);
   if (recipe.task) return recipe.task->kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
   const bool reads_pairs = facts.reads == "pair";
   if (recipe.pairs.has_value() != reads_pairs) {
@@ -172,7 +178,7 @@ std::vector<std::string> task_texts(const Recipe& recipe) {
   const std::string reads = what_is_read(recipe.model);
   if (recipe.task->kind == "classify" && reads == "text") {
     for (const LabelledLine& line : read_labelled(recipe.task->train, recipe)) out.push_back(line.text + "\n" + line.pair);
-  } else if (recipe.task->kind == "classify") {
+  } else if (recipe.task->kind == "classify" || recipe.task->kind == "stories") {
     for (const LabelledInput& one : read_inputs(recipe.task->train, recipe, reads)) {
       out.insert(out.end(), one.input.texts.begin(), one.input.texts.end());
       if (!one.input.question.empty()) out.push_back(one.input.question);

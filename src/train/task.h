@@ -4,6 +4,7 @@
 //   pairs      sources and targets (pair_data.h)                   encoder-decoders
 //   classify   one class per text, or pair of texts                encoders, fine-tuned (tasks/classify.cc)
 //   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
+//   stories    an answer per question about a story                memories (tasks/stories.cc)
 //
 // A task is one file: it reads its data, makes batches, and says what the loss and the metrics are.
 #pragma once
@@ -12,8 +13,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "clearhead/map.h"
 #include "clearhead/model.h"
 #include "clearhead/tokenizer.h"
 #include "models/architecture.h"
@@ -40,6 +43,8 @@ struct Example {
   Rows input{};                    // what the stack with the head reads
   std::vector<int32_t> targets{};  // [batch·length] per token, or [batch] per sequence; −100 does not count
   int64_t counted = 0;             // the sum of losses is divided by this
+  // Per sequence: what the metrics of its task know of it beside the target; empty if nothing.
+  std::vector<std::vector<int32_t>> about{};
 };
 
 /// Sequences as a model takes them.
@@ -65,10 +70,21 @@ class Task {
   virtual Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const;
   /// What the metrics are computed from, as numbers that processes can exchange; empty if there are no metrics.
   virtual std::vector<double> predictions(const RunResult&, const Example&) const { return {}; }
+  /// Whether the metrics need the attention maps of a run.
+  virtual bool reads_maps() const { return false; }
+  /// maps: of the run, where reads_maps(); else there are none.
+  virtual std::vector<double> predictions(const RunResult& result, const Maps&, const Example& example) const {
+    return predictions(result, example);
+  }
   /// Higher is better. The first decides which model is best, unless the recipe names another.
   virtual std::vector<std::string> metric_names() const { return {}; }
   /// predictions: of each example. The values of metric_names(), in that order.
   virtual std::vector<double> metrics(const std::vector<Example>&, const std::vector<std::vector<double>>&) const { return {}; }
+  /// Shares of the test part that stand below its metrics, by name: those of each file, for example.
+  virtual std::vector<std::pair<std::string, double>> test_details(const std::vector<Example>&,
+                                                                   const std::vector<std::vector<double>>&) const {
+    return {};
+  }
 };
 
 /// The recipe of a task with its labels, and with the model that Hugging Face has for it: "BertForSequenceClassification",

@@ -8,6 +8,7 @@
 #include "models/reading.h"
 #include "train/json_lines.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/stories.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -37,12 +38,20 @@ std::vector<LabelledInput> read_documents(const std::string& file, const Recipe&
   return out;
 }
 
+std::vector<LabelledInput> read_questions(const std::string& files, const Recipe& recipe) {
+  std::vector<LabelledInput> out;
+  for (StoryQuestion& one : read_stories(files, recipe)) out.push_back(std::move(one.asked));
+  return out;
+}
+
 }  // namespace
 
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads) {
   std::vector<LabelledInput> out;
   if (reads == "document")
     out = read_documents(file, recipe);
+  else if (reads == "story")
+    out = read_questions(file, recipe);
   else
     fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
   std::erase_if(out, [&](const LabelledInput& one) {

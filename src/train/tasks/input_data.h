@@ -2,6 +2,7 @@
 // the model reads.
 //
 //   "document"   JSON lines: the field "text" is a list of sentences, or one text that is cut into them; or a table
+//   "story"      bAbI's form (stories.h)
 #pragma once
 
 #include <string>

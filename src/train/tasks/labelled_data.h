@@ -36,6 +36,7 @@ struct Item {
   std::vector<int32_t> ids{}, type_ids{};
   std::vector<int32_t> targets{};   // one, or one per token
   std::optional<ReadInput> read{};  // of a network that reads no text; then there are no ids
+  std::vector<int32_t> about{};     // as of Example
 
   int64_t size() const;  // tokens, or places that it takes
 };
