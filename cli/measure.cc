@@ -87,8 +87,10 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   std::vector<std::vector<double>> predictions;
   std::optional<Progress> progress("measuring");
   for (const Example& example : examples) {
+    Maps maps;
     const Rows* source = example.source ? &*example.source : nullptr;
-    predictions.push_back(task->predictions(run_rows(model, example.input, source, {.masked_rows = example.masked_rows}), example));
+    const RunOptions options{.observer = task->reads_maps() ? &maps : nullptr, .masked_rows = example.masked_rows};
+    predictions.push_back(task->predictions(run_rows(model, example.input, source, options), maps, example));
     if (const auto report = progress->callback()) report(static_cast<double>(predictions.size()) / static_cast<double>(examples.size()));
   }
   progress.reset();
@@ -108,7 +110,11 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
   }
   const Measured measured = task->measured(examples);
   line["counted"] = measured.count;
-  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(measured.count), measured.of));
+  const auto details = task->test_details(examples, predictions);
+  for (const auto& [name, value] : details) line["details"][name] = value;
+  if (json) return print_json(line);
+  print(format("{}  ({} {})", text, with_commas(measured.count), measured.of));
+  for (const auto& [name, value] : details) print(format("{:>8.2f} %  {}", value * 100, name));
 }
 
 }  // namespace

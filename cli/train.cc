@@ -113,11 +113,12 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
     const bool is_dialogue = trainer->recipe().pairs && !trainer->recipe().pairs->turns.empty();
     const char* asks = is_dialogue ? "" : task && task->kind == "answer" ? " --question \"…\" \"…\"" : " \"…\"";
     say(format("done: clearhead run {} {}{}",
-               task && task->kind == "mask"    ? "fill"
-               : task                          ? task->kind
-               : is_dialogue                   ? "chat"
-               : trainer->is_encoder_decoder() ? "translate"
-                                               : "generate",
+               task && task->kind == "mask"      ? "fill"
+               : task && task->kind == "stories" ? "classify"
+               : task                            ? task->kind
+               : is_dialogue                     ? "chat"
+               : trainer->is_encoder_decoder()   ? "translate"
+                                                 : "generate",
                quoted(trainer->directory() + "/best"), asks));
   }
   return finished;

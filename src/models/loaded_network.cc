@@ -127,16 +127,16 @@ std::vector<std::vector<ClassScore>> LoadedNetwork::classify_inputs(const std::v
   return out;
 }
 
-RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source) const {
+RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source, Observer* observer) const {
   const auto turn = take_turn();
-  Compute compute({.operands = info_.precision});
+  Compute compute({.observer = observer, .operands = info_.precision});
   const Tensor logits = network_->logits(compute, input, source);
   if (info_.has_classifier) return {.class_logits = logits};
   return {.causal_logits = logits.reshape({input.batch, input.length, info_.vocabulary})};
 }
 
 RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options) {
-  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_rows(input, source);
+  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_rows(input, source, options.observer);
   const auto tokens = [](const Rows& rows) {
     return TokenBatch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
   };

@@ -9,8 +9,8 @@ namespace clearhead {
 namespace {
 
 // ★ One line here and one file in networks/ for one more.
-const NetworkKind* const kKinds[] = {&kConvolutionalAttention, &kHierarchicalAttention, &kRecurrentTranslator, &kSceneQuestion,
-                                     &kVisionTransformer};
+const NetworkKind* const kKinds[] = {&kConvolutionalAttention, &kHierarchicalAttention, &kMemoryNetwork,
+                                     &kRecurrentTranslator,    &kSceneQuestion,         &kVisionTransformer};
 
 const NetworkKind* kind_of(const Json& config) {
   const Json* type = config.find("model_type");

@@ -34,6 +34,7 @@ struct NetworkFacts {
   int64_t vocabulary = 0;  // 0: it reads no tokens
   int64_t layers = 1, heads = 1, width = 0;
   int64_t longest = 0;      // tokens in a sequence; 0: no limit
+  int64_t slots = 0;        // "story": the latest statements are read, so many; 0: all
   int32_t first_token = 0;  // writers: what a target starts with
   int32_t pad = 0;          // fills the ends of sequences
   std::vector<std::string> labels{};

@@ -99,6 +99,11 @@ void append(RunText& text, const NetworkFacts& facts, const Tokenizer& tokenizer
   }
 }
 
+template <class One>
+void keep_latest(std::vector<One>& of, int64_t most) {
+  if (const auto over = static_cast<int64_t>(of.size()) - most; most > 0 && over > 0) of.erase(of.begin(), of.begin() + over);
+}
+
 // Texts one below the other; the bytes of each that has a word.
 std::vector<std::array<int64_t, 2>> append_group(RunText& text, const NetworkFacts& facts, const Tokenizer& tokenizer,
                                                  const std::vector<std::string>& texts) {
@@ -128,8 +133,11 @@ int64_t Reading::size() const {
 
 ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) {
   if (facts.reads == "document") return {.input = group_of(facts, tokenizer, input.texts, "sentence")};
-  if (facts.reads == "story")
-    return {.input = one_of(facts, tokenizer, input.question, "question"), .source = group_of(facts, tokenizer, input.texts, "statement")};
+  if (facts.reads == "story") {
+    Reading story = group_of(facts, tokenizer, input.texts, "statement");
+    keep_latest(story.sequences, facts.slots);
+    return {.input = one_of(facts, tokenizer, input.question, "question"), .source = std::move(story)};
+  }
   if (facts.reads == "picture") return {.input = picture_of(facts, input.picture)};
   if (facts.reads == "scene")
     return {.input = one_of(facts, tokenizer, input.question, "question"), .source = picture_of(facts, input.picture)};
@@ -143,7 +151,8 @@ RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const
     add_items(text, "sentence", sentences);
     add_items(text, "document", {{0, static_cast<int64_t>(text.text.size()) - 1}});
   } else if (facts.reads == "story") {
-    const auto statements = append_group(text, facts, needed(tokenizer), input.texts);
+    auto statements = append_group(text, facts, needed(tokenizer), input.texts);
+    keep_latest(statements, facts.slots);  // the others are text, but no slots
     const auto of_question = static_cast<int64_t>(text.ids.size()), begin = static_cast<int64_t>(text.text.size());
     append(text, facts, *tokenizer, input.question);
     text.segments = {{"story", "text", 0, of_question}, {"question", "text", of_question, static_cast<int64_t>(text.ids.size())}};

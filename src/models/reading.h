@@ -2,7 +2,7 @@
 // NetworkFacts::reads; training and answers read alike.
 //
 //   "document"   input: the sentences of a document, grouped
-//   "story"      source: its statements, grouped; input: the question
+//   "story"      source: its statements, or as many of the latest as the memory has slots, grouped; input: the question
 //   "picture"    input: the picture
 //   "scene"      source: the picture; input: the question
 #pragma once
@@ -37,6 +37,7 @@ ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, cons
 /// ("document", "query").
 RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
 /// Runs a loaded model over rows as training makes them.
+/// options: masked rows; of networks of parts an observer, which gets no plan
 RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options = {});
 /// Readings of one kind as a batch, padded.
 Rows rows_of(const std::vector<const Reading*>& readings, int32_t pad);

@@ -336,7 +336,8 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   TaskRecipe out;
   out.kind = fields.string("kind");
   const auto is = [&](const char* kind) { return out.kind == kind; };
-  if (!is("classify") && !is("tag") && !is("answer") && !is("mask")) fields.wrong("kind", "classify, tag, answer or mask", Json(out.kind));
+  if (!is("classify") && !is("tag") && !is("answer") && !is("mask") && !is("stories"))
+    fields.wrong("kind", "classify, tag, answer, mask or stories", Json(out.kind));
   out.train = fields.string("train");
   out.valid = fields.string("valid");
   out.test = fields.string_or("test", "");

@@ -86,7 +86,7 @@ struct TaskRecipe {
   static constexpr const char* kOneLabel = "single_label_classification";
   static constexpr const char* kManyLabels = "multi_label_classification";
   static constexpr const char* kRegression = "regression";
-  std::string kind{};                    // "classify", "tag", "answer" or "mask"
+  std::string kind{};                    // "classify", "tag", "answer", "mask" or "stories"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out

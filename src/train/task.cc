@@ -15,6 +15,7 @@
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
 #include "train/tasks/mask.h"
+#include "train/tasks/stories.h"
 #include "train/tasks/tag.h"
 #include "train/text_data.h"
 
@@ -91,10 +92,15 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
+  if (recipe.task && (recipe.task->kind == "stories") != (facts.reads == "story")) {
+    fail(ErrorCode::kInvalidArgument, "{}: \"task.kind\" is \"{}\", and a model of type \"{}\" reads a {}; a story belongs to \"stories\"",
+         recipe.where, recipe.task->kind, facts.model_type, facts.reads);
+  }
   if (recipe.task) {
     const std::string& kind = recipe.task->kind;
     if (kind == "mask") return mask_task(recipe, tokenizer);
     if (kind == "answer") return answer_task(recipe, tokenizer);
+    if (kind == "stories") return stories_task(recipe, tokenizer, *facts.network);
     return kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
   }
   const bool reads_pairs = facts.reads == "pair";
@@ -200,7 +206,7 @@ namespace {
 // What the training file of a task says.
 std::vector<std::string> task_texts(const Recipe& recipe) {
   std::vector<std::string> out;
-  if (recipe.task->kind == "classify") {
+  if (recipe.task->kind == "classify" || recipe.task->kind == "stories") {
     for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) {
       if (!line.input) {
         out.push_back(line.text + "\n" + line.pair);

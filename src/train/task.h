@@ -6,6 +6,7 @@
 //   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
 //   answer     a span of a text, or none, for a question           encoders, fine-tuned (tasks/answer.cc)
 //   mask       hidden tokens of a text                             encoders (tasks/mask.cc)
+//   stories    an answer per question about a story                memories (tasks/stories.cc)
 //
 // A task is one file: it reads its data, makes batches, and says what the loss and the metrics are.
 #pragma once
@@ -17,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "clearhead/map.h"
 #include "clearhead/model.h"
 #include "clearhead/tokenizer.h"
 #include "models/architecture.h"
@@ -47,6 +49,8 @@ struct Example {
   std::vector<float> values{};     // numbers to be said, equally many per sequence
   std::vector<int64_t> numbers{};  // [batch], by which a task knows its sequences again; empty where it need not
   int64_t counted = 0;             // the sum of losses is divided by this
+  // Per sequence: what the metrics of its task know of it beside the target; empty if nothing.
+  std::vector<std::vector<int32_t>> about{};
 };
 
 /// What was measured: 500 "texts".
@@ -78,6 +82,12 @@ class Task {
   virtual Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const;
   /// What the metrics are computed from, as numbers that processes can exchange; empty if there are no metrics.
   virtual std::vector<double> predictions(const RunResult&, const Example&) const { return {}; }
+  /// Whether the metrics need the attention maps of a run.
+  virtual bool reads_maps() const { return false; }
+  /// maps: of the run, where reads_maps(); else there are none.
+  virtual std::vector<double> predictions(const RunResult& result, const Maps&, const Example& example) const {
+    return predictions(result, example);
+  }
   /// Higher is better. The first decides which model is best, unless the recipe names another.
   virtual std::vector<std::string> metric_names() const { return {}; }
   /// predictions: of each example. The values of metric_names(), in that order.
@@ -91,6 +101,11 @@ class Task {
   virtual void describe(Json&) const {}
   /// What a trained model looks at in the test file: names and shares, from 0 to 1.
   virtual std::vector<std::pair<std::string, double>> looks(const Model&) const { return {}; }
+  /// Shares of the test part that stand below its metrics, by name: those of each file, for example.
+  virtual std::vector<std::pair<std::string, double>> test_details(const std::vector<Example>&,
+                                                                   const std::vector<std::vector<double>>&) const {
+    return {};
+  }
 };
 
 /// The recipe of a task with its labels, and with the model that Hugging Face has for it: "BertForSequenceClassification",

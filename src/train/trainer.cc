@@ -158,10 +158,11 @@ Trainer::Validation Trainer::validate() {
   const auto processes = static_cast<size_t>(comm_->size());
   std::vector<double> said;  // of each example: its loss, how many predictions, then those
   for (size_t at = static_cast<size_t>(comm_->rank()); at < held_.size(); at += processes) {
-    Run run{arena_};
+    Maps maps;
+    Run run{arena_, task_->reads_maps() ? &maps : nullptr};
     const RunResult result = learner_->forward(run, held_[at]);
     said.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
-    const std::vector<double> predictions = task_->predictions(result, held_[at]);
+    const std::vector<double> predictions = task_->predictions(result, maps, held_[at]);
     said.push_back(static_cast<double>(predictions.size()));
     said.insert(said.end(), predictions.begin(), predictions.end());
   }

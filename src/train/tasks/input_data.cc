@@ -10,6 +10,7 @@
 #include "train/tasks/labelled_data.h"
 #include "train/tasks/picture_data.h"
 #include "train/tasks/scene_data.h"
+#include "train/tasks/stories.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -37,6 +38,12 @@ std::vector<LabelledInput> read_documents(const std::string& file, const Recipe&
     one.label = label.is_string() ? label.string() : label.dump();
     out.push_back(std::move(one));
   });
+  return out;
+}
+
+std::vector<LabelledInput> read_questions(const std::string& files, const Recipe& recipe) {
+  std::vector<LabelledInput> out;
+  for (StoryQuestion& one : read_stories(files, recipe)) out.push_back(std::move(one.asked));
   return out;
 }
 
@@ -69,6 +76,8 @@ std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& re
     out = read_pictures(file, recipe, pictures_of(recipe));
   else if (reads == "scene")
     out = read_scenes(file, recipe);
+  else if (reads == "story")
+    out = read_questions(file, recipe);
   else
     fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
   std::erase_if(out, [&](const LabelledInput& one) {

@@ -4,6 +4,7 @@
 //   "document"   JSON lines: the field "text" is a list of sentences, or one text that is cut into them; or a table
 //   "picture"    a table or a file of records (picture_data.h)
 //   "scene"      made of such pictures, with questions (scene_data.h)
+//   "story"      bAbI's form (stories.h)
 #pragma once
 
 #include <string>

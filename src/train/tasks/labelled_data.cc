@@ -183,10 +183,11 @@ Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin
       inputs.push_back(&item.read->input);
       if (item.read->source) sources.push_back(&*item.read->source);
       out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
+      if (!item.about.empty()) out.about.push_back(item.about);
     }
     out.input = rows_of(inputs, pad_);
     if (!sources.empty()) out.source = rows_of(sources, pad_);
-    out.counted = static_cast<int64_t>(out.targets.size());
+    out.counted = static_cast<int64_t>(out.targets.size()) - std::count(out.targets.begin(), out.targets.end(), -100);
     return out;
   }
   for (int64_t at = begin; at < end; ++at) rows.length = std::max(rows.length, static_cast<int64_t>(item_at(at).ids.size()));

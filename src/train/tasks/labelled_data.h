@@ -43,6 +43,7 @@ struct Item {
   std::vector<float> values{};      // what is to be said in numbers, equally many of every item
   int64_t number = -1;              // by which a task knows it again; −1: it need not
   std::optional<ReadInput> read{};  // of a network that reads no text; then there are no ids
+  std::vector<int32_t> about{};     // as of Example
 
   int64_t size() const;  // tokens, or places that it takes
 };
