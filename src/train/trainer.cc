@@ -391,7 +391,7 @@ void Trainer::save_model(const std::string& to) const {
   write_safetensors(to + "/model.safetensors", saved, {{"format", "pt"}});
   write_file(to + "/config.json", config.dump(2) + "\n");
   if (!recipe_.generation.is_null()) write_file(to + "/generation_config.json", recipe_.generation.dump(2) + "\n");
-  write_file(to + "/tokenizer.json", tokenizer_json_);
+  if (learner_->facts().vocabulary > 0) write_file(to + "/tokenizer.json", tokenizer_json_);  // what reads no tokens needs none
 }
 
 }  // namespace clearhead
