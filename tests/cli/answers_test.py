@@ -552,8 +552,9 @@ class Readme(Case):
     def test_its_commands_work_as_they_are_printed(self):
         shutil.copytree(self.both, self.folder / "MODEL")
         write_translator(self.folder / "TRANSLATOR", self.causal)
+        (self.folder / "turns.txt").write_text("Good morning.\nIs there rain?\nSo be it.\n")
         (self.folder / "TRANSLATOR/generation_config.json").write_text('{"turns_before": 4}')
-        for name in ("book.txt", "corpus.txt", "prompt.txt", "lines.txt", "turns.txt"):
+        for name in ("book.txt", "corpus.txt", "prompt.txt", "lines.txt"):
             (self.folder / name).write_text("Doc three holds the answer: 42.")
         for name in ("A.trace", "B.trace"):
             self.ok("trace", self.both, "The cat sat on the mat.", "-o", self.folder / name)
