@@ -552,7 +552,7 @@ class Readme(Case):
     def test_its_commands_work_as_they_are_printed(self):
         shutil.copytree(self.both, self.folder / "MODEL")
         write_translator(self.folder / "TRANSLATOR", self.causal)
-        (self.folder / "turns.txt").write_text("Good morning.\nIs there rain?\nSo be it.\n")
+        (self.folder / "turns.txt").write_text("Good morning.\nIs there rain?\n")
         (self.folder / "TRANSLATOR/generation_config.json").write_text('{"turns_before": 4}')
         for name in ("book.txt", "corpus.txt", "prompt.txt", "lines.txt"):
             (self.folder / name).write_text("Doc three holds the answer: 42.")
