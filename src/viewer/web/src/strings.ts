@@ -35,6 +35,10 @@ const kTable = {
     'The weights of this row sum to {total}, the rest goes to a sink logit, which has no value',
     '本行权重之和为 {total}，其余归于没有值的汇点 logit',
   ],
+  'caption.row-more': [
+    'The weights of this row sum to {total}: each pair has its own, whatever the others have',
+    '本行权重之和为 {total}：每对各自取值，互不影响',
+  ],
   'caption.sum': ['Several rows added up, {total} in all', '多行相加，合计 {total}'],
   'caption.mean': ['The mean of several rows, which sums to {total}', '多行的平均，合计 {total}'],
   'caption.in': [

@@ -159,6 +159,12 @@ export class Answers {
   }
 }
 
+/** Rows of a softmax sum to one, or to less beside a sink logit; those of a sigmoid to any number. */
+function rowCaption(ctx: Context, total: number): string {
+  if (ctx.family.sums_to_one) return 'caption.row';
+  return total > 1.001 ? 'caption.row-more' : 'caption.row-less';
+}
+
 /** One sentence of plain words under the title: what the numbers add up to, and what was done to them. */
 export function captionOf(ctx: Context, shown: Shown): string {
   const { t } = ctx;
@@ -172,7 +178,7 @@ export function captionOf(ctx: Context, shown: Shown): string {
     parts.push(
       shown.request.spans.length > 1 || spanLength(shown.request.spans) > 1
         ? t(shown.request.reduce === 'mean' ? 'caption.mean' : 'caption.sum', { total })
-        : t(ctx.family.sums_to_one ? 'caption.row' : 'caption.row-less', { total }),
+        : t(rowCaption(ctx, shown.line.total), { total }),
     );
   if (state.direction === 'out' && ctx.family.sinks.length) {
     const key = state.sink === 'mark' ? 'caption.sink' : state.sink === 'hide' ? 'caption.sink-hidden' : 'caption.sink-renorm';
