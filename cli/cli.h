@@ -29,6 +29,7 @@ void add_demo(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_info(CLI::App& app);
 void add_run(CLI::App& app);
+void add_run_transcribe(CLI::App& run);
 void add_run_translate(CLI::App& run);
 void add_show(CLI::App& app);
 void add_tokens(CLI::App& app);

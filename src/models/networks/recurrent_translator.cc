@@ -13,6 +13,7 @@
 // Source and target share a vocabulary and its table, which is the output projection too (Press & Wolf 2017).
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "models/networks/attending.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
@@ -87,7 +88,8 @@ class RecurrentTranslator final : public Network {
   }
 
   Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
-    const Memory memory = memory_of(compute, cache);
+    Memory memory = memory_of(compute, cache);
+    memory.keys = keys_of(compute, memory.rows);
     const Tensor words = embedding_(compute, ids);
     parts::RecurrentState state{.state = {cache.states.at(0)}};
     Tensor seen;
@@ -99,11 +101,6 @@ class RecurrentTranslator final : public Network {
   }
 
  private:
-  struct Memory {
-    Layout layout{};
-    Tensor rows{}, keys{}, begin{};  // [rows, hidden], and [batch, hidden]
-  };
-
   bool is_additive() const { return score_ == "additive" || score_ == "concat"; }
   bool is_fed() const { return score_ == "additive"; }
   int64_t size_of_vocabulary(Fields& config) const {
@@ -111,25 +108,13 @@ class RecurrentTranslator final : public Network {
     return facts_.vocabulary;
   }
 
-  // One copy of what was read for each sequence that is written from it.
-  Memory memory_of(Compute& compute, const ModelCache& cache) const {
-    const int64_t sources = cache.source.size(0), length = cache.source.size(1);
-    Memory memory{.layout = {cache.batch, length}};
-    std::vector<int32_t> of;
-    for (int64_t row = 0; row < cache.batch; ++row) {
-      of.push_back(static_cast<int32_t>(row * sources / cache.batch));
-      if (!cache.source_lengths.empty()) memory.layout.lengths.push_back(cache.source_lengths[static_cast<size_t>(of.back())]);
-    }
-    memory.rows = compute.embed(cache.source.reshape({sources, length * hidden_}), of).reshape({cache.batch * length, hidden_});
-    memory.keys = is_additive() ? key_(compute, memory.rows) : memory.rows;
-    return memory;
-  }
+  Tensor keys_of(Compute& compute, const Tensor& rows) const { return is_additive() ? key_(compute, rows) : rows; }
 
   Memory encode(Compute& compute, const Rows& source) const {
     Memory memory{.layout = source.layout()};
     const auto [rows, last] = encoder_(compute, compute.dropout(embedding_(compute, source.ids), dropout_), memory.layout);
     memory.rows = rows;
-    memory.keys = is_additive() ? key_(compute, rows) : rows;
+    memory.keys = keys_of(compute, rows);
     memory.begin = compute.activate("tanh", begin_(compute, last.state[1]));  // what was read backwards
     return memory;
   }
@@ -141,13 +126,10 @@ class RecurrentTranslator final : public Network {
 
   // Contexts of states [texts·n, hidden], n of each text that was read, where word `first` is written by the first of them.
   Tensor context(Compute& compute, const Memory& memory, const Tensor& states, int64_t first, bool reported = true) const {
-    const Layout& layout = memory.layout;
-    const int64_t n = states.size(0) / layout.batch, keys = layout.length;
     const Tensor q = query_.weight.defined() ? query_(compute, states) : states;
     AttentionSpec spec = spec_;
     if (where_ == "local-m") spec.topology.band = {.back = reach_, .ahead = reach_, .align = Align::kStart, .offset = first};
-    if (where_ == "local-p") spec = around_centres(compute, layout, states, n);
-    if (!layout.lengths.empty()) spec.topology.segments = Segments{Tensor::zeros({layout.batch, n}, DType::kI32), layout.segments()};
+    if (where_ == "local-p") spec = around_centres(compute, memory.layout, states);
     if (is_hard_) {
       using Choice = Hard::Choice;
       spec.normaliser = Hard{.choice = compute.is_training() ? Choice::kSampled : Choice::kArgmax,
@@ -157,13 +139,12 @@ class RecurrentTranslator final : public Network {
     Site site = kCross;
     site.step = first;
     site.reported = reported;
-    const Tensor seen = compute.attend(q.reshape({layout.batch, 1, n, hidden_}), memory.keys.reshape({layout.batch, 1, keys, hidden_}),
-                                       memory.rows.reshape({layout.batch, 1, keys, hidden_}), spec, site);
-    return seen.reshape({states.size(0), hidden_});
+    return look(compute, memory, q, spec, site);
   }
 
   // p_t = S·σ(vᵀ tanh(W s_t))
-  AttentionSpec around_centres(Compute& compute, const Layout& layout, const Tensor& states, int64_t n) const {
+  AttentionSpec around_centres(Compute& compute, const Layout& layout, const Tensor& states) const {
+    const int64_t n = states.size(0) / layout.batch;
     const Tensor share = compute.activate("sigmoid", place_(compute, compute.activate("tanh", centre_(compute, states))));
     std::vector<float> lengths;
     for (int64_t b = 0; b < layout.batch; ++b)
