@@ -32,14 +32,22 @@ void print_json_of(const Example& part) {
   Rows targets = part.input;
   targets.ids = part.targets;
   Json line = Json::object({{"ids", json_of(part.input)}, {"targets", json_of(targets)}, {"counted", part.counted}});
-  if (part.source) line["source_ids"] = json_of(*part.source);
+  if (part.source && part.source->features.defined()) {
+    line["source_frames"] = Json(Json::Array(part.source->lengths.begin(), part.source->lengths.end()));
+  } else if (part.source) {
+    line["source_ids"] = json_of(*part.source);
+  }
   print_json(line);
 }
 
 void print_part(const Example& part, int64_t number, const Tokenizer& tokenizer) {
   print(format("part {}: {} sequences of at most {} tokens, {} targets", number, part.input.batch, part.input.length, part.counted));
   for (int64_t row = 0; row < part.input.batch; ++row) {
-    if (part.source) print("  from  " + visible(tokenizer.decode(row_of(*part.source, row))));
+    if (part.source && part.source->features.defined()) {
+      print(format("  from  {} frames", part.source->lengths[static_cast<size_t>(row)]));
+    } else if (part.source) {
+      print("  from  " + visible(tokenizer.decode(row_of(*part.source, row))));
+    }
     print((part.source ? "  to    " : "  ") + visible(tokenizer.decode(row_of(part.input, row))));
   }
 }

@@ -109,11 +109,12 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
     say(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
   } else {
     const std::optional<TaskRecipe>& task = trainer->recipe().task;
-    say(format("done: clearhead run {} {} \"…\"",
+    const bool transcribes = task && task->kind == "transcribe";
+    say(format("done: clearhead run {} {} {}",
                task                            ? task->kind
                : trainer->is_encoder_decoder() ? "translate"
                                                : "generate",
-               quoted(trainer->directory() + "/best")));
+               quoted(trainer->directory() + "/best"), transcribes ? "FILE.wav" : "\"…\""));
   }
   return finished;
 }

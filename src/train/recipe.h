@@ -8,6 +8,10 @@
 //                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tasks/tag.cc):
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
 //                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5}
+//                                      or, for a network that writes from a sound (tasks/transcribe.cc):
+//                                      "task": {"kind": "transcribe", "table": "digits.tsv", "file": "file", "text": "digit",
+//                                      "part": "split", "train": "train", "valid": "valid", "test": "test",
+//                                      "speaker": "speaker", "joined": [1, 7], "tested": [3, 7]}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
@@ -29,6 +33,7 @@
 // An unknown field is refused by name.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -46,14 +51,24 @@ struct WatchRecipe {
   int64_t checkpoints = 40;          // at most this many traces
 };
 
+/// Sounds and their texts: a table whose first line names its columns.
+struct SoundTable {
+  std::string table{}, file{},
+      part{};             // the table; its column of files; and that of parts, whose names are TaskRecipe's train, valid and test
+  std::string speaker{};  // column; sounds are joined to those of the same speaker; empty: to any
+  using Count = std::array<int64_t, 2>;
+  Count joined{1, 1}, tested{1, 1};  // how many sounds make an example, from … to: in training, and where strings are measured
+};
+
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
-  std::string kind{};                    // "classify" or "tag"
+  std::string kind{};                    // "classify", "tag" or "transcribe"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // classify: columns of a table, counted from 1, or fields of JSON lines; pair: may be empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out
   std::vector<std::string> labels{};     // in order of id; those of the training file unless given
   std::string best{};                    // the metric that decides which model is best; empty: the task's first
+  SoundTable sounds{};                   // transcribe
   int64_t patience = 0;                  // validations without a better one before the run ends; 0: it goes on
 
   /// The id of a label. Throws kInvalidArgument with `where` for one that training does not have.

@@ -14,6 +14,7 @@
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
 #include "train/tasks/tag.h"
+#include "train/tasks/transcribe.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -89,6 +90,13 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
+  const bool transcribes = recipe.task && recipe.task->kind == "transcribe";
+  if (transcribes != (facts.reads == "sound")) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: a model of type \"{}\" reads a {}; \"task.kind\": \"transcribe\" trains those that read a sound, and no others", recipe.where,
+         facts.model_type, facts.reads);
+  }
+  if (transcribes) return transcribe_task(recipe, tokenizer, *facts.network);
   if (recipe.task) return recipe.task->kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
   const bool reads_pairs = facts.reads == "pair";
   if (recipe.pairs.has_value() != reads_pairs) {
@@ -119,7 +127,7 @@ std::string architecture_of(const Recipe& recipe, const std::string& model_type)
 }  // namespace
 
 Recipe fitted_to_task(Recipe recipe) {
-  if (!recipe.task) return recipe;
+  if (!recipe.task || recipe.task->kind == "transcribe") return recipe;
   TaskRecipe& task = *recipe.task;
   if (task.labels.empty()) task.labels = task.kind == "tag" ? tags_of(recipe) : classes_of(recipe);
   recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
@@ -170,6 +178,7 @@ namespace {
 std::vector<std::string> task_texts(const Recipe& recipe) {
   std::vector<std::string> out;
   const std::string reads = what_is_read(recipe.model);
+  if (recipe.task->kind == "transcribe") return transcribed_texts(recipe);
   if (recipe.task->kind == "classify" && reads == "text") {
     for (const LabelledLine& line : read_labelled(recipe.task->train, recipe)) out.push_back(line.text + "\n" + line.pair);
   } else if (recipe.task->kind == "classify") {

@@ -3,6 +3,7 @@
 //   texts      windows of one row of tokens (text_data.h)          models with a causal head
 //   pairs      sources and targets (pair_data.h)                   encoder-decoders
 //   classify   one class per text, or pair of texts                encoders, fine-tuned (tasks/classify.cc)
+//   transcribe the text of a sound                                 networks that write from sounds (tasks/transcribe.cc)
 //   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
 //
 // A task is one file: it reads its data, makes batches, and says what the loss and the metrics are.
