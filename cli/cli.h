@@ -29,6 +29,7 @@ void add_demo(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_info(CLI::App& app);
 void add_run(CLI::App& app);
+void add_run_chat(CLI::App& run);
 void add_run_transcribe(CLI::App& run);
 void add_run_translate(CLI::App& run);
 void add_show(CLI::App& app);
@@ -100,6 +101,9 @@ struct LookArguments {
   std::string as_typed(const char* command) const;
   /// The model, when one was run.
   std::shared_ptr<const Model> loaded{};
+
+ private:
+  Trace trace_of_input(const TextRequest& request);
 };
 
 /// A whole number from `least` to `most`; and a number above 0 and up to `most`.

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/terminal.h"
 #include "io/safetensors.h"
 #include "models/find_model.h"
@@ -130,7 +131,8 @@ void LookArguments::add(CLI::App& app) {
                  "which has its text already")
       ->required();
   text.add(app);
-  app.add_option("--pair", pair, "A second text, for models that read pairs")->group(kText);
+  app.add_option("--pair,--question", pair, "A second text, for models that read pairs; the question, for models that are asked one")
+      ->group(kText);
   app.add_option("--segments", segments, "JSON file that names parts of the text, in bytes:\n[{\"name\", \"role\", \"begin\", \"end\"}]")
       ->type_name("FILE")
       ->group(kText);
@@ -339,6 +341,7 @@ Trace LookArguments::trace() {
   for (const std::string& range : rows) request.options.rows.push_back(parse_range(range, "--rows"));
   request.options.statistics_in_run = statistics_in_run;
   loaded = load_model(model, load);
+  if (reads_inputs(loaded->info())) return trace_of_input(request);
   for (const int layer : request.options.layers) {
     if (layer >= loaded->info().layers)
       usage_error(format("--layers names layer {}; this model's layers are 0 to {}", layer, loaded->info().layers - 1));
@@ -359,6 +362,15 @@ Trace LookArguments::trace() {
     notice(format("cut: {} of {} tokens were left out (--truncate)", with_commas(traced.cut), with_commas(traced.tokens)));
   if (traced.windows > 1) notice(format("{} windows of {} tokens; pairs in different windows were never scored", traced.windows, window));
   return std::move(traced.trace);
+}
+
+Trace LookArguments::trace_of_input(const TextRequest& request) {
+  const ModelInfo& info = loaded->info();
+  if (window > 0 || truncate || !segments.empty())
+    usage_error(format("{} reads a {}: --window, --truncate and --segments are of models that read one text", info.name, info.reads));
+  Trace trace(request.options);
+  loaded->observe(input_of(info, request.text, pair), trace, request.interventions);
+  return trace;
 }
 
 Range parse_range(const std::string& text, const std::string& option) {
@@ -429,8 +441,12 @@ Range find_span(const RunText& text, const std::string& span) {
   for (const TextSegment& segment : text.segments) {
     if (at == std::string::npos && segment.name == span) return {segment.begin, segment.end};
   }
-  if (span.empty() || at == std::string::npos)
+  if (span.empty() || at == std::string::npos) {
+    for (int64_t id = text.tokens(); id < count; ++id) {
+      if (text.pieces[static_cast<size_t>(id)] == span) return {id, id + 1};
+    }
     usage_error(format("span \"{}\" does not occur in the text; #12:20 names tokens, seg:NAME a segment", span));
+  }
   const size_t again = text.text.find(span, at + 1);
   const Range first = tokens_of_bytes(text, static_cast<int64_t>(at), static_cast<int64_t>(at + span.size()));
   if (again != std::string::npos) {

@@ -4,6 +4,7 @@
 #include "backends/cpu/dispatch.h"
 #include "base/format.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 
 namespace clearhead::cli {
 namespace {
@@ -66,13 +67,7 @@ void print_trace(const std::string& path, bool json) {
 void print_model(const std::string& name, bool json) {
   const ModelInfo info = describe_model(name);
   Json heads = Json::array();
-  for (const auto& [has, label] : {std::pair{info.has_embedding, "embed"},
-                                   {info.has_masked, "fill"},
-                                   {info.has_classifier, "classify"},
-                                   {info.has_causal && info.encoder_layers == 0, "generate"},
-                                   {info.encoder_layers > 0, "translate"}}) {
-    if (has) heads.push(label);
-  }
+  for (const std::string& task : tasks_of(info)) heads.push(task);
   if (json) {
     print_json(Json::object({{"name", info.name},
                              {"directory", info.directory},
@@ -102,10 +97,16 @@ void print_model(const std::string& name, bool json) {
                with_commas(info.vocabulary)));
   print(format("  {} parameters, {} {} in the file, {} in memory", with_commas(info.parameters), human_bytes(info.file_bytes),
                info.file_dtype, human_bytes(info.memory_bytes)));
-  print(format("  reads {}{}", info.longest > 0 ? format("up to {} tokens", with_commas(info.longest)) : std::string("texts of any length"),
-               info.encoder_layers > 0 ? ", writes as many"
-               : info.causal           ? ", left to right"
-                                       : ", both ways"));
+  if (reads_inputs(info)) {
+    print(
+        format("  reads a {}{}", info.reads, info.longest > 0 ? format(", sentences of up to {} tokens", with_commas(info.longest)) : ""));
+  } else {
+    print(format("  reads {}{}",
+                 info.longest > 0 ? format("up to {} tokens", with_commas(info.longest)) : std::string("texts of any length"),
+                 info.encoder_layers > 0 ? ", writes as many"
+                 : info.causal           ? ", left to right"
+                                         : ", both ways"));
+  }
   std::string tasks;
   for (const Json& head : heads.items()) tasks += (tasks.empty() ? "" : ", ") + head.string();
   if (!tasks.empty()) print("  answers  clearhead run " + tasks);

@@ -2,7 +2,6 @@
 // A line ends at \n or \r\n. The fraction done is known where the text has a size.
 #include "cli/lines.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -76,13 +75,6 @@ void each_window(const TextArguments& text, const char* what, const Intervention
     print_whole(out);
     first += window.lines.size();
   }
-}
-
-std::string as_line(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
-  return text;
 }
 
 }  // namespace clearhead::cli

@@ -20,7 +20,4 @@ struct Window {
 void each_window(const TextArguments& text, const char* what, const Interventions& interventions,
                  const std::function<std::vector<std::string>(const Window&)>& answer);
 
-/// Whatever a model writes, a line stays one.
-std::string as_line(std::string text);
-
 }  // namespace clearhead::cli

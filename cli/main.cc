@@ -12,6 +12,7 @@
 #include "base/nearest.h"
 #include "base/parallel.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/terminal.h"
 
 namespace clearhead::cli {
@@ -87,6 +88,24 @@ int usage(const CLI::App& app, const CLI::ParseError& error) {
 
 }  // namespace
 
+// `clearhead run MODEL INPUT` asks for the model's own task: its name stands between then. What is no model stays as it is.
+static std::vector<std::string> with_own_task(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  const auto run = std::find(words.begin(), words.end(), "run");
+  if (run == words.end() || run + 1 == words.end() || run[1].starts_with('-')) return words;
+  for (const CLI::App* task : app.get_subcommand("run")->get_subcommands(nullptr)) {
+    if (task->get_name() == run[1]) return words;
+  }
+  std::vector<std::string> tasks;
+  try {
+    tasks = tasks_of(describe_model(run[1]));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kNotFound) throw;
+  }
+  if (!tasks.empty()) words.insert(run + 1, tasks.back());
+  return words;
+}
+
 static int run(int argc, char** argv) {
   CLI::App app(kAbout, "clearhead");
   app.footer(kExamples);
@@ -115,7 +134,9 @@ static int run(int argc, char** argv) {
     if (thread_count > 0) set_threads(thread_count);
   });
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> words = with_own_task(app, argc, argv);
+    std::reverse(words.begin(), words.end());  // as CLI11 takes them
+    app.parse(std::move(words));
     const bool flushed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     return flushed ? 0 : report(format("standard output cannot be written: {}", std::strerror(errno)));
   } catch (const CLI::CallForHelp& help) {

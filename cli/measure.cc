@@ -1,21 +1,20 @@
-// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams; word
-// errors over sounds.
+// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams (dialogues:
+// dialogue.cc; sounds: transcripts.cc).
 #include "cli/measure.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "base/format.h"
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
-#include "metrics/words.h"
+#include "cli/dialogue.h"
+#include "cli/transcripts.h"
 #include "models/reading.h"
 #include "text/bleu.h"
 #include "train/learner.h"
 #include "train/pair_data.h"
 #include "train/task.h"
-#include "train/tasks/transcribe.h"
 
 namespace clearhead::cli {
 namespace {
@@ -47,6 +46,7 @@ void measure_texts(const Recipe& recipe, const Model& model, bool json) {
 
 void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
   if (recipe.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe.where);
+  if (!recipe.pairs->turns.empty()) return measure_dialogues(recipe, model, json);
   std::vector<Encoding> sources;
   std::vector<std::string> references, hypotheses;
   for (const TextPair& pair : read_pairs(recipe.pairs->test, recipe)) {
@@ -59,20 +59,23 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
        generate_from(model, sources, {.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = beams}))
     hypotheses.push_back(made.text);
   progress.reset();
-  const Bleu score = bleu(hypotheses, references);
+  const Bleu score = bleu(hypotheses, references, recipe.pairs->bleu);
+  const std::string signature = bleu_signature(recipe.pairs->bleu);
   if (json) {
     return print_json(Json::object({{"bleu", score.score},
+                                    {"signature", signature},
                                     {"brevity_penalty", score.brevity_penalty},
                                     {"pairs", static_cast<int64_t>(references.size())},
                                     {"beams", beams.count},
                                     {"length_penalty", beams.length_penalty}}));
   }
-  print(format("BLEU {:.2f} on {} pairs ({} beams, length penalty {}; brevity penalty {:.3f})", score.score,
-               with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty));
+  print(format("BLEU {:.2f} on {} pairs ({} beams, length penalty {}; brevity penalty {:.3f}; {})", score.score,
+               with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty, signature));
 }
 
 void measure_task(const Recipe& given, const Model& model, bool json) {
-  const Recipe recipe = fitted_to_task(given);
+  Recipe recipe = fitted_to_task(given);
+  if (model.info().answers) recipe.task->threshold = model.info().answers->threshold;
   const std::unique_ptr<Task> task = task_of(recipe, model.tokenizer(), task_facts(recipe));
   if (model.info().labels != recipe.task->labels) {
     fail(ErrorCode::kInvalidArgument, "{}: the model's labels are not those of the recipe's training file; was it trained by this recipe?",
@@ -93,71 +96,9 @@ void measure_task(const Recipe& given, const Model& model, bool json) {
     line[task->metric_names()[at]] = values[at];
     text += format("{}{} {:.2f} %", at == 0 ? "" : "  ", task->metric_names()[at], values[at] * 100);
   }
-  int64_t counted = 0;
-  for (const Example& example : examples) counted += example.counted;
-  line["counted"] = counted;
-  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(counted), recipe.task->kind == "tag" ? "words" : "texts"));
-}
-
-// How many rows of the cross-attention have their strongest key where the row before has it, or behind. The last row chose no token.
-class Forward final : public Observer {
- public:
-  void begin(const RunPlan&) override {}
-  bool wants(const Site& site) override { return site.family == "cross"; }
-  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
-    const AttentionMap map(record);
-    int64_t before = -1;
-    for (int64_t query = map.rows_kept().begin; query + 1 < map.rows_kept().end; ++query) {
-      const std::vector<float> weights = map.head(0, 0).row(query).weights();
-      const int64_t strongest = std::max_element(weights.begin(), weights.end()) - weights.begin();
-      if (before >= 0) {
-        ++steps_;
-        forward_ += strongest >= before;
-      }
-      before = strongest;
-    }
-  }
-  double share() const { return static_cast<double>(forward_) / static_cast<double>(std::max<int64_t>(1, steps_)); }
-
- private:
-  int64_t steps_ = 0, forward_ = 0;
-};
-
-metrics::ErrorRate word_errors(const Model& model, const std::vector<Transcript>& sounds, const GenerateOptions& options) {
-  std::vector<Sound> heard;
-  std::vector<std::string> expected, written;
-  for (const Transcript& one : sounds) {
-    heard.push_back(one.sound);
-    expected.push_back(one.text);
-  }
-  for (const Generated& made : transcribe(model, heard, options)) written.push_back(made.text);
-  return metrics::word_error_rate(written, expected);
-}
-
-void measure_transcription(const Recipe& recipe, const Model& model, bool json) {
-  const TestTranscripts sounds = test_transcripts(recipe);
-  std::optional<Progress> progress("transcribing");
-  GenerateOptions options{.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = default_beams(model)};
-  const metrics::ErrorRate alone = word_errors(model, sounds.alone, options), joined = word_errors(model, sounds.joined, options);
-  progress.reset();
-  Forward forward;
-  for (const Transcript& one : sounds.joined) model.observe({.sound = one.sound}, forward);
-  const auto [least, most] = recipe.task->sounds.tested;
-  if (json) {
-    return print_json(Json::object({{"word_errors_alone", alone.rate},
-                                    {"sounds", static_cast<int64_t>(sounds.alone.size())},
-                                    {"word_errors_joined", joined.rate},
-                                    {"substitutions", joined.substitutions},
-                                    {"insertions", joined.insertions},
-                                    {"deletions", joined.deletions},
-                                    {"joined", static_cast<int64_t>(sounds.joined.size())},
-                                    {"attention_forward", forward.share()}}));
-  }
-  print(format("word errors {:.2f} %  {} sounds, each alone", alone.rate * 100, with_commas(static_cast<int64_t>(sounds.alone.size()))));
-  print(format("word errors {:.2f} %  {} strings of {} to {} sounds: {} substituted, {} inserted, {} left out of {} words",
-               joined.rate * 100, with_commas(static_cast<int64_t>(sounds.joined.size())), least, most, joined.substitutions,
-               joined.insertions, joined.deletions, with_commas(joined.hits + joined.substitutions + joined.deletions)));
-  print(format("attention does not go back in {:.2f} % of the steps", forward.share() * 100));
+  const Measured measured = task->measured(examples);
+  line["counted"] = measured.count;
+  json ? print_json(line) : print(format("{}  ({} {})", text, with_commas(measured.count), measured.of));
 }
 
 }  // namespace
@@ -173,7 +114,7 @@ Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilit
 
 void measure(const Recipe& recipe, const std::string& name, bool json) {
   const auto model = load_model(name);
-  if (recipe.task && recipe.task->kind == "transcribe") return measure_transcription(recipe, *model, json);
+  if (recipe.task && recipe.task->kind == "transcribe") return measure_transcripts(recipe, *model, json);
   if (recipe.task) return measure_task(recipe, *model, json);
   if (recipe.pairs) return measure_pairs(recipe, *model, json);
   measure_texts(recipe, *model, json);

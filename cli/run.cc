@@ -1,4 +1,4 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, generate, score; transcribe and translate have files of their own.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, answer, generate, score; transcribe, translate and chat have files of their own.
 #include <unistd.h>
 
 #include <cmath>
@@ -10,6 +10,7 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
+#include "cli/input.h"
 #include "cli/measure.h"
 #include "cli/run_lines.h"
 #include "cli/terminal.h"
@@ -63,11 +64,18 @@ void fill(const Options& options) {
 void classify(const Options& options) {
   if (options.lines) return classify_lines(options);
   const auto model = load_model(options.model, options.load);
-  std::optional<std::string_view> pair;
-  if (!options.pair.empty()) pair = options.pair;
-  const std::vector<ClassScore> classes = model->classify(text_of(options), pair, options.interventions.interventions());
-  if (options.json) return print_json(classes_json(classes));
-  for (const ClassScore& score : classes) print(format("{:>7.2f} %  {}", score.probability * 100, score.label));
+  const Interventions interventions = options.interventions.interventions();
+  std::vector<ClassScore> classes;
+  if (reads_inputs(model->info())) {
+    classes = model->classify_inputs({input_of(model->info(), text_of(options), options.pair)}, interventions)[0];
+  } else {
+    std::optional<std::string_view> pair;
+    if (!options.pair.empty()) pair = options.pair;
+    classes = model->classify(text_of(options), pair, interventions);
+  }
+  const ProblemType problem = model->info().problem;
+  if (options.json) return print_json(classes_json(classes, problem));
+  for (const ClassScore& score : classes) print(format("{:>9}  {}", in_words(score, problem), score.label));
 }
 
 void tag(const Options& options) {
@@ -88,6 +96,27 @@ void tag(const Options& options) {
   }
   for (const TaggedSpan& span : spans) print(format("{:>7.2f} %  {:<16} {}", span.probability * 100, span.type, escaped(words(span))));
   if (spans.empty()) notice("no entity in this text");
+}
+
+void answer(const Options& options) {
+  if (options.lines) usage_error("answer reads one text; leave out --lines");
+  const auto model = load_model(options.model, options.load);
+  const std::string text = text_of(options);
+  const TextAnswer found = model->answer(options.question, text, std::nullopt, options.interventions.interventions());
+  const std::string span = text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
+  if (options.json) {
+    const bool has_span = found.begin < found.end;
+    return print_json(Json::object({{"answer", found.found ? Json(span) : Json()},
+                                    {"span", has_span ? Json(span) : Json()},
+                                    {"begin", found.begin},
+                                    {"end", found.end},
+                                    {"score", has_span ? Json(found.score) : Json()},
+                                    {"probability", found.probability},
+                                    {"null_score", found.null_score},
+                                    {"null_probability", found.null_probability}}));
+  }
+  if (found.found) return print(format("{:>7.2f} %  {}", found.probability * 100, escaped(span)));
+  notice(format("the text does not say ({:.2f} %)", found.null_probability * 100));
 }
 
 void generate_text(const Options& options) {
@@ -177,10 +206,11 @@ void score(const Options& options) {
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* run =
-      app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, generate, transcribe, translate, score");
+      app.add_subcommand("run", "Run a model for its answer: embed, fill, classify, tag, answer, generate, transcribe, translate, chat, score");
   run->require_subcommand(1);
   run->footer(
-      "Examples:\n  clearhead run embed MODEL \"text\" --json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
+      "Without a task, the model answers with its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
+      "--json\n  clearhead run embed MODEL --file lines.txt --lines -o vectors.npy\n  "
       "clearhead run generate MODEL \"Once upon\" --max-tokens 40 --greedy");
   CLI::App* embed_task = add_task(run, "embed", "Print a sentence's vector, as sentence-transformers computes it", options);
   embed_task->add_option("-o", options->out, "With --lines: write the vectors to this .npy file, f32 [lines, width]")->type_name("FILE");
@@ -188,10 +218,15 @@ void add_run(CLI::App& app) {
   CLI::App* fill_task = add_task(run, "fill", "Print candidates for every mask token of the text", options);
   fill_task->add_option("--top", options->top, "How many candidates to print for each (default: 5)")->check(whole_from(1));
   fill_task->callback([options] { fill(*options); });
-  CLI::App* classify_task = add_task(run, "classify", "Print the probabilities of a classifier's labels", options);
-  classify_task->add_option("--pair", options->pair, "A second text, for classifiers of pairs");
+  CLI::App* classify_task =
+      add_task(run, "classify", "Print the probabilities of a classifier's labels, or the value of a regression", options);
+  classify_task->add_option("--pair,--question", options->pair,
+                            "A second text, for classifiers of pairs; the question, for models that are asked one");
   classify_task->callback([options] { classify(*options); });
   add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });
+  CLI::App* answer_task = add_task(run, "answer", "Print the words of a text that answer a question, or that there are none", options);
+  answer_task->add_option("--question", options->question, "The question")->required();
+  answer_task->callback([options] { answer(*options); });
   add_task(run, "score", "Print how well a causal model predicts a text, in bits a byte, also by how far into the text", options)
       ->callback([options] { score(*options); });
   CLI::App* generate_task = add_task(run, "generate", "Print how a causal model continues a text", options);
@@ -219,6 +254,7 @@ void add_run(CLI::App& app) {
   generate_task->callback([options] { generate_text(*options); });
   add_run_transcribe(*run);
   add_run_translate(*run);
+  add_run_chat(*run);
 }
 
 }  // namespace clearhead::cli

@@ -2,6 +2,8 @@
 // refused before any is run.
 #include "cli/run_lines.h"
 
+#include "cli/input.h"
+
 #include <cmath>
 
 #include "base/format.h"
@@ -9,6 +11,7 @@
 #include "cli/lines.h"
 #include "cli/measure.h"
 #include "io/npy.h"
+#include "text/turns.h"
 
 namespace clearhead::cli {
 namespace {
@@ -114,9 +117,14 @@ Json masks_json(const std::vector<std::vector<Candidate>>& masks) {
   return Json::object({{"masks", out}});
 }
 
-Json classes_json(const std::vector<ClassScore>& classes) {
+std::string in_words(const ClassScore& score, ProblemType problem) {
+  return problem == ProblemType::kRegression ? format("{:.4f}", score.probability) : format("{:.2f} %", score.probability * 100);
+}
+
+Json classes_json(const std::vector<ClassScore>& classes, ProblemType problem) {
+  const char* said = problem == ProblemType::kRegression ? "value" : "probability";
   Json list = Json::array();
-  for (const ClassScore& score : classes) list.push(Json::object({{"label", score.label}, {"probability", score.probability}}));
+  for (const ClassScore& score : classes) list.push(Json::object({{"label", score.label}, {said, score.probability}}));
   return Json::object({{"classes", list}});
 }
 
@@ -175,19 +183,30 @@ void fill_lines(const RunArguments& options) {
   });
 }
 
+namespace {
+
+std::vector<std::vector<ClassScore>> classes_of_lines(const Model& model, const Window& window, std::optional<std::string_view> pair) {
+  if (!reads_inputs(model.info())) return model.classify_all(window.lines, pair, window.options);
+  std::vector<ModelInput> inputs;
+  for (const std::string& line : window.lines) inputs.push_back(input_of(model.info(), line, std::string(pair.value_or(""))));
+  return model.classify_inputs(inputs, window.options.interventions);
+}
+
+}  // namespace
+
 void classify_lines(const RunArguments& options) {
   const auto model = load_model(options.model, options.load);
   std::optional<std::string_view> pair;
   if (!options.pair.empty()) pair = options.pair;
-  const auto in_words = [](const std::vector<ClassScore>& classes) {
+  const ProblemType problem = model->info().problem;
+  const auto line_of = [&](const std::vector<ClassScore>& classes) {
     std::string line;
-    for (const ClassScore& one : classes)
-      line += format("{}{:.2f} % {}", &one == classes.data() ? "" : "\t", one.probability * 100, one.label);
+    for (const ClassScore& one : classes) line += format("{}{} {}", &one == classes.data() ? "" : "\t", in_words(one, problem), one.label);
     return line;
   };
   each_window(options.text, "classifying", options.interventions.interventions(), [&](const Window& window) {
-    return spelled(model->classify_all(window.lines, pair, window.options),
-                   [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one).dump() : in_words(one); });
+    return spelled(classes_of_lines(*model, window, pair),
+                   [&](const std::vector<ClassScore>& one) { return options.json ? classes_json(one, problem).dump() : line_of(one); });
   });
 }
 

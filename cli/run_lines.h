@@ -10,7 +10,7 @@
 namespace clearhead::cli {
 
 struct RunArguments {
-  std::string model{}, pair{}, trace{}, budget{};
+  std::string model{}, pair{}, question{}, trace{}, budget{};
   std::optional<DType> cache{};
   LoadOptions load{};
   TextArguments text{};
@@ -32,7 +32,9 @@ void score_lines(const RunArguments& options);
 /// The answers as JSON, of a text or of a line.
 Json embedding_json(const Embedding& embedding);
 Json masks_json(const std::vector<std::vector<Candidate>>& masks);
-Json classes_json(const std::vector<ClassScore>& classes);
+Json classes_json(const std::vector<ClassScore>& classes, ProblemType problem);
+/// "97.20 %", or the value of a regression.
+std::string in_words(const ClassScore& score, ProblemType problem);
 Json generated_json(const Generated& made);
 std::string in_numbers(const Embedding& embedding);
 GenerateOptions generate_options(const RunArguments& options);

@@ -6,39 +6,20 @@
 #include "clearhead/generate.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
-#include "cli/lines.h"
 #include "cli/look.h"
 #include "cli/word_map.h"
+#include "cli/written.h"
+#include "text/turns.h"
 #include "viewer/words.h"
 
 namespace clearhead::cli {
 namespace {
 
-struct Options {
-  std::string model;
-  LoadOptions load;
+struct Options : WriteArguments {
   TextArguments text;
-  InterventionArguments interventions;
-  std::optional<int64_t> beams{};
-  std::optional<double> length_penalty{};
-  int64_t max_tokens = 256;
-  std::string trace, head;
-  bool align = false, json = false;
+  std::string head;
+  bool align = false;
 };
-
-Json json_of(const std::string& source, const Generated& made) {
-  Json ids = Json::array(), probabilities = Json::array();
-  for (const GeneratedToken& token : made.tokens) {
-    ids.push(static_cast<int64_t>(token.id));
-    probabilities.push(token.probability);
-  }
-  return Json::object({{"source", source},
-                       {"text", made.text},
-                       {"tokens", ids},
-                       {"probabilities", probabilities},
-                       {"score", made.score},
-                       {"stopped", to_string(made.reason)}});
-}
 
 // The lines that hold words, encoded; a line that is too long is named.
 std::vector<Encoding> encoded(const Model& model, const std::vector<std::string>& lines, std::vector<size_t>& of_line) {
@@ -127,23 +108,6 @@ void print_alignment(const Alignment& alignment) {
   }
 }
 
-struct Watched {
-  Generated made;
-  Trace trace;
-};
-Watched write_watched(const Model& model, const std::string& line, const Encoding& source, GenerateOptions settings) {
-  Watched out;
-  settings.progress = nullptr;
-  settings.run.observer = &out.trace;
-  settings.run.text = line;
-  out.made = generate_from(model, {source}, settings)[0];
-  return out;
-}
-
-GenerateOptions settings_of(const Model& model, int64_t max_tokens) {
-  return {.max_tokens = max_tokens, .beams = default_beams(model, {.count = 4})};
-}
-
 void translate(const Options& options) {
   if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
   const auto model = load_model(options.model, options.load);
@@ -152,10 +116,7 @@ void translate(const Options& options) {
     if (lines.size() != 1) usage_error(format("--trace keeps one line, {} were given", lines.size()));
     check_writable(options.trace);
   }
-  GenerateOptions settings = settings_of(*model, options.max_tokens);
-  if (options.beams) settings.beams.count = *options.beams;
-  if (options.length_penalty) settings.beams.length_penalty = *options.length_penalty;
-  settings.run.interventions = options.interventions.interventions();
+  GenerateOptions settings = options.settings(*model);
   Progress progress("translating");
   settings.progress = progress.callback();
   std::vector<size_t> of_line;
@@ -176,7 +137,8 @@ void translate(const Options& options) {
     }
     const Trace* trace = looks && !written.made.ids.empty() ? &written.trace : nullptr;
     if (options.json) {
-      Json item = json_of(lines[line], written.made);
+      Json item = Json::object({{"source", lines[line]}});
+      add_written(item, written.made);
       if (options.align) item["alignment"] = trace ? alignment_json(alignment_of(*trace, options.head)) : Json::array();
       translations.push(std::move(item));
     } else {
@@ -192,7 +154,7 @@ void translate(const Options& options) {
 }  // namespace
 
 Trace print_translation(const Model& model, const std::string& line) {
-  Watched watched = write_watched(model, line, model.tokenizer().encode(line), settings_of(model, Options{}.max_tokens));
+  Watched watched = write_watched(model, line, model.tokenizer().encode(line), write_settings(model, Options{}.max_tokens));
   print(format("  {}\n  → {}", line, as_line(watched.made.text)));
   print_alignment(alignment_of(watched.trace, ""));
   return std::move(watched.trace);
@@ -201,16 +163,8 @@ Trace print_translation(const Model& model, const std::string& line) {
 void add_run_translate(CLI::App& run) {
   auto options = std::make_shared<Options>();
   CLI::App* task = run.add_subcommand("translate", "Print what an encoder-decoder writes for each line of a text");
-  task->add_option("model", options->model, "An encoder-decoder (its directory, or its name in the local Hugging Face cache)")->required();
+  options->add(*task, "a line");
   options->text.add(*task);
-  options->interventions.add(*task);
-  task->add_option("--beams", options->beams,
-                   "Beams of the search (default: as the model's files say, else 4). 1 takes the most\nprobable token every time")
-      ->check(whole_from(1, 1000));
-  task->add_option("--length-penalty", options->length_penalty,
-                   "Beams are rated by log-probability / length^penalty (default: as the model's files say,\nelse 1)");
-  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens a line (default: 256)")->check(whole_from(1));
-  add_load_options(*task, options->load);
   CLI::Option* align = task->add_flag("--align", options->align, "Draw which source words led to each word");
   task->add_option("--head", options->head,
                    "With --align: of this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")

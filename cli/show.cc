@@ -136,7 +136,11 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   const std::string name = heads.size() == 1 ? head_name(layer, heads[0]) : format("layer {}, mean of {} heads", layer, heads.size());
   const Terminal screen = terminal();
   const bool all = words_fit(screen, words) && map.rows_kept().size() == 1 && map.rows_kept()[0].size() == area.queries.size();
-  const std::string size = map.queries() == 1 ? "1 token" : with_commas(map.queries()) + " tokens";
+  const bool is_of_tokens = trace.plan().text.items.empty();
+  const std::string tokens = map.queries() == 1 ? "1 token" : with_commas(map.queries()) + " tokens";
+  const std::string size = is_of_tokens ? tokens
+                                        : format("{} {} × {} keys", with_commas(area.queries.size()),
+                                                 area.queries.size() == 1 ? "query" : "queries", with_commas(area.keys.size()));
   print(cut(format("{} · {} · {} · {} · exact", heading_name(trace), family, name, size), screen.width));
   int64_t kept = 0;
   for (const Range& rows : map.rows_kept()) kept += rows.size();
@@ -150,12 +154,23 @@ void show_map(const Options& options, const Trace& trace, const std::string& fam
   }
 }
 
+// An item's name, with what tells where it stands: its row and column among patches, or the text that it covers.
+std::string item_context(const RunText& text, const ItemRange& items, int64_t id) {
+  constexpr size_t kMost = 60;  // bytes of its text
+  const auto [begin, end] = text.offsets[static_cast<size_t>(id)];
+  const std::string name = "⟨" + text.pieces[static_cast<size_t>(id)] + "⟩";
+  if (items.rows > 0) return format("{} of {}×{}", name, items.rows, (items.end - items.begin) / items.rows);
+  const std::string own = text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  return own.empty() ? name : name + " " + cut(visible(own), kMost);
+}
+
 // Text around a token, the token between ⟨ ⟩.
 std::string context_of(const RunText& text, int64_t token, int64_t around) {
   const auto bytes = [&](int64_t i) { return text.offsets[static_cast<size_t>(i)]; };
+  if (const ItemRange* items = text.items_of(token)) return item_context(text, *items, token);
   if (text.special[static_cast<size_t>(token)]) return "⟨" + text.pieces[static_cast<size_t>(token)] + "⟩";
   int64_t begin = token, end = token + 1;
-  const int64_t count = static_cast<int64_t>(text.ids.size());
+  const int64_t count = text.tokens();
   while (begin > 0 && token - begin < around && !text.special[static_cast<size_t>(begin - 1)]) --begin;
   while (end < count && end - token <= around && !text.special[static_cast<size_t>(end)]) ++end;
   const auto cut = [&](int64_t from, int64_t to) {
@@ -218,6 +233,22 @@ void print_shaded_text(const Terminal& screen, const std::vector<Box>& boxes, co
   print(line);
 }
 
+// The weights of patches in their places, each two columns wide.
+void print_patches(const Terminal& screen, const ItemRange& items, const MapRow& row) {
+  const int64_t columns = (items.end - items.begin) / items.rows;
+  const auto from = row.weights().begin() + items.begin, to = row.weights().begin() + items.end;
+  const float largest = *std::max_element(from, to);
+  if (2 * columns > screen.width || !(largest > 0)) return;
+  for (int64_t r = 0; r < items.rows; ++r) {
+    std::string line;
+    for (int64_t c = 0; c < columns; ++c) {
+      const double level = shade(from[r * columns + c], largest);
+      line += screen.colours == Colours::kNone ? bar(level) + bar(level) : shaded(screen, "  ", level);
+    }
+    print(line);
+  }
+}
+
 void show_row(const Options& options, const Trace& trace, const std::string& family, int layer, int64_t head, int64_t query) {
   const RunText& text = trace.plan().text;
   const LayerMap map = trace.map(family, layer);
@@ -231,8 +262,12 @@ void show_row(const Options& options, const Trace& trace, const std::string& fam
   print(cut(
       format("{} · {} · {} · #{} {} attends to", heading_name(trace), family, head_name(layer, head), query, context_of(text, query, 4)),
       screen.width));
-  const std::vector<Box> boxes = boxes_of(text, map.keys());
-  if (boxes.size() <= 400) print_shaded_text(screen, boxes, row);
+  const std::vector<Box> boxes = boxes_of(text, std::min(map.keys(), text.tokens()));
+  const MapFamily& shape = trace.family(family);
+  if (!boxes.empty() && boxes.size() <= 400 && (!shape.is_part || shape.first_key < text.tokens())) print_shaded_text(screen, boxes, row);
+  for (const ItemRange& items : text.items) {
+    if (items.rows > 0 && shape.first_key <= items.begin && items.end <= shape.first_key + shape.keys) print_patches(screen, items, row);
+  }
   for (const Weighted& key : keys) {
     const std::string segment = segment_of(text, key.key);
     print(cut(format("{:>6.2f} %  #{:<7} {}{}", key.weight * 100, key.key, segment.empty() ? "" : "[" + segment + "] ",

@@ -194,7 +194,7 @@ std::vector<Box> boxes_of(const RunText& text, int64_t tokens) {
   for (size_t i = 0; i < std::min(text.ids.size(), static_cast<size_t>(tokens)); ++i) {
     const auto [begin, end] = text.offsets[i];
     const int64_t at = static_cast<int64_t>(i);
-    if (text.special[i] || end <= begin) {
+    if (text.special[i] || end <= begin || at >= text.tokens()) {
       out.push_back({at, at + 1, text.pieces[i], true});
       bytes = {0, 0};
       continue;

@@ -49,7 +49,7 @@ std::string bar(double level);
 /// What people read as one unit: neighbouring tokens whose bytes share a character stand in one box.
 struct Box {
   int64_t begin = 0, end = 0;  ///< tokens
-  std::string label{};         ///< as read: the bytes of the text, or the name of a special token
+  std::string label{};         ///< as read: the bytes of the text, or the name of a special token or an item
   bool special = false;
   std::string gap{};  ///< the text between it and the box before: spaces, line breaks
 };

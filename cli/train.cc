@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/measure.h"
 #include "cli/show_batches.h"
+#include "cli/train_list.h"
 #include "comm/comm.h"
 #include "train/trainer.h"
 
@@ -34,7 +35,7 @@ struct Options {
   std::string recipe, out, test;
   std::vector<std::string> settings, watch;
   int64_t batches = 0;
-  bool resume = false, data_changed = false, json = false;
+  bool resume = false, data_changed = false, list = false, json = false;
 };
 
 std::string duration(double seconds) {
@@ -109,12 +110,14 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
     say(format("stopped after step {}; go on with: clearhead train --resume {}", trainer->step(), folder));
   } else {
     const std::optional<TaskRecipe>& task = trainer->recipe().task;
-    const bool transcribes = task && task->kind == "transcribe";
-    say(format("done: clearhead run {} {} {}",
+    const bool is_dialogue = trainer->recipe().pairs && !trainer->recipe().pairs->turns.empty();
+    const char* asks = is_dialogue ? "" : task && task->kind == "transcribe" ? " FILE.wav" : task && task->kind == "answer" ? " --question \"…\" \"…\"" : " \"…\"";
+    say(format("done: clearhead run {} {}{}",
                task                            ? task->kind
+               : is_dialogue                   ? "chat"
                : trainer->is_encoder_decoder() ? "translate"
                                                : "generate",
-               quoted(trainer->directory() + "/best"), transcribes ? "FILE.wav" : "\"…\""));
+               quoted(trainer->directory() + "/best"), asks));
   }
   return finished;
 }
@@ -131,6 +134,9 @@ bool train_or_end_all(const Options& options, const std::shared_ptr<Comm>& comm)
 }
 
 void run(const Options& options) {
+  if (options.list) return list_recipes(options.recipe.empty() ? "recipes" : options.recipe, options.json);
+  if (options.recipe.empty())
+    usage_error("give a recipe (clearhead train --list shows those there are), or with --resume the folder of a run");
   if (!options.test.empty()) {
     if (options.resume) usage_error("--test is given a recipe, with data=DIR where the data is elsewhere, and a model");
     return measure(Recipe::read(options.recipe, options.settings), options.test, options.json);
@@ -151,7 +157,7 @@ void add_train(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("train", "Train a model from a recipe");
   command->footer("Example: clearhead train recipes/tiny-shakespeare.json data=DIR steps=2000 -o runs/first");
-  command->add_option("recipe", options->recipe, "A recipe (JSON file, docs/training.md); with --resume the folder of a run")->required();
+  command->add_option("recipe", options->recipe, "A recipe (JSON file, docs/training.md); with --resume the folder of a run");
   command->add_option("settings", options->settings,
                       "Fields of the recipe to replace: data=DIR, steps=2000, schedule.learning_rate=1e-3 …");
   command->add_option("-o,--out", options->out, "Folder of the run (default: runs/RECIPE)")->type_name("DIR");
@@ -167,6 +173,7 @@ void add_train(CLI::App& app) {
   command->add_option("--test", options->test, "Train nothing: measure this model on the recipe's test data, which no training saw")
       ->type_name("MODEL");
   command->add_option("--batches", options->batches, "Train nothing: print the first so many batches")->check(CLI::PositiveNumber);
+  command->add_flag("--list", options->list, "Train nothing: print the recipes of a folder (default: recipes) and what each reached");
   command->add_flag("--json", options->json, "Print reports as JSON, one a line");
   command->callback([options] { run(*options); });
 }

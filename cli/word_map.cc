@@ -59,10 +59,17 @@ Words map_words(const Trace& trace, const std::string& family) {
 
 namespace {
 
-// The first letters of a label.
+// The first letters of a label; of "sentence 12" the last ones too, where it differs from "sentence 13".
 std::vector<std::string> letters_of(const std::string& label, int count) {
+  constexpr size_t kTail = 6;
+  const size_t most = static_cast<size_t>(count), space = label.rfind(' ');
   std::vector<std::string> out = graphemes(visible(label));
-  if (static_cast<int>(out.size()) > count) out.resize(static_cast<size_t>(count));
+  if (out.size() <= most) return out;
+  std::vector<std::string> tail;
+  if (space != std::string::npos && space > 0) tail = graphemes(visible(label.substr(space)));
+  if (tail.size() > std::min(kTail, most - 1)) tail.clear();
+  out.resize(most - tail.size());
+  out.insert(out.end(), tail.begin(), tail.end());
   return out;
 }
 

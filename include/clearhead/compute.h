@@ -144,7 +144,7 @@ class Compute {
   ///
   /// With a site, the interventions apply, and an observer that wants the site gets the record and the norms of the
   /// values; those after the output projection only if its weight is given.   output_weight: [width, head·d_v]
-  /// Interventions on a site of family "cross" count its queries from site.step.
+  /// Interventions on a site of family "cross", or one that names its queries or keys, count its queries from site.step.
   Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpec& spec = {}, const std::optional<Site>& site = {},
                 const Tensor& output_weight = {});
   /// Turns the heads of x by the position of their row.   x: [rows, head, d], positions: [rows]. Throws kShape where

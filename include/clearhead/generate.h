@@ -136,6 +136,18 @@ std::vector<float> log_probabilities(const Model& model, const std::vector<int32
 std::vector<std::vector<float>> log_probabilities_all(const Model& model, const std::vector<Encoding>& texts,
                                                       const BatchOptions& options = {});
 
+/// Encoder-decoder: natural-log probability of every token of target i, its end token included, given source i and the
+/// target's tokens before it. Pairs of similar length run in batches. Error messages name the pair.
+/// Throws kUnsupported for other models, kInvalidArgument if the numbers of sources and targets differ or a side is
+/// empty, kTooLong for more tokens on a side than the model has positions.
+std::vector<std::vector<float>> log_probabilities_from(const Model& model, const std::vector<Encoding>& sources,
+                                                       const std::vector<Encoding>& targets, const BatchOptions& options = {});
+
+/// How many turns of a dialogue a model was trained to read before it writes the next one: "turns_before" of
+/// generation_config.json, else of config.json; they stand oldest first, with a line break between two. Absent: the
+/// model was not trained on dialogues. Throws kFormat if the field is not an integer of 0 or more.
+std::optional<int64_t> turns_before(const Model& model);
+
 /// Tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else of the tokenizer. May be
 /// empty. Throws kFormat if the field does not hold token ids.
 std::vector<int32_t> end_tokens(const Model& model);

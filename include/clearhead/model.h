@@ -28,6 +28,21 @@
 
 namespace clearhead {
 
+/// What a classifier's logits mean ("problem_type" of config.json).
+enum class ProblemType : uint8_t {
+  kSingleLabel,  ///< one of the labels: softmax
+  kMultiLabel,   ///< each label by itself: sigmoid
+  kRegression,   ///< numbers, as they are
+};
+
+/// How a model that finds answers in texts reads them; "answers" of config.json, as training wrote it.
+struct AnswerSettings {
+  int64_t window = 384;   ///< at most this many tokens of question and text are read together
+  int64_t overlap = 128;  ///< tokens of the text that neighbouring windows share
+  int64_t longest = 30;   ///< maximum number of tokens in an answer
+  double threshold = 0;   ///< there is no answer if the null score exceeds the score of the best span by more
+};
+
 /// What is known about a model from config.json and the headers of its files, before any weight is read.
 struct ModelInfo {
   std::string name{};       ///< as the caller named it
@@ -50,7 +65,9 @@ struct ModelInfo {
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
   std::vector<std::string> labels{};  ///< labels of the classifier
-  DType precision = DType::kF32;      ///< LoadOptions::precision of a loaded model
+  ProblemType problem = ProblemType::kSingleLabel;
+  std::optional<AnswerSettings> answers{};  ///< of a model that finds answers in texts
+  DType precision = DType::kF32;            ///< LoadOptions::precision of a loaded model
 };
 
 /// Reads config.json and file headers only. Throws as load() does.
@@ -150,7 +167,7 @@ struct Candidate {
 
 struct ClassScore {
   std::string label{};
-  float probability = 0;
+  float probability = 0;  ///< of ProblemType::kRegression: the value
 };
 
 /// A stretch of a text to which a token classifier gives a type.
@@ -167,6 +184,17 @@ struct ModelInput {
   std::string question{};  ///< "story"
   Tensor picture{};        ///< "picture", "scene": f32 [channels, height, width], from 0 to 1 (data.h)
   Sound sound{};           ///< "sound"
+};
+
+/// The best span of a text as the answer to a question. Scores are sums of two logits, of the window that the span or the
+/// null score is from: score = start_i + end_j of its first and last token, null_score = start_0 + end_0 of the first
+/// special token, the least over the windows (Devlin et al. 2019, section 4.3).
+struct TextAnswer {
+  bool found = false;          ///< null_score − score ≤ the threshold: the text has the answer
+  int64_t begin = 0, end = 0;  ///< bytes of the text; the best span also if it is not taken; 0, 0 of a text without tokens
+  double score = 0, null_score = 0;
+  float probability = 0;       ///< softmax of the starts at i times softmax of the ends at j, over the tokens of its window
+  float null_probability = 0;  ///< the same of the null score
 };
 
 /// Options of functions that take many texts.
@@ -219,12 +247,19 @@ class Model {
   /// Throws kUnsupported without a masked-LM head, kInvalidArgument if the text has no mask token or count < 1.
   virtual std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count = 5,
                                                         const Interventions& interventions = {}) const;
-  /// Probability of every label, best first. Throws kUnsupported without a classifier of whole texts.
+  /// Probability of every label, best first; of ProblemType::kMultiLabel each by itself, of kRegression the values.
+  /// Throws kUnsupported without a classifier of whole texts.
   virtual std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair = std::nullopt,
                                            const Interventions& interventions = {}) const;
   /// The entities of a text, in its order. A word has the tag of its first token; B-TYPE starts an entity, I-TYPE goes on with one of its type, O is none; a tag
   /// without a prefix is a type. Throws kUnsupported without a classifier of tokens.
   virtual std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions = {}) const;
+  /// The answer to a question as a span of a text. A long text is read in windows that overlap; a question of more than
+  /// half a window loses its end. Absent settings: info().answers. Throws kUnsupported without a head that finds answers,
+  /// or a tokenizer that begins with a special token; kInvalidArgument for a window without room for more than the
+  /// overlap.
+  virtual TextAnswer answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings = std::nullopt,
+                            const Interventions& interventions = {}) const;
 
   /// Probability of every label, best first, for each input. Throws kUnsupported for a model that reads something else,
   /// and what reading it throws.

@@ -43,16 +43,18 @@ struct TextSegment {
   int64_t begin = 0, end = 0;  ///< [begin, end) in tokens
 };
 
-/// Rows or columns of maps that are no tokens: a range of the ids of a text, behind its tokens.
+/// Rows or columns of maps that are no tokens: a range of the ids of a text, behind its tokens. The ranges of a text
+/// follow one another without gaps, up to its last id.
 ///
 /// Sentences, turns and slots of a memory are stretches of the text: their offsets are the bytes that they cover, and
-/// these overlap with those of tokens. Patches and frames have no text: their offsets are empty.
+/// these overlap with those of tokens. Patches and frames have no text: their offsets are empty. So are those of items
+/// that stand for themselves: a query that is no text, a class token.
 struct ItemRange {
   std::string kind{};          ///< "sentence", "turn", "slot", "document", "patch", "frame", "query": what one of them is
   int64_t begin = 0, end = 0;  ///< [begin, end) in ids
   int64_t rows = 0;            ///< patches: how many stand above each other, row by row; else 0
-  /// What they are cut from, over its whole extent. u8 [height, width, 3]: a picture, or a spectrogram with time from
-  /// left to right; undefined: nothing.
+  /// What they are cut from, over its whole extent. u8 [height, width, 3], sides of 1 to 4,096: a picture, or a
+  /// spectrogram with time from left to right; undefined: nothing. Only of patches and frames.
   Tensor picture{};
 };
 
@@ -65,7 +67,17 @@ struct RunText {
   std::vector<uint8_t> special{};                 ///< [token] 1 for tokens that the tokenizer added
   std::vector<std::string> pieces{};              ///< [token] spelling in the vocabulary
   std::vector<TextSegment> segments{};
-  std::vector<ItemRange> items{};  ///< ids that are no tokens; each is −1 and has its name as piece
+  std::vector<ItemRange> items{};  ///< ids that are no tokens; each is −1, not special, and has its name as piece
+
+  /// Number of ids that are tokens: those before the first item.
+  int64_t tokens() const { return items.empty() ? static_cast<int64_t>(ids.size()) : items.front().begin; }
+  /// The items among which an id is; null for a token.
+  const ItemRange* items_of(int64_t id) const {
+    for (const ItemRange& range : items) {
+      if (id >= range.begin && id < range.end) return &range;
+    }
+    return nullptr;
+  }
 };
 
 /// One family of attention maps in a run.
@@ -75,7 +87,8 @@ struct MapFamily {
   int64_t heads = 0, key_heads = 0, d_k = 0;
   int64_t queries = 0, keys = 0;  ///< lengths in the prefill
   bool causal = false;
-  /// True if rows and columns are ranges of the plan's text, starting at first_query and first_key (encoder-decoder).
+  /// True if rows and columns are ranges of the ids of the plan's text, starting at first_query and first_key
+  /// (encoder-decoders, and maps of items).
   bool is_part = false;
   int64_t first_query = 0, first_key = 0;
 };

@@ -284,6 +284,14 @@ Beams default_beams(const Model& model, const Beams& otherwise) {
   return beams;
 }
 
+std::optional<int64_t> turns_before(const Model& model) {
+  const std::optional<Setting> setting = setting_of(model, "turns_before");
+  if (!setting) return std::nullopt;
+  if (!setting->value.is_integer() || setting->value.integer() < 0)
+    fail(ErrorCode::kFormat, "{}: \"turns_before\": expected an integer of 0 or more, found {}", setting->path, setting->value.describe());
+  return setting->value.integer();
+}
+
 std::vector<int32_t> banned_tokens(const Model& model) {
   std::vector<int32_t> ids;
   const std::optional<Setting> setting = setting_of(model, "bad_words_ids");

@@ -71,4 +71,54 @@ std::vector<std::vector<float>> log_probabilities_all(const Model& model, const 
   return out;
 }
 
+namespace {
+
+// What the decoder reads to foretell a target: the first token, then the target without its last.
+Encoding shifted(const Encoding& target, int32_t first) {
+  Encoding out{.ids = {first}};
+  out.ids.insert(out.ids.end(), target.ids.begin(), target.ids.end() - 1);
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::vector<float>> log_probabilities_from(const Model& model, const std::vector<Encoding>& sources,
+                                                       const std::vector<Encoding>& targets, const BatchOptions& options) {
+  const ModelInfo& info = model.info();
+  if (info.encoder_layers == 0)
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", info.name, info.model_type);
+  if (sources.size() != targets.size())
+    fail(ErrorCode::kInvalidArgument, "{} sources and {} targets; expected a target for each source", sources.size(), targets.size());
+  std::vector<Encoding> read, longer;  // longer: the side that decides which pairs run together
+  for (size_t index = 0; index < targets.size(); ++index) {
+    const Encoding &source = sources[index], &target = targets[index];
+    of_text(options, index, [&] {
+      if (source.ids.empty() || target.ids.empty())
+        fail(ErrorCode::kInvalidArgument, "the {} has no tokens", source.ids.empty() ? "source" : "target");
+      for (const Encoding* side : {&source, &target}) check_length(static_cast<int64_t>(side->size()), info.longest);
+    });
+    read.push_back(shifted(target, info.first_token));
+    longer.push_back(source.size() > target.size() ? source : target);
+  }
+  std::vector<std::vector<float>> out(targets.size());
+  size_t done = 0;
+  for (const std::vector<size_t>& which : batches_of(longer, std::max<int64_t>(64, kBatchLogits / info.vocabulary))) {
+    const TokenBatch target = padded(read, which);
+    const Tensor logits = model.run_from(padded(sources, which), target, {.interventions = options.interventions}).causal_logits;
+    std::vector<int32_t> ids(target.ids.size());  // 0 where padding stands: nobody asks
+    for (size_t row = 0; row < which.size(); ++row) {
+      const std::vector<int32_t>& said = targets[which[row]].ids;
+      std::copy(said.begin(), said.end(), ids.begin() + static_cast<int64_t>(row) * target.length);
+    }
+    const Tensor losses = ops::losses(logits.reshape({target.batch * target.length, info.vocabulary}), ids);
+    for (size_t row = 0; row < which.size(); ++row) {
+      const float* from = losses.data<float>() + static_cast<int64_t>(row) * target.length;
+      std::transform(from, from + targets[which[row]].size(), std::back_inserter(out[which[row]]), std::negate<>());
+    }
+    done += which.size();
+    if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(targets.size()));
+  }
+  return out;
+}
+
 }  // namespace clearhead

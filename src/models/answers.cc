@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "models/batches.h"
 #include "models/loaded_model.h"
+#include "models/spans.h"
 #include "ops/ops.h"
 
 namespace clearhead {
@@ -102,14 +103,19 @@ std::vector<std::vector<Candidate>> LoadedModel::fill_mask(std::string_view text
 }
 
 void LoadedModel::check_classifies() const {
-  if (!info_.has_classifier || !transformer_.classifies_texts())
-    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
+  if (!transformer_.classifies_texts()) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies whole texts", info_.name);
 }
 
-std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels) {
+std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels, ProblemType problem) {
   const auto count = static_cast<int64_t>(labels.size());
   std::vector<ClassScore> scores;
-  for (const auto& [id, probability] : best_of(logits, count, count)) scores.push_back({labels[static_cast<size_t>(id)], probability});
+  for (const auto& [id, probability] : best_of(logits, count, count)) {
+    const double logit = static_cast<double>(logits[id]);
+    scores.push_back({labels[static_cast<size_t>(id)], problem == ProblemType::kSingleLabel ? probability
+                                                       : problem == ProblemType::kRegression
+                                                           ? logits[id]
+                                                           : static_cast<float>(1 / (1 + std::exp(-logit)))});
+  }
   return scores;
 }
 
@@ -117,7 +123,7 @@ std::vector<ClassScore> LoadedModel::classify(std::string_view text, std::option
                                               const Interventions& interventions) const {
   check_classifies();
   const Tensor logits = run(tokenizer().encode(text, {.pair = pair}), {.interventions = interventions}).class_logits;
-  return class_scores(logits.data<float>(), info_.labels);
+  return class_scores(logits.data<float>(), info_.labels, info_.problem);
 }
 
 namespace {
@@ -145,8 +151,7 @@ std::pair<char, std::string> parts_of_tag(const std::string& tag) {
 }  // namespace
 
 std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventions& interventions) const {
-  if (!info_.has_classifier || transformer_.classifies_texts())
-    fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info_.name);
+  if (!transformer_.classifies_tokens()) fail(ErrorCode::kUnsupported, "{}: the model has no head that classifies tokens", info_.name);
   const Encoding encoding = tokenizer().encode(text);
   const Tensor logits = run(encoding, {.interventions = interventions}).class_logits;
   const auto labels = static_cast<int64_t>(info_.labels.size());
@@ -172,6 +177,22 @@ std::vector<TaggedSpan> LoadedModel::tag(std::string_view text, const Interventi
   }
   for (size_t at = 0; at < out.size(); ++at) out[at].probability /= static_cast<float>(words[at]);
   return out;
+}
+
+TextAnswer LoadedModel::answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings,
+                               const Interventions& interventions) const {
+  if (!transformer_.finds_answers()) fail(ErrorCode::kUnsupported, "{}: the model has no head that finds answers", info_.name);
+  AnswerSettings how = settings ? *settings : *info_.answers;
+  if (info_.longest > 0) how.window = std::min(how.window, info_.longest);
+  const std::vector<Encoding> windows = answer_windows(tokenizer(), question, text, how);
+  std::vector<WindowAnswer> answers(windows.size());
+  run_all(windows, {.interventions = interventions}, {}, nullptr,
+          [&](const std::vector<size_t>& which, const TokenBatch& batch, const RunResult& made) {
+            const float* logits = made.class_logits.data<float>();
+            for (size_t row = 0; row < which.size(); ++row)
+              answers[which[row]] = best_span(windows[which[row]], logits + static_cast<int64_t>(row) * batch.length * 2, how.longest);
+          });
+  return together(answers, how.threshold);
 }
 
 // Many texts.
@@ -257,7 +278,7 @@ std::vector<std::vector<ClassScore>> LoadedModel::classify_all(const std::vector
   run_all(encodings, options, {}, nullptr, [&](const std::vector<size_t>& which, const TokenBatch&, const RunResult& made) {
     const int64_t labels = made.class_logits.size(1);
     for (size_t row = 0; row < which.size(); ++row)
-      results[which[row]] = class_scores(made.class_logits.data<float>() + static_cast<int64_t>(row) * labels, info_.labels);
+      results[which[row]] = class_scores(made.class_logits.data<float>() + static_cast<int64_t>(row) * labels, info_.labels, info_.problem);
   });
   return results;
 }

@@ -24,6 +24,7 @@
 
 #include "backends/dense.h"
 #include "base/json.h"
+#include "clearhead/model.h"
 
 namespace clearhead {
 
@@ -143,13 +144,15 @@ struct MaskedHeadFacts {
 };
 /// logits = out(f(dense(x[where]))). Without a dense weight: out(x[where]).
 struct ClassifierFacts {
-  /// kLast: the last token of each sequence (GPT-2); kEvery: token classification.
-  enum class Where : uint8_t { kFirst, kLast, kEvery };
+  /// kLast: the last token of each sequence (GPT-2); kEvery: token classification; kSpan: of every token how well an answer starts and ends there
+  enum class Where : uint8_t { kFirst, kLast, kEvery, kSpan };
   Where where = Where::kFirst;
   LinearNames dense{};
   Activation activation = Activation::kTanh;
   LinearNames out{};
 };
+/// Whether the logits are of every token, not of a sequence.
+inline bool is_by_token(const ClassifierFacts& facts) { return facts.where >= ClassifierFacts::Where::kEvery; }
 /// logits = x·Wᵀ + b.
 struct CausalHeadFacts {
   LinearNames out{};  ///< empty weight: the token embedding is used; a bias that is not in the file is ignored
@@ -183,6 +186,8 @@ struct Architecture {
   std::optional<ClassifierFacts> next_sentence{};  ///< BERT's next-sentence head
   std::optional<CausalHeadFacts> causal{};
   std::vector<std::string> labels{};  ///< id2label of config.json in order of id; "LABEL_0", … if absent
+  ProblemType problem = ProblemType::kSingleLabel;
+  std::optional<AnswerSettings> answers{};  ///< of a classifier of kSpan
 
   const AttentionFacts& attention_of(int64_t at) const { return attention[attention.size() == 1 ? 0 : static_cast<size_t>(at)]; }
 };

@@ -52,6 +52,18 @@ void check(const Architecture& facts, const std::string& where) {
     wrong(format("the width of the MLP: expected 1 or more, found {}", facts.inner));
 }
 
+// As transformers answers: one label alone is judged by itself where the config does not say.
+ProblemType problem_of(const Json& config, const std::string& where, size_t labels) {
+  const Json* given = config.find("problem_type");
+  if (!given || given->is_null()) return labels == 1 ? ProblemType::kMultiLabel : ProblemType::kSingleLabel;
+  Fields fields(config, where);
+  const std::string name = fields.string("problem_type");
+  if (name == "single_label_classification") return ProblemType::kSingleLabel;
+  if (name == "multi_label_classification") return ProblemType::kMultiLabel;
+  if (name != "regression") fields.wrong("problem_type", "single_label_classification, multi_label_classification or regression", *given);
+  return ProblemType::kRegression;
+}
+
 }  // namespace
 
 Architecture read_architecture(const Json& config, const std::string& where) {
@@ -63,6 +75,7 @@ Architecture read_architecture(const Json& config, const std::string& where) {
       if (type->string() == name) {
         Architecture facts = family.read(config, where);
         facts.model_type = name;
+        facts.problem = problem_of(config, where, facts.labels.size());
         check(facts, where);
         if (facts.encoder) check(*facts.encoder, where);
         return facts;

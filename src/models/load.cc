@@ -129,10 +129,12 @@ Found find(const std::string& name) {
   info.encoder_layers = facts.encoder ? facts.encoder->layers : 0;
   info.first_token = facts.first_token;
   info.labels = facts.labels;
+  info.problem = facts.problem;
   const HeadsInFile heads = heads_in_file(facts, found.file);
   info.has_pooler = heads.pooler;
   info.has_masked = heads.masked;
   info.has_classifier = heads.classifier;
+  if (heads.classifier) info.answers = facts.answers;
   info.has_causal = heads.causal;
   info.has_embedding = found.sentence.declared && found.sentence.refusal.empty();
   describe_file(found.file, info);

@@ -34,6 +34,8 @@ class LoadedModel : public Model {
   std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair,
                                    const Interventions& interventions) const override;
   std::vector<TaggedSpan> tag(std::string_view text, const Interventions& interventions) const override;
+  TextAnswer answer(std::string_view question, std::string_view text, const std::optional<AnswerSettings>& settings,
+                    const Interventions& interventions) const override;
   std::vector<Embedding> embed_all(const std::vector<std::string>& texts, const BatchOptions& options) const override;
   std::vector<std::vector<std::vector<Candidate>>> fill_all(const std::vector<std::string>& texts, int64_t count,
                                                             const BatchOptions& options) const override;
@@ -74,7 +76,8 @@ void check_tokens(const TokenBatch& tokens, int64_t vocabulary, int64_t longest)
 TokenBatch batch_of(const std::vector<int32_t>& ids);
 /// Held while a model computes: runs of a process take turns.
 std::unique_lock<std::recursive_mutex> take_turn();
-/// Probabilities of the labels, best first.   logits: [labels]
-std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels);
+/// What Model::classify() says of them, best first.   logits: [labels]
+std::vector<ClassScore> class_scores(const float* logits, const std::vector<std::string>& labels,
+                                     ProblemType problem = ProblemType::kSingleLabel);
 
 }  // namespace clearhead

@@ -204,6 +204,9 @@ std::vector<TaggedSpan> Model::tag(std::string_view, const Interventions&) const
 std::vector<std::vector<ClassScore>> Model::classify_inputs(const std::vector<ModelInput>&, const Interventions&) const {
   refuse(*this, "is given texts, not inputs of other kinds");
 }
+TextAnswer Model::answer(std::string_view, std::string_view, const std::optional<AnswerSettings>&, const Interventions&) const {
+  refuse(*this, "finds no answers");
+}
 void Model::observe(const ModelInput&, Observer&, const Interventions&) const {
   refuse(*this, "is given texts, not inputs of other kinds");
 }

@@ -175,7 +175,7 @@ void check_bytes(const NamedBytes& segment, size_t size) {
 
 Range tokens_of_bytes(const RunText& text, int64_t begin, int64_t end) {
   Range out{-1, -1};
-  for (size_t i = 0; i < text.offsets.size(); ++i) {
+  for (size_t i = 0; i < static_cast<size_t>(text.tokens()); ++i) {
     const auto [from, to] = text.offsets[i];
     if (text.special[i] || to <= begin || from >= end) continue;
     if (out.begin < 0) out.begin = static_cast<int64_t>(i);

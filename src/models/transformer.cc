@@ -356,7 +356,7 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
 
 Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out,
                              const ForwardInput& input, const Tensor& hidden) const {
-  const bool every = facts.where == ClassifierFacts::Where::kEvery;
+  const bool every = is_by_token(facts);
   Tensor x = every ? hidden : picked_rows(run, input, hidden, facts.where == ClassifierFacts::Where::kLast);
   if (dense) {
     Tensor pooled = run.take(x.shape());

@@ -61,7 +61,9 @@ class Transformer {
   /// Family name of the observer's sites: "enc" for bidirectional stacks, "dec" for causal ones.
   const char* map_family() const;
   /// True if there is a classifier of whole texts, not one of tokens.
-  bool classifies_texts() const { return classifier_ && facts_.classifier->where != ClassifierFacts::Where::kEvery; }
+  bool classifies_texts() const { return classifier_ && !is_by_token(*facts_.classifier); }
+  bool classifies_tokens() const { return classifier_ && facts_.classifier->where == ClassifierFacts::Where::kEvery; }
+  bool finds_answers() const { return classifier_ && facts_.classifier->where == ClassifierFacts::Where::kSpan; }
   /// The interventions on the encoder. Throws kInvalidArgument for interventions on attention that this
   /// model does not have.
   Interventions source_interventions(Interventions interventions) const;

@@ -162,21 +162,21 @@ ReductionRequest atlas_request(const RunText& text) {
   ReductionRequest request({entropy, received, distance, offsets});
   request.offset_reach = kReach;
   request.cells = {64, 64};
-  const size_t count = text.ids.size();
+  const size_t count = text.ids.size(), tokens = std::min(count, static_cast<size_t>(text.tokens()));
   request.matches.resize(kMatchCount);
   for (Match& match : request.matches) {
     match.query_tags.assign(count, -1);
     match.key_tags.assign(count, -1);
   }
   const std::vector<uint8_t> delimiters = delimiters_of(text);
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = 0; i < count; ++i) request.matches[kMatchDelimiter].query_tags[i] = 1;
+  for (size_t i = 0; i < tokens; ++i) {  // an item is equal to nothing
     const int32_t id = text.special[i] ? -1 : text.ids[i];
     request.matches[kMatchDuplicate].query_tags[i] = request.matches[kMatchDuplicate].key_tags[i] = id;
     request.matches[kMatchInduction].query_tags[i] = id;
     request.matches[kMatchRetrieval].key_tags[i] = id;
     if (i > 0) request.matches[kMatchInduction].key_tags[i] = text.special[i - 1] ? -1 : text.ids[i - 1];
-    if (i + 1 < count) request.matches[kMatchRetrieval].query_tags[i] = text.special[i + 1] ? -1 : text.ids[i + 1];
-    request.matches[kMatchDelimiter].query_tags[i] = 1;
+    if (i + 1 < tokens) request.matches[kMatchRetrieval].query_tags[i] = text.special[i + 1] ? -1 : text.ids[i + 1];
     request.matches[kMatchDelimiter].key_tags[i] = delimiters[i] ? 1 : -1;
   }
   return request;
@@ -188,7 +188,9 @@ std::vector<HeadScores> head_scores(const ReductionResult& found, const RunText&
   ReductionRequest request = atlas_request(text);
   // A family of a part of the text sees that part; and where rows and columns are of two texts, no place in one is a place in the other.
   const Range seen_keys = family.is_part ? Range{family.first_key, family.first_key + family.keys} : Range{0, keys};
-  const bool is_across = family.first_query != family.first_key;
+  const ItemRange* last_keys = family.is_part && family.keys > 0 ? text.items_of(family.first_key + family.keys - 1) : nullptr;
+  const bool is_grid = last_keys && last_keys->rows > 0;  // neighbours in a row of patches may lie far apart
+  const bool is_across = family.first_query != family.first_key || is_grid;
   const auto seen = [&](int64_t i) { return family.causal ? i - seen_keys.begin + 1 : seen_keys.size(); };
   for (Match& match : request.matches) {
     for (int64_t j = 0; j < keys; ++j) {

@@ -64,7 +64,8 @@ class Sites final : public Observer {
 RunPlan plan_of_run(const std::string& model, RunText text, const std::function<void(Observer&)>& run) {
   Sites sites(text);
   run(sites);
-  // What joins two texts comes first: it is what a translation is looked at for.
+  // What is nearest to the answer comes first, and before it what joins two texts: it is what a translation is looked at for.
+  std::reverse(sites.families.begin(), sites.families.end());
   std::stable_partition(sites.families.begin(), sites.families.end(), [](const MapFamily& family) { return family.name == "cross"; });
   return {.model = model, .families = std::move(sites.families), .text = std::move(text)};
 }

@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "base/format.h"
 #include "base/hash.h"
 #include "clearhead/atlas.h"
+#include "observe/trace_items.h"
 #include "observe/trace_state.h"
 #include "spec/page_rows.h"
 
@@ -214,15 +216,20 @@ TraceSize Trace::size_of(const RunPlan& plan, const TraceOptions& options) {
 }
 
 void Trace::begin(const RunPlan& plan) {
-  const TraceSize size = size_of(plan, state_->options);
-  const uint64_t needed = size.keys + size.statistics + (size.all_rows ? 0 : size.queries);
+  const std::string problem = problem_with_items(plan.text);
+  if (!problem.empty()) fail(ErrorCode::kInvalidArgument, "trace: the items of the text: {}", problem);
   const bool is_part = std::any_of(plan.families.begin(), plan.families.end(), [](const MapFamily& family) { return family.is_part; });
-  if (needed > state_->options.budget_bytes || (is_part && !size.all_rows)) {
+  const TraceSize size = size_of(plan, state_->options);
+  TraceOptions unlimited = state_->options;
+  unlimited.budget_bytes = std::numeric_limits<uint64_t>::max();
+  const uint64_t rows = is_part ? size_of(plan, unlimited).queries : size.queries;  // families of parts keep every row or nothing
+  const uint64_t needed = size.keys + size.statistics + (size.all_rows && !is_part ? 0 : rows);
+  if (needed > state_->options.budget_bytes) {
+    const std::string what = is_part ? format("all rows of {} families of maps", plan.families.size())
+                                     : format("watched rows of {} tokens", with_commas(plan.families.empty() ? 0 : plan.families[0].keys));
     fail(ErrorCode::kBudget,
-         "trace: keys, statistics and watched rows of {} tokens need {}, the budget is {}; use --budget to allow more, or --layers to keep "
-         "fewer "
-         "layers",
-         with_commas(plan.families.empty() ? 0 : plan.families[0].keys), human_bytes(needed), human_bytes(state_->options.budget_bytes));
+         "trace: keys, statistics and {} need {}, the budget is {}; use --budget to allow more, or --layers to keep fewer layers", what,
+         human_bytes(needed), human_bytes(state_->options.budget_bytes));
   }
   TraceOptions options = std::move(state_->options);
   *state_ = State{};
@@ -294,6 +301,10 @@ void Trace::take(const Site& site, const AttentionRecord& record, const KeyNorms
 void Trace::generated(const GeneratedToken& token) {
   State& state = *state_;
   RunText& text = state.plan.text;
+  if (!text.items.empty()) {
+    fail(ErrorCode::kUnsupported,
+         "trace: a text with items keeps them behind its tokens, so none can be generated after them; observe one run over the whole text");
+  }
   const int64_t begin = static_cast<int64_t>(text.text.size());
   text.text += token.bytes;
   text.ids.push_back(token.id);
@@ -351,6 +362,16 @@ std::string Trace::id() const {
   hash.add(state_->plan.model.data(), state_->plan.model.size());
   hash.add(state_->plan.text.text.data(), state_->plan.text.text.size());
   hash.add(state_->plan.text.ids.data(), state_->plan.text.ids.size() * sizeof(int32_t));
+  for (const ItemRange& range : state_->plan.text.items) {
+    hash.add(range.kind.data(), range.kind.size());
+    for (const int64_t number : {range.begin, range.end, range.rows}) hash.add(&number, sizeof number);
+    for (int64_t id = range.begin; id < range.end; ++id) {
+      const size_t at = static_cast<size_t>(id);
+      hash.add(state_->plan.text.pieces[at].data(), state_->plan.text.pieces[at].size());
+      hash.add(state_->plan.text.offsets[at].data(), sizeof state_->plan.text.offsets[at]);
+    }
+    if (range.picture.defined()) hash.add(range.picture.contiguous().raw(), range.picture.bytes());
+  }
   for (auto& [key, layer] : state_->layers) {
     join_steps(layer);
     hash.add(key.first.data(), key.first.size());

@@ -3,6 +3,7 @@
 //   text                 u8  [bytes]      the text as given, generated text included
 //   ids                  i32 [token]      offsets  i64 [token, 2] bytes of text      special  u8 [token]
 //   pieces               u8  [bytes]      piece_ends  i64 [token]                    tokens as the vocabulary spells them
+//   pictureN             u8  [height, width, 3]                                      what the items of range N are cut from
 //   FAMILY.LAYER.k       [batch, key_head, key, d_k]               one for all frames of a layer, FRAME.k where windows have their own; f32, or the
 //                                                                  bf16 or f16 of the pages that the kernels read: widened when loaded
 //   FAMILY.LAYER.frameN.q / .m / .l   f32 [batch, head, row, d_k] / [batch, head, row]      .keys  i64 [key]   for windows
@@ -19,6 +20,7 @@
 #include "base/json.h"
 #include "clearhead/atlas.h"
 #include "io/safetensors.h"
+#include "observe/trace_items.h"
 #include "observe/trace_state.h"
 
 namespace clearhead {
@@ -59,6 +61,7 @@ Json plan_to_json(const RunPlan& plan, const std::vector<GeneratedToken>& genera
   for (const TextSegment& segment : plan.text.segments) {
     json["segments"].push(Json::object({{"name", segment.name}, {"role", segment.role}, {"begin", segment.begin}, {"end", segment.end}}));
   }
+  if (!plan.text.items.empty()) json["items"] = items_to_json(plan.text);
   for (const GeneratedToken& token : generated) {
     json["generated"].push(Json::object({{"id", static_cast<int64_t>(token.id)}, {"probability", token.probability}}));
   }
@@ -80,6 +83,9 @@ void add_text(const RunText& text, NamedTensors& tensors) {
   tensors.emplace_back("special", Tensor::from(text.special, {count}));
   tensors.emplace_back("pieces", bytes_tensor(pieces));
   tensors.emplace_back("piece_ends", Tensor::from(ends, {count}));
+  for (size_t i = 0; i < text.items.size(); ++i) {
+    if (text.items[i].picture.defined()) tensors.emplace_back(picture_name(i), text.items[i].picture);
+  }
 }
 
 Json add_frames(const std::string& name, const LayerTrace& layer, NamedTensors& tensors) {
@@ -228,8 +234,14 @@ RunPlan read_plan(const Reader& file, std::vector<GeneratedToken>& generated) {
                 format("plan.segments: \"{}\" lies outside the text", out.name));
     plan.text.segments.push_back(out);
   }
+  if (const Json* items = fields.take("items")) {
+    plan.text.items = items_from_json(*items, file.where(), [&](const std::string& name) { return file.any(name); });
+    const std::string problem = problem_with_items(plan.text);
+    file.expect(problem.empty(), "plan.items: " + problem);
+  }
   const Json::Array& made = fields.items("generated");
   file.expect(static_cast<int64_t>(made.size()) <= tokens, "plan.generated names more tokens than the text has");
+  file.expect(made.empty() || plan.text.items.empty(), "plan.generated: a text with items has no generated tokens");
   for (size_t i = 0; i < made.size(); ++i) {
     Fields token(made[i], file.where(), "plan.generated");
     const size_t at = static_cast<size_t>(tokens) - made.size() + i;

@@ -210,7 +210,8 @@ Tensor Compute::attend(const Tensor& q, const Tensor& k, const Tensor& v, const 
   const bool is_edited = site && !state_->interventions.empty();
   if (is_edited) {
     InterventionSite at{.layer = site->layer, .heads = q.size(1), .family = site->family};
-    if (site->family == "cross") at.cross_queries = Range{site->step, site->step + q.size(2)};
+    const bool is_rectangle = site->family == "cross" || !site->queries.empty() || !site->keys.empty();  // queries count from 0
+    if (is_rectangle) at.cross_queries = Range{site->step, site->step + q.size(2)};
     edited = with_interventions(spec, state_->interventions, at);
   }
   const bool is_narrow = run.operands != DType::kF32, wanted = site && site->reported && run.wants(*site);

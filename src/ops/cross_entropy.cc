@@ -81,14 +81,21 @@ Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>&
                         .losses = losses.mutable_data<float>(),
                         .log_sum_exp = log_sum_exp.mutable_data<float>()};
   backend().gradients.cross_entropy(call);
+  const std::vector<float>& weights = options.row_weights;
+  if (!weights.empty() && static_cast<int64_t>(weights.size()) != rows)
+    fail(ErrorCode::kShape, "cross_entropy: {} weights of {} rows; expected one of each", weights.size(), rows);
   double sum = 0;
-  for (int64_t row = 0; row < rows; ++row) sum += static_cast<double>(losses.data<float>()[row]);
+  for (int64_t row = 0; row < rows; ++row) {
+    const double weight = weights.empty() ? 1 : static_cast<double>(weights[static_cast<size_t>(row)]);
+    sum += weight * static_cast<double>(losses.data<float>()[row]);
+  }
   Tensor loss = run.result({1});
   *loss.mutable_data<float>() = static_cast<float>(sum / divisor);
   if (!run.records({&logits})) return loss;
-  run.recorder->record("cross_entropy", loss, {logits, log_sum_exp}, [=](Gradients& gradients) {
+  run.recorder->record("cross_entropy", loss, {logits, log_sum_exp}, [=, weights = weights](Gradients& gradients) {
     const float each = static_cast<float>(static_cast<double>(*gradients.of(loss).data<float>()) / divisor);
-    const std::vector<float> d_losses(static_cast<size_t>(rows), each);
+    std::vector<float> d_losses(static_cast<size_t>(rows), each);
+    for (size_t row = 0; row < weights.size(); ++row) d_losses[row] *= weights[row];
     Gradients::Place to = gradients.place(logits);
     CrossEntropyCall back = call;
     back.targets = targets.data();

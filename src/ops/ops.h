@@ -115,6 +115,7 @@ struct CrossEntropyOptions {
   // The sum of losses is divided by this; 0: by the number of rows that count. Gradient accumulation passes the number
   // of the whole batch.
   double divisor = 0;
+  std::vector<float> row_weights{};  // [rows], factors of the rows' losses; empty: ones
 };
 /// The mean loss [1].   logits: [rows, classes], contiguous.
 Tensor cross_entropy(Run& run, const Tensor& logits, const std::vector<int32_t>& targets, const CrossEntropyOptions& options = {});

@@ -145,9 +145,25 @@ void count_sentence(const std::string& hypothesis, const std::string& reference,
 
 }  // namespace
 
+namespace {
+
+constexpr std::pair<std::string_view, BleuWords> kNamed[] = {
+    {"13a", BleuWords::kMteval13a}, {"zh", BleuWords::kChinese}, {"char", BleuWords::kCharacters}};
+
+}  // namespace
+
+std::optional<BleuWords> bleu_words_named(std::string_view name) {
+  for (const auto& [known, words] : kNamed) {
+    if (known == name) return words;
+  }
+  return std::nullopt;
+}
+
 std::string bleu_signature(BleuWords words) {
-  const std::string_view name = words == BleuWords::kChinese ? "zh" : words == BleuWords::kCharacters ? "char" : "13a";
-  return format("nrefs:1|case:mixed|eff:no|tok:{}|smooth:exp", name);
+  for (const auto& [name, known] : kNamed) {
+    if (known == words) return format("nrefs:1|case:mixed|eff:no|tok:{}|smooth:exp", name);
+  }
+  return "";
 }
 
 std::string bleu_words(std::string_view sentence, BleuWords words) {

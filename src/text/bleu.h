@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,9 @@ enum class BleuWords {
   kChinese,     ///< zh: each Chinese character (and full-width sign, typographic quote and dash), the rest as 13a's rules separate it
   kCharacters,  ///< char: each character but blanks
 };
+
+/// 13a, zh or char; nothing for another name.
+std::optional<BleuWords> bleu_words_named(std::string_view name);
 
 /// How a score was made, in sacrebleu's form: "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp".
 std::string bleu_signature(BleuWords words = BleuWords::kMteval13a);

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/format.h"
-#include "base/json.h"
 #include "clearhead/error.h"
 
 namespace clearhead {
@@ -18,9 +17,16 @@ std::string names_of(const Json& object) {
   return object.size() > kMost ? out + ", ..." : out;
 }
 
-std::string text_of(const Json& line, const std::string& field, const std::string& where) {
+const Json& value_of(const Json& line, const std::string& field, const std::string& where) {
   const Json* value = line.find(field);
   if (!value) fail(ErrorCode::kFormat, "{}: expected a field \"{}\", found {}", where, field, names_of(line));
+  return *value;
+}
+
+}  // namespace
+
+std::string text_of(const Json& line, const std::string& field, const std::string& where) {
+  const Json* value = &value_of(line, field, where);
   if (value->is_string()) return value->string();
   const auto wrong = [&](const std::string& found) {
     fail(ErrorCode::kFormat, "{}: \"{}\": expected a string or a list of strings, found {}", where, field, found);
@@ -35,21 +41,10 @@ std::string text_of(const Json& line, const std::string& field, const std::strin
   return out;
 }
 
-}  // namespace
-
 bool is_json_lines(std::string_view name) { return name.ends_with(".jsonl"); }
 
-void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
-                        const std::function<void(const std::vector<std::string>&)>& take) {
-  std::vector<std::string> texts(fields.size());
-  for_each_json_object(bytes, path, range, [&](const Json& line, const std::string& where) {
-    std::transform(fields.begin(), fields.end(), texts.begin(), [&](const std::string& field) { return text_of(line, field, where); });
-    take(texts);
-  });
-}
-
 void for_each_json_object(std::string_view bytes, const std::string& path, LineRange range,
-                          const std::function<void(const Json& object, const std::string& where)>& take) {
+                          const std::function<void(const Json& line, const std::string& where)>& take) {
   const size_t last = std::min(range.end, bytes.size());
   int64_t number = 1;
   for (size_t begin = 0, end = 0; begin < last; begin = end, ++number) {
@@ -65,6 +60,30 @@ void for_each_json_object(std::string_view bytes, const std::string& path, LineR
     if (!line.is_object()) fail(ErrorCode::kFormat, "{}: expected an object, found {}", where, line.describe());
     take(line, where);
   }
+}
+
+void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
+                        const std::function<void(const std::vector<std::string>&)>& take) {
+  std::vector<std::string> texts(fields.size());
+  for_each_json_object(bytes, path, range, [&](const Json& line, const std::string& where) {
+    std::transform(fields.begin(), fields.end(), texts.begin(), [&](const std::string& field) { return text_of(line, field, where); });
+    take(texts);
+  });
+}
+
+void for_each_json_list(std::string_view bytes, const std::string& path, const std::string& field,
+                        const std::function<void(std::vector<std::string>)>& take) {
+  for_each_json_object(bytes, path, {}, [&](const Json& line, const std::string& where) {
+    const Json& list = value_of(line, field, where);
+    if (!list.is_array()) fail(ErrorCode::kFormat, "{}: \"{}\": expected a list of strings, found {}", where, field, list.describe());
+    std::vector<std::string> texts;
+    for (const Json& item : list.items()) {
+      if (!item.is_string())
+        fail(ErrorCode::kFormat, "{}: \"{}\": expected a list of strings, found {} in it", where, field, item.describe());
+      texts.push_back(item.string());
+    }
+    take(std::move(texts));
+  });
 }
 
 }  // namespace clearhead

@@ -21,13 +21,19 @@ bool is_json_lines(std::string_view name);
 struct LineRange {
   size_t begin = 0, end = std::string_view::npos;
 };
+/// Calls `take` for each line of the range with its object and its place, for messages: "a.jsonl, line 2". Throws kFormat, naming the line, if it is not an
+/// object, or if the range starts or ends inside the line.
+void for_each_json_object(std::string_view bytes, const std::string& path, LineRange range,
+                          const std::function<void(const Json& line, const std::string& where)>& take);
+/// The text of a field. Throws kFormat with `where` if it is missing or not a text.
+std::string text_of(const Json& line, const std::string& field, const std::string& where);
 /// Calls `take` for each line of the range with the texts of these fields, in this order. path: of the file, for
-/// messages. Throws kFormat, naming the line, if it is not an object, if a field is missing or not a text, or if the
-/// range starts or ends inside the line.
+/// messages. Throws what the two above throw.
 void for_each_json_line(std::string_view bytes, const std::string& path, const std::vector<std::string>& fields, LineRange range,
                         const std::function<void(const std::vector<std::string>&)>& take);
-/// The same with the whole object of each line, and where it stands ("train.jsonl, line 3").
-void for_each_json_object(std::string_view bytes, const std::string& path, LineRange range,
-                          const std::function<void(const Json& object, const std::string& where)>& take);
+/// Calls `take` for each line with the texts of a field that is a list of strings, such as the turns of a dialogue.
+/// Throws kFormat, naming the line, if it is not an object, or the field is missing or not such a list.
+void for_each_json_list(std::string_view bytes, const std::string& path, const std::string& field,
+                        const std::function<void(std::vector<std::string>)>& take);
 
 }  // namespace clearhead

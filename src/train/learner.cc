@@ -86,7 +86,8 @@ class TransformerLearner final : public Learner {
       const std::string& prefix = architecture_.prefix;
       const std::string bare = !prefix.empty() && name.starts_with(prefix) ? name.substr(prefix.size()) : name;
       const std::string found = name_in(file, architecture_, bare);
-      const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler");
+      const bool is_head = bare.starts_with("classifier") || bare.starts_with("pre_classifier") || bare.starts_with("pooler") ||
+                           bare.starts_with("qa_outputs");
       if (is_head && (found.empty() || file.get(found).shape() != shape)) return std::string();
       return found.empty() ? name : found;
     });
@@ -165,8 +166,8 @@ class NetworkLearner final : public Learner {
       fail(ErrorCode::kUnsupported, "{}: \"watch.texts\": a model that reads a {} is not watched in training", recipe_.where, facts_.reads);
     const size_t tab = texts[0].find('\t');
     if (texts.size() != 1 || tab == std::string::npos || tab == 0 || tab + 1 == texts[0].size())
-      fail(ErrorCode::kInvalidArgument, "{}: \"watch.texts\": a network is watched on one pair; expected a source and its target with a tab between",
-           recipe_.where);
+      fail(ErrorCode::kInvalidArgument,
+           "{}: \"watch.texts\": a network is watched on one pair; expected a source and its target with a tab between", recipe_.where);
     const Encoding source = tokenizer.encode(texts[0].substr(0, tab));
     Encoding target{.ids = {facts_.first_token}, .type_ids = {0}, .offsets = {{0, 0}}, .segment = {Encoding::kSpecial}};
     const Encoding words = tokenizer.encode(texts[0].substr(tab + 1));
@@ -191,7 +192,8 @@ class NetworkLearner final : public Learner {
 }  // namespace
 
 int64_t Learner::count() const {
-  return std::accumulate(leaves_.begin(), leaves_.end(), int64_t{0}, [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
+  return std::accumulate(leaves_.begin(), leaves_.end(), int64_t{0},
+                         [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
 }
 
 std::unique_ptr<Learner> learner_of(const Recipe& recipe, const Tokenizer& tokenizer) {

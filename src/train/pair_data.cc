@@ -8,19 +8,26 @@
 #include "base/format.h"
 #include "base/table.h"
 #include "clearhead/error.h"
+#include "text/turns.h"
 #include "train/json_lines.h"
+#include "train/made_dates.h"
 #include "train/recipe.h"
 
 namespace clearhead {
 
-std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe) {
-  std::vector<TextPair> out;
+namespace {
+
+void add_pairs(const std::string& file, const Recipe& recipe, std::vector<TextPair>& out) {
+  if (const auto made = made_dates(file)) {
+    out.insert(out.end(), made->begin(), made->end());
+    return;
+  }
   const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
   if (is_json_lines(file)) {
     for_each_json_line(opened->bytes(), opened->path(), recipe.source.fields, {}, [&](const std::vector<std::string>& texts) {
       out.push_back({texts[0], texts[1]});
     });
-    return out;
+    return;
   }
   for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
     const std::vector<std::string_view> cells = cells_of(line);
@@ -29,12 +36,58 @@ std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe) 
     }
     out.push_back({std::string(cells[0]), std::string(cells[1])});
   });
+}
+
+std::string joined_names(const std::vector<std::string>& files) {
+  std::string out;
+  for (const std::string& file : files) out += (out.empty() ? "" : ", ") + file;
   return out;
 }
 
-PairData::PairData(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first) : first_(first) {
+}  // namespace
+
+std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::string>& files, const Recipe& recipe) {
+  std::vector<std::vector<std::string>> out;
+  for (const std::string& file : files) {
+    const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
+    for_each_json_list(opened->bytes(), opened->path(), recipe.pairs->turns, [&](std::vector<std::string> turns) {
+      for (std::string& turn : turns) turn = as_line(std::move(turn));
+      out.push_back(std::move(turns));
+    });
+  }
+  return out;
+}
+
+std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe) {
+  std::vector<TextPair> out;
+  if (recipe.pairs && !recipe.pairs->turns.empty()) {
+    for (const std::vector<std::string>& turns : read_dialogues(files, recipe)) {
+      for (size_t at = 1; at < turns.size(); ++at) out.push_back({joined_turns(turns, at, recipe.pairs->turns_before), turns[at]});
+    }
+    return out;
+  }
+  for (const std::string& file : files) add_pairs(file, recipe, out);
+  return out;
+}
+
+std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe) {
+  std::vector<std::string> out(2);
+  if (!recipe.pairs->turns.empty()) {
+    for (const std::vector<std::string>& turns : read_dialogues(recipe.pairs->train, recipe)) {
+      for (const std::string& turn : turns) out[0] += turn + "\n";
+    }
+    return out;
+  }
+  for (const TextPair& pair : read_pairs(recipe.pairs->train, recipe)) {
+    out[0] += pair.source + "\n";
+    out[1] += pair.target + "\n";
+  }
+  return out;
+}
+
+PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first) : first_(first) {
   int64_t read = 0;
-  for (const TextPair& pair : read_pairs(file, recipe)) {
+  for (const TextPair& pair : read_pairs(files, recipe)) {
     ++read;
     const std::vector<int32_t> source = tokenizer.encode(pair.source).ids, target = tokenizer.encode(pair.target).ids;
     const auto fits = [&](const std::vector<int32_t>& ids) { return !ids.empty() && static_cast<int64_t>(ids.size()) <= recipe.length; };
@@ -44,7 +97,7 @@ PairData::PairData(const std::string& file, const Recipe& recipe, const Tokenize
     ids_.insert(ids_.end(), target.begin(), target.end());
   }
   if (pairs_.empty()) {
-    none_ = format("{}/{}: {}", recipe.source.folder, file,
+    none_ = format("{}/{}: {}", recipe.source.folder, joined_names(files),
                    read == 0 ? "has no pairs"
                              : format("none of its {} pairs has 1 to {} tokens on both sides (\"length\"); give a larger length",
                                       with_commas(read), with_commas(recipe.length)));

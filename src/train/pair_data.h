@@ -24,16 +24,23 @@ struct TextPair {
   std::string source{}, target{};
 };
 
-/// Reads a file in the recipe's folder: per line two texts separated by a tab; anything after a second tab is ignored.
+/// Reads files in the recipe's folder: per line two texts separated by a tab; anything after a second tab is ignored.
 /// From JSON lines (json_lines.h) it reads the recipe's two fields. Throws kNotFound with the file and its origin,
 /// kFormat with the line.
-std::vector<TextPair> read_pairs(const std::string& file, const Recipe& recipe);
+///
+/// Of dialogues every turn after the first is a target. Its source is the turns before it, joined (text/turns.h).
+std::vector<TextPair> read_pairs(const std::vector<std::string>& files, const Recipe& recipe);
+/// The turns of each dialogue, a turn on one line. Throws as read_pairs().
+std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::string>& files, const Recipe& recipe);
+/// What a vocabulary is learned from: all sources and all targets; of dialogues each turn once, so the vocabulary does
+/// not depend on how many turns a source has.
+std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe);
 
 class PairData {
  public:
   /// Pairs with more than the recipe's `length` tokens on a side are left out.   first: the token the
   /// decoder starts with
-  PairData(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
+  PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   void add_to(Digest& digest) const;
   /// Batch `number` of the endless sequence. Throws kInvalidArgument if no pair is left.

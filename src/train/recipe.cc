@@ -225,9 +225,43 @@ WatchRecipe read_watch(const Json& json, const std::string& where) {
   return out;
 }
 
+// A name, or a list of names.
+std::vector<std::string> names_of(Fields& fields, const char* name, bool is_needed) {
+  const Json* given = is_needed ? &fields.require(name) : fields.take(name);
+  if (!given) return {};
+  std::vector<std::string> out;
+  for (const Json& file : given->is_array() ? given->items() : Json::Array{*given}) {
+    if (!file.is_string() || file.string().empty()) fields.wrong(name, "a file, or a list of files", *given);
+    out.push_back(file.string());
+  }
+  return out;
+}
+
+// A dialogue is read from JSON lines; the saved model says how many turns it reads.
+void read_turns(const Json& json, const std::string& where, Fields& fields, PairFiles& to) {
+  if (!json.find("turns")) return;
+  to.turns = fields.string("turns");
+  if (to.turns.empty()) fields.wrong("turns", "the name of the field that is a list of turns", Json(to.turns));
+  to.turns_before = at_least(fields, "turns_before", to.turns_before, 0);
+  for (const auto* files : {&to.train, &to.valid, &to.test}) {
+    for (const std::string& file : *files) {
+      if (!is_json_lines(file))
+        fail(ErrorCode::kFormat, "{}: \"pairs.turns\": expected files of JSON lines (*.jsonl), found \"{}\"", where, file);
+    }
+  }
+}
+
 PairFiles read_pair_files(const Json& json, const std::string& where) {
   Fields fields(json, where, "pairs");
-  PairFiles out{fields.string("train"), fields.string("valid"), fields.string_or("test", "")};
+  PairFiles out;
+  out.train = names_of(fields, "train", true);
+  out.valid = names_of(fields, "valid", true);
+  out.test = names_of(fields, "test", false);
+  read_turns(json, where, fields, out);
+  const std::string words = fields.string_or("bleu", "13a");
+  const std::optional<BleuWords> known = bleu_words_named(words);
+  if (!known) fields.wrong("bleu", "13a, zh or char", Json(words));
+  out.bleu = *known;
   fields.refuse_rest();
   return out;
 }
@@ -259,12 +293,30 @@ SoundTable read_sound_table(Fields& fields) {
   return out;
 }
 
+void read_problem(Fields& fields, TaskRecipe& to) {
+  to.problem_type = fields.string_or("problem_type", to.problem_type);
+  const bool is_known = to.problem_type == to.kOneLabel || to.problem_type == to.kManyLabels || to.problem_type == to.kRegression;
+  if (!is_known) fields.wrong("problem_type", format("{}, {} or {}", to.kOneLabel, to.kManyLabels, to.kRegression), Json(to.problem_type));
+  const Json* weights = fields.take("class_weights");
+  if (!weights) return;
+  const std::string expected = "\"balanced\", or a weight above 0 of each label that has not 1, as in {\"rare\": 5}";
+  if (to.problem_type != to.kOneLabel) fields.wrong("class_weights", format("none: \"problem_type\" is {}", to.problem_type), *weights);
+  to.balances_classes = weights->is_string() && weights->string() == "balanced";
+  if (to.balances_classes) return;
+  if (!weights->is_object()) fields.wrong("class_weights", expected, *weights);
+  for (const auto& [label, weight] : weights->fields()) {
+    if (!weight.is_number() || !(weight.number() > 0 && weight.number() <= 1e6)) fields.wrong("class_weights", expected, weight);
+    to.class_weights.emplace_back(label, weight.number());
+  }
+}
+
 TaskRecipe read_task(const Json& json, const std::string& where) {
   Fields fields(json, where, "task");
   TaskRecipe out;
   out.kind = fields.string("kind");
-  if (out.kind != "classify" && out.kind != "tag" && out.kind != "transcribe")
-    fields.wrong("kind", "classify, tag or transcribe", Json(out.kind));
+  constexpr const char* kKinds[] = {"classify", "tag", "answer", "transcribe"};
+  if (std::find(std::begin(kKinds), std::end(kKinds), out.kind) == std::end(kKinds))
+    fields.wrong("kind", "classify, tag, answer or transcribe", Json(out.kind));
   out.train = fields.string("train");
   out.valid = fields.string("valid");
   out.test = fields.string_or("test", "");
@@ -273,6 +325,13 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
     out.pair = column(fields, "pair", false);
     out.label = column(fields, "label", true);
     if (json.find("skip")) out.skip = fields.strings("skip");
+    read_problem(fields, out);
+  }
+  if (out.kind == "answer") {
+    if (json.find("contexts")) out.contexts = fields.strings("contexts");
+    out.overlap = at_least(fields, "overlap", out.overlap, 0);
+    out.longest = at_least(fields, "longest", out.longest, 1);
+    if (json.find("threshold")) out.threshold = fields.number("threshold");
   }
   if (out.kind == "transcribe") {
     out.text = fields.string("text");
@@ -295,7 +354,11 @@ void read_files(Fields& fields, TextSource& to) {
 // Which fields of JSON lines are read: there where a file has them, and nowhere else.
 void read_line_fields(Fields& fields, Recipe& to) {
   std::vector<std::string> files = to.source.files;
-  if (to.pairs) files = {to.pairs->train, to.pairs->valid, to.pairs->test};
+  if (to.pairs) {
+    if (!to.pairs->turns.empty()) return;  // which name their field themselves
+    files = to.pairs->train;
+    for (const auto* more : {&to.pairs->valid, &to.pairs->test}) files.insert(files.end(), more->begin(), more->end());
+  }
   const auto found = std::find_if(files.begin(), files.end(), is_json_lines);
   const std::string expected = to.pairs ? "two names, of the source and of the target, as in [\"source\", \"target\"]"
                                         : "the name of the field that is the text, as in [\"text\"]";
@@ -343,7 +406,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   } else if (const Json* task = fields.take("task")) {
     out.task = read_task(*task, where);
     out.batch = at_least(fields, "batch", 32, 1);
-    out.length = 128;
+    out.length = out.task->kind == "answer" ? 256 : 128;
   } else {
     read_files(fields, out.source);
     out.batch = at_least(fields, "batch", out.batch, 1);
@@ -386,6 +449,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.average = between(fields, "average", 0, 0, 0.99999);
   out.save = f32_or_bf16(fields, "save");
   if (const Json* generation = fields.take("generation")) out.generation = *generation;
+  if (out.pairs && !out.pairs->turns.empty()) out.generation["turns_before"] = out.pairs->turns_before;
   const Json none = Json::object();
   const Json *optimiser = fields.take("optimiser"), *schedule = fields.take("schedule");
   out.optimiser = read_optimiser(optimiser ? *optimiser : none, where);

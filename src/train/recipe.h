@@ -4,10 +4,13 @@
 //                                      or "splits": "splits.tsv" (text_data.h),
 //                                      or, for an encoder-decoder, two texts per line (pair_data.h):
 //                                      "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"},
-//                                      "places": 4096,
-//                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tasks/tag.cc):
+//                                      "places": 4096; each may be a list of files, or made (made_dates.h),
+//                                      or dialogues, to learn the next turn from the turns before it:
+//                                      "pairs": {"train": "a.jsonl", …, "turns": "turns", "turns_before": 4},
+//                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tag.cc, answer.cc):
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
-//                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5}
+//                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5,
+//                                      "problem_type": "single_label_classification", "class_weights": "balanced"}
 //                                      or, for a network that writes from a sound (tasks/transcribe.cc):
 //                                      "task": {"kind": "transcribe", "table": "digits.tsv", "file": "file", "text": "digit",
 //                                      "part": "split", "train": "train", "valid": "valid", "test": "test",
@@ -41,6 +44,7 @@
 
 #include "base/json.h"
 #include "clearhead/train.h"
+#include "text/bleu.h"
 #include "text/train_vocabulary.h"
 #include "train/text_data.h"
 
@@ -53,30 +57,43 @@ struct WatchRecipe {
 
 /// Sounds and their texts: a table whose first line names its columns.
 struct SoundTable {
-  std::string table{}, file{},
-      part{};             // the table; its column of files; and that of parts, whose names are TaskRecipe's train, valid and test
-  std::string speaker{};  // column; sounds are joined to those of the same speaker; empty: to any
+  std::string table{};
+  std::string file{}, part{};  // columns: the sound's file, and its part; parts are named by TaskRecipe's train, valid and test
+  std::string speaker{};       // column; sounds are joined to those of the same speaker; empty: to any
   using Count = std::array<int64_t, 2>;
-  Count joined{1, 1}, tested{1, 1};  // how many sounds make an example, from … to: in training, and where strings are measured
+  Count joined{1, 1}, tested{1, 1};  // how many sounds make an example, from … to: in training, and in strings that --test measures
 };
 
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
-  std::string kind{};                    // "classify", "tag" or "transcribe"
+  static constexpr const char* kOneLabel = "single_label_classification";
+  static constexpr const char* kManyLabels = "multi_label_classification";
+  static constexpr const char* kRegression = "regression";
+  std::string kind{};                    // "classify", "tag", "answer" or "transcribe"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // classify: columns of a table, counted from 1, or fields of JSON lines; pair: may be empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out
-  std::vector<std::string> labels{};     // in order of id; those of the training file unless given
-  std::string best{};                    // the metric that decides which model is best; empty: the task's first
-  SoundTable sounds{};                   // transcribe
-  int64_t patience = 0;                  // validations without a better one before the run ends; 0: it goes on
+  std::string problem_type = kOneLabel;  // classify: one of the three, as Hugging Face's configs name them
+  // classify, of one label: factors of the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it)
+  std::vector<std::pair<std::string, double>> class_weights{};
+  bool balances_classes = false;
+  std::vector<std::string> contexts{};  // answer: files of texts that questions name; none: questions hold their text
+  int64_t overlap = 64, longest = 30;   // answer: AnswerSettings, in tokens
+  std::optional<double> threshold{};    // answer: the same; absent: the one with the best F1 on the validation file
+  SoundTable sounds{};                  // transcribe
+  std::vector<std::string> labels{};    // in order of id; those of the training file unless given
+  std::string best{};                   // the metric that decides which model is best; empty: the task's first
+  int64_t patience = 0;                 // validations without a better one before the run ends; 0: it goes on
 
   /// The id of a label. Throws kInvalidArgument with `where` for one that training does not have.
   int32_t id_of(const std::string& name, const std::string& where) const;
 };
 
 struct PairFiles {
-  std::string train{}, valid{}, test{};  // test: may be empty
+  std::vector<std::string> train{}, valid{}, test{};  // test: may be empty
+  std::string turns{};                                // dialogues: the field of JSON lines with the list of turns; empty: pairs
+  int64_t turns_before = 4;                           // dialogues: the source of a turn is so many turns before it, at most
+  BleuWords bleu = BleuWords::kMteval13a;             // what --test counts as words
 };
 
 /// Dropout rates in training.

@@ -10,6 +10,7 @@
 #include "text/train_vocabulary.h"
 #include "train/pair_data.h"
 #include "train/recipe.h"
+#include "train/tasks/answer.h"
 #include "train/tasks/classify.h"
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
@@ -97,7 +98,10 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
          facts.model_type, facts.reads);
   }
   if (transcribes) return transcribe_task(recipe, tokenizer, *facts.network);
-  if (recipe.task) return recipe.task->kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
+  if (recipe.task)
+    return recipe.task->kind == "answer" ? answer_task(recipe, tokenizer)
+           : recipe.task->kind == "tag"  ? tag_task(recipe, tokenizer)
+                                         : classify_task(recipe, tokenizer, facts.network);
   const bool reads_pairs = facts.reads == "pair";
   if (recipe.pairs.has_value() != reads_pairs) {
     fail(ErrorCode::kInvalidArgument, "{}: a model of type \"{}\" {}", recipe.where, facts.model_type,
@@ -110,13 +114,22 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
 
 namespace {
 
+const char* head_of(const TaskRecipe& task) {
+  if (task.kind == "answer") return "ForQuestionAnswering";
+  return task.kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification";
+}
+
+std::vector<std::string> labels_of(const Recipe& recipe) {
+  if (recipe.task->kind == "answer") return {"start", "end"};
+  return recipe.task->kind == "tag" ? tags_of(recipe) : classes_of(recipe);
+}
+
 // "bert" → "BertForSequenceClassification".
 std::string architecture_of(const Recipe& recipe, const std::string& model_type) {
   std::string known;
   for (const Family& family : families()) {
     for (size_t at = 0; at < family.class_names.size(); ++at) {
-      if (model_type == family.model_types[at])
-        return std::string(family.class_names[at]) + (recipe.task->kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification");
+      if (model_type == family.model_types[at]) return std::string(family.class_names[at]) + head_of(*recipe.task);
       known += (known.empty() ? "" : ", ") + std::string(family.model_types[at]);
     }
   }
@@ -129,11 +142,13 @@ std::string architecture_of(const Recipe& recipe, const std::string& model_type)
 Recipe fitted_to_task(Recipe recipe) {
   if (!recipe.task || recipe.task->kind == "transcribe") return recipe;
   TaskRecipe& task = *recipe.task;
-  if (task.labels.empty()) task.labels = task.kind == "tag" ? tags_of(recipe) : classes_of(recipe);
+  if (task.labels.empty()) task.labels = labels_of(recipe);
   recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
   const Json* type = recipe.model.find("model_type");
-  if (!is_network(recipe.model))
+  if (!is_network(recipe.model)) {
     recipe.model["architectures"] = Json::Array{architecture_of(recipe, type && type->is_string() ? type->string() : "")};
+    if (task.kind == "classify") recipe.model["problem_type"] = task.problem_type;
+  }
   Json names = Json::object(), ids = Json::object();
   for (size_t id = 0; id < task.labels.size(); ++id) {
     names[std::to_string(id)] = task.labels[id];
@@ -149,6 +164,12 @@ ForwardInput input_of(const Rows& rows) {
   ForwardInput input = plain_input(rows.batch, rows.length, rows.ids, rows.lengths);
   if (!rows.type_ids.empty()) input.type_ids = rows.type_ids;
   return input;
+}
+
+Measured Task::measured(const std::vector<Example>& examples) const {
+  Measured out;
+  for (const Example& example : examples) out.count += example.counted;
+  return out;
 }
 
 std::vector<Example> Task::test() const {
@@ -177,14 +198,15 @@ namespace {
 // What the training file of a task says.
 std::vector<std::string> task_texts(const Recipe& recipe) {
   std::vector<std::string> out;
-  const std::string reads = what_is_read(recipe.model);
   if (recipe.task->kind == "transcribe") return transcribed_texts(recipe);
-  if (recipe.task->kind == "classify" && reads == "text") {
-    for (const LabelledLine& line : read_labelled(recipe.task->train, recipe)) out.push_back(line.text + "\n" + line.pair);
-  } else if (recipe.task->kind == "classify") {
-    for (const LabelledInput& one : read_inputs(recipe.task->train, recipe, reads)) {
-      out.insert(out.end(), one.input.texts.begin(), one.input.texts.end());
-      if (!one.input.question.empty()) out.push_back(one.input.question);
+  if (recipe.task->kind == "classify") {
+    for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) {
+      if (!line.input) {
+        out.push_back(line.text + "\n" + line.pair);
+        continue;
+      }
+      out.insert(out.end(), line.input->texts.begin(), line.input->texts.end());
+      if (!line.input->question.empty()) out.push_back(line.input->question);
     }
   } else {
     fail(ErrorCode::kUnsupported,
@@ -199,12 +221,7 @@ std::vector<std::string> task_texts(const Recipe& recipe) {
 std::vector<std::string> vocabulary_texts(const Recipe& recipe) {
   if (recipe.task) return task_texts(recipe);
   if (!recipe.pairs) return read_part(recipe.source, Part::kTrain);
-  std::vector<std::string> out(2);
-  for (const TextPair& pair : read_pairs(recipe.pairs->train, recipe)) {
-    out[0] += pair.source + "\n";
-    out[1] += pair.target + "\n";
-  }
-  return out;
+  return vocabulary_texts_of_pairs(recipe);
 }
 
 std::string tokenizer_json_of(const Recipe& recipe) {

@@ -2,9 +2,10 @@
 //
 //   texts      windows of one row of tokens (text_data.h)          models with a causal head
 //   pairs      sources and targets (pair_data.h)                   encoder-decoders
-//   classify   one class per text, or pair of texts                encoders, fine-tuned (tasks/classify.cc)
+//   classify   one class, several labels or a number per text      encoders, fine-tuned (tasks/classify.cc)
 //   transcribe the text of a sound                                 networks that write from sounds (tasks/transcribe.cc)
 //   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
+//   answer     a span of a text, or none, for a question           encoders, fine-tuned (tasks/answer.cc)
 //
 // A task is one file: it reads its data, makes batches, and says what the loss and the metrics are.
 #pragma once
@@ -39,8 +40,16 @@ struct TaskFacts {
 struct Example {
   std::optional<Rows> source{};    // what an encoder reads
   Rows input{};                    // what the stack with the head reads
-  std::vector<int32_t> targets{};  // [batch·length] per token, or [batch] per sequence; −100 does not count
+  std::vector<int32_t> targets{};  // [batch·length] per token, or equally many per sequence; −100 does not count
+  std::vector<float> values{};     // numbers to be said, equally many per sequence
+  std::vector<int64_t> numbers{};  // [batch], by which a task knows its sequences again; empty where it need not
   int64_t counted = 0;             // the sum of losses is divided by this
+};
+
+/// What was measured: 500 "texts".
+struct Measured {
+  int64_t count = 0;
+  const char* of = "texts";
 };
 
 /// Sequences as a model takes them.
@@ -70,6 +79,9 @@ class Task {
   virtual std::vector<std::string> metric_names() const { return {}; }
   /// predictions: of each example. The values of metric_names(), in that order.
   virtual std::vector<double> metrics(const std::vector<Example>&, const std::vector<std::vector<double>>&) const { return {}; }
+  virtual Measured measured(const std::vector<Example>& examples) const;
+  /// Adds to the config of a model that is saved what the last metrics() found and running the model needs.
+  virtual void describe(Json&) const {}
 };
 
 /// The recipe of a task with its labels, and with the model that Hugging Face has for it: "BertForSequenceClassification",

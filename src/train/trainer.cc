@@ -382,6 +382,7 @@ void Trainer::save_model(const std::string& to) const {
   NamedTensors saved = learner_->named();
   saved.insert(saved.end(), learner_->buffers().begin(), learner_->buffers().end());
   Json config = recipe_.model;
+  task_->describe(config);
   if (recipe_.save != DType::kF32) {
     for (auto& [name, values] : saved) values = to_dtype(values, recipe_.save);
     config["torch_dtype"] = "bfloat16";

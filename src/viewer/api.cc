@@ -137,7 +137,7 @@ void run_events(LoadedTrace& loaded, const ApiRequest& request, const std::funct
 ApiKind kind_of(const ApiRequest& request) {
   const std::string& path = request.path;
   if (path == "tile") return request.query.count("exact") > 0 ? ApiKind::kLong : ApiKind::kOnce;
-  for (const char* once : {"info", "text", "segments", "row", "col", "mass"}) {
+  for (const char* once : {"info", "text", "picture", "segments", "row", "col", "mass"}) {
     if (path == once) return ApiKind::kOnce;
   }
   for (const char* longer : {"verify", "export"}) {
@@ -158,6 +158,7 @@ ApiAnswer answer(LoadedTrace& loaded, const ApiRequest& request, const LookOptio
   check_text(loaded, query);
   if (path == "info") return json_answer(questions::info(loaded));
   if (path == "text") return text_answer(loaded, request, query);
+  if (path == "picture") return frame_answer(questions::picture(loaded, query.integer("items", 0, 0, kLongest)), request);
   if (path == "segments") return json_answer(questions::segments(loaded, static_cast<int>(query.integer("side", 0, 0, 1'000))));
   if (path == "row") return frame_answer(questions::row(loaded, line_of(query, "q"), options), request);
   if (path == "col") return frame_answer(questions::column(loaded, line_of(query, "k"), options), request);

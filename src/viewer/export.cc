@@ -68,7 +68,12 @@ Json tokens_json(const RunText& text) {
   for (size_t i = 0; i < text.ids.size(); ++i) {
     const auto [begin, end] = text.offsets[i];
     const std::string bytes = end > begin ? text.text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)) : text.pieces[i];
-    out.push(Json::object({{"begin", begin}, {"end", end}, {"id", static_cast<int64_t>(text.ids[i])}, {"text", bytes}}));
+    Json token = Json::object({{"begin", begin}, {"end", end}, {"id", static_cast<int64_t>(text.ids[i])}, {"text", bytes}});
+    if (const ItemRange* items = text.items_of(static_cast<int64_t>(i))) {
+      token["item"] = items->kind;
+      token["name"] = text.pieces[i];
+    }
+    out.push(std::move(token));
   }
   return out;
 }

@@ -701,6 +701,10 @@ std::string filled(std::string_view text, const std::vector<std::pair<std::strin
 
 uint64_t TraceWriter::write(uint64_t most) {
   blobs_.add("text/0", questions::text(loaded_, 0));
+  const std::vector<ItemRange>& items = loaded_.trace().plan().text.items;
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (items[i].picture.defined()) blobs_.add(format("picture/{}", i), questions::picture(loaded_, static_cast<int64_t>(i)));
+  }
   hold("text");
   uint64_t heads = 0;
   for (const MapFamily& family : loaded_.trace().plan().families) {

@@ -55,10 +55,14 @@ std::vector<std::optional<std::pair<int64_t, int64_t>>> bands_of(const Trace& tr
   return bands;
 }
 
+bool is_of_tokens(const RunText& text, const MapFamily& family) {
+  return !family.is_part || std::max(family.first_query + family.queries, family.first_key + family.keys) <= text.tokens();
+}
+
 // From what its keys receive, in every kept layer; where that would take long, of sampled rows.
 std::vector<int64_t> find_family_sinks(const Trace& trace, FamilyFacts& facts) {
-  if (facts.queries == 0 || facts.keys == 0) return {};
   const MapFamily& shape = facts.shape;
+  if (facts.queries == 0 || facts.keys == 0 || !is_of_tokens(trace.plan().text, shape)) return {};  // sinks are tokens
   const double a_row =
       static_cast<double>(facts.layers.size()) * static_cast<double>(shape.heads * shape.d_k) * static_cast<double>(facts.keys);
   int64_t sample = static_cast<int64_t>(kSinkWork / a_row);
@@ -109,7 +113,7 @@ FamilyFacts facts_of(const Trace& trace, const MapFamily& family) {
   if (!map.frames().empty()) {
     const AttentionSpec& spec = map.frames()[0].record.spec;
     facts.sums_to_one = rows_sum_to_one(spec);
-    facts.summary = summary_of(spec, family.d_k);
+    facts.summary = summary_of(spec, family.d_k, is_of_tokens(trace.plan().text, family));
   }
   facts.bands = bands_of(trace, family, facts.layers);
   facts.sinks = find_family_sinks(trace, facts);

@@ -1,4 +1,4 @@
-// One sweep of a layer's heads, cut into heads. Maps that are smaller than a thumbnail are their own thumbnail.
+// One sweep of a layer's heads, cut into heads. Maps that are smaller than a thumbnail are their own thumbnail; so is a family's part of the text.
 #include "viewer/head_statistics.h"
 
 #include <algorithm>
@@ -9,7 +9,18 @@ namespace {
 
 constexpr int64_t kThumbnail = 64;
 
-bool is_smaller_than_thumbnail(const FamilyFacts& known) { return known.queries < kThumbnail || known.keys < kThumbnail; }
+// Where the sweep's own picture, 64² cells of the whole text, is not the one to show.
+bool has_own_thumbnail(const FamilyFacts& known) { return known.queries < kThumbnail || known.keys < kThumbnail || known.shape.is_part; }
+
+Range queries_of(const FamilyFacts& known) {
+  const MapFamily& shape = known.shape;
+  return shape.is_part ? Range{shape.first_query, shape.first_query + shape.queries} : Range{0, known.queries};
+}
+
+Range keys_of(const FamilyFacts& known) {
+  const MapFamily& shape = known.shape;
+  return shape.is_part ? Range{shape.first_key, shape.first_key + shape.keys} : Range{0, known.keys};
+}
 
 template <class T>
 std::vector<T> line_of(const Tensor& tensor, int64_t line) {
@@ -19,8 +30,10 @@ std::vector<T> line_of(const Tensor& tensor, int64_t line) {
 }
 
 // One head out of a sweep of several.
-HeadStatistics head_of(const ReductionResult& sweep, int64_t at, HeadScores scores) {
+HeadStatistics head_of(const ReductionResult& sweep, int64_t at, HeadScores scores, const FamilyFacts& known) {
   HeadStatistics out;
+  out.thumbnail_queries = queries_of(known);
+  out.thumbnail_keys = keys_of(known);
   out.scores = std::move(scores);
   out.entropy = line_of<float>(sweep.entropy, at);
   out.distance = line_of<float>(sweep.distance, at);
@@ -38,10 +51,12 @@ HeadStatistics head_of(const ReductionResult& sweep, int64_t at, HeadScores scor
   return out;
 }
 
-void add_small_thumbnail(const LayerMap& map, const FamilyFacts& known, const LookOptions& options, HeadStatistics& head) {
-  head.thumbnail_rows = std::min(kThumbnail, known.queries);
-  head.thumbnail_columns = std::min(kThumbnail, known.keys);
-  TileRequest tile{.queries = {0, known.queries}, .keys = {0, known.keys}, .cells = {head.thumbnail_rows, head.thumbnail_columns}};
+void add_own_thumbnail(const LayerMap& map, const FamilyFacts& known, const LookOptions& options, HeadStatistics& head) {
+  const TileRequest tile{.queries = queries_of(known),
+                         .keys = keys_of(known),
+                         .cells = {std::min(kThumbnail, queries_of(known).size()), std::min(kThumbnail, keys_of(known).size())}};
+  head.thumbnail_rows = tile.cells[0];
+  head.thumbnail_columns = tile.cells[1];
   const Tile picture = map.tile(head.scores.head, tile, {.cancel = options.cancel});
   head.thumbnail.assign(picture.max.data<float>(), picture.max.data<float>() + picture.max.numel());
 }
@@ -51,15 +66,15 @@ std::vector<HeadStatistics> sweep_heads(const Trace& trace, const FamilyFacts& k
   const RunText text = first_tokens(trace.plan().text, known.keys);  // without the one generated last, which was never read
   ReductionRequest request = atlas_request(text);
   request.heads = heads;
-  if (is_smaller_than_thumbnail(known) || !known.all_rows) request.cells = {0, 0};
+  if (has_own_thumbnail(known) || !known.all_rows) request.cells = {0, 0};
   const ReductionResult sweep = map.reduce(request, options);
   const std::vector<HeadScores> scores = head_scores(sweep, text, known.shape, layer);
   std::vector<HeadStatistics> out;
   for (int64_t at = 0; at < heads.size(); ++at) {
     HeadScores own_scores = scores[static_cast<size_t>(at)];
     own_scores.head = heads.begin + at;
-    HeadStatistics head = head_of(sweep, at, std::move(own_scores));
-    if (head.thumbnail.empty() && known.all_rows) add_small_thumbnail(map, known, options, head);
+    HeadStatistics head = head_of(sweep, at, std::move(own_scores), known);
+    if (head.thumbnail.empty() && known.all_rows) add_own_thumbnail(map, known, options, head);
     out.push_back(std::move(head));
   }
   return out;
@@ -68,14 +83,14 @@ std::vector<HeadStatistics> sweep_heads(const Trace& trace, const FamilyFacts& k
 HeadStatistics from_run(const Trace& trace, const FamilyFacts& known, int layer, int64_t head) {
   const ReductionResult& sweep = trace.statistics(known.shape.name, layer);
   const RunText text = first_tokens(trace.plan().text, sweep.received.size(2));
-  return head_of(sweep, head, head_scores(sweep, text, known.shape, layer)[static_cast<size_t>(head)]);
+  return head_of(sweep, head, head_scores(sweep, text, known.shape, layer)[static_cast<size_t>(head)], known);
 }
 
 }  // namespace
 
 std::vector<HeadStatistics> exact_statistics(const Trace& trace, const FamilyFacts& known, int layer, Range heads,
                                              const LookOptions& options) {
-  if (!trace.has_statistics(known.shape.name, layer) || is_smaller_than_thumbnail(known)) {
+  if (!trace.has_statistics(known.shape.name, layer) || has_own_thumbnail(known)) {
     LookOptions all_rows = options;
     all_rows.sampled_rows = 0;
     return sweep_heads(trace, known, layer, heads, all_rows);

@@ -18,6 +18,7 @@ struct HeadStatistics {
   std::vector<int64_t> queries{};            // which query each row is
   std::vector<float> thumbnail{};            // [thumbnail rows, thumbnail columns], max
   int64_t thumbnail_rows = 0, thumbnail_columns = 0;
+  Range thumbnail_queries{}, thumbnail_keys{};  // what it shows: a family's own part of the text
   bool exact = true;
   int64_t rows = 0;
 };

@@ -38,8 +38,8 @@ struct ScoreOfPair {
 };
 
 // "a token sees itself and all before it".
-std::string sight_of(const Band& band) {
-  std::string sees = "every token sees every token";
+std::string sight_of(const Band& band, bool of_tokens) {
+  std::string sees = of_tokens ? "every token sees every token" : "every query sees every key";
   if (band.ahead && *band.ahead == 0) {
     sees = band.back ? format("a token sees itself and {} before it", with_commas(*band.back)) : "a token sees itself and all before it";
   } else if (band.back || band.ahead) {
@@ -52,7 +52,7 @@ std::string sight_of(const Band& band) {
 
 }  // namespace
 
-std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
+std::string summary_of(const AttentionSpec& spec, int64_t d_k, bool of_tokens) {
   std::string score = std::visit(ScoreOfPair{d_k}, spec.score);
   for (const Term& term : spec.terms) {
     if (std::holds_alternative<Alibi>(term)) score += " − slope·distance";
@@ -62,7 +62,7 @@ std::string summary_of(const AttentionSpec& spec, int64_t d_k) {
     if (const SoftCap* cap = std::get_if<SoftCap>(&term))
       score = format("{}·tanh(({})/{})", number(static_cast<double>(cap->cap)), score, number(static_cast<double>(cap->cap)));
   }
-  std::string out = std::visit(NameOf{}, spec.normaliser) + ("(" + score) + "), " + sight_of(spec.topology.band);
+  std::string out = std::visit(NameOf{}, spec.normaliser) + ("(" + score) + "), " + sight_of(spec.topology.band, of_tokens);
   if (spec.topology.segments) out += ", of its own segment";
   if (spec.topology.mask) out += ", where the mask allows";
   if (spec.topology.visible) out += ", where the rule allows";

@@ -81,7 +81,7 @@ std::vector<int32_t> words_of(const RunText& text) {
   std::vector<int32_t> out(text.ids.size(), -1);
   int32_t word = -1, last = -2;
   for (size_t i = 0; i < out.size(); ++i) {
-    if (text.special[i]) {
+    if (text.special[i] || static_cast<int64_t>(i) >= text.tokens()) {
       last = -2;
       continue;
     }

@@ -323,6 +323,26 @@ TEST_P(TapeOn, CrossEntropyIsPyTorchsFormulaWithSmoothingAndIgnoredRows) {
   }
 }
 
+TEST_P(TapeOn, CrossEntropyOfARowIsTimesItsWeight) {
+  const std::vector<int32_t> targets = {3, -100, 0, 6};
+  const std::vector<float> weights = {2, 5, 0.25F, 1};
+  expect_gradients(
+      {random_tensor({4, 7}, 15, 3)},
+      [&](clearhead::Run& run, std::vector<Tensor>& in) {
+        return ops::cross_entropy(run, in[0], targets, {.divisor = 3, .row_weights = weights});
+      },
+      [&](const std::vector<Values>& in) {
+        double sum = 0;
+        for (size_t row = 0; row < 4; ++row) {
+          if (targets[row] < 0) continue;
+          double total = 0;
+          for (size_t c = 0; c < 7; ++c) total += std::exp(in[0][row * 7 + c]);
+          sum -= static_cast<double>(weights[row]) * (in[0][row * 7 + static_cast<size_t>(targets[row])] - std::log(total));
+        }
+        return Values{sum / 3};
+      });
+}
+
 // One buffer [length, q | k | v]: heads are views of it, two query heads on one key head.
 TEST_P(TapeOn, AttentionSendsGradientsThroughViewsOfOneProjection) {
   const int64_t length = 5, width = 4;

@@ -1,23 +1,21 @@
 // The page on the real binary: `clearhead view` of models with known answers, from 10 to 100,000 tokens; who may ask; what the exports hold.
 
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
+import { binary, build, endAll, get, json, view } from './program.mjs';
 import { answers, assertPrinted, settled, skip as noBrowser, stateOf, useBrowser } from './harness.mjs';
 
-const build = process.env.CLEARHEAD_BUILD ?? fileURLToPath(new URL('../../build/release/', import.meta.url));
-const binary = join(build, 'clearhead');
 const maker = join(build, 'clearhead-known-models');
 const skip = noBrowser || (existsSync(binary) && existsSync(maker) ? false : `no ${binary}`);
 if (skip && process.env.CLEARHEAD_REQUIRE_BROWSER === '1') throw new Error(String(skip));
 
 const { open } = useBrowser();
-const running = [];
 let folder;
 let model;
 
@@ -28,7 +26,7 @@ before(() => {
   execFileSync(maker, ['causal', model]);
 });
 after(() => {
-  for (const child of running) child.kill('SIGINT');
+  endAll();
   if (folder) rmSync(folder, { recursive: true });
 });
 
@@ -43,29 +41,6 @@ function knownText(bytes) {
   if (bytes < 1000) writeFileSync(path, readFileSync(path).subarray(0, bytes));
   return { path, where };
 }
-
-/** Starts the viewer and gives the address that it prints. */
-function view(...args) {
-  const child = spawn(binary, ['view', ...args, '--no-browser']);
-  running.push(child);
-  return new Promise((resolve, reject) => {
-    let out = '';
-    let error = '';
-    child.stderr.on('data', (d) => (error += d));
-    child.stdout.on('data', (d) => {
-      out += d;
-      const url = /http:\/\/127\.0\.0\.1:\d+\/\?token=\w+/.exec(out)?.[0];
-      if (url) resolve({ url, base: url.split('?')[0], token: url.split('=')[1] });
-    });
-    child.on('exit', (code) => reject(new Error(`clearhead view ended with ${code}: ${error}`)));
-  });
-}
-
-const get = (server, path) =>
-  fetch(`${server.base}api/${path}`, {
-    headers: { Authorization: `Bearer ${server.token}` },
-  });
-const json = async (server, path) => (await get(server, path)).json();
 
 /** A row's exact weights, as the source prints them for people. */
 const row = async (server, query, layer, head) =>

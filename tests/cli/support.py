@@ -51,6 +51,25 @@ def run(*arguments, stdin=b"", folder=None, timeout=60, **changes):
     return Done(subprocess.run(command, input=stdin, capture_output=True, env=environment(**changes), cwd=folder, timeout=timeout, check=False))
 
 
+def write_wordpiece(folder, words):
+    """A tokenizer of these words, and of BERT's special tokens around a text or a pair."""
+    vocabulary = {token: at for at, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    special = {name: {"id": name, "ids": [vocabulary[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")}
+    cls, end = {"SpecialToken": {"id": "[CLS]", "type_id": 0}}, [{"SpecialToken": {"id": "[SEP]", "type_id": side}} for side in (0, 1)]
+    text, pair = {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None,
+        "added_tokens": [{"id": at, "content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+                         for at, name in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])],
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": False, "lowercase": True},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "TemplateProcessing", "single": [cls, text, end[0]], "pair": [cls, text, end[0], pair, end[1]], "special_tokens": special},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100, "vocab": vocabulary},
+    }), encoding="utf-8")
+
+
 def write_safetensors(path, tensors, metadata=None):
     """tensors: name → (dtype, shape, values)."""
     header, blocks, at = {}, [], 0

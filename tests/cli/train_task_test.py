@@ -139,9 +139,106 @@ class Classification(TaskCase):
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         self.refused(1, f'{self.recipe}: "task.text" is "sentence"; expected a column of the table, counted from 1 (a field\'s name belongs to .jsonl)',
                      *task, "task.text=sentence")
-        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag or transcribe, found "sort"', *task, "task.kind=sort")
+        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer or transcribe, found "sort"', *task, "task.kind=sort")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
         self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
+
+
+class Problems(TaskCase):
+    """Several labels of a text, numbers, and classes that do not weigh alike."""
+
+    def write_lines(self, name, lines):
+        (self.folder / name).write_text("".join(f"{label}\t{' '.join(words)}\n" for label, words in lines), encoding="utf-8")
+
+    def labelled(self):
+        words, labels = self.words(FILLERS), []
+        for label, kind in (("colour", COLOURS), ("animal", ANIMALS)):
+            if self.random.random() < 0.5:
+                words.insert(self.random.randint(0, len(words)), self.random.choice(kind))
+                labels.append(label)
+        return ", ".join(labels), words
+
+    def test_several_labels_of_a_text_are_judged_each_by_itself(self):
+        for part, count in (("train", 400), ("valid", 60), ("test", 60)):
+            self.write_lines(f"{part}.tsv", [self.labelled() for _ in range(count)])
+        self.write({"kind": "classify", "problem_type": "multi_label_classification", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1},
+                   steps=700)
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertGreater(json.loads(done.out.splitlines()[-1])["micro_f1"], 0.95)
+        tested = self.measured("run")
+        self.assertGreater(tested["macro_f1"], 0.95)
+        self.assertEqual(tested["counted"], 60)
+        config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
+        self.assertEqual((config["problem_type"], config["id2label"]), ("multi_label_classification", {"0": "animal", "1": "colour"}))
+        for text, expected in (("we saw a red hen", (1, 1)), ("we saw it", (0, 0)), ("a dog on a road", (1, 0))):
+            scores = {one["label"]: one["probability"] for one in run("run", "classify", self.folder / "run/best", text, "--json").json["classes"]}
+            self.assertEqual((round(scores["animal"]), round(scores["colour"])), expected, text)
+
+    def test_lists_of_labels_in_json_lines_are_labels_in_a_cell(self):
+        for part, count in (("train", 40), ("valid", 20)):
+            lines = [self.labelled() for _ in range(count)]
+            self.write_lines(f"{part}.tsv", lines)
+            texts = [json.dumps({"text": " ".join(words), "labels": [label for label in labels.split(", ") if label]}) for labels, words in lines]
+            (self.folder / f"{part}.jsonl").write_text("\n".join(texts) + "\n", encoding="utf-8")
+        task = {"kind": "classify", "problem_type": "multi_label_classification"}
+        self.write(task | {"train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1}, steps=20)
+        self.assertEqual(self.train("first").code, 0)
+        self.write(task | {"train": "train.jsonl", "valid": "valid.jsonl", "text": "text", "label": "labels"}, steps=20)
+        done = self.train("second")
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertEqual(*((self.folder / name / "best/model.safetensors").read_bytes() for name in ("first", "second")))
+
+    def test_a_number_is_learned_measured_and_answered(self):
+        def counted():
+            words = [self.random.choice(("very", *FILLERS)) for _ in range(8)]
+            return words.count("very") / 2 - 1, words
+
+        for part, count in (("train", 400), ("valid", 60), ("test", 60)):
+            self.write_lines(f"{part}.tsv", [counted() for _ in range(count)])
+        task = {"kind": "classify", "problem_type": "regression", "train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv", "text": 2, "label": 1}
+        self.write(task, steps=400)
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        last = json.loads(done.out.splitlines()[-1])
+        self.assertGreater(last["pearson"], 0.95)
+        self.assertLess(last["validation_loss"], 0.05)
+        self.assertGreater(self.measured("run")["spearman"], 0.9)
+        config = json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))
+        self.assertEqual((config["problem_type"], config["id2label"]), ("regression", {"0": "value"}))
+        said = run("run", "classify", self.folder / "run/best", "we saw very very very very it on", "--json").json["classes"]
+        self.assertAlmostEqual(said[0]["value"], 1, delta=0.5)
+        line = run("run", "classify", self.folder / "run/best", "we saw it on a road we saw").out
+        self.assertRegex(line, r"^ *-[01]\.\d{4}  value\n$")
+        with (self.folder / "valid.tsv").open("a", encoding="utf-8") as file:
+            file.write("much\twe saw it\n")
+        self.refused(1, f'{self.folder}/valid.tsv, line 61: "much" is not a number; "task.problem_type" is regression',
+                     "train", self.recipe, f"data={self.folder}", "-o", self.folder / "other")
+
+    def test_a_class_that_weighs_more_is_found_more_often(self):
+        def doubtful():
+            return ("rare" if self.random.random() < 0.2 else "often"), self.words(FILLERS)
+
+        for part in ("train", "valid"):
+            self.write_lines(f"{part}.tsv", [("rare", ["red"]), *(doubtful() for _ in range(200))])
+        task = {"kind": "classify", "train": "train.tsv", "valid": "valid.tsv", "text": 2, "label": 1, "best": "loss"}
+        rare = {}
+        for name, weights in (("none", {}), ("balanced", {"class_weights": "balanced"}), ("given", {"class_weights": {"rare": 4}})):
+            self.write(task | weights, steps=60, schedule={"kind": "constant", "learning_rate": 0.001})
+            done = self.train(name)
+            self.assertEqual(done.code, 0, done.errors)
+            classes = run("run", "classify", self.folder / name / "best", "we saw it on a road", "--json").json["classes"]
+            rare[name] = {one["label"]: one["probability"] for one in classes}["rare"]
+        self.assertLess(rare["none"], 0.35)
+        self.assertGreater(rare["balanced"], 0.35)
+        self.assertGreater(rare["given"], 0.35)
+        task = ["train", self.recipe, f"data={self.folder}", "-o", self.folder / "run"]
+        self.refused(1, f'{self.recipe}: "task.class_weights": expected "balanced", or a weight above 0 of each label that has not 1, as in {{"rare": 5}}, found 0',
+                     *task, 'task.class_weights={"rare": 0}')
+        self.refused(1, f'{self.recipe}: "task.class_weights": "seldom" is a label that training has not; expected "often", "rare"',
+                     *task, 'task.class_weights={"seldom": 2}')
+        self.refused(1, f'{self.recipe}: "task.class_weights": expected none: "problem_type" is regression, found "balanced"',
+                     *task, "task.class_weights=balanced", "task.problem_type=regression")
 
 
 class Tagging(TaskCase):

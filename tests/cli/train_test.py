@@ -280,6 +280,8 @@ class Training(TrainingCase):
         (self.folder / "test.tsv").write_text("".join(lines[:30]), encoding="utf-8")
         measured = self.ok("train", where, f"data={self.folder}", "pairs.test=test.tsv", "--test", self.folder / "run/best", "--json").json
         self.assertEqual((measured["pairs"], measured["beams"], measured["length_penalty"]), (30, 2, 0.5))
+        by_characters = self.ok("train", where, f"data={self.folder}", "pairs.test=test.tsv", "pairs.bleu=char", "--test", self.folder / "run/best", "--json").json
+        self.assertEqual([made["signature"].split("|")[3] for made in (measured, by_characters)], ["tok:13a", "tok:char"])
         translated = self.ok("run", "translate", self.folder / "run/best", "a g\nb h").out.splitlines()
         self.assertEqual(translated, ["G A", "H B"])
         self.refused(1, f"{where}: \"pairs\" names no \"test\" file", "train", where, f"data={self.folder}", "--test", self.folder / "run/best")

@@ -7,15 +7,16 @@ namespace {
 
 class BertGolden : public testing::TestWithParam<const char*> {};
 TEST_P(BertGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("bert", GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Variants, BertGolden, testing::Values("mlm", "classify", "tokens", "pooler", "pretraining"), variant_name);
+INSTANTIATE_TEST_SUITE_P(Variants, BertGolden, testing::Values("mlm", "classify", "tokens", "answers", "pooler", "pretraining"),
+                         variant_name);
 
 class DistilbertGolden : public testing::TestWithParam<const char*> {};
 TEST_P(DistilbertGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("distilbert", GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Variants, DistilbertGolden, testing::Values("mlm", "classify"), variant_name);
+INSTANTIATE_TEST_SUITE_P(Variants, DistilbertGolden, testing::Values("mlm", "classify", "answers"), variant_name);
 
 class RobertaGolden : public testing::TestWithParam<const char*> {};
 TEST_P(RobertaGolden, HiddenStatesMapsAndLogitsAreThoseOfTheLibrary) { expect_golden("roberta", GetParam()); }
-INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classify"), variant_name);
+INSTANTIATE_TEST_SUITE_P(Variants, RobertaGolden, testing::Values("mlm", "classify", "answers"), variant_name);
 
 TEST(BertConfig, RefusesByNameWhatItCannotSay) {
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"position_embedding_type": "relative_key"})"),
@@ -31,6 +32,20 @@ TEST(BertConfig, RefusesByNameWhatItCannotSay) {
             "(model: bert)");
   EXPECT_EQ(refusal_of("bert", "mlm", R"({"num_attention_heads": 5})"),
             "config.json: \"num_attention_heads\": 5 is not supported: it does not divide hidden_size 24 (model: bert)");
+}
+
+TEST(BertConfig, AHeadForAnswersHasTwoOutputsAndItsSettings) {
+  EXPECT_EQ(refusal_of("bert", "answers", R"({"id2label": {"0": "a", "1": "b", "2": "c"}})"),
+            "config.json: \"id2label\": an object is not supported: a head for answers has two outputs, start and end (model: bert)");
+  EXPECT_EQ(refusal_of("bert", "answers", R"({"answers": {"window": 0}})"),
+            "config.json: \"answers.window\": expected an integer of 1 or more, found 0");
+  EXPECT_EQ(refusal_of("bert", "answers", R"({"answers": {"window": 128, "overlap": 16, "longest": 8, "threshold": -1.5}})"), "");
+}
+
+TEST(ProblemTypes, UnknownOnesAreRefused) {
+  EXPECT_EQ(
+      refusal_of("bert", "classify", R"({"problem_type": "ranking"})"),
+      "config.json: \"problem_type\": expected single_label_classification, multi_label_classification or regression, found \"ranking\"");
 }
 
 TEST(BertConfig, LetsFieldsPassThatSpeakOfNoForwardPass) {

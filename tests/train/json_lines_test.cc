@@ -59,12 +59,12 @@ TEST(JsonLines, APairIsTwoFields) {
   Recipe recipe;
   recipe.source = {.folder = folder.path(), .fields = {"from", "to"}};
   folder.put("pairs.jsonl", "{\"to\": \"b\\t\", \"from\": [\"a\", \"a\"]}\n{\"from\": \"c\", \"to\": [\"d\", \"e\"]}\n");
-  const std::vector<TextPair> pairs = read_pairs("pairs.jsonl", recipe);
+  const std::vector<TextPair> pairs = read_pairs({"pairs.jsonl"}, recipe);
   ASSERT_EQ(pairs.size(), 2u);
   EXPECT_EQ(pairs[0].source + "|" + pairs[0].target, "a a|b\t");
   EXPECT_EQ(pairs[1].source + "|" + pairs[1].target, "c|d e");
   recipe.source.fields = {"from", "too"};
-  EXPECT_EQ(error_of([&] { read_pairs("pairs.jsonl", recipe); }),
+  EXPECT_EQ(error_of([&] { read_pairs({"pairs.jsonl"}, recipe); }),
             "kFormat: " + folder / "pairs.jsonl" + ", line 1: expected a field \"too\", found \"to\", \"from\"");
 }
 

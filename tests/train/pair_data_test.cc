@@ -62,7 +62,7 @@ std::vector<Example> epoch_of(const PairData& data, uint64_t seed, int64_t epoch
 
 TEST(PairData, ABatchHoldsSourcesTargetsAndWhatTheDecoderReads) {
   const Made made;
-  const PairData data("train.tsv", made.recipe, *made.tokenizer, 1);
+  const PairData data({"train.tsv"}, made.recipe, *made.tokenizer, 1);
   int64_t places = 0, tokens = 0;
   for (const Example& example : data.in_order()) {
     const Rows &source = *example.source, &input = example.input;
@@ -93,7 +93,7 @@ TEST(PairData, ABatchHoldsSourcesTargetsAndWhatTheDecoderReads) {
 
 TEST(PairData, EveryPairComesOnceInEveryEpochInAnotherOrder) {
   const Made made;
-  const PairData data("train.tsv", made.recipe, *made.tokenizer, 1);
+  const PairData data({"train.tsv"}, made.recipe, *made.tokenizer, 1);
   const auto all = rows_of(data.in_order());
   EXPECT_EQ(std::accumulate(all.begin(), all.end(), 0, [](int sum, const auto& row) { return sum + row.second; }), 300);
   const std::vector<Example> first = epoch_of(data, 7, 0), second = epoch_of(data, 7, 1), again = epoch_of(data, 7, 0);
@@ -110,17 +110,40 @@ TEST(PairData, EveryPairComesOnceInEveryEpochInAnotherOrder) {
 TEST(PairData, LongPairsAreLeftOutAndALineWithoutATabIsNamed) {
   Made made;
   made.recipe.length = 6;
-  const PairData few("train.tsv", made.recipe, *made.tokenizer, 1);
+  const PairData few({"train.tsv"}, made.recipe, *made.tokenizer, 1);
   for (const Example& example : few.in_order()) EXPECT_LE(std::max(example.source->length, example.input.length), 6);
   EXPECT_GT(few.tokens(), 0);
   write_file(made.recipe.source.folder + "/broken.tsv", "a\tb\nno tab\n");
   try {
-    read_pairs("broken.tsv", made.recipe);
+    read_pairs({"broken.tsv"}, made.recipe);
     FAIL() << "nothing was refused";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("broken.tsv, line 2: expected two texts with a tab between, found \"no tab\""),
               std::string::npos);
   }
+}
+
+TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt) {
+  Made made;
+  write_file(made.recipe.source.folder + "/a.jsonl", R"({"turns": ["one", "two\r\nlines", "three", "four"]})"
+                                                     "\n"
+                                                     R"({"turns": ["alone"]})"
+                                                     "\n");
+  write_file(made.recipe.source.folder + "/b.jsonl", R"({"turns": ["five", "six"]})"
+                                                     "\n");
+  made.recipe.pairs = PairFiles{.train = {"a.jsonl", "b.jsonl"}, .turns = "turns", .turns_before = 2};
+  const auto pairs_of = [&] {
+    std::vector<std::string> out;
+    for (const TextPair& pair : read_pairs(made.recipe.pairs->train, made.recipe)) out.push_back(pair.source + " | " + pair.target);
+    return out;
+  };
+  EXPECT_EQ(pairs_of(),
+            (std::vector<std::string>{"one | two  lines", "one\ntwo  lines | three", "two  lines\nthree | four", "five | six"}));
+  const std::vector<std::string> vocabulary = vocabulary_texts_of_pairs(made.recipe);
+  made.recipe.pairs->turns_before = 0;
+  EXPECT_EQ(pairs_of(), (std::vector<std::string>{" | two  lines", " | three", " | four", " | six"}));
+  EXPECT_EQ(vocabulary_texts_of_pairs(made.recipe), vocabulary);
+  EXPECT_EQ(vocabulary[0], "one\ntwo  lines\nthree\nfour\nalone\nfive\nsix\n");
 }
 
 }  // namespace

@@ -9,12 +9,14 @@
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "io/safetensors.h"
+#include "item_traces.h"
 #include "numbers.h"
 #include "random_tensor.h"
 #include "viewer/questions/atlas.h"
 #include "viewer/questions/info.h"
 #include "viewer/questions/lines.h"
 #include "viewer/questions/mass.h"
+#include "viewer/questions/text.h"
 #include "viewer/questions/tiles.h"
 
 namespace clearhead {
@@ -111,6 +113,7 @@ std::vector<Trace> valid_traces() {
   out.push_back(windowed());
   out.push_back(of_a_part());
   out.push_back(generated());
+  out.push_back(item_traces::memory());
   return out;
 }
 
@@ -130,6 +133,7 @@ bool look(const std::string& path) {
   };
   LoadedTrace loaded(trace, {});
   allow_errors([&] { (void)questions::info(loaded).dump(); });
+  allow_errors([&] { (void)questions::text(loaded, 0).json(); });
   for (const MapFamily& family : trace->plan().families) {
     allow_errors([&] { head_atlas(*trace, family.name); });
     for (const int layer : trace->layers(family.name)) {

@@ -104,6 +104,8 @@ def run(model, inputs):
         value = getattr(out, name, None)
         if value is not None:
             golden[field] = f32(value)
+    if getattr(out, "start_logits", None) is not None:
+        golden["logits"] = f32(torch.stack([out.start_logits, out.end_logits], -1))
     return golden
 
 

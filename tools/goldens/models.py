@@ -65,6 +65,7 @@ def bert():
     encoder("bert", "pooler", hf.BertModel, hf.BertConfig(**small, type_vocab_size=3, hidden_act="gelu_new"), 120, types=3)
     encoder("bert", "pretraining", hf.BertForPreTraining, hf.BertConfig(**small), 130, types=2)
     encoder("bert", "tokens", hf.BertForTokenClassification, hf.BertConfig(**small, num_labels=5), 140, types=2)
+    encoder("bert", "answers", hf.BertForQuestionAnswering, hf.BertConfig(**small), 150, types=2)
 
 
 def distilbert():
@@ -72,6 +73,7 @@ def distilbert():
     encoder("distilbert", "mlm", hf.DistilBertForMaskedLM, hf.DistilBertConfig(**small), 200)
     encoder("distilbert", "classify", hf.DistilBertForSequenceClassification,
             hf.DistilBertConfig(**small, activation="relu", sinusoidal_pos_embds=True, num_labels=4), 210)
+    encoder("distilbert", "answers", hf.DistilBertForQuestionAnswering, hf.DistilBertConfig(**small), 220)
 
 
 def roberta():
@@ -79,6 +81,7 @@ def roberta():
     encoder("roberta", "mlm", hf.RobertaForMaskedLM, hf.RobertaConfig(**small, type_vocab_size=1), 300, types=1, pad=1)
     encoder("roberta", "classify", hf.RobertaForSequenceClassification, hf.RobertaConfig(**small, type_vocab_size=2, num_labels=3, pad_token_id=2), 310,
             types=2, pad=2)
+    encoder("roberta", "answers", hf.RobertaForQuestionAnswering, hf.RobertaConfig(**small, type_vocab_size=1), 320, types=1, pad=1)
 
 
 def older_names(fields):

@@ -3,6 +3,8 @@
 //   BERT        Devlin et al. 2019. MiniLM and most sentence encoders are BERTs with other sizes.
 //   DistilBERT  Sanh et al. 2019: half the layers, no token types, no pooler.
 //   RoBERTa     Liu et al. 2019: positions start at padding_idx + 1.
+#include <limits>
+
 #include "models/families/facts.h"
 
 namespace clearhead {
@@ -10,10 +12,33 @@ namespace {
 
 // Of every token where the model is for that, else of the first.
 ClassifierFacts classifier(const Architecture& facts, const LinearNames& dense, Activation activation, const std::string& out) {
-  if (is_for(facts, "ForTokenClassification")) {
-    return {ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
-  }
+  if (is_for(facts, "ForTokenClassification")) return {ClassifierFacts::Where::kEvery, {}, Activation::kNone, linear("classifier")};
+  if (facts.answers) return {ClassifierFacts::Where::kSpan, {}, Activation::kNone, linear("qa_outputs")};
   return {ClassifierFacts::Where::kFirst, dense, activation, linear(out)};
+}
+
+// How a model for questions reads: "answers", which training writes; the defaults where others wrote the config.
+std::optional<AnswerSettings> answers(Config& config, const Architecture& facts) {
+  const Json* given = config.take("answers");
+  if (!is_for(facts, "ForQuestionAnswering")) return std::nullopt;
+  if (facts.labels.size() != 2)
+    config.refuse(config.take("id2label") ? "id2label" : "num_labels", "a head for answers has two outputs, start and end");
+  AnswerSettings out;
+  if (given && !given->is_null()) {
+    Fields fields(*given, config.where(), "answers");
+    const auto size = [&](const char* name, int64_t otherwise, int64_t least) {
+      const int64_t value = fields.integer_or(name, otherwise);
+      if (value < least || value > std::numeric_limits<int32_t>::max())
+        fields.wrong(name, format("an integer of {} or more", least), Json(value));
+      return value;
+    };
+    out.window = size("window", out.window, 1);
+    out.overlap = size("overlap", out.overlap, 0);
+    out.longest = size("longest", out.longest, 1);
+    out.threshold = fields.number_or("threshold", out.threshold);
+    fields.refuse_rest();
+  }
+  return out;
 }
 
 // Old checkpoints call the gains gamma and beta, as TensorFlow did.
@@ -66,6 +91,7 @@ Architecture encoder(Config& config, const std::string& prefix) {
   facts.layer.mlp_norm = layer_norm(layer + "output.LayerNorm", epsilon);
   facts.pooler = PoolerFacts{pooler(), Activation::kTanh};
   facts.labels = config.labels();
+  facts.answers = answers(config, facts);
   return facts;
 }
 
@@ -131,6 +157,7 @@ Architecture read_distilbert(const Json& json, const std::string& where) {
   facts.masked = MaskedHeadFacts{linear("vocab_transform"), activation, layer_norm("vocab_layer_norm", kEpsilon), "vocab_projector.weight",
                                  "vocab_projector.bias"};
   facts.labels = config.labels();
+  facts.answers = answers(config, facts);
   facts.classifier = classifier(facts, linear("pre_classifier"), Activation::kRelu, "classifier");
   config.done();
   return facts;

@@ -11,6 +11,8 @@
 //   "choice": "soft", or "hard": one word, drawn in training by its weight, the best one otherwise (Xu et al. 2015, §4.1)
 //
 // Source and target share a vocabulary and its table, which is the output projection too (Press & Wolf 2017).
+#include <cmath>
+
 #include "base/format.h"
 #include "clearhead/error.h"
 #include "models/networks/attending.h"
@@ -37,9 +39,10 @@ class RecurrentTranslator final : public Network {
       config.wrong("where", "global with this \"score\"; local attention is Luong's", Json(where_));
     facts_ = std::move(facts);
     facts_.width = hidden_;
-    embedding_ = {scope / "embedding", size_of_vocabulary(config), embedding_size_, Init::normal(0.05)};
+    embedding_ = {scope / "embedding", size_of_vocabulary(config), embedding_size_,
+                  Init::normal(1 / std::sqrt(static_cast<double>(embedding_size_)))};
     encoder_ = {scope / "encoder", embedding_size_, hidden_ / 2, {.bidirectional = true}};
-    begin_ = {scope / "begin", hidden_ / 2, hidden_};
+    begin_ = {scope / "begin", score_ == "none" ? hidden_ : hidden_ / 2, hidden_};
     decoder_ = {scope / "decoder", embedding_size_ + (is_fed() ? hidden_ : 0), hidden_};
     if (score_ != "dot" && score_ != "none") query_ = {scope / "query", hidden_, hidden_, {.bias = false}};
     if (is_additive()) {
@@ -58,7 +61,7 @@ class RecurrentTranslator final : public Network {
 
   Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
     const Memory memory = encode(compute, *source);
-    const Tensor words = compute.dropout(embedding_(compute, input.ids), dropout_);
+    const Tensor words = embedded(compute, input.ids);
     parts::RecurrentState state{.state = {memory.begin}};
     if (!is_fed()) {
       const Tensor states = decoder_(compute, words, {input.batch, input.length}, state).rows;
@@ -90,7 +93,7 @@ class RecurrentTranslator final : public Network {
   Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
     Memory memory = memory_of(compute, cache);
     memory.keys = keys_of(compute, memory.rows);
-    const Tensor words = embedding_(compute, ids);
+    const Tensor words = embedded(compute, ids);
     parts::RecurrentState state{.state = {cache.states.at(0)}};
     Tensor seen;
     if (is_fed()) seen = context(compute, memory, state.state[0], cache.length);
@@ -110,12 +113,21 @@ class RecurrentTranslator final : public Network {
 
   Tensor keys_of(Compute& compute, const Tensor& rows) const { return is_additive() ? key_(compute, rows) : rows; }
 
+  // Scaled to variance 1 (Vaswani et al. 2017, §3.4): the table is an output projection, whose entries are small.
+  Tensor embedded(Compute& compute, const std::vector<int32_t>& ids) const {
+    const Tensor words = embedding_(compute, ids),
+                 scale = Tensor::from(std::vector<float>{std::sqrt(static_cast<float>(embedding_size_))}, {1, 1});
+    return compute.dropout(compute.multiply(words, scale.expand(words.shape())), dropout_);
+  }
+
   Memory encode(Compute& compute, const Rows& source) const {
     Memory memory{.layout = source.layout()};
-    const auto [rows, last] = encoder_(compute, compute.dropout(embedding_(compute, source.ids), dropout_), memory.layout);
+    const auto [rows, last] = encoder_(compute, embedded(compute, source.ids), memory.layout);
     memory.rows = rows;
     memory.keys = keys_of(compute, rows);
-    memory.begin = compute.activate("tanh", begin_(compute, last.state[1]));  // what was read backwards
+    // What was read backwards; without attention, both ways.
+    const Tensor ends = score_ == "none" ? compute.concat(last.state, 1) : last.state[1];
+    memory.begin = compute.activate("tanh", begin_(compute, ends));
     return memory;
   }
 

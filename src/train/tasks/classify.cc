@@ -1,7 +1,16 @@
-// Cross-entropy over the classifier's logits; accuracy and F1 over the classes. A label that the training file does not have is named with its line.
+// What is said of whole texts, in three ways, as Hugging Face's "problem_type" names them:
+//
+//   single_label_classification   cross-entropy over the labels, times the label's weight; accuracy and F1
+//   multi_label_classification    binary cross-entropy of each label, their mean; F1 over the labels of all texts
+//   regression                    squared error, its mean; Pearson's and Spearman's correlation
+//
+// Binary cross-entropy of a logit x is the cross-entropy of two classes with the logits 0 and x. A label that the training file does not have is named with its
+// line.
 #include "train/tasks/classify.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <set>
 
 #include "base/format.h"
@@ -15,17 +24,66 @@
 namespace clearhead {
 namespace {
 
-class Classify final : public ItemTask {
+using ReadsOther = std::optional<NetworkFacts>;  // of a model that reads no text
+// What is wanted of a line, into an item.
+using Judge = std::function<void(const LabelledLine&, Item&)>;
+
+class Texts : public ItemTask {
+ protected:
+  Texts(const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network, const Judge& judge)
+      : ItemTask(recipe, tokenizer, /*per_token=*/false, [&recipe, &tokenizer, network, judge](const std::string& file) {
+          return items_of(file, recipe, tokenizer, network, judge);
+        }) {}
+
+  Measured measured(const std::vector<Example>& examples) const final {
+    Measured out;
+    for (const Example& example : examples) out.count += example.input.batch;
+    return out;
+  }
+
+ private:
+  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network,
+                                    const Judge& judge) {
+    std::vector<Item> out;
+    for (const LabelledLine& line : read_lines(file, recipe)) {
+      if (network) {
+        out.push_back({.read = read_line(*network, tokenizer, line)});
+      } else {
+        const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length);
+        out.push_back({encoding.ids, encoding.type_ids});
+      }
+      judge(line, out.back());
+    }
+    return out;
+  }
+  static ReadInput read_line(const NetworkFacts& network, const Tokenizer& tokenizer, const LabelledLine& line) {
+    try {
+      return read_input(network, &tokenizer, *line.input);
+    } catch (const Error& error) {
+      fail(error.code(), "{}: {}", line.where, error.what());
+    }
+  }
+};
+
+class OneLabel final : public Texts {
  public:
-  Classify(const Recipe& recipe, const Tokenizer& tokenizer, const std::optional<NetworkFacts>& network)
-      : ItemTask(recipe, tokenizer, /*per_token=*/false,
-                 [&, network](const std::string& file) {
-                   return network ? items_of(file, recipe, tokenizer, *network) : items_of(file, recipe, tokenizer);
-                 }),
-        classes_(static_cast<int32_t>(recipe.task->labels.size())) {}
+  OneLabel(const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network)
+      : Texts(recipe, tokenizer, network,
+              [&recipe](const LabelledLine& line, Item& item) { item.targets = {recipe.task->id_of(line.labels.front(), line.where)}; }),
+        recipe_(recipe),
+        classes_(static_cast<int32_t>(recipe.task->labels.size())) {
+    const TaskRecipe& task = *recipe.task;
+    if (!task.class_weights.empty()) weights_.assign(task.labels.size(), 1);
+    for (const auto& [label, weight] : task.class_weights)
+      weights_[static_cast<size_t>(task.id_of(label, recipe.where + ": \"task.class_weights\""))] = static_cast<float>(weight);
+  }
 
   Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
-    return ops::cross_entropy(run, result.class_logits, example.targets, {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+    ops::CrossEntropyOptions options{.smoothing = static_cast<float>(smoothing), .divisor = divisor};
+    if (const std::vector<float>& weights = class_weights(); !weights.empty()) {
+      for (const int32_t target : example.targets) options.row_weights.push_back(weights[static_cast<size_t>(target)]);
+    }
+    return ops::cross_entropy(run, result.class_logits, example.targets, options);
   }
   std::vector<std::string> metric_names() const override { return {"accuracy", "macro_f1", "matthews"}; }
   std::vector<double> predictions(const RunResult& result, const Example&) const override { return largest_of_rows(result.class_logits); }
@@ -40,45 +98,122 @@ class Classify final : public ItemTask {
   }
 
  private:
-  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer) {
-    std::vector<Item> out;
-    for (const LabelledLine& line : read_labelled(file, recipe)) {
-      const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length);
-      out.push_back({encoding.ids, encoding.type_ids, {recipe.task->id_of(line.label, line.where)}});
+  // To balance classes, the training file is counted when a loss is first asked for.
+  const std::vector<float>& class_weights() const {
+    const TaskRecipe& task = *recipe_.task;
+    if (!weights_.empty() || !task.balances_classes) return weights_;
+    weights_.assign(task.labels.size(), 1);
+    const std::vector<LabelledLine> lines = read_lines(task.train, recipe_);
+    std::vector<int64_t> counts(task.labels.size(), 0);
+    for (const LabelledLine& line : lines) ++counts[static_cast<size_t>(task.id_of(line.labels.front(), line.where))];
+    for (size_t label = 0; label < counts.size(); ++label) {
+      if (counts[label] > 0) weights_[label] = static_cast<float>(lines.size()) / static_cast<float>(counts[label] * classes_);
     }
-    return out;
+    return weights_;
   }
-  static std::vector<Item> items_of(const std::string& file, const Recipe& recipe, const Tokenizer& tokenizer,
-                                    const NetworkFacts& network) {
-    std::vector<Item> out;
-    for (const LabelledInput& one : read_inputs(file, recipe, network.reads)) {
-      try {
-        out.push_back({.targets = {recipe.task->id_of(one.label, one.where)}, .read = read_input(network, &tokenizer, one.input)});
-      } catch (const Error& error) {
-        fail(error.code(), "{}: {}", one.where, error.what());
-      }
-    }
-    return out;
-  }
+
+  const Recipe& recipe_;
   int32_t classes_;
+  mutable std::vector<float> weights_{};  // [class]; empty: ones
+};
+
+class ManyLabels final : public Texts {
+ public:
+  ManyLabels(const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network)
+      : Texts(recipe, tokenizer, network,
+              [&recipe](const LabelledLine& line, Item& item) {
+                item.targets.assign(recipe.task->labels.size(), 0);
+                for (const std::string& label : line.labels) item.targets[static_cast<size_t>(recipe.task->id_of(label, line.where))] = 1;
+              }),
+        labels_(recipe.task->labels.size()) {}
+
+  Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
+    const int64_t count = result.class_logits.numel();
+    Tensor pairs = run.result({count, 2});
+    ops::concat(run, {Tensor::zeros({count, 1}), result.class_logits.reshape({count, 1})}, 1, pairs);
+    return ops::cross_entropy(run, pairs, example.targets, {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+  }
+  std::vector<std::string> metric_names() const override { return {"micro_f1", "macro_f1", "accuracy"}; }
+  std::vector<double> predictions(const RunResult& result, const Example&) const override {
+    const float* logits = result.class_logits.data<float>();
+    std::vector<double> out;
+    for (int64_t at = 0; at < result.class_logits.numel(); ++at) out.push_back(logits[at] > 0 ? 1 : 0);
+    return out;
+  }
+  std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
+    std::vector<uint8_t> predicted, expected;
+    for (size_t at = 0; at < examples.size(); ++at) {
+      for (const double one : predictions[at]) predicted.push_back(one > 0);
+      for (const int32_t one : examples[at].targets) expected.push_back(one > 0);
+    }
+    const metrics::MultiLabel scores = metrics::multi_label(predicted, expected, labels_);
+    return {scores.average.micro.f1, scores.average.macro.f1, scores.accuracy};
+  }
+
+ private:
+  size_t labels_;
+};
+
+class Regression final : public Texts {
+ public:
+  Regression(const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network)
+      : Texts(recipe, tokenizer, network, [](const LabelledLine& line, Item& item) { item.values = {value_of(line)}; }) {}
+
+  Tensor loss(Run& run, const RunResult& result, const Example& example, double /*smoothing*/, double divisor) const override {
+    const auto count = static_cast<int64_t>(example.values.size());
+    Tensor difference = run.result({count}), squares = run.result({count}), sum = run.result({1}), loss = run.result({1});
+    std::transform(example.values.begin(), example.values.end(), difference.mutable_data<float>(), [](float value) { return -value; });
+    ops::add(run, result.class_logits.reshape({count}), difference);
+    ops::multiply(run, difference, difference, squares);
+    ops::reduce(run, ops::Reduction::kSum, squares.reshape({1, count}), 1, sum);
+    ops::multiply(run, sum, Tensor::from(std::vector<float>{static_cast<float>(1 / divisor)}, {1}), loss);
+    return loss;
+  }
+  std::vector<std::string> metric_names() const override { return {"pearson", "spearman"}; }
+  std::vector<double> predictions(const RunResult& result, const Example&) const override {
+    const float* values = result.class_logits.data<float>();
+    return {values, values + result.class_logits.numel()};
+  }
+  // A correlation that is not defined, of equal numbers, counts as none.
+  std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
+    std::vector<double> predicted, expected;
+    for (size_t at = 0; at < examples.size(); ++at) {
+      predicted.insert(predicted.end(), predictions[at].begin(), predictions[at].end());
+      expected.insert(expected.end(), examples[at].values.begin(), examples[at].values.end());
+    }
+    const metrics::Regression scores = metrics::regression(predicted, expected);
+    const auto or_none = [](double correlation) { return std::isnan(correlation) ? 0 : correlation; };
+    return {or_none(scores.pearson), or_none(scores.spearman)};
+  }
+
+ private:
+  static float value_of(const LabelledLine& line) {
+    const std::string& text = line.labels.front();
+    char* end = nullptr;
+    const float value = std::strtof(text.c_str(), &end);
+    if (text.empty() || *end != '\0' || !std::isfinite(value))
+      fail(ErrorCode::kFormat, "{}: \"{}\" is not a number; \"task.problem_type\" is regression", line.where, text);
+    return value;
+  }
 };
 
 }  // namespace
 
 std::unique_ptr<Task> classify_task(const Recipe& recipe, const Tokenizer& tokenizer, const std::optional<NetworkFacts>& network) {
-  return std::make_unique<Classify>(recipe, tokenizer, network);
+  if (recipe.task->problem_type == TaskRecipe::kManyLabels) return std::make_unique<ManyLabels>(recipe, tokenizer, network);
+  if (recipe.task->problem_type == TaskRecipe::kRegression) return std::make_unique<Regression>(recipe, tokenizer, network);
+  return std::make_unique<OneLabel>(recipe, tokenizer, network);
 }
 
 std::vector<std::string> classes_of(const Recipe& recipe) {
+  if (recipe.task->problem_type == TaskRecipe::kRegression) return {"value"};
   std::set<std::string> classes;
-  if (const std::string reads = what_is_read(recipe.model); reads == "text") {
-    for (const LabelledLine& line : read_labelled(recipe.task->train, recipe)) classes.insert(line.label);
-  } else {
-    for (const LabelledInput& one : read_inputs(recipe.task->train, recipe, reads)) classes.insert(one.label);
-  }
-  if (classes.size() < 2) {
-    fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected two or more (\"task.label\" is {})", recipe.source.folder,
-         recipe.task->train, classes.size(), classes.size() == 1 ? ", \"" + *classes.begin() + "\"" : "es", recipe.task->label);
+  for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) classes.insert(line.labels.begin(), line.labels.end());
+  const size_t least = recipe.task->problem_type == TaskRecipe::kManyLabels ? 1 : 2;
+  if (classes.size() < least) {
+    fail(ErrorCode::kInvalidArgument, "{}/{}: has {} class{}; expected {} or more (\"task.label\" is {})", recipe.source.folder,
+         recipe.task->train, classes.size(), classes.size() == 1 ? ", \"" + *classes.begin() + "\"" : "es", least == 2 ? "two" : "one",
+         recipe.task->label);
   }
   return {classes.begin(), classes.end()};
 }

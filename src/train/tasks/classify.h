@@ -1,4 +1,4 @@
-// One class per text, per pair of texts, or per input of a network.
+// One class, several labels, or a number, per text, pair of texts, or input of a network.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@ namespace clearhead {
 
 /// network: of a model that reads something other than a text
 std::unique_ptr<Task> classify_task(const Recipe& recipe, const Tokenizer& tokenizer, const std::optional<NetworkFacts>& network);
-/// The classes of the recipe's training file, sorted. Throws what reading it throws, kInvalidArgument for fewer than two.
+/// The labels of the recipe's training file, sorted; of a regression one. Throws what reading it throws, kInvalidArgument for fewer than two classes.
 std::vector<std::string> classes_of(const Recipe& recipe);
 
 }  // namespace clearhead

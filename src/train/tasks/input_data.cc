@@ -17,7 +17,8 @@ std::vector<LabelledInput> read_documents(const std::string& file, const Recipe&
   std::vector<LabelledInput> out;
   const TaskRecipe& task = *recipe.task;
   if (!is_json_lines(file)) {
-    for (LabelledLine& line : read_labelled(file, recipe)) out.push_back({{.texts = sentences_of(line.text)}, line.label, line.where});
+    for (LabelledLine& line : read_labelled(file, recipe))
+      out.push_back({{.texts = sentences_of(line.text)}, line.labels.front(), line.where});
     return out;
   }
   const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
@@ -39,10 +40,22 @@ std::vector<LabelledInput> read_documents(const std::string& file, const Recipe&
 
 }  // namespace
 
+std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe) {
+  const std::string reads = what_is_read(recipe.model);
+  if (reads == "text") return read_labelled(file, recipe);
+  std::vector<LabelledLine> out;
+  for (LabelledInput& one : read_inputs(file, recipe, reads)) {
+    out.push_back({.labels = {std::move(one.label)}, .where = std::move(one.where), .input = std::move(one.input)});
+  }
+  return out;
+}
+
 std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& recipe, const std::string& reads) {
   std::vector<LabelledInput> out;
-  if (reads == "document") out = read_documents(file, recipe);
-  else fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
+  if (reads == "document")
+    out = read_documents(file, recipe);
+  else
+    fail(ErrorCode::kUnsupported, "{}: there is no task yet for a model that reads a {}", recipe.where, reads);
   std::erase_if(out, [&](const LabelledInput& one) {
     const std::vector<std::string>& skip = recipe.task->skip;
     return std::find(skip.begin(), skip.end(), one.label) != skip.end();

@@ -24,22 +24,46 @@ size_t column_of(const std::string& name, const std::string& what, const std::st
        where, what, name);
 }
 
+// "comedy, drama" → "comedy", "drama"; nothing → none.
+std::vector<std::string> parts_of(std::string_view cell) {
+  std::vector<std::string> out;
+  while (cell.find_first_not_of(' ') != std::string_view::npos) {
+    const size_t comma = std::min(cell.find(','), cell.size());
+    const std::string_view part = cell.substr(0, comma);
+    const size_t begin = part.find_first_not_of(' '), end = part.find_last_not_of(' ');
+    if (begin != std::string_view::npos) out.emplace_back(part.substr(begin, end + 1 - begin));
+    cell.remove_prefix(std::min(comma + 1, cell.size()));
+  }
+  return out;
+}
+
+std::vector<std::string> labels_of_field(const Json& line, const std::string& field, bool are_many, const std::string& where) {
+  const Json* value = line.find(field);
+  if (value && value->is_number()) return {value->dump()};
+  if (!are_many) return {text_of(line, field, where)};
+  if (!value || !value->is_array()) return parts_of(text_of(line, field, where));
+  std::vector<std::string> out;
+  for (const Json& label : value->items()) out.push_back(label.is_number() ? label.dump() : label.string());
+  return out;
+}
+
 }  // namespace
 
 std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe) {
   const TaskRecipe& task = *recipe.task;
   const std::shared_ptr<MappedFile> opened = open_source(recipe.source, file);
   std::vector<LabelledLine> out;
-  const auto add = [&](std::string text, std::string pair, std::string label, std::string where) {
-    if (std::find(task.skip.begin(), task.skip.end(), label) != task.skip.end()) return;
-    out.push_back({std::move(text), std::move(pair), std::move(label), std::move(where)});
+  const bool are_many = task.problem_type == TaskRecipe::kManyLabels;
+  const auto add = [&](LabelledLine line) {
+    const bool skips = std::any_of(line.labels.begin(), line.labels.end(), [&](const std::string& label) {
+      return std::find(task.skip.begin(), task.skip.end(), label) != task.skip.end();
+    });
+    if (!skips) out.push_back(std::move(line));
   };
   if (is_json_lines(file)) {
-    std::vector<std::string> fields = {task.text, task.label};
-    if (!task.pair.empty()) fields.push_back(task.pair);
-    int64_t number = 0;
-    for_each_json_line(opened->bytes(), opened->path(), fields, {}, [&](const std::vector<std::string>& texts) {
-      add(texts[0], task.pair.empty() ? "" : texts[2], texts[1], format("{}, line {}", opened->path(), ++number));
+    for_each_json_object(opened->bytes(), opened->path(), {}, [&](const Json& line, const std::string& where) {
+      add({text_of(line, task.text, where), task.pair.empty() ? "" : text_of(line, task.pair, where),
+           labels_of_field(line, task.label, are_many, where), where});
     });
     return out;
   }
@@ -50,7 +74,7 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
     const std::string where = format("{}, line {}", opened->path(), number);
     if (cells.size() < most) fail(ErrorCode::kFormat, "{}: expected {} columns with tabs between, found {}", where, most, cells.size());
     const auto cell = [&](size_t column) { return column == 0 ? std::string() : std::string(cells[column - 1]); };
-    add(cell(text), cell(pair), cell(label), where);
+    add({cell(text), cell(pair), are_many ? parts_of(cell(label)) : std::vector<std::string>{cell(label)}, where});
   });
   return out;
 }
@@ -106,6 +130,7 @@ void ItemBatches::add_to(Digest& digest) const {
       digest.add(&size, sizeof size);
       digest.add(part->data(), part->size() * sizeof(int32_t));
     }
+    digest.add(item.values.data(), item.values.size() * sizeof(float));
     if (!item.read) continue;
     add_side(item.read->input, digest);
     if (item.read->source) add_side(*item.read->source, digest);
@@ -167,11 +192,14 @@ Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin
     append(rows.ids, item.ids, pad_);
     append(rows.type_ids, item.type_ids, 0);
     rows.lengths.push_back(static_cast<int32_t>(item.ids.size()));
+    if (item.number >= 0) out.numbers.push_back(item.number);
     if (per_token_) {
       append(out.targets, item.targets, -100);
     } else {
       out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
     }
+    out.values.insert(out.values.end(), item.values.begin(), item.values.end());
+    out.counted += static_cast<int64_t>(item.values.size());
     out.counted += std::count_if(item.targets.begin(), item.targets.end(), [](int32_t target) { return target != -100; });
   }
   return out;

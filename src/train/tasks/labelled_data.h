@@ -19,12 +19,15 @@
 
 namespace clearhead {
 
-/// One line of a file: its texts and its label, and where it stands, for messages.
+/// One line of a file: its texts and its labels, and where it stands, for messages.
 struct LabelledLine {
-  std::string text{}, pair{}, label{};
-  std::string where{};  // "sst_train.tsv, line 3"
+  std::string text{}, pair{};
+  std::vector<std::string> labels{};  // one, unless a text may have several
+  std::string where{};                // "sst_train.tsv, line 3"
+  std::optional<ModelInput> input{};  // of a network that reads no text, in place of the text
 };
-/// The lines of a file of the recipe's task, without those whose label the recipe skips. Throws kNotFound with the file and its origin, kFormat with file, line
+/// The lines of a file of the recipe's task, without those that have a label the recipe skips. Several labels of a text have commas between them in a table,
+/// and are a list in JSON lines. Throws kNotFound with the file and its origin, kFormat with file, line
 /// and column.
 std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& recipe);
 
@@ -34,7 +37,9 @@ Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, con
 /// An input and what is to be said of it.
 struct Item {
   std::vector<int32_t> ids{}, type_ids{};
-  std::vector<int32_t> targets{};   // one, or one per token
+  std::vector<int32_t> targets{};   // equally many of every item, or one per token
+  std::vector<float> values{};      // what is to be said in numbers, equally many of every item
+  int64_t number = -1;              // by which a task knows it again; −1: it need not
   std::optional<ReadInput> read{};  // of a network that reads no text; then there are no ids
 
   int64_t size() const;  // tokens, or places that it takes

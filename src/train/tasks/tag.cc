@@ -58,6 +58,7 @@ class TagTask final : public ItemTask {
   std::vector<double> predictions(const RunResult& result, const Example&) const override {
     return largest_of_rows(by_token(result.class_logits));
   }
+  Measured measured(const std::vector<Example>& examples) const override { return {ItemTask::measured(examples).count, "words"}; }
   // Words that were cut off with their sentence's end do not count; `--test` says how many tokens a sentence may have.
   std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
     std::vector<metrics::Tags> predicted, expected;

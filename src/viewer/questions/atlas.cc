@@ -6,6 +6,7 @@
 
 #include "base/format.h"
 #include "observe/picture.h"
+#include "viewer/questions/ranges.h"
 #include "viewer/questions/tiles.h"
 
 namespace clearhead::questions {
@@ -107,6 +108,8 @@ ViewFrame heads_frame(const std::string& family, int layer, const std::vector<He
                                {"badge", first.exact ? "exact" : "sampled"},
                                {"sampled_rows", first.exact ? Json() : Json(first.rows)},
                                {"size", std::max(first.thumbnail_rows, first.thumbnail_columns)},
+                               {"queries", range_json(first.thumbnail_queries)},
+                               {"keys", range_json(first.thumbnail_keys)},
                                {"heads", list}});
   if (layer >= 0) frame.header["layer"] = layer;
   frame.add("thumbnails", thumbnails, {static_cast<int64_t>(heads.size()), first.thumbnail_rows, first.thumbnail_columns});

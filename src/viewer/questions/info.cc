@@ -14,7 +14,7 @@ namespace {
 const char* kind_of(const MapFamily& family) {
   if (family.name == "enc") return "encoder";
   if (family.name == "cross") return "cross";
-  return "decoder";
+  return family.name == "dec" ? "decoder" : "other";
 }
 
 Json family_json(const FamilyFacts& known) {

@@ -2,12 +2,33 @@
 #include "viewer/questions/text.h"
 
 #include <algorithm>
+#include <span>
 #include <string_view>
 #include <utility>
 
 #include "base/format.h"
 
 namespace clearhead::questions {
+namespace {
+
+// What stands behind the tokens, each with its name.
+Json items_json(const RunText& text) {
+  Json out = Json::array();
+  for (const ItemRange& range : text.items) {
+    Json names = Json::array();
+    for (int64_t id = range.begin; id < range.end; ++id) names.push(text.pieces[static_cast<size_t>(id)]);
+    const Tensor& picture = range.picture;
+    out.push(Json::object({{"kind", range.kind},
+                           {"begin", range.begin},
+                           {"end", range.end},
+                           {"rows", range.rows},
+                           {"picture", picture.defined() ? Json(Json::Array{picture.size(0), picture.size(1)}) : Json()},
+                           {"names", std::move(names)}}));
+  }
+  return out;
+}
+
+}  // namespace
 
 ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> wanted) {
   if (side != 0) fail(ErrorCode::kNotFound, "side {}: this source has one side, 0.", side);
@@ -21,7 +42,7 @@ ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> wanted)
   std::vector<int32_t> id, word;
   std::vector<uint8_t> flags;
   int64_t first = -1, last = 0, reached = 0;
-  for (int64_t i = range.begin - 1; i >= 0 && reached == 0; --i) reached = text.offsets[static_cast<size_t>(i)][1];
+  for (int64_t i = std::min(range.begin, text.tokens()) - 1; i >= 0 && reached == 0; --i) reached = text.offsets[static_cast<size_t>(i)][1];
   for (int64_t i = range.begin; i < range.end; ++i) {
     const size_t at = static_cast<size_t>(i);
     auto [from, to] = text.offsets[at];
@@ -43,12 +64,25 @@ ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> wanted)
   ViewFrame frame;
   frame.header = Json::object(
       {{"side", side}, {"from", range.begin}, {"to", range.end}, {"tokens", tokens}, {"byte_begin", first}, {"byte_end", last}});
+  if (!text.items.empty()) frame.header["items"] = items_json(text);
   frame.add_text("text", std::string_view(text.text).substr(static_cast<size_t>(first), static_cast<size_t>(last - first)));
   frame.add("begin", begin);
   frame.add("end", end);
   frame.add("id", id);
   frame.add("word", word);
   frame.add("flags", flags);
+  return frame;
+}
+
+ViewFrame picture(const LoadedTrace& loaded, int64_t range) {
+  const std::vector<ItemRange>& items = loaded.trace().plan().text.items;
+  if (range < 0 || range >= static_cast<int64_t>(items.size()) || !items[static_cast<size_t>(range)].picture.defined())
+    fail(ErrorCode::kNotFound, "picture {}: this text has {} ranges of items, and this one has no picture.", range, items.size());
+  const Tensor pixels = items[static_cast<size_t>(range)].picture.contiguous();
+  ViewFrame frame;
+  frame.header = Json::object({{"items", range}});
+  frame.add("pixels", std::span(pixels.data<uint8_t>(), static_cast<size_t>(pixels.numel())),
+            {pixels.size(0), pixels.size(1), pixels.size(2)});
   return frame;
 }
 

@@ -1,4 +1,5 @@
-// The text side: tokens with their bytes and words (api/text), named parts (api/segments).
+// The text side: tokens with their bytes and words, and the items behind them (api/text), their pictures (api/picture), named parts
+// (api/segments).
 #pragma once
 
 #include <optional>
@@ -11,6 +12,8 @@ namespace clearhead::questions {
 
 /// Absent: all tokens.
 ViewFrame text(const LoadedTrace& loaded, int side, std::optional<Range> tokens = std::nullopt);
+/// What the items of a range are cut from. Throws kNotFound where there is nothing.
+ViewFrame picture(const LoadedTrace& loaded, int64_t range);
 Json segments(const LoadedTrace& loaded, int side);
 
 }  // namespace clearhead::questions

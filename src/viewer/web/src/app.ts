@@ -56,6 +56,11 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
 
 /** What a page opens on: the last word of the text's first block, or of the rows there are, so that there is something to see. */
 function firstChoice(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
+  const items = text.itemsOf(begin);
+  if (items) {
+    const at = items.kind === 'patch' || items.kind === 'frame' ? (begin + end) >> 1 : begin;
+    return [{ begin: at, end: at + 1 }];
+  }
   const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);
   for (let t = last - 1; t >= begin; t--) {
     if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [{ begin: t, end: t + 1 }];
@@ -76,7 +81,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
     notify: notifier(notices),
     reveal: (token, remember) => {
       if (remember) answers.remember(ctx.text.tokenAt(Math.floor(read.pane.visibleRange().from)));
-      read.pane.reveal(token);
+      read.reveal(token);
     },
   };
   document.documentElement.lang = ctx.t.language;
@@ -147,7 +152,7 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, lines, map, atlas, a
   const views: View[] = [bar, read, lines, map, atlas, ...(timeline ? [timeline] : [])];
   const showAnchor = (): void => {
     const first = anchor(store.now)[0];
-    if (first) read.pane.reveal(first.begin);
+    if (first) read.reveal(first.begin);
   };
   const update = (state: State, before: State): void => {
     root.dataset['view'] = state.view;

@@ -73,6 +73,8 @@ export function setAnchor(ctx: Context, spans: readonly Span[], how: 'push' | 'r
   if (ctx.picking || isIn(which === 'q' ? ctx.family.query_range : ctx.family.key_range, spans)) {
     return ctx.store.set(which === 'q' ? { q: spans } : { k: spans }, how);
   }
+  const other = which === 'q' ? ctx.family.key_range : ctx.family.query_range;
+  if (!isIn(other, spans)) return ctx.notify(ctx.t('items.elsewhere', { name: spans[0] ? quoted(ctx, spans[0]) : '' }));
   // A token of the other text: it is looked at from its own side.
   if (which === 'q') ctx.store.set({ direction: 'in', k: spans }, how);
   else ctx.store.set({ direction: 'out', q: spans }, how);
@@ -131,6 +133,27 @@ export function visibleSpace(text: string): string {
     .replace(/\t/g, '⇥')
     .replace(/\r/g, '␍')
     .replace(/\u00a0/g, '⍽');
+}
+
+/** Where an id stands and what it is: “#12 word” of a token, its name of an item. */
+export function placed(ctx: Context, id: number, text: TextModel = ctx.text): string {
+  return text.itemsOf(id) ? text.label(id) : `#${format.whole(id)} ${quoted(ctx, { begin: id, end: id + 1 }, text)}`;
+}
+
+/** What items are called: “patch 2,3 of 8 × 8”, “sentence 3”. */
+export function described(ctx: Context, id: number): string {
+  const items = ctx.text.itemsOf(id);
+  if (!items) return '';
+  const name = ctx.text.label(id);
+  return items.rows > 0 ? ctx.t('items.of', { name, rows: items.rows, columns: (items.end - items.begin) / items.rows }) : name;
+}
+
+/** A family's name where its kind does not say it. */
+export function familyName(ctx: Context, family: Family): string {
+  if (family.kind !== 'other') return ctx.t(`family.${family.kind}`);
+  const kind = ([begin]: [number, number]): string => ctx.t.kind(ctx.text.itemsOf(begin)?.kind ?? 'token');
+  const sides = `${kind(family.query_range)} → ${kind(family.key_range)}`;
+  return sides.split(' ').includes(family.id) ? sides : `${family.id}: ${sides}`;
 }
 
 /** The command that shows this again. */

@@ -50,7 +50,10 @@ export class Focus {
     this.listeners.push(events);
   }
 
-  previewToken(token: number | null): void {
+  /** What has no line of its own in this direction leaves the line in place. */
+  previewToken(wanted: number | null): void {
+    const range = rangeOf(this.family, askedSide(this.store.now));
+    const token = wanted !== null && range.begin <= wanted && wanted < range.end ? wanted : null;
     if (token === this.preview.token) return;
     this.preview = { ...this.preview, token };
     this.refresh();
@@ -64,6 +67,10 @@ export class Focus {
 
   get previewed(): Preview {
     return this.preview;
+  }
+
+  private get isPreview(): boolean {
+    return this.preview.token !== null || this.preview.head !== null;
   }
 
   refresh(): void {
@@ -100,16 +107,19 @@ export class Focus {
     const at = this.preview.head ?? state.heads[0];
     const request = at ? this.requestFor(state, at, this.preview.token) : null;
     const key = JSON.stringify(request);
-    if (key === this.wanted) return;
+    if (key === this.wanted) {
+      const { shown, isPreview } = this; // what was previewed may be chosen now
+      if (shown && shown.preview !== isPreview && JSON.stringify(shown.request) === key) this.deliver({ ...shown, preview: isPreview });
+      return;
+    }
     this.wanted = key;
     if (!request) {
       this.deliver(null);
       return;
     }
-    const preview = this.preview.token !== null || this.preview.head !== null;
     this.source.line(request, 'front').then(
       (line) => {
-        if (this.wanted === key) this.deliver({ request, line, preview });
+        if (this.wanted === key) this.deliver({ request, line, preview: this.isPreview });
       },
       (error: unknown) => {
         if (this.wanted !== key || isAbort(error)) return;

@@ -1,6 +1,7 @@
 // Where the page begins. The same script is the page and, inside an offline page, the worker that recomputes rows.
 
 import './style.css';
+import './sides.css';
 import { open } from './app';
 import { LiveSource } from './source/live';
 import { OfflineSource } from './source/offline';

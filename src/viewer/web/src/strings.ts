@@ -18,6 +18,10 @@ const kTable = {
     '全文缩略：段落、命中、权重与当前位置。拖动以滚动。',
   ],
   'status.how': ['Point at a word to preview, click to pin, Shift+click for a span.', '指向词语预览，点击固定；Shift+点击选取一段。'],
+  'status.how.items': [
+    'Point at a word or an item to see its weight, click to choose it, Shift+click for several.',
+    '指向词语或条目查看权重，点击选定；Shift+点击选取多个。',
+  ],
   'answers.label': ['What it attends to', '注意到的内容'],
   'answers.none': ['Choose a word', '请选择一个词'],
   'answers.failed': ['Not to be had', '无法获取'],
@@ -150,6 +154,37 @@ const kTable = {
     'Mean share of “{rows}” that goes to “{keys}”, the ten strongest heads.',
     '“{rows}”给予“{keys}”的平均比例，最强的十个头。',
   ],
+
+  'items.label': ['Items that are no text', '非文本的条目'],
+  'items.of': ['{name} of {rows} × {columns}', '{name}（共 {rows} × {columns}）'],
+  'items.elsewhere': [
+    '“{name}” is neither a row nor a column of these maps; another attention may have it.',
+    '“{name}”既不是这些矩阵的行，也不是列；可能属于其他注意力。',
+  ],
+  'items.layers': ['Weights of each layer; click to look at one', '各层的权重；点击查看某层'],
+  'picture.label': [
+    'Picture of {rows} × {columns} patches, brighter where more weight is',
+    '由 {rows} × {columns} 个图块组成的图片，越亮权重越大',
+  ],
+  'picture.plain': ['The picture', '原图'],
+  'picture.weights': ['{rows} × {columns} patches: brighter is more weight', '{rows} × {columns} 个图块：越亮权重越大'],
+  'strip.label': ['{n} frames in time, weights below', '按时间排列的 {n} 帧，下方为权重'],
+  'strip.caption': [
+    '{n} frames in time, {from} to {to}: bars are the weights of what is chosen, lines below those of each query.',
+    '按时间排列的 {n} 帧，{from} 至 {to}：柱为所选项的权重，下方各行为每个查询的权重。',
+  ],
+  'strip.caption.bars': [
+    '{n} frames in time, {from} to {to}: bars are the weights of what is chosen.',
+    '按时间排列的 {n} 帧，{from} 至 {to}：柱为所选项的权重。',
+  ],
+  'kind.token': ['tokens', '词元'],
+  'kind.sentence': ['sentences', '句子'],
+  'kind.document': ['document', '文档'],
+  'kind.turn': ['turns', '话轮'],
+  'kind.slot': ['memory slots', '记忆槽'],
+  'kind.patch': ['patches', '图块'],
+  'kind.frame': ['frames', '帧'],
+  'kind.query': ['query', '查询'],
 
   traces: ['Which trace', '选择记录'],
   family: ['Which attention', '注意力类别'],
@@ -334,6 +369,8 @@ export interface Strings {
   (key: string, values?: Record<string, string | number>): string;
   readonly language: Language;
   missing(code: MissingCode): string;
+  /** What items of a kind are called; a kind that is not known here by its own name. */
+  kind(kind: string): string;
 }
 
 export function strings(language: Language): Strings {
@@ -342,7 +379,11 @@ export function strings(language: Language): Strings {
     if (!entry) throw new Error(`no string "${key}"`);
     return entry[language === 'en' ? 0 : 1].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
   };
-  return Object.assign(say, { language, missing: (code: MissingCode) => say(`missing.${code}`) });
+  return Object.assign(say, {
+    language,
+    missing: (code: MissingCode) => say(`missing.${code}`),
+    kind: (kind: string) => (`kind.${kind}` in kTable ? say(`kind.${kind}`) : kind),
+  });
 }
 
 export const stringTable: Record<string, readonly [string, string]> = kTable;

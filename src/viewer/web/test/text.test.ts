@@ -3,19 +3,28 @@ import { boxesOf } from '../src/text/boxes';
 import { languageOf } from '../src/text/language';
 import { TextModel, decodeUtf8 } from '../src/text/model';
 import { findHits, parseQuery } from '../src/text/search';
-import type { Segment } from '../src/source/source';
+import type { Items, Segment } from '../src/source/source';
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** A model whose tokens are the given byte lengths in order. */
-function model(text: string | Uint8Array, lengths: number[], segments: Segment[] = []): TextModel {
+function model(text: string | Uint8Array, lengths: number[], segments: Segment[] = [], items: Items[] = []): TextModel {
   const bytes = typeof text === 'string' ? encode(text) : text;
   let at = 0;
   const begin = Uint32Array.from(lengths, (n) => (at += n) - n);
   const end = Uint32Array.from(begin, (b, i) => b + lengths[i]);
   const flags = Uint8Array.from(lengths, (n) => (n === 0 ? 1 : 0));
   return new TextModel(
-    { bytes, byteBegin: 0, begin, end, id: Int32Array.from(lengths, (_, i) => i), word: Int32Array.from(lengths, (_, i) => i), flags },
+    {
+      bytes,
+      byteBegin: 0,
+      begin,
+      end,
+      id: Int32Array.from(lengths, (_, i) => i),
+      word: Int32Array.from(lengths, (_, i) => i),
+      flags,
+      items,
+    },
     segments,
     { 0: '[CLS]' },
   );
@@ -139,5 +148,51 @@ describe('language', () => {
     expect(languageOf('لم يعبر الحيوان', null)).toBe('ar');
     expect(languageOf('The animal', null)).toBe(null);
     expect(languageOf('The animal', 'nl')).toBe('nl');
+  });
+});
+
+/** Items behind the tokens: their ids have offsets of their own. */
+function withItems(text: string, lengths: number[], kind: string, ranges: [number, number][]): TextModel {
+  const base = model(text, lengths);
+  const names = ranges.map((_, i) => `${kind} ${i + 1}`);
+  const begin = Uint32Array.from([...base.data.begin, ...ranges.map(([from]) => from)]);
+  const end = Uint32Array.from([...base.data.end, ...ranges.map(([, to]) => to)]);
+  const of = (own: Int32Array): Int32Array => Int32Array.from([...own, ...ranges.map(() => -1)]);
+  const items: Items[] = [{ kind, begin: lengths.length, end: begin.length, rows: 0, picture: null, names }];
+  const data = { ...base.data, begin, end, id: of(base.data.id), word: of(base.data.word), flags: new Uint8Array(begin.length), items };
+  return new TextModel(data, [], {});
+}
+
+describe('items behind the tokens', () => {
+  const story = 'Mary left.\nJohn came.';
+  const lines: [number, number][] = [
+    [0, 10],
+    [11, 21],
+  ];
+
+  it('begin a block each, where their text begins', () => {
+    const m = withItems(story, [4, 5, 1, 5, 5, 1], 'slot', lines);
+    expect(m.blocks.map((b) => [b.begin, b.end, b.tokens.begin, b.tokens.end, b.items])).toEqual([
+      [0, 11, 0, 3, [6]],
+      [11, 21, 3, 6, [7]],
+    ]);
+    expect([m.tokens, m.count, m.label(7), m.excerpt(7)]).toEqual([6, 8, 'slot 2', 'John came.']);
+    expect([m.blockOf(2), m.blockOf(3), m.blockOf(6), m.blockOf(7)]).toEqual([0, 1, 0, 1]);
+  });
+
+  it('stand beside a text that has no tokens', () => {
+    const m = withItems(story, [], 'slot', lines);
+    expect(m.blocks.map((b) => [m.text.slice(b.begin, b.end), b.items])).toEqual([
+      ['Mary left.\n', [0]],
+      ['John came.', [1]],
+    ]);
+    expect(m.itemsOf(1)?.kind).toBe('slot');
+  });
+
+  it('are no part of the text where they are all of it, and no hits of a search', () => {
+    const m = withItems(story, [4, 5, 1, 5, 5, 1], 'document', [[0, 21]]);
+    expect([m.inMargin, m.blocks.length]).toEqual([[], 1]);
+    expect(findHits(m, parseQuery('came')).hits).toEqual([{ begin: 4, end: 5 }]);
+    expect(m.tokenAt(20)).toBe(5);
   });
 });

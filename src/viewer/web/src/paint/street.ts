@@ -22,6 +22,7 @@ export interface Street {
   queries: number;
   keys: number;
   rect: Rect; // what is seen, in weights; may reach beyond the map
+  cell: CellShape;
   layers: readonly Layer[]; // coarse first
   cells: readonly Cells[]; // numbers, when large enough
   most: number;
@@ -33,12 +34,15 @@ export interface Street {
   keySegments: readonly (Span & { name: string })[];
   querySegments: readonly (Span & { name: string })[];
   label(token: number): string;
+  tick(token: number): string; // where labels have no room
   select: Rect | null;
   theme: Theme;
 }
 
 const kNumberCell = 26; // CSS pixels a cell needs for its number
 const kLabelCell = 8;
+const kStretched = 30; // CSS pixels that a cell is stretched to, at most
+const kWorthIt = 1.5; // times square: less is left square
 const kPad = 12; // free space at the right and below
 
 export interface Frame2d {
@@ -51,25 +55,53 @@ export interface Margins {
   top: number;
 }
 
+/** How wide and tall a cell is, in multiples of the zoom. Tokens against tokens keep square cells; few words against many patches do not. */
+export interface CellShape {
+  wide: number;
+  tall: number;
+}
+
+export const kSquare: CellShape = { wide: 1, tall: 1 };
+
+/** The cells of a map that is much longer one way than the other: as tall, or wide, as its frame has room for. */
+export function stretched(whole: Rect, size: Frame2d): CellShape {
+  const zoom = zoomOf(whole, size, kSquare);
+  const { left, top } = marginsAt(Infinity);
+  const factor = (room: number, count: number): number => {
+    const wanted = Math.min(kStretched, room / count) / zoom;
+    return wanted > kWorthIt ? wanted : 1;
+  };
+  return {
+    wide: factor(size.width - left - kPad, whole.k1 - whole.k0),
+    tall: factor(size.height - top - kPad, whole.q1 - whole.q0),
+  };
+}
+
 /** Room for the axes: token labels need more than positions. */
-export const marginsAt = (zoom: number): Margins => (zoom >= kLabelCell ? { left: 84, top: 72 } : { left: 62, top: 40 });
+export const marginsAt = (zoom: number, cell = kSquare): Margins => ({
+  left: zoom * cell.tall >= kLabelCell ? 84 : 62,
+  top: zoom * cell.wide >= kLabelCell ? 72 : 40,
+});
 
 /** The margins a rectangle is seen with: a map narrower than its frame stands in the middle. */
-export function marginsOf(rect: Rect, size: Frame2d): Margins {
-  const base = baseMargins(rect, size);
-  const free = size.width - base.left - kPad - (rect.k1 - rect.k0) * within(rect, size, base);
+export function marginsOf(rect: Rect, size: Frame2d, cell = kSquare): Margins {
+  const base = baseMargins(rect, size, cell);
+  const free = size.width - base.left - kPad - (rect.k1 - rect.k0) * cell.wide * within(rect, size, base, cell);
   return { left: base.left + Math.max(0, free / 2), top: base.top };
 }
 
-const baseMargins = (rect: Rect, size: Frame2d): Margins => marginsAt(within(rect, size, marginsAt(0)));
+const baseMargins = (rect: Rect, size: Frame2d, cell: CellShape): Margins => marginsAt(within(rect, size, marginsAt(0), cell), cell);
 
-/** CSS pixels a weight. One scale for both axes: a map keeps its shape. */
-export function zoomOf(rect: Rect, size: Frame2d): number {
-  return within(rect, size, baseMargins(rect, size));
+/** CSS pixels a weight, times the shape of a cell. */
+export function zoomOf(rect: Rect, size: Frame2d, cell = kSquare): number {
+  return within(rect, size, baseMargins(rect, size, cell), cell);
 }
 
-const within = (rect: Rect, size: Frame2d, m: Margins): number =>
-  Math.min((size.width - m.left - kPad) / (rect.k1 - rect.k0), (size.height - m.top - kPad) / (rect.q1 - rect.q0));
+const within = (rect: Rect, size: Frame2d, m: Margins, cell: CellShape): number =>
+  Math.min(
+    (size.width - m.left - kPad) / ((rect.k1 - rect.k0) * cell.wide),
+    (size.height - m.top - kPad) / ((rect.q1 - rect.q0) * cell.tall),
+  );
 
 /** Whether numbers fit into cells at this zoom and there are few enough of them. */
 export const showsNumbers = (zoom: number, size: Frame2d): boolean =>
@@ -77,10 +109,11 @@ export const showsNumbers = (zoom: number, size: Frame2d): boolean =>
 
 export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: Street): void {
   const { theme, rect } = street;
-  const zoom = zoomOf(rect, size);
-  const { left, top } = marginsOf(rect, size);
-  const x = (key: number): number => left + (key - rect.k0) * zoom;
-  const y = (query: number): number => top + (query - rect.q0) * zoom;
+  const zoom = zoomOf(rect, size, street.cell);
+  const { left, top } = marginsOf(rect, size, street.cell);
+  const [across, down] = [zoom * street.cell.wide, zoom * street.cell.tall];
+  const x = (key: number): number => left + (key - rect.k0) * across;
+  const y = (query: number): number => top + (query - rect.q0) * down;
   c.clearRect(0, 0, size.width, size.height);
   c.save();
   c.beginPath();
@@ -94,8 +127,8 @@ export function drawStreet(c: CanvasRenderingContext2D, size: Frame2d, street: S
       layer.bitmap,
       x(layer.keyBegin),
       y(layer.queryBegin),
-      layer.bitmap.width * layer.cell * zoom,
-      layer.bitmap.height * layer.cell * zoom,
+      layer.bitmap.width * layer.cell * across,
+      layer.bitmap.height * layer.cell * down,
     );
   }
   if (showsNumbers(zoom, size)) numbers(c, size, street, zoom, x, y);
@@ -119,9 +152,10 @@ function numbers(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoo
         const colour = shade(intensity(value, street.most, street.scale), street.theme);
         const [left, top] = [x(cells.keyBegin + k), y(cells.queryBegin + r)];
         c.fillStyle = css(colour);
-        c.fillRect(left + 0.5, top + 0.5, zoom - 1, zoom - 1);
+        const [wide, tall] = [zoom * street.cell.wide, zoom * street.cell.tall];
+        c.fillRect(left + 0.5, top + 0.5, wide - 1, tall - 1);
         c.fillStyle = inkOn(colour);
-        c.fillText((cells.error > 0 ? '≈' : '') + printCell(value), left + zoom / 2, top + zoom / 2);
+        c.fillText((cells.error > 0 ? '≈' : '') + printCell(value), left + wide / 2, top + tall / 2);
       }
     }
   }
@@ -129,10 +163,11 @@ function numbers(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoo
 
 function cross(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   const { theme } = street;
-  const { left, top } = marginsOf(street.rect, size);
+  const { left, top } = marginsOf(street.rect, size, street.cell);
+  const [wide, high] = [zoom * street.cell.wide, zoom * street.cell.tall];
   const line = theme.dark ? '#ff9db0' : '#b4123c';
   const band = (from: number, to: number, across: boolean): void => {
-    const tall = Math.max(1.5, (to - from) * zoom);
+    const tall = Math.max(1.5, (to - from) * (across ? high : wide));
     c.strokeStyle = line;
     c.lineWidth = 1.5;
     c.fillStyle = theme.dark ? 'rgb(255 157 176 / 0.10)' : 'rgb(180 18 60 / 0.07)';
@@ -157,44 +192,49 @@ function cross(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom:
   if (street.hover) {
     c.strokeStyle = css(mix(theme.paper, theme.ink, 0.75));
     c.lineWidth = 1;
-    c.strokeRect(x(street.hover.key) - 0.5, y(street.hover.query) - 0.5, Math.max(3, zoom) + 1, Math.max(3, zoom) + 1);
+    c.strokeRect(x(street.hover.key) - 0.5, y(street.hover.query) - 0.5, Math.max(3, wide) + 1, Math.max(3, high) + 1);
   }
   if (street.select) {
     const s = street.select;
     c.setLineDash([4, 3]);
     c.strokeStyle = line;
-    c.strokeRect(x(s.k0), y(s.q0), (s.k1 - s.k0) * zoom, (s.q1 - s.q0) * zoom);
+    c.strokeRect(x(s.k0), y(s.q0), (s.k1 - s.k0) * wide, (s.q1 - s.q0) * high);
     c.setLineDash([]);
   }
 }
 
 function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   const { theme, rect } = street;
-  const { left, top } = marginsOf(rect, size);
+  const { left, top } = marginsOf(rect, size, street.cell);
+  const [wide, tall] = [zoom * street.cell.wide, zoom * street.cell.tall];
+  const font = (side: number): string => `${side >= kLabelCell ? Math.max(9, Math.min(13, side * 0.8)) : 11}px system-ui, sans-serif`;
   c.fillStyle = css(mix(theme.paper, theme.ink, 0.78));
   c.strokeStyle = css(mix(theme.paper, theme.ink, 0.4));
   c.lineWidth = 1;
-  c.font = `${zoom >= kLabelCell ? Math.max(9, Math.min(13, zoom * 0.8)) : 11}px system-ui, sans-serif`;
+  c.font = font(wide);
   c.textBaseline = 'middle';
   segmentBands(c, size, street, zoom, x, y);
   const right = Math.min(size.width, x(street.keys));
   const bottom = Math.min(size.height, y(street.queries));
-  const labels = zoom >= kLabelCell;
-  const step = labels ? 1 : tick(64 / zoom);
+  let labels = wide >= kLabelCell;
+  let step = labels ? 1 : tick(64 / wide);
   for (let k = Math.ceil(rect.k0 / step) * step; k < street.keys && x(k) < right; k += step) {
-    const at = x(k) + (labels ? zoom / 2 : 0);
+    const at = x(k) + (labels ? wide / 2 : 0);
     c.save();
     c.translate(at, top - (labels ? 11 : 8));
     c.rotate(labels ? -Math.PI / 2.6 : 0);
     c.textAlign = labels ? 'left' : 'center';
-    c.fillText(labels ? fitted(c, street.label(k), top - 19) : String(k), 0, labels ? 0 : -4);
+    c.fillText(labels ? fitted(c, street.label(k), top - 19) : street.tick(k), 0, labels ? 0 : -4);
     c.restore();
     if (!labels) stroke(c, at, top - 5, at, top);
   }
+  labels = tall >= kLabelCell;
+  step = labels ? 1 : tick(64 / tall);
+  c.font = font(tall);
   for (let q = Math.ceil(rect.q0 / step) * step; q < street.queries && y(q) < bottom; q += step) {
-    const at = y(q) + (labels ? zoom / 2 : 0);
+    const at = y(q) + (labels ? tall / 2 : 0);
     c.textAlign = 'right';
-    c.fillText(labels ? fitted(c, street.label(q), left - 16) : String(q), left - 9, at);
+    c.fillText(labels ? fitted(c, street.label(q), left - 16) : street.tick(q), left - 9, at);
     if (!labels) stroke(c, left - 5, at, left, at);
   }
   for (const s of street.sinks) {
@@ -211,7 +251,7 @@ function axes(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: 
 /** Segments as bands along both axes, with names where they fit. */
 function segmentBands(c: CanvasRenderingContext2D, size: Frame2d, street: Street, zoom: number, x: Along, y: Along): void {
   const { theme } = street;
-  const { left, top } = marginsOf(street.rect, size);
+  const { left, top } = marginsOf(street.rect, size, street.cell);
   const names = zoom < kLabelCell;
   street.keySegments.forEach((s, i) => {
     const [from, to] = [Math.max(left, x(s.begin)), x(Math.min(s.end, street.keys))];
@@ -253,7 +293,8 @@ export function tick(atLeast: number): number {
 
 function fitted(c: CanvasRenderingContext2D, text: string, width: number): string {
   if (c.measureText(text).width <= width) return text;
-  let cut = [...text.slice(0, 60)];
-  while (cut.length > 1 && c.measureText(`${cut.join('')}…`).width > width) cut = cut.slice(0, -1);
-  return `${cut.join('')}…`;
+  const tail = /\s\S{1,5}$/.exec(text)?.[0] ?? ''; // “sentence 12” and “sentence 13” differ at their ends
+  let cut = [...text.slice(0, Math.min(60, text.length - tail.length))];
+  while (cut.length > 1 && c.measureText(`${cut.join('')}…${tail}`).width > width) cut = cut.slice(0, -1);
+  return `${cut.join('')}…${tail}`;
 }

@@ -10,11 +10,13 @@ import type {
   ExportKind,
   HeadId,
   Info,
+  Items,
   Line,
   LineRequest,
   MapRequest,
   Mass,
   Picture,
+  Pixels,
   ScoreName,
   Segment,
   SinkRule,
@@ -58,6 +60,8 @@ export interface PictureHeader {
 export interface HeadsHeader {
   event: string;
   badge: Badge;
+  queries?: [number, number];
+  keys?: [number, number];
   heads: { layer: number; head: number; scores: Record<ScoreName, number | null>; strongest: ScoreName[]; codes: Codes }[];
   done?: number;
   error?: { code: string; message: string };
@@ -96,6 +100,10 @@ export class LiveSource implements Source {
 
   async segments(side: number): Promise<Segment[]> {
     return (await this.json<{ segments: Segment[] }>('segments', { side })).segments;
+  }
+
+  async picture(range: number): Promise<Pixels> {
+    return pixelsOf(await this.frame<object>('picture', { items: range }));
   }
 
   async line(request: LineRequest, slot: string): Promise<Line> {
@@ -282,6 +290,7 @@ const mapParams = (request: MapRequest): Params => ({
 
 export interface TextHeader {
   byte_begin: number;
+  items?: Items[];
 }
 
 export function textOf(frame: Frame<TextHeader>): TextData {
@@ -293,7 +302,13 @@ export function textOf(frame: Frame<TextHeader>): TextData {
     id: need(frame, 'id', Int32Array),
     word: need(frame, 'word', Int32Array),
     flags: need(frame, 'flags', Uint8Array),
+    items: frame.header.items ?? [],
   };
+}
+
+export function pixelsOf(frame: Frame<object>): Pixels {
+  const [height, width] = frame.shapes['pixels'];
+  return { height, width, rgb: need(frame, 'pixels', Uint8Array) };
 }
 
 export function pictureOf(frame: Frame<PictureHeader>): Picture {
@@ -322,6 +337,8 @@ export function headsOf(frame: Frame<HeadsHeader>): AtlasHead[] {
     scores: head.scores,
     strongest: head.strongest,
     badge: frame.header.badge,
+    queries: frame.header.queries ?? null,
+    keys: frame.header.keys ?? null,
     rows,
     columns,
     codes: head.codes,

@@ -1,7 +1,7 @@
 // A whole map, as an offline page of tier A holds it: rows, columns, masses and pooled pictures of it. Weights are f32 as they were, or u8 codes of them.
 
 import { type Codes, codeTable, kHidden, kUnscored } from './frame';
-import type { Picture, SinkRule, Span } from './source';
+import type { LineRequest, Picture, SinkRule, Span } from './source';
 
 export interface Matrix {
   queries: number;
@@ -40,6 +40,25 @@ export function columnOf(m: Matrix, spans: readonly Span[]): Float32Array {
   for (const s of spans)
     for (let k = s.begin; k < Math.min(s.end, m.keys); k++) for (let q = 0; q < m.queries; q++) out[q] += given(m, q * m.keys + k);
   return out;
+}
+
+/** Ranges of one row that are visible or were never scored. */
+export function seenIn(matrix: Matrix, request: LineRequest): { visible: [number, number][]; unscored: [number, number][] } {
+  const out = request.direction === 'out';
+  const at = request.spans[0].begin;
+  const n = out ? matrix.keys : matrix.queries;
+  const valueAt = (i: number): number => matrix.at(out ? at * matrix.keys + i : i * matrix.keys + at);
+  const ranges = (want: (value: number) => boolean): [number, number][] => {
+    const found: [number, number][] = [];
+    for (let i = 0; i < n; i++) {
+      if (!want(valueAt(i))) continue;
+      const last = found[found.length - 1];
+      if (last && last[1] === i) last[1] = i + 1;
+      else found.push([i, i + 1]);
+    }
+    return found;
+  };
+  return { visible: ranges((value) => value >= 0), unscored: ranges((value) => value < 0) };
 }
 
 /** Mean over the rows of the sum over the keys. */

@@ -2,11 +2,11 @@
 // rejects with the reason, and `info.missing` has said so already, so that the controls are off.
 
 import { type Frame, decodeFrame, need, type Codes } from './frame';
-import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, textOf } from './live';
+import { type HeadsHeader, type PictureHeader, type TextHeader, headsOf, pictureOf, pixelsOf, textOf } from './live';
 import { RowWorker } from './rowworker';
 import type { QkSpec } from './qk';
 import { bandOf } from './qk';
-import { type Matrix, badgeOf, codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, rowValues } from './matrix';
+import { type Matrix, badgeOf, codedMatrix, columnOf, exactMatrix, massOf, poolMatrix, rowValues, seenIn } from './matrix';
 import {
   type AtlasHead,
   type Cells,
@@ -19,6 +19,7 @@ import {
   type MapRequest,
   type Mass,
   type Picture,
+  type Pixels,
   type Segment,
   type SinkRule,
   type Source,
@@ -72,6 +73,10 @@ class HeldTrace {
 
   async text(side: number): Promise<TextData> {
     return textOf(await this.need<TextHeader>(`text/${side}`));
+  }
+
+  async picture(range: number): Promise<Pixels> {
+    return pixelsOf(await this.need<object>(`picture/${range}`));
   }
 
   segments(side: number): Promise<Segment[]> {
@@ -133,15 +138,18 @@ class HeldTrace {
     const heads = headsOf(await this.need<HeadsHeader>(`atlas/${request.family}`));
     const head = heads.find((h) => h.layer === request.at.layer && h.head === request.at.head);
     if (!head) throw this.absent('overview');
-    // The thumbnail stands in: its cells are no powers of two, so its level is fractional.
+    // The thumbnail stands in where its cells are square: they are no powers of two, so its level is fractional.
+    const [queries, keys] = [head.queries ?? [0, family.queries], head.keys ?? [0, family.keys]];
+    const cell = (keys[1] - keys[0]) / head.columns;
+    if (Math.abs((queries[1] - queries[0]) / head.rows - cell) > 0.01 * cell) throw this.absent('overview');
     take({
       badge: 'quantised',
       sampledRows: null,
-      z: Math.log2(family.keys / head.columns),
+      z: Math.log2(cell),
       rows: head.rows,
       columns: head.columns,
-      queryBegin: 0,
-      keyBegin: 0,
+      queryBegin: queries[0],
+      keyBegin: keys[0],
       max: head.thumbnail,
       mean: head.thumbnail,
       maxCodes: head.codes,
@@ -320,6 +328,10 @@ export class OfflineSource implements Source {
     return this.held.text(side);
   }
 
+  picture(range: number): Promise<Pixels> {
+    return this.held.picture(range);
+  }
+
   segments(side: number): Promise<Segment[]> {
     return this.held.segments(side);
   }
@@ -446,23 +458,4 @@ function sumOf(lines: readonly Line[], divisor: number): Line {
     visible: [[first.visible[0]?.[0] ?? 0, last.visible[0]?.[1] ?? 0]],
     unscored: [],
   };
-}
-
-/** Ranges of one row that are visible or were never scored. */
-function seenIn(matrix: Matrix, request: LineRequest): { visible: [number, number][]; unscored: [number, number][] } {
-  const out = request.direction === 'out';
-  const at = request.spans[0].begin;
-  const n = out ? matrix.keys : matrix.queries;
-  const valueAt = (i: number): number => matrix.at(out ? at * matrix.keys + i : i * matrix.keys + at);
-  const ranges = (want: (value: number) => boolean): [number, number][] => {
-    const found: [number, number][] = [];
-    for (let i = 0; i < n; i++) {
-      if (!want(valueAt(i))) continue;
-      const last = found[found.length - 1];
-      if (last && last[1] === i) last[1] = i + 1;
-      else found.push([i, i + 1]);
-    }
-    return found;
-  };
-  return { visible: ranges((value) => value >= 0), unscored: ranges((value) => value < 0) };
 }

@@ -50,7 +50,7 @@ export interface Side {
 
 export interface Family {
   id: string;
-  kind: 'encoder' | 'decoder' | 'cross';
+  kind: 'encoder' | 'decoder' | 'cross' | 'other';
   layers: number;
   heads: number;
   key_heads: number;
@@ -102,6 +102,22 @@ export interface TextData {
   id: Int32Array;
   word: Int32Array; // −1 for specials
   flags: Uint8Array; // bit 0: special
+  items: Items[];
+}
+
+/** Ids behind the tokens that are no tokens: sentences, slots, patches, frames. */
+export interface Items extends Span {
+  kind: string;
+  rows: number; // of patches, which stand row by row; else 0
+  picture: [number, number] | null; // height and width of what they are cut from
+  names: string[];
+}
+
+/** RGB, row by row. */
+export interface Pixels {
+  height: number;
+  width: number;
+  rgb: Uint8Array;
 }
 
 export interface Segment extends Span {
@@ -191,6 +207,8 @@ export interface AtlasHead extends HeadId {
   scores: Record<ScoreName, number | null>;
   strongest: readonly ScoreName[]; // what a thumbnail says of the head
   badge: Badge;
+  queries: [number, number] | null; // what the thumbnail shows; null: all
+  keys: [number, number] | null;
   rows: number;
   columns: number;
   codes: Codes;
@@ -237,6 +255,8 @@ export interface Source {
   turn(step: number): Promise<Info>;
   text(side: number): Promise<TextData>;
   segments(side: number): Promise<Segment[]>;
+  /** What the items of a range are cut from. */
+  picture(range: number): Promise<Pixels>;
   /** `slot` names the asker: a newer request of the same slot supersedes an older one, which rejects with AbortError. */
   line(request: LineRequest, slot: string): Promise<Line>;
   received(family: string, at: HeadId): Promise<Float32Array | null>;

@@ -1,9 +1,10 @@
-// A side's text as the page needs it: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens.
+// A side's text as the page needs it: one JavaScript string, tokens in UTF-16 offsets, and blocks of about 200 tokens. Behind the tokens stand
+// items (sentences, slots, patches, frames): ids with a name. Where items have text, a block begins with each of them.
 //
 // Offsets on the wire are bytes. A token boundary inside a character (a byte token) is moved outward: a begin to the character's start,
 // an end to its end, so that tokens of one character overlap and `boxes` joins them. Invalid bytes become U+FFFD, one each.
 
-import type { Segment, Span, TextData } from '../source/source';
+import type { Items, Segment, Span, TextData } from '../source/source';
 
 export interface Block {
   tokens: Span;
@@ -11,16 +12,20 @@ export interface Block {
   end: number;
   segment: number; // index into segments, −1 none
   opensSegment: boolean;
+  items: number[]; // items in the margin whose text begins here
 }
 
 const kBlock = 200;
+const kWhole = ['document']; // kinds of items that are no part of a text, but all of it
 
 export class TextModel {
   readonly text: string;
   readonly begin: Uint32Array; // UTF-16
   readonly end: Uint32Array;
   readonly blocks: Block[];
-  readonly count: number;
+  readonly count: number; // of ids, items among them
+  readonly tokens: number; // of ids that are tokens: those before the first item
+  readonly inMargin: number[]; // items that stand beside their text, in its order
 
   constructor(
     readonly data: TextData,
@@ -36,16 +41,38 @@ export class TextModel {
       this.begin[i] = index.floor(data.begin[i] - data.byteBegin);
       this.end[i] = index.ceil(data.end[i] - data.byteBegin);
     }
-    this.blocks = cutBlocks(this);
+    this.tokens = data.items[0]?.begin ?? this.count;
+    this.inMargin = data.items.filter((range) => !kWhole.includes(range.kind)).flatMap((range) => this.withText(range));
+    this.inMargin.sort((a, b) => this.begin[a] - this.begin[b] || this.end[b] - this.end[a]);
+    this.blocks = splitAtItems(this, cutBlocks(this));
+  }
+
+  private withText({ begin, end }: Span): number[] {
+    return Array.from({ length: end - begin }, (_, i) => begin + i).filter((id) => this.end[id] > this.begin[id]);
   }
 
   isSpecial(token: number): boolean {
     return (this.data.flags[token] & 1) !== 0;
   }
 
+  /** The items among which an id is; null for a token. */
+  itemsOf(id: number): Items | null {
+    return id < this.tokens ? null : (this.data.items.find((range) => range.begin <= id && id < range.end) ?? null);
+  }
+
+  /** The text that an item covers, as one line. */
+  excerpt(id: number): string {
+    return this.text
+      .slice(this.begin[id], Math.min(this.end[id], this.begin[id] + 200))
+      .replace(/\s+/g, ' ')
+      .trim();
+  }
+
   /** What a token is called where it stands alone: its text, or a special token's name. */
   label(token: number): string {
     if (token < 0 || token >= this.count) return '';
+    const items = this.itemsOf(token);
+    if (items) return items.names[token - items.begin];
     const name = this.specials[String(this.data.id[token])];
     if (this.isSpecial(token) && name) return name;
     return this.text.slice(this.begin[token], Math.min(this.end[token], this.begin[token] + 200));
@@ -53,6 +80,7 @@ export class TextModel {
 
   labelOf(span: Span): string {
     if (span.end === span.begin + 1) return this.label(span.begin);
+    if (this.itemsOf(span.begin)) return `${this.label(span.begin)} … ${this.label(span.end - 1)}`;
     const first = this.begin[span.begin];
     const last = this.end[span.end - 1];
     const text = last > first ? this.text.slice(first, last) : this.label(span.begin);
@@ -77,15 +105,17 @@ export class TextModel {
     return low > 0 && token < this.segments[low - 1].end ? low - 1 : -1;
   }
 
+  /** The block that a token is in, or with which an item's text begins. */
   blockOf(token: number): number {
-    return lastAtMost(this.blocks.length, (b) => this.blocks[b].tokens.begin, token);
+    if (token < this.tokens) return lastAtMost(this.blocks.length, (b) => this.blocks[b].tokens.begin, token);
+    return lastAtMost(this.blocks.length, (b) => this.blocks[b].begin, afterSpace(this, token));
   }
 
   /** The token that covers, or else follows, a UTF-16 position. */
   tokenAt(position: number): number {
-    let at = lastAtMost(this.count, (t) => this.begin[t], position);
+    let at = lastAtMost(this.tokens, (t) => this.begin[t], position);
     while (at > 0 && this.begin[at - 1] === this.begin[at] && this.end[at - 1] > position) at--;
-    if (this.end[at] <= position && at + 1 < this.count) at++;
+    if (this.end[at] <= position && at + 1 < this.tokens) at++;
     return at;
   }
 }
@@ -168,23 +198,46 @@ function cutBlocks(model: TextModel): Block[] {
     blocks.push({
       tokens: { begin: from, end: to },
       begin: blocks.length ? blocks[blocks.length - 1].end : 0,
-      end: to < model.count ? afterSpace(model, to) : model.text.length,
+      end: to < model.tokens ? afterSpace(model, to) : model.text.length,
       segment: model.segmentOf(from),
       opensSegment: opens !== undefined,
+      items: [],
     });
     from = to;
   };
-  while (from < model.count) {
-    let to = Math.min(model.count, from + kBlock * 2);
+  while (from < model.tokens) {
+    let to = Math.min(model.tokens, from + kBlock * 2);
     for (let t = from + 1; t < to; t++) if (cuts.has(t)) to = t;
     if (to - from > kBlock * 1.4) to = bestCut(model, from);
     close(to);
   }
-  if (blocks.length === 0) close(model.count);
+  if (blocks.length === 0) close(model.tokens);
   return blocks;
 }
 
-/** Where a token's own characters begin: the space before a word stays in the block before it. */
+/** The same blocks, cut once more where the text of an item begins. */
+function splitAtItems(model: TextModel, blocks: readonly Block[]): Block[] {
+  const out: Block[] = [];
+  let next = 0;
+  for (const block of blocks) {
+    let rest = block;
+    for (; next < model.inMargin.length && afterSpace(model, model.inMargin[next]) < block.end; next++) {
+      const item = model.inMargin[next];
+      const at = afterSpace(model, item);
+      if (at > rest.begin) {
+        let token = rest.tokens.begin;
+        while (token < rest.tokens.end && afterSpace(model, token) < at) token++;
+        out.push({ ...rest, end: at, tokens: { begin: rest.tokens.begin, end: token } });
+        rest = { ...rest, begin: at, tokens: { begin: token, end: rest.tokens.end }, opensSegment: false, items: [] };
+      }
+      rest = { ...rest, items: [...rest.items, item] };
+    }
+    out.push(rest);
+  }
+  return out;
+}
+
+/** Where an id's own characters begin: the space before a word stays in the block before it. */
 function afterSpace(model: TextModel, token: number): number {
   const own = model.text.slice(model.begin[token], model.end[token]).search(/\S/);
   return model.begin[token] + Math.max(0, own);
@@ -193,14 +246,14 @@ function afterSpace(model: TextModel, token: number): number {
 function bestCut(model: TextModel, from: number): number {
   let best = from + kBlock;
   let bestRank = 0;
-  for (let t = from + Math.floor(kBlock * 0.6); t < Math.min(model.count, from + Math.floor(kBlock * 1.4)); t++) {
+  for (let t = from + Math.floor(kBlock * 0.6); t < Math.min(model.tokens, from + Math.floor(kBlock * 1.4)); t++) {
     const rank = cutRank(model, t);
     if (rank > bestRank || (rank === bestRank && rank > 0 && Math.abs(t - from - kBlock) < Math.abs(best - from - kBlock))) {
       best = t;
       bestRank = rank;
     }
   }
-  while (bestRank === 0 && best < model.count && model.begin[best] < model.end[best - 1]) best++; // never inside a character
+  while (bestRank === 0 && best < model.tokens && model.begin[best] < model.end[best - 1]) best++; // never inside a character
   return best;
 }
 

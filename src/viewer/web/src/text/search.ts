@@ -82,6 +82,6 @@ function matches(model: TextModel, pattern: RegExp): { hits: Span[]; more: boole
 function tokensOf(model: TextModel, from: number, to: number): Span {
   const begin = model.tokenAt(from);
   let end = begin + 1;
-  while (end < model.count && model.begin[end] < to) end++;
+  while (end < model.tokens && model.begin[end] < to) end++;
   return { begin, end };
 }

@@ -1,8 +1,8 @@
 // The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a views, c link,
 // p export, ? help, / search, Esc back.
 
-import { type Context, anchor, setAnchor, turn } from '../context';
-import type { SinkRule, Span } from '../source/source';
+import { type Context, anchor, askedSide, rangeOf, setAnchor, turn } from '../context';
+import type { Items, SinkRule, Span } from '../source/source';
 import { sameHead } from '../state';
 import type { Answers } from '../views/read/answers';
 import type { ReadView } from '../views/read/read';
@@ -41,7 +41,12 @@ function onArrow(ctx: Context, targets: KeyTargets, event: KeyboardEvent): boole
   const last = spans[spans.length - 1];
   if (!last) return choose(ctx, targets, { begin: 0, end: 1 }, 0);
   const active = event.shiftKey && targetEnd === 'begin' ? last.begin : last.end - 1;
-  const next = across !== 0 ? stepBox(targets, active, across, ctx.text.count) : targets.read.pane.verticalNeighbour(active, down > 0);
+  const items = ctx.text.itemsOf(active);
+  const next = items
+    ? stepItem(ctx, items, active, across, down)
+    : across !== 0
+      ? stepBox(targets, active, across, ctx.text.tokens)
+      : targets.read.pane.verticalNeighbour(active, down > 0);
   if (next === null) return true;
   if (!event.shiftKey) return choose(ctx, targets, boxSpan(targets, next), next);
   return extend(ctx, targets, spans, last, active, next);
@@ -58,14 +63,14 @@ function extend(ctx: Context, targets: KeyTargets, spans: readonly Span[], last:
       ? { begin: Math.min(box.begin, last.end - 1), end: last.end }
       : { begin: last.begin, end: Math.max(box.end, last.begin + 1) };
   setAnchor(ctx, [...spans.slice(0, -1), grown], 'replace');
-  targets.read.pane.reveal(next);
+  targets.read.reveal(next);
   return true;
 }
 
 function choose(ctx: Context, targets: KeyTargets, span: Span, at: number): boolean {
   targetEnd = 'end';
   setAnchor(ctx, [span], 'replace');
-  targets.read.pane.reveal(at);
+  targets.read.reveal(at);
   return true;
 }
 
@@ -78,6 +83,14 @@ function stepBox(targets: KeyTargets, token: number, by: number, count: number):
   const here = boxSpan(targets, token);
   const next = by > 0 ? here.end : here.begin - 1;
   return next >= 0 && next < count ? next : null;
+}
+
+/** The item beside one: patches stand in rows, others in one line, in which up and down are back and on too. Null at an end. */
+function stepItem(ctx: Context, items: Items, id: number, across: number, down: number): number | null {
+  const columns = items.rows > 0 ? (items.end - items.begin) / items.rows : 1;
+  const { begin, end } = rangeOf(ctx.family, askedSide(ctx.store.now));
+  const next = id + across + down * columns;
+  return next >= begin && next < end ? next : null;
 }
 
 /** The head in front moves; other pins stay. */

@@ -6,7 +6,7 @@ import { head as headName } from '../format';
 import { withComment } from '../png';
 
 const kCaption = 40;
-const kFrames = { read: '.prose', lines: '.lines-frame', map: '.street-frame', atlas: '.heads-frame' };
+const kFrames = { read: '.with-sides, .prose', lines: '.lines-frame', map: '.street-frame', atlas: '.heads-frame' };
 
 export async function picturePng(ctx: Context, root: HTMLElement): Promise<{ blob: Blob; name: string }> {
   const state = ctx.store.now;

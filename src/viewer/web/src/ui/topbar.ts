@@ -1,7 +1,7 @@
 // The top bar: what is looked at (model, head, direction, weight kind, scale, sink), the search, and what can be done with it.
 
 import type { Context, View } from '../context';
-import { absent, badgeTitle, pin, turn } from '../context';
+import { absent, badgeTitle, familyName, pin, turn } from '../context';
 import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import type { Direction, Feature, Scale, SinkRule, WeightKind } from '../source/source';
@@ -178,13 +178,14 @@ export class TopBar implements View {
 
   /** Which map family, where a model has several. */
   private families(actions: Actions): HTMLElement | null {
-    const { info, family, t } = this.ctx;
+    const { ctx } = this;
+    const { info, family, t } = ctx;
     const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
     if (readable.length < 2) return null;
     const select = h(
       'select',
-      { 'aria-label': t('family'), onchange: () => actions.family(select.value) },
-      ...readable.map((f) => h('option', { value: f.id, selected: f.id === family.id }, t(`family.${f.kind}`))),
+      { class: 'families', 'aria-label': t('family'), title: t('family'), onchange: () => actions.family(select.value) },
+      ...readable.map((f) => h('option', { value: f.id, selected: f.id === family.id }, familyName(ctx, f))),
     );
     return select;
   }

@@ -238,12 +238,14 @@ export class AtlasView implements View {
       const values = codeTable(head.codes);
       const picture = bitmapOf(head.thumbnail, head.rows, head.columns, colourTable(head.codes, values[255], 'sqrt', theme));
       const { family } = this.ctx;
-      const part = (side: Side, cells: number, of: number): [number, number] => {
+      const part = (side: Side, cells: number, shown: [number, number]): [number, number] => {
         const { begin, end } = rangeOf(family, side);
-        return [Math.floor((begin * cells) / of), Math.max(1, Math.ceil((end * cells) / of) - Math.floor((begin * cells) / of))];
+        const of = shown[1] - shown[0];
+        const first = Math.floor(((begin - shown[0]) * cells) / of);
+        return [first, Math.max(1, Math.ceil(((end - shown[0]) * cells) / of) - first)];
       };
-      const [left, width] = part('key', head.columns, family.keys);
-      const [top, height] = part('query', head.rows, family.queries);
+      const [left, width] = part('key', head.columns, head.keys ?? [0, family.keys]);
+      const [top, height] = part('query', head.rows, head.queries ?? [0, family.queries]);
       cell.canvas.width = width;
       cell.canvas.height = height;
       cell.canvas.getContext('2d')?.drawImage(picture, -left, -top);

@@ -1,9 +1,10 @@
 // Lines: queries in a column at the left, keys at the right, a curve for each weight; a token that is pointed at or chosen shows its own alone.
 
 import type { Context, Side, View } from '../../context';
-import { absent, askedSide, badgeTitle, isShare, printWeight, quoted, rangeOf, turn } from '../../context';
+import { absent, askedSide, badgeTitle, isShare, placed, printWeight, quoted, rangeOf, turn } from '../../context';
 import { head as headName, share, shortShare, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
+import { swatch } from '../../paint/pixels';
 import { css, inkOn, kPinColours, shade } from '../../paint/ramp';
 import { type Badge, type Cells, isAbort } from '../../source/source';
 import type { State } from '../../state';
@@ -169,7 +170,9 @@ export class LinesView implements View {
             tabindex: -1,
             dir: 'auto',
           },
+          swatch(ctx, begin + i),
           quoted(ctx, { begin: begin + i, end: begin + i + 1 }, text),
+          text.inMargin.includes(begin + i) ? h('span', { class: 'line-excerpt' }, ` ${text.excerpt(begin + i)}`) : null,
         ),
       );
       this.columns[side].replaceChildren(...this.tokens[side]);
@@ -323,8 +326,7 @@ export class LinesView implements View {
   private fillTable(): void {
     const { ctx } = this;
     const { badge, error } = this.badgeNow;
-    const name = (side: Side, token: number): string =>
-      `#${whole(token)} ${quoted(ctx, { begin: token, end: token + 1 }, side === 'query' ? ctx.text : ctx.keyText)}`;
+    const name = (side: Side, token: number): string => placed(ctx, token, side === 'query' ? ctx.text : ctx.keyText);
     const heaviest = [...this.curves].sort((a, b) => b.weight - a.weight).slice(0, kTableRows);
     replace(
       this.table,

@@ -6,7 +6,7 @@ const kClick = 4; // pixels a click may move
 
 export function listenToMap(map: MapView): void {
   const element = map.canvas.element;
-  let start: { x: number; y: number; k0: number; q0: number; zoom: number; spans: boolean } | null = null;
+  let start: { x: number; y: number; k0: number; q0: number; spans: boolean } | null = null;
   const at = (event: MouseEvent): { x: number; y: number } => {
     const rect = element.getBoundingClientRect();
     return { x: event.clientX - rect.left, y: event.clientY - rect.top };
@@ -25,7 +25,7 @@ export function listenToMap(map: MapView): void {
   element.addEventListener('pointerdown', (event) => {
     if (event.button !== 0) return;
     element.setPointerCapture(event.pointerId);
-    start = { ...at(event), k0: map.rect.k0, q0: map.rect.q0, zoom: map.zoom, spans: event.shiftKey };
+    start = { ...at(event), k0: map.rect.k0, q0: map.rect.q0, spans: event.shiftKey };
   });
 
   element.addEventListener('pointermove', (event) => {
@@ -39,7 +39,7 @@ export function listenToMap(map: MapView): void {
       map.select = spanned(map, start, { x, y });
       map.refresh();
     } else {
-      map.show(start.k0 - (x - start.x) / start.zoom, start.q0 - (y - start.y) / start.zoom, start.zoom);
+      map.show(start.k0 - (x - start.x) / map.across, start.q0 - (y - start.y) / map.down, map.zoom);
     }
   });
 
@@ -74,8 +74,8 @@ function spanned(
 ): { k0: number; q0: number; k1: number; q1: number } {
   const { left, top } = map.margins;
   const { k0, q0, k1, q1 } = map.whole;
-  const key = (x: number): number => Math.max(k0, Math.min(k1, map.rect.k0 + (x - left) / map.zoom));
-  const query = (y: number): number => Math.max(q0, Math.min(q1, map.rect.q0 + (y - top) / map.zoom));
+  const key = (x: number): number => Math.max(k0, Math.min(k1, map.rect.k0 + (x - left) / map.across));
+  const query = (y: number): number => Math.max(q0, Math.min(q1, map.rect.q0 + (y - top) / map.down));
   return {
     k0: Math.floor(key(Math.min(a.x, b.x))),
     k1: Math.max(Math.ceil(key(Math.max(a.x, b.x))), Math.floor(key(Math.min(a.x, b.x))) + 1),

@@ -1,11 +1,23 @@
 // The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
 
 import type { Context, View } from '../../context';
-import { absent, badgeTitle, isShare, printWeight, quoted } from '../../context';
+import { absent, badgeTitle, isShare, placed, printWeight, quoted } from '../../context';
 import { head as headName, share, weight as printNumber, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
-import { type Layer, type Street, drawStreet, type Margins, marginsAt, marginsOf, showsNumbers, zoomOf } from '../../paint/street';
+import {
+  type CellShape,
+  type Layer,
+  type Street,
+  drawStreet,
+  kSquare,
+  type Margins,
+  marginsAt,
+  marginsOf,
+  showsNumbers,
+  stretched,
+  zoomOf,
+} from '../../paint/street';
 import { codeTable } from '../../source/frame';
 import { type Badge, type Cells, type Picture, type Span, isAbort } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
@@ -117,18 +129,33 @@ export class MapView implements View {
   }
 
   get margins(): Margins {
-    return marginsOf(this.rect, this.canvas);
+    return marginsOf(this.rect, this.canvas, this.cell);
   }
 
   get zoom(): number {
-    return zoomOf(this.rect, this.canvas);
+    return zoomOf(this.rect, this.canvas, this.cell);
+  }
+
+  /** Square, unless rows or columns are items: then a map much longer one way than the other fills its frame. */
+  get cell(): CellShape {
+    const { family, text } = this.ctx;
+    return Math.max(family.query_range[1], family.key_range[1]) > text.tokens ? stretched(this.whole, this.canvas) : kSquare;
+  }
+
+  /** CSS pixels of a cell. */
+  get across(): number {
+    return this.zoom * this.cell.wide;
+  }
+
+  get down(): number {
+    return this.zoom * this.cell.tall;
   }
 
   /** The pair under a point of the canvas, or null outside the map. */
   pairAt(x: number, y: number): { query: number; key: number } | null {
     const { left, top } = this.margins;
-    const key = Math.floor(this.rect.k0 + (x - left) / this.zoom);
-    const query = Math.floor(this.rect.q0 + (y - top) / this.zoom);
+    const key = Math.floor(this.rect.k0 + (x - left) / this.across);
+    const query = Math.floor(this.rect.q0 + (y - top) / this.down);
     const { q0, k0, q1, k1 } = this.whole;
     return x >= left && y >= top && key >= k0 && key < k1 && query >= q0 && query < q1 ? { query, key } : null;
   }
@@ -137,16 +164,16 @@ export class MapView implements View {
   zoomBy(factor: number, x = (this.canvas.width + this.margins.left) / 2, y = (this.canvas.height + this.margins.top) / 2): void {
     const { rect } = this;
     const now = this.margins;
-    const whole = zoomOf(this.whole, this.canvas);
+    const whole = zoomOf(this.whole, this.canvas, this.cell);
     const next = Math.max(whole, Math.min(64, this.zoom * factor));
     if (next <= whole) {
       this.fit();
       return;
     }
-    const then = marginsAt(next);
-    const key = rect.k0 + (x - now.left) / this.zoom;
-    const query = rect.q0 + (y - now.top) / this.zoom;
-    this.show(key - (x - then.left) / next, query - (y - then.top) / next, next);
+    const then = marginsAt(next, this.cell);
+    const key = rect.k0 + (x - now.left) / this.across;
+    const query = rect.q0 + (y - now.top) / this.down;
+    this.show(key - (x - then.left) / (next * this.cell.wide), query - (y - then.top) / (next * this.cell.tall), next);
   }
 
   /** Shows all of the map. Where it opens on a part of it, all has to be said. */
@@ -173,9 +200,9 @@ export class MapView implements View {
 
   /** Shows the map from a corner at a zoom, kept inside the map. */
   show(key: number, query: number, zoom: number): void {
-    const { left, top } = marginsAt(zoom);
-    const across = (this.canvas.width - left - 12) / zoom;
-    const down = (this.canvas.height - top - 12) / zoom;
+    const { left, top } = marginsAt(zoom, this.cell);
+    const across = (this.canvas.width - left - 12) / (zoom * this.cell.wide);
+    const down = (this.canvas.height - top - 12) / (zoom * this.cell.tall);
     const k0 = Math.max(this.whole.k0, Math.min(key, this.whole.k1 - across));
     const q0 = Math.max(this.whole.q0, Math.min(query, this.whole.q1 - down));
     this.ctx.store.set({ rect: { k0, q0, k1: k0 + across, q1: q0 + down } });
@@ -206,7 +233,7 @@ export class MapView implements View {
     const at = this.maps?.request.at;
     if (!at) return;
     const span = (token: number): Span => ({ begin: token, end: token + 1 });
-    const where = `#${whole(hover.query)} ${quoted(ctx, span(hover.query))} → #${whole(hover.key)} ${quoted(ctx, span(hover.key))}`;
+    const where = `${placed(ctx, hover.query)} → ${placed(ctx, hover.key)}`;
     const base = {
       family: ctx.family.id,
       at,
@@ -283,7 +310,7 @@ export class MapView implements View {
     const street = this.street();
     drawStreet(this.canvas.context, this.canvas, street);
     const { left, top } = this.margins;
-    this.canvas.element.dataset['place'] = [street.rect.k0, street.rect.q0, left, top, this.zoom].join(',');
+    this.canvas.element.dataset['place'] = [street.rect.k0, street.rect.q0, left, top, this.across, this.down].join(',');
   }
 
   private street(): Street {
@@ -308,6 +335,7 @@ export class MapView implements View {
       queries: this.whole.q1,
       keys: this.whole.k1,
       rect: this.rect,
+      cell: this.cell,
       layers,
       cells,
       most,
@@ -319,6 +347,7 @@ export class MapView implements View {
       keySegments: ctx.segments,
       querySegments: ctx.segments,
       label: (token) => quoted(ctx, { begin: token, end: token + 1 }),
+      tick: (token) => (ctx.text.itemsOf(token) ? ctx.text.label(token) : String(token)),
       select: this.select,
       theme: ctx.theme(),
     };
@@ -345,10 +374,10 @@ export class MapView implements View {
 
   private tilesAt(z: number): { z: number; x: number; y: number }[] {
     const { family } = this.ctx;
-    const { rect, zoom } = this;
+    const { rect } = this;
     const side = kTile * 2 ** z;
-    const right = Math.min(this.whole.k1, rect.k0 + (this.canvas.width - this.margins.left) / zoom);
-    const bottom = Math.min(this.whole.q1, rect.q0 + (this.canvas.height - this.margins.top) / zoom);
+    const right = Math.min(this.whole.k1, rect.k0 + (this.canvas.width - this.margins.left) / this.across);
+    const bottom = Math.min(this.whole.q1, rect.q0 + (this.canvas.height - this.margins.top) / this.down);
     const wanted: { z: number; x: number; y: number }[] = [];
     for (let y = Math.floor(rect.q0 / side); y * side < bottom; y++) {
       for (let x = Math.floor(rect.k0 / side); x * side < right; x++) if (!family.causal || x <= y) wanted.push({ z, x, y });
@@ -405,7 +434,10 @@ export class MapView implements View {
       }
       return most;
     };
-    const name = (i: number, of: number, s: Span): string => `#${Math.round(from(i, of, s) * cell)}`;
+    const name = (i: number, of: number, s: Span): string => {
+      const id = Math.round(from(i, of, s) * cell);
+      return this.ctx.text.itemsOf(id) ? this.ctx.text.label(id) : `#${id}`;
+    };
     const print = (v: number): string => (Number.isFinite(v) ? (isShare(this.ctx) ? share(v, true) : printNumber(v, true)) : '·');
     replace(
       this.table,

@@ -3,6 +3,7 @@
 import type { Context } from '../../context';
 import { anchor, printWeight, quoted } from '../../context';
 import { head as headName, power, weight as formatNumber, whole } from '../../format';
+import { swatch } from '../../paint/pixels';
 import { SourceError, type Span, type TopItem } from '../../source/source';
 import type { Shown } from '../../focus';
 import { h, icon, iconButton, replace } from '../../ui/dom';
@@ -91,7 +92,8 @@ export class Answers {
     const { text } = ctx;
     const sink = ctx.family.sinks.some((s) => item.begin <= s && s < item.end);
     const { before, mark, after } = contextOf(ctx, item);
-    const segment = text.segmentOf(item.begin);
+    const items = text.itemsOf(item.begin);
+    const segment = items ? -1 : text.segmentOf(item.begin);
     return h(
       'li',
       { class: 'answer', style: `--t: ${most > 0 ? (item.weight / most).toFixed(3) : 0}` },
@@ -102,6 +104,7 @@ export class Answers {
         h(
           'span',
           { class: 'answer-text', dir: 'auto' },
+          swatch(ctx, item.begin),
           h('span', { class: 'before' }, h('bdi', {}, before.trimEnd())),
           before.endsWith(' ') ? h('span', {}, ' ') : null, // in the part cut at its start it would change sides
           h('mark', {}, mark),
@@ -110,7 +113,7 @@ export class Answers {
         h(
           'span',
           { class: 'answer-where' },
-          `#${whole(item.begin)}`,
+          items ? '' : `#${whole(item.begin)}`,
           segment >= 0 ? ` · ${ctx.segments[segment].name}` : '',
           sink ? ` · ${ctx.t('sink')}` : '',
         ),
@@ -124,8 +127,8 @@ export class Answers {
       h(
         'tr',
         {},
-        h('th', { scope: 'row' }, `#${item.begin}`),
-        h('td', { dir: 'auto' }, quoted(ctx, item)),
+        h('th', { scope: 'row' }, ctx.text.itemsOf(item.begin) ? ctx.text.label(item.begin) : `#${item.begin}`),
+        h('td', { dir: 'auto' }, ctx.text.itemsOf(item.begin) ? ctx.text.excerpt(item.begin) : quoted(ctx, item)),
         h('td', { class: 'number' }, this.print(item.weight)),
       );
     return h(
@@ -186,11 +189,12 @@ const spanLength = (spans: readonly Span[]): number => spans.reduce((n, s) => n 
 /** The text around an item, with the spaces that stand between: pieces of one word touch. */
 function contextOf(ctx: Context, item: Span): { before: string; mark: string; after: string } {
   const { text } = ctx;
+  if (text.itemsOf(item.begin)) return { before: '', mark: quoted(ctx, item), after: ` ${text.excerpt(item.begin)}` };
   const slice = (from: number, to: number): string => text.text.slice(from, to).replace(/\s+/g, ' ');
   const [from, to] = [text.begin[item.begin], Math.max(text.begin[item.begin], text.end[item.end - 1])];
   const own = slice(from, to);
   const start = text.begin[Math.max(0, item.begin - kAround)];
-  const stop = text.end[Math.min(text.count, item.end + kAround) - 1];
+  const stop = text.end[Math.min(text.tokens, item.end + kAround) - 1];
   const alone = own.trim() === '' || text.isSpecial(item.begin);
   const gap = (space: RegExp): string => (alone ? ' ' : (space.exec(own)?.[0] ?? ''));
   return {

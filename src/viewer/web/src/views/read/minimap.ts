@@ -73,15 +73,19 @@ export class Minimap {
     this.draw();
   }
 
-  private binned(valueOf: (token: number) => number, count: number, most: number): Float32Array {
+  /** Of tokens and of items in the margin, each over the text that it covers. */
+  private binned(valueOf: (id: number) => number, count: number, most: number): Float32Array {
     const { text } = this.ctx;
     const bins = new Float32Array(Math.max(1, Math.min(1024, Math.round(this.canvas.height) || 400)));
     const scale = this.ctx.store.now.scale;
-    for (let t = 0; t < Math.min(count, text.count); t++) {
-      const b = Math.min(bins.length - 1, Math.floor((text.begin[t] / Math.max(1, text.text.length)) * bins.length));
-      const v = valueOf(t);
-      if (v > bins[b]) bins[b] = v;
-    }
+    const binOf = (position: number): number =>
+      Math.min(bins.length - 1, Math.floor((position / Math.max(1, text.text.length)) * bins.length));
+    const put = (id: number, to: number): void => {
+      const v = valueOf(id);
+      for (let b = binOf(text.begin[id]); b <= to; b++) if (v > bins[b]) bins[b] = v;
+    };
+    for (let t = 0; t < Math.min(count, text.tokens); t++) put(t, binOf(text.begin[t]));
+    for (const id of text.inMargin) if (id < count) put(id, binOf(text.end[id] - 1));
     return bins.map((v) => intensity(v, most, scale));
   }
 
@@ -99,7 +103,7 @@ export class Minimap {
   private paintedStrip(theme: Theme): HTMLCanvasElement {
     const { element, width, height, ratio } = this.canvas;
     const { text, segments } = this.ctx;
-    const bands = segments.map((s) => ({ from: text.begin[s.begin] ?? 0, to: text.end[Math.min(text.count, s.end) - 1] ?? 0 }));
+    const bands = segments.map((s) => ({ from: text.begin[s.begin] ?? 0, to: text.end[Math.min(text.tokens, s.end) - 1] ?? 0 }));
     const strip = { length: text.text.length, bands, profile: this.profile, received: this.received, hits: this.hits, marks: this.marks };
     const canvas = h('canvas', { width: element.width, height: element.height });
     const context = canvas.getContext('2d');

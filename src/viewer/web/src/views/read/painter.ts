@@ -14,6 +14,8 @@ export interface BoxStyle {
 export interface Paint {
   /** 0…1 of a box under the front head; NaN without a line. */
   intensity(box: Box): number;
+  /** Weight of a box under the front head; NaN without a line. */
+  weight(box: Box): number;
   /** 0…1 of a box under each pinned head, empty when fewer than two are pinned. */
   bars(box: Box): readonly number[];
   top: readonly (TopItem & { label: string })[];
@@ -23,6 +25,8 @@ export interface Paint {
   hideSinks: boolean;
   special(token: number): boolean;
   visibility(box: Box): 'visible' | 'hidden' | 'unscored';
+  /** Whether a box may have a weight in the direction looked in. Where a text has items, others are plain and not hatched. */
+  isPart(box: Box): boolean;
   hits: readonly Span[];
   hit: Span | null;
   theme: Theme;

@@ -2,12 +2,14 @@
 // span per box, which is what gets shaded, outlined and clicked.
 
 import type { Context } from '../../context';
-import { quoted, visibleSpace } from '../../context';
+import { described, quoted, visibleSpace } from '../../context';
 import type { Span } from '../../source/source';
 import { type Box, boxesOf, shortened } from '../../text/boxes';
 import { languageOf } from '../../text/language';
 import { h } from '../../ui/dom';
+import { Margin } from './margin';
 import type { BoxStyle } from './painter';
+import { itemBox } from './side';
 
 const kMonstrous = 400; // UTF-16 units shown of one box
 const kOpened = 2; // blocks: about a screen
@@ -29,6 +31,7 @@ export interface PaneEvents {
 export class TextPane {
   readonly element: HTMLElement;
   readonly live = new Map<number, LiveBlock>();
+  readonly margin: Margin;
   private readonly bodies: HTMLElement[] = [];
   private readonly observer: IntersectionObserver;
   private hovered = -1;
@@ -38,6 +41,8 @@ export class TextPane {
     private readonly events: PaneEvents,
   ) {
     this.element = h('div', { class: 'prose', tabindex: 0, role: 'group', 'aria-label': ctx.t('text.label'), 'data-testid': 'text' });
+    this.margin = new Margin(ctx);
+    if (ctx.text.inMargin.length > 0) this.element.append(this.margin.head);
     this.observer = new IntersectionObserver((entries) => this.onVisible(entries), { root: this.element, rootMargin: '100% 0px' });
     ctx.text.blocks.forEach((_, i) => this.element.append(this.makeBlock(i)));
     this.listen();
@@ -50,6 +55,8 @@ export class TextPane {
 
   /** The element of a token's box, if its block is near the view. */
   boxOf(token: number): { element: HTMLElement; box: Box } | null {
+    const item = this.margin.elementOf(token);
+    if (item) return { element: item, box: itemBox(token) };
     const live = this.live.get(this.ctx.text.blockOf(token));
     const i = live ? live.boxes.findIndex((b) => b.begin <= token && token < b.end) : -1;
     return live && i >= 0 ? { element: live.elements[i], box: live.boxes[i] } : null;
@@ -58,7 +65,7 @@ export class TextPane {
   /** Scrolls a token into the middle of the view unless it is well inside already. */
   reveal(token: number): void {
     const index = this.ctx.text.blockOf(token);
-    const block = this.bodies[index]?.parentElement;
+    const block = this.bodies[index]?.closest<HTMLElement>('.block');
     if (!block) return;
     const settle = (tries: number): void => {
       this.hydrate(index); // it may have been let go as far away before the scroll arrived
@@ -154,7 +161,12 @@ export class TextPane {
       { class: 'block-text', dir: 'auto', lang: languageOf(plain, segment?.lang ?? this.ctx.info.sides[0]?.lang ?? null) },
       plain,
     );
-    const estimate = 37 * plain.split('\n').reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / 68)), 0);
+    const estimate =
+      37 *
+      plain
+        .trimEnd()
+        .split('\n')
+        .reduce((lines, line) => lines + Math.max(1, Math.ceil(line.length / 68)), 0);
     const element = h('div', { class: 'block', 'data-block': index, style: `contain-intrinsic-size: auto ${estimate}px` });
     if (segment && block.opensSegment) {
       element.append(
@@ -166,7 +178,8 @@ export class TextPane {
         ),
       );
     }
-    element.append(body);
+    if (text.inMargin.length > 0) element.append(h('div', { class: 'beside' }, this.margin.beside(block.items, body), body));
+    else element.append(body);
     this.bodies.push(body);
     this.observer.observe(element);
     return element;
@@ -258,14 +271,14 @@ export class TextPane {
     let high = this.bodies.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if ((this.bodies[middle].parentElement as HTMLElement).getBoundingClientRect().top <= y) low = middle;
+      if ((this.bodies[middle].closest('.block') as HTMLElement).getBoundingClientRect().top <= y) low = middle;
       else high = middle - 1;
     }
     return low;
   }
 
   private offsetIn(index: number, y: number, block: { begin: number; end: number }): number {
-    const rect = (this.bodies[index].parentElement as HTMLElement).getBoundingClientRect();
+    const rect = (this.bodies[index].closest('.block') as HTMLElement).getBoundingClientRect();
     const t = rect.height > 0 ? Math.max(0, Math.min(1, (y - rect.top) / rect.height)) : 0;
     return block.begin + t * (block.end - block.begin);
   }
@@ -274,6 +287,8 @@ export class TextPane {
 /** One line about a token: what it is, where it stands, its bytes. */
 export function describeToken(ctx: Context, box: Box): string {
   const { text } = ctx;
+  const items = text.itemsOf(box.begin);
+  if (items) return [described(ctx, box.begin), shortened(text.excerpt(box.begin), 60)].filter(Boolean).join('   ');
   const parts: string[] = [];
   for (let t = box.begin; t < Math.min(box.end, box.begin + 4); t++) {
     const id = text.data.id[t];

@@ -1,7 +1,7 @@
-// The reading view: text, minimap and status line, painted from the lines in focus.
+// The reading view: text, minimap and status line, painted from the lines in focus; above the text the sides that are none (patches, frames).
 
 import type { Context, View } from '../../context';
-import { anchor, printWeight, setAnchor } from '../../context';
+import { anchor, printWeight, rangeOf, setAnchor } from '../../context';
 import { shortShare, weight as printNumber } from '../../format';
 import type { Shown } from '../../focus';
 import { oncePerFrame } from '../../paint/canvas';
@@ -12,16 +12,24 @@ import type { Box } from '../../text/boxes';
 import { h } from '../../ui/dom';
 import { isShare } from '../../context';
 import { intensity, largest, wordAround } from '../../weights';
+import { Beside } from './beside';
 import { Minimap } from './minimap';
 import { type BoxStyle, type Paint, type StepStyle, stepStyles, styleOf } from './painter';
 import { type LiveBlock, TextPane, describeToken } from './pane';
+import { itemBox, type Side, type SideEvents } from './side';
+import { sidesOf } from './sides';
 import { painted, topOf } from './top';
+
+const kShort = 600; // UTF-16 units of a text under figures that needs no strip beside it
 
 export class ReadView implements View {
   readonly element: HTMLElement;
   readonly pane: TextPane;
   private readonly minimap: Minimap;
+  private readonly sides: readonly Side[];
+  private readonly beside: Beside;
   private readonly status: HTMLElement;
+  private readonly how: string; // what can be done here
   private readonly repaint: () => void;
   private values: Float32Array | null = null;
   private most = 0;
@@ -34,9 +42,11 @@ export class ReadView implements View {
 
   constructor(private readonly ctx: Context) {
     this.repaint = oncePerFrame(() => this.paint());
+    const events: SideEvents = { hover: (token) => this.hover(token), pick: (token, event) => this.pick(token, event) };
+    this.sides = sidesOf(ctx, events, () => this.steps);
+    this.beside = new Beside(ctx, this.repaint);
     this.pane = new TextPane(ctx, {
-      hover: (token) => this.hover(token),
-      pick: (token, event) => this.pick(token, event),
+      ...events,
       select: (span) => setAnchor(ctx, [span], 'push'),
       scroll: () => this.minimap.draw(),
       hydrated: (block) => this.paintNew(block),
@@ -46,12 +56,26 @@ export class ReadView implements View {
       () => this.pane.visibleRange(),
       (token) => this.pane.reveal(token),
     );
-    this.status = h('p', { class: 'status', 'data-testid': 'status' }, ctx.t('status.how'));
+    const figures = this.sides.some((side) => side.element.matches('figure'));
+    const isShort = figures && ctx.text.text.length < kShort;
+    this.how = ctx.t(ctx.text.tokens < ctx.text.count ? 'status.how.items' : 'status.how');
+    this.status = h('p', { class: 'status', 'data-testid': 'status' }, this.how);
     this.element = h(
       'section',
       { class: 'panel text-panel', 'aria-label': ctx.t('text.label') },
       h('h2', { class: 'visually-hidden' }, ctx.t('text.label')),
-      h('div', { class: 'text-frame' }, this.pane.element, this.minimap.element),
+      h(
+        'div',
+        { class: figures ? 'read-frame with-sides with-figures' : this.sides.length > 0 ? 'read-frame with-sides' : 'read-frame' },
+        this.sides.length > 0
+          ? h(
+              'div',
+              { class: 'sides', tabindex: 0, role: 'group', 'aria-label': ctx.t('items.label') },
+              ...this.sides.map((side) => side.element),
+            )
+          : null,
+        h('div', { class: 'text-frame', hidden: ctx.text.text === '' }, this.pane.element, isShort ? null : this.minimap.element),
+      ),
       this.status,
     );
     ctx.focus.listen({ front: (shown) => this.take(shown), pins: (lines) => this.takePins(lines) });
@@ -80,6 +104,13 @@ export class ReadView implements View {
     this.loadReceived(this.ctx.store.now);
   }
 
+  /** Brings an id into view: in the text, or on the side where it stands. */
+  reveal(id: number): void {
+    const side = this.sides.find((one) => one.holds(id));
+    if (side) side.element.scrollIntoView({ block: 'nearest' });
+    else this.pane.reveal(id);
+  }
+
   setHits(hits: readonly Span[], hit: Span | null): void {
     this.hits = hits;
     this.hit = hit;
@@ -91,6 +122,7 @@ export class ReadView implements View {
     const state = this.ctx.store.now;
     this.values = shown ? painted(this.ctx, shown) : null;
     this.most = this.values ? largest(this.values, state.direction === 'out' ? this.ctx.family.sinks : []) : 0;
+    this.beside.follow(shown);
     this.minimap.setProfile(this.values, this.most);
     this.repaint();
   }
@@ -110,6 +142,8 @@ export class ReadView implements View {
     const paint = this.paintOf(this.ctx.focus.shown);
     this.style = (box) => styleOf(box, paint, this.steps);
     this.pane.paint(this.style);
+    for (const side of this.sides) side.paint(paint);
+    this.pane.margin.paint(paint, this.beside.columns, !this.beside.words);
     this.pane.spreadShares();
   }
 
@@ -125,6 +159,8 @@ export class ReadView implements View {
     const state = ctx.store.now;
     const share = isShare(ctx);
     const approximate = shown ? shown.line.badge === 'quantised' : false;
+    const { words } = this.beside;
+    const isWord = (box: Box): boolean => words !== null && box.begin < ctx.text.tokens;
     const weightOf = (values: Float32Array, box: Box): number => {
       if (state.words) return values[box.begin] ?? 0;
       let sum = 0;
@@ -135,7 +171,13 @@ export class ReadView implements View {
     const preview = ctx.focus.previewed.token;
     const anchors = preview === null || !shown ? anchor(state) : shown.request.spans;
     return {
-      intensity: (box) => (this.values ? intensity(weightOf(this.values, box), this.most, state.scale) : NaN),
+      intensity: (box) =>
+        words && isWord(box)
+          ? intensity(weightOf(words.values, box), words.most, state.scale)
+          : this.values
+            ? intensity(weightOf(this.values, box), this.most, state.scale)
+            : NaN,
+      weight: (box) => (this.values ? weightOf(this.values, box) : NaN),
       bars: (box) => this.pinValues.map((p) => (p.values.length ? intensity(weightOf(p.values, box), p.most, state.scale) : 0)),
       top: top.map((i) => ({ ...i, label: share ? shortShare(i.weight, approximate) : printNumber(i.weight) })),
       anchors,
@@ -143,22 +185,30 @@ export class ReadView implements View {
       sinks: new Set(state.direction === 'out' ? ctx.family.sinks : []),
       hideSinks: state.sink !== 'mark',
       special: (token) => ctx.text.isSpecial(token),
-      visibility: (box) => visibility(shown, box),
+      visibility: (box) => (isWord(box) || !this.isPart(box) ? 'visible' : visibility(shown, box)),
+      isPart: (box) => this.isPart(box),
       hits: this.hits,
       hit: this.hit,
       theme: ctx.theme(),
     };
   }
 
+  private isPart(box: Box): boolean {
+    const { ctx } = this;
+    if (ctx.text.tokens === ctx.text.count) return true;
+    const { begin, end } = rangeOf(ctx.family, ctx.store.now.direction === 'out' ? 'key' : 'query');
+    return begin <= box.begin && box.begin < end;
+  }
+
   private hover(token: number | null): void {
     const { ctx } = this;
     ctx.focus.previewToken(token);
     if (token === null) {
-      this.status.textContent = ctx.t('status.how');
+      this.status.textContent = this.how;
       return;
     }
-    const found = this.pane.boxOf(token);
-    if (found) this.status.textContent = describeToken(ctx, found.box) + this.weightOfPinned(found.box);
+    const box = this.pane.boxOf(token)?.box ?? itemBox(token);
+    this.status.textContent = describeToken(ctx, box) + this.weightOfPinned(box);
   }
 
   /** The weight of the token under the pointer in the line last pinned. */

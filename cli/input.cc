@@ -1,0 +1,50 @@
+// One case for each kind of input, as ModelInfo::reads names them.
+#include "cli/input.h"
+
+#include <utility>
+
+#include "base/format.h"
+#include "clearhead/data.h"
+#include "cli/cli.h"
+#include "models/reading.h"
+
+namespace clearhead::cli {
+
+bool reads_inputs(const ModelInfo& info) { return info.reads != "text" && info.reads != "pair"; }
+
+ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question) {
+  const bool asks = info.reads == "story" || info.reads == "scene";
+  if (!asks && !question.empty()) usage_error(format("{} reads a {}, and no question", info.name, info.reads));
+  ModelInput input{.question = question};
+  if (info.reads == "picture" || info.reads == "scene") {
+    input.picture = read_image(given);
+  } else if (info.reads == "sound") {
+    input.sound = read_sound(given);
+  } else {
+    input.texts = sentences_of(given);
+  }
+  if (info.reads == "story" && question.empty() && !input.texts.empty() && input.texts.back().ends_with('?')) {
+    input.question = input.texts.back();
+    input.texts.pop_back();
+  }
+  if (asks && input.question.empty())
+    usage_error(format("{} reads a {} and a question: give it by --question{}", info.name, info.reads,
+                       info.reads == "story" ? ", or as the last line" : ""));
+  return input;
+}
+
+std::vector<std::string> tasks_of(const ModelInfo& info) {
+  std::vector<std::string> out;
+  for (const auto& [has, task] : {std::pair{info.has_embedding, "embed"},
+                                  {info.has_masked, "fill"},
+                                  {info.has_classifier && !info.answers, "classify"},
+                                  {info.answers.has_value(), "answer"},
+                                  {info.has_causal && info.encoder_layers == 0, "generate"},
+                                  {info.encoder_layers > 0 && info.reads != "sound", "translate"},
+                                  {info.reads == "sound", "transcribe"}}) {
+    if (has) out.emplace_back(task);
+  }
+  return out;
+}
+
+}  // namespace clearhead::cli

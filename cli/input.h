@@ -1,0 +1,20 @@
+// What a command line gives a model to read: a text, a document, a story and a question, or the file of a picture or a sound. And what
+// a model can be asked.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+
+namespace clearhead::cli {
+
+/// True for models that are given a ModelInput, not one text.
+bool reads_inputs(const ModelInfo& info);
+/// given: the text, or the path of the picture or sound. question: of a story, if empty its last line; of a scene.
+/// Throws UsageError for a question that is missing or that nothing reads; what reading a file throws.
+ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question);
+/// The commands of `clearhead run` that the model answers; the last one is its own task.
+std::vector<std::string> tasks_of(const ModelInfo& info);
+
+}  // namespace clearhead::cli

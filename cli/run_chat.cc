@@ -1,0 +1,177 @@
+// clearhead run chat MODEL: an encoder-decoder answers turn by turn. It reads the last turns, its own among them, as it was trained to.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <numeric>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "clearhead/tokenizer.h"
+#include "cli/cli.h"
+#include "cli/dialogue.h"
+#include "cli/terminal.h"
+#include "cli/written.h"
+#include "text/turns.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options : WriteArguments {
+  std::string file, choose;
+  std::optional<int64_t> turns{};
+};
+
+struct Candidates {
+  std::vector<std::string> texts{};
+  std::vector<Encoding> encodings{};
+};
+Candidates candidates_of(const std::string& path, const Model& model) {
+  Candidates out;
+  for (const std::string& line : lines_of(read_file(path))) {
+    if (line.empty()) continue;
+    out.texts.push_back(line);
+    out.encodings.push_back(model.tokenizer().encode(line));
+  }
+  if (out.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: holds no line to choose from", path);
+  return out;
+}
+
+// A dialogue under way.
+class Chat {
+ public:
+  Chat(const Model& model, const Options& options)
+      : model_(model), options_(options), settings_(options.settings(model)), before_(options.turns ? options.turns : turns_before(model)) {
+    if (!before_) {
+      fail(ErrorCode::kUnsupported,
+           "{}: its files do not say how many turns it reads (\"turns_before\" in generation_config.json), so it was not trained on "
+           "dialogues; --turns gives a number",
+           model.info().name);
+    }
+    if (!options.choose.empty()) candidates_ = candidates_of(options.choose, model);
+  }
+
+  void begin_anew() { turns_.clear(); }
+
+  /// The answer to a turn, which both join the dialogue.
+  void answer(const std::string& turn) {
+    turns_.push_back(as_line(turn));
+    const ReadTurns read = encoded_turns(model_, joined_turns(turns_, turns_.size(), *before_));
+    Json line = Json::object({{"turns", Json::array()}});
+    for (const std::string& before : lines_of(read.text)) line["turns"].push(before);
+    const std::string said = options_.choose.empty() ? written(read, line) : chosen(read, line);
+    options_.json ? print_json(line) : print_whole((::isatty(STDOUT_FILENO) ? escaped(said) : said) + "\n");
+    turns_.push_back(said);
+  }
+
+ private:
+  std::string written(const ReadTurns& read, Json& line) {
+    Generated made;
+    if (options_.trace.empty()) {
+      made = generate_from(model_, {read.encoding}, settings_)[0];
+    } else {
+      Watched watched = write_watched(model_, read.text, read.encoding, settings_);
+      made = std::move(watched.made);
+      if (!made.ids.empty()) {
+        watched.trace.set_segments(turns_of(read, watched.trace.plan().text));
+        watched.trace.save(options_.trace);
+      }
+    }
+    add_written(line, made);
+    return as_line(made.text);
+  }
+
+  std::string chosen(const ReadTurns& read, Json& line) {
+    const std::vector<double> ratings =
+        ratings_of(model_, std::vector<Encoding>(candidates_.texts.size(), read.encoding), candidates_.encodings,
+                   {.interventions = settings_.run.interventions, .name = [&](size_t index) { return candidates_.texts[index]; }});
+    std::vector<size_t> order(ratings.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return ratings[a] > ratings[b]; });
+    line["text"] = candidates_.texts[order[0]];
+    line["candidates"] = Json::array();
+    for (const size_t at : order) line["candidates"].push(Json::object({{"text", candidates_.texts[at]}, {"rating", ratings[at]}}));
+    return candidates_.texts[order[0]];
+  }
+
+  // Each turn that was read, by its number in the dialogue, and the answer. A line break belongs to the turn that it ends.
+  std::vector<TextSegment> turns_of(const ReadTurns& read, const RunText& text) const {
+    const size_t count = read.text.empty() && *before_ == 0 ? 0 : lines_of(read.text + "\n").size();
+    std::vector<TextSegment> out(count);
+    for (size_t at = 0; at < count; ++at) out[at] = {format("turn {}", turns_.size() - count + at + 1), "turn", -1, -1};
+    for (int64_t token = 0; token < static_cast<int64_t>(read.encoding.size()) && count > 0; ++token) {
+      if (read.encoding.is_special(static_cast<size_t>(token))) continue;
+      const auto begin = read.encoding.offsets[static_cast<size_t>(token)][0];
+      TextSegment& turn = out[static_cast<size_t>(std::count(read.text.begin(), read.text.begin() + begin, '\n'))];
+      if (turn.begin < 0) turn.begin = token;
+      turn.end = token + 1;
+    }
+    std::erase_if(out, [](const TextSegment& turn) { return turn.begin < 0; });
+    const auto source = static_cast<int64_t>(read.encoding.size());
+    out.push_back({format("turn {}", turns_.size() + 1), "turn", source, static_cast<int64_t>(text.ids.size())});
+    return out;
+  }
+
+  const Model& model_;
+  const Options& options_;
+  GenerateOptions settings_;
+  std::optional<int64_t> before_{};
+  Candidates candidates_{};
+  std::vector<std::string> turns_{};
+};
+
+void chat(const Options& options) {
+  if (!options.trace.empty()) check_writable(options.trace);
+  std::ifstream file;
+  const bool from_file = !options.file.empty() && options.file != "-";
+  if (from_file) {
+    file.open(options.file);
+    if (!file) fail(ErrorCode::kNotFound, "{}: cannot be read", options.file);
+  }
+  const auto model = load_model(options.model, options.load);
+  Chat chat(*model, options);
+  const bool asks = !from_file && ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
+  if (asks) notice("Say something; an empty line begins a new dialogue, Ctrl-D ends.");
+  int64_t number = 0;
+  const auto next = [&](std::string& line) {
+    if (asks) std::fputs("> ", stdout), std::fflush(stdout);
+    ++number;
+    return static_cast<bool>(std::getline(from_file ? file : std::cin, line));
+  };
+  for (std::string line; next(line);) {
+    try {
+      as_line(line).empty() ? chat.begin_anew() : chat.answer(line);
+    } catch (const Error& error) {
+      throw Error(error.code(), format("line {}: {}", number, error.what()));
+    }
+  }
+  if (asks) print("");
+  if (!options.trace.empty() && !options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
+}
+
+}  // namespace
+
+void add_run_chat(CLI::App& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* task = run.add_subcommand("chat", "Talk with an encoder-decoder that was trained on dialogues");
+  task->footer(
+      "A turn a line, from the terminal, --file or a pipe; an empty line begins a new dialogue, Ctrl-D ends.\n"
+      "Example: clearhead run chat MODEL --trace chat.trace, then clearhead view chat.trace");
+  options->add(*task, "an answer");
+  task->add_option("--file,-f", options->file, "Read the turns from this file; - is standard input")->type_name("FILE");
+  task->add_option("--turns", options->turns, "Read so many turns before each answer (default: as the model was trained)")
+      ->check(whole_from(0));
+  CLI::Option* choose =
+      task->add_option("--choose", options->choose, "Answer with the line of this file that the model finds most fitting");
+  choose->type_name("FILE");
+  task->add_option("--trace", options->trace, "Keep the attention of the last answer in this trace file, with the turns as segments")
+      ->type_name("FILE")
+      ->excludes(choose);
+  task->add_flag("--json", options->json, "Print answers as JSON, one a line, with what was read");
+  task->callback([options] { chat(*options); });
+}
+
+}  // namespace clearhead::cli

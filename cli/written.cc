@@ -1,0 +1,54 @@
+// Options of a search by beams, and its result as JSON.
+#include "cli/written.h"
+
+#include "base/format.h"
+
+namespace clearhead::cli {
+
+void WriteArguments::add(CLI::App& app, const std::string& of) {
+  app.add_option("model", model, "An encoder-decoder (its directory, or its name in the local Hugging Face cache)")->required();
+  interventions.add(app);
+  app.add_option("--beams", beams,
+                 "Beams of the search (default: as the model's files say, else 4). 1 takes the most\nprobable token every time")
+      ->check(whole_from(1, 1000));
+  app.add_option("--length-penalty", length_penalty,
+                 "Beams are rated by log-probability / length^penalty (default: as the model's files say,\nelse 1)");
+  app.add_option("--max-tokens", max_tokens, format("Stop after this many tokens {} (default: 256)", of))->check(whole_from(1));
+  add_load_options(app, load);
+}
+
+GenerateOptions WriteArguments::settings(const Model& of) const {
+  GenerateOptions out = write_settings(of, max_tokens);
+  if (beams) out.beams.count = *beams;
+  if (length_penalty) out.beams.length_penalty = *length_penalty;
+  out.run.interventions = interventions.interventions();
+  return out;
+}
+
+GenerateOptions write_settings(const Model& model, int64_t max_tokens) {
+  return {.max_tokens = max_tokens, .beams = default_beams(model, {.count = 4})};
+}
+
+Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings) {
+  Watched out;
+  settings.progress = nullptr;
+  settings.run.observer = &out.trace;
+  settings.run.text = text;
+  out.made = generate_from(model, {source}, settings)[0];
+  return out;
+}
+
+void add_written(Json& to, const Generated& made) {
+  Json ids = Json::array(), probabilities = Json::array();
+  for (const GeneratedToken& token : made.tokens) {
+    ids.push(static_cast<int64_t>(token.id));
+    probabilities.push(token.probability);
+  }
+  to["text"] = made.text;
+  to["tokens"] = ids;
+  to["probabilities"] = probabilities;
+  to["score"] = made.score;
+  to["stopped"] = to_string(made.reason);
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,101 @@
+// Items stand behind the tokens, range after range; their names are their pieces, what text they have are their offsets.
+#include "observe/trace_items.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+
+namespace clearhead {
+namespace {
+
+constexpr int64_t kMostPixels = 4096;  // of a side of a picture
+constexpr size_t kLongestKind = 32;
+
+std::string problem_with_picture(const ItemRange& range) {
+  const Tensor& picture = range.picture;
+  if (!picture.defined()) return "";
+  if (range.kind != "patch" && range.kind != "frame") return "only patches and frames have a picture";
+  const bool fits = picture.dtype() == DType::kU8 && picture.rank() == 3 && picture.size(2) == 3 && picture.size(0) > 0 &&
+                    picture.size(1) > 0 && picture.size(0) <= kMostPixels && picture.size(1) <= kMostPixels;
+  if (fits) return "";
+  return format("its picture is {} {}; expected u8 [height, width, 3], sides of 1 to {}", to_string(picture.dtype()),
+                to_string(picture.shape()), kMostPixels);
+}
+
+std::string problem_with_ids(const RunText& text, const ItemRange& range) {
+  const bool has_text = range.kind != "patch" && range.kind != "frame";
+  for (int64_t id = range.begin; id < range.end; ++id) {
+    const size_t at = static_cast<size_t>(id);
+    if (text.ids[at] != -1 || text.special[at] != 0)
+      return format("id {} has the number {} of a token; expected -1, not special", id, text.ids[at]);
+    if (text.pieces[at].empty()) return format("id {} has no name", id);
+    const auto [begin, end] = text.offsets[at];
+    if (begin < 0 || begin > end || end > static_cast<int64_t>(text.text.size()))
+      return format("id {} is bytes [{}, {}) of a text of {}", id, begin, end, text.text.size());
+    if (!has_text && begin != end) return format("id {} covers bytes [{}, {}); a {} has no text", id, begin, end, range.kind);
+  }
+  return "";
+}
+
+std::string problem_with_range(const RunText& text, const ItemRange& range, int64_t expected_begin) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || c == '-'; };
+  if (range.kind.empty() || range.kind.size() > kLongestKind || !std::all_of(range.kind.begin(), range.kind.end(), is_letter))
+    return "their kind must be a word in lower case";
+  if (range.begin != expected_begin || range.end <= range.begin || range.end > static_cast<int64_t>(text.ids.size()))
+    return format("they are ids [{}, {}); expected a range that begins at {} and ends by {}", range.begin, range.end, expected_begin,
+                  text.ids.size());
+  const int64_t count = range.end - range.begin;
+  if (range.kind == "patch" ? range.rows <= 0 || count % range.rows != 0 : range.rows != 0)
+    return format("{} of them do not stand in {} rows", count, range.rows);
+  const std::string problem = problem_with_picture(range);
+  return problem.empty() ? problem_with_ids(text, range) : problem;
+}
+
+}  // namespace
+
+std::string problem_with_items(const RunText& text) {
+  if (text.items.empty()) return "";
+  const size_t count = text.ids.size();
+  if (text.offsets.size() != count || text.special.size() != count || text.pieces.size() != count)
+    return format("{} ids have {} offsets, {} special flags and {} pieces", count, text.offsets.size(), text.special.size(),
+                  text.pieces.size());
+  int64_t begin = text.items.front().begin;
+  if (begin < 0) return format("they begin at id {}", begin);
+  for (size_t i = 0; i < text.items.size(); ++i) {
+    const ItemRange& range = text.items[i];
+    const std::string problem = problem_with_range(text, range, begin);
+    if (!problem.empty()) return format("items[{}], \"{}\": {}", i, range.kind, problem);
+    begin = range.end;
+  }
+  return begin == static_cast<int64_t>(count) ? "" : format("they end at id {}; expected at the last one, {}", begin, count);
+}
+
+std::string picture_name(size_t range) { return format("picture{}", range); }
+
+Json items_to_json(const RunText& text) {
+  Json out = Json::array();
+  for (size_t i = 0; i < text.items.size(); ++i) {
+    const ItemRange& range = text.items[i];
+    Json item = Json::object({{"kind", range.kind}, {"begin", range.begin}, {"end", range.end}});
+    if (range.rows > 0) item["rows"] = range.rows;
+    if (range.picture.defined()) item["picture"] = picture_name(i);
+    out.push(std::move(item));
+  }
+  return out;
+}
+
+std::vector<ItemRange> items_from_json(const Json& items, const std::string& where,
+                                       const std::function<Tensor(const std::string&)>& picture) {
+  if (!items.is_array()) fail(ErrorCode::kFormat, "{}: plan.items: expected an array, found {}", where, items.describe());
+  std::vector<ItemRange> out;
+  for (const Json& item : items.items()) {
+    Fields fields(item, where, format("plan.items[{}]", out.size()));
+    ItemRange range{fields.string("kind"), fields.integer("begin"), fields.integer("end"), fields.integer_or("rows", 0)};
+    if (const std::string name = fields.string_or("picture", ""); !name.empty()) range.picture = picture(name);
+    fields.refuse_rest();
+    out.push_back(std::move(range));
+  }
+  return out;
+}
+
+}  // namespace clearhead

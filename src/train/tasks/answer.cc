@@ -1,0 +1,268 @@
+// Questions with answers that are spans of a text, as SQuAD 2.0 has them. JSON lines:
+//
+//   questions   {"question": "…", "context": "…", "answers": …}      "context": the text, or an id of the files of contexts
+//               answers: [[first character, first byte, "…"], …], or {"text": ["…", …], "answer_start": [first character, …]}; none: unanswerable
+//   contexts    {"id": "…", "text": "…"}
+//
+//   loss = mean over windows of ½·(cross-entropy of starts + cross-entropy of ends), over the window's tokens
+//
+// The first answer trains; all of them measure. A window (models/spans.h) that does not hold the whole answer has its target at the first token, as a question
+// without an answer has. Scores are those of SQuAD 2.0 (metrics/answers.h). The threshold is the one with the best F1 on the validation file, as find_best_thresh
+// of SQuAD's script chooses it, halfway to the next question's: a validation's F1 is at its own best threshold, the test's at the saved model's.
+#include "train/tasks/answer.h"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+
+#include "base/format.h"
+#include "base/table.h"
+#include "clearhead/error.h"
+#include "metrics/answers.h"
+#include "models/spans.h"
+#include "ops/ops.h"
+#include "train/recipe.h"
+#include "train/tasks/labelled_data.h"
+
+namespace clearhead {
+namespace {
+
+struct Question {
+  std::string text{};
+  std::shared_ptr<const std::string> context{};
+  std::vector<std::string> answers{};
+  std::array<int64_t, 2> span{};  // bytes of the context, of the first answer; empty: there is none
+};
+
+// The byte at which a character of valid UTF-8 begins; −1 beyond the text's end.
+int64_t byte_of(const std::string& text, int64_t character) {
+  for (size_t byte = 0; byte < text.size(); ++byte) {
+    if ((static_cast<unsigned char>(text[byte]) & 0xC0) != 0x80 && character-- == 0) return static_cast<int64_t>(byte);
+  }
+  return -1;
+}
+
+class AnswerFiles {
+ public:
+  explicit AnswerFiles(const Recipe& recipe) : recipe_(recipe) {}
+
+  std::vector<Question> questions(const std::string& file) {
+    read_contexts();
+    const std::shared_ptr<MappedFile> opened = open_source(recipe_.source, file);
+    std::vector<Question> out;
+    for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+      const std::string where = format("{}, line {}", opened->path(), number);
+      const Json json = Json::parse(line, where);
+      Fields fields(json, where);
+      Question question{fields.string("question"), context_of(fields, where)};
+      for (const auto& [begin, text] : answers_of(fields, *question.context)) {
+        if (begin < 0 || question.context->compare(static_cast<size_t>(begin), text.size(), text) != 0)
+          fail(ErrorCode::kFormat, "{}: \"answers\": \"{}\" does not stand in the context where its start says", where, text);
+        if (question.answers.empty()) question.span = {begin, begin + static_cast<int64_t>(text.size())};
+        question.answers.push_back(text);
+      }
+      out.push_back(std::move(question));
+    });
+    return out;
+  }
+
+ private:
+  void read_contexts() {
+    if (!contexts_.empty()) return;
+    for (const std::string& file : recipe_.task->contexts) {
+      const std::shared_ptr<MappedFile> opened = open_source(recipe_.source, file);
+      for_each_line(opened->bytes(), [&](std::string_view line, int64_t number) {
+        const std::string where = format("{}, line {}", opened->path(), number);
+        const Json json = Json::parse(line, where);
+        Fields fields(json, where);
+        const std::string id = fields.string("id");
+        if (!contexts_.emplace(id, std::make_shared<const std::string>(fields.string("text"))).second)
+          fail(ErrorCode::kFormat, "{}: \"id\": \"{}\" names an earlier context, too", where, id);
+      });
+    }
+  }
+
+  std::shared_ptr<const std::string> context_of(Fields& fields, const std::string& where) const {
+    const std::string context = fields.string("context");
+    if (recipe_.task->contexts.empty()) return std::make_shared<const std::string>(context);
+    const auto found = contexts_.find(context);
+    if (found == contexts_.end())
+      fail(ErrorCode::kFormat, "{}: \"context\": no file of \"task.contexts\" has the id \"{}\"", where, context);
+    return found->second;
+  }
+
+  // First byte and text of each.
+  static std::vector<std::pair<int64_t, std::string>> answers_of(Fields& fields, const std::string& context) {
+    const Json& given = fields.require("answers");
+    const std::string expected = "a list of [first character, first byte, text], or {\"text\": [...], \"answer_start\": [...]}";
+    std::vector<std::pair<int64_t, std::string>> out;
+    const Json *texts = given.find("text"), *starts = given.find("answer_start");
+    if (texts && starts && texts->is_array() && starts->is_array() && texts->size() == starts->size()) {
+      for (size_t at = 0; at < texts->size(); ++at) {
+        const Json &text = texts->items()[at], &start = starts->items()[at];
+        if (!text.is_string() || !start.is_integer()) fields.wrong("answers", expected, given);
+        out.emplace_back(byte_of(context, start.integer()), text.string());
+      }
+      return out;
+    }
+    if (!given.is_array()) fields.wrong("answers", expected, given);
+    for (const Json& one : given.items()) {
+      const bool fits = one.is_array() && one.size() == 3 && one.items()[1].is_integer() && one.items()[2].is_string();
+      if (!fits) fields.wrong("answers", expected, one);
+      const int64_t begin = one.items()[1].integer();
+      out.emplace_back(begin <= static_cast<int64_t>(context.size()) ? begin : -1, one.items()[2].string());
+    }
+    return out;
+  }
+
+  const Recipe& recipe_;
+  std::unordered_map<std::string, std::shared_ptr<const std::string>> contexts_;
+};
+
+// The first and the last token of a window that hold the answer; the window's first token where it does not hold all of it.
+std::vector<int32_t> targets_of(const Encoding& window, std::array<int64_t, 2> span) {
+  int32_t first = -1, last = -1;
+  for (size_t token = 0; token < window.size(); ++token) {
+    if (window.segment[token] != 1) continue;
+    const auto [begin, end] = window.offsets[token];
+    if (begin <= span[0] && span[0] < end) first = static_cast<int32_t>(token);
+    if (begin < span[1] && span[1] <= end) last = static_cast<int32_t>(token);
+  }
+  return first >= 0 && last >= first ? std::vector<int32_t>{first, last} : std::vector<int32_t>{0, 0};
+}
+
+class Answer final : public ItemTask {
+ public:
+  Answer(const Recipe& recipe, const Tokenizer& tokenizer)
+      : ItemTask(recipe, tokenizer, /*per_token=*/false, [this](const std::string& file) { return items_of(file); }),
+        tokenizer_(tokenizer),
+        files_(recipe),
+        settings_{.window = recipe.length, .overlap = recipe.task->overlap, .longest = recipe.task->longest},
+        threshold_(recipe.task->threshold) {}
+
+  Tensor loss(Run& run, const RunResult& result, const Example& example, double smoothing, double divisor) const override {
+    const int64_t batch = example.input.batch, length = example.input.length;
+    Tensor logits = run.result({2, batch, length});  // starts, then ends
+    ops::copy(run, result.class_logits.permute({2, 0, 1}), logits);
+    std::vector<int32_t> targets(example.targets.size());
+    Tensor padding = Tensor::zeros({1, batch, length});
+    for (int64_t row = 0; row < batch; ++row) {
+      for (int64_t side = 0; side < 2; ++side)
+        targets[static_cast<size_t>(side * batch + row)] = example.targets[static_cast<size_t>(2 * row + side)];
+      for (int64_t token = example.input.lengths[static_cast<size_t>(row)]; token < length; ++token)
+        padding.mutable_data<float>()[row * length + token] = kOfPadding;
+    }
+    ops::add(run, padding.expand({2, batch, length}), logits);
+    return ops::cross_entropy(run, logits.reshape({2 * batch, length}), targets,
+                              {.smoothing = static_cast<float>(smoothing), .divisor = divisor});
+  }
+
+  std::vector<std::string> metric_names() const override { return {"f1", "exact", "f1_answerable", "f1_unanswerable"}; }
+  std::vector<double> predictions(const RunResult& result, const Example& example) const override {
+    std::vector<double> out;
+    for (size_t row = 0; row < example.numbers.size(); ++row) {
+      const float* logits = result.class_logits.data<float>() + static_cast<int64_t>(row) * example.input.length * 2;
+      const WindowAnswer found = best_span(windows_[static_cast<size_t>(example.numbers[row])].tokens, logits, settings_.longest);
+      out.insert(out.end(), {found.score, found.null_score, static_cast<double>(found.begin), static_cast<double>(found.end)});
+    }
+    return out;
+  }
+  std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& predictions) const override {
+    std::unordered_map<size_t, std::vector<WindowAnswer>> of_question;
+    for (size_t at = 0; at < examples.size(); ++at) {
+      for (size_t row = 0; row < examples[at].numbers.size(); ++row) {
+        const double* said = predictions[at].data() + 4 * row;
+        of_question[windows_[static_cast<size_t>(examples[at].numbers[row])].question].push_back(
+            {.score = said[0], .null_score = said[1], .begin = static_cast<int64_t>(said[2]), .end = static_cast<int64_t>(said[3])});
+      }
+    }
+    std::vector<Judged> judged;
+    for (const auto& [number, windows] : of_question) {
+      const Question& question = questions_[number];
+      const TextAnswer best = together(windows, 0);
+      judged.push_back(
+          {number,
+           best.null_score - best.score,
+           {question.context->substr(static_cast<size_t>(best.begin), static_cast<size_t>(best.end - best.begin)), question.answers}});
+    }
+    std::sort(judged.begin(), judged.end(), [](const Judged& a, const Judged& b) {
+      return a.difference != b.difference ? a.difference < b.difference : a.number < b.number;
+    });
+    if (!threshold_) best_threshold_ = best_threshold(judged);
+    std::vector<metrics::AnsweredQuestion> answered;
+    for (Judged& one : judged) {
+      if (one.difference > threshold()) one.answer.prediction.clear();
+      answered.push_back(std::move(one.answer));
+    }
+    const metrics::AnswerScores scores = metrics::squad2(answered);
+    return {scores.all.f1 / 100, scores.all.exact / 100, scores.has_answer.f1 / 100, scores.no_answer.f1 / 100};
+  }
+  Measured measured(const std::vector<Example>& examples) const override {
+    std::vector<size_t> questions;
+    for (const Example& example : examples) {
+      for (const int64_t number : example.numbers) questions.push_back(windows_[static_cast<size_t>(number)].question);
+    }
+    std::sort(questions.begin(), questions.end());
+    return {std::unique(questions.begin(), questions.end()) - questions.begin(), "questions"};
+  }
+  void describe(Json& config) const override {
+    config["answers"] = Json::object(
+        {{"window", settings_.window}, {"overlap", settings_.overlap}, {"longest", settings_.longest}, {"threshold", threshold()}});
+  }
+
+ private:
+  static constexpr float kOfPadding = -1e9F;
+  struct Window {
+    Encoding tokens;
+    size_t question;
+  };
+  struct Judged {
+    size_t number;
+    double difference;  // null score − score
+    metrics::AnsweredQuestion answer;
+  };
+
+  double threshold() const { return threshold_.value_or(best_threshold_); }
+
+  // judged: by ascending difference
+  static double best_threshold(const std::vector<Judged>& judged) {
+    const auto f1 = [](metrics::AnsweredQuestion one) { return metrics::squad2({&one, 1}).all.f1; };
+    double sum = 0, best = 0, out = judged.empty() ? 0 : judged.front().difference - 1;  // over that of no answer at all
+    for (size_t at = 0; at < judged.size(); ++at) {
+      sum += f1(judged[at].answer) - f1({"", judged[at].answer.answers});
+      const bool is_last = at + 1 == judged.size();
+      if (sum <= best || (!is_last && judged[at + 1].difference == judged[at].difference)) continue;
+      best = sum;
+      out = is_last ? judged[at].difference + 1 : (judged[at].difference + judged[at + 1].difference) / 2;
+    }
+    return out;
+  }
+
+  // Called by ItemTask when a file is first needed.
+  std::vector<Item> items_of(const std::string& file) {
+    std::vector<Item> out;
+    for (Question& question : files_.questions(file)) {
+      for (Encoding& window : answer_windows(tokenizer_, question.text, *question.context, settings_)) {
+        out.push_back({window.ids, window.type_ids, targets_of(window, question.span), {}, static_cast<int64_t>(windows_.size())});
+        windows_.push_back({std::move(window), questions_.size()});
+      }
+      questions_.push_back(std::move(question));
+    }
+    return out;
+  }
+
+  const Tokenizer& tokenizer_;
+  AnswerFiles files_;
+  AnswerSettings settings_;
+  std::optional<double> threshold_;
+  mutable double best_threshold_ = 0;
+  // Of all files that were read; an item's number is its window's.
+  std::vector<Question> questions_;
+  std::vector<Window> windows_;
+};
+
+}  // namespace
+
+std::unique_ptr<Task> answer_task(const Recipe& recipe, const Tokenizer& tokenizer) { return std::make_unique<Answer>(recipe, tokenizer); }
+
+}  // namespace clearhead

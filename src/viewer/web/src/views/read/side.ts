@@ -1,0 +1,41 @@
+// A side of the maps that is no text, as the reading view shows it: patches over their picture, frames in time, items that stand alone.
+// All of them are painted from the same numbers as text is (painter.ts): an item is a box of one id.
+
+import type { Box } from '../../text/boxes';
+import type { Paint } from './painter';
+
+export interface Side {
+  readonly element: HTMLElement;
+  paint(paint: Paint): void;
+  /** Whether an id stands on this side. */
+  holds(id: number): boolean;
+}
+
+export interface SideEvents {
+  hover(id: number | null): void;
+  pick(id: number, event: MouseEvent): void;
+}
+
+/** An item as a box: it has no characters of its own. */
+export const itemBox = (id: number): Box => ({ begin: id, end: id + 1, from: 0, to: 0 });
+
+export const isChosen = (spans: readonly { begin: number; end: number }[], id: number): boolean =>
+  spans.some((s) => s.begin <= id && id < s.end);
+
+/** Hovering and picking on a canvas; `at` finds the id under a point of it. */
+export function listenToCanvas(canvas: HTMLCanvasElement, events: SideEvents, at: (x: number, y: number) => number | null): void {
+  let hovered: number | null = null;
+  const idOf = (event: MouseEvent): number | null => {
+    const { left, top } = canvas.getBoundingClientRect();
+    return at(event.clientX - left, event.clientY - top);
+  };
+  const hover = (id: number | null): void => {
+    if (id !== hovered) events.hover((hovered = id));
+  };
+  canvas.addEventListener('pointermove', (event) => hover(idOf(event)));
+  canvas.addEventListener('pointerleave', () => hover(null));
+  canvas.addEventListener('click', (event) => {
+    const id = idOf(event);
+    if (id !== null) events.pick(id, event);
+  });
+}

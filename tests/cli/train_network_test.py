@@ -1,0 +1,125 @@
+"""Networks of parts from the command line: trained on made-up data, measured, asked, looked into."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+from support import BINARY, Case, environment, run
+
+ANIMALS, TOOLS, FILLERS = ("cat", "dog", "hen"), ("saw", "axe", "rake"), ("we", "met", "it", "on", "a", "road", "today")
+
+
+class NetworkCase(Case):
+    def trained(self, *settings, folder="run"):
+        out = self.folder / folder
+        done = run("train", self.recipe, f"data={self.folder}", *settings, "-o", out, timeout=120)
+        self.assertEqual(done.code, 0, done.errors)
+        return out
+
+    def done(self, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.code, 0, done.errors)
+        return done
+
+    def goes_on(self):
+        """A run that is killed after a checkpoint and resumed ends with the bits of one that was not."""
+        whole, killed = self.trained(folder="whole"), self.folder / "killed"
+        with subprocess.Popen([BINARY, "train", self.recipe, f"data={self.folder}", "-o", killed], env=environment(),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            until = time.monotonic() + 60
+            while not (killed / "checkpoint.safetensors").exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+        self.done("train", "--resume", killed)
+        for name in ("best/model.safetensors", "log.csv"):
+            self.assertEqual((whole / name).read_bytes(), (killed / name).read_bytes(), name)
+
+
+class Document(NetworkCase):
+    """Documents of three sentences; one word of one sentence says which class it is."""
+
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(5)
+        for part, count in (("train", 160), ("valid", 40), ("test", 40)):
+            (self.folder / f"{part}.jsonl").write_text("".join(self.line() for _ in range(count)), encoding="utf-8")
+        self.recipe = self.folder / "small.json"
+        self.recipe.write_text(json.dumps({
+            "task": {"kind": "classify", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "kind"},
+            "tokenizer": {"wordpiece": 200}, "length": 16, "batch": 16, "steps": 60, "report": 20, "validate": 20, "checkpoint": 30,
+            "model": {"model_type": "hierarchical_attention", "vocab_size": 200, "embedding_size": 16, "hidden_size": 16},
+            "schedule": {"learning_rate": 0.01},
+        }), encoding="utf-8")
+
+    def line(self):
+        kind, words = self.random.choice((("animal", ANIMALS), ("tool", TOOLS)))
+        sentences = [[self.random.choice(FILLERS) for _ in range(self.random.randint(2, 5))] for _ in range(3)]
+        self.random.choice(sentences)[0] = self.random.choice(words)
+        return json.dumps({"kind": kind, "said": [" ".join(sentence) + "." for sentence in sentences]}) + "\n"
+
+    def test_what_it_learned_is_measured_and_answers(self):
+        model = self.trained() / "best"
+        measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
+        self.assertGreater(measured["accuracy"], 0.9)
+        answer = self.done("run", model, "We met it today. A dog on a road. It met we.").out  # its own task, without naming it
+        self.assertRegex(answer.splitlines()[0], r"9\d\.\d+ %  animal")
+        many = self.done("run", "classify", model, "--lines", "--json", "We met a hen.\nAn axe. On a road.").out
+        self.assertEqual([json.loads(line)["classes"][0]["label"] for line in many.splitlines()], ["animal", "tool"])
+
+    def test_its_maps_are_kept_with_their_sentences(self):
+        model, trace = self.trained() / "best", self.folder / "one.trace"
+        self.done("trace", model, "We met it. A dog on a road.", "-o", trace)
+        told = self.done("info", trace, "--json").json
+        self.assertEqual([family["name"] for family in told["families"]], ["sentences", "words"])
+        whole, cut = (self.done("run", model, "We met it. A dog on a road.", "--json", *more).json["classes"][0]["probability"]
+                      for more in ((), ("--cut", "0:1/1:2@sentences.L0")))
+        self.assertNotEqual(whole, cut)  # the document without its second sentence
+
+    def test_a_run_that_was_killed_goes_on_with_the_same_bits(self):
+        self.goes_on()
+
+    def test_bad_data_is_named_by_its_line(self):
+        path = self.folder / "valid.jsonl"
+        path.write_text(self.line() + '{"kind": "animal", "said": [3]}\n', encoding="utf-8")
+        done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
+        self.assertEqual((done.code, done.errors), (1, f'clearhead: {path}, line 2: "said": expected an array of strings, found 3\n'))
+        path.write_text(json.dumps({"kind": "fruit", "said": ["a pear."]}) + "\n", encoding="utf-8")
+        self.refused(1, f'{path}, line 1: "fruit" is a label that training has not; expected "animal", "tool"', "train", self.recipe,
+                     f"data={self.folder}", "-o", self.folder / "bad")
+
+
+class Translator(NetworkCase):
+    """Words that are written in upper case, by a recurrent translator."""
+
+    def setUp(self):
+        super().setUp()
+        letters = random.Random(3)
+        for part, count in (("train", 400), ("valid", 40), ("test", 40)):
+            lines = []
+            for _ in range(count):
+                word = "".join(letters.choice("abcd") for _ in range(letters.randint(2, 5)))
+                lines.append(f"{word}\t{word.upper()}\n")
+            (self.folder / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
+        self.recipe = self.folder / "upper.json"
+        self.recipe.write_text(json.dumps({
+            "pairs": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"}, "tokenizer": {"bpe": 258},
+            "model": {"model_type": "recurrent_translator", "vocab_size": 258, "embedding_size": 24, "hidden_size": 32, "eos_token_id": 0,
+                      "pad_token_id": 1, "decoder_start_token_id": 1},
+            "places": 512, "length": 16, "steps": 400, "report": 100, "validate": 100, "checkpoint": 100, "schedule": {"kind": "cosine", "learning_rate": 0.01},
+        }), encoding="utf-8")
+
+    def test_it_translates_and_shows_what_it_looked_at(self):
+        out = self.trained("--watch", "abcd\tABCD")
+        model = out / "best"
+        said = self.done("run", "translate", model, "abcd\ndcba", "--align", "--json", "--beams", "2").json
+        self.assertEqual([one["text"] for one in said["translations"]], ["ABCD", "DCBA"])
+        self.assertTrue(sorted((out / "watch").glob("*.trace")))
+        self.assertIn("bleu", self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json)
+        trace = self.folder / "one.trace"
+        self.done("run", model, "abcd", "--trace", trace)
+        self.assertIn("cross", self.done("show", trace).out)
+
+    def test_a_run_that_was_killed_goes_on_with_the_same_bits(self):
+        self.goes_on()
