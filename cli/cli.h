@@ -30,6 +30,7 @@ void add_doctor(CLI::App& app);
 void add_info(CLI::App& app);
 void add_run(CLI::App& app);
 void add_run_chat(CLI::App& run);
+void add_run_transcribe(CLI::App& run);
 void add_run_translate(CLI::App& run);
 void add_show(CLI::App& app);
 void add_tokens(CLI::App& app);

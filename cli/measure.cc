@@ -1,7 +1,7 @@
-// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams (dialogues: dialogue.cc).
+// Test scores of a model: bits a byte = nats / (ln 2 · bytes) over texts, whose first tokens are given; BLEU over pairs, translated with beams (dialogues:
+// dialogue.cc; sounds: transcripts.cc).
 #include "cli/measure.h"
 
-#include <chrono>
 #include <cmath>
 
 #include "base/format.h"
@@ -9,6 +9,7 @@
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
 #include "cli/dialogue.h"
+#include "cli/transcripts.h"
 #include "models/reading.h"
 #include "text/bleu.h"
 #include "train/learner.h"
@@ -130,6 +131,7 @@ Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilit
 
 void measure(const Recipe& recipe, const std::string& name, bool json) {
   const auto model = load_model(name);
+  if (recipe.task && recipe.task->kind == "transcribe") return measure_transcripts(recipe, *model, json);
   if (recipe.task) return measure_task(recipe, *model, json);
   if (recipe.pairs) return measure_pairs(recipe, *model, json);
   measure_texts(recipe, *model, json);

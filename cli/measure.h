@@ -22,7 +22,8 @@ struct Scored {
 /// Of log probabilities of the tokens after token `from`, which was given.
 Scored sum_of(const Encoding& encoding, const std::vector<float>& log_probabilities, int64_t begin, int64_t end, int64_t from = 0);
 
-/// Texts: bits a byte, each text read whole. Pairs: BLEU of beam search. Throws kInvalidArgument where the recipe names nothing to test on.
+/// Texts: bits a byte, each text read whole. Pairs: BLEU of beam search. Sounds: word errors, and how
+/// far attention goes forward. Throws kInvalidArgument where the recipe names nothing to test on.
 void measure(const Recipe& recipe, const std::string& model, bool json);
 
 }  // namespace clearhead::cli

@@ -53,12 +53,17 @@ Json targets_of(const Example& part, bool of_sequences) {
 void print_json_of(const Example& part, bool of_sequences) {
   Json line = Json::object({{"ids", json_of(part.input)}, {"targets", targets_of(part, of_sequences)}, {"counted", part.counted}});
   if (!part.values.empty()) line["values"] = by_sequence(part.values, part.input.batch);
-  if (part.source) line["source_ids"] = json_of(*part.source);
+  if (part.source && part.source->features.defined()) {
+    line["source_frames"] = Json(Json::Array(part.source->lengths.begin(), part.source->lengths.end()));
+  } else if (part.source) {
+    line["source_ids"] = json_of(*part.source);
+  }
   print_json(line);
 }
 
 std::string text_of(const Rows& rows, int64_t row, const Tokenizer& tokenizer) {
-  if (rows.features.defined()) return format("features {}", to_string(rows.features.select(0, row).shape()));
+  if (rows.features.rank() == 2) return format("{} frames", rows.lengths[static_cast<size_t>(row)]);
+  if (rows.features.defined()) return format("a picture {}", to_string(rows.features.select(0, row).shape()));
   return visible(tokenizer.decode(row_of(rows, row)));
 }
 

@@ -111,7 +111,10 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   } else {
     const std::optional<TaskRecipe>& task = trainer->recipe().task;
     const bool is_dialogue = trainer->recipe().pairs && !trainer->recipe().pairs->turns.empty();
-    const char* asks = is_dialogue ? "" : task && task->kind == "answer" ? " --question \"…\" \"…\"" : " \"…\"";
+    const char* asks = is_dialogue                          ? ""
+                       : task && task->kind == "transcribe" ? " FILE.wav"
+                       : task && task->kind == "answer"     ? " --question \"…\" \"…\""
+                                                            : " \"…\"";
     say(format("done: clearhead run {} {}{}",
                task && task->kind == "mask"      ? "fill"
                : task && task->kind == "stories" ? "classify"

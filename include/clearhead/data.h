@@ -34,6 +34,28 @@ struct Sound {
 /// kBudget for more than 2³¹ samples.
 Sound read_sound(const std::string& path, int64_t begin = 0, int64_t count = -1);
 
+/// Which frames and filters log_mel() uses. The defaults are Whisper's (Radford et al. 2023, §2.2).
+struct LogMelOptions {
+  int64_t rate = 16000;  ///< samples per second of the sound
+  int64_t window = 400;  ///< samples of a frame, under a Hann window; also the length of its Fourier transform
+  int64_t hop = 160;     ///< samples from one frame to the next
+  int64_t mels = 80;     ///< filters
+  double lowest = 0;     ///< Hz, where the first filter begins
+  double highest = 0;    ///< Hz, where the last filter ends; 0: half the rate
+  double floor = 1e-10;  ///< a smaller energy counts as this
+};
+/// Triangular filters over the bins of a Fourier transform: evenly spaced in mel, each with an area of 1 Hz (Slaney
+/// 1998, Auditory Toolbox: linear below 1 kHz, then logarithmic). Equal to librosa.filters.mel(). → f32 [mels, window / 2 + 1]
+/// Throws kInvalidArgument for options out of range.
+Tensor mel_filters(const LogMelOptions& options = {});
+/// log10 of the energies of a sound in mel filters:
+///   x_tn = Hann(n)·sound(t·hop + n − window/2)      X_tk = Σ_n x_tn e^(−2πi·kn/window)      log10 max(floor, Σ_k filter_mk |X_tk|²)
+/// Frame t is centred at sample t·hop; beyond its ends the sound is reflected. Channels are averaged.
+/// → f32 [max(1, samples / hop), mels]
+/// Throws kInvalidArgument for an empty sound, for one of another rate (sounds are not resampled), and for options out
+/// of range.
+Tensor log_mel(const Sound& sound, const LogMelOptions& options = {});
+
 /// Reads a PNG or JPEG file (recognised by its first bytes) as f32 [channels, height, width] in 0 … 1. Grey pictures
 /// have 1 channel, all others 3 (sRGB). The alpha channel is dropped; 16-bit samples are reduced to 8 bits.
 /// Throws kNotFound or kIo, kFormat for other formats and damaged files, kBudget for more than 2²⁸ pixels.

@@ -112,6 +112,13 @@ std::vector<Generated> generate_all(const Model& model, const std::vector<Encodi
 /// Throws as generate(); kUnsupported for other models, and with sampling, on_token or stop_texts.
 std::vector<Generated> generate_from(const Model& model, const std::vector<Encoding>& sources, const GenerateOptions& options = {});
 
+/// Models that write from a sound (ModelInfo::reads is "sound"): the text of each sound, in batches, greedily or by beam
+/// search. Sounds have the model's rate; several channels are averaged.
+///
+/// An observer needs exactly one sound; what it sees is a run over the finished text, as generate_from has it.
+/// Throws as generate_from(), and as log_mel() for sounds that are empty or of another rate.
+std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& sounds, const GenerateOptions& options = {});
+
 /// Beam settings from "num_beams" and "length_penalty" in generation_config.json, else in config.json; fields that are
 /// absent keep the values of `otherwise`. Throws kFormat if a field is not a number or num_beams is not an integer from
 /// 1 to 1000, kBudget if this machine's memory cannot hold the beams.

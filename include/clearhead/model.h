@@ -225,9 +225,14 @@ class Model {
   virtual RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options = {}) const;
   virtual RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options = {}) const;
 
+  /// The same from a source that is no text: a sound. Throws kUnsupported for a model that reads something else.
+  virtual RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options = {}) const;
+
   /// Encoder-decoder: runs the encoder, with the interventions on it. Steps on the returned cache then write a target
   /// for each source; the first step starts with info().first_token. Throws kUnsupported for other models.
   virtual ModelCache read(const TokenBatch& source, DType dtype = DType::kF32, const Interventions& interventions = {}) const;
+  virtual ModelCache read_inputs(const std::vector<ModelInput>& sources, DType dtype = DType::kF32,
+                                 const Interventions& interventions = {}) const;
   /// Runs `ids` [cache.batch · new] after the tokens in the cache: first the prefill, then one or more tokens at a
   /// time. The observer's sites carry cache.step. The caller that drives the steps calls the observer's begin() with
   /// plan_of(). Throws kUnsupported for models that are not causal, kTooLong beyond the model's positions.
@@ -260,7 +265,8 @@ class Model {
   /// and what reading it throws.
   virtual std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
                                                                const Interventions& interventions = {}) const;
-  /// Runs the model on one input and reports its attention. Throws as classify_inputs.
+  /// Runs the model on one input and reports its attention. A model that writes from a sound writes its text greedily
+  /// first; what is reported is a run over the whole of it. Throws as classify_inputs.
   virtual void observe(const ModelInput& input, Observer& observer, const Interventions& interventions = {}) const;
 
   /// The same for many texts, in the order given. Texts of similar length run in one batch, with almost no padding.

@@ -94,6 +94,7 @@ class Fields {
   const Json::Array& items(std::string_view name);
   std::vector<std::string> strings(std::string_view name);  // elements of an array
   void refuse_rest() const;
+  const std::string& where() const { return where_; }
   std::string path_of(std::string_view name) const;
   [[noreturn]] void wrong(std::string_view name, std::string_view expected, const Json& found) const;
 

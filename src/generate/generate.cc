@@ -14,6 +14,7 @@
 #include "generate/parts.h"
 #include "generate/sampling.h"
 #include "models/batches.h"
+#include "models/reading.h"
 
 namespace clearhead {
 
@@ -221,31 +222,18 @@ void check(const Model& model, const GenerateOptions& options) {
     fail(ErrorCode::kInvalidArgument, "beams: which text it will be is known at the end; on_token and stop_texts need one beam");
 }
 
-// What was written, read once more as a whole for whoever watches.
-void read_again(const Model& model, const Encoding& source, const Generated& made, RunOptions options) {
-  const std::shared_ptr<const Tokenizer> tokenizer = tokenizer_of(model);
-  Encoding target{.ids = {model.info().first_token}, .type_ids = {0}, .offsets = {{0, 0}}, .segment = {Encoding::kSpecial}};
-  std::string text;
-  for (const GeneratedToken& token : made.tokens) {
-    const bool is_special = tokenizer && tokenizer->is_special(token.id);
-    const auto begin = static_cast<int64_t>(text.size());
-    if (!is_special) text += token.bytes;
-    target.ids.push_back(token.id);
-    target.type_ids.push_back(0);
-    target.offsets.push_back({begin, static_cast<int64_t>(text.size())});
-    target.segment.push_back(is_special ? Encoding::kSpecial : 0);
-  }
+// What was written, read once more as a whole for whoever watches.   run: with its encoding and options
+void read_again(const Model& model, const Generated& made, RunOptions options,
+                const std::function<void(const Encoding& target, const RunOptions&)>& run) {
+  std::vector<int32_t> ids;
+  for (const GeneratedToken& token : made.tokens) ids.push_back(token.id);
   const int64_t longest = model.info().longest;
-  if (longest > 0 && static_cast<int64_t>(target.ids.size()) > longest) {  // the last one was never read
-    target.ids.pop_back();
-    target.type_ids.pop_back();
-    target.offsets.pop_back();
-    target.segment.pop_back();
-  }
+  if (longest > 0 && static_cast<int64_t>(ids.size()) >= longest) ids.pop_back();  // the last one was never read
+  const WrittenText written = written_text(model.info().first_token, ids, tokenizer_of(model).get());
   options.source = options.text;
-  options.text = text;
+  options.text = written.text;
   options.logits = false;
-  (void)model.run_from(source, target, options);
+  run(written.encoding, options);
 }
 
 }  // namespace
@@ -341,6 +329,30 @@ namespace {
 // Rows of one step: enough that a product reads its weights for many, few enough that sentences which end early do not wait long.
 constexpr size_t kRowsAtOnce = 128;
 
+// Writes a text from each of `count` sources, those of like size together.   size: of a source; read: those of these numbers
+std::vector<Generated> write_from(const Model& model, size_t count, const GenerateOptions& options,
+                                  const std::function<int64_t(size_t)>& size,
+                                  const std::function<ModelCache(const std::vector<size_t>&)>& read) {
+  check(model, options);
+  if (options.sampling || options.on_token || !options.stop_texts.empty())
+    fail(ErrorCode::kUnsupported, "texts written from a source are searched for: sampling, on_token and stop_texts are for causal models");
+  if (options.run.observer && count != 1) fail(ErrorCode::kInvalidArgument, "an observer watches one source, {} were given", count);
+  std::vector<Generated> made(count);
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return size(a) > size(b); });
+  const size_t at_once = std::max<size_t>(1, kRowsAtOnce / static_cast<size_t>(options.beams.count));
+  for (size_t begin = 0; begin < order.size() && options.max_tokens > 0; begin += at_once) {
+    const size_t end = std::min(order.size(), begin + at_once);
+    const std::vector<size_t> which(order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end));
+    std::vector<Generated> part = search_beams(model, read(which), {model.info().first_token}, options);
+    for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
+    if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
+  }
+  for (Generated& one : made) spell(model, one);
+  return made;
+}
+
 }  // namespace
 
 std::vector<Generated> generate_from(const Model& model, const std::vector<Encoding>& sources, const GenerateOptions& options) {
@@ -348,33 +360,36 @@ std::vector<Generated> generate_from(const Model& model, const std::vector<Encod
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads no source; expected an encoder-decoder", model.info().name,
          model.info().model_type);
   }
-  check(model, options);
-  if (options.sampling || options.on_token || !options.stop_texts.empty())
-    fail(ErrorCode::kUnsupported, "texts written from a source are searched for: sampling, on_token and stop_texts are for causal models");
-  if (options.run.observer && sources.size() != 1)
-    fail(ErrorCode::kInvalidArgument, "an observer watches one source, {} were given", sources.size());
   for (const Encoding& source : sources) {
     if (source.ids.empty()) fail(ErrorCode::kInvalidArgument, "a source has no tokens: there is nothing to read");
   }
-  std::vector<Generated> made(sources.size());
-  std::vector<size_t> order(sources.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return sources[a].ids.size() > sources[b].ids.size(); });
-  const size_t at_once = std::max<size_t>(1, kRowsAtOnce / static_cast<size_t>(options.beams.count));
-  for (size_t begin = 0; begin < order.size() && options.max_tokens > 0; begin += at_once) {
-    const size_t end = std::min(order.size(), begin + at_once);
-    const TokenBatch batch =
-        padded(sources, {order.begin() + static_cast<std::ptrdiff_t>(begin), order.begin() + static_cast<std::ptrdiff_t>(end)});
-    std::vector<Generated> part =
-        search_beams(model, model.read(batch, cache_dtype(model, options), options.run.interventions), {model.info().first_token}, options);
-    for (size_t at = begin; at < end; ++at) made[order[at]] = std::move(part[at - begin]);
-    if (options.progress) options.progress(static_cast<double>(end) / static_cast<double>(order.size()));
+  std::vector<Generated> made = write_from(
+      model, sources.size(), options, [&](size_t index) { return static_cast<int64_t>(sources[index].ids.size()); },
+      [&](const std::vector<size_t>& which) {
+        return model.read(padded(sources, which), cache_dtype(model, options), options.run.interventions);
+      });
+  for (size_t index = 0; index < made.size(); ++index) made[index].prompt_tokens = static_cast<int64_t>(sources[index].ids.size());
+  if (options.run.observer) {
+    read_again(model, made[0], options.run,
+               [&](const Encoding& target, const RunOptions& run) { (void)model.run_from(sources[0], target, run); });
   }
-  for (size_t index = 0; index < made.size(); ++index) {
-    made[index].prompt_tokens = static_cast<int64_t>(sources[index].ids.size());
-    spell(model, made[index]);
+  return made;
+}
+
+std::vector<Generated> transcribe(const Model& model, const std::vector<Sound>& sounds, const GenerateOptions& options) {
+  if (model.info().reads != "sound")
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" hears no sound", model.info().name, model.info().model_type);
+  std::vector<Generated> made = write_from(
+      model, sounds.size(), options, [&](size_t index) { return sounds[index].samples.defined() ? sounds[index].samples.size(1) : 0; },
+      [&](const std::vector<size_t>& which) {
+        std::vector<ModelInput> inputs;
+        for (const size_t index : which) inputs.push_back({.sound = sounds[index]});
+        return model.read_inputs(inputs, cache_dtype(model, options), options.run.interventions);
+      });
+  if (options.run.observer) {
+    read_again(model, made[0], options.run,
+               [&](const Encoding& target, const RunOptions& run) { (void)model.run_from_input({.sound = sounds[0]}, target, run); });
   }
-  if (options.run.observer) read_again(model, sources[0], made[0], options.run);
   return made;
 }
 

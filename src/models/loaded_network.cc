@@ -15,6 +15,7 @@ namespace clearhead {
 namespace {
 
 constexpr size_t kInputsAtOnce = 32;
+constexpr int64_t kLongestText = 512;  // tokens that are written where the model has no limit
 
 Encoding encoding_of(const TokenBatch& tokens) {
   Encoding out{.ids = {tokens.ids.begin(), tokens.ids.begin() + tokens.length}};
@@ -45,6 +46,14 @@ void LoadedNetwork::check_writes() const {
          info_.reads);
 }
 
+// Of writers: is their source a text, or something else?
+void LoadedNetwork::check_reads(bool is_text) const {
+  check_writes();
+  if (is_text == (info_.reads == "pair")) return;
+  fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" reads a {}, not a {}", info_.name, info_.model_type,
+       is_text ? info_.reads : "text", is_text ? "text: transcribe() gives it one" : "sound");
+}
+
 Rows LoadedNetwork::checked(const TokenBatch& tokens) const {
   check_writes();
   check_tokens(tokens, info_.vocabulary, info_.longest);
@@ -64,6 +73,7 @@ RunResult LoadedNetwork::written(const Rows& source, const Rows& target, const R
 }
 
 RunResult LoadedNetwork::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
+  check_reads(/*is_text=*/true);
   const Tokenizer* tokenizer = tokenizer_.get();
   const Rows read = checked(source), input = checked(target);
   const RunText text = joined(run_text(encoding_of(source), tokenizer, options.source.value_or("")),
@@ -72,19 +82,41 @@ RunResult LoadedNetwork::run_from(const TokenBatch& source, const TokenBatch& ta
 }
 
 RunResult LoadedNetwork::run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const {
+  check_reads(/*is_text=*/true);
   const Tokenizer* tokenizer = tokenizer_.get();
   const RunText text = joined(run_text(source, tokenizer, options.source), run_text(target, tokenizer, options.text));
   return written(checked(batch_of(source.ids)), checked(batch_of(target.ids)), options, text);
 }
 
-ModelCache LoadedNetwork::read(const TokenBatch& source, DType dtype, const Interventions& interventions) const {
-  const Rows rows = checked(source);
+RunResult LoadedNetwork::run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options) const {
+  check_reads(/*is_text=*/false);
+  const NetworkFacts& facts = network_->facts();
+  const ReadInput read = read_input(facts, tokenizer_.get(), source);
+  const RunText text = with_frames(run_text(target, tokenizer_.get(), options.text), facts, read.source->features);
+  return written(rows_of({&*read.source}, facts.pad), checked(batch_of(target.ids)), options, text);
+}
+
+ModelCache LoadedNetwork::read(const Rows& source, DType dtype, const Interventions& interventions) const {
   const auto turn = take_turn();
   ModelCache cache{.dtype = dtype, .batch = source.batch};
   Compute compute({.operands = info_.precision, .interventions = interventions});
-  network_->read(compute, rows, cache);
+  network_->read(compute, source, cache);
   cache.source_lengths.resize(static_cast<size_t>(source.batch), static_cast<int32_t>(source.length));
   return cache;
+}
+
+ModelCache LoadedNetwork::read(const TokenBatch& source, DType dtype, const Interventions& interventions) const {
+  check_reads(/*is_text=*/true);
+  return read(checked(source), dtype, interventions);
+}
+
+ModelCache LoadedNetwork::read_inputs(const std::vector<ModelInput>& sources, DType dtype, const Interventions& interventions) const {
+  check_reads(/*is_text=*/false);
+  std::vector<ReadInput> read_ones;
+  for (const ModelInput& source : sources) read_ones.push_back(read_input(network_->facts(), tokenizer_.get(), source));
+  std::vector<const Reading*> readings;
+  for (const ReadInput& one : read_ones) readings.push_back(&*one.source);
+  return read(rows_of(readings, network_->facts().pad), dtype, interventions);
 }
 
 RunResult LoadedNetwork::step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const {
@@ -143,8 +175,26 @@ RunResult run_rows(const Model& model, const Rows& input, const Rows* source, co
   return source ? model.run_from(tokens(*source), tokens(input), options) : model.run(tokens(input), options);
 }
 
+std::vector<int32_t> LoadedNetwork::write_greedily(const ModelInput& source, const Interventions& interventions) const {
+  const int64_t most = info_.longest > 0 ? info_.longest - 1 : kLongestText;
+  ModelCache cache = read_inputs({source}, DType::kF32, interventions);
+  std::vector<int32_t> ids = {info_.first_token};
+  while (static_cast<int64_t>(ids.size()) <= most && ids.back() != network_->facts().end_token) {
+    const Tensor logits = step({ids.back()}, cache, {.interventions = interventions}).causal_logits;
+    const float* values = logits.data<float>();
+    ids.push_back(static_cast<int32_t>(std::max_element(values, values + info_.vocabulary) - values));
+  }
+  ids.erase(ids.begin());
+  return ids;
+}
+
 void LoadedNetwork::observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const {
   const NetworkFacts& facts = network_->facts();
+  if (facts.reads == "sound") {
+    const WrittenText target = written_text(info_.first_token, write_greedily(input, interventions), tokenizer_.get());
+    run_from_input(input, target.encoding, {.observer = &observer, .text = target.text, .interventions = interventions});
+    return;
+  }
   const ReadInput read = read_input(facts, tokenizer_.get(), input);
   const Rows rows = rows_of({&read.input}, facts.pad);
   const std::optional<Rows> source = read.source ? std::optional(rows_of({&*read.source}, facts.pad)) : std::nullopt;

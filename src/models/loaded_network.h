@@ -22,7 +22,9 @@ class LoadedNetwork final : public Model {
   // Writers.
   RunResult run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const override;
   RunResult run_from(const Encoding& source, const Encoding& target, const RunOptions& options) const override;
+  RunResult run_from_input(const ModelInput& source, const Encoding& target, const RunOptions& options) const override;
   ModelCache read(const TokenBatch& source, DType dtype, const Interventions& interventions) const override;
+  ModelCache read_inputs(const std::vector<ModelInput>& sources, DType dtype, const Interventions& interventions) const override;
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   // Classifiers.
   std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
@@ -33,6 +35,9 @@ class LoadedNetwork final : public Model {
 
  private:
   void check_writes() const;
+  void check_reads(bool is_text) const;
+  ModelCache read(const Rows& source, DType dtype, const Interventions& interventions) const;
+  std::vector<int32_t> write_greedily(const ModelInput& source, const Interventions& interventions) const;
   Rows checked(const TokenBatch& tokens) const;
   RunResult written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const;
 

@@ -184,7 +184,13 @@ RunResult Model::run(const TokenBatch&, const RunOptions&) const { refuse(*this,
 RunResult Model::run(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
 RunResult Model::run_from(const TokenBatch&, const TokenBatch&, const RunOptions&) const { refuse(*this, "writes no text"); }
 RunResult Model::run_from(const Encoding&, const Encoding&, const RunOptions&) const { refuse(*this, "writes no text"); }
+RunResult Model::run_from_input(const ModelInput&, const Encoding&, const RunOptions&) const {
+  refuse(*this, "writes no text from a sound");
+}
 ModelCache Model::read(const TokenBatch&, DType, const Interventions&) const { refuse(*this, "writes no text"); }
+ModelCache Model::read_inputs(const std::vector<ModelInput>&, DType, const Interventions&) const {
+  refuse(*this, "writes no text from a sound");
+}
 RunResult Model::step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const { refuse(*this, "writes no text"); }
 RunPlan Model::plan_of(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
 Embedding Model::embed(std::string_view, const RunOptions&) const { refuse(*this, "embeds no sentences"); }

@@ -9,7 +9,7 @@ namespace clearhead {
 namespace {
 
 // ★ One line here and one file in networks/ for one more.
-const NetworkKind* const kKinds[] = {&kConvolutionalAttention, &kHierarchicalAttention, &kMemoryNetwork,
+const NetworkKind* const kKinds[] = {&kConvolutionalAttention, &kHierarchicalAttention, &kListenAttendSpell, &kMemoryNetwork,
                                      &kRecurrentTranslator,    &kSceneQuestion,         &kVisionTransformer};
 
 const NetworkKind* kind_of(const Json& config) {
@@ -60,13 +60,14 @@ std::unique_ptr<Network> network_of(const Json& config, const std::string& where
   Fields fields(config, where);
   NetworkFacts facts{.reads = kind->reads};
   // What does not change what the network computes: provenance, tokens of generation, names of labels.
-  for (const char* name :
-       {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "eos_token_id", "forced_eos_token_id", "is_encoder_decoder"})
+  for (const char* name : {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "forced_eos_token_id", "is_encoder_decoder"})
     fields.take(name);
   facts.vocabulary = fields.integer_or("vocab_size", 0);
   facts.longest = fields.integer_or("max_position_embeddings", 0);
   facts.pad = token_or(fields, "pad_token_id", 0, facts.vocabulary);
   facts.first_token = token_or(fields, "decoder_start_token_id", facts.pad, facts.vocabulary);
+  if (const Json* end = fields.take("eos_token_id"); end && end->is_integer())
+    facts.end_token = token_or(fields, "eos_token_id", 0, facts.vocabulary);
   facts.labels = labels_of(fields);
   if (facts.reads == "picture" || facts.reads == "scene") facts.picture = picture_of(fields);
   std::unique_ptr<Network> network = kind->make(fields, std::move(facts), parameters);
@@ -102,6 +103,26 @@ double rate_of(Fields& fields, const char* name) {
   const double rate = fields.number_or(name, 0);
   if (!(rate >= 0 && rate <= 0.9)) fields.wrong(name, "a number from 0 to 0.9", Json(rate));
   return rate;
+}
+
+SoundFacts sound_of(Fields& fields) {
+  const Json& given = fields.require("sound");
+  Fields sound(given, fields.where(), "sound");
+  SoundFacts facts;
+  LogMelOptions& mel = facts.mel;
+  mel.rate = size_of(sound, "rate");
+  mel.window = size_of(sound, "window");
+  mel.hop = size_of(sound, "hop");
+  mel.mels = size_of(sound, "mels");
+  mel.lowest = sound.number_or("lowest", 0);
+  mel.highest = sound.number_or("highest", 0);
+  sound.refuse_rest();
+  try {
+    mel_filters(mel);
+  } catch (const Error& error) {
+    fail(ErrorCode::kFormat, "{}: \"sound\": {}", fields.where(), error.what());
+  }
+  return facts;
 }
 
 std::string choice_of(Fields& fields, const char* name, const std::vector<std::string>& choices) {

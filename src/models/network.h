@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clearhead/data.h"
 #include "clearhead/model.h"
 #include "clearhead/parts.h"
 #include "models/config.h"
@@ -29,6 +30,12 @@ struct PictureFacts {
   int64_t patches() const { return rows() * columns(); }
 };
 
+/// Sounds that a network reads, and the frames that its maps have.
+struct SoundFacts {
+  LogMelOptions mel{};
+  int64_t frames = 1;  // of log_mel() in an item of a map
+};
+
 struct NetworkFacts {
   std::string reads{};     // as ModelInfo::reads
   int64_t vocabulary = 0;  // 0: it reads no tokens
@@ -36,9 +43,11 @@ struct NetworkFacts {
   int64_t longest = 0;      // tokens in a sequence; 0: no limit
   int64_t slots = 0;        // "story": the latest statements are read, so many; 0: all
   int32_t first_token = 0;  // writers: what a target starts with
+  int32_t end_token = -1;   // writers: what ends a target; −1: nothing
   int32_t pad = 0;          // fills the ends of sequences
   std::vector<std::string> labels{};
   PictureFacts picture{};
+  SoundFacts sound{};
 };
 
 class Network {

@@ -49,6 +49,27 @@ Reading picture_of(const NetworkFacts& facts, const Tensor& picture) {
        of.channels == 1 ? "grey ones" : format("{} channels", of.channels), of.height, of.width);
 }
 
+constexpr float kDecades = 8;  // of energy below the loudest that count
+
+// A spectrogram as a picture, u8 [mels, items · frames, 3]: low frequencies at the bottom, black through red to light yellow.
+Tensor spectrogram(const Tensor& frames, int64_t width) {
+  constexpr float kColours[][3] = {{0, 0, 4}, {81, 18, 124}, {183, 55, 121}, {252, 137, 97}, {252, 253, 191}};
+  const int64_t count = frames.size(0), mels = frames.size(1);
+  Tensor out = Tensor::empty({mels, width, 3}, DType::kU8);
+  auto* to = reinterpret_cast<uint8_t*>(out.mutable_raw());
+  for (int64_t row = 0; row < mels; ++row) {
+    for (int64_t t = 0; t < width; ++t) {
+      const float value = t < count ? frames.data<float>()[t * mels + mels - 1 - row] : -1.0F;  // −1 … 1
+      const float at = std::clamp((value + 1) * 2, 0.0F, 4.0F);
+      const auto below = static_cast<size_t>(std::min(at, 3.0F));
+      const float share = at - static_cast<float>(below);
+      for (size_t c = 0; c < 3; ++c)
+        *to++ = static_cast<uint8_t>(std::lround(kColours[below][c] + share * (kColours[below + 1][c] - kColours[below][c])));
+    }
+  }
+  return out;
+}
+
 // u8 [height, width, 3]
 Tensor as_bytes(const Tensor& picture) {
   const int64_t height = picture.size(1), width = picture.size(2);
@@ -123,10 +144,27 @@ void copy_padded(const std::vector<int32_t>& ids, int64_t length, int32_t pad, R
   rows.lengths.push_back(static_cast<int32_t>(ids.size()));
 }
 
+// Sequences of frames, zeros behind their ends.
+Rows frames_of(const std::vector<const Reading*>& readings) {
+  Rows rows{.batch = static_cast<int64_t>(readings.size())};
+  const int64_t width = readings.front()->features.size(1);
+  for (const Reading* reading : readings) {
+    rows.lengths.push_back(static_cast<int32_t>(reading->features.size(0)));
+    rows.length = std::max(rows.length, reading->features.size(0));
+  }
+  rows.features = Tensor::zeros({rows.batch * rows.length, width});
+  float* to = rows.features.mutable_data<float>();
+  for (const Reading* reading : readings) {
+    std::memcpy(to, reading->features.raw(), reading->features.bytes());
+    to += rows.length * width;
+  }
+  return rows;
+}
+
 }  // namespace
 
 int64_t Reading::size() const {
-  int64_t tokens = features.defined() ? 1 : 0;
+  int64_t tokens = !features.defined() ? 0 : features.rank() == 2 ? features.size(0) : 1;
   for (const std::vector<int32_t>& ids : sequences) tokens += static_cast<int64_t>(ids.size());
   return tokens;
 }
@@ -141,7 +179,39 @@ ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, cons
   if (facts.reads == "picture") return {.input = picture_of(facts, input.picture)};
   if (facts.reads == "scene")
     return {.input = one_of(facts, tokenizer, input.question, "question"), .source = picture_of(facts, input.picture)};
+  if (facts.reads == "sound") return {.source = sound_of(facts, input.sound)};
   fail(ErrorCode::kUnsupported, "a model that reads a {} is not given inputs one by one", facts.reads);
+}
+
+Reading sound_of(const NetworkFacts& facts, const Sound& sound) {
+  Tensor frames = log_mel(sound, facts.sound.mel);
+  float* values = frames.mutable_data<float>();
+  const float loudest = *std::max_element(values, values + frames.numel());
+  for (int64_t at = 0; at < frames.numel(); ++at) values[at] = (std::max(values[at] - loudest, -kDecades) + kDecades / 2) / (kDecades / 2);
+  return {.features = frames};
+}
+
+RunText with_frames(RunText target, const NetworkFacts& facts, const Tensor& frames) {
+  const int64_t each = facts.sound.frames, items = (frames.size(0) + each - 1) / each, begin = static_cast<int64_t>(target.ids.size());
+  const double seconds = static_cast<double>(each * facts.sound.mel.hop) / static_cast<double>(facts.sound.mel.rate);
+  target.segments = {{"target", "text", 0, begin}};
+  for (int64_t item = 0; item < items; ++item) add_item(target, format("{:.2f} s", static_cast<double>(item) * seconds), {});
+  target.items.push_back({.kind = "frame", .begin = begin, .end = begin + items, .picture = spectrogram(frames, items * each)});
+  return target;
+}
+
+WrittenText written_text(int32_t first, const std::vector<int32_t>& ids, const Tokenizer* tokenizer) {
+  WrittenText out{.encoding = {.ids = {first}, .type_ids = {0}, .offsets = {{0, 0}}, .segment = {Encoding::kSpecial}}};
+  for (const int32_t id : ids) {
+    const bool is_special = tokenizer && tokenizer->is_special(id);
+    const auto begin = static_cast<int64_t>(out.text.size());
+    if (tokenizer && !is_special) out.text += tokenizer->token_bytes(id);
+    out.encoding.ids.push_back(id);
+    out.encoding.type_ids.push_back(0);
+    out.encoding.offsets.push_back({begin, static_cast<int64_t>(out.text.size())});
+    out.encoding.segment.push_back(is_special ? Encoding::kSpecial : 0);
+  }
+  return out;
 }
 
 RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input) {
@@ -174,6 +244,7 @@ Rows rows_of(const std::vector<const Reading*>& readings, int32_t pad) {
   Rows rows{.batch = static_cast<int64_t>(readings.size()), .length = 1};
   if (readings.empty()) return rows;
   const Reading& first = *readings.front();
+  if (first.features.defined() && first.features.rank() == 2) return frames_of(readings);
   if (first.features.defined()) {
     Shape shape = first.features.shape();
     shape.insert(shape.begin(), rows.batch);

@@ -5,6 +5,7 @@
 //   "story"      source: its statements, or as many of the latest as the memory has slots, grouped; input: the question
 //   "picture"    input: the picture
 //   "scene"      source: the picture; input: the question
+//   "sound"      source: its log-mel frames; the input is the text that is written
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ namespace clearhead {
 struct Reading {
   std::vector<std::vector<int32_t>> sequences{};
   bool is_group = false;  // the sequences belong together
-  Tensor features{};      // [channels, height, width]
-  int64_t size() const;   // places that it takes: tokens, or 1
+  Tensor features{};      // [channels, height, width] of a picture, or [frames, width]
+  int64_t size() const;   // places that it takes: tokens, frames, or 1
 };
 struct ReadInput {
   Reading input{};
@@ -36,6 +37,11 @@ ReadInput read_input(const NetworkFacts& facts, const Tokenizer* tokenizer, cons
 /// What is read, with its words, and the items of its maps: sentences, statements ("slot"), patches, and the one item that asks
 /// ("document", "query").
 RunText run_text_of(const NetworkFacts& facts, const Tokenizer* tokenizer, const ModelInput& input);
+/// A sound as a network reads it: log10 energies as Whisper scales them, (x + 4)/4, of the 8 decades below the loudest one, which counts
+/// as 0. → [frames, mels]
+Reading sound_of(const NetworkFacts& facts, const Sound& sound);
+/// A text that is written from a sound, its segment "target", and its sound's frames, as read, as items under their spectrogram.
+RunText with_frames(RunText target, const NetworkFacts& facts, const Tensor& frames);
 /// Runs a loaded model over rows as training makes them.
 /// options: masked rows; of networks of parts an observer, which gets no plan
 RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options = {});
@@ -48,6 +54,12 @@ std::vector<std::string> sentences_of(const std::string& text);
 /// A text's tokens as the observer is told of them.   given: the text, if known; pair: the second one
 RunText run_text(const Encoding& encoding, const Tokenizer* tokenizer, const std::optional<std::string>& given = {},
                  const std::optional<std::string>& pair = {});
+/// What a writer wrote, as the input of one run over the whole of it: its first token and these, and their text.
+struct WrittenText {
+  Encoding encoding{};
+  std::string text{};
+};
+WrittenText written_text(int32_t first, const std::vector<int32_t>& ids, const Tokenizer* tokenizer);
 /// Two texts as one, with the segments "source" and "target".
 RunText joined(RunText source, const RunText& target);
 

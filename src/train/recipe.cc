@@ -128,7 +128,8 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
   if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of the text has neither a begin nor an end
   if (ends_texts) {
     if (!is_bpe)
-      fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": pairs are learned with \"bpe\", or a tokenizer that is there", where);
+      fail(ErrorCode::kUnsupported, "{}: \"tokenizer.wordpiece\": what is written is learned with \"bpe\", or a tokenizer that is there",
+           where);
     out.special = {"</s>", "<pad>"};
     out.end = "</s>";
   }
@@ -274,6 +275,24 @@ std::string column(Fields& fields, const char* name, bool is_needed) {
   return std::to_string(given->integer());
 }
 
+SoundTable::Count read_count(Fields& fields, const char* name, const SoundTable::Count& otherwise) {
+  const Json* given = fields.take(name);
+  if (!given) return otherwise;
+  const bool is_pair = given->is_array() && given->size() == 2 && given->items()[0].is_integer() && given->items()[1].is_integer();
+  const SoundTable::Count out =
+      is_pair ? SoundTable::Count{given->items()[0].integer(), given->items()[1].integer()} : SoundTable::Count{0, 0};
+  if (out[0] < 1 || out[1] < out[0] || out[1] > 100) fields.wrong(name, "how many sounds are joined, from and to, as in [1, 7]", *given);
+  return out;
+}
+
+SoundTable read_sound_table(Fields& fields) {
+  SoundTable out{.table = fields.string("table"), .file = fields.string("file"), .part = fields.string("part")};
+  out.speaker = fields.string_or("speaker", "");
+  out.joined = read_count(fields, "joined", out.joined);
+  out.tested = read_count(fields, "tested", out.joined);
+  return out;
+}
+
 void read_problem(Fields& fields, TaskRecipe& to) {
   to.problem_type = fields.string_or("problem_type", to.problem_type);
   const bool is_known = to.problem_type == to.kOneLabel || to.problem_type == to.kManyLabels || to.problem_type == to.kRegression;
@@ -336,8 +355,9 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   TaskRecipe out;
   out.kind = fields.string("kind");
   const auto is = [&](const char* kind) { return out.kind == kind; };
-  if (!is("classify") && !is("tag") && !is("answer") && !is("mask") && !is("stories"))
-    fields.wrong("kind", "classify, tag, answer, mask or stories", Json(out.kind));
+  constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "transcribe"};
+  if (std::none_of(std::begin(kKinds), std::end(kKinds), is))
+    fields.wrong("kind", "classify, tag, answer, mask, stories or transcribe", Json(out.kind));
   out.train = fields.string("train");
   out.valid = fields.string("valid");
   out.test = fields.string_or("test", "");
@@ -359,6 +379,10 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
     out.overlap = at_least(fields, "overlap", out.overlap, 0);
     out.longest = at_least(fields, "longest", out.longest, 1);
     if (json.find("threshold")) out.threshold = fields.number("threshold");
+  }
+  if (out.kind == "transcribe") {
+    out.text = fields.string("text");
+    out.sounds = read_sound_table(fields);
   }
   if (json.find("labels")) out.labels = fields.strings("labels");
   out.best = fields.string_or("best", "");
@@ -444,7 +468,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   }
   if (!out.task) read_line_fields(fields, out);
   if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
-    out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs.has_value());
+    out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs || (out.task && out.task->kind == "transcribe"));
   } else {
     out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
   }

@@ -16,6 +16,10 @@
 //                                      "bits", "column": 2, "distort": {"shift": 2, "rotate": 10, "zoom": 0.1}}}
 //                                      and, for questions about scenes made of these pictures (tasks/scene_data.h):
 //                                      "scenes": {"side": 3, "train": 3000, "valid": 150, "test": 150, "questions": 6}
+//                                      or, for a network that writes from a sound (tasks/transcribe.cc):
+//                                      "task": {"kind": "transcribe", "table": "digits.tsv", "file": "file", "text": "digit",
+//                                      "part": "split", "train": "train", "valid": "valid", "test": "test",
+//                                      "speaker": "speaker", "joined": [1, 7], "tested": [3, 7]}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
@@ -37,6 +41,7 @@
 // An unknown field is refused by name.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -81,12 +86,21 @@ struct SceneRecipe {
   uint64_t seed = 1;
 };
 
+/// Sounds and their texts: a table whose first line names its columns.
+struct SoundTable {
+  std::string table{};
+  std::string file{}, part{};  // columns: the sound's file, and its part; parts are named by TaskRecipe's train, valid and test
+  std::string speaker{};       // column; sounds are joined to those of the same speaker; empty: to any
+  using Count = std::array<int64_t, 2>;
+  Count joined{1, 1}, tested{1, 1};  // how many sounds make an example, from … to: in training, and in strings that --test measures
+};
+
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
   static constexpr const char* kOneLabel = "single_label_classification";
   static constexpr const char* kManyLabels = "multi_label_classification";
   static constexpr const char* kRegression = "regression";
-  std::string kind{};                    // "classify", "tag", "answer", "mask" or "stories"
+  std::string kind{};                    // "classify", "tag", "answer", "mask", "stories" or "transcribe"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out
@@ -100,6 +114,7 @@ struct TaskRecipe {
   std::vector<std::string> labels{};        // in order of id; those of the training file unless given
   std::optional<PictureRecipe> pictures{};  // classify: pictures, in place of texts
   std::optional<SceneRecipe> scenes{};      // classify: scenes of them
+  SoundTable sounds{};                      // transcribe
   std::string best{};                       // the metric that decides which model is best; empty: the task's first
   int64_t patience = 0;                     // validations without a better one before the run ends; 0: it goes on
 

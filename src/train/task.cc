@@ -17,6 +17,7 @@
 #include "train/tasks/mask.h"
 #include "train/tasks/stories.h"
 #include "train/tasks/tag.h"
+#include "train/tasks/transcribe.h"
 #include "train/text_data.h"
 
 namespace clearhead {
@@ -92,15 +93,20 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   if (facts.longest > 0 && recipe.length > facts.longest) {
     fail(ErrorCode::kInvalidArgument, "{}: \"length\" is {}, the model's positions end at {}", recipe.where, recipe.length, facts.longest);
   }
-  if (recipe.task && (recipe.task->kind == "stories") != (facts.reads == "story")) {
-    fail(ErrorCode::kInvalidArgument, "{}: \"task.kind\" is \"{}\", and a model of type \"{}\" reads a {}; a story belongs to \"stories\"",
-         recipe.where, recipe.task->kind, facts.model_type, facts.reads);
+  const bool tells = recipe.task && recipe.task->kind == "stories", transcribes = recipe.task && recipe.task->kind == "transcribe";
+  if (tells != (facts.reads == "story") || transcribes != (facts.reads == "sound")) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: {} and a model of type \"{}\" reads a {}; \"stories\" belongs to those that read a story, \"transcribe\" to those that read "
+         "a sound",
+         recipe.where, recipe.task ? format("\"task.kind\" is \"{}\",", recipe.task->kind) : "there is no \"task\",", facts.model_type,
+         facts.reads);
   }
   if (recipe.task) {
     const std::string& kind = recipe.task->kind;
     if (kind == "mask") return mask_task(recipe, tokenizer);
     if (kind == "answer") return answer_task(recipe, tokenizer);
     if (kind == "stories") return stories_task(recipe, tokenizer, *facts.network);
+    if (kind == "transcribe") return transcribe_task(recipe, tokenizer, *facts.network);
     return kind == "tag" ? tag_task(recipe, tokenizer) : classify_task(recipe, tokenizer, facts.network);
   }
   const bool reads_pairs = facts.reads == "pair";
@@ -143,7 +149,7 @@ std::string architecture_of(const Recipe& recipe, const std::string& model_type)
 }  // namespace
 
 Recipe fitted_to_task(Recipe recipe) {
-  if (!recipe.task) return recipe;
+  if (!recipe.task || recipe.task->kind == "transcribe") return recipe;
   TaskRecipe& task = *recipe.task;
   if (task.labels.empty()) task.labels = labels_of(recipe);
   recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
@@ -206,6 +212,7 @@ namespace {
 // What the training file of a task says.
 std::vector<std::string> task_texts(const Recipe& recipe) {
   std::vector<std::string> out;
+  if (recipe.task->kind == "transcribe") return transcribed_texts(recipe);
   if (recipe.task->kind == "classify" || recipe.task->kind == "stories") {
     for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) {
       if (!line.input) {

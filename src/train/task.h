@@ -3,6 +3,7 @@
 //   texts      windows of one row of tokens (text_data.h)          models with a causal head
 //   pairs      sources and targets (pair_data.h)                   encoder-decoders
 //   classify   one class, several labels or a number per text      encoders, fine-tuned (tasks/classify.cc)
+//   transcribe the text of a sound                                 networks that write from sounds (tasks/transcribe.cc)
 //   tag        one tag per word                                    encoders, fine-tuned (tasks/tag.cc)
 //   answer     a span of a text, or none, for a question           encoders, fine-tuned (tasks/answer.cc)
 //   mask       hidden tokens of a text                             encoders (tasks/mask.cc)

@@ -15,6 +15,7 @@
 
 #include "base/format.h"
 #include "clearhead/error.h"
+#include "models/networks/attending.h"
 #include "models/networks/networks.h"
 
 namespace clearhead {
@@ -90,7 +91,8 @@ class RecurrentTranslator final : public Network {
   }
 
   Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
-    const Memory memory = memory_of(compute, cache);
+    Memory memory = memory_of(compute, cache);
+    memory.keys = keys_of(compute, memory.rows);
     const Tensor words = embedded(compute, ids);
     parts::RecurrentState state{.state = {cache.states.at(0)}};
     Tensor seen;
@@ -102,17 +104,14 @@ class RecurrentTranslator final : public Network {
   }
 
  private:
-  struct Memory {
-    Layout layout{};
-    Tensor rows{}, keys{}, begin{};  // [rows, hidden], and [batch, hidden]
-  };
-
   bool is_additive() const { return score_ == "additive" || score_ == "concat"; }
   bool is_fed() const { return score_ == "additive"; }
   int64_t size_of_vocabulary(Fields& config) const {
     if (facts_.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts_.vocabulary));
     return facts_.vocabulary;
   }
+
+  Tensor keys_of(Compute& compute, const Tensor& rows) const { return is_additive() ? key_(compute, rows) : rows; }
 
   // Scaled to variance 1 (Vaswani et al. 2017, §3.4): the table is an output projection, whose entries are small.
   Tensor embedded(Compute& compute, const std::vector<int32_t>& ids) const {
@@ -121,25 +120,11 @@ class RecurrentTranslator final : public Network {
     return compute.dropout(compute.multiply(words, scale.expand(words.shape())), dropout_);
   }
 
-  // One copy of what was read for each sequence that is written from it.
-  Memory memory_of(Compute& compute, const ModelCache& cache) const {
-    const int64_t sources = cache.source.size(0), length = cache.source.size(1);
-    Memory memory{.layout = {cache.batch, length}};
-    std::vector<int32_t> of;
-    for (int64_t row = 0; row < cache.batch; ++row) {
-      of.push_back(static_cast<int32_t>(row * sources / cache.batch));
-      if (!cache.source_lengths.empty()) memory.layout.lengths.push_back(cache.source_lengths[static_cast<size_t>(of.back())]);
-    }
-    memory.rows = compute.embed(cache.source.reshape({sources, length * hidden_}), of).reshape({cache.batch * length, hidden_});
-    memory.keys = is_additive() ? key_(compute, memory.rows) : memory.rows;
-    return memory;
-  }
-
   Memory encode(Compute& compute, const Rows& source) const {
     Memory memory{.layout = source.layout()};
     const auto [rows, last] = encoder_(compute, embedded(compute, source.ids), memory.layout);
     memory.rows = rows;
-    memory.keys = is_additive() ? key_(compute, rows) : rows;
+    memory.keys = keys_of(compute, rows);
     // What was read backwards; without attention, both ways.
     const Tensor ends = score_ == "none" ? compute.concat(last.state, 1) : last.state[1];
     memory.begin = compute.activate("tanh", begin_(compute, ends));
@@ -153,13 +138,10 @@ class RecurrentTranslator final : public Network {
 
   // Contexts of states [texts·n, hidden], n of each text that was read, where word `first` is written by the first of them.
   Tensor context(Compute& compute, const Memory& memory, const Tensor& states, int64_t first, bool reported = true) const {
-    const Layout& layout = memory.layout;
-    const int64_t n = states.size(0) / layout.batch, keys = layout.length;
     const Tensor q = query_.weight.defined() ? query_(compute, states) : states;
     AttentionSpec spec = spec_;
     if (where_ == "local-m") spec.topology.band = {.back = reach_, .ahead = reach_, .align = Align::kStart, .offset = first};
-    if (where_ == "local-p") spec = around_centres(compute, layout, states, n);
-    if (!layout.lengths.empty()) spec.topology.segments = Segments{Tensor::zeros({layout.batch, n}, DType::kI32), layout.segments()};
+    if (where_ == "local-p") spec = around_centres(compute, memory.layout, states);
     if (is_hard_) {
       using Choice = Hard::Choice;
       spec.normaliser = Hard{.choice = compute.is_training() ? Choice::kSampled : Choice::kArgmax,
@@ -169,13 +151,12 @@ class RecurrentTranslator final : public Network {
     Site site = kCross;
     site.step = first;
     site.reported = reported;
-    const Tensor seen = compute.attend(q.reshape({layout.batch, 1, n, hidden_}), memory.keys.reshape({layout.batch, 1, keys, hidden_}),
-                                       memory.rows.reshape({layout.batch, 1, keys, hidden_}), spec, site);
-    return seen.reshape({states.size(0), hidden_});
+    return look(compute, memory, q, spec, site);
   }
 
   // p_t = S·σ(vᵀ tanh(W s_t))
-  AttentionSpec around_centres(Compute& compute, const Layout& layout, const Tensor& states, int64_t n) const {
+  AttentionSpec around_centres(Compute& compute, const Layout& layout, const Tensor& states) const {
+    const int64_t n = states.size(0) / layout.batch;
     const Tensor share = compute.activate("sigmoid", place_(compute, compute.activate("tanh", centre_(compute, states))));
     std::vector<float> lengths;
     for (int64_t b = 0; b < layout.batch; ++b)

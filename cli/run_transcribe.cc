@@ -1,0 +1,80 @@
+// clearhead run transcribe MODEL FILE…: the text that a model writes from each sound, and which frames it looked at.
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/data.h"
+#include "clearhead/generate.h"
+#include "cli/cli.h"
+#include "cli/lines.h"
+#include "text/turns.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options {
+  std::string model;
+  std::vector<std::string> files;
+  LoadOptions load;
+  InterventionArguments interventions;
+  std::optional<int64_t> beams{};
+  int64_t max_tokens = 256;
+  std::string trace;
+  bool json = false;
+};
+
+Json json_of(const std::string& file, const Sound& sound, const Generated& made) {
+  Json probabilities = Json::array();
+  for (const GeneratedToken& token : made.tokens) probabilities.push(token.probability);
+  return Json::object({{"file", file},
+                       {"seconds", static_cast<double>(sound.samples.size(1)) / static_cast<double>(sound.rate)},
+                       {"text", made.text},
+                       {"probabilities", probabilities},
+                       {"stopped", to_string(made.reason)}});
+}
+
+void transcribe_files(const Options& options) {
+  if (!options.trace.empty()) {
+    if (options.files.size() != 1) usage_error(format("--trace keeps one sound, {} were given", options.files.size()));
+    check_writable(options.trace);
+  }
+  const auto model = load_model(options.model, options.load);
+  std::vector<Sound> sounds;
+  for (const std::string& file : options.files) sounds.push_back(read_sound(file));
+  Trace trace;
+  Progress progress("transcribing");
+  GenerateOptions settings{.max_tokens = options.max_tokens, .progress = progress.callback(), .beams = default_beams(*model)};
+  if (options.beams) settings.beams.count = *options.beams;
+  settings.run.interventions = options.interventions.interventions();
+  if (!options.trace.empty()) settings.run.observer = &trace;
+  const std::vector<Generated> made = transcribe(*model, sounds, settings);
+  if (!options.trace.empty()) trace.save(options.trace);
+  Json texts = Json::array();
+  for (size_t at = 0; at < made.size(); ++at) {
+    const std::string& file = options.files[at];
+    if (options.json) {
+      texts.push(json_of(file, sounds[at], made[at]));
+    } else {
+      print((options.files.size() > 1 ? file + "\t" : "") + as_line(made[at].text));
+    }
+  }
+  if (options.json) return print_json(Json::object({{"transcripts", texts}}));
+  if (!options.trace.empty()) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
+}
+
+}  // namespace
+
+void add_run_transcribe(CLI::App& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* task = run.add_subcommand("transcribe", "Print the text of each sound");
+  task->add_option("model", options->model, "A model that reads sounds (its directory)")->required();
+  task->add_option("files", options->files, "Sounds that libsndfile reads (WAV, FLAC, Ogg …), at the model's rate")->required();
+  options->interventions.add(*task);
+  task->add_option("--beams", options->beams, "Beams of the search (default: as the model's files say, else 1, greedy)")
+      ->check(whole_from(1, 1000));
+  task->add_option("--max-tokens", options->max_tokens, "Stop after this many tokens a sound (default: 256)")->check(whole_from(1));
+  add_load_options(*task, options->load);
+  task->add_option("--trace", options->trace, "Write the attention of one sound's text to this trace file")->type_name("FILE");
+  task->add_flag("--json", options->json, "Print the texts as JSON, with the probability of each token");
+  task->callback([options] { transcribe_files(*options); });
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,78 @@
+// Sounds are written as text with the model's own beams; the strongest frame of each step is read off the map of a run over the text.
+#include "cli/transcripts.h"
+
+#include <algorithm>
+
+#include "base/format.h"
+#include "clearhead/generate.h"
+#include "cli/cli.h"
+#include "metrics/words.h"
+#include "train/tasks/transcribe.h"
+
+namespace clearhead::cli {
+namespace {
+
+// How many rows of the cross-attention have their strongest key where the row before has it, or behind. The last row chose no token.
+class Forward final : public Observer {
+ public:
+  void begin(const RunPlan&) override {}
+  bool wants(const Site& site) override { return site.family == "cross"; }
+  void take(const Site&, const AttentionRecord& record, const KeyNorms&) override {
+    const AttentionMap map(record);
+    int64_t before = -1;
+    for (int64_t query = map.rows_kept().begin; query + 1 < map.rows_kept().end; ++query) {
+      const std::vector<float> weights = map.head(0, 0).row(query).weights();
+      const int64_t strongest = std::max_element(weights.begin(), weights.end()) - weights.begin();
+      if (before >= 0) {
+        ++steps_;
+        forward_ += strongest >= before;
+      }
+      before = strongest;
+    }
+  }
+  double share() const { return static_cast<double>(forward_) / static_cast<double>(std::max<int64_t>(1, steps_)); }
+
+ private:
+  int64_t steps_ = 0, forward_ = 0;
+};
+
+metrics::ErrorRate word_errors(const Model& model, const std::vector<Transcript>& sounds, const GenerateOptions& options) {
+  std::vector<Sound> heard;
+  std::vector<std::string> expected, written;
+  for (const Transcript& one : sounds) {
+    heard.push_back(one.sound);
+    expected.push_back(one.text);
+  }
+  for (const Generated& made : transcribe(model, heard, options)) written.push_back(made.text);
+  return metrics::word_error_rate(written, expected);
+}
+
+}  // namespace
+
+void measure_transcripts(const Recipe& recipe, const Model& model, bool json) {
+  const TestTranscripts sounds = test_transcripts(recipe);
+  std::optional<Progress> progress("transcribing");
+  GenerateOptions options{.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = default_beams(model)};
+  const metrics::ErrorRate alone = word_errors(model, sounds.alone, options), joined = word_errors(model, sounds.joined, options);
+  progress.reset();
+  Forward forward;
+  for (const Transcript& one : sounds.joined) model.observe({.sound = one.sound}, forward);
+  const auto [least, most] = recipe.task->sounds.tested;
+  if (json) {
+    return print_json(Json::object({{"word_errors_alone", alone.rate},
+                                    {"sounds", static_cast<int64_t>(sounds.alone.size())},
+                                    {"word_errors_joined", joined.rate},
+                                    {"substitutions", joined.substitutions},
+                                    {"insertions", joined.insertions},
+                                    {"deletions", joined.deletions},
+                                    {"joined", static_cast<int64_t>(sounds.joined.size())},
+                                    {"attention_forward", forward.share()}}));
+  }
+  print(format("word errors {:.2f} %  {} sounds, each alone", alone.rate * 100, with_commas(static_cast<int64_t>(sounds.alone.size()))));
+  print(format("word errors {:.2f} %  {} strings of {} to {} sounds: {} substituted, {} inserted, {} left out of {} words",
+               joined.rate * 100, with_commas(static_cast<int64_t>(sounds.joined.size())), least, most, joined.substitutions,
+               joined.insertions, joined.deletions, with_commas(joined.hits + joined.substitutions + joined.deletions)));
+  print(format("attention does not go back in {:.2f} % of the steps", forward.share() * 100));
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,103 @@
+"""A network that writes from sounds, from the command line: tones of a table are learned, measured, written and traced."""
+
+import json
+import math
+import random
+import struct
+import wave
+
+from support import Case, run
+
+RATE = 8000
+TONES = {"low": 300, "mid": 900, "high": 2500}
+MODEL = {
+    "model_type": "listen_attend_spell", "vocab_size": 280, "embedding_size": 16, "hidden_size": 48, "pyramid_layers": 1,
+    "sound": {"rate": RATE, "window": 128, "hop": 160, "mels": 20}, "max_position_embeddings": 40, "eos_token_id": 0, "pad_token_id": 1,
+    "decoder_start_token_id": 1,
+}
+
+
+class Transcription(Case):
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(5)
+        rows = ["file\tword\tvoice\tsplit"]
+        for part, takes in (("train", 6), ("valid", 2), ("test", 2)):
+            for word in TONES:
+                for voice in ("anna", "ben"):
+                    rows += [f"{self.tone(f'{part}-{word}-{voice}-{take}.wav', word)}\t{word}\t{voice}\t{part}" for take in range(takes)]
+        self.table = self.folder / "tones.tsv"
+        self.table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        self.recipe = self.folder / "tones.json"
+        self.recipe.write_text(json.dumps({
+            "task": {"kind": "transcribe", "table": "tones.tsv", "file": "file", "text": "word", "part": "split", "speaker": "voice",
+                     "train": "train", "valid": "valid", "test": "test", "joined": [1, 3], "tested": [2, 3], "best": "loss"},
+            "origin": "The tones are made by the test.", "tokenizer": {"bpe": 280}, "model": MODEL, "batch": 16, "length": 24, "steps": 600,
+            "schedule": {"kind": "linear", "learning_rate": 0.005, "warmup": 20}, "optimiser": {"clip": 5},
+            "report": 100, "validate": 100, "checkpoint": 300}), encoding="utf-8")
+
+    def tone(self, name, *words):
+        """A tone for each word, of its frequency and of some length and loudness, with pauses between."""
+        samples = []
+        for at, word in enumerate(words):
+            samples += [0] * (800 if at > 0 else 0)
+            hertz, loudness = TONES[word] * self.random.uniform(0.95, 1.05), self.random.uniform(3000, 20000)
+            count = self.random.randint(800, 1600)
+            samples += [round(loudness * math.sin(2 * math.pi * hertz * t / RATE) + self.random.gauss(0, 50)) for t in range(count)]
+        with wave.open(str(self.folder / name), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(RATE)
+            file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+        return name
+
+    def task(self, *settings):
+        return ["train", self.recipe, f"data={self.folder}", *settings, "-o", self.folder / "run"]
+
+    def test_tones_are_learned_measured_written_and_traced(self):
+        done = run(*self.task(), "--json", timeout=120)
+        self.assertEqual(done.code, 0, done.errors)
+        self.assertGreater(json.loads(done.out.splitlines()[-1])["token_accuracy"], 0.98)
+        best = self.folder / "run/best"
+        self.assertIn(f"clearhead run transcribe {best} FILE.wav", done.errors)
+        tested = run("train", self.recipe, f"data={self.folder}", "--test", best, "--json").json
+        self.assertEqual((tested["sounds"], tested["joined"]), (12, 12))
+        self.assertLessEqual(tested["word_errors_alone"], 0.1)
+        self.assertLessEqual(tested["word_errors_joined"], 0.1)
+        self.assertGreater(tested["attention_forward"], 0.5)
+
+        sounds = [self.tone("one.wav", "mid"), self.tone("two.wav", "high", "low")]
+        files = [self.folder / name for name in sounds]
+        written = run("run", "transcribe", best, *files, "--json").json["transcripts"]
+        self.assertEqual([one["text"] for one in written], ["mid", "high low"])
+        self.assertEqual(run("run", "transcribe", best, *files, "--beams", "3").out, f"{files[0]}\tmid\n{files[1]}\thigh low\n")
+
+        trace = self.folder / "two.trace"
+        self.assertEqual(run("run", "transcribe", best, files[1], "--trace", trace).out, "high low\n")
+        family = run("info", trace, "--json").json["families"]
+        self.assertEqual([one["name"] for one in family], ["cross"])
+        self.refused(2, "--trace keeps one sound, 2 were given", "run", "transcribe", best, *files, "--trace", trace)
+        self.refused(1, f"{best}: a model of type \"listen_attend_spell\" reads a sound, not a text: transcribe() gives it one", "run", "translate", best, "a text")
+
+    def test_a_run_goes_on_with_the_same_bits(self):
+        self.assertEqual(run(*self.task("steps=8", "validate=4", "checkpoint=4")).code, 0)
+        whole = (self.folder / "run/best/model.safetensors").read_bytes()
+        self.assertEqual(run("train", self.recipe, f"data={self.folder}", "steps=8", "validate=4", "checkpoint=4", "-o", self.folder / "again").code, 0)
+        self.assertEqual((self.folder / "again/best/model.safetensors").read_bytes(), whole)
+
+    def test_batches_are_printed_with_their_frames(self):
+        out = run("train", self.recipe, f"data={self.folder}", "--batches", "1").out
+        self.assertRegex(out, r"(?m)^  from  \d+ frames\n  to    ")
+        line = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
+        self.assertEqual(len(line["source_frames"]), 16)
+
+    def test_bad_data_is_named(self):
+        self.refused(1, f'{self.table}, line 1: no column "wort"; there are "file", "word", "voice", "split"', *self.task("task.text=wort"))
+        self.refused(1, f'{self.recipe}: "task.joined": expected how many sounds are joined, from and to, as in [1, 7], found an array of 2', *self.task("task.joined=[3,1]"))
+        self.refused(1, f'{self.recipe}: "model.sound.rate" is 16000; the sounds of tones.tsv have 8000 samples a second', *self.task("model.sound.rate=16000"))
+        self.refused(1, f'{self.recipe}: a text of 4 tokens; "length" is 2. Give a larger length, or join fewer sounds', *self.task("length=2"))
+        self.refused(1, f'{self.recipe}: "task.kind" is "transcribe", and a model of type "hierarchical_attention" reads a document; '
+                     '"stories" belongs to those that read a story, "transcribe" to those that read a sound', *self.task('model={"model_type": "hierarchical_attention", "vocab_size": 280, "embedding_size": 8, "hidden_size": 8, "id2label": {"0": "a"}}'))
+        with self.table.open("a", encoding="utf-8") as file:
+            file.write("none.wav\tlow\tanna\ttrain\n")
+        self.refused(1, f"{self.table}, line 62, column \"file\": {self.folder}/none.wav: no such file", *self.task())
