@@ -3,7 +3,12 @@
 #include "base/json.h"
 #include "fuzz.h"
 #include "models/architecture.h"
+#include "models/network.h"
 #include "numbers.h"
+
+namespace clearhead {
+std::string network_types() { return {}; }  // in place of models/network.cc, which brings what computes
+}  // namespace clearhead
 
 using namespace clearhead;
 

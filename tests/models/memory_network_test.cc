@@ -120,9 +120,12 @@ class Reference {
   std::map<std::string, Tensor> named_;
 };
 
+// A float rounds relative to what is summed: 1e-6 of the largest entry, one or more.
 void expect_near(const Vector& found, const Vector& expected) {
   ASSERT_EQ(found.size(), expected.size());
-  for (size_t at = 0; at < found.size(); ++at) EXPECT_NEAR(found[at], expected[at], 1e-6) << at;
+  double largest = 1;
+  for (const double one : expected) largest = std::max(largest, std::abs(one));
+  for (size_t at = 0; at < found.size(); ++at) EXPECT_NEAR(found[at], expected[at], 1e-6 * largest) << at;
 }
 
 class MemoryNetworks : public testing::TestWithParam<std::string> {

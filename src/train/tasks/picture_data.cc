@@ -126,7 +126,8 @@ void distort(Tensor& pictures, const Distortion& how, uint64_t seed, uint64_t nu
     const double cosine = std::cos(angle) / scale, sine = std::sin(angle) / scale;
     const double middle_y = static_cast<double>(height - 1) / 2, middle_x = static_cast<double>(width - 1) / 2;
     for (int64_t pixel = 0; pixel < plane; ++pixel) {
-      const double y = static_cast<double>(pixel / width) - middle_y - down, x = static_cast<double>(pixel % width) - middle_x - right;
+      const int64_t row = pixel / width, column = pixel % width;
+      const double y = static_cast<double>(row) - middle_y - down, x = static_cast<double>(column) - middle_x - right;
       const double source_y = std::clamp(middle_y + upright * (cosine * y + sine * x), 0.0, static_cast<double>(height - 1));
       const double source_x = std::clamp(middle_x + mirrored * (cosine * x - sine * y), 0.0, static_cast<double>(width - 1));
       const auto top = static_cast<int64_t>(source_y), left = static_cast<int64_t>(source_x);
