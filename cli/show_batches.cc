@@ -1,6 +1,8 @@
 // The parts a run would see, decoded for people or as a line of JSON each (ids, targets, how many count). Padding is left out.
 #include "cli/show_batches.h"
 
+#include <algorithm>
+
 #include "base/format.h"
 #include "clearhead/tokenizer.h"
 #include "cli/cli.h"
@@ -28,7 +30,7 @@ Json json_of(const Rows& rows) {
   return out;
 }
 
-// Equally many of each sequence.
+// Equally many of each sequence, or of each pair of sequences.
 template <class Value>
 Json by_sequence(const std::vector<Value>& values, int64_t batch) {
   Json out = Json::array();
@@ -39,7 +41,7 @@ Json by_sequence(const std::vector<Value>& values, int64_t batch) {
 
 // Per token, −100 where nothing is to be said, or what is to be said of each sequence.
 Json targets_of(const Example& part, bool of_sequences) {
-  if (of_sequences) return by_sequence(part.targets, part.input.batch);
+  if (of_sequences) return by_sequence(part.targets, std::min(part.input.batch, static_cast<int64_t>(part.targets.size())));
   Rows targets = part.input;
   targets.ids = part.targets;
   if (part.masked_rows) {
@@ -81,7 +83,8 @@ void show_batches(const Recipe& given, int64_t count, bool json) {
   const Recipe recipe = fitted_to_task(given);
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json_of(recipe));
   const std::unique_ptr<Task> task = task_of(recipe, *tokenizer, task_facts(recipe));
-  const bool of_sequences = recipe.task && (recipe.task->kind == "classify" || recipe.task->kind == "answer");
+  const bool of_sequences =
+      recipe.task && (recipe.task->kind == "classify" || recipe.task->kind == "answer" || recipe.task->kind == "match");
   for (int64_t number = 0; number < count; ++number) {
     const Example part = task->part(number);
     if (json) {

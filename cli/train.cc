@@ -117,6 +117,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
                                                             : " \"…\"";
     say(format("done: clearhead run {} {}{}",
                task && task->kind == "mask"      ? "fill"
+               : task && task->kind == "match"   ? "embed"
                : task && task->kind == "stories" ? "classify"
                : task                            ? task->kind
                : is_dialogue                     ? "chat"

@@ -350,17 +350,24 @@ SceneRecipe read_scenes(const Json& json, const std::string& where) {
   return out;
 }
 
-TaskRecipe read_task(const Json& json, const std::string& where) {
+TaskRecipe read_task(const Json& json, const std::string& where, bool has_pairs) {
   Fields fields(json, where, "task");
   TaskRecipe out;
   out.kind = fields.string("kind");
   const auto is = [&](const char* kind) { return out.kind == kind; };
-  constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "transcribe"};
+  constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "transcribe", "match"};
   if (std::none_of(std::begin(kKinds), std::end(kKinds), is))
-    fields.wrong("kind", "classify, tag, answer, mask, stories or transcribe", Json(out.kind));
-  out.train = fields.string("train");
-  out.valid = fields.string("valid");
-  out.test = fields.string_or("test", "");
+    fields.wrong("kind", "classify, tag, answer, mask, stories, transcribe or match", Json(out.kind));
+  if (is("match") != has_pairs)
+    fields.wrong("kind", has_pairs ? "match, beside \"pairs\"" : "another kind, or \"pairs\" beside it", Json(out.kind));
+  if (is("match")) {
+    out.scale = between(fields, "scale", out.scale, 0.01, 1000);
+    out.candidates = at_least(fields, "candidates", out.candidates, 2);
+  } else {
+    out.train = fields.string("train");
+    out.valid = fields.string("valid");
+    out.test = fields.string_or("test", "");
+  }
   if (is("mask")) out.text = column(fields, "text", true);
   if (is("classify")) {
     if (const Json* pictures = fields.take("pictures")) {
@@ -422,6 +429,32 @@ void read_line_fields(Fields& fields, Recipe& to) {
   }
 }
 
+// The data, and what depends on its kind.
+void read_data(Fields& fields, Recipe& to) {
+  if (const Json* pairs = fields.take("pairs")) {
+    to.pairs = read_pair_files(*pairs, to.where);
+  }
+  if (const Json* task = fields.take("task")) {
+    to.task = read_task(*task, to.where, to.pairs.has_value());
+    to.batch = at_least(fields, "batch", 32, 1);
+    to.length = to.task->kind == "answer" ? 256 : 128;
+  } else if (to.pairs) {
+    to.places = at_least(fields, "places", to.places, 1);
+  } else {
+    read_files(fields, to.source);
+    to.batch = at_least(fields, "batch", to.batch, 1);
+    if (const Json* repeat = fields.take("repeat")) {
+      const Json::Array stages = repeat->is_array() ? repeat->items() : Json::Array{*repeat};
+      for (const Json& stage : stages) {
+        to.repeats.push_back(read_repeats(stage, to.where));
+        if (to.repeats.size() > 1 && to.repeats.back().from <= to.repeats[to.repeats.size() - 2].from)
+          fields.wrong("repeat", "stages whose \"from\" ascends", *repeat);
+      }
+    }
+  }
+  if (!to.task || to.pairs) read_line_fields(fields, to);
+}
+
 // What the recipe leaves out is that model's. The text says it from now on: a checkpoint needs the folder no more.
 void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (has_tokenizer && !recipe.model.is_null()) return;
@@ -447,26 +480,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.text = json;
   out.source.folder = fields.string_or("data", ".");
   out.source.origin = fields.string_or("origin", "");
-  if (const Json* pairs = fields.take("pairs")) {
-    out.pairs = read_pair_files(*pairs, where);
-    out.places = at_least(fields, "places", out.places, 1);
-  } else if (const Json* task = fields.take("task")) {
-    out.task = read_task(*task, where);
-    out.batch = at_least(fields, "batch", 32, 1);
-    out.length = out.task->kind == "answer" ? 256 : 128;
-  } else {
-    read_files(fields, out.source);
-    out.batch = at_least(fields, "batch", out.batch, 1);
-    if (const Json* repeat = fields.take("repeat")) {
-      const Json::Array stages = repeat->is_array() ? repeat->items() : Json::Array{*repeat};
-      for (const Json& stage : stages) {
-        out.repeats.push_back(read_repeats(stage, where));
-        if (out.repeats.size() > 1 && out.repeats.back().from <= out.repeats[out.repeats.size() - 2].from)
-          fields.wrong("repeat", "stages whose \"from\" ascends", *repeat);
-      }
-    }
-  }
-  if (!out.task) read_line_fields(fields, out);
+  read_data(fields, out);
   if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
     out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs || (out.task && out.task->kind == "transcribe"));
   } else {
@@ -496,7 +510,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.average = between(fields, "average", 0, 0, 0.99999);
   out.save = f32_or_bf16(fields, "save");
   if (const Json* generation = fields.take("generation")) out.generation = *generation;
-  if (out.pairs && !out.pairs->turns.empty()) out.generation["turns_before"] = out.pairs->turns_before;
+  if (out.pairs && !out.task && !out.pairs->turns.empty()) out.generation["turns_before"] = out.pairs->turns_before;
   const Json none = Json::object();
   const Json *optimiser = fields.take("optimiser"), *schedule = fields.take("schedule");
   out.optimiser = read_optimiser(optimiser ? *optimiser : none, where);

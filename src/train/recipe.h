@@ -20,6 +20,8 @@
 //                                      "task": {"kind": "transcribe", "table": "digits.tsv", "file": "file", "text": "digit",
 //                                      "part": "split", "train": "train", "valid": "valid", "test": "test",
 //                                      "speaker": "speaker", "joined": [1, 7], "tested": [3, 7]}
+//                                      or, of pairs or dialogues, which belong together (tasks/match.cc):
+//                                      "pairs": {…}, "task": {"kind": "match", "scale": 20, "candidates": 10}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
@@ -100,7 +102,7 @@ struct TaskRecipe {
   static constexpr const char* kOneLabel = "single_label_classification";
   static constexpr const char* kManyLabels = "multi_label_classification";
   static constexpr const char* kRegression = "regression";
-  std::string kind{};                    // "classify", "tag", "answer", "mask", "stories" or "transcribe"
+  std::string kind{};                    // "classify", "tag", "answer", "mask", "stories", "transcribe" or "match"
   std::string train{}, valid{}, test{};  // test: may be empty
   std::string text{}, pair{}, label{};   // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
   std::vector<std::string> skip{};       // classify: lines with these labels are left out
@@ -115,6 +117,8 @@ struct TaskRecipe {
   std::optional<PictureRecipe> pictures{};  // classify: pictures, in place of texts
   std::optional<SceneRecipe> scenes{};      // classify: scenes of them
   SoundTable sounds{};                      // transcribe
+  double scale = 20;                        // match: factor of cosines
+  int64_t candidates = 10;                  // match: among how many texts the right one is looked for in measuring
   std::string best{};                       // the metric that decides which model is best; empty: the task's first
   int64_t patience = 0;                     // validations without a better one before the run ends; 0: it goes on
 
@@ -139,7 +143,7 @@ struct Recipe {
   std::string where{};  // path of the file, for messages
   TextSource source{};
   std::optional<PairFiles> pairs{};  // used in place of the source's files
-  std::optional<TaskRecipe> task{};  // in place of both
+  std::optional<TaskRecipe> task{};  // in place of both; "match" takes pairs
   std::string initial{};             // a model with the initial weights; empty: new weights
   std::string tokenizer = "bytes";
   std::optional<VocabularyOptions> vocabulary{};  // used in place of `tokenizer`: a vocabulary to be trained

@@ -15,6 +15,7 @@
 #include "train/tasks/input_data.h"
 #include "train/tasks/labelled_data.h"
 #include "train/tasks/mask.h"
+#include "train/tasks/match.h"
 #include "train/tasks/stories.h"
 #include "train/tasks/tag.h"
 #include "train/tasks/transcribe.h"
@@ -104,6 +105,7 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
   if (recipe.task) {
     const std::string& kind = recipe.task->kind;
     if (kind == "mask") return mask_task(recipe, tokenizer);
+    if (kind == "match") return match_task(recipe, tokenizer);
     if (kind == "answer") return answer_task(recipe, tokenizer);
     if (kind == "stories") return stories_task(recipe, tokenizer, *facts.network);
     if (kind == "transcribe") return transcribe_task(recipe, tokenizer, *facts.network);
@@ -123,12 +125,13 @@ namespace {
 
 const char* head_of(const TaskRecipe& task) {
   if (task.kind == "mask") return "ForMaskedLM";
+  if (task.kind == "match") return "Model";
   if (task.kind == "answer") return "ForQuestionAnswering";
   return task.kind == "tag" ? "ForTokenClassification" : "ForSequenceClassification";
 }
 
 std::vector<std::string> labels_of(const Recipe& recipe) {
-  if (recipe.task->kind == "mask") return {};
+  if (recipe.task->kind == "mask" || recipe.task->kind == "match") return {};
   if (recipe.task->kind == "answer") return {"start", "end"};
   return recipe.task->kind == "tag" ? tags_of(recipe) : classes_of(recipe);
 }
@@ -196,7 +199,7 @@ Tensor Task::loss(Run& run, const RunResult& result, const Example& example, dou
 HeadsInFile heads_of(const Recipe& recipe, const Architecture& facts) {
   HeadsInFile heads;
   heads.masked = recipe.task && recipe.task->kind == "mask";
-  heads.classifier = recipe.task && !heads.masked;
+  heads.classifier = recipe.task && !heads.masked && recipe.task->kind != "match";
   heads.causal = !recipe.task;
   if (heads.masked && !facts.masked)
     fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\" has no masked-language head to train", recipe.where, facts.model_type);

@@ -55,6 +55,70 @@ class TaskCase(Case):
         return run("train", self.recipe, f"data={self.folder}", "--test", self.folder / out / "best", "--json").json
 
 
+class Matching(TaskCase):
+    """Pairs that belong together by their words, with no letter in common."""
+
+    WORDS = {"north": "vik", "south": "ulm", "east": "dogg", "west": "zabb", "home": "cliff", "town": "exx", "sea": "fjk", "hill": "pyq"}
+
+    def pairs(self, part, count):
+        lines = []
+        for _ in range(count):
+            word = self.random.choice(list(self.WORDS))
+            lines.append(f"{self.random.choice(FILLERS)} {word} {self.random.choice(FILLERS)}\t{self.WORDS[word]} {self.random.choice(FILLERS)}\n")
+        (self.folder / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
+
+    def setUp(self):
+        super().setUp()
+        for part, count in (("train", 400), ("valid", 40), ("test", 60)):
+            self.pairs(part, count)
+        files = {part: f"{part}.tsv" for part in ("train", "valid", "test")}
+        self.write({"kind": "match", "candidates": 4}, pairs=files, steps=160)
+
+    def test_the_other_side_is_chosen_after_training(self):
+        done = self.train("run")
+        self.assertEqual(done.code, 0, done.errors)
+        reports = [json.loads(line) for line in done.out.splitlines()]
+        self.assertLess(reports[-1]["loss"], reports[0]["loss"])
+        tested = self.measured("run")
+        self.assertEqual(tested["counted"], 60)
+        # Candidates are different texts, but one may hold the right word and another filler: a third of a chance in eight each.
+        self.assertGreater(tested["chosen"], 0.7)
+        self.assertGreaterEqual(tested["reciprocal_rank"], tested["chosen"])
+        self.assertIn(f"clearhead run embed {self.folder}/run/best", done.errors)
+        vectors = {}
+        for text in ("we north a", "vik a", "ulm a", "pyq a"):
+            vectors[text] = run("run", "embed", self.folder / "run/best", text, "--json").json["embedding"]
+        cosine = lambda a, b: sum(x * y for x, y in zip(a, b)) / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
+        nearest = max(("vik a", "ulm a", "pyq a"), key=lambda text: cosine(vectors["we north a"], vectors[text]))
+        self.assertEqual(nearest, "vik a")
+
+    def test_dialogues_give_pairs_of_turns(self):
+        dialogue = json.dumps({"turns": ["go north", "vik", "go south", "ulm"]}) + "\n"
+        for part in ("train", "valid", "test"):
+            (self.folder / f"{part}.jsonl").write_text(dialogue * 8, encoding="utf-8")
+        files = {part: f"{part}.jsonl" for part in ("train", "valid", "test")}
+        self.write({"kind": "match"}, pairs=files | {"turns": "turns", "turns_before": 2}, batch=2)
+        part = run("train", self.recipe, f"data={self.folder}", "--batches", "1", "--json").json
+        texts = [bytes(ids).decode() for ids in part["ids"]]  # two sources, then their targets
+        self.assertEqual((len(texts), part["counted"], part["targets"]), (4, 2, [[0], [1]]))
+        known = {("go north", "vik"), ("go north\nvik", "go south"), ("vik\ngo south", "ulm")}
+        self.assertLessEqual({(texts[0], texts[2]), (texts[1], texts[3])}, known)
+
+    def test_what_does_not_fit_is_refused(self):
+        for fields, what in (({"kind": "classify", "train": "a", "valid": "b", "text": 1, "label": 2}, '"task.kind": expected match, beside "pairs"'),
+                             ({"kind": "match", "candidates": 1}, '"task.candidates": expected an integer of 2 or more')):
+            recipe = json.loads(self.recipe.read_text(encoding="utf-8")) | {"task": fields}
+            self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+            done = self.train("refused")
+            self.assertEqual(done.code, 1)
+            self.assertIn(what, done.errors)
+        self.write({"kind": "match"})
+        self.assertIn('expected another kind, or "pairs" beside it', self.train("refused").errors)
+        files = {part: f"{part}.tsv" for part in ("train", "valid", "test")}
+        self.write({"kind": "match"}, pairs=files, batch=500)
+        self.assertIn("400 pairs, fewer than one batch of 500", self.train("refused").errors)
+
+
 class Classification(TaskCase):
     def test_classes_are_learned_measured_and_answered(self):
         done = self.train("run")
@@ -147,7 +211,7 @@ class Classification(TaskCase):
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         self.refused(1, f'{self.recipe}: "task.text" is "sentence"; expected a column of the table, counted from 1 (a field\'s name belongs to .jsonl)',
                      *task, "task.text=sentence")
-        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer, mask, stories or transcribe, found "sort"', *task, "task.kind=sort")
+        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer, mask, stories, transcribe or match, found "sort"', *task, "task.kind=sort")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
         self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
 
