@@ -31,6 +31,7 @@ void add_trace(CLI::App& app) {
     const bool is_file = std::filesystem::is_regular_file(options->out, ignored);
     const uint64_t bytes = is_file ? std::filesystem::file_size(options->out) : 0;
     const int64_t tokens = static_cast<int64_t>(trace.plan().text.ids.size());
+    const int64_t queries = trace.family(family).queries;  // of a family that is part of the text, fewer than tokens
     int64_t rows = 0;
     if (!layers.empty()) {
       for (const Range& range : trace.map(family, layers[0]).rows_kept()) rows += range.size();
@@ -43,9 +44,9 @@ void add_trace(CLI::App& app) {
       return;
     }
     print(format("{}: {} tokens, {} layers, {}", options->out, with_commas(tokens), layers.size(), human_bytes(bytes)));
-    if (rows < tokens) {
-      print(format("query vectors kept: {} of {} tokens; for others, trace again with --rows BEGIN:END or a larger --budget",
-                   with_commas(rows), with_commas(tokens)));
+    if (rows < queries) {
+      print(format("query vectors kept: {} of {} rows; for others, trace again with --rows BEGIN:END or a larger --budget",
+                   with_commas(rows), with_commas(queries)));
     }
     print(format("look: clearhead view {}", options->out));
   });

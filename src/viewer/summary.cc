@@ -24,8 +24,10 @@ struct ScoreOfPair {
   int64_t d_k;
   std::string operator()(const Dot& dot) const {
     const double usual = 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(1, d_k)));
-    if (!dot.scale || std::abs(static_cast<double>(*dot.scale) - usual) <= 1e-6 * usual) return format("q·k/√{}", d_k);
-    return number(static_cast<double>(*dot.scale)) + "·q·k";
+    const double scale = dot.scale ? static_cast<double>(*dot.scale) : usual;
+    if (std::abs(scale - 1) <= 1e-6) return "q·k";
+    if (std::abs(scale - usual) <= 1e-6 * usual) return format("q·k/√{}", d_k);
+    return number(scale) + "·q·k";
   }
   std::string operator()(const Additive& additive) const {
     return additive.activation == Additive::Activation::kTanh ? "w·tanh(q + k)" : "w·LeakyReLU(q + k)";

@@ -432,6 +432,7 @@ TEST(Questions, SaysOfEveryLayerWhichBandOfKeysAQuerySees) {
 
 TEST(Summary, SaysADescriptionInWords) {
   EXPECT_EQ(summary_of({}, 32), "softmax(q·k/√32), every token sees every token");
+  EXPECT_EQ(summary_of({}, 1), "softmax(q·k), every token sees every token");
   AttentionSpec spec;
   spec.topology = causal(99);
   spec.terms = {SoftCap{50}};
