@@ -1,0 +1,24 @@
+"""Attention you can see through: fused, exact, at any length.
+
+    out, record = ch.attend(q, k, v, topology=ch.causal(window=4096))   # numpy, torch, jax: anything with DLPack
+    ch.Map(record).head(0, 5).row(99_000).top_k(8)                      # exact weights, recomputed when asked for
+
+    model = ch.load("all-MiniLM-L6-v2")
+    trace = model.trace("The cat sat on the mat.")
+    trace.map(3).head(7).row(2).top_k(3)
+    trace.view()
+"""
+
+from ._core import (
+    Additive, Alibi, Bias, Description, Dot, EdgeBias, Entmax15, Hard, KVCache, LayerMap, Linear, MapHead, MapRow, Model, Record, Relative,
+    Sigmoid, SoftCap, Softmax, Sparsemax, Topology, Trace, Weighted, __version__, big_bird, causal, full, graph, isa, lists, load, mask,
+    segments, select_top_keys, threads, window,
+)
+from ._attend import Map, attend
+from . import _models
+from .errors import (
+    BudgetError, CancelledError, Error, FileError, FormatError, InvalidArgumentError, NotFoundError, ShapeError, StaleError, TooLongError,
+    UnsupportedError,
+)
+
+__all__ = [name for name in dir() if not name.startswith("_")]

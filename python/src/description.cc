@@ -1,0 +1,211 @@
+// AttentionSpec and its parts. Arrays in a description are borrowed as those of a call are.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
+#include "arrays.h"
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "clearhead/spec.h"
+#include "module.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace clearhead::python {
+namespace {
+
+std::optional<Tensor> optional_tensor(const nb::object& array, const char* name) {
+  if (array.is_none()) return std::nullopt;
+  return tensor_of(array, name);
+}
+
+Align align_of(const std::string& name) {
+  if (name == "end") return Align::kEnd;
+  if (name == "start") return Align::kStart;
+  fail(ErrorCode::kInvalidArgument, "align: \"{}\"; expected \"end\" or \"start\"", name);
+}
+
+// The narrower of two limits.
+std::optional<int64_t> narrower(const std::optional<int64_t>& a, const std::optional<int64_t>& b) {
+  if (a && b) return std::min(*a, *b);
+  return a ? a : b;
+}
+
+bool is_all(const Band& band) { return !band.back && !band.ahead; }
+
+template <class Part>
+std::optional<Part> only(const std::optional<Part>& a, const std::optional<Part>& b, const char* name) {
+  if (a && b) fail(ErrorCode::kInvalidArgument, "topology: both sides of & have {}; join them before the call", name);
+  return a ? a : b;
+}
+
+// What both show.
+Topology both(const Topology& a, const Topology& b) {
+  Topology out{.band = is_all(a.band) ? b.band : a.band};
+  if (!is_all(a.band) && !is_all(b.band)) {
+    if (a.band.align != b.band.align || a.band.offset != b.band.offset)
+      fail(ErrorCode::kInvalidArgument, "topology: both sides of & have a band, and these place their queries differently");
+    out.band.back = narrower(a.band.back, b.band.back);
+    out.band.ahead = narrower(a.band.ahead, b.band.ahead);
+  }
+  out.segments = only(a.segments, b.segments, "segments");
+  out.mask = only(a.mask, b.mask, "a mask");
+  out.lists = only(a.lists, b.lists, "lists");
+  out.visible = only(a.visible, b.visible, "a rule");
+  return out;
+}
+
+// The same JSON, and the same numbers in all operands.
+bool are_equal(const AttentionSpec& a, const AttentionSpec& b) {
+  if (to_json(a) != to_json(b)) return false;
+  std::vector<Tensor> of_a, of_b;
+  for_each_operand(a, [&](const std::string&, const Tensor& operand) { of_a.push_back(operand.contiguous()); });
+  for_each_operand(b, [&](const std::string&, const Tensor& operand) { of_b.push_back(operand.contiguous()); });
+  return std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end(), [](const Tensor& x, const Tensor& y) {
+    return x.dtype() == y.dtype() && x.shape() == y.shape() && std::equal(x.raw(), x.raw() + x.bytes(), y.raw());
+  });
+}
+
+void add_topology(nb::module_& module) {
+  nb::class_<Topology>(module, "Topology", "Which keys a query sees. a & b: the keys that both show.")
+      .def("__and__", &both)
+      .def("__repr__", [](const Topology& topology) { return to_json(AttentionSpec{.topology = topology}); })
+      .def("__eq__", [](const Topology& a, const Topology& b) { return are_equal({.topology = a}, {.topology = b}); });
+  module.def("full", &full, "All pairs are visible.");
+  module.def(
+      "causal",
+      [](std::optional<int64_t> keys, const std::string& align) {
+        if (keys && *keys < 1)
+          fail(ErrorCode::kInvalidArgument, "causal: window is {}; expected 1 or more keys, the own one included", *keys);
+        return causal(keys ? std::optional<int64_t>(*keys - 1) : std::nullopt, align_of(align));
+      },
+      "window"_a = nb::none(), nb::kw_only(), "align"_a = "end",
+      "A query sees its own key and those before it: with `window` so many keys in all, as Hugging Face's sliding_window counts.\n"
+      "align: \"end\" places the last query at the last key, \"start\" the first at the first.");
+  module.def(
+      "window", [](int64_t back, int64_t ahead, const std::string& align) { return window(back, ahead, align_of(align)); }, "back"_a,
+      "ahead"_a, nb::kw_only(), "align"_a = "end", "A query sees its own key, `back` keys before it and `ahead` keys after it.");
+  module.def(
+      "mask", [](const nb::object& visible) { return Topology{.mask = Mask{tensor_of(visible, "mask")}}; }, "visible"_a,
+      "True: the pair is visible.   visible: bool [batch|1, head|1, query|1, key]");
+  module.def(
+      "segments",
+      [](const nb::object& queries, const nb::object& keys) {
+        const Tensor of_queries = indices_of(queries, "segments.queries");
+        return Topology{.segments = Segments{of_queries, keys.is_none() ? of_queries : indices_of(keys, "segments.keys")}};
+      },
+      "queries"_a, "keys"_a = nb::none(),
+      "A query sees the keys of its own segment; a negative id sees nothing: packed documents, padding.   queries: int [batch|1, query]; "
+      "keys: int [batch|1, key], of self-attention the same");
+  module.def(
+      "lists",
+      [](const nb::object& offsets, const nb::object& keys, int64_t query_block, int64_t key_block) {
+        return Topology{.lists = Lists{query_block, key_block, indices_of(offsets, "lists.offsets"), indices_of(keys, "lists.keys")}};
+      },
+      "offsets"_a, "keys"_a, "query_block"_a = 1, "key_block"_a = 1,
+      "Lists of visible keys, or of blocks of keys: query block b sees keys[offsets[b]:offsets[b + 1]], ascending.   offsets: int\n"
+      "[batch|1, head|1, blocks + 1]; keys: int [batch|1, head|1, entry]");
+  module.def(
+      "graph", [](const nb::object& edges, int64_t nodes) { return Topology{.lists = graph(indices_of(edges, "edges"), nodes).lists}; },
+      "edges"_a, "nodes"_a, "The edges of a graph: edges[0] sees edges[1].   edges: int [2, edge]");
+  module.def(
+      "big_bird",
+      [](int64_t length, int64_t block, int64_t reach, int64_t everywhere, int64_t random, uint64_t seed) {
+        return Topology{.lists = big_bird(length, {block, reach, everywhere, random, seed})};
+      },
+      "length"_a, "block"_a = 64, "window"_a = 1, "global_"_a = 1, "random"_a = 3, "seed"_a = 0,
+      "Block-sparse attention (Zaheer et al. 2020, section 2); with random = 0 that of Longformer, in blocks.");
+}
+
+void add_scores(nb::module_& module) {
+  nb::class_<Dot>(module, "Dot", "Scaled dot product. No scale: 1/sqrt(d_k).")
+      .def(nb::init<std::optional<float>>(), "scale"_a = nb::none());
+  nb::class_<Additive>(module, "Additive",
+                       "s = sum over channels of weight * tanh(q + k) (Bahdanau et al. 2015); with a slope LeakyReLU in place of tanh "
+                       "(GATv2).   weight: f32 [head|1, d_k]")
+      .def(
+          "__init__",
+          [](Additive* self, const nb::object& weight, std::optional<float> slope) {
+            new (self) Additive{tensor_of(weight, "additive.weight"),
+                                slope ? Additive::Activation::kLeakyRelu : Additive::Activation::kTanh, slope.value_or(0.2F)};
+          },
+          "weight"_a, "slope"_a = nb::none());
+  nb::class_<Relative>(module, "Relative",
+                       "Relative positions through tables of 2 * reach + 1 rows (Shaw et al. 2018; Transformer-XL; DeBERTa).   keys, "
+                       "queries: f32 [head|1, 2 * reach + 1, d_k]; query_bias: f32 [head|1, d_k]; values: f32 [head|1, 2 * reach + 1, d_v]")
+      .def(
+          "__init__",
+          [](Relative* self, const nb::object& keys, const nb::object& queries, const nb::object& query_bias, const nb::object& values,
+             std::optional<float> scale) {
+            new (self) Relative{scale, tensor_of(keys, "relative.keys"), optional_tensor(queries, "relative.queries"),
+                                optional_tensor(query_bias, "relative.query_bias"), optional_tensor(values, "relative.values")};
+          },
+          "keys"_a, "queries"_a = nb::none(), "query_bias"_a = nb::none(), "values"_a = nb::none(), "scale"_a = nb::none());
+  nb::class_<Alibi>(module, "Alibi", "s - slope * distance (Press et al. 2022).   slopes: f32 [head]")
+      .def(
+          "__init__", [](Alibi* self, const nb::object& slopes) { new (self) Alibi{tensor_of(slopes, "slopes")}; }, "slopes"_a);
+  nb::class_<AttentionBias>(module, "Bias", "s + bias; -inf hides the pair.   bias: f32 [batch|1, head|1, query|1, key]")
+      .def(
+          "__init__", [](AttentionBias* self, const nb::object& bias) { new (self) AttentionBias{tensor_of(bias, "bias")}; }, "bias"_a);
+  nb::class_<SoftCap>(module, "SoftCap", "cap * tanh(s / cap).").def(nb::init<float>(), "cap"_a);
+  nb::class_<Rule>(module, "Rule", "A rule of one's own, recorded.");
+  nb::class_<EdgeBias>(module, "EdgeBias", "s + the bias of the list entry that shows the pair.   bias: f32 [batch|1, head|1, entry]")
+      .def(
+          "__init__", [](EdgeBias* self, const nb::object& bias) { new (self) EdgeBias{tensor_of(bias, "edges")}; }, "bias"_a);
+}
+
+void add_normalisers(nb::module_& module) {
+  nb::class_<Softmax>(module, "Softmax", "Softmax; with sinks, logits that take weight and have no value.   sinks: f32 [head]")
+      .def(
+          "__init__", [](Softmax* self, const nb::object& sinks) { new (self) Softmax{optional_tensor(sinks, "sinks")}; },
+          "sinks"_a = nb::none());
+  nb::class_<Sparsemax>(module, "Sparsemax", "The nearest point of the simplex (Martins & Astudillo 2016).").def(nb::init<>());
+  nb::class_<Entmax15>(module, "Entmax15", "entmax at alpha = 1.5 (Peters et al. 2019).").def(nb::init<>());
+  nb::class_<Sigmoid>(module, "Sigmoid", "sigmoid(s + bias), each pair by itself.").def(nb::init<float>(), "bias"_a = 0.0F);
+  nb::class_<Hard>(module, "Hard", "One key has all the weight: that of the highest score, or one drawn from the softmax.")
+      .def(
+          "__init__",
+          [](Hard* self, bool sampled, bool score_function, uint64_t seed) {
+            new (self) Hard{sampled ? Hard::Choice::kSampled : Hard::Choice::kArgmax,
+                            score_function ? Hard::Gradient::kScoreFunction : Hard::Gradient::kStraightThrough, seed};
+          },
+          "sampled"_a = false, "score_function"_a = false, "seed"_a = 0);
+  nb::class_<LinearAttention>(module, "Linear", "s / sum of s, for features of q and k that are positive (Katharopoulos et al. 2020).")
+      .def(nb::init<>());
+}
+
+AttentionSpec description(const Score& score, const std::vector<Term>& terms, const Topology& topology, const Normaliser& normaliser,
+                          float dropout, uint64_t seed, const nb::object& head_mask) {
+  AttentionSpec out{.score = score, .terms = terms, .topology = topology, .normaliser = normaliser};
+  if (dropout != 0) out.after.dropout = Dropout{dropout, seed};
+  out.after.head_mask = optional_tensor(head_mask, "head_mask");
+  return out;
+}
+
+}  // namespace
+
+void add_description(nb::module_& module) {
+  add_topology(module);
+  add_scores(module);
+  add_normalisers(module);
+  nb::class_<AttentionSpec>(module, "Description",
+                            "What one attention call computes: score, then terms, topology, normaliser, and what is done to a weight after "
+                            "it. Prints as JSON (docs/spec.md); equal descriptions are equal.")
+      .def(
+          "__init__",
+          [](AttentionSpec* self, const Score& score, const std::vector<Term>& terms, const Topology& topology,
+             const Normaliser& normaliser, float dropout, uint64_t seed, const nb::object& head_mask) {
+            new (self) AttentionSpec(description(score, terms, topology, normaliser, dropout, seed, head_mask));
+          },
+          nb::kw_only(), "score"_a = Dot{}, "terms"_a = std::vector<Term>{}, "topology"_a = Topology{}, "normaliser"_a = Softmax{},
+          "dropout"_a = 0.0F, "dropout_seed"_a = 0, "head_mask"_a = nb::none())
+      .def("__repr__", [](const AttentionSpec& spec) { return to_json(spec); })
+      .def("__eq__", &are_equal);
+}
+
+}  // namespace clearhead::python

@@ -1,0 +1,270 @@
+// Maps of records and of traces: rows, columns, tiles, masses and sums of exact weights, recomputed when asked for.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "arrays.h"
+#include "base/format.h"
+#include "clearhead/atlas.h"
+#include "clearhead/error.h"
+#include "clearhead/map.h"
+#include "clearhead/trace.h"
+#include "module.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace clearhead::python {
+namespace {
+
+using Span = std::pair<int64_t, int64_t>;
+
+Range range_of(const nb::object& given, int64_t size, const char* name) {
+  if (given.is_none()) return {0, size};
+  if (nb::isinstance<nb::int_>(given)) {
+    const int64_t at = nb::cast<int64_t>(given);
+    return {at, at + 1};
+  }
+  if (nb::isinstance<nb::slice>(given)) {
+    const nb::object begin = given.attr("start"), end = given.attr("stop");
+    return {begin.is_none() ? 0 : nb::cast<int64_t>(begin), end.is_none() ? size : nb::cast<int64_t>(end)};
+  }
+  if (nb::len(given) == 2) return {nb::cast<int64_t>(given[0]), nb::cast<int64_t>(given[1])};
+  fail(ErrorCode::kInvalidArgument, "{}: expected (begin, end), a slice, or one number", name);
+}
+
+nb::object floats(const std::vector<float>& values) { return array_of(Tensor::from(values, {static_cast<int64_t>(values.size())})); }
+
+std::vector<Statistic> statistics_of(const std::vector<std::string>& names) {
+  std::vector<Statistic> out;
+  for (const std::string& name : names) {
+    if (name == "entropy") {
+      out.push_back(entropy);
+    } else if (name == "received") {
+      out.push_back(received);
+    } else if (name == "distance") {
+      out.push_back(distance);
+    } else if (name == "offsets") {
+      out.push_back(offsets);
+    } else {
+      fail(ErrorCode::kInvalidArgument, "statistics: \"{}\"; expected entropy, received, distance or offsets", name);
+    }
+  }
+  return out;
+}
+
+ReductionRequest request_of(const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells) {
+  ReductionRequest out;
+  out.statistics = statistics_of(statistics);
+  out.top_k = top_k;
+  out.cells = cells;
+  return out;
+}
+
+nb::dict dict_of(const ReductionResult& found) {
+  nb::dict out;
+  const std::pair<const char*, const Tensor*> parts[] = {{"entropy", &found.entropy},       {"distance", &found.distance},
+                                                         {"received", &found.received},     {"offsets", &found.offsets},
+                                                         {"pooled_max", &found.pooled_max}, {"pooled_mean", &found.pooled_mean},
+                                                         {"top_keys", &found.top_keys},     {"top_weights", &found.top_weights}};
+  for (const auto& [name, tensor] : parts) {
+    if (tensor->defined()) out[name] = array_of(*tensor);
+  }
+  out["exact"] = found.exact;
+  return out;
+}
+
+template <class Look>
+auto freely(const Look& look) {
+  const nb::gil_scoped_release free;
+  return look();
+}
+
+// One head of a record's map, or of a layer of a trace.
+struct Head {
+  std::function<MapRow(int64_t)> row;
+  std::function<std::vector<float>(int64_t, Range)> column;
+  std::function<Tile(const TileRequest&)> tile;
+  int64_t queries = 0, keys = 0;
+};
+
+Head head_of(const AttentionMap& map, int64_t batch, int64_t head) {
+  const MapHead of = map.head(batch, head);
+  const AttentionShape shape = map.shape();
+  return {[of](int64_t query) { return of.row(query); }, [of](int64_t key, Range queries) { return of.column(key, queries); },
+          [of](const TileRequest& request) { return of.tile(request); }, shape.queries, shape.keys};
+}
+
+Head head_of(const std::shared_ptr<const LayerMap>& map, int64_t head) {
+  if (head < 0 || head >= map->heads()) fail(ErrorCode::kInvalidArgument, "head {}: the layer has {} heads", head, map->heads());
+  return {[map, head](int64_t query) { return map->row(head, query); },
+          [map, head](int64_t key, Range queries) { return map->column(head, key, queries); },
+          [map, head](const TileRequest& request) { return map->tile(head, request); }, map->queries(), map->keys()};
+}
+
+void add_heads(nb::module_& module) {
+  nb::class_<Weighted>(module, "Weighted", "A key, its score and its weight.")
+      .def_ro("key", &Weighted::key)
+      .def_ro("score", &Weighted::score)
+      .def_ro("weight", &Weighted::weight)
+      .def("__repr__", [](const Weighted& one) { return format("key {}: weight {:.6g}, score {:.6g}", one.key, one.weight, one.score); });
+  nb::class_<MapRow>(module, "MapRow", "The weights of one query over all keys.")
+      .def_prop_ro(
+          "weights", [](const MapRow& row) { return floats(row.weights()); }, "f32 [key]")
+      .def_prop_ro(
+          "scores", [](const MapRow& row) { return floats(row.scores()); }, "f32 [key], -inf for hidden keys")
+      .def("top_k", &MapRow::top_k, "count"_a, "The `count` keys of highest score, best first.")
+      .def("__len__", [](const MapRow& row) { return row.weights().size(); });
+  nb::class_<Head>(module, "MapHead", "One head of a map.")
+      .def(
+          "row", [](const Head& head, int64_t query) { return freely([&] { return head.row(query); }); }, "query"_a)
+      .def(
+          "column",
+          [](const Head& head, int64_t key, const nb::object& queries) {
+            const Range range = range_of(queries, head.queries, "queries");
+            return floats(freely([&] { return head.column(key, range); }));
+          },
+          "key"_a, "queries"_a = nb::none(), "Weights of one key over these queries, f32 [query].")
+      .def(
+          "tile",
+          [](const Head& head, const nb::object& queries, const nb::object& keys, const std::array<int64_t, 2>& cells) {
+            const TileRequest request{
+                .queries = range_of(queries, head.queries, "queries"), .keys = range_of(keys, head.keys, "keys"), .cells = cells};
+            const Tile tile = freely([&] { return head.tile(request); });
+            return nb::make_tuple(array_of(tile.max), array_of(tile.mean));
+          },
+          "queries"_a = nb::none(), "keys"_a = nb::none(), "cells"_a = std::array<int64_t, 2>{0, 0},
+          "(largest, mean) weights of cells, f32 [rows, columns]; NaN where all is hidden. cells = (0, 0): one cell a weight.");
+}
+
+void add_maps(nb::module_& module) {
+  nb::class_<AttentionMap>(module, "_Map")
+      .def(nb::init<AttentionRecord>())
+      .def(
+          "head", [](const AttentionMap& map, int64_t batch, int64_t head) { return head_of(map, batch, head); }, "batch"_a, "head"_a)
+      .def_prop_ro("shape",
+                   [](const AttentionMap& map) {
+                     const AttentionShape shape = map.shape();
+                     return nb::make_tuple(shape.batch, shape.heads, shape.queries, shape.keys);
+                   })
+      .def_prop_ro("unpinned", &AttentionMap::unpinned)
+      .def("after", &AttentionMap::after)
+      .def(
+          "mass",
+          [](const AttentionMap& map, const nb::object& queries, const nb::object& keys) {
+            const Range rows = range_of(queries, map.shape().queries, "queries"), columns = range_of(keys, map.shape().keys, "keys");
+            return array_of(freely([&] { return map.mass(rows, columns); }));
+          },
+          "queries"_a = nb::none(), "keys"_a = nb::none())
+      .def(
+          "sweep",
+          [](const AttentionMap& map, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells) {
+            const ReductionRequest request = request_of(statistics, top_k, cells);
+            return dict_of(freely([&] { return map.reduce(request); }));
+          },
+          "statistics"_a = std::vector<std::string>{}, "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0});
+}
+
+nb::list segments_of(const RunText& text) {
+  nb::list out;
+  for (const TextSegment& one : text.segments) out.append(nb::make_tuple(one.name, one.role, one.begin, one.end));
+  return out;
+}
+
+struct Layer {
+  std::shared_ptr<const LayerMap> map;
+};
+
+void add_layers(nb::module_& module) {
+  nb::class_<Layer>(module, "LayerMap", "The map of one layer of a trace.")
+      .def(
+          "head", [](const Layer& layer, int64_t head) { return head_of(layer.map, head); }, "head"_a)
+      .def_prop_ro("heads", [](const Layer& layer) { return layer.map->heads(); })
+      .def_prop_ro("queries", [](const Layer& layer) { return layer.map->queries(); })
+      .def_prop_ro("keys", [](const Layer& layer) { return layer.map->keys(); })
+      .def_prop_ro("rows_kept",
+                   [](const Layer& layer) {
+                     nb::list out;
+                     for (const Range& range : layer.map->rows_kept()) out.append(nb::make_tuple(range.begin, range.end));
+                     return out;
+                   })
+      .def(
+          "mass",
+          [](const Layer& layer, const nb::object& queries, const nb::object& keys) {
+            const Range rows = range_of(queries, layer.map->queries(), "queries"), columns = range_of(keys, layer.map->keys(), "keys");
+            return floats(freely([&] { return layer.map->mass(rows, columns); }));
+          },
+          "queries"_a = nb::none(), "keys"_a = nb::none(), "Mean weight that these rows give to these keys, f32 [head].")
+      .def(
+          "sweep",
+          [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells) {
+            const ReductionRequest request = request_of(statistics, top_k, cells);
+            return dict_of(freely([&] { return layer.map->reduce(request); }));
+          },
+          "statistics"_a = std::vector<std::string>{}, "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0});
+}
+
+void add_traces(nb::module_& module) {
+  nb::class_<Trace>(module, "Trace", "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.")
+      .def_static(
+          "load", [](const std::string& path) { return freely([&] { return Trace::load(path); }); }, "path"_a)
+      .def(
+          "save", [](const Trace& trace, const std::string& path) { freely([&] { trace.save(path); }); }, "path"_a,
+          "Writes the complete file or nothing.")
+      .def_prop_ro("id", &Trace::id)
+      .def_prop_ro("model", [](const Trace& trace) { return trace.plan().model; })
+      .def_prop_ro("text", [](const Trace& trace) { return trace.plan().text.text; })
+      .def_prop_ro("ids", [](const Trace& trace) { return trace.plan().text.ids; })
+      .def_prop_ro(
+          "tokens", [](const Trace& trace) { return trace.plan().text.pieces; }, "Each token as the vocabulary spells it.")
+      .def_prop_ro(
+          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.")
+      .def_prop_ro(
+          "families",
+          [](const Trace& trace) {
+            nb::list out;
+            for (const MapFamily& family : trace.plan().families) out.append(family.name);
+            return out;
+          },
+          "Names of the kinds of maps: \"enc\", \"dec\", \"cross\".")
+      .def(
+          "layers",
+          [](const Trace& trace, const std::optional<std::string>& family) { return trace.layers(family.value_or(trace.main_family())); },
+          "family"_a = nb::none())
+      .def(
+          "map",
+          [](const Trace& trace, int layer, const std::optional<std::string>& family) {
+            return Layer{std::make_shared<const LayerMap>(trace.map(family.value_or(trace.main_family()), layer))};
+          },
+          "layer"_a, "family"_a = nb::none())
+      .def(
+          "atlas",
+          [](const Trace& trace, const std::optional<std::string>& family) {
+            const std::vector<HeadScores> found = freely([&] { return head_atlas(trace, family.value_or(trace.main_family())); });
+            nb::list out;
+            for (const HeadScores& head : found) {
+              nb::dict one;
+              one["layer"] = head.layer;
+              one["head"] = head.head;
+              one["kind"] = head.kind;
+              for (size_t at = 0; at < kHeadScores; ++at) one[head_score_definitions()[at].id] = head.scores[at];
+              out.append(one);
+            }
+            return out;
+          },
+          "family"_a = nb::none(), "Ten scores of every head, and the kind that they make it: \"previous\", \"induction\", ...");
+}
+
+}  // namespace
+
+void add_looks(nb::module_& module) {
+  add_heads(module);
+  add_maps(module);
+  add_layers(module);
+  add_traces(module);
+}
+
+}  // namespace clearhead::python

@@ -1,0 +1,23 @@
+// clearhead._core: the C++ library as Python sees it. clearhead/__init__.py makes the public names of it.
+#include "module.h"
+
+#include "backends/registry.h"
+#include "base/parallel.h"
+#include "clearhead/record.h"
+
+namespace nb = nanobind;
+
+NB_MODULE(_core, module) {
+  using namespace clearhead;
+  nb::set_leak_warnings(false);  // notebooks hold arrays until the end
+  module.attr("__version__") = CLEARHEAD_VERSION;
+  module.def(
+      "threads", [] { return threads(); }, "Number of threads that compute; CLEARHEAD_THREADS sets it.");
+  module.def(
+      "isa", [] { return std::string(to_string(backend().isa)); }, "Instruction set of the kernels: \"avx512\", \"avx2\" or \"ref\".");
+  python::add_errors(module);
+  python::add_description(module);
+  python::add_attention(module);
+  python::add_looks(module);
+  python::add_models(module);
+}
