@@ -214,6 +214,11 @@ void add_traces(nb::module_& module) {
       .def(
           "save", [](const Trace& trace, const std::string& path) { freely([&] { trace.save(path); }); }, "path"_a,
           "Writes the complete file or nothing.")
+      .def("__repr__",
+           [](const Trace& trace) {
+             const RunPlan& plan = trace.plan();
+             return format("clearhead.Trace of {} on {} tokens", plan.model, plan.text.ids.size());
+           })
       .def_prop_ro("id", &Trace::id)
       .def_prop_ro("model", [](const Trace& trace) { return trace.plan().model; })
       .def_prop_ro("text", [](const Trace& trace) { return trace.plan().text.text; })

@@ -83,7 +83,10 @@ nb::tuple generated(const Loaded& self, const std::string& prompt, int64_t max_t
 
 // What it is, and what it says of a text.
 void add_answers(nb::class_<Loaded>& model) {
-  model.def_prop_ro("name", [](const Loaded& self) { return self.model->info().name; })
+  model
+      .def("__repr__",
+           [](const Loaded& self) { return format("clearhead.Model({}, {})", self.model->info().name, self.model->info().model_type); })
+      .def_prop_ro("name", [](const Loaded& self) { return self.model->info().name; })
       .def_prop_ro("model_type", [](const Loaded& self) { return self.model->info().model_type; })
       .def_prop_ro("layers", [](const Loaded& self) { return self.model->info().layers; })
       .def_prop_ro("heads", [](const Loaded& self) { return self.model->info().heads; })

@@ -9,6 +9,7 @@ import clearhead as ch
 def test_a_trace_of_a_text_shows_exact_weights_and_is_saved_whole(known_model, tmp_path):
     model = ch.load(str(known_model))
     trace = model.trace("one two three one two")
+    assert repr(trace).startswith("clearhead.Trace of") and repr(trace).endswith(f"on {len(trace.ids)} tokens")
     layer = trace.map(1)
     row = layer.head(0).row(layer.queries - 1)
     assert len(trace.tokens) == layer.keys == len(row)
