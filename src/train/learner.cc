@@ -196,6 +196,23 @@ int64_t Learner::count() const {
                          [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
 }
 
+void Learner::begin_at(const VectorsRecipe& vectors, const std::string& where) {
+  const auto found = std::find_if(named_.begin(), named_.end(), [&](const auto& one) { return one.first == vectors.parameter; });
+  if (found == named_.end()) {
+    std::string known;
+    for (const auto& [name, values] : named_) known += (known.empty() ? "" : ", ") + name;
+    fail(ErrorCode::kNotFound, "{}: \"vectors.parameter\" is \"{}\"; the model's parameters are {}", where, vectors.parameter, known);
+  }
+  const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
+  const Tensor from = file.get(vectors.tensor);
+  Tensor to = found->second;
+  if (from.shape() != to.shape()) {
+    fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), vectors.tensor,
+         to_string(from.shape()), vectors.parameter, to_string(to.shape()));
+  }
+  convert(from, to);
+}
+
 std::unique_ptr<Learner> learner_of(const Recipe& recipe, const Tokenizer& tokenizer) {
   if (is_network(recipe.model)) return std::make_unique<NetworkLearner>(recipe, tokenizer);
   return std::make_unique<TransformerLearner>(recipe, tokenizer);

@@ -422,6 +422,13 @@ void read_line_fields(Fields& fields, Recipe& to) {
   }
 }
 
+VectorsRecipe read_vectors(const Json& json, const std::string& where) {
+  Fields fields(json, where, "vectors");
+  VectorsRecipe out{.from = fields.string("from"), .tensor = fields.string("tensor"), .parameter = fields.string("parameter")};
+  fields.refuse_rest();
+  return out;
+}
+
 // What the recipe leaves out is that model's. The text says it from now on: a checkpoint needs the folder no more.
 void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (has_tokenizer && !recipe.model.is_null()) return;
@@ -429,6 +436,26 @@ void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (!has_tokenizer) recipe.text["tokenizer"] = recipe.tokenizer = folder;
   if (recipe.model.is_null())
     recipe.text["model"] = recipe.model = Json::parse(read_config(folder + "/config.json"), folder + "/config.json");
+}
+
+// Tokenizer and model, and what the first weights are.
+void read_model(Fields& fields, const Json& json, Recipe& to) {
+  if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
+    to.vocabulary = read_vocabulary(fields.require("tokenizer"), to.where, to.pairs || (to.task && to.task->kind == "transcribe"));
+  } else {
+    to.tokenizer = fields.string_or("tokenizer", to.tokenizer);
+  }
+  to.initial = fields.string_or("from", "");
+  if (const Json* model = fields.take("model")) {
+    to.model = *model;
+  } else if (to.initial.empty()) {
+    fields.require("model");
+  }
+  if (!to.initial.empty()) begin_at_model(to, json.find("tokenizer") != nullptr);
+  if (const Json* vectors = fields.take("vectors")) {
+    to.vectors = read_vectors(*vectors, to.where);
+    if (to.initial.empty() && !json.find("tokenizer")) to.text["tokenizer"] = to.tokenizer = model_directory(to.vectors->from);
+  }
 }
 
 }  // namespace
@@ -467,18 +494,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
     }
   }
   if (!out.task) read_line_fields(fields, out);
-  if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
-    out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs || (out.task && out.task->kind == "transcribe"));
-  } else {
-    out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
-  }
-  out.initial = fields.string_or("from", "");
-  if (const Json* model = fields.take("model")) {
-    out.model = *model;
-  } else if (out.initial.empty()) {
-    fields.require("model");
-  }
-  if (!out.initial.empty()) begin_at_model(out, json.find("tokenizer") != nullptr);
+  read_model(fields, json, out);
   out.length = at_least(fields, "length", out.length, 1);
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
   constexpr int64_t kMostParts = int64_t{1} << 20;

@@ -27,6 +27,9 @@
 //     "model": { … a config.json in Hugging Face's form … },
 //                                      or "from": a model (folder or name) whose weights, config and tokenizer the run
 //                                      starts with
+//     "vectors": {"from": "all-MiniLM-L6-v2", "tensor": "embeddings.word_embeddings.weight",
+//                 "parameter": "embedding.weight"},
+//                                      one parameter starts from a tensor of another model, whose tokenizer the run has
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1,
 //     "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
@@ -129,6 +132,13 @@ struct PairFiles {
   BleuWords bleu = BleuWords::kMteval13a;             // what --test counts as words
 };
 
+/// One parameter's first values: a tensor of another model's file, such as word vectors.
+struct VectorsRecipe {
+  std::string from{};       // the other model, a folder or a name
+  std::string tensor{};     // there
+  std::string parameter{};  // here
+};
+
 /// Dropout rates in training.
 struct DropoutRates {
   double residual = 0;   // of embeddings and of what each block adds to the residual stream
@@ -141,6 +151,7 @@ struct Recipe {
   std::optional<PairFiles> pairs{};  // used in place of the source's files
   std::optional<TaskRecipe> task{};  // in place of both
   std::string initial{};             // a model with the initial weights; empty: new weights
+  std::optional<VectorsRecipe> vectors{};
   std::string tokenizer = "bytes";
   std::optional<VocabularyOptions> vocabulary{};  // used in place of `tokenizer`: a vocabulary to be trained
   Json model{};

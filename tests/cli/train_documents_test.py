@@ -1,0 +1,75 @@
+"""Documents from the command line: word vectors of another model, folds, passages of books, and summaries that attention chooses."""
+
+import json
+import random
+
+from support import read_safetensors, run
+from train_network_test import FILLERS, NetworkCase
+
+HAN = {"model_type": "hierarchical_attention", "vocab_size": 200, "embedding_size": 16, "hidden_size": 16}
+STEPS = {"tokenizer": {"wordpiece": 200}, "length": 16, "batch": 16, "steps": 60, "report": 20, "validate": 20, "checkpoint": 30,
+         "schedule": {"learning_rate": 0.01}}
+
+
+class DocumentsCase(NetworkCase):
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(5)
+        self.recipe = self.folder / "small.json"
+
+    def write(self, **fields):
+        self.recipe.write_text(json.dumps(STEPS | fields), encoding="utf-8")
+
+    def sentence(self, *words):
+        fillers = [self.random.choice(FILLERS) for _ in range(self.random.randint(2, 5))]
+        fillers[self.random.randint(0, len(fillers)) : 0] = words
+        return " ".join(fillers) + "."
+
+    def write_lines(self, name, objects):
+        (self.folder / name).write_text("".join(json.dumps(one) + "\n" for one in objects), encoding="utf-8")
+
+    def kinds(self, count):
+        for _ in range(count):
+            kind, word = self.random.choice((("animal", "cat"), ("animal", "dog"), ("tool", "saw"), ("tool", "axe")))
+            yield {"kind": kind, "said": [self.sentence(), self.sentence(word), self.sentence()]}
+
+
+class Vectors(DocumentsCase):
+    """A parameter that starts from a tensor of another model, with that model's tokenizer."""
+
+    def setUp(self):
+        super().setUp()
+        for part in ("train", "valid"):
+            self.write_lines(f"{part}.jsonl", self.kinds(60))
+        self.task = {"kind": "classify", "train": "train.jsonl", "valid": "valid.jsonl", "text": "said", "label": "kind"}
+        self.write(model=HAN, task=self.task)
+        self.other = self.trained("steps=5", "validate=5", folder="other") / "best"
+
+    def vectors(self, **changes):
+        fields = {"from": str(self.other), "tensor": "embedding.weight", "parameter": "embedding.weight"} | changes
+        frozen = {"groups": [{"match": "^embedding", "learning_rate_scale": 0}]}
+        recipe = STEPS | {"model": HAN | {"hidden_size": 8}, "task": self.task, "vectors": fields, "optimiser": frozen}
+        del recipe["tokenizer"]
+        self.recipe.write_text(json.dumps(recipe), encoding="utf-8")
+
+    def test_they_are_that_models_and_so_is_the_tokenizer(self):
+        self.vectors()
+        out = self.trained("steps=10", "validate=10") / "best"
+        ours, theirs = (read_safetensors(folder / "model.safetensors") for folder in (out, self.other))
+        self.assertEqual(ours["embedding.weight"], theirs["embedding.weight"])
+        self.assertEqual((out / "tokenizer.json").read_bytes(), (self.other / "tokenizer.json").read_bytes())
+        self.done("train", "--resume", self.folder / "run")
+
+    def test_what_is_not_there_or_does_not_fit_is_refused(self):
+        file = self.other / "model.safetensors"
+        self.vectors(parameter="words.weight")
+        self.assertRegex(self.tried(), r'"vectors.parameter" is "words.weight"; the model\'s parameters are embedding.weight, words.weight_ih_l0, ')
+        self.vectors(tensor="words.weight")
+        self.assertIn(f'{file}', self.tried())
+        self.vectors(tensor="word_attention.query")
+        self.assertIn(f'{file}: "word_attention.query" is [1, 16], the recipe\'s "embedding.weight" [200, 16]; give the model these sizes', self.tried())
+
+    def tried(self):
+        done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
+        self.assertEqual((done.code, done.errors.count("\n")), (1, 1))
+        return done.errors
