@@ -2,6 +2,7 @@
 #include "train/recipe.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -350,6 +351,46 @@ SceneRecipe read_scenes(const Json& json, const std::string& where) {
   return out;
 }
 
+std::vector<std::string> some_files(Fields& fields) {
+  std::vector<std::string> files = fields.strings("files");
+  if (files.empty()) fields.wrong("files", "at least one file", Json::array());
+  return files;
+}
+
+FoldRecipe read_folds(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task.folds");
+  FoldRecipe out{.files = some_files(fields)};
+  out.count = at_least(fields, "count", out.count, 3);
+  out.hold_out = at_least(fields, "hold_out", out.hold_out, 0);
+  if (out.hold_out >= out.count) fields.wrong("hold_out", format("a fold from 0 to {}", out.count - 1), Json(out.hold_out));
+  fields.refuse_rest();
+  return out;
+}
+
+PassageRecipe read_passages(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task.passages");
+  PassageRecipe out{.files = some_files(fields), .splits = fields.string("splits")};
+  out.words = at_least(fields, "words", out.words, 1);
+  out.names = fields.string_or("names", "");
+  fields.refuse_rest();
+  return out;
+}
+
+// Files by name, or files that are parted here.
+void read_parts(Fields& fields, const std::string& where, TaskRecipe& to) {
+  const bool may_part = to.kind == "classify";
+  if (const Json* folds = may_part ? fields.take("folds") : nullptr) to.folds = read_folds(*folds, where);
+  if (const Json* passages = may_part ? fields.take("passages") : nullptr) to.passages = read_passages(*passages, where);
+  if (to.folds && to.passages) fields.wrong("folds", "none: \"passages\" has parts of its own", Json("folds"));
+  if (to.folds || to.passages) {
+    std::tie(to.train, to.valid, to.test) = std::tuple(to.kParts[0], to.kParts[1], to.kParts[2]);
+    return;
+  }
+  to.train = fields.string("train");
+  to.valid = fields.string("valid");
+  to.test = fields.string_or("test", "");
+}
+
 TaskRecipe read_task(const Json& json, const std::string& where) {
   Fields fields(json, where, "task");
   TaskRecipe out;
@@ -357,20 +398,20 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   const auto is = [&](const char* kind) { return out.kind == kind; };
   constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "transcribe"};
   if (std::none_of(std::begin(kKinds), std::end(kKinds), is))
-    fields.wrong("kind", "classify, tag, answer, mask, stories or transcribe", Json(out.kind));
-  out.train = fields.string("train");
-  out.valid = fields.string("valid");
-  out.test = fields.string_or("test", "");
+    fields.wrong("kind", "classify, tag, answer, mask, stories, summarise or transcribe", Json(out.kind));
+  read_parts(fields, where, out);
   if (is("mask")) out.text = column(fields, "text", true);
   if (is("classify")) {
     if (const Json* pictures = fields.take("pictures")) {
       out.pictures = read_picture_recipe(*pictures, where);
       if (const Json* scenes = fields.take("scenes")) out.scenes = read_scenes(*scenes, where);
-    } else {
+      if (out.folds || out.passages) fields.wrong("pictures", "none: \"folds\" and \"passages\" are of texts", *pictures);
+    } else if (!out.passages) {
       out.text = column(fields, "text", true);
       out.pair = column(fields, "pair", false);
     }
-    if (!out.pictures || out.pictures->form != "cifar10") out.label = column(fields, "label", true);
+    const bool is_labelled = !out.passages && (!out.pictures || out.pictures->form != "cifar10");
+    if (is_labelled) out.label = column(fields, "label", true);
     if (json.find("skip")) out.skip = fields.strings("skip");
     read_problem(fields, out);
   }

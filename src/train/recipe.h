@@ -11,6 +11,9 @@
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
 //                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5,
 //                                      "problem_type": "single_label_classification", "class_weights": "balanced"}
+//                                      in place of train, valid and test: "folds": {"files": ["a.tsv"], "count": 10, "hold_out": 0},
+//                                      or "passages": {"files": ["a.txt", "b.txt"], "splits": "splits.tsv", "words": 100, "names": "*"}
+//                                      (tasks/parted_data.h),
 //                                      or, for a network that reads pictures (tasks/picture_data.h):
 //                                      "task": {"kind": "classify", "train": "a.tsv", …, "label": 1, "pictures": {"form":
 //                                      "bits", "column": 2, "distort": {"shift": 2, "rotate": 10, "zoom": 0.1}}}
@@ -98,16 +101,33 @@ struct SoundTable {
   Count joined{1, 1}, tested{1, 1};  // how many sounds make an example, from … to: in training, and in strings that --test measures
 };
 
+/// Files whose lines are parted anew: one of `count` folds is held out for testing, the next one validates (tasks/parted_data.h).
+struct FoldRecipe {
+  std::vector<std::string> files{};
+  int64_t count = 10, hold_out = 0;
+};
+
+/// Passages of books, whose label is their book (tasks/parted_data.h).
+struct PassageRecipe {
+  std::vector<std::string> files{};
+  std::string splits{};  // as TextSource::splits
+  int64_t words = 100;   // at least, in whole sentences
+  std::string names{};   // what is written in place of names; empty: they stay
+};
+
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
   static constexpr const char* kOneLabel = "single_label_classification";
   static constexpr const char* kManyLabels = "multi_label_classification";
   static constexpr const char* kRegression = "regression";
-  std::string kind{};                    // "classify", "tag", "answer", "mask", "stories" or "transcribe"
-  std::string train{}, valid{}, test{};  // test: may be empty
-  std::string text{}, pair{}, label{};   // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
-  std::vector<std::string> skip{};       // classify: lines with these labels are left out
-  std::string problem_type = kOneLabel;  // classify: one of the three, as Hugging Face's configs name them
+  std::string kind{};                    // "classify", "tag", "answer", "mask", "stories", "summarise" or "transcribe"
+  std::string train{}, valid{}, test{};  // test: may be empty; of folds and passages the names of the parts, kParts
+  static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
+  std::optional<FoldRecipe> folds{};        // classify
+  std::optional<PassageRecipe> passages{};  // classify
+  std::string text{}, pair{}, label{};      // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
+  std::vector<std::string> skip{};          // classify: lines with these labels are left out
+  std::string problem_type = kOneLabel;     // classify: one of the three, as Hugging Face's configs name them
   // classify, of one label: factors of the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it)
   std::vector<std::pair<std::string, double>> class_weights{};
   bool balances_classes = false;

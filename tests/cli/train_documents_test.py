@@ -34,6 +34,31 @@ class DocumentsCase(NetworkCase):
             yield {"kind": kind, "said": [self.sentence(), self.sentence(word), self.sentence()]}
 
 
+class Folds(DocumentsCase):
+    """Every line of all files tests in one fold; the recipe says which fold is held out."""
+
+    def setUp(self):
+        super().setUp()
+        for name in ("a", "b"):
+            self.write_lines(f"{name}.jsonl", self.kinds(100))
+        self.write(model=HAN, task={"kind": "classify", "text": "said", "label": "kind",
+                                    "folds": {"files": ["a.jsonl", "b.jsonl"], "count": 4, "hold_out": 0}})
+
+    def test_the_fold_that_is_held_out_tests(self):
+        counted = []
+        for fold in range(4):
+            out = self.trained(f"task.folds.hold_out={fold}", "steps=20", folder=f"fold-{fold}")
+            told = self.done("train", self.recipe, f"data={self.folder}", f"task.folds.hold_out={fold}", "--test", out / "best", "--json").json
+            counted.append(told["counted"])
+        self.assertEqual(sum(counted), 200)
+        self.assertGreater(min(counted), 20)
+        self.assertIn("accuracy", told)
+
+    def test_a_fold_that_is_not_there_is_refused(self):
+        self.refused(1, f'{self.recipe}: "task.folds.hold_out": expected a fold from 0 to 3, found 4', "train", self.recipe,
+                     f"data={self.folder}", "task.folds.hold_out=4", "-o", self.folder / "bad")
+
+
 class Vectors(DocumentsCase):
     """A parameter that starts from a tensor of another model, with that model's tokenizer."""
 
@@ -73,3 +98,22 @@ class Vectors(DocumentsCase):
         done = run("train", self.recipe, f"data={self.folder}", "-o", self.folder / "bad")
         self.assertEqual((done.code, done.errors.count("\n")), (1, 1))
         return done.errors
+
+
+class Books(DocumentsCase):
+    """Passages of books, whose label is their book."""
+
+    def test_they_are_told_by_their_words(self):
+        parts = {}
+        for book, words in (("farm", ("cat", "dog")), ("shed", ("saw", "axe"))):
+            texts = ["\n\n".join(f"Chapter {i}\n\n" + " ".join(self.sentence(self.random.choice(words)) for _ in range(4)) for i in range(count)) + "\n"
+                     for count in (60, 20, 20)]
+            (self.folder / f"{book}.txt").write_text("".join(texts), encoding="utf-8")
+            ends = [sum(len(text) for text in texts[:at]) for at in range(4)]
+            parts[f"{book}.txt"] = [ends[0], ends[1], ends[1], ends[2], ends[2], ends[3]]
+        (self.folder / "splits.tsv").write_text("file\t\t\t\t\t\t\n" + "".join("\t".join(map(str, [name, *cells])) + "\n" for name, cells in parts.items()), encoding="utf-8")
+        self.write(model=HAN, task={"kind": "classify", "passages": {"files": ["farm.txt", "shed.txt"], "splits": "splits.tsv", "words": 16}})
+        model = self.trained() / "best"
+        measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
+        self.assertGreater(measured["accuracy"], 0.9)
+        self.assertRegex(self.done("run", model, "We met a dog. On a road.").out, r"^ *\d+\.\d+ %  farm\n")
