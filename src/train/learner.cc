@@ -120,7 +120,8 @@ class NetworkLearner final : public Learner {
     RunCompute compute(run);
     const Rows* source = example.source ? &*example.source : nullptr;
     Tensor logits = network_->logits(compute, example.input, source);
-    if (!network_->facts().labels.empty()) return {.class_logits = logits};
+    const NetworkFacts& facts = network_->facts();
+    if (!facts.labels.empty() || facts.chooses) return {.class_logits = logits};
     return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
   }
 

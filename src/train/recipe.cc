@@ -396,11 +396,15 @@ TaskRecipe read_task(const Json& json, const std::string& where) {
   TaskRecipe out;
   out.kind = fields.string("kind");
   const auto is = [&](const char* kind) { return out.kind == kind; };
-  constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "transcribe"};
+  constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "summarise", "transcribe"};
   if (std::none_of(std::begin(kKinds), std::end(kKinds), is))
     fields.wrong("kind", "classify, tag, answer, mask, stories, summarise or transcribe", Json(out.kind));
   read_parts(fields, where, out);
   if (is("mask")) out.text = column(fields, "text", true);
+  if (is("summarise")) {
+    out.text = fields.string("text");
+    out.label = fields.string("label");
+  }
   if (is("classify")) {
     if (const Json* pictures = fields.take("pictures")) {
       out.pictures = read_picture_recipe(*pictures, where);

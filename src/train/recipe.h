@@ -23,6 +23,8 @@
 //                                      "task": {"kind": "transcribe", "table": "digits.tsv", "file": "file", "text": "digit",
 //                                      "part": "split", "train": "train", "valid": "valid", "test": "test",
 //                                      "speaker": "speaker", "joined": [1, 7], "tested": [3, 7]}
+//                                      or, for a network that chooses a sentence (tasks/summarise.h):
+//                                      "task": {"kind": "summarise", "train": "a.jsonl", …, "text": "source", "label": "targets"}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:

@@ -117,3 +117,45 @@ class Books(DocumentsCase):
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
         self.assertGreater(measured["accuracy"], 0.9)
         self.assertRegex(self.done("run", model, "We met a dog. On a road.").out, r"^ *\d+\.\d+ %  farm\n")
+
+
+class Summaries(DocumentsCase):
+    """One sentence of each document is about an animal, and so is the summary."""
+
+    def setUp(self):
+        super().setUp()
+        for part, count in (("train", 160), ("valid", 40), ("test", 40)):
+            self.write_lines(f"{part}.jsonl", [self.document() for _ in range(count)])
+        self.write(model=HAN | {"output": "sentence"}, task={"kind": "summarise", "train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "text": "said", "label": "short"})
+
+    def document(self):
+        said = [self.sentence("axe"), self.sentence("saw"), self.sentence()]
+        kept = self.sentence("the", "cat")
+        said.insert(self.random.randint(0, 3), kept)
+        return {"said": said, "short": [kept.upper(), "nothing of it"]}
+
+    def test_attention_chooses_the_sentence(self):
+        model = self.trained() / "best"
+        measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
+        self.assertGreater(measured["rouge1"], 0.9)
+        self.assertGreater(measured["rougeL"], 0.9)
+        self.assertEqual(measured["counted"], 40)
+        text = "We met it. On a road the cat met. It met we today."
+        self.assertEqual(self.done("run", model, text).out, "On a road the cat met.\n")  # its own task, without naming it
+        weights = self.done("run", "summarise", model, text, "--json").json["sentences"]
+        self.assertEqual([len(weights), weights[0]["sentence"]], [3, "On a road the cat met."])
+        self.assertAlmostEqual(sum(one["weight"] for one in weights), 1, 5)
+        self.done("trace", model, text, "-o", self.folder / "one.trace")
+        told = self.done("info", self.folder / "one.trace", "--json").json
+        self.assertEqual([family["name"] for family in told["families"]], ["sentences", "words"])
+
+    def test_a_model_that_chooses_nothing_is_refused(self):
+        self.write_lines("kinds.jsonl", self.kinds(40))
+        self.write(model=HAN, task={"kind": "classify", "train": "kinds.jsonl", "valid": "kinds.jsonl", "text": "said", "label": "kind"})
+        model = self.trained("steps=2", folder="other") / "best"
+        self.refused(1, f'{model}: a model of type "hierarchical_attention", which reads a document, chooses no sentence of a document', "run", "summarise", model, "A cat.")
+
+    def test_a_document_without_a_summary_is_named_by_its_line(self):
+        self.write_lines("valid.jsonl", [{"said": ["A cat."], "short": []}])
+        self.refused(1, f'{self.folder}/valid.jsonl, line 1: "short": expected one summary or more, found an array of 0', "train", self.recipe,
+                     f"data={self.folder}", "-o", self.folder / "bad")
