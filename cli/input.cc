@@ -38,6 +38,7 @@ std::vector<std::string> tasks_of(const ModelInfo& info) {
   for (const auto& [has, task] : {std::pair{info.has_embedding, "embed"},
                                   {info.has_masked, "fill"},
                                   {info.has_classifier && !info.answers, "classify"},
+                                  {info.chooses, "summarise"},
                                   {info.answers.has_value(), "answer"},
                                   {info.has_causal && info.encoder_layers == 0, "generate"},
                                   {info.encoder_layers > 0 && info.reads != "sound", "translate"},

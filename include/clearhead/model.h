@@ -64,6 +64,7 @@ struct ModelInfo {
   uint64_t memory_bytes = 0;  ///< bytes of these tensors in memory as f32
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
+  bool chooses = false;               ///< of a "document": summarise() weighs its sentences
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;
   std::optional<AnswerSettings> answers{};  ///< of a model that finds answers in texts
@@ -265,6 +266,9 @@ class Model {
   /// and what reading it throws.
   virtual std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
                                                                const Interventions& interventions = {}) const;
+  /// The sentences of a document, each with the weight that the document's attention gives it, heaviest first: a summary in
+  /// the document's own words. Throws kUnsupported unless info().chooses, and what reading it throws.
+  virtual std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions = {}) const;
   /// Runs the model on one input and reports its attention. A model that writes from a sound writes its text greedily
   /// first; what is reported is a run over the whole of it. Throws as classify_inputs.
   virtual void observe(const ModelInput& input, Observer& observer, const Interventions& interventions = {}) const;

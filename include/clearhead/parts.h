@@ -360,6 +360,12 @@ struct Pooling {
   /// has the group's sequences as queries, and all their rows as keys, padding left out.
   /// groups: groups.rows() sequences; → [groups.rows(), width]
   Tensor operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const;
+  /// The weights α themselves, for a network whose answer they are: attention to rows of the identity. Padding has 0.
+  /// → [batch, length]
+  Tensor weights(Compute& compute, const Tensor& x, const Layout& layout) const;
+
+ private:
+  Tensor attend(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& values) const;
 };
 
 /// Mean of each sequence's rows, padding left out; zeros for length 0.   x: [rows, width] → [batch, width]

@@ -94,7 +94,8 @@ Found find_network(const std::string& name, const std::string& directory, const 
   info.longest = facts.longest;
   info.first_token = facts.first_token;
   info.labels = facts.labels;
-  info.has_causal = facts.labels.empty();
+  info.chooses = facts.chooses;
+  info.has_causal = facts.labels.empty() && !facts.chooses;
   info.encoder_layers = info.has_causal ? 1 : 0;
   info.causal = info.has_causal;
   info.has_classifier = !facts.labels.empty();

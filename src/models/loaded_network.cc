@@ -159,11 +159,26 @@ std::vector<std::vector<ClassScore>> LoadedNetwork::classify_inputs(const std::v
   return out;
 }
 
+std::vector<ClassScore> LoadedNetwork::summarise(const ModelInput& document, const Interventions& interventions) const {
+  if (!info_.chooses) return Model::summarise(document, interventions);
+  const NetworkFacts& facts = network_->facts();
+  const ReadInput read = read_input(facts, tokenizer_.get(), document);
+  std::vector<std::string> sentences = document.texts;  // those that were read
+  std::erase_if(sentences, [&](const std::string& sentence) { return tokenizer_->encode(sentence).ids.empty(); });
+  const auto turn = take_turn();
+  Compute compute({.operands = info_.precision, .interventions = interventions});
+  const Tensor weights = network_->logits(compute, rows_of({&read.input}, facts.pad), nullptr);
+  std::vector<ClassScore> out;
+  for (size_t at = 0; at < sentences.size(); ++at) out.push_back({std::move(sentences[at]), weights.data<float>()[at]});
+  std::stable_sort(out.begin(), out.end(), [](const ClassScore& a, const ClassScore& b) { return a.probability > b.probability; });
+  return out;
+}
+
 RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source, Observer* observer) const {
   const auto turn = take_turn();
   Compute compute({.observer = observer, .operands = info_.precision});
   const Tensor logits = network_->logits(compute, input, source);
-  if (info_.has_classifier) return {.class_logits = logits};
+  if (info_.has_classifier || info_.chooses) return {.class_logits = logits};
   return {.causal_logits = logits.reshape({input.batch, input.length, info_.vocabulary})};
 }
 

@@ -29,6 +29,7 @@ class LoadedNetwork final : public Model {
   // Classifiers.
   std::vector<std::vector<ClassScore>> classify_inputs(const std::vector<ModelInput>& inputs,
                                                        const Interventions& interventions) const override;
+  std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions) const override;
   /// class_logits or causal_logits.
   RunResult run_rows(const Rows& input, const Rows* source, Observer* observer) const;
   void observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const override;

@@ -207,6 +207,9 @@ std::vector<std::vector<ClassScore>> Model::classify_inputs(const std::vector<Mo
 TextAnswer Model::answer(std::string_view, std::string_view, const std::optional<AnswerSettings>&, const Interventions&) const {
   refuse(*this, "finds no answers");
 }
+std::vector<ClassScore> Model::summarise(const ModelInput&, const Interventions&) const {
+  refuse(*this, "chooses no sentence of a document");
+}
 void Model::observe(const ModelInput&, Observer&, const Interventions&) const {
   refuse(*this, "is given texts, not inputs of other kinds");
 }

@@ -46,6 +46,7 @@ struct NetworkFacts {
   int32_t end_token = -1;   // writers: what ends a target; −1: nothing
   int32_t pad = 0;          // fills the ends of sequences
   std::vector<std::string> labels{};
+  bool chooses = false;  // "document": its logits are the weights of its sentences, and the heaviest one is the answer
   PictureFacts picture{};
   SoundFacts sound{};
 };
@@ -55,7 +56,7 @@ class Network {
   virtual ~Network() = default;
   const NetworkFacts& facts() const { return facts_; }
 
-  /// [batch, label] of a classifier; [batch·length, vocabulary] of a writer, whose input is the target so far.   source: what
+  /// [batch, label] of a classifier; [document, sentence] of a network that chooses; [batch·length, vocabulary] of a writer, whose input is the target so far.   source: what
   /// is read beside the input, or null
   virtual Tensor logits(Compute& compute, const Rows& input, const Rows* source) const = 0;
 

@@ -81,13 +81,26 @@ Tensor Attention::attend(Compute& compute, const Tensor& x, const Layout& layout
 Pooling::Pooling(const Scope& scope, int64_t width, int64_t hidden_width, const Site& of)
     : hidden(scope / "hidden", width, hidden_width), query(scope.parameter("query", {1, hidden_width}, Init::xavier())), site(of) {}
 
-Tensor Pooling::operator()(Compute& compute, const Tensor& x, const Layout& layout) const {
+// values: [batch, 1, length, width] → [batch, width]
+Tensor Pooling::attend(Compute& compute, const Tensor& x, const Layout& layout, const Tensor& values) const {
   layout.check("pooling", x);
   const Tensor k = heads_of(compute.activate("tanh", hidden(compute, x)), layout, 1);
   const Tensor q = query.reshape({1, 1, 1, query.size(1)}).expand({layout.batch, 1, 1, query.size(1)});
   AttentionSpec spec{.score = Dot{1}};
   if (is_padded(layout)) spec.topology.segments = Segments{Tensor::zeros({layout.batch, 1}, DType::kI32), layout.segments()};
-  return compute.attend(q, k, heads_of(x, layout, 1), spec, site).reshape({layout.batch, x.size(1)});
+  return compute.attend(q, k, values, spec, site).reshape({layout.batch, values.size(3)});
+}
+
+Tensor Pooling::operator()(Compute& compute, const Tensor& x, const Layout& layout) const {
+  layout.check("pooling", x);
+  return attend(compute, x, layout, heads_of(x, layout, 1));
+}
+
+Tensor Pooling::weights(Compute& compute, const Tensor& x, const Layout& layout) const {
+  const int64_t n = layout.length;
+  Tensor identity = Tensor::zeros({1, 1, n, n});
+  for (int64_t t = 0; t < n; ++t) identity.mutable_data<float>()[t * n + t] = 1;
+  return attend(compute, x, layout, identity.expand({layout.batch, 1, n, n}));
 }
 
 Tensor Pooling::operator()(Compute& compute, const Tensor& x, const Layout& layout, const Layout& groups) const {

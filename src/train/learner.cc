@@ -120,7 +120,8 @@ class NetworkLearner final : public Learner {
     RunCompute compute(run);
     const Rows* source = example.source ? &*example.source : nullptr;
     Tensor logits = network_->logits(compute, example.input, source);
-    if (!network_->facts().labels.empty()) return {.class_logits = logits};
+    const NetworkFacts& facts = network_->facts();
+    if (!facts.labels.empty() || facts.chooses) return {.class_logits = logits};
     return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
   }
 
@@ -194,6 +195,23 @@ class NetworkLearner final : public Learner {
 int64_t Learner::count() const {
   return std::accumulate(leaves_.begin(), leaves_.end(), int64_t{0},
                          [](int64_t sum, const Leaf& leaf) { return sum + leaf.values.numel(); });
+}
+
+void Learner::begin_at(const VectorsRecipe& vectors, const std::string& where) {
+  const auto found = std::find_if(named_.begin(), named_.end(), [&](const auto& one) { return one.first == vectors.parameter; });
+  if (found == named_.end()) {
+    std::string known;
+    for (const auto& [name, values] : named_) known += (known.empty() ? "" : ", ") + name;
+    fail(ErrorCode::kNotFound, "{}: \"vectors.parameter\" is \"{}\"; the model's parameters are {}", where, vectors.parameter, known);
+  }
+  const SafeTensors file = SafeTensors::open_model(model_directory(vectors.from));
+  const Tensor from = file.get(vectors.tensor);
+  Tensor to = found->second;
+  if (from.shape() != to.shape()) {
+    fail(ErrorCode::kShape, "{}: \"{}\" is {}, the recipe's \"{}\" {}; give the model these sizes", file.where(), vectors.tensor,
+         to_string(from.shape()), vectors.parameter, to_string(to.shape()));
+  }
+  convert(from, to);
 }
 
 std::unique_ptr<Learner> learner_of(const Recipe& recipe, const Tokenizer& tokenizer) {

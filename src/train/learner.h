@@ -35,6 +35,8 @@ class Learner {
   virtual RunResult forward(Run& run, const Example& example) const = 0;
   /// Copies the weights of the model that the recipe starts from. What its file does not have of the task's head stays new.
   virtual void begin_at(const std::string& model) = 0;
+  /// Copies a tensor of another model's file into a parameter. Throws kNotFound with the names there are, kShape.
+  void begin_at(const VectorsRecipe& vectors, const std::string& where);
   virtual bool is_watched(int64_t step) const = 0;
   /// A trace of the recipe's texts with the present weights.
   virtual Trace look(Arena& arena, int64_t step) const = 0;

@@ -2,6 +2,7 @@
 #include "train/recipe.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -350,34 +351,78 @@ SceneRecipe read_scenes(const Json& json, const std::string& where) {
   return out;
 }
 
+std::vector<std::string> some_files(Fields& fields) {
+  std::vector<std::string> files = fields.strings("files");
+  if (files.empty()) fields.wrong("files", "at least one file", Json::array());
+  return files;
+}
+
+FoldRecipe read_folds(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task.folds");
+  FoldRecipe out{.files = some_files(fields)};
+  out.count = at_least(fields, "count", out.count, 3);
+  out.hold_out = at_least(fields, "hold_out", out.hold_out, 0);
+  if (out.hold_out >= out.count) fields.wrong("hold_out", format("a fold from 0 to {}", out.count - 1), Json(out.hold_out));
+  fields.refuse_rest();
+  return out;
+}
+
+PassageRecipe read_passages(const Json& json, const std::string& where) {
+  Fields fields(json, where, "task.passages");
+  PassageRecipe out{.files = some_files(fields), .splits = fields.string("splits")};
+  out.words = at_least(fields, "words", out.words, 1);
+  out.names = fields.string_or("names", "");
+  fields.refuse_rest();
+  return out;
+}
+
+// Files by name, or files that are parted here.
+void read_parts(Fields& fields, const std::string& where, TaskRecipe& to) {
+  const bool may_part = to.kind == "classify";
+  if (const Json* folds = may_part ? fields.take("folds") : nullptr) to.folds = read_folds(*folds, where);
+  if (const Json* passages = may_part ? fields.take("passages") : nullptr) to.passages = read_passages(*passages, where);
+  if (to.folds && to.passages) fields.wrong("folds", "none: \"passages\" has parts of its own", Json("folds"));
+  if (to.folds || to.passages) {
+    std::tie(to.train, to.valid, to.test) = std::tuple(to.kParts[0], to.kParts[1], to.kParts[2]);
+    return;
+  }
+  to.train = fields.string("train");
+  to.valid = fields.string("valid");
+  to.test = fields.string_or("test", "");
+}
+
 TaskRecipe read_task(const Json& json, const std::string& where, bool has_pairs) {
   Fields fields(json, where, "task");
   TaskRecipe out;
   out.kind = fields.string("kind");
   const auto is = [&](const char* kind) { return out.kind == kind; };
-  constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "transcribe", "match"};
+  constexpr const char* kKinds[] = {"classify", "tag", "answer", "mask", "stories", "summarise", "transcribe", "match"};
   if (std::none_of(std::begin(kKinds), std::end(kKinds), is))
-    fields.wrong("kind", "classify, tag, answer, mask, stories, transcribe or match", Json(out.kind));
+    fields.wrong("kind", "classify, tag, answer, mask, stories, summarise, transcribe or match", Json(out.kind));
   if (is("match") != has_pairs)
     fields.wrong("kind", has_pairs ? "match, beside \"pairs\"" : "another kind, or \"pairs\" beside it", Json(out.kind));
   if (is("match")) {
     out.scale = between(fields, "scale", out.scale, 0.01, 1000);
     out.candidates = at_least(fields, "candidates", out.candidates, 2);
   } else {
-    out.train = fields.string("train");
-    out.valid = fields.string("valid");
-    out.test = fields.string_or("test", "");
+    read_parts(fields, where, out);
   }
   if (is("mask")) out.text = column(fields, "text", true);
+  if (is("summarise")) {
+    out.text = fields.string("text");
+    out.label = fields.string("label");
+  }
   if (is("classify")) {
     if (const Json* pictures = fields.take("pictures")) {
       out.pictures = read_picture_recipe(*pictures, where);
       if (const Json* scenes = fields.take("scenes")) out.scenes = read_scenes(*scenes, where);
-    } else {
+      if (out.folds || out.passages) fields.wrong("pictures", "none: \"folds\" and \"passages\" are of texts", *pictures);
+    } else if (!out.passages) {
       out.text = column(fields, "text", true);
       out.pair = column(fields, "pair", false);
     }
-    if (!out.pictures || out.pictures->form != "cifar10") out.label = column(fields, "label", true);
+    const bool is_labelled = !out.passages && (!out.pictures || out.pictures->form != "cifar10");
+    if (is_labelled) out.label = column(fields, "label", true);
     if (json.find("skip")) out.skip = fields.strings("skip");
     read_problem(fields, out);
   }
@@ -455,6 +500,13 @@ void read_data(Fields& fields, Recipe& to) {
   if (!to.task || to.pairs) read_line_fields(fields, to);
 }
 
+VectorsRecipe read_vectors(const Json& json, const std::string& where) {
+  Fields fields(json, where, "vectors");
+  VectorsRecipe out{.from = fields.string("from"), .tensor = fields.string("tensor"), .parameter = fields.string("parameter")};
+  fields.refuse_rest();
+  return out;
+}
+
 // What the recipe leaves out is that model's. The text says it from now on: a checkpoint needs the folder no more.
 void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (has_tokenizer && !recipe.model.is_null()) return;
@@ -462,6 +514,26 @@ void begin_at_model(Recipe& recipe, bool has_tokenizer) {
   if (!has_tokenizer) recipe.text["tokenizer"] = recipe.tokenizer = folder;
   if (recipe.model.is_null())
     recipe.text["model"] = recipe.model = Json::parse(read_config(folder + "/config.json"), folder + "/config.json");
+}
+
+// Tokenizer and model, and what the first weights are.
+void read_model(Fields& fields, const Json& json, Recipe& to) {
+  if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
+    to.vocabulary = read_vocabulary(fields.require("tokenizer"), to.where, to.pairs || (to.task && to.task->kind == "transcribe"));
+  } else {
+    to.tokenizer = fields.string_or("tokenizer", to.tokenizer);
+  }
+  to.initial = fields.string_or("from", "");
+  if (const Json* model = fields.take("model")) {
+    to.model = *model;
+  } else if (to.initial.empty()) {
+    fields.require("model");
+  }
+  if (!to.initial.empty()) begin_at_model(to, json.find("tokenizer") != nullptr);
+  if (const Json* vectors = fields.take("vectors")) {
+    to.vectors = read_vectors(*vectors, to.where);
+    if (to.initial.empty() && !json.find("tokenizer")) to.text["tokenizer"] = to.tokenizer = model_directory(to.vectors->from);
+  }
 }
 
 }  // namespace
@@ -481,18 +553,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.source.folder = fields.string_or("data", ".");
   out.source.origin = fields.string_or("origin", "");
   read_data(fields, out);
-  if (const Json* named = json.find("tokenizer"); named && named->is_object()) {
-    out.vocabulary = read_vocabulary(fields.require("tokenizer"), where, out.pairs || (out.task && out.task->kind == "transcribe"));
-  } else {
-    out.tokenizer = fields.string_or("tokenizer", out.tokenizer);
-  }
-  out.initial = fields.string_or("from", "");
-  if (const Json* model = fields.take("model")) {
-    out.model = *model;
-  } else if (out.initial.empty()) {
-    fields.require("model");
-  }
-  if (!out.initial.empty()) begin_at_model(out, json.find("tokenizer") != nullptr);
+  read_model(fields, json, out);
   out.length = at_least(fields, "length", out.length, 1);
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);
   constexpr int64_t kMostParts = int64_t{1} << 20;

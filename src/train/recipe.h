@@ -11,6 +11,9 @@
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
 //                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5,
 //                                      "problem_type": "single_label_classification", "class_weights": "balanced"}
+//                                      in place of train, valid and test: "folds": {"files": ["a.tsv"], "count": 10, "hold_out": 0},
+//                                      or "passages": {"files": ["a.txt", "b.txt"], "splits": "splits.tsv", "words": 100, "names": "*"}
+//                                      (tasks/parted_data.h),
 //                                      or, for a network that reads pictures (tasks/picture_data.h):
 //                                      "task": {"kind": "classify", "train": "a.tsv", …, "label": 1, "pictures": {"form":
 //                                      "bits", "column": 2, "distort": {"shift": 2, "rotate": 10, "zoom": 0.1}}}
@@ -22,6 +25,8 @@
 //                                      "speaker": "speaker", "joined": [1, 7], "tested": [3, 7]}
 //                                      or, of pairs or dialogues, which belong together (tasks/match.cc):
 //                                      "pairs": {…}, "task": {"kind": "match", "scale": 20, "candidates": 10}
+//                                      or, for a network that chooses a sentence (tasks/summarise.h):
+//                                      "task": {"kind": "summarise", "train": "a.jsonl", …, "text": "source", "label": "targets"}
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
@@ -29,6 +34,9 @@
 //     "model": { … a config.json in Hugging Face's form … },
 //                                      or "from": a model (folder or name) whose weights, config and tokenizer the run
 //                                      starts with
+//     "vectors": {"from": "all-MiniLM-L6-v2", "tensor": "embeddings.word_embeddings.weight",
+//                 "parameter": "embedding.weight"},
+//                                      one parameter starts from a tensor of another model, whose tokenizer the run has
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1,
 //     "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
@@ -97,16 +105,33 @@ struct SoundTable {
   Count joined{1, 1}, tested{1, 1};  // how many sounds make an example, from … to: in training, and in strings that --test measures
 };
 
+/// Files whose lines are parted anew: one of `count` folds is held out for testing, the next one validates (tasks/parted_data.h).
+struct FoldRecipe {
+  std::vector<std::string> files{};
+  int64_t count = 10, hold_out = 0;
+};
+
+/// Passages of books, whose label is their book (tasks/parted_data.h).
+struct PassageRecipe {
+  std::vector<std::string> files{};
+  std::string splits{};  // as TextSource::splits
+  int64_t words = 100;   // at least, in whole sentences
+  std::string names{};   // what is written in place of names; empty: they stay
+};
+
 /// What is to be learned from labelled texts, in place of files of texts and pairs.
 struct TaskRecipe {
   static constexpr const char* kOneLabel = "single_label_classification";
   static constexpr const char* kManyLabels = "multi_label_classification";
   static constexpr const char* kRegression = "regression";
-  std::string kind{};                    // "classify", "tag", "answer", "mask", "stories", "transcribe" or "match"
-  std::string train{}, valid{}, test{};  // test: may be empty
-  std::string text{}, pair{}, label{};   // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
-  std::vector<std::string> skip{};       // classify: lines with these labels are left out
-  std::string problem_type = kOneLabel;  // classify: one of the three, as Hugging Face's configs name them
+  std::string kind{};                    // "classify", "tag", "answer", "mask", "stories", "summarise", "transcribe" or "match"
+  std::string train{}, valid{}, test{};  // test: may be empty; of folds and passages the names of the parts, kParts
+  static constexpr std::array<const char*, 3> kParts = {"train", "valid", "test"};
+  std::optional<FoldRecipe> folds{};        // classify
+  std::optional<PassageRecipe> passages{};  // classify
+  std::string text{}, pair{}, label{};      // columns of a table, counted from 1, or fields of JSON lines; pair, and label of masks: empty
+  std::vector<std::string> skip{};          // classify: lines with these labels are left out
+  std::string problem_type = kOneLabel;     // classify: one of the three, as Hugging Face's configs name them
   // classify, of one label: factors of the losses of texts with these labels, others 1; or such that all labels weigh alike: texts / (labels · texts with it)
   std::vector<std::pair<std::string, double>> class_weights{};
   bool balances_classes = false;
@@ -133,6 +158,13 @@ struct PairFiles {
   BleuWords bleu = BleuWords::kMteval13a;             // what --test counts as words
 };
 
+/// One parameter's first values: a tensor of another model's file, such as word vectors.
+struct VectorsRecipe {
+  std::string from{};       // the other model, a folder or a name
+  std::string tensor{};     // there
+  std::string parameter{};  // here
+};
+
 /// Dropout rates in training.
 struct DropoutRates {
   double residual = 0;   // of embeddings and of what each block adds to the residual stream
@@ -145,6 +177,7 @@ struct Recipe {
   std::optional<PairFiles> pairs{};  // used in place of the source's files
   std::optional<TaskRecipe> task{};  // in place of both; "match" takes pairs
   std::string initial{};             // a model with the initial weights; empty: new weights
+  std::optional<VectorsRecipe> vectors{};
   std::string tokenizer = "bytes";
   std::optional<VocabularyOptions> vocabulary{};  // used in place of `tokenizer`: a vocabulary to be trained
   Json model{};

@@ -17,6 +17,7 @@
 #include "train/tasks/mask.h"
 #include "train/tasks/match.h"
 #include "train/tasks/stories.h"
+#include "train/tasks/summarise.h"
 #include "train/tasks/tag.h"
 #include "train/tasks/transcribe.h"
 #include "train/text_data.h"
@@ -102,8 +103,16 @@ std::unique_ptr<Task> task_of(const Recipe& recipe, const Tokenizer& tokenizer, 
          recipe.where, recipe.task ? format("\"task.kind\" is \"{}\",", recipe.task->kind) : "there is no \"task\",", facts.model_type,
          facts.reads);
   }
+  const bool chooses = facts.network && facts.network->chooses;
+  if (chooses != (recipe.task && recipe.task->kind == "summarise")) {
+    fail(ErrorCode::kInvalidArgument,
+         "{}: \"task.kind\" \"summarise\" belongs to a network that chooses a sentence (\"output\": \"sentence\" of a "
+         "hierarchical_attention), and no other kind does",
+         recipe.where);
+  }
   if (recipe.task) {
     const std::string& kind = recipe.task->kind;
+    if (kind == "summarise") return summarise_task(recipe, tokenizer, *facts.network);
     if (kind == "mask") return mask_task(recipe, tokenizer);
     if (kind == "match") return match_task(recipe, tokenizer);
     if (kind == "answer") return answer_task(recipe, tokenizer);
@@ -152,7 +161,7 @@ std::string architecture_of(const Recipe& recipe, const std::string& model_type)
 }  // namespace
 
 Recipe fitted_to_task(Recipe recipe) {
-  if (!recipe.task || recipe.task->kind == "transcribe") return recipe;
+  if (!recipe.task || recipe.task->kind == "transcribe" || recipe.task->kind == "summarise") return recipe;
   TaskRecipe& task = *recipe.task;
   if (task.labels.empty()) task.labels = labels_of(recipe);
   recipe.text["task"]["labels"] = Json(Json::Array(task.labels.begin(), task.labels.end()));
@@ -216,6 +225,7 @@ namespace {
 std::vector<std::string> task_texts(const Recipe& recipe) {
   std::vector<std::string> out;
   if (recipe.task->kind == "transcribe") return transcribed_texts(recipe);
+  if (recipe.task->kind == "summarise") return summarised_texts(recipe);
   if (recipe.task->kind == "classify" || recipe.task->kind == "stories") {
     for (const LabelledLine& line : read_lines(recipe.task->train, recipe)) {
       if (!line.input) {

@@ -8,6 +8,7 @@
 //   answer     a span of a text, or none, for a question           encoders, fine-tuned (tasks/answer.cc)
 //   mask       hidden tokens of a text                             encoders (tasks/mask.cc)
 //   match      which texts belong together                         encoders, fine-tuned (tasks/match.cc)
+//   summarise  the sentence of a document that says it best       networks that choose one (tasks/summarise.h)
 //   stories    an answer per question about a story                memories (tasks/stories.cc)
 //
 // A task is one file: it reads its data, makes batches, and says what the loss and the metrics are.

@@ -63,10 +63,9 @@ std::string metadata_of(const SafeTensors& file, const std::string& name) {
 }  // namespace
 
 Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::shared_ptr<Comm> comm)
-    : Trainer(fitted_to_task(recipe), directory, tokenizer_of_new(recipe, directory), recipe.initial, std::move(comm)) {}
+    : Trainer(fitted_to_task(recipe), directory, tokenizer_of_new(recipe, directory), /*is_new=*/true, std::move(comm)) {}
 
-Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, const std::string& initial,
-                 std::shared_ptr<Comm> comm)
+Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, bool is_new, std::shared_ptr<Comm> comm)
     : recipe_(recipe),
       directory_(directory),
       dropout_(recipe.dropout_rates()),
@@ -80,7 +79,8 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
       average_(recipe.average),
       comm_(std::move(comm)),
       gradient_(tape_, *comm_, watched(tape_, *learner_), parts_of_one(recipe, *comm_)) {
-  if (!initial.empty()) learner_->begin_at(initial);
+  if (is_new && !recipe.initial.empty()) learner_->begin_at(recipe.initial);
+  if (is_new && recipe.vectors) learner_->begin_at(*recipe.vectors, recipe.where);
   for (const Learner::Leaf& leaf : learner_->leaves()) {
     optimiser_.add(leaf.values, leaf.decays, leaf.names);
     average_.add(leaf.values);
@@ -95,7 +95,7 @@ Trainer::Trainer(const Recipe& recipe, const std::string& directory, std::string
 std::unique_ptr<Trainer> Trainer::resume(const std::string& directory, std::shared_ptr<Comm> comm, bool data_changed) {
   const SafeTensors file = SafeTensors::open(checkpoint_of(directory));
   const Recipe recipe = fitted_to_task(Recipe::from(Json::parse(metadata_of(file, "recipe"), file.where()), file.where()));
-  std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), "", std::move(comm)));
+  std::unique_ptr<Trainer> trainer(new Trainer(recipe, directory, metadata_of(file, "tokenizer"), /*is_new=*/false, std::move(comm)));
   trainer->read_checkpoint(file, data_changed);
   return trainer;
 }

@@ -74,8 +74,7 @@ class Trainer {
   bool is_encoder_decoder() const { return learner_->facts().reads == "pair"; }
 
  private:
-  Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, const std::string& initial,
-          std::shared_ptr<Comm> comm);
+  Trainer(const Recipe& recipe, const std::string& directory, std::string tokenizer_json, bool is_new, std::shared_ptr<Comm> comm);
   bool writes() const { return comm_->rank() == 0; }
   bool any(bool here);
   bool is_due(int64_t every, int64_t step) const { return step % every == 0 || step == recipe_.steps; }

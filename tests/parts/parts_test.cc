@@ -312,6 +312,26 @@ TEST(Parts, PoolingWeighsStepsByALearnedQuery) {
   }
 }
 
+TEST(Parts, PoolingsWeightsAreThoseOfItsMeansAndPaddingHasNone) {
+  Parameters parameters(7);
+  const parts::Pooling pooling(Scope(parameters), 6, 4);
+  randomise(parameters);
+  Compute c;
+  const Tensor x = random_tensor({2 * 4, 6}, 1);
+  const Layout layout{.batch = 2, .length = 4, .lengths = {4, 2}};
+  const Tensor weights = pooling.weights(c, x, layout), pooled = pooling(c, x, layout);
+  for (int64_t b = 0; b < 2; ++b) {
+    for (int64_t i = 0; i < 6; ++i) {
+      double sum = 0;
+      for (int64_t t = 0; t < 4; ++t)
+        sum += static_cast<double>(weights.data<float>()[b * 4 + t]) * static_cast<double>(x.data<float>()[(b * 4 + t) * 6 + i]);
+      EXPECT_NEAR(pooled.data<float>()[b * 6 + i], sum, tolerance::kFormula) << b;
+    }
+  }
+  EXPECT_EQ(weights.data<float>()[6], 0);
+  EXPECT_EQ(weights.data<float>()[7], 0);
+}
+
 // ---- A model of them ----
 
 struct Layer {

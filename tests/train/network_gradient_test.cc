@@ -71,6 +71,14 @@ TEST(NetworkGradients, OfAHierarchy) {
       rows_of({&one, &other}, 0), nullptr, {0, 1});
 }
 
+// Its logits are weights, so their cross-entropy is one more softmax over them: a loss like another.
+TEST(NetworkGradients, OfAHierarchyThatChoosesASentence) {
+  const Reading one{.sequences = {{1, 2, 3}, {4}}, .is_group = true}, other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
+  expect_gradients(
+      R"({"model_type": "hierarchical_attention", "output": "sentence", "vocab_size": 12, "embedding_size": 8, "hidden_size": 12})",
+      rows_of({&one, &other}, 0), nullptr, {0, 1});
+}
+
 const char* const kTwoLabels = R"(, "id2label": {"0": "no", "1": "yes"}})";
 
 TEST(NetworkGradients, OfPictures) {

@@ -4,6 +4,8 @@
 //   h_it = GRU(words of sentence i)        u_it = tanh(W_w h_it + b_w)    α_it = softmax(u_it·u_w)    s_i = Σ_t α_it h_it     (eq. 5–7)
 //   h_i  = GRU(sentences)                  u_i  = tanh(W_s h_i + b_s)     α_i  = softmax(u_i·u_s)     v   = Σ_i α_i h_i       (eq. 8–10)
 //   logits = W_c v + b_c                                                                                                      (eq. 11)
+//
+// With "output": "sentence" the weights α_i are the answer: the document's attention points at one of its sentences (Vinyals et al. 2015).
 #include "base/format.h"
 #include "models/networks/networks.h"
 
@@ -16,7 +18,10 @@ class HierarchicalAttention final : public Network {
       : embedding_size_(size_of(config, "embedding_size")), hidden_(size_of(config, "hidden_size")), dropout_(rate_of(config, "dropout")) {
     if (hidden_ % 2 != 0) config.wrong("hidden_size", "an even number: half for each direction", Json(hidden_));
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
-    if (facts.labels.empty()) config.wrong("id2label", "the labels", Json());
+    facts.chooses = choice_of(config, "output", {"class", "sentence"}) == "sentence";
+    if (facts.labels.empty() != facts.chooses)
+      config.wrong("id2label", facts.chooses ? "none: the output is a sentence" : "the labels",
+                   Json(static_cast<int64_t>(facts.labels.size())));
     facts_ = std::move(facts);
     facts_.width = hidden_;
     facts_.layers = 2;
@@ -25,7 +30,7 @@ class HierarchicalAttention final : public Network {
     sentences_ = {scope / "sentences", hidden_, hidden_ / 2, {.bidirectional = true}};
     word_pool_ = {scope / "word_attention", hidden_, hidden_, {.family = "words", .queries = "sentence"}};
     sentence_pool_ = {scope / "sentence_attention", hidden_, hidden_, {.family = "sentences", .queries = "document", .keys = "sentence"}};
-    classifier_ = {scope / "classifier", hidden_, static_cast<int64_t>(facts_.labels.size())};
+    if (!facts_.chooses) classifier_ = {scope / "classifier", hidden_, static_cast<int64_t>(facts_.labels.size())};
   }
 
   Tensor logits(Compute& compute, const Rows& input, const Rows*) const override {
@@ -33,6 +38,7 @@ class HierarchicalAttention final : public Network {
     const Tensor words = words_(compute, embedded, input.layout()).rows;
     const Tensor sentences = word_pool_(compute, words, input.layout(), input.groups);
     const Tensor read = sentences_(compute, compute.dropout(sentences, dropout_), input.groups).rows;
+    if (facts_.chooses) return sentence_pool_.weights(compute, read, input.groups);
     return classifier_(compute, compute.dropout(sentence_pool_(compute, read, input.groups), dropout_));
   }
 

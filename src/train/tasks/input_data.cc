@@ -8,6 +8,7 @@
 #include "models/reading.h"
 #include "train/json_lines.h"
 #include "train/tasks/labelled_data.h"
+#include "train/tasks/parted_data.h"
 #include "train/tasks/picture_data.h"
 #include "train/tasks/scene_data.h"
 #include "train/tasks/stories.h"
@@ -51,6 +52,9 @@ std::vector<LabelledInput> read_questions(const std::string& files, const Recipe
 
 std::vector<LabelledLine> read_lines(const std::string& file, const Recipe& recipe) {
   const std::string reads = what_is_read(recipe.model);
+  if (recipe.task->folds) return read_fold(file, recipe);
+  if (reads == "text" && recipe.task->passages)
+    fail(ErrorCode::kUnsupported, "{}: \"task.passages\" makes documents; the model reads a text", recipe.where);
   if (reads == "text") return read_labelled(file, recipe);
   std::vector<LabelledLine> out;
   for (LabelledInput& one : read_inputs(file, recipe, reads)) {
@@ -71,7 +75,7 @@ std::vector<LabelledInput> read_inputs(const std::string& file, const Recipe& re
          reads == "scene" ? "\"task.scenes\"" : "no \"task.scenes\"");
   }
   if (reads == "document")
-    out = read_documents(file, recipe);
+    out = recipe.task->passages ? read_passages(file, recipe) : read_documents(file, recipe);
   else if (reads == "picture")
     out = read_pictures(file, recipe, pictures_of(recipe));
   else if (reads == "scene")

@@ -184,6 +184,7 @@ Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin
       if (item.read->source) sources.push_back(&*item.read->source);
       out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
       if (!item.about.empty()) out.about.push_back(item.about);
+      if (item.number >= 0) out.numbers.push_back(item.number);
     }
     out.input = rows_of(inputs, pad_);
     if (!sources.empty()) out.source = rows_of(sources, pad_);
