@@ -1,4 +1,4 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, answer, generate, score; transcribe, translate and chat have files of their own.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, answer, generate, score; summarise, transcribe, translate and chat have files of their own.
 #include <unistd.h>
 
 #include <cmath>
@@ -206,7 +206,7 @@ void score(const Options& options) {
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* run = app.add_subcommand(
-      "run", "Run a model for its answer: embed, fill, classify, tag, answer, generate, transcribe, translate, chat, score");
+      "run", "Run a model for its answer: embed, fill, classify, tag, answer, generate, summarise, transcribe, translate, chat, score");
   run->require_subcommand(1);
   run->footer(
       "Without a task, the model answers with its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
@@ -252,6 +252,7 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--trace", options->trace, "Write the run's attention to this trace file")->type_name("FILE");
   generate_task->add_option("--budget", options->budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE");
   generate_task->callback([options] { generate_text(*options); });
+  add_run_summarise(*run);
   add_run_transcribe(*run);
   add_run_translate(*run);
   add_run_chat(*run);
