@@ -30,6 +30,7 @@ void add_doctor(CLI::App& app);
 void add_info(CLI::App& app);
 void add_run(CLI::App& app);
 void add_run_chat(CLI::App& run);
+void add_run_summarise(CLI::App& run);
 void add_run_transcribe(CLI::App& run);
 void add_run_translate(CLI::App& run);
 void add_show(CLI::App& app);
@@ -104,6 +105,7 @@ struct LookArguments {
 
  private:
   Trace trace_of_input(const TextRequest& request);
+  Trace trace_of_written(const TextRequest& request);
 };
 
 /// A whole number from `least` to `most`; and a number above 0 and up to `most`.

@@ -15,8 +15,10 @@
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/terminal.h"
+#include "cli/written.h"
 #include "io/safetensors.h"
 #include "models/find_model.h"
+#include "text/turns.h"
 
 namespace clearhead::cli {
 
@@ -342,6 +344,7 @@ Trace LookArguments::trace() {
   request.options.statistics_in_run = statistics_in_run;
   loaded = load_model(model, load);
   if (reads_inputs(loaded->info())) return trace_of_input(request);
+  if (writes_from_text(loaded->info())) return trace_of_written(request);
   for (const int layer : request.options.layers) {
     if (layer >= loaded->info().layers)
       usage_error(format("--layers names layer {}; this model's layers are 0 to {}", layer, loaded->info().layers - 1));
@@ -371,6 +374,20 @@ Trace LookArguments::trace_of_input(const TextRequest& request) {
   Trace trace(request.options);
   loaded->observe(input_of(info, request.text, pair), trace, request.interventions);
   return trace;
+}
+
+// An encoder-decoder writes first; what is kept is a run over both texts, which no text alone makes again.
+Trace LookArguments::trace_of_written(const TextRequest& request) {
+  if (window > 0 || !segments.empty() || request.pair)
+    usage_error(format("{} writes a second text from the one it reads: --window, --segments and --pair are of models that read one text",
+                       loaded->info().name));
+  GenerateOptions settings = write_settings(*loaded, WriteArguments{}.max_tokens);
+  settings.run.interventions = request.interventions;
+  Watched written = write_watched(*loaded, request.text, encoded_source(*loaded, request.text, truncate), settings, request.options);
+  if (written.made.ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", loaded->info().name);
+  notice(format("written: {}", as_line(written.made.text)));
+  loaded.reset();
+  return std::move(written.trace);
 }
 
 Range parse_range(const std::string& text, const std::string& option) {

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/file.h"
 #include "base/format.h"
 #include "clearhead/data.h"
 #include "cli/cli.h"
@@ -11,6 +12,8 @@
 namespace clearhead::cli {
 
 bool reads_inputs(const ModelInfo& info) { return info.reads != "text" && info.reads != "pair"; }
+
+bool writes_from_text(const ModelInfo& info) { return info.encoder_layers > 0 && info.reads != "sound"; }
 
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question) {
   const bool asks = info.reads == "story" || info.reads == "scene";
@@ -33,6 +36,18 @@ ModelInput input_of(const ModelInfo& info, const std::string& given, const std::
   return input;
 }
 
+namespace {
+
+// As Hugging Face's configs say what a model is for.
+bool summarises(const ModelInfo& info) {
+  const std::string path = info.directory + "/config.json";
+  const Json config = Json::parse(read_config(path), path);
+  const Json* tasks = config.find("task_specific_params");
+  return tasks && tasks->is_object() && tasks->find("summarization");
+}
+
+}  // namespace
+
 std::vector<std::string> tasks_of(const ModelInfo& info) {
   std::vector<std::string> out;
   for (const auto& [has, task] : {std::pair{info.has_embedding, "embed"},
@@ -41,7 +56,8 @@ std::vector<std::string> tasks_of(const ModelInfo& info) {
                                   {info.chooses, "summarise"},
                                   {info.answers.has_value(), "answer"},
                                   {info.has_causal && info.encoder_layers == 0, "generate"},
-                                  {info.encoder_layers > 0 && info.reads != "sound", "translate"},
+                                  {writes_from_text(info), "translate"},
+                                  {writes_from_text(info) && summarises(info), "summarise"},
                                   {info.reads == "sound", "transcribe"}}) {
     if (has) out.emplace_back(task);
   }

@@ -11,6 +11,8 @@ namespace clearhead::cli {
 
 /// True for models that are given a ModelInput, not one text.
 bool reads_inputs(const ModelInfo& info);
+/// True for encoder-decoders, which write a second text from the one they read.
+bool writes_from_text(const ModelInfo& info);
 /// given: the text, or the path of the picture or sound. question: of a story, if empty its last line; of a scene.
 /// Throws UsageError for a question that is missing or that nothing reads; what reading a file throws.
 ModelInput input_of(const ModelInfo& info, const std::string& given, const std::string& question);

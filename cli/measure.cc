@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/dialogue.h"
 #include "cli/transcripts.h"
+#include "metrics/rouge.h"
 #include "models/reading.h"
 #include "text/bleu.h"
 #include "train/learner.h"
@@ -44,13 +45,26 @@ void measure_texts(const Recipe& recipe, const Model& model, bool json) {
   print(format("{:.4f} bits a byte  all of them ({} tokens)", bits(nats, bytes), with_commas(tokens)));
 }
 
+void print_rouge(const metrics::Rouge& mean, size_t pairs, const Beams& beams, bool json) {
+  if (json) {
+    return print_json(Json::object({{"rouge_1", mean.rouge1.f},
+                                    {"rouge_2", mean.rouge2.f},
+                                    {"rouge_l", mean.rouge_l.f},
+                                    {"pairs", static_cast<int64_t>(pairs)},
+                                    {"beams", beams.count},
+                                    {"length_penalty", beams.length_penalty}}));
+  }
+  print(format("F1 of ROUGE-1 {:.2f}, ROUGE-2 {:.2f}, ROUGE-L {:.2f} on {} pairs ({} beams, length penalty {})", mean.rouge1.f * 100,
+               mean.rouge2.f * 100, mean.rouge_l.f * 100, with_commas(static_cast<int64_t>(pairs)), beams.count, beams.length_penalty));
+}
+
 void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
   if (recipe.pairs->test.empty()) fail(ErrorCode::kInvalidArgument, "{}: \"pairs\" names no \"test\" file", recipe.where);
   if (!recipe.pairs->turns.empty()) return measure_dialogues(recipe, model, json);
   std::vector<Encoding> sources;
   std::vector<std::string> references, hypotheses;
   for (const TextPair& pair : read_pairs(recipe.pairs->test, recipe)) {
-    sources.push_back(model.tokenizer().encode(pair.source));
+    sources.push_back(source_of(pair, recipe, model.tokenizer()));
     references.push_back(pair.target);
   }
   const Beams beams = default_beams(model, {.count = 4});
@@ -59,6 +73,7 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
        generate_from(model, sources, {.max_tokens = 2 * recipe.length, .progress = progress->callback(), .beams = beams}))
     hypotheses.push_back(made.text);
   progress.reset();
+  if (recipe.pairs->rouge) return print_rouge(metrics::mean_rouge(hypotheses, references), references.size(), beams, json);
   const Bleu score = bleu(hypotheses, references, recipe.pairs->bleu);
   const std::string signature = bleu_signature(recipe.pairs->bleu);
   if (json) {

@@ -1,4 +1,4 @@
-// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, summarise, tag, answer, generate, score; transcribe, translate and chat have files of their own.
+// clearhead run TASK MODEL TEXT: a model's answer. Tasks: embed, fill, classify, tag, answer, generate, score; summarise, transcribe, translate and chat have files of their own.
 #include <unistd.h>
 
 #include <cmath>
@@ -76,17 +76,6 @@ void classify(const Options& options) {
   const ProblemType problem = model->info().problem;
   if (options.json) return print_json(classes_json(classes, problem));
   for (const ClassScore& score : classes) print(format("{:>9}  {}", in_words(score, problem), score.label));
-}
-
-void summarise(const Options& options) {
-  if (options.lines) usage_error("summarise reads one document; leave out --lines");
-  const auto model = load_model(options.model, options.load);
-  const std::string text = text_of(options);
-  const std::vector<ClassScore> sentences = model->summarise(input_of(model->info(), text, ""), options.interventions.interventions());
-  if (!options.json) return print(sentences.front().label);
-  Json out = Json::array();
-  for (const ClassScore& one : sentences) out.push(Json::object({{"sentence", one.label}, {"weight", one.probability}}));
-  print_json(Json::object({{"sentences", out}}));
 }
 
 void tag(const Options& options) {
@@ -217,7 +206,7 @@ void score(const Options& options) {
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* run = app.add_subcommand(
-      "run", "Run a model for its answer: embed, fill, classify, summarise, tag, answer, generate, transcribe, translate, chat, score");
+      "run", "Run a model for its answer: embed, fill, classify, tag, answer, generate, summarise, transcribe, translate, chat, score");
   run->require_subcommand(1);
   run->footer(
       "Without a task, the model answers with its own: clearhead run MODEL INPUT.\nExamples:\n  clearhead run embed MODEL \"text\" "
@@ -234,9 +223,6 @@ void add_run(CLI::App& app) {
   classify_task->add_option("--pair,--question", options->pair,
                             "A second text, for classifiers of pairs; the question, for models that are asked one");
   classify_task->callback([options] { classify(*options); });
-  add_task(run, "summarise", "Print the sentence of a document that its model's attention chooses", options)->callback([options] {
-    summarise(*options);
-  });
   add_task(run, "tag", "Print the entities of a text, by a classifier of tokens", options)->callback([options] { tag(*options); });
   CLI::App* answer_task = add_task(run, "answer", "Print the words of a text that answer a question, or that there are none", options);
   answer_task->add_option("--question", options->question, "The question")->required();
@@ -266,6 +252,7 @@ void add_run(CLI::App& app) {
   generate_task->add_option("--trace", options->trace, "Write the run's attention to this trace file")->type_name("FILE");
   generate_task->add_option("--budget", options->budget, "Memory that the trace may take: 512M, 4G (default: 2G)")->type_name("SIZE");
   generate_task->callback([options] { generate_text(*options); });
+  add_run_summarise(*run);
   add_run_transcribe(*run);
   add_run_translate(*run);
   add_run_chat(*run);

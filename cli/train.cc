@@ -111,6 +111,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
   } else {
     const std::optional<TaskRecipe>& task = trainer->recipe().task;
     const bool is_dialogue = trainer->recipe().pairs && !trainer->recipe().pairs->turns.empty();
+    const bool has_summaries = trainer->recipe().pairs && trainer->recipe().pairs->rouge;
     const char* asks = is_dialogue                          ? ""
                        : task && task->kind == "transcribe" ? " FILE.wav"
                        : task && task->kind == "answer"     ? " --question \"…\" \"…\""
@@ -121,6 +122,7 @@ bool train(const Options& options, const std::shared_ptr<Comm>& comm) {
                : task && task->kind == "stories" ? "classify"
                : task                            ? task->kind
                : is_dialogue                     ? "chat"
+               : has_summaries                   ? "summarise"
                : trainer->is_encoder_decoder()   ? "translate"
                                                  : "generate",
                quoted(trainer->directory() + "/best"), asks));

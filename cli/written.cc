@@ -2,6 +2,8 @@
 #include "cli/written.h"
 
 #include "base/format.h"
+#include "clearhead/error.h"
+#include "clearhead/tokenizer.h"
 
 namespace clearhead::cli {
 
@@ -29,8 +31,21 @@ GenerateOptions write_settings(const Model& model, int64_t max_tokens) {
   return {.max_tokens = max_tokens, .beams = default_beams(model, {.count = 4})};
 }
 
-Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings) {
-  Watched out;
+Encoding encoded_source(const Model& model, const std::string& text, bool cuts) {
+  const Encoding whole = model.tokenizer().encode(text);
+  const Encoding source = cut_to(whole, model.info().longest);
+  const auto count = static_cast<int64_t>(whole.size()), read = static_cast<int64_t>(source.size());
+  if (read == count) return whole;
+  if (!cuts)
+    fail(ErrorCode::kTooLong, "text has {} tokens; this model's positions end at {}. Use --truncate to cut it", with_commas(count),
+         with_commas(read));
+  notice(format("cut: {} of {} tokens were read; the model's positions end there", with_commas(read), with_commas(count)));
+  return source;
+}
+
+Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings,
+                      const TraceOptions& keep) {
+  Watched out{.trace = Trace(keep)};
   settings.progress = nullptr;
   settings.run.observer = &out.trace;
   settings.run.text = text;

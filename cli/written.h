@@ -32,7 +32,10 @@ struct Watched {
   Trace trace{};
 };
 /// Writes from one source, and watches it. text: of the source.
-Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings);
+Watched write_watched(const Model& model, const std::string& text, const Encoding& source, GenerateOptions settings,
+                      const TraceOptions& keep = {});
+/// A text as a source. One beyond the model's positions loses its end, with a notice; unless it `cuts`, it throws kTooLong.
+Encoding encoded_source(const Model& model, const std::string& text, bool cuts);
 
 /// Adds what was written to an object: "text", "tokens", "probabilities", "score", "stopped".
 void add_written(Json& to, const Generated& made);

@@ -155,6 +155,12 @@ class Compute {
   Tensor elu_plus_one(const Tensor& x);
   Tensor positive_random_features(const Tensor& x, const Tensor& projection, FeatureShift shift);
 
+  /// Log-probabilities of words that are written or copied: ln(p·softmax(logits) + (1 − p)·copied), p = σ(gate) (See et
+  /// al. 2017, eq. 9).   logits: [rows, vocabulary], gate: [rows, 1], copied: [rows, columns], shares ≥ 0
+  /// tokens: [sequence, column], the token of each column, once in a sequence; −1: none. A sequence has rows / sequences
+  /// rows. Throws kInvalidArgument for a token beyond the vocabulary.   → [rows, vocabulary]
+  Tensor pointer_mixture(const Tensor& logits, const Tensor& gate, const Tensor& copied, const std::vector<int32_t>& tokens);
+
   /// Mean of −log softmax(logits)[target] over rows whose target is not −100, as one number. `smoothing` is PyTorch's
   /// label_smoothing.   logits: [rows, classes]
   Tensor cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing = 0);

@@ -10,7 +10,7 @@ namespace {
 
 // ★ One line here and one file in networks/ for one more.
 const NetworkKind* const kKinds[] = {&kConvolutionalAttention, &kHierarchicalAttention, &kListenAttendSpell, &kMemoryNetwork,
-                                     &kRecurrentTranslator,    &kSceneQuestion,         &kVisionTransformer};
+                                     &kPointerGenerator,       &kRecurrentTranslator,   &kSceneQuestion,     &kVisionTransformer};
 
 const NetworkKind* kind_of(const Json& config) {
   const Json* type = config.find("model_type");
@@ -60,7 +60,8 @@ std::unique_ptr<Network> network_of(const Json& config, const std::string& where
   Fields fields(config, where);
   NetworkFacts facts{.reads = kind->reads};
   // What does not change what the network computes: provenance, tokens of generation, names of labels.
-  for (const char* name : {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "forced_eos_token_id", "is_encoder_decoder"})
+  for (const char* name : {"model_type", "architectures", "torch_dtype", "dtype", "label2id", "forced_eos_token_id", "is_encoder_decoder",
+                           "task_specific_params"})
     fields.take(name);
   facts.vocabulary = fields.integer_or("vocab_size", 0);
   facts.longest = fields.integer_or("max_position_embeddings", 0);

@@ -196,6 +196,15 @@ std::vector<NamedBytes> segments_from_json(const std::string& json, const std::s
   return out;
 }
 
+Encoding cut_to(const Encoding& whole, int64_t longest) {
+  const int64_t count = static_cast<int64_t>(whole.size()), after = std::min(margins_of(whole).after, longest);
+  if (longest == 0 || count <= longest) return whole;
+  std::vector<int64_t> kept;
+  for (int64_t i = 0; i < longest - after; ++i) kept.push_back(i);
+  for (int64_t i = count - after; i < count; ++i) kept.push_back(i);
+  return pick(whole, kept);
+}
+
 RunPlan plan_text(const Model& model, const TextRequest& request) {
   RunPlan plan = model.plan_of(encode(model, request), options_of(request, nullptr));
   name_segments(plan, request);
@@ -215,10 +224,7 @@ TracedText trace_text(const Model& model, const TextRequest& request) {
            "positions.",
            with_commas(count), with_commas(longest), longest);
     }
-    std::vector<int64_t> kept;
-    for (int64_t i = 0; i < longest - margins.after; ++i) kept.push_back(i);
-    for (int64_t i = count - margins.after; i < count; ++i) kept.push_back(i);
-    encoding = pick(encoding, kept);
+    encoding = cut_to(encoding, longest);
     out.cut = count - longest;
   }
   Watched watched(out.trace, request, 0, 1);

@@ -41,6 +41,9 @@ struct TracedText {
   int64_t windows = 1;
 };
 
+/// The first `longest` tokens of a text; special tokens at its end take the place of its last ones. 0: all.
+Encoding cut_to(const Encoding& whole, int64_t longest);
+
 /// Throws kTooLong with the limit and the ways out, kInvalidArgument for an empty text or windows that do not fit,
 /// kUnsupported for an encoder-decoder or for windows over a pair, kBudget before the run.
 TracedText trace_text(const Model& model, const TextRequest& request);

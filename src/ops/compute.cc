@@ -262,6 +262,12 @@ Tensor Compute::positive_random_features(const Tensor& x, const Tensor& projecti
   return out;
 }
 
+Tensor Compute::pointer_mixture(const Tensor& logits, const Tensor& gate, const Tensor& copied, const std::vector<int32_t>& tokens) {
+  Tensor out = state_->run.result(logits.shape());
+  ops::pointer_mixture(state_->run, logits, gate, copied, tokens, out);
+  return out;
+}
+
 Tensor Compute::cross_entropy(const Tensor& logits, const std::vector<int32_t>& targets, double smoothing) {
   return ops::cross_entropy(state_->run, logits, targets, {.smoothing = static_cast<float>(smoothing)});
 }

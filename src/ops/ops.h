@@ -109,6 +109,13 @@ struct Dropping {
 /// the element's index only. May run in place.
 void dropout(Run& run, const Tensor& x, const Dropping& dropping, Tensor& out);
 
+/// out = ln(p·softmax(logits) + (1 − p)·copied), p = σ(gate): log-probabilities of words that are written or copied (See et al. 2017,
+/// eq. 9). A column of `copied`, of shares ≥ 0, is that of one token.
+/// logits, out: [rows, vocabulary], gate: [rows, 1], copied: [rows, columns]; contiguous. tokens: [sequence, column], each token once in a
+/// sequence, −1: none; rows / sequences rows each. Throws kInvalidArgument for a token beyond the vocabulary.
+void pointer_mixture(Run& run, const Tensor& logits, const Tensor& gate, const Tensor& copied, const std::vector<int32_t>& tokens,
+                     Tensor& out);
+
 struct CrossEntropyOptions {
   float smoothing = 0;     // label smoothing (Szegedy et al. 2016, §7)
   int32_t ignored = -100;  // rows with this target are left out

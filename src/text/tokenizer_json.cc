@@ -84,7 +84,9 @@ std::string written(const VocabularyTables& tables, const Steps& steps) {
 
 }  // namespace
 
-std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words, const std::string& end) {
+Json lowercase_normalizer() { return Json::object({{"type", "Lowercase"}}); }
+
+std::string bpe_tokenizer_json(const VocabularyTables& tables, const BpeSteps& steps) {
   Json merges = Json::array();
   for (const auto& [left, right] : tables.merges)
     merges.push(Json(Json::Array{Json(tables.tokens[static_cast<size_t>(left)]), Json(tables.tokens[static_cast<size_t>(right)])}));
@@ -98,8 +100,9 @@ std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words
                                    {"ignore_merges", false},
                                    {"vocab", vocabulary_of(tables)},
                                    {"merges", merges}});
-  return written(tables, {.pre_tokenizer = byte_level(false, splits_words),
-                          .post_processor = end.empty() ? Json() : end_template(tables, end),
+  return written(tables, {.normalizer = steps.lowercase ? lowercase_normalizer() : Json(),
+                          .pre_tokenizer = byte_level(steps.lowercase, steps.splits_words),
+                          .post_processor = steps.end.empty() ? Json() : end_template(tables, steps.end),
                           .decoder = byte_level(true, true),
                           .model = model});
 }
@@ -122,7 +125,7 @@ std::string wordpiece_tokenizer_json(const VocabularyTables& tables) {
 std::string byte_tokenizer_json() {
   VocabularyTables tables;
   for (int byte = 0; byte < 256; ++byte) text::append_utf8(tables.tokens.emplace_back(), text::spelled(static_cast<unsigned char>(byte)));
-  return bpe_tokenizer_json(tables, false);
+  return bpe_tokenizer_json(tables, {});
 }
 
 }  // namespace clearhead

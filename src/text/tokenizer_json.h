@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
+
 namespace clearhead {
 
 /// The contents of a vocabulary. Tokens by id; the first `special` of them are matched in a text as they are spelled.
@@ -15,9 +17,14 @@ struct VocabularyTables {
   int64_t special = 0;
 };
 
-/// Byte-level BPE. `splits_words`: split words by GPT-2's pattern; otherwise the whole text is one word. `end`: a
-/// special token that the tokenizer appends to every text; empty: none.
-std::string bpe_tokenizer_json(const VocabularyTables& tables, bool splits_words, const std::string& end = {});
+struct BpeSteps {
+  bool splits_words = false;  // by GPT-2's pattern; otherwise the whole text is one word
+  bool lowercase = false;     // texts are put into lower case, and a blank before them
+  std::string end{};          // a special token that the tokenizer appends to every text; empty: none
+};
+/// Byte-level BPE.
+std::string bpe_tokenizer_json(const VocabularyTables& tables, const BpeSteps& steps);
+Json lowercase_normalizer();
 /// BERT's WordPiece in lower case. Its template surrounds a text if [CLS] and [SEP] are special tokens.
 std::string wordpiece_tokenizer_json(const VocabularyTables& tables);
 /// The 256 bytes, with their values as ids, and no merges.

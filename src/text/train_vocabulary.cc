@@ -73,9 +73,12 @@ std::vector<std::string_view> pieces_of(const std::vector<std::string_view>& tex
 }
 
 // BPE's words are raw bytes.
-WordTable count_words(const std::vector<std::string_view>& texts, VocabularyKind kind, const std::function<void(double)>& progress) {
-  const bool is_bpe = kind == VocabularyKind::kByteBpe;
-  const std::unique_ptr<Normalizer> normalizer = is_bpe ? nullptr : make_bert_normalizer({});
+WordTable count_words(const std::vector<std::string_view>& texts, const VocabularyOptions& options,
+                      const std::function<void(double)>& progress) {
+  const bool is_bpe = options.kind == VocabularyKind::kByteBpe;
+  const std::unique_ptr<Normalizer> normalizer = !is_bpe             ? make_bert_normalizer({})
+                                                 : options.lowercase ? read_normalizer(lowercase_normalizer(), "tokenizer", "normalizer")
+                                                                     : nullptr;
   const std::unique_ptr<PreTokenizer> pre_tokenizer = is_bpe ? make_byte_level(false, true, false) : make_bert_pre_tokenizer();
   const std::vector<std::string_view> pieces = pieces_of(texts);
   std::vector<WordTable> tables(static_cast<size_t>(threads()));
@@ -348,7 +351,7 @@ TrainedVocabulary train_vocabulary(const std::vector<std::string_view>& texts, c
                                    const std::function<void(double)>& progress) {
   check(options);
   TrainedVocabulary out;
-  WordTable words = count_words(texts, options.kind, progress);
+  WordTable words = count_words(texts, options, progress);
   if (words.size() == 0) fail(ErrorCode::kInvalidArgument, "the texts hold no word to learn a vocabulary from");
   out.different_words = static_cast<int64_t>(words.size());
   for (size_t at = 0; at < words.size(); ++at) out.words += words.count(at);
@@ -356,8 +359,9 @@ TrainedVocabulary train_vocabulary(const std::vector<std::string_view>& texts, c
   words = {};
   const VocabularyTables tables = trainer.learn(progress);
   out.tokens = static_cast<int64_t>(tables.tokens.size());
-  out.tokenizer_json =
-      options.kind == VocabularyKind::kByteBpe ? bpe_tokenizer_json(tables, true, options.end) : wordpiece_tokenizer_json(tables);
+  out.tokenizer_json = options.kind == VocabularyKind::kByteBpe
+                           ? bpe_tokenizer_json(tables, {.splits_words = true, .lowercase = options.lowercase, .end = options.end})
+                           : wordpiece_tokenizer_json(tables);
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include "ops/run_compute.h"
 #include "tensor/convert.h"
 #include "train/footprint.h"
+#include "train/tasks/labelled_data.h"
 #include "train/watch.h"
 
 namespace clearhead {
@@ -68,6 +69,9 @@ class TransformerLearner final : public Learner {
       leaves_.push_back({leaf.values, leaf.decays, names_in(parameters_, leaf.values)});
     named_ = parameters_.named();
     facts_ = facts_of(architecture_);
+    if (recipe.pairs && recipe.pairs->rouge && recipe.pairs->best != "loss")
+      fail(ErrorCode::kUnsupported, "{}: \"pairs.best\": expected \"loss\"; a model of type \"{}\" writes nothing while it is trained",
+           recipe.where, facts_.model_type);
   }
 
   RunResult forward(Run& run, const Example& example) const override {
@@ -123,6 +127,25 @@ class NetworkLearner final : public Learner {
     const NetworkFacts& facts = network_->facts();
     if (!facts.labels.empty() || facts.chooses) return {.class_logits = logits};
     return {.causal_logits = logits.reshape({example.input.batch, example.input.length, logits.size(1)})};
+  }
+
+  std::vector<double> write(Run& run, const Example& example, int64_t most) const override {
+    RunCompute compute(run);
+    const int64_t batch = example.input.batch;
+    ModelCache cache{.batch = batch};
+    network_->read(compute, *example.source, cache);
+    std::vector<double> out(static_cast<size_t>(batch * most), -1);
+    std::vector<int32_t> ids(static_cast<size_t>(batch), facts_.first_token);
+    std::vector<bool> is_done(ids.size());
+    for (; cache.length < most && !std::all_of(is_done.begin(), is_done.end(), [](bool done) { return done; }); ++cache.length) {
+      const std::vector<double> best = largest_of_rows(network_->step(compute, ids, cache));
+      for (size_t row = 0; row < ids.size(); ++row) {
+        ids[row] = static_cast<int32_t>(best[row]);
+        is_done[row] = is_done[row] || ids[row] == network_->facts().end_token;
+        if (!is_done[row]) out[row * static_cast<size_t>(most) + static_cast<size_t>(cache.length)] = best[row];
+      }
+    }
+    return out;
   }
 
   void begin_at(const std::string& model) override {
@@ -191,6 +214,10 @@ class NetworkLearner final : public Learner {
 };
 
 }  // namespace
+
+std::vector<double> Learner::write(Run&, const Example&, int64_t) const {
+  fail(ErrorCode::kUnsupported, "a model of type \"{}\" writes nothing while it is trained", facts_.model_type);
+}
 
 int64_t Learner::count() const {
   return std::accumulate(leaves_.begin(), leaves_.end(), int64_t{0},

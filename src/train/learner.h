@@ -33,6 +33,9 @@ class Learner {
   const TaskFacts& facts() const { return facts_; }
 
   virtual RunResult forward(Run& run, const Example& example) const = 0;
+  /// What a network writes greedily from each source of an example: [batch, most] ids, −1 after the end of a text. Throws kUnsupported for
+  /// other models.
+  virtual std::vector<double> write(Run& run, const Example& example, int64_t most) const;
   /// Copies the weights of the model that the recipe starts from. What its file does not have of the task's head stays new.
   virtual void begin_at(const std::string& model) = 0;
   /// Copies a tensor of another model's file into a parameter. Throws kNotFound with the names there are, kShape.

@@ -8,6 +8,7 @@
 #include "base/format.h"
 #include "base/table.h"
 #include "clearhead/error.h"
+#include "models/trace_text.h"
 #include "text/turns.h"
 #include "train/json_lines.h"
 #include "train/made_dates.h"
@@ -85,11 +86,16 @@ std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe) {
   return out;
 }
 
+Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& tokenizer) {
+  Encoding out = tokenizer.encode(pair.source);
+  return recipe.pairs && recipe.pairs->cut ? cut_to(out, recipe.length) : out;
+}
+
 PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first) : first_(first) {
   int64_t read = 0;
   for (const TextPair& pair : read_pairs(files, recipe)) {
     ++read;
-    const std::vector<int32_t> source = tokenizer.encode(pair.source).ids, target = tokenizer.encode(pair.target).ids;
+    const std::vector<int32_t> source = source_of(pair, recipe, tokenizer).ids, target = tokenizer.encode(pair.target).ids;
     const auto fits = [&](const std::vector<int32_t>& ids) { return !ids.empty() && static_cast<int64_t>(ids.size()) <= recipe.length; };
     if (!fits(source) || !fits(target)) continue;
     pairs_.push_back({static_cast<int64_t>(ids_.size()), static_cast<int64_t>(source.size()), static_cast<int64_t>(target.size())});

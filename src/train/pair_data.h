@@ -36,12 +36,16 @@ std::vector<std::vector<std::string>> read_dialogues(const std::vector<std::stri
 /// not depend on how many turns a source has.
 std::vector<std::string> vocabulary_texts_of_pairs(const Recipe& recipe);
 
+/// A pair's source as a model reads it; where the recipe says "cut" at most as long as its `length`.
+Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& tokenizer);
+
 class PairData {
  public:
   /// Pairs with more than the recipe's `length` tokens on a side are left out.   first: the token the
   /// decoder starts with
   PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
+  int64_t longest_target() const { return pairs_.empty() ? 0 : pairs_.back().target; }
   void add_to(Digest& digest) const;
   /// Batch `number` of the endless sequence. Throws kInvalidArgument if no pair is left.
   Example shuffled(uint64_t seed, int64_t number) const;

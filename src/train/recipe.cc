@@ -126,6 +126,8 @@ VocabularyOptions read_vocabulary(const Json& json, const std::string& where, bo
   VocabularyOptions out;
   out.kind = is_bpe ? VocabularyKind::kByteBpe : VocabularyKind::kWordPiece;
   out.size = at_least(fields, is_bpe ? "bpe" : "wordpiece", 0, is_bpe ? 256 : 2);
+  out.lowercase = fields.boolean_or("lowercase", false);
+  if (out.lowercase && !is_bpe) fields.wrong("lowercase", "false: \"wordpiece\" always puts texts into lower case", Json(true));
   if (!is_bpe) out.special = {"[UNK]"};  // no template: a window of the text has neither a begin nor an end
   if (ends_texts) {
     if (!is_bpe)
@@ -263,6 +265,11 @@ PairFiles read_pair_files(const Json& json, const std::string& where) {
   const std::optional<BleuWords> known = bleu_words_named(words);
   if (!known) fields.wrong("bleu", "13a, zh or char", Json(words));
   out.bleu = *known;
+  out.cut = fields.boolean_or("cut", false);
+  const std::string measure = fields.string_or("measure", "bleu");
+  if (measure != "bleu" && measure != "rouge") fields.wrong("measure", "bleu or rouge", Json(measure));
+  out.rouge = measure == "rouge";
+  if (out.rouge) out.best = fields.string_or("best", "");
   fields.refuse_rest();
   return out;
 }

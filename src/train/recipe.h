@@ -7,6 +7,9 @@
 //                                      "places": 4096; each may be a list of files, or made (made_dates.h),
 //                                      or dialogues, to learn the next turn from the turns before it:
 //                                      "pairs": {"train": "a.jsonl", …, "turns": "turns", "turns_before": 4},
+//                                      or long texts and short ones, of which ROUGE is the measure; "cut": sources lose
+//                                      what is beyond "length": "pairs": {"train": "a.jsonl", …, "cut": true,
+//                                      "measure": "rouge", "best": "rouge_1"}
 //                                      or, for an encoder that is fine-tuned (tasks/classify.cc, tag.cc, answer.cc):
 //                                      "task": {"kind": "classify", "train": "a.tsv", "valid": "b.tsv", "test": "c.tsv",
 //                                      "text": 3, "label": 2, "skip": ["-"], "best": "accuracy", "patience": 5,
@@ -30,7 +33,8 @@
 //     "fields": ["text"],              the field to read from *.jsonl files; for pairs two, ["source", "target"]
 //                                      (json_lines.h)
 //     "tokenizer": "bytes",            or a folder with a tokenizer.json, or {"bpe": 4000}, {"wordpiece": 4000}:
-//                                      this many tokens, trained on the training part of the files
+//                                      this many tokens, trained on the training part of the files;
+//                                      {"bpe": 4000, "lowercase": true}: texts are put into lower case
 //     "model": { … a config.json in Hugging Face's form … },
 //                                      or "from": a model (folder or name) whose weights, config and tokenizer the run
 //                                      starts with
@@ -156,6 +160,9 @@ struct PairFiles {
   std::string turns{};                                // dialogues: the field of JSON lines with the list of turns; empty: pairs
   int64_t turns_before = 4;                           // dialogues: the source of a turn is so many turns before it, at most
   BleuWords bleu = BleuWords::kMteval13a;             // what --test counts as words
+  bool cut = false;                                   // sources of more than `length` tokens lose their end; else the pair is left out
+  bool rouge = false;  // measured by ROUGE, in place of BLEU; also of what is written for the validation pairs
+  std::string best{};  // rouge: the metric that decides which model is best; empty: the first
 };
 
 /// One parameter's first values: a tensor of another model's file, such as word vectors.

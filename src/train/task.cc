@@ -1,10 +1,13 @@
 // Which task a recipe means; windows of texts and pairs of texts behind its interface. The digest of their tokens tells a resumed run whether its data changed.
 #include "train/task.h"
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/format.h"
 #include "base/hash.h"
 #include "clearhead/error.h"
+#include "metrics/rouge.h"
 #include "ops/ops.h"
 #include "text/tokenizer_json.h"
 #include "text/train_vocabulary.h"
@@ -73,15 +76,43 @@ class Windows : public Task {
 class Pairs : public Task {
  public:
   Pairs(const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
-      : recipe_(recipe), training_(recipe.pairs->train, recipe, tokenizer, first), held_(recipe.pairs->valid, recipe, tokenizer, first) {}
+      : recipe_(recipe),
+        tokenizer_(tokenizer),
+        training_(recipe.pairs->train, recipe, tokenizer, first),
+        held_(recipe.pairs->valid, recipe, tokenizer, first) {}
   Example part(int64_t number) const override { return training_.shuffled(recipe_.seed, number); }
   std::vector<Example> held() const override { return held_.in_order(); }
   int64_t tokens() const override { return training_.tokens(); }
   std::string digest() const override { return digest_of(training_, held_); }
   double held_bytes_per_token() const override { return 0; }
 
+  int64_t writes() const override { return recipe_.pairs->rouge && recipe_.pairs->best != "loss" ? held_.longest_target() : 0; }
+  std::vector<std::string> metric_names() const override {
+    return writes() > 0 ? std::vector<std::string>{"rouge_1", "rouge_l"} : std::vector<std::string>{};
+  }
+  std::vector<double> metrics(const std::vector<Example>& examples, const std::vector<std::vector<double>>& written) const override {
+    std::vector<std::string> summaries, references;
+    const auto text = [&](auto begin, auto end) { return tokenizer_.decode({begin, std::find_if(begin, end, is_no_token)}, true); };
+    for (size_t at = 0; at < examples.size() && !written[at].empty(); ++at) {
+      const Example& example = examples[at];
+      const auto most = static_cast<std::ptrdiff_t>(writes()), length = static_cast<std::ptrdiff_t>(example.input.length);
+      for (std::ptrdiff_t row = 0; row < example.input.batch; ++row) {
+        const auto made = written[at].begin() + row * most;
+        const auto target = example.targets.begin() + row * length;
+        summaries.push_back(text(made, made + most));
+        references.push_back(text(target, target + length));
+      }
+    }
+    if (summaries.empty()) return {};
+    const metrics::Rouge mean = metrics::mean_rouge(summaries, references);
+    return {mean.rouge1.f, mean.rouge_l.f};
+  }
+
  private:
+  static bool is_no_token(double id) { return id < 0; }
+
   const Recipe& recipe_;
+  const Tokenizer& tokenizer_;
   PairData training_, held_;
 };
 

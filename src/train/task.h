@@ -91,6 +91,9 @@ class Task {
   virtual std::vector<double> predictions(const RunResult& result, const Maps&, const Example& example) const {
     return predictions(result, example);
   }
+  /// Tokens that a model writes for each source of an example, greedily, from which the metrics are computed in place of predictions(); 0: they
+  /// need none.
+  virtual int64_t writes() const { return 0; }
   /// Higher is better. The first decides which model is best, unless the recipe names another.
   virtual std::vector<std::string> metric_names() const { return {}; }
   /// predictions: of each example. The values of metric_names(), in that order.

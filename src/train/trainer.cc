@@ -162,7 +162,8 @@ Trainer::Validation Trainer::validate() {
     Run run{arena_, task_->reads_maps() ? &maps : nullptr};
     const RunResult result = learner_->forward(run, held_[at]);
     said.push_back(static_cast<double>(*task_->loss(run, result, held_[at], 0, 1).data<float>()));
-    const std::vector<double> predictions = task_->predictions(result, maps, held_[at]);
+    const std::vector<double> predictions =
+        task_->writes() > 0 ? learner_->write(run, held_[at], task_->writes()) : task_->predictions(result, maps, held_[at]);
     said.push_back(static_cast<double>(predictions.size()));
     said.insert(said.end(), predictions.begin(), predictions.end());
   }
@@ -184,13 +185,14 @@ Trainer::Validation Trainer::validate() {
 // Which of the task's metrics decides; absent: the loss does. Throws kInvalidArgument for a metric that the task does not have.
 std::optional<size_t> Trainer::deciding_metric() const {
   const std::vector<std::string> names = task_->metric_names();
-  const std::string wanted = recipe_.task ? recipe_.task->best : "";
+  const std::string wanted = recipe_.task ? recipe_.task->best : recipe_.pairs ? recipe_.pairs->best : "";
   if (names.empty() || wanted == "loss") return std::nullopt;
   const auto found = wanted.empty() ? names.begin() : std::find(names.begin(), names.end(), wanted);
   if (found != names.end()) return static_cast<size_t>(found - names.begin());
   std::string known = "loss";
   for (const std::string& name : names) known += ", " + name;
-  fail(ErrorCode::kInvalidArgument, "{}: \"task.best\" is \"{}\"; expected one of: {}", recipe_.where, wanted, known);
+  fail(ErrorCode::kInvalidArgument, "{}: \"{}.best\" is \"{}\"; expected one of: {}", recipe_.where, recipe_.task ? "task" : "pairs",
+       wanted, known);
 }
 
 bool Trainer::has_ended() const {

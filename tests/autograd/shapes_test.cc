@@ -196,6 +196,50 @@ TEST_P(TapeOn, SoftmaxHidesMinusInfinityAndHoldsLargeScores) {
   EXPECT_EQ(values_of(out), (Values{0, 0.5, 0.5, 0}));
 }
 
+// Two sequences of two rows; the second has a column less.
+const std::vector<int32_t> kCopied = {3, 0, 6, 5, 3, -1};
+Values mixture(const std::vector<Values>& in) {
+  Values out;
+  for (size_t row = 0; row < 4; ++row) {
+    const auto x = in[0].begin() + static_cast<std::ptrdiff_t>(row * 7);
+    double sum = 0;
+    for (size_t w = 0; w < 7; ++w) sum += std::exp(x[static_cast<std::ptrdiff_t>(w)]);
+    const double p = 1 / (1 + std::exp(-in[1][row]));
+    for (size_t w = 0; w < 7; ++w) {
+      double copied = 0;
+      for (size_t c = 0; c < 3; ++c) {
+        if (kCopied[row / 2 * 3 + c] == static_cast<int32_t>(w)) copied = in[2][row * 3 + c];
+      }
+      out.push_back(std::log(p * std::exp(x[static_cast<std::ptrdiff_t>(w)]) / sum + (1 - p) * copied));
+    }
+  }
+  return out;
+}
+
+TEST_P(TapeOn, WordsAreWrittenOrCopiedByTheGate) {
+  Tensor shares = random_tensor({4, 3}, 46);
+  for (int64_t i = 0; i < 12; ++i) shares.mutable_data<float>()[i] = 0.1F + std::abs(shares.data<float>()[i]);
+  expect_gradients(
+      {random_tensor({4, 7}, 44, 2), random_tensor({4, 1}, 45), shares},
+      [&](clearhead::Run& run, std::vector<Tensor>& in) {
+        Tensor out = run.take({4, 7});
+        ops::pointer_mixture(run, in[0], in[1], in[2], kCopied, out);
+        return out;
+      },
+      mixture);
+}
+
+TEST_P(TapeOn, AWordThatIsNearlyImpossibleHasALogarithm) {
+  Arena arena;
+  clearhead::Run run{arena};
+  const Tensor logits = Tensor::from<float>({0, -500, -500}, {1, 3}), gate = Tensor::from<float>({-200}, {1, 1}),
+               copied = Tensor::from<float>({0, 1}, {1, 2});
+  Tensor out = run.take({1, 3});
+  ops::pointer_mixture(run, logits, gate, copied, {1, 2}, out);
+  const Values found = values_of(out), expected = {-200, -700, 0};
+  for (size_t w = 0; w < 3; ++w) EXPECT_NEAR(found[w], expected[w], 1e-4);
+}
+
 TEST_P(TapeOn, ReductionsProductsAndScattersHaveTheSameBitsForAnyThreads) {
   for (const int axis : {0, 1, 2}) {
     expect_the_same_bits_for_any_threads({random_tensor({70, 90, 33}, 41)}, [&](clearhead::Run& run, std::vector<Tensor>& in) {
@@ -234,6 +278,15 @@ TEST(Shapes, WhatDoesNotFitIsRefused) {
   expect_refused(ErrorCode::kShape, "3 rows of [2, 3]", [&] { ops::index_add(run, x, {0, 1, 2}, four); });
   expect_refused(ErrorCode::kInvalidArgument, "row 4; expected a row of [0, 4)", [&] { ops::index_add(run, x, {0, 4}, four); });
   expect_refused(ErrorCode::kShape, "softmax: x is [2, 3], out [2, 2]", [&] { ops::softmax(run, x, wrong); });
+  Tensor mixed = Tensor::zeros({2, 3});
+  const Tensor gate = Tensor::zeros({2, 1});
+  expect_refused(ErrorCode::kShape, "copied [4, 3], 3 tokens", [&] { ops::pointer_mixture(run, x, gate, four, {0, 1, 2}, mixed); });
+  expect_refused(ErrorCode::kShape, "copied [2, 3], 9 tokens", [&] {
+    ops::pointer_mixture(run, x, gate, x, {0, 1, 2, 0, 1, 2, 0, 1, 2}, mixed);
+  });
+  expect_refused(ErrorCode::kInvalidArgument, "token 3; expected one of [0, 3)", [&] {
+    ops::pointer_mixture(run, x, gate, x, {0, 3, 1}, mixed);
+  });
 }
 
 }  // namespace

@@ -37,6 +37,55 @@ class NetworkCase(Case):
             self.assertEqual((whole / name).read_bytes(), (killed / name).read_bytes(), name)
 
 
+class Title(NetworkCase):
+    """Three sentences, one of which presents what has a name; the title is the name. Names of the test part stand nowhere else."""
+
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(5)
+        for part, count in (("train", 400), ("valid", 40), ("test", 40)):
+            (self.folder / f"{part}.jsonl").write_text("".join(self.line() for _ in range(count)), encoding="utf-8")
+        self.recipe = self.folder / "titles.json"
+        self.recipe.write_text(json.dumps({
+            "pairs": {"train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl", "cut": True, "measure": "rouge"},
+            "fields": ["abstract", "title"], "tokenizer": {"bpe": 320, "lowercase": True}, "places": 1024, "length": 64, "steps": 250,
+            "report": 50, "validate": 50, "checkpoint": 100,
+            "model": {"model_type": "pointer_generator", "vocab_size": 320, "embedding_size": 24, "hidden_size": 32, "eos_token_id": 0,
+                      "pad_token_id": 1, "decoder_start_token_id": 1, "max_position_embeddings": 64, "task_specific_params": {"summarization": {}}},
+            "optimiser": {"clip": 1}, "schedule": {"kind": "cosine", "learning_rate": 0.01},
+        }), encoding="utf-8")
+
+    def line(self):
+        sentences = [" ".join(self.random.choice(FILLERS) for _ in range(self.random.randint(2, 5))) + "." for _ in range(2)]
+        name = " ".join("".join(self.random.choice("bdfkz") for _ in range(3)) for _ in range(2))
+        sentences.insert(self.random.randint(0, 2), f"we present {name}.")
+        return json.dumps({"title": name.upper(), "abstract": sentences}) + "\n"
+
+    def rouge(self, model):
+        return self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json["rouge_l"]
+
+    def test_names_that_it_never_saw_are_copied(self):
+        copies = self.trained() / "best"
+        self.assertIn("rouge_1,rouge_l", (copies.parent / "log.csv").read_text().splitlines()[0])
+        reached, without = self.rouge(copies), self.rouge(self.trained("model.copies=false", folder="without") / "best")
+        self.assertGreater(reached, 0.6)
+        self.assertGreater(reached, without + 0.3)
+        text = "It met a road. We present ZZK FFB. Today we met."
+        said = self.done("run", "summarise", copies, text, "--align", "--json").json
+        self.assertEqual(said["text"].split(), ["zzk", "ffb"])
+        self.assertEqual([pair["source"].lower() for pair in said["alignment"]], ["zzk", "ffb"])
+        self.assertEqual(self.done("run", copies, text).out.split(), ["zzk", "ffb"])  # its own task
+        self.assertIn("written: zzk ffb", self.done("show", copies, text).errors)
+        self.assertIn("tokens were read; the model's positions end there", self.done("run", copies, text * 9).errors)
+
+    def test_a_recipe_that_does_not_fit_is_refused(self):
+        for setting, says in (("pairs.measure=meteor", '"measure": expected bleu or rouge, found "meteor"'),
+                              ("pairs.best=bleu", '"pairs.best" is "bleu"; expected one of: loss, rouge_1, rouge_l')):  # fmt: skip
+            refused = run("train", self.recipe, f"data={self.folder}", setting, "-o", self.folder / "none")
+            self.assertEqual(refused.code, 1)
+            self.assertIn(says, refused.errors)
+
+
 class Document(NetworkCase):
     """Documents of three sentences; one word of one sentence says which class it is."""
 

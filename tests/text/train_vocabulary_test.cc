@@ -55,6 +55,16 @@ TEST(TrainVocabulary, MergesAreThoseWorkedOutByHand) {
   EXPECT_EQ(vocabulary.find("lo")->integer(), 257);
 }
 
+TEST(TrainVocabulary, InLowerCaseAWordHasTheSameTokensWhereverItStands) {
+  const TrainedVocabulary learned = train_vocabulary({"Low low LOW low lower\n"}, {.size = 1000, .lowercase = true});
+  EXPECT_EQ(merges_of(Json::parse(learned.tokenizer_json, "trained")), (std::vector<std::string>{"l o", "lo w", "Ġ low"}));
+  const auto tokenizer = Tokenizer::from_json(learned.tokenizer_json);
+  const Encoding first = tokenizer->encode("LOW low");
+  ASSERT_EQ(first.size(), 2u);
+  EXPECT_EQ(first.ids[0], first.ids[1]);
+  EXPECT_EQ(tokenizer->decode(first.ids), " low low");
+}
+
 // aaaa: one pair a a, three times; both merges at once leave aa aa, a pair of its own.
 TEST(TrainVocabulary, PairsThatOverlapAreMergedFromTheLeft) {
   EXPECT_EQ(merges_of(trained({"aaaa aaaaa"}, {.size = 300})), (std::vector<std::string>{"a a", "aa aa"}));

@@ -64,6 +64,18 @@ TEST(NetworkGradients, OfEveryTranslatorButTheOneThatDraws) {
   }
 }
 
+TEST(NetworkGradients, OfANetworkThatCopies) {
+  const Rows source{.batch = 2, .length = 5, .ids = {3, 4, 3, 6, 7, 8, 9, 8, 0, 0}, .lengths = {5, 3}};
+  const Rows target{.batch = 2, .length = 4, .ids = {0, 3, 12, 7, 0, 8, 9, 15}};
+  for (const char* copies : {"true", "false"}) {
+    SCOPED_TRACE(copies);
+    expect_gradients(
+        std::string(R"({"model_type": "pointer_generator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16, "copies": )") +
+            copies + "}",
+        target, &source, {3, 12, 7, 1, 8, 9, 15, 1});
+  }
+}
+
 TEST(NetworkGradients, OfAHierarchy) {
   const Reading one{.sequences = {{1, 2, 3}, {4}}, .is_group = true}, other{.sequences = {{5, 6}, {7, 8, 9, 10}, {11}}, .is_group = true};
   expect_gradients(

@@ -123,6 +123,25 @@ TEST(PairData, LongPairsAreLeftOutAndALineWithoutATabIsNamed) {
   }
 }
 
+TEST(PairData, ASourceThatIsTooLongLosesItsEndWhereTheRecipeSaysSo) {
+  Made made;
+  write_file(made.recipe.source.folder + "/long.jsonl", R"({"abstract": ["1 2 3 4", "5 6 7 8"], "title": "9 10"})"
+                                                        "\n");
+  made.recipe.source.fields = {"abstract", "title"};
+  made.recipe.length = 5;
+  made.recipe.pairs = PairFiles{.train = {"long.jsonl"}};
+  EXPECT_TRUE(PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order().empty());
+  made.recipe.pairs->cut = true;
+  const std::vector<Example> cut = PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order();
+  ASSERT_EQ(cut.size(), 1u);
+  std::vector<int32_t> expected = made.tokenizer->encode("1 2 3 4 5 6 7 8").ids;
+  expected[4] = expected.back();  // </s>
+  expected.resize(5);
+  EXPECT_EQ(cut[0].source->ids, expected);
+  made.recipe.length = 2;
+  EXPECT_TRUE(PairData(made.recipe.pairs->train, made.recipe, *made.tokenizer, 1).in_order().empty());  // of targets nothing is cut
+}
+
 TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt) {
   Made made;
   write_file(made.recipe.source.folder + "/a.jsonl", R"({"turns": ["one", "two\r\nlines", "three", "four"]})"

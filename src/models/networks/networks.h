@@ -22,8 +22,8 @@ std::unique_ptr<Network> make_network(Fields& config, NetworkFacts facts, const 
   return std::make_unique<One>(config, std::move(facts), scope);
 }
 
-extern const NetworkKind kConvolutionalAttention, kHierarchicalAttention, kListenAttendSpell, kMemoryNetwork, kRecurrentTranslator,
-    kSceneQuestion, kVisionTransformer;
+extern const NetworkKind kConvolutionalAttention, kHierarchicalAttention, kListenAttendSpell, kMemoryNetwork, kPointerGenerator,
+    kRecurrentTranslator, kSceneQuestion, kVisionTransformer;
 
 // Fields of a config. Each throws kFormat, naming the field.
 int64_t size_of(Fields& fields, const char* name, int64_t most = 1 << 20);

@@ -1,0 +1,73 @@
+// clearhead run summarise MODEL TEXT: the short text that an encoder-decoder writes from a long one, and which of its words each was chosen by; or the sentence
+// of it that a network's attention chooses.
+#include "base/file.h"
+#include "base/format.h"
+#include "clearhead/tokenizer.h"
+#include "cli/alignment.h"
+#include "cli/cli.h"
+#include "cli/input.h"
+#include "cli/written.h"
+#include "text/turns.h"
+
+namespace clearhead::cli {
+namespace {
+
+struct Options : WriteArguments {
+  TextArguments text;
+  std::string head;
+  bool align = false;
+};
+
+void choose(const Options& options, const Model& model, const std::string& text) {
+  if (options.align || !options.trace.empty())
+    usage_error(format("{} chooses a sentence: clearhead show and clearhead trace have its attention", model.info().name));
+  const std::vector<ClassScore> sentences = model.summarise(input_of(model.info(), text, ""), options.interventions.interventions());
+  if (!options.json) return print(sentences.front().label);
+  Json out = Json::array();
+  for (const ClassScore& one : sentences) out.push(Json::object({{"sentence", one.label}, {"weight", one.probability}}));
+  print_json(Json::object({{"sentences", out}}));
+}
+
+void summarise(const Options& options) {
+  if (!options.text.given()) usage_error("give a text, --file, or - for standard input");
+  if (!options.trace.empty()) check_writable(options.trace);
+  const auto model = load_model(options.model, options.load);
+  if (model->info().reads == "document") return choose(options, *model, options.text.read());
+  const std::string text = as_line(options.text.read());
+  const Watched written = write_watched(*model, text, encoded_source(*model, text, /*cuts=*/true), options.settings(*model));
+  const bool has_words = !written.made.ids.empty();
+  if (options.json) {
+    Json out = Json::object({{"source", text}});
+    add_written(out, written.made);
+    if (options.align) out["alignment"] = has_words ? alignment_json(alignment_of(written.trace, options.head)) : Json::array();
+    print_json(out);
+  } else {
+    print(as_line(written.made.text));
+    if (options.align && has_words) print_alignment(alignment_of(written.trace, options.head));
+  }
+  if (options.trace.empty() || !has_words) return;
+  written.trace.save(options.trace);
+  if (!options.json) notice(format("trace: {}; look: clearhead view {}", options.trace, options.trace));
+}
+
+}  // namespace
+
+void add_run_summarise(CLI::App& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* task =
+      run.add_subcommand("summarise", "Print the short text that a model writes from a long one, or the sentence that it chooses");
+  task->footer(
+      "A text that is longer than the model's positions loses its end.\n"
+      "Example: clearhead run summarise MODEL --file abstract.txt --align");
+  options->add(*task, "a text");
+  options->text.add(*task);
+  CLI::Option* align = task->add_flag("--align", options->align, "Print which word of the text each word was chosen by");
+  task->add_option("--head", options->head,
+                   "With --align: of this head of cross-attention, like L2.H0 (default: the mean of the last\nlayer's heads)")
+      ->needs(align);
+  task->add_option("--trace", options->trace, "Write the attention of what was written to this trace file")->type_name("FILE");
+  task->add_flag("--json", options->json, "Print JSON, with tokens and ratings");
+  task->callback([options] { summarise(*options); });
+}
+
+}  // namespace clearhead::cli

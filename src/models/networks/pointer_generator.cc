@@ -1,0 +1,152 @@
+// A network that copies (See, Liu & Manning 2017, "Get to the point: summarization with pointer-generator networks", §2.1 and 2.2): a
+// bidirectional LSTM reads a text, an LSTM writes a shorter one, and each word is one of the vocabulary, or one of those that it looks at.
+//
+//   e_tj = vᵀ tanh(W_h h_j + W_s s_t + b)      a_t = softmax(e_t)      c_t = Σ_j a_tj h_j                       (eq. 1–3)
+//   P_vocabulary = softmax(E tanh(U [s_t; c_t] + b) + b')                                                     (eq. 4)
+//   p_gen = σ(w·[c_t; s_t; y_{t−1}] + b)                                                                      (eq. 8)
+//   P(w) = p_gen·P_vocabulary(w) + (1 − p_gen)·Σ_{j: x_j = w} a_tj                                             (eq. 9)
+//
+// Attention is the output: beside h_j a value holds which of the source's distinct tokens x_j is, as a one-hot row. So one call over all
+// steps gives c_t and the share of each token. "copies": false leaves out eq. 8 and 9.
+//
+// Source and target share a vocabulary and its table E, which is the output projection too (Press & Wolf 2017). Its tokens are parts of
+// words, so no word is unknown, and the vocabulary needs no extension. There is no coverage (§2.3): it would need a step at a time.
+#include <cmath>
+#include <map>
+
+#include "models/networks/attending.h"
+#include "models/networks/networks.h"
+
+namespace clearhead {
+namespace {
+
+const Site kCross{.family = "cross", .queries = "target", .keys = "source"};
+
+class PointerGenerator final : public Network {
+ public:
+  PointerGenerator(Fields& config, NetworkFacts facts, const Scope& scope)
+      : embedding_size_(size_of(config, "embedding_size")),
+        hidden_(size_of(config, "hidden_size")),
+        dropout_(rate_of(config, "dropout")),
+        copies_(config.boolean_or("copies", true)) {
+    if (hidden_ % 2 != 0) config.wrong("hidden_size", "an even number: half for each direction of the encoder", Json(hidden_));
+    if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
+    facts_ = std::move(facts);
+    facts_.width = hidden_;
+    embedding_ = {scope / "embedding", facts_.vocabulary, embedding_size_,
+                  Init::normal(1 / std::sqrt(static_cast<double>(embedding_size_)))};
+    encoder_ = {scope / "encoder", embedding_size_, hidden_ / 2, {.bidirectional = true}};
+    begin_ = {scope / "begin", hidden_, hidden_};
+    decoder_ = {scope / "decoder", embedding_size_, hidden_};
+    query_ = {scope / "query", hidden_, hidden_};
+    key_ = {scope / "key", hidden_, hidden_, {.bias = false}};
+    spec_.score = Additive{.weight = scope.parameter("score", {1, hidden_}, Init::normal(0.1))};
+    read_ = {scope / "read", 2 * hidden_, embedding_size_};
+    bias_ = scope.parameter("bias", {facts_.vocabulary}, Init::zeros());
+    if (copies_) gate_ = {scope / "gate", 2 * hidden_ + embedding_size_, 1};
+  }
+
+  Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
+    const Memory memory = encode(compute, *source);
+    const Tensor words = embedded(compute, input.ids);
+    const auto [states, last] =
+        decoder_(compute, words, {input.batch, input.length}, {{memory.begin}, {Tensor::zeros(memory.begin.shape())}});
+    return written(compute, remembered(compute, memory, source->ids), words, states, 0);
+  }
+
+  void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
+    const Memory memory = encode(compute, source);
+    // A source's tokens go with its rows, as the last column.
+    const Tensor tokens = Tensor::from(std::vector<float>(source.ids.begin(), source.ids.end()), {memory.layout.rows(), 1});
+    cache.source = compute.concat({memory.rows, tokens}, 1).reshape({source.batch, source.length, hidden_ + 1});
+    cache.source_lengths = source.lengths;
+    cache.states = {memory.begin, Tensor::zeros(memory.begin.shape())};
+  }
+
+  Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
+    Memory memory = memory_of(compute, cache);
+    std::vector<int32_t> tokens;
+    for (int64_t row = 0; row < memory.rows.size(0); ++row)
+      tokens.push_back(static_cast<int32_t>(memory.rows.data<float>()[row * (hidden_ + 1) + hidden_]));
+    memory.rows = compute.contiguous(memory.rows.slice(1, 0, hidden_));
+    memory.keys = key_(compute, memory.rows);
+    const Tensor words = embedded(compute, ids);
+    const auto [states, last] = decoder_(compute, words, {cache.batch, 1}, {{cache.states.at(0)}, {cache.states.at(1)}});
+    cache.states = {last.state[0], last.cell[0]};
+    return written(compute, remembered(compute, memory, tokens), words, states, cache.length);
+  }
+
+ private:
+  // A memory with one-hot rows behind what was read: a token has the column of the place where it stands first in its text.
+  struct Remembered {
+    Memory memory{};
+    std::vector<int32_t> tokens{};  // [batch, length]: of the columns; −1: none
+  };
+
+  // Scaled to variance 1 (Vaswani et al. 2017, §3.4): the table is an output projection, whose entries are small.
+  Tensor embedded(Compute& compute, const std::vector<int32_t>& ids) const {
+    const Tensor words = embedding_(compute, ids),
+                 scale = Tensor::from(std::vector<float>{std::sqrt(static_cast<float>(embedding_size_))}, {1, 1});
+    return compute.dropout(compute.multiply(words, scale.expand(words.shape())), dropout_);
+  }
+
+  Memory encode(Compute& compute, const Rows& source) const {
+    Memory memory{.layout = source.layout()};
+    const auto [rows, last] = encoder_(compute, embedded(compute, source.ids), memory.layout);
+    memory.rows = compute.dropout(rows, dropout_);
+    memory.keys = key_(compute, memory.rows);
+    memory.begin = compute.activate("tanh", begin_(compute, compute.concat(last.state, 1)));
+    return memory;
+  }
+
+  // ids: of the memory's rows
+  Remembered remembered(Compute& compute, Memory memory, const std::vector<int32_t>& ids) const {
+    Remembered out{.memory = std::move(memory)};
+    if (!copies_) return out;
+    const Layout& layout = out.memory.layout;
+    const auto length = static_cast<size_t>(layout.length);
+    Tensor which = Tensor::zeros({layout.rows(), layout.length});
+    float* row = which.mutable_data<float>();
+    out.tokens.assign(ids.size(), -1);
+    for (size_t text = 0; text < ids.size(); text += length) {
+      std::map<int32_t, size_t> columns;
+      for (size_t j = 0; j < length; ++j, row += length) {
+        if (!layout.lengths.empty() && j >= static_cast<size_t>(layout.lengths[text / length])) continue;
+        const int32_t id = ids[text + j];
+        const size_t column = columns.try_emplace(id, j).first->second;
+        row[column] = 1;
+        out.tokens[text + column] = id;
+      }
+    }
+    out.memory.rows = compute.concat({out.memory.rows, which}, 1);
+    return out;
+  }
+
+  // Log-probabilities of words after these words and states, n of each text.   first: the step of the first of them
+  Tensor written(Compute& compute, const Remembered& read, const Tensor& words, const Tensor& states, int64_t first) const {
+    Site site = kCross;
+    site.step = first;
+    const Tensor seen = look(compute, read.memory, query_(compute, states), spec_, site);
+    const Tensor context = compute.contiguous(seen.slice(1, 0, hidden_));
+    const Tensor x = compute.activate("tanh", read_(compute, compute.concat({states, context}, 1)));
+    const Tensor logits = compute.linear(compute.dropout(x, dropout_), embedding_.weight, bias_);
+    if (!copies_) return logits;
+    const Tensor gate = gate_(compute, compute.concat({context, states, words}, 1));
+    return compute.pointer_mixture(logits, gate, compute.contiguous(seen.slice(1, hidden_, seen.size(1))), read.tokens);
+  }
+
+  int64_t embedding_size_, hidden_;
+  double dropout_;
+  bool copies_;
+  parts::Embedding embedding_{};
+  parts::Lstm encoder_{}, decoder_{};
+  parts::Linear begin_{}, query_{}, key_{}, read_{}, gate_{};
+  Tensor bias_{};
+  AttentionSpec spec_{};
+};
+
+}  // namespace
+
+const NetworkKind kPointerGenerator{"pointer_generator", "pair", &make_network<PointerGenerator>};
+
+}  // namespace clearhead
