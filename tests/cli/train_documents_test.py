@@ -3,7 +3,7 @@
 import json
 import random
 
-from support import read_safetensors, run
+from support import ROOT, read_safetensors, run
 from train_network_test import FILLERS, NetworkCase
 
 HAN = {"model_type": "hierarchical_attention", "vocab_size": 200, "embedding_size": 16, "hidden_size": 16}
@@ -117,6 +117,15 @@ class Books(DocumentsCase):
         measured = self.done("train", self.recipe, f"data={self.folder}", "--test", model, "--json").json
         self.assertGreater(measured["accuracy"], 0.9)
         self.assertRegex(self.done("run", model, "We met a dog. On a road.").out, r"^ *\d+\.\d+ %  farm\n")
+
+    def test_the_model_that_ships_tells_books_by_their_style(self):
+        texts = {"tinyshakespeare": "Speak, good my lord, for thou art not so base. What would'st thou have? I'll to the king, and he shall hear of't.",
+                 "pride-and-prejudice": "I never saw so sweet a girl, said his sister, with great civility; and she could not but think his attentions most agreeable.",
+                 "war-and-peace": "The officers and soldiers of the regiment stood near the campfire. The adjutant galloped up to the general."}
+        for book, text in texts.items():
+            best = self.done("run", ROOT / "models/authorship", text, "--json").json["classes"][0]
+            self.assertEqual(best["label"], book)
+            self.assertGreater(best["probability"], 0.9)
 
 
 class Summaries(DocumentsCase):
