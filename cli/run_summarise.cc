@@ -5,6 +5,7 @@
 #include "cli/alignment.h"
 #include "cli/cli.h"
 #include "cli/written.h"
+#include "text/strings.h"
 #include "text/turns.h"
 
 namespace clearhead::cli {
@@ -21,7 +22,8 @@ void summarise(const Options& options) {
   if (!options.trace.empty()) check_writable(options.trace);
   const auto model = load_model(options.model, options.load);
   const std::string text = as_line(options.text.read());
-  const Watched written = write_watched(*model, text, encoded_source(*model, text, /*cuts=*/true), options.settings(*model));
+  Watched written = write_watched(*model, text, encoded_source(*model, text, /*cuts=*/true), options.settings(*model));
+  written.made.text = text::strip(as_line(written.made.text));
   const bool has_words = !written.made.ids.empty();
   if (options.json) {
     Json out = Json::object({{"source", text}});
@@ -29,7 +31,7 @@ void summarise(const Options& options) {
     if (options.align) out["alignment"] = has_words ? alignment_json(alignment_of(written.trace, options.head)) : Json::array();
     print_json(out);
   } else {
-    print(as_line(written.made.text));
+    print(written.made.text);
     if (options.align && has_words) print_alignment(alignment_of(written.trace, options.head));
   }
   if (options.trace.empty() || !has_words) return;
