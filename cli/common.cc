@@ -18,6 +18,7 @@
 #include "cli/written.h"
 #include "io/safetensors.h"
 #include "models/find_model.h"
+#include "text/strings.h"
 #include "text/turns.h"
 
 namespace clearhead::cli {
@@ -385,7 +386,7 @@ Trace LookArguments::trace_of_written(const TextRequest& request) {
   settings.run.interventions = request.interventions;
   Watched written = write_watched(*loaded, request.text, encoded_source(*loaded, request.text, truncate), settings, request.options);
   if (written.made.ids.empty()) fail(ErrorCode::kNotFound, "{}: nothing was written from this text", loaded->info().name);
-  notice(format("written: {}", as_line(written.made.text)));
+  notice(format("written: {}", text::strip(as_line(written.made.text))));
   loaded.reset();
   return std::move(written.trace);
 }

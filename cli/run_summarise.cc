@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/input.h"
 #include "cli/written.h"
+#include "text/strings.h"
 #include "text/turns.h"
 
 namespace clearhead::cli {
@@ -34,7 +35,8 @@ void summarise(const Options& options) {
   const auto model = load_model(options.model, options.load);
   if (model->info().reads == "document") return choose(options, *model, options.text.read());
   const std::string text = as_line(options.text.read());
-  const Watched written = write_watched(*model, text, encoded_source(*model, text, /*cuts=*/true), options.settings(*model));
+  Watched written = write_watched(*model, text, encoded_source(*model, text, /*cuts=*/true), options.settings(*model));
+  written.made.text = text::strip(as_line(written.made.text));
   const bool has_words = !written.made.ids.empty();
   if (options.json) {
     Json out = Json::object({{"source", text}});
@@ -42,7 +44,7 @@ void summarise(const Options& options) {
     if (options.align) out["alignment"] = has_words ? alignment_json(alignment_of(written.trace, options.head)) : Json::array();
     print_json(out);
   } else {
-    print(as_line(written.made.text));
+    print(written.made.text);
     if (options.align && has_words) print_alignment(alignment_of(written.trace, options.head));
   }
   if (options.trace.empty() || !has_words) return;

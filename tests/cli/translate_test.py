@@ -137,16 +137,16 @@ class Translate(Case):
 
     def test_a_text_alone_is_written_from_and_then_looked_at(self):
         written = self.ok("run", "translate", self.model, "a cat", "--json").json["translations"][0]["text"]
-        shown = self.ok("show", self.model, "a cat", "--family", "cross", "--head", "L1.H0")
+        shown = run("show", self.model, "a cat", "--family", "cross", "--head", "L1.H0")
         self.assertIn("written: ", shown.errors)
         trace = self.folder / "one.trace"
-        self.ok("run", "translate", self.model, "a cat", "--trace", trace)
+        self.ok("run", "translate", self.model, "a cat", "--trace", trace, "--json")
         again = self.ok("show", trace, "--family", "cross", "--head", "L1.H0")
         self.assertEqual(shown.out, again.out, written)
         self.refused(2, "writes a second text from the one it reads: --window, --segments and --pair are of models that read one text",
                      "show", self.model, "a cat", "--pair", "a dog")  # fmt: skip
         self.refused(1, "text has 70 tokens; this model's positions end at 64. Use --truncate to cut it", "show", self.model, "b" * 70)
-        self.assertIn("cut: 64 of 70 tokens were read", self.ok("show", self.model, "b" * 70, "--truncate").errors)
+        self.assertIn("cut: 64 of 70 tokens were read", run("show", self.model, "b" * 70, "--truncate").errors)
 
     def test_info_knows_both_stacks(self):
         told = self.ok("info", self.model, "--json").json

@@ -56,20 +56,19 @@ class PointerGenerator final : public Network {
 
   void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
     const Memory memory = encode(compute, source);
-    // A source's tokens go with its rows, as the last column.
+    // Keys and tokens go with the rows.
     const Tensor tokens = Tensor::from(std::vector<float>(source.ids.begin(), source.ids.end()), {memory.layout.rows(), 1});
-    cache.source = compute.concat({memory.rows, tokens}, 1).reshape({source.batch, source.length, hidden_ + 1});
+    cache.source = compute.concat({memory.rows, memory.keys, tokens}, 1).reshape({source.batch, source.length, 2 * hidden_ + 1});
     cache.source_lengths = source.lengths;
     cache.states = {memory.begin, Tensor::zeros(memory.begin.shape())};
   }
 
   Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
     Memory memory = memory_of(compute, cache);
-    std::vector<int32_t> tokens;
-    for (int64_t row = 0; row < memory.rows.size(0); ++row)
-      tokens.push_back(static_cast<int32_t>(memory.rows.data<float>()[row * (hidden_ + 1) + hidden_]));
+    const Tensor ids_of_rows = memory.rows.slice(1, 2 * hidden_, 2 * hidden_ + 1).contiguous();
+    const std::vector<int32_t> tokens(ids_of_rows.data<float>(), ids_of_rows.data<float>() + ids_of_rows.numel());
+    memory.keys = compute.contiguous(memory.rows.slice(1, hidden_, 2 * hidden_));
     memory.rows = compute.contiguous(memory.rows.slice(1, 0, hidden_));
-    memory.keys = key_(compute, memory.rows);
     const Tensor words = embedded(compute, ids);
     const auto [states, last] = decoder_(compute, words, {cache.batch, 1}, {{cache.states.at(0)}, {cache.states.at(1)}});
     cache.states = {last.state[0], last.cell[0]};
