@@ -4,57 +4,38 @@
 //   2. a real model (when one was fetched) reading two sentences, as heat maps with words
 //   3. a text of 100,000 tokens through a model whose heads are known: memory, atlas, one far token's keys, each checked
 //   4. 100,000 tokens of novels through the model of our own that learned from such: does it read on as well as it began? Then it writes on
-//   5. a sentence through the translator of our own, and which words it looked at
-//   6. the traces of these three in one page
+//   5. every other model that was trained here, on its example
+//   6. the traces of all of these in one page, which opens on pictures to choose from
 //   7. three commands to try
 // A line that says "checked" was compared with the double reference, with the known answer or with what must hold; if one does not, the exit code is 1.
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 
 #include "backends/registry.h"
 #include "base/file.h"
-#include "base/format.h"
 #include "base/parallel.h"
 #include "clearhead/generate.h"
-#include "cli/cli.h"
+#include "cli/demo.h"
 #include "cli/look.h"
 #include "cli/measure.h"
 #include "cli/terminal.h"
 #include "cli/word_map.h"
 #include "models/known_answers.h"
 #include "viewer/export.h"
-#include "viewer/together.h"
 
 namespace clearhead::cli {
 namespace {
 
 constexpr int64_t kLongText = 100'000;
 
-class Clock {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
-
 uint64_t peak_memory() {
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
-
-struct Checks {
-  int failed = 0;
-  void line(bool holds, const std::string& what) {
-    print(format("  {} {}", holds ? "checked:" : "DOES NOT HOLD:", what));
-    if (!holds) ++failed;
-  }
-};
 
 const Backend& reference() {
   for (const Backend* table : runnable_backends()) {
@@ -63,19 +44,12 @@ const Backend& reference() {
   fail(ErrorCode::kUnsupported, "demo: the reference backend is not in this build");
 }
 
+std::string in_words(const Difference& difference) {
+  return format("differs from the double reference by at most {:.1e} (allowed: {:.1e})", difference.largest, difference.allowed);
+}
+
 // How far a row's weights are from the double reference, and how far f32 scores of this size may be: |ΔP| ≤ P·(1e-6 + 4εS) with S the largest
 // Σ_c |q_c·k_c|·scale of the row (docs/NUMERICS.md).
-struct Difference {
-  double largest = 0, allowed = 0;
-  bool holds = true;
-  void join(const Difference& other) {
-    largest = std::max(largest, other.largest);
-    allowed = std::max(allowed, other.allowed);
-    holds = holds && other.holds;
-  }
-  std::string text() const { return format("differs from the double reference by at most {:.1e} (allowed: {:.1e})", largest, allowed); }
-};
-
 Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t query) {
   const AttentionRecord& record = map.frames()[0].record;
   const Tensor k = to_f32(std::get<Tensor>(record.keys));  // a trace of a prefill holds them as one tensor
@@ -107,18 +81,6 @@ Difference difference_to_reference(const LayerMap& map, int64_t head, int64_t qu
   return out;
 }
 
-Difference sums_to_one(const LayerMap& map, int64_t head, Range queries) {
-  Difference out{.allowed = 1e-6};
-  for (int64_t query = queries.begin; query < queries.end; ++query) {
-    const MapRow row = map.row(head, query);
-    double sum = 0;
-    for (const float weight : row.weights()) sum += std::isnan(weight) ? 0 : static_cast<double>(weight);  // NaN: hidden
-    out.largest = std::max(out.largest, std::abs(sum - 1));
-    out.holds = out.holds && std::abs(sum - 1) <= out.allowed;
-  }
-  return out;
-}
-
 void read_sentences(const std::string& directory, Checks& checks) {
   const Clock clock;
   const auto model = load_model(directory);
@@ -134,7 +96,7 @@ void read_sentences(const std::string& directory, Checks& checks) {
     print_words(terminal(), map_words(trace, trace.main_family()), map, {head.head});
     Difference worst;
     for (int64_t i = 0; i < map.queries(); ++i) worst.join(difference_to_reference(map, head.head, i));
-    checks.line(worst.holds, "every weight shown " + worst.text());
+    checks.line(worst.holds, "every weight shown " + in_words(worst));
   }
   print(format("  {:.1f} s", clock.seconds()));
 }
@@ -195,10 +157,17 @@ ShownTrace read_long_text(const std::string& out, Checks& checks) {
   checks.line(!keys.empty() && keys[0].key == known.answer.begin && keys[0].weight > 0.9f,
               format("L1.H0 looks at the answer, {} tokens back", with_commas(query - known.answer.begin)));
   const Difference difference = difference_to_reference(map, 0, query);
-  checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + difference.text());
+  checks.line(difference.holds, format("each of its {} weights ", with_commas(map.keys())) + in_words(difference));
 
   print(format("  {:.1f} s", clock.seconds()));
-  return {shared, format("v=read&h=1.0&q={}", query), format("clearhead view {} --file TEXT --precision bf16", directory)};
+  return {shared,
+          format("v=read&h=1.0&q={}&k={}", query, known.answer.begin),
+          format("clearhead view {} --file TEXT --precision bf16", directory),
+          {.en = format("Of {} tokens, the last one looks at a single other, {} tokens back: what followed the same words there, where the "
+                        "red lines meet.",
+                        with_commas(kLongText), with_commas(query - known.answer.begin)),
+           .zh = format("{} 个词元中，最后一个只看向 {} 个词元之前的一个：同样的话在那里出现时随后的词元，即红线相交之处。",
+                        with_commas(kLongText), with_commas(query - known.answer.begin))}};
 }
 
 ShownTrace read_book(const std::string& directory, Checks& checks) {
@@ -224,74 +193,74 @@ ShownTrace read_book(const std::string& directory, Checks& checks) {
       far <= anew,
       format("after {} tokens it reads as well as at a beginning: the last {} take {:.3f} bits a byte, and {:.3f} begun anew every {}",
              with_commas(kLongText - kPieces * kAnew), with_commas(kPieces * kAnew), far, anew, with_commas(kAnew)));
-  const size_t from = static_cast<size_t>(encoding.offsets[kLongText - kPassage][0]),
+  const size_t from = text.find('\n', static_cast<size_t>(encoding.offsets[kLongText - kPassage][0])) + 1,
                to = static_cast<size_t>(encoding.offsets[kLongText][0]);
   const std::string passage = text.substr(from, to - from);
+  const Encoding prompt = model->tokenizer().encode(passage);
   auto trace = std::make_shared<Trace>();
   GenerateOptions settings{.max_tokens = kWritten, .sampling = Sampling{.temperature = 0.7, .seed = 3}};
   settings.run.text = passage;
   settings.run.observer = trace.get();
-  const Generated made = generate(*model, model->tokenizer().encode(passage), settings);
+  const Generated made = generate(*model, prompt, settings);
   print(format("  and writes on: …{} ⟨{}⟩", visible(passage.substr(passage.rfind('\n', passage.size() - 60) + 1)), visible(made.text)));
   print(format("  {:.1f} s", clock.seconds()));
-  return {trace, format("v=read&h=2.0&q={}", kPassage), format("clearhead run generate {} TEXT --trace FILE --precision bf16", directory)};
-}
-
-ShownTrace translate(const std::string& directory, Checks& checks) {
-  const Clock clock;
-  const auto model = load(directory);
-  print(format("\n5. {} ({} parameters, trained here) translates", directory, with_commas(model->info().parameters)));
-  const std::string sentence = "The red car is in front of the white house.";
-  const auto shared = std::make_shared<const Trace>(print_translation(*model, sentence));
-  const Trace& trace = *shared;
-  const MapFamily& shape = trace.family("cross");
-  const Range written{shape.first_query,
-                      static_cast<int64_t>(trace.plan().text.ids.size()) - 1};  // the last one looked at nothing any more
-  Difference worst;
-  for (int layer = 0; layer < shape.layers; ++layer) {
-    const LayerMap map = trace.map("cross", layer);
-    for (int64_t head = 0; head < shape.heads; ++head) worst.join(sums_to_one(map, head, written));
-  }
-  checks.line(worst.holds, format("each of {} rows of its {} heads of cross-attention sums to one, off by at most {:.1e}", written.size(),
-                                  shape.layers * shape.heads, worst.largest));
-  print(format("  {:.1f} s", clock.seconds()));
-  const std::vector<HeadScores> heads = head_atlas(trace, "cross");
-  const auto broad = [](const HeadScores& head) { return head.scores[static_cast<size_t>(HeadScore::kBroad)]; };
-  const HeadScores& decided = *std::min_element(heads.end() - shape.heads, heads.end(),  // of the last layer
-                                                [&](const HeadScores& a, const HeadScores& b) { return broad(a) < broad(b); });
-  return {shared, format("v=lines&f=cross&h={}.{}", decided.layer, decided.head),
-          format("clearhead run translate {} \"{}\" --trace FILE", directory, sentence)};
+  return {trace,
+          format("v=map&h=4.1&q={}", prompt.size()),
+          format("clearhead run generate {} TEXT --trace FILE --precision bf16", directory),
+          {.en = "Every token looks at the last line break, so the map is a staircase of one step a line. The model began to write at the "
+                 "red row, and "
+                 "breaks its own lines as the book does.",
+           .zh = "每个词元都看向最近的换行，所以矩阵图像一道楼梯，每行文字一级。模型从红线处开始续写，并像原书一样换行。"}};
 }
 
 void write_page(const std::vector<ShownTrace>& traces, const std::string& path) {
   const Clock clock;
-  print("\n6. these in one page, to choose from");
+  print("\n6. these in one page, which opens on a picture of each");
   std::vector<LoadedTrace> loaded = side_by_side(traces, {});
   // Of the long text one overview: the whole takes a minute.
   const ExportedPage page = export_html(loaded, path, {.command = "make demo", .budget_bytes = 25'000'000, .most_work = 6e11});
   print(format("  {:.1f} s; {} ({}) works offline", clock.seconds(), path, human_bytes(page.bytes)));
 }
 
-int run(const std::string& model, const std::string& out) {
-  const Clock clock;
-  Checks checks;
-  std::filesystem::create_directories(out);
-  print(format("1. this machine: {} threads, computing with {} ({})", threads(), backend().name, to_string(backend().isa)));
-  if (!model.empty()) {
-    read_sentences(model, checks);
+struct Options {
+  std::string model, models = "models", out = "build/demo";
+  bool examples_only = false;
+};
+
+// The long text and the novels, which take most of the time.
+std::vector<ShownTrace> show_long_texts(const Options& options, Checks& checks) {
+  if (!options.model.empty()) {
+    read_sentences(options.model, checks);
   } else {
     print("\n2. no package index could be reached, so no real model: the models with known answers do the job");
   }
-  std::vector<ShownTrace> traces{read_long_text(out, checks)};
-  if (std::filesystem::exists("models/book/held-out.txt")) traces.push_back(read_book("models/book", checks));
-  if (std::filesystem::exists("models/en-fr/model.safetensors")) traces.push_back(translate("models/en-fr", checks));
-  std::reverse(traces.begin(), traces.end());  // the shortest first
-  write_page(traces, out + "/index.html");
-  const std::string shown = model.empty() ? out + "/known-causal" : model;
-  print("\n7. try next:");
-  print(format("  build/release/clearhead show {} \"The animal didn't cross the street because it was tired.\"", shown));
-  print(format("  build/release/clearhead view {} \"The animal didn't cross the street because it was tired.\"", shown));
-  print(format("  build/release/clearhead run generate {}/known-causal \"one two three one two\" --max-tokens 8 --greedy", out));
+  std::vector<ShownTrace> traces{read_long_text(options.out, checks)};
+  if (std::filesystem::exists(options.models + "/book/held-out.txt")) traces.push_back(read_book(options.models + "/book", checks));
+  std::reverse(traces.begin(), traces.end());  // the shorter first
+  return traces;
+}
+
+int run(const Options& options) {
+  const Clock clock;
+  Checks checks;
+  std::filesystem::create_directories(options.out);
+  print(format("1. this machine: {} threads, computing with {} ({})", threads(), backend().name, to_string(backend().isa)));
+  std::vector<ShownTrace> longer;
+  if (!options.examples_only) longer = show_long_texts(options, checks);
+  const Clock examples;
+  print("\n5. every other model that was trained here, on its example");
+  std::vector<ShownTrace> traces = show_examples(options.models, checks);
+  print(format("  {:.1f} s", examples.seconds()));
+  std::move(longer.begin(), longer.end(), std::back_inserter(traces));
+  if (traces.empty()) usage_error(format("{}: none of its folders has an example.json, so there is nothing to show", options.models));
+  write_page(traces, options.out + "/index.html");
+  if (!options.examples_only) {
+    const std::string shown = options.model.empty() ? options.out + "/known-causal" : options.model;
+    print("\n7. try next:");
+    print(format("  build/release/clearhead show {} \"The animal didn't cross the street because it was tired.\"", shown));
+    print(format("  build/release/clearhead view {} \"The animal didn't cross the street because it was tired.\"", shown));
+    print(format("  build/release/clearhead run generate {}/known-causal \"one two three one two\" --max-tokens 8 --greedy", options.out));
+  }
   print(checks.failed == 0 ? format("\nall checks hold, {:.1f} s", clock.seconds()) : format("\n{} checks do not hold", checks.failed));
   return checks.failed == 0 ? 0 : 1;
 }
@@ -299,9 +268,6 @@ int run(const std::string& model, const std::string& out) {
 }  // namespace
 
 void add_demo(CLI::App& app) {
-  struct Options {
-    std::string model, out = "build/demo";
-  };
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("demo", "Do the main job on real input and check every claim (what `make demo` runs)");
   command->footer("Example: clearhead demo --model ~/.cache/clearhead/models/all-MiniLM-L6-v2 --out build/demo");
@@ -309,8 +275,10 @@ void add_demo(CLI::App& app) {
       ->type_name("DIR");
   command->add_option("--out", options->out, "Folder for the page and the models with known answers (default: build/demo)")
       ->type_name("DIR");
+  command->add_option("--models", options->models, "Folder of models with an example.json each (default: models)")->type_name("DIR");
+  command->add_flag("--examples-only", options->examples_only, "Only the models' examples and their page, without the long texts");
   command->callback([options] {
-    const int code = run(options->model, options->out);
+    const int code = run(*options);
     if (code != 0) throw CLI::RuntimeError(code);
   });
 }

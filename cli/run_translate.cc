@@ -84,7 +84,7 @@ void translate(const Options& options) {
 
 Trace print_translation(const Model& model, const std::string& line) {
   Watched watched = write_watched(model, line, model.tokenizer().encode(line), write_settings(model, Options{}.max_tokens));
-  print(format("  {}\n  → {}", line, as_line(watched.made.text)));
+  print(format("  {}\n  → {}", as_line(line), as_line(watched.made.text)));
   print_alignment(alignment_of(watched.trace, ""));
   return std::move(watched.trace);
 }

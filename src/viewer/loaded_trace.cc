@@ -50,7 +50,8 @@ std::string model_name(const RunPlan& plan) {
   std::string name = plan.model;
   while (name.size() > 1 && name.back() == '/') name.pop_back();
   const size_t slash = name.rfind('/');
-  if (slash != std::string::npos && (name[0] == '/' || name[0] == '.' || name.find('/') != slash)) name = name.substr(slash + 1);
+  const bool is_path = name[0] == '/' || name[0] == '.' || name.starts_with("models/") || name.find('/') != slash;
+  if (slash != std::string::npos && is_path) name = name.substr(slash + 1);
   return name;
 }
 

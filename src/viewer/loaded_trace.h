@@ -19,6 +19,7 @@
 #include "clearhead/error.h"
 #include "clearhead/model.h"
 #include "clearhead/trace.h"
+#include "models/example.h"
 #include "viewer/family_facts.h"
 #include "viewer/head_statistics.h"
 
@@ -44,8 +45,10 @@ class LoadedTrace {
     std::string version = "0.1.0";
     struct Member {
       int64_t number = 0;  ///< what a question calls it by (`t`): a checkpoint's step, or its place in the row
-      std::string id{}, name{};
-      std::string state{};  ///< what it opens with, as in the page's address
+      std::string id{};
+      std::string model{}, begins{};  ///< the model's name, and how the text begins; empty where it read none
+      std::string state{};            ///< what it opens with, as in the page's address
+      LookFor look_for{};             ///< where traces are shown as pictures to choose from
     };
     std::vector<Member> together{};  ///< the traces that are looked at together, this one among them; empty: it is alone
     size_t at = 0;                   ///< which of them this is

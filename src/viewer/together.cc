@@ -1,4 +1,4 @@
-// step-NNNNNN.trace files of a folder in the order of their steps, of one text; or traces side by side, named by model and by how their texts begin.
+// step-NNNNNN.trace files of a folder in the order of their steps, of one text; or traces side by side, each with its model and how its text begins.
 #include "viewer/together.h"
 
 #include <algorithm>
@@ -31,10 +31,23 @@ std::vector<std::pair<int64_t, std::string>> files_of(const std::string& folder)
   return files;
 }
 
-// What to call a trace among others: its model, and how its text begins.
-std::string name_of(const RunPlan& plan) {
-  constexpr size_t kMost = 40;
+// The line break between what was read and what was written; npos of a text that is not both.
+size_t break_before_target(const RunText& text) {
+  const std::vector<TextSegment>& parts = text.segments;
+  if (parts.size() != 2 || parts[1].name != "target") return std::string::npos;
+  for (int64_t token = parts[1].begin; token < parts[1].end; ++token) {
+    const auto [begin, end] = text.offsets[static_cast<size_t>(token)];
+    if (begin < end)
+      return begin > 0 && text.text[static_cast<size_t>(begin) - 1] == '\n' ? static_cast<size_t>(begin) - 1 : std::string::npos;
+  }
+  return std::string::npos;
+}
+
+// How a text begins, on one line; of two texts, what was written after what was read.
+std::string beginning_of(const RunPlan& plan) {
+  constexpr size_t kMost = 80;
   std::string text = plan.text.text.substr(0, 4 * kMost);
+  if (const size_t at = break_before_target(plan.text); at < text.size()) text.replace(at, 1, " → ");
   std::replace_if(
       text.begin(), text.end(), [](char c) { return c == '\n' || c == '\t' || c == '\r'; }, ' ');
   text.erase(0, text.find_first_not_of(' '));
@@ -43,7 +56,7 @@ std::string name_of(const RunPlan& plan) {
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // inside a character
     text = text.substr(0, end) + "…";
   }
-  return format("{}: {}", model_name(plan), text);
+  return text;
 }
 
 }  // namespace
@@ -74,8 +87,10 @@ std::vector<LoadedTrace> side_by_side(const std::vector<ShownTrace>& traces, con
   for (const ShownTrace& shown : traces) {
     all.together.push_back({.number = static_cast<int64_t>(all.together.size()),
                             .id = shown.trace->id(),
-                            .name = name_of(shown.trace->plan()),
-                            .state = shown.state});
+                            .model = model_name(shown.trace->plan()),
+                            .begins = beginning_of(shown.trace->plan()),
+                            .state = shown.state,
+                            .look_for = shown.look_for});
   }
   std::vector<LoadedTrace> loaded;
   for (all.at = 0; all.at < traces.size(); ++all.at) {

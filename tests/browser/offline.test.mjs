@@ -158,8 +158,8 @@ test('without the weights of a head the map falls back to its thumbnail, badged'
 
 test('a page of several traces shows the one that is chosen, in the state it opens with', { skip }, async () => {
   const several = severalMock([
-    { name: 'long: prose', state: 'v=map&h=1.2&q=30', count: 60, layers: 2, heads: 3 },
-    { name: 'short: a cat', state: 'v=read&h=0.1&q=4', text: 'A cat saw a cat on the mat.', layers: 1, heads: 2 },
+    { name: 'long', begins: 'prose', state: 'v=map&h=1.2&q=30', count: 60, layers: 2, heads: 3 },
+    { name: 'short', begins: 'a cat', state: 'v=read&h=0.1&q=4', text: 'A cat saw a cat on the mat.', layers: 1, heads: 2 },
   ]);
   const [long, short] = several.steps;
   const { page: p, quiet } = await page('A', '', several);

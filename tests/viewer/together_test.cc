@@ -61,10 +61,11 @@ TEST(Checkpoints, AFolderWithoutStepsIsNone) {
 
 TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
   std::vector<ShownTrace> traces;
-  for (const int64_t tokens : {20, 30}) {
+  for (const int64_t tokens : {20, 60}) {
     traces.push_back({std::make_shared<const Trace>(looked_at::trace_of({.tokens = tokens})), "q=" + std::to_string(tokens - 1)});
   }
   traces[1].command = "clearhead view the second";
+  traces[1].look_for = {.en = "its <tail>", .zh = "尾部"};
   std::vector<LoadedTrace> loaded = side_by_side(traces, {.command = "clearhead view both"});
   ASSERT_EQ(loaded.size(), 2U);
   for (size_t at = 0; at < 2; ++at) {
@@ -75,21 +76,42 @@ TEST(SideBySide, EachTraceKnowsAllAndItsOwnPlace) {
     const Json& own = info.find("traces")->items()[at];
     EXPECT_EQ(own.find("number")->integer(), static_cast<int64_t>(at));
     EXPECT_EQ(own.find("id")->string(), loaded[at].id());
-    EXPECT_EQ(own.find("state")->string(), at == 0 ? "q=19" : "q=29");
-    EXPECT_EQ(own.find("name")->string(), "made-up: w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 …") << "the model, and forty bytes of the text";
+    EXPECT_EQ(own.find("state")->string(), at == 0 ? "q=19" : "q=59");
+    EXPECT_EQ(own.find("model")->string(), "made-up");
+    EXPECT_EQ(own.find("begins")->string(), at == 0 ? "w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 w2b2 w4 w5"
+                                                    : "w1b2 w3 w4b0 w6 w0b3 w2 w3b1 w5 w6b4 w1 w2b2 w4 w5b0 w0 w1b3 w3 w4b1 w6 w0b4 w2 …")
+        << "eighty bytes of the text";
+    EXPECT_EQ(own.find("look_for")->dump(), at == 0 ? "null" : R"({"en":"its <tail>","zh":"尾部"})");
     EXPECT_EQ(info.find("command")->string(), at == 0 ? "clearhead view both" : "clearhead view the second");
   }
 }
 
-TEST(SideBySide, ANameIsNeverCutInsideACharacter) {
-  const auto name_of = [](const std::string& word) {
+TEST(SideBySide, AModelIsNamedByItsFolder_AndOneOfTheHubByItsOwnerToo) {
+  for (const auto& [named, shown] : {std::pair{"models/digits", "digits"},
+                                     {"/home/a/digits/", "digits"},
+                                     {"runs/a/best", "best"},
+                                     {"google/digits", "google/digits"},
+                                     {"digits", "digits"}}) {
+    EXPECT_EQ(model_name({.model = named}), shown);
+  }
+}
+
+TEST(SideBySide, ABeginningIsNeverCutInsideACharacter) {
+  const auto beginning_of = [](const std::string& word) {
     const ShownTrace shown{std::make_shared<const Trace>(looked_at::trace_of({.tokens = 60, .layers = 1, .word = word}))};
-    return questions::info(side_by_side({shown}, {})[0]).find("traces")->items()[0].find("name")->string();
+    return questions::info(side_by_side({shown}, {})[0]).find("traces")->items()[0].find("begins")->string();
   };
   std::string cats;
-  for (int i = 0; i < 13; ++i) cats += "猫";
-  EXPECT_EQ(name_of("猫"), "made-up: " + cats + "…");
-  EXPECT_EQ(name_of("a\n").substr(0, 13), "made-up: a a ");
+  for (int i = 0; i < 26; ++i) cats += "猫";
+  EXPECT_EQ(beginning_of("猫"), cats + "…");
+  EXPECT_EQ(beginning_of("a\n").substr(0, 4), "a a ");
+}
+
+TEST(SideBySide, ATranslationBeginsWithWhatWasReadAndWhatWasWritten) {
+  Trace trace = looked_at::trace_of({.tokens = 4, .layers = 1, .word = "a\n"});
+  trace.set_segments({{"source", "text", 0, 2}, {"target", "text", 2, 4}});
+  const ShownTrace shown{std::make_shared<const Trace>(std::move(trace))};
+  EXPECT_EQ(side_by_side({shown}, {})[0].options().together[0].begins, "a → a a ");
 }
 
 }  // namespace

@@ -121,7 +121,15 @@ Json checkpoints_json(const LoadedTrace::Options& options) {
 Json traces_json(const LoadedTrace::Options& options) {
   Json out = Json::array();
   for (const LoadedTrace::Options::Member& one : options.together) {
-    if (!options.is_run) out.push(Json::object({{"number", one.number}, {"id", one.id}, {"name", one.name}, {"state", one.state}}));
+    if (options.is_run) continue;
+    Json look_for;
+    if (one.look_for.given()) look_for = Json::object({{"en", one.look_for.en}, {"zh", one.look_for.zh}});
+    out.push(Json::object({{"number", one.number},
+                           {"id", one.id},
+                           {"model", one.model},
+                           {"begins", one.begins},
+                           {"state", one.state},
+                           {"look_for", std::move(look_for)}}));
   }
   return out;
 }

@@ -505,9 +505,16 @@ export function watchedMock(count, checkpoints, options = {}) {
   return { steps, asked: [], delay: 0 };
 }
 
-/** Several traces to choose from; each is { name, state, count or text, … }. */
+/** Several traces to choose from; each is { name, begins, state, look_for, count or text, … }. */
 export function severalMock(list) {
-  const traces = list.map(({ name, state = '' }, number) => ({ number, id: `mock-${name}`, name, state }));
+  const traces = list.map(({ name, begins = '', state = '', look_for = null }, number) => ({
+    number,
+    id: `mock-${name}`,
+    model: name,
+    begins,
+    state,
+    look_for,
+  }));
   const steps = list.map(({ count, ...options }, step) => {
     const shared = { ...options, traces, step };
     return count ? proseMock(count, shared) : new Mock({ tokens: tokenize(options.text), ...shared });

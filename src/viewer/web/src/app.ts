@@ -2,9 +2,10 @@
 
 import { type Context, type View, anchor, isIn } from './context';
 import { Focus } from './focus';
-import type { Theme, Rgb } from './paint/ramp';
-import { type Family, type Info, type Source, type Span, isAbort, isStale } from './source/source';
-import { type State, type Store, formatState, parseState } from './state';
+import { themeOf } from './paint/theme';
+import { familyOf, firstChoice, firstHead, hasGallery, openingOf } from './opening';
+import { type Info, type Source, isAbort, isStale } from './source/source';
+import { type State, type Store, formatState, fromAddress, kInitial } from './state';
 import { strings } from './strings';
 import { TextModel } from './text/model';
 import { listenToKeys } from './ui/keys';
@@ -18,24 +19,29 @@ import { ReadView } from './views/read/read';
 import { LinesView } from './views/lines/lines';
 import { MapView } from './views/map/map';
 import { AtlasView } from './views/atlas/atlas';
+import { Gallery } from './views/gallery/gallery';
 import { Timeline } from './views/timeline/timeline';
 
-export async function open(root: HTMLElement, source: Source, store: Store): Promise<void> {
+/** Shows what the state says: a trace, or the choice of several. `before` is the trace that was shown last. */
+export async function open(root: HTMLElement, source: Source, store: Store, before: number | null = null): Promise<void> {
   const t = strings(store.now.lang ?? (navigator.language.startsWith('zh') ? 'zh' : 'en'));
   let info: Info;
   try {
     info = await source.info();
     if (info.protocol !== 1) throw new Error(`protocol ${info.protocol}: this page speaks 1`);
     const steps = [...info.checkpoints.map((c) => c.step), ...info.traces.map((trace) => trace.number)];
-    const step = store.now.step ?? info.traces[0]?.number ?? null;
+    const isChoice = hasGallery(info);
+    const step = store.now.step ?? (isChoice ? null : (info.traces[0]?.number ?? null));
     if (step !== null && steps.includes(step)) info = await source.turn(step);
     else if (step !== null && steps.length > 0) store.set({ step: null });
+    if (isChoice && store.now.step === null) {
+      new Gallery(root, source, info.traces, store, t, before, () => void open(root, source, store));
+      return;
+    }
     const [text, segments] = await Promise.all([source.text(0), source.segments(0)]);
-    const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
-    const family = readable.find((f) => f.id === store.now.family) ?? readable[0];
-    if (!family) throw new Error('the source has no attention map');
+    const family = familyOf(info, store.now.family);
     const model = new TextModel(text, segments, info.special);
-    if (store.now.heads.length === 0) store.set({ heads: [{ layer: Math.floor(family.layers / 2), head: 0 }] });
+    if (store.now.heads.length === 0) store.set({ heads: [firstHead(family)] });
     const { q, k } = store.now;
     const isPart = family.query_range[1] - family.query_range[0] < model.count || family.key_range[1] - family.key_range[0] < model.count;
     if (q.length === 0 && k.length === 0) store.set({ q: firstChoice(model, family) });
@@ -46,26 +52,12 @@ export async function open(root: HTMLElement, source: Source, store: Store): Pro
     build(
       root,
       { source, info, family, text: model, keyText: model, segments, store, focus, life, t },
-      () => void open(root, source, store),
+      () => void open(root, source, store, info.step),
     );
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     replace(root, h('main', { class: 'broken' }, h('h1', {}, 'clearhead'), h('p', { class: 'bad', role: 'alert' }, message)));
   }
-}
-
-/** What a page opens on: the last word of the text's first block, or of the rows there are, so that there is something to see. */
-function firstChoice(text: TextModel, { query_range: [begin, end] }: Family): Span[] {
-  const items = text.itemsOf(begin);
-  if (items) {
-    const at = items.kind === 'patch' || items.kind === 'frame' ? (begin + end) >> 1 : begin;
-    return [{ begin: at, end: at + 1 }];
-  }
-  const last = begin > 0 ? end : Math.min(end, text.blocks[0].tokens.end);
-  for (let t = last - 1; t >= begin; t--) {
-    if (!text.isSpecial(t) && /\p{L}{2}/u.test(text.label(t))) return [{ begin: t, end: t + 1 }];
-  }
-  return [];
 }
 
 type Known = Omit<Context, 'theme' | 'announce' | 'notify' | 'reveal' | 'picking'>;
@@ -105,7 +97,7 @@ function build(root: HTMLElement, known: Known, reload: () => void): void {
   });
   const actions = actionsOf(ctx, root, map, reload, () => layout.toggleAtlas());
   const bar = new TopBar(ctx, search.element, actions);
-  replace(root, bar.element, banner(ctx), layout.element, timeline?.element ?? null, notices, live);
+  replace(root, bar.element, sentence(ctx), banner(ctx), layout.element, timeline?.element ?? null, notices, live);
   wire(ctx, root, { bar, read, lines, map, atlas, answers, timeline }, actions);
   listenToKeys(ctx, { read, answers, search: () => search.focus(), play: () => timeline?.toggle(), actions });
 }
@@ -127,8 +119,11 @@ function actionsOf(ctx: Context, root: HTMLElement, map: MapView, reload: () => 
     reload: () => again({}, 'replace'),
     family: (id) => again({ family: id, heads: [], rect: null }, 'push'),
     trace: (number) => {
-      const { view, family, heads, q, k, direction, rect } = parseState(ctx.info.traces.find((one) => one.number === number)?.state ?? '');
-      again({ view, family, heads, q, k, direction, rect, weight: 'raw', id: null, step: number }, 'push');
+      const one = ctx.info.traces.find((trace) => trace.number === number);
+      if (one) again(openingOf(one, ctx.store.now.lang), 'push');
+    },
+    gallery: () => {
+      if (hasGallery(ctx.info)) again({ ...kInitial, lang: ctx.store.now.lang }, 'push');
     },
     verify: () => void verify(ctx, visiblePart(ctx, map)),
     language: () => again({ lang: ctx.t.language === 'en' ? 'zh' : 'en' }, 'replace'),
@@ -176,7 +171,7 @@ function wire(ctx: Context, root: HTMLElement, { bar, read, lines, map, atlas, a
   window.addEventListener(
     'hashchange',
     () => {
-      store.load(parseState(location.hash));
+      store.load(fromAddress(store.now));
       showAnchor();
     },
     { signal },
@@ -205,6 +200,19 @@ async function turnTo(ctx: Context, views: readonly View[], step: number | null)
   }
 }
 
+/** What to look for in this trace, where it is one of a choice. */
+function sentence({ info, t }: Context): HTMLElement | null {
+  const look = info.traces.find((one) => one.number === info.step)?.look_for;
+  if (!look || !hasGallery(info)) return null;
+  const element = h(
+    'div',
+    { class: 'banner look-for', role: 'note', 'data-testid': 'look-for' },
+    h('p', {}, h('strong', {}, t('gallery.look')), ' ', look[t.language]),
+    h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')),
+  );
+  return element;
+}
+
 /** What an offline page opens with, and the warning on a link made for another trace. */
 function banner(ctx: Context): HTMLElement | null {
   const { t, info, store } = ctx;
@@ -218,14 +226,8 @@ function banner(ctx: Context): HTMLElement | null {
   const element = h(
     'div',
     { class: `banner${wrong ? ' warn' : ''}`, role: 'note', 'data-testid': 'banner' },
-    h(
-      'p',
-      {},
-      text.filter(Boolean).join(' '),
-      !wrong && rest ? ` ${t('banner.rest')} ` : ' ',
-      !wrong && rest ? commandText(rest) : null,
-      h('button', { type: 'button', class: 'quiet', onclick: () => helpDialog(ctx) }, t('banner.more')),
-    ),
+    h('p', {}, text.filter(Boolean).join(' '), !wrong && rest ? ` ${t('banner.rest')} ` : ' ', !wrong && rest ? commandText(rest) : null),
+    h('button', { type: 'button', class: 'quiet more', onclick: () => helpDialog(ctx) }, t('banner.more')),
     h('button', { type: 'button', class: 'quiet', onclick: () => element.remove() }, t('close')),
   );
   return element;
@@ -258,16 +260,6 @@ function visiblePart(ctx: Context, map: MapView): { rows: { begin: number; end: 
     end: Math.min(end, Math.ceil(to)),
   });
   return { rows: clip(q0, q1, ctx.family.query_range), keys: clip(k0, k1, ctx.family.key_range) };
-}
-
-function themeOf(root: HTMLElement): Theme {
-  const style = getComputedStyle(root);
-  const colour = (name: string): Rgb => {
-    const hex = style.getPropertyValue(name).trim().slice(1);
-    return [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)) as unknown as Rgb;
-  };
-  const dark = matchMedia('(prefers-color-scheme: dark)').matches;
-  return { dark, paper: colour('--paper'), ink: colour('--ink') };
 }
 
 function speaker(live: HTMLElement): (sentence: string) => void {

@@ -121,7 +121,7 @@ export function badgeTitle(ctx: Context, badge: Badge, error: number): string {
 }
 
 /** A token as a sentence would quote it: whitespace at the ends gone, or shown when there is nothing else. */
-export function quoted(ctx: Context, span: Span, text: TextModel = ctx.text): string {
+export function quoted(ctx: Pick<Context, 'text'>, span: Span, text: TextModel = ctx.text): string {
   const label = text.labelOf(span);
   return label.trim() || visibleSpace(label) || '∅';
 }

@@ -2,6 +2,7 @@
 
 import './style.css';
 import './sides.css';
+import './gallery.css';
 import { open } from './app';
 import { LiveSource } from './source/live';
 import { OfflineSource } from './source/offline';

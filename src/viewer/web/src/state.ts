@@ -27,7 +27,7 @@ export interface State {
   scale: Scale;
   sink: SinkRule;
   words: boolean;
-  step: number | null; // which checkpoint of a training run, null: the last; or which of several traces, null: the first
+  step: number | null; // which checkpoint of a training run, null: the last; or which of several traces, null: the first, or their choice
   rect: Rect | null; // what the map shows; null: all
   lang: Language | null; // null: the browser's
   id: string | null; // the trace a link was made on
@@ -86,6 +86,12 @@ export function parseState(hash: string): State {
     else unknown.push([key, value]);
   }
   return { ...state, unknown };
+}
+
+/** The state in the page's address; the language stays where it names none. */
+export function fromAddress(before: State): State {
+  const state = parseState(location.hash);
+  return { ...state, lang: state.lang ?? before.lang };
 }
 
 function parseKey(key: string, value: string): Partial<State> | null {
@@ -182,8 +188,9 @@ export class Store {
     this.write('push');
   }
 
-  /** The URL changed under us (back, a pasted link). */
+  /** The URL changed under us (back, a pasted link): what was to be written into it is no longer so. */
   load(state: State): void {
+    clearTimeout(this.timer);
     const before = this.state;
     this.state = state;
     for (const listener of this.listeners) listener(this.state, before);

@@ -191,6 +191,15 @@ const kTable = {
   'kind.query': ['query', '查询'],
 
   traces: ['Which trace', '选择记录'],
+  gallery: ['All pictures', '全部图片'],
+  'gallery.title': ['Back to the choice of pictures (g)', '返回图片选择 (g)'],
+  'gallery.heading': ['Choose a picture', '选择一幅图'],
+  'gallery.how': [
+    'Each is one model at work on one input, with every weight of every head behind it. Open one to point at its words, patches and heads.',
+    '每幅图是一个模型处理一个输入的实况，背后保存着各注意力头的权重。打开后可指向其中的词、图块与头。',
+  ],
+  'gallery.label': ['Pictures to choose from', '可供选择的图片'],
+  'gallery.look': ['What to look for:', '看点：'],
   family: ['Which attention', '注意力类别'],
   'family.encoder': ['encoder self-attention', '编码器自注意力'],
   'family.decoder': ['decoder self-attention', '解码器自注意力'],
@@ -292,8 +301,8 @@ const kTable = {
   'help.size': ['{layers} layers × {heads} heads, {tokens} tokens', '{layers} 层 × {heads} 头，{tokens} 个词元'],
   'help.missing': ['What is not here', '此处没有的内容'],
   'help.keys': [
-    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
-    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
+    '← →\ttoken\n↑ ↓\tline\nAlt+← Alt+→\thead\nAlt+↑ Alt+↓\tlayer\nShift+→\tgrow a span\nEnter\tpin\nSpace\tplay the timeline\nx\tturn the direction\ns\tsink rule\nr l m a\tread, lines, map, atlas\ng\tall pictures, where there are several\n/\tsearch\nc\tcopy link\np\texport\n+ − 0\tzoom the map\nEsc\tback',
+    '← →\t词元\n↑ ↓\t行\nAlt+← Alt+→\t头\nAlt+↑ Alt+↓\t层\nShift+→\t扩展选段\nEnter\t固定\nSpace\t播放时间线\nx\t切换方向\ns\t汇点规则\nr l m a\t阅读、连线、矩阵图、图谱\ng\t全部图片（若有多幅）\n/\t搜索\nc\t复制链接\np\t导出\n+ − 0\t缩放矩阵图\nEsc\t返回',
   ],
   'banner.other': ['This link was made for another trace: positions and heads may not fit.', '此链接来自另一份记录：位置与头可能不对应。'],
   'banner.stale': [

@@ -3,13 +3,14 @@
 import type { Context } from '../context';
 import type { Items, Pixels } from '../source/source';
 import { h } from '../ui/dom';
+import { cividis, css, mix } from './ramp';
 
 const kSwatch = 18; // CSS pixels
 const kSmall = 48; // a picture of so few pixels is shown pixel by pixel
 const kept = new WeakMap<Items, Promise<HTMLCanvasElement>>();
 
 /** The picture of a range of items; null where they have none. */
-export function pictureOf(ctx: Context, items: Items): Promise<HTMLCanvasElement> | null {
+export function pictureOf(ctx: Pick<Context, 'source' | 'text'>, items: Items): Promise<HTMLCanvasElement> | null {
   if (!items.picture) return null;
   let found = kept.get(items);
   if (!found) kept.set(items, (found = ctx.source.picture(ctx.text.data.items.indexOf(items)).then(canvasOf)));
@@ -49,6 +50,37 @@ export function patchArea(items: Items, id: number, { left, top, width, height }
   const at = id - items.begin;
   const [w, t] = [width / columns, height / items.rows];
   return { left: left + (at % columns) * w, top: top + Math.floor(at / columns) * t, width: w, height: t };
+}
+
+/** Lays weights over a picture, or paints them where there is none: darkness first, then light by weight, in the ramp of dark pages, for a picture has
+ * no paper. `lightOf` gives 0…1, "hidden", or null for a patch without weight. Returns how many patches have one. */
+export function lightPatches(
+  c: CanvasRenderingContext2D,
+  items: Items,
+  area: Area,
+  hasPicture: boolean,
+  lightOf: (id: number) => number | 'hidden' | null,
+): number {
+  let shown = 0;
+  for (let id = items.begin; id < items.end; id++) {
+    const light = lightOf(id);
+    if (light === null) continue;
+    const { left, top, width, height } = patchArea(items, id, area);
+    const t = light === 'hidden' ? 0 : light;
+    c.globalAlpha = hasPicture ? 0.58 + 0.2 * t : 1;
+    c.fillStyle = light === 'hidden' ? css(mix([0, 0, 0], cividis(0), 0.5)) : css(cividis(0.06 + 0.94 * t));
+    c.fillRect(left, top, width + 0.5, height + 0.5);
+    shown++;
+  }
+  c.globalAlpha = 1;
+  if (shown === 0) return 0;
+  c.strokeStyle = 'rgb(255 255 255 / 0.14)';
+  c.lineWidth = 1;
+  for (let id = items.begin; id < items.end; id++) {
+    const { left, top, width, height } = patchArea(items, id, area);
+    c.strokeRect(left + 0.5, top + 0.5, width, height);
+  }
+  return shown;
 }
 
 /** What a patch shows, beside its name in a list; null for other items. */

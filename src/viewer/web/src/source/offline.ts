@@ -31,6 +31,7 @@ import {
   type WeightKind,
   kHoldings,
 } from './source';
+import { hasGallery } from '../opening';
 import { applySinkRule, topK } from '../weights';
 
 interface Manifest {
@@ -300,9 +301,9 @@ export class OfflineSource implements Source {
     return new OfflineSource((JSON.parse(element.textContent ?? '[]') as Manifest[]).map((manifest) => new HeldTrace(manifest, page)));
   }
 
-  /** What the page opens with. */
+  /** What the page opens with; null where traces are to be chosen first. */
   get state(): string | null {
-    return this.held.manifest.state;
+    return hasGallery(this.held.info) ? null : this.held.manifest.state;
   }
 
   get holds(): Holding[] {

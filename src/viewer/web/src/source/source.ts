@@ -72,6 +72,16 @@ export interface Family {
   summary: string;
 }
 
+/** One of several traces. */
+export interface TraceChoice {
+  number: number;
+  id: string;
+  model: string;
+  begins: string; // how its text begins, or empty
+  state: string; // what it opens with
+  look_for: { en: string; zh: string } | null;
+}
+
 export interface Info {
   protocol: number;
   clearhead: string;
@@ -89,7 +99,7 @@ export interface Info {
   max_tokens: number | null;
   generated: number[]; // the probability of each token at the text's end that a model made
   checkpoints: { step: number; id: string }[]; // of a training run that was watched, ascending
-  traces: { number: number; id: string; name: string; state: string }[]; // to choose from, each with the state it opens with
+  traces: TraceChoice[]; // to choose from
   step: number | null; // which checkpoint or which trace this is
   versions: Record<string, string>;
 }

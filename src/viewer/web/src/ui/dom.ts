@@ -40,6 +40,7 @@ const kIcons = {
   panel: 'M2.5 3h11v10h-11zM6 3v10',
   search: 'M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3l3.2 3.2',
   up: 'M4 10l4-4 4 4',
+  grid: 'M2.5 2.5h4.5v4.5h-4.5zM9 2.5h4.5v4.5h-4.5zM2.5 9h4.5v4.5h-4.5zM9 9h4.5v4.5h-4.5z',
   down: 'M4 6l4 4 4-4',
 } as const;
 export type Icon = keyof typeof kIcons;

@@ -1,5 +1,5 @@
-// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a views, c link,
-// p export, ? help, / search, Esc back.
+// The keyboard: ←→ token, ↑↓ line, Alt+←→ head, Alt+↑↓ layer, Enter pin, Space play, Shift+arrows span, x direction, s sink, r/l/m/a views, g pictures,
+// c link, p export, ? help, / search, Esc back.
 
 import { type Context, anchor, askedSide, rangeOf, setAnchor, turn } from '../context';
 import type { Items, SinkRule, Span } from '../source/source';
@@ -141,6 +141,9 @@ function onLetter(ctx: Context, targets: KeyTargets, event: KeyboardEvent, eleme
       return true;
     case 'p':
       targets.actions.exportDialog();
+      return true;
+    case 'g':
+      targets.actions.gallery();
       return true;
     case '?':
       targets.actions.help();

@@ -6,7 +6,9 @@ import { head as headName } from '../format';
 import { kPinColours } from '../paint/ramp';
 import type { Direction, Feature, Scale, SinkRule, WeightKind } from '../source/source';
 import { type State, type ViewName, kViews } from '../state';
+import { hasGallery, readableFamilies, traceName } from '../opening';
 import { badgeElement } from './badge';
+import { brand, languageButton } from './brand';
 import { type Choice, type Icon, h, icon, iconButton, replace, segmented, setChosen } from './dom';
 
 export interface Actions {
@@ -21,6 +23,7 @@ export interface Actions {
   toggleAtlas(): void;
   family(id: string): void;
   trace(number: number): void;
+  gallery(): void; // the choice of traces, where there is one
 }
 
 export class TopBar implements View {
@@ -76,7 +79,8 @@ export class TopBar implements View {
         'div',
         { class: 'bar-row' },
         iconButton('panel', t('atlas.toggle'), actions.toggleAtlas),
-        h('div', { class: 'brand' }, brandMark(), h('span', { class: 'brand-name' }, 'clearhead')),
+        brand(),
+        hasGallery(info) ? action('grid', 'gallery', actions.gallery, null, true) : null,
         this.model,
         search,
         h(
@@ -86,18 +90,7 @@ export class TopBar implements View {
           action('verify', 'verify', actions.verify, 'verify', true),
           action('link', 'link', actions.copyLink, null),
           action('export', 'export', actions.exportDialog, null),
-          h(
-            'button',
-            {
-              type: 'button',
-              class: 'action language',
-              lang: t.language === 'en' ? 'zh' : 'en',
-              'data-action': 'language',
-              title: t('language.title'),
-              onclick: actions.language,
-            },
-            t('language'),
-          ),
+          languageButton(t, actions.language),
           action('help', 'help', actions.help, null),
         ),
       ),
@@ -171,7 +164,7 @@ export class TopBar implements View {
     const select = h(
       'select',
       { class: 'traces', 'aria-label': t('traces'), title: t('traces'), onchange: () => actions.trace(Number(select.value)) },
-      ...info.traces.map((one) => h('option', { value: one.number, selected: one.number === info.step }, one.name)),
+      ...info.traces.map((one) => h('option', { value: one.number, selected: one.number === info.step }, traceName(one))),
     );
     return select;
   }
@@ -180,7 +173,7 @@ export class TopBar implements View {
   private families(actions: Actions): HTMLElement | null {
     const { ctx } = this;
     const { info, family, t } = ctx;
-    const readable = info.families.filter((f) => f.query_side === 0 && f.key_side === 0);
+    const readable = readableFamilies(info);
     if (readable.length < 2) return null;
     const select = h(
       'select',
@@ -235,31 +228,4 @@ export class TopBar implements View {
     );
     return all;
   }
-}
-
-/** A head seen through: rows of a causal map, as a mark. */
-function brandMark(): SVGSVGElement {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  svg.setAttribute('viewBox', '0 0 20 20');
-  svg.setAttribute('class', 'brand-mark');
-  svg.setAttribute('aria-hidden', 'true');
-  const cells: [number, number, number][] = [
-    [0, 0, 1],
-    [0, 1, 0.35],
-    [1, 1, 1],
-    [0, 2, 0.5],
-    [1, 2, 0.2],
-    [2, 2, 1],
-    [0, 3, 0.15],
-    [1, 3, 0.85],
-    [2, 3, 0.3],
-    [3, 3, 0.6],
-  ];
-  for (const [x, y, o] of cells) {
-    const rect = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
-    for (const [name, value] of Object.entries({ x: x * 5, y: y * 5, width: 4.2, height: 4.2, rx: 1, opacity: o }))
-      rect.setAttribute(name, String(value));
-    svg.append(rect);
-  }
-  return svg;
 }

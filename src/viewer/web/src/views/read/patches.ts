@@ -2,8 +2,7 @@
 
 import type { Context } from '../../context';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
-import { type Area, drawPicture, patchArea, pictureOf } from '../../paint/pixels';
-import { cividis, css, mix } from '../../paint/ramp';
+import { type Area, drawPicture, lightPatches, patchArea, pictureOf } from '../../paint/pixels';
 import type { Items } from '../../source/source';
 import { h } from '../../ui/dom';
 import type { Paint } from './painter';
@@ -101,31 +100,16 @@ export class PatchSide implements Side {
     element.dataset['place'] = [width / ((end - begin) / rows), height / rows].join(',');
   }
 
-  /** Darkness first, then light by weight: the ramp of dark pages, whatever the page, for a picture has no paper. */
   private drawWeights(c: CanvasRenderingContext2D, area: Area, paint: Paint): void {
-    const { begin, end } = this.items;
-    let shown = 0;
-    for (let id = begin; id < end; id++) {
+    const shown = lightPatches(c, this.items, area, this.picture !== null, (id) => {
       const box = itemBox(id);
       const t = paint.intensity(box);
       const seen = paint.visibility(box);
-      if (!Number.isFinite(t) || seen === 'unscored' || !paint.isPart(box)) continue;
-      const { left, top, width, height } = patchArea(this.items, id, area);
-      c.globalAlpha = this.picture ? 0.58 + 0.2 * t : 1;
-      c.fillStyle = seen === 'hidden' ? css(mix([0, 0, 0], cividis(0), 0.5)) : css(cividis(0.06 + 0.94 * t));
-      c.fillRect(left, top, width + 0.5, height + 0.5);
-      shown++;
-    }
-    c.globalAlpha = 1;
+      if (!Number.isFinite(t) || seen === 'unscored' || !paint.isPart(box)) return null;
+      return seen === 'hidden' ? seen : t;
+    });
     this.lit.element.dataset['patches'] = String(shown);
-    if (shown === 0) return;
-    c.strokeStyle = 'rgb(255 255 255 / 0.14)';
-    c.lineWidth = 1;
-    for (let id = begin; id < end; id++) {
-      const { left, top, width, height } = patchArea(this.items, id, area);
-      c.strokeRect(left + 0.5, top + 0.5, width, height);
-    }
-    this.drawShares(c, area, paint);
+    if (shown > 0) this.drawShares(c, area, paint);
   }
 
   private drawShares(c: CanvasRenderingContext2D, area: Area, paint: Paint): void {

@@ -1,0 +1,47 @@
+// What the parts of clearhead demo share: claims that are checked while they are made, and the models' examples.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "base/format.h"
+#include "cli/cli.h"
+#include "viewer/together.h"
+
+namespace clearhead::cli {
+
+class Clock {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+/// Prints each claim with whether it holds.
+struct Checks {
+  int failed = 0;
+  void line(bool holds, const std::string& what) {
+    print(format("  {} {}", holds ? "checked:" : "DOES NOT HOLD:", what));
+    if (!holds) ++failed;
+  }
+};
+
+/// How far numbers are from what they should be, and how far they may be.
+struct Difference {
+  double largest = 0, allowed = 0;
+  bool holds = true;
+  void join(const Difference& other) {
+    largest = std::max(largest, other.largest);
+    allowed = std::max(allowed, other.allowed);
+    holds = holds && other.holds;
+  }
+};
+
+/// Runs every model of the folder that has an example.json (models/example.h) on it, in the order of their names, and
+/// prints what each makes of it. Throws what reading the example throws, and kFormat for a state that its trace lacks.
+std::vector<ShownTrace> show_examples(const std::string& folder, Checks& checks);
+
+}  // namespace clearhead::cli

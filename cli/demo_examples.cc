@@ -1,0 +1,124 @@
+// The examples of the models in a folder: each read by the model's own task, printed with its answer, and checked.
+#include <cmath>
+#include <filesystem>
+
+#include "base/format.h"
+#include "clearhead/generate.h"
+#include "clearhead/map.h"
+#include "cli/demo.h"
+#include "cli/input.h"
+#include "cli/look.h"
+#include "cli/run_lines.h"
+#include "models/example.h"
+#include "text/turns.h"
+#include "viewer/export.h"
+
+namespace clearhead::cli {
+namespace {
+
+std::vector<std::string> models_with_example(const std::string& folder) {
+  std::vector<std::string> out;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+    if (std::filesystem::exists(entry.path() / "example.json")) out.push_back(entry.path().string());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+struct Seen {
+  Trace trace{};
+  std::string command{};  // that shows the same
+};
+
+// What an encoder-decoder writes from a line, or from turns, is printed with what it looked at.
+Seen written_from(const ModelInfo& info, const ModelExample& example) {
+  const auto model = load_model(info.name);
+  const std::string task = turns_before(*model) ? format("chat {} --file TURNS", quoted(info.name))
+                                                : format("translate {} {}", quoted(info.name), quoted(example.input));
+  return {.trace = print_translation(*model, example.input), .command = format("clearhead run {} --trace FILE", task)};
+}
+
+// Read as `clearhead trace MODEL INPUT` reads it, and printed with the model's answer, where its task has one.
+Seen read_by(const ModelInfo& info, const ModelExample& example) {
+  LookArguments look;
+  look.model = info.name;
+  look.text = {.text = example.input, .has_text = true};
+  look.pair = example.question;
+  Seen out{.trace = look.trace(), .command = look.as_typed("view")};
+  std::string answer;
+  if (info.reads == "sound") {
+    answer = "\n  → " + out.trace.plan().text.text;
+  } else if (info.has_classifier && !info.answers) {
+    std::optional<std::string_view> pair;
+    if (!example.question.empty()) pair = example.question;
+    const ClassScore best = reads_inputs(info) ? look.loaded->classify_inputs({input_of(info, example.input, example.question)})[0][0]
+                                               : look.loaded->classify(example.input, pair)[0];
+    answer = format("\n  → {} ({})", best.label, in_words(best, info.problem));
+  }
+  print(format("  {}{}{}", as_line(example.input), example.question.empty() ? "" : "\n  " + example.question, answer));
+  return out;
+}
+
+// The rows of a trace's maps, where its attention is shares of one.
+Difference sums_to_one(const Trace& trace, int64_t& rows) {
+  Difference out{.allowed = 1e-6};
+  for (const MapFamily& family : trace.plan().families) {
+    for (const int layer : trace.layers(family.name)) {
+      const LayerMap map = trace.map(family.name, layer);
+      if (map.frames().empty() || !rows_sum_to_one(map.frames()[0].record.spec)) continue;
+      for (const Range& kept : map.rows_kept()) {
+        for (int64_t query = kept.begin; query < kept.end; ++query) {
+          for (int64_t head = 0; head < family.heads; ++head, ++rows) {
+            double sum = 0;
+            const MapRow row = map.row(head, query);
+            for (const float weight : row.weights()) sum += weight > 0 ? static_cast<double>(weight) : 0;  // NaN: hidden
+            out.largest = std::max(out.largest, std::abs(sum - 1));
+          }
+        }
+      }
+    }
+  }
+  out.holds = out.largest <= out.allowed;
+  return out;
+}
+
+// A state that names what the trace does not have would show something else in silence.
+void check_state(const Trace& trace, const std::string& state) {
+  const ViewState shown = parse_state(state);
+  const std::string family = family_of(trace, shown.family);
+  for (const auto& [layer, head] : shown.heads) {
+    check_layer(trace, family, layer);
+    check_head(trace, family, layer, head);
+  }
+}
+
+}  // namespace
+
+std::vector<ShownTrace> show_examples(const std::string& folder, Checks& checks) {
+  std::vector<ShownTrace> out;
+  Difference worst;
+  int64_t rows = 0;
+  for (const std::string& directory : models_with_example(folder)) {
+    const ModelInfo info = describe_model(directory);
+    const ModelExample example = read_example(info);
+    print(format("\n  {}", std::filesystem::path(directory).filename().string()));
+    Seen seen = info.encoder_layers > 0 && !reads_inputs(info) ? written_from(info, example) : read_by(info, example);
+    try {
+      check_state(seen.trace, example.state);
+    } catch (const std::exception& error) {
+      fail(ErrorCode::kFormat, "{}/example.json: \"state\": {}", directory, error.what());
+    }
+    worst.join(sums_to_one(seen.trace, rows));
+    out.push_back({.trace = std::make_shared<const Trace>(std::move(seen.trace)),
+                   .state = example.state,
+                   .command = seen.command,
+                   .look_for = example.look_for});
+  }
+  if (rows > 0)
+    checks.line(worst.holds,
+                format("each of their {} rows of softmax sums to one, off by at most {:.1e}", with_commas(rows), worst.largest));
+  return out;
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,50 @@
+// example.json, field by field. A file is looked for beside it: whoever copies the folder has the example too.
+#include "models/example.h"
+
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "base/json.h"
+
+namespace clearhead {
+namespace {
+
+std::string text_of(Fields& fields) {
+  const Json& input = fields.require("input");
+  if (input.is_string()) return input.string();
+  if (!input.is_array()) fields.wrong("input", "a text, or a list of its lines", input);
+  std::string text;
+  for (const std::string& line : fields.strings("input")) text += (text.empty() ? "" : "\n") + line;
+  return text;
+}
+
+std::string given(Fields& fields, std::string_view name) {
+  std::string value = fields.string(name);
+  if (value.empty()) fields.wrong(name, "some text", Json(value));
+  return value;
+}
+
+}  // namespace
+
+ModelExample read_example(const ModelInfo& model) {
+  const std::string path = model.directory + "/example.json";
+  const Json json = Json::parse(read_config(path), path);
+  Fields fields(json, path);
+  ModelExample out{.input = text_of(fields), .question = fields.string_or("question", ""), .state = given(fields, "state")};
+  if (out.input.empty()) fields.wrong("input", "some text", *json.find("input"));
+  Fields look_for(fields.require("look_for"), path, "look_for");
+  out.look_for = {.en = given(look_for, "en"), .zh = given(look_for, "zh")};
+  look_for.refuse_rest();
+  fields.refuse_rest();
+  if (model.reads == "picture" || model.reads == "scene" || model.reads == "sound") {
+    out.input = model.directory + "/" + out.input;
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(out.input, ignored))
+      fail(ErrorCode::kNotFound, "{}: \"input\" names {}, which is not there; expected the file of a {}", path, out.input,
+           model.reads == "sound" ? "sound" : "picture");
+  }
+  return out;
+}
+
+}  // namespace clearhead
