@@ -20,8 +20,6 @@
 namespace clearhead {
 namespace {
 
-const Site kCross{.family = "cross", .queries = "target", .keys = "source"};
-
 class PointerGenerator final : public Network {
  public:
   PointerGenerator(Fields& config, NetworkFacts facts, const Scope& scope)
@@ -123,8 +121,7 @@ class PointerGenerator final : public Network {
 
   // Log-probabilities of words after these words and states, n of each text.   first: the step of the first of them
   Tensor written(Compute& compute, const Remembered& read, const Tensor& words, const Tensor& states, int64_t first) const {
-    Site site = kCross;
-    site.step = first;
+    const Site site{.family = "cross", .step = first, .queries = "target", .keys = "source"};
     const Tensor seen = look(compute, read.memory, query_(compute, states), spec_, site);
     const Tensor context = compute.contiguous(seen.slice(1, 0, hidden_));
     const Tensor x = compute.activate("tanh", read_(compute, compute.concat({states, context}, 1)));
