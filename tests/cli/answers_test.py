@@ -450,7 +450,7 @@ class Answers(Case):
         first, second, third = self.manifests(page)
         self.assertEqual(first["state"], "q=3")
         self.assertEqual((first["info"]["id"], third["info"]["id"]), (told["id"], told["id"]))
-        self.assertEqual([one["name"] for one in second["info"]["traces"]][1], "causal: abcabc")
+        self.assertEqual([(one["model"], one["begins"]) for one in second["info"]["traces"]][1], ("causal", "abcabc"))
         self.assertEqual(second["command"], f"clearhead view {kept} {other} {kept} --html {page}")
         self.assertLessEqual(page.stat().st_size, 5_000_000)
 
@@ -554,7 +554,7 @@ class Readme(Case):
         write_translator(self.folder / "TRANSLATOR", self.causal)
         (self.folder / "turns.txt").write_text("Good morning.\nIs there rain?\n")
         (self.folder / "TRANSLATOR/generation_config.json").write_text('{"turns_before": 4}')
-        for name in ("book.txt", "corpus.txt", "prompt.txt", "lines.txt"):
+        for name in ("abstract.txt", "book.txt", "corpus.txt", "prompt.txt", "lines.txt"):
             (self.folder / name).write_text("Doc three holds the answer: 42.")
         for name in ("A.trace", "B.trace"):
             self.ok("trace", self.both, "The cat sat on the mat.", "-o", self.folder / name)
@@ -568,7 +568,7 @@ class Readme(Case):
         for words in commands:
             if words[0] == "view" and "--html" not in words:
                 continue  # serves until it is ended
-            model = "TRANSLATOR" if words[1] in ("translate", "chat") else "MODEL"
+            model = "TRANSLATOR" if words[1] in ("translate", "chat", "summarise") else "MODEL"
             done = run(*(model if word == "MODEL" else word.replace("L3.H5", "L0.H1") for word in words), folder=self.folder)
             self.assertEqual(done.code, 0, f"{words}: {done.errors}")
             ran += 1

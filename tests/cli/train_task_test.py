@@ -211,7 +211,7 @@ class Classification(TaskCase):
         self.refused(1, f'{self.folder}/train.tsv, line 1: expected 4 columns with tabs between, found 2', *task, "task.text=4")
         self.refused(1, f'{self.recipe}: "task.text" is "sentence"; expected a column of the table, counted from 1 (a field\'s name belongs to .jsonl)',
                      *task, "task.text=sentence")
-        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer, mask, stories, transcribe or match, found "sort"', *task, "task.kind=sort")
+        self.refused(1, f'{self.recipe}: "task.kind": expected classify, tag, answer, mask, stories, summarise, transcribe or match, found "sort"', *task, "task.kind=sort")
         (self.folder / "valid.tsv").write_text("colour\tred\n", encoding="utf-8")
         self.refused(1, f'{self.recipe}: "task.best" is "bleu"; expected one of: loss, accuracy, macro_f1, matthews', *task, "task.best=bleu")
 
