@@ -21,4 +21,13 @@ from .errors import (
     UnsupportedError,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+_OF_TORCH = {"watch": "_watch", "edits": "_watch"}  # imported when they are asked for: torch takes seconds
+__all__ = [name for name in dir() if not name.startswith("_")] + list(_OF_TORCH)
+
+
+def __getattr__(name):
+    if name not in _OF_TORCH:
+        raise AttributeError(f"module 'clearhead' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_OF_TORCH[name]}", __name__), name)

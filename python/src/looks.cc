@@ -1,10 +1,13 @@
 // Maps of records and of traces: rows, columns, tiles, masses and sums of exact weights, recomputed when asked for.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <filesystem>
 
 #include "arrays.h"
 #include "base/format.h"
@@ -185,6 +188,8 @@ void add_layers(nb::module_& module) {
       .def_prop_ro("heads", [](const Layer& layer) { return layer.map->heads(); })
       .def_prop_ro("queries", [](const Layer& layer) { return layer.map->queries(); })
       .def_prop_ro("keys", [](const Layer& layer) { return layer.map->keys(); })
+      .def(
+          "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a, "True: its q is kept.")
       .def_prop_ro("rows_kept",
                    [](const Layer& layer) {
                      nb::list out;
@@ -210,9 +215,9 @@ void add_layers(nb::module_& module) {
 void add_traces(nb::module_& module) {
   nb::class_<Trace>(module, "Trace", "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.")
       .def_static(
-          "load", [](const std::string& path) { return freely([&] { return Trace::load(path); }); }, "path"_a)
+          "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a)
       .def(
-          "save", [](const Trace& trace, const std::string& path) { freely([&] { trace.save(path); }); }, "path"_a,
+          "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
           "Writes the complete file or nothing.")
       .def("__repr__",
            [](const Trace& trace) {

@@ -19,5 +19,6 @@ NB_MODULE(_core, module) {
   python::add_description(module);
   python::add_attention(module);
   python::add_looks(module);
+  python::add_capture(module);
   python::add_models(module);
 }

@@ -9,6 +9,7 @@ void add_errors(nanobind::module_& module);       // errors.cc
 void add_description(nanobind::module_& module);  // description.cc: what attention is asked for
 void add_attention(nanobind::module_& module);    // attention.cc: calls, gradients, caches, choices of keys
 void add_looks(nanobind::module_& module);        // looks.cc: maps and traces
+void add_capture(nanobind::module_& module);      // capture.cc: traces of what other libraries computed
 void add_models(nanobind::module_& module);       // models.cc
 
 }  // namespace clearhead::python

@@ -1,0 +1,161 @@
+"""What an attention call of another library means: scale, terms, who sees whom. Read from the arguments of transformers' attention
+interface (AttentionInterface, transformers 5), for whatever implementation a model runs.
+
+Everything here is about one call: `Call.description()` is exact for the whole call, `Call.weights(rows)` is the eager formula for a few
+rows, which checks it.
+"""
+
+import torch
+
+from . import _core
+
+def float32(x):
+    """x detached, on the CPU, in a dtype that the engine reads."""
+    x = x.detach()
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        x = x.float()
+    return x.cpu()
+
+
+class Masks:
+    """Masks of a run as topologies, each read once: models hand the same tensor to every layer."""
+
+    def __init__(self):
+        self._known = {}
+
+    def read(self, mask, keys):
+        """(topology, bias or None) of the first sequence of a mask [batch|1, head|1, query, key], bool or additive, over these keys."""
+        place = (mask.data_ptr(), mask._version, tuple(mask.shape), mask.stride(), mask.dtype, keys.start, keys.stop)
+        if place not in self._known:
+            self._known[place] = (mask, *self._read(mask[:1, :, :, keys].detach().cpu()))  # the mask is held: its address stays its own
+        return self._known[place][1:]
+
+    @staticmethod
+    def _read(mask):
+        if mask.dtype == torch.bool:
+            return _core._topology_of_mask(mask.contiguous()), None
+        hidden = _hidden(mask)
+        topology = _core._topology_of_mask((~hidden).contiguous())
+        rest = mask.masked_fill(hidden, 0)
+        return topology, rest.float().contiguous() if bool(rest.any()) else None
+
+
+def _hidden(mask):
+    """Pairs that an additive mask hides: it holds 0, or the smallest number of its dtype, or -inf."""
+    return mask <= max(-1e30, torch.finfo(mask.dtype).min / 2)
+
+
+class Call:
+    """One call of an attention function: (module, query, key, value, attention_mask, **kwargs).
+
+    query: [batch, head, query, d_k]; key: [batch, key_head, key, d_k]; value: [batch, key_head, key, d_v]
+    """
+
+    def __init__(self, implementation, module, query, key, value, mask, kwargs):
+        self.query, self.key, self.value, self.mask = query, key, value, mask
+        self.queries, self.keys = query.shape[2], key.shape[2]
+        scaling = kwargs.get("scaling")
+        self.scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+        self.softcap = kwargs.get("softcap")
+        self.sinks = kwargs.get("s_aux")
+        self.bias = kwargs.get("position_bias")
+        self.dropout = float(kwargs.get("dropout") or 0.0)
+        is_causal = kwargs.get("is_causal")
+        is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        # What a function does without a mask: the eager formula shows all keys, SDPA places query 0 at key 0, flash attention the last
+        # query at the last key.
+        self.band = None
+        if mask is None and is_causal and implementation != "eager":
+            if "flash" in implementation:
+                window = kwargs.get("sliding_window")
+                self.band = (self.keys - self.queries, None if window is None else int(window))
+            elif self.queries > 1:
+                self.band = (0, None)
+        self.problem = None
+        if mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):
+            self.problem = f"its mask is a {type(mask).__name__}" + (f" of {mask.dim()} axes" if isinstance(mask, torch.Tensor) else "")
+
+    def of(self, sequence):
+        """The same call of one sequence."""
+        one = object.__new__(Call)
+        one.__dict__.update(self.__dict__)
+        pick = lambda x: x if x is None else x[min(sequence, x.shape[0] - 1) :][:1]  # noqa: E731
+        one.query, one.key, one.value, one.mask, one.bias = map(pick, (self.query, self.key, self.value, self.mask, self.bias))
+        return one
+
+    def last_key(self):
+        """The last key that the last query sees, in any head of the first sequence."""
+        if self.mask is not None:
+            mask = self.mask[0, :, -1, : self.keys]
+            return int((mask if mask.dtype == torch.bool else ~_hidden(mask)).any(0).nonzero()[-1])
+        return self.keys - 1 if self.band is None else self.queries - 1 + self.band[0]
+
+    def hides(self, q_begin, q_end, k_begin, k_end):
+        """True: these queries see no key outside [k_begin, k_end)."""
+        mask = self.mask[0] if self.mask.shape[2] == 1 else self.mask[0, :, q_begin:q_end]
+        outside = [mask[..., :k_begin], mask[..., k_end : self.keys]]
+        return not any(bool((one if one.dtype == torch.bool else ~_hidden(one)).any()) for one in outside if one.numel())
+
+    def described(self, masks, queries, keys):
+        """(topology, terms) of these queries over these keys. The terms are in the order of the functions: the cap, then one tensor
+        [1, head|1, query|1, key] with the position bias and the mask's own numbers, if they are not all 0."""
+        terms = [] if self.softcap is None else [_core.SoftCap(float(self.softcap))]
+        if self.bias is not None:
+            bias = self.bias if self.bias.shape[2] == 1 else self.bias[:, :, queries]
+            bias = float32(bias[..., keys]).float().contiguous()
+            terms += [bias] if bool(bias.any()) else []
+        if self.mask is not None:
+            topology, bias = masks.read(self.mask if self.mask.shape[2] == 1 else self.mask[:, :, queries], keys)
+            if bias is not None and terms and isinstance(terms[-1], torch.Tensor):
+                bias = bias + terms.pop()
+            return topology, terms if bias is None else [*terms, bias]
+        if self.band is None:
+            return _core.full(), terms
+        shift, window = self.band
+        return _core.causal(window, align="start" if shift == 0 and self.keys != self.queries else "end"), terms
+
+    def weights(self, rows, hide=None):
+        """The eager formula for these queries of every sequence, f32 [batch, head, row, key]; NaN where a row sees nothing.
+
+        hide: bool [head|1, row, key] of pairs to hide as well.
+        """
+        query = self.query.detach()[:, :, rows].float()
+        key = self.key.detach().float()
+        groups = query.shape[1] // key.shape[1]
+        batch, heads, count, width = query.shape
+        scores = torch.matmul(query.reshape(batch, key.shape[1], groups * count, width), key.transpose(2, 3))
+        scores = scores.reshape(batch, heads, count, self.keys) * self.scale
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        if self.bias is not None:
+            bias = self.bias.detach().float()
+            scores = scores + (bias if bias.shape[2] == 1 else bias[:, :, rows])[..., : self.keys]
+        if self.mask is not None:
+            mask = self.mask[..., : self.keys]
+            mask = mask if mask.shape[2] == 1 else mask[:, :, rows]
+            if mask.dtype == torch.bool:
+                scores = scores.masked_fill(~mask, -torch.inf)
+            else:
+                scores = (scores + mask.float()).masked_fill(_hidden(mask), -torch.inf)
+        elif self.band is not None:
+            shift, window = self.band
+            places = torch.as_tensor(rows, device=scores.device)[:, None] + shift
+            keys = torch.arange(self.keys, device=scores.device)
+            hidden = keys > places
+            if window is not None:
+                hidden = hidden | (keys <= places - window)
+            scores = scores.masked_fill(hidden, -torch.inf)
+        if hide is not None:
+            scores = scores.masked_fill(hide.to(scores.device), -torch.inf)
+        if self.sinks is not None:
+            sinks = self.sinks.detach().float().reshape(1, -1, 1, 1).expand(batch, heads, count, 1)
+            return torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
+        return torch.softmax(scores, -1)
+
+    def output(self, weights):
+        """weights [batch, head, row, key] times the values, f32 [batch, row, head, d_v]: what an attention function returns."""
+        value = self.value.detach().float()
+        batch, heads, count, keys = weights.shape
+        groups = heads // value.shape[1]
+        out = torch.matmul(weights.reshape(batch, value.shape[1], groups * count, keys), value)
+        return out.reshape(batch, heads, count, -1).transpose(1, 2)

@@ -1,0 +1,57 @@
+"""Where transformers' models call attention: one function through which all implementations are reached, replaced while somebody watches."""
+
+import threading
+
+from .errors import UnsupportedError
+
+_lock = threading.RLock()
+_listeners = []
+
+
+def _transformers_interface():
+    try:
+        from transformers.modeling_utils import AttentionInterface
+    except ImportError as error:
+        raise UnsupportedError("watch: models of transformers need transformers 5 or later; pip install -U transformers") from error
+    if not hasattr(AttentionInterface, "get_interface"):
+        raise UnsupportedError("watch: this transformers has no AttentionInterface.get_interface; expected version 5 or later")
+    return AttentionInterface
+
+
+def _replacement(original):
+    def get_interface(self, attn_implementation, default):
+        function = original(self, attn_implementation, default)
+        with _lock:
+            listeners = list(_listeners)
+        if not listeners:
+            return function
+
+        def attention(module, query, key, value, attention_mask=None, *positional, **kwargs):
+            for listener in listeners:
+                if listener.owns(module):
+                    run = lambda: function(module, query, key, value, attention_mask, *positional, **kwargs)  # noqa: E731
+                    return listener.attention(attn_implementation or "eager", run, module, query, key, value, attention_mask, kwargs)
+            return function(module, query, key, value, attention_mask, *positional, **kwargs)
+
+        return attention
+
+    return get_interface
+
+
+def listen(listener):
+    """Hands the listener every attention call of modules that it owns, until forget()."""
+    interface = _transformers_interface()
+    with _lock:
+        if not _listeners:
+            interface._clearhead_original = interface.get_interface
+            interface.get_interface = _replacement(interface.get_interface)
+        _listeners.append(listener)
+
+
+def forget(listener):
+    interface = _transformers_interface()
+    with _lock:
+        _listeners.remove(listener)
+        if not _listeners:
+            interface.get_interface = interface._clearhead_original
+            del interface._clearhead_original

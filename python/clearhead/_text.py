@@ -1,0 +1,70 @@
+"""The text of a run from its token ids: pieces, bytes, and which tokens a tokenizer added."""
+
+
+def text_of(tokenizer, ids, text=None):
+    """dict for a trace: text, ids, offsets (bytes), special, pieces. Without a tokenizer the ids stand for themselves."""
+    ids = [int(one) for one in ids]
+    if tokenizer is None:
+        pieces = [str(one) for one in ids]
+        return _joined(ids, pieces, [piece + " " for piece in pieces], [0] * len(ids))
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # a processor's
+    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids)]
+    added = set(tokenizer.all_special_ids)
+    special = [int(one in added) for one in ids]
+    known = text if text is not None else tokenizer.decode([one for one, extra in zip(ids, special) if not extra],
+                                                          clean_up_tokenization_spaces=False)
+    offsets = _offsets(tokenizer, known, ids, special)
+    if offsets is not None:
+        return {"text": known, "ids": ids, "offsets": offsets, "special": special, "pieces": pieces}
+    spelled = ["" if extra else _spelled(piece) for piece, extra in zip(pieces, special)]
+    return _joined(ids, pieces, spelled, special)
+
+
+def _joined(ids, pieces, spelled, special):
+    text, offsets = "", []
+    begin = 0
+    for one in spelled:
+        end = begin + len(one.encode())
+        offsets.append((begin, end - len(one) + len(one.rstrip())))
+        text += one
+        begin = end
+    return {"text": text, "ids": ids, "offsets": offsets, "special": special, "pieces": pieces}
+
+
+def _spelled(piece):
+    if piece.startswith("##"):
+        return piece[2:]
+    for mark in ("\u0120", "\u2581"):
+        piece = piece.replace(mark, " ")
+    return piece.replace("</w>", " ").replace("\u010a", "\n") or piece
+
+
+def _offsets(tokenizer, text, ids, special):
+    """Bytes of every token if the tokenizer makes these ids of the text again, else None."""
+    if not getattr(tokenizer, "is_fast", False):
+        return None
+    plain = [one for one, extra in zip(ids, special) if not extra]
+    for spelling in dict.fromkeys((text, text.lstrip(" "))):
+        encoded = tokenizer(spelling, add_special_tokens=False, return_offsets_mapping=True)
+        if list(encoded["input_ids"]) == plain:
+            break
+    else:
+        return None
+    shift = len(text.encode()) - len(spelling.encode())
+    if spelling.isascii():
+        places = range(len(spelling) + 1)
+    else:
+        places = [0]
+        for letter in spelling:
+            places.append(places[-1] + len(letter.encode()))
+    found = iter(encoded["offset_mapping"])
+    offsets, last = [], 0
+    for extra in special:
+        if extra:
+            offsets.append((last, last))
+            continue
+        begin, end = next(found)
+        begin, end = places[begin] + shift, places[end] + shift
+        offsets.append((begin, end))
+        last = end
+    return offsets

@@ -1,0 +1,251 @@
+// Traces of attention that other libraries computed: from their q and k, and what they say of masks, the row statistics are computed here.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "arrays.h"
+#include "base/format.h"
+#include "clearhead/attend.h"
+#include "clearhead/error.h"
+#include "clearhead/trace.h"
+#include "module.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace clearhead::python {
+namespace {
+
+// One sequence and head of a mask, read by rows.
+struct MaskRows {
+  const Tensor& mask;
+  int64_t keys = mask.size(3);
+  const uint8_t* row(int64_t query) const {
+    return reinterpret_cast<const uint8_t*>(mask.raw()) + query * mask.stride(2);  // stride of keys is 1
+  }
+};
+
+// First and last key that a row shows; {keys, -1}: none.
+Range span_of(const uint8_t* row, int64_t keys) {
+  const auto* first = static_cast<const uint8_t*>(std::memchr(row, 1, static_cast<size_t>(keys)));
+  if (!first) return {keys, -1};
+  int64_t last = keys - 1;
+  while (row[last] == 0) --last;
+  return {first - row, last};
+}
+
+// Limits of a band around places i + shift of queries i.
+struct Limits {
+  std::optional<int64_t> back, ahead;
+  Range keys_of(int64_t place, int64_t keys) const {
+    return {back ? std::clamp<int64_t>(place - *back, 0, keys) : 0, ahead ? std::clamp<int64_t>(place + *ahead + 1, 0, keys) : keys};
+  }
+};
+
+// The narrowest limits that show all that the rows show.
+Limits narrowest(const std::vector<Range>& spans, int64_t shift) {
+  Limits out;
+  for (size_t i = 0; i < spans.size(); ++i) {
+    if (spans[i].end < 0) continue;
+    const int64_t place = static_cast<int64_t>(i) + shift;
+    out.back = std::max(out.back.value_or(place - spans[i].begin), place - spans[i].begin);
+    out.ahead = std::max(out.ahead.value_or(spans[i].end - place), spans[i].end - place);
+  }
+  return out;
+}
+
+// Whether a row shows what these limits show of the keys that anybody sees, and nothing else.
+bool shows(const uint8_t* row, const uint8_t* any, int64_t keys, Range shown) {
+  if (shown.size() <= 0) return std::memchr(row, 1, static_cast<size_t>(keys)) == nullptr;
+  return std::memcmp(row + shown.begin, any + shown.begin, static_cast<size_t>(shown.size())) == 0 &&
+         std::memchr(row, 1, static_cast<size_t>(shown.begin)) == nullptr &&
+         std::memchr(row + shown.end, 1, static_cast<size_t>(keys - shown.end)) == nullptr;
+}
+
+// A limit on the other side of the query is a shift.
+Band band_of(const Limits& limits, Align align) {
+  Band out{.back = limits.back, .ahead = limits.ahead, .align = align};
+  if (out.ahead && *out.ahead < 0) out.offset = *out.ahead;
+  if (out.back && *out.back < 0) out.offset = -*out.back;
+  if (out.back) *out.back += out.offset;
+  if (out.ahead) *out.ahead -= out.offset;
+  return out;
+}
+
+// A description that shows exactly what the mask shows: a band, keys that nobody sees (padding), or both; else the mask itself. A mask
+// of several sequences or heads is kept as it is.
+Topology topology_of_mask(const Tensor& given) {
+  if (given.dtype() != DType::kBool || given.rank() != 4)
+    fail(ErrorCode::kShape, "mask: expected bool [batch|1, head|1, query|1, key], found {} {}", to_string(given.dtype()),
+         to_string(given.shape()));
+  const Topology dense{.mask = Mask{given}};
+  if (given.size(0) != 1 || given.size(1) != 1 || given.numel() == 0) return dense;
+  const Tensor mask = given.stride(3) == 1 ? given : given.contiguous();
+  const MaskRows rows{mask};
+  const int64_t queries = mask.size(2), keys = rows.keys;
+  std::vector<Range> spans;
+  Tensor seen = Tensor::zeros({1, 1, 1, keys}, DType::kBool);  // by anybody
+  auto* any = reinterpret_cast<uint8_t*>(seen.mutable_raw());
+  for (int64_t i = 0; i < queries; ++i) {
+    const uint8_t* row = rows.row(i);
+    spans.push_back(span_of(row, keys));
+    for (int64_t j = 0; j < keys; ++j) any[j] |= row[j];
+  }
+  if (std::memchr(any, 1, static_cast<size_t>(keys)) == nullptr) return dense;
+  for (const Align align : {Align::kEnd, Align::kStart}) {
+    const int64_t shift = align == Align::kEnd ? keys - queries : 0;
+    const Limits limits = narrowest(spans, shift);
+    for (const Limits& tried : {Limits{}, Limits{{}, limits.ahead}, Limits{limits.back, {}}, limits}) {
+      bool is_exact = true;
+      Range reached{keys, 0};
+      for (int64_t i = 0; i < queries && is_exact; ++i) {
+        const Range shown = tried.keys_of(i + shift, keys);
+        is_exact = shows(rows.row(i), any, keys, shown);
+        if (shown.size() > 0) reached = {std::min(reached.begin, shown.begin), std::max(reached.end, shown.end)};
+      }
+      if (!is_exact) continue;
+      Topology out{.band = band_of(tried, align)};
+      if ((out.band.back && *out.band.back < 0) || (out.band.ahead && *out.band.ahead < 0)) continue;
+      if (std::memchr(any + reached.begin, 0, static_cast<size_t>(reached.size())) != nullptr) out.mask = Mask{seen};
+      return out;
+    }
+  }
+  return dense;
+}
+
+template <class T>
+std::vector<T> list_of(const nb::dict& from, const char* name) {
+  return from.contains(name) ? nb::cast<std::vector<T>>(from[name]) : std::vector<T>{};
+}
+
+// text: dict of "text", "ids", "offsets", "special", "pieces", "segments" [(name, role, begin, end)], "items" [(kind, begin, end, rows, picture)].
+RunText text_of(const nb::dict& from) {
+  RunText out;
+  out.text = nb::cast<std::string>(from["text"]);
+  out.ids = list_of<int32_t>(from, "ids");
+  for (const nb::handle pair : nb::cast<nb::list>(from["offsets"])) out.offsets.push_back(nb::cast<std::array<int64_t, 2>>(pair));
+  for (const int one : list_of<int>(from, "special")) out.special.push_back(one != 0);
+  out.pieces = list_of<std::string>(from, "pieces");
+  if (from.contains("segments")) {
+    for (const nb::handle one : nb::cast<nb::list>(from["segments"])) {
+      out.segments.push_back(
+          {nb::cast<std::string>(one[0]), nb::cast<std::string>(one[1]), nb::cast<int64_t>(one[2]), nb::cast<int64_t>(one[3])});
+    }
+  }
+  if (from.contains("items")) {
+    for (const nb::handle one : nb::cast<nb::list>(from["items"])) {
+      ItemRange range{nb::cast<std::string>(one[0]), nb::cast<int64_t>(one[1]), nb::cast<int64_t>(one[2]), nb::cast<int64_t>(one[3])};
+      const nb::object picture = nb::borrow(one[4]);
+      if (!picture.is_none()) range.picture = tensor_of(picture, "picture").clone();
+      out.items.push_back(std::move(range));
+    }
+  }
+  const size_t count = out.ids.size();
+  if (out.offsets.size() != count || out.special.size() != count || out.pieces.size() != count)
+    fail(ErrorCode::kShape, "text: {} ids have {} offsets, {} special flags and {} pieces", count, out.offsets.size(), out.special.size(),
+         out.pieces.size());
+  return out;
+}
+
+MapFamily family_of(const nb::handle& from) {
+  const nb::dict of = nb::cast<nb::dict>(from);
+  const auto number = [&](const char* name) { return nb::cast<int64_t>(of[name]); };
+  MapFamily out;
+  out.name = nb::cast<std::string>(of["name"]);
+  out.layers = static_cast<int>(number("layers"));
+  out.heads = number("heads");
+  out.key_heads = number("key_heads");
+  out.d_k = number("d_k");
+  out.queries = number("queries");
+  out.keys = number("keys");
+  out.causal = nb::cast<bool>(of["causal"]);
+  out.is_part = nb::cast<bool>(of["is_part"]);
+  out.first_query = number("first_query");
+  out.first_key = number("first_key");
+  return out;
+}
+
+// Attention without values: only the statistics of its rows are of use.
+AttentionRecord record_of(const Tensor& q, const Tensor& k, const AttentionSpec& spec) {
+  return attend(q, k, k.slice(3, 0, std::min<int64_t>(16, k.size(3))), spec).record;
+}
+
+// calls: an iterator of (family, layer, q, k, description, value norms or None); each is let go before the next is asked for.
+// generated: (id, piece, bytes, probability) of tokens behind those of the text.
+Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::list& families, const nb::object& calls,
+                     const nb::list& generated, uint64_t budget, int64_t tail, const std::vector<std::array<int64_t, 2>>& rows,
+                     const std::vector<int>& layers) {
+  RunPlan plan{.model = model, .families = {}, .text = text_of(text)};
+  for (const nb::handle one : families) plan.families.push_back(family_of(one));
+  TraceOptions options{.budget_bytes = budget, .tail = tail, .layers = layers};
+  for (const auto& [begin, end] : rows) options.rows.push_back({begin, end});
+  Trace trace(options);
+  trace.begin(plan);
+  for (const nb::handle one : nb::iter(calls)) {
+    const Site site{.family = nb::cast<std::string>(one[0]), .layer = nb::cast<int>(one[1])};
+    if (!trace.wants(site)) continue;
+    const nb::object q_array = nb::borrow(one[2]), k_array = nb::borrow(one[3]), norms_array = nb::borrow(one[5]);
+    const Tensor q = tensor_of(q_array, "q"), k = tensor_of(k_array, "k");
+    const AttentionSpec spec = nb::cast<AttentionSpec>(one[4]);
+    KeyNorms norms;
+    if (!norms_array.is_none()) norms.value = tensor_of(norms_array, "norms").clone();
+    const nb::gil_scoped_release free;
+    trace.take(site, record_of(q, k, spec), norms);
+  }
+  for (const nb::handle one : generated) {
+    const nb::bytes bytes = nb::cast<nb::bytes>(one[2]);
+    trace.generated({.id = nb::cast<int32_t>(one[0]),
+                     .piece = nb::cast<std::string>(one[1]),
+                     .bytes = std::string(bytes.c_str(), bytes.size()),
+                     .probability = nb::cast<float>(one[3])});
+  }
+  return trace;
+}
+
+// heads: (layer, head, family); cuts and keep_only: (query begin, query end, key begin, key end, layer or None, head or None, family).
+Interventions interventions_of(const nb::list& heads, const nb::list& cuts, const nb::list& keep_only) {
+  Interventions out;
+  for (const nb::handle one : heads) {
+    out.ablated.push_back({nb::cast<int>(one[0]), nb::cast<int64_t>(one[1]), nb::cast<std::string>(one[2])});
+  }
+  const auto pairs_of = [](const nb::handle& one) {
+    Interventions::Pairs pairs{.queries = {nb::cast<int64_t>(one[0]), nb::cast<int64_t>(one[1])},
+                               .keys = {nb::cast<int64_t>(one[2]), nb::cast<int64_t>(one[3])}};
+    pairs.layer = nb::cast<std::optional<int>>(one[4]);
+    pairs.head = nb::cast<std::optional<int64_t>>(one[5]);
+    pairs.family = nb::cast<std::string>(one[6]);
+    return pairs;
+  };
+  for (const nb::handle one : cuts) out.knockouts.push_back(pairs_of(one));
+  for (const nb::handle one : keep_only) out.keep_only.push_back(pairs_of(one));
+  return out;
+}
+
+}  // namespace
+
+void add_capture(nb::module_& module) {
+  module.def(
+      "_topology_of_mask",
+      [](const nb::object& mask) {
+        const Tensor visible = tensor_of(mask, "mask");
+        const nb::gil_scoped_release free;
+        return topology_of_mask(visible);
+      },
+      "mask"_a);
+  module.def("_trace_of_calls", &trace_of_calls, "model"_a, "text"_a, "families"_a, "calls"_a, "generated"_a, "budget"_a, "tail"_a,
+             "rows"_a, "layers"_a);
+  module.def(
+      "_edited",
+      [](const AttentionSpec& spec, const nb::list& heads, const nb::list& cuts, const nb::list& keep_only, int layer, int64_t count,
+         const std::string& family) {
+        return with_interventions(spec, interventions_of(heads, cuts, keep_only), {.layer = layer, .heads = count, .family = family});
+      },
+      "description"_a, "heads"_a, "cuts"_a, "keep_only"_a, "layer"_a, "count"_a, "family"_a);
+}
+
+}  // namespace clearhead::python

@@ -1,0 +1,245 @@
+"""ch.watch: the maps are those of eager attention, the outputs the model's own, and what is watched is as before afterwards."""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers", minversion="5")
+
+import clearhead as ch  # noqa: E402
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 100}
+IDS = torch.randint(5, 90, (2, 17), generator=torch.Generator().manual_seed(1))
+
+
+def build(kind, **settings):
+    torch.manual_seed(0)
+    config = getattr(transformers, kind.split("For")[0].removesuffix("Model") + "Config")(**settings)
+    return getattr(transformers, kind)(config).eval()
+
+
+def llama(**settings):
+    return build("LlamaForCausalLM", **SMALL, num_key_value_heads=2, pad_token_id=0, eos_token_id=99, **settings)
+
+
+def eager_maps(model, **inputs):
+    """Attentions of the model by its eager function, the materialised ones."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        out = model(**inputs, output_attentions=True)
+    model.set_attn_implementation(before)
+    return out
+
+
+def run(model, **inputs):
+    with torch.no_grad():
+        plain = model(**inputs)
+        with ch.watch(model, check=True) as trace:
+            watched = model(**inputs)
+    assert all(torch.equal(plain[name], watched[name]) for name in plain if isinstance(plain[name], torch.Tensor))
+    assert trace.left_out == []
+    assert trace.verify() < 1e-6
+    return trace
+
+
+def same_maps(trace, family, attentions, begin=0, end=None, first=(0, 0)):
+    for layer, weights in enumerate(attentions):
+        weights = weights[0, :, begin:end, begin:end] if first == (0, 0) else weights[0]
+        found = trace.map(layer, family)
+        for head in range(weights.shape[0]):
+            for query in range(weights.shape[1]):
+                row = found.head(head).row(query + first[0]).weights[first[1] : first[1] + weights.shape[2]]
+                np.testing.assert_allclose(row, weights[head, query].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_an_encoders_maps_are_the_eager_ones_without_the_padding(implementation):
+    model = build("BertModel", **SMALL)
+    model.set_attn_implementation(implementation)
+    mask = torch.ones_like(IDS)
+    mask[0, 12:] = 0
+    trace = run(model, input_ids=IDS, attention_mask=mask)
+    assert trace.families == ["enc"] and len(trace.ids) == 12
+    same_maps(trace, "enc", eager_maps(model, input_ids=IDS, attention_mask=mask).attentions, 0, 12)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_decoders_maps_are_the_eager_ones_whatever_stands_before_the_text(implementation):
+    model = llama()
+    model.set_attn_implementation(implementation)
+    mask = torch.ones_like(IDS)
+    mask[0, :4] = 0
+    trace = run(model, input_ids=IDS, attention_mask=mask)
+    assert trace.ids == IDS[0, 4:].tolist()
+    same_maps(trace, "dec", eager_maps(model, input_ids=IDS, attention_mask=mask).attentions, 4)
+
+
+def test_windows_caps_and_sinks():
+    mistral = build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6)
+    same_maps(run(mistral, input_ids=IDS), "dec", eager_maps(mistral, input_ids=IDS).attentions)
+    gemma = build("Gemma2ForCausalLM", **SMALL, num_key_value_heads=2, head_dim=8, sliding_window=6, attn_logit_softcapping=0.5)
+    gemma.set_attn_implementation("eager")
+    same_maps(run(gemma, input_ids=IDS), "dec", eager_maps(gemma, input_ids=IDS).attentions)
+    oss = build("GptOssForCausalLM", **SMALL, num_key_value_heads=2, head_dim=8, sliding_window=6, num_local_experts=2, num_experts_per_tok=1)
+    oss.set_attn_implementation("eager")
+    for layer in oss.model.layers:
+        torch.nn.init.normal_(layer.self_attn.sinks)
+    same_maps(run(oss, input_ids=IDS), "dec", eager_maps(oss, input_ids=IDS).attentions)
+
+
+def test_an_encoder_decoder_has_three_families_and_position_biases():
+    model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+                  decoder_start_token_id=0)
+    inputs = {"input_ids": IDS, "decoder_input_ids": IDS[:, :7]}
+    trace, eager = run(model, **inputs), eager_maps(model, **inputs)
+    assert trace.families == ["cross", "enc", "dec"] and [one[0] for one in trace.segments] == ["source", "target"]
+    same_maps(trace, "enc", eager.encoder_attentions, first=(0, 0))
+    same_maps(trace, "dec", eager.decoder_attentions, first=(17, 17))
+    same_maps(trace, "cross", eager.cross_attentions, first=(17, 0))
+
+
+@pytest.mark.parametrize("cache", [None, "static"])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "t5"])
+def test_steps_of_a_generation_are_one_map(kind, cache):
+    if kind == "t5":
+        model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+                      decoder_start_token_id=0, eos_token_id=98)
+    else:
+        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6, eos_token_id=98)
+    options = {"max_new_tokens": 9, "do_sample": False, "attention_mask": torch.ones_like(IDS), "cache_implementation": cache}
+    plain = model.generate(IDS, **options)
+    with ch.watch(model) as trace:
+        watched = model.generate(IDS, **options)
+    assert torch.equal(plain, watched)
+    assert trace.left_out == [] and trace.verify() < 1e-6
+    if kind == "t5":
+        eager = eager_maps(model, input_ids=IDS, decoder_input_ids=plain[:, :-1])
+        same_maps(trace, "dec", eager.decoder_attentions, first=(17, 17))
+        same_maps(trace, "cross", eager.cross_attentions, first=(17, 0))
+    else:
+        assert trace.ids == plain[0, : len(trace.ids)].tolist()
+        same_maps(trace, "dec", eager_maps(model, input_ids=plain[:1, :-1]).attentions)
+
+
+def test_of_several_runs_the_last_is_kept_and_the_model_is_as_before():
+    from transformers.modeling_utils import AttentionInterface
+
+    model, before = llama(), AttentionInterface.get_interface
+    with torch.no_grad(), ch.watch(model) as trace:
+        model(IDS)
+        model(IDS[:, :5])
+    assert trace.map(0).queries == 5
+    with pytest.raises(RuntimeError, match="of mine"), ch.watch(model) as trace:
+        raise RuntimeError("of mine")
+    assert AttentionInterface.get_interface is before and not model._forward_pre_hooks
+    with pytest.raises(ch.NotFoundError, match="no trace yet"):
+        trace.view()
+
+
+def test_other_models_are_left_alone_and_two_are_watched_at_once():
+    one, two, other = llama(), llama(), llama()
+    with torch.no_grad(), ch.watch(one) as first, ch.watch(two) as second:
+        one(IDS)
+        two(IDS[:, :9])
+        other(IDS[:, :3])
+    assert (first.map(0).queries, second.map(0).queries) == (17, 9)
+
+
+def test_a_head_knocked_out_and_pairs_that_are_cut():
+    model = llama()
+    with torch.no_grad():
+        with ch.watch(model, knock_out=["L1.H2"]) as trace:
+            out = model(IDS).logits
+        weight = model.model.layers[1].self_attn.o_proj.weight
+        kept = weight.clone()
+        weight[:, 16:24] = 0
+        expected = model(IDS).logits
+        weight.copy_(kept)
+        np.testing.assert_allclose(out.numpy(), expected.numpy(), atol=1e-6)
+        assert not np.allclose(out.numpy(), model(IDS).logits.numpy(), atol=1e-4)
+        # pairs: the same with a mask of four axes
+        mask = torch.ones(17, 17, dtype=torch.bool).tril()[None, None].repeat(2, 1, 1, 1)
+        mask[:, :, 10:14, 3:5] = False
+        expected = model(IDS, attention_mask=mask).logits
+        with ch.edits(model, cut=[(10, 14, 3, 5)]):
+            out = model(IDS).logits
+        np.testing.assert_allclose(out.numpy(), expected.numpy(), atol=1e-5)
+        with ch.watch(model, cut=[(10, 14, 3, 5)]) as trace:
+            model(IDS)
+    row = trace.map(0).head(0).row(12).weights
+    assert (row[3:5] == 0).all() and row.sum() == pytest.approx(1, abs=1e-5) and (row[:3] > 0).all()
+    with pytest.raises(ch.InvalidArgumentError, match='"H5"; expected a head'):
+        ch.watch(model, knock_out=["H5"])
+    with pytest.raises(ch.InvalidArgumentError, match="head 9 of layer 0; it has 4"), torch.no_grad(), ch.edits(model, knock_out=["L0.H9"]):
+        model(IDS)
+
+
+def test_a_layer_that_computes_something_else_is_left_out_by_name():
+    model = llama()
+    wrong = model.model.layers[1].self_attn
+    from transformers.integrations import sdpa_attention
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    def louder(module, *positional, **kwargs):
+        out, weights = sdpa_attention.sdpa_attention_forward(module, *positional, **kwargs)
+        return (out * 1.01 if module is wrong else out), weights
+
+    ALL_ATTENTION_FUNCTIONS.register("louder", louder)
+    model.config._attn_implementation = "louder"
+    with torch.no_grad(), ch.watch(model) as trace:
+        model(IDS)
+    assert trace.layers() == [0]
+    assert trace.left_out[0][0] == "model.layers.1.self_attn" and "computes something else" in trace.left_out[0][1]
+
+
+def test_patches_and_towers():
+    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 32, "patch_size": 8}
+    vit, pixels = build("ViTModel", **vision), torch.randn(1, 3, 32, 32)
+    trace = run(vit, pixel_values=pixels)
+    same_maps(trace, "enc", eager_maps(vit, pixel_values=pixels).attentions)
+    assert trace.tokens[:2] == ["class token", "patch 1, 1"]
+    clip = build("CLIPModel", text_config=SMALL, vision_config=vision)
+    assert sorted(run(clip, input_ids=IDS[:1], pixel_values=pixels).families) == ["text", "vision"]
+
+
+def test_a_trace_of_a_text_has_its_bytes_and_is_read_again(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {word: at for at, word in enumerate(["[UNK]", "[CLS]", "the", "cat", "sat", "é", "on", "mat"])}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    backend.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 1)])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, cls_token="[CLS]", unk_token="[UNK]")
+    model = build("BertModel", **SMALL)
+    text = "the cat é sat  on the mat"
+    with torch.no_grad(), ch.watch(model, tokenizer, text=text) as trace:
+        model(**tokenizer(text, return_tensors="pt"))
+    assert trace.text == text and trace.tokens[0] == "[CLS]"
+    trace.save(tmp_path / "x.trace")
+    again = ch.Trace.load(str(tmp_path / "x.trace"))
+    np.testing.assert_array_equal(again.map(1).head(2).row(3).weights, trace.map(1).head(2).row(3).weights)
+    assert trace.to_html().startswith("<!doctype html>")
+
+
+def test_a_trace_keeps_to_its_budget_and_its_layers():
+    model = llama()
+    with torch.no_grad(), ch.watch(model, layers=[1], tail=3, budget=170_000) as trace:
+        model(IDS.repeat(1, 8))
+    assert trace.layers() == [1] and trace.map(1).rows_kept == [(133, 136)]
+    with pytest.raises(ch.BudgetError, match="the budget is"), torch.no_grad(), ch.watch(model, budget=10):
+        model(IDS)
+
+
+def test_masks_become_bands_and_padding():
+    i, j = np.arange(6)[:, None], np.arange(9)[None]
+    for visible, described in ((j <= i + 3, {"back": None, "ahead": 0}), ((j <= i + 3) & (j > i), {"back": 2, "ahead": 0}),
+                               (j <= i - 1, {"back": None, "ahead": 0, "offset": -4}), (abs(i + 3 - j) <= 1, {"back": 1, "ahead": 1}),
+                               ((j >= 2) & (j <= i + 3), {"back": None, "ahead": 0}), ((i // 2 == j // 3), {"back": None, "ahead": None})):
+        topology = ch._core._topology_of_mask(np.ascontiguousarray(visible[None, None]))
+        band = json.loads(repr(topology))["topology"]["band"]
+        assert {**band, **described} == band
+        q, k = (np.random.default_rng(0).standard_normal((1, 1, n, 8)).astype(np.float32) for n in (6, 9))
+        found = ch.Map(ch.attend(q, k, k, topology=topology)[1]).head(0, 0)
+        np.testing.assert_array_equal(np.stack([found.row(query).weights > 0 for query in range(6)]), visible)
