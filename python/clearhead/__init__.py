@@ -10,9 +10,11 @@
 """
 
 from ._core import (
-    Additive, Alibi, Bias, Description, Dot, EdgeBias, Entmax15, Hard, KVCache, LayerMap, Linear, MapHead, MapRow, Model, Record, Relative,
-    Sigmoid, SoftCap, Softmax, Sparsemax, Topology, Trace, Weighted, __version__, big_bird, causal, full, graph, isa, lists, load, mask,
-    segments, select_top_keys, threads, window,
+    Additive, Alibi, Bias, Description, Dot, EdgeBias, Entmax15, Hard, KVCache, LayerMap, Linear, MapHead, MapRow, Model, Record,
+    Relative, Rule, RuleTable, RuleTruth, RuleValue, Sigmoid, SoftCap, Softmax, Sparsemax, Topology, Trace, Weighted, __version__,
+    alibi_2d, big_bird, causal, dilated, exp, fixed, floor, full, graph, isa, lists, load, log, longformer, mask, maximum, minimum,
+    prefix_lm, relative_2d, rule, segments, select_top_keys, sqrt, strided, t5_bias, table, tanh, temperature, threads, visible, where,
+    window,
 )
 from ._attend import Map, attend
 from . import _models

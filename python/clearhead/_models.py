@@ -1,7 +1,6 @@
 """What models and traces do beyond the extension module: writing, and showing the page."""
 
 import os
-import tempfile
 
 from ._core import Model, Trace, _page
 
@@ -17,6 +16,8 @@ def to_html(self, path=None, *, budget=20_000_000):
     """The viewer as one page that works offline, of at most `budget` bytes: written to `path`, or returned as a string."""
     if path is not None:
         return _page(self, str(path), budget)
+    import tempfile  # here: its own imports take longer than all of the package
+
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "page.html")
         _page(self, name, budget)
@@ -41,6 +42,7 @@ def view(self, *, height=700, budget=20_000_000):
 
         page = html.escape(self.to_html(budget=budget), quote=True)
         return display(HTML(f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'))
+    import tempfile
     import webbrowser
 
     handle, path = tempfile.mkstemp(prefix="clearhead-", suffix=".html")

@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "arrays.h"
+#include "freely.h"
 #include "module.h"
 
 namespace nb = nanobind;
@@ -23,32 +24,29 @@ struct Attention {
 
 nb::tuple attend_arrays(const nb::object& q, const nb::object& k, const nb::object& v, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k"), values = tensor_of(v, "v");
-  Attended made;
-  {
-    const nb::gil_scoped_release free;
-    made = attend(queries, keys, values, spec);
-  }
+  const Attended made = freely([&] { return attend(queries, keys, values, spec); });
   return nb::make_tuple(array_of(made.out, q), nb::cast(Attention{made.record, values, made.out}));
 }
 
 nb::tuple attend_cache(const nb::object& q, const KVCache& cache, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q");
-  Attended made;
-  {
-    const nb::gil_scoped_release free;
-    made = attend(queries, cache.snapshot(), spec);
-  }
+  const Attended made = freely([&] { return attend(queries, cache.snapshot(), spec); });
   return nb::make_tuple(array_of(made.out, q), nb::cast(Attention{made.record, {}, made.out}));
 }
 
-nb::tuple gradients(const Attention& of, const nb::object& d_out) {
+nb::tuple gradients(const Attention& of, const nb::object& d_out, bool operands) {
   const Tensor given = tensor_of(d_out, "d_out");
-  AttendGradients made;
-  {
-    const nb::gil_scoped_release free;
-    made = attend_gradients(of.record, of.v, of.out, given, [](const std::string&) { return false; });
-  }
-  return nb::make_tuple(array_of(made.q, d_out), array_of(made.k, d_out), array_of(made.v, d_out));
+  const auto wanted = [operands](const std::string&) { return operands; };
+  const AttendGradients made = freely([&] { return attend_gradients(of.record, of.v, of.out, given, wanted); });
+  const nb::object q = array_of(made.q, d_out), k = array_of(made.k, d_out), v = array_of(made.v, d_out);
+  if (!operands) return nb::make_tuple(q, k, v);
+  nb::dict of_operands;
+  size_t at = 0;
+  for_each_operand(of.record.spec, [&](const std::string& name, const Tensor&) {
+    const Tensor& gradient = made.operands[at++];
+    if (gradient.defined()) of_operands[name.c_str()] = array_of(gradient, d_out);
+  });
+  return nb::make_tuple(q, k, v, of_operands);
 }
 
 }  // namespace
@@ -74,7 +72,10 @@ void add_attention(nb::module_& module) {
       .def_prop_ro(
           "log_sum_exp", [](const Attention& self) { return array_of(log_sum_exp(self.record.rows)); },
           "Natural log-sum-exp of every row of a softmax, f32 [batch, head, query].")
-      .def("gradients", &gradients, "d_out"_a, "The gradients of q, k and v from that of the output. Nothing N x N is made.")
+      .def("gradients", &gradients, "d_out"_a, "operands"_a = false,
+           "(d_q, d_k, d_v) from the gradient of the output, d_out: [batch, head, query, d_v] in its dtype. Nothing N x N is made.\n"
+           "operands=True: a dict more, of the gradients of the description's operands (bias, slopes, tables of rules ...), f32, by name.\n"
+           "Raises ShapeError, StaleError if q, k or an operand was changed since, UnsupportedError for a record over a KVCache.")
       .def("__repr__", [](const Attention& self) {
         const AttentionShape shape = self.record.shape();
         return "clearhead.Record(batch " + std::to_string(shape.batch) + ", heads " + std::to_string(shape.heads) + ", " +
@@ -86,8 +87,7 @@ void add_attention(nb::module_& module) {
       "select_top_keys",
       [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count) {
         const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
-        const nb::gil_scoped_release free;
-        return Topology{.lists = select_top_keys(queries, keys, spec, count)};
+        return Topology{.lists = freely([&] { return select_top_keys(queries, keys, spec, count); })};
       },
       "q"_a, "k"_a, "description"_a, "count"_a, "Lists of the `count` keys of highest score of each query, to attend to these alone.");
   nb::class_<KVCache>(module, "KVCache", "Keys and values in pages, grown by append(); attend(q, cache) is about the last queries.")

@@ -204,6 +204,14 @@ void add_description(nb::module_& module) {
           },
           nb::kw_only(), "score"_a = Dot{}, "terms"_a = std::vector<Term>{}, "topology"_a = Topology{}, "normaliser"_a = Softmax{},
           "dropout"_a = 0.0F, "dropout_seed"_a = 0, "head_mask"_a = nb::none())
+      .def_prop_ro(
+          "operands",
+          [](const AttentionSpec& spec) {
+            nb::dict out;
+            for_each_operand(spec, [&](const std::string& name, const Tensor& operand) { out[name.c_str()] = array_of(operand); });
+            return out;
+          },
+          "The arrays in it by name, which is also how its JSON and its gradients name them.")
       .def("__repr__", [](const AttentionSpec& spec) { return to_json(spec); })
       .def("__eq__", &are_equal);
 }

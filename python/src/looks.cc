@@ -15,6 +15,7 @@
 #include "clearhead/error.h"
 #include "clearhead/map.h"
 #include "clearhead/trace.h"
+#include "freely.h"
 #include "module.h"
 
 namespace nb = nanobind;
@@ -78,12 +79,6 @@ nb::dict dict_of(const ReductionResult& found) {
   }
   out["exact"] = found.exact;
   return out;
-}
-
-template <class Look>
-auto freely(const Look& look) {
-  const nb::gil_scoped_release free;
-  return look();
 }
 
 // One head of a record's map, or of a layer of a trace.

@@ -9,6 +9,7 @@
 #include "clearhead/error.h"
 #include "clearhead/generate.h"
 #include "clearhead/model.h"
+#include "freely.h"
 #include "models/trace_text.h"
 #include "module.h"
 #include "viewer/export.h"
@@ -24,12 +25,6 @@ using SharedModel = std::shared_ptr<const Model>;
 struct Loaded {
   SharedModel model;
 };
-
-template <class Work>
-auto freely(const Work& work) {
-  const nb::gil_scoped_release free;
-  return work();
-}
 
 DType precision_of(const std::string& name) {
   if (name == "f32") return DType::kF32;

@@ -17,6 +17,7 @@ NB_MODULE(_core, module) {
       "isa", [] { return std::string(to_string(backend().isa)); }, "Instruction set of the kernels: \"avx512\", \"avx2\" or \"ref\".");
   python::add_errors(module);
   python::add_description(module);
+  python::add_rules(module);
   python::add_attention(module);
   python::add_looks(module);
   python::add_capture(module);

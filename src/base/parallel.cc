@@ -11,6 +11,7 @@
 #include <functional>
 #include <mutex>
 
+#include "base/busy.h"
 #include "base/pool.h"
 
 namespace clearhead {
@@ -25,6 +26,8 @@ int available_cores() {
 
 std::atomic<int> thread_count{0};
 thread_local bool inside = false;
+thread_local CheckWhileBusy* busy = nullptr;
+constexpr std::chrono::milliseconds kCheckEvery{50};
 
 // While one stands, its thread takes and gives subnormal numbers as zero (MXCSR's DAZ and FTZ). Processors that handle them in microcode take some 150 cycles
 // for each vector that has one, and weights far below their row's largest, times values, are full of them.
@@ -41,6 +44,21 @@ class SubnormalsAreZero {
 
 }  // namespace
 
+CheckWhileBusy::CheckWhileBusy(std::function<void()> check)
+    : check_(std::move(check)), next_(std::chrono::steady_clock::now() + kCheckEvery), outer_(busy) {
+  busy = this;
+}
+
+CheckWhileBusy::~CheckWhileBusy() { busy = outer_; }
+
+void CheckWhileBusy::ask() {
+  if (!busy) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < busy->next_) return;
+  busy->check_();
+  busy->next_ = std::chrono::steady_clock::now() + kCheckEvery;
+}
+
 void set_threads(int count) { thread_count = std::max(1, count); }
 
 int threads() {
@@ -56,7 +74,10 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
   const int count = static_cast<int>(std::min<int64_t>(threads(), items));
   if (count <= 1 || inside) {
     const SubnormalsAreZero here;
-    for (int64_t item = 0; item < items; ++item) body(item, 0);
+    for (int64_t item = 0; item < items; ++item) {
+      body(item, 0);
+      if (!inside) CheckWhileBusy::ask();  // inside of a body the items of others may wait for this one to end
+    }
     return;
   }
   std::atomic<int64_t> next{0};
@@ -66,7 +87,10 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
     const SubnormalsAreZero here;
     inside = true;
     try {
-      for (int64_t item = next++; item < items; item = next++) body(item, thread);
+      for (int64_t item = next++; item < items; item = next++) {
+        body(item, thread);
+        CheckWhileBusy::ask();
+      }
     } catch (...) {
       const std::lock_guard<std::mutex> hold(error_lock);
       if (!error) error = std::current_exception();

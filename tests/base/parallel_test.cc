@@ -1,5 +1,6 @@
 // What parallel_for promises: every item once, whoever calls and whichever threads come; the arithmetic of its bodies.
 #include "base/parallel.h"
+#include "base/busy.h"
 
 #include <gtest/gtest.h>
 
@@ -92,6 +93,31 @@ TEST(Parallel, AnExceptionReachesTheCallerAndTheNextRegionRuns) {
   std::atomic<int64_t> sum{0};
   parallel_for(100, [&](int64_t item, int) { sum += item; });
   EXPECT_EQ(sum, 4950);
+}
+
+TEST(Parallel, TheCallerIsAskedBetweenItemsAndMayStopTheLoop) {
+  const int before = threads();
+  for (const int count : {1, 2}) {
+    set_threads(count);
+    std::atomic<int> done{0};
+    int asked = 0;
+    {
+      const CheckWhileBusy busy([&] {
+        if (++asked == 2) throw std::runtime_error("enough");
+      });
+      const auto item = [&](int64_t, int) {
+        ::usleep(1000);
+        parallel_for(3, [&](int64_t, int) { ++done; });  // inside of a body nobody is asked
+      };
+      EXPECT_THROW(parallel_for(10'000, item), std::runtime_error);
+    }
+    EXPECT_EQ(asked, 2);
+    EXPECT_EQ(done % 3, 0) << "an item was left half done";
+    EXPECT_LT(done, 3 * 5000);
+    parallel_for(200, [&](int64_t, int) { ::usleep(500); });
+    EXPECT_EQ(asked, 2) << "asked after its end";
+  }
+  set_threads(before);
 }
 
 TEST(Parallel, AChildOfForkComputesWithThreadsOfItsOwn) {

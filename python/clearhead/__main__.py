@@ -1,0 +1,15 @@
+"""`python -m clearhead …` and the command `clearhead`: the program that the package brings along, in place of this process."""
+
+import os
+import sys
+
+
+def main():
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bin", "clearhead")
+    if not os.path.exists(program):
+        sys.exit(f"clearhead: {program} is missing; the package was built without the command")
+    os.execv(program, ["clearhead", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()
