@@ -23,7 +23,7 @@ from .errors import (
     UnsupportedError,
 )
 
-_OF_TORCH = {"watch": "_watch", "edits": "_watch"}  # imported when they are asked for: torch takes seconds
+_OF_TORCH = {"watch": "_watch", "edits": "_watch", "register": "_operator"}  # imported when they are asked for: torch takes seconds
 __all__ = [name for name in dir() if not name.startswith("_")] + list(_OF_TORCH)
 
 
@@ -33,3 +33,12 @@ def __getattr__(name):
     import importlib
 
     return getattr(importlib.import_module(f".{_OF_TORCH[name]}", __name__), name)
+
+
+def _wait_for_transformers():
+    from . import _hook
+
+    _hook.install()
+
+
+_wait_for_transformers()

@@ -88,5 +88,13 @@ class Map:
         keys of each row; cells = (rows, columns): the whole map pooled to so many."""
         return self._map.sweep(list(statistics), top_k, list(cells))
 
+    def __array__(self, dtype=None, copy=None):
+        """All weights, f32 [batch, head, query, key]: N x N numbers, so for texts that are short."""
+        import numpy as np
+
+        batch, heads, _, _ = self.shape
+        whole = np.stack([np.stack([np.asarray(self.head(b, h).tile()[0]) for h in range(heads)]) for b in range(batch)])
+        return np.nan_to_num(whole).astype(dtype or np.float32, copy=False)
+
     def __repr__(self):
         return "clearhead.Map of {} x {} heads, {} queries x {} keys".format(*self.shape)

@@ -71,8 +71,10 @@ class Call:
                 self.band = (self.keys - self.queries, None if window is None else int(window))
             elif self.queries > 1:
                 self.band = (0, None)
-        self.problem = None
-        if mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):
+        self.problem = self.source = None
+        if hasattr(mask, "source"):  # a DescribedMask of attn_implementation="clearhead"
+            self.source, self.mask = mask.source.part(keys=slice(0, self.keys)), None
+        elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):
             self.problem = f"its mask is a {type(mask).__name__}" + (f" of {mask.dim()} axes" if isinstance(mask, torch.Tensor) else "")
 
     def of(self, sequence):
@@ -81,17 +83,35 @@ class Call:
         one.__dict__.update(self.__dict__)
         pick = lambda x: x if x is None else x[min(sequence, x.shape[0] - 1) :][:1]  # noqa: E731
         one.query, one.key, one.value, one.mask, one.bias = map(pick, (self.query, self.key, self.value, self.mask, self.bias))
+        one.source = None if self.source is None else self.source.part(sequence)
         return one
+
+    @property
+    def is_masked(self):
+        return self.mask is not None or self.source is not None
+
+    def mask_rows(self, rows):
+        """The mask of these queries, bool or additive [batch|1, head|1, row|1, key]; None without a mask."""
+        if self.source is not None:
+            return self.source.rows(rows)
+        if self.mask is None:
+            return None
+        return (self.mask if self.mask.shape[2] == 1 else self.mask[:, :, rows])[..., : self.keys]
 
     def last_key(self):
         """The last key that the last query sees, in any head of the first sequence."""
-        if self.mask is not None:
-            mask = self.mask[0, :, -1, : self.keys]
+        if self.is_masked:
+            mask = self.mask_rows([self.queries - 1])[0, :, 0]
             return int((mask if mask.dtype == torch.bool else ~_hidden(mask)).any(0).nonzero()[-1])
         return self.keys - 1 if self.band is None else self.queries - 1 + self.band[0]
 
     def hides(self, q_begin, q_end, k_begin, k_end):
         """True: these queries see no key outside [k_begin, k_end)."""
+        if self.source is not None:
+            padding = self.source.padding
+            if padding is None:
+                return self.source.part(keys=slice(k_end, self.keys)).shape[3] == 0 and k_begin == 0
+            return not bool(padding[:, :k_begin].any() or padding[:, k_end : self.keys].any())
         mask = self.mask[0] if self.mask.shape[2] == 1 else self.mask[0, :, q_begin:q_end]
         outside = [mask[..., :k_begin], mask[..., k_end : self.keys]]
         return not any(bool((one if one.dtype == torch.bool else ~_hidden(one)).any()) for one in outside if one.numel())
@@ -104,6 +124,8 @@ class Call:
             bias = self.bias if self.bias.shape[2] == 1 else self.bias[:, :, queries]
             bias = float32(bias[..., keys]).float().contiguous()
             terms += [bias] if bool(bias.any()) else []
+        if self.source is not None:
+            return self.source.part(queries=queries, keys=keys).topology(), terms
         if self.mask is not None:
             topology, bias = masks.read(self.mask if self.mask.shape[2] == 1 else self.mask[:, :, queries], keys)
             if bias is not None and terms and isinstance(terms[-1], torch.Tensor):
@@ -130,9 +152,8 @@ class Call:
         if self.bias is not None:
             bias = self.bias.detach().float()
             scores = scores + (bias if bias.shape[2] == 1 else bias[:, :, rows])[..., : self.keys]
-        if self.mask is not None:
-            mask = self.mask[..., : self.keys]
-            mask = mask if mask.shape[2] == 1 else mask[:, :, rows]
+        if self.is_masked:
+            mask = self.mask_rows(rows)
             if mask.dtype == torch.bool:
                 scores = scores.masked_fill(~mask, -torch.inf)
             else:

@@ -191,9 +191,12 @@ class Watch:
         k_end = call.keys
         if not kept.is_cross and call.keys > call.queries:  # a cache may have room for keys that do not exist yet
             k_end = call.last_key() + 1
-        k_begin, k_stop = (0, k_end) if begun or call.mask is None else self._text_range(side_of_keys, k_end)
-        k_end = min(k_end, k_stop)
-        if call.mask is not None and not call.hides(q_begin, q_end, k_begin, k_end):
+        k_begin, k_stop = self._text_range(side_of_keys, k_end) if call.is_masked else (0, k_end)
+        if begun and k_stop != k_end:
+            k_begin = 0
+        elif not begun:
+            k_end = k_stop
+        if call.is_masked and not call.hides(q_begin, q_end, k_begin, k_end):
             q_begin, q_end, k_begin = 0, call.queries, 0
         first = kept.queries
         of_keys = 0 if kept.is_cross or not begun else first + q_end - q_begin - (k_end - k_begin)

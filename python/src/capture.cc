@@ -13,6 +13,7 @@
 #include "clearhead/attend.h"
 #include "clearhead/error.h"
 #include "clearhead/trace.h"
+#include "freely.h"
 #include "module.h"
 
 namespace nb = nanobind;
@@ -194,8 +195,7 @@ Trace trace_of_calls(const std::string& model, const nb::dict& text, const nb::l
     const AttentionSpec spec = nb::cast<AttentionSpec>(one[4]);
     KeyNorms norms;
     if (!norms_array.is_none()) norms.value = tensor_of(norms_array, "norms").clone();
-    const nb::gil_scoped_release free;
-    trace.take(site, record_of(q, k, spec), norms);
+    freely([&] { trace.take(site, record_of(q, k, spec), norms); });
   }
   for (const nb::handle one : generated) {
     const nb::bytes bytes = nb::cast<nb::bytes>(one[2]);
@@ -233,8 +233,7 @@ void add_capture(nb::module_& module) {
       "_topology_of_mask",
       [](const nb::object& mask) {
         const Tensor visible = tensor_of(mask, "mask");
-        const nb::gil_scoped_release free;
-        return topology_of_mask(visible);
+        return freely([&] { return topology_of_mask(visible); });
       },
       "mask"_a);
   module.def("_trace_of_calls", &trace_of_calls, "model"_a, "text"_a, "families"_a, "calls"_a, "generated"_a, "budget"_a, "tail"_a,

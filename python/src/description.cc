@@ -91,6 +91,13 @@ void add_topology(nb::module_& module) {
       "window", [](int64_t back, int64_t ahead, const std::string& align) { return window(back, ahead, align_of(align)); }, "back"_a,
       "ahead"_a, nb::kw_only(), "align"_a = "end", "A query sees its own key, `back` keys before it and `ahead` keys after it.");
   module.def(
+      "_placed",
+      [](std::optional<int64_t> back, std::optional<int64_t> ahead, int64_t first) {
+        if (!back && !ahead) return full();
+        return Topology{.band = {.back = back, .ahead = ahead, .align = Align::kStart, .offset = first}};
+      },
+      "back"_a.none(), "ahead"_a.none(), "first"_a);
+  module.def(
       "mask", [](const nb::object& visible) { return Topology{.mask = Mask{tensor_of(visible, "mask")}}; }, "visible"_a,
       "True: the pair is visible.   visible: bool [batch|1, head|1, query|1, key]");
   module.def(

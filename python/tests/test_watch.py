@@ -55,7 +55,7 @@ def same_maps(trace, family, attentions, begin=0, end=None, first=(0, 0)):
                 np.testing.assert_allclose(row, weights[head, query].numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
 def test_an_encoders_maps_are_the_eager_ones_without_the_padding(implementation):
     model = build("BertModel", **SMALL)
     model.set_attn_implementation(implementation)
@@ -66,7 +66,7 @@ def test_an_encoders_maps_are_the_eager_ones_without_the_padding(implementation)
     same_maps(trace, "enc", eager_maps(model, input_ids=IDS, attention_mask=mask).attentions, 0, 12)
 
 
-@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
 def test_a_decoders_maps_are_the_eager_ones_whatever_stands_before_the_text(implementation):
     model = llama()
     model.set_attn_implementation(implementation)
@@ -122,6 +122,16 @@ def test_steps_of_a_generation_are_one_map(kind, cache):
     else:
         assert trace.ids == plain[0, : len(trace.ids)].tolist()
         same_maps(trace, "dec", eager_maps(model, input_ids=plain[:1, :-1]).attentions)
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
+def test_a_generation_after_padding(implementation):
+    model, mask = llama(), torch.ones_like(IDS)
+    mask[0, :4] = 0
+    model.set_attn_implementation(implementation)
+    with ch.watch(model) as trace:
+        out = model.generate(IDS, attention_mask=mask, max_new_tokens=9, do_sample=False)
+    assert trace.left_out == [] and trace.verify() < 1e-6 and trace.ids == out[0, 4 : 4 + len(trace.ids)].tolist()
 
 
 def test_of_several_runs_the_last_is_kept_and_the_model_is_as_before():

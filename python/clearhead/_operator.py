@@ -1,0 +1,117 @@
+"""attn_implementation="clearhead": the engine's kernel as an operator of torch, and transformers' attention function over it."""
+
+import torch
+
+from . import _core
+from ._masks import DescribedMask, clearhead_mask
+from .errors import UnsupportedError
+
+_READABLE = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@torch.library.custom_op("clearhead::attention", mutates_args=())
+def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, description: str, operands: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    return _core._forward(q.detach(), k.detach(), v.detach(), description, [one.detach() for one in operands])
+
+
+@_attention.register_fake
+def _(q, k, v, description, operands):
+    return q.new_empty((*q.shape[:3], v.shape[3])), q.new_empty((3, *q.shape[:3]), dtype=torch.float32)
+
+
+@torch.library.custom_op("clearhead::attention_backward", mutates_args=())
+def _attention_backward(d_out: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, stats: torch.Tensor,
+                        description: str, operands: list[torch.Tensor], wants: bool) -> list[torch.Tensor]:
+    detached = [one.detach() for one in (d_out, q, k, v, out, stats)]
+    found = _core._backward(*detached, description, [one.detach() for one in operands], wants)
+    return [torch.zeros((), dtype=torch.float32) if one is None else one.clone() for one in found]
+
+
+@_attention_backward.register_fake
+def _(d_out, q, k, v, out, stats, description, operands, wants):
+    of_operands = [torch.empty_like(one, dtype=torch.float32) if wants else one.new_zeros((), dtype=torch.float32) for one in operands]
+    return [torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), *of_operands]
+
+
+def _setup(ctx, inputs, output):
+    q, k, v, description, operands = inputs
+    ctx.save_for_backward(q, k, v, *output, *operands)
+    ctx.description = description
+    ctx.wants = [one.is_floating_point() and one.requires_grad for one in operands]
+
+
+def _gradients(ctx, d_out, _):
+    q, k, v, out, stats, *operands = ctx.saved_tensors
+    d_q, d_k, d_v, *rest = _attention_backward(d_out, q, k, v, out, stats, ctx.description, operands, any(ctx.wants))
+    of_operands = [found.to(one.dtype) if wanted else None for found, one, wanted in zip(rest, operands, ctx.wants)]
+    return d_q, d_k, d_v, None, of_operands
+
+
+_attention.register_autograd(_gradients, setup_context=_setup)
+
+
+def attention(q, k, v, description, operands=()):
+    """The operator torch.ops.clearhead.attention: out [batch, head, query, d_v] and the row statistics f32 [3, batch, head, query].
+
+    q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]; v: [batch, key_head, key, d_v]; float32, bfloat16 or float16 on the CPU.
+    description: a ch.Description. operands: tensors in the order of description.operands, for gradients of a bias or of sinks; by default
+    the description's own. With autograd; torch.compile takes it.
+    """
+    if q.dtype not in _READABLE or q.device.type != "cpu":
+        raise UnsupportedError(f"clearhead attention: q is {q.dtype} on {q.device}; expected float32, bfloat16 or float16 on the CPU")
+    operands = list(operands) or [torch.as_tensor(one) for one in description.operands.values()]
+    return torch.ops.clearhead.attention(q, k, v, repr(description), operands)
+
+
+def _terms(softcap, biases):
+    terms = [] if softcap is None else [_core.SoftCap(float(softcap))]
+    return terms + [_core.Bias(one.detach()) for one in biases]
+
+
+@torch.compiler.disable  # what is described is read from Python's objects; the operator itself is compiled
+def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, softcap=None, s_aux=None,
+                        position_bias=None, output_attentions=None, **_):
+    """transformers' attention function (AttentionInterface). Returns (out [batch, query, head, d_v], Map or None)."""
+    queries, keys = query.shape[2], key.shape[2]
+    biases = [] if position_bias is None else [position_bias[..., :keys].float().contiguous()]
+    if isinstance(attention_mask, DescribedMask):
+        source = attention_mask.source
+        topology = (source if source.shape[3] == keys else source.part(keys=slice(0, keys))).topology()
+    elif attention_mask is not None:
+        mask = attention_mask[..., :keys]
+        if mask.dtype == torch.bool:
+            topology = _core._topology_of_mask(mask.contiguous().cpu())
+        else:
+            hidden = mask.detach() <= max(-1e30, torch.finfo(mask.dtype).min / 2)
+            topology = _core._topology_of_mask((~hidden).contiguous())
+            rest = mask.float().masked_fill(hidden, 0)
+            biases += [rest] if rest.requires_grad or bool(rest.any()) else []
+    else:
+        is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        topology = _core.causal(align="start") if is_causal and queries > 1 else _core.full()
+    sinks = None if s_aux is None else s_aux.float().contiguous()
+    seed = int(torch.randint(1 << 62, ())) if dropout else 0
+    description = _core.Description(score=_core.Dot(float(query.shape[-1] ** -0.5 if scaling is None else scaling)), terms=_terms(softcap, biases),
+                                    topology=topology, normaliser=_core.Softmax(None if sinks is None else sinks.detach()),
+                                    dropout=float(dropout or 0), dropout_seed=seed)
+    own = {"sinks": sinks, **{"bias" if at == 0 else f"bias{at + 1}": one for at, one in enumerate(biases)}}
+    operands = [own.get(name) if own.get(name) is not None else torch.as_tensor(one) for name, one in description.operands.items()]
+    out, stats = attention(query, key, value, description, operands)
+    found = None
+    if output_attentions or getattr(getattr(module, "config", None), "output_attentions", False):
+        from ._attend import Map
+
+        found = Map(None, _core._Map(_core._record(query.detach(), key.detach(), stats.detach(), description)))
+    return out.transpose(1, 2).contiguous(), found
+
+
+def register():
+    """Makes attn_implementation="clearhead" known to transformers 5 or later. Importing both packages does it too."""
+    try:
+        from transformers.masking_utils import AttentionMaskInterface
+        from transformers.modeling_utils import AttentionInterface
+    except ImportError as error:
+        raise UnsupportedError('attn_implementation="clearhead" needs transformers 5 or later; pip install -U transformers') from error
+
+    AttentionInterface.register("clearhead", clearhead_attention)
+    AttentionMaskInterface.register("clearhead", clearhead_mask)

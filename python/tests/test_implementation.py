@@ -1,0 +1,206 @@
+"""attn_implementation="clearhead": outputs and gradients are those of eager attention; masks are described, not made."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers", minversion="5")
+
+import clearhead as ch  # noqa: E402
+from clearhead import _masks  # noqa: E402
+from test_watch import IDS, SMALL, build, llama  # noqa: E402
+
+T5 = {"vocab_size": 100, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0, "dropout_rate": 0.0}
+DECODER = {**SMALL, "num_key_value_heads": 2}
+
+
+def left_padded():
+    mask = torch.ones_like(IDS)
+    mask[0, :4] = 0
+    return mask
+
+
+def gpt_oss():
+    model = build("GptOssForCausalLM", **DECODER, head_dim=8, sliding_window=6, num_local_experts=2, num_experts_per_tok=1)
+    for layer in model.model.layers:
+        torch.nn.init.normal_(layer.self_attn.sinks)
+    return model
+
+
+def llama_4():
+    torch.manual_seed(0)
+    config = transformers.Llama4TextConfig(**DECODER, head_dim=8, attention_chunk_size=5, num_local_experts=2, intermediate_size_mlp=64,
+                                           no_rope_layers=[1, 1])
+    return transformers.Llama4ForCausalLM(config).eval()
+
+
+PACKED = {"position_ids": torch.cat([torch.arange(7), torch.arange(10)])[None].expand(2, -1), "use_cache": False}
+CASES = {
+    "bert": (lambda: build("BertModel", **SMALL), {"attention_mask": left_padded().flip(1)}),
+    "llama": (llama, {}),
+    "llama after padding": (llama, {"attention_mask": left_padded()}),
+    "llama, packed": (llama, PACKED),
+    "llama, a mask of four axes": (llama, {"attention_mask": torch.rand(2, 1, 17, 17, generator=torch.Generator().manual_seed(3)).gt(0.3) | torch.eye(17).bool()}),
+    "mistral": (lambda: build("MistralForCausalLM", **DECODER, sliding_window=6), {}),
+    "gemma 2": (lambda: build("Gemma2ForCausalLM", **DECODER, head_dim=8, sliding_window=6, attn_logit_softcapping=0.5), {}),
+    "gpt-oss": (gpt_oss, {}),
+    "llama 4": (llama_4, {}),
+    "t5": (lambda: build("T5ForConditionalGeneration", **T5), {"decoder_input_ids": IDS[:, :7].contiguous(), "attention_mask": left_padded().flip(1)}),
+}
+def with_implementation(model, implementation, run):
+    model.set_attn_implementation(implementation)
+    return run()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_and_gradients_are_those_of_eager_attention(name):
+    make, inputs = CASES[name]
+    model = make()
+    reference = "sdpa" if "four axes" in name else "eager"  # eager functions add a mask of bool as the number 1
+
+    def run():
+        model.zero_grad()
+        out = model(input_ids=IDS, **inputs)[0]
+        mask = inputs.get("attention_mask")
+        if mask is not None and mask.dim() == 2 and out.shape[1] == mask.shape[1]:
+            out = out[mask.bool()]  # rows of padding see nothing, and each implementation fills them as it likes
+        out.square().mean().backward()
+        return out.detach(), {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+
+    (out, gradients), (found, found_gradients) = (with_implementation(model, one, run) for one in (reference, "clearhead"))
+    assert float((out - found).abs().max()) < 1e-5 * max(1.0, float(out.abs().max()))
+    assert gradients.keys() == found_gradients.keys()
+    scale = max(float(gradient.abs().max()) for gradient in gradients.values())
+    for parameter, gradient in gradients.items():
+        assert float((gradient - found_gradients[parameter]).abs().max()) < 1e-5 * scale, parameter
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"cache_implementation": "static"}])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "t5"])
+def test_generation_writes_the_same_tokens(kind, options):
+    model = {"llama": llama, "mistral": CASES["mistral"][0], "t5": CASES["t5"][0]}[kind]()
+    run = lambda: model.generate(IDS, attention_mask=left_padded(), max_new_tokens=9, do_sample=False, eos_token_id=98, pad_token_id=0, **options)  # noqa: E731
+    assert torch.equal(with_implementation(model, "eager", run), with_implementation(model, "clearhead", run))
+
+
+def test_known_masks_are_bands_and_segments_and_others_are_recorded(monkeypatch):
+    from transformers import masking_utils as of
+
+    monkeypatch.setattr(_masks.MaskSource, "_listed", lambda *_: pytest.fail("a mask was asked pair by pair"))
+
+    def described(function, padding=None, queries=17, keys=17, first=0):
+        mask = _masks.clearhead_mask(2, queries, keys, first, 0, function, padding)
+        expected = of.sdpa_mask(2, queries, keys, first, 0, function, padding, allow_is_causal_skip=False)
+        assert torch.equal(mask & True, expected)  # what it stands for
+        q, k = torch.randn(2, 1, queries, 8), torch.randn(2, 1, keys, 8)
+        found = ch.Map(ch.attend(q, k, k, topology=mask.source.topology())[1])
+        for batch in range(2):
+            rows = np.stack([found.head(batch, 0).row(query).weights > 0 for query in range(queries)])
+            np.testing.assert_array_equal(rows, expected[batch, 0].numpy())
+        return repr(mask.source.topology())
+
+    assert '"visible"' not in described(of.causal_mask_function)
+    assert '"back":5' in described(of.sliding_window_causal_mask_function(6))
+    assert '"visible"' not in described(of.sliding_window_bidirectional_mask_function(3))
+    assert '"mask"' in described(of.causal_mask_function, left_padded().bool())
+    assert '"visible"' not in described(of.causal_mask_function, None, 3, 17, 14)
+    packs = torch.tensor([[0] * 7 + [1] * 10, [0] * 3 + [1] * 14])
+    assert '"segments"' in described(of.and_masks(of.causal_mask_function, of.packed_sequence_mask_function(packs)))
+    assert '"visible"' in described(of.chunked_causal_mask_function(5, torch.tensor([2, 0])))
+    blocks = torch.tensor([[-1] * 5 + [0] * 4 + [-1] * 8] * 2)
+    assert '"visible"' in described(of.or_masks(of.causal_mask_function, of.blockwise_overlay(blocks)))
+    assert '"visible"' in described(lambda b, h, q, k: (q - k).abs() % 3 == 0)
+
+
+def test_a_function_that_no_symbol_goes_through_is_asked_block_by_block():
+    opaque = lambda b, h, q, k: torch.sin(q * 3.0 + k) > 0  # noqa: E731
+    mask = _masks.clearhead_mask(1, 300, 17, 0, 0, opaque)
+    assert '"lists"' in repr(mask.source.topology())
+    q, k = torch.randn(1, 1, 300, 8), torch.randn(1, 1, 17, 8)
+    found = ch.Map(ch.attend(q, k, k, topology=mask.source.topology())[1]).head(0, 0)
+    rows = np.stack([found.row(query).weights > 0 for query in range(300)])
+    np.testing.assert_array_equal(rows, (mask & True)[0, 0].numpy())
+
+
+def test_the_operator_is_one_that_torch_knows():
+    description = ch.Description(topology=ch.causal())
+    q, k, v = (torch.randn(1, heads, 9, 8, requires_grad=True) for heads in (4, 2, 2))
+    torch.library.opcheck(torch.ops.clearhead.attention.default, (q, k, v, repr(description), []))
+    from clearhead._operator import attention
+
+    compiled = torch.compile(lambda q, k, v: attention(q, k, v, description)[0] * 2, backend="aot_eager", fullgraph=False)
+    out = compiled(q, k, v)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True) * 2
+    assert torch.allclose(out, expected, atol=1e-6)
+    out.square().sum().backward()
+    found = [one.grad.clone() for one in (q, k, v)]
+    for one in (q, k, v):
+        one.grad = None
+    expected.square().sum().backward()
+    assert all(torch.allclose(a, one.grad, atol=1e-5) for a, one in zip(found, (q, k, v)))
+
+
+def test_gradients_are_those_of_the_formula_in_double():
+    torch.manual_seed(2)
+    q, k, v = (torch.randn(2, heads, count, width) for heads, count, width in ((4, 7, 8), (2, 11, 8), (2, 11, 5)))
+    bias, sinks = torch.randn(1, 4, 7, 11), torch.randn(4)
+    leaves = [one.requires_grad_() for one in (q, k, v, bias, sinks)]
+    from clearhead._operator import attention
+
+    description = ch.Description(score=ch.Dot(0.4), terms=[ch.SoftCap(2.0), ch.Bias(bias.detach())], topology=ch.causal(window=6),
+                                 normaliser=ch.Softmax(sinks.detach()))
+    out, _ = attention(q, k, v, description, [bias, sinks])
+    d_out = torch.randn_like(out)
+    found = torch.autograd.grad(out, leaves, d_out)
+    q64, k64, v64, bias64, sinks64 = (one.detach().double().requires_grad_() for one in leaves)
+    scores = torch.matmul(q64, k64.repeat_interleave(2, 1).transpose(2, 3)) * 0.4
+    i, j = torch.arange(7)[:, None] + 4, torch.arange(11)[None]
+    scores = (2 * torch.tanh(scores / 2) + bias64).masked_fill((j > i) | (j <= i - 6), -torch.inf)
+    weights = torch.softmax(torch.cat([scores, sinks64[None, :, None, None].expand(2, 4, 7, 1)], -1), -1)[..., :-1]
+    exact = torch.matmul(weights, v64.repeat_interleave(2, 1))
+    assert torch.allclose(out.double(), exact, atol=1e-6)
+    for a, b in zip(found, torch.autograd.grad(exact, (q64, k64, v64, bias64, sinks64), d_out.double())):
+        assert float((a - b).abs().max()) < 1e-5
+
+
+def test_output_attentions_are_maps_that_turn_into_arrays():
+    model = llama()
+    model.set_attn_implementation("clearhead")
+    with torch.no_grad():
+        out = model(IDS, output_attentions=True)
+        model.set_attn_implementation("eager")
+        expected = model(IDS, output_attentions=True)
+    assert isinstance(out.attentions[0], ch.Map) and out.attentions[0].shape == (2, 4, 17, 17)
+    np.testing.assert_allclose(np.asarray(out.attentions[1]), expected.attentions[1].numpy(), atol=1e-6)
+
+
+def test_dropout_in_training_keeps_the_mean():
+    model = llama(attention_dropout=0.5).train()
+    model.set_attn_implementation("clearhead")
+    with torch.no_grad():
+        a, b = model(IDS).logits, model(IDS).logits
+        assert not torch.equal(a, b)
+        assert torch.isfinite(a).all()
+
+
+def test_what_it_cannot_read_is_said():
+    from clearhead._operator import attention
+
+    x = torch.randn(1, 2, 3, 8, dtype=torch.float64)
+    with pytest.raises(ch.UnsupportedError, match="q is torch.float64 on cpu; expected float32"):
+        attention(x, x, x, ch.Description())
+
+
+@pytest.mark.parametrize("first, second", [("clearhead", "transformers.modeling_utils"), ("transformers.modeling_utils", "clearhead")])
+def test_importing_both_packages_makes_it_known(first, second):
+    code = (f"import {first}, {second}, transformers\n"
+            "from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS\n"
+            "assert 'clearhead' in ALL_ATTENTION_FUNCTIONS")
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_it_alone_imports_no_torch():
+    subprocess.run([sys.executable, "-c", "import clearhead, sys; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"], check=True)
