@@ -12,15 +12,16 @@ def generate(self, prompt, max_tokens=128, *, temperature=None, top_k=0, top_p=1
     return (text, trace) if watch else text
 
 
-def to_html(self, path=None, *, budget=20_000_000):
-    """The viewer as one page that works offline, of at most `budget` bytes: written to `path`, or returned as a string."""
+def to_html(self, path=None, *, budget=20_000_000, state=""):
+    """The viewer as one page that works offline, of at most `budget` bytes: written to `path`, or returned as a string. state: what it
+    opens with, as the page's own address has it behind `#`: "v=map&h=5.3" is the map of L5.H3."""
     if path is not None:
-        return _page(self, str(path), budget)
+        return _page(self, str(path), budget, state)
     import tempfile  # here: its own imports take longer than all of the package
 
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "page.html")
-        _page(self, name, budget)
+        _page(self, name, budget, state)
         with open(name, encoding="utf-8") as page:
             return page.read()
 
@@ -33,21 +34,21 @@ def _in_notebook():
     return shell.__class__.__name__ == "ZMQInteractiveShell"
 
 
-def view(self, *, height=700, budget=20_000_000):
-    """Shows the viewer: in the cell's output of a notebook, `height` pixels high, else in a browser's tab."""
+def view(self, *, height=700, budget=20_000_000, state=""):
+    """Shows the viewer: in the cell's output of a notebook, `height` pixels high, else in a browser's tab. state: as to_html() has it."""
     if _in_notebook():
         import html
 
         from IPython.display import HTML, display
 
-        page = html.escape(self.to_html(budget=budget), quote=True)
+        page = html.escape(self.to_html(budget=budget, state=state), quote=True)
         return display(HTML(f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'))
     import tempfile
     import webbrowser
 
     handle, path = tempfile.mkstemp(prefix="clearhead-", suffix=".html")
     os.close(handle)
-    self.to_html(path, budget=budget)
+    self.to_html(path, budget=budget, state=state)
     webbrowser.open("file://" + path)
     return None
 

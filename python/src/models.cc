@@ -170,16 +170,16 @@ void add_models(nb::module_& module) {
   add_runs(model);
   module.def(
       "_page",
-      [](const Trace& trace, const std::string& path, uint64_t budget) {
+      [](const Trace& trace, const std::string& path, uint64_t budget, const std::string& state) {
         freely([&] {
           // The page looks at the trace only while it is written.
           const std::shared_ptr<const Trace> borrowed(std::shared_ptr<const Trace>(), &trace);
           std::vector<LoadedTrace> loaded;
           loaded.emplace_back(borrowed, LoadedTrace::Options{});
-          export_html(loaded, path, {.command = "trace.view()", .budget_bytes = budget});
+          export_html(loaded, path, {.command = "trace.view()", .state = state, .budget_bytes = budget});
         });
       },
-      "trace"_a, "path"_a, "budget"_a);
+      "trace"_a, "path"_a, "budget"_a, "state"_a);
 }
 
 }  // namespace clearhead::python

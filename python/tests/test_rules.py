@@ -102,7 +102,7 @@ def test_rules_of_the_library_say_what_their_papers_say():
     (lambda: ch.visible(lambda b, h, i, j: i < j and h == 0), r"Write \(a\) & \(b\) for and"),
     (lambda: ch.visible(lambda b, h, i, j: 2 < j < 8), r"\(a < b\) & \(b < c\)"),
     (lambda: ch.rule(lambda s, b, h, i, j: s + max(i, j)), "ch.minimum and ch.maximum"),
-    (lambda: ch.rule(lambda s, b, h, i, j: s + TABLE[h, 0]), r"looked up as ch.table\(array\)"),
+    (lambda: ch.rule(lambda s, b, h, i, j: s + TABLE[h, 0]), r"looked up by symbols as ch.table\(array\)"),
     (lambda: ch.rule(lambda s, b, h, i, j: s + float(i)), "asked a symbol for its number"),
     (lambda: ch.rule(lambda s, b, h, i, j: None), "returned a NoneType"),
     (lambda: ch.visible(lambda b, h, i, j: i - j), "expected a condition"),

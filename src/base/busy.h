@@ -9,8 +9,8 @@
 
 namespace clearhead {
 
-/// While one stands, its thread calls `check` now and then in its parallel loops, never inside of their bodies. What
-/// `check` throws stops the loop as an exception of a body does. Of several the innermost is asked.
+/// While one stands, its thread calls `check` now and then in its parallel loops, never inside of a body whose loop other
+/// threads share. What `check` throws stops the loop as an exception of a body does. Of several the innermost is asked.
 class CheckWhileBusy {
  public:
   explicit CheckWhileBusy(std::function<void()> check);

@@ -76,7 +76,7 @@ void parallel_for(int64_t items, const std::function<void(int64_t, int)>& body) 
     const SubnormalsAreZero here;
     for (int64_t item = 0; item < items; ++item) {
       body(item, 0);
-      if (!inside) CheckWhileBusy::ask();  // inside of a body the items of others may wait for this one to end
+      if (!inside) CheckWhileBusy::ask();  // inside of a body of several threads items of others may wait for this one to end
     }
     return;
   }

@@ -107,12 +107,12 @@ TEST(Parallel, TheCallerIsAskedBetweenItemsAndMayStopTheLoop) {
       });
       const auto item = [&](int64_t, int) {
         ::usleep(1000);
-        parallel_for(3, [&](int64_t, int) { ++done; });  // inside of a body nobody is asked
+        parallel_for(3, [&](int64_t, int) { ++done; });
       };
       EXPECT_THROW(parallel_for(10'000, item), std::runtime_error);
     }
     EXPECT_EQ(asked, 2);
-    EXPECT_EQ(done % 3, 0) << "an item was left half done";
+    EXPECT_TRUE(count == 1 || done % 3 == 0) << "an item was left half done that another thread may wait for";
     EXPECT_LT(done, 3 * 5000);
     parallel_for(200, [&](int64_t, int) { ::usleep(500); });
     EXPECT_EQ(asked, 2) << "asked after its end";

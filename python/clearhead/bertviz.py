@@ -1,0 +1,202 @@
+"""BertViz' two functions over this viewer: `from clearhead.bertviz import head_view, model_view` in place of `from bertviz import …`.
+
+    output = model(**inputs, output_attentions=True)
+    head_view(output.attentions, tokens)                     # tokens: the words of the rows and columns
+    model_view(output.attentions, tokens, sentence_b_start)
+
+Weights that were computed elsewhere become a trace whose scores are their logarithms: it shows the weights that were given, to 1e-6. It
+holds all of them; `ch.watch` of a model does not, at any length.
+"""
+
+import re
+
+import numpy as np
+
+from . import _core
+from .errors import InvalidArgumentError, ShapeError
+
+_SUM = 5e-7  # how far the sum of a softmax's row may be from one
+_MARKS = ("\u0120", "\u2581")
+_LARGEST_LOGIT = 40.0  # of a weight of 1: the logistic function is 1 there in f32
+
+
+def head_view(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, layer=None, heads=None, encoder_attention=None,
+              decoder_attention=None, cross_attention=None, encoder_tokens=None, decoder_tokens=None, include_layers=None,
+              html_action="view"):
+    """The words with what they attend to, head by head.
+
+    attention: per layer [1, head, query, key], as `output_attentions=True` gives it; tokens: [query] words. Of an encoder-decoder
+    encoder_attention, decoder_attention and cross_attention, each alone or together, with encoder_tokens and decoder_tokens.
+    sentence_b_start: where the second sentence begins. layer, heads: what is shown first. include_layers: the layers to keep, by number;
+    the attention of these alone may be given. html_action: "view", or "return" for the page as an HTML object.
+    Raises ShapeError, InvalidArgumentError.
+    """
+    trace = trace_of(attention, tokens, sentence_b_start, prettify_tokens, encoder_attention, decoder_attention, cross_attention,
+                     encoder_tokens, decoder_tokens, include_layers)
+    return _shown(trace, "read", layer, heads, html_action)
+
+
+def model_view(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, display_mode="light", encoder_attention=None,
+               decoder_attention=None, cross_attention=None, encoder_tokens=None, decoder_tokens=None, include_layers=None,
+               include_heads=None, html_action="view"):
+    """All heads of all layers on one page; a head opens where it is clicked. Takes what head_view() takes. display_mode is the page's own
+    choice; include_heads: the heads that are shown first."""
+    del display_mode
+    trace = trace_of(attention, tokens, sentence_b_start, prettify_tokens, encoder_attention, decoder_attention, cross_attention,
+                     encoder_tokens, decoder_tokens, include_layers)
+    return _shown(trace, "atlas", None, include_heads, html_action)
+
+
+def trace_of(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, encoder_attention=None, decoder_attention=None,
+             cross_attention=None, encoder_tokens=None, decoder_tokens=None, include_layers=None):
+    """The Trace behind the views: map(layer).head(h).row(i).weights are the weights that were given, to 1e-6."""
+    given = {"enc": encoder_attention, "dec": decoder_attention, "cross": cross_attention}
+    given = {name: layers for name, layers in given.items() if layers is not None}
+    if (attention is None) == (not given):
+        raise InvalidArgumentError("attention: give it, or encoder_attention, decoder_attention and cross_attention")
+    if attention is not None:
+        if tokens is None:
+            raise InvalidArgumentError("tokens: missing; expected one word for each query")
+        text, ranges = _text([("", tokens)], prettify_tokens)
+        given = {"enc": attention}
+        sides = {"enc": ("", "")}
+        if sentence_b_start is not None:
+            if not 0 < sentence_b_start < len(tokens):
+                raise InvalidArgumentError(f"sentence_b_start: {sentence_b_start} of {len(tokens)} tokens")
+            text["segments"] = [("first", "text", 0, sentence_b_start), ("second", "text", sentence_b_start, len(tokens))]
+    else:
+        needed = {"enc": ("source", "source"), "dec": ("target", "target"), "cross": ("target", "source")}
+        sides = {name: needed[name] for name in given}
+        words = {"source": ("encoder_tokens", encoder_tokens), "target": ("decoder_tokens", decoder_tokens)}
+        for side in dict.fromkeys(side for pair in sides.values() for side in pair):
+            if words[side][1] is None:
+                raise InvalidArgumentError(f"{words[side][0]}: missing")
+        text, ranges = _text([(side, one) for side, (_, one) in words.items() if one is not None], prettify_tokens)
+        text["segments"] = [(side, "text", *ranges[side]) for side in ranges]
+    families, calls = [], []
+    for name, layers in given.items():
+        queries, keys = (ranges[side] for side in sides[name])
+        family, of_family = _family(name, layers, queries, keys, attention is None, include_layers)
+        families.append(family)
+        calls.append(of_family)
+    every = (one for of_family in calls for one in of_family)
+    return _core._trace_of_calls("attention", text, families, every, [], 1 << 40, 0, [], [])
+
+
+def _family(name, layers, queries, keys, is_part, include_layers):
+    """The family of maps for a trace's plan, and its calls one by one."""
+    shape = (queries[1] - queries[0], keys[1] - keys[0])
+    layers = list(layers)
+    if not layers:
+        raise InvalidArgumentError("attention: no layers")
+    numbers = range(len(layers))
+    if include_layers is not None:
+        numbers = list(include_layers)
+        if len(layers) != len(numbers):
+            if max(numbers, default=0) >= len(layers):
+                raise InvalidArgumentError(f"include_layers: layer {max(numbers)} of {len(layers)}")
+            layers = [layers[number] for number in numbers]
+    heads = _weights(layers[0], shape).shape[1]
+    is_causal = shape[0] == shape[1] > 1 and all(_is_causal(_weights(one, shape)) for one in layers)
+    family = {"name": name, "layers": max(numbers) + 1, "heads": heads, "key_heads": heads, "d_k": 1, "queries": shape[0], "keys": shape[1],
+              "causal": is_causal, "is_part": is_part, "first_query": queries[0], "first_key": keys[0]}
+    if name == "enc" and is_causal and not is_part:
+        family["name"] = "dec"
+
+    def calls():
+        zeros = [np.zeros((1, heads, count, 1), np.float32) for count in shape]
+        for number, one in zip(numbers, layers):
+            weights = _weights(one, shape)
+            if weights.shape[1] != heads:
+                raise ShapeError(f"attention: layer {number} has {weights.shape[1]} heads, the first one {heads}")
+            yield family["name"], number, *zeros, _description(weights, is_causal), None
+
+    return family, calls()
+
+
+def _weights(given, shape):
+    """One layer's weights, f32 [1, head, query, key]."""
+    if hasattr(given, "detach"):
+        given = given.detach().float().cpu()
+    array = np.asarray(given, np.float32)
+    if array.ndim == 3:
+        array = array[None]
+    if array.ndim != 4 or array.shape[0] != 1 or array.shape[2:] != shape or array.shape[1] == 0:
+        raise ShapeError(f"attention: a layer is [1, head, {shape[0]}, {shape[1]}] for these tokens, found {list(array.shape)}"
+                         + ("; choose a text: [a[0:1] for a in attention]" if array.ndim == 4 and array.shape[0] != 1 else ""))
+    return array
+
+
+def _is_causal(weights):
+    """Whether no query gives weight to a later key: one corner of the map first, for most are full there."""
+    if weights[0, :, 0, 1:].any():
+        return False
+    return not np.triu(np.abs(weights[0]).max(0), 1).any()
+
+
+def _description(weights, is_causal):
+    """Scores whose weights these are: log P where rows sum to one, else the logit of each. A weight of 0 hides its pair."""
+    low, high = weights.min(), weights.max()
+    if not (low >= 0 and high <= 1 + 1e-3):
+        raise InvalidArgumentError(f"attention: weights from {low:.6g} to {high:.6g}; expected numbers from 0 to 1, as softmax gives them")
+    sums = weights.sum(-1)
+    is_softmax = bool((np.abs(sums - 1)[sums != 0] <= _SUM).all())
+    scores = np.empty_like(weights, order="C")
+    with np.errstate(divide="ignore"):
+        np.log(weights, out=scores)
+        if not is_softmax:
+            scores -= np.log1p(-np.minimum(weights, 1))
+            np.minimum(scores, _LARGEST_LOGIT, out=scores)
+    return _core.Description(score=_core.Dot(1.0), terms=[_core.Bias(scores)], topology=_core.causal() if is_causal else _core.full(),
+                             normaliser=_core.Softmax() if is_softmax else _core.Sigmoid())
+
+
+def _text(sides, prettify):
+    """The words joined to a text, and each side's range of tokens."""
+    text = {"text": "", "ids": [], "offsets": [], "special": [], "pieces": [], "segments": [], "items": []}
+    ranges, at = {}, 0
+    for side, tokens in sides:
+        if text["text"]:
+            text["text"] += "\n"
+            at += 1
+        begin, words = len(text["ids"]), [str(token) for token in tokens]
+        spell = _speller(words) if prettify else lambda token, is_first: token if is_first else " " + token
+        is_first = True
+        for word in words:
+            is_special = bool(re.fullmatch(r"\[[A-Z]+\d*\]|<[^<> ]+>", word))
+            spelled = "" if is_special else spell(word, is_first)
+            is_first = is_first and is_special
+            size = len(spelled.encode())
+            text["offsets"].append((at + size - len(spelled.lstrip().encode()), at + len(spelled.rstrip().encode())) if spelled.strip() else (at, at))
+            text["special"].append(int(is_special))
+            text["pieces"].append(word)
+            text["ids"].append(len(text["ids"]))
+            text["text"] += spelled
+            at += size
+        ranges[side] = (begin, len(text["ids"]))
+    return text, ranges
+
+
+def _speller(tokens):
+    """What a token adds to its text, from how the list spells where words begin: GPT-2's and SentencePiece's marks, BPE's ends of words,
+    or BERT's pieces, whose words are apart."""
+    if any(token[:1] in _MARKS for token in tokens):
+        return lambda token, is_first: ("" if is_first else " ") + token[1:] if token[:1] in _MARKS else token.replace("\u010a", "\n")
+    if any(token.endswith("</w>") for token in tokens):
+        return lambda token, is_first: token[:-4] + " " if token.endswith("</w>") else token
+    return lambda token, is_first: token[2:] if token.startswith("##") else token if is_first else " " + token
+
+
+def _shown(trace, view, layer, heads, html_action):
+    if html_action not in ("view", "return"):
+        raise InvalidArgumentError(f'html_action: "{html_action}"; expected "view" or "return"')
+    chosen = [f"{layer or 0}.{head}" for head in ([0] if heads is None else heads)] if layer is not None or heads is not None else []
+    state = "&".join([f"v={view}", *(["h=" + ",".join(chosen)] if chosen else [])])
+    if html_action == "view":
+        return trace.view(state=state)
+    page = trace.to_html(state=state)
+    try:
+        from IPython.display import HTML
+    except ImportError:
+        return page
+    return HTML(page)
