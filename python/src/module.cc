@@ -1,6 +1,8 @@
 // clearhead._core: the C++ library as Python sees it. clearhead/__init__.py makes the public names of it.
 #include "module.h"
 
+#include <nanobind/stl/string.h>
+
 #include "backends/registry.h"
 #include "base/parallel.h"
 #include "clearhead/record.h"
