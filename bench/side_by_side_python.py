@@ -1,0 +1,77 @@
+"""Models of transformers with clearhead's attention beside PyTorch's SDPA, and watched beside not watched, in turn on this machine.
+
+    pip install . torch transformers
+    python bench/side_by_side_python.py [--tokens 128 512 4096] [--models bert gpt2 llama] [--rounds 5] [--layers N]
+
+Random weights of the real sizes (BERT-base, GPT-2, a Llama of 12 layers x 768), float32, batch such that a run has at least 1,024 tokens.
+Prints the fastest of the rounds in ms, and SDPA's time over clearhead's: above 1 clearhead is faster.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+import clearhead as ch  # noqa: E402
+
+
+def models(layers):
+    count = {} if layers is None else {"num_hidden_layers": layers}
+    return {
+        "bert": lambda: transformers.BertModel(transformers.BertConfig(max_position_embeddings=8192, **count)),
+        "gpt2": lambda: transformers.GPT2Model(transformers.GPT2Config(n_positions=8192, **({} if layers is None else {"n_layer": layers}))),
+        "llama": lambda: transformers.LlamaModel(transformers.LlamaConfig(
+            vocab_size=32000, hidden_size=768, num_hidden_layers=layers or 12, num_attention_heads=12, num_key_value_heads=4,
+            intermediate_size=2048, max_position_embeddings=8192)),
+    }
+
+
+def seconds(run):
+    begin = time.perf_counter()
+    with torch.no_grad():
+        run()
+    return time.perf_counter() - begin
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, nargs="*", default=[128, 512, 4096])
+    parser.add_argument("--models", nargs="*", default=["bert", "gpt2", "llama"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--layers", type=int)
+    options = parser.parse_args()
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads, clearhead {ch.isa()}")
+    print(f"{'model':6} {'batch x tokens':>15} {'sdpa ms':>10} {'clearhead ms':>13} {'ratio':>6} {'watched ms':>11} {'over sdpa':>10}")
+    for name in options.models:
+        torch.manual_seed(0)
+        model = models(options.layers)[name]().eval()
+        for tokens in options.tokens:
+            ids = torch.randint(5, 30000, (max(1, 1024 // tokens), tokens))
+            use = lambda implementation: lambda: (model.set_attn_implementation(implementation), model(ids, use_cache=False) if name != "bert" else model(ids))  # noqa: E731, B023
+
+            def watched():
+                with ch.watch(model, budget=8 << 30) as trace:
+                    use("sdpa")()  # noqa: B023
+                    watched.inside = time.perf_counter()
+                assert not trace.left_out
+
+            times = {"sdpa": [], "clearhead": [], "watched": []}
+            for round_of in range(options.rounds + 1):
+                a, b = seconds(use("sdpa")), seconds(use("clearhead"))
+                begin = time.perf_counter()
+                with torch.no_grad():
+                    watched()
+                c = watched.inside - begin  # the run itself: the maps' statistics are computed after it
+                if round_of:  # the first warms up
+                    for one, took in zip(times.values(), (a, b, c)):
+                        one.append(took)
+            sdpa, ours, seen = (min(one) * 1e3 for one in times.values())
+            print(f"{name:6} {ids.shape[0]:>6} x {tokens:<6} {sdpa:10.1f} {ours:13.1f} {sdpa / ours:6.2f} {seen:11.1f} {seen / sdpa:10.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""Every architecture of the installed transformers that can be made small: eager, with clearhead's kernel, and watched.
+
+    python python/tests/all_models.py                  the whole table, as Markdown, with a line of totals
+    python python/tests/all_models.py bert llama …     these only (names of folders in transformers/models)
+    python python/tests/all_models.py --tenth          every tenth
+
+Each model file that uses the attention interface is one row: random weights, random inputs, the same for all. "same" is logits within
+1e-4 of max(1, largest), and every map within 1e-5; else the reason.
+"""
+
+import argparse
+import contextlib
+import inspect
+import io
+import logging
+import os
+import pathlib
+import signal
+import sys
+import traceback
+import warnings
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+warnings.filterwarnings("ignore")
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from transformers import AutoConfig  # noqa: E402
+from transformers.models.auto import configuration_auto  # noqa: E402
+
+import clearhead as ch  # noqa: E402
+
+MODELS = pathlib.Path(transformers.__file__).parent / "models"
+SECONDS = 60
+LOGITS, MAPS = 1e-4, 1e-5
+
+SMALL = {
+    "hidden_size": 32, "d_model": 32, "n_embd": 32, "dim": 32, "embed_dim": 32, "encoder_hidden_size": 32, "embedding_size": 32,
+    "num_hidden_layers": 2, "n_layer": 2, "n_layers": 2, "num_layers": 2, "encoder_layers": 2, "decoder_layers": 2, "depth": 2,
+    "num_encoder_layers": 2, "num_decoder_layers": 2, "encoder_num_layers": 2, "decoder_num_layers": 2, "encoder_num_hidden_layers": 2,
+    "decoder_num_hidden_layers": 2, "num_attention_heads": 4, "n_head": 4, "n_heads": 4, "num_heads": 4, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4, "encoder_num_attention_heads": 4, "decoder_num_attention_heads": 4, "num_key_value_heads": 2,
+    "encoder_num_key_value_heads": 2, "decoder_num_key_value_heads": 2, "head_dim": 8, "d_kv": 8, "kv_channels": 8, "intermediate_size": 64,
+    "d_ff": 64, "ffn_dim": 64, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "hidden_dim": 64, "n_inner": 64, "ffn_hidden_size": 64,
+    "vocab_size": 120, "max_position_embeddings": 64, "n_positions": 64, "max_source_positions": 64, "max_target_positions": 64,
+    "image_size": 32, "patch_size": 8, "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2,
+    "moe_num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "moe_shared_expert_intermediate_size": 32,
+    "n_group": 1, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
+    "sliding_window": 6, "attention_window": 8, "num_mel_bins": 16, "projection_dim": 32, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2, "decoder_start_token_id": 1, "first_k_dense_replace": 1, "vocab_size_per_layer_input": 120,
+    "hidden_size_per_layer_input": 16, "lm_head_bias": False, "type_vocab_size": 2, "attention_dropout": 0.0, "dropout": 0.0,
+    "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "activation_dropout": 0.0, "layerdrop": 0.0, "encoder_layerdrop": 0.0,
+    "decoder_layerdrop": 0.0, "_attn_implementation": "eager",
+}
+
+
+class Skip(Exception):
+    """A model that this script cannot build: it says nothing about attention."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds):
+    def stop(*_):
+        raise Skip(f"took more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def files():
+    """Names of models whose files call the interface."""
+    return sorted(path.parent.name for path in MODELS.glob("*/modeling_*.py")
+                  if "ALL_ATTENTION_FUNCTIONS" in path.read_text(encoding="utf-8") and not path.name.startswith(("modeling_tf", "modeling_flax")))
+
+
+def shrink(config, depth=0):
+    """Sets what makes a model large, in a config and in the configs inside it, where the config has such a field."""
+    for name, value in SMALL.items():
+        if not hasattr(config, name) or name in getattr(type(config), "attribute_map", {}):
+            continue
+        known = getattr(config, name)
+        if isinstance(known, bool) != isinstance(value, bool) and not isinstance(value, str):
+            continue
+        if isinstance(known, (list, tuple, dict)) or (known is None and name in ("head_dim", "q_lora_rank", "sliding_window", "num_key_value_heads")):
+            continue
+        with contextlib.suppress(Exception):
+            setattr(config, name, value)
+    for name in list(vars(config)):
+        part = getattr(config, name)
+        if isinstance(part, transformers.PretrainedConfig) and depth < 4:
+            shrink(part, depth + 1)
+    for name in ("layer_types", "mlp_layer_types", "layers_block_type", "no_rope_layers", "moe_layers"):
+        known = getattr(config, name, None)
+        if isinstance(known, list) and len(known) > 2:
+            with contextlib.suppress(Exception):
+                kinds = list(dict.fromkeys(known))
+                setattr(config, name, (kinds + [known[0]])[:2] if name != "no_rope_layers" else known[:2])
+    return config
+
+
+def candidates(folder):
+    """(class, config) of the model classes in a folder, tasks last, from the file's own classes."""
+    out = []
+    for path in sorted((MODELS / folder).glob("modeling_*.py")):
+        module = __import__(f"transformers.models.{folder}.{path.stem}", fromlist=["x"])
+        classes = [one for _, one in inspect.getmembers(module, inspect.isclass)
+                   if issubclass(one, transformers.PreTrainedModel) and one.__module__ == module.__name__ and not one.__name__.endswith("PreTrainedModel")]
+        order = ("ForConditionalGeneration", "ForCausalLM", "Model", "ForMaskedLM")
+        classes.sort(key=lambda one: next((at for at, end in enumerate(order) if one.__name__.endswith(end)), len(order)))
+        out += classes
+    return out
+
+
+def inputs_of(model):
+    """Random inputs by the names in the model's forward."""
+    names = inspect.signature(model.forward).parameters
+    config, random = model.config, torch.Generator().manual_seed(5)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    vocabulary = min(100, getattr(text, "vocab_size", 100) or 100)
+    ids = torch.randint(5, vocabulary, (2, 13), generator=random)
+    out = {}
+    main = getattr(model, "main_input_name", "input_ids")
+    vision = getattr(config, "vision_config", config)
+    size = getattr(vision, "image_size", 32)
+    size = size if isinstance(size, int) else size[0] if size is not None else 32
+    if "input_ids" in names and main == "input_ids":
+        out["input_ids"] = ids
+    if main == "pixel_values" or ("pixel_values" in names and "input_ids" in names and type(model).__name__.endswith("Model") and main != "input_ids"):
+        out["pixel_values"] = torch.randn(2, getattr(vision, "num_channels", 3) or 3, size, size, generator=random)
+    if main in ("input_values",):
+        out["input_values"] = torch.randn(2, 2000, generator=random)
+    if main in ("input_features",):
+        frames = 2 * (getattr(config, "max_source_positions", None) or 32)
+        bins = getattr(config, "num_mel_bins", None) or getattr(config, "feature_size", None) or getattr(config, "input_feat_per_channel", 80)
+        whisper = "whisper" in type(model).__name__.lower() or "speech2text" not in type(model).__name__.lower()
+        out["input_features"] = torch.randn(2, bins, frames, generator=random) if whisper else torch.randn(2, 32, bins, generator=random)
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
+        out["decoder_input_ids"] = ids[:, :7].contiguous()
+    if "bbox" in names:
+        out["bbox"] = torch.zeros(2, 13, 4, dtype=torch.long)
+    if "pixel_values" in names and "input_ids" in names and type(model).__name__ in ("CLIPModel", "SiglipModel", "AltCLIPModel", "ChineseCLIPModel"):
+        out["pixel_values"] = torch.randn(2, 3, size, size, generator=random)
+    if not out:
+        raise Skip(f"its forward takes {main}")
+    return out
+
+
+def numbers(out):
+    """Tensors of a model's output, the first of them."""
+    if isinstance(out, torch.Tensor):
+        return out
+    for one in (out.values() if hasattr(out, "values") else out):
+        if isinstance(one, torch.Tensor) and one.is_floating_point() and one.numel() > 1:
+            return one
+    raise Skip("its output has no numbers")
+
+
+def build(folder):
+    """(model, inputs) of the first class in a folder that can be made small and runs eager."""
+    reasons = []
+    for kind in candidates(folder):
+        try:
+            with time_limit(SECONDS):
+                config = shrink(kind.config_class())
+                torch.manual_seed(0)
+                model = kind(config).eval()
+                if sum(one.numel() for one in model.parameters()) > 60_000_000:
+                    raise Skip("not small: its config has sizes that this script does not know")
+                for name, one in model.named_parameters():
+                    if one.dim() >= 2:
+                        torch.nn.init.normal_(one, std=0.15)
+                    if "sink" in name:
+                        torch.nn.init.normal_(one)
+                model.set_attn_implementation("eager")
+                inputs = inputs_of(model)
+                calls = []
+
+                class Count:
+                    owns = staticmethod(lambda module: True)
+
+                    @staticmethod
+                    def attention(implementation, run, *_):
+                        calls.append(1)
+                        return run()
+
+                from clearhead import _interface
+
+                _interface.listen(Count)
+                try:
+                    with torch.no_grad():
+                        out = numbers(model(**inputs))
+                finally:
+                    _interface.forget(Count)
+                if not calls:
+                    raise Skip("none of its attention was reached")
+                if not torch.isfinite(out).all():
+                    raise Skip("random weights give numbers that are not finite")
+                return model, inputs
+        except Skip as reason:
+            reasons.append(f"{kind.__name__}: {reason}")
+        except Exception as error:
+            reasons.append(f"{kind.__name__}: {type(error).__name__}: {' '.join(str(error).split())[:90]}")
+    raise Skip(reasons[0] if reasons else "no model class")
+
+
+def check(folder):
+    """(status, clearhead, watched, note) of one file."""
+    try:
+        model, inputs = build(folder)
+    except Skip as reason:
+        return "not built", "", "", str(reason)
+    name = type(model).__name__
+    run = lambda: numbers(model(**inputs))  # noqa: E731
+    with torch.no_grad(), time_limit(2 * SECONDS):
+        torch.manual_seed(3)
+        eager = run()
+        torch.manual_seed(3)
+        again = run()
+        if not torch.equal(eager, again):
+            return "not built", "", "", f"{name}: two eager runs differ"
+        try:
+            model.set_attn_implementation("clearhead")
+            torch.manual_seed(3)
+            found = run()
+            off = float((found - eager).abs().max()) / max(1.0, float(eager.abs().max()))
+            ours = "same" if off <= LOGITS else f"off by {off:.2g}"
+        except Exception as error:
+            ours = f"{type(error).__name__}: {' '.join(str(error).split())[:110]}"
+        try:
+            model.set_attn_implementation("eager")
+            torch.manual_seed(3)
+            with ch.watch(model) as trace:
+                watched_out = run()
+            if not torch.equal(watched_out, eager):
+                watched = "its output changed"
+            elif trace.left_out:
+                watched = f"{len(trace.left_out)} left out: {trace.left_out[0][1]}"
+            else:
+                watched = "same" if trace.verify() <= MAPS else "maps differ"
+        except Exception as error:
+            watched = f"{type(error).__name__}: {' '.join(str(error).split())[:110]}"
+    return "built", ours, watched, name
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--tenth", action="store_true")
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    names = options.names or files()
+    names = names[::10] if options.tenth else names
+    rows, printed = [], io.StringIO()
+    print("| model | class | clearhead | watched |\n|---|---|---|---|", flush=True)
+    for folder in names:
+        try:
+            status, ours, watched, note = check(folder)
+        except Skip as reason:
+            status, ours, watched, note = "not built", "", "", str(reason)
+        except Exception:
+            status, ours, watched, note = "not built", "", "", " ".join(traceback.format_exc().split())[-120:]
+        rows.append((folder, status, ours, watched))
+        print(f"| {folder} | {note if status == 'built' else ''} | {ours if status == 'built' else 'not built: ' + note} | {watched} |", flush=True)
+    built = [row for row in rows if row[1] == "built"]
+    same, seen = (sum(row[at] == "same" for row in built) for at in (2, 3))
+    print(f"\n{len(rows)} files use the interface, {len(built)} of them were built: {same} the same with clearhead's kernel, {seen} watched.")
+    return 0 if built else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
