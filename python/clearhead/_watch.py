@@ -1,4 +1,4 @@
-"""ch.watch: any transformers model keeps its kernel, and its attention becomes a Trace.
+"""ch.watch: any model of transformers, or of torch, keeps its kernel, and its attention becomes a Trace.
 
 A call's q (after rotation) and k are copied, and what its mask shows is described (_calls.py). At the end the engine computes the row
 statistics. Each layer is checked twice before it is shown: at the call the eager formula of a few rows, times the values, must be what
@@ -12,6 +12,7 @@ import torch
 from . import _core, _interface
 from ._calls import Call, Masks, float32
 from ._edits import Edits
+from ._plain import Plain
 from ._text import text_of
 from .errors import Error, InvalidArgumentError, NotFoundError, UnsupportedError
 
@@ -60,11 +61,12 @@ class Watch:
         self._options = {"layers": list(layers or []), "rows": [tuple(one) for one in rows], "tail": tail, "budget": budget}
         self._check, self._edits, self._keep = check, edits or Edits(), keep
         self._name = name or getattr(getattr(model, "config", None), "name_or_path", "") or type(model).__name__
-        self._paths = {id(module): path for path, module in model.named_modules()}
+        self.paths = {id(module): path for path, module in model.named_modules()}
         self._is_pair = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
         self._families = {}
-        self._handles = []
-        self._trace, self._checks = None, []
+        self._read_by = {id(module): side for side, module in _side(model).items()}
+        self._is_of_transformers = any(type(one).__module__.startswith("transformers.") for one in model.modules())
+        self._trace, self._checks, self._plain = None, [], None
         self._begin()
         self.left_out = []
 
@@ -74,10 +76,11 @@ class Watch:
         self._layers, self._sides, self._padding, self._masks, self._pixels = {}, {}, {}, Masks(), None
 
     def __enter__(self):
-        _interface.listen(self)
+        self._inside = 0
+        if self._is_of_transformers:
+            _interface.listen(self)
         try:
-            for side, module in _side(self._model).items():
-                self._handles.append(module.register_forward_pre_hook(self._inputs(side), with_kwargs=True))
+            self._plain = Plain(self)
         except BaseException:
             self._stop()
             raise
@@ -90,31 +93,33 @@ class Watch:
         self._begin()
 
     def _stop(self):
-        _interface.forget(self)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        if self._is_of_transformers:
+            _interface.forget(self)
+        if self._plain is not None:
+            self._plain.stop()
+            self._plain = None
 
-    def _inputs(self, side):
-        def hook(module, positional, kwargs):
-            ids = kwargs.get("input_ids")
-            if ids is None and positional and isinstance(positional[0], torch.Tensor) and not positional[0].is_floating_point():
-                ids = positional[0]
-            if side == "" and self._sides.get("") and ids is not None and not self._continues(kwargs):
-                self._begin()  # another run: the last one is kept
-            elif side == "source" and self._sides.get("source"):
-                self._begin()
-            if ids is not None and ids.dim() == 2:
-                at = min(self._sequence, ids.shape[0] - 1)
-                self._sides.setdefault(side, []).extend(ids[at].tolist())
-            mask = kwargs.get("attention_mask")
-            if isinstance(mask, torch.Tensor) and mask.dim() == 2:
-                self._padding[side] = mask[min(self._sequence, mask.shape[0] - 1)].bool().cpu()
-            for name in ("pixel_values", "input_features", "input_values"):
-                if isinstance(kwargs.get(name), torch.Tensor):
-                    self._pixels = (name, kwargs[name].detach()[min(self._sequence, kwargs[name].shape[0] - 1)].float().cpu())
-
-        return hook
+    def reads(self, module, positional, kwargs):
+        """A module is about to run: what a side reads is kept."""
+        side = self._read_by.get(id(module))
+        if side is None:
+            return
+        ids = kwargs.get("input_ids")
+        if ids is None and positional and isinstance(positional[0], torch.Tensor) and not positional[0].is_floating_point():
+            ids = positional[0]
+        if side == "" and self._sides.get("") and ids is not None and not self._continues(kwargs):
+            self._begin()  # another run: the last one is kept
+        elif side == "source" and self._sides.get("source"):
+            self._begin()
+        if ids is not None and ids.dim() == 2:
+            at = min(self._sequence, ids.shape[0] - 1)
+            self._sides.setdefault(side, []).extend(ids[at].tolist())
+        mask = kwargs.get("attention_mask")
+        if isinstance(mask, torch.Tensor) and mask.dim() == 2:
+            self._padding[side] = mask[min(self._sequence, mask.shape[0] - 1)].bool().cpu()
+        for name in ("pixel_values", "input_features", "input_values"):
+            if isinstance(kwargs.get(name), torch.Tensor):
+                self._pixels = (name, kwargs[name].detach()[min(self._sequence, kwargs[name].shape[0] - 1)].float().cpu())
 
     @staticmethod
     def _continues(kwargs):
@@ -122,28 +127,36 @@ class Watch:
         return cache is not None and hasattr(cache, "get_seq_length") and int(cache.get_seq_length()) > 0
 
     def owns(self, module):
-        return id(module) in self._paths
+        return id(module) in self.paths
 
     def attention(self, implementation, run, module, query, key, value, mask, kwargs):
-        """One call. What it returns is the model's own, with edits if there are any."""
-        result = run()
-        kept = self._layer(self._paths[id(module)], module)
+        """One call of transformers' interface. What it returns is the model's own, with edits if there are any."""
+        self._inside += 1
+        try:
+            result = run()
+        finally:
+            self._inside -= 1
+        kept = self._layer(self.paths[id(module)], module)
         out, *rest = result if isinstance(result, tuple) else (result,)
         if query.dim() != 4 or key.dim() != 4 or query.shape[1] % key.shape[1]:
             kept.problem = f"its queries are {list(query.shape)} and its keys {list(key.shape)}"
             return result
-        call = Call(implementation, module, query, key, value, mask, kwargs)
+        out = self.observe(kept, Call(implementation, module, query, key, value, mask, kwargs), out)
+        return (out, *rest) if isinstance(result, tuple) else out
+
+    def observe(self, kept, call, out):
+        """Keeps what is needed of a call. out: [batch, query, head, d_v], returned with the edits of this layer; or a function (rows,
+        weights times values) that says what is to be compared."""
         kept.problem = kept.problem or call.problem
         first = call.keys - call.queries if call.keys > call.queries and not kept.is_cross else 0
         if self._keep and kept.problem is None:
             with torch.no_grad():
                 first = self._take(kept, call, out)
         if not self._edits:
-            return result
+            return out
         if call.problem is not None:
             raise UnsupportedError(f"edits: {kept.path} cannot be edited: {call.problem}")
-        out = self._edits.apply(call, out, kept.family, kept.number, first)
-        return (out, *rest) if isinstance(result, tuple) else out
+        return self._edits.apply(call, out, kept.family, kept.number, first)
 
     def _layer(self, path, module):
         if path not in self._layers:
@@ -164,7 +177,7 @@ class Watch:
                 if family in self._families.values():
                     family += f"-{len(self._families)}"
             self._families[pattern] = family
-        siblings = [other for other in self._paths.values() if re.sub(r"\d+", "#", other) == pattern]
+        siblings = [other for other in (*self.paths.values(), path) if re.sub(r"\d+", "#", other) == pattern]
         numbers = [tuple(map(int, re.findall(r"\d+", other))) for other in siblings]
         varying = [at for at in range(len(numbers[0])) if len({one[at] for one in numbers}) > 1]
         own = tuple(map(int, re.findall(r"\d+", path)))
@@ -184,7 +197,7 @@ class Watch:
         """Copies what is needed of the call, without padding. Returns the place of its first query."""
         sequence = min(self._sequence, call.query.shape[0] - 1)
         call = call.of(sequence)
-        out = out[sequence : sequence + 1]
+        out = out if callable(out) else out[sequence : sequence + 1]
         begun = kept.queries > 0
         side_of_queries, side_of_keys = ("target", "source") if kept.is_cross else (self._side_of(kept.family),) * 2
         q_begin, q_end = (0, call.queries) if begun else self._text_range(side_of_queries, call.queries)
@@ -231,13 +244,16 @@ class Watch:
             return
         weights = weights[:, :, seen]
         expected = call.output(weights)
-        if out.dim() != 4 or out.shape[1] != call.queries or out.shape[2:] != expected.shape[2:]:
+        if callable(out):
+            found, expected = out(rows, expected) or (expected, expected)
+        elif out.dim() != 4 or out.shape[1] != call.queries or out.shape[2:] != expected.shape[2:]:
             kept.problem = f"it returns {list(out.shape)}; expected [batch, query, head, d_v]"
             return
-        found = out[:, rows].detach().float()
+        else:
+            found = out[:, rows].detach().float()
         largest = max(1.0, float(found.abs().max()))
         off = float((found - expected).abs().max()) / largest
-        if not off <= OUTPUT_TOLERANCE.get(out.dtype, 3e-2):
+        if not off <= OUTPUT_TOLERANCE.get(call.value.dtype, 3e-2):
             kept.problem = f"weights times values are off by {off:.2g} from what it returned, so it computes something else than is described"
             return
         for at in {0, len(rows) // 2, len(rows) - 1} if self._check else range(len(rows)):
@@ -281,7 +297,7 @@ class Watch:
 def _is_cross(path, module):
     name = path.lower()
     return bool(getattr(module, "is_cross_attention", False)) or any(
-        mark in name for mark in ("crossattention", "cross_attn", "cross_attention", "encoder_attn", "encdecattention", "encoder_attention"))
+        mark in name for mark in ("crossattention", "cross_attn", "cross_attention", "encoder_attn", "encdecattention", "encoder_attention", "multihead_attn"))
 
 
 def _tower(model, path):
@@ -301,8 +317,9 @@ def watch(model, tokenizer=None, *, sequence=0, text=None, layers=None, rows=(),
             model.generate(**inputs)
         trace.view()
 
-    model: any module of transformers that calls attention through AttentionInterface, on any device, with any implementation. Its outputs
-    are the same to the bit, unless it is edited. Memory: O(tokens · d) for each layer.
+    model: any module of transformers that calls attention through AttentionInterface, on any device, with any implementation; and of any
+    other module nn.MultiheadAttention and F.scaled_dot_product_attention inside it. Its outputs are the same to the bit, unless it is
+    edited. Memory: O(tokens · d) for each layer.
     tokenizer: for the text of the tokens; text: what was tokenized, if it is known. sequence: which one of a batch is kept. Of several
     runs inside the `with` the last is kept; calls over a cache that grows are one run.
     layers, rows, tail, budget: as of Trace: layers to keep (all), ranges of queries to keep if not all fit, with the last `tail`; bytes.

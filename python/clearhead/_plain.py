@@ -1,0 +1,154 @@
+"""Attention of torch itself inside a watched model: F.scaled_dot_product_attention, and nn.MultiheadAttention whichever way it computes."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from . import _modules
+from ._calls import Call
+from .errors import UnsupportedError
+
+
+def _visible(mask, batch, heads):
+    """A mask of nn.MultiheadAttention, where True hides, as bool that shows or as numbers to add: [batch|1, head|1, query, key]."""
+    if mask is None:
+        return None
+    mask = ~mask if mask.dtype == torch.bool else mask
+    if mask.dim() == 3:
+        return mask.reshape(batch, heads, *mask.shape[1:])
+    return mask[None, None]
+
+
+def _both(a, b):
+    """Two masks as one."""
+    if a is None or b is None:
+        return b if a is None else a
+    if a.dtype == b.dtype == torch.bool:
+        return a & b
+    numbers = [torch.zeros(one.shape).masked_fill(~one, -torch.inf) if one.dtype == torch.bool else one for one in (a, b)]
+    return numbers[0] + numbers[1]
+
+
+_OF_TORCH = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+
+
+class Plain(TorchFunctionMode):
+    """Tells a watch about calls that reach torch's own attention, until stop()."""
+
+    def __init__(self, watch):
+        super().__init__()
+        self._watch, self.paths, self._stack, self._asked, self._within = watch, watch.paths, [], [], 0
+        _modules.listen(self)
+        self.__enter__()
+
+    def stop(self):
+        self.__exit__(None, None, None)
+        _modules.forget(self)
+
+    def before(self, module, positional, keywords):
+        self._stack.append([module, 0])
+        if isinstance(module, _OF_TORCH):  # it takes no fast path under a mode
+            self._within += 1
+            if self._within == 1:
+                self.__exit__(None, None, None)
+        self._watch.reads(module, positional, keywords)
+
+    def after(self, module, positional, keywords, result):
+        self._stack.pop()
+        if isinstance(module, _OF_TORCH):
+            self._within -= 1
+            if self._within == 0:
+                self.__enter__()
+        if result is None:
+            return
+        if isinstance(module, nn.MultiheadAttention):
+            self._attended(module, positional, keywords, result)
+        elif isinstance(module, nn.TransformerEncoderLayer):
+            self._encoded(module, positional, keywords)
+
+    def __torch_function__(self, function, types, positional=(), keywords=None):
+        result = function(*positional, **(keywords or {}))
+        if function is F.scaled_dot_product_attention and not self._watch._inside and self._stack:
+            return self._scaled(result, *positional, **(keywords or {}))
+        return result
+
+    def _scaled(self, out, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+        module, count = self._stack[-1]
+        self._stack[-1][1] += 1
+        path = self.paths[id(module)] + (f"[{count + 1}]" if count else "")
+        kept = self._watch._layer(path or "attention", module)
+        four = lambda x: x.reshape(1, *[1] * (3 - x.dim()), *x.shape) if x.dim() < 4 else x  # noqa: E731
+        if query.dim() > 4:
+            kept.problem = f"its queries have {query.dim()} axes"
+            return out
+        mask = None if attn_mask is None else four(attn_mask)
+        query, key, value = four(query), four(key), four(value)
+        call = Call("sdpa" if is_causal else "eager", module, query, key, value, mask,
+                    {"scaling": scale, "dropout": dropout_p, "is_causal": is_causal})
+        call.band = (0, None) if is_causal else None
+        found = self._watch.observe(kept, call, four(out).transpose(1, 2))
+        return out if not self._watch._edits else found.transpose(1, 2).reshape(out.shape)
+
+    def _attended(self, module, positional, keywords, result):
+        names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
+        given = {**dict(zip(names, positional)), **keywords}
+        self._asked.append(module)
+        self._projected(module, given["query"], given["key"], given["value"], given.get("key_padding_mask"), given.get("attn_mask"),
+                        result[0], module.batch_first)
+
+    def _encoded(self, layer, positional, keywords):
+        """A layer that computed everything at once, without asking its nn.MultiheadAttention."""
+        attention = layer.self_attn
+        if attention in self._asked:
+            self._asked.remove(attention)
+            return
+        given = {**dict(zip(("src", "src_mask", "src_key_padding_mask"), positional)), **keywords}
+        source = given["src"]
+        kept = self._watch._layer(self.paths[id(attention)], attention)
+        if source.is_nested:
+            kept.problem = "it read a nested tensor; pass enable_nested_tensor=False to nn.TransformerEncoder"
+            return
+        with torch.no_grad():
+            source = layer.norm1(source) if layer.norm_first else source
+            self._projected(attention, source, source, source, given.get("src_key_padding_mask"), given.get("src_mask"), None,
+                            attention.batch_first)
+
+    def _projected(self, module, query, key, value, padding, mask, returned, batch_first):
+        watch, heads = self._watch, module.num_heads
+        kept = watch._layer(self.paths[id(module)], module)
+        if watch._edits:
+            raise UnsupportedError(f"edits: {kept.path} is an nn.MultiheadAttention, whose heads are joined already where they could be changed")
+        if module.bias_k is not None or module.add_zero_attn:
+            kept.problem = "it adds a key of its own (bias_k, add_zero_attn)"
+            return
+        if any(one.is_nested for one in (query, key, value)):
+            kept.problem = "it read a nested tensor"
+            return
+        with torch.no_grad():
+            inputs = [one.unsqueeze(0 if batch_first else 1) if one.dim() == 2 else one for one in (query, key, value)]
+            inputs = inputs if batch_first else [one.transpose(0, 1) for one in inputs]
+            if module.in_proj_weight is not None:
+                weights = module.in_proj_weight.chunk(3)
+            else:
+                weights = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
+            biases = (None,) * 3 if module.in_proj_bias is None else module.in_proj_bias.chunk(3)
+            q, k, v = (F.linear(one, weight, bias).unflatten(-1, (heads, -1)).transpose(1, 2)
+                       for one, weight, bias in zip(inputs, weights, biases))
+            batch = q.shape[0]
+            hidden = _visible(mask, batch, heads)
+            if padding is not None:
+                padding = padding[None] if padding.dim() == 1 else padding
+                hidden = _both(hidden, (~padding if padding.dtype == torch.bool else padding)[:, None, None, :])
+            call = Call("eager", module, q, k, v, hidden, {"dropout": module.dropout if module.training else 0.0})
+            sequence = min(watch._sequence, batch - 1)
+
+            def compare(rows, expected):
+                """What it returned for these rows of the sequence, and what weights times values give by its output projection."""
+                if returned is None:
+                    return None
+                whole = returned.unsqueeze(0 if batch_first else 1) if returned.dim() == 2 else returned
+                whole = whole if batch_first else whole.transpose(0, 1)
+                return whole[sequence, rows].float(), module.out_proj(expected[0].flatten(1).to(whole.dtype)).float()
+
+            watch.observe(kept, call, compare)
