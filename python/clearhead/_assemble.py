@@ -135,7 +135,7 @@ class _Sides:
 
 def assemble(watch):
     """(trace, left out, checks) of a run."""
-    left_out, ready = [], []
+    left_out, ready, shown = [], [], []
     sides = _Sides(watch)
     for layer in watch._layers.values():
         try:
@@ -149,20 +149,20 @@ def assemble(watch):
     if not ready:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in left_out[:3])
         raise InvalidArgumentError(f"watch: no layer can be shown: {reasons or 'the model called no attention'}")
-    families = {}
+    families, names = {}, {}
     for layer, q, k, description in ready:
-        side = watch._side_of(layer.family)
-        sides_of = ("target", "source") if layer.is_cross else (side, side)
-        if layer.family in families:
-            known = families[layer.family]
-            known["layers"] = max(known["layers"], layer.number + 1)
-            continue
-        tower = layer.path
-        query_range, key_range = sides.of(sides_of[0], q.shape[2], tower), sides.of(sides_of[1], k.shape[2], tower)
-        families[layer.family] = {
-            "name": layer.family, "layers": layer.number + 1, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3],
-            "queries": q.shape[2], "keys": k.shape[2], "causal": _band(description)["band"]["ahead"] == 0,
-            "is_part": False, "first_query": query_range[0], "first_key": key_range[0]}
+        shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2])
+        alike = names.setdefault(layer.family, {})  # layers of other shapes are a family of their own
+        name = alike.setdefault(shape, layer.family if not alike else f"{layer.family}-{len(alike) + 1}")
+        if name not in families:
+            side = watch._side_of(layer.family)
+            sides_of = ("target", "source") if layer.is_cross else (side, side)
+            query_range, key_range = sides.of(sides_of[0], q.shape[2], layer.path), sides.of(sides_of[1], k.shape[2], layer.path)
+            families[name] = {
+                "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
+                "keys": k.shape[2], "causal": _band(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0]}
+        families[name]["layers"] = max(families[name]["layers"], layer.number + 1)
+        shown.append((layer, name, q, k, description))
     is_part = bool(sides.items) or len(sides.ranges) > 1
     for family in families.values():
         family["is_part"] = is_part
@@ -170,32 +170,21 @@ def assemble(watch):
     text = sides.text
     text["items"] = sides.items
 
-    def fits(layer, q, k):
-        known = families[layer.family]
-        return (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2]) == tuple(known[name] for name in ("heads", "key_heads", "d_k", "queries", "keys"))
-
-    shown = []
-    for entry in ready:
-        if fits(*entry[:3]):
-            shown.append(entry)
-        else:
-            left_out.append((entry[0].path, f"its q is {list(entry[1].shape)}, k {list(entry[2].shape)}, unlike that of the family's first layer"))
-
     def calls():
-        for layer, q, k, description in shown:
+        for layer, name, q, k, description in shown:
             edited = watch._edits.described(description, layer.family, layer.number, q.shape[1])
-            yield layer.family, layer.number, q, k, edited, torch.cat(layer.norms, 2)
+            yield name, layer.number, q, k, edited, torch.cat(layer.norms, 2)
 
     options = watch._options
     trace = _core._trace_of_calls(watch._name, text, plan, calls(), [], options["budget"], options["tail"], options["rows"], options["layers"])
     checks, wrong = [], []
-    for layer, *_ in shown:
+    for layer, name, *_ in shown:
         if options["layers"] and layer.number not in options["layers"]:
             continue
-        known = families[layer.family]
+        known = families[name]
         first = (known["first_query"], known["first_key"]) if is_part else (0, 0)
-        samples = [] if watch._edits else [one for one in layer.samples if trace.map(layer.number, layer.family).has_row(one[0] + first[0])]
-        check = (layer.family, layer.number, samples, *first)
+        samples = [] if watch._edits else [one for one in layer.samples if trace.map(layer.number, name).has_row(one[0] + first[0])]
+        check = (name, layer.number, samples, *first)
         off = difference(trace, *check)
         if off > WEIGHT_TOLERANCE:
             wrong.append((layer.path, f"its weights are off by {off:.2g} from the eager formula"))

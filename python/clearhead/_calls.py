@@ -72,6 +72,8 @@ class Call:
             elif self.queries > 1:
                 self.band = (0, None)
         self.problem = self.source = None
+        if kwargs.get("sinks") is not None:
+            self.problem = "it has a sink for every query, and a description has one for each head"
         if hasattr(mask, "source"):  # a DescribedMask of attn_implementation="clearhead"
             self.source, self.mask = mask.source.part(keys=slice(0, self.keys)), None
         elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):

@@ -1,7 +1,8 @@
 """Masks of transformers as descriptions: what its mask functions say is recorded once, and nothing N x N is made.
 
 A model asks its implementation's mask function for a mask and hands what it gets to every layer (AttentionMaskInterface). Ours gets a
-DescribedMask: a tensor without storage. Whoever computes with it gets the bool mask [batch, 1, query, key] that it stands for.
+DescribedMask: a tensor without storage. Whoever computes with it gets what eager attention adds, [batch, 1, query, key]: 0, or the smallest
+number of the dtype.
 """
 
 import torch
@@ -14,10 +15,10 @@ from ._core import RuleTruth, RuleValue
 class MaskSource:
     """The arguments of a mask function (transformers.masking_utils): which keys the queries q_offset ... see among the keys kv_offset ..."""
 
-    def __init__(self, batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, padding, device):
+    def __init__(self, batch_size, q_length, kv_length, q_offset, kv_offset, mask_function, padding, device, dtype):
         self.shape = (int(batch_size), 1, int(q_length), int(kv_length))
         self.q_offset, self.kv_offset = int(q_offset), int(kv_offset)
-        self.function, self.padding, self.device = mask_function, padding, device
+        self.function, self.padding, self.device, self.dtype = mask_function, padding, device, dtype
         self._topology = None
 
     def part(self, sequence=None, queries=slice(None), keys=slice(None)):
@@ -47,7 +48,8 @@ class MaskSource:
         return visible if self.padding is None else visible & self.padding[:, None, None, :].to(self.device)
 
     def dense(self):
-        return self.rows(list(range(self.shape[2])))
+        visible = self.rows(list(range(self.shape[2])))
+        return torch.zeros(self.shape, dtype=self.dtype, device=self.device).masked_fill(~visible, torch.finfo(self.dtype).min)
 
     def topology(self):
         if self._topology is None:
@@ -272,11 +274,11 @@ def _recorded(functions, kv_offset):
 
 
 class DescribedMask(torch.Tensor):
-    """A bool mask [batch, 1, query, key] that is only described: `source`."""
+    """An additive mask [batch, 1, query, key] that is only described: `source`."""
 
     @staticmethod
     def __new__(cls, source):
-        out = torch.Tensor._make_wrapper_subclass(cls, source.shape, dtype=torch.bool, device=source.device)
+        out = torch.Tensor._make_wrapper_subclass(cls, source.shape, dtype=source.dtype, device=source.device)
         out.source = source
         return out
 
@@ -304,7 +306,8 @@ class DescribedMask(torch.Tensor):
 
 
 @torch.compiler.disable
-def clearhead_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_function=None, attention_mask=None, device="cpu", **_):
+def clearhead_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mask_function=None, attention_mask=None, device="cpu",
+                   dtype=torch.float32, **_):
     """The mask function of attn_implementation="clearhead" (AttentionMaskInterface)."""
     from transformers import masking_utils
 
@@ -312,4 +315,4 @@ def clearhead_mask(batch_size, q_length, kv_length, q_offset=0, kv_offset=0, mas
     if padding is not None:
         padding = padding[:, kv_offset : kv_offset + kv_length].bool()
     function = mask_function or masking_utils.causal_mask_function
-    return DescribedMask(MaskSource(batch_size, q_length, kv_length, q_offset, kv_offset, function, padding, torch.device(device)))
+    return DescribedMask(MaskSource(batch_size, q_length, kv_length, q_offset, kv_offset, function, padding, torch.device(device), dtype))

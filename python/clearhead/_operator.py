@@ -70,8 +70,10 @@ def _terms(softcap, biases):
 
 @torch.compiler.disable  # what is described is read from Python's objects; the operator itself is compiled
 def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, softcap=None, s_aux=None,
-                        position_bias=None, output_attentions=None, **_):
+                        position_bias=None, output_attentions=None, sinks=None, **_):
     """transformers' attention function (AttentionInterface). Returns (out [batch, query, head, d_v], Map or None)."""
+    if sinks is not None:
+        raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query; here a sink is one for each head')
     queries, keys = query.shape[2], key.shape[2]
     biases = [] if position_bias is None else [position_bias[..., :keys].float().contiguous()]
     if isinstance(attention_mask, DescribedMask):

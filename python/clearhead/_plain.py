@@ -105,9 +105,8 @@ class Plain(TorchFunctionMode):
             return
         given = {**dict(zip(("src", "src_mask", "src_key_padding_mask"), positional)), **keywords}
         source = given["src"]
-        kept = self._watch._layer(self.paths[id(attention)], attention)
         if source.is_nested:
-            kept.problem = "it read a nested tensor; pass enable_nested_tensor=False to nn.TransformerEncoder"
+            self._watch._layer(self.paths[id(attention)], attention).problem = "it read a nested tensor; pass enable_nested_tensor=False to nn.TransformerEncoder"
             return
         with torch.no_grad():
             source = layer.norm1(source) if layer.norm_first else source

@@ -73,7 +73,7 @@ class Watch:
     # Watching.
 
     def _begin(self):
-        self._layers, self._sides, self._padding, self._masks, self._pixels = {}, {}, {}, Masks(), None
+        self._layers, self._called, self._sides, self._padding, self._masks, self._pixels = {}, {}, {}, {}, Masks(), None
 
     def __enter__(self):
         self._inside = 0
@@ -104,6 +104,7 @@ class Watch:
         side = self._read_by.get(id(module))
         if side is None:
             return
+        self._called = {}
         ids = kwargs.get("input_ids")
         if ids is None and positional and isinstance(positional[0], torch.Tensor) and not positional[0].is_floating_point():
             ids = positional[0]
@@ -159,12 +160,17 @@ class Watch:
         return self._edits.apply(call, out, kept.family, kept.number, first)
 
     def _layer(self, path, module):
-        if path not in self._layers:
-            self._layers[path] = _Layer(path, *self._family(path, module))
-        return self._layers[path]
+        """The layer that a call of this module is of. A module that is called again in one pass is another layer (shared weights)."""
+        count = self._called.get(path, 0)
+        self._called[path] = count + 1
+        name = f"{path} ({count + 1})" if count else path
+        if name not in self._layers:
+            family, number, is_cross, siblings = self._family(path, module)
+            self._layers[name] = _Layer(name, family, number + count * siblings, is_cross)
+        return self._layers[name]
 
     def _family(self, path, module):
-        """(family, layer, is cross-attention): "enc", "dec" or "cross", with a tower's name where there are several; the layer's number."""
+        """(family, layer, is cross-attention, layers alike): "enc", "dec" or "cross", or the name of a tower where there are several."""
         is_cross = _is_cross(path, module)
         pattern = re.sub(r"\d+", "#", path)
         if pattern not in self._families:
@@ -181,7 +187,7 @@ class Watch:
         numbers = [tuple(map(int, re.findall(r"\d+", other))) for other in siblings]
         varying = [at for at in range(len(numbers[0])) if len({one[at] for one in numbers}) > 1]
         own = tuple(map(int, re.findall(r"\d+", path)))
-        return self._families[pattern], own[varying[0]] if len(varying) == 1 else sorted(numbers).index(own), is_cross
+        return self._families[pattern], own[varying[0]] if len(varying) == 1 else sorted(set(numbers)).index(own), is_cross, len(set(numbers))
 
     def _text_range(self, side, count):
         """Tokens of a side that are no padding, as (begin, end) of `count`."""
