@@ -12,5 +12,6 @@ void add_rules(nanobind::module_& module);        // rules.cc: terms and visibil
 void add_looks(nanobind::module_& module);        // looks.cc: maps and traces
 void add_capture(nanobind::module_& module);      // capture.cc: traces of what other libraries computed
 void add_models(nanobind::module_& module);       // models.cc
+void add_pictures(nanobind::module_& module);     // pictures.cc
 
 }  // namespace clearhead::python
