@@ -12,8 +12,8 @@
 from ._core import (
     Additive, Alibi, Bias, Description, Dot, EdgeBias, Entmax15, Hard, KVCache, LayerMap, Linear, MapHead, MapRow, Model, Record,
     Relative, Rule, RuleTable, RuleTruth, RuleValue, Sigmoid, SoftCap, Softmax, Sparsemax, Topology, Trace, Weighted, __version__,
-    alibi_2d, big_bird, causal, dilated, exp, fixed, floor, full, graph, isa, lists, load, log, longformer, mask, maximum, minimum,
-    prefix_lm, relative_2d, rule, segments, select_top_keys, sqrt, strided, t5_bias, table, tanh, temperature, threads, visible, where,
+    alibi_2d, big_bird, causal, dilated, elu_plus_one, exp, fixed, floor, full, graph, isa, lists, load, local_p, log, longformer, mask, maximum, minimum,
+    orthogonal_projection, positive_random_features, prefix_lm, relative_2d, rule, segments, select_same_bucket, select_top_blocks, select_top_keys, set_threads, sqrt, strided, t5_bias, table, tanh, temperature, threads, visible, where,
     window,
 )
 from ._attend import Map, attend

@@ -1,6 +1,6 @@
 """attend() with its description as keywords, and the map of what it kept."""
 
-from . import _core
+from . import _core, _pictures
 
 
 def _readable(array):
@@ -72,21 +72,38 @@ class Map:
         """True: the map is over memory of somebody else, who may write it unseen."""
         return self._map.unpinned
 
+    @property
+    def rows_kept(self):
+        """(begin, end): the queries whose rows the record has."""
+        return self._map.rows_kept
+
     def head(self, batch, head):
+        """One head of one sequence. Raises InvalidArgumentError, at its first look, for one that is not there."""
         return self._map.head(batch, head)
 
     def after(self):
         """The map of what the values were multiplied by: after dropout and head mask."""
         return Map(None, self._map.after())
 
+    def as_used(self):
+        """The map of the weights as the kernel rounded them: to bf16 where it multiplied bf16, else the same."""
+        return Map(None, self._map.as_used())
+
     def mass(self, queries=None, keys=None):
         """Mean weight that these rows give to these keys, f32 [batch, head]. Ranges: (begin, end), slices or single numbers."""
         return self._map.mass(queries, keys)
 
-    def sweep(self, *statistics, top_k=0, cells=(0, 0)):
-        """Sums over every row and key in one pass, as a dict of arrays: "entropy", "received", "distance", "offsets"; top_k: the heaviest
-        keys of each row; cells = (rows, columns): the whole map pooled to so many."""
-        return self._map.sweep(list(statistics), top_k, list(cells))
+    def sweep(self, *statistics, top_k=0, cells=(0, 0), matches=(), offset_reach=64, heads=None, sampled_rows=0):
+        """Sums over every row and key in one pass, as a dict of arrays.
+
+        statistics: "entropy" (nats) and "distance" f32 [batch, head, query], "received" [batch, head, key], "offsets" [batch, head,
+        2 * offset_reach + 1]. top_k: the heaviest keys of each row, "top_keys" and "top_weights" [batch, head, query, top_k]. cells =
+        (rows, columns): the whole map pooled, "pooled_max" and "pooled_mean". matches: pairs of tags (of queries, of keys), int arrays,
+        whose equal ones are summed, "matches" [match, batch, head, query]. heads: a range of them. sampled_rows: look at so many evenly
+        spaced rows only; "exact" is then False. "queries" says which query each row is. Raises InvalidArgumentError, StaleError.
+        """
+        return self._map.sweep(list(statistics), top_k=top_k, cells=list(cells), matches=list(matches), offset_reach=offset_reach,
+                               heads=heads, sampled_rows=sampled_rows)
 
     def __array__(self, dtype=None, copy=None):
         """All weights, f32 [batch, head, query, key]: N x N numbers, so for texts that are short."""
@@ -98,3 +115,6 @@ class Map:
 
     def __repr__(self):
         return "clearhead.Map of {} x {} heads, {} queries x {} keys".format(*self.shape)
+
+
+_pictures.attach(Map)

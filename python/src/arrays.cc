@@ -77,6 +77,7 @@ Tensor tensor_of(nb::handle array, const char* name) {
     strides.push_back(view.stride(axis));
     is_backwards = is_backwards || (strides.back() < 0 && shape.back() > 1);
   }
+  if (view.size() > 0 && view.data() == nullptr) fail(ErrorCode::kInvalidArgument, "{}: its memory was freed", name);
   if (is_backwards) return tensor_of(nb::module_::import_("numpy").attr("ascontiguousarray")(array), name);
   for (int64_t& stride : strides) stride = std::max<int64_t>(stride, 0);  // an axis of one item may have any
   const std::shared_ptr<const void> keep(new nb::ndarray<nb::ro>(view), [](const void* held) {

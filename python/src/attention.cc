@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "arrays.h"
+#include "base/format.h"
 #include "freely.h"
 #include "module.h"
 
@@ -49,12 +50,78 @@ nb::tuple gradients(const Attention& of, const nb::object& d_out, bool operands)
   return nb::make_tuple(q, k, v, of_operands);
 }
 
+FeatureShift shift_of(const std::string& name) {
+  if (name == "none") return FeatureShift::kNone;
+  if (name == "row") return FeatureShift::kEachRow;
+  if (name == "all") return FeatureShift::kAllRows;
+  fail(ErrorCode::kInvalidArgument, "shift: \"{}\"; expected \"row\" for queries, \"all\" for keys, or \"none\"", name);
+}
+
+// Lists of keys chosen by content, and feature maps of linear attention.
+void add_choices(nb::module_& module) {
+  module.def(
+      "select_top_keys",
+      [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count) {
+        const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
+        return Topology{.lists = freely([&] { return select_top_keys(queries, keys, spec, count); })};
+      },
+      "q"_a, "k"_a, "description"_a, "count"_a,
+      "Lists of the `count` keys of highest score of each query, to attend to these alone. q, k: as attend() has them.");
+  module.def(
+      "select_top_blocks",
+      [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count, int64_t query_block, int64_t key_block,
+         bool own) {
+        const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
+        const BlockChoice choice{.query_block = query_block, .key_block = key_block, .count = count, .own = own};
+        return Topology{.lists = freely([&] { return select_top_blocks(queries, keys, spec, choice); })};
+      },
+      "q"_a, "k"_a, "description"_a, "count"_a = 8, nb::kw_only(), "query_block"_a = 64, "key_block"_a = 64, "own"_a = true,
+      "Lists, for each block of queries, of the `count` blocks of keys whose mean key is most like the mean query (Lu et al. 2025); own:\n"
+      "the blocks of its own places are among them.");
+  module.def(
+      "select_same_bucket",
+      [](const nb::object& q, const nb::object& k, int64_t buckets, int64_t rounds, uint64_t seed) {
+        const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
+        const Hashing hashing{.buckets = buckets, .rounds = rounds, .seed = seed};
+        return Topology{.lists = freely([&] { return select_same_bucket(queries, keys, hashing); })};
+      },
+      "q"_a, "k"_a, nb::kw_only(), "buckets"_a = 64, "rounds"_a = 1, "seed"_a = 0,
+      "Lists, for each query, of the keys in its hash bucket, in any of the rounds (Reformer; Kitaev et al. 2020).");
+  module.def(
+      "local_p", [](const nb::object& centres, int64_t reach) { return local_p(tensor_of(centres, "centres"), reach); }, "centres"_a,
+      "reach"_a,
+      "The Description of local attention around predicted centres (Luong et al. 2015, local-p).   centres: f32 [batch|1, head|1, query],\n"
+      "in keys");
+  module.def(
+      "elu_plus_one",
+      [](const nb::object& x) {
+        const Tensor of = tensor_of(x, "x");
+        return array_of(freely([&] { return elu_plus_one(of); }), x);
+      },
+      "x"_a, "Features for Linear: elu(x) + 1 (Katharopoulos et al. 2020).   x: f32 [batch, head, length, d]");
+  module.def(
+      "orthogonal_projection",
+      [](int64_t features, int64_t d, uint64_t seed) { return array_of(orthogonal_projection(features, d, seed)); }, "features"_a, "d"_a,
+      "seed"_a = 0, "A random projection for positive_random_features(), f32 [features, d].");
+  module.def(
+      "positive_random_features",
+      [](const nb::object& x, const nb::object& projection, const std::string& shift) {
+        const Tensor of = tensor_of(x, "x"), by = tensor_of(projection, "projection");
+        const FeatureShift how = shift_of(shift);
+        return array_of(freely([&] { return positive_random_features(of, by, how); }), x);
+      },
+      "x"_a, "projection"_a, "shift"_a,
+      "Features for Linear that estimate softmax (Choromanski et al. 2021), f32 [batch, head, length, features]. shift, against overflow:\n"
+      "\"row\" for queries, \"all\" for keys, \"none\" for keys that arrive one by one.");
+}
+
 }  // namespace
 
 void add_attention(nb::module_& module) {
   nb::class_<Attention>(module, "Record",
                         "What an attention call keeps: q, k, two numbers a row, and the description. ch.Map(record) shows its weights.")
-      .def_prop_ro("description", [](const Attention& self) { return self.record.spec; })
+      .def_prop_ro(
+          "description", [](const Attention& self) { return self.record.spec; }, "The Description of the call.")
       .def_prop_ro(
           "shape",
           [](const Attention& self) {
@@ -65,10 +132,12 @@ void add_attention(nb::module_& module) {
       .def_prop_ro(
           "unpinned", [](const Attention& self) { return self.record.unpinned(); },
           "True: the record is over memory of somebody else, who may write it unseen. pin() copies it.")
-      .def("pin",
-           [](const Attention& self) {
-             return Attention{self.record.pin(), self.v, self.out};
-           })
+      .def(
+          "pin",
+          [](const Attention& self) {
+            return Attention{self.record.pin(), self.v, self.out};
+          },
+          "A record with its own copy of q and k.")
       .def_prop_ro(
           "log_sum_exp", [](const Attention& self) { return array_of(log_sum_exp(self.record.rows)); },
           "Natural log-sum-exp of every row of a softmax, f32 [batch, head, query].")
@@ -83,21 +152,17 @@ void add_attention(nb::module_& module) {
       });
   module.def("attend", &attend_arrays, "q"_a, "k"_a, "v"_a, "description"_a);
   module.def("attend", &attend_cache, "q"_a, "cache"_a, "description"_a);
-  module.def(
-      "select_top_keys",
-      [](const nb::object& q, const nb::object& k, const AttentionSpec& spec, int64_t count) {
-        const Tensor queries = tensor_of(q, "q"), keys = tensor_of(k, "k");
-        return Topology{.lists = freely([&] { return select_top_keys(queries, keys, spec, count); })};
-      },
-      "q"_a, "k"_a, "description"_a, "count"_a, "Lists of the `count` keys of highest score of each query, to attend to these alone.");
+  add_choices(module);
   nb::class_<KVCache>(module, "KVCache", "Keys and values in pages, grown by append(); attend(q, cache) is about the last queries.")
       .def(
           "__init__",
           [](KVCache* self, const std::string& dtype) {
+            if (dtype != "f32" && dtype != "bf16" && dtype != "f16")
+              fail(ErrorCode::kUnsupported, "KVCache: dtype \"{}\"; expected \"f32\", \"bf16\" or \"f16\"", dtype);
             const DType wanted = dtype == "bf16" ? DType::kBF16 : dtype == "f16" ? DType::kF16 : DType::kF32;
             new (self) KVCache(wanted);
           },
-          "dtype"_a = "f32")
+          "dtype"_a = "f32", "dtype: \"f32\", or \"bf16\" or \"f16\" in half the memory.")
       .def(
           "append",
           [](KVCache& self, const nb::object& k, const nb::object& v) {
@@ -105,8 +170,13 @@ void add_attention(nb::module_& module) {
             const nb::gil_scoped_release free;
             self.append(keys, values);
           },
-          "k"_a, "v"_a, "k: [batch, key_head, new, d_k], v: [batch, key_head, new, d_v]")
-      .def("keep_last", &KVCache::keep_last, "count"_a)
+          "k"_a, "v"_a,
+          "Appends keys k: [batch, key_head, new, d_k] and values v: [batch, key_head, new, d_v]. One thread at a time. Raises ShapeError "
+          "if\n"
+          "a later call differs from the first in more than the number of keys.")
+      .def("keep_last", &KVCache::keep_last, "count"_a,
+           "Lets go of whole pages before the last `count` keys; places stay as they are. attend() refuses a description that shows one.")
+      .def("select", &KVCache::select, "rows"_a, "Sequence i goes on as sequence rows[i] was: beam search.")
       .def("__len__", [](const KVCache& self) { return self.length(); });
   module.def("_record_of", [](const Attention& of) { return nb::cast(of.record); });
   nb::class_<AttentionRecord>(module, "_Record");

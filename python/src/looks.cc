@@ -5,6 +5,7 @@
 #include <nanobind/stl/function.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <filesystem>
@@ -60,23 +61,41 @@ std::vector<Statistic> statistics_of(const std::vector<std::string>& names) {
   return out;
 }
 
-ReductionRequest request_of(const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells) {
-  ReductionRequest out;
-  out.statistics = statistics_of(statistics);
-  out.top_k = top_k;
-  out.cells = cells;
+// What a sweep is asked for, by keywords.
+struct Sweep {
+  ReductionRequest request{};
+  LookOptions options{};
+};
+
+std::vector<int32_t> tags_of(nb::handle given) {
+  const Tensor tags = indices_of(given, "matches").contiguous();
+  if (tags.dtype() != DType::kI32 || tags.rank() != 1) fail(ErrorCode::kShape, "matches: expected tags of tokens, int [token]");
+  return {tags.data<int32_t>(), tags.data<int32_t>() + tags.numel()};
+}
+
+Sweep sweep_of(const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells, const nb::list& matches,
+               int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
+  Sweep out;
+  out.request.statistics = statistics_of(statistics);
+  out.request.top_k = top_k;
+  out.request.cells = cells;
+  out.request.offset_reach = offset_reach;
+  for (const nb::handle one : matches) out.request.matches.push_back({tags_of(one[0]), tags_of(one[1])});
+  if (!heads.is_none()) out.request.heads = range_of(heads, -1, "heads");
+  out.options.sampled_rows = sampled_rows;
   return out;
 }
 
 nb::dict dict_of(const ReductionResult& found) {
   nb::dict out;
-  const std::pair<const char*, const Tensor*> parts[] = {{"entropy", &found.entropy},       {"distance", &found.distance},
-                                                         {"received", &found.received},     {"offsets", &found.offsets},
-                                                         {"pooled_max", &found.pooled_max}, {"pooled_mean", &found.pooled_mean},
-                                                         {"top_keys", &found.top_keys},     {"top_weights", &found.top_weights}};
+  const std::pair<const char*, const Tensor*> parts[] = {
+      {"entropy", &found.entropy},         {"distance", &found.distance}, {"received", &found.received},
+      {"offsets", &found.offsets},         {"matches", &found.matches},   {"pooled_max", &found.pooled_max},
+      {"pooled_mean", &found.pooled_mean}, {"top_keys", &found.top_keys}, {"top_weights", &found.top_weights}};
   for (const auto& [name, tensor] : parts) {
     if (tensor->defined()) out[name] = array_of(*tensor);
   }
+  out["queries"] = array_of(Tensor::from(found.queries, {static_cast<int64_t>(found.queries.size())}));
   out["exact"] = found.exact;
   return out;
 }
@@ -105,9 +124,9 @@ Head head_of(const std::shared_ptr<const LayerMap>& map, int64_t head) {
 
 void add_heads(nb::module_& module) {
   nb::class_<Weighted>(module, "Weighted", "A key, its score and its weight.")
-      .def_ro("key", &Weighted::key)
-      .def_ro("score", &Weighted::score)
-      .def_ro("weight", &Weighted::weight)
+      .def_ro("key", &Weighted::key, "Which key.")
+      .def_ro("score", &Weighted::score, "Its score in natural units, after all terms.")
+      .def_ro("weight", &Weighted::weight, "Its weight.")
       .def("__repr__", [](const Weighted& one) { return format("key {}: weight {:.6g}, score {:.6g}", one.key, one.weight, one.score); });
   nb::class_<MapRow>(module, "MapRow", "The weights of one query over all keys.")
       .def_prop_ro(
@@ -116,9 +135,13 @@ void add_heads(nb::module_& module) {
           "scores", [](const MapRow& row) { return floats(row.scores()); }, "f32 [key], -inf for hidden keys")
       .def("top_k", &MapRow::top_k, "count"_a, "The `count` keys of highest score, best first.")
       .def("__len__", [](const MapRow& row) { return row.weights().size(); });
-  nb::class_<Head>(module, "MapHead", "One head of a map.")
+  nb::class_<Head>(module, "MapHead", "One head of a map: row, column, tile, to_image, plot.")
+      .def_prop_ro(
+          "shape", [](const Head& head) { return nb::make_tuple(head.queries, head.keys); }, "(queries, keys)")
       .def(
-          "row", [](const Head& head, int64_t query) { return freely([&] { return head.row(query); }); }, "query"_a)
+          "row", [](const Head& head, int64_t query) { return freely([&] { return head.row(query); }); }, "query"_a,
+          "The weights of one query over all keys, by its place in the text.\n"
+          "Raises NotFoundError for a row that a trace did not keep, InvalidArgumentError for one that is not there.")
       .def(
           "column",
           [](const Head& head, int64_t key, const nb::object& queries) {
@@ -128,14 +151,21 @@ void add_heads(nb::module_& module) {
           "key"_a, "queries"_a = nb::none(), "Weights of one key over these queries, f32 [query].")
       .def(
           "tile",
-          [](const Head& head, const nb::object& queries, const nb::object& keys, const std::array<int64_t, 2>& cells) {
-            const TileRequest request{
-                .queries = range_of(queries, head.queries, "queries"), .keys = range_of(keys, head.keys, "keys"), .cells = cells};
+          [](const Head& head, const nb::object& queries, const nb::object& keys, const std::array<int64_t, 2>& cells,
+             const std::vector<float>& key_factors, const std::vector<float>& row_factors) {
+            const TileRequest request{.queries = range_of(queries, head.queries, "queries"),
+                                      .keys = range_of(keys, head.keys, "keys"),
+                                      .cells = cells,
+                                      .key_factors = key_factors,
+                                      .row_factors = row_factors};
             const Tile tile = freely([&] { return head.tile(request); });
             return nb::make_tuple(array_of(tile.max), array_of(tile.mean));
           },
-          "queries"_a = nb::none(), "keys"_a = nb::none(), "cells"_a = std::array<int64_t, 2>{0, 0},
-          "(largest, mean) weights of cells, f32 [rows, columns]; NaN where all is hidden. cells = (0, 0): one cell a weight.");
+          "queries"_a = nb::none(), "keys"_a = nb::none(), "cells"_a = std::array<int64_t, 2>{0, 0}, "key_factors"_a = std::vector<float>{},
+          "row_factors"_a = std::vector<float>{},
+          "(largest, mean) weights of cells, f32 [rows, columns]; NaN where all is hidden, -1 where nothing was scored.\n"
+          "queries, keys: (begin, end), a slice or one number. cells = (0, 0): one cell a weight. Factors, not negative, of each key and\n"
+          "row of the tile (norms of values) multiply the weights.");
 }
 
 void add_maps(nb::module_& module) {
@@ -150,6 +180,8 @@ void add_maps(nb::module_& module) {
                    })
       .def_prop_ro("unpinned", &AttentionMap::unpinned)
       .def("after", &AttentionMap::after)
+      .def("as_used", [](const AttentionMap& map) { return map.with(LookPrecision::kAsUsed); })
+      .def_prop_ro("rows_kept", [](const AttentionMap& map) { return nb::make_tuple(map.rows_kept().begin, map.rows_kept().end); })
       .def(
           "mass",
           [](const AttentionMap& map, const nb::object& queries, const nb::object& keys) {
@@ -159,11 +191,13 @@ void add_maps(nb::module_& module) {
           "queries"_a = nb::none(), "keys"_a = nb::none())
       .def(
           "sweep",
-          [](const AttentionMap& map, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells) {
-            const ReductionRequest request = request_of(statistics, top_k, cells);
-            return dict_of(freely([&] { return map.reduce(request); }));
+          [](const AttentionMap& map, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
+             const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
+            const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
+            return dict_of(freely([&] { return map.reduce(sweep.request, sweep.options); }));
           },
-          "statistics"_a = std::vector<std::string>{}, "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0});
+          "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
+          "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);
 }
 
 nb::list segments_of(const RunText& text) {
@@ -176,21 +210,38 @@ struct Layer {
   std::shared_ptr<const LayerMap> map;
 };
 
+constexpr const char* kSweep =
+    "Sums over every kept row and key in one pass, as a dict of arrays.\n\n"
+    "statistics: \"entropy\" (nats) and \"distance\" f32 [batch, head, row], \"received\" [batch, head, key], \"offsets\"\n"
+    "[batch, head, 2 * offset_reach + 1]; top_k: \"top_keys\", \"top_weights\" [batch, head, row, top_k]; cells = (rows, columns):\n"
+    "\"pooled_max\", \"pooled_mean\"; matches: pairs of tags (of queries, of keys), int [token], whose equal ones are summed, \"matches\"\n"
+    "[match, batch, head, row]. heads: a range of them. sampled_rows: look at so many rows only, and \"exact\" is False.\n"
+    "\"queries\" says which query each row is. Raises InvalidArgumentError, StaleError.";
+
 void add_layers(nb::module_& module) {
   nb::class_<Layer>(module, "LayerMap", "The map of one layer of a trace.")
       .def(
-          "head", [](const Layer& layer, int64_t head) { return head_of(layer.map, head); }, "head"_a)
-      .def_prop_ro("heads", [](const Layer& layer) { return layer.map->heads(); })
-      .def_prop_ro("queries", [](const Layer& layer) { return layer.map->queries(); })
-      .def_prop_ro("keys", [](const Layer& layer) { return layer.map->keys(); })
+          "head", [](const Layer& layer, int64_t head) { return head_of(layer.map, head); }, "head"_a,
+          "One head of it. Raises InvalidArgumentError for one that is not there.")
+      .def_prop_ro(
+          "heads", [](const Layer& layer) { return layer.map->heads(); }, "Number of heads.")
+      .def_prop_ro(
+          "queries", [](const Layer& layer) { return layer.map->queries(); }, "Number of queries, kept or not.")
+      .def_prop_ro(
+          "keys", [](const Layer& layer) { return layer.map->keys(); }, "Number of keys.")
+      .def(
+          "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a,
+          "Whether the trace kept this query's row; row() of another raises NotFoundError.")
       .def(
           "has_row", [](const Layer& layer, int64_t query) { return layer.map->has_row(query); }, "query"_a, "True: its q is kept.")
-      .def_prop_ro("rows_kept",
-                   [](const Layer& layer) {
-                     nb::list out;
-                     for (const Range& range : layer.map->rows_kept()) out.append(nb::make_tuple(range.begin, range.end));
-                     return out;
-                   })
+      .def_prop_ro(
+          "rows_kept",
+          [](const Layer& layer) {
+            nb::list out;
+            for (const Range& range : layer.map->rows_kept()) out.append(nb::make_tuple(range.begin, range.end));
+            return out;
+          },
+          "Ranges (begin, end) of the queries whose rows the trace kept.")
       .def(
           "mass",
           [](const Layer& layer, const nb::object& queries, const nb::object& keys) {
@@ -200,11 +251,13 @@ void add_layers(nb::module_& module) {
           "queries"_a = nb::none(), "keys"_a = nb::none(), "Mean weight that these rows give to these keys, f32 [head].")
       .def(
           "sweep",
-          [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells) {
-            const ReductionRequest request = request_of(statistics, top_k, cells);
-            return dict_of(freely([&] { return layer.map->reduce(request); }));
+          [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
+             const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
+            const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
+            return dict_of(freely([&] { return layer.map->reduce(sweep.request, sweep.options); }));
           },
-          "statistics"_a = std::vector<std::string>{}, "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0});
+          "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
+          "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0, kSweep);
 }
 
 void add_traces(nb::module_& module) {
@@ -219,10 +272,13 @@ void add_traces(nb::module_& module) {
              const RunPlan& plan = trace.plan();
              return format("clearhead.Trace of {} on {} tokens", plan.model, plan.text.ids.size());
            })
-      .def_prop_ro("id", &Trace::id)
-      .def_prop_ro("model", [](const Trace& trace) { return trace.plan().model; })
-      .def_prop_ro("text", [](const Trace& trace) { return trace.plan().text.text; })
-      .def_prop_ro("ids", [](const Trace& trace) { return trace.plan().text.ids; })
+      .def_prop_ro("id", &Trace::id, "A hash of model, text and rows: two traces of one run agree.")
+      .def_prop_ro(
+          "model", [](const Trace& trace) { return trace.plan().model; }, "The model, as the caller named it.")
+      .def_prop_ro(
+          "text", [](const Trace& trace) { return trace.plan().text.text; }, "The text, with what was generated.")
+      .def_prop_ro(
+          "ids", [](const Trace& trace) { return trace.plan().text.ids; }, "Token ids.")
       .def_prop_ro(
           "tokens", [](const Trace& trace) { return trace.plan().text.pieces; }, "Each token as the vocabulary spells it.")
       .def_prop_ro(
@@ -238,13 +294,36 @@ void add_traces(nb::module_& module) {
       .def(
           "layers",
           [](const Trace& trace, const std::optional<std::string>& family) { return trace.layers(family.value_or(trace.main_family())); },
-          "family"_a = nb::none())
+          "family"_a = nb::none(), "Numbers of the layers that were kept.")
       .def(
           "map",
           [](const Trace& trace, int layer, const std::optional<std::string>& family) {
             return Layer{std::make_shared<const LayerMap>(trace.map(family.value_or(trace.main_family()), layer))};
           },
-          "layer"_a, "family"_a = nb::none())
+          "layer"_a, "family"_a = nb::none(), "The map of a layer. Raises NotFoundError for one that was not kept.")
+      .def(
+          "norms",
+          [](const Trace& trace, int layer, const std::optional<std::string>& family) {
+            const KeyNorms& norms = trace.norms(family.value_or(trace.main_family()), layer);
+            return nb::make_tuple(array_of(norms.value), array_of(norms.output));
+          },
+          "layer"_a, "family"_a = nb::none(),
+          "Norms of the values v [batch, key_head, key] and of v through the output projection [batch, head, key], f32; None where the "
+          "run\n"
+          "did not compute them.")
+      .def(
+          "name_segments",
+          [](Trace& trace, const std::vector<std::tuple<std::string, int64_t, int64_t>>& segments) {
+            std::vector<TextSegment> named;
+            const auto count = static_cast<int64_t>(trace.plan().text.ids.size());
+            for (const auto& [name, begin, end] : segments) {
+              if (begin < 0 || begin >= end || end > count)
+                fail(ErrorCode::kInvalidArgument, "segments: \"{}\" is tokens [{}, {}) of {}", name, begin, end, count);
+              named.push_back({name, "document", begin, end});
+            }
+            trace.set_segments(std::move(named));
+          },
+          "segments"_a, "Names ranges of tokens, [(name, begin, end)], in place of those of the run.")
       .def(
           "atlas",
           [](const Trace& trace, const std::optional<std::string>& family) {

@@ -1,5 +1,6 @@
 // Models of this library: load, ask, and watch.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -47,13 +48,15 @@ nb::list classes_of(const std::vector<ClassScore>& scores) {
 }
 
 Trace traced(const Model& model, const std::string& text, const std::optional<std::string>& pair, bool truncate, int64_t window,
-             uint64_t budget) {
+             uint64_t budget, const std::vector<int>& layers, const std::vector<std::array<int64_t, 2>>& rows) {
   TextRequest request;
   request.text = text;
   request.pair = pair;
   request.truncate = truncate;
   request.window = window;
   request.options.budget_bytes = budget;
+  request.options.layers = layers;
+  for (const auto& [begin, end] : rows) request.options.rows.push_back({begin, end});
   return std::move(trace_text(model, request).trace);
 }
 
@@ -76,18 +79,91 @@ nb::tuple generated(const Loaded& self, const std::string& prompt, int64_t max_t
   return nb::make_tuple(made.text, trace ? nb::cast(std::move(*trace)) : nb::none());
 }
 
+std::vector<Encoding> encodings_of(const Model& model, const std::vector<std::string>& texts) {
+  std::vector<Encoding> out;
+  for (const std::string& text : texts) out.push_back(model.tokenizer().encode(text));
+  return out;
+}
+
+std::vector<std::string> translated(const Loaded& self, const std::vector<std::string>& texts, std::optional<int64_t> beams,
+                                    int64_t max_tokens) {
+  const std::vector<Generated> made = freely([&] {
+    GenerateOptions options{.max_tokens = max_tokens, .beams = default_beams(*self.model)};
+    if (beams) options.beams.count = *beams;
+    return generate_from(*self.model, encodings_of(*self.model, texts), options);
+  });
+  std::vector<std::string> out;
+  for (const Generated& one : made) out.push_back(one.text);
+  return out;
+}
+
+nb::object floats(const std::vector<float>& values) { return array_of(Tensor::from(values, {static_cast<int64_t>(values.size())})); }
+
+nb::object scored(const Loaded& self, const std::string& text, const std::optional<std::string>& target) {
+  const Model& model = *self.model;
+  return floats(freely([&] {
+    const Encoding encoding = model.tokenizer().encode(text);
+    return target ? log_probabilities_from(model, {encoding}, {model.tokenizer().encode(*target)}).front()
+                  : log_probabilities(model, encoding.ids);
+  }));
+}
+
+nb::dict ran(const Loaded& self, const nb::object& text_or_ids, bool all_hidden) {
+  const RunOptions options{.all_hidden = all_hidden};
+  const bool is_text = nb::isinstance<nb::str>(text_or_ids);
+  const std::string text = is_text ? nb::cast<std::string>(text_or_ids) : "";
+  std::vector<int32_t> ids;
+  if (!is_text) {
+    const Tensor given = indices_of(nb::module_::import_("numpy").attr("asarray")(text_or_ids), "ids").contiguous();
+    if (given.dtype() != DType::kI32 || given.rank() != 1) fail(ErrorCode::kShape, "ids: expected a text, or ids, int [token]");
+    ids.assign(given.data<int32_t>(), given.data<int32_t>() + given.numel());
+  }
+  const RunResult made =
+      freely([&] { return is_text ? self.model->run(self.model->tokenizer().encode(text), options) : self.model->run(ids, options); });
+  nb::dict out;
+  const std::pair<const char*, const Tensor*> parts[] = {{"hidden", &made.hidden},
+                                                         {"pooled", &made.pooled},
+                                                         {"causal_logits", &made.causal_logits},
+                                                         {"masked_logits", &made.masked_logits},
+                                                         {"class_logits", &made.class_logits},
+                                                         {"next_sentence_logits", &made.next_sentence_logits}};
+  for (const auto& [name, tensor] : parts) {
+    if (tensor->defined()) out[name] = array_of(*tensor);
+  }
+  if (!made.all_hidden.empty()) {
+    nb::list layers;
+    for (const Tensor& one : made.all_hidden) layers.append(array_of(one));
+    out["all_hidden"] = layers;
+  }
+  return out;
+}
+
 // What it is, and what it says of a text.
 void add_answers(nb::class_<Loaded>& model) {
   model
       .def("__repr__",
            [](const Loaded& self) { return format("clearhead.Model({}, {})", self.model->info().name, self.model->info().model_type); })
-      .def_prop_ro("name", [](const Loaded& self) { return self.model->info().name; })
-      .def_prop_ro("model_type", [](const Loaded& self) { return self.model->info().model_type; })
-      .def_prop_ro("layers", [](const Loaded& self) { return self.model->info().layers; })
-      .def_prop_ro("heads", [](const Loaded& self) { return self.model->info().heads; })
-      .def_prop_ro("width", [](const Loaded& self) { return self.model->info().width; })
+      .def_prop_ro(
+          "name", [](const Loaded& self) { return self.model->info().name; }, "Its folder's or hub's name.")
+      .def_prop_ro(
+          "model_type", [](const Loaded& self) { return self.model->info().model_type; }, "Its family.")
+      .def_prop_ro(
+          "layers", [](const Loaded& self) { return self.model->info().layers; }, "Number of layers.")
+      .def_prop_ro(
+          "heads", [](const Loaded& self) { return self.model->info().heads; }, "Query heads of a layer.")
+      .def_prop_ro(
+          "width", [](const Loaded& self) { return self.model->info().width; }, "Size of a hidden state.")
       .def(
-          "encode", [](const Loaded& self, const std::string& text) { return self.model->tokenizer().encode(text).ids; }, "text"_a)
+          "encode", [](const Loaded& self, const std::string& text) { return self.model->tokenizer().encode(text).ids; }, "text"_a,
+          "The token ids of a text, special tokens included.")
+      .def(
+          "decode", [](const Loaded& self, const std::vector<int32_t>& ids) { return self.model->tokenizer().decode(ids, true); }, "ids"_a,
+          "The text of token ids, without special tokens.")
+      .def("run", &ran, "text_or_ids"_a, nb::kw_only(), "all_hidden"_a = false,
+           "One run: a dict of what the model has, f32: \"hidden\" [1, token, width], \"pooled\" [1, width], \"causal_logits\" and\n"
+           "\"masked_logits\" [1, token, vocabulary], \"class_logits\" [1, label]; all_hidden=True: a list more, of the embeddings and "
+           "every\n"
+           "layer's output. Raises TooLongError for more tokens than the model has positions.")
       .def(
           "hidden",
           [](const Loaded& self, const std::string& text) {
@@ -137,22 +213,48 @@ void add_runs(nb::class_<Loaded>& model) {
             return text.substr(static_cast<size_t>(found.begin), static_cast<size_t>(found.end - found.begin));
           },
           "question"_a, "text"_a, "The answer as a part of the text; None if the text has none.")
+      .def("score", &scored, "text"_a, "target"_a = nb::none(),
+           "ln p of every token but the first, f32 [token - 1]. Of an encoder-decoder: of every token of `target`, its end included.\n"
+           "Raises UnsupportedError for a model that writes nothing.")
       .def(
-          "score",
-          [](const Loaded& self, const std::string& text) {
-            const std::vector<float> found =
-                freely([&] { return log_probabilities(*self.model, self.model->tokenizer().encode(text).ids); });
-            return array_of(Tensor::from(found, {static_cast<int64_t>(found.size())}));
+          "translate",
+          [](const Loaded& self, const std::string& text, std::optional<int64_t> beams, int64_t max_tokens) {
+            return translated(self, {text}, beams, max_tokens).front();
           },
-          "text"_a, "ln p of every token but the first, f32 [token - 1].")
+          "text"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = 512,
+          "What an encoder-decoder writes for a text, by beam search with its own settings, or with so many beams (1: greedily).\n"
+          "generate(text, watch=True) also gives the trace. Raises UnsupportedError for other models, TooLongError.")
+      .def("translate", &translated, "texts"_a, nb::kw_only(), "beams"_a = nb::none(), "max_tokens"_a = 512,
+           "The same for many texts, in batches.")
+      .def(
+          "tag",
+          [](const Loaded& self, const std::string& text) {
+            nb::list out;
+            for (const TaggedSpan& one : freely([&] { return self.model->tag(text); })) {
+              const std::string words = text.substr(static_cast<size_t>(one.begin), static_cast<size_t>(one.end - one.begin));
+              out.append(nb::make_tuple(one.type, words, one.probability));
+            }
+            return out;
+          },
+          "text"_a, "[(type, words, probability)] of the text's entities, in its order. Raises UnsupportedError without a tagger.")
+      .def(
+          "summarise",
+          [](const Loaded& self, const std::vector<std::string>& sentences) {
+            return classes_of(freely([&] { return self.model->summarise({.texts = sentences}); }));
+          },
+          "sentences"_a, "[(sentence, weight)] of a document, heaviest first. Raises UnsupportedError for a model that chooses none.")
       .def("_generate", &generated)
       .def(
           "trace",
           [](const Loaded& self, const std::string& text, const std::optional<std::string>& pair, bool truncate, int64_t window,
-             uint64_t budget) { return freely([&] { return traced(*self.model, text, pair, truncate, window, budget); }); },
+             uint64_t budget, const std::vector<int>& layers, const std::vector<std::array<int64_t, 2>>& rows) {
+            return freely([&] { return traced(*self.model, text, pair, truncate, window, budget, layers, rows); });
+          },
           "text"_a, "pair"_a = nb::none(), nb::kw_only(), "truncate"_a = false, "window"_a = 0, "budget"_a = uint64_t{2} << 30,
-          "Reads the text and keeps its attention. A text longer than the model's positions is refused, cut (truncate) or read in "
-          "windows.");
+          "layers"_a = std::vector<int>{}, "rows"_a = std::vector<std::array<int64_t, 2>>{},
+          "Reads the text and keeps its attention, within `budget` bytes. A text longer than the model's positions is refused, cut\n"
+          "(truncate) or read in windows of so many tokens. layers: those to keep, else all. rows: ranges of tokens whose rows are kept\n"
+          "where the budget is too short for all. Raises TooLongError, BudgetError before anything is computed.");
 }
 
 }  // namespace

@@ -8,13 +8,16 @@
 #include "clearhead/record.h"
 
 namespace nb = nanobind;
+using namespace nb::literals;
 
 NB_MODULE(_core, module) {
   using namespace clearhead;
   nb::set_leak_warnings(false);  // notebooks hold arrays until the end
   module.attr("__version__") = CLEARHEAD_VERSION;
   module.def(
-      "threads", [] { return threads(); }, "Number of threads that compute; CLEARHEAD_THREADS sets it.");
+      "threads", [] { return threads(); },
+      "Number of threads that compute: those of the machine that this process may use, or what set_threads() said.");
+  module.def("set_threads", &set_threads, "count"_a, "Number of threads that compute, at least 1. Results do not depend on it.");
   module.def(
       "isa", [] { return std::string(to_string(backend().isa)); }, "Instruction set of the kernels: \"avx512\", \"avx2\" or \"ref\".");
   python::add_errors(module);
@@ -25,4 +28,5 @@ NB_MODULE(_core, module) {
   python::add_operator(module);
   python::add_capture(module);
   python::add_models(module);
+  python::add_pictures(module);
 }

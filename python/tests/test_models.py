@@ -1,5 +1,7 @@
 """Models and traces from Python: the same answers as the command line has, and a page that holds them."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,40 @@ def test_a_model_that_is_not_there_is_named():
         ch.load("nobody")
     with pytest.raises(ch.NotFoundError, match="missing.trace"):
         ch.Trace.load("missing.trace")
+
+
+def test_runs_answer_for_texts_and_ids_alike(known_model):
+    model = ch.load(str(known_model))
+    ids = model.encode("one two three")
+    assert model.decode(ids) == "one two three"
+    of_text, of_ids = model.run("one two three", all_hidden=True), model.run(ids)
+    np.testing.assert_array_equal(of_text["causal_logits"], of_ids["causal_logits"])
+    assert of_text["hidden"].shape == (1, len(ids), model.width) and len(of_text["all_hidden"]) == model.layers + 1
+    logits = of_ids["causal_logits"][0].astype(np.float64)
+    expected = [row[token] - np.log(np.exp(row - row.max()).sum()) - row.max() for row, token in zip(logits, ids[1:])]
+    np.testing.assert_allclose(model.score("one two three"), expected, atol=1e-4)
+    np.testing.assert_array_equal(model.hidden("one two three"), of_ids["hidden"])
+    for wrong in (lambda: model.translate("one"), lambda: model.tag("one"), lambda: model.summarise(["one"])):
+        with pytest.raises(ch.UnsupportedError):
+            wrong()
+    with pytest.raises(ch.ShapeError, match="expected a text, or ids"):
+        model.run([[1, 2]])
+
+
+def test_a_translator_translates_scores_and_shows_both_texts():
+    folder = os.path.join(os.path.dirname(__file__), "../../models/en-fr")
+    if not os.path.exists(os.path.join(folder, "config.json")):
+        pytest.skip("models/en-fr is not here")
+    model = ch.load(folder)
+    one = model.translate("The car is red.")
+    assert "voiture" in one and model.translate(["The car is red.", "I am here."])[0] == one
+    assert model.translate("The car is red.", beams=1)
+    assert model.score("The car is red.", one).sum() > model.score("The car is red.", "Le chat mange du poisson.").sum()
+    text, trace = model.generate("The car is red.", watch=True)
+    assert text == one and {"enc", "dec", "cross"} == set(trace.families)
+
+
+def test_a_trace_keeps_the_layers_that_were_chosen(known_model):
+    trace = ch.load(str(known_model)).trace("one two three one two", layers=[1])
+    assert trace.layers() == [1]
+    assert trace.map(1).has_row(2) and trace.map(1).rows_kept == [(0, len(trace.ids))]

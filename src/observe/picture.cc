@@ -103,10 +103,12 @@ Codes quantise(std::span<const float> cells, Scale kind) {
   codes.high = levels.high;
   if (kind == Scale::kLog && levels.high > 0) codes.low = std::max(levels.low, levels.high * 1e-6f);
   codes.values.reserve(cells.size());
+  std::array<float, 256> values{};
+  for (size_t code = 0; code < values.size(); ++code) values[code] = decode(codes, static_cast<uint8_t>(code));
   for (const float value : cells) {
     const uint8_t code = code_of(codes, value);
     codes.values.push_back(code);
-    if (code >= 2) codes.error = std::max(codes.error, std::abs(decode(codes, code) - value));
+    if (code >= 2) codes.error = std::max(codes.error, std::abs(values[code] - value));
   }
   return codes;
 }

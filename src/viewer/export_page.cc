@@ -111,8 +111,8 @@ class Blobs {
   }
   void add(const std::string& name, const ViewFrame& frame) { add(name, body_of(frame)); }
   /// Adds it if the page then stays within `most` bytes.
-  bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) {
-    std::string body = body_of(frame);
+  bool add_within(const std::string& name, const ViewFrame& frame, uint64_t most) { return add_within(name, body_of(frame), most); }
+  bool add_within(const std::string& name, const std::string& body, uint64_t most) {
     if (html_.size() + body.size() + kOverhead > most) return false;
     add(name, body);
     return true;
@@ -160,7 +160,7 @@ class TraceWriter {
   void add_segment_masses(const FamilyFacts& known);
   bool add_all_weights();
   bool add_weights(bool exact);
-  ViewFrame weights_frame(const HeadLook& at, const FamilyFacts& known, bool exact);
+  ViewFrame weights_frame(const LayerMap& map, const HeadLook& at, const FamilyFacts& known, bool exact);
   void add_heads(const FamilyFacts& known);
   ViewFrame top_frame(const HeadLook& at, const FamilyFacts& known, const std::vector<Range>& rows, int64_t top);
   ViewFrame top_frame_of_all(const HeadLook& at, const FamilyFacts& known, int64_t top);
@@ -275,9 +275,8 @@ void TraceWriter::add_segment_masses(const FamilyFacts& known) {
   hold("segmass");
 }
 
-ViewFrame TraceWriter::weights_frame(const HeadLook& at, const FamilyFacts& known, bool exact) {
-  const Tile tile =
-      loaded_.trace().map(at.family, at.layer).tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, looks());
+ViewFrame TraceWriter::weights_frame(const LayerMap& map, const HeadLook& at, const FamilyFacts& known, bool exact) {
+  const Tile tile = map.tile(at.head, {.queries = {0, known.queries}, .keys = {0, known.keys}}, {.cancel = options_.look.cancel});
   const std::span<const float> weights(tile.max.data<float>(), static_cast<size_t>(tile.max.numel()));
   ViewFrame frame;
   frame.header = Json::object({{"family", at.family}, {"layer", at.layer}, {"head", at.head}, {"badge", exact ? "exact" : "quantised"}});
@@ -328,14 +327,18 @@ bool TraceWriter::add_weights(bool exact) {
   for (const MapFamily& family : loaded_.trace().plan().families) {
     const FamilyFacts& known = loaded_.facts(family.name);
     for (const int layer : known.layers) {
+      const LayerMap map = loaded_.trace().map(family.name, layer);
+      std::vector<std::string> bodies(static_cast<size_t>(family.heads));
+      parallel_for(family.heads, [&](int64_t head, int) {
+        bodies[static_cast<size_t>(head)] = Blobs::body_of(weights_frame(map, {family.name, layer, head}, known, exact));
+      });
       for (int64_t head = 0; head < family.heads; ++head) {
-        const HeadLook at{family.name, layer, head};
-        if (!blobs_.add_within(head_path(name, at), weights_frame(at, known, exact), room_)) {
+        if (!blobs_.add_within(head_path(name, {family.name, layer, head}), bodies[static_cast<size_t>(head)], room_)) {
           blobs_.back_to(before);
           return false;
         }
-        tell(0.75);
       }
+      tell(0.75);
     }
   }
   hold(name);

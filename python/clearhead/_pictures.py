@@ -1,0 +1,130 @@
+"""Maps as pictures: PNG bytes by the library's own painter, or axes of matplotlib."""
+
+import math
+
+from . import _core
+from .errors import InvalidArgumentError
+
+_GAP = 2  # pixels between the heads of a grid
+
+
+def _range(given, size, name):
+    if given is None:
+        return 0, size
+    if isinstance(given, slice):
+        given = (given.start or 0, size if given.stop is None else given.stop)
+    begin, end = (given, given + 1) if isinstance(given, int) else given
+    if not 0 <= begin < end <= size:
+        raise InvalidArgumentError(f"{name}: [{begin}, {end}) of {size}")
+    return begin, end
+
+
+def _tile(head, queries, keys, pixels):
+    """(weights of cells, the ranges that they show); at most `pixels` cells a side, the largest weight of each."""
+    queries, keys = _range(queries, head.shape[0], "queries"), _range(keys, head.shape[1], "keys")
+    sizes = [end - begin for begin, end in (queries, keys)]
+    shrink = min(1.0, pixels / max(sizes))
+    cells = (0, 0) if shrink == 1 else tuple(max(1, round(size * shrink)) for size in sizes)
+    return head.tile(queries, keys, cells)[0], queries, keys
+
+
+def _grid(heads, queries, keys, pixels):
+    """All heads beside each other, each in the scale of its own largest weight."""
+    import numpy as np  # here: it takes longer than the package
+
+    columns = math.ceil(math.sqrt(len(heads)))
+    tiles = [_tile(head, queries, keys, max(8, pixels // columns - _GAP))[0] for head in heads]
+    rows, (height, width) = math.ceil(len(heads) / columns), tiles[0].shape
+    out = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP), np.nan, np.float32)
+    for at, tile in enumerate(tiles):
+        top, left = at // columns * (height + _GAP), at % columns * (width + _GAP)
+        with np.errstate(invalid="ignore"):
+            largest = np.nanmax(tile) if np.isfinite(tile).any() else 0
+            scaled = np.where(tile > 0, tile / largest, tile) if largest > 0 else tile
+        out[top : top + height, left : left + width] = scaled
+    return out
+
+
+def head_image(self, queries=None, keys=None, *, pixels=512, scale="sqrt"):
+    """The map as a PNG file's bytes: rows are queries, columns keys, dark is 0 and yellow the largest weight, grey is hidden.
+
+    queries, keys: (begin, end) or a slice. pixels: of the longer side; a map of more shows the largest weight of each pixel.
+    scale: "sqrt", "linear" or "log".
+    """
+    cells, *_ = _tile(self, queries, keys, pixels)
+    return _core._png(cells, scale, max(1, pixels // max(cells.shape)))
+
+
+def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels=512):
+    """The map on axes of matplotlib, which are returned. tokens: the words of queries and keys (or a pair of lists), written beside the
+    rows and columns where these are at most 60."""
+    cells, queries, keys = _tile(self, queries, keys, pixels)
+    if ax is None:
+        ax = _pyplot().subplots()[1]
+    _paint(ax, cells, (keys[0] - 0.5, keys[1] - 0.5, queries[1] - 0.5, queries[0] - 0.5))
+    ax.set_xlabel("key")
+    ax.set_ylabel("query")
+    if tokens is not None:
+        of_queries, of_keys = tokens if len(tokens) == 2 and not isinstance(tokens[0], str) else (tokens, tokens)
+        if queries[1] - queries[0] <= 60:
+            ax.set_yticks(range(*queries), of_queries[slice(*queries)])
+        if keys[1] - keys[0] <= 60:
+            ax.set_xticks(range(*keys), of_keys[slice(*keys)], rotation=90)
+    return ax
+
+
+def _paint(ax, cells, extent):
+    import numpy as np
+    from matplotlib.colors import PowerNorm
+
+    shown = np.ma.masked_where(~(cells >= 0), cells)
+    return ax.imshow(shown, cmap="cividis", norm=PowerNorm(0.5, vmin=0), extent=extent, aspect="auto", interpolation="nearest")
+
+
+def _pyplot():
+    try:
+        import matplotlib.pyplot as pyplot
+    except ImportError as missing:
+        raise ImportError("plot: matplotlib is not installed (pip install matplotlib); to_image() gives a PNG without it") from missing
+    return pyplot
+
+
+def _plot_grid(heads, queries, keys, pixels):
+    columns = math.ceil(math.sqrt(len(heads)))
+    rows = math.ceil(len(heads) / columns)
+    figure, axes = _pyplot().subplots(rows, columns, squeeze=False, sharex=True, sharey=True, figsize=(2.2 * columns, 2.2 * rows))
+    for at, ax in enumerate(axes.flat):
+        if at >= len(heads):
+            ax.set_axis_off()
+            continue
+        head_plot(heads[at], queries, keys, ax=ax, pixels=pixels // columns)
+        ax.set_title(f"H{at}", fontsize=8)
+        ax.label_outer()
+    return figure
+
+
+def map_image(self, batch=0, queries=None, keys=None, *, pixels=768, scale="sqrt"):
+    """All heads of a sequence as a PNG file's bytes, each in the scale of its own largest weight."""
+    return _core._png(_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels), scale, 1)
+
+
+def map_plot(self, batch=0, queries=None, keys=None, *, pixels=1024):
+    """All heads of a sequence on a figure of matplotlib, which is returned."""
+    return _plot_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels)
+
+
+def layer_image(self, queries=None, keys=None, *, pixels=768, scale="sqrt"):
+    """All heads of the layer as a PNG file's bytes, each in the scale of its own largest weight."""
+    return _core._png(_grid([self.head(head) for head in range(self.heads)], queries, keys, pixels), scale, 1)
+
+
+def layer_plot(self, queries=None, keys=None, *, pixels=1024):
+    """All heads of the layer on a figure of matplotlib, which is returned."""
+    return _plot_grid([self.head(head) for head in range(self.heads)], queries, keys, pixels)
+
+
+def attach(map_type):
+    """Gives the types their pictures; notebooks show a map that is a cell's value."""
+    for kind, image, plot in ((_core.MapHead, head_image, head_plot), (map_type, map_image, map_plot), (_core.LayerMap, layer_image, layer_plot)):
+        kind.to_image, kind.plot = image, plot
+        kind._repr_png_ = lambda self: self.to_image()
