@@ -17,7 +17,7 @@ from ._core import (
     window,
 )
 from ._attend import Map, attend
-from . import _models
+from . import _from_arrays, _models
 from .errors import (
     BudgetError, CancelledError, Error, FileError, FormatError, InvalidArgumentError, NotFoundError, ShapeError, StaleError, TooLongError,
     UnsupportedError,

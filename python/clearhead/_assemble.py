@@ -133,6 +133,24 @@ class _Sides:
         return begin, begin + count
 
 
+def _generated(watch, text, shown):
+    """[(id, piece, bytes, probability)] of the tokens behind the prompt, which are taken off the text."""
+    count = len(watch._probabilities)
+    if count == 0 or any(len(layer.seen) != count + 1 for layer, *_ in shown) or count >= len(text["ids"]):
+        return []
+    first, whole = len(text["ids"]) - count, text["text"].encode()
+    out, begin = [], text["offsets"][first - 1][1]
+    prompt_end = begin
+    for at in range(first, len(text["ids"])):
+        end = max(begin, text["offsets"][at][1])
+        out.append((text["ids"][at], text["pieces"][at], whole[begin:end], watch._probabilities[at - first]))
+        begin = end
+    text["text"] = whole[:prompt_end].decode()
+    for name in ("ids", "offsets", "special", "pieces"):
+        text[name] = text[name][:first]
+    return out
+
+
 def assemble(watch):
     """(trace, left out, checks) of a run."""
     left_out, ready, shown = [], [], []
@@ -169,6 +187,7 @@ def assemble(watch):
     plan = sorted(families.values(), key=lambda family: family["name"] != "cross")
     text = sides.text
     text["items"] = sides.items
+    generated = _generated(watch, text, shown) if not is_part else []
 
     def calls():
         for layer, name, q, k, description in shown:
@@ -176,7 +195,7 @@ def assemble(watch):
             yield name, layer.number, q, k, edited, torch.cat(layer.norms, 2)
 
     options = watch._options
-    trace = _core._trace_of_calls(watch._name, text, plan, calls(), [], options["budget"], options["tail"], options["rows"], options["layers"])
+    trace = _core._trace_of_calls(watch._name, text, plan, calls(), generated, options["budget"], options["tail"], options["rows"], options["layers"])
     checks, wrong = [], []
     for layer, name, *_ in shown:
         if options["layers"] and layer.number not in options["layers"]:

@@ -74,6 +74,9 @@ class Call:
         self.problem = self.source = None
         if kwargs.get("sinks") is not None:
             self.problem = "it has a sink for every query, and a description has one for each head"
+        chosen = kwargs.get("indices") is not None or kwargs.get("block_indices") is not None
+        if chosen and implementation not in ("eager", "sdpa"):
+            self.problem = "its keys are chosen by indices that only its kernel reads; watch it with the implementation eager or sdpa"
         if hasattr(mask, "source"):  # a DescribedMask of attn_implementation="clearhead"
             self.source, self.mask = mask.source.part(keys=slice(0, self.keys)), None
         elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):

@@ -12,6 +12,23 @@ def generate(self, prompt, max_tokens=128, *, temperature=None, top_k=0, top_p=1
     return (text, trace) if watch else text
 
 
+def received(self, layer, family=None, *, heads=None):
+    """What every key has received so far, step by step: f32 [step, head, key], the sum of the weights that the queries up to then gave it.
+
+    Step 0 is the prompt, then one step for each generated token: what a cache would ask that wants to let keys go. heads: these alone.
+    """
+    import numpy as np
+
+    of_layer = self.map(layer, family) if family is not None else self.map(layer)
+    chosen = list(range(of_layer.heads)) if heads is None else list(heads)
+    total = np.asarray(of_layer.sweep(["received"])["received"]).reshape(-1, of_layer.keys)[chosen].astype(np.float64)
+    steps = [total]
+    for query in range(of_layer.queries - 1, of_layer.queries - 1 - len(self.generated), -1):
+        total = total - np.nan_to_num(np.stack([of_layer.head(head).row(query).weights for head in chosen]))
+        steps.append(total)
+    return np.maximum(np.stack(steps[::-1]), 0).astype(np.float32)
+
+
 def to_html(self, path=None, *, budget=20_000_000, state=""):
     """The viewer as one page that works offline, of at most `budget` bytes: written to `path`, or returned as a string. state: what it
     opens with, as the page's own address has it behind `#`: "v=map&h=5.3" is the map of L5.H3."""
@@ -54,5 +71,6 @@ def view(self, *, height=700, budget=20_000_000, state=""):
 
 
 Model.generate = generate
+Trace.received = received
 Trace.to_html = to_html
 Trace.view = view

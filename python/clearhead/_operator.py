@@ -68,12 +68,22 @@ def _terms(softcap, biases):
     return terms + [_core.Bias(one.detach()) for one in biases]
 
 
+def _chosen(indices):
+    """Lists of the keys that an indexer chose for every query (DeepSeek Sparse Attention): int [batch, query, key]."""
+    ordered = indices.detach().to("cpu", torch.int32).sort(-1).values
+    batch, queries, count = ordered.shape
+    offsets = torch.arange(queries + 1, dtype=torch.int32) * count
+    return _core.lists(offsets[None, None].contiguous(), ordered.reshape(batch, 1, queries * count).contiguous())
+
+
 @torch.compiler.disable  # what is described is read from Python's objects; the operator itself is compiled
 def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, softcap=None, s_aux=None,
-                        position_bias=None, output_attentions=None, sinks=None, **_):
+                        position_bias=None, output_attentions=None, sinks=None, indices=None, block_indices=None, **_):
     """transformers' attention function (AttentionInterface). Returns (out [batch, query, head, d_v], Map or None)."""
     if sinks is not None:
         raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query; here a sink is one for each head')
+    if block_indices is not None:
+        raise UnsupportedError('attn_implementation="clearhead": this model hands its kernel indices of blocks; use "eager" or "sdpa" for it')
     queries, keys = query.shape[2], key.shape[2]
     biases = [] if position_bias is None else [position_bias[..., :keys].float().contiguous()]
     if isinstance(attention_mask, DescribedMask):
@@ -91,6 +101,8 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
     else:
         is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         topology = _core.causal(align="start") if is_causal and queries > 1 else _core.full()
+    if indices is not None:
+        topology = topology & _chosen(indices)
     sinks = None if s_aux is None else s_aux.float().contiguous()
     seed = int(torch.randint(1 << 62, ())) if dropout else 0
     description = _core.Description(score=_core.Dot(float(query.shape[-1] ** -0.5 if scaling is None else scaling)), terms=_terms(softcap, biases),

@@ -62,6 +62,7 @@ class Plain(TorchFunctionMode):
                 self.__enter__()
         if result is None:
             return
+        self._watch.wrote(module, result)
         if isinstance(module, nn.MultiheadAttention):
             self._attended(module, positional, keywords, result)
         elif isinstance(module, nn.TransformerEncoderLayer):

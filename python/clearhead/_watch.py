@@ -74,6 +74,7 @@ class Watch:
 
     def _begin(self):
         self._layers, self._called, self._sides, self._padding, self._masks, self._pixels = {}, {}, {}, {}, Masks(), None
+        self._prompt, self._logits, self._probabilities = None, None, []
 
     def __enter__(self):
         self._inside = 0
@@ -114,13 +115,22 @@ class Watch:
             self._begin()
         if ids is not None and ids.dim() == 2:
             at = min(self._sequence, ids.shape[0] - 1)
-            self._sides.setdefault(side, []).extend(ids[at].tolist())
+            known = self._sides.setdefault(side, [])
+            if known and ids.shape[1] == 1 and self._logits is not None:
+                self._probabilities.append(float(torch.softmax(self._logits, -1)[int(ids[at, 0])]))
+            known.extend(ids[at].tolist())
+            self._prompt = self._prompt or len(known)
         mask = kwargs.get("attention_mask")
         if isinstance(mask, torch.Tensor) and mask.dim() == 2:
             self._padding[side] = mask[min(self._sequence, mask.shape[0] - 1)].bool().cpu()
         for name in ("pixel_values", "input_features", "input_values"):
             if isinstance(kwargs.get(name), torch.Tensor):
                 self._pixels = (name, kwargs[name].detach()[min(self._sequence, kwargs[name].shape[0] - 1)].float().cpu())
+
+    def wrote(self, module, result):
+        """A module has run: the logits of what comes next are kept until it is known."""
+        if self._read_by.get(id(module)) == "" and isinstance(logits := getattr(result, "logits", None), torch.Tensor) and logits.dim() == 3:
+            self._logits = logits[min(self._sequence, logits.shape[0] - 1), -1].detach().float().cpu()
 
     @staticmethod
     def _continues(kwargs):

@@ -260,8 +260,11 @@ void add_layers(nb::module_& module) {
           "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0, kSweep);
 }
 
-void add_traces(nb::module_& module) {
-  nb::class_<Trace>(module, "Trace", "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.")
+// What a trace is of.
+nb::class_<Trace> add_trace(nb::module_& module) {
+  nb::class_<Trace> trace(module, "Trace",
+                          "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.");
+  trace
       .def_static(
           "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a)
       .def(
@@ -282,7 +285,21 @@ void add_traces(nb::module_& module) {
       .def_prop_ro(
           "tokens", [](const Trace& trace) { return trace.plan().text.pieces; }, "Each token as the vocabulary spells it.")
       .def_prop_ro(
-          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.")
+          "generated",
+          [](const Trace& trace) {
+            nb::list out;
+            for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
+            return out;
+          },
+          "(id, piece, probability) of the tokens that were generated behind the prompt.")
+      .def_prop_ro(
+          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.");
+  return trace;
+}
+
+// Its maps.
+void add_traces(nb::module_& module) {
+  add_trace(module)
       .def_prop_ro(
           "families",
           [](const Trace& trace) {

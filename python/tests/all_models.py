@@ -2,7 +2,7 @@
 
     python python/tests/all_models.py                  the whole table, as Markdown, with a line of totals
     python python/tests/all_models.py bert llama …     these only (names of folders in transformers/models)
-    python python/tests/all_models.py --tenth          every tenth
+    python python/tests/all_models.py --tenth          a tenth that covers the kinds; fails if one of them is not the same
 
 Each model file that uses the attention interface is one row: random weights, random inputs, the same for all. "same" is logits within
 1e-4 of max(1, largest), and every map within 1e-5; else the reason.
@@ -17,6 +17,7 @@ import os
 import pathlib
 import signal
 import sys
+import time
 import traceback
 import warnings
 
@@ -32,6 +33,10 @@ import clearhead as ch  # noqa: E402
 
 MODELS = pathlib.Path(transformers.__file__).parent / "models"
 SECONDS = 40
+# Encoders, decoders, pairs; windows, chunks, caps, sinks, biases, shared layers, latent attention; pictures, sounds, several towers.
+TENTH = """albert bart bert clip deepseek_v3 deepseek_v4 distilbert dinov2 electra gemma2 gemma3 gpt2 gpt_neox gpt_oss hubert llama llama4
+marian mimo_v2_flash mistral mixtral modernbert olmo2 opt phi3 qwen2 qwen3_moe roberta segformer siglip t5 vit whisper
+wav2vec2 xlm_roberta""".split()
 LOGITS, MAPS = 1e-4, 1e-5
 
 SMALL = {
@@ -101,8 +106,13 @@ def shrink(config, kept=(), depth=0):
             continue
         with contextlib.suppress(Exception):
             setattr(config, name, value)
+    if getattr(config, "kv_lora_rank", None):  # latent attention has a key head for every head
+        with contextlib.suppress(Exception):
+            config.num_key_value_heads = config.num_attention_heads
+            config.qk_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim
+            config.index_topk, config.index_n_heads, config.index_head_dim = 6, 4, 16
     for name in list(vars(config)):
-        part = getattr(config, name)
+        part = getattr(config, name, None)
         if isinstance(part, transformers.PretrainedConfig) and depth < 4:
             shrink(part, kept, depth + 1)
     for name in ("layer_types", "mlp_layer_types", "layers_block_type", "no_rope_layers", "moe_layers"):
@@ -180,8 +190,10 @@ def numbers(out):
 
 def build(folder):
     """(model, inputs) of the first class in a folder that can be made small and runs eager."""
-    reasons = []
+    reasons, begin = [], time.monotonic()
     for kind, kept in ((kind, kept) for kept in KEPT for kind in candidates(folder)):
+        if time.monotonic() - begin > SECONDS:
+            break
         try:
             with time_limit(SECONDS):
                 config = shrink(kind.config_class(), kept)
@@ -272,7 +284,7 @@ def main():
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     names = options.names or files()
-    names = names[::10] if options.tenth else names
+    names = TENTH if options.tenth else names
     rows, printed = [], io.StringIO()
     print("| model | class | clearhead | watched |\n|---|---|---|---|", flush=True)
     for folder in names:
@@ -287,7 +299,7 @@ def main():
     built = [row for row in rows if row[1] == "built"]
     same, seen = (sum(row[at] == "same" for row in built) for at in (2, 3))
     print(f"\n{len(rows)} files use the interface, {len(built)} of them were built: {same} the same with clearhead's kernel, {seen} watched.")
-    return 0 if built else 1
+    return int(options.tenth and not (len(built) == same == seen == len(rows)))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,22 @@ def test_steps_of_a_generation_are_one_map(kind, cache):
         same_maps(trace, "dec", eager_maps(model, input_ids=plain[:1, :-1]).attentions)
 
 
+def test_generated_tokens_have_probabilities_and_keys_have_received():
+    model = llama()
+    with ch.watch(model) as trace:
+        out = model.generate(IDS[:1], max_new_tokens=6, do_sample=False, attention_mask=torch.ones(1, 17, dtype=torch.long))
+    with torch.no_grad():
+        p = torch.softmax(model(out).logits[0], -1)
+    assert len(trace.generated) == 5 and trace.ids == out[0, :-1].tolist()  # the last token was never read
+    for at, (token, _, probability) in enumerate(trace.generated):
+        assert token == int(out[0, 17 + at]) and probability == pytest.approx(float(p[16 + at, token]), abs=1e-5)
+    found = trace.received(1)
+    weights = eager_maps(model, input_ids=out[:, :-1]).attentions[1][0]
+    assert found.shape == (6, 4, 22)
+    for step in range(6):
+        np.testing.assert_allclose(found[step], weights[:, : 17 + step].sum(1).numpy(), atol=1e-4)
+
+
 @pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
 def test_a_generation_after_padding(implementation):
     model, mask = llama(), torch.ones_like(IDS)
