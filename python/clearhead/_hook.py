@@ -1,13 +1,11 @@
 """attn_implementation="clearhead" is known as soon as both packages are imported, whichever comes first, and neither imports the other."""
 
-import importlib.abc
-import importlib.util
 import sys
 
 _MODULE = "transformers.modeling_utils"
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:  # importlib.abc, whose classes these two are like, takes longer to import than all of this package
     def __init__(self, loader):
         self._loader = loader
 
@@ -22,12 +20,14 @@ class _Loader(importlib.abc.Loader):
         return getattr(self._loader, name)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Steps aside after it has found the one module that it waits for."""
 
     def find_spec(self, name, path=None, target=None):
         if name != _MODULE:
             return None
+        import importlib.util
+
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
