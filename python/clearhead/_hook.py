@@ -5,7 +5,7 @@ import sys
 _MODULE = "transformers.modeling_utils"
 
 
-class _Loader:
+class _Loader:  # importlib.abc, whose classes these two are like, takes longer to import than all of this package
     def __init__(self, loader):
         self._loader = loader
 

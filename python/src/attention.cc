@@ -31,7 +31,8 @@ nb::tuple attend_arrays(const nb::object& q, const nb::object& k, const nb::obje
 
 nb::tuple attend_cache(const nb::object& q, const KVCache& cache, const AttentionSpec& spec) {
   const Tensor queries = tensor_of(q, "q");
-  const Attended made = freely([&] { return attend(queries, cache.snapshot(), spec); });
+  const PagedKV keys = cache.snapshot();  // another thread may append meanwhile
+  const Attended made = freely([&] { return attend(queries, keys, spec); });
   return nb::make_tuple(array_of(made.out, q), nb::cast(Attention{made.record, {}, made.out}));
 }
 
@@ -167,11 +168,10 @@ void add_attention(nb::module_& module) {
           "append",
           [](KVCache& self, const nb::object& k, const nb::object& v) {
             const Tensor keys = tensor_of(k, "k"), values = tensor_of(v, "v");
-            const nb::gil_scoped_release free;
-            self.append(keys, values);
+            self.append(keys, values);  // under the GIL: one thread at a time
           },
           "k"_a, "v"_a,
-          "Appends keys k: [batch, key_head, new, d_k] and values v: [batch, key_head, new, d_v]. One thread at a time. Raises ShapeError "
+          "Appends keys k: [batch, key_head, new, d_k] and values v: [batch, key_head, new, d_v]. Raises ShapeError "
           "if\n"
           "a later call differs from the first in more than the number of keys.")
       .def("keep_last", &KVCache::keep_last, "count"_a,

@@ -10,6 +10,8 @@
 
 #include <filesystem>
 
+#include <limits>
+
 #include "arrays.h"
 #include "base/format.h"
 #include "clearhead/atlas.h"
@@ -27,18 +29,28 @@ namespace {
 
 using Span = std::pair<int64_t, int64_t>;
 
+int64_t place_of(nb::handle given, const char* name) {
+  int64_t out = 0;
+  if (nb::isinstance<nb::bool_>(given) || !nb::try_cast(given, out, true)) {
+    fail(ErrorCode::kInvalidArgument, "{}: {} is no place; expected (begin, end), a slice, or one number, of whole numbers below 2**63",
+         name, nb::cast<std::string>(nb::repr(given)));
+  }
+  return out;
+}
+
 Range range_of(const nb::object& given, int64_t size, const char* name) {
   if (given.is_none()) return {0, size};
-  if (nb::isinstance<nb::int_>(given)) {
-    const int64_t at = nb::cast<int64_t>(given);
-    return {at, at + 1};
-  }
   if (nb::isinstance<nb::slice>(given)) {
     const nb::object begin = given.attr("start"), end = given.attr("stop");
-    return {begin.is_none() ? 0 : nb::cast<int64_t>(begin), end.is_none() ? size : nb::cast<int64_t>(end)};
+    return {begin.is_none() ? 0 : place_of(begin, name), end.is_none() ? size : place_of(end, name)};
   }
-  if (nb::len(given) == 2) return {nb::cast<int64_t>(given[0]), nb::cast<int64_t>(given[1])};
-  fail(ErrorCode::kInvalidArgument, "{}: expected (begin, end), a slice, or one number", name);
+  if (nb::isinstance<nb::tuple>(given) || nb::isinstance<nb::list>(given)) {
+    if (nb::len(given) != 2) fail(ErrorCode::kInvalidArgument, "{}: expected (begin, end), found {} numbers", name, nb::len(given));
+    return {place_of(given[0], name), place_of(given[1], name)};
+  }
+  const int64_t at = place_of(given, name);
+  if (at == std::numeric_limits<int64_t>::max()) fail(ErrorCode::kInvalidArgument, "{}: {} is beyond the map", name, at);
+  return {at, at + 1};
 }
 
 nb::object floats(const std::vector<float>& values) { return array_of(Tensor::from(values, {static_cast<int64_t>(values.size())})); }
@@ -260,55 +272,8 @@ void add_layers(nb::module_& module) {
           "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0, kSweep);
 }
 
-// What a trace is of.
-nb::class_<Trace> add_trace(nb::module_& module) {
-  nb::class_<Trace> trace(module, "Trace",
-                          "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.");
-  trace
-      .def_static(
-          "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a)
-      .def(
-          "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
-          "Writes the complete file or nothing.")
-      .def("__repr__",
-           [](const Trace& trace) {
-             const RunPlan& plan = trace.plan();
-             return format("clearhead.Trace of {} on {} tokens", plan.model, plan.text.ids.size());
-           })
-      .def_prop_ro("id", &Trace::id, "A hash of model, text and rows: two traces of one run agree.")
-      .def_prop_ro(
-          "model", [](const Trace& trace) { return trace.plan().model; }, "The model, as the caller named it.")
-      .def_prop_ro(
-          "text", [](const Trace& trace) { return trace.plan().text.text; }, "The text, with what was generated.")
-      .def_prop_ro(
-          "ids", [](const Trace& trace) { return trace.plan().text.ids; }, "Token ids.")
-      .def_prop_ro(
-          "tokens", [](const Trace& trace) { return trace.plan().text.pieces; }, "Each token as the vocabulary spells it.")
-      .def_prop_ro(
-          "generated",
-          [](const Trace& trace) {
-            nb::list out;
-            for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
-            return out;
-          },
-          "(id, piece, probability) of the tokens that were generated behind the prompt.")
-      .def_prop_ro(
-          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.");
-  return trace;
-}
-
-// Its maps.
-void add_traces(nb::module_& module) {
-  add_trace(module)
-      .def_prop_ro(
-          "families",
-          [](const Trace& trace) {
-            nb::list out;
-            for (const MapFamily& family : trace.plan().families) out.append(family.name);
-            return out;
-          },
-          "Names of the kinds of maps: \"enc\", \"dec\", \"cross\".")
-      .def(
+void add_layers_of_traces(nb::class_<Trace>& type) {
+  type.def(
           "layers",
           [](const Trace& trace, const std::optional<std::string>& family) { return trace.layers(family.value_or(trace.main_family())); },
           "family"_a = nb::none(), "Numbers of the layers that were kept.")
@@ -357,6 +322,50 @@ void add_traces(nb::module_& module) {
             return out;
           },
           "family"_a = nb::none(), "Ten scores of every head, and the kind that they make it: \"previous\", \"induction\", ...");
+}
+
+void add_traces(nb::module_& module) {
+  nb::class_<Trace> type(module, "Trace",
+                         "What a run keeps for later looks: the text, and of each layer its keys, queries and row statistics.");
+  type.def_static(
+          "load", [](const std::filesystem::path& path) { return freely([&] { return Trace::load(path.string()); }); }, "path"_a,
+          "Opens a trace file, memory-mapped. Raises NotFoundError, FormatError.")
+      .def(
+          "save", [](const Trace& trace, const std::filesystem::path& path) { freely([&] { trace.save(path.string()); }); }, "path"_a,
+          "Writes the complete file or nothing.")
+      .def("__repr__",
+           [](const Trace& trace) {
+             const RunPlan& plan = trace.plan();
+             return format("clearhead.Trace of {} on {} tokens", plan.model, plan.text.ids.size());
+           })
+      .def_prop_ro("id", &Trace::id, "A hash of model, text and rows: two traces of one run agree.")
+      .def_prop_ro(
+          "model", [](const Trace& trace) { return trace.plan().model; }, "The model, as the caller named it.")
+      .def_prop_ro(
+          "text", [](const Trace& trace) { return trace.plan().text.text; }, "The text, with what was generated.")
+      .def_prop_ro(
+          "ids", [](const Trace& trace) { return trace.plan().text.ids; }, "Token ids.")
+      .def_prop_ro(
+          "tokens", [](const Trace& trace) { return trace.plan().text.pieces; }, "Each token as the vocabulary spells it.")
+      .def_prop_ro(
+          "generated",
+          [](const Trace& trace) {
+            nb::list out;
+            for (const GeneratedToken& one : trace.generated_tokens()) out.append(nb::make_tuple(one.id, one.piece, one.probability));
+            return out;
+          },
+          "(id, piece, probability) of the tokens that were generated behind the prompt.")
+      .def_prop_ro(
+          "segments", [](const Trace& trace) { return segments_of(trace.plan().text); }, "(name, role, begin, end) in tokens.")
+      .def_prop_ro(
+          "families",
+          [](const Trace& trace) {
+            nb::list out;
+            for (const MapFamily& family : trace.plan().families) out.append(family.name);
+            return out;
+          },
+          "Names of the kinds of maps: \"enc\", \"dec\", \"cross\".");
+  add_layers_of_traces(type);
 }
 
 }  // namespace

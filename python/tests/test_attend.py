@@ -171,3 +171,31 @@ def test_arrays_of_torch_come_back_as_such():
     expected = eager(*rounded, causal(60, 90))
     np.testing.assert_allclose(out.float().numpy(), expected[0], atol=2e-2)
     np.testing.assert_allclose(ch.Map(record).head(0, 0).row(9).weights, expected[1][0, 0, 9], atol=1e-5)
+
+
+def test_a_cache_may_grow_while_others_read_it():
+    import threading
+
+    q, k, v = random_qkv((1, 2, 2, 1, 40, 16, 16))
+    cache = ch.KVCache()
+    cache.append(k, v)
+    problems = []
+
+    def grow():
+        for at in range(300):
+            cache.append(k[:, :, at % 40 : at % 40 + 1], v[:, :, :1])
+
+    def read():
+        try:
+            for _ in range(100):
+                out, record = ch.attend(q, cache)
+                assert np.isfinite(out).all() and abs(ch.Map(record).head(0, 0).row(0).weights.sum() - 1) < 1e-4
+        except Exception as problem:  # in a thread: told at the end
+            problems.append(problem)
+
+    threads = [threading.Thread(target=of) for of in (grow, grow, read, read)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not problems and len(cache) == 640

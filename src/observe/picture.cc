@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -51,6 +52,38 @@ uint8_t code_of(const Codes& codes, float value) {
   at = codes.kind == Scale::kSqrt ? std::sqrt(share) : share;
   return static_cast<uint8_t>(2 + std::lround(253 * at));
 }
+
+// code_of for many cells, without its logarithms: codes ascend with the value, so a table of the least value of every code says the same.
+// Floats are entered by their exponent and first four fraction bits; from there on it is a step or two.
+class CodeTable {
+ public:
+  explicit CodeTable(const Codes& codes) {
+    for (uint32_t at = 0; at < kEntries; ++at) first_[at] = code_of(codes, std::min(value_of(at << kShift), codes.high));
+    for (uint32_t code = 3; code <= 255; ++code) {
+      uint32_t below = 0, from = std::bit_cast<uint32_t>(codes.high);  // codes of `from` and above are at least `code`, if any is
+      while (below + 1 < from) {
+        const uint32_t middle = below + (from - below) / 2;
+        (code_of(codes, value_of(middle)) >= code ? from : below) = middle;
+      }
+      least_[code] = value_of(from);
+    }
+  }
+  uint8_t operator()(float value) const {
+    if (std::isnan(value)) return 0;
+    if (value == kNeverScored) return 1;
+    if (value <= 0) return 2;
+    uint32_t code = first_[std::bit_cast<uint32_t>(value) >> kShift];
+    while (code < 255 && value >= least_[code + 1]) ++code;
+    return static_cast<uint8_t>(code);
+  }
+
+ private:
+  static constexpr uint32_t kShift = 19, kEntries = 0x7F800000u >> kShift;  // up to infinity
+  static float value_of(uint32_t bits) { return std::bit_cast<float>(bits); }
+  std::array<uint8_t, kEntries> first_{};
+  std::array<float, 256> least_{};
+};
+constexpr size_t kTableCells = 32'768;  // fewer: their logarithms cost less than the table
 
 // Paints one cell of `side` pixels at pixel (x, y).
 void fill(Picture& picture, int64_t x, int64_t y, int64_t side, Rgb colour) {
@@ -105,10 +138,17 @@ Codes quantise(std::span<const float> cells, Scale kind) {
   codes.values.reserve(cells.size());
   std::array<float, 256> values{};
   for (size_t code = 0; code < values.size(); ++code) values[code] = decode(codes, static_cast<uint8_t>(code));
-  for (const float value : cells) {
-    const uint8_t code = code_of(codes, value);
-    codes.values.push_back(code);
-    if (code >= 2) codes.error = std::max(codes.error, std::abs(values[code] - value));
+  const auto add_all = [&](const auto& coded) {
+    for (const float value : cells) {
+      const uint8_t code = coded(value);
+      codes.values.push_back(code);
+      if (code >= 2) codes.error = std::max(codes.error, std::abs(values[code] - value));
+    }
+  };
+  if (cells.size() >= kTableCells && codes.high > 0 && std::isfinite(codes.high)) {
+    add_all(CodeTable(codes));
+  } else {
+    add_all([&](float value) { return code_of(codes, value); });
   }
   return codes;
 }

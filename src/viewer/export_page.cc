@@ -37,11 +37,14 @@ constexpr uint64_t kMostWeights = 200'000'000;  // of tier A, however large the 
 constexpr double kDeflatesTo = 0.25;            // how far codes of weights can be hoped to shrink, at best
 constexpr double kFloatsDeflateTo = 0.7;        // and the weights of visible pairs as f32
 
+constexpr double kHopeless = 1.25;  // of the room: what the weights so far let expect of all of them, at most
+constexpr int kDeflateLevel = 4;    // codes of weights come out as small as at 6, in two thirds of the time
+
 std::string deflated(const std::string& bytes) {
   uLongf size = ::compressBound(static_cast<uLong>(bytes.size()));
   std::string out(size, '\0');
   const auto* from = reinterpret_cast<const Bytef*>(bytes.data());
-  if (::compress2(reinterpret_cast<Bytef*>(out.data()), &size, from, static_cast<uLong>(bytes.size()), 6) != Z_OK) {
+  if (::compress2(reinterpret_cast<Bytef*>(out.data()), &size, from, static_cast<uLong>(bytes.size()), kDeflateLevel) != Z_OK) {
     fail(ErrorCode::kBudget, "export: {} bytes could not be compressed: not enough memory", bytes.size());
   }
   out.resize(size);
@@ -324,6 +327,7 @@ bool TraceWriter::add_all_weights() {
 bool TraceWriter::add_weights(bool exact) {
   const char* name = exact ? "exact" : "weights";
   const Blobs::Mark before = blobs_.mark();
+  double done = 0;
   for (const MapFamily& family : loaded_.trace().plan().families) {
     const FamilyFacts& known = loaded_.facts(family.name);
     for (const int layer : known.layers) {
@@ -337,6 +341,11 @@ bool TraceWriter::add_weights(bool exact) {
           blobs_.back_to(before);
           return false;
         }
+      }
+      done += static_cast<double>(family.heads) * static_cast<double>(known.queries) * static_cast<double>(known.keys);
+      if (static_cast<double>(blobs_.size() - before.bytes) * all_weights_ / done > kHopeless * static_cast<double>(room_)) {
+        blobs_.back_to(before);
+        return false;
       }
       tell(0.75);
     }

@@ -55,6 +55,25 @@ TEST(Codes, EveryKindDecodesWithinTheErrorItStates) {
   }
 }
 
+TEST(Codes, OfManyCellsAreThoseOfFew) {
+  std::vector<float> cells;
+  for (int i = 0; i < 100'000; ++i) cells.push_back(std::exp(-20.0f * static_cast<float>(i % 50'021) / 50'021.0f));
+  cells.insert(cells.end(), {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), 1.0f, 1e-30f});
+  for (const Scale kind : {Scale::kLinear, Scale::kSqrt, Scale::kLog}) {
+    const Codes many = quantise(cells, kind);
+    for (size_t begin = 0; begin < cells.size(); begin += 1000) {
+      std::vector<float> few(cells.begin() + static_cast<ptrdiff_t>(begin),
+                             cells.begin() + static_cast<ptrdiff_t>(std::min(begin + 1000, cells.size())));
+      const size_t count = few.size();
+      few.insert(few.end(), {1.0f, 1e-30f});  // the same levels
+      const Codes expected = quantise(few, kind);
+      ASSERT_EQ(expected.high, many.high);
+      if (expected.low != many.low) continue;
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(many.values[begin + i], expected.values[i]) << cells[begin + i];
+    }
+  }
+}
+
 TEST(Codes, SaysHiddenNeverScoredAndZeroApart) {
   const std::vector<float> cells = {kNaN, -1.0f, 0.0f, 0.5f};
   for (const Scale kind : {Scale::kLinear, Scale::kSqrt, Scale::kLog}) {
