@@ -29,16 +29,17 @@ def received(self, layer, family=None, *, heads=None):
     return np.maximum(np.stack(steps[::-1]), 0).astype(np.float32)
 
 
-def to_html(self, path=None, *, budget=20_000_000, state=""):
+def to_html(self, path=None, *, others=(), budget=20_000_000, state=""):
     """The viewer as one page that works offline, of at most `budget` bytes: written to `path`, or returned as a string. state: what it
-    opens with, as the page's own address has it behind `#`: "v=map&h=5.3" is the map of L5.H3."""
+    opens with, as the page's own address has it behind `#`: "v=map&h=5.3" is the map of L5.H3. others: traces that the page compares with
+    this one (checkpoints, runs with edits)."""
     if path is not None:
-        return _page(self, str(path), budget, state)
+        return _page([self, *[getattr(one, "trace", one) for one in others]], str(path), budget, state)
     import tempfile  # here: its own imports take longer than all of the package
 
     with tempfile.TemporaryDirectory() as folder:
         name = os.path.join(folder, "page.html")
-        _page(self, name, budget, state)
+        to_html(self, name, others=others, budget=budget, state=state)
         with open(name, encoding="utf-8") as page:
             return page.read()
 
@@ -51,21 +52,22 @@ def _in_notebook():
     return shell.__class__.__name__ == "ZMQInteractiveShell"
 
 
-def view(self, *, height=700, budget=20_000_000, state=""):
-    """Shows the viewer: in the cell's output of a notebook, `height` pixels high, else in a browser's tab. state: as to_html() has it."""
+def view(self, *others, height=700, budget=20_000_000, state=""):
+    """Shows the viewer: in the cell's output of a notebook, `height` pixels high, else in a browser's tab. others: traces to compare with,
+    side by side. state: as to_html() has it."""
     if _in_notebook():
         import html
 
         from IPython.display import HTML, display
 
-        page = html.escape(self.to_html(budget=budget, state=state), quote=True)
+        page = html.escape(self.to_html(others=others, budget=budget, state=state), quote=True)
         return display(HTML(f'<iframe srcdoc="{page}" width="100%" height="{height}" style="border:0"></iframe>'))
     import tempfile
     import webbrowser
 
     handle, path = tempfile.mkstemp(prefix="clearhead-", suffix=".html")
     os.close(handle)
-    self.to_html(path, budget=budget, state=state)
+    self.to_html(path, others=others, budget=budget, state=state)
     webbrowser.open("file://" + path)
     return None
 

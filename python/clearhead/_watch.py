@@ -72,8 +72,8 @@ class Watch:
 
     # Watching.
 
-    def _begin(self):
-        self._layers, self._called, self._sides, self._padding, self._masks, self._pixels = {}, {}, {}, {}, Masks(), None
+    def _begin(self, pixels=None):
+        self._layers, self._called, self._sides, self._padding, self._masks, self._pixels = {}, {}, {}, {}, Masks(), pixels
         self._prompt, self._logits, self._probabilities = None, None, []
 
     def __enter__(self):
@@ -101,8 +101,10 @@ class Watch:
             self._plain = None
 
     def reads(self, module, positional, kwargs):
-        """A module is about to run: what a side reads is kept."""
+        """A module is about to run: what a side reads is kept, and what the model is given to see or hear."""
         side = self._read_by.get(id(module))
+        if module is self._model or side is not None:
+            self._looks_at(module, positional, kwargs)
         if side is None:
             return
         self._called = {}
@@ -110,9 +112,9 @@ class Watch:
         if ids is None and positional and isinstance(positional[0], torch.Tensor) and not positional[0].is_floating_point():
             ids = positional[0]
         if side == "" and self._sides.get("") and ids is not None and not self._continues(kwargs):
-            self._begin()  # another run: the last one is kept
+            self._begin(self._pixels)  # another run: the last one is kept
         elif side == "source" and self._sides.get("source"):
-            self._begin()
+            self._begin(self._pixels)
         if ids is not None and ids.dim() == 2:
             at = min(self._sequence, ids.shape[0] - 1)
             known = self._sides.setdefault(side, [])
@@ -123,9 +125,14 @@ class Watch:
         mask = kwargs.get("attention_mask")
         if isinstance(mask, torch.Tensor) and mask.dim() == 2:
             self._padding[side] = mask[min(self._sequence, mask.shape[0] - 1)].bool().cpu()
+
+    def _looks_at(self, module, positional, kwargs):
+        given = dict(kwargs)
+        if positional and isinstance(positional[0], torch.Tensor) and positional[0].is_floating_point():
+            given.setdefault(getattr(module, "main_input_name", ""), positional[0])
         for name in ("pixel_values", "input_features", "input_values"):
-            if isinstance(kwargs.get(name), torch.Tensor):
-                self._pixels = (name, kwargs[name].detach()[min(self._sequence, kwargs[name].shape[0] - 1)].float().cpu())
+            if isinstance(given.get(name), torch.Tensor):
+                self._pixels = (name, given[name].detach()[min(self._sequence, given[name].shape[0] - 1)].float().cpu())
 
     def wrote(self, module, result):
         """A module has run: the logits of what comes next are kept until it is known."""

@@ -15,6 +15,7 @@
 #include "module.h"
 #include "viewer/export.h"
 #include "viewer/loaded_trace.h"
+#include "viewer/together.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -272,16 +273,20 @@ void add_models(nb::module_& module) {
   add_runs(model);
   module.def(
       "_page",
-      [](const Trace& trace, const std::string& path, uint64_t budget, const std::string& state) {
+      [](const std::vector<const Trace*>& traces, const std::string& path, uint64_t budget, const std::string& state) {
         freely([&] {
-          // The page looks at the trace only while it is written.
-          const std::shared_ptr<const Trace> borrowed(std::shared_ptr<const Trace>(), &trace);
+          // The page looks at the traces only while it is written.
+          std::vector<ShownTrace> shown;
+          for (const Trace* trace : traces) shown.push_back({.trace = std::shared_ptr<const Trace>(std::shared_ptr<const Trace>(), trace)});
           std::vector<LoadedTrace> loaded;
-          loaded.emplace_back(borrowed, LoadedTrace::Options{});
+          if (shown.size() == 1)
+            loaded.emplace_back(shown[0].trace, LoadedTrace::Options{});
+          else
+            loaded = side_by_side(shown, {});
           export_html(loaded, path, {.command = "trace.view()", .state = state, .budget_bytes = budget});
         });
       },
-      "trace"_a, "path"_a, "budget"_a, "state"_a);
+      "traces"_a, "path"_a, "budget"_a, "state"_a);
 }
 
 }  // namespace clearhead::python

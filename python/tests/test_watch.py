@@ -231,6 +231,16 @@ def test_patches_and_towers():
     assert sorted(run(clip, input_ids=IDS[:1], pixel_values=pixels).families) == ["text", "vision"]
 
 
+def test_frames_of_a_sound():
+    model = build("WhisperModel", vocab_size=100, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+                  decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=30, num_mel_bins=16, pad_token_id=0,
+                  bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+    inputs = {"input_features": torch.randn(1, 16, 60), "decoder_input_ids": IDS[:1, :7]}
+    trace = run(model, **inputs)
+    assert trace.families == ["cross", "enc", "dec"] and trace.tokens[7:9] == ["frame 1", "frame 2"] and len(trace.tokens) == 37
+    same_maps(trace, "cross", eager_maps(model, **inputs).cross_attentions, first=(0, 7))
+
+
 def test_a_trace_of_a_text_has_its_bytes_and_is_read_again(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     words = {word: at for at, word in enumerate(["[UNK]", "[CLS]", "the", "cat", "sat", "é", "on", "mat"])}
