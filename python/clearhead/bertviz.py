@@ -23,7 +23,7 @@ _LARGEST_LOGIT = 40.0  # of a weight of 1: the logistic function is 1 there in f
 def head_view(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, layer=None, heads=None, encoder_attention=None,
               decoder_attention=None, cross_attention=None, encoder_tokens=None, decoder_tokens=None, include_layers=None,
               html_action="view"):
-    """The words with what they attend to, head by head.
+    """The words twice, with lines to what they attend to, head by head.
 
     attention: per layer [1, head, query, key], as `output_attentions=True` gives it; tokens: [query] words. Of an encoder-decoder
     encoder_attention, decoder_attention and cross_attention, each alone or together, with encoder_tokens and decoder_tokens.
@@ -33,7 +33,7 @@ def head_view(attention=None, tokens=None, sentence_b_start=None, prettify_token
     """
     trace = trace_of(attention, tokens, sentence_b_start, prettify_tokens, encoder_attention, decoder_attention, cross_attention,
                      encoder_tokens, decoder_tokens, include_layers)
-    return _shown(trace, "read", layer, heads, html_action)
+    return _shown(trace, "lines", layer, heads, html_action)
 
 
 def model_view(attention=None, tokens=None, sentence_b_start=None, prettify_tokens=True, display_mode="light", encoder_attention=None,

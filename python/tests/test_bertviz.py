@@ -77,7 +77,7 @@ def test_views_give_the_page(monkeypatch, tmp_path):
     bertviz.head_view(random_attention(), BERT, layer=1, heads=[0, 2])
     bertviz.model_view(random_attention(), BERT, sentence_b_start=7)
     pages = [open(one.removeprefix("file://"), encoding="utf-8").read() for one in shown]
-    assert "v=read&h=1.0,1.2".replace("&", "\\u0026") in pages[0] or "v=read&h=1.0,1.2" in pages[0]
+    assert "v=lines&h=1.0,1.2".replace("&", "\\u0026") in pages[0] or "v=lines&h=1.0,1.2" in pages[0]
     assert "v=atlas" in pages[1]
     page = bertviz.head_view(random_attention(), BERT, html_action="return")
     assert getattr(page, "data", page).startswith("<!doctype html>")
