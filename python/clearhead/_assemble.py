@@ -39,7 +39,7 @@ def _joined(layer):
         terms = _joined_terms(layer, keys if layer.is_cross else layer.queries)
     normaliser = _core.Softmax(None if layer.sinks is None else layer.sinks.detach().float().cpu().contiguous())
     terms = [_core.Bias(term) if isinstance(term, torch.Tensor) else term for term in terms]
-    description = _core.Description(score=_core.Dot(layer.scale), terms=terms, topology=topology, normaliser=normaliser)
+    description = _core.Description(score=layer.score, terms=terms, topology=topology, normaliser=normaliser)
     return torch.cat(layer.q, 2), torch.cat(layer.k, 2), description
 
 

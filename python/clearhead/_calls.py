@@ -84,7 +84,7 @@ class Call:
 
     def of(self, sequence):
         """The same call of one sequence."""
-        one = object.__new__(Call)
+        one = object.__new__(type(self))
         one.__dict__.update(self.__dict__)
         pick = lambda x: x if x is None else x[min(sequence, x.shape[0] - 1) :][:1]  # noqa: E731
         one.query, one.key, one.value, one.mask, one.bias = map(pick, (self.query, self.key, self.value, self.mask, self.bias))
@@ -141,17 +141,25 @@ class Call:
         shift, window = self.band
         return _core.causal(window, align="start" if shift == 0 and self.keys != self.queries else "end"), terms
 
-    def weights(self, rows, hide=None):
-        """The eager formula for these queries of every sequence, f32 [batch, head, row, key]; NaN where a row sees nothing.
+    def score(self):
+        """The score function of its description."""
+        return _core.Dot(self.scale)
 
-        hide: bool [head|1, row, key] of pairs to hide as well.
-        """
+    def _scores(self, rows):
         query = self.query.detach()[:, :, rows].float()
         key = self.key.detach().float()
         groups = query.shape[1] // key.shape[1]
         batch, heads, count, width = query.shape
         scores = torch.matmul(query.reshape(batch, key.shape[1], groups * count, width), key.transpose(2, 3))
-        scores = scores.reshape(batch, heads, count, self.keys) * self.scale
+        return scores.reshape(batch, heads, count, self.keys) * self.scale
+
+    def weights(self, rows, hide=None):
+        """The eager formula for these queries of every sequence, f32 [batch, head, row, key]; NaN where a row sees nothing.
+
+        hide: bool [head|1, row, key] of pairs to hide as well.
+        """
+        scores = self._scores(rows)
+        batch, heads, count, _ = scores.shape
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         if self.bias is not None:
@@ -185,3 +193,26 @@ class Call:
         groups = heads // value.shape[1]
         out = torch.matmul(weights.reshape(batch, value.shape[1], groups * count, keys), value)
         return out.reshape(batch, heads, count, -1).transpose(1, 2)
+
+
+class RelativeCall(Call):
+    """A call whose scores are those of DeBERTa (He et al. 2021, equation 4): s_ij = scale (q_i·k_j + q_i·A[j - i] + k_j·B[j - i]).
+
+    of_queries, of_keys: A and B, f32 [head, 2 * reach + 1, d_k], row j - i + reach.
+    """
+
+    def __init__(self, module, query, key, value, mask, scale, of_queries, of_keys, dropout):
+        super().__init__("eager", module, query, key, value, mask, {"scaling": scale, "dropout": dropout})
+        self.of_queries, self.of_keys = of_queries, of_keys
+
+    def score(self):
+        return _core.Relative(float32(self.of_queries).contiguous(), float32(self.of_keys).contiguous(), scale=self.scale)
+
+    def _scores(self, rows):
+        query, key = self.query.detach()[:, :, rows].float(), self.key.detach().float()
+        reach = self.of_queries.shape[1] // 2
+        rows = torch.as_tensor(list(rows), device=query.device)
+        offsets = torch.arange(self.keys, device=query.device)[None] - rows[:, None] + reach  # [row, key]
+        by_query = torch.einsum("bhrd,hrkd->bhrk", query, self.of_queries[:, offsets].float())
+        by_key = torch.einsum("bhkd,hrkd->bhrk", key, self.of_keys[:, offsets].float())
+        return (torch.matmul(query, key.transpose(2, 3)) + by_query + by_key) * self.scale

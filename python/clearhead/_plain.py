@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from . import _modules
-from ._calls import Call
+from ._calls import Call, RelativeCall
 from .errors import UnsupportedError
 
 
@@ -67,6 +67,8 @@ class Plain(TorchFunctionMode):
             self._attended(module, positional, keywords, result)
         elif isinstance(module, nn.TransformerEncoderLayer):
             self._encoded(module, positional, keywords)
+        elif type(module).__name__ == "DisentangledSelfAttention" and hasattr(module, "pos_att_type") and hasattr(module, "query_proj"):
+            self._disentangled(module, positional, keywords, result)
 
     def __torch_function__(self, function, types, positional=(), keywords=None):
         result = function(*positional, **(keywords or {}))
@@ -113,6 +115,43 @@ class Plain(TorchFunctionMode):
             source = layer.norm1(source) if layer.norm_first else source
             self._projected(attention, source, source, source, given.get("src_key_padding_mask"), given.get("src_mask"), None,
                             attention.batch_first)
+
+    def _disentangled(self, module, positional, keywords, result):
+        """DeBERTa-v2's attention, which has no interface: q, k, v and its two tables, as the module computes them."""
+        names = ("hidden_states", "attention_mask", "output_attentions", "query_states", "relative_pos", "rel_embeddings")
+        given = {**dict(zip(names, positional)), **keywords}
+        watch, heads = self._watch, module.num_attention_heads
+        kept = watch._layer(self.paths[id(module)], module)
+        if watch._edits:
+            raise UnsupportedError(f"edits: {kept.path} is DeBERTa's attention, whose heads are joined already where they could be changed")
+        hidden, source = given["hidden_states"], given.get("query_states")
+        source = hidden if source is None else source
+        relative = given.get("relative_pos")
+        if module.relative_attention and (relative is None or source.shape[1] != hidden.shape[1]):
+            kept.problem = "its relative positions are not those of one text"
+            return
+        split = lambda x: x.unflatten(-1, (heads, -1)).transpose(1, 2)  # noqa: E731
+        with torch.no_grad():
+            q, k, v = (split(of(x)) for of, x in ((module.query_proj, source), (module.key_proj, hidden), (module.value_proj, hidden)))
+            kinds = [kind for kind in ("c2p", "p2c") if kind in module.pos_att_type]
+            scale = (q.shape[-1] * (1 + len(kinds))) ** -0.5
+            mask = given["attention_mask"].bool()
+            mask = mask if mask.dim() == 4 else mask[:, None, None, :] if mask.dim() == 2 else mask[:, None]
+            dropout = module.dropout.p if module.training else 0.0
+            if module.relative_attention and kinds:
+                span, table = module.pos_ebd_size, given["rel_embeddings"][: 2 * module.pos_ebd_size]
+                relative = relative.reshape(relative.shape[-2:]).long()
+                bucket = torch.cat([relative[:, 0].flip(0), relative[0, 1:]])  # of i - j = N - 1 … 0 … -(N - 1), as j - i grows
+                rows = lambda of, at: of(table).unflatten(-1, (heads, -1)).transpose(0, 1)[:, at.clamp(0, 2 * span - 1)]  # noqa: E731
+                of_pairs = [module.key_proj, module.query_proj] if module.share_att_key else [getattr(module, "pos_key_proj", None),
+                                                                                              getattr(module, "pos_query_proj", None)]
+                empty = torch.zeros(heads, len(bucket), q.shape[-1])
+                of_queries = rows(of_pairs[0], bucket + span) if "c2p" in kinds else empty
+                of_keys = rows(of_pairs[1], span - bucket.flip(0)) if "p2c" in kinds else empty
+                call = RelativeCall(module, q, k, v, mask, scale, of_queries, of_keys, dropout)
+            else:
+                call = Call("eager", module, q, k, v, mask, {"scaling": scale, "dropout": dropout})
+            watch.observe(kept, call, (result[0] if isinstance(result, tuple) else result).unflatten(-1, (heads, -1)))
 
     def _projected(self, module, query, key, value, padding, mask, returned, batch_first):
         watch, heads = self._watch, module.num_heads

@@ -28,7 +28,7 @@ class _Layer:
         self.path, self.family, self.number, self.is_cross = path, family, number, is_cross
         self.q, self.k, self.norms, self.seen = [], [], [], []  # seen: (topology, terms, queries, keys) of every call
         self.samples = []  # (query, first key, weights [head, key]), in places of the trace
-        self.scale = self.sinks = self.problem = None
+        self.score = self.sinks = self.problem = None
 
     @property
     def queries(self):
@@ -246,7 +246,7 @@ class Watch:
             kept.k.append(float32(call.key[:, :, new]).contiguous().clone())
             kept.norms.append(call.value[:, :, new].detach().float().norm(dim=-1).cpu())
         kept.seen.append((topology, terms, q_end - q_begin, k_end - k_begin))
-        kept.scale, kept.sinks = call.scale, call.sinks
+        kept.score, kept.sinks = call.score(), call.sinks
         return first
 
     def _side_of(self, family):

@@ -231,6 +231,22 @@ def test_patches_and_towers():
     assert sorted(run(clip, input_ids=IDS[:1], pixel_values=pixels).families) == ["text", "vision"]
 
 
+@pytest.mark.parametrize("kinds, shared, buckets", [(["p2c", "c2p"], True, 4), (["c2p"], False, -1), (["p2c"], False, 8)])
+def test_disentangled_attention_of_deberta(kinds, shared, buckets):
+    model = build("DebertaV2Model", **SMALL, relative_attention=True, pos_att_type=kinds, share_att_key=shared, position_buckets=buckets,
+                  max_relative_positions=32, norm_rel_ebd="none")
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=0.3)
+    mask = torch.ones_like(IDS)
+    mask[0, 12:] = 0
+    trace = run(model, input_ids=IDS, attention_mask=mask)
+    with torch.no_grad():
+        expected = model(IDS, attention_mask=mask, output_attentions=True).attentions
+    assert len(trace.ids) == 12
+    same_maps(trace, "enc", expected, 0, 12)
+
+
 def test_frames_of_a_sound():
     model = build("WhisperModel", vocab_size=100, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
                   decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_source_positions=30, num_mel_bins=16, pad_token_id=0,
