@@ -27,8 +27,9 @@ def _errors():
     return errors
 
 
-def attend(q, k, v=None, description=None, *, topology=None, scale=None, softcap=None, bias=None, terms=(), score=None, normaliser=None,
-           dropout=0.0, dropout_seed=0, head_mask=None):
+def attend(q, k, v=None, description: _core.Description | None = None, *, topology: _core.Topology | None = None,
+           scale: float | None = None, softcap: float | None = None, bias=None, terms=(), score=None, normaliser=None,
+           dropout: float = 0.0, dropout_seed: int = 0, head_mask=None) -> tuple:
     """Computes attention, and keeps what is needed to recompute any of its weights later.
 
     q: [batch, head, query, d_k]; k: [batch, key_head, key, d_k]; v: [batch, key_head, key, d_v]; any strides, all float32, float16 or
@@ -59,7 +60,7 @@ class Map:
     map.head(batch, head).row(query).top_k(8); .column(key); .tile(queries, keys, cells)
     """
 
-    def __init__(self, record, _map=None):
+    def __init__(self, record: _core.Record, _map=None):
         self._map = _map if _map is not None else _core._Map(_core._record_of(record))
 
     @property
@@ -77,15 +78,15 @@ class Map:
         """(begin, end): the queries whose rows the record has."""
         return self._map.rows_kept
 
-    def head(self, batch, head):
+    def head(self, batch: int, head: int) -> _core.MapHead:
         """One head of one sequence. Raises InvalidArgumentError, at its first look, for one that is not there."""
         return self._map.head(batch, head)
 
-    def after(self):
+    def after(self) -> "Map":
         """The map of what the values were multiplied by: after dropout and head mask."""
         return Map(None, self._map.after())
 
-    def as_used(self):
+    def as_used(self) -> "Map":
         """The map of the weights as the kernel rounded them: to bf16 where it multiplied bf16, else the same."""
         return Map(None, self._map.as_used())
 
@@ -93,7 +94,8 @@ class Map:
         """Mean weight that these rows give to these keys, f32 [batch, head]. Ranges: (begin, end), slices or single numbers."""
         return self._map.mass(queries, keys)
 
-    def sweep(self, *statistics, top_k=0, cells=(0, 0), matches=(), offset_reach=64, heads=None, sampled_rows=0):
+    def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None,
+              sampled_rows: int = 0) -> dict:
         """Sums over every row and key in one pass, as a dict of arrays.
 
         statistics: "entropy" (nats) and "distance" f32 [batch, head, query], "received" [batch, head, key], "offsets" [batch, head,

@@ -2,6 +2,7 @@
 
 from . import _core
 from ._attend import _description, _readable
+from ._given import give
 from ._text import text_of
 from .errors import InvalidArgumentError, NotFoundError, ShapeError
 
@@ -106,5 +107,4 @@ def from_transformer_lens(cache, tokens=None, *, config=None, ids=None, tokenize
     return from_qkv(layers, tokens, descriptions, ids=ids, tokenizer=tokenizer, name=str(asked("model_name", "TransformerLens")), **options)
 
 
-_core.Trace.from_qkv = staticmethod(from_qkv)
-_core.Trace.from_transformer_lens = staticmethod(from_transformer_lens)
+give(_core.Trace, from_qkv=staticmethod(from_qkv), from_transformer_lens=staticmethod(from_transformer_lens))

@@ -3,9 +3,11 @@
 import os
 
 from ._core import Model, Trace, _page
+from ._given import give
 
 
-def generate(self, prompt, max_tokens=128, *, temperature=None, top_k=0, top_p=1.0, seed=0, watch=False):
+def generate(self, prompt: str, max_tokens: int = 128, *, temperature: "float | None" = None, top_k: int = 0, top_p: float = 1.0,
+             seed: int = 0, watch: bool = False):
     """The text that follows, greedily unless a temperature is given; of an encoder-decoder the text it writes. watch=True returns (text,
     trace) with the attention of every step."""
     text, trace = self._generate(prompt, max_tokens, temperature, top_k, top_p, seed, watch)
@@ -29,7 +31,7 @@ def received(self, layer, family=None, *, heads=None):
     return np.maximum(np.stack(steps[::-1]), 0).astype(np.float32)
 
 
-def to_html(self, path=None, *, others=(), budget=20_000_000, state=""):
+def to_html(self, path=None, *, others=(), budget: int = 20_000_000, state: str = ""):
     """The viewer as one page that works offline, of at most `budget` bytes: written to `path`, or returned as a string. state: what it
     opens with, as the page's own address has it behind `#`: "v=map&h=5.3" is the map of L5.H3. others: traces that the page compares with
     this one (checkpoints, runs with edits)."""
@@ -72,7 +74,5 @@ def view(self, *others, height=700, budget=20_000_000, state=""):
     return None
 
 
-Model.generate = generate
-Trace.received = received
-Trace.to_html = to_html
-Trace.view = view
+give(Model, generate=generate)
+give(Trace, received=received, to_html=to_html, view=view)

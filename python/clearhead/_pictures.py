@@ -3,6 +3,7 @@
 import math
 
 from . import _core
+from ._given import give
 from .errors import InvalidArgumentError
 
 _GAP = 2  # pixels between the heads of a grid
@@ -45,7 +46,7 @@ def _grid(heads, queries, keys, pixels):
     return out
 
 
-def head_image(self, queries=None, keys=None, *, pixels=512, scale="sqrt"):
+def head_image(self, queries=None, keys=None, *, pixels: int = 512, scale: str = "sqrt") -> bytes:
     """The map as a PNG file's bytes: rows are queries, columns keys, dark is 0 and yellow the largest weight, grey is hidden.
 
     queries, keys: (begin, end) or a slice. pixels: of the longer side; a map of more shows the largest weight of each pixel.
@@ -55,7 +56,7 @@ def head_image(self, queries=None, keys=None, *, pixels=512, scale="sqrt"):
     return _core._png(cells, scale, max(1, pixels // max(cells.shape)))
 
 
-def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels=512):
+def head_plot(self, queries=None, keys=None, *, ax=None, tokens=None, pixels: int = 512):
     """The map on axes of matplotlib, which are returned. tokens: the words of queries and keys (or a pair of lists), written beside the
     rows and columns where these are at most 60."""
     cells, queries, keys = _tile(self, queries, keys, pixels)
@@ -103,28 +104,32 @@ def _plot_grid(heads, queries, keys, pixels):
     return figure
 
 
-def map_image(self, batch=0, queries=None, keys=None, *, pixels=768, scale="sqrt"):
+def map_image(self, batch: int = 0, queries=None, keys=None, *, pixels: int = 768, scale: str = "sqrt") -> bytes:
     """All heads of a sequence as a PNG file's bytes, each in the scale of its own largest weight."""
     return _core._png(_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels), scale, 1)
 
 
-def map_plot(self, batch=0, queries=None, keys=None, *, pixels=1024):
+def map_plot(self, batch: int = 0, queries=None, keys=None, *, pixels: int = 1024):
     """All heads of a sequence on a figure of matplotlib, which is returned."""
     return _plot_grid([self.head(batch, head) for head in range(self.shape[1])], queries, keys, pixels)
 
 
-def layer_image(self, queries=None, keys=None, *, pixels=768, scale="sqrt"):
+def layer_image(self, queries=None, keys=None, *, pixels: int = 768, scale: str = "sqrt") -> bytes:
     """All heads of the layer as a PNG file's bytes, each in the scale of its own largest weight."""
     return _core._png(_grid([self.head(head) for head in range(self.heads)], queries, keys, pixels), scale, 1)
 
 
-def layer_plot(self, queries=None, keys=None, *, pixels=1024):
+def layer_plot(self, queries=None, keys=None, *, pixels: int = 1024):
     """All heads of the layer on a figure of matplotlib, which is returned."""
     return _plot_grid([self.head(head) for head in range(self.heads)], queries, keys, pixels)
+
+
+def _picture_of_a_cell(self):
+    return self.to_image()
 
 
 def attach(map_type):
     """Gives the types their pictures; notebooks show a map that is a cell's value."""
     for kind, image, plot in ((_core.MapHead, head_image, head_plot), (map_type, map_image, map_plot), (_core.LayerMap, layer_image, layer_plot)):
-        kind.to_image, kind.plot = image, plot
-        kind._repr_png_ = lambda self: self.to_image()
+        give(kind, to_image=image, plot=plot)
+        kind._repr_png_ = _picture_of_a_cell

@@ -54,11 +54,10 @@ uint8_t code_of(const Codes& codes, float value) {
 }
 
 // code_of for many cells, without its logarithms: codes ascend with the value, so a table of the least value of every code says the same.
-// Floats are entered by their exponent and first four fraction bits; from there on it is a step or two.
+// Floats are entered by their exponent and first eight fraction bits; from there on it is seldom a step.
 class CodeTable {
  public:
   explicit CodeTable(const Codes& codes) {
-    for (uint32_t at = 0; at < kEntries; ++at) first_[at] = code_of(codes, std::min(value_of(at << kShift), codes.high));
     for (uint32_t code = 3; code <= 255; ++code) {
       uint32_t below = 0, from = std::bit_cast<uint32_t>(codes.high);  // codes of `from` and above are at least `code`, if any is
       while (below + 1 < from) {
@@ -66,6 +65,11 @@ class CodeTable {
         (code_of(codes, value_of(middle)) >= code ? from : below) = middle;
       }
       least_[code] = value_of(from);
+    }
+    uint8_t code = 2;
+    for (uint32_t at = 0; at < kEntries; ++at) {
+      while (code < 255 && value_of(at << kShift) >= least_[code + 1u]) ++code;
+      first_[at] = code;
     }
   }
   uint8_t operator()(float value) const {
@@ -78,9 +82,9 @@ class CodeTable {
   }
 
  private:
-  static constexpr uint32_t kShift = 19, kEntries = 0x7F800000u >> kShift;  // up to infinity
+  static constexpr uint32_t kShift = 15, kEntries = 0x7F800000u >> kShift;  // up to infinity
   static float value_of(uint32_t bits) { return std::bit_cast<float>(bits); }
-  std::array<uint8_t, kEntries> first_{};
+  std::vector<uint8_t> first_ = std::vector<uint8_t>(kEntries);
   std::array<float, 256> least_{};
 };
 constexpr size_t kTableCells = 32'768;  // fewer: their logarithms cost less than the table
@@ -135,15 +139,17 @@ Codes quantise(std::span<const float> cells, Scale kind) {
   const Levels levels = levels_of(cells);
   codes.high = levels.high;
   if (kind == Scale::kLog && levels.high > 0) codes.low = std::max(levels.low, levels.high * 1e-6f);
-  codes.values.reserve(cells.size());
+  codes.values.resize(cells.size());
   std::array<float, 256> values{};
   for (size_t code = 0; code < values.size(); ++code) values[code] = decode(codes, static_cast<uint8_t>(code));
   const auto add_all = [&](const auto& coded) {
-    for (const float value : cells) {
-      const uint8_t code = coded(value);
-      codes.values.push_back(code);
-      if (code >= 2) codes.error = std::max(codes.error, std::abs(values[code] - value));
+    float error = 0;
+    for (size_t at = 0; at < cells.size(); ++at) {
+      const uint8_t code = coded(cells[at]);
+      codes.values[at] = code;
+      if (code >= 2) error = std::max(error, std::abs(values[code] - cells[at]));
     }
+    codes.error = error;
   };
   if (cells.size() >= kTableCells && codes.high > 0 && std::isfinite(codes.high)) {
     add_all(CodeTable(codes));
