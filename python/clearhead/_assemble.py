@@ -95,6 +95,9 @@ class _Sides:
         parts = []
         for side, ids in watch._sides.items():
             begin, end = watch._text_range(side, len(ids))
+            counts = {count for layer in watch._layers.values() for count in (layer.queries, layer.keys)}
+            if end - begin not in counts and len(ids) in counts:
+                begin, end = 0, len(ids)  # the padding could not be left away
             tokenizer = watch._tokenizer
             parts.append((side, text_of(tokenizer, ids[begin:end], watch._text if side in ("", "source") else None)))
         whole = {"text": "", "ids": [], "offsets": [], "special": [], "pieces": [], "segments": []}

@@ -8,6 +8,7 @@ rows, which checks it.
 import torch
 
 from . import _core
+from ._masks import MaskSource
 
 def float32(x):
     """x detached, on the CPU, in a dtype that the engine reads."""
@@ -79,6 +80,9 @@ class Call:
             self.problem = "its keys are chosen by indices that only its kernel reads; watch it with the implementation eager or sdpa"
         if hasattr(mask, "source"):  # a DescribedMask of attn_implementation="clearhead"
             self.source, self.mask = mask.source.part(keys=slice(0, self.keys)), None
+        elif type(mask).__name__ == "BlockMask":  # of flex attention
+            self.source = MaskSource(query.shape[0], self.queries, self.keys, 0, 0, mask.mask_mod, None, query.device, torch.float32)
+            self.mask = None
         elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):
             self.problem = f"its mask is a {type(mask).__name__}" + (f" of {mask.dim()} axes" if isinstance(mask, torch.Tensor) else "")
 
@@ -114,9 +118,11 @@ class Call:
         """True: these queries see no key outside [k_begin, k_end)."""
         if self.source is not None:
             padding = self.source.padding
-            if padding is None:
-                return self.source.part(keys=slice(k_end, self.keys)).shape[3] == 0 and k_begin == 0
-            return not bool(padding[:, :k_begin].any() or padding[:, k_end : self.keys].any())
+            if padding is not None:
+                return not bool(padding[:, :k_begin].any() or padding[:, k_end : self.keys].any())
+            outside = [slice(0, k_begin), slice(k_end, self.keys)]
+            parts = [self.source.part(queries=slice(q_begin, q_end), keys=one) for one in outside]
+            return not any(bool(part.rows(list(range(part.shape[2]))).any()) for part in parts if part.shape[3])
         mask = self.mask[0] if self.mask.shape[2] == 1 else self.mask[0, :, q_begin:q_end]
         outside = [mask[..., :k_begin], mask[..., k_end : self.keys]]
         return not any(bool((one if one.dtype == torch.bool else ~_hidden(one)).any()) for one in outside if one.numel())

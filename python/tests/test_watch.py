@@ -77,6 +77,14 @@ def test_a_decoders_maps_are_the_eager_ones_whatever_stands_before_the_text(impl
     same_maps(trace, "dec", eager_maps(model, input_ids=IDS, attention_mask=mask).attentions, 4)
 
 
+def test_flex_attentions_blocks_are_read():
+    model = llama()
+    model.set_attn_implementation("flex_attention")
+    with torch.no_grad(), ch.watch(model) as trace:
+        model(IDS, attention_mask=torch.tensor([[0] * 4 + [1] * 13, [1] * 17]))
+    assert trace.left_out == [] and trace.verify() < 1e-6 and trace.ids == IDS[0, 4:].tolist()
+
+
 def test_windows_caps_and_sinks():
     mistral = build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6)
     same_maps(run(mistral, input_ids=IDS), "dec", eager_maps(mistral, input_ids=IDS).attentions)
