@@ -54,7 +54,7 @@ class Call:
 
     def __init__(self, implementation, module, query, key, value, mask, kwargs):
         self.query, self.key, self.value, self.mask = query, key, value, mask
-        self.queries, self.keys = query.shape[2], key.shape[2]
+        self.batch, self.queries, self.keys = query.shape[0], query.shape[2], key.shape[2]
         scaling = kwargs.get("scaling")
         self.scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
         self.softcap = kwargs.get("softcap")

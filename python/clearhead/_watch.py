@@ -240,6 +240,9 @@ class Watch:
         if kept.problem is not None:
             return first
         topology, terms = call.described(self._masks, slice(q_begin, q_end), slice(k_begin, k_end))
+        if begun and not kept.is_cross and call.batch > 1 and not self._continues_keys(kept, call, k_begin, k_end - (q_end - q_begin)):
+            kept.problem = "its cache was put in another order between steps, as beams do; generate with num_beams=1, or watch a run of the text"
+            return first
         new = slice(k_end - (q_end - q_begin), k_end) if begun and not kept.is_cross else slice(k_begin, k_end)
         kept.q.append(float32(call.query[:, :, q_begin:q_end]).contiguous().clone())
         if not (begun and kept.is_cross):
@@ -248,6 +251,13 @@ class Watch:
         kept.seen.append((topology, terms, q_end - q_begin, k_end - k_begin))
         kept.score, kept.sinks = call.score(), call.sinks
         return first
+
+    @staticmethod
+    def _continues_keys(kept, call, begin, end):
+        """True: what the cache holds before the new keys is what was kept of it."""
+        known = torch.cat(kept.k, 2)
+        count = min(known.shape[2], end - begin)
+        return torch.equal(float32(call.key[:, :, end - count : end]), known[:, :, known.shape[2] - count :])
 
     def _side_of(self, family):
         return "" if not self._is_pair else "target" if family == "dec" else "source"

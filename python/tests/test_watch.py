@@ -77,6 +77,13 @@ def test_a_decoders_maps_are_the_eager_ones_whatever_stands_before_the_text(impl
     same_maps(trace, "dec", eager_maps(model, input_ids=IDS, attention_mask=mask).attentions, 4)
 
 
+def test_beams_are_named_and_not_shown():
+    model = llama()
+    torch.nn.init.normal_(model.lm_head.weight, std=0.01)  # beams are near each other, so that they change places
+    with pytest.raises(ch.InvalidArgumentError, match="as beams do; generate with num_beams=1"), ch.watch(model):
+        model.generate(IDS, max_new_tokens=12, num_beams=4, do_sample=False, attention_mask=torch.ones_like(IDS))
+
+
 def test_flex_attentions_blocks_are_read():
     model = llama()
     model.set_attn_implementation("flex_attention")
