@@ -47,7 +47,10 @@ Candidates candidates_of(const std::string& path, const Model& model, const Inte
 class Chat {
  public:
   Chat(const Model& model, const Options& options)
-      : model_(model), options_(options), settings_(options.settings(model)), before_(options.turns ? options.turns : turns_before(model.info())) {
+      : model_(model),
+        options_(options),
+        settings_(options.settings(model)),
+        before_(options.turns ? options.turns : turns_before(model.info())) {
     if (!before_) {
       fail(ErrorCode::kUnsupported,
            "{}: its files do not say how many turns it reads (\"turns_before\" in generation_config.json), so it was not trained on "
@@ -166,7 +169,8 @@ void add_run_chat(CLI::App& run) {
       "A turn a line, from the terminal, --file or a pipe; an empty line begins a new dialogue, Ctrl-D ends.\n"
       "Example: clearhead run chat MODEL --trace chat.trace, then clearhead view chat.trace");
   options->add(*task, "an answer");
-  CLI::Option* text = task->add_option("text", options->text, "A turn to answer, the first of its dialogue (default: the turns of a dialogue, a line each)");
+  CLI::Option* text = task->add_option("text", options->text,
+                                       "A turn to answer, the first of its dialogue (default: the turns of a dialogue, a line each)");
   task->add_option("--file,-f", options->file, "Read the turns from this file; - is standard input")->type_name("FILE")->excludes(text);
   task->add_option("--turns", options->turns, "Read so many turns before each answer (default: as the model was trained)")
       ->check(whole_from(0));

@@ -12,8 +12,7 @@ SharedWords::SharedWords(const Scope& scope, int64_t vocabulary, int64_t width, 
 
 // Scaled to variance 1 (Vaswani et al. 2017, §3.4): the table is an output projection, whose entries are small.
 Tensor SharedWords::operator()(Compute& compute, const std::vector<int32_t>& ids) const {
-  const Tensor words = table_(compute, ids),
-               scale = Tensor::from(std::vector<float>{std::sqrt(static_cast<float>(words.size(1)))}, {1, 1});
+  const Tensor words = table_(compute, ids), scale = Tensor::from(std::vector<float>{std::sqrt(static_cast<float>(words.size(1)))}, {1, 1});
   return compute.dropout(compute.multiply(words, scale.expand(words.shape())), dropout_);
 }
 
