@@ -34,8 +34,8 @@ struct Seen {
 // What an encoder-decoder writes from a line, or from turns, is printed with what it looked at.
 Seen written_from(const ModelInfo& info, const ModelExample& example) {
   const auto model = load_model(info.name);
-  const std::string task = turns_before(*model) ? format("chat {} --file TURNS", quoted(info.name))
-                                                : format("translate {} {}", quoted(info.name), quoted(example.input));
+  const std::string task = turns_before(info) ? format("chat {} --file TURNS", quoted(info.name))
+                                              : format("translate {} {}", quoted(info.name), quoted(example.input));
   return {.trace = print_translation(*model, example.input), .command = format("clearhead run {} --trace FILE", task)};
 }
 

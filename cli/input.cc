@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "clearhead/data.h"
+#include "clearhead/generate.h"
 #include "cli/cli.h"
 #include "models/reading.h"
 
@@ -52,12 +53,14 @@ std::vector<std::string> tasks_of(const ModelInfo& info) {
   std::vector<std::string> out;
   for (const auto& [has, task] : {std::pair{info.has_embedding, "embed"},
                                   {info.has_masked, "fill"},
-                                  {info.has_classifier && !info.answers, "classify"},
+                                  {info.has_classifier && !info.answers && !info.tags, "classify"},
+                                  {info.tags, "tag"},
                                   {info.chooses, "summarise"},
                                   {info.answers.has_value(), "answer"},
                                   {info.has_causal && info.encoder_layers == 0, "generate"},
                                   {writes_from_text(info), "translate"},
                                   {writes_from_text(info) && summarises(info), "summarise"},
+                                  {writes_from_text(info) && turns_before(info), "chat"},
                                   {info.reads == "sound", "transcribe"}}) {
     if (has) out.emplace_back(task);
   }

@@ -76,16 +76,20 @@ void measure_pairs(const Recipe& recipe, const Model& model, bool json) {
   if (recipe.pairs->rouge) return print_rouge(metrics::mean_rouge(hypotheses, references), references.size(), beams, json);
   const Bleu score = bleu(hypotheses, references, recipe.pairs->bleu);
   const std::string signature = bleu_signature(recipe.pairs->bleu);
+  int64_t exact = 0;
+  for (size_t at = 0; at < references.size(); ++at) exact += hypotheses[at] == references[at];
   if (json) {
     return print_json(Json::object({{"bleu", score.score},
+                                    {"exact", exact},
                                     {"signature", signature},
                                     {"brevity_penalty", score.brevity_penalty},
                                     {"pairs", static_cast<int64_t>(references.size())},
                                     {"beams", beams.count},
                                     {"length_penalty", beams.length_penalty}}));
   }
-  print(format("BLEU {:.2f} on {} pairs ({} beams, length penalty {}; brevity penalty {:.3f}; {})", score.score,
-               with_commas(static_cast<int64_t>(references.size())), beams.count, beams.length_penalty, score.brevity_penalty, signature));
+  print(format("BLEU {:.2f} on {} pairs, {} of them exact ({} beams, length penalty {}; brevity penalty {:.3f}; {})", score.score,
+               with_commas(static_cast<int64_t>(references.size())), with_commas(exact), beams.count, beams.length_penalty,
+               score.brevity_penalty, signature));
 }
 
 void measure_task(const Recipe& given, const Model& model, bool json) {

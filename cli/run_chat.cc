@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <numeric>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/format.h"
@@ -21,7 +22,7 @@ namespace clearhead::cli {
 namespace {
 
 struct Options : WriteArguments {
-  std::string file, choose;
+  std::string text, file, choose;
   std::optional<int64_t> turns{};
 };
 
@@ -46,7 +47,10 @@ Candidates candidates_of(const std::string& path, const Model& model, const Inte
 class Chat {
  public:
   Chat(const Model& model, const Options& options)
-      : model_(model), options_(options), settings_(options.settings(model)), before_(options.turns ? options.turns : turns_before(model)) {
+      : model_(model),
+        options_(options),
+        settings_(options.settings(model)),
+        before_(options.turns ? options.turns : turns_before(model.info())) {
     if (!before_) {
       fail(ErrorCode::kUnsupported,
            "{}: its files do not say how many turns it reads (\"turns_before\" in generation_config.json), so it was not trained on "
@@ -127,21 +131,23 @@ class Chat {
 
 void chat(const Options& options) {
   if (!options.trace.empty()) check_writable(options.trace);
+  std::istringstream text(options.text);
   std::ifstream file;
-  const bool from_file = !options.file.empty() && options.file != "-";
-  if (from_file) {
+  std::istream* in = options.text.empty() ? &std::cin : &text;
+  if (!options.file.empty() && options.file != "-") {
     file.open(options.file);
     if (!file) fail(ErrorCode::kNotFound, "{}: cannot be read", options.file);
+    in = &file;
   }
   const auto model = load_model(options.model, options.load);
   Chat chat(*model, options);
-  const bool asks = !from_file && ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
+  const bool asks = in == &std::cin && ::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO);
   if (asks) notice("Say something; an empty line begins a new dialogue, Ctrl-D ends.");
   int64_t number = 0;
   const auto next = [&](std::string& line) {
     if (asks) std::fputs("> ", stdout), std::fflush(stdout);
     ++number;
-    return static_cast<bool>(std::getline(from_file ? file : std::cin, line));
+    return static_cast<bool>(std::getline(*in, line));
   };
   for (std::string line; next(line);) {
     try {
@@ -163,7 +169,9 @@ void add_run_chat(CLI::App& run) {
       "A turn a line, from the terminal, --file or a pipe; an empty line begins a new dialogue, Ctrl-D ends.\n"
       "Example: clearhead run chat MODEL --trace chat.trace, then clearhead view chat.trace");
   options->add(*task, "an answer");
-  task->add_option("--file,-f", options->file, "Read the turns from this file; - is standard input")->type_name("FILE");
+  CLI::Option* text = task->add_option("text", options->text,
+                                       "A turn to answer, the first of its dialogue (default: the turns of a dialogue, a line each)");
+  task->add_option("--file,-f", options->file, "Read the turns from this file; - is standard input")->type_name("FILE")->excludes(text);
   task->add_option("--turns", options->turns, "Read so many turns before each answer (default: as the model was trained)")
       ->check(whole_from(0));
   CLI::Option* choose =

@@ -146,7 +146,7 @@ std::vector<std::vector<float>> log_probabilities_from(const Model& model, const
 /// How many turns of a dialogue a model was trained to read before it writes the next one: "turns_before" of
 /// generation_config.json, else of config.json; they stand oldest first, with a line break between two. Absent: the
 /// model was not trained on dialogues. Throws kFormat if the field is not an integer of 0 or more.
-std::optional<int64_t> turns_before(const Model& model);
+std::optional<int64_t> turns_before(const ModelInfo& model);
 
 /// Tokens that end a text: "eos_token_id" of generation_config.json, else of config.json, else of the tokenizer. May be
 /// empty. Throws kFormat if the field does not hold token ids.

@@ -64,6 +64,7 @@ struct ModelInfo {
   uint64_t memory_bytes = 0;  ///< bytes of these tensors in memory as f32
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
+  bool tags = false;                  ///< its classifier is one of tokens: tag()
   bool chooses = false;               ///< of a "document": summarise() weighs its sentences
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;

@@ -169,9 +169,9 @@ struct Setting {
   Json value{};
   std::string path{};
 };
-std::optional<Setting> setting_of(const Model& model, const char* field) {
+std::optional<Setting> setting_of(const ModelInfo& model, const char* field) {
   for (const char* name : {"generation_config.json", "config.json"}) {
-    const std::string path = model.info().directory + "/" + name;
+    const std::string path = model.directory + "/" + name;
     if (!std::filesystem::exists(path)) continue;
     const Json config = Json::parse(read_config(path), path);
     const Json* found = config.find(field);
@@ -251,7 +251,7 @@ const char* to_string(StopReason reason) {
 }
 
 std::vector<int32_t> end_tokens(const Model& model) {
-  if (const std::optional<Setting> setting = setting_of(model, "eos_token_id")) {
+  if (const std::optional<Setting> setting = setting_of(model.info(), "eos_token_id")) {
     std::vector<int32_t> ids;
     for (const Json& item : setting->value.is_array() ? setting->value.items() : Json::Array{setting->value}) {
       if (!item.is_integer()) wrong_ids(setting->path, "eos_token_id", item);
@@ -267,7 +267,7 @@ std::vector<int32_t> end_tokens(const Model& model) {
 Beams default_beams(const Model& model, const Beams& otherwise) {
   Beams beams = otherwise;
   const auto number = [&](const char* field) -> const std::optional<Setting> {
-    std::optional<Setting> setting = setting_of(model, field);
+    std::optional<Setting> setting = setting_of(model.info(), field);
     if (setting && !setting->value.is_number())
       fail(ErrorCode::kFormat, "{}: \"{}\": expected a number, found {}", setting->path, field, setting->value.describe());
     return setting;
@@ -284,7 +284,7 @@ Beams default_beams(const Model& model, const Beams& otherwise) {
   return beams;
 }
 
-std::optional<int64_t> turns_before(const Model& model) {
+std::optional<int64_t> turns_before(const ModelInfo& model) {
   const std::optional<Setting> setting = setting_of(model, "turns_before");
   if (!setting) return std::nullopt;
   if (!setting->value.is_integer() || setting->value.integer() < 0)
@@ -294,7 +294,7 @@ std::optional<int64_t> turns_before(const Model& model) {
 
 std::vector<int32_t> banned_tokens(const Model& model) {
   std::vector<int32_t> ids;
-  const std::optional<Setting> setting = setting_of(model, "bad_words_ids");
+  const std::optional<Setting> setting = setting_of(model.info(), "bad_words_ids");
   if (!setting) return ids;
   if (!setting->value.is_array()) wrong_ids(setting->path, "bad_words_ids", setting->value);
   for (const Json& word : setting->value.items()) {

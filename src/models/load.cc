@@ -135,6 +135,7 @@ Found find(const std::string& name) {
   info.has_pooler = heads.pooler;
   info.has_masked = heads.masked;
   info.has_classifier = heads.classifier;
+  info.tags = heads.classifier && facts.classifier->where == ClassifierFacts::Where::kEvery;
   if (heads.classifier) info.answers = facts.answers;
   info.has_causal = heads.causal;
   info.has_embedding = found.sentence.declared && found.sentence.refusal.empty();

@@ -73,7 +73,7 @@ test('the map is the part that there is', { skip }, async () => {
   const page = await open(`${server.url}#v=map&h=0.2&q=${sur()}`);
   await page.waitForSelector('[data-testid=map-badge] .badge');
   await page.waitForTimeout(200);
-  assert.match(await page.textContent('[data-testid=map-caption]'), /27 queries down, 16 keys across/);
+  assert.match(await page.textContent('[data-testid=map-caption]'), /queries down \(27\), keys across \(16\)/);
   const [k0, q0, left, top, zoom] = (await page.getAttribute('[data-testid=map]', 'data-place')).split(',').map(Number);
   assert.deepEqual([k0, q0], [0, mock.middle]);
   const place = await page.locator('[data-testid=map]').boundingBox();

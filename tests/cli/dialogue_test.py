@@ -65,6 +65,10 @@ class Dialogues(Case):
         self.assertEqual((with_turns["turns"], with_turns["tokens"]), (120, without["tokens"]))
         self.assertGreater(with_turns["chosen"], without["chosen"] + 0.2)
 
+    def test_a_chat_is_the_models_own_task_and_answers_one_turn(self):
+        self.assertEqual(run("info", self.model, "--json").json["tasks"], ["translate", "chat"])
+        self.assertEqual(run("run", self.model, "i am bob").out, self.chat("i am bob\n").out)
+
     def test_the_model_says_how_many_turns_it_reads(self):
         self.assertEqual(json.loads((self.model / "generation_config.json").read_text(encoding="utf-8")), {"num_beams": 2, "eos_token_id": 0, "turns_before": 3})
         bare = self.folder / "bare"

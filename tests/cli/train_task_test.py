@@ -321,6 +321,7 @@ class Tagging(TaskCase):
         self.assertGreater(json.loads(done.out.splitlines()[-1])["f1"], 0.95)
         self.assertGreater(self.measured("run")["f1"], 0.95)
         self.assertEqual(json.loads((self.folder / "run/best/config.json").read_text(encoding="utf-8"))["id2label"]["0"], "O")
+        self.assertEqual(run("info", self.folder / "run/best", "--json").json["tasks"], ["tag"])
         spans = run("run", "tag", self.folder / "run/best", "we saw a blue hen on it", "--json").json
         self.assertEqual([(span["type"], span["text"], span["begin"], span["end"]) for span in spans],
                          [("colour", "blue", 9, 13), ("animal", "hen", 14, 17)])

@@ -56,7 +56,8 @@ TEST(NetworkGradients, OfEveryTranslatorButTheOneThatDraws) {
   const Rows source{.batch = 2, .length = 5, .ids = {3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {5, 3}};
   const Rows target{.batch = 2, .length = 4, .ids = {0, 11, 12, 13, 0, 14, 15, 16}};
   for (const char* more : {"", R"(, "score": "dot")", R"(, "score": "general")", R"(, "score": "concat")", R"(, "score": "none")",
-                           R"(, "score": "general", "where": "local-m")", R"(, "score": "general", "where": "local-p")"}) {
+                           R"(, "score": "general", "where": "local-m")", R"(, "score": "general", "where": "local-p")",
+                           R"(, "score": "concat", "where": "local-p")"}) {
     SCOPED_TRACE(more);
     expect_gradients(
         std::string(R"({"model_type": "recurrent_translator", "vocab_size": 20, "embedding_size": 12, "hidden_size": 16)") + more + "}",

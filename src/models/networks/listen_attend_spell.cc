@@ -50,18 +50,14 @@ class ListenAttendSpell final : public Network {
     const Memory memory = listen(compute, *source);
     const Tensor tokens = compute.dropout(embedding_(compute, input.ids), dropout_).reshape({input.batch, input.length, embedding_size_});
     Spelled at = first(memory);
-    std::vector<Tensor> states, contexts;
-    const auto as_step = [&](const Tensor& rows) { return rows.reshape({input.batch, 1, hidden_}); };
-    const auto as_rows = [&](const std::vector<Tensor>& steps) {
-      return compute.concat(steps, 1).reshape({input.batch * input.length, hidden_});
-    };
+    Steps states, contexts;
     for (int64_t t = 0; t < input.length; ++t) {
       at = next(compute, memory, tokens.select(1, t), at, t);
-      states.push_back(as_step(at.state.state[0]));
-      contexts.push_back(as_step(at.context));
+      states.add(at.state.state[0]);
+      contexts.add(at.context);
     }
-    if (compute.observes(kCross)) attend(compute, memory, as_rows(states), 0, true);  // all rows as one map
-    return written(compute, as_rows(states), as_rows(contexts));
+    if (compute.observes(kCross)) attend(compute, memory, states.rows(compute), 0, true);  // all rows as one map
+    return written(compute, states.rows(compute), contexts.rows(compute));
   }
 
   void read(Compute& compute, const Rows& source, ModelCache& cache) const override {

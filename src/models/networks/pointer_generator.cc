@@ -11,7 +11,6 @@
 //
 // Source and target share a vocabulary and its table E, which is the output projection too (Press & Wolf 2017). Its tokens are parts of
 // words, so no word is unknown, and the vocabulary needs no extension. There is no coverage (§2.3): it would need a step at a time.
-#include <cmath>
 #include <map>
 
 #include "models/networks/attending.h"
@@ -31,8 +30,7 @@ class PointerGenerator final : public Network {
     if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
     facts_ = std::move(facts);
     facts_.width = hidden_;
-    embedding_ = {scope / "embedding", facts_.vocabulary, embedding_size_,
-                  Init::normal(1 / std::sqrt(static_cast<double>(embedding_size_)))};
+    words_ = {scope, facts_.vocabulary, embedding_size_, dropout_};
     encoder_ = {scope / "encoder", embedding_size_, hidden_ / 2, {.bidirectional = true}};
     begin_ = {scope / "begin", hidden_, hidden_};
     decoder_ = {scope / "decoder", embedding_size_, hidden_};
@@ -40,13 +38,12 @@ class PointerGenerator final : public Network {
     key_ = {scope / "key", hidden_, hidden_, {.bias = false}};
     spec_.score = Additive{.weight = scope.parameter("score", {1, hidden_}, Init::normal(0.1))};
     read_ = {scope / "read", 2 * hidden_, embedding_size_};
-    bias_ = scope.parameter("bias", {facts_.vocabulary}, Init::zeros());
     if (copies_) gate_ = {scope / "gate", 2 * hidden_ + embedding_size_, 1};
   }
 
   Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
     const Memory memory = encode(compute, *source);
-    const Tensor words = embedded(compute, input.ids);
+    const Tensor words = words_(compute, input.ids);
     const auto [states, last] =
         decoder_(compute, words, {input.batch, input.length}, {{memory.begin}, {Tensor::zeros(memory.begin.shape())}});
     return written(compute, remembered(compute, memory, source->ids), words, states, 0);
@@ -67,7 +64,7 @@ class PointerGenerator final : public Network {
     const std::vector<int32_t> tokens(ids_of_rows.data<float>(), ids_of_rows.data<float>() + ids_of_rows.numel());
     memory.keys = compute.contiguous(memory.rows.slice(1, hidden_, 2 * hidden_));
     memory.rows = compute.contiguous(memory.rows.slice(1, 0, hidden_));
-    const Tensor words = embedded(compute, ids);
+    const Tensor words = words_(compute, ids);
     const auto [states, last] = decoder_(compute, words, {cache.batch, 1}, {{cache.states.at(0)}, {cache.states.at(1)}});
     cache.states = {last.state[0], last.cell[0]};
     return written(compute, remembered(compute, memory, tokens), words, states, cache.length);
@@ -80,16 +77,9 @@ class PointerGenerator final : public Network {
     std::vector<int32_t> tokens{};  // [batch, length]: of the columns; −1: none
   };
 
-  // Scaled to variance 1 (Vaswani et al. 2017, §3.4): the table is an output projection, whose entries are small.
-  Tensor embedded(Compute& compute, const std::vector<int32_t>& ids) const {
-    const Tensor words = embedding_(compute, ids),
-                 scale = Tensor::from(std::vector<float>{std::sqrt(static_cast<float>(embedding_size_))}, {1, 1});
-    return compute.dropout(compute.multiply(words, scale.expand(words.shape())), dropout_);
-  }
-
   Memory encode(Compute& compute, const Rows& source) const {
     Memory memory{.layout = source.layout()};
-    const auto [rows, last] = encoder_(compute, embedded(compute, source.ids), memory.layout);
+    const auto [rows, last] = encoder_(compute, words_(compute, source.ids), memory.layout);
     memory.rows = compute.dropout(rows, dropout_);
     memory.keys = key_(compute, memory.rows);
     memory.begin = compute.activate("tanh", begin_(compute, compute.concat(last.state, 1)));
@@ -125,7 +115,7 @@ class PointerGenerator final : public Network {
     const Tensor seen = look(compute, read.memory, query_(compute, states), spec_, site);
     const Tensor context = compute.contiguous(seen.slice(1, 0, hidden_));
     const Tensor x = compute.activate("tanh", read_(compute, compute.concat({states, context}, 1)));
-    const Tensor logits = compute.linear(compute.dropout(x, dropout_), embedding_.weight, bias_);
+    const Tensor logits = words_.logits(compute, x);
     if (!copies_) return logits;
     const Tensor gate = gate_(compute, compute.concat({context, states, words}, 1));
     return compute.pointer_mixture(logits, gate, compute.contiguous(seen.slice(1, hidden_, seen.size(1))), read.tokens);
@@ -134,10 +124,9 @@ class PointerGenerator final : public Network {
   int64_t embedding_size_, hidden_;
   double dropout_;
   bool copies_;
-  parts::Embedding embedding_{};
+  SharedWords words_{};
   parts::Lstm encoder_{}, decoder_{};
   parts::Linear begin_{}, query_{}, key_{}, read_{}, gate_{};
-  Tensor bias_{};
   AttentionSpec spec_{};
 };
 

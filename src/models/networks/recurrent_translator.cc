@@ -9,12 +9,7 @@
 //            "local-m"    2·"reach" + 1 words around word t (§3.2)
 //            "local-p"    words around a predicted centre p_t = S·σ(vᵀ tanh(W s_t)), weighted by a Gaussian (eq. 9 and 10)
 //   "choice": "soft", or "hard": one word, drawn in training by its weight, the best one otherwise (Xu et al. 2015, §4.1)
-//
-// Source and target share a vocabulary and its table, which is the output projection too (Press & Wolf 2017).
-#include <cmath>
-
 #include "base/format.h"
-#include "clearhead/error.h"
 #include "models/networks/attending.h"
 #include "models/networks/networks.h"
 
@@ -29,18 +24,17 @@ class RecurrentTranslator final : public Network {
       : embedding_size_(size_of(config, "embedding_size")),
         hidden_(size_of(config, "hidden_size")),
         reach_(config.integer_or("reach", 4)),
-        dropout_(rate_of(config, "dropout")),
         score_(choice_of(config, "score", {"additive", "dot", "general", "concat", "none"})),
         where_(choice_of(config, "where", {"global", "local-m", "local-p"})),
         is_hard_(choice_of(config, "choice", {"soft", "hard"}) == "hard") {
     if (hidden_ % 2 != 0) config.wrong("hidden_size", "an even number: half for each direction of the encoder", Json(hidden_));
+    if (facts.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts.vocabulary));
     if (reach_ < 1) config.wrong("reach", "1 or more words", Json(reach_));
     if (where_ != "global" && (is_fed() || score_ == "none"))
       config.wrong("where", "global with this \"score\"; local attention is Luong's", Json(where_));
     facts_ = std::move(facts);
     facts_.width = hidden_;
-    embedding_ = {scope / "embedding", size_of_vocabulary(config), embedding_size_,
-                  Init::normal(1 / std::sqrt(static_cast<double>(embedding_size_)))};
+    words_ = {scope, facts_.vocabulary, embedding_size_, rate_of(config, "dropout")};
     encoder_ = {scope / "encoder", embedding_size_, hidden_ / 2, {.bidirectional = true}};
     begin_ = {scope / "begin", score_ == "none" ? hidden_ : hidden_ / 2, hidden_};
     decoder_ = {scope / "decoder", embedding_size_ + (is_fed() ? hidden_ : 0), hidden_};
@@ -51,36 +45,29 @@ class RecurrentTranslator final : public Network {
     } else {
       spec_.score = Dot{1};
     }
-    if (where_ == "local-p") {
-      centre_ = {scope / "centre", hidden_, hidden_, {.bias = false}};
-      place_ = {scope / "place", hidden_, 1, {.bias = false}};
-    }
+    if (where_ == "local-p") centre_ = {scope, hidden_};
     read_ = {scope / "read", hidden_ + (score_ == "none" ? 0 : hidden_), embedding_size_};
-    bias_ = scope.parameter("bias", {facts_.vocabulary}, Init::zeros());
   }
 
   Tensor logits(Compute& compute, const Rows& input, const Rows* source) const override {
     const Memory memory = encode(compute, *source);
-    const Tensor words = embedded(compute, input.ids);
+    const Tensor words = words_(compute, input.ids);
     parts::RecurrentState state{.state = {memory.begin}};
     if (!is_fed()) {
       const Tensor states = decoder_(compute, words, {input.batch, input.length}, state).rows;
       return written(compute, states, score_ == "none" ? Tensor() : context(compute, memory, states, 0));
     }
     const Tensor by_text = words.reshape({input.batch, input.length, embedding_size_});
-    std::vector<Tensor> asking, states, contexts;
-    const auto as_step = [&](const Tensor& rows) { return rows.reshape({input.batch, 1, hidden_}); };
-    const auto as_rows = [&](const std::vector<Tensor>& steps) {
-      return compute.concat(steps, 1).reshape({input.batch * input.length, hidden_});
-    };
+    Steps asking, states, contexts;
     for (int64_t t = 0; t < input.length; ++t) {
-      asking.push_back(as_step(state.state[0]));
-      contexts.push_back(as_step(context(compute, memory, state.state[0], t, false)));
-      state = next(compute, by_text.select(1, t), contexts.back().reshape({input.batch, hidden_}), state);
-      states.push_back(as_step(state.state[0]));
+      asking.add(state.state[0]);
+      const Tensor seen = context(compute, memory, state.state[0], t, false);
+      state = next(compute, by_text.select(1, t), seen, state);
+      contexts.add(seen);
+      states.add(state.state[0]);
     }
-    if (compute.observes(kCross)) context(compute, memory, as_rows(asking), 0);  // all rows as one map
-    return written(compute, as_rows(states), as_rows(contexts));
+    if (compute.observes(kCross)) context(compute, memory, asking.rows(compute), 0);  // all rows as one map
+    return written(compute, states.rows(compute), contexts.rows(compute));
   }
 
   void read(Compute& compute, const Rows& source, ModelCache& cache) const override {
@@ -93,11 +80,10 @@ class RecurrentTranslator final : public Network {
   Tensor step(Compute& compute, const std::vector<int32_t>& ids, ModelCache& cache) const override {
     Memory memory = memory_of(compute, cache);
     memory.keys = keys_of(compute, memory.rows);
-    const Tensor words = embedded(compute, ids);
     parts::RecurrentState state{.state = {cache.states.at(0)}};
     Tensor seen;
     if (is_fed()) seen = context(compute, memory, state.state[0], cache.length);
-    state = next(compute, words, seen, state);
+    state = next(compute, words_(compute, ids), seen, state);
     if (!is_fed() && score_ != "none") seen = context(compute, memory, state.state[0], cache.length);
     cache.states = {state.state[0]};
     return written(compute, state.state[0], seen);
@@ -106,23 +92,11 @@ class RecurrentTranslator final : public Network {
  private:
   bool is_additive() const { return score_ == "additive" || score_ == "concat"; }
   bool is_fed() const { return score_ == "additive"; }
-  int64_t size_of_vocabulary(Fields& config) const {
-    if (facts_.vocabulary < 1) config.wrong("vocab_size", "1 or more tokens", Json(facts_.vocabulary));
-    return facts_.vocabulary;
-  }
-
   Tensor keys_of(Compute& compute, const Tensor& rows) const { return is_additive() ? key_(compute, rows) : rows; }
-
-  // Scaled to variance 1 (Vaswani et al. 2017, §3.4): the table is an output projection, whose entries are small.
-  Tensor embedded(Compute& compute, const std::vector<int32_t>& ids) const {
-    const Tensor words = embedding_(compute, ids),
-                 scale = Tensor::from(std::vector<float>{std::sqrt(static_cast<float>(embedding_size_))}, {1, 1});
-    return compute.dropout(compute.multiply(words, scale.expand(words.shape())), dropout_);
-  }
 
   Memory encode(Compute& compute, const Rows& source) const {
     Memory memory{.layout = source.layout()};
-    const auto [rows, last] = encoder_(compute, embedded(compute, source.ids), memory.layout);
+    const auto [rows, last] = encoder_(compute, words_(compute, source.ids), memory.layout);
     memory.rows = rows;
     memory.keys = keys_of(compute, rows);
     // What was read backwards; without attention, both ways.
@@ -141,44 +115,32 @@ class RecurrentTranslator final : public Network {
     const Tensor q = query_.weight.defined() ? query_(compute, states) : states;
     AttentionSpec spec = spec_;
     if (where_ == "local-m") spec.topology.band = {.back = reach_, .ahead = reach_, .align = Align::kStart, .offset = first};
-    if (where_ == "local-p") spec = around_centres(compute, memory.layout, states);
+    if (where_ == "local-p") {
+      spec = local_p(centre_(compute, memory.layout, states), reach_);
+      spec.score = spec_.score;
+    }
     if (is_hard_) {
       using Choice = Hard::Choice;
       spec.normaliser = Hard{.choice = compute.is_training() ? Choice::kSampled : Choice::kArgmax,
                              .gradient = Hard::Gradient::kStraightThrough,
                              .seed = compute.is_training() ? compute.dropout_seed() : 0};
     }
-    Site site = kCross;
-    site.step = first;
-    site.reported = reported;
+    const Site site{.family = kCross.family, .step = first, .queries = kCross.queries, .keys = kCross.keys, .reported = reported};
     return look(compute, memory, q, spec, site);
-  }
-
-  // p_t = S·σ(vᵀ tanh(W s_t))
-  AttentionSpec around_centres(Compute& compute, const Layout& layout, const Tensor& states) const {
-    const int64_t n = states.size(0) / layout.batch;
-    const Tensor share = compute.activate("sigmoid", place_(compute, compute.activate("tanh", centre_(compute, states))));
-    std::vector<float> lengths;
-    for (int64_t b = 0; b < layout.batch; ++b)
-      lengths.insert(lengths.end(), static_cast<size_t>(n),
-                     static_cast<float>(layout.lengths.empty() ? layout.length : layout.lengths[static_cast<size_t>(b)]));
-    const Tensor centres = compute.multiply(share, Tensor::from(lengths, {layout.batch * n, 1}));
-    return local_p(centres.reshape({layout.batch, 1, n}), reach_);
   }
 
   Tensor written(Compute& compute, const Tensor& states, const Tensor& context) const {
     const Tensor x = context.defined() ? compute.concat({states, context}, 1) : states;
-    return compute.linear(compute.dropout(compute.activate("tanh", read_(compute, x)), dropout_), embedding_.weight, bias_);
+    return words_.logits(compute, compute.activate("tanh", read_(compute, x)));
   }
 
   int64_t embedding_size_, hidden_, reach_;
-  double dropout_;
   std::string score_, where_;
   bool is_hard_;
-  parts::Embedding embedding_{};
+  SharedWords words_{};
   parts::Gru encoder_{}, decoder_{};
-  parts::Linear begin_{}, query_{}, key_{}, centre_{}, place_{}, read_{};
-  Tensor bias_{};
+  parts::Linear begin_{}, query_{}, key_{}, read_{};
+  PredictedCentre centre_{};
   AttentionSpec spec_{};
 };
 

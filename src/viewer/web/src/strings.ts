@@ -88,11 +88,11 @@ const kTable = {
   'map.how': ['Point at a cell to read its weight; click chooses the pair, the wheel zooms.', '指向单元读取权重；点击选定词对，滚轮缩放。'],
   'map.hidden': ['hidden by the mask', '被掩码遮蔽'],
   'map.caption': [
-    '{head}: {queries} queries down, {keys} keys across; one cell is one weight.',
+    '{head}: queries down ({queries}), keys across ({keys}); one cell is one weight.',
     '{head}：纵向 {queries} 个查询，横向 {keys} 个键；每个单元是一个权重。',
   ],
   'map.caption.pooled': [
-    '{head}: {queries} queries down, {keys} keys across; seen whole, a cell covers {cell} × {cell} weights.',
+    '{head}: queries down ({queries}), keys across ({keys}); seen whole, a cell covers {cell} × {cell} weights.',
     '{head}：纵向 {queries} 个查询，横向 {keys} 个键；全图中一个单元涵盖 {cell} × {cell} 个权重。',
   ],
   'map.table': ['The map in at most 12 × 12 parts', '整张图，最多 12 × 12 块'],
