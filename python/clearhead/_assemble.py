@@ -170,7 +170,7 @@ def assemble(watch):
     if not ready:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in left_out[:3])
         raise InvalidArgumentError(f"watch: no layer can be shown: {reasons or 'the model called no attention'}")
-    families, names = {}, {}
+    families, names, taken = {}, {}, set()
     for layer, q, k, description in ready:
         shape = (q.shape[1], k.shape[1], q.shape[3], q.shape[2], k.shape[2])
         alike = names.setdefault(layer.family, {})  # layers of other shapes are a family of their own
@@ -182,8 +182,12 @@ def assemble(watch):
             families[name] = {
                 "name": name, "layers": 0, "heads": q.shape[1], "key_heads": k.shape[1], "d_k": q.shape[3], "queries": q.shape[2],
                 "keys": k.shape[2], "causal": _band(description)["band"]["ahead"] == 0, "first_query": query_range[0], "first_key": key_range[0]}
-        families[name]["layers"] = max(families[name]["layers"], layer.number + 1)
-        shown.append((layer, name, q, k, description))
+        number = layer.number
+        while (name, number) in taken:  # several modules whose paths say the same number
+            number += 1
+        taken.add((name, number))
+        families[name]["layers"] = max(families[name]["layers"], number + 1)
+        shown.append((layer, name, number, q, k, description))
     is_part = bool(sides.items) or len(sides.ranges) > 1
     for family in families.values():
         family["is_part"] = is_part
@@ -193,20 +197,20 @@ def assemble(watch):
     generated = _generated(watch, text, shown) if not is_part else []
 
     def calls():
-        for layer, name, q, k, description in shown:
+        for layer, name, number, q, k, description in shown:
             edited = watch._edits.described(description, layer.family, layer.number, q.shape[1])
-            yield name, layer.number, q, k, edited, torch.cat(layer.norms, 2)
+            yield name, number, q, k, edited, torch.cat(layer.norms, 2)
 
     options = watch._options
     trace = _core._trace_of_calls(watch._name, text, plan, calls(), generated, options["budget"], options["tail"], options["rows"], options["layers"])
     checks, wrong = [], []
-    for layer, name, *_ in shown:
-        if options["layers"] and layer.number not in options["layers"]:
+    for layer, name, number, *_ in shown:
+        if options["layers"] and number not in options["layers"]:
             continue
         known = families[name]
         first = (known["first_query"], known["first_key"]) if is_part else (0, 0)
-        samples = [] if watch._edits else [one for one in layer.samples if trace.map(layer.number, name).has_row(one[0] + first[0])]
-        check = (name, layer.number, samples, *first)
+        samples = [] if watch._edits else [one for one in layer.samples if trace.map(number, name).has_row(one[0] + first[0])]
+        check = (name, number, samples, *first)
         off = difference(trace, *check)
         if off > WEIGHT_TOLERANCE:
             wrong.append((layer.path, f"its weights are off by {off:.2g} from the eager formula"))

@@ -51,7 +51,7 @@ SMALL = {
     "image_size": 32, "patch_size": 8, "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2,
     "moe_num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "moe_shared_expert_intermediate_size": 32,
     "n_group": 1, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
-    "sliding_window": 6, "attention_window": 8, "num_mel_bins": 16, "projection_dim": 32, "pad_token_id": 0, "bos_token_id": 1,
+    "sliding_window": 6, "attention_window": 8, "num_mel_bins": 16, "projection_dim": 32, "num_queries": 5, "pad_token_id": 0, "bos_token_id": 1,
     "eos_token_id": 2, "decoder_start_token_id": 1, "first_k_dense_replace": 1, "vocab_size_per_layer_input": 120,
     "hidden_size_per_layer_input": 16, "lm_head_bias": False, "type_vocab_size": 2, "attention_dropout": 0.0, "dropout": 0.0,
     "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "activation_dropout": 0.0, "layerdrop": 0.0, "encoder_layerdrop": 0.0,
@@ -85,8 +85,8 @@ def files():
 
 # What to leave as a config has it, if a model cannot be made or run otherwise: sizes that must fit others which are not known here.
 KEPT = [
-    (), ("head_dim", "num_key_value_heads", "kv_channels", "d_kv"), ("image_size", "patch_size"),
-    ("head_dim", "num_attention_heads", "num_key_value_heads", "image_size", "patch_size", "num_heads"),
+    (), ("head_dim", "num_key_value_heads", "kv_channels", "d_kv"), tuple(name for name in SMALL if name != "_attn_implementation"),
+    ("image_size", "patch_size"), ("head_dim", "num_attention_heads", "num_key_value_heads", "image_size", "patch_size", "num_heads"),
     ("hidden_size", "embed_dim", "dim", "d_model", "head_dim", "num_attention_heads", "num_heads", "num_key_value_heads", "intermediate_size"),
     tuple(name for name in SMALL if not any(mark in name for mark in ("layers", "layer", "vocab", "dropout", "drop", "_impl", "experts"))),
 ]
@@ -95,11 +95,12 @@ KEPT = [
 def shrink(config, kept=(), depth=0):
     """Sets what makes a model large, in a config and in the configs inside it, where the config has such a field."""
     for name, value in SMALL.items():
-        if name in kept:
+        if name in kept or name in getattr(type(config), "attribute_map", {}):
             continue
-        if not hasattr(config, name) or name in getattr(type(config), "attribute_map", {}):
+        try:
+            known = getattr(config, name)
+        except Exception:  # it has no such field, or one for each layer
             continue
-        known = getattr(config, name)
         if isinstance(known, bool) != isinstance(value, bool) and not isinstance(value, str):
             continue
         if isinstance(known, (list, tuple, dict)) or (known is None and name in ("head_dim", "q_lora_rank", "sliding_window", "num_key_value_heads")):
@@ -115,12 +116,17 @@ def shrink(config, kept=(), depth=0):
         part = getattr(config, name, None)
         if isinstance(part, transformers.PretrainedConfig) and depth < 4:
             shrink(part, kept, depth + 1)
-    for name in ("layer_types", "mlp_layer_types", "layers_block_type", "no_rope_layers", "moe_layers"):
-        known = getattr(config, name, None)
-        if isinstance(known, list) and len(known) > 2:
-            with contextlib.suppress(Exception):
-                kinds = list(dict.fromkeys(known))
-                setattr(config, name, (kinds + [known[0]])[:2] if name != "no_rope_layers" else known[:2])
+    if "num_hidden_layers" in kept:
+        return config
+    for name in ("layer_types", "mlp_layer_types", "layers_block_type", "block_types", "no_rope_layers", "moe_layers"):
+        with contextlib.suppress(Exception):
+            known = getattr(config, name, None)
+            if isinstance(known, list) and len(known) > 2:
+                kinds = list(dict.fromkeys(known))  # a layer of every kind
+                kinds = (kinds + [known[0]])[: max(2, len(kinds))]
+                setattr(config, name, kinds if name != "no_rope_layers" else known[:2])
+                if name == "layer_types":
+                    config.num_hidden_layers = len(kinds)
     return config
 
 
