@@ -189,27 +189,30 @@ def test_other_models_are_left_alone_and_two_are_watched_at_once():
     assert (first.map(0).queries, second.map(0).queries) == (17, 9)
 
 
-def test_a_head_knocked_out_and_pairs_that_are_cut():
+@pytest.mark.parametrize("implementation", ["sdpa", "eager", "clearhead"])
+def test_a_head_knocked_out_and_pairs_that_are_cut(implementation):
     model = llama()
     with torch.no_grad():
-        with ch.watch(model, knock_out=["L1.H2"]) as trace:
-            out = model(IDS).logits
+        # pairs: the same with a mask of four axes; a head: the same without its columns of the output projection
+        mask = torch.ones(17, 17, dtype=torch.bool).tril()[None, None].repeat(2, 1, 1, 1)
+        mask[:, :, 10:14, 3:5] = False
+        without_pairs, untouched = model(IDS, attention_mask=mask).logits, model(IDS).logits
         weight = model.model.layers[1].self_attn.o_proj.weight
         kept = weight.clone()
         weight[:, 16:24] = 0
-        expected = model(IDS).logits
+        without_head = model(IDS).logits
         weight.copy_(kept)
-        np.testing.assert_allclose(out.numpy(), expected.numpy(), atol=1e-6)
-        assert not np.allclose(out.numpy(), model(IDS).logits.numpy(), atol=1e-4)
-        # pairs: the same with a mask of four axes
-        mask = torch.ones(17, 17, dtype=torch.bool).tril()[None, None].repeat(2, 1, 1, 1)
-        mask[:, :, 10:14, 3:5] = False
-        expected = model(IDS, attention_mask=mask).logits
+        model.set_attn_implementation(implementation)
+        with ch.watch(model, knock_out=["L1.H2"]) as trace:
+            out = model(IDS).logits
+        np.testing.assert_allclose(out.numpy(), without_head.numpy(), atol=1e-6)
+        assert not np.allclose(out.numpy(), untouched.numpy(), atol=1e-4)
         with ch.edits(model, cut=[(10, 14, 3, 5)]):
             out = model(IDS).logits
-        np.testing.assert_allclose(out.numpy(), expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(out.numpy(), without_pairs.numpy(), atol=1e-5)
         with ch.watch(model, cut=[(10, 14, 3, 5)]) as trace:
             model(IDS)
+        np.testing.assert_allclose(model(IDS).logits.numpy(), untouched.numpy(), atol=1e-6)  # restored
     row = trace.map(0).head(0).row(12).weights
     assert (row[3:5] == 0).all() and row.sum() == pytest.approx(1, abs=1e-5) and (row[:3] > 0).all()
     with pytest.raises(ch.InvalidArgumentError, match='"H5"; expected a head'):
