@@ -284,10 +284,13 @@ def check(folder):
 
 
 def main():
+    global SECONDS
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
     parser.add_argument("--tenth", action="store_true")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help="for building a model, at most")
     options = parser.parse_args()
+    SECONDS = options.seconds
     logging.disable(logging.CRITICAL)
     names = options.names or files()
     names = TENTH if options.tenth else names
