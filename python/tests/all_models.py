@@ -51,7 +51,7 @@ SMALL = {
     "image_size": 32, "patch_size": 8, "num_local_experts": 4, "num_experts": 4, "n_routed_experts": 4, "num_experts_per_tok": 2,
     "moe_num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32, "moe_shared_expert_intermediate_size": 32,
     "n_group": 1, "topk_group": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8,
-    "sliding_window": 6, "attention_window": 8, "num_mel_bins": 16, "projection_dim": 32, "num_queries": 5, "pad_token_id": 0, "bos_token_id": 1,
+    "sliding_window": 6, "attention_window": 8, "num_mel_bins": 16, "projection_dim": 32, "num_queries": 5, "rotary_dim": 4, "moe_k": 2, "pad_token_id": 0, "bos_token_id": 1,
     "eos_token_id": 2, "decoder_start_token_id": 1, "first_k_dense_replace": 1, "vocab_size_per_layer_input": 120,
     "hidden_size_per_layer_input": 16, "lm_head_bias": False, "type_vocab_size": 2, "attention_dropout": 0.0, "dropout": 0.0,
     "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "activation_dropout": 0.0, "layerdrop": 0.0, "encoder_layerdrop": 0.0,
@@ -103,17 +103,26 @@ def shrink(config, kept=(), depth=0):
             continue
         if isinstance(known, bool) != isinstance(value, bool) and not isinstance(value, str):
             continue
-        if isinstance(known, (list, tuple, dict)) or (known is None and name in ("head_dim", "q_lora_rank", "sliding_window", "num_key_value_heads")):
+        if isinstance(known, (list, tuple, dict)) or (known is None and name in ("q_lora_rank", "sliding_window")):
             continue
+        value = 4 if known is None and name == "num_key_value_heads" else value
         with contextlib.suppress(Exception):
             setattr(config, name, value)
-    if getattr(config, "kv_lora_rank", None):  # latent attention has a key head for every head
-        with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):
+        if config.kv_lora_rank:  # latent attention has a key head for every head
             config.num_key_value_heads = config.num_attention_heads
             config.qk_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim
             config.index_topk, config.index_n_heads, config.index_head_dim = 6, 4, 16
+    for name in ("rope_parameters", "rope_scaling"):
+        with contextlib.suppress(Exception):
+            if "mrope_section" in getattr(config, name):
+                getattr(config, name)["mrope_section"] = [2, 1, 1]
+    if "num_hidden_layers" not in kept:  # of layers with a state and layers with attention, one each
+        for name, value in (("attn_layer_indices", [1]), ("attn_layer_period", 2), ("attn_layer_offset", 1), ("expert_layer_period", 2)):
+            if name in vars(config):
+                setattr(config, name, value)
     for name in list(vars(config)):
-        part = getattr(config, name, None)
+        part = vars(config)[name]
         if isinstance(part, transformers.PretrainedConfig) and depth < 4:
             shrink(part, kept, depth + 1)
     if "num_hidden_layers" in kept:
