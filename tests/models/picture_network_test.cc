@@ -23,7 +23,8 @@ const std::string kVit =
 const std::string kCbam = R"({"model_type": "convolutional_attention", "num_channels": 2, "image_size": [8, 16], "patch_size": 2,
                               "hidden_size": 8, "num_stages": 2, "blocks_per_stage": 1)";
 const std::string kScene = R"({"model_type": "scene_question", "vocab_size": 256, "num_channels": 2, "image_size": [8, 16], "patch_size": 8,
-                               "hidden_size": 8, "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 2)";
+                               "hidden_size": 8, "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 2,
+                               "convolution_layers": 1)";
 
 // A model in a folder, and as load() has it.
 struct Saved {

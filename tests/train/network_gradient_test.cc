@@ -110,7 +110,8 @@ TEST(NetworkGradients, OfAQuestionAboutAScene) {
   const Rows scene{.batch = 3, .length = 1, .features = random_tensor({3, 1, 16, 16}, 1)};
   const Rows question{.batch = 3, .length = 4, .ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 0}, .lengths = {4, 4, 2}};
   expect_gradients(std::string(R"({"model_type": "scene_question", "vocab_size": 12, "num_channels": 1, "image_size": 16, "patch_size": 8,
-                                   "hidden_size": 8, "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 1)") +
+                                   "hidden_size": 8, "num_attention_heads": 2, "encoder_layers": 1, "num_hidden_layers": 1,
+                                   "convolution_layers": 1)") +
                        kTwoLabels,
                    question, &scene, {0, 1, 1}, kWithTurns);
 }

@@ -1,7 +1,8 @@
 // A question about a picture, answered by looking at it: the words of the question attend to the patches of the picture, as in visual
 // question answering with co-attention (Yu et al. 2019, §3.2, guided attention).
 //
-//   P = patches of three convolutions + their positions      P ← layers of self-attention ("enc")
+//   P = patches of three convolutions      P ← relu(P + convolution of P), "convolution_layers" times (0): a patch sees more than itself
+//   P ← P + positions                                        P ← layers of self-attention ("enc")
 //   W = GRU of the question's words in both directions       W ← layers of cross-attention to P ("cross": words × patches)
 //   answer = W_c Σ_t α_t W_t                                 α: attention of a learned query over the words
 #include "base/format.h"
@@ -10,7 +11,7 @@
 namespace clearhead {
 namespace {
 
-constexpr int kConvolutions = 3;  // each halves the sides
+constexpr size_t kConvolutions = 3;  // each halves the sides
 
 class SceneQuestion final : public Network {
  public:
@@ -25,11 +26,16 @@ class SceneQuestion final : public Network {
     const PictureFacts& picture = facts_.picture;
     if (picture.patch != int64_t{1} << kConvolutions) config.wrong("patch_size", "8", Json(picture.patch));
     const int64_t widths[] = {picture.channels, width / 4, width / 2, width};
-    for (int at = 0; at < kConvolutions; ++at) {
-      convolutions_.emplace_back(scope / "convolutions" / at, widths[at], widths[at + 1], Shape{3, 3},
-                                 parts::ConvOptions{.how = {.stride = {2, 2}, .padding = {1, 1}}, .bias = false});
-      conv_norms_.emplace_back(scope / "convolution_norms" / at, widths[at + 1]);
-    }
+    const int64_t more = config.integer_or("convolution_layers", 0);
+    if (more < 0 || more > 100) config.wrong("convolution_layers", "0 to 100", Json(more));
+    const auto convolve = [&](int64_t in, int64_t out, int64_t stride) {
+      const auto at = static_cast<int64_t>(convolutions_.size());
+      convolutions_.emplace_back(scope / "convolutions" / at, in, out, Shape{3, 3},
+                                 parts::ConvOptions{.how = {.stride = {stride, stride}, .padding = {1, 1}}, .bias = false});
+      conv_norms_.emplace_back(scope / "convolution_norms" / at, out);
+    };
+    for (size_t at = 0; at < kConvolutions; ++at) convolve(widths[at], widths[at + 1], 2);
+    for (int64_t at = 0; at < more; ++at) convolve(width, width, 1);
     positions_ = {scope / "positions", picture.patches(), width, Init::normal(0.1)};
     embedding_ = {scope / "embedding", facts_.vocabulary, width, Init::normal(0.1)};
     words_ = {scope / "words", width, width / 2, {.bidirectional = true}};
@@ -62,8 +68,10 @@ class SceneQuestion final : public Network {
   // [batch·patches, width]
   Tensor picture(Compute& compute, const Rows& source, const Layout& patches) const {
     Tensor x = source.features;
-    for (size_t at = 0; at < convolutions_.size(); ++at)
-      x = compute.activate("relu", conv_norms_[at](compute, convolutions_[at](compute, x)));
+    for (size_t at = 0; at < convolutions_.size(); ++at) {
+      const Tensor read = conv_norms_[at](compute, convolutions_[at](compute, x));
+      x = compute.activate("relu", at < kConvolutions ? read : compute.add(x, read));
+    }
     x = compute.contiguous(x.permute({0, 2, 3, 1})).reshape({patches.rows(), facts_.width});
     x = positions_(compute, x, patches);
     for (const parts::TransformerLayer& layer : encoder_) x = layer(compute, x, patches);
