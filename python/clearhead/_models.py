@@ -2,7 +2,7 @@
 
 import os
 
-from ._core import Model, Trace, _page
+from ._core import LayerMap, Model, Trace, _page
 from ._given import give
 
 
@@ -14,6 +14,19 @@ def generate(self, prompt: str, max_tokens: int = 128, *, temperature: "float | 
     return (text, trace) if watch else text
 
 
+def sweep(self, *statistics: str, top_k: int = 0, cells=(0, 0), matches=(), offset_reach: int = 64, heads=None, sampled_rows: int = 0) -> dict:
+    """Sums over every kept row and key in one pass, as a dict of arrays: Map.sweep() of sequence 0.
+
+    statistics: "entropy" (nats) and "distance" f32 [1, head, row], "received" [1, head, key], "offsets" [1, head, 2 * offset_reach + 1].
+    top_k: "top_keys" and "top_weights" [1, head, row, top_k]. cells = (rows, columns): "pooled_max" and "pooled_mean". matches: pairs of
+    tags (of queries, of keys), int [token], whose equal ones are summed, "matches" [match, 1, head, row]. heads: a range of them.
+    sampled_rows: look at so many rows only; "exact" is then False. "queries" says which query each row is.
+    Raises InvalidArgumentError, StaleError.
+    """
+    return self._sweep(list(statistics), top_k=top_k, cells=list(cells), matches=list(matches), offset_reach=offset_reach, heads=heads,
+                       sampled_rows=sampled_rows)
+
+
 def received(self, layer, family=None, *, heads=None):
     """What every key has received so far, step by step: f32 [step, head, key], the sum of the weights that the queries up to then gave it.
 
@@ -23,7 +36,7 @@ def received(self, layer, family=None, *, heads=None):
 
     of_layer = self.map(layer, family) if family is not None else self.map(layer)
     chosen = list(range(of_layer.heads)) if heads is None else list(heads)
-    total = np.asarray(of_layer.sweep(["received"])["received"]).reshape(-1, of_layer.keys)[chosen].astype(np.float64)
+    total = np.asarray(of_layer.sweep("received")["received"]).reshape(-1, of_layer.keys)[chosen].astype(np.float64)
     steps = [total]
     for query in range(of_layer.queries - 1, of_layer.queries - 1 - len(self.generated), -1):
         total = total - np.nan_to_num(np.stack([of_layer.head(head).row(query).weights for head in chosen]))
@@ -74,5 +87,6 @@ def view(self, *others, height=700, budget=20_000_000, state=""):
     return None
 
 
+give(LayerMap, sweep=sweep)
 give(Model, generate=generate)
 give(Trace, received=received, to_html=to_html, view=view)

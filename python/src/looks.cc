@@ -222,14 +222,6 @@ struct Layer {
   std::shared_ptr<const LayerMap> map;
 };
 
-constexpr const char* kSweep =
-    "Sums over every kept row and key in one pass, as a dict of arrays.\n\n"
-    "statistics: \"entropy\" (nats) and \"distance\" f32 [batch, head, row], \"received\" [batch, head, key], \"offsets\"\n"
-    "[batch, head, 2 * offset_reach + 1]; top_k: \"top_keys\", \"top_weights\" [batch, head, row, top_k]; cells = (rows, columns):\n"
-    "\"pooled_max\", \"pooled_mean\"; matches: pairs of tags (of queries, of keys), int [token], whose equal ones are summed, \"matches\"\n"
-    "[match, batch, head, row]. heads: a range of them. sampled_rows: look at so many rows only, and \"exact\" is False.\n"
-    "\"queries\" says which query each row is. Raises InvalidArgumentError, StaleError.";
-
 void add_layers(nb::module_& module) {
   nb::class_<Layer>(module, "LayerMap", "The map of one layer of a trace.")
       .def(
@@ -262,14 +254,14 @@ void add_layers(nb::module_& module) {
           },
           "queries"_a = nb::none(), "keys"_a = nb::none(), "Mean weight that these rows give to these keys, f32 [head].")
       .def(
-          "sweep",
+          "_sweep",
           [](const Layer& layer, const std::vector<std::string>& statistics, int64_t top_k, const std::array<int64_t, 2>& cells,
              const nb::list& matches, int64_t offset_reach, const nb::object& heads, int64_t sampled_rows) {
             const Sweep sweep = sweep_of(statistics, top_k, cells, matches, offset_reach, heads, sampled_rows);
             return dict_of(freely([&] { return layer.map->reduce(sweep.request, sweep.options); }));
           },
           "statistics"_a = std::vector<std::string>{}, nb::kw_only(), "top_k"_a = 0, "cells"_a = std::array<int64_t, 2>{0, 0},
-          "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0, kSweep);
+          "matches"_a = nb::list(), "offset_reach"_a = 64, "heads"_a = nb::none(), "sampled_rows"_a = 0);
 }
 
 void add_layers_of_traces(nb::class_<Trace>& type) {
