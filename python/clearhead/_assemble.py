@@ -119,7 +119,6 @@ class _Sides:
         """(begin, end) of `count` queries or keys: tokens of the side if they are as many, else items."""
         if side in self.ranges:
             begin, end = self.ranges[side]
-            # The last token that was generated was never read.
             if end - begin == count:
                 return begin, end
         if (side, count) in self.known:

@@ -9,7 +9,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from . import _core
-from ._core import RuleTruth, RuleValue
+from ._core import RuleTruth
 
 
 class MaskSource:

@@ -9,15 +9,13 @@ import re
 
 import torch
 
-from . import _core, _interface
+from . import _interface
 from ._calls import Call, Masks, float32
 from ._edits import Edits
 from ._plain import Plain
-from ._text import text_of
 from .errors import Error, InvalidArgumentError, NotFoundError, UnsupportedError
 
 CHECKED_ROWS = 4
-WEIGHT_TOLERANCE = 1e-5
 OUTPUT_TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
 
 
@@ -319,7 +317,7 @@ class Watch:
     def verify(self):
         """Recomputes the checked rows of every layer from what is kept, by the engine, against the eager formula over what was captured.
         Returns the largest difference of a weight; raises Error if it is above 1e-5."""
-        from ._assemble import difference
+        from ._assemble import WEIGHT_TOLERANCE, difference
 
         worst = max((difference(self.trace, *one) for one in self._checks), default=0.0)
         if worst > WEIGHT_TOLERANCE:

@@ -11,7 +11,6 @@ Each model file that uses the attention interface is one row: random weights, ra
 import argparse
 import contextlib
 import inspect
-import io
 import logging
 import os
 import pathlib
@@ -26,8 +25,6 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from transformers import AutoConfig  # noqa: E402
-from transformers.models.auto import configuration_auto  # noqa: E402
 
 import clearhead as ch  # noqa: E402
 
@@ -303,7 +300,7 @@ def main():
     logging.disable(logging.CRITICAL)
     names = options.names or files()
     names = TENTH if options.tenth else names
-    rows, printed = [], io.StringIO()
+    rows = []
     print("| model | class | clearhead | watched |\n|---|---|---|---|", flush=True)
     for folder in names:
         try:
