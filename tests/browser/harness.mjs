@@ -80,6 +80,12 @@ export function assertPrinted(text, weight) {
 /** The state in the page's URL. */
 export const stateOf = (page) => Object.fromEntries(new URLSearchParams(new URL(page.url()).hash.slice(1)));
 
+/** Waits until `check` holds, at most ten seconds: what it says is for a failure. */
+export async function eventually(check, says) {
+  for (const end = Date.now() + 10_000; Date.now() < end; await new Promise((go) => setTimeout(go, 50))) if (await check()) return;
+  throw new Error(`after ten seconds still not: ${says}`);
+}
+
 export async function settled(page) {
   await page.waitForTimeout(250); // the URL follows moves after 150 ms
 }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { answers, assertPrinted, settled, skip, stateOf, useBrowser } from './harness.mjs';
+import { answers, assertPrinted, eventually, settled, skip, stateOf, useBrowser } from './harness.mjs';
 import { proseMock, serve, watchedMock } from './mock/server.mjs';
 
 const { open } = useBrowser();
@@ -72,12 +72,10 @@ test('pointing at a token leaves its curves alone', { skip }, async () => {
   await page.waitForTimeout(200);
   const before = await pixels(page);
   await page.hover(token('key', 12));
-  await page.waitForTimeout(150);
-  assert.notEqual(await pixels(page), before);
+  await eventually(async () => (await pixels(page)) !== before, 'the token under the pointer is marked');
   assert.equal(await page.locator(`${token('key', 12)}.chosen`).count(), 1);
   await page.mouse.move(5, 5);
-  await page.waitForTimeout(150);
-  assert.equal(await pixels(page), before);
+  await eventually(async () => (await pixels(page)) === before, 'the picture is as it was');
 });
 
 test('l opens them, every pinned head has its colour, sinks can be left out', { skip }, async () => {
@@ -119,9 +117,7 @@ test('they turn with the checkpoints of a run', { skip }, async () => {
   const last = await pixels(page);
   await page.focus('[data-testid=timeline]');
   await page.keyboard.press('Home');
-  await page.waitForTimeout(500);
-  assert.notEqual(await pixels(page), last);
+  await eventually(async () => (await pixels(page)) !== last, 'the first checkpoint is another picture');
   await page.keyboard.press('End');
-  await page.waitForTimeout(500);
-  assert.equal(await pixels(page), last);
+  await eventually(async () => (await pixels(page)) === last, 'the last checkpoint is as it was');
 });
