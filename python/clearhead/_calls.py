@@ -1,14 +1,15 @@
 """What an attention call of another library means: scale, terms, who sees whom. Read from the arguments of transformers' attention
 interface (AttentionInterface, transformers 5), for whatever implementation a model runs.
 
-Everything here is about one call: `Call.description()` is exact for the whole call, `Call.weights(rows)` is the eager formula for a few
+Everything here is about one call: `Call.described()` is exact for the whole call, `Call.weights(rows)` is the eager formula for a few
 rows, which checks it.
 """
 
 import torch
 
 from . import _core
-from ._masks import MaskSource
+from ._masks import MaskSource, hidden_pairs, read_mask
+
 
 def float32(x):
     """x detached, on the CPU, in a dtype that the engine reads."""
@@ -28,22 +29,8 @@ class Masks:
         """(topology, bias or None) of the first sequence of a mask [batch|1, head|1, query, key], bool or additive, over these keys."""
         place = (mask.data_ptr(), mask._version, tuple(mask.shape), mask.stride(), mask.dtype, keys.start, keys.stop)
         if place not in self._known:
-            self._known[place] = (mask, *self._read(mask[:1, :, :, keys].detach().cpu()))  # the mask is held: its address stays its own
+            self._known[place] = (mask, *read_mask(mask[:1, :, :, keys].detach().cpu()))  # the mask is held: its address stays its own
         return self._known[place][1:]
-
-    @staticmethod
-    def _read(mask):
-        if mask.dtype == torch.bool:
-            return _core._topology_of_mask(mask.contiguous()), None
-        hidden = _hidden(mask)
-        topology = _core._topology_of_mask((~hidden).contiguous())
-        rest = mask.masked_fill(hidden, 0)
-        return topology, rest.float().contiguous() if bool(rest.any()) else None
-
-
-def _hidden(mask):
-    """Pairs that an additive mask hides: it holds 0, or the smallest number of its dtype, or -inf."""
-    return mask <= max(-1e30, torch.finfo(mask.dtype).min / 2)
 
 
 class Call:
@@ -111,7 +98,7 @@ class Call:
         """The last key that the last query sees, in any head of the first sequence."""
         if self.is_masked:
             mask = self.mask_rows([self.queries - 1])[0, :, 0]
-            return int((mask if mask.dtype == torch.bool else ~_hidden(mask)).any(0).nonzero()[-1])
+            return int((mask if mask.dtype == torch.bool else ~hidden_pairs(mask)).any(0).nonzero()[-1])
         return self.keys - 1 if self.band is None else self.queries - 1 + self.band[0]
 
     def hides(self, q_begin, q_end, k_begin, k_end):
@@ -125,7 +112,7 @@ class Call:
             return not any(bool(part.rows(list(range(part.shape[2]))).any()) for part in parts if part.shape[3])
         mask = self.mask[0] if self.mask.shape[2] == 1 else self.mask[0, :, q_begin:q_end]
         outside = [mask[..., :k_begin], mask[..., k_end : self.keys]]
-        return not any(bool((one if one.dtype == torch.bool else ~_hidden(one)).any()) for one in outside if one.numel())
+        return not any(bool((one if one.dtype == torch.bool else ~hidden_pairs(one)).any()) for one in outside if one.numel())
 
     def described(self, masks, queries, keys):
         """(topology, terms) of these queries over these keys. The terms are in the order of the functions: the cap, then one tensor
@@ -176,7 +163,7 @@ class Call:
             if mask.dtype == torch.bool:
                 scores = scores.masked_fill(~mask, -torch.inf)
             else:
-                scores = (scores + mask.float()).masked_fill(_hidden(mask), -torch.inf)
+                scores = (scores + mask.float()).masked_fill(hidden_pairs(mask), -torch.inf)
         elif self.band is not None:
             shift, window = self.band
             places = torch.as_tensor(rows, device=scores.device)[:, None] + shift

@@ -14,7 +14,6 @@ class Edits:
         self.heads = [self._head(one) for one in ([knock_out] if isinstance(knock_out, (str, tuple)) and knock_out else knock_out)]
         self.cuts = [self._pairs(one, "cut") for one in cut]
         self.keep_only = [self._pairs(one, "keep_only") for one in keep_only]
-        self.applied = set()
 
     def __bool__(self):
         return bool(self.heads or self.cuts or self.keep_only)

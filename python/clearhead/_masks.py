@@ -273,6 +273,21 @@ def _recorded(functions, kv_offset):
         return _core.visible(body)
 
 
+def hidden_pairs(mask):
+    """Pairs that an additive mask hides: it holds 0, or the smallest number of its dtype, or -inf."""
+    return mask <= max(-1e30, torch.finfo(mask.dtype).min / 2)
+
+
+def read_mask(mask):
+    """(topology, what is added to visible pairs or None) of a mask on the CPU, bool or additive, [batch|1, head|1, query|1, key]. What is
+    added keeps the mask's gradient."""
+    if mask.dtype == torch.bool:
+        return _core._topology_of_mask(mask.contiguous()), None
+    hidden = hidden_pairs(mask.detach())
+    rest = mask.float().masked_fill(hidden, 0).contiguous()
+    return _core._topology_of_mask((~hidden).contiguous()), rest if rest.requires_grad or bool(rest.any()) else None
+
+
 class DescribedMask(torch.Tensor):
     """An additive mask [batch, 1, query, key] that is only described: `source`."""
 

@@ -3,7 +3,7 @@
 import torch
 
 from . import _core
-from ._masks import DescribedMask, clearhead_mask
+from ._masks import DescribedMask, clearhead_mask, read_mask
 from .errors import UnsupportedError
 
 _READABLE = (torch.float32, torch.bfloat16, torch.float16)
@@ -90,14 +90,8 @@ def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, 
         source = attention_mask.source
         topology = (source if source.shape[3] == keys else source.part(keys=slice(0, keys))).topology()
     elif attention_mask is not None:
-        mask = attention_mask[..., :keys]
-        if mask.dtype == torch.bool:
-            topology = _core._topology_of_mask(mask.contiguous().cpu())
-        else:
-            hidden = mask.detach() <= max(-1e30, torch.finfo(mask.dtype).min / 2)
-            topology = _core._topology_of_mask((~hidden).contiguous())
-            rest = mask.float().masked_fill(hidden, 0)
-            biases += [rest] if rest.requires_grad or bool(rest.any()) else []
+        topology, rest = read_mask(attention_mask[..., :keys])
+        biases += [] if rest is None else [rest]
     else:
         is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         topology = _core.causal(align="start") if is_causal and queries > 1 else _core.full()

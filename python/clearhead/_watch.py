@@ -72,7 +72,7 @@ class Watch:
 
     def _begin(self, pixels=None):
         self._layers, self._called, self._sides, self._padding, self._masks, self._pixels = {}, {}, {}, {}, Masks(), pixels
-        self._prompt, self._logits, self._probabilities = None, None, []
+        self._logits, self._probabilities = None, []
 
     def __enter__(self):
         self._inside = 0
@@ -119,7 +119,6 @@ class Watch:
             if known and ids.shape[1] == 1 and self._logits is not None:
                 self._probabilities.append(float(torch.softmax(self._logits, -1)[int(ids[at, 0])]))
             known.extend(ids[at].tolist())
-            self._prompt = self._prompt or len(known)
         mask = kwargs.get("attention_mask")
         if isinstance(mask, torch.Tensor) and mask.dim() == 2:
             self._padding[side] = mask[min(self._sequence, mask.shape[0] - 1)].bool().cpu()
