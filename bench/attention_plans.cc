@@ -190,6 +190,8 @@ std::vector<Plan> attention_plans() {
     plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 64, is_causal, true));
   }
   plans.push_back(sweep_plan("entropy", {entropy}, 4096, 64, false, false));
+  for (const bool is_causal : {false, true})
+    plans.push_back(sweep_plan("received", {received}, 4096, 64, is_causal, false));  // rᵀP costs the same
   plans.push_back(sweep_plan("all", {entropy, received, distance, offsets}, 4096, 128, false, false));
   ReductionRequest top8, pooled;
   top8.top_k = 8;

@@ -39,6 +39,7 @@ void add_trace(CLI::App& app);
 void add_train(CLI::App& app);
 void add_view(CLI::App& app);
 void add_vocabulary(CLI::App& app);
+void add_why(CLI::App& app);
 
 /// What main() turns into one line and exit code 2.
 struct UsageError : std::runtime_error {

@@ -124,6 +124,7 @@ static int run(int argc, char** argv) {
   add_run(app);
   add_train(app);
   add_vocabulary(app);
+  add_why(app);
   add_bleu(app);
   add_info(app);
   add_doctor(app);

@@ -107,6 +107,12 @@ class AttentionMap {
   MapHead head(int64_t batch, int64_t head) const;
   /// Mean weight that these rows give to these keys: Σ_{i∈rows} Σ_{j∈keys} P_ij / |rows|, per head.  f32 [batch, head]
   Tensor mass(Range rows, Range keys, const LookOptions& options = {}) const;
+  /// rᵀP and P·r of whole maps, in O(length) memory: what rollout and relevance multiply with. Sums of a key tile and of a
+  /// block of rows are f32, others double.
+  ///   r: f32 [batch, row] of the rows kept, any sign → f32 [batch, head, key]        in about the time of a sweep
+  ///   r: f32 [batch, key]                            → f32 [batch, head, row]
+  Tensor transposed_times(const Tensor& r, const LookOptions& options = {}) const;
+  Tensor times(const Tensor& r, const LookOptions& options = {}) const;
   /// Computes several statistics of every row and key in one pass.
   ReductionResult reduce(const ReductionRequest& request, const LookOptions& options = {}) const;
 
@@ -114,6 +120,42 @@ class AttentionMap {
   std::shared_ptr<const AttentionRecord> record_;
   bool is_after_ = false;
   LookPrecision precision_ = LookPrecision::kExact;
+};
+
+/// What a GradientMap shows of a weight P_ij and of g_ij = ∂y/∂P_ij = dO_i·v_j.
+enum class GradientLook : uint8_t {
+  kGradient,  ///< g
+  kProduct,   ///< P·g: attention × gradient
+  kPositive,  ///< max(0, P·g) (Chefer, Gur & Wolf 2021, eq. 5)
+};
+
+/// Maps of the gradient of one number y with respect to the weights of a call, recomputed as weights are: exact, lazy, without
+/// an N×N buffer. P are the weights that multiply the values (AttentionMap::after). A pair that the description hides has
+/// no gradient.
+///
+/// Error: g is one dot product in f32, at most d_v·ε·Σ_c|dO_ic·v_jc|. Looks have the same bits for any number of threads.
+/// Throws as AttentionMap does, and kShape for a gradient that does not fit the record.
+class GradientMap {
+ public:
+  GradientMap(AttentionRecord record, OutputGradient gradient, GradientLook look = GradientLook::kProduct);
+  GradientMap with(GradientLook look) const;
+  GradientLook look() const { return look_; }
+  const AttentionRecord& record() const { return *record_; }
+
+  /// The values of one query over all keys; 0 for hidden keys.
+  std::vector<float> row(int64_t batch, int64_t head, int64_t query) const;
+  /// The values of one key over the queries.
+  std::vector<float> column(int64_t batch, int64_t head, int64_t key, Range queries) const;
+  /// As MapHead::tile; the largest of a cell is the value of greatest size, with its sign.
+  Tile tile(int64_t batch, int64_t head, const TileRequest& request, const LookOptions& options = {}) const;
+  /// rᵀM and M·r, as those of AttentionMap.
+  Tensor transposed_times(const Tensor& r, const LookOptions& options = {}) const;
+  Tensor times(const Tensor& r, const LookOptions& options = {}) const;
+
+ private:
+  std::shared_ptr<const AttentionRecord> record_;
+  OutputGradient gradient_;
+  GradientLook look_;
 };
 
 /// An observer that keeps the record of every attention call of a run, for a look at any model. (A Trace keeps the text

@@ -28,6 +28,8 @@
 
 namespace clearhead {
 
+class Recorder;
+
 /// What a classifier's logits mean ("problem_type" of config.json).
 enum class ProblemType : uint8_t {
   kSingleLabel,  ///< one of the labels: softmax
@@ -65,6 +67,7 @@ struct ModelInfo {
   std::string file_dtype{};   ///< "f32", "bf16", "f16", or "mixed"
   bool has_pooler = false, has_masked = false, has_classifier = false, has_causal = false, has_embedding = false;
   bool tags = false;                  ///< its classifier is one of tokens: tag()
+  bool reads_last = false;            ///< its classifier of texts reads the last token, not the first
   bool chooses = false;               ///< of a "document": summarise() weighs its sentences
   std::vector<std::string> labels{};  ///< labels of the classifier
   ProblemType problem = ProblemType::kSingleLabel;
@@ -87,6 +90,8 @@ struct LoadOptions {
   /// activations, softmax and the residual stream stay f32 (docs/NUMERICS.md). Where the machine multiplies bf16, long
   /// texts run several times faster.
   DType precision = DType::kF32;
+  /// Keep the weights as f32 that gradients can pass through. Throws kUnsupported with other weights or precision.
+  bool gradients = false;
 };
 
 /// A batch of sequences, padded at the end. All vectors are [batch, length], row-major, unless noted.
@@ -114,6 +119,8 @@ struct RunOptions {
   std::optional<std::string> pair{};    ///< the second text of a pair
   std::vector<TextSegment> segments{};  ///< named ranges of tokens, for the observer's plan
   Interventions interventions{};        ///< ablated heads and attention knockouts, applied to every sequence
+  /// Records the run for a backward pass (judge.h does); needs a model that was loaded with LoadOptions::gradients.
+  Recorder* recorder = nullptr;
 };
 
 /// Tensors that the model does not have or that were not asked for are undefined. Rows of padding hold
@@ -122,6 +129,7 @@ struct RunResult {
   Tensor hidden{};  ///< f32 [batch, token, width], after the final norm
   /// layers + 1 tensors: the embeddings, then each layer's output, the last after the final norm (as in transformers).
   std::vector<Tensor> all_hidden{};
+  Tensor residual{};              ///< with all_hidden: f32 [batch, token, width], what the final norm reads
   Tensor pooled{};                ///< f32 [batch, width]
   Tensor masked_logits{};         ///< f32 [batch, token, vocabulary], or [masked row, vocabulary]
   Tensor class_logits{};          ///< f32 [batch, label]; of a token classifier [batch, token, label]
@@ -241,6 +249,15 @@ class Model {
   virtual RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options = {}) const;
   /// The plan that an observer receives before a run.
   virtual RunPlan plan_of(const Encoding& encoding, const RunOptions& options = {}) const;
+
+  /// Logits of every token if no layer followed these hidden states: the final norm, then the head of next or masked tokens
+  /// (logit lens: nostalgebraist 2020).   hidden: f32 [rows, width] → [rows, vocabulary]
+  /// With `at` f32 [1, width], a hidden state of which the rows are parts: what each part adds to its logits, the norm's scale
+  /// being that of `at`, and without biases. Throws kUnsupported without such a head; with `at`, of a masked one.
+  virtual Tensor lens(const Tensor& hidden, const Tensor& at = {}) const;
+  /// What the heads of one attention add to the residual stream, o_h·W_O^h, without the bias.
+  ///   outputs: f32 [head, d_v], of one query → [head, width]. Throws kInvalidArgument for an attention that is not there.
+  virtual Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const;
 
   /// The sentence embedding as sentence-transformers computes it (modules.json: pooling, normalisation,
   /// max_seq_length). Models without modules.json: the mean over all tokens, not normalised.

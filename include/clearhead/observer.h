@@ -122,6 +122,15 @@ class Observer {
   /// the prefill: all).
   virtual void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) = 0;
   virtual void generated(const GeneratedToken&) {}
+  /// Is what the call at this site wrote wanted?
+  virtual bool wants_output(const Site&) { return false; }
+  /// The outputs of the heads, before the output projection.   out: [batch, head, query, d_v], memory of the run
+  virtual void take_output(const Site&, const Tensor&) {}
+  /// Of a run with gradients (RunOptions::recorder): is the gradient at this site wanted?
+  virtual bool wants_gradient(const Site&) { return false; }
+  /// Called in the backward pass, from the last attention call to the first, on the thread that runs it. Record and gradient
+  /// share memory of the pass: look at them, or keep clones.
+  virtual void take_gradient(const Site&, const AttentionRecord&, const OutputGradient&) {}
 };
 
 /// Changes to the attention of one run, to test what the output depends on. They edit descriptions, so they work at any
@@ -145,7 +154,15 @@ struct Interventions {
   /// These queries no longer see these keys; the rest of each row is renormalised (Geva et al. 2023, §4).
   std::vector<Pairs> knockouts{};
   std::vector<Pairs> keep_only{};  ///< these queries see only these keys
-  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty(); }
+  /// Outputs of a head that take the place of its own, for example those of another text (activation patching: Vig et
+  /// al. 2020).
+  struct Patch {
+    Head head{};
+    Range queries{};
+    Tensor values{};  ///< f32 [queries, d_v]
+  };
+  std::vector<Patch> patched{};
+  bool empty() const { return ablated.empty() && knockouts.empty() && keep_only.empty() && patched.empty(); }
 };
 /// Which attention of a model a description (AttentionSpec) is for: interventions apply where they name it.
 struct InterventionSite {

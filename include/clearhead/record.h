@@ -102,6 +102,13 @@ struct AttentionRecord {
   AttentionRecord pin() const;
 };
 
+/// What the gradient of one number y with respect to the output of an attention call adds to its record: any gradient with
+/// respect to a weight is then recomputed as the weight is, ∂y/∂P_ij = dO_i·v_j.
+struct OutputGradient {
+  Tensor d_out{};   ///< f32 [batch, head, row, d_v], of the rows of the record, any strides
+  Tensor values{};  ///< f32, bf16 or f16 [batch, key_head, key, d_v], any strides
+};
+
 /// A stamp with the operands' present versions.
 Stamp stamp_now(const AttentionSpec& spec, const Tensor& q, const Keys& keys, InstructionSet isa);
 

@@ -116,8 +116,9 @@ struct SweepCall {
   const AttentionRecord& record;
   const ReductionRequest& request;   // its `cells` are in `grid`
   const std::vector<int64_t>& rows;  // row indices to look at, ascending; all rows if exact
-  // Cells over a part of the keys, and factors on their weights, are allowed only in a call that requests nothing else.
-  // An empty span means ones; a NaN in key_factors leaves the key out.
+  // Factors on weights are allowed only in a call that requests nothing but cells, or with row_factors of any sign nothing
+  // but kReceived, which is then Σ_i f_i P_ij. Cells over a part of the keys are allowed only in a call that requests
+  // nothing else. An empty span means ones; a NaN in key_factors leaves the key out.
   CellGrid grid{};
   std::span<const float> row_factors{}, key_factors{};  // [grid.rows.size()], [grid.keys.size()]
   Range batches{0, -1};                                 // −1: all

@@ -135,6 +135,7 @@ Found find(const std::string& name) {
   info.has_pooler = heads.pooler;
   info.has_masked = heads.masked;
   info.has_classifier = heads.classifier;
+  info.reads_last = heads.classifier && facts.classifier->where == ClassifierFacts::Where::kLast;
   info.tags = heads.classifier && facts.classifier->where == ClassifierFacts::Where::kEvery;
   if (heads.classifier) info.answers = facts.answers;
   info.has_causal = heads.causal;
@@ -155,14 +156,16 @@ std::shared_ptr<const Model> load(const std::string& path_or_name, const LoadOpt
   std::shared_ptr<const Tokenizer> tokenizer = reads_words ? Tokenizer::load(found.info.directory) : nullptr;
   const bool rounds_weights = options.precision == DType::kBF16 && options.weights == WeightStorage::kF32;
   const WeightStorage weights = rounds_weights ? WeightStorage::kBF16 : options.weights;
+  if (options.gradients && weights != WeightStorage::kF32)
+    fail(ErrorCode::kUnsupported, "load: gradients pass through weights of f32 only; leave `weights` and `precision` at f32");
   found.info.precision = options.precision;
   if (found.is_network) {
     if (options.weights != WeightStorage::kF32)
       fail(ErrorCode::kUnsupported, "{}: weights of a model of type \"{}\" are kept as f32", found.info.name, found.info.model_type);
     return std::make_shared<LoadedNetwork>(std::move(found.info), found.config, std::move(tokenizer));
   }
-  return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file, weights), std::move(tokenizer),
-                                       std::move(found.sentence));
+  return std::make_shared<LoadedModel>(std::move(found.info), Transformer(found.facts, found.file, {weights, options.gradients}),
+                                       std::move(tokenizer), std::move(found.sentence));
 }
 
 }  // namespace clearhead

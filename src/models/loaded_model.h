@@ -29,6 +29,8 @@ class LoadedModel : public Model {
   RunResult step(const std::vector<int32_t>& ids, ModelCache& cache, const RunOptions& options) const override;
   RunPlan plan_of(const Encoding& encoding, const RunOptions& options) const override;
 
+  Tensor lens(const Tensor& hidden, const Tensor& at) const override;
+  Tensor added_by_heads(const std::string& family, int layer, const Tensor& outputs) const override;
   Embedding embed(std::string_view text, const RunOptions& options) const override;
   std::vector<std::vector<Candidate>> fill_mask(std::string_view text, int64_t count, const Interventions& interventions) const override;
   std::vector<ClassScore> classify(std::string_view text, std::optional<std::string_view> pair,

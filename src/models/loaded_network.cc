@@ -10,6 +10,7 @@
 #include "clearhead/trace.h"
 #include "models/loaded_model.h"
 #include "models/reading.h"
+#include "ops/run_compute.h"
 
 namespace clearhead {
 namespace {
@@ -60,16 +61,25 @@ Rows LoadedNetwork::checked(const TokenBatch& tokens) const {
   return {.batch = tokens.batch, .length = tokens.length, .ids = tokens.ids, .lengths = tokens.lengths};
 }
 
+Tensor LoadedNetwork::logits(const Rows& input, const Rows* source, const RunOptions& options) const {
+  if (options.recorder) {
+    const Run run{.arena = arena_, .observer = options.observer, .recorder = options.recorder, .evaluates = true};
+    RunCompute compute(run, options.interventions);
+    return network_->logits(compute, input, source);
+  }
+  Compute compute({.observer = options.observer, .operands = info_.precision, .interventions = options.interventions});
+  return network_->logits(compute, input, source);
+}
+
 RunResult LoadedNetwork::written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const {
   if (source.batch != target.batch)
     fail(ErrorCode::kShape, "run: {} targets for {} sources; expected one for each", target.batch, source.batch);
   const auto turn = take_turn();
-  const auto run = [&](Observer* observer) {
-    Compute compute({.observer = observer, .operands = info_.precision, .interventions = options.interventions});
-    return network_->logits(compute, target, &source);
-  };
-  if (options.observer) options.observer->begin(plan_of_run(info_.name, text, [&](Observer& observer) { run(&observer); }));
-  return {.causal_logits = run(options.observer).reshape({target.batch, target.length, info_.vocabulary})};
+  if (options.observer)
+    options.observer->begin(plan_of_run(info_.name, text, [&](Observer& observer) {
+      logits(target, &source, {.observer = &observer, .interventions = options.interventions});
+    }));
+  return {.causal_logits = logits(target, &source, options).reshape({target.batch, target.length, info_.vocabulary})};
 }
 
 RunResult LoadedNetwork::run_from(const TokenBatch& source, const TokenBatch& target, const RunOptions& options) const {
@@ -174,16 +184,15 @@ std::vector<ClassScore> LoadedNetwork::summarise(const ModelInput& document, con
   return out;
 }
 
-RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source, Observer* observer) const {
+RunResult LoadedNetwork::run_rows(const Rows& input, const Rows* source, const RunOptions& options) const {
   const auto turn = take_turn();
-  Compute compute({.observer = observer, .operands = info_.precision});
-  const Tensor logits = network_->logits(compute, input, source);
-  if (info_.has_classifier || info_.chooses) return {.class_logits = logits};
-  return {.causal_logits = logits.reshape({input.batch, input.length, info_.vocabulary})};
+  const Tensor found = logits(input, source, options);
+  if (info_.has_classifier || info_.chooses) return {.class_logits = found};
+  return {.causal_logits = found.reshape({input.batch, input.length, info_.vocabulary})};
 }
 
 RunResult run_rows(const Model& model, const Rows& input, const Rows* source, const RunOptions& options) {
-  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_rows(input, source, options.observer);
+  if (const auto* network = dynamic_cast<const LoadedNetwork*>(&model)) return network->run_rows(input, source, options);
   const auto tokens = [](const Rows& rows) {
     return TokenBatch{.batch = rows.batch, .length = rows.length, .ids = rows.ids, .type_ids = rows.type_ids, .lengths = rows.lengths};
   };

@@ -7,6 +7,7 @@
 
 #include "clearhead/model.h"
 #include "models/network.h"
+#include "ops/run.h"
 
 namespace clearhead {
 
@@ -31,10 +32,13 @@ class LoadedNetwork final : public Model {
                                                        const Interventions& interventions) const override;
   std::vector<ClassScore> summarise(const ModelInput& document, const Interventions& interventions) const override;
   /// class_logits or causal_logits.
-  RunResult run_rows(const Rows& input, const Rows* source, Observer* observer) const;
+  RunResult run_rows(const Rows& input, const Rows* source, const RunOptions& options) const;
+  const NetworkFacts& facts() const { return network_->facts(); }
+  const Tokenizer* tokenizer_or_null() const { return tokenizer_.get(); }
   void observe(const ModelInput& input, Observer& observer, const Interventions& interventions) const override;
 
  private:
+  Tensor logits(const Rows& input, const Rows* source, const RunOptions& options) const;
   void check_writes() const;
   void check_reads(bool is_text) const;
   ModelCache read(const Rows& source, DType dtype, const Interventions& interventions) const;
@@ -43,6 +47,7 @@ class LoadedNetwork final : public Model {
   RunResult written(const Rows& source, const Rows& target, const RunOptions& options, const RunText& text) const;
 
   ModelInfo info_;
+  mutable Arena arena_{};  // of runs with gradients, which take turns
   Parameters parameters_;  // of network_
   std::unique_ptr<Network> network_;
   std::shared_ptr<const Tokenizer> tokenizer_;

@@ -11,6 +11,7 @@ namespace clearhead {
 namespace {
 
 constexpr int64_t kScratchKept = int64_t{64} << 20;  // bytes between runs
+constexpr int64_t kTokensKeptWhole = 4096;  // a run with gradients over more keeps the inputs of layers, and computes the rest again
 
 // One engine computes at a time: its scratch memory, and the lock that is held meanwhile. An observer may run another model.
 struct Engine {
@@ -108,8 +109,27 @@ RunResult LoadedModel::compute(const Transformer& stack, const ForwardInput& inp
   };
   ++engine.depth;
   const Depth depth{engine};
-  Run run{.arena = engine.arena, .observer = options.observer, .operands = info_.precision};
+  Run run{.arena = engine.arena,
+          .observer = options.observer,
+          .recorder = options.recorder,
+          .operands = info_.precision,
+          .patched = &options.interventions.patched,
+          .evaluates = true,
+          // Not with interventions: a layer that runs again no longer has their descriptions.
+          .checkpoints = options.recorder && options.interventions.empty() && input.batch * input.length > kTokensKeptWhole};
   return stack.forward(run, input, options);
+}
+
+Tensor LoadedModel::lens(const Tensor& hidden, const Tensor& at) const {
+  const auto turn = take_turn();
+  Run run{.arena = Engine::instance().arena};
+  return at.defined() ? transformer_.added_to_logits(run, hidden, at) : transformer_.lens(run, hidden);
+}
+
+Tensor LoadedModel::added_by_heads(const std::string& family, int layer, const Tensor& outputs) const {
+  const auto turn = take_turn();
+  Run run{.arena = Engine::instance().arena};
+  return transformer_.added_by_heads(run, family, layer, outputs);
 }
 
 ForwardInput LoadedModel::checked_source(const TokenBatch& tokens) const {
@@ -193,6 +213,8 @@ ModelCache Model::read_inputs(const std::vector<ModelInput>&, DType, const Inter
 }
 RunResult Model::step(const std::vector<int32_t>&, ModelCache&, const RunOptions&) const { refuse(*this, "writes no text"); }
 RunPlan Model::plan_of(const Encoding&, const RunOptions&) const { refuse(*this, "does not run over the tokens of one text"); }
+Tensor Model::lens(const Tensor&, const Tensor&) const { refuse(*this, "writes no token that hidden states could be read for"); }
+Tensor Model::added_by_heads(const std::string&, int, const Tensor&) const { refuse(*this, "has no residual stream that heads add to"); }
 Embedding Model::embed(std::string_view, const RunOptions&) const { refuse(*this, "embeds no sentences"); }
 std::vector<std::vector<Candidate>> Model::fill_mask(std::string_view, int64_t, const Interventions&) const {
   refuse(*this, "fills no masks");

@@ -2,6 +2,9 @@
 #include "models/transformer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "base/format.h"
 #include "models/phases.h"
@@ -48,6 +51,22 @@ bool has_classifier(const Weights& weights, const std::optional<ClassifierFacts>
   return facts->dense.weight.empty() || weights.has(facts->dense.weight);
 }
 
+// What a layer that runs again tells an observer: gradients, not the records that it has.
+class GradientsOnly final : public Observer {
+ public:
+  explicit GradientsOnly(Observer* to) : to_(to) {}
+  void begin(const RunPlan&) override {}
+  bool wants(const Site&) override { return false; }
+  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
+  bool wants_gradient(const Site& site) override { return to_->wants_gradient(site); }
+  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
+    to_->take_gradient(site, record, gradient);
+  }
+
+ private:
+  Observer* to_;
+};
+
 constexpr const char* kCross = "cross";
 
 }  // namespace
@@ -83,9 +102,9 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file) {
   return present;
 }
 
-Transformer::Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage) : facts_(facts) {
-  if (facts_.encoder) encoder_ = std::make_shared<const Transformer>(*facts_.encoder, file, storage);
-  Weights weights(file, facts_, storage);
+Transformer::Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored) : facts_(facts) {
+  if (facts_.encoder) encoder_ = std::make_shared<const Transformer>(*facts_.encoder, file, stored);
+  Weights weights(file, facts_, stored);
   load(weights, heads_in_file(facts_, file));
 }
 
@@ -205,6 +224,7 @@ void Transformer::embed(Run& run, const ForwardInput& input, Tensor& x) const {
   if (phases_) phases_(run, phase_rows(phase_frequencies_, input.positions), x, {.accumulate = true});
   embedding_norm_(run, x, x);
   if (run.drops()) ops::dropout(run, x, {.rate = run.dropout->rate, .seed = run.dropout->next()}, x);
+  if (run.recorder) run.recorder->embedded(map_family(), x);
 }
 
 struct Transformer::Pass {
@@ -247,8 +267,10 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
 void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<const Pass>& pass, Tensor& x) const {
   const auto drawn = std::make_shared<uint64_t>(0);
   const RunDropout dropout = run.dropout ? *run.dropout : RunDropout{};
-  run.recorder->checkpoint(x, [this, run, at, pass, x, dropout, drawn] {
+  const auto told = std::make_shared<GradientsOnly>(run.observer);
+  run.recorder->checkpoint(x, [this, run, at, pass, x, dropout, drawn, told, is_first = true]() mutable {
     Run again = run;
+    if (run.observer && !std::exchange(is_first, false)) again.observer = told.get();
     RunDropout dropping = dropout;
     if (run.dropout) again.dropout = &dropping;
     Tensor stream = x;
@@ -273,6 +295,7 @@ void Transformer::check_interventions(const Interventions& interventions) const 
   for (const Interventions::Head& head : interventions.ablated) check(head.family, head.layer, "an ablated head");
   for (const Interventions::Pairs& pairs : interventions.knockouts) check(pairs.family, pairs.layer, "an attention knockout");
   for (const Interventions::Pairs& pairs : interventions.keep_only) check(pairs.family, pairs.layer, "a keep-only");
+  for (const Interventions::Patch& patch : interventions.patched) check(patch.head.family, patch.head.layer, "a patch");
 }
 
 Interventions Transformer::source_interventions(Interventions interventions) const {
@@ -281,6 +304,7 @@ Interventions Transformer::source_interventions(Interventions interventions) con
   std::erase_if(interventions.ablated, is_other);
   std::erase_if(interventions.knockouts, is_other);
   std::erase_if(interventions.keep_only, is_other);
+  std::erase_if(interventions.patched, [&](const Interventions::Patch& patch) { return is_other(patch.head); });
   return interventions;
 }
 
@@ -348,10 +372,80 @@ RunResult Transformer::forward(Run& run, const ForwardInput& input, const RunOpt
       run_layer(run, at, pass, x);
     }
   }
+  if (options.all_hidden) result.residual = x.clone().reshape(shape);
   final_norm_(run, x, x);
   if (options.all_hidden) result.all_hidden.push_back(x.clone().reshape(shape));
   run_heads(run, input, options, result);
   return result;
+}
+
+Tensor Transformer::lens(Run& run, const Tensor& hidden) const {
+  if (hidden.rank() != 2 || hidden.size(1) != facts_.width)
+    fail(ErrorCode::kShape, "lens: hidden is {}; expected [rows, {}]", to_string(hidden.shape()), facts_.width);
+  if (!causal_ && !masked_transform_)
+    fail(ErrorCode::kUnsupported, "lens: a model of type \"{}\" without a head that gives tokens", facts_.model_type);
+  const ForwardInput input{.batch = 1, .length = hidden.size(0), .lengths = {static_cast<int32_t>(hidden.size(0))}};
+  RunResult result{.hidden = Tensor::empty({1, hidden.size(0), facts_.width})};
+  Tensor x = result.hidden.reshape(hidden.shape());
+  const Arena::Scope scope(run.arena);
+  final_norm_(run, hidden.contiguous(), x);
+  run_heads(run, input, {}, result);
+  const Tensor& logits = causal_ ? result.causal_logits : result.masked_logits;
+  return logits.reshape({hidden.size(0), facts_.vocabulary});
+}
+
+// (part − its mean)/σ(at)·w: linear in the part. RMS norm takes no mean.
+Tensor Transformer::added_to_logits(Run& run, const Tensor& parts, const Tensor& at) const {
+  const int64_t width = facts_.width;
+  if (parts.rank() != 2 || parts.size(1) != width || at.numel() != width)
+    fail(ErrorCode::kShape, "lens: parts are {} of {}; expected [rows, {}] of [1, {}]", to_string(parts.shape()), to_string(at.shape()),
+         width, width);
+  if (!causal_)
+    fail(ErrorCode::kUnsupported, "lens: parts add to the logits of next tokens only; a model of type \"{}\" gives none",
+         facts_.model_type);
+  Tensor scaled = parts.clone();
+  float* values = scaled.mutable_data<float>();
+  if (final_norm_) {
+    const ops::Normalisation& norm = *final_norm_.normalisation;
+    const Tensor whole = at.contiguous();
+    const float *x = whole.data<float>(), *weight = norm.weight.data<float>();
+    const auto mean_of = [&](const float* row) {
+      return norm.rms ? 0.0 : std::accumulate(row, row + width, 0.0) / static_cast<double>(width);
+    };
+    const double mean = mean_of(x);
+    double square = 0;
+    for (int64_t c = 0; c < width; ++c) square += (static_cast<double>(x[c]) - mean) * (static_cast<double>(x[c]) - mean);
+    const double scale = 1 / std::sqrt(square / static_cast<double>(width) + norm.epsilon);
+    for (int64_t row = 0; row < parts.size(0); ++row) {
+      float* part = values + row * width;
+      const double own = mean_of(part);
+      for (int64_t c = 0; c < width; ++c)
+        part[c] = static_cast<float>((static_cast<double>(part[c]) - own) * scale * static_cast<double>(weight[c]));
+    }
+  }
+  Tensor logits = Tensor::empty({parts.size(0), facts_.vocabulary});
+  ops::linear(run, scaled, *causal_.weight, Tensor(), logits);
+  return logits;
+}
+
+// A row a head, which holds that head's output and zeros.
+Tensor Transformer::added_by_heads(Run& run, const std::string& family, int layer, const Tensor& outputs) const {
+  if (encoder_ && family == encoder_->map_family()) return encoder_->added_by_heads(run, family, layer, outputs);
+  if (layer < 0 || layer >= facts_.layers || (family != map_family() && family != kCross))
+    fail(ErrorCode::kInvalidArgument, "heads: there is no attention of family \"{}\" in layer {}", family, layer);
+  const Layer& of = layers_[static_cast<size_t>(layer)];
+  const nn::Attention& attention = family == kCross ? of.cross : of.attention;
+  if (!attention.projection) fail(ErrorCode::kInvalidArgument, "heads: this model has no cross-attention");
+  if (outputs.rank() != 2 || outputs.size(0) != attention.heads || outputs.size(1) != attention.head_dim)
+    fail(ErrorCode::kShape, "heads: outputs are {}; expected [{}, {}]", to_string(outputs.shape()), attention.heads, attention.head_dim);
+  const Arena::Scope scope(run.arena);
+  const int64_t heads = attention.heads, width = attention.head_dim;
+  Tensor apart = Tensor::zeros({heads, heads * width}), out = Tensor::empty({heads, facts_.width});
+  for (int64_t head = 0; head < heads; ++head)
+    std::copy_n(outputs.contiguous().data<float>() + head * width, width,
+                apart.mutable_data<float>() + head * heads * width + head * width);
+  ops::linear(run, apart, *attention.output.weight, Tensor(), out);
+  return out;
 }
 
 Tensor Transformer::classify(Run& run, const ClassifierFacts& facts, const nn::Linear& dense, const nn::Linear& out,

@@ -51,7 +51,7 @@ HeadsInFile heads_in_file(const Architecture& facts, const SafeTensors& file);
 
 class Transformer {
  public:
-  Transformer(const Architecture& facts, const SafeTensors& file, WeightStorage storage);
+  Transformer(const Architecture& facts, const SafeTensors& file, StoredWeights stored);
   /// For training: weights are created by `parameters` and read in place.
   Transformer(const Architecture& facts, ModelParameters& parameters, const HeadsInFile& heads);
 
@@ -68,6 +68,10 @@ class Transformer {
   /// model does not have.
   Interventions source_interventions(Interventions interventions) const;
   RunResult forward(Run& run, const ForwardInput& input, const RunOptions& options) const;
+  /// Model::lens() and Model::added_by_heads().
+  Tensor lens(Run& run, const Tensor& hidden) const;
+  Tensor added_to_logits(Run& run, const Tensor& parts, const Tensor& at) const;
+  Tensor added_by_heads(Run& run, const std::string& family, int layer, const Tensor& outputs) const;
 
  private:
   struct Layer {

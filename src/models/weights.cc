@@ -8,6 +8,7 @@
 #include "backends/registry.h"
 #include "base/format.h"
 #include "base/parallel.h"
+#include "tensor/convert.h"
 
 namespace clearhead {
 namespace {
@@ -35,6 +36,19 @@ int64_t first_not_finite(const std::byte* bytes, int64_t count, Word exponent) {
 int64_t first_not_finite(const Tensor& tensor) {
   if (tensor.dtype() == DType::kF32) return first_not_finite<uint32_t>(tensor.raw(), tensor.numel(), 0x7F800000U);
   return first_not_finite<uint16_t>(tensor.raw(), tensor.numel(), tensor.dtype() == DType::kBF16 ? uint16_t{0x7F80} : uint16_t{0x7C00});
+}
+
+// The parts one under another, f32 [out, in].
+std::shared_ptr<const PreparedWeight> live_weight(const std::vector<WeightPart>& parts, int64_t out, int64_t in) {
+  Tensor rows = Tensor::empty({out, in});
+  int64_t at = 0;
+  for (const WeightPart& part : parts) {
+    const Tensor values = part.input_first ? part.values.permute({1, 0}) : part.values;
+    Tensor to = rows.slice(0, at, at + values.size(0));
+    convert(values, to);
+    at += values.size(0);
+  }
+  return std::make_shared<LiveWeight>(rows);
 }
 
 }  // namespace
@@ -123,7 +137,8 @@ nn::Linear Weights::linear(const std::vector<Part>& parts, int64_t in, double na
     stacked.push_back({checked(read.back(), input_first ? Shape{in, part.out} : Shape{part.out, in}), input_first});
     out += part.out;
   }
-  layer.weight = backend().dense.prepare(stacked.data(), static_cast<int64_t>(stacked.size()), storage_);
+  layer.weight = stored_.live ? live_weight(stacked, out, in)
+                              : backend().dense.prepare(stacked.data(), static_cast<int64_t>(stacked.size()), stored_.storage);
   for (const std::string& name : read) file_->release(name);
   const bool has_bias = std::any_of(parts.begin(), parts.end(), [](const Part& part) { return !part.names.bias.empty(); });
   if (!has_bias) return layer;

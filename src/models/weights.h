@@ -23,10 +23,16 @@ namespace clearhead {
 /// The name under which a file holds a weight: with the family's prefix or without, or in another spelling; empty if it does not.
 std::string name_in(const SafeTensors& file, const Architecture& facts, const std::string& name);
 
+/// How the weights of linear layers are kept.
+struct StoredWeights {
+  WeightStorage storage = WeightStorage::kF32;
+  bool live = false;  // f32 in the order of a file, so that gradients pass
+};
+
 class Weights {
  public:
-  Weights(SafeTensors file, const Architecture& facts, WeightStorage storage = WeightStorage::kF32)
-      : file_(std::move(file)), facts_(facts), storage_(storage) {}
+  Weights(SafeTensors file, const Architecture& facts, StoredWeights stored = {})
+      : file_(std::move(file)), facts_(facts), stored_(stored) {}
   Weights(ModelParameters& parameters, const Architecture& facts) : parameters_(&parameters), facts_(facts) {}
 
   /// Marks the end of the body: names after this belong to heads, whose names have no prefix when they are created.
@@ -66,7 +72,7 @@ class Weights {
   std::optional<SafeTensors> file_{};
   ModelParameters* parameters_ = nullptr;
   const Architecture& facts_;
-  WeightStorage storage_ = WeightStorage::kF32;  // for linear layers
+  StoredWeights stored_{};
   int64_t layer_ = 0;
   bool in_heads_ = false;
 };

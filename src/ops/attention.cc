@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "ops/attend_into.h"
 #include "ops/ops.h"
+#include "tensor/convert.h"
 
 namespace clearhead::ops {
 namespace {
@@ -109,7 +110,9 @@ namespace {
 
 void record_attention(Run& run, const AttentionCall& call, const AttentionRecord& record, const Tensor& out) {
   const Tensor &q = call.q, &k = std::get<Tensor>(call.keys), &v = call.v;
-  run.recorder->record("attention", out, {out, v}, [=](Gradients& gradients) {
+  const bool is_reported = !call.site.family.empty() && call.site.reported;
+  Observer* heard = is_reported && run.observer && run.observer->wants_gradient(call.site) ? run.observer : nullptr;
+  run.recorder->record("attention", out, {out, v}, [=, site = call.site](Gradients& gradients) {
     std::vector<Tensor> operands;
     std::set<std::string> wanted;
     for_each_operand(record.spec, [&](const std::string& name, const Tensor& operand) {
@@ -117,6 +120,7 @@ void record_attention(Run& run, const AttentionCall& call, const AttentionRecord
       if (gradients.wants(operand)) wanted.insert(name);
     });
     const Tensor d_out = gradients.of(out);
+    if (heard) heard->take_gradient(site, record, {d_out, v});
     const AttendGradients found =
         attend_gradients(record, near(v), out, d_out.dtype() == out.dtype() ? d_out : to_dtype(d_out, out.dtype()),
                          [&](const std::string& name) { return wanted.count(name) > 0; });
@@ -134,11 +138,39 @@ void record_attention(Run& run, const AttentionCall& call, const AttentionRecord
 
 }  // namespace
 
+namespace {
+
+bool is_at(const Interventions::Head& head, const Site& site) {
+  return head.layer == site.layer && (head.family.empty() || head.family == site.family);
+}
+
+// Puts given outputs in the place of a head's own.
+void patch(const std::vector<Interventions::Patch>& patches, const Site& site, Tensor& out) {
+  for (const Interventions::Patch& one : patches) {
+    if (!is_at(one.head, site)) continue;
+    const Shape expected = {one.queries.size(), out.size(3)};
+    if (one.head.head < 0 || one.head.head >= out.size(1) || one.queries.begin < 0 || one.queries.end > out.size(2) ||
+        one.values.shape() != expected) {
+      fail(ErrorCode::kInvalidArgument, "a patch of head {} and queries [{}, {}) by {} does not fit {} heads and {} queries of width {}",
+           one.head.head, one.queries.begin, one.queries.end, to_string(one.values.shape()), out.size(1), out.size(2), out.size(3));
+    }
+    for (int64_t batch = 0; batch < out.size(0); ++batch) {
+      Tensor to = out.select(0, batch).select(0, one.head.head).slice(0, one.queries.begin, one.queries.end);
+      convert(one.values, to);
+    }
+  }
+}
+
+}  // namespace
+
 void attention(Run& run, const AttentionCall& call, Tensor& out) {
   const Tensor* keys = std::get_if<Tensor>(&call.keys);
   const AttentionRecord record =
       keys ? attend_into(call.q, near(*keys), near(call.v), call.spec, out) : attend_into(call.q, call.keys, Tensor(), call.spec, out);
   if (keys && run.records({&call.q, keys, &call.v})) record_attention(run, call, record, out);
+  if (run.patched && !run.patched->empty() && !call.site.family.empty()) patch(*run.patched, call.site, out);
+  if (run.observer && !call.site.family.empty() && call.site.reported && run.observer->wants_output(call.site))
+    run.observer->take_output(call.site, out);
   if (call.wanted && run.observer)
     run.observer->take(call.site, record, key_norms(call.v.dtype() == DType::kF32 ? call.v : to_f32(call.v), call.gram));
 }

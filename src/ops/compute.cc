@@ -69,14 +69,17 @@ Compute::Compute(const ComputeOptions& options) : state_(std::make_unique<State>
   state_->run.observer = options.observer;
   state_->run.operands = options.operands;
   state_->interventions = options.interventions;
+  state_->run.patched = &state_->interventions.patched;
 }
 Compute::Compute(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Compute::~Compute() = default;
 
-RunCompute::RunCompute(const Run& run) : Compute(std::make_unique<State>(run)) {
+RunCompute::RunCompute(const Run& run, const Interventions& interventions) : Compute(std::make_unique<State>(run)) {
+  state_->interventions = interventions;
+  state_->run.patched = &state_->interventions.patched;
   if (run.dropout) state_->seed = run.dropout->seed;
 }
-bool RunCompute::is_training() const { return state_->run.recorder != nullptr; }
+bool RunCompute::is_training() const { return state_->run.recorder != nullptr && !state_->run.evaluates; }
 
 bool Compute::observes(const Site& site) const { return state_->run.wants(site); }
 
@@ -84,6 +87,7 @@ Tensor Compute::embed(const Tensor& table, const std::vector<int32_t>& ids) {
   if (table.rank() != 2) fail(ErrorCode::kShape, "embed: the table is {}; expected [entries, width]", to_string(table.shape()));
   Tensor out = state_->run.result({static_cast<int64_t>(ids.size()), table.size(1)});
   ops::gather_rows(state_->run, table, ids, out);
+  if (state_->run.recorder) state_->run.recorder->embedded("", out);
   return out;
 }
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "tensor/pool.h"
@@ -43,6 +44,9 @@ class Recorder {
   /// Memory that lives as long as somebody holds it; not initialised.
   virtual Tensor take(const Shape& shape, DType dtype = DType::kF32) = 0;
   virtual bool wants(const Tensor& t) const = 0;
+  /// Told of the embeddings that a network of `family` starts from, before anything reads them. May change them, and
+  /// watch them for their gradient.   x: [rows, width]
+  virtual void embedded(const std::string&, Tensor&) {}
   /// Records an op. `kept` must not be written until the reverse has run, which throws kStale otherwise. Undefined
   /// tensors in `kept` are ignored.
   virtual void record(const char* op, const Tensor& out, const std::vector<Tensor>& kept, Reverse reverse) = 0;

@@ -71,6 +71,9 @@ struct Run {
   RunDropout* dropout = nullptr;  ///< null in inference
   /// kBF16: attention and products with live or bf16 weights round what they read (Micikevicius et al. 2018).
   DType operands = DType::kF32;
+  const std::vector<Interventions::Patch>* patched = nullptr;  ///< where attention is given a site
+  /// With a recorder: gradients of a trained model's answer are wanted. Nothing is dropped, and running statistics are used.
+  bool evaluates = false;
   /// Activation checkpoints: keep only each layer's input and compute the rest again (Chen et al. 2016).
   bool checkpoints = false;
 

@@ -9,7 +9,7 @@ namespace clearhead {
 class RunCompute final : public Compute {
  public:
   /// The run's arena and recorder must outlive it. Seeds of dropout come from the run's.
-  explicit RunCompute(const Run& run);
+  explicit RunCompute(const Run& run, const Interventions& interventions = {});
   bool is_training() const override;
 };
 

@@ -115,7 +115,11 @@ double Trainer::part_loss(int64_t part, bool checks) {
   tape_.check_finite(checks);
   RunDropout dropout{static_cast<float>(dropout_.residual), static_cast<float>(dropout_.attention),
                      random_bits(random_bits(recipe_.seed, kDropoutSeed), static_cast<uint64_t>(number))};
-  Run run{arena_, nullptr, &tape_, &dropout, recipe_.precision, recipe_.gradient_checkpointing};
+  Run run{.arena = arena_,
+          .recorder = &tape_,
+          .dropout = &dropout,
+          .operands = recipe_.precision,
+          .checkpoints = recipe_.gradient_checkpointing};
   const RunResult result = learner_->forward(run, example);
   const Tensor loss = task_->loss(run, result, example, recipe_.smoothing, static_cast<double>(example.counted * recipe_.accumulate));
   const double value = static_cast<double>(*loss.data<float>());

@@ -226,7 +226,7 @@ std::vector<float> gradients_of(const Family& of, bool checkpoints, DType operan
   Tape tape;
   for (const ModelParameters::Leaf& leaf : live.parameters.leaves()) tape.watch(leaf.values);
   RunDropout dropout{.rate = 0.2F, .attention = 0.2F, .seed = 3};
-  clearhead::Run run{arena, nullptr, &tape, &dropout, operands, checkpoints};
+  clearhead::Run run{.arena = arena, .recorder = &tape, .dropout = &dropout, .operands = operands, .checkpoints = checkpoints};
   const RunResult result = live.transformer.forward(run, some.input(), {});
   tape.backward(ops::cross_entropy(run, logits_of(result).reshape({18, live.facts.vocabulary}), targets));
   std::vector<float> out;

@@ -70,7 +70,7 @@ class HeadSweep {
       if (call_.after) weight *= after_of(at, j);
       entropy += surprise(weight);
       distance += weight * static_cast<double>(std::abs(position - j));
-      sums_.received[static_cast<size_t>(j)] += weight;
+      sums_.received[static_cast<size_t>(j)] += weight * row_factor(row);
       const int64_t reach = call_.request.offset_reach;
       sums_.offsets[static_cast<size_t>(std::clamp(j - position, -reach, reach) + reach)] += weight;
       for (size_t t = 0; t < matched.size(); ++t) {
@@ -129,10 +129,14 @@ class HeadSweep {
     seen_.clear();
   }
 
+  double row_factor(int64_t row) const {
+    return call_.row_factors.empty() ? 1 : static_cast<double>(call_.row_factors[static_cast<size_t>(row - call_.grid.rows.begin)]);
+  }
+
   void pool(int64_t row, int64_t key, double weight) {
     const CellGrid& grid = call_.grid;
     const size_t cell = static_cast<size_t>(grid.row_of(row) * grid.cells[1] + grid.column_of(key));
-    if (!call_.row_factors.empty()) weight *= static_cast<double>(call_.row_factors[static_cast<size_t>(row - grid.rows.begin)]);
+    weight *= row_factor(row);
     if (!call_.key_factors.empty()) {
       const float factor = call_.key_factors[static_cast<size_t>(key - grid.keys.begin)];
       if (std::isnan(factor)) return;

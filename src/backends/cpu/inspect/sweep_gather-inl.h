@@ -74,7 +74,7 @@ class ListedSweep {
       const double weight = static_cast<double>(weights[i]);
       if (weights[i] != 0) surprise_ -= weight * (static_cast<double>(listed.score[i]) - static_cast<double>(shift.m) - shift.log_rest);
       distance_ += weight * static_cast<double>(std::abs(before));
-      if (plan_.received) sums_.received[static_cast<size_t>(key)] += weights[i];
+      if (plan_.received) sums_.received[static_cast<size_t>(key)] += weights[i] * plan_.row_factor(row_);
       if (plan_.offsets) add_offset(before, weights[i]);
       for (int64_t match = 0; match < plan_.matches; ++match) {
         const auto tag = static_cast<size_t>(match);

@@ -1,0 +1,332 @@
+// clearhead why MODEL TEXT: which parts of the text this answer came from, by one or several methods side by side.
+//
+//   shares of a method are divided by the sum of their sizes; what speaks against the answer is negative
+//   the last lines take the strongest part away, unseen and masked, and say what becomes of the answer
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <csignal>
+#include <numeric>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "cli/cli.h"
+#include "cli/input.h"
+#include "cli/terminal.h"
+#include "cli/why_inside.h"
+#include "judge/attribution.h"
+#include "models/reading.h"
+#include "text/strings.h"
+#include "viewer/words.h"
+
+namespace clearhead::cli {
+
+using namespace judge;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+struct Options {
+  std::string model, pair, segments, items = "word", removal = "unseen", head, clean;
+  TextArguments text;
+  Asked asked;
+  std::vector<std::string> by;
+  int64_t top = 12, steps = 32;
+  std::optional<int> layer;
+  bool json = false, inside = false;
+};
+
+std::atomic<bool> cancelled{false};
+void cancel(int) { cancelled = true; }
+
+// While this lives Ctrl-C ends a method and leaves what there is.
+class Cancellable {
+ public:
+  Cancellable() : before_(std::signal(SIGINT, cancel)) { cancelled = false; }
+  ~Cancellable() { std::signal(SIGINT, before_); }
+  Cancellable(const Cancellable&) = delete;
+  Cancellable& operator=(const Cancellable&) = delete;
+
+ private:
+  void (*before_)(int);
+};
+
+struct Shares {
+  MethodInfo method{};
+  std::vector<double> of_items{};
+};
+
+// Stretches of bytes as items: their tokens that may be taken away.
+std::vector<Range> items_of_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches) {
+  std::vector<Range> out;
+  for (const auto& [begin, end] : stretches) {
+    Range item = tokens_of_bytes(subject.plan().text, begin, end);
+    if (!out.empty()) item.begin = std::max(item.begin, out.back().end);
+    const bool any = std::any_of(subject.items().begin(), subject.items().end(),
+                                 [&](const Range& token) { return token.begin >= item.begin && token.begin < item.end; });
+    if (any) out.push_back(item);
+  }
+  return out;
+}
+
+void choose_items(const Options& options, Subject& subject) {
+  const RunText& text = subject.plan().text;
+  if (!text.items.empty()) return;  // those of a network: its sentences, statements or patches
+  if (!options.segments.empty()) {
+    std::vector<std::array<int64_t, 2>> stretches;
+    for (const NamedBytes& part : segments_from_json(read_config(options.segments), options.segments)) {
+      check_bytes(part, text.text.size());
+      stretches.push_back({part.begin, part.end});
+    }
+    return subject.set_items(items_of_bytes(subject, stretches));
+  }
+  if (options.items == "sentence") {
+    std::vector<std::array<int64_t, 2>> stretches;
+    size_t from = 0;
+    for (const std::string& sentence : sentences_of(text.text)) {
+      const size_t found = text.text.find(sentence, from);
+      if (found == std::string::npos) continue;
+      from = found + sentence.size();
+      stretches.push_back({static_cast<int64_t>(found), static_cast<int64_t>(from)});
+    }
+    return subject.set_items(items_of_bytes(subject, stretches));
+  }
+  if (options.items == "token") return;
+  const std::vector<int32_t> words = words_of(text);
+  std::vector<Range> items;
+  for (const Range& token : subject.items()) {
+    const int32_t word = words[static_cast<size_t>(token.begin)];
+    const bool goes_on =
+        !items.empty() && items.back().end == token.begin && word >= 0 && words[static_cast<size_t>(token.begin - 1)] == word;
+    if (goes_on) {
+      items.back().end = token.end;
+    } else {
+      items.push_back(token);
+    }
+  }
+  subject.set_items(items);
+}
+
+std::string text_of(const Subject& subject, const Range& item) {
+  const RunText& read = subject.plan().text;
+  const auto begin = static_cast<size_t>(read.offsets[static_cast<size_t>(item.begin)][0]);
+  const auto end = static_cast<size_t>(read.offsets[static_cast<size_t>(item.end - 1)][1]);
+  return end > begin ? std::string(text::strip(std::string_view(read.text).substr(begin, end - begin)))
+                     : read.pieces[static_cast<size_t>(item.begin)];
+}
+
+std::vector<double> divided(std::vector<double> shares) {
+  double sum = 0;
+  for (const double share : shares) sum += std::isnan(share) ? 0 : std::abs(share);
+  for (double& share : shares) share = sum > 0 ? share / sum : share;
+  return shares;
+}
+
+std::vector<size_t> order_of(const std::vector<double>& shares) {
+  std::vector<size_t> order(shares.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto size = [&](size_t at) { return std::isnan(shares[at]) ? -1.0 : std::abs(shares[at]); };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return size(a) > size(b); });
+  return order;
+}
+
+std::vector<Shares> all_shares(const Options& options, const Subject& subject, const std::vector<MethodInfo>& methods) {
+  AttributionOptions how{
+      .layer = options.layer, .steps = options.steps, .removal = options.removal == "masked" ? RemovedBy::kMasked : RemovedBy::kUnseen};
+  if (!options.head.empty()) {
+    const HeadName head = parse_head(options.head);
+    how.layer = head.layer;
+    how.head = head.head;
+  }
+  how.cancel = &cancelled;
+  const Cancellable cancellable;
+  std::vector<Shares> out;
+  for (const MethodInfo& method : methods) {
+    const int64_t runs = runs_of(subject, method.method, how);
+    if (runs > 200)
+      notice(format("{}: the work of {} runs over {} tokens; Ctrl-C ends it and keeps what there is", method.name, with_commas(runs),
+                    with_commas(static_cast<int64_t>(subject.plan().text.ids.size()))));
+    Progress progress(method.name);
+    how.progress = progress.callback();
+    try {
+      out.push_back({method, divided(attribute(subject, method.method, how))});
+    } catch (const Error& error) {
+      const bool is_one_of_all = error.code() == ErrorCode::kUnsupported && methods.size() == attribution_methods().size();
+      if (is_one_of_all) notice(format("left out: {}: {}", method.name, error.what()));
+      if (error.code() != ErrorCode::kCancelled && !is_one_of_all) throw;
+    }
+    if (!cancelled) continue;
+    notice(format("{} was ended; what was not reached has no share", method.name));
+    break;
+  }
+  if (out.empty()) fail(ErrorCode::kCancelled, "why: cancelled before any method was done");
+  return out;
+}
+
+// The parts in their order, shaded by the size of their share.
+void print_text(const Terminal& screen, const Subject& subject, const std::vector<double>& shares) {
+  double most = 0;
+  for (const double share : shares) most = std::max(most, std::isnan(share) ? 0 : share);
+  std::string line;
+  int used = 0;
+  for (size_t at = 0; at < shares.size(); ++at) {
+    const std::string word = visible(text_of(subject, subject.items()[at]));
+    const double level = most > 0 && shares[at] > 0 ? std::sqrt(shares[at] / most) : 0;
+    const int width = display_width(word) + 1 + (screen.colours == Colours::kNone ? 1 : 0);
+    if (used > 0 && used + width > screen.width) {
+      print(line);
+      line.clear();
+      used = 0;
+    }
+    line += (screen.colours == Colours::kNone ? word + bar(level) : shaded(screen, word, level)) + " ";
+    used += width;
+  }
+  print(line);
+}
+
+// A column a method; names of many stand above the table.
+void print_table(const Options& options, const Terminal& screen, const Subject& subject, const std::vector<Shares>& found) {
+  const bool few = found.size() <= 3;
+  const int width = found.size() == 1 ? 9 : few ? 21 : 9;
+  std::string heads;
+  for (size_t at = 0; at < found.size(); ++at) {
+    heads += fit(few ? found[at].method.name : format("({})", at + 1), width, true);
+    if (!few) print(cut(format("({}) {}: {}", at + 1, found[at].method.name, found[at].method.what), screen.width));
+  }
+  if (found.size() > 1) print(heads);
+  const std::vector<size_t> order = order_of(found[0].of_items);
+  for (size_t place = 0; place < std::min(order.size(), static_cast<size_t>(options.top)); ++place) {
+    std::string line;
+    for (const Shares& one : found) {
+      const double share = one.of_items[order[place]];
+      line += fit(std::isnan(share) ? "–" : format("{:.1f} %", share * 100), width, true);
+    }
+    const Range& item = subject.items()[order[place]];
+    print(cut(format("{}  #{:<5} {}", line, item.begin, visible(text_of(subject, item))),
+              std::max(screen.width, width * static_cast<int>(found.size()) + 24)));
+  }
+}
+
+struct Cut {
+  size_t item = 0;
+  double unseen = 0, masked = 0;  // the answer's probability without the item; masked NaN: no token to put in its place
+};
+
+Cut strongest_cut(const Subject& subject, const std::vector<double>& shares) {
+  Cut cut{.item = order_of(shares)[0]};
+  std::vector<uint8_t> set(shares.size());
+  set[cut.item] = 1;
+  cut.unseen = subject.answers({set}, RemovedBy::kUnseen)[0];
+  try {
+    cut.masked = subject.answers({set}, RemovedBy::kMasked)[0];
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnsupported) throw;
+    cut.masked = std::nan("");
+  }
+  return cut;
+}
+
+void print_json_of(const Subject& subject, const std::vector<Shares>& found, const Cut& cut) {
+  Json items = Json::array();
+  for (size_t at = 0; at < subject.items().size(); ++at) {
+    Json shares = Json::object({});
+    for (const Shares& one : found) shares[one.method.name] = std::isnan(one.of_items[at]) ? Json() : Json(one.of_items[at]);
+    items.push(Json::object({{"tokens", Json(Json::Array{subject.items()[at].begin, subject.items()[at].end})},
+                             {"text", text_of(subject, subject.items()[at])},
+                             {"shares", shares}}));
+  }
+  print_json(Json::object({{"model", subject.plan().model},
+                           {"answer", subject.answer()},
+                           {"probability", subject.probability()},
+                           {"items", items},
+                           {"without", Json::object({{"item", static_cast<int64_t>(cut.item)},
+                                                     {"unseen", cut.unseen},
+                                                     {"masked", std::isnan(cut.masked) ? Json() : Json(cut.masked)}})}}));
+}
+
+void look_inside(const Options& options) {
+  const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = options.clean.empty()});
+  const Cancellable cancellable;
+  const InsideView view{.top = options.top, .json = options.json, .cancel = &cancelled};
+  const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
+  if (options.clean.empty()) return print_inside(*ask_about(model, options.text.read(), options.asked, pair), view);
+  const std::unique_ptr<Subject> clean = ask_about(model, options.clean, options.asked, pair);
+  Asked same{.of_id = clean->of()};
+  if (clean->against() >= 0) same.against_id = clean->against();
+  print_patching(*clean, *ask_about(model, options.text.read(), same, pair), view);
+}
+
+void run(Options& options) {
+  if (!options.text.given()) usage_error("why explains an answer about a text: give one, or --file, or - for standard input");
+  if (!options.clean.empty() && !options.inside) usage_error("--clean names the text that heads are taken from; give --inside too");
+  if (options.inside) return look_inside(options);
+  std::vector<MethodInfo> methods;
+  if (options.by.empty()) options.by = {"relevance"};
+  for (const std::string& name : options.by) {
+    if (name == "all") {
+      methods = attribution_methods();
+    } else {
+      methods.push_back(method_named(name));
+    }
+  }
+  const bool gradients = std::any_of(methods.begin(), methods.end(), [](const MethodInfo& method) { return method.needs_gradients; });
+  const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = gradients});
+  const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
+  const std::unique_ptr<Subject> subject = reads_inputs(model->info())
+                                               ? ask_about(model, input_of(model->info(), options.text.read(), options.pair), options.asked)
+                                               : ask_about(model, options.text.read(), options.asked, pair);
+  choose_items(options, *subject);
+  if (subject->items().empty())
+    fail(ErrorCode::kInvalidArgument, "why: nothing but the place of the answer is in this text; there is nothing to share");
+  const std::vector<Shares> found = all_shares(options, *subject, methods);
+  const Cut cut_of = strongest_cut(*subject, found[0].of_items);
+  if (options.json) return print_json_of(*subject, found, cut_of);
+  const Terminal screen = terminal();
+  print(cut(format("{} · {} · {:.2f} %", subject->plan().model, subject->answer(), subject->probability() * 100), screen.width));
+  if (subject->items().size() <= 400) print_text(screen, *subject, found[0].of_items);
+  print_table(options, screen, *subject, found);
+  const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {:.2f} % with it masked", cut_of.masked * 100);
+  print(format("without \"{}\": {:.2f} % with it unseen{}", visible(text_of(*subject, subject->items()[cut_of.item])), cut_of.unseen * 100,
+               masked));
+}
+
+}  // namespace
+
+void add_why(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("why", "Say which parts of the text an answer came from");
+  std::string names = "all";
+  for (const MethodInfo& method : attribution_methods()) names += ", " + std::string(method.name);
+  command->footer(
+      "Example: clearhead why models/book \"It was a dark and stormy\" --of night --by relevance occlusion\n"
+      "Shares of a method add up to 100 % in size. No method is the truth: clearhead judge says how far each can be trusted.");
+  command->add_option("model", options->model, "A model (its directory, or its name in the local Hugging Face cache)")->required();
+  options->text.add(*command);
+  command->add_option("--pair,--question", options->pair,
+                      "A second text, for models that read pairs; the question, for models that are asked one;\nof an encoder-decoder, "
+                      "what it is to write");
+  command->add_option("--of", options->asked.of,
+                      "What is explained: a class, the next word, or \"token N\" (default: what the model answers;\nof an encoder-decoder "
+                      "the first token of what it writes)");
+  command->add_option("--against", options->asked.against, "Explain why that and not this: a class, or a word");
+  command->add_option("--by", options->by, format("Methods, side by side (default: relevance): {}", names));
+  command->add_option("--items", options->items, "What gets shares: word, token or sentence (default: word)")
+      ->check(CLI::IsMember({"word", "token", "sentence"}));
+  command->add_option("--segments", options->segments, "JSON file that names parts of the text, which get the shares")->type_name("FILE");
+  command->add_option("--layer", options->layer, "The layer of attention and what is weighted by it (default: the last)")
+      ->check(whole_from(0));
+  command->add_option("--head", options->head, "One head of it, as L3.H5 (default: the mean of all)");
+  command->add_option("--removal", options->removal, "How occlusion takes parts away: unseen or masked (default: unseen)")
+      ->check(CLI::IsMember({"unseen", "masked"}));
+  command->add_option("--steps", options->steps, "Steps of integrated gradients (default: 32)")->check(whole_from(1, 10000));
+  command->add_option("--top", options->top, "How many parts to print (default: 12)")->check(whole_from(1));
+  command->add_flag("--inside", options->inside, "Look at heads and layers in place of words");
+  command
+      ->add_option(
+          "--clean", options->clean,
+          "With --inside: another text of as many tokens, whose heads' outputs are put in one by one;\nwhich bring its answer back?")
+      ->type_name("TEXT");
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli

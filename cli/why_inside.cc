@@ -1,0 +1,150 @@
+// Tables of heads, one column a way of asking, the strongest first; a line a layer; and the grid of heads that patching fills.
+#include "cli/why_inside.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "cli/cli.h"
+#include "cli/terminal.h"
+#include "judge/inside.h"
+
+namespace clearhead::cli {
+
+using namespace judge;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+using Place = std::tuple<std::string, int, int64_t>;
+Place place_of(const HeadEffect& head) { return {head.family, head.layer, head.head}; }
+
+struct Row {
+  HeadEffect head{};
+  double lost = 0, gradient = 0, adds = std::nan("");
+};
+
+Json heads_json(const std::vector<HeadEffect>& heads) {
+  Json out = Json::array();
+  for (const HeadEffect& head : heads)
+    out.push(Json::object({{"family", head.family}, {"layer", head.layer}, {"head", head.head}, {"value", head.value}}));
+  return out;
+}
+
+// Nothing where a model does not have it.
+template <class F>
+auto if_there(const F& ask) -> decltype(ask()) {
+  try {
+    return ask();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnsupported && error.code() != ErrorCode::kNotFound) throw;
+    return {};
+  }
+}
+
+std::string name_of(const HeadEffect& head, bool with_family) {
+  return head_name(head.layer, head.head) + (with_family ? " " + head.family : "");
+}
+
+}  // namespace
+
+void print_inside(const Subject& subject, const InsideView& view) {
+  const std::vector<LayerAnswer> layers = if_there([&] { return logit_lens(subject); });
+  const std::vector<HeadEffect> adds = if_there([&] { return heads_by_what_they_add(subject); }), by_gradient = heads_by_gradient(subject);
+  std::vector<HeadEffect> lost;
+  {
+    Progress progress("knocking out heads");
+    lost = heads_by_knock_out(subject, {.progress = progress.callback(), .cancel = view.cancel});
+  }
+  if (view.json) {
+    Json lens = Json::array();
+    for (const LayerAnswer& layer : layers)
+      lens.push(Json::object({{"layer", layer.layer},
+                              {"probability", layer.probability},
+                              {"best", layer.best},
+                              {"best_probability", layer.best_probability}}));
+    return print_json(Json::object({{"model", subject.plan().model},
+                                    {"answer", subject.answer()},
+                                    {"probability", subject.probability()},
+                                    {"layers", lens},
+                                    {"knocked_out", heads_json(lost)},
+                                    {"gradient", heads_json(by_gradient)},
+                                    {"adds", heads_json(adds)}}));
+  }
+  print(format("{} · {} · {:.2f} %", subject.plan().model, subject.answer(), subject.probability() * 100));
+  if (!layers.empty()) print("if no layer followed:");
+  for (const LayerAnswer& layer : layers) {
+    print(format("  {:<11} {:>6.2f} %   best \"{}\" {:.2f} %", layer.layer == 0 ? "embeddings" : format("layer {}", layer.layer - 1),
+                 layer.probability * 100, visible(layer.best), layer.best_probability * 100));
+  }
+  std::map<Place, Row> rows;
+  for (const HeadEffect& head : lost) rows[place_of(head)] = {.head = head, .lost = head.value};
+  for (const HeadEffect& head : by_gradient) {
+    if (const auto at = rows.find(place_of(head)); at != rows.end()) at->second.gradient = head.value;
+  }
+  for (const HeadEffect& head : adds) {
+    if (const auto at = rows.find(place_of(head)); at != rows.end()) at->second.adds = head.value;
+  }
+  std::vector<Row> order;
+  for (const auto& [place, row] : rows) order.push_back(row);
+  std::stable_sort(order.begin(), order.end(), [](const Row& a, const Row& b) { return std::abs(a.lost) > std::abs(b.lost); });
+  const bool families = subject.plan().families.size() > 1;
+  print(format("heads, by what the answer loses without them:\n  {:<16} {:>9} {:>10} {:>10}", "", "lost", "gradient", "adds"));
+  for (size_t i = 0; i < std::min(order.size(), static_cast<size_t>(view.top)); ++i) {
+    const Row& row = order[i];
+    print(format("  {:<16} {:>7.2f} % {:>10.3f} {:>10}", name_of(row.head, families), row.lost * 100, row.gradient,
+                 std::isnan(row.adds) ? "–" : format("{:+.3f}", row.adds)));
+  }
+  print("  lost: of the probability when its output is zero · gradient: of a factor on it · adds: to the logit, by itself");
+}
+
+void print_patching(const Subject& clean, const Subject& corrupted, const InsideView& view) {
+  std::vector<HeadEffect> parts;
+  {
+    Progress progress("patching heads");
+    parts = heads_by_patching(clean, corrupted, {.progress = progress.callback(), .cancel = view.cancel});
+  }
+  if (parts.empty()) fail(ErrorCode::kCancelled, "why: cancelled before any head was patched");
+  std::vector<HeadEffect> order = parts;
+  std::stable_sort(order.begin(), order.end(),
+                   [](const HeadEffect& a, const HeadEffect& b) { return std::abs(a.value) > std::abs(b.value); });
+  const std::vector<double> places = places_by_patching(clean, corrupted, order[0]);
+  if (view.json) {
+    Json of_places = Json::array();
+    for (const double place : places) of_places.push(place);
+    return print_json(Json::object({{"model", clean.plan().model},
+                                    {"answer", clean.answer()},
+                                    {"clean", clean.probability()},
+                                    {"corrupted", corrupted.probability()},
+                                    {"heads", heads_json(parts)},
+                                    {"strongest", heads_json({order[0]}).items()[0]},
+                                    {"places", of_places}}));
+  }
+  const Terminal screen = terminal();
+  print(format("{} · {} · clean {:.2f} %, corrupted {:.2f} %", clean.plan().model, clean.answer(), clean.probability() * 100,
+               corrupted.probability() * 100));
+  print("what comes back with the clean text's output of one head, a row a layer:");
+  for (const MapFamily& family : clean.plan().families) {
+    for (int layer = 0; layer < family.layers; ++layer) {
+      std::string line =
+          format("  {:<10}", clean.plan().families.size() > 1 ? format("{} {}", family.name, layer) : format("layer {}", layer));
+      for (const HeadEffect& part : parts) {
+        if (part.family == family.name && part.layer == layer) line += format("{:>7.0f} %", part.value * 100);
+      }
+      print(line);
+    }
+  }
+  print(format("{}, place by place:", name_of(order[0], clean.plan().families.size() > 1)));
+  std::vector<size_t> by_place(places.size());
+  for (size_t i = 0; i < places.size(); ++i) by_place[i] = i;
+  std::stable_sort(by_place.begin(), by_place.end(), [&](size_t a, size_t b) { return std::abs(places[a]) > std::abs(places[b]); });
+  for (size_t i = 0; i < std::min<size_t>(by_place.size(), static_cast<size_t>(std::min<int64_t>(view.top, 5))); ++i) {
+    const size_t place = by_place[i];
+    const std::string piece = place < clean.plan().text.pieces.size() ? clean.plan().text.pieces[place] : "";
+    print(cut(format("  {:>6.0f} %  #{:<5} {}", places[place] * 100, place, visible(piece)), screen.width));
+  }
+}
+
+}  // namespace clearhead::cli

@@ -1,0 +1,508 @@
+// Records of one run, or gradients as a backward pass comes by them from the last call to the first; then vectors through whole maps, from the side of each call's
+// queries to that of its keys (sides.h). Relevance multiplies while the pass runs and keeps nothing; of an encoder-decoder Transformer it keeps each call's record
+// and dO, because cross-attention is normalised by what comes before it.
+#include "judge/attribution.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "clearhead/map.h"
+#include "judge/sides.h"
+
+namespace clearhead::judge {
+namespace {
+
+constexpr int64_t kWrittenTokens = 4096;  // whose self-attention is multiplied as a matrix
+using Vector = std::vector<double>;
+
+Tensor row_tensor(const Vector& values) {
+  std::vector<float> row(values.begin(), values.end());
+  return Tensor::from(row, {1, static_cast<int64_t>(row.size())});
+}
+
+// The mean over heads of [1, head, length].
+Vector mean_of_heads(const Tensor& t) {
+  const int64_t heads = t.size(1), length = t.size(2);
+  Vector out(static_cast<size_t>(length));
+  for (int64_t head = 0; head < heads; ++head) {
+    for (int64_t at = 0; at < length; ++at)
+      out[static_cast<size_t>(at)] += static_cast<double>(t.data<float>()[head * length + at]) / static_cast<double>(heads);
+  }
+  return out;
+}
+
+Vector start(const Subject& subject, int64_t rows) {
+  Vector r(static_cast<size_t>(rows));
+  for (const int64_t row : subject.rows()) r[static_cast<size_t>(row)] = 1 / static_cast<double>(subject.rows().size());
+  return r;
+}
+
+void add(Vector& to, const Vector& more, double factor = 1) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] += factor * more[i];
+}
+
+// Adds shares of one side to those of the ids that it stands for.
+void place(const Subject& subject, const std::string& side, const Vector& of_side, Vector& of_ids) {
+  const Range ids = ids_of_side(subject.plan(), side);
+  for (size_t at = 0; at < of_side.size() && static_cast<int64_t>(at) < ids.size(); ++at)
+    of_ids[static_cast<size_t>(ids.begin) + at] += of_side[at];
+}
+
+int64_t layers_of(const Subject& subject, const std::string& name) {
+  for (const MapFamily& family : subject.plan().families) {
+    if (family.name == name) return family.layers;
+  }
+  return 0;
+}
+
+// The family whose keys are what is explained: cross-attention if there is one, else the first whose keys hold an item.
+const MapFamily& looked_at(const Subject& subject) {
+  const auto& families = subject.plan().families;
+  const auto holds_item = [&](const MapFamily& family) {
+    const int64_t first = family.is_part ? family.first_key : 0, item = subject.items().empty() ? 0 : subject.items().front().begin;
+    return item >= first && item < first + family.keys;
+  };
+  const auto cross = std::find_if(families.begin(), families.end(), [](const MapFamily& family) { return family.name == "cross"; });
+  const auto found = cross != families.end() ? cross : std::find_if(families.begin(), families.end(), holds_item);
+  if (found == families.end()) fail(ErrorCode::kUnsupported, "why: no attention of this model has what is explained as its keys");
+  return *found;
+}
+Site looked_at(const Subject& subject, const AttributionOptions& options) {
+  const MapFamily& family = looked_at(subject);
+  const int64_t layer = options.layer.value_or(family.layers - 1);
+  if (layer < 0 || layer >= family.layers)
+    fail(ErrorCode::kInvalidArgument, "why: layer {} of {}; layers count from 0", layer, family.layers);
+  return {.family = family.name, .layer = static_cast<int>(layer)};
+}
+
+void check_cancelled(const AttributionOptions& options) {
+  if (options.cancel && options.cancel->load()) fail(ErrorCode::kCancelled, "why: cancelled");
+}
+
+// The rows of a call that the answer is read from: its only one, if it has one.
+std::vector<int64_t> rows_in(const Subject& subject, const AttentionRecord& record) {
+  return record.query_length == 1 ? std::vector<int64_t>{0} : subject.rows();
+}
+
+// Records of the sites that are wanted, in the order of the calls.
+class Records final : public Observer {
+ public:
+  explicit Records(std::optional<Site> only = {}) : only_(std::move(only)) {}
+  void begin(const RunPlan&) override {}
+  bool wants(const Site& site) override { return !only_ || (only_->family == site.family && only_->layer == site.layer); }
+  void take(const Site& site, const AttentionRecord& record, const KeyNorms& norms) override {
+    kept.push_back({site, AttentionMap(record.pin()), norms});
+  }
+  struct Kept {
+    Site site{};
+    AttentionMap map;
+    KeyNorms norms{};
+  };
+  std::vector<Kept> kept{};
+
+ private:
+  std::optional<Site> only_;
+};
+
+// Vectors on the sides of maps, from 1 where the answer is read.
+class Shares {
+ public:
+  explicit Shares(const Subject& subject) : subject_(subject) {}
+  // Of the side of this call's queries: zeros until something reached it.
+  Vector& of(const std::string& side, int64_t length) {
+    Vector& r = by_side_[side];
+    if (r.empty() && side == subject_.side()) r = start(subject_, length);
+    r.resize(static_cast<size_t>(length));
+    return r;
+  }
+  bool any() const { return !by_side_.empty(); }
+  Vector of_ids() const {
+    Vector out(subject_.plan().text.ids.size());
+    for (const auto& [side, r] : by_side_) place(subject_, side, r, out);
+    return out;
+  }
+
+ private:
+  const Subject& subject_;
+  std::map<std::string, Vector> by_side_{};
+};
+
+// The mean over heads, or one head, of a row of numbers by key.
+Vector of_heads(const AttentionShape& shape, const std::optional<int64_t>& head,
+                const std::function<void(int64_t head, double factor, Vector& to)>& add_head) {
+  if (head && (*head < 0 || *head >= shape.heads))
+    fail(ErrorCode::kInvalidArgument, "why: head {} of {}; heads count from 0", *head, shape.heads);
+  Vector out(static_cast<size_t>(shape.keys));
+  for (int64_t at = head.value_or(0); at < (head ? *head + 1 : shape.heads); ++at)
+    add_head(at, head ? 1.0 : 1 / static_cast<double>(shape.heads), out);
+  return out;
+}
+
+Vector last_layer(const Subject& subject, Method method, const AttributionOptions& options) {
+  const Site site = looked_at(subject, options);
+  Records records(site);
+  subject.run(&records);
+  if (records.kept.empty())
+    fail(ErrorCode::kUnsupported, "why: this model reports no attention of {} in layer {}", site.family, site.layer);
+  const Records::Kept& found = records.kept.back();
+  const AttentionMap map = found.map.after();
+  const AttentionShape shape = map.shape();
+  const KeyNorms& norms = found.norms;
+  if (method == Method::kOutputWeighted && !norms.output.defined())
+    fail(ErrorCode::kUnsupported, "why: the values of this model have no norms after an output projection");
+  const int64_t group = norms.value.defined() ? shape.heads / norms.value.size(1) : 1;
+  const Vector keys = of_heads(shape, options.head, [&](int64_t head, double factor, Vector& to) {
+    for (const int64_t row : rows_in(subject, map.record())) {
+      const MapRow weights = map.head(0, head).row(row);
+      const float* norm = method == Method::kValueWeighted    ? norms.value.data<float>() + head / group * shape.keys
+                          : method == Method::kOutputWeighted ? norms.output.data<float>() + head * shape.keys
+                                                              : nullptr;
+      for (size_t key = 0; key < to.size(); ++key)
+        to[key] += factor * static_cast<double>(weights.weights()[key]) * (norm ? static_cast<double>(norm[key]) : 1.0);
+    }
+  });
+  Vector of_ids(subject.plan().text.ids.size());
+  place(subject, key_side(found.site), keys, of_ids);
+  return of_ids;
+}
+
+Vector rollout(const Subject& subject, const AttributionOptions& options) {
+  Records records;
+  subject.run(&records);
+  Shares shares(subject);
+  for (size_t left = records.kept.size(); left > 0; --left) {
+    check_cancelled(options);
+    const auto& [site, map, norms] = records.kept[left - 1];
+    if (map.shape().batch != 1) continue;  // inside each item, not between items
+    Vector& r = shares.of(query_side(site), map.shape().queries);
+    const Vector read = mean_of_heads(map.after().transposed_times(row_tensor(r), {.cancel = options.cancel}));
+    for (double& share : r) share *= 0.5;
+    add(shares.of(key_side(site), map.shape().keys), read, 0.5);
+    if (options.progress) options.progress(static_cast<double>(records.kept.size() - left + 1) / static_cast<double>(records.kept.size()));
+  }
+  return shares.of_ids();
+}
+
+// P ⊙ ∂y/∂P of one layer, as its backward comes by.
+class OneGradient final : public Observer {
+ public:
+  OneGradient(const Subject& subject, const AttributionOptions& options, Site site)
+      : subject_(subject), options_(options), site_(std::move(site)) {}
+  void begin(const RunPlan&) override {}
+  bool wants(const Site&) override { return false; }
+  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
+  bool wants_gradient(const Site& site) override { return site.family == site_.family && site.layer == site_.layer; }
+  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
+    const GradientMap map(record, gradient);
+    side = key_side(site);
+    keys = of_heads(record.shape(), options_.head, [&](int64_t head, double factor, Vector& to) {
+      for (const int64_t row : rows_in(subject_, record)) {
+        const std::vector<float> of_row = map.row(0, head, row);
+        for (size_t key = 0; key < to.size(); ++key) to[key] += factor * static_cast<double>(of_row[key]);
+      }
+    });
+  }
+  Vector keys{};
+  std::string side{};
+
+ private:
+  const Subject& subject_;
+  const AttributionOptions& options_;
+  Site site_;
+};
+
+Vector attention_gradient(const Subject& subject, const AttributionOptions& options) {
+  const Site site = looked_at(subject, options);
+  OneGradient heard(subject, options, site);
+  InputTape tape;
+  subject.differentiate(tape, &heard);
+  if (heard.keys.empty())
+    fail(ErrorCode::kUnsupported, "why: no gradient reached the attention of {} in layer {}", site.family, site.layer);
+  Vector of_ids(subject.plan().text.ids.size());
+  place(subject, heard.side, heard.keys, of_ids);
+  return of_ids;
+}
+
+// Vectors go through each call while the backward pass is there; nothing is kept.
+class RelevanceWalk final : public Observer {
+ public:
+  RelevanceWalk(const Subject& subject, const AttributionOptions& options) : options_(options), shares(subject) {
+    for (const MapFamily& family : subject.plan().families) calls_ += family.layers;
+  }
+  void begin(const RunPlan&) override {}
+  bool wants(const Site&) override { return false; }
+  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
+  bool wants_gradient(const Site&) override { return true; }
+  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
+    check_cancelled(options_);
+    if (record.shape().batch != 1) return;  // inside each item, not between items
+    const Vector& r = shares.of(query_side(site), record.query_length);
+    const GradientMap map(record, gradient, GradientLook::kPositive);
+    const Vector read = mean_of_heads(map.transposed_times(row_tensor(r), {.cancel = options_.cancel}));
+    add(shares.of(key_side(site), key_length(record.keys)), read);
+    ++heard_;
+    if (options_.progress) options_.progress(static_cast<double>(heard_) / static_cast<double>(std::max(heard_, calls_)));
+  }
+
+ private:
+  const AttributionOptions& options_;
+  int64_t calls_ = 0, heard_ = 0;
+
+ public:
+  Shares shares;
+};
+
+// Of an encoder-decoder: everything is kept.
+class KeptGradients final : public Observer {
+ public:
+  void begin(const RunPlan&) override {}
+  bool wants(const Site&) override { return false; }
+  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
+  bool wants_gradient(const Site&) override { return true; }
+  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
+    maps.insert_or_assign(std::pair(site.family, site.layer),
+                          GradientMap(record.pin(), {gradient.d_out.contiguous(), gradient.values.contiguous()}, GradientLook::kPositive));
+  }
+  const GradientMap* find(const std::string& family, int64_t layer) const {
+    const auto found = maps.find({family, static_cast<int>(layer)});
+    return found == maps.end() ? nullptr : &found->second;
+  }
+  std::map<std::pair<std::string, int>, GradientMap> maps{};
+};
+
+// Rows of R normalised (eq. 8 and 9): R̄ = (R − I)/Σ_j (R − I)_ij + I, and the same times a vector.
+double divided(double value, double by) { return by == 0 ? 0 : value / by; }
+
+class RelevanceOfPair {
+ public:
+  RelevanceOfPair(const Subject& subject, const KeptGradients& kept) : subject_(subject), kept_(kept) {}
+
+  Vector of_ids() {
+    const int64_t layers = layers_of(subject_, "cross");
+    const GradientMap* first = kept_.find("cross", layers - 1);
+    if (!first) fail(ErrorCode::kUnsupported, "why: no gradient reached the cross-attention of this model");
+    const int64_t written = first->record().query_length, sources = key_length(first->record().keys);
+    if (written > kWrittenTokens)
+      fail(ErrorCode::kBudget, "why: relevance over {} written tokens; expected at most {}", written, kWrittenTokens);
+    // R^ss before each cross-attention, as a matrix [target, target].
+    std::vector<Vector> self_after;
+    Vector self(static_cast<size_t>(written * written));
+    for (int64_t i = 0; i < written; ++i) self[static_cast<size_t>(i * written + i)] = 1;
+    std::vector<Vector> layer_maps;
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      layer_maps.push_back(self_map(layer, written));
+      self = plus_product(layer_maps.back(), self, written);
+      self_after.push_back(self);
+    }
+    Vector u = start(subject_, written), source(static_cast<size_t>(sources));
+    for (int64_t layer = layers - 1; layer >= 0; --layer) {
+      if (const GradientMap* cross = kept_.find("cross", layer)) {
+        const Vector weights = normalised_times(self_after[static_cast<size_t>(layer)], u, written);
+        add(source, mean_of_heads(cross->transposed_times(row_tensor(weights))));
+      }
+      Vector next = u;
+      const Vector& map = layer_maps[static_cast<size_t>(layer)];
+      for (int64_t i = 0; i < written; ++i) {
+        for (int64_t j = 0; j < written; ++j)
+          next[static_cast<size_t>(j)] += u[static_cast<size_t>(i)] * map[static_cast<size_t>(i * written + j)];
+      }
+      u = next;
+    }
+    Vector out(subject_.plan().text.ids.size());
+    place(subject_, "dec", u, out);
+    place(subject_, "enc", through_encoder(source), out);
+    return out;
+  }
+
+ private:
+  // mean_h (P ⊙ g)⁺ of the decoder's self-attention; zeros where there is none.
+  Vector self_map(int64_t layer, int64_t written) const {
+    Vector out(static_cast<size_t>(written * written));
+    const GradientMap* map = kept_.find("dec", layer);
+    if (!map) return out;
+    const int64_t heads = map->record().shape().heads;
+    for (int64_t head = 0; head < heads; ++head) {
+      for (int64_t row = 0; row < written; ++row) {
+        const std::vector<float> values = map->row(0, head, row);
+        for (int64_t key = 0; key < written; ++key)
+          out[static_cast<size_t>(row * written + key)] +=
+              static_cast<double>(values[static_cast<size_t>(key)]) / static_cast<double>(heads);
+      }
+    }
+    return out;
+  }
+  static Vector plus_product(const Vector& a, const Vector& r, int64_t n) {  // r + a·r
+    Vector out = r;
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t k = 0; k < n; ++k) {
+        const double factor = a[static_cast<size_t>(i * n + k)];
+        for (int64_t j = 0; j < n && factor != 0; ++j) out[static_cast<size_t>(i * n + j)] += factor * r[static_cast<size_t>(k * n + j)];
+      }
+    }
+    return out;
+  }
+  static Vector normalised_times(const Vector& r, const Vector& u, int64_t n) {  // R̄·u
+    Vector out = u;
+    for (int64_t i = 0; i < n; ++i) {
+      double sum = 0, product = 0;
+      for (int64_t j = 0; j < n; ++j) {
+        const double value = r[static_cast<size_t>(i * n + j)] - (i == j ? 1 : 0);
+        sum += value;
+        product += value * u[static_cast<size_t>(j)];
+      }
+      out[static_cast<size_t>(i)] += divided(product, sum);
+    }
+    return out;
+  }
+  // sᵀ·R̄ of the encoder: R·1 gives the sums of its rows.
+  Vector through_encoder(const Vector& s) const {
+    const int64_t layers = layers_of(subject_, "enc");
+    Vector ones(s.size(), 1.0), sums = ones;
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      if (const GradientMap* map = kept_.find("enc", layer)) add(sums, mean_of_heads(map->times(row_tensor(sums))));
+    }
+    Vector x(s.size());
+    for (size_t i = 0; i < s.size(); ++i) x[i] = divided(s[i], sums[i] - 1);
+    Vector r = x;
+    for (int64_t layer = layers - 1; layer >= 0; --layer) {
+      if (const GradientMap* map = kept_.find("enc", layer)) add(r, mean_of_heads(map->transposed_times(row_tensor(r))));
+    }
+    Vector out = s;
+    for (size_t i = 0; i < s.size(); ++i) out[i] += r[i] - x[i];
+    return out;
+  }
+
+  const Subject& subject_;
+  const KeptGradients& kept_;
+};
+
+Vector relevance(const Subject& subject, const AttributionOptions& options) {
+  InputTape tape;
+  if (layers_of(subject, "dec") > 0 && layers_of(subject, "cross") > 0) {
+    KeptGradients kept;
+    subject.differentiate(tape, &kept);
+    return RelevanceOfPair(subject, kept).of_ids();
+  }
+  RelevanceWalk heard(subject, options);
+  subject.differentiate(tape, &heard);
+  if (!heard.shares.any()) fail(ErrorCode::kUnsupported, "why: no gradient reached the attention of this model");
+  return heard.shares.of_ids();
+}
+
+// The side that an input of the tape is; networks of parts read their source first.
+std::string side_of(const Subject& subject, const InputTape& tape, size_t input) {
+  if (!tape.inputs[input].family.empty()) return tape.inputs[input].family;
+  return tape.inputs.size() == 1 ? subject.side() : input == 0 ? "source" : "target";
+}
+
+// x·g for each row of each input.
+void add_gradient_times_input(const Subject& subject, const InputTape& tape, double factor, Vector& of_ids) {
+  for (size_t input = 0; input < tape.inputs.size(); ++input) {
+    const auto& [_, values, gradient] = tape.inputs[input];
+    if (!gradient.defined()) continue;
+    const int64_t rows = values.size(0), width = values.size(1);
+    Vector shares(static_cast<size_t>(rows));
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t c = 0; c < width; ++c)
+        shares[static_cast<size_t>(row)] += factor * static_cast<double>(values.data<float>()[row * width + c]) *
+                                            static_cast<double>(gradient.data<float>()[row * width + c]);
+    }
+    place(subject, side_of(subject, tape, input), shares, of_ids);
+  }
+}
+
+Vector integrated(const Subject& subject, const AttributionOptions& options, int64_t steps, bool at_the_input) {
+  if (!subject.plan().text.items.empty())
+    fail(ErrorCode::kUnsupported, "why: this model's embeddings are not those of what is explained: its sentences, statements or patches");
+  Vector of_ids(subject.plan().text.ids.size());
+  for (int64_t step = 0; step < steps; ++step) {
+    check_cancelled(options);
+    InputTape tape;
+    tape.scale = at_the_input ? 1.0F : static_cast<float>((static_cast<double>(step) + 0.5) / static_cast<double>(steps));
+    subject.differentiate(tape, nullptr);
+    add_gradient_times_input(subject, tape, 1 / static_cast<double>(steps), of_ids);
+    if (options.progress) options.progress(static_cast<double>(step + 1) / static_cast<double>(steps));
+  }
+  return of_ids;
+}
+
+Vector occlusion(const Subject& subject, const AttributionOptions& options) {
+  constexpr size_t kTogether = 64;
+  const size_t items = subject.items().size();
+  Vector out(items, std::numeric_limits<double>::quiet_NaN());
+  for (size_t begin = 0; begin < items; begin += kTogether) {
+    if (options.cancel && options.cancel->load()) return out;
+    std::vector<std::vector<uint8_t>> sets;
+    for (size_t item = begin; item < std::min(items, begin + kTogether); ++item) {
+      sets.emplace_back(items);
+      sets.back()[item] = 1;
+    }
+    const std::vector<double> without = subject.answers(sets, options.removal);
+    for (size_t at = 0; at < without.size(); ++at) out[begin + at] = subject.probability() - without[at];
+    if (options.progress) options.progress(static_cast<double>(std::min(items, begin + kTogether)) / static_cast<double>(items));
+  }
+  return out;
+}
+
+}  // namespace
+
+const std::vector<MethodInfo>& attribution_methods() {
+  static const std::vector<MethodInfo> methods = {
+      {Method::kAttention, "attention", "weights of the last layer, mean of heads", false},
+      {Method::kRollout, "rollout", "weights of all layers multiplied (Abnar & Zuidema 2020)", false},
+      {Method::kValueWeighted, "value-weighted", "weight times the value's norm, last layer (Kobayashi et al. 2020)", false},
+      {Method::kOutputWeighted, "output-weighted", "weight times the norm of what it adds, last layer (Kobayashi et al. 2020)", false},
+      {Method::kAttentionGradient, "attention-gradient", "weight times its gradient, last layer", true},
+      {Method::kRelevance, "relevance", "weights times their gradients through all layers (Chefer et al. 2021)", true},
+      {Method::kGradientInput, "gradient-input", "embedding times its gradient", true},
+      {Method::kIntegrated, "integrated-gradients", "the same along the way from zeros (Sundararajan et al. 2017)", true},
+      {Method::kOcclusion, "occlusion", "what the answer loses without it", false},
+  };
+  return methods;
+}
+
+const MethodInfo& method_named(const std::string& name) {
+  std::string names;
+  for (const MethodInfo& info : attribution_methods()) {
+    if (name == info.name) return info;
+    names += (names.empty() ? "" : ", ") + std::string(info.name);
+  }
+  fail(ErrorCode::kNotFound, "there is no method \"{}\"; the methods are {}", name, names);
+}
+
+std::vector<double> attribute(const Subject& subject, Method method, const AttributionOptions& options) {
+  switch (method) {
+    case Method::kAttention:
+    case Method::kValueWeighted:
+    case Method::kOutputWeighted: return subject.by_item(last_layer(subject, method, options));
+    case Method::kRollout: return subject.by_item(rollout(subject, options));
+    case Method::kAttentionGradient: return subject.by_item(attention_gradient(subject, options));
+    case Method::kRelevance: return subject.by_item(relevance(subject, options));
+    case Method::kGradientInput: return subject.by_item(integrated(subject, options, 1, /*at_the_input=*/true));
+    case Method::kIntegrated: return subject.by_item(integrated(subject, options, options.steps, /*at_the_input=*/false));
+    case Method::kOcclusion: break;
+  }
+  return occlusion(subject, options);
+}
+
+int64_t runs_of(const Subject& subject, Method method, const AttributionOptions& options) {
+  constexpr int64_t kForwardAndBack = 3;
+  switch (method) {
+    case Method::kAttention:
+    case Method::kValueWeighted:
+    case Method::kOutputWeighted:
+    case Method::kRollout: return 1;
+    case Method::kAttentionGradient:
+    case Method::kRelevance:
+    case Method::kGradientInput: return kForwardAndBack;
+    case Method::kIntegrated: return kForwardAndBack * options.steps;
+    case Method::kOcclusion: break;
+  }
+  return static_cast<int64_t>(subject.items().size());
+}
+
+}  // namespace clearhead::judge

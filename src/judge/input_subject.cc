@@ -1,0 +1,160 @@
+// Questions to networks of parts that are given inputs: a document's sentences, a story's statements, a picture's patches. Items are these. Masked, a sentence or a
+// statement is as many unknown tokens, a patch the mean of its picture.
+#include <algorithm>
+#include <numeric>
+
+#include "base/format.h"
+#include "clearhead/error.h"
+#include "judge/sides.h"
+#include "judge/subject.h"
+#include "models/loaded_network.h"
+#include "models/reading.h"
+#include "ops/recorder.h"
+
+namespace clearhead::judge {
+namespace {
+
+// The plan, and the site of the last call: the answer is read from its queries.
+struct HeardSites final : Observer {
+  RunPlan plan{};
+  Site last{};
+  void begin(const RunPlan& of) override { plan = of; }
+  bool wants(const Site&) override { return true; }
+  void take(const Site& site, const AttentionRecord&, const KeyNorms&) override { last = site; }
+};
+
+class InputSubject final : public Subject {
+ public:
+  InputSubject(std::shared_ptr<const Model> model, const LoadedNetwork& network, const ModelInput& input, const Asked& asked)
+      : Subject(std::move(model)), network_(network), read_(read_input(network.facts(), network.tokenizer_or_null(), input)) {
+    HeardSites heard;
+    model_->observe(input, heard);
+    plan_ = heard.plan;
+    side_ = query_side(heard.last);
+    rows_ = {0};
+    find_items();
+    const Tensor logits = logits_of(read_, {});
+    of_ = asked.of.empty() ? asked.of_id.value_or(largest_of(logits)) : label_named(model_->info(), asked.of);
+    against_ = asked.against.empty() ? asked.against_id.value_or(-1) : label_named(model_->info(), asked.against);
+    check_answer(logits.size(1));
+    const auto spelled = [&](int32_t at) { return "\"" + model_->info().labels[static_cast<size_t>(at)] + "\""; };
+    answer_ = "class " + spelled(of_) + (against_ >= 0 ? " against " + spelled(against_) : "");
+    probability_ = probability_of(logits.data<float>(), logits.size(1));
+  }
+
+  std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const override {
+    std::vector<double> out;
+    for (const std::vector<uint8_t>& set : removed) {
+      const std::vector<uint8_t> away = removed_ids(set);
+      const Tensor logits = how == RemovedBy::kUnseen ? logits_of(read_, {.interventions = hidden(away)}) : logits_of(masked(away), {});
+      out.push_back(probability_of(logits.data<float>(), logits.size(1)));
+    }
+    return out;
+  }
+
+  Outcome run(Observer* observer, const Interventions& interventions) const override {
+    const Tensor logits = logits_of(read_, {.observer = observer, .interventions = interventions});
+    return outcome_of(logits.data<float>(), logits.size(1));
+  }
+
+  double differentiate(InputTape& tape, Observer* observer) const override {
+    return backward(tape, logits_of(read_, {.observer = observer, .recorder = &tape}));
+  }
+
+ private:
+  void find_items() {
+    for (const ItemRange& range : plan_.text.items) {
+      if (range.kind != "slot" && range.kind != "sentence" && range.kind != "patch") continue;
+      kind_ = range.kind;
+      first_ = range.begin;
+      for (int64_t id = range.begin; id < range.end; ++id) items_.push_back({id, id + 1});
+    }
+    if (items_.empty())
+      fail(ErrorCode::kUnsupported, "{}: a model that reads a {} has no items that could be taken away", model_->info().name,
+           model_->info().reads);
+  }
+
+  static int32_t largest_of(const Tensor& logits) {
+    const float* values = logits.data<float>();
+    return static_cast<int32_t>(std::max_element(values, values + logits.size(1)) - values);
+  }
+
+  // A picture is where gradients begin, as embeddings are of tokens.
+  static void start_at(Rows& rows, Recorder* recorder) {
+    if (recorder && rows.features.defined()) recorder->embedded("picture", rows.features);
+  }
+
+  // [1, label]
+  Tensor logits_of(const ReadInput& read, const RunOptions& options) const {
+    const int32_t pad = network_.facts().pad;
+    Rows input = rows_of({&read.input}, pad);
+    start_at(input, options.recorder);
+    if (!read.source) return network_.run_rows(input, nullptr, options).class_logits;
+    Rows source = rows_of({&*read.source}, pad);
+    start_at(source, options.recorder);
+    return network_.run_rows(input, &source, options).class_logits;
+  }
+
+  Interventions hidden(const std::vector<uint8_t>& away) const {
+    Interventions out;
+    for (const MapFamily& family : plan_.families) {
+      const int64_t first = family.is_part ? family.first_key : 0;
+      for (const Range& item : items_) {
+        for (int64_t id = item.begin; id < item.end; ++id) {
+          if (away[static_cast<size_t>(id)] && id >= first && id < first + family.keys)
+            out.knockouts.push_back({{0, family.queries}, {id - first, id - first + 1}, {}, {}, family.name});
+        }
+      }
+    }
+    return out;
+  }
+
+  ReadInput masked(const std::vector<uint8_t>& away) const {
+    ReadInput out = read_;
+    Reading& changed = out.source ? *out.source : out.input;
+    if (kind_ == "patch") {
+      changed.features = changed.features.clone();
+      for (size_t id = static_cast<size_t>(first_); id < away.size(); ++id) {
+        if (away[id]) blank(static_cast<int64_t>(id) - first_, changed.features);
+      }
+      return out;
+    }
+    for (size_t item = 0; item < changed.sequences.size(); ++item) {
+      std::vector<int32_t>& ids = changed.sequences[item];
+      if (away[static_cast<size_t>(first_) + item]) std::fill(ids.begin(), ids.end(), hiding_token());
+    }
+    return out;
+  }
+
+  // One patch of [channels, height, width] as the mean of each channel.
+  void blank(int64_t patch, Tensor& picture) const {
+    const PictureFacts& facts = network_.facts().picture;
+    const int64_t row = patch / facts.columns() * facts.patch, column = patch % facts.columns() * facts.patch;
+    for (int64_t channel = 0; channel < facts.channels; ++channel) {
+      float* values = picture.mutable_data<float>() + channel * facts.height * facts.width;
+      const float* read = (out_of(read_).features.data<float>()) + channel * facts.height * facts.width;
+      const float mean = std::accumulate(read, read + facts.height * facts.width, 0.0F) / static_cast<float>(facts.height * facts.width);
+      for (int64_t y = row; y < row + facts.patch; ++y) std::fill_n(values + y * facts.width + column, facts.patch, mean);
+    }
+  }
+  static const Reading& out_of(const ReadInput& read) { return read.source ? *read.source : read.input; }
+
+  const LoadedNetwork& network_;
+  ReadInput read_;
+  std::string kind_{};
+  int64_t first_ = 0;  // id of the first item
+};
+
+}  // namespace
+
+std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const ModelInput& input, const Asked& asked) {
+  const ModelInfo& info = model->info();
+  const auto* network = dynamic_cast<const LoadedNetwork*>(model.get());
+  if (!network || info.labels.empty()) {
+    fail(ErrorCode::kUnsupported, "{}: a model of type \"{}\", which reads a {}, gives no class that could be explained", info.name,
+         info.model_type, info.reads);
+  }
+  return std::make_unique<InputSubject>(std::move(model), *network, input, asked);
+}
+
+}  // namespace clearhead::judge

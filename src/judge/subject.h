@@ -1,0 +1,115 @@
+// One question to one model on one input: "why this answer?" What attribution explains and judging removes parts of.
+//
+//   The answer is one number y: the logit of a class or of a token, or the difference of two. `probability` is what is
+//   reported: softmax (sigmoid where labels stand by themselves, and of a difference).
+//
+//   a classifier of texts   a class                      read from its first or last token, or from all
+//   a causal model          the next token               read from the token before it
+//   a masked model          the word at the mask         read from the mask
+//   a tagger                the tag of one token         read from it
+//   an encoder-decoder      one token of what it writes  read from the target's token before it, over the source
+//
+// Items are what is removed and what gets shares: ranges of ids of the text, each token by default.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clearhead/model.h"
+#include "judge/input_tape.h"
+
+namespace clearhead::judge {
+
+/// What is asked. `of`: a class's label, a word, or "token N" of the text (of an encoder-decoder: of what it writes); empty:
+/// what the model itself answers. `against`: a class or a word, whose logit is subtracted.
+struct Asked {
+  std::string of{}, against{};
+  std::optional<int32_t> of_id{}, against_id{};  ///< in place of these: numbers of classes or tokens
+};
+
+/// How a part of the input is taken away. The two disagree, so both are always named.
+///   kUnseen   no token attends to it; the rest of each row is renormalised
+///   kMasked   each of its tokens is the mask token, else the unknown or padding token
+enum class RemovedBy : uint8_t { kUnseen, kMasked };
+const char* to_string(RemovedBy how);  ///< "unseen", "masked"
+
+class Subject {
+ public:
+  virtual ~Subject() = default;
+
+  /// Text and families of the run that is explained.
+  const RunPlan& plan() const { return plan_; }
+  /// What the answer is, for a person: class "positive", next token " cat".
+  const std::string& answer() const { return answer_; }
+  double probability() const { return probability_; }
+  int32_t of() const { return of_; }            ///< number of the class or token
+  int32_t against() const { return against_; }  ///< −1: nothing
+
+  /// Ranges of ids of plan().text. Tokens added by the tokenizer, and the one that the answer is read from, are none.
+  const std::vector<Range>& items() const { return items_; }
+  /// Throws kInvalidArgument for a range that holds no token of items(), or overlaps another.
+  void set_items(std::vector<Range> items);
+  /// A share for each item: the sum over its tokens.   of_ids: [id]
+  std::vector<double> by_item(const std::vector<double>& of_ids) const;
+
+  /// The side of maps that the answer is read from (sides.h), and its places there.
+  const std::string& side() const { return side_; }
+  const std::vector<int64_t>& rows() const { return rows_; }
+
+  /// The answer's probability without these items.   removed: [set][item], 1: taken away
+  virtual std::vector<double> answers(const std::vector<std::vector<uint8_t>>& removed, RemovedBy how) const = 0;
+  struct Outcome {
+    double y = 0, probability = 0;
+  };
+  /// One pass whose attention the observer sees, with these interventions.
+  virtual Outcome run(Observer* observer, const Interventions& interventions = {}) const = 0;
+  /// The residual stream at the row that the answer is read from, before the first layer and after each: f32 [layers + 1, width].
+  /// Throws kUnsupported for networks of parts.
+  virtual Tensor states() const;
+  /// One pass forward and back from y, recorded by the tape; the observer hears gradients. Returns y.
+  virtual double differentiate(InputTape& tape, Observer* observer) const = 0;
+  const Model& model() const { return *model_; }
+
+ protected:
+  explicit Subject(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  /// Throws kNotFound for answers that are not among `count`, kInvalidArgument for one against itself.
+  void check_answer(int64_t count) const;
+  Outcome outcome_of(const float* logits, int64_t count) const;
+  double probability_of(const float* logits, int64_t count) const { return outcome_of(logits, count).probability; }
+  /// y as one recorded number, and its backward pass.   logits: a view [1, count]
+  double backward(InputTape& tape, const Tensor& logits) const;
+  void every_token_is_an_item(int64_t but);
+  int32_t hiding_token() const;  // kMasked; throws kUnsupported if the tokenizer has none
+  std::vector<uint8_t> removed_ids(const std::vector<uint8_t>& removed) const;
+
+  std::shared_ptr<const Model> model_;
+  RunPlan plan_{};
+  std::string answer_{}, side_{};
+  std::vector<int64_t> rows_{};
+  std::vector<Range> items_{};
+  int32_t of_ = -1, against_ = -1;
+  double probability_ = 0;
+  bool stands_alone_ = false;  // labels of which each has its own sigmoid
+};
+
+/// A question to a model that reads a text (or two). The model must be loaded with LoadOptions::gradients for differentiate().
+/// Throws kUnsupported for a model that gives no answer to explain, kNotFound, with what is near, for a class or word that is
+/// not there, kTooLong.
+std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const std::string& text, const Asked& asked,
+                                   const std::optional<std::string>& pair = {});
+/// The same for ids, by a model that needs no tokenizer. Of an encoder-decoder `ids` is the source, and `written` what it wrote
+/// before the token that is asked for, its first token included; absent for others.
+std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const Encoding& ids, const Asked& asked,
+                                   const std::optional<Encoding>& written = {});
+
+/// The same for a network of parts that is given an input: a document, a story, a picture, a scene. Items are its sentences,
+/// statements or patches.
+std::unique_ptr<Subject> ask_about(std::shared_ptr<const Model> model, const ModelInput& input, const Asked& asked);
+
+/// The number of a class. Throws kNotFound with those there are, and what is near.
+int32_t label_named(const ModelInfo& info, const std::string& name);
+
+}  // namespace clearhead::judge

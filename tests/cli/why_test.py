@@ -1,0 +1,63 @@
+"""clearhead why: shares that are printed and as JSON, heads and layers, and what is refused."""
+
+from support import ROOT, Case, run
+
+
+class Why(Case):
+    BOOK = str(ROOT / "models/book")
+    TEXT = "It was a dark and stormy"
+
+    def done(self, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.code, 0, done.errors)
+        return done
+
+    def fails(self, says, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.code, 1, done.out)
+        self.assertIn(says, done.errors)
+
+    def test_an_article_looks_at_its_noun(self):
+        answer = self.done("why", str(ROOT / "models/en-fr"), "The red car is in front of the house.", "--of", "voiture", "--by", "all", "--json").json
+        self.assertIn("voiture", answer["answer"])
+        self.assertGreater(answer["probability"], 0.5)
+        car = next(item for item in answer["items"] if item["text"] == "car")
+        for method in ("attention", "relevance", "occlusion", "integrated-gradients"):
+            strongest = max(answer["items"], key=lambda item: abs(item["shares"][method]))
+            self.assertIn(strongest["text"], ("car", "red"), method)
+            self.assertAlmostEqual(sum(abs(item["shares"][method]) for item in answer["items"]), 1, places=4)
+        self.assertGreater(car["shares"]["occlusion"], 0.5)
+        self.assertLess(answer["without"]["unseen"], 0.1)
+
+    def test_the_text_and_its_strongest_parts(self):
+        out = self.done("why", self.BOOK, self.TEXT, "--of", "night", "--by", "relevance", "occlusion").out
+        self.assertIn('next token " night"', out)
+        self.assertIn("relevance", out)
+        self.assertRegex(out, r"without \".*\": \d+\.\d\d % with it unseen")
+
+    def test_heads_and_layers(self):
+        answer = self.done("why", self.BOOK, self.TEXT, "--inside", "--json").json
+        self.assertEqual(len(answer["layers"]), 7)
+        self.assertAlmostEqual(answer["layers"][-1]["probability"], answer["probability"], places=5)
+        self.assertEqual([len(answer[name]) for name in ("knocked_out", "gradient", "adds")], [36, 36, 36])
+
+    def test_patches_between_two_texts(self):
+        answer = self.done("why", self.BOOK, "He was a good one, and a good", "--clean", "He was a good man, and a good", "--of", "man", "--inside", "--json").json
+        self.assertEqual(len(answer["heads"]), 36)
+        self.assertGreater(answer["clean"], answer["corrupted"])
+        self.assertGreater(max(head["value"] for head in answer["heads"]), 0.1)
+
+    def test_a_story_by_its_statements(self):
+        story = "John went to the garden.\nMary went to the kitchen.\nDaniel moved to the office."
+        answer = self.done("why", str(ROOT / "models/stories"), story, "--question", "Where is Mary?", "--by", "all", "--json").json
+        self.assertEqual(answer["answer"], 'class "kitchen"')
+        for method in ("attention", "relevance", "occlusion"):
+            strongest = max(answer["items"], key=lambda item: item["shares"][method])
+            self.assertEqual(strongest["text"], "Mary went to the kitchen.", method)
+
+    def test_what_cannot_be_asked_is_named(self):
+        self.fails("there is no method \"relevanse\"; the methods are", "why", self.BOOK, self.TEXT, "--by", "relevanse")
+        self.fails("token 99 of a text of", "why", self.BOOK, self.TEXT, "--of", "token 99")
+        self.fails("the clean text has", "why", self.BOOK, self.TEXT, "--clean", "It was", "--inside")
+        self.fails("layer 9 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--layer", "9")
+

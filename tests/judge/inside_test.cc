@@ -1,0 +1,114 @@
+// What heads add and layers would answer, against PyTorch (tools/goldens/attribution.py); patches and knock-outs against runs made by hand.
+#include "judge/inside.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/file.h"
+#include "clearhead/error.h"
+#include "judge/golden_cases.h"
+
+namespace clearhead::judge {
+namespace {
+
+TEST(Inside, what_heads_add_is_that_of_the_residual_stream) {
+  int cases = 0;
+  for (const Json& golden : golden_cases()) {
+    const Json* adds = golden.find("adds");
+    if (!adds) continue;
+    SCOPED_TRACE(golden.find("folder")->string());
+    const auto subject = golden_subject(golden);
+    const std::vector<HeadEffect> found = heads_by_what_they_add(*subject);
+    ASSERT_EQ(found.size(), adds->size());
+    for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i].value, adds->items()[i].number(), 1e-5) << "head " << i;
+    const Tensor lens = subject->model().lens(subject->states());
+    const auto& expected = golden.find("lens")->items();
+    ASSERT_EQ(lens.size(0), static_cast<int64_t>(expected.size()));
+    for (int64_t layer = 0; layer < lens.size(0); ++layer) {
+      const float* logits = lens.data<float>() + layer * lens.size(1);
+      double sum = 0;
+      for (int64_t id = 0; id < lens.size(1); ++id) sum += std::exp(static_cast<double>(logits[id]));
+      EXPECT_NEAR(std::exp(static_cast<double>(logits[subject->of()])) / sum, expected[static_cast<size_t>(layer)].number(), 1e-6)
+          << "layer " << layer;
+    }
+    ++cases;
+  }
+  EXPECT_EQ(cases, 3);
+}
+
+// A factor on a head's output, by a patch of its own output times that factor.
+class Outputs final : public Observer {
+ public:
+  Site wanted{};
+  Tensor kept{};
+  void begin(const RunPlan&) override {}
+  bool wants(const Site&) override { return false; }
+  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
+  bool wants_output(const Site& site) override { return site.family == wanted.family && site.layer == wanted.layer; }
+  void take_output(const Site&, const Tensor& out) override { kept = out.select(0, 0).clone(); }
+};
+
+Tensor times(const Tensor& t, float factor) {
+  Tensor out = t.contiguous().clone();
+  float* values = out.mutable_data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) values[i] *= factor;
+  return out;
+}
+
+TEST(Inside, gradients_of_heads_are_finite_differences) {
+  for (const Json& golden : golden_cases()) {
+    SCOPED_TRACE(golden.find("folder")->string());
+    const auto subject = golden_subject(golden);
+    for (const HeadEffect& head : heads_by_gradient(*subject)) {
+      Outputs outputs;
+      outputs.wanted = {.family = head.family, .layer = head.layer};
+      const double y = subject->run(&outputs).y;
+      const Tensor own = outputs.kept.select(0, head.head);
+      const auto at = [&](float factor) {
+        return subject->run(nullptr, {.patched = {{{head.layer, head.head, head.family}, {0, own.size(0)}, times(own, factor)}}}).y;
+      };
+      EXPECT_EQ(at(1), y);
+      EXPECT_NEAR(std::abs(at(1.01F) - at(0.99F)) / 0.02, head.value, 1e-2 * head.value + 5e-4)
+          << head.family << " " << head.layer << "." << head.head;
+    }
+  }
+}
+
+TEST(Inside, a_knocked_out_head_is_one_that_writes_zeros) {
+  const auto subject = golden_subject(golden_cases()[1]);
+  const std::vector<HeadEffect> lost = heads_by_knock_out(*subject);
+  ASSERT_EQ(lost.size(), 4U);
+  for (const HeadEffect& head : lost) {
+    Outputs outputs;
+    outputs.wanted = {.family = head.family, .layer = head.layer};
+    subject->run(&outputs);
+    const Tensor zeros = Tensor::zeros({outputs.kept.size(1), outputs.kept.size(2)});
+    const double without =
+        subject->run(nullptr, {.patched = {{{head.layer, head.head, head.family}, {0, zeros.size(0)}, zeros}}}).probability;
+    EXPECT_NEAR(head.value, subject->probability() - without, 1e-7);
+  }
+}
+
+TEST(Inside, a_patch_brings_back_what_its_head_carries) {
+  const Json golden = golden_cases()[1];
+  const auto model = load(kGoldens + golden.find("folder")->string(), {.tokenizer = false});
+  const auto clean = golden_subject(golden, model);
+  Json other = golden;
+  other["ids"].items()[3] = Json(static_cast<int64_t>(9));
+  const auto corrupted = golden_subject(other, model);
+  const std::vector<HeadEffect> parts = heads_by_patching(*clean, *corrupted);
+  ASSERT_EQ(parts.size(), 4U);
+  // All places one by one: those before the changed token are the same in both texts and bring nothing back.
+  const std::vector<double> places = places_by_patching(*clean, *corrupted, parts[0]);
+  for (size_t place = 0; place < 3; ++place) EXPECT_NEAR(places[place], 0, 1e-4);
+  double any = 0;
+  for (const double place : places) any = std::max(any, std::abs(place));
+  EXPECT_GT(any, 1e-3);
+  Json shorter = golden;
+  shorter["ids"].items().pop_back();
+  EXPECT_THROW((void)heads_by_patching(*clean, *golden_subject(shorter, model)), Error);
+}
+
+}  // namespace
+}  // namespace clearhead::judge

@@ -1,0 +1,204 @@
+"""Goldens of attribution: shares of tokens in one answer, by whole matrices and PyTorch's gradients.
+
+    pip install torch transformers safetensors numpy
+    python tools/goldens/attribution.py
+
+Reads the small models of tests/goldens (models.py), runs them in float64 with eager attention, and writes tests/goldens/attribution.json. Each
+method is written out from its paper over N×N matrices, as the tools that need them do it: rollout (Abnar & Zuidema 2020), relevance (Chefer, Gur &
+Wolf 2021, eq. 5, 6 and 8 to 11), attention × gradient, gradient × input, integrated gradients at midpoints.
+"""
+
+import json
+import pathlib
+
+import torch
+import transformers as hf
+
+ROOT = pathlib.Path(__file__).parents[2] / "tests" / "goldens"
+STEPS = 8
+
+
+class Watched:
+    """Embeddings (scaled), and every attention matrix with its gradient, of one model."""
+
+    def __init__(self, model, embeddings):
+        self.model, self.embeddings = model.double().eval(), embeddings
+
+    def run(self, inputs, answer, scale=1.0):
+        kept, handles = {}, []
+
+        def scaled(name):
+            def hook(module, args, output):
+                kept[name] = output
+                output = output * scale
+                output.retain_grad()
+                kept[name + ".scaled"] = output
+                return output
+            return hook
+
+        for name, module in self.embeddings.items():
+            handles.append(module.register_forward_hook(scaled(name)))
+        out = self.model(**inputs, output_attentions=True)
+        maps = {"enc": [], "dec": [], "cross": []}
+        if hasattr(out, "cross_attentions") and out.cross_attentions:
+            maps["enc"], maps["dec"], maps["cross"] = out.encoder_attentions, out.decoder_attentions, out.cross_attentions
+        else:
+            maps["enc"] = out.attentions
+        for layer in (*maps["enc"], *maps["dec"], *maps["cross"]):
+            layer.retain_grad()
+        y = answer(out)
+        y.backward()
+        for handle in handles:
+            handle.remove()
+        return y.item(), maps, {name: (kept[name].detach()[0], kept[name + ".scaled"].grad[0]) for name in self.embeddings}
+
+
+def matrices(layers):
+    return [(layer.detach()[0], layer.grad[0]) for layer in layers]
+
+
+def relevance_matrix(weights, gradient):
+    return (weights * gradient).clamp(min=0).mean(0)
+
+
+def normalised(relevance):
+    rest = relevance - torch.eye(len(relevance), dtype=relevance.dtype)
+    sums = rest.sum(1, keepdim=True)
+    return torch.where(sums == 0, torch.zeros_like(rest), rest / torch.where(sums == 0, torch.ones_like(sums), sums)) + torch.eye(len(rest), dtype=rest.dtype)
+
+
+def inputs_shares(pairs):
+    return torch.cat([(values * gradient).sum(1) for values, gradient in pairs])
+
+
+def integrated(watched, inputs, answer, order):
+    total = 0
+    for step in range(STEPS):
+        _, _, found = watched.run(inputs, answer, (step + 0.5) / STEPS)
+        total = total + inputs_shares([found[name] for name in order]) / STEPS
+    return total
+
+
+def of_stack(watched, inputs, answer, row):
+    y, maps, found = watched.run(inputs, answer)
+    layers = matrices(maps["enc"])
+    tokens = layers[0][0].shape[-1]
+    identity = torch.eye(tokens, dtype=torch.float64)
+    relevance, rollout = identity, identity
+    for weights, gradient in layers:
+        relevance = relevance + relevance_matrix(weights, gradient) @ relevance
+        rollout = (0.5 * weights.mean(0) + 0.5 * identity) @ rollout
+    weights, gradient = layers[-1]
+    return {"y": y, "attention": weights.mean(0)[row], "rollout": rollout[row], "attention-gradient": (weights * gradient).mean(0)[row],
+            "relevance": relevance[row], "gradient-input": inputs_shares(found.values()),
+            "integrated-gradients": integrated(watched, inputs, answer, found.keys())}
+
+
+def of_pair(watched, inputs, answer, row):
+    y, maps, found = watched.run(inputs, answer)
+    encoder, own, cross = (matrices(maps[name]) for name in ("enc", "dec", "cross"))
+    source, target = cross[0][0].shape[-1], cross[0][0].shape[-2]
+    r_source = torch.eye(source, dtype=torch.float64)
+    roll_source = torch.eye(source, dtype=torch.float64)
+    for weights, gradient in encoder:
+        r_source = r_source + relevance_matrix(weights, gradient) @ r_source
+        roll_source = (0.5 * weights.mean(0) + 0.5 * torch.eye(source, dtype=torch.float64)) @ roll_source
+    r_target, r_cross = torch.eye(target, dtype=torch.float64), torch.zeros(target, source, dtype=torch.float64)
+    roll_target, roll_cross = torch.eye(target, dtype=torch.float64), torch.zeros(target, source, dtype=torch.float64)
+    for (w, g), (cross_w, cross_g) in zip(own, cross):
+        own_map = relevance_matrix(w, g)
+        r_target, r_cross = r_target + own_map @ r_target, r_cross + own_map @ r_cross
+        r_cross = r_cross + normalised(r_target).T @ relevance_matrix(cross_w, cross_g) @ normalised(r_source)
+        mixed = 0.5 * w.mean(0) + 0.5 * torch.eye(target, dtype=torch.float64)
+        roll_target, roll_cross = mixed @ roll_target, mixed @ roll_cross
+        roll_target, roll_cross = 0.5 * roll_target, 0.5 * roll_cross + 0.5 * cross_w.mean(0) @ roll_source
+    weights, gradient = cross[-1]
+    nothing = torch.zeros(target, dtype=torch.float64)
+    return {"y": y, "attention": torch.cat([weights.mean(0)[row], nothing]), "rollout": torch.cat([roll_cross[row], roll_target[row]]),
+            "attention-gradient": torch.cat([(weights * gradient).mean(0)[row], nothing]),
+            "relevance": torch.cat([r_cross[row], r_target[row]]),
+            "gradient-input": inputs_shares([found["source"], found["target"]]),
+            "integrated-gradients": integrated(watched, inputs, answer, ["source", "target"])}
+
+
+def ids(seed, length, vocabulary):
+    return torch.randint(5, vocabulary, (1, length), generator=torch.Generator().manual_seed(seed))
+
+
+
+def case(folder, kind, length, seed):
+    model = kind.from_pretrained(ROOT / folder, attn_implementation="eager")
+    base = model.base_model
+    if folder.startswith("marian"):
+        layers = {"source": base.encoder.layers[0], "target": base.decoder.layers[0]}
+    elif folder.startswith("bert"):
+        layers = {"text": base.embeddings}
+    else:
+        layers = {"text": base.h[0] if hasattr(base, "h") else base.layers[0]}
+    # What enters the first layer is scaled: embeddings that a module gives as they are, others through a step put before the layer.
+    hooked = {}
+    for name, module in layers.items():
+        if folder.startswith("bert"):
+            hooked[name] = module
+            continue
+        step = torch.nn.Identity()
+        forward = module.forward
+        module.forward = lambda hidden_states, *args, forward=forward, step=step, **named: forward(step(hidden_states), *args, **named)
+        hooked[name] = step
+    watched = Watched(model, hooked)
+    text = ids(seed, length, model.config.vocab_size)
+    if folder.startswith("marian"):
+        before = torch.cat([torch.tensor([[model.config.decoder_start_token_id]]), ids(seed + 1, length - 4, model.config.vocab_size)], 1)
+        row, of = before.shape[1] - 1, 7
+        found = of_pair(watched, {"input_ids": text, "decoder_input_ids": before}, lambda out: out.logits[0, row, of], row)
+        return {"folder": folder, "ids": text[0].tolist(), "written": before[0].tolist(), "of": of} | listed(found)
+    is_class = "classify" in folder
+    row, of = (0 if folder.startswith("bert") else length - 1), (1 if is_class else 7)
+    more = {} if is_class else inside(watched.model, text, of)
+    found = of_stack(watched, {"input_ids": text}, (lambda out: out.logits[0, of]) if is_class else (lambda out: out.logits[0, -1, of]), row)
+    return {"folder": folder, "ids": text[0].tolist(), "of": of} | listed(found) | more
+
+
+def inside(model, text, of):
+    """Direct contributions of heads to the logit `of` of the last token, the norm's scale as it is; and the answer of every layer."""
+    base = model.base_model
+    gpt2 = hasattr(base, "h")
+    layers, norm = (base.h, base.ln_f) if gpt2 else (base.layers, base.norm)
+    kept, handles = {}, []
+    for at, layer in enumerate(layers):
+        projection = layer.attn.c_proj if gpt2 else layer.self_attn.o_proj
+        handles.append(projection.register_forward_hook(lambda module, args, output, at=at: kept.__setitem__(at, (module, args[0][0, -1].detach()))))
+    handles.append(norm.register_forward_hook(lambda module, args, output: kept.__setitem__("final", args[0][0, -1].detach())))
+    out = model(input_ids=text, output_hidden_states=True)
+    for handle in handles:
+        handle.remove()
+    x, heads = kept["final"], model.config.num_attention_heads
+    eps = norm.eps if gpt2 else norm.variance_epsilon
+
+    def scaled(part):
+        centred = part - part.mean() if gpt2 else part
+        whole = x - x.mean() if gpt2 else x
+        return centred / (whole.pow(2).mean() + eps).sqrt() * norm.weight
+
+    adds = []
+    for at in range(len(layers)):
+        module, read = kept[at]
+        weight = module.weight if gpt2 else module.weight.T  # [in, out]
+        width = read.shape[0] // heads
+        for head in range(heads):
+            part = read[head * width:(head + 1) * width] @ weight[head * width:(head + 1) * width]
+            adds.append((model.lm_head.weight[of] @ scaled(part)).item())
+    states = [state[0, -1] for state in out.hidden_states[:-1]] + [x]
+    lens = [model.lm_head(norm(state)).softmax(-1)[of].item() for state in states]
+    return {"adds": adds, "lens": lens}
+
+
+def listed(found):
+    return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in found.items()}
+
+
+if __name__ == "__main__":
+    cases = [case("bert/classify", hf.BertForSequenceClassification, 11, 1), case("gpt2/plain", hf.GPT2LMHeadModel, 13, 2),
+             case("llama/gqa", hf.LlamaForCausalLM, 12, 3), case("llama/mistral", hf.MistralForCausalLM, 17, 4),
+             case("marian/shared", hf.MarianMTModel, 9, 5)]
+    (ROOT / "attribution.json").write_text(json.dumps({"steps": STEPS, "cases": cases}, indent=1) + "\n")
