@@ -50,6 +50,7 @@ HOUSE = {
     "generate": ["models"],
     "comm": ["tensor"],
     "train": ["models", "autograd", "parts", "comm", "metrics"],
+    "judge": ["train", "generate"],
     "viewer": ["observe", "generate"],
 }
 MAXIMUM_FILE = {".cc": 800, ".h": 800, ".py": 800, ".ts": 470, ".css": 1500}
