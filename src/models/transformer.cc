@@ -51,22 +51,6 @@ bool has_classifier(const Weights& weights, const std::optional<ClassifierFacts>
   return facts->dense.weight.empty() || weights.has(facts->dense.weight);
 }
 
-// What a layer that runs again tells an observer: gradients, not the records that it has.
-class GradientsOnly final : public Observer {
- public:
-  explicit GradientsOnly(Observer* to) : to_(to) {}
-  void begin(const RunPlan&) override {}
-  bool wants(const Site&) override { return false; }
-  void take(const Site&, const AttentionRecord&, const KeyNorms&) override {}
-  bool wants_gradient(const Site& site) override { return to_->wants_gradient(site); }
-  void take_gradient(const Site& site, const AttentionRecord& record, const OutputGradient& gradient) override {
-    to_->take_gradient(site, record, gradient);
-  }
-
- private:
-  Observer* to_;
-};
-
 constexpr const char* kCross = "cross";
 
 }  // namespace
@@ -267,10 +251,9 @@ void Transformer::run_layer(Run& run, int64_t at, const Pass& pass, Tensor& x) c
 void Transformer::run_layer_twice(Run& run, int64_t at, const std::shared_ptr<const Pass>& pass, Tensor& x) const {
   const auto drawn = std::make_shared<uint64_t>(0);
   const RunDropout dropout = run.dropout ? *run.dropout : RunDropout{};
-  const auto told = std::make_shared<GradientsOnly>(run.observer);
-  run.recorder->checkpoint(x, [this, run, at, pass, x, dropout, drawn, told, is_first = true]() mutable {
+  run.recorder->checkpoint(x, [this, run, at, pass, x, dropout, drawn, is_first = true]() mutable {
     Run again = run;
-    if (run.observer && !std::exchange(is_first, false)) again.observer = told.get();
+    again.repeats = !std::exchange(is_first, false);
     RunDropout dropping = dropout;
     if (run.dropout) again.dropout = &dropping;
     Tensor stream = x;

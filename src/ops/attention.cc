@@ -169,7 +169,7 @@ void attention(Run& run, const AttentionCall& call, Tensor& out) {
       keys ? attend_into(call.q, near(*keys), near(call.v), call.spec, out) : attend_into(call.q, call.keys, Tensor(), call.spec, out);
   if (keys && run.records({&call.q, keys, &call.v})) record_attention(run, call, record, out);
   if (run.patched && !run.patched->empty() && !call.site.family.empty()) patch(*run.patched, call.site, out);
-  if (run.observer && !call.site.family.empty() && call.site.reported && run.observer->wants_output(call.site))
+  if (run.observer && !call.site.family.empty() && call.site.reported && !run.repeats && run.observer->wants_output(call.site))
     run.observer->take_output(call.site, out);
   if (call.wanted && run.observer)
     run.observer->take(call.site, record, key_norms(call.v.dtype() == DType::kF32 ? call.v : to_f32(call.v), call.gram));

@@ -74,10 +74,12 @@ struct Run {
   const std::vector<Interventions::Patch>* patched = nullptr;  ///< where attention is given a site
   /// With a recorder: gradients of a trained model's answer are wanted. Nothing is dropped, and running statistics are used.
   bool evaluates = false;
+  /// True while a checkpoint runs its layer once more: the observer has its records already, and hears gradients only.
+  bool repeats = false;
   /// Activation checkpoints: keep only each layer's input and compute the rest again (Chen et al. 2016).
   bool checkpoints = false;
 
-  bool wants(const Site& site) const { return observer && observer->wants(site); }
+  bool wants(const Site& site) const { return observer && !repeats && observer->wants(site); }
   /// Memory for an intermediate result, not initialised: from the arena until the scope ends, or, if gradients are
   /// recorded, memory that lives as long as they need it.
   Tensor take(const Shape& shape, DType dtype = DType::kF32) const {

@@ -60,6 +60,31 @@ TEST(Attribution, integrated_gradients_add_up_to_what_the_answer_gains) {
   EXPECT_NEAR(sum, gained, 3e-3 * std::abs(gained) + 1e-4);
 }
 
+// Beyond 4,096 tokens a pass keeps the inputs of layers only and runs them again; what is out of reach has no share.
+TEST(Attribution, a_long_text_gives_the_shares_of_a_short_one) {
+  const auto model = load(std::string(CLEARHEAD_SOURCE_DIR) + "/models/book", {.gradients = true});  // a window of 256 in 6 layers
+  Encoding whole;
+  for (int64_t at = 0; at < 4200; ++at) {
+    whole.ids.push_back(static_cast<int32_t>(at * at * 31 % 1999));
+    whole.type_ids.push_back(0);
+    whole.offsets.push_back({0, 0});
+    whole.segment.push_back(0);
+  }
+  Encoding last = whole;
+  for (auto* part : {&last.ids, &last.type_ids}) part->erase(part->begin(), part->begin() + 2100);
+  last.offsets.resize(last.ids.size());
+  last.segment.resize(last.ids.size());
+  const auto of_whole = ask_about(model, whole, {.of_id = 7}), of_last = ask_about(model, last, {.of_id = 7});
+  const std::vector<double> shares = attribute(*of_whole, Method::kRelevance), expected_ones = attribute(*of_last, Method::kRelevance);
+  const size_t before = shares.size() - expected_ones.size();
+  double largest = 0, least = 0;
+  for (size_t i = 0; i < expected_ones.size(); ++i) largest = std::max(largest, expected_ones[i]);
+  ASSERT_GT(largest, 0);
+  for (size_t i = 0; i < expected_ones.size(); ++i) EXPECT_NEAR(shares[before + i], expected_ones[i], 1e-3 * largest) << i;
+  for (size_t i = 0; i < before; ++i) least = std::max(least, std::abs(shares[i]));
+  EXPECT_LT(least, 1e-6 * largest);
+}
+
 // What is removed is not read: an item that is not seen changes the answer as if its token were another one.
 TEST(Attribution, what_is_unseen_has_no_part_in_the_answer) {
   for (const Json& golden : golden_cases()) {
