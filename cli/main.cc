@@ -121,6 +121,7 @@ static int run(int argc, char** argv) {
   add_atlas(app);
   add_attend(app);
   add_tokens(app);
+  add_judge(app);
   add_run(app);
   add_train(app);
   add_vocabulary(app);

@@ -3,21 +3,16 @@
 //   shares of a method are divided by the sum of their sizes; what speaks against the answer is negative
 //   the last lines take the strongest part away, unseen and masked, and say what becomes of the answer
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <csignal>
 #include <numeric>
 
-#include "base/file.h"
 #include "base/format.h"
 #include "cli/cli.h"
 #include "cli/input.h"
+#include "cli/items.h"
 #include "cli/terminal.h"
 #include "cli/why_inside.h"
 #include "judge/attribution.h"
-#include "models/reading.h"
-#include "text/strings.h"
-#include "viewer/words.h"
 
 namespace clearhead::cli {
 
@@ -35,84 +30,10 @@ struct Options {
   bool json = false, inside = false;
 };
 
-std::atomic<bool> cancelled{false};
-void cancel(int) { cancelled = true; }
-
-// While this lives Ctrl-C ends a method and leaves what there is.
-class Cancellable {
- public:
-  Cancellable() : before_(std::signal(SIGINT, cancel)) { cancelled = false; }
-  ~Cancellable() { std::signal(SIGINT, before_); }
-  Cancellable(const Cancellable&) = delete;
-  Cancellable& operator=(const Cancellable&) = delete;
-
- private:
-  void (*before_)(int);
-};
-
 struct Shares {
   MethodInfo method{};
   std::vector<double> of_items{};
 };
-
-// Stretches of bytes as items: their tokens that may be taken away.
-std::vector<Range> items_of_bytes(const Subject& subject, const std::vector<std::array<int64_t, 2>>& stretches) {
-  std::vector<Range> out;
-  for (const auto& [begin, end] : stretches) {
-    Range item = tokens_of_bytes(subject.plan().text, begin, end);
-    if (!out.empty()) item.begin = std::max(item.begin, out.back().end);
-    const bool any = std::any_of(subject.items().begin(), subject.items().end(),
-                                 [&](const Range& token) { return token.begin >= item.begin && token.begin < item.end; });
-    if (any) out.push_back(item);
-  }
-  return out;
-}
-
-void choose_items(const Options& options, Subject& subject) {
-  const RunText& text = subject.plan().text;
-  if (!text.items.empty()) return;  // those of a network: its sentences, statements or patches
-  if (!options.segments.empty()) {
-    std::vector<std::array<int64_t, 2>> stretches;
-    for (const NamedBytes& part : segments_from_json(read_config(options.segments), options.segments)) {
-      check_bytes(part, text.text.size());
-      stretches.push_back({part.begin, part.end});
-    }
-    return subject.set_items(items_of_bytes(subject, stretches));
-  }
-  if (options.items == "sentence") {
-    std::vector<std::array<int64_t, 2>> stretches;
-    size_t from = 0;
-    for (const std::string& sentence : sentences_of(text.text)) {
-      const size_t found = text.text.find(sentence, from);
-      if (found == std::string::npos) continue;
-      from = found + sentence.size();
-      stretches.push_back({static_cast<int64_t>(found), static_cast<int64_t>(from)});
-    }
-    return subject.set_items(items_of_bytes(subject, stretches));
-  }
-  if (options.items == "token") return;
-  const std::vector<int32_t> words = words_of(text);
-  std::vector<Range> items;
-  for (const Range& token : subject.items()) {
-    const int32_t word = words[static_cast<size_t>(token.begin)];
-    const bool goes_on =
-        !items.empty() && items.back().end == token.begin && word >= 0 && words[static_cast<size_t>(token.begin - 1)] == word;
-    if (goes_on) {
-      items.back().end = token.end;
-    } else {
-      items.push_back(token);
-    }
-  }
-  subject.set_items(items);
-}
-
-std::string text_of(const Subject& subject, const Range& item) {
-  const RunText& read = subject.plan().text;
-  const auto begin = static_cast<size_t>(read.offsets[static_cast<size_t>(item.begin)][0]);
-  const auto end = static_cast<size_t>(read.offsets[static_cast<size_t>(item.end - 1)][1]);
-  return end > begin ? std::string(text::strip(std::string_view(read.text).substr(begin, end - begin)))
-                     : read.pieces[static_cast<size_t>(item.begin)];
-}
 
 std::vector<double> divided(std::vector<double> shares) {
   double sum = 0;
@@ -137,7 +58,7 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
     how.layer = head.layer;
     how.head = head.head;
   }
-  how.cancel = &cancelled;
+  how.cancel = &cancel_flag();
   const Cancellable cancellable;
   std::vector<Shares> out;
   for (const MethodInfo& method : methods) {
@@ -154,7 +75,7 @@ std::vector<Shares> all_shares(const Options& options, const Subject& subject, c
       if (is_one_of_all) notice(format("left out: {}: {}", method.name, error.what()));
       if (error.code() != ErrorCode::kCancelled && !is_one_of_all) throw;
     }
-    if (!cancelled) continue;
+    if (!cancel_flag()) continue;
     notice(format("{} was ended; what was not reached has no share", method.name));
     break;
   }
@@ -169,7 +90,7 @@ void print_text(const Terminal& screen, const Subject& subject, const std::vecto
   std::string line;
   int used = 0;
   for (size_t at = 0; at < shares.size(); ++at) {
-    const std::string word = visible(text_of(subject, subject.items()[at]));
+    const std::string word = visible(text_of_item(subject, subject.items()[at]));
     const double level = most > 0 && shares[at] > 0 ? std::sqrt(shares[at] / most) : 0;
     const int width = display_width(word) + 1 + (screen.colours == Colours::kNone ? 1 : 0);
     if (used > 0 && used + width > screen.width) {
@@ -201,7 +122,7 @@ void print_table(const Options& options, const Terminal& screen, const Subject& 
       line += fit(std::isnan(share) ? "–" : format("{:.1f} %", share * 100), width, true);
     }
     const Range& item = subject.items()[order[place]];
-    print(cut(format("{}  #{:<5} {}", line, item.begin, visible(text_of(subject, item))),
+    print(cut(format("{}  #{:<5} {}", line, item.begin, visible(text_of_item(subject, item))),
               std::max(screen.width, width * static_cast<int>(found.size()) + 24)));
   }
 }
@@ -231,7 +152,7 @@ void print_json_of(const Subject& subject, const std::vector<Shares>& found, con
     Json shares = Json::object({});
     for (const Shares& one : found) shares[one.method.name] = std::isnan(one.of_items[at]) ? Json() : Json(one.of_items[at]);
     items.push(Json::object({{"tokens", Json(Json::Array{subject.items()[at].begin, subject.items()[at].end})},
-                             {"text", text_of(subject, subject.items()[at])},
+                             {"text", text_of_item(subject, subject.items()[at])},
                              {"shares", shares}}));
   }
   print_json(Json::object({{"model", subject.plan().model},
@@ -246,7 +167,7 @@ void print_json_of(const Subject& subject, const std::vector<Shares>& found, con
 void look_inside(const Options& options) {
   const std::shared_ptr<const Model> model = load_model(options.model, {.gradients = options.clean.empty()});
   const Cancellable cancellable;
-  const InsideView view{.top = options.top, .json = options.json, .cancel = &cancelled};
+  const InsideView view{.top = options.top, .json = options.json, .cancel = &cancel_flag()};
   const std::optional<std::string> pair = options.pair.empty() ? std::nullopt : std::optional(options.pair);
   if (options.clean.empty()) return print_inside(*ask_about(model, options.text.read(), options.asked, pair), view);
   const std::unique_ptr<Subject> clean = ask_about(model, options.clean, options.asked, pair);
@@ -274,7 +195,7 @@ void run(Options& options) {
   const std::unique_ptr<Subject> subject = reads_inputs(model->info())
                                                ? ask_about(model, input_of(model->info(), options.text.read(), options.pair), options.asked)
                                                : ask_about(model, options.text.read(), options.asked, pair);
-  choose_items(options, *subject);
+  choose_items(*subject, options.items, options.segments);
   if (subject->items().empty())
     fail(ErrorCode::kInvalidArgument, "why: nothing but the place of the answer is in this text; there is nothing to share");
   const std::vector<Shares> found = all_shares(options, *subject, methods);
@@ -285,8 +206,8 @@ void run(Options& options) {
   if (subject->items().size() <= 400) print_text(screen, *subject, found[0].of_items);
   print_table(options, screen, *subject, found);
   const std::string masked = std::isnan(cut_of.masked) ? "" : format(", {:.2f} % with it masked", cut_of.masked * 100);
-  print(format("without \"{}\": {:.2f} % with it unseen{}", visible(text_of(*subject, subject->items()[cut_of.item])), cut_of.unseen * 100,
-               masked));
+  print(format("without \"{}\": {:.2f} % with it unseen{}", visible(text_of_item(*subject, subject->items()[cut_of.item])),
+               cut_of.unseen * 100, masked));
 }
 
 }  // namespace

@@ -111,21 +111,38 @@ void Mlp::operator()(Run& run, const Tensor& x, Tensor& to) const {
   const int64_t rows = x.size(0), inner = down.weight->in;
   const int64_t elements = run.operands == DType::kBF16 ? kMlpElementsInBf16 : kMlpElements;
   const int64_t most = std::max<int64_t>(256, elements / inner / 64 * 64);
-  const int64_t pieces = run.recorder ? 1 : std::max<int64_t>(1, (rows + most - 1) / most), piece = (rows + pieces - 1) / pieces;
-  Tensor raised_rows = run.take({std::min(rows, piece), up.out()}, is_gated ? DType::kF32 : ops::linear_dtype(run, *up.weight));
-  Tensor gated_rows = is_gated ? run.take({std::min(rows, piece), inner}) : Tensor();
+  // Training sums the weights' gradients over all rows at once. Where no weight has one, each piece is a checkpoint of its own.
+  const bool keeps_pieces = run.recorder && run.evaluates && run.checkpoints;
+  const int64_t pieces = run.recorder && !keeps_pieces ? 1 : std::max<int64_t>(1, (rows + most - 1) / most);
+  const int64_t piece = (rows + pieces - 1) / pieces;
+  const auto raised_dtype = is_gated ? DType::kF32 : ops::linear_dtype(run, *up.weight);
+  if (keeps_pieces) {
+    for (int64_t begin = 0; begin < rows; begin += piece) {
+      Tensor target = to.slice(0, begin, std::min(rows, begin + piece));
+      const Tensor read = x.slice(0, begin, std::min(rows, begin + piece));
+      run.recorder->checkpoint(target, [this, run, read, target, raised_dtype]() mutable {
+        Tensor raised = run.take({read.size(0), up.out()}, raised_dtype);
+        Tensor gated = is_gated ? run.take({read.size(0), down.weight->in}) : Tensor();
+        add_piece(run, read, raised, gated, target);
+      });
+    }
+    return;
+  }
+  const Tensor raised_rows = run.take({std::min(rows, piece), up.out()}, raised_dtype);
+  const Tensor gated_rows = is_gated ? run.take({std::min(rows, piece), inner}) : Tensor();
   for (int64_t begin = 0; begin < rows; begin += piece) {
     const int64_t end = std::min(rows, begin + piece);
     Tensor raised = raised_rows.slice(0, 0, end - begin), target = to.slice(0, begin, end);
-    up(run, x.slice(0, begin, end), raised, {.activation = is_gated ? Activation::kNone : activation});
-    if (is_gated) {
-      Tensor product = gated_rows.slice(0, 0, end - begin);
-      ops::gated(run, activation, raised, product);
-      add_to_residual(run, down, product, target);
-    } else {
-      add_to_residual(run, down, raised, target);
-    }
+    Tensor gated = is_gated ? gated_rows.slice(0, 0, end - begin) : Tensor();
+    add_piece(run, x.slice(0, begin, end), raised, gated, target);
   }
+}
+
+void Mlp::add_piece(Run& run, const Tensor& x, Tensor& raised, Tensor& gated, Tensor& to) const {
+  up(run, x, raised, {.activation = is_gated ? Activation::kNone : activation});
+  if (!is_gated) return add_to_residual(run, down, raised, to);
+  ops::gated(run, activation, raised, gated);
+  add_to_residual(run, down, gated, to);
 }
 
 }  // namespace clearhead::nn

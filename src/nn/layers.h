@@ -89,6 +89,10 @@ struct Mlp {
   explicit operator bool() const { return static_cast<bool>(up); }
   /// to += mlp(x).
   void operator()(Run& run, const Tensor& x, Tensor& to) const;
+
+ private:
+  // Of one piece: up(x) into `raised`, and where gated f(gate) ⊙ up into `gated`.
+  void add_piece(Run& run, const Tensor& x, Tensor& raised, Tensor& gated, Tensor& to) const;
 };
 
 }  // namespace clearhead::nn

@@ -1,12 +1,11 @@
 """clearhead why: shares that are printed and as JSON, heads and layers, and what is refused."""
 
+import json
+
 from support import ROOT, Case, run
 
 
-class Why(Case):
-    BOOK = str(ROOT / "models/book")
-    TEXT = "It was a dark and stormy"
-
+class Asking(Case):
     def done(self, *arguments):
         done = run(*arguments)
         self.assertEqual(done.code, 0, done.errors)
@@ -16,6 +15,11 @@ class Why(Case):
         done = run(*arguments)
         self.assertEqual(done.code, 1, done.out)
         self.assertIn(says, done.errors)
+
+
+class Why(Asking):
+    BOOK = str(ROOT / "models/book")
+    TEXT = "It was a dark and stormy"
 
     def test_an_article_looks_at_its_noun(self):
         answer = self.done("why", str(ROOT / "models/en-fr"), "The red car is in front of the house.", "--of", "voiture", "--by", "all", "--json").json
@@ -61,3 +65,33 @@ class Why(Case):
         self.fails("the clean text has", "why", self.BOOK, self.TEXT, "--clean", "It was", "--inside")
         self.fails("layer 9 of 6", "why", self.BOOK, self.TEXT, "--by", "attention", "--layer", "9")
 
+
+
+class Judge(Asking):
+    SENTENCE = "The red car is in front of the house."
+
+    def test_methods_beside_random_and_reverse(self):
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "attention", "relevance", "--json").json
+        self.assertEqual([verdict["removal"] for verdict in found["verdicts"]], ["unseen", "masked"])
+        for verdict in found["verdicts"]:
+            methods = verdict["methods"]
+            self.assertEqual(set(methods), {"attention", "relevance", "random", "reverse of attention"})
+            self.assertGreater(methods["relevance"]["comprehensiveness"]["mean"], methods["random"]["comprehensiveness"]["mean"])
+            self.assertIsNone(methods["attention"]["auprc"]["mean"])  # there are no marks
+
+    def test_marks_of_people(self):
+        question = json.dumps({"text": self.SENTENCE, "of": "voiture", "marks": [[8, 11]]}) + "\n"
+        found = self.done("judge", str(ROOT / "models/en-fr"), question, "--by", "attention", "--removal", "unseen", "--json").json
+        self.assertEqual(found["verdicts"][0]["methods"]["attention"]["auprc"]["mean"], 1)
+
+    def test_random_weights_rank_otherwise(self):
+        found = self.done("judge", str(ROOT / "models/en-fr"), self.SENTENCE, "--by", "relevance", "--sanity", "--json").json
+        self.assertEqual(len(found["sanity"]), 8)
+        self.assertAlmostEqual(found["sanity"][0]["agreement"]["relevance"], 1)  # of heads only vectors are there
+        self.assertLess(abs(found["sanity"][-1]["agreement"]["relevance"]), 0.9)
+
+    def test_bad_questions_are_named(self):
+        self.fails('"mark": expected text, question, pair, of, against or marks', "judge", str(ROOT / "models/en-fr"), '{"text": "a", "mark": []}')
+        self.fails('there is no "text"', "judge", str(ROOT / "models/en-fr"), '{"of": "a"}')
+        self.fails("no text has 3 items or more", "judge", str(ROOT / "models/en-fr"), "Hello.")
+        self.fails("column 2 of 1", "judge", str(ROOT / "models/en-fr"), "one column", "--column", "2")

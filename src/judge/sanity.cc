@@ -1,0 +1,152 @@
+// A copy of the model's folder: links to its files, and a model.safetensors whose matrices are random down to one stage.
+#include "judge/sanity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <tuple>
+
+#include "base/format.h"
+#include "base/random.h"
+#include "clearhead/error.h"
+#include "io/safetensors.h"
+#include "judge/agreement.h"
+#include "models/find_model.h"
+
+namespace clearhead::judge {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The first whole number between dots, or −1.
+int layer_in(const std::string& name) {
+  for (size_t begin = 0; begin < name.size();) {
+    const size_t end = std::min(name.find('.', begin), name.size());
+    const std::string part = name.substr(begin, end - begin);
+    if (!part.empty() && part.size() < 6 && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      return std::stoi(part);
+    begin = end + 1;
+  }
+  return -1;
+}
+
+bool holds(const std::string& name, std::initializer_list<const char*> parts) {
+  return std::any_of(parts.begin(), parts.end(), [&](const char* part) { return name.find(part) != std::string::npos; });
+}
+
+Tensor random_like(const Tensor& values, uint64_t seed) {
+  const Tensor wide = to_f32(values).contiguous();
+  const float* from = wide.data<float>();
+  double mean = 0, square = 0;
+  for (int64_t i = 0; i < wide.numel(); ++i) mean += static_cast<double>(from[i]) / static_cast<double>(wide.numel());
+  for (int64_t i = 0; i < wide.numel(); ++i) square += (static_cast<double>(from[i]) - mean) * (static_cast<double>(from[i]) - mean);
+  const double deviation = std::sqrt(square / static_cast<double>(wide.numel()));
+  Tensor out = Tensor::empty(wide.shape());
+  float* to = out.mutable_data<float>();
+  for (int64_t i = 0; i < out.numel(); ++i) to[i] = static_cast<float>(mean + deviation * random_normal(seed, static_cast<uint64_t>(i)));
+  return out;
+}
+
+// A folder that is gone with this object.
+class Folder {
+ public:
+  Folder(const std::string& model, const RandomOrder& order, int last, uint64_t seed) {
+    path_ = fs::temp_directory_path() / format("clearhead-sanity-{}-{}", static_cast<uint64_t>(reinterpret_cast<uintptr_t>(this)), last);
+    fs::create_directories(path_);
+    for (const auto& entry : fs::directory_iterator(model)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with("model") || name.find("safetensors") == std::string::npos)
+        fs::create_symlink(fs::absolute(entry.path()), path_ / name);
+    }
+    const SafeTensors file = SafeTensors::open_model(model);
+    NamedTensors tensors;
+    const std::vector<std::string> names = file.names();
+    for (size_t at = 0; at < names.size(); ++at) {
+      const Tensor values = file.get(names[at]);
+      const bool is_matrix =
+          values.rank() > 1 && (values.dtype() == DType::kF32 || values.dtype() == DType::kBF16 || values.dtype() == DType::kF16);
+      const bool is_random = is_matrix && order.stage_of[at] <= last;
+      tensors.emplace_back(names[at], is_random ? random_like(values, random_bits(seed, at)) : values);
+    }
+    write_safetensors((path_ / "model.safetensors").string(), tensors);
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  std::string path() const { return path_.string(); }
+
+ private:
+  fs::path path_{};
+};
+
+std::vector<std::vector<double>> scores_of(const std::string& path, const AskModel& ask, const SanityOptions& options,
+                                           const std::shared_ptr<const Model>& model) {
+  const std::unique_ptr<Subject> subject = ask(model);
+  if (!subject) fail(ErrorCode::kInvalidArgument, "{}: a question gave no subject", path);
+  std::vector<std::vector<double>> out;
+  for (const MethodInfo& method : options.methods) out.push_back(attribute(*subject, method.method, options.attribution));
+  return out;
+}
+
+}  // namespace
+
+RandomOrder random_order(const std::vector<std::string>& names) {
+  // Sorted from the answer back: heads, layers of a decoder, layers of an encoder, embeddings.
+  std::vector<std::tuple<int, int>> places;
+  for (const std::string& name : names) {
+    const int layer = layer_in(name);
+    const bool is_input = holds(name, {"embed", "wte", "wpe", "shared.weight", "patch"});
+    const int group = layer >= 0 ? (holds(name, {"encoder."}) && !holds(name, {"decoder."}) ? 2 : 1) : is_input ? 3 : 0;
+    places.emplace_back(group, layer >= 0 ? -layer : 0);
+  }
+  std::map<std::tuple<int, int>, int> stages;
+  for (const auto& place : places) stages.emplace(place, 0);
+  const bool has_two = std::any_of(places.begin(), places.end(), [](const auto& place) { return std::get<0>(place) == 1; }) &&
+                       std::any_of(places.begin(), places.end(), [](const auto& place) { return std::get<0>(place) == 2; });
+  RandomOrder out;
+  for (auto& [place, stage] : stages) {
+    stage = static_cast<int>(out.what.size());
+    const auto [group, layer] = place;
+    const std::string side = has_two ? (group == 1 ? "decoder " : "encoder ") : "";
+    out.what.push_back(group == 0 ? "heads" : group == 3 ? "embeddings" : format("{}layer {}", side, -layer));
+  }
+  for (const auto& place : places) out.stage_of.push_back(stages.at(place));
+  return out;
+}
+
+std::vector<SanityStep> sanity(const std::string& model, const std::vector<AskModel>& questions, const SanityOptions& options) {
+  const std::string directory = model_directory(model);
+  const RandomOrder order = random_order(SafeTensors::open_model(directory).names());
+  const LoadOptions load_options{.tokenizer = options.tokenizer, .gradients = true};
+  std::vector<std::vector<std::vector<double>>> trained;
+  const std::shared_ptr<const Model> real = load(directory, load_options);
+  for (const AskModel& ask : questions) trained.push_back(scores_of(directory, ask, options, real));
+  std::vector<SanityStep> out;
+  for (int stage = 0; stage < static_cast<int>(order.what.size()); ++stage) {
+    const Folder folder(directory, order, stage, options.seed);
+    const std::shared_ptr<const Model> random = load(folder.path(), load_options);
+    SanityStep step{(stage > 0 ? "and " : "") + order.what[static_cast<size_t>(stage)], {}};
+    std::vector<double> sums(options.methods.size()), counts(options.methods.size());
+    for (size_t question = 0; question < questions.size(); ++question) {
+      const auto scores = scores_of(folder.path(), questions[question], options, random);
+      for (size_t method = 0; method < scores.size(); ++method) {
+        const double tau = kendall(scores[method], trained[question][method]);
+        if (!std::isfinite(tau)) continue;
+        sums[method] += tau;
+        counts[method] += 1;
+      }
+    }
+    for (size_t method = 0; method < sums.size(); ++method)
+      step.agreement.push_back(counts[method] > 0 ? sums[method] / counts[method] : std::numeric_limits<double>::quiet_NaN());
+    out.push_back(std::move(step));
+    if (options.progress) options.progress(static_cast<double>(stage + 1) / static_cast<double>(order.what.size()));
+  }
+  return out;
+}
+
+}  // namespace clearhead::judge
