@@ -197,7 +197,8 @@ def assemble(watch):
 
     def calls():
         for layer, name, number, q, k, description in shown:
-            edited = watch._edits.described(description, layer.family, layer.number, q.shape[1])
+            from_first = q.shape[2] != k.shape[2] and (layer.is_cross or layer.before == 0)
+            edited = watch._edits.described(description, layer.family, layer.number, q.shape[1], q.shape[2] if from_first else None)
             yield name, number, q, k, edited, torch.cat(layer.norms, 2)
 
     options = watch._options
@@ -208,7 +209,7 @@ def assemble(watch):
             continue
         known = families[name]
         first = (known["first_query"], known["first_key"]) if is_part else (0, 0)
-        samples = [] if watch._edits else [one for one in layer.samples if trace.map(number, name).has_row(one[0] + first[0])]
+        samples = [one for one in layer.samples if trace.map(number, name).has_row(one[0] + first[0])]
         check = (name, number, samples, *first)
         off = difference(trace, *check)
         if off > WEIGHT_TOLERANCE:

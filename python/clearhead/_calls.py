@@ -8,7 +8,7 @@ rows, which checks it.
 import torch
 
 from . import _core
-from ._masks import MaskSource, hidden_pairs, read_mask
+from ._masks import MaskSource, hidden_pairs, remembered_mask
 
 
 def float32(x):
@@ -19,18 +19,10 @@ def float32(x):
     return x.cpu()
 
 
-class Masks:
-    """Masks of a run as topologies, each read once: models hand the same tensor to every layer."""
-
-    def __init__(self):
-        self._known = {}
-
-    def read(self, mask, keys):
-        """(topology, bias or None) of the first sequence of a mask [batch|1, head|1, query, key], bool or additive, over these keys."""
-        place = (mask.data_ptr(), mask._version, tuple(mask.shape), mask.stride(), mask.dtype, keys.start, keys.stop)
-        if place not in self._known:
-            self._known[place] = (mask, *read_mask(mask[:1, :, :, keys].detach().cpu()))  # the mask is held: its address stays its own
-        return self._known[place][1:]
+def under_query_sinks(bias, sinks, keys):
+    """The bias [batch, head, query, key] under which a sink of 0 for each head gives the weights of a sink for every query, [batch, head,
+    query, 1] (Inkling 2): e^s / (sum e^s + e^sink) = e^(s - sink) / (sum e^(s - sink) + 1)."""
+    return (-sinks.float()).expand(*sinks.shape[:3], keys) if bias is None else bias[..., :keys].float() - sinks.float()
 
 
 class Call:
@@ -60,8 +52,11 @@ class Call:
             elif self.queries > 1:
                 self.band = (0, None)
         self.problem = self.source = None
-        if kwargs.get("sinks") is not None:
-            self.problem = "it has a sink for every query, and a description has one for each head"
+        if kwargs.get("sinks") is not None and self.sinks is not None:
+            self.problem = "it has a sink for every query and one for each head"
+        elif kwargs.get("sinks") is not None:
+            self.bias = under_query_sinks(self.bias, kwargs["sinks"], self.keys)
+            self.sinks = torch.zeros(query.shape[1], device=query.device)
         chosen = kwargs.get("indices") is not None or kwargs.get("block_indices") is not None
         if chosen and implementation not in ("eager", "sdpa"):
             self.problem = "its keys are chosen by indices that only its kernel reads; watch it with the implementation eager or sdpa"
@@ -114,7 +109,7 @@ class Call:
         outside = [mask[..., :k_begin], mask[..., k_end : self.keys]]
         return not any(bool((one if one.dtype == torch.bool else ~hidden_pairs(one)).any()) for one in outside if one.numel())
 
-    def described(self, masks, queries, keys):
+    def described(self, queries, keys):
         """(topology, terms) of these queries over these keys. The terms are in the order of the functions: the cap, then one tensor
         [1, head|1, query|1, key] with the position bias and the mask's own numbers, if they are not all 0."""
         terms = [] if self.softcap is None else [_core.SoftCap(float(self.softcap))]
@@ -125,7 +120,7 @@ class Call:
         if self.source is not None:
             return self.source.part(queries=queries, keys=keys).topology(), terms
         if self.mask is not None:
-            topology, bias = masks.read(self.mask if self.mask.shape[2] == 1 else self.mask[:, :, queries], keys)
+            topology, bias = remembered_mask(self.mask[:1, :, queries if self.mask.shape[2] > 1 else slice(None), keys])
             if bias is not None and terms and isinstance(terms[-1], torch.Tensor):
                 bias = bias + terms.pop()
             return topology, terms if bias is None else [*terms, bias]
@@ -138,25 +133,29 @@ class Call:
         """The score function of its description."""
         return _core.Dot(self.scale)
 
+    def row_size(self):
+        """Numbers that the eager formula makes for one query."""
+        return self.query.shape[0] * self.query.shape[1] * self.keys
+
     def _scores(self, rows):
-        query = self.query.detach()[:, :, rows].float()
-        key = self.key.detach().float()
+        query, key = self.query[:, :, rows].float(), self.key.float()
         groups = query.shape[1] // key.shape[1]
         batch, heads, count, width = query.shape
         scores = torch.matmul(query.reshape(batch, key.shape[1], groups * count, width), key.transpose(2, 3))
         return scores.reshape(batch, heads, count, self.keys) * self.scale
 
     def weights(self, rows, hide=None):
-        """The eager formula for these queries of every sequence, f32 [batch, head, row, key]; NaN where a row sees nothing.
+        """The eager formula for these queries of every sequence, f32 [batch, head, row, key], with gradients; NaN where a row sees
+        nothing.
 
-        hide: bool [head|1, row, key] of pairs to hide as well.
+        hide: bool [batch|1, head|1, row, key] of pairs to hide as well; a row that sees nothing then is 0.
         """
         scores = self._scores(rows)
         batch, heads, count, _ = scores.shape
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         if self.bias is not None:
-            bias = self.bias.detach().float()
+            bias = self.bias.float()
             scores = scores + (bias if bias.shape[2] == 1 else bias[:, :, rows])[..., : self.keys]
         if self.is_masked:
             mask = self.mask_rows(rows)
@@ -172,16 +171,21 @@ class Call:
             if window is not None:
                 hidden = hidden | (keys <= places - window)
             scores = scores.masked_fill(hidden, -torch.inf)
+        empty = None
         if hide is not None:
             scores = scores.masked_fill(hide.to(scores.device), -torch.inf)
+            empty = scores.isneginf().all(-1, keepdim=True)
+            scores = scores.masked_fill(empty, 0)  # so that its gradient is 0, not NaN
         if self.sinks is not None:
-            sinks = self.sinks.detach().float().reshape(1, -1, 1, 1).expand(batch, heads, count, 1)
-            return torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
-        return torch.softmax(scores, -1)
+            sinks = self.sinks.float().reshape(1, -1, 1, 1).expand(batch, heads, count, 1)
+            weights = torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
+        else:
+            weights = torch.softmax(scores, -1)
+        return weights if empty is None else weights.masked_fill(empty, 0)
 
     def output(self, weights):
         """weights [batch, head, row, key] times the values, f32 [batch, row, head, d_v]: what an attention function returns."""
-        value = self.value.detach().float()
+        value = self.value.float()
         batch, heads, count, keys = weights.shape
         groups = heads // value.shape[1]
         out = torch.matmul(weights.reshape(batch, value.shape[1], groups * count, keys), value)
@@ -201,8 +205,11 @@ class RelativeCall(Call):
     def score(self):
         return _core.Relative(float32(self.of_queries).contiguous(), float32(self.of_keys).contiguous(), scale=self.scale)
 
+    def row_size(self):
+        return super().row_size() * (self.query.shape[3] + 1)
+
     def _scores(self, rows):
-        query, key = self.query.detach()[:, :, rows].float(), self.key.detach().float()
+        query, key = self.query[:, :, rows].float(), self.key.float()
         reach = self.of_queries.shape[1] // 2
         rows = torch.as_tensor(list(rows), device=query.device)
         offsets = torch.arange(self.keys, device=query.device)[None] - rows[:, None] + reach  # [row, key]

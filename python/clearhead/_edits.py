@@ -2,8 +2,16 @@
 
 import re
 
+import torch
+
 from . import _core
 from .errors import InvalidArgumentError
+
+MOST_AT_ONCE = 1 << 22  # numbers of a block of rows that the eager formula computes
+
+
+def _is_head(given):
+    return isinstance(given, str) or (isinstance(given, tuple) and len(given) == 2 and all(isinstance(one, int) for one in given))
 
 
 class Edits:
@@ -11,9 +19,10 @@ class Edits:
     and heads, or with a head's name as the fifth number: (10, 20, 3, 5, "L3.H5"), ("L3" for all heads of a layer)."""
 
     def __init__(self, knock_out=(), cut=(), keep_only=()):
-        self.heads = [self._head(one) for one in ([knock_out] if isinstance(knock_out, (str, tuple)) and knock_out else knock_out)]
+        self.heads = [self._head(one) for one in ([knock_out] if _is_head(knock_out) else knock_out)]
         self.cuts = [self._pairs(one, "cut") for one in cut]
         self.keep_only = [self._pairs(one, "keep_only") for one in keep_only]
+        self._used = set()
 
     def __bool__(self):
         return bool(self.heads or self.cuts or self.keep_only)
@@ -48,39 +57,85 @@ class Edits:
         chosen = [[one for one in pairs if one[4] in (None, layer) and one[6] in ("", family)] for pairs in (self.cuts, self.keep_only)]
         return heads, *chosen
 
-    def described(self, description, family, layer, heads):
-        """The description with the edits of this layer."""
+    def touches(self, family, layer):
+        """Whether anything is changed in this layer. What never touched a layer is found by unused()."""
+        found = self.of(family, layer)
+        self._used.update(found[0] and [("knock_out", one) for one in self.heads if one[0] == layer and one[2] in ("", family)])
+        self._used.update((what, one) for what, pairs in (("cut", found[1]), ("keep_only", found[2])) for one in pairs)
+        return any(found)
+
+    def unused(self):
+        """What named no layer that has run, in words."""
+        known = [("knock_out", one) for one in self.heads] + [("cut", one) for one in self.cuts] + [("keep_only", one) for one in self.keep_only]
+        name = lambda what, one: (one[2], one[0], one[1]) if what == "knock_out" else (one[6], one[4], one[5])  # noqa: E731
+        parts = [(what, *name(what, one)) for what, one in known if (what, one) not in self._used]
+        return [f"{what} of {of + '.' if of else ''}{'L' + str(layer) if layer is not None else 'all layers'}{'' if head is None else f'.H{head}'}"
+                for what, of, layer, head in parts]
+
+    def described(self, description, family, layer, heads, queries):
+        """The description with the edits of this layer. queries: how many, if they are counted from 0 and not to the last key."""
         if not any(self.of(family, layer)):
             return description
-        return _core._edited(description, self.heads, self.cuts, self.keep_only, layer, heads, family)
+        return _core._edited(description, self.heads, self.cuts, self.keep_only, layer, heads, family, queries)
 
-    def apply(self, call, out, family, layer, first):
-        """What the layer returns with its edits: out [batch, query, head, d_v]; first: the place of query 0 in its sequence."""
-        import torch
+    def hidden(self, family, layer, heads, places, rows):
+        """Pairs that the cuts of this layer hide in these rows of a call: bool [batch|1, head|1, row, key]; None: no pair."""
+        _, cuts, keep = self.of(family, layer)
+        query, key = places.queries[:, rows], places.keys
+        out = None
+        for pairs, outside in ((cuts, False), (keep, True)):
+            for begin, end, key_begin, key_end, _, head, _ in pairs:
+                these = (query >= begin) & (query < end)
+                if not bool(these.any()):
+                    continue
+                inside = (key >= key_begin) & (key < key_end)
+                pair = (these[:, :, None] & (~inside if outside else inside)[:, None, :])[:, None]
+                if head is not None:
+                    pair = pair & (torch.arange(heads, device=pair.device) == head)[:, None, None]
+                out = pair if out is None else out | pair
+        return out
 
+    def apply(self, call, out, family, layer, places):
+        """What the layer returns with its edits: out [batch, query, head, d_v]."""
         heads, cuts, keep = self.of(family, layer)
-        if not (heads or cuts or keep):
-            return out
         count = out.shape[2]
         for head in heads + [one[5] for one in cuts + keep if one[5] is not None]:
             if head >= count:
                 raise InvalidArgumentError(f"edits: head {head} of layer {layer}; it has {count}")
+        changed = torch.zeros_like(places.queries[0], dtype=torch.bool)
+        for one in cuts + keep:
+            changed |= ((places.queries >= one[0]) & (places.queries < one[1])).any(0)
         out = out.clone()
-        hidden = {}
-        for pairs, outside in ((cuts, False), (keep, True)):
-            for begin, end, key_begin, key_end, _, head, _ in pairs:
-                for row in range(max(begin, first), min(end, first + call.queries)):
-                    hide = hidden.setdefault(row - first, torch.zeros(count, call.keys, dtype=torch.bool))
-                    of = hide if head is None else hide[head : head + 1]
-                    if outside:
-                        of[:, :key_begin] = True
-                        of[:, key_end:] = True
-                    else:
-                        of[:, key_begin:key_end] = True
-        if hidden:
-            rows = sorted(hidden)
-            weights = call.weights(rows, torch.stack([hidden[row] for row in rows], 1))
-            out[:, rows] = call.output(torch.nan_to_num(weights)).to(out.dtype)
-        for head in heads:
-            out[:, :, head] = 0
+        changed = changed.nonzero().flatten()
+        for rows in changed.split(max(1, MOST_AT_ONCE // call.row_size())) if len(changed) else ():
+            weights = call.weights(rows.tolist(), self.hidden(family, layer, count, places, rows))
+            weights = torch.nn.functional.dropout(weights, call.dropout, call.dropout > 0)
+            out[:, rows] = call.output(weights).to(out.dtype)
+        if heads:
+            out[:, :, heads] = 0
         return out
+
+
+class Places:
+    """Where the queries and keys of a call stand in their texts, whose padding in front is not counted.
+
+    queries: int64 [batch|1, query]; keys: int64 [batch|1, key]; padding has places below 0.
+    """
+
+    def __init__(self, queries, keys):
+        self.queries, self.keys = queries, keys
+
+    @classmethod
+    def of(cls, call, before, padding_of_queries, padding_of_keys, is_cross):
+        """before: number of queries of earlier steps; padding: int64 [batch] in front of each text, or None."""
+        device = call.query.device
+        queries = torch.arange(call.queries, device=device)[None] + before
+        keys = torch.arange(call.keys, device=device)[None]
+        if before and not is_cross:  # a cache may have let go of its first keys, or have room for more
+            keys = keys + before + call.queries - 1 - (call.last_key() if call.keys > call.queries else call.keys - 1)
+        less = lambda places, padding: places if padding is None else places - padding.to(device)[:, None]  # noqa: E731
+        return cls(less(queries, padding_of_queries), less(keys, padding_of_keys))
+
+    def at(self, sequence):
+        """The same of one sequence."""
+        return Places(*(one[min(sequence, one.shape[0] - 1) :][:1] for one in (self.queries, self.keys)))

@@ -7,6 +7,7 @@ number of the dtype.
 
 import torch
 from torch.utils._pytree import tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from . import _core
 from ._core import RuleTruth
@@ -286,6 +287,24 @@ def read_mask(mask):
     hidden = hidden_pairs(mask.detach())
     rest = mask.float().masked_fill(hidden, 0).contiguous()
     return _core._topology_of_mask((~hidden).contiguous()), rest if rest.requires_grad or bool(rest.any()) else None
+
+
+_read = WeakTensorKeyDictionary()  # of tensors that own their memory: (version, {view: what read_mask said})
+
+
+def remembered_mask(mask):
+    """read_mask, once for a tensor that a model hands to every layer: what was read is kept as long as the tensor that owns the memory
+    lives and is not written. A mask that gradients flow to, or that counts no writes (inference mode), is read each time."""
+    if mask.requires_grad or mask.is_inference():
+        return read_mask(mask.cpu())
+    owner = mask if mask._base is None else mask._base
+    version, views = _read.get(owner, (None, None))
+    if version != mask._version:
+        version, views = _read[owner] = mask._version, {}
+    view = (mask.storage_offset(), mask.shape, mask.stride(), mask.dtype)
+    if view not in views:
+        views[view] = read_mask(mask.cpu())
+    return views[view]
 
 
 class DescribedMask(torch.Tensor):

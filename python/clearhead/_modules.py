@@ -24,12 +24,13 @@ def _call(module, *positional, **keywords):
         result = _original(module, *positional, **keywords)
     finally:
         for one in reversed(listeners):
-            one.after(module, positional, keywords, result)
+            result = one.after(module, positional, keywords, result)
     return result
 
 
 def listen(listener):
-    """listener: paths {id(module): path}, before(module, positional, keywords), after(…, result; None after an exception)."""
+    """listener: paths {id(module): path}, before(module, positional, keywords), after(…, result; None after an exception), which
+    returns what the module returns."""
     global _original
     with _lock:
         if not _watched:

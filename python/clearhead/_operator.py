@@ -3,7 +3,8 @@
 import torch
 
 from . import _core
-from ._masks import DescribedMask, clearhead_mask, read_mask
+from ._calls import under_query_sinks
+from ._masks import DescribedMask, clearhead_mask, remembered_mask
 from .errors import UnsupportedError
 
 _READABLE = (torch.float32, torch.bfloat16, torch.float16)
@@ -50,6 +51,13 @@ def _gradients(ctx, d_out, _):
 _attention.register_autograd(_gradients, setup_context=_setup)
 
 
+def _check(q, k, v):
+    for name, one in (("q", q), ("k", k), ("v", v)):
+        if one.dtype not in _READABLE or one.device.type != "cpu":
+            raise UnsupportedError(f"clearhead attention: {name} is {one.dtype} on {one.device}; expected float32, bfloat16 or float16 on the CPU. "
+                                   "On another device let the model keep its own kernel, and look at it with ch.watch")
+
+
 def attention(q, k, v, description, operands=()):
     """The operator torch.ops.clearhead.attention: out [batch, head, query, d_v] and the row statistics f32 [3, batch, head, query].
 
@@ -57,8 +65,7 @@ def attention(q, k, v, description, operands=()):
     description: a ch.Description. operands: tensors in the order of description.operands, for gradients of a bias or of sinks; by default
     the description's own. With autograd; torch.compile takes it.
     """
-    if q.dtype not in _READABLE or q.device.type != "cpu":
-        raise UnsupportedError(f"clearhead attention: q is {q.dtype} on {q.device}; expected float32, bfloat16 or float16 on the CPU")
+    _check(q, k, v)
     operands = list(operands) or [torch.as_tensor(one) for one in description.operands.values()]
     return torch.ops.clearhead.attention(q, k, v, repr(description), operands)
 
@@ -80,17 +87,20 @@ def _chosen(indices):
 def clearhead_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, is_causal=None, softcap=None, s_aux=None,
                         position_bias=None, output_attentions=None, sinks=None, indices=None, block_indices=None, **_):
     """transformers' attention function (AttentionInterface). Returns (out [batch, query, head, d_v], Map or None)."""
-    if sinks is not None:
-        raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query; here a sink is one for each head')
+    if sinks is not None and s_aux is not None:
+        raise UnsupportedError('attn_implementation="clearhead": this model has a sink for every query and one for each head')
     if block_indices is not None:
         raise UnsupportedError('attn_implementation="clearhead": this model hands its kernel indices of blocks; use "eager" or "sdpa" for it')
+    _check(query, key, value)
     queries, keys = query.shape[2], key.shape[2]
+    if sinks is not None:
+        position_bias, s_aux = under_query_sinks(position_bias, sinks, keys), query.new_zeros(query.shape[1])
     biases = [] if position_bias is None else [position_bias[..., :keys].float().contiguous()]
     if isinstance(attention_mask, DescribedMask):
         source = attention_mask.source
         topology = (source if source.shape[3] == keys else source.part(keys=slice(0, keys))).topology()
     elif attention_mask is not None:
-        topology, rest = read_mask(attention_mask[..., :keys])
+        topology, rest = remembered_mask(attention_mask[..., :keys])
         biases += [] if rest is None else [rest]
     else:
         is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal

@@ -7,7 +7,6 @@ from torch.overrides import TorchFunctionMode
 
 from . import _modules
 from ._calls import Call, RelativeCall
-from .errors import UnsupportedError
 
 
 def _visible(mask, batch, heads):
@@ -50,7 +49,7 @@ class Plain(TorchFunctionMode):
         self._stack.append([module, 0])
         if isinstance(module, _OF_TORCH):  # it takes no fast path under a mode
             self._within += 1
-            if self._within == 1:
+            if self._within == 1 and not self._watch._edits:
                 self.__exit__(None, None, None)
         self._watch.reads(module, positional, keywords)
 
@@ -58,17 +57,18 @@ class Plain(TorchFunctionMode):
         self._stack.pop()
         if isinstance(module, _OF_TORCH):
             self._within -= 1
-            if self._within == 0:
+            if self._within == 0 and not self._watch._edits:
                 self.__enter__()
         if result is None:
-            return
+            return None
         self._watch.wrote(module, result)
         if isinstance(module, nn.MultiheadAttention):
-            self._attended(module, positional, keywords, result)
-        elif isinstance(module, nn.TransformerEncoderLayer):
+            return self._attended(module, positional, keywords, result)
+        if isinstance(module, nn.TransformerEncoderLayer):
             self._encoded(module, positional, keywords)
         elif type(module).__name__ == "DisentangledSelfAttention" and hasattr(module, "pos_att_type") and hasattr(module, "query_proj"):
-            self._disentangled(module, positional, keywords, result)
+            return self._disentangled(module, positional, keywords, result)
+        return result
 
     def __torch_function__(self, function, types, positional=(), keywords=None):
         result = function(*positional, **(keywords or {}))
@@ -84,6 +84,7 @@ class Plain(TorchFunctionMode):
         four = lambda x: x.reshape(1, *[1] * (3 - x.dim()), *x.shape) if x.dim() < 4 else x  # noqa: E731
         if query.dim() > 4:
             kept.problem = f"its queries have {query.dim()} axes"
+            self._watch._edited(kept)
             return out
         mask = None if attn_mask is None else four(attn_mask)
         query, key, value = four(query), four(key), four(value)
@@ -97,8 +98,7 @@ class Plain(TorchFunctionMode):
         names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
         given = {**dict(zip(names, positional)), **keywords}
         self._asked.append(module)
-        self._projected(module, given["query"], given["key"], given["value"], given.get("key_padding_mask"), given.get("attn_mask"),
-                        result[0], module.batch_first)
+        return self._projected(module, given["query"], given["key"], given["value"], given, result)
 
     def _encoded(self, layer, positional, keywords):
         """A layer that computed everything at once, without asking its nn.MultiheadAttention."""
@@ -109,29 +109,31 @@ class Plain(TorchFunctionMode):
         given = {**dict(zip(("src", "src_mask", "src_key_padding_mask"), positional)), **keywords}
         source = given["src"]
         if source.is_nested:
-            self._watch._layer(self.paths[id(attention)], attention).problem = "it read a nested tensor; pass enable_nested_tensor=False to nn.TransformerEncoder"
+            kept = self._watch._layer(self.paths[id(attention)], attention)
+            kept.problem = "it read a nested tensor; pass enable_nested_tensor=False to nn.TransformerEncoder"
+            self._watch._edited(kept)
             return
         with torch.no_grad():
             source = layer.norm1(source) if layer.norm_first else source
-            self._projected(attention, source, source, source, given.get("src_key_padding_mask"), given.get("src_mask"), None,
-                            attention.batch_first)
+            masks = {"key_padding_mask": given.get("src_key_padding_mask"), "attn_mask": given.get("src_mask")}
+            self._projected(attention, source, source, source, masks, None)
 
     def _disentangled(self, module, positional, keywords, result):
-        """DeBERTa-v2's attention, which has no interface: q, k, v and its two tables, as the module computes them."""
+        """DeBERTa-v2's attention, which has no interface: q, k, v and its two tables, as the module computes them. Returns its result,
+        with the edits of this layer."""
         names = ("hidden_states", "attention_mask", "output_attentions", "query_states", "relative_pos", "rel_embeddings")
         given = {**dict(zip(names, positional)), **keywords}
         watch, heads = self._watch, module.num_attention_heads
         kept = watch._layer(self.paths[id(module)], module)
-        if watch._edits:
-            raise UnsupportedError(f"edits: {kept.path} is DeBERTa's attention, whose heads are joined already where they could be changed")
         hidden, source = given["hidden_states"], given.get("query_states")
         source = hidden if source is None else source
         relative = given.get("relative_pos")
         if module.relative_attention and (relative is None or source.shape[1] != hidden.shape[1]):
             kept.problem = "its relative positions are not those of one text"
-            return
+            watch._edited(kept)
+            return result
         split = lambda x: x.unflatten(-1, (heads, -1)).transpose(1, 2)  # noqa: E731
-        with torch.no_grad():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and watch._edited(kept)):
             q, k, v = (split(of(x)) for of, x in ((module.query_proj, source), (module.key_proj, hidden), (module.value_proj, hidden)))
             kinds = [kind for kind in ("c2p", "p2c") if kind in module.pos_att_type]
             scale = (q.shape[-1] * (1 + len(kinds))) ** -0.5
@@ -151,20 +153,33 @@ class Plain(TorchFunctionMode):
                 call = RelativeCall(module, q, k, v, mask, scale, of_queries, of_keys, dropout)
             else:
                 call = Call("eager", module, q, k, v, mask, {"scaling": scale, "dropout": dropout})
-            watch.observe(kept, call, (result[0] if isinstance(result, tuple) else result).unflatten(-1, (heads, -1)))
+            out, *rest = result if isinstance(result, tuple) else (result,)
+            edited = watch.observe(kept, call, out.unflatten(-1, (heads, -1))).flatten(2)
+        if not watch._edited(kept):
+            return result
+        rest = [self._weights(kept, call).reshape(one.shape).to(one.dtype) if isinstance(one, torch.Tensor) else one for one in rest]
+        return (edited, *rest) if isinstance(result, tuple) else edited
 
-    def _projected(self, module, query, key, value, padding, mask, returned, batch_first):
-        watch, heads = self._watch, module.num_heads
+    def _weights(self, kept, call):
+        """The weights of an edited layer [batch, head, query, key], without dropout and as they are before heads are knocked out."""
+        rows, edits = list(range(call.queries)), self._watch._edits
+        return call.weights(rows, edits.hidden(kept.family, kept.number, call.query.shape[1], self._watch._places(kept, call), rows))
+
+    def _projected(self, module, query, key, value, masks, result):
+        """nn.MultiheadAttention. result: what it returned, None inside a layer that computes everything at once. Returns it, with the
+        edits of this layer."""
+        watch, heads, batch_first = self._watch, module.num_heads, module.batch_first
         kept = watch._layer(self.paths[id(module)], module)
-        if watch._edits:
-            raise UnsupportedError(f"edits: {kept.path} is an nn.MultiheadAttention, whose heads are joined already where they could be changed")
         if module.bias_k is not None or module.add_zero_attn:
             kept.problem = "it adds a key of its own (bias_k, add_zero_attn)"
-            return
-        if any(one.is_nested for one in (query, key, value)):
+        elif any(one.is_nested for one in (query, key, value)):
             kept.problem = "it read a nested tensor"
-            return
-        with torch.no_grad():
+        is_edited = watch._edited(kept)
+        if kept.problem is not None:
+            return result
+        returned = None if result is None else result[0]
+        padding, mask = masks.get("key_padding_mask"), masks.get("attn_mask")
+        with torch.set_grad_enabled(torch.is_grad_enabled() and is_edited):
             inputs = [one.unsqueeze(0 if batch_first else 1) if one.dim() == 2 else one for one in (query, key, value)]
             inputs = inputs if batch_first else [one.transpose(0, 1) for one in inputs]
             if module.in_proj_weight is not None:
@@ -180,14 +195,30 @@ class Plain(TorchFunctionMode):
                 padding = padding[None] if padding.dim() == 1 else padding
                 hidden = _both(hidden, (~padding if padding.dtype == torch.bool else padding)[:, None, None, :])
             call = Call("eager", module, q, k, v, hidden, {"dropout": module.dropout if module.training else 0.0})
-            sequence = min(watch._sequence, batch - 1)
 
-            def compare(rows, expected):
-                """What it returned for these rows of the sequence, and what weights times values give by its output projection."""
+            def compare(at, rows, expected):
+                """What it returned for these rows of a text, and what weights times values give by its output projection."""
                 if returned is None:
                     return None
                 whole = returned.unsqueeze(0 if batch_first else 1) if returned.dim() == 2 else returned
                 whole = whole if batch_first else whole.transpose(0, 1)
-                return whole[sequence, rows].float(), module.out_proj(expected[0].flatten(1).to(whole.dtype)).float()
+                return whole[at, rows].float(), module.out_proj(expected[0].flatten(1).to(whole.dtype)).float()
 
-            watch.observe(kept, call, compare)
+            def attended():
+                watch._inside += 1
+                try:
+                    return F.scaled_dot_product_attention(q, k, v, hidden, call.dropout).transpose(1, 2)
+                finally:
+                    watch._inside -= 1
+
+            edited = watch.observe(kept, call, compare, attended)
+            if not is_edited:
+                return result
+            out = module.out_proj(edited.flatten(2).to(returned.dtype))
+            out = out[0] if returned.dim() == 2 else out if batch_first else out.transpose(0, 1)
+            weights = result[1]
+            if weights is not None:
+                weights = self._weights(kept, call)
+                weights = weights.mean(1) if masks.get("average_attn_weights", True) else weights
+                weights = weights.reshape(result[1].shape).to(result[1].dtype)
+        return out, weights

@@ -241,10 +241,12 @@ void add_capture(nb::module_& module) {
   module.def(
       "_edited",
       [](const AttentionSpec& spec, const nb::list& heads, const nb::list& cuts, const nb::list& keep_only, int layer, int64_t count,
-         const std::string& family) {
-        return with_interventions(spec, interventions_of(heads, cuts, keep_only), {.layer = layer, .heads = count, .family = family});
+         const std::string& family, std::optional<int64_t> queries) {
+        InterventionSite site{.layer = layer, .heads = count, .family = family};
+        if (queries) site.cross_queries = Range{0, *queries};  // they are counted from the first, wherever the keys end
+        return with_interventions(spec, interventions_of(heads, cuts, keep_only), site);
       },
-      "description"_a, "heads"_a, "cuts"_a, "keep_only"_a, "layer"_a, "count"_a, "family"_a);
+      "description"_a, "heads"_a, "cuts"_a, "keep_only"_a, "layer"_a, "count"_a, "family"_a, "queries"_a = nb::none());
 }
 
 }  // namespace clearhead::python

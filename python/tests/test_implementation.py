@@ -115,6 +115,82 @@ def test_known_masks_are_bands_and_segments_and_others_are_recorded(monkeypatch)
     assert '"visible"' in described(lambda b, h, q, k: (q - k).abs() % 3 == 0)
 
 
+def counted_reads(monkeypatch):
+    reads, read = [], _masks.read_mask
+    monkeypatch.setattr(_masks, "read_mask", lambda mask: (reads.append(mask.shape), read(mask))[1])
+    return reads
+
+
+@pytest.mark.parametrize("kind", ["bool", "additive", "numbers"])
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_dense_mask_is_read_once_for_all_layers_and_again_when_it_was_written(kind, watched, monkeypatch):
+    visible = torch.rand(1, 1, 17, 17, generator=torch.Generator().manual_seed(3)).gt(0.3) | torch.eye(17).bool()
+    mask = visible if kind == "bool" else torch.zeros(1, 1, 17, 17).masked_fill(~visible, -torch.inf) if kind == "additive" else torch.randn(1, 1, 17, 17)
+    model, reads = llama(), counted_reads(monkeypatch)
+
+    def out_of(implementation):
+        model.set_attn_implementation(implementation)
+        with torch.no_grad():
+            if watched and implementation == "clearhead":
+                model.set_attn_implementation("sdpa")
+                with ch.watch(model, check=True) as trace:
+                    out = model(IDS[:1], attention_mask=mask).logits
+                assert trace.left_out == [] and trace.verify() < 1e-6
+                return out
+            return model(IDS[:1], attention_mask=mask).logits
+
+    for write in (lambda: None, lambda: mask[..., 3:9, 2].fill_(False if kind == "bool" else -1e38), lambda: mask[:, :, 5:].copy_(mask[:, :, 5:].flip(2))):
+        write()
+        if kind == "bool":
+            mask[..., range(17), range(17)] = True
+        reads.clear()
+        first = out_of("clearhead")
+        assert len(reads) == 1
+        assert torch.equal(out_of("clearhead"), first) and len(reads) == 1  # two layers, two runs
+        assert torch.allclose(first, out_of("sdpa"), atol=1e-5)
+
+
+def test_what_was_read_of_a_mask_goes_with_it_and_gradients_pass_through_it_each_time(monkeypatch):
+    import gc
+
+    _masks._read.clear()
+    model, reads = llama(), counted_reads(monkeypatch)
+    model.set_attn_implementation("clearhead")
+    mask = torch.randn(1, 1, 17, 17)
+    with torch.no_grad():
+        model(IDS[:1], attention_mask=mask)
+    assert len(_masks._read) == 1
+    with torch.inference_mode():  # its own tensors count no writes
+        model(IDS[:1], attention_mask=mask + 0)
+    assert len(_masks._read) == 1
+    del mask
+    gc.collect()
+    assert len(_masks._read) == 0
+    mask, gradients = torch.nn.Parameter(torch.randn(1, 1, 17, 17)), []
+    for _ in range(2):
+        reads.clear()
+        mask.grad = None
+        model(IDS[:1], attention_mask=mask).logits.square().mean().backward()
+        gradients.append(mask.grad)
+    assert len(reads) == 2 and bool(gradients[0].any()) and torch.equal(*gradients)
+
+
+def test_a_sink_for_every_query_is_one_for_each_head_beside_a_bias():
+    from clearhead._operator import clearhead_attention
+
+    torch.manual_seed(0)
+    leaves = q, k, v, bias, sinks = [torch.randn(*shape, requires_grad=True) for shape in ((2, 4, 7, 8), (2, 2, 9, 8), (2, 2, 9, 8), (2, 4, 7, 9), (2, 4, 7, 1))]
+    for given in (bias, None):
+        out, _ = clearhead_attention(torch.nn.Module(), q, k, v, None, is_causal=False, position_bias=given, sinks=sinks, scaling=0.4)
+        scores = torch.matmul(q, k.repeat_interleave(2, 1).transpose(2, 3)) * 0.4 + (0 if given is None else given)
+        weights = torch.softmax(torch.cat([scores, sinks], -1), -1)[..., :-1]
+        expected = torch.matmul(weights, v.repeat_interleave(2, 1)).transpose(1, 2)
+        assert torch.allclose(out, expected, atol=1e-6)
+        of = [one for one in leaves if one is not bias or given is not None]
+        for a, b in zip(torch.autograd.grad(out.square().sum(), of), torch.autograd.grad(expected.square().sum(), of)):
+            assert float((a - b).abs().max()) < 1e-5 * max(1.0, float(b.abs().max()))
+
+
 def test_a_function_that_no_symbol_goes_through_is_asked_block_by_block():
     opaque = lambda b, h, q, k: torch.sin(q * 3.0 + k) > 0  # noqa: E731
     mask = _masks.clearhead_mask(1, 300, 17, 0, 0, opaque)

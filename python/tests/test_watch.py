@@ -77,11 +77,62 @@ def test_a_decoders_maps_are_the_eager_ones_whatever_stands_before_the_text(impl
     same_maps(trace, "dec", eager_maps(model, input_ids=IDS, attention_mask=mask).attentions, 4)
 
 
-def test_beams_are_named_and_not_shown():
-    model = llama()
-    torch.nn.init.normal_(model.lm_head.weight, std=0.01)  # beams are near each other, so that they change places
-    with pytest.raises(ch.InvalidArgumentError, match="as beams do; generate with num_beams=1"), ch.watch(model):
-        model.generate(IDS, max_new_tokens=12, num_beams=4, do_sample=False, attention_mask=torch.ones_like(IDS))
+def beams_change_places(model):
+    torch.nn.init.normal_(model.lm_head.weight, std=0.01)  # they are near each other
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"use_cache": False}, {"num_return_sequences": 3}, {"cache_implementation": "static"}, {"eos_token_id": list(range(5, 17))}])
+@pytest.mark.parametrize("sequence", [0, 1])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "t5"])
+def test_of_beams_the_one_that_won_is_shown(kind, sequence, options):
+    if kind == "t5":
+        model = build("T5ForConditionalGeneration", vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0)
+    else:
+        model = llama() if kind == "llama" else build("MistralForCausalLM", **SMALL, num_key_value_heads=2, sliding_window=6, eos_token_id=98)
+    beams_change_places(model)
+    mask = torch.ones_like(IDS)
+    mask[0, :4] = kind == "t5"
+    options = {"attention_mask": mask, "max_new_tokens": 12, "num_beams": 4, "do_sample": False, "pad_token_id": 0, **options}
+    plain = model.generate(IDS, **options)
+    with ch.watch(model, sequence=sequence, check=True) as trace:
+        watched = model.generate(IDS, **options)
+    assert torch.equal(plain, watched) and trace.left_out == [] and trace.verify() < 1e-6
+    told = model.generate(IDS, **options, return_dict_in_generate=True)
+    at = sequence * options.get("num_return_sequences", 1)
+    rows = told.beam_indices[at]
+    assert len(set(rows[rows >= 0].tolist())) > 1  # or else nothing is tested
+    prompt = told.sequences.shape[1] - told.beam_indices.shape[1]
+    ids = told.sequences[at : at + 1, : prompt + int((rows >= 0).sum()) - 1]
+    if kind == "t5":
+        eager = eager_maps(model, input_ids=IDS[sequence : sequence + 1], decoder_input_ids=ids)
+        same_maps(trace, "dec", eager.decoder_attentions, first=(17, 17))
+        same_maps(trace, "cross", eager.cross_attentions, first=(17, 0))
+        return
+    first = 4 if sequence == 0 else 0
+    assert trace.ids == ids[0, first:].tolist()
+    padding = torch.cat([mask[sequence : sequence + 1], torch.ones(1, ids.shape[1] - 17, dtype=torch.long)], 1)
+    same_maps(trace, "dec", eager_maps(model, input_ids=ids, attention_mask=padding).attentions, first)
+    if options.get("use_cache", True):
+        with torch.no_grad():
+            p = torch.softmax(model(ids, attention_mask=padding).logits[0], -1)
+        assert len(trace.generated) == ids.shape[1] - 17
+        for step, (token, _, probability) in enumerate(trace.generated):
+            assert token == int(ids[0, 17 + step]) and probability == pytest.approx(float(p[16 + step, token]), abs=1e-5)
+
+
+def test_a_beam_search_gives_what_it_is_asked_for_and_is_restored():
+    from transformers.generation.utils import GenerationMixin
+
+    model, before = beams_change_places(llama()), GenerationMixin._beam_search
+    options = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 5, "num_beams": 3, "do_sample": False, "return_dict_in_generate": True}
+    with ch.watch(model):
+        watched = model.generate(IDS, **options, output_scores=True)
+    told = model.generate(IDS, **options, output_scores=True)
+    assert torch.equal(watched.beam_indices, told.beam_indices) and torch.equal(watched.sequences_scores, told.sequences_scores)
+    with pytest.raises(ZeroDivisionError), ch.watch(model):
+        model.generate(IDS, **options, logits_processor=[lambda ids, scores: 1 / 0])
+    assert GenerationMixin._beam_search is before
 
 
 def test_flex_attentions_blocks_are_read():
