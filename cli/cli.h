@@ -29,6 +29,7 @@ void add_demo(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_info(CLI::App& app);
 void add_judge(CLI::App& app);
+void add_robust(CLI::App& app);
 void add_run(CLI::App& app);
 void add_run_chat(CLI::App& run);
 void add_run_summarise(CLI::App& run);

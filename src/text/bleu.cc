@@ -181,8 +181,15 @@ Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::str
     fail(ErrorCode::kInvalidArgument, "BLEU of {} sentences against {} references; expected one for each", hypotheses.size(),
          references.size());
   }
-  Bleu out;
-  for (size_t at = 0; at < hypotheses.size(); ++at) count_sentence(hypotheses[at], references[at], words, out);
+  Bleu sums;
+  for (size_t at = 0; at < hypotheses.size(); ++at) count_sentence(hypotheses[at], references[at], words, sums);
+  return bleu_of(sums);
+}
+
+Bleu bleu_of(const Bleu& sums) {
+  Bleu out = sums;
+  out.score = 0;
+  out.precisions = {};
   const double ours = static_cast<double>(out.hypothesis_length), theirs = static_cast<double>(out.reference_length);
   out.brevity_penalty = ours >= theirs ? 1 : ours > 0 ? std::exp(1 - theirs / ours) : 0;
   if (out.matched[0] == 0) return out;

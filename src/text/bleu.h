@@ -44,6 +44,9 @@ struct Bleu {
 /// of sentences differ.
 Bleu bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references, BleuWords words = BleuWords::kMteval13a);
 
+/// The score of counts: of sums over sentences that were counted one by one, to draw sentences again (Koehn 2004). Reads matched, total and both lengths.
+Bleu bleu_of(const Bleu& sums);
+
 /// The words of a sentence as BLEU counts them, joined with blanks.
 std::string bleu_words(std::string_view sentence, BleuWords words = BleuWords::kMteval13a);
 

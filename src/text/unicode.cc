@@ -237,6 +237,10 @@ Lower to_lower(char32_t c) {
   return {static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), 0};
 }
 
+char32_t to_upper(char32_t c) {
+  return c == 0xDF ? c : static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));  // nobody writes ẞ
+}
+
 uint8_t combining_class(char32_t c) {
   if (!is(c, kCombiningMark)) return 0;  // marks of later Unicode are letters to Unicode 9
   return static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class);

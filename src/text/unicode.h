@@ -66,6 +66,8 @@ struct Lower {
   char32_t first, second;
 };
 Lower to_lower(char32_t c);
+/// Simple upper case: one code point for one (ß stays), by utf8proc's version of Unicode.
+char32_t to_upper(char32_t c);
 
 /// A character of a transformed text, and its relation to the old one: 0 replaces the next old character, 1 is
 /// inserted, −n replaces the next old character and removes the n after it.

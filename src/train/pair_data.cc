@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "base/format.h"
+#include "base/random.h"
 #include "base/table.h"
 #include "clearhead/error.h"
 #include "models/trace_text.h"
@@ -17,6 +18,8 @@
 namespace clearhead {
 
 namespace {
+
+constexpr uint64_t kNoiseSeed = 0x6E6F697365;
 
 void add_pairs(const std::string& file, const Recipe& recipe, std::vector<TextPair>& out) {
   if (const auto made = made_dates(file)) {
@@ -91,13 +94,15 @@ Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& 
   return recipe.pairs && recipe.pairs->cut ? cut_to(out, recipe.length) : out;
 }
 
-PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first) : first_(first) {
+PairData::PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first)
+    : first_(first), recipe_(recipe), tokenizer_(tokenizer) {
   int64_t read = 0;
   for (const TextPair& pair : read_pairs(files, recipe)) {
     ++read;
     const std::vector<int32_t> source = source_of(pair, recipe, tokenizer).ids, target = tokenizer.encode(pair.target).ids;
     const auto fits = [&](const std::vector<int32_t>& ids) { return !ids.empty() && static_cast<int64_t>(ids.size()) <= recipe.length; };
     if (!fits(source) || !fits(target)) continue;
+    if (recipe.noise.any()) sources_[static_cast<int64_t>(ids_.size())] = pair.source;
     pairs_.push_back({static_cast<int64_t>(ids_.size()), static_cast<int64_t>(source.size()), static_cast<int64_t>(target.size())});
     ids_.insert(ids_.end(), source.begin(), source.end());
     ids_.insert(ids_.end(), target.begin(), target.end());
@@ -138,7 +143,9 @@ Example PairData::shuffled(uint64_t seed, int64_t number) const {
     std::stable_sort(pairs.begin(), pairs.end(), [&](int64_t a, int64_t b) { return length(a) < length(b); });
   });
   const size_t batch = static_cast<size_t>(order_.batches[static_cast<size_t>(number % count)]);
-  return example_of(order_.items, begins_[batch], begins_[batch + 1]);
+  std::optional<uint64_t> noise;
+  if (!sources_.empty()) noise = random_bits(random_bits(seed, kNoiseSeed), static_cast<uint64_t>(number));
+  return example_of(order_.items, begins_[batch], begins_[batch + 1], noise);
 }
 
 std::vector<Example> PairData::in_order() const {
@@ -146,18 +153,32 @@ std::vector<Example> PairData::in_order() const {
   std::iota(order.begin(), order.end(), int64_t{0});
   std::vector<Example> out;
   for (size_t batch = 0; batch + 1 < begins_.size(); ++batch) {
-    if (begins_[batch] < begins_[batch + 1]) out.push_back(example_of(order, begins_[batch], begins_[batch + 1]));
+    if (begins_[batch] < begins_[batch + 1]) out.push_back(example_of(order, begins_[batch], begins_[batch + 1], std::nullopt));
   }
   return out;
 }
 
-Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end) const {
+std::vector<int32_t> PairData::source_ids(const Pair& pair, std::optional<uint64_t> noise) const {
+  const auto from = ids_.begin() + pair.begin;
+  std::vector<int32_t> clean(from, from + pair.source);
+  if (!noise) return clean;
+  Encoding noisy = noisy_encoding(tokenizer_, sources_.at(pair.begin), "", recipe_.noise, *noise);
+  if (recipe_.pairs && recipe_.pairs->cut) noisy = cut_to(noisy, recipe_.length);
+  const bool fits = !noisy.ids.empty() && static_cast<int64_t>(noisy.size()) <= recipe_.length;
+  return fits ? noisy.ids : clean;
+}
+
+Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end, std::optional<uint64_t> noise) const {
   Example out;
   Rows source{.batch = end - begin};
   out.input.batch = end - begin;
+  std::vector<std::vector<int32_t>> sources;
   for (int64_t at = begin; at < end; ++at) {
     const Pair& pair = pairs_[static_cast<size_t>(pairs[static_cast<size_t>(at)])];
-    source.length = std::max(source.length, pair.source);
+    std::optional<uint64_t> of_row;
+    if (noise) of_row = random_bits(*noise, static_cast<uint64_t>(at - begin));
+    sources.push_back(source_ids(pair, of_row));
+    source.length = std::max(source.length, static_cast<int64_t>(sources.back().size()));
     out.input.length = std::max(out.input.length, pair.target);
   }
   const auto pad = [](std::vector<int32_t>& values, int64_t row, int64_t length, int32_t value) {
@@ -165,9 +186,10 @@ Example PairData::example_of(const std::vector<int64_t>& pairs, int64_t begin, i
   };
   for (int64_t row = 0; row < end - begin; ++row) {
     const Pair& pair = pairs_[static_cast<size_t>(pairs[static_cast<size_t>(begin + row)])];
-    const auto from = ids_.begin() + pair.begin, to = from + pair.source;
-    source.ids.insert(source.ids.end(), from, to);
-    source.lengths.push_back(static_cast<int32_t>(pair.source));
+    const std::vector<int32_t>& read = sources[static_cast<size_t>(row)];
+    const auto to = ids_.begin() + pair.begin + pair.source;
+    source.ids.insert(source.ids.end(), read.begin(), read.end());
+    source.lengths.push_back(static_cast<int32_t>(read.size()));
     pad(source.ids, row, source.length, first_);
     out.input.ids.push_back(first_);
     out.input.ids.insert(out.input.ids.end(), to, to + pair.target - 1);

@@ -9,7 +9,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/hash.h"
@@ -42,12 +44,13 @@ Encoding source_of(const TextPair& pair, const Recipe& recipe, const Tokenizer& 
 class PairData {
  public:
   /// Pairs with more than the recipe's `length` tokens on a side are left out.   first: the token the
-  /// decoder starts with
+  /// decoder starts with. Recipe and tokenizer must outlive the data.
   PairData(const std::vector<std::string>& files, const Recipe& recipe, const Tokenizer& tokenizer, int32_t first);
   int64_t tokens() const { return static_cast<int64_t>(ids_.size()); }
   int64_t longest_target() const { return pairs_.empty() ? 0 : pairs_.back().target; }
   void add_to(Digest& digest) const;
-  /// Batch `number` of the endless sequence. Throws kInvalidArgument if no pair is left.
+  /// Batch `number` of the endless sequence. Throws kInvalidArgument if no pair is left. With the recipe's noise sources are changed anew, by the seed and the number;
+  /// one that would be longer than `length` stays as it is, and a batch may have a few more places than `places`.
   Example shuffled(uint64_t seed, int64_t number) const;
   /// All pairs once.
   std::vector<Example> in_order() const;
@@ -57,9 +60,14 @@ class PairData {
     // Begin in ids_, and the numbers of source tokens and of target tokens, which follow them.
     int64_t begin = 0, source = 0, target = 0;
   };
-  Example example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end) const;
+  /// Ids of a pair's source.   noise: of the pair in this batch; absent: as it was read
+  std::vector<int32_t> source_ids(const Pair& pair, std::optional<uint64_t> noise) const;
+  Example example_of(const std::vector<int64_t>& pairs, int64_t begin, int64_t end, std::optional<uint64_t> noise) const;
   int32_t first_;
-  std::string none_{};  // why no pair is left, if so
+  const Recipe& recipe_;
+  const Tokenizer& tokenizer_;
+  std::unordered_map<int64_t, std::string> sources_{};  // texts by Pair::begin; empty without noise
+  std::string none_{};                                  // why no pair is left, if so
   std::vector<int32_t> ids_{};
   std::vector<Pair> pairs_{};      // sorted by length
   std::vector<int64_t> begins_{};  // starts of the batches among the sorted pairs, and the end

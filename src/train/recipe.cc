@@ -507,6 +507,24 @@ void read_data(Fields& fields, Recipe& to) {
   if (!to.task || to.pairs) read_line_fields(fields, to);
 }
 
+Noise read_noise(const Json& json, const Recipe& recipe) {
+  const bool is_read = recipe.task ? recipe.task->kind == "classify" && !recipe.task->pictures : recipe.pairs.has_value();
+  if (!is_read) {
+    fail(ErrorCode::kUnsupported,
+         "{}: \"noise\" changes the sources of \"pairs\" and the texts of \"task.kind\" \"classify\"; this recipe has neither",
+         recipe.where);
+  }
+  Fields fields(json, recipe.where, "noise");
+  Noise out;
+  out.share = between(fields, "share", out.share, 0, 1);
+  out.typos = between(fields, "typos", 0, 0, 1);
+  out.upper = between(fields, "upper", 0, 0, 1);
+  out.lower = between(fields, "lower", 0, 0, 1 - out.upper);
+  out.token_dropout = between(fields, "token_dropout", 0, 0, 0.9);
+  fields.refuse_rest();
+  return out;
+}
+
 VectorsRecipe read_vectors(const Json& json, const std::string& where) {
   Fields fields(json, where, "vectors");
   VectorsRecipe out{.from = fields.string("from"), .tensor = fields.string("tensor"), .parameter = fields.string("parameter")};
@@ -560,6 +578,7 @@ Recipe Recipe::from(const Json& given, const std::string& where) {
   out.source.folder = fields.string_or("data", ".");
   out.source.origin = fields.string_or("origin", "");
   read_data(fields, out);
+  if (const Json* noise = fields.take("noise")) out.noise = read_noise(*noise, out);
   read_model(fields, json, out);
   out.length = at_least(fields, "length", out.length, 1);
   out.accumulate = at_least(fields, "accumulate", out.accumulate, 1);

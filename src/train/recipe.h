@@ -43,6 +43,8 @@
 //                                      one parameter starts from a tensor of another model, whose tokenizer the run has
 //     "batch": 8, "length": 256, "accumulate": 1, "steps": 1000, "seed": 1,
 //     "dropout": 0.1, "attention_dropout": 0.1, "smoothing": 0.1,
+//     "noise": {"share": 0.5, "typos": 0.1, "upper": 0.05, "lower": 0.05, "token_dropout": 0.1},
+//                                      pairs (on the source) and classify (on texts): text/noise.h
 //     "repeat": {"share": 0.1, "shortest": 8, "longest": 64}, "average": 0.999, "save": "f32",
 //     "optimiser": {"kind": "adamw", "beta1": 0.9, "beta2": 0.95, "weight_decay": 0.1, "clip": 1,
 //                   "groups": [{"match": "norm|bias", "learning_rate_scale": 2, "weight_decay": 0}]},
@@ -64,6 +66,7 @@
 #include "base/json.h"
 #include "clearhead/train.h"
 #include "text/bleu.h"
+#include "text/noise.h"
 #include "text/train_vocabulary.h"
 #include "train/text_data.h"
 
@@ -198,6 +201,7 @@ struct Recipe {
   DType precision = DType::kF32;                         // what products and attention read in training: f32 or bf16
   bool gradient_checkpointing = false;                   // keep only each layer's input for the backward pass
   double smoothing = 0;                                  // label smoothing in training
+  Noise noise{};                                         // on sources of pairs and on texts that are classified, in training
   std::vector<Repeats> repeats{};                        // ordered by first step; empty: nothing repeats
   // Exponential average of the weights that are validated and saved: the share of the average that a step keeps; 0: the
   // weights themselves.

@@ -165,5 +165,31 @@ TEST(PairData, OfADialogueEveryTurnAfterTheFirstIsATargetBehindTheTurnsBeforeIt)
   EXPECT_EQ(vocabulary[0], "one\ntwo  lines\nthree\nfour\nalone\nfive\nsix\n");
 }
 
+// With "noise" sources change from epoch to epoch by seed and number only; targets, lengths and what validates stay.
+TEST(PairData, NoiseChangesSourcesAnewAndNothingElse) {
+  Made made;
+  const PairData clean({"train.tsv"}, made.recipe, *made.tokenizer, 1);
+  made.recipe.noise = {.share = 0.5, .token_dropout = 0.3};
+  const PairData noisy({"train.tsv"}, made.recipe, *made.tokenizer, 1), again({"train.tsv"}, made.recipe, *made.tokenizer, 1);
+
+  EXPECT_EQ(rows_of(noisy.in_order()), rows_of(clean.in_order()));
+  int64_t rows = 0, changed = 0;
+  for (int64_t number = 0; number < 40; ++number) {
+    const Example as_read = clean.shuffled(7, number), one = noisy.shuffled(7, number);
+    EXPECT_EQ(one.targets, as_read.targets);
+    EXPECT_EQ(one.input.ids, as_read.input.ids);
+    EXPECT_EQ(one.source->ids, again.shuffled(7, number).source->ids);  // whatever was asked before
+    for (size_t row = 0; row < one.source->lengths.size(); ++row, ++rows) {
+      changed += one.source->lengths[row] != as_read.source->lengths[row];
+      EXPECT_LE(one.source->lengths[row], as_read.source->lengths[row]);
+      EXPECT_GT(one.source->lengths[row], 0);
+    }
+  }
+  EXPECT_GT(changed, rows / 4);
+  EXPECT_LT(changed, rows * 3 / 5);
+  EXPECT_NE(rows_of(epoch_of(noisy, 7, 0)), rows_of(epoch_of(noisy, 7, 1)));
+  EXPECT_EQ(rows_of(epoch_of(clean, 7, 0)), rows_of(epoch_of(clean, 7, 1)));
+}
+
 }  // namespace
 }  // namespace clearhead

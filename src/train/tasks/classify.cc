@@ -12,8 +12,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <set>
+#include <tuple>
 
 #include "base/format.h"
+#include "base/random.h"
 #include "clearhead/error.h"
 #include "metrics/classification.h"
 #include "ops/ops.h"
@@ -26,6 +28,7 @@ namespace clearhead {
 namespace {
 
 using ReadsOther = std::optional<NetworkFacts>;  // of a model that reads no text
+constexpr uint64_t kNoiseSeed = 0x6E6F697365;
 // What is wanted of a line, into an item.
 using Judge = std::function<void(const LabelledLine&, Item&)>;
 
@@ -37,7 +40,25 @@ class Texts : public ItemTask {
             [&recipe, &tokenizer, network, judge](const std::string& file) { return items_of(file, recipe, tokenizer, network, judge); }),
         counted_(recipe.task->scenes     ? "questions"
                  : recipe.task->pictures ? "pictures"
-                                         : "texts") {}
+                                         : "texts"),
+        tokenizer_(tokenizer),
+        recipe_(recipe) {
+    if (network && recipe.noise.any()) {
+      fail(ErrorCode::kUnsupported, "{}: \"noise\" changes texts of an encoder; a model of this type reads a {}", recipe.where,
+           network->reads);
+    }
+  }
+
+  ItemBatches::Renew renewal(int64_t number) const final {
+    if (!recipe_.noise.any()) return {};
+    return [this, seed = random_bits(random_bits(recipe_.seed, kNoiseSeed), static_cast<uint64_t>(number))](Item& item, int64_t place) {
+      const Encoding noisy =
+          noisy_encoding(tokenizer_, item.text, item.pair, recipe_.noise, random_bits(seed, static_cast<uint64_t>(place)));
+      const Encoding encoding = within(noisy, recipe_.length);
+      item.ids = encoding.ids;
+      item.type_ids = encoding.type_ids;
+    };
+  }
 
   Measured measured(const std::vector<Example>& examples) const final {
     Measured out{.of = counted_};
@@ -55,6 +76,7 @@ class Texts : public ItemTask {
       } else {
         const Encoding encoding = encoded_within(tokenizer, line.text, line.pair, recipe.length);
         out.push_back({encoding.ids, encoding.type_ids});
+        if (recipe.noise.any()) std::tie(out.back().text, out.back().pair) = std::tie(line.text, line.pair);
       }
       judge(line, out.back());
     }
@@ -68,6 +90,10 @@ class Texts : public ItemTask {
     }
   }
   const char* counted_;
+  const Tokenizer& tokenizer_;
+
+ protected:
+  const Recipe& recipe_;
 };
 
 class OneLabel final : public Texts {
@@ -75,7 +101,6 @@ class OneLabel final : public Texts {
   OneLabel(const Recipe& recipe, const Tokenizer& tokenizer, const ReadsOther& network)
       : Texts(recipe, tokenizer, network,
               [&recipe](const LabelledLine& line, Item& item) { item.targets = {recipe.task->id_of(line.labels.front(), line.where)}; }),
-        recipe_(recipe),
         classes_(static_cast<int32_t>(recipe.task->labels.size())) {
     const TaskRecipe& task = *recipe.task;
     if (!task.class_weights.empty()) weights_.assign(task.labels.size(), 1);
@@ -121,7 +146,6 @@ class OneLabel final : public Texts {
     }
     return weights_;
   }
-  const Recipe& recipe_;
   int32_t classes_;
   mutable std::vector<float> weights_{};  // [class]; empty: ones
 };

@@ -89,7 +89,10 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length) {
   EncodeOptions options;
   if (!pair.empty()) options.pair = pair;
-  Encoding encoding = tokenizer.encode(text, options);
+  return within(tokenizer.encode(text, options), length);
+}
+
+Encoding within(Encoding encoding, int64_t length) {
   int64_t of_side[2] = {0, 0};
   for (const uint8_t segment : encoding.segment) {
     if (segment != Encoding::kSpecial) ++of_side[segment];
@@ -144,7 +147,7 @@ void ItemBatches::add_to(Digest& digest) const {
   }
 }
 
-Example ItemBatches::shuffled(uint64_t seed, int64_t number) const {
+Example ItemBatches::shuffled(uint64_t seed, int64_t number, const Renew& renew) const {
   if (items_.empty()) fail(ErrorCode::kInvalidArgument, "the task's training file has no items");
   const auto size = static_cast<int64_t>(items_.size());
   const int64_t count = (size + batch_ - 1) / batch_, epoch = number / count;
@@ -153,7 +156,18 @@ Example ItemBatches::shuffled(uint64_t seed, int64_t number) const {
       sort_by_length(items.begin() + begin, items.begin() + std::min(size, begin + kStretch * batch_));
   });
   const int64_t begin = order_.batches[static_cast<size_t>(number % count)] * batch_;
-  return example_of(order_.items, begin, std::min(size, begin + batch_));
+  std::vector<const Item*> items = items_between(order_.items, begin, std::min(size, begin + batch_));
+  if (!renew) return example_of(items);
+  std::vector<Item> renewed;
+  for (size_t place = 0; place < items.size(); ++place) renew(renewed.emplace_back(*items[place]), static_cast<int64_t>(place));
+  for (size_t place = 0; place < items.size(); ++place) items[place] = &renewed[place];
+  return example_of(items);
+}
+
+std::vector<const Item*> ItemBatches::items_between(const std::vector<int64_t>& order, int64_t begin, int64_t end) const {
+  std::vector<const Item*> out;
+  for (int64_t at = begin; at < end; ++at) out.push_back(&items_[static_cast<size_t>(order[static_cast<size_t>(at)])]);
+  return out;
 }
 
 void ItemBatches::sort_by_length(std::vector<int64_t>::iterator begin, std::vector<int64_t>::iterator end) const {
@@ -167,19 +181,19 @@ std::vector<Example> ItemBatches::in_order() const {
   std::iota(order.begin(), order.end(), int64_t{0});
   sort_by_length(order.begin(), order.end());
   std::vector<Example> out;
-  for (int64_t begin = 0; begin < size; begin += batch_) out.push_back(example_of(order, begin, std::min(size, begin + batch_)));
+  for (int64_t begin = 0; begin < size; begin += batch_)
+    out.push_back(example_of(items_between(order, begin, std::min(size, begin + batch_))));
   return out;
 }
 
-Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin, int64_t end) const {
+Example ItemBatches::example_of(const std::vector<const Item*>& items) const {
   Example out;
   Rows& rows = out.input;
-  rows.batch = end - begin;
-  const auto item_at = [&](int64_t at) -> const Item& { return items_[static_cast<size_t>(items[static_cast<size_t>(at)])]; };
-  if (item_at(begin).read) {
+  rows.batch = static_cast<int64_t>(items.size());
+  if (items.front()->read) {
     std::vector<const Reading*> inputs, sources;
-    for (int64_t at = begin; at < end; ++at) {
-      const Item& item = item_at(at);
+    for (const Item* const one : items) {
+      const Item& item = *one;
       inputs.push_back(&item.read->input);
       if (item.read->source) sources.push_back(&*item.read->source);
       out.targets.insert(out.targets.end(), item.targets.begin(), item.targets.end());
@@ -191,9 +205,9 @@ Example ItemBatches::example_of(const std::vector<int64_t>& items, int64_t begin
     out.counted = static_cast<int64_t>(out.targets.size()) - std::count(out.targets.begin(), out.targets.end(), -100);
     return out;
   }
-  for (int64_t at = begin; at < end; ++at) rows.length = std::max(rows.length, static_cast<int64_t>(item_at(at).ids.size()));
-  for (int64_t at = begin; at < end; ++at) {
-    const Item& item = item_at(at);
+  for (const Item* const item : items) rows.length = std::max(rows.length, static_cast<int64_t>(item->ids.size()));
+  for (const Item* const one : items) {
+    const Item& item = *one;
     const auto append = [&](std::vector<int32_t>& to, const std::vector<int32_t>& values, int32_t fill) {
       to.insert(to.end(), values.begin(), values.end());
       to.resize(to.size() + static_cast<size_t>(rows.length) - values.size(), fill);
@@ -239,7 +253,7 @@ const ItemBatches& ItemTask::batches(std::optional<ItemBatches>& kept, const std
 }
 
 Example ItemTask::part(int64_t number) const {
-  Example out = batches(training_, files_.train).shuffled(seed_, number);
+  Example out = batches(training_, files_.train).shuffled(seed_, number, renewal(number));
   if (files_.pictures && !files_.scenes)
     distort(out.input.features, files_.pictures->distortion, random_bits(seed_, kDistortionSeed), static_cast<uint64_t>(number));
   return out;

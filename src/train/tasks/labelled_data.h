@@ -35,6 +35,7 @@ std::vector<LabelledLine> read_labelled(const std::string& file, const Recipe& r
 
 /// Ids of a text, or of a pair, of at most `length` tokens: the longer text loses tokens at its end, special tokens stay.
 Encoding encoded_within(const Tokenizer& tokenizer, const std::string& text, const std::string& pair, int64_t length);
+Encoding within(Encoding encoding, int64_t length);
 
 /// An input and what is to be said of it.
 struct Item {
@@ -44,6 +45,7 @@ struct Item {
   int64_t number = -1;              // by which a task knows it again; −1: it need not
   std::optional<ReadInput> read{};  // of a network that reads no text; then there are no ids
   std::vector<int32_t> about{};     // as of Example
+  std::string text{}, pair{};       // where noise is to change them in training; else empty
 
   int64_t size() const;  // tokens, or places that it takes
 };
@@ -55,14 +57,17 @@ class ItemBatches {
   int64_t tokens() const { return tokens_; }
   bool empty() const { return items_.empty(); }
   void add_to(Digest& digest) const;
+  /// Changes the item at a place of a batch.
+  using Renew = std::function<void(Item&, int64_t place)>;
   /// Batch `number` of the endless sequence. Throws kInvalidArgument if there are no items.
-  Example shuffled(uint64_t seed, int64_t number) const;
+  Example shuffled(uint64_t seed, int64_t number, const Renew& renew = {}) const;
   /// Every item once, sorted by length.
   std::vector<Example> in_order() const;
 
  private:
   void sort_by_length(std::vector<int64_t>::iterator begin, std::vector<int64_t>::iterator end) const;
-  Example example_of(const std::vector<int64_t>& items, int64_t begin, int64_t end) const;
+  std::vector<const Item*> items_between(const std::vector<int64_t>& order, int64_t begin, int64_t end) const;
+  Example example_of(const std::vector<const Item*>& items) const;
   std::vector<Item> items_;
   int64_t batch_, tokens_ = 0;
   int32_t pad_;
@@ -85,6 +90,8 @@ class ItemTask : public Task {
   double held_bytes_per_token() const override { return 0; }
 
  protected:
+  /// Changes the items of training batch `number`, by the seed and the number only; empty: they stay.
+  virtual ItemBatches::Renew renewal(int64_t) const { return {}; }
   /// read: the items of a file; what it refers to must outlive the task.   per_token: as of ItemBatches
   ItemTask(const Recipe& recipe, const Tokenizer& tokenizer, bool per_token,
            std::function<std::vector<Item>(const std::string& file)> read);

@@ -1,0 +1,335 @@
+// clearhead robust MODEL --file DATA: how far answers and attention maps move when texts change a little.
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+
+#include "base/file.h"
+#include "base/format.h"
+#include "base/random.h"
+#include "cli/cli.h"
+#include "cli/terminal.h"
+#include "judge/plot.h"
+#include "judge/robustness.h"
+#include "train/json_lines.h"
+#include "train/recipe.h"
+#include "train/tasks/labelled_data.h"
+
+namespace clearhead::cli {
+namespace {
+
+using judge::Answering;
+using judge::Outcome;
+using judge::Robustness;
+using metrics::Interval;
+
+constexpr size_t kMovers = 5;         // heads named in the terminal
+constexpr size_t kPlottedHeads = 20;  // and in the plot
+
+struct Options {
+  std::string model, file, against, text = "1", label, bleu = "13a", svg, html;
+  int64_t texts = 200, piece = 1000;
+  judge::RobustOptions robust;
+  LoadOptions load;
+  bool json = false;
+};
+
+struct Report {
+  std::string file;
+  size_t texts = 0;
+  Robustness found;
+};
+
+// How each measure is shown. A change below zero is worse; of bits per byte, above.
+struct Shown {
+  const char *name, *title;
+  double scale;
+  const char* unit;
+};
+constexpr Shown kShown[] = {{"stays", "answers that stay", 100, " %"},
+                            {"accuracy", "accuracy", 100, " %"},
+                            {"accuracy_change", "change of accuracy", 100, " %"},
+                            {"bleu", "BLEU", 1, ""},
+                            {"bleu_change", "change of BLEU", 1, ""},
+                            {"bits_per_byte", "bits per byte", 1, ""},
+                            {"bits_per_byte_change", "change of bits per byte", 1, ""},
+                            {"probability_change", "change of p", 1, ""}};
+
+bool is_table(const std::string& file) { return is_json_lines(file) || file.ends_with(".tsv"); }
+
+// A text in pieces of at most `most` bytes where lines allow: what a language model foretells one by one.
+std::vector<std::string> pieces_of(const std::string& text, size_t most) {
+  std::vector<std::string> out;
+  for (const std::string& line : lines_of(text)) {
+    if (out.empty() || out.back().size() + line.size() + 1 > most) out.emplace_back();
+    out.back() += out.back().empty() ? line : "\n" + line;
+  }
+  std::erase_if(out, [](const std::string& piece) { return piece.find_first_not_of(" \n\t") == std::string::npos; });
+  return out;
+}
+
+judge::RobustTexts read_table(const std::string& path, const Options& options) {
+  const auto check_column = [&](const char* option, const std::string& name) {
+    if (is_json_lines(path) || whole_number(name).value_or(0) > 0) return;
+    usage_error(format("{} {}: expected a column of the table, counted from 1 (names belong to fields of a .jsonl)", option, name));
+  };
+  check_column("--text", options.text);
+  if (!options.label.empty()) check_column("--label", options.label);
+  Recipe recipe;
+  recipe.where = path;
+  const std::filesystem::path file(path);
+  recipe.source.folder = file.has_parent_path() ? file.parent_path().string() : ".";
+  recipe.task = TaskRecipe{.kind = "classify", .text = options.text, .label = options.label};
+  judge::RobustTexts out;
+  for (LabelledLine& line : read_labelled(file.filename().string(), recipe)) {
+    out.texts.push_back(std::move(line.text));
+    if (!options.label.empty()) out.wanted.push_back(std::move(line.labels.front()));
+  }
+  return out;
+}
+
+judge::RobustTexts read_texts(const std::string& path, Answering kind, const Options& options) {
+  (void)MappedFile::open(path);  // says if there is no such file
+  judge::RobustTexts all;
+  if (is_table(path)) {
+    all = read_table(path, options);
+  } else if (kind == Answering::kLanguageModel) {
+    all.texts = pieces_of(read_file(path), static_cast<size_t>(options.piece));
+  } else {
+    all.texts = lines_of(read_file(path));
+  }
+  if (all.texts.empty()) fail(ErrorCode::kInvalidArgument, "{}: holds no texts; expected at least one", path);
+  std::vector<size_t> chosen(all.texts.size());
+  std::iota(chosen.begin(), chosen.end(), size_t{0});
+  RandomSequence(options.robust.seed).shuffle(chosen);
+  chosen.resize(std::min(chosen.size(), static_cast<size_t>(options.texts)));
+  std::sort(chosen.begin(), chosen.end());
+  judge::RobustTexts out;
+  for (const size_t at : chosen) {
+    out.texts.push_back(std::move(all.texts[at]));
+    if (!all.wanted.empty()) out.wanted.push_back(std::move(all.wanted[at]));
+  }
+  return out;
+}
+
+std::string in_words(const Interval& value, const Shown& how) {
+  const int digits = how.scale == 100 ? 1 : 3;
+  const auto number = [&](double one) { return digits == 1 ? format("{:.1f}", one * how.scale) : format("{:.3f}", one); };
+  return format("{}{} ({} … {})", number(value.mean), how.unit, number(value.low), number(value.high));
+}
+
+const Shown kDivergence{"divergence", "maps move, JS in nats", 1, ""};
+
+std::string head_words(const judge::HeadDivergence& head) {
+  return (head.family.empty() ? "" : head.family + ".") + head_name(head.layer, head.head);
+}
+
+// The measures that any outcome has.
+std::vector<Shown> measures_of(const Robustness& found) {
+  std::vector<Shown> out;
+  for (const Shown& shown : kShown) {
+    const bool is_there =
+        std::any_of(found.outcomes.begin(), found.outcomes.end(), [&](const Outcome& one) { return one.find(shown.name) != nullptr; });
+    if (is_there) out.push_back(shown);
+  }
+  return out;
+}
+
+judge::PageTable table_of(const Report& report) {
+  judge::PageTable out{.title = format("{}: {} texts", report.file, with_commas(static_cast<int64_t>(report.texts)))};
+  out.head = {"change", "texts"};
+  const std::vector<Shown> measures = measures_of(report.found);
+  for (const Shown& shown : measures) out.head.emplace_back(shown.title);
+  out.head.emplace_back(kDivergence.title);
+  for (const Outcome& outcome : report.found.outcomes) {
+    std::vector<std::string> row{outcome.name, with_commas(outcome.texts)};
+    for (const Shown& shown : measures) {
+      const Interval* value = outcome.find(shown.name);
+      row.push_back(value ? in_words(*value, shown) : "–");
+    }
+    row.push_back(outcome.divergence ? in_words(*outcome.divergence, kDivergence) : "–");
+    out.rows.push_back(std::move(row));
+  }
+  return out;
+}
+
+judge::PageTable heads_table(const Report& report) {
+  judge::PageTable out{.title = "Heads that move first", .head = {"head", "JS in nats, mean over the changes"}};
+  for (size_t at = 0; at < std::min(report.found.movers.size(), kPlottedHeads); ++at)
+    out.rows.push_back({head_words(report.found.movers[at]), in_words(report.found.movers[at].divergence, kDivergence)});
+  return out;
+}
+
+void print_table(const judge::PageTable& table) {
+  print(table.title);
+  std::vector<int> widths(table.head.size(), 0);
+  const auto widen = [&](const std::vector<std::string>& row) {
+    for (size_t at = 0; at < row.size(); ++at) widths[at] = std::max(widths[at], display_width(row[at]));
+  };
+  widen(table.head);
+  for (const auto& row : table.rows) widen(row);
+  const auto line = [&](const std::vector<std::string>& row) {
+    std::string out;
+    for (size_t at = 0; at < row.size(); ++at) out += (at == 0 ? "" : "  ") + fit(row[at], widths[at], at > 0);
+    print(out);
+  };
+  line(table.head);
+  for (const auto& row : table.rows) line(row);
+}
+
+void print_report(const Report& report) {
+  print_table(table_of(report));
+  if (report.found.movers.empty()) return;
+  std::string heads;
+  for (size_t at = 0; at < std::min(report.found.movers.size(), kMovers); ++at)
+    heads += format("{}{} {:.3f}", at == 0 ? "" : ", ", head_words(report.found.movers[at]), report.found.movers[at].divergence.mean);
+  print(format("heads that move first (mean over the changes): {}", heads));
+}
+
+Json interval_json(const Interval& value) { return Json::object({{"mean", value.mean}, {"low", value.low}, {"high", value.high}}); }
+
+Json heads_json(const std::vector<judge::HeadDivergence>& heads) {
+  Json out = Json::array();
+  for (const judge::HeadDivergence& head : heads)
+    out.push(Json::object(
+        {{"family", head.family}, {"head", head_name(head.layer, head.head)}, {"divergence", interval_json(head.divergence)}}));
+  return out;
+}
+
+Json report_json(const Report& report) {
+  Json changes = Json::array();
+  for (const Outcome& outcome : report.found.outcomes) {
+    Json one = Json::object({{"change", outcome.name}, {"detail", outcome.says}, {"texts", outcome.texts}});
+    for (const judge::Measure& measure : outcome.measures) one[measure.name] = interval_json(measure.value);
+    one["divergence"] = outcome.divergence ? interval_json(*outcome.divergence) : Json();
+    one["heads"] = heads_json(outcome.heads);
+    changes.push(std::move(one));
+  }
+  return Json::object({{"file", report.file},
+                       {"texts", static_cast<int64_t>(report.texts)},
+                       {"changes", changes},
+                       {"heads_that_move_first", heads_json(report.found.movers)}});
+}
+
+judge::DotPlot plot_of(const Report& report, const std::string& model) {
+  judge::DotPlot out{.title = format("{} on {}", model, report.file),
+                     .caption = "Dots: means over texts; lines: 95 % bootstrap intervals. Dashed: the texts as they are, or no change."};
+  for (const Outcome& outcome : report.found.outcomes) out.rows.push_back(outcome.name);
+  const auto add = [&](const Shown& shown, const auto& value_of) {
+    judge::Panel panel{.title = format("{}{}", shown.title, shown.scale == 100 ? ", %" : ""), .scale = shown.scale};
+    for (const Outcome& outcome : report.found.outcomes) panel.values.push_back(value_of(outcome));
+    const bool is_change = std::string_view(shown.name).ends_with("change");
+    if (is_change) panel.reference = 0;
+    if (!is_change && panel.values.front()) panel.reference = panel.values.front()->mean;
+    out.panels.push_back(std::move(panel));
+  };
+  for (const Shown& shown : measures_of(report.found)) {
+    add(shown, [&](const Outcome& outcome) {
+      const Interval* value = outcome.find(shown.name);
+      return value ? std::optional(*value) : std::nullopt;
+    });
+  }
+  add(kDivergence, [](const Outcome& outcome) { return outcome.divergence; });
+  return out;
+}
+
+judge::DotPlot heads_plot(const Report& report) {
+  judge::DotPlot out{.title = "Heads that move first",
+                     .caption = "Mean over the changes that move something; lines: the mean of their intervals."};
+  judge::Panel panel{.title = kDivergence.title};
+  for (size_t at = 0; at < std::min(report.found.movers.size(), kPlottedHeads); ++at) {
+    out.rows.push_back(head_words(report.found.movers[at]));
+    panel.values.emplace_back(report.found.movers[at].divergence);
+  }
+  out.panels.push_back(std::move(panel));
+  return out;
+}
+
+void write_page(const Options& options, const std::vector<Report>& reports) {
+  std::vector<std::string> svgs;
+  std::vector<judge::PageTable> tables;
+  for (const Report& report : reports) {
+    svgs.push_back(judge::dot_plot_svg(plot_of(report, options.model)));
+    if (!report.found.movers.empty()) svgs.push_back(judge::dot_plot_svg(heads_plot(report)));
+    tables.push_back(table_of(report));
+    if (!report.found.movers.empty()) tables.push_back(heads_table(report));
+  }
+  write_file(options.html,
+             judge::page_html(format("Robustness of {}", options.model),
+                              "How far answers and attention maps move when texts change a little. Intervals: 95 %, bootstrap over texts. "
+                              "Divergence: Jensen–Shannon between the rows of a token that is in both texts.",
+                              svgs, tables));
+}
+
+void run(Options& options) {
+  const auto model = load_model(options.model, options.load);
+  const Answering kind = judge::answering(model->info());
+  for (const std::string* out : {&options.svg, &options.html}) {
+    if (!out->empty()) check_writable(*out);
+  }
+  options.robust.bleu = *bleu_words_named(options.bleu);
+  std::vector<Report> reports;
+  for (const std::string& file : {options.file, options.against}) {
+    if (file.empty()) continue;
+    const judge::RobustTexts texts = read_texts(file, kind, options);
+    Progress progress(format("robust: {}", file));
+    options.robust.progress = progress.callback();
+    reports.push_back({file, texts.texts.size(), judge::robustness(*model, texts, options.robust)});
+  }
+  if (kind != Answering::kLanguageModel && options.label.empty())
+    notice("no accuracy and no BLEU: name the column of labels or references with --label");
+  if (!options.svg.empty()) write_file(options.svg, judge::dot_plot_svg(plot_of(reports[0], options.model)));
+  if (!options.html.empty()) write_page(options, reports);
+  if (options.json) {
+    Json list = Json::array();
+    for (const Report& report : reports) list.push(report_json(report));
+    return print_json(Json::object({{"model", options.model}, {"seed", static_cast<int64_t>(options.robust.seed)}, {"files", list}}));
+  }
+  for (const Report& report : reports) print_report(report);
+  for (const std::string* out : {&options.svg, &options.html}) {
+    if (!out->empty()) print(*out);
+  }
+}
+
+void add_changes(CLI::App& command, judge::RobustOptions& to) {
+  command.add_option("--typos", to.typos, "Share of the words with a typo (default: 0.1)")->check(above_zero(1));
+  command.add_option("--words-kept", to.words_kept, "Share of the words that truncation keeps (default: 0.5)")->check(above_zero(1));
+  command.add_option("--token-dropout", to.token_dropout, "Share of the tokens that are dropped (default: 0.1)")->check(above_zero(1));
+  command.add_option("--shift", to.shift, "By how many positions a text is shifted (default: 16)")->check(whole_from(1));
+  command.add_option("--padding", to.padding, "Tokens of padding (default: 16)")->check(whole_from(1));
+  command.add_option("--distractor", to.distractor, "The sentence that is put before and after a text")->type_name("TEXT");
+  command.add_option("--map-texts", to.map_texts, "Texts whose attention maps are compared (default: 20)")->check(whole_from(0));
+  command.add_option("--map-rows", to.map_rows, "Rows of each head that are compared in a text (default: 16)")->check(whole_from(1));
+  command.add_option("--seed", to.seed, "Seed of all that is drawn (default: 1)")->check(whole_from(0));
+}
+
+}  // namespace
+
+void add_robust(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("robust", "Say how far answers and attention maps move when texts change a little");
+  command->footer(
+      "Typos, case, truncation, distractors, token dropout, position shift, padding: each against the texts as they are, with 95 % "
+      "intervals.\n"
+      "Examples:\n  clearhead robust MODEL --file reviews.tsv --text 3 --label 2 --html report.html\n"
+      "  clearhead robust models/en-fr --file test.tsv --label 2\n  clearhead robust models/book --file models/book/held-out.txt");
+  command->add_option("model", options->model, "A classifier of texts, a translator, or a language model")->required();
+  command->add_option("--file", options->file, "Texts: a table (.tsv), JSON lines (.jsonl), or a text; of a language model in pieces")
+      ->required()
+      ->type_name("DATA");
+  command->add_option("--against", options->against, "A second data set of the same task, measured in the same way")->type_name("DATA");
+  command->add_option("--text", options->text, "The column of the texts, counted from 1, or the field (default: 1)");
+  command->add_option("--label", options->label, "The column or field of the labels, or of the reference translations");
+  command->add_option("--texts", options->texts, "How many texts, drawn at random, of a file that has more (default: 200)")
+      ->check(whole_from(1));
+  command->add_option("--piece", options->piece, "Language models: bytes in a piece of a text (default: 1000)")->check(whole_from(1));
+  command->add_option("--bleu", options->bleu, "What BLEU counts as words: 13a, zh or char (default: 13a)")
+      ->check(CLI::IsMember({"13a", "zh", "char"}));
+  add_changes(*command, options->robust);
+  add_load_options(*command, options->load);
+  command->add_flag("--json", options->json, "Print JSON");
+  command->add_option("--svg", options->svg, "Write the plot to this file")->type_name("FILE");
+  command->add_option("--html", options->html, "Write plots and tables as a page to this file")->type_name("FILE");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace clearhead::cli
