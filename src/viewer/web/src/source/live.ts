@@ -218,6 +218,10 @@ export class LiveSource implements Source {
     return { blob: await response.blob(), name };
   }
 
+  async pdf(svg: string, title: string, subject: string): Promise<Blob> {
+    return (await this.post('pdf', { svg, title, subject })).blob();
+  }
+
   private async json<T>(path: string, params: Params): Promise<T> {
     return (await (await this.get(path, params)).json()) as T;
   }

@@ -376,6 +376,10 @@ export class OfflineSource implements Source {
   export(_kind: ExportKind): Promise<{ blob: Blob; name: string }> {
     return Promise.reject(this.held.absent('export'));
   }
+
+  pdf(): Promise<Blob> {
+    return Promise.reject(new SourceError('kUnsupported', 'an offline page has no server'));
+  }
 }
 
 const whereOf = (request: MapRequest): string => `${request.family}/${request.at.layer}/${request.at.head}`;

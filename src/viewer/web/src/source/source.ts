@@ -278,6 +278,8 @@ export interface Source {
   verify(request: VerifyRequest): Promise<VerifyResult>;
   run(text: string, pair: string | null, progress: (done: number, what: string) => void, signal: AbortSignal): Promise<void>;
   export(kind: ExportKind, state: string): Promise<{ blob: Blob; name: string }>;
+  /** PDF of a figure; kUnsupported where this source cannot make one. */
+  pdf(svg: string, title: string, subject: string): Promise<Blob>;
 }
 
 /** What a source answers instead: the closed codes of clearhead/error.h, or `forbidden`. */

@@ -1,8 +1,8 @@
 // The map panel: a street map of the matrix. Wheel or +/− zooms, drag moves, a click chooses query and key, Shift+drag chooses spans.
 
 import type { Context, View } from '../../context';
-import { absent, badgeTitle, isShare, placed, printWeight, quoted } from '../../context';
-import { head as headName, share, weight as printNumber, whole } from '../../format';
+import { absent, badgeTitle, placed, printWeight, quoted } from '../../context';
+import { head as headName, whole } from '../../format';
 import { oncePerFrame, surface, type Surface } from '../../paint/canvas';
 import { type Pool, bitmapOf, codesOf, colourTable, mostOf } from '../../paint/picture';
 import {
@@ -18,12 +18,14 @@ import {
   stretched,
   zoomOf,
 } from '../../paint/street';
-import { codeTable } from '../../source/frame';
+import type { Exported } from '../../figure/figure';
 import { type Badge, type Cells, type Picture, type Span, isAbort } from '../../source/source';
 import { type Rect, type State, sameHead } from '../../state';
 import { badgeElement } from '../../ui/badge';
 import { h, iconButton, replace, segmented } from '../../ui/dom';
+import { figureOfMap } from './figure';
 import { MapStore, kTile } from './store';
+import { tableOf } from './table';
 import { listenToMap } from './gestures';
 
 const kBands = 4; // widths of a band that the map opens on, where it is longer
@@ -406,6 +408,18 @@ export class MapView implements View {
         : ctx.t('loading'));
   }
 
+  figure(): Promise<Exported> {
+    const { ctx, maps, whole, rect } = this;
+    if (!maps) return Promise.reject(new Error(ctx.t('loading')));
+    const seen = {
+      q0: Math.max(whole.q0, Math.floor(rect.q0)),
+      k0: Math.max(whole.k0, Math.floor(rect.k0)),
+      q1: Math.min(whole.q1, Math.ceil(rect.q1)),
+      k1: Math.min(whole.k1, Math.ceil(rect.k1)),
+    };
+    return figureOfMap(ctx, maps.request, seen, this.pool, maps.overview, this.caption.textContent ?? '');
+  }
+
   private toggleTable(): void {
     this.table.hidden = !this.table.hidden;
     this.tableButton.setAttribute('aria-pressed', String(!this.table.hidden));
@@ -416,53 +430,6 @@ export class MapView implements View {
   private fillTable(): void {
     const picture = this.maps?.overview;
     if (this.table.hidden || !picture) return;
-    const values = codeTable(this.pool === 'max' ? picture.maxCodes : picture.meanCodes);
-    const codes = codesOf(picture, this.pool);
-    const cell = 2 ** picture.z;
-    const { q0, q1, k0, k1 } = this.whole;
-    const down = { begin: Math.floor(q0 / cell), end: Math.ceil(q1 / cell) };
-    const across = { begin: Math.floor(k0 / cell), end: Math.ceil(k1 / cell) };
-    const [rows, columns] = [Math.min(12, down.end - down.begin), Math.min(12, across.end - across.begin)];
-    const from = (i: number, of: number, s: Span): number => s.begin + Math.floor((i * (s.end - s.begin)) / of);
-    const best = (r: number, c: number): number => {
-      let most = NaN;
-      for (let y = from(r, rows, down); y < from(r + 1, rows, down); y++) {
-        for (let x = from(c, columns, across); x < from(c + 1, columns, across); x++) {
-          const v = values[codes[y * picture.columns + x]];
-          if (!(most >= v)) most = v;
-        }
-      }
-      return most;
-    };
-    const name = (i: number, of: number, s: Span): string => {
-      const id = Math.round(from(i, of, s) * cell);
-      return this.ctx.text.itemsOf(id) ? this.ctx.text.label(id) : `#${id}`;
-    };
-    const print = (v: number): string => (Number.isFinite(v) ? (isShare(this.ctx) ? share(v, true) : printNumber(v, true)) : '·');
-    replace(
-      this.table,
-      h(
-        'table',
-        {},
-        h('caption', {}, this.ctx.t('map.table')),
-        h(
-          'thead',
-          {},
-          h('tr', {}, h('td', {}), ...Array.from({ length: columns }, (_, c) => h('th', { scope: 'col' }, name(c, columns, across)))),
-        ),
-        h(
-          'tbody',
-          {},
-          ...Array.from({ length: rows }, (_, r) =>
-            h(
-              'tr',
-              {},
-              h('th', { scope: 'row' }, name(r, rows, down)),
-              ...Array.from({ length: columns }, (_2, c) => h('td', { class: 'number' }, print(best(r, c)))),
-            ),
-          ),
-        ),
-      ),
-    );
+    replace(this.table, tableOf(this.ctx, picture, this.pool, this.whole));
   }
 }
